@@ -1,2 +1,56 @@
-//! Stub.
-fn main() {}
+//! The project's own commands: `cargo xtask setup`, `cargo xtask test`, `cargo xtask bench`.
+//!
+//! Only the standard library is used, so that the first command in a fresh clone starts at once.
+
+mod bench;
+mod checks;
+mod deny;
+mod invariants;
+mod say;
+mod setup;
+mod steps;
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  setup          installs what the tests need, or says what is missing
+  test           setup, then every check of the project; this is what CI runs
+  bench [NAME…]  measures and writes docs/performance.md
+                 (names: requests, download, publish, micro; all when none is given)";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let project = project_folder();
+    match words.as_slice() {
+        ["setup"] => exit(setup::run(&project)),
+        ["test"] => exit(checks::run(&project)),
+        ["bench", names @ ..] => exit(bench::run(&project, names)),
+        ["help" | "--help" | "-h"] => {
+            say::line(USAGE);
+            ExitCode::SUCCESS
+        }
+        _ => {
+            say::warn(USAGE);
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn exit(all_well: bool) -> ExitCode {
+    if all_well {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// The workspace folder: the parent of this crate's own.
+fn project_folder() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_path_buf()
+}

@@ -1,0 +1,35 @@
+//! `cargo deny` in two parts: what can always be checked, and the advisories, whose database lies
+//! outside.
+
+use crate::steps::{Outcome, cargo, status};
+use crate::{say, setup};
+use std::path::Path;
+use std::process::Command;
+
+/// `cargo deny check PARTS…` by deny.toml, without the network.
+pub(crate) fn check(project: &Path, parts: &[&str]) -> Command {
+    let mut command = cargo(
+        project,
+        &["deny", "--offline", "--locked", "--all-features", "check"],
+    );
+    command.args(parts);
+    command
+}
+
+/// The RustSec database must be fetched. Where it cannot be had, the advisories are *not* checked,
+/// and the summary says so.
+pub(crate) fn advisories(project: &Path) -> Outcome {
+    if !setup::quiet("cargo", &["deny", "--version"]) {
+        return Outcome::Failed("cargo-deny is not there".into());
+    }
+    let mut fetch = cargo(project, &["deny", "--locked", "fetch", "db"]);
+    fetch
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null());
+    if let Outcome::Failed(_) = status(&mut fetch) {
+        say::line("the RustSec advisory database cannot be reached from this machine:");
+        say::line("known advisories against our dependencies were NOT checked in this run");
+        return Outcome::NotChecked("the RustSec database is out of reach".into());
+    }
+    status(&mut check(project, &["advisories"]))
+}

@@ -1,0 +1,252 @@
+//! `cargo xtask setup`: installs what the tests need where it may, and says exactly what is missing
+//! where it may not.
+
+use crate::say;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The version that `deny.toml` is written for.
+const CARGO_DENY: &str = "0.20.2";
+
+/// Where the other TUF implementations live, below the workspace's `target/`.
+const INTEROP: &str = "target/interop";
+
+/// A tool that is not there and could not be installed.
+struct Missing {
+    tool: &'static str,
+    why: String,
+    remedy: String,
+}
+
+/// Installs everything; true when nothing is missing.
+pub(crate) fn run(project: &Path) -> bool {
+    let mut complete = true;
+    for step in [c_linker, programs, python, python_tuf, tuf_js, cargo_deny] {
+        match step(project) {
+            Ok(found) => say::line(format!("  {found}")),
+            Err(missing) => {
+                complete = false;
+                say::line(format!("  MISSING {}: {}", missing.tool, missing.why));
+                say::line(format!("          {}", missing.remedy));
+            }
+        }
+    }
+    complete
+}
+
+fn c_linker(_: &Path) -> Result<String, Missing> {
+    apt("cc", "gcc")?;
+    Ok("cc: there".into())
+}
+
+/// Programs that the tests start. `faketime` moves the clock under a program.
+fn programs(_: &Path) -> Result<String, Missing> {
+    apt("openssl", "openssl")?;
+    apt("curl", "curl")?;
+    apt("faketime", "faketime")?;
+    Ok("openssl, curl, faketime: there".into())
+}
+
+fn python(_: &Path) -> Result<String, Missing> {
+    apt("python3", "python3")?;
+    // Debian ships the module that makes virtual environments as a package of its own.
+    if !quiet("python3", &["-c", "import venv, ensurepip"]) {
+        install("python3-venv", "python3-venv")?;
+    }
+    apt("node", "nodejs")?;
+    apt("npm", "npm")?;
+    Ok("python3, node, npm: there".into())
+}
+
+/// PyPI `tuf` with all it needs, each at a fixed version.
+fn python_tuf(project: &Path) -> Result<String, Missing> {
+    let wanted = "tests/interop/requirements.txt";
+    let venv = project.join(INTEROP).join("venv");
+    fresh("python-tuf", project, &[wanted], &venv, || {
+        let missing = |why: String| Missing {
+            tool: "python-tuf",
+            why,
+            remedy: format!(
+                "python3 -m venv {INTEROP}/venv && {INTEROP}/venv/bin/pip install --requirement {wanted}"
+            ),
+        };
+        command(
+            "python3",
+            project,
+            &["-m", "venv", "--clear", &venv.to_string_lossy()],
+        )
+        .map_err(missing)?;
+        let pip = venv.join("bin/pip");
+        command(
+            &pip.to_string_lossy(),
+            project,
+            &[
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--requirement",
+                wanted,
+            ],
+        )
+        .map_err(missing)
+    })
+}
+
+/// npm `tuf-js` with all it needs, as the lock file says.
+fn tuf_js(project: &Path) -> Result<String, Missing> {
+    let node = project.join(INTEROP).join("node");
+    let wanted = [
+        "tests/interop/package.json",
+        "tests/interop/package-lock.json",
+    ];
+    fresh("tuf-js", project, &wanted, &node, || {
+        let missing = |why: String| Missing {
+            tool: "tuf-js",
+            why,
+            remedy: format!(
+                "copy {} to {INTEROP}/node and run npm ci there",
+                wanted.join(" and ")
+            ),
+        };
+        fs::create_dir_all(&node).map_err(|error| missing(error.to_string()))?;
+        for file in wanted {
+            let name = Path::new(file).file_name().unwrap_or_default();
+            fs::copy(project.join(file), node.join(name))
+                .map_err(|error| missing(format!("{file}: {error}")))?;
+        }
+        command(
+            "npm",
+            &node,
+            &["ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+        )
+        .map_err(missing)
+    })
+}
+
+fn cargo_deny(project: &Path) -> Result<String, Missing> {
+    if !quiet("cargo", &["deny", "--version"]) {
+        say::line(format!(
+            "  installing cargo-deny {CARGO_DENY}; that takes some minutes"
+        ));
+        // Its release profile is made for speed at run time; here it runs for a second.
+        let mut install =
+            crate::steps::cargo(project, &["install", "--locked", "--version", CARGO_DENY]);
+        install
+            .arg("cargo-deny")
+            .env("CARGO_PROFILE_RELEASE_LTO", "off")
+            .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+            .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
+            .env_remove("CARGO_TARGET_DIR")
+            .stdin(Stdio::null());
+        shown(install).map_err(|why| Missing {
+            tool: "cargo-deny",
+            why,
+            remedy: format!("cargo install --locked cargo-deny@{CARGO_DENY}"),
+        })?;
+    }
+    Ok("cargo-deny: there".into())
+}
+
+/// Runs `install` unless `goal` was made from these very `inputs`.
+fn fresh(
+    tool: &'static str,
+    project: &Path,
+    inputs: &[&str],
+    goal: &Path,
+    install: impl FnOnce() -> Result<(), Missing>,
+) -> Result<String, Missing> {
+    let stamp: PathBuf = goal.join(".made-from");
+    let mut wanted = String::new();
+    for input in inputs {
+        wanted += &fs::read_to_string(project.join(input)).unwrap_or_default();
+    }
+    if fs::read_to_string(&stamp).is_ok_and(|made_from| made_from == wanted) {
+        return Ok(format!("{tool}: there"));
+    }
+    install()?;
+    fs::write(&stamp, wanted).map_err(|error| Missing {
+        tool,
+        why: error.to_string(),
+        remedy: format!("make {} writable", goal.display()),
+    })?;
+    Ok(format!("{tool}: installed"))
+}
+
+/// Installs Debian's `package` when `program` is not on the path.
+fn apt(program: &'static str, package: &str) -> Result<(), Missing> {
+    if quiet(program, &["--version"]) || quiet(program, &["version"]) {
+        return Ok(());
+    }
+    install(program, package)
+}
+
+fn install(tool: &'static str, package: &str) -> Result<(), Missing> {
+    let remedy = format!("apt-get install {package} (or your system's package with {tool})");
+    if !quiet("apt-get", &["--version"]) {
+        return Err(Missing {
+            tool,
+            why: "not on the path".into(),
+            remedy,
+        });
+    }
+    let root = quiet("sh", &["-c", "test \"$(id -u)\" = 0"]);
+    if !root {
+        return Err(Missing {
+            tool,
+            why: "not on the path, and only root may install it".into(),
+            remedy,
+        });
+    }
+    say::line(format!("  installing {package}"));
+    // An old package list is the usual cause of a failure: renew it once.
+    let again = |why: String| -> Result<(), String> {
+        command("apt-get", Path::new("/"), &["update", "-qq"]).map_err(|_| why)?;
+        apt_install(package)
+    };
+    apt_install(package)
+        .or_else(again)
+        .map_err(|why| Missing { tool, why, remedy })
+}
+
+fn apt_install(package: &str) -> Result<(), String> {
+    command(
+        "apt-get",
+        Path::new("/"),
+        &["install", "-y", "-qq", "--no-install-recommends", package],
+    )
+}
+
+fn command(program: &str, folder: &Path, arguments: &[&str]) -> Result<(), String> {
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::null());
+    shown(command)
+}
+
+fn shown(mut command: Command) -> Result<(), String> {
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!(
+            "{} ended with {status}",
+            command.get_program().to_string_lossy()
+        )),
+        Err(error) => Err(format!(
+            "{} could not be run: {error}",
+            command.get_program().to_string_lossy()
+        )),
+    }
+}
+
+/// True when the program is there and says yes.
+pub(crate) fn quiet(program: &str, arguments: &[&str]) -> bool {
+    Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
