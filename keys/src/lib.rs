@@ -1,1 +1,35 @@
-//! Stub.
+//! Public keys verify, signers sign (spec 4.2.2): the only crate that names a signature library.
+//!
+//! [`PublicKey`] is a key as TUF metadata spells it. Which algorithm checks a signature follows from the key
+//! alone, and two keys are equal when their material is, however they were spelled.
+//!
+//! With the feature `sign` there are private keys too ([`PrivateKey`]) and the trait that anything able to sign
+//! implements ([`Signer`]), a hardware token as well. An update client never enables it.
+
+#![no_std]
+
+extern crate alloc;
+
+mod ecdsa;
+mod ed25519;
+mod pem;
+mod public;
+mod rsa;
+
+#[cfg(feature = "sign")]
+mod private;
+#[cfg(feature = "sign")]
+mod private_pem;
+#[cfg(feature = "sign")]
+mod sign;
+
+pub use public::{KeyError, PublicKey};
+
+#[cfg(feature = "sign")]
+pub use private::{PrivateKey, Scheme, UnknownScheme};
+#[cfg(feature = "sign")]
+pub use private_pem::PemError;
+#[cfg(feature = "sign")]
+pub use sign::{SignError, Signer};
+#[cfg(feature = "sign")]
+pub use zeroize::Zeroizing;

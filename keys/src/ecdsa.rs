@@ -1,0 +1,114 @@
+//! ECDSA (FIPS 186-5) keys on P-256 and P-384 as spec 4.2.2 writes them, signatures in strict DER.
+
+use p256::ecdsa::signature::Verifier as _;
+use spki::der::Decode as _;
+use spki::{Document, EncodePublicKey as _, ObjectIdentifier, SubjectPublicKeyInfoRef};
+
+use crate::pem;
+use crate::public::KeyError;
+
+/// `id-ecPublicKey` (RFC 5480, 2.1.1).
+pub(crate) const EC_PUBLIC_KEY: ObjectIdentifier =
+    ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Curve {
+    P256,
+    P384,
+}
+
+impl Curve {
+    /// The named curve (RFC 5480, 2.1.1.1).
+    pub(crate) const fn oid(self) -> ObjectIdentifier {
+        match self {
+            Self::P256 => ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7"),
+            Self::P384 => ObjectIdentifier::new_unwrap("1.3.132.0.34"),
+        }
+    }
+
+    fn scheme(self) -> &'static str {
+        match self {
+            Self::P256 => "ecdsa-sha2-nistp256",
+            Self::P384 => "ecdsa-sha2-nistp384",
+        }
+    }
+}
+
+#[derive(Clone)]
+pub(crate) enum EcdsaKey {
+    P256(p256::ecdsa::VerifyingKey),
+    P384(p384::ecdsa::VerifyingKey),
+}
+
+impl EcdsaKey {
+    /// PEM, or the point in hexadecimal as the first Sigstore roots have it.
+    pub(crate) fn from_text(curve: Curve, public: &str) -> Result<Self, KeyError> {
+        if public.trim_ascii_start().starts_with('-') {
+            return Self::from_spki(curve, &pem::decode_public(public)?);
+        }
+        let point = hex::decode(public).map_err(|_| {
+            KeyError::invalid("an ecdsa key must be a PEM block or a point in hexadecimal")
+        })?;
+        Self::from_point(curve, &point)
+    }
+
+    fn from_spki(curve: Curve, der: &[u8]) -> Result<Self, KeyError> {
+        let info = SubjectPublicKeyInfoRef::from_der(der).map_err(KeyError::invalid)?;
+        let wanted = (EC_PUBLIC_KEY, Some(curve.oid()));
+        let found = info.algorithm.oids().map_err(|_| {
+            KeyError::invalid("the elliptic curve of the key must be given by its name")
+        })?;
+        if found != wanted {
+            return Err(KeyError::Invalid(alloc::format!(
+                "the key does not fit its scheme {}: its algorithm is {}",
+                curve.scheme(),
+                found.1.unwrap_or(found.0),
+            )));
+        }
+        let point = info.subject_public_key.as_bytes();
+        Self::from_point(curve, point.ok_or_else(|| not_a_point(curve))?)
+    }
+
+    /// A SEC1 point, uncompressed or compressed. The hybrid and compact forms are nobody's keys.
+    fn from_point(curve: Curve, point: &[u8]) -> Result<Self, KeyError> {
+        if !matches!(point.first(), Some(2..=4)) {
+            return Err(not_a_point(curve));
+        }
+        match curve {
+            Curve::P256 => p256::ecdsa::VerifyingKey::from_sec1_bytes(point).map(Self::P256),
+            Curve::P384 => p384::ecdsa::VerifyingKey::from_sec1_bytes(point).map(Self::P384),
+        }
+        .map_err(|_| not_a_point(curve))
+    }
+
+    pub(crate) fn scheme(&self) -> &'static str {
+        match self {
+            Self::P256(_) => Curve::P256.scheme(),
+            Self::P384(_) => Curve::P384.scheme(),
+        }
+    }
+
+    pub(crate) fn material(&self) -> spki::Result<Document> {
+        match self {
+            Self::P256(key) => key.to_public_key_der(),
+            Self::P384(key) => key.to_public_key_der(),
+        }
+    }
+
+    /// SHA-256 with P-256, SHA-384 with P-384. Both values of s are good: no signer has to normalise it.
+    pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        match self {
+            Self::P256(key) => p256::ecdsa::Signature::from_der(signature)
+                .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
+            Self::P384(key) => p384::ecdsa::Signature::from_der(signature)
+                .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
+        }
+    }
+}
+
+fn not_a_point(curve: Curve) -> KeyError {
+    KeyError::Invalid(alloc::format!(
+        "the key is not a point of the curve of {}",
+        curve.scheme()
+    ))
+}

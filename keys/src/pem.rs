@@ -1,0 +1,64 @@
+//! PEM (RFC 7468) with exactly one block: tolerant about white space, strict about everything else.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use spki::der::pem::{Base64Decoder, LineEnding, encode_string};
+use zeroize::Zeroizing;
+
+use crate::public::KeyError;
+
+/// What stands between the lines, and under which label. The content may be secret.
+pub(crate) struct Block<'a> {
+    pub(crate) label: &'a str,
+    pub(crate) der: Zeroizing<Vec<u8>>,
+}
+
+/// Reads a text that is one PEM block. The error is a message without an end stop.
+pub(crate) fn decode(text: &str) -> Result<Block<'_>, &'static str> {
+    let rest = text
+        .trim_ascii()
+        .strip_prefix("-----BEGIN ")
+        .ok_or("no PEM block at the start")?;
+    let (label, rest) = rest
+        .split_once("-----")
+        .ok_or("the first line of the PEM block is broken")?;
+    let content = rest
+        .strip_suffix("-----")
+        .and_then(|rest| rest.strip_suffix(label))
+        .and_then(|rest| rest.strip_suffix("-----END "))
+        .ok_or("the PEM block is cut short, or something follows it")?;
+    if content.contains("-----") {
+        return Err("more than one PEM block");
+    }
+    if !content.starts_with(['\r', '\n']) || !content.ends_with(['\r', '\n']) {
+        return Err("the first and the last line of the PEM block must stand alone");
+    }
+    let mut base64 = Zeroizing::new(Vec::with_capacity(content.len()));
+    base64.extend(content.bytes().filter(|byte| !byte.is_ascii_whitespace()));
+    let mut der = Zeroizing::new(Vec::with_capacity(base64.len()));
+    Base64Decoder::new(&base64)
+        .and_then(|mut decoder| decoder.decode_to_end(&mut der).map(|_| ()))
+        .map_err(|_| "the content of the PEM block is not base64")?;
+    Ok(Block { label, der })
+}
+
+/// The DER of a text that is one `PUBLIC KEY` block.
+pub(crate) fn decode_public(text: &str) -> Result<Vec<u8>, KeyError> {
+    let mut block = decode(text).map_err(KeyError::invalid)?;
+    match block.label {
+        "PUBLIC KEY" => Ok(core::mem::take(&mut block.der)),
+        label if label.ends_with("PRIVATE KEY") => Err(KeyError::invalid(
+            "this is a private key; only the public key belongs here",
+        )),
+        label => Err(KeyError::Invalid(format!(
+            "the PEM block must be \"PUBLIC KEY\", is {label:?}"
+        ))),
+    }
+}
+
+pub(crate) fn encode_public(der: &[u8]) -> String {
+    // It fails for labels only that are none, and for lengths beyond memory.
+    encode_string("PUBLIC KEY", LineEnding::LF, der).unwrap_or_default()
+}

@@ -1,0 +1,220 @@
+//! Private keys as PEM: PKCS#8 (RFC 5958), plain or encrypted under a pass-phrase (RFC 8018).
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
+
+use pkcs8::der::Decode as _;
+use pkcs8::der::asn1::OctetStringRef;
+use pkcs8::pkcs5::{self, EncryptionScheme, pbes2, scrypt};
+use pkcs8::{
+    AlgorithmIdentifierRef, EncodePrivateKey as _, EncryptedPrivateKeyInfoRef, LineEnding,
+    ObjectIdentifier, PrivateKeyInfoRef, SecretDocument,
+};
+use zeroize::Zeroizing;
+
+use crate::ecdsa::{Curve, EC_PUBLIC_KEY};
+use crate::pem;
+use crate::private::Secret;
+use crate::{PrivateKey, SignError};
+
+/// `id-Ed25519` (RFC 8410, 3).
+const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+
+/// scrypt for new files: 16 MiB, five times over, about a third of a second. It is one of OWASP's equivalents of
+/// N = 2^17, p = 1, and the largest N that `openssl` opens: it gives scrypt no more than 32 MiB.
+const SCRYPT_LOG_N: u8 = 14;
+const SCRYPT_R: u32 = 8;
+const SCRYPT_P: u32 = 5;
+
+/// The most a file may ask for, so that a damaged one cannot take all memory or time.
+const MOST_SCRYPT_BYTES: u64 = 1 << 30;
+const MOST_SCRYPT_P: u16 = 64;
+const MOST_PBKDF2_ROUNDS: u32 = 10_000_000;
+
+/// Why a file is not a private key that can be used here.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PemError {
+    /// The key is encrypted and no pass-phrase was given.
+    #[error("the private key needs a pass-phrase")]
+    PassPhraseNeeded,
+    /// The pass-phrase does not open the key. A damaged file looks the same.
+    #[error("wrong pass-phrase, or the file is damaged")]
+    WrongPassPhrase,
+    /// A kind of key, file or encryption that is not read here.
+    #[error("{0}")]
+    Unsupported(String),
+    /// Not a private key in PEM.
+    #[error("{0}")]
+    Malformed(String),
+}
+
+impl PrivateKey {
+    /// Reads a PEM block: PKCS#8 plain (`PRIVATE KEY`) or encrypted (`ENCRYPTED PRIVATE KEY`) by PBES2 with scrypt
+    /// or PBKDF2 (HMAC-SHA-2) and AES, as `openssl` and Python's `cryptography` write them.
+    ///
+    /// The pass-phrase of a key that is not encrypted is ignored.
+    pub fn from_pem(pem: &str, pass_phrase: Option<&[u8]>) -> Result<PrivateKey, PemError> {
+        let block = pem::decode(pem).map_err(malformed)?;
+        match block.label {
+            "PRIVATE KEY" => {
+                let info = PrivateKeyInfoRef::from_der(&block.der).map_err(malformed)?;
+                read(&info)
+            }
+            "ENCRYPTED PRIVATE KEY" => {
+                let pass_phrase = pass_phrase.ok_or(PemError::PassPhraseNeeded)?;
+                let der = decrypt(&block.der, pass_phrase)?;
+                // Under a wrong pass-phrase the padding fits once in 256 times; the content never does.
+                let info =
+                    PrivateKeyInfoRef::from_der(&der).map_err(|_| PemError::WrongPassPhrase)?;
+                read(&info)
+            }
+            label if label.ends_with("PRIVATE KEY") => Err(PemError::Unsupported(format!(
+                "private keys as {label:?} are not read; `openssl pkcs8 -topk8` converts them"
+            ))),
+            label => Err(PemError::Malformed(format!(
+                "the PEM block must be a private key, is {label:?}"
+            ))),
+        }
+    }
+
+    /// Writes an `ENCRYPTED PRIVATE KEY` block: PKCS#8 under PBES2 with scrypt and AES-256-CBC.
+    pub fn to_encrypted_pem(&self, pass_phrase: &[u8]) -> Result<Zeroizing<String>, SignError> {
+        if pass_phrase.is_empty() {
+            return Err(SignError::EmptyPassPhrase);
+        }
+        let parameters = new_parameters()?;
+        let der = self.to_der().map_err(SignError::failed)?;
+        let encrypted = parameters
+            .encrypt(pass_phrase, der.as_bytes())
+            .map_err(SignError::failed)?;
+        let encrypted_data = OctetStringRef::new(&encrypted).map_err(SignError::failed)?;
+        let info = EncryptedPrivateKeyInfoRef {
+            encryption_algorithm: parameters.into(),
+            encrypted_data,
+        };
+        SecretDocument::try_from(info)
+            .and_then(|document| Ok(document.to_pem("ENCRYPTED PRIVATE KEY", LineEnding::LF)?))
+            .map_err(SignError::failed)
+    }
+
+    /// Writes a `PRIVATE KEY` block: PKCS#8 that anyone can read who can read the file.
+    pub fn to_pem(&self) -> Result<Zeroizing<String>, SignError> {
+        self.to_der()
+            .and_then(|document| Ok(document.to_pem("PRIVATE KEY", LineEnding::LF)?))
+            .map_err(SignError::failed)
+    }
+
+    fn to_der(&self) -> pkcs8::Result<SecretDocument> {
+        match &self.secret {
+            Secret::Ed25519(key) => {
+                // RFC 8410, 7: an OCTET STRING in the OCTET STRING. Without the public key: openssl 3.0 reads
+                // version 1 only.
+                let mut octets = Zeroizing::new(Vec::with_capacity(34));
+                octets.extend([0x04, 0x20]);
+                octets.extend(Zeroizing::new(key.to_bytes()).iter());
+                let algorithm = AlgorithmIdentifierRef {
+                    oid: ED25519,
+                    parameters: None,
+                };
+                PrivateKeyInfoRef::new(algorithm, OctetStringRef::new(&octets)?).try_into()
+            }
+            Secret::EcdsaP256(key) => p256::SecretKey::from(key.as_nonzero_scalar()).to_pkcs8_der(),
+            Secret::EcdsaP384(key) => p384::SecretKey::from(key.as_nonzero_scalar()).to_pkcs8_der(),
+        }
+    }
+}
+
+fn malformed(reason: impl fmt::Display) -> PemError {
+    PemError::Malformed(format!("{reason}"))
+}
+
+fn read(info: &PrivateKeyInfoRef<'_>) -> Result<PrivateKey, PemError> {
+    let curve = info.algorithm.parameters_oid().ok();
+    let secret = match (info.algorithm.oid, curve) {
+        (ED25519, _) => Secret::Ed25519(read_ed25519(info)?),
+        (EC_PUBLIC_KEY, Some(curve)) if curve == Curve::P256.oid() => {
+            let key = p256::SecretKey::try_from(info.clone()).map_err(malformed)?;
+            Secret::EcdsaP256((&key).into())
+        }
+        (EC_PUBLIC_KEY, Some(curve)) if curve == Curve::P384.oid() => {
+            let key = p384::SecretKey::try_from(info.clone()).map_err(malformed)?;
+            Secret::EcdsaP384((&key).into())
+        }
+        (oid, curve) => {
+            return Err(PemError::Unsupported(format!(
+                "private keys of algorithm {} are not supported; ed25519, ecdsa-p256 and ecdsa-p384 are",
+                curve.unwrap_or(oid)
+            )));
+        }
+    };
+    PrivateKey::new(secret).map_err(malformed)
+}
+
+fn read_ed25519(info: &PrivateKeyInfoRef<'_>) -> Result<ed25519_dalek::SigningKey, PemError> {
+    let [0x04, 0x20, seed @ ..] = info.private_key.as_bytes() else {
+        return Err(malformed("an ed25519 private key must have 32 bytes"));
+    };
+    let seed: &[u8; 32] = seed.try_into().map_err(malformed)?;
+    let key = ed25519_dalek::SigningKey::from_bytes(seed);
+    // Signing with one key's secret and another's public part would give the secret away.
+    if info
+        .public_key
+        .is_some_and(|public| public.as_bytes() != Some(key.verifying_key().as_bytes()))
+    {
+        return Err(malformed(
+            "the public key in the file does not belong to the private key",
+        ));
+    }
+    Ok(key)
+}
+
+fn decrypt(der: &[u8], pass_phrase: &[u8]) -> Result<Zeroizing<Vec<u8>>, PemError> {
+    let info = EncryptedPrivateKeyInfoRef::from_der(der).map_err(|error| {
+        PemError::Unsupported(format!("the encryption of the private key: {error}"))
+    })?;
+    let EncryptionScheme::Pbes2(parameters) = &info.encryption_algorithm else {
+        return Err(PemError::Unsupported(
+            "the private key is encrypted by PBES1, which is broken".to_string(),
+        ));
+    };
+    check_cost(&parameters.kdf)?;
+    match parameters.decrypt(pass_phrase, info.encrypted_data.as_bytes()) {
+        Ok(der) => Ok(Zeroizing::new(der)),
+        Err(pkcs5::Error::DecryptFailed) => Err(PemError::WrongPassPhrase),
+        Err(error) => Err(PemError::Unsupported(error.to_string())),
+    }
+}
+
+fn check_cost(kdf: &pbes2::Kdf) -> Result<(), PemError> {
+    let in_range = match kdf {
+        pbes2::Kdf::Scrypt(scrypt) => {
+            let bytes = scrypt
+                .cost_parameter
+                .saturating_mul(u64::from(scrypt.block_size))
+                .saturating_mul(128);
+            scrypt.cost_parameter.is_power_of_two()
+                && (1..=MOST_SCRYPT_BYTES).contains(&bytes)
+                && (1..=MOST_SCRYPT_P).contains(&scrypt.parallelization)
+        }
+        pbes2::Kdf::Pbkdf2(pbkdf2) => (1..=MOST_PBKDF2_ROUNDS).contains(&pbkdf2.iteration_count),
+        _ => false,
+    };
+    if in_range {
+        return Ok(());
+    }
+    Err(PemError::Unsupported(
+        "the key derivation of the encrypted private key is out of range".to_string(),
+    ))
+}
+
+fn new_parameters() -> Result<pbes2::Parameters, SignError> {
+    let mut salt = [0; 16];
+    let mut iv = [0; 16];
+    getrandom::fill(&mut salt).map_err(|_| SignError::Randomness)?;
+    getrandom::fill(&mut iv).map_err(|_| SignError::Randomness)?;
+    let cost = scrypt::Params::new(SCRYPT_LOG_N, SCRYPT_R, SCRYPT_P).map_err(SignError::failed)?;
+    pbes2::Parameters::generate_scrypt_aes256cbc(cost, &salt, iv).map_err(SignError::failed)
+}

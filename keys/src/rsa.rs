@@ -1,0 +1,157 @@
+//! RSA (RFC 8017) keys as spec 4.2.2 writes them, for verification only.
+
+use ::rsa::pkcs1::RsaPublicKeyRef;
+use ::rsa::traits::SignatureScheme;
+use ::rsa::{BoxedUint, Pkcs1v15Sign, Pss, RsaPublicKey};
+use sha2::{Digest as _, Sha256, Sha384, Sha512};
+use spki::der::Decode as _;
+use spki::der::asn1::{Null, UintRef};
+use spki::{Document, EncodePublicKey as _, ObjectIdentifier, SubjectPublicKeyInfoRef};
+
+use crate::pem;
+use crate::public::KeyError;
+
+/// `rsaEncryption` (RFC 8017, appendix A.1).
+const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+/// `id-RSASSA-PSS` (RFC 8017, appendix A.2.3).
+const RSASSA_PSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10");
+
+/// The specification asks for 2048 at least. Work grows with the square of the size: 8192 is 16 times as slow.
+const MODULUS_BITS: core::ops::RangeInclusive<usize> = 2048..=8192;
+/// Work grows with the exponent, too; nearly all keys have 65537.
+const EXPONENT_BITS: usize = 33;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Padding {
+    PssSha256,
+    PssSha384,
+    PssSha512,
+    Pkcs1v15Sha256,
+}
+
+impl Padding {
+    const ALL: [Self; 4] = [
+        Self::PssSha256,
+        Self::PssSha384,
+        Self::PssSha512,
+        Self::Pkcs1v15Sha256,
+    ];
+
+    pub(crate) fn of_scheme(scheme: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|padding| padding.scheme() == scheme)
+    }
+
+    pub(crate) fn scheme(self) -> &'static str {
+        match self {
+            Self::PssSha256 => "rsassa-pss-sha256",
+            Self::PssSha384 => "rsassa-pss-sha384",
+            Self::PssSha512 => "rsassa-pss-sha512",
+            Self::Pkcs1v15Sha256 => "rsa-pkcs1v15-sha256",
+        }
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct RsaKey {
+    padding: Padding,
+    key: RsaPublicKey,
+}
+
+impl RsaKey {
+    pub(crate) fn from_pem(padding: Padding, public: &str) -> Result<Self, KeyError> {
+        let der = pem::decode_public(public)?;
+        let info = SubjectPublicKeyInfoRef::from_der(&der).map_err(KeyError::invalid)?;
+        check_algorithm(&info)?;
+        let key = info.subject_public_key.as_bytes().unwrap_or_default();
+        let key = RsaPublicKeyRef::from_der(key).map_err(KeyError::invalid)?;
+        check_sizes(&key)?;
+        let key = RsaPublicKey::new_with_size_limits(
+            integer(key.modulus)?,
+            integer(key.public_exponent)?,
+            MODULUS_BITS,
+        )
+        .map_err(KeyError::invalid)?;
+        Ok(Self { padding, key })
+    }
+
+    pub(crate) fn padding(&self) -> Padding {
+        self.padding
+    }
+
+    pub(crate) fn material(&self) -> spki::Result<Document> {
+        self.key.to_public_key_der()
+    }
+
+    pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        match self.padding {
+            Padding::PssSha256 => self.fits(pss::<Sha256>(), &Sha256::digest(message), signature),
+            Padding::PssSha384 => self.fits(pss::<Sha384>(), &Sha384::digest(message), signature),
+            Padding::PssSha512 => self.fits(pss::<Sha512>(), &Sha512::digest(message), signature),
+            Padding::Pkcs1v15Sha256 => self.fits(
+                Pkcs1v15Sign::new::<Sha256>(),
+                &Sha256::digest(message),
+                signature,
+            ),
+        }
+    }
+
+    fn fits(&self, scheme: impl SignatureScheme, digest: &[u8], signature: &[u8]) -> bool {
+        self.key.verify(scheme, digest, signature).is_ok()
+    }
+}
+
+/// MGF1 with the same hash. Any length of salt is good: the specification names none, and signers differ.
+fn pss<D: sha2::Digest>() -> Pss<D> {
+    Pss {
+        salt_len: None,
+        ..Pss::new()
+    }
+}
+
+fn check_algorithm(info: &SubjectPublicKeyInfoRef<'_>) -> Result<(), KeyError> {
+    match (info.algorithm.oid, info.algorithm.parameters) {
+        (RSA_ENCRYPTION, Some(parameters)) if parameters == Null.into() => Ok(()),
+        // Its parameters may contradict the scheme, and one modulus would be two keys.
+        (RSASSA_PSS, _) => Err(KeyError::invalid(
+            "the key is marked for RSASSA-PSS only; it must be marked rsaEncryption, the scheme says the rest",
+        )),
+        (oid, _) => Err(KeyError::Invalid(alloc::format!(
+            "the key does not fit its keytype rsa: its algorithm is {oid}"
+        ))),
+    }
+}
+
+/// Before any arithmetic is done with them.
+fn check_sizes(key: &RsaPublicKeyRef<'_>) -> Result<(), KeyError> {
+    let bits = bit_length(key.modulus);
+    if !MODULUS_BITS.contains(&bits) {
+        return Err(KeyError::Invalid(alloc::format!(
+            "the rsa modulus has {bits} bits, must have {} to {}",
+            MODULUS_BITS.start(),
+            MODULUS_BITS.end()
+        )));
+    }
+    let bits = bit_length(key.public_exponent);
+    if bits > EXPONENT_BITS {
+        return Err(KeyError::Invalid(alloc::format!(
+            "the rsa exponent has {bits} bits, must have at most {EXPONENT_BITS}"
+        )));
+    }
+    Ok(())
+}
+
+fn bit_length(value: UintRef<'_>) -> usize {
+    let bytes = value.as_bytes();
+    let zeros = bytes
+        .first()
+        .map_or(0, |byte| byte.leading_zeros() as usize);
+    (bytes.len() * 8).saturating_sub(zeros)
+}
+
+fn integer(value: UintRef<'_>) -> Result<BoxedUint, KeyError> {
+    let bytes = value.as_bytes();
+    let bits = u32::try_from(bytes.len() * 8).map_err(KeyError::invalid)?;
+    BoxedUint::from_be_slice(bytes, bits).map_err(KeyError::invalid)
+}
