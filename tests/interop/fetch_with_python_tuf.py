@@ -1,0 +1,49 @@
+"""Refreshes and downloads with python-tuf's client, and prints what came of it as one line of JSON.
+
+usage: fetch_with_python_tuf.py METADATA_URL TARGETS_URL ROOT STATE OUTPUT [NAME ...]
+
+ROOT is the shipped root. STATE keeps what the client trusts from one run to the next. Each NAME is
+written below OUTPUT, as `0`, `1`, ... in the order given. The line is
+  {"versions": {"root": 1, "timestamp": 3, ...}, "found": [true, false, ...]}   or
+  {"error": "BadVersionNumberError", "message": "..."}
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from tuf.ngclient import Updater
+
+
+def main() -> None:
+    metadata_url, targets_url, root, state, output, *names = sys.argv[1:]
+    Path(state).mkdir(parents=True, exist_ok=True)
+    Path(output).mkdir(parents=True, exist_ok=True)
+    try:
+        updater = Updater(
+            metadata_dir=state,
+            metadata_base_url=metadata_url,
+            target_base_url=targets_url,
+            bootstrap=Path(root).read_bytes(),
+        )
+        updater.refresh()
+        found = []
+        for number, name in enumerate(names):
+            target = updater.get_targetinfo(name)
+            found.append(target is not None)
+            if target is not None:
+                updater.download_target(target, filepath=str(Path(output) / str(number)))
+        print(json.dumps({"versions": versions(Path(state)), "found": found}))
+    except Exception as error:  # every failure is an answer that the test judges
+        print(json.dumps({"error": type(error).__name__, "message": str(error)}))
+
+
+def versions(state: Path) -> dict[str, int]:
+    """What is trusted now, read from the client's own files."""
+    found = {}
+    for role in ["root", "timestamp", "snapshot", "targets"]:
+        found[role] = json.loads((state / f"{role}.json").read_bytes())["signed"]["version"]
+    return found
+
+
+main()
