@@ -1,1 +1,56 @@
-//! Stub.
+//! What TUF metadata is and when to trust it: the formats (spec 4) and the client workflow (spec 5) as a
+//! pure machine that asks for files and judges them.
+//!
+//! There are no files, no network, no clock and no private keys in here. Bytes come in, verdicts go out:
+//!
+//! ```text
+//! UpdateRoot → UpdateTimestamp → UpdateSnapshot → UpdateTargets → TrustedMetadata → TargetSearch → TargetFile
+//! ```
+//!
+//! Each of these is a [`Stage`]; what a stage trusts it owns, so that judging a snapshot before its
+//! timestamp does not compile.
+#![no_std]
+
+extern crate alloc;
+
+mod canonical;
+mod envelope;
+mod error;
+mod floors;
+mod hashes;
+mod index;
+mod key;
+mod limits;
+mod name;
+mod path;
+mod role;
+mod succinct;
+mod time;
+mod trusted;
+mod update;
+
+pub use canonical::{Json, Unknown};
+pub use envelope::{Envelope, Signature, Verified, assemble};
+pub use error::{Error, ErrorKind};
+pub use floors::{Floors, RoleFloors, StoredFloors};
+pub use hashes::{Algorithm, FileError, Hashes, HashingVerifier};
+pub use key::{Key, KeyId, KeyRing, Threshold};
+pub use limits::Limits;
+pub use name::{NameError, RoleName, TargetPath, Version};
+pub use path::{HashPrefix, PathPattern};
+pub use role::delegations::{DelegatedRoles, Delegation, Delegations, Paths};
+pub use role::root::{RoleKeys, Root};
+pub use role::snapshot::{MetaFile, Snapshot};
+pub use role::targets::{TargetFile, Targets};
+pub use role::timestamp::Timestamp;
+pub use role::{Role, SPEC_VERSION};
+pub use succinct::SuccinctRoles;
+pub use time::{format_time, parse_time};
+pub use trusted::TrustedMetadata;
+pub use update::listing::Listing;
+pub use update::root::UpdateRoot;
+pub use update::search::TargetSearch;
+pub use update::snapshot::UpdateSnapshot;
+pub use update::targets::UpdateTargets;
+pub use update::timestamp::UpdateTimestamp;
+pub use update::{Request, Stage};

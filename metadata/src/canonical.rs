@@ -1,0 +1,608 @@
+//! Canonical JSON (spec 4.1): one pass from received text to the bytes that signatures cover, and a reader
+//! over those bytes, so that what is read is what was signed.
+//!
+//! serde_json reads the text; this file decides. Canonical means: no whitespace, members sorted by code
+//! point, integers only, `"` and `\` the only escapes. Duplicate members, other numbers and deep nesting are
+//! refused. Control characters stand raw in canonical text, which therefore need not be valid JSON.
+
+use alloc::borrow::Cow;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::cmp::Ordering;
+use core::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+
+use crate::ErrorKind;
+
+/// Deepest nesting of arrays and objects.
+const DEPTH: u8 = 64;
+
+/// Members that the specification does not define: preserved, and never acted upon.
+pub type Unknown = BTreeMap<String, Json>;
+
+/// A JSON value in canonical form.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Json(String);
+
+impl Json {
+    /// Reads any JSON text that has a canonical form.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Malformed`] for text that is no JSON or has no canonical form (floats, duplicate members).
+    pub fn parse(text: &str) -> Result<Self, ErrorKind> {
+        canonicalize(text.as_bytes()).map(Self)
+    }
+
+    /// The value as valid JSON text.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        printable(&self.0).into_owned()
+    }
+
+    /// The canonical form. Control characters stand raw in it.
+    #[must_use]
+    pub fn canonical(&self) -> &str {
+        &self.0
+    }
+
+    pub(crate) fn from_canonical(text: &str) -> Self {
+        Self(text.to_string())
+    }
+}
+
+impl fmt::Debug for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The canonical form of a JSON document.
+pub(crate) fn canonicalize(text: &[u8]) -> Result<String, ErrorKind> {
+    let mut out = String::with_capacity(text.len());
+    read_document(text, Canonical { out: &mut out, depth: DEPTH })?;
+    Ok(out)
+}
+
+/// Reads one whole document, nothing before and nothing after it but whitespace.
+pub(crate) fn read_document<'de, S: DeserializeSeed<'de>>(text: &'de [u8], seed: S) -> Result<S::Value, ErrorKind> {
+    let mut document = serde_json::Deserializer::from_slice(text);
+    let value = seed.deserialize(&mut document).and_then(|value| document.end().map(|()| value));
+    value.map_err(|error| ErrorKind::Malformed(error.to_string()))
+}
+
+/// Writes the canonical form of the next value to `out`.
+pub(crate) struct Canonical<'o> {
+    out: &'o mut String,
+    depth: u8,
+}
+
+impl<'o> Canonical<'o> {
+    pub(crate) fn below_the_top(out: &'o mut String) -> Self {
+        Self { out, depth: DEPTH - 1 }
+    }
+
+    fn deeper<E: serde::de::Error>(&mut self) -> Result<Canonical<'_>, E> {
+        let depth = self.depth.checked_sub(1).ok_or_else(|| E::custom(format!("nested deeper than {DEPTH}")))?;
+        Ok(Canonical { out: self.out, depth })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Canonical<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Canonical<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON with integers only")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        self.out.push_str("null");
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
+        self.out.push_str(if value { "true" } else { "false" });
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<(), E> {
+        self.out.push_str(&value.to_string());
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<(), E> {
+        self.out.push_str(&value.to_string());
+        Ok(())
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<(), E> {
+        Err(E::custom("a number that is not an integer, or does not fit into 64 bits"))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<(), E> {
+        push_string(self.out, value);
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut elements: A) -> Result<(), A::Error> {
+        self.out.push('[');
+        let start = self.out.len();
+        loop {
+            let before = self.out.len();
+            if before > start {
+                self.out.push(',');
+            }
+            if elements.next_element_seed(self.deeper()?)?.is_none() {
+                self.out.truncate(before);
+                break;
+            }
+        }
+        self.out.push(']');
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<(), A::Error> {
+        self.out.push('{');
+        let open = self.out.len();
+        let mut starts: Vec<usize> = Vec::new();
+        let mut sorted = true;
+        loop {
+            let before = self.out.len();
+            if before > open {
+                self.out.push(',');
+            }
+            let start = self.out.len();
+            if members.next_key_seed(MemberName(self.out))?.is_none() {
+                self.out.truncate(before);
+                break;
+            }
+            if sorted && let Some(previous) = starts.last() {
+                let order = compare_names(name_at(self.out, *previous), name_at(self.out, start));
+                if order == Ordering::Equal {
+                    return Err(A::Error::custom("duplicate member"));
+                }
+                sorted = order == Ordering::Less;
+            }
+            starts.push(start);
+            self.out.push(':');
+            members.next_value_seed(self.deeper()?)?;
+        }
+        if !sorted {
+            let members = sort_members(self.out, &starts).map_err(A::Error::custom)?;
+            self.out.truncate(open);
+            self.out.push_str(&members);
+        }
+        self.out.push('}');
+        Ok(())
+    }
+}
+
+/// Writes the next member name, with its quotes.
+struct MemberName<'o>(&'o mut String);
+
+impl<'de> DeserializeSeed<'de> for MemberName<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for MemberName<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a member name")
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<(), E> {
+        push_string(self.0, value);
+        Ok(())
+    }
+}
+
+/// The members that start at `starts`, in canonical order and joined by commas.
+fn sort_members(text: &str, starts: &[usize]) -> Result<String, &'static str> {
+    let ends = starts.iter().skip(1).map(|start| start.saturating_sub(1)).chain([text.len()]);
+    let mut members: Vec<(&str, &str)> = starts
+        .iter()
+        .zip(ends)
+        .map(|(start, end)| (name_at(text, *start), text.get(*start..end).unwrap_or_default()))
+        .collect();
+    members.sort_unstable_by(|one, other| compare_names(one.0, other.0));
+    if members.windows(2).any(|pair| matches!(pair, [one, other] if compare_names(one.0, other.0) == Ordering::Equal)) {
+        return Err("duplicate member");
+    }
+    Ok(members.iter().map(|member| member.1).collect::<Vec<_>>().join(","))
+}
+
+/// The name that starts with its quote at `start`, still escaped, without quotes.
+fn name_at(text: &str, start: usize) -> &str {
+    let rest = text.get(start + 1..).unwrap_or_default();
+    rest.get(..string_length(rest.as_bytes())).unwrap_or_default()
+}
+
+/// Bytes up to the closing quote.
+fn string_length(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    loop {
+        match bytes.get(at) {
+            None | Some(b'"') => return at,
+            Some(b'\\') => at += 2,
+            Some(_) => at += 1,
+        }
+    }
+}
+
+/// Orders two escaped names as if they were not: by code point, which in UTF-8 is by byte.
+fn compare_names(one: &str, other: &str) -> Ordering {
+    if one.contains('\\') || other.contains('\\') { unescape(one).cmp(&unescape(other)) } else { one.cmp(other) }
+}
+
+fn unescape(escaped: &str) -> Cow<'_, str> {
+    if !escaped.contains('\\') {
+        return Cow::Borrowed(escaped);
+    }
+    let mut text = String::with_capacity(escaped.len());
+    let mut characters = escaped.chars();
+    while let Some(character) = characters.next() {
+        text.extend(if character == '\\' { characters.next() } else { Some(character) });
+    }
+    Cow::Owned(text)
+}
+
+/// A canonical string: only `"` and `\` are escaped.
+pub(crate) fn string(value: &str) -> String {
+    let mut out = String::with_capacity(value.len() + 2);
+    push_string(&mut out, value);
+    out
+}
+
+fn push_string(out: &mut String, value: &str) {
+    out.push('"');
+    let mut rest = value;
+    while let Some((plain, special)) = rest.find(['"', '\\']).and_then(|at| rest.split_at_checked(at)) {
+        out.push_str(plain);
+        out.push('\\');
+        let (first, after) = special.split_at_checked(1).unwrap_or((special, ""));
+        out.push_str(first);
+        rest = after;
+    }
+    out.push_str(rest);
+    out.push('"');
+}
+
+/// A canonical array of values that are canonical already.
+pub(crate) fn array(elements: impl IntoIterator<Item = String>) -> String {
+    let elements: Vec<String> = elements.into_iter().collect();
+    format!("[{}]", elements.join(","))
+}
+
+/// A canonical object of values that are canonical already. Of two members of one name the first counts.
+pub(crate) fn object<'m>(members: impl IntoIterator<Item = (&'m str, String)>, unknown: &'m Unknown) -> String {
+    let mut sorted: BTreeMap<&str, Cow<'_, str>> =
+        unknown.iter().map(|(name, value)| (name.as_str(), Cow::Borrowed(value.canonical()))).collect();
+    sorted.extend(members.into_iter().map(|(name, value)| (name, Cow::Owned(value))));
+    let mut out = String::with_capacity(2 + sorted.values().map(|value| value.len() + 24).sum::<usize>());
+    out.push('{');
+    for (at, (name, value)) in sorted.iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        push_string(&mut out, name);
+        out.push(':');
+        out.push_str(value);
+    }
+    out.push('}');
+    out
+}
+
+/// Canonical text as valid JSON: its raw control characters, which stand in strings only, escaped.
+pub(crate) fn printable(canonical: &str) -> Cow<'_, str> {
+    if !canonical.bytes().any(|byte| byte < 0x20) {
+        return Cow::Borrowed(canonical);
+    }
+    let mut text = String::with_capacity(canonical.len() + 64);
+    for character in canonical.chars() {
+        match character {
+            '\0'..='\x1f' => text.push_str(&format!("\\u{:04x}", u32::from(character))),
+            _ => text.push(character),
+        }
+    }
+    Cow::Owned(text)
+}
+
+/// Reads canonical text value by value, without a tree.
+pub(crate) struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(text: &'a str) -> Self {
+        Self { text, at: 0 }
+    }
+
+    /// Starts in the middle, where a value is known to stand.
+    pub(crate) fn starting_at(text: &'a str, at: usize) -> Self {
+        Self { text, at }
+    }
+
+    /// Where the next value or member begins, in bytes.
+    pub(crate) fn position(&self) -> usize {
+        self.at
+    }
+
+    /// The canonical text from `start` to where the reader is.
+    pub(crate) fn since(&self, start: usize) -> &'a str {
+        self.text.get(start..self.at).unwrap_or_default()
+    }
+
+    /// The reader, from a member's name to its value.
+    pub(crate) fn past_colon(mut self) -> Self {
+        self.at += 1;
+        self
+    }
+
+    /// Reads an object; `member` must read or skip each value.
+    pub(crate) fn object(
+        &mut self,
+        mut member: impl FnMut(&str, &mut Self) -> Result<(), ErrorKind>,
+    ) -> Result<(), ErrorKind> {
+        self.members(|_, name, value| member(&name, value).map_err(|error| error.within(&name)))
+    }
+
+    /// As [`Reader::object`], with where each member starts and without naming the member in errors.
+    pub(crate) fn members(
+        &mut self,
+        mut member: impl FnMut(usize, Cow<'a, str>, &mut Self) -> Result<(), ErrorKind>,
+    ) -> Result<(), ErrorKind> {
+        self.open(b'{', "an object")?;
+        while !self.closes(b'}') {
+            let start = self.at;
+            let name = self.string()?;
+            self.at += 1;
+            member(start, name, self)?;
+        }
+        Ok(())
+    }
+
+    /// Reads an array; `element` must read or skip each value.
+    pub(crate) fn array(
+        &mut self,
+        mut element: impl FnMut(&mut Self) -> Result<(), ErrorKind>,
+    ) -> Result<(), ErrorKind> {
+        self.open(b'[', "an array")?;
+        while !self.closes(b']') {
+            element(self)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn string(&mut self) -> Result<Cow<'a, str>, ErrorKind> {
+        self.open(b'"', "a string")?;
+        let rest = self.rest();
+        let length = string_length(rest.as_bytes());
+        self.at += length + 1;
+        Ok(unescape(rest.get(..length).unwrap_or_default()))
+    }
+
+    /// An integer from 0 to 2⁶⁴−1.
+    pub(crate) fn unsigned(&mut self) -> Result<u64, ErrorKind> {
+        self.skip().parse().map_err(|_| ErrorKind::expected("an integer that is not negative"))
+    }
+
+    pub(crate) fn boolean(&mut self) -> Result<bool, ErrorKind> {
+        match self.skip() {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err(ErrorKind::expected("true or false")),
+        }
+    }
+
+    /// Passes over the next value and gives its canonical text.
+    pub(crate) fn skip(&mut self) -> &'a str {
+        let rest = self.rest();
+        let length = value_length(rest.as_bytes());
+        self.at += length;
+        rest.get(..length).unwrap_or_default()
+    }
+
+    fn rest(&self) -> &'a str {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
+    fn open(&mut self, bracket: u8, what: &str) -> Result<(), ErrorKind> {
+        if self.text.as_bytes().get(self.at) != Some(&bracket) {
+            return Err(ErrorKind::expected(what));
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    /// Passes over a comma, or over the closing bracket.
+    fn closes(&mut self, bracket: u8) -> bool {
+        let next = self.text.as_bytes().get(self.at).copied();
+        if next == Some(b',') || next == Some(bracket) {
+            self.at += 1;
+        }
+        next.is_none() || next == Some(bracket)
+    }
+}
+
+/// Length of the value that canonical text begins with, in bytes.
+fn value_length(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    let mut open = 0_u32;
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'"' => at += string_length(bytes.get(at + 1..).unwrap_or_default()) + 1,
+            b'{' | b'[' => open += 1,
+            b'}' | b']' if open == 0 => return at,
+            b'}' | b']' => open -= 1,
+            b',' if open == 0 => return at,
+            _ => {}
+        }
+        at += 1;
+        if open == 0 && matches!(byte, b'"' | b'}' | b']') {
+            return at;
+        }
+    }
+    at
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn canonical(text: &str) -> Option<String> {
+        canonicalize(text.as_bytes()).ok()
+    }
+
+    #[test]
+    fn f_cj_1_no_whitespace_and_members_sorted_by_code_point() {
+        assert_eq!(
+            canonical(" {\"b\" : [ 1 , {} ] ,\n\"a\":{\"z\":null,\"B\":true} , \"\u{10000}\":1,\"\u{e000}\":2 }")
+                .unwrap(),
+            "{\"a\":{\"B\":true,\"z\":null},\"b\":[1,{}],\"\u{e000}\":2,\"\u{10000}\":1}"
+        );
+    }
+
+    #[test]
+    fn f_cj_2_only_quote_and_backslash_are_escaped() {
+        assert_eq!(
+            canonical(r#""\u0041\n\t\u0000\/\"\\\u00e9\u001f\ud83d\ude00""#).unwrap(),
+            "\"A\n\t\0/\\\"\\\\é\u{1f}\u{1f600}\""
+        );
+    }
+
+    #[test]
+    fn f_cj_3_integers_only() {
+        for text in [
+            "1.0",
+            "1e0",
+            "-0",
+            "0.1",
+            "01",
+            "+1",
+            ".5",
+            "1.",
+            "1E400",
+            "NaN",
+            "Infinity",
+            "-Infinity",
+            "18446744073709551616",
+            "-9223372036854775809",
+        ] {
+            assert_eq!(canonical(text), None, "{text}");
+        }
+        for text in ["0", "-1", "18446744073709551615", "-9223372036854775808"] {
+            assert_eq!(canonical(text).as_deref(), Some(text));
+        }
+        let digits = "9".repeat(500_000);
+        assert_eq!(canonical(&digits), None);
+    }
+
+    #[test]
+    fn f_cj_4_text_is_not_normalised() {
+        assert_eq!(canonical("\"e\u{301}\"").unwrap(), "\"e\u{301}\"");
+        assert_ne!(canonical("\"e\u{301}\""), canonical("\"\u{e9}\""));
+    }
+
+    #[test]
+    fn f_cj_5_duplicate_members_are_refused() {
+        for text in [
+            r#"{"a":1,"a":2}"#,
+            r#"{"a":1,"\u0061":2}"#,
+            r#"{"b":1,"a":2,"b":3}"#,
+            r#"[{"x":{"a":1,"b":1,"a":1}}]"#,
+            r#"{"\"":1,"a":1,"\u0022":1}"#,
+        ] {
+            assert_eq!(canonical(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn escaped_names_sort_by_what_they_mean() {
+        // `\` (0x5c) sorts before `a` and after `A`, and `"` (0x22) before both, however they are written.
+        assert_eq!(canonical(r#"{"a":1,"\\":2,"A":3,"\"":4}"#).unwrap(), r#"{"\"":4,"A":3,"\\":2,"a":1}"#);
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_without_overflow() {
+        for open in ["[", "{\"a\":"] {
+            assert_eq!(canonical(&open.repeat(1_000_000)), None);
+        }
+        assert!(canonical(&(String::from("[").repeat(64) + &String::from("]").repeat(64))).is_some());
+        assert!(canonical(&(String::from("[").repeat(66) + &String::from("]").repeat(66))).is_none());
+    }
+
+    #[test]
+    fn text_that_is_no_json_is_refused() {
+        for text in [
+            "",
+            " ",
+            "{} {}",
+            "{}\0",
+            "{} x",
+            "{},",
+            "[1,]",
+            "{\"a\":1,}",
+            "\u{feff}{}",
+            "// x\n{}",
+            "\"\u{1}\"",
+            "\"\\ud800\"",
+            "\"\\udc00\\ud800\"",
+            "tru",
+        ] {
+            assert_eq!(canonical(text), None, "{text:?}");
+        }
+        assert!(canonicalize(b"\"\xff\"").is_err());
+        assert!(canonicalize(b"\"\xc0\xaf\"").is_err());
+        assert!(canonicalize(b"\"\xed\xa0\x80\"").is_err());
+    }
+
+    #[test]
+    fn what_is_canonical_stays_and_prints_as_json() {
+        let text = canonical(r#"{"pem":"a\nb","x":[1,"é"]}"#).unwrap();
+        let json = printable(&text);
+        assert_eq!(json, r#"{"pem":"a\u000ab","x":[1,"é"]}"#);
+        assert_eq!(canonical(&json).unwrap(), text);
+    }
+
+    #[test]
+    fn the_reader_walks_and_skips() {
+        let text = canonical(r#"{"a":[1,[2,"]"],{}],"b":{"c":"x\\\"y"},"d":false,"e":"z"}"#).unwrap();
+        let mut seen = String::new();
+        let mut reader = Reader::new(&text);
+        reader
+            .object(|name, value| {
+                match name {
+                    "a" => value.array(|element| {
+                        seen.push_str(element.skip());
+                        seen.push(';');
+                        Ok(())
+                    })?,
+                    "b" => value.object(|_, value| {
+                        seen.push_str(&value.string()?);
+                        Ok(())
+                    })?,
+                    "d" => assert!(!value.boolean()?),
+                    _ => assert_eq!(value.skip(), "\"z\""),
+                }
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(seen, "1;[2,\"]\"];{};x\\\"y");
+    }
+}

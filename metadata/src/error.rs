@@ -1,0 +1,151 @@
+//! Verdicts in the specification's terms: which role, and what is wrong with it.
+
+use alloc::string::String;
+
+use chrono::{DateTime, Utc};
+
+use crate::time::format_time;
+use crate::{KeyId, RoleName, Threshold, Version};
+
+/// A verdict against one role's metadata.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{role}: {kind}")]
+pub struct Error {
+    /// The role whose file was judged.
+    pub role: RoleName,
+    /// What is wrong with it.
+    pub kind: ErrorKind,
+}
+
+/// What is wrong with a file, in the specification's terms.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The file is needed and is not there.
+    #[error("the file is not there")]
+    Absent,
+    /// The same key id signs twice (4.2.1).
+    #[error("key id {0} occurs more than once among the signatures")]
+    DuplicateSignature(KeyId),
+    /// The metadata has expired: a freeze attack, or a repository that is not maintained (5.3.10, 5.4.4, 5.5.6, 5.6.5).
+    #[error("expired at {}, and it is {} now", format_time(expires), format_time(start_time))]
+    Expired {
+        /// When it expired.
+        expires: DateTime<Utc>,
+        /// The time at which the update started.
+        start_time: DateTime<Utc>,
+    },
+    /// A hash differs from the one that trusted metadata lists.
+    #[error("{algorithm} is {found}, listed is {expected}")]
+    HashMismatch {
+        /// Name of the algorithm.
+        algorithm: &'static str,
+        /// What trusted metadata lists, in hexadecimal.
+        expected: String,
+        /// What was received, in hexadecimal.
+        found: String,
+    },
+    /// The length differs from the one that trusted metadata lists.
+    #[error("has {found} bytes, listed are {expected}")]
+    LengthMismatch {
+        /// What trusted metadata lists, in bytes.
+        expected: u64,
+        /// What was received, in bytes.
+        found: u64,
+    },
+    /// A limit of ours was reached.
+    #[error("the limit `{limit}` of {value} was reached")]
+    LimitReached {
+        /// The limit's name: a field of [`Limits`](crate::Limits).
+        limit: &'static str,
+        /// Its value.
+        value: u64,
+    },
+    /// A version that this file lists for another role went down (5.4.3.2, 5.5.5).
+    #[error("rollback: lists version {found} of {listed}, but version {trusted} is already trusted")]
+    ListedRollback {
+        /// The role that is listed.
+        listed: RoleName,
+        /// The version already trusted.
+        trusted: Version,
+        /// The lower version that is now listed.
+        found: Version,
+    },
+    /// The bytes are not the metadata they should be: where, and what was expected.
+    #[error("malformed: {0}")]
+    Malformed(String),
+    /// No supported hash algorithm is listed, so that nothing can be verified.
+    #[error("no supported hash is listed for {0}")]
+    NoSupportedHash(String),
+    /// The role is not in the delegator's delegations.
+    #[error("not delegated by {0}")]
+    NotDelegated(RoleName),
+    /// The snapshot does not list this role (5.5, 5.6).
+    #[error("not listed in the snapshot")]
+    NotListed,
+    /// A role that was listed is no longer (5.5.5).
+    #[error("rollback: no longer lists {listed}")]
+    Removed {
+        /// The role that has gone.
+        listed: RoleName,
+    },
+    /// The version is lower than the trusted one (5.3.5, 5.4.3.1).
+    #[error("rollback: version {found}, but version {trusted} is already trusted")]
+    Rollback {
+        /// The version already trusted.
+        trusted: Version,
+        /// The lower version that was received.
+        found: Version,
+    },
+    /// What was kept from earlier updates is damaged beyond use, so that a rollback could not be noticed.
+    #[error("the stored copy and the record of trusted versions are both damaged")]
+    StateLost,
+    /// Fewer keys than required have signed.
+    #[error("signed by {valid} of the {threshold} keys required")]
+    ThresholdNotMet {
+        /// Distinct authorised keys with a valid signature.
+        valid: u32,
+        /// How many are required.
+        threshold: Threshold,
+    },
+    /// Another major version of the specification (4.3).
+    #[error("specification version `{0}` is not supported")]
+    UnsupportedSpecVersion(String),
+    /// The member `_type` names another kind of role (4.2.1).
+    #[error("type is `{found}`, expected `{expected}`")]
+    WrongType {
+        /// The type it should have.
+        expected: &'static str,
+        /// The type it has.
+        found: String,
+    },
+    /// The version is not the one that trusted metadata asks for (5.3.5, 5.5.4, 5.6.4).
+    #[error("version is {found}, expected {expected}")]
+    WrongVersion {
+        /// The version it should have.
+        expected: Version,
+        /// The version it has.
+        found: Version,
+    },
+}
+
+impl ErrorKind {
+    /// The verdict about `role`.
+    pub(crate) fn of(self, role: &RoleName) -> Error {
+        Error { role: role.clone(), kind: self }
+    }
+
+    /// Malformed at the value that is being read; [`ErrorKind::within`] adds where that is.
+    pub(crate) fn expected(what: impl core::fmt::Display) -> Self {
+        Self::Malformed(alloc::format!(": expected {what}"))
+    }
+
+    /// Adds the name of the member in which a malformed value stands.
+    pub(crate) fn within(self, member: &str) -> Self {
+        match self {
+            Self::Malformed(at) if at.starts_with(':') => Self::Malformed(alloc::format!("{member}{at}")),
+            Self::Malformed(at) => Self::Malformed(alloc::format!("{member}.{at}")),
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The record of trusted versions: a second memory beside the stored files, so that a damaged file does not open
+//! the way for a rollback (5.4.3, 5.5.5), and so that a rotation of keys is noticed once, whatever crashes (5.3.11).
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::{String, ToString};
+
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use sha2::{Digest, Sha256};
+
+use crate::{RoleName, Root, Snapshot, Timestamp, Version};
+
+const HEADING: &str = "lastmile trusted versions 1";
+
+/// Versions below which nothing is accepted any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Floors {
+    /// The root under which the rest was accepted.
+    pub(crate) root: Version,
+    /// That root's keys for timestamp and snapshot, as a digest.
+    pub(crate) online_keys: String,
+    /// The timestamp's version, and the snapshot's that it lists.
+    pub(crate) timestamp: Option<(Version, Version)>,
+    /// The snapshot's version, and those that it lists.
+    pub(crate) snapshot: Option<RoleFloors>,
+}
+
+/// The snapshot's version, and those that it lists for targets roles.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleFloors {
+    pub(crate) version: Version,
+    pub(crate) roles: BTreeMap<RoleName, Version>,
+}
+
+/// What a store knows of earlier floors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoredFloors {
+    /// Nothing was ever recorded.
+    FirstRun,
+    /// The record is whole.
+    Known(Floors),
+    /// There is a record, and it is damaged.
+    Lost,
+}
+
+impl Floors {
+    pub(crate) fn under(root: &Root) -> Self {
+        Self { root: root.version, online_keys: root.online_keys(), timestamp: None, snapshot: None }
+    }
+
+    pub(crate) fn raise_timestamp(&mut self, timestamp: &Timestamp) {
+        self.timestamp = Some((timestamp.version, timestamp.snapshot.version));
+    }
+
+    pub(crate) fn raise_snapshot(&mut self, snapshot: &Snapshot) {
+        if self.snapshot.as_ref().is_none_or(|floors| floors.version != snapshot.version) {
+            self.snapshot = Some(RoleFloors::of(snapshot));
+        }
+    }
+
+    /// The record as text, with a checksum.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut text = format!("{HEADING}\nroot {} {}\n", self.root, self.online_keys);
+        if let Some((version, snapshot)) = self.timestamp {
+            text += &format!("timestamp {version} {snapshot}\n");
+        }
+        if let Some(RoleFloors { version, roles }) = &self.snapshot {
+            text += &format!("snapshot {version}\n");
+            for (role, version) in roles {
+                text += &format!("role {version} {}\n", utf8_percent_encode(role.as_str(), NON_ALPHANUMERIC));
+            }
+        }
+        let checksum = checksum(&text);
+        text + &checksum
+    }
+
+    /// Reads the record; [`StoredFloors::Lost`] where anything in it is not as it was written.
+    #[must_use]
+    pub fn from_text(text: &str) -> StoredFloors {
+        Self::read(text).map_or(StoredFloors::Lost, StoredFloors::Known)
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let at = text.rfind("checksum ")?;
+        let (record, found) = text.split_at_checked(at)?;
+        if found != checksum(record) {
+            return None;
+        }
+        let mut lines = record.lines();
+        if lines.next() != Some(HEADING) {
+            return None;
+        }
+        let (root, online_keys) = lines.next()?.strip_prefix("root ")?.split_once(' ')?;
+        let mut floors =
+            Self { root: version(root)?, online_keys: online_keys.to_string(), timestamp: None, snapshot: None };
+        for line in lines {
+            match line.split_once(' ')? {
+                ("timestamp", rest) => {
+                    let (timestamp, snapshot) = rest.split_once(' ')?;
+                    floors.timestamp = Some((version(timestamp)?, version(snapshot)?));
+                }
+                ("snapshot", rest) => {
+                    floors.snapshot = Some(RoleFloors { version: version(rest)?, roles: BTreeMap::new() });
+                }
+                ("role", rest) => {
+                    let (number, name) = rest.split_once(' ')?;
+                    let name = percent_decode_str(name).decode_utf8().ok()?;
+                    floors.snapshot.as_mut()?.roles.insert(RoleName::listed(&name).ok()?, version(number)?);
+                }
+                _ => return None,
+            }
+        }
+        Some(floors)
+    }
+}
+
+impl RoleFloors {
+    /// The floors that `snapshot` sets. Snapshots of old list the root too, which has floors of its own.
+    pub(crate) fn of(snapshot: &Snapshot) -> Self {
+        let is_targets = |role: &RoleName| !role.is_top_level() || *role == RoleName::TARGETS;
+        let roles = snapshot.roles().filter(|(role, _)| is_targets(role)).map(|(role, file)| (role, file.version));
+        Self { version: snapshot.version, roles: roles.collect() }
+    }
+}
+
+fn version(text: &str) -> Option<Version> {
+    text.parse().ok().and_then(Version::new)
+}
+
+fn checksum(record: &str) -> String {
+    format!("checksum {}\n", hex::encode(Sha256::digest(record.as_bytes())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn floors() -> Floors {
+        let version = |number| Version::new(number).unwrap();
+        let roles = [RoleName::TARGETS, RoleName::delegated("a b\nc%/é").unwrap()];
+        Floors {
+            root: version(3),
+            online_keys: "00ff".to_string(),
+            timestamp: Some((version(9), version(8))),
+            snapshot: Some(RoleFloors {
+                version: version(8),
+                roles: roles.into_iter().map(|role| (role, version(7))).collect(),
+            }),
+        }
+    }
+
+    #[test]
+    fn d3_the_record_comes_back_as_it_was_written() {
+        assert_eq!(Floors::from_text(&floors().to_text()), StoredFloors::Known(floors()));
+    }
+
+    #[test]
+    fn d3_any_change_of_the_record_is_noticed() {
+        let text = floors().to_text();
+        for at in 0..text.len() {
+            let mut bytes = text.clone().into_bytes();
+            bytes[at] = if bytes[at] == b'1' { b'2' } else { b'1' };
+            assert_eq!(Floors::from_text(&String::from_utf8(bytes).unwrap()), StoredFloors::Lost, "{at}");
+            assert_eq!(Floors::from_text(&text[..at]), StoredFloors::Lost, "{at}");
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! Hashes of files (spec 4.4, 4.5, 5.7): what is listed, and a verifier that a file streams through.
+
+use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use sha2::{Digest, Sha256, Sha384, Sha512};
+
+use crate::canonical::{self, Reader};
+use crate::{ErrorKind, Json};
+
+/// A hash algorithm that is understood here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Algorithm {
+    /// SHA-256, which every TUF implementation understands.
+    Sha256,
+    /// SHA-384.
+    Sha384,
+    /// SHA-512.
+    Sha512,
+}
+
+impl Algorithm {
+    /// The name that metadata uses.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sha256 => "sha256",
+            Self::Sha384 => "sha384",
+            Self::Sha512 => "sha512",
+        }
+    }
+
+    fn length(self) -> usize {
+        match self {
+            Self::Sha256 => 32,
+            Self::Sha384 => 48,
+            Self::Sha512 => 64,
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        [Self::Sha256, Self::Sha384, Self::Sha512].into_iter().find(|algorithm| algorithm.name() == name)
+    }
+}
+
+/// The hashes of a file: never empty. Hashes of unknown algorithms are kept and not used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hashes {
+    known: Vec<(Algorithm, Vec<u8>)>,
+    unknown: BTreeMap<String, Json>,
+}
+
+impl Hashes {
+    /// The hashes of `bytes`.
+    #[must_use]
+    pub fn of(bytes: &[u8], algorithms: &[Algorithm]) -> Option<Self> {
+        let mut hashing = Hashing::new(algorithms.iter().copied());
+        hashing.update(bytes);
+        Self::new(hashing.finish())
+    }
+
+    /// These digests; none if there are none, or one has not the length of its algorithm.
+    #[must_use]
+    pub fn new(digests: impl IntoIterator<Item = (Algorithm, Vec<u8>)>) -> Option<Self> {
+        let mut known: Vec<_> = digests.into_iter().collect();
+        known.sort();
+        let valid = !known.is_empty() && known.iter().all(|(algorithm, digest)| digest.len() == algorithm.length());
+        valid.then_some(Self { known, unknown: BTreeMap::new() })
+    }
+
+    /// The hashes of known algorithms, in bytes.
+    pub fn known(&self) -> impl Iterator<Item = (Algorithm, &[u8])> {
+        self.known.iter().map(|(algorithm, digest)| (*algorithm, digest.as_slice()))
+    }
+
+    /// The hexadecimal digests by which consistent snapshots name the file (6.2.1), the shortest first.
+    pub fn prefixes(&self) -> impl Iterator<Item = String> {
+        self.known.iter().map(|(_, digest)| hex::encode(digest))
+    }
+
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {
+        let (mut known, mut unknown) = (Vec::new(), BTreeMap::new());
+        reader.object(|name, value| {
+            let Some(algorithm) = Algorithm::named(name) else {
+                unknown.insert(name.to_string(), Json::from_canonical(value.skip()));
+                return Ok(());
+            };
+            let digest =
+                hex::decode(value.string()?.as_bytes()).ok().filter(|digest| digest.len() == algorithm.length());
+            known.push((algorithm, digest.ok_or_else(|| ErrorKind::expected("a digest in hexadecimal"))?));
+            Ok(())
+        })?;
+        if known.is_empty() && unknown.is_empty() {
+            return Err(ErrorKind::expected("at least one hash"));
+        }
+        known.sort();
+        Ok(Self { known, unknown })
+    }
+
+    pub(crate) fn write(&self) -> String {
+        let known =
+            self.known.iter().map(|(algorithm, digest)| (algorithm.name(), canonical::string(&hex::encode(digest))));
+        canonical::object(known, &self.unknown)
+    }
+
+    /// Whether at least one algorithm is known, so that a file can be verified at all.
+    pub(crate) fn is_usable(&self) -> bool {
+        !self.known.is_empty()
+    }
+
+    /// A verifier for a file with these hashes; `length` in bytes, if it is listed.
+    pub(crate) fn verifier(&self, length: Option<u64>) -> HashingVerifier {
+        let hashing = Hashing::new(self.known.iter().map(|(algorithm, _)| *algorithm));
+        HashingVerifier { expected: self.clone(), hashing, length, received: 0 }
+    }
+}
+
+/// A file is not what is listed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FileError {
+    /// Another number of bytes.
+    #[error("has {found} bytes, listed are {expected}")]
+    Length {
+        /// What is listed, in bytes.
+        expected: u64,
+        /// What was received, in bytes; where it is more than listed, when that was noticed.
+        found: u64,
+    },
+    /// Another hash.
+    #[error("{algorithm} is {found}, listed is {expected}")]
+    Hash {
+        /// Name of the algorithm.
+        algorithm: &'static str,
+        /// What is listed, in hexadecimal.
+        expected: String,
+        /// What was received, in hexadecimal.
+        found: String,
+    },
+    /// Nothing is listed that could be verified.
+    #[error("no supported hash is listed")]
+    NoSupportedHash,
+}
+
+impl From<FileError> for ErrorKind {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Length { expected, found } => Self::LengthMismatch { expected, found },
+            FileError::Hash { algorithm, expected, found } => Self::HashMismatch { algorithm, expected, found },
+            FileError::NoSupportedHash => Self::NoSupportedHash("the file".to_string()),
+        }
+    }
+}
+
+/// Checks a file that streams through it: exact length, and every known hash (5.7.3).
+#[derive(Clone)]
+pub struct HashingVerifier {
+    expected: Hashes,
+    hashing: Hashing,
+    length: Option<u64>,
+    received: u64,
+}
+
+impl HashingVerifier {
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    /// [`FileError::Length`] as soon as there are more than listed.
+    pub fn update(&mut self, bytes: &[u8]) -> Result<(), FileError> {
+        self.received = self.received.saturating_add(bytes.len() as u64);
+        match self.length {
+            Some(expected) if self.received > expected => Err(FileError::Length { expected, found: self.received }),
+            _ => {
+                self.hashing.update(bytes);
+                Ok(())
+            }
+        }
+    }
+
+    /// Bytes taken so far.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// The verdict about the whole file.
+    ///
+    /// # Errors
+    /// [`FileError`] when length or a hash differ, or nothing is listed that could be verified.
+    pub fn finish(self) -> Result<(), FileError> {
+        if !self.expected.is_usable() {
+            return Err(FileError::NoSupportedHash);
+        }
+        if let Some(expected) = self.length.filter(|length| *length != self.received) {
+            return Err(FileError::Length { expected, found: self.received });
+        }
+        let found = self.hashing.finish();
+        let differs = self.expected.known.iter().zip(&found).find(|(expected, found)| expected != found);
+        match differs {
+            None => Ok(()),
+            Some(((algorithm, expected), (_, found))) => Err(FileError::Hash {
+                algorithm: algorithm.name(),
+                expected: hex::encode(expected),
+                found: hex::encode(found),
+            }),
+        }
+    }
+}
+
+/// Several digests of the same bytes.
+#[derive(Clone)]
+struct Hashing(Vec<Hasher>);
+
+#[derive(Clone)]
+enum Hasher {
+    Sha256(Sha256),
+    Sha384(Sha384),
+    Sha512(Sha512),
+}
+
+impl Hashing {
+    fn new(algorithms: impl Iterator<Item = Algorithm>) -> Self {
+        let hasher = |algorithm| match algorithm {
+            Algorithm::Sha256 => Hasher::Sha256(Sha256::new()),
+            Algorithm::Sha384 => Hasher::Sha384(Sha384::new()),
+            Algorithm::Sha512 => Hasher::Sha512(Sha512::new()),
+        };
+        Self(algorithms.map(hasher).collect())
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        for hasher in &mut self.0 {
+            match hasher {
+                Hasher::Sha256(hasher) => hasher.update(bytes),
+                Hasher::Sha384(hasher) => hasher.update(bytes),
+                Hasher::Sha512(hasher) => hasher.update(bytes),
+            }
+        }
+    }
+
+    fn finish(self) -> Vec<(Algorithm, Vec<u8>)> {
+        let digest = |hasher| match hasher {
+            Hasher::Sha256(hasher) => (Algorithm::Sha256, hasher.finalize().to_vec()),
+            Hasher::Sha384(hasher) => (Algorithm::Sha384, hasher.finalize().to_vec()),
+            Hasher::Sha512(hasher) => (Algorithm::Sha512, hasher.finalize().to_vec()),
+        };
+        self.0.into_iter().map(digest).collect()
+    }
+}

@@ -1,0 +1,161 @@
+//! A large object of a signed document, read where it stands: an index into the canonical bytes instead of a
+//! tree, with changes laid over it for writing.
+
+use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::cmp::Ordering;
+
+use crate::ErrorKind;
+use crate::canonical::{self, Reader};
+
+/// A member of such an object.
+pub(crate) trait Entry: Sized + Clone {
+    /// Reads the value of the member `name`.
+    fn read(name: &str, reader: &mut Reader<'_>) -> Result<Self, ErrorKind>;
+    /// Reads over the value and fails where [`Entry::read`] would.
+    fn check(name: &str, reader: &mut Reader<'_>) -> Result<(), ErrorKind>;
+    /// Writes the value in canonical form.
+    fn write(&self) -> String;
+}
+
+/// The members of an object, in the order of their names.
+#[derive(Clone, Debug)]
+pub(crate) struct Index<E> {
+    signed: Arc<String>,
+    /// Where each member starts in `signed`: 4 bytes a member.
+    starts: Vec<u32>,
+    changes: BTreeMap<String, Option<E>>,
+}
+
+impl<E> Default for Index<E> {
+    fn default() -> Self {
+        Self { signed: Arc::default(), starts: Vec::new(), changes: BTreeMap::new() }
+    }
+}
+
+impl<E: Entry> Index<E> {
+    /// Checks each member of the object that `reader`, a reader over `signed`, has come to.
+    pub(crate) fn read(signed: &Arc<String>, reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {
+        let mut starts = Vec::new();
+        reader.members(|start, name, value| {
+            E::check(&name, value).map_err(|error| error.within(&name))?;
+            starts.push(u32::try_from(start).map_err(|_| ErrorKind::expected("a file below 4 GiB"))?);
+            Ok(())
+        })?;
+        starts.shrink_to_fit();
+        Ok(Self { signed: Arc::clone(signed), starts, changes: BTreeMap::new() })
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<E> {
+        match self.changes.get(name) {
+            Some(change) => change.clone(),
+            None => {
+                let at = self.position(name).ok()?;
+                self.member(*self.starts.get(at)?)
+            }
+        }
+    }
+
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.changes.get(name).map_or_else(|| self.position(name).is_ok(), Option::is_some)
+    }
+
+    /// Sets or replaces a member.
+    pub(crate) fn insert(&mut self, name: &str, entry: E) {
+        self.changes.insert(name.to_string(), Some(entry));
+    }
+
+    /// Removes a member; whether it was there.
+    pub(crate) fn remove(&mut self, name: &str) -> bool {
+        let was_there = self.contains(name);
+        self.changes.insert(name.to_string(), None);
+        was_there
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        let differs = |(name, change): (&String, &Option<E>)| {
+            isize::from(change.is_some()) - isize::from(self.position(name).is_ok())
+        };
+        self.starts.len().saturating_add_signed(self.changes.iter().map(differs).sum())
+    }
+
+    /// All members in the order of their names, changes included.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (String, E)> + '_ {
+        self.merged(|start| self.member(start), Clone::clone)
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = String> + '_ {
+        self.merged(|_| Some(()), |_| ()).map(|(name, ())| name)
+    }
+
+    /// The whole object in canonical form.
+    pub(crate) fn write(&self) -> String {
+        let mut out = String::with_capacity(2 + self.starts.len() * 64);
+        out.push('{');
+        for (name, value) in self.merged(|start| Some(self.raw(start).to_string()), E::write) {
+            if out.len() > 1 {
+                out.push(',');
+            }
+            out.push_str(&canonical::string(&name));
+            out.push(':');
+            out.push_str(&value);
+        }
+        out.push('}');
+        out
+    }
+
+    /// Base and changes side by side: both are sorted.
+    fn merged<'a, V>(
+        &'a self,
+        base: impl Fn(u32) -> Option<V> + 'a,
+        changed: impl Fn(&E) -> V + 'a,
+    ) -> impl Iterator<Item = (String, V)> + 'a {
+        let mut members = self.starts.iter().copied().peekable();
+        let mut changes = self.changes.iter().peekable();
+        core::iter::from_fn(move || {
+            loop {
+                let order = match (members.peek(), changes.peek()) {
+                    (None, None) => return None,
+                    (Some(_), None) => Ordering::Less,
+                    (None, Some(_)) => Ordering::Greater,
+                    (Some(start), Some((name, _))) => self.name(*start).as_str().cmp(name.as_str()),
+                };
+                if order == Ordering::Less {
+                    let start = members.next()?;
+                    return Some((self.name(start), base(start)?));
+                }
+                if order == Ordering::Equal {
+                    members.next();
+                }
+                if let Some((name, Some(entry))) = changes.next() {
+                    return Some((name.clone(), changed(entry)));
+                }
+            }
+        })
+    }
+
+    fn position(&self, name: &str) -> Result<usize, usize> {
+        self.starts.binary_search_by(|start| {
+            Reader::starting_at(&self.signed, *start as usize).string().unwrap_or_default().as_ref().cmp(name)
+        })
+    }
+
+    fn name(&self, start: u32) -> String {
+        Reader::starting_at(&self.signed, start as usize).string().unwrap_or_default().into_owned()
+    }
+
+    fn member(&self, start: u32) -> Option<E> {
+        let mut reader = Reader::starting_at(&self.signed, start as usize);
+        let name = reader.string().unwrap_or_default();
+        E::read(&name, &mut reader.past_colon()).ok()
+    }
+
+    fn raw(&self, start: u32) -> &str {
+        let mut reader = Reader::starting_at(&self.signed, start as usize);
+        // The name was read when the index was made.
+        let _ = reader.string();
+        reader.past_colon().skip()
+    }
+}

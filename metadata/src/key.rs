@@ -1,0 +1,233 @@
+//! Keys as metadata writes them (spec 4.2.2), and the one place where signatures are counted.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
+use core::num::NonZeroU32;
+
+use lastmile_keys::{KeyError, PublicKey};
+use sha2::{Digest, Sha256};
+
+use crate::canonical::{self, Reader};
+use crate::{ErrorKind, Signature};
+
+/// Names a key within one file: opaque text (TAP 12), by convention the hash of the key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(String);
+
+impl KeyId {
+    /// Any text is a key id.
+    pub fn new(id: impl Into<String>) -> Self {
+        Self(id.into())
+    }
+
+    /// The id.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.escape_debug())
+    }
+}
+
+/// How many distinct keys must sign: at least one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Threshold(NonZeroU32);
+
+impl Threshold {
+    /// One key is enough.
+    pub const ONE: Self = Self(NonZeroU32::MIN);
+
+    /// The threshold, if it is at least one.
+    #[must_use]
+    pub fn new(threshold: u32) -> Option<Self> {
+        NonZeroU32::new(threshold).map(Self)
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> u32 {
+        self.0.get()
+    }
+
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {
+        let number = reader.unsigned().ok().and_then(|number| u32::try_from(number).ok());
+        number.and_then(Self::new).ok_or_else(|| ErrorKind::expected("a threshold of at least 1"))
+    }
+}
+
+impl fmt::Display for Threshold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A key as metadata writes it, unknown members included.
+///
+/// A key of an unknown type or scheme, or one that is broken, is useless but does no harm: it never counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    canonical: String,
+    public: Result<PublicKey, KeyError>,
+}
+
+impl Key {
+    /// The standard way to write `key`.
+    #[must_use]
+    pub fn from_public(key: &PublicKey) -> Self {
+        let none = BTreeMap::new();
+        let keyval = canonical::object([("public", canonical::string(&key.public()))], &none);
+        let members = [
+            ("keytype", canonical::string(key.keytype())),
+            ("keyval", keyval),
+            ("scheme", canonical::string(key.scheme())),
+        ];
+        Self { canonical: canonical::object(members, &none), public: Ok(key.clone()) }
+    }
+
+    /// The key itself, or why it cannot be used.
+    ///
+    /// # Errors
+    /// [`KeyError`] for unknown types and schemes and for values that are no such key.
+    pub fn public_key(&self) -> Result<&PublicKey, &KeyError> {
+        self.public.as_ref()
+    }
+
+    /// The id that the specification gives to this key (4.2.1): SHA-256 of its canonical form, in hexadecimal.
+    #[must_use]
+    pub fn keyid(&self) -> KeyId {
+        KeyId(hex::encode(Sha256::digest(self.canonical.as_bytes())))
+    }
+
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {
+        let start = reader.position();
+        let (mut keytype, mut scheme, mut public) = (None, None, None);
+        reader.object(|name, value| {
+            match name {
+                "keytype" => keytype = Some(value.string()?),
+                "scheme" => scheme = Some(value.string()?),
+                "keyval" => value.object(|name, value| {
+                    // A value of another shape makes this key useless, not the document.
+                    let text = value.skip();
+                    if name == "public" {
+                        public = Reader::new(text).string().ok();
+                    }
+                    Ok(())
+                })?,
+                _ => {
+                    value.skip();
+                }
+            }
+            Ok(())
+        })?;
+        let (Some(keytype), Some(scheme)) = (keytype, scheme) else {
+            return Err(ErrorKind::expected("a key with keytype, scheme and keyval"));
+        };
+        let public = match public {
+            Some(public) => PublicKey::from_tuf(&keytype, &scheme, &public),
+            None => Err(KeyError::Unsupported { keytype: keytype.to_string(), scheme: scheme.to_string() }),
+        };
+        Ok(Self { canonical: reader.since(start).to_string(), public })
+    }
+
+    pub(crate) fn write(&self) -> String {
+        self.canonical.clone()
+    }
+}
+
+/// Reads an object of keys by key id.
+pub(crate) fn read_keys(reader: &mut Reader<'_>) -> Result<BTreeMap<KeyId, Key>, ErrorKind> {
+    let mut keys = BTreeMap::new();
+    reader.object(|id, key| {
+        keys.insert(KeyId::new(id), Key::read(key)?);
+        Ok(())
+    })?;
+    Ok(keys)
+}
+
+pub(crate) fn write_keys(keys: &BTreeMap<KeyId, Key>) -> String {
+    canonical::object(keys.iter().map(|(id, key)| (id.as_str(), key.write())), &BTreeMap::new())
+}
+
+/// Reads an array of key ids. An id that stands there twice is one id.
+pub(crate) fn read_keyids(reader: &mut Reader<'_>) -> Result<Vec<KeyId>, ErrorKind> {
+    let mut keyids = Vec::new();
+    reader.array(|id| {
+        keyids.push(KeyId::new(id.string()?));
+        Ok(())
+    })?;
+    Ok(keyids)
+}
+
+pub(crate) fn write_keyids(keyids: &[KeyId]) -> String {
+    canonical::array(keyids.iter().map(|id| canonical::string(id.as_str())))
+}
+
+/// "These keys, this threshold": what a delegator says about a role.
+#[derive(Clone, Debug)]
+pub struct KeyRing {
+    keys: BTreeMap<KeyId, PublicKey>,
+    threshold: Threshold,
+}
+
+impl KeyRing {
+    /// The ring of a role with `keyids` in a file with `keys`. Ids without a usable key are left out.
+    pub(crate) fn new(keys: &BTreeMap<KeyId, Key>, keyids: &[KeyId], threshold: Threshold) -> Self {
+        let usable = |id: &KeyId| Some((id.clone(), keys.get(id)?.public_key().ok()?.clone()));
+        Self { keys: keyids.iter().filter_map(usable).collect(), threshold }
+    }
+
+    /// How many distinct keys must sign.
+    #[must_use]
+    pub fn threshold(&self) -> Threshold {
+        self.threshold
+    }
+
+    /// The usable keys of the ring.
+    pub fn keys(&self) -> impl Iterator<Item = (&KeyId, &PublicKey)> {
+        self.keys.iter()
+    }
+
+    /// The distinct keys of the ring that have validly signed `signed`, in the order of `signatures`, which must
+    /// not repeat key ids. Thresholds are counted here and nowhere else: by public key, whatever its ids (5.3.4).
+    #[must_use]
+    pub fn signers(&self, signed: &[u8], signatures: &[Signature]) -> Vec<KeyId> {
+        let mut counted: BTreeSet<&PublicKey> = BTreeSet::new();
+        let mut signers = Vec::new();
+        for signature in signatures {
+            let Some(key) = self.keys.get(&signature.keyid) else { continue };
+            if !counted.contains(key) && key.verify(signed, &signature.sig) {
+                counted.insert(key);
+                signers.push(signature.keyid.clone());
+            }
+        }
+        signers
+    }
+
+    /// Whether enough keys have signed.
+    pub(crate) fn check(&self, signed: &[u8], signatures: &[Signature]) -> Result<(), ErrorKind> {
+        let valid = u32::try_from(self.signers(signed, signatures).len()).unwrap_or(u32::MAX);
+        if valid < self.threshold.get() {
+            return Err(ErrorKind::ThresholdNotMet { valid, threshold: self.threshold });
+        }
+        Ok(())
+    }
+
+    /// A digest that changes when the ring does: key ids, key material or threshold.
+    pub(crate) fn fingerprint(&self) -> String {
+        let mut digest = Sha256::new();
+        digest.update(self.threshold.get().to_be_bytes());
+        for (id, key) in &self.keys {
+            for part in [id.as_str().as_bytes(), key.material()] {
+                digest.update((part.len() as u64).to_be_bytes());
+                digest.update(part);
+            }
+        }
+        hex::encode(digest.finalize())
+    }
+}

@@ -1,0 +1,63 @@
+//! The specification's W, X, Y and Z: how much a client reads and follows before it gives up.
+
+use crate::ErrorKind;
+
+/// Limits of one update, in bytes and in counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Most bytes of a root file (W, 5.3.3).
+    pub root_length: u64,
+    /// Most bytes of the timestamp file (X, 5.4.1).
+    pub timestamp_length: u64,
+    /// Most bytes of a snapshot whose length the timestamp does not list (5.5.1).
+    pub snapshot_length: u64,
+    /// Most bytes of a targets file whose length the snapshot does not list (Z, 5.6.1).
+    pub targets_length: u64,
+    /// Most new roots followed in one update (Y, 5.3.3); the next update goes on from there.
+    pub root_updates: u32,
+    /// Most delegated roles visited in one search (5.6.7.1).
+    pub roles_visited: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            root_length: 512_000,
+            timestamp_length: 16_384,
+            snapshot_length: 16_000_000,
+            targets_length: 64_000_000,
+            root_updates: 256,
+            roles_visited: 32,
+        }
+    }
+}
+
+/// A limit that is spent step by step.
+#[derive(Clone, Debug)]
+pub(crate) struct Budget {
+    limit: &'static str,
+    value: u64,
+    left: u64,
+}
+
+impl Budget {
+    pub(crate) fn new(limit: &'static str, value: u64) -> Self {
+        Self { limit, value, left: value }
+    }
+
+    /// An error when there is none left.
+    pub(crate) fn check(&self) -> Result<(), ErrorKind> {
+        if self.left == 0 {
+            return Err(ErrorKind::LimitReached { limit: self.limit, value: self.value });
+        }
+        Ok(())
+    }
+
+    /// Spends one; an error when there is none left.
+    pub(crate) fn spend(&mut self) -> Result<(), ErrorKind> {
+        self.check()?;
+        self.left -= 1;
+        Ok(())
+    }
+}

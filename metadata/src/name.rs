@@ -1,0 +1,345 @@
+//! Names and versions (spec 3.1.2, 4.5, 6.2): roles, targets, and what they are called in URLs and on disk.
+
+use alloc::borrow::Cow;
+use alloc::format;
+use alloc::string::{String, ToString};
+use core::fmt;
+use core::num::NonZeroU64;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// What may stand in a URL segment or a file name as it is: `A–Z a–z 0–9 - . _ ~`.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// The same, with the `/` of target paths.
+const ENCODED_IN_PATH: &AsciiSet = &ENCODED.remove(b'/');
+
+/// A metadata version: 1 to 2⁶³−1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version(NonZeroU64);
+
+impl Version {
+    /// The first version.
+    pub const ONE: Self = Self(NonZeroU64::MIN);
+
+    /// The version, if it is in range.
+    #[must_use]
+    pub fn new(version: u64) -> Option<Self> {
+        NonZeroU64::new(version).filter(|version| version.get() <= i64::MAX.unsigned_abs()).map(Self)
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> u64 {
+        self.0.get()
+    }
+
+    /// The version after this one; none after the last.
+    #[must_use]
+    pub fn next(self) -> Option<Self> {
+        self.get().checked_add(1).and_then(Self::new)
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A name that cannot be used, and why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the name `{}` {reason}", name.escape_debug())]
+pub struct NameError {
+    /// The name.
+    pub name: String,
+    /// Why it cannot be used: a phrase that follows the name.
+    pub reason: &'static str,
+}
+
+impl NameError {
+    fn new(name: &str, reason: &'static str) -> Self {
+        Self { name: name.to_string(), reason }
+    }
+}
+
+/// The name of a role: one of the four top-level ones, or a delegated one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RoleName(Cow<'static, str>);
+
+impl RoleName {
+    /// `root`
+    pub const ROOT: Self = Self(Cow::Borrowed("root"));
+    /// `timestamp`
+    pub const TIMESTAMP: Self = Self(Cow::Borrowed("timestamp"));
+    /// `snapshot`
+    pub const SNAPSHOT: Self = Self(Cow::Borrowed("snapshot"));
+    /// `targets`
+    pub const TARGETS: Self = Self(Cow::Borrowed("targets"));
+    /// The four roles that every root names (4.3).
+    pub const TOP_LEVEL: [Self; 4] = [Self::ROOT, Self::TIMESTAMP, Self::SNAPSHOT, Self::TARGETS];
+
+    /// The name of a delegated role: anything but a top-level name, in whatever case.
+    ///
+    /// # Errors
+    /// [`NameError`] for an empty name, and for those of `root`, `timestamp`, `snapshot`, `targets`, `mirrors`.
+    pub fn delegated(name: &str) -> Result<Self, NameError> {
+        let reserved = ["root", "timestamp", "snapshot", "targets", "mirrors"];
+        if name.is_empty() {
+            return Err(NameError::new(name, "is empty"));
+        }
+        if reserved.iter().any(|reserved| name.eq_ignore_ascii_case(reserved)) {
+            return Err(NameError::new(name, "belongs to a top-level role"));
+        }
+        Ok(Self(Cow::Owned(name.to_string())))
+    }
+
+    /// A name as it stands in a list of roles: top-level or delegated.
+    ///
+    /// # Errors
+    /// [`NameError`] for an empty name.
+    pub fn listed(name: &str) -> Result<Self, NameError> {
+        match Self::TOP_LEVEL.into_iter().find(|role| role.as_str() == name) {
+            Some(role) => Ok(role),
+            None if name.is_empty() => Err(NameError::new(name, "is empty")),
+            None => Ok(Self(Cow::Owned(name.to_string()))),
+        }
+    }
+
+    /// The name, as metadata writes it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether this is one of the four that every root names.
+    #[must_use]
+    pub fn is_top_level(&self) -> bool {
+        Self::TOP_LEVEL.contains(self)
+    }
+
+    /// The role's file below the metadata URL (3.1.2, 6.2.1): `NAME.json` or `VERSION.NAME.json`, where every
+    /// byte of the name outside `A–Z a–z 0–9 - . _ ~` is percent-encoded.
+    #[must_use]
+    pub fn file_name(&self, version: Option<Version>) -> String {
+        let name = utf8_percent_encode(&self.0, ENCODED);
+        match version {
+            Some(version) => format!("{version}.{name}.json"),
+            None => format!("{name}.json"),
+        }
+    }
+}
+
+impl fmt::Display for RoleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.escape_debug())
+    }
+}
+
+/// The path of a target as metadata lists it: compared byte by byte, never normalised.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TargetPath(String);
+
+impl TargetPath {
+    /// Any text but the empty one.
+    ///
+    /// # Errors
+    /// [`NameError`] for the empty path.
+    pub fn new(path: impl Into<String>) -> Result<Self, NameError> {
+        let path = path.into();
+        if path.is_empty() { Err(NameError::new(&path, "is empty")) } else { Ok(Self(path)) }
+    }
+
+    /// The path, as metadata writes it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Where the target stands below the targets URL (5.7.3): percent-encoded, with `prefix` and a dot before the
+    /// last segment.
+    ///
+    /// # Errors
+    /// [`NameError`] for paths that a URL would not keep: empty segments, `.` and `..`.
+    pub fn url_path(&self, prefix: Option<&str>) -> Result<String, NameError> {
+        if self.0.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
+            return Err(NameError::new(&self.0, "has an empty segment, `.` or `..`, which a URL does not keep"));
+        }
+        let (folder, name) = self.0.rsplit_once('/').map_or(("", self.0.as_str()), |(folder, name)| (folder, name));
+        let mut path = String::new();
+        if !folder.is_empty() {
+            path.extend(utf8_percent_encode(folder, ENCODED_IN_PATH));
+            path.push('/');
+        }
+        if let Some(prefix) = prefix {
+            path.push_str(prefix);
+            path.push('.');
+        }
+        path.extend(utf8_percent_encode(name, ENCODED));
+        Ok(path)
+    }
+
+    /// The path as a relative file path with `/` that means the same file on every platform, and none outside the
+    /// folder it is joined to.
+    ///
+    /// # Errors
+    /// [`NameError`] for absolute paths, `.`, `..`, empty segments, drives, streams, reserved device names,
+    /// trailing dots and spaces, and control or bidirectional characters.
+    pub fn file_path(&self) -> Result<&str, NameError> {
+        for segment in self.0.split('/') {
+            if let Some(reason) = refusal(segment) {
+                return Err(NameError::new(&self.0, reason));
+            }
+        }
+        Ok(&self.0)
+    }
+}
+
+impl fmt::Display for TargetPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for character in self.0.chars() {
+            if is_unprintable(character) {
+                write!(f, "{}", character.escape_unicode())?
+            } else {
+                write!(f, "{character}")?
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why a path segment is no safe file name, as a phrase that follows the name.
+fn refusal(segment: &str) -> Option<&'static str> {
+    let stem = segment.split('.').next().unwrap_or_default().trim_end();
+    match segment {
+        "" => Some("is absolute or has an empty segment"),
+        "." | ".." => Some("leads out of the folder"),
+        _ if segment.len() > 255 => Some("has a segment of more than 255 bytes"),
+        _ if segment.contains(is_unprintable) => Some("holds control or bidirectional characters"),
+        _ if segment.contains(['\\', ':', '<', '>', '"', '|', '?', '*']) => {
+            Some("holds a character that is special on some platform: one of \\ : < > \" | ? *")
+        }
+        _ if segment.ends_with(['.', ' ']) => Some("has a segment that ends in a dot or a space"),
+        _ if is_device(stem) => Some("is reserved for a device on some platform"),
+        _ => None,
+    }
+}
+
+fn is_unprintable(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn is_device(stem: &str) -> bool {
+    let numbered = |prefix: &str| {
+        stem.get(..3).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+            && matches!(
+                stem.get(3..),
+                Some("1" | "2" | "3" | "4" | "5" | "6" | "7" | "8" | "9" | "0" | "¹" | "²" | "³")
+            )
+    };
+    ["con", "prn", "aux", "nul", "conin$", "conout$"].iter().any(|device| stem.eq_ignore_ascii_case(device))
+        || numbered("com")
+        || numbered("lpt")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a16_versions_reach_from_one_to_the_largest_signed_integer() {
+        assert_eq!(Version::new(0), None);
+        assert_eq!(Version::new(1), Some(Version::ONE));
+        assert_eq!(Version::new(1 << 63), None);
+        let last = Version::new((1 << 63) - 1).unwrap();
+        assert_eq!(last.next(), None);
+    }
+
+    #[test]
+    fn a11_role_names_are_percent_encoded_in_file_names() {
+        for (name, file) in [
+            ("a", "3.a.json"),
+            ("a/b", "3.a%2Fb.json"),
+            ("../a", "3...%2Fa.json"),
+            ("?", "3.%3F.json"),
+            ("#", "3.%23.json"),
+            ("a b+c", "3.a%20b%2Bc.json"),
+            ("é", "3.%C3%A9.json"),
+            ("%2e", "3.%252e.json"),
+            ("a-b._~", "3.a-b._~.json"),
+        ] {
+            assert_eq!(RoleName::delegated(name).unwrap().file_name(Version::new(3)), file);
+        }
+        assert_eq!(RoleName::TIMESTAMP.file_name(None), "timestamp.json");
+    }
+
+    #[test]
+    fn a13_delegated_roles_do_not_take_top_level_names() {
+        for name in ["", "root", "Root", "TARGETS", "snapshot", "timestamp", "mirrors"] {
+            assert!(RoleName::delegated(name).is_err(), "{name}");
+        }
+        assert!(RoleName::delegated("1.root").is_ok());
+    }
+
+    #[test]
+    fn w_5_7_3_2_the_hash_stands_before_the_last_segment() {
+        let path = |path: &str, prefix| TargetPath::new(path).unwrap().url_path(prefix);
+        assert_eq!(path("a/b/c.txt", Some("00ff")).unwrap(), "a/b/00ff.c.txt");
+        assert_eq!(path("c.txt", Some("00ff")).unwrap(), "00ff.c.txt");
+        assert_eq!(path("a/b/c.txt", None).unwrap(), "a/b/c.txt");
+    }
+
+    #[test]
+    fn a12_target_paths_never_leave_the_targets_url() {
+        let path = |path: &str| TargetPath::new(path).unwrap().url_path(None);
+        assert_eq!(path("http:x?y#z").unwrap(), "http%3Ax%3Fy%23z");
+        assert_eq!(path("a\\b%2e é").unwrap(), "a%5Cb%252e%20%C3%A9");
+        for refused in ["/a", "//host/x", "http://evil/x", "a//b", "a/", "..", "../a", "a/../b", "./a", "a/."] {
+            assert!(path(refused).is_err(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn d8_output_paths_stay_below_the_folder_on_every_platform() {
+        for refused in [
+            "..",
+            "../x",
+            "a/../../x",
+            ".",
+            "./x",
+            "/abs",
+            "//host/x",
+            "\\\\host\\share",
+            "C:x",
+            "c:/x",
+            "a\\..\\b",
+            "a\0b",
+            "a//b",
+            "a/",
+            "x.",
+            "x ",
+            "CON",
+            "con.txt",
+            "NUL",
+            "AUX.json",
+            "COM1",
+            "COM¹",
+            "lpt9.x",
+            "CONIN$",
+            "a::$DATA",
+            "a\u{202e}b",
+            "a\nb",
+        ] {
+            assert!(TargetPath::new(refused).unwrap().file_path().is_err(), "{refused:?}");
+        }
+        for kept in ["a", "a/b/c.txt", "-rf", "~root", "$(x)", "%2e%2e/x", "é/ü", "console", "com10", ".hidden"] {
+            assert_eq!(TargetPath::new(kept).unwrap().file_path(), Ok(kept));
+        }
+        assert!(TargetPath::new("x".repeat(256)).unwrap().file_path().is_err());
+    }
+
+    #[test]
+    fn names_print_without_control_of_the_terminal() {
+        assert_eq!(TargetPath::new("a\u{1b}[31m\u{202e}é").unwrap().to_string(), "a\\u{1b}[31m\\u{202e}é");
+    }
+}

@@ -1,0 +1,236 @@
+//! Which targets a delegation covers (spec 4.5): path patterns and hash prefixes.
+//!
+//! The specification says "shell-style wildcards". Here `*` matches any number of characters within one segment,
+//! `?` exactly one character other than `/`, and everything else itself, byte by byte, on every system alike.
+
+use alloc::string::{String, ToString};
+use core::fmt;
+
+use sha2::{Digest, Sha256};
+
+use crate::{ErrorKind, TargetPath};
+
+/// A pattern of target paths.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PathPattern(String);
+
+impl PathPattern {
+    /// Any text is a pattern.
+    pub fn new(pattern: impl Into<String>) -> Self {
+        Self(pattern.into())
+    }
+
+    /// The pattern, as metadata writes it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the pattern covers the path. Linear in both, without recursion and without backtracking over stars.
+    #[must_use]
+    pub fn matches(&self, path: &TargetPath) -> bool {
+        let mut patterns = self.0.split('/');
+        let mut segments = path.as_str().split('/');
+        loop {
+            match (patterns.next(), segments.next()) {
+                (None, None) => return true,
+                (Some(pattern), Some(segment)) if matches_segment(pattern, segment) => {}
+                _ => return false,
+            }
+        }
+    }
+}
+
+impl fmt::Display for PathPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.escape_debug())
+    }
+}
+
+/// Matches one segment in linear time: between its stars a pattern is literal pieces, and the leftmost place of each
+/// piece is as good as any other.
+fn matches_segment(pattern: &str, segment: &str) -> bool {
+    let Some((first, rest)) = pattern.split_once('*') else {
+        return piece_length(pattern, segment) == Some(segment.len());
+    };
+    let Some(mut remaining) = piece_length(first, segment).and_then(|length| segment.get(length..)) else {
+        return false;
+    };
+    let (middle, last) = rest.rsplit_once('*').unwrap_or(("", rest));
+    for piece in middle.split('*').filter(|piece| !piece.is_empty()) {
+        match find_piece(piece, remaining) {
+            Some(after) => remaining = after,
+            None => return false,
+        }
+    }
+    let characters = last.chars().count();
+    let skipped = remaining.chars().count().checked_sub(characters);
+    skipped.is_some_and(|skipped| {
+        let tail = remaining.char_indices().nth(skipped).map_or("", |(at, _)| remaining.get(at..).unwrap_or_default());
+        piece_length(last, tail) == Some(tail.len())
+    })
+}
+
+/// How many bytes at the start of `text` the star-less `piece` covers.
+fn piece_length(piece: &str, text: &str) -> Option<usize> {
+    let mut characters = text.chars();
+    for expected in piece.chars() {
+        let found = characters.next()?;
+        if expected != '?' && expected != found {
+            return None;
+        }
+    }
+    Some(text.len() - characters.as_str().len())
+}
+
+/// What follows the leftmost place of `piece` in `text`.
+fn find_piece<'t>(piece: &str, text: &'t str) -> Option<&'t str> {
+    if !piece.contains('?') {
+        return text.find(piece).and_then(|at| text.get(at + piece.len()..));
+    }
+    text.char_indices().find_map(|(at, _)| {
+        let rest = text.get(at..)?;
+        piece_length(piece, rest).and_then(|length| rest.get(length..))
+    })
+}
+
+/// The first digits of the SHA-256 of a target path: 1 to 64 lower-case hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HashPrefix(String);
+
+impl HashPrefix {
+    /// # Errors
+    /// [`ErrorKind::Malformed`] for an empty prefix, more than 64 digits, and anything but `0–9 a–f`.
+    pub fn new(prefix: &str) -> Result<Self, ErrorKind> {
+        let digits = prefix.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if prefix.is_empty() || prefix.len() > 64 || !digits {
+            return Err(ErrorKind::expected("1 to 64 lower-case hexadecimal digits"));
+        }
+        Ok(Self(prefix.to_string()))
+    }
+
+    /// The digits.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the hash of the path begins with these digits.
+    #[must_use]
+    pub fn matches(&self, path: &TargetPath) -> bool {
+        hex::encode(hash_of(path)).starts_with(&self.0)
+    }
+}
+
+/// The hash of the path's text, which hashed delegations go by.
+pub(crate) fn hash_of(path: &TargetPath) -> [u8; 32] {
+    Sha256::digest(path.as_str().as_bytes()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(pattern: &str, path: &str) -> bool {
+        PathPattern::new(pattern).matches(&TargetPath::new(path).unwrap())
+    }
+
+    #[test]
+    fn f_4_5_15_the_examples_of_the_specification() {
+        assert!(matches("targets/*.tgz", "targets/foo.tgz"));
+        assert!(matches("targets/*.tgz", "targets/bar.tgz"));
+        assert!(!matches("targets/*.tgz", "targets/foo.txt"));
+        assert!(matches("foo-version-?.tgz", "foo-version-2.tgz"));
+        assert!(matches("foo-version-?.tgz", "foo-version-a.tgz"));
+        assert!(!matches("foo-version-?.tgz", "foo-version-alpha.tgz"));
+        assert!(matches("*.tgz", "foo.tgz"));
+        assert!(!matches("*.tgz", "targets/foo.tgz"));
+        assert!(matches("foo.tgz", "foo.tgz"));
+        assert!(!matches("foo.tgz", "targets/foo.tgz"));
+    }
+
+    #[test]
+    fn f_4_5_12_a_star_is_any_number_of_characters() {
+        for (pattern, path) in [
+            ("*", "a"),
+            ("*", ".hidden"),
+            ("a*", "a"),
+            ("*a", "a"),
+            ("a*b*c", "abc"),
+            ("a*b*c", "axxbyyc"),
+            ("**", "ab"),
+            ("*b*", "abc"),
+            ("?*", "é"),
+            ("*?", "é"),
+            ("a*?c", "abc"),
+            ("*ab*ab", "abab"),
+            ("*é?x*", "aéüxz"),
+            ("a/*/c", "a/b/c"),
+        ] {
+            assert!(matches(pattern, path), "{pattern} {path}");
+        }
+        for (pattern, path) in [
+            ("a*b*c", "acb"),
+            ("*ab*ab", "ab"),
+            ("?", "ab"),
+            ("??", "é"),
+            ("a*?c", "ac"),
+            ("", "a"),
+            ("a", "ab"),
+            ("ab*b", "ab"),
+            ("*aa*aa", "aaa"),
+        ] {
+            assert!(!matches(pattern, path), "{pattern} {path}");
+        }
+    }
+
+    #[test]
+    fn f_4_5_13_wildcards_stay_within_a_segment_and_case_counts() {
+        for (pattern, path) in [
+            ("a/*", "a/b/c"),
+            ("*", "a/b"),
+            ("a?b", "a/b"),
+            ("**", "a/b"),
+            ("a/**/c", "a/b/b/c"),
+            ("Foo/*", "foo/x"),
+            ("a/*", "a"),
+            ("/a", "a"),
+        ] {
+            assert!(!matches(pattern, path), "{pattern} {path}");
+        }
+    }
+
+    #[test]
+    fn d1_brackets_braces_and_backslashes_are_themselves() {
+        for literal in ["[abc]", "{a,b}", "a\\b", "!x", "#x", "[", "\\", "+(a)"] {
+            assert!(matches(literal, literal), "{literal}");
+        }
+        assert!(!matches("[abc]", "a"));
+        assert!(!matches("{a,b}", "a"));
+        assert!(matches("\\*", "\\x"));
+        assert!(!matches("\\*", "*"));
+        assert!(!matches("foo\\*", "foo/x"));
+        assert!(!matches("e\u{301}", "\u{e9}"));
+    }
+
+    #[test]
+    fn many_stars_against_a_long_name_end_soon() {
+        let pattern = "*a".repeat(5_000) + "b";
+        let path = "a".repeat(100_000);
+        assert!(!matches(&pattern, &path));
+        assert!(matches(&"*a?".repeat(1_000), &"xab".repeat(1_000)));
+    }
+
+    #[test]
+    fn f_4_5_10_prefixes_are_lower_case_hexadecimal_of_the_sha256_of_the_path() {
+        // SHA-256 of `foo.txt` begins with ddab29ff.
+        let path = TargetPath::new("foo.txt").unwrap();
+        for (prefix, covered) in [("d", true), ("dda", true), ("ddab29ff", true), ("ddab29f0", false), ("0", false)] {
+            assert_eq!(HashPrefix::new(prefix).unwrap().matches(&path), covered, "{prefix}");
+        }
+        for refused in ["", "DD", "xy", "d d"] {
+            assert!(HashPrefix::new(refused).is_err(), "{refused}");
+        }
+        assert!(HashPrefix::new(&"0".repeat(65)).is_err());
+    }
+}

@@ -1,0 +1,231 @@
+//! Delegations (spec 4.5): whom a targets role trusts with which paths.
+
+use alloc::borrow::ToOwned;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use crate::canonical::{self, Reader};
+use crate::key::{read_keyids, read_keys, write_keyids, write_keys};
+use crate::{
+    Error, ErrorKind, HashPrefix, Json, Key, KeyId, KeyRing, PathPattern, RoleName, SuccinctRoles, TargetPath,
+    Threshold, Unknown,
+};
+
+/// The delegations of one targets role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delegations {
+    /// The keys of the delegated roles, by the ids that are used in this file.
+    pub keys: BTreeMap<KeyId, Key>,
+    /// The delegated roles.
+    pub roles: DelegatedRoles,
+    /// Other members, preserved.
+    pub unknown: Unknown,
+}
+
+/// Delegated roles: named one by one, or all of one shape (TAP 15).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DelegatedRoles {
+    /// In the order of their priority, each name once.
+    Listed(Vec<Delegation>),
+    /// Hash bins.
+    Succinct(SuccinctRoles),
+}
+
+/// One delegation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delegation {
+    /// The role that is trusted.
+    pub name: RoleName,
+    /// The ids of its keys.
+    pub keyids: Vec<KeyId>,
+    /// How many distinct ones must sign.
+    pub threshold: Threshold,
+    /// Whether the search ends with this role and its descendants for paths that it covers.
+    pub terminating: bool,
+    /// What it is trusted with.
+    pub paths: Paths,
+    /// Other members, preserved.
+    pub unknown: Unknown,
+}
+
+/// What a delegated role is trusted with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Paths {
+    /// Targets whose path one of these matches.
+    Patterns(Vec<PathPattern>),
+    /// Targets whose path's hash begins with one of these.
+    HashPrefixes(Vec<HashPrefix>),
+}
+
+impl Paths {
+    /// Whether `path` is covered. An empty list covers nothing.
+    #[must_use]
+    pub fn cover(&self, path: &TargetPath) -> bool {
+        match self {
+            Self::Patterns(patterns) => patterns.iter().any(|pattern| pattern.matches(path)),
+            Self::HashPrefixes(prefixes) => prefixes.iter().any(|prefix| prefix.matches(path)),
+        }
+    }
+}
+
+impl Delegations {
+    /// No keys and no roles yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { keys: BTreeMap::new(), roles: DelegatedRoles::Listed(Vec::new()), unknown: Unknown::new() }
+    }
+
+    /// The ring that vouches for the delegated role `role`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotDelegated`] where no such role is delegated here, by `delegator`.
+    pub fn key_ring(&self, delegator: &RoleName, role: &RoleName) -> Result<KeyRing, Error> {
+        let found = match &self.roles {
+            DelegatedRoles::Listed(roles) => {
+                roles.iter().find(|delegation| delegation.name == *role).map(|found| (&found.keyids, found.threshold))
+            }
+            DelegatedRoles::Succinct(bins) => bins.contains(role).then_some((&bins.keyids, bins.threshold)),
+        };
+        let (keyids, threshold) = found.ok_or_else(|| ErrorKind::NotDelegated(delegator.clone()).of(role))?;
+        Ok(KeyRing::new(&self.keys, keyids, threshold))
+    }
+
+    /// The roles to visit for `path`, in the order of their priority, each with whether it is terminating.
+    #[must_use]
+    pub fn covering(&self, path: &TargetPath) -> Vec<(RoleName, bool)> {
+        match &self.roles {
+            DelegatedRoles::Listed(roles) => {
+                let covering = roles.iter().filter(|delegation| delegation.paths.cover(path));
+                covering.map(|delegation| (delegation.name.clone(), delegation.terminating)).collect()
+            }
+            // TAP 15: succinct roles do not terminate.
+            DelegatedRoles::Succinct(bins) => alloc::vec![(bins.role_for(path), false)],
+        }
+    }
+
+    /// The names of all delegated roles, in the order of their priority.
+    #[must_use]
+    pub fn names(&self) -> Vec<RoleName> {
+        match &self.roles {
+            DelegatedRoles::Listed(roles) => roles.iter().map(|delegation| delegation.name.clone()).collect(),
+            DelegatedRoles::Succinct(bins) => bins.names().collect(),
+        }
+    }
+
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {
+        let (mut keys, mut listed, mut succinct, mut unknown) = (None, None, None, Unknown::new());
+        reader.object(|name, value| {
+            match name {
+                "keys" => keys = Some(read_keys(value)?),
+                "roles" => listed = Some(read_roles(value)?),
+                "succinct_roles" => succinct = Some(SuccinctRoles::read(value)?),
+                _ => {
+                    unknown.insert(name.to_owned(), Json::from_canonical(value.skip()));
+                }
+            }
+            Ok(())
+        })?;
+        let roles = match (listed, succinct) {
+            (Some(listed), None) => DelegatedRoles::Listed(listed),
+            (None, Some(succinct)) => DelegatedRoles::Succinct(succinct),
+            _ => return Err(ErrorKind::expected("either roles or succinct_roles")),
+        };
+        let keys = keys.ok_or_else(|| ErrorKind::expected("keys"))?;
+        Ok(Self { keys, roles, unknown })
+    }
+
+    pub(crate) fn write(&self) -> String {
+        let roles = match &self.roles {
+            DelegatedRoles::Listed(roles) => ("roles", canonical::array(roles.iter().map(Delegation::write))),
+            DelegatedRoles::Succinct(bins) => ("succinct_roles", bins.write()),
+        };
+        canonical::object([("keys", write_keys(&self.keys)), roles], &self.unknown)
+    }
+}
+
+impl Default for Delegations {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Delegation {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {
+        let (mut name, mut keyids, mut threshold, mut terminating) = (None, None, None, false);
+        let (mut patterns, mut prefixes, mut unknown) = (None, None, Unknown::new());
+        reader.object(|member, value| {
+            match member {
+                "name" => {
+                    let text = value.string()?;
+                    let role = RoleName::delegated(&text);
+                    name = Some(role.map_err(|error| ErrorKind::Malformed(alloc::format!(": {error}")))?);
+                }
+                "keyids" => keyids = Some(read_keyids(value)?),
+                "threshold" => threshold = Some(Threshold::read(value)?),
+                "terminating" => terminating = value.boolean()?,
+                "paths" => patterns = Some(read_list(value, |text| Ok(PathPattern::new(text)))?),
+                "path_hash_prefixes" => prefixes = Some(read_list(value, HashPrefix::new)?),
+                _ => {
+                    unknown.insert(member.to_string(), Json::from_canonical(value.skip()));
+                }
+            }
+            Ok(())
+        })?;
+        let paths = match (patterns, prefixes) {
+            (Some(patterns), None) => Paths::Patterns(patterns),
+            (None, Some(prefixes)) => Paths::HashPrefixes(prefixes),
+            _ => return Err(ErrorKind::expected("either paths or path_hash_prefixes")),
+        };
+        match (name, keyids, threshold) {
+            (Some(name), Some(keyids), Some(threshold)) => {
+                Ok(Self { name, keyids, threshold, terminating, paths, unknown })
+            }
+            _ => Err(ErrorKind::expected("name, keyids and threshold")),
+        }
+    }
+
+    fn write(&self) -> String {
+        let paths = match &self.paths {
+            Paths::Patterns(patterns) => {
+                ("paths", canonical::array(patterns.iter().map(|pattern| canonical::string(pattern.as_str()))))
+            }
+            Paths::HashPrefixes(prefixes) => {
+                let prefixes = prefixes.iter().map(|prefix| canonical::string(prefix.as_str()));
+                ("path_hash_prefixes", canonical::array(prefixes))
+            }
+        };
+        let members = [
+            ("name", canonical::string(self.name.as_str())),
+            ("keyids", write_keyids(&self.keyids)),
+            ("threshold", self.threshold.to_string()),
+            ("terminating", self.terminating.to_string()),
+            paths,
+        ];
+        canonical::object(members, &self.unknown)
+    }
+}
+
+fn read_roles(reader: &mut Reader<'_>) -> Result<Vec<Delegation>, ErrorKind> {
+    let mut roles = Vec::new();
+    let mut names = BTreeSet::new();
+    reader.array(|value| {
+        let delegation = Delegation::read(value)?;
+        // 4.5: each name once, or its place would be ambiguous.
+        if !names.insert(delegation.name.clone()) {
+            return Err(ErrorKind::expected(alloc::format!("{} once only", delegation.name)));
+        }
+        roles.push(delegation);
+        Ok(())
+    })?;
+    Ok(roles)
+}
+
+fn read_list<T>(reader: &mut Reader<'_>, read: impl Fn(&str) -> Result<T, ErrorKind>) -> Result<Vec<T>, ErrorKind> {
+    let mut list = Vec::new();
+    reader.array(|value| {
+        list.push(read(&value.string()?)?);
+        Ok(())
+    })?;
+    Ok(list)
+}

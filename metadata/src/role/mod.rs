@@ -1,0 +1,131 @@
+//! What the four kinds of roles have in common (spec 4.3 to 4.6).
+
+pub(crate) mod delegations;
+pub(crate) mod root;
+pub(crate) mod snapshot;
+pub(crate) mod targets;
+pub(crate) mod timestamp;
+
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use crate::canonical::{self, Reader};
+use crate::time::{format_time, parse_time};
+use crate::{ErrorKind, Json, KeyRing, Unknown, Version};
+
+/// The specification's version that is written into metadata.
+pub const SPEC_VERSION: &str = "1.0.34";
+
+/// A kind of metadata: what stands in `signed`.
+pub trait Role: Sized + sealed::Sealed {
+    /// The value of `_type`.
+    const TYPE: &'static str;
+
+    /// The version.
+    fn version(&self) -> Version;
+
+    /// From when on it is no longer trusted.
+    fn expires(&self) -> DateTime<Utc>;
+
+    /// The canonical form of `signed`.
+    fn write(&self) -> String;
+
+    /// Reads the canonical form of `signed`.
+    #[doc(hidden)]
+    fn read(signed: &Arc<String>) -> Result<Self, ErrorKind>;
+
+    /// The ring that this metadata must satisfy itself, whoever delegates to it: a root's.
+    #[doc(hidden)]
+    fn own_key_ring(&self) -> Option<KeyRing> {
+        None
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+
+    impl Sealed for crate::Root {}
+    impl Sealed for crate::Timestamp {}
+    impl Sealed for crate::Snapshot {}
+    impl Sealed for crate::Targets {}
+}
+
+/// The members that every role has, as they are read.
+#[derive(Default)]
+struct Header {
+    spec_version: Option<String>,
+    version: Option<Version>,
+    expires: Option<DateTime<Utc>>,
+    typed: bool,
+    unknown: Unknown,
+}
+
+/// The same, complete.
+struct Common {
+    spec_version: String,
+    version: Version,
+    expires: DateTime<Utc>,
+    unknown: Unknown,
+}
+
+impl Header {
+    /// Reads a member that is common to all roles, or unknown.
+    fn member<R: Role>(&mut self, name: &str, value: &mut Reader<'_>) -> Result<(), ErrorKind> {
+        match name {
+            "_type" => {
+                let found = value.string()?;
+                if found != R::TYPE {
+                    return Err(ErrorKind::WrongType { expected: R::TYPE, found: found.into_owned() });
+                }
+                self.typed = true;
+            }
+            "spec_version" => {
+                let found = value.string()?;
+                if !is_supported(&found) {
+                    return Err(ErrorKind::UnsupportedSpecVersion(found.into_owned()));
+                }
+                self.spec_version = Some(found.into_owned());
+            }
+            "version" => self.version = Some(read_version(value)?),
+            "expires" => self.expires = Some(parse_time(&value.string()?)?),
+            _ => {
+                self.unknown.insert(name.to_string(), Json::from_canonical(value.skip()));
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Common, ErrorKind> {
+        match (self.spec_version, self.version, self.expires) {
+            (Some(spec_version), Some(version), Some(expires)) if self.typed => {
+                Ok(Common { spec_version, version, expires, unknown: self.unknown })
+            }
+            _ => Err(ErrorKind::expected("_type, spec_version, version and expires")),
+        }
+    }
+}
+
+/// The common members in canonical form.
+fn common_members<R: Role>(role: &R, spec_version: &str) -> [(&'static str, String); 4] {
+    [
+        ("_type", canonical::string(R::TYPE)),
+        ("spec_version", canonical::string(spec_version)),
+        ("version", role.version().to_string()),
+        ("expires", canonical::string(&format_time(&role.expires()))),
+    ]
+}
+
+/// Reads a version: an integer of at least 1 (4.3).
+fn read_version(reader: &mut Reader<'_>) -> Result<Version, ErrorKind> {
+    let number = reader.unsigned().ok();
+    number.and_then(Version::new).ok_or_else(|| ErrorKind::expected("a version from 1 to 2^63-1"))
+}
+
+/// TAP 6: the same major version. `1` and `1.0` are in use as well as `1.0.34`.
+fn is_supported(spec_version: &str) -> bool {
+    let mut parts = spec_version.split('.');
+    let number = |part: &str| !part.is_empty() && part.len() <= 9 && part.bytes().all(|byte| byte.is_ascii_digit());
+    parts.next() == Some("1") && parts.clone().count() <= 2 && parts.all(number)
+}

@@ -1,0 +1,190 @@
+//! The snapshot role (spec 4.4): which versions of all targets roles belong together.
+
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use super::{Header, Role, common_members, read_version};
+use crate::canonical::{self, Reader};
+use crate::index::{Entry, Index};
+use crate::{ErrorKind, Hashes, Json, RoleName, Unknown, Version};
+
+/// What is listed about a metadata file (4.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetaFile {
+    /// Its version.
+    pub version: Version,
+    /// Its length in bytes, if listed.
+    pub length: Option<u64>,
+    /// Its hashes, if listed.
+    pub hashes: Option<Hashes>,
+    /// Other members, preserved.
+    pub unknown: Unknown,
+}
+
+impl MetaFile {
+    /// A listing of the version alone.
+    #[must_use]
+    pub fn new(version: Version) -> Self {
+        Self { version, length: None, hashes: None, unknown: Unknown::new() }
+    }
+
+    /// Checks what is listed besides the version: length and every known hash.
+    pub(crate) fn check(&self, bytes: &[u8]) -> Result<(), ErrorKind> {
+        let found = bytes.len() as u64;
+        if let Some(expected) = self.length.filter(|expected| *expected != found) {
+            return Err(ErrorKind::LengthMismatch { expected, found });
+        }
+        let Some(hashes) = &self.hashes else { return Ok(()) };
+        let mut verifier = hashes.verifier(self.length);
+        verifier.update(bytes).and_then(|()| verifier.finish()).map_err(ErrorKind::from)
+    }
+
+    pub(crate) fn read_value(reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {
+        let (mut version, mut length, mut hashes, mut unknown) = (None, None, None, Unknown::new());
+        reader.object(|name, value| {
+            match name {
+                "version" => version = Some(read_version(value)?),
+                "length" => length = Some(value.unsigned()?),
+                "hashes" => hashes = Some(Hashes::read(value)?),
+                _ => {
+                    unknown.insert(name.to_string(), Json::from_canonical(value.skip()));
+                }
+            }
+            Ok(())
+        })?;
+        let version = version.ok_or_else(|| ErrorKind::expected("a version"))?;
+        Ok(Self { version, length, hashes, unknown })
+    }
+
+    pub(crate) fn write_value(&self) -> String {
+        let members = [
+            self.length.map(|length| ("length", length.to_string())),
+            self.hashes.as_ref().map(|hashes| ("hashes", hashes.write())),
+            Some(("version", self.version.to_string())),
+        ];
+        canonical::object(members.into_iter().flatten(), &self.unknown)
+    }
+}
+
+impl Entry for MetaFile {
+    fn read(_: &str, reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {
+        Self::read_value(reader)
+    }
+
+    fn check(_: &str, reader: &mut Reader<'_>) -> Result<(), ErrorKind> {
+        Self::read_value(reader).map(drop)
+    }
+
+    fn write(&self) -> String {
+        self.write_value()
+    }
+}
+
+/// What a snapshot says.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The specification's version it was written for.
+    pub spec_version: String,
+    /// Its version.
+    pub version: Version,
+    /// From when on it is not trusted.
+    pub expires: DateTime<Utc>,
+    /// Other members, preserved.
+    pub unknown: Unknown,
+    meta: Index<MetaFile>,
+}
+
+impl Snapshot {
+    /// A snapshot that lists nothing yet.
+    #[must_use]
+    pub fn new(version: Version, expires: DateTime<Utc>) -> Self {
+        let spec_version = super::SPEC_VERSION.to_string();
+        Self { spec_version, version, expires, unknown: Unknown::new(), meta: Index::default() }
+    }
+
+    /// What is listed about `role`.
+    #[must_use]
+    pub fn meta(&self, role: &RoleName) -> Option<MetaFile> {
+        self.meta.find(&role.as_listed())
+    }
+
+    /// All roles that are listed, in the order of their names.
+    ///
+    /// Snapshots of old list other files too; what does not end in `.json` is no role.
+    pub fn roles(&self) -> impl Iterator<Item = (RoleName, MetaFile)> + '_ {
+        self.meta.iter().filter_map(|(name, file)| Some((RoleName::from_listed(&name)?, file)))
+    }
+
+    /// How many files are listed.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.meta.len()
+    }
+
+    /// Whether nothing is listed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Lists `role`, or lists it anew.
+    pub fn insert(&mut self, role: &RoleName, file: MetaFile) {
+        self.meta.insert(&role.as_listed(), file);
+    }
+
+    /// Lists `role` no more. Clients that have seen it listed refuse such a snapshot (5.5.5) until the snapshot's
+    /// keys are rotated. Whether it was listed.
+    pub fn remove(&mut self, role: &RoleName) -> bool {
+        self.meta.remove(&role.as_listed())
+    }
+}
+
+impl RoleName {
+    /// How a snapshot lists this role (4.4): the raw name and `.json`.
+    fn as_listed(&self) -> String {
+        self.as_str().to_string() + ".json"
+    }
+
+    fn from_listed(file: &str) -> Option<Self> {
+        Self::listed(file.strip_suffix(".json")?).ok()
+    }
+}
+
+impl Role for Snapshot {
+    const TYPE: &'static str = "snapshot";
+
+    fn version(&self) -> Version {
+        self.version
+    }
+
+    fn expires(&self) -> DateTime<Utc> {
+        self.expires
+    }
+
+    fn read(signed: &Arc<String>) -> Result<Self, ErrorKind> {
+        let mut header = Header::default();
+        let mut meta = None;
+        Reader::new(signed).object(|name, value| {
+            match name {
+                "meta" => meta = Some(Index::read(signed, value)?),
+                _ => header.member::<Self>(name, value)?,
+            }
+            Ok(())
+        })?;
+        let common = header.finish()?;
+        Ok(Self {
+            spec_version: common.spec_version,
+            version: common.version,
+            expires: common.expires,
+            unknown: common.unknown,
+            meta: meta.ok_or_else(|| ErrorKind::expected("meta"))?,
+        })
+    }
+
+    fn write(&self) -> String {
+        let members = common_members(self, &self.spec_version).into_iter().chain([("meta", self.meta.write())]);
+        canonical::object(members, &self.unknown)
+    }
+}

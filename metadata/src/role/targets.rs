@@ -1,0 +1,215 @@
+//! The targets roles (spec 4.5): what they vouch for themselves. What they leave to others is in `delegations`.
+
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use super::{Header, Role, common_members};
+use crate::canonical::{self, Reader};
+use crate::index::{Entry, Index};
+use crate::{Delegations, ErrorKind, Hashes, HashingVerifier, Json, NameError, TargetPath, Unknown, Version};
+
+/// What is listed about a target file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetFile {
+    /// Its path.
+    pub path: TargetPath,
+    /// Its length in bytes.
+    pub length: u64,
+    /// Its hashes.
+    pub hashes: Hashes,
+    /// What the application may want to know: an opaque object.
+    pub custom: Option<Json>,
+    /// Other members, preserved.
+    pub unknown: Unknown,
+}
+
+impl TargetFile {
+    /// A target with nothing but what is needed.
+    #[must_use]
+    pub fn new(path: TargetPath, length: u64, hashes: Hashes) -> Self {
+        Self { path, length, hashes, custom: None, unknown: Unknown::new() }
+    }
+
+    /// A verifier for the file: exact length and every known hash (5.7.3).
+    #[must_use]
+    pub fn verifier(&self) -> HashingVerifier {
+        self.hashes.verifier(Some(self.length))
+    }
+
+    /// Where the file stands below the targets URL (5.7.3): with the hash in its name where `consistent` says so.
+    ///
+    /// # Errors
+    /// [`NameError`] for paths that a URL would not keep.
+    pub fn url_path(&self, consistent: bool) -> Result<String, NameError> {
+        let prefix = self.hashes.prefixes().next();
+        self.path.url_path(prefix.filter(|_| consistent).as_deref())
+    }
+}
+
+/// The parts of a listing as they stand in the text.
+struct Listing<'a> {
+    length: u64,
+    hashes: Hashes,
+    custom: Option<&'a str>,
+    unknown: Unknown,
+}
+
+impl<'a> Listing<'a> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, ErrorKind> {
+        let (mut length, mut hashes, mut custom, mut unknown) = (None, None, None, Unknown::new());
+        reader.object(|name, value| {
+            match name {
+                "length" => length = Some(value.unsigned()?),
+                "hashes" => hashes = Some(Hashes::read(value)?),
+                "custom" => {
+                    let object = value.skip();
+                    if !object.starts_with('{') {
+                        return Err(ErrorKind::expected("an object"));
+                    }
+                    custom = Some(object);
+                }
+                _ => {
+                    unknown.insert(name.to_string(), Json::from_canonical(value.skip()));
+                }
+            }
+            Ok(())
+        })?;
+        match (length, hashes) {
+            (Some(length), Some(hashes)) => Ok(Self { length, hashes, custom, unknown }),
+            _ => Err(ErrorKind::expected("length and hashes")),
+        }
+    }
+}
+
+impl Entry for TargetFile {
+    fn read(name: &str, reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {
+        let path = TargetPath::new(name).map_err(|error| ErrorKind::Malformed(alloc::format!(": {error}")))?;
+        let Listing { length, hashes, custom, unknown } = Listing::read(reader)?;
+        Ok(Self { path, length, hashes, custom: custom.map(Json::from_canonical), unknown })
+    }
+
+    fn check(name: &str, reader: &mut Reader<'_>) -> Result<(), ErrorKind> {
+        if name.is_empty() {
+            return Err(ErrorKind::expected("a target path"));
+        }
+        Listing::read(reader).map(drop)
+    }
+
+    fn write(&self) -> String {
+        let members = [
+            self.custom.as_ref().map(|custom| ("custom", custom.canonical().to_string())),
+            Some(("hashes", self.hashes.write())),
+            Some(("length", self.length.to_string())),
+        ];
+        canonical::object(members.into_iter().flatten(), &self.unknown)
+    }
+}
+
+/// What a targets role says, the top-level one or a delegated one.
+#[derive(Clone, Debug)]
+pub struct Targets {
+    /// The specification's version it was written for.
+    pub spec_version: String,
+    /// Its version.
+    pub version: Version,
+    /// From when on it is not trusted.
+    pub expires: DateTime<Utc>,
+    /// Whom it trusts with what.
+    pub delegations: Option<Delegations>,
+    /// Other members, preserved.
+    pub unknown: Unknown,
+    targets: Index<TargetFile>,
+}
+
+impl Targets {
+    /// A role that vouches for nothing yet.
+    #[must_use]
+    pub fn new(version: Version, expires: DateTime<Utc>) -> Self {
+        let spec_version = super::SPEC_VERSION.to_string();
+        Self { spec_version, version, expires, delegations: None, unknown: Unknown::new(), targets: Index::default() }
+    }
+
+    /// What this role itself lists about `path`. Whether it may is for the search to say.
+    #[must_use]
+    pub fn target(&self, path: &TargetPath) -> Option<TargetFile> {
+        self.targets.find(path.as_str())
+    }
+
+    /// All that this role itself lists, in the order of the paths.
+    pub fn targets(&self) -> impl Iterator<Item = TargetFile> + '_ {
+        self.targets.iter().map(|(_, target)| target)
+    }
+
+    /// The paths of all that this role itself lists, in their order.
+    pub fn paths(&self) -> impl Iterator<Item = TargetPath> + '_ {
+        self.targets.names().filter_map(|name| TargetPath::new(name).ok())
+    }
+
+    /// How many targets this role itself lists.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.targets.len()
+    }
+
+    /// Whether this role itself lists none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Lists a target, or lists it anew.
+    pub fn insert(&mut self, target: TargetFile) {
+        let path = target.path.clone();
+        self.targets.insert(path.as_str(), target);
+    }
+
+    /// Lists a target no more; whether it was listed.
+    pub fn remove(&mut self, path: &TargetPath) -> bool {
+        self.targets.remove(path.as_str())
+    }
+}
+
+impl Role for Targets {
+    const TYPE: &'static str = "targets";
+
+    fn version(&self) -> Version {
+        self.version
+    }
+
+    fn expires(&self) -> DateTime<Utc> {
+        self.expires
+    }
+
+    fn read(signed: &Arc<String>) -> Result<Self, ErrorKind> {
+        let mut header = Header::default();
+        let (mut targets, mut delegations) = (None, None);
+        Reader::new(signed).object(|name, value| {
+            match name {
+                "targets" => targets = Some(Index::read(signed, value)?),
+                "delegations" => delegations = Some(Delegations::read(value)?),
+                _ => header.member::<Self>(name, value)?,
+            }
+            Ok(())
+        })?;
+        let common = header.finish()?;
+        Ok(Self {
+            spec_version: common.spec_version,
+            version: common.version,
+            expires: common.expires,
+            delegations,
+            unknown: common.unknown,
+            targets: targets.ok_or_else(|| ErrorKind::expected("targets"))?,
+        })
+    }
+
+    fn write(&self) -> String {
+        let own = [
+            self.delegations.as_ref().map(|delegations| ("delegations", delegations.write())),
+            Some(("targets", self.targets.write())),
+        ];
+        let members = common_members(self, &self.spec_version).into_iter().chain(own.into_iter().flatten());
+        canonical::object(members, &self.unknown)
+    }
+}

@@ -1,0 +1,159 @@
+//! Succinct hash bins (TAP 15): 2ⁿ delegated roles of one shape, described in a few bytes.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use crate::canonical::{self, Reader};
+use crate::key::{read_keyids, write_keyids};
+use crate::path::hash_of;
+use crate::{ErrorKind, Json, KeyId, RoleName, TargetPath, Threshold, Unknown};
+
+/// Bins by the first bits of the SHA-256 of a target path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SuccinctRoles {
+    /// The ids of the keys of all bins.
+    pub keyids: Vec<KeyId>,
+    /// How many distinct ones must sign each bin.
+    pub threshold: Threshold,
+    /// Other members, preserved.
+    pub unknown: Unknown,
+    bit_length: u32,
+    name_prefix: String,
+}
+
+impl SuccinctRoles {
+    /// 2 to the power of `bit_length` bins whose names are `name_prefix`, a hyphen and the bin's number.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Malformed`] unless `bit_length` is 1 to 32.
+    pub fn new(
+        keyids: Vec<KeyId>,
+        threshold: Threshold,
+        bit_length: u32,
+        name_prefix: &str,
+    ) -> Result<Self, ErrorKind> {
+        if !(1..=32).contains(&bit_length) {
+            return Err(ErrorKind::expected("a bit_length from 1 to 32"));
+        }
+        let name_prefix = name_prefix.to_string();
+        Ok(Self { keyids, threshold, unknown: Unknown::new(), bit_length, name_prefix })
+    }
+
+    /// How many bits of the hash choose the bin: 1 to 32.
+    #[must_use]
+    pub fn bit_length(&self) -> u32 {
+        self.bit_length
+    }
+
+    /// What the names of all bins begin with.
+    #[must_use]
+    pub fn name_prefix(&self) -> &str {
+        &self.name_prefix
+    }
+
+    /// The bin that `path` falls into.
+    #[must_use]
+    pub fn role_for(&self, path: &TargetPath) -> RoleName {
+        let [a, b, c, d, ..] = hash_of(path);
+        self.bin(u32::from_be_bytes([a, b, c, d]) >> (32 - self.bit_length))
+    }
+
+    /// The names of all bins, in the order of their numbers.
+    pub fn names(&self) -> impl Iterator<Item = RoleName> + '_ {
+        (0..=u32::MAX >> (32 - self.bit_length)).map(|number| self.bin(number))
+    }
+
+    /// Whether `role` is one of the bins.
+    #[must_use]
+    pub fn contains(&self, role: &RoleName) -> bool {
+        let number = role.as_str().strip_prefix(&self.name_prefix).and_then(|rest| rest.strip_prefix('-'));
+        let number = number.and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        number.is_some_and(|number| {
+            u64::from(number) < 1 << self.bit_length && self.bin(number).as_str() == role.as_str()
+        })
+    }
+
+    /// The name of bin `number`: hexadecimal, padded so that all names have one length.
+    fn bin(&self, number: u32) -> RoleName {
+        let digits = self.bit_length.div_ceil(4) as usize;
+        let name = format!("{}-{number:0digits$x}", self.name_prefix);
+        // The hyphen and the digits make it a name, and none of a top-level role.
+        RoleName::listed(&name).unwrap_or(RoleName::TARGETS)
+    }
+
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {
+        let (mut keyids, mut threshold, mut bit_length, mut name_prefix) = (None, None, None, None);
+        let mut unknown = Unknown::new();
+        reader.object(|name, value| {
+            match name {
+                "keyids" => keyids = Some(read_keyids(value)?),
+                "threshold" => threshold = Some(Threshold::read(value)?),
+                "bit_length" => bit_length = Some(u32::try_from(value.unsigned()?).unwrap_or(u32::MAX)),
+                "name_prefix" => name_prefix = Some(value.string()?.into_owned()),
+                _ => {
+                    unknown.insert(name.to_string(), Json::from_canonical(value.skip()));
+                }
+            }
+            Ok(())
+        })?;
+        let (Some(keyids), Some(threshold), Some(bit_length), Some(name_prefix)) =
+            (keyids, threshold, bit_length, name_prefix)
+        else {
+            return Err(ErrorKind::expected("keyids, threshold, bit_length and name_prefix"));
+        };
+        Ok(Self { unknown, ..Self::new(keyids, threshold, bit_length, &name_prefix)? })
+    }
+
+    pub(crate) fn write(&self) -> String {
+        let members = [
+            ("keyids", write_keyids(&self.keyids)),
+            ("threshold", self.threshold.to_string()),
+            ("bit_length", self.bit_length.to_string()),
+            ("name_prefix", canonical::string(&self.name_prefix)),
+        ];
+        canonical::object(members, &self.unknown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bins(bit_length: u32) -> SuccinctRoles {
+        SuccinctRoles::new(Vec::new(), Threshold::ONE, bit_length, "bins").unwrap()
+    }
+
+    fn name(text: &str) -> RoleName {
+        RoleName::delegated(text).unwrap()
+    }
+
+    #[test]
+    fn tap_15_the_first_bits_of_the_hash_choose_the_bin() {
+        // SHA-256 of `foo.txt` begins with ddab29ff.
+        let path = TargetPath::new("foo.txt").unwrap();
+        for (bits, bin) in
+            [(1, "bins-1"), (4, "bins-d"), (5, "bins-1b"), (8, "bins-dd"), (10, "bins-376"), (32, "bins-ddab29ff")]
+        {
+            assert_eq!(bins(bits).role_for(&path), name(bin));
+        }
+    }
+
+    #[test]
+    fn tap_15_names_have_one_length_and_nothing_else_is_a_bin() {
+        let all: Vec<_> = bins(5).names().collect();
+        assert_eq!((all.len(), &all[0], &all[31]), (32, &name("bins-00"), &name("bins-1f")));
+        assert!(all.iter().all(|role| bins(5).contains(role)));
+        for other in ["bins-20", "bins-0", "bins-000", "bins-1F", "bins-+1", "other-07", "bins", "bins-", "xbins-00"] {
+            assert!(!bins(5).contains(&name(other)), "{other}");
+        }
+        assert!(bins(32).contains(&name("bins-ffffffff")));
+    }
+
+    #[test]
+    fn tap_15_bit_length_is_1_to_32() {
+        for bits in [0, 33, 64, u32::MAX] {
+            assert!(SuccinctRoles::new(Vec::new(), Threshold::ONE, bits, "bins").is_err());
+        }
+    }
+}

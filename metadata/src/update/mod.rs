@@ -1,0 +1,102 @@
+//! The client workflow (spec 5): a chain of stages that ask for files and judge them.
+//!
+//! What may surprise: metadata that has expired, or that does not match what is listed about it, is still good for
+//! judging its successor — its signatures are valid, so its version is a floor. It is never good for more.
+
+pub(crate) mod listing;
+pub(crate) mod root;
+pub(crate) mod search;
+pub(crate) mod snapshot;
+pub(crate) mod targets;
+pub(crate) mod timestamp;
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use chrono::{DateTime, Utc};
+
+use crate::{Error, ErrorKind, Floors, Limits, Role, RoleName, Root, Verified, Version};
+
+/// A file that a stage needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Whose file.
+    pub role: RoleName,
+    /// The version that its name begins with, if any.
+    pub version: Option<Version>,
+    /// Most bytes to read. A longer file is refused.
+    pub max_length: u64,
+}
+
+impl Request {
+    /// The file's name below the metadata URL, percent-encoded.
+    #[must_use]
+    pub fn file_name(&self) -> String {
+        self.role.file_name(self.version)
+    }
+
+    /// Whether the file may be absent: a newer root only (5.3.3).
+    #[must_use]
+    pub fn may_be_absent(&self) -> bool {
+        self.role == RoleName::ROOT
+    }
+}
+
+/// A step of the workflow. For each [`Request`]: offer what is stored, and if that does not answer, what was fetched.
+pub trait Stage {
+    /// What follows.
+    type Next;
+
+    /// The next file that is needed; none: enough.
+    fn request(&self) -> Option<Request>;
+
+    /// Takes the copy kept from last time, and tells whether it answers the request. A copy that does not may still
+    /// be a floor, so offer it always.
+    fn recall(&mut self, stored: Vec<u8>) -> bool;
+
+    /// Judges the file; none means that the server says it is not there, and nothing less definite. Gives the bytes
+    /// to keep, if they are to be kept, before anything else is asked for.
+    ///
+    /// # Errors
+    /// The verdict. The stage is as it was, so that another mirror's file can be tried.
+    fn apply(&mut self, fetched: Option<Vec<u8>>) -> Result<Option<Arc<Vec<u8>>>, Error>;
+
+    /// The record of trusted versions, to be kept whenever it has changed.
+    fn floors(&self) -> &Floors;
+
+    /// The final checks, then the next stage.
+    ///
+    /// # Errors
+    /// The verdict, [`ErrorKind::Expired`] above all. The update has failed.
+    fn finish(self) -> Result<Self::Next, Error>
+    where
+        Self: Sized;
+}
+
+/// What all stages share.
+#[derive(Clone, Debug)]
+pub(crate) struct Update {
+    pub(crate) root: Verified<Root>,
+    pub(crate) start_time: DateTime<Utc>,
+    pub(crate) limits: Limits,
+    pub(crate) floors: Floors,
+    /// The record of trusted versions was damaged.
+    pub(crate) lost: bool,
+}
+
+impl Update {
+    /// 5.3.10, 5.4.4, 5.5.6, 5.6.5: expires strictly later than the update started.
+    pub(crate) fn check_expiry(&self, role: &RoleName, metadata: &impl Role) -> Result<(), Error> {
+        let expires = metadata.expires();
+        if expires <= self.start_time {
+            return Err(ErrorKind::Expired { expires, start_time: self.start_time }.of(role));
+        }
+        Ok(())
+    }
+
+    /// The version that a file name begins with (6.2.1).
+    pub(crate) fn prefix(&self, version: Version) -> Option<Version> {
+        self.root.consistent_snapshot.then_some(version)
+    }
+}

@@ -1,0 +1,125 @@
+//! Update the root role (spec 5.1 to 5.3).
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use chrono::{DateTime, Utc};
+
+use super::{Request, Stage, Update};
+use crate::limits::Budget;
+use crate::update::timestamp::UpdateTimestamp;
+use crate::{Envelope, Error, ErrorKind, Floors, Limits, RoleName, Root, StoredFloors, Verified};
+
+/// Follows the chain of roots from the shipped one to the newest.
+#[derive(Clone, Debug)]
+pub struct UpdateRoot {
+    update: Update,
+    fetches: Budget,
+    at_the_newest: bool,
+    forgets_stored: bool,
+}
+
+impl UpdateRoot {
+    /// Starts an update from the root that the application was shipped with (5.2). Everything in this update is
+    /// judged at `start_time` (5.1).
+    ///
+    /// # Errors
+    /// When the shipped root is malformed or not signed by its own keys.
+    pub fn start(
+        shipped: Vec<u8>,
+        floors: StoredFloors,
+        start_time: DateTime<Utc>,
+        limits: Limits,
+    ) -> Result<Self, Error> {
+        let shipped = Envelope::<Root>::parse(&RoleName::ROOT, shipped)?;
+        let own_keys = shipped.unverified().key_ring(&RoleName::ROOT)?;
+        let root = shipped.verify(&RoleName::ROOT, &own_keys)?;
+        let lost = floors == StoredFloors::Lost;
+        let floors = match floors {
+            StoredFloors::Known(floors) => floors,
+            StoredFloors::FirstRun | StoredFloors::Lost => Floors::under(&root),
+        };
+        // The application may have been shipped anew, with a root past the one that the record belongs to.
+        let forgets_stored = floors.root <= root.version && floors.online_keys != root.online_keys();
+        let fetches = Budget::new("root_updates", u64::from(limits.root_updates));
+        let update = Update { root, start_time, limits, floors, lost };
+        Ok(Self { update, fetches, at_the_newest: false, forgets_stored })
+    }
+
+    /// The root that is trusted so far.
+    #[must_use]
+    pub fn root(&self) -> &Verified<Root> {
+        &self.update.root
+    }
+
+    fn accept(&mut self, bytes: Vec<u8>) -> Result<(), Error> {
+        let role = &RoleName::ROOT;
+        let trusted = &self.update.root;
+        let next = Envelope::<Root>::parse(role, bytes)?;
+        // 5.3.4: signed by the trusted root's keys, and (every root is) by its own.
+        let next = next.verify(role, &trusted.key_ring(role)?)?;
+        // 5.3.5: exactly the next version.
+        let expected = trusted.version.next();
+        if expected != Some(next.version) {
+            let trusted = trusted.version;
+            let kind = match expected.filter(|_| next.version > trusted) {
+                Some(expected) => ErrorKind::WrongVersion { expected, found: next.version },
+                None => ErrorKind::Rollback { trusted, found: next.version },
+            };
+            return Err(kind.of(role));
+        }
+        // 5.3.11, noticed at each step; steps up to the root that the record belongs to have been noticed before.
+        let is_new = next.version > self.update.floors.root;
+        self.forgets_stored |= is_new && next.online_keys() != trusted.online_keys();
+        self.update.root = next;
+        Ok(())
+    }
+}
+
+impl Stage for UpdateRoot {
+    type Next = UpdateTimestamp;
+
+    fn request(&self) -> Option<Request> {
+        // 5.3.3: one root after the other, W bytes each.
+        let next = self.update.root.version.next().filter(|_| !self.at_the_newest)?;
+        Some(Request { role: RoleName::ROOT, version: Some(next), max_length: self.update.limits.root_length })
+    }
+
+    fn recall(&mut self, stored: Vec<u8>) -> bool {
+        self.accept(stored).is_ok()
+    }
+
+    fn apply(&mut self, fetched: Option<Vec<u8>>) -> Result<Option<Arc<Vec<u8>>>, Error> {
+        let Some(bytes) = fetched else {
+            self.at_the_newest = true;
+            return Ok(None);
+        };
+        self.accept(bytes)?;
+        // 5.3.3: at most Y in one update; the next update goes on from here.
+        self.at_the_newest = self.fetches.spend().and_then(|()| self.fetches.check()).is_err();
+        Ok(Some(Arc::clone(self.update.root.bytes())))
+    }
+
+    fn floors(&self) -> &Floors {
+        &self.update.floors
+    }
+
+    fn finish(mut self) -> Result<UpdateTimestamp, Error> {
+        let (role, root) = (&RoleName::ROOT, &self.update.root);
+        // 5.3.5: not behind a root that was trusted before.
+        let trusted = self.update.floors.root;
+        if root.version < trusted {
+            return Err(ErrorKind::Rollback { trusted, found: root.version }.of(role));
+        }
+        // 5.3.10: only the last root's expiry counts.
+        self.update.check_expiry(role, &**root)?;
+        // 5.3.11: both are forgotten if either was rotated.
+        if self.forgets_stored {
+            self.update.floors = Floors::under(root);
+            self.update.lost = false;
+        }
+        self.update.floors.root = root.version;
+        self.update.floors.online_keys = root.online_keys();
+        Ok(UpdateTimestamp::start(self.update, self.forgets_stored))
+    }
+}

@@ -1,0 +1,150 @@
+//! Search for a target (spec 5.6.7): pre-order, depth first, in the order of the delegations.
+//!
+//! What ends the search: the first role that lists the target; a role that is needed and cannot be had or is not
+//! valid; the end of a terminating delegation that covers the path; the limit of visited roles. A role is visited
+//! once, but trusted anew by each delegator that leads to it.
+
+use alloc::collections::BTreeSet;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::targets::{missing_targets, request_targets};
+use super::{Request, Stage};
+use crate::limits::Budget;
+use crate::trusted::Edge;
+use crate::{Error, ErrorKind, Floors, RoleName, TargetFile, TargetPath, Targets, TrustedMetadata};
+
+/// Looks for one target, and asks for the delegated roles on the way.
+#[derive(Debug)]
+pub struct TargetSearch<'t> {
+    trusted: &'t mut TrustedMetadata,
+    walk: Walk,
+    state: State,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    Needs(Edge),
+    Ended(Result<Option<TargetFile>, Error>),
+}
+
+impl<'t> TargetSearch<'t> {
+    pub(crate) fn start(trusted: &'t mut TrustedMetadata, path: TargetPath) -> Self {
+        let mut walk = Walk::start(path, u64::from(trusted.update.limits.roles_visited));
+        let state = walk.visit(None, &RoleName::TARGETS, &trusted.targets);
+        let state = state.unwrap_or_else(|| walk.advance(trusted));
+        Self { trusted, walk, state }
+    }
+
+    /// Takes the file of the role that is needed, and walks on as far as is known.
+    fn accept(&mut self, edge: Edge, bytes: Vec<u8>) -> Result<Arc<Vec<u8>>, Error> {
+        let role = self.trusted.verify(&edge, bytes)?;
+        let bytes = Arc::clone(role.bytes());
+        self.trusted.delegated.insert((edge.delegator.clone(), edge.role.clone()), role);
+        self.walk.to_visit.push(edge);
+        self.state = self.walk.advance(self.trusted);
+        Ok(bytes)
+    }
+}
+
+impl Stage for TargetSearch<'_> {
+    type Next = Option<TargetFile>;
+
+    fn request(&self) -> Option<Request> {
+        match &self.state {
+            State::Needs(edge) => request_targets(&self.trusted.update, &self.trusted.snapshot, &edge.role),
+            State::Ended(_) => None,
+        }
+    }
+
+    fn recall(&mut self, stored: Vec<u8>) -> bool {
+        match self.state.clone() {
+            State::Needs(edge) => self.accept(edge, stored).is_ok(),
+            State::Ended(_) => false,
+        }
+    }
+
+    fn apply(&mut self, fetched: Option<Vec<u8>>) -> Result<Option<Arc<Vec<u8>>>, Error> {
+        let State::Needs(edge) = self.state.clone() else { return Ok(None) };
+        let bytes = fetched.ok_or_else(|| ErrorKind::Absent.of(&edge.role))?;
+        self.accept(edge, bytes).map(Some)
+    }
+
+    fn floors(&self) -> &Floors {
+        &self.trusted.update.floors
+    }
+
+    fn finish(self) -> Result<Option<TargetFile>, Error> {
+        match self.state {
+            State::Ended(result) => result,
+            // A role that is needed could not be had: the search ends without a result, never with a later role's.
+            State::Needs(edge) => Err(missing_targets(&self.trusted.snapshot, &edge.role)),
+        }
+    }
+}
+
+/// The order in which roles are visited, and who has been.
+#[derive(Debug)]
+struct Walk {
+    path: TargetPath,
+    to_visit: Vec<Edge>,
+    visited: BTreeSet<RoleName>,
+    visits: Budget,
+}
+
+impl Walk {
+    fn start(path: TargetPath, roles_visited: u64) -> Self {
+        let visits = Budget::new("roles_visited", roles_visited);
+        Self { path, to_visit: Vec::new(), visited: BTreeSet::from([RoleName::TARGETS]), visits }
+    }
+
+    /// Visits roles until one is needed that is not there yet, or the search ends.
+    fn advance(&mut self, trusted: &TrustedMetadata) -> State {
+        while let Some(edge) = self.to_visit.pop() {
+            // 5.6.7.1: never twice.
+            if self.visited.contains(&edge.role) {
+                continue;
+            }
+            let Some(role) = trusted.role(&edge) else {
+                // 5.5, 5.6.7: what the snapshot does not list is not even asked for.
+                // 5.6.7.1: and not too many.
+                return match self.visits.check() {
+                    Ok(()) => State::Needs(edge),
+                    Err(kind) => State::Ended(Err(kind.of(&edge.role))),
+                };
+            };
+            if let Err(kind) = self.visits.spend() {
+                return State::Ended(Err(kind.of(&edge.role)));
+            }
+            self.visited.insert(edge.role.clone());
+            if let Some(end) = self.visit(Some(&edge.delegator), &edge.role, role) {
+                return end;
+            }
+        }
+        State::Ended(Ok(None))
+    }
+
+    /// Looks into one role; if the target is not there, its delegations are next.
+    fn visit(&mut self, delegator: Option<&RoleName>, name: &RoleName, role: &Targets) -> Option<State> {
+        // 5.6.7.1: the first role that lists it.
+        if let Some(target) = role.target(&self.path) {
+            let usable = target.hashes.known().next().is_some();
+            let refused = || ErrorKind::NoSupportedHash(alloc::format!("{}", self.path)).of(name);
+            return Some(State::Ended(if usable { Ok(Some(target)) } else { Err(refused()) }));
+        }
+        // 5.6.7.2: in their order, so the first must be on top of the stack.
+        let covering =
+            role.delegations.as_ref().map(|delegations| delegations.covering(&self.path)).unwrap_or_default();
+        let mut next = Vec::new();
+        for (role, terminating) in covering {
+            next.push(Edge { above: delegator.cloned(), delegator: name.clone(), role });
+            // 5.6.7.2.1: after it and its descendants nothing, neither siblings nor those of ancestors.
+            if terminating {
+                self.to_visit.clear();
+                break;
+            }
+        }
+        self.to_visit.extend(next.into_iter().rev());
+        None
+    }
+}

@@ -1,0 +1,125 @@
+//! Update the snapshot role (spec 5.5).
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::{Request, Stage, Update};
+use crate::floors::RoleFloors;
+use crate::update::targets::UpdateTargets;
+use crate::{Envelope, Error, ErrorKind, Floors, RoleName, Snapshot, Timestamp, Verified};
+
+/// Fetches the snapshot that the timestamp lists, unless it is stored.
+#[derive(Clone, Debug)]
+pub struct UpdateSnapshot {
+    update: Update,
+    timestamp: Verified<Timestamp>,
+    forgets_stored: bool,
+    snapshot: Option<Verified<Snapshot>>,
+    state_lost: bool,
+}
+
+impl UpdateSnapshot {
+    pub(crate) fn start(update: Update, timestamp: Verified<Timestamp>, forgets_stored: bool) -> Self {
+        Self { update, timestamp, forgets_stored, snapshot: None, state_lost: false }
+    }
+
+    /// The timestamp that is trusted.
+    #[must_use]
+    pub fn timestamp(&self) -> &Verified<Timestamp> {
+        &self.timestamp
+    }
+
+    fn verified(&self, bytes: Vec<u8>) -> Result<Verified<Snapshot>, Error> {
+        let role = &RoleName::SNAPSHOT;
+        // 5.5.3
+        Envelope::parse(role, bytes)?.verify(role, &self.update.root.key_ring(role)?)
+    }
+
+    /// 5.5.2, 5.5.4: whether this is the snapshot that the timestamp lists.
+    fn check_listed(&self, snapshot: &Verified<Snapshot>) -> Result<(), ErrorKind> {
+        let listed = &self.timestamp.snapshot;
+        if snapshot.version != listed.version {
+            return Err(ErrorKind::WrongVersion { expected: listed.version, found: snapshot.version });
+        }
+        listed.check(snapshot.bytes())
+    }
+
+    /// 5.5.5: no listed version goes down, and none disappears.
+    fn check_rollback(&self, new: &Snapshot) -> Result<(), ErrorKind> {
+        let Some(RoleFloors { version, roles }) = &self.update.floors.snapshot else { return Ok(()) };
+        if new.version < *version {
+            return Err(ErrorKind::Rollback { trusted: *version, found: new.version });
+        }
+        for (listed, trusted) in roles {
+            let (listed, trusted) = (listed.clone(), *trusted);
+            match new.meta(&listed).map(|file| file.version) {
+                None => return Err(ErrorKind::Removed { listed }),
+                Some(found) if found < trusted => return Err(ErrorKind::ListedRollback { listed, trusted, found }),
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Stage for UpdateSnapshot {
+    type Next = UpdateTargets;
+
+    fn request(&self) -> Option<Request> {
+        // 5.5.1
+        let listed = &self.timestamp.snapshot;
+        let max_length = listed.length.unwrap_or(self.update.limits.snapshot_length);
+        let version = self.update.prefix(listed.version);
+        Some(Request { role: RoleName::SNAPSHOT, version, max_length }).filter(|_| self.snapshot.is_none())
+    }
+
+    fn recall(&mut self, stored: Vec<u8>) -> bool {
+        if self.forgets_stored {
+            return false;
+        }
+        let Ok(stored) = self.verified(stored) else {
+            self.state_lost = self.update.lost;
+            return false;
+        };
+        // A copy that was put back is no floor, and does not answer.
+        if self.check_rollback(&stored).is_err() {
+            return false;
+        }
+        self.update.floors.raise_snapshot(&stored);
+        let answers = self.check_listed(&stored).is_ok();
+        self.snapshot = Some(stored).filter(|_| answers);
+        answers
+    }
+
+    fn apply(&mut self, fetched: Option<Vec<u8>>) -> Result<Option<Arc<Vec<u8>>>, Error> {
+        let role = &RoleName::SNAPSHOT;
+        if self.state_lost {
+            return Err(ErrorKind::StateLost.of(role));
+        }
+        let bytes = fetched.ok_or_else(|| ErrorKind::Absent.of(role))?;
+        // 5.5.2, before anything is read.
+        self.timestamp.snapshot.check(&bytes).map_err(|kind| kind.of(role))?;
+        let new = self.verified(bytes)?;
+        self.check_listed(&new).and_then(|()| self.check_rollback(&new)).map_err(|kind| kind.of(role))?;
+        // 5.5.6
+        self.update.check_expiry(role, &*new)?;
+        // 5.5.7
+        let bytes = Arc::clone(new.bytes());
+        self.update.floors.raise_snapshot(&new);
+        self.snapshot = Some(new);
+        Ok(Some(bytes))
+    }
+
+    fn floors(&self) -> &Floors {
+        &self.update.floors
+    }
+
+    fn finish(self) -> Result<UpdateTargets, Error> {
+        let role = &RoleName::SNAPSHOT;
+        let kind = if self.state_lost { ErrorKind::StateLost } else { ErrorKind::Absent };
+        let snapshot = self.snapshot.ok_or_else(|| kind.of(role))?;
+        // 5.5.6: a stored one is not exempt.
+        self.update.check_expiry(role, &*snapshot)?;
+        Ok(UpdateTargets::start(self.update, self.timestamp, snapshot))
+    }
+}

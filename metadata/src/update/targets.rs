@@ -1,0 +1,103 @@
+//! Update the targets role (spec 5.6.1 to 5.6.6) — and, by the same function, every delegated one.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::{Request, Stage, Update};
+use crate::{
+    Envelope, Error, ErrorKind, Floors, KeyRing, RoleName, Snapshot, Targets, Timestamp, TrustedMetadata, Verified,
+};
+
+/// Fetches the top-level targets role that the snapshot lists, unless it is stored.
+#[derive(Clone, Debug)]
+pub struct UpdateTargets {
+    update: Update,
+    timestamp: Verified<Timestamp>,
+    snapshot: Verified<Snapshot>,
+    targets: Option<Verified<Targets>>,
+}
+
+impl UpdateTargets {
+    pub(crate) fn start(update: Update, timestamp: Verified<Timestamp>, snapshot: Verified<Snapshot>) -> Self {
+        Self { update, timestamp, snapshot, targets: None }
+    }
+
+    /// The snapshot that is trusted.
+    #[must_use]
+    pub fn snapshot(&self) -> &Verified<Snapshot> {
+        &self.snapshot
+    }
+
+    fn verified(&self, bytes: Vec<u8>) -> Result<Verified<Targets>, Error> {
+        let role = &RoleName::TARGETS;
+        verify_targets(&self.update, &self.snapshot, role, &self.update.root.key_ring(role)?, bytes)
+    }
+}
+
+impl Stage for UpdateTargets {
+    type Next = TrustedMetadata;
+
+    fn request(&self) -> Option<Request> {
+        request_targets(&self.update, &self.snapshot, &RoleName::TARGETS).filter(|_| self.targets.is_none())
+    }
+
+    fn recall(&mut self, stored: Vec<u8>) -> bool {
+        self.targets = self.verified(stored).ok();
+        self.targets.is_some()
+    }
+
+    fn apply(&mut self, fetched: Option<Vec<u8>>) -> Result<Option<Arc<Vec<u8>>>, Error> {
+        let bytes = fetched.ok_or_else(|| ErrorKind::Absent.of(&RoleName::TARGETS))?;
+        let targets = self.verified(bytes)?;
+        // 5.6.6
+        let bytes = Arc::clone(targets.bytes());
+        self.targets = Some(targets);
+        Ok(Some(bytes))
+    }
+
+    fn floors(&self) -> &Floors {
+        &self.update.floors
+    }
+
+    fn finish(self) -> Result<TrustedMetadata, Error> {
+        let targets = self.targets.ok_or_else(|| missing_targets(&self.snapshot, &RoleName::TARGETS))?;
+        let Self { update, timestamp, snapshot, .. } = self;
+        Ok(TrustedMetadata { update, timestamp, snapshot, targets, delegated: BTreeMap::new() })
+    }
+}
+
+/// 5.6.1: the file of a targets role. A role that the snapshot does not list is not asked for.
+pub(super) fn request_targets(update: &Update, snapshot: &Snapshot, role: &RoleName) -> Option<Request> {
+    let listed = snapshot.meta(role)?;
+    let max_length = listed.length.unwrap_or(update.limits.targets_length);
+    Some(Request { role: role.clone(), version: update.prefix(listed.version), max_length })
+}
+
+/// Why a targets role that is needed is not there.
+pub(super) fn missing_targets(snapshot: &Snapshot, role: &RoleName) -> Error {
+    let listed = snapshot.meta(role).is_some();
+    if listed { ErrorKind::Absent.of(role) } else { ErrorKind::NotListed.of(role) }
+}
+
+/// The one way in which a targets role becomes trusted, the top-level one and the delegated ones alike.
+pub(crate) fn verify_targets(
+    update: &Update,
+    snapshot: &Snapshot,
+    role: &RoleName,
+    ring: &KeyRing,
+    bytes: Vec<u8>,
+) -> Result<Verified<Targets>, Error> {
+    let listed = snapshot.meta(role).ok_or_else(|| ErrorKind::NotListed.of(role))?;
+    // 5.6.2
+    listed.check(&bytes).map_err(|kind| kind.of(role))?;
+    // 5.6.3
+    let targets = Envelope::<Targets>::parse(role, bytes)?.verify(role, ring)?;
+    // 5.6.4
+    if targets.version != listed.version {
+        return Err(ErrorKind::WrongVersion { expected: listed.version, found: targets.version }.of(role));
+    }
+    // 5.6.5
+    update.check_expiry(role, &*targets)?;
+    Ok(targets)
+}

@@ -1,0 +1,109 @@
+//! Update the timestamp role (spec 5.4).
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::{Request, Stage, Update};
+use crate::update::snapshot::UpdateSnapshot;
+use crate::{Envelope, Error, ErrorKind, Floors, RoleName, Timestamp, Verified};
+
+/// Fetches the timestamp and compares it with the trusted one.
+#[derive(Clone, Debug)]
+pub struct UpdateTimestamp {
+    update: Update,
+    forgets_stored: bool,
+    trusted: Option<Verified<Timestamp>>,
+    answered: bool,
+    state_lost: bool,
+}
+
+impl UpdateTimestamp {
+    pub(crate) fn start(update: Update, forgets_stored: bool) -> Self {
+        Self { update, forgets_stored, trusted: None, answered: false, state_lost: false }
+    }
+
+    /// Whether the keys of timestamp or snapshot were rotated (5.3.11): the stored copies of both are to be deleted
+    /// and [`Stage::floors`] kept before anything else happens. Copies offered nevertheless are not used.
+    #[must_use]
+    pub fn forgets_stored(&self) -> bool {
+        self.forgets_stored
+    }
+
+    fn verified(&self, bytes: Vec<u8>) -> Result<Verified<Timestamp>, Error> {
+        let role = &RoleName::TIMESTAMP;
+        // 5.4.2
+        Envelope::parse(role, bytes)?.verify(role, &self.update.root.key_ring(role)?)
+    }
+}
+
+impl Stage for UpdateTimestamp {
+    type Next = UpdateSnapshot;
+
+    fn request(&self) -> Option<Request> {
+        // 5.4.1: never versioned, X bytes.
+        let max_length = self.update.limits.timestamp_length;
+        let request = Request { role: RoleName::TIMESTAMP, version: None, max_length };
+        Some(request).filter(|_| !self.answered)
+    }
+
+    fn recall(&mut self, stored: Vec<u8>) -> bool {
+        if self.forgets_stored {
+            return false;
+        }
+        let floor = self.update.floors.timestamp;
+        match self.verified(stored) {
+            Ok(stored) if floor.is_none_or(|(version, _)| version <= stored.version) => {
+                self.update.floors.raise_timestamp(&stored);
+                self.trusted = Some(stored);
+            }
+            Ok(_) => {}
+            Err(_) => self.state_lost = self.update.lost,
+        }
+        // However fresh it is, there may be a newer one.
+        false
+    }
+
+    fn apply(&mut self, fetched: Option<Vec<u8>>) -> Result<Option<Arc<Vec<u8>>>, Error> {
+        let role = &RoleName::TIMESTAMP;
+        if self.state_lost {
+            return Err(ErrorKind::StateLost.of(role));
+        }
+        let new = self.verified(fetched.ok_or_else(|| ErrorKind::Absent.of(role))?)?;
+        if let Some((trusted, snapshot)) = self.update.floors.timestamp {
+            // 5.4.3.1: never older than the trusted one; of the same version, the trusted one stays.
+            if new.version < trusted {
+                return Err(ErrorKind::Rollback { trusted, found: new.version }.of(role));
+            }
+            if new.version == trusted && self.trusted.is_some() {
+                self.answered = true;
+                return Ok(None);
+            }
+            // 5.4.3.2: nor may the snapshot that it lists be.
+            if new.snapshot.version < snapshot {
+                let (trusted, found) = (snapshot, new.snapshot.version);
+                return Err(ErrorKind::ListedRollback { listed: RoleName::SNAPSHOT, trusted, found }.of(role));
+            }
+        }
+        // 5.4.4
+        self.update.check_expiry(role, &*new)?;
+        // 5.4.5
+        let bytes = Arc::clone(new.bytes());
+        self.update.floors.raise_timestamp(&new);
+        self.trusted = Some(new);
+        self.answered = true;
+        Ok(Some(bytes))
+    }
+
+    fn floors(&self) -> &Floors {
+        &self.update.floors
+    }
+
+    fn finish(self) -> Result<UpdateSnapshot, Error> {
+        let role = &RoleName::TIMESTAMP;
+        let kind = if self.state_lost { ErrorKind::StateLost } else { ErrorKind::Absent };
+        let timestamp = self.trusted.ok_or_else(|| kind.of(role))?;
+        // 5.4.4: the trusted one that stayed may have expired since.
+        self.update.check_expiry(role, &*timestamp)?;
+        Ok(UpdateSnapshot::start(self.update, timestamp, self.forgets_stored))
+    }
+}
