@@ -10,89 +10,29 @@ use std::process::Command;
 pub(crate) fn run(project: &Path) -> bool {
     let mut steps = Steps::new();
     steps.run("setup", || {
-        if setup::run(project) {
-            Outcome::Passed
-        } else {
-            Outcome::Failed("something is missing, see above".into())
-        }
+        if setup::run(project) { Outcome::Passed } else { Outcome::Failed("something is missing, see above".into()) }
     });
     steps.command("format", &mut cargo(project, &["fmt", "--all", "--check"]));
     steps.run("invariants", || invariants::run(project));
-    let clippy = [
-        "clippy",
-        "--locked",
-        "--workspace",
-        "--all-targets",
-        "--all-features",
-        "--",
-        "-D",
-        "warnings",
-    ];
+    let clippy = ["clippy", "--locked", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
     steps.command("clippy", &mut cargo(project, &clippy));
     // Alone, so that no other crate of the workspace lends its features.
-    let lean = [
-        "check",
-        "--locked",
-        "--no-default-features",
-        "-p",
-        "lastmile-keys",
-        "-p",
-        "lastmile-metadata",
-    ];
-    steps.command(
-        "keys, metadata without features",
-        cargo(project, &lean).env("RUSTFLAGS", "-D warnings"),
-    );
-    let lean = [
-        "check",
-        "--locked",
-        "--no-default-features",
-        "-p",
-        "lastmile-client",
-    ];
+    let lean = ["check", "--locked", "--no-default-features", "-p", "lastmile-keys", "-p", "lastmile-metadata"];
+    steps.command("keys, metadata without features", cargo(project, &lean).env("RUSTFLAGS", "-D warnings"));
+    let lean = ["check", "--locked", "--no-default-features", "-p", "lastmile-client"];
     steps.command("client without features", &mut cargo(project, &lean));
-    steps.tests(
-        "tests",
-        &mut test(
-            project,
-            &["--lib", "--bins", "--tests", "--", "--skip", "interop::"],
-        ),
-    );
-    steps.tests(
-        "interop",
-        &mut test(project, &["--test", "it", "--", "interop::"]),
-    );
+    steps.tests("tests", &mut test(project, &["--lib", "--bins", "--tests", "--", "--skip", "interop::"]));
+    steps.tests("interop", &mut test(project, &["--test", "it", "--", "interop::"]));
     steps.tests("doc tests", &mut test(project, &["--doc"]));
-    let docs = [
-        "doc",
-        "--locked",
-        "--workspace",
-        "--all-features",
-        "--no-deps",
-    ];
-    steps.command(
-        "docs",
-        cargo(project, &docs).env("RUSTDOCFLAGS", "-D warnings"),
-    );
-    steps.command(
-        "licences, bans, sources",
-        &mut deny::check(project, &["licenses", "bans", "sources"]),
-    );
+    let docs = ["doc", "--locked", "--workspace", "--all-features", "--no-deps"];
+    steps.command("docs", cargo(project, &docs).env("RUSTDOCFLAGS", "-D warnings"));
+    steps.command("licences, bans, sources", &mut deny::check(project, &["licenses", "bans", "sources"]));
     steps.run("advisories", || deny::advisories(project));
     steps.summary()
 }
 
 fn test(project: &Path, arguments: &[&str]) -> Command {
-    let mut command = cargo(
-        project,
-        &[
-            "test",
-            "--locked",
-            "--workspace",
-            "--all-features",
-            "--no-fail-fast",
-        ],
-    );
+    let mut command = cargo(project, &["test", "--locked", "--workspace", "--all-features", "--no-fail-fast"]);
     command.args(arguments);
     command
 }

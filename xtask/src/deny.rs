@@ -8,10 +8,7 @@ use std::process::Command;
 
 /// `cargo deny check PARTS…` by deny.toml, without the network.
 pub(crate) fn check(project: &Path, parts: &[&str]) -> Command {
-    let mut command = cargo(
-        project,
-        &["deny", "--offline", "--locked", "--all-features", "check"],
-    );
+    let mut command = cargo(project, &["deny", "--offline", "--locked", "--all-features", "check"]);
     command.args(parts);
     command
 }
@@ -23,9 +20,7 @@ pub(crate) fn advisories(project: &Path) -> Outcome {
         return Outcome::Failed("cargo-deny is not there".into());
     }
     let mut fetch = cargo(project, &["deny", "--locked", "fetch", "db"]);
-    fetch
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null());
+    fetch.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
     if let Outcome::Failed(_) = status(&mut fetch) {
         say::line("the RustSec advisory database cannot be reached from this machine:");
         say::line("known advisories against our dependencies were NOT checked in this run");

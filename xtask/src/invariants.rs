@@ -31,11 +31,7 @@ pub(crate) fn run(project: &Path) -> Outcome {
     for line in &broken {
         say::line(format!("  {line}"));
     }
-    if broken.is_empty() {
-        Outcome::Passed
-    } else {
-        Outcome::Failed(format!("{} broken", broken.len()))
-    }
+    if broken.is_empty() { Outcome::Passed } else { Outcome::Failed(format!("{} broken", broken.len())) }
 }
 
 /// 1: `#![no_std]` and no way back to std, so that the compiler refuses I/O and clocks.
@@ -62,9 +58,7 @@ fn no_signature_library(project: &Path, name: &str, broken: &mut Vec<String>) {
     for line in manifest.lines() {
         let dependency = line.split(['.', '=', ' ']).next().unwrap_or_default();
         if SIGNATURE_LIBRARIES.contains(&dependency) {
-            broken.push(format!(
-                "{name}/Cargo.toml: names the signature library {dependency}"
-            ));
+            broken.push(format!("{name}/Cargo.toml: names the signature library {dependency}"));
         }
     }
 }
@@ -73,10 +67,7 @@ fn no_signature_library(project: &Path, name: &str, broken: &mut Vec<String>) {
 fn client_has_no_private_keys(project: &Path, broken: &mut Vec<String>) {
     for name in ["client", "metadata"] {
         let manifest = text(&project.join(name).join("Cargo.toml"));
-        let shipped = manifest
-            .split("[dev-dependencies]")
-            .next()
-            .unwrap_or_default();
+        let shipped = manifest.split("[dev-dependencies]").next().unwrap_or_default();
         if shipped.contains("\"sign\"") || shipped.contains("lastmile-keys/sign") {
             broken.push(format!("{name}/Cargo.toml: enables private keys"));
         }
@@ -100,19 +91,14 @@ fn one_verified(project: &Path, broken: &mut Vec<String>) {
     for file in sources(&project.join("metadata/src")) {
         for (number, line) in text(&file).lines().enumerate() {
             let code = line.split("//").next().unwrap_or_default();
-            let made = code.contains("Ok(Verified {")
-                || code.contains("= Verified {")
-                || code.trim() == "Verified {";
+            let made = code.contains("Ok(Verified {") || code.contains("= Verified {") || code.trim() == "Verified {";
             if made {
                 places.push(format!("{}:{}", shown(project, &file), number + 1));
             }
         }
     }
     if places.len() > 1 {
-        broken.push(format!(
-            "Verified is made in more than one place: {}",
-            places.join(", ")
-        ));
+        broken.push(format!("Verified is made in more than one place: {}", places.join(", ")));
     }
 }
 
@@ -120,21 +106,12 @@ fn short_file_without_allow(project: &Path, file: &Path, broken: &mut Vec<String
     let source = text(file);
     let lines = source.lines().count();
     if lines > LONGEST_FILE {
-        broken.push(format!(
-            "{}: {lines} lines, more than {LONGEST_FILE}",
-            shown(project, file)
-        ));
+        broken.push(format!("{}: {lines} lines, more than {LONGEST_FILE}", shown(project, file)));
     }
     // Written apart, or this very line would be found.
     let forbidden = ["#[", "allow("].concat();
-    if source
-        .lines()
-        .any(|line| line.trim_start().starts_with(&forbidden))
-    {
-        broken.push(format!(
-            "{}: switches a lint off with allow; expect says more",
-            shown(project, file)
-        ));
+    if source.lines().any(|line| line.trim_start().starts_with(&forbidden)) {
+        broken.push(format!("{}: switches a lint off with allow; expect says more", shown(project, file)));
     }
 }
 
@@ -161,8 +138,5 @@ fn text(file: &Path) -> String {
 }
 
 fn shown(project: &Path, file: &Path) -> String {
-    file.strip_prefix(project)
-        .unwrap_or(file)
-        .display()
-        .to_string()
+    file.strip_prefix(project).unwrap_or(file).display().to_string()
 }

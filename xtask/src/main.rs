@@ -42,11 +42,7 @@ fn main() -> ExitCode {
 }
 
 fn exit(all_well: bool) -> ExitCode {
-    if all_well {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// The workspace folder: the parent of this crate's own.

@@ -67,27 +67,14 @@ fn python_tuf(project: &Path) -> Result<String, Missing> {
         let missing = |why: String| Missing {
             tool: "python-tuf",
             why,
-            remedy: format!(
-                "python3 -m venv {INTEROP}/venv && {INTEROP}/venv/bin/pip install --requirement {wanted}"
-            ),
+            remedy: format!("python3 -m venv {INTEROP}/venv && {INTEROP}/venv/bin/pip install --requirement {wanted}"),
         };
-        command(
-            "python3",
-            project,
-            &["-m", "venv", "--clear", &venv.to_string_lossy()],
-        )
-        .map_err(missing)?;
+        command("python3", project, &["-m", "venv", "--clear", &venv.to_string_lossy()]).map_err(missing)?;
         let pip = venv.join("bin/pip");
         command(
             &pip.to_string_lossy(),
             project,
-            &[
-                "install",
-                "--quiet",
-                "--disable-pip-version-check",
-                "--requirement",
-                wanted,
-            ],
+            &["install", "--quiet", "--disable-pip-version-check", "--requirement", wanted],
         )
         .map_err(missing)
     })
@@ -96,42 +83,27 @@ fn python_tuf(project: &Path) -> Result<String, Missing> {
 /// npm `tuf-js` with all it needs, as the lock file says.
 fn tuf_js(project: &Path) -> Result<String, Missing> {
     let node = project.join(INTEROP).join("node");
-    let wanted = [
-        "tests/interop/package.json",
-        "tests/interop/package-lock.json",
-    ];
+    let wanted = ["tests/interop/package.json", "tests/interop/package-lock.json"];
     fresh("tuf-js", project, &wanted, &node, || {
         let missing = |why: String| Missing {
             tool: "tuf-js",
             why,
-            remedy: format!(
-                "copy {} to {INTEROP}/node and run npm ci there",
-                wanted.join(" and ")
-            ),
+            remedy: format!("copy {} to {INTEROP}/node and run npm ci there", wanted.join(" and ")),
         };
         fs::create_dir_all(&node).map_err(|error| missing(error.to_string()))?;
         for file in wanted {
             let name = Path::new(file).file_name().unwrap_or_default();
-            fs::copy(project.join(file), node.join(name))
-                .map_err(|error| missing(format!("{file}: {error}")))?;
+            fs::copy(project.join(file), node.join(name)).map_err(|error| missing(format!("{file}: {error}")))?;
         }
-        command(
-            "npm",
-            &node,
-            &["ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-        )
-        .map_err(missing)
+        command("npm", &node, &["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).map_err(missing)
     })
 }
 
 fn cargo_deny(project: &Path) -> Result<String, Missing> {
     if !quiet("cargo", &["deny", "--version"]) {
-        say::line(format!(
-            "  installing cargo-deny {CARGO_DENY}; that takes some minutes"
-        ));
+        say::line(format!("  installing cargo-deny {CARGO_DENY}; that takes some minutes"));
         // Its release profile is made for speed at run time; here it runs for a second.
-        let mut install =
-            crate::steps::cargo(project, &["install", "--locked", "--version", CARGO_DENY]);
+        let mut install = crate::steps::cargo(project, &["install", "--locked", "--version", CARGO_DENY]);
         install
             .arg("cargo-deny")
             .env("CARGO_PROFILE_RELEASE_LTO", "off")
@@ -184,19 +156,11 @@ fn apt(program: &'static str, package: &str) -> Result<(), Missing> {
 fn install(tool: &'static str, package: &str) -> Result<(), Missing> {
     let remedy = format!("apt-get install {package} (or your system's package with {tool})");
     if !quiet("apt-get", &["--version"]) {
-        return Err(Missing {
-            tool,
-            why: "not on the path".into(),
-            remedy,
-        });
+        return Err(Missing { tool, why: "not on the path".into(), remedy });
     }
     let root = quiet("sh", &["-c", "test \"$(id -u)\" = 0"]);
     if !root {
-        return Err(Missing {
-            tool,
-            why: "not on the path, and only root may install it".into(),
-            remedy,
-        });
+        return Err(Missing { tool, why: "not on the path, and only root may install it".into(), remedy });
     }
     say::line(format!("  installing {package}"));
     // An old package list is the usual cause of a failure: renew it once.
@@ -204,39 +168,24 @@ fn install(tool: &'static str, package: &str) -> Result<(), Missing> {
         command("apt-get", Path::new("/"), &["update", "-qq"]).map_err(|_| why)?;
         apt_install(package)
     };
-    apt_install(package)
-        .or_else(again)
-        .map_err(|why| Missing { tool, why, remedy })
+    apt_install(package).or_else(again).map_err(|why| Missing { tool, why, remedy })
 }
 
 fn apt_install(package: &str) -> Result<(), String> {
-    command(
-        "apt-get",
-        Path::new("/"),
-        &["install", "-y", "-qq", "--no-install-recommends", package],
-    )
+    command("apt-get", Path::new("/"), &["install", "-y", "-qq", "--no-install-recommends", package])
 }
 
 fn command(program: &str, folder: &Path, arguments: &[&str]) -> Result<(), String> {
     let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .current_dir(folder)
-        .stdin(Stdio::null());
+    command.args(arguments).current_dir(folder).stdin(Stdio::null());
     shown(command)
 }
 
 fn shown(mut command: Command) -> Result<(), String> {
     match command.status() {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!(
-            "{} ended with {status}",
-            command.get_program().to_string_lossy()
-        )),
-        Err(error) => Err(format!(
-            "{} could not be run: {error}",
-            command.get_program().to_string_lossy()
-        )),
+        Ok(status) => Err(format!("{} ended with {status}", command.get_program().to_string_lossy())),
+        Err(error) => Err(format!("{} could not be run: {error}", command.get_program().to_string_lossy())),
     }
 }
 

@@ -32,11 +32,7 @@ struct Tally {
 
 impl Steps {
     pub(crate) fn new() -> Self {
-        Self {
-            started: Instant::now(),
-            done: Vec::new(),
-            tests: Tally::default(),
-        }
+        Self { started: Instant::now(), done: Vec::new(), tests: Tally::default() }
     }
 
     /// Runs `step` under a heading.
@@ -44,8 +40,7 @@ impl Steps {
         say::line(format!("\n== {name}"));
         let started = Instant::now();
         let outcome = step();
-        self.done
-            .push((name.to_owned(), started.elapsed(), outcome));
+        self.done.push((name.to_owned(), started.elapsed(), outcome));
     }
 
     /// Runs a program; its exit code is the outcome.
@@ -71,12 +66,7 @@ impl Steps {
     /// Prints the table, and the line of counts last. True when nothing failed.
     pub(crate) fn summary(self) -> bool {
         say::line("\n== summary");
-        let width = self
-            .done
-            .iter()
-            .map(|(name, ..)| name.len())
-            .max()
-            .unwrap_or(0);
+        let width = self.done.iter().map(|(name, ..)| name.len()).max().unwrap_or(0);
         let mut failed_steps = 0;
         for (name, time, outcome) in &self.done {
             let word = match outcome {
@@ -87,17 +77,10 @@ impl Steps {
                 }
                 Outcome::NotChecked(why) => format!("NOT CHECKED: {why}"),
             };
-            say::line(format!(
-                "  {name:width$}  {:>7.1} s  {word}",
-                time.as_secs_f64()
-            ));
+            say::line(format!("  {name:width$}  {:>7.1} s  {word}", time.as_secs_f64()));
         }
         let total = self.started.elapsed().as_secs_f64();
-        say::line(format!(
-            "  {:width$}  {total:>7.1} s  {} steps, {failed_steps} failed",
-            "in all",
-            self.done.len()
-        ));
+        say::line(format!("  {:width$}  {total:>7.1} s  {} steps, {failed_steps} failed", "in all", self.done.len()));
         // A step that failed without a failing test (a lint, say) must not look like success.
         let failed = self.tests.failed.max(failed_steps);
         say::line(format!("\n{} passed, {failed} failed", self.tests.passed));
@@ -122,19 +105,13 @@ pub(crate) fn cargo(project: &Path, arguments: &[&str]) -> Command {
 }
 
 fn cannot_run(command: &Command, error: &std::io::Error) -> String {
-    format!(
-        "{} could not be run: {error}",
-        command.get_program().to_string_lossy()
-    )
+    format!("{} could not be run: {error}", command.get_program().to_string_lossy())
 }
 
 /// Passes standard output on line by line, and counts on the way.
 fn counted(command: &mut Command, tally: &mut Tally) -> Result<bool, String> {
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(|error| cannot_run(command, &error))?;
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(|error| cannot_run(command, &error))?;
     if let Some(stdout) = child.stdout.take() {
         for line in BufReader::new(stdout).split(b'\n') {
             let line = line.map_err(|error| error.to_string())?;
@@ -172,7 +149,9 @@ mod tests {
     #[test]
     fn the_closing_line_of_cargo_test_is_counted() {
         let mut tally = Tally::default();
-        tally.count("test result: FAILED. 12 passed; 2 failed; 1 ignored; 0 measured; 3 filtered out; finished in 0.01s");
+        tally.count(
+            "test result: FAILED. 12 passed; 2 failed; 1 ignored; 0 measured; 3 filtered out; finished in 0.01s",
+        );
         tally.count("test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s");
         tally.count("test tests::something ... ok");
         assert_eq!((tally.passed, tally.failed, tally.ignored), (15, 2, 1));
