@@ -8,8 +8,7 @@ use crate::pem;
 use crate::public::KeyError;
 
 /// `id-ecPublicKey` (RFC 5480, 2.1.1).
-pub(crate) const EC_PUBLIC_KEY: ObjectIdentifier =
-    ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+pub(crate) const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Curve {
@@ -46,18 +45,18 @@ impl EcdsaKey {
         if public.trim_ascii_start().starts_with('-') {
             return Self::from_spki(curve, &pem::decode_public(public)?);
         }
-        let point = hex::decode(public).map_err(|_| {
-            KeyError::invalid("an ecdsa key must be a PEM block or a point in hexadecimal")
-        })?;
+        let point = hex::decode(public)
+            .map_err(|_| KeyError::invalid("an ecdsa key must be a PEM block or a point in hexadecimal"))?;
         Self::from_point(curve, &point)
     }
 
     fn from_spki(curve: Curve, der: &[u8]) -> Result<Self, KeyError> {
         let info = SubjectPublicKeyInfoRef::from_der(der).map_err(KeyError::invalid)?;
         let wanted = (EC_PUBLIC_KEY, Some(curve.oid()));
-        let found = info.algorithm.oids().map_err(|_| {
-            KeyError::invalid("the elliptic curve of the key must be given by its name")
-        })?;
+        let found = info
+            .algorithm
+            .oids()
+            .map_err(|_| KeyError::invalid("the elliptic curve of the key must be given by its name"))?;
         if found != wanted {
             return Err(KeyError::Invalid(alloc::format!(
                 "the key does not fit its scheme {}: its algorithm is {}",
@@ -107,8 +106,5 @@ impl EcdsaKey {
 }
 
 fn not_a_point(curve: Curve) -> KeyError {
-    KeyError::Invalid(alloc::format!(
-        "the key is not a point of the curve of {}",
-        curve.scheme()
-    ))
+    KeyError::Invalid(alloc::format!("the key is not a point of the curve of {}", curve.scheme()))
 }

@@ -20,15 +20,11 @@ impl Ed25519Key {
             .map_err(|_| KeyError::invalid("an ed25519 key must be a point of the curve"))?;
         // One point, one encoding: else one key could be listed as two.
         if key.to_edwards().compress().to_bytes() != bytes {
-            return Err(KeyError::invalid(
-                "the point of the ed25519 key is not in canonical form",
-            ));
+            return Err(KeyError::invalid("the point of the ed25519 key is not in canonical form"));
         }
         // Under such a key one signature fits nearly every message.
         if key.is_weak() {
-            return Err(KeyError::invalid(
-                "the point of the ed25519 key has small order",
-            ));
+            return Err(KeyError::invalid("the point of the ed25519 key has small order"));
         }
         Ok(Self(key))
     }
@@ -43,8 +39,7 @@ impl Ed25519Key {
 
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         // Strict: S below the group order and R not of small order, so that all verifiers agree.
-        Signature::from_slice(signature)
-            .is_ok_and(|signature| self.0.verify_strict(message, &signature).is_ok())
+        Signature::from_slice(signature).is_ok_and(|signature| self.0.verify_strict(message, &signature).is_ok())
     }
 }
 

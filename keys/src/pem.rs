@@ -17,13 +17,8 @@ pub(crate) struct Block<'a> {
 
 /// Reads a text that is one PEM block. The error is a message without an end stop.
 pub(crate) fn decode(text: &str) -> Result<Block<'_>, &'static str> {
-    let rest = text
-        .trim_ascii()
-        .strip_prefix("-----BEGIN ")
-        .ok_or("no PEM block at the start")?;
-    let (label, rest) = rest
-        .split_once("-----")
-        .ok_or("the first line of the PEM block is broken")?;
+    let rest = text.trim_ascii().strip_prefix("-----BEGIN ").ok_or("no PEM block at the start")?;
+    let (label, rest) = rest.split_once("-----").ok_or("the first line of the PEM block is broken")?;
     let content = rest
         .strip_suffix("-----")
         .and_then(|rest| rest.strip_suffix(label))
@@ -32,7 +27,11 @@ pub(crate) fn decode(text: &str) -> Result<Block<'_>, &'static str> {
     if content.contains("-----") {
         return Err("more than one PEM block");
     }
-    if !content.starts_with(['\r', '\n']) || !content.ends_with(['\r', '\n']) {
+    let blank = [' ', '\t'];
+    let end_of_line = ['\r', '\n'];
+    if !content.trim_start_matches(blank).starts_with(end_of_line)
+        || !content.trim_end_matches(blank).ends_with(end_of_line)
+    {
         return Err("the first and the last line of the PEM block must stand alone");
     }
     let mut base64 = Zeroizing::new(Vec::with_capacity(content.len()));
@@ -49,12 +48,10 @@ pub(crate) fn decode_public(text: &str) -> Result<Vec<u8>, KeyError> {
     let mut block = decode(text).map_err(KeyError::invalid)?;
     match block.label {
         "PUBLIC KEY" => Ok(core::mem::take(&mut block.der)),
-        label if label.ends_with("PRIVATE KEY") => Err(KeyError::invalid(
-            "this is a private key; only the public key belongs here",
-        )),
-        label => Err(KeyError::Invalid(format!(
-            "the PEM block must be \"PUBLIC KEY\", is {label:?}"
-        ))),
+        label if label.ends_with("PRIVATE KEY") => {
+            Err(KeyError::invalid("this is a private key; only the public key belongs here"))
+        }
+        label => Err(KeyError::Invalid(format!("the PEM block must be \"PUBLIC KEY\", is {label:?}"))),
     }
 }
 

@@ -52,10 +52,7 @@ impl FromStr for Scheme {
     type Err = UnknownScheme;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|scheme| scheme.name() == text)
-            .ok_or(UnknownScheme)
+        Self::ALL.into_iter().find(|scheme| scheme.name() == text).ok_or(UnknownScheme)
     }
 }
 
@@ -130,13 +127,9 @@ impl Secret {
             Scheme::Ed25519 => bytes.first_chunk().map(|seed| Secret::Ed25519(seed.into())),
             Scheme::EcdsaP256 => {
                 let scalar = bytes.first_chunk::<32>()?;
-                p256::ecdsa::SigningKey::from_slice(scalar)
-                    .ok()
-                    .map(Secret::EcdsaP256)
+                p256::ecdsa::SigningKey::from_slice(scalar).ok().map(Secret::EcdsaP256)
             }
-            Scheme::EcdsaP384 => p384::ecdsa::SigningKey::from_slice(bytes)
-                .ok()
-                .map(Secret::EcdsaP384),
+            Scheme::EcdsaP384 => p384::ecdsa::SigningKey::from_slice(bytes).ok().map(Secret::EcdsaP384),
         }
     }
 }
@@ -165,18 +158,15 @@ impl Signer for PrivateKey {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
         match &self.secret {
             Secret::Ed25519(key) => {
-                let signature: ed25519_dalek::Signature =
-                    key.try_sign(message).map_err(SignError::failed)?;
+                let signature: ed25519_dalek::Signature = key.try_sign(message).map_err(SignError::failed)?;
                 Ok(signature.to_vec())
             }
             Secret::EcdsaP256(key) => {
-                let signature: p256::ecdsa::Signature =
-                    key.try_sign(message).map_err(SignError::failed)?;
+                let signature: p256::ecdsa::Signature = key.try_sign(message).map_err(SignError::failed)?;
                 Ok(signature.to_der().as_bytes().to_vec())
             }
             Secret::EcdsaP384(key) => {
-                let signature: p384::ecdsa::Signature =
-                    key.try_sign(message).map_err(SignError::failed)?;
+                let signature: p384::ecdsa::Signature = key.try_sign(message).map_err(SignError::failed)?;
                 Ok(signature.to_der().as_bytes().to_vec())
             }
         }
@@ -185,8 +175,6 @@ impl Signer for PrivateKey {
 
 impl fmt::Debug for PrivateKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PrivateKey")
-            .field("public", &self.public)
-            .finish_non_exhaustive()
+        f.debug_struct("PrivateKey").field("public", &self.public).finish_non_exhaustive()
     }
 }

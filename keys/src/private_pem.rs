@@ -9,8 +9,8 @@ use pkcs8::der::Decode as _;
 use pkcs8::der::asn1::OctetStringRef;
 use pkcs8::pkcs5::{self, EncryptionScheme, pbes2, scrypt};
 use pkcs8::{
-    AlgorithmIdentifierRef, EncodePrivateKey as _, EncryptedPrivateKeyInfoRef, LineEnding,
-    ObjectIdentifier, PrivateKeyInfoRef, SecretDocument,
+    AlgorithmIdentifierRef, EncodePrivateKey as _, EncryptedPrivateKeyInfoRef, LineEnding, ObjectIdentifier,
+    PrivateKeyInfoRef, SecretDocument,
 };
 use zeroize::Zeroizing;
 
@@ -30,7 +30,7 @@ const SCRYPT_P: u32 = 5;
 
 /// The most a file may ask for, so that a damaged one cannot take all memory or time.
 const MOST_SCRYPT_BYTES: u64 = 1 << 30;
-const MOST_SCRYPT_P: u16 = 64;
+const MOST_SCRYPT_P: u16 = 16;
 const MOST_PBKDF2_ROUNDS: u32 = 10_000_000;
 
 /// Why a file is not a private key that can be used here.
@@ -67,16 +67,13 @@ impl PrivateKey {
                 let pass_phrase = pass_phrase.ok_or(PemError::PassPhraseNeeded)?;
                 let der = decrypt(&block.der, pass_phrase)?;
                 // Under a wrong pass-phrase the padding fits once in 256 times; the content never does.
-                let info =
-                    PrivateKeyInfoRef::from_der(&der).map_err(|_| PemError::WrongPassPhrase)?;
+                let info = PrivateKeyInfoRef::from_der(&der).map_err(|_| PemError::WrongPassPhrase)?;
                 read(&info)
             }
             label if label.ends_with("PRIVATE KEY") => Err(PemError::Unsupported(format!(
                 "private keys as {label:?} are not read; `openssl pkcs8 -topk8` converts them"
             ))),
-            label => Err(PemError::Malformed(format!(
-                "the PEM block must be a private key, is {label:?}"
-            ))),
+            label => Err(PemError::Malformed(format!("the PEM block must be a private key, is {label:?}"))),
         }
     }
 
@@ -87,14 +84,9 @@ impl PrivateKey {
         }
         let parameters = new_parameters()?;
         let der = self.to_der().map_err(SignError::failed)?;
-        let encrypted = parameters
-            .encrypt(pass_phrase, der.as_bytes())
-            .map_err(SignError::failed)?;
+        let encrypted = parameters.encrypt(pass_phrase, der.as_bytes()).map_err(SignError::failed)?;
         let encrypted_data = OctetStringRef::new(&encrypted).map_err(SignError::failed)?;
-        let info = EncryptedPrivateKeyInfoRef {
-            encryption_algorithm: parameters.into(),
-            encrypted_data,
-        };
+        let info = EncryptedPrivateKeyInfoRef { encryption_algorithm: parameters.into(), encrypted_data };
         SecretDocument::try_from(info)
             .and_then(|document| Ok(document.to_pem("ENCRYPTED PRIVATE KEY", LineEnding::LF)?))
             .map_err(SignError::failed)
@@ -115,10 +107,7 @@ impl PrivateKey {
                 let mut octets = Zeroizing::new(Vec::with_capacity(34));
                 octets.extend([0x04, 0x20]);
                 octets.extend(Zeroizing::new(key.to_bytes()).iter());
-                let algorithm = AlgorithmIdentifierRef {
-                    oid: ED25519,
-                    parameters: None,
-                };
+                let algorithm = AlgorithmIdentifierRef { oid: ED25519, parameters: None };
                 PrivateKeyInfoRef::new(algorithm, OctetStringRef::new(&octets)?).try_into()
             }
             Secret::EcdsaP256(key) => p256::SecretKey::from(key.as_nonzero_scalar()).to_pkcs8_der(),
@@ -160,25 +149,17 @@ fn read_ed25519(info: &PrivateKeyInfoRef<'_>) -> Result<ed25519_dalek::SigningKe
     let seed: &[u8; 32] = seed.try_into().map_err(malformed)?;
     let key = ed25519_dalek::SigningKey::from_bytes(seed);
     // Signing with one key's secret and another's public part would give the secret away.
-    if info
-        .public_key
-        .is_some_and(|public| public.as_bytes() != Some(key.verifying_key().as_bytes()))
-    {
-        return Err(malformed(
-            "the public key in the file does not belong to the private key",
-        ));
+    if info.public_key.is_some_and(|public| public.as_bytes() != Some(key.verifying_key().as_bytes())) {
+        return Err(malformed("the public key in the file does not belong to the private key"));
     }
     Ok(key)
 }
 
 fn decrypt(der: &[u8], pass_phrase: &[u8]) -> Result<Zeroizing<Vec<u8>>, PemError> {
-    let info = EncryptedPrivateKeyInfoRef::from_der(der).map_err(|error| {
-        PemError::Unsupported(format!("the encryption of the private key: {error}"))
-    })?;
+    let info = EncryptedPrivateKeyInfoRef::from_der(der)
+        .map_err(|error| PemError::Unsupported(format!("the encryption of the private key: {error}")))?;
     let EncryptionScheme::Pbes2(parameters) = &info.encryption_algorithm else {
-        return Err(PemError::Unsupported(
-            "the private key is encrypted by PBES1, which is broken".to_string(),
-        ));
+        return Err(PemError::Unsupported("the private key is encrypted by PBES1, which is broken".to_string()));
     };
     check_cost(&parameters.kdf)?;
     match parameters.decrypt(pass_phrase, info.encrypted_data.as_bytes()) {
@@ -191,11 +172,10 @@ fn decrypt(der: &[u8], pass_phrase: &[u8]) -> Result<Zeroizing<Vec<u8>>, PemErro
 fn check_cost(kdf: &pbes2::Kdf) -> Result<(), PemError> {
     let in_range = match kdf {
         pbes2::Kdf::Scrypt(scrypt) => {
-            let bytes = scrypt
-                .cost_parameter
-                .saturating_mul(u64::from(scrypt.block_size))
-                .saturating_mul(128);
+            let bytes = scrypt.cost_parameter.saturating_mul(u64::from(scrypt.block_size)).saturating_mul(128);
+            // RFC 7914, 2: a power of two above 1.
             scrypt.cost_parameter.is_power_of_two()
+                && scrypt.cost_parameter > 1
                 && (1..=MOST_SCRYPT_BYTES).contains(&bytes)
                 && (1..=MOST_SCRYPT_P).contains(&scrypt.parallelization)
         }
@@ -205,9 +185,7 @@ fn check_cost(kdf: &pbes2::Kdf) -> Result<(), PemError> {
     if in_range {
         return Ok(());
     }
-    Err(PemError::Unsupported(
-        "the key derivation of the encrypted private key is out of range".to_string(),
-    ))
+    Err(PemError::Unsupported("the key derivation of the encrypted private key is out of range".to_string()))
 }
 
 fn new_parameters() -> Result<pbes2::Parameters, SignError> {

@@ -71,8 +71,7 @@ impl PublicKey {
                 Algorithm::Ecdsa(EcdsaKey::from_text(Curve::P384, public)?)
             }
             ("rsa", scheme) => {
-                let padding =
-                    Padding::of_scheme(scheme).ok_or_else(|| unsupported(keytype, scheme))?;
+                let padding = Padding::of_scheme(scheme).ok_or_else(|| unsupported(keytype, scheme))?;
                 Algorithm::Rsa(RsaKey::from_pem(padding, public)?)
             }
             _ => return Err(unsupported(keytype, scheme)),
@@ -87,10 +86,7 @@ impl PublicKey {
             Algorithm::Rsa(key) => key.material(),
         };
         let material = material.map_err(KeyError::invalid)?.into_vec();
-        Ok(PublicKey {
-            algorithm,
-            material,
-        })
+        Ok(PublicKey { algorithm, material })
     }
 
     /// The standard keytype: `ed25519`, `ecdsa` or `rsa`.
@@ -143,10 +139,7 @@ impl PublicKey {
 }
 
 fn unsupported(keytype: &str, scheme: &str) -> KeyError {
-    KeyError::Unsupported {
-        keytype: keytype.to_string(),
-        scheme: scheme.to_string(),
-    }
+    KeyError::Unsupported { keytype: keytype.to_string(), scheme: scheme.to_string() }
 }
 
 impl PartialEq for PublicKey {

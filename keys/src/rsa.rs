@@ -30,17 +30,10 @@ pub(crate) enum Padding {
 }
 
 impl Padding {
-    const ALL: [Self; 4] = [
-        Self::PssSha256,
-        Self::PssSha384,
-        Self::PssSha512,
-        Self::Pkcs1v15Sha256,
-    ];
+    const ALL: [Self; 4] = [Self::PssSha256, Self::PssSha384, Self::PssSha512, Self::Pkcs1v15Sha256];
 
     pub(crate) fn of_scheme(scheme: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|padding| padding.scheme() == scheme)
+        Self::ALL.into_iter().find(|padding| padding.scheme() == scheme)
     }
 
     pub(crate) fn scheme(self) -> &'static str {
@@ -67,12 +60,9 @@ impl RsaKey {
         let key = info.subject_public_key.as_bytes().unwrap_or_default();
         let key = RsaPublicKeyRef::from_der(key).map_err(KeyError::invalid)?;
         check_sizes(&key)?;
-        let key = RsaPublicKey::new_with_size_limits(
-            integer(key.modulus)?,
-            integer(key.public_exponent)?,
-            MODULUS_BITS,
-        )
-        .map_err(KeyError::invalid)?;
+        let key =
+            RsaPublicKey::new_with_size_limits(integer(key.modulus)?, integer(key.public_exponent)?, MODULUS_BITS)
+                .map_err(KeyError::invalid)?;
         Ok(Self { padding, key })
     }
 
@@ -89,11 +79,7 @@ impl RsaKey {
             Padding::PssSha256 => self.fits(pss::<Sha256>(), &Sha256::digest(message), signature),
             Padding::PssSha384 => self.fits(pss::<Sha384>(), &Sha384::digest(message), signature),
             Padding::PssSha512 => self.fits(pss::<Sha512>(), &Sha512::digest(message), signature),
-            Padding::Pkcs1v15Sha256 => self.fits(
-                Pkcs1v15Sign::new::<Sha256>(),
-                &Sha256::digest(message),
-                signature,
-            ),
+            Padding::Pkcs1v15Sha256 => self.fits(Pkcs1v15Sign::new::<Sha256>(), &Sha256::digest(message), signature),
         }
     }
 
@@ -104,10 +90,7 @@ impl RsaKey {
 
 /// MGF1 with the same hash. Any length of salt is good: the specification names none, and signers differ.
 fn pss<D: sha2::Digest>() -> Pss<D> {
-    Pss {
-        salt_len: None,
-        ..Pss::new()
-    }
+    Pss { salt_len: None, ..Pss::new() }
 }
 
 fn check_algorithm(info: &SubjectPublicKeyInfoRef<'_>) -> Result<(), KeyError> {
@@ -117,9 +100,9 @@ fn check_algorithm(info: &SubjectPublicKeyInfoRef<'_>) -> Result<(), KeyError> {
         (RSASSA_PSS, _) => Err(KeyError::invalid(
             "the key is marked for RSASSA-PSS only; it must be marked rsaEncryption, the scheme says the rest",
         )),
-        (oid, _) => Err(KeyError::Invalid(alloc::format!(
-            "the key does not fit its keytype rsa: its algorithm is {oid}"
-        ))),
+        (oid, _) => {
+            Err(KeyError::Invalid(alloc::format!("the key does not fit its keytype rsa: its algorithm is {oid}")))
+        }
     }
 }
 
@@ -144,9 +127,7 @@ fn check_sizes(key: &RsaPublicKeyRef<'_>) -> Result<(), KeyError> {
 
 fn bit_length(value: UintRef<'_>) -> usize {
     let bytes = value.as_bytes();
-    let zeros = bytes
-        .first()
-        .map_or(0, |byte| byte.leading_zeros() as usize);
+    let zeros = bytes.first().map_or(0, |byte| byte.leading_zeros() as usize);
     (bytes.len() * 8).saturating_sub(zeros)
 }
 

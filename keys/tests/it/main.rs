@@ -1,0 +1,28 @@
+//! Tests of `lastmile-keys` from outside: signatures of other programs, hostile keys, private keys.
+
+#[cfg(test)]
+mod der;
+#[cfg(test)]
+mod ecdsa;
+#[cfg(test)]
+mod ed25519;
+#[cfg(test)]
+mod pem;
+#[cfg(test)]
+#[cfg(feature = "sign")]
+mod private;
+#[cfg(test)]
+#[cfg(feature = "sign")]
+mod private_pem;
+#[cfg(test)]
+mod public;
+#[cfg(test)]
+mod rsa;
+#[cfg(test)]
+mod vectors;
+
+/// The bytes that a hexadecimal constant stands for.
+#[cfg(test)]
+fn unhex(text: &str) -> Vec<u8> {
+    hex::decode(text).unwrap()
+}
