@@ -22,7 +22,8 @@ pub(crate) fn run(project: &Path) -> Outcome {
     }
     client_has_no_private_keys(project, &mut broken);
     repo_tool_has_no_http(project, &mut broken);
-    one_verified(project, &mut broken);
+    one_place(project, "verified metadata is made", "Verified(self)", &mut broken);
+    one_place(project, "signatures are counted", ".verify(signed, &signature.sig)", &mut broken);
     for name in ["keys", "metadata", "client", "repo-tool", "tests", "xtask"] {
         for file in sources(&project.join(name)) {
             short_file_without_allow(project, &file, &mut broken);
@@ -85,20 +86,18 @@ fn repo_tool_has_no_http(project: &Path, broken: &mut Vec<String>) {
     }
 }
 
-/// 3: `Verified` is constructed in one function.
-fn one_verified(project: &Path, broken: &mut Vec<String>) {
+/// 3: `Verified` is made in one function, and signatures are counted in one function.
+fn one_place(project: &Path, what: &str, code: &str, broken: &mut Vec<String>) {
     let mut places = Vec::new();
     for file in sources(&project.join("metadata/src")) {
         for (number, line) in text(&file).lines().enumerate() {
-            let code = line.split("//").next().unwrap_or_default();
-            let made = code.contains("Ok(Verified {") || code.contains("= Verified {") || code.trim() == "Verified {";
-            if made {
+            if line.split("//").next().unwrap_or_default().contains(code) {
                 places.push(format!("{}:{}", shown(project, &file), number + 1));
             }
         }
     }
-    if places.len() > 1 {
-        broken.push(format!("Verified is made in more than one place: {}", places.join(", ")));
+    if places.len() != 1 {
+        broken.push(format!("{what} not in one place, but {}: {}", places.len(), places.join(", ")));
     }
 }
 
