@@ -68,7 +68,9 @@ pub(crate) fn canonicalize(text: &[u8]) -> Result<String, ErrorKind> {
 
 /// Reads one whole document, nothing before and nothing after it but whitespace.
 pub(crate) fn read_document<'de, S: DeserializeSeed<'de>>(text: &'de [u8], seed: S) -> Result<S::Value, ErrorKind> {
-    let mut document = serde_json::Deserializer::from_slice(text);
+    // All at once is faster than string by string.
+    let text = core::str::from_utf8(text).map_err(|error| ErrorKind::Malformed(error.to_string()))?;
+    let mut document = serde_json::Deserializer::from_str(text);
     let value = seed.deserialize(&mut document).and_then(|value| document.end().map(|()| value));
     value.map_err(|error| ErrorKind::Malformed(error.to_string()))
 }
@@ -155,6 +157,7 @@ impl<'de> Visitor<'de> for Canonical<'_> {
         self.out.push('{');
         let open = self.out.len();
         let mut starts: Vec<usize> = Vec::new();
+        let mut previous = 0..0;
         let mut sorted = true;
         loop {
             let before = self.out.len();
@@ -166,13 +169,17 @@ impl<'de> Visitor<'de> for Canonical<'_> {
                 self.out.truncate(before);
                 break;
             }
-            if sorted && let Some(previous) = starts.last() {
-                let order = compare_names(name_at(self.out, *previous), name_at(self.out, start));
-                if order == Ordering::Equal {
-                    return Err(A::Error::custom("duplicate member"));
+            let name = start + 1..self.out.len() - 1;
+            if sorted && !starts.is_empty() {
+                let names =
+                    (self.out.get(previous).unwrap_or_default(), self.out.get(name.clone()).unwrap_or_default());
+                match compare_names(names.0, names.1) {
+                    Ordering::Less => {}
+                    Ordering::Equal => return Err(A::Error::custom("duplicate member")),
+                    Ordering::Greater => sorted = false,
                 }
-                sorted = order == Ordering::Less;
             }
+            previous = name;
             starts.push(start);
             self.out.push(':');
             members.next_value_seed(self.deeper()?)?;
@@ -235,22 +242,27 @@ fn name_at(text: &str, start: usize) -> &str {
 /// Bytes up to the closing quote.
 fn string_length(bytes: &[u8]) -> usize {
     let mut at = 0;
-    loop {
-        match bytes.get(at) {
-            None | Some(b'"') => return at,
-            Some(b'\\') => at += 2,
-            Some(_) => at += 1,
+    while let Some(next) = memchr::memchr2(b'"', b'\\', bytes.get(at..).unwrap_or_default()) {
+        at += next;
+        if bytes.get(at) == Some(&b'"') {
+            return at;
         }
+        at += 2;
     }
+    bytes.len()
 }
 
 /// Orders two escaped names as if they were not: by code point, which in UTF-8 is by byte.
 fn compare_names(one: &str, other: &str) -> Ordering {
-    if one.contains('\\') || other.contains('\\') { unescape(one).cmp(&unescape(other)) } else { one.cmp(other) }
+    if has_escapes(one) || has_escapes(other) { unescape(one).cmp(&unescape(other)) } else { one.cmp(other) }
+}
+
+fn has_escapes(text: &str) -> bool {
+    memchr::memchr(b'\\', text.as_bytes()).is_some()
 }
 
 fn unescape(escaped: &str) -> Cow<'_, str> {
-    if !escaped.contains('\\') {
+    if !has_escapes(escaped) {
         return Cow::Borrowed(escaped);
     }
     let mut text = String::with_capacity(escaped.len());
@@ -271,7 +283,8 @@ pub(crate) fn string(value: &str) -> String {
 fn push_string(out: &mut String, value: &str) {
     out.push('"');
     let mut rest = value;
-    while let Some((plain, special)) = rest.find(['"', '\\']).and_then(|at| rest.split_at_checked(at)) {
+    let next_special = |rest: &str| memchr::memchr2(b'"', b'\\', rest.as_bytes());
+    while let Some((plain, special)) = next_special(rest).and_then(|at| rest.split_at_checked(at)) {
         out.push_str(plain);
         out.push('\\');
         let (first, after) = special.split_at_checked(1).unwrap_or((special, ""));

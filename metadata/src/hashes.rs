@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use sha2::{Digest, Sha256, Sha384, Sha512};
+use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
 use crate::canonical::{self, Reader};
 use crate::{ErrorKind, Json};
@@ -48,8 +48,33 @@ impl Algorithm {
 /// The hashes of a file: never empty. Hashes of unknown algorithms are kept and not used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hashes {
-    known: Vec<(Algorithm, Vec<u8>)>,
+    known: [Option<Digest>; 3],
     unknown: BTreeMap<String, Json>,
+}
+
+/// A digest without an allocation: a million targets have a million of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Digest {
+    algorithm: Algorithm,
+    bytes: [u8; 64],
+}
+
+impl Digest {
+    fn new(algorithm: Algorithm, digest: &[u8]) -> Option<Self> {
+        let mut bytes = [0; 64];
+        bytes.get_mut(..algorithm.length()).filter(|bytes| bytes.len() == digest.len())?.copy_from_slice(digest);
+        Some(Self { algorithm, bytes })
+    }
+
+    fn read(algorithm: Algorithm, hexadecimal: &str) -> Option<Self> {
+        let mut bytes = [0; 64];
+        hex::decode_to_slice(hexadecimal, bytes.get_mut(..algorithm.length())?).ok()?;
+        Some(Self { algorithm, bytes })
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.algorithm.length()).unwrap_or_default()
+    }
 }
 
 impl Hashes {
@@ -64,55 +89,59 @@ impl Hashes {
     /// These digests; none if there are none, or one has not the length of its algorithm.
     #[must_use]
     pub fn new(digests: impl IntoIterator<Item = (Algorithm, Vec<u8>)>) -> Option<Self> {
-        let mut known: Vec<_> = digests.into_iter().collect();
-        known.sort();
-        let valid = !known.is_empty() && known.iter().all(|(algorithm, digest)| digest.len() == algorithm.length());
-        valid.then_some(Self { known, unknown: BTreeMap::new() })
+        let mut hashes = Self { known: [None; 3], unknown: BTreeMap::new() };
+        for (algorithm, digest) in digests {
+            hashes.set(Digest::new(algorithm, &digest)?);
+        }
+        hashes.is_usable().then_some(hashes)
     }
 
     /// The hashes of known algorithms, in bytes.
     pub fn known(&self) -> impl Iterator<Item = (Algorithm, &[u8])> {
-        self.known.iter().map(|(algorithm, digest)| (*algorithm, digest.as_slice()))
+        self.known.iter().flatten().map(|digest| (digest.algorithm, digest.bytes()))
     }
 
     /// The hexadecimal digests by which consistent snapshots name the file (6.2.1), the shortest first.
     pub fn prefixes(&self) -> impl Iterator<Item = String> {
-        self.known.iter().map(|(_, digest)| hex::encode(digest))
+        self.known().map(|(_, digest)| hex::encode(digest))
     }
 
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {
-        let (mut known, mut unknown) = (Vec::new(), BTreeMap::new());
+        let mut hashes = Self { known: [None; 3], unknown: BTreeMap::new() };
         reader.object(|name, value| {
             let Some(algorithm) = Algorithm::named(name) else {
-                unknown.insert(name.to_string(), Json::from_canonical(value.skip()));
+                hashes.unknown.insert(name.to_string(), Json::from_canonical(value.skip()));
                 return Ok(());
             };
-            let digest =
-                hex::decode(value.string()?.as_bytes()).ok().filter(|digest| digest.len() == algorithm.length());
-            known.push((algorithm, digest.ok_or_else(|| ErrorKind::expected("a digest in hexadecimal"))?));
+            let digest = Digest::read(algorithm, &value.string()?);
+            hashes.set(digest.ok_or_else(|| ErrorKind::expected("a digest in hexadecimal"))?);
             Ok(())
         })?;
-        if known.is_empty() && unknown.is_empty() {
+        if !hashes.is_usable() && hashes.unknown.is_empty() {
             return Err(ErrorKind::expected("at least one hash"));
         }
-        known.sort();
-        Ok(Self { known, unknown })
+        Ok(hashes)
     }
 
     pub(crate) fn write(&self) -> String {
-        let known =
-            self.known.iter().map(|(algorithm, digest)| (algorithm.name(), canonical::string(&hex::encode(digest))));
+        let known = self.known().map(|(algorithm, digest)| (algorithm.name(), canonical::string(&hex::encode(digest))));
         canonical::object(known, &self.unknown)
     }
 
     /// Whether at least one algorithm is known, so that a file can be verified at all.
     pub(crate) fn is_usable(&self) -> bool {
-        !self.known.is_empty()
+        self.known().next().is_some()
+    }
+
+    fn set(&mut self, digest: Digest) {
+        if let Some(place) = self.known.get_mut(digest.algorithm as usize) {
+            *place = Some(digest);
+        }
     }
 
     /// A verifier for a file with these hashes; `length` in bytes, if it is listed.
     pub(crate) fn verifier(&self, length: Option<u64>) -> HashingVerifier {
-        let hashing = Hashing::new(self.known.iter().map(|(algorithm, _)| *algorithm));
+        let hashing = Hashing::new(self.known().map(|(algorithm, _)| algorithm));
         HashingVerifier { expected: self.clone(), hashing, length, received: 0 }
     }
 }
@@ -197,8 +226,8 @@ impl HashingVerifier {
             return Err(FileError::Length { expected, found: self.received });
         }
         let found = self.hashing.finish();
-        let differs = self.expected.known.iter().zip(&found).find(|(expected, found)| expected != found);
-        match differs {
+        let pairs = self.expected.known().zip(&found);
+        match pairs.into_iter().find(|((_, expected), (_, found))| expected != found) {
             None => Ok(()),
             Some(((algorithm, expected), (_, found))) => Err(FileError::Hash {
                 algorithm: algorithm.name(),

@@ -47,8 +47,8 @@ impl fmt::Display for PathPattern {
     }
 }
 
-/// Matches one segment in linear time: between its stars a pattern is literal pieces, and the leftmost place of each
-/// piece is as good as any other.
+/// Matches one segment in linear time: between its stars a pattern is pieces of fixed length, and the leftmost place of
+/// each piece is as good as any other.
 fn matches_segment(pattern: &str, segment: &str) -> bool {
     let Some((first, rest)) = pattern.split_once('*') else {
         return piece_length(pattern, segment) == Some(segment.len());
@@ -83,10 +83,16 @@ fn piece_length(piece: &str, text: &str) -> Option<usize> {
     Some(text.len() - characters.as_str().len())
 }
 
+/// Longest piece with `?` between two stars, in bytes: no file name is longer, and a limit keeps matching linear.
+const LONGEST_PIECE: usize = 255;
+
 /// What follows the leftmost place of `piece` in `text`.
 fn find_piece<'t>(piece: &str, text: &'t str) -> Option<&'t str> {
     if !piece.contains('?') {
         return text.find(piece).and_then(|at| text.get(at + piece.len()..));
+    }
+    if piece.len() > LONGEST_PIECE {
+        return None;
     }
     text.char_indices().find_map(|(at, _)| {
         let rest = text.get(at..)?;

@@ -4,6 +4,7 @@
 //! valid; the end of a terminating delegation that covers the path; the limit of visited roles. A role is visited
 //! once, but trusted anew by each delegator that leads to it.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -25,7 +26,7 @@ pub struct TargetSearch<'t> {
 #[derive(Clone, Debug)]
 enum State {
     Needs(Edge),
-    Ended(Result<Option<TargetFile>, Error>),
+    Ended(Result<Option<Box<TargetFile>>, Error>),
 }
 
 impl<'t> TargetSearch<'t> {
@@ -76,7 +77,7 @@ impl Stage for TargetSearch<'_> {
 
     fn finish(self) -> Result<Option<TargetFile>, Error> {
         match self.state {
-            State::Ended(result) => result,
+            State::Ended(result) => result.map(|found| found.map(|target| *target)),
             // A role that is needed could not be had: the search ends without a result, never with a later role's.
             State::Needs(edge) => Err(missing_targets(&self.trusted.snapshot, &edge.role)),
         }
@@ -130,7 +131,7 @@ impl Walk {
         if let Some(target) = role.target(&self.path) {
             let usable = target.hashes.known().next().is_some();
             let refused = || ErrorKind::NoSupportedHash(alloc::format!("{}", self.path)).of(name);
-            return Some(State::Ended(if usable { Ok(Some(target)) } else { Err(refused()) }));
+            return Some(State::Ended(if usable { Ok(Some(Box::new(target))) } else { Err(refused()) }));
         }
         // 5.6.7.2: in their order, so the first must be on top of the stack.
         let covering =
