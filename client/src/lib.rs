@@ -1,1 +1,66 @@
-//! Stub.
+//! Drives the TUF client workflow with a network and a directory, and decides nothing about trust:
+//! every decision is made in `lastmile-metadata`.
+//!
+//! ```no_run
+//! # async fn update() -> Result<(), Box<dyn std::error::Error>> {
+//! use lastmile_client::{DirectoryStore, Updater, metadata::TargetPath};
+//!
+//! let updater = Updater::builder(std::fs::read("root.json")?)
+//!     .mirror("https://example.org/metadata/", "https://example.org/targets/")
+//!     .store(DirectoryStore::open("/var/lib/example/trust")?)
+//!     .build()?;
+//! let mut session = updater.refresh(chrono::Utc::now()).await?;
+//! if let Some(target) = session.find(&TargetPath::new("example-1.0.tar.gz")?).await? {
+//!     session.download_below(&target, "downloads".as_ref(), &()).await?;
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Programs without an async runtime use [`blocking`]. Unix only: files are opened so that links
+//! are not followed, which other systems offer in other ways.
+
+pub mod blocking;
+mod builder;
+#[cfg(feature = "cli")]
+pub mod cli;
+mod directory;
+mod download;
+mod error;
+mod fetch;
+mod file;
+mod folder;
+#[cfg(feature = "http")]
+mod http;
+mod mirrors;
+mod opening;
+mod progress;
+mod retry;
+mod road;
+mod session;
+mod sink;
+mod stamp;
+mod store;
+#[cfg(test)]
+mod test_server;
+pub mod text;
+mod updater;
+
+pub use builder::UpdaterBuilder;
+pub use bytes::Bytes;
+pub use directory::DirectoryStore;
+pub use error::{Error, MachineError, MirrorFailure, MirrorReason, Refusal, RepositoryError, RoadError};
+pub use fetch::{Fetch, FetchByScheme, FetchError, Response, url_of};
+pub use file::FileFetch;
+pub use futures_util::future::BoxFuture;
+pub use futures_util::stream::BoxStream;
+#[cfg(feature = "http")]
+pub use http::{HttpFetch, HttpSettings, ProxyChoice};
+/// What metadata is and when to trust it.
+pub use lastmile_metadata as metadata;
+pub use mirrors::Mirror;
+pub use progress::{Notice, Notify, Progress, Traced, Transfer};
+pub use retry::{Attempts, Patience};
+pub use session::Session;
+pub use store::{MemoryStore, Store, StoreLock, StoredFile};
+pub use updater::Updater;

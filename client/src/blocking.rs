@@ -1,0 +1,130 @@
+//! The same for programs without an async runtime: each call returns when it is done.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use lastmile_metadata::{TargetFile, TargetPath, TrustedMetadata};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::error::{Error, MachineError};
+use crate::progress::Progress;
+
+/// Updates the trusted metadata of one repository; see [`crate::Updater`].
+///
+/// Not to be used from within an async runtime, where blocking is an error.
+pub struct Updater {
+    inner: crate::Updater,
+    runtime: Arc<Runtime>,
+}
+
+impl Updater {
+    /// The blocking face of `updater`.
+    ///
+    /// # Errors
+    ///
+    /// Where the system gives no means to wait for the network.
+    pub fn new(updater: crate::Updater) -> Result<Updater, MachineError> {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error: io::Error| MachineError::new("start", "a runtime", error))?;
+        Ok(Updater { inner: updater, runtime: Arc::new(runtime) })
+    }
+
+    /// See [`crate::Updater::prepare`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn prepare(&self, now: DateTime<Utc>) -> Result<(), Error> {
+        self.runtime.block_on(self.inner.prepare(now))
+    }
+
+    /// See [`crate::Updater::refresh`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn refresh(&self, now: DateTime<Utc>) -> Result<Session, Error> {
+        let inner = self.runtime.block_on(self.inner.refresh(now))?;
+        Ok(Session { inner, runtime: Arc::clone(&self.runtime) })
+    }
+
+    /// See [`crate::Updater::offline`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn offline(&self, now: DateTime<Utc>) -> Result<Session, Error> {
+        let inner = self.runtime.block_on(self.inner.offline(now))?;
+        Ok(Session { inner, runtime: Arc::clone(&self.runtime) })
+    }
+}
+
+/// What one update has come to trust; see [`crate::Session`].
+pub struct Session {
+    inner: crate::Session,
+    runtime: Arc<Runtime>,
+}
+
+impl Session {
+    /// See [`crate::Session::trusted`].
+    #[must_use]
+    pub fn trusted(&self) -> &TrustedMetadata {
+        self.inner.trusted()
+    }
+
+    /// See [`crate::Session::find`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn find(&mut self, path: &TargetPath) -> Result<Option<TargetFile>, Error> {
+        self.runtime.block_on(self.inner.find(path))
+    }
+
+    /// See [`crate::Session::list`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn list(&mut self) -> Result<Vec<TargetFile>, Error> {
+        self.runtime.block_on(self.inner.list())
+    }
+
+    /// See [`crate::Session::download`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn download(&self, target: &TargetFile, to: &Path, progress: &dyn Progress) -> Result<PathBuf, Error> {
+        self.runtime.block_on(self.inner.download(target, to, progress))
+    }
+
+    /// See [`crate::Session::download_below`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn download_below(
+        &self,
+        target: &TargetFile,
+        folder: &Path,
+        progress: &dyn Progress,
+    ) -> Result<PathBuf, Error> {
+        self.runtime.block_on(self.inner.download_below(target, folder, progress))
+    }
+
+    /// See [`crate::Session::download_all`].
+    pub fn download_all(
+        &self,
+        targets: &[TargetFile],
+        folder: &Path,
+        at_once: usize,
+        progress: &dyn Progress,
+    ) -> Vec<Result<PathBuf, Error>> {
+        self.runtime.block_on(self.inner.download_all(targets, folder, at_once, progress))
+    }
+}

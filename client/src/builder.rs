@@ -1,0 +1,126 @@
+//! Putting an updater together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lastmile_metadata::Limits;
+
+use crate::fetch::{Fetch, FetchByScheme, FetchError};
+use crate::mirrors::{Mirror, Mirrors};
+use crate::progress::{Notify, Traced};
+use crate::retry::Patience;
+use crate::road::Road;
+use crate::store::{MemoryStore, Store};
+use crate::updater::Updater;
+
+/// Puts an [`Updater`] together. What is not said has a default: a store in memory, fetching by the
+/// scheme of the URL, the default limits and patience.
+#[must_use]
+pub struct UpdaterBuilder {
+    shipped_root: Vec<u8>,
+    mirrors: Vec<Mirror>,
+    store: Box<dyn Store>,
+    fetch: Option<Box<dyn Fetch>>,
+    limits: Limits,
+    patience: Patience,
+    notify: Arc<dyn Notify>,
+    lock_wait: Duration,
+    hash_prefixes: bool,
+}
+
+impl UpdaterBuilder {
+    pub(crate) fn new(shipped_root: Vec<u8>) -> UpdaterBuilder {
+        UpdaterBuilder {
+            shipped_root,
+            mirrors: Vec::new(),
+            store: Box::new(MemoryStore::default()),
+            fetch: None,
+            limits: Limits::default(),
+            patience: Patience::default(),
+            notify: Arc::new(Traced),
+            lock_wait: Duration::from_secs(300),
+            hash_prefixes: true,
+        }
+    }
+
+    /// Adds a mirror, to be asked after those added before. URLs are percent-encoded already and
+    /// are used as they are.
+    pub fn mirror(mut self, metadata_url: impl Into<String>, targets_url: impl Into<String>) -> UpdaterBuilder {
+        let (metadata_url, targets_url) = (metadata_url.into(), targets_url.into());
+        self.mirrors.push(Mirror { metadata_url, targets_url });
+        self
+    }
+
+    /// Where trusted metadata is kept. In memory, an older state cannot be recognised after the
+    /// program has ended: use a [`DirectoryStore`](crate::DirectoryStore) for lasting protection.
+    pub fn store(self, store: impl Store) -> UpdaterBuilder {
+        UpdaterBuilder { store: Box::new(store), ..self }
+    }
+
+    /// Where bytes come from.
+    pub fn fetch(self, fetch: impl Fetch) -> UpdaterBuilder {
+        UpdaterBuilder { fetch: Some(Box::new(fetch)), ..self }
+    }
+
+    /// How much to read and to follow before giving up.
+    pub fn limits(self, limits: Limits) -> UpdaterBuilder {
+        UpdaterBuilder { limits, ..self }
+    }
+
+    /// How long and how often to try.
+    pub fn patience(self, patience: Patience) -> UpdaterBuilder {
+        UpdaterBuilder { patience, ..self }
+    }
+
+    /// Who gets notices; by default they are `tracing` warnings.
+    pub fn notify(self, notify: impl Notify) -> UpdaterBuilder {
+        UpdaterBuilder { notify: Arc::new(notify), ..self }
+    }
+
+    /// How long to wait for another process that uses the same store; five minutes by default.
+    pub fn lock_wait(self, lock_wait: Duration) -> UpdaterBuilder {
+        UpdaterBuilder { lock_wait, ..self }
+    }
+
+    /// Whether targets of a repository with consistent snapshots are fetched as `HASH.NAME` (spec
+    /// 5.7.3), which is the default. Some repositories have unique target names and do without
+    /// (spec 3.1.1).
+    pub fn hash_prefixed_targets(self, hash_prefixes: bool) -> UpdaterBuilder {
+        UpdaterBuilder { hash_prefixes, ..self }
+    }
+
+    /// The updater.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError::Settings`] where the default connection cannot be set up.
+    pub fn build(self) -> Result<Updater, FetchError> {
+        let fetch = match self.fetch {
+            Some(fetch) => fetch,
+            None => default_fetch()?,
+        };
+        let road = Road {
+            mirrors: Mirrors::new(self.mirrors),
+            store: self.store,
+            fetch,
+            limits: self.limits,
+            patience: self.patience,
+            notify: self.notify,
+            lock_wait: self.lock_wait,
+            hash_prefixes: self.hash_prefixes,
+        };
+        Ok(Updater { road: Arc::new(road), shipped_root: self.shipped_root.into() })
+    }
+}
+
+#[cfg(feature = "http")]
+fn default_fetch() -> Result<Box<dyn Fetch>, FetchError> {
+    let http = crate::http::HttpFetch::new(&crate::http::HttpSettings::default())?;
+    Ok(Box::new(FetchByScheme::new(http)))
+}
+
+#[cfg(not(feature = "http"))]
+#[expect(clippy::unnecessary_wraps, reason = "with HTTP it can fail")]
+fn default_fetch() -> Result<Box<dyn Fetch>, FetchError> {
+    Ok(Box::new(FetchByScheme::default()))
+}

@@ -1,0 +1,264 @@
+//! A store in a directory: trusted roles as received under their unversioned names, and beside them
+//! the private folder `state` with the root history, the record of floors, the stamp and the lock.
+
+use std::path::{Path, PathBuf};
+
+use lastmile_metadata::RoleName;
+use sha2::{Digest, Sha256};
+
+use crate::error::MachineError;
+use crate::folder::{Folder, PRIVATE};
+use crate::store::{Store, StoreLock, StoredFile};
+
+/// The private folder in the directory.
+const STATE: &str = "state";
+
+/// Longer names are replaced by their hash: file systems allow 255 bytes.
+const LONGEST_NAME: usize = 200;
+
+/// Keeps the trusted metadata of one repository in a directory of its own.
+///
+/// `DIR/ROLE.json` is the trusted metadata of a role; every byte of the role's name outside
+/// `A–Z a–z 0–9 _ . - ~` is percent-encoded. Directories are made with mode 0700, files with 0600.
+#[derive(Debug)]
+pub struct DirectoryStore {
+    path: PathBuf,
+    access: Access,
+}
+
+#[derive(Debug)]
+enum Access {
+    ReadWrite {
+        roles: Folder,
+        state: Folder,
+    },
+    /// Nothing is made; what is missing reads as absent.
+    ReadOnly {
+        roles: Option<Folder>,
+        state: Option<Folder>,
+    },
+}
+
+impl DirectoryStore {
+    /// The store in `path`, made where it is missing.
+    ///
+    /// # Errors
+    ///
+    /// What the machine reports; a `state` that is a link is refused.
+    pub fn open(path: impl AsRef<Path>) -> Result<DirectoryStore, MachineError> {
+        let path = path.as_ref().to_owned();
+        let roles = Folder::make(&path, PRIVATE)?;
+        let state = roles.enter_or_make(STATE, PRIVATE)?;
+        Ok(DirectoryStore { path, access: Access::ReadWrite { roles, state } })
+    }
+
+    /// The store in `path` for reading only: nothing is written or made, also where it is missing,
+    /// so that this works on a read-only system.
+    ///
+    /// # Errors
+    ///
+    /// What the machine reports.
+    pub fn open_read_only(path: impl AsRef<Path>) -> Result<DirectoryStore, MachineError> {
+        let path = path.as_ref().to_owned();
+        let roles = if path.exists() { Some(Folder::open(&path)?) } else { None };
+        let state = match &roles {
+            Some(roles) => roles.enter(STATE)?,
+            None => None,
+        };
+        Ok(DirectoryStore { path, access: Access::ReadOnly { roles, state } })
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether other users of this machine may change what is kept here.
+    #[must_use]
+    pub fn is_writable_by_others(&self) -> bool {
+        let folders = self.folders();
+        [folders.0, folders.1].into_iter().flatten().any(Folder::is_writable_by_others)
+    }
+
+    fn folders(&self) -> (Option<&Folder>, Option<&Folder>) {
+        match &self.access {
+            Access::ReadWrite { roles, state } => (Some(roles), Some(state)),
+            Access::ReadOnly { roles, state } => (roles.as_ref(), state.as_ref()),
+        }
+    }
+
+    fn folder_for(&self, file: &StoredFile) -> Option<&Folder> {
+        let (roles, state) = self.folders();
+        if matches!(file, StoredFile::Role(_)) { roles } else { state }
+    }
+
+    fn writable_for(&self, file: &StoredFile) -> Result<&Folder, MachineError> {
+        match self.folder_for(file) {
+            Some(folder) if matches!(self.access, Access::ReadWrite { .. }) => Ok(folder),
+            _ => {
+                let error = std::io::Error::from(std::io::ErrorKind::ReadOnlyFilesystem);
+                Err(MachineError::new("write in a store opened for reading", &self.path, error))
+            }
+        }
+    }
+}
+
+impl Store for DirectoryStore {
+    fn read(&self, file: &StoredFile, max_length: u64) -> Result<Option<Vec<u8>>, MachineError> {
+        match self.folder_for(file) {
+            Some(folder) => folder.read(&name_of(file), max_length),
+            None => Ok(None),
+        }
+    }
+
+    fn write(&self, file: &StoredFile, bytes: &[u8]) -> Result<(), MachineError> {
+        self.writable_for(file)?.write(&name_of(file), bytes, PRIVATE)
+    }
+
+    fn remove(&self, file: &StoredFile) -> Result<(), MachineError> {
+        self.writable_for(file)?.remove(&name_of(file))
+    }
+
+    fn try_lock(&self) -> Result<Option<StoreLock>, MachineError> {
+        match &self.access {
+            Access::ReadWrite { roles, state } => {
+                let Some(lock) = state.try_lock("lock")? else { return Ok(None) };
+                roles.remove_leftovers()?;
+                state.remove_leftovers()?;
+                Ok(Some(Box::new(lock)))
+            }
+            // Where no lock file can be had nobody else can be writing through one either.
+            Access::ReadOnly { state, .. } => match state.as_ref().map(|state| state.try_lock("lock")) {
+                Some(Ok(None)) => Ok(None),
+                Some(Ok(Some(lock))) => Ok(Some(Box::new(lock))),
+                None | Some(Err(_)) => Ok(Some(Box::new(()))),
+            },
+        }
+    }
+
+    fn description(&self) -> String {
+        format!("`{}`", self.path.display())
+    }
+}
+
+fn name_of(file: &StoredFile) -> String {
+    match file {
+        StoredFile::Role(role) => role_file(role),
+        StoredFile::Root(version) => RoleName::ROOT.file_name(Some(*version)),
+        StoredFile::Floors => "floors".to_owned(),
+        StoredFile::Stamp => "stamp.json".to_owned(),
+    }
+}
+
+fn role_file(role: &RoleName) -> String {
+    let name = role.file_name(None);
+    if name.len() <= LONGEST_NAME {
+        return name;
+    }
+    // `%.` begins no percent-encoded name: never the file of another role.
+    format!("%.sha256-{}.json", hex::encode(Sha256::digest(role.as_str())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use lastmile_metadata::Version;
+
+    use super::*;
+
+    fn role(name: &str) -> StoredFile {
+        StoredFile::Role(RoleName::listed(name).unwrap())
+    }
+
+    #[test]
+    fn roles_lie_in_the_directory_and_the_rest_in_the_private_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = DirectoryStore::open(dir.path().join("m")).unwrap();
+        for file in [role("root"), role("a/b é"), StoredFile::Root(Version::ONE), StoredFile::Floors, StoredFile::Stamp]
+        {
+            store.write(&file, b"{}").unwrap();
+            assert_eq!(store.read(&file, 2).unwrap().unwrap(), b"{}");
+        }
+        let mut found: Vec<_> = walk(&dir.path().join("m"));
+        found.sort();
+        assert_eq!(
+            found,
+            ["a%2Fb%20%C3%A9.json", "root.json", "state/1.root.json", "state/floors", "state/stamp.json"]
+        );
+    }
+
+    fn walk(dir: &Path) -> Vec<String> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                names.extend(walk(&entry.path()).iter().map(|inner| format!("{name}/{inner}")));
+            } else {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    #[test]
+    fn hostile_role_names_stay_inside_and_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = DirectoryStore::open(dir.path().join("m")).unwrap();
+        let long = "x".repeat(5000);
+        let longer = "x".repeat(5001);
+        let hostile = ["..", "../../x", "/etc/x", "a\0b", "CON", "%2e", ".", &long, &longer];
+        for name in hostile {
+            store.write(&role(name), name.as_bytes()).unwrap();
+        }
+        for name in hostile {
+            assert_eq!(store.read(&role(name), 9999).unwrap().unwrap(), name.as_bytes());
+        }
+        let outside: Vec<_> = walk(dir.path()).into_iter().filter(|n| !n.starts_with("m/")).collect();
+        assert!(outside.is_empty(), "{outside:?}");
+    }
+
+    #[test]
+    fn leftovers_of_a_crash_go_under_the_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = DirectoryStore::open(dir.path()).unwrap();
+        let leftover = dir.path().join(".lastmile-0123456789ab.part");
+        std::fs::write(&leftover, b"half").unwrap();
+        drop(store.try_lock().unwrap());
+        assert!(!leftover.exists());
+    }
+
+    #[test]
+    fn a_second_opener_waits_for_the_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = DirectoryStore::open(dir.path()).unwrap();
+        let held = store.try_lock().unwrap();
+        assert!(held.is_some());
+        let other = DirectoryStore::open(dir.path()).unwrap();
+        assert!(other.try_lock().unwrap().is_none());
+        let reader = DirectoryStore::open_read_only(dir.path()).unwrap();
+        assert!(reader.try_lock().unwrap().is_none());
+    }
+
+    #[test]
+    fn reading_only_makes_and_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let missing = dir.path().join("missing");
+        let store = DirectoryStore::open_read_only(&missing).unwrap();
+        assert!(store.try_lock().unwrap().is_some());
+        assert_eq!(store.read(&role("root"), 9).unwrap(), None);
+        assert!(store.write(&role("root"), b"{}").is_err());
+        assert!(store.remove(&role("root")).is_err());
+        assert!(!missing.exists());
+    }
+
+    #[test]
+    fn a_linked_state_folder_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("m")).unwrap();
+        symlink(dir.path(), dir.path().join("m/state")).unwrap();
+        assert!(DirectoryStore::open(dir.path().join("m")).is_err());
+    }
+}

@@ -1,0 +1,269 @@
+//! Fetching a target (spec 5.7): streamed through its verifier into a file without a name, which
+//! gets its name only after every check has passed.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use futures_util::StreamExt;
+use lastmile_metadata::{FileError, TargetFile};
+
+use crate::error::{Error, MachineError, MirrorFailure, MirrorReason, Refusal, RepositoryError, all_failed};
+use crate::fetch::FetchError;
+use crate::folder::{Folder, PUBLIC};
+use crate::progress::{Notice, Progress, Transfer};
+use crate::retry::Attempts;
+use crate::road::Road;
+use crate::sink::Sink;
+
+/// Where a target goes: a name in an open directory.
+#[derive(Debug)]
+pub(crate) struct Goal {
+    folder: Folder,
+    name: String,
+}
+
+impl Goal {
+    /// The target's own path below `folder`, its sub-directories made where they are missing and
+    /// never reached through a link (decision D8).
+    pub(crate) fn below(folder: &Path, target: &TargetFile) -> Result<Goal, Error> {
+        let path = target.path.file_path().map_err(refused)?;
+        let mut folder = Folder::make(folder, PUBLIC)?;
+        let mut segments: Vec<&str> = path.split('/').collect();
+        let name = segments.pop().unwrap_or_default().to_owned();
+        for segment in segments {
+            folder = folder.enter_or_make(segment, PUBLIC)?;
+        }
+        Ok(Goal { folder, name })
+    }
+
+    /// Exactly this file; its directory must exist.
+    pub(crate) fn file(path: &Path) -> Result<Goal, Error> {
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .ok_or_else(|| MachineError::invalid("write to", path, "it does not end in a file name in UTF-8"))?;
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        Ok(Goal { folder: Folder::open(folder)?, name: name.to_owned() })
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.path_of(&self.name)
+    }
+
+    /// Whether the file is there and is what `target` says, judged by what is read through one open
+    /// file. What is there and is no regular file is an error.
+    fn holds(&self, target: &TargetFile) -> Result<bool, MachineError> {
+        let Some(mut file) = self.folder.open_file(&self.name)? else { return Ok(false) };
+        let failed = |error| MachineError::new("read", self.path(), error);
+        if file.metadata().map_err(failed)?.len() != target.length {
+            return Ok(false);
+        }
+        let mut verifier = target.verifier();
+        let mut part = vec![0; 256 * 1024];
+        loop {
+            let read = file.read(&mut part).map_err(failed)?;
+            match part.get(..read) {
+                Some([]) | None => return Ok(verifier.finish().is_ok()),
+                Some(bytes) => {
+                    if verifier.update(bytes).is_err() {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Fetches `target` to `goal` unless it is there already, and returns the path.
+pub(crate) async fn download(
+    road: &Road,
+    target: &TargetFile,
+    consistent: bool,
+    goal: Goal,
+    progress: &dyn Progress,
+) -> Result<PathBuf, Error> {
+    let path = goal.path();
+    let (is_there, goal) = blocking({
+        let target = target.clone();
+        move || goal.holds(&target).map(|is_there| (is_there, goal))
+    })
+    .await?;
+    if is_there {
+        let target = target.path.clone();
+        road.notify.notify(&Notice::AlreadyThere { target, path: path.clone() });
+        return Ok(path);
+    }
+    progress.report(target, Transfer::Started);
+    let fetched = fetch(road, target, consistent, goal, progress).await;
+    progress.report(target, if fetched.is_ok() { Transfer::Finished } else { Transfer::Failed });
+    fetched.map(|()| path)
+}
+
+async fn fetch(
+    road: &Road,
+    target: &TargetFile,
+    consistent: bool,
+    goal: Goal,
+    progress: &dyn Progress,
+) -> Result<(), Error> {
+    let url_path = target.url_path(consistent && road.hash_prefixes).map_err(refused)?;
+    let sink = Sink::start(goal.folder.temporary(PUBLIC)?, target.clone());
+    let mut arrival = Arrival { target, sink, progress, arrived: 0, from_several: false };
+    let mut failures = Vec::new();
+    for mirror in road.mirrors.in_order() {
+        let url = mirror.target(&url_path);
+        match arrival.fetch_whole(road, &url).await {
+            Ok(()) => {
+                let file = arrival.sink.finish().await?;
+                blocking(move || file.finish(&goal.folder, &goal.name)).await?;
+                return Ok(());
+            }
+            Err(Failure::Disk) => return Err(disk_failure(arrival.sink).await),
+            Err(Failure::Mirror(reason)) => {
+                if reason != MirrorReason::Road(FetchError::NotFound) {
+                    mirror.failed();
+                }
+                tracing::debug!(%url, %reason, "mirror failed");
+                failures.push(MirrorFailure { url, reason });
+            }
+        }
+    }
+    // Wait until nothing is left of the unfinished file.
+    drop(arrival.sink.finish().await);
+    Err(all_failed(format!("the target `{}`", target.path), failures))
+}
+
+/// The bytes of one target as they arrive, from one mirror or from several.
+struct Arrival<'a> {
+    target: &'a TargetFile,
+    sink: Sink,
+    progress: &'a dyn Progress,
+    /// Bytes in the sink.
+    arrived: u64,
+    /// Whether they came in more than one answer, so that they may not belong together.
+    from_several: bool,
+}
+
+/// Why a transfer ended early.
+enum Failure {
+    Disk,
+    Mirror(MirrorReason),
+}
+
+impl From<FetchError> for Failure {
+    fn from(error: FetchError) -> Failure {
+        Failure::Mirror(error.into())
+    }
+}
+
+impl Arrival<'_> {
+    /// Fetches from `url` what is still missing, and judges the whole. A transfer that breaks off
+    /// goes on where it stopped; if the whole is then wrong, it is fetched once more from the start.
+    async fn fetch_whole(&mut self, road: &Road, url: &str) -> Result<(), Failure> {
+        let mut attempts = road.patience.attempts(self.target.length);
+        let mut fetched_anew = false;
+        loop {
+            let before = self.arrived;
+            let verdict = match self.fetch_rest(road, url, &attempts).await {
+                Ok(()) if self.arrived < self.target.length && self.arrived > before => {
+                    // The body ended early: cut, or shorter than it should be. The rest will tell.
+                    let error = format!("after {} of {} bytes", self.arrived, self.target.length);
+                    attempts.pause_after(FetchError::Cut(error)).await?;
+                    continue;
+                }
+                Ok(()) => self.sink.judge().await.ok_or(Failure::Disk)?,
+                Err(Failure::Mirror(MirrorReason::Road(FetchError::Status(416)))) if before > 0 => {
+                    Err(self.length_error(before))
+                }
+                Err(Failure::Mirror(MirrorReason::Road(error))) => {
+                    if self.arrived > before {
+                        attempts.progressed();
+                    }
+                    attempts.pause_after(error).await?;
+                    continue;
+                }
+                Err(Failure::Mirror(MirrorReason::Refused(Refusal::Target { error, .. }))) => Err(error),
+                Err(failure) => return Err(failure),
+            };
+            let Err(error) = verdict else { return Ok(()) };
+            let may_be_mixed = self.from_several && !fetched_anew;
+            self.start_anew().await?;
+            if !may_be_mixed {
+                return Err(self.refusal(error));
+            }
+            fetched_anew = true;
+        }
+    }
+
+    /// One request, for the part that is missing.
+    async fn fetch_rest(&mut self, road: &Road, url: &str, attempts: &Attempts) -> Result<(), Failure> {
+        let response = attempts.within(road.fetch.fetch(url, self.arrived)).await?;
+        if response.offset == 0 {
+            self.start_anew().await?;
+        } else if response.offset == self.arrived {
+            self.from_several = true;
+        } else {
+            let found = format!("starts at byte {}", response.offset);
+            return Err(FetchError::WrongRange(found).into());
+        }
+        let mut body = response.body;
+        while let Some(part) = attempts.within(async { body.next().await.transpose() }).await? {
+            self.arrived = self.arrived.saturating_add(part.len() as u64);
+            if self.arrived > self.target.length {
+                return Err(self.refusal(self.length_error(self.arrived)));
+            }
+            if !self.sink.append(part).await {
+                return Err(Failure::Disk);
+            }
+            self.progress.report(self.target, Transfer::Advanced(self.arrived));
+        }
+        Ok(())
+    }
+
+    async fn start_anew(&mut self) -> Result<(), Failure> {
+        self.from_several = false;
+        if self.arrived == 0 {
+            return Ok(());
+        }
+        self.arrived = 0;
+        if self.sink.start_anew().await { Ok(()) } else { Err(Failure::Disk) }
+    }
+
+    fn length_error(&self, found: u64) -> FileError {
+        FileError::Length { expected: self.target.length, found }
+    }
+
+    fn refusal(&self, error: FileError) -> Failure {
+        Failure::Mirror(Refusal::Target { path: self.target.path.clone(), error }.into())
+    }
+}
+
+async fn disk_failure(sink: Sink) -> Error {
+    match sink.finish().await {
+        Err(error) => error.into(),
+        Ok(_) => {
+            let error = std::io::Error::other("the writer ended early");
+            MachineError::new("write", "the target", error).into()
+        }
+    }
+}
+
+fn refused(error: lastmile_metadata::NameError) -> Error {
+    RepositoryError { refusal: error.into(), mirrors: Vec::new() }.into()
+}
+
+/// Runs disk work where it does not hold up the network.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, MachineError> + Send + 'static,
+) -> Result<T, MachineError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(MachineError::new("finish work on", "the disk", std::io::Error::other(error))))
+}
+
+#[cfg(test)]
+#[path = "download_tests.rs"]
+mod tests;

@@ -1,0 +1,229 @@
+//! How bytes come from a repository: one method to implement, and what can go wrong on the road.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, BoxStream};
+
+/// Where bytes come from.
+///
+/// An implementation asks once and reports what it met; it does not retry (`retry.rs` does), does
+/// not limit lengths (the driver does) and judges nothing.
+pub trait Fetch: Send + Sync + 'static {
+    /// Asks for the file at `url`, from byte `offset` on if the source can do that.
+    ///
+    /// `url` is a base as configured followed by a percent-encoded file name, and must be used as
+    /// it is. A source that cannot start at `offset` answers from byte 0 and says so in
+    /// [`Response::offset`].
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError::NotFound`] only where the source says definitely that there is no such file.
+    fn fetch(&self, url: &str, offset: u64) -> BoxFuture<'_, Result<Response, FetchError>>;
+}
+
+/// An answer whose body is still on its way.
+pub struct Response {
+    /// The position in the file at which `body` begins: 0, or the offset that was asked for.
+    pub offset: u64,
+    /// The parts of the body as they arrive, undecoded.
+    pub body: BoxStream<'static, Result<Bytes, FetchError>>,
+}
+
+impl Response {
+    /// A whole file that is in memory already.
+    #[must_use]
+    pub fn whole(bytes: impl Into<Bytes>) -> Response {
+        let bytes = bytes.into();
+        Response { offset: 0, body: stream::once(async { Ok(bytes) }).boxed() }
+    }
+
+    /// The whole body, when it is at most `max_length` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError::TooLong`] on the first byte beyond `max_length`, after which nothing more is
+    /// read; else what the body reports.
+    pub async fn read_all(mut self, max_length: u64) -> Result<Vec<u8>, FetchError> {
+        if self.offset != 0 {
+            return Err(FetchError::WrongRange(format!("starts at byte {}", self.offset)));
+        }
+        let mut read = Vec::new();
+        while let Some(part) = self.body.next().await {
+            let part = part?;
+            if (read.len() + part.len()) as u64 > max_length {
+                return Err(FetchError::TooLong { max_length });
+            }
+            read.extend_from_slice(&part);
+        }
+        Ok(read)
+    }
+}
+
+impl std::fmt::Debug for Response {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Response").field("offset", &self.offset).finish_non_exhaustive()
+    }
+}
+
+/// What went wrong on the road. Nothing here is a verdict about a repository's metadata.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FetchError {
+    /// The source says definitely that it has no such file.
+    #[error("not found")]
+    NotFound,
+    /// The server answered with another HTTP status than one that gives the file.
+    #[error("the server answered with HTTP status {0}")]
+    Status(u16),
+    /// The server asks to come back later (HTTP 429 or 503 with `Retry-After`).
+    #[error("the server answered with HTTP status {status} and asks to wait {} s", after.as_secs())]
+    RetryLater {
+        /// The HTTP status.
+        status: u16,
+        /// How long it asks to wait.
+        after: Duration,
+    },
+    /// Nothing came for too long; the text says what was waited for.
+    #[error("timed out: {0}")]
+    Timeout(String),
+    /// No connection could be made.
+    #[error("cannot connect: {0}")]
+    Connect(String),
+    /// The server could not prove who it is (TLS).
+    #[error("no secure connection: {0}")]
+    Tls(String),
+    /// The connection ended before the file did.
+    #[error("the transfer broke off: {0}")]
+    Cut(String),
+    /// The server sent us somewhere we do not go.
+    #[error("redirect refused: {0}")]
+    Redirect(String),
+    /// The body is encoded although we asked that it be not.
+    #[error("the server sent the body encoded as `{0}`, which was not asked for")]
+    Encoded(String),
+    /// Another part of the file was sent than the one that was asked for.
+    #[error("the server sent another part of the file than was asked for: {0}")]
+    WrongRange(String),
+    /// The body is longer than the file can be.
+    #[error("longer than the {max_length} bytes that are allowed here")]
+    TooLong {
+        /// The limit in bytes.
+        max_length: u64,
+    },
+    /// The URL cannot be used as it is written.
+    #[error("unusable URL: {0}")]
+    Url(String),
+    /// The settings of the connection cannot be used (proxy, certificate authority).
+    #[error("{0}")]
+    Settings(String),
+    /// A local source could not be read.
+    #[error("cannot read: {0}")]
+    Io(String),
+}
+
+impl FetchError {
+    /// Whether the same question may be answered a little later.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            FetchError::Timeout(_) | FetchError::Connect(_) | FetchError::Cut(_) | FetchError::RetryLater { .. } => {
+                true
+            }
+            FetchError::Status(status) => *status == 429 || (500..=599).contains(status),
+            _ => false,
+        }
+    }
+
+    /// How a local read failed.
+    #[must_use]
+    pub fn from_io(error: &io::Error) -> FetchError {
+        if error.kind() == io::ErrorKind::NotFound { FetchError::NotFound } else { FetchError::Io(error.to_string()) }
+    }
+}
+
+/// A base URL and a file name joined as they are written; a missing `/` between them is added.
+///
+/// Never `Url::join`: a name that looks like a URL must not change the host (advisories of several
+/// implementations).
+#[must_use]
+pub fn url_of(base: &str, name: &str) -> String {
+    if base.ends_with('/') { format!("{base}{name}") } else { format!("{base}/{name}") }
+}
+
+/// Chooses the source by the scheme of the URL: `file` is always there, `http` and `https` when the
+/// feature `http` is.
+#[derive(Debug, Clone, Default)]
+pub struct FetchByScheme {
+    file: crate::file::FileFetch,
+    #[cfg(feature = "http")]
+    http: Option<crate::http::HttpFetch>,
+}
+
+impl FetchByScheme {
+    /// `file` and, through `http`, the web.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn new(http: crate::http::HttpFetch) -> FetchByScheme {
+        FetchByScheme { http: Some(http), ..FetchByScheme::default() }
+    }
+}
+
+impl Fetch for FetchByScheme {
+    fn fetch(&self, url: &str, offset: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
+        if url.starts_with("file:") {
+            return self.file.fetch(url, offset);
+        }
+        #[cfg(feature = "http")]
+        if let Some(http) = &self.http {
+            return http.fetch(url, offset);
+        }
+        let message = format!("`{url}` has a scheme that is not supported");
+        Box::pin(async move { Err(FetchError::Url(message)) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(parts: &'static [&'static [u8]]) -> Response {
+        let body = stream::iter(parts.iter().map(|part| Ok(Bytes::from_static(part)))).boxed();
+        Response { offset: 0, body }
+    }
+
+    #[tokio::test]
+    async fn a_body_of_exactly_the_limit_is_read() {
+        assert_eq!(parts(&[b"ab", b"cd"]).read_all(4).await, Ok(b"abcd".to_vec()));
+    }
+
+    #[tokio::test]
+    async fn the_first_byte_over_the_limit_ends_the_reading() {
+        let body = stream::repeat_with(|| Ok(Bytes::from_static(b"x"))).boxed();
+        let endless = Response { offset: 0, body };
+        assert_eq!(endless.read_all(1000).await, Err(FetchError::TooLong { max_length: 1000 }));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_starts_elsewhere_is_refused() {
+        let elsewhere = Response { offset: 2, ..parts(&[b"cd"]) };
+        assert!(matches!(elsewhere.read_all(4).await, Err(FetchError::WrongRange(_))));
+    }
+
+    #[test]
+    fn names_never_change_the_host() {
+        assert_eq!(url_of("http://h/m", "x.json"), "http://h/m/x.json");
+        assert_eq!(url_of("http://h/%7Em/", "//evil/x"), "http://h/%7Em///evil/x");
+        assert_eq!(url_of("http://h/m/", "http://evil/x"), "http://h/m/http://evil/x");
+    }
+
+    #[test]
+    fn only_what_may_pass_is_tried_again() {
+        assert!(FetchError::Status(503).may_pass() && FetchError::Status(429).may_pass());
+        assert!(!FetchError::Status(403).may_pass() && !FetchError::NotFound.may_pass());
+        assert!(!FetchError::TooLong { max_length: 1 }.may_pass());
+    }
+}

@@ -1,0 +1,319 @@
+//! An open directory below which nothing is reached through a link, and files that appear under
+//! their name only when they are whole.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags};
+use tempfile::TempPath;
+
+use crate::error::MachineError;
+
+/// Beginning and end of the names of files that are not whole yet.
+const TEMPORARY: (&str, &str) = (".lastmile-", ".part");
+
+/// Mode of private files; their directories get 0700.
+pub(crate) const PRIVATE: Mode = Mode::from_raw_mode(0o600);
+/// Mode of files for everybody, less the umask; their directories likewise.
+pub(crate) const PUBLIC: Mode = Mode::from_raw_mode(0o666);
+
+const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::RDONLY).union(OFlags::CLOEXEC);
+
+/// An open directory. Names given to its methods are single components.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    handle: OwnedFd,
+    path: PathBuf,
+}
+
+impl Folder {
+    /// Opens the directory at `path`. Links on the way are followed: the caller named it.
+    pub(crate) fn open(path: &Path) -> Result<Folder, MachineError> {
+        let handle = fs::open(path, DIRECTORY, Mode::empty())
+            .map_err(|error| MachineError::new("open the directory", path, error))?;
+        Ok(Folder { handle, path: path.to_owned() })
+    }
+
+    /// Opens the directory at `path`; makes it, and those above it, where they are missing.
+    pub(crate) fn make(path: &Path, mode: Mode) -> Result<Folder, MachineError> {
+        use std::os::unix::fs::DirBuilderExt;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(if mode == PRIVATE { 0o700 } else { 0o777 })
+            .create(path)
+            .map_err(|error| MachineError::new("make the directory", path, error))?;
+        Folder::open(path)
+    }
+
+    /// The directory `name` in this one, made where it is missing.
+    pub(crate) fn enter_or_make(&self, name: &str, mode: Mode) -> Result<Folder, MachineError> {
+        match fs::mkdirat(&self.handle, name, passable(mode)) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            Err(error) => return Err(self.failed("make the directory", name, error)),
+        }
+        let entered = self.enter(name)?;
+        let missing = || self.failed("open the directory", name, rustix::io::Errno::NOENT);
+        entered.ok_or_else(missing)
+    }
+
+    /// The directory `name` in this one, if there is one; a link is an error.
+    pub(crate) fn enter(&self, name: &str) -> Result<Option<Folder>, MachineError> {
+        match fs::openat(&self.handle, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty()) {
+            Ok(handle) => Ok(Some(Folder { handle, path: self.path_of(name) })),
+            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(error) => Err(self.failed("open the directory (links are not followed)", name, error)),
+        }
+    }
+
+    /// The path of `name` in this directory, for messages and results.
+    pub(crate) fn path_of(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Opens the file `name` for reading, if there is one. Anything but a regular file is an error
+    /// of the kind [`io::ErrorKind::InvalidData`].
+    pub(crate) fn open_file(&self, name: &str) -> Result<Option<File>, MachineError> {
+        // NONBLOCK: a FIFO must not hold us up before we can see that it is one.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match fs::openat(&self.handle, name, flags, Mode::empty()) {
+            Ok(handle) => File::from(handle),
+            Err(rustix::io::Errno::NOENT) => return Ok(None),
+            Err(rustix::io::Errno::LOOP | rustix::io::Errno::NXIO) => {
+                return Err(self.irregular(name));
+            }
+            Err(error) => return Err(self.failed("open", name, error)),
+        };
+        let found = file.metadata().map_err(|error| self.failed("examine", name, error))?;
+        if found.is_file() { Ok(Some(file)) } else { Err(self.irregular(name)) }
+    }
+
+    /// Reads the file `name`, if there is one, when it is at most `max_length` bytes; a longer one
+    /// is an error of the kind [`io::ErrorKind::InvalidData`].
+    pub(crate) fn read(&self, name: &str, max_length: u64) -> Result<Option<Vec<u8>>, MachineError> {
+        let Some(file) = self.open_file(name)? else { return Ok(None) };
+        let mut read = Vec::new();
+        file.take(max_length.saturating_add(1))
+            .read_to_end(&mut read)
+            .map_err(|error| self.failed("read", name, error))?;
+        if read.len() as u64 > max_length {
+            let problem = format!("longer than the {max_length} bytes that are allowed here");
+            let error = io::Error::new(io::ErrorKind::InvalidData, problem);
+            return Err(self.failed("read", name, error));
+        }
+        Ok(Some(read))
+    }
+
+    /// Puts a file with these bytes under `name`, at once and durably.
+    pub(crate) fn write(&self, name: &str, bytes: &[u8], mode: Mode) -> Result<(), MachineError> {
+        let mut temporary = self.temporary(mode)?;
+        io::Write::write_all(&mut temporary.file, bytes).map_err(|error| self.failed("write", name, error))?;
+        temporary.finish(self, name)
+    }
+
+    /// A new file under a name that nobody can foresee, removed again unless it is finished.
+    pub(crate) fn temporary(&self, mode: Mode) -> Result<Temporary, MachineError> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let (file, path) = tempfile::Builder::new()
+            .prefix(TEMPORARY.0)
+            .suffix(TEMPORARY.1)
+            .rand_bytes(12)
+            .make_in(&self.path, |path| {
+                let name = path.file_name().unwrap_or_default();
+                Ok(File::from(fs::openat(&self.handle, name, flags, mode)?))
+            })
+            .map_err(|error| MachineError::new("make a file in", &self.path, error))?
+            .into_parts();
+        Ok(Temporary { file, path })
+    }
+
+    /// Removes the file `name`, durably; that it is not there is fine.
+    pub(crate) fn remove(&self, name: &str) -> Result<(), MachineError> {
+        match fs::unlinkat(&self.handle, name, AtFlags::empty()) {
+            Ok(()) => self.sync(),
+            Err(rustix::io::Errno::NOENT) => Ok(()),
+            Err(error) => Err(self.failed("remove", name, error)),
+        }
+    }
+
+    /// Removes what an earlier process left unfinished. Only under the lock.
+    pub(crate) fn remove_leftovers(&self) -> Result<(), MachineError> {
+        for name in self.names()? {
+            if let Some(name) = name.to_str()
+                && name.starts_with(TEMPORARY.0)
+                && name.ends_with(TEMPORARY.1)
+            {
+                self.remove(name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The names of all that is here.
+    pub(crate) fn names(&self) -> Result<Vec<OsString>, MachineError> {
+        let failed = |error| MachineError::new("list the directory", &self.path, error);
+        let mut names = Vec::new();
+        for entry in fs::Dir::read_from(&self.handle).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name().to_bytes().to_vec();
+            if name != b"." && name != b".." {
+                names.push(OsString::from_vec(name));
+            }
+        }
+        Ok(names)
+    }
+
+    /// Takes the advisory lock on the file `name`, made where it is missing; none when somebody
+    /// else holds it. It ends when the file is dropped, also by a crash.
+    pub(crate) fn try_lock(&self, name: &str) -> Result<Option<File>, MachineError> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = fs::openat(&self.handle, name, flags, PRIVATE)
+            .map_err(|error| self.failed("open the lock file", name, error))?;
+        match fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(File::from(file))),
+            Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => Ok(None),
+            Err(error) => Err(self.failed("lock", name, error)),
+        }
+    }
+
+    /// Whether others than the owner may change what is here.
+    pub(crate) fn is_writable_by_others(&self) -> bool {
+        fs::fstat(&self.handle).is_ok_and(|found| found.st_mode & 0o022 != 0)
+    }
+
+    fn sync(&self) -> Result<(), MachineError> {
+        fs::fsync(&self.handle).map_err(|error| MachineError::new("sync", &self.path, error))
+    }
+
+    fn irregular(&self, name: &str) -> MachineError {
+        let problem = "it is a link or another thing that is not a regular file";
+        self.failed("open", name, io::Error::new(io::ErrorKind::InvalidData, problem))
+    }
+
+    fn failed(&self, operation: &'static str, name: &str, error: impl Into<io::Error>) -> MachineError {
+        MachineError::new(operation, self.path_of(name), error)
+    }
+}
+
+/// Who may read a file may pass through its directory.
+fn passable(mode: Mode) -> Mode {
+    if mode == PRIVATE { Mode::RWXU } else { Mode::RWXU | Mode::RWXG | Mode::RWXO }
+}
+
+/// A file that is not whole yet.
+#[derive(Debug)]
+pub(crate) struct Temporary {
+    /// Open for reading and writing.
+    pub(crate) file: File,
+    path: TempPath,
+}
+
+impl Temporary {
+    /// An operation on this file failed.
+    pub(crate) fn failed(&self, operation: &'static str, error: io::Error) -> MachineError {
+        MachineError::new(operation, &self.path, error)
+    }
+
+    /// Gives the file its name in the folder that it was made in, durably.
+    pub(crate) fn finish(mut self, folder: &Folder, name: &str) -> Result<(), MachineError> {
+        self.file.sync_all().map_err(|error| folder.failed("sync", name, error))?;
+        let temporary = self.path.file_name().unwrap_or_default();
+        fs::renameat(&folder.handle, temporary, &folder.handle, name)
+            .map_err(|error| folder.failed("rename a finished file to", name, error))?;
+        self.path.disable_cleanup(true);
+        folder.sync()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn folder() -> (tempfile::TempDir, Folder) {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::make(&dir.path().join("a/b"), PRIVATE).unwrap();
+        (dir, folder)
+    }
+
+    fn mode(path: &Path) -> u32 {
+        std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn private_files_and_directories_are_for_the_owner_only() {
+        let (dir, folder) = folder();
+        folder.write("x", b"1", PRIVATE).unwrap();
+        folder.enter_or_make("sub", PRIVATE).unwrap();
+        assert_eq!(mode(&dir.path().join("a")), 0o700);
+        assert_eq!(mode(&folder.path_of("sub")), 0o700);
+        assert_eq!(mode(&folder.path_of("x")), 0o600);
+    }
+
+    #[test]
+    fn writing_replaces_the_whole_file_and_leaves_nothing_else() {
+        let (_dir, folder) = folder();
+        folder.write("x", b"long text", PRIVATE).unwrap();
+        folder.write("x", b"short", PRIVATE).unwrap();
+        assert_eq!(folder.read("x", 5).unwrap().unwrap(), b"short");
+        assert_eq!(folder.names().unwrap(), ["x"]);
+    }
+
+    #[test]
+    fn an_abandoned_file_goes_away_and_leftovers_can_be_removed() {
+        let (_dir, folder) = folder();
+        drop(folder.temporary(PRIVATE).unwrap());
+        assert!(folder.names().unwrap().is_empty());
+        std::fs::write(folder.path_of(".lastmile-abc.part"), b"").unwrap();
+        std::fs::write(folder.path_of(".other"), b"").unwrap();
+        folder.remove_leftovers().unwrap();
+        assert_eq!(folder.names().unwrap(), [".other"]);
+    }
+
+    #[test]
+    fn reads_refuse_links_fifos_and_what_is_too_long() {
+        let (_dir, folder) = folder();
+        std::fs::write(folder.path_of("real"), b"12345").unwrap();
+        symlink("real", folder.path_of("link")).unwrap();
+        symlink("nowhere", folder.path_of("dangling")).unwrap();
+        std::fs::create_dir(folder.path_of("dir")).unwrap();
+        fs::mkfifoat(&folder.handle, "fifo", PRIVATE).unwrap();
+        for name in ["link", "dangling", "dir", "fifo"] {
+            assert!(folder.read(name, 9).unwrap_err().is_unusable_content(), "{name}");
+        }
+        assert!(folder.read("real", 4).unwrap_err().is_unusable_content());
+        assert_eq!(folder.read("none", 4).unwrap(), None);
+    }
+
+    #[test]
+    fn a_link_is_replaced_and_never_written_through() {
+        let (dir, folder) = folder();
+        let outside = dir.path().join("outside");
+        std::fs::write(&outside, b"mine").unwrap();
+        symlink(&outside, folder.path_of("x")).unwrap();
+        folder.write("x", b"new", PRIVATE).unwrap();
+        assert_eq!(std::fs::read(&outside).unwrap(), b"mine");
+        assert_eq!(folder.read("x", 9).unwrap().unwrap(), b"new");
+    }
+
+    #[test]
+    fn a_linked_directory_is_not_entered() {
+        let (dir, folder) = folder();
+        symlink(dir.path(), folder.path_of("out")).unwrap();
+        assert!(folder.enter("out").is_err());
+        assert!(folder.enter_or_make("out", PRIVATE).is_err());
+    }
+
+    #[test]
+    fn one_holds_the_lock_at_a_time() {
+        let (_dir, folder) = folder();
+        let held = folder.try_lock("lock").unwrap();
+        assert!(held.is_some());
+        assert!(folder.try_lock("lock").unwrap().is_none());
+        drop(held);
+        assert!(folder.try_lock("lock").unwrap().is_some());
+    }
+}

@@ -1,0 +1,270 @@
+//! A repository on the web: HTTP and HTTPS through reqwest, undecoded, with limits on every wait.
+
+use std::error::Error as _;
+use std::io;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::{StreamExt, TryStreamExt};
+use reqwest::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_RANGE, HeaderMap, HeaderName, HeaderValue, RANGE, RETRY_AFTER,
+    TRANSFER_ENCODING,
+};
+use reqwest::{Certificate, Client, Proxy, StatusCode, Url, redirect};
+
+use crate::fetch::{Fetch, FetchError, Response};
+
+/// How many times a server may send us elsewhere for one file.
+const REDIRECTS: usize = 5;
+
+/// How to reach the web.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpSettings {
+    /// What the client calls itself.
+    pub user_agent: String,
+    /// How long making a connection may take.
+    pub connect_timeout: Duration,
+    /// How long a server may be silent before or within a body.
+    pub gap_timeout: Duration,
+    /// Through which proxy.
+    pub proxy: ProxyChoice,
+    /// Certificate authorities trusted for TLS besides the system's, as PEM bundles.
+    pub extra_ca: Vec<Vec<u8>>,
+    /// Whether HTTP 403 says that a file is absent: some object stores answer so to those who may
+    /// not list (decision D2). Otherwise 403 is an error.
+    pub forbidden_means_absent: bool,
+}
+
+impl Default for HttpSettings {
+    fn default() -> HttpSettings {
+        HttpSettings {
+            user_agent: concat!("lastmile/", env!("CARGO_PKG_VERSION")).to_owned(),
+            connect_timeout: Duration::from_secs(10),
+            gap_timeout: Duration::from_secs(30),
+            proxy: ProxyChoice::System,
+            extra_ca: Vec::new(),
+            forbidden_means_absent: false,
+        }
+    }
+}
+
+/// Which proxy is used.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum ProxyChoice {
+    /// What the environment says: `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`.
+    #[default]
+    System,
+    /// None, whatever the environment says.
+    Direct,
+    /// The proxy at this URL for everything.
+    Url(String),
+}
+
+/// Fetches `http://` and `https://` URLs over pooled connections.
+#[derive(Debug, Clone)]
+pub struct HttpFetch {
+    client: Client,
+    forbidden_means_absent: bool,
+}
+
+impl HttpFetch {
+    /// A client with these settings.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError::Settings`] where a proxy URL or a certificate authority cannot be used: we
+    /// refuse to start rather than go on with less than was asked for.
+    pub fn new(settings: &HttpSettings) -> Result<HttpFetch, FetchError> {
+        let mut builder = Client::builder()
+            .user_agent(&settings.user_agent)
+            .default_headers(HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]))
+            .connect_timeout(settings.connect_timeout)
+            .read_timeout(settings.gap_timeout)
+            .redirect(redirect::Policy::custom(judge_redirect))
+            .referer(false);
+        builder = match &settings.proxy {
+            ProxyChoice::System => builder,
+            ProxyChoice::Direct => builder.no_proxy(),
+            ProxyChoice::Url(url) => {
+                builder.proxy(Proxy::all(url).map_err(|error| unusable(&format!("proxy `{url}`"), &error))?)
+            }
+        };
+        let mut authorities = Vec::new();
+        for bundle in &settings.extra_ca {
+            let found = Certificate::from_pem_bundle(bundle)
+                .map_err(|error| unusable("file of certificate authorities", &error))?;
+            if found.is_empty() {
+                let message = "the file of certificate authorities has no PEM certificate in it";
+                return Err(FetchError::Settings(message.to_owned()));
+            }
+            authorities.extend(found);
+        }
+        if !authorities.is_empty() {
+            builder = builder.tls_certs_merge(authorities);
+        }
+        let client = builder.build().map_err(|error| unusable("connection settings", &error))?;
+        Ok(HttpFetch { client, forbidden_means_absent: settings.forbidden_means_absent })
+    }
+
+    async fn ask(&self, url: Url, offset: u64) -> Result<Response, FetchError> {
+        let mut request = self.client.get(url);
+        if offset > 0 {
+            request = request.header(RANGE, format!("bytes={offset}-"));
+        }
+        let answer = request.send().await.map_err(|error| road(&error))?;
+        let start = self.start_of(answer.status(), answer.headers(), offset)?;
+        refuse_encoded(answer.headers())?;
+        let body = answer.bytes_stream().map_err(|error| road(&error)).boxed();
+        Ok(Response { offset: start, body })
+    }
+
+    /// Where the body of this answer begins in the file.
+    fn start_of(&self, status: StatusCode, headers: &HeaderMap, asked: u64) -> Result<u64, FetchError> {
+        match status {
+            StatusCode::OK => Ok(0),
+            StatusCode::PARTIAL_CONTENT if asked > 0 => check_range(headers, asked),
+            StatusCode::NOT_FOUND | StatusCode::GONE => Err(FetchError::NotFound),
+            StatusCode::FORBIDDEN if self.forbidden_means_absent => Err(FetchError::NotFound),
+            _ => Err(match seconds(headers, &RETRY_AFTER) {
+                Some(after) => FetchError::RetryLater { status: status.as_u16(), after },
+                None => FetchError::Status(status.as_u16()),
+            }),
+        }
+    }
+}
+
+impl Fetch for HttpFetch {
+    fn fetch(&self, url: &str, offset: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
+        let url = exact_url(url);
+        Box::pin(async move { self.ask(url?, offset).await })
+    }
+}
+
+/// The URL, if it goes over the wire exactly as it is written.
+///
+/// A parser would turn `%2e%2e/` into a step upwards and encode what is not ASCII: then other names
+/// would be asked for than the repository has.
+fn exact_url(text: &str) -> Result<Url, FetchError> {
+    let url = Url::parse(text).map_err(|error| FetchError::Url(format!("`{text}`: {error}")))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        let message = format!("`{text}` has a scheme that is not supported");
+        return Err(FetchError::Url(message));
+    }
+    let after_scheme = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let written = after_scheme.find('/').and_then(|start| after_scheme.get(start..));
+    if written != Some(url.path()) {
+        let message = format!(
+            "`{text}` would be sent as `{url}`; write it percent-encoded, without `.` and `..` \
+             segments, `?` and `#`"
+        );
+        return Err(FetchError::Url(message));
+    }
+    Ok(url)
+}
+
+fn judge_redirect(attempt: redirect::Attempt<'_>) -> redirect::Action {
+    match refusal_of(attempt.url(), attempt.previous()) {
+        Some(refusal) => attempt.error(RedirectRefused(refusal)),
+        None => attempt.follow(),
+    }
+}
+
+/// Why we do not go where a server sends us, after these URLs.
+fn refusal_of(to: &Url, previous: &[Url]) -> Option<String> {
+    let from_https = previous.last().is_some_and(|from| from.scheme() == "https");
+    if previous.len() > REDIRECTS {
+        Some(format!("more than {REDIRECTS} in a row"))
+    } else if !matches!(to.scheme(), "http" | "https") {
+        Some(format!("to the scheme `{}`", to.scheme()))
+    } else if from_https && to.scheme() == "http" {
+        Some("from https to http".to_owned())
+    } else if !to.username().is_empty() || to.password().is_some() {
+        Some("to a URL with credentials".to_owned())
+    } else {
+        None
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct RedirectRefused(String);
+
+/// Nothing is decoded that was not asked for: lengths and hashes are those of the raw bytes.
+fn refuse_encoded(headers: &HeaderMap) -> Result<(), FetchError> {
+    let content = headers.get_all(CONTENT_ENCODING).iter().map(|value| (value, "identity"));
+    let transfer = headers.get_all(TRANSFER_ENCODING).iter().map(|value| (value, "chunked"));
+    for (value, plain) in content.chain(transfer) {
+        let value = String::from_utf8_lossy(value.as_bytes()).trim().to_ascii_lowercase();
+        if value != plain && !value.is_empty() {
+            return Err(FetchError::Encoded(value));
+        }
+    }
+    Ok(())
+}
+
+/// A partial answer must begin where we asked it to.
+fn check_range(headers: &HeaderMap, asked: u64) -> Result<u64, FetchError> {
+    let value = headers.get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
+    let start = value
+        .and_then(|value| value.strip_prefix("bytes "))
+        .and_then(|range| range.split_once('-'))
+        .and_then(|(start, _)| start.parse::<u64>().ok());
+    if start == Some(asked) {
+        return Ok(asked);
+    }
+    let found = value.unwrap_or("no Content-Range");
+    Err(FetchError::WrongRange(format!("asked for `bytes={asked}-`, got `{found}`")))
+}
+
+fn seconds(headers: &HeaderMap, name: &HeaderName) -> Option<Duration> {
+    let seconds = headers.get(name)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+fn unusable(what: &str, error: &reqwest::Error) -> FetchError {
+    FetchError::Settings(format!("unusable {what}: {}", innermost(error)))
+}
+
+/// What reqwest reports, in our words.
+fn road(error: &reqwest::Error) -> FetchError {
+    let cause = innermost(error);
+    if error.is_redirect() {
+        FetchError::Redirect(cause)
+    } else if error.is_timeout() {
+        FetchError::Timeout(if error.is_connect() {
+            "no connection".to_owned()
+        } else {
+            "the server fell silent".to_owned()
+        })
+    } else if error.is_connect() && is_tls(error) {
+        FetchError::Tls(cause)
+    } else if error.is_connect() {
+        FetchError::Connect(cause)
+    } else {
+        FetchError::Cut(cause)
+    }
+}
+
+/// A failed TLS handshake comes as an I/O error of this kind; it does not pass by waiting.
+fn is_tls(error: &reqwest::Error) -> bool {
+    causes(error)
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|error| error.kind() == io::ErrorKind::InvalidData)
+}
+
+fn innermost(error: &reqwest::Error) -> String {
+    causes(error).last().map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    let mut next = error.source();
+    std::iter::from_fn(move || {
+        let cause = next?;
+        next = cause.source();
+        Some(cause)
+    })
+}
+
+#[cfg(test)]
+#[path = "http_tests.rs"]
+mod tests;

@@ -1,0 +1,80 @@
+//! Opening a store for an update: whose it is, what it knows, and whether it was ever used.
+
+use chrono::{DateTime, Utc};
+use lastmile_metadata::{Floors, RoleName, Stage, StoredFloors, UpdateRoot};
+
+use crate::error::Error;
+use crate::progress::Notice;
+use crate::road::Road;
+use crate::stamp::Stamp;
+use crate::store::StoredFile;
+
+/// The record of floors grows with the number of roles.
+const LONGEST_FLOORS: u64 = 64 * 1024 * 1024;
+
+/// An update that can begin.
+pub(crate) struct Opened {
+    pub(crate) start: UpdateRoot,
+    /// The record of floors as it is in the store.
+    pub(crate) floors: Option<String>,
+    pub(crate) floors_lost: bool,
+    stamp: Stamp,
+}
+
+/// Reads what is needed to begin an update at `now`, and changes nothing.
+pub(crate) fn open(road: &Road, shipped: &[u8], now: DateTime<Utc>) -> Result<Opened, Error> {
+    let store = road.store.as_ref();
+    let stamp = Stamp::read(store)?;
+    let (stored, floors) = match store.read(&StoredFile::Floors, LONGEST_FLOORS) {
+        Ok(Some(bytes)) => {
+            let text = String::from_utf8(bytes).unwrap_or_default();
+            (Floors::from_text(&text), Some(text))
+        }
+        // Where the record is missing although there was an earlier run, it is lost.
+        Ok(None) if stamp.is_some() || is_used(road, shipped)? => (StoredFloors::Lost, None),
+        Ok(None) => (StoredFloors::FirstRun, None),
+        Err(error) if error.is_unusable_content() => (StoredFloors::Lost, None),
+        Err(error) => return Err(error.into()),
+    };
+    let floors_lost = stored == StoredFloors::Lost;
+    let start = UpdateRoot::start(shipped.to_vec(), stored, now, road.limits.clone())?;
+    let stamp = Stamp::admit(stamp, store, shipped, road.limits.root_length)?;
+    Ok(Opened { start, floors, floors_lost, stamp })
+}
+
+/// Whether there is more in the store than the shipped root alone.
+fn is_used(road: &Road, shipped: &[u8]) -> Result<bool, Error> {
+    for role in RoleName::TOP_LEVEL {
+        let longest = road.longest(&role);
+        match road.store.read(&StoredFile::Role(role.clone()), longest) {
+            Ok(None) => {}
+            Ok(Some(bytes)) if role == RoleName::ROOT && bytes == shipped => {}
+            Err(error) if !error.is_unusable_content() => return Err(error.into()),
+            _ => return Ok(true),
+        }
+    }
+    Ok(false)
+}
+
+impl Opened {
+    /// Readies the store: floors before the stamp, so that a stamped store always has them.
+    pub(crate) fn settle(&self, road: &Road, shipped: &[u8], refreshed: Option<DateTime<Utc>>) -> Result<(), Error> {
+        let store = road.store.as_ref();
+        if self.floors.is_none() && !self.floors_lost {
+            store.write(&StoredFile::Floors, self.start.floors().to_text().as_bytes())?;
+        }
+        let mut stamp = self.stamp.clone();
+        if let Some(now) = refreshed {
+            if let Some(before) = stamp.refreshed.filter(|before| *before > now) {
+                road.notify.notify(&Notice::ClockSteppedBack { now, before });
+            }
+            stamp.refreshed = Some(now);
+        }
+        stamp.write(store)?;
+        let root = StoredFile::Role(RoleName::ROOT);
+        if matches!(store.read(&root, road.limits.root_length), Ok(None)) {
+            store.write(&root, shipped)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,119 @@
+//! What a program may watch: transfers as they go on, and notices that are no errors.
+
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+use lastmile_metadata::{TargetFile, TargetPath};
+
+/// Watches the transfer of targets. Called often and from the transfer itself: be quick.
+pub trait Progress: Send + Sync {
+    /// Something happened to the transfer of `target`.
+    fn report(&self, target: &TargetFile, event: Transfer);
+}
+
+/// Nobody watches.
+impl Progress for () {
+    fn report(&self, _target: &TargetFile, _event: Transfer) {}
+}
+
+/// What happens to one transfer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Transfer {
+    /// It begins.
+    Started,
+    /// So many bytes are here; less than before when it had to start anew.
+    Advanced(u64),
+    /// Every check has passed and the file is in its place.
+    Finished,
+    /// It came to nothing.
+    Failed,
+}
+
+/// What a person should know although it is no error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// Another process holds the lock of this store; we wait.
+    Waiting {
+        /// What a person calls the store.
+        store: String,
+    },
+    /// The clock shows an earlier time than at an earlier refresh (decision D4).
+    ClockSteppedBack {
+        /// What the clock shows.
+        now: DateTime<Utc>,
+        /// What it showed before.
+        before: DateTime<Utc>,
+    },
+    /// A stored file cannot be used; its versions stay known, and it is fetched again.
+    UnusableFile {
+        /// Why.
+        reason: String,
+    },
+    /// A mirror failed, and another one is asked.
+    MirrorFailed {
+        /// The URL that was asked for.
+        url: String,
+        /// Why.
+        reason: String,
+    },
+    /// A target that was to be fetched to this path is there already, and right.
+    AlreadyThere {
+        /// The target.
+        target: TargetPath,
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// A directory that holds trusted metadata can be changed by others.
+    LoosePermissions {
+        /// The directory.
+        path: PathBuf,
+    },
+}
+
+impl std::fmt::Display for Notice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Notice::Waiting { store } => {
+                write!(f, "another process is using {store}; waiting until it is done")
+            }
+            Notice::ClockSteppedBack { now, before } => write!(
+                f,
+                "the clock shows {} but showed {} at an earlier refresh; if it is wrong, expired \
+                 metadata may be accepted or good metadata refused",
+                crate::text::time(*now),
+                crate::text::time(*before)
+            ),
+            Notice::UnusableFile { reason } => {
+                write!(f, "a stored file is unusable and counts as absent: {reason}")
+            }
+            Notice::MirrorFailed { url, reason } => {
+                write!(f, "{url}: {reason}; trying the next mirror")
+            }
+            Notice::AlreadyThere { target, path } => {
+                let target = crate::text::printable(target.as_str());
+                write!(f, "`{target}` is already at {}", path.display())
+            }
+            Notice::LoosePermissions { path } => {
+                write!(f, "`{}` can be changed by other users", path.display())
+            }
+        }
+    }
+}
+
+/// Takes notices.
+pub trait Notify: Send + Sync + 'static {
+    /// Takes one notice.
+    fn notify(&self, notice: &Notice);
+}
+
+/// Hands notices to `tracing` as warnings.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Traced;
+
+impl Notify for Traced {
+    fn notify(&self, notice: &Notice) {
+        tracing::warn!("{notice}");
+    }
+}

@@ -1,0 +1,172 @@
+//! Patience with the road: bounded retries with back-off and jitter, on what may pass, never on a
+//! verdict, and all of it before one deadline.
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::fetch::FetchError;
+
+/// How long and how often to try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// How many times a request is repeated after a failure that may pass.
+    pub retries: u32,
+    /// The pause before the first repetition; doubled for each further one.
+    pub first_pause: Duration,
+    /// No pause is longer, whatever the server asks for.
+    pub longest_pause: Duration,
+    /// One file from one mirror takes no longer than this, pauses included. A target gets more
+    /// according to its length, see `slowest`.
+    pub deadline: Duration,
+    /// The slowest rate, in bytes per second, at which a target is still worth waiting for.
+    pub slowest: u32,
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience {
+            retries: 3,
+            first_pause: Duration::from_millis(250),
+            longest_pause: Duration::from_secs(20),
+            deadline: Duration::from_secs(120),
+            slowest: 4096,
+        }
+    }
+}
+
+impl Patience {
+    /// Begins the attempts at a file of up to `length` bytes.
+    #[must_use]
+    pub fn attempts(&self, length: u64) -> Attempts {
+        let transfer = Duration::from_secs(length / u64::from(self.slowest.max(1)));
+        // A length may be absurd; thirty years are as good as for ever, and can be added.
+        let patience = self.deadline.saturating_add(transfer).min(Duration::from_secs(1 << 30));
+        Attempts {
+            patience: *self,
+            left: self.retries,
+            next: self.first_pause,
+            limit: patience,
+            deadline: Instant::now() + patience,
+        }
+    }
+}
+
+/// The attempts at one file.
+#[derive(Debug)]
+pub struct Attempts {
+    patience: Patience,
+    left: u32,
+    next: Duration,
+    limit: Duration,
+    deadline: Instant,
+}
+
+impl Attempts {
+    /// Waits for `work`, but not beyond the deadline.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError::Timeout`] at the deadline, else what `work` reports.
+    pub async fn within<T>(&self, work: impl Future<Output = Result<T, FetchError>>) -> Result<T, FetchError> {
+        timeout_at(self.deadline, work).await.unwrap_or_else(|_| Err(self.too_late()))
+    }
+
+    /// Waits before another attempt after `error`.
+    ///
+    /// # Errors
+    ///
+    /// `error` itself when there is no point in another attempt: it does not pass, or the attempts
+    /// or the time are used up.
+    pub async fn pause_after(&mut self, error: FetchError) -> Result<(), FetchError> {
+        if !error.may_pass() || self.left == 0 {
+            return Err(error);
+        }
+        let pause = match error {
+            FetchError::RetryLater { after, .. } => after.min(self.patience.longest_pause),
+            _ => jittered(self.next),
+        };
+        let resume = Instant::now() + pause;
+        if resume >= self.deadline {
+            return Err(error);
+        }
+        self.left -= 1;
+        self.next = self.next.saturating_mul(2).min(self.patience.longest_pause);
+        sleep_until(resume).await;
+        Ok(())
+    }
+
+    /// Bytes arrived: the next failure is a new one. The deadline stays.
+    pub fn progressed(&mut self) {
+        self.left = self.patience.retries;
+        self.next = self.patience.first_pause;
+    }
+
+    fn too_late(&self) -> FetchError {
+        FetchError::Timeout(format!("not complete after {} s", self.limit.as_secs()))
+    }
+}
+
+/// Between half of `pause` and all of it, so that many clients do not come back at once.
+fn jittered(pause: Duration) -> Duration {
+    let random = RandomState::new().hash_one(0_u8) % 1000;
+    pause / 2 + pause.mul_f64(random as f64 / 2000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FLAKY: FetchError = FetchError::Status(503);
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_grow_and_end() {
+        let mut attempts = Patience::default().attempts(0);
+        let mut pauses = Vec::new();
+        loop {
+            let before = Instant::now();
+            if attempts.pause_after(FLAKY).await.is_err() {
+                break;
+            }
+            pauses.push(before.elapsed().as_millis());
+        }
+        assert_eq!(pauses.len(), 3);
+        assert!((125..=252).contains(&pauses[0]), "{pauses:?}");
+        assert!((500..=1002).contains(&pauses[2]), "{pauses:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_pass_is_not_repeated() {
+        let mut attempts = Patience::default().attempts(0);
+        assert_eq!(attempts.pause_after(FetchError::NotFound).await, Err(FetchError::NotFound));
+        let long = FetchError::TooLong { max_length: 3 };
+        assert_eq!(attempts.pause_after(long.clone()).await, Err(long));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_may_ask_for_a_pause_but_not_for_a_day() {
+        let mut attempts = Patience::default().attempts(0);
+        let before = Instant::now();
+        let day = FetchError::RetryLater { status: 429, after: Duration::from_secs(86_400) };
+        attempts.pause_after(day).await.unwrap();
+        assert_eq!(before.elapsed().as_secs(), 20);
+        let second = FetchError::RetryLater { status: 503, after: Duration::from_secs(1) };
+        attempts.pause_after(second).await.unwrap();
+        assert_eq!(before.elapsed().as_secs(), 21);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drip_ends_at_the_deadline() {
+        let attempts = Patience::default().attempts(0);
+        let drip = attempts.within(std::future::pending::<Result<(), _>>()).await;
+        assert_eq!(drip, Err(FetchError::Timeout("not complete after 120 s".to_owned())));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_attempt_begins_after_the_deadline() {
+        let patience = Patience { deadline: Duration::from_millis(10), ..Patience::default() };
+        assert_eq!(patience.attempts(0).pause_after(FLAKY).await, Err(FLAKY));
+        assert!(patience.attempts(u64::MAX).pause_after(FLAKY).await.is_ok());
+    }
+}

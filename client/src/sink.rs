@@ -1,0 +1,93 @@
+//! Where the bytes of a target go: through its verifier into a file that has no name yet, on a
+//! thread of its own, so that hashing and writing do not hold up the network.
+
+use std::io::{Seek, Write};
+
+use bytes::Bytes;
+use lastmile_metadata::{FileError, TargetFile};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::error::MachineError;
+use crate::folder::Temporary;
+
+/// Parts on their way between network and disk: with parts of at most a few hundred KiB this bounds
+/// the memory of a transfer to a few MiB.
+const PARTS: usize = 32;
+
+enum Order {
+    Append(Bytes),
+    StartAnew,
+    Judge(oneshot::Sender<Result<(), FileError>>),
+}
+
+/// Takes the bytes of one target.
+pub(crate) struct Sink {
+    orders: mpsc::Sender<Order>,
+    worker: JoinHandle<Result<Temporary, MachineError>>,
+}
+
+impl Sink {
+    /// Begins with `file`, which is empty.
+    pub(crate) fn start(file: Temporary, target: TargetFile) -> Sink {
+        let (orders, inbox) = mpsc::channel(PARTS);
+        let worker = tokio::task::spawn_blocking(move || work(inbox, file, &target));
+        Sink { orders, worker }
+    }
+
+    /// Takes the next bytes. False when the disk failed; [`finish`](Sink::finish) tells how.
+    pub(crate) async fn append(&self, bytes: Bytes) -> bool {
+        self.orders.send(Order::Append(bytes)).await.is_ok()
+    }
+
+    /// Forgets all bytes so far. False when the disk failed.
+    pub(crate) async fn start_anew(&self) -> bool {
+        self.orders.send(Order::StartAnew).await.is_ok()
+    }
+
+    /// The verdict about the bytes so far, as the whole file; none when the disk failed. A verdict
+    /// against them forgets them.
+    pub(crate) async fn judge(&self) -> Option<Result<(), FileError>> {
+        let (answer, verdict) = oneshot::channel();
+        self.orders.send(Order::Judge(answer)).await.ok()?;
+        verdict.await.ok()
+    }
+
+    /// The file.
+    pub(crate) async fn finish(self) -> Result<Temporary, MachineError> {
+        drop(self.orders);
+        self.worker
+            .await
+            .unwrap_or_else(|error| Err(MachineError::new("write", "the target", std::io::Error::other(error))))
+    }
+}
+
+fn work(mut inbox: mpsc::Receiver<Order>, mut file: Temporary, target: &TargetFile) -> Result<Temporary, MachineError> {
+    let mut verifier = target.verifier();
+    while let Some(order) = inbox.blocking_recv() {
+        match order {
+            Order::Append(bytes) => {
+                // Too long is noticed by the transfer already, and again by the verdict.
+                let _ = verifier.update(&bytes);
+                file.file.write_all(&bytes).map_err(|error| file.failed("write", error))?;
+            }
+            Order::StartAnew => {
+                verifier = target.verifier();
+                empty(&mut file)?;
+            }
+            Order::Judge(answer) => {
+                let verdict = std::mem::replace(&mut verifier, target.verifier()).finish();
+                if verdict.is_err() {
+                    empty(&mut file)?;
+                }
+                // Nobody waits any more: the download was dropped.
+                let _ = answer.send(verdict);
+            }
+        }
+    }
+    Ok(file)
+}
+
+fn empty(file: &mut Temporary) -> Result<(), MachineError> {
+    file.file.set_len(0).and_then(|()| file.file.rewind()).map_err(|error| file.failed("empty", error))
+}

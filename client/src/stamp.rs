@@ -1,0 +1,106 @@
+//! A store's stamp: its format, and the repository that it belongs to, so that the metadata of two
+//! repositories never meets in one place.
+
+use chrono::{DateTime, Utc};
+use lastmile_metadata::{Envelope, RoleName, Root, Version};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, MachineError};
+use crate::store::{Store, StoredFile};
+
+/// The format that this version writes. Another one is refused, not converted and not wiped.
+const FORMAT: u32 = 1;
+
+/// A stamp is small.
+const LONGEST: u64 = 64 * 1024;
+
+/// What a store says about itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Stamp {
+    format: u32,
+    /// SHA-256 of every shipped root that this store was used with.
+    shipped_roots: Vec<String>,
+    /// When it was last refreshed, by the clock of this machine.
+    pub(crate) refreshed: Option<DateTime<Utc>>,
+}
+
+#[derive(Deserialize)]
+struct AnyFormat {
+    format: u32,
+}
+
+impl Stamp {
+    /// The stamp of `store`; none when it has none yet.
+    pub(crate) fn read(store: &dyn Store) -> Result<Option<Stamp>, MachineError> {
+        let Some(bytes) = store.read(&StoredFile::Stamp, LONGEST)? else { return Ok(None) };
+        let unreadable = |error: serde_json::Error| {
+            MachineError::invalid("read the stamp of", store.description(), error.to_string())
+                .with_hint("`lastmile trust reset NAME` starts anew from the shipped root")
+        };
+        let AnyFormat { format } = serde_json::from_slice(&bytes).map_err(unreadable)?;
+        if format != FORMAT {
+            let problem = format!("it has the format {format}, this version knows {FORMAT}");
+            return Err(MachineError::invalid("use", store.description(), problem)
+                .with_hint("use the version of the program that wrote it, or another directory"));
+        }
+        Ok(Some(serde_json::from_slice(&bytes).map_err(unreadable)?))
+    }
+
+    /// The stamp with which `store` may be used by a client that ships `shipped`.
+    ///
+    /// A shipped root that the store has not met must be one of the same chain: in the store's
+    /// history, or at least with a root key in common with it.
+    pub(crate) fn admit(
+        existing: Option<Stamp>,
+        store: &dyn Store,
+        shipped: &[u8],
+        max_length: u64,
+    ) -> Result<Stamp, Error> {
+        let id = hex::encode(Sha256::digest(shipped));
+        let Some(mut stamp) = existing else {
+            return Ok(Stamp { format: FORMAT, shipped_roots: vec![id], refreshed: None });
+        };
+        if stamp.shipped_roots.contains(&id) {
+            return Ok(stamp);
+        }
+        let shipped = Envelope::<Root>::parse(&RoleName::ROOT, shipped.to_vec())?;
+        if !is_of_this_chain(store, shipped.unverified(), max_length)? {
+            let problem = "it belongs to another repository: its roots and the shipped one have \
+                           no key in common";
+            return Err(MachineError::invalid("use", store.description(), problem)
+                .with_hint("give each repository a directory of its own")
+                .into());
+        }
+        stamp.shipped_roots.push(id);
+        Ok(stamp)
+    }
+
+    pub(crate) fn write(&self, store: &dyn Store) -> Result<(), MachineError> {
+        let bytes = serde_json::to_vec(self)
+            .map_err(|error| MachineError::invalid("write the stamp of", store.description(), error.to_string()))?;
+        store.write(&StoredFile::Stamp, &bytes)
+    }
+}
+
+fn is_of_this_chain(store: &dyn Store, shipped: &Root, max_length: u64) -> Result<bool, Error> {
+    let files = [StoredFile::Role(RoleName::ROOT), StoredFile::Root(shipped.version)];
+    let before = Version::new(shipped.version.get() - 1).map(StoredFile::Root);
+    let after = shipped.version.next().map(StoredFile::Root);
+    for file in files.into_iter().chain(before).chain(after) {
+        let Some(bytes) = store.read(&file, max_length)? else { continue };
+        if let Ok(stored) = Envelope::<Root>::parse(&RoleName::ROOT, bytes)
+            && share_a_root_key(stored.unverified(), shipped)
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn share_a_root_key(one: &Root, other: &Root) -> bool {
+    let (Ok(one), Ok(other)) = (one.key_ring(&RoleName::ROOT), other.key_ring(&RoleName::ROOT)) else {
+        return false;
+    };
+    one.keys().any(|(_, key)| other.keys().any(|(_, same)| key == same))
+}

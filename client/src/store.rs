@@ -1,0 +1,129 @@
+//! Where trusted metadata is kept between runs: the interface, and a store in memory.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lastmile_metadata::{RoleName, Version};
+
+use crate::error::MachineError;
+
+/// A file in a store.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum StoredFile {
+    /// The currently trusted metadata of a role, as received.
+    Role(RoleName),
+    /// A root version that was trusted on the way (spec 5.3.8), as received.
+    Root(Version),
+    /// The lowest versions that may still be accepted, kept a second time (decision D3).
+    Floors,
+    /// Which repository this store belongs to.
+    Stamp,
+}
+
+/// Holds a store's lock until it is dropped.
+pub type StoreLock = Box<dyn Send + Sync>;
+
+/// Keeps the trusted metadata of one repository.
+///
+/// Writes are atomic and durable: after a crash a file is the old one or the new one. The driver
+/// writes only under the lock, and only what has passed every check.
+pub trait Store: Send + Sync + 'static {
+    /// The bytes of a file; none when it is not there.
+    ///
+    /// # Errors
+    ///
+    /// Where [`MachineError::is_unusable_content`], the file is something that this store never
+    /// writes (a link, longer than `max_length` bytes) and the driver goes on without it.
+    fn read(&self, file: &StoredFile, max_length: u64) -> Result<Option<Vec<u8>>, MachineError>;
+
+    /// Puts these bytes in the place of the file.
+    ///
+    /// # Errors
+    ///
+    /// What the machine reports.
+    fn write(&self, file: &StoredFile, bytes: &[u8]) -> Result<(), MachineError>;
+
+    /// Removes the file; that it is not there is fine.
+    ///
+    /// # Errors
+    ///
+    /// What the machine reports.
+    fn remove(&self, file: &StoredFile) -> Result<(), MachineError>;
+
+    /// Takes the lock, or none when another process or thread holds it.
+    ///
+    /// # Errors
+    ///
+    /// What the machine reports.
+    fn try_lock(&self) -> Result<Option<StoreLock>, MachineError>;
+
+    /// What a person calls this store, for messages.
+    fn description(&self) -> String;
+}
+
+/// Keeps everything in memory; clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryStore {
+    files: Arc<Mutex<BTreeMap<StoredFile, Vec<u8>>>>,
+    locked: Arc<AtomicBool>,
+}
+
+impl MemoryStore {
+    fn with_files<T>(&self, work: impl FnOnce(&mut BTreeMap<StoredFile, Vec<u8>>) -> T) -> T {
+        work(&mut self.files.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Store for MemoryStore {
+    fn read(&self, file: &StoredFile, _max_length: u64) -> Result<Option<Vec<u8>>, MachineError> {
+        Ok(self.with_files(|files| files.get(file).cloned()))
+    }
+
+    fn write(&self, file: &StoredFile, bytes: &[u8]) -> Result<(), MachineError> {
+        self.with_files(|files| files.insert(file.clone(), bytes.to_vec()));
+        Ok(())
+    }
+
+    fn remove(&self, file: &StoredFile) -> Result<(), MachineError> {
+        self.with_files(|files| files.remove(file));
+        Ok(())
+    }
+
+    fn try_lock(&self) -> Result<Option<StoreLock>, MachineError> {
+        if self.locked.swap(true, Ordering::AcqRel) {
+            return Ok(None);
+        }
+        Ok(Some(Box::new(Unlock(Arc::clone(&self.locked)))))
+    }
+
+    fn description(&self) -> String {
+        "the store in memory".to_owned()
+    }
+}
+
+struct Unlock(Arc<AtomicBool>);
+
+impl Drop for Unlock {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clones_of_a_memory_store_share_files_and_lock() {
+        let store = MemoryStore::default();
+        let other = store.clone();
+        store.write(&StoredFile::Floors, b"1").unwrap();
+        assert_eq!(other.read(&StoredFile::Floors, 9).unwrap().unwrap(), b"1");
+        let held = store.try_lock().unwrap();
+        assert!(held.is_some() && other.try_lock().unwrap().is_none());
+        drop(held);
+        assert!(other.try_lock().unwrap().is_some());
+    }
+}

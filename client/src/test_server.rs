@@ -1,0 +1,121 @@
+//! A small server for tests that sends exactly the bytes it is told to, over real sockets.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// What the server does on a connection, in order; then it closes.
+#[derive(Clone)]
+pub(crate) enum Act {
+    Send(Vec<u8>),
+    /// Sends these bytes again and again until the other side goes away.
+    Endless(Vec<u8>),
+    /// Says nothing more, and keeps the connection.
+    Hang,
+}
+
+/// A server on loopback; it ends with the test's runtime.
+pub(crate) struct Server {
+    pub(crate) url: String,
+    requests: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    /// `answer` gets the whole head of each request.
+    pub(crate) async fn start(answer: impl Fn(&str) -> Vec<Act> + Send + Sync + 'static) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let (log, answer) = (Arc::clone(&requests), Arc::new(answer));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, Arc::clone(&log), Arc::clone(&answer)));
+            }
+        });
+        Server { url, requests }
+    }
+
+    /// Answers each path that is listed with a body, and everything else with 404. Ranges work.
+    pub(crate) async fn of_files(files: Vec<(&'static str, Vec<u8>)>) -> Server {
+        Server::start(move |head| {
+            let path = head.split(' ').nth(1).unwrap_or_default().trim_start_matches('/');
+            let Some((_, body)) = files.iter().find(|(name, _)| *name == path) else {
+                return status("404 Not Found");
+            };
+            match offset(head) {
+                0 => ok(body),
+                offset => vec![Act::Send(partial(body, offset))],
+            }
+        })
+        .await
+    }
+
+    pub(crate) fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
+    }
+
+    /// The heads of all requests so far.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
+    }
+
+    /// The paths asked for so far.
+    pub(crate) fn paths(&self) -> Vec<String> {
+        let path = |head: &String| head.split(' ').nth(1).unwrap_or_default().to_owned();
+        self.requests().iter().map(path).collect()
+    }
+}
+
+async fn serve(mut stream: TcpStream, log: Arc<Mutex<Vec<String>>>, answer: Arc<impl Fn(&str) -> Vec<Act>>) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read_u8().await {
+            Ok(byte) => head.push(byte),
+            Err(_) => return,
+        }
+    }
+    let head = String::from_utf8_lossy(&head).into_owned();
+    log.lock().unwrap().push(head.clone());
+    for act in answer(&head) {
+        match act {
+            Act::Send(bytes) => {
+                if stream.write_all(&bytes).await.is_err() {
+                    return;
+                }
+            }
+            Act::Endless(bytes) => while stream.write_all(&bytes).await.is_ok() {},
+            Act::Hang => std::future::pending().await,
+        }
+    }
+    let _ = stream.shutdown().await;
+}
+
+/// The first byte that a request asks for.
+pub(crate) fn offset(head: &str) -> usize {
+    let line = head.lines().find(|line| line.to_ascii_lowercase().starts_with("range: bytes="));
+    line.and_then(|line| line[13..].trim_end_matches('-').parse().ok()).unwrap_or(0)
+}
+
+pub(crate) fn send(text: impl Into<Vec<u8>>) -> Act {
+    Act::Send(text.into())
+}
+
+pub(crate) fn status(status: &str) -> Vec<Act> {
+    vec![send(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"))]
+}
+
+pub(crate) fn ok(body: &[u8]) -> Vec<Act> {
+    vec![Act::Send(reply("200 OK", "", body))]
+}
+
+pub(crate) fn partial(body: &[u8], offset: usize) -> Vec<u8> {
+    let range = format!("Content-Range: bytes {offset}-{}/{}\r\n", body.len() - 1, body.len());
+    reply("206 Partial Content", &range, &body[offset..])
+}
+
+pub(crate) fn reply(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+    let length = body.len();
+    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n{headers}\r\n");
+    [head.as_bytes(), body].concat()
+}

@@ -1,0 +1,243 @@
+//! The client workflow (spec 5) with a network and a store: one loop that feeds every stage.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use lastmile_metadata::{ErrorKind, Floors, Request, RoleName, Stage, UpdateRoot};
+
+use crate::builder::UpdaterBuilder;
+use crate::error::{Error, MachineError, MirrorFailure, MirrorReason, Refusal, all_failed};
+use crate::fetch::FetchError;
+use crate::opening::{Opened, open};
+use crate::progress::Notice;
+use crate::road::Road;
+use crate::session::Session;
+use crate::store::StoredFile;
+
+/// Updates the trusted metadata of one repository.
+///
+/// Made once, used as often as wanted; every [`refresh`](Updater::refresh) is an update cycle of its
+/// own with its own start time.
+#[derive(Clone)]
+pub struct Updater {
+    pub(crate) road: Arc<Road>,
+    pub(crate) shipped_root: Arc<[u8]>,
+}
+
+impl Updater {
+    /// An updater that trusts `shipped_root`, the bytes of a `root.json` that came with the program
+    /// or from the maintainers themselves, and never from the repository.
+    pub fn builder(shipped_root: impl Into<Vec<u8>>) -> UpdaterBuilder {
+        UpdaterBuilder::new(shipped_root.into())
+    }
+
+    /// Checks the shipped root and readies the store, without a request.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Repository`] where the shipped root is not signed by its own keys,
+    /// [`Error::Machine`] where the store belongs to another repository or cannot be written.
+    pub async fn prepare(&self, now: DateTime<Utc>) -> Result<(), Error> {
+        let _lock = self.road.lock().await?;
+        let opened = open(&self.road, &self.shipped_root, now)?;
+        opened.settle(&self.road, &self.shipped_root, None)?;
+        Ok(())
+    }
+
+    /// One update cycle (spec 5.1 to 5.6) that started at `now`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] by culprit. Whatever it is, what was trusted before stays trusted, and a later
+    /// refresh starts from there.
+    pub async fn refresh(&self, now: DateTime<Utc>) -> Result<Session, Error> {
+        let _lock = self.road.lock().await?;
+        self.road.mirrors.forgive();
+        let opened = open(&self.road, &self.shipped_root, now)?;
+        opened.settle(&self.road, &self.shipped_root, Some(now))?;
+        self.drive_all(Source::MirrorsAndStore, opened).await
+    }
+
+    /// What is trusted already, verified again from the shipped root on and judged at `now`, without
+    /// a request and without a change to the store (decision D5).
+    ///
+    /// # Errors
+    ///
+    /// As [`refresh`](Updater::refresh); [`Error::Repository`] where something has expired or is
+    /// not there.
+    pub async fn offline(&self, now: DateTime<Utc>) -> Result<Session, Error> {
+        let _lock = self.road.lock().await?;
+        let opened = open(&self.road, &self.shipped_root, now)?;
+        self.drive_all(Source::Store, opened).await
+    }
+
+    async fn drive_all(&self, source: Source, opened: Opened) -> Result<Session, Error> {
+        let Opened { start, floors, floors_lost, .. } = opened;
+        let mut driver = Driver { road: &self.road, source, floors, floors_lost };
+        let timestamp = driver.drive::<UpdateRoot>(start).await?;
+        if timestamp.forgets_stored() && source != Source::Store {
+            // 5.3.11: the floors, written last, say that it is done.
+            self.road.store.remove(&StoredFile::Role(RoleName::TIMESTAMP))?;
+            self.road.store.remove(&StoredFile::Role(RoleName::SNAPSHOT))?;
+        }
+        driver.keep_floors(timestamp.floors())?;
+        let snapshot = driver.drive(timestamp).await?;
+        let targets = driver.drive(snapshot).await?;
+        let trusted = driver.drive(targets).await?;
+        driver.keep_root(trusted.root().bytes())?;
+        Ok(Session::new(Arc::clone(&self.road), trusted, source, driver.floors))
+    }
+}
+
+/// Where the driver takes files from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The store, then the mirrors; what is new is kept.
+    MirrorsAndStore,
+    /// The same, but nothing is kept: another process has gone on from here.
+    MirrorsOnly,
+    /// The store alone; nothing is kept.
+    Store,
+}
+
+/// Feeds stages.
+pub(crate) struct Driver<'a> {
+    pub(crate) road: &'a Road,
+    pub(crate) source: Source,
+    /// The floors as they were kept last.
+    pub(crate) floors: Option<String>,
+    /// The record of floors is damaged, so that missing copies must not go unnoticed.
+    pub(crate) floors_lost: bool,
+}
+
+impl Driver<'_> {
+    /// Feeds a stage until it has enough, and lets it finish.
+    pub(crate) async fn drive<S: Stage + Send>(&mut self, mut stage: S) -> Result<S::Next, Error> {
+        let fed = self.feed(&mut stage).await;
+        // Also after an error: what became trusted before it stays so.
+        self.keep_floors(stage.floors())?;
+        fed?;
+        Ok(stage.finish()?)
+    }
+
+    /// The one loop: offers each file that the stage asks for from the store, and where that does
+    /// not do, from the mirrors; keeps what passed.
+    async fn feed<S: Stage + Send>(&self, stage: &mut S) -> Result<(), Error> {
+        while let Some(request) = stage.request() {
+            if self.stored(&request)?.is_some_and(|stored| stage.recall(stored)) {
+                continue;
+            }
+            if self.source == Source::Store {
+                if stage.apply(None).is_err() {
+                    break;
+                }
+            } else if let Some(bytes) = self.fetch_and_apply(stage, &request).await? {
+                self.keep(&request, &bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the mirrors in order until the stage accepts what one of them has. A verdict against
+    /// one mirror's file moves on to the next mirror (decision D6).
+    async fn fetch_and_apply<S: Stage + Send>(
+        &self,
+        stage: &mut S,
+        request: &Request,
+    ) -> Result<Option<Arc<Vec<u8>>>, Error> {
+        let mut failures: Vec<MirrorFailure> = Vec::new();
+        for mirror in self.road.mirrors.in_order() {
+            if let Some(MirrorFailure { url, reason }) = failures.last() {
+                let (url, reason) = (url.clone(), reason.to_string());
+                self.road.notify.notify(&Notice::MirrorFailed { url, reason });
+            }
+            let url = mirror.metadata(&request.file_name());
+            let reason = match self.fetch(&url, request.max_length).await {
+                Ok(fetched) => match stage.apply(fetched) {
+                    Ok(kept) => return Ok(kept),
+                    Err(verdict) if verdict.kind == ErrorKind::Absent => FetchError::NotFound.into(),
+                    Err(verdict) => MirrorReason::Refused(verdict.into()),
+                },
+                Err(FetchError::TooLong { max_length }) => {
+                    let file = request.file_name();
+                    MirrorReason::Refused(Refusal::TooLong { file, max_length })
+                }
+                Err(error) => error.into(),
+            };
+            mirror.failed();
+            failures.push(MirrorFailure { url, reason });
+        }
+        Err(all_failed(format!("`{}`", request.file_name()), failures))
+    }
+
+    /// The file at `url`; none when the server says definitely that it is not there.
+    async fn fetch(&self, url: &str, max_length: u64) -> Result<Option<Vec<u8>>, FetchError> {
+        tracing::debug!(%url, "fetch");
+        let mut attempts = self.road.patience.attempts(0);
+        loop {
+            let attempt = async { self.road.fetch.fetch(url, 0).await?.read_all(max_length).await };
+            match attempts.within(attempt).await {
+                Ok(bytes) => return Ok(Some(bytes)),
+                Err(FetchError::NotFound) => return Ok(None),
+                Err(error) => attempts.pause_after(error).await?,
+            }
+        }
+    }
+
+    /// The stored copy for a request. One that cannot be read as a file of ours is offered empty,
+    /// and so is one that is missing along with the record of floors: both are judged as damaged.
+    fn stored(&self, request: &Request) -> Result<Option<Vec<u8>>, MachineError> {
+        if self.source == Source::MirrorsOnly {
+            return Ok(None);
+        }
+        let file = match request.version {
+            Some(version) if request.role == RoleName::ROOT => StoredFile::Root(version),
+            _ => StoredFile::Role(request.role.clone()),
+        };
+        let longest = self.road.longest(&request.role).max(request.max_length);
+        let is_floor = matches!(request.role.as_str(), "timestamp" | "snapshot");
+        match self.road.store.read(&file, longest) {
+            Ok(None) if self.floors_lost && is_floor => Ok(Some(Vec::new())),
+            Err(error) if error.is_unusable_content() => {
+                let reason = format!("{error}: {}", error.error);
+                self.road.notify.notify(&Notice::UnusableFile { reason });
+                Ok(Some(Vec::new()))
+            }
+            answer => answer,
+        }
+    }
+
+    /// Keeps what a stage has accepted, as received.
+    fn keep(&self, request: &Request, bytes: &[u8]) -> Result<(), MachineError> {
+        if self.source != Source::MirrorsAndStore {
+            return Ok(());
+        }
+        if let Some(version) = request.version.filter(|_| request.role == RoleName::ROOT) {
+            self.road.store.write(&StoredFile::Root(version), bytes)?;
+        }
+        self.road.store.write(&StoredFile::Role(request.role.clone()), bytes)
+    }
+
+    /// Keeps the record of floors when it has changed.
+    fn keep_floors(&mut self, floors: &Floors) -> Result<(), MachineError> {
+        let text = floors.to_text();
+        if self.source != Source::MirrorsAndStore || self.floors.as_ref() == Some(&text) {
+            return Ok(());
+        }
+        self.road.store.write(&StoredFile::Floors, text.as_bytes())?;
+        self.floors = Some(text);
+        Ok(())
+    }
+
+    /// The trusted root under its unversioned name, also where it came from the history or was
+    /// shipped anew.
+    fn keep_root(&self, bytes: &[u8]) -> Result<(), MachineError> {
+        let file = StoredFile::Role(RoleName::ROOT);
+        let longest = self.road.longest(&RoleName::ROOT);
+        let is_kept = self.road.store.read(&file, longest).ok().flatten().as_deref() == Some(bytes);
+        if is_kept || self.source != Source::MirrorsAndStore {
+            return Ok(());
+        }
+        self.road.store.write(&file, bytes)
+    }
+}
