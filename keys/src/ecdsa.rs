@@ -1,8 +1,7 @@
 //! ECDSA (FIPS 186-5) keys on P-256 and P-384 as spec 4.2.2 writes them, signatures in strict DER.
 
 use p256::ecdsa::signature::Verifier as _;
-use spki::der::Decode as _;
-use spki::{Document, EncodePublicKey as _, ObjectIdentifier, SubjectPublicKeyInfoRef};
+use spki::{Document, EncodePublicKey as _, ObjectIdentifier};
 
 use crate::pem;
 use crate::public::KeyError;
@@ -51,7 +50,7 @@ impl EcdsaKey {
     }
 
     fn from_spki(curve: Curve, der: &[u8]) -> Result<Self, KeyError> {
-        let info = SubjectPublicKeyInfoRef::from_der(der).map_err(KeyError::invalid)?;
+        let info = pem::public_info(der)?;
         let wanted = (EC_PUBLIC_KEY, Some(curve.oid()));
         let found = info
             .algorithm

@@ -4,6 +4,8 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use spki::SubjectPublicKeyInfoRef;
+use spki::der::Decode as _;
 use spki::der::pem::{Base64Decoder, LineEnding, encode_string};
 use zeroize::Zeroizing;
 
@@ -55,7 +57,13 @@ pub(crate) fn decode_public(text: &str) -> Result<Vec<u8>, KeyError> {
     }
 }
 
+/// What a `PUBLIC KEY` block holds (RFC 5280, 4.1), and nothing after it.
+pub(crate) fn public_info(der: &[u8]) -> Result<SubjectPublicKeyInfoRef<'_>, KeyError> {
+    SubjectPublicKeyInfoRef::from_der(der)
+        .map_err(|error| KeyError::Invalid(format!("the PEM block does not hold a public key: {error}")))
+}
+
 pub(crate) fn encode_public(der: &[u8]) -> String {
-    // It fails for labels only that are none, and for lengths beyond memory.
+    // Only a bad label or a length beyond the address space could fail.
     encode_string("PUBLIC KEY", LineEnding::LF, der).unwrap_or_default()
 }

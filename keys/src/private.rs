@@ -96,7 +96,7 @@ impl PrivateKey {
             }
             Secret::from_bytes(scheme, &bytes)
         });
-        Self::new(secret.ok_or(SignError::Randomness)?)
+        Self::new(secret.ok_or_else(|| SignError::failed("the seed gives no key"))?)
     }
 
     pub(crate) fn new(secret: Secret) -> Result<PrivateKey, SignError> {

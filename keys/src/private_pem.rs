@@ -5,8 +5,8 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
-use pkcs8::der::Decode as _;
 use pkcs8::der::asn1::OctetStringRef;
+use pkcs8::der::{Decode as _, ErrorKind, Tag};
 use pkcs8::pkcs5::{self, EncryptionScheme, pbes2, scrypt};
 use pkcs8::{
     AlgorithmIdentifierRef, EncodePrivateKey as _, EncryptedPrivateKeyInfoRef, LineEnding, ObjectIdentifier,
@@ -22,7 +22,7 @@ use crate::{PrivateKey, SignError};
 /// `id-Ed25519` (RFC 8410, 3).
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 
-/// scrypt for new files: 16 MiB, five times over, about a third of a second. It is one of OWASP's equivalents of
+/// scrypt for new files: 16 MiB, five times over, a few tenths of a second. It is one of OWASP's equivalents of
 /// N = 2^17, p = 1, and the largest N that `openssl` opens: it gives scrypt no more than 32 MiB.
 const SCRYPT_LOG_N: u8 = 14;
 const SCRYPT_R: u32 = 8;
@@ -156,8 +156,12 @@ fn read_ed25519(info: &PrivateKeyInfoRef<'_>) -> Result<ed25519_dalek::SigningKe
 }
 
 fn decrypt(der: &[u8], pass_phrase: &[u8]) -> Result<Zeroizing<Vec<u8>>, PemError> {
-    let info = EncryptedPrivateKeyInfoRef::from_der(der)
-        .map_err(|error| PemError::Unsupported(format!("the encryption of the private key: {error}")))?;
+    let info = EncryptedPrivateKeyInfoRef::from_der(der).map_err(|error| match error.kind() {
+        ErrorKind::OidUnknown { .. } | ErrorKind::Value { tag: Tag::ObjectIdentifier } => {
+            PemError::Unsupported("the private key is encrypted by an unknown or broken method".to_string())
+        }
+        _ => malformed(error),
+    })?;
     let EncryptionScheme::Pbes2(parameters) = &info.encryption_algorithm else {
         return Err(PemError::Unsupported("the private key is encrypted by PBES1, which is broken".to_string()));
     };

@@ -55,10 +55,11 @@ pub(crate) struct RsaKey {
 impl RsaKey {
     pub(crate) fn from_pem(padding: Padding, public: &str) -> Result<Self, KeyError> {
         let der = pem::decode_public(public)?;
-        let info = SubjectPublicKeyInfoRef::from_der(&der).map_err(KeyError::invalid)?;
+        let info = pem::public_info(&der)?;
         check_algorithm(&info)?;
         let key = info.subject_public_key.as_bytes().unwrap_or_default();
-        let key = RsaPublicKeyRef::from_der(key).map_err(KeyError::invalid)?;
+        let key = RsaPublicKeyRef::from_der(key)
+            .map_err(|error| KeyError::Invalid(alloc::format!("the rsa key is broken: {error}")))?;
         check_sizes(&key)?;
         let key =
             RsaPublicKey::new_with_size_limits(integer(key.modulus)?, integer(key.public_exponent)?, MODULUS_BITS)

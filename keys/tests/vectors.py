@@ -226,6 +226,7 @@ def private_vectors():
 
 
 print("//! Made by `tests/vectors.py`: keys and signatures of other programs over [`MESSAGE`].\n")
+print('#![cfg_attr(not(feature = "sign"), expect(dead_code, reason = "some are for private keys"))]\n')
 print('/// What is signed.\npub(crate) const MESSAGE: &[u8] = b"lastmile";\n')
 ed25519_vectors()
 ecdsa_vectors("P256", ec.SECP256R1(), hashes.SHA256(),

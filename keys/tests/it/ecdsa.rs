@@ -169,6 +169,14 @@ fn f_4_2_2_2_a_point_in_hexadecimal_is_a_key_under_every_keytype() {
 }
 
 #[test]
+fn f_4_2_2_2_a_key_of_the_first_sigstore_root_is_read() {
+    let public = "04cbc5cab2684160323c25cd06c3307178a6b1d1c9b949328453ae473c5ba7527e\
+                  35b13f298b41633382241f3fd8526c262d43b45adee5c618fa0642c82b8a9803";
+    let key = PublicKey::from_tuf(SCHEME_256, SCHEME_256, public).unwrap();
+    assert_eq!((key.keytype(), key.scheme()), ("ecdsa", SCHEME_256));
+}
+
+#[test]
 fn values_that_are_no_points_are_refused() {
     let point = unhex(P256_POINT);
     let with = |tag: u8, body: &[u8]| hex::encode([&[tag], body].concat());

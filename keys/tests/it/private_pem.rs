@@ -252,7 +252,8 @@ fn a_file_cannot_ask_for_all_memory_or_time() {
         with_rounds(integer(&[0xff; 4])),
         with_rounds(integer(&[0xff; 8])),
     ] {
-        unsupported(&bad);
+        let key = PrivateKey::from_pem(&bad, Some(b"x"));
+        assert!(matches!(key, Err(PemError::Unsupported(_) | PemError::Malformed(_))), "{bad}: {key:?}");
     }
 }
 
@@ -267,6 +268,10 @@ fn files_that_are_no_private_keys_are_malformed() {
         &format!("{PRIVATE_ED25519}x"),
         &PRIVATE_ED25519.replace("PRIVATE KEY", "TEST"),
         &pem("PRIVATE KEY", &[]),
+        &pem("ENCRYPTED PRIVATE KEY", &[]),
+        &pem("ENCRYPTED PRIVATE KEY", &unpem(PRIVATE_P256)),
+        &pem("ENCRYPTED PRIVATE KEY", &[&unpem(PRIVATE_SCRYPT)[..], &[0]].concat()),
+        &pem("PRIVATE KEY", &unpem(PRIVATE_SCRYPT)),
         &pem("PRIVATE KEY", &unpem(P256)),
         &pem("PRIVATE KEY", &[&unpem(PRIVATE_P256)[..], &[0]].concat()),
     ] {

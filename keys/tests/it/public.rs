@@ -187,6 +187,22 @@ fn no_changed_or_cut_key_text_panics() {
 }
 
 #[test]
+fn no_changed_bit_of_a_key_panics() {
+    for (keytype, scheme, public) in [SCHEMES[1], SCHEMES[3], ("ecdsa", SCHEMES[1].1, P256_EXPLICIT_PEM)] {
+        let der = crate::der::unpem(public);
+        for bit in 0..der.len() * 8 {
+            let mut changed = der.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            let public = crate::der::pem("PUBLIC KEY", &changed);
+            if let Ok(key) = PublicKey::from_tuf(keytype, scheme, &public) {
+                assert_eq!(key.material(), changed);
+                assert!(!key.verify(MESSAGE, &unhex(P256_SIGNATURE)));
+            }
+        }
+    }
+}
+
+#[test]
 fn messages_of_any_length_are_taken() {
     for name in SCHEMES {
         assert!(!read(name).verify(&vec![0; 1 << 20], &[]));

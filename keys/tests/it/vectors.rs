@@ -1,5 +1,7 @@
 //! Made by `tests/vectors.py`: keys and signatures of other programs over [`MESSAGE`].
 
+#![cfg_attr(not(feature = "sign"), expect(dead_code, reason = "some are for private keys"))]
+
 /// What is signed.
 pub(crate) const MESSAGE: &[u8] = b"lastmile";
 
