@@ -175,7 +175,9 @@ impl Delegation {
         let paths = match (patterns, prefixes) {
             (Some(patterns), None) => Paths::Patterns(patterns),
             (None, Some(prefixes)) => Paths::HashPrefixes(prefixes),
-            _ => return Err(ErrorKind::expected("either paths or path_hash_prefixes")),
+            (Some(_), Some(_)) => return Err(ErrorKind::expected("either paths or path_hash_prefixes")),
+            // 4.5: nothing was said, so nothing is covered.
+            (None, None) => Paths::Patterns(Vec::new()),
         };
         match (name, keyids, threshold) {
             (Some(name), Some(keyids), Some(threshold)) => {
