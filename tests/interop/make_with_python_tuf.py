@@ -157,6 +157,7 @@ def rotated(folder: Path) -> None:
     repository.rotate_root([], to)
     repository.timestamp.version = 1
     repository.snapshot.version = 1
+    repository.targets.version += 1
     repository.add_target("new.txt", b"after the rotation")
     publish(repository, folder, 2)
 
@@ -192,8 +193,12 @@ def attacker(folder: Path) -> None:
     publish(repository, folder, 7)
     targets = folder / "7/metadata/6.targets.json"
     targets.write_bytes(targets.read_bytes().replace(b"plain.txt", b"pla1n.txt"))
+    honest = repository.signers["timestamp"]
     repository.signers["timestamp"] = [CryptoSigner.generate_ed25519()]
     publish(repository, folder, 8)
+    # 9 is honest again, with versions above all that was signed.
+    repository.signers["timestamp"] = honest
+    publish(repository, folder, 9, raised=True)
 
 
 SCENARIOS = [plain, consistent, pretty, algorithms, delegations, hash_prefixes, succinct, rotated, attacker]

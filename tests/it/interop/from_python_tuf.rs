@@ -1,0 +1,156 @@
+//! Our client fetches from repositories that python-tuf made, honest ones and lying ones.
+
+use lastmile_client::metadata::{ErrorKind, RoleName, Threshold, Version};
+use lastmile_tests::{Road, Server};
+
+use super::ours::{Device, Fetched, refusal};
+use super::programs::Foreign;
+
+/// Fetches every target of the first state of a scenario.
+async fn fetches_all(scenario: &str) {
+    let foreign = Foreign::make(scenario);
+    let road = Road::new();
+    foreign.publish(1, &road);
+    let server = Server::start(&road);
+    let contents = foreign.contents(1);
+    let device = Device::new(&foreign.root(), &server.url());
+    let names: Vec<&str> = contents.keys().map(String::as_str).collect();
+    let wanted = contents.values().map(|content| Some(content.clone().into_bytes())).collect();
+    let fetched = device.fetch(&names).await.unwrap();
+    assert_eq!(fetched, Fetched { versions: [1, 1, 1, 1], targets: wanted });
+    let mut listed = device.list().await;
+    listed.sort();
+    assert_eq!(listed, names);
+    // Once more, from what is stored: the next root and the timestamp are asked for, and nothing else.
+    drop(road.requests());
+    device.fetch(&[]).await.unwrap();
+    assert_eq!(road.requests(), ["metadata/2.root.json", "metadata/timestamp.json"]);
+}
+
+#[tokio::test]
+async fn without_consistent_snapshots() {
+    fetches_all("plain").await;
+}
+
+#[tokio::test]
+async fn with_consistent_snapshots_lengths_and_two_hashes() {
+    fetches_all("consistent").await;
+}
+
+#[tokio::test]
+async fn indented_and_with_unknown_members_everywhere() {
+    fetches_all("pretty").await;
+}
+
+#[tokio::test]
+async fn five_kinds_of_keys_all_of_which_must_sign() {
+    fetches_all("algorithms").await;
+}
+
+#[tokio::test]
+async fn bins_by_hash_prefix() {
+    fetches_all("hash_prefixes").await;
+}
+
+#[tokio::test]
+async fn tap_15_succinct_bins() {
+    fetches_all("succinct").await;
+}
+
+#[tokio::test]
+async fn delegations_of_two_levels() {
+    fetches_all("delegations").await;
+}
+
+#[tokio::test]
+async fn delegations_end_where_they_end() {
+    let foreign = Foreign::make("delegations");
+    let road = Road::new();
+    foreign.publish(1, &road);
+    let server = Server::start(&road);
+    let device = Device::new(&foreign.root(), &server.url());
+    // Outside the delegated paths; behind a terminating delegation; listed by nobody.
+    let fetched = device.fetch(&["other/stolen", "closed/window", "other/none"]).await.unwrap();
+    assert_eq!(fetched.targets, [None, None, None]);
+}
+
+#[tokio::test]
+async fn rotated_roots_and_online_keys_with_lower_versions() {
+    let foreign = Foreign::make("rotated");
+    let road = Road::new();
+    foreign.publish(1, &road);
+    let server = Server::start(&road);
+    let device = Device::new(&foreign.root(), &server.url());
+    let before = device.fetch(&["new.txt"]).await.unwrap();
+    assert_eq!(before, Fetched { versions: [1, 900, 800, 1], targets: vec![None] });
+    foreign.publish(2, &road);
+    let after = device.fetch(&["new.txt"]).await.unwrap();
+    assert_eq!(after, Fetched { versions: [5, 1, 1, 2], targets: vec![Some(b"after the rotation".to_vec())] });
+}
+
+fn version(number: u64) -> Version {
+    Version::new(number).unwrap()
+}
+
+/// A device has seen state 1 of the lying repository; then it is shown `lie`.
+async fn shown(lie: u32) -> (RoleName, ErrorKind) {
+    let foreign = Foreign::make("attacker");
+    let road = Road::new();
+    foreign.publish(1, &road);
+    let server = Server::start(&road);
+    let device = Device::new(&foreign.root(), &server.url());
+    let honest = device.fetch(&["plain.txt"]).await.unwrap();
+    assert_eq!(honest.versions, [1, 5, 5, 5]);
+    foreign.publish(lie, &road);
+    let verdict = refusal(device.fetch(&["plain.txt"]).await);
+    assert_eq!(refusal(device.fetch(&["plain.txt"]).await), verdict, "the second time as the first");
+    // A lie that was signed may have raised a floor; the next honest state is above it.
+    foreign.publish(9, &road);
+    assert_eq!(device.fetch(&["plain.txt"]).await.unwrap().versions, [1, 7, 7, 7]);
+    verdict
+}
+
+#[tokio::test]
+async fn a_rolled_back_timestamp_is_refused() {
+    let kind = ErrorKind::Rollback { trusted: version(5), found: version(4) };
+    assert_eq!(shown(2).await, (RoleName::TIMESTAMP, kind));
+}
+
+#[tokio::test]
+async fn a_rolled_back_snapshot_is_refused() {
+    let (listed, trusted, found) = (RoleName::SNAPSHOT, version(5), version(4));
+    assert_eq!(shown(3).await, (RoleName::TIMESTAMP, ErrorKind::ListedRollback { listed, trusted, found }));
+}
+
+#[tokio::test]
+async fn a_rolled_back_targets_file_is_refused() {
+    let (listed, trusted, found) = (RoleName::TARGETS, version(5), version(4));
+    assert_eq!(shown(4).await, (RoleName::SNAPSHOT, ErrorKind::ListedRollback { listed, trusted, found }));
+}
+
+#[tokio::test]
+async fn a_frozen_timestamp_is_refused() {
+    let (role, kind) = shown(5).await;
+    assert_eq!(role, RoleName::TIMESTAMP);
+    assert!(matches!(kind, ErrorKind::Expired { .. }), "{kind}");
+}
+
+#[tokio::test]
+async fn frozen_targets_are_refused() {
+    let (role, kind) = shown(6).await;
+    assert_eq!(role, RoleName::TARGETS);
+    assert!(matches!(kind, ErrorKind::Expired { .. }), "{kind}");
+}
+
+#[tokio::test]
+async fn a_targets_file_that_the_snapshot_does_not_fix_is_refused() {
+    let (role, kind) = shown(7).await;
+    assert_eq!(role, RoleName::TARGETS);
+    assert!(matches!(kind, ErrorKind::HashMismatch { .. }), "{kind}");
+}
+
+#[tokio::test]
+async fn a_timestamp_by_a_foreign_key_is_refused() {
+    let kind = ErrorKind::ThresholdNotMet { valid: 0, threshold: Threshold::ONE };
+    assert_eq!(shown(8).await, (RoleName::TIMESTAMP, kind));
+}

@@ -1,0 +1,73 @@
+//! Our client, over HTTP, with a memory from one update to the next.
+
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+use lastmile_client::metadata::{ErrorKind, RoleName, TargetPath};
+use lastmile_client::{Error, MemoryStore, Refusal, RepositoryError, Session, Updater};
+
+/// One device, whose clock stands still.
+pub(crate) struct Device {
+    updater: Updater,
+    now: DateTime<Utc>,
+    downloads: tempfile::TempDir,
+}
+
+/// What a device trusts after an update, and what each target that it asked for holds.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Fetched {
+    pub(crate) versions: [u64; 4],
+    pub(crate) targets: Vec<Option<Vec<u8>>>,
+}
+
+impl Device {
+    /// A new device, shipped with `root`, that updates from `base`.
+    pub(crate) fn new(root: &[u8], base: &str) -> Self {
+        let updater = Updater::builder(root)
+            .mirror(format!("{base}metadata/"), format!("{base}targets/"))
+            .store(MemoryStore::default())
+            .build()
+            .unwrap();
+        Self { updater, now: Utc::now(), downloads: tempfile::tempdir().unwrap() }
+    }
+
+    /// Updates and downloads.
+    pub(crate) async fn fetch(&self, names: &[&str]) -> Result<Fetched, Error> {
+        let mut session = self.updater.refresh(self.now).await?;
+        let mut targets = Vec::new();
+        for name in names {
+            targets.push(self.read(&mut session, name).await?);
+        }
+        let trusted = session.trusted();
+        let versions = [
+            trusted.root().version,
+            trusted.timestamp().version,
+            trusted.snapshot().version,
+            trusted.targets().version,
+        ];
+        Ok(Fetched { versions: versions.map(|version| version.get()), targets })
+    }
+
+    /// The paths that the repository vouches for.
+    pub(crate) async fn list(&self) -> Vec<String> {
+        let mut session = self.updater.refresh(self.now).await.unwrap();
+        session.list().await.unwrap().into_iter().map(|target| target.path.as_str().to_owned()).collect()
+    }
+
+    async fn read(&self, session: &mut Session, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        let Some(target) = session.find(&TargetPath::new(name).unwrap()).await? else {
+            return Ok(None);
+        };
+        let path = self.downloads.path().join("file");
+        session.download(&target, Path::new(&path), &()).await?;
+        Ok(Some(std::fs::read(path).unwrap()))
+    }
+}
+
+/// The verdict for which an update was refused.
+pub(crate) fn refusal(result: Result<Fetched, Error>) -> (RoleName, ErrorKind) {
+    match result {
+        Err(Error::Repository(RepositoryError { refusal: Refusal::Metadata(error), .. })) => (error.role, error.kind),
+        other => panic!("not a refused metadata file: {other:?}"),
+    }
+}

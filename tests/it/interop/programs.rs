@@ -1,0 +1,163 @@
+//! The programs of other projects: python-tuf making repositories, python-tuf and tuf-js fetching from them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use lastmile_tests::Road;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// What a URL path holds as it is.
+const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
+/// A file of the project, by its path from the workspace's folder.
+fn project(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+/// A file that `cargo xtask setup` installs.
+fn installed(path: &str) -> PathBuf {
+    let path = project("target/interop").join(path);
+    assert!(path.exists(), "{} is not there: run `cargo xtask setup` once", path.display());
+    path
+}
+
+/// Repositories made by python-tuf, state by state.
+pub(crate) struct Foreign {
+    folder: TempDir,
+}
+
+impl Foreign {
+    /// Has python-tuf make the repositories of a scenario in `tests/interop/make_with_python_tuf.py`.
+    pub(crate) fn make(scenario: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let made = Command::new(installed("venv/bin/python"))
+            .arg(project("tests/interop/make_with_python_tuf.py"))
+            .arg(scenario)
+            .arg(folder.path())
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{scenario}: {}", String::from_utf8_lossy(&made.stderr));
+        Self { folder }
+    }
+
+    /// The root that a client is shipped with.
+    pub(crate) fn root(&self) -> Vec<u8> {
+        fs::read(self.folder.path().join("root.json")).unwrap()
+    }
+
+    /// Puts the files of one state on `road`, in the place of what was there.
+    pub(crate) fn publish(&self, state: u32, road: &Road) {
+        for path in road.files().into_keys() {
+            road.remove(&path);
+        }
+        let folder = self.folder.path().join(state.to_string());
+        for top in ["metadata", "targets"] {
+            for file in files_below(&folder.join(top)) {
+                let bytes = fs::read(folder.join(top).join(&file)).unwrap();
+                // Metadata files have their encoded names on the disk already.
+                let name = if top == "targets" { utf8_percent_encode(&file, IN_PATH).to_string() } else { file };
+                road.put(&format!("{top}/{name}"), bytes);
+            }
+        }
+    }
+
+    /// What each target of one state holds.
+    pub(crate) fn contents(&self, state: u32) -> BTreeMap<String, String> {
+        let text = fs::read(self.folder.path().join(state.to_string()).join("contents.json")).unwrap();
+        serde_json::from_slice(&text).unwrap()
+    }
+}
+
+/// The files below `folder`, with `/` between the segments.
+pub(crate) fn files_below(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(files_below(&entry.path()).into_iter().map(|below| format!("{name}/{below}")));
+        } else {
+            found.push(name);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// A TUF client of another project, with its own state.
+pub(crate) struct Client {
+    command: fn() -> Command,
+    folder: TempDir,
+    root: PathBuf,
+}
+
+/// What a client said.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Answer {
+    /// The versions of root, timestamp, snapshot and targets that are now trusted, and what each target that was
+    /// asked for holds; none where the client found no such target.
+    Fetched([u64; 4], Vec<Option<Vec<u8>>>),
+    /// The name of the client's error, and its message.
+    Refused(String, String),
+}
+
+impl Client {
+    /// python-tuf's client, shipped with `root`.
+    pub(crate) fn python_tuf(root: &[u8]) -> Self {
+        Self::new(root, || {
+            let mut command = Command::new(installed("venv/bin/python"));
+            command.arg(project("tests/interop/fetch_with_python_tuf.py"));
+            command
+        })
+    }
+
+    /// tuf-js, shipped with `root`.
+    pub(crate) fn tuf_js(root: &[u8]) -> Self {
+        Self::new(root, || {
+            let mut command = Command::new("node");
+            command.env("NODE_MODULES", installed("node/node_modules"));
+            command.arg(project("tests/interop/fetch_with_tuf_js.cjs"));
+            command
+        })
+    }
+
+    fn new(root: &[u8], command: fn() -> Command) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let shipped = folder.path().join("shipped.json");
+        fs::write(&shipped, root).unwrap();
+        Self { command, folder, root: shipped }
+    }
+
+    /// Refreshes and downloads.
+    pub(crate) fn fetch(&self, base: &str, names: &[&str]) -> Answer {
+        let (state, output) = (self.folder.path().join("state"), self.folder.path().join("output"));
+        if output.exists() {
+            fs::remove_dir_all(&output).unwrap();
+        }
+        let said = (self.command)()
+            .args([format!("{base}metadata/"), format!("{base}targets/")])
+            .args([&self.root, &state, &output])
+            .args(names)
+            .output()
+            .unwrap();
+        let answer: Value = serde_json::from_slice(&said.stdout)
+            .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&said.stderr)));
+        if let Some(error) = answer["error"].as_str() {
+            return Answer::Refused(error.to_owned(), answer["message"].to_string());
+        }
+        let version = |role| answer["versions"][role].as_u64().unwrap();
+        let found = answer["found"].as_array().unwrap().iter().enumerate();
+        Answer::Fetched(
+            ["root", "timestamp", "snapshot", "targets"].map(version),
+            found
+                .map(|(number, found)| {
+                    found.as_bool().unwrap().then(|| fs::read(output.join(number.to_string())).unwrap())
+                })
+                .collect(),
+        )
+    }
+}
