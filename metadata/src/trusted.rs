@@ -1,6 +1,7 @@
 //! All that one update has come to trust: the four top-level roles, and the delegated ones that were needed.
 
 use alloc::collections::BTreeMap;
+use alloc::string::String;
 
 use chrono::{DateTime, Utc};
 
@@ -8,7 +9,7 @@ use crate::update::Update;
 use crate::update::listing::Listing;
 use crate::update::search::TargetSearch;
 use crate::update::targets::verify_targets;
-use crate::{Error, ErrorKind, KeyRing, RoleName, Root, Snapshot, TargetPath, Targets, Timestamp, Verified};
+use crate::{Delegations, Error, KeyRing, RoleName, Root, Snapshot, TargetPath, Targets, Timestamp, Verified};
 
 /// The trusted metadata of one update. It was judged, and what is still to come will be, at one time: its start.
 #[derive(Clone, Debug)]
@@ -17,8 +18,9 @@ pub struct TrustedMetadata {
     pub(crate) timestamp: Verified<Timestamp>,
     pub(crate) snapshot: Verified<Snapshot>,
     pub(crate) targets: Verified<Targets>,
-    /// Delegated roles by edge: who trusts, and who is trusted. Another delegator may trust other keys.
-    pub(crate) delegated: BTreeMap<(RoleName, RoleName), Verified<Targets>>,
+    /// Delegated roles as they are trusted by one delegator with certain keys. Another delegator, or the same one
+    /// reached on another way, may trust other keys.
+    pub(crate) delegated: BTreeMap<EdgeId, Verified<Targets>>,
 }
 
 impl TrustedMetadata {
@@ -48,7 +50,7 @@ impl TrustedMetadata {
 
     /// The delegated roles that were needed so far: delegator, name, and what it says.
     pub fn delegated(&self) -> impl Iterator<Item = (&RoleName, &RoleName, &Verified<Targets>)> {
-        self.delegated.iter().map(|((delegator, role), targets)| (delegator, role, targets))
+        self.delegated.iter().map(|((delegator, role, _), targets)| (delegator, role, targets))
     }
 
     /// The time at which everything here was judged (5.1).
@@ -69,34 +71,35 @@ impl TrustedMetadata {
         Listing::start(self)
     }
 
-    /// What `role` says in its delegator's eyes; none if it was not needed yet.
+    /// What the role says in its delegator's eyes; none if it was not needed yet.
     pub(crate) fn role(&self, edge: &Edge) -> Option<&Verified<Targets>> {
-        self.delegated.get(&(edge.delegator.clone(), edge.role.clone()))
+        self.delegated.get(&edge.id)
     }
 
     /// Judges the file of a delegated role as its delegator says (5.6.1 to 5.6.6).
     pub(crate) fn verify(&self, edge: &Edge, bytes: alloc::vec::Vec<u8>) -> Result<Verified<Targets>, Error> {
-        verify_targets(&self.update, &self.snapshot, &edge.role, &self.key_ring(edge)?, bytes)
-    }
-
-    fn key_ring(&self, edge: &Edge) -> Result<KeyRing, Error> {
-        let not_delegated = || ErrorKind::NotDelegated(edge.delegator.clone()).of(&edge.role);
-        let delegator: &Targets = match &edge.above {
-            None => &self.targets,
-            Some(above) => self.delegated.get(&(above.clone(), edge.delegator.clone())).ok_or_else(not_delegated)?,
-        };
-        let delegations = delegator.delegations.as_ref().ok_or_else(not_delegated)?;
-        delegations.key_ring(&edge.delegator, &edge.role)
+        verify_targets(&self.update, &self.snapshot, edge.role(), &edge.ring, bytes)
     }
 }
 
+/// Who trusts, who is trusted, and a digest of the keys.
+pub(crate) type EdgeId = (RoleName, RoleName, String);
+
 /// One step of a walk over delegations.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug)]
 pub(crate) struct Edge {
-    /// Who trusted the delegator; none above the top-level targets role.
-    pub(crate) above: Option<RoleName>,
-    /// Who trusts.
-    pub(crate) delegator: RoleName,
-    /// Who is trusted.
-    pub(crate) role: RoleName,
+    pub(crate) id: EdgeId,
+    ring: KeyRing,
+}
+
+impl Edge {
+    /// The step from `delegator`, which says `delegations`, to `role`.
+    pub(crate) fn new(delegator: &RoleName, delegations: &Delegations, role: RoleName) -> Result<Self, Error> {
+        let ring = delegations.key_ring(delegator, &role)?;
+        Ok(Self { id: (delegator.clone(), role, ring.fingerprint()), ring })
+    }
+
+    pub(crate) fn role(&self) -> &RoleName {
+        &self.id.1
+    }
 }

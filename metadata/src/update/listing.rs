@@ -7,15 +7,15 @@ use alloc::vec::Vec;
 use super::search::TargetSearch;
 use super::targets::{missing_targets, request_targets};
 use super::{Request, Stage};
-use crate::trusted::Edge;
-use crate::{Error, ErrorKind, Floors, RoleName, TargetFile, TargetPath, Targets, TrustedMetadata};
+use crate::trusted::{Edge, EdgeId};
+use crate::{DelegatedRoles, Error, ErrorKind, Floors, RoleName, TargetFile, TargetPath, Targets, TrustedMetadata};
 
 /// Lists all targets. The number of roles is limited by what the snapshot lists.
 #[derive(Debug)]
 pub struct Listing<'t> {
     trusted: &'t mut TrustedMetadata,
     to_visit: Vec<Edge>,
-    visited: BTreeSet<(RoleName, RoleName)>,
+    visited: BTreeSet<EdgeId>,
     paths: BTreeSet<TargetPath>,
 }
 
@@ -23,21 +23,24 @@ impl<'t> Listing<'t> {
     pub(crate) fn start(trusted: &'t mut TrustedMetadata) -> Self {
         let mut listing = Self { trusted, to_visit: Vec::new(), visited: BTreeSet::new(), paths: BTreeSet::new() };
         let targets = listing.trusted.targets.clone();
-        listing.visit(None, &RoleName::TARGETS, &targets);
+        listing.visit(&RoleName::TARGETS, &targets);
         listing
     }
 
-    fn visit(&mut self, delegator: Option<&RoleName>, name: &RoleName, role: &Targets) {
+    fn visit(&mut self, name: &RoleName, role: &Targets) {
         self.paths.extend(role.paths());
-        let names = role.delegations.as_ref().map(|delegations| delegations.names()).unwrap_or_default();
-        let edges = names.into_iter().rev();
-        self.to_visit.extend(edges.map(|role| Edge { above: delegator.cloned(), delegator: name.clone(), role }));
+        let Some(delegations) = &role.delegations else { return };
+        let names = match &delegations.roles {
+            DelegatedRoles::Listed(_) => delegations.names(),
+            // Of 2³² bins no more than the snapshot could list and one, which is missing there and ends the listing.
+            DelegatedRoles::Succinct(bins) => bins.names().take(self.trusted.snapshot.len() + 1).collect(),
+        };
+        self.to_visit.extend(names.into_iter().rev().filter_map(|role| Edge::new(name, delegations, role).ok()));
         self.pass_over_visited();
     }
 
     fn pass_over_visited(&mut self) {
-        let seen = |edge: &Edge| self.visited.contains(&(edge.delegator.clone(), edge.role.clone()));
-        while self.to_visit.last().is_some_and(seen) {
+        while self.to_visit.last().is_some_and(|edge| self.visited.contains(&edge.id)) {
             self.to_visit.pop();
         }
     }
@@ -47,9 +50,9 @@ impl<'t> Listing<'t> {
         let role = self.trusted.verify(&edge, bytes)?;
         let bytes = Arc::clone(role.bytes());
         self.to_visit.pop();
-        self.visited.insert((edge.delegator.clone(), edge.role.clone()));
-        self.visit(Some(&edge.delegator), &edge.role, &role);
-        self.trusted.delegated.insert((edge.delegator, edge.role), role);
+        self.visited.insert(edge.id.clone());
+        self.visit(edge.role(), &role);
+        self.trusted.delegated.insert(edge.id, role);
         Ok(Some(bytes))
     }
 }
@@ -59,7 +62,7 @@ impl Stage for Listing<'_> {
 
     fn request(&self) -> Option<Request> {
         let edge = self.to_visit.last()?;
-        request_targets(&self.trusted.update, &self.trusted.snapshot, &edge.role)
+        request_targets(&self.trusted.update, &self.trusted.snapshot, edge.role())
     }
 
     fn recall(&mut self, stored: Vec<u8>) -> bool {
@@ -67,7 +70,7 @@ impl Stage for Listing<'_> {
     }
 
     fn apply(&mut self, fetched: Option<Vec<u8>>) -> Result<Option<Arc<Vec<u8>>>, Error> {
-        let role = self.to_visit.last().map(|edge| edge.role.clone()).unwrap_or(RoleName::TARGETS);
+        let role = self.to_visit.last().map(|edge| edge.role().clone()).unwrap_or(RoleName::TARGETS);
         self.accept(fetched.ok_or_else(|| ErrorKind::Absent.of(&role))?)
     }
 
@@ -78,7 +81,7 @@ impl Stage for Listing<'_> {
     /// All targets that a search finds, in the order of their paths. Those that it would refuse are left out.
     fn finish(self) -> Result<Vec<TargetFile>, Error> {
         if let Some(edge) = self.to_visit.last() {
-            return Err(missing_targets(&self.trusted.snapshot, &edge.role));
+            return Err(missing_targets(&self.trusted.snapshot, edge.role()));
         }
         let Self { trusted, paths, .. } = self;
         let found = paths.into_iter().filter_map(|path| TargetSearch::start(trusted, path).finish().ok().flatten());

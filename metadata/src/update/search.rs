@@ -32,7 +32,7 @@ enum State {
 impl<'t> TargetSearch<'t> {
     pub(crate) fn start(trusted: &'t mut TrustedMetadata, path: TargetPath) -> Self {
         let mut walk = Walk::start(path, u64::from(trusted.update.limits.roles_visited));
-        let state = walk.visit(None, &RoleName::TARGETS, &trusted.targets);
+        let state = walk.visit(&RoleName::TARGETS, &trusted.targets);
         let state = state.unwrap_or_else(|| walk.advance(trusted));
         Self { trusted, walk, state }
     }
@@ -41,7 +41,7 @@ impl<'t> TargetSearch<'t> {
     fn accept(&mut self, edge: Edge, bytes: Vec<u8>) -> Result<Arc<Vec<u8>>, Error> {
         let role = self.trusted.verify(&edge, bytes)?;
         let bytes = Arc::clone(role.bytes());
-        self.trusted.delegated.insert((edge.delegator.clone(), edge.role.clone()), role);
+        self.trusted.delegated.insert(edge.id.clone(), role);
         self.walk.to_visit.push(edge);
         self.state = self.walk.advance(self.trusted);
         Ok(bytes)
@@ -53,7 +53,7 @@ impl Stage for TargetSearch<'_> {
 
     fn request(&self) -> Option<Request> {
         match &self.state {
-            State::Needs(edge) => request_targets(&self.trusted.update, &self.trusted.snapshot, &edge.role),
+            State::Needs(edge) => request_targets(&self.trusted.update, &self.trusted.snapshot, edge.role()),
             State::Ended(_) => None,
         }
     }
@@ -67,7 +67,7 @@ impl Stage for TargetSearch<'_> {
 
     fn apply(&mut self, fetched: Option<Vec<u8>>) -> Result<Option<Arc<Vec<u8>>>, Error> {
         let State::Needs(edge) = self.state.clone() else { return Ok(None) };
-        let bytes = fetched.ok_or_else(|| ErrorKind::Absent.of(&edge.role))?;
+        let bytes = fetched.ok_or_else(|| ErrorKind::Absent.of(edge.role()))?;
         self.accept(edge, bytes).map(Some)
     }
 
@@ -79,7 +79,7 @@ impl Stage for TargetSearch<'_> {
         match self.state {
             State::Ended(result) => result.map(|found| found.map(|target| *target)),
             // A role that is needed could not be had: the search ends without a result, never with a later role's.
-            State::Needs(edge) => Err(missing_targets(&self.trusted.snapshot, &edge.role)),
+            State::Needs(edge) => Err(missing_targets(&self.trusted.snapshot, edge.role())),
         }
     }
 }
@@ -103,7 +103,7 @@ impl Walk {
     fn advance(&mut self, trusted: &TrustedMetadata) -> State {
         while let Some(edge) = self.to_visit.pop() {
             // 5.6.7.1: never twice.
-            if self.visited.contains(&edge.role) {
+            if self.visited.contains(edge.role()) {
                 continue;
             }
             let Some(role) = trusted.role(&edge) else {
@@ -111,14 +111,14 @@ impl Walk {
                 // 5.6.7.1: and not too many.
                 return match self.visits.check() {
                     Ok(()) => State::Needs(edge),
-                    Err(kind) => State::Ended(Err(kind.of(&edge.role))),
+                    Err(kind) => State::Ended(Err(kind.of(edge.role()))),
                 };
             };
             if let Err(kind) = self.visits.spend() {
-                return State::Ended(Err(kind.of(&edge.role)));
+                return State::Ended(Err(kind.of(edge.role())));
             }
-            self.visited.insert(edge.role.clone());
-            if let Some(end) = self.visit(Some(&edge.delegator), &edge.role, role) {
+            self.visited.insert(edge.role().clone());
+            if let Some(end) = self.visit(edge.role(), role) {
                 return end;
             }
         }
@@ -126,19 +126,21 @@ impl Walk {
     }
 
     /// Looks into one role; if the target is not there, its delegations are next.
-    fn visit(&mut self, delegator: Option<&RoleName>, name: &RoleName, role: &Targets) -> Option<State> {
+    fn visit(&mut self, name: &RoleName, role: &Targets) -> Option<State> {
         // 5.6.7.1: the first role that lists it.
         if let Some(target) = role.target(&self.path) {
             let usable = target.hashes.known().next().is_some();
             let refused = || ErrorKind::NoSupportedHash(alloc::format!("{}", self.path)).of(name);
             return Some(State::Ended(if usable { Ok(Some(Box::new(target))) } else { Err(refused()) }));
         }
+        let delegations = role.delegations.as_ref()?;
         // 5.6.7.2: in their order, so the first must be on top of the stack.
-        let covering =
-            role.delegations.as_ref().map(|delegations| delegations.covering(&self.path)).unwrap_or_default();
         let mut next = Vec::new();
-        for (role, terminating) in covering {
-            next.push(Edge { above: delegator.cloned(), delegator: name.clone(), role });
+        for (role, terminating) in delegations.covering(&self.path) {
+            match Edge::new(name, delegations, role) {
+                Ok(edge) => next.push(edge),
+                Err(error) => return Some(State::Ended(Err(error))),
+            }
             // 5.6.7.2.1: after it and its descendants nothing, neither siblings nor those of ancestors.
             if terminating {
                 self.to_visit.clear();
