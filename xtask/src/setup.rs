@@ -22,7 +22,7 @@ struct Missing {
 /// Installs everything; true when nothing is missing.
 pub(crate) fn run(project: &Path) -> bool {
     let mut complete = true;
-    for step in [c_linker, programs, python, python_tuf, tuf_js, cargo_deny] {
+    for step in [c_linker, programs, python, python_tuf, node, tuf_js, cargo_deny] {
         match step(project) {
             Ok(found) => say::line(format!("  {found}")),
             Err(missing) => {
@@ -54,9 +54,26 @@ fn python(_: &Path) -> Result<String, Missing> {
     if !quiet("python3", &["-c", "import venv, ensurepip"]) {
         install("python3-venv", "python3-venv")?;
     }
+    Ok("python3: there".into())
+}
+
+/// tuf-js asks for this Node.js or a newer one.
+const NODE: (u32, u32) = (20, 17);
+
+fn node(_: &Path) -> Result<String, Missing> {
     apt("node", "nodejs")?;
     apt("npm", "npm")?;
-    Ok("python3, node, npm: there".into())
+    let said = Command::new("node").arg("--version").stdin(Stdio::null()).output();
+    let version = said.map(|said| String::from_utf8_lossy(&said.stdout).trim().to_owned()).unwrap_or_default();
+    let mut numbers = version.trim_start_matches('v').split('.').map_while(|number| number.parse::<u32>().ok());
+    if (numbers.next(), numbers.next()) < (Some(NODE.0), Some(NODE.1)) {
+        return Err(Missing {
+            tool: "node",
+            why: format!("{version} is too old"),
+            remedy: format!("install Node.js {}.{} or newer, from a newer Debian or from nodejs.org", NODE.0, NODE.1),
+        });
+    }
+    Ok(format!("node {version}, npm: there"))
 }
 
 /// PyPI `tuf` with all it needs, each at a fixed version.
