@@ -2,6 +2,7 @@
 //! the private folder `state` with the root history, the record of floors, the stamp and the lock.
 
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use lastmile_metadata::RoleName;
 use sha2::{Digest, Sha256};
@@ -72,6 +73,13 @@ impl DirectoryStore {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// When the trusted metadata of `role` was last replaced, by the clock of this machine.
+    #[must_use]
+    pub fn replaced_at(&self, role: &RoleName) -> Option<SystemTime> {
+        let file = self.folders().0?.open_file(&role_file(role)).ok()??;
+        file.metadata().ok()?.modified().ok()
     }
 
     /// Whether other users of this machine may change what is kept here.

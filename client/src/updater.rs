@@ -128,8 +128,11 @@ impl Driver<'_> {
                 continue;
             }
             if self.source == Source::Store {
-                if stage.apply(None).is_err() {
-                    break;
+                // Judged once more, for the reason why it does not do.
+                let again = if request.may_be_absent() { None } else { self.stored(&request)? };
+                match stage.apply(again) {
+                    Err(verdict) if verdict.kind == ErrorKind::Absent => break,
+                    answer => drop(answer?),
                 }
             } else if let Some(bytes) = self.fetch_and_apply(stage, &request).await? {
                 self.keep(&request, &bytes)?;

@@ -1,0 +1,137 @@
+//! From what was typed to a repository and an updater for it.
+
+use std::path::{Path, PathBuf};
+
+use etcetera::BaseStrategy;
+
+use super::failure::Failure;
+use super::{Here, args};
+use crate::directory::DirectoryStore;
+use crate::error::MachineError;
+use crate::fetch::FetchByScheme;
+use crate::folder::Folder;
+use crate::http::{HttpFetch, HttpSettings, ProxyChoice};
+use crate::progress::{Notice, Notify};
+use crate::repositories::{Repositories, Repository, RepositoryName};
+use crate::retry::Patience;
+use crate::updater::Updater;
+
+/// A file of certificate authorities is not longer.
+const LONGEST_CA_FILE: u64 = 16 * 1024 * 1024;
+
+impl Here<'_> {
+    /// All repositories in the state directory.
+    pub(super) fn repositories(&self) -> Result<Repositories, Failure> {
+        Ok(Repositories::at(self.state_dir()?))
+    }
+
+    fn state_dir(&self) -> Result<PathBuf, Failure> {
+        if let Some(path) = &self.common.state_dir {
+            return Ok(path.clone());
+        }
+        let named = |name| (self.env)(name).filter(|value| !value.is_empty());
+        if let Some(path) = named("LASTMILE_STATE_DIR") {
+            return Ok(path.into());
+        }
+        let nowhere = || {
+            Failure::new("there is no place for state: neither $HOME nor $XDG_STATE_HOME is set")
+                .with_hint("`--state-dir DIR` or $LASTMILE_STATE_DIR names one")
+        };
+        if named("HOME").is_none() && named("XDG_STATE_HOME").is_none() {
+            return Err(nowhere());
+        }
+        let platform = etcetera::choose_base_strategy().map_err(|_| nowhere())?;
+        Ok(platform.state_dir().unwrap_or_else(|| platform.data_dir()).join("lastmile"))
+    }
+
+    /// The repository that was named, or the only one.
+    pub(super) fn repository(&self) -> Result<Repository, Failure> {
+        let all = self.repositories()?;
+        if let Some(name) = &self.common.repository {
+            return self.named(&all, name);
+        }
+        let names = all.names()?;
+        match names.as_slice() {
+            [only] => self.named(&all, only.as_str()),
+            [] => Err(Failure::new(format!("no repository is trusted yet in `{}`", all.path().display()))
+                .with_hint("`lastmile trust add NAME --root FILE --metadata-url URL` trusts one")),
+            names => {
+                let names: Vec<_> = names.iter().map(RepositoryName::as_str).collect();
+                let names = names.join(", ");
+                Err(Failure::usage("several repositories are trusted")
+                    .with_hint(format!("`--repository NAME` says which one is meant: {names}")))
+            }
+        }
+    }
+
+    pub(super) fn named(&self, all: &Repositories, name: &str) -> Result<Repository, Failure> {
+        let longest_root = self.common.network.limits().root_length;
+        let found = match RepositoryName::new(name) {
+            Some(name) => all.open(&name, longest_root)?,
+            None => None,
+        };
+        found.ok_or_else(|| {
+            Failure::usage(format!("no repository `{name}` is trusted"))
+                .with_hint("`lastmile trust list` shows those that are")
+        })
+    }
+
+    /// An updater that keeps what is new.
+    pub(super) fn updater(&self, repository: &Repository) -> Result<Updater, Failure> {
+        let store = repository.store()?;
+        if store.is_writable_by_others() {
+            self.terminal.notices().notify(&Notice::LoosePermissions { path: store.path().to_owned() });
+        }
+        self.updater_with(repository, store)
+    }
+
+    /// An updater that only looks at what is there.
+    pub(super) fn reader(&self, repository: &Repository) -> Result<Updater, Failure> {
+        self.updater_with(repository, repository.read_only_store()?)
+    }
+
+    fn updater_with(&self, repository: &Repository, store: DirectoryStore) -> Result<Updater, Failure> {
+        let network = &self.common.network;
+        let mut builder = Updater::builder(repository.shipped_root.clone())
+            .store(store)
+            .limits(network.limits())
+            .patience(Patience { retries: network.retries, deadline: network.deadline, ..Patience::default() })
+            .notify(self.terminal.notices())
+            .fetch(self.fetch(network, repository)?)
+            .hash_prefixed_targets(repository.settings.hash_prefixed_targets);
+        for mirror in &repository.settings.mirrors {
+            builder = builder.mirror(&mirror.metadata_url, &mirror.targets_url);
+        }
+        Ok(builder.build()?)
+    }
+
+    fn fetch(&self, network: &args::Network, repository: &Repository) -> Result<FetchByScheme, Failure> {
+        let settings = HttpSettings {
+            connect_timeout: network.timeout,
+            gap_timeout: network.timeout,
+            proxy: match network.proxy.as_deref() {
+                None => ProxyChoice::System,
+                Some("none") => ProxyChoice::Direct,
+                Some(url) => ProxyChoice::Url(url.to_owned()),
+            },
+            extra_ca: network.ca_file.iter().map(|path| read_file(path)).collect::<Result<_, _>>()?,
+            forbidden_means_absent: repository.settings.forbidden_means_absent,
+            ..HttpSettings::default()
+        };
+        Ok(FetchByScheme::new(HttpFetch::new(&settings)?))
+    }
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, MachineError> {
+    read_at_most(path, LONGEST_CA_FILE)
+}
+
+/// A file that the user named: links are followed, but not to anything but a regular file.
+pub(super) fn read_at_most(path: &Path, max_length: u64) -> Result<Vec<u8>, MachineError> {
+    let real = path.canonicalize().map_err(|error| MachineError::new("read", path, error))?;
+    let (Some(folder), Some(name)) = (real.parent(), real.file_name().and_then(|name| name.to_str())) else {
+        return Err(MachineError::invalid("read", path, "it is not a file with a name in UTF-8"));
+    };
+    let read = Folder::open(folder)?.read(name, max_length)?;
+    read.ok_or_else(|| MachineError::new("read", path, std::io::Error::from(std::io::ErrorKind::NotFound)))
+}

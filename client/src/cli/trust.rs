@@ -1,0 +1,190 @@
+//! `lastmile trust`: which repositories are trusted, and from which root on.
+
+use lastmile_metadata::{Envelope, Key, KeyId, RoleName, Root, Verified, format_time};
+use serde_json::{Value, json};
+
+use super::args::{Add, Trust};
+use super::failure::Failure;
+use super::opened::read_at_most;
+use super::{ExitStatus, Here};
+use crate::error::Error;
+use crate::mirrors::Mirror;
+use crate::repositories::{Repository, RepositoryName, RepositorySettings};
+
+impl Here<'_> {
+    pub(super) async fn trust(&self, trust: Trust) -> Result<ExitStatus, Failure> {
+        match trust {
+            Trust::Add(add) => self.add(&add).await,
+            Trust::List => self.list_trusted(),
+            Trust::Remove { name } => self.remove(&name),
+            Trust::Reset { name } => self.reset(&name).await,
+        }
+    }
+
+    async fn add(&self, add: &Add) -> Result<ExitStatus, Failure> {
+        let name = RepositoryName::new(&add.name).ok_or_else(|| {
+            Failure::usage(format!("`{}` cannot be the name of a repository", add.name))
+                .with_hint("up to 64 letters, digits, `.`, `_` and `-`, with a letter or a digit at either end")
+        })?;
+        let settings = settings(add)?;
+        let bytes = read_at_most(&add.root, self.common.network.limits().root_length)?;
+        let root = verified(bytes)?;
+        if root.expires <= self.now {
+            self.terminal.note(&format!(
+                "this root expired at {}; the repository must have a newer one",
+                format_time(&root.expires)
+            ));
+        }
+        let repository = self.repositories()?.add(&name, root.bytes(), &settings)?;
+        self.updater(&repository)?.prepare(self.now).await?;
+        self.terminal.data(&lines(&name, &root), &document(&repository, &root))?;
+        Ok(ExitStatus::Done)
+    }
+
+    fn list_trusted(&self) -> Result<ExitStatus, Failure> {
+        let all = self.repositories()?;
+        let (mut text, mut documents) = (Vec::new(), Vec::new());
+        for name in all.names()? {
+            let repository = self.named(&all, name.as_str())?;
+            let root = verified(repository.shipped_root.clone())?;
+            let urls = repository.settings.mirrors.iter().map(|mirror| mirror.metadata_url.as_str());
+            let urls: Vec<_> = urls.collect();
+            text.push(format!("{name}: shipped root version {}, {}", root.version, urls.join(", ")));
+            documents.push(document(&repository, &root));
+        }
+        if documents.is_empty() {
+            self.terminal.note("no repository is trusted yet");
+        }
+        self.terminal.data(&text, &json!({ "repositories": documents }))?;
+        Ok(ExitStatus::Done)
+    }
+
+    fn remove(&self, name: &str) -> Result<ExitStatus, Failure> {
+        let all = self.repositories()?;
+        // Not opened: what cannot be read any more must be removable, too.
+        let known = RepositoryName::new(name).filter(|name| all.path().join(name.as_str()).is_dir());
+        let name = known.ok_or_else(|| {
+            Failure::usage(format!("no repository `{name}` is trusted"))
+                .with_hint("`lastmile trust list` shows those that are")
+        })?;
+        all.remove(&name)?;
+        self.terminal.note(&format!("the repository `{name}` is no longer trusted"));
+        self.terminal.data(&[], &json!({ "removed": name.as_str() }))?;
+        Ok(ExitStatus::Done)
+    }
+
+    async fn reset(&self, name: &str) -> Result<ExitStatus, Failure> {
+        let repository = self.named(&self.repositories()?, name)?;
+        let root = verified(repository.shipped_root.clone())?;
+        repository.forget()?;
+        self.updater(&repository)?.prepare(self.now).await?;
+        let version = root.version;
+        self.terminal.note(&format!("the repository `{name}` starts anew from its shipped root, version {version}"));
+        self.terminal.data(&[], &json!({ "reset": name, "root_version": version.get() }))?;
+        Ok(ExitStatus::Done)
+    }
+}
+
+fn settings(add: &Add) -> Result<RepositorySettings, Failure> {
+    let (metadata, targets) = (&add.metadata_urls, &add.targets_urls);
+    if !targets.is_empty() && targets.len() != metadata.len() {
+        return Err(Failure::usage(format!(
+            "there are {} metadata URLs and {} targets URLs",
+            metadata.len(),
+            targets.len()
+        ))
+        .with_hint("give none, or one `--targets-url` for each `--metadata-url`, in the same order"));
+    }
+    let mut mirrors = Vec::new();
+    for (index, url) in metadata.iter().enumerate() {
+        let metadata_url = base_url(url)?;
+        let targets_url = match targets.get(index) {
+            Some(url) => base_url(url)?,
+            None => beside(&metadata_url),
+        };
+        mirrors.push(Mirror { metadata_url, targets_url });
+    }
+    Ok(RepositorySettings {
+        mirrors,
+        forbidden_means_absent: add.forbidden_means_absent,
+        hash_prefixed_targets: !add.plain_target_names,
+    })
+}
+
+/// A URL to which names are appended.
+fn base_url(url: &str) -> Result<String, Failure> {
+    let has_scheme = ["http://", "https://", "file:///"].iter().any(|scheme| url.starts_with(scheme));
+    if !has_scheme {
+        return Err(Failure::usage(format!("`{url}` is not a URL of http, https or file"))
+            .with_hint("a directory is given as `file:///absolute/path/`"));
+    }
+    if url.contains(['?', '#']) || url.chars().any(|character| !character.is_ascii_graphic()) {
+        return Err(Failure::usage(format!("`{url}` cannot have names appended"))
+            .with_hint("write it percent-encoded, without `?` and `#`"));
+    }
+    Ok(if url.ends_with('/') { url.to_owned() } else { format!("{url}/") })
+}
+
+fn beside(metadata_url: &str) -> String {
+    match metadata_url.strip_suffix("metadata/") {
+        Some(parent) if parent.ends_with('/') => format!("{parent}targets/"),
+        _ => format!("{metadata_url}targets/"),
+    }
+}
+
+/// A root that its own keys have signed (spec 5.2).
+fn verified(bytes: Vec<u8>) -> Result<Verified<Root>, Error> {
+    let envelope = Envelope::<Root>::parse(&RoleName::ROOT, bytes)?;
+    let ring = envelope.unverified().key_ring(&RoleName::ROOT)?;
+    Ok(envelope.verify(&RoleName::ROOT, &ring)?)
+}
+
+fn lines(name: &RepositoryName, root: &Root) -> Vec<String> {
+    let mut lines = vec![
+        format!("repository {name}"),
+        format!("root version {}, expires {}", root.version, format_time(&root.expires)),
+    ];
+    for role in RoleName::TOP_LEVEL {
+        let Some(keys) = root.roles.get(&role) else { continue };
+        lines.push(format!("{role}: {} of {} keys must sign", keys.threshold, keys.keyids.len()));
+        lines.extend(keys.keyids.iter().map(|id| format!("  {}", key_line(id, root.keys.get(id)))));
+    }
+    lines
+}
+
+fn key_line(id: &KeyId, key: Option<&Key>) -> String {
+    match key.map(Key::public_key) {
+        Some(Ok(key)) => format!("{id} {}", key.scheme()),
+        Some(Err(error)) => format!("{id} unusable: {error}"),
+        None => format!("{id} missing"),
+    }
+}
+
+fn document(repository: &Repository, root: &Root) -> Value {
+    let mirror = |mirror: &Mirror| json!({ "metadata_url": mirror.metadata_url, "targets_url": mirror.targets_url });
+    let mirrors: Vec<_> = repository.settings.mirrors.iter().map(mirror).collect();
+    let role = |role: &RoleName| {
+        let keys = root.roles.get(role)?;
+        let listed: Vec<_> = keys.keyids.iter().map(|id| key_document(id, root.keys.get(id))).collect();
+        let value = json!({ "threshold": keys.threshold.get(), "keys": listed });
+        Some((role.as_str().to_owned(), value))
+    };
+    let roles: serde_json::Map<_, _> = RoleName::TOP_LEVEL.iter().filter_map(role).collect();
+    json!({
+        "repository": repository.name.as_str(),
+        "root": { "version": root.version.get(), "expires": format_time(&root.expires), "roles": roles },
+        "mirrors": mirrors,
+        "forbidden_means_absent": repository.settings.forbidden_means_absent,
+        "hash_prefixed_targets": repository.settings.hash_prefixed_targets,
+    })
+}
+
+fn key_document(id: &KeyId, key: Option<&Key>) -> Value {
+    let usable = key.and_then(|key| key.public_key().ok());
+    json!({
+        "keyid": id.as_str(),
+        "fingerprint": key.map(|key| key.keyid().as_str().to_owned()),
+        "keytype": usable.map(|key| key.keytype()),
+        "scheme": usable.map(|key| key.scheme()),
+    })
+}
