@@ -79,10 +79,14 @@ impl Updater {
             // 5.3.11: the floors, written last, say that it is done.
             self.road.store.remove(&StoredFile::Role(RoleName::TIMESTAMP))?;
             self.road.store.remove(&StoredFile::Role(RoleName::SNAPSHOT))?;
+            driver.floors_lost = false;
         }
         driver.keep_floors(timestamp.floors())?;
         let snapshot = driver.drive(timestamp).await?;
         let targets = driver.drive(snapshot).await?;
+        // A lost record has now been made again from the stored copies.
+        driver.floors_lost = false;
+        driver.keep_floors(targets.floors())?;
         let trusted = driver.drive(targets).await?;
         driver.keep_root(trusted.root().bytes())?;
         Ok(Session::new(Arc::clone(&self.road), trusted, source, driver.floors))
@@ -106,7 +110,8 @@ pub(crate) struct Driver<'a> {
     pub(crate) source: Source,
     /// The floors as they were kept last.
     pub(crate) floors: Option<String>,
-    /// The record of floors is damaged, so that missing copies must not go unnoticed.
+    /// The record of floors is damaged: missing copies must not go unnoticed, and no new record
+    /// may hide the damage until it is complete.
     pub(crate) floors_lost: bool,
 }
 
@@ -158,6 +163,8 @@ impl Driver<'_> {
             let reason = match self.fetch(&url, request.max_length).await {
                 Ok(fetched) => match stage.apply(fetched) {
                     Ok(kept) => return Ok(kept),
+                    // No mirror can do better.
+                    Err(verdict) if verdict.kind == ErrorKind::StateLost => return Err(verdict.into()),
                     Err(verdict) if verdict.kind == ErrorKind::Absent => FetchError::NotFound.into(),
                     Err(verdict) => MirrorReason::Refused(verdict.into()),
                 },
@@ -224,7 +231,8 @@ impl Driver<'_> {
     /// Keeps the record of floors when it has changed.
     fn keep_floors(&mut self, floors: &Floors) -> Result<(), MachineError> {
         let text = floors.to_text();
-        if self.source != Source::MirrorsAndStore || self.floors.as_ref() == Some(&text) {
+        let is_kept = self.floors.as_ref() == Some(&text);
+        if is_kept || self.floors_lost || self.source != Source::MirrorsAndStore {
             return Ok(());
         }
         self.road.store.write(&StoredFile::Floors, text.as_bytes())?;

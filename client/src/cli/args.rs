@@ -38,6 +38,7 @@ pub(super) struct Arguments {
 
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub(super) struct Common {
     /// The repository's name; needed only where several are trusted
     #[arg(short, long, global = true, value_name = "NAME")]
@@ -69,29 +70,29 @@ pub(super) struct Common {
 #[command(next_help_heading = "Network options")]
 pub(super) struct Network {
     /// How long a server may be silent
-    #[arg(long, global = true, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    #[arg(long, global = true, hide_short_help = true, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub(super) timeout: Duration,
 
     /// How long one file may take from one mirror; targets get more according to their length
-    #[arg(long, global = true, value_name = "SECONDS", default_value = "120", value_parser = seconds)]
+    #[arg(long, global = true, hide_short_help = true, value_name = "SECONDS", default_value = "120", value_parser = seconds)]
     pub(super) deadline: Duration,
 
     /// How often to try again what may pass
-    #[arg(long, global = true, value_name = "N", default_value_t = 3)]
+    #[arg(long, global = true, hide_short_help = true, value_name = "N", default_value_t = 3)]
     pub(super) retries: u32,
 
     /// The proxy for everything; `none` for no proxy [default: $HTTPS_PROXY, $HTTP_PROXY,
     /// $ALL_PROXY, $NO_PROXY]
-    #[arg(long, global = true, value_name = "URL", value_hint = ValueHint::Url)]
+    #[arg(long, global = true, hide_short_help = true, value_name = "URL", value_hint = ValueHint::Url)]
     pub(super) proxy: Option<String>,
 
     /// PEM file with certificate authorities to trust besides the system's; may be repeated
-    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, global = true, hide_short_help = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) ca_file: Vec<PathBuf>,
 
     /// A limit of what is read and followed, in bytes or as a count; may be repeated. Names:
     /// root_length, timestamp_length, snapshot_length, targets_length, root_updates, roles_visited
-    #[arg(long = "limit", global = true, value_name = "NAME=VALUE", value_parser = limit)]
+    #[arg(long = "limit", global = true, hide_short_help = true, value_name = "NAME=VALUE", value_parser = limit)]
     pub(super) limits: Vec<Limit>,
 }
 

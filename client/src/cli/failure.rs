@@ -67,18 +67,6 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
-        let status = match &error {
-            Error::Repository(error) => match &error.refusal {
-                Refusal::Metadata(verdict) if verdict.kind == ErrorKind::Absent => ExitStatus::Failed,
-                _ => ExitStatus::Untrusted,
-            },
-            Error::Road(error) => match error.cause {
-                FetchError::Settings(_) => ExitStatus::Failed,
-                _ => ExitStatus::Network,
-            },
-            Error::NoSuchTarget(_) => ExitStatus::NoSuchTarget,
-            Error::Machine(_) => ExitStatus::Failed,
-        };
         let mirrors: &[MirrorFailure] = match &error {
             Error::Repository(error) => &error.mirrors,
             Error::Road(error) => &error.mirrors,
@@ -90,20 +78,27 @@ impl From<Error> for Failure {
         } else {
             mirrors.iter().map(ToString::to_string).collect()
         };
-        let (message, hint) = match &error {
-            Error::Repository(error) if matches!(&error.refusal, Refusal::Metadata(verdict) if verdict.kind == ErrorKind::Absent) => {
-                (
-                    "not all of it is here".to_owned(),
-                    Some(
-                        "the same command without `--offline` fetches it, \
-                    and so do `lastmile refresh` and `lastmile list`"
-                            .to_owned(),
-                    ),
-                )
-            }
-            _ => (error.to_string(), error.hint()),
-        };
-        Failure { status, message, causes, hint, is_closed_pipe: false }
+        let failure = Failure { causes, hint: error.hint(), ..Failure::new(error.to_string()) };
+        match &error {
+            Error::Repository(error) => failure.of_refusal(&error.refusal),
+            Error::Road(error) if matches!(error.cause, FetchError::Settings(_)) => failure,
+            Error::Road(_) => Failure { status: ExitStatus::Network, ..failure },
+            Error::NoSuchTarget(_) => Failure { status: ExitStatus::NoSuchTarget, ..failure },
+            Error::Machine(_) => failure,
+        }
+    }
+}
+
+impl Failure {
+    /// Not every verdict is the repository's fault: what is not here, or is damaged here, is ours.
+    fn of_refusal(self, refusal: &Refusal) -> Failure {
+        let Refusal::Metadata(verdict) = refusal else { return Failure { status: ExitStatus::Untrusted, ..self } };
+        match verdict.kind {
+            ErrorKind::Absent => Failure { message: format!("`{}` was never fetched", verdict.role), ..self }
+                .with_hint("`lastmile refresh` fetches the top-level roles, `lastmile list` all of them"),
+            ErrorKind::StateLost => Failure { message: "cannot tell what was trusted before".to_owned(), ..self },
+            _ => Failure { status: ExitStatus::Untrusted, ..self },
+        }
     }
 }
 

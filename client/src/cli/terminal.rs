@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::args::Common;
 use super::failure::Failure;
 use crate::progress::{Notice, Notify, Progress, Transfer};
-use crate::text::printable;
+use crate::text::{printable, printable_json};
 
 /// The two streams of a command.
 pub(super) struct Terminal {
@@ -53,7 +53,7 @@ impl Terminal {
         let mut stdout = lock(&self.stdout);
         stdout.is_written = true;
         let written = if self.json {
-            writeln!(stdout.stream, "{document:#}")
+            writeln!(stdout.stream, "{}", printable_json(&format!("{document:#}")))
         } else {
             lines.iter().try_for_each(|line| writeln!(stdout.stream, "{}", printable(line)))
         };
@@ -84,7 +84,7 @@ impl Terminal {
         }
         let mut stdout = lock(&self.stdout);
         if self.json && !stdout.is_written {
-            writeln!(stdout.stream, "{:#}", failure.json())?;
+            writeln!(stdout.stream, "{}", printable_json(&format!("{:#}", failure.json())))?;
             stdout.stream.flush()?;
         }
         Ok(())
