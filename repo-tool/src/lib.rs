@@ -1,1 +1,37 @@
-//! Stub.
+//! Makes, changes, signs and publishes TUF repositories (spec 6), and checks its own work by being a client.
+//!
+//! A repository is a folder of standard TUF files and one policy file, `repo.toml`. Every change goes the same way:
+//! [`Repository::open_for_change`] reads what is published as a client would, an [`edit::Edit`] changes a draft, and
+//! [`Repository::conclude`] publishes it after two simulated clients have accepted it, or stages it for those whose keys
+//! sit elsewhere.
+
+mod check;
+#[cfg(feature = "cli")]
+pub mod cli;
+pub mod diff;
+pub mod document;
+pub mod draft;
+pub mod edit;
+mod error;
+pub mod ingest;
+pub mod init;
+pub mod key_store;
+pub mod layout;
+pub mod lint;
+pub mod names;
+pub mod overlay;
+mod parallel;
+pub mod policy;
+pub mod proof;
+pub mod publication;
+pub mod published;
+mod repository;
+pub mod revoke;
+#[cfg(feature = "http")]
+pub mod serve;
+pub mod staged;
+pub mod status;
+pub mod verify;
+
+pub use error::Error;
+pub use repository::{Outcome, Plan, Repository, Setting, Signing};

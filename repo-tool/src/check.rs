@@ -1,0 +1,180 @@
+//! Being a client of what is about to be published: nothing goes out that a client would refuse.
+
+use std::collections::BTreeMap;
+use std::error::Error as StdError;
+
+use chrono::{DateTime, Utc};
+use lastmile_client::{Error as ClientError, MemoryStore, Refusal, Updater, blocking};
+use lastmile_metadata::{Limits, RoleName, TargetFile, TargetPath, Version};
+
+use crate::Error;
+use crate::draft::{Completed, Draft};
+use crate::layout::{self, Layout};
+use crate::overlay::{METADATA_URL, Overlay, TARGETS_URL};
+use crate::published::Published;
+
+/// A client of a repository in memory or on this disk, without a network.
+pub(crate) fn client(
+    shipped_root: Vec<u8>,
+    overlay: Overlay,
+    store: MemoryStore,
+    limits: Limits,
+) -> Result<blocking::Updater, Error> {
+    let updater: Updater = Updater::builder(shipped_root)
+        .mirror(METADATA_URL, TARGETS_URL)
+        .fetch(overlay)
+        .store(store)
+        .limits(limits)
+        .build()
+        .map_err(|error| Error::Refused(error.to_string()))?;
+    blocking::Updater::new(updater).map_err(|error| machine(&error))
+}
+
+/// Reads what is published as a client at the epoch would.
+pub(crate) fn open(layout: &Layout) -> Result<Published, Error> {
+    // Roles that were published before a limit was known must still be readable, to be made smaller.
+    let mut limits = Limits::default();
+    (limits.snapshot_length, limits.targets_length, limits.root_updates) = (1 << 30, 1 << 32, u32::MAX);
+    let client = client(oldest_root(layout)?, Overlay::published(layout), MemoryStore::default(), limits)?;
+    let session = client.refresh(DateTime::<Utc>::UNIX_EPOCH).map_err(|error| from_client(&error))?;
+    let trusted = session.trusted();
+    let (root, timestamp) = (trusted.root().clone(), trusted.timestamp().clone());
+    Ok(Published::new(layout, root, timestamp, trusted.snapshot().clone(), trusted.targets().clone()))
+}
+
+/// The oldest root that is there: `1.root.json`, unless the repository came here later.
+pub(crate) fn oldest_root(layout: &Layout) -> Result<Vec<u8>, Error> {
+    let first = layout.metadata().join("1.root.json");
+    if let Some(bytes) = layout::read_if_there(&first)? {
+        return Ok(bytes);
+    }
+    let entries = std::fs::read_dir(layout.metadata())
+        .map_err(|_| Error::NotFound(format!("there is no repository in {}", layout.dir().display())))?;
+    let versions = entries.filter_map(|entry| {
+        let name = entry.ok()?.file_name().into_string().ok()?;
+        name.strip_suffix(".root.json")?.parse::<u64>().ok()
+    });
+    let oldest = versions.min().ok_or_else(|| Error::NotFound(format!("{} is not there", first.display())))?;
+    let path = layout.metadata().join(format!("{oldest}.root.json"));
+    layout::read_if_there(&path)?.ok_or_else(|| Error::NotFound(format!("{} is not there", path.display())))
+}
+
+/// What is to be checked, and when.
+pub(crate) struct Check<'a> {
+    pub(crate) layout: &'a Layout,
+    pub(crate) published: Option<&'a Published>,
+    pub(crate) draft: &'a Draft,
+    pub(crate) completed: &'a Completed,
+    pub(crate) now: DateTime<Utc>,
+}
+
+impl Check<'_> {
+    /// A new client, and one that trusts what is published now, must both arrive at the draft and find what was added.
+    pub(crate) fn run(&self) -> Result<(), Error> {
+        let files = files(self.completed, self.is_consistent());
+        let shipped = match files.get("1.root.json") {
+            Some(first) => first.clone(),
+            None => oldest_root(self.layout)?,
+        };
+        let overlay = Overlay::new(self.layout, files);
+        let fresh = MemoryStore::default();
+        self.arrive(&client(shipped.clone(), overlay.clone(), fresh, Limits::default())?)?;
+        if self.published.is_none() {
+            return Ok(());
+        }
+        let warm = MemoryStore::default();
+        let before = client(shipped.clone(), Overlay::published(self.layout), warm.clone(), Limits::default())?;
+        // When it has expired meanwhile, clients are where they were before that.
+        before.refresh(DateTime::<Utc>::UNIX_EPOCH).map_err(|error| from_client(&error))?;
+        self.arrive(&client(shipped, overlay, warm, Limits::default())?)
+    }
+
+    fn arrive(&self, client: &blocking::Updater) -> Result<(), Error> {
+        let refused = |error: &ClientError| Error::Draft(chain(error));
+        let mut session = client.refresh(self.now).map_err(|error| refused(&error))?;
+        for document in self.completed.all().filter(|document| document.role.is_top_level()) {
+            let found = version_of(&session, &document.role);
+            if found != document.version {
+                let (role, expected) = (&document.role, document.version);
+                return Err(Error::Draft(format!(
+                    "{role} would be version {found} for a client instead of {expected}"
+                )));
+            }
+        }
+        for path in &self.draft.touched {
+            let found = session.find(path).map_err(|error| refused(&error))?;
+            self.check_found(path, found.as_ref())?;
+        }
+        Ok(())
+    }
+
+    fn check_found(&self, path: &TargetPath, found: Option<&TargetFile>) -> Result<(), Error> {
+        let mut listing = self.draft.targets.iter().filter_map(|(role, targets)| Some((role, targets.target(path)?)));
+        let Some((role, listed)) = listing.next() else {
+            // Removed here; another role may list it.
+            return Ok(());
+        };
+        if found == Some(&listed) || listing.any(|(_, other)| found == Some(&other)) {
+            return Ok(());
+        }
+        let reason = match found {
+            Some(_) => "another role with a higher priority lists a target of that name",
+            None => "no delegation on the way to that role covers this path",
+        };
+        Err(Error::Draft(format!("`{path}` in {role} would not be found: {reason}")))
+    }
+
+    fn is_consistent(&self) -> bool {
+        let published = self.published.map(|published| published.root.consistent_snapshot);
+        self.draft.root.as_ref().map(|root| root.consistent_snapshot).or(published).unwrap_or(true)
+    }
+}
+
+/// The documents by the names that clients ask for.
+pub(crate) fn files(completed: &Completed, consistent: bool) -> BTreeMap<String, Vec<u8>> {
+    let named = completed.all().map(|document| {
+        let versioned = document.role == RoleName::ROOT || (consistent && document.role != RoleName::TIMESTAMP);
+        (document.role.file_name(versioned.then_some(document.version)), document.file())
+    });
+    named.collect()
+}
+
+fn version_of(session: &blocking::Session, role: &RoleName) -> Version {
+    let trusted = session.trusted();
+    match role.as_str() {
+        "root" => trusted.root().version,
+        "timestamp" => trusted.timestamp().version,
+        "snapshot" => trusted.snapshot().version,
+        _ => trusted.targets().version,
+    }
+}
+
+/// A client's error in our terms.
+pub(crate) fn from_client(error: &ClientError) -> Error {
+    match error {
+        ClientError::Repository(refused) => match &refused.refusal {
+            Refusal::Metadata(error) => Error::Untrusted(error.clone()),
+            other => Error::Draft(other.to_string()),
+        },
+        ClientError::Road(_) => Error::Network(chain(error)),
+        other => Error::Refused(chain(other)),
+    }
+}
+
+/// An error and its causes on one line.
+pub(crate) fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+fn machine(error: &lastmile_client::MachineError) -> Error {
+    Error::Refused(chain(error))
+}

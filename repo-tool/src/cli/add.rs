@@ -1,0 +1,98 @@
+//! `add` and `remove`.
+
+use std::path::Path;
+
+use lastmile_metadata::{RoleName, TargetPath};
+
+use super::args::{Add, Remove};
+use super::change::conclude;
+use super::output::Output;
+use super::{Context, Exit};
+use crate::draft::NewFile;
+use crate::ingest::{self, Source};
+use crate::{Error, Repository, names};
+
+pub(super) fn add(context: &Context<'_>, args: &Add, output: &mut Output) -> Result<Exit, Error> {
+    let role = args.role.as_deref().map_or(Ok(RoleName::TARGETS), names::role)?;
+    let custom = ingest::custom(&args.custom)?;
+    let sources = sources(args)?;
+    let mut repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
+    let draft = repository.staged()?;
+    if !context.global.dry_run {
+        repository.prefetch_keys(&[RoleName::TARGETS]);
+    }
+    let bar = output.bar("copying", sources.len());
+    let into = repository.layout.publishing();
+    let incoming = ingest::copy(&sources, &into, &repository.policy.hashes, &|done| bar.set_position(done as u64))?;
+    bar.finish_and_clear();
+    let hash_prefixed = repository.policy.hash_prefixed_targets && repository.published.root.consistent_snapshot;
+    let mut files = Vec::new();
+    let mut edit = repository.edit(draft);
+    for incoming in &incoming {
+        for (from, to) in ingest::spread(incoming, hash_prefixed)? {
+            files.push(NewFile { from, to });
+        }
+        let mut target = incoming.target.clone();
+        target.custom.clone_from(&custom);
+        edit.add_target(&role, target)?;
+    }
+    let mut draft = edit.finish()?;
+    // A file that waits already under the same name gives way.
+    draft.files.retain(|waiting| files.iter().all(|new| new.to != waiting.to));
+    draft.files.extend(files);
+    conclude(context, &mut repository, draft, output)
+}
+
+/// All files that are named, each with its target path; no path twice.
+fn sources(args: &Add) -> Result<Vec<Source>, Error> {
+    let mut sources = Vec::new();
+    for path in &args.paths {
+        let path = &args_path(path)?;
+        sources.extend(ingest::find(path, args.under.as_deref())?);
+    }
+    if let Some(name) = &args.name {
+        match sources.as_mut_slice() {
+            [only] => only.name = ingest::target_path(name)?,
+            _ => return Err(Error::Usage(format!("--name names one file, and here are {}", sources.len()))),
+        }
+    }
+    if sources.is_empty() {
+        return Err(Error::NotFound("there are no files in what you name".into()));
+    }
+    sources.sort_by(|one, other| one.name.cmp(&other.name));
+    let twice = sources.windows(2).find_map(|pair| match pair {
+        [one, other] if one.name == other.name => Some((one, other)),
+        _ => None,
+    });
+    match twice {
+        Some((one, other)) => Err(Error::Refused(format!(
+            "{} and {} would both be published as `{}`",
+            one.file.display(),
+            other.file.display(),
+            one.name
+        ))),
+        None => Ok(sources),
+    }
+}
+
+/// A folder named as `.` or `x/..` has no name of its own, and needs none.
+fn args_path(path: &Path) -> Result<std::path::PathBuf, Error> {
+    let found = path.symlink_metadata().map_err(|error| Error::file("read", path, error))?;
+    if found.is_symlink() {
+        return Err(Error::Refused(format!("{} is a link; only regular files are published", path.display())));
+    }
+    Ok(path.to_path_buf())
+}
+
+pub(super) fn remove(context: &Context<'_>, args: &Remove, output: &mut Output) -> Result<Exit, Error> {
+    let role = args.role.as_deref().map(names::role).transpose()?;
+    let mut repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
+    let draft = repository.staged()?;
+    let mut edit = repository.edit(draft);
+    for name in &args.names {
+        let path = TargetPath::new(name.as_str()).map_err(|error| Error::Usage(error.to_string()))?;
+        edit.remove_target(role.as_ref(), &path)?;
+    }
+    let draft = edit.finish()?;
+    conclude(context, &mut repository, draft, output)
+}

@@ -1,0 +1,241 @@
+//! The commands that change roles: each edits a draft, and all end the same way.
+
+use lastmile_metadata::RoleName;
+use serde_json::json;
+
+use super::args::{Bins, Delegate, Renew, Rotate, SetExpiry, SetThreshold, Undelegate};
+use super::keys::{Resolved, resolve, resolve_all};
+use super::output::Output;
+use super::{Context, Exit};
+use crate::draft::Draft;
+use crate::edit::delegations::{NewBins, NewDelegation, Trust, hash_prefixes, patterns};
+use crate::policy::{Policy, RolePolicy};
+use crate::publication::Unobserved;
+use crate::{Error, Outcome, Repository, Signing, diff, lint, names};
+
+/// Shows what changes, and publishes or stages it — or only shows it.
+pub(super) fn conclude(
+    context: &Context<'_>,
+    repository: &mut Repository,
+    draft: Draft,
+    output: &mut Output,
+) -> Result<Exit, Error> {
+    let dry_run = context.global.dry_run;
+    let plan = repository.plan(draft, if dry_run { Signing::Never } else { Signing::Now })?;
+    let text = diff::text(&plan.diff);
+    let report = |outcome: &str| json!({ "changes": diff::json(&plan.diff), "dry_run": dry_run, "outcome": outcome });
+    if dry_run {
+        output.data(&report("none"), &text)?;
+        output.note("Nothing was changed (--dry-run).");
+        return Ok(Exit::Done);
+    }
+    let outcome = repository.conclude(&plan, &mut Unobserved)?;
+    let said = match &outcome {
+        Outcome::Nothing => "nothing",
+        Outcome::Published { .. } => "published",
+        Outcome::Staged(_) => "staged",
+    };
+    output.data(&report(said), &text)?;
+    say(&outcome, output);
+    repository.reread()?;
+    if !matches!(outcome, Outcome::Nothing) {
+        for advice in lint::lint(&repository.published, &repository.policy, &repository.keys) {
+            output.warning(&advice);
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// What has become of a draft, for a person.
+pub(super) fn say(outcome: &Outcome, output: &mut Output) {
+    match outcome {
+        Outcome::Nothing => output.note("There was nothing to change."),
+        Outcome::Published { seamless: true } => output.note("Published."),
+        Outcome::Published { seamless: false } => output.note(
+            "Published. The old keys were not here to sign as well: a client in the middle of an update may have failed, \
+             and succeeds when it tries again.",
+        ),
+        Outcome::Staged(documents) => {
+            output.note("Not published yet: these signatures are missing.");
+            for document in documents {
+                for missing in document.missing() {
+                    let candidates: Vec<&str> = missing.candidates.iter().map(lastmile_metadata::KeyId::as_str).collect();
+                    let (role, count) = (&document.role, missing.count);
+                    output.note(&format!("  {role}: {count} more of {}", candidates.join(", ")));
+                }
+            }
+            output.note("Whoever has a key runs `lastmile-repo sign --key FILE`; then `lastmile-repo publish`.");
+        }
+    }
+}
+
+pub(super) fn delegate(context: &Context<'_>, args: &Delegate, output: &mut Output) -> Result<Exit, Error> {
+    let name = names::new_role(&args.name)?;
+    let from = names::role(&args.from)?;
+    let paths =
+        if args.hash_prefixes.is_empty() { patterns(&args.paths)? } else { hash_prefixes(&args.hash_prefixes)? };
+    let mut repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
+    let keys = resolve_all(&mut repository, &args.key)?;
+    let draft = repository.staged()?;
+    let trust = Trust { keys: keys.iter().map(|key| key.public.clone()).collect(), threshold: args.threshold };
+    let mut edit = repository.edit(draft);
+    edit.delegate(&from, NewDelegation { name: name.clone(), paths, trust, terminating: args.terminating })?;
+    let mut draft = edit.finish()?;
+    let mut policy = repository.policy.clone();
+    let role = RolePolicy { threshold: args.threshold, ..RolePolicy::default_for(&name) };
+    set_keys(&mut policy, name.as_str(), role, &keys);
+    draft.policy = Some(policy);
+    conclude(context, &mut repository, draft, output)
+}
+
+/// Writes where the keys of a role are, as far as they are here.
+fn set_keys(policy: &mut Policy, entry: &str, mut role: RolePolicy, keys: &[Resolved]) {
+    for uri in keys.iter().filter_map(|key| key.uri.clone()) {
+        if !role.keys.contains(&uri) {
+            role.keys.push(uri);
+        }
+    }
+    policy.set_role(entry, role);
+}
+
+pub(super) fn undelegate(context: &Context<'_>, args: &Undelegate, output: &mut Output) -> Result<Exit, Error> {
+    let name = names::role(&args.name)?;
+    let from = args.from.as_deref().map(names::role).transpose()?;
+    let mut repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
+    let draft = repository.staged()?;
+    let mut edit = repository.edit(draft);
+    edit.undelegate(from.as_ref(), &name)?;
+    let mut draft = edit.finish()?;
+    let mut policy = repository.policy.clone();
+    policy.remove_role(&args.name);
+    policy.remove_role(&format!("{}-*", args.name));
+    draft.policy = Some(policy);
+    conclude(context, &mut repository, draft, output)
+}
+
+pub(super) fn bins(context: &Context<'_>, args: &Bins, output: &mut Output) -> Result<Exit, Error> {
+    let role = names::role(&args.role)?;
+    names::new_role(&format!("{}-0", args.name_prefix))?;
+    let mut repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
+    let draft = repository.staged()?;
+    let mut keys = resolve_all(&mut repository, &args.key)?;
+    let mut edit = repository.edit(draft);
+    let (of_role, threshold) = edit.trust(&role)?;
+    if keys.is_empty() {
+        keys = of_role.into_iter().map(|public| Resolved { public, uri: None }).collect();
+    }
+    let new = NewBins {
+        bit_length: args.bit_length,
+        name_prefix: args.name_prefix.clone(),
+        trust: Trust {
+            keys: keys.iter().map(|key| key.public.clone()).collect(),
+            threshold: args.threshold.unwrap_or(if args.key.is_empty() { threshold } else { 1 }),
+        },
+        succinct: !args.prefixes,
+    };
+    edit.make_bins(&role, &new)?;
+    let mut draft = edit.finish()?;
+    let mut policy = repository.policy.clone();
+    let entry = format!("{}-*", args.name_prefix);
+    let mut role_policy = RolePolicy { threshold: new.trust.threshold, ..repository.policy.role(&role) };
+    if !args.key.is_empty() {
+        role_policy.keys.clear();
+    }
+    set_keys(&mut policy, &entry, role_policy, &keys);
+    draft.policy = Some(policy);
+    conclude(context, &mut repository, draft, output)
+}
+
+pub(super) fn renew(context: &Context<'_>, args: &Renew, output: &mut Output) -> Result<Exit, Error> {
+    let mut repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
+    let now = repository.now();
+    let (snapshot, timestamp) = (repository.published.snapshot.expires, repository.published.timestamp.expires);
+    let due = |repository: &Repository, role: &RoleName, expires| {
+        args.force || repository.policy.role(role).is_due(expires, now)
+    };
+    let mut draft = Draft::default();
+    if due(&repository, &RoleName::SNAPSHOT, snapshot) {
+        draft.again.insert(RoleName::SNAPSHOT);
+    }
+    if !draft.again.is_empty() || due(&repository, &RoleName::TIMESTAMP, timestamp) {
+        draft.again.insert(RoleName::TIMESTAMP);
+    }
+    let mut edit = repository.edit(draft);
+    let policy = args.roles.iter().map(|name| names::role(name)).collect::<Result<Vec<_>, _>>()?;
+    let mut further = Vec::new();
+    for role in policy.into_iter().filter(|role| !matches!(role.as_str(), "snapshot" | "timestamp")) {
+        let expires = match role == RoleName::ROOT {
+            true => edit.root_view().expires,
+            false => edit.view(&role)?.expires,
+        };
+        further.push((role, expires));
+    }
+    let draft = edit.into_draft();
+    let chosen: Vec<RoleName> =
+        further.into_iter().filter(|(role, expires)| due(&repository, role, *expires)).map(|(role, _)| role).collect();
+    let mut edit = repository.edit(draft);
+    for role in &chosen {
+        match *role == RoleName::ROOT {
+            true => drop(edit.root()),
+            false => drop(edit.targets(role)?),
+        }
+    }
+    let draft = edit.finish()?;
+    conclude(context, &mut repository, draft, output)
+}
+
+pub(super) fn rotate(context: &Context<'_>, args: &Rotate, output: &mut Output) -> Result<Exit, Error> {
+    let role = names::role(&args.role)?;
+    if args.add.is_empty() && args.remove.is_empty() {
+        return Err(Error::Usage("nothing to do: give --add KEY or --remove KEY".into()));
+    }
+    let mut repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
+    let added = resolve_all(&mut repository, &args.add)?;
+    let removed = args.remove.iter().map(|key| resolve(&mut repository, key)).collect::<Result<Vec<_>, _>>()?;
+    let publics = |keys: &[Resolved]| keys.iter().map(|key| key.public.clone()).collect::<Vec<_>>();
+    let draft = repository.staged()?;
+    let mut edit = repository.edit(draft);
+    edit.rotate(&role, &publics(&added), &publics(&removed))?;
+    let mut draft = edit.finish()?;
+    let mut policy = repository.policy.clone();
+    let entry = policy.entry_name(&role).unwrap_or(role.as_str()).to_string();
+    let mut role_policy = policy.role(&role);
+    let gone: Vec<_> = removed.iter().filter_map(|key| repository.keys.uri_of(&key.public)).collect();
+    role_policy.keys.retain(|uri| !gone.contains(&uri.to_string().as_str()));
+    set_keys(&mut policy, &entry, role_policy, &added);
+    draft.policy = Some(policy);
+    conclude(context, &mut repository, draft, output)
+}
+
+pub(super) fn set_threshold(context: &Context<'_>, args: &SetThreshold, output: &mut Output) -> Result<Exit, Error> {
+    let role = names::role(&args.role)?;
+    let mut repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
+    let draft = repository.staged()?;
+    let mut edit = repository.edit(draft);
+    edit.set_threshold(&role, args.threshold)?;
+    let mut draft = edit.finish()?;
+    let mut policy = repository.policy.clone();
+    let entry = policy.entry_name(&role).unwrap_or(role.as_str()).to_string();
+    policy.set_role(&entry, RolePolicy { threshold: args.threshold, ..policy.role(&role) });
+    draft.policy = Some(policy);
+    conclude(context, &mut repository, draft, output)
+}
+
+pub(super) fn set_expiry(context: &Context<'_>, args: &SetExpiry, output: &mut Output) -> Result<Exit, Error> {
+    let role = names::role(&args.role)?;
+    let repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
+    let mut policy = repository.policy.clone();
+    let entry = policy.entry_name(&role).unwrap_or(role.as_str()).to_string();
+    let mut role_policy = policy.role(&role);
+    let before = role_policy.expires_days;
+    role_policy.set_expires_days(args.days);
+    policy.set_role(&entry, role_policy);
+    let dry_run = context.global.dry_run;
+    if !dry_run {
+        crate::layout::replace(&repository.layout.policy(), policy.text().as_bytes(), 0o644)?;
+    }
+    let report = json!({ "role": args.role, "expires_days": args.days, "before": before, "dry_run": dry_run });
+    output.data(&report, &format!("{role}: expires after {} days (was: {before})", args.days))?;
+    output.note("It counts from the next signature; `lastmile-repo renew --force ROLE` signs now.");
+    Ok(Exit::Done)
+}

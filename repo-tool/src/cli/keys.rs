@@ -1,0 +1,218 @@
+//! `key …`, and the ways in which a person names a key.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use lastmile_keys::{PrivateKey, PublicKey};
+use lastmile_metadata::RoleName;
+use serde_json::{Value, json};
+
+use super::args::KeyCommand;
+use super::output::Output;
+use super::{Context, Exit};
+use crate::init::key_uri;
+use crate::key_store::{self, Protection, keyid_of, open_private_key, read_public_key};
+use crate::layout::{self, Layout};
+use crate::policy::KeyUri;
+use crate::{Error, Repository};
+
+/// A key that a person named.
+pub(super) struct Resolved {
+    pub(super) public: PublicKey,
+    /// Where its private part is, if it is here.
+    pub(super) uri: Option<KeyUri>,
+}
+
+/// All of them, each once.
+pub(super) fn resolve_all(repository: &mut Repository, names: &[String]) -> Result<Vec<Resolved>, Error> {
+    let mut all: Vec<Resolved> = Vec::new();
+    for name in names {
+        let resolved = resolve(repository, name)?;
+        if all.iter().any(|other| other.public == resolved.public) {
+            return Err(Error::Usage(format!("the key `{name}` is given twice")));
+        }
+        all.push(resolved);
+    }
+    Ok(all)
+}
+
+/// A URI, a private or public key file, the name of a key in the repository's folder, or the beginning of a key id.
+pub(super) fn resolve(repository: &mut Repository, name: &str) -> Result<Resolved, Error> {
+    let layout = repository.layout.clone();
+    if let Ok(uri) = name.parse::<KeyUri>() {
+        return private(repository, uri);
+    }
+    let path = Path::new(name);
+    if path.extension().is_some_and(|extension| extension == "pub") && path.exists() {
+        return Ok(Resolved { public: read_public_key(path)?, uri: None });
+    }
+    if path.is_file() {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        return match path.extension().is_some_and(|extension| extension == "pem") {
+            true => private(repository, key_uri(&layout, folder, &stem)?),
+            false => Ok(Resolved { public: read_public_key(path)?, uri: None }),
+        };
+    }
+    if layout.keys().join(format!("{name}.pem")).is_file() {
+        return private(repository, key_uri(&layout, &layout.keys(), name)?);
+    }
+    by_id(repository, name)
+}
+
+fn private(repository: &mut Repository, uri: KeyUri) -> Result<Resolved, Error> {
+    let path = uri.path(repository.layout.dir());
+    let public = match read_public_key(&path.with_extension("pub")) {
+        Ok(public) => public,
+        Err(_) => {
+            use lastmile_keys::Signer as _;
+            open_private_key(&path, &uri.to_string(), repository.phrases())?.public_key().clone()
+        }
+    };
+    let layout = repository.layout.clone();
+    repository.keys.add(layout.dir(), &uri);
+    Ok(Resolved { public, uri: Some(uri) })
+}
+
+fn by_id(repository: &mut Repository, start: &str) -> Result<Resolved, Error> {
+    let mut fitting: Vec<PublicKey> =
+        known(repository)?.into_keys().filter(|key| start.len() >= 4 && keyid_of(key).starts_with(start)).collect();
+    match (fitting.pop(), fitting.is_empty()) {
+        (Some(public), true) => {
+            let uri = repository.keys.uri_of(&public).and_then(|uri| uri.parse().ok());
+            Ok(Resolved { public, uri })
+        }
+        (Some(_), false) => {
+            Err(Error::Usage(format!("`{start}` is the beginning of several key ids; give more of it")))
+        }
+        (None, _) => Err(Error::NotFound(format!(
+            "`{start}` is no key: neither a URI, a key file, nor (at least four digits of) the id of a key that is known here"
+        ))),
+    }
+}
+
+/// Every key that some role trusts or whose private part is here, with its roles.
+fn known(repository: &mut Repository) -> Result<BTreeMap<PublicKey, Vec<String>>, Error> {
+    let mut keys: BTreeMap<PublicKey, Vec<String>> = BTreeMap::new();
+    for role in RoleName::TOP_LEVEL {
+        for (_, key) in repository.published.root.key_ring(&role)?.keys() {
+            keys.entry(key.clone()).or_default().push(role.to_string());
+        }
+    }
+    for (role, delegator) in repository.published.read_all()? {
+        let delegations = delegator.as_ref().and_then(|name| repository.published.known(name)?.delegations.as_ref());
+        if let (Some(delegator), Some(delegations)) = (&delegator, delegations) {
+            for (_, key) in delegations.key_ring(delegator, &role)?.keys() {
+                keys.entry(key.clone()).or_default().push(role.to_string());
+            }
+        }
+    }
+    for key in repository.keys.publics().into_keys().chain(in_folder(&repository.layout)) {
+        keys.entry(key).or_default();
+    }
+    Ok(keys)
+}
+
+fn in_folder(layout: &Layout) -> Vec<PublicKey> {
+    let entries = std::fs::read_dir(layout.keys()).into_iter().flatten().filter_map(Result::ok);
+    let publics = entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "pub"));
+    publics.filter_map(|entry| read_public_key(&entry.path()).ok()).collect()
+}
+
+pub(super) fn run(context: &Context<'_>, command: &KeyCommand, output: &mut Output) -> Result<Exit, Error> {
+    match command {
+        KeyCommand::Generate { name, scheme, folder, unencrypted } => {
+            let key = PrivateKey::generate(*scheme).map_err(|error| Error::key(name, error))?;
+            let layout = Layout::new(&context.global.repository);
+            let folder = folder.clone().unwrap_or_else(|| layout.keys());
+            write(context, &folder, name, &key, *unencrypted, output)
+        }
+        KeyCommand::Import { file, name, unencrypted } => {
+            let key = open_private_key(file, &file.display().to_string(), context.setting.phrases.as_ref())?;
+            let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+            let name = name.clone().or(stem).unwrap_or_default();
+            let folder = Layout::new(&context.global.repository).keys();
+            write(context, &folder, &name, &key, *unencrypted, output)
+        }
+        KeyCommand::List => list(context, output),
+        KeyCommand::Show { key } => show(context, key, output),
+    }
+}
+
+fn write(
+    context: &Context<'_>,
+    folder: &Path,
+    name: &str,
+    key: &PrivateKey,
+    unencrypted: bool,
+    output: &mut Output,
+) -> Result<Exit, Error> {
+    use lastmile_keys::Signer as _;
+    if name.is_empty() || name.starts_with(['.', '-']) || name.contains(['/', '\\', '\0']) {
+        return Err(Error::Usage(format!("`{name}` is no name for a key file")));
+    }
+    let file: PathBuf = folder.join(format!("{name}.pem"));
+    if !context.global.dry_run {
+        let protection = match unencrypted {
+            true => Protection::None,
+            false => Protection::PassPhrase(context.setting.phrases.new_pass_phrase()?),
+        };
+        key_store::write(folder, name, key, &protection)?;
+        if unencrypted {
+            output.warning("the key is not encrypted: whoever reads the file can sign with it");
+        }
+    }
+    let (id, public) = (keyid_of(key.public_key()), file.with_extension("pub"));
+    let json = json!({ "keyid": id, "private": file.display().to_string(), "public": public.display().to_string() });
+    output.data(&json, &format!("{id}\n  private: {}\n  public:  {}", file.display(), public.display()))?;
+    Ok(Exit::Done)
+}
+
+fn list(context: &Context<'_>, output: &mut Output) -> Result<Exit, Error> {
+    let mut repository = Repository::open(&context.global.repository, &context.setting)?;
+    let (mut text, mut all) = (String::new(), Vec::new());
+    for (key, roles) in known(&mut repository)? {
+        let (json, line) = described(&repository, &key, &roles);
+        text += &format!("{line}\n");
+        all.push(json);
+    }
+    output.data(&all.into(), &text)?;
+    Ok(Exit::Done)
+}
+
+fn show(context: &Context<'_>, name: &str, output: &mut Output) -> Result<Exit, Error> {
+    // A file can be shown without a repository.
+    if layout::read_if_there(Path::new(name)).is_ok_and(|found| found.is_some())
+        && let Ok(public) = read_public_key(Path::new(name))
+    {
+        let json = json!({ "keyid": keyid_of(&public), "keytype": public.keytype(), "scheme": public.scheme() });
+        output.data(&json, &format!("{} {}\n{}", keyid_of(&public), public.scheme(), public.public()))?;
+        return Ok(Exit::Done);
+    }
+    let mut repository = Repository::open(&context.global.repository, &context.setting)?;
+    let public = resolve(&mut repository, name)?.public;
+    let roles = known(&mut repository)?.remove(&public).unwrap_or_default();
+    let (json, line) = described(&repository, &public, &roles);
+    output.data(&json, &format!("{line}\n  public:  {}", public.public().trim_end()))?;
+    Ok(Exit::Done)
+}
+
+fn described(repository: &Repository, key: &PublicKey, roles: &[String]) -> (Value, String) {
+    let (id, uri) = (keyid_of(key), repository.keys.uri_of(key));
+    let place = match (uri, repository.keys.is_encrypted(key)) {
+        (Some(uri), Some(false)) => format!("{uri}, unencrypted"),
+        (Some(uri), Some(true)) => uri.to_string(),
+        (Some(uri), None) => format!("{uri}, which is not there"),
+        (None, _) => "elsewhere".to_string(),
+    };
+    let serves = if roles.is_empty() { "no role".to_string() } else { shortened(roles) };
+    let json = json!({ "keyid": id, "scheme": key.scheme(), "roles": roles, "uri": uri });
+    (json, format!("{id} {}\n  serves:  {serves}\n  private: {place}", key.scheme()))
+}
+
+fn shortened(roles: &[String]) -> String {
+    match roles.len() {
+        0..=8 => roles.join(", "),
+        count => format!("{} … ({count} roles)", roles.iter().take(6).cloned().collect::<Vec<_>>().join(", ")),
+    }
+}

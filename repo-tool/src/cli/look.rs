@@ -1,0 +1,122 @@
+//! `status` and `verify`: looking without changing.
+
+use std::path::Path;
+
+use super::args::Verify;
+use super::output::Output;
+use super::{Context, Exit};
+use crate::layout::{self, Layout};
+use crate::status::{RoleStatus, Status};
+use crate::verify::{self, Verification};
+use crate::{Error, Repository, check};
+
+pub(super) fn status(context: &Context<'_>, output: &mut Output) -> Result<Exit, Error> {
+    let mut repository = Repository::open(&context.global.repository, &context.setting)?;
+    let status = Status::of(&mut repository)?;
+    let mut text = String::new();
+    for role in &status.roles {
+        text += &line(role, &repository);
+    }
+    for waiting in &status.waiting {
+        text += &format!("waiting: {} version {}", waiting.role, waiting.version);
+        match waiting.missing.is_empty() {
+            true => text += ", has all its signatures: `lastmile-repo publish`\n",
+            false => {
+                for missing in &waiting.missing {
+                    let ids: Vec<&str> = missing.candidates.iter().map(lastmile_metadata::KeyId::as_str).collect();
+                    text += &format!(", {} more of {}", missing.count, ids.join(", "));
+                }
+                text += "\n";
+            }
+        }
+    }
+    if status.interrupted {
+        text += "a publication was cut short; the next change finishes it\n";
+    }
+    output.data(&status.json(), &text)?;
+    for advice in &status.advice {
+        output.warning(advice);
+    }
+    Ok(if status.needs_attention() { Exit::Failed } else { Exit::Done })
+}
+
+fn line(role: &RoleStatus, repository: &Repository) -> String {
+    let days = (role.expires - repository.now()).num_days();
+    let state = match (role.expired, role.due) {
+        (true, _) => "EXPIRED".to_string(),
+        (false, true) => format!("due, expires in {days} days"),
+        (false, false) => format!("expires in {days} days"),
+    };
+    let mut text = format!(
+        "{:<12} version {:<5} {state}, {} ({} of {} keys)\n",
+        role.name,
+        role.version,
+        role.expires.format("%Y-%m-%d %H:%M"),
+        role.threshold,
+        role.keys.len()
+    );
+    for key in &role.keys {
+        let place = key.uri.as_deref().unwrap_or("elsewhere");
+        let id: String = key.id.chars().take(8).collect();
+        text += &format!("             {id} {} {place}\n", key.keytype);
+    }
+    text
+}
+
+pub(super) fn verify(context: &Context<'_>, args: &Verify, output: &mut Output) -> Result<Exit, Error> {
+    let found = match args.place.as_deref() {
+        Some(url) if url.starts_with("http://") || url.starts_with("https://") || url.starts_with("file://") => {
+            let root = match &args.root {
+                Some(path) => layout::read_if_there(path)?
+                    .ok_or_else(|| Error::NotFound(format!("{} is not there", path.display())))?,
+                None => check::oldest_root(&Layout::new(&context.global.repository)).map_err(|_| {
+                    Error::Usage("--root FILE must say which root a client of that URL starts from".into())
+                })?,
+            };
+            let bar = output.bar("fetching", usize::MAX);
+            let found = verify::url(url, root, context.setting.now, &|done, of| {
+                bar.set_length(of as u64);
+                bar.set_position(done as u64);
+            })?;
+            bar.finish_and_clear();
+            found
+        }
+        place => {
+            let dir = place.map_or(context.global.repository.as_path(), Path::new);
+            let policy = Repository::open(dir, &context.setting).map(|repository| repository.policy);
+            let hash_prefixed = policy.map_or(true, |policy| policy.hash_prefixed_targets);
+            let bar = output.bar("reading", usize::MAX);
+            let found = verify::directory(dir, context.setting.now, hash_prefixed, &|done, of| {
+                bar.set_length(of as u64);
+                bar.set_position(done as u64);
+            })?;
+            bar.finish_and_clear();
+            found
+        }
+    };
+    output.data(&found.json(), &text(&found))?;
+    for note in &found.notes {
+        output.note(&format!("note: {note}"));
+    }
+    Ok(if found.is_good() { Exit::Done } else { Exit::Refused })
+}
+
+fn text(found: &Verification) -> String {
+    let mut text = String::new();
+    for (role, version, expires) in &found.versions {
+        text += &format!("{role:<10} version {version}, expires {}\n", expires.format("%Y-%m-%d %H:%M"));
+    }
+    for (version, failure) in &found.roots {
+        match failure {
+            None => text += &format!("ok  a client shipped with root {version} comes to the newest state\n"),
+            Some(failure) => text += &format!("BAD a client shipped with root {version} fails: {failure}\n"),
+        }
+    }
+    for problem in &found.problems {
+        text += &format!("BAD {problem}\n");
+    }
+    if found.is_good() {
+        text += &format!("ok  {} targets, {} bytes of files read\n", found.targets, found.bytes);
+    }
+    text
+}

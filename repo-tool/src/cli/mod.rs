@@ -1,0 +1,131 @@
+//! The command `lastmile-repo`: reads the command line, runs one command, and says what came of it.
+
+mod add;
+mod args;
+mod change;
+mod keys;
+mod look;
+mod output;
+mod phrases;
+mod revoke;
+mod serve;
+mod setup;
+mod sign;
+
+use std::ffi::OsString;
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use clap::{CommandFactory as _, Parser as _};
+
+use crate::{Error, Setting};
+use args::{Cli, Command, Global};
+use output::Output;
+use phrases::Phrases;
+
+/// What the command's exit code says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done.
+    Done = 0,
+    /// Failed; for `status`: something is due.
+    Failed = 1,
+    /// The command line does not make sense.
+    Usage = 2,
+    /// There is no such target, role, key or repository.
+    NoSuchName = 3,
+    /// The road to a repository elsewhere failed.
+    Network = 4,
+    /// Something was refused as untrusted: a published file, or what would have been published.
+    Refused = 5,
+}
+
+impl From<&Error> for Exit {
+    fn from(error: &Error) -> Self {
+        match error {
+            Error::Usage(_) => Self::Usage,
+            Error::NotFound(_) => Self::NoSuchName,
+            Error::Network(_) => Self::Network,
+            Error::Untrusted(_) | Error::Draft(_) => Self::Refused,
+            _ => Self::Failed,
+        }
+    }
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    ExitCode::from(run(std::env::args_os()) as u8)
+}
+
+/// Runs one command line, writing to this process's standard output and standard error.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done };
+        }
+    };
+    let mut output = Output::new(cli.global.json, cli.global.quiet);
+    let result = dispatch(&cli, &mut output).and_then(|exit| output.flush().map(|()| exit));
+    result.unwrap_or_else(|error| {
+        output.error(&error);
+        Exit::from(&error)
+    })
+}
+
+fn dispatch(cli: &Cli, output: &mut Output) -> Result<Exit, Error> {
+    let context = Context::new(&cli.global, output)?;
+    match &cli.command {
+        Command::Init(args) => setup::init(&context, args, output),
+        Command::Key(command) => keys::run(&context, command, output),
+        Command::Add(args) => add::add(&context, args, output),
+        Command::Remove(args) => add::remove(&context, args, output),
+        Command::Delegate(args) => change::delegate(&context, args, output),
+        Command::Undelegate(args) => change::undelegate(&context, args, output),
+        Command::Bins(args) => change::bins(&context, args, output),
+        Command::Renew(args) => change::renew(&context, args, output),
+        Command::Rotate(args) => change::rotate(&context, args, output),
+        Command::SetThreshold(args) => change::set_threshold(&context, args, output),
+        Command::SetExpiry(args) => change::set_expiry(&context, args, output),
+        Command::Revoke(args) => revoke::revoke(&context, args, output),
+        Command::Sign(args) => sign::sign(&context, args, output),
+        Command::Publish(_) => sign::publish(&context, output),
+        Command::Discard => sign::discard(&context, output),
+        Command::Status(_) => look::status(&context, output),
+        Command::Verify(args) => look::verify(&context, args, output),
+        Command::Serve(args) => serve::serve(&context, args, output),
+        Command::Demo(_) => Err(Error::Usage("the demo is not there yet".into())),
+        Command::Completions(args) => setup::completions(&mut Cli::command(), args, output),
+        Command::Man(args) => setup::man(Cli::command(), args),
+    }
+}
+
+/// What every command is given.
+struct Context<'a> {
+    global: &'a Global,
+    setting: Setting,
+}
+
+impl<'a> Context<'a> {
+    fn new(global: &'a Global, output: &mut Output) -> Result<Self, Error> {
+        let phrases = Arc::new(Phrases::new(global.pass_phrase_file.clone(), std::io::stdin().is_terminal()));
+        Ok(Self { global, setting: Setting { now: now(output)?, phrases } })
+    }
+}
+
+/// The clock, or `SOURCE_DATE_EPOCH` (seconds since 1970), so that the same input makes the same bytes.
+fn now(output: &mut Output) -> Result<DateTime<Utc>, Error> {
+    let Some(text) = std::env::var_os("SOURCE_DATE_EPOCH") else {
+        return Ok(Utc::now());
+    };
+    let seconds = text.to_str().and_then(|text| text.parse::<i64>().ok());
+    let time = seconds.and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+    let time = time.ok_or_else(|| Error::Usage("SOURCE_DATE_EPOCH must be a number of seconds since 1970".into()))?;
+    output.note(&format!("SOURCE_DATE_EPOCH is set: the time counts as {}", lastmile_client::text::time(time)));
+    Ok(time)
+}

@@ -1,0 +1,85 @@
+//! Where output goes: data to standard output (all of it as JSON with `--json`), prose to standard error.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use lastmile_client::text::printable;
+use serde_json::Value;
+
+use crate::Error;
+
+pub(super) struct Output {
+    json: bool,
+    quiet: bool,
+}
+
+impl Output {
+    pub(super) fn new(json: bool, quiet: bool) -> Self {
+        Self { json, quiet }
+    }
+
+    /// The result of the command: one JSON document, or text for a person.
+    pub(super) fn data(&mut self, json: &Value, text: &str) -> Result<(), Error> {
+        let mut out = io::stdout().lock();
+        let written = match self.json {
+            true => writeln!(out, "{json:#}"),
+            false if text.is_empty() => Ok(()),
+            false => writeln!(out, "{}", text.trim_end_matches('\n')),
+        };
+        written.or_else(ignore_closed_pipe)
+    }
+
+    /// Bytes that are a file of their own: a completion script.
+    pub(super) fn raw(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        io::stdout().lock().write_all(bytes).or_else(ignore_closed_pipe)
+    }
+
+    /// Prose about what happens.
+    pub(super) fn note(&mut self, text: &str) {
+        if !self.quiet {
+            let _ = writeln!(io::stderr().lock(), "{text}");
+        }
+    }
+
+    /// Advice.
+    pub(super) fn warning(&mut self, text: &str) {
+        self.note(&format!("warning: {text}"));
+    }
+
+    pub(super) fn error(&mut self, error: &Error) {
+        let mut err = io::stderr().lock();
+        // Names from metadata may be in there.
+        let lines = error.to_string();
+        let safe: Vec<String> = lines.lines().map(printable).collect();
+        let _ = writeln!(err, "error: {}", safe.join("\n"));
+        if let Some(hint) = error.hint() {
+            let _ = writeln!(err, "hint: {hint}");
+        }
+    }
+
+    pub(super) fn flush(&mut self) -> Result<(), Error> {
+        io::stdout().flush().or_else(ignore_closed_pipe)
+    }
+
+    /// A bar on standard error, if that is a terminal.
+    pub(super) fn bar(&self, what: &'static str, length: usize) -> ProgressBar {
+        if self.quiet || !io::stderr().is_terminal() || length < 2 {
+            return ProgressBar::hidden();
+        }
+        let bar = ProgressBar::with_draw_target(Some(length as u64), ProgressDrawTarget::stderr_with_hz(10));
+        let style = ProgressStyle::with_template("{msg} {bar:40} {pos}/{len} {eta}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_message(what);
+        bar.enable_steady_tick(Duration::from_millis(100));
+        bar
+    }
+}
+
+/// Whoever reads our output may stop reading.
+fn ignore_closed_pipe(error: io::Error) -> Result<(), Error> {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Ok(()),
+        _ => Err(Error::file("write", std::path::Path::new("standard output"), error)),
+    }
+}

@@ -1,0 +1,105 @@
+//! `revoke`: the change, and the proof that it holds.
+
+use serde_json::{Value, json};
+
+use super::args::Revoke;
+use super::change::say;
+use super::keys::resolve;
+use super::output::Output;
+use super::{Context, Exit};
+use crate::edit::keys::short;
+use crate::key_store::Protection;
+use crate::proof::{Before, ProofRow, Verdict, is_refuted, prove};
+use crate::publication::Unobserved;
+use crate::revoke::{Revocation, revoke as revoke_key};
+use crate::{Error, Outcome, Repository, Signing, diff};
+
+pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &mut Output) -> Result<Exit, Error> {
+    let mut repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
+    let key = resolve(&mut repository, &args.key)?.public;
+    if context.global.dry_run {
+        return plan(&mut repository, &key, output);
+    }
+    let offline = Protection::PassPhrase(context.setting.phrases.new_pass_phrase()?);
+    let online = if args.unencrypted_online_keys { Protection::None } else { offline.clone() };
+    let roles = repository.published.roles_trusting(&key)?;
+    let before = Before::remember(&mut repository, &roles)?;
+    let revocation = revoke_key(&mut repository, &key, &offline, &online)?;
+    tell(&revocation, &short(&key), output);
+    let plan = repository.plan(revocation.draft, Signing::Now)?;
+    let outcome = repository.conclude(&plan, &mut Unobserved)?;
+    let text = diff::text(&plan.diff);
+    let report = |proof: Value| json!({ "key": short(&key), "changes": diff::json(&plan.diff), "proof": proof });
+    say(&outcome, output);
+    if matches!(outcome, Outcome::Staged(_)) {
+        output.data(&report(Value::Null), &text)?;
+        output.note("The key is not revoked before this is published; run `revoke` again afterwards for the proof.");
+        return Ok(Exit::Failed);
+    }
+    let keys = repository.keys.clone();
+    repository.reread()?;
+    // The new keys are open already, and the revoked one is still known here.
+    repository.keys = keys;
+    let rows = prove(&mut repository, &key, &before)?;
+    let proof = rows.iter().map(row_json).collect();
+    output.data(&report(proof), &format!("{text}\n{}", table(&rows)))?;
+    if is_refuted(&rows) {
+        output.warning("the proof failed: see the lines that say NO");
+        return Ok(Exit::Refused);
+    }
+    output.note("The file of the revoked key is still there. Destroy it if it is yours alone.");
+    Ok(Exit::Done)
+}
+
+fn plan(repository: &mut Repository, key: &lastmile_keys::PublicKey, output: &mut Output) -> Result<Exit, Error> {
+    let roles = repository.published.roles_trusting(key)?;
+    if roles.is_empty() {
+        return Err(Error::NotFound(format!("no role trusts the key {}", short(key))));
+    }
+    let names: Vec<&str> = roles.iter().map(|(role, _)| role.as_str()).collect();
+    let text = format!("would remove the key {} from: {}", short(key), names.join(", "));
+    output.data(&json!({ "key": short(key), "roles": names, "dry_run": true }), &text)?;
+    Ok(Exit::Done)
+}
+
+fn tell(revocation: &Revocation, key: &str, output: &mut Output) {
+    for (role, delegator) in &revocation.roles {
+        let by = delegator.as_ref().map_or("root".to_string(), ToString::to_string);
+        output.note(&format!("The key {key} served {role} (named by {by})."));
+    }
+    for (role, uri) in &revocation.replacements {
+        output.note(&format!("New key for {role}: {uri}."));
+    }
+    if revocation.recovers_fast_forward {
+        output.note(
+            "Timestamp and snapshot get new keys, so that clients drop the versions they stored: whoever had the key may \
+             have driven them up (5.3.11).",
+        );
+    }
+}
+
+/// Every client a line, every scene below it.
+pub(crate) fn table(rows: &[ProofRow]) -> String {
+    let mut text = String::from("Proof: a client of every root that was ever published\n");
+    for row in rows {
+        for (number, (scene, verdict)) in row.scenes.iter().enumerate() {
+            let client = if number == 0 { format!("root {}", row.root) } else { String::new() };
+            let (mark, said) = match verdict {
+                Verdict::Good(said) => ("ok", said.as_str()),
+                Verdict::Bad(said) => ("NO", said.as_str()),
+                Verdict::NotTried(why) => ("--", *why),
+            };
+            text += &format!("  {client:<8} {mark}  {scene:<28} {said}\n");
+        }
+    }
+    text
+}
+
+fn row_json(row: &ProofRow) -> Value {
+    let scenes = row.scenes.iter().map(|(scene, verdict)| match verdict {
+        Verdict::Good(said) => json!({ "scene": scene, "good": true, "client": said }),
+        Verdict::Bad(said) => json!({ "scene": scene, "good": false, "client": said }),
+        Verdict::NotTried(why) => json!({ "scene": scene, "good": null, "why": why }),
+    });
+    json!({ "root": row.root.get(), "scenes": scenes.collect::<Vec<_>>() })
+}

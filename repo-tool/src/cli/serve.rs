@@ -1,0 +1,45 @@
+//! `serve`: a static server, for trying things.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde_json::json;
+
+use super::args::Serve;
+use super::output::Output;
+use super::{Context, Exit};
+use crate::serve::Server;
+use crate::{Error, Repository};
+
+pub(super) fn serve(context: &Context<'_>, args: &Serve, output: &mut Output) -> Result<Exit, Error> {
+    let dir = context.global.repository.as_path();
+    Repository::open(dir, &context.setting)?;
+    if !args.address.is_loopback() {
+        output.warning("others can reach this server; it is made for trying things, not for the internet");
+    }
+    let address = SocketAddr::new(args.address, args.port);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::file("start", Path::new("a runtime"), error))?;
+    let quiet = context.global.quiet;
+    runtime.block_on(async {
+        let bound = Server::bind(dir, address).await.and_then(|server| Ok((server.address()?, server)));
+        let (at, server) = bound.map_err(|error| Error::Network(format!("cannot listen on {address}: {error}")))?;
+        let (metadata, targets) = (format!("http://{at}/metadata/"), format!("http://{at}/targets/"));
+        let text = format!("metadata: {metadata}\ntargets:  {targets}");
+        output.data(&json!({ "metadata_url": metadata, "targets_url": targets }), &text)?;
+        output.flush()?;
+        output.note("Ctrl-C ends it.");
+        let log = move |answered: crate::serve::Answered| {
+            if !quiet {
+                Output::new(false, false).note(&format!("{} {}", answered.status, answered.path));
+            }
+        };
+        tokio::select! {
+            () = server.run(log) => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        Ok(Exit::Done)
+    })
+}

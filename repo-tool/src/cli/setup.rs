@@ -1,0 +1,85 @@
+//! `init`, `completions` and `man`.
+
+use std::path::Path;
+
+use lastmile_metadata::RoleName;
+use serde_json::json;
+
+use super::args::{Completions, Init, Man};
+use super::output::Output;
+use super::{Context, Exit};
+use crate::init::NewRepository;
+use crate::key_store::Protection;
+use crate::publication::Unobserved;
+use crate::{Error, Repository, diff, lint};
+
+pub(super) fn init(context: &Context<'_>, args: &Init, output: &mut Output) -> Result<Exit, Error> {
+    let dir = args.dir.as_deref().unwrap_or(&context.global.repository);
+    if context.global.dry_run {
+        return plan(args, dir, output);
+    }
+    let keys = match args.unencrypted_keys {
+        true => Protection::None,
+        false => Protection::PassPhrase(context.setting.phrases.new_pass_phrase()?),
+    };
+    let mut new = new_repository(args, keys);
+    if args.unencrypted_online_keys {
+        new.online_keys = Protection::None;
+    }
+    let plan = new.create(dir, &context.setting, &mut Unobserved)?;
+    let json = json!({ "repository": dir.display().to_string(), "changes": diff::json(&plan.diff) });
+    output.data(&json, &diff::text(&plan.diff))?;
+    let repository = Repository::open(dir, &context.setting)?;
+    for advice in lint::lint(&repository.published, &repository.policy, &repository.keys) {
+        output.warning(&advice);
+    }
+    output.note(&format!("Made a repository in {}. It can be served as it is.", dir.display()));
+    output.note(&format!(
+        "Ship metadata/1.root.json with your client. Move the root keys from {} to places apart from each other, and run \
+         `lastmile-repo renew` daily.",
+        new.keys.as_deref().unwrap_or(&repository.layout.keys()).display()
+    ));
+    Ok(Exit::Done)
+}
+
+fn new_repository(args: &Init, keys: Protection) -> NewRepository {
+    let mut new = NewRepository::new(keys);
+    new.scheme = args.scheme;
+    new.consistent_snapshot = !args.no_consistent_snapshot;
+    new.hash_prefixed_targets = !args.no_hash_prefix && !args.no_consistent_snapshot;
+    new.thresholds = args.threshold.iter().cloned().collect();
+    new.expiry_days = args.expiry.iter().cloned().collect();
+    new.keys = args.keys.clone();
+    new
+}
+
+fn plan(args: &Init, dir: &Path, output: &mut Output) -> Result<Exit, Error> {
+    let new = new_repository(args, Protection::None);
+    let mut text = format!("would make a repository in {}\n", dir.display());
+    let mut roles = Vec::new();
+    for role in [RoleName::ROOT, RoleName::TARGETS, RoleName::SNAPSHOT, RoleName::TIMESTAMP] {
+        let (policy, keys) = (new.role(&role), new.key_count(&role));
+        text += &format!(
+            "  + {role}: {} of {keys} keys must sign, expires after {} days\n",
+            policy.threshold, policy.expires_days
+        );
+        let (threshold, days) = (policy.threshold, policy.expires_days);
+        roles.push(json!({ "role": role.as_str(), "threshold": threshold, "keys": keys, "expires_days": days }));
+    }
+    output.data(&json!({ "repository": dir.display().to_string(), "roles": roles, "dry_run": true }), &text)?;
+    Ok(Exit::Done)
+}
+
+pub(super) fn completions(command: &mut clap::Command, args: &Completions, output: &mut Output) -> Result<Exit, Error> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, command, "lastmile-repo", &mut script);
+    output.raw(&script)?;
+    Ok(Exit::Done)
+}
+
+pub(super) fn man(command: clap::Command, args: &Man) -> Result<Exit, Error> {
+    let folder = &args.folder;
+    std::fs::create_dir_all(folder).map_err(|error| Error::file("create", folder, error))?;
+    clap_mangen::generate_to(command, folder).map_err(|error| Error::file("write manual pages into", folder, error))?;
+    Ok(Exit::Done)
+}

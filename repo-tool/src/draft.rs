@@ -1,0 +1,260 @@
+//! A change before it is published: spec 6.3, in which versions and dates are computed and never typed.
+//!
+//! First come the edits (`edit/`), pure changes of what is published. [`Draft::complete`] then makes documents of them
+//! and signs what it can.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+use lastmile_metadata::{
+    Algorithm, Hashes, MetaFile, Role, RoleName, Root, SPEC_VERSION, Signature, Snapshot, TargetPath, Targets,
+    Timestamp, Unknown, Version,
+};
+
+use crate::document::{Document, Rings};
+use crate::key_store::KeyStore;
+use crate::policy::Policy;
+use crate::published::Published;
+use crate::{Error, names};
+
+/// A document that waits for signatures, exactly as it is to be signed.
+#[derive(Clone, Debug)]
+pub struct Prior {
+    /// The canonical bytes that were signed.
+    pub signed: String,
+    /// The signatures so far.
+    pub signatures: Vec<Signature>,
+}
+
+/// A file on its way to `targets/`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewFile {
+    /// Where it is now: inside the repository, absolute.
+    pub from: PathBuf,
+    /// Where it goes, below `targets/`.
+    pub to: PathBuf,
+}
+
+/// What is to change.
+#[derive(Clone, Debug, Default)]
+pub struct Draft {
+    /// The new root, if it changes.
+    pub root: Option<Root>,
+    /// The targets roles that change, the top-level one and delegated ones.
+    pub targets: BTreeMap<RoleName, Targets>,
+    /// Who delegates to each delegated role that changes.
+    pub delegators: BTreeMap<RoleName, BTreeSet<RoleName>>,
+    /// Timestamp and snapshot to be signed again though nothing they list changes.
+    pub again: BTreeSet<RoleName>,
+    /// New target files.
+    pub files: Vec<NewFile>,
+    /// Targets that a client must find afterwards, or no longer find.
+    pub touched: BTreeSet<TargetPath>,
+    /// Documents that were signed in part before and have not been edited since.
+    pub prior: BTreeMap<RoleName, Prior>,
+    /// The policy, if it changes.
+    pub policy: Option<Policy>,
+}
+
+/// The documents of a draft, signed as far as the keys at hand allow.
+#[derive(Debug)]
+pub struct Completed {
+    /// In the order of publication, but for the root.
+    pub documents: Vec<Document>,
+    /// The root, if it changes.
+    pub root: Option<Document>,
+}
+
+impl Completed {
+    /// All documents.
+    pub fn all(&self) -> impl Iterator<Item = &Document> {
+        self.root.iter().chain(&self.documents)
+    }
+
+    /// Those that lack signatures.
+    pub fn incomplete(&self) -> impl Iterator<Item = &Document> {
+        self.all().filter(|document| !document.missing().is_empty())
+    }
+}
+
+/// What completing a draft needs to know.
+pub struct Completion<'a> {
+    /// What is published; none in a new repository.
+    pub published: Option<&'a Published>,
+    /// The policy.
+    pub policy: &'a Policy,
+    /// The keys at hand; none to see what would change without signing it.
+    pub keys: Option<&'a KeyStore>,
+    /// The time of signing.
+    pub now: DateTime<Utc>,
+}
+
+impl Draft {
+    /// Whether nothing changes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.root.is_none() && self.targets.is_empty() && self.again.is_empty()
+    }
+
+    /// Spec 6.3: root if it changes, the targets roles, then — when these are signed — snapshot and timestamp.
+    ///
+    /// # Errors
+    /// When a key at hand cannot be opened, or versions are exhausted.
+    pub fn complete(&self, with: &Completion<'_>) -> Result<Completed, Error> {
+        let root = self.root.as_ref().map(|root| self.complete_root(root, with)).transpose()?;
+        let mut documents = Vec::new();
+        // Delegated roles are published before the one that all begin with.
+        let (top, delegated): (Vec<_>, Vec<_>) = self.targets.iter().partition(|(role, _)| role.is_top_level());
+        for (role, targets) in delegated.into_iter().chain(top) {
+            documents.push(self.complete_targets(role, targets, with)?);
+        }
+        let mut completed = Completed { documents, root };
+        if with.keys.is_none() || completed.incomplete().next().is_none() {
+            self.complete_online(&mut completed, with)?;
+        }
+        Ok(completed)
+    }
+
+    fn complete_root(&self, root: &Root, with: &Completion<'_>) -> Result<Document, Error> {
+        // 5.3.5: exactly one more than its predecessor.
+        let version = match with.published {
+            Some(published) => next(published.root.version)?,
+            None => Version::ONE,
+        };
+        let mut root = root.clone();
+        root.version = version;
+        root.expires = with.policy.role(&RoleName::ROOT).expiry(with.now);
+        let rings = self.rings(&RoleName::ROOT, with)?;
+        self.signed(&RoleName::ROOT, &root, rings, with)
+    }
+
+    fn complete_targets(&self, role: &RoleName, targets: &Targets, with: &Completion<'_>) -> Result<Document, Error> {
+        let mut targets = targets.clone();
+        targets.version = free_version(role, with)?;
+        targets.expires = with.policy.role(role).expiry(with.now);
+        let rings = self.rings(role, with)?;
+        self.signed(role, &targets, rings, with)
+    }
+
+    /// 6.3.2 and 6.3.3: what lists the changed roles.
+    fn complete_online(&self, completed: &mut Completed, with: &Completion<'_>) -> Result<(), Error> {
+        let (snapshot_role, timestamp_role) = (RoleName::SNAPSHOT, RoleName::TIMESTAMP);
+        let changed = !completed.documents.is_empty();
+        let mut listed =
+            with.published.map(|published| snapshot_file(published.snapshot.version, published.snapshot.bytes()));
+        if changed || listed.is_none() || self.again.contains(&snapshot_role) {
+            let version = free_version(&snapshot_role, with)?;
+            let expires = with.policy.role(&snapshot_role).expiry(with.now);
+            let mut snapshot = match with.published {
+                Some(published) => (*published.snapshot).clone(),
+                None => Snapshot::new(version, expires),
+            };
+            (snapshot.version, snapshot.expires) = (version, expires);
+            for document in &completed.documents {
+                snapshot.insert(&document.role, MetaFile::new(document.version));
+            }
+            let rings = self.rings(&snapshot_role, with)?;
+            let document = self.signed(&snapshot_role, &snapshot, rings, with)?;
+            listed = Some(snapshot_file(version, &document.file()));
+            completed.documents.push(document);
+        } else if !self.again.contains(&timestamp_role) {
+            return Ok(());
+        }
+        if with.keys.is_some() && completed.incomplete().next().is_some() {
+            return Ok(());
+        }
+        let Some(listed) = listed else { return Ok(()) };
+        let version = free_version(&timestamp_role, with)?;
+        let expires = with.policy.role(&timestamp_role).expiry(with.now);
+        let mut timestamp = match with.published {
+            Some(published) => (*published.timestamp).clone(),
+            None => Timestamp {
+                spec_version: SPEC_VERSION.to_string(),
+                version,
+                expires,
+                snapshot: listed.clone(),
+                unknown: Unknown::new(),
+            },
+        };
+        (timestamp.version, timestamp.expires, timestamp.snapshot) = (version, expires, listed);
+        let rings = self.rings(&timestamp_role, with)?;
+        completed.documents.push(self.signed(&timestamp_role, &timestamp, rings, with)?);
+        Ok(())
+    }
+
+    /// Who must sign `role` so that it holds when the draft is published.
+    pub fn rings(&self, role: &RoleName, with: &Completion<'_>) -> Result<Rings, Error> {
+        let old_root = with.published.map(|published| &*published.root);
+        let mut rings = Rings::default();
+        if role.is_top_level() {
+            let new_root = self.root.as_ref().or(old_root);
+            rings.required.extend(new_root.map(|root| root.key_ring(role)).transpose()?);
+            let old_ring = old_root.filter(|_| self.root.is_some()).map(|root| root.key_ring(role)).transpose()?;
+            match *role == RoleName::ROOT {
+                // 5.3.4: the old keys and the new ones.
+                true => rings.required.extend(old_ring),
+                false => rings.wanted = old_ring,
+            }
+            return Ok(rings);
+        }
+        for delegator in self.delegators.get(role).into_iter().flatten() {
+            let published = with.published.and_then(|published| published.known(delegator));
+            let view = self.targets.get(delegator).or(published);
+            let delegations = view.and_then(|view| view.delegations.as_ref());
+            let ring = delegations.map(|delegations| delegations.key_ring(delegator, role)).transpose()?;
+            rings.required.extend(ring);
+        }
+        if rings.required.is_empty() {
+            return Err(Error::NotFound(format!("nobody delegates to the role {role}")));
+        }
+        Ok(rings)
+    }
+
+    /// The document, with the signatures it had and those that the keys at hand can add.
+    fn signed<R: Role>(
+        &self,
+        role: &RoleName,
+        content: &R,
+        rings: Rings,
+        with: &Completion<'_>,
+    ) -> Result<Document, Error> {
+        let mut document = match self.prior.get(role) {
+            Some(prior) => Document::prior(role, prior, rings)?,
+            None => Document::new(role, content, rings),
+        };
+        if let Some(keys) = with.keys {
+            document.sign(keys)?;
+        }
+        Ok(document)
+    }
+}
+
+fn snapshot_file(version: Version, bytes: &[u8]) -> MetaFile {
+    let mut file = MetaFile::new(version);
+    file.length = Some(bytes.len() as u64);
+    file.hashes = Hashes::of(bytes, &[Algorithm::Sha256]);
+    file
+}
+
+fn next(version: Version) -> Result<Version, Error> {
+    version.next().ok_or_else(|| Error::Refused("version numbers are exhausted".into()))
+}
+
+/// F-4.4-4: the first version after the published one under whose name nothing lies yet.
+fn free_version(role: &RoleName, with: &Completion<'_>) -> Result<Version, Error> {
+    let Some(published) = with.published else {
+        return Ok(Version::ONE);
+    };
+    let mut version = published.version(role).map_or(Ok(Version::ONE), next)?;
+    while *role != RoleName::TIMESTAMP && published.root.consistent_snapshot && published.is_taken(role, version) {
+        version = next(version)?;
+    }
+    Ok(version)
+}
+
+/// Where a document goes, below `metadata/`.
+pub(crate) fn file_name(document: &Document, consistent: bool) -> String {
+    let versioned = document.role == RoleName::ROOT || (consistent && document.role != RoleName::TIMESTAMP);
+    names::metadata_file(&document.role, versioned.then_some(document.version))
+}

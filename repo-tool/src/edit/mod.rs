@@ -1,0 +1,205 @@
+//! Pure edits of what is published: nothing is signed, dated or written here.
+
+pub mod delegations;
+pub mod keys;
+mod targets;
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use lastmile_metadata::{DelegatedRoles, Delegations, KeyId, KeyRing, RoleName, Root, Targets, Version};
+
+use crate::Error;
+use crate::draft::Draft;
+use crate::published::Published;
+
+/// A draft being edited, over what is published.
+pub struct Edit<'a> {
+    published: &'a mut Published,
+    draft: Draft,
+}
+
+impl<'a> Edit<'a> {
+    /// Goes on editing `draft`, which may be empty.
+    pub fn new(published: &'a mut Published, draft: Draft) -> Self {
+        Self { published, draft }
+    }
+
+    /// What is published.
+    pub fn published(&mut self) -> &mut Published {
+        self.published
+    }
+
+    /// The draft so far.
+    pub fn draft(&mut self) -> &mut Draft {
+        &mut self.draft
+    }
+
+    /// The root as it would become, to be changed.
+    pub fn root(&mut self) -> &mut Root {
+        self.draft.prior.remove(&RoleName::ROOT);
+        self.draft.root.get_or_insert_with(|| (*self.published.root).clone())
+    }
+
+    /// The root as it would become.
+    #[must_use]
+    pub fn root_view(&self) -> &Root {
+        self.draft.root.as_ref().unwrap_or(&self.published.root)
+    }
+
+    /// A targets role as it would become.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when nobody delegates to it.
+    pub fn view(&mut self, role: &RoleName) -> Result<&Targets, Error> {
+        if self.draft.targets.contains_key(role) {
+            return self.draft.targets.get(role).ok_or_else(|| unknown(role));
+        }
+        Ok(self.published.role(role)?)
+    }
+
+    /// A targets role as it would become, to be changed.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when nobody delegates to it.
+    pub fn targets(&mut self, role: &RoleName) -> Result<&mut Targets, Error> {
+        if !self.draft.targets.contains_key(role) {
+            let targets = (**self.published.role(role)?).clone();
+            if let Some(delegator) = self.published.delegator(role) {
+                self.draft.delegators.entry(role.clone()).or_default().insert(delegator.clone());
+            }
+            self.draft.targets.insert(role.clone(), targets);
+        }
+        self.draft.prior.remove(role);
+        self.draft.targets.get_mut(role).ok_or_else(|| unknown(role))
+    }
+
+    /// A role that nobody delegated to before, empty.
+    pub fn new_role(&mut self, role: &RoleName, delegator: &RoleName) -> &mut Targets {
+        self.draft.prior.remove(role);
+        self.draft.delegators.insert(role.clone(), [delegator.clone()].into());
+        let empty = Targets::new(Version::ONE, DateTime::<Utc>::UNIX_EPOCH);
+        let entry = self.draft.targets.entry(role.clone()).or_insert_with(|| empty.clone());
+        *entry = empty;
+        entry
+    }
+
+    /// The delegator of a role, in the draft or as published.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when nobody delegates to it.
+    pub fn delegator(&mut self, role: &RoleName) -> Result<RoleName, Error> {
+        let by_draft = self.draft.targets.iter().find(|(_, targets)| delegates(targets, role));
+        if let Some((name, _)) = by_draft {
+            return Ok(name.clone());
+        }
+        self.published.role(role)?;
+        let delegator = self.published.delegator(role).cloned().ok_or_else(|| unknown(role))?;
+        // It may have been taken back in this very draft.
+        match self.draft.targets.get(&delegator) {
+            Some(edited) if !delegates(edited, role) => Err(unknown(role)),
+            _ => Ok(delegator),
+        }
+    }
+
+    /// Ends the editing: roles whose keys changed so that their published file no longer holds are signed again.
+    ///
+    /// # Errors
+    /// When published metadata does not verify.
+    pub fn finish(mut self) -> Result<Draft, Error> {
+        self.settle_top_level()?;
+        let delegators: Vec<RoleName> = self.draft.targets.keys().cloned().collect();
+        for delegator in delegators {
+            self.settle_delegations(&delegator)?;
+        }
+        Ok(self.draft)
+    }
+
+    /// The draft as it is, without looking at what follows from it.
+    pub(crate) fn into_draft(self) -> Draft {
+        self.draft
+    }
+
+    fn settle_top_level(&mut self) -> Result<(), Error> {
+        let Some(root) = self.draft.root.clone() else {
+            return Ok(());
+        };
+        let ring = root.key_ring(&RoleName::TARGETS)?;
+        if self.published.targets()?.verify(&RoleName::TARGETS, &ring).is_err()
+            && !self.draft.targets.contains_key(&RoleName::TARGETS)
+        {
+            self.targets(&RoleName::TARGETS)?;
+        }
+        let published = &self.published;
+        let snapshot_holds =
+            published.snapshot.verify(&RoleName::SNAPSHOT, &root.key_ring(&RoleName::SNAPSHOT)?).is_ok();
+        let timestamp_holds =
+            published.timestamp.verify(&RoleName::TIMESTAMP, &root.key_ring(&RoleName::TIMESTAMP)?).is_ok();
+        if !snapshot_holds {
+            self.draft.again.insert(RoleName::SNAPSHOT);
+        }
+        if !snapshot_holds || !timestamp_holds {
+            self.draft.again.insert(RoleName::TIMESTAMP);
+        }
+        Ok(())
+    }
+
+    fn settle_delegations(&mut self, delegator: &RoleName) -> Result<(), Error> {
+        let before = self.published.known(delegator).cloned();
+        let after = self.view(delegator)?.clone();
+        let Some(delegations) = &after.delegations else {
+            return Ok(());
+        };
+        for child in
+            changed_children(before.as_ref().and_then(|before| before.delegations.as_ref()), delegations, delegator)
+        {
+            if self.draft.targets.contains_key(&child) {
+                self.draft.delegators.entry(child).or_default().insert(delegator.clone());
+                continue;
+            }
+            let ring = delegations.key_ring(delegator, &child)?;
+            if self.published.role(&child)?.verify(&child, &ring).is_err() {
+                self.targets(&child)?;
+                self.draft.delegators.entry(child).or_default().insert(delegator.clone());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The delegated roles whose ring is another one than before.
+fn changed_children(before: Option<&Delegations>, after: &Delegations, delegator: &RoleName) -> Vec<RoleName> {
+    let changed = |child: &RoleName| {
+        let ring = |delegations: &Delegations| delegations.key_ring(delegator, child).ok();
+        match (before.and_then(ring), ring(after)) {
+            (Some(before), Some(after)) => !same_ring(&before, &after),
+            (before, after) => before.is_some() != after.is_some(),
+        }
+    };
+    match &after.roles {
+        // All bins have one ring.
+        DelegatedRoles::Succinct(bins) if bins.names().next().is_some_and(|bin| !changed(&bin)) => Vec::new(),
+        _ => after.names().into_iter().filter(changed).collect(),
+    }
+}
+
+fn same_ring(one: &KeyRing, other: &KeyRing) -> bool {
+    one.threshold() == other.threshold() && one.keys().eq(other.keys())
+}
+
+/// Whether `targets` delegates to `role`.
+pub(crate) fn delegates(targets: &Targets, role: &RoleName) -> bool {
+    targets.delegations.as_ref().is_some_and(|delegations| match &delegations.roles {
+        DelegatedRoles::Listed(roles) => roles.iter().any(|delegation| delegation.name == *role),
+        DelegatedRoles::Succinct(bins) => bins.contains(role),
+    })
+}
+
+/// Drops the keys that no id refers to.
+fn drop_unused<V>(keys: &mut BTreeMap<KeyId, V>, used: &[KeyId]) {
+    keys.retain(|id, _| used.contains(id));
+}
+
+fn unknown(role: &RoleName) -> Error {
+    Error::NotFound(format!("nobody delegates to a role {role}"))
+}

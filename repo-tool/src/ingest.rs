@@ -1,0 +1,227 @@
+//! Taking target files in: what is hashed is what was copied, whatever happens to the source meanwhile.
+
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use lastmile_metadata::{Algorithm, Hashes, Json, TargetFile, TargetPath};
+use sha2::{Digest as _, Sha256, Sha384, Sha512};
+use walkdir::WalkDir;
+
+use crate::{Error, layout, parallel};
+
+/// Bytes copied at once.
+const PART: usize = 256 * 1024;
+/// Longest file name that common file systems take, in bytes.
+const LONGEST_NAME: usize = 255;
+
+/// A file to be published, and the name it is to get.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Where it is.
+    pub file: PathBuf,
+    /// Its target path.
+    pub name: TargetPath,
+}
+
+/// A file that was taken in.
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    /// What metadata will say of it.
+    pub target: TargetFile,
+    /// The copy.
+    pub file: PathBuf,
+}
+
+/// Finds the files below `path`, or `path` itself when it is a file. Names keep their folders, starting below
+/// `path`; `under` is put before them.
+///
+/// # Errors
+/// [`Error::Refused`] for links, FIFOs, devices, names that are no text or not safe on every platform.
+pub fn find(path: &Path, under: Option<&str>) -> Result<Vec<Source>, Error> {
+    let mut sources = Vec::new();
+    for entry in WalkDir::new(path).sort_by_file_name() {
+        let entry = entry.map_err(|error| {
+            let at = error.path().unwrap_or(path).to_path_buf();
+            Error::File { action: "read", path: at, source: error.into() }
+        })?;
+        let kind = entry.file_type();
+        if kind.is_dir() {
+            continue;
+        }
+        if !kind.is_file() {
+            let what = if kind.is_symlink() { "a link" } else { "no regular file" };
+            return Err(Error::Refused(format!(
+                "{} is {what}; only regular files are published",
+                entry.path().display()
+            )));
+        }
+        let relative = match entry.path().strip_prefix(path) {
+            Ok(relative) if entry.depth() > 0 => relative,
+            _ => Path::new(entry.file_name()),
+        };
+        let name = relative
+            .to_str()
+            .ok_or_else(|| Error::Refused(format!("{} has a name that is not UTF-8", entry.path().display())))?;
+        let name = match under {
+            Some(folder) => format!("{}/{name}", folder.trim_end_matches('/')),
+            None => name.to_string(),
+        };
+        sources.push(Source { file: entry.path().to_path_buf(), name: target_path(&name)? });
+    }
+    Ok(sources)
+}
+
+/// A target path that is published only if it is safe everywhere.
+pub fn target_path(name: &str) -> Result<TargetPath, Error> {
+    let refused = |error: lastmile_metadata::NameError| Error::Refused(error.to_string());
+    let path = TargetPath::new(name).map_err(refused)?;
+    path.file_path().map_err(refused)?;
+    path.url_path(None).map_err(refused)?;
+    Ok(path)
+}
+
+/// Where a target file lies below `targets/`, once for each hash, or once under its own name.
+pub fn places(target: &TargetFile, hash_prefixed: bool) -> Vec<PathBuf> {
+    let path = target.path.as_str();
+    if !hash_prefixed {
+        return vec![PathBuf::from(path)];
+    }
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    target.hashes.prefixes().map(|hash| Path::new(folder).join(format!("{hash}.{name}"))).collect()
+}
+
+/// Copies and hashes on all cores into `into`, which must be empty. `progress` counts whole files.
+pub fn copy(
+    sources: &[Source],
+    into: &Path,
+    algorithms: &[Algorithm],
+    progress: &(dyn Fn(usize) + Sync),
+) -> Result<Vec<Incoming>, Error> {
+    let numbered: Vec<(usize, &Source)> = sources.iter().enumerate().collect();
+    let done = AtomicUsize::new(0);
+    parallel::try_map(&numbered, |(number, source)| {
+        let file = into.join(format!("in-{number}"));
+        let target = copy_one(source, &file, algorithms)?;
+        progress(done.fetch_add(1, Ordering::Relaxed) + 1);
+        Ok(Incoming { target, file })
+    })
+}
+
+fn copy_one(source: &Source, to: &Path, algorithms: &[Algorithm]) -> Result<TargetFile, Error> {
+    let read = |error| Error::file("read", &source.file, error);
+    let mut from = layout::open_regular(&source.file).map_err(read)?;
+    let listed = from.metadata().map_err(read)?.len();
+    let mut to_file = layout::create_new(to, 0o644)?;
+    let mut digests: Vec<Digests> = algorithms.iter().filter_map(|algorithm| Digests::new(*algorithm)).collect();
+    let mut length = 0_u64;
+    // One byte more than expected, so that a small file is read in one go.
+    let mut part = vec![0; usize::try_from(listed).map_or(PART, |listed| (listed + 1).min(PART))];
+    loop {
+        let count = from.read(&mut part).map_err(read)?;
+        let Some(bytes) = part.get(..count).filter(|bytes| !bytes.is_empty()) else {
+            break;
+        };
+        digests.iter_mut().for_each(|digest| digest.update(bytes));
+        to_file.write_all(bytes).map_err(|error| Error::file("write", to, error))?;
+        length += bytes.len() as u64;
+    }
+    let hashes = Hashes::new(digests.into_iter().map(Digests::finish))
+        .ok_or_else(|| Error::Refused("no hash algorithm is chosen".into()))?;
+    let longest = hashes.prefixes().map(|hash| hash.len()).max().unwrap_or_default();
+    let name = source.name.as_str().rsplit('/').next().unwrap_or_default();
+    if longest + 1 + name.len() > LONGEST_NAME {
+        return Err(Error::Refused(format!("{}: with its hash the name is too long for a file system", source.name)));
+    }
+    Ok(TargetFile::new(source.name.clone(), length, hashes))
+}
+
+/// Gives the copy further names, one for each further place, and says which file goes where.
+pub fn spread(incoming: &Incoming, hash_prefixed: bool) -> Result<Vec<(PathBuf, PathBuf)>, Error> {
+    let mut spread = Vec::new();
+    for (number, place) in places(&incoming.target, hash_prefixed).into_iter().enumerate() {
+        if number == 0 {
+            spread.push((incoming.file.clone(), place));
+            continue;
+        }
+        let copy = incoming.file.with_extension(number.to_string());
+        // Not every file system has hard links.
+        if fs::hard_link(&incoming.file, &copy).is_err() {
+            fs::copy(&incoming.file, &copy).map_err(|error| Error::file("copy", &incoming.file, error))?;
+        }
+        spread.push((copy, place));
+    }
+    Ok(spread)
+}
+
+/// Parses `KEY=VALUE` pairs into the `custom` object of a target. Values are text, unless they are JSON already
+/// (numbers, objects and so on; fractions are not allowed in canonical JSON).
+pub fn custom(pairs: &[String]) -> Result<Option<Json>, Error> {
+    if pairs.is_empty() {
+        return Ok(None);
+    }
+    let mut object = serde_json::Map::new();
+    for pair in pairs {
+        let (key, text) = pair
+            .split_once('=')
+            .filter(|(key, _)| !key.is_empty())
+            .ok_or_else(|| Error::Usage(format!("`{pair}` is not of the form KEY=VALUE")))?;
+        let value = serde_json::from_str(text).unwrap_or_else(|_| serde_json::Value::from(text));
+        if object.insert(key.to_string(), value).is_some() {
+            return Err(Error::Usage(format!("`{key}` is given twice")));
+        }
+    }
+    let text = serde_json::Value::Object(object).to_string();
+    Json::parse(&text).map(Some).map_err(|error| Error::Usage(format!("--custom: {error}")))
+}
+
+enum Digests {
+    Sha256(Sha256),
+    Sha384(Sha384),
+    Sha512(Sha512),
+}
+
+impl Digests {
+    fn new(algorithm: Algorithm) -> Option<Self> {
+        match algorithm {
+            Algorithm::Sha256 => Some(Self::Sha256(Sha256::new())),
+            Algorithm::Sha384 => Some(Self::Sha384(Sha384::new())),
+            Algorithm::Sha512 => Some(Self::Sha512(Sha512::new())),
+            _ => None,
+        }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Sha256(digest) => digest.update(bytes),
+            Self::Sha384(digest) => digest.update(bytes),
+            Self::Sha512(digest) => digest.update(bytes),
+        }
+    }
+
+    fn finish(self) -> (Algorithm, Vec<u8>) {
+        match self {
+            Self::Sha256(digest) => (Algorithm::Sha256, digest.finalize().to_vec()),
+            Self::Sha384(digest) => (Algorithm::Sha384, digest.finalize().to_vec()),
+            Self::Sha512(digest) => (Algorithm::Sha512, digest.finalize().to_vec()),
+        }
+    }
+}
+
+/// Reads a published file part by part until `each` has seen enough. None when it is not there.
+pub(crate) fn read_parts(path: &Path, mut each: impl FnMut(&[u8]) -> bool) -> Result<Option<()>, Error> {
+    let mut file: File = match layout::open_regular(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::file("read", path, error)),
+    };
+    let mut part = vec![0; PART];
+    loop {
+        let count = file.read(&mut part).map_err(|error| Error::file("read", path, error))?;
+        match part.get(..count) {
+            Some(bytes) if count > 0 && each(bytes) => {}
+            _ => return Ok(Some(())),
+        }
+    }
+}

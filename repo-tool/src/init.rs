@@ -1,0 +1,174 @@
+//! A new repository: keys, policy, and the first version of every role.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use lastmile_keys::{PrivateKey, Scheme, Signer as _};
+use lastmile_metadata::{Key, KeyId, RoleKeys, RoleName, Root, SPEC_VERSION, Targets, Threshold, Unknown, Version};
+
+use crate::check::Check;
+use crate::diff;
+use crate::draft::{Completion, Draft};
+use crate::key_store::{self, KeyStore, Protection};
+use crate::layout::{self, Layout};
+use crate::policy::{KeyUri, Policy, RolePolicy};
+use crate::publication::{self, Observer};
+use crate::repository::{Plan, publish};
+use crate::{Error, Setting, parallel};
+
+/// What a new repository is to be like.
+#[derive(Clone)]
+pub struct NewRepository {
+    /// Kind of all keys.
+    pub scheme: Scheme,
+    /// Metadata files carry their version in their name.
+    pub consistent_snapshot: bool,
+    /// Target files carry their hash in their name.
+    pub hash_prefixed_targets: bool,
+    /// Thresholds that are not the default, by role.
+    pub thresholds: BTreeMap<String, u32>,
+    /// Days to expiry that are not the default, by role.
+    pub expiry_days: BTreeMap<String, u32>,
+    /// Where the private keys go; `keys/` of the repository if none.
+    pub keys: Option<PathBuf>,
+    /// How the root and targets keys are written.
+    pub offline_keys: Protection,
+    /// How the snapshot and timestamp keys are written.
+    pub online_keys: Protection,
+}
+
+impl NewRepository {
+    /// Safe defaults: everything consistent, two of three root keys, one key for each other role.
+    #[must_use]
+    pub fn new(keys: Protection) -> Self {
+        Self {
+            scheme: Scheme::Ed25519,
+            consistent_snapshot: true,
+            hash_prefixed_targets: true,
+            thresholds: BTreeMap::new(),
+            expiry_days: BTreeMap::new(),
+            keys: None,
+            offline_keys: keys.clone(),
+            online_keys: keys,
+        }
+    }
+
+    /// The policy of `role`, without its keys.
+    #[must_use]
+    pub fn role(&self, role: &RoleName) -> RolePolicy {
+        let mut policy = RolePolicy::default_for(role);
+        if let Some(threshold) = self.thresholds.get(role.as_str()) {
+            policy.threshold = *threshold;
+        }
+        if let Some(days) = self.expiry_days.get(role.as_str()) {
+            policy.set_expires_days(*days);
+        }
+        policy
+    }
+
+    /// How many keys `role` gets: as many as must sign, and for root one more, so that one may get lost.
+    #[must_use]
+    pub fn key_count(&self, role: &RoleName) -> u32 {
+        self.role(role).threshold + u32::from(*role == RoleName::ROOT)
+    }
+
+    /// Makes the repository in `dir`, which must hold none.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when something is there already; else what the machine says.
+    pub fn create(&self, dir: &Path, setting: &Setting, observer: &mut dyn Observer) -> Result<Plan, Error> {
+        let layout = Layout::new(dir);
+        refuse_existing(&layout)?;
+        fs::create_dir_all(dir).map_err(|error| Error::file("create", dir, error))?;
+        let lock = layout.lock()?;
+        refuse_existing(&layout)?;
+        publication::recover(&layout, &lock)?;
+        for folder in ["metadata", "targets"] {
+            layout::create_folders(dir, Path::new(folder))?;
+        }
+        let (policy, store, root) = self.keys_and_root(&layout, setting)?;
+        let empty = Targets::new(Version::ONE, DateTime::<Utc>::UNIX_EPOCH);
+        let mut draft = Draft { root: Some(root), policy: Some(policy.clone()), ..Draft::default() };
+        draft.targets.insert(RoleName::TARGETS, empty);
+        let completion = Completion { published: None, policy: &policy, keys: Some(&store), now: setting.now };
+        let completed = draft.complete(&completion)?;
+        Check { layout: &layout, published: None, draft: &draft, completed: &completed, now: setting.now }.run()?;
+        let diff = diff::diff(None, &draft, &completed);
+        let plan = Plan { draft, completed, diff };
+        publish(&layout, &lock, None, &plan, &policy, observer)?;
+        Ok(plan)
+    }
+
+    fn keys_and_root(&self, layout: &Layout, setting: &Setting) -> Result<(Policy, KeyStore, Root), Error> {
+        let mut policy = Policy::new(self.consistent_snapshot, self.hash_prefixed_targets);
+        let mut store = KeyStore::new(layout.dir(), [], std::sync::Arc::clone(&setting.phrases));
+        let mut root = Root {
+            spec_version: SPEC_VERSION.to_string(),
+            version: Version::ONE,
+            expires: setting.now,
+            consistent_snapshot: self.consistent_snapshot,
+            keys: BTreeMap::new(),
+            roles: BTreeMap::new(),
+            unknown: Unknown::new(),
+        };
+        let folder = self.keys.clone().unwrap_or_else(|| layout.keys());
+        let roles = [RoleName::ROOT, RoleName::TARGETS, RoleName::SNAPSHOT, RoleName::TIMESTAMP];
+        let wanted: Vec<(RoleName, String)> = roles
+            .iter()
+            .flat_map(|role| (1..=self.key_count(role)).map(move |number| (role.clone(), format!("{role}-{number}"))))
+            .collect();
+        layout::create_private_folder(&folder)?;
+        // Encrypting one takes a third of a second.
+        let keys = parallel::try_map(&wanted, |(role, name)| {
+            let key = PrivateKey::generate(self.scheme).map_err(|error| Error::key(name, error))?;
+            let online = matches!(role.as_str(), "snapshot" | "timestamp");
+            key_store::write(&folder, name, &key, if online { &self.online_keys } else { &self.offline_keys })?;
+            Ok(key)
+        })?;
+        let mut named = wanted.into_iter().zip(keys).peekable();
+        for role in roles {
+            let mut role_policy = self.role(&role);
+            let mut keyids: Vec<KeyId> = Vec::new();
+            while let Some(((_, name), key)) = named.next_if(|((of, _), _)| *of == role) {
+                let uri = key_uri(layout, &folder, &name)?;
+                let public = Key::from_public(key.public_key());
+                keyids.push(public.keyid());
+                root.keys.insert(public.keyid(), public);
+                store.add_open(layout.dir(), &uri, key);
+                role_policy.keys.push(uri);
+            }
+            let threshold = Threshold::new(role_policy.threshold).unwrap_or(Threshold::ONE);
+            root.roles.insert(role.clone(), RoleKeys::new(keyids, threshold));
+            policy.set_role(role.as_str(), role_policy);
+        }
+        Ok((policy, store, root))
+    }
+}
+
+/// How the policy names the key `name` in `folder`: relative inside the repository, absolute elsewhere.
+///
+/// # Errors
+/// When `folder` is not there.
+pub fn key_uri(layout: &Layout, folder: &Path, name: &str) -> Result<KeyUri, Error> {
+    let file = folder.join(format!("{name}.pem"));
+    if let Ok(relative) = file.strip_prefix(layout.dir()) {
+        return Ok(KeyUri::File(relative.to_path_buf()));
+    }
+    let absolute = |path: &Path| path.canonicalize().map_err(|error| Error::file("find", path, error));
+    let (file, dir) = (absolute(&file)?, absolute(layout.dir())?);
+    Ok(KeyUri::File(file.strip_prefix(&dir).map(Path::to_path_buf).unwrap_or(file)))
+}
+
+fn refuse_existing(layout: &Layout) -> Result<(), Error> {
+    for path in [layout.policy(), layout.metadata().join("1.root.json"), layout.keys().join("root-1.pem")] {
+        if path.symlink_metadata().is_ok() {
+            return Err(Error::Refused(format!(
+                "{} is there already; a repository is made only where none is",
+                path.display()
+            )));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,275 @@
+//! The keys at hand: private keys in PEM files, read when they are needed, each once.
+//!
+//! Beside `root-1.pem` lies `root-1.pub`, the public key as metadata writes it. It tells which file holds
+//! which key without a pass-phrase, and it is what a maintainer hands to others.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread;
+
+use lastmile_keys::{PemError, PrivateKey, PublicKey, Signer, Zeroizing};
+use lastmile_metadata::Key;
+use serde_json::{Value, json};
+
+use crate::policy::KeyUri;
+use crate::{Error, layout};
+
+/// Where pass-phrases come from: a prompt, a file, the environment. Never the command line.
+pub trait PassPhrases: Send + Sync {
+    /// The pass-phrase of the key file `key`; `attempt` counts from 0, and grows when one was wrong.
+    ///
+    /// # Errors
+    /// When there is no pass-phrase, or no other one.
+    fn pass_phrase(&self, key: &str, attempt: u32) -> Result<Zeroizing<Vec<u8>>, Error>;
+
+    /// The pass-phrase under which new keys are to be encrypted.
+    ///
+    /// # Errors
+    /// When there is none.
+    fn new_pass_phrase(&self) -> Result<Zeroizing<Vec<u8>>, Error>;
+}
+
+/// No pass-phrases: only keys that are not encrypted can be used.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoPassPhrases;
+
+impl PassPhrases for NoPassPhrases {
+    fn pass_phrase(&self, key: &str, _: u32) -> Result<Zeroizing<Vec<u8>>, Error> {
+        Err(Error::key(key, "is encrypted, and there is no pass-phrase"))
+    }
+
+    fn new_pass_phrase(&self) -> Result<Zeroizing<Vec<u8>>, Error> {
+        Err(Error::Usage("there is no pass-phrase for new keys".into()))
+    }
+}
+
+/// One private key file.
+struct KeyFile {
+    name: String,
+    path: PathBuf,
+    public: OnceLock<PublicKey>,
+    private: Mutex<Option<Arc<PrivateKey>>>,
+}
+
+/// The private keys of this machine that a repository's policy names, and others that a person adds.
+#[derive(Clone)]
+pub struct KeyStore {
+    files: Vec<Arc<KeyFile>>,
+    avoided: Vec<PublicKey>,
+    phrases: Arc<dyn PassPhrases>,
+}
+
+impl KeyStore {
+    /// The keys at `uris`; nothing is read yet.
+    pub fn new(repository: &Path, uris: impl IntoIterator<Item = KeyUri>, phrases: Arc<dyn PassPhrases>) -> Self {
+        let mut store = Self { files: Vec::new(), avoided: Vec::new(), phrases };
+        for uri in uris {
+            store.add(repository, &uri);
+        }
+        store
+    }
+
+    /// Adds one more key.
+    pub fn add(&mut self, repository: &Path, uri: &KeyUri) {
+        let path = uri.path(repository);
+        if self.files.iter().all(|file| file.path != path) {
+            let (public, private) = (OnceLock::new(), Mutex::new(None));
+            self.files.push(Arc::new(KeyFile { name: uri.to_string(), path, public, private }));
+        }
+    }
+
+    /// Adds a key that is open already, so that its file need not be opened again.
+    pub fn add_open(&mut self, repository: &Path, uri: &KeyUri, key: PrivateKey) {
+        let (path, public) = (uri.path(repository), OnceLock::from(key.public_key().clone()));
+        self.files.retain(|file| file.path != path);
+        let private = Mutex::new(Some(Arc::new(key)));
+        self.files.push(Arc::new(KeyFile { name: uri.to_string(), path, public, private }));
+    }
+
+    /// Signs with `public` only where the others do not suffice: it is being revoked.
+    pub fn avoid(&mut self, public: &PublicKey) {
+        self.avoided.push(public.clone());
+    }
+
+    /// Whether others are to be preferred to `public`.
+    #[must_use]
+    pub fn is_avoided(&self, public: &PublicKey) -> bool {
+        self.avoided.contains(public)
+    }
+
+    /// Whether the private part of `public` is here, as far as can be told without a pass-phrase.
+    #[must_use]
+    pub fn has(&self, public: &PublicKey) -> bool {
+        self.file_of(public).is_some()
+    }
+
+    /// The URI under which `public` is here.
+    #[must_use]
+    pub fn uri_of(&self, public: &PublicKey) -> Option<&str> {
+        self.file_of(public).map(|file| file.name.as_str())
+    }
+
+    /// Whether the file of `public` is encrypted; none when it is not here.
+    #[must_use]
+    pub fn is_encrypted(&self, public: &PublicKey) -> Option<bool> {
+        let pem = layout::read_if_there(&self.file_of(public)?.path).ok()??;
+        Some(String::from_utf8_lossy(&pem).contains("ENCRYPTED PRIVATE KEY"))
+    }
+
+    /// Begins to read these keys, each in its own thread: opening an encrypted one takes a third of a second.
+    pub fn prefetch<'k>(&self, keys: impl IntoIterator<Item = &'k PublicKey>) {
+        for file in keys.into_iter().filter_map(|key| self.file_of(key)) {
+            let (file, phrases) = (Arc::clone(file), Arc::clone(&self.phrases));
+            // An error shows itself when the key is used.
+            thread::spawn(move || file.private(phrases.as_ref()).map(|_| ()));
+        }
+    }
+
+    /// The signer of `public`; none when its private part is not here.
+    ///
+    /// # Errors
+    /// When it is here and cannot be opened.
+    pub fn signer(&self, public: &PublicKey) -> Result<Option<Arc<dyn Signer>>, Error> {
+        let Some(file) = self.file_of(public) else {
+            return Ok(None);
+        };
+        let private = file.private(self.phrases.as_ref())?;
+        if private.public_key() != public {
+            return Err(Error::key(&file.name, "is not the private part of the key that lies beside it"));
+        }
+        Ok(Some(private))
+    }
+
+    /// The public keys of all files that can tell them.
+    #[must_use]
+    pub fn publics(&self) -> BTreeMap<PublicKey, String> {
+        self.files.iter().filter_map(|file| Some((file.public(self.phrases.as_ref())?, file.name.clone()))).collect()
+    }
+
+    fn file_of(&self, public: &PublicKey) -> Option<&Arc<KeyFile>> {
+        self.files.iter().find(|file| file.public(self.phrases.as_ref()).as_ref() == Some(public))
+    }
+}
+
+impl KeyFile {
+    /// From the file beside it, or by opening the private one where that needs no pass-phrase or there is no other way.
+    fn public(&self, phrases: &dyn PassPhrases) -> Option<PublicKey> {
+        if let Some(public) = self.public.get() {
+            return Some(public.clone());
+        }
+        let beside = read_public_key(&self.path.with_extension("pub")).ok();
+        let public = match beside {
+            Some(public) => public,
+            None => self.private(phrases).ok()?.public_key().clone(),
+        };
+        Some(self.public.get_or_init(|| public).clone())
+    }
+
+    fn private(&self, phrases: &dyn PassPhrases) -> Result<Arc<PrivateKey>, Error> {
+        // Whoever comes second waits for the first instead of doing the same work.
+        let mut opened = self.private.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(private) = opened.as_ref() {
+            return Ok(Arc::clone(private));
+        }
+        let private = Arc::new(open_private_key(&self.path, &self.name, phrases)?);
+        *opened = Some(Arc::clone(&private));
+        Ok(private)
+    }
+}
+
+/// Reads a private key file, asking for its pass-phrase if it is encrypted.
+pub fn open_private_key(path: &Path, name: &str, phrases: &dyn PassPhrases) -> Result<PrivateKey, Error> {
+    let bytes = layout::read_if_there(path)?.ok_or_else(|| Error::key(name, "the file is not there"))?;
+    let pem = Zeroizing::new(String::from_utf8(bytes).map_err(|_| Error::key(name, "is not PEM"))?);
+    match PrivateKey::from_pem(&pem, None) {
+        Err(PemError::PassPhraseNeeded) => {}
+        other => return other.map_err(|error| Error::key(name, error)),
+    }
+    for attempt in 0.. {
+        let phrase = phrases.pass_phrase(name, attempt)?;
+        match PrivateKey::from_pem(&pem, Some(&phrase)) {
+            Err(PemError::WrongPassPhrase) => {}
+            other => return other.map_err(|error| Error::key(name, error)),
+        }
+    }
+    Err(Error::key(name, PemError::WrongPassPhrase))
+}
+
+/// How a new private key is written.
+#[derive(Clone)]
+pub enum Protection {
+    /// Encrypted under a pass-phrase.
+    PassPhrase(Zeroizing<Vec<u8>>),
+    /// As it is: whoever reads the file has the key.
+    None,
+}
+
+/// Writes `NAME.pem` (0600) and `NAME.pub` into `folder` (0700). Nothing is ever replaced.
+pub fn write(folder: &Path, name: &str, key: &PrivateKey, protection: &Protection) -> Result<PublicKey, Error> {
+    layout::create_private_folder(folder)?;
+    let pem = match protection {
+        Protection::PassPhrase(phrase) => key.to_encrypted_pem(phrase),
+        Protection::None => key.to_pem(),
+    };
+    let pem = pem.map_err(|error| Error::key(name, error))?;
+    let path = folder.join(format!("{name}.pem"));
+    write_new(&path, pem.as_bytes(), 0o600)?;
+    let public = key.public_key().clone();
+    write_new(&path.with_extension("pub"), public_key_text(&public).as_bytes(), 0o644)?;
+    layout::sync_folder(folder)?;
+    Ok(public)
+}
+
+/// The first of `ROLE-1`, `ROLE-2` … that is free in `folder`.
+#[must_use]
+pub fn free_name(folder: &Path, role: &str) -> String {
+    let taken = |name: &String| folder.join(format!("{name}.pem")).symlink_metadata().is_ok();
+    (1_u32..).map(|number| format!("{role}-{number}")).find(|name| !taken(name)).unwrap_or_default()
+}
+
+/// The public key as metadata writes it, on one line.
+#[must_use]
+pub fn public_key_text(key: &PublicKey) -> String {
+    let object = json!({
+        "keytype": key.keytype(), "scheme": key.scheme(), "keyval": { "public": key.public() },
+    });
+    format!("{object}\n")
+}
+
+/// Reads a public key: as metadata writes it (`.pub`), or a PEM `PUBLIC KEY` of ECDSA or RSA.
+pub fn read_public_key(path: &Path) -> Result<PublicKey, Error> {
+    let name = path.display();
+    let bytes = layout::read_if_there(path)?.ok_or_else(|| Error::key(name.to_string(), "the file is not there"))?;
+    let text = String::from_utf8(bytes).map_err(|_| Error::key(name.to_string(), "is not text"))?;
+    parse_public_key(&text).map_err(|reason| Error::key(name.to_string(), reason))
+}
+
+fn parse_public_key(text: &str) -> Result<PublicKey, String> {
+    if text.trim_start().starts_with("-----BEGIN PUBLIC KEY") {
+        let known = [("ecdsa", "ecdsa-sha2-nistp256"), ("ecdsa", "ecdsa-sha2-nistp384"), ("rsa", "rsassa-pss-sha256")];
+        let mut keys = known.iter().filter_map(|(keytype, scheme)| PublicKey::from_tuf(keytype, scheme, text).ok());
+        return keys.next().ok_or_else(|| "is no ECDSA or RSA key; give ed25519 keys as .pub".into());
+    }
+    let object: Value = serde_json::from_str(text).map_err(|_| "is neither a public key in JSON nor in PEM")?;
+    let member = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(ToString::to_string);
+    let public = object.get("keyval").and_then(|keyval| member(keyval, "public"));
+    match (member(&object, "keytype"), member(&object, "scheme"), public) {
+        (Some(keytype), Some(scheme), Some(public)) => {
+            PublicKey::from_tuf(&keytype, &scheme, &public).map_err(|error| error.to_string())
+        }
+        _ => Err("lacks keytype, scheme or keyval.public".into()),
+    }
+}
+
+/// The id under which metadata lists the key: SHA-256 of its canonical form.
+#[must_use]
+pub fn keyid_of(key: &PublicKey) -> String {
+    Key::from_public(key).keyid().as_str().to_string()
+}
+
+fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
+    use std::io::Write as _;
+    let mut file = layout::create_new(path, mode)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|error| Error::file("write", path, error))
+}

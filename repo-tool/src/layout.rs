@@ -1,0 +1,185 @@
+//! Where the files of a repository are, and the lock under which they change.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{FlockOperation, OFlags, flock};
+
+use crate::Error;
+
+/// The paths of one repository. Only `metadata/` and `targets/` are ever served.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    dir: PathBuf,
+}
+
+impl Layout {
+    /// The repository in `dir`.
+    #[must_use]
+    pub fn new(dir: &Path) -> Self {
+        Self { dir: dir.to_path_buf() }
+    }
+
+    /// The repository's folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The policy, `repo.toml`.
+    #[must_use]
+    pub fn policy(&self) -> PathBuf {
+        self.dir.join("repo.toml")
+    }
+
+    /// Published metadata.
+    #[must_use]
+    pub fn metadata(&self) -> PathBuf {
+        self.dir.join("metadata")
+    }
+
+    /// Published target files.
+    #[must_use]
+    pub fn targets(&self) -> PathBuf {
+        self.dir.join("targets")
+    }
+
+    /// Private keys, unless they live elsewhere.
+    #[must_use]
+    pub fn keys(&self) -> PathBuf {
+        self.dir.join("keys")
+    }
+
+    /// Changes that lack signatures.
+    #[must_use]
+    pub fn staged(&self) -> PathBuf {
+        self.dir.join("staged")
+    }
+
+    /// Files on their way to publication, and the journal of a publication under way.
+    #[must_use]
+    pub fn publishing(&self) -> PathBuf {
+        self.dir.join(".publishing")
+    }
+
+    /// Takes the exclusive lock; it goes away with the value or the process.
+    pub fn lock(&self) -> Result<Lock, Error> {
+        let path = self.dir.join(".lock");
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .custom_flags(no_follow())
+            .open(&path)
+            .map_err(|error| Error::file("open", &path, error))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Lock { _file: file }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Busy(self.dir.clone())),
+            Err(error) => Err(Error::file("lock", &path, error.into())),
+        }
+    }
+}
+
+/// Proof that this process alone changes the repository.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// Reads a regular file, never through a link. `None` when there is none.
+pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, Error> {
+    let mut file = match open_regular(path) {
+        Ok(file) => file,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(Error::file("read", path, error)),
+    };
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(|error| Error::file("read", path, error))?;
+    Ok(Some(bytes))
+}
+
+/// Opens a regular file for reading: no link, no FIFO, no device.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    // Without O_NONBLOCK, opening a FIFO would wait for a writer.
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
+    let file = OpenOptions::new().read(true).custom_flags(flags.cast_signed()).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    Ok(file)
+}
+
+/// Creates a file that must not exist, readable by its owner only until it is published.
+pub fn create_new(path: &Path, mode: u32) -> Result<File, Error> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .custom_flags(no_follow())
+        .open(path)
+        .map_err(|error| Error::file("create", path, error))
+}
+
+/// Replaces a file as a whole: a temporary file beside it, synced, then renamed.
+pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    let mut temporary = builder
+        .prefix(".new-")
+        .permissions(<fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(mode))
+        .tempfile_in(folder)
+        .map_err(|error| Error::file("create a file in", folder, error))?;
+    temporary.write_all(bytes).map_err(|error| Error::file("write", path, error))?;
+    temporary.as_file().sync_all().map_err(|error| Error::file("sync", path, error))?;
+    temporary.persist(path).map_err(|error| Error::file("replace", path, error.error))?;
+    sync_folder(folder)
+}
+
+/// Makes the names in a folder durable.
+pub fn sync_folder(folder: &Path) -> Result<(), Error> {
+    File::open(folder).and_then(|file| file.sync_all()).map_err(|error| Error::file("sync", folder, error))
+}
+
+/// Creates `folder` for its owner only.
+pub fn create_private_folder(folder: &Path) -> Result<(), Error> {
+    match fs::DirBuilder::new().mode(0o700).create(folder) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => real_folder(folder),
+        Err(error) => Err(Error::file("create", folder, error)),
+    }
+}
+
+/// Creates the folders of `relative` below `base`, refusing links on the way.
+pub fn create_folders(base: &Path, relative: &Path) -> Result<(), Error> {
+    let mut folder = base.to_path_buf();
+    for part in relative.components() {
+        let Component::Normal(part) = part else {
+            return Err(Error::Refused(format!("{} leads out of the repository", relative.display())));
+        };
+        folder.push(part);
+        match fs::create_dir(&folder) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => real_folder(&folder)?,
+            Err(error) => return Err(Error::file("create", &folder, error)),
+        }
+    }
+    Ok(())
+}
+
+/// Refuses what is not a folder itself: a link to one would lead writes elsewhere.
+pub fn real_folder(folder: &Path) -> Result<(), Error> {
+    let kind = fs::symlink_metadata(folder).map_err(|error| Error::file("look at", folder, error))?;
+    if kind.is_dir() {
+        return Ok(());
+    }
+    Err(Error::Refused(format!("{} is not a folder (links are not followed)", folder.display())))
+}
+
+fn no_follow() -> i32 {
+    OFlags::NOFOLLOW.bits().cast_signed()
+}

@@ -1,0 +1,257 @@
+//! Publishing: spec 6.3's order, as one change that happens wholly or not at all.
+//!
+//! Everything new is first written and synced in `.publishing/`, where nobody looks. Then a journal that
+//! lists every move is put beside it: from here on the publication counts as made. Then the files are
+//! renamed to their places, in order: root, target files, delegated roles, targets, snapshot, and
+//! `timestamp.json` last, so that a client which polls all the while finds everything that it is told of.
+//!
+//! A crash before the journal leaves the old state. A crash after it leaves a state that every client
+//! accepts, old or new, and the next command finishes the moves ([`recover`]).
+//!
+//! A file that carries its version in its name is never replaced by other bytes. Such a leftover, say from
+//! a folder restored from a copy, makes its version number unusable: drafts skip it, and a publication that
+//! would overwrite it is refused.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::layout::{self, Layout, Lock};
+use crate::{Error, parallel};
+
+/// From this many files on, one flush of the whole file system is quicker than one for each file.
+const SYNC_TOGETHER: usize = 64;
+
+/// What a file is, in the order in which files are published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Rank {
+    /// A root version.
+    Root,
+    /// A target file.
+    TargetFile,
+    /// A delegated role's metadata.
+    Delegated,
+    /// Top-level targets metadata.
+    Targets,
+    /// Snapshot metadata.
+    Snapshot,
+    /// Timestamp metadata.
+    Timestamp,
+    /// The policy.
+    Policy,
+}
+
+/// What may happen to a file that is already there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Existing {
+    /// It must have the same bytes: its name promises them.
+    Same,
+    /// It is replaced as a whole.
+    Replaced,
+}
+
+/// One move: paths are relative to the repository.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Step {
+    rank: Rank,
+    from: PathBuf,
+    to: PathBuf,
+    existing: Existing,
+}
+
+/// Moments of a publication, told to an [`Observer`] just before they come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Moment<'a> {
+    /// A new file is about to be written in `.publishing/`.
+    Write(&'a Path),
+    /// All new files are about to be synced.
+    Sync,
+    /// The journal is about to be written: the point of no return.
+    Journal,
+    /// A file is about to get its final name, relative to the repository.
+    Move(&'a Path),
+    /// The journal is about to be removed.
+    Finish,
+}
+
+/// Watches a publication. Returning an error stops it there, as a crash would.
+pub trait Observer {
+    /// Called before each change to the disk.
+    fn before(&mut self, moment: Moment<'_>) -> io::Result<()>;
+}
+
+/// Lets everything happen.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unobserved;
+
+impl Observer for Unobserved {
+    fn before(&mut self, _: Moment<'_>) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A publication being put together.
+#[must_use]
+pub struct Publication<'a> {
+    layout: &'a Layout,
+    observer: &'a mut dyn Observer,
+    steps: Vec<Step>,
+}
+
+impl<'a> Publication<'a> {
+    /// Begins one. The lock proves that nobody else does; a publication cut short is finished first.
+    pub fn begin(layout: &'a Layout, _lock: &Lock, observer: &'a mut dyn Observer) -> Self {
+        Self { layout, observer, steps: Vec::new() }
+    }
+
+    /// Adds a file with these bytes; `to` is relative to the repository.
+    pub fn add_bytes(&mut self, rank: Rank, to: PathBuf, bytes: &[u8], existing: Existing) -> Result<(), Error> {
+        let name = format!("new-{}", self.steps.len());
+        let path = self.layout.publishing().join(&name);
+        self.tell(Moment::Write(&path))?;
+        let mut file = layout::create_new(&path, 0o644)?;
+        file.write_all(bytes).map_err(|error| Error::file("write", &path, error))?;
+        self.add_file(rank, Path::new(".publishing").join(name), to, existing);
+        Ok(())
+    }
+
+    /// Adds a file that is already on this disk, `from` inside the repository; it is moved.
+    pub fn add_file(&mut self, rank: Rank, from: PathBuf, to: PathBuf, existing: Existing) {
+        self.steps.push(Step { rank, from, to, existing });
+    }
+
+    /// Publishes: after success every file is in its place and durable.
+    pub fn commit(mut self) -> Result<(), Error> {
+        self.check_places()?;
+        self.tell(Moment::Sync)?;
+        self.sync()?;
+        self.tell(Moment::Journal)?;
+        let journal = serde_json::to_vec(&self.steps)
+            .map_err(|error| Error::file("write", &self.layout.publishing(), error.into()))?;
+        layout::replace(&journal_path(self.layout), &journal, 0o600)?;
+        apply(self.layout, &self.steps, self.observer)
+    }
+
+    fn tell(&mut self, moment: Moment<'_>) -> Result<(), Error> {
+        self.observer.before(moment).map_err(|error| Error::file("publish", self.layout.dir(), error))
+    }
+
+    /// Nothing may stop the moves once they have begun, so look at all places before.
+    fn check_places(&self) -> Result<(), Error> {
+        let mut folders = BTreeSet::new();
+        for step in &self.steps {
+            if let Some(parent) = step.to.parent()
+                && folders.insert(parent)
+            {
+                layout::create_folders(self.layout.dir(), parent)?;
+            }
+            check_place(self.layout, step)?;
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), Error> {
+        let sources: Vec<PathBuf> = self.steps.iter().map(|step| self.layout.dir().join(&step.from)).collect();
+        if sources.len() < SYNC_TOGETHER || !sync_file_system(&self.layout.publishing())? {
+            parallel::try_for_each(&sources, |path| {
+                layout::open_regular(path)
+                    .and_then(|file| file.sync_all())
+                    .map_err(|error| Error::file("sync", path, error))
+            })?;
+        }
+        layout::sync_folder(&self.layout.publishing())
+    }
+}
+
+/// Makes `.publishing/` ready and empty, after finishing a publication that was cut short. True if one was.
+pub fn recover(layout: &Layout, _lock: &Lock) -> Result<bool, Error> {
+    let folder = layout.publishing();
+    layout::create_private_folder(&folder)?;
+    let journal = journal_path(layout);
+    let mut finished = false;
+    if let Some(bytes) = layout::read_if_there(&journal)? {
+        let steps: Vec<Step> =
+            serde_json::from_slice(&bytes).map_err(|error| Error::file("read", &journal, error.into()))?;
+        apply(layout, &steps, &mut Unobserved)?;
+        finished = true;
+    }
+    clear(&folder)?;
+    Ok(finished)
+}
+
+fn journal_path(layout: &Layout) -> PathBuf {
+    layout.publishing().join("journal.json")
+}
+
+fn clear(folder: &Path) -> Result<(), Error> {
+    let entries = fs::read_dir(folder).map_err(|error| Error::file("list", folder, error))?;
+    let leftovers: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
+    for path in leftovers {
+        fs::remove_file(&path).map_err(|error| Error::file("remove", &path, error))?;
+    }
+    Ok(())
+}
+
+fn check_place(layout: &Layout, step: &Step) -> Result<(), Error> {
+    let to = layout.dir().join(&step.to);
+    let Ok(there) = fs::symlink_metadata(&to) else {
+        return Ok(());
+    };
+    if there.is_dir() {
+        return Err(Error::Refused(format!("{} is a folder, where a file is to be published", to.display())));
+    }
+    if step.existing == Existing::Same && !same_bytes(&layout.dir().join(&step.from), &to)? {
+        return Err(Error::Refused(format!(
+            "{} is there with other bytes; what is published under that name never changes",
+            to.display()
+        )));
+    }
+    Ok(())
+}
+
+fn same_bytes(one: &Path, other: &Path) -> Result<bool, Error> {
+    Ok(layout::read_if_there(one)? == layout::read_if_there(other)?)
+}
+
+/// The moves, in order. Safe to repeat: what was moved before is no longer at its source.
+fn apply(layout: &Layout, steps: &[Step], observer: &mut dyn Observer) -> Result<(), Error> {
+    let told = |error| Error::file("publish", layout.dir(), error);
+    for group in steps.chunk_by(|one, next| one.rank == next.rank) {
+        for step in group {
+            observer.before(Moment::Move(&step.to)).map_err(told)?;
+            let (from, to) = (layout.dir().join(&step.from), layout.dir().join(&step.to));
+            match fs::rename(&from, &to) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound && to.exists() => {}
+                Err(error) => return Err(Error::file("publish", &to, error)),
+            }
+        }
+        // What comes next refers to these: their names must be durable before.
+        let folders: BTreeSet<_> = group.iter().filter_map(|step| step.to.parent()).collect();
+        for folder in folders {
+            layout::sync_folder(&layout.dir().join(folder))?;
+        }
+    }
+    observer.before(Moment::Finish).map_err(told)?;
+    let journal = journal_path(layout);
+    fs::remove_file(&journal).map_err(|error| Error::file("remove", &journal, error))?;
+    clear(&layout.publishing())
+}
+
+/// Flushes the file system of `folder`; false where the system cannot.
+#[cfg(target_os = "linux")]
+fn sync_file_system(folder: &Path) -> Result<bool, Error> {
+    let file = fs::File::open(folder).map_err(|error| Error::file("open", folder, error))?;
+    rustix::fs::syncfs(&file).map_err(|error| Error::file("sync", folder, error.into()))?;
+    Ok(true)
+}
+
+/// Flushes the file system of `folder`; false where the system cannot.
+#[cfg(not(target_os = "linux"))]
+fn sync_file_system(_: &Path) -> Result<bool, Error> {
+    Ok(false)
+}

@@ -1,0 +1,254 @@
+//! What a repository publishes now, read as a client reads it — but at the epoch, when nothing has expired yet,
+//! so that an expired repository can be renewed. Delegated roles are read when they are asked for.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use lastmile_keys::PublicKey;
+use lastmile_metadata::{
+    DelegatedRoles, Envelope, Error as MetadataError, ErrorKind, KeyRing, RoleName, Root, Snapshot, TargetPath,
+    Targets, Timestamp, Verified, Version,
+};
+
+use crate::layout::{self, Layout};
+use crate::{Error, names};
+
+/// Published metadata, verified.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// The newest root.
+    pub root: Verified<Root>,
+    /// The timestamp.
+    pub timestamp: Verified<Timestamp>,
+    /// The snapshot.
+    pub snapshot: Verified<Snapshot>,
+    roles: BTreeMap<RoleName, Role>,
+    layout: Layout,
+}
+
+/// A targets role that has been read.
+#[derive(Clone, Debug)]
+struct Role {
+    targets: Verified<Targets>,
+    /// Who delegates to it; none for the top-level role.
+    delegator: Option<RoleName>,
+}
+
+impl Published {
+    /// What a client has come to trust.
+    pub(crate) fn new(
+        layout: &Layout,
+        root: Verified<Root>,
+        timestamp: Verified<Timestamp>,
+        snapshot: Verified<Snapshot>,
+        targets: Verified<Targets>,
+    ) -> Self {
+        let roles = BTreeMap::from([(RoleName::TARGETS, Role { targets, delegator: None })]);
+        Self { root, timestamp, snapshot, roles, layout: layout.clone() }
+    }
+
+    /// The version of a targets role that clients are told of; none when it was never published.
+    #[must_use]
+    pub fn version(&self, role: &RoleName) -> Option<Version> {
+        match role.as_str() {
+            "root" => Some(self.root.version),
+            "timestamp" => Some(self.timestamp.version),
+            "snapshot" => Some(self.snapshot.version),
+            _ => self.snapshot.meta(role).map(|meta| meta.version),
+        }
+    }
+
+    /// The top-level targets role.
+    ///
+    /// # Errors
+    /// Never in a repository that was opened.
+    pub fn targets(&self) -> Result<&Verified<Targets>, Error> {
+        self.read_already(&RoleName::TARGETS)
+    }
+
+    /// A role that was read before.
+    fn read_already(&self, role: &RoleName) -> Result<&Verified<Targets>, Error> {
+        let found = self.roles.get(role).map(|role| &role.targets);
+        found.ok_or_else(|| Error::NotFound(format!("there is no role {role}")))
+    }
+
+    /// Reads the role that `delegator`, which says so in `view`, delegates to.
+    pub fn read_delegated(&mut self, delegator: &RoleName, view: &Targets, role: &RoleName) -> Result<(), Error> {
+        let ring = view
+            .delegations
+            .as_ref()
+            .ok_or_else(|| error(role, ErrorKind::NotDelegated(delegator.clone())))
+            .and_then(|delegations| delegations.key_ring(delegator, role))?;
+        let targets = self.verify(role, &ring)?;
+        self.roles.insert(role.clone(), Role { targets, delegator: Some(delegator.clone()) });
+        Ok(())
+    }
+
+    /// A role that is delegated to at any depth, with its delegator.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when nobody delegates to it; [`Error::Untrusted`] when a file on the way does not verify.
+    pub fn role(&mut self, role: &RoleName) -> Result<&Verified<Targets>, Error> {
+        if !self.roles.contains_key(role) {
+            let delegator = self.find_delegator(role)?;
+            let view = self.read_already(&delegator)?.clone();
+            self.read_delegated(&delegator, &view, role)?;
+        }
+        self.read_already(role)
+    }
+
+    /// A role, if it has been read.
+    #[must_use]
+    pub fn known(&self, role: &RoleName) -> Option<&Targets> {
+        self.roles.get(role).map(|role| &*role.targets)
+    }
+
+    /// The targets roles that have been read.
+    pub fn read_roles(&self) -> impl Iterator<Item = (&RoleName, &Targets)> {
+        self.roles.iter().map(|(name, role)| (name, &*role.targets))
+    }
+
+    /// Who delegates to a role that was read; none for the top-level ones.
+    #[must_use]
+    pub fn delegator(&self, role: &RoleName) -> Option<&RoleName> {
+        self.roles.get(role)?.delegator.as_ref()
+    }
+
+    /// The role, starting at the top-level targets, that lists `path` and that clients find first; reads only the
+    /// roles on the way.
+    pub fn holder(&mut self, path: &TargetPath) -> Result<Option<RoleName>, Error> {
+        let mut waiting = vec![(RoleName::TARGETS, None)];
+        let mut seen = BTreeSet::new();
+        while let Some((role, delegator)) = waiting.pop() {
+            if !seen.insert(role.clone()) {
+                continue;
+            }
+            if let Some(delegator) = delegator.filter(|_| !self.roles.contains_key(&role)) {
+                let view = self.read_already(&delegator)?.clone();
+                self.read_delegated(&delegator, &view, &role)?;
+            }
+            let targets = self.read_already(&role)?;
+            if targets.target(path).is_some() {
+                return Ok(Some(role));
+            }
+            let covering = targets.delegations.iter().flat_map(|delegations| delegations.covering(path));
+            let covering: Vec<_> = covering.collect();
+            if covering.iter().any(|(_, terminating)| *terminating) {
+                waiting.clear();
+            }
+            let until = covering.iter().position(|(_, terminating)| *terminating).map_or(covering.len(), |at| at + 1);
+            let next = covering.into_iter().take(until).map(|(child, _)| (child, Some(role.clone())));
+            waiting.extend(next.collect::<Vec<_>>().into_iter().rev());
+        }
+        Ok(None)
+    }
+
+    /// Reads every role that is delegated to, at any depth. Returns their names, delegators first, with the
+    /// delegator of each edge: a role with two delegators comes twice.
+    pub fn read_all(&mut self) -> Result<Vec<(RoleName, Option<RoleName>)>, Error> {
+        let mut order = vec![(RoleName::TARGETS, None)];
+        let mut waiting = VecDeque::from([RoleName::TARGETS]);
+        while let Some(delegator) = waiting.pop_front() {
+            let view = self.read_already(&delegator)?.clone();
+            let children = view.delegations.as_ref().map(lastmile_metadata::Delegations::names).unwrap_or_default();
+            for child in children {
+                if !self.roles.contains_key(&child) {
+                    self.read_delegated(&delegator, &view, &child)?;
+                    waiting.push_back(child.clone());
+                } else if order.iter().all(|(role, _)| *role != child) {
+                    waiting.push_back(child.clone());
+                }
+                order.push((child, Some(delegator.clone())));
+            }
+        }
+        Ok(order)
+    }
+
+    /// Every role that trusts `key`, with its delegator; none for the top-level ones. Reads all roles.
+    pub fn roles_trusting(&mut self, key: &PublicKey) -> Result<Vec<(RoleName, Option<RoleName>)>, Error> {
+        let trusts =
+            |ring: Result<KeyRing, MetadataError>| ring.is_ok_and(|ring| ring.keys().any(|(_, other)| other == key));
+        let mut found: Vec<_> = RoleName::TOP_LEVEL
+            .into_iter()
+            .filter(|role| trusts(self.root.key_ring(role)))
+            .map(|role| (role, None))
+            .collect();
+        for (role, delegator) in self.read_all()? {
+            let delegations = delegator.as_ref().and_then(|delegator| self.known(delegator)?.delegations.as_ref());
+            if let (Some(delegator), Some(delegations)) = (&delegator, delegations)
+                && trusts(delegations.key_ring(delegator, &role))
+            {
+                found.push((role, Some(delegator.clone())));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether a version's file is there, published or left over: its number cannot be used again.
+    #[must_use]
+    pub fn is_taken(&self, role: &RoleName, version: Version) -> bool {
+        let path = self.layout.metadata().join(names::metadata_file(role, Some(version)));
+        path.symlink_metadata().is_ok()
+    }
+
+    /// The versions of all roots that were ever published here, in order.
+    #[must_use]
+    pub fn root_versions(&self) -> Vec<Version> {
+        let mut versions = Vec::new();
+        let mut next = Some(Version::ONE);
+        while let Some(version) = next.filter(|version| *version <= self.root.version) {
+            if self.is_taken(&RoleName::ROOT, version) {
+                versions.push(version);
+            }
+            next = version.next();
+        }
+        versions
+    }
+
+    fn find_delegator(&mut self, role: &RoleName) -> Result<RoleName, Error> {
+        let delegates = |targets: &Targets| {
+            targets.delegations.as_ref().is_some_and(|delegations| match &delegations.roles {
+                DelegatedRoles::Listed(roles) => roles.iter().any(|delegation| delegation.name == *role),
+                DelegatedRoles::Succinct(bins) => bins.contains(role),
+            })
+        };
+        // Most are delegated to by a role that was read already, and then nothing needs to be read.
+        if let Some((name, _)) = self.roles.iter().find(|(_, known)| delegates(&known.targets)) {
+            return Ok(name.clone());
+        }
+        let mut waiting = VecDeque::from([RoleName::TARGETS]);
+        let mut seen = BTreeSet::new();
+        while let Some(name) = waiting.pop_front() {
+            if !seen.insert(name.clone()) {
+                continue;
+            }
+            let view = self.read_already(&name)?.clone();
+            if delegates(&view) {
+                return Ok(name);
+            }
+            for child in view.delegations.iter().flat_map(lastmile_metadata::Delegations::names) {
+                if !self.roles.contains_key(&child) {
+                    self.read_delegated(&name, &view, &child)?;
+                }
+                waiting.push_back(child);
+            }
+        }
+        Err(Error::NotFound(format!("nobody delegates to a role {role}")))
+    }
+
+    fn verify(&self, role: &RoleName, ring: &KeyRing) -> Result<Verified<Targets>, Error> {
+        let meta = self.snapshot.meta(role).ok_or_else(|| error(role, ErrorKind::NotListed))?;
+        let version = Some(meta.version).filter(|_| self.root.consistent_snapshot);
+        let path = self.layout.metadata().join(names::metadata_file(role, version));
+        let bytes = layout::read_if_there(&path)?.ok_or_else(|| error(role, ErrorKind::Absent))?;
+        let targets = Envelope::<Targets>::parse(role, bytes)?.verify(role, ring)?;
+        if targets.version != meta.version {
+            let (expected, found) = (meta.version, targets.version);
+            return Err(error(role, ErrorKind::WrongVersion { expected, found }).into());
+        }
+        Ok(targets)
+    }
+}
+
+fn error(role: &RoleName, kind: ErrorKind) -> MetadataError {
+    MetadataError { role: role.clone(), kind }
+}

@@ -1,0 +1,348 @@
+//! A repository on disk: opened as a client opens it, changed under its lock, published only after being a client of
+//! the result.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use lastmile_keys::PublicKey;
+use lastmile_metadata::RoleName;
+
+use crate::check::{self, Check};
+use crate::diff::{self, RoleDiff};
+use crate::document::Document;
+use crate::draft::{Completed, Completion, Draft, file_name};
+use crate::edit::Edit;
+use crate::key_store::{KeyStore, PassPhrases};
+use crate::layout::{self, Layout, Lock};
+use crate::policy::Policy;
+use crate::publication::{self, Existing, Observer, Publication, Rank};
+use crate::published::Published;
+use crate::{Error, staged};
+
+/// What every command is given.
+#[derive(Clone)]
+pub struct Setting {
+    /// The time that counts as now.
+    pub now: DateTime<Utc>,
+    /// Where pass-phrases come from.
+    pub phrases: Arc<dyn PassPhrases>,
+}
+
+/// A repository.
+pub struct Repository {
+    /// Where its files are.
+    pub layout: Layout,
+    /// Its policy.
+    pub policy: Policy,
+    /// The keys at hand.
+    pub keys: KeyStore,
+    /// What it publishes.
+    pub published: Published,
+    setting: Setting,
+    lock: Option<Lock>,
+}
+
+/// A draft that is ready to be published or staged.
+#[derive(Debug)]
+pub struct Plan {
+    /// What changes.
+    pub draft: Draft,
+    /// The documents.
+    pub completed: Completed,
+    /// The same for a person.
+    pub diff: Vec<RoleDiff>,
+}
+
+/// What has become of a draft.
+#[derive(Debug)]
+pub enum Outcome {
+    /// There was nothing to change.
+    Nothing,
+    /// It is published.
+    Published {
+        /// Whether clients in the middle of an update went through it without a failure: what changed hands was
+        /// signed by the old keys as well.
+        seamless: bool,
+    },
+    /// It waits for signatures.
+    Staged(Vec<Document>),
+}
+
+impl Repository {
+    /// Opens a repository for reading.
+    ///
+    /// # Errors
+    /// When there is none, or a published file does not verify.
+    pub fn open(dir: &Path, setting: &Setting) -> Result<Self, Error> {
+        Self::open_layout(Layout::new(dir), setting, None)
+    }
+
+    /// Opens a repository for changing it: takes the lock, and finishes a publication that was cut short.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when another process changes it; else as [`Repository::open`].
+    pub fn open_for_change(dir: &Path, setting: &Setting) -> Result<Self, Error> {
+        let layout = Layout::new(dir);
+        read_policy(&layout)?;
+        let lock = layout.lock()?;
+        publication::recover(&layout, &lock)?;
+        Self::open_layout(layout, setting, Some(lock))
+    }
+
+    fn open_layout(layout: Layout, setting: &Setting, lock: Option<Lock>) -> Result<Self, Error> {
+        let policy = read_policy(&layout)?;
+        let keys = KeyStore::new(layout.dir(), policy.key_uris(), Arc::clone(&setting.phrases));
+        let published = check::open(&layout)?;
+        Ok(Self { layout, policy, keys, published, setting: setting.clone(), lock })
+    }
+
+    /// The time that counts as now.
+    #[must_use]
+    pub fn now(&self) -> DateTime<Utc> {
+        self.setting.now
+    }
+
+    /// Where pass-phrases come from.
+    #[must_use]
+    pub fn phrases(&self) -> &dyn PassPhrases {
+        self.setting.phrases.as_ref()
+    }
+
+    /// The same, to be kept.
+    #[must_use]
+    pub fn pass_phrases(&self) -> Arc<dyn PassPhrases> {
+        Arc::clone(&self.setting.phrases)
+    }
+
+    /// The policy without the keys that no role trusts any more once `draft` is published.
+    ///
+    /// # Errors
+    /// When published metadata does not verify.
+    pub fn policy_without_unused_keys(&mut self, draft: &Draft) -> Result<Policy, Error> {
+        let mut policy = self.policy.clone();
+        let publics: BTreeMap<String, PublicKey> =
+            self.keys.publics().into_iter().map(|(public, uri)| (uri, public)).collect();
+        let mut trusted = BTreeMap::new();
+        for entry in self.policy.entries() {
+            let role = RoleName::listed(entry).unwrap_or(RoleName::TARGETS);
+            // What stands for many roles is left alone.
+            if let Ok((keys, _)) = Edit::new(&mut self.published, draft.clone()).trust(&role) {
+                trusted.insert(entry.to_string(), keys);
+            }
+        }
+        policy.edit_roles(|entry, role| {
+            if let Some(keys) = trusted.get(entry) {
+                role.keys.retain(|uri| publics.get(&uri.to_string()).is_none_or(|public| keys.contains(public)));
+            }
+        });
+        Ok(policy)
+    }
+
+    /// The change that waits for signatures, to be gone on with; an empty draft when there is none.
+    ///
+    /// # Errors
+    /// When it no longer fits what is published.
+    pub fn staged(&mut self) -> Result<Draft, Error> {
+        staged::read(&self.layout, &mut self.published)
+    }
+
+    /// Edits `draft` over what is published.
+    pub fn edit(&mut self, draft: Draft) -> Edit<'_> {
+        Edit::new(&mut self.published, draft)
+    }
+
+    /// Begins to open the keys that every publication needs, while other work goes on.
+    pub fn prefetch_keys(&self, roles: &[RoleName]) {
+        for role in roles.iter().chain(&[RoleName::SNAPSHOT, RoleName::TIMESTAMP]) {
+            if let Ok(ring) = self.published.root.key_ring(role) {
+                let here = ring.keys().map(|(_, key)| key).filter(|key| self.keys.has(key));
+                self.keys.prefetch(here.take(ring.threshold().get() as usize));
+            }
+        }
+    }
+
+    /// Completes a draft. Without signing, the plan only shows what would change.
+    ///
+    /// # Errors
+    /// When a key at hand cannot be opened.
+    pub fn plan(&self, draft: Draft, signing: Signing) -> Result<Plan, Error> {
+        let policy = draft.policy.as_ref().unwrap_or(&self.policy);
+        let keys = matches!(signing, Signing::Now).then_some(&self.keys);
+        let completion = Completion { published: Some(&self.published), policy, keys, now: self.setting.now };
+        let completed = draft.complete(&completion)?;
+        let diff = diff::diff(Some(&self.published), &draft, &completed);
+        Ok(Plan { draft, completed, diff })
+    }
+
+    /// Publishes the plan when it has all signatures, and stages it otherwise.
+    ///
+    /// # Errors
+    /// [`Error::Draft`] when a client would refuse it; nothing is published then.
+    pub fn conclude(&mut self, plan: &Plan, observer: &mut dyn Observer) -> Result<Outcome, Error> {
+        let lock = self.lock.as_ref().ok_or_else(|| Error::Refused("the repository was opened for reading".into()))?;
+        if plan.draft.is_empty() {
+            if let Some(policy) = &plan.draft.policy {
+                layout::replace(&self.layout.policy(), policy.text().as_bytes(), 0o644)?;
+            }
+            return Ok(Outcome::Nothing);
+        }
+        let incomplete: Vec<Document> = plan.completed.incomplete().cloned().collect();
+        if !incomplete.is_empty() {
+            return self.stage(plan, incomplete);
+        }
+        let (draft, completed) = (&plan.draft, &plan.completed);
+        let published = Some(&self.published);
+        Check { layout: &self.layout, published, draft, completed, now: self.setting.now }.run()?;
+        let policy = plan.draft.policy.as_ref().unwrap_or(&self.policy);
+        let seamless = publish(&self.layout, lock, published, plan, policy, observer)?;
+        if !plan.draft.prior.is_empty()
+            || plan.draft.files.iter().any(|file| file.from.starts_with(self.layout.staged()))
+        {
+            staged::clear(&self.layout)?;
+        }
+        Ok(Outcome::Published { seamless })
+    }
+
+    fn stage(&self, plan: &Plan, incomplete: Vec<Document>) -> Result<Outcome, Error> {
+        let online = incomplete.iter().find(|document| matches!(document.role.as_str(), "snapshot" | "timestamp"));
+        if let Some(document) = online {
+            return Err(Error::MissingKeys(format!(
+                "the {} key is not here, and nothing can be published without it",
+                document.role
+            )));
+        }
+        if let Some(policy) = &plan.draft.policy {
+            // Keys that go are needed until it is published: a new root is signed by the old keys as well.
+            let policy = policy.clone().with_keys_of(&self.policy);
+            layout::replace(&self.layout.policy(), policy.text().as_bytes(), 0o644)?;
+        }
+        staged::write(&self.layout, &plan.draft, &plan.completed)?;
+        Ok(Outcome::Staged(incomplete))
+    }
+
+    /// Reads again what is published, after a change.
+    ///
+    /// # Errors
+    /// As [`Repository::open`].
+    pub fn reread(&mut self) -> Result<(), Error> {
+        self.policy = read_policy(&self.layout)?;
+        self.keys = KeyStore::new(self.layout.dir(), self.policy.key_uris(), Arc::clone(&self.setting.phrases));
+        self.published = check::open(&self.layout)?;
+        Ok(())
+    }
+}
+
+/// Whether a plan is signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signing {
+    /// With the keys at hand.
+    Now,
+    /// Not: it is to be looked at only.
+    Never,
+}
+
+fn read_policy(layout: &Layout) -> Result<Policy, Error> {
+    let path = layout.policy();
+    let text = layout::read_if_there(&path)?.ok_or_else(|| {
+        Error::NotFound(format!("there is no repository in {} (no repo.toml)", layout.dir().display()))
+    })?;
+    let text =
+        String::from_utf8(text).map_err(|_| Error::Policy { path: path.clone(), reason: "is not UTF-8".into() })?;
+    Policy::parse(&text, &path)
+}
+
+/// Puts the files of a checked plan in their places. True when no client in the middle of an update can fail.
+pub(crate) fn publish(
+    layout: &Layout,
+    lock: &Lock,
+    published: Option<&Published>,
+    plan: &Plan,
+    policy: &Policy,
+    observer: &mut dyn Observer,
+) -> Result<bool, Error> {
+    let before = published.map(|published| published.root.consistent_snapshot);
+    let consistent = plan.draft.root.as_ref().map(|root| root.consistent_snapshot).or(before).unwrap_or(true);
+    let mut publication = Publication::begin(layout, lock, observer);
+    let documents = &plan.completed.documents;
+    let place = RootPlace::of(published, plan);
+    let root = |publication: &mut Publication<'_>| match &plan.completed.root {
+        Some(root) => add(publication, Rank::Root, root, consistent),
+        None => Ok(()),
+    };
+    if place == RootPlace::First {
+        root(&mut publication)?;
+    }
+    for file in &plan.draft.files {
+        let from = file.from.strip_prefix(layout.dir()).unwrap_or(&file.from).to_path_buf();
+        // 3.1.1: without a hash in its name, what a consistent name means never changes.
+        let stable = consistent && !policy.hash_prefixed_targets;
+        let existing = if stable { Existing::Same } else { Existing::Replaced };
+        publication.add_file(Rank::TargetFile, from, Path::new("targets").join(&file.to), existing);
+    }
+    for document in documents {
+        let rank = match document.role.as_str() {
+            "targets" => Rank::Targets,
+            "snapshot" => Rank::Snapshot,
+            "timestamp" => Rank::Timestamp,
+            _ => Rank::Delegated,
+        };
+        if rank == Rank::Timestamp && place == RootPlace::BeforeTimestamp {
+            root(&mut publication)?;
+        }
+        add(&mut publication, rank, document, consistent)?;
+    }
+    if place == RootPlace::Last {
+        root(&mut publication)?;
+    }
+    if let Some(policy) = &plan.draft.policy {
+        publication.add_bytes(Rank::Policy, "repo.toml".into(), policy.text().as_bytes(), Existing::Replaced)?;
+    }
+    publication.commit()?;
+    Ok(place != RootPlace::BeforeTimestamp)
+}
+
+fn add(publication: &mut Publication<'_>, rank: Rank, document: &Document, consistent: bool) -> Result<(), Error> {
+    let existing = match document.role.as_str() {
+        "root" => Existing::Same,
+        "timestamp" => Existing::Replaced,
+        _ if consistent => Existing::Same,
+        _ => Existing::Replaced,
+    };
+    let to = Path::new("metadata").join(file_name(document, consistent));
+    publication.add_bytes(rank, to, &document.file(), existing)
+}
+
+/// When the new root is published, so that clients in the middle of an update do not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RootPlace {
+    /// First of all: what is published holds under the new root as well.
+    First,
+    /// After the timestamp: the new files hold under the old root as well.
+    Last,
+    /// Neither: as close to the timestamp as can be.
+    BeforeTimestamp,
+}
+
+impl RootPlace {
+    fn of(published: Option<&Published>, plan: &Plan) -> Self {
+        let (Some(published), Some(root)) = (published, &plan.draft.root) else {
+            return Self::First;
+        };
+        let holds = |role: &RoleName| {
+            root.key_ring(role).is_ok_and(|ring| match role.as_str() {
+                "timestamp" => published.timestamp.verify(role, &ring).is_ok(),
+                "snapshot" => published.snapshot.verify(role, &ring).is_ok(),
+                _ => published.targets().is_ok_and(|targets| targets.verify(role, &ring).is_ok()),
+            })
+        };
+        if [RoleName::TIMESTAMP, RoleName::SNAPSHOT, RoleName::TARGETS].iter().all(holds) {
+            return Self::First;
+        }
+        match plan.completed.documents.iter().all(Document::holds_before) {
+            true => Self::Last,
+            false => Self::BeforeTimestamp,
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Throwing out a key that is lost or stolen (spec 6.1, 5.3.11): everywhere, at any depth of delegation.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lastmile_keys::{PrivateKey, PublicKey, Scheme};
+use lastmile_metadata::{DelegatedRoles, RoleName};
+
+use crate::draft::Draft;
+use crate::edit::keys::short;
+use crate::init::key_uri;
+use crate::key_store::{self, Protection};
+use crate::policy::{KeyUri, Policy};
+use crate::{Error, Repository};
+
+/// What a revocation changes.
+#[derive(Debug)]
+pub struct Revocation {
+    /// The draft to be published.
+    pub draft: Draft,
+    /// Each role that trusted the key, with its delegator; none for the top-level ones.
+    pub roles: Vec<(RoleName, Option<RoleName>)>,
+    /// New keys, by the role (for bins: the first of them) that got them.
+    pub replacements: Vec<(RoleName, KeyUri)>,
+    /// Whether timestamp and snapshot got new keys, so that clients drop what they stored of them.
+    pub recovers_fast_forward: bool,
+}
+
+/// Makes the draft that revokes `key`. New keys are written at once; they can do nothing until it is published.
+///
+/// # Errors
+/// [`Error::NotFound`] when no role trusts the key.
+pub fn revoke(
+    repository: &mut Repository,
+    key: &PublicKey,
+    offline: &Protection,
+    online: &Protection,
+) -> Result<Revocation, Error> {
+    let roles = repository.published.roles_trusting(key)?;
+    if roles.is_empty() {
+        return Err(Error::NotFound(format!("no role trusts the key {}", short(key))));
+    }
+    repository.keys.avoid(key);
+    let is_online = |role: &RoleName| matches!(role.as_str(), "snapshot" | "timestamp");
+    let recovers_fast_forward = roles.iter().any(|(role, _)| is_online(role));
+    let mut changes = plan_changes(repository, key, &roles)?;
+    if recovers_fast_forward {
+        // Whoever took one online key may have driven the versions of both files up. With other keys for both, every
+        // client drops what it stored of them, those too that only look at signatures.
+        for role in [RoleName::SNAPSHOT, RoleName::TIMESTAMP] {
+            let (all, _) = repository.edit(Draft::default()).trust(&role)?;
+            let change = changes.entry(role).or_default();
+            change.add = u32::try_from(all.len()).unwrap_or(1);
+            change.remove = all.into_iter().collect();
+        }
+    }
+    let mut policy = repository.policy.clone();
+    let mut replacements = Vec::new();
+    let mut rotations = Vec::new();
+    for (role, change) in changes {
+        let protection = if is_online(&role) { online } else { offline };
+        let mut added = Vec::new();
+        for _ in 0..change.add {
+            let (public, uri) = new_key(repository, &mut policy, &role, protection)?;
+            replacements.push((role.clone(), uri));
+            added.push(public);
+        }
+        rotations.push((role, added, change.remove.into_iter().collect::<Vec<_>>()));
+    }
+    forget(repository, &mut policy, &rotations);
+    let draft = repository.staged()?;
+    let mut edit = repository.edit(draft);
+    for (role, added, removed) in rotations {
+        edit.rotate(&role, &added, &removed)?;
+    }
+    let mut draft = edit.finish()?;
+    draft.policy = Some(policy);
+    Ok(Revocation { draft, roles, replacements, recovers_fast_forward })
+}
+
+#[derive(Default)]
+struct Change {
+    add: u32,
+    remove: BTreeSet<PublicKey>,
+}
+
+/// For each role — bins that share their keys once — what goes, and how many keys must come.
+fn plan_changes(
+    repository: &mut Repository,
+    key: &PublicKey,
+    roles: &[(RoleName, Option<RoleName>)],
+) -> Result<BTreeMap<RoleName, Change>, Error> {
+    let mut changes = BTreeMap::new();
+    let mut succinct = BTreeSet::new();
+    for (role, delegator) in roles {
+        let shared =
+            delegator.as_ref().and_then(|delegator| repository.published.known(delegator)).is_some_and(|view| {
+                view.delegations.as_ref().is_some_and(|found| matches!(found.roles, DelegatedRoles::Succinct(_)))
+            });
+        if shared && !succinct.insert(delegator.clone()) {
+            continue;
+        }
+        let (keys, threshold) = repository.edit(Draft::default()).trust(role)?;
+        let left = u32::try_from(keys.len()).unwrap_or(u32::MAX).saturating_sub(1);
+        changes.insert(role.clone(), Change { add: threshold.saturating_sub(left), remove: [key.clone()].into() });
+    }
+    Ok(changes)
+}
+
+fn new_key(
+    repository: &mut Repository,
+    policy: &mut Policy,
+    role: &RoleName,
+    protection: &Protection,
+) -> Result<(PublicKey, KeyUri), Error> {
+    let folder = repository.layout.keys();
+    let entry = policy.entry_name(role).unwrap_or(role.as_str()).to_string();
+    let name = key_store::free_name(&folder, entry.trim_end_matches('*').trim_end_matches('-'));
+    let key = PrivateKey::generate(Scheme::Ed25519).map_err(|error| Error::key(&name, error))?;
+    let public = key_store::write(&folder, &name, &key, protection)?;
+    let uri = key_uri(&repository.layout, &folder, &name)?;
+    repository.keys.add_open(repository.layout.dir(), &uri, key);
+    let mut role_policy = policy.role(role);
+    role_policy.keys.push(uri.clone());
+    policy.set_role(&entry, role_policy);
+    Ok((public, uri))
+}
+
+/// Takes the keys that go out of the policy.
+fn forget(repository: &Repository, policy: &mut Policy, rotations: &[(RoleName, Vec<PublicKey>, Vec<PublicKey>)]) {
+    let uri_of = |key: &PublicKey| repository.keys.uri_of(key).map(ToString::to_string);
+    for (role, _, removed) in rotations {
+        let gone: BTreeSet<String> = removed.iter().filter_map(uri_of).collect();
+        let entry = policy.entry_name(role).map(ToString::to_string);
+        policy.edit_roles(|name, role_policy| {
+            if entry.as_deref() == Some(name) {
+                role_policy.keys.retain(|uri| !gone.contains(&uri.to_string()));
+            }
+        });
+    }
+}

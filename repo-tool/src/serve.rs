@@ -1,0 +1,253 @@
+//! A static server for trying things: `metadata/` and `targets/` of one repository, and nothing else.
+
+use std::convert::Infallible;
+use std::io::{self, SeekFrom};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
+use http_body_util::StreamBody;
+use hyper::body::{Frame, Incoming};
+use hyper::header::{ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use percent_encoding::percent_decode_str;
+use tokio::fs::File;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+use tokio::net::TcpListener;
+
+use crate::layout::open_regular;
+
+/// Bytes read at once.
+const PART: usize = 256 * 1024;
+
+type Body = StreamBody<BoxStream<'static, io::Result<Frame<Bytes>>>>;
+
+/// One request that was answered.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// The path that was asked for, as it came.
+    pub path: String,
+    /// The HTTP status.
+    pub status: u16,
+}
+
+/// A server that is bound and not yet running.
+pub struct Server {
+    listener: TcpListener,
+    folder: Arc<Path>,
+}
+
+impl Server {
+    /// Binds `address`; port 0 takes a free one. `folder` is a repository.
+    ///
+    /// # Errors
+    /// When the address is taken or not ours.
+    pub async fn bind(folder: &Path, address: SocketAddr) -> io::Result<Self> {
+        Ok(Self { listener: TcpListener::bind(address).await?, folder: folder.into() })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Answers until it is dropped.
+    pub async fn run(self, answered: impl Fn(Answered) + Clone + Send + 'static) {
+        loop {
+            let Ok((connection, _)) = self.listener.accept().await else {
+                continue;
+            };
+            let (folder, answered) = (Arc::clone(&self.folder), answered.clone());
+            let service = service_fn(move |request: Request<Incoming>| {
+                let (folder, answered) = (Arc::clone(&folder), answered.clone());
+                async move {
+                    let response = answer(&folder, &request).await;
+                    let path = request.uri().path().to_string();
+                    answered(Answered { path, status: response.status().as_u16() });
+                    Ok::<_, Infallible>(response)
+                }
+            });
+            // A connection that breaks concerns nobody else.
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(connection), service));
+        }
+    }
+}
+
+async fn answer(folder: &Path, request: &Request<Incoming>) -> Response<Body> {
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        let mut response = empty(StatusCode::METHOD_NOT_ALLOWED);
+        response.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    let Some(path) = path_of(folder, request.uri().path()) else {
+        return empty(StatusCode::NOT_FOUND);
+    };
+    let opened = tokio::task::spawn_blocking(move || {
+        let file = open_regular(&path)?;
+        let length = file.metadata()?.len();
+        Ok::<_, io::Error>((file, length))
+    });
+    match opened.await {
+        Ok(Ok((file, length))) => {
+            let range = request.headers().get(RANGE).and_then(|range| range.to_str().ok());
+            send(file.into(), length, range, request.method() == Method::HEAD).await
+        }
+        Ok(Err(error)) if is_absent(&error) => empty(StatusCode::NOT_FOUND),
+        _ => empty(StatusCode::INTERNAL_SERVER_ERROR),
+    }
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    // A link is refused as a loop by O_NOFOLLOW.
+    let is_link = error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
+    is_link
+        || matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput | io::ErrorKind::NotADirectory)
+}
+
+async fn send(mut file: File, length: u64, range: Option<&str>, head: bool) -> Response<Body> {
+    let part = match range.map(|range| parse_range(range, length)) {
+        None | Some(Asked::Whole) => None,
+        Some(Asked::Part(first, last)) => Some((first, last)),
+        Some(Asked::Beyond) => {
+            let mut response = empty(StatusCode::RANGE_NOT_SATISFIABLE);
+            insert(&mut response, CONTENT_RANGE, &format!("bytes */{length}"));
+            return response;
+        }
+    };
+    let (first, count) = part.map_or((0, length), |(first, last)| (first, last - first + 1));
+    if file.seek(SeekFrom::Start(first)).await.is_err() {
+        return empty(StatusCode::INTERNAL_SERVER_ERROR);
+    }
+    let body = if head { stream::empty().boxed() } else { parts(file, count) };
+    let mut response = Response::new(StreamBody::new(body));
+    insert(&mut response, ACCEPT_RANGES, "bytes");
+    insert(&mut response, CONTENT_LENGTH, &count.to_string());
+    insert(&mut response, CONTENT_TYPE, "application/octet-stream");
+    if let Some((first, last)) = part {
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        insert(&mut response, CONTENT_RANGE, &format!("bytes {first}-{last}/{length}"));
+    }
+    response
+}
+
+fn parts(file: File, count: u64) -> BoxStream<'static, io::Result<Frame<Bytes>>> {
+    stream::try_unfold((file, count), |(mut file, left)| async move {
+        let mut part = BytesMut::with_capacity(usize::try_from(left).map_or(PART, |left| left.min(PART)));
+        if left == 0 || (&mut file).take(left).read_buf(&mut part).await? == 0 {
+            return Ok(None);
+        }
+        let left = left - part.len() as u64;
+        Ok(Some((Frame::data(part.freeze()), (file, left))))
+    })
+    .boxed()
+}
+
+fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(StreamBody::new(stream::empty().boxed()));
+    *response.status_mut() = status;
+    insert(&mut response, CONTENT_LENGTH, "0");
+    response
+}
+
+fn insert(response: &mut Response<Body>, name: hyper::header::HeaderName, value: &str) {
+    if let Ok(value) = value.parse() {
+        response.headers_mut().insert(name, value);
+    }
+}
+
+/// The file that a request means: below `metadata/` or `targets/`, through real folders only.
+fn path_of(folder: &Path, url_path: &str) -> Option<PathBuf> {
+    let mut segments = url_path.strip_prefix('/')?.split('/');
+    let top = segments.next().filter(|top| ["metadata", "targets"].contains(top))?;
+    let mut path = folder.join(top);
+    for segment in segments {
+        if !path.symlink_metadata().is_ok_and(|found| found.is_dir()) {
+            return None;
+        }
+        let name = percent_decode_str(segment).decode_utf8().ok()?;
+        if matches!(&*name, "" | "." | "..") || name.contains(['/', '\\', '\0']) {
+            return None;
+        }
+        path.push(&*name);
+    }
+    Some(path)
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Asked {
+    Whole,
+    /// First and last byte, both included.
+    Part(u64, u64),
+    Beyond,
+}
+
+/// One range of bytes; what is not understood is answered with the whole file (RFC 9110, 14.2).
+fn parse_range(range: &str, length: u64) -> Asked {
+    let parts = range.strip_prefix("bytes=").and_then(|range| range.split_once('-'));
+    let (first, last) = match parts.map(|(first, last)| (first.parse::<u64>(), last, last.parse::<u64>())) {
+        Some((Ok(first), "", _)) => (first, u64::MAX),
+        Some((Ok(first), _, Ok(last))) if last >= first => (first, last),
+        _ => return Asked::Whole,
+    };
+    if first >= length { Asked::Beyond } else { Asked::Part(first, last.min(length - 1)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges() {
+        assert_eq!(parse_range("bytes=3-", 10), Asked::Part(3, 9));
+        assert_eq!(parse_range("bytes=3-4", 10), Asked::Part(3, 4));
+        assert_eq!(parse_range("bytes=3-99", 10), Asked::Part(3, 9));
+        assert_eq!(parse_range("bytes=10-", 10), Asked::Beyond);
+        assert_eq!(parse_range("bytes=-3", 10), Asked::Whole);
+        assert_eq!(parse_range("bytes=1-2,4-5", 10), Asked::Whole);
+        assert_eq!(parse_range("lines=1-2", 10), Asked::Whole);
+    }
+
+    #[test]
+    fn only_metadata_and_targets_are_served() {
+        let dir = tempfile::tempdir().unwrap();
+        for folder in ["metadata", "targets", "targets/a", "keys", "staged"] {
+            std::fs::create_dir(dir.path().join(folder)).unwrap();
+        }
+        let path = |url: &str| path_of(dir.path(), url);
+        assert_eq!(path("/targets/a/b%20c"), Some(dir.path().join("targets/a/b c")));
+        assert!(path("/metadata/timestamp.json").is_some());
+        let refused = [
+            "/",
+            "/keys/root-1.pem",
+            "/repo.toml",
+            "/targets/../keys/x",
+            "/targets/%2e%2e/keys/x",
+            "/targets/..%2fkeys/x",
+            "/targets//etc/passwd",
+            "//etc/passwd",
+            "/targets/a%00",
+            "/targets/a\\..\\x",
+            "/staged/root.json",
+        ];
+        for url in refused {
+            assert_eq!(path(url), None, "{url}");
+        }
+    }
+
+    #[test]
+    fn links_to_folders_are_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("targets")).unwrap();
+        std::os::unix::fs::symlink("/etc", dir.path().join("targets/out")).unwrap();
+        assert_eq!(path_of(dir.path(), "/targets/out/passwd"), None);
+    }
+}

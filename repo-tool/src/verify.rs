@@ -1,0 +1,254 @@
+//! A full check of a repository: as a new client, as a client of every root version, and every byte of every target.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use chrono::{DateTime, Utc};
+use lastmile_client::{Error as ClientError, MemoryStore, Updater, blocking};
+use lastmile_metadata::{Envelope, Limits, RoleName, Root, TargetFile, Version, format_time};
+use serde_json::{Value, json};
+
+use crate::check::{self, chain, client, from_client};
+use crate::layout::{self, Layout};
+use crate::overlay::Overlay;
+use crate::{Error, ingest, parallel};
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub struct Verification {
+    /// Each root version that a client may have been shipped with, and why such a client fails, if it does.
+    pub roots: Vec<(Version, Option<String>)>,
+    /// Version and expiry of each top-level role.
+    pub versions: Vec<(RoleName, Version, DateTime<Utc>)>,
+    /// How many targets there are.
+    pub targets: usize,
+    /// How many bytes of target files were read.
+    pub bytes: u64,
+    /// Everything that is wrong.
+    pub problems: Vec<String>,
+    /// What is odd, but does no harm.
+    pub notes: Vec<String>,
+}
+
+impl Verification {
+    /// Whether all is well.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.problems.is_empty() && self.roots.iter().all(|(_, failure)| failure.is_none())
+    }
+
+    /// The same for programs.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        let roots = self.roots.iter().map(|(version, failure)| json!({ "root": version.get(), "failure": failure }));
+        let versions = self.versions.iter().map(|(role, version, expires)| {
+            json!({ "role": role.as_str(), "version": version.get(), "expires": format_time(expires) })
+        });
+        json!({
+            "good": self.is_good(), "clients": roots.collect::<Vec<_>>(), "roles": versions.collect::<Vec<_>>(),
+            "targets": self.targets, "bytes": self.bytes, "problems": self.problems, "notes": self.notes,
+        })
+    }
+}
+
+/// Checks the repository in `dir`. `hash_prefixed` says how its target files are named.
+///
+/// # Errors
+/// When there is none, or a file cannot be read. What is wrong with it is in the result.
+pub fn directory(
+    dir: &Path,
+    now: DateTime<Utc>,
+    hash_prefixed: bool,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<Verification, Error> {
+    let layout = Layout::new(dir);
+    let oldest = check::oldest_root(&layout)?;
+    let make =
+        |shipped: Vec<u8>| client(shipped, Overlay::published(&layout), MemoryStore::default(), Limits::default());
+    let read =
+        |version: Version| layout::read_if_there(&layout.metadata().join(RoleName::ROOT.file_name(Some(version))));
+    let mut found = Verification::default();
+    let Some((mut session, targets)) = clients(&mut found, oldest, now, make, read)? else {
+        return Ok(found);
+    };
+    found.targets = targets.len();
+    let hash_prefixed = hash_prefixed && session.trusted().root().consistent_snapshot;
+    let done = AtomicUsize::new(0);
+    let checked = parallel::try_map(&targets, |target| {
+        let result = check_target(&layout, target, hash_prefixed);
+        progress(done.fetch_add(1, Ordering::Relaxed) + 1, targets.len());
+        result
+    })?;
+    for (bytes, problems) in checked {
+        found.bytes += bytes;
+        found.problems.extend(problems);
+    }
+    note_strangers(&mut found, &layout, &targets, hash_prefixed);
+    note_hidden(&mut found, &layout, &mut session);
+    Ok(found)
+}
+
+/// Checks the repository at a URL, over the network. `root` is what a client was shipped with.
+///
+/// # Errors
+/// When the road fails. What is wrong with the repository is in the result.
+#[cfg(feature = "http")]
+pub fn url(
+    base: &str,
+    root: Vec<u8>,
+    now: DateTime<Utc>,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<Verification, Error> {
+    use lastmile_client::{Fetch as _, FetchByScheme, FetchError, HttpFetch, HttpSettings, url_of};
+
+    let settings = |error: FetchError| Error::Network(error.to_string());
+    let http = HttpFetch::new(&HttpSettings::default()).map_err(settings)?;
+    let fetch = FetchByScheme::new(http);
+    let (metadata, files) = (url_of(base, "metadata/"), url_of(base, "targets/"));
+    let make = |shipped: Vec<u8>| {
+        let builder = Updater::builder(shipped).mirror(metadata.clone(), files.clone()).fetch(fetch.clone());
+        let updater = builder.build().map_err(settings)?;
+        blocking::Updater::new(updater).map_err(|error| Error::Network(chain(&error)))
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::file("start", Path::new("a runtime"), error))?;
+    let read = |version: Version| {
+        let url = url_of(&metadata, &RoleName::ROOT.file_name(Some(version)));
+        runtime.block_on(async {
+            match fetch.fetch(&url, 0).await {
+                Ok(response) => response.read_all(Limits::default().root_length).await.map(Some).map_err(settings),
+                Err(FetchError::NotFound) => Ok(None),
+                Err(error) => Err(settings(error)),
+            }
+        })
+    };
+    let mut found = Verification::default();
+    let Some((session, targets)) = clients(&mut found, root, now, make, read)? else {
+        return Ok(found);
+    };
+    found.targets = targets.len();
+    let folder = tempfile::tempdir().map_err(|error| Error::file("create", &std::env::temp_dir(), error))?;
+    for (number, target) in targets.iter().enumerate() {
+        let to = folder.path().join("target");
+        match session.download(target, &to, &()) {
+            Ok(_) => found.bytes += target.length,
+            Err(error) => found.problems.push(format!("target {}: {}", target.path, chain(&error))),
+        }
+        let _ = std::fs::remove_file(&to);
+        progress(number + 1, targets.len());
+    }
+    Ok(found)
+}
+
+/// Plays a client of every root version; the oldest one's session and all targets, if it got that far.
+fn clients(
+    found: &mut Verification,
+    oldest: Vec<u8>,
+    now: DateTime<Utc>,
+    make: impl Fn(Vec<u8>) -> Result<blocking::Updater, Error>,
+    read: impl Fn(Version) -> Result<Option<Vec<u8>>, Error>,
+) -> Result<Option<(blocking::Session, Vec<TargetFile>)>, Error> {
+    let first = Envelope::<Root>::parse(&RoleName::ROOT, oldest.clone())?.unverified().version;
+    let mut session = match make(oldest)?.refresh(now) {
+        Ok(session) => session,
+        Err(error @ ClientError::Road(_)) => return Err(from_client(&error)),
+        Err(error) => {
+            found.roots.push((first, Some(chain(&error))));
+            return Ok(None);
+        }
+    };
+    found.roots.push((first, None));
+    let trusted = session.trusted();
+    found.versions = vec![
+        (RoleName::ROOT, trusted.root().version, trusted.root().expires),
+        (RoleName::TIMESTAMP, trusted.timestamp().version, trusted.timestamp().expires),
+        (RoleName::SNAPSHOT, trusted.snapshot().version, trusted.snapshot().expires),
+        (RoleName::TARGETS, trusted.targets().version, trusted.targets().expires),
+    ];
+    let (last, timestamp) = (trusted.root().version, trusted.timestamp().version);
+    let mut next = first.next();
+    while let Some(version) = next.filter(|version| *version <= last) {
+        let failure = match read(version)? {
+            None => Some("the file is not there".to_string()),
+            Some(shipped) => match make(shipped)?.refresh(now) {
+                Ok(session) if session.trusted().root().version != last => {
+                    Some("does not come to the newest root".into())
+                }
+                Ok(session) if session.trusted().timestamp().version < timestamp => {
+                    Some("comes to an older state".into())
+                }
+                Ok(_) => None,
+                Err(error) => Some(chain(&error)),
+            },
+        };
+        found.roots.push((version, failure));
+        next = version.next();
+    }
+    match session.list() {
+        Ok(targets) => Ok(Some((session, targets))),
+        Err(error) => {
+            found.problems.push(chain(&error));
+            Ok(None)
+        }
+    }
+}
+
+/// Reads every copy of a target's file.
+fn check_target(layout: &Layout, target: &TargetFile, hash_prefixed: bool) -> Result<(u64, Vec<String>), Error> {
+    let (mut bytes, mut problems) = (0, Vec::new());
+    for place in ingest::places(target, hash_prefixed) {
+        let mut verifier = target.verifier();
+        let path = layout.targets().join(&place);
+        let read = ingest::read_parts(&path, |part| {
+            bytes += part.len() as u64;
+            verifier.update(part).is_ok()
+        })?;
+        let verdict = match read {
+            None => Err("the file is not there".to_string()),
+            Some(()) => verifier.finish().map_err(|error| error.to_string()),
+        };
+        problems.extend(verdict.err().map(|reason| format!("targets/{}: {reason}", place.display())));
+    }
+    Ok((bytes, problems))
+}
+
+/// Files that nobody lists: older releases, or somebody else's.
+fn note_strangers(found: &mut Verification, layout: &Layout, targets: &[TargetFile], hash_prefixed: bool) {
+    let listed: BTreeSet<PathBuf> = targets.iter().flat_map(|target| ingest::places(target, hash_prefixed)).collect();
+    let folder = layout.targets();
+    let files =
+        walkdir::WalkDir::new(&folder).into_iter().filter_map(Result::ok).filter(|entry| !entry.file_type().is_dir());
+    let strangers =
+        files.filter(|entry| entry.path().strip_prefix(&folder).is_ok_and(|path| !listed.contains(path))).count();
+    if strangers > 0 {
+        found
+            .notes
+            .push(format!("{strangers} files in targets/ are listed by no role now (older releases stay there)"));
+    }
+}
+
+/// Targets that a role lists and no client finds.
+fn note_hidden(found: &mut Verification, layout: &Layout, session: &mut blocking::Session) {
+    let Ok(mut published) = check::open(layout) else { return };
+    if let Err(error) = published.read_all() {
+        found.problems.push(error.to_string());
+        return;
+    }
+    let mut hidden = 0;
+    for (role, targets) in published.read_roles() {
+        for target in targets.targets() {
+            if !matches!(session.find(&target.path), Ok(Some(first)) if first == target) {
+                hidden += 1;
+                if hidden <= 5 {
+                    found.notes.push(format!("{} in {role} is not what clients find under that name", target.path));
+                }
+            }
+        }
+    }
+    if hidden > 5 {
+        found.notes.push(format!("… and {} more such targets", hidden - 5));
+    }
+}
