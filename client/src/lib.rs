@@ -43,6 +43,8 @@ mod sink;
 mod stamp;
 mod store;
 #[cfg(test)]
+mod test_repository;
+#[cfg(test)]
 mod test_server;
 pub mod text;
 mod updater;

@@ -252,3 +252,7 @@ impl Driver<'_> {
         self.road.store.write(&file, bytes)
     }
 }
+
+#[cfg(test)]
+#[path = "updater_tests.rs"]
+mod tests;

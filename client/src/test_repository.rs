@@ -1,0 +1,133 @@
+//! A small repository in memory for tests of the driver; the workflow is tested in `tests/`.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::BoxFuture;
+use lastmile_keys::{PrivateKey, Scheme, Signer};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::builder::UpdaterBuilder;
+use crate::fetch::{Fetch, FetchError, Response};
+use crate::updater::Updater;
+
+/// Clones share files and the log of requests. Everything under `http://a/` and `http://b/`.
+#[derive(Clone, Default)]
+pub(crate) struct TestRepository {
+    files: Arc<Mutex<BTreeMap<String, Result<Vec<u8>, FetchError>>>>,
+    requests: Arc<Mutex<Vec<String>>>,
+}
+
+pub(crate) fn now() -> DateTime<Utc> {
+    "2030-01-01T00:00:00Z".parse().unwrap()
+}
+
+fn key(name: &str) -> PrivateKey {
+    PrivateKey::from_seed(Scheme::Ed25519, &Sha256::digest(name).into()).unwrap()
+}
+
+fn keyid(name: &str) -> String {
+    hex::encode(Sha256::digest(key_object(name).to_string()))
+}
+
+fn key_object(name: &str) -> Value {
+    json!({ "keytype": "ed25519", "scheme": "ed25519", "keyval": { "public": key(name).public_key().public() } })
+}
+
+/// Compact JSON with sorted members is canonical as long as strings are plain.
+pub(crate) fn sign(signed: &Value, by: &[&str]) -> Vec<u8> {
+    let sign = |name: &&str| {
+        let signature = key(name).sign(signed.to_string().as_bytes()).unwrap();
+        json!({ "keyid": keyid(name), "sig": hex::encode(signature) })
+    };
+    let signatures: Vec<_> = by.iter().map(sign).collect();
+    json!({ "signed": signed, "signatures": signatures }).to_string().into_bytes()
+}
+
+pub(crate) fn expires() -> String {
+    crate::text::time(now() + TimeDelta::days(1))
+}
+
+/// A root signed by `root_key`, with one key for each role.
+pub(crate) fn root(version: u64, root_key: &str, online_key: &str) -> Vec<u8> {
+    let role = |name: &str| json!({ "keyids": [keyid(name)], "threshold": 1 });
+    let keys: serde_json::Map<_, _> =
+        [root_key, online_key, "targets"].iter().map(|name| (keyid(name), key_object(name))).collect();
+    let roles = json!({
+        "root": role(root_key), "timestamp": role(online_key), "snapshot": role(online_key), "targets": role("targets"),
+    });
+    let signed = json!({
+        "_type": "root", "spec_version": "1.0.34", "version": version, "expires": expires(),
+        "consistent_snapshot": true, "keys": keys, "roles": roles,
+    });
+    sign(&signed, &[root_key])
+}
+
+impl TestRepository {
+    /// A repository at version 1.
+    pub(crate) fn new() -> TestRepository {
+        let repository = TestRepository::default();
+        repository.publish(1, "online");
+        repository
+    }
+
+    pub(crate) fn updater(&self) -> UpdaterBuilder {
+        Updater::builder(root(1, "root", "online")).fetch(self.clone()).mirror("http://a/", "http://a/t/")
+    }
+
+    /// Every role but root at this version, with `version` as the content of the target `x`.
+    pub(crate) fn publish(&self, version: u64, online_key: &str) {
+        let content = version.to_string();
+        let target = json!({ "length": content.len(), "hashes": { "sha256": hex::encode(Sha256::digest(&content)) } });
+        let role = |kind: &str, more: Value| {
+            let mut signed =
+                json!({ "_type": kind, "spec_version": "1.0.34", "version": version, "expires": expires() });
+            signed.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            signed
+        };
+        let of_version = json!({ "version": version });
+        let delegations = json!({
+            "keys": { keyid("docs"): key_object("docs") },
+            "roles": [{ "name": "docs", "keyids": [keyid("docs")], "threshold": 1, "terminating": false,
+                "paths": ["docs/*"] }],
+        });
+        let targets = json!({ "targets": { "x": &target }, "delegations": delegations });
+        let docs = json!({ "targets": { "docs/y": &target } });
+        self.put(&format!("{version}.targets.json"), sign(&role("targets", targets), &["targets"]));
+        self.put(&format!("{version}.docs.json"), sign(&role("targets", docs), &["docs"]));
+        let meta = json!({ "meta": { "targets.json": &of_version, "docs.json": &of_version } });
+        self.put(&format!("{version}.snapshot.json"), sign(&role("snapshot", meta), &[online_key]));
+        let meta = json!({ "meta": { "snapshot.json": &of_version } });
+        self.put("timestamp.json", sign(&role("timestamp", meta), &[online_key]));
+    }
+
+    /// Puts a file on every mirror.
+    pub(crate) fn put(&self, name: &str, bytes: Vec<u8>) {
+        for mirror in ["http://a/", "http://b/"] {
+            self.answer(&format!("{mirror}{name}"), Ok(bytes.clone()));
+        }
+    }
+
+    pub(crate) fn answer(&self, url: &str, answer: Result<Vec<u8>, FetchError>) {
+        self.files.lock().unwrap().insert(url.to_owned(), answer);
+    }
+
+    pub(crate) fn file(&self, name: &str) -> Vec<u8> {
+        self.files.lock().unwrap()[&format!("http://a/{name}")].clone().unwrap()
+    }
+
+    /// What was asked for since the last call.
+    pub(crate) fn take_requests(&self) -> Vec<String> {
+        std::mem::take(&mut *self.requests.lock().unwrap())
+    }
+}
+
+impl Fetch for TestRepository {
+    fn fetch(&self, url: &str, _offset: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
+        self.requests.lock().unwrap().push(url.to_owned());
+        let answer = self.files.lock().unwrap().get(url).cloned().unwrap_or(Err(FetchError::NotFound));
+        Box::pin(async move { answer.map(Response::whole) })
+    }
+}
