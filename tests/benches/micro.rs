@@ -1,10 +1,6 @@
 //! The small things that everything else consists of: canonical form, signatures, looking up.
 
-#![expect(
-    missing_docs,
-    clippy::unwrap_used,
-    reason = "criterion writes the functions; a bench that cannot start stops"
-)]
+#![expect(clippy::unwrap_used, reason = "a bench that cannot start stops")]
 
 use std::hint::black_box;
 

@@ -8,17 +8,49 @@ use std::process::Command;
 use std::str::FromStr;
 
 use futures_util::TryStreamExt as _;
+use percent_encoding::percent_decode_str;
 use tempfile::TempDir;
 use tough::editor::RepositoryEditor;
 use tough::editor::signed::SignedRole;
 use tough::key_source::{KeySource, LocalKeySource};
 use tough::schema::{KeyHolder, PathPattern, PathSet, RoleKeys, RoleType, Root};
-use tough::{Repository, RepositoryLoader, TargetName};
+use tough::{
+    Repository, RepositoryLoader, TargetName, Transport, TransportError, TransportErrorKind, TransportStream,
+};
+use url::Url;
+
+/// The folder of a repository, offered as a web server would.
+///
+/// tough asks for the target `a/b` as `HASH.a/b`, where 5.7.3 puts the hash before the last segment. The file is taken
+/// from where the specification has it, so that all the rest can be compared.
+#[derive(Clone, Debug)]
+struct Folder(PathBuf);
+
+#[tough::async_trait]
+impl Transport for Folder {
+    async fn fetch(&self, url: Url) -> Result<TransportStream, TransportError> {
+        let path = percent_decode_str(url.path().trim_start_matches('/')).decode_utf8().unwrap();
+        let missing = || TransportError::new(TransportErrorKind::FileNotFound, url.as_str());
+        let bytes = std::fs::read(self.0.join(as_specified(&path))).map_err(|_| missing())?;
+        Ok(Box::pin(futures_util::stream::iter([Ok(bytes.into())])))
+    }
+}
+
+/// `targets/HASH.a/b` as `targets/a/HASH.b`.
+fn as_specified(path: &str) -> String {
+    let moved = path.strip_prefix("targets/").and_then(|target| {
+        let (hash, name) = target.split_once('.').filter(|(hash, _)| hash.len() == 64 && !hash.contains('/'))?;
+        let (folder, last) = name.rsplit_once('/')?;
+        Some(format!("targets/{folder}/{hash}.{last}"))
+    });
+    moved.unwrap_or_else(|| path.to_owned())
+}
 
 /// Loads the repository in `folder`, with everything in it, from a client that was shipped with `root`.
 pub(crate) async fn load(folder: &Path, root: &[u8]) -> Result<Repository, tough::error::Error> {
-    let url = |name: &str| format!("file://{}/", folder.join(name).display()).parse().unwrap();
-    RepositoryLoader::new(&root, url("metadata"), url("targets")).load().await
+    let url = |name: &str| Url::parse(&format!("file:///{name}/")).unwrap();
+    let loader = RepositoryLoader::new(&root, url("metadata"), url("targets"));
+    loader.transport(Folder(folder.to_owned())).load().await
 }
 
 /// What the target holds; none when there is no such target.
