@@ -11,10 +11,15 @@ use sha2::{Digest, Sha256};
 use crate::{RoleName, Root, Snapshot, Timestamp, Version};
 
 const HEADING: &str = "lastmile trusted versions 1";
+/// No line of a record that can be read.
+const LOST: &str = "what was trusted before is lost";
 
 /// Versions below which nothing is accepted any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Floors {
+    /// The record was damaged, and the stored copies have not told yet what stood in it. Until they have, every record
+    /// that is written reads as damaged.
+    pub(crate) lost: bool,
     /// The root under which the rest was accepted.
     pub(crate) root: Version,
     /// That root's keys for timestamp and snapshot, as a digest.
@@ -45,7 +50,7 @@ pub enum StoredFloors {
 
 impl Floors {
     pub(crate) fn under(root: &Root) -> Self {
-        Self { root: root.version, online_keys: root.online_keys(), timestamp: None, snapshot: None }
+        Self { lost: false, root: root.version, online_keys: root.online_keys(), timestamp: None, snapshot: None }
     }
 
     pub(crate) fn raise_timestamp(&mut self, timestamp: &Timestamp) {
@@ -62,6 +67,9 @@ impl Floors {
     #[must_use]
     pub fn to_text(&self) -> String {
         let mut text = format!("{HEADING}\nroot {} {}\n", self.root, self.online_keys);
+        if self.lost {
+            text += &format!("{LOST}\n");
+        }
         if let Some((version, snapshot)) = self.timestamp {
             text += &format!("timestamp {version} {snapshot}\n");
         }
@@ -75,7 +83,7 @@ impl Floors {
         text + &checksum
     }
 
-    /// Reads the record; [`StoredFloors::Lost`] where anything in it is not as it was written.
+    /// Reads the record; [`StoredFloors::Lost`] where anything in it is not as it was written, or where it says so.
     #[must_use]
     pub fn from_text(text: &str) -> StoredFloors {
         Self::read(text).map_or(StoredFloors::Lost, StoredFloors::Known)
@@ -92,8 +100,8 @@ impl Floors {
             return None;
         }
         let (root, online_keys) = lines.next()?.strip_prefix("root ")?.split_once(' ')?;
-        let mut floors =
-            Self { root: version(root)?, online_keys: online_keys.to_string(), timestamp: None, snapshot: None };
+        let (root, online_keys) = (version(root)?, online_keys.to_string());
+        let mut floors = Self { lost: false, root, online_keys, timestamp: None, snapshot: None };
         for line in lines {
             match line.split_once(' ')? {
                 ("timestamp", rest) => {
@@ -140,6 +148,7 @@ mod tests {
         let version = |number| Version::new(number).unwrap();
         let roles = [RoleName::TARGETS, RoleName::delegated("a b\nc%/é").unwrap()];
         Floors {
+            lost: false,
             root: version(3),
             online_keys: "00ff".to_string(),
             timestamp: Some((version(9), version(8))),

@@ -8,6 +8,8 @@ pub(crate) mod root;
 pub(crate) mod search;
 pub(crate) mod snapshot;
 pub(crate) mod targets;
+#[cfg(test)]
+mod tests;
 pub(crate) mod timestamp;
 
 use alloc::string::String;
@@ -52,7 +54,8 @@ pub trait Stage {
     fn request(&self) -> Option<Request>;
 
     /// Takes the copy kept from last time, and tells whether it answers the request. A copy that does not may still
-    /// be a floor, so offer it always.
+    /// be a floor, so offer it always: where the record of trusted versions is damaged, nothing else is trusted
+    /// before it.
     fn recall(&mut self, stored: Vec<u8>) -> bool;
 
     /// Judges the file; none means that the server says it is not there, and nothing less definite. Gives the bytes
@@ -81,8 +84,6 @@ pub(crate) struct Update {
     pub(crate) start_time: DateTime<Utc>,
     pub(crate) limits: Limits,
     pub(crate) floors: Floors,
-    /// The record of trusted versions was damaged.
-    pub(crate) lost: bool,
 }
 
 impl Update {

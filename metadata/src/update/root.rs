@@ -17,6 +17,8 @@ pub struct UpdateRoot {
     fetches: Budget,
     at_the_newest: bool,
     forgets_stored: bool,
+    /// There was a next root, but neither its copy nor the record of trusted versions can be read.
+    state_lost: bool,
 }
 
 impl UpdateRoot {
@@ -34,16 +36,16 @@ impl UpdateRoot {
         let shipped = Envelope::<Root>::parse(&RoleName::ROOT, shipped)?;
         let own_keys = shipped.unverified().key_ring(&RoleName::ROOT)?;
         let root = shipped.verify(&RoleName::ROOT, &own_keys)?;
-        let lost = floors == StoredFloors::Lost;
         let floors = match floors {
             StoredFloors::Known(floors) => floors,
-            StoredFloors::FirstRun | StoredFloors::Lost => Floors::under(&root),
+            StoredFloors::FirstRun => Floors::under(&root),
+            StoredFloors::Lost => Floors { lost: true, ..Floors::under(&root) },
         };
         // The application may have been shipped anew, with a root past the one that the record belongs to.
         let forgets_stored = floors.root <= root.version && floors.online_keys != root.online_keys();
         let fetches = Budget::new("root_updates", u64::from(limits.root_updates));
-        let update = Update { root, start_time, limits, floors, lost };
-        Ok(Self { update, fetches, at_the_newest: false, forgets_stored })
+        let update = Update { root, start_time, limits, floors };
+        Ok(Self { update, fetches, at_the_newest: false, forgets_stored, state_lost: false })
     }
 
     /// The root that is trusted so far.
@@ -86,15 +88,27 @@ impl Stage for UpdateRoot {
     }
 
     fn recall(&mut self, stored: Vec<u8>) -> bool {
-        self.accept(stored).is_ok()
+        let forgets_stored = self.forgets_stored;
+        let answers = self.accept(stored).is_ok();
+        if self.update.floors.lost {
+            // No record tells which rotations were noticed before. Those of stored roots were: a copy that the newest
+            // of them vouches for is a floor, and one that it does not ends the update.
+            self.forgets_stored = forgets_stored;
+            self.state_lost = !answers;
+        }
+        answers
     }
 
     fn apply(&mut self, fetched: Option<Vec<u8>>) -> Result<Option<Arc<Vec<u8>>>, Error> {
         let Some(bytes) = fetched else {
+            if self.state_lost {
+                return Err(ErrorKind::StateLost.of(&RoleName::ROOT));
+            }
             self.at_the_newest = true;
             return Ok(None);
         };
         self.accept(bytes)?;
+        self.state_lost = false;
         // 5.3.3: at most Y in one update; the next update goes on from here.
         self.at_the_newest = self.fetches.spend().and_then(|()| self.fetches.check()).is_err();
         Ok(Some(Arc::clone(self.update.root.bytes())))
@@ -106,6 +120,9 @@ impl Stage for UpdateRoot {
 
     fn finish(mut self) -> Result<UpdateTimestamp, Error> {
         let (role, root) = (&RoleName::ROOT, &self.update.root);
+        if self.state_lost {
+            return Err(ErrorKind::StateLost.of(role));
+        }
         // 5.3.5: not behind a root that was trusted before.
         let trusted = self.update.floors.root;
         if root.version < trusted {
@@ -116,7 +133,6 @@ impl Stage for UpdateRoot {
         // 5.3.11: both are forgotten if either was rotated.
         if self.forgets_stored {
             self.update.floors = Floors::under(root);
-            self.update.lost = false;
         }
         self.update.floors.root = root.version;
         self.update.floors.online_keys = root.online_keys();

@@ -15,12 +15,14 @@ pub struct UpdateSnapshot {
     timestamp: Verified<Timestamp>,
     forgets_stored: bool,
     snapshot: Option<Verified<Snapshot>>,
+    /// Nothing tells how old the listed roles may be.
     state_lost: bool,
 }
 
 impl UpdateSnapshot {
     pub(crate) fn start(update: Update, timestamp: Verified<Timestamp>, forgets_stored: bool) -> Self {
-        Self { update, timestamp, forgets_stored, snapshot: None, state_lost: false }
+        let state_lost = update.floors.lost;
+        Self { update, timestamp, forgets_stored, snapshot: None, state_lost }
     }
 
     /// The timestamp that is trusted.
@@ -77,15 +79,15 @@ impl Stage for UpdateSnapshot {
         if self.forgets_stored {
             return false;
         }
-        let Ok(stored) = self.verified(stored) else {
-            self.state_lost = self.update.lost;
-            return false;
-        };
+        let Ok(stored) = self.verified(stored) else { return false };
         // A copy that was put back is no floor, and does not answer.
         if self.check_rollback(&stored).is_err() {
             return false;
         }
         self.update.floors.raise_snapshot(&stored);
+        // The timestamp's copy was good, and so is this one: nothing is lost.
+        self.update.floors.lost = false;
+        self.state_lost = false;
         let answers = self.check_listed(&stored).is_ok();
         self.snapshot = Some(stored).filter(|_| answers);
         answers

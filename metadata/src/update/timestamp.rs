@@ -14,12 +14,14 @@ pub struct UpdateTimestamp {
     forgets_stored: bool,
     trusted: Option<Verified<Timestamp>>,
     answered: bool,
+    /// Nothing tells how old a timestamp may be.
     state_lost: bool,
 }
 
 impl UpdateTimestamp {
     pub(crate) fn start(update: Update, forgets_stored: bool) -> Self {
-        Self { update, forgets_stored, trusted: None, answered: false, state_lost: false }
+        let state_lost = update.floors.lost;
+        Self { update, forgets_stored, trusted: None, answered: false, state_lost }
     }
 
     /// Whether the keys of timestamp or snapshot were rotated (5.3.11): the stored copies of both are to be deleted
@@ -50,14 +52,13 @@ impl Stage for UpdateTimestamp {
         if self.forgets_stored {
             return false;
         }
+        let Ok(stored) = self.verified(stored) else { return false };
         let floor = self.update.floors.timestamp;
-        match self.verified(stored) {
-            Ok(stored) if floor.is_none_or(|(version, _)| version <= stored.version) => {
-                self.update.floors.raise_timestamp(&stored);
-                self.trusted = Some(stored);
-            }
-            Ok(_) => {}
-            Err(_) => self.state_lost = self.update.lost,
+        // A copy that was put back is no floor.
+        if floor.is_none_or(|(version, _)| version <= stored.version) {
+            self.update.floors.raise_timestamp(&stored);
+            self.trusted = Some(stored);
+            self.state_lost = false;
         }
         // However fresh it is, there may be a newer one.
         false

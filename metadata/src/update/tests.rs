@@ -1,0 +1,212 @@
+//! What a device remembers from one update to the next: bytes and a record in, verdicts out.
+
+use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use chrono::{DateTime, Utc};
+use lastmile_keys::{PrivateKey, Scheme, Signer};
+
+use super::{Request, Stage};
+use crate::{
+    Error, ErrorKind, Floors, Key, Limits, MetaFile, Role, RoleKeys, RoleName, Root, Signature, Snapshot, StoredFloors,
+    Threshold, Timestamp, Unknown, UpdateRoot, Version, assemble, parse_time,
+};
+
+const ROOT_KEY: u8 = 1;
+const ONLINE_KEY: u8 = 2;
+
+fn key(number: u8) -> PrivateKey {
+    PrivateKey::from_seed(Scheme::Ed25519, &[number; 32]).unwrap()
+}
+
+fn signed(role: &impl Role, number: u8) -> Vec<u8> {
+    let (text, key) = (role.write(), key(number));
+    let keyid = Key::from_public(key.public_key()).keyid();
+    assemble(&text, &[Signature::new(keyid, key.sign(text.as_bytes()).unwrap())])
+}
+
+fn version(number: u64) -> Version {
+    Version::new(number).unwrap()
+}
+
+fn time(text: &str) -> DateTime<Utc> {
+    parse_time(text).unwrap()
+}
+
+fn expires() -> DateTime<Utc> {
+    time("2030-01-01T00:00:00Z")
+}
+
+/// A root whose timestamp and snapshot have the key `online`.
+fn root(number: u64, online: u8) -> Vec<u8> {
+    let keys = [ROOT_KEY, online].map(|number| Key::from_public(key(number).public_key()));
+    let [of_root, of_online] = keys.each_ref().map(|key| RoleKeys::new(vec![key.keyid()], Threshold::ONE));
+    let roles = RoleName::TOP_LEVEL.map(|role| {
+        let keys = if role == RoleName::ROOT { of_root.clone() } else { of_online.clone() };
+        (role, keys)
+    });
+    let root = Root {
+        spec_version: "1.0".to_string(),
+        version: version(number),
+        expires: expires(),
+        consistent_snapshot: true,
+        keys: keys.into_iter().map(|key| (key.keyid(), key)).collect(),
+        roles: BTreeMap::from(roles),
+        unknown: Unknown::new(),
+    };
+    signed(&root, ROOT_KEY)
+}
+
+fn timestamp(number: u64, snapshot: u64, online: u8) -> Vec<u8> {
+    let timestamp = Timestamp {
+        spec_version: "1.0".to_string(),
+        version: version(number),
+        expires: expires(),
+        snapshot: MetaFile::new(version(snapshot)),
+        unknown: Unknown::new(),
+    };
+    signed(&timestamp, online)
+}
+
+fn snapshot(number: u64, targets: u64, online: u8) -> Vec<u8> {
+    let mut snapshot = Snapshot::new(version(number), expires());
+    snapshot.insert(&RoleName::TARGETS, MetaFile::new(version(targets)));
+    signed(&snapshot, online)
+}
+
+/// What a device has kept, and how it updates: root, timestamp and snapshot.
+struct Device {
+    files: BTreeMap<String, Vec<u8>>,
+    record: String,
+}
+
+impl Device {
+    fn new(files: impl IntoIterator<Item = (&'static str, Vec<u8>)>, record: &str) -> Self {
+        let files = files.into_iter().map(|(name, bytes)| (name.to_string(), bytes)).collect();
+        Self { files, record: record.to_string() }
+    }
+
+    /// As a client does: the record is kept after each stage, whatever became of it.
+    fn update(&mut self, repository: &BTreeMap<String, Vec<u8>>) -> Result<(), Error> {
+        let (now, limits) = (time("2026-01-01T00:00:00Z"), Limits::default());
+        let start = UpdateRoot::start(root(1, ONLINE_KEY), Floors::from_text(&self.record), now, limits)?;
+        let timestamp = self.drive(start, repository)?;
+        if timestamp.forgets_stored() {
+            self.files.remove("timestamp.json");
+            self.files.remove("snapshot.json");
+        }
+        self.record = timestamp.floors().to_text();
+        let snapshot = self.drive(timestamp, repository)?;
+        self.drive(snapshot, repository).map(drop)
+    }
+
+    fn drive<S: Stage>(&mut self, mut stage: S, repository: &BTreeMap<String, Vec<u8>>) -> Result<S::Next, Error> {
+        let fed = self.feed(&mut stage, repository);
+        self.record = stage.floors().to_text();
+        fed.and_then(|()| stage.finish())
+    }
+
+    fn feed(&mut self, stage: &mut impl Stage, repository: &BTreeMap<String, Vec<u8>>) -> Result<(), Error> {
+        while let Some(request) = stage.request() {
+            let stored = self.files.get(&stored_name(&request)).cloned();
+            if stored.is_some_and(|stored| stage.recall(stored)) {
+                continue;
+            }
+            if let Some(kept) = stage.apply(repository.get(&request.file_name()).cloned())? {
+                self.files.insert(stored_name(&request), Arc::unwrap_or_clone(kept));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn stored_name(request: &Request) -> String {
+    let is_root = request.role == RoleName::ROOT;
+    if is_root { request.file_name() } else { request.role.file_name(None) }
+}
+
+fn repository(files: impl IntoIterator<Item = (&'static str, Vec<u8>)>) -> BTreeMap<String, Vec<u8>> {
+    files.into_iter().map(|(name, bytes)| (name.to_string(), bytes)).collect()
+}
+
+/// Timestamp and snapshot of version 2, of the first root.
+fn behind() -> BTreeMap<String, Vec<u8>> {
+    repository([("timestamp.json", timestamp(2, 2, ONLINE_KEY)), ("2.snapshot.json", snapshot(2, 2, ONLINE_KEY))])
+}
+
+/// A device that trusts timestamp and snapshot of version 5, and whose record has been damaged.
+fn without_record() -> Device {
+    let files = [("timestamp.json", timestamp(5, 5, ONLINE_KEY)), ("snapshot.json", snapshot(5, 5, ONLINE_KEY))];
+    Device::new(files, "damaged")
+}
+
+fn state_lost(role: RoleName) -> Result<(), Error> {
+    Err(Error { role, kind: ErrorKind::StateLost })
+}
+
+fn rollback(role: RoleName, trusted: u64, found: u64) -> Result<(), Error> {
+    Err(Error { role, kind: ErrorKind::Rollback { trusted: version(trusted), found: version(found) } })
+}
+
+#[test]
+fn d3_without_the_record_the_stored_copies_are_the_floors() {
+    let mut device = without_record();
+    assert_eq!(device.update(&behind()), rollback(RoleName::TIMESTAMP, 5, 2));
+    assert_eq!(device.update(&behind()), rollback(RoleName::TIMESTAMP, 5, 2));
+    let next = [("timestamp.json", timestamp(6, 6, ONLINE_KEY)), ("6.snapshot.json", snapshot(6, 5, ONLINE_KEY))];
+    assert_eq!(device.update(&repository(next)), Ok(()));
+    assert!(matches!(Floors::from_text(&device.record), StoredFloors::Known(_)));
+}
+
+#[test]
+fn d3_a_record_that_is_lost_with_a_copy_stays_lost_in_later_updates() {
+    for (copy, role) in [("timestamp.json", RoleName::TIMESTAMP), ("snapshot.json", RoleName::SNAPSHOT)] {
+        for damage in [None, Some(b"damaged".to_vec())] {
+            let mut device = without_record();
+            device.files.remove(copy);
+            device.files.extend(damage.map(|bytes| (copy.to_string(), bytes)));
+            let next =
+                [("timestamp.json", timestamp(6, 6, ONLINE_KEY)), ("6.snapshot.json", snapshot(6, 1, ONLINE_KEY))];
+            for _ in 0..3 {
+                assert_eq!(device.update(&repository(next.clone())), state_lost(role.clone()));
+            }
+        }
+    }
+}
+
+#[test]
+fn d3_a_rotation_of_old_does_not_drop_floors_when_the_record_is_lost() {
+    let (rotated, online) = (root(2, 3), 3);
+    let files = [
+        ("2.root.json", rotated.clone()),
+        ("timestamp.json", timestamp(5, 5, online)),
+        ("snapshot.json", snapshot(5, 5, online)),
+    ];
+    let mut device = Device::new(files, "damaged");
+    let behind = [("timestamp.json", timestamp(2, 2, online)), ("2.snapshot.json", snapshot(2, 2, online))];
+    assert_eq!(device.update(&repository(behind)), rollback(RoleName::TIMESTAMP, 5, 2));
+}
+
+#[test]
+fn d3_a_rotation_that_is_new_drops_floors_also_when_the_record_is_lost() {
+    let mut device = without_record();
+    let next =
+        [("2.root.json", root(2, 3)), ("timestamp.json", timestamp(1, 1, 3)), ("1.snapshot.json", snapshot(1, 1, 3))];
+    assert_eq!(device.update(&repository(next)), Ok(()));
+}
+
+#[test]
+fn d3_a_damaged_root_is_not_hidden_when_the_record_is_lost() {
+    let mut device = without_record();
+    device.files.insert("2.root.json".to_string(), b"damaged".to_vec());
+    assert_eq!(device.update(&behind()), state_lost(RoleName::ROOT));
+    let found = [
+        ("2.root.json", root(2, ONLINE_KEY)),
+        ("timestamp.json", timestamp(6, 6, ONLINE_KEY)),
+        ("6.snapshot.json", snapshot(6, 6, ONLINE_KEY)),
+    ];
+    assert_eq!(device.update(&repository(found)), Ok(()));
+}
