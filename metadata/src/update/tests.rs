@@ -210,3 +210,22 @@ fn d3_a_damaged_root_is_not_hidden_when_the_record_is_lost() {
     ];
     assert_eq!(device.update(&repository(found)), Ok(()));
 }
+
+#[test]
+fn w_5_4_3_2_a_copy_that_was_put_back_does_not_lower_the_floor_of_the_snapshot() {
+    let mut device = Device::new([], "");
+    device.record = Floors { timestamp: Some((version(5), version(5))), ..first_record() }.to_text();
+    for put_back in [timestamp(5, 3, ONLINE_KEY), timestamp(6, 3, ONLINE_KEY)] {
+        device.files.insert("timestamp.json".to_string(), put_back);
+        let next = [("timestamp.json", timestamp(7, 4, ONLINE_KEY)), ("4.snapshot.json", snapshot(4, 4, ONLINE_KEY))];
+        let kind = ErrorKind::ListedRollback { listed: RoleName::SNAPSHOT, trusted: version(5), found: version(4) };
+        assert_eq!(device.update(&repository(next)), Err(Error { role: RoleName::TIMESTAMP, kind }));
+    }
+}
+
+/// The record of a device that knows the first root and nothing else.
+fn first_record() -> Floors {
+    let now = time("2026-01-01T00:00:00Z");
+    let start = UpdateRoot::start(root(1, ONLINE_KEY), StoredFloors::FirstRun, now, Limits::default()).unwrap();
+    start.floors().clone()
+}

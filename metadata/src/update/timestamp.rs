@@ -55,7 +55,7 @@ impl Stage for UpdateTimestamp {
         let Ok(stored) = self.verified(stored) else { return false };
         let floor = self.update.floors.timestamp;
         // A copy that was put back is no floor.
-        if floor.is_none_or(|(version, _)| version <= stored.version) {
+        if floor.is_none_or(|(version, snapshot)| version <= stored.version && snapshot <= stored.snapshot.version) {
             self.update.floors.raise_timestamp(&stored);
             self.trusted = Some(stored);
             self.state_lost = false;
