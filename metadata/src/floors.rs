@@ -58,9 +58,7 @@ impl Floors {
     }
 
     pub(crate) fn raise_snapshot(&mut self, snapshot: &Snapshot) {
-        if self.snapshot.as_ref().is_none_or(|floors| floors.version != snapshot.version) {
-            self.snapshot = Some(RoleFloors::of(snapshot));
-        }
+        self.snapshot = Some(RoleFloors::of(snapshot));
     }
 
     /// The record as text, with a checksum.

@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use lastmile_keys::{PrivateKey, Scheme, Signer};
 
 use super::{Request, Stage};
+use crate::floors::RoleFloors;
 use crate::{
     Error, ErrorKind, Floors, Key, Limits, MetaFile, Role, RoleKeys, RoleName, Root, Signature, Snapshot, StoredFloors,
     Threshold, Timestamp, Unknown, UpdateRoot, Version, assemble, parse_time,
@@ -221,6 +222,18 @@ fn w_5_4_3_2_a_copy_that_was_put_back_does_not_lower_the_floor_of_the_snapshot()
         let kind = ErrorKind::ListedRollback { listed: RoleName::SNAPSHOT, trusted: version(5), found: version(4) };
         assert_eq!(device.update(&repository(next)), Err(Error { role: RoleName::TIMESTAMP, kind }));
     }
+}
+
+#[test]
+fn w_5_5_5_1_a_snapshot_of_the_same_version_raises_the_floors_of_its_roles() {
+    let floors = RoleFloors { version: version(5), roles: BTreeMap::from([(RoleName::TARGETS, version(5))]) };
+    let record = Floors { timestamp: Some((version(5), version(5))), snapshot: Some(floors), ..first_record() };
+    let mut device = Device::new([], &record.to_text());
+    let same = [("timestamp.json", timestamp(6, 5, ONLINE_KEY)), ("5.snapshot.json", snapshot(5, 9, ONLINE_KEY))];
+    assert_eq!(device.update(&repository(same)), Ok(()));
+    let next = [("timestamp.json", timestamp(7, 6, ONLINE_KEY)), ("6.snapshot.json", snapshot(6, 7, ONLINE_KEY))];
+    let kind = ErrorKind::ListedRollback { listed: RoleName::TARGETS, trusted: version(9), found: version(7) };
+    assert_eq!(device.update(&repository(next)), Err(Error { role: RoleName::SNAPSHOT, kind }));
 }
 
 /// The record of a device that knows the first root and nothing else.
