@@ -81,7 +81,7 @@ impl Error {
                 Some("run the command where the keys are, or sign with `lastmile-repo sign --key FILE`")
             }
             Self::Network(_) => Some("check the address, and whether the server answers"),
-            Self::Policy { .. } => Some("docs/maintainer.md lists every setting of repo.toml"),
+            Self::Policy { .. } => Some("docs/maintainers.md says what stands in repo.toml"),
             Self::Untrusted(_) => Some("`lastmile-repo verify` checks every file; restore the bad ones from a copy"),
             Self::Usage(_) => Some("`--help` after the command shows examples"),
             Self::File { .. } | Self::Key { .. } | Self::NotFound(_) | Self::Refused(_) => None,

@@ -148,11 +148,17 @@ impl KeyStore {
     }
 
     fn file_of(&self, public: &PublicKey) -> Option<&Arc<KeyFile>> {
-        self.files.iter().find(|file| file.public(self.phrases.as_ref()).as_ref() == Some(public))
+        // A public key may stay behind when its private part is carried elsewhere.
+        let mut here = self.files.iter().filter(|file| file.is_here());
+        here.find(|file| file.public(self.phrases.as_ref()).as_ref() == Some(public))
     }
 }
 
 impl KeyFile {
+    fn is_here(&self) -> bool {
+        self.path.symlink_metadata().is_ok() || self.private.lock().is_ok_and(|open| open.is_some())
+    }
+
     /// From the file beside it, or by opening the private one where that needs no pass-phrase or there is no other way.
     fn public(&self, phrases: &dyn PassPhrases) -> Option<PublicKey> {
         if let Some(public) = self.public.get() {

@@ -110,6 +110,24 @@ pub fn is_refuted(rows: &[ProofRow]) -> bool {
     rows.iter().flat_map(|row| &row.scenes).any(|(_, verdict)| matches!(verdict, Verdict::Bad(_)))
 }
 
+/// For a person: every client, and below it every scene.
+#[must_use]
+pub fn table(rows: &[ProofRow]) -> String {
+    let mut text = String::from("Proof: a client of every root that was ever published\n");
+    for row in rows {
+        for (number, (scene, verdict)) in row.scenes.iter().enumerate() {
+            let client = if number == 0 { format!("root {}", row.root) } else { String::new() };
+            let (mark, said) = match verdict {
+                Verdict::Good(said) => ("ok", said.as_str()),
+                Verdict::Bad(said) => ("NO", said.as_str()),
+                Verdict::NotTried(why) => ("--", *why),
+            };
+            text += &format!("  {client:<8} {mark}  {scene:<28} {said}\n");
+        }
+    }
+    text
+}
+
 /// Files that put a forged one before a client.
 struct Forgery {
     role: RoleName,

@@ -1,25 +1,26 @@
 //! A repository on disk: opened as a client opens it, changed under its lock, published only after being a client of
 //! the result.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use lastmile_keys::PublicKey;
-use lastmile_metadata::RoleName;
+use lastmile_metadata::{Json, RoleName};
 
 use crate::check::{self, Check};
 use crate::diff::{self, RoleDiff};
 use crate::document::Document;
-use crate::draft::{Completed, Completion, Draft, file_name};
+use crate::draft::{Completed, Completion, Draft, NewFile, file_name};
 use crate::edit::Edit;
+use crate::ingest::Source;
 use crate::key_store::{KeyStore, PassPhrases};
 use crate::layout::{self, Layout, Lock};
 use crate::policy::Policy;
 use crate::publication::{self, Existing, Observer, Publication, Rank};
 use crate::published::Published;
-use crate::{Error, staged};
+use crate::{Error, ingest, staged};
 
 /// What every command is given.
 #[derive(Clone)]
@@ -151,6 +152,36 @@ impl Repository {
     /// Edits `draft` over what is published.
     pub fn edit(&mut self, draft: Draft) -> Edit<'_> {
         Edit::new(&mut self.published, draft)
+    }
+
+    /// Takes files in and lists them in `role`, or in the bins that it leads to. `progress` counts whole files.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or there is no such role.
+    pub fn add_files(
+        &mut self,
+        draft: Draft,
+        role: &RoleName,
+        sources: &[Source],
+        custom: Option<&Json>,
+        progress: &(dyn Fn(usize) + Sync),
+    ) -> Result<Draft, Error> {
+        let hash_prefixed = self.policy.hash_prefixed_targets && self.published.root.consistent_snapshot;
+        let incoming = ingest::copy(sources, &self.layout.publishing(), &self.policy.hashes, progress)?;
+        let mut files = Vec::new();
+        let mut edit = Edit::new(&mut self.published, draft);
+        for incoming in &incoming {
+            files.extend(ingest::spread(incoming, hash_prefixed)?.into_iter().map(|(from, to)| NewFile { from, to }));
+            let mut target = incoming.target.clone();
+            target.custom = custom.cloned();
+            edit.add_target(role, target)?;
+        }
+        let mut draft = edit.finish()?;
+        // A file that waits already under the same name gives way.
+        let new: BTreeSet<&Path> = files.iter().map(|file| file.to.as_path()).collect();
+        draft.files.retain(|waiting| !new.contains(waiting.to.as_path()));
+        draft.files.extend(files);
+        Ok(draft)
     }
 
     /// Begins to open the keys that every publication needs, while other work goes on.

@@ -56,14 +56,19 @@ pub fn revoke(
     let mut policy = repository.policy.clone();
     let mut replacements = Vec::new();
     let mut rotations = Vec::new();
+    let mut new_keys: BTreeMap<String, Vec<PublicKey>> = BTreeMap::new();
     for (role, change) in changes {
         let protection = if is_online(&role) { online } else { offline };
         let mut added = Vec::new();
-        for _ in 0..change.add {
+        // Roles with one entry in the policy, such as bins, share their keys.
+        let entry = policy.entry_name(&role).unwrap_or(role.as_str()).to_string();
+        let shared: &mut Vec<PublicKey> = new_keys.entry(entry).or_default();
+        while (shared.len() as u64) < u64::from(change.add) {
             let (public, uri) = new_key(repository, &mut policy, &role, protection)?;
             replacements.push((role.clone(), uri));
-            added.push(public);
+            shared.push(public);
         }
+        added.extend(shared.iter().take(change.add as usize).cloned());
         rotations.push((role, added, change.remove.into_iter().collect::<Vec<_>>()));
     }
     forget(repository, &mut policy, &rotations);
@@ -101,7 +106,9 @@ fn plan_changes(
         }
         let (keys, threshold) = repository.edit(Draft::default()).trust(role)?;
         let left = u32::try_from(keys.len()).unwrap_or(u32::MAX).saturating_sub(1);
-        changes.insert(role.clone(), Change { add: threshold.saturating_sub(left), remove: [key.clone()].into() });
+        // Root keeps one key more than must sign: the next one may get lost.
+        let wanted = threshold + u32::from(*role == RoleName::ROOT);
+        changes.insert(role.clone(), Change { add: wanted.saturating_sub(left), remove: [key.clone()].into() });
     }
     Ok(changes)
 }

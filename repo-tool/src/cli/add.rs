@@ -8,7 +8,6 @@ use super::args::{Add, Remove};
 use super::change::conclude;
 use super::output::Output;
 use super::{Context, Exit};
-use crate::draft::NewFile;
 use crate::ingest::{self, Source};
 use crate::{Error, Repository, names};
 
@@ -22,24 +21,8 @@ pub(super) fn add(context: &Context<'_>, args: &Add, output: &mut Output) -> Res
         repository.prefetch_keys(&[RoleName::TARGETS]);
     }
     let bar = output.bar("copying", sources.len());
-    let into = repository.layout.publishing();
-    let incoming = ingest::copy(&sources, &into, &repository.policy.hashes, &|done| bar.set_position(done as u64))?;
+    let draft = repository.add_files(draft, &role, &sources, custom.as_ref(), &|done| bar.set_position(done as u64))?;
     bar.finish_and_clear();
-    let hash_prefixed = repository.policy.hash_prefixed_targets && repository.published.root.consistent_snapshot;
-    let mut files = Vec::new();
-    let mut edit = repository.edit(draft);
-    for incoming in &incoming {
-        for (from, to) in ingest::spread(incoming, hash_prefixed)? {
-            files.push(NewFile { from, to });
-        }
-        let mut target = incoming.target.clone();
-        target.custom.clone_from(&custom);
-        edit.add_target(&role, target)?;
-    }
-    let mut draft = edit.finish()?;
-    // A file that waits already under the same name gives way.
-    draft.files.retain(|waiting| files.iter().all(|new| new.to != waiting.to));
-    draft.files.extend(files);
     conclude(context, &mut repository, draft, output)
 }
 

@@ -9,7 +9,7 @@ use super::output::Output;
 use super::{Context, Exit};
 use crate::edit::keys::short;
 use crate::key_store::Protection;
-use crate::proof::{Before, ProofRow, Verdict, is_refuted, prove};
+use crate::proof::{Before, ProofRow, Verdict, is_refuted, prove, table};
 use crate::publication::Unobserved;
 use crate::revoke::{Revocation, revoke as revoke_key};
 use crate::{Error, Outcome, Repository, Signing, diff};
@@ -76,23 +76,6 @@ fn tell(revocation: &Revocation, key: &str, output: &mut Output) {
              have driven them up (5.3.11).",
         );
     }
-}
-
-/// Every client a line, every scene below it.
-pub(crate) fn table(rows: &[ProofRow]) -> String {
-    let mut text = String::from("Proof: a client of every root that was ever published\n");
-    for row in rows {
-        for (number, (scene, verdict)) in row.scenes.iter().enumerate() {
-            let client = if number == 0 { format!("root {}", row.root) } else { String::new() };
-            let (mark, said) = match verdict {
-                Verdict::Good(said) => ("ok", said.as_str()),
-                Verdict::Bad(said) => ("NO", said.as_str()),
-                Verdict::NotTried(why) => ("--", *why),
-            };
-            text += &format!("  {client:<8} {mark}  {scene:<28} {said}\n");
-        }
-    }
-    text
 }
 
 fn row_json(row: &ProofRow) -> Value {
