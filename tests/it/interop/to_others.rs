@@ -54,7 +54,8 @@ impl Maintainer {
 
     /// `lastmile-repo --repository … ARGUMENTS…`
     fn run(&self, arguments: &[&str]) {
-        let fixed = ["lastmile-repo".into(), "--quiet".into(), "--repository".into(), self.repository().into_os_string()];
+        let fixed =
+            ["lastmile-repo".into(), "--quiet".into(), "--repository".into(), self.repository().into_os_string()];
         let phrase = ["--pass-phrase-file".into(), self.folder.path().join("phrase").into_os_string()];
         let all = fixed.into_iter().chain(phrase).chain(arguments.iter().map(OsString::from));
         assert_eq!(cli::run(all), Exit::Done, "lastmile-repo {}", arguments.join(" "));
@@ -144,7 +145,17 @@ fn delegations() {
     maintainer.add(&[("top.txt", "top")], &[]);
     let (team, partner) = (maintainer.key("team-1"), maintainer.key("partner-1"));
     maintainer.run(&["delegate", "team ü+", "--paths", "libs/*", "libs/*/*", "--key", &team]);
-    maintainer.run(&["delegate", "partner", "--paths", "libs/partner/*", "--key", &partner, "--from", "team ü+", "--terminating"]);
+    maintainer.run(&[
+        "delegate",
+        "partner",
+        "--paths",
+        "libs/partner/*",
+        "--key",
+        &partner,
+        "--from",
+        "team ü+",
+        "--terminating",
+    ]);
     maintainer.add(&[("ä.tar.gz", "by the team")], &["--under", "libs", "--role", "team ü+"]);
     maintainer.add(&[("deep.tar.gz", "by the partner")], &["--under", "libs/partner", "--role", "partner"]);
     let files = [("top.txt", "top"), ("libs/ä.tar.gz", "by the team"), ("libs/partner/deep.tar.gz", "by the partner")];
@@ -193,7 +204,8 @@ fn rotated_and_revoked_keys() {
     maintainer.run(&["rotate", "root", "--add", &root, "--remove", "file:keys/root-1.pem"]);
     maintainer.run(&["rotate", "targets", "--add", &targets, "--remove", "file:keys/targets-1.pem"]);
     maintainer.run(&["revoke", "file:keys/timestamp-1.pem"]);
-    let trusted = [2, 3, 4].map(|version| maintainer.repository().join(format!("metadata/{version}.root.json")).exists());
+    let trusted =
+        [2, 3, 4].map(|version| maintainer.repository().join(format!("metadata/{version}.root.json")).exists());
     assert_eq!(trusted, [true, true, true], "three new roots");
     for client in &clients {
         let answer = client.fetch(&maintainer.url, &["plain.txt"]);

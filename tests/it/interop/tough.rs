@@ -14,9 +14,7 @@ use tough::editor::RepositoryEditor;
 use tough::editor::signed::SignedRole;
 use tough::key_source::{KeySource, LocalKeySource};
 use tough::schema::{KeyHolder, PathPattern, PathSet, RoleKeys, RoleType, Root};
-use tough::{
-    Repository, RepositoryLoader, TargetName, Transport, TransportError, TransportErrorKind, TransportStream,
-};
+use tough::{Repository, RepositoryLoader, TargetName, Transport, TransportError, TransportErrorKind, TransportStream};
 use url::Url;
 
 /// The folder of a repository, offered as a web server would.
