@@ -54,6 +54,11 @@ impl Budget {
         Ok(())
     }
 
+    /// How often it can still be spent.
+    pub(crate) fn left(&self) -> usize {
+        usize::try_from(self.left).unwrap_or(usize::MAX)
+    }
+
     /// Spends one; an error when there is none left.
     pub(crate) fn spend(&mut self) -> Result<(), ErrorKind> {
         self.check()?;

@@ -124,7 +124,12 @@ impl HashPrefix {
     /// Whether the hash of the path begins with these digits.
     #[must_use]
     pub fn matches(&self, path: &TargetPath) -> bool {
-        hex::encode(hash_of(path)).starts_with(&self.0)
+        self.begins(&hex::encode(hash_of(path)))
+    }
+
+    /// Whether the hash of a path, in hexadecimal, begins with these digits.
+    pub(crate) fn begins(&self, hash: &str) -> bool {
+        hash.starts_with(&self.0)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::update::Update;
 use crate::update::listing::Listing;
 use crate::update::search::TargetSearch;
 use crate::update::targets::verify_targets;
-use crate::{Delegations, Error, KeyRing, RoleName, Root, Snapshot, TargetPath, Targets, Timestamp, Verified};
+use crate::{Error, KeyRing, RoleName, Root, Snapshot, TargetPath, Targets, Timestamp, Verified};
 
 /// The trusted metadata of one update. It was judged, and what is still to come will be, at one time: its start.
 #[derive(Clone, Debug)]
@@ -93,10 +93,9 @@ pub(crate) struct Edge {
 }
 
 impl Edge {
-    /// The step from `delegator`, which says `delegations`, to `role`.
-    pub(crate) fn new(delegator: &RoleName, delegations: &Delegations, role: RoleName) -> Result<Self, Error> {
-        let ring = delegations.key_ring(delegator, &role)?;
-        Ok(Self { id: (delegator.clone(), role, ring.fingerprint()), ring })
+    /// The step from `delegator` to `role`, for which `ring` vouches.
+    pub(crate) fn new(delegator: &RoleName, role: RoleName, ring: KeyRing) -> Self {
+        Self { id: (delegator.clone(), role, ring.fingerprint()), ring }
     }
 
     pub(crate) fn role(&self) -> &RoleName {

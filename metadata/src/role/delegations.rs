@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use crate::canonical::{self, Reader};
 use crate::key::{read_keyids, read_keys, write_keyids, write_keys};
+use crate::path::hash_of;
 use crate::{
     Error, ErrorKind, HashPrefix, Json, Key, KeyId, KeyRing, PathPattern, RoleName, SuccinctRoles, TargetPath,
     Threshold, Unknown,
@@ -62,9 +63,14 @@ impl Paths {
     /// Whether `path` is covered. An empty list covers nothing.
     #[must_use]
     pub fn cover(&self, path: &TargetPath) -> bool {
+        self.cover_hashed(path, &hex::encode(hash_of(path)))
+    }
+
+    /// The same; `hash` is that of the path's text, computed once for many delegations.
+    fn cover_hashed(&self, path: &TargetPath, hash: &str) -> bool {
         match self {
             Self::Patterns(patterns) => patterns.iter().any(|pattern| pattern.matches(path)),
-            Self::HashPrefixes(prefixes) => prefixes.iter().any(|prefix| prefix.matches(path)),
+            Self::HashPrefixes(prefixes) => prefixes.iter().any(|prefix| prefix.begins(hash)),
         }
     }
 }
@@ -88,19 +94,43 @@ impl Delegations {
             DelegatedRoles::Succinct(bins) => bins.contains(role).then_some((&bins.keyids, bins.threshold)),
         };
         let (keyids, threshold) = found.ok_or_else(|| ErrorKind::NotDelegated(delegator.clone()).of(role))?;
-        Ok(KeyRing::new(&self.keys, keyids, threshold))
+        Ok(self.ring(keyids, threshold))
     }
 
     /// The roles to visit for `path`, in the order of their priority, each with whether it is terminating.
     #[must_use]
     pub fn covering(&self, path: &TargetPath) -> Vec<(RoleName, bool)> {
+        self.rings_covering(path).map(|(role, _, terminating)| (role, terminating)).collect()
+    }
+
+    /// The same, each with the ring that vouches for the role; one by one, because there may be very many.
+    pub(crate) fn rings_covering(&self, path: &TargetPath) -> impl Iterator<Item = (RoleName, KeyRing, bool)> {
+        let hash = hex::encode(hash_of(path));
+        let (listed, bins) = self.listed_or_bins();
+        let covering = listed.iter().filter(move |delegation| delegation.paths.cover_hashed(path, &hash));
+        let covering =
+            covering.map(|found| (found.name.clone(), self.ring(&found.keyids, found.threshold), found.terminating));
+        // TAP 15: succinct roles do not terminate.
+        covering.chain(bins.map(|bins| (bins.role_for(path), self.ring(&bins.keyids, bins.threshold), false)))
+    }
+
+    /// All delegated roles in the order of their priority, each with the ring that vouches for it; one by one.
+    pub(crate) fn rings(&self) -> impl Iterator<Item = (RoleName, KeyRing)> {
+        let (listed, bins) = self.listed_or_bins();
+        let listed = listed.iter().map(|found| (found.name.clone(), self.ring(&found.keyids, found.threshold)));
+        let bins =
+            bins.into_iter().flat_map(|bins| bins.names().map(|name| (name, self.ring(&bins.keyids, bins.threshold))));
+        listed.chain(bins)
+    }
+
+    fn ring(&self, keyids: &[KeyId], threshold: Threshold) -> KeyRing {
+        KeyRing::new(&self.keys, keyids, threshold)
+    }
+
+    fn listed_or_bins(&self) -> (&[Delegation], Option<&SuccinctRoles>) {
         match &self.roles {
-            DelegatedRoles::Listed(roles) => {
-                let covering = roles.iter().filter(|delegation| delegation.paths.cover(path));
-                covering.map(|delegation| (delegation.name.clone(), delegation.terminating)).collect()
-            }
-            // TAP 15: succinct roles do not terminate.
-            DelegatedRoles::Succinct(bins) => alloc::vec![(bins.role_for(path), false)],
+            DelegatedRoles::Listed(roles) => (roles, None),
+            DelegatedRoles::Succinct(bins) => (&[], Some(bins)),
         }
     }
 
@@ -230,4 +260,49 @@ fn read_list<T>(reader: &mut Reader<'_>, read: impl Fn(&str) -> Result<T, ErrorK
         Ok(())
     })?;
     Ok(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use lastmile_keys::{PrivateKey, Scheme, Signer};
+
+    use super::*;
+
+    fn delegation(name: &str, paths: Paths, keyid: &str) -> Delegation {
+        let keyids = alloc::vec![KeyId::new(keyid)];
+        let name = RoleName::delegated(name).unwrap();
+        Delegation { name, keyids, threshold: Threshold::ONE, terminating: true, paths, unknown: Unknown::new() }
+    }
+
+    #[test]
+    fn f_4_5_10_and_f_4_5_12_the_roles_that_cover_a_path_come_with_their_own_rings() {
+        // SHA-256 of `foo.txt` begins with ddab29ff.
+        let prefixes = |prefix| Paths::HashPrefixes(alloc::vec![HashPrefix::new(prefix).unwrap()]);
+        let patterns = |pattern: &str| Paths::Patterns(alloc::vec![PathPattern::new(pattern)]);
+        let listed = alloc::vec![
+            delegation("a", prefixes("dda"), "k"),
+            delegation("b", prefixes("ddb"), "kk"),
+            delegation("c", patterns("*.txt"), "kk"),
+            delegation("d", patterns("*.tgz"), "k"),
+        ];
+        let key = |id: &str| {
+            let key = PrivateKey::from_seed(Scheme::Ed25519, &[id.len() as u8; 32]).unwrap();
+            (KeyId::new(id), Key::from_public(key.public_key()))
+        };
+        let bins = SuccinctRoles::new(alloc::vec![KeyId::new("k")], Threshold::ONE, 4, "bin").unwrap();
+        let path = TargetPath::new("foo.txt").unwrap();
+        for (roles, covering) in [
+            (DelegatedRoles::Listed(listed), alloc::vec![("a", true), ("c", true)]),
+            (DelegatedRoles::Succinct(bins), alloc::vec![("bin-d", false)]),
+        ] {
+            let keys = BTreeMap::from(["k", "kk"].map(key));
+            let delegations = Delegations { keys, roles, unknown: Unknown::new() };
+            let found = delegations.covering(&path);
+            assert_eq!(found.iter().map(|(role, end)| (role.as_str(), *end)).collect::<Vec<_>>(), covering);
+            let ring = |role: &RoleName| delegations.key_ring(&RoleName::TARGETS, role).unwrap().fingerprint();
+            assert!(delegations.rings_covering(&path).all(|(role, found, _)| found.fingerprint() == ring(&role)));
+            assert!(delegations.rings().all(|(role, found)| found.fingerprint() == ring(&role)));
+            assert_eq!(delegations.rings().map(|(role, _)| role).collect::<Vec<_>>(), delegations.names());
+        }
+    }
 }

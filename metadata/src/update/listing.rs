@@ -8,7 +8,7 @@ use super::search::TargetSearch;
 use super::targets::{missing_targets, request_targets};
 use super::{Request, Stage};
 use crate::trusted::{Edge, EdgeId};
-use crate::{DelegatedRoles, Error, ErrorKind, Floors, RoleName, TargetFile, TargetPath, Targets, TrustedMetadata};
+use crate::{Error, ErrorKind, Floors, RoleName, TargetFile, TargetPath, Targets, TrustedMetadata};
 
 /// Lists all targets. The number of roles is limited by what the snapshot lists.
 #[derive(Debug)]
@@ -30,12 +30,10 @@ impl<'t> Listing<'t> {
     fn visit(&mut self, name: &RoleName, role: &Targets) {
         self.paths.extend(role.paths());
         let Some(delegations) = &role.delegations else { return };
-        let names = match &delegations.roles {
-            DelegatedRoles::Listed(_) => delegations.names(),
-            // Of 2³² bins no more than the snapshot could list and one, which is missing there and ends the listing.
-            DelegatedRoles::Succinct(bins) => bins.names().take(self.trusted.snapshot.len() + 1).collect(),
-        };
-        self.to_visit.extend(names.into_iter().rev().filter_map(|role| Edge::new(name, delegations, role).ok()));
+        // Of 2³² bins no more than the snapshot could list and one, which is missing there and ends the listing.
+        let rings = delegations.rings().take(self.trusted.snapshot.len().saturating_add(1));
+        let edges: Vec<Edge> = rings.map(|(role, ring)| Edge::new(name, role, ring)).collect();
+        self.to_visit.extend(edges.into_iter().rev());
         self.pass_over_visited();
     }
 

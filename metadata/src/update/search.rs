@@ -134,13 +134,12 @@ impl Walk {
             return Some(State::Ended(if usable { Ok(Some(Box::new(target))) } else { Err(refused()) }));
         }
         let delegations = role.delegations.as_ref()?;
-        // 5.6.7.2: in their order, so the first must be on top of the stack.
+        // 5.6.7.2: in their order, so the first must be on top of the stack. Of very many no more than can be passed
+        // over or visited and one, which is one too many.
+        let most = self.visited.len().saturating_add(self.visits.left()).saturating_add(1);
         let mut next = Vec::new();
-        for (role, terminating) in delegations.covering(&self.path) {
-            match Edge::new(name, delegations, role) {
-                Ok(edge) => next.push(edge),
-                Err(error) => return Some(State::Ended(Err(error))),
-            }
+        for (role, ring, terminating) in delegations.rings_covering(&self.path).take(most) {
+            next.push(Edge::new(name, role, ring));
             // 5.6.7.2.1: after it and its descendants nothing, neither siblings nor those of ancestors.
             if terminating {
                 self.to_visit.clear();
@@ -149,5 +148,35 @@ impl Walk {
         }
         self.to_visit.extend(next.into_iter().rev());
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DelegatedRoles, Delegation, Delegations, PathPattern, Paths, Threshold, Unknown, Version, parse_time};
+
+    fn delegating(count: usize) -> Targets {
+        let delegation = |number| Delegation {
+            name: RoleName::delegated(&alloc::format!("role{number}")).unwrap(),
+            keyids: Vec::new(),
+            threshold: Threshold::ONE,
+            terminating: false,
+            paths: Paths::Patterns(alloc::vec![PathPattern::new("*")]),
+            unknown: Unknown::new(),
+        };
+        let roles = DelegatedRoles::Listed((0..count).map(delegation).collect());
+        let mut targets = Targets::new(Version::ONE, parse_time("2030-01-01T00:00:00Z").unwrap());
+        targets.delegations = Some(Delegations { roles, ..Delegations::new() });
+        targets
+    }
+
+    #[test]
+    fn w_5_6_7_1_b_of_very_many_delegations_no_more_are_kept_than_can_be_visited() {
+        let mut walk = Walk::start(TargetPath::new("x").unwrap(), 4);
+        assert!(walk.visit(&RoleName::TARGETS, &delegating(10_000)).is_none());
+        // One more than the limit, so that it is reached, and one for the role that was visited already.
+        let next: Vec<_> = walk.to_visit.iter().rev().map(|edge| edge.role().as_str()).collect();
+        assert_eq!(next, ["role0", "role1", "role2", "role3", "role4", "role5"]);
     }
 }
