@@ -140,6 +140,8 @@ pub(crate) fn hash_of(path: &TargetPath) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
 
     fn matches(pattern: &str, path: &str) -> bool {
@@ -222,6 +224,47 @@ mod tests {
         assert!(!matches("\\*", "*"));
         assert!(!matches("foo\\*", "foo/x"));
         assert!(!matches("e\u{301}", "\u{e9}"));
+    }
+
+    /// What the specification says, word by word and without a thought for time.
+    fn by_the_word(pattern: &[char], path: &[char]) -> bool {
+        match (pattern, path) {
+            ([], []) => true,
+            (['*', rest @ ..], _) => {
+                by_the_word(rest, path)
+                    || path.split_first().is_some_and(|(first, after)| *first != '/' && by_the_word(pattern, after))
+            }
+            (['?', rest @ ..], [first, after @ ..]) => *first != '/' && by_the_word(rest, after),
+            ([expected, rest @ ..], [first, after @ ..]) => expected == first && by_the_word(rest, after),
+            _ => false,
+        }
+    }
+
+    /// All texts of up to `longest` characters.
+    fn texts(alphabet: &[char], longest: usize) -> Vec<String> {
+        let mut all = alloc::vec![String::new()];
+        let mut start = 0;
+        for _ in 0..longest {
+            let end = all.len();
+            for at in start..end {
+                all.extend(
+                    alphabet.iter().map(|character| alloc::format!("{}{character}", all[at])).collect::<Vec<_>>(),
+                );
+            }
+            start = end;
+        }
+        all
+    }
+
+    #[test]
+    fn f_4_5_12_every_short_pattern_covers_what_the_specification_says() {
+        let paths = texts(&['a', 'é', '/'], 5);
+        for pattern in texts(&['a', 'é', '*', '?', '/'], 4).into_iter().chain(texts(&['a', '*', '?'], 6)) {
+            for path in paths.iter().filter(|path| !path.is_empty()) {
+                let [one, other] = [&pattern, path].map(|text| text.chars().collect::<Vec<_>>());
+                assert_eq!(matches(&pattern, path), by_the_word(&one, &other), "{pattern} {path}");
+            }
+        }
     }
 
     #[test]
