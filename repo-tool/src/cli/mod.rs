@@ -3,6 +3,7 @@
 mod add;
 mod args;
 mod change;
+mod demo;
 mod keys;
 mod look;
 mod output;
@@ -99,7 +100,7 @@ fn dispatch(cli: &Cli, output: &mut Output) -> Result<Exit, Error> {
         Command::Status(_) => look::status(&context, output),
         Command::Verify(args) => look::verify(&context, args, output),
         Command::Serve(args) => serve::serve(&context, args, output),
-        Command::Demo(_) => Err(Error::Usage("the demo is not there yet".into())),
+        Command::Demo(args) => demo::demo(&context, args),
         Command::Completions(args) => setup::completions(&mut Cli::command(), args, output),
         Command::Man(args) => setup::man(Cli::command(), args),
     }

@@ -1,0 +1,163 @@
+//! Whoever controls the server: a copy of the repository, changed as an attacker would — and, once stolen, signed with
+//! keys that are not his.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use chrono::TimeDelta;
+use lastmile_keys::{PrivateKey, Signer as _};
+use lastmile_metadata::{
+    Algorithm, Envelope, Hashes, Key, MetaFile, Role, RoleName, Signature, Snapshot, TargetFile, TargetPath, Targets,
+    Timestamp, Version, assemble,
+};
+
+use super::copy_folder;
+use super::stage::Stage;
+use crate::Error;
+
+/// How far versions are driven up.
+const FAR: u64 = 1_000_000;
+
+pub(super) struct Attacker {
+    folder: PathBuf,
+    stolen: Option<Stolen>,
+}
+
+/// The keys of the online roles.
+struct Stolen {
+    snapshot: PrivateKey,
+    timestamp: PrivateKey,
+}
+
+impl Attacker {
+    /// Copies what the maintainer publishes now.
+    pub(super) fn copy(stage: &Stage, name: &str) -> Result<Self, Error> {
+        let folder = stage.path(&name.replace(' ', "-"));
+        for part in ["metadata", "targets"] {
+            copy_folder(&stage.path("packages").join(part), &folder.join(part))?;
+        }
+        Ok(Self { folder, stolen: None })
+    }
+
+    pub(super) fn with_stolen_keys(self, stage: &Stage) -> Result<Self, Error> {
+        let phrase = read(&stage.path("pass-phrase"))?;
+        let steal = |name: &str| {
+            let pem = String::from_utf8(read(&stage.path("packages/keys").join(name))?).unwrap_or_default();
+            PrivateKey::from_pem(&pem, Some(phrase.trim_ascii())).map_err(|error| Error::key(name, error))
+        };
+        let stolen = Stolen { snapshot: steal("snapshot-1.pem")?, timestamp: steal("timestamp-1.pem")? };
+        Ok(Self { stolen: Some(stolen), ..self })
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Puts another state's snapshot in the place of this one's.
+    pub(super) fn put_snapshot_of(&self, other: &Self) -> Result<(), Error> {
+        let old: Envelope<Timestamp> = other.read_metadata(&RoleName::TIMESTAMP, None)?;
+        let new: Envelope<Timestamp> = self.read_metadata(&RoleName::TIMESTAMP, None)?;
+        let name = |timestamp: &Envelope<Timestamp>| {
+            RoleName::SNAPSHOT.file_name(Some(timestamp.unverified().snapshot.version))
+        };
+        let bytes = read(&other.metadata().join(name(&old)))?;
+        replace(&self.metadata().join(name(&new)), &bytes)
+    }
+
+    /// Changes one bit of a package, wherever it stands.
+    pub(super) fn flip_a_bit(&self, package: &str) -> Result<(), Error> {
+        let folder = self.folder.join("targets");
+        let entries = fs::read_dir(&folder).map_err(|error| Error::file("read", &folder, error))?;
+        for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+            if path.to_string_lossy().ends_with(package) {
+                let mut bytes = read(&path)?;
+                if let Some(byte) = bytes.last_mut() {
+                    *byte ^= 1;
+                }
+                replace(&path, &bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lists a package in targets, which the stolen keys may not sign, and in the files that they may.
+    pub(super) fn forge_package(&self) -> Result<(), Error> {
+        let Some(keys) = &self.stolen else { return Ok(()) };
+        let (timestamp, snapshot) = self.read_online()?;
+        let listed = snapshot.meta(&RoleName::TARGETS).map_or(Version::ONE, |file| file.version);
+        let targets: Envelope<Targets> = self.read_metadata(&RoleName::TARGETS, Some(listed))?;
+        let mut targets = targets.unverified().clone();
+        let hashes = Hashes::of(b"malware", &[Algorithm::Sha256]);
+        if let (Ok(path), Some(hashes)) = (TargetPath::new("malware.crate"), hashes) {
+            targets.insert(TargetFile::new(path, 7, hashes));
+        }
+        targets.version = next(listed);
+        self.write_metadata(&RoleName::TARGETS, &targets, &keys.snapshot)?;
+        self.write_online(timestamp, snapshot, targets.version, 2 * FAR)
+    }
+
+    /// Signs versions far ahead of the maintainer's.
+    pub(super) fn drive_versions_up(&self) -> Result<(), Error> {
+        let (timestamp, snapshot) = self.read_online()?;
+        let listed = snapshot.meta(&RoleName::TARGETS).map_or(Version::ONE, |file| file.version);
+        self.write_online(timestamp, snapshot, listed, FAR)
+    }
+
+    fn read_online(&self) -> Result<(Timestamp, Snapshot), Error> {
+        let timestamp: Envelope<Timestamp> = self.read_metadata(&RoleName::TIMESTAMP, None)?;
+        let listed = timestamp.unverified().snapshot.version;
+        let snapshot: Envelope<Snapshot> = self.read_metadata(&RoleName::SNAPSHOT, Some(listed))?;
+        Ok((timestamp.unverified().clone(), snapshot.unverified().clone()))
+    }
+
+    fn write_online(
+        &self,
+        mut timestamp: Timestamp,
+        mut snapshot: Snapshot,
+        targets: Version,
+        ahead: u64,
+    ) -> Result<(), Error> {
+        let Some(keys) = &self.stolen else { return Ok(()) };
+        let far = |version: Version| Version::new(version.get().saturating_add(ahead)).unwrap_or(version);
+        snapshot.version = far(snapshot.version);
+        snapshot.expires += TimeDelta::days(3650);
+        snapshot.insert(&RoleName::TARGETS, MetaFile::new(targets));
+        timestamp.version = far(timestamp.version);
+        timestamp.expires += TimeDelta::days(3650);
+        timestamp.snapshot = MetaFile::new(snapshot.version);
+        self.write_metadata(&RoleName::SNAPSHOT, &snapshot, &keys.snapshot)?;
+        self.write_metadata(&RoleName::TIMESTAMP, &timestamp, &keys.timestamp)
+    }
+
+    fn metadata(&self) -> PathBuf {
+        self.folder.join("metadata")
+    }
+
+    fn read_metadata<R: Role>(&self, role: &RoleName, version: Option<Version>) -> Result<Envelope<R>, Error> {
+        Ok(Envelope::parse(role, read(&self.metadata().join(role.file_name(version)))?)?)
+    }
+
+    fn write_metadata<R: Role>(&self, role: &RoleName, metadata: &R, key: &PrivateKey) -> Result<(), Error> {
+        let signed = metadata.write();
+        let sig = key.sign(signed.as_bytes()).map_err(|error| Error::key(role, error))?;
+        let signature = Signature::new(Key::from_public(key.public_key()).keyid(), sig);
+        let version = Some(metadata.version()).filter(|_| *role != RoleName::TIMESTAMP);
+        replace(&self.metadata().join(role.file_name(version)), &assemble(&signed, &[signature]))
+    }
+}
+
+fn next(version: Version) -> Version {
+    version.next().unwrap_or(version)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    fs::read(path).map_err(|error| Error::file("read", path, error))
+}
+
+/// Writes a new file in the place of another: the other may be linked to the maintainer's.
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    if path.exists() {
+        fs::remove_file(path).map_err(|error| Error::file("remove", path, error))?;
+    }
+    fs::write(path, bytes).map_err(|error| Error::file("write", path, error))
+}

@@ -1,0 +1,63 @@
+//! The packages that cargo downloaded to build this program: real input, with hashes that somebody else computed.
+
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+use toml_edit::DocumentMut;
+
+use crate::Error;
+
+/// The packages of this very build.
+const LOCK_FILE: &str = include_str!("../../../../Cargo.lock");
+
+/// One of them.
+pub(super) struct Package {
+    /// `NAME-VERSION.crate`
+    pub(super) file: String,
+    path: PathBuf,
+    sha256: String,
+}
+
+impl Package {
+    /// Whether `folder` holds this package, byte for byte as Cargo.lock says.
+    pub(super) fn is_at(&self, folder: &Path) -> bool {
+        std::fs::read(folder.join(&self.file)).is_ok_and(|bytes| hex::encode(Sha256::digest(bytes)) == self.sha256)
+    }
+}
+
+/// All packages of Cargo.lock that cargo keeps on this machine.
+pub(super) fn of_this_build() -> Result<Vec<Package>, Error> {
+    let caches = caches();
+    let lock: DocumentMut =
+        LOCK_FILE.parse().map_err(|error| Error::Refused(format!("Cargo.lock cannot be read: {error}")))?;
+    let locked = lock.get("package").and_then(|packages| packages.as_array_of_tables()).into_iter().flatten();
+    let packages: Vec<Package> = locked
+        .filter_map(|package| {
+            let text = |name| package.get(name).and_then(|value| value.as_str());
+            let (name, version, sha256) = (text("name")?, text("version")?, text("checksum")?);
+            let file = format!("{name}-{version}.crate");
+            let path = caches.iter().map(|cache| cache.join(&file)).find(|path| path.is_file())?;
+            Some(Package { file, path, sha256: sha256.to_string() })
+        })
+        .collect();
+    if packages.len() < 10 {
+        return Err(Error::NotFound(
+            "cargo keeps no packages of this build on this machine: run `cargo demo` in the project's folder".into(),
+        ));
+    }
+    Ok(packages)
+}
+
+/// Where cargo keeps what it downloaded.
+fn caches() -> Vec<PathBuf> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
+    let folders = home.and_then(|home| std::fs::read_dir(home.join("registry/cache")).ok());
+    folders.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect()
+}
+
+/// Puts packages into a folder.
+pub(super) fn link(packages: &[Package], folder: &Path) -> Result<(), Error> {
+    std::fs::create_dir_all(folder).map_err(|error| Error::file("create", folder, error))?;
+    packages.iter().try_for_each(|package| super::link_or_copy(&package.path, &folder.join(&package.file)))
+}

@@ -1,0 +1,254 @@
+//! Where the demo plays: a temporary folder, a server on loopback, the maintainer's and the client's commands.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use lastmile_client::cli::{ExitStatus, World, run};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+
+use crate::Error;
+use crate::serve::Server;
+
+/// Longest output of a command that is shown whole.
+const LINES: usize = 26;
+/// How many lines of a longer one are shown: from its beginning, and from its end.
+const FIRST: usize = 6;
+const LAST: usize = 3;
+/// Most arguments that are shown.
+const ARGUMENTS: usize = 10;
+
+pub(super) struct Stage {
+    folder: Option<TempDir>,
+    keep: bool,
+    path: PathBuf,
+    runtime: Runtime,
+    address: SocketAddr,
+    server: Option<JoinHandle<()>>,
+    requests: Arc<Mutex<Vec<String>>>,
+    today: DateTime<Utc>,
+    now: DateTime<Utc>,
+    client: &'static str,
+    scenes: u32,
+    failed: u32,
+}
+
+impl Stage {
+    pub(super) fn build(today: DateTime<Utc>, keep: bool) -> Result<Self, Error> {
+        let failed = |error| Error::file("create a folder in", &std::env::temp_dir(), error);
+        let folder = tempfile::Builder::new().prefix("lastmile-demo-").tempdir().map_err(failed)?;
+        let path = folder.path().to_path_buf();
+        let runtime = Runtime::new().map_err(|error| Error::file("start", Path::new("a runtime"), error))?;
+        let phrase = path.join("pass-phrase");
+        std::fs::write(&phrase, "three blind mice\n").map_err(|error| Error::file("write", &phrase, error))?;
+        Ok(Self {
+            folder: Some(folder),
+            keep,
+            path,
+            runtime,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            server: None,
+            requests: Arc::default(),
+            today,
+            now: today,
+            client: "client",
+            scenes: 0,
+            failed: 0,
+        })
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// How many things did not end as they must.
+    pub(super) fn failed(&self) -> u32 {
+        self.failed
+    }
+
+    pub(super) fn say(&self, text: &str) {
+        // Whoever reads may stop reading: the play goes on, for the exit code.
+        let _ = writeln!(std::io::stdout().lock(), "{text}");
+    }
+
+    pub(super) fn scene(&mut self, title: &str) {
+        self.scenes += 1;
+        self.say(&format!("\n{}. {title}", self.scenes));
+    }
+
+    pub(super) fn check(&mut self, holds: bool, claim: &str) {
+        self.failed += u32::from(!holds);
+        self.say(&format!("  {} {claim}", if holds { "ok:" } else { "FAILED:" }));
+    }
+
+    /// Runs a command of the maintainer, which must succeed.
+    pub(super) fn maintainer(&mut self, arguments: &[&str]) -> Result<(), Error> {
+        self.show("lastmile-repo", arguments);
+        let program =
+            std::env::current_exe().map_err(|error| Error::file("find", Path::new("lastmile-repo"), error))?;
+        let output = Command::new(&program)
+            .args(arguments)
+            .arg("--pass-phrase-file")
+            .arg(self.path("pass-phrase"))
+            .current_dir(&self.path)
+            .output()
+            .map_err(|error| Error::file("run", &program, error))?;
+        self.quote(&output.stdout);
+        self.quote(&output.stderr);
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(Error::Refused(format!("the maintainer's command failed: {}", output.status))),
+        }
+    }
+
+    /// Runs a command of the client, which must end with `expected` and say `word`.
+    pub(super) fn client(&mut self, arguments: &[&str], expected: ExitStatus, word: &str) -> Result<(), Error> {
+        self.show("lastmile", arguments);
+        let said = Said::default();
+        let now = self.now;
+        let world = World {
+            now: Box::new(move || now),
+            stdout: Box::new(said.clone()),
+            stderr: Box::new(said.clone()),
+            stderr_is_terminal: false,
+            env: Box::new(|_| None),
+        };
+        let state = self.path(self.client).into_os_string();
+        let arguments = arguments.iter().map(|argument| self.in_folder(argument));
+        let program = ["lastmile".into(), "--state-dir".into(), state].into_iter();
+        let status = run(program.chain(arguments), world);
+        let text = said.take();
+        self.quote(&text);
+        let text = String::from_utf8_lossy(&text);
+        let holds = status == expected && text.contains(word);
+        let claim = match expected {
+            ExitStatus::Done => "the client accepts".to_string(),
+            other => format!("the client refuses: exit code {}", other as u8),
+        };
+        self.check(holds, &claim);
+        Ok(())
+    }
+
+    /// The client's commands run in this process: what they call a file lies in the demo's folder.
+    fn in_folder(&self, argument: &str) -> std::ffi::OsString {
+        let is_path = ["packages/", "downloads", "elsewhere"].iter().any(|start| argument.starts_with(start));
+        if is_path { self.path(argument).into_os_string() } else { argument.into() }
+    }
+
+    /// Another client, shipped with the first root.
+    pub(super) fn a_new_client(&mut self) -> Result<(), Error> {
+        self.client = "new-client";
+        let (metadata, targets) = self.addresses();
+        let root = "packages/metadata/1.root.json";
+        let trust = ["trust", "add", "demo", "--root", root, "--metadata-url", &metadata, "--targets-url", &targets];
+        self.client(&trust, ExitStatus::Done, "")
+    }
+
+    /// The client as it will be in some days, if nothing happens until then.
+    pub(super) fn a_client_in(&mut self, days: i64) -> Result<(), Error> {
+        super::copy_folder(&self.path(self.client), &self.path("client-later"))?;
+        self.client = "client-later";
+        self.now = self.today + TimeDelta::days(days);
+        self.say(&format!("  {days} days pass."));
+        Ok(())
+    }
+
+    pub(super) fn the_client_of_today(&mut self) {
+        self.client = "client";
+        self.now = self.today;
+    }
+
+    /// Serves `folder` from now on, always at one address.
+    pub(super) fn serve(&mut self, folder: &Path) -> Result<(), Error> {
+        if let Some(server) = self.server.take() {
+            server.abort();
+            // It has been cancelled, which is no failure.
+            drop(self.runtime.block_on(server));
+        }
+        let requests = Arc::clone(&self.requests);
+        let bound = self.runtime.block_on(async { Server::bind(folder, self.address).await });
+        let server = bound.map_err(|error| Error::Network(format!("cannot listen on {}: {error}", self.address)))?;
+        self.address = server.address().map_err(|error| Error::Network(error.to_string()))?;
+        self.server = Some(self.runtime.spawn(server.run(move |answered| {
+            let mut requests = requests.lock().unwrap_or_else(PoisonError::into_inner);
+            requests.push(answered.path);
+        })));
+        Ok(())
+    }
+
+    pub(super) fn addresses(&self) -> (String, String) {
+        (format!("http://{}/metadata/", self.address), format!("http://{}/targets/", self.address))
+    }
+
+    pub(super) fn forget_requests(&self) {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// The file names asked for since they were forgotten.
+    pub(super) fn requests(&self) -> Vec<String> {
+        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        requests.iter().map(|path| path.rsplit('/').next().unwrap_or_default().to_string()).collect()
+    }
+
+    fn show(&self, program: &str, arguments: &[&str]) {
+        let mut shown = arguments.iter().take(ARGUMENTS).copied().collect::<Vec<_>>().join(" ");
+        if arguments.len() > ARGUMENTS {
+            shown += &format!(" … ({} more)", arguments.len() - ARGUMENTS);
+        }
+        self.say(&format!("  $ {program} {shown}"));
+    }
+
+    /// Shows what a command said, without the part of paths that is the same everywhere.
+    fn quote(&self, said: &[u8]) {
+        let said = String::from_utf8_lossy(said).replace(&format!("{}/", self.path.display()), "");
+        let lines: Vec<&str> = said.lines().collect();
+        let omitted = if lines.len() > LINES { FIRST..lines.len() - LAST } else { 0..0 };
+        for (number, line) in lines.iter().enumerate() {
+            if number == omitted.start && !omitted.is_empty() {
+                self.say(&format!("  | … {} more lines", omitted.len()));
+            }
+            if !omitted.contains(&number) {
+                self.say(&format!("  | {line}"));
+            }
+        }
+    }
+
+    /// Removes the folder, unless it is to be kept.
+    pub(super) fn clear(&mut self) -> Result<(), Error> {
+        let Some(folder) = self.folder.take() else { return Ok(()) };
+        if self.keep {
+            self.say(&format!("Kept: {}", folder.keep().display()));
+            return Ok(());
+        }
+        folder.close().map_err(|error| Error::file("remove", &self.path, error))
+    }
+}
+
+/// What a command said, in the order in which it did.
+#[derive(Clone, Default)]
+struct Said(Arc<Mutex<Vec<u8>>>);
+
+impl Said {
+    fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Write for Said {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
