@@ -103,14 +103,15 @@ pub fn url(
     use lastmile_client::{Fetch as _, FetchByScheme, FetchError, HttpFetch, HttpSettings, url_of};
 
     let settings = |error: FetchError| Error::Network(error.to_string());
-    let http = HttpFetch::new(&HttpSettings::default()).map_err(settings)?;
-    let fetch = FetchByScheme::new(http);
+    // One for each client: pooled connections live in the runtime that made them.
+    let connect = || Ok::<_, Error>(FetchByScheme::new(HttpFetch::new(&HttpSettings::default()).map_err(settings)?));
     let (metadata, files) = (url_of(base, "metadata/"), url_of(base, "targets/"));
     let make = |shipped: Vec<u8>| {
-        let builder = Updater::builder(shipped).mirror(metadata.clone(), files.clone()).fetch(fetch.clone());
+        let builder = Updater::builder(shipped).mirror(metadata.clone(), files.clone()).fetch(connect()?);
         let updater = builder.build().map_err(settings)?;
         blocking::Updater::new(updater).map_err(|error| Error::Network(chain(&error)))
     };
+    let fetch = connect()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -147,37 +147,15 @@ pub(super) fn bins(context: &Context<'_>, args: &Bins, output: &mut Output) -> R
 }
 
 pub(super) fn renew(context: &Context<'_>, args: &Renew, output: &mut Output) -> Result<Exit, Error> {
+    let further = args.roles.iter().map(|name| names::role(name)).collect::<Result<Vec<_>, _>>()?;
     let mut repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
-    let now = repository.now();
-    let (snapshot, timestamp) = (repository.published.snapshot.expires, repository.published.timestamp.expires);
-    let due = |repository: &Repository, role: &RoleName, expires| {
-        args.force || repository.policy.role(role).is_due(expires, now)
-    };
-    let mut draft = Draft::default();
-    if due(&repository, &RoleName::SNAPSHOT, snapshot) {
-        draft.again.insert(RoleName::SNAPSHOT);
-    }
-    if !draft.again.is_empty() || due(&repository, &RoleName::TIMESTAMP, timestamp) {
-        draft.again.insert(RoleName::TIMESTAMP);
-    }
-    let mut edit = repository.edit(draft);
-    let policy = args.roles.iter().map(|name| names::role(name)).collect::<Result<Vec<_>, _>>()?;
-    let mut further = Vec::new();
-    for role in policy.into_iter().filter(|role| !matches!(role.as_str(), "snapshot" | "timestamp")) {
-        let expires = match role == RoleName::ROOT {
-            true => edit.root_view().expires,
-            false => edit.view(&role)?.expires,
-        };
-        further.push((role, expires));
-    }
-    let draft = edit.into_draft();
-    let chosen: Vec<RoleName> =
-        further.into_iter().filter(|(role, expires)| due(&repository, role, *expires)).map(|(role, _)| role).collect();
-    let mut edit = repository.edit(draft);
-    for role in &chosen {
-        match *role == RoleName::ROOT {
-            true => drop(edit.root()),
-            false => drop(edit.targets(role)?),
+    let (now, policy) = (repository.now(), repository.policy.clone());
+    // What waits for signatures goes on waiting.
+    let mut edit = repository.edit(Draft::default());
+    for role in [RoleName::SNAPSHOT, RoleName::TIMESTAMP].iter().chain(&further) {
+        let expires = edit.expires(role)?;
+        if args.force || policy.role(role).is_due(expires, now) {
+            edit.sign_again(role)?;
         }
     }
     let draft = edit.finish()?;

@@ -74,6 +74,41 @@ impl<'a> Edit<'a> {
         self.draft.targets.get_mut(role).ok_or_else(|| unknown(role))
     }
 
+    /// Signs a role again, though nothing in it changes: a new version, a new expiry.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is no such role.
+    pub fn sign_again(&mut self, role: &RoleName) -> Result<(), Error> {
+        match role.as_str() {
+            "root" => {
+                self.root();
+            }
+            "snapshot" => {
+                self.draft.again.extend([RoleName::SNAPSHOT, RoleName::TIMESTAMP]);
+            }
+            "timestamp" => {
+                self.draft.again.insert(RoleName::TIMESTAMP);
+            }
+            _ => {
+                self.targets(role)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// When a role expires, as published.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is no such role.
+    pub fn expires(&mut self, role: &RoleName) -> Result<DateTime<Utc>, Error> {
+        Ok(match role.as_str() {
+            "root" => self.published.root.expires,
+            "snapshot" => self.published.snapshot.expires,
+            "timestamp" => self.published.timestamp.expires,
+            _ => self.published.role(role)?.expires,
+        })
+    }
+
     /// A role that nobody delegated to before, empty.
     pub fn new_role(&mut self, role: &RoleName, delegator: &RoleName) -> &mut Targets {
         self.draft.prior.remove(role);

@@ -1,0 +1,88 @@
+//! What a maintainer is told, though nothing fails.
+
+use lastmile_metadata::{PathPattern, Paths, RoleName};
+use lastmile_repo_tool::edit::delegations::{NewDelegation, Trust};
+use lastmile_repo_tool::init::NewRepository;
+use lastmile_repo_tool::key_store::Protection;
+use lastmile_repo_tool::lint::lint;
+use lastmile_repo_tool::publication::Unobserved;
+use lastmile_repo_tool::status::Status;
+
+use crate::delegations::delegate;
+use crate::world::World;
+
+fn advice(world: &World) -> String {
+    let mut repository = world.open();
+    repository.published.read_all().unwrap();
+    lint(&repository.published, &repository.policy, &repository.keys).join("\n")
+}
+
+#[test]
+fn r_6_1_1_g_2_1_1_2_unencrypted_keys_of_trust_are_pointed_out() {
+    let world = World::new();
+    let advice = advice(&world);
+    assert!(advice.contains("the root key") && advice.contains("lies here unencrypted"), "{advice}");
+    let mut new = NewRepository::new(Protection::PassPhrase(b"three blind mice".to_vec().into()));
+    new.online_keys = Protection::None;
+    assert_eq!(self::advice(&World::with(&new)), "");
+}
+
+#[test]
+fn g_1_5_2_an_online_key_on_a_role_that_vouches_for_contents_is_pointed_out() {
+    let world = World::new();
+    let online = world.public("timestamp-1");
+    world.change(|edit| delegate(edit, "nightly", "nightly/*", &online)).unwrap();
+    let advice = advice(&world);
+    assert!(advice.contains("signs for timestamp") && advice.contains("for nightly"), "{advice}");
+}
+
+#[test]
+fn r_x_3_every_repository_gets_keys_of_its_own() {
+    let (one, other) = (World::new(), World::new());
+    for name in ["root-1", "targets-1", "snapshot-1", "timestamp-1"] {
+        assert_ne!(one.public(name), other.public(name));
+    }
+    let root = one.public("root-1");
+    one.change(|edit| edit.rotate(&RoleName::TARGETS, &[root], &[]).unwrap()).unwrap();
+    assert!(advice(&one).contains("a root key should serve root alone"));
+}
+
+#[test]
+fn r_x_4_g_2_1_1_3_root_has_a_key_to_spare() {
+    let world = World::new();
+    assert!(!advice(&world).contains("needs all of its"));
+    world.change(|edit| edit.set_threshold(&RoleName::ROOT, 3).unwrap()).unwrap();
+    assert!(advice(&world).contains("root needs all of its 3 keys"));
+}
+
+#[test]
+fn f_4_5_14_a_pattern_with_a_leading_slash_is_pointed_out() {
+    let world = World::new();
+    let (key, uri) = world.key("a-1");
+    world
+        .change_with(&[uri], &mut Unobserved, |edit| {
+            let new = NewDelegation {
+                name: RoleName::delegated("a").unwrap(),
+                paths: Paths::Patterns(vec![PathPattern::new("/a/*")]),
+                trust: Trust { keys: vec![key], threshold: 1 },
+                terminating: false,
+            };
+            edit.delegate(&RoleName::TARGETS, new).unwrap();
+        })
+        .unwrap();
+    assert!(advice(&world).contains("`/a/*`, which matches nothing"));
+}
+
+#[test]
+fn status_says_what_is_due_and_what_has_expired() {
+    let mut world = World::new();
+    assert!(!Status::of(&mut world.open()).unwrap().needs_attention());
+    world.days_pass(3);
+    let status = Status::of(&mut world.open()).unwrap();
+    let due: Vec<&str> = status.roles.iter().filter(|role| role.due).map(|role| role.name.as_str()).collect();
+    assert_eq!(due, ["timestamp"]);
+    world.days_pass(5);
+    let status = Status::of(&mut world.open()).unwrap();
+    let expired: Vec<&str> = status.roles.iter().filter(|role| role.expired).map(|role| role.name.as_str()).collect();
+    assert_eq!(expired, ["timestamp"]);
+}

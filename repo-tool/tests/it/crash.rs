@@ -1,0 +1,157 @@
+//! A crash at any write leaves the old state or the new one, and the next command goes on from there.
+
+use std::io;
+
+use lastmile_client::MemoryStore;
+use lastmile_metadata::RoleName;
+use lastmile_repo_tool::publication::{Moment, Observer, Unobserved};
+use lastmile_repo_tool::{Error, Repository, verify};
+
+use crate::world::{World, is_published};
+
+/// Ends the publication at the n-th moment, as a crash would.
+struct CrashAt(usize);
+
+impl Observer for CrashAt {
+    fn before(&mut self, moment: Moment<'_>) -> io::Result<()> {
+        match self.0.checked_sub(1) {
+            Some(left) => {
+                self.0 = left;
+                Ok(())
+            }
+            None => Err(io::Error::other(format!("crash before {moment:?}"))),
+        }
+    }
+}
+
+/// Crashes at every moment of a change, one after the other. Returns how many there were.
+fn crash_everywhere(base: &World, change: impl Fn(&World, &mut dyn Observer) -> Result<bool, Error>) -> usize {
+    for moment in 0.. {
+        let world = base.copy();
+        let warm = MemoryStore::default();
+        world.fetch_with(&warm, "old").unwrap();
+        let published = change(&world, &mut CrashAt(moment)).unwrap_or(false);
+        // Whoever was here before, and whoever is new, comes to a whole state, be it the old one or the new one.
+        for store in [warm.clone(), MemoryStore::default()] {
+            let found = world.fetch_with(&store, "old");
+            assert_eq!(found.unwrap().as_deref(), Some(b"1".as_slice()), "moment {moment}");
+        }
+        // The next change finishes what was begun, and goes on.
+        world.add("next", "3");
+        assert_eq!(world.fetch_with(&warm, "next").unwrap().unwrap(), b"3", "moment {moment}");
+        let verified = verify::directory(&world.dir(), world.now, true, &|_, _| {}).unwrap();
+        assert!(verified.is_good(), "moment {moment}: {verified:?}");
+        if published {
+            return moment;
+        }
+    }
+    unreachable!("the change is never published")
+}
+
+#[test]
+fn a_crash_at_any_write_of_a_release_leaves_a_whole_state() {
+    let base = World::new();
+    base.add("old", "1");
+    let moments = crash_everywhere(&base, |world, observer| {
+        world.try_add("new", "2", observer).map(|outcome| is_published(&outcome))
+    });
+    assert!(moments >= 10, "{moments}");
+}
+
+#[test]
+fn a_crash_at_any_write_of_a_key_rotation_leaves_a_whole_state() {
+    let base = World::new();
+    base.add("old", "1");
+    let (key, uri) = base.key("timestamp-2");
+    let old = base.public("timestamp-1");
+    let moments = crash_everywhere(&base, |world, observer| {
+        let outcome = world.change_with(std::slice::from_ref(&uri), observer, |edit| {
+            edit.rotate(&RoleName::TIMESTAMP, std::slice::from_ref(&key), std::slice::from_ref(&old)).unwrap();
+        });
+        outcome.map(|outcome| is_published(&outcome))
+    });
+    assert!(moments >= 8, "{moments}");
+}
+
+#[test]
+fn f_4_4_4_a_version_is_never_issued_twice() {
+    let world = World::new();
+    // Say, from a copy of another time: nobody was told of it.
+    let leftover = world.layout().metadata().join("2.targets.json");
+    std::fs::write(&leftover, "something else").unwrap();
+    world.add("a", "1");
+    assert_eq!(std::fs::read(&leftover).unwrap(), b"something else");
+    let snapshot = world.metadata("2.snapshot.json");
+    assert_eq!(snapshot["signed"]["meta"]["targets.json"]["version"], 3);
+    assert_eq!(world.fetch("a").unwrap().unwrap(), b"1");
+}
+
+#[test]
+fn two_publishers_at_once_take_turns_or_are_told() {
+    let world = World::new();
+    let held = world.open();
+    let second = Repository::open_for_change(&world.dir(), &world.setting());
+    assert!(matches!(second, Err(Error::Busy(_))));
+    drop(held);
+    let added = std::thread::scope(|scope| {
+        let publish = |number: usize| {
+            let copy = World { folder: tempfile::tempdir().unwrap(), now: world.now };
+            let (dir, setting) = (world.dir(), world.setting());
+            scope.spawn(move || {
+                let file = copy.folder.path().join("file");
+                std::fs::write(&file, number.to_string()).unwrap();
+                loop {
+                    let mut repository = match Repository::open_for_change(&dir, &setting) {
+                        Ok(repository) => repository,
+                        Err(Error::Busy(_)) => continue,
+                        Err(error) => panic!("{error}"),
+                    };
+                    let name = lastmile_repo_tool::ingest::target_path(&format!("file-{number}")).unwrap();
+                    let sources = [lastmile_repo_tool::ingest::Source { file, name }];
+                    let draft = lastmile_repo_tool::draft::Draft::default();
+                    let draft = repository.add_files(draft, &RoleName::TARGETS, &sources, None, &|_| {}).unwrap();
+                    let plan = repository.plan(draft, lastmile_repo_tool::Signing::Now).unwrap();
+                    return is_published(&repository.conclude(&plan, &mut Unobserved).unwrap());
+                }
+            })
+        };
+        let threads: Vec<_> = (0..6).map(publish).collect();
+        threads.into_iter().all(|thread| thread.join().unwrap())
+    });
+    assert!(added);
+    for number in 0..6 {
+        assert_eq!(world.fetch(&format!("file-{number}")).unwrap().unwrap(), number.to_string().into_bytes());
+    }
+    assert_eq!(world.metadata("timestamp.json")["signed"]["version"], 7);
+}
+
+#[test]
+fn r_x_2_nothing_is_written_through_a_link() {
+    let world = World::new();
+    let outside = world.folder.path().join("outside");
+    std::fs::create_dir(&outside).unwrap();
+    std::os::unix::fs::symlink(&outside, world.layout().targets().join("sub")).unwrap();
+    let refused = world.try_add("sub/a", "1", &mut Unobserved);
+    assert!(matches!(refused, Err(Error::Refused(_))), "{refused:?}");
+    assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
+    // A link in the place of a file is replaced, and what it leads to is left alone.
+    let precious = outside.join("precious");
+    std::fs::write(&precious, "precious").unwrap();
+    let timestamp = world.layout().metadata().join("timestamp.json");
+    std::fs::copy(&timestamp, outside.join("timestamp.json")).unwrap();
+    std::fs::remove_file(&timestamp).unwrap();
+    std::os::unix::fs::symlink(outside.join("timestamp.json"), &timestamp).unwrap();
+    assert!(world.try_add("b", "1", &mut Unobserved).is_err(), "links are not read either");
+    assert_eq!(std::fs::read(&precious).unwrap(), b"precious");
+}
+
+#[test]
+fn r_x_2_private_keys_are_for_their_owner_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let world = World::new();
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&world.layout().keys()), 0o700);
+    for file in world.files("keys").iter().filter(|file| file.ends_with(".pem")) {
+        assert_eq!(mode(&world.layout().keys().join(file)), 0o600, "{file}");
+    }
+}

@@ -1,0 +1,121 @@
+//! Delegations and bins: spec 4.5, TAP 15.
+
+use lastmile_keys::PublicKey;
+use lastmile_metadata::{PathPattern, Paths, RoleName, TargetPath};
+use lastmile_repo_tool::Error;
+use lastmile_repo_tool::edit::Edit;
+use lastmile_repo_tool::edit::delegations::{NewBins, NewDelegation, Trust};
+use lastmile_repo_tool::publication::Unobserved;
+
+use crate::world::World;
+
+pub(crate) fn delegate(edit: &mut Edit<'_>, name: &str, pattern: &str, key: &PublicKey) {
+    delegate_from(edit, &RoleName::TARGETS, name, pattern, key);
+}
+
+pub(crate) fn delegate_from(edit: &mut Edit<'_>, from: &RoleName, name: &str, pattern: &str, key: &PublicKey) {
+    let new = NewDelegation {
+        name: RoleName::delegated(name).unwrap(),
+        paths: Paths::Patterns(vec![PathPattern::new(pattern)]),
+        trust: Trust { keys: vec![key.clone()], threshold: 1 },
+        terminating: false,
+    };
+    edit.delegate(from, new).unwrap();
+}
+
+fn bins(world: &World, succinct: bool) -> NewBins {
+    let trust = Trust { keys: vec![world.public("targets-1")], threshold: 1 };
+    NewBins { bit_length: 3, name_prefix: "bin".into(), trust, succinct }
+}
+
+#[test]
+fn f_4_4_1_the_snapshot_lists_every_delegated_role() {
+    let world = World::new();
+    let (key, uri) = world.key("a-1");
+    world
+        .change_with(&[uri], &mut Unobserved, |edit| {
+            delegate(edit, "a", "a/*", &key);
+            delegate_from(edit, &RoleName::delegated("a").unwrap(), "b", "a/*", &key);
+        })
+        .unwrap();
+    let meta = &world.metadata("2.snapshot.json")["signed"]["meta"];
+    let listed: Vec<&String> = meta.as_object().unwrap().keys().collect();
+    assert_eq!(listed, ["a.json", "b.json", "targets.json"]);
+}
+
+#[test]
+fn a_target_outside_the_delegated_paths_is_not_published() {
+    let world = World::new();
+    let (key, uri) = world.key("a-1");
+    world.change_with(&[uri], &mut Unobserved, |edit| delegate(edit, "a", "a/*", &key)).unwrap();
+    let role = RoleName::delegated("a").unwrap();
+    let refused = world.add_to(&role, "b/x", "1", &mut Unobserved);
+    assert!(matches!(refused, Err(Error::Draft(_))), "{refused:?}");
+    assert_eq!(world.metadata("timestamp.json")["signed"]["version"], 2);
+    world.add_to(&role, "a/x", "1", &mut Unobserved).unwrap();
+    assert_eq!(world.fetch("a/x").unwrap().unwrap(), b"1");
+}
+
+#[test]
+fn g_2_1_2_a_delegation_that_is_taken_back_gives_no_trust() {
+    let world = World::new();
+    let (key, uri) = world.key("a-1");
+    world.change_with(&[uri], &mut Unobserved, |edit| delegate(edit, "a", "a/*", &key)).unwrap();
+    let role = RoleName::delegated("a").unwrap();
+    world.add_to(&role, "a/x", "1", &mut Unobserved).unwrap();
+    world.change(|edit| drop(edit.undelegate(None, &role).unwrap())).unwrap();
+    assert_eq!(world.fetch("a/x").unwrap(), None);
+    // Delegated again, it goes on where it was: clients have seen its versions.
+    world.change(|edit| delegate(edit, "a", "a/*", &key)).unwrap();
+    assert_eq!(world.fetch("a/x").unwrap(), None);
+    let snapshot = world.metadata("5.snapshot.json");
+    assert_eq!(snapshot["signed"]["meta"]["a.json"]["version"], 3);
+}
+
+#[test]
+fn tap_15_bins_take_over_what_the_role_listed() {
+    for succinct in [true, false] {
+        let world = World::new();
+        for number in 0..20 {
+            world.add(&format!("file-{number}"), &number.to_string());
+        }
+        world.change(|edit| edit.make_bins(&RoleName::TARGETS, &bins(&world, succinct)).unwrap()).unwrap();
+        let mut repository = world.open();
+        assert_eq!(repository.published.targets().unwrap().len(), 0);
+        let roles = repository.published.read_all().unwrap();
+        assert_eq!(roles.len(), 9);
+        drop(repository);
+        for number in 0..20 {
+            let name = format!("file-{number}");
+            assert_eq!(world.fetch(&name).unwrap().unwrap(), number.to_string().into_bytes(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn one_release_into_many_bins_writes_one_bin() {
+    let world = World::new();
+    world.change(|edit| edit.make_bins(&RoleName::TARGETS, &bins(&world, true)).unwrap()).unwrap();
+    let before = world.files("metadata");
+    world.add("a", "1");
+    let new: Vec<String> = world.files("metadata").into_iter().filter(|file| !before.contains(file)).collect();
+    assert_eq!(new.len(), 2, "{new:?}");
+    assert!(new.iter().any(|file| file.starts_with("2.bin-")) && new.contains(&"3.snapshot.json".to_string()));
+    assert_eq!(world.fetch("a").unwrap().unwrap(), b"1");
+    let path = TargetPath::new("a").unwrap();
+    world.change(|edit| assert!(edit.remove_target(None, &path).unwrap().as_str().starts_with("bin-"))).unwrap();
+    assert_eq!(world.fetch("a").unwrap(), None);
+}
+
+#[test]
+fn a_threshold_that_the_keys_cannot_reach_is_refused() {
+    let world = World::new();
+    world
+        .change(|edit| {
+            assert!(matches!(edit.set_threshold(&RoleName::TARGETS, 2), Err(Error::Refused(_))));
+            let mut new = bins(&world, true);
+            new.trust.threshold = 2;
+            assert!(matches!(edit.make_bins(&RoleName::TARGETS, &new), Err(Error::Refused(_))));
+        })
+        .err();
+}

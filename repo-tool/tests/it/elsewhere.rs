@@ -1,0 +1,129 @@
+//! Keys that sit elsewhere: a change waits in `staged/` for their signatures.
+
+use lastmile_metadata::RoleName;
+use lastmile_repo_tool::publication::Unobserved;
+use lastmile_repo_tool::status::{Status, waiting};
+use lastmile_repo_tool::{Error, Outcome, Signing};
+
+use crate::world::{World, is_published};
+
+/// Takes keys away; gives them back when it is dropped.
+fn take_away(world: &World, names: &[&str]) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+    let path = |name: &&str| world.layout().keys().join(format!("{name}.pem"));
+    let taken: Vec<_> = names.iter().map(path).map(|path| (path.clone(), std::fs::read(path).unwrap())).collect();
+    for (path, _) in &taken {
+        std::fs::remove_file(path).unwrap();
+    }
+    taken
+}
+
+fn give_back(taken: Vec<(std::path::PathBuf, Vec<u8>)>) {
+    for (path, pem) in taken {
+        std::fs::write(path, pem).unwrap();
+    }
+}
+
+#[test]
+fn a_change_waits_until_all_have_signed() {
+    let world = World::new();
+    let taken = take_away(&world, &["targets-1"]);
+    let outcome = world.add("a", "1");
+    assert!(matches!(outcome, Outcome::Staged(ref documents) if documents[0].role == RoleName::TARGETS), "{outcome:?}");
+    assert_eq!(world.metadata("timestamp.json")["signed"]["version"], 1);
+    assert!(world.files("targets").is_empty(), "its file is not served either");
+    let mut repository = world.open();
+    let status = Status::of(&mut repository).unwrap();
+    assert!(status.needs_attention());
+    assert_eq!(status.waiting[0].missing[0].count, 1);
+    drop(repository);
+
+    // More can be added to it, and other things are published meanwhile.
+    assert!(matches!(world.add("b", "2"), Outcome::Staged(_)));
+    assert!(is_published(&world.renew().unwrap()));
+
+    give_back(taken);
+    let mut repository = world.open();
+    let draft = repository.staged().unwrap();
+    let plan = repository.plan(draft, Signing::Now).unwrap();
+    assert!(is_published(&repository.conclude(&plan, &mut Unobserved).unwrap()));
+    drop(repository);
+    assert_eq!(world.fetch("a").unwrap().unwrap(), b"1");
+    assert_eq!(world.fetch("b").unwrap().unwrap(), b"2");
+    assert!(!world.layout().staged().exists());
+}
+
+#[test]
+fn f_4_2_1_4_a_key_signs_once() {
+    let world = World::new();
+    let taken = take_away(&world, &["root-1", "root-2"]);
+    let (key, uri) = world.key("targets-2");
+    let rotate = |edit: &mut lastmile_repo_tool::edit::Edit<'_>| {
+        edit.rotate(&RoleName::TARGETS, std::slice::from_ref(&key), &[]).unwrap();
+    };
+    assert!(matches!(world.change_with(&[uri], &mut Unobserved, rotate).unwrap(), Outcome::Staged(_)));
+    let mut repository = world.open();
+    // The one root key that is here signed already; signing again adds nothing.
+    for _ in 0..2 {
+        let draft = repository.staged().unwrap();
+        let plan = repository.plan(draft, Signing::Now).unwrap();
+        assert_eq!(plan.completed.root.as_ref().unwrap().signatures.len(), 1);
+        assert!(matches!(repository.conclude(&plan, &mut Unobserved).unwrap(), Outcome::Staged(_)));
+    }
+    assert_eq!(
+        waiting(&mut repository).unwrap().iter().find(|waiting| waiting.role == RoleName::ROOT).unwrap().missing[0]
+            .count,
+        1
+    );
+    drop(repository);
+    give_back(taken);
+    let mut repository = world.open();
+    let draft = repository.staged().unwrap();
+    let plan = repository.plan(draft, Signing::Now).unwrap();
+    assert!(is_published(&repository.conclude(&plan, &mut Unobserved).unwrap()));
+    drop(repository);
+    let signatures = world.metadata("2.root.json")["signatures"].as_array().unwrap().clone();
+    let mut ids: Vec<&str> = signatures.iter().map(|signature| signature["keyid"].as_str().unwrap()).collect();
+    ids.sort_unstable();
+    let count = ids.len();
+    ids.dedup();
+    assert_eq!((ids.len(), count), (2, 2));
+}
+
+#[test]
+fn a_waiting_change_that_was_overtaken_is_refused() {
+    let world = World::new();
+    let taken = take_away(&world, &["targets-1"]);
+    world.add("a", "1");
+    let staged = std::fs::read(world.layout().staged().join("targets.json")).unwrap();
+    give_back(taken);
+    std::fs::remove_dir_all(world.layout().staged()).unwrap();
+    world.add("b", "1");
+    std::fs::create_dir(world.layout().staged()).unwrap();
+    std::fs::write(world.layout().staged().join("targets.json"), staged).unwrap();
+    assert!(matches!(world.open().staged(), Err(Error::Refused(_))));
+}
+
+#[test]
+fn r_x_1_a_waiting_change_that_was_tampered_with_lacks_signatures() {
+    let world = World::new();
+    let taken = take_away(&world, &["root-1", "root-2", "root-3"]);
+    world.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap()).unwrap();
+    let path = world.layout().staged().join("root.json");
+    give_back(taken);
+    let mut repository = world.open();
+    let draft = repository.staged().unwrap();
+    let plan = repository.plan(draft, Signing::Now).unwrap();
+    let mut signed = plan.completed.root.as_ref().unwrap().file();
+    drop(repository);
+    // The signatures are good, but for another text: one digit of the expiry.
+    let at = signed.windows(10).position(|window| window.starts_with(b"\"expires\":")).unwrap() + 14;
+    signed[at] = if signed[at] == b'1' { b'2' } else { b'1' };
+    std::fs::write(&path, &signed).unwrap();
+    let taken = take_away(&world, &["root-1", "root-2", "root-3"]);
+    let mut repository = world.open();
+    let draft = repository.staged().unwrap();
+    let plan = repository.plan(draft, Signing::Now).unwrap();
+    assert!(matches!(repository.conclude(&plan, &mut Unobserved).unwrap(), Outcome::Staged(_)));
+    drop(taken);
+    assert!(!world.files("metadata").contains(&"2.root.json".to_string()));
+}

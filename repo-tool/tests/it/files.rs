@@ -1,0 +1,190 @@
+//! Spec 6.2 and 6.3: what is written, under which names, in which order.
+
+use std::io;
+
+use lastmile_metadata::{Algorithm, RoleName, TargetPath};
+use lastmile_repo_tool::Error;
+use lastmile_repo_tool::ingest;
+use lastmile_repo_tool::init::NewRepository;
+use lastmile_repo_tool::key_store::Protection;
+use lastmile_repo_tool::publication::{Moment, Observer, Unobserved};
+
+use crate::world::World;
+
+/// Writes down the moves of a publication.
+#[derive(Default)]
+struct Moves(Vec<String>);
+
+impl Observer for Moves {
+    fn before(&mut self, moment: Moment<'_>) -> io::Result<()> {
+        if let Moment::Move(to) = moment {
+            self.0.push(to.display().to_string());
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn r_6_2_1_1_every_metadata_file_carries_its_version() {
+    let world = World::new();
+    world.add("a", "1");
+    let expected =
+        ["1.root.json", "1.snapshot.json", "1.targets.json", "2.snapshot.json", "2.targets.json", "timestamp.json"];
+    assert_eq!(world.files("metadata"), expected);
+}
+
+#[test]
+fn r_6_2_1_2_each_hash_makes_one_more_copy() {
+    let world = World::new();
+    let policy = std::fs::read_to_string(world.layout().policy()).unwrap();
+    let both = policy.replace("[\"sha256\"]", "[\"sha256\", \"sha512\"]");
+    std::fs::write(world.layout().policy(), both).unwrap();
+    world.add("sub/a", "content");
+    let listed = &world.metadata("2.targets.json")["signed"]["targets"]["sub/a"]["hashes"];
+    let mut expected: Vec<String> =
+        ["sha256", "sha512"].map(|name| format!("sub/{}.a", listed[name].as_str().unwrap())).to_vec();
+    expected.sort();
+    assert_eq!(world.files("targets"), expected);
+    for file in expected {
+        assert_eq!(std::fs::read(world.layout().targets().join(file)).unwrap(), b"content");
+    }
+}
+
+#[test]
+fn r_6_2_1_3_the_timestamp_carries_no_version() {
+    let world = World::new();
+    world.renew().unwrap();
+    assert!(world.files("metadata").contains(&"timestamp.json".to_string()));
+    assert_eq!(world.metadata("timestamp.json")["signed"]["version"], 2);
+}
+
+#[test]
+fn r_6_2_1_4_metadata_names_no_prefixed_file() {
+    let world = World::new();
+    world.add("a", "1");
+    let names = |file: &str, member: &str| -> Vec<String> {
+        world.metadata(file)["signed"][member].as_object().unwrap().keys().cloned().collect()
+    };
+    assert_eq!(names("2.targets.json", "targets"), ["a"]);
+    assert_eq!(names("2.snapshot.json", "meta"), ["targets.json"]);
+    assert_eq!(names("timestamp.json", "meta"), ["snapshot.json"]);
+}
+
+#[test]
+fn r_6_2_1_5_the_root_says_how_files_are_named() {
+    assert_eq!(World::new().metadata("1.root.json")["signed"]["consistent_snapshot"], true);
+    let mut new = NewRepository::new(Protection::None);
+    (new.consistent_snapshot, new.hash_prefixed_targets) = (false, false);
+    let world = World::with(&new);
+    world.add("sub/a", "1");
+    assert_eq!(world.metadata("1.root.json")["signed"]["consistent_snapshot"], false);
+    assert_eq!(world.files("metadata"), ["1.root.json", "snapshot.json", "targets.json", "timestamp.json"]);
+    assert_eq!(world.files("targets"), ["sub/a"]);
+    assert_eq!(world.fetch("sub/a").unwrap().unwrap(), b"1");
+    world.add("sub/a", "2");
+    assert_eq!(world.fetch("sub/a").unwrap().unwrap(), b"2");
+}
+
+#[test]
+fn r_6_3_1_a_change_of_targets_is_the_next_version_and_is_signed() {
+    let world = World::new();
+    world.add("a", "1");
+    world.add("a", "2");
+    assert_eq!(world.metadata("3.targets.json")["signed"]["version"], 3);
+    assert_eq!(world.fetch("a").unwrap().unwrap(), b"2");
+}
+
+#[test]
+fn r_6_3_2_the_snapshot_lists_the_new_version() {
+    let world = World::new();
+    world.add("a", "1");
+    let snapshot = world.metadata("2.snapshot.json");
+    assert_eq!(snapshot["signed"]["version"], 2);
+    assert_eq!(snapshot["signed"]["meta"]["targets.json"]["version"], 2);
+}
+
+#[test]
+fn r_6_3_3_publication_goes_from_targets_to_timestamp() {
+    let world = World::new();
+    let (team, uri) = world.key("team-1");
+    let role = RoleName::delegated("team").unwrap();
+    world
+        .change_with(std::slice::from_ref(&uri), &mut Unobserved, |edit| {
+            crate::delegations::delegate(edit, "team", "team/*", &team)
+        })
+        .unwrap();
+    let mut moves = Moves::default();
+    world.add_to(&role, "team/a", "1", &mut moves).unwrap();
+    let short: Vec<&str> = moves.0.iter().map(|path| path.rsplit('/').next().unwrap()).collect();
+    assert!(moves.0[0].starts_with("targets/team/"), "{:?}", moves.0);
+    assert_eq!(short[1..], ["2.team.json", "3.snapshot.json", "timestamp.json"]);
+
+    let mut moves = Moves::default();
+    world
+        .change_with(&[], &mut moves, |edit| {
+            edit.root();
+            edit.targets(&RoleName::TARGETS).unwrap();
+        })
+        .unwrap();
+    let names: Vec<&str> = moves.0.iter().map(|path| path.trim_start_matches("metadata/")).collect();
+    let expected = ["2.root.json", "3.targets.json", "4.snapshot.json", "timestamp.json", "repo.toml"];
+    assert_eq!(names, expected, "the root goes first where it can");
+}
+
+#[test]
+fn g_3_1_1_without_hash_prefixes_a_name_is_published_once() {
+    let mut new = NewRepository::new(Protection::None);
+    new.hash_prefixed_targets = false;
+    let world = World::with(&new);
+    world.add("a", "1");
+    assert_eq!(world.files("targets"), ["a"]);
+    assert!(matches!(world.try_add("a", "2", &mut Unobserved), Err(Error::Refused(_))));
+    assert_eq!(std::fs::read(world.layout().targets().join("a")).unwrap(), b"1");
+    assert_eq!(world.metadata("timestamp.json")["signed"]["version"], 2);
+}
+
+#[test]
+fn removing_a_target_leaves_its_file_for_clients_in_the_middle_of_an_update() {
+    let world = World::new();
+    world.add("a", "1");
+    let before = world.files("targets");
+    world.change(|edit| drop(edit.remove_target(None, &TargetPath::new("a").unwrap()).unwrap())).unwrap();
+    assert_eq!(world.fetch("a").unwrap(), None);
+    assert_eq!(world.files("targets"), before);
+}
+
+#[test]
+fn links_fifos_and_unsafe_names_are_not_taken_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::create_dir(path("links")).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", path("links/out")).unwrap();
+    assert!(matches!(ingest::find(&path("links"), None), Err(Error::Refused(_))));
+    std::fs::create_dir(path("fifos")).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        path("fifos/pipe"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o600),
+        0,
+    )
+    .unwrap();
+    assert!(matches!(ingest::find(&path("fifos"), None), Err(Error::Refused(_))));
+    for name in ["../x", "/x", "a//b", "CON", "a\nb", "a\\b", ""] {
+        assert!(ingest::target_path(name).is_err(), "{name:?}");
+    }
+}
+
+#[test]
+fn what_is_hashed_is_what_was_copied() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "content").unwrap();
+    let sources = ingest::find(&file, Some("sub/")).unwrap();
+    assert_eq!(sources[0].name.as_str(), "sub/file");
+    let incoming = ingest::copy(&sources, folder.path(), &[Algorithm::Sha256, Algorithm::Sha512], &|_| {}).unwrap();
+    std::fs::write(&file, "another content").unwrap();
+    let mut verifier = incoming[0].target.verifier();
+    verifier.update(&std::fs::read(&incoming[0].file).unwrap()).unwrap();
+    verifier.finish().unwrap();
+}

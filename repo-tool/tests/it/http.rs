@@ -1,0 +1,71 @@
+//! The server for trying things, and the check of a repository at a URL.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+
+use lastmile_metadata::RoleName;
+use lastmile_repo_tool::serve::Server;
+use lastmile_repo_tool::verify;
+use tokio::runtime::Runtime;
+
+use crate::world::World;
+
+fn serve(world: &World) -> (Runtime, SocketAddr) {
+    let runtime = Runtime::new().unwrap();
+    let server = runtime.block_on(Server::bind(&world.dir(), "127.0.0.1:0".parse().unwrap())).unwrap();
+    let address = server.address().unwrap();
+    runtime.spawn(server.run(|_| {}));
+    (runtime, address)
+}
+
+/// A request as it stands, so that no client tidies it up.
+fn ask(address: SocketAddr, request: &str) -> String {
+    let mut connection = TcpStream::connect(address).unwrap();
+    connection.write_all(format!("{request}\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    connection.read_to_end(&mut answer).unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[test]
+fn only_metadata_and_targets_are_served() {
+    let world = World::new();
+    world.add("sub/a b", "content");
+    let (_runtime, address) = serve(&world);
+    let file = &world.files("targets")[0];
+    let path = format!("/targets/{}", file.replace(' ', "%20"));
+    assert!(ask(address, &format!("GET {path} HTTP/1.1")).ends_with("\r\n\r\ncontent"));
+    let part = ask(address, &format!("GET {path} HTTP/1.1\r\nRange: bytes=3-4"));
+    assert!(part.starts_with("HTTP/1.1 206") && part.ends_with("\r\n\r\nte"), "{part}");
+    assert!(ask(address, &format!("HEAD {path} HTTP/1.1")).to_lowercase().contains("content-length: 7"));
+    assert!(ask(address, &format!("POST {path} HTTP/1.1")).starts_with("HTTP/1.1 405"));
+    for hidden in [
+        "/keys/root-1.pem",
+        "/repo.toml",
+        "/targets/../keys/root-1.pem",
+        "/targets/%2e%2e/keys/root-1.pem",
+        "/",
+        "/targets",
+    ] {
+        assert!(ask(address, &format!("GET {hidden} HTTP/1.1")).starts_with("HTTP/1.1 404"), "{hidden}");
+    }
+}
+
+#[test]
+fn g_1_5_3_a_repository_is_checked_over_plain_http() {
+    let world = World::new();
+    world.add("sub/größe", "content");
+    world.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap()).unwrap();
+    let (_runtime, address) = serve(&world);
+    let root = std::fs::read(world.layout().metadata().join("1.root.json")).unwrap();
+    let base = format!("http://{address}/");
+    let found = verify::url(&base, root.clone(), world.now, &|_, _| {}).unwrap();
+    assert!(found.is_good(), "{found:?}");
+    assert_eq!((found.targets, found.bytes, found.roots.len()), (1, 7, 2));
+    // One byte of the target, and nothing else.
+    let file = world.layout().targets().join(&world.files("targets")[0]);
+    std::fs::write(file, "Content").unwrap();
+    let found = verify::url(&base, root, world.now, &|_, _| {}).unwrap();
+    assert_eq!(found.problems.len(), 1, "{found:?}");
+    assert!(!verify::directory(&world.dir(), world.now, true, &|_, _| {}).unwrap().is_good());
+}

@@ -1,0 +1,17 @@
+//! The repository tool as a library: spec 6 and the checklist's rows for it.
+//!
+//! Test names begin with the row that they show. Keys are unencrypted here: scrypt is slow on purpose.
+
+#![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect has failed")]
+
+mod advice;
+mod crash;
+mod delegations;
+mod elsewhere;
+mod files;
+mod formats;
+mod http;
+mod polling;
+mod revocation;
+mod rotation;
+mod world;

@@ -1,0 +1,135 @@
+//! Keys and thresholds change: spec 6.1.
+
+use lastmile_client::MemoryStore;
+use lastmile_metadata::RoleName;
+use lastmile_repo_tool::publication::Unobserved;
+use lastmile_repo_tool::{Error, Outcome};
+
+use crate::delegations::delegate;
+use crate::world::{World, is_published};
+
+#[test]
+fn r_6_1_2_a_top_level_key_is_replaced_in_a_new_root() {
+    let world = World::new();
+    let (key, uri) = world.key("targets-2");
+    let old = world.public("targets-1");
+    world
+        .change_with(&[uri], &mut Unobserved, |edit| edit.rotate(&RoleName::TARGETS, &[key], &[old]).unwrap())
+        .unwrap();
+    let keyids = |file: &str| world.metadata(file)["signed"]["roles"]["targets"]["keyids"].clone();
+    assert_ne!(keyids("1.root.json"), keyids("2.root.json"));
+    world.add("a", "1");
+    assert_eq!(world.fetch("a").unwrap().unwrap(), b"1");
+}
+
+#[test]
+fn r_6_1_3_a_new_root_is_signed_by_the_old_keys_and_the_new_ones() {
+    let world = World::new();
+    let (key, uri) = world.key("root-4");
+    world
+        .change_with(&[uri], &mut Unobserved, |edit| {
+            edit.rotate(&RoleName::ROOT, std::slice::from_ref(&key), &[]).unwrap();
+            edit.set_threshold(&RoleName::ROOT, 3).unwrap();
+        })
+        .unwrap();
+    // Two of the first version's three, and three of the second one's four.
+    let signers: Vec<String> = world.metadata("2.root.json")["signatures"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|signature| signature["keyid"].as_str().unwrap().to_string())
+        .collect();
+    let of = |file: &str| {
+        let root = world.metadata(file);
+        let keyids = root["signed"]["roles"]["root"]["keyids"].as_array().unwrap().clone();
+        keyids.iter().filter(|id| signers.contains(&id.as_str().unwrap().to_string())).count()
+    };
+    assert!(of("1.root.json") >= 2 && of("2.root.json") >= 3, "{signers:?}");
+    assert!(world.fetch("a").unwrap().is_none());
+}
+
+#[test]
+fn r_6_1_3_without_enough_old_keys_no_root_is_published() {
+    let world = World::new();
+    for name in ["root-1", "root-2"] {
+        std::fs::remove_file(world.layout().keys().join(format!("{name}.pem"))).unwrap();
+    }
+    let (key, uri) = world.key("root-4");
+    let outcome = world.change_with(&[uri], &mut Unobserved, |edit| edit.rotate(&RoleName::ROOT, &[key], &[]).unwrap());
+    assert!(matches!(outcome.unwrap(), Outcome::Staged(_)));
+    assert!(!world.files("metadata").contains(&"2.root.json".to_string()));
+}
+
+#[test]
+fn r_6_1_4_every_root_version_stays() {
+    let world = World::new();
+    let first = std::fs::read(world.layout().metadata().join("1.root.json")).unwrap();
+    for _ in 0..3 {
+        world.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap()).unwrap();
+    }
+    let roots: Vec<String> = world.files("metadata").into_iter().filter(|file| file.contains("root")).collect();
+    assert_eq!(roots, ["1.root.json", "2.root.json", "3.root.json", "4.root.json"]);
+    assert_eq!(std::fs::read(world.layout().metadata().join("1.root.json")).unwrap(), first);
+}
+
+#[test]
+fn r_6_2_1_6_a_client_of_any_root_arrives() {
+    let world = World::new();
+    for number in 2..5 {
+        let (key, uri) = world.key(&format!("timestamp-{number}"));
+        let old = world.public(&format!("timestamp-{}", number - 1));
+        world
+            .change_with(&[uri], &mut Unobserved, |edit| edit.rotate(&RoleName::TIMESTAMP, &[key], &[old]).unwrap())
+            .unwrap();
+    }
+    for version in 1..=4 {
+        let session = world.client(version, &MemoryStore::default()).refresh(world.now).unwrap();
+        assert_eq!(session.trusted().root().version.get(), 4);
+    }
+}
+
+#[test]
+fn r_6_1_5_a_delegated_key_is_replaced_in_its_delegator_alone() {
+    let world = World::new();
+    let (old, old_uri) = world.key("team-1");
+    let (new, new_uri) = world.key("team-2");
+    let role = RoleName::delegated("team").unwrap();
+    world.change_with(&[old_uri], &mut Unobserved, |edit| delegate(edit, "team", "team/*", &old)).unwrap();
+    world.add_to(&role, "team/a", "1", &mut Unobserved).unwrap();
+    world.change_with(&[new_uri], &mut Unobserved, |edit| edit.rotate(&role, &[new], &[old]).unwrap()).unwrap();
+    assert!(!world.files("metadata").contains(&"2.root.json".to_string()));
+    assert_eq!(world.fetch("team/a").unwrap().unwrap(), b"1");
+}
+
+#[test]
+fn r_x_1_a_removal_that_leaves_too_few_keys_is_refused() {
+    let world = World::new();
+    let old = world.public("timestamp-1");
+    world
+        .change(|edit| {
+            let refused = edit.rotate(&RoleName::TIMESTAMP, &[], std::slice::from_ref(&old));
+            assert!(matches!(refused, Err(Error::Refused(_))), "{refused:?}");
+        })
+        .err();
+    assert_eq!(world.files("metadata").len(), 4);
+}
+
+#[test]
+fn an_expired_repository_can_be_renewed() {
+    let mut world = World::new();
+    world.days_pass(100);
+    assert!(world.fetch("a").is_err());
+    assert!(is_published(&world.renew().unwrap()));
+    assert!(world.fetch("a").unwrap().is_none());
+}
+
+#[test]
+fn r_x_1_nothing_expired_is_published() {
+    let mut world = World::new();
+    // The targets role has expired: a new timestamp alone would mend nothing.
+    world.days_pass(200);
+    assert!(matches!(world.renew(), Err(Error::Draft(_))));
+    assert_eq!(world.metadata("timestamp.json")["signed"]["version"], 1);
+    let renewed = world.change(|edit| edit.sign_again(&RoleName::TARGETS).unwrap());
+    assert!(is_published(&renewed.unwrap()));
+}

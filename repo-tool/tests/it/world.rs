@@ -1,0 +1,194 @@
+//! A repository in a temporary folder, and clients of it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use lastmile_client::{Error as ClientError, MemoryStore, Updater, blocking};
+use lastmile_keys::{PrivateKey, PublicKey, Scheme, Signer as _};
+use lastmile_metadata::{RoleName, TargetPath};
+use lastmile_repo_tool::draft::Draft;
+use lastmile_repo_tool::edit::Edit;
+use lastmile_repo_tool::ingest::{Source, target_path};
+use lastmile_repo_tool::init::NewRepository;
+use lastmile_repo_tool::key_store::{self, NoPassPhrases, Protection};
+use lastmile_repo_tool::layout::Layout;
+use lastmile_repo_tool::overlay::{METADATA_URL, Overlay, TARGETS_URL};
+use lastmile_repo_tool::policy::KeyUri;
+use lastmile_repo_tool::publication::{Observer, Unobserved};
+use lastmile_repo_tool::{Error, Outcome, Repository, Setting, Signing};
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub(crate) struct World {
+    pub(crate) folder: TempDir,
+    pub(crate) now: DateTime<Utc>,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self::with(&NewRepository::new(Protection::None))
+    }
+
+    pub(crate) fn with(new: &NewRepository) -> Self {
+        let now = "2030-01-01T12:00:00Z".parse().unwrap();
+        let world = Self { folder: tempfile::tempdir().unwrap(), now };
+        new.create(&world.dir(), &world.setting(), &mut Unobserved).unwrap();
+        world
+    }
+
+    /// The same repository in another folder.
+    pub(crate) fn copy(&self) -> Self {
+        let copy = Self { folder: tempfile::tempdir().unwrap(), now: self.now };
+        for entry in walkdir::WalkDir::new(self.dir()) {
+            let entry = entry.unwrap();
+            let to = copy.dir().join(entry.path().strip_prefix(self.dir()).unwrap());
+            if entry.file_type().is_dir() {
+                std::fs::create_dir_all(to).unwrap();
+            } else {
+                std::fs::copy(entry.path(), to).unwrap();
+            }
+        }
+        copy
+    }
+
+    pub(crate) fn dir(&self) -> PathBuf {
+        self.folder.path().join("repository")
+    }
+
+    pub(crate) fn layout(&self) -> Layout {
+        Layout::new(&self.dir())
+    }
+
+    pub(crate) fn setting(&self) -> Setting {
+        Setting { now: self.now, phrases: Arc::new(NoPassPhrases) }
+    }
+
+    pub(crate) fn days_pass(&mut self, days: i64) {
+        self.now += TimeDelta::days(days);
+    }
+
+    pub(crate) fn open(&self) -> Repository {
+        Repository::open_for_change(&self.dir(), &self.setting()).unwrap()
+    }
+
+    pub(crate) fn add(&self, name: &str, content: &str) -> Outcome {
+        self.try_add(name, content, &mut Unobserved).unwrap()
+    }
+
+    pub(crate) fn try_add(&self, name: &str, content: &str, observer: &mut dyn Observer) -> Result<Outcome, Error> {
+        self.add_to(&RoleName::TARGETS, name, content, observer)
+    }
+
+    pub(crate) fn add_to(
+        &self,
+        role: &RoleName,
+        name: &str,
+        content: &str,
+        observer: &mut dyn Observer,
+    ) -> Result<Outcome, Error> {
+        let file = self.folder.path().join("file");
+        std::fs::write(&file, content).unwrap();
+        let mut repository = Repository::open_for_change(&self.dir(), &self.setting())?;
+        let draft = repository.staged()?;
+        let sources = [Source { file, name: target_path(name)? }];
+        let draft = repository.add_files(draft, role, &sources, None, &|_| {})?;
+        let plan = repository.plan(draft, Signing::Now)?;
+        repository.conclude(&plan, observer)
+    }
+
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Edit<'_>)) -> Result<Outcome, Error> {
+        self.change_with(&[], &mut Unobserved, change)
+    }
+
+    /// Edits with further keys at hand.
+    pub(crate) fn change_with(
+        &self,
+        keys: &[KeyUri],
+        observer: &mut dyn Observer,
+        change: impl FnOnce(&mut Edit<'_>),
+    ) -> Result<Outcome, Error> {
+        let mut repository = Repository::open_for_change(&self.dir(), &self.setting())?;
+        for key in keys {
+            repository.keys.add(&self.dir(), key);
+        }
+        let draft = repository.staged()?;
+        let mut edit = repository.edit(draft);
+        change(&mut edit);
+        let mut draft = edit.finish()?;
+        let mut policy = repository.policy.clone();
+        policy.edit_roles(|_, role| role.keys.extend(keys.iter().cloned()));
+        draft.policy = Some(policy);
+        let plan = repository.plan(draft, Signing::Now)?;
+        repository.conclude(&plan, observer)
+    }
+
+    /// Signs timestamp and snapshot again.
+    pub(crate) fn renew(&self) -> Result<Outcome, Error> {
+        let mut repository = Repository::open_for_change(&self.dir(), &self.setting())?;
+        let draft = Draft { again: [RoleName::SNAPSHOT, RoleName::TIMESTAMP].into(), ..Draft::default() };
+        let plan = repository.plan(draft, Signing::Now)?;
+        repository.conclude(&plan, &mut Unobserved)
+    }
+
+    /// A new key in the repository's folder.
+    pub(crate) fn key(&self, name: &str) -> (PublicKey, KeyUri) {
+        let key = PrivateKey::generate(Scheme::Ed25519).unwrap();
+        key_store::write(&self.layout().keys(), name, &key, &Protection::None).unwrap();
+        (key.public_key().clone(), KeyUri::File(Path::new("keys").join(format!("{name}.pem"))))
+    }
+
+    /// The key that lies in the repository's folder under this name.
+    pub(crate) fn public(&self, name: &str) -> PublicKey {
+        key_store::read_public_key(&self.layout().keys().join(format!("{name}.pub"))).unwrap()
+    }
+
+    pub(crate) fn metadata(&self, file: &str) -> Value {
+        let path = self.layout().metadata().join(file);
+        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+    }
+
+    /// The files below a folder of the repository, sorted.
+    pub(crate) fn files(&self, folder: &str) -> Vec<String> {
+        let folder = self.dir().join(folder);
+        let files = walkdir::WalkDir::new(&folder).into_iter().map(Result::unwrap);
+        let files = files.filter(|entry| entry.file_type().is_file());
+        let mut names: Vec<String> =
+            files.map(|entry| entry.path().strip_prefix(&folder).unwrap().to_str().unwrap().to_string()).collect();
+        names.sort();
+        names
+    }
+
+    /// A client that was shipped with root `version`.
+    pub(crate) fn client(&self, version: u64, store: &MemoryStore) -> blocking::Updater {
+        let root = std::fs::read(self.layout().metadata().join(format!("{version}.root.json"))).unwrap();
+        let updater = Updater::builder(root)
+            .mirror(METADATA_URL, TARGETS_URL)
+            .fetch(Overlay::published(&self.layout()))
+            .store(store.clone())
+            .build()
+            .unwrap();
+        blocking::Updater::new(updater).unwrap()
+    }
+
+    /// What a new client finds under `name`: the content, if anything.
+    pub(crate) fn fetch(&self, name: &str) -> Result<Option<Vec<u8>>, ClientError> {
+        self.fetch_with(&MemoryStore::default(), name)
+    }
+
+    /// The same by a client that has been here before.
+    pub(crate) fn fetch_with(&self, store: &MemoryStore, name: &str) -> Result<Option<Vec<u8>>, ClientError> {
+        let mut session = self.client(1, store).refresh(self.now)?;
+        let Some(target) = session.find(&TargetPath::new(name).unwrap())? else {
+            return Ok(None);
+        };
+        let to = self.folder.path().join("fetched");
+        session.download(&target, &to, &())?;
+        Ok(Some(std::fs::read(to).unwrap()))
+    }
+}
+
+/// Whether a draft was published.
+pub(crate) fn is_published(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Published { .. })
+}
