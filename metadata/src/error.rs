@@ -4,6 +4,7 @@ use alloc::string::String;
 
 use chrono::{DateTime, Utc};
 
+use crate::name::Printable;
 use crate::time::format_time;
 use crate::{KeyId, RoleName, Threshold, Version};
 
@@ -72,7 +73,7 @@ pub enum ErrorKind {
         found: Version,
     },
     /// The bytes are not the metadata they should be: where, and what was expected.
-    #[error("malformed: {0}")]
+    #[error("malformed: {}", Printable(.0))]
     Malformed(String),
     /// No supported hash algorithm is listed, so that nothing can be verified.
     #[error("no supported hash is listed for {0}")]
@@ -109,10 +110,10 @@ pub enum ErrorKind {
         threshold: Threshold,
     },
     /// Another major version of the specification (4.3).
-    #[error("specification version `{0}` is not supported")]
+    #[error("specification version `{}` is not supported", Printable(.0))]
     UnsupportedSpecVersion(String),
     /// The member `_type` names another kind of role (4.2.1).
-    #[error("type is `{found}`, expected `{expected}`")]
+    #[error("type is `{}`, expected `{expected}`", Printable(found))]
     WrongType {
         /// The type it should have.
         expected: &'static str,
@@ -146,6 +147,26 @@ impl ErrorKind {
             Self::Malformed(at) if at.starts_with(':') => Self::Malformed(alloc::format!("{member}{at}")),
             Self::Malformed(at) => Self::Malformed(alloc::format!("{member}.{at}")),
             other => other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn what_a_file_says_prints_without_control_of_the_terminal() {
+        let text = "a\u{1b}[31m\u{202e}é".to_string();
+        for kind in [
+            ErrorKind::expected("an object").within(&text),
+            ErrorKind::UnsupportedSpecVersion(text.clone()),
+            ErrorKind::WrongType { expected: "root", found: text },
+        ] {
+            let printed = kind.to_string();
+            assert!(printed.contains("a\\u{1b}[31m\\u{202e}é"), "{printed:?}");
         }
     }
 }

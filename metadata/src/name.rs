@@ -196,6 +196,15 @@ impl TargetPath {
 
 impl fmt::Display for TargetPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Printable(&self.0).fmt(f)
+    }
+}
+
+/// Text from a file, in which characters that control a terminal or reorder what is read are escaped.
+pub(crate) struct Printable<'t>(pub(crate) &'t str);
+
+impl fmt::Display for Printable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for character in self.0.chars() {
             if is_unprintable(character) {
                 write!(f, "{}", character.escape_unicode())?
