@@ -1,2 +1,25 @@
-//! Stub.
-fn main() {}
+//! The tests across crates, one module for each part of the specification; a test's name begins with the id of the
+//! requirement it tests (`spec-rows.txt`).
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "clippy allows both in test functions, and here everything belongs to one"
+)]
+
+mod canonical;
+mod conformance;
+mod decisions;
+mod delegations;
+mod download;
+mod envelope;
+mod formats;
+mod interop;
+mod keys;
+mod root;
+mod search;
+mod snapshot;
+mod taps;
+mod targets;
+mod time;
+mod timestamp;
