@@ -112,8 +112,9 @@ async fn fetch(
     let url_path = target.url_path(consistent && road.hash_prefixes).map_err(refused)?;
     let sink = Sink::start(goal.folder.temporary(PUBLIC)?, target.clone());
     let mut arrival = Arrival { target, sink, progress, arrived: 0, from_several: false };
-    let mut failures = Vec::new();
+    let mut failures: Vec<MirrorFailure> = Vec::new();
     for mirror in road.mirrors.in_order() {
+        road.tell_of(failures.last());
         let url = mirror.target(&url_path);
         match arrival.fetch_whole(road, &url).await {
             Ok(()) => {
@@ -126,7 +127,6 @@ async fn fetch(
                 if reason != MirrorReason::Road(FetchError::NotFound) {
                     mirror.failed();
                 }
-                tracing::debug!(%url, %reason, "mirror failed");
                 failures.push(MirrorFailure { url, reason });
             }
         }
@@ -200,6 +200,7 @@ impl Arrival<'_> {
 
     /// One request, for the part that is missing.
     async fn fetch_rest(&mut self, road: &Road, url: &str, attempts: &Attempts) -> Result<(), Failure> {
+        tracing::debug!(%url, offset = self.arrived, "fetch");
         let response = attempts.within(road.fetch.fetch(url, self.arrived)).await?;
         if response.offset == 0 {
             self.start_anew().await?;

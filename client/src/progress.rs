@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
-use lastmile_metadata::{TargetFile, TargetPath};
+use lastmile_metadata::{TargetFile, TargetPath, format_time};
 
 /// Watches the transfer of targets. Called often and from the transfer itself: be quick.
 pub trait Progress: Send + Sync {
@@ -82,8 +82,8 @@ impl std::fmt::Display for Notice {
                 f,
                 "the clock shows {} but showed {} at an earlier refresh; if it is wrong, expired \
                  metadata may be accepted or good metadata refused",
-                crate::text::time(*now),
-                crate::text::time(*before)
+                format_time(now),
+                format_time(before)
             ),
             Notice::UnusableFile { reason } => {
                 write!(f, "a stored file is unusable and counts as absent: {reason}")
@@ -92,7 +92,6 @@ impl std::fmt::Display for Notice {
                 write!(f, "{url}: {reason}; trying the next mirror")
             }
             Notice::AlreadyThere { target, path } => {
-                let target = crate::text::printable(target.as_str());
                 write!(f, "`{target}` is already at {}", path.display())
             }
             Notice::LoosePermissions { path } => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lastmile_metadata::{Limits, RoleName};
 
-use crate::error::{Error, MachineError};
+use crate::error::{Error, MachineError, MirrorFailure};
 use crate::fetch::Fetch;
 use crate::mirrors::Mirrors;
 use crate::progress::{Notice, Notify};
@@ -34,6 +34,14 @@ impl Road {
             "timestamp" => self.limits.timestamp_length,
             "snapshot" => self.limits.snapshot_length,
             _ => self.limits.targets_length,
+        }
+    }
+
+    /// Tells that another mirror is asked because of this failure, if there is one.
+    pub(crate) fn tell_of(&self, failure: Option<&MirrorFailure>) {
+        if let Some(MirrorFailure { url, reason }) = failure {
+            let (url, reason) = (url.clone(), reason.to_string());
+            self.notify.notify(&Notice::MirrorFailed { url, reason });
         }
     }
 

@@ -13,10 +13,13 @@ use crate::builder::UpdaterBuilder;
 use crate::fetch::{Fetch, FetchError, Response};
 use crate::updater::Updater;
 
+/// What a mirror says to one URL.
+type Answer = Result<Vec<u8>, FetchError>;
+
 /// Clones share files and the log of requests. Everything under `http://a/` and `http://b/`.
 #[derive(Clone, Default)]
 pub(crate) struct TestRepository {
-    files: Arc<Mutex<BTreeMap<String, Result<Vec<u8>, FetchError>>>>,
+    files: Arc<Mutex<BTreeMap<String, Answer>>>,
     requests: Arc<Mutex<Vec<String>>>,
 }
 
@@ -47,7 +50,7 @@ pub(crate) fn sign(signed: &Value, by: &[&str]) -> Vec<u8> {
 }
 
 pub(crate) fn expires() -> String {
-    crate::text::time(now() + TimeDelta::days(1))
+    lastmile_metadata::format_time(&(now() + TimeDelta::days(1)))
 }
 
 /// A root signed by `root_key`, with one key for each role.
@@ -95,27 +98,38 @@ impl TestRepository {
         });
         let targets = json!({ "targets": { "x": &target }, "delegations": delegations });
         let docs = json!({ "targets": { "docs/y": &target } });
-        self.put(&format!("{version}.targets.json"), sign(&role("targets", targets), &["targets"]));
-        self.put(&format!("{version}.docs.json"), sign(&role("targets", docs), &["docs"]));
+        self.put(&format!("{version}.targets.json"), &sign(&role("targets", targets), &["targets"]));
+        self.put(&format!("{version}.docs.json"), &sign(&role("targets", docs), &["docs"]));
         let meta = json!({ "meta": { "targets.json": &of_version, "docs.json": &of_version } });
-        self.put(&format!("{version}.snapshot.json"), sign(&role("snapshot", meta), &[online_key]));
+        self.put(&format!("{version}.snapshot.json"), &sign(&role("snapshot", meta), &[online_key]));
         let meta = json!({ "meta": { "snapshot.json": &of_version } });
-        self.put("timestamp.json", sign(&role("timestamp", meta), &[online_key]));
+        self.put("timestamp.json", &sign(&role("timestamp", meta), &[online_key]));
     }
 
     /// Puts a file on every mirror.
-    pub(crate) fn put(&self, name: &str, bytes: Vec<u8>) {
+    pub(crate) fn put(&self, name: &str, bytes: &[u8]) {
         for mirror in ["http://a/", "http://b/"] {
-            self.answer(&format!("{mirror}{name}"), Ok(bytes.clone()));
+            self.answer(&format!("{mirror}{name}"), Ok(bytes.to_vec()));
         }
     }
 
-    pub(crate) fn answer(&self, url: &str, answer: Result<Vec<u8>, FetchError>) {
+    pub(crate) fn answer(&self, url: &str, answer: Answer) {
         self.files.lock().unwrap().insert(url.to_owned(), answer);
     }
 
     pub(crate) fn file(&self, name: &str) -> Vec<u8> {
         self.files.lock().unwrap()[&format!("http://a/{name}")].clone().unwrap()
+    }
+
+    /// Puts the files into `dir`, and its targets into `targets` beside, for `file://` URLs.
+    pub(crate) fn write_to(&self, dir: &std::path::Path) {
+        std::fs::create_dir_all(dir.join("targets/docs")).unwrap();
+        let files = self.files.lock().unwrap();
+        for (url, bytes) in files.iter() {
+            if let (Some(name), Ok(bytes)) = (url.strip_prefix("http://a/"), bytes) {
+                std::fs::write(dir.join(name), bytes).unwrap();
+            }
+        }
     }
 
     /// What was asked for since the last call.

@@ -1,6 +1,4 @@
-//! Text for people: names made harmless for a terminal, and times.
-
-use chrono::{DateTime, SecondsFormat, Utc};
+//! Text for people: names made harmless for a terminal.
 
 /// `text` with every character escaped that a terminal would act on or that hides or reorders what
 /// is read: control characters, bidirectional marks, zero-width and line separators.
@@ -38,12 +36,6 @@ fn is_deceptive(character: char) -> bool {
         '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
         | '\u{e0000}'..='\u{e007f}')
-}
-
-/// A time as the specification writes it (spec 4.2.3).
-#[must_use]
-pub fn time(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 #[cfg(test)]

@@ -155,10 +155,7 @@ impl Driver<'_> {
     ) -> Result<Option<Arc<Vec<u8>>>, Error> {
         let mut failures: Vec<MirrorFailure> = Vec::new();
         for mirror in self.road.mirrors.in_order() {
-            if let Some(MirrorFailure { url, reason }) = failures.last() {
-                let (url, reason) = (url.clone(), reason.to_string());
-                self.road.notify.notify(&Notice::MirrorFailed { url, reason });
-            }
+            self.road.tell_of(failures.last());
             let url = mirror.metadata(&request.file_name());
             let reason = match self.fetch(&url, request.max_length).await {
                 Ok(fetched) => match stage.apply(fetched) {

@@ -49,7 +49,7 @@ async fn a_refresh_asks_in_the_order_of_the_workflow_and_the_next_one_for_two_fi
 #[tokio::test]
 async fn f_cj_7_what_is_kept_is_what_was_received() {
     let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
-    repository.put("2.root.json", root(2, "root", "online"));
+    repository.put("2.root.json", &root(2, "root", "online"));
     let mut session = updater(&repository, dir.path()).refresh(now()).await.unwrap();
     session.find(&TargetPath::new("docs/y").unwrap()).await.unwrap().unwrap();
     for (kept, received) in [
@@ -133,7 +133,7 @@ async fn w_5_3_11_rotated_keys_forget_the_stored_files_before_anything_is_fetche
     repository.publish(9, "online");
     let updater = updater(&repository, dir.path());
     updater.refresh(now()).await.unwrap();
-    repository.put("2.root.json", root(2, "root", "new online"));
+    repository.put("2.root.json", &root(2, "root", "new online"));
     repository.answer("http://a/timestamp.json", Err(FetchError::Status(400)));
     assert!(updater.refresh(now()).await.is_err());
     assert!(!dir.path().join("timestamp.json").exists() && !dir.path().join("snapshot.json").exists());
@@ -150,7 +150,7 @@ async fn ff4_a_crash_between_root_and_forgetting_is_made_good() {
     // As if the process had died right after keeping the new root.
     let rotated = root(2, "root", "new online");
     std::fs::write(dir.path().join("state/2.root.json"), &rotated).unwrap();
-    repository.put("2.root.json", rotated.clone());
+    repository.put("2.root.json", &rotated);
     repository.publish(2, "new online");
     assert_eq!(version(&updater).await, Ok(2));
     assert_eq!(read(dir.path(), "root.json"), rotated);
@@ -159,7 +159,7 @@ async fn ff4_a_crash_between_root_and_forgetting_is_made_good() {
 #[tokio::test]
 async fn w_5_2_3_a_hidden_root_does_not_bring_back_the_shipped_one() {
     let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
-    repository.put("2.root.json", root(2, "root", "new online"));
+    repository.put("2.root.json", &root(2, "root", "new online"));
     repository.publish(2, "new online");
     let updater = updater(&repository, dir.path());
     updater.refresh(now()).await.unwrap();

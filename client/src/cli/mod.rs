@@ -10,7 +10,7 @@ mod transfers;
 mod trust;
 
 use std::ffi::OsString;
-use std::io::{IsTerminal, Write};
+use std::io::{BufWriter, IsTerminal, Write};
 use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
@@ -68,7 +68,7 @@ impl World {
     pub fn system() -> World {
         World {
             now: Box::new(Utc::now),
-            stdout: Box::new(std::io::stdout()),
+            stdout: Box::new(BufWriter::new(std::io::stdout())),
             stderr: Box::new(std::io::stderr()),
             stderr_is_terminal: std::io::stderr().is_terminal(),
             env: Box::new(|name| std::env::var_os(name)),
@@ -152,7 +152,7 @@ async fn interrupted() {
 fn told(error: &clap::Error, world: &mut World) -> ExitStatus {
     let is_data = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     let written = if is_data {
-        write!(world.stdout, "{}", error.render())
+        write!(world.stdout, "{}", error.render()).and_then(|()| world.stdout.flush())
     } else {
         let colours = world.stderr_is_terminal && (world.env)("NO_COLOR").is_none_or(|value| value.is_empty());
         let text = error.render();

@@ -1,1 +1,266 @@
+//! The command as a function: what goes to which stream, and with which exit status.
 
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use chrono::TimeDelta;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::*;
+use crate::test_repository::{TestRepository, now, root};
+
+#[derive(Clone, Default)]
+struct Stream(Arc<Mutex<Vec<u8>>>);
+
+impl Stream {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Ran {
+    status: ExitStatus,
+    stdout: String,
+    stderr: String,
+}
+
+/// A home directory and a repository below it.
+struct Home {
+    dir: tempfile::TempDir,
+    repository: TestRepository,
+    now: DateTime<Utc>,
+}
+
+impl Home {
+    fn new() -> Home {
+        let dir = tempfile::tempdir().unwrap();
+        let repository = TestRepository::new();
+        std::fs::write(dir.path().join("root.json"), root(1, "root", "online")).unwrap();
+        let home = Home { dir, repository, now: now() };
+        home.publish();
+        home
+    }
+
+    /// With the repository trusted as `example`.
+    fn trusting() -> Home {
+        let home = Home::new();
+        assert_eq!(home.trust("example").status, ExitStatus::Done);
+        home
+    }
+
+    fn trust(&self, name: &str) -> Ran {
+        let (file, url) = (self.path("root.json"), format!("file://{}", self.path("repository")));
+        self.run(&["trust", "add", name, "--root", &file, "--metadata-url", &url])
+    }
+
+    fn publish(&self) {
+        let dir = self.dir.path().join("repository");
+        self.repository.write_to(&dir);
+        for (folder, name, content) in [("", "x", "1"), ("docs/", "y", "1")] {
+            let hash = hex::encode(Sha256::digest(content));
+            std::fs::write(dir.join(format!("targets/{folder}{hash}.{name}")), content).unwrap();
+        }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn run(&self, args: &[&str]) -> Ran {
+        let state = self.path("state");
+        run_with(args, self.now, move |name| (name == "LASTMILE_STATE_DIR").then(|| state.clone().into()))
+    }
+}
+
+fn run_with(args: &[&str], now: DateTime<Utc>, env: impl Fn(&str) -> Option<OsString> + 'static) -> Ran {
+    let (stdout, stderr) = (Stream::default(), Stream::default());
+    let world = World {
+        now: Box::new(move || now),
+        stdout: Box::new(stdout.clone()),
+        stderr: Box::new(stderr.clone()),
+        stderr_is_terminal: false,
+        env: Box::new(env),
+    };
+    let status = run(["lastmile"].iter().chain(args).map(OsString::from), world);
+    Ran { status, stdout: stdout.text(), stderr: stderr.text() }
+}
+
+fn json(ran: &Ran) -> Value {
+    serde_json::from_str(&ran.stdout).unwrap()
+}
+
+#[test]
+fn trusting_shows_version_expiry_thresholds_and_keys() {
+    let home = Home::new();
+    let ran = home.trust("example");
+    assert_eq!((ran.status, ran.stderr.as_str()), (ExitStatus::Done, ""));
+    assert!(ran.stdout.starts_with("repository example\nroot version 1, expires 2030-01-02T00:00:00Z\n"));
+    assert!(ran.stdout.contains("timestamp: 1 of 1 keys must sign\n  "), "{}", ran.stdout);
+    let listed = json(&home.run(&["trust", "list", "--json"]));
+    assert_eq!(listed["repositories"][0]["root"]["roles"]["root"]["threshold"], 1);
+}
+
+#[test]
+fn get_prints_paths_and_nothing_else() {
+    let home = Home::trusting();
+    let out = home.path("out");
+    let ran = home.run(&["get", "x", "docs/y", "--output", &out]);
+    assert_eq!((ran.status, ran.stderr.as_str()), (ExitStatus::Done, ""));
+    assert_eq!(ran.stdout, format!("{out}/x\n{out}/docs/y\n"));
+    assert_eq!(std::fs::read(Path::new(&out).join("docs/y")).unwrap(), b"1");
+    let document = json(&home.run(&["get", "x", "--output", &out, "--json"]));
+    assert_eq!(document["targets"][0]["target"], "x");
+    assert_eq!(document["targets"][0]["file"], format!("{out}/x"));
+}
+
+#[test]
+fn every_class_of_failure_has_its_exit_code() {
+    let home = Home::trusting();
+    assert_eq!(home.run(&["get", "none"]).status, ExitStatus::NoSuchTarget);
+    assert_eq!(home.run(&["get"]).status, ExitStatus::Usage);
+    assert_eq!(home.run(&["-r", "other", "refresh"]).status, ExitStatus::Usage);
+    assert_eq!(home.run(&["refresh", "--ca-file", &home.path("none")]).status, ExitStatus::Failed);
+    let (repository, away) = (home.path("repository"), home.path("away"));
+    std::fs::rename(&repository, &away).unwrap();
+    assert_eq!(home.run(&["refresh"]).status, ExitStatus::Network);
+    std::fs::rename(&away, &repository).unwrap();
+    std::fs::write(home.dir.path().join("repository/timestamp.json"), "{}").unwrap();
+    let ran = home.run(&["refresh"]);
+    assert_eq!((ran.status, ran.stdout.as_str()), (ExitStatus::Untrusted, ""));
+    assert!(ran.stderr.starts_with("error: refused as untrusted\ncaused by: file://"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_target_that_is_wrong_on_the_server_is_refused_and_the_others_arrive() {
+    let home = Home::trusting();
+    let hash = hex::encode(Sha256::digest("1"));
+    std::fs::write(home.path(&format!("repository/targets/{hash}.x")), "2").unwrap();
+    let out = home.path("out");
+    let ran = home.run(&["get", "x", "docs/y", "--output", &out]);
+    assert_eq!(ran.status, ExitStatus::Untrusted);
+    assert_eq!(ran.stdout, format!("{out}/docs/y\n"));
+    assert!(!Path::new(&out).join("x").exists());
+}
+
+#[test]
+fn failures_are_json_too_and_once() {
+    let home = Home::trusting();
+    let ran = home.run(&["get", "none", "--json"]);
+    assert_eq!(json(&ran)["error"]["exit_code"], 3);
+    assert!(ran.stderr.contains("hint: "));
+}
+
+#[test]
+fn verify_and_status_work_without_the_repository() {
+    let home = Home::trusting();
+    assert_eq!(home.run(&["status"]).status, ExitStatus::Failed);
+    assert_eq!(home.run(&["refresh"]).status, ExitStatus::Done);
+    std::fs::remove_dir_all(home.path("repository")).unwrap();
+    let (right, wrong) = (home.path("right"), home.path("wrong"));
+    std::fs::write(&right, "1").unwrap();
+    std::fs::write(&wrong, "2").unwrap();
+    assert_eq!(home.run(&["verify", &right, "--as", "x"]).status, ExitStatus::Done);
+    assert_eq!(home.run(&["verify", &wrong, "--as", "x"]).status, ExitStatus::Untrusted);
+    assert_eq!(home.run(&["verify", &right, "--as", "none"]).status, ExitStatus::NoSuchTarget);
+    assert_eq!(home.run(&["list", "--offline", "none"]).status, ExitStatus::Failed);
+    assert_eq!(home.run(&["status"]).status, ExitStatus::Done);
+}
+
+#[test]
+fn status_tells_monitors_what_expires() {
+    let mut home = Home::trusting();
+    home.run(&["refresh"]);
+    assert_eq!(home.run(&["status", "--within", "2"]).status, ExitStatus::Failed);
+    home.now += TimeDelta::days(1);
+    let ran = home.run(&["status", "--json"]);
+    assert_eq!(ran.status, ExitStatus::Untrusted);
+    assert_eq!(json(&ran)["roles"][1]["state"], "expired");
+}
+
+#[test]
+fn several_repositories_need_to_be_named() {
+    let home = Home::trusting();
+    assert_eq!(home.trust("other").status, ExitStatus::Done);
+    let ran = home.run(&["refresh"]);
+    assert_eq!(ran.status, ExitStatus::Usage);
+    assert!(ran.stderr.contains("example, other"), "{}", ran.stderr);
+    assert_eq!(home.run(&["refresh", "--repository", "other"]).status, ExitStatus::Done);
+    assert_eq!(home.run(&["trust", "remove", "other"]).status, ExitStatus::Done);
+    assert_eq!(home.run(&["refresh"]).status, ExitStatus::Done);
+}
+
+#[test]
+fn a_repository_starts_anew_by_one_command() {
+    let home = Home::trusting();
+    home.run(&["refresh"]);
+    for file in ["state/floors", "timestamp.json"] {
+        std::fs::write(home.path(&format!("state/example/metadata/{file}")), "x").unwrap();
+    }
+    let ran = home.run(&["refresh"]);
+    assert_eq!(ran.status, ExitStatus::Failed);
+    assert!(ran.stderr.contains("lastmile trust reset"), "{}", ran.stderr);
+    assert_eq!(home.run(&["trust", "reset", "example"]).status, ExitStatus::Done);
+    assert_eq!(home.run(&["refresh"]).status, ExitStatus::Done);
+}
+
+#[test]
+fn without_a_home_the_place_for_state_must_be_named() {
+    let ran = run_with(&["refresh"], now(), |_| None);
+    assert_eq!(ran.status, ExitStatus::Failed);
+    assert!(ran.stderr.contains("hint: `--state-dir DIR`"), "{}", ran.stderr);
+}
+
+#[test]
+fn help_and_what_is_generated_go_to_standard_output() {
+    for args in [&["--help"][..], &["--version"], &["completions", "bash"], &["man"], &["man", "trust", "add"]] {
+        let ran = run_with(args, now(), |_| None);
+        assert_eq!((ran.status, ran.stderr.as_str()), (ExitStatus::Done, ""), "{args:?}");
+        assert!(!ran.stdout.is_empty());
+    }
+    assert!(run_with(&["--help"], now(), |_| None).stdout.contains("5  refused as untrusted"));
+    assert_eq!(run_with(&["man", "none"], now(), |_| None).status, ExitStatus::Usage);
+}
+
+#[test]
+fn urls_and_names_that_cannot_be_used_are_refused_when_typed() {
+    let home = Home::new();
+    let root = home.path("root.json");
+    for (name, url) in [
+        ("../x", "http://h/"),
+        (".x", "http://h/"),
+        ("x", "/a/directory"),
+        ("x", "ftp://h/"),
+        ("x", "http://h/?a"),
+        ("x", "http://h/a b"),
+    ] {
+        let ran = home.run(&["trust", "add", name, "--root", &root, "--metadata-url", url]);
+        assert_eq!(ran.status, ExitStatus::Usage, "{name} {url}");
+    }
+    assert!(!Path::new(&home.path("state")).exists());
+}
+
+#[test]
+fn targets_lie_beside_metadata_unless_said_otherwise() {
+    for (typed, targets) in [
+        ("http://h/metadata", "http://h/targets/"),
+        ("http://h/r/", "http://h/r/targets/"),
+        ("http://h/xmetadata", "http://h/xmetadata/targets/"),
+    ] {
+        let home = Home::new();
+        let root = home.path("root.json");
+        let ran = home.run(&["trust", "add", "x", "--json", "--root", &root, "--metadata-url", typed]);
+        assert_eq!(json(&ran)["mirrors"][0]["targets_url"], targets);
+    }
+}
