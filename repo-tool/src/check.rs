@@ -78,7 +78,8 @@ impl Check<'_> {
         };
         let overlay = Overlay::new(self.layout, files);
         let fresh = MemoryStore::default();
-        self.arrive(&client(shipped.clone(), overlay.clone(), fresh, Limits::default())?)?;
+        let session = self.arrive(&client(shipped.clone(), overlay.clone(), fresh, Limits::default())?)?;
+        self.find_touched(session)?;
         if self.published.is_none() {
             return Ok(());
         }
@@ -86,12 +87,11 @@ impl Check<'_> {
         let before = client(shipped.clone(), Overlay::published(self.layout), warm.clone(), Limits::default())?;
         // When it has expired meanwhile, clients are where they were before that.
         before.refresh(DateTime::<Utc>::UNIX_EPOCH).map_err(|error| from_client(&error))?;
-        self.arrive(&client(shipped, overlay, warm, Limits::default())?)
+        self.arrive(&client(shipped, overlay, warm, Limits::default())?).map(drop)
     }
 
-    fn arrive(&self, client: &blocking::Updater) -> Result<(), Error> {
-        let refused = |error: &ClientError| Error::Draft(chain(error));
-        let mut session = client.refresh(self.now).map_err(|error| refused(&error))?;
+    fn arrive(&self, client: &blocking::Updater) -> Result<blocking::Session, Error> {
+        let session = client.refresh(self.now).map_err(|error| Error::Draft(chain(&error)))?;
         for document in self.completed.all().filter(|document| document.role.is_top_level()) {
             let found = version_of(&session, &document.role);
             if found != document.version {
@@ -101,8 +101,12 @@ impl Check<'_> {
                 )));
             }
         }
+        Ok(session)
+    }
+
+    fn find_touched(&self, mut session: blocking::Session) -> Result<(), Error> {
         for path in &self.draft.touched {
-            let found = session.find(path).map_err(|error| refused(&error))?;
+            let found = session.find(path).map_err(|error| Error::Draft(chain(&error)))?;
             self.check_found(path, found.as_ref())?;
         }
         Ok(())

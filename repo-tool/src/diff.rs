@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use lastmile_metadata::{DelegatedRoles, Delegations, KeyRing, Paths, RoleName, Root, Targets};
+use lastmile_client::text::printable;
+use lastmile_metadata::{DelegatedRoles, Delegations, KeyRing, Paths, RoleName, Root, TargetFile, Targets};
 use serde_json::{Value, json};
 
 use crate::draft::{Completed, Draft};
@@ -104,6 +105,9 @@ fn root_lines(before: Option<&Root>, after: &Root) -> Vec<(Sign, String)> {
     for name in names {
         let ring = |root: &Root| root.key_ring(name).ok();
         ring_lines(&mut lines, name, before.and_then(ring).as_ref(), ring(after).as_ref());
+        if let Some(keys) = after.roles.get(name) {
+            unknown_lines(&mut lines, before.and_then(|root| Some(&root.roles.get(name)?.unknown)), &keys.unknown);
+        }
     }
     unknown_lines(&mut lines, before.map(|root| &root.unknown), &after.unknown);
     lines
@@ -112,7 +116,7 @@ fn root_lines(before: Option<&Root>, after: &Root) -> Vec<(Sign, String)> {
 fn targets_lines(before: Option<&Targets>, after: &Targets, role: &RoleName) -> Vec<(Sign, String)> {
     let mut lines = Vec::new();
     for target in after.targets() {
-        let shown = format!("{} ({} bytes)", target.path, target.length);
+        let shown = described_target(&target);
         match before.map(|before| before.target(&target.path)) {
             Some(Some(old)) if old == target => {}
             Some(Some(_)) => lines.push((Sign::Changed, shown)),
@@ -127,8 +131,22 @@ fn targets_lines(before: Option<&Targets>, after: &Targets, role: &RoleName) -> 
     if old != new {
         delegation_lines(&mut lines, role, old, new);
     }
+    unknown_lines(&mut lines, Some(&old.unknown), &new.unknown);
     unknown_lines(&mut lines, before.map(|targets| &targets.unknown), &after.unknown);
     lines
+}
+
+/// What is vouched for: the name, the content by its hash, and all else that clients are told.
+fn described_target(target: &TargetFile) -> String {
+    let hash: String = target.hashes.prefixes().next().unwrap_or_default().chars().take(16).collect();
+    let mut text = format!("{} ({} bytes, {hash}…)", target.path, target.length);
+    if let Some(custom) = &target.custom {
+        text += &format!(" custom {}", printable(&custom.to_text()));
+    }
+    for (name, value) in &target.unknown {
+        text += &format!(" {} = {}", printable(name), printable(&value.to_text()));
+    }
+    text
 }
 
 fn delegation_lines(lines: &mut Vec<(Sign, String)>, role: &RoleName, before: &Delegations, after: &Delegations) {
@@ -169,7 +187,10 @@ fn described(delegations: &Delegations) -> Vec<(String, String)> {
                 };
                 let terminating = if delegation.terminating { ", terminating" } else { "" };
                 let name = delegation.name.to_string();
-                let description = format!("delegation to {name}: {}{terminating}", paths.join(" "));
+                let mut description = format!("delegation to {name}: {}{terminating}", paths.join(" "));
+                for (member, value) in &delegation.unknown {
+                    description += &format!(", {} = {}", printable(member), printable(&value.to_text()));
+                }
                 (name, description)
             };
             roles.iter().map(describe).collect()
@@ -197,8 +218,7 @@ fn unknown_lines(
     after: &lastmile_metadata::Unknown,
 ) {
     for (name, value) in after {
-        let show =
-            |value: &lastmile_metadata::Json| format!("{} = {}", name.escape_debug(), value.to_text().escape_debug());
+        let show = |value: &lastmile_metadata::Json| format!("{} = {}", printable(name), printable(&value.to_text()));
         compare(lines, before.and_then(|before| before.get(name)).map(show), Some(show(value)));
     }
 }

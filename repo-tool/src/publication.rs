@@ -183,6 +183,12 @@ pub fn recover(layout: &Layout, _lock: &Lock) -> Result<bool, Error> {
     Ok(finished)
 }
 
+/// Whether a publication was cut short after its journal was written.
+#[must_use]
+pub fn is_interrupted(layout: &Layout) -> bool {
+    journal_path(layout).symlink_metadata().is_ok()
+}
+
 fn journal_path(layout: &Layout) -> PathBuf {
     layout.publishing().join("journal.json")
 }

@@ -183,6 +183,28 @@ impl Published {
         Ok(found)
     }
 
+    /// The roles that a person means: one, or with a `*` at the end all delegated ones that begin so (of succinct bins,
+    /// which have their keys in common, the first).
+    pub fn expand(&mut self, name: &str) -> Result<Vec<RoleName>, Error> {
+        let Some(start) = name.strip_suffix('*') else {
+            return Ok(vec![names::role(name)?]);
+        };
+        let mut fitting = Vec::new();
+        let mut succinct = BTreeSet::new();
+        for (role, delegator) in self.read_all()? {
+            let Some(delegator) = delegator.filter(|_| role.as_str().starts_with(start)) else { continue };
+            let view = self.known(&delegator).and_then(|view| view.delegations.as_ref());
+            let shared = view.is_some_and(|view| matches!(view.roles, DelegatedRoles::Succinct(_)));
+            if !shared || succinct.insert(delegator) {
+                fitting.push(role);
+            }
+        }
+        match fitting.is_empty() {
+            true => Err(Error::NotFound(format!("no delegated role begins with `{start}`"))),
+            false => Ok(fitting),
+        }
+    }
+
     /// Whether a version's file is there, published or left over: its number cannot be used again.
     #[must_use]
     pub fn is_taken(&self, role: &RoleName, version: Version) -> bool {

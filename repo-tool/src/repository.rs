@@ -95,7 +95,12 @@ impl Repository {
     fn open_layout(layout: Layout, setting: &Setting, lock: Option<Lock>) -> Result<Self, Error> {
         let policy = read_policy(&layout)?;
         let keys = KeyStore::new(layout.dir(), policy.key_uris(), Arc::clone(&setting.phrases));
-        let published = check::open(&layout)?;
+        let published = check::open(&layout).map_err(|error| match publication::is_interrupted(&layout) {
+            true => Error::Refused(format!(
+                "a publication was cut short, and the next change finishes it: run `lastmile-repo renew` ({error})"
+            )),
+            false => error,
+        })?;
         Ok(Self { layout, policy, keys, published, setting: setting.clone(), lock })
     }
 
@@ -149,6 +154,46 @@ impl Repository {
         staged::read(&self.layout, &mut self.published)
     }
 
+    /// The documents of the change that waits.
+    ///
+    /// # Errors
+    /// When one of them is no metadata.
+    pub fn staged_documents(&self, draft: &Draft) -> Result<Vec<Document>, Error> {
+        let (published, policy) = (Some(&self.published), &self.policy);
+        let completion = Completion { published, policy, keys: None, now: self.setting.now };
+        let documents =
+            draft.prior.iter().map(|(role, prior)| Document::prior(role, prior, draft.rings(role, &completion)?));
+        documents.collect()
+    }
+
+    /// Signs what waits with `keys`: the roles that are `wanted`, or all if that is empty. Returns which key ids signed
+    /// what; a key that has signed already signs nothing again.
+    ///
+    /// # Errors
+    /// When a key cannot be opened.
+    pub fn sign_staged(
+        &self,
+        draft: &Draft,
+        keys: &KeyStore,
+        wanted: &BTreeSet<RoleName>,
+    ) -> Result<Vec<(RoleName, Vec<String>)>, Error> {
+        let mut all = Vec::new();
+        for mut document in self.staged_documents(draft)? {
+            if !wanted.is_empty() && !wanted.contains(&document.role) {
+                continue;
+            }
+            let before = document.signatures.clone();
+            document.sign(keys)?;
+            let new = document.signatures.iter().filter(|signature| !before.contains(signature));
+            let new: Vec<String> = new.map(|signature| signature.keyid.as_str().chars().take(8).collect()).collect();
+            if !new.is_empty() {
+                staged::write_document(&self.layout, &document.role, &document.file())?;
+                all.push((document.role, new));
+            }
+        }
+        Ok(all)
+    }
+
     /// Edits `draft` over what is published.
     pub fn edit(&mut self, draft: Draft) -> Edit<'_> {
         Edit::new(&mut self.published, draft)
@@ -182,6 +227,14 @@ impl Repository {
         draft.files.retain(|waiting| !new.contains(waiting.to.as_path()));
         draft.files.extend(files);
         Ok(draft)
+    }
+
+    /// Drops the files that were taken in and are not going to be published.
+    ///
+    /// # Errors
+    /// What the machine says.
+    pub fn forget_incoming(&self) -> Result<(), Error> {
+        self.lock.as_ref().map_or(Ok(()), |lock| publication::recover(&self.layout, lock).map(drop))
     }
 
     /// Begins to open the keys that every publication needs, while other work goes on.

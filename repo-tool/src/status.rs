@@ -4,11 +4,10 @@ use chrono::{DateTime, Utc};
 use lastmile_metadata::{DelegatedRoles, KeyRing, RoleName, Version};
 use serde_json::{Value, json};
 
-use crate::document::{Document, Missing};
-use crate::draft::Completion;
+use crate::document::Missing;
 use crate::lint::lint;
 use crate::policy::Policy;
-use crate::{Error, Repository, staged};
+use crate::{Error, Repository, publication, staged};
 
 /// One role.
 #[derive(Clone, Debug)]
@@ -89,7 +88,7 @@ impl Status {
         }
         roles.extend(bins.map(|(_, status)| status));
         let advice = lint(&repository.published, &repository.policy, &repository.keys);
-        let interrupted = repository.layout.publishing().join("journal.json").exists();
+        let interrupted = publication::is_interrupted(&repository.layout);
         Ok(Self { roles, waiting: waiting(repository)?, advice, interrupted })
     }
 
@@ -184,15 +183,9 @@ pub fn waiting(repository: &mut Repository) -> Result<Vec<Waiting>, Error> {
         return Ok(Vec::new());
     }
     let draft = repository.staged()?;
-    let completion = Completion {
-        published: Some(&repository.published),
-        policy: &repository.policy,
-        keys: None,
-        now: repository.now(),
-    };
-    let documents = draft.prior.iter().map(|(role, prior)| {
-        let document = Document::prior(role, prior, draft.rings(role, &completion)?)?;
-        Ok(Waiting { role: role.clone(), version: document.version, missing: document.missing() })
+    let documents = repository.staged_documents(&draft)?.into_iter().map(|document| {
+        let missing = document.missing();
+        Waiting { role: document.role, version: document.version, missing }
     });
-    documents.collect()
+    Ok(documents.collect())
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chrono::{DateTime, Utc};
-use lastmile_client::{Error as ClientError, MemoryStore, Updater, blocking};
+use lastmile_client::{Error as ClientError, MemoryStore, blocking};
 use lastmile_metadata::{Envelope, Limits, RoleName, Root, TargetFile, Version, format_time};
 use serde_json::{Value, json};
 
@@ -100,7 +100,7 @@ pub fn url(
     now: DateTime<Utc>,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Verification, Error> {
-    use lastmile_client::{Fetch as _, FetchByScheme, FetchError, HttpFetch, HttpSettings, url_of};
+    use lastmile_client::{Fetch as _, FetchByScheme, FetchError, HttpFetch, HttpSettings, Updater, url_of};
 
     let settings = |error: FetchError| Error::Network(error.to_string());
     // One for each client: pooled connections live in the runtime that made them.

@@ -25,6 +25,7 @@ pub(super) fn conclude(
     let text = diff::text(&plan.diff);
     let report = |outcome: &str| json!({ "changes": diff::json(&plan.diff), "dry_run": dry_run, "outcome": outcome });
     if dry_run {
+        repository.forget_incoming()?;
         output.data(&report("none"), &text)?;
         output.note("Nothing was changed (--dry-run).");
         return Ok(Exit::Done);
@@ -163,7 +164,6 @@ pub(super) fn renew(context: &Context<'_>, args: &Renew, output: &mut Output) ->
 }
 
 pub(super) fn rotate(context: &Context<'_>, args: &Rotate, output: &mut Output) -> Result<Exit, Error> {
-    let role = names::role(&args.role)?;
     if args.add.is_empty() && args.remove.is_empty() {
         return Err(Error::Usage("nothing to do: give --add KEY or --remove KEY".into()));
     }
@@ -171,10 +171,14 @@ pub(super) fn rotate(context: &Context<'_>, args: &Rotate, output: &mut Output) 
     let added = resolve_all(&mut repository, &args.add)?;
     let removed = args.remove.iter().map(|key| resolve(&mut repository, key)).collect::<Result<Vec<_>, _>>()?;
     let publics = |keys: &[Resolved]| keys.iter().map(|key| key.public.clone()).collect::<Vec<_>>();
+    let roles = repository.published.expand(&args.role)?;
     let draft = repository.staged()?;
     let mut edit = repository.edit(draft);
-    edit.rotate(&role, &publics(&added), &publics(&removed))?;
+    for role in &roles {
+        edit.rotate(role, &publics(&added), &publics(&removed))?;
+    }
     let mut draft = edit.finish()?;
+    let role = names::role(&args.role)?;
     let mut policy = repository.policy.clone();
     let entry = policy.entry_name(&role).unwrap_or(role.as_str()).to_string();
     let mut role_policy = policy.role(&role);
@@ -188,9 +192,12 @@ pub(super) fn rotate(context: &Context<'_>, args: &Rotate, output: &mut Output) 
 pub(super) fn set_threshold(context: &Context<'_>, args: &SetThreshold, output: &mut Output) -> Result<Exit, Error> {
     let role = names::role(&args.role)?;
     let mut repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
+    let roles = repository.published.expand(&args.role)?;
     let draft = repository.staged()?;
     let mut edit = repository.edit(draft);
-    edit.set_threshold(&role, args.threshold)?;
+    for role in &roles {
+        edit.set_threshold(role, args.threshold)?;
+    }
     let mut draft = edit.finish()?;
     let mut policy = repository.policy.clone();
     let entry = policy.entry_name(&role).unwrap_or(role.as_str()).to_string();

@@ -127,6 +127,6 @@ fn now(output: &mut Output) -> Result<DateTime<Utc>, Error> {
     let seconds = text.to_str().and_then(|text| text.parse::<i64>().ok());
     let time = seconds.and_then(|seconds| DateTime::from_timestamp(seconds, 0));
     let time = time.ok_or_else(|| Error::Usage("SOURCE_DATE_EPOCH must be a number of seconds since 1970".into()))?;
-    output.note(&format!("SOURCE_DATE_EPOCH is set: the time counts as {}", lastmile_client::text::time(time)));
+    output.note(&format!("SOURCE_DATE_EPOCH is set: the time counts as {}", lastmile_metadata::format_time(&time)));
     Ok(time)
 }

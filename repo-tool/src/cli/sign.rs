@@ -12,7 +12,6 @@ use super::keys::resolve_all;
 use super::output::Output;
 use super::{Context, Exit};
 use crate::document::Document;
-use crate::draft::{Completion, Draft};
 use crate::key_store::KeyStore;
 use crate::{Error, Outcome, Repository, Signing, diff, names, staged};
 
@@ -31,7 +30,7 @@ pub(super) fn sign(context: &Context<'_>, args: &Sign, output: &mut Output) -> R
         return Ok(Exit::Done);
     }
     confirm(args.yes, output)?;
-    let signed = add_signatures(&repository, &plan.draft, &keys, &wanted)?;
+    let signed = repository.sign_staged(&plan.draft, &keys, &wanted)?;
     if signed.is_empty() {
         return Err(Error::Refused(
             "there is nothing that these keys could add: they have signed already, or the roles do not trust them"
@@ -43,7 +42,7 @@ pub(super) fn sign(context: &Context<'_>, args: &Sign, output: &mut Output) -> R
     }
     let draft = repository.staged()?;
     let missing: Vec<Document> =
-        documents(&repository, &draft)?.into_iter().filter(|document| !document.missing().is_empty()).collect();
+        repository.staged_documents(&draft)?.into_iter().filter(|document| !document.missing().is_empty()).collect();
     match missing.is_empty() {
         true => output.note("It has all its signatures: `lastmile-repo publish` publishes it."),
         false => say(&Outcome::Staged(missing), output),
@@ -79,46 +78,6 @@ fn confirm(yes: bool, output: &mut Output) -> Result<(), Error> {
         "yes" => Ok(()),
         _ => Err(Error::Refused("not signed".into())),
     }
-}
-
-fn documents(repository: &Repository, draft: &Draft) -> Result<Vec<Document>, Error> {
-    let completion = Completion {
-        published: Some(&repository.published),
-        policy: &repository.policy,
-        keys: None,
-        now: repository.now(),
-    };
-    let documents =
-        draft.prior.iter().map(|(role, prior)| Document::prior(role, prior, draft.rings(role, &completion)?));
-    documents.collect()
-}
-
-/// Adds what these keys can add, and says which key ids signed what.
-fn add_signatures(
-    repository: &Repository,
-    draft: &Draft,
-    keys: &KeyStore,
-    wanted: &BTreeSet<RoleName>,
-) -> Result<Vec<(RoleName, Vec<String>)>, Error> {
-    let mut all = Vec::new();
-    for mut document in documents(repository, draft)? {
-        if !wanted.is_empty() && !wanted.contains(&document.role) {
-            continue;
-        }
-        let before = document.signatures.clone();
-        document.sign(keys)?;
-        let new: Vec<String> = document
-            .signatures
-            .iter()
-            .filter(|signature| !before.contains(signature))
-            .map(|signature| signature.keyid.as_str().chars().take(8).collect())
-            .collect();
-        if !new.is_empty() {
-            staged::write_document(&repository.layout, &document.role, &document.file())?;
-            all.push((document.role, new));
-        }
-    }
-    Ok(all)
 }
 
 pub(super) fn publish(context: &Context<'_>, output: &mut Output) -> Result<Exit, Error> {

@@ -92,38 +92,65 @@ impl Edit<'_> {
     }
 
     /// Takes a delegation back. What the role lists is then trusted no more; its file and its version stay known to
-    /// clients, which would take it for a rollback if it went.
+    /// clients, which would take it for a rollback if it went. Succinct bins, named by one of them or by what their
+    /// names begin with, go together, and what they list moves back into the role.
     ///
     /// # Errors
     /// [`Error::NotFound`] when nobody, or not `from`, delegates to it.
     pub fn undelegate(&mut self, from: Option<&RoleName>, name: &RoleName) -> Result<RoleName, Error> {
         let from = match from {
             Some(from) => from.clone(),
+            None if self.bins_of(&RoleName::TARGETS, name)?.is_some() => RoleName::TARGETS,
             None => self.delegator(name)?,
         };
+        if let Some(bins) = self.bins_of(&from, name)? {
+            self.dissolve(&from, &bins)?;
+            return Ok(from);
+        }
         let missing = || Error::NotFound(format!("{from} does not delegate to {name}"));
         let targets = self.targets(&from)?;
         let delegations = targets.delegations.as_mut().ok_or_else(missing)?;
-        match &mut delegations.roles {
-            DelegatedRoles::Listed(roles) => {
-                let before = roles.len();
-                roles.retain(|delegation| delegation.name != *name);
-                if roles.len() == before {
-                    return Err(missing());
-                }
-                let used: Vec<KeyId> = roles.iter().flat_map(|delegation| delegation.keyids.clone()).collect();
-                drop_unused(&mut delegations.keys, &used);
-                if roles.is_empty() {
-                    targets.delegations = None;
-                }
-            }
-            DelegatedRoles::Succinct(bins) if bins.contains(name) || bins.name_prefix() == name.as_str() => {
-                targets.delegations = None;
-            }
-            DelegatedRoles::Succinct(_) => return Err(missing()),
+        let DelegatedRoles::Listed(roles) = &mut delegations.roles else {
+            return Err(missing());
+        };
+        let before = roles.len();
+        roles.retain(|delegation| delegation.name != *name);
+        if roles.len() == before {
+            return Err(missing());
+        }
+        let used: Vec<KeyId> = roles.iter().flat_map(|delegation| delegation.keyids.clone()).collect();
+        drop_unused(&mut delegations.keys, &used);
+        if roles.is_empty() {
+            targets.delegations = None;
         }
         self.draft().targets.remove(name);
         Ok(from)
+    }
+
+    /// The succinct bins of `role` that `name` means.
+    fn bins_of(&mut self, role: &RoleName, name: &RoleName) -> Result<Option<SuccinctRoles>, Error> {
+        let delegations = self.view(role)?.delegations.as_ref();
+        Ok(delegations.and_then(|delegations| match &delegations.roles {
+            DelegatedRoles::Succinct(bins) if bins.contains(name) || bins.name_prefix() == name.as_str() => {
+                Some(bins.clone())
+            }
+            _ => None,
+        }))
+    }
+
+    fn dissolve(&mut self, role: &RoleName, bins: &SuccinctRoles) -> Result<(), Error> {
+        let mut all: Vec<TargetFile> = Vec::new();
+        for bin in bins.names() {
+            all.extend(self.view(&bin)?.targets());
+            self.draft().targets.remove(&bin);
+        }
+        self.draft().touched.extend(all.iter().map(|target| target.path.clone()));
+        let targets = self.targets(role)?;
+        targets.delegations = None;
+        for target in all {
+            targets.insert(target);
+        }
+        Ok(())
     }
 
     /// Spreads the targets of `role` over new bins.

@@ -93,6 +93,30 @@ fn tap_15_bins_take_over_what_the_role_listed() {
 }
 
 #[test]
+fn bins_that_are_taken_back_give_their_targets_back() {
+    let world = World::new();
+    for number in 0..5 {
+        world.add(&format!("file-{number}"), &number.to_string());
+    }
+    world.change(|edit| edit.make_bins(&RoleName::TARGETS, &bins(&world, true)).unwrap()).unwrap();
+    let name = RoleName::listed("bin").unwrap();
+    world.change(|edit| drop(edit.undelegate(None, &name).unwrap())).unwrap();
+    assert_eq!(world.open().published.targets().unwrap().len(), 5);
+    assert_eq!(world.fetch("file-3").unwrap().unwrap(), b"3");
+}
+
+#[test]
+fn a_star_means_all_bins() {
+    for (succinct, count) in [(true, 1), (false, 8)] {
+        let world = World::new();
+        world.change(|edit| edit.make_bins(&RoleName::TARGETS, &bins(&world, succinct)).unwrap()).unwrap();
+        let mut repository = world.open();
+        assert_eq!(repository.published.expand("bin-*").unwrap().len(), count);
+        assert!(matches!(repository.published.expand("other-*"), Err(Error::NotFound(_))));
+    }
+}
+
+#[test]
 fn one_release_into_many_bins_writes_one_bin() {
     let world = World::new();
     world.change(|edit| edit.make_bins(&RoleName::TARGETS, &bins(&world, true)).unwrap()).unwrap();

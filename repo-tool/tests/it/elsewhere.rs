@@ -63,6 +63,8 @@ fn f_4_2_1_4_a_key_signs_once() {
     assert!(matches!(world.change_with(&[uri], &mut Unobserved, rotate).unwrap(), Outcome::Staged(_)));
     let mut repository = world.open();
     // The one root key that is here signed already; signing again adds nothing.
+    let draft = repository.staged().unwrap();
+    assert_eq!(repository.sign_staged(&draft, &repository.keys, &[].into()).unwrap(), []);
     for _ in 0..2 {
         let draft = repository.staged().unwrap();
         let plan = repository.plan(draft, Signing::Now).unwrap();
