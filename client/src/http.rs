@@ -245,11 +245,19 @@ fn road(error: &reqwest::Error) -> FetchError {
     }
 }
 
-/// A failed TLS handshake comes as an I/O error of this kind; it does not pass by waiting.
+/// A failed TLS handshake comes as an I/O error of this kind, perhaps within others; it does not
+/// pass by waiting.
 fn is_tls(error: &reqwest::Error) -> bool {
-    causes(error)
-        .filter_map(|cause| cause.downcast_ref::<io::Error>())
-        .any(|error| error.kind() == io::ErrorKind::InvalidData)
+    causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|outer| {
+        let mut next = Some(outer);
+        while let Some(error) = next {
+            if error.kind() == io::ErrorKind::InvalidData {
+                return true;
+            }
+            next = error.get_ref().and_then(|inner| inner.downcast_ref());
+        }
+        false
+    })
 }
 
 fn innermost(error: &reqwest::Error) -> String {

@@ -218,3 +218,17 @@ fn refusal(previous: &[&str], to: &str) -> Option<String> {
     let previous: Vec<Url> = previous.iter().map(|url| url.parse().unwrap()).collect();
     refusal_of(&to.parse().unwrap(), &previous)
 }
+
+#[tokio::test]
+async fn a_failed_handshake_is_told_as_such_and_does_not_pass() {
+    use tokio::io::AsyncWriteExt;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}/x", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.write_all(b"HTTP/1.1 400 This is not TLS\r\n\r\n").await;
+        }
+    });
+    let error = read(&url, 9).await.unwrap_err();
+    assert!(matches!(error, FetchError::Tls(_)) && !error.may_pass(), "{error:?}");
+}
