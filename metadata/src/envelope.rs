@@ -12,7 +12,8 @@ use core::ops::Deref;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
 
-use crate::canonical::{self, Canonical, Reader};
+use crate::canonical::{self, Canonical};
+use crate::reader::Reader;
 use crate::{Error, ErrorKind, Json, KeyId, KeyRing, Role, RoleName, Unknown};
 
 /// One signature. Whether it is valid, a [`KeyRing`] tells.

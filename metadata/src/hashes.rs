@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
-use crate::canonical::{self, Reader};
+use crate::canonical;
+use crate::reader::Reader;
 use crate::{ErrorKind, Json};
 
 /// A hash algorithm that is understood here.

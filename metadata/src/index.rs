@@ -8,7 +8,8 @@ use alloc::vec::Vec;
 use core::cmp::Ordering;
 
 use crate::ErrorKind;
-use crate::canonical::{self, Reader};
+use crate::canonical;
+use crate::reader::Reader;
 
 /// A member of such an object.
 pub(crate) trait Entry: Sized + Clone {

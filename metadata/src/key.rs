@@ -9,7 +9,8 @@ use core::num::NonZeroU32;
 use lastmile_keys::{KeyError, PublicKey};
 use sha2::{Digest, Sha256};
 
-use crate::canonical::{self, Reader};
+use crate::canonical;
+use crate::reader::Reader;
 use crate::{ErrorKind, Signature};
 
 /// Names a key within one file: opaque text (TAP 12), by convention the hash of the key.

@@ -23,6 +23,7 @@ mod key;
 mod limits;
 mod name;
 mod path;
+mod reader;
 mod role;
 mod succinct;
 mod time;

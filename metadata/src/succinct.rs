@@ -4,9 +4,10 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use crate::canonical::{self, Reader};
+use crate::canonical;
 use crate::key::{read_keyids, write_keyids};
 use crate::path::hash_of;
+use crate::reader::Reader;
 use crate::{ErrorKind, Json, KeyId, RoleName, TargetPath, Threshold, Unknown};
 
 /// Bins by the first bits of the SHA-256 of a target path.

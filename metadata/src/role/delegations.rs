@@ -5,9 +5,10 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use crate::canonical::{self, Reader};
+use crate::canonical;
 use crate::key::{read_keyids, read_keys, write_keyids, write_keys};
 use crate::path::hash_of;
+use crate::reader::Reader;
 use crate::{
     Error, ErrorKind, HashPrefix, Json, Key, KeyId, KeyRing, PathPattern, RoleName, SuccinctRoles, TargetPath,
     Threshold, Unknown,

@@ -11,7 +11,8 @@ use alloc::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use crate::canonical::{self, Reader};
+use crate::canonical;
+use crate::reader::Reader;
 use crate::time::{format_time, parse_time};
 use crate::{ErrorKind, Json, KeyRing, Unknown, Version};
 

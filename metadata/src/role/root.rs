@@ -8,8 +8,9 @@ use alloc::vec::Vec;
 use chrono::{DateTime, Utc};
 
 use super::{Header, Role, common_members};
-use crate::canonical::{self, Reader};
+use crate::canonical;
 use crate::key::{read_keyids, read_keys, write_keyids, write_keys};
+use crate::reader::Reader;
 use crate::{Error, ErrorKind, Json, Key, KeyId, KeyRing, RoleName, Threshold, Unknown, Version};
 
 /// What a root says.

@@ -6,8 +6,9 @@ use alloc::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::{Header, Role, common_members, read_version};
-use crate::canonical::{self, Reader};
+use crate::canonical;
 use crate::index::{Entry, Index};
+use crate::reader::Reader;
 use crate::{ErrorKind, Hashes, Json, RoleName, Unknown, Version};
 
 /// What is listed about a metadata file (4.4).

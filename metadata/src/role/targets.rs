@@ -6,8 +6,9 @@ use alloc::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::{Header, Role, common_members};
-use crate::canonical::{self, Reader};
+use crate::canonical;
 use crate::index::{Entry, Index};
+use crate::reader::Reader;
 use crate::{Delegations, ErrorKind, Hashes, HashingVerifier, Json, NameError, TargetPath, Unknown, Version};
 
 /// What is listed about a target file.

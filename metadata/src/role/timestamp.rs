@@ -6,7 +6,8 @@ use alloc::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::{Header, Role, common_members};
-use crate::canonical::{self, Reader};
+use crate::canonical;
+use crate::reader::Reader;
 use crate::{ErrorKind, MetaFile, Unknown, Version};
 
 /// What a timestamp says.
