@@ -9,12 +9,15 @@
 
 mod canonical;
 mod conformance;
+mod coverage;
 mod decisions;
 mod delegations;
 mod download;
 mod envelope;
 mod formats;
+mod framework;
 mod interop;
+mod invariants;
 mod keys;
 mod root;
 mod search;

@@ -1,0 +1,128 @@
+//! Every requirement of `spec-rows.txt` has a test that carries its id, or a line in `COVERAGE.md`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A requirement: its id, and how a test's name spells it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Row {
+    id: String,
+    slug: String,
+}
+
+fn project() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = path.as_ref();
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()))
+}
+
+fn rows() -> Vec<Row> {
+    let text = read(project().join("tests/spec-rows.txt"));
+    let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    lines.map(|line| row(line.split(' ').collect::<Vec<_>>().as_slice())).collect()
+}
+
+fn row(words: &[&str]) -> Row {
+    let id = words[0].to_owned();
+    let given = words[1].strip_prefix('[').and_then(|slug| slug.strip_suffix(']'));
+    // A row that stands for several steps is spelled by the first.
+    let first = id.split('–').next().unwrap().replace("W-5.3.7-8", "W-5.3.7");
+    let slug = given.map_or_else(|| first.to_lowercase().replace(['.', '-'], "_"), str::to_owned);
+    Row { id, slug }
+}
+
+/// The slugs that the name of a test carries: at its beginning, and after each `_and_`.
+fn carried<'a>(test: &str, slugs: &BTreeSet<&'a str>) -> Vec<&'a str> {
+    let claims = test.split("_and_");
+    let longest = |claim: &str| {
+        let fits = |slug: &&&str| claim == **slug || claim.starts_with(&format!("{slug}_"));
+        slugs.iter().filter(fits).max_by_key(|slug| slug.len()).copied()
+    };
+    claims.filter_map(longest).collect()
+}
+
+/// The names of all functions under `#[test]` or `#[tokio::test]` in the workspace.
+fn tests() -> BTreeSet<String> {
+    let mut tests = BTreeSet::new();
+    for folder in ["keys", "metadata", "client", "repo-tool", "tests"] {
+        for file in sources(&project().join(folder)) {
+            let text = read(file);
+            let mut is_test = false;
+            for line in text.lines().map(str::trim) {
+                let attribute = line.starts_with("#[");
+                if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
+                    is_test = true;
+                } else if let Some(name) = line.trim_start_matches("async ").strip_prefix("fn ").filter(|_| is_test) {
+                    tests.insert(name.split('(').next().unwrap().to_owned());
+                }
+                is_test &= attribute;
+            }
+        }
+    }
+    tests
+}
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        if path.is_dir() && !["target", "node_modules"].iter().any(|name| path.ends_with(name)) {
+            files.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// What `COVERAGE.md` says about each id: lines of the form `- ID: why`.
+fn excused() -> BTreeMap<String, String> {
+    let text = read(project().join("tests/COVERAGE.md"));
+    let lines = text.lines().filter_map(|line| line.strip_prefix("- ")?.split_once(": "));
+    lines.map(|(id, why)| (id.trim_matches('`').to_owned(), why.to_owned())).collect()
+}
+
+fn tested() -> BTreeMap<String, Vec<String>> {
+    let rows = rows();
+    let slugs: BTreeSet<&str> = rows.iter().map(|row| row.slug.as_str()).collect();
+    let mut tested: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for test in tests() {
+        for slug in carried(&test, &slugs) {
+            tested.entry(slug.to_owned()).or_default().push(test.clone());
+        }
+    }
+    tested
+}
+
+#[test]
+fn every_requirement_has_a_test_or_a_reason() {
+    let (tested, excused) = (tested(), excused());
+    let lost: Vec<_> =
+        rows().into_iter().filter(|row| !tested.contains_key(&row.slug) && !excused.contains_key(&row.id)).collect();
+    assert!(lost.is_empty(), "neither a test nor a line in COVERAGE.md: {lost:#?}");
+}
+
+#[test]
+fn every_reason_is_for_a_requirement_that_has_no_test() {
+    let tested = tested();
+    let rows: BTreeMap<_, _> = rows().into_iter().map(|row| (row.id, row.slug)).collect();
+    for (id, why) in excused() {
+        let slug = rows.get(&id).unwrap_or_else(|| panic!("COVERAGE.md: {id} is no requirement"));
+        assert_eq!(tested.get(slug), None, "COVERAGE.md: {id} is tested");
+        assert!(why.split(' ').count() > 4, "COVERAGE.md: {id} needs a reason");
+    }
+}
+
+#[test]
+fn the_requirements_are_all_there_and_no_two_share_a_spelling() {
+    let rows = rows();
+    let of = |start: &str| rows.iter().filter(|row| row.id.starts_with(start)).count();
+    let counts = ["G-", "F-", "W-", "R-", "A", "D", "TAP-"].map(of);
+    assert_eq!((counts, rows.len()), ([15, 61, 47, 20, 23, 8, 2], 176));
+    let slugs: BTreeSet<_> = rows.iter().map(|row| &row.slug).collect();
+    assert_eq!(slugs.len(), rows.len());
+}
