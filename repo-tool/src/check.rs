@@ -13,6 +13,9 @@ use crate::layout::{self, Layout};
 use crate::overlay::{METADATA_URL, Overlay, TARGETS_URL};
 use crate::published::Published;
 
+/// From so many changed targets on, listing all is quicker than finding each.
+const MANY: usize = 1000;
+
 /// A client of a repository in memory or on this disk, without a network.
 pub(crate) fn client(
     shipped_root: Vec<u8>,
@@ -104,34 +107,45 @@ impl Check<'_> {
         Ok(session)
     }
 
+    /// What was added must be found; what was removed may be listed by another role.
     fn find_touched(&self, mut session: blocking::Session) -> Result<(), Error> {
-        for path in &self.draft.touched {
-            let found = session.find(path).map_err(|error| Error::Draft(chain(&error)))?;
-            self.check_found(path, found.as_ref())?;
+        let mut listed: BTreeMap<TargetPath, Vec<(&RoleName, TargetFile)>> = BTreeMap::new();
+        for (role, targets) in &self.draft.targets {
+            for target in targets.targets().filter(|target| self.draft.touched.contains(&target.path)) {
+                listed.entry(target.path.clone()).or_default().push((role, target));
+            }
+        }
+        let refused = |error: &ClientError| Error::Draft(chain(error));
+        // Listing reads every role, so it is for changes of most of them.
+        let most = self.draft.targets.len() * 2 > session.trusted().snapshot().len();
+        if listed.len() > MANY && most {
+            let all = session.list().map_err(|error| refused(&error))?;
+            let all: BTreeMap<&TargetPath, &TargetFile> = all.iter().map(|target| (&target.path, target)).collect();
+            return listed.iter().try_for_each(|(path, listed)| check_found(path, listed, all.get(path).copied()));
+        }
+        for (path, listed) in &listed {
+            let found = session.find(path).map_err(|error| refused(&error))?;
+            check_found(path, listed, found.as_ref())?;
         }
         Ok(())
-    }
-
-    fn check_found(&self, path: &TargetPath, found: Option<&TargetFile>) -> Result<(), Error> {
-        let mut listing = self.draft.targets.iter().filter_map(|(role, targets)| Some((role, targets.target(path)?)));
-        let Some((role, listed)) = listing.next() else {
-            // Removed here; another role may list it.
-            return Ok(());
-        };
-        if found == Some(&listed) || listing.any(|(_, other)| found == Some(&other)) {
-            return Ok(());
-        }
-        let reason = match found {
-            Some(_) => "another role with a higher priority lists a target of that name",
-            None => "no delegation on the way to that role covers this path",
-        };
-        Err(Error::Draft(format!("`{path}` in {role} would not be found: {reason}")))
     }
 
     fn is_consistent(&self) -> bool {
         let published = self.published.map(|published| published.root.consistent_snapshot);
         self.draft.root.as_ref().map(|root| root.consistent_snapshot).or(published).unwrap_or(true)
     }
+}
+
+/// One of those that list it must be the one that clients find.
+fn check_found(path: &TargetPath, listed: &[(&RoleName, TargetFile)], found: Option<&TargetFile>) -> Result<(), Error> {
+    let Some((role, _)) = listed.first().filter(|_| listed.iter().all(|(_, target)| found != Some(target))) else {
+        return Ok(());
+    };
+    let reason = match found {
+        Some(_) => "another role with a higher priority lists a target of that name",
+        None => "no delegation on the way to that role covers this path",
+    };
+    Err(Error::Draft(format!("`{path}` in {role} would not be found: {reason}")))
 }
 
 /// The documents by the names that clients ask for.

@@ -1,6 +1,6 @@
 //! A full check of a repository: as a new client, as a client of every root version, and every byte of every target.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -69,7 +69,7 @@ pub fn directory(
     let read =
         |version: Version| layout::read_if_there(&layout.metadata().join(RoleName::ROOT.file_name(Some(version))));
     let mut found = Verification::default();
-    let Some((mut session, targets)) = clients(&mut found, oldest, now, make, read)? else {
+    let Some((session, targets)) = clients(&mut found, oldest, now, make, read)? else {
         return Ok(found);
     };
     found.targets = targets.len();
@@ -85,7 +85,7 @@ pub fn directory(
         found.problems.extend(problems);
     }
     note_strangers(&mut found, &layout, &targets, hash_prefixed);
-    note_hidden(&mut found, &layout, &mut session);
+    note_hidden(&mut found, &layout, &targets);
     Ok(found)
 }
 
@@ -232,7 +232,8 @@ fn note_strangers(found: &mut Verification, layout: &Layout, targets: &[TargetFi
 }
 
 /// Targets that a role lists and no client finds.
-fn note_hidden(found: &mut Verification, layout: &Layout, session: &mut blocking::Session) {
+fn note_hidden(found: &mut Verification, layout: &Layout, targets: &[TargetFile]) {
+    let first: BTreeMap<_, _> = targets.iter().map(|target| (&target.path, target)).collect();
     let Ok(mut published) = check::open(layout) else { return };
     if let Err(error) = published.read_all() {
         found.problems.push(error.to_string());
@@ -241,7 +242,7 @@ fn note_hidden(found: &mut Verification, layout: &Layout, session: &mut blocking
     let mut hidden = 0;
     for (role, targets) in published.read_roles() {
         for target in targets.targets() {
-            if !matches!(session.find(&target.path), Ok(Some(first)) if first == target) {
+            if first.get(&target.path) != Some(&&target) {
                 hidden += 1;
                 if hidden <= 5 {
                     found.notes.push(format!("{} in {role} is not what clients find under that name", target.path));

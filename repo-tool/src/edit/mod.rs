@@ -124,6 +124,10 @@ impl<'a> Edit<'a> {
     /// # Errors
     /// [`Error::NotFound`] when nobody delegates to it.
     pub fn delegator(&mut self, role: &RoleName) -> Result<RoleName, Error> {
+        // Bins are many, and have one delegator.
+        if delegates(self.view(&RoleName::TARGETS)?, role) {
+            return Ok(RoleName::TARGETS);
+        }
         let by_draft = self.draft.targets.iter().find(|(_, targets)| delegates(targets, role));
         if let Some((name, _)) = by_draft {
             return Ok(name.clone());
