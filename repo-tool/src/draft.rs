@@ -53,6 +53,8 @@ pub struct Draft {
     pub touched: BTreeSet<TargetPath>,
     /// Documents that were signed in part before and have not been edited since.
     pub prior: BTreeMap<RoleName, Prior>,
+    /// Whether this began with what waits in `staged/`.
+    pub from_staged: bool,
     /// The policy, if it changes.
     pub policy: Option<Policy>,
 }

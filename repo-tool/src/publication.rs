@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::layout::{self, Layout, Lock};
-use crate::{Error, parallel};
+use crate::{Error, parallel, staged};
 
 /// From this many files on, one flush of the whole file system is quicker than one for each file.
 const SYNC_TOGETHER: usize = 64;
@@ -62,6 +62,14 @@ struct Step {
     existing: Existing,
 }
 
+/// What is left to be done once the journal is written.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Journal {
+    steps: Vec<Step>,
+    /// Whether what waited in `staged/` is what is published here.
+    clears_staged: bool,
+}
+
 /// Moments of a publication, told to an [`Observer`] just before they come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -99,18 +107,23 @@ impl Observer for Unobserved {
 pub struct Publication<'a> {
     layout: &'a Layout,
     observer: &'a mut dyn Observer,
-    steps: Vec<Step>,
+    journal: Journal,
 }
 
 impl<'a> Publication<'a> {
     /// Begins one. The lock proves that nobody else does; a publication cut short is finished first.
     pub fn begin(layout: &'a Layout, _lock: &Lock, observer: &'a mut dyn Observer) -> Self {
-        Self { layout, observer, steps: Vec::new() }
+        Self { layout, observer, journal: Journal { steps: Vec::new(), clears_staged: false } }
+    }
+
+    /// What waits in `staged/` is published with this, and waits no longer afterwards.
+    pub fn clear_staged(&mut self) {
+        self.journal.clears_staged = true;
     }
 
     /// Adds a file with these bytes; `to` is relative to the repository.
     pub fn add_bytes(&mut self, rank: Rank, to: PathBuf, bytes: &[u8], existing: Existing) -> Result<(), Error> {
-        let name = format!("new-{}", self.steps.len());
+        let name = format!("new-{}", self.journal.steps.len());
         let path = self.layout.publishing().join(&name);
         self.tell(Moment::Write(&path))?;
         let mut file = layout::create_new(&path, 0o644)?;
@@ -121,7 +134,7 @@ impl<'a> Publication<'a> {
 
     /// Adds a file that is already on this disk, `from` inside the repository; it is moved.
     pub fn add_file(&mut self, rank: Rank, from: PathBuf, to: PathBuf, existing: Existing) {
-        self.steps.push(Step { rank, from, to, existing });
+        self.journal.steps.push(Step { rank, from, to, existing });
     }
 
     /// Publishes: after success every file is in its place and durable.
@@ -130,10 +143,10 @@ impl<'a> Publication<'a> {
         self.tell(Moment::Sync)?;
         self.sync()?;
         self.tell(Moment::Journal)?;
-        let journal = serde_json::to_vec(&self.steps)
+        let journal = serde_json::to_vec(&self.journal)
             .map_err(|error| Error::file("write", &self.layout.publishing(), error.into()))?;
         layout::replace(&journal_path(self.layout), &journal, 0o600)?;
-        apply(self.layout, &self.steps, self.observer)
+        apply(self.layout, &self.journal, self.observer)
     }
 
     fn tell(&mut self, moment: Moment<'_>) -> Result<(), Error> {
@@ -143,7 +156,7 @@ impl<'a> Publication<'a> {
     /// Nothing may stop the moves once they have begun, so look at all places before.
     fn check_places(&self) -> Result<(), Error> {
         let mut folders = BTreeSet::new();
-        for step in &self.steps {
+        for step in &self.journal.steps {
             if let Some(parent) = step.to.parent()
                 && folders.insert(parent)
             {
@@ -155,7 +168,7 @@ impl<'a> Publication<'a> {
     }
 
     fn sync(&self) -> Result<(), Error> {
-        let sources: Vec<PathBuf> = self.steps.iter().map(|step| self.layout.dir().join(&step.from)).collect();
+        let sources: Vec<PathBuf> = self.journal.steps.iter().map(|step| self.layout.dir().join(&step.from)).collect();
         if sources.len() < SYNC_TOGETHER || !sync_file_system(&self.layout.publishing())? {
             parallel::try_for_each(&sources, |path| {
                 layout::open_regular(path)
@@ -174,9 +187,9 @@ pub fn recover(layout: &Layout, _lock: &Lock) -> Result<bool, Error> {
     let journal = journal_path(layout);
     let mut finished = false;
     if let Some(bytes) = layout::read_if_there(&journal)? {
-        let steps: Vec<Step> =
+        let read: Journal =
             serde_json::from_slice(&bytes).map_err(|error| Error::file("read", &journal, error.into()))?;
-        apply(layout, &steps, &mut Unobserved)?;
+        apply(layout, &read, &mut Unobserved)?;
         finished = true;
     }
     clear(&folder)?;
@@ -224,9 +237,9 @@ fn same_bytes(one: &Path, other: &Path) -> Result<bool, Error> {
 }
 
 /// The moves, in order. Safe to repeat: what was moved before is no longer at its source.
-fn apply(layout: &Layout, steps: &[Step], observer: &mut dyn Observer) -> Result<(), Error> {
+fn apply(layout: &Layout, journal: &Journal, observer: &mut dyn Observer) -> Result<(), Error> {
     let told = |error| Error::file("publish", layout.dir(), error);
-    for group in steps.chunk_by(|one, next| one.rank == next.rank) {
+    for group in journal.steps.chunk_by(|one, next| one.rank == next.rank) {
         for step in group {
             observer.before(Moment::Move(&step.to)).map_err(told)?;
             let (from, to) = (layout.dir().join(&step.from), layout.dir().join(&step.to));
@@ -243,8 +256,11 @@ fn apply(layout: &Layout, steps: &[Step], observer: &mut dyn Observer) -> Result
         }
     }
     observer.before(Moment::Finish).map_err(told)?;
-    let journal = journal_path(layout);
-    fs::remove_file(&journal).map_err(|error| Error::file("remove", &journal, error))?;
+    if journal.clears_staged {
+        staged::clear(layout)?;
+    }
+    let path = journal_path(layout);
+    fs::remove_file(&path).map_err(|error| Error::file("remove", &path, error))?;
     clear(&layout.publishing())
 }
 

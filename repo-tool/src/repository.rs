@@ -281,21 +281,13 @@ impl Repository {
         Check { layout: &self.layout, published, draft, completed, now: self.setting.now }.run()?;
         let policy = plan.draft.policy.as_ref().unwrap_or(&self.policy);
         let seamless = publish(&self.layout, lock, published, plan, policy, observer)?;
-        if !plan.draft.prior.is_empty()
-            || plan.draft.files.iter().any(|file| file.from.starts_with(self.layout.staged()))
-        {
-            staged::clear(&self.layout)?;
-        }
         Ok(Outcome::Published { seamless })
     }
 
     fn stage(&self, plan: &Plan, incomplete: Vec<Document>) -> Result<Outcome, Error> {
-        let online = incomplete.iter().find(|document| matches!(document.role.as_str(), "snapshot" | "timestamp"));
-        if let Some(document) = online {
-            return Err(Error::MissingKeys(format!(
-                "the {} key is not here, and nothing can be published without it",
-                document.role
-            )));
+        if plan.draft.root.is_none() && plan.draft.targets.is_empty() {
+            let roles: Vec<&str> = incomplete.iter().map(|document| document.role.as_str()).collect();
+            return Err(Error::MissingKeys(format!("the {} key is not here", roles.join(" and the "))));
         }
         if let Some(policy) = &plan.draft.policy {
             // Keys that go are needed until it is published: a new root is signed by the old keys as well.
@@ -379,6 +371,9 @@ pub(crate) fn publish(
     }
     if place == RootPlace::Last {
         root(&mut publication)?;
+    }
+    if plan.draft.from_staged {
+        publication.clear_staged();
     }
     if let Some(policy) = &plan.draft.policy {
         publication.add_bytes(Rank::Policy, "repo.toml".into(), policy.text().as_bytes(), Existing::Replaced)?;

@@ -56,6 +56,7 @@ pub fn read(layout: &Layout, published: &mut Published) -> Result<Draft, Error> 
         }
         draft.prior.insert(role, prior);
     }
+    draft.from_staged = is_staged(layout);
     draft.files = files(layout)?;
     complete_delegators(published, draft)
 }

@@ -5,7 +5,7 @@ use std::io;
 use lastmile_client::MemoryStore;
 use lastmile_metadata::RoleName;
 use lastmile_repo_tool::publication::{Moment, Observer, Unobserved};
-use lastmile_repo_tool::{Error, Repository, verify};
+use lastmile_repo_tool::{Error, Repository, Signing, verify};
 
 use crate::world::{World, is_published};
 
@@ -74,6 +74,23 @@ fn a_crash_at_any_write_of_a_key_rotation_leaves_a_whole_state() {
 }
 
 #[test]
+fn a_crash_at_any_write_of_a_change_that_waited_leaves_a_whole_state() {
+    let base = World::new();
+    base.add("old", "1");
+    let key = base.layout().keys().join("targets-1.pem");
+    let pem = std::fs::read(&key).unwrap();
+    std::fs::remove_file(&key).unwrap();
+    base.add("new", "2");
+    std::fs::write(&key, pem).unwrap();
+    crash_everywhere(&base, |world, observer| {
+        let mut repository = world.open();
+        let draft = repository.staged()?;
+        let plan = repository.plan(draft, Signing::Now)?;
+        repository.conclude(&plan, observer).map(|outcome| is_published(&outcome))
+    });
+}
+
+#[test]
 fn f_4_4_4_a_version_is_never_issued_twice() {
     let world = World::new();
     // Say, from a copy of another time: nobody was told of it.
@@ -110,7 +127,7 @@ fn two_publishers_at_once_take_turns_or_are_told() {
                     let sources = [lastmile_repo_tool::ingest::Source { file, name }];
                     let draft = lastmile_repo_tool::draft::Draft::default();
                     let draft = repository.add_files(draft, &RoleName::TARGETS, &sources, None, &|_| {}).unwrap();
-                    let plan = repository.plan(draft, lastmile_repo_tool::Signing::Now).unwrap();
+                    let plan = repository.plan(draft, Signing::Now).unwrap();
                     return is_published(&repository.conclude(&plan, &mut Unobserved).unwrap());
                 }
             })

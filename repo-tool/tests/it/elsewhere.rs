@@ -92,6 +92,35 @@ fn f_4_2_1_4_a_key_signs_once() {
 }
 
 #[test]
+fn where_the_online_keys_are_elsewhere_a_release_waits_for_them() {
+    let world = World::new();
+    let taken = take_away(&world, &["snapshot-1", "timestamp-1"]);
+    assert!(matches!(world.add("a", "1"), Outcome::Staged(_)));
+    assert!(matches!(world.renew(), Err(Error::MissingKeys(_))), "there is nothing to wait with");
+    give_back(taken);
+    let _offline = take_away(&world, &["targets-1"]);
+    let mut repository = world.open();
+    assert!(waiting(&mut repository).unwrap()[0].missing.is_empty());
+    let draft = repository.staged().unwrap();
+    let plan = repository.plan(draft, Signing::Now).unwrap();
+    assert!(is_published(&repository.conclude(&plan, &mut Unobserved).unwrap()));
+    drop(repository);
+    assert_eq!(world.fetch("a").unwrap().unwrap(), b"1");
+}
+
+#[test]
+fn a_waiting_change_that_is_changed_and_published_waits_no_longer() {
+    let world = World::new();
+    let taken = take_away(&world, &["targets-1"]);
+    world.add("a", "1");
+    give_back(taken);
+    assert!(is_published(&world.add("b", "2")));
+    assert!(!world.layout().staged().exists());
+    assert_eq!(world.fetch("a").unwrap().unwrap(), b"1");
+    assert!(is_published(&world.add("c", "3")));
+}
+
+#[test]
 fn a_waiting_change_that_was_overtaken_is_refused() {
     let world = World::new();
     let taken = take_away(&world, &["targets-1"]);
