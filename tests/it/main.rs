@@ -8,6 +8,7 @@
 )]
 
 mod canonical;
+mod cli;
 mod conformance;
 mod coverage;
 mod decisions;

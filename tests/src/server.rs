@@ -1,5 +1,6 @@
 //! A small server on loopback: HTTP/1.0, closing after each reply, GET only, names taken as they were sent.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -7,6 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use crate::road::{Answer, Fault, Road};
+
+/// What a request for this address meets.
+type Answers = dyn Fn(&str) -> Answer + Send + Sync;
 
 /// Serves a [`Road`] until it is dropped.
 #[derive(Debug)]
@@ -24,24 +28,46 @@ impl Server {
     /// When no port can be had.
     #[must_use]
     pub fn start(road: &Road) -> Server {
+        let road = road.clone();
+        Server::answering(move |address| road.answer(address.trim_start_matches('/')))
+    }
+
+    /// A proxy for `http://`, behind which there are these hosts and no others.
+    ///
+    /// # Panics
+    ///
+    /// When no port can be had.
+    #[must_use]
+    pub fn proxy(hosts: BTreeMap<String, Road>) -> Server {
+        Server::answering(move |address| {
+            let asked = address.strip_prefix("http://").and_then(|address| address.split_once('/'));
+            match asked.and_then(|(host, path)| Some(hosts.get(host)?.answer(path))) {
+                Some(answer) => answer,
+                None => Answer::Fault(Fault::Status(502), Vec::new()),
+            }
+        })
+    }
+
+    fn answering(answers: impl Fn(&str) -> Answer + Send + Sync + 'static) -> Server {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port on loopback");
         let address = listener.local_addr().expect("a bound listener has an address");
         let stopped = Arc::new(AtomicBool::new(false));
-        let (road, stop) = (road.clone(), Arc::clone(&stopped));
+        let stop = Arc::clone(&stopped);
+        let answers: Arc<Answers> = Arc::new(answers);
         let acceptor = thread::spawn(move || {
             for stream in listener.incoming() {
                 if stop.load(Ordering::SeqCst) {
                     break;
                 }
-                let road = road.clone();
+                let answers = Arc::clone(&answers);
                 // A connection that breaks is the client's affair.
-                thread::spawn(move || stream.and_then(|stream| reply(&stream, &road)));
+                thread::spawn(move || stream.and_then(|stream| reply(&stream, &*answers)));
             }
         });
         Server { address, stopped, acceptor: Some(acceptor) }
     }
 
-    /// The address of the road's root, ending in `/`.
+    /// Its own address, ending in `/`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}/", self.address)
@@ -59,7 +85,7 @@ impl Drop for Server {
     }
 }
 
-fn reply(stream: &TcpStream, road: &Road) -> io::Result<()> {
+fn reply(stream: &TcpStream, answers: &Answers) -> io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut request = String::new();
     reader.read_line(&mut request)?;
@@ -72,7 +98,7 @@ fn reply(stream: &TcpStream, road: &Road) -> io::Result<()> {
     if method != "GET" {
         return send(stream, 405, b"GET only");
     }
-    match road.answer(path.trim_start_matches('/')) {
+    match answers(path) {
         Answer::File(bytes) | Answer::Fault(Fault::Body(bytes), _) => send(stream, 200, &bytes),
         Answer::Absent => send(stream, 404, b"not here"),
         Answer::Fault(fault, bytes) => misbehave(stream, &mut reader, &fault, &bytes),

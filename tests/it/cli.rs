@@ -1,0 +1,260 @@
+//! The two programs as people use them: every file in `cmd/` is one situation, with what the programs say in it.
+//!
+//! The clock stands at 2030-01-01. Each situation begins in a folder of its own with what [`client_folder`] or
+//! [`repository_folder`] puts there.
+//! `TRYCMD=overwrite cargo test -p lastmile-tests --test it cli::` writes what the programs say now into `cmd/`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use lastmile_tests::{Delegation, Fault, Repository, Road, Server, TestKey, hash};
+use serde_json::json;
+use tempfile::TempDir;
+use trycmd::TestCases;
+
+const METADATA: &str = "metadata/timestamp.json";
+
+/// The folder of the test binary's own profile, where cargo puts the programs too.
+fn program(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let path = test.parent().and_then(Path::parent).unwrap().join(name);
+    assert!(
+        path.exists(),
+        "`{name}` is not built: run `cargo build --workspace` first (`cargo xtask test` does), then it is at {}",
+        path.display()
+    );
+    path
+}
+
+/// What has to be preloaded for a faked clock.
+fn faketime() -> &'static str {
+    static PRELOAD: OnceLock<String> = OnceLock::new();
+    PRELOAD.get_or_init(|| {
+        let output = Command::new("faketime").args(["-f", "2030-01-01 00:00:00", "env"]).output();
+        let output = output.expect("`faketime` is needed: `apt-get install faketime` (cargo xtask setup does)");
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().find_map(|line| line.strip_prefix("LD_PRELOAD=")).expect("faketime preloads").to_owned()
+    })
+}
+
+fn environment(proxy: Option<&Server>) -> Vec<(&'static str, String)> {
+    let mut variables = vec![
+        ("LD_PRELOAD", faketime().to_owned()),
+        ("FAKETIME", "2030-01-01 00:00:00".to_owned()),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+        ("TZ", "UTC".to_owned()),
+        ("HOME", "/nonexistent".to_owned()),
+        ("NO_COLOR", "1".to_owned()),
+        ("LASTMILE_STATE_DIR", "state".to_owned()),
+        ("LASTMILE_PASS_PHRASE", "correct horse battery staple".to_owned()),
+    ];
+    variables.extend(proxy.map(|server| ("http_proxy", server.url())));
+    variables
+}
+
+/// Runs all situations in `cmd/KIND`, each in a copy of `prepared`.
+fn run(kind: &str, prepared: &Path, proxy: Option<&Server>) {
+    let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("cmd").join(kind);
+    let folder = tempfile::tempdir().unwrap();
+    let cases: Vec<PathBuf> = fs::read_dir(&home).unwrap().map(|entry| entry.unwrap().path()).collect();
+    for case in &cases {
+        let copy = folder.path().join(case.file_name().unwrap());
+        fs::copy(case, &copy).unwrap();
+        if copy.extension().is_some_and(|extension| extension == "trycmd" || extension == "toml") {
+            copy_folder(prepared, &copy.with_extension("in"));
+            fs::create_dir(copy.with_extension("out")).unwrap();
+        }
+    }
+    let tests = TestCases::new();
+    for program_name in ["lastmile", "lastmile-repo"] {
+        tests.register_bin(program_name, program(program_name));
+    }
+    for (name, value) in environment(proxy) {
+        tests.env(name, value);
+    }
+    for extension in ["trycmd", "toml"] {
+        if cases.iter().any(|case| case.extension().is_some_and(|found| found == extension)) {
+            tests.case(folder.path().join(format!("*.{extension}")));
+        }
+    }
+    let overwritten = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| tests.run()));
+    if std::env::var_os("TRYCMD").is_some_and(|value| value == "overwrite") {
+        for case in &cases {
+            fs::copy(folder.path().join(case.file_name().unwrap()), case).unwrap();
+        }
+    }
+    // What TestCases has to say, it says by panicking; dropping it would only run it again.
+    drop(tests);
+    if let Err(said) = overwritten {
+        std::panic::resume_unwind(said);
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let goal = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &goal);
+        } else {
+            fs::copy(entry.path(), goal).unwrap();
+        }
+    }
+}
+
+/// Version 3 of a repository with three packages, one of them delegated.
+fn packages() -> Repository {
+    let mut repository = Repository::new();
+    repository.delegate("targets", &Delegation::paths("team", &["team/*"]));
+    repository.add_target("targets", "tool-1.0.tar", b"tool 1.0");
+    repository.add_target("targets", "docs/größe.txt", b"a guide");
+    repository.add_target("team", "team/plugin.zip", b"a plugin");
+    repository.publish(&["team", "targets"]);
+    repository.publish(&["targets"]);
+    repository
+}
+
+/// A repository after `bend`.
+fn bent(bend: impl FnOnce(&mut Repository)) -> Road {
+    let mut repository = packages();
+    bend(&mut repository);
+    repository.road().clone()
+}
+
+/// Where each kind of trouble is at home. Every host is used by one situation only.
+fn hosts() -> BTreeMap<String, Road> {
+    let honest = packages();
+    let hosts = [
+        ("repository.test", honest.road().clone()),
+        (
+            "frozen.test",
+            bent(|repository| {
+                repository.signed("timestamp")["expires"] = json!("2029-12-31T00:00:00Z");
+                repository.publish(&["timestamp"]);
+            }),
+        ),
+        (
+            "forged.test",
+            bent(|repository| {
+                repository.set_signers("timestamp", &[TestKey::new("stranger")]);
+                repository.publish(&["timestamp"]);
+            }),
+        ),
+        ("rollback.test", {
+            let newer = bent(|repository| repository.publish(&["timestamp"]));
+            // One honest answer, then the older timestamp.
+            newer.fault_times(METADATA, Fault::Body(newer.file(METADATA).unwrap()), 1);
+            newer.put(METADATA, honest.written("timestamp"));
+            newer
+        }),
+        (
+            "mixed.test",
+            bent(|repository| {
+                let old = repository.written("targets");
+                repository.add_target("targets", "new.txt", b"new");
+                repository.publish(&["targets"]);
+                repository.road().put("metadata/4.targets.json", old);
+            }),
+        ),
+        (
+            "tampered.test",
+            bent(|repository| {
+                repository.road().put(&format!("targets/{}.tool-1.0.tar", hash(b"tool 1.0")), b"evil 1.0".to_vec());
+            }),
+        ),
+        ("broken.test", bent(|repository| repository.road().fault(METADATA, Fault::Status(500)))),
+        ("forbidden.test", bent(|repository| repository.road().fault("metadata/2.root.json", Fault::Status(403)))),
+        ("endless.test", bent(|repository| repository.road().fault(METADATA, Fault::Endless))),
+        ("html.test", bent(|repository| repository.road().put(METADATA, b"<html>Please log in".to_vec()))),
+        ("nowhere.test", Road::new()),
+    ];
+    hosts.into_iter().map(|(host, road)| (host.to_owned(), road)).collect()
+}
+
+/// What lies in the folder in which a situation begins.
+fn client_folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let first = packages().road().file("metadata/1.root.json").unwrap();
+    fs::write(folder.path().join("root.json"), first).unwrap();
+    fs::write(folder.path().join("not-a-root.json"), b"{}").unwrap();
+    fs::write(folder.path().join("tool-1.0.tar"), b"tool 1.0").unwrap();
+    fs::write(folder.path().join("altered.tar"), b"tool 1.1").unwrap();
+    folder
+}
+
+#[test]
+fn the_client_says_what_it_should() {
+    let server = Server::proxy(hosts());
+    run("client", client_folder().path(), Some(&server));
+}
+
+/// A folder with the repositories `packages` and `split`, made at the faked time, and something to add to them.
+fn repository_folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, content) in [("dist/linux/tool.tar", "for linux"), ("dist/tool.zip", "for all"), ("größe.txt", "wide")]
+    {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    for name in ["packages", "split"] {
+        let mut init = Command::new(program("lastmile-repo"));
+        init.current_dir(folder.path()).envs(environment(None)).args(["init", name, "--unencrypted-keys"]);
+        let output = init.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    // The targets key of `split` is elsewhere.
+    fs::rename(folder.path().join("split/keys/targets-1.pem"), folder.path().join("targets.pem")).unwrap();
+    folder
+}
+
+#[test]
+fn the_repository_tool_says_what_it_should() {
+    run("repository", repository_folder().path(), None);
+}
+
+#[test]
+fn standard_output_carries_data_only() {
+    let server = Server::proxy(hosts());
+    let folder = client_folder();
+    let lastmile = |arguments: &[&str]| {
+        let mut command = Command::new(program("lastmile"));
+        command.current_dir(folder.path()).envs(environment(Some(&server))).args(arguments);
+        let output = command.output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let trusted = "http://repository.test/metadata/";
+    assert_eq!(lastmile(&["trust", "add", "example", "--root", "root.json", "--metadata-url", trusted]).0, Some(0));
+    // Prose, progress and errors are on the other stream.
+    let (code, stdout, stderr) = lastmile(&["get", "tool-1.0.tar", "--output", "out"]);
+    assert_eq!((code, stdout.as_str()), (Some(0), "out/tool-1.0.tar\n"), "{stderr}");
+    let (code, stdout, stderr) = lastmile(&["get", "no-such-thing"]);
+    assert_eq!((code, stdout.as_str()), (Some(3), ""));
+    assert!(stderr.starts_with("error: "));
+    let (code, stdout, stderr) = lastmile(&["refresh", "--verbose"]);
+    assert_eq!((code, stdout.lines().count()), (Some(0), 4));
+    assert!(stderr.contains("http://repository.test/metadata/timestamp.json"));
+    // With --json it is one document, whatever happens.
+    for (arguments, expected) in [
+        (&["refresh"][..], 0),
+        (&["list"], 0),
+        (&["status"], 0),
+        (&["status", "--within", "4000"], 1),
+        (&["trust", "list"], 0),
+        (&["verify", "tool-1.0.tar", "--as", "tool-1.0.tar"], 0),
+        (&["verify", "altered.tar", "--as", "tool-1.0.tar"], 5),
+        (&["get", "no-such-thing"], 3),
+        (&["get", "team/plugin.zip", "--output", "out"], 0),
+        (&["--repository", "other", "refresh"], 2),
+    ] {
+        let (code, stdout, _) = lastmile(&[arguments, &["--json"]].concat());
+        assert_eq!(code, Some(expected), "{arguments:?}");
+        let document: serde_json::Value =
+            serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{stdout}: {error}"));
+        assert!(document.is_object(), "{arguments:?}");
+    }
+}
