@@ -20,6 +20,9 @@
 //! Programs without an async runtime use [`blocking`]. Unix only: files are opened so that links
 //! are not followed, which other systems offer in other ways.
 
+#[cfg(not(unix))]
+compile_error!("lastmile-client needs a Unix system: it opens files without following links");
+
 pub mod blocking;
 mod builder;
 #[cfg(feature = "cli")]

@@ -1,7 +1,8 @@
 //! Where the bytes of a target go: through its verifier into a file that has no name yet, on a
 //! thread of its own, so that hashing and writing do not hold up the network.
 
-use std::io::{Seek, Write};
+use std::fs::File;
+use std::io::{self, Seek, Write};
 
 use bytes::Bytes;
 use lastmile_metadata::{FileError, TargetFile};
@@ -14,6 +15,9 @@ use crate::folder::Temporary;
 /// Parts on their way between network and disk: with parts of at most a few hundred KiB this bounds
 /// the memory of a transfer to a few MiB.
 const PARTS: usize = 32;
+
+/// A sync is begun when so many bytes have been written since the last one.
+const SYNC_AFTER: usize = 32 * 1024 * 1024;
 
 enum Order {
     Append(Bytes),
@@ -56,20 +60,22 @@ impl Sink {
     /// The file.
     pub(crate) async fn finish(self) -> Result<Temporary, MachineError> {
         drop(self.orders);
-        self.worker
-            .await
-            .unwrap_or_else(|error| Err(MachineError::new("write", "the target", std::io::Error::other(error))))
+        self.worker.await.unwrap_or_else(|error| Err(MachineError::new("write", "the target", io::Error::other(error))))
     }
 }
 
 fn work(mut inbox: mpsc::Receiver<Order>, mut file: Temporary, target: &TargetFile) -> Result<Temporary, MachineError> {
     let mut verifier = target.verifier();
+    let mut syncing = Syncing::default();
     while let Some(order) = inbox.blocking_recv() {
         match order {
             Order::Append(bytes) => {
                 // Too long is noticed by the transfer already, and again by the verdict.
                 let _ = verifier.update(&bytes);
-                file.file.write_all(&bytes).map_err(|error| file.failed("write", error))?;
+                let written = file.file.write_all(&bytes);
+                written
+                    .and_then(|()| syncing.wrote(&file.file, bytes.len()))
+                    .map_err(|error| file.failed("write", error))?;
             }
             Order::StartAnew => {
                 verifier = target.verifier();
@@ -85,7 +91,40 @@ fn work(mut inbox: mpsc::Receiver<Order>, mut file: Temporary, target: &TargetFi
             }
         }
     }
+    syncing.wait().map_err(|error| file.failed("sync", error))?;
     Ok(file)
+}
+
+/// Brings a large file to the disk while it is still growing, so that the last sync finds little.
+#[derive(Default)]
+struct Syncing {
+    unsynced: usize,
+    running: Option<std::thread::JoinHandle<io::Result<()>>>,
+}
+
+impl Syncing {
+    /// So many more bytes are written to `file`.
+    fn wrote(&mut self, file: &File, bytes: usize) -> io::Result<()> {
+        self.unsynced += bytes;
+        let is_running = self.running.as_ref().is_some_and(|running| !running.is_finished());
+        if self.unsynced < SYNC_AFTER || is_running {
+            return Ok(());
+        }
+        self.wait()?;
+        self.unsynced = 0;
+        let file = file.try_clone()?;
+        self.running = Some(std::thread::Builder::new().spawn(move || file.sync_data())?);
+        Ok(())
+    }
+
+    /// A failed sync is told only once by the system: its answer must not be lost.
+    fn wait(&mut self) -> io::Result<()> {
+        match self.running.take().map(std::thread::JoinHandle::join) {
+            Some(Ok(synced)) => synced,
+            Some(Err(_)) => Err(io::Error::other("the sync ended early")),
+            None => Ok(()),
+        }
+    }
 }
 
 fn empty(file: &mut Temporary) -> Result<(), MachineError> {

@@ -153,10 +153,12 @@ fn lines(name: &RepositoryName, root: &Root) -> Vec<String> {
 }
 
 fn key_line(id: &KeyId, key: Option<&Key>) -> String {
-    match key.map(Key::public_key) {
-        Some(Ok(key)) => format!("{id} {}", key.scheme()),
-        Some(Err(error)) => format!("{id} unusable: {error}"),
-        None => format!("{id} missing"),
+    let Some(key) = key else { return format!("{id} missing") };
+    // Key ids are names (TAP 12); where one is not what the specification computes, show that, too.
+    let fingerprint = if key.keyid() == *id { String::new() } else { format!(", fingerprint {}", key.keyid()) };
+    match key.public_key() {
+        Ok(key) => format!("{id} {}{fingerprint}", key.scheme()),
+        Err(error) => format!("{id} unusable: {error}{fingerprint}"),
     }
 }
 
