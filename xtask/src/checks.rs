@@ -17,10 +17,13 @@ pub(crate) fn run(project: &Path) -> bool {
     let clippy = ["clippy", "--locked", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
     steps.command("clippy", &mut cargo(project, &clippy));
     // Alone, so that no other crate of the workspace lends its features.
-    let lean = ["check", "--locked", "--no-default-features", "-p", "lastmile-keys", "-p", "lastmile-metadata"];
-    steps.command("keys, metadata without features", cargo(project, &lean).env("RUSTFLAGS", "-D warnings"));
-    let lean = ["check", "--locked", "--no-default-features", "-p", "lastmile-client"];
-    steps.command("client without features", &mut cargo(project, &lean));
+    let lean = ["clippy", "--locked", "--no-default-features", "-p", "lastmile-keys", "-p", "lastmile-metadata"];
+    steps.command("keys, metadata without features", cargo(project, &lean).args(["--", "-D", "warnings"]));
+    let lean = ["clippy", "--locked", "--no-default-features", "-p", "lastmile-client"];
+    steps.command("client without features", cargo(project, &lean).args(["--", "-D", "warnings"]));
+    // The tests of the command line start the programs themselves.
+    let programs = ["build", "--locked", "--workspace", "--all-features", "--bins"];
+    steps.command("programs", &mut cargo(project, &programs));
     steps.tests("tests", &mut test(project, &["--lib", "--bins", "--tests", "--", "--skip", "interop::"]));
     steps.tests("interop", &mut test(project, &["--test", "it", "--", "interop::"]));
     steps.tests("doc tests", &mut test(project, &["--doc"]));
