@@ -3,8 +3,9 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::indexing_slicing,
-    reason = "clippy allows both in test functions, and here everything belongs to one"
+    reason = "clippy allows them in test functions, and here everything belongs to one"
 )]
 
 mod canonical;
