@@ -122,7 +122,10 @@ impl Document {
     pub fn missing(&self) -> Vec<Missing> {
         let rings = self.rings.required.iter();
         let missing = rings.map(|ring| Missing { count: self.lacking(ring), candidates: self.candidates(ring) });
-        missing.filter(|missing| missing.count > 0).collect()
+        let mut missing: Vec<Missing> = missing.filter(|missing| missing.count > 0).collect();
+        // The old root keys and the new ones are mostly the same.
+        missing.dedup();
+        missing
     }
 
     /// Whether clients that know only the root before the change trust it too.

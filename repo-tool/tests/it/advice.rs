@@ -18,7 +18,7 @@ fn advice(world: &World) -> String {
 }
 
 #[test]
-fn r_6_1_1_g_2_1_1_2_unencrypted_keys_of_trust_are_pointed_out() {
+fn r_6_1_1_and_g_2_1_1_2_unencrypted_keys_of_trust_are_pointed_out() {
     let world = World::new();
     let advice = advice(&world);
     assert!(advice.contains("the root key") && advice.contains("lies here unencrypted"), "{advice}");
@@ -48,7 +48,7 @@ fn r_x_3_every_repository_gets_keys_of_its_own() {
 }
 
 #[test]
-fn r_x_4_g_2_1_1_3_root_has_a_key_to_spare() {
+fn r_x_4_and_g_2_1_1_3_root_has_a_key_to_spare() {
     let world = World::new();
     assert!(!advice(&world).contains("needs all of its"));
     world.change(|edit| edit.set_threshold(&RoleName::ROOT, 3).unwrap()).unwrap();
