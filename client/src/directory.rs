@@ -61,7 +61,8 @@ impl DirectoryStore {
     /// What the machine reports.
     pub fn open_read_only(path: impl AsRef<Path>) -> Result<DirectoryStore, MachineError> {
         let path = path.as_ref().to_owned();
-        let roles = if path.exists() { Some(Folder::open(&path)?) } else { None };
+        let is_there = path.try_exists().map_err(|error| MachineError::new("open", &path, error))?;
+        let roles = if is_there { Some(Folder::open(&path)?) } else { None };
         let state = match &roles {
             Some(roles) => roles.enter(STATE)?,
             None => None,

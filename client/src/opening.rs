@@ -10,7 +10,7 @@ use crate::stamp::Stamp;
 use crate::store::StoredFile;
 
 /// The record of floors grows with the number of roles.
-const LONGEST_FLOORS: u64 = 64 * 1024 * 1024;
+pub(crate) const LONGEST_FLOORS: u64 = 64 * 1024 * 1024;
 
 /// An update that can begin.
 pub(crate) struct Opened {

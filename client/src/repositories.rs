@@ -140,10 +140,7 @@ impl Repositories {
     /// What the machine reports.
     pub fn names(&self) -> Result<Vec<RepositoryName>, MachineError> {
         let mut names = Vec::new();
-        if !self.path.exists() {
-            return Ok(names);
-        }
-        let all = Folder::open(&self.path)?;
+        let Some(all) = self.folder()? else { return Ok(names) };
         for name in all.names()? {
             let name = name.to_str().and_then(RepositoryName::new);
             // Without settings it is not complete: adding or removing it was interrupted.
@@ -163,10 +160,8 @@ impl Repositories {
     ///
     /// What the machine reports; settings that cannot be read are an error.
     pub fn open(&self, name: &RepositoryName, longest_root: u64) -> Result<Option<Repository>, MachineError> {
-        if !self.path.exists() {
-            return Ok(None);
-        }
-        let Some(folder) = Folder::open(&self.path)?.enter(name.as_str())? else { return Ok(None) };
+        let Some(all) = self.folder()? else { return Ok(None) };
+        let Some(folder) = all.enter(name.as_str())? else { return Ok(None) };
         let Some(settings) = folder.read(SETTINGS, LONGEST_SETTINGS)? else { return Ok(None) };
         let path = folder.path_of(SETTINGS);
         let unreadable = |problem: String| {
@@ -220,6 +215,12 @@ impl Repositories {
             settings: settings.clone(),
             folder: folder_path,
         })
+    }
+
+    /// The directory, if it is there; that it cannot be told is an error.
+    fn folder(&self) -> Result<Option<Folder>, MachineError> {
+        let is_there = self.path.try_exists().map_err(|error| MachineError::new("open", &self.path, error))?;
+        if is_there { Folder::open(&self.path).map(Some) } else { Ok(None) }
     }
 
     /// Forgets a repository and all that was trusted of it.

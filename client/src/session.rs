@@ -8,6 +8,7 @@ use lastmile_metadata::{Stage, TargetFile, TargetPath, TrustedMetadata};
 
 use crate::download::{Goal, download};
 use crate::error::{Error, MachineError};
+use crate::opening::LONGEST_FLOORS;
 use crate::progress::Progress;
 use crate::road::Road;
 use crate::store::StoredFile;
@@ -119,7 +120,7 @@ fn source_now(road: &Road, source: Source, floors: Option<&str>) -> Result<Sourc
     if source != Source::MirrorsAndStore {
         return Ok(source);
     }
-    let kept = road.store.read(&StoredFile::Floors, u64::MAX)?;
+    let kept = road.store.read(&StoredFile::Floors, LONGEST_FLOORS)?;
     let is_ours = kept.as_deref() == floors.map(str::as_bytes);
     Ok(if is_ours { Source::MirrorsAndStore } else { Source::MirrorsOnly })
 }

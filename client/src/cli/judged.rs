@@ -42,7 +42,7 @@ impl Here<'_> {
             Err(error) if is_expired(&error) => reader.offline(DateTime::UNIX_EPOCH).await?,
             other => other?,
         };
-        let limit = self.now + TimeDelta::days(i64::from(within));
+        let limit = self.now.checked_add_signed(TimeDelta::days(within.into())).unwrap_or(DateTime::<Utc>::MAX_UTC);
         let (mut lines, mut documents) = (Vec::new(), Vec::new());
         let mut status = ExitStatus::Done;
         for role in roles(session.trusted()) {
