@@ -2,7 +2,7 @@
 //! a mistake.
 
 use crate::steps::{Outcome, Steps, cargo};
-use crate::{deny, invariants, setup};
+use crate::{deny, setup, style};
 use std::path::Path;
 use std::process::Command;
 
@@ -13,7 +13,7 @@ pub(crate) fn run(project: &Path) -> bool {
         if setup::run(project) { Outcome::Passed } else { Outcome::Failed("something is missing, see above".into()) }
     });
     steps.command("format", &mut cargo(project, &["fmt", "--all", "--check"]));
-    steps.run("invariants", || invariants::run(project));
+    steps.run("style", || style::run(project));
     let clippy = ["clippy", "--locked", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
     steps.command("clippy", &mut cargo(project, &clippy));
     // Alone, so that no other crate of the workspace lends its features.

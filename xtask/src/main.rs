@@ -5,10 +5,10 @@
 mod bench;
 mod checks;
 mod deny;
-mod invariants;
 mod say;
 mod setup;
 mod steps;
+mod style;
 
 use std::env;
 use std::path::{Path, PathBuf};
