@@ -12,6 +12,7 @@ mod canonical;
 mod cli;
 mod conformance;
 mod coverage;
+mod crash;
 mod decisions;
 mod delegations;
 mod download;

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream};
 use lastmile_client::{
     BoxFuture, DirectoryStore, Error, Fetch, FetchError, HttpFetch, HttpSettings, Notice, Notify, Patience, Refusal,
-    Response, Session, Updater,
+    Response, Session, Store, Updater,
 };
 use lastmile_metadata::{Limits, TargetFile, TargetPath};
 use tempfile::TempDir;
@@ -106,6 +106,12 @@ impl Device {
     /// Its updater, as a program would set it up.
     #[must_use]
     pub fn updater(&self) -> Updater {
+        self.updater_with(DirectoryStore::open(self.store_path()).expect("a store"))
+    }
+
+    /// Its updater with another store.
+    #[must_use]
+    pub fn updater_with(&self, store: impl Store) -> Updater {
         let mirrors = self.mirrors();
         let bases = match &self.http {
             Some((base, _)) => vec![base.clone()],
@@ -121,7 +127,7 @@ impl Device {
         };
         let notices = Arc::clone(&self.notices);
         builder
-            .store(DirectoryStore::open(self.store_path()).expect("a store"))
+            .store(store)
             .limits(self.limits.clone())
             .patience(Patience { retries: self.retries, ..Patience::default() })
             .hash_prefixed_targets(self.hash_prefixes)
@@ -144,6 +150,15 @@ impl Device {
     /// What the client reports.
     pub fn refresh(&self) -> Result<Versions, Error> {
         self.runtime().block_on(self.updater().refresh(self.now)).map(|session| versions(&session))
+    }
+
+    /// One update with another store; the versions that are then trusted.
+    ///
+    /// # Errors
+    ///
+    /// What the client reports.
+    pub fn refresh_with(&self, store: impl Store) -> Result<Versions, Error> {
+        self.runtime().block_on(self.updater_with(store).refresh(self.now)).map(|session| versions(&session))
     }
 
     /// What is trusted already, verified again without a request.

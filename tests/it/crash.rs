@@ -1,0 +1,137 @@
+//! A crash at any write leaves a store from which the next update goes on, and which has forgotten nothing.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use lastmile_client::{Error as ClientError, MachineError, MemoryStore, Store, StoreLock, StoredFile};
+use lastmile_metadata::ErrorKind;
+use lastmile_tests::{Device, Repository, Road, TestKey, Versions, refused};
+use serde_json::json;
+
+/// Lets so many changes through and then none, as when the power goes.
+#[derive(Clone)]
+struct Crashing {
+    store: MemoryStore,
+    left: Arc<AtomicUsize>,
+}
+
+impl Crashing {
+    fn after(store: &MemoryStore, changes: usize) -> Crashing {
+        Crashing { store: store.clone(), left: Arc::new(AtomicUsize::new(changes)) }
+    }
+
+    fn spend(&self) -> Result<(), MachineError> {
+        let spent = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        spent.map(drop).map_err(|_| MachineError {
+            operation: "go on",
+            path: PathBuf::from("the machine"),
+            error: io::Error::other("crashed"),
+            hint: None,
+        })
+    }
+}
+
+impl Store for Crashing {
+    fn read(&self, file: &StoredFile, max_length: u64) -> Result<Option<Vec<u8>>, MachineError> {
+        self.store.read(file, max_length)
+    }
+
+    fn write(&self, file: &StoredFile, bytes: &[u8]) -> Result<(), MachineError> {
+        self.spend()?;
+        self.store.write(file, bytes)
+    }
+
+    fn remove(&self, file: &StoredFile) -> Result<(), MachineError> {
+        self.spend()?;
+        self.store.remove(file)
+    }
+
+    fn try_lock(&self) -> Result<Option<StoreLock>, MachineError> {
+        self.store.try_lock()
+    }
+
+    fn description(&self) -> String {
+        self.store.description()
+    }
+}
+
+/// Refreshes a store that `prepare` has made, with a crash after 0, 1, 2 … changes, until one run gets through. After
+/// each crash the next refresh reaches `expected`, and then `older` is refused.
+fn survives(
+    device: &Device,
+    prepare: impl Fn() -> MemoryStore,
+    newest: &Road,
+    expected: Versions,
+    older: &Road,
+) -> usize {
+    for changes in 0..100 {
+        let store = prepare();
+        device.follow(newest);
+        let crashed = device.refresh_with(Crashing::after(&store, changes));
+        let got_through = crashed.is_ok();
+        assert!(got_through || matches!(crashed, Err(ClientError::Machine(_))), "{changes}: {crashed:?}");
+        assert_eq!(device.refresh_with(store.clone()).unwrap(), expected, "after {changes} changes");
+        device.follow(older);
+        let kind = refused(device.refresh_with(store)).kind;
+        assert!(matches!(kind, ErrorKind::Rollback { .. }), "after {changes} changes: {kind:?}");
+        if got_through {
+            return changes;
+        }
+    }
+    panic!("no end of changes");
+}
+
+#[test]
+fn w_5_0_a_crash_at_any_write_of_an_update_is_harmless() {
+    let mut repository = Repository::new();
+    let device = Device::new(&repository);
+    repository.publish(&["targets"]);
+    let older = repository.fork();
+    repository.publish(&["root"]);
+    repository.publish(&["root", "targets"]);
+    repository.publish(&["targets"]);
+    let prepare = || {
+        let store = MemoryStore::default();
+        device.follow(older.road());
+        device.refresh_with(store.clone()).unwrap();
+        store
+    };
+    let changes = survives(&device, prepare, repository.road(), [3, 4, 4, 4], older.road());
+    assert!(changes >= 7, "two roots, three roles and the record: {changes}");
+}
+
+#[test]
+fn w_5_0_a_crash_at_any_write_of_the_first_update_is_harmless() {
+    let mut repository = Repository::new();
+    let device = Device::new(&repository);
+    let older = repository.fork();
+    repository.publish(&["root", "targets"]);
+    survives(&device, MemoryStore::default, repository.road(), [2, 2, 2, 2], older.road());
+}
+
+#[test]
+fn a4_a_crash_at_any_write_of_a_recovery_from_fast_forward_is_harmless() {
+    let mut repository = Repository::new();
+    let device = Device::new(&repository);
+    let mut thief = repository.fork();
+    thief.signed("timestamp")["version"] = json!(1_000_000);
+    thief.signed("snapshot")["version"] = json!(1_000_000);
+    thief.publish(&["snapshot"]);
+    for role in ["timestamp", "snapshot"] {
+        repository.set_keys(role, &[TestKey::new("recovered")], 1);
+    }
+    repository.publish(&["root", "targets"]);
+    repository.publish(&["root"]);
+    // What the recovered keys signed first must not come back.
+    let older = repository.fork();
+    repository.publish(&["targets"]);
+    let prepare = || {
+        let store = MemoryStore::default();
+        device.follow(thief.road());
+        assert_eq!(device.refresh_with(store.clone()).unwrap()[1], 1_000_001);
+        store
+    };
+    survives(&device, prepare, repository.road(), [3, 3, 3, 3], older.road());
+}
