@@ -27,8 +27,8 @@ pub(crate) fn run(project: &Path) -> bool {
     steps.tests("tests", &mut test(project, &["--lib", "--bins", "--tests", "--", "--skip", "interop::"]));
     steps.tests("interop", &mut test(project, &["--test", "it", "--", "interop::"]));
     steps.tests("doc tests", &mut test(project, &["--doc"]));
-    let docs = ["doc", "--locked", "--workspace", "--all-features", "--no-deps"];
     steps.command("demo", &mut cargo(project, &["demo"]));
+    let docs = ["doc", "--locked", "--workspace", "--all-features", "--no-deps"];
     steps.command("docs", cargo(project, &docs).env("RUSTDOCFLAGS", "-D warnings"));
     steps.command("licences, bans, sources", &mut deny::check(project, &["licenses", "bans", "sources"]));
     steps.run("advisories", || deny::advisories(project));
