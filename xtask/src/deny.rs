@@ -8,7 +8,7 @@ use std::process::Command;
 
 /// `cargo deny check PARTS…` by deny.toml. It looks at every platform's crates, so cargo may have to fetch some.
 pub(crate) fn check(project: &Path, parts: &[&str]) -> Command {
-    let mut command = cargo(project, &["deny", "--locked", "--all-features", "check"]);
+    let mut command = cargo(project, &["deny", "--locked", "--all-features", "check", "--hide-inclusion-graph"]);
     command.args(parts);
     command
 }
