@@ -316,3 +316,52 @@ fn what_was_trusted_is_verified_again_under_the_shipped_root() {
     assert_eq!(client.refresh(), 0);
     assert_eq!(client.repository.road().requests(), ["metadata/4.root.json", "metadata/timestamp.json"]);
 }
+
+#[test]
+fn every_target_has_a_name_of_its_own_however_long_or_odd_it_is() {
+    let long = "é".repeat(100);
+    let longer = "é".repeat(101);
+    let mut repository = Repository::new();
+    let names = [long.as_str(), longer.as_str(), "a", "A", "a%2Fb", "a/b", "-rf", "con.txt", "x.", "$(x)"];
+    for name in names {
+        repository.add_target("targets", name, name.as_bytes());
+    }
+    repository.publish(&["targets"]);
+    let client = Client::ready(repository);
+    assert_eq!(client.download(&names), 0);
+    let found = files(&client.path("targets"));
+    assert_eq!(found.len(), names.len());
+    assert!(names.iter().all(|name| found.values().any(|content| content == name.as_bytes())));
+}
+
+#[test]
+fn an_interrupted_update_is_finished_by_the_next_run() {
+    let mut client = Client::ready(Repository::new());
+    assert_eq!(client.refresh(), 0);
+    client.repository.publish(&["root", "targets"]);
+    client.repository.road().fault("metadata/2.snapshot.json", Fault::Status(404));
+    assert_eq!(client.refresh(), 1);
+    assert_eq!(client.versions()[0], ("root.json".to_owned(), 2));
+    client.repository.road().mend();
+    client.repository.road().forget_requests();
+    assert_eq!(client.refresh(), 0);
+    let asked = ["3.root.json", "timestamp.json", "2.snapshot.json", "2.targets.json"];
+    assert_eq!(client.repository.road().requests(), asked.map(|name| format!("metadata/{name}")));
+}
+
+#[test]
+fn a_fast_forward_is_recovered_from_by_new_keys() {
+    let mut client = Client::ready(Repository::new());
+    let mut thief = client.repository.fork();
+    thief.signed("timestamp")["version"] = json!(9_999);
+    thief.publish(&["timestamp"]);
+    let honest = client.repository.road().file("metadata/timestamp.json").unwrap();
+    client.repository.road().put("metadata/timestamp.json", thief.written("timestamp"));
+    assert_eq!(client.refresh(), 0);
+    client.repository.road().put("metadata/timestamp.json", honest);
+    assert_eq!(client.refresh(), 1);
+    client.repository.set_keys("timestamp", &[TestKey::new("recovered")], 1);
+    client.repository.publish(&["root", "timestamp"]);
+    assert_eq!(client.refresh(), 0);
+    assert_eq!(client.versions().pop().unwrap(), ("timestamp.json".to_owned(), 2));
+}

@@ -19,6 +19,7 @@ mod download;
 mod envelope;
 mod formats;
 mod framework;
+mod hostile;
 mod interop;
 mod invariants;
 mod keys;

@@ -38,7 +38,7 @@ struct Arguments {
     #[arg(long, value_name = "URL")]
     metadata_url: Option<String>,
     /// A target to download; may be repeated.
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", allow_hyphen_values = true)]
     target_name: Vec<String>,
     /// Where downloaded targets go.
     #[arg(long, value_name = "DIR")]

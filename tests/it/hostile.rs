@@ -1,0 +1,129 @@
+//! Documents bent in every place at once: nothing panics, and nothing is accepted that says something else.
+
+use lastmile_metadata::{Error, Role, Root, Snapshot, Targets, Timestamp};
+use lastmile_tests::{Delegation, Repository, hash, judge, judge_bytes, parse};
+use serde_json::{Value, json};
+
+/// A repository whose documents have every member that there is.
+fn rich() -> Repository {
+    let mut repository = Repository::new();
+    repository.delegate("targets", &Delegation::paths("a", &["a/*", "b?"]));
+    repository.delegate("targets", &Delegation::hash_prefixes("b", &["00", "abc"]).terminating());
+    repository.add_target("targets", "dir/é.txt", b"content");
+    repository.signed("targets")["targets"]["dir/é.txt"]["custom"] = json!({"deep": [1, {"er": null}]});
+    repository.signed("targets")["targets"]["dir/é.txt"]["hashes"]["sha512"] = json!("00".repeat(64));
+    repository.publish(&["a", "b", "targets"]);
+    repository
+}
+
+fn judged(repository: &Repository, role: &str, signed: &Value) -> Result<(), Error> {
+    match role {
+        "root" => judge::<Root>(repository, role, signed).map(drop),
+        "timestamp" => judge::<Timestamp>(repository, role, signed).map(drop),
+        "snapshot" => judge::<Snapshot>(repository, role, signed).map(drop),
+        _ => judge::<Targets>(repository, role, signed).map(drop),
+    }
+}
+
+/// The JSON pointers of every value in `value`, itself excluded.
+fn pointers(value: &Value, at: &str, found: &mut Vec<String>) {
+    let escape = |name: &str| name.replace('~', "~0").replace('/', "~1");
+    let members: Vec<(String, &Value)> = match value {
+        Value::Object(members) => members.iter().map(|(name, value)| (escape(name), value)).collect(),
+        Value::Array(items) => items.iter().enumerate().map(|(index, value)| (index.to_string(), value)).collect(),
+        _ => Vec::new(),
+    };
+    for (name, value) in members {
+        let here = format!("{at}/{name}");
+        pointers(value, &here, found);
+        found.push(here);
+    }
+}
+
+#[test]
+fn f_4_3_1_any_value_in_any_place_is_judged_and_nothing_panics() {
+    let mut repository = rich();
+    let strange = [
+        json!(null),
+        json!(true),
+        json!(0),
+        json!(-1),
+        json!(u64::MAX),
+        json!(""),
+        json!("x"),
+        json!([]),
+        json!({}),
+        json!([null]),
+        json!({"": null}),
+        json!([[[[]]]]),
+        json!("\u{0}\u{202e}"),
+        json!({"x": {"x": {}}}),
+    ];
+    for role in ["root", "timestamp", "snapshot", "targets"] {
+        let honest = repository.signed(role).clone();
+        assert_eq!(judged(&repository, role, &honest), Ok(()));
+        let mut places = Vec::new();
+        pointers(&honest, "", &mut places);
+        for place in places {
+            for value in &strange {
+                let mut bent = honest.clone();
+                *bent.pointer_mut(&place).unwrap() = value.clone();
+                // Whatever the verdict: it is one.
+                drop(judged(&repository, role, &bent));
+            }
+        }
+    }
+}
+
+#[test]
+fn f_cj_6_no_changed_byte_is_accepted_unless_it_changes_nothing_that_is_signed() {
+    fn check<R: Role>(repository: &Repository, role: &str) {
+        let honest = repository.written(role);
+        let signed = parse::<R>(honest.clone()).unwrap().signed().to_vec();
+        for position in 0..honest.len() {
+            for byte in [b' ', b'"', 0xff, honest[position] ^ 1] {
+                let mut bent = honest.clone();
+                bent[position] = byte;
+                if let Ok(accepted) = judge_bytes::<R>(repository, role, bent) {
+                    assert_eq!(accepted.write().into_bytes(), signed, "{role}, byte {position} is now {byte}");
+                }
+            }
+        }
+    }
+    let repository = rich();
+    check::<Timestamp>(&repository, "timestamp");
+    check::<Snapshot>(&repository, "snapshot");
+    check::<Targets>(&repository, "targets");
+}
+
+#[test]
+fn f_4_1_1_no_document_that_is_cut_off_is_accepted() {
+    let repository = rich();
+    let honest = repository.written("targets");
+    for length in 0..honest.len() {
+        assert!(parse::<Targets>(honest[..length].to_vec()).is_err(), "{length}");
+    }
+}
+
+#[test]
+fn f_4_2_1_5_very_many_signatures_are_judged_in_passing() {
+    let repository = rich();
+    let mut envelope: Value = serde_json::from_slice(&repository.written("targets")).unwrap();
+    let strangers =
+        (0..20_000).map(|number| json!({"keyid": hash(&[number as u8]) + &number.to_string(), "sig": "00"}));
+    envelope["signatures"].as_array_mut().unwrap().extend(strangers);
+    let bytes = serde_json::to_vec(&envelope).unwrap();
+    assert!(judge_bytes::<Targets>(&repository, "targets", bytes).is_ok());
+}
+
+#[test]
+fn f_4_2_2_7_very_many_keys_are_read_in_passing() {
+    let mut repository = rich();
+    let keys = repository.signed("targets")["delegations"]["keys"].as_object_mut().unwrap();
+    for number in 0..2_000_u32 {
+        let public = hash(&number.to_be_bytes());
+        keys.insert(public.clone(), json!({"keytype": "ed25519", "scheme": "ed25519", "keyval": {"public": public}}));
+    }
+    let signed = repository.signed("targets").clone();
+    assert_eq!(judged(&repository, "targets", &signed), Ok(()));
+}
