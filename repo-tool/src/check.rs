@@ -116,9 +116,7 @@ impl Check<'_> {
             }
         }
         let refused = |error: &ClientError| Error::Draft(chain(error));
-        // Listing reads every role, so it is for changes of most of them.
-        let most = self.draft.targets.len() * 2 > session.trusted().snapshot().len();
-        if listed.len() > MANY && most {
+        if listed.len() > MANY {
             let all = session.list().map_err(|error| refused(&error))?;
             let all: BTreeMap<&TargetPath, &TargetFile> = all.iter().map(|target| (&target.path, target)).collect();
             return listed.iter().try_for_each(|(path, listed)| check_found(path, listed, all.get(path).copied()));

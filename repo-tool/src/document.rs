@@ -43,19 +43,24 @@ pub struct Document {
     pub signatures: Vec<Signature>,
     signed: String,
     rings: Rings,
+    /// What the required rings lack, counted when it was signed last: verifying is slow, and bins are many.
+    missing: Vec<Missing>,
 }
 
 impl Document {
     /// A document that nobody has signed.
     pub fn new<R: Role>(role: &RoleName, content: &R, rings: Rings) -> Self {
-        Self {
+        let mut document = Self {
             role: role.clone(),
             version: content.version(),
             expires: content.expires(),
             signatures: Vec::new(),
             signed: content.write(),
             rings,
-        }
+            missing: Vec::new(),
+        };
+        document.count_missing();
+        document
     }
 
     /// A document that some have signed already.
@@ -65,7 +70,10 @@ impl Document {
     pub fn prior(role: &RoleName, prior: &Prior, rings: Rings) -> Result<Self, Error> {
         let (version, expires) = header(role, assemble(&prior.signed, &prior.signatures))?;
         let (signed, signatures) = (prior.signed.clone(), prior.signatures.clone());
-        Ok(Self { role: role.clone(), version, expires, signatures, signed, rings })
+        let mut document =
+            Self { role: role.clone(), version, expires, signatures, signed, rings, missing: Vec::new() };
+        document.count_missing();
+        Ok(document)
     }
 
     /// The file as it is published.
@@ -103,29 +111,39 @@ impl Document {
                 }
             }
         }
+        self.count_missing();
         Ok(())
     }
 
     /// Whether `key` of `ring` has validly signed, under whatever id.
     fn is_signed_by(&self, ring: &KeyRing, key: &PublicKey) -> bool {
+        if self.signatures.is_empty() {
+            return false;
+        }
         let signers: BTreeSet<KeyId> = ring.signers(self.signed.as_bytes(), &self.signatures).into_iter().collect();
         ring.keys().any(|(id, other)| other == key && signers.contains(id))
     }
 
     fn lacking(&self, ring: &KeyRing) -> u32 {
+        if self.signatures.is_empty() {
+            return ring.threshold().get();
+        }
         let signers = ring.signers(self.signed.as_bytes(), &self.signatures).len();
         ring.threshold().get().saturating_sub(u32::try_from(signers).unwrap_or(u32::MAX))
     }
 
     /// What is lacking before it may be published; nothing if it is empty.
     #[must_use]
-    pub fn missing(&self) -> Vec<Missing> {
-        let rings = self.rings.required.iter();
-        let missing = rings.map(|ring| Missing { count: self.lacking(ring), candidates: self.candidates(ring) });
-        let mut missing: Vec<Missing> = missing.filter(|missing| missing.count > 0).collect();
+    pub fn missing(&self) -> &[Missing] {
+        &self.missing
+    }
+
+    fn count_missing(&mut self) {
+        let lacking = self.rings.required.iter().map(|ring| (ring, self.lacking(ring)));
+        let missing = lacking.filter(|(_, count)| *count > 0);
+        self.missing = missing.map(|(ring, count)| Missing { count, candidates: self.candidates(ring) }).collect();
         // The old root keys and the new ones are mostly the same.
-        missing.dedup();
-        missing
+        self.missing.dedup();
     }
 
     /// Whether clients that know only the root before the change trust it too.

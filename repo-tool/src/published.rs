@@ -233,6 +233,10 @@ impl Published {
                 DelegatedRoles::Succinct(bins) => bins.contains(role),
             })
         };
+        // Bins are many, and mostly the top-level role's.
+        if self.known(&RoleName::TARGETS).is_some_and(delegates) {
+            return Ok(RoleName::TARGETS);
+        }
         // Most are delegated to by a role that was read already, and then nothing needs to be read.
         if let Some((name, _)) = self.roles.iter().find(|(_, known)| delegates(&known.targets)) {
             return Ok(name.clone());

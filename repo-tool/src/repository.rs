@@ -272,6 +272,7 @@ impl Repository {
             }
             return Ok(Outcome::Nothing);
         }
+        self.spare_staged(&plan.draft)?;
         let incomplete: Vec<Document> = plan.completed.incomplete().cloned().collect();
         if !incomplete.is_empty() {
             return self.stage(plan, incomplete);
@@ -282,6 +283,19 @@ impl Repository {
         let policy = plan.draft.policy.as_ref().unwrap_or(&self.policy);
         let seamless = publish(&self.layout, lock, published, plan, policy, observer)?;
         Ok(Outcome::Published { seamless })
+    }
+
+    /// A change that did not begin with what waits would take its place, or make it outdated.
+    fn spare_staged(&self, draft: &Draft) -> Result<(), Error> {
+        let only_online = draft.root.is_none() && draft.targets.is_empty();
+        if draft.from_staged || only_online || !staged::is_staged(&self.layout) {
+            return Ok(());
+        }
+        Err(Error::Refused(
+            "another change waits for signatures, and would be lost: `lastmile-repo publish` or `lastmile-repo discard` it \
+             first"
+                .into(),
+        ))
     }
 
     fn stage(&self, plan: &Plan, incomplete: Vec<Document>) -> Result<Outcome, Error> {

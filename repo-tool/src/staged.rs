@@ -164,5 +164,7 @@ fn complete_delegators(published: &mut Published, draft: Draft) -> Result<Draft,
         let changed: Vec<_> = changed.map(|target| target.path).collect();
         edit.draft().touched.extend(changed);
     }
+    // Snapshot and timestamp are not staged: a root that waits may leave those that are published without trust.
+    edit.settle_top_level()?;
     Ok(edit.into_draft())
 }

@@ -159,7 +159,11 @@ impl<'a> Edit<'a> {
         self.draft
     }
 
-    fn settle_top_level(&mut self) -> Result<(), Error> {
+    /// Marks what no longer holds under the draft's root to be signed again.
+    ///
+    /// # Errors
+    /// When published metadata does not verify.
+    pub(crate) fn settle_top_level(&mut self) -> Result<(), Error> {
         let Some(root) = self.draft.root.clone() else {
             return Ok(());
         };
