@@ -130,6 +130,32 @@ fn r_6_1_2_online_keys_are_replaced_though_the_root_keys_are_elsewhere() {
 }
 
 #[test]
+fn a_waiting_change_is_not_lost_to_another_one() {
+    let world = World::new();
+    let taken = take_away(&world, &["targets-1"]);
+    world.add("a", "1");
+    // As `renew targets` does: it begins with what is published, not with what waits.
+    let renew_targets = || {
+        let mut repository = world.open();
+        let mut edit = repository.edit(lastmile_repo_tool::draft::Draft::default());
+        edit.sign_again(&RoleName::TARGETS).unwrap();
+        let draft = edit.finish().unwrap();
+        let plan = repository.plan(draft, Signing::Now).unwrap();
+        repository.conclude(&plan, &mut Unobserved)
+    };
+    assert!(matches!(renew_targets(), Err(Error::Refused(_))), "it would be staged over it");
+    give_back(taken);
+    assert!(matches!(renew_targets(), Err(Error::Refused(_))), "it would be published past it");
+    let mut repository = world.open();
+    let draft = repository.staged().unwrap();
+    assert_eq!(draft.touched.len(), 1);
+    let plan = repository.plan(draft, Signing::Now).unwrap();
+    assert!(is_published(&repository.conclude(&plan, &mut Unobserved).unwrap()));
+    drop(repository);
+    assert_eq!(world.fetch("a").unwrap().unwrap(), b"1");
+}
+
+#[test]
 fn a_waiting_change_that_is_changed_and_published_waits_no_longer() {
     let world = World::new();
     let taken = take_away(&world, &["targets-1"]);
