@@ -6,6 +6,7 @@ use lastmile_keys::{PrivateKey, PublicKey, Scheme};
 use lastmile_metadata::{DelegatedRoles, RoleName};
 
 use crate::draft::Draft;
+use crate::edit::Edit;
 use crate::edit::keys::short;
 use crate::init::key_uri;
 use crate::key_store::{self, Protection};
@@ -17,7 +18,7 @@ use crate::{Error, Repository};
 pub struct Revocation {
     /// The draft to be published.
     pub draft: Draft,
-    /// Each role that trusted the key, with its delegator; none for the top-level ones.
+    /// Each role that trusted the key, a waiting change included, with its delegator; none for the top-level ones.
     pub roles: Vec<(RoleName, Option<RoleName>)>,
     /// New keys, by the role (for bins: the first of them) that got them.
     pub replacements: Vec<(RoleName, KeyUri)>,
@@ -25,34 +26,37 @@ pub struct Revocation {
     pub recovers_fast_forward: bool,
 }
 
-/// Makes the draft that revokes `key`. New keys are written at once; they can do nothing until it is published.
+/// Makes the draft that revokes `key`, in what is published and in what waits for signatures. New keys are written at once; they can do nothing until it is published.
 ///
 /// # Errors
-/// [`Error::NotFound`] when no role trusts the key.
+/// [`Error::NotFound`] when no role trusts the key; [`Error::Refused`] when one would go on trusting it.
 pub fn revoke(
     repository: &mut Repository,
     key: &PublicKey,
     offline: &Protection,
     online: &Protection,
 ) -> Result<Revocation, Error> {
-    let roles = repository.published.roles_trusting(key)?;
+    let draft = repository.staged()?;
+    let mut edit = Edit::new(&mut repository.published, draft);
+    let roles = edit.roles_trusting(key)?;
     if roles.is_empty() {
-        return Err(Error::NotFound(format!("no role trusts the key {}", short(key))));
+        return Err(not_trusted(repository, key));
     }
     repository.keys.avoid(key);
     let is_online = |role: &RoleName| matches!(role.as_str(), "snapshot" | "timestamp");
     let recovers_fast_forward = roles.iter().any(|(role, _)| is_online(role));
-    let mut changes = plan_changes(repository, key, &roles)?;
+    let mut changes = plan_changes(&mut edit, key, &roles)?;
     if recovers_fast_forward {
         // Whoever took one online key may have driven the versions of both files up. With other keys for both, every
         // client drops what it stored of them, those too that only look at signatures.
         for role in [RoleName::SNAPSHOT, RoleName::TIMESTAMP] {
-            let (all, _) = repository.edit(Draft::default()).trust(&role)?;
+            let (all, _) = edit.trust(&role)?;
             let change = changes.entry(role).or_default();
             change.add = u32::try_from(all.len()).unwrap_or(1);
             change.remove = all.into_iter().collect();
         }
     }
+    let draft = edit.into_draft();
     let mut policy = repository.policy.clone();
     let mut replacements = Vec::new();
     let mut rotations = Vec::new();
@@ -72,14 +76,31 @@ pub fn revoke(
         rotations.push((role, added, change.remove.into_iter().collect::<Vec<_>>()));
     }
     forget(repository, &mut policy, &rotations);
-    let draft = repository.staged()?;
     let mut edit = repository.edit(draft);
     for (role, added, removed) in rotations {
         edit.rotate(&role, &added, &removed)?;
     }
+    if let Some((role, delegator)) = edit.roles_trusting(key)?.first() {
+        let delegator = delegator.as_ref().map_or("root", RoleName::as_str);
+        return Err(Error::Refused(format!(
+            "{role} would still trust the key, because {delegator} delegates to it as well: take one of the delegations back \
+             with `lastmile-repo undelegate {role} --from {delegator}`, then revoke again"
+        )));
+    }
     let mut draft = edit.finish()?;
     draft.policy = Some(policy);
     Ok(Revocation { draft, roles, replacements, recovers_fast_forward })
+}
+
+/// Why there is nothing to revoke.
+pub(crate) fn not_trusted(repository: &mut Repository, key: &PublicKey) -> Error {
+    match repository.published.roles_trusting(key) {
+        Ok(roles) if !roles.is_empty() => Error::Refused(format!(
+            "the change that waits for signatures throws the key {} out already: sign and publish it",
+            short(key)
+        )),
+        _ => Error::NotFound(format!("no role trusts the key {}", short(key))),
+    }
 }
 
 #[derive(Default)]
@@ -90,21 +111,25 @@ struct Change {
 
 /// For each role — bins that share their keys once — what goes, and how many keys must come.
 fn plan_changes(
-    repository: &mut Repository,
+    edit: &mut Edit<'_>,
     key: &PublicKey,
     roles: &[(RoleName, Option<RoleName>)],
 ) -> Result<BTreeMap<RoleName, Change>, Error> {
     let mut changes = BTreeMap::new();
     let mut succinct = BTreeSet::new();
     for (role, delegator) in roles {
-        let shared =
-            delegator.as_ref().and_then(|delegator| repository.published.known(delegator)).is_some_and(|view| {
-                view.delegations.as_ref().is_some_and(|found| matches!(found.roles, DelegatedRoles::Succinct(_)))
-            });
+        let shared = match delegator {
+            Some(delegator) => edit
+                .view(delegator)?
+                .delegations
+                .as_ref()
+                .is_some_and(|found| matches!(found.roles, DelegatedRoles::Succinct(_))),
+            None => false,
+        };
         if shared && !succinct.insert(delegator.clone()) {
             continue;
         }
-        let (keys, threshold) = repository.edit(Draft::default()).trust(role)?;
+        let (keys, threshold) = edit.trust(role)?;
         let left = u32::try_from(keys.len()).unwrap_or(u32::MAX).saturating_sub(1);
         // Root keeps one key more than must sign: the next one may get lost.
         let wanted = threshold + u32::from(*role == RoleName::ROOT);

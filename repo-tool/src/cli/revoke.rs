@@ -8,10 +8,10 @@ use super::keys::resolve;
 use super::output::Output;
 use super::{Context, Exit};
 use crate::edit::keys::short;
-use crate::key_store::Protection;
+use crate::key_store::{Protection, keyid_of};
 use crate::proof::{Before, ProofRow, Verdict, is_refuted, prove, table};
 use crate::publication::Unobserved;
-use crate::revoke::{Revocation, revoke as revoke_key};
+use crate::revoke::{Revocation, not_trusted, revoke as revoke_key};
 use crate::{Error, Outcome, Repository, Signing, diff};
 
 pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &mut Output) -> Result<Exit, Error> {
@@ -33,7 +33,11 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &mut Output) 
     say(&outcome, output);
     if matches!(outcome, Outcome::Staged(_)) {
         output.data(&report(Value::Null), &text)?;
-        output.note("The key is not revoked before this is published; run `revoke` again afterwards for the proof.");
+        output.note(&format!(
+            "The key is trusted until this is published. No proof was made: afterwards `lastmile-repo key show {}` must say \
+             that the key serves no role, and `lastmile-repo verify` plays the clients of every root.",
+            keyid_of(&key)
+        ));
         return Ok(Exit::Failed);
     }
     let keys = repository.keys.clone();
@@ -52,9 +56,10 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &mut Output) 
 }
 
 fn plan(repository: &mut Repository, key: &lastmile_keys::PublicKey, output: &mut Output) -> Result<Exit, Error> {
-    let roles = repository.published.roles_trusting(key)?;
+    let draft = repository.staged()?;
+    let roles = repository.edit(draft).roles_trusting(key)?;
     if roles.is_empty() {
-        return Err(Error::NotFound(format!("no role trusts the key {}", short(key))));
+        return Err(not_trusted(repository, key));
     }
     let names: Vec<&str> = roles.iter().map(|(role, _)| role.as_str()).collect();
     let text = format!("would remove the key {} from: {}", short(key), names.join(", "));

@@ -1,9 +1,9 @@
 //! Which keys a role trusts (spec 6.1): top-level roles in a new root, delegated ones in their delegator.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use lastmile_keys::PublicKey;
-use lastmile_metadata::{DelegatedRoles, Key, KeyId, RoleName, Threshold};
+use lastmile_metadata::{DelegatedRoles, Delegations, Key, KeyId, KeyRing, RoleName, Threshold};
 
 use super::{Edit, drop_unused};
 use crate::Error;
@@ -32,6 +32,49 @@ impl Edit<'_> {
         keys.sort();
         keys.dedup();
         Ok((keys, ring.threshold().get()))
+    }
+
+    /// Every delegated role, at any depth, as they would become: delegators first, each with its delegator. A role with
+    /// two delegators comes twice. Reads all roles.
+    ///
+    /// # Errors
+    /// When a file on the way does not verify.
+    pub fn delegated_roles(&mut self) -> Result<Vec<(RoleName, RoleName)>, Error> {
+        // Read from above, so that each is found at once below.
+        self.published().read_all()?;
+        let mut edges = Vec::new();
+        let (mut waiting, mut seen) = (VecDeque::from([RoleName::TARGETS]), BTreeSet::new());
+        while let Some(delegator) = waiting.pop_front() {
+            if !seen.insert(delegator.clone()) {
+                continue;
+            }
+            let children = self.view(&delegator)?.delegations.as_ref().map(Delegations::names).unwrap_or_default();
+            waiting.extend(children.iter().cloned());
+            edges.extend(children.into_iter().map(|child| (child, delegator.clone())));
+        }
+        Ok(edges)
+    }
+
+    /// Every role that would trust `key`, with its delegator; none for the top-level ones. Reads all roles.
+    ///
+    /// # Errors
+    /// When a file on the way does not verify.
+    pub fn roles_trusting(&mut self, key: &PublicKey) -> Result<Vec<(RoleName, Option<RoleName>)>, Error> {
+        let trusts = |ring: &KeyRing| ring.keys().any(|(_, other)| other == key);
+        let mut found = Vec::new();
+        for role in RoleName::TOP_LEVEL {
+            if self.root_view().key_ring(&role).is_ok_and(|ring| trusts(&ring)) {
+                found.push((role, None));
+            }
+        }
+        for (role, delegator) in self.delegated_roles()? {
+            let delegations = self.view(&delegator)?.delegations.as_ref();
+            let ring = delegations.and_then(|delegations| delegations.key_ring(&delegator, &role).ok());
+            if ring.is_some_and(|ring| trusts(&ring)) {
+                found.push((role, Some(delegator)));
+            }
+        }
+        Ok(found)
     }
 
     /// Adds and removes keys of `role`. Succinct bins have their keys in common.

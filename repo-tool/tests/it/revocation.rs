@@ -7,7 +7,7 @@ use lastmile_repo_tool::key_store::Protection;
 use lastmile_repo_tool::proof::{Before, ProofRow, Verdict, is_refuted, prove};
 use lastmile_repo_tool::publication::Unobserved;
 use lastmile_repo_tool::revoke::revoke;
-use lastmile_repo_tool::{Error, Signing};
+use lastmile_repo_tool::{Error, Outcome, Signing};
 
 use crate::delegations::{delegate, delegate_from};
 use crate::world::{World, is_published};
@@ -97,6 +97,37 @@ fn a_key_is_revoked_at_every_depth() {
     assert!(!world.files("metadata").contains(&"2.root.json".to_string()), "no new root is needed");
     assert_eq!(world.fetch("x/b").unwrap().unwrap(), b"b");
     assert_eq!(world.fetch("x/c").unwrap().unwrap(), b"c");
+}
+
+#[test]
+fn a_key_is_revoked_in_what_waits_too() {
+    let world = World::new();
+    let (shared, uri) = world.key("shared");
+    world.change_with(&[uri], &mut Unobserved, |edit| delegate(edit, "a", "a/*", &shared)).unwrap();
+    let path = world.layout().keys().join("targets-1.pem");
+    let targets = std::fs::read(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let staged = world.change(|edit| delegate(edit, "b", "b/*", &shared)).unwrap();
+    assert!(matches!(staged, Outcome::Staged(_)));
+
+    let revoke_again = || {
+        let mut repository = world.open();
+        let revocation = revoke(&mut repository, &shared, &Protection::None, &Protection::None)?;
+        let plan = repository.plan(revocation.draft, Signing::Now)?;
+        repository.conclude(&plan, &mut Unobserved)
+    };
+    assert!(matches!(revoke_again(), Ok(Outcome::Staged(_))));
+    // Once is enough, and what is missing is said.
+    let again = revoke_again();
+    assert!(matches!(&again, Err(Error::Refused(reason)) if reason.contains("sign and publish")), "{again:?}");
+
+    std::fs::write(path, targets).unwrap();
+    let mut repository = world.open();
+    let draft = repository.staged().unwrap();
+    let plan = repository.plan(draft, Signing::Now).unwrap();
+    assert!(is_published(&repository.conclude(&plan, &mut Unobserved).unwrap()));
+    repository.reread().unwrap();
+    assert_eq!(repository.published.roles_trusting(&shared).unwrap(), []);
 }
 
 #[test]
