@@ -2,7 +2,8 @@
 //!
 //! The clock stands at 2030-01-01. Each situation begins in a folder of its own with what [`client_folder`] or
 //! [`repository_folder`] puts there.
-//! `TRYCMD=overwrite cargo test -p lastmile-tests --test it cli::` writes what the programs say now into `cmd/`.
+//! `TRYCMD=overwrite cargo test -p lastmile-tests --test it cli::` writes what the programs say now into `cmd/`, where
+//! `[..]` then goes back in the place of what is another at each run: keys and ages.
 
 use std::collections::BTreeMap;
 use std::fs;
