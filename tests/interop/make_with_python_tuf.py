@@ -21,6 +21,9 @@ NAMES = {
     "größe/日本語-🦀.tar.gz": "näme and content".encode(),
     "a+b&c=d;e,f@g!.txt": b"signs that a URL may hold",
     "empty": b"",
+    # Two names that look the same: letters are never normalised.
+    "caf\u00e9.txt": b"one letter",
+    "cafe\u0301.txt": b"a letter and its accent",
 }
 
 
