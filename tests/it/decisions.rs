@@ -161,6 +161,34 @@ fn d3_where_file_and_record_are_damaged_nothing_is_accepted() {
 }
 
 #[test]
+fn d3_a_damaged_record_lowers_nothing_though_keys_were_rotated_long_ago() {
+    let mut repository = Repository::new();
+    let device = Device::new(&repository);
+    for role in ["timestamp", "snapshot"] {
+        repository.set_keys(role, &[TestKey::new("rotated")], 1);
+    }
+    repository.publish(&["root", "targets"]);
+    let older = repository.fork();
+    repository.publish(&["targets"]);
+    assert_eq!(device.refresh().unwrap(), [2, 3, 3, 3]);
+    for damage in [Some(b"nonsense".as_slice()), None] {
+        match damage {
+            Some(bytes) => device.put_stored("state/floors", bytes),
+            None => fs::remove_file(device.store_path().join("state/floors")).unwrap(),
+        }
+        device.follow(older.road());
+        let found = device.refresh();
+        let refused = match &found {
+            Err(ClientError::Repository(_)) => device.stored("timestamp") == Some(repository.written("timestamp")),
+            _ => false,
+        };
+        assert!(refused, "{found:?}");
+        device.follow(repository.road());
+        assert_eq!(device.refresh().unwrap(), [2, 3, 3, 3]);
+    }
+}
+
+#[test]
 fn d3_a_record_that_was_edited_is_damaged() {
     let (repository, device) = warm();
     let record = fs::read_to_string(device.store_path().join("state/floors")).unwrap();
