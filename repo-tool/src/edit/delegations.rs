@@ -163,6 +163,8 @@ impl Edit<'_> {
         let keyids: Vec<KeyId> = entries.keys().cloned().collect();
         let bins = SuccinctRoles::new(keyids.clone(), threshold, u32::from(new.bit_length), &new.name_prefix)
             .map_err(|error| Error::Refused(error.to_string()))?;
+        // A role of that name would lose its targets.
+        let taken = self.delegated_roles()?.into_iter().find(|(name, _)| bins.contains(name));
         let targets = self.targets(role)?;
         let delegations = targets.delegations.get_or_insert_default();
         let DelegatedRoles::Listed(listed) = &mut delegations.roles else {
@@ -173,6 +175,11 @@ impl Edit<'_> {
             return Err(Error::Refused(format!(
                 "{role} has delegations already; succinct bins stand alone, and there is one set of bins (try --prefixes, \
                  or --role for a role of their own)"
+            )));
+        }
+        if let Some((name, delegator)) = taken {
+            return Err(Error::Refused(format!(
+                "{delegator} delegates to {name} already: choose other names with --name-prefix"
             )));
         }
         delegations.keys.extend(entries);

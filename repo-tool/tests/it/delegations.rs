@@ -3,6 +3,7 @@
 use lastmile_keys::PublicKey;
 use lastmile_metadata::{PathPattern, Paths, RoleName, TargetPath};
 use lastmile_repo_tool::Error;
+use lastmile_repo_tool::draft::Draft;
 use lastmile_repo_tool::edit::Edit;
 use lastmile_repo_tool::edit::delegations::{NewBins, NewDelegation, Trust};
 use lastmile_repo_tool::publication::Unobserved;
@@ -103,6 +104,27 @@ fn bins_that_are_taken_back_give_their_targets_back() {
     world.change(|edit| drop(edit.undelegate(None, &name).unwrap())).unwrap();
     assert_eq!(world.open().published.targets().unwrap().len(), 5);
     assert_eq!(world.fetch("file-3").unwrap().unwrap(), b"3");
+}
+
+#[test]
+fn bins_never_take_the_place_of_other_roles() {
+    let world = World::new();
+    let (a, b) = (RoleName::delegated("a").unwrap(), RoleName::delegated("b").unwrap());
+    let key = world.public("targets-1");
+    world
+        .change(|edit| {
+            delegate(edit, "a", "a/*", &key);
+            delegate(edit, "b", "b/*", &key);
+        })
+        .unwrap();
+    world.add_to(&a, "a/x", "1", &mut Unobserved).unwrap();
+    world.change(|edit| edit.make_bins(&a, &bins(&world, true)).unwrap()).unwrap();
+    let new = bins(&world, true);
+    let mut repository = world.open();
+    let refused = repository.edit(Draft::default()).make_bins(&b, &new);
+    assert!(matches!(&refused, Err(Error::Refused(reason)) if reason.contains("--name-prefix")), "{refused:?}");
+    drop(repository);
+    assert_eq!(world.fetch("a/x").unwrap().unwrap(), b"1");
 }
 
 #[test]
