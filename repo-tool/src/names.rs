@@ -32,6 +32,10 @@ pub fn new_role(name: &str) -> Result<RoleName, Error> {
             "`{role}` must have no `/` or `%`, not start with a dot, and be 200 bytes at most"
         )));
     }
+    // Without consistent snapshots, `7.root` would lie where root version 7 is to lie.
+    if name.split_once('.').is_some_and(|(start, _)| start.bytes().all(|byte| byte.is_ascii_digit())) {
+        return Err(refused(format!("`{role}` looks like a file name with a version in front")));
+    }
     Ok(role)
 }
 

@@ -6,6 +6,7 @@ use lastmile_repo_tool::Error;
 use lastmile_repo_tool::draft::Draft;
 use lastmile_repo_tool::edit::Edit;
 use lastmile_repo_tool::edit::delegations::{NewBins, NewDelegation, Trust};
+use lastmile_repo_tool::names;
 use lastmile_repo_tool::publication::Unobserved;
 
 use crate::world::World;
@@ -164,4 +165,14 @@ fn a_threshold_that_the_keys_cannot_reach_is_refused() {
             assert!(matches!(edit.make_bins(&RoleName::TARGETS, &new), Err(Error::Refused(_))));
         })
         .err();
+}
+
+#[test]
+fn a_role_is_never_named_like_a_version_of_another_file() {
+    for name in ["2.root", "17.targets", "1.x"] {
+        assert!(matches!(names::new_role(name), Err(Error::Refused(_))), "{name}");
+    }
+    for name in ["v2.root", "2-root", "team"] {
+        assert!(names::new_role(name).is_ok(), "{name}");
+    }
 }
