@@ -101,4 +101,9 @@ impl Edge {
     pub(crate) fn role(&self) -> &RoleName {
         &self.id.1
     }
+
+    /// Who trusts, and who is trusted.
+    pub(crate) fn names(&self) -> (RoleName, RoleName) {
+        (self.id.0.clone(), self.id.1.clone())
+    }
 }

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use super::search::TargetSearch;
 use super::targets::{missing_targets, request_targets};
 use super::{Request, Stage};
-use crate::trusted::{Edge, EdgeId};
+use crate::trusted::Edge;
 use crate::{Error, ErrorKind, Floors, RoleName, TargetFile, TargetPath, Targets, TrustedMetadata};
 
 /// Lists all targets. The number of roles is limited by what the snapshot lists.
@@ -15,7 +15,8 @@ use crate::{Error, ErrorKind, Floors, RoleName, TargetFile, TargetPath, Targets,
 pub struct Listing<'t> {
     trusted: &'t mut TrustedMetadata,
     to_visit: Vec<Edge>,
-    visited: BTreeSet<EdgeId>,
+    /// By delegator and name: with the keys as well, a role could delegate to itself with ever new ones.
+    visited: BTreeSet<(RoleName, RoleName)>,
     paths: BTreeSet<TargetPath>,
 }
 
@@ -38,7 +39,7 @@ impl<'t> Listing<'t> {
     }
 
     fn pass_over_visited(&mut self) {
-        while self.to_visit.last().is_some_and(|edge| self.visited.contains(&edge.id)) {
+        while self.to_visit.last().is_some_and(|edge| self.visited.contains(&edge.names())) {
             self.to_visit.pop();
         }
     }
@@ -48,7 +49,7 @@ impl<'t> Listing<'t> {
         let role = self.trusted.verify(&edge, bytes)?;
         let bytes = Arc::clone(role.bytes());
         self.to_visit.pop();
-        self.visited.insert(edge.id.clone());
+        self.visited.insert(edge.names());
         self.visit(edge.role(), &role);
         self.trusted.delegated.insert(edge.id, role);
         Ok(Some(bytes))
