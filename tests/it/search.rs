@@ -2,7 +2,9 @@
 
 use lastmile_client::Error as ClientError;
 use lastmile_metadata::{ErrorKind, RoleName, Threshold};
-use lastmile_tests::{Delegation, Device, Fault, Repository, TestKey, bin_of, hash, refused, role, too_long, verdict};
+use lastmile_tests::{
+    Delegation, Device, Fault, Repository, TestKey, bin_of, hash, refused, role, sign, too_long, verdict,
+};
 use serde_json::json;
 
 /// A repository whose delegations `build` makes; every role then has version 1 or more.
@@ -192,6 +194,27 @@ fn w_5_6_7_1_b_a_long_chain_ends_at_the_limit() {
         }
     });
     assert!(matches!(refused(walk(&repository, "x").0).kind, ErrorKind::LimitReached { .. }));
+}
+
+#[test]
+fn w_5_6_7_1_a_a_role_that_delegates_to_itself_with_ever_new_keys_is_not_followed_for_ever() {
+    let mut repository = repository(|repository| repository.delegate("targets", &Delegation::paths("a", &["*"])));
+    repository.lists_hashes = false;
+    repository.publish(&["a", "targets"]);
+    let path = format!("metadata/{}.a.json", repository.version("a"));
+    let honest = repository.fork();
+    let answers = (0..100).map(|number| {
+        let mut thief = honest.fork();
+        thief.set_signers("a", &[TestKey::new(&if number == 0 { "a".into() } else { format!("a {number}") })]);
+        let next = Delegation::paths("a", &["*"]).keys(&[TestKey::new(&format!("a {}", number + 1))], 1);
+        let signers = thief.signers("a");
+        thief.delegate("a", &next);
+        sign(thief.signed("a"), &signers)
+    });
+    repository.road().queue(&path, answers);
+    drop(Device::new(&repository).list());
+    let asked = repository.road().requests().iter().filter(|asked| **asked == path).count();
+    assert!(asked <= 2, "{asked}");
 }
 
 #[test]

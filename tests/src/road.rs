@@ -1,6 +1,6 @@
 //! The road between repository and client: what is published, what was asked for, and what goes wrong on the way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// The address under which a [`Road`] answers when it is used as a `Fetch`.
@@ -38,6 +38,7 @@ pub enum Answer {
 struct State {
     files: BTreeMap<String, Vec<u8>>,
     faults: BTreeMap<String, (Fault, usize)>,
+    queued: BTreeMap<String, VecDeque<Vec<u8>>>,
     requests: Vec<String>,
 }
 
@@ -96,6 +97,11 @@ impl Road {
         self.state().faults.insert(path.into(), (fault, times));
     }
 
+    /// Answers the next requests for `path` with these, one after the other, whatever is published there.
+    pub fn queue(&self, path: &str, answers: impl IntoIterator<Item = Vec<u8>>) {
+        self.state().queued.entry(path.into()).or_default().extend(answers);
+    }
+
     /// Takes all faults away.
     pub fn mend(&self) {
         self.state().faults.clear();
@@ -117,7 +123,8 @@ impl Road {
     pub fn answer(&self, path: &str) -> Answer {
         let mut state = self.state();
         state.requests.push(path.into());
-        let file = state.files.get(path).cloned();
+        let queued = state.queued.get_mut(path).and_then(VecDeque::pop_front);
+        let file = queued.or_else(|| state.files.get(path).cloned());
         if let Some((fault, times)) = state.faults.get_mut(path)
             && *times > 0
         {
