@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 
 use lastmile_client::text::printable;
-use lastmile_metadata::{DelegatedRoles, Delegations, KeyRing, Paths, RoleName, Root, TargetFile, Targets};
+use lastmile_keys::PublicKey;
+use lastmile_metadata::{DelegatedRoles, Delegations, KeyId, KeyRing, Paths, RoleName, Root, TargetFile, Targets};
 use serde_json::{Value, json};
 
 use crate::draft::{Completed, Draft};
+use crate::key_store::keyid_of;
 use crate::published::Published;
 
 /// Lists of more entries than this are cut for people; JSON has all.
@@ -49,13 +51,23 @@ pub fn diff(published: Option<&Published>, draft: &Draft, completed: &Completed)
     documents.collect()
 }
 
-/// The comparison for people. Names of targets and roles are printed without control characters.
+/// The comparison for people, long lists cut. Names of targets and roles are printed without control characters.
 #[must_use]
 pub fn text(diffs: &[RoleDiff]) -> String {
+    text_of(diffs, SHOWN)
+}
+
+/// The comparison for people who are about to sign: every line of it.
+#[must_use]
+pub fn full_text(diffs: &[RoleDiff]) -> String {
+    text_of(diffs, usize::MAX)
+}
+
+fn text_of(diffs: &[RoleDiff], shown: usize) -> String {
     let mut text = String::new();
     for diff in diffs {
         text += &format!("{}: {}\n", diff.role, diff.title);
-        for (sign, line) in diff.lines.iter().take(SHOWN) {
+        for (sign, line) in diff.lines.iter().take(shown) {
             let sign = match sign {
                 Sign::Added => '+',
                 Sign::Removed => '-',
@@ -63,8 +75,8 @@ pub fn text(diffs: &[RoleDiff]) -> String {
             };
             text += &format!("  {sign} {line}\n");
         }
-        if diff.lines.len() > SHOWN {
-            text += &format!("  … and {} more\n", diff.lines.len() - SHOWN);
+        if diff.lines.len() > shown {
+            text += &format!("  … and {} more\n", diff.lines.len() - shown);
         }
     }
     text
@@ -159,6 +171,16 @@ fn delegation_lines(lines: &mut Vec<(Sign, String)>, role: &RoleName, before: &D
             old.iter().find(|(other, _)| other == name).map(|(_, description)| description.clone());
         compare(lines, before_description, Some(description.clone()));
     }
+    // 4.5: the order is the priority.
+    let order = |these: &[(String, String)], others: &[(String, String)]| {
+        let others: BTreeSet<&String> = others.iter().map(|(name, _)| name).collect();
+        let both: Vec<&str> =
+            these.iter().map(|(name, _)| name).filter(|name| others.contains(name)).map(String::as_str).collect();
+        both.join(", ")
+    };
+    let orders = [order(&old, &new), order(&new, &old)].map(|order| Some(format!("delegations in the order {order}")));
+    let [old_order, new_order] = orders;
+    compare(lines, old_order, new_order);
     let names = match &after.roles {
         DelegatedRoles::Succinct(bins) => bins.names().take(1).collect(),
         DelegatedRoles::Listed(_) => after.names(),
@@ -201,7 +223,7 @@ fn described(delegations: &Delegations) -> Vec<(String, String)> {
 fn ring_lines(lines: &mut Vec<(Sign, String)>, role: &RoleName, before: Option<&KeyRing>, after: Option<&KeyRing>) {
     let keys = |ring: Option<&KeyRing>| -> BTreeSet<String> {
         let described = |ring: &KeyRing| -> Vec<String> {
-            ring.keys().map(|(id, key)| format!("{role} key {} {id}", key.keytype())).collect()
+            ring.keys().map(|(id, key)| format!("{role} key {}", described_key(id, key))).collect()
         };
         ring.map(described).unwrap_or_default().into_iter().collect()
     };
@@ -210,6 +232,15 @@ fn ring_lines(lines: &mut Vec<(Sign, String)>, role: &RoleName, before: Option<&
     lines.extend(new.difference(&old).map(|key| (Sign::Added, key.clone())));
     let threshold = |ring: &KeyRing| format!("{role} threshold {}", ring.threshold());
     compare(lines, before.map(threshold), after.map(threshold));
+}
+
+/// Ids are whatever the file says: what identifies a key for a signer is computed.
+fn described_key(id: &KeyId, key: &PublicKey) -> String {
+    let computed = keyid_of(key);
+    match id.as_str() == computed {
+        true => format!("{} {id}", key.keytype()),
+        false => format!("{} {computed}, listed as {id}", key.keytype()),
+    }
 }
 
 fn unknown_lines(

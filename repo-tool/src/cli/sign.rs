@@ -24,7 +24,7 @@ pub(super) fn sign(context: &Context<'_>, args: &Sign, output: &mut Output) -> R
     let keys = signing_keys(&mut repository, &args.key)?;
     let draft = repository.staged()?;
     let plan = repository.plan(draft, Signing::Never)?;
-    output.data(&json!({ "changes": diff::json(&plan.diff) }), &diff::text(&plan.diff))?;
+    output.data(&json!({ "changes": diff::json(&plan.diff) }), &diff::full_text(&plan.diff))?;
     if context.global.dry_run {
         output.note("Nothing was signed (--dry-run).");
         return Ok(Exit::Done);

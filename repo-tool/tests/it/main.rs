@@ -14,4 +14,5 @@ mod http;
 mod polling;
 mod revocation;
 mod rotation;
+mod shown;
 mod world;
