@@ -172,17 +172,28 @@ pub(super) fn rotate(context: &Context<'_>, args: &Rotate, output: &mut Output) 
     let removed = args.remove.iter().map(|key| resolve(&mut repository, key)).collect::<Result<Vec<_>, _>>()?;
     let publics = |keys: &[Resolved]| keys.iter().map(|key| key.public.clone()).collect::<Vec<_>>();
     let roles = repository.published.expand(&args.role)?;
+    let role = names::role(&args.role)?;
+    let mut policy = repository.policy.clone();
+    let entry = policy.entry_name(&role).unwrap_or(role.as_str()).to_string();
     let draft = repository.staged()?;
     let mut edit = repository.edit(draft);
     for role in &roles {
         edit.rotate(role, &publics(&added), &publics(&removed))?;
     }
+    let mut unused = Vec::new();
+    for key in &removed {
+        // Roles with one entry, such as bins, have their keys in common: the others may go on trusting it.
+        let shared = entry.ends_with('*') && {
+            let trusting = edit.roles_trusting(&key.public)?;
+            trusting.iter().any(|(role, _)| policy.entry_name(role) == Some(entry.as_str()))
+        };
+        if !shared {
+            unused.push(&key.public);
+        }
+    }
     let mut draft = edit.finish()?;
-    let role = names::role(&args.role)?;
-    let mut policy = repository.policy.clone();
-    let entry = policy.entry_name(&role).unwrap_or(role.as_str()).to_string();
     let mut role_policy = policy.role(&role);
-    let gone: Vec<_> = removed.iter().filter_map(|key| repository.keys.uri_of(&key.public)).collect();
+    let gone: Vec<_> = unused.into_iter().filter_map(|key| repository.keys.uri_of(key)).collect();
     role_policy.keys.retain(|uri| !gone.contains(&uri.to_string().as_str()));
     set_keys(&mut policy, &entry, role_policy, &added);
     draft.policy = Some(policy);

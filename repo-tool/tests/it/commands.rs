@@ -1,0 +1,39 @@
+//! The command line from the inside: what it leaves in the policy.
+
+use std::path::Path;
+
+use lastmile_repo_tool::cli::{self, Exit};
+use lastmile_repo_tool::policy::Policy;
+use tempfile::TempDir;
+
+/// Runs one command line in the repository `folder`.
+fn run(folder: &TempDir, args: &[&str]) -> Exit {
+    let start = ["lastmile-repo", "--quiet", "-C", folder.path().to_str().unwrap()];
+    cli::run(start.iter().chain(args).map(Into::into))
+}
+
+fn repository() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(run(&folder, &["init", "--unencrypted-keys"]), Exit::Done);
+    folder
+}
+
+fn keys_of(folder: &TempDir, entry: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(folder.path().join("repo.toml")).unwrap();
+    let policy = Policy::parse(&text, Path::new("repo.toml")).unwrap();
+    let role = lastmile_metadata::RoleName::listed(entry).unwrap();
+    policy.role(&role).keys.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_policy_never_forgets_a_key_that_other_bins_trust() {
+    let folder = repository();
+    for name in ["old", "new"] {
+        assert_eq!(run(&folder, &["key", "generate", name, "--unencrypted"]), Exit::Done);
+    }
+    assert_eq!(run(&folder, &["bins", "--bit-length", "1", "--prefixes", "--key", "old"]), Exit::Done);
+    assert_eq!(run(&folder, &["rotate", "bin-0", "--add", "new", "--remove", "old"]), Exit::Done);
+    assert_eq!(keys_of(&folder, "bin-*"), ["file:keys/old.pem", "file:keys/new.pem"]);
+    assert_eq!(run(&folder, &["rotate", "bin-1", "--add", "new", "--remove", "old"]), Exit::Done);
+    assert_eq!(keys_of(&folder, "bin-*"), ["file:keys/new.pem"]);
+}
