@@ -250,8 +250,12 @@ impl Repository {
     /// Completes a draft. Without signing, the plan only shows what would change.
     ///
     /// # Errors
-    /// When a key at hand cannot be opened.
-    pub fn plan(&self, draft: Draft, signing: Signing) -> Result<Plan, Error> {
+    /// When a key at hand cannot be opened; [`Error::Refused`] when a file that waits is not what the draft lists.
+    pub fn plan(&self, mut draft: Draft, signing: Signing) -> Result<Plan, Error> {
+        if draft.from_staged {
+            let hash_prefixed = self.policy.hash_prefixed_targets && self.published.root.consistent_snapshot;
+            draft.files = staged::listed_files(&self.layout, &draft, hash_prefixed)?;
+        }
         let policy = draft.policy.as_ref().unwrap_or(&self.policy);
         let keys = matches!(signing, Signing::Now).then_some(&self.keys);
         let completion = Completion { published: Some(&self.published), policy, keys, now: self.setting.now };

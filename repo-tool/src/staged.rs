@@ -2,18 +2,18 @@
 //!
 //! Nothing in here is served, and nothing in here is trusted: what `publish` takes from it is verified like any draft.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lastmile_metadata::{Envelope, Role, RoleName, Root, Targets};
+use lastmile_metadata::{Envelope, Role, RoleName, Root, TargetFile, Targets};
 use walkdir::WalkDir;
 
 use crate::draft::{Completed, Draft, NewFile, Prior};
 use crate::edit::Edit;
 use crate::layout::{self, Layout};
 use crate::published::Published;
-use crate::{Error, names};
+use crate::{Error, ingest, names};
 
 /// Whether a change waits.
 #[must_use]
@@ -61,20 +61,45 @@ pub fn read(layout: &Layout, published: &mut Published) -> Result<Draft, Error> 
     complete_delegators(published, draft)
 }
 
+/// Of the draft's files those that it lists, each with the content that it lists: they may have lain there for long,
+/// and some may have been removed from the change again.
+pub(crate) fn listed_files(layout: &Layout, draft: &Draft, hash_prefixed: bool) -> Result<Vec<NewFile>, Error> {
+    let waiting: BTreeMap<&Path, &NewFile> = draft.files.iter().map(|file| (file.to.as_path(), file)).collect();
+    let mut listed = Vec::new();
+    for target in draft.targets.values().flat_map(Targets::targets) {
+        if !draft.touched.contains(&target.path) {
+            continue;
+        }
+        for place in ingest::places(&target, hash_prefixed) {
+            let Some(file) = waiting.get(place.as_path()) else { continue };
+            // What was just taken in was hashed while it was copied.
+            if file.from.starts_with(layout.staged()) {
+                check_content(&target, &file.from)?;
+            }
+            listed.push((*file).clone());
+        }
+    }
+    Ok(listed)
+}
+
+fn check_content(target: &TargetFile, path: &Path) -> Result<(), Error> {
+    let mut verifier = target.verifier();
+    ingest::read_parts(path, |part| verifier.update(part).is_ok())?;
+    verifier.finish().map_err(|error| {
+        Error::Refused(format!(
+            "{} is not the file that the waiting change lists as `{}`: {error}; put the right one there, or \
+             `lastmile-repo discard` the change",
+            path.display(),
+            target.path
+        ))
+    })
+}
+
 /// Writes the draft's documents, replacing what waited before.
 pub(crate) fn write(layout: &Layout, draft: &Draft, completed: &Completed) -> Result<(), Error> {
     let folder = layout.staged();
     layout::create_private_folder(&folder)?;
-    let offline = |role: &RoleName| !matches!(role.as_str(), "snapshot" | "timestamp");
-    let mut kept = BTreeSet::new();
-    for document in completed.all().filter(|document| offline(&document.role)) {
-        let path = folder.join(names::metadata_file(&document.role, None));
-        layout::replace(&path, &document.file(), 0o644)?;
-        kept.insert(path);
-    }
-    for (_, path) in documents(layout)?.into_iter().filter(|(_, path)| !kept.contains(path)) {
-        fs::remove_file(&path).map_err(|error| Error::file("remove", &path, error))?;
-    }
+    // Files first: a document that waits is never without them.
     let targets = folder.join("targets");
     for file in &draft.files {
         let to = targets.join(&file.to);
@@ -85,6 +110,16 @@ pub(crate) fn write(layout: &Layout, draft: &Draft, completed: &Completed) -> Re
         layout::create_folders(&targets, file.to.parent().unwrap_or(Path::new("")))?;
         fs::rename(&file.from, &to).map_err(|error| Error::file("stage", &to, error))?;
         layout::open_regular(&to).and_then(|file| file.sync_all()).map_err(|error| Error::file("sync", &to, error))?;
+    }
+    let offline = |role: &RoleName| !matches!(role.as_str(), "snapshot" | "timestamp");
+    let mut kept = BTreeSet::new();
+    for document in completed.all().filter(|document| offline(&document.role)) {
+        let path = folder.join(names::metadata_file(&document.role, None));
+        layout::replace(&path, &document.file(), 0o644)?;
+        kept.insert(path);
+    }
+    for (_, path) in documents(layout)?.into_iter().filter(|(_, path)| !kept.contains(path)) {
+        fs::remove_file(&path).map_err(|error| Error::file("remove", &path, error))?;
     }
     layout::sync_folder(&folder)
 }

@@ -1,6 +1,6 @@
 //! Keys that sit elsewhere: a change waits in `staged/` for their signatures.
 
-use lastmile_metadata::RoleName;
+use lastmile_metadata::{RoleName, TargetPath};
 use lastmile_repo_tool::publication::Unobserved;
 use lastmile_repo_tool::status::{Status, waiting};
 use lastmile_repo_tool::{Error, Outcome, Signing};
@@ -165,6 +165,30 @@ fn a_waiting_change_that_is_changed_and_published_waits_no_longer() {
     assert!(!world.layout().staged().exists());
     assert_eq!(world.fetch("a").unwrap().unwrap(), b"1");
     assert!(is_published(&world.add("c", "3")));
+}
+
+#[test]
+fn a_file_that_waits_is_published_only_if_it_is_what_is_listed() {
+    let world = World::new();
+    let taken = take_away(&world, &["targets-1"]);
+    world.add("a", "1");
+    world.add("secret", "2");
+    world.change(|edit| drop(edit.remove_target(None, &TargetPath::new("secret").unwrap()).unwrap())).unwrap();
+    let waiting = world.files("staged/targets");
+    let of_a = world.layout().staged().join("targets").join(waiting.iter().find(|name| name.ends_with(".a")).unwrap());
+    std::fs::write(&of_a, "!").unwrap();
+    give_back(taken);
+    let publish = || {
+        let mut repository = world.open();
+        let draft = repository.staged()?;
+        let plan = repository.plan(draft, Signing::Now)?;
+        repository.conclude(&plan, &mut Unobserved)
+    };
+    assert!(matches!(publish(), Err(Error::Refused(_))), "other bytes than listed");
+    std::fs::write(&of_a, "1").unwrap();
+    assert!(is_published(&publish().unwrap()));
+    assert_eq!(world.fetch("a").unwrap().unwrap(), b"1");
+    assert_eq!(world.files("targets").len(), 1, "what was removed again is not served");
 }
 
 #[test]
