@@ -39,7 +39,14 @@ pub(crate) fn open(layout: &Layout) -> Result<Published, Error> {
     let mut limits = Limits::default();
     (limits.snapshot_length, limits.targets_length, limits.root_updates) = (1 << 30, 1 << 32, u32::MAX);
     let client = client(oldest_root(layout)?, Overlay::published(layout), MemoryStore::default(), limits)?;
-    let session = client.refresh(DateTime::<Utc>::UNIX_EPOCH).map_err(|error| from_client(&error))?;
+    let session = client.refresh(DateTime::<Utc>::UNIX_EPOCH).map_err(|error| match from_client(&error) {
+        // There is no network on the way to this disk.
+        Error::Network(reason) => Error::Refused(format!(
+            "what is published in {} is not whole: {reason}; restore the file from a copy",
+            layout.metadata().display()
+        )),
+        other => other,
+    })?;
     let trusted = session.trusted();
     let (root, timestamp) = (trusted.root().clone(), trusted.timestamp().clone());
     Ok(Published::new(layout, root, timestamp, trusted.snapshot().clone(), trusted.targets().clone()))

@@ -69,8 +69,15 @@ pub fn directory(
     let read =
         |version: Version| layout::read_if_there(&layout.metadata().join(RoleName::ROOT.file_name(Some(version))));
     let mut found = Verification::default();
-    let Some((session, targets)) = clients(&mut found, oldest, now, make, read)? else {
-        return Ok(found);
+    let (session, targets) = match clients(&mut found, oldest, now, make, read) {
+        Ok(Some(arrived)) => arrived,
+        Ok(None) => return Ok(found),
+        // There is no network on the way to this disk.
+        Err(Error::Network(reason)) => {
+            found.problems.push(reason);
+            return Ok(found);
+        }
+        Err(error) => return Err(error),
     };
     found.targets = targets.len();
     let hash_prefixed = hash_prefixed && session.trusted().root().consistent_snapshot;

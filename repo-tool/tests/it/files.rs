@@ -3,11 +3,11 @@
 use std::io;
 
 use lastmile_metadata::{Algorithm, RoleName, TargetPath};
-use lastmile_repo_tool::Error;
 use lastmile_repo_tool::ingest;
 use lastmile_repo_tool::init::NewRepository;
 use lastmile_repo_tool::key_store::Protection;
 use lastmile_repo_tool::publication::{Moment, Observer, Unobserved};
+use lastmile_repo_tool::{Error, Repository, verify};
 
 use crate::world::World;
 
@@ -187,4 +187,15 @@ fn what_is_hashed_is_what_was_copied() {
     let mut verifier = incoming[0].target.verifier();
     verifier.update(&std::fs::read(&incoming[0].file).unwrap()).unwrap();
     verifier.finish().unwrap();
+}
+
+#[test]
+fn a_missing_file_is_no_network_failure() {
+    let world = World::new();
+    std::fs::remove_file(world.layout().metadata().join("1.snapshot.json")).unwrap();
+    let opened = Repository::open(&world.dir(), &world.setting()).err();
+    assert!(matches!(&opened, Some(Error::Refused(reason)) if reason.contains("1.snapshot.json")), "{opened:?}");
+    let found = verify::directory(&world.dir(), world.now, true, &|_, _| {}).unwrap();
+    assert!(!found.is_good());
+    assert!(found.problems.iter().any(|problem| problem.contains("1.snapshot.json")), "{:?}", found.problems);
 }
