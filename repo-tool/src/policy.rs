@@ -58,7 +58,8 @@ pub struct RolePolicy {
     pub threshold: u32,
     /// Days from signing to expiry; at least 1.
     pub expires_days: u32,
-    /// Renewal is due when at most this many days are left; less than `expires_days`.
+    /// Renewal is due when at most this many days are left; less than `expires_days`. 0 stands for a third of the time
+    /// from signing to expiry: renewal must come before expiry.
     pub renew_days: u32,
     /// Where this role's private keys are. Keys that sit elsewhere are not listed.
     pub keys: Vec<KeyUri>,
@@ -95,7 +96,11 @@ impl RolePolicy {
     /// Whether metadata that expires then is due for renewal.
     #[must_use]
     pub fn is_due(&self, expires: DateTime<Utc>, now: DateTime<Utc>) -> bool {
-        expires - now <= TimeDelta::days(self.renew_days.into())
+        let left = match self.renew_days {
+            0 => TimeDelta::days(self.expires_days.into()) / 3,
+            days => TimeDelta::days(days.into()),
+        };
+        expires - now <= left
     }
 }
 
@@ -362,6 +367,18 @@ mod tests {
         let text = sample().text().replace("consistent_snapshot", "consistent_snapshots");
         let error = Policy::parse(&text, Path::new("repo.toml")).unwrap_err();
         assert!(error.to_string().contains("consistent_snapshots"), "{error}");
+    }
+
+    #[test]
+    fn renewal_is_due_before_expiry_however_short_the_time() {
+        let now = DateTime::<Utc>::UNIX_EPOCH;
+        for days in 1..=9 {
+            let mut role = RolePolicy::default_for(&RoleName::TIMESTAMP);
+            role.set_expires_days(days);
+            let expires = role.expiry(now);
+            assert!(!role.is_due(expires, now), "{days}");
+            assert!(role.is_due(expires, expires - TimeDelta::hours(8)), "{days}");
+        }
     }
 
     #[test]
