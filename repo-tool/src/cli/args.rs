@@ -344,7 +344,8 @@ Example: lastmile-repo set-expiry timestamp 3")]
 pub(crate) struct SetExpiry {
     /// The role.
     pub(crate) role: String,
-    /// Days from signing to expiry.
+    /// Days from signing to expiry, 1 to 36500.
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=36_500))]
     pub(crate) days: u32,
 }
 

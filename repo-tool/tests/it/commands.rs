@@ -37,3 +37,14 @@ fn the_policy_never_forgets_a_key_that_other_bins_trust() {
     assert_eq!(run(&folder, &["rotate", "bin-1", "--add", "new", "--remove", "old"]), Exit::Done);
     assert_eq!(keys_of(&folder, "bin-*"), ["file:keys/new.pem"]);
 }
+
+#[test]
+fn the_expiry_of_a_role_that_is_not_there_cannot_be_set() {
+    let folder = repository();
+    let before = std::fs::read(folder.path().join("repo.toml")).unwrap();
+    assert_eq!(run(&folder, &["set-expiry", "timestmp", "3"]), Exit::NoSuchName);
+    assert_eq!(run(&folder, &["set-expiry", "timestamp", "0"]), Exit::Usage);
+    assert_eq!(run(&folder, &["set-expiry", "timestamp", "4294967295"]), Exit::Usage);
+    assert_eq!(std::fs::read(folder.path().join("repo.toml")).unwrap(), before);
+    assert_eq!(run(&folder, &["set-expiry", "timestamp", "3"]), Exit::Done);
+}
