@@ -3,7 +3,7 @@
 //! Beside `root-1.pem` lies `root-1.pub`, the public key as metadata writes it. It tells which file holds
 //! which key without a pass-phrase, and it is what a maintainer hands to others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
@@ -12,7 +12,7 @@ use lastmile_keys::{PemError, PrivateKey, PublicKey, Signer, Zeroizing};
 use lastmile_metadata::Key;
 use serde_json::{Value, json};
 
-use crate::policy::KeyUri;
+use crate::policy::{KeyUri, Policy};
 use crate::{Error, layout};
 
 /// Where pass-phrases come from: a prompt, a file, the environment. Never the command line.
@@ -220,17 +220,30 @@ pub fn write(folder: &Path, name: &str, key: &PrivateKey, protection: &Protectio
     };
     let pem = pem.map_err(|error| Error::key(name, error))?;
     let path = folder.join(format!("{name}.pem"));
+    let public_path = folder.join(format!("{name}.pub"));
+    // The public part of a key that was carried elsewhere stays behind: a new key must not lie beside it.
+    if public_path.symlink_metadata().is_ok() {
+        let there = public_path.display();
+        return Err(Error::Refused(format!(
+            "{there} is there already, and keys are never replaced: choose another name"
+        )));
+    }
     write_new(&path, pem.as_bytes(), 0o600)?;
     let public = key.public_key().clone();
-    write_new(&path.with_extension("pub"), public_key_text(&public).as_bytes(), 0o644)?;
+    write_new(&public_path, public_key_text(&public).as_bytes(), 0o644)?;
     layout::sync_folder(folder)?;
     Ok(public)
 }
 
-/// The first of `ROLE-1`, `ROLE-2` … that is free in `folder`.
+/// The first of `ROLE-1`, `ROLE-2` … that is free in `folder`, and that names no key of `policy`, which may lie elsewhere.
 #[must_use]
-pub fn free_name(folder: &Path, role: &str) -> String {
-    let taken = |name: &String| folder.join(format!("{name}.pem")).symlink_metadata().is_ok();
+pub fn free_name(folder: &Path, role: &str, policy: &Policy) -> String {
+    let named: BTreeSet<PathBuf> =
+        policy.key_uris().iter().filter_map(|KeyUri::File(path)| Some(PathBuf::from(path.file_stem()?))).collect();
+    let taken = |name: &String| {
+        let lies_there = |end: &str| folder.join(format!("{name}.{end}")).symlink_metadata().is_ok();
+        lies_there("pem") || lies_there("pub") || named.contains(Path::new(name))
+    };
     (1_u32..).map(|number| format!("{role}-{number}")).find(|name| !taken(name)).unwrap_or_default()
 }
 

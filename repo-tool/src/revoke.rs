@@ -146,7 +146,7 @@ fn new_key(
 ) -> Result<(PublicKey, KeyUri), Error> {
     let folder = repository.layout.keys();
     let entry = policy.entry_name(role).unwrap_or(role.as_str()).to_string();
-    let name = key_store::free_name(&folder, entry.trim_end_matches('*').trim_end_matches('-'));
+    let name = key_store::free_name(&folder, entry.trim_end_matches('*').trim_end_matches('-'), policy);
     let key = PrivateKey::generate(Scheme::Ed25519).map_err(|error| Error::key(&name, error))?;
     let public = key_store::write(&folder, &name, &key, protection)?;
     let uri = key_uri(&repository.layout, &folder, &name)?;

@@ -51,7 +51,9 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &mut Output) 
         output.warning("the proof failed: see the lines that say NO");
         return Ok(Exit::Refused);
     }
-    output.note("The file of the revoked key is still there. Destroy it if it is yours alone.");
+    if repository.keys.has(&key) {
+        output.note("The file of the revoked key is still there. Destroy it if it is yours alone.");
+    }
     Ok(Exit::Done)
 }
 

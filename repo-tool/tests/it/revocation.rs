@@ -1,9 +1,9 @@
 //! `revoke`: spec 6.1 and 5.3.11.
 
 use lastmile_client::MemoryStore;
-use lastmile_keys::PublicKey;
+use lastmile_keys::{PrivateKey, PublicKey, Scheme};
 use lastmile_metadata::RoleName;
-use lastmile_repo_tool::key_store::Protection;
+use lastmile_repo_tool::key_store::{self, Protection};
 use lastmile_repo_tool::proof::{Before, ProofRow, Verdict, is_refuted, prove};
 use lastmile_repo_tool::publication::Unobserved;
 use lastmile_repo_tool::revoke::revoke;
@@ -139,6 +139,32 @@ fn without_its_private_part_the_proof_says_so() {
     std::fs::remove_file(world.layout().keys().join("targets-1.pem")).unwrap();
     let rows = revoke_and_prove(&world, &key);
     assert!(rows.iter().all(|row| matches!(row.scenes[1].1, Verdict::NotTried(_))), "{rows:?}");
+}
+
+#[test]
+fn a_new_key_never_gets_the_name_of_one_that_was_carried_elsewhere() {
+    for leftover in [true, false] {
+        let world = World::new();
+        let key = world.public("root-1");
+        std::fs::remove_file(world.layout().keys().join("root-1.pem")).unwrap();
+        if !leftover {
+            std::fs::remove_file(world.layout().keys().join("root-1.pub")).unwrap();
+        }
+        revoke_and_prove(&world, &key);
+        let names = world.files("keys");
+        assert!(names.contains(&"root-4.pem".to_string()), "{names:?}");
+        assert!(!names.contains(&"root-1.pem".to_string()), "{names:?}");
+    }
+}
+
+#[test]
+fn a_key_is_never_written_beside_the_public_part_of_another() {
+    let world = World::new();
+    std::fs::remove_file(world.layout().keys().join("root-1.pem")).unwrap();
+    let key = PrivateKey::from_seed(Scheme::Ed25519, &[7; 32]).unwrap();
+    let refused = key_store::write(&world.layout().keys(), "root-1", &key, &Protection::None);
+    assert!(matches!(refused, Err(Error::Refused(_))));
+    assert!(!world.files("keys").contains(&"root-1.pem".to_string()));
 }
 
 #[test]
