@@ -60,8 +60,9 @@ impl Opened {
     /// Readies the store: floors before the stamp, so that a stamped store always has them.
     pub(crate) fn settle(&self, road: &Road, shipped: &[u8], refreshed: Option<DateTime<Utc>>) -> Result<(), Error> {
         let store = road.store.as_ref();
-        if self.floors.is_none() && !self.floors_lost {
-            store.write(&StoredFile::Floors, self.start.floors().to_text().as_bytes())?;
+        let is_first = self.floors.is_none() && !self.floors_lost;
+        if let Some(floors) = self.start.floors().filter(|_| is_first) {
+            store.write(&StoredFile::Floors, floors.to_text().as_bytes())?;
         }
         let mut stamp = self.stamp.clone();
         if let Some(now) = refreshed {

@@ -226,10 +226,11 @@ impl Driver<'_> {
     }
 
     /// Keeps the record of floors when it has changed.
-    fn keep_floors(&mut self, floors: &Floors) -> Result<(), MachineError> {
+    fn keep_floors(&mut self, floors: Option<&Floors>) -> Result<(), MachineError> {
+        let keeps = !self.floors_lost && self.source == Source::MirrorsAndStore;
+        let Some(floors) = floors.filter(|_| keeps) else { return Ok(()) };
         let text = floors.to_text();
-        let is_kept = self.floors.as_ref() == Some(&text);
-        if is_kept || self.floors_lost || self.source != Source::MirrorsAndStore {
+        if self.floors.as_ref() == Some(&text) {
             return Ok(());
         }
         self.road.store.write(&StoredFile::Floors, text.as_bytes())?;

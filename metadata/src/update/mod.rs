@@ -65,8 +65,8 @@ pub trait Stage {
     /// The verdict. The stage is as it was, so that another mirror's file can be tried.
     fn apply(&mut self, fetched: Option<Vec<u8>>) -> Result<Option<Arc<Vec<u8>>>, Error>;
 
-    /// The record of trusted versions, to be kept whenever it has changed.
-    fn floors(&self) -> &Floors;
+    /// The record of trusted versions, to be kept whenever it has changed; none from a stage that never changes it.
+    fn floors(&self) -> Option<&Floors>;
 
     /// The final checks, then the next stage.
     ///

@@ -114,8 +114,8 @@ impl Stage for UpdateRoot {
         Ok(Some(Arc::clone(self.update.root.bytes())))
     }
 
-    fn floors(&self) -> &Floors {
-        &self.update.floors
+    fn floors(&self) -> Option<&Floors> {
+        Some(&self.update.floors)
     }
 
     fn finish(mut self) -> Result<UpdateTimestamp, Error> {

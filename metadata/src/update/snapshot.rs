@@ -112,8 +112,8 @@ impl Stage for UpdateSnapshot {
         Ok(Some(bytes))
     }
 
-    fn floors(&self) -> &Floors {
-        &self.update.floors
+    fn floors(&self) -> Option<&Floors> {
+        Some(&self.update.floors)
     }
 
     fn finish(self) -> Result<UpdateTargets, Error> {

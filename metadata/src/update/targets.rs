@@ -56,8 +56,8 @@ impl Stage for UpdateTargets {
         Ok(Some(bytes))
     }
 
-    fn floors(&self) -> &Floors {
-        &self.update.floors
+    fn floors(&self) -> Option<&Floors> {
+        Some(&self.update.floors)
     }
 
     fn finish(self) -> Result<TrustedMetadata, Error> {

@@ -99,14 +99,14 @@ impl Device {
             self.files.remove("timestamp.json");
             self.files.remove("snapshot.json");
         }
-        self.record = timestamp.floors().to_text();
+        self.record = timestamp.floors().unwrap().to_text();
         let snapshot = self.drive(timestamp, repository)?;
         self.drive(snapshot, repository).map(drop)
     }
 
     fn drive<S: Stage>(&mut self, mut stage: S, repository: &BTreeMap<String, Vec<u8>>) -> Result<S::Next, Error> {
         let fed = self.feed(&mut stage, repository);
-        self.record = stage.floors().to_text();
+        self.record = stage.floors().unwrap().to_text();
         fed.and_then(|()| stage.finish())
     }
 
@@ -240,5 +240,5 @@ fn w_5_5_5_1_a_snapshot_of_the_same_version_raises_the_floors_of_its_roles() {
 fn first_record() -> Floors {
     let now = time("2026-01-01T00:00:00Z");
     let start = UpdateRoot::start(root(1, ONLINE_KEY), StoredFloors::FirstRun, now, Limits::default()).unwrap();
-    start.floors().clone()
+    start.floors().unwrap().clone()
 }

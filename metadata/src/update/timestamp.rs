@@ -95,8 +95,8 @@ impl Stage for UpdateTimestamp {
         Ok(Some(bytes))
     }
 
-    fn floors(&self) -> &Floors {
-        &self.update.floors
+    fn floors(&self) -> Option<&Floors> {
+        Some(&self.update.floors)
     }
 
     fn finish(self) -> Result<UpdateSnapshot, Error> {
