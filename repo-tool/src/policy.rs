@@ -263,9 +263,14 @@ impl Policy {
         }
     }
 
-    /// The same policy with the key URIs that `other` has besides.
+    /// The same policy with the key URIs that `other` has besides, and with its further roles.
     #[must_use]
     pub fn with_keys_of(mut self, other: &Self) -> Self {
+        for (name, role) in &other.roles {
+            if !self.roles.contains_key(name) {
+                self.set_role(name, role.clone());
+            }
+        }
         self.edit_roles(|name, role| {
             let others = other.roles.get(name).map(|role| role.keys.clone()).unwrap_or_default();
             let missing: Vec<KeyUri> = others.into_iter().filter(|uri| !role.keys.contains(uri)).collect();

@@ -106,10 +106,14 @@ pub(super) fn undelegate(context: &Context<'_>, args: &Undelegate, output: &mut 
     let draft = repository.staged()?;
     let mut edit = repository.edit(draft);
     edit.undelegate(from.as_ref(), &name)?;
+    let bins = format!("{}-", args.name);
+    let has_bins = edit.delegated_roles()?.iter().any(|(role, _)| role.as_str().starts_with(&bins));
     let mut draft = edit.finish()?;
     let mut policy = repository.policy.clone();
     policy.remove_role(&args.name);
-    policy.remove_role(&format!("{}-*", args.name));
+    if !has_bins {
+        policy.remove_role(&format!("{bins}*"));
+    }
     draft.policy = Some(policy);
     conclude(context, &mut repository, draft, output)
 }

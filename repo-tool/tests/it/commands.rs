@@ -48,3 +48,28 @@ fn the_expiry_of_a_role_that_is_not_there_cannot_be_set() {
     assert_eq!(std::fs::read(folder.path().join("repo.toml")).unwrap(), before);
     assert_eq!(run(&folder, &["set-expiry", "timestamp", "3"]), Exit::Done);
 }
+
+#[test]
+fn the_policy_never_forgets_a_role_that_goes_on_being_trusted() {
+    let folder = repository();
+    for name in ["team", "bins"] {
+        assert_eq!(run(&folder, &["key", "generate", name, "--unencrypted"]), Exit::Done);
+        assert_eq!(run(&folder, &["delegate", name, "--paths", "*", "--key", name]), Exit::Done);
+    }
+    let bins = ["bins", "--bit-length", "1", "--role", "bins", "--name-prefix", "team"];
+    assert_eq!(run(&folder, &bins), Exit::Done);
+    assert_eq!(keys_of(&folder, "team-*"), ["file:keys/bins.pem"]);
+
+    // Taken back in a change that waits, and then not.
+    let targets = folder.path().join("keys/targets-1.pem");
+    let elsewhere = folder.path().join("elsewhere.pem");
+    std::fs::rename(&targets, &elsewhere).unwrap();
+    assert_eq!(run(&folder, &["undelegate", "team"]), Exit::Done);
+    assert_eq!(run(&folder, &["discard"]), Exit::Done);
+    assert_eq!(keys_of(&folder, "team"), ["file:keys/team.pem"]);
+
+    // The bins of another role have a name that begins alike.
+    std::fs::rename(&elsewhere, &targets).unwrap();
+    assert_eq!(run(&folder, &["undelegate", "team"]), Exit::Done);
+    assert_eq!(keys_of(&folder, "team-*"), ["file:keys/bins.pem"]);
+}
