@@ -195,7 +195,7 @@ fn delegation_lines(lines: &mut Vec<(Sign, String)>, role: &RoleName, before: &D
 fn described(delegations: &Delegations) -> Vec<(String, String)> {
     match &delegations.roles {
         DelegatedRoles::Succinct(bins) => {
-            let name = format!("{}-*", bins.name_prefix());
+            let name = format!("{}-*", printable(bins.name_prefix()));
             let description = format!("delegation to 2^{} succinct bins {name}", bins.bit_length());
             vec![(name, description)]
         }

@@ -1,6 +1,7 @@
 //! One metadata file in the making: what is to be signed, by whom, and who has.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use chrono::{DateTime, Utc};
 use lastmile_keys::PublicKey;
@@ -28,6 +29,14 @@ pub struct Missing {
     pub count: u32,
     /// The keys that have not signed yet, by id.
     pub candidates: Vec<KeyId>,
+}
+
+impl fmt::Display for Missing {
+    /// Ids are whatever a file says, and are escaped here.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let candidates: Vec<String> = self.candidates.iter().map(KeyId::to_string).collect();
+        write!(f, "{} more of {}", self.count, candidates.join(", "))
+    }
 }
 
 /// A metadata file in the making.
@@ -175,5 +184,16 @@ fn header(role: &RoleName, file: Vec<u8>) -> Result<(Version, DateTime<Utc>), Er
         "timestamp" => of::<Timestamp>(role, file),
         "snapshot" => of::<Snapshot>(role, file),
         _ => of::<Targets>(role, file),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_cannot_control_the_terminal() {
+        let missing = Missing { count: 1, candidates: vec![KeyId::new("\u{1b}[2J"), KeyId::new("ab")] };
+        assert_eq!(missing.to_string(), "1 more of \\u{1b}[2J, ab");
     }
 }

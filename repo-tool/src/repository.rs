@@ -185,7 +185,7 @@ impl Repository {
             let before = document.signatures.clone();
             document.sign(keys)?;
             let new = document.signatures.iter().filter(|signature| !before.contains(signature));
-            let new: Vec<String> = new.map(|signature| signature.keyid.as_str().chars().take(8).collect()).collect();
+            let new: Vec<String> = new.map(|signature| signature.keyid.to_string().chars().take(8).collect()).collect();
             if !new.is_empty() {
                 staged::write_document(&self.layout, &document.role, &document.file())?;
                 all.push((document.role, new));

@@ -60,9 +60,7 @@ pub(super) fn say(outcome: &Outcome, output: &mut Output) {
             output.note("Not published yet: these signatures are missing.");
             for document in documents {
                 for missing in document.missing() {
-                    let candidates: Vec<&str> = missing.candidates.iter().map(lastmile_metadata::KeyId::as_str).collect();
-                    let (role, count) = (&document.role, missing.count);
-                    output.note(&format!("  {role}: {count} more of {}", candidates.join(", ")));
+                    output.note(&format!("  {}: {missing}", document.role));
                 }
             }
             output.note("Whoever has a key runs `lastmile-repo sign --key FILE`; then `lastmile-repo publish`.");

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use lastmile_client::text::printable;
+
 use super::args::Verify;
 use super::output::Output;
 use super::{Context, Exit};
@@ -23,8 +25,7 @@ pub(super) fn status(context: &Context<'_>, output: &mut Output) -> Result<Exit,
             true => text += ", has all its signatures: `lastmile-repo publish`\n",
             false => {
                 for missing in &waiting.missing {
-                    let ids: Vec<&str> = missing.candidates.iter().map(lastmile_metadata::KeyId::as_str).collect();
-                    text += &format!(", {} more of {}", missing.count, ids.join(", "));
+                    text += &format!(", {missing}");
                 }
                 text += "\n";
             }
@@ -49,7 +50,7 @@ fn line(role: &RoleStatus, repository: &Repository) -> String {
     };
     let mut text = format!(
         "{:<12} version {:<5} {state}, {} ({} of {} keys)\n",
-        role.name,
+        printable(&role.name),
         role.version,
         role.expires.format("%Y-%m-%d %H:%M"),
         role.threshold,
@@ -58,7 +59,7 @@ fn line(role: &RoleStatus, repository: &Repository) -> String {
     for key in &role.keys {
         let place = key.uri.as_deref().unwrap_or("elsewhere");
         let id: String = key.id.chars().take(8).collect();
-        text += &format!("             {id} {} {place}\n", key.keytype);
+        text += &format!("             {} {} {place}\n", printable(&id), key.keytype);
     }
     text
 }
