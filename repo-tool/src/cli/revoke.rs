@@ -1,5 +1,6 @@
 //! `revoke`: the change, and the proof that it holds.
 
+use lastmile_metadata::RoleName;
 use serde_json::{Value, json};
 
 use super::args::Revoke;
@@ -24,8 +25,15 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &mut Output) 
     let online = if args.unencrypted_online_keys { Protection::None } else { offline.clone() };
     let roles = repository.published.roles_trusting(&key)?;
     let before = Before::remember(&mut repository, &roles)?;
+    let was_unattended = is_unattended(&repository);
     let revocation = revoke_key(&mut repository, &key, &offline, &online)?;
     tell(&revocation, &short(&key), output);
+    if was_unattended && revocation.recovers_fast_forward && !args.unencrypted_online_keys {
+        output.warning(
+            "the new snapshot and timestamp keys are encrypted, and the old ones were not: `renew` now needs the \
+             pass-phrase, or the repository expires (--unencrypted-online-keys would have left them as they were)",
+        );
+    }
     let plan = repository.plan(revocation.draft, Signing::Now)?;
     let outcome = repository.conclude(&plan, &mut Unobserved)?;
     let text = diff::text(&plan.diff);
@@ -55,6 +63,14 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &mut Output) 
         output.note("The file of the revoked key is still there. Destroy it if it is yours alone.");
     }
     Ok(Exit::Done)
+}
+
+/// Whether snapshot and timestamp can be signed without a pass-phrase, say from cron.
+fn is_unattended(repository: &Repository) -> bool {
+    [RoleName::SNAPSHOT, RoleName::TIMESTAMP].iter().all(|role| {
+        let ring = repository.published.root.key_ring(role);
+        ring.is_ok_and(|ring| ring.keys().any(|(_, key)| repository.keys.is_encrypted(key) == Some(false)))
+    })
 }
 
 fn plan(repository: &mut Repository, key: &lastmile_keys::PublicKey, output: &mut Output) -> Result<Exit, Error> {

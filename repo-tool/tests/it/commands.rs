@@ -73,3 +73,17 @@ fn the_policy_never_forgets_a_role_that_goes_on_being_trusted() {
     assert_eq!(run(&folder, &["undelegate", "team"]), Exit::Done);
     assert_eq!(keys_of(&folder, "team-*"), ["file:keys/bins.pem"]);
 }
+
+#[test]
+fn who_revokes_a_key_that_cron_used_is_told_that_cron_cannot_use_the_new_one() {
+    let folder = repository();
+    let revoke = |key: &str, further: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lastmile-repo"));
+        command.env("LASTMILE_PASS_PHRASE", "pass").arg("-C").arg(folder.path()).args(["revoke", key]).args(further);
+        let output = command.output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(!revoke("timestamp-1", &["--unencrypted-online-keys"]).contains("needs the pass-phrase"));
+    assert!(revoke("timestamp-2", &[]).contains("needs the pass-phrase"));
+}
