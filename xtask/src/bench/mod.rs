@@ -34,6 +34,8 @@ pub(crate) fn run(project: &Path, names: &[&str]) -> bool {
         say::warn(format!("there is no bench called {unknown}"));
         return false;
     }
+    // Before the build, whose load would be taken for that of others.
+    let mut report = Report::new();
     let place = match Place::prepare(project) {
         Ok(place) => place,
         Err(error) => {
@@ -41,7 +43,6 @@ pub(crate) fn run(project: &Path, names: &[&str]) -> bool {
             return false;
         }
     };
-    let mut report = Report::new();
     let mut measured = true;
     for (name, bench) in BENCHES {
         if names.is_empty() || names.contains(&name) {

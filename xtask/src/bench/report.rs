@@ -7,11 +7,13 @@ use std::fmt::Write as _;
 pub(crate) struct Report {
     parts: String,
     broken: usize,
+    /// How many programs wanted to run before any of ours did.
+    load_before: f64,
 }
 
 impl Report {
     pub(crate) fn new() -> Self {
-        Self { parts: String::new(), broken: 0 }
+        Self { parts: String::new(), broken: 0, load_before: load() }
     }
 
     /// Begins a part.
@@ -45,12 +47,24 @@ impl Report {
             .ok()
             .and_then(|text| text.lines().next().and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()));
         let memory = kilobytes.map_or(String::new(), |kilobytes| format!(" and {} GiB of memory", kilobytes >> 20));
+        let busy = if self.load_before > 0.5 {
+            let load = self.load_before;
+            format!(" The machine was busy with other work (load {load:.1}): alone, everything here is quicker.")
+        } else {
+            String::new()
+        };
         format!(
             "# Performance\n\n\
              Written by `cargo xtask bench`: release builds, on a machine with {cores} cores{memory}. Times are medians; \
              everything that is compared ran in the same run, in turns. Measure again on your own machine before you \
-             quote a number.\n{}",
+             quote a number.{busy}\n{}",
             self.parts
         )
     }
+}
+
+/// The system's load average of the last minute.
+fn load() -> f64 {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or_default()
 }
