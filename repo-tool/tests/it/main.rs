@@ -5,7 +5,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect has failed")]
 
 mod advice;
-mod commands;
 mod crash;
 mod delegations;
 mod elsewhere;

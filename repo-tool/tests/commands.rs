@@ -1,0 +1,99 @@
+//! The command `lastmile-repo` as a process of its own: what it leaves in the policy, and what it says.
+//!
+//! These are apart from the tests of the library: a process that is started there would hold their locks for a moment.
+
+#![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect has failed")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use lastmile_repo_tool::cli::Exit;
+use lastmile_repo_tool::policy::Policy;
+use tempfile::TempDir;
+
+fn output(folder: &TempDir, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lastmile-repo"));
+    command.env("LASTMILE_PASS_PHRASE", "pass").arg("-C").arg(folder.path()).args(args).output().unwrap()
+}
+
+/// Its exit code.
+fn run(folder: &TempDir, args: &[&str]) -> i32 {
+    output(folder, args).status.code().unwrap()
+}
+
+/// What the command says on standard error; it must succeed.
+fn said(folder: &TempDir, args: &[&str]) -> String {
+    let output = output(folder, args);
+    assert!(output.status.success(), "{args:?}: {output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+fn repository() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(run(&folder, &["init", "--unencrypted-keys"]), Exit::Done as i32);
+    folder
+}
+
+fn keys_of(folder: &TempDir, entry: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(folder.path().join("repo.toml")).unwrap();
+    let policy = Policy::parse(&text, Path::new("repo.toml")).unwrap();
+    let role = lastmile_metadata::RoleName::listed(entry).unwrap();
+    policy.role(&role).keys.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_policy_never_forgets_a_key_that_other_bins_trust() {
+    let folder = repository();
+    for name in ["old", "new"] {
+        assert_eq!(run(&folder, &["key", "generate", name, "--unencrypted"]), Exit::Done as i32);
+    }
+    assert_eq!(run(&folder, &["bins", "--bit-length", "1", "--prefixes", "--key", "old"]), Exit::Done as i32);
+    assert_eq!(run(&folder, &["rotate", "bin-0", "--add", "new", "--remove", "old"]), Exit::Done as i32);
+    assert_eq!(keys_of(&folder, "bin-*"), ["file:keys/old.pem", "file:keys/new.pem"]);
+    assert_eq!(run(&folder, &["rotate", "bin-1", "--add", "new", "--remove", "old"]), Exit::Done as i32);
+    assert_eq!(keys_of(&folder, "bin-*"), ["file:keys/new.pem"]);
+}
+
+#[test]
+fn the_expiry_of_a_role_that_is_not_there_cannot_be_set() {
+    let folder = repository();
+    let before = std::fs::read(folder.path().join("repo.toml")).unwrap();
+    assert_eq!(run(&folder, &["set-expiry", "timestmp", "3"]), Exit::NoSuchName as i32);
+    assert_eq!(run(&folder, &["set-expiry", "timestamp", "0"]), Exit::Usage as i32);
+    assert_eq!(run(&folder, &["set-expiry", "timestamp", "4294967295"]), Exit::Usage as i32);
+    assert_eq!(std::fs::read(folder.path().join("repo.toml")).unwrap(), before);
+    assert_eq!(run(&folder, &["set-expiry", "timestamp", "3"]), Exit::Done as i32);
+}
+
+#[test]
+fn the_policy_never_forgets_a_role_that_goes_on_being_trusted() {
+    let folder = repository();
+    for name in ["team", "bins"] {
+        assert_eq!(run(&folder, &["key", "generate", name, "--unencrypted"]), Exit::Done as i32);
+        assert_eq!(run(&folder, &["delegate", name, "--paths", "*", "--key", name]), Exit::Done as i32);
+    }
+    let bins = ["bins", "--bit-length", "1", "--role", "bins", "--name-prefix", "team"];
+    assert_eq!(run(&folder, &bins), Exit::Done as i32);
+    assert_eq!(keys_of(&folder, "team-*"), ["file:keys/bins.pem"]);
+
+    // Taken back in a change that waits, and then not.
+    let targets = folder.path().join("keys/targets-1.pem");
+    let elsewhere = folder.path().join("elsewhere.pem");
+    std::fs::rename(&targets, &elsewhere).unwrap();
+    assert_eq!(run(&folder, &["undelegate", "team"]), Exit::Done as i32);
+    assert_eq!(run(&folder, &["discard"]), Exit::Done as i32);
+    assert_eq!(keys_of(&folder, "team"), ["file:keys/team.pem"]);
+
+    // The bins of another role have a name that begins alike.
+    std::fs::rename(&elsewhere, &targets).unwrap();
+    assert_eq!(run(&folder, &["undelegate", "team"]), Exit::Done as i32);
+    assert_eq!(keys_of(&folder, "team-*"), ["file:keys/bins.pem"]);
+}
+
+#[test]
+fn who_revokes_a_key_that_cron_used_is_told_that_cron_cannot_use_the_new_one() {
+    let folder = repository();
+    let revoke = |key: &str, further: &[&str]| said(&folder, &[&["revoke", key], further].concat());
+    assert!(!revoke("timestamp-1", &["--unencrypted-online-keys"]).contains("needs the pass-phrase"));
+    assert!(revoke("timestamp-2", &[]).contains("needs the pass-phrase"));
+}
