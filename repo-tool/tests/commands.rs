@@ -91,6 +91,21 @@ fn the_policy_never_forgets_a_role_that_goes_on_being_trusted() {
 }
 
 #[test]
+fn who_changes_what_waits_is_told_that_signatures_are_void() {
+    let folder = repository();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "1").unwrap();
+    let file = file.to_str().unwrap();
+    let (targets, elsewhere) = (folder.path().join("keys/targets-1.pem"), folder.path().join("elsewhere.pem"));
+    std::fs::rename(targets, &elsewhere).unwrap();
+    assert!(!said(&folder, &["add", file, "--name", "a"]).contains("void"));
+    said(&folder, &["sign", "--yes", "--key", elsewhere.to_str().unwrap()]);
+    assert!(said(&folder, &["add", file, "--name", "b"]).contains("those that targets had are void"));
+    said(&folder, &["sign", "--yes", "--key", elsewhere.to_str().unwrap()]);
+    assert!(!said(&folder, &["publish"]).contains("void"));
+}
+
+#[test]
 fn who_revokes_a_key_that_cron_used_is_told_that_cron_cannot_use_the_new_one() {
     let folder = repository();
     let revoke = |key: &str, further: &[&str]| said(&folder, &[&["revoke", key], further].concat());

@@ -1,5 +1,6 @@
 //! The commands that change roles: each edits a draft, and all end the same way.
 
+use lastmile_client::text::printable;
 use lastmile_metadata::RoleName;
 use serde_json::json;
 
@@ -30,6 +31,7 @@ pub(super) fn conclude(
         output.note("Nothing was changed (--dry-run).");
         return Ok(Exit::Done);
     }
+    tell_of_staged(&plan.draft, output);
     let outcome = repository.conclude(&plan, &mut Unobserved)?;
     let said = match &outcome {
         Outcome::Nothing => "nothing",
@@ -45,6 +47,22 @@ pub(super) fn conclude(
         }
     }
     Ok(Exit::Done)
+}
+
+/// Whoever changes what waits should know that others may have signed it, and that it goes on with this change.
+pub(super) fn tell_of_staged(draft: &Draft, output: &mut Output) {
+    let root = draft.root.iter().map(|_| &RoleName::ROOT);
+    let edited: Vec<&str> = root
+        .chain(draft.targets.keys())
+        .filter(|role| draft.from_staged && !draft.prior.contains_key(role))
+        .map(RoleName::as_str)
+        .collect();
+    if !edited.is_empty() {
+        output.note(&format!(
+            "This is joined with the change that waited for signatures; those that {} had are void.",
+            printable(&edited.join(", "))
+        ));
+    }
 }
 
 /// What has become of a draft, for a person.

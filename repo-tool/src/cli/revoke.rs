@@ -4,7 +4,7 @@ use lastmile_metadata::RoleName;
 use serde_json::{Value, json};
 
 use super::args::Revoke;
-use super::change::say;
+use super::change::{say, tell_of_staged};
 use super::keys::resolve;
 use super::output::Output;
 use super::{Context, Exit};
@@ -35,6 +35,7 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &mut Output) 
         );
     }
     let plan = repository.plan(revocation.draft, Signing::Now)?;
+    tell_of_staged(&plan.draft, output);
     let outcome = repository.conclude(&plan, &mut Unobserved)?;
     let text = diff::text(&plan.diff);
     let report = |proof: Value| json!({ "key": short(&key), "changes": diff::json(&plan.diff), "proof": proof });
