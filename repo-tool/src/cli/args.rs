@@ -387,7 +387,10 @@ pub(crate) struct Sign {
 
 /// `publish`
 #[derive(Debug, Args)]
-#[command(after_help = "Example: lastmile-repo publish")]
+#[command(after_help = "\
+Exit code 1: signatures are still missing, and nothing was published.
+
+Example: lastmile-repo publish")]
 pub(crate) struct Publish {}
 
 /// `status`

@@ -87,7 +87,10 @@ pub(super) fn publish(context: &Context<'_>, output: &mut Output) -> Result<Exit
     }
     let mut draft = repository.staged()?;
     draft.policy = Some(repository.policy_without_unused_keys(&draft)?);
-    conclude(context, &mut repository, draft, output)
+    let exit = conclude(context, &mut repository, draft, output)?;
+    // A script must not take what still waits for published.
+    let waits = !context.global.dry_run && staged::is_staged(&repository.layout);
+    Ok(if waits { Exit::Failed } else { exit })
 }
 
 pub(super) fn discard(context: &Context<'_>, output: &mut Output) -> Result<Exit, Error> {
