@@ -209,15 +209,18 @@ pub enum Protection {
     PassPhrase(Zeroizing<Vec<u8>>),
     /// As it is: whoever reads the file has the key.
     None,
+    /// Not at all: the key stands for one in a change that is only looked at.
+    NotWritten,
 }
 
 /// Writes `NAME.pem` (0600) and `NAME.pub` into `folder` (0700). Nothing is ever replaced.
 pub fn write(folder: &Path, name: &str, key: &PrivateKey, protection: &Protection) -> Result<PublicKey, Error> {
-    layout::create_private_folder(folder)?;
     let pem = match protection {
         Protection::PassPhrase(phrase) => key.to_encrypted_pem(phrase),
         Protection::None => key.to_pem(),
+        Protection::NotWritten => return Ok(key.public_key().clone()),
     };
+    layout::create_private_folder(folder)?;
     let pem = pem.map_err(|error| Error::key(name, error))?;
     let path = folder.join(format!("{name}.pem"));
     let public_path = folder.join(format!("{name}.pub"));

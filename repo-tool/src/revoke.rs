@@ -93,7 +93,7 @@ pub fn revoke(
 }
 
 /// Why there is nothing to revoke.
-pub(crate) fn not_trusted(repository: &mut Repository, key: &PublicKey) -> Error {
+fn not_trusted(repository: &mut Repository, key: &PublicKey) -> Error {
     match repository.published.roles_trusting(key) {
         Ok(roles) if !roles.is_empty() => Error::Refused(format!(
             "the change that waits for signatures throws the key {} out already: sign and publish it",

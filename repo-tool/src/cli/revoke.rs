@@ -12,14 +12,14 @@ use crate::edit::keys::short;
 use crate::key_store::{Protection, keyid_of};
 use crate::proof::{Before, ProofRow, Verdict, is_refuted, prove, table};
 use crate::publication::Unobserved;
-use crate::revoke::{Revocation, not_trusted, revoke as revoke_key};
+use crate::revoke::{Revocation, revoke as revoke_key};
 use crate::{Error, Outcome, Repository, Signing, diff};
 
 pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &mut Output) -> Result<Exit, Error> {
     let mut repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
     let key = resolve(&mut repository, &args.key)?.public;
     if context.global.dry_run {
-        return plan(&mut repository, &key, output);
+        return look(&mut repository, &key, output);
     }
     let offline = Protection::PassPhrase(context.setting.phrases.new_pass_phrase()?);
     let online = if args.unencrypted_online_keys { Protection::None } else { offline.clone() };
@@ -74,15 +74,16 @@ fn is_unattended(repository: &Repository) -> bool {
     })
 }
 
-fn plan(repository: &mut Repository, key: &lastmile_keys::PublicKey, output: &mut Output) -> Result<Exit, Error> {
-    let draft = repository.staged()?;
-    let roles = repository.edit(draft).roles_trusting(key)?;
-    if roles.is_empty() {
-        return Err(not_trusted(repository, key));
-    }
-    let names: Vec<&str> = roles.iter().map(|(role, _)| role.as_str()).collect();
-    let text = format!("would remove the key {} from: {}", short(key), names.join(", "));
-    output.data(&json!({ "key": short(key), "roles": names, "dry_run": true }), &text)?;
+/// What would change. The new keys that are shown are made up, and forgotten.
+fn look(repository: &mut Repository, key: &lastmile_keys::PublicKey, output: &mut Output) -> Result<Exit, Error> {
+    let revocation = revoke_key(repository, key, &Protection::NotWritten, &Protection::NotWritten)?;
+    tell(&revocation, &short(key), output);
+    let roles: Vec<&str> = revocation.roles.iter().map(|(role, _)| role.as_str()).collect();
+    let roles = json!(roles);
+    let plan = repository.plan(revocation.draft, Signing::Never)?;
+    let report = json!({ "key": short(key), "roles": roles, "changes": diff::json(&plan.diff), "dry_run": true });
+    output.data(&report, &diff::text(&plan.diff))?;
+    output.note("Nothing was changed (--dry-run). The new keys are examples: others are made then.");
     Ok(Exit::Done)
 }
 

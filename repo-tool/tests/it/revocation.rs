@@ -168,6 +168,19 @@ fn a_key_is_never_written_beside_the_public_part_of_another() {
 }
 
 #[test]
+fn a_revocation_that_is_only_looked_at_writes_nothing() {
+    let world = World::new();
+    let (files, keys) = (world.files("metadata"), world.files("keys"));
+    let mut repository = world.open();
+    let planned = Protection::NotWritten;
+    let revocation = revoke(&mut repository, &world.public("timestamp-1"), &planned, &planned).unwrap();
+    let plan = repository.plan(revocation.draft, Signing::Never).unwrap();
+    let root = plan.diff.iter().find(|role| role.role == RoleName::ROOT).unwrap();
+    assert_eq!(root.lines.len(), 4, "both online keys go, and others come: {root:?}");
+    assert_eq!((world.files("metadata"), world.files("keys")), (files, keys));
+}
+
+#[test]
 fn a_key_that_nobody_trusts_cannot_be_revoked() {
     let world = World::new();
     let (key, _) = world.key("stranger");
