@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 const TUFTOOL: &str = "0.17.0";
 const FILES: usize = 10_000;
-const RUNS: usize = 5;
+const RUNS: usize = 3;
 
 /// Publishes the same files with each, in turns.
 pub(crate) fn run(place: &Place, report: &mut Report) -> Result<(), String> {
