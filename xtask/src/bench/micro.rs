@@ -54,7 +54,7 @@ fn time(nanoseconds: u64) -> String {
     let scaled = |unit: u64| format!("{}.{}", nanoseconds / unit, nanoseconds % unit * 10 / unit);
     match nanoseconds {
         0..10_000 => format!("{nanoseconds} ns"),
-        10_000..10_000_000 => format!("{} µs", scaled(1_000)),
+        10_000..1_000_000 => format!("{} µs", scaled(1_000)),
         _ => format!("{} ms", scaled(1_000_000)),
     }
 }
