@@ -22,7 +22,7 @@ const BENCHES: [(&str, Bench); 4] =
 /// Where the benches work and what they run.
 pub(crate) struct Place {
     project: PathBuf,
-    /// Fresh for each run of the benches.
+    /// Fresh for each run of the benches, and removed after it.
     scratch: PathBuf,
     client: PathBuf,
     repo_tool: PathBuf,
@@ -53,6 +53,7 @@ pub(crate) fn run(project: &Path, names: &[&str]) -> bool {
             }
         }
     }
+    let _ = std::fs::remove_dir_all(&place.scratch);
     // A part of the benches would overwrite the page with a part of the truth.
     if names.is_empty() && measured {
         let page = project.join("docs/performance.md");
@@ -71,10 +72,8 @@ impl Place {
         if let Outcome::Failed(why) = status(&mut cargo(project, &build)) {
             return Err(format!("the release build failed: {why}"));
         }
-        let scratch = project.join("target/bench");
-        if scratch.exists() {
-            std::fs::remove_dir_all(&scratch).map_err(|error| format!("{}: {error}", scratch.display()))?;
-        }
+        // Of its own, so that two runs do not take each other's files away.
+        let scratch = project.join(format!("target/bench/{}", std::process::id()));
         std::fs::create_dir_all(&scratch).map_err(|error| format!("{}: {error}", scratch.display()))?;
         Ok(Self {
             project: project.to_path_buf(),
