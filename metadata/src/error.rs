@@ -109,6 +109,14 @@ pub enum ErrorKind {
         /// How many are required.
         threshold: Threshold,
     },
+    /// A key does not stand under its own id, and strictness about that was asked for (4.3).
+    #[error("the key {expected} stands under the id {found}")]
+    WrongKeyId {
+        /// The id that the specification gives to the key.
+        expected: KeyId,
+        /// The id it stands under.
+        found: KeyId,
+    },
     /// Another major version of the specification (4.3).
     #[error("specification version `{}` is not supported", Printable(.0))]
     UnsupportedSpecVersion(String),

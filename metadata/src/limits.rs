@@ -1,6 +1,8 @@
 //! The specification's W, X, Y and Z: how much a client reads and follows before it gives up.
 
-use crate::ErrorKind;
+use alloc::collections::BTreeMap;
+
+use crate::{Error, ErrorKind, Key, KeyId, RoleName};
 
 /// Limits of one update, in bytes and in counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +20,9 @@ pub struct Limits {
     pub root_updates: u32,
     /// Most delegated roles visited in one search (5.6.7.1).
     pub roles_visited: u32,
+    /// Whether every key must stand under the id that the specification computes (4.3). Off, because repositories in the
+    /// field do not all keep to it, and nothing is lost by it: ids are looked up in one file, and keys are counted.
+    pub strict_key_ids: bool,
 }
 
 impl Default for Limits {
@@ -29,6 +34,18 @@ impl Default for Limits {
             targets_length: 64_000_000,
             root_updates: 256,
             roles_visited: 32,
+            strict_key_ids: false,
+        }
+    }
+}
+
+impl Limits {
+    /// Judges the ids of the keys in `role`'s file, if that is asked for.
+    pub(crate) fn check_key_ids(&self, role: &RoleName, keys: &BTreeMap<KeyId, Key>) -> Result<(), Error> {
+        let wrong = |(id, key): &(&KeyId, &Key)| self.strict_key_ids && key.keyid() != **id;
+        match keys.iter().find(wrong) {
+            None => Ok(()),
+            Some((found, key)) => Err(ErrorKind::WrongKeyId { expected: key.keyid(), found: found.clone() }.of(role)),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Spec 5.1 to 5.3: the start of an update and the chain of roots.
 
 use lastmile_client::{Error as ClientError, FetchError, HttpSettings};
-use lastmile_metadata::{ErrorKind, Limits, Threshold};
+use lastmile_metadata::{ErrorKind, KeyId, Limits, Threshold};
 use lastmile_tests::{
     Device, Fault, Repository, Server, TestKey, malformed, refused, road_error, sign, time, too_long, verdict, version,
 };
@@ -35,6 +35,21 @@ fn w_5_1_an_update_is_judged_at_the_time_at_which_it_started() {
     device.now = time("2030-01-01T00:00:01Z");
     let expired = ErrorKind::Expired { expires: device.now, start_time: device.now };
     assert_eq!(refused(device.refresh()), verdict("timestamp", expired));
+}
+
+#[test]
+fn a2_key_ids_that_are_not_those_of_their_keys_are_refused_where_that_is_asked_for() {
+    let mut repository = Repository::new();
+    let mut device = Device::new(&repository);
+    let misnamed = TestKey::new("k").called("misnamed");
+    repository.set_keys("timestamp", std::slice::from_ref(&misnamed), 1);
+    repository.publish(&["root", "timestamp"]);
+    device.limits = limits(|limits| limits.strict_key_ids = true);
+    let wrong =
+        ErrorKind::WrongKeyId { expected: KeyId::new(TestKey::new("k").keyid()), found: KeyId::new("misnamed") };
+    assert_eq!(refused(device.refresh()), verdict("root", wrong));
+    device.limits = Limits::default();
+    assert_eq!(device.refresh().unwrap(), [2, 2, 1, 1]);
 }
 
 #[test]

@@ -36,6 +36,7 @@ impl UpdateRoot {
         let shipped = Envelope::<Root>::parse(&RoleName::ROOT, shipped)?;
         let own_keys = shipped.unverified().key_ring(&RoleName::ROOT)?;
         let root = shipped.verify(&RoleName::ROOT, &own_keys)?;
+        limits.check_key_ids(&RoleName::ROOT, &root.keys)?;
         let floors = match floors {
             StoredFloors::Known(floors) => floors,
             StoredFloors::FirstRun => Floors::under(&root),
@@ -60,6 +61,7 @@ impl UpdateRoot {
         let next = Envelope::<Root>::parse(role, bytes)?;
         // 5.3.4: signed by the trusted root's keys, and (every root is) by its own.
         let next = next.verify(role, &trusted.key_ring(role)?)?;
+        self.update.limits.check_key_ids(role, &next.keys)?;
         // 5.3.5: exactly the next version.
         let expected = trusted.version.next();
         if expected != Some(next.version) {

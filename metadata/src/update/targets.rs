@@ -97,6 +97,9 @@ pub(crate) fn verify_targets(
     if targets.version != listed.version {
         return Err(ErrorKind::WrongVersion { expected: listed.version, found: targets.version }.of(role));
     }
+    if let Some(delegations) = &targets.delegations {
+        update.limits.check_key_ids(role, &delegations.keys)?;
+    }
     // 5.6.5
     update.check_expiry(role, &*targets)?;
     Ok(targets)
