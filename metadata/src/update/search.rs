@@ -107,8 +107,7 @@ impl Walk {
                 continue;
             }
             let Some(role) = trusted.role(&edge) else {
-                // 5.5, 5.6.7: what the snapshot does not list is not even asked for.
-                // 5.6.7.1: and not too many.
+                // 5.6.7.1: not too many.
                 return match self.visits.check() {
                     Ok(()) => State::Needs(edge),
                     Err(kind) => State::Ended(Err(kind.of(edge.role()))),
@@ -129,7 +128,7 @@ impl Walk {
     fn visit(&mut self, name: &RoleName, role: &Targets) -> Option<State> {
         // 5.6.7.1: the first role that lists it.
         if let Some(target) = role.target(&self.path) {
-            let usable = target.hashes.known().next().is_some();
+            let usable = target.hashes.is_usable();
             let refused = || ErrorKind::NoSupportedHash(alloc::format!("{}", self.path)).of(name);
             return Some(State::Ended(if usable { Ok(Some(Box::new(target))) } else { Err(refused()) }));
         }
