@@ -7,7 +7,7 @@ use lastmile_repo_tool::{Error, Outcome, Signing};
 
 use crate::world::{World, is_published};
 
-/// Takes keys away; gives them back when it is dropped.
+/// Takes keys away; [`give_back`] gives them back.
 fn take_away(world: &World, names: &[&str]) -> Vec<(std::path::PathBuf, Vec<u8>)> {
     let path = |name: &&str| world.layout().keys().join(format!("{name}.pem"));
     let taken: Vec<_> = names.iter().map(path).map(|path| (path.clone(), std::fs::read(path).unwrap())).collect();
@@ -21,6 +21,14 @@ fn give_back(taken: Vec<(std::path::PathBuf, Vec<u8>)>) {
     for (path, pem) in taken {
         std::fs::write(path, pem).unwrap();
     }
+}
+
+/// As `publish` does.
+fn publish_what_waits(world: &World) {
+    let mut repository = world.open();
+    let draft = repository.staged().unwrap();
+    let plan = repository.plan(draft, Signing::Now).unwrap();
+    assert!(is_published(&repository.conclude(&plan, &mut Unobserved).unwrap()));
 }
 
 #[test]
@@ -42,11 +50,7 @@ fn a_change_waits_until_all_have_signed() {
     assert!(is_published(&world.renew().unwrap()));
 
     give_back(taken);
-    let mut repository = world.open();
-    let draft = repository.staged().unwrap();
-    let plan = repository.plan(draft, Signing::Now).unwrap();
-    assert!(is_published(&repository.conclude(&plan, &mut Unobserved).unwrap()));
-    drop(repository);
+    publish_what_waits(&world);
     assert_eq!(world.fetch("a").unwrap().unwrap(), b"1");
     assert_eq!(world.fetch("b").unwrap().unwrap(), b"2");
     assert!(!world.layout().staged().exists());
@@ -78,11 +82,7 @@ fn f_4_2_1_4_a_key_signs_once() {
     );
     drop(repository);
     give_back(taken);
-    let mut repository = world.open();
-    let draft = repository.staged().unwrap();
-    let plan = repository.plan(draft, Signing::Now).unwrap();
-    assert!(is_published(&repository.conclude(&plan, &mut Unobserved).unwrap()));
-    drop(repository);
+    publish_what_waits(&world);
     let signatures = world.metadata("2.root.json")["signatures"].as_array().unwrap().clone();
     let mut ids: Vec<&str> = signatures.iter().map(|signature| signature["keyid"].as_str().unwrap()).collect();
     ids.sort_unstable();
@@ -101,10 +101,8 @@ fn where_the_online_keys_are_elsewhere_a_release_waits_for_them() {
     let _offline = take_away(&world, &["targets-1"]);
     let mut repository = world.open();
     assert!(waiting(&mut repository).unwrap()[0].missing.is_empty());
-    let draft = repository.staged().unwrap();
-    let plan = repository.plan(draft, Signing::Now).unwrap();
-    assert!(is_published(&repository.conclude(&plan, &mut Unobserved).unwrap()));
     drop(repository);
+    publish_what_waits(&world);
     assert_eq!(world.fetch("a").unwrap().unwrap(), b"1");
 }
 
@@ -120,11 +118,7 @@ fn r_6_1_2_online_keys_are_replaced_though_the_root_keys_are_elsewhere() {
     assert!(matches!(world.change_with(&[uri], &mut Unobserved, rotate).unwrap(), Outcome::Staged(_)));
     give_back(taken);
     // What waits is the root; the timestamp that it asks for is signed when it is published.
-    let mut repository = world.open();
-    let draft = repository.staged().unwrap();
-    let plan = repository.plan(draft, Signing::Now).unwrap();
-    assert!(is_published(&repository.conclude(&plan, &mut Unobserved).unwrap()));
-    drop(repository);
+    publish_what_waits(&world);
     assert_eq!(world.metadata("timestamp.json")["signed"]["version"], 2);
     assert_eq!(world.fetch("a").unwrap(), None);
 }
