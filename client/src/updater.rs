@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use lastmile_metadata::{ErrorKind, Floors, Request, RoleName, Stage, UpdateRoot};
+use lastmile_metadata::{ErrorKind, Floors, Received, Request, RoleName, Stage, UpdateRoot};
 
 use crate::builder::UpdaterBuilder;
 use crate::error::{Error, MachineError, MirrorFailure, MirrorReason, Refusal, all_failed};
@@ -152,7 +152,7 @@ impl Driver<'_> {
         &self,
         stage: &mut S,
         request: &Request,
-    ) -> Result<Option<Arc<Vec<u8>>>, Error> {
+    ) -> Result<Option<Received>, Error> {
         let mut failures: Vec<MirrorFailure> = Vec::new();
         for mirror in self.road.mirrors.in_order() {
             self.road.tell_of(failures.last());

@@ -3,16 +3,14 @@
 //! Trust is a type: an [`Envelope`] is parsed and not yet trusted, [`Verified`] is made by [`Envelope::verify`]
 //! and nowhere else.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use core::ops::Deref;
+use core::ops::{Deref, Range};
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
-
-use crate::canonical::{self, Canonical};
+use crate::canonical;
 use crate::reader::Reader;
 use crate::{Error, ErrorKind, Json, KeyId, KeyRing, Role, RoleName, Unknown};
 
@@ -41,7 +39,7 @@ impl Signature {
                 "keyid" => keyid = Some(KeyId::new(value.string()?)),
                 "sig" => sig = Some(hex::decode(value.string()?.as_bytes()).unwrap_or_default()),
                 _ => {
-                    unknown.insert(name.to_string(), Json::from_canonical(value.skip()));
+                    unknown.insert(name.to_string(), Json::from_canonical(value.skip()?));
                 }
             }
             Ok(())
@@ -59,11 +57,32 @@ impl Signature {
     }
 }
 
+/// The bytes of a file as they were received; clones share them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Received(Arc<String>);
+
+impl Deref for Received {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Debug for Received {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// A metadata file that has been read and not yet verified: nothing in it can be used.
 #[derive(Clone)]
 pub struct Envelope<R> {
-    received: Arc<Vec<u8>>,
-    signed: Arc<String>,
+    received: Received,
+    /// The canonical form of the file: what was received, wherever that is canonical already.
+    canonical: Arc<String>,
+    /// Where `signed` stands in it.
+    signed: Range<usize>,
     signatures: Vec<Signature>,
     unknown: Unknown,
     content: R,
@@ -80,15 +99,41 @@ impl<R: Role> Envelope<R> {
     }
 
     fn read(received: Vec<u8>) -> Result<Self, ErrorKind> {
-        let mut parts = canonical::read_document(&received, Parts)?;
-        let signed = parts.remove("signed").ok_or_else(|| ErrorKind::Malformed("no member `signed`".to_string()))?;
-        let signatures =
-            parts.remove("signatures").ok_or_else(|| ErrorKind::Malformed("no member `signatures`".to_string()))?;
-        let signatures = read_signatures(&signatures).map_err(|error| error.within("signatures"))?;
-        let unknown = parts.into_iter().map(|(name, value)| (name, Json::from_canonical(&value))).collect();
-        let signed = Arc::new(signed);
-        let content = R::read(&signed).map_err(|error| error.within("signed"))?;
-        Ok(Self { received: Arc::new(received), signed, signatures, unknown, content })
+        let received = String::from_utf8(received).map_err(|error| ErrorKind::Malformed(error.to_string()))?;
+        let received = Arc::new(received);
+        // Most files are published in canonical form. Control characters are raw in canonical text and escaped in JSON.
+        let has_controls = |part: &[u8]| part.iter().fold(false, |any, byte| any | (*byte < 0x20));
+        let may_be_canonical = !received.as_bytes().chunks(4096).any(has_controls);
+        if let Some(envelope) = may_be_canonical.then(|| Self::read_canonical(&received, &received).ok()).flatten() {
+            return Ok(envelope);
+        }
+        let canonical = Arc::new(canonical::canonicalize(&received)?);
+        Self::read_canonical(&received, &canonical)
+    }
+
+    fn read_canonical(received: &Arc<String>, canonical: &Arc<String>) -> Result<Self, ErrorKind> {
+        let (mut signatures, mut signed, mut unknown) = (None, None, Unknown::new());
+        let mut reader = Reader::new(canonical);
+        reader.object(|name, value| {
+            match name {
+                "signatures" => signatures = Some(read_signatures(value)?),
+                "signed" => {
+                    let start = value.position();
+                    let content = R::read(value, canonical)?;
+                    signed = Some((start..value.position(), content));
+                }
+                _ => {
+                    unknown.insert(name.to_string(), Json::from_canonical(value.skip()?));
+                }
+            }
+            Ok(())
+        })?;
+        reader.end()?;
+        let (Some(signatures), Some((signed, content))) = (signatures, signed) else {
+            return Err(ErrorKind::expected("`signed` and `signatures`"));
+        };
+        let (received, canonical) = (Received(Arc::clone(received)), Arc::clone(canonical));
+        Ok(Self { received, canonical, signed, signatures, unknown, content })
     }
 
     /// Verifies the file against what its delegator says about `role` — and a root also against itself (5.3.4).
@@ -97,7 +142,7 @@ impl<R: Role> Envelope<R> {
     /// [`ErrorKind::ThresholdNotMet`] about `role`.
     pub fn verify(self, role: &RoleName, ring: &KeyRing) -> Result<Verified<R>, Error> {
         for ring in [Some(ring), self.content.own_key_ring().as_ref()].into_iter().flatten() {
-            ring.check(self.signed.as_bytes(), &self.signatures).map_err(|kind| kind.of(role))?;
+            ring.check(self.signed(), &self.signatures).map_err(|kind| kind.of(role))?;
         }
         Ok(Verified(self))
     }
@@ -111,7 +156,11 @@ impl<R: Role> Envelope<R> {
     /// The canonical bytes that signatures cover.
     #[must_use]
     pub fn signed(&self) -> &[u8] {
-        self.signed.as_bytes()
+        self.signed_text().as_bytes()
+    }
+
+    fn signed_text(&self) -> &str {
+        self.canonical.get(self.signed.clone()).unwrap_or_default()
     }
 
     /// What the file says, though nobody has vouched for it: for showing to a person who is to sign it.
@@ -126,7 +175,7 @@ impl<R: Role> Envelope<R> {
         let mut signatures = self.signatures.clone();
         signatures.retain(|other| other.keyid != signature.keyid);
         signatures.push(signature);
-        write(self.signed.as_str(), &signatures, &self.unknown)
+        write(self.signed_text(), &signatures, &self.unknown)
     }
 }
 
@@ -136,7 +185,7 @@ pub struct Verified<R>(Envelope<R>);
 impl<R: Role> Verified<R> {
     /// The file as it was received, byte for byte.
     #[must_use]
-    pub fn bytes(&self) -> &Arc<Vec<u8>> {
+    pub fn bytes(&self) -> &Received {
         &self.0.received
     }
 
@@ -195,10 +244,10 @@ fn write(signed: &str, signatures: &[Signature], unknown: &Unknown) -> Vec<u8> {
     canonical::printable(&file).into_owned().into_bytes()
 }
 
-fn read_signatures(canonical: &str) -> Result<Vec<Signature>, ErrorKind> {
+fn read_signatures(reader: &mut Reader<'_>) -> Result<Vec<Signature>, ErrorKind> {
     let mut signatures = Vec::new();
     let mut seen = BTreeSet::new();
-    Reader::new(canonical).array(|value| {
+    reader.array(|value| {
         let signature = Signature::read(value)?;
         // 4.2.1: a key id at most once.
         if !seen.insert(signature.keyid.clone()) {
@@ -210,33 +259,62 @@ fn read_signatures(canonical: &str) -> Result<Vec<Signature>, ErrorKind> {
     Ok(signatures)
 }
 
-/// The members of the envelope, each in canonical form.
-struct Parts;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Timestamp;
 
-impl<'de> DeserializeSeed<'de> for Parts {
-    type Value = BTreeMap<String, String>;
+    const FILE: &str = r#"{"signatures":[{"keyid":"k","sig":"00"}],"signed":{"_type":"timestamp","expires":"2030-01-01T00:00:00Z","meta":{"snapshot.json":{"version":1}},"spec_version":"1.0","version":7,"x":[-1,{"\"":"\\"}]},"z":true}"#;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Parts {
-    type Value = BTreeMap<String, String>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object with `signed` and `signatures`")
+    fn read(text: &str) -> Result<Envelope<Timestamp>, ErrorKind> {
+        Envelope::read(text.as_bytes().to_vec())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
-        let mut parts = BTreeMap::new();
-        while let Some(name) = members.next_key::<String>()? {
-            let mut value = String::new();
-            members.next_value_seed(Canonical::below_the_top(&mut value))?;
-            if parts.insert(name, value).is_some() {
-                return Err(A::Error::custom("duplicate member"));
+    #[test]
+    fn canonical_files_are_read_where_they_are_and_others_from_a_copy() {
+        let verbatim = read(FILE).unwrap();
+        assert!(Arc::ptr_eq(&verbatim.received.0, &verbatim.canonical));
+        let signed = FILE.find("{\"_type").unwrap()..FILE.find(",\"z\"").unwrap();
+        assert_eq!(verbatim.signed(), FILE[signed].as_bytes());
+        for (from, to) in [
+            (":7", ": 7"),
+            ("\"version\":7", "\"\\u0076ersion\":7"),
+            ("\"x\":[-1,{\"\\\"\":\"\\\\\"}]", "\"x\":[-1,{\"\\u0022\":\"\\u005c\"}]"),
+            ("\"spec_version\":\"1.0\",\"version\":7", "\"version\":7,\"spec_version\":\"1.0\""),
+            (
+                "{\"signatures\":[{\"keyid\":\"k\",\"sig\":\"00\"}],",
+                "\n{\"signatures\":[{\"sig\":\"00\",\"keyid\":\"k\"}],",
+            ),
+        ] {
+            let text = FILE.replace(from, to);
+            assert_ne!(text, FILE);
+            let copied = read(&text).unwrap();
+            assert!(!Arc::ptr_eq(&copied.received.0, &copied.canonical), "{text}");
+            assert_eq!((copied.signed(), &copied.content), (verbatim.signed(), &verbatim.content), "{text}");
+            assert_eq!((copied.signatures, copied.unknown), (verbatim.signatures.clone(), verbatim.unknown.clone()));
+        }
+    }
+
+    #[test]
+    fn f_cj_every_change_of_one_byte_is_judged_as_if_there_were_no_short_cut() {
+        for at in 0..FILE.len() {
+            for byte in (0..0x20).chain([b' ', b'"', b'\\', b',', b':', b'{', b'}', b'[', b']', b'-', b'0', b'9', b'a'])
+            {
+                let mut bytes = FILE.as_bytes().to_vec();
+                bytes[at] = byte;
+                let text = String::from_utf8(bytes).unwrap();
+                let Ok(envelope) = read(&text) else { continue };
+                assert_eq!(*envelope.canonical, canonical::canonicalize(&text).unwrap(), "{text}");
             }
         }
-        Ok(parts)
+    }
+
+    #[test]
+    fn f_cj_what_is_not_utf_8_is_refused() {
+        for bad in [&b"\xff"[..], b"\xc0\xaf", b"\xed\xa0\x80"] {
+            let (before, after) = FILE.split_at(FILE.find("timestamp").unwrap());
+            let bytes = [before.as_bytes(), bad, after.as_bytes()].concat();
+            assert!(matches!(Envelope::<Timestamp>::read(bytes), Err(ErrorKind::Malformed(_))));
+        }
     }
 }

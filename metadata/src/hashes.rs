@@ -109,19 +109,40 @@ impl Hashes {
 
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {
         let mut hashes = Self { known: [None; 3], unknown: BTreeMap::new() };
+        Self::members(reader, |name, algorithm, value| match algorithm.map(|known| Digest::read(known, value)) {
+            Some(digest) => digest.into_iter().for_each(|digest| hashes.set(digest)),
+            None => drop(hashes.unknown.insert(name.to_string(), Json::from_canonical(value))),
+        })?;
+        Ok(hashes)
+    }
+
+    /// Reads over hashes and fails where [`Hashes::read`] would.
+    pub(crate) fn check(reader: &mut Reader<'_>) -> Result<(), ErrorKind> {
+        Self::members(reader, |_, _, _| {})
+    }
+
+    /// Each member: its name, and the digits of a known algorithm or the value of another.
+    fn members(
+        reader: &mut Reader<'_>,
+        mut member: impl FnMut(&str, Option<Algorithm>, &str),
+    ) -> Result<(), ErrorKind> {
+        let mut is_empty = true;
         reader.object(|name, value| {
+            is_empty = false;
             let Some(algorithm) = Algorithm::named(name) else {
-                hashes.unknown.insert(name.to_string(), Json::from_canonical(value.skip()));
+                member(name, None, value.skip()?);
                 return Ok(());
             };
-            let digest = Digest::read(algorithm, &value.string()?);
-            hashes.set(digest.ok_or_else(|| ErrorKind::expected("a digest in hexadecimal"))?);
+            let digits = value.string()?;
+            // Without an early end it is done many bytes at once.
+            let hexadecimal = digits.bytes().fold(true, |all, byte| all & byte.is_ascii_hexdigit());
+            if !hexadecimal || digits.len() != 2 * algorithm.length() {
+                return Err(ErrorKind::expected("a digest in hexadecimal"));
+            }
+            member(name, Some(algorithm), &digits);
             Ok(())
         })?;
-        if !hashes.is_usable() && hashes.unknown.is_empty() {
-            return Err(ErrorKind::expected("at least one hash"));
-        }
-        Ok(hashes)
+        if is_empty { Err(ErrorKind::expected("at least one hash")) } else { Ok(()) }
     }
 
     pub(crate) fn write(&self) -> String {

@@ -1,6 +1,7 @@
 //! A large object of a signed document, read where it stands: an index into the canonical bytes instead of a
 //! tree, with changes laid over it for writing.
 
+use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -24,21 +25,21 @@ pub(crate) trait Entry: Sized + Clone {
 /// The members of an object, in the order of their names.
 #[derive(Clone, Debug)]
 pub(crate) struct Index<E> {
-    signed: Arc<String>,
-    /// Where each member starts in `signed`: 4 bytes a member.
+    text: Arc<String>,
+    /// Where each member starts in `text`: 4 bytes a member.
     starts: Vec<u32>,
     changes: BTreeMap<String, Option<E>>,
 }
 
 impl<E> Default for Index<E> {
     fn default() -> Self {
-        Self { signed: Arc::default(), starts: Vec::new(), changes: BTreeMap::new() }
+        Self { text: Arc::default(), starts: Vec::new(), changes: BTreeMap::new() }
     }
 }
 
 impl<E: Entry> Index<E> {
-    /// Checks each member of the object that `reader`, a reader over `signed`, has come to.
-    pub(crate) fn read(signed: &Arc<String>, reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {
+    /// Checks each member of the object that `reader`, a reader over `text`, has come to.
+    pub(crate) fn read(text: &Arc<String>, reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {
         let mut starts = Vec::new();
         reader.members(|start, name, value| {
             E::check(&name, value).map_err(|error| error.within(&name))?;
@@ -46,7 +47,7 @@ impl<E: Entry> Index<E> {
             Ok(())
         })?;
         starts.shrink_to_fit();
-        Ok(Self { signed: Arc::clone(signed), starts, changes: BTreeMap::new() })
+        Ok(Self { text: Arc::clone(text), starts, changes: BTreeMap::new() })
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<E> {
@@ -138,25 +139,31 @@ impl<E: Entry> Index<E> {
     }
 
     fn position(&self, name: &str) -> Result<usize, usize> {
-        self.starts.binary_search_by(|start| {
-            Reader::starting_at(&self.signed, *start as usize).string().unwrap_or_default().as_ref().cmp(name)
-        })
+        self.starts.binary_search_by(|start| self.name_at(*start).as_ref().cmp(name))
     }
 
     fn name(&self, start: u32) -> String {
-        Reader::starting_at(&self.signed, start as usize).string().unwrap_or_default().into_owned()
+        self.name_at(start).into_owned()
+    }
+
+    // What was read once, when the index was made, is read again without a surprise.
+
+    fn name_at(&self, start: u32) -> Cow<'_, str> {
+        self.reader(start).string().unwrap_or_default()
     }
 
     fn member(&self, start: u32) -> Option<E> {
-        let mut reader = Reader::starting_at(&self.signed, start as usize);
-        let name = reader.string().unwrap_or_default();
-        E::read(&name, &mut reader.past_colon()).ok()
+        let mut reader = self.reader(start);
+        let name = reader.name().ok()?;
+        E::read(&name, &mut reader).ok()
     }
 
     fn raw(&self, start: u32) -> &str {
-        let mut reader = Reader::starting_at(&self.signed, start as usize);
-        // The name was read when the index was made.
-        let _ = reader.string();
-        reader.past_colon().skip()
+        let mut reader = self.reader(start);
+        reader.name().and_then(|_| reader.skip()).unwrap_or_default()
+    }
+
+    fn reader(&self, start: u32) -> Reader<'_> {
+        Reader::starting_at(&self.text, start as usize)
     }
 }

@@ -114,14 +114,14 @@ impl Key {
                 "scheme" => scheme = Some(value.string()?),
                 "keyval" => value.object(|name, value| {
                     // A value of another shape makes this key useless, not the document.
-                    let text = value.skip();
+                    let text = value.skip()?;
                     if name == "public" {
                         public = Reader::new(text).string().ok();
                     }
                     Ok(())
                 })?,
                 _ => {
-                    value.skip();
+                    value.skip()?;
                 }
             }
             Ok(())

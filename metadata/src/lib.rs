@@ -31,7 +31,7 @@ mod trusted;
 mod update;
 
 pub use canonical::{Json, Unknown};
-pub use envelope::{Envelope, Signature, Verified, assemble};
+pub use envelope::{Envelope, Received, Signature, Verified, assemble};
 pub use error::{Error, ErrorKind};
 pub use floors::{Floors, RoleFloors, StoredFloors};
 pub use hashes::{Algorithm, FileError, Hashes, HashingVerifier};

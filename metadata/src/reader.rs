@@ -1,27 +1,30 @@
-//! Reads canonical JSON (spec 4.1) value by value, without a tree: what is read is what was signed.
+//! Reads canonical text value by value (spec 4.1), without a tree: what is read is what was signed.
 //!
-//! The text was made by `canonical`, so it is well formed: what is judged here is whether a value is of the kind that
-//! is expected.
+//! Only canonical text is read to its end: members in order, no whitespace, no other escapes than two, integers as they
+//! are written. So a file that can be read here as it was received is canonical, and needs no copy that is. Control
+//! characters are let through, because canonical text has them raw; a file as received must have none.
 
 use alloc::borrow::Cow;
 use alloc::string::String;
 
 use crate::ErrorKind;
+use crate::canonical::DEPTH;
 
 /// Reads canonical text value by value, without a tree.
-pub(crate) struct Reader<'a> {
+pub struct Reader<'a> {
     text: &'a str,
     at: usize,
+    depth: u8,
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
-        Self { text, at: 0 }
+        Self::starting_at(text, 0)
     }
 
     /// Starts in the middle, where a value is known to stand.
     pub(crate) fn starting_at(text: &'a str, at: usize) -> Self {
-        Self { text, at }
+        Self { text, at, depth: DEPTH }
     }
 
     /// Where the next value or member begins, in bytes.
@@ -34,10 +37,9 @@ impl<'a> Reader<'a> {
         self.text.get(start..self.at).unwrap_or_default()
     }
 
-    /// The reader, from a member's name to its value.
-    pub(crate) fn past_colon(mut self) -> Self {
-        self.at += 1;
-        self
+    /// Nothing may follow.
+    pub(crate) fn end(&self) -> Result<(), ErrorKind> {
+        if self.at == self.text.len() { Ok(()) } else { Err(ErrorKind::expected("nothing more")) }
     }
 
     /// Reads an object; `member` must read or skip each value.
@@ -53,11 +55,16 @@ impl<'a> Reader<'a> {
         &mut self,
         mut member: impl FnMut(usize, Cow<'a, str>, &mut Self) -> Result<(), ErrorKind>,
     ) -> Result<(), ErrorKind> {
-        self.open(b'{', "an object")?;
-        while !self.closes(b'}') {
+        self.enter(b'{', "an object")?;
+        let mut previous: Option<Cow<'a, str>> = None;
+        while self.goes_on(b'}', previous.is_some())? {
             let start = self.at;
-            let name = self.string()?;
-            self.at += 1;
+            let name = self.name()?;
+            // By code point, which in UTF-8 is by byte.
+            if previous.is_some_and(|previous| previous >= name) {
+                return Err(ErrorKind::expected("members in order"));
+            }
+            previous = Some(name.clone());
             member(start, name, self)?;
         }
         Ok(())
@@ -68,28 +75,52 @@ impl<'a> Reader<'a> {
         &mut self,
         mut element: impl FnMut(&mut Self) -> Result<(), ErrorKind>,
     ) -> Result<(), ErrorKind> {
-        self.open(b'[', "an array")?;
-        while !self.closes(b']') {
+        self.enter(b'[', "an array")?;
+        let mut begun = false;
+        while self.goes_on(b']', begun)? {
             element(self)?;
+            begun = true;
         }
         Ok(())
     }
 
+    /// The name of a member, up to its value.
+    pub(crate) fn name(&mut self) -> Result<Cow<'a, str>, ErrorKind> {
+        let name = self.string()?;
+        self.pass(b':', "a colon")?;
+        Ok(name)
+    }
+
     pub(crate) fn string(&mut self) -> Result<Cow<'a, str>, ErrorKind> {
-        self.open(b'"', "a string")?;
-        let rest = self.rest();
-        let length = string_length(rest.as_bytes());
-        self.at += length + 1;
-        Ok(unescape(rest.get(..length).unwrap_or_default()))
+        self.pass(b'"', "a string")?;
+        let start = self.at;
+        let mut has_escapes = false;
+        loop {
+            let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+            let special =
+                memchr::memchr2(b'"', b'\\', rest).ok_or_else(|| ErrorKind::expected("the end of a string"))?;
+            self.at += special;
+            if self.next() == Some(b'"') {
+                let text = self.since(start);
+                self.at += 1;
+                return Ok(if has_escapes { unescape(text) } else { Cow::Borrowed(text) });
+            }
+            if !matches!(rest.get(special + 1), Some(b'"' | b'\\')) {
+                return Err(ErrorKind::expected("no other escapes than two"));
+            }
+            has_escapes = true;
+            self.at += 2;
+        }
     }
 
     /// An integer from 0 to 2⁶⁴−1.
     pub(crate) fn unsigned(&mut self) -> Result<u64, ErrorKind> {
-        self.skip().parse().map_err(|_| ErrorKind::expected("an integer that is not negative"))
+        let expected = |_| ErrorKind::expected("an integer that is not negative");
+        self.integer().and_then(|digits| digits.parse().map_err(expected))
     }
 
     pub(crate) fn boolean(&mut self) -> Result<bool, ErrorKind> {
-        match self.skip() {
+        match self.skip()? {
             "true" => Ok(true),
             "false" => Ok(false),
             _ => Err(ErrorKind::expected("true or false")),
@@ -97,54 +128,75 @@ impl<'a> Reader<'a> {
     }
 
     /// Passes over the next value and gives its canonical text.
-    pub(crate) fn skip(&mut self) -> &'a str {
-        let rest = self.rest();
-        let length = value_length(rest.as_bytes());
+    pub(crate) fn skip(&mut self) -> Result<&'a str, ErrorKind> {
+        let start = self.at;
+        match self.next() {
+            Some(b'{') => self.members(|_, _, value| value.skip().map(drop))?,
+            Some(b'[') => self.array(|value| value.skip().map(drop))?,
+            Some(b'"') => self.string().map(drop)?,
+            Some(b'-' | b'0'..=b'9') => self.integer().map(drop)?,
+            _ => self.literal()?,
+        }
+        Ok(self.since(start))
+    }
+
+    /// The digits of an integer that fits into 64 bits, with its sign.
+    fn integer(&mut self) -> Result<&'a str, ErrorKind> {
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        let digits = rest.strip_prefix('-').unwrap_or(rest);
+        let sign = rest.len() - digits.len();
+        let length = sign + digits.bytes().take_while(u8::is_ascii_digit).count();
+        let number = rest.get(..length).unwrap_or_default();
+        let fits = if sign == 0 { number.parse::<u64>().is_ok() } else { number.parse::<i64>().is_ok() };
+        let padded = digits.starts_with('0') && (length > 1 || sign > 0);
+        if !fits || padded {
+            return Err(ErrorKind::expected("an integer"));
+        }
         self.at += length;
-        rest.get(..length).unwrap_or_default()
+        Ok(number)
     }
 
-    fn rest(&self) -> &'a str {
-        self.text.get(self.at..).unwrap_or_default()
+    fn literal(&mut self) -> Result<(), ErrorKind> {
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        let literal = ["true", "false", "null"].into_iter().find(|literal| rest.starts_with(literal));
+        self.at += literal.ok_or_else(|| ErrorKind::expected("a value"))?.len();
+        Ok(())
     }
 
-    fn open(&mut self, bracket: u8, what: &str) -> Result<(), ErrorKind> {
-        if self.text.as_bytes().get(self.at) != Some(&bracket) {
+    fn next(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn pass(&mut self, byte: u8, what: &str) -> Result<(), ErrorKind> {
+        if self.next() != Some(byte) {
             return Err(ErrorKind::expected(what));
         }
         self.at += 1;
         Ok(())
     }
 
-    /// Passes over a comma, or over the closing bracket.
-    fn closes(&mut self, bracket: u8) -> bool {
-        let next = self.text.as_bytes().get(self.at).copied();
-        if next == Some(b',') || next == Some(bracket) {
-            self.at += 1;
-        }
-        next.is_none() || next == Some(bracket)
+    fn enter(&mut self, bracket: u8, what: &str) -> Result<(), ErrorKind> {
+        self.pass(bracket, what)?;
+        self.depth = self.depth.checked_sub(1).ok_or_else(|| ErrorKind::expected("less nesting"))?;
+        Ok(())
     }
-}
 
-/// Length of the value that canonical text begins with, in bytes.
-fn value_length(bytes: &[u8]) -> usize {
-    let mut at = 0;
-    let mut open = 0_u32;
-    while let Some(byte) = bytes.get(at) {
-        match byte {
-            b'"' => at += string_length(bytes.get(at + 1..).unwrap_or_default()) + 1,
-            b'{' | b'[' => open += 1,
-            b'}' | b']' if open == 0 => return at,
-            b'}' | b']' => open -= 1,
-            b',' if open == 0 => return at,
-            _ => {}
-        }
-        at += 1;
-        if open == 0 && matches!(byte, b'"' | b'}' | b']') {
-            return at;
+    /// Whether another member or element follows. Passes over the comma before it, or over the closing bracket.
+    fn goes_on(&mut self, bracket: u8, begun: bool) -> Result<bool, ErrorKind> {
+        match self.next() {
+            Some(byte) if byte == bracket => {
+                self.at += 1;
+                self.depth += 1;
+                Ok(false)
+            }
+            Some(b',') if begun => {
+                self.at += 1;
+                Ok(true)
+            }
+            Some(_) if !begun => Ok(true),
+            _ => Err(ErrorKind::expected("a comma or the end")),
         }
     }
-    at
 }
 
 /// Bytes up to the closing quote.
@@ -183,14 +235,14 @@ mod tests {
 
     #[test]
     fn the_reader_walks_and_skips() {
-        let text = canonicalize(br#"{"a":[1,[2,"]"],{}],"b":{"c":"x\\\"y"},"d":false,"e":"z"}"#).unwrap();
+        let text = canonicalize(r#"{"a":[1,[2,"]"],{}],"b":{"c":"x\\\"y"},"d":false,"e":"z"}"#).unwrap();
         let mut seen = String::new();
         let mut reader = Reader::new(&text);
         reader
             .object(|name, value| {
                 match name {
                     "a" => value.array(|element| {
-                        seen.push_str(element.skip());
+                        seen.push_str(element.skip()?);
                         seen.push(';');
                         Ok(())
                     })?,
@@ -199,7 +251,7 @@ mod tests {
                         Ok(())
                     })?,
                     "d" => assert!(!value.boolean()?),
-                    _ => assert_eq!(value.skip(), "\"z\""),
+                    _ => assert_eq!(value.skip()?, "\"z\""),
                 }
                 Ok(())
             })

@@ -93,7 +93,7 @@ impl SuccinctRoles {
                 "bit_length" => bit_length = Some(u32::try_from(value.unsigned()?).unwrap_or(u32::MAX)),
                 "name_prefix" => name_prefix = Some(value.string()?.into_owned()),
                 _ => {
-                    unknown.insert(name.to_string(), Json::from_canonical(value.skip()));
+                    unknown.insert(name.to_string(), Json::from_canonical(value.skip()?));
                 }
             }
             Ok(())

@@ -152,7 +152,7 @@ impl Delegations {
                 "roles" => listed = Some(read_roles(value)?),
                 "succinct_roles" => succinct = Some(SuccinctRoles::read(value)?),
                 _ => {
-                    unknown.insert(name.to_owned(), Json::from_canonical(value.skip()));
+                    unknown.insert(name.to_owned(), Json::from_canonical(value.skip()?));
                 }
             }
             Ok(())
@@ -198,7 +198,7 @@ impl Delegation {
                 "paths" => patterns = Some(read_list(value, |text| Ok(PathPattern::new(text)))?),
                 "path_hash_prefixes" => prefixes = Some(read_list(value, HashPrefix::new)?),
                 _ => {
-                    unknown.insert(member.to_string(), Json::from_canonical(value.skip()));
+                    unknown.insert(member.to_string(), Json::from_canonical(value.skip()?));
                 }
             }
             Ok(())

@@ -33,9 +33,9 @@ pub trait Role: Sized + sealed::Sealed {
     /// The canonical form of `signed`.
     fn write(&self) -> String;
 
-    /// Reads the canonical form of `signed`.
+    /// Reads the canonical form of `signed`, to which `reader` has come in `text`.
     #[doc(hidden)]
-    fn read(signed: &Arc<String>) -> Result<Self, ErrorKind>;
+    fn read(reader: &mut Reader<'_>, text: &Arc<String>) -> Result<Self, ErrorKind>;
 
     /// The ring that this metadata must satisfy itself, whoever delegates to it: a root's.
     #[doc(hidden)]
@@ -92,7 +92,7 @@ impl Header {
             "version" => self.version = Some(read_version(value)?),
             "expires" => self.expires = Some(parse_time(&value.string()?)?),
             _ => {
-                self.unknown.insert(name.to_string(), Json::from_canonical(value.skip()));
+                self.unknown.insert(name.to_string(), Json::from_canonical(value.skip()?));
             }
         }
         Ok(())

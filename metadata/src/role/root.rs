@@ -57,7 +57,7 @@ impl RoleKeys {
                 "keyids" => keyids = Some(read_keyids(value)?),
                 "threshold" => threshold = Some(Threshold::read(value)?),
                 _ => {
-                    unknown.insert(name.to_string(), Json::from_canonical(value.skip()));
+                    unknown.insert(name.to_string(), Json::from_canonical(value.skip()?));
                 }
             }
             Ok(())
@@ -102,10 +102,10 @@ impl Role for Root {
         self.expires
     }
 
-    fn read(signed: &Arc<String>) -> Result<Self, ErrorKind> {
+    fn read(reader: &mut Reader<'_>, _: &Arc<String>) -> Result<Self, ErrorKind> {
         let mut header = Header::default();
         let (mut consistent_snapshot, mut keys, mut roles) = (false, None, None);
-        Reader::new(signed).object(|name, value| {
+        reader.object(|name, value| {
             match name {
                 "consistent_snapshot" => consistent_snapshot = value.boolean()?,
                 "keys" => keys = Some(read_keys(value)?),

@@ -50,7 +50,7 @@ impl MetaFile {
                 "length" => length = Some(value.unsigned()?),
                 "hashes" => hashes = Some(Hashes::read(value)?),
                 _ => {
-                    unknown.insert(name.to_string(), Json::from_canonical(value.skip()));
+                    unknown.insert(name.to_string(), Json::from_canonical(value.skip()?));
                 }
             }
             Ok(())
@@ -164,12 +164,12 @@ impl Role for Snapshot {
         self.expires
     }
 
-    fn read(signed: &Arc<String>) -> Result<Self, ErrorKind> {
+    fn read(reader: &mut Reader<'_>, text: &Arc<String>) -> Result<Self, ErrorKind> {
         let mut header = Header::default();
         let mut meta = None;
-        Reader::new(signed).object(|name, value| {
+        reader.object(|name, value| {
             match name {
-                "meta" => meta = Some(Index::read(signed, value)?),
+                "meta" => meta = Some(Index::read(text, value)?),
                 _ => header.member::<Self>(name, value)?,
             }
             Ok(())

@@ -50,29 +50,32 @@ impl TargetFile {
 }
 
 /// The parts of a listing as they stand in the text.
-struct Listing<'a> {
+struct Listing<'a, H> {
     length: u64,
-    hashes: Hashes,
+    hashes: H,
     custom: Option<&'a str>,
     unknown: Unknown,
 }
 
-impl<'a> Listing<'a> {
-    fn read(reader: &mut Reader<'a>) -> Result<Self, ErrorKind> {
+impl<'a, H> Listing<'a, H> {
+    fn read(
+        reader: &mut Reader<'a>,
+        read_hashes: impl Fn(&mut Reader<'a>) -> Result<H, ErrorKind>,
+    ) -> Result<Self, ErrorKind> {
         let (mut length, mut hashes, mut custom, mut unknown) = (None, None, None, Unknown::new());
         reader.object(|name, value| {
             match name {
                 "length" => length = Some(value.unsigned()?),
-                "hashes" => hashes = Some(Hashes::read(value)?),
+                "hashes" => hashes = Some(read_hashes(value)?),
                 "custom" => {
-                    let object = value.skip();
+                    let object = value.skip()?;
                     if !object.starts_with('{') {
                         return Err(ErrorKind::expected("an object"));
                     }
                     custom = Some(object);
                 }
                 _ => {
-                    unknown.insert(name.to_string(), Json::from_canonical(value.skip()));
+                    unknown.insert(name.to_string(), Json::from_canonical(value.skip()?));
                 }
             }
             Ok(())
@@ -87,7 +90,7 @@ impl<'a> Listing<'a> {
 impl Entry for TargetFile {
     fn read(name: &str, reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {
         let path = TargetPath::new(name).map_err(|error| ErrorKind::Malformed(alloc::format!(": {error}")))?;
-        let Listing { length, hashes, custom, unknown } = Listing::read(reader)?;
+        let Listing { length, hashes, custom, unknown } = Listing::read(reader, Hashes::read)?;
         Ok(Self { path, length, hashes, custom: custom.map(Json::from_canonical), unknown })
     }
 
@@ -95,7 +98,7 @@ impl Entry for TargetFile {
         if name.is_empty() {
             return Err(ErrorKind::expected("a target path"));
         }
-        Listing::read(reader).map(drop)
+        Listing::read(reader, Hashes::check).map(drop)
     }
 
     fn write(&self) -> String {
@@ -183,12 +186,12 @@ impl Role for Targets {
         self.expires
     }
 
-    fn read(signed: &Arc<String>) -> Result<Self, ErrorKind> {
+    fn read(reader: &mut Reader<'_>, text: &Arc<String>) -> Result<Self, ErrorKind> {
         let mut header = Header::default();
         let (mut targets, mut delegations) = (None, None);
-        Reader::new(signed).object(|name, value| {
+        reader.object(|name, value| {
             match name {
-                "targets" => targets = Some(Index::read(signed, value)?),
+                "targets" => targets = Some(Index::read(text, value)?),
                 "delegations" => delegations = Some(Delegations::read(value)?),
                 _ => header.member::<Self>(name, value)?,
             }

@@ -36,10 +36,10 @@ impl Role for Timestamp {
         self.expires
     }
 
-    fn read(signed: &Arc<String>) -> Result<Self, ErrorKind> {
+    fn read(reader: &mut Reader<'_>, _: &Arc<String>) -> Result<Self, ErrorKind> {
         let mut header = Header::default();
         let mut snapshot = None;
-        Reader::new(signed).object(|name, value| match name {
+        reader.object(|name, value| match name {
             "meta" => value.object(|name, value| {
                 // 4.6: snapshot.json and nothing else.
                 if name != "snapshot.json" {

@@ -1,14 +1,13 @@
 //! List what a search would find: every delegated role is read, and every target is searched for.
 
 use alloc::collections::BTreeSet;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::search::TargetSearch;
 use super::targets::{missing_targets, request_targets};
 use super::{Request, Stage};
 use crate::trusted::Edge;
-use crate::{Error, ErrorKind, Floors, RoleName, TargetFile, TargetPath, Targets, TrustedMetadata};
+use crate::{Error, ErrorKind, Floors, Received, RoleName, TargetFile, TargetPath, Targets, TrustedMetadata};
 
 /// Lists all targets. The number of roles is limited by what the snapshot lists.
 #[derive(Debug)]
@@ -44,10 +43,10 @@ impl<'t> Listing<'t> {
         }
     }
 
-    fn accept(&mut self, bytes: Vec<u8>) -> Result<Option<Arc<Vec<u8>>>, Error> {
+    fn accept(&mut self, bytes: Vec<u8>) -> Result<Option<Received>, Error> {
         let Some(edge) = self.to_visit.last().cloned() else { return Ok(None) };
         let role = self.trusted.verify(&edge, bytes)?;
-        let bytes = Arc::clone(role.bytes());
+        let bytes = role.bytes().clone();
         self.to_visit.pop();
         self.visited.insert(edge.names());
         self.visit(edge.role(), &role);
@@ -68,7 +67,7 @@ impl Stage for Listing<'_> {
         self.accept(stored).is_ok()
     }
 
-    fn apply(&mut self, fetched: Option<Vec<u8>>) -> Result<Option<Arc<Vec<u8>>>, Error> {
+    fn apply(&mut self, fetched: Option<Vec<u8>>) -> Result<Option<Received>, Error> {
         let role = self.to_visit.last().map(|edge| edge.role().clone()).unwrap_or(RoleName::TARGETS);
         self.accept(fetched.ok_or_else(|| ErrorKind::Absent.of(&role))?)
     }

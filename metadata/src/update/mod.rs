@@ -13,12 +13,11 @@ mod tests;
 pub(crate) mod timestamp;
 
 use alloc::string::String;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use chrono::{DateTime, Utc};
 
-use crate::{Error, ErrorKind, Floors, Limits, Role, RoleName, Root, Verified, Version};
+use crate::{Error, ErrorKind, Floors, Limits, Received, Role, RoleName, Root, Verified, Version};
 
 /// A file that a stage needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +62,7 @@ pub trait Stage {
     ///
     /// # Errors
     /// The verdict. The stage is as it was, so that another mirror's file can be tried.
-    fn apply(&mut self, fetched: Option<Vec<u8>>) -> Result<Option<Arc<Vec<u8>>>, Error>;
+    fn apply(&mut self, fetched: Option<Vec<u8>>) -> Result<Option<Received>, Error>;
 
     /// The record of trusted versions, to be kept whenever it has changed; none from a stage that never changes it.
     fn floors(&self) -> Option<&Floors>;

@@ -1,6 +1,5 @@
 //! Update the root role (spec 5.1 to 5.3).
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use chrono::{DateTime, Utc};
@@ -8,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::{Request, Stage, Update};
 use crate::limits::Budget;
 use crate::update::timestamp::UpdateTimestamp;
-use crate::{Envelope, Error, ErrorKind, Floors, Limits, RoleName, Root, StoredFloors, Verified};
+use crate::{Envelope, Error, ErrorKind, Floors, Limits, Received, RoleName, Root, StoredFloors, Verified};
 
 /// Follows the chain of roots from the shipped one to the newest.
 #[derive(Clone, Debug)]
@@ -101,7 +100,7 @@ impl Stage for UpdateRoot {
         answers
     }
 
-    fn apply(&mut self, fetched: Option<Vec<u8>>) -> Result<Option<Arc<Vec<u8>>>, Error> {
+    fn apply(&mut self, fetched: Option<Vec<u8>>) -> Result<Option<Received>, Error> {
         let Some(bytes) = fetched else {
             if self.state_lost {
                 return Err(ErrorKind::StateLost.of(&RoleName::ROOT));
@@ -113,7 +112,7 @@ impl Stage for UpdateRoot {
         self.state_lost = false;
         // 5.3.3: at most Y in one update; the next update goes on from here.
         self.at_the_newest = self.fetches.spend().and_then(|()| self.fetches.check()).is_err();
-        Ok(Some(Arc::clone(self.update.root.bytes())))
+        Ok(Some(self.update.root.bytes().clone()))
     }
 
     fn floors(&self) -> Option<&Floors> {

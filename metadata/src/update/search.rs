@@ -6,14 +6,13 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::targets::{missing_targets, request_targets};
 use super::{Request, Stage};
 use crate::limits::Budget;
 use crate::trusted::Edge;
-use crate::{Error, ErrorKind, Floors, RoleName, TargetFile, TargetPath, Targets, TrustedMetadata};
+use crate::{Error, ErrorKind, Floors, Received, RoleName, TargetFile, TargetPath, Targets, TrustedMetadata};
 
 /// Looks for one target, and asks for the delegated roles on the way.
 #[derive(Debug)]
@@ -38,9 +37,9 @@ impl<'t> TargetSearch<'t> {
     }
 
     /// Takes the file of the role that is needed, and walks on as far as is known.
-    fn accept(&mut self, edge: Edge, bytes: Vec<u8>) -> Result<Arc<Vec<u8>>, Error> {
+    fn accept(&mut self, edge: Edge, bytes: Vec<u8>) -> Result<Received, Error> {
         let role = self.trusted.verify(&edge, bytes)?;
-        let bytes = Arc::clone(role.bytes());
+        let bytes = role.bytes().clone();
         self.trusted.delegated.insert(edge.id.clone(), role);
         self.walk.to_visit.push(edge);
         self.state = self.walk.advance(self.trusted);
@@ -65,7 +64,7 @@ impl Stage for TargetSearch<'_> {
         }
     }
 
-    fn apply(&mut self, fetched: Option<Vec<u8>>) -> Result<Option<Arc<Vec<u8>>>, Error> {
+    fn apply(&mut self, fetched: Option<Vec<u8>>) -> Result<Option<Received>, Error> {
         let State::Needs(edge) = self.state.clone() else { return Ok(None) };
         let bytes = fetched.ok_or_else(|| ErrorKind::Absent.of(edge.role()))?;
         self.accept(edge, bytes).map(Some)

@@ -1,12 +1,11 @@
 //! Update the snapshot role (spec 5.5).
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::{Request, Stage, Update};
 use crate::floors::RoleFloors;
 use crate::update::targets::UpdateTargets;
-use crate::{Envelope, Error, ErrorKind, Floors, RoleName, Snapshot, Timestamp, Verified};
+use crate::{Envelope, Error, ErrorKind, Floors, Received, RoleName, Snapshot, Timestamp, Verified};
 
 /// Fetches the snapshot that the timestamp lists, unless it is stored.
 #[derive(Clone, Debug)]
@@ -93,7 +92,7 @@ impl Stage for UpdateSnapshot {
         answers
     }
 
-    fn apply(&mut self, fetched: Option<Vec<u8>>) -> Result<Option<Arc<Vec<u8>>>, Error> {
+    fn apply(&mut self, fetched: Option<Vec<u8>>) -> Result<Option<Received>, Error> {
         let role = &RoleName::SNAPSHOT;
         if self.state_lost {
             return Err(ErrorKind::StateLost.of(role));
@@ -106,7 +105,7 @@ impl Stage for UpdateSnapshot {
         // 5.5.6
         self.update.check_expiry(role, &*new)?;
         // 5.5.7
-        let bytes = Arc::clone(new.bytes());
+        let bytes = new.bytes().clone();
         self.update.floors.raise_snapshot(&new);
         self.snapshot = Some(new);
         Ok(Some(bytes))

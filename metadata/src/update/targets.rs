@@ -1,12 +1,12 @@
 //! Update the targets role (spec 5.6.1 to 5.6.6) — and, by the same function, every delegated one.
 
 use alloc::collections::BTreeMap;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::{Request, Stage, Update};
 use crate::{
-    Envelope, Error, ErrorKind, Floors, KeyRing, RoleName, Snapshot, Targets, Timestamp, TrustedMetadata, Verified,
+    Envelope, Error, ErrorKind, Floors, KeyRing, Received, RoleName, Snapshot, Targets, Timestamp, TrustedMetadata,
+    Verified,
 };
 
 /// Fetches the top-level targets role that the snapshot lists, unless it is stored.
@@ -47,11 +47,11 @@ impl Stage for UpdateTargets {
         self.targets.is_some()
     }
 
-    fn apply(&mut self, fetched: Option<Vec<u8>>) -> Result<Option<Arc<Vec<u8>>>, Error> {
+    fn apply(&mut self, fetched: Option<Vec<u8>>) -> Result<Option<Received>, Error> {
         let bytes = fetched.ok_or_else(|| ErrorKind::Absent.of(&RoleName::TARGETS))?;
         let targets = self.verified(bytes)?;
         // 5.6.6
-        let bytes = Arc::clone(targets.bytes());
+        let bytes = targets.bytes().clone();
         self.targets = Some(targets);
         Ok(Some(bytes))
     }

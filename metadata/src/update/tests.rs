@@ -2,7 +2,6 @@
 
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
-use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -117,7 +116,7 @@ impl Device {
                 continue;
             }
             if let Some(kept) = stage.apply(repository.get(&request.file_name()).cloned())? {
-                self.files.insert(stored_name(&request), Arc::unwrap_or_clone(kept));
+                self.files.insert(stored_name(&request), kept.to_vec());
             }
         }
         Ok(())

@@ -1,11 +1,10 @@
 //! Update the timestamp role (spec 5.4).
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::{Request, Stage, Update};
 use crate::update::snapshot::UpdateSnapshot;
-use crate::{Envelope, Error, ErrorKind, Floors, RoleName, Timestamp, Verified};
+use crate::{Envelope, Error, ErrorKind, Floors, Received, RoleName, Timestamp, Verified};
 
 /// Fetches the timestamp and compares it with the trusted one.
 #[derive(Clone, Debug)]
@@ -64,7 +63,7 @@ impl Stage for UpdateTimestamp {
         false
     }
 
-    fn apply(&mut self, fetched: Option<Vec<u8>>) -> Result<Option<Arc<Vec<u8>>>, Error> {
+    fn apply(&mut self, fetched: Option<Vec<u8>>) -> Result<Option<Received>, Error> {
         let role = &RoleName::TIMESTAMP;
         if self.state_lost {
             return Err(ErrorKind::StateLost.of(role));
@@ -88,7 +87,7 @@ impl Stage for UpdateTimestamp {
         // 5.4.4
         self.update.check_expiry(role, &*new)?;
         // 5.4.5
-        let bytes = Arc::clone(new.bytes());
+        let bytes = new.bytes().clone();
         self.update.floors.raise_timestamp(&new);
         self.trusted = Some(new);
         self.answered = true;
