@@ -26,6 +26,7 @@ pub struct UpdaterBuilder {
     notify: Arc<dyn Notify>,
     lock_wait: Duration,
     hash_prefixes: bool,
+    sequential: bool,
 }
 
 impl UpdaterBuilder {
@@ -40,6 +41,7 @@ impl UpdaterBuilder {
             notify: Arc::new(Traced),
             lock_wait: Duration::from_secs(300),
             hash_prefixes: true,
+            sequential: false,
         }
     }
 
@@ -89,6 +91,14 @@ impl UpdaterBuilder {
         UpdaterBuilder { hash_prefixes, ..self }
     }
 
+    /// Whether metadata is asked for one file after the other, in the order of the specification's
+    /// workflow. By default what will be needed is asked for beside what is waited for: the timestamp
+    /// beside the next root, delegated roles beside each other. What is judged, and in which order, is
+    /// the same.
+    pub fn sequential(self, sequential: bool) -> UpdaterBuilder {
+        UpdaterBuilder { sequential, ..self }
+    }
+
     /// The updater.
     ///
     /// # Errors
@@ -108,6 +118,7 @@ impl UpdaterBuilder {
             notify: self.notify,
             lock_wait: self.lock_wait,
             hash_prefixes: self.hash_prefixes,
+            sequential: self.sequential,
         };
         Ok(Updater { road: Arc::new(road), shipped_root: self.shipped_root.into() })
     }

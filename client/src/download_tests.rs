@@ -32,6 +32,7 @@ fn road(servers: &[&Server]) -> Road {
         notify: Arc::new(Traced),
         lock_wait: Duration::ZERO,
         hash_prefixes: true,
+        sequential: true,
     }
 }
 

@@ -47,19 +47,45 @@ impl Response {
     ///
     /// [`FetchError::TooLong`] on the first byte beyond `max_length`, after which nothing more is
     /// read; else what the body reports.
-    pub async fn read_all(mut self, max_length: u64) -> Result<Vec<u8>, FetchError> {
+    pub async fn read_all(self, max_length: u64) -> Result<Vec<u8>, FetchError> {
+        self.reading(max_length)?.finish().await
+    }
+
+    /// Begins to read the whole body.
+    pub(crate) fn reading(self, max_length: u64) -> Result<Reading, FetchError> {
         if self.offset != 0 {
             return Err(FetchError::WrongRange(format!("starts at byte {}", self.offset)));
         }
-        let mut read = Vec::new();
-        while let Some(part) = self.body.next().await {
+        Ok(Reading { body: self.body, max_length, read: Vec::new() })
+    }
+}
+
+/// A body that is being read into memory.
+pub(crate) struct Reading {
+    body: BoxStream<'static, Result<Bytes, FetchError>>,
+    max_length: u64,
+    read: Vec<u8>,
+}
+
+impl Reading {
+    /// Reads on until `enough` bytes are here, or all of them.
+    pub(crate) async fn advance(&mut self, enough: u64) -> Result<(), FetchError> {
+        while (self.read.len() as u64) < enough
+            && let Some(part) = self.body.next().await
+        {
             let part = part?;
-            if (read.len() + part.len()) as u64 > max_length {
-                return Err(FetchError::TooLong { max_length });
+            if (self.read.len() + part.len()) as u64 > self.max_length {
+                return Err(FetchError::TooLong { max_length: self.max_length });
             }
-            read.extend_from_slice(&part);
+            self.read.extend_from_slice(&part);
         }
-        Ok(read)
+        Ok(())
+    }
+
+    /// Reads what is still to come.
+    pub(crate) async fn finish(mut self) -> Result<Vec<u8>, FetchError> {
+        self.advance(u64::MAX).await?;
+        Ok(self.read)
     }
 }
 

@@ -17,6 +17,10 @@ use crate::fetch::{Fetch, FetchError, Response};
 /// How many times a server may send us elsewhere for one file.
 const REDIRECTS: usize = 5;
 
+/// An answer without a file is read up to here, and no longer than so long, to keep the connection.
+const FEW_WORDS: usize = 16 * 1024;
+const SHORTLY: Duration = Duration::from_secs(1);
+
 /// How to reach the web.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpSettings {
@@ -112,7 +116,13 @@ impl HttpFetch {
             request = request.header(RANGE, format!("bytes={offset}-"));
         }
         let answer = request.send().await.map_err(|error| road(&error))?;
-        let start = self.start_of(answer.status(), answer.headers(), offset)?;
+        let start = match self.start_of(answer.status(), answer.headers(), offset) {
+            Ok(start) => start,
+            Err(refusal) => {
+                read_off(answer).await;
+                return Err(refusal);
+            }
+        };
         refuse_encoded(answer.headers())?;
         let body = answer.bytes_stream().map_err(|error| road(&error)).boxed();
         Ok(Response { offset: start, body })
@@ -188,6 +198,22 @@ fn refusal_of(to: &Url, previous: &[Url]) -> Option<String> {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct RedirectRefused(String);
+
+/// Reads the few words that come with an answer like "not found": only then can the connection be
+/// used again, and every refresh ends in such an answer.
+async fn read_off(mut answer: reqwest::Response) {
+    let mut left = FEW_WORDS;
+    let reading = async {
+        while let Ok(Some(part)) = answer.chunk().await {
+            left = left.saturating_sub(part.len());
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // Whatever comes of it: the answer has been given.
+    drop(tokio::time::timeout(SHORTLY, reading).await);
+}
 
 /// Nothing is decoded that was not asked for: lengths and hashes are those of the raw bytes.
 fn refuse_encoded(headers: &HeaderMap) -> Result<(), FetchError> {

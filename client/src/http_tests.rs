@@ -221,14 +221,17 @@ fn refusal(previous: &[&str], to: &str) -> Option<String> {
 
 #[tokio::test]
 async fn a_failed_handshake_is_told_as_such_and_does_not_pass() {
-    use tokio::io::AsyncWriteExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}/x", listener.local_addr().unwrap());
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
+            // Closed before the greeting is read, it would be cut off instead.
+            let _ = stream.read(&mut [0; 4096]).await;
             let _ = stream.write_all(b"HTTP/1.1 400 This is not TLS\r\n\r\n").await;
         }
     });
-    let error = read(&url, 9).await.unwrap_err();
+    let patient = HttpSettings { proxy: ProxyChoice::Direct, ..HttpSettings::default() };
+    let error = HttpFetch::new(&patient).unwrap().fetch(&url, 0).await.unwrap_err();
     assert!(matches!(error, FetchError::Tls(_)) && !error.may_pass(), "{error:?}");
 }

@@ -23,6 +23,7 @@
 #[cfg(not(unix))]
 compile_error!("lastmile-client needs a Unix system: it opens files without following links");
 
+mod ahead;
 pub mod blocking;
 mod builder;
 #[cfg(feature = "cli")]

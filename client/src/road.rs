@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use lastmile_metadata::{Limits, RoleName};
 
+use crate::ahead::Attempt;
 use crate::error::{Error, MachineError, MirrorFailure};
-use crate::fetch::Fetch;
+use crate::fetch::{Fetch, FetchError};
 use crate::mirrors::Mirrors;
 use crate::progress::{Notice, Notify};
 use crate::retry::Patience;
@@ -24,6 +26,8 @@ pub(crate) struct Road {
     pub(crate) notify: Arc<dyn Notify>,
     pub(crate) lock_wait: Duration,
     pub(crate) hash_prefixes: bool,
+    /// Whether metadata is asked for one file after the other.
+    pub(crate) sequential: bool,
 }
 
 impl Road {
@@ -34,6 +38,37 @@ impl Road {
             "timestamp" => self.limits.timestamp_length,
             "snapshot" => self.limits.snapshot_length,
             _ => self.limits.targets_length,
+        }
+    }
+
+    /// One attempt at the metadata file at `url`: asks for it and reads at least `enough` bytes, if
+    /// there are so many.
+    pub(crate) fn attempt(&self, url: String, max_length: u64, enough: u64) -> Attempt<'_> {
+        async move {
+            tracing::debug!(%url, "fetch");
+            let mut reading = self.fetch.fetch(&url, 0).await?.reading(max_length)?;
+            reading.advance(enough).await?;
+            Ok(reading)
+        }
+        .boxed()
+    }
+
+    /// The metadata file at `url`, by the attempt that was begun already and by others after it;
+    /// none when the server says definitely that it is not there.
+    pub(crate) async fn fetch_metadata(
+        &self,
+        url: &str,
+        max_length: u64,
+        mut begun: Option<Attempt<'_>>,
+    ) -> Result<Option<Vec<u8>>, FetchError> {
+        let mut attempts = self.patience.attempts(0);
+        loop {
+            let attempt = begun.take().unwrap_or_else(|| self.attempt(url.to_owned(), max_length, u64::MAX));
+            match attempts.within(async { attempt.await?.finish().await }).await {
+                Ok(bytes) => return Ok(Some(bytes)),
+                Err(FetchError::NotFound) => return Ok(None),
+                Err(error) => attempts.pause_after(error).await?,
+            }
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 use lastmile_metadata::{Stage, TargetFile, TargetPath, TrustedMetadata};
 
+use crate::ahead::Ahead;
 use crate::download::{Goal, download};
 use crate::error::{Error, MachineError};
 use crate::opening::LONGEST_FLOORS;
@@ -65,6 +66,7 @@ impl Session {
             source: source_now(&self.road, self.source, self.floors.as_deref())?,
             floors: self.floors.clone(),
             floors_lost: false,
+            ahead: Ahead::new(&self.road),
         };
         driver.drive(stage(&mut self.trusted)).await
     }

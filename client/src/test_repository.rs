@@ -14,7 +14,7 @@ use crate::fetch::{Fetch, FetchError, Response};
 use crate::updater::Updater;
 
 /// What a mirror says to one URL.
-type Answer = Result<Vec<u8>, FetchError>;
+pub(crate) type Answer = Result<Vec<u8>, FetchError>;
 
 /// Clones share files and the log of requests. Everything under `http://a/` and `http://b/`.
 #[derive(Clone, Default)]
@@ -119,6 +119,14 @@ impl TestRepository {
 
     pub(crate) fn file(&self, name: &str) -> Vec<u8> {
         self.files.lock().unwrap()[&format!("http://a/{name}")].clone().unwrap()
+    }
+
+    /// The files on the first mirror, by the names that are asked for.
+    pub(crate) fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        let files = self.files.lock().unwrap();
+        let of_a =
+            files.iter().filter_map(|(url, answer)| Some((url.strip_prefix("http://a/")?, answer.as_ref().ok()?)));
+        of_a.map(|(name, bytes)| (name.to_owned(), bytes.clone())).collect()
     }
 
     /// Puts the files into `dir`, and its targets into `targets` beside, for `file://` URLs.

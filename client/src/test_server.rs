@@ -1,6 +1,9 @@
 //! A small server for tests that sends exactly the bytes it is told to, over real sockets.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -19,6 +22,7 @@ pub(crate) enum Act {
 pub(crate) struct Server {
     pub(crate) url: String,
     requests: Arc<Mutex<Vec<String>>>,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Server {
@@ -33,7 +37,7 @@ impl Server {
                 tokio::spawn(serve(stream, Arc::clone(&log), Arc::clone(&answer)));
             }
         });
-        Server { url, requests }
+        Server { url, requests, connections: Arc::default() }
     }
 
     /// Answers each path that is listed with a body, and everything else with 404. Ranges work.
@@ -49,6 +53,47 @@ impl Server {
             }
         })
         .await
+    }
+
+    /// Answers with these files, each answer so late, and keeps connections open.
+    pub(crate) async fn far_away(files: BTreeMap<String, Vec<u8>>, delay: Duration) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let server = Server { url, requests: Arc::default(), connections: Arc::default() };
+        let (log, connections) = (Arc::clone(&server.requests), Arc::clone(&server.connections));
+        let files = Arc::new(files);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                connections.fetch_add(1, Ordering::Relaxed);
+                let (log, files) = (Arc::clone(&log), Arc::clone(&files));
+                tokio::spawn(async move {
+                    while let Some(head) = read_head(&mut stream).await {
+                        let path = head.split(' ').nth(1).unwrap_or_default().trim_start_matches('/').to_owned();
+                        log.lock().unwrap().push(head);
+                        tokio::time::sleep(delay).await;
+                        let (status, body) = match files.get(&path) {
+                            Some(body) => ("200 OK", body.as_slice()),
+                            None => ("404 Not Found", b"<h1>Not Found</h1>".as_slice()),
+                        };
+                        let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", body.len());
+                        if stream.write_all(head.as_bytes()).await.is_err() {
+                            return;
+                        }
+                        // The body a little later, as it comes from servers that are far away.
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                        if stream.write_all(body).await.is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        server
+    }
+
+    /// How many connections were made so far.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     pub(crate) fn at(&self, path: &str) -> String {
@@ -68,14 +113,7 @@ impl Server {
 }
 
 async fn serve(mut stream: TcpStream, log: Arc<Mutex<Vec<String>>>, answer: Arc<impl Fn(&str) -> Vec<Act>>) {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        match stream.read_u8().await {
-            Ok(byte) => head.push(byte),
-            Err(_) => return,
-        }
-    }
-    let head = String::from_utf8_lossy(&head).into_owned();
+    let Some(head) = read_head(&mut stream).await else { return };
     log.lock().unwrap().push(head.clone());
     for act in answer(&head) {
         match act {
@@ -89,6 +127,14 @@ async fn serve(mut stream: TcpStream, log: Arc<Mutex<Vec<String>>>, answer: Arc<
         }
     }
     let _ = stream.shutdown().await;
+}
+
+async fn read_head(stream: &mut TcpStream) -> Option<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.ok()?);
+    }
+    Some(String::from_utf8_lossy(&head).into_owned())
 }
 
 /// The first byte that a request asks for.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use lastmile_metadata::{ErrorKind, Floors, Received, Request, RoleName, Stage, UpdateRoot};
 
+use crate::ahead::{Ahead, Attempt};
 use crate::builder::UpdaterBuilder;
 use crate::error::{Error, MachineError, MirrorFailure, MirrorReason, Refusal, all_failed};
 use crate::fetch::FetchError;
@@ -73,7 +74,13 @@ impl Updater {
 
     async fn drive_all(&self, source: Source, opened: Opened) -> Result<Session, Error> {
         let Opened { start, floors, floors_lost, .. } = opened;
-        let mut driver = Driver { road: &self.road, source, floors, floors_lost };
+        let mut driver = Driver { road: &self.road, source, floors, floors_lost, ahead: Ahead::new(&self.road) };
+        // Needed whatever the roots say, and never versioned: asked for beside the first of them.
+        driver.expect(&Request {
+            role: RoleName::TIMESTAMP,
+            version: None,
+            max_length: self.road.limits.timestamp_length,
+        });
         let timestamp = driver.drive::<UpdateRoot>(start).await?;
         if timestamp.forgets_stored() && source != Source::Store {
             // 5.3.11: the floors, written last, say that it is done.
@@ -113,6 +120,8 @@ pub(crate) struct Driver<'a> {
     /// The record of floors is damaged: missing copies must not go unnoticed, and no new record
     /// may hide the damage until it is complete.
     pub(crate) floors_lost: bool,
+    /// What will be needed, and may be on its way already.
+    pub(crate) ahead: Ahead<'a>,
 }
 
 impl Driver<'_> {
@@ -127,7 +136,7 @@ impl Driver<'_> {
 
     /// The one loop: offers each file that the stage asks for from the store, and where that does
     /// not do, from the mirrors; keeps what passed.
-    async fn feed<S: Stage + Send>(&self, stage: &mut S) -> Result<(), Error> {
+    async fn feed<S: Stage + Send>(&mut self, stage: &mut S) -> Result<(), Error> {
         while let Some(request) = stage.request() {
             if self.stored(&request)?.is_some_and(|stored| stage.recall(stored)) {
                 continue;
@@ -141,6 +150,10 @@ impl Driver<'_> {
                 }
             } else if let Some(bytes) = self.fetch_and_apply(stage, &request).await? {
                 self.keep(&request, &bytes)?;
+                if request.role == RoleName::ROOT {
+                    // What was asked for before may be signed by keys that it replaces.
+                    self.ahead.overtake();
+                }
             }
         }
         Ok(())
@@ -149,45 +162,62 @@ impl Driver<'_> {
     /// Asks the mirrors in order until the stage accepts what one of them has. A verdict against
     /// one mirror's file moves on to the next mirror (decision D6).
     async fn fetch_and_apply<S: Stage + Send>(
-        &self,
+        &mut self,
         stage: &mut S,
         request: &Request,
     ) -> Result<Option<Received>, Error> {
         let mut failures: Vec<MirrorFailure> = Vec::new();
-        for mirror in self.road.mirrors.in_order() {
-            self.road.tell_of(failures.last());
+        let road = self.road;
+        for mirror in road.mirrors.in_order() {
+            road.tell_of(failures.last());
             let url = mirror.metadata(&request.file_name());
-            let reason = match self.fetch(&url, request.max_length).await {
-                Ok(fetched) => match stage.apply(fetched) {
-                    Ok(kept) => return Ok(kept),
-                    // No mirror can do better.
-                    Err(verdict) if verdict.kind == ErrorKind::StateLost => return Err(verdict.into()),
-                    Err(verdict) if verdict.kind == ErrorKind::Absent => FetchError::NotFound.into(),
-                    Err(verdict) => MirrorReason::Refused(verdict.into()),
-                },
-                Err(FetchError::TooLong { max_length }) => {
-                    let file = request.file_name();
-                    MirrorReason::Refused(Refusal::TooLong { file, max_length })
-                }
-                Err(error) => error.into(),
-            };
+            let (begun, is_overtaken) = self.ahead.take(&url, request.max_length).unzip();
+            let mut answer = self.ask(stage, request, &url, begun).await?;
+            if is_overtaken == Some(true) && matches!(answer, Err(MirrorReason::Refused(_))) {
+                answer = self.ask(stage, request, &url, None).await?;
+            }
+            match answer {
+                Ok(kept) => return Ok(kept),
+                Err(reason) => failures.push(MirrorFailure { url, reason }),
+            }
             mirror.failed();
-            failures.push(MirrorFailure { url, reason });
         }
         Err(all_failed(format!("`{}`", request.file_name()), failures))
     }
 
-    /// The file at `url`; none when the server says definitely that it is not there.
-    async fn fetch(&self, url: &str, max_length: u64) -> Result<Option<Vec<u8>>, FetchError> {
-        tracing::debug!(%url, "fetch");
-        let mut attempts = self.road.patience.attempts(0);
-        loop {
-            let attempt = async { self.road.fetch.fetch(url, 0).await?.read_all(max_length).await };
-            match attempts.within(attempt).await {
-                Ok(bytes) => return Ok(Some(bytes)),
-                Err(FetchError::NotFound) => return Ok(None),
-                Err(error) => attempts.pause_after(error).await?,
+    /// Asks one mirror, and lets the stage judge what it sends.
+    async fn ask<S: Stage + Send>(
+        &mut self,
+        stage: &mut S,
+        request: &Request,
+        url: &str,
+        begun: Option<Attempt<'_>>,
+    ) -> Result<Result<Option<Received>, MirrorReason>, Error> {
+        let fetched = self.road.fetch_metadata(url, request.max_length, begun);
+        let reason = match self.ahead.beside(fetched).await {
+            Ok(fetched) => match stage.apply(fetched) {
+                Ok(kept) => return Ok(Ok(kept)),
+                // No mirror can do better.
+                Err(verdict) if verdict.kind == ErrorKind::StateLost => return Err(verdict.into()),
+                Err(verdict) if verdict.kind == ErrorKind::Absent => FetchError::NotFound.into(),
+                Err(verdict) => MirrorReason::Refused(verdict.into()),
+            },
+            Err(FetchError::TooLong { max_length }) => {
+                let file = request.file_name();
+                MirrorReason::Refused(Refusal::TooLong { file, max_length })
             }
+            Err(error) => error.into(),
+        };
+        Ok(Err(reason))
+    }
+
+    /// This file will be needed, from the mirror that is asked first as things stand.
+    fn expect(&mut self, request: &Request) {
+        if self.source == Source::Store {
+            return;
+        }
+        if let Some(mirror) = self.road.mirrors.in_order().next() {
+            self.ahead.expect(mirror.metadata(&request.file_name()), request.max_length);
         }
     }
 

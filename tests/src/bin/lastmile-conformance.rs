@@ -142,8 +142,9 @@ fn updater(store: &Path, shipped: Vec<u8>, metadata_url: &str, targets_url: &str
         .mirror(metadata_url, targets_url)
         .store(DirectoryStore::open(store)?)
         .fetch(FetchByScheme::new(HttpFetch::new(&settings)?))
-        // The suite counts requests.
+        // The suite counts requests, and looks at their order.
         .patience(Patience { retries: 0, ..Patience::default() })
+        .sequential(true)
         .build()?;
     Ok(blocking::Updater::new(updater)?)
 }

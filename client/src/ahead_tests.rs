@@ -1,0 +1,160 @@
+//! What is asked for ahead: it saves time and changes nothing else.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use lastmile_metadata::RoleName;
+
+use crate::fetch::{Fetch, FetchError, Response};
+use crate::http::{HttpFetch, HttpSettings, ProxyChoice};
+use crate::retry::Patience;
+use crate::store::{MemoryStore, Store, StoredFile};
+use crate::test_repository::{Answer, TestRepository, now, root};
+use crate::test_server::Server;
+use crate::updater::Updater;
+
+const DELAY: Duration = Duration::from_millis(300);
+const TIMESTAMP: &str = "http://a/timestamp.json";
+
+fn updater(server: &Server, sequential: bool) -> Updater {
+    let settings = HttpSettings { proxy: ProxyChoice::Direct, ..HttpSettings::default() };
+    let builder = Updater::builder(root(1, "root", "online")).fetch(HttpFetch::new(&settings).unwrap());
+    builder.mirror(&server.url, server.at("t/")).sequential(sequential).build().unwrap()
+}
+
+async fn time_of_a_refresh(updater: &Updater) -> Duration {
+    let before = Instant::now();
+    updater.refresh(now()).await.unwrap();
+    before.elapsed()
+}
+
+#[tokio::test]
+async fn a_refresh_with_nothing_new_takes_one_round_trip_over_open_connections() {
+    let server = Server::far_away(TestRepository::new().files(), DELAY).await;
+    let updater = updater(&server, false);
+    time_of_a_refresh(&updater).await;
+    assert_eq!((server.requests().len(), server.connections()), (4, 2));
+    let second = time_of_a_refresh(&updater).await;
+    assert!(second >= DELAY && second < 2 * DELAY, "{second:?}");
+    assert_eq!((server.requests().len(), server.connections()), (6, 2));
+}
+
+#[tokio::test]
+async fn a_sequential_refresh_takes_one_round_trip_for_each_file() {
+    let server = Server::far_away(TestRepository::new().files(), DELAY).await;
+    let updater = updater(&server, true);
+    assert!(time_of_a_refresh(&updater).await >= 4 * DELAY);
+    assert!(time_of_a_refresh(&updater).await >= 2 * DELAY);
+    assert_eq!(server.connections(), 1);
+    let asked = ["/2.root.json", "/timestamp.json", "/1.snapshot.json", "/1.targets.json"];
+    assert_eq!(server.paths(), [&asked[..], &asked[..2]].concat());
+}
+
+/// A repository that is far away. Some URLs are answered otherwise at first.
+#[derive(Clone, Default)]
+struct FarAway {
+    repository: TestRepository,
+    at_first: Arc<Mutex<BTreeMap<String, Vec<Answer>>>>,
+}
+
+impl FarAway {
+    fn at_first(&self, url: &str, answers: &[Answer]) {
+        self.at_first.lock().unwrap().insert(url.to_owned(), answers.to_vec());
+    }
+}
+
+impl Fetch for FarAway {
+    fn fetch(&self, url: &str, offset: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
+        let usual = self.repository.fetch(url, offset);
+        let mut at_first = self.at_first.lock().unwrap();
+        let other = at_first.get_mut(url).filter(|answers| !answers.is_empty()).map(|answers| answers.remove(0));
+        Box::pin(async move {
+            tokio::time::sleep(DELAY).await;
+            match other {
+                Some(answer) => answer.map(Response::whole),
+                None => usual.await,
+            }
+        })
+    }
+}
+
+/// What a refresh comes to: its time, requests and error, and what it has stored.
+async fn outcome(far_away: &FarAway, sequential: bool) -> (Duration, Vec<String>, String, Vec<Option<Vec<u8>>>) {
+    let far_away =
+        FarAway { at_first: Arc::new(Mutex::new(far_away.at_first.lock().unwrap().clone())), ..far_away.clone() };
+    let (store, repository) = (MemoryStore::default(), far_away.repository.clone());
+    let builder = Updater::builder(root(1, "root", "online")).fetch(far_away).store(store.clone());
+    let builder = builder.mirror("http://a/", "http://a/t/").mirror("http://b/", "http://b/t/");
+    let patience = Patience { retries: 1, ..Patience::default() };
+    let updater = builder.patience(patience).sequential(sequential).build().unwrap();
+    repository.take_requests();
+    let before = tokio::time::Instant::now();
+    let refreshed = updater.refresh(now()).await;
+    let error = refreshed.err().map_or(String::new(), |error| format!("{error:?}"));
+    let files = RoleName::TOP_LEVEL.map(StoredFile::Role).into_iter().chain([StoredFile::Floors]);
+    let stored = files.map(|file| store.read(&file, u64::MAX).unwrap()).collect();
+    (before.elapsed(), repository.take_requests(), error, stored)
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_goes_wrong_the_outcome_is_that_of_one_request_after_the_other() {
+    let faults: [&[Answer]; 8] = [
+        &[Err(FetchError::NotFound)],
+        &[Err(FetchError::Status(503))],
+        &[Err(FetchError::Status(503)), Err(FetchError::Status(503))],
+        &[Err(FetchError::Cut("x".to_owned())), Ok(b"{}".to_vec())],
+        &[Err(FetchError::Status(400))],
+        &[Ok(b"{}".to_vec())],
+        &[Ok(vec![b' '; 600_000])],
+        &[],
+    ];
+    for name in ["2.root.json", "timestamp.json", "1.snapshot.json"] {
+        for mirrors in [&["a"][..], &["a", "b"]] {
+            for fault in faults {
+                let far_away = FarAway::default();
+                far_away.repository.publish(1, "online");
+                for mirror in mirrors {
+                    far_away.at_first(&format!("http://{mirror}/{name}"), fault);
+                }
+                let (_, mut asked, error, stored) = outcome(&far_away, false).await;
+                let (_, mut expected, expected_error, expected_stored) = outcome(&far_away, true).await;
+                let case = format!("{name} {mirrors:?} {fault:?}");
+                assert_eq!((&error, &stored), (&expected_error, &expected_stored), "{case}");
+                if !expected.contains(&TIMESTAMP.to_owned()) {
+                    // It was on its way when it turned out that its turn never comes.
+                    asked.retain(|asked| asked != TIMESTAMP);
+                }
+                asked.sort();
+                expected.sort();
+                assert_eq!(asked, expected, "{case}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timestamp_that_a_new_root_has_overtaken_is_asked_for_again() {
+    let far_away = FarAway::default();
+    far_away.repository.publish(1, "online");
+    far_away.at_first(TIMESTAMP, &[Ok(far_away.repository.file("timestamp.json"))]);
+    far_away.repository.put("2.root.json", &root(2, "root", "new online"));
+    far_away.repository.publish(2, "new online");
+    let (_, asked, error, _) = outcome(&far_away, false).await;
+    assert_eq!(error, "");
+    let expected =
+        ["2.root.json", "timestamp.json", "3.root.json", "timestamp.json", "2.snapshot.json", "2.targets.json"];
+    assert_eq!(asked, expected.map(|name| format!("http://a/{name}")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timestamp_that_the_new_root_vouches_for_is_not_asked_for_again() {
+    let far_away = FarAway::default();
+    far_away.repository.publish(1, "online");
+    far_away.repository.put("2.root.json", &root(2, "root", "online"));
+    let (time, asked, error, _) = outcome(&far_away, false).await;
+    assert_eq!((time.as_millis(), error.as_str()), (4 * DELAY.as_millis(), ""));
+    let expected = ["2.root.json", "timestamp.json", "3.root.json", "1.snapshot.json", "1.targets.json"];
+    assert_eq!(asked, expected.map(|name| format!("http://a/{name}")));
+}
