@@ -66,23 +66,33 @@ pub trait Store: Send + Sync + 'static {
 /// Keeps everything in memory; clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore {
-    files: Arc<Mutex<BTreeMap<StoredFile, Vec<u8>>>>,
+    files: Arc<Mutex<Files>>,
     locked: Arc<AtomicBool>,
 }
 
+/// Forks share what neither has changed.
+type Files = BTreeMap<StoredFile, Arc<[u8]>>;
+
 impl MemoryStore {
-    fn with_files<T>(&self, work: impl FnOnce(&mut BTreeMap<StoredFile, Vec<u8>>) -> T) -> T {
+    /// Another store that holds the same now, and goes its own way from here.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let files = self.with_files(|files| files.clone());
+        Self { files: Arc::new(Mutex::new(files)), locked: Arc::default() }
+    }
+
+    fn with_files<T>(&self, work: impl FnOnce(&mut Files) -> T) -> T {
         work(&mut self.files.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Store for MemoryStore {
     fn read(&self, file: &StoredFile, _max_length: u64) -> Result<Option<Vec<u8>>, MachineError> {
-        Ok(self.with_files(|files| files.get(file).cloned()))
+        Ok(self.with_files(|files| files.get(file).map(|bytes| bytes.to_vec())))
     }
 
     fn write(&self, file: &StoredFile, bytes: &[u8]) -> Result<(), MachineError> {
-        self.with_files(|files| files.insert(file.clone(), bytes.to_vec()));
+        self.with_files(|files| files.insert(file.clone(), bytes.into()));
         Ok(())
     }
 
@@ -125,5 +135,17 @@ mod tests {
         assert!(held.is_some() && other.try_lock().unwrap().is_none());
         drop(held);
         assert!(other.try_lock().unwrap().is_some());
+    }
+
+    #[test]
+    fn a_fork_of_a_memory_store_goes_its_own_way() {
+        let store = MemoryStore::default();
+        store.write(&StoredFile::Floors, b"1").unwrap();
+        let _held = store.try_lock().unwrap();
+        let fork = store.fork();
+        assert!(fork.try_lock().unwrap().is_some());
+        assert_eq!(fork.read(&StoredFile::Floors, 9).unwrap().unwrap(), b"1");
+        fork.write(&StoredFile::Floors, b"2").unwrap();
+        assert_eq!(store.read(&StoredFile::Floors, 9).unwrap().unwrap(), b"1");
     }
 }

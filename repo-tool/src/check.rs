@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
+use std::thread;
 
 use chrono::{DateTime, Utc};
 use lastmile_client::{Error as ClientError, MemoryStore, Refusal, Updater, blocking};
@@ -33,12 +34,13 @@ pub(crate) fn client(
     blocking::Updater::new(updater).map_err(|error| machine(&error))
 }
 
-/// Reads what is published as a client at the epoch would.
+/// Reads what is published as a client at the epoch would: nothing has expired then.
 pub(crate) fn open(layout: &Layout) -> Result<Published, Error> {
     // Roles that were published before a limit was known must still be readable, to be made smaller.
     let mut limits = Limits::default();
     (limits.snapshot_length, limits.targets_length, limits.root_updates) = (1 << 30, 1 << 32, u32::MAX);
-    let client = client(oldest_root(layout)?, Overlay::published(layout), MemoryStore::default(), limits)?;
+    let memory = MemoryStore::default();
+    let client = client(oldest_root(layout)?, Overlay::published(layout), memory.clone(), limits)?;
     let session = client.refresh(DateTime::<Utc>::UNIX_EPOCH).map_err(|error| match from_client(&error) {
         // There is no network on the way to this disk.
         Error::Network(reason) => Error::Refused(format!(
@@ -47,9 +49,7 @@ pub(crate) fn open(layout: &Layout) -> Result<Published, Error> {
         )),
         other => other,
     })?;
-    let trusted = session.trusted();
-    let (root, timestamp) = (trusted.root().clone(), trusted.timestamp().clone());
-    Ok(Published::new(layout, root, timestamp, trusted.snapshot().clone(), trusted.targets().clone()))
+    Ok(Published::new(layout, session.trusted(), memory))
 }
 
 /// The oldest root that is there: `1.root.json`, unless the repository came here later.
@@ -78,26 +78,47 @@ pub(crate) struct Check<'a> {
     pub(crate) now: DateTime<Utc>,
 }
 
+/// Proof that clients accept a draft: no publication is made without it.
+pub(crate) struct Checked {
+    /// What will be published then.
+    pub(crate) published: Published,
+}
+
 impl Check<'_> {
     /// A new client, and one that trusts what is published now, must both arrive at the draft and find what was added.
-    pub(crate) fn run(&self) -> Result<(), Error> {
+    /// Other work goes on `beside` them.
+    pub(crate) fn run<T>(&self, beside: impl FnOnce() -> T) -> (Result<Checked, Error>, T) {
+        thread::scope(|scope| {
+            let checking = scope.spawn(|| self.run_both());
+            let done = beside();
+            let checked = checking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            (checked, done)
+        })
+    }
+
+    fn run_both(&self) -> Result<Checked, Error> {
         let files = files(self.completed, self.is_consistent());
         let shipped = match files.get("1.root.json") {
             Some(first) => first.clone(),
             None => oldest_root(self.layout)?,
         };
         let overlay = Overlay::new(self.layout, files);
-        let fresh = MemoryStore::default();
-        let session = self.arrive(&client(shipped.clone(), overlay.clone(), fresh, Limits::default())?)?;
-        self.find_touched(session)?;
-        if self.published.is_none() {
-            return Ok(());
-        }
-        let warm = MemoryStore::default();
-        let before = client(shipped.clone(), Overlay::published(self.layout), warm.clone(), Limits::default())?;
-        // When it has expired meanwhile, clients are where they were before that.
-        before.refresh(DateTime::<Utc>::UNIX_EPOCH).map_err(|error| from_client(&error))?;
-        self.arrive(&client(shipped, overlay, warm, Limits::default())?).map(drop)
+        let make = |memory| client(shipped.clone(), overlay.clone(), memory, Limits::default());
+        thread::scope(|scope| {
+            let warm = self.published.map(|published| {
+                // Where what is published has expired meanwhile, clients are where they were before that.
+                scope.spawn(|| self.arrive(&make(published.memory().fork())?).map(drop))
+            });
+            let memory = MemoryStore::default();
+            let fresh = make(memory.clone()).and_then(|client| self.arrive(&client)).and_then(|mut session| {
+                self.find_touched(&mut session)?;
+                Ok(Published::new(self.layout, session.trusted(), memory))
+            });
+            let warm = warm.map(|warm| warm.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            let published = fresh?;
+            warm.transpose()?;
+            Ok(Checked { published })
+        })
     }
 
     fn arrive(&self, client: &blocking::Updater) -> Result<blocking::Session, Error> {
@@ -115,7 +136,7 @@ impl Check<'_> {
     }
 
     /// What was added must be found; what was removed may be listed by another role.
-    fn find_touched(&self, mut session: blocking::Session) -> Result<(), Error> {
+    fn find_touched(&self, session: &mut blocking::Session) -> Result<(), Error> {
         let mut listed: BTreeMap<TargetPath, Vec<(&RoleName, TargetFile)>> = BTreeMap::new();
         for (role, targets) in &self.draft.targets {
             for target in targets.targets().filter(|target| self.draft.touched.contains(&target.path)) {

@@ -8,14 +8,14 @@ use chrono::{DateTime, Utc};
 use lastmile_keys::{PrivateKey, Scheme, Signer as _};
 use lastmile_metadata::{Key, KeyId, RoleKeys, RoleName, Root, SPEC_VERSION, Targets, Threshold, Unknown, Version};
 
-use crate::check::Check;
 use crate::diff;
 use crate::draft::{Completion, Draft};
 use crate::key_store::{self, KeyStore, Protection};
 use crate::layout::{self, Layout};
 use crate::policy::{KeyUri, Policy, RolePolicy};
 use crate::publication::{self, Observer};
-use crate::repository::{Plan, publish};
+use crate::publish::Release;
+use crate::repository::Plan;
 use crate::{Error, Setting, parallel};
 
 /// What a new repository is to be like.
@@ -94,10 +94,10 @@ impl NewRepository {
         draft.targets.insert(RoleName::TARGETS, empty);
         let completion = Completion { published: None, policy: &policy, keys: Some(&store), now: setting.now };
         let completed = draft.complete(&completion)?;
-        Check { layout: &layout, published: None, draft: &draft, completed: &completed, now: setting.now }.run()?;
         let diff = diff::diff(None, &draft, &completed);
         let plan = Plan { draft, completed, diff };
-        publish(&layout, &lock, None, &plan, &policy, observer)?;
+        let release = Release { layout: &layout, lock: &lock, published: None, plan: &plan, policy: &policy };
+        release.publish(setting.now, observer)?;
         Ok(plan)
     }
 

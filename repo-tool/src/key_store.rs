@@ -148,9 +148,9 @@ impl KeyStore {
     }
 
     fn file_of(&self, public: &PublicKey) -> Option<&Arc<KeyFile>> {
+        let mut fitting = self.files.iter().filter(|file| file.public(self.phrases.as_ref()).as_ref() == Some(public));
         // A public key may stay behind when its private part is carried elsewhere.
-        let mut here = self.files.iter().filter(|file| file.is_here());
-        here.find(|file| file.public(self.phrases.as_ref()).as_ref() == Some(public))
+        fitting.find(|file| file.is_here())
     }
 }
 

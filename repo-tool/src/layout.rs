@@ -125,6 +125,11 @@ pub fn create_new(path: &Path, mode: u32) -> Result<File, Error> {
         .map_err(|error| Error::file("create", path, error))
 }
 
+/// Writes a file that must not exist; it is not synced.
+pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
+    create_new(path, mode)?.write_all(bytes).map_err(|error| Error::file("write", path, error))
+}
+
 /// Replaces a file as a whole: a temporary file beside it, synced, then renamed.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
     let folder = path.parent().unwrap_or(Path::new("."));

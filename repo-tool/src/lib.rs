@@ -24,6 +24,7 @@ mod parallel;
 pub mod policy;
 pub mod proof;
 pub mod publication;
+mod publish;
 pub mod published;
 mod repository;
 pub mod revoke;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lastmile_keys::PublicKey;
-use lastmile_metadata::{DelegatedRoles, Delegations, KeyRing, Paths, RoleName, Targets};
+use lastmile_metadata::{DelegatedRoles, KeyId, KeyRing, Paths, RoleName, Targets};
 
 use crate::edit::keys::short;
 use crate::key_store::KeyStore;
@@ -27,8 +27,8 @@ pub fn lint(published: &Published, policy: &Policy, keys: &KeyStore) -> Vec<Stri
             advice.push(format!("{role} lists keys that nothing here can use"));
         }
     }
-    for (role, targets) in published.read_roles() {
-        lint_delegations(&mut advice, role, targets, &mut roles_of);
+    for (_, targets) in published.read_roles() {
+        lint_delegations(&mut advice, targets, &mut roles_of);
     }
     for (key, roles) in roles_of {
         lint_reuse(&mut advice, &key, &roles);
@@ -60,20 +60,23 @@ fn lint_ring(advice: &mut Vec<String>, role: &RoleName, ring: &KeyRing, policy: 
     }
 }
 
-fn lint_delegations(
-    advice: &mut Vec<String>,
-    role: &RoleName,
-    targets: &Targets,
-    roles_of: &mut BTreeMap<PublicKey, Vec<RoleName>>,
-) {
+fn lint_delegations(advice: &mut Vec<String>, targets: &Targets, roles_of: &mut BTreeMap<PublicKey, Vec<RoleName>>) {
     let Some(delegations) = &targets.delegations else { return };
-    let first = |delegations: &Delegations| match &delegations.roles {
-        DelegatedRoles::Succinct(bins) => bins.names().take(1).collect(),
-        DelegatedRoles::Listed(_) => delegations.names(),
-    };
-    for child in first(delegations) {
-        for (_, key) in delegations.key_ring(role, &child).iter().flat_map(KeyRing::keys) {
-            roles_of.entry(key.clone()).or_default().push(child.clone());
+    // Bins are many, and have their keys in common.
+    let mut by_id: BTreeMap<&KeyId, Vec<RoleName>> = BTreeMap::new();
+    match &delegations.roles {
+        DelegatedRoles::Succinct(bins) => {
+            by_id.extend(bins.keyids.iter().map(|id| (id, bins.names().take(1).collect())));
+        }
+        DelegatedRoles::Listed(listed) => {
+            for (id, name) in listed.iter().flat_map(|role| role.keyids.iter().map(move |id| (id, &role.name))) {
+                by_id.entry(id).or_default().push(name.clone());
+            }
+        }
+    }
+    for (id, names) in by_id {
+        if let Some(key) = delegations.keys.get(id).and_then(|key| key.public_key().ok()) {
+            roles_of.entry(key.clone()).or_default().extend(names);
         }
     }
     let DelegatedRoles::Listed(listed) = &delegations.roles else { return };

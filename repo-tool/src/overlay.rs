@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use lastmile_client::{Fetch, FetchError, Response};
 use percent_encoding::percent_decode_str;
@@ -19,7 +20,7 @@ pub const TARGETS_URL: &str = "repository:targets/";
 #[derive(Clone, Debug)]
 pub struct Overlay {
     layout: Layout,
-    files: Arc<BTreeMap<String, Vec<u8>>>,
+    files: Arc<BTreeMap<String, Bytes>>,
     hidden: Arc<BTreeSet<String>>,
 }
 
@@ -27,13 +28,14 @@ impl Overlay {
     /// What is published.
     #[must_use]
     pub fn published(layout: &Layout) -> Self {
-        Self::new(layout, BTreeMap::new())
+        Self { layout: layout.clone(), files: Arc::default(), hidden: Arc::default() }
     }
 
     /// These metadata files, by the name a client asks for, over what is published.
     #[must_use]
-    pub fn new(layout: &Layout, files: BTreeMap<String, Vec<u8>>) -> Self {
-        Self { layout: layout.clone(), files: Arc::new(files), hidden: Arc::default() }
+    pub fn new(layout: &Layout, files: BTreeMap<String, impl Into<Bytes>>) -> Self {
+        let files = files.into_iter().map(|(name, bytes)| (name, bytes.into())).collect();
+        Self { files: Arc::new(files), ..Self::published(layout) }
     }
 
     /// The same without some metadata files.
@@ -43,7 +45,7 @@ impl Overlay {
         self
     }
 
-    fn read(&self, url: &str) -> Result<Vec<u8>, FetchError> {
+    fn read(&self, url: &str) -> Result<Bytes, FetchError> {
         if let Some(name) = url.strip_prefix(METADATA_URL) {
             if let Some(bytes) = self.files.get(name) {
                 return Ok(bytes.clone());
@@ -51,10 +53,10 @@ impl Overlay {
             if self.hidden.contains(name) {
                 return Err(FetchError::NotFound);
             }
-            return read_below(self.layout.metadata(), name);
+            return read_below(self.layout.metadata(), name).map(Bytes::from);
         }
         match url.strip_prefix(TARGETS_URL) {
-            Some(path) => read_below(self.layout.targets(), path),
+            Some(path) => read_below(self.layout.targets(), path).map(Bytes::from),
             None => Err(FetchError::Url(url.to_string())),
         }
     }

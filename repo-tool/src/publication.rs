@@ -1,12 +1,14 @@
 //! Publishing: spec 6.3's order, as one change that happens wholly or not at all.
 //!
-//! Everything new is first written and synced in `.publishing/`, where nobody looks. Then a journal that
-//! lists every move is put beside it: from here on the publication counts as made. Then the files are
+//! Everything new is first written and synced in `.publishing/`, where nobody looks, while clients check it. Then a
+//! journal that lists every move is put beside it: from here on the publication counts as made. Then the files are
 //! renamed to their places, in order: root, target files, delegated roles, targets, snapshot, and
 //! `timestamp.json` last, so that a client which polls all the while finds everything that it is told of.
 //!
 //! A crash before the journal leaves the old state. A crash after it leaves a state that every client
-//! accepts, old or new, and the next command finishes the moves ([`recover`]).
+//! accepts, old or new, and the next command finishes the moves ([`recover`]). The power may fail as well: what a
+//! client can be told of is made durable before what tells of it. A file with its version in its name shows itself to
+//! nobody until `timestamp.json` does, so that mostly one sync of the folders is enough, just before that.
 //!
 //! A file that carries its version in its name is never replaced by other bytes. Such a leftover, say from
 //! a folder restored from a copy, makes its version number unusable: drafts skip it, and a publication that
@@ -19,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::check::Checked;
 use crate::layout::{self, Layout, Lock};
 use crate::{Error, parallel, staged};
 
@@ -27,7 +30,7 @@ const SYNC_TOGETHER: usize = 64;
 
 /// What a file is, in the order in which files are published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Rank {
+pub(crate) enum Rank {
     /// A root version.
     Root,
     /// A target file.
@@ -46,7 +49,7 @@ pub enum Rank {
 
 /// What may happen to a file that is already there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Existing {
+pub(crate) enum Existing {
     /// It must have the same bytes: its name promises them.
     Same,
     /// It is replaced as a whole.
@@ -104,25 +107,37 @@ impl Observer for Unobserved {
 
 /// A publication being put together.
 #[must_use]
-pub struct Publication<'a> {
+pub(crate) struct Publication<'a> {
     layout: &'a Layout,
     observer: &'a mut dyn Observer,
     journal: Journal,
 }
 
+impl Step {
+    /// Whether clients see the move at once: they ask for the next root without being told of it, and for names without
+    /// a version.
+    fn shows_at_once(&self) -> bool {
+        match self.rank {
+            Rank::Root => true,
+            Rank::TargetFile | Rank::Policy => false,
+            _ => self.existing == Existing::Replaced,
+        }
+    }
+}
+
 impl<'a> Publication<'a> {
     /// Begins one. The lock proves that nobody else does; a publication cut short is finished first.
-    pub fn begin(layout: &'a Layout, _lock: &Lock, observer: &'a mut dyn Observer) -> Self {
+    pub(crate) fn begin(layout: &'a Layout, _lock: &Lock, observer: &'a mut dyn Observer) -> Self {
         Self { layout, observer, journal: Journal { steps: Vec::new(), clears_staged: false } }
     }
 
     /// What waits in `staged/` is published with this, and waits no longer afterwards.
-    pub fn clear_staged(&mut self) {
+    pub(crate) fn clear_staged(&mut self) {
         self.journal.clears_staged = true;
     }
 
     /// Adds a file with these bytes; `to` is relative to the repository.
-    pub fn add_bytes(&mut self, rank: Rank, to: PathBuf, bytes: &[u8], existing: Existing) -> Result<(), Error> {
+    pub(crate) fn add_bytes(&mut self, rank: Rank, to: PathBuf, bytes: &[u8], existing: Existing) -> Result<(), Error> {
         let name = format!("new-{}", self.journal.steps.len());
         let path = self.layout.publishing().join(&name);
         self.tell(Moment::Write(&path))?;
@@ -133,20 +148,19 @@ impl<'a> Publication<'a> {
     }
 
     /// Adds a file that is already on this disk, `from` inside the repository; it is moved.
-    pub fn add_file(&mut self, rank: Rank, from: PathBuf, to: PathBuf, existing: Existing) {
+    pub(crate) fn add_file(&mut self, rank: Rank, from: PathBuf, to: PathBuf, existing: Existing) {
         self.journal.steps.push(Step { rank, from, to, existing });
     }
 
-    /// Publishes: after success every file is in its place and durable.
-    pub fn commit(mut self) -> Result<(), Error> {
+    /// Makes durable what is to be published; nothing is published yet.
+    pub(crate) fn prepare(mut self) -> Result<Prepared<'a>, Error> {
         self.check_places()?;
-        self.tell(Moment::Sync)?;
-        self.sync()?;
-        self.tell(Moment::Journal)?;
         let journal = serde_json::to_vec(&self.journal)
             .map_err(|error| Error::file("write", &self.layout.publishing(), error.into()))?;
-        layout::replace(&journal_path(self.layout), &journal, 0o600)?;
-        apply(self.layout, &self.journal, self.observer)
+        self.tell(Moment::Sync)?;
+        layout::write_new(&new_journal_path(self.layout), &journal, 0o600)?;
+        self.sync()?;
+        Ok(Prepared(self))
     }
 
     fn tell(&mut self, moment: Moment<'_>) -> Result<(), Error> {
@@ -168,7 +182,8 @@ impl<'a> Publication<'a> {
     }
 
     fn sync(&self) -> Result<(), Error> {
-        let sources: Vec<PathBuf> = self.journal.steps.iter().map(|step| self.layout.dir().join(&step.from)).collect();
+        let steps = self.journal.steps.iter().map(|step| self.layout.dir().join(&step.from));
+        let sources: Vec<PathBuf> = steps.chain([new_journal_path(self.layout)]).collect();
         if sources.len() < SYNC_TOGETHER || !sync_file_system(&self.layout.publishing())? {
             parallel::try_for_each(&sources, |path| {
                 layout::open_regular(path)
@@ -177,6 +192,22 @@ impl<'a> Publication<'a> {
             })?;
         }
         layout::sync_folder(&self.layout.publishing())
+    }
+}
+
+/// A publication of which everything is written and durable but that it is to happen.
+#[must_use]
+pub(crate) struct Prepared<'a>(Publication<'a>);
+
+impl Prepared<'_> {
+    /// Publishes: after success every file is in its place and durable. What is checked must be what was prepared.
+    pub(crate) fn commit(mut self, _checked: &Checked) -> Result<(), Error> {
+        let Self(publication) = &mut self;
+        publication.tell(Moment::Journal)?;
+        let (from, to) = (new_journal_path(publication.layout), journal_path(publication.layout));
+        fs::rename(&from, &to).map_err(|error| Error::file("write", &to, error))?;
+        layout::sync_folder(&publication.layout.publishing())?;
+        apply(publication.layout, &publication.journal, publication.observer)
     }
 }
 
@@ -204,6 +235,11 @@ pub fn is_interrupted(layout: &Layout) -> bool {
 
 fn journal_path(layout: &Layout) -> PathBuf {
     layout.publishing().join("journal.json")
+}
+
+/// The journal before it counts.
+fn new_journal_path(layout: &Layout) -> PathBuf {
+    layout.publishing().join("journal.new")
 }
 
 fn clear(folder: &Path) -> Result<(), Error> {
@@ -239,7 +275,12 @@ fn same_bytes(one: &Path, other: &Path) -> Result<bool, Error> {
 /// The moves, in order. Safe to repeat: what was moved before is no longer at its source.
 fn apply(layout: &Layout, journal: &Journal, observer: &mut dyn Observer) -> Result<(), Error> {
     let told = |error| Error::file("publish", layout.dir(), error);
+    let mut moved_to = BTreeSet::new();
     for group in journal.steps.chunk_by(|one, next| one.rank == next.rank) {
+        if group.iter().any(Step::shows_at_once) {
+            // These refer to what came before.
+            sync_folders(layout, std::mem::take(&mut moved_to))?;
+        }
         for step in group {
             observer.before(Moment::Move(&step.to)).map_err(told)?;
             let (from, to) = (layout.dir().join(&step.from), layout.dir().join(&step.to));
@@ -248,13 +289,10 @@ fn apply(layout: &Layout, journal: &Journal, observer: &mut dyn Observer) -> Res
                 Err(error) if error.kind() == io::ErrorKind::NotFound && to.exists() => {}
                 Err(error) => return Err(Error::file("publish", &to, error)),
             }
-        }
-        // What comes next refers to these: their names must be durable before.
-        let folders: BTreeSet<_> = group.iter().filter_map(|step| step.to.parent()).collect();
-        for folder in folders {
-            layout::sync_folder(&layout.dir().join(folder))?;
+            moved_to.extend(step.to.parent());
         }
     }
+    sync_folders(layout, moved_to)?;
     observer.before(Moment::Finish).map_err(told)?;
     if journal.clears_staged {
         staged::clear(layout)?;
@@ -262,6 +300,15 @@ fn apply(layout: &Layout, journal: &Journal, observer: &mut dyn Observer) -> Res
     let path = journal_path(layout);
     fs::remove_file(&path).map_err(|error| Error::file("remove", &path, error))?;
     clear(&layout.publishing())
+}
+
+/// Makes the names in these folders of the repository durable.
+fn sync_folders(layout: &Layout, folders: BTreeSet<&Path>) -> Result<(), Error> {
+    if folders.len() >= SYNC_TOGETHER && sync_file_system(layout.dir())? {
+        return Ok(());
+    }
+    let folders: Vec<PathBuf> = folders.into_iter().map(|folder| layout.dir().join(folder)).collect();
+    parallel::try_for_each(&folders, |folder| layout::sync_folder(folder))
 }
 
 /// Flushes the file system of `folder`; false where the system cannot.

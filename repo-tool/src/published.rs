@@ -2,15 +2,17 @@
 //! so that an expired repository can be renewed. Delegated roles are read when they are asked for.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
+use lastmile_client::MemoryStore;
 use lastmile_keys::PublicKey;
 use lastmile_metadata::{
-    DelegatedRoles, Envelope, Error as MetadataError, ErrorKind, KeyRing, RoleName, Root, Snapshot, TargetPath,
-    Targets, Timestamp, Verified, Version,
+    DelegatedRoles, Delegations, Envelope, Error as MetadataError, ErrorKind, KeyRing, RoleName, Root, Snapshot,
+    TargetPath, Targets, Timestamp, TrustedMetadata, Verified, Version,
 };
 
 use crate::layout::{self, Layout};
-use crate::{Error, names};
+use crate::{Error, names, parallel};
 
 /// Published metadata, verified.
 #[derive(Clone, Debug)]
@@ -23,27 +25,38 @@ pub struct Published {
     pub snapshot: Verified<Snapshot>,
     roles: BTreeMap<RoleName, Role>,
     layout: Layout,
+    memory: MemoryStore,
 }
 
 /// A targets role that has been read.
 #[derive(Clone, Debug)]
 struct Role {
-    targets: Verified<Targets>,
+    /// Shared: a role that delegates to very many is large.
+    targets: Arc<Verified<Targets>>,
     /// Who delegates to it; none for the top-level role.
     delegator: Option<RoleName>,
 }
 
+/// A role, who delegates to it, and whom that delegator trusts; nobody delegates to the top-level one.
+type Edge = (RoleName, Option<(RoleName, KeyRing)>);
+
 impl Published {
-    /// What a client has come to trust.
-    pub(crate) fn new(
-        layout: &Layout,
-        root: Verified<Root>,
-        timestamp: Verified<Timestamp>,
-        snapshot: Verified<Snapshot>,
-        targets: Verified<Targets>,
-    ) -> Self {
-        let roles = BTreeMap::from([(RoleName::TARGETS, Role { targets, delegator: None })]);
-        Self { root, timestamp, snapshot, roles, layout: layout.clone() }
+    /// What a client has come to trust, which stored it in `memory`.
+    pub(crate) fn new(layout: &Layout, trusted: &TrustedMetadata, memory: MemoryStore) -> Self {
+        let top = Role { targets: Arc::new(trusted.targets().clone()), delegator: None };
+        Self {
+            root: trusted.root().clone(),
+            timestamp: trusted.timestamp().clone(),
+            snapshot: trusted.snapshot().clone(),
+            roles: BTreeMap::from([(RoleName::TARGETS, top)]),
+            layout: layout.clone(),
+            memory,
+        }
+    }
+
+    /// What the client stored that has come here: to go on as one that trusts what is published, fork it.
+    pub(crate) fn memory(&self) -> &MemoryStore {
+        &self.memory
     }
 
     /// The version of a targets role that clients are told of; none when it was never published.
@@ -62,11 +75,11 @@ impl Published {
     /// # Errors
     /// Never in a repository that was opened.
     pub fn targets(&self) -> Result<&Verified<Targets>, Error> {
-        self.read_already(&RoleName::TARGETS)
+        self.read_already(&RoleName::TARGETS).map(|targets| &**targets)
     }
 
     /// A role that was read before.
-    fn read_already(&self, role: &RoleName) -> Result<&Verified<Targets>, Error> {
+    fn read_already(&self, role: &RoleName) -> Result<&Arc<Verified<Targets>>, Error> {
         let found = self.roles.get(role).map(|role| &role.targets);
         found.ok_or_else(|| Error::NotFound(format!("there is no role {role}")))
     }
@@ -78,7 +91,7 @@ impl Published {
             .as_ref()
             .ok_or_else(|| error(role, ErrorKind::NotDelegated(delegator.clone())))
             .and_then(|delegations| delegations.key_ring(delegator, role))?;
-        let targets = self.verify(role, &ring)?;
+        let targets = Arc::new(self.verify(role, &ring)?);
         self.roles.insert(role.clone(), Role { targets, delegator: Some(delegator.clone()) });
         Ok(())
     }
@@ -90,21 +103,21 @@ impl Published {
     pub fn role(&mut self, role: &RoleName) -> Result<&Verified<Targets>, Error> {
         if !self.roles.contains_key(role) {
             let delegator = self.find_delegator(role)?;
-            let view = self.read_already(&delegator)?.clone();
+            let view = Arc::clone(self.read_already(&delegator)?);
             self.read_delegated(&delegator, &view, role)?;
         }
-        self.read_already(role)
+        self.read_already(role).map(|targets| &**targets)
     }
 
     /// A role, if it has been read.
     #[must_use]
     pub fn known(&self, role: &RoleName) -> Option<&Targets> {
-        self.roles.get(role).map(|role| &*role.targets)
+        self.roles.get(role).map(|role| &**role.targets)
     }
 
     /// The targets roles that have been read.
     pub fn read_roles(&self) -> impl Iterator<Item = (&RoleName, &Targets)> {
-        self.roles.iter().map(|(name, role)| (name, &*role.targets))
+        self.roles.iter().map(|(name, role)| (name, &**role.targets))
     }
 
     /// Who delegates to a role that was read; none for the top-level ones.
@@ -123,7 +136,7 @@ impl Published {
                 continue;
             }
             if let Some(delegator) = delegator.filter(|_| !self.roles.contains_key(&role)) {
-                let view = self.read_already(&delegator)?.clone();
+                let view = Arc::clone(self.read_already(&delegator)?);
                 self.read_delegated(&delegator, &view, &role)?;
             }
             let targets = self.read_already(&role)?;
@@ -145,19 +158,30 @@ impl Published {
     /// Reads every role that is delegated to, at any depth. Returns their names, delegators first, with the
     /// delegator of each edge: a role with two delegators comes twice.
     pub fn read_all(&mut self) -> Result<Vec<(RoleName, Option<RoleName>)>, Error> {
+        let edges = self.read_edges()?.into_iter();
+        let named = edges.map(|(role, delegation)| (role, delegation.map(|(delegator, _)| delegator)));
+        Ok(named.collect())
+    }
+
+    /// The same, each with the ring by which the delegator trusts the role.
+    fn read_edges(&mut self) -> Result<Vec<Edge>, Error> {
         let mut order = vec![(RoleName::TARGETS, None)];
+        let mut seen = BTreeSet::from([RoleName::TARGETS]);
         let mut waiting = VecDeque::from([RoleName::TARGETS]);
         while let Some(delegator) = waiting.pop_front() {
-            let view = self.read_already(&delegator)?.clone();
-            let children = view.delegations.as_ref().map(lastmile_metadata::Delegations::names).unwrap_or_default();
-            for child in children {
-                if !self.roles.contains_key(&child) {
-                    self.read_delegated(&delegator, &view, &child)?;
-                    waiting.push_back(child.clone());
-                } else if order.iter().all(|(role, _)| *role != child) {
+            let view = Arc::clone(self.read_already(&delegator)?);
+            let rings: Vec<_> = view.delegations.iter().flat_map(Delegations::rings).collect();
+            let unread: Vec<_> = rings.iter().filter(|(child, _)| !self.roles.contains_key(child)).collect();
+            let read = parallel::try_map(&unread, |(child, ring)| self.verify(child, ring))?;
+            for ((child, _), targets) in unread.into_iter().zip(read) {
+                let (targets, delegator) = (Arc::new(targets), Some(delegator.clone()));
+                self.roles.insert(child.clone(), Role { targets, delegator });
+            }
+            for (child, ring) in rings {
+                if seen.insert(child.clone()) {
                     waiting.push_back(child.clone());
                 }
-                order.push((child, Some(delegator.clone())));
+                order.push((child, Some((delegator.clone(), ring))));
             }
         }
         Ok(order)
@@ -165,21 +189,13 @@ impl Published {
 
     /// Every role that trusts `key`, with its delegator; none for the top-level ones. Reads all roles.
     pub fn roles_trusting(&mut self, key: &PublicKey) -> Result<Vec<(RoleName, Option<RoleName>)>, Error> {
-        let trusts =
-            |ring: Result<KeyRing, MetadataError>| ring.is_ok_and(|ring| ring.keys().any(|(_, other)| other == key));
-        let mut found: Vec<_> = RoleName::TOP_LEVEL
-            .into_iter()
-            .filter(|role| trusts(self.root.key_ring(role)))
-            .map(|role| (role, None))
-            .collect();
-        for (role, delegator) in self.read_all()? {
-            let delegations = delegator.as_ref().and_then(|delegator| self.known(delegator)?.delegations.as_ref());
-            if let (Some(delegator), Some(delegations)) = (&delegator, delegations)
-                && trusts(delegations.key_ring(delegator, &role))
-            {
-                found.push((role, Some(delegator.clone())));
-            }
-        }
+        let trusts = |ring: &KeyRing| ring.keys().any(|(_, other)| other == key);
+        let top_level = RoleName::TOP_LEVEL.into_iter();
+        let top_level = top_level.filter(|role| self.root.key_ring(role).is_ok_and(|ring| trusts(&ring)));
+        let mut found: Vec<_> = top_level.map(|role| (role, None)).collect();
+        let delegated = self.read_edges()?.into_iter().filter_map(|(role, delegation)| Some((role, delegation?)));
+        let delegated = delegated.filter(|(_, (_, ring))| trusts(ring));
+        found.extend(delegated.map(|(role, (delegator, _))| (role, Some(delegator))));
         Ok(found)
     }
 
@@ -247,11 +263,11 @@ impl Published {
             if !seen.insert(name.clone()) {
                 continue;
             }
-            let view = self.read_already(&name)?.clone();
+            let view = Arc::clone(self.read_already(&name)?);
             if delegates(&view) {
                 return Ok(name);
             }
-            for child in view.delegations.iter().flat_map(lastmile_metadata::Delegations::names) {
+            for child in view.delegations.iter().flat_map(Delegations::names) {
                 if !self.roles.contains_key(&child) {
                     self.read_delegated(&name, &view, &child)?;
                 }

@@ -9,16 +9,17 @@ use chrono::{DateTime, Utc};
 use lastmile_keys::PublicKey;
 use lastmile_metadata::{Json, RoleName};
 
-use crate::check::{self, Check};
+use crate::check;
 use crate::diff::{self, RoleDiff};
 use crate::document::Document;
-use crate::draft::{Completed, Completion, Draft, NewFile, file_name};
+use crate::draft::{Completed, Completion, Draft, NewFile};
 use crate::edit::Edit;
 use crate::ingest::Source;
 use crate::key_store::{KeyStore, PassPhrases};
 use crate::layout::{self, Layout, Lock};
 use crate::policy::Policy;
-use crate::publication::{self, Existing, Observer, Publication, Rank};
+use crate::publication::{self, Observer};
+use crate::publish::Release;
 use crate::published::Published;
 use crate::{Error, ingest, staged};
 
@@ -264,7 +265,8 @@ impl Repository {
         Ok(Plan { draft, completed, diff })
     }
 
-    /// Publishes the plan when it has all signatures, and stages it otherwise.
+    /// Publishes the plan when it has all signatures, and stages it otherwise. Afterwards the repository is as if it had
+    /// been opened anew.
     ///
     /// # Errors
     /// [`Error::Draft`] when a client would refuse it; nothing is published then.
@@ -273,6 +275,7 @@ impl Repository {
         if plan.draft.is_empty() {
             if let Some(policy) = &plan.draft.policy {
                 layout::replace(&self.layout.policy(), policy.text().as_bytes(), 0o644)?;
+                self.adopt_policy(plan.draft.policy.clone());
             }
             return Ok(Outcome::Nothing);
         }
@@ -281,11 +284,11 @@ impl Repository {
         if !incomplete.is_empty() {
             return self.stage(plan, incomplete);
         }
-        let (draft, completed) = (&plan.draft, &plan.completed);
-        let published = Some(&self.published);
-        Check { layout: &self.layout, published, draft, completed, now: self.setting.now }.run()?;
         let policy = plan.draft.policy.as_ref().unwrap_or(&self.policy);
-        let seamless = publish(&self.layout, lock, published, plan, policy, observer)?;
+        let release = Release { layout: &self.layout, lock, published: Some(&self.published), plan, policy };
+        let (published, seamless) = release.publish(self.setting.now, observer)?;
+        self.published = published;
+        self.adopt_policy(plan.draft.policy.clone());
         Ok(Outcome::Published { seamless })
     }
 
@@ -302,7 +305,7 @@ impl Repository {
         ))
     }
 
-    fn stage(&self, plan: &Plan, incomplete: Vec<Document>) -> Result<Outcome, Error> {
+    fn stage(&mut self, plan: &Plan, incomplete: Vec<Document>) -> Result<Outcome, Error> {
         if plan.draft.root.is_none() && plan.draft.targets.is_empty() {
             let roles: Vec<&str> = incomplete.iter().map(|document| document.role.as_str()).collect();
             return Err(Error::MissingKeys(format!("the {} key is not here", roles.join(" and the "))));
@@ -311,20 +314,20 @@ impl Repository {
             // Keys that go are needed until it is published: a new root is signed by the old keys as well.
             let policy = policy.clone().with_keys_of(&self.policy);
             layout::replace(&self.layout.policy(), policy.text().as_bytes(), 0o644)?;
+            self.adopt_policy(Some(policy));
         }
         staged::write(&self.layout, &plan.draft, &plan.completed)?;
         Ok(Outcome::Staged(incomplete))
     }
 
-    /// Reads again what is published, after a change.
-    ///
-    /// # Errors
-    /// As [`Repository::open`].
-    pub fn reread(&mut self) -> Result<(), Error> {
-        self.policy = read_policy(&self.layout)?;
-        self.keys = KeyStore::new(self.layout.dir(), self.policy.key_uris(), Arc::clone(&self.setting.phrases));
-        self.published = check::open(&self.layout)?;
-        Ok(())
+    /// Goes on with the policy that was written, if one was, and with the keys that it names.
+    fn adopt_policy(&mut self, policy: Option<Policy>) {
+        if let Some(policy) = policy {
+            for uri in policy.key_uris() {
+                self.keys.add(self.layout.dir(), &uri);
+            }
+            self.policy = policy;
+        }
     }
 }
 
@@ -345,101 +348,4 @@ fn read_policy(layout: &Layout) -> Result<Policy, Error> {
     let text =
         String::from_utf8(text).map_err(|_| Error::Policy { path: path.clone(), reason: "is not UTF-8".into() })?;
     Policy::parse(&text, &path)
-}
-
-/// Puts the files of a checked plan in their places. True when no client in the middle of an update can fail.
-pub(crate) fn publish(
-    layout: &Layout,
-    lock: &Lock,
-    published: Option<&Published>,
-    plan: &Plan,
-    policy: &Policy,
-    observer: &mut dyn Observer,
-) -> Result<bool, Error> {
-    let before = published.map(|published| published.root.consistent_snapshot);
-    let consistent = plan.draft.root.as_ref().map(|root| root.consistent_snapshot).or(before).unwrap_or(true);
-    let mut publication = Publication::begin(layout, lock, observer);
-    let documents = &plan.completed.documents;
-    let place = RootPlace::of(published, plan);
-    let root = |publication: &mut Publication<'_>| match &plan.completed.root {
-        Some(root) => add(publication, Rank::Root, root, consistent),
-        None => Ok(()),
-    };
-    if place == RootPlace::First {
-        root(&mut publication)?;
-    }
-    for file in &plan.draft.files {
-        let from = file.from.strip_prefix(layout.dir()).unwrap_or(&file.from).to_path_buf();
-        // 3.1.1: without a hash in its name, what a consistent name means never changes.
-        let stable = consistent && !policy.hash_prefixed_targets;
-        let existing = if stable { Existing::Same } else { Existing::Replaced };
-        publication.add_file(Rank::TargetFile, from, Path::new("targets").join(&file.to), existing);
-    }
-    for document in documents {
-        let rank = match document.role.as_str() {
-            "targets" => Rank::Targets,
-            "snapshot" => Rank::Snapshot,
-            "timestamp" => Rank::Timestamp,
-            _ => Rank::Delegated,
-        };
-        if rank == Rank::Timestamp && place == RootPlace::BeforeTimestamp {
-            root(&mut publication)?;
-        }
-        add(&mut publication, rank, document, consistent)?;
-    }
-    if place == RootPlace::Last {
-        root(&mut publication)?;
-    }
-    if plan.draft.from_staged {
-        publication.clear_staged();
-    }
-    if let Some(policy) = &plan.draft.policy {
-        publication.add_bytes(Rank::Policy, "repo.toml".into(), policy.text().as_bytes(), Existing::Replaced)?;
-    }
-    publication.commit()?;
-    Ok(place != RootPlace::BeforeTimestamp)
-}
-
-fn add(publication: &mut Publication<'_>, rank: Rank, document: &Document, consistent: bool) -> Result<(), Error> {
-    let existing = match document.role.as_str() {
-        "root" => Existing::Same,
-        "timestamp" => Existing::Replaced,
-        _ if consistent => Existing::Same,
-        _ => Existing::Replaced,
-    };
-    let to = Path::new("metadata").join(file_name(document, consistent));
-    publication.add_bytes(rank, to, &document.file(), existing)
-}
-
-/// When the new root is published, so that clients in the middle of an update do not fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum RootPlace {
-    /// First of all: what is published holds under the new root as well.
-    First,
-    /// After the timestamp: the new files hold under the old root as well.
-    Last,
-    /// Neither: as close to the timestamp as can be.
-    BeforeTimestamp,
-}
-
-impl RootPlace {
-    fn of(published: Option<&Published>, plan: &Plan) -> Self {
-        let (Some(published), Some(root)) = (published, &plan.draft.root) else {
-            return Self::First;
-        };
-        let holds = |role: &RoleName| {
-            root.key_ring(role).is_ok_and(|ring| match role.as_str() {
-                "timestamp" => published.timestamp.verify(role, &ring).is_ok(),
-                "snapshot" => published.snapshot.verify(role, &ring).is_ok(),
-                _ => published.targets().is_ok_and(|targets| targets.verify(role, &ring).is_ok()),
-            })
-        };
-        if [RoleName::TIMESTAMP, RoleName::SNAPSHOT, RoleName::TARGETS].iter().all(holds) {
-            return Self::First;
-        }
-        match plan.completed.documents.iter().all(Document::holds_before) {
-            true => Self::Last,
-            false => Self::BeforeTimestamp,
-        }
-    }
 }

@@ -116,7 +116,7 @@ impl Delegations {
     }
 
     /// All delegated roles in the order of their priority, each with the ring that vouches for it; one by one.
-    pub(crate) fn rings(&self) -> impl Iterator<Item = (RoleName, KeyRing)> {
+    pub fn rings(&self) -> impl Iterator<Item = (RoleName, KeyRing)> {
         let (listed, bins) = self.listed_or_bins();
         let listed = listed.iter().map(|found| (found.name.clone(), self.ring(&found.keyids, found.threshold)));
         let bins =

@@ -40,7 +40,6 @@ pub(super) fn conclude(
     };
     output.data(&report(said), &text)?;
     say(&outcome, output);
-    repository.reread()?;
     if !matches!(outcome, Outcome::Nothing) {
         for advice in lint::lint(&repository.published, &repository.policy, &repository.keys) {
             output.warning(&advice);

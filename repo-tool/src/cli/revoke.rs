@@ -49,10 +49,6 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &mut Output) 
         ));
         return Ok(Exit::Failed);
     }
-    let keys = repository.keys.clone();
-    repository.reread()?;
-    // The new keys are open already, and the revoked one is still known here.
-    repository.keys = keys;
     let rows = prove(&mut repository, &key, &before)?;
     let proof = rows.iter().map(row_json).collect();
     output.data(&report(proof), &format!("{text}\n{}", table(&rows)))?;

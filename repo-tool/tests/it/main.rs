@@ -12,6 +12,7 @@ mod files;
 mod formats;
 mod http;
 mod polling;
+mod proportion;
 mod revocation;
 mod rotation;
 mod shown;

@@ -20,7 +20,6 @@ fn revoke_and_prove(world: &World, key: &PublicKey) -> Vec<ProofRow> {
     let plan = repository.plan(revocation.draft, Signing::Now).unwrap();
     assert!(is_published(&repository.conclude(&plan, &mut Unobserved).unwrap()));
     let keys = repository.keys.clone();
-    repository.reread().unwrap();
     assert!(repository.published.roles_trusting(key).unwrap().is_empty());
     repository.keys = keys;
     prove(&mut repository, key, &before).unwrap()
@@ -126,7 +125,6 @@ fn a_key_is_revoked_in_what_waits_too() {
     let draft = repository.staged().unwrap();
     let plan = repository.plan(draft, Signing::Now).unwrap();
     assert!(is_published(&repository.conclude(&plan, &mut Unobserved).unwrap()));
-    repository.reread().unwrap();
     assert_eq!(repository.published.roles_trusting(&shared).unwrap(), []);
 }
 

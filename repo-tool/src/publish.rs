@@ -1,0 +1,130 @@
+//! Which files a plan puts where, and in which order (spec 6.3).
+
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+use lastmile_metadata::RoleName;
+
+use crate::Error;
+use crate::check::{Check, Checked};
+use crate::document::Document;
+use crate::draft::file_name;
+use crate::layout::{Layout, Lock};
+use crate::policy::Policy;
+use crate::publication::{Existing, Observer, Prepared, Publication, Rank};
+use crate::published::Published;
+use crate::repository::Plan;
+
+/// What is to be published, and where.
+pub(crate) struct Release<'a> {
+    pub(crate) layout: &'a Layout,
+    pub(crate) lock: &'a Lock,
+    /// What is published now; none in a new repository.
+    pub(crate) published: Option<&'a Published>,
+    pub(crate) plan: &'a Plan,
+    /// The policy under which it is published.
+    pub(crate) policy: &'a Policy,
+}
+
+impl Release<'_> {
+    /// Writes the files of the plan while clients check it, and puts them in their places once they have accepted it.
+    /// Returns what is published then, and whether no client in the middle of an update can fail.
+    pub(crate) fn publish(&self, now: DateTime<Utc>, observer: &mut dyn Observer) -> Result<(Published, bool), Error> {
+        let Self { layout, published, plan, .. } = *self;
+        let (draft, completed) = (&plan.draft, &plan.completed);
+        let place = RootPlace::of(published, plan);
+        let (checked, prepared) =
+            Check { layout, published, draft, completed, now }.run(|| self.prepare(place, observer));
+        let checked: Checked = checked?;
+        prepared?.commit(&checked)?;
+        Ok((checked.published, place != RootPlace::BeforeTimestamp))
+    }
+
+    fn prepare<'a>(&'a self, place: RootPlace, observer: &'a mut dyn Observer) -> Result<Prepared<'a>, Error> {
+        let Self { layout, lock, published, plan, policy } = *self;
+        let before = published.map(|published| published.root.consistent_snapshot);
+        let consistent = plan.draft.root.as_ref().map(|root| root.consistent_snapshot).or(before).unwrap_or(true);
+        let mut publication = Publication::begin(layout, lock, observer);
+        let documents = &plan.completed.documents;
+        let root = |publication: &mut Publication<'_>| match &plan.completed.root {
+            Some(root) => add(publication, Rank::Root, root, consistent),
+            None => Ok(()),
+        };
+        if place == RootPlace::First {
+            root(&mut publication)?;
+        }
+        for file in &plan.draft.files {
+            let from = file.from.strip_prefix(layout.dir()).unwrap_or(&file.from).to_path_buf();
+            // 3.1.1: without a hash in its name, what a consistent name means never changes.
+            let stable = consistent && !policy.hash_prefixed_targets;
+            let existing = if stable { Existing::Same } else { Existing::Replaced };
+            publication.add_file(Rank::TargetFile, from, Path::new("targets").join(&file.to), existing);
+        }
+        for document in documents {
+            let rank = match document.role.as_str() {
+                "targets" => Rank::Targets,
+                "snapshot" => Rank::Snapshot,
+                "timestamp" => Rank::Timestamp,
+                _ => Rank::Delegated,
+            };
+            if rank == Rank::Timestamp && place == RootPlace::BeforeTimestamp {
+                root(&mut publication)?;
+            }
+            add(&mut publication, rank, document, consistent)?;
+        }
+        if place == RootPlace::Last {
+            root(&mut publication)?;
+        }
+        if plan.draft.from_staged {
+            publication.clear_staged();
+        }
+        if let Some(policy) = &plan.draft.policy {
+            publication.add_bytes(Rank::Policy, "repo.toml".into(), policy.text().as_bytes(), Existing::Replaced)?;
+        }
+        publication.prepare()
+    }
+}
+
+fn add(publication: &mut Publication<'_>, rank: Rank, document: &Document, consistent: bool) -> Result<(), Error> {
+    let existing = match document.role.as_str() {
+        "root" => Existing::Same,
+        "timestamp" => Existing::Replaced,
+        _ if consistent => Existing::Same,
+        _ => Existing::Replaced,
+    };
+    let to = Path::new("metadata").join(file_name(document, consistent));
+    publication.add_bytes(rank, to, &document.file(), existing)
+}
+
+/// When the new root is published, so that clients in the middle of an update do not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RootPlace {
+    /// First of all: what is published holds under the new root as well.
+    First,
+    /// After the timestamp: the new files hold under the old root as well.
+    Last,
+    /// Neither: as close to the timestamp as can be.
+    BeforeTimestamp,
+}
+
+impl RootPlace {
+    fn of(published: Option<&Published>, plan: &Plan) -> Self {
+        let (Some(published), Some(root)) = (published, &plan.draft.root) else {
+            return Self::First;
+        };
+        let holds = |role: &RoleName| {
+            root.key_ring(role).is_ok_and(|ring| match role.as_str() {
+                "timestamp" => published.timestamp.verify(role, &ring).is_ok(),
+                "snapshot" => published.snapshot.verify(role, &ring).is_ok(),
+                _ => published.targets().is_ok_and(|targets| targets.verify(role, &ring).is_ok()),
+            })
+        };
+        if [RoleName::TIMESTAMP, RoleName::SNAPSHOT, RoleName::TARGETS].iter().all(holds) {
+            return Self::First;
+        }
+        match plan.completed.documents.iter().all(Document::holds_before) {
+            true => Self::Last,
+            false => Self::BeforeTimestamp,
+        }
+    }
+}

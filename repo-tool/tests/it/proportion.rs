@@ -1,0 +1,75 @@
+//! A change costs what it changes: of very many bins those are read and written that it touches.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use lastmile_metadata::{RoleName, TargetPath};
+use lastmile_repo_tool::edit::delegations::{NewBins, Trust};
+
+use crate::world::{World, is_published};
+
+const BITS: u8 = 6;
+
+fn make_bins(world: &World, succinct: bool) {
+    let trust = Trust { keys: vec![world.public("targets-1")], threshold: 1 };
+    let new = NewBins { bit_length: BITS, name_prefix: "bin".into(), trust, succinct };
+    world.change(|edit| edit.make_bins(&RoleName::TARGETS, &new).unwrap()).unwrap();
+}
+
+/// Makes every file that the change has no business with unreadable as metadata. Returns how many there were.
+fn spoil_bins_but(world: &World, spared: &[String]) -> usize {
+    let bins = world.files("metadata").into_iter().filter(|name| name.contains(".bin-") && !spared.contains(name));
+    bins.map(|name| std::fs::write(world.layout().metadata().join(name), "not metadata").unwrap()).count()
+}
+
+/// The files of a folder with their contents.
+fn contents(world: &World, folder: &str) -> BTreeMap<String, Vec<u8>> {
+    let read = |name: String| {
+        let bytes = std::fs::read(world.dir().join(folder).join(&name)).unwrap();
+        (name, bytes)
+    };
+    world.files(folder).into_iter().map(read).collect()
+}
+
+/// The names of those that are new or another.
+fn written(before: &BTreeMap<String, Vec<u8>>, after: &BTreeMap<String, Vec<u8>>) -> Vec<String> {
+    after.iter().filter(|(name, bytes)| before.get(*name) != Some(bytes)).map(|(name, _)| name.clone()).collect()
+}
+
+fn bin_of(world: &World, name: &str) -> RoleName {
+    let mut repository = world.open();
+    repository.published.holder(&TargetPath::new(name).unwrap()).unwrap().unwrap()
+}
+
+#[test]
+fn a_release_reads_and_writes_its_bin_alone() {
+    for succinct in [false, true] {
+        let world = World::new();
+        world.add("old", "1");
+        make_bins(&world, succinct);
+        let bin = bin_of(&world, "old");
+        let spared = format!("1.{bin}.json");
+        assert_eq!(spoil_bins_but(&world, std::slice::from_ref(&spared)), (1 << BITS) - 1, "{succinct}");
+        let (metadata, targets) = (contents(&world, "metadata"), contents(&world, "targets"));
+        // Another content under the same name falls into the same bin.
+        assert!(is_published(&world.add("old", "2")), "{succinct}");
+        let expected = [format!("2.{bin}.json"), "4.snapshot.json".to_string(), "timestamp.json".to_string()];
+        assert_eq!(written(&metadata, &contents(&world, "metadata")), expected, "{succinct}");
+        assert_eq!(written(&targets, &contents(&world, "targets")).len(), 1, "{succinct}");
+        assert_eq!(world.fetch("old").unwrap().unwrap(), b"2", "{succinct}");
+    }
+}
+
+#[test]
+fn a_renewal_reads_no_bin_and_writes_two_files() {
+    for succinct in [false, true] {
+        let world = World::new();
+        make_bins(&world, succinct);
+        assert_eq!(spoil_bins_but(&world, &[]), 1 << BITS, "{succinct}");
+        let metadata = contents(&world, "metadata");
+        assert!(is_published(&world.renew().unwrap()), "{succinct}");
+        let expected = ["3.snapshot.json", "timestamp.json"];
+        assert_eq!(written(&metadata, &contents(&world, "metadata")), expected, "{succinct}");
+        assert!(Path::new(&world.dir()).join(".publishing").read_dir().unwrap().next().is_none(), "{succinct}");
+    }
+}
