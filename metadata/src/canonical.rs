@@ -241,7 +241,7 @@ pub(crate) fn string(value: &str) -> String {
     out
 }
 
-fn push_string(out: &mut String, value: &str) {
+pub(crate) fn push_string(out: &mut String, value: &str) {
     out.push('"');
     let mut rest = value;
     let next_special = |rest: &str| memchr::memchr2(b'"', b'\\', rest.as_bytes());

@@ -33,7 +33,9 @@ impl Algorithm {
         }
     }
 
-    fn length(self) -> usize {
+    /// Length of a digest, in bytes.
+    #[must_use]
+    pub fn length(self) -> usize {
         match self {
             Self::Sha256 => 32,
             Self::Sha384 => 48,
@@ -41,7 +43,9 @@ impl Algorithm {
         }
     }
 
-    fn named(name: &str) -> Option<Self> {
+    /// The algorithm of that name, if it is understood here.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
         [Self::Sha256, Self::Sha384, Self::Sha512].into_iter().find(|algorithm| algorithm.name() == name)
     }
 }

@@ -69,6 +69,41 @@ impl<E: Entry> Index<E> {
         self.changes.insert(name.to_string(), Some(entry));
     }
 
+    /// Sets or replaces many members, which come in the order of their names, each once, and writes all out at once:
+    /// each then costs its text and four bytes, however many there are.
+    ///
+    /// # Errors
+    /// When the text would be longer than an index can tell: 4 GiB.
+    pub(crate) fn extend_sorted(&mut self, entries: impl Iterator<Item = (String, E)>) -> Result<(), ErrorKind> {
+        let (mut text, mut starts) = (String::from("{"), Vec::new());
+        let mut push = |name: &str, value: &str| {
+            if text.len() > 1 {
+                text.push(',');
+            }
+            starts.push(u32::try_from(text.len()).map_err(|_| ErrorKind::expected("a file below 4 GiB"))?);
+            canonical::push_string(&mut text, name);
+            text.push(':');
+            text.push_str(value);
+            Ok::<_, ErrorKind>(())
+        };
+        let mut before = self.merged(|start| Some(self.raw(start).to_string()), E::write).peekable();
+        for (name, entry) in entries {
+            while let Some((other, value)) = before.next_if(|(other, _)| *other < name) {
+                push(&other, &value)?;
+            }
+            before.next_if(|(other, _)| *other == name);
+            push(&name, &entry.write())?;
+        }
+        for (other, value) in before {
+            push(&other, &value)?;
+        }
+        text.push('}');
+        starts.shrink_to_fit();
+        text.shrink_to_fit();
+        *self = Self { text: Arc::new(text), starts, changes: BTreeMap::new() };
+        Ok(())
+    }
+
     /// Removes a member; whether it was there.
     pub(crate) fn remove(&mut self, name: &str) -> bool {
         let was_there = self.contains(name);

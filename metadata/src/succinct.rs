@@ -76,7 +76,8 @@ impl SuccinctRoles {
     }
 
     /// The name of bin `number`: hexadecimal, padded so that all names have one length.
-    fn bin(&self, number: u32) -> RoleName {
+    #[must_use]
+    pub fn bin(&self, number: u32) -> RoleName {
         let digits = self.bit_length.div_ceil(4) as usize;
         let name = format!("{}-{number:0digits$x}", self.name_prefix);
         // The hyphen and the digits make it a name, and none of a top-level role.

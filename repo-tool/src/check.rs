@@ -112,6 +112,7 @@ impl Check<'_> {
             let memory = MemoryStore::default();
             let fresh = make(memory.clone()).and_then(|client| self.arrive(&client)).and_then(|mut session| {
                 self.find_touched(&mut session)?;
+                self.find_filled(&|| make(MemoryStore::default()).and_then(|client| self.arrive(&client)))?;
                 Ok(Published::new(self.layout, session.trusted(), memory))
             });
             let warm = warm.map(|warm| warm.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
@@ -143,7 +144,6 @@ impl Check<'_> {
                 listed.entry(target.path.clone()).or_default().push((role, target));
             }
         }
-        let refused = |error: &ClientError| Error::Draft(chain(error));
         if listed.len() > MANY {
             let all = session.list().map_err(|error| refused(&error))?;
             let all: BTreeMap<&TargetPath, &TargetFile> = all.iter().map(|target| (&target.path, target)).collect();
@@ -162,8 +162,17 @@ impl Check<'_> {
     }
 }
 
+/// What a client says against a draft.
+pub(crate) fn refused(error: &ClientError) -> Error {
+    Error::Draft(chain(error))
+}
+
 /// One of those that list it must be the one that clients find.
-fn check_found(path: &TargetPath, listed: &[(&RoleName, TargetFile)], found: Option<&TargetFile>) -> Result<(), Error> {
+pub(crate) fn check_found(
+    path: &TargetPath,
+    listed: &[(&RoleName, TargetFile)],
+    found: Option<&TargetFile>,
+) -> Result<(), Error> {
     let Some((role, _)) = listed.first().filter(|_| listed.iter().all(|(_, target)| found != Some(target))) else {
         return Ok(());
     };

@@ -51,6 +51,8 @@ pub struct Draft {
     pub files: Vec<NewFile>,
     /// Targets that a client must find afterwards, or no longer find.
     pub touched: BTreeSet<TargetPath>,
+    /// Roles of which all that they list newly must be found: they were filled with more targets than one can name.
+    pub filled: BTreeSet<RoleName>,
     /// Documents that were signed in part before and have not been edited since.
     pub prior: BTreeMap<RoleName, Prior>,
     /// Whether this began with what waits in `staged/`.

@@ -129,12 +129,18 @@ fn copy_one(source: &Source, to: &Path, algorithms: &[Algorithm]) -> Result<Targ
     }
     let hashes = Hashes::new(digests.into_iter().map(Digests::finish))
         .ok_or_else(|| Error::Refused("no hash algorithm is chosen".into()))?;
-    let longest = hashes.prefixes().map(|hash| hash.len()).max().unwrap_or_default();
-    let name = source.name.as_str().rsplit('/').next().unwrap_or_default();
-    if longest + 1 + name.len() > LONGEST_NAME {
-        return Err(Error::Refused(format!("{}: with its hash the name is too long for a file system", source.name)));
-    }
+    check_length_of_name(&source.name, &hashes)?;
     Ok(TargetFile::new(source.name.clone(), length, hashes))
+}
+
+/// Refuses a name that is too long for a file system once a hash stands before it.
+pub fn check_length_of_name(path: &TargetPath, hashes: &Hashes) -> Result<(), Error> {
+    let longest = hashes.known().map(|(_, digest)| 2 * digest.len()).max().unwrap_or_default();
+    let name = path.as_str().rsplit('/').next().unwrap_or_default();
+    if longest + 1 + name.len() > LONGEST_NAME {
+        return Err(Error::Refused(format!("{path}: with its hash the name is too long for a file system")));
+    }
+    Ok(())
 }
 
 /// Gives the copy further names, one for each further place, and says which file goes where.

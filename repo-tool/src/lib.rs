@@ -6,6 +6,7 @@
 //! sit elsewhere.
 
 mod check;
+mod check_filled;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod diff;
@@ -18,6 +19,7 @@ pub mod init;
 pub mod key_store;
 pub mod layout;
 pub mod lint;
+pub mod list;
 pub mod names;
 pub mod overlay;
 mod parallel;

@@ -96,6 +96,31 @@ impl Published {
         Ok(())
     }
 
+    /// Reads those of `roles` that were published and are not read yet; all of them are delegated to by `delegator`,
+    /// as published.
+    ///
+    /// # Errors
+    /// When one of them does not verify.
+    pub fn read_children(&mut self, delegator: &RoleName, roles: &[RoleName]) -> Result<(), Error> {
+        let Some(delegations) = self.known(delegator).and_then(|view| view.delegations.as_ref()) else {
+            return Ok(());
+        };
+        let is_wanted = |role: &&RoleName| !self.roles.contains_key(*role) && self.snapshot.meta(role).is_some();
+        let wanted: BTreeSet<&RoleName> = roles.iter().filter(is_wanted).collect();
+        let rings: Vec<_> = match &delegations.roles {
+            DelegatedRoles::Listed(_) => delegations.rings().filter(|(role, _)| wanted.contains(role)).collect(),
+            DelegatedRoles::Succinct(_) => {
+                let ring = |role: &&RoleName| Some(((*role).clone(), delegations.key_ring(delegator, role).ok()?));
+                wanted.iter().filter_map(ring).collect()
+            }
+        };
+        let read = parallel::try_map(&rings, |(role, ring)| self.verify(role, ring))?;
+        for ((role, _), targets) in rings.into_iter().zip(read) {
+            self.roles.insert(role, Role { targets, delegator: Some(delegator.clone()) });
+        }
+        Ok(())
+    }
+
     /// A role that is delegated to at any depth, with its delegator.
     ///
     /// # Errors

@@ -169,6 +169,20 @@ impl Targets {
         self.targets.insert(path.as_str(), target);
     }
 
+    /// Lists many targets, which come in the order of their paths, each once. They are written out at once, so that each
+    /// costs little more than its text.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Malformed`] when the role would be longer than 4 GiB.
+    pub fn extend_sorted(&mut self, targets: impl Iterator<Item = TargetFile>) -> Result<(), ErrorKind> {
+        self.targets.extend_sorted(targets.map(|target| (String::from(target.path.as_str()), target)))
+    }
+
+    /// Lists none of its targets any more.
+    pub fn clear(&mut self) {
+        self.targets = Index::default();
+    }
+
     /// Lists a target no more; whether it was listed.
     pub fn remove(&mut self, path: &TargetPath) -> bool {
         self.targets.remove(path.as_str())
@@ -215,5 +229,39 @@ impl Role for Targets {
         ];
         let members = common_members(self, &self.spec_version).into_iter().chain(own.into_iter().flatten());
         canonical::object(members, &self.unknown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::Algorithm;
+
+    fn target(path: &str, content: &str) -> TargetFile {
+        let hashes = Hashes::of(content.as_bytes(), &[Algorithm::Sha256]).unwrap();
+        TargetFile::new(TargetPath::new(path).unwrap(), content.len() as u64, hashes)
+    }
+
+    #[test]
+    fn many_targets_at_once_are_the_same_as_one_after_the_other() {
+        let names = ["a", "a\"b", "a/b", "ä", "b\\", "z"];
+        let (mut one_by_one, mut at_once) =
+            (Targets::new(Version::ONE, DateTime::UNIX_EPOCH), Targets::new(Version::ONE, DateTime::UNIX_EPOCH));
+        for (number, content) in ["x", "other"].iter().enumerate() {
+            let mut new: Vec<TargetFile> = names.iter().skip(number * 2).map(|name| target(name, content)).collect();
+            new.iter().for_each(|target| one_by_one.insert(target.clone()));
+            new.sort_by(|one, other| one.path.cmp(&other.path));
+            at_once.extend_sorted(new.into_iter()).unwrap();
+        }
+        at_once.insert(target("new", "y"));
+        one_by_one.insert(target("new", "y"));
+        assert_eq!(at_once.write(), one_by_one.write());
+        assert_eq!((at_once.len(), at_once.target(&TargetPath::new("ä").unwrap())), (7, Some(target("ä", "other"))));
+        let text = Arc::new(at_once.write());
+        assert!(Targets::read(&mut Reader::new(&text), &text).is_ok());
+        at_once.clear();
+        assert!(at_once.is_empty());
     }
 }

@@ -8,11 +8,16 @@ use super::args::{Add, Remove};
 use super::change::conclude;
 use super::output::Output;
 use super::{Context, Exit};
+use crate::edit::spread::Listings as _;
 use crate::ingest::{self, Source};
+use crate::list::List;
 use crate::{Error, Repository, names};
 
 pub(super) fn add(context: &Context<'_>, args: &Add, output: &mut Output) -> Result<Exit, Error> {
     let role = args.role.as_deref().map_or(Ok(RoleName::TARGETS), names::role)?;
+    if let Some(list) = &args.from_list {
+        return add_list(context, &role, list, output);
+    }
     let custom = ingest::custom(&args.custom)?;
     let sources = sources(args)?;
     let mut repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
@@ -23,6 +28,29 @@ pub(super) fn add(context: &Context<'_>, args: &Add, output: &mut Output) -> Res
     let bar = output.bar("copying", sources.len());
     let draft = repository.add_files(draft, &role, &sources, custom.as_ref(), &|done| bar.set_position(done as u64))?;
     bar.finish_and_clear();
+    conclude(context, &mut repository, draft, output)
+}
+
+/// Lists what a file says, whose bytes are elsewhere.
+fn add_list(context: &Context<'_>, role: &RoleName, list: &Path, output: &mut Output) -> Result<Exit, Error> {
+    let length = list.metadata().map_or(0, |found| usize::try_from(found.len()).unwrap_or(usize::MAX));
+    let bar = output.bar("reading", length);
+    let list = List::read(list, &|done| bar.set_position(done as u64))?;
+    bar.finish_and_clear();
+    if list.is_empty() {
+        return Err(Error::NotFound("there are no targets in the list".into()));
+    }
+    let mut repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
+    let draft = repository.staged()?;
+    if !context.global.dry_run {
+        repository.prefetch_keys(&[RoleName::TARGETS]);
+    }
+    let bar = output.bar("listing", list.len());
+    let mut edit = repository.edit(draft);
+    edit.fill(role, &list, &|done| bar.set_position(done as u64))?;
+    let draft = edit.finish()?;
+    bar.finish_and_clear();
+    drop(list);
     conclude(context, &mut repository, draft, output)
 }
 

@@ -181,15 +181,25 @@ pub(crate) enum KeyCommand {
 #[command(after_help = "\
 Names keep the folders below the one that you name: `add dist` publishes dist/linux/x.tar.gz as linux/x.tar.gz.
 
+A list has one target a line, in either form:
+  {\"path\": \"linux/x.tar.gz\", \"length\": 5, \"hashes\": {\"sha256\": \"…\"}, \"custom\": {…}}
+  SHA256  LENGTH  PATH
+`custom` may be left out; empty lines and those that begin with # are passed over.
+
 Examples:
   lastmile-repo add dist
   lastmile-repo add app-1.2.tar.gz --custom channel=stable
   lastmile-repo add build/out.bin --name app/1.2/app.bin
-  lastmile-repo add plugins --under plugins --role plugins-team")]
+  lastmile-repo add plugins --under plugins --role plugins-team
+  lastmile-repo add --from-list packages.txt")]
 pub(crate) struct Add {
     /// Files or folders.
-    #[arg(required = true)]
+    #[arg(required_unless_present = "from_list")]
     pub(crate) paths: Vec<PathBuf>,
+    /// Take path, length and hashes from a list (`-`: from standard input). The files are served from elsewhere, and
+    /// not looked at.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["paths", "name", "under", "custom"])]
+    pub(crate) from_list: Option<PathBuf>,
     /// The role that vouches for them; otherwise targets, or the bin that it leads to.
     #[arg(long, value_name = "ROLE")]
     pub(crate) role: Option<String>,

@@ -9,7 +9,8 @@ use super::keys::{Resolved, resolve, resolve_all};
 use super::output::Output;
 use super::{Context, Exit};
 use crate::draft::Draft;
-use crate::edit::delegations::{NewBins, NewDelegation, Trust, hash_prefixes, patterns};
+use crate::edit::bins::NewBins;
+use crate::edit::delegations::{NewDelegation, Trust, hash_prefixes, patterns};
 use crate::policy::{Policy, RolePolicy};
 use crate::publication::Unobserved;
 use crate::{Error, Outcome, Repository, Signing, diff, lint, names};
@@ -140,7 +141,9 @@ pub(super) fn bins(context: &Context<'_>, args: &Bins, output: &mut Output) -> R
     let draft = repository.staged()?;
     let mut keys = resolve_all(&mut repository, &args.key)?;
     let mut edit = repository.edit(draft);
-    let (of_role, threshold) = edit.trust(&role)?;
+    // Bins that are made anew keep their keys.
+    let signs = edit.bins(&role)?.map_or_else(|| role.clone(), |old| old.first());
+    let (of_role, threshold) = edit.trust(&signs)?;
     if keys.is_empty() {
         keys = of_role.into_iter().map(|public| Resolved { public, uri: None }).collect();
     }
@@ -153,7 +156,10 @@ pub(super) fn bins(context: &Context<'_>, args: &Bins, output: &mut Output) -> R
         },
         succinct: !args.prefixes,
     };
-    edit.make_bins(&role, &new)?;
+    let count = edit.count_targets(&role)?;
+    let bar = output.bar("moving", count);
+    edit.make_bins(&role, &new, &|done| bar.set_position(done as u64))?;
+    bar.finish_and_clear();
     let mut draft = edit.finish()?;
     let mut policy = repository.policy.clone();
     let entry = format!("{}-*", args.name_prefix);

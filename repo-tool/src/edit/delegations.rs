@@ -1,12 +1,9 @@
-//! Whom a role trusts with which paths (spec 4.5): delegations, and bins.
+//! Whom a role trusts with which paths (spec 4.5): delegations.
 
 use std::collections::BTreeMap;
 
 use lastmile_keys::PublicKey;
-use lastmile_metadata::{
-    DelegatedRoles, Delegation, HashPrefix, Key, KeyId, PathPattern, Paths, RoleName, SuccinctRoles, TargetFile,
-    Threshold,
-};
+use lastmile_metadata::{DelegatedRoles, Delegation, HashPrefix, Key, KeyId, PathPattern, Paths, RoleName, Threshold};
 
 use super::{Edit, drop_unused};
 use crate::Error;
@@ -30,7 +27,7 @@ impl Trust {
         })
     }
 
-    fn entries(&self) -> BTreeMap<KeyId, Key> {
+    pub(super) fn entries(&self) -> BTreeMap<KeyId, Key> {
         self.keys.iter().map(Key::from_public).map(|key| (key.keyid(), key)).collect()
     }
 }
@@ -46,19 +43,6 @@ pub struct NewDelegation {
     pub trust: Trust,
     /// Whether the search ends with it.
     pub terminating: bool,
-}
-
-/// Bins to be made.
-#[derive(Clone, Debug)]
-pub struct NewBins {
-    /// 2 to the power of this many bins.
-    pub bit_length: u8,
-    /// What their names begin with.
-    pub name_prefix: String,
-    /// Who signs for them.
-    pub trust: Trust,
-    /// Written as one line (TAP 15), or as a delegation for each.
-    pub succinct: bool,
 }
 
 impl Edit<'_> {
@@ -100,10 +84,10 @@ impl Edit<'_> {
     pub fn undelegate(&mut self, from: Option<&RoleName>, name: &RoleName) -> Result<RoleName, Error> {
         let from = match from {
             Some(from) => from.clone(),
-            None if self.bins_of(&RoleName::TARGETS, name)?.is_some() => RoleName::TARGETS,
+            None if self.succinct_bins(&RoleName::TARGETS, name)?.is_some() => RoleName::TARGETS,
             None => self.delegator(name)?,
         };
-        if let Some(bins) = self.bins_of(&from, name)? {
+        if let Some(bins) = self.succinct_bins(&from, name)? {
             self.dissolve(&from, &bins)?;
             return Ok(from);
         }
@@ -126,98 +110,6 @@ impl Edit<'_> {
         self.draft().targets.remove(name);
         Ok(from)
     }
-
-    /// The succinct bins of `role` that `name` means.
-    fn bins_of(&mut self, role: &RoleName, name: &RoleName) -> Result<Option<SuccinctRoles>, Error> {
-        let delegations = self.view(role)?.delegations.as_ref();
-        Ok(delegations.and_then(|delegations| match &delegations.roles {
-            DelegatedRoles::Succinct(bins) if bins.contains(name) || bins.name_prefix() == name.as_str() => {
-                Some(bins.clone())
-            }
-            _ => None,
-        }))
-    }
-
-    fn dissolve(&mut self, role: &RoleName, bins: &SuccinctRoles) -> Result<(), Error> {
-        let mut all: Vec<TargetFile> = Vec::new();
-        for bin in bins.names() {
-            all.extend(self.view(&bin)?.targets());
-            self.draft().targets.remove(&bin);
-        }
-        self.draft().touched.extend(all.iter().map(|target| target.path.clone()));
-        let targets = self.targets(role)?;
-        targets.delegations = None;
-        for target in all {
-            targets.insert(target);
-        }
-        Ok(())
-    }
-
-    /// Spreads the targets of `role` over new bins.
-    ///
-    /// # Errors
-    /// [`Error::Refused`] when it delegates already in a way that bins cannot stand beside.
-    pub fn make_bins(&mut self, role: &RoleName, new: &NewBins) -> Result<(), Error> {
-        let threshold = new.trust.threshold()?;
-        let entries = new.trust.entries();
-        let keyids: Vec<KeyId> = entries.keys().cloned().collect();
-        let bins = SuccinctRoles::new(keyids.clone(), threshold, u32::from(new.bit_length), &new.name_prefix)
-            .map_err(|error| Error::Refused(error.to_string()))?;
-        // A role of that name would lose its targets.
-        let taken = self.delegated_roles()?.into_iter().find(|(name, _)| bins.contains(name));
-        let targets = self.targets(role)?;
-        let delegations = targets.delegations.get_or_insert_default();
-        let DelegatedRoles::Listed(listed) = &mut delegations.roles else {
-            return Err(Error::Refused(format!("{role} delegates to bins already")));
-        };
-        let has_bins = listed.iter().any(|delegation| matches!(delegation.paths, Paths::HashPrefixes(_)));
-        if has_bins || (new.succinct && !listed.is_empty()) {
-            return Err(Error::Refused(format!(
-                "{role} has delegations already; succinct bins stand alone, and there is one set of bins (try --prefixes, \
-                 or --role for a role of their own)"
-            )));
-        }
-        if let Some((name, delegator)) = taken {
-            return Err(Error::Refused(format!(
-                "{delegator} delegates to {name} already: choose other names with --name-prefix"
-            )));
-        }
-        delegations.keys.extend(entries);
-        if new.succinct {
-            delegations.roles = DelegatedRoles::Succinct(bins.clone());
-        } else {
-            for (number, name) in bins.names().enumerate() {
-                let paths = Paths::HashPrefixes(prefixes_of(number, new.bit_length)?);
-                let (keyids, unknown) = (keyids.clone(), BTreeMap::new());
-                listed.push(Delegation { name, keyids, threshold, terminating: false, paths, unknown });
-            }
-        }
-        let all: Vec<TargetFile> = targets.targets().collect();
-        for target in &all {
-            targets.remove(&target.path);
-        }
-        for bin in bins.names() {
-            self.new_role(&bin, role);
-        }
-        for target in all {
-            let bin = bins.role_for(&target.path);
-            self.draft().touched.insert(target.path.clone());
-            self.targets(&bin)?.insert(target);
-        }
-        Ok(())
-    }
-}
-
-/// The hash prefixes of bin `number`: all hexadecimal beginnings whose first bits are that number.
-fn prefixes_of(number: usize, bit_length: u8) -> Result<Vec<HashPrefix>, Error> {
-    let digits = usize::from(bit_length.div_ceil(4));
-    let free_bits = digits * 4 - usize::from(bit_length);
-    let first = number << free_bits;
-    (first..first + (1 << free_bits))
-        .map(|prefix| {
-            HashPrefix::new(&format!("{prefix:0digits$x}")).map_err(|error| Error::Refused(error.to_string()))
-        })
-        .collect()
 }
 
 /// Reads patterns, which should start with no `/` (4.5): targets never do.
@@ -246,19 +138,6 @@ pub fn hash_prefixes(texts: &[String]) -> Result<Paths, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn prefix_bins_cover_everything_once() {
-        for bits in 1..=9 {
-            let mut all: Vec<_> = (0..1_usize << bits).flat_map(|number| prefixes_of(number, bits).unwrap()).collect();
-            let digits = usize::from(bits.div_ceil(4));
-            assert_eq!(all.len(), 16_usize.pow(u32::from(bits.div_ceil(4))));
-            assert!(all.iter().all(|prefix| prefix.as_str().len() == digits));
-            all.sort();
-            all.dedup();
-            assert_eq!(all.len(), 16_usize.pow(u32::from(bits.div_ceil(4))));
-        }
-    }
 
     #[test]
     fn f_4_5_14_a_pattern_with_a_leading_slash_is_refused() {

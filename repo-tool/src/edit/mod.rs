@@ -1,7 +1,9 @@
 //! Pure edits of what is published: nothing is signed, dated or written here.
 
+pub mod bins;
 pub mod delegations;
 pub mod keys;
+pub mod spread;
 mod targets;
 
 use std::collections::BTreeMap;
@@ -212,18 +214,25 @@ impl<'a> Edit<'a> {
 
 /// The delegated roles whose ring is another one than before.
 fn changed_children(before: Option<&Delegations>, after: &Delegations, delegator: &RoleName) -> Vec<RoleName> {
-    let changed = |child: &RoleName| {
-        let ring = |delegations: &Delegations| delegations.key_ring(delegator, child).ok();
-        match (before.and_then(ring), ring(after)) {
-            (Some(before), Some(after)) => !same_ring(&before, &after),
-            (before, after) => before.is_some() != after.is_some(),
-        }
+    // Looked up once for all: there may be very many.
+    let listed: BTreeMap<RoleName, KeyRing> = match before.map(|before| &before.roles) {
+        Some(DelegatedRoles::Listed(_)) => before.into_iter().flat_map(Delegations::rings).collect(),
+        _ => BTreeMap::new(),
     };
-    match &after.roles {
-        // All bins have one ring.
-        DelegatedRoles::Succinct(bins) if bins.names().next().is_some_and(|bin| !changed(&bin)) => Vec::new(),
-        _ => after.names().into_iter().filter(changed).collect(),
+    let changed = |child: &RoleName, ring: &KeyRing| match before.map(|before| &before.roles) {
+        Some(DelegatedRoles::Succinct(_)) => {
+            let before = before.and_then(|before| before.key_ring(delegator, child).ok());
+            before.is_none_or(|before| !same_ring(&before, ring))
+        }
+        _ => listed.get(child).is_none_or(|before| !same_ring(before, ring)),
+    };
+    let mut rings = after.rings().peekable();
+    // All succinct bins have one ring.
+    let is_one_ring = matches!(&after.roles, DelegatedRoles::Succinct(_));
+    if is_one_ring && rings.peek().is_some_and(|(bin, ring)| !changed(bin, ring)) {
+        return Vec::new();
     }
+    rings.filter(|(child, ring)| changed(child, ring)).map(|(child, _)| child).collect()
 }
 
 fn same_ring(one: &KeyRing, other: &KeyRing) -> bool {

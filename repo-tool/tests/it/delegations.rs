@@ -5,7 +5,8 @@ use lastmile_metadata::{PathPattern, Paths, RoleName, TargetPath};
 use lastmile_repo_tool::Error;
 use lastmile_repo_tool::draft::Draft;
 use lastmile_repo_tool::edit::Edit;
-use lastmile_repo_tool::edit::delegations::{NewBins, NewDelegation, Trust};
+use lastmile_repo_tool::edit::bins::NewBins;
+use lastmile_repo_tool::edit::delegations::{NewDelegation, Trust};
 use lastmile_repo_tool::names;
 use lastmile_repo_tool::publication::Unobserved;
 
@@ -81,7 +82,7 @@ fn tap_15_bins_take_over_what_the_role_listed() {
         for number in 0..20 {
             world.add(&format!("file-{number}"), &number.to_string());
         }
-        world.change(|edit| edit.make_bins(&RoleName::TARGETS, &bins(&world, succinct)).unwrap()).unwrap();
+        world.change(|edit| edit.make_bins(&RoleName::TARGETS, &bins(&world, succinct), &|_| {}).unwrap()).unwrap();
         let mut repository = world.open();
         assert_eq!(repository.published.targets().unwrap().len(), 0);
         let roles = repository.published.read_all().unwrap();
@@ -100,7 +101,7 @@ fn bins_that_are_taken_back_give_their_targets_back() {
     for number in 0..5 {
         world.add(&format!("file-{number}"), &number.to_string());
     }
-    world.change(|edit| edit.make_bins(&RoleName::TARGETS, &bins(&world, true)).unwrap()).unwrap();
+    world.change(|edit| edit.make_bins(&RoleName::TARGETS, &bins(&world, true), &|_| {}).unwrap()).unwrap();
     let name = RoleName::listed("bin").unwrap();
     world.change(|edit| drop(edit.undelegate(None, &name).unwrap())).unwrap();
     assert_eq!(world.open().published.targets().unwrap().len(), 5);
@@ -119,10 +120,10 @@ fn bins_never_take_the_place_of_other_roles() {
         })
         .unwrap();
     world.add_to(&a, "a/x", "1", &mut Unobserved).unwrap();
-    world.change(|edit| edit.make_bins(&a, &bins(&world, true)).unwrap()).unwrap();
+    world.change(|edit| edit.make_bins(&a, &bins(&world, true), &|_| {}).unwrap()).unwrap();
     let new = bins(&world, true);
     let mut repository = world.open();
-    let refused = repository.edit(Draft::default()).make_bins(&b, &new);
+    let refused = repository.edit(Draft::default()).make_bins(&b, &new, &|_| {});
     assert!(matches!(&refused, Err(Error::Refused(reason)) if reason.contains("--name-prefix")), "{refused:?}");
     drop(repository);
     assert_eq!(world.fetch("a/x").unwrap().unwrap(), b"1");
@@ -132,7 +133,7 @@ fn bins_never_take_the_place_of_other_roles() {
 fn a_star_means_all_bins() {
     for (succinct, count) in [(true, 1), (false, 8)] {
         let world = World::new();
-        world.change(|edit| edit.make_bins(&RoleName::TARGETS, &bins(&world, succinct)).unwrap()).unwrap();
+        world.change(|edit| edit.make_bins(&RoleName::TARGETS, &bins(&world, succinct), &|_| {}).unwrap()).unwrap();
         let mut repository = world.open();
         assert_eq!(repository.published.expand("bin-*").unwrap().len(), count);
         assert!(matches!(repository.published.expand("other-*"), Err(Error::NotFound(_))));
@@ -142,7 +143,7 @@ fn a_star_means_all_bins() {
 #[test]
 fn one_release_into_many_bins_writes_one_bin() {
     let world = World::new();
-    world.change(|edit| edit.make_bins(&RoleName::TARGETS, &bins(&world, true)).unwrap()).unwrap();
+    world.change(|edit| edit.make_bins(&RoleName::TARGETS, &bins(&world, true), &|_| {}).unwrap()).unwrap();
     let before = world.files("metadata");
     world.add("a", "1");
     let new: Vec<String> = world.files("metadata").into_iter().filter(|file| !before.contains(file)).collect();
@@ -162,7 +163,7 @@ fn a_threshold_that_the_keys_cannot_reach_is_refused() {
             assert!(matches!(edit.set_threshold(&RoleName::TARGETS, 2), Err(Error::Refused(_))));
             let mut new = bins(&world, true);
             new.trust.threshold = 2;
-            assert!(matches!(edit.make_bins(&RoleName::TARGETS, &new), Err(Error::Refused(_))));
+            assert!(matches!(edit.make_bins(&RoleName::TARGETS, &new, &|_| {}), Err(Error::Refused(_))));
         })
         .err();
 }

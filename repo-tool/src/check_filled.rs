@@ -1,0 +1,101 @@
+//! Being a client of very many targets at once. The client fetches and judges every role that was filled, and finds one
+//! target in each. Where bins stand alone in the top-level role, no search can end elsewhere than in the bin of a path:
+//! the other targets are then looked up in what the client trusts, and whatever is not there is searched for.
+
+use lastmile_client::blocking;
+use lastmile_metadata::{DelegatedRoles, Paths, RoleName, TargetFile, Targets};
+
+use crate::check::{Check, check_found, refused};
+use crate::edit::spread::{BinTable, hash_start};
+use crate::{Error, parallel};
+
+/// So many roles are looked into by one client, which keeps them all.
+const ROLES: usize = 1024;
+
+impl Check<'_> {
+    /// What the roles of `draft.filled` list newly must be found. `arrive` makes a client that has come to the draft.
+    pub(crate) fn find_filled(
+        &self,
+        arrive: &(dyn Fn() -> Result<blocking::Session, Error> + Sync),
+    ) -> Result<(), Error> {
+        let filled: Vec<&RoleName> = self.draft.filled.iter().collect();
+        let parts: Vec<&[&RoleName]> = filled.chunks(ROLES).collect();
+        parallel::try_for_each(&parts, |roles| {
+            let mut session = arrive()?;
+            let bins = bins_alone(session.trusted().targets());
+            roles.iter().try_for_each(|role| self.find_new_in(role, &mut session, bins.as_ref()))
+        })
+    }
+
+    fn find_new_in(
+        &self,
+        role: &RoleName,
+        session: &mut blocking::Session,
+        bins: Option<&BinTable>,
+    ) -> Result<(), Error> {
+        let Some(targets) = self.draft.targets.get(role) else { return Ok(()) };
+        let before = self.published.and_then(|published| published.known(role));
+        let mut new = targets
+            .targets()
+            .filter(|target| before.and_then(|before| before.target(&target.path)).as_ref() != Some(target));
+        let Some(first) = new.next() else { return Ok(()) };
+        find(role, &first, session)?;
+        let to_search: Vec<TargetFile> = match Seen::of(session, role, bins, &first) {
+            Some(seen) => new.filter(|target| !seen.finds(target)).collect(),
+            None => new.collect(),
+        };
+        to_search.iter().try_for_each(|target| find(role, target, session))
+    }
+}
+
+fn find(role: &RoleName, target: &TargetFile, session: &mut blocking::Session) -> Result<(), Error> {
+    let found = session.find(&target.path).map_err(|error| refused(&error))?;
+    check_found(&target.path, &[(role, target.clone())], found.as_ref())
+}
+
+/// A role as a client trusts it, and how that client came to it.
+struct Seen<'s> {
+    top: &'s Targets,
+    role: &'s Targets,
+    /// The bins, and which of them the role is; none for the top-level role, where every search begins.
+    bin: Option<(&'s BinTable, usize)>,
+}
+
+impl<'s> Seen<'s> {
+    /// None where a search might end elsewhere.
+    fn of(
+        session: &'s blocking::Session,
+        role: &RoleName,
+        bins: Option<&'s BinTable>,
+        first: &TargetFile,
+    ) -> Option<Self> {
+        let trusted = session.trusted();
+        let top = trusted.targets();
+        if *role == RoleName::TARGETS {
+            return Some(Self { top, role: top, bin: None });
+        }
+        let bins = bins?;
+        let bin = bins.bin(hash_start(first.path.as_str())).filter(|bin| bins.name(*bin).as_ref() == Some(role))?;
+        let mut delegated = trusted.delegated();
+        let (_, _, role) = delegated.find(|(delegator, name, _)| **delegator == RoleName::TARGETS && *name == role)?;
+        Some(Self { top, role, bin: Some((bins, bin)) })
+    }
+
+    fn finds(&self, target: &TargetFile) -> bool {
+        let leads_here = self.bin.is_none_or(|(bins, bin)| {
+            let is_above = !self.top.is_empty() && self.top.target(&target.path).is_some();
+            !is_above && bins.bin(hash_start(target.path.as_str())) == Some(bin)
+        });
+        leads_here && self.role.target(&target.path).as_ref() == Some(target)
+    }
+}
+
+/// The bins of the top-level role, if it delegates to nothing else.
+fn bins_alone(top: &Targets) -> Option<BinTable> {
+    let delegations = top.delegations.as_ref()?;
+    let alone = match &delegations.roles {
+        DelegatedRoles::Succinct(_) => true,
+        DelegatedRoles::Listed(roles) => roles.iter().all(|role| matches!(role.paths, Paths::HashPrefixes(_))),
+    };
+    if alone { BinTable::of(delegations) } else { None }
+}

@@ -1,0 +1,252 @@
+//! Hash bins (spec 4.5, TAP 15): made from what a role lists, made anew in another number, and dissolved.
+
+use std::collections::BTreeMap;
+
+use lastmile_metadata::{DelegatedRoles, Delegation, Delegations, HashPrefix, KeyId, Paths, RoleName, SuccinctRoles};
+
+use super::delegations::Trust;
+use super::spread::Moving;
+use super::{Edit, drop_unused};
+use crate::Error;
+
+/// Bins to be made.
+#[derive(Clone, Debug)]
+pub struct NewBins {
+    /// 2 to the power of this many bins.
+    pub bit_length: u8,
+    /// What their names begin with.
+    pub name_prefix: String,
+    /// Who signs for them.
+    pub trust: Trust,
+    /// Written as one line (TAP 15), or as a delegation for each.
+    pub succinct: bool,
+}
+
+/// The bins that a role has.
+#[derive(Clone, Debug)]
+pub struct Bins {
+    /// 2 to the power of this many bins.
+    pub bit_length: u32,
+    /// What their names begin with.
+    pub name_prefix: String,
+    /// Written as one line (TAP 15), or as a delegation for each.
+    pub succinct: bool,
+    shape: SuccinctRoles,
+}
+
+impl Bins {
+    /// The whole set of bins of a role, if there is one: with one kind of name, and one ring for all.
+    #[must_use]
+    pub fn of(delegations: &Delegations) -> Option<Self> {
+        match &delegations.roles {
+            DelegatedRoles::Succinct(bins) => {
+                let name_prefix = bins.name_prefix().to_string();
+                Some(Self { bit_length: bins.bit_length(), name_prefix, succinct: true, shape: bins.clone() })
+            }
+            DelegatedRoles::Listed(roles) => {
+                let bins: Vec<&Delegation> =
+                    roles.iter().filter(|role| matches!(role.paths, Paths::HashPrefixes(_))).collect();
+                let first = bins.first()?;
+                let (name_prefix, _) = first.name.as_str().rsplit_once('-')?;
+                let bit_length = bins.len().checked_ilog2().filter(|bits| bins.len() == 1 << bits)?;
+                let shape = SuccinctRoles::new(first.keyids.clone(), first.threshold, bit_length, name_prefix).ok()?;
+                // A delegation by hash prefix that somebody made for another purpose is no bin.
+                let is_bin = |(number, (found, name)): (usize, (&&Delegation, RoleName))| {
+                    let shared = found.keyids == first.keyids && found.threshold == first.threshold;
+                    let plain = !found.terminating && found.unknown.is_empty();
+                    let paths = prefixes_of(number, bit_length).map(Paths::HashPrefixes);
+                    shared && plain && found.name == name && paths.is_ok_and(|paths| found.paths == paths)
+                };
+                let are_bins = bins.iter().zip(shape.names()).enumerate().all(is_bin);
+                let name_prefix = name_prefix.to_string();
+                are_bins.then_some(Self { bit_length, name_prefix, succinct: false, shape })
+            }
+        }
+    }
+
+    /// Their names.
+    pub fn names(&self) -> impl Iterator<Item = RoleName> + '_ {
+        self.shape.names()
+    }
+
+    /// Whether `role` is one of them.
+    #[must_use]
+    pub fn contains(&self, role: &RoleName) -> bool {
+        self.shape.contains(role)
+    }
+
+    /// The first of them, which stands for all: they have their keys in common.
+    #[must_use]
+    pub fn first(&self) -> RoleName {
+        self.shape.bin(0)
+    }
+}
+
+impl Edit<'_> {
+    /// The bins that `role` has, as they would become.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is no such role.
+    pub fn bins(&mut self, role: &RoleName) -> Result<Option<Bins>, Error> {
+        Ok(self.view(role)?.delegations.as_ref().and_then(Bins::of))
+    }
+
+    /// How many targets `role` and the bins that it has list together.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is no such role; when a bin does not verify.
+    pub fn count_targets(&mut self, role: &RoleName) -> Result<usize, Error> {
+        let mut count = self.view(role)?.len();
+        let names: Vec<RoleName> = self.bins(role)?.iter().flat_map(Bins::names).collect();
+        self.published.read_children(role, &names)?;
+        for bin in &names {
+            count += self.view(bin)?.len();
+        }
+        Ok(count)
+    }
+
+    /// Spreads the targets of `role`, and of the bins that it has, over new bins. `progress` counts targets.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when it delegates already in a way that bins cannot stand beside.
+    pub fn make_bins(
+        &mut self,
+        role: &RoleName,
+        new: &NewBins,
+        progress: &(dyn Fn(usize) + Sync),
+    ) -> Result<(), Error> {
+        let threshold = new.trust.threshold()?;
+        let entries = new.trust.entries();
+        let keyids: Vec<KeyId> = entries.keys().cloned().collect();
+        let bins = SuccinctRoles::new(keyids.clone(), threshold, u32::from(new.bit_length), &new.name_prefix)
+            .map_err(|error| Error::Refused(error.to_string()))?;
+        let old = self.bins(role)?;
+        if old.as_ref().is_some_and(|old| old.bit_length == bins.bit_length() && old.succinct == new.succinct) {
+            return Err(Error::Refused(format!("{role} has 2^{} such bins already", bins.bit_length())));
+        }
+        self.check_names(role, &bins, old.as_ref())?;
+        let mut moving = Moving::default();
+        moving.take(self.view(role)?);
+        if let Some(old) = &old {
+            self.take_bins(role, old, &mut moving)?;
+        }
+        let targets = self.targets(role)?;
+        targets.clear();
+        let delegations = targets.delegations.get_or_insert_default();
+        let DelegatedRoles::Listed(listed) = &mut delegations.roles else {
+            return Err(Error::Refused(format!("{role} delegates to bins already")));
+        };
+        let has_bins = listed.iter().any(|delegation| matches!(delegation.paths, Paths::HashPrefixes(_)));
+        if has_bins || (new.succinct && !listed.is_empty()) {
+            return Err(Error::Refused(format!(
+                "{role} has delegations already; succinct bins stand alone, and there is one set of bins (try --prefixes, \
+                 or --role for a role of their own)"
+            )));
+        }
+        delegations.keys.extend(entries);
+        let names: Vec<RoleName> = bins.names().collect();
+        if new.succinct {
+            delegations.roles = DelegatedRoles::Succinct(bins);
+        } else {
+            for (number, name) in names.iter().cloned().enumerate() {
+                let paths = Paths::HashPrefixes(prefixes_of(number, u32::from(new.bit_length))?);
+                let (keyids, unknown) = (keyids.clone(), BTreeMap::new());
+                listed.push(Delegation { name, keyids, threshold, terminating: false, paths, unknown });
+            }
+        }
+        for bin in &names {
+            self.new_role(bin, role);
+        }
+        self.fill(role, &moving, progress).map(drop)
+    }
+
+    /// A role of that name would lose its targets.
+    fn check_names(&mut self, role: &RoleName, bins: &SuccinctRoles, old: Option<&Bins>) -> Result<(), Error> {
+        let is_old =
+            |name: &RoleName, delegator: &RoleName| delegator == role && old.is_some_and(|old| old.contains(name));
+        for (name, delegator) in self.delegated_roles()? {
+            if bins.contains(&name) && !is_old(&name, &delegator) {
+                return Err(Error::Refused(format!(
+                    "{delegator} delegates to {name} already: choose other names with --name-prefix"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes bins and their delegations out of a role, and their targets along.
+    fn take_bins(&mut self, role: &RoleName, bins: &Bins, moving: &mut Moving) -> Result<(), Error> {
+        let names: Vec<RoleName> = bins.names().collect();
+        self.published.read_children(role, &names)?;
+        for name in &names {
+            let bin = self.view(name)?;
+            if bin.delegations.is_some() {
+                return Err(Error::Refused(format!("the bin {name} delegates to others: take that back first")));
+            }
+            moving.take(bin);
+            self.draft.targets.remove(name);
+            self.draft.filled.remove(name);
+        }
+        let targets = self.targets(role)?;
+        let Some(delegations) = &mut targets.delegations else { return Ok(()) };
+        match &mut delegations.roles {
+            DelegatedRoles::Listed(roles) => {
+                roles.retain(|delegation| !bins.contains(&delegation.name));
+                let used: Vec<KeyId> = roles.iter().flat_map(|delegation| delegation.keyids.clone()).collect();
+                drop_unused(&mut delegations.keys, &used);
+            }
+            DelegatedRoles::Succinct(_) => {
+                targets.delegations = None;
+                return Ok(());
+            }
+        }
+        if matches!(&delegations.roles, DelegatedRoles::Listed(roles) if roles.is_empty()) {
+            targets.delegations = None;
+        }
+        Ok(())
+    }
+
+    /// The succinct bins of `role` that `name` means.
+    pub(super) fn succinct_bins(&mut self, role: &RoleName, name: &RoleName) -> Result<Option<Bins>, Error> {
+        let bins = self.bins(role)?.filter(|bins| bins.succinct);
+        Ok(bins.filter(|bins| bins.contains(name) || bins.name_prefix == name.as_str()))
+    }
+
+    /// Takes bins back; what they list moves back into the role.
+    pub(super) fn dissolve(&mut self, role: &RoleName, bins: &Bins) -> Result<(), Error> {
+        let mut moving = Moving::default();
+        moving.take(self.view(role)?);
+        self.take_bins(role, bins, &mut moving)?;
+        self.fill(role, &moving, &|_| {}).map(drop)
+    }
+}
+
+/// The hash prefixes of bin `number`: all hexadecimal beginnings whose first bits are that number.
+fn prefixes_of(number: usize, bit_length: u32) -> Result<Vec<HashPrefix>, Error> {
+    let digits = bit_length.div_ceil(4) as usize;
+    let free_bits = digits * 4 - bit_length as usize;
+    let first = number << free_bits;
+    (first..first + (1 << free_bits))
+        .map(|prefix| {
+            HashPrefix::new(&format!("{prefix:0digits$x}")).map_err(|error| Error::Refused(error.to_string()))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefix_bins_cover_everything_once() {
+        for bits in 1..=9 {
+            let mut all: Vec<_> = (0..1_usize << bits).flat_map(|number| prefixes_of(number, bits).unwrap()).collect();
+            let digits = bits.div_ceil(4);
+            assert_eq!(all.len(), 16_usize.pow(digits));
+            assert!(all.iter().all(|prefix| prefix.as_str().len() == digits as usize));
+            all.sort();
+            all.dedup();
+            assert_eq!(all.len(), 16_usize.pow(digits));
+        }
+    }
+}

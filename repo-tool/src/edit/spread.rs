@@ -1,0 +1,261 @@
+//! Very many targets at once: each to the bin that it falls into, which is computed, and every bin made once, on all
+//! cores.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use lastmile_metadata::{
+    DelegatedRoles, Delegation, Delegations, HashPrefix, Paths, RoleName, SuccinctRoles, TargetFile, TargetPath,
+    Targets,
+};
+use sha2::{Digest as _, Sha256};
+
+use super::Edit;
+use crate::{Error, parallel};
+
+/// Very many targets, by number. They are made when they are needed, for as trees they would fill the memory.
+pub trait Listings: Sync {
+    /// How many there are.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The [`hash_start`] of the path of one of them.
+    fn hash_start(&self, number: usize) -> u64;
+
+    /// The path of one of them.
+    ///
+    /// # Errors
+    /// When it cannot be read any more.
+    fn path(&self, number: usize) -> Result<TargetPath, Error> {
+        self.target(number).map(|target| target.path)
+    }
+
+    /// One of them.
+    ///
+    /// # Errors
+    /// When it cannot be read any more.
+    fn target(&self, number: usize) -> Result<TargetFile, Error>;
+
+    /// What follows when two of them say different things of one path; without an error, the first one counts.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when that must not be.
+    fn clash(&self, one: usize, other: usize) -> Result<(), Error>;
+}
+
+/// The first 64 bits of the SHA-256 of a path: what chooses its bin (4.5, TAP 15).
+#[must_use]
+pub fn hash_start(path: &str) -> u64 {
+    let digest = Sha256::digest(path.as_bytes());
+    digest.iter().take(8).fold(0, |start, byte| start << 8 | u64::from(*byte))
+}
+
+/// Which bin a hash falls into, told without a look at all bins.
+pub(crate) enum BinTable {
+    /// TAP 15.
+    Succinct(SuccinctRoles),
+    /// For each length of prefixes in bits, to which of the delegations each prefix leads.
+    Prefixes(BTreeMap<u32, BTreeMap<u64, usize>>, Vec<RoleName>),
+}
+
+impl BinTable {
+    /// The bins of a role. None when it has none, or some whose prefixes are longer than [`hash_start`].
+    pub(crate) fn of(delegations: &Delegations) -> Option<Self> {
+        let roles = match &delegations.roles {
+            DelegatedRoles::Succinct(bins) => return Some(Self::Succinct(bins.clone())),
+            DelegatedRoles::Listed(roles) => roles,
+        };
+        let mut tables: BTreeMap<u32, BTreeMap<u64, usize>> = BTreeMap::new();
+        for (number, prefix) in roles.iter().enumerate().flat_map(|(number, role)| prefixes_of(role, number)) {
+            let bits = u32::try_from(4 * prefix.as_str().len()).ok()?;
+            let start = u64::from_str_radix(prefix.as_str(), 16).ok()?;
+            // 4.5: the first one has priority.
+            tables.entry(bits).or_default().entry(start).or_insert(number);
+        }
+        let names = roles.iter().map(|role| role.name.clone()).collect();
+        (!tables.is_empty()).then_some(Self::Prefixes(tables, names))
+    }
+
+    /// The bin that a path with this [`hash_start`] falls into, by its place among the bins or the delegations.
+    pub(crate) fn bin(&self, hash_start: u64) -> Option<usize> {
+        let shifted = |bits: u32| hash_start.checked_shr(64 - bits).unwrap_or(0);
+        match self {
+            Self::Succinct(bins) => usize::try_from(shifted(bins.bit_length())).ok(),
+            Self::Prefixes(tables, _) => {
+                tables.iter().filter_map(|(bits, bins)| bins.get(&shifted(*bits))).min().copied()
+            }
+        }
+    }
+
+    /// The name of a bin.
+    pub(crate) fn name(&self, bin: usize) -> Option<RoleName> {
+        match self {
+            Self::Succinct(bins) => u32::try_from(bin).ok().map(|bin| bins.bin(bin)),
+            Self::Prefixes(_, names) => names.get(bin).cloned(),
+        }
+    }
+}
+
+fn prefixes_of(delegation: &Delegation, number: usize) -> impl Iterator<Item = (usize, &HashPrefix)> {
+    let prefixes = match &delegation.paths {
+        Paths::HashPrefixes(prefixes) => prefixes.as_slice(),
+        Paths::Patterns(_) => &[],
+    };
+    prefixes.iter().map(move |prefix| (number, prefix))
+}
+
+/// The targets of roles on their way to others, in the order of their priority.
+#[derive(Default)]
+pub(super) struct Moving {
+    roles: Vec<Targets>,
+    /// Role, and path.
+    paths: Vec<(u32, TargetPath)>,
+}
+
+impl Moving {
+    /// Takes the targets of a role along.
+    pub(super) fn take(&mut self, role: &Targets) {
+        let number = u32::try_from(self.roles.len()).unwrap_or(u32::MAX);
+        self.paths.extend(role.paths().map(|path| (number, path)));
+        self.roles.push(role.clone());
+    }
+}
+
+impl Listings for Moving {
+    fn len(&self) -> usize {
+        self.paths.len()
+    }
+
+    fn hash_start(&self, number: usize) -> u64 {
+        self.paths.get(number).map_or(0, |(_, path)| hash_start(path.as_str()))
+    }
+
+    fn target(&self, number: usize) -> Result<TargetFile, Error> {
+        let found = self.paths.get(number).and_then(|(role, path)| self.roles.get(*role as usize)?.target(path));
+        found.ok_or_else(lost)
+    }
+
+    fn path(&self, number: usize) -> Result<TargetPath, Error> {
+        self.paths.get(number).map(|(_, path)| path.clone()).ok_or_else(lost)
+    }
+
+    /// The role with the higher priority was asked first, and is what clients have found so far.
+    fn clash(&self, _: usize, _: usize) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// A role, and the numbers of the targets that it is to list.
+type Share = (RoleName, Vec<u32>);
+
+impl Edit<'_> {
+    /// Lists all of `listings` in `role`, or in the bins that it leads to. Returns how many of them are new or other
+    /// than before. `progress` counts targets. Roles in which nothing changes stay as they are.
+    ///
+    /// # Errors
+    /// When there is no such role, what is on the way does not verify, or the targets contradict each other.
+    pub fn fill(
+        &mut self,
+        role: &RoleName,
+        listings: &dyn Listings,
+        progress: &(dyn Fn(usize) + Sync),
+    ) -> Result<usize, Error> {
+        let mut shares = Vec::new();
+        for (role, numbers) in self.shares(role, listings)? {
+            shares.push((role.clone(), self.view(&role)?.clone(), numbers));
+        }
+        let done = AtomicUsize::new(0);
+        let filled = parallel::try_map(&shares, |(_, before, numbers)| {
+            let filled = filled(before, numbers, listings)?;
+            progress(done.fetch_add(numbers.len(), Ordering::Relaxed) + numbers.len());
+            Ok(filled)
+        })?;
+        let mut changed = 0;
+        for ((role, before, _), filled) in shares.into_iter().zip(filled) {
+            let Some((targets, count)) = filled else { continue };
+            drop(before);
+            changed += count;
+            *self.targets(&role)? = targets;
+            self.draft.filled.insert(role);
+        }
+        Ok(changed)
+    }
+
+    /// Follows bins from `role` on, for all at once: which role is to list which of them.
+    fn shares(&mut self, role: &RoleName, listings: &dyn Listings) -> Result<Vec<Share>, Error> {
+        let count =
+            u32::try_from(listings.len()).map_err(|_| Error::Refused("these are more than 2^32 targets".into()))?;
+        let mut waiting = VecDeque::from([(role.clone(), (0..count).collect::<Vec<u32>>())]);
+        let mut shares = Vec::new();
+        while let Some((role, numbers)) = waiting.pop_front() {
+            let table = self.view(&role)?.delegations.as_ref().and_then(BinTable::of);
+            let Some(table) = table else {
+                shares.push((role, numbers));
+                continue;
+            };
+            let (own, children) = spread(&table, numbers, listings);
+            let is_new = |name: &&RoleName| !self.draft.targets.contains_key(*name);
+            let names: Vec<RoleName> = children.iter().map(|(name, _)| name).filter(is_new).cloned().collect();
+            self.published.read_children(&role, &names)?;
+            waiting.extend(children);
+            shares.extend((!own.is_empty()).then_some((role, own)));
+        }
+        Ok(shares)
+    }
+}
+
+/// What falls into no bin, and what falls into which.
+fn spread(table: &BinTable, numbers: Vec<u32>, listings: &dyn Listings) -> (Vec<u32>, Vec<Share>) {
+    let mut of_bins: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
+    let mut own = Vec::new();
+    for number in numbers {
+        match table.bin(listings.hash_start(number as usize)) {
+            Some(bin) => of_bins.entry(bin).or_default().push(number),
+            None => own.push(number),
+        }
+    }
+    let children = of_bins.into_iter().filter_map(|(bin, numbers)| Some((table.name(bin)?, numbers)));
+    (own, children.collect())
+}
+
+/// The role with these targets, and how many of them are new to it; none when it lists all of them already.
+fn filled(before: &Targets, numbers: &[u32], listings: &dyn Listings) -> Result<Option<(Targets, usize)>, Error> {
+    let mut named = Vec::with_capacity(numbers.len());
+    for number in numbers {
+        named.push((listings.path(*number as usize)?, *number));
+    }
+    named.sort_unstable();
+    let (mut changed, mut failed) = (0, None);
+    let targets = named.chunk_by(|one, other| one.0 == other.0).map_while(|same| {
+        let target = one_of(same, listings).map_err(|error| failed = Some(error)).ok()?;
+        changed += usize::from(before.target(&target.path).as_ref() != Some(&target));
+        Some(target)
+    });
+    let mut after = before.clone();
+    let written = after.extend_sorted(targets);
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    written.map_err(|kind| Error::Refused(kind.to_string()))?;
+    Ok((changed > 0).then_some((after, changed)))
+}
+
+/// What all of these, which have one path, say.
+fn one_of(same: &[(TargetPath, u32)], listings: &dyn Listings) -> Result<TargetFile, Error> {
+    let [(_, first), others @ ..] = same else { return Err(lost()) };
+    let target = listings.target(*first as usize)?;
+    for (_, other) in others {
+        if listings.target(*other as usize)? != target {
+            listings.clash(*first as usize, *other as usize)?;
+        }
+    }
+    Ok(target)
+}
+
+fn lost() -> Error {
+    Error::NotFound("a target got lost on its way".into())
+}

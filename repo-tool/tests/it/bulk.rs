@@ -1,0 +1,164 @@
+//! Very many targets at once: lists, and bins made anew.
+
+use lastmile_client::{MemoryStore, blocking};
+use lastmile_metadata::{RoleName, TargetPath};
+use lastmile_repo_tool::Error;
+use lastmile_repo_tool::edit::bins::NewBins;
+use lastmile_repo_tool::edit::delegations::Trust;
+use lastmile_repo_tool::edit::spread::Listings as _;
+use lastmile_repo_tool::list::List;
+use lastmile_repo_tool::publication::Unobserved;
+use sha2::{Digest as _, Sha256};
+
+use crate::delegations::{delegate, delegate_from};
+use crate::world::World;
+
+fn list(content: &str, names: impl IntoIterator<Item = String>) -> List {
+    let digest = hex::encode(Sha256::digest(content));
+    let lines = names.into_iter().map(|name| format!("{digest} {} {name}\n", content.len()));
+    List::parse(lines.collect::<String>().into_bytes(), &|_| {}).unwrap()
+}
+
+fn names(count: usize) -> impl Iterator<Item = String> {
+    (0..count).map(|number| format!("folder-{}/package {number}", number % 7))
+}
+
+fn bins(world: &World, bit_length: u8, succinct: bool) -> NewBins {
+    let trust = Trust { keys: vec![world.public("targets-1")], threshold: 1 };
+    NewBins { bit_length, name_prefix: "bin".into(), trust, succinct }
+}
+
+fn make_bins(world: &World, bit_length: u8, succinct: bool) {
+    let new = bins(world, bit_length, succinct);
+    world.change(|edit| edit.make_bins(&RoleName::TARGETS, &new, &|_| {}).unwrap()).unwrap();
+}
+
+fn fill(world: &World, role: &RoleName, list: &List) -> Result<usize, Error> {
+    let mut changed = Ok(0);
+    world.change(|edit| changed = edit.fill(role, list, &|_| {}))?;
+    changed
+}
+
+/// The length of a target, as a client finds it.
+fn length(session: &mut blocking::Session, name: &str) -> Option<u64> {
+    session.find(&TargetPath::new(name).unwrap()).unwrap().map(|target| target.length)
+}
+
+#[test]
+fn what_a_list_names_is_found_though_its_bytes_are_elsewhere() {
+    for shape in [None, Some(true), Some(false)] {
+        let world = World::new();
+        if let Some(succinct) = shape {
+            make_bins(&world, 4, succinct);
+        }
+        assert_eq!(fill(&world, &RoleName::TARGETS, &list("one", names(300))).unwrap(), 300);
+        let mut session = world.client(1, &MemoryStore::default()).refresh(world.now).unwrap();
+        assert!(names(300).all(|name| length(&mut session, &name) == Some(3)));
+        assert_eq!(length(&mut session, "folder-9/package 1"), None);
+        assert_eq!(world.files("targets").len(), 0);
+    }
+}
+
+#[test]
+fn bins_in_which_a_list_changes_nothing_stay_as_they_are() {
+    let world = World::new();
+    make_bins(&world, 4, true);
+    fill(&world, &RoleName::TARGETS, &list("one", names(300))).unwrap();
+    let before = world.files("metadata");
+    assert_eq!(fill(&world, &RoleName::TARGETS, &list("one", names(300))).unwrap(), 0);
+    assert_eq!(world.files("metadata"), before);
+    // One name with another content is one bin and the snapshot; the other targets of that bin stay.
+    assert_eq!(fill(&world, &RoleName::TARGETS, &list("other", names(1))).unwrap(), 1);
+    assert_eq!(world.files("metadata").len(), before.len() + 2);
+    let mut session = world.client(1, &MemoryStore::default()).refresh(world.now).unwrap();
+    let lengths: Vec<_> = names(300).map(|name| length(&mut session, &name).unwrap()).collect();
+    assert_eq!((lengths[0], lengths[1..].iter().all(|length| *length == 3)), (5, true));
+}
+
+#[test]
+fn a_name_may_be_listed_twice_with_one_content_only() {
+    let world = World::new();
+    let digest = hex::encode(Sha256::digest("x"));
+    let parse = |text: String| List::parse(text.into_bytes(), &|_| {}).unwrap();
+    let same = parse(format!("{digest} 1 a\n{digest} 1 b\n{digest}\t1\ta\n"));
+    assert_eq!(same.len(), 3);
+    assert_eq!(fill(&world, &RoleName::TARGETS, &same).unwrap(), 2);
+    let other = parse(format!("{digest} 1 a\n\n{digest} 1 b\n{digest} 2 a\n"));
+    let before = world.files("metadata");
+    let refused = fill(&world, &RoleName::TARGETS, &other).unwrap_err().to_string();
+    assert_eq!(refused, "lines 1 and 4 of the list say different things of `a`");
+    assert_eq!(world.files("metadata"), before);
+}
+
+#[test]
+fn r_x_1_a_list_that_clients_would_not_find_is_not_published() {
+    let world = World::new();
+    let (key, uri) = world.key("a-1");
+    world.change_with(&[uri], &mut Unobserved, |edit| delegate(edit, "a", "a/*", &key)).unwrap();
+    let role = RoleName::delegated("a").unwrap();
+    let before = world.files("metadata");
+    let beside = list("x", ["a/x".to_string(), "b/x".to_string()]);
+    let refused = fill(&world, &role, &beside);
+    assert!(matches!(&refused, Err(Error::Draft(reason)) if reason.contains("b/x")), "{refused:?}");
+    assert_eq!(world.files("metadata"), before);
+    fill(&world, &role, &list("x", ["a/x".to_string(), "a/y".to_string()])).unwrap();
+    let mut session = world.client(1, &MemoryStore::default()).refresh(world.now).unwrap();
+    assert_eq!(length(&mut session, "a/y"), Some(1));
+}
+
+#[test]
+fn bins_below_bins_are_filled_too() {
+    let world = World::new();
+    make_bins(&world, 1, true);
+    let bin = RoleName::delegated("bin-0").unwrap();
+    let mut below = bins(&world, 2, true);
+    below.name_prefix = "sub".into();
+    world.change(|edit| edit.make_bins(&bin, &below, &|_| {}).unwrap()).unwrap();
+    fill(&world, &RoleName::TARGETS, &list("one", names(100))).unwrap();
+    let mut session = world.client(1, &MemoryStore::default()).refresh(world.now).unwrap();
+    assert!(names(100).all(|name| length(&mut session, &name) == Some(3)));
+    let mut repository = world.open();
+    assert!(repository.published.role(&bin).unwrap().is_empty());
+}
+
+/// Clients of three moments — before, in the middle, after — find everything, whatever number of bins comes after which.
+#[test]
+fn bins_are_made_anew_while_clients_go_on() {
+    let shapes = [None, Some((3, true)), Some((6, true)), Some((5, false)), Some((2, false)), Some((4, true))];
+    for (number, pair) in shapes.windows(2).enumerate() {
+        let world = World::new();
+        if let Some((bits, succinct)) = pair[0] {
+            make_bins(&world, bits, succinct);
+        }
+        fill(&world, &RoleName::TARGETS, &list("one", names(200))).unwrap();
+        let store = MemoryStore::default();
+        let mut old = world.client(1, &store).refresh(world.now).unwrap();
+        assert_eq!(length(&mut old, "folder-0/package 0"), Some(3));
+        let Some((bits, succinct)) = pair[1] else { continue };
+        make_bins(&world, bits, succinct);
+        // In the middle of an update: the old timestamp was read, the bins were not.
+        assert!(names(200).all(|name| length(&mut old, &name) == Some(3)), "{number}: in the middle");
+        let mut returning = world.client(1, &store).refresh(world.now).unwrap();
+        assert!(names(200).all(|name| length(&mut returning, &name) == Some(3)), "{number}: returning");
+        let mut new = world.client(1, &MemoryStore::default()).refresh(world.now).unwrap();
+        assert!(names(200).all(|name| length(&mut new, &name) == Some(3)), "{number}: new");
+        let mut repository = world.open();
+        assert_eq!(repository.published.read_all().unwrap().len(), 1 + (1 << bits));
+    }
+}
+
+#[test]
+fn bins_are_not_made_anew_where_others_would_be_lost() {
+    let world = World::new();
+    make_bins(&world, 2, true);
+    let key = world.public("targets-1");
+    let bin = RoleName::delegated("bin-1").unwrap();
+    world.change(|edit| delegate_from(edit, &bin, "a", "a/*", &key)).unwrap();
+    let new = bins(&world, 3, true);
+    let mut repository = world.open();
+    let mut edit = repository.edit(lastmile_repo_tool::draft::Draft::default());
+    let refused = edit.make_bins(&RoleName::TARGETS, &new, &|_| {});
+    assert!(matches!(&refused, Err(Error::Refused(reason)) if reason.contains("bin-1")), "{refused:?}");
+    let same = edit.make_bins(&RoleName::TARGETS, &bins(&world, 2, true), &|_| {});
+    assert!(matches!(&same, Err(Error::Refused(reason)) if reason.contains("already")), "{same:?}");
+}
