@@ -1,4 +1,5 @@
-//! A static server for trying things: `metadata/` and `targets/` of one repository, and nothing else.
+//! A static server for trying things: `metadata/` and `targets/` of one repository, and nothing else. Where metadata
+//! lies there compressed as well, it is sent so to whoever accepts that.
 
 use std::convert::Infallible;
 use std::io::{self, SeekFrom};
@@ -11,7 +12,10 @@ use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use http_body_util::StreamBody;
 use hyper::body::{Frame, Incoming};
-use hyper::header::{ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
+use hyper::header::{
+    ACCEPT_ENCODING, ACCEPT_RANGES, ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap,
+    RANGE, VARY,
+};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -91,19 +95,85 @@ async fn answer(folder: &Path, request: &Request<Incoming>) -> Response<Body> {
     let Some(path) = path_of(folder, request.uri().path()) else {
         return empty(StatusCode::NOT_FOUND);
     };
-    let opened = tokio::task::spawn_blocking(move || {
-        let file = open_regular(&path)?;
-        let length = file.metadata()?.len();
-        Ok::<_, io::Error>((file, length))
-    });
-    match opened.await {
-        Ok(Ok((file, length))) => {
-            let range = request.headers().get(RANGE).and_then(|range| range.to_str().ok());
-            send(file.into(), length, range, request.method() == Method::HEAD).await
+    let headers = request.headers();
+    let range = headers.get(RANGE).and_then(|range| range.to_str().ok());
+    // Targets are never compressed: their lengths and hashes are listed as they are.
+    let varies = path.starts_with(folder.join("metadata"));
+    // A part is one of the file as it is.
+    let codings = if varies && range.is_none() { accepted(headers) } else { Vec::new() };
+    let opened = tokio::task::spawn_blocking(move || open_best(&path, &codings));
+    let mut response = match opened.await {
+        Ok(Ok((file, length, coding))) => {
+            let mut response = send(file.into(), length, range, request.method() == Method::HEAD).await;
+            if let Some(coding) = coding {
+                insert(&mut response, CONTENT_ENCODING, coding.name);
+            }
+            response
         }
         Ok(Err(error)) if is_absent(&error) => empty(StatusCode::NOT_FOUND),
         _ => empty(StatusCode::INTERNAL_SERVER_ERROR),
+    };
+    if varies {
+        insert(&mut response, VARY, "Accept-Encoding");
     }
+    response
+}
+
+/// A way in which a file may lie there compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Coding {
+    /// In headers (RFC 9110, 8.4.1; RFC 8878).
+    name: &'static str,
+    /// What its name then ends in.
+    end: &'static str,
+}
+
+const CODINGS: [Coding; 2] = [Coding { name: "zstd", end: "zst" }, Coding { name: "gzip", end: "gz" }];
+
+/// The file in the first of these codings in which it is there, or as it is; with its length in bytes.
+fn open_best(path: &Path, codings: &[Coding]) -> io::Result<(std::fs::File, u64, Option<Coding>)> {
+    let open = |path: &Path| {
+        let file = open_regular(path)?;
+        let length = file.metadata()?.len();
+        Ok::<_, io::Error>((file, length))
+    };
+    for coding in codings {
+        let mut name = path.as_os_str().to_os_string();
+        name.push(format!(".{}", coding.end));
+        if let Ok((file, length)) = open(Path::new(&name)) {
+            return Ok((file, length, Some(*coding)));
+        }
+    }
+    open(path).map(|(file, length)| (file, length, None))
+}
+
+/// The codings that a client accepts, in the order of its preference (RFC 9110, 12.5.3).
+fn accepted(headers: &HeaderMap) -> Vec<Coding> {
+    let values = headers.get_all(ACCEPT_ENCODING).into_iter().filter_map(|value| value.to_str().ok());
+    let said: Vec<(String, u16)> = values.flat_map(|value| value.split(',')).map(said_of).collect();
+    let quality = |name: &str| said.iter().find(|(said, _)| said == name).map(|(_, quality)| *quality);
+    // Whoever names the file as it is, and nothing that is better, gets it as it is.
+    let as_it_is = quality("identity").unwrap_or(0);
+    let wished = |coding: &Coding| quality(coding.name).or_else(|| quality("*")).unwrap_or(0);
+    let mut codings: Vec<Coding> =
+        CODINGS.into_iter().filter(|coding| wished(coding) > 0 && wished(coding) >= as_it_is).collect();
+    codings.sort_by_key(|coding| std::cmp::Reverse(wished(coding)));
+    codings
+}
+
+/// One coding of such a header and how much it is wanted, in thousandths; not at all, where that cannot be understood.
+fn said_of(part: &str) -> (String, u16) {
+    let mut parameters = part.split(';').map(str::trim);
+    let name = parameters.next().unwrap_or_default().to_ascii_lowercase();
+    let weight = parameters.find_map(|parameter| parameter.strip_prefix(['q', 'Q'])?.trim_start().strip_prefix('='));
+    let quality = match weight.map(|weight| weight.trim().parse::<f32>()) {
+        None => 1000.0,
+        Some(Ok(weight)) if (0.0..=1.0).contains(&weight) => weight * 1000.0,
+        Some(_) => 0.0,
+    };
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 1000")]
+    let quality = quality.round() as u16;
+    (name, quality)
 }
 
 fn is_absent(error: &io::Error) -> bool {
@@ -214,6 +284,43 @@ mod tests {
         assert_eq!(parse_range("bytes=-3", 10), Asked::Whole);
         assert_eq!(parse_range("bytes=1-2,4-5", 10), Asked::Whole);
         assert_eq!(parse_range("lines=1-2", 10), Asked::Whole);
+    }
+
+    #[test]
+    fn what_is_accepted_is_sent_compressed() {
+        let names = |values: &[&'static str]| -> Vec<&str> {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(ACCEPT_ENCODING, value.parse().unwrap());
+            }
+            accepted(&headers).into_iter().map(|coding| coding.name).collect()
+        };
+        assert_eq!(names(&[]), Vec::<&str>::new());
+        assert_eq!(names(&["gzip, deflate, br, zstd"]), ["zstd", "gzip"]);
+        assert_eq!(names(&["GZIP;q=1.0 , zstd; q=0.5"]), ["gzip", "zstd"]);
+        assert_eq!(names(&["gzip", "zstd"]), ["zstd", "gzip"]);
+        assert_eq!(names(&["zstd;q=0, *"]), ["gzip"]);
+        assert_eq!(names(&["*;q=0"]), Vec::<&str>::new());
+        assert_eq!(names(&["*;q=0, gzip"]), ["gzip"]);
+        assert_eq!(names(&["identity"]), Vec::<&str>::new());
+        assert_eq!(names(&["identity;q=0.5, gzip;q=0.8, zstd;q=0.3"]), ["gzip"]);
+        assert_eq!(names(&["gzip;q=2, zstd;q=x, *;q=-1"]), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn a_sibling_is_opened_only_in_a_coding_that_is_accepted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("1.root.json");
+        std::fs::write(&path, "{}").unwrap();
+        std::fs::write(dir.path().join("1.root.json.gz"), "gzip").unwrap();
+        let opened = |codings: &[Coding]| {
+            let (_, length, coding) = open_best(&path, codings).unwrap();
+            (length, coding.map(|coding| coding.name))
+        };
+        assert_eq!(opened(&CODINGS), (4, Some("gzip")));
+        assert_eq!(opened(&[CODINGS[0]]), (2, None));
+        assert_eq!(opened(&[]), (2, None));
+        assert!(open_best(&dir.path().join("2.root.json"), &CODINGS).is_err());
     }
 
     #[test]

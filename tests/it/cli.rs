@@ -201,6 +201,12 @@ fn repository_folder() -> TempDir {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
     }
+    let digest = hash(b"wide");
+    let json = json!({ "path": "team/b.zip", "length": 4, "hashes": { "sha256": digest }, "custom": { "channel": "beta" } });
+    let list = format!("# moved from the old place\n{digest}  4  team/a b.zip\n{json}\n");
+    fs::write(folder.path().join("elsewhere.list"), &list).unwrap();
+    fs::write(folder.path().join("twice.list"), format!("{list}\n{digest}  5  team/a b.zip\n")).unwrap();
+    fs::write(folder.path().join("cut.list"), format!("{list}{digest}  4")).unwrap();
     for name in ["packages", "split"] {
         let mut init = Command::new(program("lastmile-repo"));
         init.current_dir(folder.path()).envs(environment(None)).args(["init", name, "--unencrypted-keys"]);

@@ -52,6 +52,32 @@ fn only_metadata_and_targets_are_served() {
 }
 
 #[test]
+fn metadata_is_sent_compressed_to_whoever_accepts_that() {
+    let world = World::new();
+    world.add("a", "content");
+    let beside = world.layout().metadata().join("timestamp.json.gz");
+    std::fs::write(beside, "compressed").unwrap();
+    let target = format!("/targets/{}", world.files("targets")[0]);
+    std::fs::write(world.dir().join(&target[1..]).with_extension("a.gz"), "never").unwrap();
+    let (_runtime, address) = serve(&world);
+    let get = |path: &str, accept: &str| ask(address, &format!("GET {path} HTTP/1.1\r\nAccept-Encoding: {accept}"));
+    let sent = get("/metadata/timestamp.json", "zstd, gzip;q=0.5");
+    assert!(sent.starts_with("HTTP/1.1 200") && sent.ends_with("\r\n\r\ncompressed"), "{sent}");
+    for header in ["content-encoding: gzip", "vary: accept-encoding", "content-length: 10"] {
+        assert!(sent.to_lowercase().contains(header), "{sent}");
+    }
+    let range = ask(address, "GET /metadata/timestamp.json HTTP/1.1\r\nAccept-Encoding: gzip\r\nRange: bytes=0-0");
+    let plain = [get("/metadata/timestamp.json", "gzip;q=0, *"), get("/metadata/1.root.json", "gzip"), range];
+    for sent in plain {
+        let sent = sent.to_lowercase();
+        assert!(sent.contains("\r\n\r\n{") && sent.contains("vary: accept-encoding"), "{sent}");
+        assert!(!sent.contains("content-encoding"), "{sent}");
+    }
+    let target = get(&target, "gzip").to_lowercase();
+    assert!(target.ends_with("\r\n\r\ncontent") && !target.contains("vary"), "{target}");
+}
+
+#[test]
 fn g_1_5_3_a_repository_is_checked_over_plain_http() {
     let world = World::new();
     world.add("sub/größe", "content");
