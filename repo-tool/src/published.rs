@@ -116,7 +116,7 @@ impl Published {
         };
         let read = parallel::try_map(&rings, |(role, ring)| self.verify(role, ring))?;
         for ((role, _), targets) in rings.into_iter().zip(read) {
-            self.roles.insert(role, Role { targets, delegator: Some(delegator.clone()) });
+            self.roles.insert(role, Role { targets: Arc::new(targets), delegator: Some(delegator.clone()) });
         }
         Ok(())
     }

@@ -202,7 +202,8 @@ fn repository_folder() -> TempDir {
         fs::write(path, content).unwrap();
     }
     let digest = hash(b"wide");
-    let json = json!({ "path": "team/b.zip", "length": 4, "hashes": { "sha256": digest }, "custom": { "channel": "beta" } });
+    let json =
+        json!({ "path": "team/b.zip", "length": 4, "hashes": { "sha256": digest }, "custom": { "channel": "beta" } });
     let list = format!("# moved from the old place\n{digest}  4  team/a b.zip\n{json}\n");
     fs::write(folder.path().join("elsewhere.list"), &list).unwrap();
     fs::write(folder.path().join("twice.list"), format!("{list}\n{digest}  5  team/a b.zip\n")).unwrap();

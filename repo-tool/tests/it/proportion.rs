@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use lastmile_metadata::{RoleName, TargetPath};
-use lastmile_repo_tool::edit::delegations::{NewBins, Trust};
+use lastmile_repo_tool::edit::bins::NewBins;
+use lastmile_repo_tool::edit::delegations::Trust;
 
 use crate::world::{World, is_published};
 
@@ -13,7 +14,7 @@ const BITS: u8 = 6;
 fn make_bins(world: &World, succinct: bool) {
     let trust = Trust { keys: vec![world.public("targets-1")], threshold: 1 };
     let new = NewBins { bit_length: BITS, name_prefix: "bin".into(), trust, succinct };
-    world.change(|edit| edit.make_bins(&RoleName::TARGETS, &new).unwrap()).unwrap();
+    world.change(|edit| edit.make_bins(&RoleName::TARGETS, &new, &|_| {}).unwrap()).unwrap();
 }
 
 /// Makes every file that the change has no business with unreadable as metadata. Returns how many there were.
