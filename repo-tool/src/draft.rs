@@ -59,6 +59,8 @@ pub struct Draft {
     pub from_staged: bool,
     /// The policy, if it changes.
     pub policy: Option<Policy>,
+    /// The requests of other publishers that are published with this.
+    pub served: Vec<String>,
 }
 
 /// The documents of a draft, signed as far as the keys at hand allow.

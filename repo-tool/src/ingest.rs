@@ -102,11 +102,16 @@ pub fn copy(
     let numbered: Vec<(usize, &Source)> = sources.iter().enumerate().collect();
     let done = AtomicUsize::new(0);
     parallel::try_map(&numbered, |(number, source)| {
-        let file = into.join(format!("in-{number}"));
+        let file = into.join(name(*number));
         let target = copy_one(source, &file, algorithms)?;
         progress(done.fetch_add(1, Ordering::Relaxed) + 1);
         Ok(Incoming { target, file })
     })
+}
+
+/// What the copy of the file with this number is called.
+pub(crate) fn name(number: usize) -> String {
+    format!("in-{number}")
 }
 
 fn copy_one(source: &Source, to: &Path, algorithms: &[Algorithm]) -> Result<TargetFile, Error> {

@@ -4,10 +4,14 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 
 use crate::Error;
+
+/// How often a held lock is tried again.
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// The paths of one repository. Only `metadata/` and `targets/` are ever served.
 #[derive(Clone, Debug)]
@@ -64,6 +68,12 @@ impl Layout {
         self.dir.join(".publishing")
     }
 
+    /// Releases that wait to be published together.
+    #[must_use]
+    pub fn queue(&self) -> PathBuf {
+        self.dir.join(".queue")
+    }
+
     /// Takes the exclusive lock; it goes away with the value or the process.
     pub fn lock(&self) -> Result<Lock, Error> {
         let path = self.dir.join(".lock");
@@ -75,10 +85,26 @@ impl Layout {
             .custom_flags(no_follow())
             .open(&path)
             .map_err(|error| Error::file("open", &path, error))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Lock { _file: file }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Busy(self.dir.clone())),
-            Err(error) => Err(Error::file("lock", &path, error.into())),
+        match try_lock(&file) {
+            Ok(true) => Ok(Lock { _file: file }),
+            Ok(false) => Err(Error::Busy(self.dir.clone())),
+            Err(error) => Err(Error::file("lock", &path, error)),
+        }
+    }
+
+    /// The same, waiting while another process has it; `told` is called when waiting begins.
+    pub fn lock_within(&self, at_most: Duration, told: &dyn Fn()) -> Result<Lock, Error> {
+        let start = Instant::now();
+        let mut is_told = false;
+        loop {
+            match self.lock() {
+                Err(Error::Busy(_)) if start.elapsed() < at_most => {}
+                answer => return answer,
+            }
+            if !std::mem::replace(&mut is_told, true) {
+                told();
+            }
+            std::thread::sleep(LOCK_PAUSE);
         }
     }
 }
@@ -87,6 +113,15 @@ impl Layout {
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
+}
+
+/// Takes the exclusive lock of an open file; false when another process, or another part of this one, has it.
+pub fn try_lock(file: &File) -> io::Result<bool> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Reads a regular file, never through a link. `None` when there is none.

@@ -14,6 +14,7 @@ pub mod document;
 pub mod draft;
 pub mod edit;
 mod error;
+pub mod group;
 pub mod ingest;
 pub mod init;
 pub mod key_store;
@@ -28,6 +29,7 @@ pub mod proof;
 pub mod publication;
 mod publish;
 pub mod published;
+pub mod queue;
 mod repository;
 pub mod revoke;
 #[cfg(feature = "http")]
@@ -37,4 +39,4 @@ pub mod status;
 pub mod verify;
 
 pub use error::Error;
-pub use repository::{Outcome, Plan, Repository, Setting, Signing};
+pub use repository::{Outcome, Patience, Plan, Repository, Setting, Signing};

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use toml_edit::{DocumentMut, Item, Table, Value, value};
 
 use crate::Error;
+use crate::layout::{self, Layout};
 
 /// Where a private key is. To come: tokens and key services, under schemes of their own.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -163,6 +164,20 @@ impl Policy {
             roles: BTreeMap::new(),
             document,
         }
+    }
+
+    /// Reads the policy of a repository.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is no repository; [`Error::Policy`] when the policy does not say what it should.
+    pub fn read(layout: &Layout) -> Result<Self, Error> {
+        let path = layout.policy();
+        let text = layout::read_if_there(&path)?.ok_or_else(|| {
+            Error::NotFound(format!("there is no repository in {} (no repo.toml)", layout.dir().display()))
+        })?;
+        let text =
+            String::from_utf8(text).map_err(|_| Error::Policy { path: path.clone(), reason: "is not UTF-8".into() })?;
+        Self::parse(&text, &path)
     }
 
     /// Reads the text of the policy file `path`.

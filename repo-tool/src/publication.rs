@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::check::Checked;
 use crate::layout::{self, Layout, Lock};
+use crate::queue::{self, Answer};
 use crate::{Error, parallel, staged};
 
 /// From this many files on, one flush of the whole file system is quicker than one for each file.
@@ -66,11 +67,16 @@ struct Step {
 }
 
 /// What is left to be done once the journal is written.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Journal {
     steps: Vec<Step>,
     /// Whether what waited in `staged/` is what is published here.
     clears_staged: bool,
+    /// The requests in `.queue/` that are published here, and what their owners are told then.
+    #[serde(default)]
+    served: Vec<String>,
+    #[serde(default)]
+    answer: Option<Answer>,
 }
 
 /// Moments of a publication, told to an [`Observer`] just before they come.
@@ -128,12 +134,18 @@ impl Step {
 impl<'a> Publication<'a> {
     /// Begins one. The lock proves that nobody else does; a publication cut short is finished first.
     pub(crate) fn begin(layout: &'a Layout, _lock: &Lock, observer: &'a mut dyn Observer) -> Self {
-        Self { layout, observer, journal: Journal { steps: Vec::new(), clears_staged: false } }
+        Self { layout, observer, journal: Journal::default() }
     }
 
     /// What waits in `staged/` is published with this, and waits no longer afterwards.
     pub(crate) fn clear_staged(&mut self) {
         self.journal.clears_staged = true;
+    }
+
+    /// These requests of others are published with this, and their owners are told `answer`.
+    pub(crate) fn serve(&mut self, requests: &[String], answer: Answer) {
+        self.journal.served.extend_from_slice(requests);
+        self.journal.answer = Some(answer);
     }
 
     /// Adds a file with these bytes; `to` is relative to the repository.
@@ -296,6 +308,9 @@ fn apply(layout: &Layout, journal: &Journal, observer: &mut dyn Observer) -> Res
     observer.before(Moment::Finish).map_err(told)?;
     if journal.clears_staged {
         staged::clear(layout)?;
+    }
+    for request in &journal.served {
+        journal.answer.iter().try_for_each(|answer| queue::answer(layout, request, answer))?;
     }
     let path = journal_path(layout);
     fs::remove_file(&path).map_err(|error| Error::file("remove", &path, error))?;

@@ -5,7 +5,6 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use lastmile_metadata::RoleName;
 
-use crate::Error;
 use crate::check::{Check, Checked};
 use crate::document::Document;
 use crate::draft::file_name;
@@ -13,7 +12,9 @@ use crate::layout::{Layout, Lock};
 use crate::policy::Policy;
 use crate::publication::{Existing, Observer, Prepared, Publication, Rank};
 use crate::published::Published;
+use crate::queue::Answer;
 use crate::repository::Plan;
+use crate::{Error, diff};
 
 /// What is to be published, and where.
 pub(crate) struct Release<'a> {
@@ -74,6 +75,11 @@ impl Release<'_> {
         }
         if place == RootPlace::Last {
             root(&mut publication)?;
+        }
+        let served = &plan.draft.served;
+        if !served.is_empty() {
+            let (changes, text) = (diff::json(&plan.diff), diff::text(&plan.diff));
+            publication.serve(served, Answer::Published { changes, text });
         }
         if plan.draft.from_staged {
             publication.clear_staged();

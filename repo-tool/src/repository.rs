@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use lastmile_keys::PublicKey;
@@ -14,7 +15,7 @@ use crate::diff::{self, RoleDiff};
 use crate::document::Document;
 use crate::draft::{Completed, Completion, Draft, NewFile};
 use crate::edit::Edit;
-use crate::ingest::Source;
+use crate::ingest::{Incoming, Source};
 use crate::key_store::{KeyStore, PassPhrases};
 use crate::layout::{self, Layout, Lock};
 use crate::policy::Policy;
@@ -30,6 +31,25 @@ pub struct Setting {
     pub now: DateTime<Utc>,
     /// Where pass-phrases come from.
     pub phrases: Arc<dyn PassPhrases>,
+    /// What to do while other processes change the same repository.
+    pub patience: Patience,
+}
+
+/// How long to wait for another process.
+#[derive(Clone)]
+pub struct Patience {
+    /// The longest time; at zero the answer is [`Error::Busy`] at once.
+    pub at_most: Duration,
+    /// Called when waiting begins.
+    pub told: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Patience {
+    /// Waits for nobody.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { at_most: Duration::ZERO, told: Arc::new(|| {}) }
+    }
 }
 
 /// A repository.
@@ -84,17 +104,18 @@ impl Repository {
     /// Opens a repository for changing it: takes the lock, and finishes a publication that was cut short.
     ///
     /// # Errors
-    /// [`Error::Busy`] when another process changes it; else as [`Repository::open`].
+    /// [`Error::Busy`] when another process changes it for too long; else as [`Repository::open`].
     pub fn open_for_change(dir: &Path, setting: &Setting) -> Result<Self, Error> {
         let layout = Layout::new(dir);
-        read_policy(&layout)?;
-        let lock = layout.lock()?;
+        Policy::read(&layout)?;
+        let Patience { at_most, told } = &setting.patience;
+        let lock = layout.lock_within(*at_most, told.as_ref())?;
         publication::recover(&layout, &lock)?;
         Self::open_layout(layout, setting, Some(lock))
     }
 
-    fn open_layout(layout: Layout, setting: &Setting, lock: Option<Lock>) -> Result<Self, Error> {
-        let policy = read_policy(&layout)?;
+    pub(crate) fn open_layout(layout: Layout, setting: &Setting, lock: Option<Lock>) -> Result<Self, Error> {
+        let policy = Policy::read(&layout)?;
         let keys = KeyStore::new(layout.dir(), policy.key_uris(), Arc::clone(&setting.phrases));
         let published = check::open(&layout).map_err(|error| match publication::is_interrupted(&layout) {
             true => Error::Refused(format!(
@@ -212,15 +233,19 @@ impl Repository {
         custom: Option<&Json>,
         progress: &(dyn Fn(usize) + Sync),
     ) -> Result<Draft, Error> {
+        let mut incoming = ingest::copy(sources, &self.layout.publishing(), &self.policy.hashes, progress)?;
+        incoming.iter_mut().for_each(|incoming| incoming.target.custom = custom.cloned());
+        self.list_files(draft, role, &incoming)
+    }
+
+    /// Lists files that lie in `.publishing/` already.
+    pub(crate) fn list_files(&mut self, draft: Draft, role: &RoleName, incoming: &[Incoming]) -> Result<Draft, Error> {
         let hash_prefixed = self.policy.hash_prefixed_targets && self.published.root.consistent_snapshot;
-        let incoming = ingest::copy(sources, &self.layout.publishing(), &self.policy.hashes, progress)?;
         let mut files = Vec::new();
         let mut edit = Edit::new(&mut self.published, draft);
-        for incoming in &incoming {
+        for incoming in incoming {
             files.extend(ingest::spread(incoming, hash_prefixed)?.into_iter().map(|(from, to)| NewFile { from, to }));
-            let mut target = incoming.target.clone();
-            target.custom = custom.cloned();
-            edit.add_target(role, target)?;
+            edit.add_target(role, incoming.target.clone())?;
         }
         let mut draft = edit.finish()?;
         // A file that waits already under the same name gives way.
@@ -236,6 +261,19 @@ impl Repository {
     /// What the machine says.
     pub fn forget_incoming(&self) -> Result<(), Error> {
         self.lock.as_ref().map_or(Ok(()), |lock| publication::recover(&self.layout, lock).map(drop))
+    }
+
+    /// The lock, where it was opened for changing it.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] where it was not.
+    pub(crate) fn lock(&self) -> Result<&Lock, Error> {
+        self.lock.as_ref().ok_or_else(|| Error::Refused("the repository was opened for reading".into()))
+    }
+
+    /// Lets others change the repository.
+    pub(crate) fn unlock(&mut self) {
+        self.lock = None;
     }
 
     /// Begins to open the keys that every publication needs, while other work goes on.
@@ -271,7 +309,7 @@ impl Repository {
     /// # Errors
     /// [`Error::Draft`] when a client would refuse it; nothing is published then.
     pub fn conclude(&mut self, plan: &Plan, observer: &mut dyn Observer) -> Result<Outcome, Error> {
-        let lock = self.lock.as_ref().ok_or_else(|| Error::Refused("the repository was opened for reading".into()))?;
+        self.lock()?;
         if plan.draft.is_empty() {
             if let Some(policy) = &plan.draft.policy {
                 layout::replace(&self.layout.policy(), policy.text().as_bytes(), 0o644)?;
@@ -285,6 +323,7 @@ impl Repository {
             return self.stage(plan, incomplete);
         }
         let policy = plan.draft.policy.as_ref().unwrap_or(&self.policy);
+        let lock = self.lock()?;
         let release = Release { layout: &self.layout, lock, published: Some(&self.published), plan, policy };
         let (published, seamless) = release.publish(self.setting.now, observer)?;
         self.published = published;
@@ -338,14 +377,4 @@ pub enum Signing {
     Now,
     /// Not: it is to be looked at only.
     Never,
-}
-
-fn read_policy(layout: &Layout) -> Result<Policy, Error> {
-    let path = layout.policy();
-    let text = layout::read_if_there(&path)?.ok_or_else(|| {
-        Error::NotFound(format!("there is no repository in {} (no repo.toml)", layout.dir().display()))
-    })?;
-    let text =
-        String::from_utf8(text).map_err(|_| Error::Policy { path: path.clone(), reason: "is not UTF-8".into() })?;
-    Policy::parse(&text, &path)
 }

@@ -5,9 +5,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect has failed")]
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use lastmile_repo_tool::cli::Exit;
+use lastmile_repo_tool::layout::Layout;
 use lastmile_repo_tool::policy::Policy;
 use tempfile::TempDir;
 
@@ -111,4 +113,51 @@ fn who_revokes_a_key_that_cron_used_is_told_that_cron_cannot_use_the_new_one() {
     let revoke = |key: &str, further: &[&str]| said(&folder, &[&["revoke", key], further].concat());
     assert!(!revoke("timestamp-1", &["--unencrypted-online-keys"]).contains("needs the pass-phrase"));
     assert!(revoke("timestamp-2", &[]).contains("needs the pass-phrase"));
+}
+
+#[test]
+fn releases_of_many_processes_are_one_publication_and_one_that_is_killed_takes_no_other_along() {
+    let folder = repository();
+    let layout = Layout::new(folder.path());
+    let files = tempfile::tempdir().unwrap();
+    // Nobody can begin before all are there.
+    let lock = layout.lock().unwrap();
+    let mut publishers: Vec<_> = (0..12)
+        .map(|number| {
+            let file = files.path().join(format!("package-{number}"));
+            std::fs::write(&file, number.to_string()).unwrap();
+            let mut command = Command::new(env!("CARGO_BIN_EXE_lastmile-repo"));
+            command.arg("-C").arg(folder.path()).arg("add").arg(file);
+            command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    let waiting = || {
+        let names = std::fs::read_dir(layout.queue()).into_iter().flatten().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| !name.to_string_lossy().starts_with('.')).count()
+    };
+    let start = Instant::now();
+    while waiting() < publishers.len() {
+        assert!(start.elapsed() < Duration::from_secs(60), "{}", waiting());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let mut killed = publishers.remove(7);
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    drop(lock);
+    for publisher in publishers {
+        let output = publisher.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let read = |name: &str| -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(layout.metadata().join(name)).unwrap()).unwrap()
+    };
+    assert_eq!(read("timestamp.json")["signed"]["version"], 2);
+    let targets = &read("2.targets.json")["signed"]["targets"];
+    let mut names: Vec<&String> = targets.as_object().unwrap().keys().collect();
+    names.sort();
+    let expected: Vec<String> =
+        (0..12).filter(|number| *number != 7).map(|number| format!("package-{number}")).collect();
+    assert!(names.len() == 11 && expected.iter().all(|name| names.contains(&name)), "{names:?}");
+    assert_eq!(run(&folder, &["verify"]), Exit::Done as i32);
+    assert_eq!(waiting(), 0);
 }

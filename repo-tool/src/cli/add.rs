@@ -5,12 +5,15 @@ use std::path::Path;
 use lastmile_metadata::{RoleName, TargetPath};
 
 use super::args::{Add, Remove};
-use super::change::conclude;
+use super::change::{conclude, publish};
 use super::output::Output;
 use super::{Context, Exit};
 use crate::edit::spread::Listings as _;
 use crate::ingest::{self, Source};
+use crate::layout::Layout;
 use crate::list::List;
+use crate::policy::Policy;
+use crate::queue::Request;
 use crate::{Error, Repository, names};
 
 pub(super) fn add(context: &Context<'_>, args: &Add, output: &mut Output) -> Result<Exit, Error> {
@@ -20,13 +23,18 @@ pub(super) fn add(context: &Context<'_>, args: &Add, output: &mut Output) -> Res
     }
     let custom = ingest::custom(&args.custom)?;
     let sources = sources(args)?;
+    let bar = output.bar("copying", sources.len());
+    let progress = |done| bar.set_position(done as u64);
+    if !context.global.dry_run {
+        let layout = Layout::new(&context.global.repository);
+        let policy = Policy::read(&layout)?;
+        let request = Request::enter(&layout, &policy, Some(role), &sources, custom.as_ref(), &progress)?;
+        bar.finish_and_clear();
+        return publish(context, &request, output);
+    }
     let mut repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
     let draft = repository.staged()?;
-    if !context.global.dry_run {
-        repository.prefetch_keys(&[RoleName::TARGETS]);
-    }
-    let bar = output.bar("copying", sources.len());
-    let draft = repository.add_files(draft, &role, &sources, custom.as_ref(), &|done| bar.set_position(done as u64))?;
+    let draft = repository.add_files(draft, &role, &sources, custom.as_ref(), &progress)?;
     bar.finish_and_clear();
     conclude(context, &mut repository, draft, output)
 }
@@ -97,12 +105,18 @@ fn args_path(path: &Path) -> Result<std::path::PathBuf, Error> {
 
 pub(super) fn remove(context: &Context<'_>, args: &Remove, output: &mut Output) -> Result<Exit, Error> {
     let role = args.role.as_deref().map(names::role).transpose()?;
+    let path = |name: &String| TargetPath::new(name.as_str()).map_err(|error| Error::Usage(error.to_string()));
+    let paths = args.names.iter().map(path).collect::<Result<Vec<_>, _>>()?;
+    if !context.global.dry_run {
+        let layout = Layout::new(&context.global.repository);
+        Policy::read(&layout)?;
+        return publish(context, &Request::enter_removal(&layout, role, paths)?, output);
+    }
     let mut repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
     let draft = repository.staged()?;
     let mut edit = repository.edit(draft);
-    for name in &args.names {
-        let path = TargetPath::new(name.as_str()).map_err(|error| Error::Usage(error.to_string()))?;
-        edit.remove_target(role.as_ref(), &path)?;
+    for path in &paths {
+        edit.remove_target(role.as_ref(), path)?;
     }
     let draft = edit.finish()?;
     conclude(context, &mut repository, draft, output)

@@ -48,6 +48,9 @@ pub(crate) struct Global {
     /// variable LASTMILE_PASS_PHRASE, or asked for.
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) pass_phrase_file: Option<PathBuf>,
+    /// How long to wait for another process that changes the repository; 0: not at all.
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) wait: u64,
     /// Print nothing on standard error but errors.
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
@@ -180,6 +183,7 @@ pub(crate) enum KeyCommand {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Names keep the folders below the one that you name: `add dist` publishes dist/linux/x.tar.gz as linux/x.tar.gz.
+Releases of several processes at once are published together, under one snapshot and one timestamp.
 
 A list has one target a line, in either form:
   {\"path\": \"linux/x.tar.gz\", \"length\": 5, \"hashes\": {\"sha256\": \"…\"}, \"custom\": {…}}

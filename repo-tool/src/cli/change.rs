@@ -2,7 +2,7 @@
 
 use lastmile_client::text::printable;
 use lastmile_metadata::RoleName;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::args::{Bins, Delegate, Renew, Rotate, SetExpiry, SetThreshold, Undelegate};
 use super::keys::{Resolved, resolve, resolve_all};
@@ -11,9 +11,11 @@ use super::{Context, Exit};
 use crate::draft::Draft;
 use crate::edit::bins::NewBins;
 use crate::edit::delegations::{NewDelegation, Trust, hash_prefixes, patterns};
+use crate::group::{self, Shared};
 use crate::policy::{Policy, RolePolicy};
 use crate::publication::Unobserved;
-use crate::{Error, Outcome, Repository, Signing, diff, lint, names};
+use crate::queue::{Answer, Request};
+use crate::{Error, Outcome, Plan, Repository, Signing, diff, lint, names};
 
 /// Shows what changes, and publishes or stages it — or only shows it.
 pub(super) fn conclude(
@@ -24,29 +26,57 @@ pub(super) fn conclude(
 ) -> Result<Exit, Error> {
     let dry_run = context.global.dry_run;
     let plan = repository.plan(draft, if dry_run { Signing::Never } else { Signing::Now })?;
-    let text = diff::text(&plan.diff);
-    let report = |outcome: &str| json!({ "changes": diff::json(&plan.diff), "dry_run": dry_run, "outcome": outcome });
     if dry_run {
         repository.forget_incoming()?;
-        output.data(&report("none"), &text)?;
+        output.data(&outcome_json(&diff::json(&plan.diff), true, "none"), &diff::text(&plan.diff))?;
         output.note("Nothing was changed (--dry-run).");
         return Ok(Exit::Done);
     }
-    tell_of_staged(&plan.draft, output);
     let outcome = repository.conclude(&plan, &mut Unobserved)?;
+    report(repository, &plan, &outcome, output)
+}
+
+/// Says what was published or staged.
+pub(super) fn report(
+    repository: &Repository,
+    plan: &Plan,
+    outcome: &Outcome,
+    output: &mut Output,
+) -> Result<Exit, Error> {
+    tell_of_staged(&plan.draft, output);
     let said = match &outcome {
         Outcome::Nothing => "nothing",
         Outcome::Published { .. } => "published",
         Outcome::Staged(_) => "staged",
     };
-    output.data(&report(said), &text)?;
-    say(&outcome, output);
+    output.data(&outcome_json(&diff::json(&plan.diff), false, said), &diff::text(&plan.diff))?;
+    say(outcome, output);
+    if !plan.draft.served.is_empty() {
+        output.note(&format!("Together with {} releases of other processes.", plan.draft.served.len()));
+    }
     if !matches!(outcome, Outcome::Nothing) {
         for advice in lint::lint(&repository.published, &repository.policy, &repository.keys) {
             output.warning(&advice);
         }
     }
     Ok(Exit::Done)
+}
+
+fn outcome_json(changes: &Value, dry_run: bool, outcome: &str) -> Value {
+    json!({ "changes": changes, "dry_run": dry_run, "outcome": outcome })
+}
+
+/// Publishes a request, by itself or together with those of other processes.
+pub(super) fn publish(context: &Context<'_>, request: &Request, output: &mut Output) -> Result<Exit, Error> {
+    match group::publish(request, &context.setting, &mut Unobserved)? {
+        Shared::Here(done) => report(&done.repository, &done.plan, &done.outcome, output),
+        Shared::Elsewhere(Answer::Published { changes, text }) => {
+            output.data(&outcome_json(&changes, false, "published"), &text)?;
+            output.note("Published by another process, together with its own release.");
+            Ok(Exit::Done)
+        }
+        Shared::Elsewhere(Answer::Refused(fault, text)) => Err(fault.error(text)),
+    }
 }
 
 /// Whoever changes what waits should know that others may have signed it, and that it goes on with this change.

@@ -14,14 +14,15 @@ mod setup;
 mod sign;
 
 use std::ffi::OsString;
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clap::{CommandFactory as _, Parser as _};
 
-use crate::{Error, Setting};
+use crate::{Error, Patience, Setting};
 use args::{Cli, Command, Global};
 use output::Output;
 use phrases::Phrases;
@@ -115,8 +116,19 @@ struct Context<'a> {
 impl<'a> Context<'a> {
     fn new(global: &'a Global, output: &mut Output) -> Result<Self, Error> {
         let phrases = Arc::new(Phrases::new(global.pass_phrase_file.clone(), std::io::stdin().is_terminal()));
-        Ok(Self { global, setting: Setting { now: now(output)?, phrases } })
+        Ok(Self { global, setting: Setting { now: now(output)?, phrases, patience: patience(global) } })
     }
+}
+
+/// Waits for other processes as long as the command line says, and tells that once.
+fn patience(global: &Global) -> Patience {
+    let (quiet, folder) = (global.quiet, global.repository.clone());
+    let told = move || {
+        if !quiet {
+            let _ = writeln!(std::io::stderr(), "Waiting for another process that changes {} …", folder.display());
+        }
+    };
+    Patience { at_most: Duration::from_secs(global.wait), told: Arc::new(told) }
 }
 
 /// The clock, or `SOURCE_DATE_EPOCH` (seconds since 1970), so that the same input makes the same bytes.

@@ -11,6 +11,7 @@ mod delegations;
 mod elsewhere;
 mod files;
 mod formats;
+mod group;
 mod http;
 mod polling;
 mod proportion;
