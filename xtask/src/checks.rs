@@ -2,7 +2,7 @@
 //! a mistake.
 
 use crate::steps::{Outcome, Steps, cargo};
-use crate::{deny, setup, style};
+use crate::{counts, deny, setup, style};
 use std::path::Path;
 use std::process::Command;
 
@@ -27,6 +27,7 @@ pub(crate) fn run(project: &Path) -> bool {
     steps.tests("tests", &mut test(project, &["--lib", "--bins", "--tests", "--", "--skip", "interop::"]));
     steps.tests("interop", &mut test(project, &["--test", "it", "--", "interop::"]));
     steps.tests("doc tests", &mut test(project, &["--doc"]));
+    steps.run("instruction counts", || counts::check(project));
     steps.command("demo", &mut cargo(project, &["demo"]));
     let docs = ["doc", "--locked", "--workspace", "--all-features", "--no-deps"];
     steps.command("docs", cargo(project, &docs).env("RUSTDOCFLAGS", "-D warnings"));

@@ -4,6 +4,7 @@
 
 mod bench;
 mod checks;
+mod counts;
 mod deny;
 mod say;
 mod setup;
@@ -20,7 +21,9 @@ usage: cargo xtask COMMAND
   setup          installs what the tests need, or says what is missing
   test           setup, then every check of the project; this is what CI runs
   bench [NAME…]  measures and writes docs/performance.md
-                 (names: requests, download, publish, micro; all when none is given)";
+                 (names: requests, download, publish, micro; all when none is given)
+  bench --record counts the instructions of the inner loops anew and records them
+                 (tests/perf/instructions.txt, with which `test` compares them)";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -29,6 +32,7 @@ fn main() -> ExitCode {
     match words.as_slice() {
         ["setup"] => exit(setup::run(&project)),
         ["test"] => exit(checks::run(&project)),
+        ["bench", "--record"] => exit(counts::record(&project)),
         ["bench", names @ ..] => exit(bench::run(&project, names)),
         ["help" | "--help" | "-h"] => {
             say::line(USAGE);

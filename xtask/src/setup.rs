@@ -40,12 +40,13 @@ fn c_linker(_: &Path) -> Result<String, Missing> {
     Ok("cc: there".into())
 }
 
-/// Programs that the tests start. `faketime` moves the clock under a program.
+/// Programs that the tests start. `faketime` moves the clock under a program, `valgrind` counts instructions.
 fn programs(_: &Path) -> Result<String, Missing> {
     apt("openssl", "openssl")?;
     apt("curl", "curl")?;
     apt("faketime", "faketime")?;
-    Ok("openssl, curl, faketime: there".into())
+    apt("valgrind", "valgrind")?;
+    Ok("openssl, curl, faketime, valgrind: there".into())
 }
 
 fn python(_: &Path) -> Result<String, Missing> {

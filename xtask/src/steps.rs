@@ -97,6 +97,24 @@ pub(crate) fn status(command: &mut Command) -> Outcome {
     }
 }
 
+/// What a program said.
+pub(crate) struct Said {
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// Runs a program that must succeed; what it says is shown only when it does not.
+pub(crate) fn run_quietly(command: &mut Command) -> Result<Said, String> {
+    let output = command.stdin(Stdio::null()).output().map_err(|error| cannot_run(command, &error))?;
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    let said = Said { stdout: text(&output.stdout), stderr: text(&output.stderr) };
+    if output.status.success() {
+        Ok(said)
+    } else {
+        Err(format!("{} failed: {}", command.get_program().to_string_lossy(), said.stderr))
+    }
+}
+
 /// `cargo ARGUMENTS…` in the workspace. The cargo that started us, so that toolchains do not mix.
 pub(crate) fn cargo(project: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

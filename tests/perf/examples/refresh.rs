@@ -1,0 +1,24 @@
+//! A program that runs for long and refreshes now and then: `refresh METADATA_URL TARGETS_URL ROOT STATE` refreshes
+//! twice over one connection, and prints how many seconds the second time took.
+
+use std::error::Error;
+use std::io::{self, Write as _};
+use std::time::Instant;
+
+use chrono::Utc;
+use lastmile_client::{DirectoryStore, Updater};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [metadata, targets, root, state] = arguments.as_slice() else {
+        return Err("usage: refresh METADATA_URL TARGETS_URL ROOT STATE".into());
+    };
+    let builder = Updater::builder(std::fs::read(root)?).mirror(metadata, targets);
+    let updater = builder.store(DirectoryStore::open(state)?).build()?;
+    updater.refresh(Utc::now()).await?;
+    let started = Instant::now();
+    updater.refresh(Utc::now()).await?;
+    writeln!(io::stdout(), "{}", started.elapsed().as_secs_f64())?;
+    Ok(())
+}

@@ -1,0 +1,153 @@
+//! The inner loops, one by one: `cargo xtask test` counts their instructions, `cargo xtask bench` times them.
+//!
+//! `loops --list` names them, and `loops NAME` runs one once, for callgrind. `loops` times all, and writes a line for
+//! each: its name, what it does and the median in nanoseconds, apart by tabs. Input is always the same.
+
+mod inputs;
+
+use std::hint::black_box;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use inputs::{Failed, Signed};
+use lastmile_keys::{PrivateKey, Scheme, Signer as _};
+use lastmile_metadata::{
+    Envelope, Json, PathPattern, RoleName, Snapshot, SuccinctRoles, TargetPath, Targets, Threshold,
+};
+
+/// A loop with its input made; false when it did not do its work.
+type Ready = Box<dyn Fn() -> bool>;
+
+struct Loop {
+    name: &'static str,
+    does: &'static str,
+    prepare: fn() -> Result<Ready, Failed>,
+}
+
+const LOOPS: [Loop; 10] = [
+    Loop {
+        name: "canonical-form",
+        does: "canonical form of an indented role of 10,000 targets",
+        prepare: canonical_form,
+    },
+    Loop { name: "read-targets", does: "read a role of 10,000 targets", prepare: read_targets },
+    Loop { name: "read-snapshot", does: "read a snapshot of 16,384 bins", prepare: read_snapshot },
+    Loop { name: "verify-role", does: "read a role of 10,000 targets and verify it (ed25519)", prepare: verify_role },
+    Loop { name: "verify-ed25519", does: "verify ed25519 over 1 KiB", prepare: || verify(Scheme::Ed25519) },
+    Loop { name: "verify-ecdsa-p256", does: "verify ecdsa-p256 over 1 KiB", prepare: || verify(Scheme::EcdsaP256) },
+    Loop { name: "look-up-target", does: "look up one of 10,000 targets", prepare: look_up_target },
+    Loop { name: "find-bin", does: "find one of 16,384 bins", prepare: find_bin },
+    Loop { name: "match-path", does: "match a path of three segments", prepare: match_path },
+    Loop {
+        name: "match-hostile-path",
+        does: "match a hostile pattern with 10,000 letters",
+        prepare: match_hostile_path,
+    },
+];
+
+fn main() -> ExitCode {
+    let outcome = match std::env::args().nth(1).as_deref() {
+        Some("--list") => LOOPS.iter().try_for_each(|each| Ok(writeln!(io::stdout(), "{}", each.name)?)),
+        Some(name) => LOOPS.iter().find(|each| each.name == name).map_or(Err("no such loop".into()), run_once),
+        None => LOOPS.iter().try_for_each(time),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_once(each: &Loop) -> Result<(), Failed> {
+    let ready = (each.prepare)()?;
+    if counted(&ready) { Ok(()) } else { Err(format!("{} fails", each.name).into()) }
+}
+
+/// callgrind counts what happens below this function, and nothing else: `cargo xtask` knows its name.
+#[inline(never)]
+fn counted(ready: &Ready) -> bool {
+    ready()
+}
+
+/// Enough samples that the middle one stands still.
+const SAMPLES: usize = 31;
+/// Far more than the clock needs.
+const SAMPLE: Duration = Duration::from_millis(10);
+
+fn time(each: &Loop) -> Result<(), Failed> {
+    let ready = (each.prepare)()?;
+    let (started, mut times) = (Instant::now(), 0_u32);
+    while started.elapsed() < SAMPLE {
+        if !ready() {
+            return Err(format!("{} fails", each.name).into());
+        }
+        times += 1;
+    }
+    let mut samples = [Duration::ZERO; SAMPLES];
+    for sample in &mut samples {
+        let started = Instant::now();
+        (0..times).for_each(|_| {
+            black_box(ready());
+        });
+        *sample = started.elapsed() / times;
+    }
+    samples.sort();
+    let median = samples.get(SAMPLES / 2).map_or(0, Duration::as_nanos);
+    writeln!(io::stdout(), "{}\t{}\t{median}", each.name, each.does)?;
+    Ok(())
+}
+
+fn canonical_form() -> Result<Ready, Failed> {
+    let text = inputs::indented(&inputs::targets());
+    Ok(Box::new(move || Json::parse(black_box(&text)).is_ok()))
+}
+
+fn read_targets() -> Result<Ready, Failed> {
+    let signed = Signed::new(&inputs::targets())?;
+    Ok(Box::new(move || Envelope::<Targets>::parse(&RoleName::TARGETS, signed.file.clone()).is_ok()))
+}
+
+fn read_snapshot() -> Result<Ready, Failed> {
+    let signed = Signed::new(&inputs::snapshot())?;
+    Ok(Box::new(move || Envelope::<Snapshot>::parse(&RoleName::SNAPSHOT, signed.file.clone()).is_ok()))
+}
+
+fn verify_role() -> Result<Ready, Failed> {
+    let signed = Signed::new(&inputs::targets())?;
+    Ok(Box::new(move || {
+        let read = Envelope::<Targets>::parse(&RoleName::TARGETS, signed.file.clone());
+        read.and_then(|envelope| envelope.verify(&RoleName::TARGETS, &signed.ring)).is_ok()
+    }))
+}
+
+fn verify(scheme: Scheme) -> Result<Ready, Failed> {
+    let message = vec![7; 1024];
+    let key = PrivateKey::from_seed(scheme, &[7; 32])?;
+    let (signature, key) = (key.sign(&message)?, key.public_key().clone());
+    Ok(Box::new(move || key.verify(black_box(&message), &signature)))
+}
+
+fn look_up_target() -> Result<Ready, Failed> {
+    let envelope = Envelope::<Targets>::parse(&RoleName::TARGETS, Signed::new(&inputs::targets())?.file)?;
+    let path = TargetPath::new(inputs::target_name(7_777))?;
+    Ok(Box::new(move || envelope.unverified().target(black_box(&path)).is_some()))
+}
+
+fn find_bin() -> Result<Ready, Failed> {
+    let path = TargetPath::new(inputs::target_name(7_777))?;
+    let bins = SuccinctRoles::new(Vec::new(), Threshold::ONE, 14, "bin")?;
+    Ok(Box::new(move || bins.contains(&bins.role_for(black_box(&path)))))
+}
+
+fn match_path() -> Result<Ready, Failed> {
+    let (pattern, path) = (PathPattern::new("linux/*/app-?.?.tar.gz"), TargetPath::new("linux/x86_64/app-1.2.tar.gz")?);
+    Ok(Box::new(move || pattern.matches(black_box(&path))))
+}
+
+fn match_hostile_path() -> Result<Ready, Failed> {
+    let (pattern, path) = (PathPattern::new("*a*a*a*a*b"), TargetPath::new("a".repeat(10_000))?);
+    Ok(Box::new(move || !pattern.matches(black_box(&path))))
+}
