@@ -59,8 +59,14 @@ impl<'a> Ahead<'a> {
     /// It is this file's turn: the attempt at it, if one was begun, and whether something has been
     /// accepted since that may have changed what is there.
     pub(crate) fn take(&mut self, url: &str, max_length: u64) -> Option<(Attempt<'a>, bool)> {
-        self.waiting.retain(|(waiting, _)| waiting != url);
-        let found = self.begun.iter().position(|begun| begun.url == url && begun.max_length == max_length)?;
+        let found = self.begun.iter().position(|begun| begun.url == url && begun.max_length == max_length);
+        let Some(found) = found else {
+            // Not begun, or with another limit: then it is no answer to this request.
+            if let Some(found) = self.waiting.iter().position(|(waiting, _)| waiting == url) {
+                self.waiting.remove(found);
+            }
+            return None;
+        };
         let begun = self.begun.remove(found);
         let attempt = match begun.answer {
             Answer::Coming(attempt) => attempt,

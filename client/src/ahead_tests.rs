@@ -1,21 +1,19 @@
 //! What is asked for ahead: it saves time and changes nothing else.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use futures_util::future::BoxFuture;
 use lastmile_metadata::RoleName;
 
-use crate::fetch::{Fetch, FetchError, Response};
+use super::{Ahead, Answer};
+use crate::fetch::FetchError;
 use crate::http::{HttpFetch, HttpSettings, ProxyChoice};
 use crate::retry::Patience;
 use crate::store::{MemoryStore, Store, StoredFile};
-use crate::test_repository::{Answer, TestRepository, now, root};
+use crate::test_repository::{self, DELAY, FarAway, TestRepository, now, root};
 use crate::test_server::Server;
 use crate::updater::Updater;
 
-const DELAY: Duration = Duration::from_millis(300);
 const TIMESTAMP: &str = "http://a/timestamp.json";
 
 fn updater(server: &Server, sequential: bool) -> Updater {
@@ -52,34 +50,6 @@ async fn a_sequential_refresh_takes_one_round_trip_for_each_file() {
     assert_eq!(server.paths(), [&asked[..], &asked[..2]].concat());
 }
 
-/// A repository that is far away. Some URLs are answered otherwise at first.
-#[derive(Clone, Default)]
-struct FarAway {
-    repository: TestRepository,
-    at_first: Arc<Mutex<BTreeMap<String, Vec<Answer>>>>,
-}
-
-impl FarAway {
-    fn at_first(&self, url: &str, answers: &[Answer]) {
-        self.at_first.lock().unwrap().insert(url.to_owned(), answers.to_vec());
-    }
-}
-
-impl Fetch for FarAway {
-    fn fetch(&self, url: &str, offset: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
-        let usual = self.repository.fetch(url, offset);
-        let mut at_first = self.at_first.lock().unwrap();
-        let other = at_first.get_mut(url).filter(|answers| !answers.is_empty()).map(|answers| answers.remove(0));
-        Box::pin(async move {
-            tokio::time::sleep(DELAY).await;
-            match other {
-                Some(answer) => answer.map(Response::whole),
-                None => usual.await,
-            }
-        })
-    }
-}
-
 /// What a refresh comes to: its time, requests and error, and what it has stored.
 async fn outcome(far_away: &FarAway, sequential: bool) -> (Duration, Vec<String>, String, Vec<Option<Vec<u8>>>) {
     let far_away =
@@ -100,7 +70,7 @@ async fn outcome(far_away: &FarAway, sequential: bool) -> (Duration, Vec<String>
 
 #[tokio::test(start_paused = true)]
 async fn whatever_goes_wrong_the_outcome_is_that_of_one_request_after_the_other() {
-    let faults: [&[Answer]; 8] = [
+    let faults: [&[test_repository::Answer]; 8] = [
         &[Err(FetchError::NotFound)],
         &[Err(FetchError::Status(503))],
         &[Err(FetchError::Status(503)), Err(FetchError::Status(503))],
@@ -157,4 +127,23 @@ async fn a_timestamp_that_the_new_root_vouches_for_is_not_asked_for_again() {
     assert_eq!((time.as_millis(), error.as_str()), (4 * DELAY.as_millis(), ""));
     let expected = ["2.root.json", "timestamp.json", "3.root.json", "1.snapshot.json", "1.targets.json"];
     assert_eq!(asked, expected.map(|name| format!("http://a/{name}")));
+}
+
+#[tokio::test]
+async fn of_a_file_that_comes_ahead_no_more_is_read_than_a_little_until_its_turn() {
+    let file = vec![b' '; 20 * 1024 * 1024];
+    let server =
+        Server::far_away([("x".to_owned(), file.clone()), ("y".to_owned(), b"y".to_vec())].into(), DELAY).await;
+    let fetch = HttpFetch::new(&HttpSettings { proxy: ProxyChoice::Direct, ..HttpSettings::default() }).unwrap();
+    let builder = Updater::builder(Vec::new()).fetch(fetch);
+    let road = builder.build().unwrap().road;
+    let mut ahead = Ahead::new(&road);
+    ahead.expect(server.at("x"), u64::MAX);
+    ahead.beside(tokio::time::sleep(4 * DELAY)).await;
+    assert!(matches!(&ahead.begun[0].answer, Answer::Here(Ok(_))));
+    let Answer::Here(Ok(reading)) = &ahead.begun[0].answer else { panic!() };
+    assert!(reading.len() < 2 * 1024 * 1024);
+    let (attempt, _) = ahead.take(&server.at("x"), u64::MAX).unwrap();
+    assert_eq!(road.fetch_metadata("", u64::MAX, Some(attempt)).await.unwrap().unwrap().len(), file.len());
+    assert_eq!(server.paths(), ["/x"]);
 }

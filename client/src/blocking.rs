@@ -85,6 +85,15 @@ impl Session {
         self.runtime.block_on(self.inner.find(path))
     }
 
+    /// See [`crate::Session::find_all`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn find_all(&mut self, paths: &[TargetPath]) -> Result<Vec<Option<TargetFile>>, Error> {
+        self.runtime.block_on(self.inner.find_all(paths))
+    }
+
     /// See [`crate::Session::list`].
     ///
     /// # Errors

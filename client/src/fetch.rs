@@ -82,6 +82,12 @@ impl Reading {
         Ok(())
     }
 
+    /// How many bytes are here.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.read.len()
+    }
+
     /// Reads what is still to come.
     pub(crate) async fn finish(mut self) -> Result<Vec<u8>, FetchError> {
         self.advance(u64::MAX).await?;

@@ -1,15 +1,14 @@
 //! What one update has come to trust, and what can be done with it: find, list, download.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
-use lastmile_metadata::{Stage, TargetFile, TargetPath, TrustedMetadata};
+use lastmile_metadata::{RoleName, Stage, TargetFile, TargetPath, TrustedMetadata};
 
-use crate::ahead::Ahead;
 use crate::download::{Goal, download};
 use crate::error::{Error, MachineError};
-use crate::opening::LONGEST_FLOORS;
 use crate::progress::Progress;
 use crate::road::Road;
 use crate::store::StoredFile;
@@ -21,12 +20,11 @@ pub struct Session {
     road: Arc<Road>,
     trusted: TrustedMetadata,
     source: Source,
-    floors: Option<String>,
 }
 
 impl Session {
-    pub(crate) fn new(road: Arc<Road>, trusted: TrustedMetadata, source: Source, floors: Option<String>) -> Session {
-        Session { road, trusted, source, floors }
+    pub(crate) fn new(road: Arc<Road>, trusted: TrustedMetadata, source: Source) -> Session {
+        Session { road, trusted, source }
     }
 
     /// The trusted metadata.
@@ -46,6 +44,18 @@ impl Session {
         self.drive(|trusted| trusted.search(path)).await
     }
 
+    /// Looks for several targets as [`find`](Session::find) does, in this order; but what the
+    /// searches wait for is fetched at once. The answers are in the order of the paths.
+    ///
+    /// # Errors
+    ///
+    /// As [`find`](Session::find), for the first path for which there is one.
+    pub async fn find_all(&mut self, paths: &[TargetPath]) -> Result<Vec<Option<TargetFile>>, Error> {
+        let _lock = self.road.lock().await?;
+        let source = source_now(&self.road, self.source, &self.trusted)?;
+        search_all(&mut Driver::new(&self.road, source), &mut self.trusted, paths).await
+    }
+
     /// Every target that [`find`](Session::find) would find, in the order of their paths; fetches
     /// all delegated roles.
     ///
@@ -61,13 +71,8 @@ impl Session {
         stage: impl FnOnce(&'a mut TrustedMetadata) -> S,
     ) -> Result<S::Next, Error> {
         let _lock = self.road.lock().await?;
-        let mut driver = Driver {
-            road: &self.road,
-            source: source_now(&self.road, self.source, self.floors.as_deref())?,
-            floors: self.floors.clone(),
-            floors_lost: false,
-            ahead: Ahead::new(&self.road),
-        };
+        let source = source_now(&self.road, self.source, &self.trusted)?;
+        let mut driver = Driver::new(&self.road, source);
         driver.drive(stage(&mut self.trusted)).await
     }
 
@@ -106,8 +111,15 @@ impl Session {
         at_once: usize,
         progress: &dyn Progress,
     ) -> Vec<Result<PathBuf, Error>> {
-        let downloads = targets.iter().map(|target| self.download_below(target, folder, progress));
-        stream::iter(downloads.collect::<Vec<_>>()).buffered(at_once.max(1)).collect().await
+        let downloads = targets
+            .iter()
+            .enumerate()
+            .map(|(index, target)| async move { (index, self.download_below(target, folder, progress).await) });
+        // One that takes long holds up none of those after it.
+        let downloads = stream::iter(downloads.collect::<Vec<_>>()).buffer_unordered(at_once.max(1));
+        let mut results: Vec<_> = downloads.collect().await;
+        results.sort_by_key(|(index, _)| *index);
+        results.into_iter().map(|(_, result)| result).collect()
     }
 
     async fn fetch(&self, target: &TargetFile, goal: Goal, progress: &dyn Progress) -> Result<PathBuf, Error> {
@@ -116,13 +128,67 @@ impl Session {
     }
 }
 
+/// Searches for all paths in rounds. In each, every search goes on to the file that it waits for, all
+/// of these are asked for, and then judged in the order of the paths.
+async fn search_all(
+    driver: &mut Driver<'_>,
+    trusted: &mut TrustedMetadata,
+    paths: &[TargetPath],
+) -> Result<Vec<Option<TargetFile>>, Error> {
+    let mut found: Vec<_> = paths.iter().map(|_| Ok(None)).collect();
+    let mut open: Vec<_> = paths.iter().zip(&mut found).collect();
+    while !open.is_empty() {
+        let (mut waiting, mut asked) = (Vec::new(), BTreeSet::new());
+        for (path, found) in open {
+            let mut search = trusted.search(path.clone());
+            let Some(request) = driver.recall(&mut search)? else {
+                *found = search.finish().map_err(Error::from);
+                continue;
+            };
+            if asked.insert(request.file_name()) {
+                driver.expect(&request);
+            }
+            waiting.push((path, found, request));
+        }
+        open = Vec::new();
+        for (path, found, request) in waiting {
+            let mut search = trusted.search(path.clone());
+            // Otherwise it was answered for another path.
+            if search.request().as_ref() == Some(&request) {
+                match driver.answer(&mut search, &request).await {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        *found = search.finish().map_err(Error::from);
+                        continue;
+                    }
+                    Err(error) => {
+                        *found = Err(error);
+                        // Nothing after it counts any more.
+                        break;
+                    }
+                }
+            }
+            open.push((path, found));
+        }
+    }
+    found.into_iter().collect()
+}
+
 /// Where delegated roles come from now. When another process has refreshed the store since, what it
-/// keeps is newer than what this session trusts, and is left alone.
-fn source_now(road: &Road, source: Source, floors: Option<&str>) -> Result<Source, MachineError> {
+/// keeps is newer than what this session trusts, and is left alone: then the stored timestamp, on
+/// which all else depends, is another one.
+fn source_now(road: &Road, source: Source, trusted: &TrustedMetadata) -> Result<Source, MachineError> {
     if source != Source::MirrorsAndStore {
         return Ok(source);
     }
-    let kept = road.store.read(&StoredFile::Floors, LONGEST_FLOORS)?;
-    let is_ours = kept.as_deref() == floors.map(str::as_bytes);
+    let kept = match road.store.read(&StoredFile::Role(RoleName::TIMESTAMP), road.longest(&RoleName::TIMESTAMP)) {
+        Err(error) if error.is_unusable_content() => None,
+        kept => kept?,
+    };
+    let is_ours = kept.is_some_and(|kept| kept == **trusted.timestamp().bytes());
     Ok(if is_ours { Source::MirrorsAndStore } else { Source::MirrorsOnly })
 }
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

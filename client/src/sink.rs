@@ -14,7 +14,7 @@ use crate::folder::Temporary;
 
 /// Parts on their way between network and disk: with parts of at most a few hundred KiB this bounds
 /// the memory of a transfer to a few MiB.
-const PARTS: usize = 32;
+const PARTS: usize = 8;
 
 /// A sync is begun when so many bytes have been written since the last one.
 const SYNC_AFTER: usize = 32 * 1024 * 1024;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::BoxFuture;
@@ -31,11 +32,11 @@ fn key(name: &str) -> PrivateKey {
     PrivateKey::from_seed(Scheme::Ed25519, &Sha256::digest(name).into()).unwrap()
 }
 
-fn keyid(name: &str) -> String {
+pub(crate) fn keyid(name: &str) -> String {
     hex::encode(Sha256::digest(key_object(name).to_string()))
 }
 
-fn key_object(name: &str) -> Value {
+pub(crate) fn key_object(name: &str) -> Value {
     json!({ "keytype": "ed25519", "scheme": "ed25519", "keyval": { "public": key(name).public_key().public() } })
 }
 
@@ -151,5 +152,36 @@ impl Fetch for TestRepository {
         self.requests.lock().unwrap().push(url.to_owned());
         let answer = self.files.lock().unwrap().get(url).cloned().unwrap_or(Err(FetchError::NotFound));
         Box::pin(async move { answer.map(Response::whole) })
+    }
+}
+
+/// How late a repository that is far away answers.
+pub(crate) const DELAY: Duration = Duration::from_millis(300);
+
+/// A repository that is far away. Some URLs are answered otherwise at first.
+#[derive(Clone, Default)]
+pub(crate) struct FarAway {
+    pub(crate) repository: TestRepository,
+    pub(crate) at_first: Arc<Mutex<BTreeMap<String, Vec<Answer>>>>,
+}
+
+impl FarAway {
+    pub(crate) fn at_first(&self, url: &str, answers: &[Answer]) {
+        self.at_first.lock().unwrap().insert(url.to_owned(), answers.to_vec());
+    }
+}
+
+impl Fetch for FarAway {
+    fn fetch(&self, url: &str, offset: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
+        let usual = self.repository.fetch(url, offset);
+        let mut at_first = self.at_first.lock().unwrap();
+        let other = at_first.get_mut(url).filter(|answers| !answers.is_empty()).map(|answers| answers.remove(0));
+        Box::pin(async move {
+            tokio::time::sleep(DELAY).await;
+            match other {
+                Some(answer) => answer.map(Response::whole),
+                None => usual.await,
+            }
+        })
     }
 }

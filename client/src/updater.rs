@@ -74,7 +74,7 @@ impl Updater {
 
     async fn drive_all(&self, source: Source, opened: Opened) -> Result<Session, Error> {
         let Opened { start, floors, floors_lost, .. } = opened;
-        let mut driver = Driver { road: &self.road, source, floors, floors_lost, ahead: Ahead::new(&self.road) };
+        let mut driver = Driver { floors, floors_lost, ..Driver::new(&self.road, source) };
         // Needed whatever the roots say, and never versioned: asked for beside the first of them.
         driver.expect(&Request {
             role: RoleName::TIMESTAMP,
@@ -96,7 +96,7 @@ impl Updater {
         driver.keep_floors(targets.floors())?;
         let trusted = driver.drive(targets).await?;
         driver.keep_root(trusted.root().bytes())?;
-        Ok(Session::new(Arc::clone(&self.road), trusted, source, driver.floors))
+        Ok(Session::new(Arc::clone(&self.road), trusted, source))
     }
 }
 
@@ -113,18 +113,22 @@ pub(crate) enum Source {
 
 /// Feeds stages.
 pub(crate) struct Driver<'a> {
-    pub(crate) road: &'a Road,
-    pub(crate) source: Source,
+    road: &'a Road,
+    source: Source,
     /// The floors as they were kept last.
-    pub(crate) floors: Option<String>,
+    floors: Option<String>,
     /// The record of floors is damaged: missing copies must not go unnoticed, and no new record
     /// may hide the damage until it is complete.
-    pub(crate) floors_lost: bool,
+    floors_lost: bool,
     /// What will be needed, and may be on its way already.
-    pub(crate) ahead: Ahead<'a>,
+    ahead: Ahead<'a>,
 }
 
-impl Driver<'_> {
+impl<'a> Driver<'a> {
+    pub(crate) fn new(road: &'a Road, source: Source) -> Driver<'a> {
+        Driver { road, source, floors: None, floors_lost: false, ahead: Ahead::new(road) }
+    }
+
     /// Feeds a stage until it has enough, and lets it finish.
     pub(crate) async fn drive<S: Stage + Send>(&mut self, mut stage: S) -> Result<S::Next, Error> {
         let fed = self.feed(&mut stage).await;
@@ -137,26 +141,43 @@ impl Driver<'_> {
     /// The one loop: offers each file that the stage asks for from the store, and where that does
     /// not do, from the mirrors; keeps what passed.
     async fn feed<S: Stage + Send>(&mut self, stage: &mut S) -> Result<(), Error> {
-        while let Some(request) = stage.request() {
-            if self.stored(&request)?.is_some_and(|stored| stage.recall(stored)) {
-                continue;
-            }
-            if self.source == Source::Store {
-                // Judged once more, for the reason why it does not do.
-                let again = if request.may_be_absent() { None } else { self.stored(&request)? };
-                match stage.apply(again) {
-                    Err(verdict) if verdict.kind == ErrorKind::Absent => break,
-                    answer => drop(answer?),
-                }
-            } else if let Some(bytes) = self.fetch_and_apply(stage, &request).await? {
-                self.keep(&request, &bytes)?;
-                if request.role == RoleName::ROOT {
-                    // What was asked for before may be signed by keys that it replaces.
-                    self.ahead.overtake();
-                }
+        while let Some(request) = self.recall(stage)? {
+            if !self.answer(stage, &request).await? {
+                break;
             }
         }
         Ok(())
+    }
+
+    /// Offers stored copies as long as they do; the first request for which none does.
+    pub(crate) fn recall<S: Stage>(&self, stage: &mut S) -> Result<Option<Request>, Error> {
+        while let Some(request) = stage.request() {
+            if !self.stored(&request)?.is_some_and(|stored| stage.recall(stored)) {
+                return Ok(Some(request));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Answers a request for which no stored copy does, and keeps the answer. False where nothing
+    /// can answer it.
+    pub(crate) async fn answer<S: Stage + Send>(&mut self, stage: &mut S, request: &Request) -> Result<bool, Error> {
+        if self.source == Source::Store {
+            // Judged once more, for the reason why it does not do.
+            let again = if request.may_be_absent() { None } else { self.stored(request)? };
+            return match stage.apply(again) {
+                Err(verdict) if verdict.kind == ErrorKind::Absent => Ok(false),
+                answer => Ok(answer.map(|_| true)?),
+            };
+        }
+        if let Some(bytes) = self.fetch_and_apply(stage, request).await? {
+            self.keep(request, &bytes)?;
+            if request.role == RoleName::ROOT {
+                // What was asked for before may be signed by keys that it replaces.
+                self.ahead.overtake();
+            }
+        }
+        Ok(true)
     }
 
     /// Asks the mirrors in order until the stage accepts what one of them has. A verdict against
@@ -212,7 +233,7 @@ impl Driver<'_> {
     }
 
     /// This file will be needed, from the mirror that is asked first as things stand.
-    fn expect(&mut self, request: &Request) {
+    pub(crate) fn expect(&mut self, request: &Request) {
         if self.source == Source::Store {
             return;
         }

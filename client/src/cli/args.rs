@@ -255,7 +255,7 @@ pub(super) struct Get {
     pub(super) output_file: Option<PathBuf>,
 
     /// How many targets to fetch at once
-    #[arg(short, long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(short, long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(super) jobs: u16,
 
     /// Use the metadata that is trusted already; only targets are fetched

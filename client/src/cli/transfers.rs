@@ -1,5 +1,6 @@
 //! `lastmile refresh`, `get` and `list`: what asks the repository.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use lastmile_metadata::{PathPattern, TargetFile, TargetPath, TrustedMetadata};
@@ -28,13 +29,17 @@ impl Here<'_> {
                 .with_hint("`--output DIR` gives each target its own path below a folder"));
         }
         let mut session = self.session(get.offline).await?;
-        let mut targets: Vec<TargetFile> = Vec::new();
+        let mut paths: Vec<TargetPath> = Vec::new();
+        let mut known = BTreeSet::new();
         for path in get.targets {
-            let target = find(&mut session, target_path(path)?).await?;
-            if !targets.iter().any(|known| known.path == target.path) {
-                targets.push(target);
+            let path = target_path(path)?;
+            if known.insert(path.clone()) {
+                paths.push(path);
             }
         }
+        let found = session.find_all(&paths).await?;
+        let found = paths.into_iter().zip(found).map(|(path, found)| found.ok_or(Error::NoSuchTarget(path)));
+        let targets: Vec<TargetFile> = found.collect::<Result<_, _>>()?;
         let bars = self.terminal.transfers();
         let results = match (&get.output_file, targets.as_slice()) {
             (Some(file), [target]) => vec![session.download(target, file, &bars).await],

@@ -1,0 +1,143 @@
+//! Several targets at once: searches and downloads.
+
+use std::time::Instant;
+
+use lastmile_metadata::{Algorithm, Hashes};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::error::RepositoryError;
+use crate::http::{HttpFetch, HttpSettings, ProxyChoice};
+use crate::store::MemoryStore;
+use crate::test_repository::{DELAY, FarAway, TestRepository, expires, key_object, keyid, now, root, sign};
+use crate::test_server::Server;
+use crate::updater::Updater;
+
+const BINS: usize = 20;
+
+/// A repository whose targets lie in bins, all of which one role delegates to.
+fn binned() -> FarAway {
+    let far_away = FarAway::default();
+    let repository = &far_away.repository;
+    let signed = |kind: &str, member: &str, value: Value| {
+        let mut signed = json!({ "_type": kind, "spec_version": "1.0.34", "version": 1, "expires": expires() });
+        signed[member] = value;
+        signed
+    };
+    let delegating = |roles: Vec<(String, String)>| {
+        let role = |(name, paths): (String, String)| json!({ "name": name, "keyids": [keyid("docs")], "threshold": 1, "terminating": false, "paths": [paths] });
+        let roles: Vec<_> = roles.into_iter().map(role).collect();
+        let delegations = json!({ "keys": { keyid("docs"): key_object("docs") }, "roles": roles });
+        let mut signed = signed("targets", "targets", json!({}));
+        signed["delegations"] = delegations;
+        signed
+    };
+    let top = delegating(vec![("bins".to_owned(), "b*/*".to_owned())]);
+    repository.put("1.targets.json", &sign(&top, &["targets"]));
+    let bins = delegating((0..BINS).map(|bin| (format!("bin{bin}"), format!("b{bin}/*"))).collect());
+    repository.put("1.bins.json", &sign(&bins, &["docs"]));
+    let mut meta = json!({ "targets.json": { "version": 1 }, "bins.json": { "version": 1 } });
+    for bin in 0..BINS {
+        let target = json!({ format!("b{bin}/x"): { "length": bin, "hashes": { "sha256": "00".repeat(32) } } });
+        repository.put(&format!("1.bin{bin}.json"), &sign(&signed("targets", "targets", target), &["docs"]));
+        meta[format!("bin{bin}.json")] = json!({ "version": 1 });
+    }
+    repository.put("1.snapshot.json", &sign(&signed("snapshot", "meta", meta), &["online"]));
+    let meta = json!({ "snapshot.json": { "version": 1 } });
+    repository.put("timestamp.json", &sign(&signed("timestamp", "meta", meta), &["online"]));
+    far_away
+}
+
+fn paths(bins: impl IntoIterator<Item = usize>) -> Vec<TargetPath> {
+    bins.into_iter().map(|bin| TargetPath::new(format!("b{bin}/x")).unwrap()).collect()
+}
+
+fn bin_urls(bins: impl IntoIterator<Item = usize>) -> Vec<String> {
+    bins.into_iter().map(|bin| format!("http://a/1.bin{bin}.json")).collect()
+}
+
+async fn session(far_away: &FarAway, store: &MemoryStore, sequential: bool) -> Session {
+    let builder = Updater::builder(root(1, "root", "online")).fetch(far_away.clone()).store(store.clone());
+    let updater = builder.mirror("http://a/", "http://a/t/").sequential(sequential).build().unwrap();
+    let session = updater.refresh(now()).await.unwrap();
+    far_away.repository.take_requests();
+    session
+}
+
+#[tokio::test(start_paused = true)]
+async fn bins_for_several_targets_are_fetched_at_once_and_each_of_them_once() {
+    let far_away = binned();
+    // Each bin for two targets, of which one is nowhere.
+    let nowhere = (0..BINS).map(|bin| TargetPath::new(format!("b{bin}/nowhere")).unwrap());
+    let all: Vec<_> = paths(0..BINS).into_iter().chain(nowhere).collect();
+    let asked = [vec!["http://a/1.bins.json".to_owned()], bin_urls(0..BINS)].concat();
+    let mut times = Vec::new();
+    for sequential in [false, true] {
+        let store = MemoryStore::default();
+        let mut one = session(&far_away, &store, sequential).await;
+        let before = tokio::time::Instant::now();
+        let found = one.find_all(&all).await.unwrap();
+        times.push(before.elapsed().as_millis() / DELAY.as_millis());
+        let lengths: Vec<_> = found.iter().map(|found| found.as_ref().map(|target| target.length)).collect();
+        let expected: Vec<_> = (0..BINS as u64).map(Some).chain([None; BINS]).collect();
+        assert_eq!(lengths, expected);
+        assert_eq!(far_away.repository.take_requests(), asked);
+        // What is stored is not asked for, and what is known not even read.
+        let mut other = session(&far_away, &store, sequential).await;
+        assert_eq!(other.find_all(&all).await.unwrap(), found);
+        assert_eq!(other.find(&all[3]).await.unwrap(), found[3]);
+        assert_eq!(far_away.repository.take_requests(), [""; 0]);
+    }
+    // The first role, then nine bins at a time.
+    assert_eq!(times, [1 + 3, 1 + BINS as u128]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_of_several_searches_that_fails_is_told_and_ends_those_after_it() {
+    let far_away = binned();
+    far_away.repository.put("1.bin2.json", b"{}");
+    far_away.repository.put("1.bin1.json", b"{}");
+    let mut session = session(&far_away, &MemoryStore::default(), false).await;
+    let error = session.find_all(&paths([0, 2, 1, 19])).await.unwrap_err();
+    let Error::Repository(RepositoryError { mirrors, .. }) = error else { panic!("{error:?}") };
+    assert_eq!(mirrors[0].url, bin_urls([2])[0]);
+    assert!(session.find(&paths([0])[0]).await.unwrap().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn d5_offline_several_searches_ask_for_nothing() {
+    let (far_away, store) = (binned(), MemoryStore::default());
+    session(&far_away, &store, false).await.find_all(&paths(0..3)).await.unwrap();
+    far_away.repository.take_requests();
+    let builder = Updater::builder(root(1, "root", "online")).fetch(far_away.clone()).store(store);
+    let mut session = builder.mirror("http://a/", "").build().unwrap().offline(now()).await.unwrap();
+    assert!(session.find_all(&paths(0..3)).await.unwrap().iter().all(Option::is_some));
+    let error = session.find_all(&paths(0..4)).await.unwrap_err();
+    assert!(matches!(error, Error::Repository(_)), "{error:?}");
+    assert_eq!(far_away.repository.take_requests(), [""; 0]);
+}
+
+#[tokio::test]
+async fn several_targets_come_at_once_over_as_many_connections_as_are_allowed() {
+    let contents: Vec<_> = (0..64).map(|number| (format!("d{}/{number}", number % 3), number.to_string())).collect();
+    let mut files = TestRepository::new().files();
+    files.extend(contents.iter().map(|(path, content)| (format!("t/{path}"), content.clone().into_bytes())));
+    let (server, dir) = (Server::far_away(files, DELAY / 3).await, tempfile::tempdir().unwrap());
+    let fetch = HttpFetch::new(&HttpSettings { proxy: ProxyChoice::Direct, ..HttpSettings::default() }).unwrap();
+    let builder = Updater::builder(root(1, "root", "online")).fetch(fetch).mirror(&server.url, server.at("t/"));
+    let session = builder.hash_prefixed_targets(false).build().unwrap().refresh(now()).await.unwrap();
+    let target = |(path, content): &(String, String)| {
+        let hashes = Hashes::of(content.as_bytes(), &[Algorithm::Sha256]).unwrap();
+        TargetFile::new(TargetPath::new(path).unwrap(), content.len() as u64, hashes)
+    };
+    let targets: Vec<_> = contents.iter().map(target).collect();
+    let before = Instant::now();
+    let results = session.download_all(&targets, dir.path(), 16, &()).await;
+    // Four times one wait; a fourth of all waits leaves room for a slow machine.
+    assert!(before.elapsed() < 16 * DELAY / 3, "{:?}", before.elapsed());
+    assert!(server.connections() <= 16, "{}", server.connections());
+    for ((path, content), result) in contents.iter().zip(results) {
+        let file = result.unwrap();
+        assert_eq!((&file, std::fs::read_to_string(&file).unwrap()), (&dir.path().join(path), content.clone()));
+    }
+}
