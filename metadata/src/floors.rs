@@ -1,18 +1,22 @@
 //! The record of trusted versions: a second memory beside the stored files, so that a damaged file does not open
 //! the way for a rollback (5.4.3, 5.5.5), and so that a rotation of keys is noticed once, whatever crashes (5.3.11).
 
-use alloc::collections::BTreeMap;
+use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::{String, ToString};
+use core::fmt::Write as _;
 
-use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 
-use crate::{RoleName, Root, Snapshot, Timestamp, Version};
+use crate::{ErrorKind, RoleName, Root, Snapshot, Timestamp, Version};
 
 const HEADING: &str = "lastmile trusted versions 1";
 /// No line of a record that can be read.
 const LOST: &str = "what was trusted before is lost";
+
+/// What would end a line, or read as an escape.
+const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 
 /// Versions below which nothing is accepted any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,9 +36,10 @@ pub struct Floors {
 
 /// The snapshot's version, and those that it lists for targets roles.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RoleFloors {
+pub(crate) struct RoleFloors {
     pub(crate) version: Version,
-    pub(crate) roles: BTreeMap<RoleName, Version>,
+    /// Lines of the record, `role VERSION NAME`, in the snapshot's order: there may be very many roles.
+    lines: String,
 }
 
 /// What a store knows of earlier floors.
@@ -71,11 +76,9 @@ impl Floors {
         if let Some((version, snapshot)) = self.timestamp {
             text += &format!("timestamp {version} {snapshot}\n");
         }
-        if let Some(RoleFloors { version, roles }) = &self.snapshot {
+        if let Some(RoleFloors { version, lines }) = &self.snapshot {
             text += &format!("snapshot {version}\n");
-            for (role, version) in roles {
-                text += &format!("role {version} {}\n", utf8_percent_encode(role.as_str(), NON_ALPHANUMERIC));
-            }
+            text += lines;
         }
         let checksum = checksum(&text);
         text + &checksum
@@ -93,7 +96,11 @@ impl Floors {
         if found != checksum(record) {
             return None;
         }
-        let mut lines = record.lines();
+        let (head, roles) = match record.find("\nrole ") {
+            Some(end) => record.split_at_checked(end + 1)?,
+            None => (record, ""),
+        };
+        let mut lines = head.lines();
         if lines.next() != Some(HEADING) {
             return None;
         }
@@ -107,27 +114,63 @@ impl Floors {
                     floors.timestamp = Some((version(timestamp)?, version(snapshot)?));
                 }
                 ("snapshot", rest) => {
-                    floors.snapshot = Some(RoleFloors { version: version(rest)?, roles: BTreeMap::new() });
-                }
-                ("role", rest) => {
-                    let (number, name) = rest.split_once(' ')?;
-                    let name = percent_decode_str(name).decode_utf8().ok()?;
-                    floors.snapshot.as_mut()?.roles.insert(RoleName::listed(&name).ok()?, version(number)?);
+                    let lines = roles.to_owned();
+                    floors.snapshot = Some(RoleFloors { version: version(rest)?, lines });
                 }
                 _ => return None,
             }
         }
-        Some(floors)
+        let is_whole = match &floors.snapshot {
+            Some(snapshot) => snapshot.lines.lines().all(|line| read_role(line).is_some()),
+            None => roles.is_empty(),
+        };
+        is_whole.then_some(floors)
     }
 }
 
 impl RoleFloors {
-    /// The floors that `snapshot` sets. Snapshots of old list the root too, which has floors of its own.
+    /// The floors that `snapshot` sets.
     pub(crate) fn of(snapshot: &Snapshot) -> Self {
-        let is_targets = |role: &RoleName| !role.is_top_level() || *role == RoleName::TARGETS;
-        let roles = snapshot.roles().filter(|(role, _)| is_targets(role)).map(|(role, file)| (role, file.version));
-        Self { version: snapshot.version, roles: roles.collect() }
+        let mut lines = String::new();
+        for (role, version) in targets_roles(snapshot) {
+            let name = utf8_percent_encode(role.as_str(), ESCAPED);
+            // Writing to a string does not fail.
+            let _ = writeln!(lines, "role {version} {name}");
+        }
+        Self { version: snapshot.version, lines }
     }
+
+    /// 5.5.5: no listed version goes down, and none disappears.
+    pub(crate) fn check(&self, new: &Snapshot) -> Result<(), ErrorKind> {
+        if new.version < self.version {
+            return Err(ErrorKind::Rollback { trusted: self.version, found: new.version });
+        }
+        let mut found = targets_roles(new);
+        for (listed, trusted) in self.lines.lines().filter_map(read_role) {
+            // Both are in one order: what is passed over is new.
+            match found.find(|(role, _)| *role == listed) {
+                None => return Err(ErrorKind::Removed { listed }),
+                Some((_, found)) if found < trusted => {
+                    return Err(ErrorKind::ListedRollback { listed, trusted, found });
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The versions of targets roles, in the snapshot's order. Snapshots of old list the root too, which has floors of its
+/// own.
+fn targets_roles(snapshot: &Snapshot) -> impl Iterator<Item = (RoleName, Version)> {
+    let is_targets = |role: &RoleName| !role.is_top_level() || *role == RoleName::TARGETS;
+    snapshot.roles().filter(move |(role, _)| is_targets(role)).map(|(role, file)| (role, file.version))
+}
+
+fn read_role(line: &str) -> Option<(RoleName, Version)> {
+    let (number, name) = line.strip_prefix("role ")?.split_once(' ')?;
+    let name = percent_decode_str(name).decode_utf8().ok()?;
+    Some((RoleName::listed(&name).ok()?, version(number)?))
 }
 
 fn version(text: &str) -> Option<Version> {
@@ -144,16 +187,16 @@ mod tests {
 
     fn floors() -> Floors {
         let version = |number| Version::new(number).unwrap();
-        let roles = [RoleName::TARGETS, RoleName::delegated("a b\nc%/é").unwrap()];
+        let mut snapshot = Snapshot::new(version(8), crate::parse_time("2030-01-01T00:00:00Z").unwrap());
+        for role in [RoleName::TARGETS, RoleName::delegated("a b\nc%/é").unwrap()] {
+            snapshot.insert(&role, crate::MetaFile::new(version(7)));
+        }
         Floors {
             lost: false,
             root: version(3),
             online_keys: "00ff".to_string(),
             timestamp: Some((version(9), version(8))),
-            snapshot: Some(RoleFloors {
-                version: version(8),
-                roles: roles.into_iter().map(|role| (role, version(7))).collect(),
-            }),
+            snapshot: Some(RoleFloors::of(&snapshot)),
         }
     }
 

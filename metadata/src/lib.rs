@@ -33,7 +33,7 @@ mod update;
 pub use canonical::{Json, Unknown};
 pub use envelope::{Envelope, Received, Signature, Verified, assemble};
 pub use error::{Error, ErrorKind};
-pub use floors::{Floors, RoleFloors, StoredFloors};
+pub use floors::{Floors, StoredFloors};
 pub use hashes::{Algorithm, FileError, Hashes, HashingVerifier};
 pub use key::{Key, KeyId, KeyRing, Threshold};
 pub use limits::Limits;

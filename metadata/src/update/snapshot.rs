@@ -3,7 +3,6 @@
 use alloc::vec::Vec;
 
 use super::{Request, Stage, Update};
-use crate::floors::RoleFloors;
 use crate::update::targets::UpdateTargets;
 use crate::{Envelope, Error, ErrorKind, Floors, Received, RoleName, Snapshot, Timestamp, Verified};
 
@@ -47,19 +46,7 @@ impl UpdateSnapshot {
 
     /// 5.5.5: no listed version goes down, and none disappears.
     fn check_rollback(&self, new: &Snapshot) -> Result<(), ErrorKind> {
-        let Some(RoleFloors { version, roles }) = &self.update.floors.snapshot else { return Ok(()) };
-        if new.version < *version {
-            return Err(ErrorKind::Rollback { trusted: *version, found: new.version });
-        }
-        for (listed, trusted) in roles {
-            let (listed, trusted) = (listed.clone(), *trusted);
-            match new.meta(&listed).map(|file| file.version) {
-                None => return Err(ErrorKind::Removed { listed }),
-                Some(found) if found < trusted => return Err(ErrorKind::ListedRollback { listed, trusted, found }),
-                Some(_) => {}
-            }
-        }
-        Ok(())
+        self.update.floors.snapshot.as_ref().map_or(Ok(()), |floors| floors.check(new))
     }
 }
 
