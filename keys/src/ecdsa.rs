@@ -1,6 +1,10 @@
 //! ECDSA (FIPS 186-5) keys on P-256 and P-384 as spec 4.2.2 writes them, signatures in strict DER.
 
-use p256::ecdsa::signature::Verifier as _;
+use alloc::boxed::Box;
+
+use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
+use sha2::digest::DynDigest;
+use sha2::{Sha256, Sha384};
 use spki::{Document, EncodePublicKey as _, ObjectIdentifier};
 
 use crate::pem;
@@ -93,13 +97,21 @@ impl EcdsaKey {
         }
     }
 
-    /// SHA-256 with P-256, SHA-384 with P-384. Both values of s are good: no signer has to normalise it.
-    pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+    /// SHA-256 with P-256, SHA-384 with P-384.
+    pub(crate) fn hasher(&self) -> Box<dyn DynDigest + Send> {
+        match self {
+            Self::P256(_) => Box::new(Sha256::default()),
+            Self::P384(_) => Box::new(Sha384::default()),
+        }
+    }
+
+    /// Whether the signature fits the message's digest. Both values of s are good: no signer has to normalise it.
+    pub(crate) fn fits(&self, digest: &[u8], signature: &[u8]) -> bool {
         match self {
             Self::P256(key) => p256::ecdsa::Signature::from_der(signature)
-                .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
+                .is_ok_and(|signature| key.verify_prehash(digest, &signature).is_ok()),
             Self::P384(key) => p384::ecdsa::Signature::from_der(signature)
-                .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
+                .is_ok_and(|signature| key.verify_prehash(digest, &signature).is_ok()),
         }
     }
 }

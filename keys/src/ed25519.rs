@@ -2,7 +2,7 @@
 
 use alloc::string::String;
 
-use ed25519_dalek::{Signature, VerifyingKey};
+use ed25519_dalek::{Signature, StreamVerifier, VerifyingKey};
 use spki::{Document, EncodePublicKey as _};
 
 use crate::public::KeyError;
@@ -37,9 +37,14 @@ impl Ed25519Key {
         self.0.to_public_key_der()
     }
 
-    pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
-        // Strict: S below the group order and R not of small order, so that all verifiers agree.
-        Signature::from_slice(signature).is_ok_and(|signature| self.0.verify_strict(message, &signature).is_ok())
+    /// The check of a signature; none where it is good for no message at all.
+    ///
+    /// Strict, so that all verifiers agree: S below the group order, R decodable and not of small order. (That holds
+    /// for the key as well, or it would not have been read.)
+    pub(crate) fn check(&self, signature: &[u8]) -> Option<StreamVerifier> {
+        let signature = Signature::from_slice(signature).ok()?;
+        VerifyingKey::from_bytes(signature.r_bytes()).ok().filter(|r| !r.is_weak())?;
+        self.0.verify_stream(&signature).ok()
     }
 }
 

@@ -10,6 +10,7 @@
 
 extern crate alloc;
 
+mod check;
 mod ecdsa;
 mod ed25519;
 mod pem;
@@ -23,6 +24,7 @@ mod private_pem;
 #[cfg(feature = "sign")]
 mod sign;
 
+pub use check::SignatureCheck;
 pub use public::{KeyError, PublicKey};
 
 #[cfg(feature = "sign")]

@@ -6,6 +6,7 @@ use core::cmp::Ordering;
 use core::fmt;
 use core::hash::{Hash, Hasher};
 
+use crate::check::SignatureCheck;
 use crate::ecdsa::{Curve, EcdsaKey};
 use crate::ed25519::Ed25519Key;
 use crate::rsa::{Padding, RsaKey};
@@ -130,11 +131,15 @@ impl PublicKey {
     /// Signatures are 64 bytes for ed25519, DER (RFC 3279) for ecdsa, and as long as the modulus for rsa.
     #[must_use]
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
-        match &self.algorithm {
-            Algorithm::Ed25519(key) => key.verify(message, signature),
-            Algorithm::Ecdsa(key) => key.verify(message, signature),
-            Algorithm::Rsa(key) => key.verify(message, signature),
-        }
+        let mut check = self.check(signature);
+        check.update(message);
+        check.finish()
+    }
+
+    /// The same for a message that comes in parts.
+    #[must_use]
+    pub fn check(&self, signature: &[u8]) -> SignatureCheck {
+        SignatureCheck::new(&self.algorithm, signature)
     }
 }
 

@@ -1,9 +1,11 @@
 //! RSA (RFC 8017) keys as spec 4.2.2 writes them, for verification only.
 
+use alloc::boxed::Box;
+
 use ::rsa::pkcs1::RsaPublicKeyRef;
-use ::rsa::traits::SignatureScheme;
 use ::rsa::{BoxedUint, Pkcs1v15Sign, Pss, RsaPublicKey};
-use sha2::{Digest as _, Sha256, Sha384, Sha512};
+use sha2::digest::DynDigest;
+use sha2::{Sha256, Sha384, Sha512};
 use spki::der::Decode as _;
 use spki::der::asn1::{Null, UintRef};
 use spki::{Document, EncodePublicKey as _, ObjectIdentifier, SubjectPublicKeyInfoRef};
@@ -75,17 +77,23 @@ impl RsaKey {
         self.key.to_public_key_der()
     }
 
-    pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+    pub(crate) fn hasher(&self) -> Box<dyn DynDigest + Send> {
         match self.padding {
-            Padding::PssSha256 => self.fits(pss::<Sha256>(), &Sha256::digest(message), signature),
-            Padding::PssSha384 => self.fits(pss::<Sha384>(), &Sha384::digest(message), signature),
-            Padding::PssSha512 => self.fits(pss::<Sha512>(), &Sha512::digest(message), signature),
-            Padding::Pkcs1v15Sha256 => self.fits(Pkcs1v15Sign::new::<Sha256>(), &Sha256::digest(message), signature),
+            Padding::PssSha256 | Padding::Pkcs1v15Sha256 => Box::new(Sha256::default()),
+            Padding::PssSha384 => Box::new(Sha384::default()),
+            Padding::PssSha512 => Box::new(Sha512::default()),
         }
     }
 
-    fn fits(&self, scheme: impl SignatureScheme, digest: &[u8], signature: &[u8]) -> bool {
-        self.key.verify(scheme, digest, signature).is_ok()
+    /// Whether the signature fits the message's digest.
+    pub(crate) fn fits(&self, digest: &[u8], signature: &[u8]) -> bool {
+        let verified = match self.padding {
+            Padding::PssSha256 => self.key.verify(pss::<Sha256>(), digest, signature),
+            Padding::PssSha384 => self.key.verify(pss::<Sha384>(), digest, signature),
+            Padding::PssSha512 => self.key.verify(pss::<Sha512>(), digest, signature),
+            Padding::Pkcs1v15Sha256 => self.key.verify(Pkcs1v15Sign::new::<Sha256>(), digest, signature),
+        };
+        verified.is_ok()
     }
 }
 
