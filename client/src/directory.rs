@@ -2,13 +2,15 @@
 //! the private folder `state` with the root history, the record of floors, the stamp and the lock.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use lastmile_metadata::RoleName;
+use lastmile_metadata::{RoleName, Stored};
 use sha2::{Digest, Sha256};
 
 use crate::error::MachineError;
 use crate::folder::{Folder, PRIVATE};
+use crate::large::LargeFile;
 use crate::store::{Store, StoreLock, StoredFile};
 
 /// The private folder in the directory.
@@ -16,6 +18,9 @@ const STATE: &str = "state";
 
 /// Longer names are replaced by their hash: file systems allow 255 bytes.
 const LONGEST_NAME: usize = 200;
+
+/// From so many bytes on a role is read where it is, unless somebody wants it otherwise.
+const LARGE: u64 = 8 * 1024 * 1024;
 
 /// Keeps the trusted metadata of one repository in a directory of its own.
 ///
@@ -25,6 +30,7 @@ const LONGEST_NAME: usize = 200;
 pub struct DirectoryStore {
     path: PathBuf,
     access: Access,
+    large_from: u64,
 }
 
 #[derive(Debug)]
@@ -50,7 +56,7 @@ impl DirectoryStore {
         let path = path.as_ref().to_owned();
         let roles = Folder::make(&path, PRIVATE)?;
         let state = roles.enter_or_make(STATE, PRIVATE)?;
-        Ok(DirectoryStore { path, access: Access::ReadWrite { roles, state } })
+        Ok(DirectoryStore { path, access: Access::ReadWrite { roles, state }, large_from: LARGE })
     }
 
     /// The store in `path` for reading only: nothing is written or made, also where it is missing,
@@ -67,7 +73,15 @@ impl DirectoryStore {
             Some(roles) => roles.enter(STATE)?,
             None => None,
         };
-        Ok(DirectoryStore { path, access: Access::ReadOnly { roles, state } })
+        Ok(DirectoryStore { path, access: Access::ReadOnly { roles, state }, large_from: LARGE })
+    }
+
+    /// Reads roles of so many bytes and more where they are: verifying one takes a pass over its file and next to no
+    /// memory, and finding a target a few milliseconds. Smaller ones are held in memory. 8 MiB unless this is called.
+    #[must_use]
+    pub fn large_from(mut self, bytes: u64) -> DirectoryStore {
+        self.large_from = bytes;
+        self
     }
 
     /// The directory.
@@ -119,6 +133,17 @@ impl Store for DirectoryStore {
             Some(folder) => folder.read(&name_of(file), max_length),
             None => Ok(None),
         }
+    }
+
+    fn open(&self, file: &StoredFile, max_length: u64) -> Result<Option<Stored>, MachineError> {
+        let (folder, name) = (self.folder_for(file), name_of(file));
+        if let Some(opened) = folder.map(|folder| folder.open_file(&name)).transpose()?.flatten() {
+            let length = opened.metadata().map(|found| found.len()).unwrap_or(0);
+            if (self.large_from..=max_length).contains(&length) {
+                return Ok(Some(Stored::File(Arc::new(LargeFile::new(opened, length)))));
+            }
+        }
+        Ok(self.read(file, max_length)?.map(Stored::Bytes))
     }
 
     fn write(&self, file: &StoredFile, bytes: &[u8]) -> Result<(), MachineError> {

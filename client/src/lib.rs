@@ -36,6 +36,7 @@ mod file;
 mod folder;
 #[cfg(feature = "http")]
 mod http;
+mod large;
 mod mirrors;
 mod opening;
 mod progress;

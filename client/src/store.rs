@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lastmile_metadata::{RoleName, Version};
+use lastmile_metadata::{RoleName, Stored, Version};
 
 use crate::error::MachineError;
 
@@ -37,6 +37,15 @@ pub trait Store: Send + Sync + 'static {
     /// Where [`MachineError::is_unusable_content`], the file is something that this store never
     /// writes (a link, longer than `max_length` bytes) and the driver goes on without it.
     fn read(&self, file: &StoredFile, max_length: u64) -> Result<Option<Vec<u8>>, MachineError>;
+
+    /// The same for a file that may be large: one that this store can read in parts need not be read whole.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Store::read).
+    fn open(&self, file: &StoredFile, max_length: u64) -> Result<Option<Stored>, MachineError> {
+        Ok(self.read(file, max_length)?.map(Stored::Bytes))
+    }
 
     /// Puts these bytes in the place of the file.
     ///

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use lastmile_metadata::{ErrorKind, Floors, Received, Request, RoleName, Stage, UpdateRoot};
+use lastmile_metadata::{ErrorKind, Floors, Received, Request, RoleName, Stage, Stored, UpdateRoot};
 
 use crate::ahead::{Ahead, Attempt};
 use crate::builder::UpdaterBuilder;
@@ -165,7 +165,7 @@ impl<'a> Driver<'a> {
         if self.source == Source::Store {
             // Judged once more, for the reason why it does not do.
             let again = if request.may_be_absent() { None } else { self.stored(request)? };
-            return match stage.apply(again) {
+            return match stage.apply(again.and_then(Stored::into_bytes)) {
                 Err(verdict) if verdict.kind == ErrorKind::Absent => Ok(false),
                 answer => Ok(answer.map(|_| true)?),
             };
@@ -244,7 +244,7 @@ impl<'a> Driver<'a> {
 
     /// The stored copy for a request. One that cannot be read as a file of ours is offered empty,
     /// and so is one that is missing along with the record of floors: both are judged as damaged.
-    fn stored(&self, request: &Request) -> Result<Option<Vec<u8>>, MachineError> {
+    fn stored(&self, request: &Request) -> Result<Option<Stored>, MachineError> {
         if self.source == Source::MirrorsOnly {
             return Ok(None);
         }
@@ -254,12 +254,12 @@ impl<'a> Driver<'a> {
         };
         let longest = self.road.longest(&request.role).max(request.max_length);
         let is_floor = matches!(request.role.as_str(), "timestamp" | "snapshot");
-        match self.road.store.read(&file, longest) {
-            Ok(None) if self.floors_lost && is_floor => Ok(Some(Vec::new())),
+        match self.road.store.open(&file, longest) {
+            Ok(None) if self.floors_lost && is_floor => Ok(Some(Stored::Bytes(Vec::new()))),
             Err(error) if error.is_unusable_content() => {
                 let reason = format!("{error}: {}", error.error);
                 self.road.notify.notify(&Notice::UnusableFile { reason });
-                Ok(Some(Vec::new()))
+                Ok(Some(Stored::Bytes(Vec::new())))
             }
             answer => answer,
         }

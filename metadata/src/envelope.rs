@@ -244,7 +244,7 @@ fn write(signed: &str, signatures: &[Signature], unknown: &Unknown) -> Vec<u8> {
     canonical::printable(&file).into_owned().into_bytes()
 }
 
-fn read_signatures(reader: &mut Reader<'_>) -> Result<Vec<Signature>, ErrorKind> {
+pub(crate) fn read_signatures(reader: &mut Reader<'_>) -> Result<Vec<Signature>, ErrorKind> {
     let mut signatures = Vec::new();
     let mut seen = BTreeSet::new();
     reader.array(|value| {

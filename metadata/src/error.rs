@@ -101,6 +101,10 @@ pub enum ErrorKind {
     /// What was kept from earlier updates is damaged beyond use, so that a rollback could not be noticed.
     #[error("the stored copy and the record of trusted versions are both damaged")]
     StateLost,
+    /// A stored file was changed by somebody else while it was in use. What it said before was verified; nothing that it
+    /// says now is believed.
+    #[error("the stored copy was changed while it was in use")]
+    StoredFileChanged,
     /// Fewer keys than required have signed.
     #[error("signed by {valid} of the {threshold} keys required")]
     ThresholdNotMet {

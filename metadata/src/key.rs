@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::num::NonZeroU32;
 
-use lastmile_keys::{KeyError, PublicKey};
+use lastmile_keys::{KeyError, PublicKey, SignatureCheck};
 use sha2::{Digest, Sha256};
 
 use crate::canonical;
@@ -195,14 +195,19 @@ impl KeyRing {
     }
 
     /// The distinct keys of the ring that have validly signed `signed`, in the order of `signatures`, which must
-    /// not repeat key ids. Thresholds are counted here and nowhere else: by public key, whatever its ids (5.3.4).
+    /// not repeat key ids.
     #[must_use]
     pub fn signers(&self, signed: &[u8], signatures: &[Signature]) -> Vec<KeyId> {
+        self.count(signatures, |key, signature| key.verify(signed, &signature.sig))
+    }
+
+    /// Thresholds are counted here and nowhere else: by public key, whatever its ids (5.3.4).
+    fn count(&self, signatures: &[Signature], is_valid: impl Fn(&PublicKey, &Signature) -> bool) -> Vec<KeyId> {
         let mut counted: BTreeSet<&PublicKey> = BTreeSet::new();
         let mut signers = Vec::new();
         for signature in signatures {
             let Some(key) = self.keys.get(&signature.keyid) else { continue };
-            if !counted.contains(key) && key.verify(signed, &signature.sig) {
+            if !counted.contains(key) && is_valid(key, signature) {
                 counted.insert(key);
                 signers.push(signature.keyid.clone());
             }
@@ -212,11 +217,22 @@ impl KeyRing {
 
     /// Whether enough keys have signed.
     pub(crate) fn check(&self, signed: &[u8], signatures: &[Signature]) -> Result<(), ErrorKind> {
-        let valid = u32::try_from(self.signers(signed, signatures).len()).unwrap_or(u32::MAX);
+        self.suffice(&self.signers(signed, signatures))
+    }
+
+    fn suffice(&self, signers: &[KeyId]) -> Result<(), ErrorKind> {
+        let valid = u32::try_from(signers.len()).unwrap_or(u32::MAX);
         if valid < self.threshold.get() {
             return Err(ErrorKind::ThresholdNotMet { valid, threshold: self.threshold });
         }
         Ok(())
+    }
+
+    /// The same check, for what was signed coming in parts.
+    pub(crate) fn check_parts(&self, signatures: Vec<Signature>) -> RingCheck<'_> {
+        let check = |signature: &Signature| Some(self.keys.get(&signature.keyid)?.check(&signature.sig));
+        let checks = signatures.iter().filter_map(|one| Some((one.keyid.clone(), check(one)?))).collect();
+        RingCheck { ring: self, signatures, checks }
     }
 
     /// A digest that changes when the ring does: key ids, key material or threshold.
@@ -230,5 +246,25 @@ impl KeyRing {
             }
         }
         hex::encode(digest.finalize())
+    }
+}
+
+/// Whether enough keys of a ring have signed what comes in parts.
+pub(crate) struct RingCheck<'r> {
+    ring: &'r KeyRing,
+    signatures: Vec<Signature>,
+    checks: BTreeMap<KeyId, SignatureCheck>,
+}
+
+impl RingCheck<'_> {
+    pub(crate) fn update(&mut self, part: &[u8]) {
+        self.checks.values_mut().for_each(|check| check.update(part));
+    }
+
+    pub(crate) fn finish(self) -> Result<(), ErrorKind> {
+        let valid: BTreeSet<KeyId> =
+            self.checks.into_iter().filter_map(|(id, check)| check.finish().then_some(id)).collect();
+        let signers = self.ring.count(&self.signatures, |_, signature| valid.contains(&signature.keyid));
+        self.ring.suffice(&signers)
     }
 }

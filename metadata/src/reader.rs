@@ -27,6 +27,11 @@ impl<'a> Reader<'a> {
         Self { text, at, depth: DEPTH }
     }
 
+    /// Starts with a value that stands in so many others.
+    pub(crate) fn nested(text: &'a str, levels: u8) -> Self {
+        Self { text, at: 0, depth: DEPTH.saturating_sub(levels) }
+    }
+
     /// Where the next value or member begins, in bytes.
     pub(crate) fn position(&self) -> usize {
         self.at
@@ -163,7 +168,8 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn next(&self) -> Option<u8> {
+    /// What comes next.
+    pub(crate) fn next(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
@@ -175,14 +181,15 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn enter(&mut self, bracket: u8, what: &str) -> Result<(), ErrorKind> {
+    /// Passes over the bracket that opens an array or object.
+    pub(crate) fn enter(&mut self, bracket: u8, what: &str) -> Result<(), ErrorKind> {
         self.pass(bracket, what)?;
         self.depth = self.depth.checked_sub(1).ok_or_else(|| ErrorKind::expected("less nesting"))?;
         Ok(())
     }
 
     /// Whether another member or element follows. Passes over the comma before it, or over the closing bracket.
-    fn goes_on(&mut self, bracket: u8, begun: bool) -> Result<bool, ErrorKind> {
+    pub(crate) fn goes_on(&mut self, bracket: u8, begun: bool) -> Result<bool, ErrorKind> {
         match self.next() {
             Some(byte) if byte == bracket => {
                 self.at += 1;

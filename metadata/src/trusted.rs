@@ -1,15 +1,20 @@
 //! All that one update has come to trust: the four top-level roles, and the delegated ones that were needed.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 
 use chrono::{DateTime, Utc};
 
+use crate::stored::StoredTargets;
 use crate::update::Update;
 use crate::update::listing::Listing;
 use crate::update::search::TargetSearch;
 use crate::update::targets::verify_targets;
-use crate::{Error, KeyRing, RoleName, Root, Snapshot, TargetPath, Targets, Timestamp, Verified};
+use crate::{
+    Delegations, Envelope, Error, ErrorKind, KeyRing, MetaFile, RoleName, Root, Snapshot, Stored, TargetFile,
+    TargetPath, Targets, Timestamp, Verified, Version,
+};
 
 /// The trusted metadata of one update. It was judged, and what is still to come will be, at one time: its start.
 #[derive(Clone, Debug)]
@@ -17,10 +22,10 @@ pub struct TrustedMetadata {
     pub(crate) update: Update,
     pub(crate) timestamp: Verified<Timestamp>,
     pub(crate) snapshot: Verified<Snapshot>,
-    pub(crate) targets: Verified<Targets>,
+    pub(crate) targets: VerifiedTargets,
     /// Delegated roles as they are trusted by one delegator with certain keys. Another delegator, or the same one
     /// reached on another way, may trust other keys.
-    pub(crate) delegated: BTreeMap<EdgeId, Verified<Targets>>,
+    pub(crate) delegated: BTreeMap<EdgeId, VerifiedTargets>,
 }
 
 impl TrustedMetadata {
@@ -44,12 +49,12 @@ impl TrustedMetadata {
 
     /// The top-level targets role.
     #[must_use]
-    pub fn targets(&self) -> &Verified<Targets> {
+    pub fn targets(&self) -> &VerifiedTargets {
         &self.targets
     }
 
     /// The delegated roles that were needed so far: delegator, name, and what it says.
-    pub fn delegated(&self) -> impl Iterator<Item = (&RoleName, &RoleName, &Verified<Targets>)> {
+    pub fn delegated(&self) -> impl Iterator<Item = (&RoleName, &RoleName, &VerifiedTargets)> {
         self.delegated.iter().map(|((delegator, role, _), targets)| (delegator, role, targets))
     }
 
@@ -72,13 +77,109 @@ impl TrustedMetadata {
     }
 
     /// What the role says in its delegator's eyes; none if it was not needed yet.
-    pub(crate) fn role(&self, edge: &Edge) -> Option<&Verified<Targets>> {
+    pub(crate) fn role(&self, edge: &Edge) -> Option<&VerifiedTargets> {
         self.delegated.get(&edge.id)
     }
 
     /// Judges the file of a delegated role as its delegator says (5.6.1 to 5.6.6).
-    pub(crate) fn verify(&self, edge: &Edge, bytes: alloc::vec::Vec<u8>) -> Result<Verified<Targets>, Error> {
-        verify_targets(&self.update, &self.snapshot, edge.role(), &edge.ring, bytes)
+    pub(crate) fn verify(&self, edge: &Edge, file: Stored) -> Result<VerifiedTargets, Error> {
+        verify_targets(&self.update, &self.snapshot, edge.role(), &edge.ring, file)
+    }
+}
+
+/// A targets role that is trusted: held in memory, or read where it is stored.
+#[derive(Clone, Debug)]
+pub struct VerifiedTargets(Place);
+
+#[derive(Clone, Debug)]
+enum Place {
+    Held(Box<Verified<Targets>>),
+    Stored(Box<StoredTargets>),
+}
+
+impl VerifiedTargets {
+    /// 5.6.2 and 5.6.3: the file that is listed, signed by the ring.
+    pub(crate) fn verify(role: &RoleName, ring: &KeyRing, listed: &MetaFile, file: Stored) -> Result<Self, Error> {
+        if let Stored::File(file) = &file
+            && let Ok(targets) = StoredTargets::verify(file, listed, ring)
+        {
+            return Ok(Self(Place::Stored(Box::new(targets))));
+        }
+        // What cannot be read where it is may still be good.
+        let bytes = file.into_bytes().ok_or_else(|| ErrorKind::StoredFileChanged.of(role))?;
+        listed.check(&bytes).map_err(|kind| kind.of(role))?;
+        let targets = Envelope::<Targets>::parse(role, bytes)?.verify(role, ring)?;
+        Ok(Self(Place::Held(Box::new(targets))))
+    }
+
+    /// Its version.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        match &self.0 {
+            Place::Held(targets) => targets.version,
+            Place::Stored(targets) => targets.version(),
+        }
+    }
+
+    /// From when on it is not trusted.
+    #[must_use]
+    pub fn expires(&self) -> DateTime<Utc> {
+        match &self.0 {
+            Place::Held(targets) => targets.expires,
+            Place::Stored(targets) => targets.expires(),
+        }
+    }
+
+    /// Whom it trusts with what.
+    #[must_use]
+    pub fn delegations(&self) -> Option<&Delegations> {
+        match &self.0 {
+            Place::Held(targets) => targets.delegations.as_ref(),
+            Place::Stored(targets) => targets.delegations(),
+        }
+    }
+
+    /// What this role itself lists about `path`. Whether it may is for the search to say.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StoredFileChanged`].
+    pub fn target(&self, path: &TargetPath) -> Result<Option<TargetFile>, ErrorKind> {
+        match &self.0 {
+            Place::Held(targets) => Ok(targets.target(path)),
+            Place::Stored(targets) => targets.target(path),
+        }
+    }
+
+    /// The paths of all that this role itself lists, in their order.
+    pub(crate) fn paths(&self) -> Box<dyn Iterator<Item = Result<TargetPath, ErrorKind>> + '_> {
+        match &self.0 {
+            Place::Held(targets) => Box::new(targets.paths().map(Ok)),
+            Place::Stored(targets) => Box::new(targets.paths()),
+        }
+    }
+
+    /// How many targets this role itself lists.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match &self.0 {
+            Place::Held(targets) => targets.len(),
+            Place::Stored(targets) => targets.len(),
+        }
+    }
+
+    /// Whether this role itself lists none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The file, where it is held in memory: always after it was fetched, or kept by a store that gives bytes only.
+    #[must_use]
+    pub fn held(&self) -> Option<&Verified<Targets>> {
+        match &self.0 {
+            Place::Held(targets) => Some(targets),
+            Place::Stored(_) => None,
+        }
     }
 }
 

@@ -198,7 +198,7 @@ fn version_of(session: &blocking::Session, role: &RoleName) -> Version {
         "root" => trusted.root().version,
         "timestamp" => trusted.timestamp().version,
         "snapshot" => trusted.snapshot().version,
-        _ => trusted.targets().version,
+        _ => trusted.targets().version(),
     }
 }
 

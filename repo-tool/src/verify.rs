@@ -174,7 +174,7 @@ fn clients(
         (RoleName::ROOT, trusted.root().version, trusted.root().expires),
         (RoleName::TIMESTAMP, trusted.timestamp().version, trusted.timestamp().expires),
         (RoleName::SNAPSHOT, trusted.snapshot().version, trusted.snapshot().expires),
-        (RoleName::TARGETS, trusted.targets().version, trusted.targets().expires),
+        (RoleName::TARGETS, trusted.targets().version(), trusted.targets().expires()),
     ];
     let (last, timestamp) = (trusted.root().version, trusted.timestamp().version);
     let mut next = first.next();

@@ -326,7 +326,7 @@ pub fn time(text: &str) -> DateTime<Utc> {
 fn versions(session: &Session) -> Versions {
     let trusted = session.trusted();
     let versions =
-        [trusted.root().version, trusted.timestamp().version, trusted.snapshot().version, trusted.targets().version];
+        [trusted.root().version, trusted.timestamp().version, trusted.snapshot().version, trusted.targets().version()];
     versions.map(lastmile_metadata::Version::get)
 }
 

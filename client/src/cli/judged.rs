@@ -111,7 +111,7 @@ pub(super) fn roles(trusted: &TrustedMetadata) -> Vec<TrustedRole> {
         TrustedRole { name: a, version: root.version, expires: root.expires },
         TrustedRole { name: b, version: timestamp.version, expires: timestamp.expires },
         TrustedRole { name: c, version: snapshot.version, expires: snapshot.expires },
-        TrustedRole { name: d, version: targets.version, expires: targets.expires },
+        TrustedRole { name: d, version: targets.version(), expires: targets.expires() },
     ]
 }
 

@@ -7,7 +7,9 @@ use super::search::TargetSearch;
 use super::targets::{missing_targets, request_targets};
 use super::{Request, Stage};
 use crate::trusted::Edge;
-use crate::{Error, ErrorKind, Floors, Received, RoleName, TargetFile, TargetPath, Targets, TrustedMetadata};
+use crate::{
+    Error, ErrorKind, Floors, Received, RoleName, Stored, TargetFile, TargetPath, TrustedMetadata, VerifiedTargets,
+};
 
 /// Lists all targets. The number of roles is limited by what the snapshot lists.
 #[derive(Debug)]
@@ -17,24 +19,30 @@ pub struct Listing<'t> {
     /// By delegator and name: with the keys as well, a role could delegate to itself with ever new ones.
     visited: BTreeSet<(RoleName, RoleName)>,
     paths: BTreeSet<TargetPath>,
+    /// A role could not be read to its end.
+    failed: Option<Error>,
 }
 
 impl<'t> Listing<'t> {
     pub(crate) fn start(trusted: &'t mut TrustedMetadata) -> Self {
-        let mut listing = Self { trusted, to_visit: Vec::new(), visited: BTreeSet::new(), paths: BTreeSet::new() };
+        let (to_visit, visited, paths) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+        let mut listing = Self { trusted, to_visit, visited, paths, failed: None };
         let targets = listing.trusted.targets.clone();
-        listing.visit(&RoleName::TARGETS, &targets);
+        listing.failed = listing.visit(&RoleName::TARGETS, &targets).err();
         listing
     }
 
-    fn visit(&mut self, name: &RoleName, role: &Targets) {
-        self.paths.extend(role.paths());
-        let Some(delegations) = &role.delegations else { return };
+    fn visit(&mut self, name: &RoleName, role: &VerifiedTargets) -> Result<(), Error> {
+        for path in role.paths() {
+            self.paths.insert(path.map_err(|kind| kind.of(name))?);
+        }
+        let Some(delegations) = role.delegations() else { return Ok(()) };
         // Of 2³² bins no more than the snapshot could list and one, which is missing there and ends the listing.
         let rings = delegations.rings().take(self.trusted.snapshot.len().saturating_add(1));
         let edges: Vec<Edge> = rings.map(|(role, ring)| Edge::new(name, role, ring)).collect();
         self.to_visit.extend(edges.into_iter().rev());
         self.pass_over_visited();
+        Ok(())
     }
 
     fn pass_over_visited(&mut self) {
@@ -43,15 +51,15 @@ impl<'t> Listing<'t> {
         }
     }
 
-    fn accept(&mut self, bytes: Vec<u8>) -> Result<Option<Received>, Error> {
+    fn accept(&mut self, file: Stored) -> Result<Option<Received>, Error> {
         let Some(edge) = self.to_visit.last().cloned() else { return Ok(None) };
-        let role = self.trusted.verify(&edge, bytes)?;
-        let bytes = role.bytes().clone();
+        let role = self.trusted.verify(&edge, file)?;
+        let bytes = role.held().map(|role| role.bytes().clone());
         self.to_visit.pop();
         self.visited.insert(edge.names());
-        self.visit(edge.role(), &role);
+        self.failed = self.visit(edge.role(), &role).err();
         self.trusted.delegated.insert(edge.id, role);
-        Ok(Some(bytes))
+        Ok(bytes)
     }
 }
 
@@ -59,17 +67,17 @@ impl Stage for Listing<'_> {
     type Next = Vec<TargetFile>;
 
     fn request(&self) -> Option<Request> {
-        let edge = self.to_visit.last()?;
+        let edge = self.to_visit.last().filter(|_| self.failed.is_none())?;
         request_targets(&self.trusted.update, &self.trusted.snapshot, edge.role())
     }
 
-    fn recall(&mut self, stored: Vec<u8>) -> bool {
+    fn recall(&mut self, stored: Stored) -> bool {
         self.accept(stored).is_ok()
     }
 
     fn apply(&mut self, fetched: Option<Vec<u8>>) -> Result<Option<Received>, Error> {
         let role = self.to_visit.last().map(|edge| edge.role().clone()).unwrap_or(RoleName::TARGETS);
-        self.accept(fetched.ok_or_else(|| ErrorKind::Absent.of(&role))?)
+        self.accept(Stored::Bytes(fetched.ok_or_else(|| ErrorKind::Absent.of(&role))?))
     }
 
     fn floors(&self) -> Option<&Floors> {
@@ -78,6 +86,9 @@ impl Stage for Listing<'_> {
 
     /// All targets that a search finds, in the order of their paths. Those that it would refuse are left out.
     fn finish(self) -> Result<Vec<TargetFile>, Error> {
+        if let Some(failed) = self.failed {
+            return Err(failed);
+        }
         if let Some(edge) = self.to_visit.last() {
             return Err(missing_targets(&self.trusted.snapshot, edge.role()));
         }

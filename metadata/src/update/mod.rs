@@ -17,7 +17,7 @@ use alloc::vec::Vec;
 
 use chrono::{DateTime, Utc};
 
-use crate::{Error, ErrorKind, Floors, Limits, Received, Role, RoleName, Root, Verified, Version};
+use crate::{Error, ErrorKind, Floors, Limits, Received, RoleName, Root, Stored, Verified, Version};
 
 /// A file that a stage needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub trait Stage {
     /// Takes the copy kept from last time, and tells whether it answers the request. A copy that does not may still
     /// be a floor, so offer it always: where the record of trusted versions is damaged, nothing else is trusted
     /// before it.
-    fn recall(&mut self, stored: Vec<u8>) -> bool;
+    fn recall(&mut self, stored: Stored) -> bool;
 
     /// Judges the file; none means that the server says it is not there, and nothing less definite. Gives the bytes
     /// to keep, if they are to be kept, before anything else is asked for.
@@ -87,8 +87,7 @@ pub(crate) struct Update {
 
 impl Update {
     /// 5.3.10, 5.4.4, 5.5.6, 5.6.5: expires strictly later than the update started.
-    pub(crate) fn check_expiry(&self, role: &RoleName, metadata: &impl Role) -> Result<(), Error> {
-        let expires = metadata.expires();
+    pub(crate) fn check_expiry(&self, role: &RoleName, expires: DateTime<Utc>) -> Result<(), Error> {
         if expires <= self.start_time {
             return Err(ErrorKind::Expired { expires, start_time: self.start_time }.of(role));
         }

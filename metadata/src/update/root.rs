@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::{Request, Stage, Update};
 use crate::limits::Budget;
 use crate::update::timestamp::UpdateTimestamp;
-use crate::{Envelope, Error, ErrorKind, Floors, Limits, Received, RoleName, Root, StoredFloors, Verified};
+use crate::{Envelope, Error, ErrorKind, Floors, Limits, Received, RoleName, Root, Stored, StoredFloors, Verified};
 
 /// Follows the chain of roots from the shipped one to the newest.
 #[derive(Clone, Debug)]
@@ -88,9 +88,9 @@ impl Stage for UpdateRoot {
         Some(Request { role: RoleName::ROOT, version: Some(next), max_length: self.update.limits.root_length })
     }
 
-    fn recall(&mut self, stored: Vec<u8>) -> bool {
+    fn recall(&mut self, stored: Stored) -> bool {
         let forgets_stored = self.forgets_stored;
-        let answers = self.accept(stored).is_ok();
+        let answers = stored.into_bytes().is_some_and(|bytes| self.accept(bytes).is_ok());
         if self.update.floors.lost {
             // No record tells which rotations were noticed before. Those of stored roots were: a copy that the newest
             // of them vouches for is a floor, and one that it does not ends the update.
@@ -130,7 +130,7 @@ impl Stage for UpdateRoot {
             return Err(ErrorKind::Rollback { trusted, found: root.version }.of(role));
         }
         // 5.3.10: only the last root's expiry counts.
-        self.update.check_expiry(role, &**root)?;
+        self.update.check_expiry(role, root.expires)?;
         // 5.3.11: both are forgotten if either was rotated.
         if self.forgets_stored {
             self.update.floors = Floors::under(root);

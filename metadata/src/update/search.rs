@@ -12,7 +12,10 @@ use super::targets::{missing_targets, request_targets};
 use super::{Request, Stage};
 use crate::limits::Budget;
 use crate::trusted::Edge;
-use crate::{Error, ErrorKind, Floors, Received, RoleName, TargetFile, TargetPath, Targets, TrustedMetadata};
+use crate::{
+    Delegations, Error, ErrorKind, Floors, Received, RoleName, Stored, TargetFile, TargetPath, TrustedMetadata,
+    VerifiedTargets,
+};
 
 /// Looks for one target, and asks for the delegated roles on the way.
 #[derive(Debug)]
@@ -37,9 +40,9 @@ impl<'t> TargetSearch<'t> {
     }
 
     /// Takes the file of the role that is needed, and walks on as far as is known.
-    fn accept(&mut self, edge: Edge, bytes: Vec<u8>) -> Result<Received, Error> {
-        let role = self.trusted.verify(&edge, bytes)?;
-        let bytes = role.bytes().clone();
+    fn accept(&mut self, edge: Edge, file: Stored) -> Result<Option<Received>, Error> {
+        let role = self.trusted.verify(&edge, file)?;
+        let bytes = role.held().map(|role| role.bytes().clone());
         self.trusted.delegated.insert(edge.id.clone(), role);
         self.walk.to_visit.push(edge);
         self.state = self.walk.advance(self.trusted);
@@ -57,7 +60,7 @@ impl Stage for TargetSearch<'_> {
         }
     }
 
-    fn recall(&mut self, stored: Vec<u8>) -> bool {
+    fn recall(&mut self, stored: Stored) -> bool {
         match self.state.clone() {
             State::Needs(edge) => self.accept(edge, stored).is_ok(),
             State::Ended(_) => false,
@@ -67,7 +70,7 @@ impl Stage for TargetSearch<'_> {
     fn apply(&mut self, fetched: Option<Vec<u8>>) -> Result<Option<Received>, Error> {
         let State::Needs(edge) = self.state.clone() else { return Ok(None) };
         let bytes = fetched.ok_or_else(|| ErrorKind::Absent.of(edge.role()))?;
-        self.accept(edge, bytes).map(Some)
+        self.accept(edge, Stored::Bytes(bytes))
     }
 
     fn floors(&self) -> Option<&Floors> {
@@ -124,14 +127,22 @@ impl Walk {
     }
 
     /// Looks into one role; if the target is not there, its delegations are next.
-    fn visit(&mut self, name: &RoleName, role: &Targets) -> Option<State> {
+    fn visit(&mut self, name: &RoleName, role: &VerifiedTargets) -> Option<State> {
         // 5.6.7.1: the first role that lists it.
-        if let Some(target) = role.target(&self.path) {
-            let usable = target.hashes.is_usable();
-            let refused = || ErrorKind::NoSupportedHash(alloc::format!("{}", self.path)).of(name);
-            return Some(State::Ended(if usable { Ok(Some(Box::new(target))) } else { Err(refused()) }));
+        match role.target(&self.path) {
+            Ok(None) => {}
+            Ok(Some(target)) if target.hashes.is_usable() => return Some(State::Ended(Ok(Some(Box::new(target))))),
+            Ok(Some(_)) => {
+                let refused = ErrorKind::NoSupportedHash(alloc::format!("{}", self.path));
+                return Some(State::Ended(Err(refused.of(name))));
+            }
+            Err(kind) => return Some(State::Ended(Err(kind.of(name)))),
         }
-        let delegations = role.delegations.as_ref()?;
+        self.go_on(name, role.delegations()?);
+        None
+    }
+
+    fn go_on(&mut self, name: &RoleName, delegations: &Delegations) {
         // 5.6.7.2: in their order, so the first must be on top of the stack. Of very many no more than can be passed
         // over or visited and one, which is one too many.
         let most = self.visited.len().saturating_add(self.visits.left()).saturating_add(1);
@@ -145,16 +156,15 @@ impl Walk {
             }
         }
         self.to_visit.extend(next.into_iter().rev());
-        None
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{DelegatedRoles, Delegation, Delegations, PathPattern, Paths, Threshold, Unknown, Version, parse_time};
+    use crate::{DelegatedRoles, Delegation, PathPattern, Paths, Threshold, Unknown};
 
-    fn delegating(count: usize) -> Targets {
+    fn delegating(count: usize) -> Delegations {
         let delegation = |number| Delegation {
             name: RoleName::delegated(&alloc::format!("role{number}")).unwrap(),
             keyids: Vec::new(),
@@ -164,15 +174,13 @@ mod tests {
             unknown: Unknown::new(),
         };
         let roles = DelegatedRoles::Listed((0..count).map(delegation).collect());
-        let mut targets = Targets::new(Version::ONE, parse_time("2030-01-01T00:00:00Z").unwrap());
-        targets.delegations = Some(Delegations { roles, ..Delegations::new() });
-        targets
+        Delegations { roles, ..Delegations::new() }
     }
 
     #[test]
     fn w_5_6_7_1_b_of_very_many_delegations_no_more_are_kept_than_can_be_visited() {
         let mut walk = Walk::start(TargetPath::new("x").unwrap(), 4);
-        assert!(walk.visit(&RoleName::TARGETS, &delegating(10_000)).is_none());
+        walk.go_on(&RoleName::TARGETS, &delegating(10_000));
         // One more than the limit, so that it is reached, and one for the role that was visited already.
         let next: Vec<_> = walk.to_visit.iter().rev().map(|edge| edge.role().as_str()).collect();
         assert_eq!(next, ["role0", "role1", "role2", "role3", "role4", "role5"]);

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::{Request, Stage, Update};
 use crate::update::targets::UpdateTargets;
-use crate::{Envelope, Error, ErrorKind, Floors, Received, RoleName, Snapshot, Timestamp, Verified};
+use crate::{Envelope, Error, ErrorKind, Floors, Received, RoleName, Snapshot, Stored, Timestamp, Verified};
 
 /// Fetches the snapshot that the timestamp lists, unless it is stored.
 #[derive(Clone, Debug)]
@@ -61,11 +61,11 @@ impl Stage for UpdateSnapshot {
         Some(Request { role: RoleName::SNAPSHOT, version, max_length }).filter(|_| self.snapshot.is_none())
     }
 
-    fn recall(&mut self, stored: Vec<u8>) -> bool {
+    fn recall(&mut self, stored: Stored) -> bool {
         if self.forgets_stored {
             return false;
         }
-        let Ok(stored) = self.verified(stored) else { return false };
+        let Some(Ok(stored)) = stored.into_bytes().map(|bytes| self.verified(bytes)) else { return false };
         // A copy that was put back is no floor, and does not answer.
         if self.check_rollback(&stored).is_err() {
             return false;
@@ -90,7 +90,7 @@ impl Stage for UpdateSnapshot {
         let new = self.verified(bytes)?;
         self.check_listed(&new).and_then(|()| self.check_rollback(&new)).map_err(|kind| kind.of(role))?;
         // 5.5.6
-        self.update.check_expiry(role, &*new)?;
+        self.update.check_expiry(role, new.expires)?;
         // 5.5.7
         let bytes = new.bytes().clone();
         self.update.floors.raise_snapshot(&new);
@@ -107,7 +107,7 @@ impl Stage for UpdateSnapshot {
         let kind = if self.state_lost { ErrorKind::StateLost } else { ErrorKind::Absent };
         let snapshot = self.snapshot.ok_or_else(|| kind.of(role))?;
         // 5.5.6: a stored one is not exempt.
-        self.update.check_expiry(role, &*snapshot)?;
+        self.update.check_expiry(role, snapshot.expires)?;
         Ok(UpdateTargets::start(self.update, self.timestamp, snapshot))
     }
 }

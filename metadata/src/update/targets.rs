@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 
 use super::{Request, Stage, Update};
 use crate::{
-    Envelope, Error, ErrorKind, Floors, KeyRing, Received, RoleName, Snapshot, Targets, Timestamp, TrustedMetadata,
-    Verified,
+    Error, ErrorKind, Floors, KeyRing, Received, RoleName, Snapshot, Stored, Timestamp, TrustedMetadata, Verified,
+    VerifiedTargets,
 };
 
 /// Fetches the top-level targets role that the snapshot lists, unless it is stored.
@@ -15,7 +15,7 @@ pub struct UpdateTargets {
     update: Update,
     timestamp: Verified<Timestamp>,
     snapshot: Verified<Snapshot>,
-    targets: Option<Verified<Targets>>,
+    targets: Option<VerifiedTargets>,
 }
 
 impl UpdateTargets {
@@ -29,9 +29,9 @@ impl UpdateTargets {
         &self.snapshot
     }
 
-    fn verified(&self, bytes: Vec<u8>) -> Result<Verified<Targets>, Error> {
+    fn verified(&self, file: Stored) -> Result<VerifiedTargets, Error> {
         let role = &RoleName::TARGETS;
-        verify_targets(&self.update, &self.snapshot, role, &self.update.root.key_ring(role)?, bytes)
+        verify_targets(&self.update, &self.snapshot, role, &self.update.root.key_ring(role)?, file)
     }
 }
 
@@ -42,18 +42,18 @@ impl Stage for UpdateTargets {
         request_targets(&self.update, &self.snapshot, &RoleName::TARGETS).filter(|_| self.targets.is_none())
     }
 
-    fn recall(&mut self, stored: Vec<u8>) -> bool {
+    fn recall(&mut self, stored: Stored) -> bool {
         self.targets = self.verified(stored).ok();
         self.targets.is_some()
     }
 
     fn apply(&mut self, fetched: Option<Vec<u8>>) -> Result<Option<Received>, Error> {
         let bytes = fetched.ok_or_else(|| ErrorKind::Absent.of(&RoleName::TARGETS))?;
-        let targets = self.verified(bytes)?;
+        let targets = self.verified(Stored::Bytes(bytes))?;
         // 5.6.6
-        let bytes = targets.bytes().clone();
+        let bytes = targets.held().map(|targets| targets.bytes().clone());
         self.targets = Some(targets);
-        Ok(Some(bytes))
+        Ok(bytes)
     }
 
     fn floors(&self) -> Option<&Floors> {
@@ -86,21 +86,19 @@ pub(crate) fn verify_targets(
     snapshot: &Snapshot,
     role: &RoleName,
     ring: &KeyRing,
-    bytes: Vec<u8>,
-) -> Result<Verified<Targets>, Error> {
+    file: Stored,
+) -> Result<VerifiedTargets, Error> {
     let listed = snapshot.meta(role).ok_or_else(|| ErrorKind::NotListed.of(role))?;
-    // 5.6.2
-    listed.check(&bytes).map_err(|kind| kind.of(role))?;
-    // 5.6.3
-    let targets = Envelope::<Targets>::parse(role, bytes)?.verify(role, ring)?;
+    // 5.6.2, 5.6.3
+    let targets = VerifiedTargets::verify(role, ring, &listed, file)?;
     // 5.6.4
-    if targets.version != listed.version {
-        return Err(ErrorKind::WrongVersion { expected: listed.version, found: targets.version }.of(role));
+    if targets.version() != listed.version {
+        return Err(ErrorKind::WrongVersion { expected: listed.version, found: targets.version() }.of(role));
     }
-    if let Some(delegations) = &targets.delegations {
+    if let Some(delegations) = targets.delegations() {
         update.limits.check_key_ids(role, &delegations.keys)?;
     }
     // 5.6.5
-    update.check_expiry(role, &*targets)?;
+    update.check_expiry(role, targets.expires())?;
     Ok(targets)
 }

@@ -10,6 +10,7 @@ use lastmile_keys::{PrivateKey, Scheme, Signer};
 
 use super::{Request, Stage};
 use crate::floors::RoleFloors;
+use crate::stored::Stored;
 use crate::{
     Envelope, Error, ErrorKind, Floors, Key, Limits, MetaFile, Role, RoleKeys, RoleName, Root, Signature, Snapshot,
     StoredFloors, Threshold, Timestamp, Unknown, UpdateRoot, Version, assemble, parse_time,
@@ -112,7 +113,7 @@ impl Device {
     fn feed(&mut self, stage: &mut impl Stage, repository: &BTreeMap<String, Vec<u8>>) -> Result<(), Error> {
         while let Some(request) = stage.request() {
             let stored = self.files.get(&stored_name(&request)).cloned();
-            if stored.is_some_and(|stored| stage.recall(stored)) {
+            if stored.is_some_and(|stored| stage.recall(Stored::Bytes(stored))) {
                 continue;
             }
             if let Some(kept) = stage.apply(repository.get(&request.file_name()).cloned())? {

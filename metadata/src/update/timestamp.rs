@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::{Request, Stage, Update};
 use crate::update::snapshot::UpdateSnapshot;
-use crate::{Envelope, Error, ErrorKind, Floors, Received, RoleName, Timestamp, Verified};
+use crate::{Envelope, Error, ErrorKind, Floors, Received, RoleName, Stored, Timestamp, Verified};
 
 /// Fetches the timestamp and compares it with the trusted one.
 #[derive(Clone, Debug)]
@@ -47,11 +47,11 @@ impl Stage for UpdateTimestamp {
         Some(request).filter(|_| !self.answered)
     }
 
-    fn recall(&mut self, stored: Vec<u8>) -> bool {
+    fn recall(&mut self, stored: Stored) -> bool {
         if self.forgets_stored {
             return false;
         }
-        let Ok(stored) = self.verified(stored) else { return false };
+        let Some(Ok(stored)) = stored.into_bytes().map(|bytes| self.verified(bytes)) else { return false };
         let floor = self.update.floors.timestamp;
         // A copy that was put back is no floor.
         if floor.is_none_or(|(version, snapshot)| version <= stored.version && snapshot <= stored.snapshot.version) {
@@ -85,7 +85,7 @@ impl Stage for UpdateTimestamp {
             }
         }
         // 5.4.4
-        self.update.check_expiry(role, &*new)?;
+        self.update.check_expiry(role, new.expires)?;
         // 5.4.5
         let bytes = new.bytes().clone();
         self.update.floors.raise_timestamp(&new);
@@ -103,7 +103,7 @@ impl Stage for UpdateTimestamp {
         let kind = if self.state_lost { ErrorKind::StateLost } else { ErrorKind::Absent };
         let timestamp = self.trusted.ok_or_else(|| kind.of(role))?;
         // 5.4.4: the trusted one that stayed may have expired since.
-        self.update.check_expiry(role, &*timestamp)?;
+        self.update.check_expiry(role, timestamp.expires)?;
         Ok(UpdateSnapshot::start(self.update, timestamp, self.forgets_stored))
     }
 }

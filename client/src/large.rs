@@ -1,0 +1,67 @@
+//! A large stored file: read in parts, which go to two readers side by side.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::thread;
+
+use lastmile_metadata::ReadParts;
+
+/// Bytes of a part.
+const PART: usize = 256 * 1024;
+
+/// Parts that one reader may be ahead of the other.
+const AHEAD: usize = 8;
+
+/// An open file. Should another one get its name meanwhile, this one stays what it is.
+#[derive(Debug)]
+pub(crate) struct LargeFile {
+    file: File,
+    length: u64,
+}
+
+impl LargeFile {
+    pub(crate) fn new(file: File, length: u64) -> LargeFile {
+        LargeFile { file, length }
+    }
+
+    /// Reads the file once, part by part; whether all of it could be read.
+    fn each_part(&self, mut take: impl FnMut(Arc<Vec<u8>>)) -> bool {
+        let mut offset = 0;
+        while offset < self.length {
+            let length = usize::try_from(self.length - offset).unwrap_or(PART).min(PART);
+            let mut part = vec![0; length];
+            if !self.read(offset, &mut part) {
+                return false;
+            }
+            take(Arc::new(part));
+            offset += length as u64;
+        }
+        true
+    }
+}
+
+impl ReadParts for LargeFile {
+    fn length(&self) -> u64 {
+        self.length
+    }
+
+    fn read(&self, offset: u64, into: &mut [u8]) -> bool {
+        self.file.read_exact_at(into, offset).is_ok()
+    }
+
+    fn pass(&self, one: &mut (dyn FnMut(&[u8]) + Send), other: &mut (dyn FnMut(&[u8]) + Send)) -> bool {
+        let (sender, receiver) = sync_channel::<Arc<Vec<u8>>>(AHEAD);
+        thread::scope(|scope| {
+            let beside = scope.spawn(move || receiver.iter().for_each(|part| other(&part)));
+            let mut all_taken = true;
+            let whole = self.each_part(|part| {
+                all_taken &= sender.send(Arc::clone(&part)).is_ok();
+                one(&part);
+            });
+            drop(sender);
+            beside.join().is_ok() && whole && all_taken
+        })
+    }
+}

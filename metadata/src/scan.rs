@@ -1,0 +1,190 @@
+//! One pass over the text of a large targets role: it is canonical, what it says is well formed, and where each target
+//! stands. Only the text of one target at a time is held, and all of the role that is no target.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::mem;
+use core::ops::Range;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::index::Entry as _;
+use crate::reader::Reader;
+use crate::stored::{BLOCK, within};
+use crate::{ErrorKind, Role as _, TargetFile, Targets};
+
+/// What a pass has found.
+pub(crate) struct Scanned {
+    /// The SHA-256 of each block of the file.
+    pub(crate) blocks: Vec<[u8; 32]>,
+    /// Where each target stands in the file.
+    pub(crate) starts: Vec<u32>,
+    /// Where the last one ends.
+    pub(crate) end: u64,
+    /// The role without its targets.
+    pub(crate) rest: Targets,
+}
+
+/// A pass that is under way.
+pub(crate) struct Scan {
+    signed: Range<u64>,
+    /// Bytes taken.
+    taken: u64,
+    block: Sha256,
+    /// Bytes of `signed` that were not read yet, from `read` on in the file.
+    window: Vec<u8>,
+    read: u64,
+    /// So much must be there before it is tried again: a value of many parts is not read once for each.
+    enough: usize,
+    place: Place,
+    /// The members of `signed` that were read, the targets taken out.
+    rest: String,
+    last_path: Option<String>,
+    failed: bool,
+    found: Found,
+}
+
+#[derive(Default)]
+struct Found {
+    blocks: Vec<[u8; 32]>,
+    starts: Vec<u32>,
+    end: u64,
+}
+
+/// Where in `signed` the pass is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Start,
+    /// Between its members; whether there was one.
+    Members(bool),
+    /// Between the targets; whether there was one.
+    Targets(bool),
+    End,
+}
+
+impl Scan {
+    /// A pass over a file in which the role's text has this place.
+    pub(crate) fn new(signed: Range<u64>) -> Self {
+        let read = signed.start;
+        let (block, window, rest, found) = (Sha256::new(), Vec::new(), String::new(), Found::default());
+        let (place, last_path, failed) = (Place::Start, None, false);
+        Self { signed, taken: 0, block, window, read, enough: 0, place, rest, last_path, failed, found }
+    }
+
+    /// Takes the next part of the file.
+    pub(crate) fn update(&mut self, part: &[u8]) {
+        self.digest(part);
+        let signed = within(part, self.taken, &self.signed);
+        // The end of the envelope.
+        let after = within(part, self.taken, &(self.signed.end..u64::MAX));
+        self.failed |= !after.is_empty() && after != b"}";
+        self.taken += part.len() as u64;
+        // Canonical text has control characters raw, and JSON has none.
+        self.failed |= signed.iter().fold(false, |any, byte| any | (*byte < 0x20));
+        self.window.extend_from_slice(signed);
+        if !self.failed && self.window.len() >= self.enough {
+            self.advance();
+        }
+    }
+
+    /// What was found, if all of it was in order.
+    pub(crate) fn finish(mut self) -> Result<Scanned, ErrorKind> {
+        self.advance();
+        if self.failed || self.place != Place::End || !self.window.is_empty() || self.taken != self.signed.end + 1 {
+            return Err(ErrorKind::expected("canonical text"));
+        }
+        if !self.taken.is_multiple_of(BLOCK as u64) {
+            self.found.blocks.push(self.block.finalize().into());
+        }
+        let text = alloc::sync::Arc::new(mem::take(&mut self.rest));
+        let mut reader = Reader::nested(&text, 1);
+        let rest = Targets::read(&mut reader, &text)?;
+        reader.end()?;
+        let Found { blocks, mut starts, end } = self.found;
+        starts.shrink_to_fit();
+        Ok(Scanned { blocks, starts, end, rest })
+    }
+
+    /// A digest ends where a block ends.
+    fn digest(&mut self, part: &[u8]) {
+        let mut part = part;
+        let mut taken = self.taken;
+        while !part.is_empty() {
+            let left = BLOCK - usize::try_from(taken % BLOCK as u64).unwrap_or_default();
+            let (now, later) = part.split_at_checked(left).unwrap_or((part, &[]));
+            self.block.update(now);
+            taken += now.len() as u64;
+            if taken.is_multiple_of(BLOCK as u64) {
+                self.found.blocks.push(self.block.finalize_reset().into());
+            }
+            part = later;
+        }
+    }
+
+    /// Reads on as far as the window goes.
+    fn advance(&mut self) {
+        let window = mem::take(&mut self.window);
+        // A character may be cut at the end of a part.
+        let chunk = window.utf8_chunks().next();
+        let text = chunk.as_ref().map(|chunk| chunk.valid()).unwrap_or_default();
+        let mut at = 0;
+        while let Some(length) = text.get(at..).and_then(|text| self.step(text)) {
+            at += length;
+            self.read += length as u64;
+        }
+        let left = window.get(at..).unwrap_or_default();
+        self.enough = if at == 0 { left.len() * 2 } else { 0 };
+        self.window.extend_from_slice(left);
+    }
+
+    /// Reads one thing, and gives its length; none where more of the text is needed, or it is not in order.
+    fn step(&mut self, text: &str) -> Option<usize> {
+        // The envelope, and `signed`; then `targets`.
+        let mut reader = Reader::nested(text, if matches!(self.place, Place::Targets(_)) { 3 } else { 2 });
+        match self.place {
+            Place::Start => {
+                reader.enter(b'{', "an object").ok()?;
+                self.rest.push('{');
+                self.place = Place::Members(false);
+            }
+            Place::Members(begun) => {
+                if !reader.goes_on(b'}', begun).ok()? {
+                    self.rest.push('}');
+                    self.place = Place::End;
+                    return Some(reader.position());
+                }
+                let start = reader.position();
+                let is_targets = reader.name().ok()? == "targets";
+                if is_targets {
+                    reader.enter(b'{', "an object").ok()?;
+                } else {
+                    reader.skip().ok()?;
+                    // A number is whole when something follows.
+                    reader.next()?;
+                }
+                self.rest.push_str(if begun { "," } else { "" });
+                self.rest.push_str(reader.since(start));
+                self.place = if is_targets { Place::Targets(false) } else { Place::Members(true) };
+            }
+            Place::Targets(begun) => {
+                if !reader.goes_on(b'}', begun).ok()? {
+                    self.rest.push('}');
+                    self.found.end = self.read;
+                    self.place = Place::Members(true);
+                    return Some(reader.position());
+                }
+                let start = self.read + reader.position() as u64;
+                let path = reader.name().ok()?;
+                let in_order = self.last_path.as_deref().is_none_or(|last| last < path.as_ref());
+                TargetFile::check(&path, &mut reader).ok().filter(|()| in_order)?;
+                self.found.starts.push(u32::try_from(start).ok()?);
+                let last_path = self.last_path.get_or_insert_default();
+                last_path.clear();
+                last_path.push_str(&path);
+                self.place = Place::Targets(true);
+            }
+            Place::End => return None,
+        }
+        Some(reader.position())
+    }
+}

@@ -1,0 +1,240 @@
+//! A role in a file: read as from memory, cut anywhere, changed behind the back.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use std::sync::Mutex;
+
+use lastmile_keys::{PrivateKey, Scheme, Signer};
+
+use super::*;
+use crate::{Algorithm, Envelope, Hashes, Json, Key, KeyId, Role, RoleName, Threshold, Verified, assemble, parse_time};
+
+extern crate std;
+
+/// A file in memory that can be changed behind the reader's back.
+#[derive(Debug, Default)]
+struct Disk(Mutex<Vec<u8>>);
+
+impl ReadParts for Disk {
+    fn length(&self) -> u64 {
+        self.0.lock().unwrap().len() as u64
+    }
+
+    fn read(&self, offset: u64, into: &mut [u8]) -> bool {
+        let start = offset as usize;
+        let bytes = self.0.lock().unwrap();
+        bytes.get(start..start + into.len()).is_some_and(|found| {
+            into.copy_from_slice(found);
+            true
+        })
+    }
+}
+
+/// Gives one byte at a time, so that everything is cut everywhere.
+#[derive(Debug)]
+struct ByteByByte(Disk);
+
+impl ReadParts for ByteByByte {
+    fn length(&self) -> u64 {
+        self.0.length()
+    }
+
+    fn read(&self, offset: u64, into: &mut [u8]) -> bool {
+        self.0.read(offset, into)
+    }
+
+    fn pass(&self, one: &mut (dyn FnMut(&[u8]) + Send), other: &mut (dyn FnMut(&[u8]) + Send)) -> bool {
+        for byte in self.0.0.lock().unwrap().iter() {
+            one(&[*byte]);
+            other(&[*byte]);
+        }
+        true
+    }
+}
+
+fn disk(bytes: &[u8]) -> Arc<Disk> {
+    Arc::new(Disk(Mutex::new(bytes.to_vec())))
+}
+
+fn signer(scheme: Scheme) -> PrivateKey {
+    PrivateKey::from_seed(scheme, &[7; 32]).unwrap()
+}
+
+fn ring(scheme: Scheme, threshold: u32) -> KeyRing {
+    let key = Key::from_public(signer(scheme).public_key());
+    KeyRing::new(&BTreeMap::from([(key.keyid(), key.clone())]), &[key.keyid()], Threshold::new(threshold).unwrap())
+}
+
+fn path(number: usize) -> TargetPath {
+    // Some that are escaped, some that are not ASCII.
+    TargetPath::new(format!("dir/\"é\\{number:05}.bin")).unwrap()
+}
+
+fn role(count: usize) -> Targets {
+    let mut targets = Targets::new(Version::ONE, parse_time("2030-01-01T00:00:00Z").unwrap());
+    for number in 0..count {
+        let hashes = Hashes::of(&number.to_be_bytes(), &[Algorithm::Sha256, Algorithm::Sha512]).unwrap();
+        let mut target = TargetFile::new(path(number), number as u64, hashes);
+        target.custom = (number % 7 == 0).then(|| Json::parse(r#"{"targets":{"x":[{},"}"]}}"#).unwrap());
+        targets.insert(target);
+    }
+    targets
+}
+
+fn file_of(signed: &str, scheme: Scheme) -> Vec<u8> {
+    let signer = signer(scheme);
+    let keyid = Key::from_public(signer.public_key()).keyid();
+    assemble(signed, &[Signature::new(keyid, signer.sign(signed.as_bytes()).unwrap())])
+}
+
+fn verify(file: &Arc<Disk>) -> Result<StoredTargets, ErrorKind> {
+    let file: Arc<dyn ReadParts> = Arc::clone(file) as _;
+    StoredTargets::verify(&file, &MetaFile::new(Version::ONE), &ring(Scheme::Ed25519, 1))
+}
+
+fn held(bytes: &[u8]) -> Result<Verified<Targets>, crate::Error> {
+    let role = &RoleName::TARGETS;
+    Envelope::parse(role, bytes.to_vec())?.verify(role, &ring(Scheme::Ed25519, 1))
+}
+
+#[test]
+fn a_role_reads_the_same_from_the_file_and_from_memory() {
+    for scheme in [Scheme::Ed25519, Scheme::EcdsaP256, Scheme::EcdsaP384] {
+        for count in [0, 1, 2, 1500] {
+            let mut role = role(count);
+            role.unknown.insert("x".into(), Json::parse("[1,{\"a\":null}]").unwrap());
+            role.delegations = (count == 2).then(Delegations::new);
+            let file: Arc<dyn ReadParts> = disk(&file_of(&role.write(), scheme));
+            let mut listed = MetaFile::new(Version::ONE);
+            let bytes = Stored::File(Arc::clone(&file)).into_bytes().unwrap();
+            (listed.length, listed.hashes) = (Some(file.length()), Hashes::of(&bytes, &[Algorithm::Sha256]));
+            let stored = StoredTargets::verify(&file, &listed, &ring(scheme, 1)).unwrap();
+            assert_eq!((stored.version(), stored.expires(), stored.len()), (role.version, role.expires, count));
+            assert_eq!(stored.delegations(), role.delegations.as_ref());
+            assert_eq!(stored.rest.unknown, role.unknown);
+            for number in (0..count + 1).step_by(11) {
+                assert_eq!(stored.target(&path(number)), Ok(role.target(&path(number))));
+            }
+            assert_eq!(stored.target(&TargetPath::new("x").unwrap()), Ok(None));
+            let paths: Result<Vec<_>, _> = stored.paths().collect();
+            assert_eq!(paths.unwrap(), role.paths().collect::<Vec<_>>());
+        }
+    }
+}
+
+#[test]
+fn parts_may_be_cut_anywhere() {
+    let role = role(30);
+    let bytes = file_of(&role.write(), Scheme::Ed25519);
+    let file: Arc<dyn ReadParts> = Arc::new(ByteByByte(Disk(Mutex::new(bytes))));
+    let stored = StoredTargets::verify(&file, &MetaFile::new(Version::ONE), &ring(Scheme::Ed25519, 1)).unwrap();
+    for number in 0..30 {
+        assert_eq!(stored.target(&path(number)), Ok(role.target(&path(number))));
+    }
+}
+
+#[test]
+fn what_is_refused_in_memory_is_refused_in_the_file() {
+    let good = role(3).write();
+    let listed = |from: &str, to: &str| {
+        let changed = good.replacen(from, to, 1);
+        assert_ne!(changed, good, "{from}");
+        file_of(&changed, Scheme::Ed25519)
+    };
+    let twice = good.replace("00002.bin", "00001.bin");
+    let unsorted = good.replace("00001.bin", "9.bin");
+    for bytes in [
+        listed("\"version\":1", "\"version\":01"),
+        listed("\"version\":1", "\"version\":0"),
+        listed("\"_type\":\"targets\"", "\"_type\":\"root\""),
+        listed("\"length\":1", "\"length\":-1"),
+        listed("\"length\":1", "\"length\":1.0"),
+        listed("\"length\":1", "\"length\":1,\"length\":1"),
+        listed("\"hashes\":{", "\"hash\":{"),
+        listed("\"sha256\":\"", "\"sha256\":\"0"),
+        listed("\"targets\":{\"", "\"targets\":[{\""),
+        listed("}},\"version\"", "}}},\"version\""),
+        listed("00001.bin", "000\\u00301.bin\\"),
+        file_of(&twice, Scheme::Ed25519),
+        file_of(&unsorted, Scheme::Ed25519),
+        file_of(&(good.clone() + "}"), Scheme::Ed25519),
+        file_of(&good[..good.len() - 1], Scheme::Ed25519),
+        file_of("{}", Scheme::Ed25519),
+        file_of("", Scheme::Ed25519),
+    ] {
+        let in_memory = held(&bytes);
+        let in_file = verify(&disk(&bytes));
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        // The file is read from canonical text only: what it accepts, memory accepts; here neither does.
+        assert!(in_file.is_err(), "{text}");
+        assert!(in_memory.is_err() || text.contains("9.bin"), "{text}");
+    }
+    for bytes in [&b""[..], b"{", b"{\"signatures\":[],\"signed\":", b"{\"signatures\":[]}", &[0xff; 100]] {
+        assert!(verify(&disk(bytes)).is_err());
+    }
+}
+
+#[test]
+fn no_changed_byte_is_accepted() {
+    let bytes = file_of(&role(3).write(), Scheme::Ed25519);
+    for at in 0..bytes.len() {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1;
+        // A changed member beside `signed` and the valid signature harms nobody; nothing else may pass.
+        if let Ok(stored) = verify(&disk(&changed)) {
+            assert!(held(&changed).is_ok(), "{at}");
+            assert_eq!(stored.target(&path(1)), Ok(role(3).target(&path(1))), "{at}");
+        }
+    }
+}
+
+#[test]
+fn thresholds_count_as_in_memory() {
+    let file: Arc<dyn ReadParts> = disk(&file_of(&role(2).write(), Scheme::Ed25519));
+    let listed = MetaFile::new(Version::ONE);
+    let threshold = Threshold::new(2).unwrap();
+    let verdict = StoredTargets::verify(&file, &listed, &ring(Scheme::Ed25519, 2)).err();
+    assert_eq!(verdict, Some(ErrorKind::ThresholdNotMet { valid: 1, threshold }));
+    let verdict = StoredTargets::verify(&file, &listed, &ring(Scheme::EcdsaP256, 1)).err();
+    assert_eq!(verdict, Some(ErrorKind::ThresholdNotMet { valid: 0, threshold: Threshold::ONE }));
+    // Two ids of one key are one key.
+    let key = Key::from_public(signer(Scheme::Ed25519).public_key());
+    let ids = [key.keyid(), KeyId::new("again")];
+    let keys = ids.iter().map(|id| (id.clone(), key.clone())).collect();
+    let signed = role(2).write();
+    let sig = signer(Scheme::Ed25519).sign(signed.as_bytes()).unwrap();
+    let twice = assemble(&signed, &ids.clone().map(|id| Signature::new(id, sig.clone())));
+    let file: Arc<dyn ReadParts> = disk(&twice);
+    let verdict = StoredTargets::verify(&file, &listed, &KeyRing::new(&keys, &ids, threshold)).err();
+    assert_eq!(verdict, Some(ErrorKind::ThresholdNotMet { valid: 1, threshold }));
+}
+
+#[test]
+fn what_is_listed_is_checked() {
+    let bytes = file_of(&role(2).write(), Scheme::Ed25519);
+    let file: Arc<dyn ReadParts> = disk(&bytes);
+    let mut listed = MetaFile::new(Version::ONE);
+    listed.length = Some(bytes.len() as u64 + 1);
+    let verdict = StoredTargets::verify(&file, &listed, &ring(Scheme::Ed25519, 1)).err();
+    assert!(matches!(verdict, Some(ErrorKind::LengthMismatch { .. })));
+    (listed.length, listed.hashes) = (None, Hashes::of(b"other", &[Algorithm::Sha512]));
+    let verdict = StoredTargets::verify(&file, &listed, &ring(Scheme::Ed25519, 1)).err();
+    assert!(matches!(verdict, Some(ErrorKind::HashMismatch { .. })));
+}
+
+#[test]
+fn who_changes_the_file_afterwards_is_not_believed() {
+    let signed = role(1500).write();
+    let bytes = file_of(&signed, Scheme::Ed25519);
+    let file = disk(&bytes);
+    let stored = verify(&file).unwrap();
+    // Another target's listing in the place of one, of the same length and well formed.
+    let other = file_of(&signed.replace("\"length\":700}", "\"length\":701}"), Scheme::Ed25519);
+    assert_eq!(bytes.len(), other.len());
+    for changed in [other, bytes[..bytes.len() / 2].to_vec(), Vec::new()] {
+        *file.0.lock().unwrap() = changed;
+        assert_eq!(stored.target(&path(700)), Err(ErrorKind::StoredFileChanged));
+    }
+    *file.0.lock().unwrap() = bytes;
+    assert_eq!(stored.target(&path(700)), Ok(role(1500).target(&path(700))));
+}
