@@ -65,3 +65,7 @@ impl ReadParts for LargeFile {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "large_tests.rs"]
+mod tests;

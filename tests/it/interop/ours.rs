@@ -43,7 +43,7 @@ impl Device {
             trusted.root().version,
             trusted.timestamp().version,
             trusted.snapshot().version,
-            trusted.targets().version,
+            trusted.targets().version(),
         ];
         Ok(Fetched { versions: versions.map(|version| version.get()), targets })
     }
