@@ -49,7 +49,7 @@ pub(crate) fn open(layout: &Layout) -> Result<Published, Error> {
         )),
         other => other,
     })?;
-    Ok(Published::new(layout, session.trusted(), memory))
+    Published::new(layout, session.trusted(), memory)
 }
 
 /// The oldest root that is there: `1.root.json`, unless the repository came here later.
@@ -113,7 +113,7 @@ impl Check<'_> {
             let fresh = make(memory.clone()).and_then(|client| self.arrive(&client)).and_then(|mut session| {
                 self.find_touched(&mut session)?;
                 self.find_filled(&|| make(MemoryStore::default()).and_then(|client| self.arrive(&client)))?;
-                Ok(Published::new(self.layout, session.trusted(), memory))
+                Published::new(self.layout, session.trusted(), memory)
             });
             let warm = warm.map(|warm| warm.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
             let published = fresh?;

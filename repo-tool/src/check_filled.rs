@@ -3,7 +3,7 @@
 //! the other targets are then looked up in what the client trusts, and whatever is not there is searched for.
 
 use lastmile_client::blocking;
-use lastmile_metadata::{DelegatedRoles, Paths, RoleName, TargetFile, Targets};
+use lastmile_metadata::{DelegatedRoles, Paths, RoleName, TargetFile, VerifiedTargets};
 
 use crate::check::{Check, check_found, refused};
 use crate::edit::spread::{BinTable, hash_start};
@@ -55,8 +55,8 @@ fn find(role: &RoleName, target: &TargetFile, session: &mut blocking::Session) -
 
 /// A role as a client trusts it, and how that client came to it.
 struct Seen<'s> {
-    top: &'s Targets,
-    role: &'s Targets,
+    top: &'s VerifiedTargets,
+    role: &'s VerifiedTargets,
     /// The bins, and which of them the role is; none for the top-level role, where every search begins.
     bin: Option<(&'s BinTable, usize)>,
 }
@@ -83,16 +83,16 @@ impl<'s> Seen<'s> {
 
     fn finds(&self, target: &TargetFile) -> bool {
         let leads_here = self.bin.is_none_or(|(bins, bin)| {
-            let is_above = !self.top.is_empty() && self.top.target(&target.path).is_some();
+            let is_above = !self.top.is_empty() && self.top.target(&target.path) != Ok(None);
             !is_above && bins.bin(hash_start(target.path.as_str())) == Some(bin)
         });
-        leads_here && self.role.target(&target.path).as_ref() == Some(target)
+        leads_here && self.role.target(&target.path).is_ok_and(|found| found.as_ref() == Some(target))
     }
 }
 
 /// The bins of the top-level role, if it delegates to nothing else.
-fn bins_alone(top: &Targets) -> Option<BinTable> {
-    let delegations = top.delegations.as_ref()?;
+fn bins_alone(top: &VerifiedTargets) -> Option<BinTable> {
+    let delegations = top.delegations()?;
     let alone = match &delegations.roles {
         DelegatedRoles::Succinct(_) => true,
         DelegatedRoles::Listed(roles) => roles.iter().all(|role| matches!(role.paths, Paths::HashPrefixes(_))),

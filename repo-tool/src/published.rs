@@ -42,16 +42,18 @@ type Edge = (RoleName, Option<(RoleName, KeyRing)>);
 
 impl Published {
     /// What a client has come to trust, which stored it in `memory`.
-    pub(crate) fn new(layout: &Layout, trusted: &TrustedMetadata, memory: MemoryStore) -> Self {
-        let top = Role { targets: Arc::new(trusted.targets().clone()), delegator: None };
-        Self {
+    pub(crate) fn new(layout: &Layout, trusted: &TrustedMetadata, memory: MemoryStore) -> Result<Self, Error> {
+        // A store in memory holds all that it keeps.
+        let held = trusted.targets().held().ok_or_else(|| error(&RoleName::TARGETS, ErrorKind::Absent))?;
+        let top = Role { targets: Arc::new(held.clone()), delegator: None };
+        Ok(Self {
             root: trusted.root().clone(),
             timestamp: trusted.timestamp().clone(),
             snapshot: trusted.snapshot().clone(),
             roles: BTreeMap::from([(RoleName::TARGETS, top)]),
             layout: layout.clone(),
             memory,
-        }
+        })
     }
 
     /// What the client stored that has come here: to go on as one that trusts what is published, fork it.
