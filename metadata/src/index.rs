@@ -127,20 +127,59 @@ impl<E: Entry> Index<E> {
         self.merged(|_| Some(()), |_| ()).map(|(name, ())| name)
     }
 
-    /// The whole object in canonical form.
+    /// The whole object in canonical form. What did not change is copied as it stands.
     pub(crate) fn write(&self) -> String {
-        let mut out = String::with_capacity(2 + self.starts.len() * 64);
+        let mut out = String::with_capacity(self.text.len().min(2 + self.starts.len() * 256));
         out.push('{');
-        for (name, value) in self.merged(|start| Some(self.raw(start).to_string()), E::write) {
+        let comma = |out: &mut String| {
             if out.len() > 1 {
                 out.push(',');
             }
-            out.push_str(&canonical::string(&name));
-            out.push(':');
-            out.push_str(&value);
+        };
+        let mut copied = 0;
+        for (name, change) in &self.changes {
+            let (at, follows) = self.position(name).map_or_else(|at| (at, at), |at| (at, at + 1));
+            if copied < at {
+                comma(&mut out);
+                out.push_str(self.members(copied, at));
+            }
+            copied = follows;
+            if let Some(entry) = change {
+                comma(&mut out);
+                canonical::push_string(&mut out, name);
+                out.push(':');
+                out.push_str(&entry.write());
+            }
+        }
+        if copied < self.starts.len() {
+            comma(&mut out);
+            out.push_str(self.members(copied, self.starts.len()));
         }
         out.push('}');
         out
+    }
+
+    /// The members from number `from` to before number `to`, as they stand in the canonical text.
+    fn members(&self, from: usize, to: usize) -> &str {
+        let start = self.starts.get(from).map_or(0, |start| *start as usize);
+        let end = match self.starts.get(to) {
+            // Before it stands a comma.
+            Some(next) => (*next as usize).saturating_sub(1),
+            None => self.starts.last().map_or(0, |last| {
+                let mut reader = self.reader(*last);
+                let _ = reader.name().and_then(|_| reader.skip());
+                reader.position()
+            }),
+        };
+        self.text.get(start..end).unwrap_or_default()
+    }
+
+    /// Whether both have the same members, as far as can be told without a look at them: one was cloned from the other.
+    pub(crate) fn is_clone_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.text, &other.text)
+            && self.starts == other.starts
+            && self.changes.is_empty()
+            && other.changes.is_empty()
     }
 
     /// Base and changes side by side: both are sorted.

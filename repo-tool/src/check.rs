@@ -6,13 +6,13 @@ use std::thread;
 
 use chrono::{DateTime, Utc};
 use lastmile_client::{Error as ClientError, MemoryStore, Refusal, Updater, blocking};
-use lastmile_metadata::{Limits, RoleName, TargetFile, TargetPath, Version};
+use lastmile_metadata::{Limits, RoleName, TargetFile, TargetPath, Targets, Version};
 
-use crate::Error;
 use crate::draft::{Completed, Draft};
 use crate::layout::{self, Layout};
 use crate::overlay::{METADATA_URL, Overlay, TARGETS_URL};
 use crate::published::Published;
+use crate::{Error, parallel};
 
 /// From so many changed targets on, listing all is quicker than finding each.
 const MANY: usize = 1000;
@@ -112,7 +112,9 @@ impl Check<'_> {
             let memory = MemoryStore::default();
             let fresh = make(memory.clone()).and_then(|client| self.arrive(&client)).and_then(|mut session| {
                 self.find_touched(&mut session)?;
-                self.find_filled(&|| make(MemoryStore::default()).and_then(|client| self.arrive(&client)))?;
+                let arrive = || make(MemoryStore::default()).and_then(|client| self.arrive(&client));
+                self.find_filled(&arrive)?;
+                self.reach_others(&arrive)?;
                 Published::new(self.layout, session.trusted(), memory)
             });
             let warm = warm.map(|warm| warm.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
@@ -154,6 +156,21 @@ impl Check<'_> {
             check_found(path, listed, found.as_ref())?;
         }
         Ok(())
+    }
+
+    /// Roles that change in other ways: that they are signed again must stop no search that leads to them.
+    fn reach_others(&self, arrive: &(dyn Fn() -> Result<blocking::Session, Error> + Sync)) -> Result<(), Error> {
+        let Draft { targets, touched, filled, .. } = self.draft;
+        let is_found = |role: &RoleName, targets: &Targets| {
+            filled.contains(role) || (!touched.is_empty() && targets.paths().any(|path| touched.contains(&path)))
+        };
+        let others = targets.iter().filter(|(role, targets)| !role.is_top_level() && !is_found(role, targets));
+        let paths: Vec<TargetPath> = others.filter_map(|(_, targets)| targets.paths().next()).collect();
+        let parts: Vec<&[TargetPath]> = paths.chunks(MANY).collect();
+        parallel::try_for_each(&parts, |paths| {
+            let mut session = arrive()?;
+            paths.iter().try_for_each(|path| session.find(path).map(drop).map_err(|error| refused(&error)))
+        })
     }
 
     fn is_consistent(&self) -> bool {

@@ -222,6 +222,9 @@ fn root_lines(before: Option<&Root>, after: &Root) -> Vec<(Sign, String)> {
 
 fn target_lines(before: Option<&Targets>, after: &Targets) -> Lines {
     let mut lines = Vec::new();
+    if before.is_some_and(|before| after.is_clone_of(before)) {
+        return lines;
+    }
     for target in after.targets() {
         let shown = described_target(&target);
         match before.map(|before| before.target(&target.path)) {

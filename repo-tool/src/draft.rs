@@ -8,15 +8,18 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use lastmile_metadata::{
-    Algorithm, Hashes, MetaFile, Role, RoleName, Root, SPEC_VERSION, Signature, Snapshot, TargetPath, Targets,
-    Timestamp, Unknown, Version,
+    Algorithm, Delegations, Hashes, MetaFile, Role, RoleName, Root, SPEC_VERSION, Signature, Snapshot, TargetPath,
+    Targets, Timestamp, Unknown, Version,
 };
 
 use crate::document::{Document, Rings};
 use crate::key_store::KeyStore;
 use crate::policy::Policy;
 use crate::published::Published;
-use crate::{Error, names};
+use crate::{Error, names, parallel};
+
+/// Of fewer roles than this each is looked up by itself.
+const FEW: usize = 8;
 
 /// A document that waits for signatures, exactly as it is to be signed.
 #[derive(Clone, Debug)]
@@ -109,11 +112,15 @@ impl Draft {
     /// When a key at hand cannot be opened, or versions are exhausted.
     pub fn complete(&self, with: &Completion<'_>) -> Result<Completed, Error> {
         let root = self.root.as_ref().map(|root| self.complete_root(root, with)).transpose()?;
-        let mut documents = Vec::new();
-        // Delegated roles are published before the one that all begin with.
-        let (top, delegated): (Vec<_>, Vec<_>) = self.targets.iter().partition(|(role, _)| role.is_top_level());
-        for (role, targets) in delegated.into_iter().chain(top) {
-            documents.push(self.complete_targets(role, targets, with)?);
+        // Delegated roles, which may be very many, are published before the one that all begin with.
+        let delegated = self.delegated_rings(with)?;
+        let mut documents = parallel::try_map(&delegated, |(role, rings)| {
+            let targets = self.targets.get(role).ok_or_else(|| unknown(role))?;
+            self.complete_targets(role, targets, rings.clone(), with)
+        })?;
+        if let Some(targets) = self.targets.get(&RoleName::TARGETS) {
+            let rings = self.rings(&RoleName::TARGETS, with)?;
+            documents.push(self.complete_targets(&RoleName::TARGETS, targets, rings, with)?);
         }
         let mut completed = Completed { documents, root };
         if with.keys.is_none() || completed.incomplete().next().is_none() {
@@ -135,11 +142,16 @@ impl Draft {
         self.signed(&RoleName::ROOT, &root, rings, with)
     }
 
-    fn complete_targets(&self, role: &RoleName, targets: &Targets, with: &Completion<'_>) -> Result<Document, Error> {
+    fn complete_targets(
+        &self,
+        role: &RoleName,
+        targets: &Targets,
+        rings: Rings,
+        with: &Completion<'_>,
+    ) -> Result<Document, Error> {
         let mut targets = targets.clone();
         targets.version = free_version(role, with)?;
         targets.expires = with.policy.role(role).expiry(with.now);
-        let rings = self.rings(role, with)?;
         self.signed(role, &targets, rings, with)
     }
 
@@ -204,17 +216,49 @@ impl Draft {
             }
             return Ok(rings);
         }
-        for delegator in self.delegators.get(role).into_iter().flatten() {
-            let published = with.published.and_then(|published| published.known(delegator));
-            let view = self.targets.get(delegator).or(published);
-            let delegations = view.and_then(|view| view.delegations.as_ref());
-            let ring = delegations.map(|delegations| delegations.key_ring(delegator, role)).transpose()?;
-            rings.required.extend(ring);
+        let delegators = self.delegators.get(role).into_iter().flatten();
+        for delegations in delegators.filter_map(|delegator| self.delegations_of(delegator, with)) {
+            rings.required.push(delegations.0.key_ring(delegations.1, role)?);
         }
         if rings.required.is_empty() {
-            return Err(Error::NotFound(format!("nobody delegates to the role {role}")));
+            return Err(unknown(role));
         }
         Ok(rings)
+    }
+
+    /// Who must sign each delegated role that changes: one look at each delegator, which may delegate to very many.
+    pub fn delegated_rings(&self, with: &Completion<'_>) -> Result<Vec<(RoleName, Rings)>, Error> {
+        let delegated = self.targets.keys().filter(|role| !role.is_top_level());
+        let mut found: BTreeMap<&RoleName, Rings> = delegated.map(|role| (role, Rings::default())).collect();
+        if found.len() < FEW {
+            let rings = |role: &&RoleName| Ok(((*role).clone(), self.rings(role, with)?));
+            return found.keys().map(rings).collect();
+        }
+        let delegators: BTreeSet<&RoleName> =
+            found.keys().flat_map(|role| self.delegators.get(role)).flatten().collect();
+        for (delegations, delegator) in delegators.into_iter().filter_map(|name| self.delegations_of(name, with)) {
+            for (role, ring) in delegations.rings() {
+                let delegates = self.delegators.get(&role).is_some_and(|all| all.contains(delegator));
+                if let Some(rings) = found.get_mut(&role).filter(|_| delegates) {
+                    rings.required.push(ring);
+                }
+            }
+        }
+        match found.iter().find(|(_, rings)| rings.required.is_empty()) {
+            Some((role, _)) => Err(unknown(role)),
+            None => Ok(found.into_iter().map(|(role, rings)| (role.clone(), rings)).collect()),
+        }
+    }
+
+    /// Whom `delegator` will trust, with its name.
+    fn delegations_of<'d>(
+        &'d self,
+        delegator: &'d RoleName,
+        with: &'d Completion<'_>,
+    ) -> Option<(&'d Delegations, &'d RoleName)> {
+        let published = with.published.and_then(|published| published.known(delegator));
+        let view = self.targets.get(delegator).or(published);
+        view.and_then(|view| view.delegations.as_ref()).map(|delegations| (delegations, delegator))
     }
 
     /// The document, with the signatures it had and those that the keys at hand can add.
@@ -234,6 +278,10 @@ impl Draft {
         }
         Ok(document)
     }
+}
+
+fn unknown(role: &RoleName) -> Error {
+    Error::NotFound(format!("nobody delegates to the role {role}"))
 }
 
 fn snapshot_file(version: Version, bytes: &[u8]) -> MetaFile {

@@ -16,12 +16,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::check::Checked;
+use crate::document::Document;
 use crate::layout::{self, Layout, Lock};
 use crate::queue::{self, Answer};
 use crate::{Error, parallel, staged};
@@ -117,6 +118,15 @@ pub(crate) struct Publication<'a> {
     layout: &'a Layout,
     observer: &'a mut dyn Observer,
     journal: Journal,
+    writes: Vec<(PathBuf, Content<'a>)>,
+}
+
+/// What is in a new file.
+pub(crate) enum Content<'a> {
+    /// A metadata file.
+    Document(&'a Document),
+    /// These bytes.
+    Bytes(Vec<u8>),
 }
 
 impl Step {
@@ -134,7 +144,7 @@ impl Step {
 impl<'a> Publication<'a> {
     /// Begins one. The lock proves that nobody else does; a publication cut short is finished first.
     pub(crate) fn begin(layout: &'a Layout, _lock: &Lock, observer: &'a mut dyn Observer) -> Self {
-        Self { layout, observer, journal: Journal::default() }
+        Self { layout, observer, journal: Journal::default(), writes: Vec::new() }
     }
 
     /// What waits in `staged/` is published with this, and waits no longer afterwards.
@@ -148,15 +158,11 @@ impl<'a> Publication<'a> {
         self.journal.answer = Some(answer);
     }
 
-    /// Adds a file with these bytes; `to` is relative to the repository.
-    pub(crate) fn add_bytes(&mut self, rank: Rank, to: PathBuf, bytes: &[u8], existing: Existing) -> Result<(), Error> {
+    /// Adds a new file; `to` is relative to the repository.
+    pub(crate) fn add(&mut self, rank: Rank, to: PathBuf, content: Content<'a>, existing: Existing) {
         let name = format!("new-{}", self.journal.steps.len());
-        let path = self.layout.publishing().join(&name);
-        self.tell(Moment::Write(&path))?;
-        let mut file = layout::create_new(&path, 0o644)?;
-        file.write_all(bytes).map_err(|error| Error::file("write", &path, error))?;
+        self.writes.push((self.layout.publishing().join(&name), content));
         self.add_file(rank, Path::new(".publishing").join(name), to, existing);
-        Ok(())
     }
 
     /// Adds a file that is already on this disk, `from` inside the repository; it is moved.
@@ -166,6 +172,7 @@ impl<'a> Publication<'a> {
 
     /// Makes durable what is to be published; nothing is published yet.
     pub(crate) fn prepare(mut self) -> Result<Prepared<'a>, Error> {
+        self.write()?;
         self.check_places()?;
         let journal = serde_json::to_vec(&self.journal)
             .map_err(|error| Error::file("write", &self.layout.publishing(), error.into()))?;
@@ -177,6 +184,18 @@ impl<'a> Publication<'a> {
 
     fn tell(&mut self, moment: Moment<'_>) -> Result<(), Error> {
         self.observer.before(moment).map_err(|error| Error::file("publish", self.layout.dir(), error))
+    }
+
+    fn write(&mut self) -> Result<(), Error> {
+        for (path, _) in &self.writes {
+            let told = self.observer.before(Moment::Write(path));
+            told.map_err(|error| Error::file("publish", self.layout.dir(), error))?;
+        }
+        let writes = std::mem::take(&mut self.writes);
+        parallel::try_for_each(&writes, |(path, content)| match content {
+            Content::Document(document) => layout::write_new(path, &document.file(), 0o644),
+            Content::Bytes(bytes) => layout::write_new(path, bytes, 0o644),
+        })
     }
 
     /// Nothing may stop the moves once they have begun, so look at all places before.

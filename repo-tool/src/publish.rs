@@ -10,7 +10,7 @@ use crate::document::Document;
 use crate::draft::file_name;
 use crate::layout::{Layout, Lock};
 use crate::policy::Policy;
-use crate::publication::{Existing, Observer, Prepared, Publication, Rank};
+use crate::publication::{Content, Existing, Observer, Prepared, Publication, Rank};
 use crate::published::Published;
 use crate::queue::Answer;
 use crate::repository::Plan;
@@ -47,12 +47,13 @@ impl Release<'_> {
         let consistent = plan.draft.root.as_ref().map(|root| root.consistent_snapshot).or(before).unwrap_or(true);
         let mut publication = Publication::begin(layout, lock, observer);
         let documents = &plan.completed.documents;
-        let root = |publication: &mut Publication<'_>| match &plan.completed.root {
-            Some(root) => add(publication, Rank::Root, root, consistent),
-            None => Ok(()),
+        let root = |publication: &mut Publication<'a>| {
+            if let Some(root) = &plan.completed.root {
+                add(publication, Rank::Root, root, consistent);
+            }
         };
         if place == RootPlace::First {
-            root(&mut publication)?;
+            root(&mut publication);
         }
         for file in &plan.draft.files {
             let from = file.from.strip_prefix(layout.dir()).unwrap_or(&file.from).to_path_buf();
@@ -69,12 +70,12 @@ impl Release<'_> {
                 _ => Rank::Delegated,
             };
             if rank == Rank::Timestamp && place == RootPlace::BeforeTimestamp {
-                root(&mut publication)?;
+                root(&mut publication);
             }
-            add(&mut publication, rank, document, consistent)?;
+            add(&mut publication, rank, document, consistent);
         }
         if place == RootPlace::Last {
-            root(&mut publication)?;
+            root(&mut publication);
         }
         let served = &plan.draft.served;
         if !served.is_empty() {
@@ -85,13 +86,14 @@ impl Release<'_> {
             publication.clear_staged();
         }
         if let Some(policy) = &plan.draft.policy {
-            publication.add_bytes(Rank::Policy, "repo.toml".into(), policy.text().as_bytes(), Existing::Replaced)?;
+            let content = Content::Bytes(policy.text().into_bytes());
+            publication.add(Rank::Policy, "repo.toml".into(), content, Existing::Replaced);
         }
         publication.prepare()
     }
 }
 
-fn add(publication: &mut Publication<'_>, rank: Rank, document: &Document, consistent: bool) -> Result<(), Error> {
+fn add<'a>(publication: &mut Publication<'a>, rank: Rank, document: &'a Document, consistent: bool) {
     let existing = match document.role.as_str() {
         "root" => Existing::Same,
         "timestamp" => Existing::Replaced,
@@ -99,7 +101,7 @@ fn add(publication: &mut Publication<'_>, rank: Rank, document: &Document, consi
         _ => Existing::Replaced,
     };
     let to = Path::new("metadata").join(file_name(document, consistent));
-    publication.add_bytes(rank, to, &document.file(), existing)
+    publication.add(rank, to, Content::Document(document), existing);
 }
 
 /// When the new root is published, so that clients in the middle of an update do not fail.

@@ -226,25 +226,34 @@ impl Published {
         Ok(found)
     }
 
-    /// The roles that a person means: one, or with a `*` at the end all delegated ones that begin so (of succinct bins,
-    /// which have their keys in common, the first).
+    /// The roles that a person means: one, or with a `*` at the end all delegated ones that begin so.
+    pub fn named(&mut self, name: &str) -> Result<Vec<RoleName>, Error> {
+        Ok(self.edges_named(name)?.into_iter().map(|(role, _)| role).collect())
+    }
+
+    /// The same, for a change of keys: of succinct bins, which have theirs in common, the first.
     pub fn expand(&mut self, name: &str) -> Result<Vec<RoleName>, Error> {
-        let Some(start) = name.strip_suffix('*') else {
-            return Ok(vec![names::role(name)?]);
-        };
-        let mut fitting = Vec::new();
         let mut succinct = BTreeSet::new();
-        for (role, delegator) in self.read_all()? {
-            let Some(delegator) = delegator.filter(|_| role.as_str().starts_with(start)) else { continue };
-            let view = self.known(&delegator).and_then(|view| view.delegations.as_ref());
+        let mut fitting = Vec::new();
+        for (role, delegator) in self.edges_named(name)? {
+            let view = delegator.as_ref().and_then(|delegator| self.known(delegator)?.delegations.as_ref());
             let shared = view.is_some_and(|view| matches!(view.roles, DelegatedRoles::Succinct(_)));
             if !shared || succinct.insert(delegator) {
                 fitting.push(role);
             }
         }
-        match fitting.is_empty() {
+        Ok(fitting)
+    }
+
+    fn edges_named(&mut self, name: &str) -> Result<Vec<(RoleName, Option<RoleName>)>, Error> {
+        let Some(start) = name.strip_suffix('*') else {
+            return Ok(vec![(names::role(name)?, None)]);
+        };
+        let mut edges = self.read_all()?;
+        edges.retain(|(role, delegator)| delegator.is_some() && role.as_str().starts_with(start));
+        match edges.is_empty() {
             true => Err(Error::NotFound(format!("no delegated role begins with `{start}`"))),
-            false => Ok(fitting),
+            false => Ok(edges),
         }
     }
 

@@ -12,7 +12,7 @@ use lastmile_metadata::{Json, RoleName};
 
 use crate::check;
 use crate::diff::{self, RoleDiff};
-use crate::document::Document;
+use crate::document::{Document, Rings};
 use crate::draft::{Completed, Completion, Draft, NewFile};
 use crate::edit::Edit;
 use crate::ingest::{Incoming, Source};
@@ -183,8 +183,11 @@ impl Repository {
     pub fn staged_documents(&self, draft: &Draft) -> Result<Vec<Document>, Error> {
         let (published, policy) = (Some(&self.published), &self.policy);
         let completion = Completion { published, policy, keys: None, now: self.setting.now };
-        let documents =
-            draft.prior.iter().map(|(role, prior)| Document::prior(role, prior, draft.rings(role, &completion)?));
+        let mut delegated: BTreeMap<RoleName, Rings> = draft.delegated_rings(&completion)?.into_iter().collect();
+        let documents = draft.prior.iter().map(|(role, prior)| {
+            let rings = delegated.remove(role).map_or_else(|| draft.rings(role, &completion), Ok)?;
+            Document::prior(role, prior, rings)
+        });
         documents.collect()
     }
 

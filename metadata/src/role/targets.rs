@@ -163,6 +163,13 @@ impl Targets {
         self.len() == 0
     }
 
+    /// Whether this lists what `other` does, as far as can be told without a look at the targets: one was cloned from the
+    /// other. False says nothing.
+    #[must_use]
+    pub fn is_clone_of(&self, other: &Self) -> bool {
+        self.targets.is_clone_of(&other.targets)
+    }
+
     /// Lists a target, or lists it anew.
     pub fn insert(&mut self, target: TargetFile) {
         let path = target.path.clone();
@@ -263,5 +270,34 @@ mod tests {
         assert!(Targets::read(&mut Reader::new(&text), &text).is_ok());
         at_once.clear();
         assert!(at_once.is_empty());
+    }
+
+    #[test]
+    fn changes_are_written_between_what_stays() {
+        let names = ["b", "c", "d", "e"];
+        let mut base = Targets::new(Version::ONE, DateTime::UNIX_EPOCH);
+        base.extend_sorted(names.iter().map(|name| target(name, "x"))).unwrap();
+        // Every way to leave a member as it is, to replace it or to remove it, with and without new ones around.
+        for way in 0..3_u32.pow(4) {
+            for new in [&[][..], &["a"], &["f"], &["a", "bb", "cc", "f"]] {
+                let (mut changed, mut expected) = (base.clone(), Targets::new(Version::ONE, DateTime::UNIX_EPOCH));
+                for (place, name) in (0_u32..).zip(names) {
+                    match way / 3_u32.pow(place) % 3 {
+                        0 => expected.insert(target(name, "x")),
+                        1 => {
+                            changed.insert(target(name, "y"));
+                            expected.insert(target(name, "y"));
+                        }
+                        _ => assert!(changed.remove(&TargetPath::new(name).unwrap())),
+                    }
+                }
+                for name in new {
+                    changed.insert(target(name, "z"));
+                    expected.insert(target(name, "z"));
+                }
+                assert_eq!(changed.write(), expected.write(), "{way} {new:?}");
+                assert_eq!(changed.is_clone_of(&base), way == 0 && new.is_empty(), "{way} {new:?}");
+            }
+        }
     }
 }

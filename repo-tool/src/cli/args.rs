@@ -311,9 +311,10 @@ pub(crate) struct Bins {
 Examples:
   lastmile-repo renew               # timestamp and snapshot, when they are due
   lastmile-repo renew root targets  # these too; needs their keys
+  lastmile-repo renew 'bin-*'       # all roles whose names begin so
   lastmile-repo renew --force       # though not due yet")]
 pub(crate) struct Renew {
-    /// Further roles to renew when due.
+    /// Further roles to renew when due; with a `*` at the end all delegated ones that begin so.
     pub(crate) roles: Vec<String>,
     /// Sign even what is not due.
     #[arg(long)]

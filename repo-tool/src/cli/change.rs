@@ -203,8 +203,11 @@ pub(super) fn bins(context: &Context<'_>, args: &Bins, output: &mut Output) -> R
 }
 
 pub(super) fn renew(context: &Context<'_>, args: &Renew, output: &mut Output) -> Result<Exit, Error> {
-    let further = args.roles.iter().map(|name| names::role(name)).collect::<Result<Vec<_>, _>>()?;
     let mut repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
+    let mut further = Vec::new();
+    for name in &args.roles {
+        further.extend(repository.published.named(name)?);
+    }
     let (now, policy) = (repository.now(), repository.policy.clone());
     // What waits for signatures goes on waiting.
     let mut edit = repository.edit(Draft::default());

@@ -4,8 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use lastmile_metadata::{RoleName, TargetPath};
+use lastmile_repo_tool::draft::Draft;
 use lastmile_repo_tool::edit::bins::NewBins;
 use lastmile_repo_tool::edit::delegations::Trust;
+
+use lastmile_repo_tool::publication::Unobserved;
+use lastmile_repo_tool::{Signing, verify};
 
 use crate::world::{World, is_published};
 
@@ -72,5 +76,28 @@ fn a_renewal_reads_no_bin_and_writes_two_files() {
         let expected = ["3.snapshot.json", "timestamp.json"];
         assert_eq!(written(&metadata, &contents(&world, "metadata")), expected, "{succinct}");
         assert!(Path::new(&world.dir()).join(".publishing").read_dir().unwrap().next().is_none(), "{succinct}");
+    }
+}
+
+#[test]
+fn all_bins_are_signed_anew_in_one_publication() {
+    for succinct in [false, true] {
+        let world = World::new();
+        world.add("old", "1");
+        make_bins(&world, succinct);
+        let mut repository = world.open();
+        let bins = repository.published.named("bin-*").unwrap();
+        let mut edit = repository.edit(Draft::default());
+        bins.iter().for_each(|bin| edit.sign_again(bin).unwrap());
+        let draft = edit.finish().unwrap();
+        let plan = repository.plan(draft, Signing::Now).unwrap();
+        let metadata = contents(&world, "metadata");
+        assert!(is_published(&repository.conclude(&plan, &mut Unobserved).unwrap()), "{succinct}");
+        drop(repository);
+        let mut expected: Vec<String> = bins.iter().map(|bin| format!("2.{bin}.json")).collect();
+        expected.extend(["4.snapshot.json".to_string(), "timestamp.json".to_string()]);
+        assert_eq!(written(&metadata, &contents(&world, "metadata")), expected, "{succinct}");
+        let verified = verify::directory(&world.dir(), world.now, true, &|_, _| {}).unwrap();
+        assert!(verified.is_good() && verified.targets == 1, "{succinct}: {verified:?}");
     }
 }
