@@ -4,9 +4,8 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
-use futures_util::future::BoxFuture;
-use futures_util::stream::{self, BoxStream};
+use futures_util::future::{BoxFuture, FutureExt, ready};
+use futures_util::stream::{self, BoxStream, Fuse, StreamExt};
 
 /// Where bytes come from.
 ///
@@ -23,13 +22,27 @@ pub trait Fetch: Send + Sync + 'static {
     ///
     /// [`FetchError::NotFound`] only where the source says definitely that there is no such file.
     fn fetch(&self, url: &str, offset: u64) -> BoxFuture<'_, Result<Response, FetchError>>;
+
+    /// Asks for the metadata file at `url`, whose length is at most `max_length` bytes. It may be
+    /// sent encoded, but the answer is decoded. The default asks as for any other file.
+    ///
+    /// Targets are fetched by [`fetch`](Fetch::fetch) alone, which decodes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`fetch`](Fetch::fetch); [`FetchError::TooLong`] also where what is sent is longer than
+    /// `max_length` before it is decoded.
+    fn fetch_metadata(&self, url: &str, max_length: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
+        let _ = max_length;
+        self.fetch(url, 0)
+    }
 }
 
 /// An answer whose body is still on its way.
 pub struct Response {
     /// The position in the file at which `body` begins: 0, or the offset that was asked for.
     pub offset: u64,
-    /// The parts of the body as they arrive, undecoded.
+    /// The parts of the body as they arrive; decoded, if they may be.
     pub body: BoxStream<'static, Result<Bytes, FetchError>>,
 }
 
@@ -56,13 +69,13 @@ impl Response {
         if self.offset != 0 {
             return Err(FetchError::WrongRange(format!("starts at byte {}", self.offset)));
         }
-        Ok(Reading { body: self.body, max_length, read: Vec::new() })
+        Ok(Reading { body: self.body.fuse(), max_length, read: Vec::new() })
     }
 }
 
 /// A body that is being read into memory.
 pub(crate) struct Reading {
-    body: BoxStream<'static, Result<Bytes, FetchError>>,
+    body: Fuse<BoxStream<'static, Result<Bytes, FetchError>>>,
     max_length: u64,
     read: Vec<u8>,
 }
@@ -134,9 +147,17 @@ pub enum FetchError {
     /// The server sent us somewhere we do not go.
     #[error("redirect refused: {0}")]
     Redirect(String),
-    /// The body is encoded although we asked that it be not.
+    /// The body is encoded in another way than we asked for.
     #[error("the server sent the body encoded as `{0}`, which was not asked for")]
     Encoded(String),
+    /// The body is not what its encoding says.
+    #[error("the server sent the body as {coding}, and it cannot be decoded: {problem}")]
+    Undecodable {
+        /// The content coding.
+        coding: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// Another part of the file was sent than the one that was asked for.
     #[error("the server sent another part of the file than was asked for: {0}")]
     WrongRange(String),
@@ -204,17 +225,33 @@ impl FetchByScheme {
     }
 }
 
-impl Fetch for FetchByScheme {
-    fn fetch(&self, url: &str, offset: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
+impl FetchByScheme {
+    /// Who fetches this URL.
+    fn source(&self, url: &str) -> Result<&dyn Fetch, FetchError> {
         if url.starts_with("file:") {
-            return self.file.fetch(url, offset);
+            return Ok(&self.file);
         }
         #[cfg(feature = "http")]
         if let Some(http) = &self.http {
-            return http.fetch(url, offset);
+            return Ok(http);
         }
-        let message = format!("`{url}` has a scheme that is not supported");
-        Box::pin(async move { Err(FetchError::Url(message)) })
+        Err(FetchError::Url(format!("`{url}` has a scheme that is not supported")))
+    }
+}
+
+impl Fetch for FetchByScheme {
+    fn fetch(&self, url: &str, offset: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
+        match self.source(url) {
+            Ok(source) => source.fetch(url, offset),
+            Err(error) => ready(Err(error)).boxed(),
+        }
+    }
+
+    fn fetch_metadata(&self, url: &str, max_length: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
+        match self.source(url) {
+            Ok(source) => source.fetch_metadata(url, max_length),
+            Err(error) => ready(Err(error)).boxed(),
+        }
     }
 }
 

@@ -1,17 +1,21 @@
-//! A repository on the web: HTTP and HTTPS through reqwest, undecoded, with limits on every wait.
+//! A repository on the web: HTTP and HTTPS through reqwest, with limits on every wait. Metadata may
+//! come compressed; targets come as they are.
 
 use std::error::Error as _;
 use std::io;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 use reqwest::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_RANGE, HeaderMap, HeaderName, HeaderValue, RANGE, RETRY_AFTER,
     TRANSFER_ENCODING,
 };
-use reqwest::{Certificate, Client, Proxy, StatusCode, Url, redirect};
+use reqwest::{Certificate, Client, Proxy, RequestBuilder, StatusCode, Url, redirect};
 
+use crate::decode::{ACCEPTED, Coding, decoded};
 use crate::fetch::{Fetch, FetchError, Response};
 
 /// How many times a server may send us elsewhere for one file.
@@ -110,22 +114,16 @@ impl HttpFetch {
         Ok(HttpFetch { client, forbidden_means_absent: settings.forbidden_means_absent })
     }
 
-    async fn ask(&self, url: Url, offset: u64) -> Result<Response, FetchError> {
-        let mut request = self.client.get(url);
-        if offset > 0 {
-            request = request.header(RANGE, format!("bytes={offset}-"));
-        }
+    /// Asks, and tells where the body of the answer begins in the file.
+    async fn ask(&self, request: RequestBuilder, offset: u64) -> Result<(u64, reqwest::Response), FetchError> {
         let answer = request.send().await.map_err(|error| road(&error))?;
-        let start = match self.start_of(answer.status(), answer.headers(), offset) {
-            Ok(start) => start,
+        match self.start_of(answer.status(), answer.headers(), offset) {
+            Ok(start) => Ok((start, answer)),
             Err(refusal) => {
                 read_off(answer).await;
-                return Err(refusal);
+                Err(refusal)
             }
-        };
-        refuse_encoded(answer.headers())?;
-        let body = answer.bytes_stream().map_err(|error| road(&error)).boxed();
-        Ok(Response { offset: start, body })
+        }
     }
 
     /// Where the body of this answer begins in the file.
@@ -146,8 +144,39 @@ impl HttpFetch {
 impl Fetch for HttpFetch {
     fn fetch(&self, url: &str, offset: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
         let url = exact_url(url);
-        Box::pin(async move { self.ask(url?, offset).await })
+        Box::pin(async move {
+            let mut request = self.client.get(url?);
+            if offset > 0 {
+                request = request.header(RANGE, format!("bytes={offset}-"));
+            }
+            let (offset, answer) = self.ask(request, offset).await?;
+            let codings = codings(answer.headers())?;
+            if codings.is_empty() {
+                return Ok(Response { offset, body: body(answer) });
+            }
+            Err(FetchError::Encoded(codings.join(", ")))
+        })
     }
+
+    fn fetch_metadata(&self, url: &str, max_length: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
+        let url = exact_url(url);
+        Box::pin(async move {
+            let request = self.client.get(url?).header(ACCEPT_ENCODING, ACCEPTED);
+            let (offset, answer) = self.ask(request, 0).await?;
+            let codings = codings(answer.headers())?;
+            let coding = match codings.as_slice() {
+                [] => return Ok(Response { offset, body: body(answer) }),
+                [coding] => Coding::named(coding),
+                _ => None,
+            };
+            let coding = coding.ok_or_else(|| FetchError::Encoded(codings.join(", ")))?;
+            Ok(Response { offset, body: decoded(coding, body(answer), max_length) })
+        })
+    }
+}
+
+fn body(answer: reqwest::Response) -> BoxStream<'static, Result<Bytes, FetchError>> {
+    answer.bytes_stream().map_err(|error| road(&error)).boxed()
 }
 
 /// The URL, if it goes over the wire exactly as it is written.
@@ -215,17 +244,19 @@ async fn read_off(mut answer: reqwest::Response) {
     drop(tokio::time::timeout(SHORTLY, reading).await);
 }
 
-/// Nothing is decoded that was not asked for: lengths and hashes are those of the raw bytes.
-fn refuse_encoded(headers: &HeaderMap) -> Result<(), FetchError> {
-    let content = headers.get_all(CONTENT_ENCODING).iter().map(|value| (value, "identity"));
-    let transfer = headers.get_all(TRANSFER_ENCODING).iter().map(|value| (value, "chunked"));
-    for (value, plain) in content.chain(transfer) {
-        let value = String::from_utf8_lossy(value.as_bytes()).trim().to_ascii_lowercase();
-        if value != plain && !value.is_empty() {
-            return Err(FetchError::Encoded(value));
-        }
+/// How the body is encoded, the last coding last; nothing where it is sent as it is. What a
+/// connection does to it on the way may be `chunked` and nothing else.
+fn codings(headers: &HeaderMap) -> Result<Vec<String>, FetchError> {
+    let listed = |name, plain: &'static str| {
+        let values = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let names = values.flat_map(|value| value.split(',').map(str::to_owned).collect::<Vec<_>>());
+        let names = names.map(|name| name.trim().to_ascii_lowercase());
+        names.filter(move |name| !name.is_empty() && name != plain).collect::<Vec<_>>()
+    };
+    match listed(TRANSFER_ENCODING, "chunked").as_slice() {
+        [] => Ok(listed(CONTENT_ENCODING, "identity")),
+        codings => Err(FetchError::Encoded(codings.join(", "))),
     }
-    Ok(())
 }
 
 /// A partial answer must begin where we asked it to.

@@ -28,6 +28,8 @@ pub mod blocking;
 mod builder;
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "http")]
+mod decode;
 mod directory;
 mod download;
 mod error;

@@ -46,7 +46,7 @@ impl Road {
     pub(crate) fn attempt(&self, url: String, max_length: u64, enough: u64) -> Attempt<'_> {
         async move {
             tracing::debug!(%url, "fetch");
-            let mut reading = self.fetch.fetch(&url, 0).await?.reading(max_length)?;
+            let mut reading = self.fetch.fetch_metadata(&url, max_length).await?.reading(max_length)?;
             reading.advance(enough).await?;
             Ok(reading)
         }

@@ -115,6 +115,14 @@ fn one_loop_fetches_metadata() {
 }
 
 #[test]
+fn metadata_alone_is_decoded() {
+    let ends = |places: Vec<String>, name: &str| places.len() == 1 && places[0].ends_with(name);
+    assert!(ends(places("client", "decoded(coding, "), "http.rs"));
+    assert!(ends(places("client", ".fetch.fetch_metadata("), "road.rs"));
+    assert!(ends(places("client", "road.fetch_metadata("), "updater.rs"));
+}
+
+#[test]
 fn the_repository_tool_uses_the_client_without_http() {
     let manifest = manifest("repo-tool");
     let dependencies = manifest.split("[dependencies]").nth(1).unwrap().split("\n[").next().unwrap();
