@@ -1,7 +1,14 @@
 //! HTTP against real sockets.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
 use super::*;
+use crate::test_repository::{TestRepository, now, root};
 use crate::test_server::{Act, Server, ok, partial, reply, send, status};
+use crate::updater::Updater;
 
 fn quick() -> HttpSettings {
     HttpSettings {
@@ -234,4 +241,47 @@ async fn a_failed_handshake_is_told_as_such_and_does_not_pass() {
     let patient = HttpSettings { proxy: ProxyChoice::Direct, ..HttpSettings::default() };
     let error = HttpFetch::new(&patient).unwrap().fetch(&url, 0).await.unwrap_err();
     assert!(matches!(error, FetchError::Tls(_)) && !error.may_pass(), "{error:?}");
+}
+
+/// Answers over HTTP/2 with these files, each answer so late, and counts the connections.
+async fn http2_server(files: BTreeMap<String, Vec<u8>>, delay: Duration) -> (String, Arc<AtomicUsize>) {
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let (files, connections) = (Arc::new(files), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&connections);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let files = Arc::clone(&files);
+            let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+                let file = files.get(request.uri().path().trim_start_matches('/')).cloned();
+                async move {
+                    tokio::time::sleep(delay).await;
+                    let status = if file.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
+                    let body = String::from_utf8(file.unwrap_or_default()).unwrap();
+                    hyper::Response::builder().status(status).body(body)
+                }
+            });
+            let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            tokio::spawn(connection.serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    (url, connections)
+}
+
+#[tokio::test]
+async fn over_http_2_a_refresh_takes_one_round_trip_on_one_connection() {
+    let delay = Duration::from_millis(300);
+    let (url, connections) = http2_server(TestRepository::new().files(), delay).await;
+    // Without TLS, which would agree on it, the client has to know.
+    let client = Client::builder().no_proxy().http2_prior_knowledge().build().unwrap();
+    let builder =
+        Updater::builder(root(1, "root", "online")).fetch(HttpFetch { client, forbidden_means_absent: false });
+    let updater = builder.mirror(&url, &url).build().unwrap();
+    updater.refresh(now()).await.unwrap();
+    let before = Instant::now();
+    updater.refresh(now()).await.unwrap();
+    assert!(before.elapsed() >= delay && before.elapsed() < 2 * delay, "{:?}", before.elapsed());
+    assert_eq!(connections.load(Ordering::Relaxed), 1);
 }
