@@ -14,11 +14,11 @@ use crate::fetch::{FetchError, Reading};
 use crate::road::Road;
 
 /// How many files are on their way before it is their turn.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 16;
 
 /// Of each of them no more is read in advance: what a mirror can make us hold is bounded by this
 /// and by the limit of the one file whose turn it is.
-const READ_AHEAD: u64 = 1024 * 1024;
+const READ_AHEAD: u64 = 512 * 1024;
 
 /// An attempt at one file.
 pub(crate) type Attempt<'a> = BoxFuture<'a, Result<Reading, FetchError>>;

@@ -153,22 +153,20 @@ async fn search_all(
         open = Vec::new();
         for (path, found, request) in waiting {
             let mut search = trusted.search(path.clone());
-            // Otherwise it was answered for another path.
-            if search.request().as_ref() == Some(&request) {
-                match driver.answer(&mut search, &request).await {
-                    Ok(true) => {}
-                    Ok(false) => {
-                        *found = search.finish().map_err(Error::from);
-                        continue;
-                    }
-                    Err(error) => {
-                        *found = Err(error);
-                        // Nothing after it counts any more.
-                        break;
-                    }
+            let answered = match search.request() {
+                Some(next) if next == request => driver.answer(&mut search, &request).await,
+                // It was answered for another path.
+                _ => Ok(true),
+            };
+            match answered {
+                Ok(true) if search.request().is_some() => open.push((path, found)),
+                Ok(_) => *found = search.finish().map_err(Error::from),
+                Err(error) => {
+                    *found = Err(error);
+                    // Nothing after it counts any more.
+                    break;
                 }
             }
-            open.push((path, found));
         }
     }
     found.into_iter().collect()
