@@ -10,7 +10,7 @@ use lastmile_metadata::{
 use serde_json::{Value, json};
 
 use crate::draft::{Completed, Draft};
-use crate::edit::bins::Bins;
+use crate::edit::bins::{Bins, distinct_rings};
 use crate::key_store::keyid_of;
 use crate::published::Published;
 
@@ -281,23 +281,11 @@ fn delegation_lines(lines: &mut Lines, role: &RoleName, before: &Delegations, af
     let orders = [order(&old, &new_by_name), order(&new, &old_by_name)];
     let [old_order, new_order] = orders.map(|order| Some(format!("delegations in the order {order}")));
     compare(lines, old_order, new_order);
-    let old_rings = rings(before, role);
-    for (name, ring) in rings(after, role) {
+    let old_rings = distinct_rings(before, role);
+    for (name, ring) in distinct_rings(after, role) {
         let old = old_rings.get(&name).cloned().or_else(|| before.key_ring(role, &name).ok());
         ring_lines(lines, &name, old.as_ref(), Some(&ring));
     }
-}
-
-/// The ring of each delegated role; of bins, which have one, that of the first.
-fn rings(delegations: &Delegations, role: &RoleName) -> BTreeMap<RoleName, KeyRing> {
-    let bins = Bins::of(delegations);
-    let of_bins = bins.iter().filter_map(|bins| Some((bins.first(), delegations.key_ring(role, &bins.first()).ok()?)));
-    let is_other = |name: &RoleName| bins.as_ref().is_none_or(|bins| !bins.contains(name));
-    let others = match &delegations.roles {
-        DelegatedRoles::Succinct(_) => None,
-        DelegatedRoles::Listed(_) => Some(delegations.rings().filter(|(name, _)| is_other(name))),
-    };
-    of_bins.chain(others.into_iter().flatten()).collect()
 }
 
 /// Each delegation in words, by name; whole sets of bins by what their names begin with.

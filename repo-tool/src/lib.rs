@@ -32,6 +32,7 @@ pub mod published;
 pub mod queue;
 mod repository;
 pub mod revoke;
+pub mod scale;
 #[cfg(feature = "http")]
 pub mod serve;
 pub mod staged;

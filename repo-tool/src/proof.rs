@@ -4,14 +4,14 @@
 //! The forgeries are the strongest there can be: everything around a forged file is signed by the right keys, and the
 //! file itself by the revoked key together with all but one of the keys that the threshold asks for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use lastmile_client::{Error as ClientError, MemoryStore, Refusal};
 use lastmile_keys::{PublicKey, Signer};
 use lastmile_metadata::{
-    Algorithm, ErrorKind, Hashes, Key, KeyRing, Limits, MetaFile, Role, RoleName, Signature, Version,
+    Algorithm, ErrorKind, Hashes, Key, KeyRing, Limits, MetaFile, Role, RoleName, Signature, TargetPath, Version,
 };
 
 use crate::check::{chain, client};
@@ -21,6 +21,8 @@ use crate::overlay::Overlay;
 use crate::published::Published;
 use crate::{Error, Repository};
 
+/// So many roles that are alike are looked into for one that lists something.
+const SEEN_OF_FAMILY: usize = 64;
 /// How far an attacker drives versions up.
 const DRIVEN_UP: u64 = 1_000_000;
 
@@ -60,10 +62,7 @@ impl Before {
     /// When published metadata cannot be read.
     pub fn remember(repository: &mut Repository, roles: &[(RoleName, Option<RoleName>)]) -> Result<Self, Error> {
         let published = repository.published.clone();
-        let mut rings = BTreeMap::new();
-        for (role, delegator) in roles {
-            rings.insert(role.clone(), ring_of(&published, role, delegator.as_ref())?);
-        }
+        let rings = rings_of(&published, roles)?;
         let timestamp = (RoleName::TIMESTAMP.file_name(None), published.timestamp.bytes().to_vec());
         let mut files = BTreeMap::from([timestamp]);
         if !published.root.consistent_snapshot {
@@ -131,6 +130,8 @@ pub fn table(rows: &[ProofRow]) -> String {
 /// Files that put a forged one before a client.
 struct Forgery {
     role: RoleName,
+    /// A target that the forged role lists.
+    lists: Option<TargetPath>,
     files: BTreeMap<String, Vec<u8>>,
 }
 
@@ -203,9 +204,12 @@ impl Stage<'_> {
             return Ok(Verdict::Bad(reason));
         }
         let overlay = Overlay::new(&self.repository.layout, forgery.files.clone());
-        let answer = self
-            .refresh(overlay, &store)?
-            .and_then(|mut session| if forgery.role.is_top_level() { Ok(()) } else { session.list().map(|_| ()) });
+        let answer = self.refresh(overlay, &store)?.and_then(|mut session| match &forgery.lists {
+            _ if forgery.role.is_top_level() => Ok(()),
+            // Another role may be asked before this one.
+            Some(path) => session.find(path).and_then(|_| session.list().map(drop)),
+            None => session.list().map(drop),
+        });
         Ok(match answer {
             Ok(()) => Verdict::Bad("believed it".into()),
             Err(ClientError::Repository(error)) => match &error.refusal {
@@ -223,14 +227,31 @@ impl Stage<'_> {
 
 /// A forgery for each role that trusted the key.
 fn forge_all(repository: &mut Repository, signer: &Arc<dyn Signer>, before: &Before) -> Result<Vec<Forgery>, Error> {
-    let mut forgeries = Vec::new();
-    let mut families = std::collections::BTreeSet::new();
+    // One of many bins stands for all: they have one ring.
+    let mut families: Vec<Vec<&RoleName>> = Vec::new();
+    let mut places = BTreeMap::new();
     for (role, delegator) in &before.roles {
-        // One of many bins stands for all: they have one ring.
-        if delegator.is_some() && !families.insert((delegator.clone(), role_family(role))) {
-            continue;
+        let family = delegator.as_ref().map_or_else(|| role.to_string(), |_| role_family(role));
+        let place = *places.entry((delegator, family)).or_insert(families.len());
+        match families.get_mut(place) {
+            Some(family) => family.push(role),
+            None => families.push(vec![role]),
         }
-        let Some(ring) = before.rings.get(role) else { continue };
+    }
+    let mut forgeries = Vec::new();
+    for roles in families {
+        let mut chosen = None;
+        // Better one that lists something: who looks for that comes to it at once.
+        for role in roles.into_iter().take(SEEN_OF_FAMILY) {
+            let is_full = !role.is_top_level() && !repository.published.role(role)?.is_empty();
+            if chosen.is_none() || is_full {
+                chosen = Some(role);
+            }
+            if is_full {
+                break;
+            }
+        }
+        let Some((role, ring)) = chosen.and_then(|role| Some((role, before.rings.get(role)?))) else { continue };
         forgeries.push(forge(repository, role, ring, signer)?);
     }
     Ok(forgeries)
@@ -250,6 +271,7 @@ fn forge(
     let later = repository.now() + chrono::TimeDelta::days(3650);
     let consistent = repository.published.root.consistent_snapshot;
     let mut files = BTreeMap::new();
+    let mut lists = None;
     let repository: &mut Repository = repository;
     match role.as_str() {
         "root" => {
@@ -274,6 +296,7 @@ fn forge(
             let mut targets = (**repository.published.role(role)?).clone();
             let version = repository.published.version(role).map_or(Ok(Version::ONE), next)?;
             (targets.version, targets.expires) = (version, later);
+            lists = targets.paths().next();
             let forged = sign_forged(role, &targets, signer, ring, Some(repository))?;
             files.insert(role.file_name(consistent.then_some(version)), forged);
             let mut snapshot = (*repository.published.snapshot).clone();
@@ -284,7 +307,7 @@ fn forge(
             list_in_timestamp(repository, &mut files, snapshot.version, &file)?;
         }
     }
-    Ok(Forgery { role: role.clone(), files })
+    Ok(Forgery { role: role.clone(), lists, files })
 }
 
 fn list_in_timestamp(
@@ -343,14 +366,26 @@ fn sign_forged<R: Role>(
     Ok(document.file())
 }
 
-fn ring_of(published: &Published, role: &RoleName, delegator: Option<&RoleName>) -> Result<KeyRing, Error> {
-    match delegator {
-        None => Ok(published.root.key_ring(role)?),
-        Some(delegator) => {
-            let view = published.known(delegator).and_then(|view| view.delegations.as_ref());
-            let missing = || Error::NotFound(format!("nobody delegates to a role {role}"));
-            Ok(view.ok_or_else(missing)?.key_ring(delegator, role)?)
+/// The ring of each of these roles. Bins are many, so that each delegator is gone through once.
+fn rings_of(
+    published: &Published,
+    roles: &[(RoleName, Option<RoleName>)],
+) -> Result<BTreeMap<RoleName, KeyRing>, Error> {
+    let mut rings = BTreeMap::new();
+    let mut delegated: BTreeMap<&RoleName, BTreeSet<&RoleName>> = BTreeMap::new();
+    for (role, delegator) in roles {
+        match delegator {
+            None => drop(rings.insert(role.clone(), published.root.key_ring(role)?)),
+            Some(delegator) => drop(delegated.entry(delegator).or_default().insert(role)),
         }
+    }
+    for (delegator, roles) in delegated {
+        let view = published.known(delegator).and_then(|view| view.delegations.as_ref());
+        rings.extend(view.iter().flat_map(|view| view.rings()).filter(|(role, _)| roles.contains(role)));
+    }
+    match roles.iter().find(|(role, _)| !rings.contains_key(role)) {
+        Some((role, _)) => Err(Error::NotFound(format!("nobody delegates to a role {role}"))),
+        None => Ok(rings),
     }
 }
 

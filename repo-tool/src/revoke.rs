@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lastmile_keys::{PrivateKey, PublicKey, Scheme};
-use lastmile_metadata::{DelegatedRoles, RoleName};
+use lastmile_metadata::{DelegatedRoles, KeyRing, RoleName};
 
 use crate::draft::Draft;
 use crate::edit::Edit;
@@ -77,8 +77,13 @@ pub fn revoke(
     }
     forget(repository, &mut policy, &rotations);
     let mut edit = repository.edit(draft);
+    // Bins are many, and have the same change.
+    let mut alike: BTreeMap<(Vec<PublicKey>, Vec<PublicKey>), Vec<RoleName>> = BTreeMap::new();
     for (role, added, removed) in rotations {
-        edit.rotate(&role, &added, &removed)?;
+        alike.entry((added, removed)).or_default().push(role);
+    }
+    for ((added, removed), roles) in alike {
+        edit.rotate_all(&roles, &added, &removed)?;
     }
     if let Some((role, delegator)) = edit.roles_trusting(key)?.first() {
         let delegator = delegator.as_ref().map_or("root", RoleName::as_str);
@@ -117,23 +122,26 @@ fn plan_changes(
 ) -> Result<BTreeMap<RoleName, Change>, Error> {
     let mut changes = BTreeMap::new();
     let mut succinct = BTreeSet::new();
+    let rings: BTreeMap<(RoleName, RoleName), KeyRing> =
+        edit.delegated_rings()?.into_iter().map(|(role, delegator, ring)| ((role, delegator), ring)).collect();
     for (role, delegator) in roles {
-        let shared = match delegator {
-            Some(delegator) => edit
-                .view(delegator)?
-                .delegations
-                .as_ref()
-                .is_some_and(|found| matches!(found.roles, DelegatedRoles::Succinct(_))),
-            None => false,
-        };
-        if shared && !succinct.insert(delegator.clone()) {
-            continue;
+        if let Some(delegator) = delegator {
+            let delegations = edit.view(delegator)?.delegations.as_ref();
+            let shared = delegations.is_some_and(|found| matches!(found.roles, DelegatedRoles::Succinct(_)));
+            if shared && !succinct.insert(delegator.clone()) {
+                continue;
+            }
         }
-        let (keys, threshold) = edit.trust(role)?;
-        let left = u32::try_from(keys.len()).unwrap_or(u32::MAX).saturating_sub(1);
+        let ring = delegator.as_ref().and_then(|delegator| rings.get(&(role.clone(), delegator.clone())));
+        let (keys, threshold) = match ring {
+            Some(ring) => (ring.keys().map(|(_, key)| key).collect::<BTreeSet<_>>().len(), ring.threshold().get()),
+            None => edit.trust(role).map(|(keys, threshold)| (keys.len(), threshold))?,
+        };
+        let left = u32::try_from(keys).unwrap_or(u32::MAX).saturating_sub(1);
         // Root keeps one key more than must sign: the next one may get lost.
         let wanted = threshold + u32::from(*role == RoleName::ROOT);
-        changes.insert(role.clone(), Change { add: wanted.saturating_sub(left), remove: [key.clone()].into() });
+        let change = Change { add: wanted.saturating_sub(left), remove: [key.clone()].into() };
+        changes.entry(role.clone()).or_insert(change);
     }
     Ok(changes)
 }

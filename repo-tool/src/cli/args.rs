@@ -279,15 +279,16 @@ pub(crate) struct Undelegate {
 /// `bins`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Targets that the role lists already move into their bins. 2^N bins are made.
+Targets that the role lists already, itself or in other bins, move into their bins. 2^N bins are made.
 
 Examples:
+  lastmile-repo bins                                # proposes N, says why, and changes nothing
   lastmile-repo bins --bit-length 8
   lastmile-repo bins --bit-length 4 --prefixes      # for clients without succinct bins (TAP 15)")]
 pub(crate) struct Bins {
-    /// Bits of the hash that choose the bin, 1 to 16.
+    /// Bits of the hash that choose the bin, 1 to 16. Without it a number is proposed.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
-    pub(crate) bit_length: u8,
+    pub(crate) bit_length: Option<u8>,
     /// Write every bin as a delegation by hash prefix, which every client understands.
     #[arg(long)]
     pub(crate) prefixes: bool,

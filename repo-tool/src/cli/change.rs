@@ -16,6 +16,7 @@ use crate::policy::{Policy, RolePolicy};
 use crate::publication::Unobserved;
 use crate::queue::{Answer, Request};
 use crate::{Error, Outcome, Plan, Repository, Signing, diff, lint, names};
+use crate::scale::{Cost, Load};
 
 /// Shows what changes, and publishes or stages it — or only shows it.
 pub(super) fn conclude(
@@ -166,6 +167,9 @@ pub(super) fn undelegate(context: &Context<'_>, args: &Undelegate, output: &mut 
 
 pub(super) fn bins(context: &Context<'_>, args: &Bins, output: &mut Output) -> Result<Exit, Error> {
     let role = names::role(&args.role)?;
+    let Some(bit_length) = args.bit_length else {
+        return propose(context, &role, !args.prefixes, output);
+    };
     names::new_role(&format!("{}-0", args.name_prefix))?;
     let mut repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
     let draft = repository.staged()?;
@@ -178,7 +182,7 @@ pub(super) fn bins(context: &Context<'_>, args: &Bins, output: &mut Output) -> R
         keys = of_role.into_iter().map(|public| Resolved { public, uri: None }).collect();
     }
     let new = NewBins {
-        bit_length: args.bit_length,
+        bit_length,
         name_prefix: args.name_prefix.clone(),
         trust: Trust {
             keys: keys.iter().map(|key| key.public.clone()).collect(),
@@ -200,6 +204,23 @@ pub(super) fn bins(context: &Context<'_>, args: &Bins, output: &mut Output) -> R
     set_keys(&mut policy, &entry, role_policy, &keys);
     draft.policy = Some(policy);
     conclude(context, &mut repository, draft, output)
+}
+
+/// How many bins the role should have, and why; nothing is changed.
+fn propose(context: &Context<'_>, role: &RoleName, succinct: bool, output: &mut Output) -> Result<Exit, Error> {
+    let mut repository = Repository::open(&context.global.repository, &context.setting)?;
+    let load = Load::of(&mut repository.edit(Draft::default()), role, succinct)?;
+    let proposal = load.proposal();
+    let cost = |cost: Cost| json!({ "first": cost.first, "returning": cost.returning });
+    let report = json!({
+        "bit_length": proposal.bit_length, "targets": load.targets, "bytes_per_target": load.bytes_per_target,
+        "bytes": cost(proposal.cost), "bytes_without_bins": cost(proposal.flat),
+    });
+    output.data(&report, &proposal.text(&load))?;
+    if let Some(bits) = proposal.bit_length {
+        output.note(&format!("Nothing was changed; `bins --bit-length {bits}` makes them."));
+    }
+    Ok(Exit::Done)
 }
 
 pub(super) fn renew(context: &Context<'_>, args: &Renew, output: &mut Output) -> Result<Exit, Error> {
@@ -235,9 +256,7 @@ pub(super) fn rotate(context: &Context<'_>, args: &Rotate, output: &mut Output) 
     let entry = policy.entry_name(&role).unwrap_or(role.as_str()).to_string();
     let draft = repository.staged()?;
     let mut edit = repository.edit(draft);
-    for role in &roles {
-        edit.rotate(role, &publics(&added), &publics(&removed))?;
-    }
+    edit.rotate_all(&roles, &publics(&added), &publics(&removed))?;
     let mut unused = Vec::new();
     for key in &removed {
         // Roles with one entry, such as bins, have their keys in common: the others may go on trusting it.
@@ -264,9 +283,7 @@ pub(super) fn set_threshold(context: &Context<'_>, args: &SetThreshold, output: 
     let roles = repository.published.expand(&args.role)?;
     let draft = repository.staged()?;
     let mut edit = repository.edit(draft);
-    for role in &roles {
-        edit.set_threshold(role, args.threshold)?;
-    }
+    edit.set_threshold_of_all(&roles, args.threshold)?;
     let mut draft = edit.finish()?;
     let mut policy = repository.policy.clone();
     let entry = policy.entry_name(&role).unwrap_or(role.as_str()).to_string();
@@ -279,9 +296,10 @@ pub(super) fn set_expiry(context: &Context<'_>, args: &SetExpiry, output: &mut O
     let role = names::role(&args.role)?;
     let mut repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
     let draft = repository.staged()?;
-    for role in repository.published.expand(&args.role)? {
-        // A slip of the pen would change nothing, and nobody would notice.
-        repository.edit(draft.clone()).trust(&role)?;
+    // A slip of the pen would change nothing, and nobody would notice.
+    match args.role.ends_with('*') {
+        true => repository.published.expand(&args.role).map(drop)?,
+        false => repository.edit(draft).trust(&role).map(drop)?,
     }
     let mut policy = repository.policy.clone();
     let entry = policy.entry_name(&role).unwrap_or(role.as_str()).to_string();

@@ -1,6 +1,6 @@
 //! Whom a role trusts with which paths (spec 4.5): delegations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lastmile_keys::PublicKey;
 use lastmile_metadata::{DelegatedRoles, Delegation, HashPrefix, Key, KeyId, PathPattern, Paths, RoleName, Threshold};
@@ -20,7 +20,7 @@ pub struct Trust {
 impl Trust {
     /// The threshold, if the keys can reach it.
     pub(crate) fn threshold(&self) -> Result<Threshold, Error> {
-        let distinct: std::collections::BTreeSet<_> = self.keys.iter().collect();
+        let distinct: BTreeSet<_> = self.keys.iter().collect();
         Threshold::new(self.threshold).filter(|threshold| threshold.get() as usize <= distinct.len()).ok_or_else(|| {
             let count = distinct.len();
             Error::Refused(format!("a threshold of {} cannot be reached with {count} keys", self.threshold))
@@ -102,7 +102,7 @@ impl Edit<'_> {
         if roles.len() == before {
             return Err(missing());
         }
-        let used: Vec<KeyId> = roles.iter().flat_map(|delegation| delegation.keyids.clone()).collect();
+        let used: BTreeSet<KeyId> = roles.iter().flat_map(|delegation| delegation.keyids.clone()).collect();
         drop_unused(&mut delegations.keys, &used);
         if roles.is_empty() {
             targets.delegations = None;

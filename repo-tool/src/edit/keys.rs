@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use lastmile_keys::PublicKey;
 use lastmile_metadata::{DelegatedRoles, Delegations, Key, KeyId, KeyRing, RoleName, Threshold};
 
-use super::{Edit, drop_unused};
+use super::{Edit, drop_unused, unknown};
 use crate::Error;
 
 /// Where a role's keys are written, for a change.
@@ -13,6 +13,43 @@ struct Entry<'e> {
     keys: &'e mut BTreeMap<KeyId, Key>,
     keyids: &'e mut Vec<KeyId>,
     threshold: &'e mut Threshold,
+}
+
+impl Entry<'_> {
+    /// The distinct keys that can be used, whatever ids they are listed under.
+    fn publics(&self) -> BTreeSet<&PublicKey> {
+        self.keyids.iter().filter_map(|id| self.keys.get(id)?.public_key().ok()).collect()
+    }
+
+    fn rotate(&mut self, role: &RoleName, add: &[PublicKey], remove: &[PublicKey]) -> Result<(), Error> {
+        let before = self.publics();
+        if let Some(key) = add.iter().find(|key| before.contains(key)) {
+            return Err(Error::Refused(format!("{role} trusts the key {} already", short(key))));
+        }
+        if let Some(key) = remove.iter().find(|key| !before.contains(key)) {
+            return Err(Error::Refused(format!("{role} does not trust the key {}", short(key))));
+        }
+        for key in add.iter().map(Key::from_public) {
+            self.keyids.push(key.keyid());
+            self.keys.insert(key.keyid(), key);
+        }
+        // By material: whatever id the key is listed under.
+        let gone = |id: &KeyId| {
+            self.keys.get(id).and_then(|key| key.public_key().ok()).is_some_and(|key| remove.contains(key))
+        };
+        self.keyids.retain(|id| !gone(id));
+        self.check_reachable(role)
+    }
+
+    fn check_reachable(&self, role: &RoleName) -> Result<(), Error> {
+        let (count, threshold) = (self.publics().len(), *self.threshold);
+        if count < threshold.get() as usize {
+            return Err(Error::Refused(format!(
+                "{role} would have {count} keys for a threshold of {threshold}: nobody could sign for it any more"
+            )));
+        }
+        Ok(())
+    }
 }
 
 impl Edit<'_> {
@@ -25,8 +62,8 @@ impl Edit<'_> {
             self.root_view().key_ring(role)?
         } else {
             let delegator = self.delegator(role)?;
-            let delegations = self.view(&delegator)?.delegations.clone().unwrap_or_default();
-            delegations.key_ring(&delegator, role)?
+            let delegations = self.view(&delegator)?.delegations.as_ref();
+            delegations.ok_or_else(|| unknown(role))?.key_ring(&delegator, role)?
         };
         let mut keys: Vec<PublicKey> = ring.keys().map(|(_, key)| key.clone()).collect();
         keys.sort();
@@ -67,12 +104,31 @@ impl Edit<'_> {
                 found.push((role, None));
             }
         }
-        for (role, delegator) in self.delegated_roles()? {
-            let delegations = self.view(&delegator)?.delegations.as_ref();
-            let ring = delegations.and_then(|delegations| delegations.key_ring(&delegator, &role).ok());
-            if ring.is_some_and(|ring| trusts(&ring)) {
+        for (role, delegator, ring) in self.delegated_rings()? {
+            if trusts(&ring) {
                 found.push((role, Some(delegator)));
             }
+        }
+        Ok(found)
+    }
+
+    /// Every delegated role with its delegator, and the ring by which that one trusts it. Reads all roles.
+    ///
+    /// # Errors
+    /// When a file on the way does not verify.
+    pub fn delegated_rings(&mut self) -> Result<Vec<(RoleName, RoleName, KeyRing)>, Error> {
+        // Each delegator once, in the order in which they are found.
+        let mut delegators: Vec<RoleName> = Vec::new();
+        let mut seen = BTreeSet::new();
+        for (_, delegator) in self.delegated_roles()? {
+            if seen.insert(delegator.clone()) {
+                delegators.push(delegator);
+            }
+        }
+        let mut found = Vec::new();
+        for delegator in delegators {
+            let rings = self.view(&delegator)?.delegations.iter().flat_map(Delegations::rings);
+            found.extend(rings.map(|(role, ring)| (role, delegator.clone(), ring)));
         }
         Ok(found)
     }
@@ -80,78 +136,105 @@ impl Edit<'_> {
     /// Adds and removes keys of `role`. Succinct bins have their keys in common.
     ///
     /// # Errors
-    /// [`Error::Refused`] when a key is there already, or is not, or too few are left for the threshold.
+    /// As [`Edit::rotate_all`].
     pub fn rotate(&mut self, role: &RoleName, add: &[PublicKey], remove: &[PublicKey]) -> Result<(), Error> {
-        let (before, _) = self.trust(role)?;
-        if let Some(key) = add.iter().find(|key| before.contains(key)) {
-            return Err(Error::Refused(format!("{role} trusts the key {} already", short(key))));
-        }
-        if let Some(key) = remove.iter().find(|key| !before.contains(key)) {
-            return Err(Error::Refused(format!("{role} does not trust the key {}", short(key))));
-        }
-        self.change(role, |entry| {
-            for key in add.iter().map(Key::from_public) {
-                entry.keyids.push(key.keyid());
-                entry.keys.insert(key.keyid(), key);
-            }
-            // By material: whatever id the key is listed under.
-            let gone = |id: &KeyId| {
-                entry.keys.get(id).and_then(|key| key.public_key().ok()).is_some_and(|key| remove.contains(key))
-            };
-            entry.keyids.retain(|id| !gone(id));
-        })?;
-        self.check_reachable(role)
+        self.rotate_all(std::slice::from_ref(role), add, remove)
+    }
+
+    /// The same for many roles, of which one stands for all succinct bins.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when a key is there already, or is not, or too few are left for the threshold.
+    pub fn rotate_all(&mut self, roles: &[RoleName], add: &[PublicKey], remove: &[PublicKey]) -> Result<(), Error> {
+        self.change(roles, |role, entry| entry.rotate(role, add, remove))
     }
 
     /// Changes how many keys of `role` must sign.
     ///
     /// # Errors
-    /// [`Error::Refused`] when it has fewer keys.
+    /// As [`Edit::set_threshold_of_all`].
     pub fn set_threshold(&mut self, role: &RoleName, threshold: u32) -> Result<(), Error> {
+        self.set_threshold_of_all(std::slice::from_ref(role), threshold)
+    }
+
+    /// The same for many roles, of which one stands for all succinct bins.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when one has fewer keys.
+    pub fn set_threshold_of_all(&mut self, roles: &[RoleName], threshold: u32) -> Result<(), Error> {
         let new = Threshold::new(threshold).ok_or_else(|| Error::Usage("a threshold is at least 1".into()))?;
-        self.change(role, |entry| *entry.threshold = new)?;
-        self.check_reachable(role)
+        self.change(roles, |role, entry| {
+            *entry.threshold = new;
+            entry.check_reachable(role)
+        })
     }
 
-    fn check_reachable(&mut self, role: &RoleName) -> Result<(), Error> {
-        let (keys, threshold) = self.trust(role)?;
-        if keys.len() < threshold as usize {
-            let count = keys.len();
-            return Err(Error::Refused(format!(
-                "{role} would have {count} keys for a threshold of {threshold}: nobody could sign for it any more"
-            )));
-        }
-        Ok(())
-    }
-
-    fn change(&mut self, role: &RoleName, change: impl FnOnce(&mut Entry<'_>)) -> Result<(), Error> {
-        let missing = || Error::NotFound(format!("nobody delegates to a role {role}"));
-        if role.is_top_level() {
+    fn change(
+        &mut self,
+        roles: &[RoleName],
+        change: impl Fn(&RoleName, &mut Entry<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let (top_level, delegated): (Vec<&RoleName>, Vec<&RoleName>) =
+            roles.iter().partition(|role| role.is_top_level());
+        for role in top_level {
             let root = self.root();
-            let keys = root.roles.get_mut(role).ok_or_else(missing)?;
+            let keys = root.roles.get_mut(role).ok_or_else(|| unknown(role))?;
             let (keyids, threshold) = (&mut keys.keyids, &mut keys.threshold);
-            change(&mut Entry { keys: &mut root.keys, keyids, threshold });
-            let used: Vec<KeyId> = root.roles.values().flat_map(|keys| keys.keyids.clone()).collect();
+            change(role, &mut Entry { keys: &mut root.keys, keyids, threshold })?;
+            let used: BTreeSet<KeyId> = root.roles.values().flat_map(|keys| keys.keyids.clone()).collect();
             drop_unused(&mut root.keys, &used);
-            return Ok(());
         }
-        let delegator = self.delegator(role)?;
-        let delegations = self.targets(&delegator)?.delegations.as_mut().ok_or_else(missing)?;
-        let keys = &mut delegations.keys;
-        let used = match &mut delegations.roles {
-            DelegatedRoles::Listed(roles) => {
-                let found = roles.iter_mut().find(|delegation| delegation.name == *role).ok_or_else(missing)?;
-                change(&mut Entry { keys, keyids: &mut found.keyids, threshold: &mut found.threshold });
-                roles.iter().flat_map(|delegation| delegation.keyids.clone()).collect()
-            }
-            DelegatedRoles::Succinct(bins) => {
-                change(&mut Entry { keys, keyids: &mut bins.keyids, threshold: &mut bins.threshold });
-                bins.keyids.clone()
-            }
-        };
-        drop_unused(&mut delegations.keys, &used);
+        for (delegator, roles) in self.by_delegator(&delegated)? {
+            let delegations = self.targets(&delegator)?.delegations.as_mut();
+            change_delegated(delegations.ok_or_else(|| unknown(&delegator))?, &roles, &change)?;
+        }
         Ok(())
     }
+
+    /// Who delegates to each of these roles. Many are looked up all at once.
+    fn by_delegator(&mut self, roles: &[&RoleName]) -> Result<BTreeMap<RoleName, BTreeSet<RoleName>>, Error> {
+        let mut found: BTreeMap<RoleName, BTreeSet<RoleName>> = BTreeMap::new();
+        if let [role] = roles {
+            let delegator = self.delegator(role)?;
+            found.entry(delegator).or_default().insert((*role).clone());
+            return Ok(found);
+        }
+        let mut wanted: BTreeSet<&RoleName> = roles.iter().copied().collect();
+        if !wanted.is_empty() {
+            for (role, delegator) in self.delegated_roles()? {
+                // The first one that delegates to it, as for one role.
+                if wanted.remove(&role) {
+                    found.entry(delegator).or_default().insert(role);
+                }
+            }
+        }
+        wanted.first().map_or(Ok(found), |role| Err(unknown(role)))
+    }
+}
+
+fn change_delegated(
+    delegations: &mut Delegations,
+    roles: &BTreeSet<RoleName>,
+    change: &impl Fn(&RoleName, &mut Entry<'_>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let keys = &mut delegations.keys;
+    let used: BTreeSet<KeyId> = match &mut delegations.roles {
+        DelegatedRoles::Listed(listed) => {
+            for found in listed.iter_mut().filter(|found| roles.contains(&found.name)) {
+                let (keyids, threshold) = (&mut found.keyids, &mut found.threshold);
+                change(&found.name, &mut Entry { keys: &mut *keys, keyids, threshold })?;
+            }
+            listed.iter().flat_map(|delegation| delegation.keyids.iter().cloned()).collect()
+        }
+        DelegatedRoles::Succinct(bins) => {
+            if let Some(role) = roles.first() {
+                change(role, &mut Entry { keys, keyids: &mut bins.keyids, threshold: &mut bins.threshold })?;
+            }
+            bins.keyids.iter().cloned().collect()
+        }
+    };
+    drop_unused(&mut delegations.keys, &used);
+    Ok(())
 }
 
 /// The beginning of a key's id, for messages.

@@ -6,7 +6,7 @@ pub mod keys;
 pub mod spread;
 mod targets;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use lastmile_metadata::{DelegatedRoles, Delegations, KeyId, KeyRing, RoleName, Root, Targets, Version};
@@ -248,7 +248,7 @@ pub(crate) fn delegates(targets: &Targets, role: &RoleName) -> bool {
 }
 
 /// Drops the keys that no id refers to.
-fn drop_unused<V>(keys: &mut BTreeMap<KeyId, V>, used: &[KeyId]) {
+fn drop_unused<V>(keys: &mut BTreeMap<KeyId, V>, used: &BTreeSet<KeyId>) {
     keys.retain(|id, _| used.contains(id));
 }
 

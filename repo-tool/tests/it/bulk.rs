@@ -162,3 +162,32 @@ fn bins_are_not_made_anew_where_others_would_be_lost() {
     let same = edit.make_bins(&RoleName::TARGETS, &bins(&world, 2, true), &|_| {});
     assert!(matches!(&same, Err(Error::Refused(reason)) if reason.contains("already")), "{same:?}");
 }
+
+#[test]
+fn a_key_of_all_bins_is_replaced_in_all_at_once() {
+    for succinct in [true, false] {
+        let world = World::new();
+        let ((old, old_uri), (new, new_uri)) = (world.key("bin-1"), world.key("bin-2"));
+        let trust = Trust { keys: vec![old.clone()], threshold: 1 };
+        let bins = NewBins { trust, ..bins(&world, 5, succinct) };
+        let make = |edit: &mut lastmile_repo_tool::edit::Edit<'_>| {
+            edit.make_bins(&RoleName::TARGETS, &bins, &|_| {}).unwrap();
+        };
+        world.change_with(&[old_uri], &mut Unobserved, make).unwrap();
+        fill(&world, &RoleName::TARGETS, &list("one", names(50))).unwrap();
+        let roles = world.open().published.expand("bin-*").unwrap();
+        assert_eq!(roles.len(), if succinct { 1 } else { 32 });
+        world
+            .change_with(&[new_uri], &mut Unobserved, |edit| {
+                edit.rotate_all(&roles, std::slice::from_ref(&new), std::slice::from_ref(&old)).unwrap();
+                assert!(matches!(edit.rotate_all(&roles, std::slice::from_ref(&new), &[]), Err(Error::Refused(_))));
+            })
+            .unwrap();
+        let mut repository = world.open();
+        assert_eq!(repository.published.roles_trusting(&old).unwrap(), []);
+        assert_eq!(repository.published.roles_trusting(&new).unwrap().len(), 32);
+        drop(repository);
+        let mut session = world.client(1, &MemoryStore::default()).refresh(world.now).unwrap();
+        assert!(names(50).all(|name| length(&mut session, &name) == Some(3)));
+    }
+}
