@@ -15,8 +15,8 @@ use crate::group::{self, Shared};
 use crate::policy::{Policy, RolePolicy};
 use crate::publication::Unobserved;
 use crate::queue::{Answer, Request};
-use crate::{Error, Outcome, Plan, Repository, Signing, diff, lint, names};
 use crate::scale::{Cost, Load};
+use crate::{Error, Outcome, Plan, Repository, Signing, diff, lint, names};
 
 /// Shows what changes, and publishes or stages it — or only shows it.
 pub(super) fn conclude(

@@ -1,0 +1,163 @@
+//! Measures what clients fetch, for docs/scale.md: `cargo run --release -p lastmile-repo-tool --example scale`.
+//!
+//! It makes real metadata, signed and never published, for 10⁴ to 10⁶ targets in one file and in bins, and adds up the
+//! files that a client fetches: as they are, and as `gzip -9` and `zstd -19` compress them (the programs of these names,
+//! if they are here). For 10⁷ targets the sizes are computed by the formula that proposes the number of bins; the
+//! difference between formula and measurement is shown for the others.
+
+use std::error::Error;
+use std::io::{self, Write as _};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use chrono::Utc;
+use lastmile_metadata::{MetaFile, Role as _, RoleName, Snapshot, Version, assemble};
+use lastmile_repo_tool::draft::Draft;
+use lastmile_repo_tool::edit::bins::NewBins;
+use lastmile_repo_tool::edit::delegations::Trust;
+use lastmile_repo_tool::init::NewRepository;
+use lastmile_repo_tool::key_store::{NoPassPhrases, Protection};
+use lastmile_repo_tool::list::List;
+use lastmile_repo_tool::publication::Unobserved;
+use lastmile_repo_tool::scale::{Cost, Load};
+use lastmile_repo_tool::{Patience, Plan, Repository, Setting, Signing};
+use sha2::{Digest as _, Sha256};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// Targets that a new client looks for.
+const LOOKED_FOR: usize = 10;
+const SHAPES: [Option<u8>; 6] = [None, Some(8), Some(10), Some(12), Some(14), Some(16)];
+
+fn main() -> Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "| targets | bins | first | gzip | zstd | returning | gzip | zstd | |")?;
+    writeln!(out, "|---:|---:|---:|---:|---:|---:|---:|---:|---|")?;
+    for targets in [10_000, 100_000, 1_000_000] {
+        for shape in SHAPES {
+            let sizes = measure(targets, shape)?;
+            let computed = load(targets as u64).cost(shape);
+            let [first, returning] = [sizes.first, sizes.returning].map(|sizes| sizes.map(shown).join(" | "));
+            let off = |found: usize, computed: u64| (computed as f64 / found as f64 - 1.0) * 100.0;
+            let (off_first, off_returning) =
+                (off(sizes.first[0], computed.first), off(sizes.returning[0], computed.returning));
+            let bins = shape.map_or("–".to_string(), |bits| format!("2^{bits}"));
+            let note = format!("measured; formula {off_first:+.0} %, {off_returning:+.0} %");
+            writeln!(out, "| {targets} | {bins} | {first} | {returning} | {note} |")?;
+        }
+    }
+    for shape in SHAPES {
+        let Cost { first, returning } = load(10_000_000).cost(shape);
+        let bins = shape.map_or("–".to_string(), |bits| format!("2^{bits}"));
+        let [first, returning] = [first, returning].map(|size| shown(size as usize));
+        writeln!(out, "| 10000000 | {bins} | {first} | | | {returning} | | | computed |")?;
+    }
+    Ok(())
+}
+
+fn load(targets: u64) -> Load {
+    Load { targets, bytes_per_target: 175, succinct: true }
+}
+
+/// Bytes as they are, with gzip and with zstd.
+struct Sizes {
+    first: [usize; 3],
+    returning: [usize; 3],
+}
+
+fn measure(targets: usize, shape: Option<u8>) -> Result<Sizes> {
+    let folder = tempfile::tempdir()?;
+    let dir = folder.path().join("repository");
+    let setting = Setting { now: Utc::now(), phrases: Arc::new(NoPassPhrases), patience: Patience::none() };
+    NewRepository::new(Protection::None).create(&dir, &setting, &mut Unobserved)?;
+    let mut repository = Repository::open_for_change(&dir, &setting)?;
+    let mut edit = repository.edit(Draft::default());
+    if let Some(bit_length) = shape {
+        let (keys, threshold) = edit.trust(&RoleName::TARGETS)?;
+        let trust = Trust { keys, threshold };
+        let new = NewBins { bit_length, name_prefix: "bin".into(), trust, succinct: true };
+        edit.make_bins(&RoleName::TARGETS, &new, &|_| {})?;
+    }
+    edit.fill(&RoleName::TARGETS, &List::parse(list(targets).into_bytes(), &|_| {})?, &|_| {})?;
+    let draft = edit.finish()?;
+    let plan = repository.plan(draft, Signing::Now)?;
+    let timestamp = file(&plan, "timestamp")?;
+    let snapshot = lived_in(&plan)?;
+    let top = file(&plan, "targets")?;
+    let bins: Vec<Vec<u8>> = plan
+        .completed
+        .documents
+        .iter()
+        .filter(|document| !document.role.is_top_level())
+        .map(|document| document.file())
+        .collect();
+    let looked_for = bins.iter().take(LOOKED_FOR);
+    let first = sum([&timestamp, &snapshot, &top].into_iter().chain(looked_for))?;
+    // Without bins the released target is in the top-level role.
+    let changed = bins.first().unwrap_or(&top);
+    Ok(Sizes { first, returning: sum([&timestamp, &snapshot, changed].into_iter())? })
+}
+
+/// What is added up is what one after the other fetches.
+fn sum<'a>(files: impl Iterator<Item = &'a Vec<u8>>) -> Result<[usize; 3]> {
+    let mut all = [0; 3];
+    for file in files {
+        let sizes = [file.len(), compressed("gzip", "-9", file)?, compressed("zstd", "-19", file)?];
+        all.iter_mut().zip(sizes).for_each(|(all, size)| *all += size);
+    }
+    Ok(all)
+}
+
+fn compressed(program: &str, level: &str, bytes: &[u8]) -> Result<usize> {
+    let started = Command::new(program)
+        .args([level, "-c"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn();
+    let Ok(mut started) = started else { return Ok(0) };
+    let mut input = started.stdin.take().ok_or("no standard input")?;
+    let bytes = bytes.to_vec();
+    let writer = std::thread::spawn(move || input.write_all(&bytes));
+    let output = started.wait_with_output()?;
+    writer.join().map_err(|_| "the writer failed")??;
+    Ok(output.stdout.len())
+}
+
+fn file(plan: &Plan, role: &str) -> Result<Vec<u8>> {
+    let document = plan.completed.documents.iter().find(|document| document.role.as_str() == role);
+    Ok(document.ok_or("a role is missing")?.file())
+}
+
+/// The snapshot as it is after years: every bin has another version, which compresses less well.
+fn lived_in(plan: &Plan) -> Result<Vec<u8>> {
+    let document = plan.completed.documents.iter().find(|document| document.role == RoleName::SNAPSHOT);
+    let document = document.ok_or("the snapshot is missing")?;
+    let mut snapshot = Snapshot::new(Version::ONE, document.expires);
+    for document in
+        plan.completed.documents.iter().filter(|document| !matches!(document.role.as_str(), "snapshot" | "timestamp"))
+    {
+        let [digit, other, ..]: [u8; 32] = Sha256::digest(document.role.as_str()).into();
+        let version = Version::new(1 + u64::from(digit) * 3 + u64::from(other) % 3).ok_or("no version")?;
+        snapshot.insert(&document.role, MetaFile::new(version));
+    }
+    Ok(assemble(&snapshot.write(), &document.signatures))
+}
+
+/// Names as package registries have them.
+fn list(targets: usize) -> String {
+    let line = |number: usize| {
+        let name = format!("packages/{:03}/some-package-{number}-1.{}.0-py3-none-any.whl", number % 1000, number % 10);
+        format!("{}  {}  {name}\n", hex::encode(Sha256::digest(&name)), 1000 + number)
+    };
+    (0..targets).map(line).collect()
+}
+
+fn shown(bytes: usize) -> String {
+    match bytes {
+        0 => "–".into(),
+        1..10_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        10_000..1_000_000 => format!("{} kB", bytes / 1000),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
+}
