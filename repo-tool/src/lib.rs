@@ -9,6 +9,7 @@ mod check;
 mod check_filled;
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod compress;
 pub mod diff;
 pub mod document;
 pub mod draft;

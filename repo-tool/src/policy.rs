@@ -13,6 +13,7 @@ use serde::Deserialize;
 use toml_edit::{DocumentMut, Item, Table, Value, value};
 
 use crate::Error;
+use crate::compress::Coding;
 use crate::layout::{self, Layout};
 
 /// Where a private key is. To come: tokens and key services, under schemes of their own.
@@ -114,6 +115,8 @@ pub struct Policy {
     pub hash_prefixed_targets: bool,
     /// Hashes listed for each target, never empty. Each makes one more name for the file.
     pub hashes: Vec<Algorithm>,
+    /// Metadata is published in these codings as well.
+    pub compress: Vec<Coding>,
     roles: BTreeMap<String, RolePolicy>,
     document: DocumentMut,
 }
@@ -124,6 +127,8 @@ struct File {
     consistent_snapshot: bool,
     hash_prefixed_targets: bool,
     hashes: Vec<String>,
+    #[serde(default)]
+    compress: Vec<String>,
     roles: BTreeMap<String, FileRole>,
     #[serde(default)]
     delegations: BTreeMap<String, FileRole>,
@@ -161,6 +166,7 @@ impl Policy {
             consistent_snapshot,
             hash_prefixed_targets,
             hashes: vec![Algorithm::Sha256],
+            compress: Vec::new(),
             roles: BTreeMap::new(),
             document,
         }
@@ -202,10 +208,22 @@ impl Policy {
         if hashes.is_empty() {
             return Err(wrong("`hashes` lists no algorithm".into()));
         }
+        let coding = |name: &String| {
+            Coding::named(name).ok_or_else(|| wrong(format!("coding `{name}` is not one of gzip, zstd")))
+        };
+        let mut compress = Vec::new();
+        for name in &file.compress {
+            let coding = coding(name)?;
+            if compress.contains(&coding) {
+                return Err(wrong(format!("`compress` lists `{name}` twice")));
+            }
+            compress.push(coding);
+        }
         Ok(Self {
             consistent_snapshot: file.consistent_snapshot,
             hash_prefixed_targets: file.hash_prefixed_targets,
             hashes,
+            compress,
             roles,
             document,
         })

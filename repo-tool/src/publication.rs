@@ -10,6 +10,11 @@
 //! client can be told of is made durable before what tells of it. A file with its version in its name shows itself to
 //! nobody until `timestamp.json` does, so that mostly one sync of the folders is enough, just before that.
 //!
+//! Metadata may be published compressed as well, in files beside the plain one. A server sends either to the same name,
+//! so the two must never disagree: a client that sees the new `timestamp.json` compressed and then the old one plain takes
+//! that for a rollback. So the plain file is the truth. The copies of the old one are removed before it is replaced, and
+//! those of the new one come after it; in between, and after a crash there, a server finds the plain file alone.
+//!
 //! A file that carries its version in its name is never replaced by other bytes. Such a leftover, say from
 //! a folder restored from a copy, makes its version number unusable: drafts skip it, and a publication that
 //! would overwrite it is refused.
@@ -22,6 +27,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::check::Checked;
+use crate::compress::Coding;
 use crate::document::Document;
 use crate::layout::{self, Layout, Lock};
 use crate::queue::{self, Answer};
@@ -65,6 +71,9 @@ struct Step {
     from: PathBuf,
     to: PathBuf,
     existing: Existing,
+    /// Whether this is a compressed copy, which follows its plain file.
+    #[serde(default)]
+    is_copy: bool,
 }
 
 /// What is left to be done once the journal is written.
@@ -125,6 +134,8 @@ pub(crate) struct Publication<'a> {
 pub(crate) enum Content<'a> {
     /// A metadata file.
     Document(&'a Document),
+    /// The same, compressed.
+    Compressed(&'a Document, Coding),
     /// These bytes.
     Bytes(Vec<u8>),
 }
@@ -134,10 +145,17 @@ impl Step {
     /// a version.
     fn shows_at_once(&self) -> bool {
         match self.rank {
+            // It says what the plain file says already.
+            _ if self.is_copy => false,
             Rank::Root => true,
             Rank::TargetFile | Rank::Policy => false,
             _ => self.existing == Existing::Replaced,
         }
+    }
+
+    /// Whether compressed copies may lie beside it.
+    fn has_copies(&self) -> bool {
+        !self.is_copy && !matches!(self.rank, Rank::TargetFile | Rank::Policy)
     }
 }
 
@@ -167,7 +185,23 @@ impl<'a> Publication<'a> {
 
     /// Adds a file that is already on this disk, `from` inside the repository; it is moved.
     pub(crate) fn add_file(&mut self, rank: Rank, from: PathBuf, to: PathBuf, existing: Existing) {
-        self.journal.steps.push(Step { rank, from, to, existing });
+        self.journal.steps.push(Step { rank, from, to, existing, is_copy: false });
+    }
+
+    /// Adds a metadata file, and its compressed copies.
+    pub(crate) fn add_document(
+        &mut self,
+        rank: Rank,
+        to: &Path,
+        document: &'a Document,
+        existing: Existing,
+        codings: &[Coding],
+    ) {
+        self.add(rank, to.to_path_buf(), Content::Document(document), existing);
+        for coding in codings {
+            self.add(rank, coding.beside(to), Content::Compressed(document, *coding), Existing::Replaced);
+            self.journal.steps.last_mut().into_iter().for_each(|step| step.is_copy = true);
+        }
     }
 
     /// Makes durable what is to be published; nothing is published yet.
@@ -194,6 +228,10 @@ impl<'a> Publication<'a> {
         let writes = std::mem::take(&mut self.writes);
         parallel::try_for_each(&writes, |(path, content)| match content {
             Content::Document(document) => layout::write_new(path, &document.file(), 0o644),
+            Content::Compressed(document, coding) => {
+                let bytes = coding.encode(&document.file()).map_err(|error| Error::file("compress", path, error))?;
+                layout::write_new(path, &bytes, 0o644)
+            }
             Content::Bytes(bytes) => layout::write_new(path, bytes, 0o644),
         })
     }
@@ -315,6 +353,10 @@ fn apply(layout: &Layout, journal: &Journal, observer: &mut dyn Observer) -> Res
         for step in group {
             observer.before(Moment::Move(&step.to)).map_err(told)?;
             let (from, to) = (layout.dir().join(&step.from), layout.dir().join(&step.to));
+            // Not when it was moved before a crash: then the copies may be its own.
+            if step.has_copies() && from.symlink_metadata().is_ok() {
+                remove_copies(&to)?;
+            }
             match fs::rename(&from, &to) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound && to.exists() => {}
@@ -334,6 +376,17 @@ fn apply(layout: &Layout, journal: &Journal, observer: &mut dyn Observer) -> Res
     let path = journal_path(layout);
     fs::remove_file(&path).map_err(|error| Error::file("remove", &path, error))?;
     clear(&layout.publishing())
+}
+
+/// Removes the compressed copies of a file that is about to be replaced. What lies beside a new name is nobody's copy.
+fn remove_copies(plain: &Path) -> Result<(), Error> {
+    for copy in Coding::ALL.map(|coding| coding.beside(plain)) {
+        match fs::remove_file(&copy) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::file("remove", &copy, error)),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Makes the names in these folders of the repository durable.

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use lastmile_metadata::RoleName;
 
 use crate::check::{Check, Checked};
+use crate::compress::Coding;
 use crate::document::Document;
 use crate::draft::file_name;
 use crate::layout::{Layout, Lock};
@@ -49,7 +50,7 @@ impl Release<'_> {
         let documents = &plan.completed.documents;
         let root = |publication: &mut Publication<'a>| {
             if let Some(root) = &plan.completed.root {
-                add(publication, Rank::Root, root, consistent);
+                add(publication, Rank::Root, root, consistent, &policy.compress);
             }
         };
         if place == RootPlace::First {
@@ -72,7 +73,7 @@ impl Release<'_> {
             if rank == Rank::Timestamp && place == RootPlace::BeforeTimestamp {
                 root(&mut publication);
             }
-            add(&mut publication, rank, document, consistent);
+            add(&mut publication, rank, document, consistent, &policy.compress);
         }
         if place == RootPlace::Last {
             root(&mut publication);
@@ -93,7 +94,13 @@ impl Release<'_> {
     }
 }
 
-fn add<'a>(publication: &mut Publication<'a>, rank: Rank, document: &'a Document, consistent: bool) {
+fn add<'a>(
+    publication: &mut Publication<'a>,
+    rank: Rank,
+    document: &'a Document,
+    consistent: bool,
+    codings: &[Coding],
+) {
     let existing = match document.role.as_str() {
         "root" => Existing::Same,
         "timestamp" => Existing::Replaced,
@@ -101,7 +108,7 @@ fn add<'a>(publication: &mut Publication<'a>, rank: Rank, document: &'a Document
         _ => Existing::Replaced,
     };
     let to = Path::new("metadata").join(file_name(document, consistent));
-    publication.add(rank, to, Content::Document(document), existing);
+    publication.add_document(rank, &to, document, existing, codings);
 }
 
 /// When the new root is published, so that clients in the middle of an update do not fail.

@@ -25,6 +25,7 @@ use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::net::TcpListener;
 
+use crate::compress::Coding;
 use crate::layout::open_regular;
 
 /// Bytes read at once.
@@ -106,7 +107,7 @@ async fn answer(folder: &Path, request: &Request<Incoming>) -> Response<Body> {
         Ok(Ok((file, length, coding))) => {
             let mut response = send(file.into(), length, range, request.method() == Method::HEAD).await;
             if let Some(coding) = coding {
-                insert(&mut response, CONTENT_ENCODING, coding.name);
+                insert(&mut response, CONTENT_ENCODING, coding.name());
             }
             response
         }
@@ -119,17 +120,6 @@ async fn answer(folder: &Path, request: &Request<Incoming>) -> Response<Body> {
     response
 }
 
-/// A way in which a file may lie there compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Coding {
-    /// In headers (RFC 9110, 8.4.1; RFC 8878).
-    name: &'static str,
-    /// What its name then ends in.
-    end: &'static str,
-}
-
-const CODINGS: [Coding; 2] = [Coding { name: "zstd", end: "zst" }, Coding { name: "gzip", end: "gz" }];
-
 /// The file in the first of these codings in which it is there, or as it is; with its length in bytes.
 fn open_best(path: &Path, codings: &[Coding]) -> io::Result<(std::fs::File, u64, Option<Coding>)> {
     let open = |path: &Path| {
@@ -138,9 +128,7 @@ fn open_best(path: &Path, codings: &[Coding]) -> io::Result<(std::fs::File, u64,
         Ok::<_, io::Error>((file, length))
     };
     for coding in codings {
-        let mut name = path.as_os_str().to_os_string();
-        name.push(format!(".{}", coding.end));
-        if let Ok((file, length)) = open(Path::new(&name)) {
+        if let Ok((file, length)) = open(&coding.beside(path)) {
             return Ok((file, length, Some(*coding)));
         }
     }
@@ -154,9 +142,9 @@ fn accepted(headers: &HeaderMap) -> Vec<Coding> {
     let quality = |name: &str| said.iter().find(|(said, _)| said == name).map(|(_, quality)| *quality);
     // Whoever names the file as it is, and nothing that is better, gets it as it is.
     let as_it_is = quality("identity").unwrap_or(0);
-    let wished = |coding: &Coding| quality(coding.name).or_else(|| quality("*")).unwrap_or(0);
+    let wished = |coding: &Coding| quality(coding.name()).or_else(|| quality("*")).unwrap_or(0);
     let mut codings: Vec<Coding> =
-        CODINGS.into_iter().filter(|coding| wished(coding) > 0 && wished(coding) >= as_it_is).collect();
+        Coding::ALL.into_iter().filter(|coding| wished(coding) > 0 && wished(coding) >= as_it_is).collect();
     codings.sort_by_key(|coding| std::cmp::Reverse(wished(coding)));
     codings
 }
@@ -293,7 +281,7 @@ mod tests {
             for value in values {
                 headers.append(ACCEPT_ENCODING, value.parse().unwrap());
             }
-            accepted(&headers).into_iter().map(|coding| coding.name).collect()
+            accepted(&headers).into_iter().map(|coding| coding.name()).collect()
         };
         assert_eq!(names(&[]), Vec::<&str>::new());
         assert_eq!(names(&["gzip, deflate, br, zstd"]), ["zstd", "gzip"]);
@@ -315,12 +303,12 @@ mod tests {
         std::fs::write(dir.path().join("1.root.json.gz"), "gzip").unwrap();
         let opened = |codings: &[Coding]| {
             let (_, length, coding) = open_best(&path, codings).unwrap();
-            (length, coding.map(|coding| coding.name))
+            (length, coding.map(|coding| coding.name()))
         };
-        assert_eq!(opened(&CODINGS), (4, Some("gzip")));
-        assert_eq!(opened(&[CODINGS[0]]), (2, None));
+        assert_eq!(opened(&Coding::ALL), (4, Some("gzip")));
+        assert_eq!(opened(&[Coding::Zstd]), (2, None));
         assert_eq!(opened(&[]), (2, None));
-        assert!(open_best(&dir.path().join("2.root.json"), &CODINGS).is_err());
+        assert!(open_best(&dir.path().join("2.root.json"), &Coding::ALL).is_err());
     }
 
     #[test]

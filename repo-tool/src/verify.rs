@@ -10,6 +10,7 @@ use lastmile_metadata::{Envelope, Limits, RoleName, Root, TargetFile, Version, f
 use serde_json::{Value, json};
 
 use crate::check::{self, chain, client, from_client};
+use crate::compress::Coding;
 use crate::layout::{self, Layout};
 use crate::overlay::Overlay;
 use crate::{Error, ingest, parallel};
@@ -91,6 +92,7 @@ pub fn directory(
         found.bytes += bytes;
         found.problems.extend(problems);
     }
+    check_copies(&mut found, &layout)?;
     note_strangers(&mut found, &layout, &targets, hash_prefixed);
     note_hidden(&mut found, &layout, &targets);
     Ok(found)
@@ -221,6 +223,32 @@ fn check_target(layout: &Layout, target: &TargetFile, hash_prefixed: bool) -> Re
         problems.extend(verdict.err().map(|reason| format!("targets/{}: {reason}", place.display())));
     }
     Ok((bytes, problems))
+}
+
+/// A server sends a compressed copy in the place of the metadata beside it.
+fn check_copies(found: &mut Verification, layout: &Layout) -> Result<(), Error> {
+    let folder = layout.metadata();
+    let entries = std::fs::read_dir(&folder).map_err(|error| Error::file("list", &folder, error))?;
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut copies: Vec<(String, String, Coding)> = names
+        .filter_map(|name| {
+            let (plain, coding) = Coding::ALL.into_iter().find_map(|coding| {
+                Some((name.strip_suffix(coding.ending())?.strip_suffix('.')?.to_string(), coding))
+            })?;
+            Some((name, plain, coding))
+        })
+        .collect();
+    copies.sort();
+    let problems = parallel::try_map(&copies, |(name, plain, coding)| {
+        let read = |name: &str| layout::read_if_there(&folder.join(name));
+        let is_good = match (read(name)?, read(plain)?) {
+            (Some(copy), Some(plain)) => coding.is_copy(&copy, &plain),
+            _ => false,
+        };
+        Ok((!is_good).then(|| format!("metadata/{name}: is not a compressed copy of {plain}")))
+    })?;
+    found.problems.extend(problems.into_iter().flatten());
+    Ok(())
 }
 
 /// Files that nobody lists: older releases, or somebody else's.

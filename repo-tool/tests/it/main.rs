@@ -6,6 +6,7 @@
 
 mod advice;
 mod bulk;
+mod compressed;
 mod crash;
 mod delegations;
 mod elsewhere;

@@ -1,0 +1,97 @@
+//! Metadata that lies beside itself compressed never disagrees with the plain file.
+
+use std::io;
+
+use lastmile_repo_tool::Error;
+use lastmile_repo_tool::policy::Policy;
+use lastmile_repo_tool::publication::{Moment, Observer, Unobserved};
+use lastmile_repo_tool::verify;
+
+use crate::world::World;
+
+fn set_codings(world: &World, codings: &str) {
+    let path = world.layout().policy();
+    let text = std::fs::read_to_string(&path).unwrap();
+    let lines = text.lines().filter(|line| !line.starts_with("compress = "));
+    let lines = lines.map(|line| match line.starts_with("hashes = ") {
+        true => format!("{line}\ncompress = {codings}"),
+        false => line.to_string(),
+    });
+    std::fs::write(path, lines.collect::<Vec<_>>().join("\n")).unwrap();
+}
+
+fn copies(world: &World) -> Vec<String> {
+    world.files("metadata").into_iter().filter(|name| !name.ends_with(".json")).collect()
+}
+
+/// What is wrong with the files as they lie there, looked at as a server would send them.
+fn problems(world: &World) -> Vec<String> {
+    verify::directory(&world.dir(), world.now, true, &|_, _| {}).unwrap().problems
+}
+
+#[test]
+fn every_metadata_file_is_published_in_the_codings_of_the_policy() {
+    let world = World::new();
+    set_codings(&world, r#"["gzip", "zstd"]"#);
+    world.add("a", "1");
+    let expected =
+        ["2.snapshot", "2.targets", "timestamp"].map(|name| [format!("{name}.json.gz"), format!("{name}.json.zst")]);
+    assert_eq!(copies(&world), expected.concat());
+    assert_eq!(problems(&world), [""; 0]);
+    // A copy of another file, as a crash without a journal would leave it.
+    let folder = world.layout().metadata();
+    std::fs::copy(folder.join("2.targets.json.gz"), folder.join("timestamp.json.gz")).unwrap();
+    assert_eq!(problems(&world), ["metadata/timestamp.json.gz: is not a compressed copy of timestamp.json"]);
+    world.add("b", "1");
+    assert_eq!(problems(&world), [""; 0]);
+}
+
+#[test]
+fn no_copy_of_an_older_file_stays_behind() {
+    let world = World::new();
+    set_codings(&world, r#"["gzip"]"#);
+    world.add("a", "1");
+    set_codings(&world, "[]");
+    world.add("b", "1");
+    assert_eq!(copies(&world), ["2.snapshot.json.gz", "2.targets.json.gz"]);
+    assert_eq!(problems(&world), [""; 0]);
+}
+
+#[test]
+fn a_coding_that_is_not_known_is_refused_by_name() {
+    let world = World::new();
+    for (codings, reason) in [(r#"["brotli"]"#, "brotli"), (r#"["gzip", "gzip"]"#, "twice")] {
+        set_codings(&world, codings);
+        let refused = Policy::read(&world.layout()).unwrap_err();
+        assert!(matches!(&refused, Error::Policy { reason: found, .. } if found.contains(reason)), "{refused}");
+    }
+}
+
+/// Ends the publication at the n-th moment, as a crash would.
+struct CrashAt(usize);
+
+impl Observer for CrashAt {
+    fn before(&mut self, _: Moment<'_>) -> io::Result<()> {
+        self.0 = self.0.checked_sub(1).ok_or_else(|| io::Error::other("crash"))?;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_crash_at_any_write_leaves_no_copy_that_disagrees() {
+    let base = World::new();
+    set_codings(&base, r#"["zstd", "gzip"]"#);
+    base.add("old", "1");
+    for moment in 0.. {
+        let world = base.copy();
+        let died = world.try_add("new", "2", &mut CrashAt(moment)).is_err();
+        assert_eq!(problems(&world), [""; 0], "moment {moment}");
+        world.try_add("next", "3", &mut Unobserved).unwrap();
+        assert_eq!(problems(&world), [""; 0], "moment {moment}");
+        assert!(copies(&world).contains(&"timestamp.json.gz".to_string()), "moment {moment}");
+        if !died {
+            assert!(moment >= 20, "{moment}");
+            return;
+        }
+    }
+}
