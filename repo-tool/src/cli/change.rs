@@ -26,14 +26,18 @@ pub(super) fn conclude(
     output: &mut Output,
 ) -> Result<Exit, Error> {
     let dry_run = context.global.dry_run;
+    let signing = output.spinner("signing", draft.targets.len());
     let plan = repository.plan(draft, if dry_run { Signing::Never } else { Signing::Now })?;
+    signing.finish_and_clear();
     if dry_run {
         repository.forget_incoming()?;
         output.data(&outcome_json(&diff::json(&plan.diff), true, "none"), &diff::text(&plan.diff))?;
         output.note("Nothing was changed (--dry-run).");
         return Ok(Exit::Done);
     }
-    let outcome = repository.conclude(&plan, &mut Unobserved)?;
+    let mut publishing = output.publishing(plan.completed.all().count());
+    let outcome = repository.conclude(&plan, &mut publishing)?;
+    drop(publishing);
     report(repository, &plan, &outcome, output)
 }
 

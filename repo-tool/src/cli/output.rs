@@ -8,6 +8,10 @@ use lastmile_client::text::printable;
 use serde_json::Value;
 
 use crate::Error;
+use crate::publication::{Moment, Observer};
+
+/// From so many files on, a person wants to see that work goes on.
+const LONG: usize = 100;
 
 pub(super) struct Output {
     json: bool,
@@ -73,6 +77,44 @@ impl Output {
         bar.set_message(what);
         bar.enable_steady_tick(Duration::from_millis(100));
         bar
+    }
+
+    /// Shows that `what` goes on and for how long, where `count` things make it long.
+    pub(super) fn spinner(&self, what: &'static str, count: usize) -> ProgressBar {
+        if self.quiet || !io::stderr().is_terminal() || count < LONG {
+            return ProgressBar::hidden();
+        }
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+        let style = ProgressStyle::with_template("{msg} {spinner} {elapsed}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        bar.set_message(format!("{what} {count} files"));
+        bar.enable_steady_tick(Duration::from_millis(100));
+        bar
+    }
+
+    /// Counts the files of a publication: each is written and moved, while clients check the whole.
+    pub(super) fn publishing(&self, count: usize) -> Publishing {
+        let bar = if count < LONG { ProgressBar::hidden() } else { self.bar("checking and publishing", 2 * count) };
+        Publishing(bar)
+    }
+}
+
+/// The bar of a publication under way.
+pub(super) struct Publishing(ProgressBar);
+
+impl Observer for Publishing {
+    fn before(&mut self, moment: Moment<'_>) -> io::Result<()> {
+        match moment {
+            Moment::Write(_) | Moment::Move(_) => self.0.inc(1),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Publishing {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
     }
 }
 
