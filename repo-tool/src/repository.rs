@@ -24,6 +24,9 @@ use crate::publish::Release;
 use crate::published::Published;
 use crate::{Error, ingest, staged};
 
+/// From so many targets on, all are listed at once instead of one after the other.
+const MANY: usize = 1000;
+
 /// What every command is given.
 #[derive(Clone)]
 pub struct Setting {
@@ -248,7 +251,12 @@ impl Repository {
         let mut edit = Edit::new(&mut self.published, draft);
         for incoming in incoming {
             files.extend(ingest::spread(incoming, hash_prefixed)?.into_iter().map(|(from, to)| NewFile { from, to }));
-            edit.add_target(role, incoming.target.clone())?;
+        }
+        let targets: Vec<_> = incoming.iter().map(|incoming| incoming.target.clone()).collect();
+        // Where all are listed already, the files are published once more, and the date is another one.
+        let at_once = targets.len() >= MANY && edit.fill(role, &targets, &|_| {})? > 0;
+        for target in targets.into_iter().filter(|_| !at_once) {
+            edit.add_target(role, target)?;
         }
         let mut draft = edit.finish()?;
         // A file that waits already under the same name gives way.

@@ -66,8 +66,9 @@ pub fn read(layout: &Layout, published: &mut Published) -> Result<Draft, Error> 
 pub(crate) fn listed_files(layout: &Layout, draft: &Draft, hash_prefixed: bool) -> Result<Vec<NewFile>, Error> {
     let waiting: BTreeMap<&Path, &NewFile> = draft.files.iter().map(|file| (file.to.as_path(), file)).collect();
     let mut listed = Vec::new();
-    for target in draft.targets.values().flat_map(Targets::targets) {
-        if !draft.touched.contains(&target.path) {
+    let targets = draft.targets.iter().flat_map(|(role, targets)| targets.targets().map(move |target| (role, target)));
+    for (role, target) in targets {
+        if !draft.touched.contains(&target.path) && !draft.filled.contains(role) {
             continue;
         }
         for place in ingest::places(&target, hash_prefixed) {

@@ -47,6 +47,26 @@ pub trait Listings: Sync {
     fn clash(&self, one: usize, other: usize) -> Result<(), Error>;
 }
 
+/// Targets that are there already.
+impl Listings for Vec<TargetFile> {
+    fn len(&self) -> usize {
+        self.as_slice().len()
+    }
+
+    fn hash_start(&self, number: usize) -> u64 {
+        self.get(number).map_or(0, |target| hash_start(target.path.as_str()))
+    }
+
+    fn target(&self, number: usize) -> Result<TargetFile, Error> {
+        self.get(number).cloned().ok_or_else(lost)
+    }
+
+    fn clash(&self, one: usize, _: usize) -> Result<(), Error> {
+        let path = self.target(one)?.path;
+        Err(Error::Refused(format!("`{path}` is given twice, with different contents")))
+    }
+}
+
 /// The first 64 bits of the SHA-256 of a path: what chooses its bin (4.5, TAP 15).
 #[must_use]
 pub fn hash_start(path: &str) -> u64 {

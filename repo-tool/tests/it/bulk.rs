@@ -2,16 +2,18 @@
 
 use lastmile_client::{MemoryStore, blocking};
 use lastmile_metadata::{RoleName, TargetPath};
-use lastmile_repo_tool::Error;
+use lastmile_repo_tool::draft::Draft;
 use lastmile_repo_tool::edit::bins::NewBins;
 use lastmile_repo_tool::edit::delegations::Trust;
 use lastmile_repo_tool::edit::spread::Listings as _;
+use lastmile_repo_tool::ingest::find;
 use lastmile_repo_tool::list::List;
 use lastmile_repo_tool::publication::Unobserved;
+use lastmile_repo_tool::{Error, Signing};
 use sha2::{Digest as _, Sha256};
 
 use crate::delegations::{delegate, delegate_from};
-use crate::world::World;
+use crate::world::{World, is_published};
 
 fn list(content: &str, names: impl IntoIterator<Item = String>) -> List {
     let digest = hex::encode(Sha256::digest(content));
@@ -156,7 +158,7 @@ fn bins_are_not_made_anew_where_others_would_be_lost() {
     world.change(|edit| delegate_from(edit, &bin, "a", "a/*", &key)).unwrap();
     let new = bins(&world, 3, true);
     let mut repository = world.open();
-    let mut edit = repository.edit(lastmile_repo_tool::draft::Draft::default());
+    let mut edit = repository.edit(Draft::default());
     let refused = edit.make_bins(&RoleName::TARGETS, &new, &|_| {});
     assert!(matches!(&refused, Err(Error::Refused(reason)) if reason.contains("bin-1")), "{refused:?}");
     let same = edit.make_bins(&RoleName::TARGETS, &bins(&world, 2, true), &|_| {});
@@ -190,4 +192,30 @@ fn a_key_of_all_bins_is_replaced_in_all_at_once() {
         let mut session = world.client(1, &MemoryStore::default()).refresh(world.now).unwrap();
         assert!(names(50).all(|name| length(&mut session, &name) == Some(3)));
     }
+}
+
+#[test]
+fn many_files_at_once_are_listed_like_one_after_the_other() {
+    let world = World::new();
+    make_bins(&world, 3, false);
+    let folder = world.folder.path().join("many");
+    std::fs::create_dir(&folder).unwrap();
+    for number in 0..1200 {
+        std::fs::write(folder.join(format!("file-{number}")), number.to_string()).unwrap();
+    }
+    let add = || {
+        let mut repository = world.open();
+        let sources = find(&folder, None).unwrap();
+        let draft = repository.add_files(Draft::default(), &RoleName::TARGETS, &sources, None, &|_| {}).unwrap();
+        let plan = repository.plan(draft, Signing::Now).unwrap();
+        repository.conclude(&plan, &mut Unobserved).unwrap()
+    };
+    assert!(is_published(&add()));
+    assert_eq!(world.files("targets").len(), 1200);
+    assert_eq!(world.fetch("file-1100").unwrap().unwrap(), b"1100");
+    // The same again changes nothing but the date; a file that got lost is there again.
+    let lost = world.layout().targets().join(&world.files("targets")[7]);
+    std::fs::remove_file(&lost).unwrap();
+    assert!(is_published(&add()));
+    assert!(lost.exists());
 }
