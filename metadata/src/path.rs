@@ -3,6 +3,7 @@
 //! The specification says "shell-style wildcards". Here `*` matches any number of characters within one segment,
 //! `?` exactly one character other than `/`, and everything else itself, byte by byte, on every system alike.
 
+use alloc::borrow::Borrow;
 use alloc::string::{String, ToString};
 use core::fmt;
 
@@ -130,6 +131,12 @@ impl HashPrefix {
     /// Whether the hash of a path, in hexadecimal, begins with these digits.
     pub(crate) fn begins(&self, hash: &str) -> bool {
         hash.starts_with(&self.0)
+    }
+}
+
+impl Borrow<str> for HashPrefix {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

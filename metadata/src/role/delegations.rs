@@ -115,6 +115,23 @@ impl Delegations {
         covering.chain(bins.map(|bins| (bins.role_for(path), self.ring(&bins.keyids, bins.threshold), false)))
     }
 
+    /// The same, found by `routes` and not by a look at every delegation.
+    pub(crate) fn rings_along(
+        &self,
+        routes: &Routes,
+        path: &TargetPath,
+    ) -> impl Iterator<Item = (RoleName, KeyRing, bool)> {
+        let (listed, _) = self.listed_or_bins();
+        let covering = routes.covering(listed, path).into_iter().filter_map(|at| listed.get(at));
+        covering.map(|found| (found.name.clone(), self.ring(&found.keyids, found.threshold), found.terminating))
+    }
+
+    /// The way to listed roles by the hash of a path, for very many lookups; none where it would be no shorter.
+    pub(crate) fn routes(&self) -> Option<Routes> {
+        let (listed, _) = self.listed_or_bins();
+        Some(Routes::of(listed)).filter(|_| listed.len() >= Routes::WORTHWHILE)
+    }
+
     /// All delegated roles in the order of their priority, each with the ring that vouches for it; one by one.
     pub fn rings(&self) -> impl Iterator<Item = (RoleName, KeyRing)> {
         let (listed, bins) = self.listed_or_bins();
@@ -172,6 +189,49 @@ impl Delegations {
             DelegatedRoles::Succinct(bins) => ("succinct_roles", bins.write()),
         };
         canonical::object([("keys", write_keys(&self.keys)), roles], &self.unknown)
+    }
+}
+
+/// Where the delegations that cover a path stand among very many.
+#[derive(Debug)]
+pub(crate) struct Routes {
+    /// By hash prefix.
+    prefixes: BTreeMap<HashPrefix, Vec<usize>>,
+    /// How long the prefixes are.
+    lengths: BTreeSet<usize>,
+    /// Those that go by patterns: each must be looked at.
+    patterns: Vec<usize>,
+}
+
+impl Routes {
+    /// With fewer delegations a look at each is as quick.
+    const WORTHWHILE: usize = 64;
+
+    fn of(listed: &[Delegation]) -> Self {
+        let mut routes = Self { prefixes: BTreeMap::new(), lengths: BTreeSet::new(), patterns: Vec::new() };
+        for (at, delegation) in listed.iter().enumerate() {
+            match &delegation.paths {
+                Paths::Patterns(_) => routes.patterns.push(at),
+                Paths::HashPrefixes(prefixes) => {
+                    for prefix in prefixes {
+                        routes.lengths.insert(prefix.as_str().len());
+                        routes.prefixes.entry(prefix.clone()).or_default().push(at);
+                    }
+                }
+            }
+        }
+        routes
+    }
+
+    /// The delegations that cover `path`, in the order of their priority.
+    fn covering(&self, listed: &[Delegation], path: &TargetPath) -> BTreeSet<usize> {
+        let hash = hex::encode(hash_of(path));
+        let by_hash = self.lengths.iter().filter_map(|length| self.prefixes.get(hash.get(..*length)?));
+        let by_pattern = self
+            .patterns
+            .iter()
+            .filter(|at| listed.get(**at).is_some_and(|found| found.paths.cover_hashed(path, &hash)));
+        by_hash.flatten().chain(by_pattern).copied().collect()
     }
 }
 
@@ -303,6 +363,14 @@ mod tests {
             let ring = |role: &RoleName| delegations.key_ring(&RoleName::TARGETS, role).unwrap().fingerprint();
             assert!(delegations.rings_covering(&path).all(|(role, found, _)| found.fingerprint() == ring(&role)));
             assert!(delegations.rings().all(|(role, found)| found.fingerprint() == ring(&role)));
+            if let DelegatedRoles::Listed(listed) = &delegations.roles {
+                let routes = Routes::of(listed);
+                let along = delegations.rings_along(&routes, &path);
+                let along: Vec<_> = along.map(|(role, ring, end)| (role, ring.fingerprint(), end)).collect();
+                let by_looking =
+                    delegations.rings_covering(&path).map(|(role, ring, end)| (role, ring.fingerprint(), end));
+                assert_eq!(along, by_looking.collect::<Vec<_>>());
+            }
             assert_eq!(delegations.rings().map(|(role, _)| role).collect::<Vec<_>>(), delegations.names());
         }
     }

@@ -8,7 +8,8 @@ use super::targets::{missing_targets, request_targets};
 use super::{Request, Stage};
 use crate::trusted::Edge;
 use crate::{
-    Error, ErrorKind, Floors, Received, RoleName, Stored, TargetFile, TargetPath, TrustedMetadata, VerifiedTargets,
+    Delegations, Error, ErrorKind, Floors, Received, RoleName, Stored, TargetFile, TargetPath, TrustedMetadata,
+    VerifiedTargets,
 };
 
 /// Lists all targets. The number of roles is limited by what the snapshot lists.
@@ -93,7 +94,9 @@ impl Stage for Listing<'_> {
             return Err(missing_targets(&self.trusted.snapshot, edge.role()));
         }
         let Self { trusted, paths, .. } = self;
-        let found = paths.into_iter().filter_map(|path| TargetSearch::start(trusted, path).finish().ok().flatten());
+        let routes = trusted.targets.delegations().and_then(Delegations::routes);
+        let search = |path| TargetSearch::along(trusted, path, routes.as_ref()).finish().ok().flatten();
+        let found = paths.into_iter().filter_map(search);
         Ok(found.collect())
     }
 }

@@ -11,9 +11,10 @@ use alloc::vec::Vec;
 use super::targets::{missing_targets, request_targets};
 use super::{Request, Stage};
 use crate::limits::Budget;
+use crate::role::delegations::Routes;
 use crate::trusted::Edge;
 use crate::{
-    Delegations, Error, ErrorKind, Floors, Received, RoleName, Stored, TargetFile, TargetPath, TrustedMetadata,
+    Error, ErrorKind, Floors, KeyRing, Received, RoleName, Stored, TargetFile, TargetPath, TrustedMetadata,
     VerifiedTargets,
 };
 
@@ -33,8 +34,13 @@ enum State {
 
 impl<'t> TargetSearch<'t> {
     pub(crate) fn start(trusted: &'t mut TrustedMetadata, path: TargetPath) -> Self {
+        Self::along(trusted, path, None)
+    }
+
+    /// The same; `routes` are those of the top-level role, where one of very many searches starts.
+    pub(crate) fn along(trusted: &'t mut TrustedMetadata, path: TargetPath, routes: Option<&Routes>) -> Self {
         let mut walk = Walk::start(path, u64::from(trusted.update.limits.roles_visited));
-        let state = walk.visit(&RoleName::TARGETS, &trusted.targets);
+        let state = walk.visit(&RoleName::TARGETS, &trusted.targets, routes);
         let state = state.unwrap_or_else(|| walk.advance(trusted));
         Self { trusted, walk, state }
     }
@@ -119,7 +125,7 @@ impl Walk {
                 return State::Ended(Err(kind.of(edge.role())));
             }
             self.visited.insert(edge.role().clone());
-            if let Some(end) = self.visit(edge.role(), role) {
+            if let Some(end) = self.visit(edge.role(), role, None) {
                 return end;
             }
         }
@@ -127,7 +133,7 @@ impl Walk {
     }
 
     /// Looks into one role; if the target is not there, its delegations are next.
-    fn visit(&mut self, name: &RoleName, role: &VerifiedTargets) -> Option<State> {
+    fn visit(&mut self, name: &RoleName, role: &VerifiedTargets, routes: Option<&Routes>) -> Option<State> {
         // 5.6.7.1: the first role that lists it.
         match role.target(&self.path) {
             Ok(None) => {}
@@ -138,16 +144,20 @@ impl Walk {
             }
             Err(kind) => return Some(State::Ended(Err(kind.of(name)))),
         }
-        self.go_on(name, role.delegations()?);
+        let delegations = role.delegations()?;
+        match routes {
+            Some(routes) => self.go_on(name, delegations.rings_along(routes, &self.path.clone())),
+            None => self.go_on(name, delegations.rings_covering(&self.path.clone())),
+        }
         None
     }
 
-    fn go_on(&mut self, name: &RoleName, delegations: &Delegations) {
+    fn go_on(&mut self, name: &RoleName, covering: impl Iterator<Item = (RoleName, KeyRing, bool)>) {
         // 5.6.7.2: in their order, so the first must be on top of the stack. Of very many no more than can be passed
         // over or visited and one, which is one too many.
         let most = self.visited.len().saturating_add(self.visits.left()).saturating_add(1);
         let mut next = Vec::new();
-        for (role, ring, terminating) in delegations.rings_covering(&self.path).take(most) {
+        for (role, ring, terminating) in covering.take(most) {
             next.push(Edge::new(name, role, ring));
             // 5.6.7.2.1: after it and its descendants nothing, neither siblings nor those of ancestors.
             if terminating {
@@ -162,7 +172,7 @@ impl Walk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{DelegatedRoles, Delegation, PathPattern, Paths, Threshold, Unknown};
+    use crate::{DelegatedRoles, Delegation, Delegations, PathPattern, Paths, Threshold, Unknown};
 
     fn delegating(count: usize) -> Delegations {
         let delegation = |number| Delegation {
@@ -180,7 +190,8 @@ mod tests {
     #[test]
     fn w_5_6_7_1_b_of_very_many_delegations_no_more_are_kept_than_can_be_visited() {
         let mut walk = Walk::start(TargetPath::new("x").unwrap(), 4);
-        walk.go_on(&RoleName::TARGETS, &delegating(10_000));
+        let path = walk.path.clone();
+        walk.go_on(&RoleName::TARGETS, delegating(10_000).rings_covering(&path));
         // One more than the limit, so that it is reached, and one for the role that was visited already.
         let next: Vec<_> = walk.to_visit.iter().rev().map(|edge| edge.role().as_str()).collect();
         assert_eq!(next, ["role0", "role1", "role2", "role3", "role4", "role5"]);
