@@ -15,7 +15,7 @@ pub(crate) const LONGEST_FLOORS: u64 = 64 * 1024 * 1024;
 /// An update that can begin.
 pub(crate) struct Opened {
     pub(crate) start: UpdateRoot,
-    /// The record of floors as it is in the store.
+    /// The record of floors as it is in the store, if it is whole.
     pub(crate) floors: Option<String>,
     pub(crate) floors_lost: bool,
     stamp: Stamp,
@@ -28,7 +28,10 @@ pub(crate) fn open(road: &Road, shipped: &[u8], now: DateTime<Utc>) -> Result<Op
     let (stored, floors) = match store.read(&StoredFile::Floors, LONGEST_FLOORS) {
         Ok(Some(bytes)) => {
             let text = String::from_utf8(bytes).unwrap_or_default();
-            (Floors::from_text(&text), Some(text))
+            match Floors::from_text(&text) {
+                StoredFloors::Known(floors) => (StoredFloors::Known(floors), Some(text)),
+                lost => (lost, None),
+            }
         }
         // Where the record is missing although there was an earlier run, it is lost.
         Ok(None) if stamp.is_some() || is_used(road, shipped)? => (StoredFloors::Lost, None),

@@ -280,10 +280,10 @@ impl<'a> Driver<'a> {
     fn keep_floors(&mut self, floors: Option<&Floors>) -> Result<(), MachineError> {
         let keeps = !self.floors_lost && self.source == Source::MirrorsAndStore;
         let Some(floors) = floors.filter(|_| keeps) else { return Ok(()) };
-        let text = floors.to_text();
-        if self.floors.as_ref() == Some(&text) {
+        if self.floors.as_ref().is_some_and(|record| floors.is_recorded(record)) {
             return Ok(());
         }
+        let text = floors.to_text();
         self.road.store.write(&StoredFile::Floors, text.as_bytes())?;
         self.floors = Some(text);
         Ok(())

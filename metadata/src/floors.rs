@@ -9,9 +9,10 @@ use core::fmt::Write as _;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 
-use crate::{ErrorKind, RoleName, Root, Snapshot, Timestamp, Version};
+use crate::{ErrorKind, RoleName, Root, Snapshot, Timestamp, Verified, Version};
 
 const HEADING: &str = "lastmile trusted versions 1";
+const CHECKSUM: &str = "checksum ";
 /// No line of a record that can be read.
 const LOST: &str = "what was trusted before is lost";
 
@@ -38,6 +39,8 @@ pub struct Floors {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RoleFloors {
     pub(crate) version: Version,
+    /// SHA-256 of the snapshot that says so, in hexadecimal: of a million starts nearly all find the same one.
+    digest: String,
     /// Lines of the record, `role VERSION NAME`, in the snapshot's order: there may be very many roles.
     lines: String,
 }
@@ -62,13 +65,28 @@ impl Floors {
         self.timestamp = Some((timestamp.version, timestamp.snapshot.version));
     }
 
-    pub(crate) fn raise_snapshot(&mut self, snapshot: &Snapshot) {
-        self.snapshot = Some(RoleFloors::of(snapshot));
+    pub(crate) fn raise_snapshot(&mut self, snapshot: &Verified<Snapshot>) {
+        if !self.snapshot.as_ref().is_some_and(|floors| floors.are_of(snapshot.signed())) {
+            self.snapshot = Some(RoleFloors::of(snapshot, snapshot.signed()));
+        }
     }
 
     /// The record as text, with a checksum.
     #[must_use]
     pub fn to_text(&self) -> String {
+        let text = self.head() + self.lines();
+        let checksum = checksum(&text);
+        text + &checksum
+    }
+
+    /// Whether `record`, which was made by [`Floors::to_text`] or read by [`Floors::from_text`], says the same.
+    #[must_use]
+    pub fn is_recorded(&self, record: &str) -> bool {
+        let rest = record.strip_prefix(&self.head()).and_then(|rest| rest.strip_prefix(self.lines()));
+        rest.is_some_and(|rest| rest.starts_with(CHECKSUM))
+    }
+
+    fn head(&self) -> String {
         let mut text = format!("{HEADING}\nroot {} {}\n", self.root, self.online_keys);
         if self.lost {
             text += &format!("{LOST}\n");
@@ -76,12 +94,14 @@ impl Floors {
         if let Some((version, snapshot)) = self.timestamp {
             text += &format!("timestamp {version} {snapshot}\n");
         }
-        if let Some(RoleFloors { version, lines }) = &self.snapshot {
-            text += &format!("snapshot {version}\n");
-            text += lines;
+        if let Some(RoleFloors { version, digest, .. }) = &self.snapshot {
+            text += &format!("snapshot {version} {digest}\n");
         }
-        let checksum = checksum(&text);
-        text + &checksum
+        text
+    }
+
+    fn lines(&self) -> &str {
+        self.snapshot.as_ref().map_or("", |snapshot| &snapshot.lines)
     }
 
     /// Reads the record; [`StoredFloors::Lost`] where anything in it is not as it was written, or where it says so.
@@ -91,7 +111,7 @@ impl Floors {
     }
 
     fn read(text: &str) -> Option<Self> {
-        let at = text.rfind("checksum ")?;
+        let at = text.rfind(CHECKSUM)?;
         let (record, found) = text.split_at_checked(at)?;
         if found != checksum(record) {
             return None;
@@ -114,34 +134,39 @@ impl Floors {
                     floors.timestamp = Some((version(timestamp)?, version(snapshot)?));
                 }
                 ("snapshot", rest) => {
-                    let lines = roles.to_owned();
-                    floors.snapshot = Some(RoleFloors { version: version(rest)?, lines });
+                    let (number, digest) = rest.split_once(' ')?;
+                    let (digest, lines) = (digest.to_owned(), roles.to_owned());
+                    floors.snapshot = Some(RoleFloors { version: version(number)?, digest, lines });
                 }
                 _ => return None,
             }
         }
-        let is_whole = match &floors.snapshot {
-            Some(snapshot) => snapshot.lines.lines().all(|line| read_role(line).is_some()),
-            None => roles.is_empty(),
-        };
-        is_whole.then_some(floors)
+        (roles.is_empty() || floors.snapshot.is_some()).then_some(floors)
     }
 }
 
 impl RoleFloors {
-    /// The floors that `snapshot` sets.
-    pub(crate) fn of(snapshot: &Snapshot) -> Self {
+    /// The floors that `snapshot`, of which these are the signed bytes, sets.
+    pub(crate) fn of(snapshot: &Snapshot, signed: &[u8]) -> Self {
         let mut lines = String::new();
         for (role, version) in targets_roles(snapshot) {
             let name = utf8_percent_encode(role.as_str(), ESCAPED);
             // Writing to a string does not fail.
             let _ = writeln!(lines, "role {version} {name}");
         }
-        Self { version: snapshot.version, lines }
+        Self { version: snapshot.version, digest: digest(signed), lines }
+    }
+
+    /// Whether they are those of the snapshot with these signed bytes.
+    fn are_of(&self, signed: &[u8]) -> bool {
+        self.digest == digest(signed)
     }
 
     /// 5.5.5: no listed version goes down, and none disappears.
-    pub(crate) fn check(&self, new: &Snapshot) -> Result<(), ErrorKind> {
+    pub(crate) fn check(&self, new: &Verified<Snapshot>) -> Result<(), ErrorKind> {
+        if self.are_of(new.signed()) {
+            return Ok(());
+        }
         if new.version < self.version {
             return Err(ErrorKind::Rollback { trusted: self.version, found: new.version });
         }
@@ -178,7 +203,11 @@ fn version(text: &str) -> Option<Version> {
 }
 
 fn checksum(record: &str) -> String {
-    format!("checksum {}\n", hex::encode(Sha256::digest(record.as_bytes())))
+    format!("{CHECKSUM}{}\n", digest(record.as_bytes()))
+}
+
+fn digest(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
 }
 
 #[cfg(test)]
@@ -196,13 +225,22 @@ mod tests {
             root: version(3),
             online_keys: "00ff".to_string(),
             timestamp: Some((version(9), version(8))),
-            snapshot: Some(RoleFloors::of(&snapshot)),
+            snapshot: Some(RoleFloors::of(&snapshot, b"signed")),
         }
     }
 
     #[test]
     fn d3_the_record_comes_back_as_it_was_written() {
-        assert_eq!(Floors::from_text(&floors().to_text()), StoredFloors::Known(floors()));
+        let record = floors().to_text();
+        assert_eq!(Floors::from_text(&record), StoredFloors::Known(floors()));
+        assert!(floors().is_recorded(&record));
+        let others = [
+            Floors { lost: true, ..floors() },
+            Floors { root: Version::ONE, ..floors() },
+            Floors { timestamp: None, ..floors() },
+            Floors { snapshot: None, ..floors() },
+        ];
+        assert!(others.iter().all(|other| !other.is_recorded(&record) && other.is_recorded(&other.to_text())));
     }
 
     #[test]

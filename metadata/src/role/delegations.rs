@@ -301,17 +301,17 @@ impl Delegation {
 
 fn read_roles(reader: &mut Reader<'_>) -> Result<Vec<Delegation>, ErrorKind> {
     let mut roles = Vec::new();
-    let mut names = BTreeSet::new();
     reader.array(|value| {
-        let delegation = Delegation::read(value)?;
-        // 4.5: each name once, or its place would be ambiguous.
-        if !names.insert(delegation.name.clone()) {
-            return Err(ErrorKind::expected(alloc::format!("{} once only", delegation.name)));
-        }
-        roles.push(delegation);
+        roles.push(Delegation::read(value)?);
         Ok(())
     })?;
-    Ok(roles)
+    // 4.5: each name once, or its place would be ambiguous.
+    let mut names: Vec<&RoleName> = roles.iter().map(|delegation: &Delegation| &delegation.name).collect();
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair.first() == pair.last()).and_then(<[_]>::first) {
+        Some(name) => Err(ErrorKind::expected(alloc::format!("{name} once only"))),
+        None => Ok(roles),
+    }
 }
 
 fn read_list<T>(reader: &mut Reader<'_>, read: impl Fn(&str) -> Result<T, ErrorKind>) -> Result<Vec<T>, ErrorKind> {

@@ -45,7 +45,7 @@ impl UpdateSnapshot {
     }
 
     /// 5.5.5: no listed version goes down, and none disappears.
-    fn check_rollback(&self, new: &Snapshot) -> Result<(), ErrorKind> {
+    fn check_rollback(&self, new: &Verified<Snapshot>) -> Result<(), ErrorKind> {
         self.update.floors.snapshot.as_ref().map_or(Ok(()), |floors| floors.check(new))
     }
 }
