@@ -20,8 +20,12 @@ usage: cargo xtask COMMAND
 
   setup          installs what the tests need, or says what is missing
   test           setup, then every check of the project; this is what CI runs
-  bench [NAME…]  measures and writes docs/performance.md
-                 (names: requests, download, publish, micro; all when none is given)
+  bench [--peers] [--quick] [NAME…]
+                 measures; with --peers beside other TUF implementations, too. All of it, with --peers and
+                 without --quick, is written to docs/performance.md
+                 (names: flat, bins, scale, road, download, publish, requests, loops)
+  bench --curves [--quick]
+                 measures how costs grow with the number of targets, and writes docs/curves.md
   bench --record counts the instructions of the inner loops anew and records them
                  (tests/perf/instructions.txt, with which `test` compares them)";
 
@@ -33,16 +37,20 @@ fn main() -> ExitCode {
         ["setup"] => exit(setup::run(&project)),
         ["test"] => exit(checks::run(&project)),
         ["bench", "--record"] => exit(counts::record(&project)),
-        ["bench", names @ ..] => exit(bench::run(&project, names)),
+        ["bench", words @ ..] => {
+            bench::Wanted::parse(words).map_or_else(wrong_usage, |wanted| exit(bench::run(&project, &wanted)))
+        }
         ["help" | "--help" | "-h"] => {
             say::line(USAGE);
             ExitCode::SUCCESS
         }
-        _ => {
-            say::warn(USAGE);
-            ExitCode::from(2)
-        }
+        _ => wrong_usage(),
     }
+}
+
+fn wrong_usage() -> ExitCode {
+    say::warn(USAGE);
+    ExitCode::from(2)
 }
 
 fn exit(all_well: bool) -> ExitCode {

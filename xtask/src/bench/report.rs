@@ -1,19 +1,31 @@
-//! What was measured, as a page.
+//! What was measured, as a page: the table first, then what needs more words.
 
+use super::row::Row;
 use crate::say;
 use std::fmt::Write as _;
 
+const HEAD: &str = "| work | bar | lastmile | beside it | times as good | |\n|---|---|---|---|---|---|";
+
 /// The page, part by part.
 pub(crate) struct Report {
+    table: String,
     parts: String,
+    /// Rows that did not clear their bar, or could not be measured.
     broken: usize,
     /// How many programs wanted to run before any of ours did.
     load_before: f64,
 }
 
 impl Report {
-    pub(crate) fn new() -> Self {
-        Self { parts: String::new(), broken: 0, load_before: load() }
+    pub(crate) fn new(load_before: f64) -> Self {
+        Self { table: String::new(), parts: String::new(), broken: 0, load_before }
+    }
+
+    /// A row of the table, shown at once too.
+    pub(crate) fn row(&mut self, row: &Row) {
+        self.broken += usize::from(row.kept != Some(true));
+        say::line(&row.cells);
+        let _ = writeln!(self.table, "| {} |", row.cells);
     }
 
     /// Begins a part.
@@ -21,23 +33,19 @@ impl Report {
         let _ = writeln!(self.parts, "\n## {title}\n\n{introduction}\n");
     }
 
-    /// A line of the page, shown at once too.
+    /// A line of the part, shown at once too.
     pub(crate) fn line(&mut self, text: &str) {
         say::line(text);
         let _ = writeln!(self.parts, "{text}");
     }
 
-    /// A promise, and whether what was measured keeps it.
-    pub(crate) fn promise(&mut self, promise: &str, kept: bool) {
-        if !kept {
-            self.broken += 1;
-        }
-        self.line("");
-        self.line(&format!("Promised: {promise}. **{}**", if kept { "Kept." } else { "Not kept." }));
-    }
-
     pub(crate) fn all_kept(&self) -> bool {
         self.broken == 0
+    }
+
+    /// All rows so far.
+    pub(crate) fn table(&self) -> String {
+        format!("{HEAD}\n{}", self.table)
     }
 
     /// The page, with the machine it was measured on.
@@ -55,16 +63,12 @@ impl Report {
         };
         format!(
             "# Performance\n\n\
-             Written by `cargo xtask bench`: release builds, on a machine with {cores} cores{memory}. Times are medians; \
-             everything that is compared ran in the same run, in turns. Measure again on your own machine before you \
-             quote a number.{busy}\n{}",
+             Written by `cargo xtask bench --peers`: release builds, on a machine with {cores} cores{memory}. All of it \
+             comes from one run, in which what is compared took turns; times are medians, memory is the largest of all \
+             turns (less than 11 MB cannot be told apart). Measure again on your own machine before you quote a number.{busy} How costs grow is in \
+             [curves.md](curves.md).\n\n## Side by side\n\n{}{}",
+            self.table(),
             self.parts
         )
     }
-}
-
-/// The system's load average of the last minute.
-fn load() -> f64 {
-    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or_default()
 }

@@ -2,40 +2,60 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 /// Serves one folder until the program ends.
 pub(crate) struct Server {
     pub(crate) url: String,
-    requests: Arc<Mutex<Vec<String>>>,
+    pub(crate) address: SocketAddrV4,
+    asked: Arc<Mutex<Asked>>,
+}
+
+/// What clients asked for, and what they got.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    /// The paths, in the order of the requests.
+    pub(crate) paths: Vec<String>,
+    /// Bytes sent, heads of answers included.
+    pub(crate) bytes: u64,
 }
 
 impl Server {
-    pub(crate) fn start(folder: &Path) -> io::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0))?;
-        let url = format!("http://{}/", listener.local_addr()?);
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        let (folder, log) = (folder.to_path_buf(), Arc::clone(&requests));
+    pub(crate) fn start(folder: &Path) -> Result<Self, String> {
+        Self::listen(folder, false).map_err(|error| format!("no server on loopback: {error}"))
+    }
+
+    /// A server that compresses metadata for whoever accepts that, as web servers can.
+    pub(crate) fn compressing(folder: &Path) -> Result<Self, String> {
+        Self::listen(folder, true).map_err(|error| format!("no server on loopback: {error}"))
+    }
+
+    fn listen(folder: &Path, compresses: bool) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, listener.local_addr()?.port());
+        let asked = Arc::new(Mutex::new(Asked::default()));
+        let (folder, log) = (folder.to_path_buf(), Arc::clone(&asked));
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (folder, log) = (folder.clone(), Arc::clone(&log));
                 // A connection that breaks is the client's affair.
-                thread::spawn(move || serve(&stream, &folder, &log));
+                thread::spawn(move || serve(&stream, &folder, compresses, &log));
             }
         });
-        Ok(Self { url, requests })
+        Ok(Self { url: format!("http://{address}/"), address, asked })
     }
 
-    /// The paths asked for since the last time this was called.
-    pub(crate) fn requests(&self) -> Vec<String> {
-        std::mem::take(&mut *self.requests.lock().unwrap_or_else(PoisonError::into_inner))
+    /// What was asked for since the last time this was called.
+    pub(crate) fn asked(&self) -> Asked {
+        std::mem::take(&mut *self.asked.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-fn serve(stream: &TcpStream, folder: &Path, log: &Mutex<Vec<String>>) -> io::Result<()> {
+fn serve(stream: &TcpStream, folder: &Path, compresses: bool, log: &Mutex<Asked>) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut reader = BufReader::new(stream);
     loop {
@@ -43,25 +63,84 @@ fn serve(stream: &TcpStream, folder: &Path, log: &Mutex<Vec<String>>) -> io::Res
         if reader.read_line(&mut request)? == 0 {
             return Ok(());
         }
-        let mut header = String::new();
+        let (mut header, mut accepted) = (String::new(), String::new());
         while reader.read_line(&mut header)? > 2 {
+            let lower = header.to_ascii_lowercase();
+            if let Some(encodings) = lower.strip_prefix("accept-encoding:") {
+                encodings.clone_into(&mut accepted);
+            }
             header.clear();
         }
         let path = request.split(' ').nth(1).unwrap_or("/").trim_start_matches('/').to_owned();
-        log.lock().unwrap_or_else(PoisonError::into_inner).push(path.clone());
-        answer(stream, &file_of(folder, &path))?;
+        let answer = Answer::find(&file_of(folder, &path), &accepted, compresses);
+        {
+            let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+            log.paths.push(path);
+            log.bytes += answer.head.len() as u64 + answer.length;
+        }
+        answer.send(stream)?;
     }
 }
 
-fn answer(mut stream: &TcpStream, path: &Path) -> io::Result<()> {
-    match File::open(path).and_then(|file| file.metadata().map(|about| (file, about))) {
-        Ok((mut file, about)) if about.is_file() => {
-            write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", about.len())?;
-            // On Linux this is sendfile.
-            io::copy(&mut file, &mut stream).map(drop)
-        }
-        _ => write!(stream, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"),
+struct Answer {
+    head: String,
+    length: u64,
+    body: Body,
+}
+
+enum Body {
+    File(File),
+    Bytes(Vec<u8>),
+}
+
+/// Content encodings and the endings of files that are in them: web servers call that precompressed.
+const ENCODINGS: [(&str, &str); 2] = [("zstd", "zst"), ("gzip", "gz")];
+
+impl Answer {
+    fn find(path: &Path, accepted: &str, compresses: bool) -> Self {
+        let lying_there = |(encoding, ending): &(&str, &str)| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(format!(".{ending}"));
+            accepted.contains(encoding).then(|| Self::file(Path::new(&name), encoding)).flatten()
+        };
+        let made_now = || {
+            (compresses && path.extension().is_some_and(|ending| ending == "json") && accepted.contains("gzip"))
+                .then(|| Self::gzip(path))
+                .flatten()
+        };
+        let encoded = ENCODINGS.iter().find_map(lying_there).or_else(made_now);
+        encoded.or_else(|| Self::file(path, "")).unwrap_or_else(|| Self {
+            head: "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned(),
+            length: 0,
+            body: Body::Bytes(Vec::new()),
+        })
     }
+
+    fn file(path: &Path, encoding: &str) -> Option<Self> {
+        let file = File::open(path).ok()?;
+        let length = file.metadata().ok().filter(std::fs::Metadata::is_file)?.len();
+        Some(Self { head: head(length, encoding), length, body: Body::File(file) })
+    }
+
+    fn gzip(path: &Path) -> Option<Self> {
+        let said = Command::new("gzip").args(["--best", "--stdout"]).arg(path).stderr(Stdio::null()).output().ok()?;
+        let length = said.stdout.len() as u64;
+        said.status.success().then(|| Self { head: head(length, "gzip"), length, body: Body::Bytes(said.stdout) })
+    }
+
+    fn send(self, mut stream: &TcpStream) -> io::Result<()> {
+        stream.write_all(self.head.as_bytes())?;
+        match self.body {
+            // On Linux this is sendfile.
+            Body::File(mut file) => io::copy(&mut file, &mut stream).map(drop),
+            Body::Bytes(bytes) => stream.write_all(&bytes),
+        }
+    }
+}
+
+fn head(length: u64, encoding: &str) -> String {
+    let encoding = if encoding.is_empty() { String::new() } else { format!("Content-Encoding: {encoding}\r\n") };
+    format!("HTTP/1.1 200 OK\r\n{encoding}Content-Length: {length}\r\n\r\n")
 }
 
 /// Benches serve plain names only.

@@ -1,0 +1,45 @@
+// tuf-js, driven as python_tuf.py drives python-tuf, with the same arguments.
+'use strict';
+
+const fs = require('node:fs');
+const path = require('node:path');
+// The bench says where npm installed it.
+const { Updater } = require(path.join(process.env.NODE_MODULES, 'tuf-js'));
+
+const [metadataBaseUrl, targetBaseUrl, root, state, output, ...names] = process.argv.slice(2);
+
+function updater() {
+  return new Updater({
+    metadataDir: state,
+    metadataBaseUrl,
+    targetDir: output,
+    targetBaseUrl,
+    // Larger files than it reads by default.
+    config: { snapshotMaxLength: 2 ** 31, targetsMaxLength: 2 ** 32 },
+  });
+}
+
+async function run() {
+  fs.mkdirSync(state, { recursive: true });
+  const trusted = path.join(state, 'root.json');
+  if (!fs.existsSync(trusted)) fs.copyFileSync(root, trusted);
+  const client = updater();
+  await client.refresh();
+  if (output === undefined) {
+    const started = process.hrtime.bigint();
+    await updater().refresh();
+    console.log(Number(process.hrtime.bigint() - started) / 1e9);
+    return;
+  }
+  fs.mkdirSync(output, { recursive: true });
+  for (const name of names) {
+    const target = await client.getTargetInfo(name);
+    if (target === undefined) throw new Error(`no target ${name}`);
+    if ((await client.findCachedTarget(target)) === undefined) await client.downloadTarget(target);
+  }
+}
+
+run().catch((error) => {
+  console.error(error);
+  process.exitCode = 1;
+});

@@ -1,0 +1,147 @@
+//! How costs grow with the number of targets: docs/curves.md and its plots.
+
+use super::clients::{PYTHON_TUF, TOUGH, TUF_JS, Visit};
+use super::data::{Made, names};
+use super::large::thousands;
+use super::plot::{Curve, svg};
+use super::row::{OURS, Unit, in_turns};
+use super::{Place, server::Server};
+use crate::say;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+/// What is measured: name of the plot's file, title, unit.
+const PLOTS: [(&str, &str, Unit); 3] = [
+    ("curve-first-get", "First get", Unit::Seconds),
+    ("curve-second-get", "Second get", Unit::Seconds),
+    ("curve-bytes", "Bytes of a first get", Unit::Bytes),
+];
+
+/// A repository of one size, and who visits it how often.
+struct Step {
+    made: Made,
+    visitors: Vec<(&'static str, usize)>,
+}
+
+/// By plot and by the name of the curve.
+type Curves = BTreeMap<(usize, String), Vec<(f64, f64)>>;
+
+/// Measures all sizes; the page is written unless they are the small ones.
+pub(crate) fn run(place: &Place, quick: bool) -> Result<(), String> {
+    let mut curves = Curves::new();
+    for step in steps(quick) {
+        measure(place, &step, &mut curves)?;
+    }
+    let page = page(&curves);
+    say::line(&page);
+    for (number, (name, title, unit)) in PLOTS.into_iter().enumerate() {
+        let plot = svg(title, &drawn(&curves, number), if unit == Unit::Seconds { seconds } else { bytes });
+        let folder = if quick { place.scratch.clone() } else { place.project.join("docs") };
+        std::fs::write(folder.join(format!("{name}.svg")), plot).map_err(|error| error.to_string())?;
+    }
+    if !quick {
+        std::fs::write(place.project.join("docs/curves.md"), page).map_err(|error| error.to_string())?;
+        say::line("written: docs/curves.md and its plots");
+    }
+    Ok(())
+}
+
+/// Peers stop where they would take minutes, or all of the memory.
+fn steps(quick: bool) -> Vec<Step> {
+    let largest = if quick { 4 } else { 7 };
+    let mut steps = Vec::new();
+    for decade in 3..=largest {
+        let targets = 10_usize.pow(decade);
+        let rounds = if decade < 6 { 3 } else { 1 };
+        let mut flat = vec![(OURS, 3)];
+        if decade < 7 {
+            flat.extend([(PYTHON_TUF, rounds), (TOUGH, rounds)]);
+        }
+        if decade < 5 {
+            flat.push((TUF_JS, 1));
+        }
+        steps.push(Step { made: Made::flat(targets, "ed25519"), visitors: flat });
+        let bits = if quick { 8 } else { 14 };
+        steps.push(Step { made: Made::bins(targets, bits, "prefix"), visitors: vec![(OURS, 3), (PYTHON_TUF, 3)] });
+    }
+    steps
+}
+
+fn measure(place: &Place, step: &Step, curves: &mut Curves) -> Result<(), String> {
+    let Made { targets, form, .. } = step.made;
+    let what = if form == "flat" { "flat" } else { "bins" };
+    say::line(format!("{} targets, {what}", thousands(targets)));
+    let folder = step.made.folder(place)?;
+    let server = Server::start(&folder)?;
+    let visit = Visit::new(place, &folder, &server.url, &format!("curves-{form}-{targets}"));
+    let names = names(&folder)?.into_iter().take(1).collect::<Vec<_>>();
+    let mut add = |plot: usize, program: &str, value: Option<f64>| {
+        let points = curves.entry((plot, format!("{program}, {what}"))).or_default();
+        points.extend(value.map(|value| (targets as f64, value)));
+    };
+    for (program, _) in step.visitors.iter().filter(|(program, _)| [OURS, PYTHON_TUF].contains(program)) {
+        server.asked();
+        let first = in_turns(vec![visit.first(program, 1, &names)]);
+        let bytes = server.asked().bytes as f64;
+        add(2, program, first.first().and_then(super::row::Series::median).map(|_| bytes));
+    }
+    let first = step.visitors.iter().map(|(program, rounds)| visit.first(program, *rounds, &names));
+    let first = in_turns(first.collect());
+    let second = step.visitors.iter().map(|(program, rounds)| visit.second(program, *rounds, &names));
+    for (plot, all) in [first, in_turns(second.collect())].iter().enumerate() {
+        for series in all {
+            say::line(format!("  {}: {}", series.program, series.text(Unit::Seconds)));
+            add(plot, series.program, series.median());
+        }
+    }
+    Ok(())
+}
+
+fn drawn(curves: &Curves, plot: usize) -> Vec<Curve> {
+    let of_plot = curves.iter().filter(|((number, _), _)| *number == plot);
+    of_plot.map(|((_, name), points)| Curve { name: name.clone(), points: points.clone() }).collect()
+}
+
+fn page(curves: &Curves) -> String {
+    let mut page = "# How costs grow\n\n\
+        Written by `cargo xtask bench --curves`. Repositories are made by python-tuf and signed with ed25519: one flat \
+        list, or 16,384 bins by hash prefix. Each program runs as a process of its own, over HTTP on loopback (tough \
+        reads the disk). The exponent e in n^e is the slope of the least-squares line through the logarithms of the three \
+        largest sizes: 1 is in proportion, 0 is not at all. Curves end where a program would take minutes or all of the \
+        memory.\n"
+        .to_owned();
+    for (number, (name, title, unit)) in PLOTS.into_iter().enumerate() {
+        let _ = writeln!(page, "\n## {title}\n\n![{title}]({name}.svg)\n");
+        let drawn = drawn(curves, number);
+        let mut sizes: Vec<usize> = drawn.iter().flat_map(|curve| curve.points.iter().map(|(x, _)| size(*x))).collect();
+        sizes.sort_unstable();
+        sizes.dedup();
+        let heads: Vec<_> = sizes.iter().map(|size| thousands(*size)).collect();
+        let _ = writeln!(page, "| | {} | exponent |\n|---|{}---|", heads.join(" | "), "---|".repeat(sizes.len()));
+        for curve in drawn {
+            let value = |size_wanted: &usize| curve.points.iter().find(|(x, _)| size(*x) == *size_wanted);
+            let cells = sizes.iter().map(|size| value(size).map_or(String::new(), |(_, y)| unit.text(*y)));
+            let exponent = curve.exponent().map_or(String::new(), |exponent| format!("{exponent:.2}"));
+            let _ = writeln!(page, "| {} | {} | {exponent} |", curve.name, cells.collect::<Vec<_>>().join(" | "));
+        }
+    }
+    page
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "sizes were whole numbers before")]
+fn size(x: f64) -> usize {
+    x.round() as usize
+}
+
+fn seconds(value: f64) -> String {
+    if value < 1.0 { format!("{:.0} ms", value * 1e3) } else { format!("{value:.0} s") }
+}
+
+fn bytes(value: f64) -> String {
+    match value {
+        0.0..1e3 => format!("{value:.0} B"),
+        1e3..1e6 => format!("{:.0} kB", value / 1e3),
+        1e6..1e9 => format!("{:.0} MB", value / 1e6),
+        _ => format!("{:.0} GB", value / 1e9),
+    }
+}

@@ -1,0 +1,187 @@
+//! A repository of ours with a million targets: filling it, and what each change of it costs.
+
+use super::data::{self, Made};
+use super::large::{gets_from_bins, returning, thousands};
+use super::process::{self, PATIENCE, Used};
+use super::report::Report;
+use super::row::{Bar, Contestant, OURS, Row, Series, Unit, in_turns};
+use super::{Place, server::Server};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::time::Instant;
+
+const IMPORT: Bar =
+    Bar { text: "under 30 s on two cores, under 1 GB", ratios: &[], most: Some(30.0), memory: Some(1e9) };
+const RELEASE: Bar = Bar { text: "under 100 ms, 3 metadata files", ratios: &[], most: Some(0.1), memory: None };
+const RENEW: Bar = Bar { text: "under 50 ms", ratios: &[], most: Some(0.05), memory: None };
+const SIGN_ALL: Bar = Bar { text: "under 5 s", ratios: &[], most: Some(5.0), memory: None };
+const PUBLISHERS: Bar =
+    Bar { text: "at most 10 publications; all visible", ratios: &[], most: Some(10.0), memory: None };
+
+/// The repository and what is published in it, below one folder.
+struct Scale<'a> {
+    place: &'a Place,
+    folder: PathBuf,
+    /// How many releases were made.
+    releases: usize,
+}
+
+pub(crate) fn run(place: &Place, report: &mut Report) -> Result<(), String> {
+    let made = Made::bins(place.sizes.targets, place.sizes.bits, "prefix").folder(place)?;
+    returning(place, report, &made, "prefix bins of python-tuf", || data::state(&made, 2))?;
+    data::state(&made, 1)?;
+
+    let mut scale = Scale { place, folder: place.scratch.join("scale"), releases: 0 };
+    fs::create_dir_all(scale.folder.join("new")).map_err(|error| error.to_string())?;
+    fs::write(scale.folder.join("list"), list(place.sizes.targets)).map_err(|error| error.to_string())?;
+    let work = format!(
+        "import of {} listed targets into {} bins, signed and published",
+        thousands(place.sizes.targets),
+        thousands(1 << place.sizes.bits)
+    );
+    scale.row(report, &work, &IMPORT, 3, Scale::import);
+    scale.row(report, "one release into that repository", &RELEASE, 11, Scale::release);
+    scale.row(report, "`renew` there (snapshot and timestamp)", &RENEW, 11, |scale| scale.tool(&["renew", "--force"]));
+    scale.row(report, "all bins signed anew", &SIGN_ALL, 3, |scale| scale.tool(&["renew", "--force", "bin-*"]));
+    let first = scale.newest();
+    let repository = scale.repository();
+    gets_from_bins(place, report, &repository, "succinct bins, ours", &[first])?;
+    returning(place, report, &repository, "succinct bins of ours", || scale.release().map(drop))?;
+    let publishers = scale.publishers();
+    let also = publishers.as_ref().ok().map(|(_, seconds)| (format!("all visible; {seconds:.1} s in all"), true));
+    let work = format!("{} publishers at once, one release each", place.sizes.publishers);
+    let series = [Series::once(OURS, publishers.map(|(publications, _)| publications))];
+    report.row(&Row::new(&work, &PUBLISHERS, Unit::Publications, &series, also));
+    let _ = fs::remove_dir_all(&scale.folder);
+    Ok(())
+}
+
+impl Scale<'_> {
+    fn row(
+        &mut self,
+        report: &mut Report,
+        work: &str,
+        bar: &Bar,
+        rounds: usize,
+        mut turn: impl FnMut(&mut Self) -> Result<Used, String>,
+    ) {
+        let mut written = None;
+        let contestant = Contestant {
+            program: OURS,
+            rounds,
+            turn: Box::new(|| {
+                let before = self.metadata_files();
+                let used = turn(self)?;
+                written = Some(self.metadata_files() - before);
+                Ok(used)
+            }),
+        };
+        let series = in_turns(vec![contestant]);
+        // The timestamp is written in the place of the last one.
+        let also = written.filter(|_| bar.text == RELEASE.text).map(|new| (format!("{} files", new + 1), new == 2));
+        report.row(&Row::new(work, bar, Unit::Seconds, &series, also));
+    }
+
+    fn repository(&self) -> PathBuf {
+        self.folder.join("repository")
+    }
+
+    /// How many files a client may ask for, without those that are the same in compressed form.
+    fn metadata_files(&self) -> isize {
+        let entries = fs::read_dir(self.repository().join("metadata")).into_iter().flatten().flatten();
+        let names = entries.map(|entry| entry.file_name());
+        names.filter(|name| name.to_string_lossy().ends_with(".json")).count().cast_signed()
+    }
+
+    fn tool(&self, arguments: &[&str]) -> Result<Used, String> {
+        self.place.measure_repo_tool(&[&["--quiet", "--repository", "repository"], arguments].concat(), &self.folder)
+    }
+
+    /// Keys are not encrypted: deriving a key from a pass-phrase is slow on purpose.
+    fn import(&mut self) -> Result<Used, String> {
+        let _ = fs::remove_dir_all(self.repository());
+        let bits = self.place.sizes.bits.to_string();
+        let init = self.place.measure_repo_tool(&["init", "repository", "--unencrypted-keys"], &self.folder)?;
+        let bins = self.tool(&["bins", "--bit-length", &bits])?;
+        Ok(init.and(bins).and(self.tool(&["add", "--from-list", "list"])?))
+    }
+
+    fn release(&mut self) -> Result<Used, String> {
+        self.releases += 1;
+        let name = self.newest();
+        self.write_release(&name)?;
+        self.tool(&["add", &format!("new/{name}")])
+    }
+
+    /// The name of the release that was made last.
+    fn newest(&self) -> String {
+        format!("release-{}.tar.gz", self.releases)
+    }
+
+    fn write_release(&self, name: &str) -> Result<(), String> {
+        fs::write(self.folder.join("new").join(name), name.repeat(512)).map_err(|error| error.to_string())
+    }
+
+    /// How many publications it took, and how many seconds.
+    fn publishers(&self) -> Result<(f64, f64), String> {
+        let names: Vec<_> =
+            (0..self.place.sizes.publishers).map(|number| format!("published-{number}.tar.gz")).collect();
+        names.iter().try_for_each(|name| self.write_release(name))?;
+        let before = self.timestamp_version()?;
+        let started = Instant::now();
+        let mut running = names.iter().map(|name| self.publisher(name)).collect::<Result<Vec<_>, String>>()?;
+        let outcome = running.iter_mut().try_for_each(|publisher| finish(publisher, started));
+        let seconds = started.elapsed().as_secs_f64();
+        for publisher in &mut running {
+            let _ = publisher.kill();
+            let _ = publisher.wait();
+        }
+        outcome?;
+        let publications = self.timestamp_version()? - before;
+        let server = Server::start(&self.repository())?;
+        let visit = super::clients::Visit::new(self.place, &self.repository(), &server.url, "scale/visible");
+        visit.forget(OURS)?;
+        visit.measure(&visit.get(OURS, &names), PATIENCE)?;
+        Ok((publications as f64, seconds))
+    }
+
+    fn publisher(&self, name: &str) -> Result<Child, String> {
+        let mut add = process::command(&self.place.repo_tool, &self.folder);
+        add.args(["--quiet", "--repository", "repository", "add", &format!("new/{name}")]);
+        add.stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(|error| error.to_string())
+    }
+
+    /// The version stands last in the canonical form.
+    fn timestamp_version(&self) -> Result<u64, String> {
+        let text =
+            fs::read_to_string(self.repository().join("metadata/timestamp.json")).map_err(|error| error.to_string())?;
+        let digits = text.rsplit("\"version\":").next().unwrap_or_default();
+        digits
+            .trim_end_matches(['}', '\n'])
+            .parse()
+            .map_err(|_| "the timestamp's version does not stand last".to_owned())
+    }
+}
+
+fn finish(publisher: &mut Child, started: Instant) -> Result<(), String> {
+    loop {
+        match publisher.try_wait().map_err(|error| error.to_string())? {
+            Some(status) if status.success() => return Ok(()),
+            Some(status) => return Err(format!("a publisher ended with {status}")),
+            None if started.elapsed() > PATIENCE => return Err("not all in 120 s".to_owned()),
+            None => std::thread::sleep(std::time::Duration::from_millis(2)),
+        }
+    }
+}
+
+/// `SHA256  LENGTH  PATH`, a line for each target. Nobody looks at the files, so any digits will do.
+fn list(targets: usize) -> String {
+    let mut text = String::new();
+    for number in 0..targets as u64 {
+        let digits = format!("{:016x}", (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)).repeat(4);
+        let _ = writeln!(text, "{digits}  10240  project-{number:07}-1.0.0.tar.gz");
+    }
+    text
+}
