@@ -4,6 +4,7 @@
 //! and nowhere else.
 
 use alloc::collections::BTreeSet;
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -129,9 +130,9 @@ impl<R: Role> Envelope<R> {
             Ok(())
         })?;
         reader.end()?;
-        let (Some(signatures), Some((signed, content))) = (signatures, signed) else {
-            return Err(ErrorKind::expected("`signed` and `signatures`"));
-        };
+        let missing = |member| ErrorKind::Malformed(format!("no member `{member}`"));
+        let (signed, content) = signed.ok_or_else(|| missing("signed"))?;
+        let signatures = signatures.ok_or_else(|| missing("signatures"))?;
         let (received, canonical) = (Received(Arc::clone(received)), Arc::clone(canonical));
         Ok(Self { received, canonical, signed, signatures, unknown, content })
     }
