@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lastmile_metadata::Limits;
+use lastmile_metadata::{KnownTargets, Limits};
 
 use crate::fetch::{Fetch, FetchByScheme, FetchError};
 use crate::mirrors::{Mirror, Mirrors};
@@ -18,6 +18,7 @@ use crate::updater::Updater;
 #[must_use]
 pub struct UpdaterBuilder {
     shipped_root: Vec<u8>,
+    known: Option<KnownTargets>,
     mirrors: Vec<Mirror>,
     store: Box<dyn Store>,
     fetch: Option<Box<dyn Fetch>>,
@@ -33,6 +34,7 @@ impl UpdaterBuilder {
     pub(crate) fn new(shipped_root: Vec<u8>) -> UpdaterBuilder {
         UpdaterBuilder {
             shipped_root,
+            known: None,
             mirrors: Vec::new(),
             store: Box::new(MemoryStore::default()),
             fetch: None,
@@ -99,6 +101,12 @@ impl UpdaterBuilder {
         UpdaterBuilder { sequential, ..self }
     }
 
+    /// What an earlier session in this process has come to trust: where it meets the same top-level targets again, these
+    /// are not read and verified a second time.
+    pub fn known_targets(self, known: Option<KnownTargets>) -> UpdaterBuilder {
+        UpdaterBuilder { known, ..self }
+    }
+
     /// The updater.
     ///
     /// # Errors
@@ -120,7 +128,7 @@ impl UpdaterBuilder {
             hash_prefixes: self.hash_prefixes,
             sequential: self.sequential,
         };
-        Ok(Updater { road: Arc::new(road), shipped_root: self.shipped_root.into() })
+        Ok(Updater { road: Arc::new(road), shipped_root: self.shipped_root.into(), known: self.known })
     }
 }
 

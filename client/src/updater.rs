@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use lastmile_metadata::{ErrorKind, Floors, Received, Request, RoleName, Stage, Stored, UpdateRoot};
+use lastmile_metadata::{ErrorKind, Floors, KnownTargets, Received, Request, RoleName, Stage, Stored, UpdateRoot};
 
 use crate::ahead::{Ahead, Attempt};
 use crate::builder::UpdaterBuilder;
@@ -23,6 +23,7 @@ use crate::store::StoredFile;
 pub struct Updater {
     pub(crate) road: Arc<Road>,
     pub(crate) shipped_root: Arc<[u8]>,
+    pub(crate) known: Option<KnownTargets>,
 }
 
 impl Updater {
@@ -81,7 +82,7 @@ impl Updater {
             version: None,
             max_length: self.road.limits.timestamp_length,
         });
-        let timestamp = driver.drive::<UpdateRoot>(start).await?;
+        let timestamp = driver.drive::<UpdateRoot>(start.knowing(self.known.clone())).await?;
         if timestamp.forgets_stored() && source != Source::Store {
             // 5.3.11: the floors, written last, say that it is done.
             self.road.store.remove(&StoredFile::Role(RoleName::TIMESTAMP))?;

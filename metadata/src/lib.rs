@@ -50,7 +50,7 @@ pub use role::{Role, SPEC_VERSION};
 pub use stored::{ReadParts, Stored};
 pub use succinct::SuccinctRoles;
 pub use time::{format_time, parse_time};
-pub use trusted::{TrustedMetadata, VerifiedTargets};
+pub use trusted::{KnownTargets, TrustedMetadata, VerifiedTargets};
 pub use update::listing::Listing;
 pub use update::root::UpdateRoot;
 pub use update::search::TargetSearch;

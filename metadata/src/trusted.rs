@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use alloc::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
@@ -53,6 +54,13 @@ impl TrustedMetadata {
         &self.targets
     }
 
+    /// The top-level targets role for later updates in this process; none where it is read where it is stored.
+    #[must_use]
+    pub fn known_targets(&self) -> Option<KnownTargets> {
+        let ring = self.update.root.key_ring(&RoleName::TARGETS).ok()?.fingerprint();
+        Some(KnownTargets { targets: Arc::clone(self.targets.held()?), ring })
+    }
+
     /// The delegated roles that were needed so far: delegator, name, and what it says.
     pub fn delegated(&self) -> impl Iterator<Item = (&RoleName, &RoleName, &VerifiedTargets)> {
         self.delegated.iter().map(|((delegator, role, _), targets)| (delegator, role, targets))
@@ -87,19 +95,39 @@ impl TrustedMetadata {
     }
 }
 
+/// The top-level targets role as an update came to trust it. A later update of the same process that meets the same bytes
+/// under the same keys need not read and verify them again; all else is judged anew.
+#[derive(Clone, Debug)]
+pub struct KnownTargets {
+    targets: Arc<Verified<Targets>>,
+    ring: String,
+}
+
+impl KnownTargets {
+    fn is(&self, role: &RoleName, ring: &KeyRing, bytes: &[u8]) -> bool {
+        *role == RoleName::TARGETS && **self.targets.bytes() == *bytes && self.ring == ring.fingerprint()
+    }
+}
+
 /// A targets role that is trusted: held in memory, or read where it is stored.
 #[derive(Clone, Debug)]
 pub struct VerifiedTargets(Place);
 
 #[derive(Clone, Debug)]
 enum Place {
-    Held(Box<Verified<Targets>>),
+    Held(Arc<Verified<Targets>>),
     Stored(Box<StoredTargets>),
 }
 
 impl VerifiedTargets {
     /// 5.6.2 and 5.6.3: the file that is listed, signed by the ring.
-    pub(crate) fn verify(role: &RoleName, ring: &KeyRing, listed: &MetaFile, file: Stored) -> Result<Self, Error> {
+    pub(crate) fn verify(
+        role: &RoleName,
+        ring: &KeyRing,
+        listed: &MetaFile,
+        file: Stored,
+        known: Option<&KnownTargets>,
+    ) -> Result<Self, Error> {
         if let Stored::File(file) = &file
             && let Ok(targets) = StoredTargets::verify(file, listed, ring)
         {
@@ -108,8 +136,11 @@ impl VerifiedTargets {
         // What cannot be read where it is may still be good.
         let bytes = file.into_bytes().ok_or_else(|| ErrorKind::StoredFileChanged.of(role))?;
         listed.check(&bytes).map_err(|kind| kind.of(role))?;
+        if let Some(known) = known.filter(|known| known.is(role, ring, &bytes)) {
+            return Ok(Self(Place::Held(Arc::clone(&known.targets))));
+        }
         let targets = Envelope::<Targets>::parse(role, bytes)?.verify(role, ring)?;
-        Ok(Self(Place::Held(Box::new(targets))))
+        Ok(Self(Place::Held(Arc::new(targets))))
     }
 
     /// Its version.
@@ -175,7 +206,7 @@ impl VerifiedTargets {
 
     /// The file, where it is held in memory: always after it was fetched, or kept by a store that gives bytes only.
     #[must_use]
-    pub fn held(&self) -> Option<&Verified<Targets>> {
+    pub fn held(&self) -> Option<&Arc<Verified<Targets>>> {
         match &self.0 {
             Place::Held(targets) => Some(targets),
             Place::Stored(_) => None,

@@ -6,7 +6,7 @@ use std::thread;
 
 use chrono::{DateTime, Utc};
 use lastmile_client::{Error as ClientError, MemoryStore, Refusal, Updater, blocking};
-use lastmile_metadata::{Limits, RoleName, TargetFile, TargetPath, Targets, Version};
+use lastmile_metadata::{KnownTargets, Limits, RoleName, TargetFile, TargetPath, Targets, Version};
 
 use crate::draft::{Completed, Draft};
 use crate::layout::{self, Layout};
@@ -23,12 +23,14 @@ pub(crate) fn client(
     overlay: Overlay,
     store: MemoryStore,
     limits: Limits,
+    known: Option<KnownTargets>,
 ) -> Result<blocking::Updater, Error> {
     let updater: Updater = Updater::builder(shipped_root)
         .mirror(METADATA_URL, TARGETS_URL)
         .fetch(overlay)
         .store(store)
         .limits(limits)
+        .known_targets(known)
         .build()
         .map_err(|error| Error::Refused(error.to_string()))?;
     blocking::Updater::new(updater).map_err(|error| machine(&error))
@@ -40,7 +42,7 @@ pub(crate) fn open(layout: &Layout) -> Result<Published, Error> {
     let mut limits = Limits::default();
     (limits.snapshot_length, limits.targets_length, limits.root_updates) = (1 << 30, 1 << 32, u32::MAX);
     let memory = MemoryStore::default();
-    let client = client(oldest_root(layout)?, Overlay::published(layout), memory.clone(), limits)?;
+    let client = client(oldest_root(layout)?, Overlay::published(layout), memory.clone(), limits, None)?;
     let session = client.refresh(DateTime::<Utc>::UNIX_EPOCH).map_err(|error| match from_client(&error) {
         // There is no network on the way to this disk.
         Error::Network(reason) => Error::Refused(format!(
@@ -103,7 +105,8 @@ impl Check<'_> {
             None => oldest_root(self.layout)?,
         };
         let overlay = Overlay::new(self.layout, files);
-        let make = |memory| client(shipped.clone(), overlay.clone(), memory, Limits::default());
+        let known = self.published.and_then(Published::known_targets);
+        let make = |memory| client(shipped.clone(), overlay.clone(), memory, Limits::default(), known.cloned());
         thread::scope(|scope| {
             let warm = self.published.map(|published| {
                 // Where what is published has expired meanwhile, clients are where they were before that.

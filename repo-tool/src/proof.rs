@@ -147,7 +147,7 @@ struct Stage<'a> {
 
 impl Stage<'_> {
     fn refresh(&self, overlay: Overlay, store: &MemoryStore) -> Result<Refreshed, Error> {
-        let client = client(self.shipped.clone(), overlay, store.clone(), Limits::default())?;
+        let client = client(self.shipped.clone(), overlay, store.clone(), Limits::default(), None)?;
         Ok(client.refresh(self.now))
     }
 

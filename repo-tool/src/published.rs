@@ -7,8 +7,8 @@ use std::sync::Arc;
 use lastmile_client::MemoryStore;
 use lastmile_keys::PublicKey;
 use lastmile_metadata::{
-    DelegatedRoles, Delegations, Envelope, Error as MetadataError, ErrorKind, KeyRing, RoleName, Root, Snapshot,
-    TargetPath, Targets, Timestamp, TrustedMetadata, Verified, Version,
+    DelegatedRoles, Delegations, Envelope, Error as MetadataError, ErrorKind, KeyRing, KnownTargets, RoleName, Root,
+    Snapshot, TargetPath, Targets, Timestamp, TrustedMetadata, Verified, Version,
 };
 
 use crate::layout::{self, Layout};
@@ -26,6 +26,7 @@ pub struct Published {
     roles: BTreeMap<RoleName, Role>,
     layout: Layout,
     memory: MemoryStore,
+    known_targets: Option<KnownTargets>,
 }
 
 /// A targets role that has been read.
@@ -45,7 +46,7 @@ impl Published {
     pub(crate) fn new(layout: &Layout, trusted: &TrustedMetadata, memory: MemoryStore) -> Result<Self, Error> {
         // A store in memory holds all that it keeps.
         let held = trusted.targets().held().ok_or_else(|| error(&RoleName::TARGETS, ErrorKind::Absent))?;
-        let top = Role { targets: Arc::new(held.clone()), delegator: None };
+        let top = Role { targets: Arc::clone(held), delegator: None };
         Ok(Self {
             root: trusted.root().clone(),
             timestamp: trusted.timestamp().clone(),
@@ -53,12 +54,18 @@ impl Published {
             roles: BTreeMap::from([(RoleName::TARGETS, top)]),
             layout: layout.clone(),
             memory,
+            known_targets: trusted.known_targets(),
         })
     }
 
     /// What the client stored that has come here: to go on as one that trusts what is published, fork it.
     pub(crate) fn memory(&self) -> &MemoryStore {
         &self.memory
+    }
+
+    /// The top-level targets, for clients of the same process.
+    pub(crate) fn known_targets(&self) -> Option<&KnownTargets> {
+        self.known_targets.as_ref()
     }
 
     /// The version of a targets role that clients are told of; none when it was never published.

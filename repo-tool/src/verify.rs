@@ -65,8 +65,9 @@ pub fn directory(
 ) -> Result<Verification, Error> {
     let layout = Layout::new(dir);
     let oldest = check::oldest_root(&layout)?;
-    let make =
-        |shipped: Vec<u8>| client(shipped, Overlay::published(&layout), MemoryStore::default(), Limits::default());
+    let make = |shipped: Vec<u8>| {
+        client(shipped, Overlay::published(&layout), MemoryStore::default(), Limits::default(), None)
+    };
     let read =
         |version: Version| layout::read_if_there(&layout.metadata().join(RoleName::ROOT.file_name(Some(version))));
     let mut found = Verification::default();

@@ -17,7 +17,7 @@ use alloc::vec::Vec;
 
 use chrono::{DateTime, Utc};
 
-use crate::{Error, ErrorKind, Floors, Limits, Received, RoleName, Root, Stored, Verified, Version};
+use crate::{Error, ErrorKind, Floors, KnownTargets, Limits, Received, RoleName, Root, Stored, Verified, Version};
 
 /// A file that a stage needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +83,8 @@ pub(crate) struct Update {
     pub(crate) start_time: DateTime<Utc>,
     pub(crate) limits: Limits,
     pub(crate) floors: Floors,
+    /// What was verified before in this process.
+    pub(crate) known: Option<KnownTargets>,
 }
 
 impl Update {

@@ -7,7 +7,9 @@ use chrono::{DateTime, Utc};
 use super::{Request, Stage, Update};
 use crate::limits::Budget;
 use crate::update::timestamp::UpdateTimestamp;
-use crate::{Envelope, Error, ErrorKind, Floors, Limits, Received, RoleName, Root, Stored, StoredFloors, Verified};
+use crate::{
+    Envelope, Error, ErrorKind, Floors, KnownTargets, Limits, Received, RoleName, Root, Stored, StoredFloors, Verified,
+};
 
 /// Follows the chain of roots from the shipped one to the newest.
 #[derive(Clone, Debug)]
@@ -44,8 +46,15 @@ impl UpdateRoot {
         // The application may have been shipped anew, with a root past the one that the record belongs to.
         let forgets_stored = floors.root <= root.version && floors.online_keys != root.online_keys();
         let fetches = Budget::new("root_updates", u64::from(limits.root_updates));
-        let update = Update { root, start_time, limits, floors };
+        let update = Update { root, start_time, limits, floors, known: None };
         Ok(Self { update, fetches, at_the_newest: false, forgets_stored, state_lost: false })
+    }
+
+    /// Goes on knowing what an earlier update in this process verified.
+    #[must_use]
+    pub fn knowing(mut self, known: Option<KnownTargets>) -> Self {
+        self.update.known = known;
+        self
     }
 
     /// The root that is trusted so far.

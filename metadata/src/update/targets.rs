@@ -90,7 +90,7 @@ pub(crate) fn verify_targets(
 ) -> Result<VerifiedTargets, Error> {
     let listed = snapshot.meta(role).ok_or_else(|| ErrorKind::NotListed.of(role))?;
     // 5.6.2, 5.6.3
-    let targets = VerifiedTargets::verify(role, ring, &listed, file)?;
+    let targets = VerifiedTargets::verify(role, ring, &listed, file, update.known.as_ref())?;
     // 5.6.4
     if targets.version() != listed.version {
         return Err(ErrorKind::WrongVersion { expected: listed.version, found: targets.version() }.of(role));

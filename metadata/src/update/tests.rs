@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -12,8 +13,9 @@ use super::{Request, Stage};
 use crate::floors::RoleFloors;
 use crate::stored::Stored;
 use crate::{
-    Envelope, Error, ErrorKind, Floors, Key, Limits, MetaFile, Role, RoleKeys, RoleName, Root, Signature, Snapshot,
-    StoredFloors, Threshold, Timestamp, Unknown, UpdateRoot, Version, assemble, parse_time,
+    Envelope, Error, ErrorKind, Floors, Key, KnownTargets, Limits, MetaFile, Role, RoleKeys, RoleName, Root, Signature,
+    Snapshot, StoredFloors, Targets, Threshold, Timestamp, TrustedMetadata, Unknown, UpdateRoot, Version, assemble,
+    parse_time,
 };
 
 const ROOT_KEY: u8 = 1;
@@ -242,4 +244,44 @@ fn first_record() -> Floors {
     let now = time("2026-01-01T00:00:00Z");
     let start = UpdateRoot::start(root(1, ONLINE_KEY), StoredFloors::FirstRun, now, Limits::default()).unwrap();
     start.floors().unwrap().clone()
+}
+
+/// All four roles, by one who knows what an earlier update verified.
+fn trust(
+    known: Option<KnownTargets>,
+    online: u8,
+    targets: &[u8],
+    versions: (u64, u64),
+) -> Result<TrustedMetadata, Error> {
+    let now = time("2026-01-01T00:00:00Z");
+    let start = UpdateRoot::start(root(1, online), StoredFloors::FirstRun, now, Limits::default())?.knowing(known);
+    let repository = BTreeMap::from([
+        ("timestamp.json".to_string(), timestamp(1, 1, online)),
+        ("1.snapshot.json".to_string(), snapshot(1, versions.0, online)),
+        (alloc::format!("{}.targets.json", versions.0), targets.to_vec()),
+    ]);
+    let mut device = Device::new([], "");
+    let timestamp = device.drive(start, &repository)?;
+    let snapshot = device.drive(timestamp, &repository)?;
+    let targets = device.drive(snapshot, &repository)?;
+    let trusted = device.drive(targets, &repository)?;
+    assert_eq!(trusted.targets().version(), version(versions.1));
+    Ok(trusted)
+}
+
+#[test]
+fn what_was_verified_before_is_known_by_its_bytes_and_by_its_keys() {
+    let file = signed(&Targets::new(version(1), expires()), ONLINE_KEY);
+    let first = trust(None, ONLINE_KEY, &file, (1, 1)).unwrap();
+    let known = || first.known_targets();
+    let again = trust(known(), ONLINE_KEY, &file, (1, 1)).unwrap();
+    assert!(Arc::ptr_eq(first.targets().held().unwrap(), again.targets().held().unwrap()));
+    // Other bytes, other keys and another listing are judged as by one who knows nothing.
+    let other = signed(&Targets::new(version(2), expires()), ONLINE_KEY);
+    let forged = String::from_utf8(file.clone()).unwrap().replace("2030-", "2031-").into_bytes();
+    trust(known(), ONLINE_KEY, &other, (2, 2)).unwrap();
+    for (online, file, listed) in [(ONLINE_KEY, &forged, 1), (9, &file, 1), (ONLINE_KEY, &file, 2)] {
+        let (judged, expected) = (trust(known(), online, file, (listed, 1)), trust(None, online, file, (listed, 1)));
+        assert_eq!(judged.map(drop).unwrap_err(), expected.map(drop).unwrap_err());
+    }
 }
