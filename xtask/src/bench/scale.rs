@@ -48,12 +48,12 @@ pub(crate) fn run(place: &Place, report: &mut Report) -> Result<(), String> {
     let first = scale.newest();
     let repository = scale.repository();
     gets_from_bins(place, report, &repository, "succinct bins, ours", &[first])?;
-    returning(place, report, &repository, "succinct bins of ours", || scale.release().map(drop))?;
     let publishers = scale.publishers();
     let also = publishers.as_ref().ok().map(|(_, seconds)| (format!("all visible; {seconds:.1} s in all"), true));
     let work = format!("{} publishers at once, one release each", place.sizes.publishers);
     let series = [Series::once(OURS, publishers.map(|(publications, _)| publications))];
     report.row(&Row::new(&work, &PUBLISHERS, Unit::Publications, &series, also));
+    returning(place, report, &repository, "succinct bins of ours", || scale.compressed_release())?;
     let _ = fs::remove_dir_all(&scale.folder);
     Ok(())
 }
@@ -113,6 +113,14 @@ impl Scale<'_> {
         let name = self.newest();
         self.write_release(&name)?;
         self.tool(&["add", &format!("new/{name}")])
+    }
+
+    /// A release whose metadata is published compressed as well, as the policy can ask for.
+    fn compressed_release(&mut self) -> Result<(), String> {
+        let policy = self.repository().join("repo.toml");
+        let text = fs::read_to_string(&policy).map_err(|error| error.to_string())?;
+        fs::write(&policy, format!("compress = [\"gzip\", \"zstd\"]\n{text}")).map_err(|error| error.to_string())?;
+        self.release().map(drop)
     }
 
     /// The name of the release that was made last.
