@@ -87,8 +87,9 @@ fn measure(place: &Place, step: &Step, curves: &mut Curves) -> Result<(), String
     }
     let first = step.visitors.iter().map(|(program, rounds)| visit.first(program, *rounds, &names));
     let first = in_turns(first.collect());
-    let second = step.visitors.iter().map(|(program, rounds)| visit.second(program, *rounds, &names));
-    for (plot, all) in [first, in_turns(second.collect())].iter().enumerate() {
+    let able = step.visitors.iter().zip(&first).filter(|(_, first)| first.median().is_some());
+    let second = in_turns(able.map(|((program, rounds), _)| visit.second(program, *rounds, &names)).collect());
+    for (plot, all) in [first, second].iter().enumerate() {
         for series in all {
             say::line(format!("  {}: {}", series.program, series.text(Unit::Seconds)));
             add(plot, series.program, series.median());

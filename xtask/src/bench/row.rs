@@ -170,7 +170,11 @@ impl Unit {
 }
 
 fn megabytes(bytes: f64) -> String {
-    if bytes < 1e9 { format!("{:.0} MB", bytes / 1e6) } else { format!("{:.2} GB", bytes / 1e9) }
+    match bytes {
+        0.0..1e7 => format!("{:.2} MB", bytes / 1e6),
+        1e7..1e9 => format!("{:.0} MB", bytes / 1e6),
+        _ => format!("{:.2} GB", bytes / 1e9),
+    }
 }
 
 /// Two digits that matter.
@@ -193,12 +197,12 @@ mod tests {
     #[test]
     fn the_median_is_in_the_middle_of_all_turns() {
         let series = in_turns(vec![taking(OURS, vec![3.0, 1.0, 2.0]), taking("python-tuf", vec![20.0; 3])]);
-        assert_eq!(series[0].text(Unit::Seconds), "2.00 s, 4 MB");
+        assert_eq!(series[0].text(Unit::Seconds), "2.00 s, 4.00 MB");
         let row = Row::new("work", &BAR, Unit::Seconds, &series, None);
         assert_eq!(row.kept, Some(true));
         assert_eq!(
             row.cells,
-            "work | 10× python-tuf | 2.00 s, 4 MB | python-tuf: 20.00 s, 4 MB | 10× python-tuf | kept"
+            "work | 10× python-tuf | 2.00 s, 4.00 MB | python-tuf: 20.00 s, 4.00 MB | 10× python-tuf | kept"
         );
     }
 
