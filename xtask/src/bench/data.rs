@@ -4,7 +4,7 @@ use super::{Place, process};
 use crate::say;
 use std::fs;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const SCRIPT: &str = "tests/perf/make.py";
 
@@ -21,6 +21,9 @@ pub(crate) struct Made {
     /// How bins are written: `prefix` or `succinct`.
     pub(crate) form: &'static str,
 }
+
+/// Ten million targets take some minutes.
+const LONGEST: Duration = Duration::from_secs(900);
 
 /// Bytes of each target.
 const LENGTH: usize = 10_240;
@@ -55,7 +58,7 @@ impl Made {
         let [targets, real, length, bits] = [*targets, *real, LENGTH, *bits as usize].map(|number| number.to_string());
         let arguments =
             [&script.to_string_lossy(), &folder.to_string_lossy(), &*targets, &real, &length, key, &bits, form];
-        process::run(&place.python, &arguments, &kept)?;
+        process::measure(&place.python, process::command(&place.python, &kept).args(arguments), LONGEST)?;
         fs::write(&stamp, wanted).map_err(|error| error.to_string())?;
         say::line(format!("made in {:.0} s", started.elapsed().as_secs_f64()));
         Ok(folder)

@@ -14,7 +14,8 @@ const TUFTOOL: &str = "0.17.0";
 const NAME: &str = "tuftool create";
 const BAR: Bar = Bar { text: "10× `tuftool create`", ratios: &[(NAME, 10.0)], most: None, memory: None };
 
-/// Ours makes keys, signs, copies, reads the result with the client and syncs. Theirs has its keys and root already.
+/// Ours makes keys, signs, copies, reads the result with the client and syncs. Theirs has its keys and root already. The
+/// keys of both are not encrypted.
 pub(crate) fn run(place: &Place, report: &mut Report) -> Result<(), String> {
     let folder = place.scratch.join("publish");
     let files = folder.join("files");
@@ -41,7 +42,7 @@ pub(crate) fn run(place: &Place, report: &mut Report) -> Result<(), String> {
 
 fn ours(place: &Place, folder: &Path) -> Result<Used, String> {
     let _ = fs::remove_dir_all(folder.join("repository"));
-    let init = place.measure_repo_tool(&["init", "repository"], folder)?;
+    let init = place.measure_repo_tool(&["init", "repository", "--unencrypted-keys"], folder)?;
     let add = place.measure_repo_tool(&["--repository", "repository", "add", "files"], folder)?;
     Ok(init.and(add))
 }
