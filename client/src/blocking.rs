@@ -94,6 +94,11 @@ impl Session {
         self.runtime.block_on(self.inner.find_all(paths))
     }
 
+    /// See [`crate::Session::expect_many_searches`].
+    pub fn expect_many_searches(&mut self) {
+        self.inner.expect_many_searches();
+    }
+
     /// See [`crate::Session::list`].
     ///
     /// # Errors

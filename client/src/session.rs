@@ -44,6 +44,11 @@ impl Session {
         self.drive(|trusted| trusted.search(path)).await
     }
 
+    /// Makes very many searches that follow quicker, at the price of one look at all delegations.
+    pub fn expect_many_searches(&mut self) {
+        self.trusted.expect_many_searches();
+    }
+
     /// Looks for several targets as [`find`](Session::find) does, in this order; but what the
     /// searches wait for is fetched at once. The answers are in the order of the paths.
     ///

@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use crate::role::delegations::Routes;
 use crate::stored::StoredTargets;
 use crate::update::Update;
 use crate::update::listing::Listing;
@@ -27,6 +28,8 @@ pub struct TrustedMetadata {
     /// Delegated roles as they are trusted by one delegator with certain keys. Another delegator, or the same one
     /// reached on another way, may trust other keys.
     pub(crate) delegated: BTreeMap<EdgeId, VerifiedTargets>,
+    /// The ways from the top-level role on, where very many searches use them.
+    pub(crate) routes: Option<Arc<Routes>>,
 }
 
 impl TrustedMetadata {
@@ -70,6 +73,12 @@ impl TrustedMetadata {
     #[must_use]
     pub fn start_time(&self) -> DateTime<Utc> {
         self.update.start_time
+    }
+
+    /// Very many searches follow: what each would look for among the delegations of the top-level role is found once for
+    /// all. The searches take the same way and come to the same end.
+    pub fn expect_many_searches(&mut self) {
+        self.routes = self.targets.delegations().and_then(Delegations::routes).map(Arc::new);
     }
 
     /// Looks for a target (5.6.7): a stage that asks for the delegated roles on the way.

@@ -172,6 +172,7 @@ impl Check<'_> {
         let parts: Vec<&[TargetPath]> = paths.chunks(MANY).collect();
         parallel::try_for_each(&parts, |paths| {
             let mut session = arrive()?;
+            session.expect_many_searches();
             paths.iter().try_for_each(|path| session.find(path).map(drop).map_err(|error| refused(&error)))
         })
     }

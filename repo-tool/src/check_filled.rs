@@ -22,6 +22,7 @@ impl Check<'_> {
         let parts: Vec<&[&RoleName]> = filled.chunks(ROLES).collect();
         parallel::try_for_each(&parts, |roles| {
             let mut session = arrive()?;
+            session.expect_many_searches();
             let bins = bins_alone(session.trusted().targets());
             roles.iter().try_for_each(|role| self.find_new_in(role, &mut session, bins.as_ref()))
         })

@@ -8,8 +8,7 @@ use super::targets::{missing_targets, request_targets};
 use super::{Request, Stage};
 use crate::trusted::Edge;
 use crate::{
-    Delegations, Error, ErrorKind, Floors, Received, RoleName, Stored, TargetFile, TargetPath, TrustedMetadata,
-    VerifiedTargets,
+    Error, ErrorKind, Floors, Received, RoleName, Stored, TargetFile, TargetPath, TrustedMetadata, VerifiedTargets,
 };
 
 /// Lists all targets. The number of roles is limited by what the snapshot lists.
@@ -94,8 +93,8 @@ impl Stage for Listing<'_> {
             return Err(missing_targets(&self.trusted.snapshot, edge.role()));
         }
         let Self { trusted, paths, .. } = self;
-        let routes = trusted.targets.delegations().and_then(Delegations::routes);
-        let search = |path| TargetSearch::along(trusted, path, routes.as_ref()).finish().ok().flatten();
+        trusted.expect_many_searches();
+        let search = |path| TargetSearch::start(trusted, path).finish().ok().flatten();
         let found = paths.into_iter().filter_map(search);
         Ok(found.collect())
     }

@@ -34,13 +34,8 @@ enum State {
 
 impl<'t> TargetSearch<'t> {
     pub(crate) fn start(trusted: &'t mut TrustedMetadata, path: TargetPath) -> Self {
-        Self::along(trusted, path, None)
-    }
-
-    /// The same; `routes` are those of the top-level role, where one of very many searches starts.
-    pub(crate) fn along(trusted: &'t mut TrustedMetadata, path: TargetPath, routes: Option<&Routes>) -> Self {
         let mut walk = Walk::start(path, u64::from(trusted.update.limits.roles_visited));
-        let state = walk.visit(&RoleName::TARGETS, &trusted.targets, routes);
+        let state = walk.visit(&RoleName::TARGETS, &trusted.targets, trusted.routes.as_deref());
         let state = state.unwrap_or_else(|| walk.advance(trusted));
         Self { trusted, walk, state }
     }

@@ -63,7 +63,7 @@ impl Stage for UpdateTargets {
     fn finish(self) -> Result<TrustedMetadata, Error> {
         let targets = self.targets.ok_or_else(|| missing_targets(&self.snapshot, &RoleName::TARGETS))?;
         let Self { update, timestamp, snapshot, .. } = self;
-        Ok(TrustedMetadata { update, timestamp, snapshot, targets, delegated: BTreeMap::new() })
+        Ok(TrustedMetadata { update, timestamp, snapshot, targets, delegated: BTreeMap::new(), routes: None })
     }
 }
 
