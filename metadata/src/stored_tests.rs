@@ -2,29 +2,43 @@
 
 use alloc::collections::BTreeMap;
 use alloc::format;
-use std::sync::Mutex;
+use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicU8, AtomicUsize};
 
 use lastmile_keys::{PrivateKey, Scheme, Signer};
 
 use super::*;
 use crate::{Algorithm, Envelope, Hashes, Json, Key, KeyId, Role, RoleName, Threshold, Verified, assemble, parse_time};
 
-extern crate std;
-
 /// A file in memory that can be changed behind the reader's back.
 #[derive(Debug, Default)]
-struct Disk(Mutex<Vec<u8>>);
+struct Disk {
+    bytes: Vec<AtomicU8>,
+    length: AtomicUsize,
+}
+
+impl Disk {
+    fn of(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.iter().copied().map(AtomicU8::new).collect(), length: AtomicUsize::new(bytes.len()) }
+    }
+
+    /// Puts these bytes, which are no more than there were, in the place of the others.
+    fn replace(&self, bytes: &[u8]) {
+        self.bytes.iter().zip(bytes).for_each(|(place, byte)| place.store(*byte, Relaxed));
+        self.length.store(bytes.len(), Relaxed);
+    }
+}
 
 impl ReadParts for Disk {
     fn length(&self) -> u64 {
-        self.0.lock().unwrap().len() as u64
+        self.length.load(Relaxed) as u64
     }
 
     fn read(&self, offset: u64, into: &mut [u8]) -> bool {
-        let start = offset as usize;
-        let bytes = self.0.lock().unwrap();
-        bytes.get(start..start + into.len()).is_some_and(|found| {
-            into.copy_from_slice(found);
+        let (start, end) = (offset as usize, offset as usize + into.len());
+        let found = self.bytes[..self.length.load(Relaxed)].get(start..end);
+        found.is_some_and(|found| {
+            into.iter_mut().zip(found).for_each(|(byte, place)| *byte = place.load(Relaxed));
             true
         })
     }
@@ -44,16 +58,16 @@ impl ReadParts for ByteByByte {
     }
 
     fn pass(&self, one: &mut (dyn FnMut(&[u8]) + Send), other: &mut (dyn FnMut(&[u8]) + Send)) -> bool {
-        for byte in self.0.0.lock().unwrap().iter() {
-            one(&[*byte]);
-            other(&[*byte]);
+        for byte in &self.0.bytes {
+            one(&[byte.load(Relaxed)]);
+            other(&[byte.load(Relaxed)]);
         }
         true
     }
 }
 
 fn disk(bytes: &[u8]) -> Arc<Disk> {
-    Arc::new(Disk(Mutex::new(bytes.to_vec())))
+    Arc::new(Disk::of(bytes))
 }
 
 fn signer(scheme: Scheme) -> PrivateKey {
@@ -126,7 +140,7 @@ fn a_role_reads_the_same_from_the_file_and_from_memory() {
 fn parts_may_be_cut_anywhere() {
     let role = role(30);
     let bytes = file_of(&role.write(), Scheme::Ed25519);
-    let file: Arc<dyn ReadParts> = Arc::new(ByteByByte(Disk(Mutex::new(bytes))));
+    let file: Arc<dyn ReadParts> = Arc::new(ByteByByte(Disk::of(&bytes)));
     let stored = StoredTargets::verify(&file, &MetaFile::new(Version::ONE), &ring(Scheme::Ed25519, 1)).unwrap();
     for number in 0..30 {
         assert_eq!(stored.target(&path(number)), Ok(role.target(&path(number))));
@@ -231,10 +245,10 @@ fn who_changes_the_file_afterwards_is_not_believed() {
     // Another target's listing in the place of one, of the same length and well formed.
     let other = file_of(&signed.replace("\"length\":700}", "\"length\":701}"), Scheme::Ed25519);
     assert_eq!(bytes.len(), other.len());
-    for changed in [other, bytes[..bytes.len() / 2].to_vec(), Vec::new()] {
-        *file.0.lock().unwrap() = changed;
+    for changed in [&other[..], &bytes[..bytes.len() / 2], b""] {
+        file.replace(changed);
         assert_eq!(stored.target(&path(700)), Err(ErrorKind::StoredFileChanged));
     }
-    *file.0.lock().unwrap() = bytes;
+    file.replace(&bytes);
     assert_eq!(stored.target(&path(700)), Ok(role(1500).target(&path(700))));
 }
