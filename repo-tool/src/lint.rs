@@ -10,6 +10,9 @@ use crate::key_store::KeyStore;
 use crate::policy::Policy;
 use crate::published::Published;
 
+/// Of very many delegated roles with one key no more are named.
+const NAMED: usize = 8;
+
 /// Looks at the root and at every role that was read.
 #[must_use]
 pub fn lint(published: &Published, policy: &Policy, keys: &KeyStore) -> Vec<String> {
@@ -70,7 +73,10 @@ fn lint_delegations(advice: &mut Vec<String>, targets: &Targets, roles_of: &mut 
         }
         DelegatedRoles::Listed(listed) => {
             for (id, name) in listed.iter().flat_map(|role| role.keyids.iter().map(move |id| (id, &role.name))) {
-                by_id.entry(id).or_default().push(name.clone());
+                let names = by_id.entry(id).or_default();
+                if names.len() < NAMED {
+                    names.push(name.clone());
+                }
             }
         }
     }

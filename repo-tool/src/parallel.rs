@@ -15,6 +15,10 @@ pub(crate) fn try_map<T: Sync, R: Send>(
     items: &[T],
     work: impl Fn(&T) -> Result<R, Error> + Sync,
 ) -> Result<Vec<R>, Error> {
+    // A thread takes longer to begin than most work on one file.
+    if items.len() < 2 {
+        return items.iter().map(work).collect();
+    }
     let next = AtomicUsize::new(0);
     let worker = || {
         let mut done = Vec::new();
@@ -33,7 +37,7 @@ pub(crate) fn try_map<T: Sync, R: Send>(
             }
         }
     };
-    let count = thread::available_parallelism().map_or(1, usize::from).min(items.len().max(1));
+    let count = thread::available_parallelism().map_or(1, usize::from).min(items.len());
     let mut results = thread::scope(|scope| {
         let threads: Vec<_> = (0..count).map(|_| scope.spawn(worker)).collect();
         let mut all = Vec::with_capacity(items.len());
