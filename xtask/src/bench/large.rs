@@ -33,7 +33,7 @@ pub(crate) fn flat(place: &Place, report: &mut Report) -> Result<(), String> {
         let mut first = vec![visit.first(OURS, 5, &names), visit.first(PYTHON_TUF, rounds, &names)];
         if key == "ed25519" {
             // tuf-js copies all that it has read for each target that it reads.
-            first.extend([visit.first(TOUGH, rounds, &names), visit.tries(TUF_JS, &names)]);
+            first.extend([visit.first(TOUGH, 1, &names), visit.tries(TUF_JS, &names)]);
         }
         let bar = if key == "ed25519" { FIRST_FLAT } else { Bar { ratios: &[(PYTHON_TUF, 20.0)], ..FIRST_FLAT } };
         let work = format!("first `get`, {} flat targets ({key})", thousands(targets));

@@ -73,7 +73,7 @@ const FULL: Sizes = Sizes {
     files: 10_000,
     mebibytes: 1024,
     publishers: 100,
-    slow: Duration::from_secs(30),
+    slow: Duration::from_secs(15),
 };
 /// For trying the benches themselves.
 const QUICK: Sizes = Sizes {
