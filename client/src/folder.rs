@@ -8,18 +8,18 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags};
-use tempfile::TempPath;
+use rustix::fs::{self, Mode, OFlags};
 
+use crate::disk::{self, NewFile, Place};
 use crate::error::MachineError;
 
 /// Beginning and end of the names of files that are not whole yet.
 const TEMPORARY: (&str, &str) = (".lastmile-", ".part");
 
 /// Mode of private files; their directories get 0700.
-pub(crate) const PRIVATE: Mode = Mode::from_raw_mode(0o600);
+pub(crate) const PRIVATE: u32 = 0o600;
 /// Mode of files for everybody, less the umask; their directories likewise.
-pub(crate) const PUBLIC: Mode = Mode::from_raw_mode(0o666);
+pub(crate) const PUBLIC: u32 = 0o666;
 
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::RDONLY).union(OFlags::CLOEXEC);
 
@@ -39,20 +39,17 @@ impl Folder {
     }
 
     /// Opens the directory at `path`; makes it, and those above it, where they are missing.
-    pub(crate) fn make(path: &Path, mode: Mode) -> Result<Folder, MachineError> {
-        use std::os::unix::fs::DirBuilderExt;
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(if mode == PRIVATE { 0o700 } else { 0o777 })
-            .create(path)
+    pub(crate) fn make(path: &Path, mode: u32) -> Result<Folder, MachineError> {
+        disk::make_folders(path, passable(mode))
             .map_err(|error| MachineError::new("make the directory", path, error))?;
         Folder::open(path)
     }
 
     /// The directory `name` in this one, made where it is missing.
-    pub(crate) fn enter_or_make(&self, name: &str, mode: Mode) -> Result<Folder, MachineError> {
-        match fs::mkdirat(&self.handle, name, passable(mode)) {
-            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+    pub(crate) fn enter_or_make(&self, name: &str, mode: u32) -> Result<Folder, MachineError> {
+        match disk::make_folder(self.place(name), passable(mode)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(self.failed("make the directory", name, error)),
         }
         let entered = self.enter(name)?;
@@ -67,6 +64,10 @@ impl Folder {
             Err(rustix::io::Errno::NOENT) => Ok(None),
             Err(error) => Err(self.failed("open the directory (links are not followed)", name, error)),
         }
+    }
+
+    fn place<'a>(&'a self, name: &'a (impl AsRef<Path> + ?Sized)) -> Place<'a> {
+        Place::below(&self.handle, &self.path, name)
     }
 
     /// The path of `name` in this directory, for messages and results.
@@ -108,33 +109,25 @@ impl Folder {
     }
 
     /// Puts a file with these bytes under `name`, at once and durably.
-    pub(crate) fn write(&self, name: &str, bytes: &[u8], mode: Mode) -> Result<(), MachineError> {
+    pub(crate) fn write(&self, name: &str, bytes: &[u8], mode: u32) -> Result<(), MachineError> {
         let mut temporary = self.temporary(mode)?;
-        io::Write::write_all(&mut temporary.file, bytes).map_err(|error| self.failed("write", name, error))?;
+        temporary.file.write_all(bytes).map_err(|error| self.failed("write", name, error))?;
         temporary.finish(self, name)
     }
 
     /// A new file under a name that nobody can foresee, removed again unless it is finished.
-    pub(crate) fn temporary(&self, mode: Mode) -> Result<Temporary, MachineError> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let (file, path) = tempfile::Builder::new()
-            .prefix(TEMPORARY.0)
-            .suffix(TEMPORARY.1)
-            .rand_bytes(12)
-            .make_in(&self.path, |path| {
-                let name = path.file_name().unwrap_or_default();
-                Ok(File::from(fs::openat(&self.handle, name, flags, mode)?))
-            })
-            .map_err(|error| MachineError::new("make a file in", &self.path, error))?
-            .into_parts();
-        Ok(Temporary { file, path })
+    pub(crate) fn temporary(&self, mode: u32) -> Result<Temporary, MachineError> {
+        let create = |path: &Path| disk::create(self.place(path.file_name().unwrap_or_default()), mode);
+        let (file, path) = disk::unforeseen(&self.path, TEMPORARY.0, TEMPORARY.1, create)
+            .map_err(|error| MachineError::new("make a file in", &self.path, error))?;
+        Ok(Temporary { file, path, is_finished: false })
     }
 
     /// Removes the file `name`, durably; that it is not there is fine.
     pub(crate) fn remove(&self, name: &str) -> Result<(), MachineError> {
-        match fs::unlinkat(&self.handle, name, AtFlags::empty()) {
+        match disk::remove(self.place(name)) {
             Ok(()) => self.sync(),
-            Err(rustix::io::Errno::NOENT) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(self.failed("remove", name, error)),
         }
     }
@@ -168,14 +161,9 @@ impl Folder {
     /// Takes the advisory lock on the file `name`, made where it is missing; none when somebody
     /// else holds it. It ends when the file is dropped, also by a crash.
     pub(crate) fn try_lock(&self, name: &str) -> Result<Option<File>, MachineError> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = fs::openat(&self.handle, name, flags, PRIVATE)
-            .map_err(|error| self.failed("open the lock file", name, error))?;
-        match fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(File::from(file))),
-            Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => Ok(None),
-            Err(error) => Err(self.failed("lock", name, error)),
-        }
+        let file = disk::lock_file(self.place(name)).map_err(|error| self.failed("open the lock file", name, error))?;
+        let is_locked = disk::try_lock(&file, &self.path_of(name)).map_err(|error| self.failed("lock", name, error))?;
+        Ok(is_locked.then_some(file))
     }
 
     /// Whether others than the owner may change what is here.
@@ -184,7 +172,7 @@ impl Folder {
     }
 
     fn sync(&self) -> Result<(), MachineError> {
-        fs::fsync(&self.handle).map_err(|error| MachineError::new("sync", &self.path, error))
+        disk::sync_folder(&self.handle, &self.path).map_err(|error| MachineError::new("sync", &self.path, error))
     }
 
     fn irregular(&self, name: &str) -> MachineError {
@@ -198,16 +186,16 @@ impl Folder {
 }
 
 /// Who may read a file may pass through its directory.
-fn passable(mode: Mode) -> Mode {
-    if mode == PRIVATE { Mode::RWXU } else { Mode::RWXU | Mode::RWXG | Mode::RWXO }
+fn passable(mode: u32) -> u32 {
+    if mode == PRIVATE { 0o700 } else { 0o777 }
 }
 
-/// A file that is not whole yet.
+/// A file that is not whole yet; it is removed again unless it is finished.
 #[derive(Debug)]
 pub(crate) struct Temporary {
-    /// Open for reading and writing.
-    pub(crate) file: File,
-    path: TempPath,
+    pub(crate) file: NewFile,
+    path: PathBuf,
+    is_finished: bool,
 }
 
 impl Temporary {
@@ -218,12 +206,20 @@ impl Temporary {
 
     /// Gives the file its name in the folder that it was made in, durably.
     pub(crate) fn finish(mut self, folder: &Folder, name: &str) -> Result<(), MachineError> {
-        self.file.sync_all().map_err(|error| folder.failed("sync", name, error))?;
-        let temporary = self.path.file_name().unwrap_or_default();
-        fs::renameat(&folder.handle, temporary, &folder.handle, name)
+        self.file.sync().map_err(|error| folder.failed("sync", name, error))?;
+        disk::rename(folder.place(self.path.file_name().unwrap_or_default()), folder.place(name))
             .map_err(|error| folder.failed("rename a finished file to", name, error))?;
-        self.path.disable_cleanup(true);
+        self.is_finished = true;
         folder.sync()
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            // Where it stays, the next one under the lock removes it.
+            let _ = disk::remove(&self.path);
+        }
     }
 }
 
@@ -280,7 +276,7 @@ mod tests {
         symlink("real", folder.path_of("link")).unwrap();
         symlink("nowhere", folder.path_of("dangling")).unwrap();
         std::fs::create_dir(folder.path_of("dir")).unwrap();
-        fs::mkfifoat(&folder.handle, "fifo", PRIVATE).unwrap();
+        fs::mkfifoat(&folder.handle, "fifo", Mode::RWXU).unwrap();
         for name in ["link", "dangling", "dir", "fifo"] {
             assert!(folder.read(name, 9).unwrap_err().is_unusable_content(), "{name}");
         }

@@ -31,8 +31,11 @@ pub mod cli;
 #[cfg(feature = "http")]
 mod decode;
 mod directory;
+pub mod disk;
 mod download;
 mod error;
+#[cfg(feature = "faults")]
+pub mod faults;
 mod fetch;
 mod file;
 mod folder;

@@ -8,6 +8,7 @@ use lastmile_metadata::TargetPath;
 use serde::{Deserialize, Serialize};
 
 use crate::directory::DirectoryStore;
+use crate::disk;
 use crate::error::MachineError;
 use crate::folder::{Folder, PRIVATE};
 use crate::mirrors::Mirror;
@@ -240,7 +241,7 @@ impl Repositories {
 
 /// Removes a directory and what is in it; links in it are removed and not followed.
 fn remove_all(path: &Path) -> Result<(), MachineError> {
-    match std::fs::remove_dir_all(path) {
+    match disk::remove_all(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(MachineError::new("remove", path, error)),
         _ => Ok(()),
     }

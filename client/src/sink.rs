@@ -1,14 +1,14 @@
 //! Where the bytes of a target go: through its verifier into a file that has no name yet, on a
 //! thread of its own, so that hashing and writing do not hold up the network.
 
-use std::fs::File;
-use std::io::{self, Seek, Write};
+use std::io;
 
 use bytes::Bytes;
 use lastmile_metadata::{FileError, TargetFile};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use crate::disk::NewFile;
 use crate::error::MachineError;
 use crate::folder::Temporary;
 
@@ -104,7 +104,7 @@ struct Syncing {
 
 impl Syncing {
     /// So many more bytes are written to `file`.
-    fn wrote(&mut self, file: &File, bytes: usize) -> io::Result<()> {
+    fn wrote(&mut self, file: &NewFile, bytes: usize) -> io::Result<()> {
         self.unsynced += bytes;
         let is_running = self.running.as_ref().is_some_and(|running| !running.is_finished());
         if self.unsynced < SYNC_AFTER || is_running {
@@ -113,7 +113,7 @@ impl Syncing {
         self.wait()?;
         self.unsynced = 0;
         let file = file.try_clone()?;
-        self.running = Some(std::thread::Builder::new().spawn(move || file.sync_data())?);
+        self.running = Some(std::thread::Builder::new().spawn(move || file.sync())?);
         Ok(())
     }
 
@@ -128,5 +128,5 @@ impl Syncing {
 }
 
 fn empty(file: &mut Temporary) -> Result<(), MachineError> {
-    file.file.set_len(0).and_then(|()| file.file.rewind()).map_err(|error| file.failed("empty", error))
+    file.file.empty().map_err(|error| file.failed("empty", error))
 }

@@ -1,7 +1,6 @@
 //! Publishing what several publishers ask for, under one snapshot and one timestamp ([`crate::queue`]).
 
-use std::fs;
-
+use lastmile_client::disk;
 use lastmile_metadata::RoleName;
 
 use crate::draft::Draft;
@@ -152,10 +151,7 @@ impl Repository {
         for taken_in in added {
             let name = taken_in.file.file_name().unwrap_or_default().to_string_lossy();
             let file = self.layout.publishing().join(format!("{}-{name}", request.name));
-            // Not every file system has hard links.
-            if fs::hard_link(&taken_in.file, &file).is_err() {
-                fs::copy(&taken_in.file, &file).map_err(|error| Error::file("copy", &taken_in.file, error))?;
-            }
+            disk::link_or_copy(&taken_in.file, &file).map_err(|error| Error::file("copy", &taken_in.file, error))?;
             incoming.push(Incoming { target: taken_in.target.clone(), file });
         }
         let mut draft = self.list_files(draft, role.as_ref().unwrap_or(&RoleName::TARGETS), &incoming)?;

@@ -1,10 +1,11 @@
 //! Taking target files in: what is hashed is what was copied, whatever happens to the source meanwhile.
 
-use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use lastmile_client::disk;
 use lastmile_metadata::{Algorithm, Hashes, Json, TargetFile, TargetPath};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use walkdir::WalkDir;
@@ -157,10 +158,7 @@ pub fn spread(incoming: &Incoming, hash_prefixed: bool) -> Result<Vec<(PathBuf, 
             continue;
         }
         let copy = incoming.file.with_extension(number.to_string());
-        // Not every file system has hard links.
-        if fs::hard_link(&incoming.file, &copy).is_err() {
-            fs::copy(&incoming.file, &copy).map_err(|error| Error::file("copy", &incoming.file, error))?;
-        }
+        disk::link_or_copy(&incoming.file, &copy).map_err(|error| Error::file("copy", &incoming.file, error))?;
         spread.push((copy, place));
     }
     Ok(spread)

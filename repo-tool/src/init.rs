@@ -1,10 +1,10 @@
 //! A new repository: keys, policy, and the first version of every role.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
+use lastmile_client::disk;
 use lastmile_keys::{PrivateKey, Scheme, Signer as _};
 use lastmile_metadata::{Key, KeyId, RoleKeys, RoleName, Root, SPEC_VERSION, Targets, Threshold, Unknown, Version};
 
@@ -81,7 +81,7 @@ impl NewRepository {
     pub fn create(&self, dir: &Path, setting: &Setting, observer: &mut dyn Observer) -> Result<Plan, Error> {
         let layout = Layout::new(dir);
         refuse_existing(&layout)?;
-        fs::create_dir_all(dir).map_err(|error| Error::file("create", dir, error))?;
+        disk::make_folders(dir, 0o777).map_err(|error| Error::file("create", dir, error))?;
         let lock = layout.lock()?;
         refuse_existing(&layout)?;
         publication::recover(&layout, &lock)?;

@@ -291,7 +291,6 @@ pub fn keyid_of(key: &PublicKey) -> String {
 }
 
 fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
-    use std::io::Write as _;
     let mut file = layout::create_new(path, mode)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|error| Error::file("write", path, error))
+    file.write_all(bytes).and_then(|()| file.sync()).map_err(|error| Error::file("write", path, error))
 }

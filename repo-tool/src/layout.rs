@@ -1,17 +1,21 @@
 //! Where the files of a repository are, and the lock under which they change.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, OFlags, flock};
+use lastmile_client::disk::{self, NewFile};
+use rustix::fs::OFlags;
 
 use crate::Error;
 
 /// How often a held lock is tried again.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
+/// What the names of files begin with that are not whole yet.
+const NEW: &str = ".new-";
 
 /// The paths of one repository. Only `metadata/` and `targets/` are ever served.
 #[derive(Clone, Debug)]
@@ -77,15 +81,8 @@ impl Layout {
     /// Takes the exclusive lock; it goes away with the value or the process.
     pub fn lock(&self) -> Result<Lock, Error> {
         let path = self.dir.join(".lock");
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .custom_flags(no_follow())
-            .open(&path)
-            .map_err(|error| Error::file("open", &path, error))?;
-        match try_lock(&file) {
+        let file = disk::lock_file(&path).map_err(|error| Error::file("open", &path, error))?;
+        match disk::try_lock(&file, &path) {
             Ok(true) => Ok(Lock { _file: file }),
             Ok(false) => Err(Error::Busy(self.dir.clone())),
             Err(error) => Err(Error::file("lock", &path, error)),
@@ -115,15 +112,6 @@ pub struct Lock {
     _file: File,
 }
 
-/// Takes the exclusive lock of an open file; false when another process, or another part of this one, has it.
-pub fn try_lock(file: &File) -> io::Result<bool> {
-    match flock(file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(true),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
-}
-
 /// Reads a regular file, never through a link. `None` when there is none.
 pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     let mut file = match open_regular(path) {
@@ -150,14 +138,8 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
 }
 
 /// Creates a file that must not exist, readable by its owner only until it is published.
-pub fn create_new(path: &Path, mode: u32) -> Result<File, Error> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .custom_flags(no_follow())
-        .open(path)
-        .map_err(|error| Error::file("create", path, error))
+pub fn create_new(path: &Path, mode: u32) -> Result<NewFile, Error> {
+    disk::create(path, mode).map_err(|error| Error::file("create", path, error))
 }
 
 /// Writes a file that must not exist; it is not synced.
@@ -168,26 +150,31 @@ pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
 /// Replaces a file as a whole: a temporary file beside it, synced, then renamed.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    let mut temporary = builder
-        .prefix(".new-")
-        .permissions(<fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(mode))
-        .tempfile_in(folder)
-        .map_err(|error| Error::file("create a file in", folder, error))?;
-    temporary.write_all(bytes).map_err(|error| Error::file("write", path, error))?;
-    temporary.as_file().sync_all().map_err(|error| Error::file("sync", path, error))?;
-    temporary.persist(path).map_err(|error| Error::file("replace", path, error.error))?;
+    let create = |path: &Path| disk::create(path, mode);
+    let (mut file, new) =
+        disk::unforeseen(folder, NEW, "", create).map_err(|error| Error::file("create a file in", folder, error))?;
+    let replaced = file
+        .write_all(bytes)
+        .map_err(|error| Error::file("write", path, error))
+        .and_then(|()| file.sync().map_err(|error| Error::file("sync", path, error)))
+        .and_then(|()| disk::rename(&new, path).map_err(|error| Error::file("replace", path, error)));
+    if replaced.is_err() {
+        let _ = disk::remove(&new);
+    }
+    replaced?;
     sync_folder(folder)
 }
 
 /// Makes the names in a folder durable.
 pub fn sync_folder(folder: &Path) -> Result<(), Error> {
-    File::open(folder).and_then(|file| file.sync_all()).map_err(|error| Error::file("sync", folder, error))
+    File::open(folder)
+        .and_then(|file| disk::sync_folder(file, folder))
+        .map_err(|error| Error::file("sync", folder, error))
 }
 
 /// Creates `folder` for its owner only.
 pub fn create_private_folder(folder: &Path) -> Result<(), Error> {
-    match fs::DirBuilder::new().mode(0o700).create(folder) {
+    match disk::make_folder(folder, 0o700) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => real_folder(folder),
         Err(error) => Err(Error::file("create", folder, error)),
@@ -202,7 +189,7 @@ pub fn create_folders(base: &Path, relative: &Path) -> Result<(), Error> {
             return Err(Error::Refused(format!("{} leads out of the repository", relative.display())));
         };
         folder.push(part);
-        match fs::create_dir(&folder) {
+        match disk::make_folder(&folder, 0o777) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => real_folder(&folder)?,
             Err(error) => return Err(Error::file("create", &folder, error)),
@@ -218,8 +205,4 @@ pub fn real_folder(folder: &Path) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::Refused(format!("{} is not a folder (links are not followed)", folder.display())))
-}
-
-fn no_follow() -> i32 {
-    OFlags::NOFOLLOW.bits().cast_signed()
 }

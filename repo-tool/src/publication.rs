@@ -24,6 +24,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use lastmile_client::disk;
 use serde::{Deserialize, Serialize};
 
 use crate::check::Checked;
@@ -256,7 +257,7 @@ impl<'a> Publication<'a> {
         if sources.len() < SYNC_TOGETHER || !sync_file_system(&self.layout.publishing())? {
             parallel::try_for_each(&sources, |path| {
                 layout::open_regular(path)
-                    .and_then(|file| file.sync_all())
+                    .and_then(|file| disk::sync(&file, path))
                     .map_err(|error| Error::file("sync", path, error))
             })?;
         }
@@ -274,7 +275,7 @@ impl Prepared<'_> {
         let Self(publication) = &mut self;
         publication.tell(Moment::Journal)?;
         let (from, to) = (new_journal_path(publication.layout), journal_path(publication.layout));
-        fs::rename(&from, &to).map_err(|error| Error::file("write", &to, error))?;
+        disk::rename(&from, &to).map_err(|error| Error::file("write", &to, error))?;
         layout::sync_folder(&publication.layout.publishing())?;
         apply(publication.layout, &publication.journal, publication.observer)
     }
@@ -315,7 +316,7 @@ fn clear(folder: &Path) -> Result<(), Error> {
     let entries = fs::read_dir(folder).map_err(|error| Error::file("list", folder, error))?;
     let leftovers: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
     for path in leftovers {
-        fs::remove_file(&path).map_err(|error| Error::file("remove", &path, error))?;
+        disk::remove(&path).map_err(|error| Error::file("remove", &path, error))?;
     }
     Ok(())
 }
@@ -357,7 +358,7 @@ fn apply(layout: &Layout, journal: &Journal, observer: &mut dyn Observer) -> Res
             if step.has_copies() && from.symlink_metadata().is_ok() {
                 remove_copies(&to)?;
             }
-            match fs::rename(&from, &to) {
+            match disk::rename(&from, &to) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound && to.exists() => {}
                 Err(error) => return Err(Error::file("publish", &to, error)),
@@ -374,14 +375,14 @@ fn apply(layout: &Layout, journal: &Journal, observer: &mut dyn Observer) -> Res
         journal.answer.iter().try_for_each(|answer| queue::answer(layout, request, answer))?;
     }
     let path = journal_path(layout);
-    fs::remove_file(&path).map_err(|error| Error::file("remove", &path, error))?;
+    disk::remove(&path).map_err(|error| Error::file("remove", &path, error))?;
     clear(&layout.publishing())
 }
 
 /// Removes the compressed copies of a file that is about to be replaced. What lies beside a new name is nobody's copy.
 fn remove_copies(plain: &Path) -> Result<(), Error> {
     for copy in Coding::ALL.map(|coding| coding.beside(plain)) {
-        match fs::remove_file(&copy) {
+        match disk::remove(&copy) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::file("remove", &copy, error)),
             _ => {}
         }
@@ -402,7 +403,7 @@ fn sync_folders(layout: &Layout, folders: BTreeSet<&Path>) -> Result<(), Error> 
 #[cfg(target_os = "linux")]
 fn sync_file_system(folder: &Path) -> Result<bool, Error> {
     let file = fs::File::open(folder).map_err(|error| Error::file("open", folder, error))?;
-    rustix::fs::syncfs(&file).map_err(|error| Error::file("sync", folder, error.into()))?;
+    disk::sync_file_system(&file, folder).map_err(|error| Error::file("sync", folder, error))?;
     Ok(true)
 }
 

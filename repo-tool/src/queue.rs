@@ -13,6 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use lastmile_client::disk;
 use lastmile_metadata::{Envelope, Json, Role as _, RoleName, TargetFile, TargetPath, Targets, Version, assemble};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -128,9 +129,9 @@ impl Request {
             return Err(Error::Refused(format!("`{}` is named twice", twice.name)));
         }
         let (folder, owner) = new_folder(layout)?;
-        let mut added = ingest::copy(&sources, folder.path(), &policy.hashes, progress)?;
+        let mut added = ingest::copy(&sources, &folder.path, &policy.hashes, progress)?;
         added.iter_mut().for_each(|incoming| incoming.target.custom = custom.cloned());
-        Self::put(layout, folder, owner, Change { role, added, removed: Vec::new() })
+        Self::put(layout, &folder, owner, Change { role, added, removed: Vec::new() })
     }
 
     /// Asks that targets be listed no more.
@@ -139,17 +140,15 @@ impl Request {
     /// When the machine fails.
     pub fn enter_removal(layout: &Layout, role: Option<RoleName>, removed: Vec<TargetPath>) -> Result<Self, Error> {
         let (folder, owner) = new_folder(layout)?;
-        Self::put(layout, folder, owner, Change { role, added: Vec::new(), removed })
+        Self::put(layout, &folder, owner, Change { role, added: Vec::new(), removed })
     }
 
-    fn put(layout: &Layout, folder: tempfile::TempDir, owner: File, mut change: Change) -> Result<Self, Error> {
-        write_request(folder.path(), &change)?;
-        let name = folder.path().file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    fn put(layout: &Layout, folder: &NewFolder, owner: File, mut change: Change) -> Result<Self, Error> {
+        write_request(&folder.path, &change)?;
+        let name = folder.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let name = name.trim_start_matches(NEW).to_string();
         let place = layout.queue().join(&name);
-        fs::rename(folder.path(), &place).map_err(|error| Error::file("write", &place, error))?;
-        // It is not where it would be removed from any more.
-        let _ = folder.keep();
+        disk::rename(&folder.path, &place).map_err(|error| Error::file("write", &place, error))?;
         for incoming in &mut change.added {
             incoming.file = place.join(incoming.file.file_name().unwrap_or_default());
         }
@@ -183,9 +182,9 @@ impl Request {
     /// Takes the request back; false when somebody is at it, whose answer must be waited for.
     fn withdraw(&self) -> bool {
         let folder = self.folder();
-        let withdrawn = fs::rename(folder.join("request.json"), folder.join("withdrawn.json")).is_ok();
+        let withdrawn = disk::rename(&folder.join("request.json"), &folder.join("withdrawn.json")).is_ok();
         if withdrawn {
-            let _ = fs::remove_dir_all(&folder);
+            let _ = disk::remove_all(&folder);
         }
         withdrawn
     }
@@ -221,7 +220,7 @@ impl Drop for Request {
     fn drop(&mut self) {
         // Once it is answered, nobody is at it any more.
         if !self.withdraw() && self.answer().is_ok_and(|answer| answer.is_some()) {
-            let _ = fs::remove_dir_all(self.folder());
+            let _ = disk::remove_all(&self.folder());
         }
     }
 }
@@ -262,7 +261,7 @@ impl<'a> Queue<'a> {
                 continue;
             }
             if is_abandoned(&folder) {
-                let _ = fs::remove_dir_all(&folder);
+                let _ = disk::remove_all(&folder);
                 continue;
             }
             if name.starts_with(NEW) || folder.join("answer.json").exists() {
@@ -270,7 +269,7 @@ impl<'a> Queue<'a> {
             }
             let taken = folder.join("taken.json");
             // What another publisher had taken who died is there already.
-            let moved = fs::rename(folder.join("request.json"), &taken);
+            let moved = disk::rename(&folder.join("request.json"), &taken);
             if moved.is_ok() || taken.exists() {
                 // Who withdraws in this moment is not served.
                 all.extend(read_request(&folder).ok().map(|change| Taken { name, change }));
@@ -283,7 +282,7 @@ impl<'a> Queue<'a> {
     pub(crate) fn give_back(&self, taken: &[Taken]) {
         for request in taken {
             let folder = self.layout.queue().join(&request.name);
-            let _ = fs::rename(folder.join("taken.json"), folder.join("request.json"));
+            let _ = disk::rename(&folder.join("taken.json"), &folder.join("request.json"));
         }
     }
 
@@ -323,7 +322,10 @@ pub(crate) fn answer(layout: &Layout, name: &str, answer: &Answer) -> Result<(),
     let folder = layout.queue().join(name);
     let bytes = serde_json::to_vec(answer).map_err(|error| Error::file("write", &folder, error.into()))?;
     let (new, place) = (folder.join("answer.new"), folder.join("answer.json"));
-    match fs::write(&new, bytes).and_then(|()| fs::rename(&new, &place)) {
+    // Left by one who died here.
+    let _ = disk::remove(&new);
+    let written = disk::create(&new, 0o600).and_then(|mut file| file.write_all(&bytes));
+    match written.and_then(|()| disk::rename(&new, &place)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::file("write", &place, error)),
         _ => Ok(()),
     }
@@ -332,23 +334,35 @@ pub(crate) fn answer(layout: &Layout, name: &str, answer: &Answer) -> Result<(),
 /// What the name of a folder begins with as long as the request is not whole.
 const NEW: &str = ".new-";
 
-fn new_folder(layout: &Layout) -> Result<(tempfile::TempDir, File), Error> {
+/// The folder of a request that is not whole yet; under this name it goes away with the value.
+struct NewFolder {
+    path: PathBuf,
+}
+
+impl Drop for NewFolder {
+    fn drop(&mut self) {
+        let _ = disk::remove_all(&self.path);
+    }
+}
+
+fn new_folder(layout: &Layout) -> Result<(NewFolder, File), Error> {
     let queue = layout.queue();
     layout::create_private_folder(&queue)?;
-    let created = tempfile::Builder::new().prefix(NEW).tempdir_in(&queue);
-    let folder = created.map_err(|error| Error::file("create a folder in", &queue, error))?;
+    let ((), path) = disk::unforeseen(&queue, NEW, "", |path| disk::make_folder(path, 0o700))
+        .map_err(|error| Error::file("create a folder in", &queue, error))?;
+    let folder = NewFolder { path };
     // Locked before it has its name, so that it is never seen without its lock.
-    let (new, place) = (folder.path().join("owner.new"), folder.path().join("owner"));
-    let owner = layout::create_new(&new, 0o600)?;
-    layout::try_lock(&owner).map_err(|error| Error::file("lock", &new, error))?;
-    fs::rename(&new, &place).map_err(|error| Error::file("write", &place, error))?;
+    let (new, place) = (folder.path.join("owner.new"), folder.path.join("owner"));
+    let owner = layout::create_new(&new, 0o600)?.into_file();
+    disk::try_lock(&owner, &new).map_err(|error| Error::file("lock", &new, error))?;
+    disk::rename(&new, &place).map_err(|error| Error::file("write", &place, error))?;
     Ok((folder, owner))
 }
 
 /// Whether the publisher whose request this is has ended.
 fn is_abandoned(folder: &Path) -> bool {
     match layout::open_regular(&folder.join("owner")) {
-        Ok(owner) => layout::try_lock(&owner).is_ok_and(|locked| locked),
+        Ok(owner) => disk::try_lock(&owner, folder).is_ok_and(|locked| locked),
         Err(_) => {
             let age = folder.metadata().and_then(|found| found.modified()).map(|modified| modified.elapsed());
             matches!(age, Ok(Ok(age)) if age > ABANDONED)

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use lastmile_client::disk;
 use lastmile_metadata::{Envelope, Role, RoleName, Root, TargetFile, Targets};
 use walkdir::WalkDir;
 
@@ -109,8 +110,10 @@ pub(crate) fn write(layout: &Layout, draft: &Draft, completed: &Completed) -> Re
         }
         layout::create_private_folder(&targets)?;
         layout::create_folders(&targets, file.to.parent().unwrap_or(Path::new("")))?;
-        fs::rename(&file.from, &to).map_err(|error| Error::file("stage", &to, error))?;
-        layout::open_regular(&to).and_then(|file| file.sync_all()).map_err(|error| Error::file("sync", &to, error))?;
+        disk::rename(&file.from, &to).map_err(|error| Error::file("stage", &to, error))?;
+        layout::open_regular(&to)
+            .and_then(|file| disk::sync(&file, &to))
+            .map_err(|error| Error::file("sync", &to, error))?;
     }
     let offline = |role: &RoleName| !matches!(role.as_str(), "snapshot" | "timestamp");
     let mut kept = BTreeSet::new();
@@ -120,7 +123,7 @@ pub(crate) fn write(layout: &Layout, draft: &Draft, completed: &Completed) -> Re
         kept.insert(path);
     }
     for (_, path) in documents(layout)?.into_iter().filter(|(_, path)| !kept.contains(path)) {
-        fs::remove_file(&path).map_err(|error| Error::file("remove", &path, error))?;
+        disk::remove(&path).map_err(|error| Error::file("remove", &path, error))?;
     }
     layout::sync_folder(&folder)
 }
@@ -133,7 +136,7 @@ pub(crate) fn write_document(layout: &Layout, role: &RoleName, file: &[u8]) -> R
 /// Drops the change that waits.
 pub(crate) fn clear(layout: &Layout) -> Result<(), Error> {
     let folder = layout.staged();
-    match fs::remove_dir_all(&folder) {
+    match disk::remove_all(&folder) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(Error::file("remove", &folder, error)),

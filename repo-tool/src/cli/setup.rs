@@ -79,7 +79,7 @@ pub(super) fn completions(command: &mut clap::Command, args: &Completions, outpu
 
 pub(super) fn man(command: clap::Command, args: &Man) -> Result<Exit, Error> {
     let folder = &args.folder;
-    std::fs::create_dir_all(folder).map_err(|error| Error::file("create", folder, error))?;
+    lastmile_client::disk::make_folders(folder, 0o777).map_err(|error| Error::file("create", folder, error))?;
     clap_mangen::generate_to(command, folder).map_err(|error| Error::file("write manual pages into", folder, error))?;
     Ok(Exit::Done)
 }
