@@ -8,6 +8,7 @@
     reason = "clippy allows them in test functions, and here everything belongs to one"
 )]
 
+mod attacks;
 mod canonical;
 mod cli;
 mod conformance;

@@ -19,6 +19,9 @@ use tokio::runtime::{Builder, Runtime};
 use crate::repository::{METADATA, Repository, TARGETS, file_name};
 use crate::road::{Answer, BASE, Fault, Road};
 
+/// Where a device has its folders, below a temporary one: so deep that a name full of `..` is still seen to escape.
+const HOME: &str = "a/b/c";
+
 /// The versions that are trusted: root, timestamp, snapshot, targets.
 pub type Versions = [u64; 4];
 
@@ -52,10 +55,16 @@ impl Device {
     /// A new device that was shipped with `root` and asks `repository`.
     #[must_use]
     pub fn shipping(root: Vec<u8>, repository: &Repository) -> Device {
+        Device::asking(root, repository.road())
+    }
+
+    /// A new device that was shipped with `root` and asks whoever is on `road`.
+    #[must_use]
+    pub fn asking(root: Vec<u8>, road: &Road) -> Device {
         let device = Device {
             shipped: root,
             folder: tempfile::tempdir().expect("a temporary folder"),
-            mirrors: Mutex::new(vec![repository.road().clone()]),
+            mirrors: Mutex::new(vec![road.clone()]),
             notices: Arc::default(),
             now: time("2030-01-01T00:00:00Z"),
             limits: Limits::default(),
@@ -63,7 +72,7 @@ impl Device {
             hash_prefixes: true,
             http: None,
         };
-        fs::create_dir(device.output_path()).unwrap();
+        fs::create_dir_all(device.output_path()).unwrap();
         device
     }
 
@@ -79,7 +88,7 @@ impl Device {
             http: self.http.clone(),
             ..*self
         };
-        fs::create_dir(copy.output_path()).unwrap();
+        fs::create_dir_all(copy.output_path()).unwrap();
         copy.take_store_of(self);
         copy
     }
@@ -140,7 +149,12 @@ impl Device {
     /// time stands still while a thread writes one.
     fn runtime(&self) -> Runtime {
         let paused = self.http.is_none() && self.retries == 0;
-        Builder::new_current_thread().enable_all().start_paused(paused).build().expect("a runtime")
+        let mut builder = Builder::new_current_thread();
+        #[cfg(feature = "paused-time")]
+        builder.start_paused(paused);
+        #[cfg(not(feature = "paused-time"))]
+        let _ = paused;
+        builder.enable_all().build().expect("a runtime")
     }
 
     /// One update; the versions that are then trusted.
@@ -207,6 +221,22 @@ impl Device {
         })
     }
 
+    /// One update; then each of `paths` is found and downloaded below the output folder. What is then trusted.
+    ///
+    /// # Errors
+    ///
+    /// What the client reports.
+    pub fn update(&self, paths: &[TargetPath]) -> Result<Versions, Error> {
+        self.runtime().block_on(async {
+            let mut session = self.updater().refresh(self.now).await?;
+            for path in paths {
+                let target = session.find(path).await?.ok_or_else(|| Error::NoSuchTarget(path.clone()))?;
+                session.download_below(&target, &self.output_path(), &()).await?;
+            }
+            Ok(versions(&session))
+        })
+    }
+
     /// One update, a search and a download below the output folder; the file's content.
     ///
     /// # Errors
@@ -246,13 +276,13 @@ impl Device {
     /// Where trusted metadata is kept.
     #[must_use]
     pub fn store_path(&self) -> PathBuf {
-        self.folder.path().join("store")
+        self.folder.path().join(HOME).join("store")
     }
 
     /// Where targets go.
     #[must_use]
     pub fn output_path(&self) -> PathBuf {
-        self.folder.path().join("output")
+        self.folder.path().join(HOME).join("output")
     }
 
     /// The stored metadata of `role`.
@@ -300,7 +330,7 @@ impl Device {
     /// Files that are neither in the store nor in the output folder: there must be none.
     #[must_use]
     pub fn outside(&self) -> Vec<String> {
-        let inside = |name: &String| name.starts_with("store/") || name.starts_with("output/");
+        let inside = |name: &String| ["store/", "output/"].iter().any(|own| name.starts_with(&format!("{HOME}/{own}")));
         below(self.folder.path()).into_iter().filter(|name| !inside(name)).collect()
     }
 }

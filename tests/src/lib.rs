@@ -28,6 +28,7 @@ mod judge;
 mod key;
 mod repository;
 mod road;
+pub mod scenario;
 mod server;
 
 pub use delegations::{Delegation, bin_of};
@@ -36,4 +37,4 @@ pub use judge::{judge, judge_bytes, judge_root, judge_targets, malformed, parse,
 pub use key::TestKey;
 pub use repository::{METADATA, Repository, SHIPPED_EXPIRY, TARGETS, file_name, hash, sign};
 pub use road::{Answer, BASE, Fault, Road};
-pub use server::Server;
+pub use server::{Request, Responder, Server, Wire};

@@ -1,23 +1,83 @@
 //! A small server on loopback: HTTP/1.0, closing after each reply, GET only, names taken as they were sent.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
 use crate::road::{Answer, Fault, Road};
 
-/// What a request for this address meets.
-type Answers = dyn Fn(&str) -> Answer + Send + Sync;
+/// A request as it was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// `GET` and the like.
+    pub method: String,
+    /// What stands behind the method, as it was sent, without a first `/`.
+    pub path: String,
+    /// The lines of the header, without their ends.
+    pub header: Vec<String>,
+}
+
+/// The connection on which a reply is written. What is written is counted by the server.
+#[derive(Debug)]
+pub struct Wire {
+    stream: BufReader<TcpStream>,
+    sent: Arc<AtomicU64>,
+}
+
+impl Wire {
+    /// Waits until the client closes the connection.
+    ///
+    /// # Errors
+    ///
+    /// When it breaks instead.
+    pub fn wait_for_the_end(&mut self) -> io::Result<()> {
+        io::copy(&mut self.stream, &mut io::sink()).map(drop)
+    }
+
+    /// The connection itself, for what no method here does: to be reset, or half closed.
+    #[must_use]
+    pub fn stream(&self) -> &TcpStream {
+        self.stream.get_ref()
+    }
+}
+
+impl Read for Wire {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(buffer)
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.stream().write(bytes)?;
+        self.sent.fetch_add(written as u64, Ordering::Relaxed);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream().flush()
+    }
+}
+
+/// Answers a request on the wire, byte by byte as it likes; or gives the answer, which the server then writes.
+pub type Responder = dyn Fn(&Request, &mut Wire) -> io::Result<Option<Answer>> + Send + Sync;
 
 /// Serves a [`Road`] until it is dropped.
-#[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
     stopped: Arc<AtomicBool>,
+    sent: Arc<AtomicU64>,
     acceptor: Option<JoinHandle<()>>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Server({})", self.address)
+    }
 }
 
 impl Server {
@@ -29,7 +89,7 @@ impl Server {
     #[must_use]
     pub fn start(road: &Road) -> Server {
         let road = road.clone();
-        Server::answering(move |address| road.answer(address.trim_start_matches('/')))
+        Server::answering(move |request| road.answer(&request.path))
     }
 
     /// A proxy for `http://`, behind which there are these hosts and no others.
@@ -39,8 +99,8 @@ impl Server {
     /// When no port can be had.
     #[must_use]
     pub fn proxy(hosts: BTreeMap<String, Road>) -> Server {
-        Server::answering(move |address| {
-            let asked = address.strip_prefix("http://").and_then(|address| address.split_once('/'));
+        Server::answering(move |request| {
+            let asked = request.path.strip_prefix("http://").and_then(|address| address.split_once('/'));
             match asked.and_then(|(host, path)| Some(hosts.get(host)?.answer(path))) {
                 Some(answer) => answer,
                 None => Answer::Fault(Fault::Status(502), Vec::new()),
@@ -48,29 +108,44 @@ impl Server {
         })
     }
 
-    fn answering(answers: impl Fn(&str) -> Answer + Send + Sync + 'static) -> Server {
+    fn answering(answers: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Server {
+        Server::responding(Arc::new(move |request: &Request, _: &mut Wire| Ok(Some(answers(request)))))
+    }
+
+    /// Has `responder` answer on a free port of 127.0.0.1.
+    ///
+    /// # Panics
+    ///
+    /// When no port can be had.
+    #[must_use]
+    pub fn responding(responder: Arc<Responder>) -> Server {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port on loopback");
         let address = listener.local_addr().expect("a bound listener has an address");
-        let stopped = Arc::new(AtomicBool::new(false));
-        let stop = Arc::clone(&stopped);
-        let answers: Arc<Answers> = Arc::new(answers);
+        let (stopped, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (stop, count) = (Arc::clone(&stopped), Arc::clone(&sent));
         let acceptor = thread::spawn(move || {
             for stream in listener.incoming() {
                 if stop.load(Ordering::SeqCst) {
                     break;
                 }
-                let answers = Arc::clone(&answers);
+                let (responder, sent) = (Arc::clone(&responder), Arc::clone(&count));
                 // A connection that breaks is the client's affair.
-                thread::spawn(move || stream.and_then(|stream| reply(&stream, &*answers)));
+                thread::spawn(move || stream.and_then(|stream| reply(stream, sent, &*responder)));
             }
         });
-        Server { address, stopped, acceptor: Some(acceptor) }
+        Server { address, stopped, sent, acceptor: Some(acceptor) }
     }
 
     /// Its own address, ending in `/`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}/", self.address)
+    }
+
+    /// How many bytes were sent so far, heads included. The system may hold some that no client has read.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
     }
 }
 
@@ -85,58 +160,61 @@ impl Drop for Server {
     }
 }
 
-fn reply(stream: &TcpStream, answers: &Answers) -> io::Result<()> {
-    let mut reader = BufReader::new(stream.try_clone()?);
-    let mut request = String::new();
-    reader.read_line(&mut request)?;
-    let mut header = String::new();
-    while reader.read_line(&mut header)? > 2 {
-        header.clear();
-    }
-    let mut words = request.split(' ');
+fn reply(stream: TcpStream, sent: Arc<AtomicU64>, responder: &Responder) -> io::Result<()> {
+    let mut wire = Wire { stream: BufReader::new(stream), sent };
+    let mut line = String::new();
+    wire.stream.read_line(&mut line)?;
+    let mut words = line.split(' ');
     let (method, path) = (words.next().unwrap_or(""), words.next().unwrap_or("/"));
-    if method != "GET" {
-        return send(stream, 405, b"GET only");
+    let path = path.strip_prefix('/').unwrap_or(path);
+    let mut request = Request { method: method.to_owned(), path: path.to_owned(), header: Vec::new() };
+    loop {
+        let mut line = String::new();
+        if wire.stream.read_line(&mut line)? <= 2 {
+            break;
+        }
+        request.header.push(line.trim_end().to_owned());
     }
-    match answers(path) {
-        Answer::File(bytes) | Answer::Fault(Fault::Body(bytes), _) => send(stream, 200, &bytes),
-        Answer::Absent => send(stream, 404, b"not here"),
-        Answer::Fault(fault, bytes) => misbehave(stream, &mut reader, &fault, &bytes),
+    if request.method != "GET" {
+        return send(&mut wire, 405, b"GET only");
+    }
+    match responder(&request, &mut wire)? {
+        None => Ok(()),
+        Some(Answer::File(bytes) | Answer::Fault(Fault::Body(bytes), _)) => send(&mut wire, 200, &bytes),
+        Some(Answer::Absent) => send(&mut wire, 404, b"not here"),
+        Some(Answer::Fault(fault, bytes)) => misbehave(&mut wire, &fault, &bytes),
     }
 }
 
-fn misbehave(stream: &TcpStream, reader: &mut impl Read, fault: &Fault, bytes: &[u8]) -> io::Result<()> {
+fn misbehave(wire: &mut Wire, fault: &Fault, bytes: &[u8]) -> io::Result<()> {
     match fault {
-        Fault::Status(status) => send(stream, *status, b"no"),
-        Fault::Body(body) => send(stream, 200, body),
+        Fault::Status(status) => send(wire, *status, b"no"),
+        Fault::Body(body) => send(wire, 200, body),
         Fault::Reset => Ok(()),
-        Fault::Timeout => {
-            // Ends when the client gives up and closes.
-            io::copy(reader, &mut io::sink()).map(drop)
-        }
+        Fault::Timeout => wire.wait_for_the_end(),
         Fault::Truncated(kept) => {
-            head(stream, 200, Some(bytes.len()))?;
-            (&mut &*stream).write_all(&bytes[..*kept])
+            head(wire, 200, Some(bytes.len()))?;
+            wire.write_all(&bytes[..*kept])
         }
         Fault::Endless => {
-            head(stream, 200, None)?;
-            (&mut &*stream).write_all(bytes)?;
+            head(wire, 200, None)?;
+            wire.write_all(bytes)?;
             loop {
-                (&mut &*stream).write_all(&[b' '; 4096])?;
+                wire.write_all(&[b' '; 4096])?;
             }
         }
     }
 }
 
-fn send(stream: &TcpStream, status: u16, body: &[u8]) -> io::Result<()> {
-    head(stream, status, Some(body.len()))?;
-    (&mut &*stream).write_all(body)
+fn send(wire: &mut Wire, status: u16, body: &[u8]) -> io::Result<()> {
+    head(wire, status, Some(body.len()))?;
+    wire.write_all(body)
 }
 
-fn head(mut stream: &TcpStream, status: u16, length: Option<usize>) -> io::Result<()> {
-    write!(stream, "HTTP/1.0 {status} Word\r\nContent-Type: application/octet-stream\r\n")?;
-    if let Some(length) = length {
-        write!(stream, "Content-Length: {length}\r\n")?;
-    }
-    write!(stream, "Connection: close\r\n\r\n")
+fn head(wire: &mut Wire, status: u16, length: Option<usize>) -> io::Result<()> {
+    let length = length.map(|length| format!("Content-Length: {length}\r\n")).unwrap_or_default();
+    let head = format!(
+        "HTTP/1.0 {status} Word\r\nContent-Type: application/octet-stream\r\n{length}Connection: close\r\n\r\n"
+    );
+    wire.write_all(head.as_bytes())
 }

@@ -1,0 +1,31 @@
+//! Plays scenarios against the library: `lastmile-scenarios [ID…]`, all of them when none is named.
+//!
+//! One line each, with what the client says. The exit code is 1 when one is not as it must be.
+
+#![expect(clippy::print_stdout, reason = "what it prints is its result")]
+
+use std::process::ExitCode;
+
+use lastmile_tests::scenario;
+
+fn main() -> ExitCode {
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let chosen: Vec<_> =
+        scenario::all().into_iter().filter(|s| wanted.is_empty() || wanted.iter().any(|id| id == s.id)).collect();
+    if chosen.is_empty() {
+        println!("there is no such scenario: {wanted:?}");
+        return ExitCode::FAILURE;
+    }
+    let mut code = ExitCode::SUCCESS;
+    for (scenario, play, result) in scenario::library::run_all(&chosen) {
+        let said = match result {
+            Ok(said) => said.unwrap_or_else(|| "accepted, as it must be".to_owned()),
+            Err(wrong) => {
+                code = ExitCode::FAILURE;
+                format!("WRONG: {wrong}")
+            }
+        };
+        println!("{} [{}]: {said}", scenario.id, play.sample);
+    }
+    code
+}

@@ -1,0 +1,174 @@
+//! Plays a scenario against the client library in process, over a socket and with a store in a folder.
+
+use std::collections::BTreeMap;
+use std::error::Error as _;
+use std::panic::{self, AssertUnwindSafe};
+
+use lastmile_client::metadata::TargetPath;
+use lastmile_client::{Error, Refusal, RepositoryError};
+
+use crate::device::{Device, Versions};
+use crate::repository::file_name;
+use crate::road::Road;
+use crate::scenario::stage::{Stage, below, changed, newest};
+use crate::scenario::{Action, Expect, GOOD, Play, Scenario, side_by_side};
+
+/// Plays it. What the client said about the attack; nothing where it was right to accept.
+///
+/// # Errors
+///
+/// What was not as it must be.
+pub fn run(play: &Play) -> Result<Option<String>, String> {
+    let stage = Stage::new();
+    let mut device = Device::asking(play.shipped.clone(), &Road::new());
+    device.http = Some((stage.url(), play.http.clone()));
+    device.limits = play.limits.clone();
+    device.retries = play.retries;
+    device.now = play.clock[0];
+    for road in &play.before {
+        stage.honest(road);
+        honest_run(play, &device, road).map_err(|error| format!("before the attack: {error}"))?;
+    }
+    if let Some(tamper) = &play.tamper {
+        tamper(&device.store_path());
+    }
+    device.now = play.clock[1];
+    let attack = attacked(play, &stage, &device)?;
+    let again = Play { advances: std::collections::BTreeSet::new(), ..play.clone() };
+    let second = attacked(&again, &stage, &device).map_err(|error| format!("the second time: {error}"))?;
+    if attack != second && play.advances.is_empty() {
+        return Err(format!("the second time: {second:?}, but at first {attack:?}"));
+    }
+    device.now = play.clock[2];
+    stage.honest(&play.honest);
+    honest_run(play, &device, &play.honest).map_err(|error| format!("after the attack: {error}"))?;
+    if !device.outside().is_empty() {
+        return Err(format!("files outside: {:?}", device.outside()));
+    }
+    Ok(attack)
+}
+
+/// What came of one play: [`run`]'s result.
+pub type Played = (Scenario, Play, Result<Option<String>, String>);
+
+/// Plays all plays of these scenarios, as many at once as there are processors. In their order.
+#[must_use]
+pub fn run_all(scenarios: &[Scenario]) -> Vec<Played> {
+    side_by_side(0, scenarios, |play| {
+        panic::catch_unwind(AssertUnwindSafe(|| run(play))).unwrap_or_else(|_| Err("a panic, see above".to_owned()))
+    })
+}
+
+fn honest_run(play: &Play, device: &Device, road: &Road) -> Result<(), String> {
+    let paths: Vec<TargetPath> =
+        play.packages.iter().map(TargetPath::new).collect::<Result<_, _>>().map_err(|e| e.to_string())?;
+    let versions =
+        device.update(&paths).map_err(|error| format!("an honest repository is refused: {}", said(&error)))?;
+    if versions[1] != newest(road) {
+        return Err(format!("version {} of the timestamp is trusted, {} is published", versions[1], newest(road)));
+    }
+    let output = below(&device.output_path());
+    match play.packages.iter().find(|path| output.get(*path).is_none_or(|bytes| bytes != GOOD)) {
+        Some(path) => Err(format!("`{path}` did not arrive")),
+        None => Ok(()),
+    }
+}
+
+/// What an attack could have changed.
+#[derive(PartialEq)]
+struct State {
+    trusted: BTreeMap<String, Vec<u8>>,
+    stored: BTreeMap<String, Vec<u8>>,
+    output: BTreeMap<String, Vec<u8>>,
+    outside: Vec<String>,
+}
+
+fn state(device: &Device) -> State {
+    let mut stored = device.all_stored();
+    // When this machine asked last, by its own clock; nothing is trusted because of it.
+    stored.remove("state/stamp.json");
+    State { trusted: device.files(), stored, output: below(&device.output_path()), outside: device.outside() }
+}
+
+fn attacked(play: &Play, stage: &Stage, device: &Device) -> Result<Option<String>, String> {
+    let before = state(device);
+    stage.attack(play);
+    let result = stage.counted(play, || act(play, device))?;
+    let after = state(device);
+    if before.outside != after.outside {
+        return Err(format!("files outside: {:?}", after.outside));
+    }
+    let (who, why) = match &play.expect {
+        Expect::Accepted => return accepted(play, &result.map_err(|error| said(&error)), &after).map(|()| None),
+        Expect::Refused(who, why) => (who, *why),
+    };
+    let error = match result {
+        Ok(versions) => return Err(format!("accepted, and {versions:?} are trusted")),
+        Err(error) => error,
+    };
+    if named(&error) != (who.clone(), why.to_owned()) {
+        return Err(format!("refused for another reason, {:?}: {}", named(&error), said(&error)));
+    }
+    let advanced: Vec<String> = play.advances.iter().map(|role| file_name(role, None)).collect();
+    let mut found = changed(&before.trusted, &after.trusted);
+    found.sort();
+    if found != advanced {
+        return Err(format!("trusted files that changed: {found:?}, and not {advanced:?}"));
+    }
+    if advanced.is_empty() && !play.before.is_empty() && before.stored != after.stored {
+        return Err(format!("the client's own files changed: {:?}", changed(&before.stored, &after.stored)));
+    }
+    if before.output != after.output {
+        return Err(format!("the output changed: {:?}", changed(&before.output, &after.output)));
+    }
+    Ok(Some(said(&error)))
+}
+
+fn act(play: &Play, device: &Device) -> Result<Versions, Error> {
+    match &play.action {
+        Action::Refresh => device.update(&[]),
+        Action::Get(path) => {
+            let name =
+                |error| Error::Repository(RepositoryError { refusal: Refusal::Name(error), mirrors: Vec::new() });
+            device.update(&[TargetPath::new(path).map_err(name)?])
+        }
+    }
+}
+
+fn accepted(play: &Play, result: &Result<Versions, String>, after: &State) -> Result<(), String> {
+    result.as_ref().map_err(|error| format!("refused, though it is legal: {error}"))?;
+    match &play.action {
+        Action::Get(path) if !after.output.values().any(|bytes| bytes == GOOD) => {
+            Err(format!("`{path}` did not arrive"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whom an error blames, and for what.
+fn named(error: &Error) -> (String, String) {
+    let variant = |text: String| text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned();
+    match error {
+        Error::Repository(error) => match &error.refusal {
+            Refusal::Metadata(verdict) => (verdict.role.to_string(), variant(format!("{:?}", verdict.kind))),
+            Refusal::Target { path, error } => (path.to_string(), variant(format!("{error:?}"))),
+            Refusal::TooLong { file, .. } => (file.clone(), "TooLong".into()),
+            Refusal::Name(_) => ("name".into(), "Name".into()),
+            other => (other.to_string(), variant(format!("{other:?}"))),
+        },
+        Error::Road(error) => (error.what.trim_matches('`').to_owned(), variant(format!("{:?}", error.cause))),
+        Error::NoSuchTarget(path) => (path.to_string(), "NoSuchTarget".into()),
+        other => (other.to_string(), variant(format!("{other:?}"))),
+    }
+}
+
+/// The error and its causes, as a program would print them.
+fn said(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}

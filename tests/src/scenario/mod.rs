@@ -1,0 +1,103 @@
+//! The attacks, each defined once and run against the library in process and against any client from outside.
+//!
+//! A [`Scenario`] says what is attacked, where the attack was read of, and gives its [`Play`]s: one for each sample. A play is
+//! data. It holds the honest history that a client has seen, who stands on the road then and what the client is asked to do,
+//! and what must come of it. Two runners play it over real sockets and real files:
+//!
+//! * [`library::run`], the client library in process, with typed errors;
+//! * [`outside::run`], any executable that speaks the client-under-test protocol, judged by exit code and files.
+//!
+//! What is asserted is written in the runners, so that no scenario can forget it:
+//!
+//! 1. the attack is refused, by an error that names the expected role and reason (in process);
+//! 2. nothing is created or changed outside of the folders that the client was given;
+//! 3. the trusted files are the same, byte for byte, but for those of the steps that had passed ([`Play::advances`]);
+//! 4. no file appears or changes in the output folder;
+//! 5. the same attack is refused again, with the same error, and changes nothing more;
+//! 6. an honest repository is then followed to its newest release, and its packages arrive;
+//! 7. no more bytes are sent than [`Play::most_bytes`] for each run, and the process stays below [`outside::MOST_MEMORY`];
+//! 8. nothing panics, is ended by a signal, or takes longer than [`outside::PATIENCE`].
+//!
+//! # Adding one
+//!
+//! Write a function that gives the plays, and list it in the `scenarios()` of the file for its section:
+//!
+//! ```
+//! use lastmile_tests::scenario::{Play, release};
+//!
+//! let honest = release(3);
+//! let mut attacker = honest.fork();
+//! attacker.signed("timestamp")["version"] = 1.into();
+//! attacker.write("timestamp");
+//! let play = Play::against(&honest).attacker(attacker.road()).refused("timestamp", "Rollback");
+//! lastmile_tests::scenario::library::run(&play).unwrap();
+//! ```
+//!
+//! The attacker serves a [`Road`](crate::Road): documents and faults. For an attack in the bytes of HTTP, give
+//! [`Play::responder`] a function from the request and the [`Wire`](crate::Wire): it writes whatever it likes and answers
+//! `Ok(None)`, or answers `Ok(Some(answer))` to have that written; `road.answer(&request.path)` is what would be served
+//! otherwise. `Play::limits`, `Play::http` and `Play::clock` change the client in process; such plays are not run outside,
+//! where only the protocol can be spoken.
+
+pub mod library;
+pub mod outside;
+mod play;
+mod section_2_1;
+mod stage;
+
+use std::num::NonZero;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{iter, thread};
+
+pub use play::{Action, EVIL, Expect, GOOD, Play, release, stranger};
+
+/// One attack.
+#[derive(Debug, Clone, Copy)]
+pub struct Scenario {
+    /// Its name: the id of its row, with a word behind it where the row has several.
+    pub id: &'static str,
+    /// The rows of `attack-rows.txt` that it covers.
+    pub rows: &'static [&'static str],
+    /// What the attacker does, in one line.
+    pub attack: &'static str,
+    /// Where it was read of.
+    pub source: &'static str,
+    /// One play for each sample.
+    pub plays: fn() -> Vec<Play>,
+}
+
+/// All of them, in the order of their rows.
+#[must_use]
+pub fn all() -> Vec<Scenario> {
+    [section_2_1::scenarios()].concat()
+}
+
+/// What `work` makes of each play of `scenarios`, in their order, done by so many threads (0: four for each processor, for they wait for disks).
+///
+/// # Panics
+///
+/// When `work` does.
+pub fn side_by_side<T: Send>(
+    threads: usize,
+    scenarios: &[Scenario],
+    work: impl Fn(&Play) -> T + Sync,
+) -> Vec<(Scenario, Play, T)> {
+    let plays: Vec<(Scenario, Play)> =
+        scenarios.iter().flat_map(|scenario| (scenario.plays)().into_iter().map(|play| (*scenario, play))).collect();
+    let threads = if threads == 0 { thread::available_parallelism().map_or(2, NonZero::get) * 4 } else { threads };
+    let next = AtomicUsize::new(0);
+    let mut done: Vec<(usize, T)> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads)
+            .map(|_| {
+                scope.spawn(|| {
+                    let take = || next.fetch_add(1, Ordering::Relaxed);
+                    let mine = iter::repeat_with(take).map_while(|number| Some((number, plays.get(number)?)));
+                    mine.map(|(number, (_, play))| (number, work(play))).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("no panic in `work`")).collect()
+    });
+    done.sort_by_key(|(number, _)| *number);
+    plays.into_iter().zip(done).map(|((scenario, play), (_, result))| (scenario, play, result)).collect()
+}

@@ -1,0 +1,288 @@
+//! Plays a scenario against any executable that speaks the client-under-test protocol, judged from outside.
+//!
+//! The protocol is the one of `lastmile-conformance`, which the community's conformance suite defined: `init`, `refresh` and
+//! `download`, exit code 0 or 1, trusted roles as `ROLE.json` in the metadata folder.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::repository::file_name;
+use crate::road::Road;
+use crate::scenario::stage::{Stage, below, changed, newest};
+use crate::scenario::{Action, Expect, GOOD, Play};
+
+/// How long one run of the client may take.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+/// The most memory that one run may take, in bytes; measured where `/proc` tells it.
+pub const MOST_MEMORY: u64 = 512 << 20;
+/// Where the client's folders are, so deep that a name full of `..` is still seen to escape.
+const HOME: &str = "a/b/c";
+
+/// What can be said of a client and a scenario.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// The attack was refused, twice, left nothing behind, and the client recovered; or what is legal was accepted.
+    Refused,
+    /// The attack succeeded: exit code 0, or a file that must not be there.
+    Accepted,
+    /// A signal, or an exit code that the protocol does not have.
+    Crashed,
+    /// The client did not come to an end, or took too many bytes or too much memory.
+    Hung,
+    /// An honest repository was refused: before the attack, after it, or because it looks odd.
+    NotRecovered,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Verdict::Refused => "refused",
+            Verdict::Accepted => "accepted",
+            Verdict::Crashed => "crashed",
+            Verdict::Hung => "hung",
+            Verdict::NotRecovered => "not recovered",
+        })
+    }
+}
+
+/// A verdict other than [`Verdict::Refused`], and what was seen.
+type Fault = (Verdict, String);
+
+/// Plays it against `client`: a program and its first arguments. The verdict, and what was seen if it is a bad one.
+///
+/// # Errors
+///
+/// When the program cannot be started, or the folders for it cannot be made.
+pub fn run(play: &Play, client: &[OsString]) -> io::Result<(Verdict, String)> {
+    let installation = Installation::new(client, Stage::new())?;
+    match installation.play(play) {
+        Ok(()) => Ok((Verdict::Refused, String::new())),
+        Err(Failure::Judged(fault)) => Ok(fault),
+        Err(Failure::Machine(error)) => Err(error),
+    }
+}
+
+enum Failure {
+    Judged(Fault),
+    Machine(io::Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        Failure::Machine(error)
+    }
+}
+
+fn judged<T>(verdict: Verdict, seen: impl Into<String>) -> Result<T, Failure> {
+    Err(Failure::Judged((verdict, seen.into())))
+}
+
+/// A client with folders of its own.
+struct Installation<'a> {
+    client: &'a [OsString],
+    stage: Stage,
+    folder: TempDir,
+}
+
+/// What an attack could have changed.
+struct State {
+    trusted: BTreeMap<String, Vec<u8>>,
+    output: BTreeMap<String, Vec<u8>>,
+    outside: BTreeMap<String, Vec<u8>>,
+}
+
+impl<'a> Installation<'a> {
+    fn new(client: &'a [OsString], stage: Stage) -> io::Result<Installation<'a>> {
+        let installation = Installation { client, stage, folder: tempfile::tempdir()? };
+        fs::create_dir_all(installation.metadata())?;
+        fs::create_dir_all(installation.targets())?;
+        Ok(installation)
+    }
+
+    fn metadata(&self) -> PathBuf {
+        self.folder.path().join(HOME).join("metadata")
+    }
+
+    fn targets(&self) -> PathBuf {
+        self.folder.path().join(HOME).join("targets")
+    }
+
+    fn play(&self, play: &Play) -> Result<(), Failure> {
+        let shipped = self.folder.path().join("shipped.json");
+        fs::write(&shipped, &play.shipped)?;
+        let init = self.run(play, &["init".into(), shipped.into()])?;
+        if init != Some(0) {
+            return judged(Verdict::NotRecovered, format!("`init` ended with {}", word(init)));
+        }
+        for road in &play.before {
+            self.honest(play, road, "before the attack")?;
+        }
+        if let Some(tamper) = &play.tamper {
+            tamper(&self.metadata());
+        }
+        for time in ["the first time", "the second time"] {
+            self.stage.attack(play);
+            self.attack(play).map_err(|failure| match failure {
+                Failure::Judged((verdict, seen)) => Failure::Judged((verdict, format!("{time}: {seen}"))),
+                other => other,
+            })?;
+        }
+        self.honest(play, &play.honest, "after the attack")
+    }
+
+    fn honest(&self, play: &Play, road: &Road, when: &str) -> Result<(), Failure> {
+        self.stage.honest(road);
+        let code = self.act(play, &play.packages)?;
+        if code != Some(0) {
+            return judged(Verdict::NotRecovered, format!("{when} an honest repository: {}", word(code)));
+        }
+        let state = self.state();
+        if !play.packages.is_empty() && !state.output.values().any(|bytes| bytes == GOOD) {
+            return judged(Verdict::NotRecovered, format!("{when} a package of an honest repository did not arrive"));
+        }
+        match state.trusted.get("timestamp.json").and_then(|bytes| version(bytes)) {
+            Some(found) if found != newest(road) => judged(
+                Verdict::NotRecovered,
+                format!("{when} version {found} of the timestamp is trusted, {} is published", newest(road)),
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    fn attack(&self, play: &Play) -> Result<(), Failure> {
+        let before = self.state();
+        let wanted = match &play.action {
+            Action::Refresh => Vec::new(),
+            Action::Get(path) => vec![path.clone()],
+        };
+        let code = self.stage.counted(play, || self.act(play, &wanted));
+        let code = code.or_else(|seen| judged(Verdict::Hung, seen))??;
+        let after = self.state();
+        let outside = changed(&before.outside, &after.outside);
+        if !outside.is_empty() {
+            return judged(Verdict::Accepted, format!("changed outside of its folders: {outside:?}"));
+        }
+        if play.expect == Expect::Accepted {
+            return match (code, &play.action) {
+                (Some(0), Action::Get(_)) if !after.output.values().any(|bytes| bytes == GOOD) => {
+                    judged(Verdict::NotRecovered, "what is legal did not arrive")
+                }
+                (Some(0), _) => Ok(()),
+                _ => judged(Verdict::NotRecovered, format!("what is legal: {}", word(code))),
+            };
+        }
+        if code == Some(0) {
+            return judged(Verdict::Accepted, "exit code 0");
+        }
+        let may: Vec<String> = play.advances.iter().map(|role| file_name(role, None)).collect();
+        let mut trusted = changed(&before.trusted, &after.trusted);
+        trusted.retain(|name| !may.contains(name));
+        if !trusted.is_empty() {
+            return judged(Verdict::Accepted, format!("trusted files changed: {trusted:?}"));
+        }
+        let output = changed(&before.output, &after.output);
+        if !output.is_empty() {
+            return judged(Verdict::Accepted, format!("downloaded files changed: {output:?}"));
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> State {
+        let trusted = below(&self.metadata()).into_iter();
+        let own =
+            |name: &String| ["metadata/", "targets/"].iter().any(|own| name.starts_with(&format!("{HOME}/{own}")));
+        let ours = |name: &String| name == "shipped.json" || name == "stderr";
+        let all = below(self.folder.path()).into_iter();
+        State {
+            trusted: trusted.filter(|(name, _)| name.ends_with(".json") && !name.contains('/')).collect(),
+            output: below(&self.targets()),
+            outside: all.filter(|(name, _)| !own(name) && !ours(name)).collect(),
+        }
+    }
+
+    /// A refresh, or a download of these.
+    fn act(&self, play: &Play, targets: &[String]) -> Result<Option<i32>, Failure> {
+        let mut words: Vec<OsString> = vec!["--metadata-url".into(), format!("{}metadata/", self.stage.url()).into()];
+        for target in targets {
+            words.extend(["--target-name".into(), target.into()]);
+        }
+        if targets.is_empty() {
+            words.push("refresh".into());
+        } else {
+            words.extend(["--target-dir".into(), self.targets().into(), "--target-base-url".into()]);
+            words.extend([format!("{}targets/", self.stage.url()).into(), "download".into()]);
+        }
+        self.run(play, &words)
+    }
+
+    /// The exit code, 0 or 1.
+    fn run(&self, _play: &Play, words: &[OsString]) -> Result<Option<i32>, Failure> {
+        let (program, first) = self.client.split_first().ok_or_else(|| io::Error::other("no client is named"))?;
+        let mut command = Command::new(program);
+        command.args(first).arg("--metadata-dir").arg(self.metadata()).args(words);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command.stderr(File::create(self.folder.path().join("stderr"))?);
+        let mut child = command.spawn()?;
+        let code = match waited(&mut child)? {
+            Ok(status) => status.code(),
+            Err(seen) => return judged(Verdict::Hung, seen),
+        };
+        match code {
+            Some(0 | 1) => Ok(code),
+            other => judged(Verdict::Crashed, format!("ended with {}: {}", word(other), self.last_words())),
+        }
+    }
+
+    fn last_words(&self) -> String {
+        let stderr = fs::read(self.folder.path().join("stderr")).unwrap_or_default();
+        let text = String::from_utf8_lossy(&stderr);
+        text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().chars().take(200).collect()
+    }
+}
+
+fn word(code: Option<i32>) -> String {
+    code.map_or_else(|| "a signal".to_owned(), |code| format!("exit code {code}"))
+}
+
+fn version(bytes: &[u8]) -> Option<u64> {
+    serde_json::from_slice::<serde_json::Value>(bytes).ok()?["signed"]["version"].as_u64()
+}
+
+/// Waits until it ends by itself, takes too long or too much memory; in the latter cases it is ended.
+fn waited(child: &mut Child) -> io::Result<Result<ExitStatus, String>> {
+    let started = Instant::now();
+    let status = PathBuf::from(format!("/proc/{}/status", child.id()));
+    let mut pause = Duration::from_millis(1);
+    let seen = loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Ok(status));
+        }
+        if started.elapsed() > PATIENCE {
+            break format!("no end after {} s", PATIENCE.as_secs());
+        }
+        if let Some(memory) = peak_memory(&status).filter(|memory| *memory > MOST_MEMORY) {
+            break format!("{} MiB of memory", memory >> 20);
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(20));
+    };
+    child.kill()?;
+    child.wait()?;
+    Ok(Err(seen))
+}
+
+/// In bytes, from a line like `VmHWM:      5432 kB`.
+fn peak_memory(status: &Path) -> Option<u64> {
+    let text = fs::read_to_string(status).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? << 10)
+}

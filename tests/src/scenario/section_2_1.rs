@@ -1,0 +1,429 @@
+//! Advisories and notable defects of other implementations, part one.
+
+use serde_json::{Value, json};
+
+use crate::delegations::Delegation;
+use crate::key::TestKey;
+use crate::repository::{METADATA, Repository, hash, sign};
+use crate::road::{Fault, Road};
+use crate::scenario::{EVIL, GOOD, Play, Scenario, release, stranger};
+
+pub(super) fn scenarios() -> Vec<Scenario> {
+    vec![
+        Scenario {
+            id: "CVE-2020-15163",
+            rows: &["CVE-2020-15163"],
+            attack: "a chain of new roots ends in one that a stranger signed; new roots signed by old or by new keys alone",
+            source: "CVE-2020-15163, GHSA-f8mr-jv2c-v8mg",
+            plays: roots_that_do_not_verify,
+        },
+        Scenario {
+            id: "CVE-2020-6174",
+            rows: &["CVE-2020-6174", "CVE-2020-15093"],
+            attack: "one key signs twice to reach a threshold of two",
+            source: "CVE-2020-6174, CVE-2020-15093, GHSA-pwqf-9h7j-7mv8, GHSA-5q2r-92f9-4m49",
+            plays: one_key_signs_twice,
+        },
+        Scenario {
+            id: "SB2022090678",
+            rows: &["SB2022090678"],
+            attack: "a new root with a threshold of two of its own is signed twice by one of its keys",
+            source: "bulletin SB2022090678",
+            plays: new_root_key_signs_twice,
+        },
+        Scenario {
+            id: "CVE-2020-6173",
+            rows: &["CVE-2020-6173"],
+            attack: "a root full of junk signatures, by unknown key ids and by known ones",
+            source: "CVE-2020-6173, GHSA-2828-9vh6-9m6j",
+            plays: junk_signatures,
+        },
+        Scenario {
+            id: "GHSA-77hh-43cm-v8j6",
+            rows: &["GHSA-77hh-43cm-v8j6"],
+            attack: "a role that no bin is called takes the place of a bin",
+            source: "GHSA-77hh-43cm-v8j6",
+            plays: role_beside_the_bins,
+        },
+        Scenario {
+            id: "GHSA-qp9x-wp8f-qgjj",
+            rows: &["GHSA-qp9x-wp8f-qgjj"],
+            attack: "a delegation for `Team/*` or `team\\*` offers what belongs to `team/*`",
+            source: "GHSA-qp9x-wp8f-qgjj",
+            plays: patterns_that_fold_case,
+        },
+        Scenario {
+            id: "2.1-diamond",
+            rows: &["2.1-diamond", "2.2-diamond"],
+            attack: "a role verified for one delegator is offered to another, who trusts other keys",
+            source: "issues 2977 and 759 of two implementations",
+            plays: diamond,
+        },
+        Scenario {
+            id: "2.1-broken-snapshot",
+            rows: &["2.1-broken-snapshot"],
+            attack: "a snapshot is broken once, after its timestamp was accepted",
+            source: "issue 736 of an implementation",
+            plays: broken_snapshot,
+        },
+        Scenario {
+            id: "2.1-expired-floor",
+            rows: &["2.1-expired-floor", "3.2-R7", "2.4-expired-floor"],
+            attack: "an older timestamp that is still fresh, when the stored one has expired",
+            source: "issue 1498 of an implementation; specification 5.4.3",
+            plays: floor_survives_expiry,
+        },
+        Scenario {
+            id: "2.1-hash-prefix",
+            rows: &["2.1-hash-prefix"],
+            attack: "none: the hash stands before the last part of a path, not before the first",
+            source: "issue 1576 of an implementation; specification 6.2",
+            plays: hash_prefix,
+        },
+        Scenario {
+            id: "2.1-duplicate-members",
+            rows: &["2.1-duplicate-members"],
+            attack: "a member stands twice: the version signed, and the version read",
+            source: "issue 372 of an implementation",
+            plays: duplicate_members,
+        },
+        Scenario {
+            id: "2.1-long-integer",
+            rows: &["2.1-long-integer"],
+            attack: "a version of 15,000 digits",
+            source: "CVE-2020-10735; audit finding TUF-CR-22-03",
+            plays: long_integer,
+        },
+    ]
+}
+
+fn roots_that_do_not_verify() -> Vec<Play> {
+    let honest = release(3);
+    let chain = {
+        let mut thief = honest.fork();
+        thief.publish(&["root"]);
+        thief.publish(&["root"]);
+        thief.set_signers("root", &[stranger()]);
+        thief.publish(&["root"]);
+        thief
+    };
+    // The honest repository went the same way and signs the fourth root itself.
+    let mut after = honest.fork();
+    for _ in 0..3 {
+        after.publish(&["root"]);
+    }
+    after.publish(&["team", "targets"]);
+    let chained = Play::against(&honest).attacker(chain.road()).honest(after.road());
+    let mut plays =
+        vec![chained.sample("the third of three by a stranger").refused("root", "ThresholdNotMet").advances(&["root"])];
+    let new_keys = ["new-1", "new-2", "new-3"].map(TestKey::new);
+    let old_keys = ["root-1", "root-2", "root-3"].map(TestKey::new);
+    for (sample, keys) in [("by the old keys alone", &old_keys), ("by the new keys alone", &new_keys)] {
+        let mut thief = honest.fork();
+        thief.set_keys("root", &new_keys, 2);
+        thief.bump("root");
+        let signed = thief.signed("root").clone();
+        thief.place("root", sign(&signed, keys));
+        plays.push(Play::against(&honest).attacker(thief.road()).sample(sample).refused("root", "ThresholdNotMet"));
+    }
+    plays
+}
+
+/// The file of `role` after `edit` of its list of signatures.
+pub(super) fn with_signatures(file: &[u8], edit: impl FnOnce(&mut Vec<Value>)) -> Vec<u8> {
+    let mut envelope: Value = serde_json::from_slice(file).unwrap();
+    edit(envelope["signatures"].as_array_mut().unwrap());
+    serde_json::to_vec(&envelope).unwrap()
+}
+
+/// A release in which two keys of two must sign `role`: `ROLE-1` and `ROLE-2`.
+pub(super) fn two_of_two(role: &str) -> Repository {
+    let keys = [1, 2].map(|number| TestKey::p256(&format!("{role}-{number}")));
+    let mut honest = release(3);
+    if role == "team" {
+        let delegation = Delegation::paths("team", &["team/*"]).keys(&keys, 2);
+        honest.signed("targets")["delegations"]["roles"] = json!([]);
+        honest.delegate("targets", &delegation);
+        honest.publish(&["team", "targets"]);
+    } else {
+        honest.set_keys(role, &keys, 2);
+        honest.publish(&["root", role]);
+    }
+    honest
+}
+
+fn one_key_signs_twice() -> Vec<Play> {
+    let mut plays = Vec::new();
+    for role in ["timestamp", "snapshot", "targets", "team"] {
+        let honest = two_of_two(role);
+        for (sample, again) in [("a copy", false), ("another signature", true)] {
+            let mut thief = honest.fork();
+            thief.set_signers(role, &[TestKey::p256(&format!("{role}-1"))]);
+            thief.publish(&[role]);
+            let twice = with_signatures(&thief.written(role), |signatures| {
+                let mut second = signatures[0].clone();
+                if again {
+                    // The other signature of a pair: the same r, and s negated, is as valid.
+                    second["sig"] = json!(negated(second["sig"].as_str().unwrap()));
+                }
+                signatures.push(second);
+            });
+            republish(&mut thief, role, twice);
+            let advances: &[&str] = match role {
+                "timestamp" => &[],
+                "snapshot" => &["timestamp"],
+                "targets" => &["snapshot", "timestamp"],
+                _ => &["snapshot", "timestamp"],
+            };
+            let play = Play::against(&honest).attacker(thief.road()).sample(format!("{role}, {sample}"));
+            let play = if role == "team" { play.get("team/package") } else { play };
+            plays.push(play.refused(role, "DuplicateSignature").advances(advances));
+        }
+    }
+    plays
+}
+
+/// Puts `bytes` in the place of `role`, with everything above it in step.
+pub(super) fn republish(thief: &mut Repository, role: &str, bytes: Vec<u8>) {
+    thief.place(role, bytes);
+    if !["root", "snapshot", "timestamp"].contains(&role) {
+        thief.list_in_snapshot(role);
+        thief.write("snapshot");
+    }
+    if !["root", "timestamp"].contains(&role) {
+        thief.list_in_timestamp();
+        thief.write("timestamp");
+    }
+}
+
+/// The other valid ECDSA signature of the same message: s is replaced by n − s. DER in, DER out, in hexadecimal.
+fn negated(signature: &str) -> String {
+    let der = hex::decode(signature).unwrap();
+    let (r_length, integer) = (usize::from(der[3]), |value: &[u8]| {
+        let value: Vec<u8> = value.iter().copied().skip_while(|byte| *byte == 0).collect();
+        let padding = if value.first().is_some_and(|byte| byte & 0x80 != 0) { vec![0] } else { vec![] };
+        [&[2, u8::try_from(padding.len() + value.len()).unwrap()][..], &padding, &value].concat()
+    });
+    let s = &der[6 + r_length..];
+    let mut padded = vec![0; 32_usize.saturating_sub(s.len())];
+    padded.extend(s.iter().skip(s.len().saturating_sub(32)));
+    let order = hex::decode("ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551").unwrap();
+    let mut difference = vec![0_u8; 32];
+    let mut borrow = 0_i16;
+    for index in (0..32).rev() {
+        let digit = i16::from(order[index]) - i16::from(padded[index]) - borrow;
+        borrow = i16::from(digit < 0);
+        difference[index] = u8::try_from(digit.rem_euclid(256)).unwrap();
+    }
+    let body = [der[2..4 + r_length].to_vec(), integer(&difference)].concat();
+    hex::encode([&[0x30, u8::try_from(body.len()).unwrap()][..], &body].concat())
+}
+
+fn new_root_key_signs_twice() -> Vec<Play> {
+    let honest = release(3);
+    let new_keys = ["new-1", "new-2"].map(TestKey::p256);
+    let mut thief = honest.fork();
+    thief.set_keys("root", &new_keys, 2);
+    thief.bump("root");
+    let signed = thief.signed("root").clone();
+    let old = ["root-1", "root-2"].map(TestKey::new);
+    let file = sign(&signed, &[&old[..], &new_keys[..1]].concat());
+    let twice = with_signatures(&file, |signatures| {
+        let mut second = signatures[2].clone();
+        second["sig"] = json!(negated(second["sig"].as_str().unwrap()));
+        signatures.push(second);
+    });
+    thief.place("root", twice);
+    vec![Play::against(&honest).attacker(thief.road()).refused("root", "DuplicateSignature")]
+}
+
+fn junk_signatures() -> Vec<Play> {
+    let honest = release(3);
+    let junk = |keyid: String| json!({"keyid": keyid, "sig": "00".repeat(64)});
+    let known = TestKey::new("root-1").keyid().to_owned();
+    let samples: [(&str, Vec<Value>, &'static str); 3] = [
+        ("unknown", (0..2_000_u32).map(|n| junk(hash(&n.to_be_bytes()))).collect(), "ThresholdNotMet"),
+        ("one known, repeated", vec![junk(known.clone()); 2_000], "DuplicateSignature"),
+        (
+            "each known once",
+            ["root-1", "root-2"].map(|name| junk(TestKey::new(name).keyid().into())).into(),
+            "ThresholdNotMet",
+        ),
+    ];
+    let plays = samples.into_iter().map(|(sample, signatures, why)| {
+        let mut thief = honest.fork();
+        thief.set_signers("root", &[stranger()]);
+        thief.publish(&["root"]);
+        let file = with_signatures(&thief.written("root"), |list| *list = signatures);
+        thief.place("root", file);
+        Play::against(&honest).attacker(thief.road()).sample(sample).refused("root", why)
+    });
+    plays.collect()
+}
+
+fn role_beside_the_bins() -> Vec<Play> {
+    let mut honest = release(1);
+    let bins = honest.delegate_to_bins("targets", 1, "bins");
+    // Succinct roles stand alone in their delegations.
+    honest.signed("targets")["delegations"].as_object_mut().unwrap().remove("roles");
+    let bin = crate::delegations::bin_of("bins", 1, "team/package");
+    honest.add_target(&bin, "team/package", GOOD);
+    let roles: Vec<&str> = bins.iter().map(String::as_str).chain(["targets"]).collect();
+    honest.publish(&roles);
+    let play = Play::against(&honest);
+    ["other-0", "bins-2", "bins-00", "bins"]
+        .map(|name| {
+            let mut thief = honest.fork();
+            thief.delegate("targets", &Delegation::paths(name, &["*"]).keys(&[TestKey::new("bins")], 1));
+            thief.signed("targets")["delegations"].as_object_mut().unwrap().remove("roles");
+            thief.add_target(name, "team/other", EVIL);
+            thief.publish(&[name]);
+            play.clone()
+                .attacker(thief.road())
+                .honest(newer(&thief).road())
+                .sample(name)
+                .get("team/other")
+                .refused("team/other", "NoSuchTarget")
+                .advances(&["snapshot", "timestamp"])
+        })
+        .into()
+}
+
+fn patterns_that_fold_case() -> Vec<Play> {
+    let honest = release(3);
+    let samples =
+        [("Team/*", "team/other"), ("TEAM/*", "team/other"), ("team\\*", "team/other"), ("team/*", "team\\other")];
+    let plays = samples.map(|(pattern, path)| {
+        let mut thief = honest.fork();
+        thief.signed("targets")["delegations"]["roles"] = json!([]);
+        thief.delegate("targets", &Delegation::paths("thief", &[pattern]));
+        thief.delegate("targets", &Delegation::paths("team", &["team/*"]));
+        thief.add_target("thief", path, EVIL);
+        thief.publish(&["thief", "targets"]);
+        // The delegations are the repository's own; only the thief's targets are not.
+        Play::against(&thief).sample(format!("`{pattern}` and `{path}`")).get(path).refused(path, "NoSuchTarget")
+    });
+    plays.into()
+}
+
+fn diamond() -> Vec<Play> {
+    let mut honest = release(1);
+    for side in ["left", "right"] {
+        honest.delegate("targets", &Delegation::paths(side, &[&format!("{side}/*")]));
+        let key = TestKey::new(&format!("shared by {side}"));
+        honest.delegate(side, &Delegation::paths("shared", &[&format!("{side}/*")]).keys(&[key], 1));
+    }
+    let both = ["left", "right"].map(|side| TestKey::new(&format!("shared by {side}")));
+    honest.set_signers("shared", &both);
+    honest.add_target("shared", "left/package", GOOD);
+    honest.add_target("shared", "right/package", GOOD);
+    honest.publish(&["left", "right", "shared", "targets"]);
+    let mut thief = honest.fork();
+    thief.set_signers("shared", &both[..1]);
+    thief.add_target("shared", "right/other", EVIL);
+    thief.publish(&["shared"]);
+    let mut restored = thief.fork();
+    restored.set_signers("shared", &both);
+    restored.publish(&["shared"]);
+    let play = Play::against(&honest).packages(&["left/package", "package"]).get("right/other");
+    vec![
+        play.clone()
+            .attacker(thief.road())
+            .honest(restored.road())
+            .sample("not seen")
+            .refused("shared", "ThresholdNotMet")
+            .advances(&["right", "snapshot", "timestamp"]),
+        // Seen and kept as the left one's, before the right one is asked.
+        play.then(thief.road())
+            .attacker(thief.road())
+            .honest(restored.road())
+            .sample("seen")
+            .refused("shared", "ThresholdNotMet")
+            .advances(&["right"]),
+    ]
+}
+
+/// One honest release more.
+pub(super) fn newer(repository: &Repository) -> Repository {
+    let mut newer = repository.fork();
+    newer.publish(&["targets"]);
+    newer
+}
+
+fn broken_snapshot() -> Vec<Play> {
+    let honest = release(3);
+    let next = newer(&honest);
+    let path = format!("{METADATA}{}.snapshot.json", next.version("snapshot"));
+    let broken = |change: fn(&Road, &str)| {
+        let road = next.road().fork();
+        change(&road, &path);
+        Play::against(&honest).attacker(&road).honest(next.road()).advances(&["timestamp"])
+    };
+    vec![
+        broken(|road, path| road.put(path, b"{}".to_vec())).sample("other bytes").refused("snapshot", "LengthMismatch"),
+        broken(|road, path| road.remove(path)).sample("missing").refused(path.trim_start_matches(METADATA), "NotFound"),
+        broken(|road, path| road.fault(path, Fault::Truncated(100)))
+            .sample("cut off")
+            .refused(path.trim_start_matches(METADATA), "Cut"),
+    ]
+}
+
+fn floor_survives_expiry() -> Vec<Play> {
+    let mut honest = release(3);
+    let old = honest.fork();
+    honest.signed("timestamp")["expires"] = json!("2030-01-08T00:00:00Z");
+    honest.publish(&["timestamp"]);
+    let mut after = honest.fork();
+    after.signed("timestamp")["expires"] = json!("2040-01-01T00:00:00Z");
+    after.publish(&["timestamp"]);
+    let clock = ["2030-01-01T00:00:00Z", "2030-02-01T00:00:00Z", "2030-02-01T00:00:00Z"];
+    vec![Play::against(&honest).attacker(old.road()).honest(after.road()).clock(clock).refused("timestamp", "Rollback")]
+}
+
+fn hash_prefix() -> Vec<Play> {
+    let mut honest = release(1);
+    honest.add_target("targets", "a/b/package", GOOD);
+    honest.publish(&["targets"]);
+    assert!(honest.road().file(&format!("targets/a/b/{}.package", hash(GOOD))).is_some());
+    vec![Play::against(&honest).get("a/b/package")]
+}
+
+fn duplicate_members() -> Vec<Play> {
+    let honest = release(3);
+    let old = "\"version\": 4";
+    let roles = ["timestamp", "snapshot", "targets"];
+    let samples =
+        [r#""version": 9, "version": 4"#, r#""version": 4, "version": 9"#, r#""version": 4, "v\u0065rsion": 9"#];
+    let mut plays = Vec::new();
+    for (role, sample) in roles.into_iter().zip(samples) {
+        let mut thief = honest.fork();
+        thief.publish(&["targets"]);
+        let text = String::from_utf8(thief.written(role)).unwrap();
+        let current = format!("\"version\": {}", thief.version(role));
+        let at = text.rfind(&current).unwrap();
+        let spelled = sample.replace(old, &current);
+        let bytes = [&text[..at], &spelled, &text[at + current.len()..]].concat().into_bytes();
+        republish(&mut thief, role, bytes);
+        let advances: &[&str] = match role {
+            "timestamp" => &[],
+            "snapshot" => &["timestamp"],
+            _ => &["snapshot", "timestamp"],
+        };
+        plays.push(
+            Play::against(&honest).attacker(thief.road()).sample(role).refused(role, "Malformed").advances(advances),
+        );
+    }
+    plays
+}
+
+fn long_integer() -> Vec<Play> {
+    let honest = release(3);
+    let mut thief = honest.fork();
+    thief.publish(&["timestamp"]);
+    let text = String::from_utf8(thief.written("timestamp")).unwrap();
+    let current = format!("\"version\": {}", thief.version("timestamp"));
+    let at = text.rfind(&current).unwrap();
+    let long = format!("\"version\": 1{}", "0".repeat(15_000));
+    thief.place("timestamp", [&text[..at], &long, &text[at + current.len()..]].concat().into_bytes());
+    vec![Play::against(&honest).attacker(thief.road()).refused("timestamp", "Malformed")]
+}

@@ -1,0 +1,91 @@
+//! The stage of a play: a server whose road can be switched while its address stays, and what the runners look at.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use crate::repository::METADATA;
+use crate::road::Road;
+use crate::scenario::Play;
+use crate::server::{Request, Responder, Server, Wire};
+
+/// A server at one address, behind which honest repositories and attackers take turns.
+pub(super) struct Stage {
+    server: Server,
+    actor: Arc<Mutex<Arc<Responder>>>,
+}
+
+impl Stage {
+    pub(super) fn new() -> Stage {
+        let actor: Arc<Mutex<Arc<Responder>>> = Arc::new(Mutex::new(serving(Road::new())));
+        let shared = Arc::clone(&actor);
+        let server = Server::responding(Arc::new(move |request: &Request, wire: &mut Wire| {
+            let now = Arc::clone(&shared.lock().expect("nobody panics with this lock"));
+            now(request, wire)
+        }));
+        Stage { server, actor }
+    }
+
+    /// Its address, ending in `/`.
+    pub(super) fn url(&self) -> String {
+        self.server.url()
+    }
+
+    pub(super) fn honest(&self, road: &Road) {
+        self.enter(serving(road.fork()));
+    }
+
+    pub(super) fn attack(&self, play: &Play) {
+        self.enter(play.responder.clone().unwrap_or_else(|| serving(play.attacker.fork())));
+    }
+
+    fn enter(&self, responder: Arc<Responder>) {
+        *self.actor.lock().expect("nobody panics with this lock") = responder;
+    }
+
+    /// What `work` gives, or that it made the server send more than the play allows.
+    pub(super) fn counted<T>(&self, play: &Play, work: impl FnOnce() -> T) -> Result<T, String> {
+        let before = self.server.sent();
+        let result = work();
+        let sent = self.server.sent() - before;
+        if sent > play.most_bytes {
+            return Err(format!("{sent} bytes were read, more than {}", play.most_bytes));
+        }
+        Ok(result)
+    }
+}
+
+fn serving(road: Road) -> Arc<Responder> {
+    Arc::new(move |request: &Request, _: &mut Wire| Ok(Some(road.answer(&request.path))))
+}
+
+/// The newest version of the timestamp on `road`.
+pub(super) fn newest(road: &Road) -> u64 {
+    let bytes = road.file(&format!("{METADATA}timestamp.json")).expect("a timestamp");
+    let timestamp: serde_json::Value = serde_json::from_slice(&bytes).expect("an honest one");
+    timestamp["signed"]["version"].as_u64().expect("a version")
+}
+
+/// The names of what differs.
+pub(super) fn changed(before: &BTreeMap<String, Vec<u8>>, after: &BTreeMap<String, Vec<u8>>) -> Vec<String> {
+    let names = before.keys().chain(after.keys().filter(|name| !before.contains_key(*name)));
+    names.filter(|name| before.get(*name) != after.get(*name)).cloned().collect()
+}
+
+/// All files below `folder`, with `/` between the parts of their names; links count as what they are.
+pub(super) fn below(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Ok(kind) = entry.file_type() else { continue };
+        if kind.is_dir() {
+            files.extend(below(&entry.path()).into_iter().map(|(inner, bytes)| (format!("{name}/{inner}"), bytes)));
+        } else if kind.is_file() {
+            files.insert(name, fs::read(entry.path()).unwrap_or_default());
+        } else {
+            files.insert(name, b"no file".to_vec());
+        }
+    }
+    files
+}
