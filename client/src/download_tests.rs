@@ -258,7 +258,6 @@ async fn d8_paths_that_lead_elsewhere_are_refused_before_any_request() {
     for path in ["../x", "/etc/x", "a//b", "CON", "a\\b", "C:x", "a\nb"] {
         let error = get(&[&server], &target(path, b"hello"), dir.path()).await.unwrap_err();
         assert!(matches!(&error, Error::Repository(_)), "{path}: {error:?}");
-        assert!(error.hint().unwrap().contains("--output-file"));
     }
     assert!(server.requests().is_empty() && files(dir.path()).is_empty());
 }

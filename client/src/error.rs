@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use lastmile_metadata::{ErrorKind, FileError, NameError, TargetPath};
+use lastmile_metadata::{FileError, NameError, TargetPath};
 
 use crate::fetch::FetchError;
 
@@ -24,21 +24,6 @@ pub enum Error {
     /// No trusted role lists the target.
     #[error("no trusted role lists the target `{0}`")]
     NoSuchTarget(TargetPath),
-}
-
-impl Error {
-    /// What to do next.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Error::Repository(error) => error.refusal.hint(),
-            Error::Road(error) => error.hint(),
-            Error::Machine(error) => error.hint.clone(),
-            Error::NoSuchTarget(_) => {
-                Some("target paths are compared byte by byte; `lastmile list` shows those that there are".to_owned())
-            }
-        }
-    }
 }
 
 /// A verdict: what was sent must not be trusted.
@@ -80,59 +65,23 @@ pub enum Refusal {
         error: FileError,
     },
     /// A metadata file that does not end where it must: endless data.
-    #[error("`{file}` is longer than the {max_length} bytes that are allowed here")]
+    #[error("`{file}` is longer than the {max_length} bytes {}", allowed_by(*limit))]
     TooLong {
         /// Its name below the metadata URL.
         file: String,
-        /// The limit, from the metadata that lists the file or from the settings.
+        /// The most bytes that it may have.
         max_length: u64,
+        /// The field of [`Limits`](lastmile_metadata::Limits) that says so; none where the length is listed.
+        limit: Option<&'static str>,
     },
     /// A target's path, which leads somewhere else or cannot be a file name.
     #[error(transparent)]
     Name(#[from] NameError),
 }
 
-impl Refusal {
-    fn hint(&self) -> Option<String> {
-        let hint = match self {
-            Refusal::Metadata(error) => return hint_of(error).map(str::to_owned),
-            Refusal::TooLong { .. } => {
-                "the mirror sends more than the repository lists; if the repository is known to be \
-                 that large, raise the limit (`--help` names them)"
-            }
-            Refusal::Target { .. } => "the server sends another file than the repository lists; nothing was kept of it",
-            Refusal::Name(_) => "`--output-file` fetches it to a path that you name",
-        };
-        Some(hint.to_owned())
-    }
-}
-
-fn hint_of(error: &lastmile_metadata::Error) -> Option<&'static str> {
-    Some(match &error.kind {
-        ErrorKind::Expired { .. } => {
-            "the mirror may hold back newer metadata, the maintainers may have failed to renew it, \
-             or the clock of this machine is wrong"
-        }
-        ErrorKind::Rollback { .. } | ErrorKind::ListedRollback { .. } | ErrorKind::Removed { .. } => {
-            "the mirror offers an older state than was seen before; what was trusted stays so. Try \
-             another mirror or ask the maintainers"
-        }
-        ErrorKind::StateLost => {
-            "what this machine knew is damaged, so that a rollback could not be noticed; \
-             `lastmile trust reset NAME` starts anew from the shipped root"
-        }
-        ErrorKind::ThresholdNotMet { .. } => {
-            "the file is not signed by those whom the repository trusts; what was trusted stays so"
-        }
-        ErrorKind::UnsupportedSpecVersion(_) => "a newer version of this program may read it",
-        ErrorKind::LimitReached { .. } => {
-            "if the repository is known to be that large, raise the limit (`--help` names them)"
-        }
-        ErrorKind::HashMismatch { .. } | ErrorKind::LengthMismatch { .. } | ErrorKind::WrongVersion { .. } => {
-            "the mirror mixes files of different states; if it is being updated, try again later"
-        }
-        _ => return None,
-    })
+/// What says how long a file may be.
+fn allowed_by(limit: Option<&'static str>) -> String {
+    limit.map_or_else(|| "that are listed".to_owned(), |limit| format!("that the limit `{limit}` allows"))
 }
 
 /// No mirror gave the file.
@@ -146,24 +95,6 @@ pub struct RoadError {
     pub cause: FetchError,
     /// Every mirror that was asked, in order, with its reason.
     pub mirrors: Vec<MirrorFailure>,
-}
-
-impl RoadError {
-    fn hint(&self) -> Option<String> {
-        let hint = match &self.cause {
-            FetchError::NotFound => "the metadata or targets URL may be wrong, see `lastmile trust list`",
-            FetchError::Status(403) => {
-                "some object stores say 403 where a file is absent; `lastmile trust add \
-                 --forbidden-means-absent` is for those"
-            }
-            FetchError::Connect(_) | FetchError::Timeout(_) => {
-                "check the network and the proxy settings; `--offline` uses what is trusted already"
-            }
-            FetchError::Tls(_) => "`--ca-file` adds a certificate authority",
-            _ => return None,
-        };
-        Some(hint.to_owned())
-    }
 }
 
 /// How one mirror failed.
@@ -227,17 +158,7 @@ pub struct MachineError {
 
 impl MachineError {
     pub(crate) fn new(operation: &'static str, path: impl AsRef<Path>, error: impl Into<io::Error>) -> MachineError {
-        let error = error.into();
-        let hint = match error.kind() {
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                Some("`--state-dir DIR` keeps state elsewhere, `--output DIR` puts files elsewhere")
-            }
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Some("make room and try again; what was trusted before is unharmed")
-            }
-            _ => None,
-        };
-        MachineError { operation, path: path.as_ref().to_owned(), error, hint: hint.map(str::to_owned) }
+        MachineError { operation, path: path.as_ref().to_owned(), error: error.into(), hint: None }
     }
 
     /// A problem that is not the system's but ours.
@@ -260,7 +181,7 @@ impl MachineError {
 
 #[cfg(test)]
 mod tests {
-    use lastmile_metadata::RoleName;
+    use lastmile_metadata::{ErrorKind, RoleName};
 
     use super::*;
 

@@ -147,6 +147,12 @@ pub enum FetchError {
     /// The server sent us somewhere we do not go.
     #[error("redirect refused: {0}")]
     Redirect(String),
+    /// The server sent us somewhere else too often for one file.
+    #[error("redirected more than the {redirects} times in a row that the limit `redirects` allows")]
+    TooManyRedirects {
+        /// The limit.
+        redirects: u32,
+    },
     /// The body is encoded in another way than we asked for.
     #[error("the server sent the body encoded as `{0}`, which was not asked for")]
     Encoded(String),

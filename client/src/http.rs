@@ -18,9 +18,6 @@ use reqwest::{Certificate, Client, Proxy, RequestBuilder, StatusCode, Url, redir
 use crate::decode::{ACCEPTED, Coding, decoded};
 use crate::fetch::{Fetch, FetchError, Response};
 
-/// How many times a server may send us elsewhere for one file.
-const REDIRECTS: usize = 5;
-
 /// An answer without a file is read up to here, and no longer than so long, to keep the connection.
 const FEW_WORDS: usize = 16 * 1024;
 const SHORTLY: Duration = Duration::from_secs(1);
@@ -34,6 +31,8 @@ pub struct HttpSettings {
     pub connect_timeout: Duration,
     /// How long a server may be silent before or within a body.
     pub gap_timeout: Duration,
+    /// How many times in a row a server may send us elsewhere for one file.
+    pub redirects: u32,
     /// Through which proxy.
     pub proxy: ProxyChoice,
     /// Certificate authorities trusted for TLS besides the system's, as PEM bundles.
@@ -49,6 +48,7 @@ impl Default for HttpSettings {
             user_agent: concat!("lastmile/", env!("CARGO_PKG_VERSION")).to_owned(),
             connect_timeout: Duration::from_secs(10),
             gap_timeout: Duration::from_secs(30),
+            redirects: 5,
             proxy: ProxyChoice::System,
             extra_ca: Vec::new(),
             forbidden_means_absent: false,
@@ -83,12 +83,13 @@ impl HttpFetch {
     /// [`FetchError::Settings`] where a proxy URL or a certificate authority cannot be used: we
     /// refuse to start rather than go on with less than was asked for.
     pub fn new(settings: &HttpSettings) -> Result<HttpFetch, FetchError> {
+        let redirects = settings.redirects;
         let mut builder = Client::builder()
             .user_agent(&settings.user_agent)
             .default_headers(HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]))
             .connect_timeout(settings.connect_timeout)
             .read_timeout(settings.gap_timeout)
-            .redirect(redirect::Policy::custom(judge_redirect))
+            .redirect(redirect::Policy::custom(move |attempt| judge_redirect(attempt, redirects)))
             .referer(false);
         builder = match &settings.proxy {
             ProxyChoice::System => builder,
@@ -201,9 +202,12 @@ fn exact_url(text: &str) -> Result<Url, FetchError> {
     Ok(url)
 }
 
-fn judge_redirect(attempt: redirect::Attempt<'_>) -> redirect::Action {
+fn judge_redirect(attempt: redirect::Attempt<'_>, redirects: u32) -> redirect::Action {
+    if attempt.previous().len() > redirects as usize {
+        return attempt.error(RedirectRefused(FetchError::TooManyRedirects { redirects }));
+    }
     match refusal_of(attempt.url(), attempt.previous()) {
-        Some(refusal) => attempt.error(RedirectRefused(refusal)),
+        Some(refusal) => attempt.error(RedirectRefused(FetchError::Redirect(refusal))),
         None => attempt.follow(),
     }
 }
@@ -211,9 +215,7 @@ fn judge_redirect(attempt: redirect::Attempt<'_>) -> redirect::Action {
 /// Why we do not go where a server sends us, after these URLs.
 fn refusal_of(to: &Url, previous: &[Url]) -> Option<String> {
     let from_https = previous.last().is_some_and(|from| from.scheme() == "https");
-    if previous.len() > REDIRECTS {
-        Some(format!("more than {REDIRECTS} in a row"))
-    } else if !matches!(to.scheme(), "http" | "https") {
+    if !matches!(to.scheme(), "http" | "https") {
         Some(format!("to the scheme `{}`", to.scheme()))
     } else if from_https && to.scheme() == "http" {
         Some("from https to http".to_owned())
@@ -226,7 +228,7 @@ fn refusal_of(to: &Url, previous: &[Url]) -> Option<String> {
 
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-struct RedirectRefused(String);
+struct RedirectRefused(FetchError);
 
 /// Reads the few words that come with an answer like "not found": only then can the connection be
 /// used again, and every refresh ends in such an answer.
@@ -285,7 +287,9 @@ fn unusable(what: &str, error: &reqwest::Error) -> FetchError {
 /// What reqwest reports, in our words.
 fn road(error: &reqwest::Error) -> FetchError {
     let cause = innermost(error);
-    if error.is_redirect() {
+    if let Some(RedirectRefused(refusal)) = causes(error).find_map(|cause| cause.downcast_ref()) {
+        refusal.clone()
+    } else if error.is_redirect() {
         FetchError::Redirect(cause)
     } else if error.is_timeout() {
         FetchError::Timeout(if error.is_connect() {

@@ -177,7 +177,7 @@ async fn redirects_are_followed_up_to_a_limit() {
     })
     .await;
     assert_eq!(read(&server.at("5"), 9).await.unwrap(), b"here");
-    assert!(matches!(read(&server.at("6"), 9).await, Err(FetchError::Redirect(_))));
+    assert!(matches!(read(&server.at("6"), 9).await, Err(FetchError::TooManyRedirects { redirects: 5 })));
 }
 
 #[tokio::test]

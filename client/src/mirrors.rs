@@ -57,6 +57,15 @@ impl Asked<'_> {
         url_of(&self.mirror.targets_url, url_path)
     }
 
+    /// Whether both are the same mirror.
+    pub(crate) fn is(&self, other: &Asked<'_>) -> bool {
+        std::ptr::eq(self.mirror, other.mirror)
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn failed(&self) {
         self.failed.store(true, Ordering::Relaxed);
     }

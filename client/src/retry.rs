@@ -104,7 +104,10 @@ impl Attempts {
     }
 
     fn too_late(&self) -> FetchError {
-        FetchError::Timeout(format!("not complete after {} s", self.limit.as_secs()))
+        FetchError::Timeout(format!(
+            "not complete after the {} s that the limit `deadline` allows",
+            self.limit.as_secs()
+        ))
     }
 }
 
@@ -160,7 +163,10 @@ mod tests {
     async fn a_drip_ends_at_the_deadline() {
         let attempts = Patience::default().attempts(0);
         let drip = attempts.within(std::future::pending::<Result<(), _>>()).await;
-        assert_eq!(drip, Err(FetchError::Timeout("not complete after 120 s".to_owned())));
+        assert_eq!(
+            drip,
+            Err(FetchError::Timeout("not complete after the 120 s that the limit `deadline` allows".to_owned()))
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,14 +1,17 @@
 //! The client workflow (spec 5) with a network and a store: one loop that feeds every stage.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use lastmile_metadata::{ErrorKind, Floors, KnownTargets, Received, Request, RoleName, Stage, Stored, UpdateRoot};
+use tokio::time::{Instant, timeout_at};
 
 use crate::ahead::{Ahead, Attempt};
 use crate::builder::UpdaterBuilder;
 use crate::error::{Error, MachineError, MirrorFailure, MirrorReason, Refusal, all_failed};
 use crate::fetch::FetchError;
+use crate::mirrors::Asked;
 use crate::opening::{Opened, open};
 use crate::progress::Notice;
 use crate::road::Road;
@@ -77,11 +80,7 @@ impl Updater {
         let Opened { start, floors, floors_lost, .. } = opened;
         let mut driver = Driver { floors, floors_lost, ..Driver::new(&self.road, source) };
         // Needed whatever the roots say, and never versioned: asked for beside the first of them.
-        driver.expect(&Request {
-            role: RoleName::TIMESTAMP,
-            version: None,
-            max_length: self.road.limits.timestamp_length,
-        });
+        driver.expect(&Request::timestamp(&self.road.limits));
         let timestamp = driver.drive::<UpdateRoot>(start.knowing(self.known.clone())).await?;
         if timestamp.forgets_stored() && source != Source::Store {
             // 5.3.11: the floors, written last, say that it is done.
@@ -100,6 +99,9 @@ impl Updater {
         Ok(Session::new(Arc::clone(&self.road), trusted, source))
     }
 }
+
+/// How long other mirrors together may take to answer a question that one has answered.
+const SECOND_OPINIONS: Duration = Duration::from_secs(3);
 
 /// Where the driver takes files from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,6 +192,11 @@ impl<'a> Driver<'a> {
     ) -> Result<Option<Received>, Error> {
         let mut failures: Vec<MirrorFailure> = Vec::new();
         let road = self.road;
+        if request.may_be_absent() {
+            for other in road.mirrors.in_order().skip(1).filter(|mirror| !mirror.has_failed()) {
+                self.ahead.expect(other.metadata(&request.file_name()), request.max_length);
+            }
+        }
         for mirror in road.mirrors.in_order() {
             road.tell_of(failures.last());
             let url = mirror.metadata(&request.file_name());
@@ -199,12 +206,45 @@ impl<'a> Driver<'a> {
                 answer = self.ask(stage, request, &url, None).await?;
             }
             match answer {
+                Ok(None) if request.may_be_absent() => return Ok(self.found_elsewhere(stage, request, &mirror).await),
                 Ok(kept) => return Ok(kept),
                 Err(reason) => failures.push(MirrorFailure { url, reason }),
             }
             mirror.failed();
         }
         Err(all_failed(format!("`{}`", request.file_name()), failures))
+    }
+
+    /// `first` says that the file is not there. It may be behind, or hide it: the others were asked beside it, once, and
+    /// get a little longer.
+    async fn found_elsewhere<S: Stage + Send>(
+        &mut self,
+        stage: &mut S,
+        request: &Request,
+        first: &Asked<'_>,
+    ) -> Option<Received> {
+        let road = self.road;
+        let last = Instant::now() + SECOND_OPINIONS;
+        for mirror in road.mirrors.in_order().filter(|mirror| !mirror.is(first) && !mirror.has_failed()) {
+            let url = mirror.metadata(&request.file_name());
+            let begun = self.ahead.take(&url, request.max_length).map(|(begun, _)| begun);
+            let attempt = begun.unwrap_or_else(|| road.attempt(url.clone(), request.max_length, u64::MAX));
+            let whole = self.ahead.beside(async { attempt.await?.finish().await });
+            let Ok(Ok(bytes)) = timeout_at(last, whole).await else { continue };
+            match stage.apply(Some(bytes)) {
+                Ok(Some(kept)) => {
+                    first.failed();
+                    return Some(kept);
+                }
+                Ok(None) => {}
+                Err(verdict) => {
+                    let reason = MirrorReason::Refused(verdict.into());
+                    road.tell_of(Some(&MirrorFailure { url, reason }));
+                    mirror.failed();
+                }
+            }
+        }
+        None
     }
 
     /// Asks one mirror, and lets the stage judge what it sends.
@@ -225,8 +265,8 @@ impl<'a> Driver<'a> {
                 Err(verdict) => MirrorReason::Refused(verdict.into()),
             },
             Err(FetchError::TooLong { max_length }) => {
-                let file = request.file_name();
-                MirrorReason::Refused(Refusal::TooLong { file, max_length })
+                let (file, limit) = (request.file_name(), request.limit);
+                MirrorReason::Refused(Refusal::TooLong { file, max_length, limit })
             }
             Err(error) => error.into(),
         };

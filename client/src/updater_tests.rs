@@ -179,8 +179,10 @@ async fn d6_every_mirror_gets_its_chance_and_is_named_with_its_reason() {
     repository.answer("http://a/timestamp.json", Ok(b"{}".to_vec()));
     repository.answer("http://b/2.root.json", Err(FetchError::Status(503)));
     updater.refresh(now()).await.unwrap();
-    let asked = ["a/2.root.json", "a/timestamp.json", "b/timestamp.json", "b/1.snapshot.json", "b/1.targets.json"];
-    assert_eq!(repository.take_requests(), asked.map(|name| format!("http://{name}")));
+    // Whether there is a newer root, every mirror is asked once; whoever fails to answer that is not asked again.
+    let asked = ["a/2.root.json", "b/2.root.json", "a/timestamp.json", "b/timestamp.json", "b/1.snapshot.json"];
+    let asked = asked.into_iter().chain(["b/1.targets.json"]).map(|name| format!("http://{name}"));
+    assert_eq!(repository.take_requests(), asked.collect::<Vec<_>>());
     repository.answer("http://b/timestamp.json", Err(FetchError::Status(503)));
     let Err(Error::Repository(error)) = updater.refresh(now()).await else { panic!() };
     let reasons: Vec<_> = error.mirrors.iter().map(ToString::to_string).collect();
@@ -233,7 +235,8 @@ async fn a_store_of_a_newer_format_is_refused_and_left_alone() {
     updater.refresh(now()).await.unwrap();
     std::fs::write(dir.path().join("state/stamp.json"), br#"{"format":2,"other":[]}"#).unwrap();
     let error = updater.refresh(now()).await.err().unwrap();
-    assert!(error.hint().unwrap().contains("the version of the program that wrote it"), "{error:?}");
+    let Error::Machine(error) = error else { panic!("{error:?}") };
+    assert!(error.hint.unwrap().contains("the version of the program that wrote it"));
     assert_eq!(read(dir.path(), "state/stamp.json"), br#"{"format":2,"other":[]}"#);
 }
 

@@ -55,8 +55,18 @@ pub enum ErrorKind {
         found: u64,
     },
     /// A limit of ours was reached.
-    #[error("the limit `{limit}` of {value} was reached")]
+    #[error("more than the limit `{limit}` of {value} allows")]
     LimitReached {
+        /// The limit's name: a field of [`Limits`](crate::Limits).
+        limit: &'static str,
+        /// Its value.
+        value: u64,
+    },
+    /// The file is listed with more bytes than a limit of ours allows; nothing of it was asked for.
+    #[error("listed with {listed} bytes, more than the limit `{limit}` of {value} allows")]
+    ListedTooLong {
+        /// The length that trusted metadata lists, in bytes.
+        listed: u64,
         /// The limit's name: a field of [`Limits`](crate::Limits).
         limit: &'static str,
         /// Its value.

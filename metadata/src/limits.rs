@@ -2,7 +2,7 @@
 
 use alloc::collections::BTreeMap;
 
-use crate::{Error, ErrorKind, Key, KeyId, RoleName};
+use crate::{Envelope, Error, ErrorKind, Key, KeyId, KeyRing, Role, RoleName, Verified};
 
 /// Limits of one update, in bytes and in counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,10 +16,21 @@ pub struct Limits {
     pub snapshot_length: u64,
     /// Most bytes of a targets file whose length the snapshot does not list (Z, 5.6.1).
     pub targets_length: u64,
+    /// Most bytes of a snapshot or targets file whose length is listed: what whoever has stolen the keys of timestamp or
+    /// snapshot can make a client read, and hold while it judges.
+    pub listed_length: u64,
     /// Most new roots followed in one update (Y, 5.3.3); the next update goes on from there.
     pub root_updates: u32,
     /// Most delegated roles visited in one search (5.6.7.1).
     pub roles_visited: u32,
+    /// Most delegated roles read to list all targets.
+    pub roles_listed: u32,
+    /// Most delegations on the way from the top-level targets role to another one.
+    pub delegation_depth: u32,
+    /// Most signatures in one file, valid or not.
+    pub signatures: u32,
+    /// Most keys in one file: those of a root, or those of one role's delegations.
+    pub keys: u32,
     /// Whether every key must stand under the id that the specification computes (4.3). Off, because repositories in the
     /// field do not all keep to it, and nothing is lost by it: ids are looked up in one file, and keys are counted.
     pub strict_key_ids: bool,
@@ -32,22 +43,59 @@ impl Default for Limits {
             timestamp_length: 16_384,
             snapshot_length: 16_000_000,
             targets_length: 64_000_000,
+            // A million targets in one file are about 140 million bytes.
+            listed_length: 256_000_000,
             root_updates: 256,
             roles_visited: 32,
+            roles_listed: 100_000,
+            delegation_depth: 32,
+            signatures: 1_024,
+            keys: 65_536,
             strict_key_ids: false,
         }
     }
 }
 
 impl Limits {
-    /// Judges the ids of the keys in `role`'s file, if that is asked for.
-    pub(crate) fn check_key_ids(&self, role: &RoleName, keys: &BTreeMap<KeyId, Key>) -> Result<(), Error> {
+    /// Verifies `envelope`, which must not have more signatures than are allowed.
+    pub(crate) fn verify<R: Role>(
+        &self,
+        role: &RoleName,
+        envelope: Envelope<R>,
+        ring: &KeyRing,
+    ) -> Result<Verified<R>, Error> {
+        at_most("signatures", self.signatures, envelope.signatures().len()).map_err(|kind| kind.of(role))?;
+        envelope.verify(role, ring)
+    }
+
+    /// Judges a length that is listed for `role`, before anything of the file is asked for.
+    pub(crate) fn check_listed(&self, role: &RoleName, listed: Option<u64>) -> Result<(), Error> {
+        match listed {
+            Some(listed) if listed > self.listed_length => {
+                let (limit, value) = ("listed_length", self.listed_length);
+                Err(ErrorKind::ListedTooLong { listed, limit, value }.of(role))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Judges how many keys there are in `role`'s file, and their ids, if that is asked for.
+    pub(crate) fn check_keys(&self, role: &RoleName, keys: &BTreeMap<KeyId, Key>) -> Result<(), Error> {
+        at_most("keys", self.keys, keys.len()).map_err(|kind| kind.of(role))?;
         let wrong = |(id, key): &(&KeyId, &Key)| self.strict_key_ids && key.keyid() != **id;
         match keys.iter().find(wrong) {
             None => Ok(()),
             Some((found, key)) => Err(ErrorKind::WrongKeyId { expected: key.keyid(), found: found.clone() }.of(role)),
         }
     }
+}
+
+/// An error when there are more than the limit called `limit` allows.
+fn at_most(limit: &'static str, most: u32, found: usize) -> Result<(), ErrorKind> {
+    if found > most as usize {
+        return Err(ErrorKind::LimitReached { limit, value: most.into() });
+    }
+    Ok(())
 }
 
 /// A limit that is spent step by step.

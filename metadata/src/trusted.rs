@@ -131,11 +131,11 @@ enum Place {
 impl VerifiedTargets {
     /// 5.6.2 and 5.6.3: the file that is listed, signed by the ring.
     pub(crate) fn verify(
+        update: &Update,
         role: &RoleName,
         ring: &KeyRing,
         listed: &MetaFile,
         file: Stored,
-        known: Option<&KnownTargets>,
     ) -> Result<Self, Error> {
         if let Stored::File(file) = &file
             && let Ok(targets) = StoredTargets::verify(file, listed, ring)
@@ -145,10 +145,10 @@ impl VerifiedTargets {
         // What cannot be read where it is may still be good.
         let bytes = file.into_bytes().ok_or_else(|| ErrorKind::StoredFileChanged.of(role))?;
         listed.check(&bytes).map_err(|kind| kind.of(role))?;
-        if let Some(known) = known.filter(|known| known.is(role, ring, &bytes)) {
+        if let Some(known) = update.known.as_ref().filter(|known| known.is(role, ring, &bytes)) {
             return Ok(Self(Place::Held(Arc::clone(&known.targets))));
         }
-        let targets = Envelope::<Targets>::parse(role, bytes)?.verify(role, ring)?;
+        let targets = update.limits.verify(role, Envelope::<Targets>::parse(role, bytes)?, ring)?;
         Ok(Self(Place::Held(Arc::new(targets))))
     }
 
@@ -231,16 +231,26 @@ pub(crate) type EdgeId = (RoleName, RoleName, String);
 pub(crate) struct Edge {
     pub(crate) id: EdgeId,
     ring: KeyRing,
+    /// How many delegations lead from the top-level role to here.
+    pub(crate) depth: u32,
 }
 
 impl Edge {
-    /// The step from `delegator` to `role`, for which `ring` vouches.
-    pub(crate) fn new(delegator: &RoleName, role: RoleName, ring: KeyRing) -> Self {
-        Self { id: (delegator.clone(), role, ring.fingerprint()), ring }
+    /// The step from `delegator` to `role`, for which `ring` vouches: the one that is `depth` steps from the top.
+    pub(crate) fn new(delegator: &RoleName, role: RoleName, ring: KeyRing, depth: u32) -> Self {
+        Self { id: (delegator.clone(), role, ring.fingerprint()), ring, depth }
     }
 
     pub(crate) fn role(&self) -> &RoleName {
         &self.id.1
+    }
+
+    /// An error where this is too far from the top.
+    pub(crate) fn check_depth(&self, most: u32) -> Result<(), ErrorKind> {
+        if self.depth > most {
+            return Err(ErrorKind::LimitReached { limit: "delegation_depth", value: most.into() });
+        }
+        Ok(())
     }
 
     /// Who trusts, and who is trusted.

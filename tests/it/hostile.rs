@@ -106,7 +106,7 @@ fn f_4_1_1_no_document_that_is_cut_off_is_accepted() {
 }
 
 #[test]
-fn f_4_2_1_5_very_many_signatures_are_judged_in_passing() {
+fn f_4_2_1_5_very_many_signatures_are_judged_in_passing_as_far_as_they_are_allowed() {
     let repository = rich();
     let mut envelope: Value = serde_json::from_slice(&repository.written("targets")).unwrap();
     let strangers =

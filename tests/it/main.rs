@@ -24,6 +24,7 @@ mod hostile;
 mod interop;
 mod invariants;
 mod keys;
+mod limits;
 mod root;
 mod search;
 mod snapshot;

@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use lastmile_metadata::Limits;
 
+use crate::http::HttpSettings;
+
 const EXAMPLES: &str = "\
 Examples:
   lastmile trust add example --root root.json --metadata-url https://example.org/metadata/
@@ -91,41 +93,93 @@ pub(super) struct Network {
     pub(super) ca_file: Vec<PathBuf>,
 
     /// A limit of what is read and followed, in bytes or as a count; may be repeated. Names:
-    /// root_length, timestamp_length, snapshot_length, targets_length, root_updates, roles_visited
+    /// root_length, timestamp_length, snapshot_length, targets_length, listed_length, root_updates,
+    /// roles_visited, roles_listed, delegation_depth, signatures, keys, redirects
     #[arg(long = "limit", global = true, hide_short_help = true, value_name = "NAME=VALUE", value_parser = limit)]
     pub(super) limits: Vec<Limit>,
 }
 
 impl Network {
-    pub(super) fn limits(&self) -> Limits {
-        let mut limits = Limits::default();
+    /// What is limited, as it was set.
+    pub(super) fn all_limits(&self) -> AllLimits {
+        let mut all = AllLimits::default();
         for Limit { set, value } in &self.limits {
-            set(&mut limits, *value);
+            set.set(&mut all, *value);
         }
-        limits
+        all
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        self.all_limits().metadata
+    }
+}
+
+/// The limits of the judge, and those of the road that are counts as well.
+#[derive(Debug)]
+pub(super) struct AllLimits {
+    pub(super) metadata: Limits,
+    pub(super) redirects: u32,
+}
+
+impl Default for AllLimits {
+    fn default() -> AllLimits {
+        AllLimits { metadata: Limits::default(), redirects: HttpSettings::default().redirects }
     }
 }
 
 /// One limit that was raised or lowered.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limit {
-    set: fn(&mut Limits, u64),
+    set: Set,
     value: u64,
 }
+
+/// Where a limit is kept.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Set {
+    Bytes(fn(&mut Limits) -> &mut u64),
+    Count(fn(&mut AllLimits) -> &mut u32),
+}
+
+impl Set {
+    fn set(self, all: &mut AllLimits, value: u64) {
+        match self {
+            Set::Bytes(field) => *field(&mut all.metadata) = value,
+            Set::Count(field) => *field(all) = u32::try_from(value).unwrap_or(u32::MAX),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn value(self, all: &mut AllLimits) -> u64 {
+        match self {
+            Set::Bytes(field) => *field(&mut all.metadata),
+            Set::Count(field) => (*field(all)).into(),
+        }
+    }
+}
+
+/// Every limit by its name; `docs/clients.md` explains them.
+pub(super) const LIMITS: [(&str, Set); 12] = [
+    ("root_length", Set::Bytes(|limits| &mut limits.root_length)),
+    ("timestamp_length", Set::Bytes(|limits| &mut limits.timestamp_length)),
+    ("snapshot_length", Set::Bytes(|limits| &mut limits.snapshot_length)),
+    ("targets_length", Set::Bytes(|limits| &mut limits.targets_length)),
+    ("listed_length", Set::Bytes(|limits| &mut limits.listed_length)),
+    ("root_updates", Set::Count(|all| &mut all.metadata.root_updates)),
+    ("roles_visited", Set::Count(|all| &mut all.metadata.roles_visited)),
+    ("roles_listed", Set::Count(|all| &mut all.metadata.roles_listed)),
+    ("delegation_depth", Set::Count(|all| &mut all.metadata.delegation_depth)),
+    ("signatures", Set::Count(|all| &mut all.metadata.signatures)),
+    ("keys", Set::Count(|all| &mut all.metadata.keys)),
+    ("redirects", Set::Count(|all| &mut all.redirects)),
+];
 
 fn limit(text: &str) -> Result<Limit, String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     let value = value.parse().map_err(|_| format!("`{value}` is not a number"))?;
-    let set: fn(&mut Limits, u64) = match name {
-        "root_length" => |limits, value| limits.root_length = value,
-        "timestamp_length" => |limits, value| limits.timestamp_length = value,
-        "snapshot_length" => |limits, value| limits.snapshot_length = value,
-        "targets_length" => |limits, value| limits.targets_length = value,
-        "root_updates" => |limits, value| limits.root_updates = u32::try_from(value).unwrap_or(u32::MAX),
-        "roles_visited" => |limits, value| limits.roles_visited = u32::try_from(value).unwrap_or(u32::MAX),
-        _ => return Err(format!("there is no limit `{name}`")),
-    };
-    Ok(Limit { set, value })
+    let (_, set) =
+        LIMITS.iter().find(|(limit, _)| *limit == name).ok_or_else(|| format!("there is no limit `{name}`"))?;
+    Ok(Limit { set: *set, value })
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

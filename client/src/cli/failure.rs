@@ -6,6 +6,7 @@ use lastmile_metadata::ErrorKind;
 use serde_json::{Value, json};
 
 use super::ExitStatus;
+use super::hints::hint;
 use crate::error::{Error, MachineError, MirrorFailure, Refusal};
 use crate::fetch::FetchError;
 use crate::text::printable;
@@ -78,7 +79,7 @@ impl From<Error> for Failure {
         } else {
             mirrors.iter().map(ToString::to_string).collect()
         };
-        let failure = Failure { causes, hint: error.hint(), ..Failure::new(error.to_string()) };
+        let failure = Failure { causes, hint: hint(&error), ..Failure::new(error.to_string()) };
         match &error {
             Error::Repository(error) => failure.of_refusal(&error.refusal),
             Error::Road(error) if matches!(error.cause, FetchError::Settings(_)) => failure,

@@ -3,6 +3,7 @@
 mod args;
 mod failure;
 mod generated;
+mod hints;
 mod judged;
 mod opened;
 mod terminal;

@@ -109,6 +109,7 @@ impl Here<'_> {
         let settings = HttpSettings {
             connect_timeout: network.timeout,
             gap_timeout: network.timeout,
+            redirects: network.all_limits().redirects,
             proxy: match network.proxy.as_deref() {
                 None => ProxyChoice::System,
                 Some("none") => ProxyChoice::Direct,

@@ -8,6 +8,7 @@ use chrono::TimeDelta;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::args::{AllLimits, LIMITS};
 use super::*;
 use crate::test_repository::{TestRepository, now, root};
 
@@ -110,6 +111,36 @@ fn trusting_shows_version_expiry_thresholds_and_keys() {
     assert!(ran.stdout.contains("timestamp: 1 of 1 keys must sign\n  "), "{}", ran.stdout);
     let listed = json(&home.run(&["trust", "list", "--json"]));
     assert_eq!(listed["repositories"][0]["root"]["roles"]["root"]["threshold"], 1);
+}
+
+#[test]
+fn every_limit_can_be_set_and_is_explained() {
+    let guide = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/clients.md")).unwrap();
+    let help = run_with(&["--help"], now(), |_| None).stdout;
+    for (name, set) in LIMITS {
+        let default = set.value(&mut AllLimits::default());
+        assert!(guide.contains(&format!("| `{name}` | {default} |")), "{name} is {default}");
+        assert!(help.contains(name), "{name}");
+        let typed = ["lastmile", "refresh", "--limit", &format!("{name}=7")].map(OsString::from);
+        let arguments = Arguments::try_parse_from(typed).unwrap();
+        assert_eq!(set.value(&mut arguments.common.network.all_limits()), 7, "{name}");
+    }
+    // Whatever the library has can be set here.
+    let fields = format!("{:?}", lastmile_metadata::Limits::default()).matches(": ").count();
+    assert_eq!(fields, LIMITS.len(), "`strict_key_ids` is none, `redirects` is another's");
+}
+
+#[test]
+fn a_limit_that_is_met_is_named_with_its_value_and_the_option_that_raises_it() {
+    let home = Home::trusting();
+    for (limit, value) in [("timestamp_length", 10), ("snapshot_length", 10), ("signatures", 0), ("keys", 1)] {
+        let ran = home.run(&["refresh", "--limit", &format!("{limit}={value}")]);
+        assert_eq!(ran.status, ExitStatus::Untrusted);
+        assert!(ran.stderr.contains(&format!("limit `{limit}`")), "{}", ran.stderr);
+        assert!(ran.stderr.contains(&value.to_string()), "{}", ran.stderr);
+        assert!(ran.stderr.contains(&format!("`--limit {limit}=NUMBER`")), "{}", ran.stderr);
+    }
+    assert_eq!(home.run(&["refresh"]).status, ExitStatus::Done);
 }
 
 #[test]

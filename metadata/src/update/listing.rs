@@ -6,43 +6,54 @@ use alloc::vec::Vec;
 use super::search::TargetSearch;
 use super::targets::{missing_targets, request_targets};
 use super::{Request, Stage};
+use crate::limits::Budget;
 use crate::trusted::Edge;
 use crate::{
     Error, ErrorKind, Floors, Received, RoleName, Stored, TargetFile, TargetPath, TrustedMetadata, VerifiedTargets,
 };
 
-/// Lists all targets. The number of roles is limited by what the snapshot lists.
+/// Lists all targets.
 #[derive(Debug)]
 pub struct Listing<'t> {
     trusted: &'t mut TrustedMetadata,
     to_visit: Vec<Edge>,
     /// By delegator and name: with the keys as well, a role could delegate to itself with ever new ones.
     visited: BTreeSet<(RoleName, RoleName)>,
+    visits: Budget,
     paths: BTreeSet<TargetPath>,
-    /// A role could not be read to its end.
+    /// A role could not be read to its end, or there are too many.
     failed: Option<Error>,
 }
 
 impl<'t> Listing<'t> {
     pub(crate) fn start(trusted: &'t mut TrustedMetadata) -> Self {
+        let visits = Budget::new("roles_listed", trusted.update.limits.roles_listed.into());
         let (to_visit, visited, paths) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
-        let mut listing = Self { trusted, to_visit, visited, paths, failed: None };
+        let mut listing = Self { trusted, to_visit, visited, visits, paths, failed: None };
         let targets = listing.trusted.targets.clone();
-        listing.failed = listing.visit(&RoleName::TARGETS, &targets).err();
+        listing.failed = listing.visit(&RoleName::TARGETS, 0, &targets).err();
         listing
     }
 
-    fn visit(&mut self, name: &RoleName, role: &VerifiedTargets) -> Result<(), Error> {
+    fn visit(&mut self, name: &RoleName, depth: u32, role: &VerifiedTargets) -> Result<(), Error> {
         for path in role.paths() {
             self.paths.insert(path.map_err(|kind| kind.of(name))?);
         }
         let Some(delegations) = role.delegations() else { return Ok(()) };
         // Of 2³² bins no more than the snapshot could list and one, which is missing there and ends the listing.
         let rings = delegations.rings().take(self.trusted.snapshot.len().saturating_add(1));
-        let edges: Vec<Edge> = rings.map(|(role, ring)| Edge::new(name, role, ring)).collect();
+        let below = depth.saturating_add(1);
+        let edges: Vec<Edge> = rings.map(|(role, ring)| Edge::new(name, role, ring, below)).collect();
         self.to_visit.extend(edges.into_iter().rev());
         self.pass_over_visited();
-        Ok(())
+        self.check_next()
+    }
+
+    /// The next role must be neither one too many nor too far from the top.
+    fn check_next(&mut self) -> Result<(), Error> {
+        let Some(edge) = self.to_visit.last() else { return Ok(()) };
+        let most_depth = self.trusted.update.limits.delegation_depth;
+        self.visits.spend().and_then(|()| edge.check_depth(most_depth)).map_err(|kind| kind.of(edge.role()))
     }
 
     fn pass_over_visited(&mut self) {
@@ -57,7 +68,7 @@ impl<'t> Listing<'t> {
         let bytes = role.held().map(|role| role.bytes().clone());
         self.to_visit.pop();
         self.visited.insert(edge.names());
-        self.failed = self.visit(edge.role(), &role).err();
+        self.failed = self.visit(edge.role(), edge.depth, &role).err();
         self.trusted.delegated.insert(edge.id, role);
         Ok(bytes)
     }
@@ -90,7 +101,7 @@ impl Stage for Listing<'_> {
             return Err(failed);
         }
         if let Some(edge) = self.to_visit.last() {
-            return Err(missing_targets(&self.trusted.snapshot, edge.role()));
+            return Err(missing_targets(&self.trusted.update, &self.trusted.snapshot, edge.role()));
         }
         let Self { trusted, paths, .. } = self;
         trusted.expect_many_searches();

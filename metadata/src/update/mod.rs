@@ -17,7 +17,9 @@ use alloc::vec::Vec;
 
 use chrono::{DateTime, Utc};
 
-use crate::{Error, ErrorKind, Floors, KnownTargets, Limits, Received, RoleName, Root, Stored, Verified, Version};
+use crate::{
+    Envelope, Error, ErrorKind, Floors, KnownTargets, Limits, Received, Role, RoleName, Root, Stored, Verified, Version,
+};
 
 /// A file that a stage needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,9 +30,18 @@ pub struct Request {
     pub version: Option<Version>,
     /// Most bytes to read. A longer file is refused.
     pub max_length: u64,
+    /// The field of [`Limits`] that says so; none where it is the length that trusted metadata lists.
+    pub limit: Option<&'static str>,
 }
 
 impl Request {
+    /// The timestamp: never versioned, never listed (5.4.1).
+    #[must_use]
+    pub fn timestamp(limits: &Limits) -> Self {
+        let (max_length, limit) = (limits.timestamp_length, Some("timestamp_length"));
+        Self { role: RoleName::TIMESTAMP, version: None, max_length, limit }
+    }
+
     /// The file's name below the metadata URL, percent-encoded.
     #[must_use]
     pub fn file_name(&self) -> String {
@@ -42,6 +53,11 @@ impl Request {
     pub fn may_be_absent(&self) -> bool {
         self.role == RoleName::ROOT
     }
+}
+
+/// Most bytes of a file and the limit that says so, unless its length is listed.
+fn most_bytes(listed: Option<u64>, limit: &'static str, value: u64) -> (u64, Option<&'static str>) {
+    listed.map_or((value, Some(limit)), |length| (length, None))
 }
 
 /// A step of the workflow. For each [`Request`]: offer what is stored, and if that does not answer, what was fetched.
@@ -88,6 +104,11 @@ pub(crate) struct Update {
 }
 
 impl Update {
+    /// Reads and verifies a file of a role that the root vouches for (5.4.2, 5.5.3).
+    fn verified<R: Role>(&self, role: &RoleName, bytes: Vec<u8>) -> Result<Verified<R>, Error> {
+        self.limits.verify(role, Envelope::parse(role, bytes)?, &self.root.key_ring(role)?)
+    }
+
     /// 5.3.10, 5.4.4, 5.5.6, 5.6.5: expires strictly later than the update started.
     pub(crate) fn check_expiry(&self, role: &RoleName, expires: DateTime<Utc>) -> Result<(), Error> {
         if expires <= self.start_time {

@@ -36,8 +36,8 @@ impl UpdateRoot {
     ) -> Result<Self, Error> {
         let shipped = Envelope::<Root>::parse(&RoleName::ROOT, shipped)?;
         let own_keys = shipped.unverified().key_ring(&RoleName::ROOT)?;
-        let root = shipped.verify(&RoleName::ROOT, &own_keys)?;
-        limits.check_key_ids(&RoleName::ROOT, &root.keys)?;
+        let root = limits.verify(&RoleName::ROOT, shipped, &own_keys)?;
+        limits.check_keys(&RoleName::ROOT, &root.keys)?;
         let floors = match floors {
             StoredFloors::Known(floors) => floors,
             StoredFloors::FirstRun => Floors::under(&root),
@@ -68,8 +68,8 @@ impl UpdateRoot {
         let trusted = &self.update.root;
         let next = Envelope::<Root>::parse(role, bytes)?;
         // 5.3.4: signed by the trusted root's keys, and (every root is) by its own.
-        let next = next.verify(role, &trusted.key_ring(role)?)?;
-        self.update.limits.check_key_ids(role, &next.keys)?;
+        let next = self.update.limits.verify(role, next, &trusted.key_ring(role)?)?;
+        self.update.limits.check_keys(role, &next.keys)?;
         // 5.3.5: exactly the next version.
         let expected = trusted.version.next();
         if expected != Some(next.version) {
@@ -94,7 +94,8 @@ impl Stage for UpdateRoot {
     fn request(&self) -> Option<Request> {
         // 5.3.3: one root after the other, W bytes each.
         let next = self.update.root.version.next().filter(|_| !self.at_the_newest)?;
-        Some(Request { role: RoleName::ROOT, version: Some(next), max_length: self.update.limits.root_length })
+        let (max_length, limit) = (self.update.limits.root_length, Some("root_length"));
+        Some(Request { role: RoleName::ROOT, version: Some(next), max_length, limit })
     }
 
     fn recall(&mut self, stored: Stored) -> bool {
@@ -117,9 +118,13 @@ impl Stage for UpdateRoot {
             self.at_the_newest = true;
             return Ok(None);
         };
+        // 5.3.3: at most Y in one update; the next update goes on from here.
+        if self.fetches.check().is_err() {
+            self.at_the_newest = true;
+            return Ok(None);
+        }
         self.accept(bytes)?;
         self.state_lost = false;
-        // 5.3.3: at most Y in one update; the next update goes on from here.
         self.at_the_newest = self.fetches.spend().and_then(|()| self.fetches.check()).is_err();
         Ok(Some(self.update.root.bytes().clone()))
     }
@@ -138,14 +143,15 @@ impl Stage for UpdateRoot {
         if root.version < trusted {
             return Err(ErrorKind::Rollback { trusted, found: root.version }.of(role));
         }
-        // 5.3.10: only the last root's expiry counts.
-        self.update.check_expiry(role, root.expires)?;
+        // 5.3.10: only the last root's expiry counts. The last one that was followed may not be the newest.
+        let behind = self.fetches.check().err().map(|kind| kind.of(role));
+        self.update.check_expiry(role, root.expires).map_err(|expired| behind.clone().unwrap_or(expired))?;
         // 5.3.11: both are forgotten if either was rotated.
         if self.forgets_stored {
             self.update.floors = Floors::under(root);
         }
         self.update.floors.root = root.version;
         self.update.floors.online_keys = root.online_keys();
-        Ok(UpdateTimestamp::start(self.update, self.forgets_stored))
+        Ok(UpdateTimestamp::start(self.update, self.forgets_stored, behind))
     }
 }

@@ -14,7 +14,7 @@ use crate::limits::Budget;
 use crate::role::delegations::Routes;
 use crate::trusted::Edge;
 use crate::{
-    Error, ErrorKind, Floors, KeyRing, Received, RoleName, Stored, TargetFile, TargetPath, TrustedMetadata,
+    Error, ErrorKind, Floors, KeyRing, Limits, Received, RoleName, Stored, TargetFile, TargetPath, TrustedMetadata,
     VerifiedTargets,
 };
 
@@ -34,8 +34,8 @@ enum State {
 
 impl<'t> TargetSearch<'t> {
     pub(crate) fn start(trusted: &'t mut TrustedMetadata, path: TargetPath) -> Self {
-        let mut walk = Walk::start(path, u64::from(trusted.update.limits.roles_visited));
-        let state = walk.visit(&RoleName::TARGETS, &trusted.targets, trusted.routes.as_deref());
+        let mut walk = Walk::start(path, &trusted.update.limits);
+        let state = walk.visit(&RoleName::TARGETS, 0, &trusted.targets, trusted.routes.as_deref());
         let state = state.unwrap_or_else(|| walk.advance(trusted));
         Self { trusted, walk, state }
     }
@@ -82,7 +82,7 @@ impl Stage for TargetSearch<'_> {
         match self.state {
             State::Ended(result) => result.map(|found| found.map(|target| *target)),
             // A role that is needed could not be had: the search ends without a result, never with a later role's.
-            State::Needs(edge) => Err(missing_targets(&self.trusted.snapshot, edge.role())),
+            State::Needs(edge) => Err(missing_targets(&self.trusted.update, &self.trusted.snapshot, edge.role())),
         }
     }
 }
@@ -94,12 +94,14 @@ struct Walk {
     to_visit: Vec<Edge>,
     visited: BTreeSet<RoleName>,
     visits: Budget,
+    most_depth: u32,
 }
 
 impl Walk {
-    fn start(path: TargetPath, roles_visited: u64) -> Self {
-        let visits = Budget::new("roles_visited", roles_visited);
-        Self { path, to_visit: Vec::new(), visited: BTreeSet::from([RoleName::TARGETS]), visits }
+    fn start(path: TargetPath, limits: &Limits) -> Self {
+        let visits = Budget::new("roles_visited", limits.roles_visited.into());
+        let visited = BTreeSet::from([RoleName::TARGETS]);
+        Self { path, to_visit: Vec::new(), visited, visits, most_depth: limits.delegation_depth }
     }
 
     /// Visits roles until one is needed that is not there yet, or the search ends.
@@ -108,6 +110,9 @@ impl Walk {
             // 5.6.7.1: never twice.
             if self.visited.contains(edge.role()) {
                 continue;
+            }
+            if let Err(kind) = edge.check_depth(self.most_depth) {
+                return State::Ended(Err(kind.of(edge.role())));
             }
             let Some(role) = trusted.role(&edge) else {
                 // 5.6.7.1: not too many.
@@ -120,7 +125,7 @@ impl Walk {
                 return State::Ended(Err(kind.of(edge.role())));
             }
             self.visited.insert(edge.role().clone());
-            if let Some(end) = self.visit(edge.role(), role, None) {
+            if let Some(end) = self.visit(edge.role(), edge.depth, role, None) {
                 return end;
             }
         }
@@ -128,7 +133,7 @@ impl Walk {
     }
 
     /// Looks into one role; if the target is not there, its delegations are next.
-    fn visit(&mut self, name: &RoleName, role: &VerifiedTargets, routes: Option<&Routes>) -> Option<State> {
+    fn visit(&mut self, name: &RoleName, depth: u32, role: &VerifiedTargets, routes: Option<&Routes>) -> Option<State> {
         // 5.6.7.1: the first role that lists it.
         match role.target(&self.path) {
             Ok(None) => {}
@@ -141,19 +146,19 @@ impl Walk {
         }
         let delegations = role.delegations()?;
         match routes {
-            Some(routes) => self.go_on(name, delegations.rings_along(routes, &self.path.clone())),
-            None => self.go_on(name, delegations.rings_covering(&self.path.clone())),
+            Some(routes) => self.go_on(name, depth, delegations.rings_along(routes, &self.path.clone())),
+            None => self.go_on(name, depth, delegations.rings_covering(&self.path.clone())),
         }
         None
     }
 
-    fn go_on(&mut self, name: &RoleName, covering: impl Iterator<Item = (RoleName, KeyRing, bool)>) {
+    fn go_on(&mut self, name: &RoleName, depth: u32, covering: impl Iterator<Item = (RoleName, KeyRing, bool)>) {
         // 5.6.7.2: in their order, so the first must be on top of the stack. Of very many no more than can be passed
         // over or visited and one, which is one too many.
         let most = self.visited.len().saturating_add(self.visits.left()).saturating_add(1);
         let mut next = Vec::new();
         for (role, ring, terminating) in covering.take(most) {
-            next.push(Edge::new(name, role, ring));
+            next.push(Edge::new(name, role, ring, depth.saturating_add(1)));
             // 5.6.7.2.1: after it and its descendants nothing, neither siblings nor those of ancestors.
             if terminating {
                 self.to_visit.clear();
@@ -184,9 +189,10 @@ mod tests {
 
     #[test]
     fn w_5_6_7_1_b_of_very_many_delegations_no_more_are_kept_than_can_be_visited() {
-        let mut walk = Walk::start(TargetPath::new("x").unwrap(), 4);
+        let limits = Limits { roles_visited: 4, ..Limits::default() };
+        let mut walk = Walk::start(TargetPath::new("x").unwrap(), &limits);
         let path = walk.path.clone();
-        walk.go_on(&RoleName::TARGETS, delegating(10_000).rings_covering(&path));
+        walk.go_on(&RoleName::TARGETS, 0, delegating(10_000).rings_covering(&path));
         // One more than the limit, so that it is reached, and one for the role that was visited already.
         let next: Vec<_> = walk.to_visit.iter().rev().map(|edge| edge.role().as_str()).collect();
         assert_eq!(next, ["role0", "role1", "role2", "role3", "role4", "role5"]);

@@ -2,9 +2,9 @@
 
 use alloc::vec::Vec;
 
-use super::{Request, Stage, Update};
+use super::{Request, Stage, Update, most_bytes};
 use crate::update::targets::UpdateTargets;
-use crate::{Envelope, Error, ErrorKind, Floors, Received, RoleName, Snapshot, Stored, Timestamp, Verified};
+use crate::{Error, ErrorKind, Floors, Received, RoleName, Snapshot, Stored, Timestamp, Verified};
 
 /// Fetches the snapshot that the timestamp lists, unless it is stored.
 #[derive(Clone, Debug)]
@@ -30,9 +30,7 @@ impl UpdateSnapshot {
     }
 
     fn verified(&self, bytes: Vec<u8>) -> Result<Verified<Snapshot>, Error> {
-        let role = &RoleName::SNAPSHOT;
-        // 5.5.3
-        Envelope::parse(role, bytes)?.verify(role, &self.update.root.key_ring(role)?)
+        self.update.verified(&RoleName::SNAPSHOT, bytes)
     }
 
     /// 5.5.2, 5.5.4: whether this is the snapshot that the timestamp lists.
@@ -56,9 +54,10 @@ impl Stage for UpdateSnapshot {
     fn request(&self) -> Option<Request> {
         // 5.5.1
         let listed = &self.timestamp.snapshot;
-        let max_length = listed.length.unwrap_or(self.update.limits.snapshot_length);
+        self.update.limits.check_listed(&RoleName::SNAPSHOT, listed.length).ok()?;
+        let (max_length, limit) = most_bytes(listed.length, "snapshot_length", self.update.limits.snapshot_length);
         let version = self.update.prefix(listed.version);
-        Some(Request { role: RoleName::SNAPSHOT, version, max_length }).filter(|_| self.snapshot.is_none())
+        Some(Request { role: RoleName::SNAPSHOT, version, max_length, limit }).filter(|_| self.snapshot.is_none())
     }
 
     fn recall(&mut self, stored: Stored) -> bool {
@@ -104,6 +103,7 @@ impl Stage for UpdateSnapshot {
 
     fn finish(self) -> Result<UpdateTargets, Error> {
         let role = &RoleName::SNAPSHOT;
+        self.update.limits.check_listed(role, self.timestamp.snapshot.length)?;
         let kind = if self.state_lost { ErrorKind::StateLost } else { ErrorKind::Absent };
         let snapshot = self.snapshot.ok_or_else(|| kind.of(role))?;
         // 5.5.6: a stored one is not exempt.

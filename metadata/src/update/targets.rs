@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use super::{Request, Stage, Update};
+use super::{Request, Stage, Update, most_bytes};
 use crate::{
     Error, ErrorKind, Floors, KeyRing, Received, RoleName, Snapshot, Stored, Timestamp, TrustedMetadata, Verified,
     VerifiedTargets,
@@ -61,7 +61,8 @@ impl Stage for UpdateTargets {
     }
 
     fn finish(self) -> Result<TrustedMetadata, Error> {
-        let targets = self.targets.ok_or_else(|| missing_targets(&self.snapshot, &RoleName::TARGETS))?;
+        let missing = || missing_targets(&self.update, &self.snapshot, &RoleName::TARGETS);
+        let targets = self.targets.ok_or_else(missing)?;
         let Self { update, timestamp, snapshot, .. } = self;
         Ok(TrustedMetadata { update, timestamp, snapshot, targets, delegated: BTreeMap::new(), routes: None })
     }
@@ -70,14 +71,19 @@ impl Stage for UpdateTargets {
 /// 5.6.1: the file of a targets role. A role that the snapshot does not list is not asked for.
 pub(super) fn request_targets(update: &Update, snapshot: &Snapshot, role: &RoleName) -> Option<Request> {
     let listed = snapshot.meta(role)?;
-    let max_length = listed.length.unwrap_or(update.limits.targets_length);
-    Some(Request { role: role.clone(), version: update.prefix(listed.version), max_length })
+    update.limits.check_listed(role, listed.length).ok()?;
+    let (max_length, limit) = most_bytes(listed.length, "targets_length", update.limits.targets_length);
+    Some(Request { role: role.clone(), version: update.prefix(listed.version), max_length, limit })
 }
 
 /// Why a targets role that is needed is not there.
-pub(super) fn missing_targets(snapshot: &Snapshot, role: &RoleName) -> Error {
-    let listed = snapshot.meta(role).is_some();
-    if listed { ErrorKind::Absent.of(role) } else { ErrorKind::NotListed.of(role) }
+pub(super) fn missing_targets(update: &Update, snapshot: &Snapshot, role: &RoleName) -> Error {
+    match snapshot.meta(role) {
+        Some(listed) => {
+            update.limits.check_listed(role, listed.length).err().unwrap_or_else(|| ErrorKind::Absent.of(role))
+        }
+        None => ErrorKind::NotListed.of(role),
+    }
 }
 
 /// The one way in which a targets role becomes trusted, the top-level one and the delegated ones alike.
@@ -90,13 +96,13 @@ pub(crate) fn verify_targets(
 ) -> Result<VerifiedTargets, Error> {
     let listed = snapshot.meta(role).ok_or_else(|| ErrorKind::NotListed.of(role))?;
     // 5.6.2, 5.6.3
-    let targets = VerifiedTargets::verify(role, ring, &listed, file, update.known.as_ref())?;
+    let targets = VerifiedTargets::verify(update, role, ring, &listed, file)?;
     // 5.6.4
     if targets.version() != listed.version {
         return Err(ErrorKind::WrongVersion { expected: listed.version, found: targets.version() }.of(role));
     }
     if let Some(delegations) = targets.delegations() {
-        update.limits.check_key_ids(role, &delegations.keys)?;
+        update.limits.check_keys(role, &delegations.keys)?;
     }
     // 5.6.5
     update.check_expiry(role, targets.expires())?;

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::{Request, Stage, Update};
 use crate::update::snapshot::UpdateSnapshot;
-use crate::{Envelope, Error, ErrorKind, Floors, Received, RoleName, Stored, Timestamp, Verified};
+use crate::{Error, ErrorKind, Floors, Received, RoleName, Stored, Timestamp, Verified};
 
 /// Fetches the timestamp and compares it with the trusted one.
 #[derive(Clone, Debug)]
@@ -15,12 +15,14 @@ pub struct UpdateTimestamp {
     answered: bool,
     /// Nothing tells how old a timestamp may be.
     state_lost: bool,
+    /// Why the root may not be the newest, and may not know the keys of the newest timestamp.
+    behind: Option<Error>,
 }
 
 impl UpdateTimestamp {
-    pub(crate) fn start(update: Update, forgets_stored: bool) -> Self {
+    pub(crate) fn start(update: Update, forgets_stored: bool, behind: Option<Error>) -> Self {
         let state_lost = update.floors.lost;
-        Self { update, forgets_stored, trusted: None, answered: false, state_lost }
+        Self { update, forgets_stored, trusted: None, answered: false, state_lost, behind }
     }
 
     /// Whether the keys of timestamp or snapshot were rotated (5.3.11): the stored copies of both are to be deleted
@@ -31,9 +33,10 @@ impl UpdateTimestamp {
     }
 
     fn verified(&self, bytes: Vec<u8>) -> Result<Verified<Timestamp>, Error> {
-        let role = &RoleName::TIMESTAMP;
-        // 5.4.2
-        Envelope::parse(role, bytes)?.verify(role, &self.update.root.key_ring(role)?)
+        self.update.verified(&RoleName::TIMESTAMP, bytes).map_err(|verdict| match &self.behind {
+            Some(behind) if matches!(verdict.kind, ErrorKind::ThresholdNotMet { .. }) => behind.clone(),
+            _ => verdict,
+        })
     }
 }
 
@@ -41,10 +44,8 @@ impl Stage for UpdateTimestamp {
     type Next = UpdateSnapshot;
 
     fn request(&self) -> Option<Request> {
-        // 5.4.1: never versioned, X bytes.
-        let max_length = self.update.limits.timestamp_length;
-        let request = Request { role: RoleName::TIMESTAMP, version: None, max_length };
-        Some(request).filter(|_| !self.answered)
+        // 5.4.1: X bytes.
+        Some(Request::timestamp(&self.update.limits)).filter(|_| !self.answered)
     }
 
     fn recall(&mut self, stored: Stored) -> bool {

@@ -1,0 +1,167 @@
+//! Every limit: what is exactly at it passes, one more is refused, and the error names the limit and its value.
+
+use lastmile_client::{Error as ClientError, Refusal};
+use lastmile_metadata::{ErrorKind, Limits};
+use lastmile_tests::{Delegation, Device, Repository, TestKey, refused, time, verdict};
+use serde_json::{Value, json};
+
+/// Three roots, a role `a` and below it `b` in which there is `x`; without lengths, unless they are to be listed.
+fn repository(lists_lengths: bool) -> Repository {
+    let mut repository = Repository::new();
+    repository.lists_hashes = lists_lengths;
+    repository.delegate("targets", &Delegation::paths("a", &["*"]));
+    repository.delegate("a", &Delegation::paths("b", &["*"]));
+    repository.add_target("b", "x", b"content");
+    repository.publish(&["root", "a", "b", "targets"]);
+    repository.publish(&["root"]);
+    repository
+}
+
+type Field<T> = fn(&mut Limits) -> &mut T;
+
+/// A new device with this limit.
+fn with<T>(repository: &Repository, field: Field<T>, value: T) -> Device {
+    let mut device = Device::new(repository);
+    *field(&mut device.limits) = value;
+    device
+}
+
+/// What `repository` says about the length of a file that is one byte longer than `field` allows.
+fn too_long_by_one(repository: &Repository, length: usize, field: Field<u64>) -> (String, u64, Option<&'static str>) {
+    let length = length as u64;
+    assert!(with(repository, field, length).find("x").unwrap().is_some(), "exactly at the limit");
+    let past = with(repository, field, length - 1);
+    match past.find("x") {
+        Err(ClientError::Repository(error)) => match error.refusal {
+            Refusal::TooLong { file, max_length, limit } => (file, max_length, limit),
+            other => panic!("{other}"),
+        },
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn bytes_of_a_file_whose_length_nobody_lists() {
+    let repository = repository(false);
+    let longest = |roles: &[&str]| roles.iter().map(|role| repository.written(role).len()).max().unwrap();
+    let root = longest(&["root"]);
+    let cases: [(&str, usize, Field<u64>); 4] = [
+        ("root_length", root, |limits| &mut limits.root_length),
+        ("timestamp_length", longest(&["timestamp"]), |limits| &mut limits.timestamp_length),
+        ("snapshot_length", longest(&["snapshot"]), |limits| &mut limits.snapshot_length),
+        ("targets_length", longest(&["targets", "a", "b"]), |limits| &mut limits.targets_length),
+    ];
+    for (name, length, field) in cases {
+        let (file, max_length, limit) = too_long_by_one(&repository, length, field);
+        assert_eq!((max_length, limit), (length as u64 - 1, Some(name)), "{file}");
+    }
+}
+
+#[test]
+fn bytes_of_a_file_whose_length_is_listed() {
+    for role in ["snapshot", "targets", "a"] {
+        let mut repository = repository(true);
+        if role == "snapshot" {
+            // The longest file of all, so that no other one is refused before it.
+            repository.signed("snapshot")["more"] = json!("x".repeat(10_000));
+        } else {
+            repository.signed(role)["more"] = json!("x".repeat(10_000));
+        }
+        repository.publish(&[role]);
+        let length = repository.written(role).len() as u64;
+        let field: Field<u64> = |limits| &mut limits.listed_length;
+        assert!(with(&repository, field, length).find("x").unwrap().is_some());
+        repository.road().forget_requests();
+        let kind = ErrorKind::ListedTooLong { listed: length, limit: "listed_length", value: length - 1 };
+        assert_eq!(refused(with(&repository, field, length - 1).find("x")), verdict(role, kind));
+        let asked = repository.road().requests();
+        assert!(
+            asked.iter().all(|path| !path.ends_with(&format!(".{role}.json"))),
+            "nothing of it is asked for: {asked:?}"
+        );
+    }
+}
+
+#[test]
+fn a_stored_copy_is_no_way_round_the_limit_of_listed_lengths() {
+    let repository = repository(true);
+    let mut device = Device::new(&repository);
+    device.refresh().unwrap();
+    device.limits.listed_length = 10;
+    assert!(matches!(refused(device.refresh()).kind, ErrorKind::ListedTooLong { .. }));
+    device.limits = Limits::default();
+    assert!(device.find("x").unwrap().is_some());
+}
+
+#[test]
+fn counts_and_depths() {
+    let mut repository = repository(true);
+    let strangers: Vec<Value> =
+        (0..3).map(|number| json!({"keyid": format!("stranger {number}"), "sig": "00"})).collect();
+    let mut envelope: Value = serde_json::from_slice(&repository.written("timestamp")).unwrap();
+    envelope["signatures"].as_array_mut().unwrap().extend(strangers);
+    repository.place("timestamp", serde_json::to_vec(&envelope).unwrap());
+    let keys = repository.signed("root")["keys"].as_object().unwrap().len() as u32;
+    type Ask = fn(&Device) -> Result<bool, ClientError>;
+    let find: Ask = |device| device.find("x").map(|found| found.is_some());
+    let list: Ask = |device| device.list().map(|listed| listed == ["x"]);
+    let cases: [(&'static str, &str, u32, Field<u32>, Ask); 6] = [
+        ("roles_visited", "b", 2, |limits| &mut limits.roles_visited, find),
+        ("roles_listed", "b", 2, |limits| &mut limits.roles_listed, list),
+        ("delegation_depth", "b", 2, |limits| &mut limits.delegation_depth, find),
+        ("delegation_depth", "b", 2, |limits| &mut limits.delegation_depth, list),
+        ("signatures", "timestamp", 4, |limits| &mut limits.signatures, find),
+        ("keys", "root", keys, |limits| &mut limits.keys, find),
+    ];
+    for (limit, role, value, field, ask) in cases {
+        assert!(ask(&with(&repository, field, value)).unwrap(), "{limit}: exactly at the limit");
+        let kind = ErrorKind::LimitReached { limit, value: u64::from(value) - 1 };
+        assert_eq!(refused(ask(&with(&repository, field, value - 1))), verdict(role, kind));
+    }
+}
+
+#[test]
+fn new_roots_of_one_update() {
+    let repository = repository(true);
+    for (allowed, reached) in [(0, 1), (1, 2), (2, 3), (3, 3)] {
+        let device = with(&repository, |limits| &mut limits.root_updates, allowed);
+        assert_eq!(device.refresh().unwrap()[0], reached, "{allowed} allowed");
+    }
+}
+
+#[test]
+fn a_root_that_is_old_because_of_the_limit_is_not_called_anything_else() {
+    let limit = |value| verdict("root", ErrorKind::LimitReached { limit: "root_updates", value });
+    // The key of the timestamp was replaced by a root that is too far away.
+    let mut repository = repository(true);
+    repository.set_keys("timestamp", &[TestKey::new("another")], 1);
+    repository.publish(&["root", "timestamp"]);
+    let device = with(&repository, |limits| &mut limits.root_updates, 2);
+    assert_eq!(refused(device.refresh()), limit(2));
+    assert_eq!(device.refresh().unwrap()[0], 4, "the next update goes on from there");
+    // The last root that is followed has expired.
+    let mut repository = Repository::new();
+    repository.signed("root")["expires"] = json!("2029-01-01T00:00:00Z");
+    repository.publish(&["root"]);
+    repository.signed("root")["expires"] = json!("2039-01-01T00:00:00Z");
+    repository.publish(&["root"]);
+    let mut device = with(&repository, |limits| &mut limits.root_updates, 1);
+    device.now = time("2030-01-01T00:00:00Z");
+    assert_eq!(refused(device.refresh()), limit(1));
+    assert_eq!(device.refresh().unwrap()[0], 3);
+}
+
+#[test]
+fn nesting_of_json() {
+    // `signed`, `deep` and what is in it are in the file and in each other.
+    let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!([inner]));
+    let asked = |levels| {
+        let mut repository = Repository::new();
+        repository.signed("timestamp")["deep"] = nested(levels);
+        repository.publish(&["timestamp"]);
+        Device::new(&repository).refresh()
+    };
+    assert!(asked(62).is_ok());
+    let ErrorKind::Malformed(what) = refused(asked(63)).kind else { panic!("another verdict") };
+    assert!(what.contains("nested deeper than 64"), "{what}");
+}
