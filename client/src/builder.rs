@@ -6,6 +6,7 @@ use std::time::Duration;
 use lastmile_metadata::{KnownTargets, Limits};
 
 use crate::fetch::{Fetch, FetchByScheme, FetchError};
+use crate::folder::Tidied;
 use crate::mirrors::{Mirror, Mirrors};
 use crate::progress::{Notify, Traced};
 use crate::retry::Patience;
@@ -127,6 +128,7 @@ impl UpdaterBuilder {
             lock_wait: self.lock_wait,
             hash_prefixes: self.hash_prefixes,
             sequential: self.sequential,
+            tidied: Tidied::default(),
         };
         Ok(Updater { road: Arc::new(road), shipped_root: self.shipped_root.into(), known: self.known })
     }

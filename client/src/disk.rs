@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{self, AtFlags, CWD, FileType, FlockOperation, Mode, OFlags};
@@ -123,6 +124,15 @@ impl NewFile {
         sync(&self.file, &self.path)
     }
 
+    /// Locks it, as a sign for others that somebody is at it. False where it was taken for abandoned before, and is gone.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn hold(&self) -> io::Result<bool> {
+        Ok(try_lock(&self.file, &self.path)? && self.file.metadata()?.nlink() > 0)
+    }
+
     /// The same file once more, for another thread.
     ///
     /// # Errors
@@ -168,6 +178,9 @@ pub fn create<'a>(place: impl Into<Place<'a>>, mode: u32) -> io::Result<NewFile>
     Ok(NewFile { file: File::from(file), path: place.path() })
 }
 
+/// How many letters and digits make a name that nobody can foresee.
+pub(crate) const UNFORESEEN: usize = 12;
+
 /// Makes something under a name that nobody can foresee: `make` is called until a name is free.
 ///
 /// # Errors
@@ -179,7 +192,7 @@ pub fn unforeseen<T>(
     suffix: &str,
     make: impl FnMut(&Path) -> io::Result<T>,
 ) -> io::Result<(T, PathBuf)> {
-    let made = tempfile::Builder::new().prefix(prefix).suffix(suffix).rand_bytes(12).make_in(folder, make)?;
+    let made = tempfile::Builder::new().prefix(prefix).suffix(suffix).rand_bytes(UNFORESEEN).make_in(folder, make)?;
     let (made, mut path) = made.into_parts();
     path.disable_cleanup(true);
     Ok((made, path.to_path_buf()))

@@ -110,7 +110,8 @@ async fn fetch(
     progress: &dyn Progress,
 ) -> Result<(), Error> {
     let url_path = target.url_path(consistent && road.hash_prefixes).map_err(refused)?;
-    let sink = Sink::start(goal.folder.temporary(PUBLIC)?, target.clone());
+    road.tidied.tidy(&goal.folder);
+    let sink = Sink::start(goal.folder.held_temporary(PUBLIC)?, target.clone());
     let mut arrival = Arrival { target, sink, progress, arrived: 0, from_several: false };
     let mut failures: Vec<MirrorFailure> = Vec::new();
     for mirror in road.mirrors.in_order() {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use lastmile_metadata::{Algorithm, Hashes, Limits, TargetPath};
 
 use super::*;
+use crate::folder::Tidied;
 use crate::http::{HttpFetch, HttpSettings, ProxyChoice};
 use crate::mirrors::{Mirror, Mirrors};
 use crate::progress::Traced;
@@ -33,6 +34,7 @@ fn road(servers: &[&Server]) -> Road {
         lock_wait: Duration::ZERO,
         hash_prefixes: true,
         sequential: true,
+        tidied: Tidied::default(),
     }
 }
 

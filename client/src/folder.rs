@@ -1,12 +1,14 @@
 //! An open directory below which nothing is reached through a link, and files that appear under
 //! their name only when they are whole.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{self, Mode, OFlags};
 
@@ -123,6 +125,17 @@ impl Folder {
         Ok(Temporary { file, path, is_finished: false })
     }
 
+    /// The same in a folder that has no lock, where others look for what was abandoned.
+    pub(crate) fn held_temporary(&self, mode: u32) -> Result<Temporary, MachineError> {
+        loop {
+            let temporary = self.temporary(mode)?;
+            // Not every file system has locks; there nothing is taken for abandoned either.
+            if temporary.file.hold().unwrap_or(true) {
+                return Ok(temporary);
+            }
+        }
+    }
+
     /// Removes the file `name`, durably; that it is not there is fine.
     pub(crate) fn remove(&self, name: &str) -> Result<(), MachineError> {
         match disk::remove(self.place(name)) {
@@ -132,12 +145,13 @@ impl Folder {
         }
     }
 
-    /// Removes what an earlier process left unfinished. Only under the lock.
+    /// Removes what an earlier process left unfinished: under the lock of the folder, or where those who are at
+    /// work hold their files.
     pub(crate) fn remove_leftovers(&self) -> Result<(), MachineError> {
         for name in self.names()? {
-            if let Some(name) = name.to_str()
-                && name.starts_with(TEMPORARY.0)
-                && name.ends_with(TEMPORARY.1)
+            if let Some(name) = name.to_str().filter(|name| is_temporary(name))
+                && let Ok(Some(file)) = self.open_file(name)
+                && disk::try_lock(&file, &self.path_of(name)).unwrap_or(false)
             {
                 self.remove(name)?;
             }
@@ -182,6 +196,26 @@ impl Folder {
 
     fn failed(&self, operation: &'static str, name: &str, error: impl Into<io::Error>) -> MachineError {
         MachineError::new(operation, self.path_of(name), error)
+    }
+}
+
+fn is_temporary(name: &str) -> bool {
+    let middle = name.strip_prefix(TEMPORARY.0).and_then(|rest| rest.strip_suffix(TEMPORARY.1));
+    middle.is_some_and(|middle| {
+        middle.len() == disk::UNFORESEEN && middle.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    })
+}
+
+/// Where this updater has removed what others left unfinished: once is enough, however many files go there.
+#[derive(Debug, Default)]
+pub(crate) struct Tidied(Mutex<BTreeSet<PathBuf>>);
+
+impl Tidied {
+    /// Removes it, the first time. A folder that cannot be listed can be written to all the same.
+    pub(crate) fn tidy(&self, folder: &Folder) {
+        if self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.path.clone()) {
+            let _ = folder.remove_leftovers();
+        }
     }
 }
 
@@ -263,10 +297,16 @@ mod tests {
         let (_dir, folder) = folder();
         drop(folder.temporary(PRIVATE).unwrap());
         assert!(folder.names().unwrap().is_empty());
-        std::fs::write(folder.path_of(".lastmile-abc.part"), b"").unwrap();
-        std::fs::write(folder.path_of(".other"), b"").unwrap();
+        std::fs::write(folder.path_of(".lastmile-0123456789ab.part"), b"").unwrap();
+        let others = [".other", ".lastmile-notes.part"];
+        others.iter().for_each(|other| std::fs::write(folder.path_of(other), b"").unwrap());
+        let held = folder.held_temporary(PUBLIC).unwrap();
         folder.remove_leftovers().unwrap();
-        assert_eq!(folder.names().unwrap(), [".other"]);
+        assert_eq!(folder.names().unwrap().len(), 3, "what somebody is at, and what is not ours");
+        drop(held);
+        let mut names = folder.names().unwrap();
+        names.sort();
+        assert_eq!(names, [".lastmile-notes.part", ".other"]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use lastmile_metadata::{Limits, RoleName};
 use crate::ahead::Attempt;
 use crate::error::{Error, MachineError, MirrorFailure};
 use crate::fetch::{Fetch, FetchError};
+use crate::folder::Tidied;
 use crate::mirrors::Mirrors;
 use crate::progress::{Notice, Notify};
 use crate::retry::Patience;
@@ -28,6 +29,7 @@ pub(crate) struct Road {
     pub(crate) hash_prefixes: bool,
     /// Whether metadata is asked for one file after the other.
     pub(crate) sequential: bool,
+    pub(crate) tidied: Tidied,
 }
 
 impl Road {

@@ -80,15 +80,23 @@ impl NewRepository {
     /// [`Error::Refused`] when something is there already; else what the machine says.
     pub fn create(&self, dir: &Path, setting: &Setting, observer: &mut dyn Observer) -> Result<Plan, Error> {
         let layout = Layout::new(dir);
-        refuse_existing(&layout)?;
+        if !publication::is_interrupted(&layout) {
+            refuse_existing(&layout)?;
+        }
         disk::make_folders(dir, 0o777).map_err(|error| Error::file("create", dir, error))?;
         let lock = layout.lock()?;
+        if publication::recover(&layout, &lock)? {
+            return Err(Error::Refused(format!(
+                "{} is there already: an earlier command was cut short, and what was left of it is done now",
+                dir.display()
+            )));
+        }
         refuse_existing(&layout)?;
-        publication::recover(&layout, &lock)?;
         for folder in ["metadata", "targets"] {
             layout::create_folders(dir, Path::new(folder))?;
         }
-        let (policy, store, root) = self.keys_and_root(&layout, setting)?;
+        let mut key_files = Vec::new();
+        let (policy, store, root) = self.keys_and_root(&layout, setting, &mut key_files)?;
         let empty = Targets::new(Version::ONE, DateTime::<Utc>::UNIX_EPOCH);
         let mut draft = Draft { root: Some(root), policy: Some(policy.clone()), ..Draft::default() };
         draft.targets.insert(RoleName::TARGETS, empty);
@@ -96,12 +104,25 @@ impl NewRepository {
         let completed = draft.complete(&completion)?;
         let diff = diff::diff(None, &draft, &completed);
         let plan = Plan { draft, completed, diff };
-        let release = Release { layout: &layout, lock: &lock, published: None, plan: &plan, policy: &policy };
+        let release = Release {
+            layout: &layout,
+            lock: &lock,
+            published: None,
+            plan: &plan,
+            policy: &policy,
+            key_files: &key_files,
+        };
         release.publish(setting.now, observer)?;
         Ok(plan)
     }
 
-    fn keys_and_root(&self, layout: &Layout, setting: &Setting) -> Result<(Policy, KeyStore, Root), Error> {
+    /// Keys in the repository are written to `.publishing/`, and get their place with the rest: a crash leaves none.
+    fn keys_and_root(
+        &self,
+        layout: &Layout,
+        setting: &Setting,
+        key_files: &mut Vec<String>,
+    ) -> Result<(Policy, KeyStore, Root), Error> {
         let mut policy = Policy::new(self.consistent_snapshot, self.hash_prefixed_targets);
         let mut store = KeyStore::new(layout.dir(), [], std::sync::Arc::clone(&setting.phrases));
         let mut root = Root {
@@ -120,13 +141,18 @@ impl NewRepository {
             .flat_map(|role| (1..=self.key_count(role)).map(move |number| (role.clone(), format!("{role}-{number}"))))
             .collect();
         layout::create_private_folder(&folder)?;
+        let publishing = layout.publishing();
+        let written_to = if self.keys.is_some() { &folder } else { &publishing };
         // Encrypting one takes a third of a second.
         let keys = parallel::try_map(&wanted, |(role, name)| {
             let key = PrivateKey::generate(self.scheme).map_err(|error| Error::key(name, error))?;
             let online = matches!(role.as_str(), "snapshot" | "timestamp");
-            key_store::write(&folder, name, &key, if online { &self.online_keys } else { &self.offline_keys })?;
+            key_store::write(written_to, name, &key, if online { &self.online_keys } else { &self.offline_keys })?;
             Ok(key)
         })?;
+        if self.keys.is_none() {
+            key_files.extend(wanted.iter().flat_map(|(_, name)| [format!("{name}.pem"), format!("{name}.pub")]));
+        }
         let mut named = wanted.into_iter().zip(keys).peekable();
         for role in roles {
             let mut role_policy = self.role(&role);

@@ -14,9 +14,6 @@ use crate::Error;
 /// How often a held lock is tried again.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
-/// What the names of files begin with that are not whole yet.
-const NEW: &str = ".new-";
-
 /// The paths of one repository. Only `metadata/` and `targets/` are ever served.
 #[derive(Clone, Debug)]
 pub struct Layout {
@@ -76,6 +73,25 @@ impl Layout {
     #[must_use]
     pub fn queue(&self) -> PathBuf {
         self.dir.join(".queue")
+    }
+
+    /// Replaces a file of the repository as a whole: a new one in `.publishing/`, synced, then renamed. Only under the
+    /// lock: what is left there by a crash, the next one who has it clears away.
+    pub fn replace(&self, path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
+        let folder = self.publishing();
+        let create = |path: &Path| disk::create(path, mode);
+        let (mut file, new) = disk::unforeseen(&folder, "replaces-", "", create)
+            .map_err(|error| Error::file("create a file in", &folder, error))?;
+        let replaced = file
+            .write_all(bytes)
+            .map_err(|error| Error::file("write", path, error))
+            .and_then(|()| file.sync().map_err(|error| Error::file("sync", path, error)))
+            .and_then(|()| disk::rename(&new, path).map_err(|error| Error::file("replace", path, error)));
+        if replaced.is_err() {
+            let _ = disk::remove(&new);
+        }
+        replaced?;
+        sync_folder(path.parent().unwrap_or(Path::new(".")))
     }
 
     /// Takes the exclusive lock; it goes away with the value or the process.
@@ -145,24 +161,6 @@ pub fn create_new(path: &Path, mode: u32) -> Result<NewFile, Error> {
 /// Writes a file that must not exist; it is not synced.
 pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
     create_new(path, mode)?.write_all(bytes).map_err(|error| Error::file("write", path, error))
-}
-
-/// Replaces a file as a whole: a temporary file beside it, synced, then renamed.
-pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let create = |path: &Path| disk::create(path, mode);
-    let (mut file, new) =
-        disk::unforeseen(folder, NEW, "", create).map_err(|error| Error::file("create a file in", folder, error))?;
-    let replaced = file
-        .write_all(bytes)
-        .map_err(|error| Error::file("write", path, error))
-        .and_then(|()| file.sync().map_err(|error| Error::file("sync", path, error)))
-        .and_then(|()| disk::rename(&new, path).map_err(|error| Error::file("replace", path, error)));
-    if replaced.is_err() {
-        let _ = disk::remove(&new);
-    }
-    replaced?;
-    sync_folder(folder)
 }
 
 /// Makes the names in a folder durable.

@@ -40,6 +40,8 @@ const SYNC_TOGETHER: usize = 64;
 /// What a file is, in the order in which files are published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Rank {
+    /// A private key of a new repository, or its public part.
+    Key,
     /// A root version.
     Root,
     /// A target file.
@@ -149,14 +151,14 @@ impl Step {
             // It says what the plain file says already.
             _ if self.is_copy => false,
             Rank::Root => true,
-            Rank::TargetFile | Rank::Policy => false,
+            Rank::Key | Rank::TargetFile | Rank::Policy => false,
             _ => self.existing == Existing::Replaced,
         }
     }
 
     /// Whether compressed copies may lie beside it.
     fn has_copies(&self) -> bool {
-        !self.is_copy && !matches!(self.rank, Rank::TargetFile | Rank::Policy)
+        !self.is_copy && !matches!(self.rank, Rank::Key | Rank::TargetFile | Rank::Policy)
     }
 }
 
@@ -281,7 +283,8 @@ impl Prepared<'_> {
     }
 }
 
-/// Makes `.publishing/` ready and empty, after finishing a publication that was cut short. True if one was.
+/// Makes `.publishing/` ready and empty, after finishing a publication that was cut short. True if one was. Drops the
+/// requests that nobody waits for any more.
 pub fn recover(layout: &Layout, _lock: &Lock) -> Result<bool, Error> {
     let folder = layout.publishing();
     layout::create_private_folder(&folder)?;
@@ -294,6 +297,7 @@ pub fn recover(layout: &Layout, _lock: &Lock) -> Result<bool, Error> {
         finished = true;
     }
     clear(&folder)?;
+    queue::drop_abandoned(layout)?;
     Ok(finished)
 }
 

@@ -26,6 +26,8 @@ pub(crate) struct Release<'a> {
     pub(crate) plan: &'a Plan,
     /// The policy under which it is published.
     pub(crate) policy: &'a Policy,
+    /// Files of keys that lie in `.publishing/` and belong to `keys/`.
+    pub(crate) key_files: &'a [String],
 }
 
 impl Release<'_> {
@@ -43,10 +45,18 @@ impl Release<'_> {
     }
 
     fn prepare<'a>(&'a self, place: RootPlace, observer: &'a mut dyn Observer) -> Result<Prepared<'a>, Error> {
-        let Self { layout, lock, published, plan, policy } = *self;
+        let Self { layout, lock, published, plan, policy, key_files } = *self;
         let before = published.map(|published| published.root.consistent_snapshot);
         let consistent = plan.draft.root.as_ref().map(|root| root.consistent_snapshot).or(before).unwrap_or(true);
         let mut publication = Publication::begin(layout, lock, observer);
+        for name in key_files {
+            publication.add_file(
+                Rank::Key,
+                Path::new(".publishing").join(name),
+                Path::new("keys").join(name),
+                Existing::Same,
+            );
+        }
         let documents = &plan.completed.documents;
         let root = |publication: &mut Publication<'a>| {
             if let Some(root) = &plan.completed.root {

@@ -251,7 +251,7 @@ impl<'a> Queue<'a> {
         Self { layout }
     }
 
-    /// Takes what others than `mine` ask for, once no more of them come. Drops what nobody waits for any more.
+    /// Takes what others than `mine` ask for and wait for, once no more of them come.
     pub(crate) fn take_others(&self, mine: &Request) -> Result<Vec<Taken>, Error> {
         self.gather()?;
         let mut all = Vec::new();
@@ -260,11 +260,7 @@ impl<'a> Queue<'a> {
             if name == mine.name {
                 continue;
             }
-            if is_abandoned(&folder) {
-                let _ = disk::remove_all(&folder);
-                continue;
-            }
-            if name.starts_with(NEW) || folder.join("answer.json").exists() {
+            if is_abandoned(&folder) || name.starts_with(NEW) || folder.join("answer.json").exists() {
                 continue;
             }
             let taken = folder.join("taken.json");
@@ -357,6 +353,22 @@ fn new_folder(layout: &Layout) -> Result<(NewFolder, File), Error> {
     disk::try_lock(&owner, &new).map_err(|error| Error::file("lock", &new, error))?;
     disk::rename(&new, &place).map_err(|error| Error::file("write", &place, error))?;
     Ok((folder, owner))
+}
+
+/// Drops the requests that nobody waits for any more. Only under the lock.
+pub(crate) fn drop_abandoned(layout: &Layout) -> Result<(), Error> {
+    let queue = layout.queue();
+    let entries = match fs::read_dir(&queue) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Error::file("list", &queue, error)),
+    };
+    for folder in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        if is_abandoned(&folder) {
+            let _ = disk::remove_all(&folder);
+        }
+    }
+    Ok(())
 }
 
 /// Whether the publisher whose request this is has ended.

@@ -17,7 +17,7 @@ use crate::draft::{Completed, Completion, Draft, NewFile};
 use crate::edit::Edit;
 use crate::ingest::{Incoming, Source};
 use crate::key_store::{KeyStore, PassPhrases};
-use crate::layout::{self, Layout, Lock};
+use crate::layout::{Layout, Lock};
 use crate::policy::Policy;
 use crate::publication::{self, Observer};
 use crate::publish::Release;
@@ -323,7 +323,7 @@ impl Repository {
         self.lock()?;
         if plan.draft.is_empty() {
             if let Some(policy) = &plan.draft.policy {
-                layout::replace(&self.layout.policy(), policy.text().as_bytes(), 0o644)?;
+                self.layout.replace(&self.layout.policy(), policy.text().as_bytes(), 0o644)?;
                 self.adopt_policy(plan.draft.policy.clone());
             }
             return Ok(Outcome::Nothing);
@@ -335,7 +335,8 @@ impl Repository {
         }
         let policy = plan.draft.policy.as_ref().unwrap_or(&self.policy);
         let lock = self.lock()?;
-        let release = Release { layout: &self.layout, lock, published: Some(&self.published), plan, policy };
+        let release =
+            Release { layout: &self.layout, lock, published: Some(&self.published), plan, policy, key_files: &[] };
         let (published, seamless) = release.publish(self.setting.now, observer)?;
         self.published = published;
         self.adopt_policy(plan.draft.policy.clone());
@@ -363,7 +364,7 @@ impl Repository {
         if let Some(policy) = &plan.draft.policy {
             // Keys that go are needed until it is published: a new root is signed by the old keys as well.
             let policy = policy.clone().with_keys_of(&self.policy);
-            layout::replace(&self.layout.policy(), policy.text().as_bytes(), 0o644)?;
+            self.layout.replace(&self.layout.policy(), policy.text().as_bytes(), 0o644)?;
             self.adopt_policy(Some(policy));
         }
         staged::write(&self.layout, &plan.draft, &plan.completed)?;

@@ -119,7 +119,7 @@ pub(crate) fn write(layout: &Layout, draft: &Draft, completed: &Completed) -> Re
     let mut kept = BTreeSet::new();
     for document in completed.all().filter(|document| offline(&document.role)) {
         let path = folder.join(names::metadata_file(&document.role, None));
-        layout::replace(&path, &document.file(), 0o644)?;
+        layout.replace(&path, &document.file(), 0o644)?;
         kept.insert(path);
     }
     for (_, path) in documents(layout)?.into_iter().filter(|(_, path)| !kept.contains(path)) {
@@ -130,7 +130,7 @@ pub(crate) fn write(layout: &Layout, draft: &Draft, completed: &Completed) -> Re
 
 /// Replaces one document that waits by itself with one more signature.
 pub(crate) fn write_document(layout: &Layout, role: &RoleName, file: &[u8]) -> Result<(), Error> {
-    layout::replace(&layout.staged().join(names::metadata_file(role, None)), file, 0o644)
+    layout.replace(&layout.staged().join(names::metadata_file(role, None)), file, 0o644)
 }
 
 /// Drops the change that waits.

@@ -16,6 +16,7 @@ mod coverage;
 mod crash;
 mod decisions;
 mod delegations;
+mod disks;
 mod download;
 mod envelope;
 mod formats;

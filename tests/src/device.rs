@@ -63,7 +63,7 @@ impl Device {
     pub fn asking(root: Vec<u8>, road: &Road) -> Device {
         let device = Device {
             shipped: root,
-            folder: tempfile::tempdir().expect("a temporary folder"),
+            folder: folder(),
             mirrors: Mutex::new(vec![road.clone()]),
             notices: Arc::default(),
             now: time("2030-01-01T00:00:00Z"),
@@ -81,7 +81,7 @@ impl Device {
     pub fn copy(&self) -> Device {
         let copy = Device {
             shipped: self.shipped.clone(),
-            folder: tempfile::tempdir().unwrap(),
+            folder: folder(),
             mirrors: Mutex::new(self.mirrors()),
             notices: Arc::default(),
             limits: self.limits.clone(),
@@ -116,6 +116,10 @@ impl Device {
     #[must_use]
     pub fn updater(&self) -> Updater {
         self.updater_with(DirectoryStore::open(self.store_path()).expect("a store"))
+    }
+
+    fn opened(&self) -> Result<Updater, Error> {
+        Ok(self.updater_with(DirectoryStore::open(self.store_path())?))
     }
 
     /// Its updater with another store.
@@ -163,7 +167,8 @@ impl Device {
     ///
     /// What the client reports.
     pub fn refresh(&self) -> Result<Versions, Error> {
-        self.runtime().block_on(self.updater().refresh(self.now)).map(|session| versions(&session))
+        let updater = self.opened()?;
+        self.runtime().block_on(updater.refresh(self.now)).map(|session| versions(&session))
     }
 
     /// One update with another store; the versions that are then trusted.
@@ -258,7 +263,7 @@ impl Device {
     fn download(&self, path: &str, name: Option<&str>) -> Result<PathBuf, Error> {
         let path = target_path(path);
         self.runtime().block_on(async {
-            let mut session = self.updater().refresh(self.now).await?;
+            let mut session = self.opened()?.refresh(self.now).await?;
             let target = session.find(&path).await?.ok_or(Error::NoSuchTarget(path))?;
             match name {
                 Some(name) => session.download(&target, &self.output_path().join(name), &()).await,
@@ -333,6 +338,11 @@ impl Device {
         let inside = |name: &String| ["store/", "output/"].iter().any(|own| name.starts_with(&format!("{HOME}/{own}")));
         below(self.folder.path()).into_iter().filter(|name| !inside(name)).collect()
     }
+}
+
+/// A folder in memory, where there is such a thing: to sync a file costs nothing there.
+fn folder() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a temporary folder")
 }
 
 fn mirror_url(number: usize) -> String {

@@ -313,7 +313,7 @@ pub(super) fn set_expiry(context: &Context<'_>, args: &SetExpiry, output: &mut O
     policy.set_role(&entry, role_policy);
     let dry_run = context.global.dry_run;
     if !dry_run {
-        crate::layout::replace(&repository.layout.policy(), policy.text().as_bytes(), 0o644)?;
+        repository.layout.replace(&repository.layout.policy(), policy.text().as_bytes(), 0o644)?;
     }
     let report = json!({ "role": args.role, "expires_days": args.days, "before": before, "dry_run": dry_run });
     output.data(&report, &format!("{role}: expires after {} days (was: {before})", args.days))?;

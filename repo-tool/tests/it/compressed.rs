@@ -9,7 +9,7 @@ use lastmile_repo_tool::verify;
 
 use crate::world::World;
 
-fn set_codings(world: &World, codings: &str) {
+pub(crate) fn set_codings(world: &World, codings: &str) {
     let path = world.layout().policy();
     let text = std::fs::read_to_string(&path).unwrap();
     let lines = text.lines().filter(|line| !line.starts_with("compress = "));

@@ -9,6 +9,7 @@ mod bulk;
 mod compressed;
 mod crash;
 mod delegations;
+mod disks;
 mod elsewhere;
 mod files;
 mod formats;

@@ -32,14 +32,14 @@ impl World {
 
     pub(crate) fn with(new: &NewRepository) -> Self {
         let now = "2030-01-01T12:00:00Z".parse().unwrap();
-        let world = Self { folder: tempfile::tempdir().unwrap(), now };
+        let world = Self { folder: folder(), now };
         new.create(&world.dir(), &world.setting(), &mut Unobserved).unwrap();
         world
     }
 
     /// The same repository in another folder.
     pub(crate) fn copy(&self) -> Self {
-        let copy = Self { folder: tempfile::tempdir().unwrap(), now: self.now };
+        let copy = Self { folder: folder(), now: self.now };
         for entry in walkdir::WalkDir::new(self.dir()) {
             let entry = entry.unwrap();
             let to = copy.dir().join(entry.path().strip_prefix(self.dir()).unwrap());
@@ -186,6 +186,11 @@ impl World {
         session.download(&target, &to, &())?;
         Ok(Some(std::fs::read(to).unwrap()))
     }
+}
+
+/// A folder in memory, where there is such a thing: to sync a file costs nothing there.
+pub(crate) fn folder() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 /// Whether a draft was published.

@@ -1,0 +1,258 @@
+//! At every call by which a command changes the disk the machine dies, or the disk refuses. Clients come to a whole state
+//! all the while, the next command finishes what was begun or does without it, and nothing is left lying about.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use lastmile_client::MemoryStore;
+use lastmile_client::disk::Call;
+use lastmile_client::faults::{Fault, arm};
+use lastmile_metadata::RoleName;
+use lastmile_repo_tool::edit::bins::NewBins;
+use lastmile_repo_tool::edit::delegations::Trust;
+use lastmile_repo_tool::group::{self, Shared};
+use lastmile_repo_tool::ingest::{Source, target_path};
+use lastmile_repo_tool::init::NewRepository;
+use lastmile_repo_tool::key_store::Protection;
+use lastmile_repo_tool::policy::Policy;
+use lastmile_repo_tool::publication::Unobserved;
+use lastmile_repo_tool::queue::Request;
+use lastmile_repo_tool::revoke::revoke;
+use lastmile_repo_tool::{Error, Outcome, Signing, verify};
+
+use crate::compressed::set_codings;
+use crate::world::World;
+
+type Run<'a> = &'a dyn Fn(&World) -> Result<(), Error>;
+
+/// The faults that make a difference at a call. `all`: every error number at every call; else they take turns.
+fn faults(call: Call, number: usize, all: bool) -> Vec<Fault> {
+    let mut faults = vec![Fault::Die];
+    if call == Call::Write {
+        faults.push(Fault::Torn);
+    }
+    if matches!(call, Call::Rename | Call::SyncFolder | Call::SyncAll | Call::Remove | Call::Link) {
+        faults.push(Fault::Power);
+    }
+    let [full, .., read_only, _] = Fault::ERRORS;
+    if all {
+        faults.extend(Fault::ERRORS.map(Fault::Once));
+        faults.extend([full, read_only].map(Fault::FromNowOn));
+    } else {
+        faults.extend(Fault::ERRORS.into_iter().cycle().nth(number % Fault::ERRORS.len()).map(Fault::Once));
+    }
+    faults
+}
+
+/// Plays every fault at every call of `run`, each on a copy of `base`. Says how many there were.
+fn play(name: &str, base: &World, all: bool, run: Run<'_>) {
+    let clean = base.copy();
+    let watched = arm(&clean.dir(), usize::MAX, Fault::Die);
+    run(&clean).unwrap();
+    let calls = watched.calls();
+    drop(watched);
+    let mut runs = 0;
+    for (number, (call, path)) in calls.iter().enumerate() {
+        for fault in faults(*call, number, all) {
+            let place = path.strip_prefix(clean.dir()).unwrap_or(path).display();
+            play_fault(base, run, number, fault, &format!("{name}: {fault:?} at call {number}, {call:?} {place}"));
+            runs += 1;
+        }
+    }
+    tell(name, calls.len(), runs);
+}
+
+fn play_fault(base: &World, run: Run<'_>, number: usize, fault: Fault, told: &str) {
+    let world = base.copy();
+    let warm = MemoryStore::default();
+    world.fetch_with(&warm, "old").unwrap();
+    let version = timestamp_version(&world);
+    let armed = arm(&world.dir(), number, fault);
+    let ended = run(&world);
+    assert!(armed.has_struck(), "{told}: not met");
+    drop(armed);
+    check_error(&ended, fault, told);
+    if ended.is_ok() && !world.layout().staged().exists() {
+        assert!(timestamp_version(&world) > version, "{told}: said to be published");
+    }
+    // Whoever was here before, and whoever is new, comes to a whole state, be it the old one or the new one.
+    for store in [&warm, &MemoryStore::default()] {
+        let found = world.fetch_with(store, "old");
+        assert_eq!(found.unwrap().as_deref(), Some(b"1".as_slice()), "{told}");
+    }
+    make_old(&world.layout().queue());
+    // The next change finishes what was begun, and goes on.
+    let next = world.try_add("next", "3", &mut Unobserved).unwrap_or_else(|error| panic!("{told}: {error}"));
+    if let Outcome::Published { .. } = next {
+        assert_eq!(world.fetch_with(&warm, "next").unwrap().unwrap(), b"3", "{told}");
+    }
+    let verified = verify::directory(&world.dir(), world.now, true, &|_, _| {}).unwrap();
+    assert!(verified.is_good(), "{told}: {verified:?}");
+    let left: Vec<String> = world.files("").into_iter().filter(|name| is_leftover(name)).collect();
+    assert_eq!(left, [""; 0], "{told}");
+}
+
+/// What a process left that died before it could lock its request goes after an hour.
+fn make_old(queue: &Path) {
+    for entry in std::fs::read_dir(queue).into_iter().flatten().map(Result::unwrap) {
+        let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(7200);
+        std::fs::File::open(entry.path()).unwrap().set_modified(long_ago).unwrap();
+    }
+}
+
+fn check_error(ended: &Result<(), Error>, fault: Fault, told: &str) {
+    match (ended, fault) {
+        (Err(Error::File { source, .. }), Fault::Once(number) | Fault::FromNowOn(number)) => {
+            assert_eq!(source.raw_os_error(), Some(number), "{told}: {source:?}");
+        }
+        // All was done that was asked for, or it was cleaning that failed.
+        (Ok(()) | Err(Error::File { .. }), _) => {}
+        (Err(error), _) => panic!("{told}: {error:?}"),
+    }
+}
+
+fn is_leftover(name: &str) -> bool {
+    name.starts_with(".publishing/") || name.starts_with(".queue/") || name.contains("/.") || name.starts_with(".new")
+}
+
+fn timestamp_version(world: &World) -> u64 {
+    world.metadata("timestamp.json").pointer("/signed/version").and_then(serde_json::Value::as_u64).unwrap()
+}
+
+/// Says it also where the test passes, and that the documentation says it too.
+fn tell(name: &str, calls: usize, runs: usize) {
+    let line = format!("| {name} | {calls} | {runs} |");
+    std::io::stderr().write_all(format!("crash matrix: {line}\n").as_bytes()).unwrap();
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/crashes.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains(&line), "docs/crashes.md should say: {line}");
+}
+
+fn with_old() -> World {
+    let base = World::new();
+    base.add("old", "1");
+    base
+}
+
+/// As the command `add` does, through the queue.
+fn add(world: &World) -> Result<(), Error> {
+    let file = world.folder.path().join("file-new");
+    std::fs::write(&file, "2").unwrap();
+    let sources = [Source { file, name: target_path("new").unwrap() }];
+    let request = Request::enter(&world.layout(), &Policy::read(&world.layout())?, None, &sources, None, &|_| {})?;
+    match group::publish(&request, &world.setting(), &mut Unobserved)? {
+        Shared::Here(_) => Ok(()),
+        Shared::Elsewhere(_) => panic!("there is nobody else"),
+    }
+}
+
+#[test]
+fn add_survives_every_fault_of_the_disk() {
+    play("repository: add", &with_old(), true, &add);
+}
+
+#[test]
+fn add_with_compressed_copies_survives_every_fault_of_the_disk() {
+    let base = World::new();
+    set_codings(&base, r#"["zstd", "gzip"]"#);
+    base.add("old", "1");
+    play("repository: add, with compressed copies", &base, false, &add);
+}
+
+#[test]
+fn renew_survives_every_fault_of_the_disk() {
+    play("repository: renew", &with_old(), false, &|world| world.renew().map(drop));
+}
+
+#[test]
+fn rotate_survives_every_fault_of_the_disk() {
+    let base = with_old();
+    let (key, uri) = base.key("timestamp-2");
+    let old = base.public("timestamp-1");
+    play("repository: rotate", &base, false, &|world| {
+        let rotated = world.change_with(std::slice::from_ref(&uri), &mut Unobserved, |edit| {
+            edit.rotate(&RoleName::TIMESTAMP, std::slice::from_ref(&key), std::slice::from_ref(&old)).unwrap();
+        });
+        rotated.map(drop)
+    });
+}
+
+#[test]
+fn revoke_survives_every_fault_of_the_disk() {
+    let base = with_old();
+    let key = base.public("timestamp-1");
+    play("repository: revoke", &base, false, &|world| {
+        let mut repository = lastmile_repo_tool::Repository::open_for_change(&world.dir(), &world.setting())?;
+        let revocation = revoke(&mut repository, &key, &Protection::None, &Protection::None)?;
+        let plan = repository.plan(revocation.draft, Signing::Now)?;
+        repository.conclude(&plan, &mut Unobserved).map(drop)
+    });
+}
+
+#[test]
+fn bins_survive_every_fault_of_the_disk() {
+    let base = with_old();
+    let trust = Trust { keys: vec![base.public("targets-1")], threshold: 1 };
+    let new = NewBins { bit_length: 2, name_prefix: "bin".into(), trust, succinct: true };
+    play("repository: bins", &base, false, &|world| {
+        world
+            .change_with(&[], &mut Unobserved, |edit| edit.make_bins(&RoleName::TARGETS, &new, &|_| {}).unwrap())
+            .map(drop)
+    });
+}
+
+#[test]
+fn staging_signing_and_publishing_survive_every_fault_of_the_disk() {
+    let base = with_old();
+    let key = base.layout().keys().join("targets-1.pem");
+    let pem = std::fs::read(&key).unwrap();
+    std::fs::remove_file(&key).unwrap();
+    play("repository: add, staged", &base, false, &add);
+    base.add("new", "2");
+    std::fs::write(&key, pem).unwrap();
+    play("repository: sign and publish what is staged", &base, false, &|world| {
+        let mut repository = lastmile_repo_tool::Repository::open_for_change(&world.dir(), &world.setting())?;
+        let draft = repository.staged()?;
+        repository.sign_staged(&draft, &repository.keys.clone(), &std::collections::BTreeSet::new())?;
+        let draft = repository.staged()?;
+        let plan = repository.plan(draft, Signing::Now)?;
+        repository.conclude(&plan, &mut Unobserved).map(drop)
+    });
+}
+
+#[test]
+fn init_survives_every_fault_of_the_disk() {
+    let now = World::new().now;
+    let empty = || World { folder: crate::world::folder(), now };
+    let new = NewRepository::new(Protection::None);
+    let init = |world: &World| new.create(&world.dir(), &world.setting(), &mut Unobserved).map(drop);
+    let clean = empty();
+    let watched = arm(&clean.dir(), usize::MAX, Fault::Die);
+    init(&clean).unwrap();
+    let calls = watched.calls();
+    drop(watched);
+    let mut runs = 0;
+    for (number, (call, path)) in calls.iter().enumerate() {
+        for fault in faults(*call, number, false) {
+            let told = format!("{fault:?} at call {number}, {call:?} {}", path.display());
+            let world = empty();
+            let armed = arm(&world.dir(), number, fault);
+            let ended = init(&world);
+            assert!(armed.has_struck(), "{told}: not met");
+            drop(armed);
+            check_error(&ended, fault, &told);
+            // Nothing was made, or all of it: the same command says which.
+            match init(&world) {
+                Ok(()) => {}
+                Err(Error::Refused(text)) if text.contains("is there already") => {}
+                Err(error) => panic!("{told}: {error}"),
+            }
+            world.try_add("next", "3", &mut Unobserved).unwrap_or_else(|error| panic!("{told}: {error}"));
+            assert_eq!(world.fetch("next").unwrap().unwrap(), b"3", "{told}");
+            let left: Vec<String> = world.files("").into_iter().filter(|name| is_leftover(name)).collect();
+            assert_eq!(left, [""; 0], "{told}");
+            runs += 1;
+        }
+    }
+    tell("repository: init", calls.len(), runs);
+}

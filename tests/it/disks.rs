@@ -1,0 +1,218 @@
+//! At every call by which the client changes a disk the machine dies, or the disk refuses. Afterwards an honest server
+//! brings the client up to date, a hostile one brings it back to nothing older, and nothing is left lying about.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use lastmile_client::Error as ClientError;
+use lastmile_client::disk::Call;
+use lastmile_client::faults::{Fault, arm};
+use lastmile_metadata::ErrorKind;
+use lastmile_tests::{Device, Repository, TestKey, Versions, refused};
+use serde_json::{Value, json};
+
+/// One run of the client, again and again, each time with another fault.
+struct Scene<'a> {
+    /// How the documentation calls it.
+    name: &'a str,
+    /// A device just before the run.
+    before: Device,
+    run: &'a dyn Fn(&Device) -> Result<(), ClientError>,
+    /// The newest state, and its versions.
+    newest: &'a Repository,
+    expected: Versions,
+    /// Older states of the same repository, each with its version of the timestamp.
+    older: Vec<Repository>,
+    /// Asserted after each fault, before anything else happens.
+    inspect: &'a dyn Fn(&Device),
+}
+
+/// The faults that make a difference at a call.
+fn faults(call: Call) -> Vec<Fault> {
+    let mut faults = vec![Fault::Die];
+    if call == Call::Write {
+        faults.push(Fault::Torn);
+    }
+    if matches!(call, Call::Rename | Call::SyncFolder | Call::Remove) {
+        faults.push(Fault::Power);
+    }
+    let [full, .., read_only, _] = Fault::ERRORS;
+    faults.extend(Fault::ERRORS.map(Fault::Once));
+    faults.extend([full, read_only].map(Fault::FromNowOn));
+    faults
+}
+
+fn home(device: &Device) -> std::path::PathBuf {
+    device.store_path().parent().unwrap().to_owned()
+}
+
+fn timestamp_version(device: &Device) -> u64 {
+    let stored = device.stored("timestamp");
+    let parsed: Option<Value> = stored.map(|bytes| serde_json::from_slice(&bytes).expect("whole or not there"));
+    parsed.map_or(0, |timestamp| timestamp["signed"]["version"].as_u64().unwrap())
+}
+
+impl Scene<'_> {
+    /// Every fault at every call. Tells how many there were.
+    fn play(&self) {
+        let clean = self.before.copy();
+        let watched = arm(&home(&clean), usize::MAX, Fault::Die);
+        (self.run)(&clean).unwrap();
+        let calls = watched.calls();
+        drop(watched);
+        self.check(&clean, "without a fault");
+        let mut runs = 0;
+        for (number, (call, path)) in calls.iter().enumerate() {
+            for fault in faults(*call) {
+                let name = path.strip_prefix(home(&clean)).unwrap_or(path).display();
+                self.play_fault(number, fault, &clean, &format!("{fault:?} at call {number}, {call:?} {name}"));
+                runs += 1;
+            }
+        }
+        tell(self.name, calls.len(), runs);
+    }
+
+    fn play_fault(&self, number: usize, fault: Fault, clean: &Device, told: &str) {
+        let device = self.before.copy();
+        let armed = arm(&home(&device), number, fault);
+        let ended = (self.run)(&device);
+        assert!(armed.has_struck(), "{told}: not met");
+        drop(armed);
+        match (ended, fault) {
+            (Err(ClientError::Machine(error)), Fault::Once(number) | Fault::FromNowOn(number)) => {
+                assert_eq!(error.error.raw_os_error(), Some(number), "{told}: {error:?}");
+            }
+            // All was done that was asked for, or it was cleaning that failed.
+            (Ok(()) | Err(ClientError::Machine(_)), _) => {}
+            (Err(error), _) => panic!("{told}: {error:?}"),
+        }
+        (self.inspect)(&device);
+        match fault {
+            // The number of an error makes no other state, and neither do the errors that follow.
+            Fault::Once(number) if number != Fault::ERRORS[0] => (self.run)(&device).unwrap(),
+            Fault::FromNowOn(_) => (self.run)(&device).unwrap(),
+            _ => self.check(&device, told),
+        }
+        assert_eq!(names(&device), names(clean), "{told}");
+    }
+
+    /// Goes on with what the device has now.
+    fn check(&self, device: &Device, told: &str) {
+        let reached = timestamp_version(device);
+        // A thief's versions are not the repository's.
+        let is_older = |older: &&Repository| older.version("timestamp") < reached && reached < 1_000_000;
+        for older in self.older.iter().filter(is_older) {
+            let victim = device.copy();
+            victim.follow(older.road());
+            let kind = refused(victim.refresh()).kind;
+            assert!(matches!(kind, ErrorKind::Rollback { .. }), "{told}: {kind:?}");
+        }
+        device.follow(self.newest.road());
+        (self.run)(device).unwrap();
+        assert_eq!(device.offline().unwrap(), self.expected, "{told}");
+        let older = self.older.last().unwrap();
+        device.follow(older.road());
+        assert!(matches!(refused(device.refresh()).kind, ErrorKind::Rollback { .. }), "{told}");
+    }
+}
+
+/// Everything that there is afterwards, by name.
+fn names(device: &Device) -> Vec<String> {
+    let stored = device.all_stored().into_keys().map(|name| format!("store/{name}"));
+    stored.chain(device.output().into_iter().map(|name| format!("output/{name}"))).collect()
+}
+
+/// Says it also where the test passes, and that the documentation says it too.
+fn tell(name: &str, calls: usize, runs: usize) {
+    let line = format!("| {name} | {calls} | {runs} |");
+    std::io::stderr().write_all(format!("crash matrix: {line}\n").as_bytes()).unwrap();
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/crashes.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains(&line), "docs/crashes.md should say: {line}");
+}
+
+fn refreshed(device: &Device) -> Result<(), ClientError> {
+    device.refresh().map(drop)
+}
+
+fn nothing(_: &Device) {}
+
+#[test]
+fn w_5_0_an_update_survives_every_fault_of_the_disk() {
+    let mut repository = Repository::new();
+    let before = Device::new(&repository);
+    let oldest = repository.fork();
+    repository.publish(&["targets"]);
+    before.refresh().unwrap();
+    let middle = repository.fork();
+    repository.publish(&["root"]);
+    repository.publish(&["root", "targets"]);
+    let last = repository.fork();
+    repository.publish(&["targets"]);
+    before.follow(repository.road());
+    let older = vec![oldest, middle, last];
+    let expected = [3, 4, 4, 4];
+    Scene { name: "client: update", before, run: &refreshed, newest: &repository, expected, older, inspect: &nothing }
+        .play();
+}
+
+#[test]
+fn w_5_0_the_first_update_survives_every_fault_of_the_disk() {
+    let mut repository = Repository::new();
+    let before = Device::new(&repository);
+    let older = vec![repository.fork()];
+    repository.publish(&["root", "targets"]);
+    let expected = [2, 2, 2, 2];
+    let name = "client: first update";
+    Scene { name, before, run: &refreshed, newest: &repository, expected, older, inspect: &nothing }.play();
+}
+
+#[test]
+fn a4_a_recovery_from_fast_forward_survives_every_fault_of_the_disk() {
+    let mut repository = Repository::new();
+    let before = Device::new(&repository);
+    let mut thief = repository.fork();
+    thief.signed("timestamp")["version"] = json!(1_000_000);
+    thief.signed("snapshot")["version"] = json!(1_000_000);
+    thief.publish(&["snapshot"]);
+    before.follow(thief.road());
+    assert_eq!(before.refresh().unwrap()[1], 1_000_001);
+    for role in ["timestamp", "snapshot"] {
+        repository.set_keys(role, &[TestKey::new("recovered")], 1);
+    }
+    repository.publish(&["root", "targets"]);
+    repository.publish(&["root"]);
+    let older = vec![repository.fork()];
+    repository.publish(&["targets"]);
+    before.follow(repository.road());
+    let run = |device: &Device| {
+        device.follow(repository.road());
+        refreshed(device)
+    };
+    let (expected, name) = ([3, 3, 3, 3], "client: recovery from fast-forward");
+    Scene { name, before, run: &run, newest: &repository, expected, older, inspect: &nothing }.play();
+}
+
+#[test]
+fn w_5_7_a_download_survives_every_fault_of_the_disk() {
+    let mut repository = Repository::new();
+    repository.add_target("targets", "docs/a", b"the old content");
+    repository.publish(&["targets"]);
+    let before = Device::new(&repository);
+    let older = vec![repository.fork()];
+    repository.add_target("targets", "docs/a", b"the new content, which is longer");
+    repository.publish(&["targets"]);
+    let run = |device: &Device| {
+        device.follow(repository.road());
+        let read = device.get("docs/a")?;
+        assert_eq!(read, b"the new content, which is longer");
+        Ok(())
+    };
+    let inspect = |device: &Device| {
+        if device.output().contains(&"docs/a".to_owned()) {
+            assert_eq!(device.read_output("docs/a"), b"the new content, which is longer", "torn");
+        }
+    };
+    let (expected, name) = ([1, 3, 3, 3], "client: download");
+    Scene { name, before, run: &run, newest: &repository, expected, older, inspect: &inspect }.play();
+}
