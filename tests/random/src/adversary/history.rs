@@ -1,0 +1,188 @@
+//! Histories: made by chance from a number, written as a line of text, and shrunk to what matters.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::str::FromStr;
+
+use super::play::play;
+
+/// What one step does. Which role, which key or how many, is for its number to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Act {
+    Publish,
+    Renew,
+    Rotate,
+    Revoke,
+    Threshold,
+    Redelegate,
+    Steal,
+    Attack,
+    Forge,
+    Replay,
+    Withhold,
+    Garble,
+    Heal,
+    Wait,
+    Skew,
+    Die,
+    Run,
+}
+
+/// All acts by name, and how often each comes up.
+const ACTS: [(Act, &str, u64); 17] = [
+    (Act::Publish, "publish", 10),
+    (Act::Renew, "renew", 4),
+    (Act::Rotate, "rotate", 6),
+    (Act::Revoke, "revoke", 4),
+    (Act::Threshold, "threshold", 3),
+    (Act::Redelegate, "redelegate", 3),
+    (Act::Steal, "steal", 9),
+    (Act::Attack, "attack", 9),
+    (Act::Forge, "forge", 6),
+    (Act::Replay, "replay", 5),
+    (Act::Withhold, "withhold", 4),
+    (Act::Garble, "garble", 2),
+    (Act::Heal, "heal", 4),
+    (Act::Wait, "wait", 5),
+    (Act::Skew, "skew", 3),
+    (Act::Die, "die", 4),
+    (Act::Run, "run", 28),
+];
+
+/// One step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Step {
+    pub(crate) act: Act,
+    pub(crate) by: u32,
+}
+
+/// A repository of some kind, and what happens to it. As text: `KIND; ACT NUMBER; ACT NUMBER; …`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct History {
+    pub(crate) kind: u32,
+    pub(crate) steps: Vec<Step>,
+}
+
+impl History {
+    /// The history that belongs to this number.
+    #[must_use]
+    pub fn of(seed: u64) -> Self {
+        let mut chance = Chance(seed);
+        // Few kinds of repository, so that they are made once.
+        let kind = Chance(chance.draw() % 512).draw() as u32 & 0x0fff_ffff | (chance.draw() as u32 & 0x7000_0000);
+        let length = match chance.draw() % 8 {
+            0..=4 => 2 + chance.draw() % 8,
+            5 | 6 => 10 + chance.draw() % 15,
+            _ => 25 + chance.draw() % 36,
+        };
+        let steps = (0..length).map(|_| Step { act: act(chance.draw()), by: chance.draw() as u32 }).collect();
+        Self { kind, steps }
+    }
+
+    /// Plays it to its end.
+    ///
+    /// # Errors
+    /// What the client did, and what the reference says it should have done.
+    pub fn play(&self) -> Result<(), String> {
+        catch_unwind(AssertUnwindSafe(|| play(self))).unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+            Err(format!("panics: {}", text.unwrap_or_default()))
+        })
+    }
+
+    /// A history that fails as well, with nothing in it that could be left out.
+    #[must_use]
+    pub fn shrunk(self) -> Self {
+        let mut best = self;
+        let fails = |history: &Self| history.play().is_err();
+        let mut size = best.steps.len().div_ceil(2);
+        while size > 0 {
+            let mut at = 0;
+            let mut is_smaller = false;
+            while at < best.steps.len() {
+                let mut less = best.clone();
+                less.steps.drain(at..(at + size).min(best.steps.len()));
+                if fails(&less) {
+                    (best, is_smaller) = (less, true);
+                } else {
+                    at += size;
+                }
+            }
+            size = if size == 1 && is_smaller { 1 } else { size / 2 };
+        }
+        let mut simple = Self { kind: 1 << 28, ..best.clone() };
+        if fails(&simple) {
+            best = simple;
+        }
+        for at in 0..best.steps.len() {
+            // The smallest number that does.
+            for by in (0..8).chain([best.steps[at].by & 0xff, best.steps[at].by & 0xffff]) {
+                simple = best.clone();
+                simple.steps[at].by = by;
+                if fails(&simple) {
+                    best = simple;
+                    break;
+                }
+            }
+        }
+        best
+    }
+}
+
+fn act(number: u64) -> Act {
+    let all: u64 = ACTS.iter().map(|(_, _, often)| often).sum();
+    let mut left = number % all;
+    for (act, _, often) in ACTS {
+        if left < often {
+            return act;
+        }
+        left -= often;
+    }
+    Act::Run
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = ACTS.iter().find(|(act, ..)| *act == self.act).map_or("", |(_, name, _)| name);
+        write!(f, "{name} {}", self.by)
+    }
+}
+
+impl fmt::Display for History {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.kind)?;
+        self.steps.iter().try_for_each(|step| write!(f, "; {step}"))
+    }
+}
+
+impl FromStr for History {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut parts = text.split("; ");
+        let number = |text: &str| text.parse::<u32>().map_err(|error| format!("{text}: {error}"));
+        let kind = number(parts.next().unwrap_or_default())?;
+        let step = |part: &str| {
+            let (name, by) = part.split_once(' ').ok_or_else(|| format!("{part}: no number"))?;
+            let act = ACTS.iter().find(|(_, known, _)| *known == name).ok_or_else(|| format!("no act {name}"))?;
+            Ok(Step { act: act.0, by: number(by)? })
+        };
+        Ok(Self { kind, steps: parts.map(step).collect::<Result<_, String>>()? })
+    }
+}
+
+/// SplitMix64: chance that is the same everywhere.
+#[derive(Clone, Debug)]
+pub struct Chance(pub u64);
+
+impl Chance {
+    /// The next number.
+    pub fn draw(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
