@@ -95,6 +95,8 @@ pub struct Completion<'a> {
     pub policy: &'a Policy,
     /// The keys at hand; none to see what would change without signing it.
     pub keys: Option<&'a KeyStore>,
+    /// Whether they sign what waited in `staged/` as well: only where a person has seen it, for others can write there.
+    pub signs_staged: bool,
     /// The time of signing.
     pub now: DateTime<Utc>,
 }
@@ -273,7 +275,8 @@ impl Draft {
             Some(prior) => Document::prior(role, prior, rings)?,
             None => Document::new(role, content, rings),
         };
-        if let Some(keys) = with.keys {
+        let is_online = matches!(role.as_str(), "snapshot" | "timestamp");
+        if let Some(keys) = with.keys.filter(|_| with.signs_staged || !self.from_staged || is_online) {
             document.sign(keys)?;
         }
         Ok(document)

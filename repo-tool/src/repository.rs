@@ -185,7 +185,7 @@ impl Repository {
     /// When one of them is no metadata.
     pub fn staged_documents(&self, draft: &Draft) -> Result<Vec<Document>, Error> {
         let (published, policy) = (Some(&self.published), &self.policy);
-        let completion = Completion { published, policy, keys: None, now: self.setting.now };
+        let completion = Completion { published, policy, keys: None, signs_staged: false, now: self.setting.now };
         let mut delegated: BTreeMap<RoleName, Rings> = draft.delegated_rings(&completion)?.into_iter().collect();
         let documents = draft.prior.iter().map(|(role, prior)| {
             let rings = delegated.remove(role).map_or_else(|| draft.rings(role, &completion), Ok)?;
@@ -307,8 +307,10 @@ impl Repository {
             draft.files = staged::listed_files(&self.layout, &draft, hash_prefixed)?;
         }
         let policy = draft.policy.as_ref().unwrap_or(&self.policy);
-        let keys = matches!(signing, Signing::Now).then_some(&self.keys);
-        let completion = Completion { published: Some(&self.published), policy, keys, now: self.setting.now };
+        let keys = (signing != Signing::Never).then_some(&self.keys);
+        let signs_staged = signing == Signing::All;
+        let (published, now) = (Some(&self.published), self.setting.now);
+        let completion = Completion { published, policy, keys, signs_staged, now };
         let completed = draft.complete(&completion)?;
         let diff = diff::diff(Some(&self.published), &draft, &completed);
         Ok(Plan { draft, completed, diff })
@@ -385,8 +387,11 @@ impl Repository {
 /// Whether a plan is signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signing {
-    /// With the keys at hand.
+    /// With the keys at hand, but of a draft that goes on with what waited in `staged/` only snapshot and timestamp:
+    /// whoever can write there would get a signature. [`Repository::sign_staged`] signs it once a person has seen it.
     Now,
+    /// With the keys at hand, also what waited.
+    All,
     /// Not: it is to be looked at only.
     Never,
 }

@@ -28,6 +28,8 @@ pub struct Verification {
     pub bytes: u64,
     /// Everything that is wrong.
     pub problems: Vec<String>,
+    /// Target files that are listed and not here: wrong as well, unless [`Verification::served_elsewhere`] is so.
+    pub absent: Vec<String>,
     /// What is odd, but does no harm.
     pub notes: Vec<String>,
 }
@@ -36,7 +38,20 @@ impl Verification {
     /// Whether all is well.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        self.problems.is_empty() && self.roots.iter().all(|(_, failure)| failure.is_none())
+        self.problems.is_empty() && self.absent.is_empty() && self.roots.iter().all(|(_, failure)| failure.is_none())
+    }
+
+    /// Target files that are not here are served elsewhere: that is no problem then, and they were not checked.
+    pub fn served_elsewhere(&mut self) {
+        let count = std::mem::take(&mut self.absent).len();
+        if count > 0 {
+            self.notes.push(format!("{count} target files are not here, and were not checked"));
+        }
+    }
+
+    /// Everything that is wrong, target files that are not here included.
+    pub fn all_problems(&self) -> impl Iterator<Item = &String> {
+        self.problems.iter().chain(&self.absent)
     }
 
     /// The same for programs.
@@ -48,7 +63,7 @@ impl Verification {
         });
         json!({
             "good": self.is_good(), "clients": roots.collect::<Vec<_>>(), "roles": versions.collect::<Vec<_>>(),
-            "targets": self.targets, "bytes": self.bytes, "problems": self.problems, "notes": self.notes,
+            "targets": self.targets, "bytes": self.bytes, "problems": self.all_problems().collect::<Vec<_>>(), "notes": self.notes,
         })
     }
 }
@@ -89,9 +104,10 @@ pub fn directory(
         progress(done.fetch_add(1, Ordering::Relaxed) + 1, targets.len());
         result
     })?;
-    for (bytes, problems) in checked {
-        found.bytes += bytes;
-        found.problems.extend(problems);
+    for checked in checked {
+        found.bytes += checked.bytes;
+        found.problems.extend(checked.problems);
+        found.absent.extend(checked.absent);
     }
     check_copies(&mut found, &layout)?;
     note_strangers(&mut found, &layout, &targets, hash_prefixed);
@@ -207,23 +223,32 @@ fn clients(
     }
 }
 
+/// What was found out about one target.
+#[derive(Default)]
+struct CheckedTarget {
+    bytes: u64,
+    problems: Vec<String>,
+    absent: Vec<String>,
+}
+
 /// Reads every copy of a target's file.
-fn check_target(layout: &Layout, target: &TargetFile, hash_prefixed: bool) -> Result<(u64, Vec<String>), Error> {
-    let (mut bytes, mut problems) = (0, Vec::new());
+fn check_target(layout: &Layout, target: &TargetFile, hash_prefixed: bool) -> Result<CheckedTarget, Error> {
+    let mut found = CheckedTarget::default();
     for place in ingest::places(target, hash_prefixed) {
         let mut verifier = target.verifier();
         let path = layout.targets().join(&place);
         let read = ingest::read_parts(&path, |part| {
-            bytes += part.len() as u64;
+            found.bytes += part.len() as u64;
             verifier.update(part).is_ok()
         })?;
-        let verdict = match read {
-            None => Err("the file is not there".to_string()),
-            Some(()) => verifier.finish().map_err(|error| error.to_string()),
-        };
-        problems.extend(verdict.err().map(|reason| format!("targets/{}: {reason}", place.display())));
+        let name = place.display();
+        match read.map(|()| verifier.finish()) {
+            None => found.absent.push(format!("targets/{name}: the file is not there")),
+            Some(Err(error)) => found.problems.push(format!("targets/{name}: {error}")),
+            Some(Ok(())) => {}
+        }
     }
-    Ok((bytes, problems))
+    Ok(found)
 }
 
 /// A server sends a compressed copy in the place of the metadata beside it.

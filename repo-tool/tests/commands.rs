@@ -161,3 +161,82 @@ fn releases_of_many_processes_are_one_publication_and_one_that_is_killed_takes_n
     assert_eq!(run(&folder, &["verify"]), Exit::Done as i32);
     assert_eq!(waiting(), 0);
 }
+
+/// A change that somebody else has put into `staged/`: a file that the maintainer never saw.
+fn plant(folder: &TempDir) {
+    let (targets, elsewhere) = (folder.path().join("keys/targets-1.pem"), folder.path().join("elsewhere.pem"));
+    std::fs::rename(&targets, &elsewhere).unwrap();
+    let evil = folder.path().join("evil");
+    std::fs::write(&evil, "evil").unwrap();
+    run(folder, &["add", evil.to_str().unwrap()]);
+    std::fs::rename(elsewhere, targets).unwrap();
+}
+
+#[test]
+fn r_x_1_what_waits_is_signed_by_the_command_that_shows_it_alone() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let file = file.path().to_str().unwrap();
+    let commands: [&[&str]; 6] = [
+        &["publish"],
+        &["add", file, "--name", "mine"],
+        &["rotate", "timestamp", "--add", "new"],
+        &["set-threshold", "root", "1"],
+        &["revoke", "snapshot-1"],
+        &["renew", "--force", "targets"],
+    ];
+    for command in commands {
+        let folder = repository();
+        run(&folder, &["key", "generate", "new", "--unencrypted"]);
+        plant(&folder);
+        let output = output(&folder, command);
+        let staged = std::fs::read_to_string(folder.path().join("staged/targets.json")).unwrap();
+        assert!(staged.contains("\"signatures\":[]"), "{command:?} signed: {staged}");
+        let published = folder.path().join("metadata/2.targets.json");
+        assert!(!published.exists(), "{command:?} published: {output:?}");
+        assert!(!folder.path().join("metadata/2.root.json").exists(), "{command:?}: {output:?}");
+        // Whoever has seen it may sign it.
+        run(&folder, &["sign", "--yes"]);
+        assert_eq!(run(&folder, &["publish"]), Exit::Done as i32, "{command:?}: {output:?}");
+        assert_eq!(run(&folder, &["verify"]), Exit::Done as i32);
+    }
+}
+
+#[test]
+fn a_revocation_that_waited_is_proved_when_it_is_published() {
+    let folder = repository();
+    let (root, elsewhere) = (folder.path().join("keys/root-1.pem"), folder.path().join("elsewhere.pem"));
+    let other = folder.path().join("keys/root-2.pem");
+    std::fs::rename(&root, &elsewhere).unwrap();
+    std::fs::rename(&other, folder.path().join("other.pem")).unwrap();
+    assert_eq!(run(&folder, &["revoke", "timestamp-1"]), Exit::Failed as i32);
+    std::fs::rename(&elsewhere, &root).unwrap();
+    said(&folder, &["sign", "--yes"]);
+    let told = said(&folder, &["publish"]);
+    assert!(told.contains("serves no role any more") && told.contains("forged timestamp"), "{told}");
+    assert!(!told.contains("NO "), "{told}");
+}
+
+#[test]
+fn a_list_is_read_from_standard_input_and_what_is_elsewhere_is_no_problem_for_those_who_say_so() {
+    let folder = repository();
+    let mut add = Command::new(env!("CARGO_BIN_EXE_lastmile-repo"))
+        .arg("-C")
+        .arg(folder.path())
+        .args(["add", "--from-list", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let line = format!("{} 3 a/b\n", "0".repeat(64));
+    std::io::Write::write_all(&mut add.stdin.take().unwrap(), line.as_bytes()).unwrap();
+    assert!(add.wait().unwrap().success());
+    let listed = std::fs::read_to_string(folder.path().join("metadata/2.targets.json")).unwrap();
+    assert!(listed.contains("a/b"), "{listed}");
+    assert_eq!(run(&folder, &["verify"]), Exit::Refused as i32);
+    assert!(said(&folder, &["verify", "--elsewhere"]).contains("1 target files are not here"));
+    // A file that is here is still checked.
+    std::fs::create_dir(folder.path().join("targets/a")).unwrap();
+    std::fs::write(folder.path().join(format!("targets/a/{}.b", "0".repeat(64))), "bad").unwrap();
+    assert_eq!(run(&folder, &["verify", "--elsewhere"]), Exit::Refused as i32);
+}

@@ -430,6 +430,9 @@ pub(crate) struct Verify {
     /// The root to start from, for a URL; otherwise metadata/1.root.json of --repository.
     #[arg(long, value_name = "FILE")]
     pub(crate) root: Option<PathBuf>,
+    /// Target files that are not in the folder are served elsewhere (`add --from-list`): check those that are.
+    #[arg(long)]
+    pub(crate) elsewhere: bool,
 }
 
 /// `serve`

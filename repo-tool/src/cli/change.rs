@@ -56,6 +56,9 @@ pub(super) fn report(
     };
     output.data(&outcome_json(&diff::json(&plan.diff), false, said), &diff::text(&plan.diff))?;
     say(outcome, output);
+    if plan.draft.from_staged && matches!(outcome, Outcome::Staged(_)) {
+        output.note("What waited is signed by `lastmile-repo sign` alone, which shows it and asks.");
+    }
     if !plan.draft.served.is_empty() {
         output.note(&format!("Together with {} releases of other processes.", plan.draft.served.len()));
     }

@@ -65,7 +65,7 @@ fn line(role: &RoleStatus, repository: &Repository) -> String {
 }
 
 pub(super) fn verify(context: &Context<'_>, args: &Verify, output: &mut Output) -> Result<Exit, Error> {
-    let found = match args.place.as_deref() {
+    let mut found = match args.place.as_deref() {
         Some(url) if url.starts_with("http://") || url.starts_with("https://") || url.starts_with("file://") => {
             let root = match &args.root {
                 Some(path) => layout::read_if_there(path)?
@@ -95,6 +95,9 @@ pub(super) fn verify(context: &Context<'_>, args: &Verify, output: &mut Output) 
             found
         }
     };
+    if args.elsewhere {
+        found.served_elsewhere();
+    }
     output.data(&found.json(), &text(&found))?;
     for note in &found.notes {
         output.note(&format!("note: {note}"));
@@ -113,7 +116,7 @@ fn text(found: &Verification) -> String {
             Some(failure) => text += &format!("BAD a client shipped with root {version} fails: {failure}\n"),
         }
     }
-    for problem in &found.problems {
+    for problem in found.all_problems() {
         text += &format!("BAD {problem}\n");
     }
     if found.is_good() {

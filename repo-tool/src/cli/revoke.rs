@@ -9,11 +9,14 @@ use super::keys::resolve;
 use super::output::Output;
 use super::{Context, Exit};
 use crate::edit::keys::short;
-use crate::key_store::{Protection, keyid_of};
+use crate::key_store::Protection;
 use crate::proof::{Before, ProofRow, Verdict, is_refuted, prove, table};
 use crate::publication::Unobserved;
 use crate::revoke::{Revocation, revoke as revoke_key};
 use crate::{Error, Outcome, Repository, Signing, diff};
+
+/// So many of the roles that a key served are named: bins are many.
+const NAMED: usize = 20;
 
 pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &mut Output) -> Result<Exit, Error> {
     let mut repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
@@ -43,9 +46,8 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &mut Output) 
     if matches!(outcome, Outcome::Staged(_)) {
         output.data(&report(Value::Null), &text)?;
         output.note(&format!(
-            "The key is trusted until this is published. No proof was made: afterwards `lastmile-repo key show {}` must say \
-             that the key serves no role, and `lastmile-repo verify` plays the clients of every root.",
-            keyid_of(&key)
+            "The key is trusted until this is published; `lastmile-repo publish` then proves that {} serves no role.",
+            short(&key)
         ));
         return Ok(Exit::Failed);
     }
@@ -84,9 +86,12 @@ fn look(repository: &mut Repository, key: &lastmile_keys::PublicKey, output: &mu
 }
 
 fn tell(revocation: &Revocation, key: &str, output: &mut Output) {
-    for (role, delegator) in &revocation.roles {
+    for (role, delegator) in revocation.roles.iter().take(NAMED) {
         let by = delegator.as_ref().map_or("root".to_string(), ToString::to_string);
         output.note(&format!("The key {key} served {role} (named by {by})."));
+    }
+    if let Some(more) = revocation.roles.len().checked_sub(NAMED).filter(|more| *more > 0) {
+        output.note(&format!("The key {key} served {more} more roles."));
     }
     for (role, uri) in &revocation.replacements {
         output.note(&format!("New key for {role}: {uri}."));

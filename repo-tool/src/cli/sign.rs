@@ -1,9 +1,10 @@
 //! `sign`, `publish` and `discard`: changes whose keys sit elsewhere.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal as _, Write as _};
 
-use lastmile_metadata::RoleName;
+use lastmile_keys::PublicKey;
+use lastmile_metadata::{Key, KeyId, RoleName};
 use serde_json::json;
 
 use super::args::Sign;
@@ -12,7 +13,10 @@ use super::keys::resolve_all;
 use super::output::Output;
 use super::{Context, Exit};
 use crate::document::Document;
+use crate::draft::Draft;
+use crate::edit::keys::short;
 use crate::key_store::KeyStore;
+use crate::proof::{Before, is_refuted, prove, table};
 use crate::{Error, Outcome, Repository, Signing, diff, names, staged};
 
 pub(super) fn sign(context: &Context<'_>, args: &Sign, output: &mut Output) -> Result<Exit, Error> {
@@ -87,10 +91,49 @@ pub(super) fn publish(context: &Context<'_>, output: &mut Output) -> Result<Exit
     }
     let mut draft = repository.staged()?;
     draft.policy = Some(repository.policy_without_unused_keys(&draft)?);
+    let thrown_out = remember_thrown_out(&mut repository, &draft)?;
     let exit = conclude(context, &mut repository, draft, output)?;
+    if context.global.dry_run {
+        return Ok(exit);
+    }
     // A script must not take what still waits for published.
-    let waits = !context.global.dry_run && staged::is_staged(&repository.layout);
-    Ok(if waits { Exit::Failed } else { exit })
+    if staged::is_staged(&repository.layout) {
+        return Ok(Exit::Failed);
+    }
+    let mut exit = exit;
+    for (key, before) in thrown_out {
+        let rows = prove(&mut repository, &key, &before)?;
+        output.note(&format!("The key {} serves no role any more.\n{}", short(&key), table(&rows)));
+        if is_refuted(&rows) {
+            output.warning("the proof failed: see the lines that say NO");
+            exit = Exit::Refused;
+        }
+    }
+    Ok(exit)
+}
+
+/// The keys that nobody trusts any more once `draft` is published, with what there is to prove that with then.
+fn remember_thrown_out(repository: &mut Repository, draft: &Draft) -> Result<Vec<(PublicKey, Before)>, Error> {
+    let publics = |keys: &BTreeMap<KeyId, Key>| -> BTreeSet<PublicKey> {
+        keys.values().filter_map(|key| key.public_key().ok().cloned()).collect()
+    };
+    let mut gone = BTreeSet::new();
+    if let Some(root) = &draft.root {
+        gone.extend(&publics(&repository.published.root.keys) - &publics(&root.keys));
+    }
+    for (role, targets) in &draft.targets {
+        let before = repository.published.role(role).ok().and_then(|before| before.delegations.as_ref());
+        let after = targets.delegations.as_ref().map_or_else(BTreeSet::new, |after| publics(&after.keys));
+        gone.extend(before.into_iter().flat_map(|before| publics(&before.keys)).filter(|key| !after.contains(key)));
+    }
+    let mut thrown_out = Vec::new();
+    for key in gone {
+        if repository.edit(draft.clone()).roles_trusting(&key)?.is_empty() {
+            let roles = repository.published.roles_trusting(&key)?;
+            thrown_out.push((key, Before::remember(repository, &roles)?));
+        }
+    }
+    Ok(thrown_out)
 }
 
 pub(super) fn discard(context: &Context<'_>, output: &mut Output) -> Result<Exit, Error> {

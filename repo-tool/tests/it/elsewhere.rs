@@ -23,14 +23,6 @@ fn give_back(taken: Vec<(std::path::PathBuf, Vec<u8>)>) {
     }
 }
 
-/// As `publish` does.
-fn publish_what_waits(world: &World) {
-    let mut repository = world.open();
-    let draft = repository.staged().unwrap();
-    let plan = repository.plan(draft, Signing::Now).unwrap();
-    assert!(is_published(&repository.conclude(&plan, &mut Unobserved).unwrap()));
-}
-
 #[test]
 fn a_change_waits_until_all_have_signed() {
     let world = World::new();
@@ -50,7 +42,7 @@ fn a_change_waits_until_all_have_signed() {
     assert!(is_published(&world.renew().unwrap()));
 
     give_back(taken);
-    publish_what_waits(&world);
+    world.publish_what_waits();
     assert_eq!(world.fetch("a").unwrap().unwrap(), b"1");
     assert_eq!(world.fetch("b").unwrap().unwrap(), b"2");
     assert!(!world.layout().staged().exists());
@@ -71,7 +63,7 @@ fn f_4_2_1_4_a_key_signs_once() {
     assert_eq!(repository.sign_staged(&draft, &repository.keys, &[].into()).unwrap(), []);
     for _ in 0..2 {
         let draft = repository.staged().unwrap();
-        let plan = repository.plan(draft, Signing::Now).unwrap();
+        let plan = repository.plan(draft, Signing::All).unwrap();
         assert_eq!(plan.completed.root.as_ref().unwrap().signatures.len(), 1);
         assert!(matches!(repository.conclude(&plan, &mut Unobserved).unwrap(), Outcome::Staged(_)));
     }
@@ -82,7 +74,7 @@ fn f_4_2_1_4_a_key_signs_once() {
     );
     drop(repository);
     give_back(taken);
-    publish_what_waits(&world);
+    world.publish_what_waits();
     let signatures = world.metadata("2.root.json")["signatures"].as_array().unwrap().clone();
     let mut ids: Vec<&str> = signatures.iter().map(|signature| signature["keyid"].as_str().unwrap()).collect();
     ids.sort_unstable();
@@ -102,7 +94,7 @@ fn where_the_online_keys_are_elsewhere_a_release_waits_for_them() {
     let mut repository = world.open();
     assert!(waiting(&mut repository).unwrap()[0].missing.is_empty());
     drop(repository);
-    publish_what_waits(&world);
+    world.publish_what_waits();
     assert_eq!(world.fetch("a").unwrap().unwrap(), b"1");
 }
 
@@ -118,7 +110,7 @@ fn r_6_1_2_online_keys_are_replaced_though_the_root_keys_are_elsewhere() {
     assert!(matches!(world.change_with(&[uri], &mut Unobserved, rotate).unwrap(), Outcome::Staged(_)));
     give_back(taken);
     // What waits is the root; the timestamp that it asks for is signed when it is published.
-    publish_what_waits(&world);
+    world.publish_what_waits();
     assert_eq!(world.metadata("timestamp.json")["signed"]["version"], 2);
     assert_eq!(world.fetch("a").unwrap(), None);
 }
@@ -143,7 +135,7 @@ fn a_waiting_change_is_not_lost_to_another_one() {
     let mut repository = world.open();
     let draft = repository.staged().unwrap();
     assert_eq!(draft.touched.len(), 1);
-    let plan = repository.plan(draft, Signing::Now).unwrap();
+    let plan = repository.plan(draft, Signing::All).unwrap();
     assert!(is_published(&repository.conclude(&plan, &mut Unobserved).unwrap()));
     drop(repository);
     assert_eq!(world.fetch("a").unwrap().unwrap(), b"1");
@@ -155,7 +147,8 @@ fn a_waiting_change_that_is_changed_and_published_waits_no_longer() {
     let taken = take_away(&world, &["targets-1"]);
     world.add("a", "1");
     give_back(taken);
-    assert!(is_published(&world.add("b", "2")));
+    assert!(matches!(world.add("b", "2"), Outcome::Staged(_)), "what waited is signed by those who have seen it");
+    world.publish_what_waits();
     assert!(!world.layout().staged().exists());
     assert_eq!(world.fetch("a").unwrap().unwrap(), b"1");
     assert!(is_published(&world.add("c", "3")));
@@ -175,7 +168,7 @@ fn a_file_that_waits_is_published_only_if_it_is_what_is_listed() {
     let publish = || {
         let mut repository = world.open();
         let draft = repository.staged()?;
-        let plan = repository.plan(draft, Signing::Now)?;
+        let plan = repository.plan(draft, Signing::All)?;
         repository.conclude(&plan, &mut Unobserved)
     };
     assert!(matches!(publish(), Err(Error::Refused(_))), "other bytes than listed");
@@ -208,7 +201,7 @@ fn r_x_1_a_waiting_change_that_was_tampered_with_lacks_signatures() {
     give_back(taken);
     let mut repository = world.open();
     let draft = repository.staged().unwrap();
-    let plan = repository.plan(draft, Signing::Now).unwrap();
+    let plan = repository.plan(draft, Signing::All).unwrap();
     let mut signed = plan.completed.root.as_ref().unwrap().file();
     drop(repository);
     // The signatures are good, but for another text: one digit of the expiry.
@@ -218,7 +211,7 @@ fn r_x_1_a_waiting_change_that_was_tampered_with_lacks_signatures() {
     let taken = take_away(&world, &["root-1", "root-2", "root-3"]);
     let mut repository = world.open();
     let draft = repository.staged().unwrap();
-    let plan = repository.plan(draft, Signing::Now).unwrap();
+    let plan = repository.plan(draft, Signing::All).unwrap();
     assert!(matches!(repository.conclude(&plan, &mut Unobserved).unwrap(), Outcome::Staged(_)));
     drop(taken);
     assert!(!world.files("metadata").contains(&"2.root.json".to_string()));

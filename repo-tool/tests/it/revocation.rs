@@ -123,7 +123,7 @@ fn a_key_is_revoked_in_what_waits_too() {
     std::fs::write(path, targets).unwrap();
     let mut repository = world.open();
     let draft = repository.staged().unwrap();
-    let plan = repository.plan(draft, Signing::Now).unwrap();
+    let plan = repository.plan(draft, Signing::All).unwrap();
     assert!(is_published(&repository.conclude(&plan, &mut Unobserved).unwrap()));
     assert_eq!(repository.published.roles_trusting(&shared).unwrap(), []);
 }

@@ -123,6 +123,14 @@ impl World {
         repository.conclude(&plan, observer)
     }
 
+    /// Signs what waits, and publishes it.
+    pub(crate) fn publish_what_waits(&self) {
+        let mut repository = self.open();
+        let draft = repository.staged().unwrap();
+        let plan = repository.plan(draft, Signing::All).unwrap();
+        assert!(is_published(&repository.conclude(&plan, &mut Unobserved).unwrap()));
+    }
+
     /// Signs timestamp and snapshot again.
     pub(crate) fn renew(&self) -> Result<Outcome, Error> {
         let mut repository = Repository::open_for_change(&self.dir(), &self.setting())?;
