@@ -168,7 +168,7 @@ fn w_5_7_3_1_a_transfer_that_breaks_off_is_resumed_and_the_whole_is_verified() {
     let repository = repository("big", &content);
     repository.road().fault_times(&location("big", &content), Fault::Truncated(12_345), 2);
     let mut device = Device::new(&repository);
-    device.retries = 2;
+    device.patience.retries = 2;
     assert_eq!(device.get("big").unwrap(), content);
 }
 

@@ -36,8 +36,8 @@ pub struct Device {
     pub now: DateTime<Utc>,
     /// How much it reads.
     pub limits: Limits,
-    /// How often it repeats a request that failed.
-    pub retries: u32,
+    /// How long and how often it tries.
+    pub patience: Patience,
     /// Whether it expects hashes in the names of targets.
     pub hash_prefixes: bool,
     /// Asks the server at this address, ending in `/`, over HTTP instead of the simulated network.
@@ -68,7 +68,7 @@ impl Device {
             notices: Arc::default(),
             now: time("2030-01-01T00:00:00Z"),
             limits: Limits::default(),
-            retries: 0,
+            patience: Patience { retries: 0, ..Patience::default() },
             hash_prefixes: true,
             http: None,
         };
@@ -142,7 +142,7 @@ impl Device {
         builder
             .store(store)
             .limits(self.limits.clone())
-            .patience(Patience { retries: self.retries, ..Patience::default() })
+            .patience(self.patience)
             .hash_prefixed_targets(self.hash_prefixes)
             .notify(Notebook(notices))
             .build()
@@ -152,7 +152,7 @@ impl Device {
     /// A runtime in which waiting costs no time, unless it is for a real server, or between the parts of a target:
     /// time stands still while a thread writes one.
     fn runtime(&self) -> Runtime {
-        let paused = self.http.is_none() && self.retries == 0;
+        let paused = self.http.is_none() && self.patience.retries == 0;
         let mut builder = Builder::new_current_thread();
         #[cfg(feature = "paused-time")]
         builder.start_paused(paused);

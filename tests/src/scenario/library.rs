@@ -23,7 +23,7 @@ pub fn run(play: &Play) -> Result<Option<String>, String> {
     let mut device = Device::asking(play.shipped.clone(), &Road::new());
     device.http = Some((stage.url(), play.http.clone()));
     device.limits = play.limits.clone();
-    device.retries = play.retries;
+    device.patience = play.patience;
     device.now = play.clock[0];
     for road in &play.before {
         stage.honest(road);

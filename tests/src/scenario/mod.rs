@@ -43,7 +43,11 @@ pub mod library;
 pub mod outside;
 mod play;
 mod section_2_1;
+mod section_3_road;
+mod section_4_http;
+mod section_4_urls;
 mod stage;
+mod wire;
 
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -69,7 +73,8 @@ pub struct Scenario {
 /// All of them, in the order of their rows.
 #[must_use]
 pub fn all() -> Vec<Scenario> {
-    [section_2_1::scenarios()].concat()
+    [section_2_1::scenarios(), section_3_road::scenarios(), section_4_http::scenarios(), section_4_urls::scenarios()]
+        .concat()
 }
 
 /// What `work` makes of each play of `scenarios`, in their order, done by so many threads (0: four for each processor, for they wait for disks).

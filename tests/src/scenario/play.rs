@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use lastmile_client::{HttpSettings, ProxyChoice};
+use lastmile_client::{HttpSettings, Patience, ProxyChoice};
 use lastmile_metadata::Limits;
 
 use crate::delegations::Delegation;
@@ -86,7 +86,7 @@ pub struct Play {
     pub(super) clock: [DateTime<Utc>; 3],
     pub(super) limits: Limits,
     pub(super) http: HttpSettings,
-    pub(super) retries: u32,
+    pub(super) patience: Patience,
     pub(super) most_bytes: u64,
     pub(super) outside: bool,
 }
@@ -126,7 +126,7 @@ impl Play {
             clock: [time("2030-01-01T00:00:00Z"); 3],
             limits: Limits::default(),
             http,
-            retries: 0,
+            patience: Patience { retries: 0, ..Patience::default() },
             most_bytes: 2_000_000,
             outside: true,
         }
@@ -220,7 +220,14 @@ impl Play {
     /// The network settings of the client in process, and how often it repeats what failed.
     #[must_use]
     pub fn http(self, http: HttpSettings, retries: u32) -> Play {
-        Play { http: HttpSettings { proxy: ProxyChoice::Direct, ..http }, retries, outside: false, ..self }
+        let patience = Patience { retries, ..self.patience };
+        Play { http: HttpSettings { proxy: ProxyChoice::Direct, ..http }, patience, outside: false, ..self }
+    }
+
+    /// How long and how often the client in process tries.
+    #[must_use]
+    pub fn patience(self, patience: Patience) -> Play {
+        Play { patience, outside: false, ..self }
     }
 
     /// The most bytes that may be sent in one run.
