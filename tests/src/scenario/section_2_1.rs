@@ -242,7 +242,7 @@ fn junk_signatures() -> Vec<Play> {
     let junk = |keyid: String| json!({"keyid": keyid, "sig": "00".repeat(64)});
     let known = TestKey::new("root-1").keyid().to_owned();
     let samples: [(&str, Vec<Value>, &'static str); 3] = [
-        ("unknown", (0..2_000_u32).map(|n| junk(hash(&n.to_be_bytes()))).collect(), "ThresholdNotMet"),
+        ("unknown", (0..1_000_u32).map(|n| junk(hash(&n.to_be_bytes()))).collect(), "ThresholdNotMet"),
         ("one known, repeated", vec![junk(known.clone()); 2_000], "DuplicateSignature"),
         (
             "each known once",

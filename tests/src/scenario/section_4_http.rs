@@ -267,7 +267,8 @@ fn names() -> Vec<Play> {
         Ok(Some(road.answer(&request.path)))
     });
     let role = Play::against(&honest).sample("a role").responder(watching.clone()).get("crlf/package");
-    let target = Play::against(&honest).sample("a target").responder(watching).get(NAME).refused("name", "Name");
+    let target =
+        Play::against(&honest).sample("a target").responder(watching).get(NAME).refused("name", "Name").ours_alone();
     vec![role, target]
 }
 
