@@ -19,7 +19,7 @@ use trycmd::TestCases;
 const METADATA: &str = "metadata/timestamp.json";
 
 /// The folder of the test binary's own profile, where cargo puts the programs too.
-fn program(name: &str) -> PathBuf {
+pub(crate) fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let path = test.parent().and_then(Path::parent).unwrap().join(name);
     assert!(

@@ -9,6 +9,7 @@
 )]
 
 mod attacks;
+mod cached;
 mod canonical;
 mod cli;
 mod conformance;
@@ -25,6 +26,7 @@ mod hostile;
 mod interop;
 mod invariants;
 mod keys;
+mod killed;
 mod limits;
 mod root;
 mod search;

@@ -1,0 +1,406 @@
+//! What lies in the cache and was not written there by us, or not by us of today (advisories of local state): it is never
+//! followed, never waited for, never read without end, and never opens the way for a rollback.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use lastmile_client::Error as ClientError;
+use lastmile_metadata::ErrorKind;
+use lastmile_tests::{Device, Repository, TestKey, refused};
+use tempfile::TempDir;
+
+use crate::cli::program;
+
+/// Every file of a store that was used.
+const FILES: [&str; 8] = [
+    "root.json",
+    "timestamp.json",
+    "snapshot.json",
+    "targets.json",
+    "state/2.root.json",
+    "state/floors",
+    "state/stamp.json",
+    "state/lock",
+];
+
+/// What lies there instead.
+const KINDS: [&str; 11] =
+    ["missing", "empty", "corrupt", "truncated", "huge", "link", "dangling link", "device", "fifo", "socket", "folder"];
+
+/// Says it also where the test passes.
+fn say(line: &str) {
+    std::io::stderr().write_all(format!("cached: {line}\n").as_bytes()).unwrap();
+}
+
+/// Puts something else in the place of a file. False where that cannot be made here.
+fn put(kind: &str, path: &Path, outside: &Path) -> bool {
+    let whole = fs::read(path).unwrap();
+    fs::remove_file(path).unwrap();
+    match kind {
+        "missing" => {}
+        "empty" => fs::write(path, b"").unwrap(),
+        "corrupt" => fs::write(path, b"{\"signed\": 7").unwrap(),
+        "truncated" => fs::write(path, &whole[..whole.len() / 2]).unwrap(),
+        "huge" => File::create(path).unwrap().set_len(10 * 1024 * 1024 * 1024).unwrap(),
+        "link" => {
+            fs::write(outside, &whole).unwrap();
+            symlink(outside, path).unwrap();
+        }
+        "dangling link" => symlink(outside.with_extension("none"), path).unwrap(),
+        "device" => {
+            if !Command::new("mknod").arg(path).args(["c", "1", "5"]).output().is_ok_and(|made| made.status.success()) {
+                return false;
+            }
+            // Where devices are forbidden, the node is there and cannot be opened.
+            assert!(fs::symlink_metadata(path).unwrap().file_type().is_char_device());
+        }
+        "fifo" => assert!(Command::new("mkfifo").arg(path).status().unwrap().success()),
+        "socket" => drop(UnixListener::bind(path).unwrap()),
+        _ => fs::create_dir(path).unwrap(),
+    }
+    true
+}
+
+#[test]
+fn d3_whatever_lies_in_the_cache_nothing_older_is_accepted_and_nothing_else_is_touched() {
+    let mut repository = Repository::new();
+    let device = Device::new(&repository);
+    let oldest = repository.fork();
+    repository.publish(&["root", "targets"]);
+    repository.publish(&["targets"]);
+    device.refresh().unwrap();
+    let mut unchecked = 0;
+    let mut recovered = 0;
+    let mut kept = Vec::new();
+    for name in FILES {
+        for kind in KINDS {
+            let told = format!("{kind} {name}");
+            let folder = tempfile::tempdir().unwrap();
+            let outside = folder.path().join("outside");
+            let changed = || {
+                let changed = device.copy();
+                fs::write(changed.store_path().join("state/lock"), b"").unwrap();
+                put(kind, &changed.store_path().join(name), &outside).then_some(changed)
+            };
+            let Some(victim) = changed() else {
+                unchecked += 1;
+                continue;
+            };
+            let before = fs::read(&outside).ok();
+            // Somebody who brings back what was long ago.
+            victim.follow(oldest.road());
+            let ended = victim.refresh();
+            assert!(ended.is_err(), "{told}: {ended:?}");
+            // The honest server: up to date, or an error that says what is wrong, and again the same.
+            let honest = fs::remove_file(&outside).ok().map_or_else(changed, |()| changed()).unwrap();
+            match honest.refresh() {
+                Ok(versions) => {
+                    recovered += 1;
+                    assert_eq!(versions, [2, 3, 3, 3], "{told}");
+                    honest.follow(oldest.road());
+                    assert!(matches!(refused(honest.refresh()).kind, ErrorKind::Rollback { .. }), "{told}");
+                }
+                Err(ClientError::Machine(error)) => {
+                    let says = error.hint.is_some() || error.path.starts_with(honest.store_path());
+                    assert!(says, "{told}: {error:?}");
+                    assert!(matches!(honest.refresh(), Err(ClientError::Machine(_))), "{told}");
+                    kept.push(told.clone());
+                }
+                Err(error) => panic!("{told}: {error:?}"),
+            }
+            assert_eq!(fs::read(&outside).ok(), before, "{told}: what a link leads to");
+            assert!(!outside.with_extension("none").exists(), "{told}");
+        }
+    }
+    let all = FILES.len() * KINDS.len();
+    if unchecked > 0 {
+        say(&format!("NOT CHECKED: {unchecked} device nodes, which cannot be made here"));
+    }
+    say(&format!("{} of {all} cases tried; one refresh mends {recovered} of them", all - unchecked));
+    // A folder is not removed for a file, and without its stamp and its lock nobody can tell whose the cache is.
+    let may_stay = |told: &String| ["folder ", "state/stamp.json", "state/lock"].iter().any(|kind| told.contains(kind));
+    assert!(kept.iter().all(may_stay), "{kept:?}");
+}
+
+#[test]
+fn g_3_1_a_cache_that_is_older_or_newer_than_the_shipped_root_is_gone_on_with() {
+    let mut repository = Repository::new();
+    let first = Device::new(&repository);
+    repository.publish(&["root"]);
+    repository.publish(&["root"]);
+    first.refresh().unwrap();
+    let cached_3 = first.copy();
+    repository.publish(&["root"]);
+    repository.publish(&["root"]);
+    let fifth = repository.fork();
+    repository.publish(&["root"]);
+    repository.publish(&["root"]);
+    first.refresh().unwrap();
+    let newest = [7, 5, 5, 1];
+    let root = |version: u64| repository.road().file(&format!("metadata/{version}.root.json")).unwrap();
+    let shipped = Device::shipping(root(5), &repository);
+    for cache in [&cached_3, &first] {
+        shipped.take_store_of(cache);
+        assert_eq!(shipped.refresh().unwrap()[0], 7);
+        shipped.follow(fifth.road());
+        // The chain of roots is never left behind, whatever a server has.
+        assert!(shipped.refresh().map_or(true, |versions| versions[0] == newest[0]));
+        shipped.follow(repository.road());
+    }
+    // One with other keys is not ours, and is left as it is.
+    let mut other = Repository::new();
+    other.set_keys("root", &[TestKey::new("other")], 1);
+    other.reissue(&["root"]);
+    let foreign = Device::new(&other);
+    foreign.take_store_of(&first);
+    let before = foreign.all_stored();
+    assert!(matches!(foreign.refresh(), Err(ClientError::Machine(_) | ClientError::Repository(_))));
+    assert_eq!(foreign.all_stored(), before);
+}
+
+/// A repository on this disk and the environment of a client of it.
+struct Home(TempDir);
+
+impl Home {
+    fn new() -> Home {
+        let home = Home(tempfile::tempdir().unwrap());
+        home.must("lastmile-repo", &["init", "packages", "--unencrypted-keys"]);
+        fs::write(home.0.path().join("file"), "file").unwrap();
+        home.must("lastmile-repo", &["-C", "packages", "add", "file"]);
+        let url = format!("file://{}/packages/metadata/", home.0.path().display());
+        home.must(
+            "lastmile",
+            &["trust", "add", "it", "--root", "packages/metadata/1.root.json", "--metadata-url", &url],
+        );
+        home.must("lastmile", &["refresh"]);
+        home
+    }
+
+    fn must(&self, name: &str, arguments: &[&str]) {
+        let output = self.command(name).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn command(&self, name: &str) -> Command {
+        let mut command = Command::new(program(name));
+        command.current_dir(self.0.path()).env("LASTMILE_STATE_DIR", "state");
+        command
+    }
+
+    /// A script in which `$client` and `$repo` are the programs.
+    fn shell(&self, wrapper: &[&str], script: &str) -> Output {
+        let (name, arguments) = wrapper.split_first().unwrap();
+        let mut command = Command::new(name);
+        // `set -e` overlooks what follows a `!`.
+        let fails = "fails() { if \"$@\"; then echo \"it went well: $*\"; exit 1; fi; }";
+        command.args(arguments).args(["-euc", &format!("{fails}\n{script}")]).current_dir(self.0.path());
+        command.env("client", program("lastmile")).env("repo", program("lastmile-repo"));
+        command.env("LASTMILE_STATE_DIR", "state").output().unwrap()
+    }
+
+    fn is_refused(&self, program: &str, arguments: &[&str]) -> String {
+        let output = self.command(program).args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned()
+}
+
+/// Whether file systems may be mounted in a name space of their own; says so where they may not.
+fn mounts(home: &Home) -> bool {
+    let tried = home.shell(&["unshare", "-m", "sh"], "mkdir -p try; mount -t tmpfs -o size=64k none try");
+    if !tried.status.success() {
+        say(&format!("NOT CHECKED: no file system can be mounted here: {}", text(&tried).trim()));
+    }
+    tried.status.success()
+}
+
+#[test]
+fn a_full_disk_is_told_and_costs_nothing() {
+    let home = Home::new();
+    // A limit on the size of files needs no rights: every write fails, as on a disk that has no room.
+    let limited = home.shell(
+        &["sh"],
+        "trap '' XFSZ; cp -r state before
+         $repo -C packages renew --force timestamp
+         (ulimit -f 0; fails $client refresh --quiet; fails $client get file --output out)
+         test ! -e out/file; $client refresh --quiet; $client get file --output out; test -e out/file
+         (ulimit -f 0; fails $repo -C packages renew --force timestamp); $repo -C packages renew; $repo -C packages verify",
+    );
+    assert!(limited.status.success(), "{}", text(&limited));
+    if !mounts(&home) {
+        return;
+    }
+    let full = home.shell(
+        &["unshare", "-m", "sh"],
+        "mkdir small; mount -t tmpfs -o size=512k none small
+         cp -r state packages small/; cd small
+         $client refresh --quiet
+         $repo -C packages renew --force timestamp
+         dd if=/dev/zero of=filler bs=1k 2>/dev/null || true
+         fails $client refresh --quiet 2>said; cat said
+         fails $client get file --output out
+         fails $repo -C packages renew --force timestamp
+         fails $repo -C packages add ../file --name again
+         rm filler
+         test -z \"$(find . -name '*.part')\"
+         $client refresh --quiet; $client get file --output out
+         $repo -C packages add ../file --name again; $repo -C packages verify
+         test -z \"$(ls packages/.publishing)\"; echo whole",
+    );
+    assert!(full.status.success() && text(&full).contains("whole"), "{}", text(&full));
+}
+
+#[test]
+fn a_read_only_disk_is_told_and_read() {
+    let home = Home::new();
+    if !mounts(&home) {
+        return;
+    }
+    let read_only = home.shell(
+        &["unshare", "-m", "sh"],
+        "mkdir fixed; mount -t tmpfs none fixed; cp -r state packages fixed/; mount -o remount,ro fixed; cd fixed
+         fails $client refresh --quiet 2>../said; cat ../said
+         $client list --offline; $client get file --offline --output ../out || true
+         fails $repo -C packages add ../file --name again 2>../said; cat ../said
+         $repo -C packages verify; $repo -C packages status || true; echo whole",
+    );
+    let said = text(&read_only);
+    assert!(read_only.status.success() && said.contains("whole"), "{said}");
+    assert!(said.contains("Read-only file system") && said.contains("--state-dir"), "{said}");
+}
+
+#[test]
+fn folders_that_go_away_and_links_in_their_place_are_told() {
+    let home = Home::new();
+    let gone = home.shell(
+        &["sh"],
+        "export HERE=$PWD; mkdir gone; cd gone; rmdir ../gone; fails $client refresh
+         export LASTMILE_STATE_DIR=$HERE/state; $client refresh --quiet; fails $client get file; echo told",
+    );
+    assert!(gone.status.success() && text(&gone).contains("told"), "{}", text(&gone));
+    // The cache goes away, or becomes a link: said, and nothing is written there.
+    let metadata = home.0.path().join("state/it/metadata");
+    let outside = home.0.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::remove_dir_all(metadata.join("state")).unwrap();
+    symlink(&outside, metadata.join("state")).unwrap();
+    home.is_refused("lastmile", &["refresh"]);
+    fs::remove_file(metadata.join("state")).unwrap();
+    fs::write(metadata.join("state"), "a file").unwrap();
+    home.is_refused("lastmile", &["refresh"]);
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+}
+
+#[test]
+fn r_x_2_a_link_in_any_place_that_is_written_to_leads_nowhere() {
+    let home = Home::new();
+    let repository = home.0.path().join("packages");
+    let outside = home.0.path().join("outside");
+    let places = [
+        "metadata",
+        "targets",
+        ".publishing",
+        ".queue",
+        "staged",
+        "keys",
+        ".lock",
+        "repo.toml",
+        "metadata/timestamp.json",
+        "metadata/3.targets.json",
+        "metadata/3.snapshot.json",
+        "targets/sub",
+    ];
+    for place in places {
+        let path = repository.join(place);
+        let away = home.0.path().join("away");
+        let was_there = fs::rename(&path, &away).is_ok();
+        let is_file = place.contains('.') && !matches!(place, ".publishing" | ".queue");
+        fs::create_dir(&outside).unwrap();
+        let precious = outside.join("precious");
+        fs::write(&precious, "precious").unwrap();
+        symlink(if is_file { &precious } else { &outside }, &path).unwrap();
+        let added =
+            home.command("lastmile-repo").args(["-C", "packages", "add", "file", "--name", "sub/x"]).output().unwrap();
+        let names: Vec<_> = fs::read_dir(&outside).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["precious"], "{place}: {added:?}");
+        assert_eq!(fs::read(&precious).unwrap(), b"precious", "{place}");
+        if fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink()) {
+            fs::remove_file(&path).unwrap();
+        }
+        if was_there && !path.exists() {
+            fs::rename(&away, &path).unwrap();
+        } else {
+            drop(fs::remove_file(&away).or_else(|_| fs::remove_dir_all(&away)));
+        }
+        fs::remove_dir_all(&outside).unwrap();
+        home.must("lastmile-repo", &["-C", "packages", "verify"]);
+    }
+}
+
+#[test]
+fn a_hard_link_is_never_written_through() {
+    let home = Home::new();
+    let precious = home.0.path().join("precious");
+    fs::write(&precious, "precious").unwrap();
+    fs::create_dir(home.0.path().join("out")).unwrap();
+    for place in ["out/file", "state/it/metadata/timestamp.json", "state/it/metadata/state/floors"] {
+        let path = home.0.path().join(place);
+        drop(fs::remove_file(&path));
+        fs::hard_link(&precious, &path).unwrap();
+    }
+    drop(home.command("lastmile").args(["get", "file", "--output", "out"]).output().unwrap());
+    assert_eq!(fs::read(&precious).unwrap(), b"precious");
+    let links = ["packages/metadata/timestamp.json", "packages/repo.toml"];
+    for place in links {
+        let path = home.0.path().join(place);
+        let copy = fs::read(&path).unwrap();
+        fs::write(home.0.path().join("kept"), &copy).unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::hard_link(home.0.path().join("kept"), &path).unwrap();
+        home.must("lastmile-repo", &["-C", "packages", "set-threshold", "targets", "1"]);
+        home.must("lastmile-repo", &["-C", "packages", "renew", "--force", "timestamp"]);
+        assert_eq!(fs::read(home.0.path().join("kept")).unwrap(), copy, "{place}");
+        fs::remove_file(home.0.path().join("kept")).unwrap();
+    }
+}
+
+#[test]
+fn without_a_umask_what_is_private_stays_so_and_loose_folders_are_pointed_out() {
+    let home = Home::new();
+    let made = home.shell(
+        &["sh"],
+        "umask 0; export LASTMILE_STATE_DIR=loose
+         $repo init other --unencrypted-keys
+         $client trust add it --root other/metadata/1.root.json --metadata-url file://$PWD/other/metadata/
+         $client refresh --quiet",
+    );
+    assert!(made.status.success(), "{}", text(&made));
+    for folder in ["loose", "other/keys", "other/.publishing"] {
+        for entry in walk(&home.0.path().join(folder)) {
+            let mode = fs::metadata(&entry).unwrap().permissions().mode() & 0o777;
+            let is_public = entry.extension().is_some_and(|ending| ending == "pub");
+            let allowed = if entry.is_dir() { 0o700 } else { 0o600 };
+            assert!(mode == allowed || is_public, "{}: {mode:o}", entry.display());
+        }
+    }
+    let metadata = home.0.path().join("loose/it/metadata");
+    fs::set_permissions(&metadata, fs::Permissions::from_mode(0o777)).unwrap();
+    let told = home.command("lastmile").args(["--state-dir", "loose", "refresh"]).output().unwrap();
+    assert!(told.status.success() && text(&told).contains("changed by other users"), "{}", text(&told));
+}
+
+fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut all = vec![folder.to_owned()];
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        if entry.file_type().unwrap().is_dir() { all.extend(walk(&entry.path())) } else { all.push(entry.path()) }
+    }
+    all
+}
