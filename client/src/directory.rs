@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use lastmile_metadata::{RoleName, Stored};
+use lastmile_metadata::{Kept, RoleName, Stored};
 use sha2::{Digest, Sha256};
 
 use crate::error::MachineError;
 use crate::folder::{Folder, PRIVATE};
-use crate::large::LargeFile;
+use crate::large::{LargeBytes, LargeFile};
 use crate::store::{Store, StoreLock, StoredFile};
 
 /// The private folder in the directory.
@@ -146,8 +146,22 @@ impl Store for DirectoryStore {
         Ok(self.read(file, max_length)?.map(Stored::Bytes))
     }
 
+    fn hold(&self, bytes: Vec<u8>) -> Stored {
+        if bytes.len() as u64 >= self.large_from {
+            return Stored::File(Arc::new(LargeBytes::new(bytes)));
+        }
+        Stored::Bytes(bytes)
+    }
+
     fn write(&self, file: &StoredFile, bytes: &[u8]) -> Result<(), MachineError> {
         self.writable_for(file)?.write(&name_of(file), bytes, PRIVATE)
+    }
+
+    fn keep(&self, file: &StoredFile, kept: &Kept) -> Result<(), MachineError> {
+        match kept {
+            Kept::Received(bytes) => self.write(file, bytes),
+            Kept::File(parts) => self.writable_for(file)?.write_parts(&name_of(file), &**parts, PRIVATE),
+        }
     }
 
     fn remove(&self, file: &StoredFile) -> Result<(), MachineError> {

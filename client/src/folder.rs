@@ -10,13 +10,18 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use lastmile_metadata::ReadParts;
 use rustix::fs::{self, Mode, OFlags};
 
 use crate::disk::{self, NewFile, Place};
 use crate::error::MachineError;
+use crate::store::cut_short;
 
 /// Beginning and end of the names of files that are not whole yet.
 const TEMPORARY: (&str, &str) = (".lastmile-", ".part");
+
+/// Bytes of a file that are in memory while it is copied.
+const PART: usize = 1024 * 1024;
 
 /// Mode of private files; their directories get 0700.
 pub(crate) const PRIVATE: u32 = 0o600;
@@ -114,6 +119,21 @@ impl Folder {
     pub(crate) fn write(&self, name: &str, bytes: &[u8], mode: u32) -> Result<(), MachineError> {
         let mut temporary = self.temporary(mode)?;
         temporary.file.write_all(bytes).map_err(|error| self.failed("write", name, error))?;
+        temporary.finish(self, name)
+    }
+
+    /// The same with a file that is read part by part.
+    pub(crate) fn write_parts(&self, name: &str, parts: &dyn ReadParts, mode: u32) -> Result<(), MachineError> {
+        let mut temporary = self.temporary(mode)?;
+        let mut written = 0;
+        while written < parts.length() {
+            let mut part = vec![0; usize::try_from(parts.length() - written).unwrap_or(PART).min(PART)];
+            if !parts.read(written, &mut part) {
+                return Err(self.failed("read what is to be kept as", name, cut_short()));
+            }
+            temporary.file.write_all(&part).map_err(|error| self.failed("write", name, error))?;
+            written += part.len() as u64;
+        }
         temporary.finish(self, name)
     }
 

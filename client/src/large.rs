@@ -1,5 +1,6 @@
-//! A large stored file: read in parts, which go to two readers side by side.
+//! Large files, stored or fetched: read in parts, which go to two readers side by side.
 
+use std::fmt;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -62,6 +63,40 @@ impl ReadParts for LargeFile {
             });
             drop(sender);
             beside.join().is_ok() && whole && all_taken
+        })
+    }
+}
+
+/// A large file that was fetched and is in memory.
+pub(crate) struct LargeBytes(Vec<u8>);
+
+impl LargeBytes {
+    pub(crate) fn new(bytes: Vec<u8>) -> LargeBytes {
+        LargeBytes(bytes)
+    }
+}
+
+impl fmt::Debug for LargeBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}
+
+impl ReadParts for LargeBytes {
+    fn length(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read(&self, offset: u64, into: &mut [u8]) -> bool {
+        let part = usize::try_from(offset).ok().and_then(|start| self.0.get(start..)?.get(..into.len()));
+        part.map(|part| into.copy_from_slice(part)).is_some()
+    }
+
+    fn pass(&self, one: &mut (dyn FnMut(&[u8]) + Send), other: &mut (dyn FnMut(&[u8]) + Send)) -> bool {
+        thread::scope(|scope| {
+            let beside = scope.spawn(|| self.0.chunks(PART).for_each(other));
+            self.0.chunks(PART).for_each(one);
+            beside.join().is_ok()
         })
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use lastmile_metadata::{ErrorKind, ReadParts, TargetPath};
 
-use super::LargeFile;
+use super::{LargeBytes, LargeFile};
 use crate::directory::DirectoryStore;
 use crate::error::{Error, Refusal, RepositoryError};
 use crate::test_repository::{TestRepository, now};
@@ -27,7 +27,7 @@ async fn a_second_run_reads_targets_where_they_are_and_asks_for_no_more() {
     let updater = updater(&repository, dir.path());
     let mut first = updater.refresh(now()).await.unwrap();
     let found = [first.find(&path("x")).await.unwrap(), first.find(&path("docs/y")).await.unwrap()];
-    assert!(first.trusted().targets().held().is_some() && found.iter().all(Option::is_some));
+    assert!(first.trusted().targets().held().is_none() && found.iter().all(Option::is_some));
     repository.take_requests();
     let mut second = updater.refresh(now()).await.unwrap();
     assert!(second.trusted().targets().held().is_none());
@@ -81,10 +81,16 @@ fn both_readers_are_given_all_of_the_file() {
         let written: Vec<u8> = (0..length).map(|number| (number % 251) as u8).collect();
         let mut file = tempfile::tempfile().unwrap();
         std::io::Write::write_all(&mut file, &written).unwrap();
-        let file = LargeFile::new(file, length as u64);
-        let (mut one, mut other) = (Vec::new(), Vec::new());
-        assert!(file.pass(&mut |part| one.extend_from_slice(part), &mut |part| other.extend_from_slice(part)));
-        assert!(one == written && other == written);
+        let stored: &dyn ReadParts = &LargeFile::new(file, length as u64);
+        let fetched: &dyn ReadParts = &LargeBytes::new(written.clone());
+        for file in [stored, fetched] {
+            let (mut one, mut other) = (Vec::new(), Vec::new());
+            assert!(file.pass(&mut |part| one.extend_from_slice(part), &mut |part| other.extend_from_slice(part)));
+            assert!(one == written && other == written);
+            let mut end = vec![0; length.min(9)];
+            assert!(file.read((length - end.len()) as u64, &mut end) && written.ends_with(&end));
+            assert!(!file.read(length as u64, &mut [0]));
+        }
     }
     // It became shorter.
     let file = LargeFile::new(tempfile::tempfile().unwrap(), 1);

@@ -1,10 +1,11 @@
 //! Where trusted metadata is kept between runs: the interface, and a store in memory.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lastmile_metadata::{RoleName, Stored, Version};
+use lastmile_metadata::{Kept, RoleName, Stored, Version};
 
 use crate::error::MachineError;
 
@@ -47,12 +48,32 @@ pub trait Store: Send + Sync + 'static {
         Ok(self.read(file, max_length)?.map(Stored::Bytes))
     }
 
+    /// Fetched bytes as they are to be judged: a store that reads large files in parts wants them judged so.
+    fn hold(&self, bytes: Vec<u8>) -> Stored {
+        Stored::Bytes(bytes)
+    }
+
     /// Puts these bytes in the place of the file.
     ///
     /// # Errors
     ///
     /// What the machine reports.
     fn write(&self, file: &StoredFile, bytes: &[u8]) -> Result<(), MachineError>;
+
+    /// Puts what was judged in the place of the file.
+    ///
+    /// # Errors
+    ///
+    /// What the machine reports.
+    fn keep(&self, file: &StoredFile, kept: &Kept) -> Result<(), MachineError> {
+        match kept {
+            Kept::Received(bytes) => self.write(file, bytes),
+            Kept::File(parts) => match Stored::File(Arc::clone(parts)).into_bytes() {
+                Some(bytes) => self.write(file, &bytes),
+                None => Err(MachineError::new("read what is to be kept in", self.description(), cut_short())),
+            },
+        }
+    }
 
     /// Removes the file; that it is not there is fine.
     ///
@@ -70,6 +91,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// What a person calls this store, for messages.
     fn description(&self) -> String;
+}
+
+/// A file that could be read when it was judged cannot be read any more.
+pub(crate) fn cut_short() -> io::Error {
+    io::ErrorKind::UnexpectedEof.into()
 }
 
 /// Keeps everything in memory; clones share it.

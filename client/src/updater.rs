@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use lastmile_metadata::{ErrorKind, Floors, KnownTargets, Received, Request, RoleName, Stage, Stored, UpdateRoot};
+use lastmile_metadata::{ErrorKind, Floors, Kept, KnownTargets, Request, RoleName, Stage, Stored, UpdateRoot};
 use tokio::time::{Instant, timeout_at};
 
 use crate::ahead::{Ahead, Attempt};
@@ -168,13 +168,13 @@ impl<'a> Driver<'a> {
         if self.source == Source::Store {
             // Judged once more, for the reason why it does not do.
             let again = if request.may_be_absent() { None } else { self.stored(request)? };
-            return match stage.apply(again.and_then(Stored::into_bytes)) {
+            return match stage.apply(again) {
                 Err(verdict) if verdict.kind == ErrorKind::Absent => Ok(false),
                 answer => Ok(answer.map(|_| true)?),
             };
         }
-        if let Some(bytes) = self.fetch_and_apply(stage, request).await? {
-            self.keep(request, &bytes)?;
+        if let Some(kept) = self.fetch_and_apply(stage, request).await? {
+            self.keep(request, &kept)?;
             if request.role == RoleName::ROOT {
                 // What was asked for before may be signed by keys that it replaces.
                 self.ahead.overtake();
@@ -189,7 +189,7 @@ impl<'a> Driver<'a> {
         &mut self,
         stage: &mut S,
         request: &Request,
-    ) -> Result<Option<Received>, Error> {
+    ) -> Result<Option<Kept>, Error> {
         let mut failures: Vec<MirrorFailure> = Vec::new();
         let road = self.road;
         if request.may_be_absent() {
@@ -254,10 +254,10 @@ impl<'a> Driver<'a> {
         request: &Request,
         url: &str,
         begun: Option<Attempt<'_>>,
-    ) -> Result<Result<Option<Received>, MirrorReason>, Error> {
+    ) -> Result<Result<Option<Kept>, MirrorReason>, Error> {
         let fetched = self.road.fetch_metadata(url, request.max_length, begun);
         let reason = match self.ahead.beside(fetched).await {
-            Ok(fetched) => match stage.apply(fetched) {
+            Ok(fetched) => match stage.apply(fetched.map(|bytes| self.road.store.hold(bytes))) {
                 Ok(kept) => return Ok(Ok(kept)),
                 // No mirror can do better.
                 Err(verdict) if verdict.kind == ErrorKind::StateLost => return Err(verdict.into()),
@@ -307,14 +307,14 @@ impl<'a> Driver<'a> {
     }
 
     /// Keeps what a stage has accepted, as received.
-    fn keep(&self, request: &Request, bytes: &[u8]) -> Result<(), MachineError> {
+    fn keep(&self, request: &Request, kept: &Kept) -> Result<(), MachineError> {
         if self.source != Source::MirrorsAndStore {
             return Ok(());
         }
         if let Some(version) = request.version.filter(|_| request.role == RoleName::ROOT) {
-            self.road.store.write(&StoredFile::Root(version), bytes)?;
+            self.road.store.keep(&StoredFile::Root(version), kept)?;
         }
-        self.road.store.write(&StoredFile::Role(request.role.clone()), bytes)
+        self.road.store.keep(&StoredFile::Role(request.role.clone()), kept)
     }
 
     /// Keeps the record of floors when it has changed.

@@ -47,7 +47,7 @@ pub use role::snapshot::{MetaFile, Snapshot};
 pub use role::targets::{TargetFile, Targets};
 pub use role::timestamp::Timestamp;
 pub use role::{Role, SPEC_VERSION};
-pub use stored::{ReadParts, Stored};
+pub use stored::{Kept, ReadParts, Stored};
 pub use succinct::SuccinctRoles;
 pub use time::{format_time, parse_time};
 pub use trusted::{KnownTargets, TrustedMetadata, VerifiedTargets};

@@ -1,4 +1,4 @@
-//! What a store has kept: small files whole, and a very large targets role read where it lies.
+//! Files as they come from a store or a server: small ones whole, and a very large targets role read where it lies.
 //!
 //! Such a role is verified like every other, by one pass over all of its bytes at each start, which holds none of them.
 //! The pass notes where each target stands and a digest of each block. A target is then read from the file again and
@@ -20,7 +20,8 @@ use crate::index::Entry as _;
 use crate::reader::Reader;
 use crate::scan::Scan;
 use crate::{
-    Delegations, ErrorKind, HashingVerifier, KeyRing, MetaFile, Signature, TargetFile, TargetPath, Targets, Version,
+    Delegations, ErrorKind, HashingVerifier, KeyRing, MetaFile, Received, Signature, TargetFile, TargetPath, Targets,
+    Version,
 };
 
 /// Bytes that are digested together, and read together.
@@ -29,16 +30,25 @@ pub(crate) const BLOCK: usize = 64 * 1024;
 /// Most bytes before `signed`.
 const LONGEST_HEAD: usize = BLOCK;
 
-/// A file that was kept.
+/// A file to be judged, from the store or from a server.
 #[derive(Clone, Debug)]
 pub enum Stored {
     /// Its bytes.
     Bytes(Vec<u8>),
-    /// A file that is too large to be held without need.
+    /// A file that is too large to be held, or read more than once, without need.
     File(Arc<dyn ReadParts>),
 }
 
-/// A large file in a store. It may change while it is read: nothing that it says is believed twice.
+/// A file that was accepted, to be kept byte for byte.
+#[derive(Clone, Debug)]
+pub enum Kept {
+    /// Its bytes.
+    Received(Received),
+    /// The file that was given in parts.
+    File(Arc<dyn ReadParts>),
+}
+
+/// A large file that can be read in parts. It may change while it is read: nothing that it says is believed twice.
 pub trait ReadParts: Send + Sync + fmt::Debug {
     /// Its length in bytes.
     fn length(&self) -> u64;
@@ -125,6 +135,10 @@ impl StoredTargets {
         let scanned = scan.finish()?;
         let (blocks, starts) = (Arc::new(scanned.blocks), Arc::new(scanned.starts));
         Ok(Self { file: Arc::clone(file), blocks, starts, end: scanned.end, rest: scanned.rest })
+    }
+
+    pub(crate) fn file(&self) -> &Arc<dyn ReadParts> {
+        &self.file
     }
 
     pub(crate) fn version(&self) -> Version {

@@ -14,7 +14,7 @@ use crate::update::listing::Listing;
 use crate::update::search::TargetSearch;
 use crate::update::targets::verify_targets;
 use crate::{
-    Delegations, Envelope, Error, ErrorKind, KeyRing, MetaFile, RoleName, Root, Snapshot, Stored, TargetFile,
+    Delegations, Envelope, Error, ErrorKind, Kept, KeyRing, MetaFile, RoleName, Root, Snapshot, Stored, TargetFile,
     TargetPath, Targets, Timestamp, Verified, Version,
 };
 
@@ -213,7 +213,15 @@ impl VerifiedTargets {
         self.len() == 0
     }
 
-    /// The file, where it is held in memory: always after it was fetched, or kept by a store that gives bytes only.
+    /// The file as it was received, to be kept.
+    pub(crate) fn kept(&self) -> Kept {
+        match &self.0 {
+            Place::Held(targets) => Kept::Received(targets.bytes().clone()),
+            Place::Stored(targets) => Kept::File(Arc::clone(targets.file())),
+        }
+    }
+
+    /// The file, where it is held in memory and not read in parts.
     #[must_use]
     pub fn held(&self) -> Option<&Arc<Verified<Targets>>> {
         match &self.0 {

@@ -9,7 +9,7 @@ use super::{Request, Stage};
 use crate::limits::Budget;
 use crate::trusted::Edge;
 use crate::{
-    Error, ErrorKind, Floors, Received, RoleName, Stored, TargetFile, TargetPath, TrustedMetadata, VerifiedTargets,
+    Error, ErrorKind, Floors, Kept, RoleName, Stored, TargetFile, TargetPath, TrustedMetadata, VerifiedTargets,
 };
 
 /// Lists all targets.
@@ -62,15 +62,15 @@ impl<'t> Listing<'t> {
         }
     }
 
-    fn accept(&mut self, file: Stored) -> Result<Option<Received>, Error> {
+    fn accept(&mut self, file: Stored) -> Result<Option<Kept>, Error> {
         let Some(edge) = self.to_visit.last().cloned() else { return Ok(None) };
         let role = self.trusted.verify(&edge, file)?;
-        let bytes = role.held().map(|role| role.bytes().clone());
+        let kept = role.kept();
         self.to_visit.pop();
         self.visited.insert(edge.names());
         self.failed = self.visit(edge.role(), edge.depth, &role).err();
         self.trusted.delegated.insert(edge.id, role);
-        Ok(bytes)
+        Ok(Some(kept))
     }
 }
 
@@ -86,9 +86,9 @@ impl Stage for Listing<'_> {
         self.accept(stored).is_ok()
     }
 
-    fn apply(&mut self, fetched: Option<Vec<u8>>) -> Result<Option<Received>, Error> {
+    fn apply(&mut self, fetched: Option<Stored>) -> Result<Option<Kept>, Error> {
         let role = self.to_visit.last().map(|edge| edge.role().clone()).unwrap_or(RoleName::TARGETS);
-        self.accept(Stored::Bytes(fetched.ok_or_else(|| ErrorKind::Absent.of(&role))?))
+        self.accept(fetched.ok_or_else(|| ErrorKind::Absent.of(&role))?)
     }
 
     fn floors(&self) -> Option<&Floors> {

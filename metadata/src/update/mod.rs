@@ -18,7 +18,7 @@ use alloc::vec::Vec;
 use chrono::{DateTime, Utc};
 
 use crate::{
-    Envelope, Error, ErrorKind, Floors, KnownTargets, Limits, Received, Role, RoleName, Root, Stored, Verified, Version,
+    Envelope, Error, ErrorKind, Floors, Kept, KnownTargets, Limits, Role, RoleName, Root, Stored, Verified, Version,
 };
 
 /// A file that a stage needs.
@@ -73,12 +73,12 @@ pub trait Stage {
     /// before it.
     fn recall(&mut self, stored: Stored) -> bool;
 
-    /// Judges the file; none means that the server says it is not there, and nothing less definite. Gives the bytes
-    /// to keep, if they are to be kept, before anything else is asked for.
+    /// Judges the file; none means that the server says it is not there, and nothing less definite. Gives what is to
+    /// be kept, if anything is, before anything else is asked for.
     ///
     /// # Errors
     /// The verdict. The stage is as it was, so that another mirror's file can be tried.
-    fn apply(&mut self, fetched: Option<Vec<u8>>) -> Result<Option<Received>, Error>;
+    fn apply(&mut self, fetched: Option<Stored>) -> Result<Option<Kept>, Error>;
 
     /// The record of trusted versions, to be kept whenever it has changed; none from a stage that never changes it.
     fn floors(&self) -> Option<&Floors>;

@@ -8,7 +8,7 @@ use super::{Request, Stage, Update};
 use crate::limits::Budget;
 use crate::update::timestamp::UpdateTimestamp;
 use crate::{
-    Envelope, Error, ErrorKind, Floors, KnownTargets, Limits, Received, RoleName, Root, Stored, StoredFloors, Verified,
+    Envelope, Error, ErrorKind, Floors, Kept, KnownTargets, Limits, RoleName, Root, Stored, StoredFloors, Verified,
 };
 
 /// Follows the chain of roots from the shipped one to the newest.
@@ -110,8 +110,8 @@ impl Stage for UpdateRoot {
         answers
     }
 
-    fn apply(&mut self, fetched: Option<Vec<u8>>) -> Result<Option<Received>, Error> {
-        let Some(bytes) = fetched else {
+    fn apply(&mut self, fetched: Option<Stored>) -> Result<Option<Kept>, Error> {
+        let Some(bytes) = fetched.and_then(Stored::into_bytes) else {
             if self.state_lost {
                 return Err(ErrorKind::StateLost.of(&RoleName::ROOT));
             }
@@ -126,7 +126,7 @@ impl Stage for UpdateRoot {
         self.accept(bytes)?;
         self.state_lost = false;
         self.at_the_newest = self.fetches.spend().and_then(|()| self.fetches.check()).is_err();
-        Ok(Some(self.update.root.bytes().clone()))
+        Ok(Some(Kept::Received(self.update.root.bytes().clone())))
     }
 
     fn floors(&self) -> Option<&Floors> {

@@ -14,7 +14,7 @@ use crate::limits::Budget;
 use crate::role::delegations::Routes;
 use crate::trusted::Edge;
 use crate::{
-    Error, ErrorKind, Floors, KeyRing, Limits, Received, RoleName, Stored, TargetFile, TargetPath, TrustedMetadata,
+    Error, ErrorKind, Floors, Kept, KeyRing, Limits, RoleName, Stored, TargetFile, TargetPath, TrustedMetadata,
     VerifiedTargets,
 };
 
@@ -41,13 +41,13 @@ impl<'t> TargetSearch<'t> {
     }
 
     /// Takes the file of the role that is needed, and walks on as far as is known.
-    fn accept(&mut self, edge: Edge, file: Stored) -> Result<Option<Received>, Error> {
+    fn accept(&mut self, edge: Edge, file: Stored) -> Result<Kept, Error> {
         let role = self.trusted.verify(&edge, file)?;
-        let bytes = role.held().map(|role| role.bytes().clone());
+        let kept = role.kept();
         self.trusted.delegated.insert(edge.id.clone(), role);
         self.walk.to_visit.push(edge);
         self.state = self.walk.advance(self.trusted);
-        Ok(bytes)
+        Ok(kept)
     }
 }
 
@@ -68,10 +68,10 @@ impl Stage for TargetSearch<'_> {
         }
     }
 
-    fn apply(&mut self, fetched: Option<Vec<u8>>) -> Result<Option<Received>, Error> {
+    fn apply(&mut self, fetched: Option<Stored>) -> Result<Option<Kept>, Error> {
         let State::Needs(edge) = self.state.clone() else { return Ok(None) };
-        let bytes = fetched.ok_or_else(|| ErrorKind::Absent.of(edge.role()))?;
-        self.accept(edge, Stored::Bytes(bytes))
+        let file = fetched.ok_or_else(|| ErrorKind::Absent.of(edge.role()))?;
+        self.accept(edge, file).map(Some)
     }
 
     fn floors(&self) -> Option<&Floors> {

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::{Request, Stage, Update, most_bytes};
 use crate::update::targets::UpdateTargets;
-use crate::{Error, ErrorKind, Floors, Received, RoleName, Snapshot, Stored, Timestamp, Verified};
+use crate::{Error, ErrorKind, Floors, Kept, RoleName, Snapshot, Stored, Timestamp, Verified};
 
 /// Fetches the snapshot that the timestamp lists, unless it is stored.
 #[derive(Clone, Debug)]
@@ -78,12 +78,12 @@ impl Stage for UpdateSnapshot {
         answers
     }
 
-    fn apply(&mut self, fetched: Option<Vec<u8>>) -> Result<Option<Received>, Error> {
+    fn apply(&mut self, fetched: Option<Stored>) -> Result<Option<Kept>, Error> {
         let role = &RoleName::SNAPSHOT;
         if self.state_lost {
             return Err(ErrorKind::StateLost.of(role));
         }
-        let bytes = fetched.ok_or_else(|| ErrorKind::Absent.of(role))?;
+        let bytes = fetched.and_then(Stored::into_bytes).ok_or_else(|| ErrorKind::Absent.of(role))?;
         // 5.5.2, before anything is read.
         self.timestamp.snapshot.check(&bytes).map_err(|kind| kind.of(role))?;
         let new = self.verified(bytes)?;
@@ -94,7 +94,7 @@ impl Stage for UpdateSnapshot {
         let bytes = new.bytes().clone();
         self.update.floors.raise_snapshot(&new);
         self.snapshot = Some(new);
-        Ok(Some(bytes))
+        Ok(Some(Kept::Received(bytes)))
     }
 
     fn floors(&self) -> Option<&Floors> {

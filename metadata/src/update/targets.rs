@@ -1,11 +1,10 @@
 //! Update the targets role (spec 5.6.1 to 5.6.6) — and, by the same function, every delegated one.
 
 use alloc::collections::BTreeMap;
-use alloc::vec::Vec;
 
 use super::{Request, Stage, Update, most_bytes};
 use crate::{
-    Error, ErrorKind, Floors, KeyRing, Received, RoleName, Snapshot, Stored, Timestamp, TrustedMetadata, Verified,
+    Error, ErrorKind, Floors, Kept, KeyRing, RoleName, Snapshot, Stored, Timestamp, TrustedMetadata, Verified,
     VerifiedTargets,
 };
 
@@ -47,13 +46,11 @@ impl Stage for UpdateTargets {
         self.targets.is_some()
     }
 
-    fn apply(&mut self, fetched: Option<Vec<u8>>) -> Result<Option<Received>, Error> {
-        let bytes = fetched.ok_or_else(|| ErrorKind::Absent.of(&RoleName::TARGETS))?;
-        let targets = self.verified(Stored::Bytes(bytes))?;
+    fn apply(&mut self, fetched: Option<Stored>) -> Result<Option<Kept>, Error> {
+        let file = fetched.ok_or_else(|| ErrorKind::Absent.of(&RoleName::TARGETS))?;
         // 5.6.6
-        let bytes = targets.held().map(|targets| targets.bytes().clone());
-        self.targets = Some(targets);
-        Ok(bytes)
+        let targets = self.targets.insert(self.verified(file)?);
+        Ok(Some(targets.kept()))
     }
 
     fn floors(&self) -> Option<&Floors> {

@@ -118,7 +118,9 @@ impl Device {
             if stored.is_some_and(|stored| stage.recall(Stored::Bytes(stored))) {
                 continue;
             }
-            if let Some(kept) = stage.apply(repository.get(&request.file_name()).cloned())? {
+            let fetched = repository.get(&request.file_name()).cloned();
+            if let Some(kept) = stage.apply(fetched.map(Stored::Bytes))? {
+                let Kept::Received(kept) = kept else { panic!("small files are held") };
                 self.files.insert(stored_name(&request), kept.to_vec());
             }
         }
