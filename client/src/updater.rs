@@ -222,7 +222,7 @@ impl<'a> Driver<'a> {
         stage: &mut S,
         request: &Request,
         first: &Asked<'_>,
-    ) -> Option<Received> {
+    ) -> Option<Kept> {
         let road = self.road;
         let last = Instant::now() + SECOND_OPINIONS;
         for mirror in road.mirrors.in_order().filter(|mirror| !mirror.is(first) && !mirror.has_failed()) {
@@ -231,7 +231,7 @@ impl<'a> Driver<'a> {
             let attempt = begun.unwrap_or_else(|| road.attempt(url.clone(), request.max_length, u64::MAX));
             let whole = self.ahead.beside(async { attempt.await?.finish().await });
             let Ok(Ok(bytes)) = timeout_at(last, whole).await else { continue };
-            match stage.apply(Some(bytes)) {
+            match stage.apply(Some(Stored::Bytes(bytes))) {
                 Ok(Some(kept)) => {
                     first.failed();
                     return Some(kept);

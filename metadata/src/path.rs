@@ -3,8 +3,7 @@
 //! The specification says "shell-style wildcards". Here `*` matches any number of characters within one segment,
 //! `?` exactly one character other than `/`, and everything else itself, byte by byte, on every system alike.
 
-use alloc::borrow::Borrow;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use core::fmt;
 
 use sha2::{Digest, Sha256};
@@ -102,41 +101,75 @@ fn find_piece<'t>(piece: &str, text: &'t str) -> Option<&'t str> {
 }
 
 /// The first digits of the SHA-256 of a target path: 1 to 64 lower-case hexadecimal digits.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HashPrefix(String);
+///
+/// There may be very many of them: each is in its place, without an allocation.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HashPrefix {
+    /// The hash, cut off after the digits: what follows them is zero, so that this is in the order of the texts.
+    hash: [u8; 32],
+    digits: u8,
+}
 
 impl HashPrefix {
     /// # Errors
     /// [`ErrorKind::Malformed`] for an empty prefix, more than 64 digits, and anything but `0–9 a–f`.
     pub fn new(prefix: &str) -> Result<Self, ErrorKind> {
-        let digits = prefix.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        if prefix.is_empty() || prefix.len() > 64 || !digits {
-            return Err(ErrorKind::expected("1 to 64 lower-case hexadecimal digits"));
+        let refused = || ErrorKind::expected("1 to 64 lower-case hexadecimal digits");
+        let digits = u8::try_from(prefix.len()).ok().filter(|digits| *digits > 0).ok_or_else(refused)?;
+        let mut hash = [0; 32];
+        for (at, digit) in prefix.bytes().enumerate() {
+            let value = match digit {
+                b'0'..=b'9' => digit - b'0',
+                b'a'..=b'f' => digit - b'a' + 10,
+                _ => return Err(refused()),
+            };
+            *hash.get_mut(at / 2).ok_or_else(refused)? |= if at % 2 == 0 { value << 4 } else { value };
         }
-        Ok(Self(prefix.to_string()))
+        Ok(Self { hash, digits })
     }
 
-    /// The digits.
+    /// The first digits of `hash`, at most 64.
+    pub(crate) fn of(hash: &[u8; 32], digits: u8) -> Self {
+        let mut cut = *hash;
+        for (byte, at) in cut.iter_mut().zip((0_u8..).step_by(2)) {
+            *byte &= match digits.saturating_sub(at) {
+                0 => 0,
+                1 => 0xf0,
+                _ => 0xff,
+            };
+        }
+        Self { hash: cut, digits }
+    }
+
+    /// How many digits it has.
     #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
+    pub fn digits(&self) -> u8 {
+        self.digits
     }
 
     /// Whether the hash of the path begins with these digits.
     #[must_use]
     pub fn matches(&self, path: &TargetPath) -> bool {
-        self.begins(&hex::encode(hash_of(path)))
+        self.begins(&hash_of(path))
     }
 
-    /// Whether the hash of a path, in hexadecimal, begins with these digits.
-    pub(crate) fn begins(&self, hash: &str) -> bool {
-        hash.starts_with(&self.0)
+    /// Whether the hash of a path begins with these digits.
+    pub(crate) fn begins(&self, hash: &[u8; 32]) -> bool {
+        let (whole, half) = (usize::from(self.digits / 2), self.digits % 2 == 1);
+        self.hash.get(..whole) == hash.get(..whole)
+            && (!half || self.hash.get(whole) == hash.get(whole).map(|byte| byte & 0xf0).as_ref())
     }
 }
 
-impl Borrow<str> for HashPrefix {
-    fn borrow(&self) -> &str {
-        &self.0
+impl fmt::Display for HashPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(hex::encode(self.hash).get(..usize::from(self.digits)).unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for HashPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HashPrefix({self})")
     }
 }
 
@@ -147,6 +180,7 @@ pub(crate) fn hash_of(path: &TargetPath) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::ToString;
     use alloc::vec::Vec;
 
     use super::*;
@@ -292,6 +326,18 @@ mod tests {
         for refused in ["", "DD", "xy", "d d"] {
             assert!(HashPrefix::new(refused).is_err(), "{refused}");
         }
-        assert!(HashPrefix::new(&"0".repeat(65)).is_err());
+        assert!(HashPrefix::new(&"0".repeat(65)).is_err() && HashPrefix::new(&"0".repeat(300)).is_err());
+        let hash = hex::encode(hash_of(&path));
+        let all: Vec<HashPrefix> = (1..=64).map(|digits| HashPrefix::new(&hash[..digits]).unwrap()).collect();
+        for (prefix, digits) in all.iter().zip(1..) {
+            assert_eq!((alloc::format!("{prefix}"), prefix.digits()), (hash[..digits].into(), digits as u8));
+            assert_eq!(*prefix, HashPrefix::of(&hash_of(&path), digits as u8));
+            assert!(prefix.matches(&path));
+            // The same but for its last digit.
+            let last = if hash.as_bytes()[digits - 1] == b'0' { "1" } else { "0" };
+            let other = HashPrefix::new(&(hash[..digits - 1].to_string() + last)).unwrap();
+            assert!(!other.matches(&path) && other != *prefix);
+        }
+        assert!(all.is_sorted());
     }
 }

@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::mem;
 use core::ops::Range;
+use core::str::from_utf8;
 
 use sha2::{Digest as _, Sha256};
 
@@ -124,9 +125,9 @@ impl Scan {
     /// Reads on as far as the window goes.
     fn advance(&mut self) {
         let window = mem::take(&mut self.window);
-        // A character may be cut at the end of a part.
-        let chunk = window.utf8_chunks().next();
-        let text = chunk.as_ref().map(|chunk| chunk.valid()).unwrap_or_default();
+        // A character may be cut at the end of a part. What is whole is valid again, and quickly found to be.
+        let whole = from_utf8(&window).map_or_else(|error| error.valid_up_to(), str::len);
+        let text = window.get(..whole).and_then(|whole| from_utf8(whole).ok()).unwrap_or_default();
         let mut at = 0;
         while let Some(length) = text.get(at..).and_then(|text| self.step(text)) {
             at += length;

@@ -310,7 +310,7 @@ fn described(delegations: &Delegations) -> Vec<(String, String)> {
 fn described_delegation(delegation: &Delegation) -> (String, String) {
     let paths = match &delegation.paths {
         Paths::Patterns(patterns) => patterns.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        Paths::HashPrefixes(prefixes) => prefixes.iter().map(|prefix| format!("#{}", prefix.as_str())).collect(),
+        Paths::HashPrefixes(prefixes) => prefixes.iter().map(|prefix| format!("#{prefix}")).collect(),
     };
     let terminating = if delegation.terminating { ", terminating" } else { "" };
     let name = delegation.name.to_string();

@@ -64,11 +64,11 @@ impl Paths {
     /// Whether `path` is covered. An empty list covers nothing.
     #[must_use]
     pub fn cover(&self, path: &TargetPath) -> bool {
-        self.cover_hashed(path, &hex::encode(hash_of(path)))
+        self.cover_hashed(path, &hash_of(path))
     }
 
-    /// The same; `hash` is that of the path's text, computed once for many delegations.
-    fn cover_hashed(&self, path: &TargetPath, hash: &str) -> bool {
+    /// The same; `hash` is that of the path, computed once for many delegations.
+    fn cover_hashed(&self, path: &TargetPath, hash: &[u8; 32]) -> bool {
         match self {
             Self::Patterns(patterns) => patterns.iter().any(|pattern| pattern.matches(path)),
             Self::HashPrefixes(prefixes) => prefixes.iter().any(|prefix| prefix.begins(hash)),
@@ -106,7 +106,7 @@ impl Delegations {
 
     /// The same, each with the ring that vouches for the role; one by one, because there may be very many.
     pub(crate) fn rings_covering(&self, path: &TargetPath) -> impl Iterator<Item = (RoleName, KeyRing, bool)> {
-        let hash = hex::encode(hash_of(path));
+        let hash = hash_of(path);
         let (listed, bins) = self.listed_or_bins();
         let covering = listed.iter().filter(move |delegation| delegation.paths.cover_hashed(path, &hash));
         let covering =
@@ -197,8 +197,8 @@ impl Delegations {
 pub(crate) struct Routes {
     /// By hash prefix.
     prefixes: BTreeMap<HashPrefix, Vec<usize>>,
-    /// How long the prefixes are.
-    lengths: BTreeSet<usize>,
+    /// How many digits the prefixes have.
+    lengths: BTreeSet<u8>,
     /// Those that go by patterns: each must be looked at.
     patterns: Vec<usize>,
 }
@@ -214,7 +214,7 @@ impl Routes {
                 Paths::Patterns(_) => routes.patterns.push(at),
                 Paths::HashPrefixes(prefixes) => {
                     for prefix in prefixes {
-                        routes.lengths.insert(prefix.as_str().len());
+                        routes.lengths.insert(prefix.digits());
                         routes.prefixes.entry(prefix.clone()).or_default().push(at);
                     }
                 }
@@ -225,8 +225,8 @@ impl Routes {
 
     /// The delegations that cover `path`, in the order of their priority.
     fn covering(&self, listed: &[Delegation], path: &TargetPath) -> BTreeSet<usize> {
-        let hash = hex::encode(hash_of(path));
-        let by_hash = self.lengths.iter().filter_map(|length| self.prefixes.get(hash.get(..*length)?));
+        let hash = hash_of(path);
+        let by_hash = self.lengths.iter().filter_map(|digits| self.prefixes.get(&HashPrefix::of(&hash, *digits)));
         let by_pattern = self
             .patterns
             .iter()
@@ -284,7 +284,7 @@ impl Delegation {
                 ("paths", canonical::array(patterns.iter().map(|pattern| canonical::string(pattern.as_str()))))
             }
             Paths::HashPrefixes(prefixes) => {
-                let prefixes = prefixes.iter().map(|prefix| canonical::string(prefix.as_str()));
+                let prefixes = prefixes.iter().map(|prefix| canonical::string(&prefix.to_string()));
                 ("path_hash_prefixes", canonical::array(prefixes))
             }
         };
@@ -305,9 +305,11 @@ fn read_roles(reader: &mut Reader<'_>) -> Result<Vec<Delegation>, ErrorKind> {
         roles.push(Delegation::read(value)?);
         Ok(())
     })?;
-    // 4.5: each name once, or its place would be ambiguous.
+    // 4.5: each name once, or its place would be ambiguous. Bins mostly come in order.
     let mut names: Vec<&RoleName> = roles.iter().map(|delegation: &Delegation| &delegation.name).collect();
-    names.sort_unstable();
+    if !names.is_sorted() {
+        names.sort_unstable();
+    }
     match names.windows(2).find(|pair| pair.first() == pair.last()).and_then(<[_]>::first) {
         Some(name) => Err(ErrorKind::expected(alloc::format!("{name} once only"))),
         None => Ok(roles),

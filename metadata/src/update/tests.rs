@@ -120,7 +120,7 @@ impl Device {
             }
             let fetched = repository.get(&request.file_name()).cloned();
             if let Some(kept) = stage.apply(fetched.map(Stored::Bytes))? {
-                let Kept::Received(kept) = kept else { panic!("small files are held") };
+                let crate::Kept::Received(kept) = kept else { panic!("small files are held") };
                 self.files.insert(stored_name(&request), kept.to_vec());
             }
         }

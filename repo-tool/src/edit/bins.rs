@@ -257,7 +257,7 @@ mod tests {
             let mut all: Vec<_> = (0..1_usize << bits).flat_map(|number| prefixes_of(number, bits).unwrap()).collect();
             let digits = bits.div_ceil(4);
             assert_eq!(all.len(), 16_usize.pow(digits));
-            assert!(all.iter().all(|prefix| prefix.as_str().len() == digits as usize));
+            assert!(all.iter().all(|prefix| u32::from(prefix.digits()) == digits));
             all.sort();
             all.dedup();
             assert_eq!(all.len(), 16_usize.pow(digits));

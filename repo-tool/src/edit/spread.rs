@@ -91,8 +91,8 @@ impl BinTable {
         };
         let mut tables: BTreeMap<u32, BTreeMap<u64, usize>> = BTreeMap::new();
         for (number, prefix) in roles.iter().enumerate().flat_map(|(number, role)| prefixes_of(role, number)) {
-            let bits = u32::try_from(4 * prefix.as_str().len()).ok()?;
-            let start = u64::from_str_radix(prefix.as_str(), 16).ok()?;
+            let bits = 4 * u32::from(prefix.digits());
+            let start = u64::from_str_radix(&prefix.to_string(), 16).ok()?;
             // 4.5: the first one has priority.
             tables.entry(bits).or_default().entry(start).or_insert(number);
         }
