@@ -65,9 +65,21 @@ impl Floors {
         self.timestamp = Some((timestamp.version, timestamp.snapshot.version));
     }
 
-    pub(crate) fn raise_snapshot(&mut self, snapshot: &Verified<Snapshot>) {
-        if !self.snapshot.as_ref().is_some_and(|floors| floors.are_of(snapshot.signed())) {
-            self.snapshot = Some(RoleFloors::of(snapshot, snapshot.signed()));
+    /// 5.5.5: no listed version goes down, and none disappears. What this snapshot raises the floors to; none where they
+    /// are its own already.
+    pub(crate) fn check_snapshot(&self, snapshot: &Verified<Snapshot>) -> Result<Option<RoleFloors>, ErrorKind> {
+        let digest = digest(snapshot.signed());
+        if self.snapshot.as_ref().is_some_and(|floors| floors.digest == digest) {
+            return Ok(None);
+        }
+        let new = RoleFloors::of(snapshot, digest);
+        self.snapshot.as_ref().map_or(Ok(()), |floors| floors.check(&new))?;
+        Ok(Some(new))
+    }
+
+    pub(crate) fn raise_snapshot(&mut self, to: Option<RoleFloors>) {
+        if to.is_some() {
+            self.snapshot = to;
         }
     }
 
@@ -146,56 +158,53 @@ impl Floors {
 }
 
 impl RoleFloors {
-    /// The floors that `snapshot`, of which these are the signed bytes, sets.
-    pub(crate) fn of(snapshot: &Snapshot, signed: &[u8]) -> Self {
+    /// The floors that `snapshot`, with this digest, sets.
+    pub(crate) fn of(snapshot: &Snapshot, digest: String) -> Self {
         let mut lines = String::new();
-        for (role, version) in targets_roles(snapshot) {
+        // Snapshots of old list the root too, which has floors of its own.
+        let is_targets = |role: &RoleName| !role.is_top_level() || *role == RoleName::TARGETS;
+        for (role, version) in snapshot.versions().filter(|(role, _)| is_targets(role)) {
             let name = utf8_percent_encode(role.as_str(), ESCAPED);
             // Writing to a string does not fail.
             let _ = writeln!(lines, "role {version} {name}");
         }
-        Self { version: snapshot.version, digest: digest(signed), lines }
-    }
-
-    /// Whether they are those of the snapshot with these signed bytes.
-    fn are_of(&self, signed: &[u8]) -> bool {
-        self.digest == digest(signed)
+        Self { version: snapshot.version, digest, lines }
     }
 
     /// 5.5.5: no listed version goes down, and none disappears.
-    pub(crate) fn check(&self, new: &Verified<Snapshot>) -> Result<(), ErrorKind> {
-        if self.are_of(new.signed()) {
-            return Ok(());
-        }
+    pub(crate) fn check(&self, new: &Self) -> Result<(), ErrorKind> {
         if new.version < self.version {
             return Err(ErrorKind::Rollback { trusted: self.version, found: new.version });
         }
-        let mut found = targets_roles(new);
-        for (listed, trusted) in self.lines.lines().filter_map(read_role) {
+        let mut found = new.lines.lines();
+        for line in self.lines.lines() {
+            let Some((trusted, name)) = split_role(line) else { continue };
             // Both are in one order: what is passed over is new.
-            match found.find(|(role, _)| *role == listed) {
-                None => return Err(ErrorKind::Removed { listed }),
-                Some((_, found)) if found < trusted => {
-                    return Err(ErrorKind::ListedRollback { listed, trusted, found });
-                }
-                Some(_) => {}
+            match found.find_map(|line| split_role(line).filter(|(_, other)| *other == name)) {
+                // Most of very many.
+                Some((found, _)) if found == trusted => {}
+                found => check_version(name, trusted, found.map(|(found, _)| found))?,
             }
         }
         Ok(())
     }
 }
 
-/// The versions of targets roles, in the snapshot's order. Snapshots of old list the root too, which has floors of its
-/// own.
-fn targets_roles(snapshot: &Snapshot) -> impl Iterator<Item = (RoleName, Version)> {
-    let is_targets = |role: &RoleName| !role.is_top_level() || *role == RoleName::TARGETS;
-    snapshot.roles().filter(move |(role, _)| is_targets(role)).map(|(role, file)| (role, file.version))
+/// The version and the name in a line of the record, as they are written.
+fn split_role(line: &str) -> Option<(&str, &str)> {
+    line.strip_prefix("role ")?.split_once(' ')
 }
 
-fn read_role(line: &str) -> Option<(RoleName, Version)> {
-    let (number, name) = line.strip_prefix("role ")?.split_once(' ')?;
-    let name = percent_decode_str(name).decode_utf8().ok()?;
-    Some((RoleName::listed(&name).ok()?, version(number)?))
+/// The version of the role with this escaped name may not be lower than the one that was trusted, nor missing.
+fn check_version(name: &str, trusted: &str, found: Option<&str>) -> Result<(), ErrorKind> {
+    let decoded = percent_decode_str(name).decode_utf8().ok();
+    let role = decoded.and_then(|name| RoleName::listed(&name).ok());
+    let (Some(listed), Some(trusted)) = (role, version(trusted)) else { return Ok(()) };
+    match found.map(version) {
+        None => Err(ErrorKind::Removed { listed }),
+        Some(Some(found)) if found < trusted => Err(ErrorKind::ListedRollback { listed, trusted, found }),
+        Some(_) => Ok(()),
+    }
 }
 
 fn version(text: &str) -> Option<Version> {
@@ -225,7 +234,7 @@ mod tests {
             root: version(3),
             online_keys: "00ff".to_string(),
             timestamp: Some((version(9), version(8))),
-            snapshot: Some(RoleFloors::of(&snapshot, b"signed")),
+            snapshot: Some(RoleFloors::of(&snapshot, digest(b"signed"))),
         }
     }
 

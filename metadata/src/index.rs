@@ -123,6 +123,21 @@ impl<E: Entry> Index<E> {
         self.merged(|start| self.member(start), Clone::clone)
     }
 
+    /// Something of each member in the order of their names: what `read` reads of the value, or `changed` takes out of a
+    /// change.
+    pub(crate) fn each<'a, V>(
+        &'a self,
+        read: impl Fn(&mut Reader<'_>) -> Option<V> + 'a,
+        changed: impl Fn(&E) -> V + 'a,
+    ) -> impl Iterator<Item = (String, V)> + 'a {
+        let base = move |start| {
+            let mut reader = self.reader(start);
+            reader.name().ok()?;
+            read(&mut reader)
+        };
+        self.merged(base, changed)
+    }
+
     pub(crate) fn names(&self) -> impl Iterator<Item = String> + '_ {
         self.merged(|_| Some(()), |_| ()).map(|(name, ())| name)
     }

@@ -118,6 +118,12 @@ impl Snapshot {
         self.meta.iter().filter_map(|(name, file)| Some((RoleName::from_listed(&name)?, file)))
     }
 
+    /// The versions alone of all roles that are listed, in the order of their names.
+    pub(crate) fn versions(&self) -> impl Iterator<Item = (RoleName, Version)> + '_ {
+        let versions = self.meta.each(read_version_alone, |file| file.version);
+        versions.filter_map(|(name, version)| Some((RoleName::from_listed(&name)?, version)))
+    }
+
     /// How many files are listed.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -140,6 +146,19 @@ impl Snapshot {
     pub fn remove(&mut self, role: &RoleName) -> bool {
         self.meta.remove(&role.as_listed())
     }
+}
+
+/// The version in what was read once as a [`MetaFile`].
+fn read_version_alone(reader: &mut Reader<'_>) -> Option<Version> {
+    let mut version = None;
+    let read = reader.members(|_, name, value| {
+        if name == "version" {
+            version = Some(read_version(value)?);
+            return Ok(());
+        }
+        value.skip().map(drop)
+    });
+    read.ok().and(version)
 }
 
 impl RoleName {

@@ -33,18 +33,10 @@ impl UpdateSnapshot {
         self.update.verified(&RoleName::SNAPSHOT, bytes)
     }
 
-    /// 5.5.2, 5.5.4: whether this is the snapshot that the timestamp lists.
-    fn check_listed(&self, snapshot: &Verified<Snapshot>) -> Result<(), ErrorKind> {
-        let listed = &self.timestamp.snapshot;
-        if snapshot.version != listed.version {
-            return Err(ErrorKind::WrongVersion { expected: listed.version, found: snapshot.version });
-        }
-        listed.check(snapshot.bytes())
-    }
-
-    /// 5.5.5: no listed version goes down, and none disappears.
-    fn check_rollback(&self, new: &Verified<Snapshot>) -> Result<(), ErrorKind> {
-        self.update.floors.snapshot.as_ref().map_or(Ok(()), |floors| floors.check(new))
+    /// 5.5.4: whether this is the version that the timestamp lists.
+    fn check_version(&self, snapshot: &Snapshot) -> Result<(), ErrorKind> {
+        let (expected, found) = (self.timestamp.snapshot.version, snapshot.version);
+        if expected == found { Ok(()) } else { Err(ErrorKind::WrongVersion { expected, found }) }
     }
 }
 
@@ -66,14 +58,13 @@ impl Stage for UpdateSnapshot {
         }
         let Some(Ok(stored)) = stored.into_bytes().map(|bytes| self.verified(bytes)) else { return false };
         // A copy that was put back is no floor, and does not answer.
-        if self.check_rollback(&stored).is_err() {
-            return false;
-        }
-        self.update.floors.raise_snapshot(&stored);
+        let Ok(floors) = self.update.floors.check_snapshot(&stored) else { return false };
+        self.update.floors.raise_snapshot(floors);
         // The timestamp's copy was good, and so is this one: nothing is lost.
         self.update.floors.lost = false;
         self.state_lost = false;
-        let answers = self.check_listed(&stored).is_ok();
+        // 5.5.2, 5.5.4
+        let answers = self.check_version(&stored).is_ok() && self.timestamp.snapshot.check(stored.bytes()).is_ok();
         self.snapshot = Some(stored).filter(|_| answers);
         answers
     }
@@ -87,12 +78,15 @@ impl Stage for UpdateSnapshot {
         // 5.5.2, before anything is read.
         self.timestamp.snapshot.check(&bytes).map_err(|kind| kind.of(role))?;
         let new = self.verified(bytes)?;
-        self.check_listed(&new).and_then(|()| self.check_rollback(&new)).map_err(|kind| kind.of(role))?;
+        // 5.5.4
+        self.check_version(&new).map_err(|kind| kind.of(role))?;
+        // 5.5.5
+        let floors = self.update.floors.check_snapshot(&new).map_err(|kind| kind.of(role))?;
         // 5.5.6
         self.update.check_expiry(role, new.expires)?;
         // 5.5.7
         let bytes = new.bytes().clone();
-        self.update.floors.raise_snapshot(&new);
+        self.update.floors.raise_snapshot(floors);
         self.snapshot = Some(new);
         Ok(Some(Kept::Received(bytes)))
     }
