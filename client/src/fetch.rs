@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use futures_util::stream::{self, BoxStream, Fuse, StreamExt};
 
@@ -35,6 +36,11 @@ pub trait Fetch: Send + Sync + 'static {
     fn fetch_metadata(&self, url: &str, max_length: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
         let _ = max_length;
         self.fetch(url, 0)
+    }
+
+    /// What time a server said it was when it answered last, if it did: for messages to people, never for decisions.
+    fn server_time(&self) -> Option<DateTime<Utc>> {
+        None
     }
 }
 
@@ -258,6 +264,11 @@ impl Fetch for FetchByScheme {
             Ok(source) => source.fetch_metadata(url, max_length),
             Err(error) => ready(Err(error)).boxed(),
         }
+    }
+
+    #[cfg(feature = "http")]
+    fn server_time(&self) -> Option<DateTime<Utc>> {
+        self.http.as_ref()?.server_time()
     }
 }
 

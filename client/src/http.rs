@@ -3,14 +3,16 @@
 
 use std::error::Error as _;
 use std::io;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 use reqwest::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_RANGE, HeaderMap, HeaderName, HeaderValue, RANGE, RETRY_AFTER,
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_RANGE, DATE, HeaderMap, HeaderName, HeaderValue, RANGE, RETRY_AFTER,
     TRANSFER_ENCODING,
 };
 use reqwest::{Certificate, Client, Proxy, RequestBuilder, StatusCode, Url, redirect};
@@ -73,6 +75,8 @@ pub enum ProxyChoice {
 pub struct HttpFetch {
     client: Client,
     forbidden_means_absent: bool,
+    /// The newest `Date`, as it was sent.
+    date: Arc<Mutex<Option<HeaderValue>>>,
 }
 
 impl HttpFetch {
@@ -112,12 +116,16 @@ impl HttpFetch {
             builder = builder.tls_certs_merge(authorities);
         }
         let client = builder.build().map_err(|error| unusable("connection settings", &error))?;
-        Ok(HttpFetch { client, forbidden_means_absent: settings.forbidden_means_absent })
+        let forbidden_means_absent = settings.forbidden_means_absent;
+        Ok(HttpFetch { client, forbidden_means_absent, date: Arc::default() })
     }
 
     /// Asks, and tells where the body of the answer begins in the file.
     async fn ask(&self, request: RequestBuilder, offset: u64) -> Result<(u64, reqwest::Response), FetchError> {
         let answer = request.send().await.map_err(|error| road(&error))?;
+        if let (Some(date), Ok(mut newest)) = (answer.headers().get(DATE), self.date.lock()) {
+            *newest = Some(date.clone());
+        }
         match self.start_of(answer.status(), answer.headers(), offset) {
             Ok(start) => Ok((start, answer)),
             Err(refusal) => {
@@ -173,6 +181,11 @@ impl Fetch for HttpFetch {
             let coding = coding.ok_or_else(|| FetchError::Encoded(codings.join(", ")))?;
             Ok(Response { offset, body: decoded(coding, body(answer), max_length) })
         })
+    }
+
+    fn server_time(&self) -> Option<DateTime<Utc>> {
+        let date = self.date.lock().ok()?.clone()?;
+        Some(DateTime::parse_from_rfc2822(date.to_str().ok()?).ok()?.to_utc())
     }
 }
 

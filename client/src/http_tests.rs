@@ -276,8 +276,11 @@ async fn over_http_2_a_refresh_takes_one_round_trip_on_one_connection() {
     let (url, connections) = http2_server(TestRepository::new().files(), delay).await;
     // Without TLS, which would agree on it, the client has to know.
     let client = Client::builder().no_proxy().http2_prior_knowledge().build().unwrap();
-    let builder =
-        Updater::builder(root(1, "root", "online")).fetch(HttpFetch { client, forbidden_means_absent: false });
+    let builder = Updater::builder(root(1, "root", "online")).fetch(HttpFetch {
+        client,
+        forbidden_means_absent: false,
+        date: Arc::default(),
+    });
     let updater = builder.mirror(&url, &url).build().unwrap();
     updater.refresh(now()).await.unwrap();
     let before = Instant::now();

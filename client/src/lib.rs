@@ -28,6 +28,7 @@ pub mod blocking;
 mod builder;
 #[cfg(feature = "cli")]
 pub mod cli;
+mod clock;
 #[cfg(feature = "http")]
 mod decode;
 mod directory;

@@ -60,6 +60,11 @@ fn is_used(road: &Road, shipped: &[u8]) -> Result<bool, Error> {
 }
 
 impl Opened {
+    /// When the store was refreshed last, by the clock of this machine.
+    pub(crate) fn refreshed(&self) -> Option<DateTime<Utc>> {
+        self.stamp.refreshed
+    }
+
     /// Readies the store: floors before the stamp, so that a stamped store always has them.
     pub(crate) fn settle(&self, road: &Road, shipped: &[u8], refreshed: Option<DateTime<Utc>>) -> Result<(), Error> {
         let store = road.store.as_ref();

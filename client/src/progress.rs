@@ -46,6 +46,16 @@ pub enum Notice {
         /// What it showed before.
         before: DateTime<Utc>,
     },
+    /// Something has expired by this clock, or the server's clock shows another day. What the server says is vouched for
+    /// by nobody, and nothing is decided by it.
+    ClockInDoubt {
+        /// What the clock shows.
+        now: DateTime<Utc>,
+        /// What the server's clock shows, if it says so.
+        server: Option<DateTime<Utc>>,
+        /// What the clock showed at an earlier refresh.
+        before: Option<DateTime<Utc>>,
+    },
     /// A stored file cannot be used; its versions stay known, and it is fetched again.
     UnusableFile {
         /// Why.
@@ -85,6 +95,19 @@ impl std::fmt::Display for Notice {
                 format_time(now),
                 format_time(before)
             ),
+            Notice::ClockInDoubt { now, server, before } => {
+                write!(f, "your clock says {}", format_time(now))?;
+                if let Some(server) = server {
+                    write!(f, ", the server's says {}", format_time(server))?;
+                }
+                if let Some(before) = before {
+                    write!(f, ", yours said {} at an earlier refresh", format_time(before))?;
+                }
+                f.write_str(
+                    "; if yours is wrong, set it: with one that is ahead good metadata counts as expired, with one \
+                             that is behind expired metadata is accepted",
+                )
+            }
             Notice::UnusableFile { reason } => {
                 write!(f, "a stored file is unusable and counts as absent: {reason}")
             }

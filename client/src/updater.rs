@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::ahead::{Ahead, Attempt};
 use crate::builder::UpdaterBuilder;
+use crate::clock::doubt;
 use crate::error::{Error, MachineError, MirrorFailure, MirrorReason, Refusal, all_failed};
 use crate::fetch::FetchError;
 use crate::mirrors::Asked;
@@ -60,7 +61,7 @@ impl Updater {
         self.road.mirrors.forgive();
         let opened = open(&self.road, &self.shipped_root, now)?;
         opened.settle(&self.road, &self.shipped_root, Some(now))?;
-        self.drive_all(Source::MirrorsAndStore, opened).await
+        self.judged_at(now, Source::MirrorsAndStore, opened).await
     }
 
     /// What is trusted already, verified again from the shipped root on and judged at `now`, without
@@ -73,7 +74,14 @@ impl Updater {
     pub async fn offline(&self, now: DateTime<Utc>) -> Result<Session, Error> {
         let _lock = self.road.lock().await?;
         let opened = open(&self.road, &self.shipped_root, now)?;
-        self.drive_all(Source::Store, opened).await
+        self.judged_at(now, Source::Store, opened).await
+    }
+
+    async fn judged_at(&self, now: DateTime<Utc>, source: Source, opened: Opened) -> Result<Session, Error> {
+        let before = opened.refreshed();
+        let session = self.drive_all(source, opened).await;
+        doubt(&self.road, now, before, session.as_ref().err());
+        session
     }
 
     async fn drive_all(&self, source: Source, opened: Opened) -> Result<Session, Error> {

@@ -29,7 +29,7 @@ pub enum ErrorKind {
     #[error("key id {0} occurs more than once among the signatures")]
     DuplicateSignature(KeyId),
     /// The metadata has expired: a freeze attack, or a repository that is not maintained (5.3.10, 5.4.4, 5.5.6, 5.6.5).
-    #[error("expired at {}, and it is {} now", format_time(expires), format_time(start_time))]
+    #[error("expired at {}; your clock says {}", format_time(expires), format_time(start_time))]
     Expired {
         /// When it expired.
         expires: DateTime<Utc>,

@@ -1,7 +1,11 @@
-//! Spec 4.2.3: date-times in documents.
+//! Spec 4.2.3: date-times in documents; and a clock that is wrong.
 
-use lastmile_metadata::{format_time, parse_time};
-use lastmile_tests::{judge_targets, malformed};
+use std::io::Write;
+use std::sync::Arc;
+
+use lastmile_client::{HttpSettings, Notice, ProxyChoice};
+use lastmile_metadata::{ErrorKind, format_time, parse_time};
+use lastmile_tests::{Answer, Device, Repository, Server, judge_targets, malformed, refused, time};
 use serde_json::json;
 
 #[test]
@@ -50,4 +54,89 @@ fn d7_fractions_and_numeric_offsets_are_read_as_the_moment_they_name() {
 #[test]
 fn d7_what_we_write_has_neither_fraction_nor_offset() {
     assert_eq!(format_time(&parse_time("2030-01-01T02:00:00.5+02:00").unwrap()), "2030-01-01T00:00:00Z");
+}
+
+/// A server that says that it is 2 January 2030.
+fn server_of_2030(repository: &Repository) -> Server {
+    let road = repository.road().clone();
+    Server::responding(Arc::new(move |request, wire| {
+        let (status, body) = match road.answer(&request.path) {
+            Answer::File(body) => ("200 OK", body),
+            _ => ("404 Not Found", Vec::new()),
+        };
+        write!(wire, "HTTP/1.1 {status}\r\nDate: Wed, 02 Jan 2030 00:00:00 GMT\r\nContent-Length: {}\r\n", body.len())?;
+        wire.write_all(b"Connection: close\r\n\r\n")?;
+        wire.write_all(&body)?;
+        Ok(None)
+    }))
+}
+
+#[test]
+fn a_clock_that_is_ahead_is_named_with_all_that_is_known_about_the_time() {
+    let repository = Repository::new();
+    let server = server_of_2030(&repository);
+    let mut device = Device::new(&repository);
+    let settings = HttpSettings { proxy: ProxyChoice::Direct, ..HttpSettings::default() };
+    device.http = Some((server.url(), settings));
+    device.refresh().unwrap();
+    assert_eq!(device.notices(), [], "the server's clock is a day ahead, which tells nothing");
+    let (good, files) = (device.now, device.files());
+    let ahead = time("2050-06-01T00:00:00Z");
+    device.now = ahead;
+    let verdict = refused(device.refresh());
+    assert_eq!(verdict.to_string(), "root: expired at 2040-01-01T00:00:00Z; your clock says 2050-06-01T00:00:00Z");
+    let told = Notice::ClockInDoubt { now: ahead, server: Some(time("2030-01-02T00:00:00Z")), before: Some(good) };
+    assert_eq!(device.notices(), std::slice::from_ref(&told));
+    assert!(
+        told.to_string().starts_with(
+            "your clock says 2050-06-01T00:00:00Z, the server's says 2030-01-02T00:00:00Z, yours said \
+             2030-01-01T00:00:00Z at an earlier refresh; if yours is wrong, set it"
+        ),
+        "{told}"
+    );
+    // Put right, it goes on where it was.
+    device.now = good;
+    assert_eq!(device.refresh().unwrap(), [1, 1, 1, 1]);
+    assert_eq!(device.notices(), [Notice::ClockSteppedBack { now: good, before: ahead }]);
+    assert_eq!(device.files(), files);
+}
+
+#[test]
+fn a_clock_that_is_behind_is_told_even_though_everything_looks_fresh() {
+    let repository = Repository::new();
+    let server = server_of_2030(&repository);
+    let mut device = Device::new(&repository);
+    let settings = HttpSettings { proxy: ProxyChoice::Direct, ..HttpSettings::default() };
+    device.http = Some((server.url(), settings));
+    device.now = time("1970-01-01T00:00:00Z");
+    device.refresh().unwrap();
+    let told = Notice::ClockInDoubt { now: device.now, server: Some(time("2030-01-02T00:00:00Z")), before: None };
+    assert_eq!(device.notices(), [told]);
+}
+
+#[test]
+fn what_a_server_says_about_the_time_decides_nothing() {
+    let mut repository = Repository::new();
+    repository.signed("timestamp")["expires"] = json!("2029-01-01T00:00:00Z");
+    repository.publish(&["timestamp"]);
+    let server = server_of_2030(&repository);
+    let mut device = Device::new(&repository);
+    let settings = HttpSettings { proxy: ProxyChoice::Direct, ..HttpSettings::default() };
+    device.http = Some((server.url(), settings));
+    // By the server's clock it has expired, and by ours it has not: ours counts, and the other way round.
+    device.now = time("2028-12-31T00:00:00Z");
+    assert_eq!(device.refresh().unwrap(), [1, 2, 1, 1]);
+    device.now = time("2029-01-01T00:00:00Z");
+    assert!(matches!(refused(device.refresh()).kind, ErrorKind::Expired { .. }));
+}
+
+#[test]
+fn offline_what_has_expired_is_told_with_the_time_of_the_last_refresh() {
+    let repository = Repository::new();
+    let mut device = Device::new(&repository);
+    device.refresh().unwrap();
+    let before = Some(device.now);
+    device.now = time("2050-06-01T00:00:00Z");
+    assert!(matches!(refused(device.offline()).kind, ErrorKind::Expired { .. }));
+    assert_eq!(device.notices(), [Notice::ClockInDoubt { now: device.now, server: None, before }]);
 }

@@ -144,6 +144,27 @@ fn a_limit_that_is_met_is_named_with_its_value_and_the_option_that_raises_it() {
 }
 
 #[test]
+fn a_clock_that_moves_during_a_command_is_read_once() {
+    let home = Home::trusting();
+    let reads = Arc::new(Mutex::new(0));
+    let (counted, state) = (Arc::clone(&reads), home.path("state"));
+    let world = World {
+        // At the second look everything would have expired.
+        now: Box::new(move || {
+            *counted.lock().unwrap() += 1;
+            now() + TimeDelta::days(400 * (*counted.lock().unwrap() - 1))
+        }),
+        stdout: Box::new(Stream::default()),
+        stderr: Box::new(Stream::default()),
+        stderr_is_terminal: false,
+        env: Box::new(move |name| (name == "LASTMILE_STATE_DIR").then(|| state.clone().into())),
+    };
+    let args = ["lastmile", "get", "docs/y", "--output", &home.path("out")].map(OsString::from);
+    assert_eq!(run(args, world), ExitStatus::Done);
+    assert_eq!(*reads.lock().unwrap(), 1);
+}
+
+#[test]
 fn get_prints_paths_and_nothing_else() {
     let home = Home::trusting();
     let out = home.path("out");

@@ -1,0 +1,28 @@
+//! The clock, when there is reason to doubt it. Nothing is decided here: metadata is judged by what the clock says,
+//! and a person is told what else is known about the time.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use lastmile_metadata::ErrorKind;
+
+use crate::error::{Error, Refusal};
+use crate::progress::Notice;
+use crate::road::Road;
+
+/// By so much the clocks of two machines may differ before anybody is told.
+const TOLERANCE: TimeDelta = TimeDelta::days(1);
+
+/// Tells what is known about the time, where something has expired by a clock that shows `now`, or where the server's
+/// clock shows something quite different. `before` is what this clock showed at an earlier refresh.
+pub(crate) fn doubt(road: &Road, now: DateTime<Utc>, before: Option<DateTime<Utc>>, failure: Option<&Error>) {
+    let server = road.fetch.server_time();
+    let is_expired = failure.is_some_and(has_expired) && (before.is_some() || server.is_some());
+    let differs = server.is_some_and(|server| (server - now).abs() > TOLERANCE);
+    if is_expired || differs {
+        road.notify.notify(&Notice::ClockInDoubt { now, server, before });
+    }
+}
+
+fn has_expired(error: &Error) -> bool {
+    let Error::Repository(error) = error else { return false };
+    matches!(&error.refusal, Refusal::Metadata(verdict) if matches!(verdict.kind, ErrorKind::Expired { .. }))
+}
