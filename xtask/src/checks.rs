@@ -2,7 +2,7 @@
 //! a mistake.
 
 use crate::steps::{Outcome, Steps, cargo};
-use crate::{counts, deny, setup, style};
+use crate::{counts, deny, random, setup, style};
 use std::path::Path;
 use std::process::Command;
 
@@ -26,6 +26,10 @@ pub(crate) fn run(project: &Path) -> bool {
     steps.command("programs", &mut cargo(project, &programs));
     steps.tests("tests", &mut test(project, &["--lib", "--bins", "--tests", "--", "--skip", "interop::"]));
     steps.tests("interop", &mut test(project, &["--test", "it", "--", "interop::"]));
+    match random::histories(project) {
+        Ok(mut histories) => steps.tests("random adversary", &mut histories),
+        Err(error) => steps.run("random adversary", || Outcome::Failed(error)),
+    }
     steps.tests("doc tests", &mut test(project, &["--doc"]));
     steps.run("instruction counts", || counts::check(project));
     steps.command("demo", &mut cargo(project, &["demo"]));

@@ -6,6 +6,8 @@ mod bench;
 mod checks;
 mod counts;
 mod deny;
+mod fuzz;
+mod random;
 mod say;
 mod setup;
 mod steps;
@@ -26,6 +28,9 @@ usage: cargo xtask COMMAND
                  (names: flat, bins, scale, road, download, publish, requests, loops)
   bench --curves [--quick]
                  measures how costs grow with the number of targets, and writes docs/curves.md
+  random         plays 100,000 histories of a random adversary against the client
+  fuzz [--seconds N] [TARGET…]
+                 fuzzes the targets, or all, for N seconds each (600); corpora are kept in fuzz/corpus
   bench --record counts the instructions of the inner loops anew and records them
                  (tests/perf/instructions.txt, with which `test` compares them)";
 
@@ -36,6 +41,10 @@ fn main() -> ExitCode {
     match words.as_slice() {
         ["setup"] => exit(setup::run(&project)),
         ["test"] => exit(checks::run(&project)),
+        ["random"] => exit(random::run(&project)),
+        ["fuzz", words @ ..] => {
+            fuzz::Wanted::parse(words).map_or_else(wrong_usage, |wanted| exit(fuzz::run(&project, &wanted)))
+        }
         ["bench", "--record"] => exit(counts::record(&project)),
         ["bench", words @ ..] => {
             bench::Wanted::parse(words).map_or_else(wrong_usage, |wanted| exit(bench::run(&project, &wanted)))

@@ -70,9 +70,9 @@ impl History {
         let mut chance = Chance(seed);
         // Few kinds of repository, so that they are made once.
         let kind = Chance(chance.draw() % 512).draw() as u32 & 0x0fff_ffff | (chance.draw() as u32 & 0x7000_0000);
-        let length = match chance.draw() % 8 {
-            0..=4 => 2 + chance.draw() % 8,
-            5 | 6 => 10 + chance.draw() % 15,
+        let length = match chance.draw() % 16 {
+            0..=10 => 2 + chance.draw() % 8,
+            11..=14 => 10 + chance.draw() % 15,
             _ => 25 + chance.draw() % 36,
         };
         let steps = (0..length).map(|_| Step { act: act(chance.draw()), by: chance.draw() as u32 }).collect();

@@ -10,6 +10,7 @@
 //! * when the network is honest and what was stolen is replaced, one run brings the client up to date.
 
 mod attacks;
+mod fixture;
 mod history;
 mod honest;
 mod model;
@@ -17,4 +18,6 @@ mod paper;
 mod play;
 mod stage;
 
+pub use fixture::{published, resigned};
 pub use history::{Chance, History};
+pub use paper::day;

@@ -250,13 +250,24 @@ fn quoted(ids: &[String]) -> String {
     ids.iter().map(|id| format!("\"{id}\"")).collect::<Vec<_>>().join(",")
 }
 
+/// A file that says `signed`, with valid signatures of its canonical form.
+pub(crate) fn file(signed: &str, canonical: &str, signers: &BTreeSet<Key>) -> Bytes {
+    let sign = |key: &Key| {
+        let sig = hex::encode(signature(*key, canonical.as_bytes()));
+        format!(r#"{{"keyid":"k{key}","sig":"{sig}"}}"#)
+    };
+    let signatures = signers.iter().map(sign).collect::<Vec<_>>().join(",");
+    Bytes::from(format!(r#"{{"signatures":[{signatures}],"signed":{signed}}}"#))
+}
+
 /// SHA-256 in hexadecimal.
 pub(crate) fn hash(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
 /// The time so many days after the beginning.
-pub(crate) fn day(number: i32) -> DateTime<Utc> {
+#[must_use]
+pub fn day(number: i32) -> DateTime<Utc> {
     let beginning = parse_time("2030-01-01T00:00:00Z").unwrap();
     let days = Days::new(u64::from(number.unsigned_abs()));
     if number < 0 { beginning - days } else { beginning + days }

@@ -1,0 +1,37 @@
+//! Any target of `tests/fuzz`, chosen by the variable `FUZZ_TARGET`, under libFuzzer.
+//!
+//! With `FUZZ_TARGET=list` it names them; with `FUZZ_SEEDS=FOLDER` it puts the target's seeds there.
+#![no_main]
+
+use std::sync::OnceLock;
+use std::{env, fs, process};
+
+use lastmile_fuzz::{TARGETS, Target};
+use libfuzzer_sys::fuzz_target;
+
+static TARGET: OnceLock<&Target> = OnceLock::new();
+
+fuzz_target!(init: choose(), |input: &[u8]| {
+    if let Some(target) = TARGET.get() {
+        (target.run)(input);
+    }
+});
+
+fn choose() {
+    let name = env::var("FUZZ_TARGET").unwrap_or_default();
+    if name == "list" {
+        TARGETS.iter().for_each(|target| println!("{}", target.name));
+        process::exit(0);
+    }
+    let Some(target) = lastmile_fuzz::target(&name) else {
+        eprintln!("FUZZ_TARGET is {name:?}, which is no target");
+        process::exit(2);
+    };
+    if let Ok(folder) = env::var("FUZZ_SEEDS") {
+        for (number, seed) in (target.seeds)().iter().enumerate() {
+            fs::write(format!("{folder}/seed-{number}"), seed).expect("a folder that can be written to");
+        }
+        process::exit(0);
+    }
+    TARGET.get_or_init(|| target);
+}

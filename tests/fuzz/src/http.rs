@@ -1,0 +1,76 @@
+//! Whatever a server sends, byte for byte, over loopback to the client's own connection.
+
+use std::time::Duration;
+
+use lastmile_client::{Fetch, FetchError, HttpFetch, HttpSettings, ProxyChoice};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::runtime::Builder;
+use tokio::time::timeout;
+
+/// The most that is to be read.
+const LIMIT: u64 = 4_096;
+
+pub(crate) fn seeds() -> Vec<Vec<u8>> {
+    let seeds = [
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 1-4/5\r\nContent-Length: 4\r\n\r\nello",
+        "HTTP/1.1 301 Moved Permanently\r\nLocation: /other\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno",
+        "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.0 200 OK\r\n\r\nuntil the end",
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n\u{1f}\u{8b}\u{8}",
+        "HTTP/1.1 200 OK\r\nContent-Encoding: zstd\r\nContent-Length: 9\r\n\r\n(\u{b5}/\u{fd}",
+    ];
+    seeds.map(|seed| seed.chars().map(|byte| u8::try_from(u32::from(byte)).unwrap()).collect()).to_vec()
+}
+
+/// It ends, soon, with at most as many bytes as are allowed or with an error.
+pub(crate) fn http(input: &[u8]) {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        // A proxy, so that nobody is sent elsewhere: whatever the address, we answer.
+        let proxy = ProxyChoice::Url(format!("http://{address}"));
+        let (connect_timeout, gap_timeout) = (Duration::from_secs(2), Duration::from_secs(2));
+        let settings = HttpSettings { proxy, connect_timeout, gap_timeout, ..HttpSettings::default() };
+        let fetch = HttpFetch::new(&settings).unwrap();
+        let client = async {
+            let metadata = fetch.fetch_metadata("http://repository.test/1.root.json", LIMIT).await;
+            judge(match metadata {
+                Ok(answer) => answer.read_all(LIMIT).await,
+                Err(error) => Err(error),
+            });
+            let target = fetch.fetch("http://repository.test/target", 0).await;
+            judge(match target {
+                Ok(answer) => answer.read_all(LIMIT).await,
+                Err(error) => Err(error),
+            });
+        };
+        tokio::select! {
+            ended = timeout(Duration::from_secs(60), client) => ended.expect("it ends"),
+            () = serve(&listener, input) => {}
+        }
+    });
+}
+
+fn judge(answer: Result<Vec<u8>, FetchError>) {
+    if let Ok(bytes) = answer {
+        assert!(bytes.len() as u64 <= LIMIT, "{} bytes were read", bytes.len());
+    }
+}
+
+/// Sends the input to whoever asks, and hangs up.
+async fn serve(listener: &TcpListener, input: &[u8]) {
+    loop {
+        let Ok((mut stream, _)) = listener.accept().await else { continue };
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") && stream.read_buf(&mut request).await.is_ok_and(|read| read > 0) {}
+        // Whether anybody listens to the end is not for the server to say.
+        let _ = stream.write_all(input).await;
+        let _ = stream.shutdown().await;
+    }
+}

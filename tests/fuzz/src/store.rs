@@ -1,0 +1,75 @@
+//! Whatever lies in a store: an honest update brings it up to date, or says what is wrong.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use lastmile_client::metadata::{RoleName, Version};
+use lastmile_client::{Error, MemoryStore, Store, StoredFile};
+use lastmile_random::adversary::published;
+
+use crate::workflow::{FILES, refresh};
+
+const KIND: u32 = 3;
+
+fn files() -> [StoredFile; 7] {
+    let [root, timestamp, snapshot, targets] = RoleName::TOP_LEVEL.map(StoredFile::Role);
+    [
+        StoredFile::Floors,
+        StoredFile::Stamp,
+        root,
+        StoredFile::Root(Version::new(2).unwrap()),
+        timestamp,
+        snapshot,
+        targets,
+    ]
+}
+
+/// What an honest update leaves.
+fn good() -> MemoryStore {
+    let (shipped, published) = published(KIND);
+    let store = MemoryStore::default();
+    refresh(&shipped, &published, store.clone()).expect("an honest update");
+    store
+}
+
+/// A number of a file, then what it is to hold; one after the other, each after two bytes of length.
+pub(crate) fn seeds() -> Vec<Vec<u8>> {
+    let store = good();
+    let kept = files().map(|file| store.read(&file, u64::MAX).unwrap());
+    let part = |number: usize, bytes: &[u8]| {
+        let length = u16::try_from(bytes.len()).unwrap().to_be_bytes();
+        [&[u8::try_from(number).unwrap()][..], &length, bytes].concat()
+    };
+    let kept: Vec<_> =
+        kept.iter().enumerate().filter_map(|(number, kept)| Some(part(number, kept.as_ref()?))).collect();
+    let mut seeds = kept.clone();
+    seeds.push(kept.concat());
+    seeds
+}
+
+pub(crate) fn store(mut input: &[u8]) {
+    let (shipped, published) = published(KIND);
+    let store = if input.first().is_some_and(|first| first & 0x80 == 0) { good() } else { MemoryStore::default() };
+    let files = files();
+    while let [number, high, low, rest @ ..] = input {
+        let length = usize::from(u16::from_be_bytes([*high, *low])).min(rest.len());
+        let (bytes, others) = rest.split_at(length);
+        store.write(&files[usize::from(*number & 0x7f) % files.len()], bytes).unwrap();
+        input = others;
+    }
+    match refresh(&shipped, &published, store.clone()) {
+        Ok(trusted) => {
+            assert_eq!(trusted, newest(&published), "one run, and all is up to date");
+            assert_eq!(refresh(&shipped, &published, store).expect("and stays so"), trusted);
+        }
+        // Lost state, floors beyond what there is, a stamp of another format: said, and said again.
+        Err(Error::Repository(_) | Error::Machine(_)) => {
+            assert!(refresh(&shipped, &published, store).is_err(), "a failed update mends nothing in secret");
+        }
+        Err(other) => panic!("nothing is wrong with the road, and there is {other}"),
+    }
+}
+
+fn newest(published: &BTreeMap<String, Bytes>) -> Vec<Vec<u8>> {
+    FILES.iter().map(|name| published[*name].to_vec()).collect()
+}

@@ -1,0 +1,170 @@
+//! Metadata that is signed as it should be and says anything at all: the update past the signatures.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use lastmile_client::metadata::{Json, ReadParts, RoleName, Stored, TargetPath};
+use lastmile_client::{
+    BoxFuture, Error, Fetch, FetchError, MachineError, MemoryStore, Patience, Response, Session, Store, StoreLock,
+    StoredFile, Updater,
+};
+use lastmile_random::adversary::{day, published, resigned};
+use tokio::runtime::{Builder, Runtime};
+
+const KIND: u32 = 1 << 27;
+
+/// The newest of each top-level role in the simplest repository.
+pub(crate) const FILES: [&str; 4] = ["1.root.json", "timestamp.json", "1.snapshot.json", "1.targets.json"];
+
+/// Which role, and what it says.
+pub(crate) fn seeds() -> Vec<Vec<u8>> {
+    let (_, published) = published(KIND);
+    let signed = |(number, name): (usize, &&str)| {
+        let text = std::str::from_utf8(&published[*name]).unwrap();
+        let signed = &text[text.find("\"signed\":").unwrap() + 9..text.len() - 1];
+        [&[u8::try_from(number).unwrap()][..], signed.as_bytes()].concat()
+    };
+    FILES.iter().enumerate().map(signed).collect()
+}
+
+/// The repository of the input: one of its documents says what the input says, and is signed.
+fn repository(input: &[u8]) -> Option<(Bytes, BTreeMap<String, Bytes>)> {
+    let (number, text) = input.split_first()?;
+    let text = std::str::from_utf8(text).ok()?;
+    let signed = Json::parse(text).ok()?;
+    let (mut shipped, mut published) = published(KIND);
+    let number = usize::from(*number) % FILES.len();
+    let file = resigned(KIND, number, text, signed.canonical());
+    if number == 0 {
+        shipped = file.clone();
+    }
+    published.insert(FILES[number].to_owned(), file);
+    Some((shipped, published))
+}
+
+/// Everything is found, or there is an error; what is trusted is kept as it was received, and is trusted again.
+pub(crate) fn workflow(input: &[u8]) {
+    let Some((shipped, published)) = repository(input) else { return };
+    let store = MemoryStore::default();
+    let Ok(trusted) = refresh(&shipped, &published, store.clone()) else { return };
+    for (role, bytes) in RoleName::TOP_LEVEL.into_iter().zip(&trusted) {
+        assert_eq!(store.read(&StoredFile::Role(role), u64::MAX).unwrap().as_ref(), Some(bytes), "as received");
+    }
+    assert_eq!(refresh(&shipped, &published, store).expect("what is trusted is trusted again"), trusted);
+}
+
+/// A role that is read where it is stored says the same as one that is held in memory.
+pub(crate) fn stored(input: &[u8]) {
+    let Some((shipped, published)) = repository(input) else { return };
+    let held = MemoryStore::default();
+    let Ok(_) = refresh(&shipped, &published, held.clone()) else { return };
+    let large = LargeStore(held.fork());
+    let [one, other] = [find(&shipped, &published, held), find(&shipped, &published, large)];
+    assert_eq!(one, other, "read where it is stored, and held in memory");
+}
+
+type Found = Result<(u64, usize, Vec<Result<Option<String>, String>>, Result<Vec<String>, String>), String>;
+
+fn find(shipped: &Bytes, published: &BTreeMap<String, Bytes>, store: impl Store) -> Found {
+    let found = |target: &lastmile_client::metadata::TargetFile| format!("{target:?}");
+    runtime().block_on(async {
+        let updater = updater(shipped, published, store);
+        let mut session: Session = updater.offline(day(1)).await.map_err(|error| format!("{error:?}"))?;
+        let targets = session.trusted().targets();
+        let (version, length) = (targets.version().get(), targets.len());
+        let mut each = Vec::new();
+        for path in ["x", "a/1", "y"] {
+            let answer = session.find(&TargetPath::new(path).unwrap()).await;
+            each.push(answer.map(|target| target.as_ref().map(found)).map_err(|error| format!("{error:?}")));
+        }
+        let all = session.list().await.map(|all| all.iter().map(found).collect());
+        Ok((version, length, each, all.map_err(|error| format!("{error:?}"))))
+    })
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+fn updater(shipped: &Bytes, published: &BTreeMap<String, Bytes>, store: impl Store) -> Updater {
+    let patience = Patience { retries: 0, ..Patience::default() };
+    let builder = Updater::builder(shipped.to_vec()).mirror("", "targets").store(store).patience(patience);
+    builder.fetch(Published(published.clone())).build().unwrap()
+}
+
+/// One update; the files that are then trusted: root, timestamp, snapshot, targets.
+pub(crate) fn refresh(
+    shipped: &Bytes,
+    published: &BTreeMap<String, Bytes>,
+    store: impl Store,
+) -> Result<Vec<Vec<u8>>, Error> {
+    let updater = updater(shipped, published, store);
+    let session = runtime().block_on(updater.refresh(day(1)))?;
+    let trusted = session.trusted();
+    Ok(vec![
+        trusted.root().bytes().to_vec(),
+        trusted.timestamp().bytes().to_vec(),
+        trusted.snapshot().bytes().to_vec(),
+        trusted.targets().held().expect("fetched, or given whole").bytes().to_vec(),
+    ])
+}
+
+struct Published(BTreeMap<String, Bytes>);
+
+impl Fetch for Published {
+    fn fetch(&self, url: &str, _offset: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
+        let found = self.0.get(url.trim_start_matches('/')).cloned();
+        Box::pin(async { found.map(Response::whole).ok_or(FetchError::NotFound) })
+    }
+}
+
+/// Gives every targets role as a file that is read in parts.
+struct LargeStore(MemoryStore);
+
+#[derive(Debug)]
+struct Parts(Vec<u8>);
+
+impl ReadParts for Parts {
+    fn length(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read(&self, offset: u64, into: &mut [u8]) -> bool {
+        let part = usize::try_from(offset).ok().and_then(|start| self.0.get(start..start.checked_add(into.len())?));
+        part.inspect(|part| into.copy_from_slice(part)).is_some()
+    }
+}
+
+impl Store for LargeStore {
+    fn read(&self, file: &StoredFile, max_length: u64) -> Result<Option<Vec<u8>>, MachineError> {
+        self.0.read(file, max_length)
+    }
+
+    fn open(&self, file: &StoredFile, max_length: u64) -> Result<Option<Stored>, MachineError> {
+        let bytes = self.0.read(file, max_length)?;
+        Ok(bytes.map(|bytes| {
+            if *file == StoredFile::Role(RoleName::TARGETS) {
+                Stored::File(Arc::new(Parts(bytes)))
+            } else {
+                Stored::Bytes(bytes)
+            }
+        }))
+    }
+
+    fn write(&self, file: &StoredFile, bytes: &[u8]) -> Result<(), MachineError> {
+        self.0.write(file, bytes)
+    }
+
+    fn remove(&self, file: &StoredFile) -> Result<(), MachineError> {
+        self.0.remove(file)
+    }
+
+    fn try_lock(&self) -> Result<Option<StoreLock>, MachineError> {
+        self.0.try_lock()
+    }
+
+    fn description(&self) -> String {
+        self.0.description()
+    }
+}

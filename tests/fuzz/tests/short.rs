@@ -1,0 +1,42 @@
+//! A short run of every target, on any machine and from the same inputs each time; and whatever was ever found.
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use lastmile_fuzz::{Chance, TARGETS, Target, mutated};
+
+#[test]
+fn a_short_run_of_every_target_finds_nothing() {
+    std::thread::scope(|scope| {
+        let runs: Vec<_> = TARGETS.iter().map(|target| scope.spawn(|| short_run(target))).collect();
+        let found: Vec<String> = runs.into_iter().filter_map(|run| run.join().expect("caught")).collect();
+        assert!(found.is_empty(), "to be kept in tests/fuzz/found:\n{}", found.join("\n"));
+    });
+}
+
+/// What was found, if anything.
+fn short_run(target: &Target) -> Option<String> {
+    let seeds = (target.seeds)();
+    let mut chance = Chance(u64::from_be_bytes(*b"lastmile"));
+    let made = (0..target.short).map(|_| mutated(&seeds, &mut chance));
+    let inputs = seeds.iter().cloned().chain(made);
+    inputs.into_iter().find_map(|input| {
+        let panic = catch_unwind(AssertUnwindSafe(|| (target.run)(&input))).err()?;
+        let why =
+            panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|why| (*why).into()));
+        Some(format!("{}: {} {:?}", target.name, why.unwrap_or_default(), input.escape_ascii().to_string()))
+    })
+}
+
+/// Files `found/TARGET-…`.
+#[test]
+fn what_was_found_once_is_found_no_more() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("found");
+    for entry in fs::read_dir(folder).expect("the folder of finds") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
+        let Some(target) = TARGETS.iter().find(|target| name.split('-').next() == Some(target.name)) else { continue };
+        (target.run)(&fs::read(&path).expect("a find"));
+    }
+}
