@@ -61,6 +61,13 @@ impl Edit<'_> {
                 "{from} delegates to succinct bins, and can then have no other delegations"
             )));
         };
+        let folded = new.name.as_str().to_lowercase();
+        if let Some(other) = roles.iter().find(|other| other.name.as_str().to_lowercase() == folded) {
+            return Err(Error::Refused(format!(
+                "`{}` and `{}` would be one file on systems that do not tell case",
+                new.name, other.name
+            )));
+        }
         let entries = new.trust.entries();
         roles.push(Delegation {
             name: new.name.clone(),

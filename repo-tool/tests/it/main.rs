@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect has failed")]
 
 mod advice;
+mod advisories;
 mod bulk;
 mod compressed;
 mod crash;
