@@ -8,7 +8,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use lastmile_client::Error as ClientError;
+use lastmile_client::{Error as ClientError, Notice};
 use lastmile_metadata::ErrorKind;
 use lastmile_tests::{Device, Repository, TestKey, refused};
 use tempfile::TempDir;
@@ -26,6 +26,9 @@ const FILES: [&str; 8] = [
     "state/stamp.json",
     "state/lock",
 ];
+
+/// Those of them that every refresh reads as metadata.
+const ROLES: [&str; 3] = ["timestamp.json", "snapshot.json", "targets.json"];
 
 /// What lies there instead.
 const KINDS: [&str; 11] =
@@ -101,6 +104,8 @@ fn d3_whatever_lies_in_the_cache_nothing_older_is_accepted_and_nothing_else_is_t
                 Ok(versions) => {
                     recovered += 1;
                     assert_eq!(versions, [2, 3, 3, 3], "{told}");
+                    let noticed = honest.notices().iter().any(|notice| matches!(notice, Notice::UnusableFile { .. }));
+                    assert!(noticed || kind != "link" || !ROLES.contains(&name), "{told}: followed");
                     honest.follow(oldest.road());
                     assert!(matches!(refused(honest.refresh()).kind, ErrorKind::Rollback { .. }), "{told}");
                 }
