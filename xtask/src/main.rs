@@ -7,6 +7,7 @@ mod checks;
 mod counts;
 mod deny;
 mod fuzz;
+mod mutants;
 mod random;
 mod say;
 mod setup;
@@ -31,6 +32,8 @@ usage: cargo xtask COMMAND
   random         plays 100,000 histories of a random adversary against the client
   fuzz [--seconds N] [TARGET…]
                  fuzzes the targets, or all, for N seconds each (600); corpora are kept in fuzz/corpus
+  mutants [FILE…]
+                 changes the code that decides trust, and says which changes no test notices
   bench --record counts the instructions of the inner loops anew and records them
                  (tests/perf/instructions.txt, with which `test` compares them)";
 
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         ["setup"] => exit(setup::run(&project)),
         ["test"] => exit(checks::run(&project)),
         ["random"] => exit(random::run(&project)),
+        ["mutants", files @ ..] => exit(mutants::run(&project, files)),
         ["fuzz", words @ ..] => {
             fuzz::Wanted::parse(words).map_or_else(wrong_usage, |wanted| exit(fuzz::run(&project, &wanted)))
         }
