@@ -250,6 +250,7 @@ fn d6_a_newer_root_that_one_mirror_hides_comes_from_another() {
     }
     device.follow_all(&[hiding.road(), repository.road()]);
     assert_eq!(device.refresh().unwrap()[0], 3);
+    assert!(["state/2.root.json", "state/3.root.json"].iter().all(|name| device.all_stored().contains_key(*name)));
     let asked = hiding.road().requests();
     let roots = asked.iter().filter(|path| path.ends_with("root.json"));
     assert_eq!(roots.collect::<Vec<_>>(), ["metadata/2.root.json"], "who hid one root is not asked first for the next");
