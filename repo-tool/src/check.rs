@@ -1,13 +1,15 @@
 //! Being a client of what is about to be published: nothing goes out that a client would refuse.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as StdError;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use chrono::{DateTime, Utc};
 use lastmile_client::{Error as ClientError, MemoryStore, Refusal, Updater, blocking};
 use lastmile_metadata::{KnownTargets, Limits, RoleName, TargetFile, TargetPath, Targets, Version};
 
+use crate::document::{Document, Rings};
 use crate::draft::{Completed, Draft};
 use crate::layout::{self, Layout};
 use crate::overlay::{METADATA_URL, Overlay, TARGETS_URL};
@@ -116,8 +118,11 @@ impl Check<'_> {
             let fresh = make(memory.clone()).and_then(|client| self.arrive(&client)).and_then(|mut session| {
                 self.find_touched(&mut session)?;
                 let arrive = || make(MemoryStore::default()).and_then(|client| self.arrive(&client));
-                self.find_filled(&arrive)?;
-                self.reach_others(&arrive)?;
+                let reached = Reached::default();
+                reached.note(&session);
+                self.find_filled(&arrive, &reached)?;
+                self.reach_others(&arrive, &reached)?;
+                self.verify_others(&reached)?;
                 Published::new(self.layout, session.trusted(), memory)
             });
             let warm = warm.map(|warm| warm.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
@@ -162,7 +167,7 @@ impl Check<'_> {
     }
 
     /// Roles that change in other ways: that they are signed again must stop no search that leads to them.
-    fn reach_others(&self, arrive: &(dyn Fn() -> Result<blocking::Session, Error> + Sync)) -> Result<(), Error> {
+    fn reach_others(&self, arrive: &Arrive<'_>, reached: &Reached) -> Result<(), Error> {
         let Draft { targets, touched, filled, .. } = self.draft;
         let is_found = |role: &RoleName, targets: &Targets| {
             filled.contains(role) || (!touched.is_empty() && targets.paths().any(|path| touched.contains(&path)))
@@ -173,13 +178,46 @@ impl Check<'_> {
         parallel::try_for_each(&parts, |paths| {
             let mut session = arrive()?;
             session.expect_many_searches();
-            paths.iter().try_for_each(|path| session.find(path).map(drop).map_err(|error| refused(&error)))
+            let mut found = paths.iter().map(|path| session.find(path).map(drop).map_err(|error| refused(&error)));
+            found.try_for_each(|found| found)?;
+            reached.note(&session);
+            Ok(())
         })
+    }
+
+    /// Roles that list nothing, or nothing that they have priority for: no search came to them. And those that several
+    /// rings vouch for: a search came to them through one.
+    fn verify_others(&self, reached: &Reached) -> Result<(), Error> {
+        let reached = reached.roles();
+        let is_other = |document: &&Document| {
+            let Rings { required, wanted } = document.rings();
+            let is_verified = reached.contains(&document.role) && required.len() == 1 && wanted.is_none();
+            !document.role.is_top_level() && !is_verified
+        };
+        let others: Vec<&Document> = self.completed.all().filter(is_other).collect();
+        parallel::try_for_each(&others, |document| document.verify())
     }
 
     fn is_consistent(&self) -> bool {
         let published = self.published.map(|published| published.root.consistent_snapshot);
         self.draft.root.as_ref().map(|root| root.consistent_snapshot).or(published).unwrap_or(true)
+    }
+}
+
+/// Makes a client that has come to the draft.
+pub(crate) type Arrive<'a> = dyn Fn() -> Result<blocking::Session, Error> + Sync + 'a;
+
+/// The delegated roles that clients have come to and verified.
+#[derive(Default)]
+pub(crate) struct Reached(Mutex<BTreeSet<RoleName>>);
+
+impl Reached {
+    pub(crate) fn note(&self, session: &blocking::Session) {
+        self.roles().extend(session.trusted().delegated().map(|(_, role, _)| role.clone()));
+    }
+
+    fn roles(&self) -> MutexGuard<'_, BTreeSet<RoleName>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

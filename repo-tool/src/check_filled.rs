@@ -5,7 +5,7 @@
 use lastmile_client::blocking;
 use lastmile_metadata::{DelegatedRoles, Paths, RoleName, TargetFile, VerifiedTargets};
 
-use crate::check::{Check, check_found, refused};
+use crate::check::{Arrive, Check, Reached, check_found, refused};
 use crate::edit::spread::{BinTable, hash_start};
 use crate::{Error, parallel};
 
@@ -13,18 +13,17 @@ use crate::{Error, parallel};
 const ROLES: usize = 1024;
 
 impl Check<'_> {
-    /// What the roles of `draft.filled` list newly must be found. `arrive` makes a client that has come to the draft.
-    pub(crate) fn find_filled(
-        &self,
-        arrive: &(dyn Fn() -> Result<blocking::Session, Error> + Sync),
-    ) -> Result<(), Error> {
+    /// What the roles of `draft.filled` list newly must be found.
+    pub(crate) fn find_filled(&self, arrive: &Arrive<'_>, reached: &Reached) -> Result<(), Error> {
         let filled: Vec<&RoleName> = self.draft.filled.iter().collect();
         let parts: Vec<&[&RoleName]> = filled.chunks(ROLES).collect();
         parallel::try_for_each(&parts, |roles| {
             let mut session = arrive()?;
             session.expect_many_searches();
             let bins = bins_alone(session.trusted().targets());
-            roles.iter().try_for_each(|role| self.find_new_in(role, &mut session, bins.as_ref()))
+            roles.iter().try_for_each(|role| self.find_new_in(role, &mut session, bins.as_ref()))?;
+            reached.note(&session);
+            Ok(())
         })
     }
 

@@ -52,24 +52,23 @@ pub struct Document {
     pub signatures: Vec<Signature>,
     signed: String,
     rings: Rings,
-    /// What the required rings lack, counted when it was signed last: verifying is slow, and bins are many.
-    missing: Vec<Missing>,
+    /// Whose signatures are valid, and under which ids. Verifying is slow and bins are many, so what a signer at hand has
+    /// just made is taken for valid here; before it is published, [`crate::check`] verifies it as clients do.
+    signers: BTreeSet<(KeyId, PublicKey)>,
 }
 
 impl Document {
     /// A document that nobody has signed.
     pub fn new<R: Role>(role: &RoleName, content: &R, rings: Rings) -> Self {
-        let mut document = Self {
+        Self {
             role: role.clone(),
             version: content.version(),
             expires: content.expires(),
             signatures: Vec::new(),
             signed: content.write(),
             rings,
-            missing: Vec::new(),
-        };
-        document.count_missing();
-        document
+            signers: BTreeSet::new(),
+        }
     }
 
     /// A document that some have signed already.
@@ -79,10 +78,13 @@ impl Document {
     pub fn prior(role: &RoleName, prior: &Prior, rings: Rings) -> Result<Self, Error> {
         let (version, expires) = header(role, assemble(&prior.signed, &prior.signatures))?;
         let (signed, signatures) = (prior.signed.clone(), prior.signatures.clone());
-        let mut document =
-            Self { role: role.clone(), version, expires, signatures, signed, rings, missing: Vec::new() };
-        document.count_missing();
-        Ok(document)
+        let all = rings.required.iter().chain(&rings.wanted);
+        let signers = all.flat_map(|ring| {
+            let valid = ring.signers(signed.as_bytes(), &signatures);
+            ring.keys().filter(move |(id, _)| valid.contains(id)).map(|(id, key)| (id.clone(), key.clone()))
+        });
+        let signers = signers.collect();
+        Ok(Self { role: role.clone(), version, expires, signatures, signed, rings, signers })
     }
 
     /// The file as it is published.
@@ -117,42 +119,57 @@ impl Document {
                     // 4.2.1: one signature for each key id.
                     self.signatures.retain(|signature| signature.keyid != *id);
                     self.signatures.push(Signature::new(id.clone(), sig));
+                    self.signers.retain(|(signer, _)| signer != id);
+                    self.signers.insert((id.clone(), key.clone()));
                 }
             }
         }
-        self.count_missing();
         Ok(())
-    }
-
-    /// Whether `key` of `ring` has validly signed, under whatever id.
-    fn is_signed_by(&self, ring: &KeyRing, key: &PublicKey) -> bool {
-        if self.signatures.is_empty() {
-            return false;
-        }
-        let signers: BTreeSet<KeyId> = ring.signers(self.signed.as_bytes(), &self.signatures).into_iter().collect();
-        ring.keys().any(|(id, other)| other == key && signers.contains(id))
-    }
-
-    fn lacking(&self, ring: &KeyRing) -> u32 {
-        if self.signatures.is_empty() {
-            return ring.threshold().get();
-        }
-        let signers = ring.signers(self.signed.as_bytes(), &self.signatures).len();
-        ring.threshold().get().saturating_sub(u32::try_from(signers).unwrap_or(u32::MAX))
     }
 
     /// What is lacking before it may be published; nothing if it is empty.
     #[must_use]
-    pub fn missing(&self) -> &[Missing] {
-        &self.missing
-    }
-
-    fn count_missing(&mut self) {
+    pub fn missing(&self) -> Vec<Missing> {
         let lacking = self.rings.required.iter().map(|ring| (ring, self.lacking(ring)));
         let missing = lacking.filter(|(_, count)| *count > 0);
-        self.missing = missing.map(|(ring, count)| Missing { count, candidates: self.candidates(ring) }).collect();
+        let mut missing: Vec<_> =
+            missing.map(|(ring, count)| Missing { count, candidates: self.candidates(ring) }).collect();
         // The old root keys and the new ones are mostly the same.
-        self.missing.dedup();
+        missing.dedup();
+        missing
+    }
+
+    /// How many keys of `ring` have yet to sign.
+    fn lacking(&self, ring: &KeyRing) -> u32 {
+        let signed: BTreeSet<&PublicKey> = self.signed_in(ring).collect();
+        let signed = signed.len();
+        ring.threshold().get().saturating_sub(u32::try_from(signed).unwrap_or(u32::MAX))
+    }
+
+    /// Whether `key` of `ring` has validly signed, under whatever id.
+    fn is_signed_by(&self, ring: &KeyRing, key: &PublicKey) -> bool {
+        self.signed_in(ring).any(|signer| signer == key)
+    }
+
+    /// The keys of `ring` that have validly signed.
+    fn signed_in<'s>(&'s self, ring: &'s KeyRing) -> impl Iterator<Item = &'s PublicKey> {
+        let signs =
+            |id: &KeyId, key: &PublicKey| self.signers.iter().any(|(other, signer)| other == id && signer == key);
+        ring.keys().filter(move |(id, key)| signs(id, key)).map(|(_, key)| key)
+    }
+
+    /// Verifies the signatures, also those that were just made.
+    ///
+    /// # Errors
+    /// [`Error::Draft`] where they do not suffice.
+    pub(crate) fn verify(&self) -> Result<(), Error> {
+        let prior = Prior { signed: self.signed.clone(), signatures: self.signatures.clone() };
+        let missing = Self::prior(&self.role, &prior, self.rings.clone())?.missing();
+        if missing.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Draft(format!("{} is not signed as it must be", self.role)))
+        }
     }
 
     /// Whether clients that know only the root before the change trust it too.

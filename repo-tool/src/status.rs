@@ -184,7 +184,7 @@ pub fn waiting(repository: &mut Repository) -> Result<Vec<Waiting>, Error> {
     }
     let draft = repository.staged()?;
     let documents = repository.staged_documents(&draft)?.into_iter().map(|document| {
-        let missing = document.missing().to_vec();
+        let missing = document.missing();
         Waiting { role: document.role, version: document.version, missing }
     });
     Ok(documents.collect())
