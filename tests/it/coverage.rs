@@ -46,7 +46,7 @@ fn carried<'a>(test: &str, slugs: &BTreeSet<&'a str>) -> Vec<&'a str> {
 }
 
 /// The names of all functions under `#[test]` or `#[tokio::test]` in the workspace.
-fn tests() -> BTreeSet<String> {
+pub(crate) fn tests() -> BTreeSet<String> {
     let mut tests = BTreeSet::new();
     for folder in ["keys", "metadata", "client", "repo-tool", "tests"] {
         for file in sources(&project().join(folder)) {

@@ -1,5 +1,7 @@
 //! The command line of `lastmile-repo`.
 
+#[cfg(feature = "attack-lab")]
+use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -95,6 +97,9 @@ pub(crate) enum Command {
     Verify(Verify),
     /// Serve metadata/ and targets/ over HTTP, for trying things.
     Serve(Serve),
+    /// Put a TUF client, any one, before the attacks that are told from outside, and say which it refuses.
+    #[cfg(feature = "attack-lab")]
+    AttackLab(AttackLab),
     /// Play releases and attacks with real packages, and show what the client says.
     Demo(Demo),
     /// Print a completion script.
@@ -433,6 +438,37 @@ pub(crate) struct Verify {
     /// Target files that are not in the folder are served elsewhere (`add --from-list`): check those that are.
     #[arg(long)]
     pub(crate) elsewhere: bool,
+}
+
+/// Each attack gets a server on loopback, a client in folders of its own, and an honest history that the client follows first.
+/// A client has to refuse the attack with exit code 1, keep what it trusted and downloaded as it was, refuse it again, and
+/// then follow an honest repository to its newest release.
+#[cfg(feature = "attack-lab")]
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lastmile-repo attack-lab -- lastmile-conformance
+  lastmile-repo attack-lab --only CVE-2020-6174 -- python3 client.py
+  lastmile-repo attack-lab --json -- ./client > report.json
+
+The client is called as the community's conformance suite calls it:
+  CLIENT --metadata-dir M init ROOT
+  CLIENT --metadata-dir M --metadata-url U refresh
+  CLIENT --metadata-dir M --metadata-url U --target-name N --target-dir T --target-base-url B download
+with exit code 0 for success and 1 for refusal; M/ROLE.json are the roles that it trusts.
+
+Verdicts: refused and served (odd, but legal) are good; accepted, crashed, hung and not recovered are not.
+Exit codes: 0 all good, 1 some are not, 2 usage, 3 no such attack.")]
+pub(crate) struct AttackLab {
+    /// This attack alone; may be repeated.
+    #[arg(long, value_name = "ID")]
+    pub(crate) only: Vec<String>,
+    /// How many at once; 0: two for each processor, for clients wait for disks.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) jobs: usize,
+    /// The client and its first arguments.
+    #[arg(last = true, required = true, value_name = "CLIENT")]
+    pub(crate) client: Vec<OsString>,
 }
 
 /// `serve`

@@ -5,6 +5,8 @@ mod args;
 mod change;
 mod demo;
 mod keys;
+#[cfg(feature = "attack-lab")]
+mod lab;
 mod look;
 mod output;
 mod phrases;
@@ -101,6 +103,8 @@ fn dispatch(cli: &Cli, output: &mut Output) -> Result<Exit, Error> {
         Command::Status(_) => look::status(&context, output),
         Command::Verify(args) => look::verify(&context, args, output),
         Command::Serve(args) => serve::serve(&context, args, output),
+        #[cfg(feature = "attack-lab")]
+        Command::AttackLab(args) => lab::attack(args, output),
         Command::Demo(args) => demo::demo(&context, args),
         Command::Completions(args) => setup::completions(&mut Cli::command(), args, output),
         Command::Man(args) => setup::man(Cli::command(), args),

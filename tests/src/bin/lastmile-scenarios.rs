@@ -1,6 +1,7 @@
 //! Plays scenarios against the library: `lastmile-scenarios [ID…]`, all of them when none is named.
 //!
-//! One line each, with what the client says. The exit code is 1 when one is not as it must be.
+//! One line each, with what the client says. The exit code is 1 when one is not as it must be. `--page` prints
+//! `docs/attacks.md` instead.
 
 #![expect(clippy::print_stdout, reason = "what it prints is its result")]
 
@@ -9,15 +10,22 @@ use std::process::ExitCode;
 use lastmile_tests::scenario;
 
 fn main() -> ExitCode {
-    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let mut wanted: Vec<String> = std::env::args().skip(1).collect();
+    let is_page = wanted.first().is_some_and(|word| word == "--page");
+    wanted.retain(|word| word != "--page");
     let chosen: Vec<_> =
         scenario::all().into_iter().filter(|s| wanted.is_empty() || wanted.iter().any(|id| id == s.id)).collect();
     if chosen.is_empty() {
         println!("there is no such scenario: {wanted:?}");
         return ExitCode::FAILURE;
     }
+    let played = scenario::library::run_all(&chosen);
+    if is_page {
+        print!("{}", scenario::page::page(&played));
+        return ExitCode::SUCCESS;
+    }
     let mut code = ExitCode::SUCCESS;
-    for (scenario, play, result) in scenario::library::run_all(&chosen) {
+    for (scenario, play, result) in played {
         let said = match result {
             Ok(said) => said.unwrap_or_else(|| "accepted, as it must be".to_owned()),
             Err(wrong) => {

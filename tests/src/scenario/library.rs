@@ -54,7 +54,7 @@ pub type Played = (Scenario, Play, Result<Option<String>, String>);
 /// Plays all plays of these scenarios, as many at once as there are processors. In their order.
 #[must_use]
 pub fn run_all(scenarios: &[Scenario]) -> Vec<Played> {
-    side_by_side(0, scenarios, |play| {
+    side_by_side(0, scenarios, |_, play| {
         panic::catch_unwind(AssertUnwindSafe(|| run(play))).unwrap_or_else(|_| Err("a panic, see above".to_owned()))
     })
 }

@@ -20,7 +20,7 @@
 //!
 //! # Adding one
 //!
-//! Write a function that gives the plays, and list it in the `scenarios()` of the file for its section:
+//! Write a function that gives the plays, and list it with those of the file for its section:
 //!
 //! ```
 //! use lastmile_tests::scenario::{Play, release};
@@ -41,12 +41,22 @@
 
 pub mod library;
 pub mod outside;
+pub mod page;
 mod play;
 mod section_2_1;
+mod section_2_2;
+mod section_2_3;
+mod section_2_4;
+mod section_3_attacks;
+mod section_3_keys;
 mod section_3_road;
 mod section_4_http;
+mod section_4_json;
+mod section_4_names;
+mod section_4_trust;
 mod section_4_urls;
 mod stage;
+mod tricks;
 mod wire;
 
 use std::num::NonZero;
@@ -70,14 +80,42 @@ pub struct Scenario {
     pub plays: fn() -> Vec<Play>,
 }
 
+impl Scenario {
+    /// The attack `id`, which covers `rows`.
+    #[must_use]
+    pub const fn new(
+        id: &'static str,
+        rows: &'static [&'static str],
+        attack: &'static str,
+        source: &'static str,
+        plays: fn() -> Vec<Play>,
+    ) -> Scenario {
+        Scenario { id, rows, attack, source, plays }
+    }
+}
+
 /// All of them, in the order of their rows.
 #[must_use]
 pub fn all() -> Vec<Scenario> {
-    [section_2_1::scenarios(), section_3_road::scenarios(), section_4_http::scenarios(), section_4_urls::scenarios()]
-        .concat()
+    [
+        section_2_1::SCENARIOS,
+        section_2_2::SCENARIOS,
+        section_2_3::SCENARIOS,
+        section_2_4::SCENARIOS,
+        section_3_attacks::SCENARIOS,
+        &section_3_road::scenarios(),
+        section_3_keys::SCENARIOS,
+        section_4_json::SCENARIOS,
+        section_4_names::SCENARIOS,
+        section_4_trust::SCENARIOS,
+        &section_4_http::scenarios(),
+        &section_4_urls::scenarios(),
+    ]
+    .concat()
 }
 
-/// What `work` makes of each play of `scenarios`, in their order, done by so many threads (0: four for each processor, for they wait for disks).
+/// What `work` makes of each play of `scenarios`, in their order, done by so many threads; 0: two for each processor, for
+/// they wait for disks.
 ///
 /// # Panics
 ///
@@ -85,11 +123,11 @@ pub fn all() -> Vec<Scenario> {
 pub fn side_by_side<T: Send>(
     threads: usize,
     scenarios: &[Scenario],
-    work: impl Fn(&Play) -> T + Sync,
+    work: impl Fn(&Scenario, &Play) -> T + Sync,
 ) -> Vec<(Scenario, Play, T)> {
     let plays: Vec<(Scenario, Play)> =
         scenarios.iter().flat_map(|scenario| (scenario.plays)().into_iter().map(|play| (*scenario, play))).collect();
-    let threads = if threads == 0 { thread::available_parallelism().map_or(2, NonZero::get) * 4 } else { threads };
+    let threads = if threads == 0 { thread::available_parallelism().map_or(2, NonZero::get) * 2 } else { threads };
     let next = AtomicUsize::new(0);
     let mut done: Vec<(usize, T)> = thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
@@ -97,7 +135,7 @@ pub fn side_by_side<T: Send>(
                 scope.spawn(|| {
                     let take = || next.fetch_add(1, Ordering::Relaxed);
                     let mine = iter::repeat_with(take).map_while(|number| Some((number, plays.get(number)?)));
-                    mine.map(|(number, (_, play))| (number, work(play))).collect::<Vec<_>>()
+                    mine.map(|(number, (scenario, play))| (number, work(scenario, play))).collect::<Vec<_>>()
                 })
             })
             .collect();

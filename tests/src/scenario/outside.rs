@@ -30,8 +30,10 @@ const HOME: &str = "a/b/c";
 /// What can be said of a client and a scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
-    /// The attack was refused, twice, left nothing behind, and the client recovered; or what is legal was accepted.
+    /// The attack was refused, twice, left nothing behind, and the client recovered.
     Refused,
+    /// What looks odd and is legal was accepted.
+    Served,
     /// The attack succeeded: exit code 0, or a file that must not be there.
     Accepted,
     /// A signal, or an exit code that the protocol does not have.
@@ -46,6 +48,7 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Verdict::Refused => "refused",
+            Verdict::Served => "served",
             Verdict::Accepted => "accepted",
             Verdict::Crashed => "crashed",
             Verdict::Hung => "hung",
@@ -54,7 +57,19 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// A verdict other than [`Verdict::Refused`], and what was seen.
+impl Verdict {
+    /// All of them, the good ones first.
+    pub const ALL: [Verdict; 6] =
+        [Verdict::Refused, Verdict::Served, Verdict::Accepted, Verdict::Crashed, Verdict::Hung, Verdict::NotRecovered];
+
+    /// Whether it is as it must be.
+    #[must_use]
+    pub fn is_good(self) -> bool {
+        matches!(self, Verdict::Refused | Verdict::Served)
+    }
+}
+
+/// A bad verdict, and what was seen.
 type Fault = (Verdict, String);
 
 /// Plays it against `client`: a program and its first arguments. The verdict, and what was seen if it is a bad one.
@@ -65,7 +80,7 @@ type Fault = (Verdict, String);
 pub fn run(play: &Play, client: &[OsString]) -> io::Result<(Verdict, String)> {
     let installation = Installation::new(client, Stage::new())?;
     match installation.play(play) {
-        Ok(()) => Ok((Verdict::Refused, String::new())),
+        Ok(()) => Ok((if play.is_attack() { Verdict::Refused } else { Verdict::Served }, String::new())),
         Err(Failure::Judged(fault)) => Ok(fault),
         Err(Failure::Machine(error)) => Err(error),
     }

@@ -4,98 +4,97 @@ use serde_json::{Value, json};
 
 use crate::delegations::Delegation;
 use crate::key::TestKey;
-use crate::repository::{METADATA, Repository, hash, sign};
+use crate::repository::{METADATA, hash, sign};
 use crate::road::{Fault, Road};
+use crate::scenario::tricks::{before, negated, newer, republish, two_of_two, with_signatures};
 use crate::scenario::{EVIL, GOOD, Play, Scenario, release, stranger};
 
-pub(super) fn scenarios() -> Vec<Scenario> {
-    vec![
-        Scenario {
-            id: "CVE-2020-15163",
-            rows: &["CVE-2020-15163"],
-            attack: "a chain of new roots ends in one that a stranger signed; new roots signed by old or by new keys alone",
-            source: "CVE-2020-15163, GHSA-f8mr-jv2c-v8mg",
-            plays: roots_that_do_not_verify,
-        },
-        Scenario {
-            id: "CVE-2020-6174",
-            rows: &["CVE-2020-6174", "CVE-2020-15093"],
-            attack: "one key signs twice to reach a threshold of two",
-            source: "CVE-2020-6174, CVE-2020-15093, GHSA-pwqf-9h7j-7mv8, GHSA-5q2r-92f9-4m49",
-            plays: one_key_signs_twice,
-        },
-        Scenario {
-            id: "SB2022090678",
-            rows: &["SB2022090678"],
-            attack: "a new root with a threshold of two of its own is signed twice by one of its keys",
-            source: "bulletin SB2022090678",
-            plays: new_root_key_signs_twice,
-        },
-        Scenario {
-            id: "CVE-2020-6173",
-            rows: &["CVE-2020-6173"],
-            attack: "a root full of junk signatures, by unknown key ids and by known ones",
-            source: "CVE-2020-6173, GHSA-2828-9vh6-9m6j",
-            plays: junk_signatures,
-        },
-        Scenario {
-            id: "GHSA-77hh-43cm-v8j6",
-            rows: &["GHSA-77hh-43cm-v8j6"],
-            attack: "a role that no bin is called takes the place of a bin",
-            source: "GHSA-77hh-43cm-v8j6",
-            plays: role_beside_the_bins,
-        },
-        Scenario {
-            id: "GHSA-qp9x-wp8f-qgjj",
-            rows: &["GHSA-qp9x-wp8f-qgjj"],
-            attack: "a delegation for `Team/*` or `team\\*` offers what belongs to `team/*`",
-            source: "GHSA-qp9x-wp8f-qgjj",
-            plays: patterns_that_fold_case,
-        },
-        Scenario {
-            id: "2.1-diamond",
-            rows: &["2.1-diamond", "2.2-diamond"],
-            attack: "a role verified for one delegator is offered to another, who trusts other keys",
-            source: "issues 2977 and 759 of two implementations",
-            plays: diamond,
-        },
-        Scenario {
-            id: "2.1-broken-snapshot",
-            rows: &["2.1-broken-snapshot"],
-            attack: "a snapshot is broken once, after its timestamp was accepted",
-            source: "issue 736 of an implementation",
-            plays: broken_snapshot,
-        },
-        Scenario {
-            id: "2.1-expired-floor",
-            rows: &["2.1-expired-floor", "3.2-R7", "2.4-expired-floor"],
-            attack: "an older timestamp that is still fresh, when the stored one has expired",
-            source: "issue 1498 of an implementation; specification 5.4.3",
-            plays: floor_survives_expiry,
-        },
-        Scenario {
-            id: "2.1-hash-prefix",
-            rows: &["2.1-hash-prefix"],
-            attack: "none: the hash stands before the last part of a path, not before the first",
-            source: "issue 1576 of an implementation; specification 6.2",
-            plays: hash_prefix,
-        },
-        Scenario {
-            id: "2.1-duplicate-members",
-            rows: &["2.1-duplicate-members"],
-            attack: "a member stands twice: the version signed, and the version read",
-            source: "issue 372 of an implementation",
-            plays: duplicate_members,
-        },
-        Scenario {
-            id: "2.1-long-integer",
-            rows: &["2.1-long-integer"],
-            attack: "a version of 15,000 digits",
-            source: "CVE-2020-10735; audit finding TUF-CR-22-03",
-            plays: long_integer,
-        },
-    ]
-}
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario::new(
+        "CVE-2020-15163",
+        &["CVE-2020-15163"],
+        "a chain of new roots ends in one that a stranger signed; new roots signed by old or by new keys alone",
+        "CVE-2020-15163, GHSA-f8mr-jv2c-v8mg",
+        roots_that_do_not_verify,
+    ),
+    Scenario::new(
+        "CVE-2020-6174",
+        &["CVE-2020-6174", "CVE-2020-15093"],
+        "one key signs twice to reach a threshold of two",
+        "CVE-2020-6174, CVE-2020-15093, GHSA-pwqf-9h7j-7mv8, GHSA-5q2r-92f9-4m49",
+        one_key_signs_twice,
+    ),
+    Scenario::new(
+        "SB2022090678",
+        &["SB2022090678"],
+        "a new root with a threshold of two of its own is signed twice by one of its keys",
+        "bulletin SB2022090678",
+        new_root_key_signs_twice,
+    ),
+    Scenario::new(
+        "CVE-2020-6173",
+        &["CVE-2020-6173"],
+        "a root full of junk signatures, by unknown key ids and by known ones",
+        "CVE-2020-6173, GHSA-2828-9vh6-9m6j",
+        junk_signatures,
+    ),
+    Scenario::new(
+        "GHSA-77hh-43cm-v8j6",
+        &["GHSA-77hh-43cm-v8j6"],
+        "a role that no bin is called takes the place of a bin",
+        "GHSA-77hh-43cm-v8j6",
+        role_beside_the_bins,
+    ),
+    Scenario::new(
+        "GHSA-qp9x-wp8f-qgjj",
+        &["GHSA-qp9x-wp8f-qgjj"],
+        "a delegation for `Team/*` or `team\\*` offers what belongs to `team/*`",
+        "GHSA-qp9x-wp8f-qgjj",
+        patterns_that_fold_case,
+    ),
+    Scenario::new(
+        "2.1-diamond",
+        &["2.1-diamond", "2.2-diamond"],
+        "a role verified for one delegator is offered to another, who trusts other keys",
+        "issues 2977 and 759 of two implementations",
+        diamond,
+    ),
+    Scenario::new(
+        "2.1-broken-snapshot",
+        &["2.1-broken-snapshot"],
+        "a snapshot is broken once, after its timestamp was accepted",
+        "issue 736 of an implementation",
+        broken_snapshot,
+    ),
+    Scenario::new(
+        "2.1-expired-floor",
+        &["2.1-expired-floor", "3.2-R7", "2.4-expired-floor"],
+        "an older timestamp that is still fresh, when the stored one has expired",
+        "issue 1498 of an implementation; specification 5.4.3",
+        floor_survives_expiry,
+    ),
+    Scenario::new(
+        "2.1-hash-prefix",
+        &["2.1-hash-prefix"],
+        "none: the hash stands before the last part of a path, not before the first",
+        "issue 1576 of an implementation; specification 6.2",
+        hash_prefix,
+    ),
+    Scenario::new(
+        "2.1-duplicate-members",
+        &["2.1-duplicate-members"],
+        "a member stands twice: the version signed, and the version read",
+        "issue 372 of an implementation",
+        duplicate_members,
+    ),
+    Scenario::new(
+        "2.1-long-integer",
+        &["2.1-long-integer"],
+        "a version of 15,000 digits",
+        "CVE-2020-10735; audit finding TUF-CR-22-03",
+        long_integer,
+    ),
+];
 
 fn roots_that_do_not_verify() -> Vec<Play> {
     let honest = release(3);
@@ -129,29 +128,6 @@ fn roots_that_do_not_verify() -> Vec<Play> {
     plays
 }
 
-/// The file of `role` after `edit` of its list of signatures.
-pub(super) fn with_signatures(file: &[u8], edit: impl FnOnce(&mut Vec<Value>)) -> Vec<u8> {
-    let mut envelope: Value = serde_json::from_slice(file).unwrap();
-    edit(envelope["signatures"].as_array_mut().unwrap());
-    serde_json::to_vec(&envelope).unwrap()
-}
-
-/// A release in which two keys of two must sign `role`: `ROLE-1` and `ROLE-2`.
-pub(super) fn two_of_two(role: &str) -> Repository {
-    let keys = [1, 2].map(|number| TestKey::p256(&format!("{role}-{number}")));
-    let mut honest = release(3);
-    if role == "team" {
-        let delegation = Delegation::paths("team", &["team/*"]).keys(&keys, 2);
-        honest.signed("targets")["delegations"]["roles"] = json!([]);
-        honest.delegate("targets", &delegation);
-        honest.publish(&["team", "targets"]);
-    } else {
-        honest.set_keys(role, &keys, 2);
-        honest.publish(&["root", role]);
-    }
-    honest
-}
-
 fn one_key_signs_twice() -> Vec<Play> {
     let mut plays = Vec::new();
     for role in ["timestamp", "snapshot", "targets", "team"] {
@@ -169,54 +145,12 @@ fn one_key_signs_twice() -> Vec<Play> {
                 signatures.push(second);
             });
             republish(&mut thief, role, twice);
-            let advances: &[&str] = match role {
-                "timestamp" => &[],
-                "snapshot" => &["timestamp"],
-                "targets" => &["snapshot", "timestamp"],
-                _ => &["snapshot", "timestamp"],
-            };
             let play = Play::against(&honest).attacker(thief.road()).sample(format!("{role}, {sample}"));
             let play = if role == "team" { play.get("team/package") } else { play };
-            plays.push(play.refused(role, "DuplicateSignature").advances(advances));
+            plays.push(play.refused(role, "DuplicateSignature").advances(before(role)));
         }
     }
     plays
-}
-
-/// Puts `bytes` in the place of `role`, with everything above it in step.
-pub(super) fn republish(thief: &mut Repository, role: &str, bytes: Vec<u8>) {
-    thief.place(role, bytes);
-    if !["root", "snapshot", "timestamp"].contains(&role) {
-        thief.list_in_snapshot(role);
-        thief.write("snapshot");
-    }
-    if !["root", "timestamp"].contains(&role) {
-        thief.list_in_timestamp();
-        thief.write("timestamp");
-    }
-}
-
-/// The other valid ECDSA signature of the same message: s is replaced by n − s. DER in, DER out, in hexadecimal.
-fn negated(signature: &str) -> String {
-    let der = hex::decode(signature).unwrap();
-    let (r_length, integer) = (usize::from(der[3]), |value: &[u8]| {
-        let value: Vec<u8> = value.iter().copied().skip_while(|byte| *byte == 0).collect();
-        let padding = if value.first().is_some_and(|byte| byte & 0x80 != 0) { vec![0] } else { vec![] };
-        [&[2, u8::try_from(padding.len() + value.len()).unwrap()][..], &padding, &value].concat()
-    });
-    let s = &der[6 + r_length..];
-    let mut padded = vec![0; 32_usize.saturating_sub(s.len())];
-    padded.extend(s.iter().skip(s.len().saturating_sub(32)));
-    let order = hex::decode("ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551").unwrap();
-    let mut difference = vec![0_u8; 32];
-    let mut borrow = 0_i16;
-    for index in (0..32).rev() {
-        let digit = i16::from(order[index]) - i16::from(padded[index]) - borrow;
-        borrow = i16::from(digit < 0);
-        difference[index] = u8::try_from(digit.rem_euclid(256)).unwrap();
-    }
-    let body = [der[2..4 + r_length].to_vec(), integer(&difference)].concat();
-    hex::encode([&[0x30, u8::try_from(body.len()).unwrap()][..], &body].concat())
 }
 
 fn new_root_key_signs_twice() -> Vec<Play> {
@@ -343,13 +277,6 @@ fn diamond() -> Vec<Play> {
     ]
 }
 
-/// One honest release more.
-pub(super) fn newer(repository: &Repository) -> Repository {
-    let mut newer = repository.fork();
-    newer.publish(&["targets"]);
-    newer
-}
-
 fn broken_snapshot() -> Vec<Play> {
     let honest = release(3);
     let next = newer(&honest);
@@ -404,13 +331,12 @@ fn duplicate_members() -> Vec<Play> {
         let spelled = sample.replace(old, &current);
         let bytes = [&text[..at], &spelled, &text[at + current.len()..]].concat().into_bytes();
         republish(&mut thief, role, bytes);
-        let advances: &[&str] = match role {
-            "timestamp" => &[],
-            "snapshot" => &["timestamp"],
-            _ => &["snapshot", "timestamp"],
-        };
         plays.push(
-            Play::against(&honest).attacker(thief.road()).sample(role).refused(role, "Malformed").advances(advances),
+            Play::against(&honest)
+                .attacker(thief.road())
+                .sample(role)
+                .refused(role, "Malformed")
+                .advances(before(role)),
         );
     }
     plays

@@ -1,0 +1,329 @@
+//! Advisories and notable defects of other implementations, part four.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::delegations::Delegation;
+use crate::key::TestKey;
+use crate::repository::{METADATA, Repository, sign};
+use crate::road::Fault;
+use crate::scenario::tricks::{newer, with_signatures};
+use crate::scenario::{EVIL, GOOD, Play, Scenario, release};
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario::new(
+        "CVE-2026-24137",
+        &["CVE-2026-24137", "CVE-2021-41149", "CVE-2026-6968"],
+        "a package, signed in earnest, whose name leads out of the folder",
+        "CVE-2026-24137, CVE-2021-41149, CVE-2026-6968",
+        names_that_lead_out,
+    ),
+    Scenario::new(
+        "2.4-stored-root",
+        &["2.4-stored-root"],
+        "the stored root is replaced by an attacker's, and everything else taken away",
+        "an audit of an implementation; pull requests 171 and 180",
+        stored_root_replaced,
+    ),
+    Scenario::new(
+        "CVE-2015-9258",
+        &["CVE-2015-9258", "4.4-method"],
+        "a signature says how it is to be verified; a key's scheme does not fit its type",
+        "CVE-2015-9258, GHSA-785h-hrf7-gqxc",
+        method_in_the_signature,
+    ),
+    Scenario::new(
+        "CVE-2015-9259",
+        &["CVE-2015-9259", "HSEC-2023-0015", "3.3-F4"],
+        "root, timestamp, snapshot, targets or a delegated role has expired, each alone",
+        "CVE-2015-9259, HSEC-2023-0015; specification 5.3.10, 5.4.4, 5.5.6, 5.6.5",
+        expired_alone,
+    ),
+    Scenario::new(
+        "2.4-greatest-version",
+        &["2.4-greatest-version"],
+        "a timestamp of version 2^31, 2^53 or 2^63-1 is followed; above that it is refused",
+        "audit findings of 2015 and 2018",
+        greatest_versions,
+    ),
+    Scenario::new(
+        "2.4-envelope-member",
+        &["2.4-envelope-member"],
+        "none: somebody on the road adds a member beside the signed ones",
+        "audit finding TUF-01-001 of 2018",
+        member_in_the_envelope,
+    ),
+    Scenario::new(
+        "2.4-fallback",
+        &["2.4-fallback"],
+        "an invalid timestamp while a valid one is stored",
+        "issue 884 of an implementation",
+        no_fallback_to_the_stored_copy,
+    ),
+    Scenario::new(
+        "2.4-neither-paths-nor-prefixes",
+        &["2.4-neither-paths-nor-prefixes", "4.6-paths-and-prefixes"],
+        "a delegation with neither paths nor prefixes, with both, with an odd prefix, or with empty lists",
+        "issue 344 of an implementation",
+        neither_paths_nor_prefixes,
+    ),
+    Scenario::new(
+        "2.4-custom",
+        &["2.4-custom"],
+        "none: two roles list a package, and the first one's entry counts",
+        "issue 562 of an implementation",
+        first_entry_counts,
+    ),
+    Scenario::new(
+        "S-2.4-3",
+        &["S-2.4-3", "4.10-joined-urls"],
+        "a package, signed in earnest, whose name looks like a URL, a query or a fragment",
+        "our own reading of sources",
+        names_that_look_like_urls,
+    ),
+    Scenario::new(
+        "2.4-same-version",
+        &["2.4-same-version", "3.2-R6"],
+        "the same version of snapshot, targets or a delegated role with other content",
+        "a paper of 2024; specification 5.5.2, 5.6.2",
+        same_version_other_content,
+    ),
+    Scenario::new(
+        "2.4-unsigned-delegated",
+        &["2.4-unsigned-delegated"],
+        "a delegated role without signatures, or signed by the keys of another delegator",
+        "issues 275 and 279 of an implementation",
+        unsigned_delegated,
+    ),
+];
+
+fn names_that_lead_out() -> Vec<Play> {
+    let refused = ["../x", "../../../x", "a/../../x", "/tmp/x", "a/..", "..", "a/./x", "."];
+    let plays = refused.into_iter().map(|name| {
+        let mut thief = release(2);
+        thief.add_target("targets", name, EVIL);
+        thief.publish(&["targets"]);
+        // Other clients may rightly keep such a package under an encoded name: see the names of section 4.3.
+        Play::against(&thief).get(name).sample(format!("`{name}`")).refused("name", "Name").ours_alone()
+    });
+    plays.collect()
+}
+
+fn stored_root_replaced() -> Vec<Play> {
+    let honest = release(3);
+    let mut thief = Repository::new();
+    for role in ["root", "timestamp", "snapshot", "targets"] {
+        let keys = ["thief-1", "thief-2"].map(TestKey::new);
+        thief.set_keys(role, &keys, 2);
+    }
+    thief.bump("root");
+    let signed = thief.signed("root").clone();
+    thief.place("root", sign(&signed, &["thief-1", "thief-2"].map(TestKey::new)));
+    thief.add_target("targets", "package", EVIL);
+    for _ in 0..9 {
+        thief.publish(&["targets"]);
+    }
+    let root = thief.written("root");
+    let replace = move |folder: &std::path::Path| {
+        for name in ["timestamp", "snapshot", "targets", "team"] {
+            drop(fs::remove_file(folder.join(format!("{name}.json"))));
+        }
+        fs::write(folder.join("root.json"), &root).unwrap();
+    };
+    // What the attacker serves is refused by the shipped root; the stored one is mended from the chain.
+    let play = Play::against(&honest).tamper(replace).attacker(thief.road()).get("package");
+    vec![play.refused("root", "ThresholdNotMet")]
+}
+
+fn method_in_the_signature() -> Vec<Play> {
+    let honest = release(3);
+    let mut plays = Vec::new();
+    for (name, value) in [("method", "rsapss"), ("scheme", "ed25519"), ("keytype", "rsa")] {
+        let mut thief = newer(&honest);
+        let bytes = with_signatures(&thief.written("timestamp"), |signatures| {
+            signatures[0][name] = json!(value);
+            signatures[0]["sig"] = json!("00".repeat(64));
+        });
+        thief.place("timestamp", bytes);
+        let play = Play::against(&honest).attacker(thief.road()).sample(format!("`{name}` in a signature"));
+        plays.push(play.refused("timestamp", "ThresholdNotMet"));
+    }
+    for (keytype, scheme) in [("ed25519", "rsassa-pss-sha256"), ("rsa", "ed25519"), ("ecdsa", "ed25519")] {
+        let key = TestKey::new("snapshot").spelled(|object| {
+            object["keytype"] = json!(keytype);
+            object["scheme"] = json!(scheme);
+        });
+        let mut thief = honest.fork();
+        thief.set_keys("snapshot", &[key], 1);
+        thief.publish(&["root", "snapshot"]);
+        let mut mended = thief.fork();
+        mended.set_keys("snapshot", &[TestKey::new("snapshot")], 1);
+        mended.publish(&["root", "team", "targets"]);
+        let play = Play::against(&honest).attacker(thief.road()).honest(mended.road());
+        let play = play.sample(format!("a key of type {keytype} with the scheme {scheme}"));
+        plays.push(play.refused("snapshot", "ThresholdNotMet").advances(&["root", "snapshot", "timestamp"]));
+    }
+    plays
+}
+
+fn expired_alone() -> Vec<Play> {
+    let honest = release(3);
+    let plays = ["root", "timestamp", "snapshot", "targets", "team"].map(|role| {
+        let mut stale = honest.fork();
+        stale.signed(role)["expires"] = json!("2020-01-01T00:00:00Z");
+        stale.publish(&[role]);
+        let mut renewed = stale.fork();
+        renewed.signed(role)["expires"] = json!("2040-01-01T00:00:00Z");
+        renewed.publish(&["root", "team", "targets"]);
+        let play =
+            Play::against(&honest).attacker(stale.road()).honest(renewed.road()).get("team/package").sample(role);
+        let advances: &[&str] = match role {
+            "root" => &["root"],
+            "timestamp" => &[],
+            "snapshot" => &["timestamp"],
+            _ => &["snapshot", "timestamp"],
+        };
+        play.refused(role, "Expired").advances(advances)
+    });
+    plays.into()
+}
+
+fn greatest_versions() -> Vec<Play> {
+    let honest = release(2);
+    let versions =
+        [(1_u64 << 31, true), ((1 << 53) + 1, true), ((1 << 63) - 1, true), (1 << 63, false), (u64::MAX, false)];
+    let plays = versions.map(|(version, is_fine)| {
+        let mut thief = honest.fork();
+        thief.signed("timestamp")["version"] = json!(version);
+        thief.write("timestamp");
+        // Driven up or not: a rotation brings it down again.
+        let mut mended = honest.fork();
+        mended.set_keys("timestamp", &[TestKey::new("fresh timestamp")], 1);
+        mended.publish(&["root", "team", "targets"]);
+        let play = Play::against(&honest).attacker(thief.road()).honest(mended.road()).sample(version.to_string());
+        if is_fine { play } else { play.refused("timestamp", "Malformed") }
+    });
+    plays.into()
+}
+
+fn member_in_the_envelope() -> Vec<Play> {
+    let honest = release(3);
+    let mut next = newer(&honest);
+    let mut envelope: Value = serde_json::from_slice(&next.written("timestamp")).unwrap();
+    envelope["abc"] = json!("xyz");
+    next.place("timestamp", serde_json::to_vec(&envelope).unwrap());
+    vec![Play::against(&honest).attacker(next.road())]
+}
+
+fn no_fallback_to_the_stored_copy() -> Vec<Play> {
+    let honest = release(3);
+    let bent = honest.road().fork();
+    bent.put(&format!("{METADATA}timestamp.json"), b"<html>busy</html>".to_vec());
+    let silent = honest.road().fork();
+    silent.remove(&format!("{METADATA}timestamp.json"));
+    let down = honest.road().fork();
+    down.fault(&format!("{METADATA}timestamp.json"), Fault::Status(503));
+    let play = |road, sample| Play::against(&honest).attacker(road).get("package").sample(sample);
+    vec![
+        play(&bent, "another document").refused("timestamp", "Malformed"),
+        play(&silent, "404").refused("timestamp.json", "NotFound"),
+        play(&down, "503").refused("timestamp.json", "Status"),
+    ]
+}
+
+fn neither_paths_nor_prefixes() -> Vec<Play> {
+    let honest = release(2);
+    let samples = [
+        ("both", json!({"paths": ["*"], "path_hash_prefixes": ["0"]})),
+        ("no hexadecimal", json!({"path_hash_prefixes": ["xy"]})),
+        ("an empty prefix", json!({"path_hash_prefixes": [""]})),
+        ("65 digits", json!({"path_hash_prefixes": ["0".repeat(65)]})),
+        ("upper case", json!({"path_hash_prefixes": ["AB"]})),
+    ];
+    let refused = samples.map(|(sample, members)| {
+        let mut thief = honest.fork();
+        thief.delegate("targets", &Delegation::with("thief", members));
+        thief.add_target("thief", "claimed", EVIL);
+        thief.publish(&["thief", "targets"]);
+        let mut mended = thief.fork();
+        mended.signed("targets")["delegations"]["roles"].as_array_mut().unwrap().pop();
+        mended.publish(&["team", "targets"]);
+        let play = Play::against(&honest).attacker(thief.road()).honest(mended.road()).get("claimed").sample(sample);
+        play.refused("targets", "Malformed").advances(&["snapshot", "timestamp"])
+    });
+    let empty = [
+        ("neither", json!({})),
+        ("no paths", json!({"paths": []})),
+        ("no prefixes", json!({"path_hash_prefixes": []})),
+    ];
+    let empty = empty.map(|(sample, members)| {
+        let mut thief = honest.fork();
+        thief.delegate("targets", &Delegation::with("thief", members));
+        thief.add_target("thief", "claimed", EVIL);
+        thief.publish(&["thief", "targets"]);
+        Play::against(&thief).get("claimed").sample(sample).refused("claimed", "NoSuchTarget")
+    });
+    refused.into_iter().chain(empty).collect()
+}
+
+fn first_entry_counts() -> Vec<Play> {
+    let mut honest = release(1);
+    for (name, content) in [("first", GOOD), ("second", EVIL)] {
+        honest.delegate("targets", &Delegation::paths(name, &["claimed"]));
+        honest.add_target(name, "claimed", content);
+        honest.signed(name)["targets"]["claimed"]["custom"] = json!({"from": name});
+    }
+    honest.publish(&["first", "second", "targets"]);
+    vec![Play::against(&honest).get("claimed").packages(&["package"])]
+}
+
+fn names_that_look_like_urls() -> Vec<Play> {
+    let names = ["http/evil.example/x", "x#f", "x;y", "x&y=z", "a b", "a+b", "a%2Fb", "%2e%2e", "~root", "é/ü"];
+    let plays = names.map(|name| {
+        let mut honest = release(1);
+        honest.add_target("targets", name, GOOD);
+        honest.publish(&["targets"]);
+        Play::against(&honest).packages(&["package"]).get(name).sample(format!("`{name}`"))
+    });
+    plays.into()
+}
+
+fn same_version_other_content() -> Vec<Play> {
+    let honest = release(3);
+    let plays = ["snapshot", "targets", "team"].map(|role| {
+        let mut thief = honest.fork();
+        thief.signed(role)["expires"] = json!("2041-01-01T00:00:00Z");
+        thief.write(role);
+        // A release in which nothing else has changed, with the other file under the listed name.
+        let road = thief.road().fork();
+        road.put(&format!("{METADATA}timestamp.json"), honest.written("timestamp"));
+        let play = Play::at_first(&honest).attacker(&road).get("team/package").sample(role);
+        let advances: &[&str] = match role {
+            "snapshot" => &["root", "timestamp"],
+            "targets" => &["root", "snapshot", "timestamp"],
+            _ => &["root", "snapshot", "targets", "timestamp"],
+        };
+        play.refused(role, "HashMismatch").advances(advances)
+    });
+    plays.into()
+}
+
+fn unsigned_delegated() -> Vec<Play> {
+    let honest = release(3);
+    let samples = [
+        ("nobody", vec![]),
+        ("the delegator", vec![TestKey::new("targets")]),
+        ("the snapshot's key", vec![TestKey::new("snapshot")]),
+    ];
+    let plays = samples.map(|(sample, signers)| {
+        let mut thief = honest.fork();
+        thief.set_signers("team", &signers);
+        thief.add_target("team", "team/package", EVIL);
+        thief.publish(&["team"]);
+        let play =
+            Play::against(&honest).attacker(thief.road()).get("team/package").sample(format!("signed by {sample}"));
+        play.refused("team", "ThresholdNotMet").advances(&["snapshot", "timestamp"])
+    });
+    plays.into()
+}

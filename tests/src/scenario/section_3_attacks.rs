@@ -1,0 +1,413 @@
+//! The attacks that the specification names: arbitrary software, rollback, freeze, mix-and-match, wrong software.
+
+use serde_json::json;
+
+use crate::delegations::Delegation;
+use crate::key::TestKey;
+use crate::repository::{METADATA, Repository, TARGETS, hash};
+use crate::road::{Fault, Road};
+use crate::scenario::tricks::{newer, with_signatures};
+use crate::scenario::{EVIL, GOOD, Play, Scenario, release};
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario::new(
+        "3.1-bytes",
+        &["3.1-bytes", "4.9-length", "3.8-other-package"],
+        "a package with a changed byte, of the same length, one byte shorter or longer, or another valid package",
+        "specification 1.5.2, arbitrary installation and wrong software",
+        other_bytes,
+    ),
+    Scenario::new(
+        "3.1-metadata",
+        &["3.1-metadata"],
+        "targets unsigned, signed by the key of another role, or with the signatures of the last release",
+        "specification 1.5.2, arbitrary installation",
+        other_metadata,
+    ),
+    Scenario::new(
+        "3.1-another-role",
+        &["3.1-another-role"],
+        "the valid file of one role is served as another",
+        "specification 4.2.1",
+        another_role,
+    ),
+    Scenario::new(
+        "3.2-R3",
+        &["3.2-R3"],
+        "the timestamp before the last one",
+        "specification 5.4.3.1, rollback",
+        last_timestamp,
+    ),
+    Scenario::new(
+        "3.2-R8",
+        &["3.2-R8"],
+        "an older release after a failed update, and after a rotation of the targets keys",
+        "specification 5.3.11, rollback",
+        floors_survive,
+    ),
+    Scenario::new(
+        "3.2-R9",
+        &["3.2-R9", "3.2-R10"],
+        "an older release, when stored files are damaged or gone",
+        "specification 5.4.3, 5.5.5, rollback",
+        damaged_floors,
+    ),
+    Scenario::new(
+        "3.3-F1",
+        &["3.3-F1", "3.3-F2", "S-2.3-3"],
+        "the same timestamp until it expires: at that second, and later with the same version",
+        "specification 5.4.4, freeze",
+        frozen,
+    ),
+    Scenario::new(
+        "3.3-F5",
+        &["3.3-F5"],
+        "none: a root in the middle of the chain has expired",
+        "specification 5.3.6",
+        expired_in_between,
+    ),
+    Scenario::new(
+        "3.3-F8",
+        &["3.3-F8", "3.3-F3"],
+        "the timestamp is never there, or nobody answers",
+        "specification 5.4.1, freeze",
+        no_timestamp,
+    ),
+    Scenario::new(
+        "3.3-F9",
+        &["3.3-F9"],
+        "an expiry in the year 9999 is fine, one in the year 10000 is none",
+        "specification 4.2.3",
+        far_expiry,
+    ),
+    Scenario::new(
+        "3.6-dependencies",
+        &["3.6-dependencies"],
+        "a delegated role lists packages outside of its paths, beside the one that is asked for",
+        "specification 1.5.2, extraneous dependencies",
+        extraneous_dependencies,
+    ),
+    Scenario::new(
+        "3.7-M1",
+        &["3.7-M1", "3.7-M2"],
+        "targets or a snapshot of the last release under the name of the new one",
+        "specification 1.5.2, mix-and-match",
+        mixed_releases,
+    ),
+    Scenario::new(
+        "3.7-M4",
+        &["3.7-M4"],
+        "a repository without consistent snapshots changes between two requests",
+        "specification 5.5, 5.6, mix-and-match",
+        changed_on_the_way,
+    ),
+    Scenario::new("3.7-M5", &["3.7-M5"], "a snapshot that lists no targets", "specification 5.6", no_targets_listed),
+    Scenario::new(
+        "3.7-M7",
+        &["3.7-M7", "3.7-M6"],
+        "targets of another version, where neither lengths nor hashes are listed",
+        "specification 5.6.4, mix-and-match",
+        versions_alone,
+    ),
+    Scenario::new(
+        "3.8-names",
+        &["3.8-names"],
+        "a package is asked for under another spelling of its name",
+        "specification 4.5, wrong software",
+        other_spellings,
+    ),
+];
+
+fn other_bytes() -> Vec<Play> {
+    let mut honest = release(3);
+    honest.add_target("targets", "new", b"new package!");
+    honest.publish(&["targets"]);
+    let samples: [(&str, &[u8], &'static str); 6] = [
+        ("one byte changed", b"New package!", "Hash"),
+        ("of the same length", EVIL, "Hash"),
+        ("another valid package", GOOD, "Hash"),
+        ("one byte shorter", b"new package", "Cut"),
+        ("one byte longer", b"new package!!", "Length"),
+        ("nothing", b"", "Length"),
+    ];
+    let plays = samples.map(|(sample, body, why)| {
+        let road = honest.road().fork();
+        road.put(&format!("{TARGETS}{}.new", hash(b"new package!")), body.to_vec());
+        let who = if why == "Cut" { "the target `new" } else { "new" };
+        Play::against(&honest).attacker(&road).get("new").sample(sample).refused(who, why)
+    });
+    plays.into()
+}
+
+fn other_metadata() -> Vec<Play> {
+    let honest = release(3);
+    let forged = |signers: &[TestKey], role: &str| {
+        let mut thief = honest.fork();
+        thief.set_signers(role, signers);
+        thief.add_target(role, "team/package", EVIL);
+        thief.publish(&[role]);
+        thief
+    };
+    let kept = {
+        let mut thief = forged(&[TestKey::new("targets")], "targets");
+        let old: serde_json::Value = serde_json::from_slice(&honest.written("targets")).unwrap();
+        let bytes = with_signatures(&thief.written("targets"), |signatures| {
+            *signatures = old["signatures"].as_array().unwrap().clone();
+        });
+        crate::scenario::tricks::republish(&mut thief, "targets", bytes);
+        thief
+    };
+    let plays = [
+        ("unsigned", forged(&[], "targets")),
+        ("by the snapshot's key", forged(&[TestKey::new("snapshot")], "targets")),
+        ("by the delegated role's key", forged(&[TestKey::new("team")], "targets")),
+        ("by one root key", forged(&[TestKey::new("root-1")], "targets")),
+        ("with the signatures of the last release", kept),
+    ];
+    let plays = plays.map(|(sample, thief)| {
+        let play = Play::against(&honest).attacker(thief.road()).get("team/package").sample(sample);
+        play.refused("targets", "ThresholdNotMet").advances(&["snapshot", "timestamp"])
+    });
+    plays.into()
+}
+
+fn another_role() -> Vec<Play> {
+    let honest = release(3);
+    let mut same_key = release(3);
+    same_key.set_keys("snapshot", &[TestKey::new("timestamp")], 1);
+    same_key.publish(&["root", "team", "targets"]);
+    let mut plays = Vec::new();
+    for (sample, honest) in [("keys of their own", honest), ("one key for both", same_key)] {
+        let road = honest.road().fork();
+        road.put(&format!("{METADATA}timestamp.json"), honest.written("snapshot"));
+        let play = Play::against(&honest).attacker(&road).sample(format!("a snapshot as timestamp, {sample}"));
+        plays.push(play.refused("timestamp", "WrongType"));
+    }
+    plays
+}
+
+fn last_timestamp() -> Vec<Play> {
+    let old = release(3);
+    let mut honest = old.fork();
+    honest.publish(&["timestamp"]);
+    vec![Play::against(&honest).attacker(old.road()).refused("timestamp", "Rollback")]
+}
+
+fn floors_survive() -> Vec<Play> {
+    let old = release(3);
+    let mut honest = old.fork();
+    honest.publish(&["team", "targets"]);
+    let mut rotated = honest.fork();
+    rotated.set_keys("targets", &[TestKey::new("fresh targets")], 1);
+    rotated.publish(&["root"]);
+    let road = rotated.road().fork();
+    road.put(&format!("{METADATA}timestamp.json"), old.written("timestamp"));
+    let mut after = rotated.fork();
+    after.publish(&["team", "targets"]);
+    // The timestamp of the next release, whose snapshot never came: it counts as well.
+    let next = newer(&honest);
+    let failed = next.road().fork();
+    failed.put(&format!("{METADATA}timestamp.json"), honest.written("timestamp"));
+    vec![
+        Play::against(&honest)
+            .attacker(&road)
+            .honest(after.road())
+            .sample("new targets keys")
+            .refused("timestamp", "Rollback")
+            .advances(&["root"]),
+        Play::against(&next).attacker(&failed).sample("the newest timestamp").refused("timestamp", "Rollback"),
+    ]
+}
+
+fn damaged_floors() -> Vec<Play> {
+    let old = release(3);
+    let mut honest = old.fork();
+    honest.publish(&["team", "targets"]);
+    let mut lower = honest.fork();
+    lower.signed("snapshot")["meta"]["team.json"] = old.fork().signed("snapshot")["meta"]["team.json"].clone();
+    lower.publish(&["snapshot"]);
+    let mut plays = Vec::new();
+    for (sample, damage) in
+        [("gone", None), ("empty", Some("")), ("cut off", Some("{\"signed\":{")), ("garbage", Some("\0\0"))]
+    {
+        let change = move |folder: &std::path::Path| {
+            let file = folder.join("timestamp.json");
+            match damage {
+                None => std::fs::remove_file(file).unwrap(),
+                Some(text) => std::fs::write(file, text).unwrap(),
+            }
+        };
+        // The record of versions is our own way to remember them without the file.
+        let play = Play::against(&honest).tamper(change).attacker(old.road()).sample(format!("timestamp {sample}"));
+        plays.push(play.ours_alone().refused("timestamp", "Rollback"));
+    }
+    let gone = |folder: &std::path::Path| std::fs::remove_file(folder.join("snapshot.json")).unwrap();
+    let play = Play::against(&honest).tamper(gone).attacker(lower.road()).sample("snapshot gone").ours_alone();
+    plays.push(play.refused("snapshot", "ListedRollback").advances(&["timestamp"]));
+    // The timestamp no longer fits the stored snapshot's hash: its versions count all the same.
+    let play = Play::against(&honest).attacker(lower.road()).sample("another hash");
+    plays.push(play.refused("snapshot", "ListedRollback").advances(&["timestamp"]));
+    plays
+}
+
+fn frozen() -> Vec<Play> {
+    let mut honest = release(3);
+    honest.signed("timestamp")["expires"] = json!("2030-01-08T00:00:00Z");
+    honest.publish(&["timestamp"]);
+    let mut after = honest.fork();
+    after.signed("timestamp")["expires"] = json!("2040-01-01T00:00:00Z");
+    after.publish(&["targets"]);
+    let start = "2030-01-01T00:00:00Z";
+    let plays = [("2030-01-08T00:00:00Z", false), ("2030-01-07T23:59:59Z", true), ("2030-02-01T00:00:00Z", false)];
+    let plays = plays.map(|(now, is_fine)| {
+        let play = Play::against(&honest).honest(after.road()).clock([start, now, now]).sample(now);
+        if is_fine { play } else { play.refused("timestamp", "Expired") }
+    });
+    plays.into()
+}
+
+fn expired_in_between() -> Vec<Play> {
+    let honest = release(3);
+    let mut next = honest.fork();
+    next.signed("root")["expires"] = json!("2020-01-01T00:00:00Z");
+    next.publish(&["root"]);
+    next.signed("root")["expires"] = json!("2040-01-01T00:00:00Z");
+    next.publish(&["root", "team", "targets"]);
+    vec![Play::against(&honest).attacker(next.road()).honest(newer(&next).road()).get("package")]
+}
+
+fn no_timestamp() -> Vec<Play> {
+    let honest = release(3);
+    let path = format!("{METADATA}timestamp.json");
+    let gone = honest.road().fork();
+    gone.remove(&path);
+    let reset = honest.road().fork();
+    reset.fault(&path, Fault::Reset);
+    vec![
+        Play::against(&honest).attacker(&gone).sample("404").refused("timestamp.json", "NotFound"),
+        Play::against(&honest)
+            .attacker(&Road::new())
+            .sample("404 for everything")
+            .refused("timestamp.json", "NotFound"),
+        Play::against(&honest).attacker(&reset).sample("reset").refused("timestamp.json", "Cut"),
+    ]
+}
+
+fn far_expiry() -> Vec<Play> {
+    let honest = release(3);
+    let plays = [("9999-12-31T23:59:59Z", true), ("10000-01-01T00:00:00Z", false), ("+10000-01-01T00:00:00Z", false)];
+    let plays = plays.map(|(expires, is_fine)| {
+        let mut thief = honest.fork();
+        thief.signed("timestamp")["expires"] = json!(expires);
+        thief.publish(&["timestamp"]);
+        let play = Play::against(&honest).attacker(thief.road()).sample(expires);
+        if is_fine { play } else { play.refused("timestamp", "Malformed") }
+    });
+    plays.into()
+}
+
+fn extraneous_dependencies() -> Vec<Play> {
+    let honest = release(3);
+    let mut thief = honest.fork();
+    thief.add_target("team", "dependency", EVIL);
+    thief.signed("team")["targets"]["team/package"]["custom"] = json!({"depends": ["dependency"]});
+    thief.publish(&["team"]);
+    let play = Play::against(&honest).attacker(thief.road()).honest(newer(&thief).road());
+    vec![
+        play.clone()
+            .get("dependency")
+            .sample("asked for")
+            .refused("dependency", "NoSuchTarget")
+            .advances(&["snapshot", "timestamp"]),
+        play.get("team/package").sample("beside the package"),
+    ]
+}
+
+fn mixed_releases() -> Vec<Play> {
+    let honest = release(3);
+    let mut new = honest.fork();
+    // As long as the last release, so that the hash decides.
+    new.signed("targets")["targets"]["package"]["hashes"]["sha256"] = json!(hash(EVIL));
+    new.publish(&["targets"]);
+    let mixed = |role: &str, advances: &[&str]| {
+        let road = new.road().fork();
+        road.put(&format!("{METADATA}{}.{role}.json", new.version(role)), honest.written(role));
+        let play = Play::against(&honest).attacker(&road).honest(newer_release(&honest).road()).sample(role);
+        play.refused(role, "HashMismatch").advances(advances)
+    };
+    vec![mixed("targets", &["snapshot", "timestamp"]), mixed("snapshot", &["timestamp"])]
+}
+
+fn newer_release(honest: &Repository) -> Repository {
+    let mut newer = honest.fork();
+    for _ in 0..3 {
+        newer.publish(&["team", "targets"]);
+    }
+    newer
+}
+
+fn changed_on_the_way() -> Vec<Play> {
+    let mut honest = Repository::without_consistent_snapshots();
+    honest.add_target("targets", "package", GOOD);
+    honest.publish(&["targets"]);
+    let mut new = honest.fork();
+    new.publish(&["targets"]);
+    let between = new.road().fork();
+    let mut later = new.fork();
+    later.publish(&["targets"]);
+    between.put(&format!("{METADATA}targets.json"), later.written("targets"));
+    let play = Play::against(&honest).packages(&["package"]).attacker(&between).honest(later.road());
+    vec![play.refused("targets", "HashMismatch").advances(&["snapshot", "timestamp"])]
+}
+
+fn no_targets_listed() -> Vec<Play> {
+    let honest = release(3);
+    let mut thief = honest.fork();
+    thief.signed("snapshot")["meta"].as_object_mut().unwrap().remove("targets.json");
+    thief.publish(&["snapshot"]);
+    vec![
+        Play::against(&honest)
+            .attacker(thief.road())
+            .sample("no longer")
+            .refused("snapshot", "Removed")
+            .advances(&["timestamp"]),
+        Play::at_first(&honest).attacker(thief.road()).sample("never").refused("targets", "NotListed").advances(&[
+            "root",
+            "snapshot",
+            "timestamp",
+        ]),
+    ]
+}
+
+fn versions_alone() -> Vec<Play> {
+    let mut honest = release(1);
+    honest.lists_hashes = false;
+    honest.publish(&["team", "targets"]);
+    let mut new = honest.fork();
+    new.publish(&["team", "targets"]);
+    let road = new.road().fork();
+    road.put(&format!("{METADATA}{}.targets.json", new.version("targets")), honest.written("targets"));
+    let play = Play::against(&honest).honest(new.road());
+    vec![
+        play.clone()
+            .attacker(&road)
+            .sample("of the last release")
+            .refused("targets", "WrongVersion")
+            .advances(&["snapshot", "timestamp"]),
+        play.attacker(new.road()).honest(newer(&new).road()).sample("of the new release").get("package"),
+    ]
+}
+
+fn other_spellings() -> Vec<Play> {
+    let mut honest = release(1);
+    honest.delegate("targets", &Delegation::paths("all", &["*", "*/*"]));
+    honest.add_target("targets", "dir/package", GOOD);
+    honest.publish(&["all", "targets"]);
+    let plays = ["Package", "dir//package", "package ", "dir/Package", "dir\\package", "dir%2Fpackage"];
+    let plays = plays.map(|name| {
+        let play = Play::against(&honest).get(name).sample(format!("`{name}`"));
+        let advances: &[&str] = if name == "dir//package" { &[] } else { &["all"] };
+        play.refused(name, "NoSuchTarget").advances(advances)
+    });
+    plays.into()
+}

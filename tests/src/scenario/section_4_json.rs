@@ -1,0 +1,343 @@
+//! Bad input: JSON, numbers, text encodings, dates.
+
+use serde_json::json;
+
+use crate::repository::Repository;
+use crate::scenario::tricks::{before, republish, respelled};
+use crate::scenario::{Play, Scenario, release};
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario::new(
+        "4.1-nesting",
+        &["4.1-nesting"],
+        "arrays and objects within each other, 100 to 100,000 levels, in a member that nobody reads",
+        "classes of bad input: JSON",
+        deep_nesting,
+    ),
+    Scenario::new(
+        "4.1-numbers",
+        &["4.1-numbers", "4.1-negative", "4.1-floats", "4.1-nan", "4.1-wrong-types"],
+        "a version that is negative, zero, too large, a fraction, an exponent, text, true or null",
+        "classes of bad input: JSON",
+        odd_numbers,
+    ),
+    Scenario::new(
+        "4.1-unread-numbers",
+        &["4.1-unread-numbers"],
+        "fractions, exponents and NaN in members that nobody reads",
+        "classes of bad input: JSON",
+        unread_numbers,
+    ),
+    Scenario::new(
+        "4.1-duplicates",
+        &["4.1-duplicates"],
+        "a member twice: in the envelope, among keys, roles, targets, hashes, and escaped",
+        "classes of bad input: JSON",
+        duplicates,
+    ),
+    Scenario::new(
+        "4.1-trailing",
+        &["4.1-trailing", "4.1-empty", "4.2-byte-order-mark"],
+        "a second document, NUL, garbage or a comment behind the metadata; nothing at all; a byte order mark",
+        "classes of bad input: JSON",
+        trailing_data,
+    ),
+    Scenario::new(
+        "4.1-missing",
+        &["4.1-missing", "4.1-null", "4.1-lone-types"],
+        "each member of a timestamp and a snapshot taken away, or null, or a list",
+        "classes of bad input: JSON",
+        missing_members,
+    ),
+    Scenario::new(
+        "4.1-type",
+        &["4.1-type", "4.1-spec-version"],
+        "another `_type`, or a `spec_version` of another major version",
+        "specification 4.3",
+        types_and_versions,
+    ),
+    Scenario::new(
+        "4.1-unknown-members",
+        &["4.1-unknown-members"],
+        "none: members that nobody knows, and a `spec_version` of a later minor version",
+        "specification 4.1",
+        unknown_members,
+    ),
+    Scenario::new(
+        "4.2-text",
+        &["4.2-text"],
+        "invalid UTF-8, an overlong form, UTF-16, half a surrogate pair, a raw control character",
+        "classes of bad input: text",
+        bad_text,
+    ),
+    Scenario::new(
+        "4.5-dates",
+        &["4.5-dates"],
+        "an expiry without a zone, with second 61, on February 30, or as a number",
+        "specification 4.2.3",
+        bad_dates,
+    ),
+    Scenario::new(
+        "4.5-clocks",
+        &["4.5-clocks"],
+        "a clock far in the future",
+        "classes of bad input: clocks",
+        far_clocks,
+    ),
+    Scenario::new(
+        "4.5-clock-steps-back",
+        &["4.5-clock-steps-back"],
+        "an older release while the clock has stepped back",
+        "classes of bad input: clocks",
+        clock_steps_back,
+    ),
+];
+
+/// A play for each of `samples`: what `edit` makes of a new timestamp for it.
+fn timestamps(samples: &[&str], why: &'static str, edit: impl Fn(&mut Repository, &str) -> Vec<u8>) -> Vec<Play> {
+    let honest = release(2);
+    let play = |sample: &&str| {
+        let mut thief = honest.fork();
+        thief.publish(&["timestamp"]);
+        let bytes = edit(&mut thief, sample);
+        thief.place("timestamp", bytes);
+        let sample: String = sample.chars().take(30).collect();
+        Play::against(&honest).attacker(thief.road()).sample(sample).refused("timestamp", why)
+    };
+    samples.iter().map(play).collect()
+}
+
+/// The timestamp with `text` as the value of a member that nobody reads.
+fn with_unread(thief: &mut Repository, text: &str) -> Vec<u8> {
+    thief.signed("timestamp")["x"] = json!("here");
+    thief.write("timestamp");
+    respelled(thief, "timestamp", "\"here\"", text)
+}
+
+fn deep_nesting() -> Vec<Play> {
+    let honest = release(2);
+    let nested = |open: &str, close: &str, depth: usize| format!("{}1{}", open.repeat(depth), close.repeat(depth));
+    let samples = [
+        (1_000, nested("[", "]", 1_000)),
+        (1_500, nested("{\"a\":", "}", 1_500)),
+        (100_000, nested("[", "]", 100_000)),
+        (50_000, nested("{\"a\":[", "]}", 50_000)),
+    ];
+    let plays = samples.map(|(depth, text)| {
+        let mut thief = honest.fork();
+        thief.signed("targets")["x"] = json!("here");
+        thief.publish(&["targets"]);
+        let bytes = respelled(&thief, "targets", "\"here\"", &text);
+        republish(&mut thief, "targets", bytes);
+        let play = Play::against(&honest).attacker(thief.road()).sample(format!("{depth} levels"));
+        play.refused("targets", "Malformed").advances(before("targets"))
+    });
+    plays.into()
+}
+
+fn odd_numbers() -> Vec<Play> {
+    let million = "9".repeat(10_000);
+    let samples = [
+        "0",
+        "-1",
+        "-0",
+        "9223372036854775808",
+        "18446744073709551616",
+        "1e3",
+        "4.0",
+        "1E400",
+        "0.1",
+        "01",
+        "+4",
+        ".5",
+        "4.",
+        "NaN",
+        "Infinity",
+        "-Infinity",
+        "\"4\"",
+        "true",
+        "null",
+        "[4]",
+        &million,
+    ];
+    timestamps(&samples, "Malformed", |thief, sample| {
+        let version = format!("\"version\": {}", thief.version("timestamp"));
+        respelled(thief, "timestamp", &version, &format!("\"version\": {sample}"))
+    })
+}
+
+fn unread_numbers() -> Vec<Play> {
+    timestamps(&["1.0", "1e0", "1E400", "-0.5", "NaN", "01"], "Malformed", with_unread)
+}
+
+fn duplicates() -> Vec<Play> {
+    let honest = release(2);
+    let samples: [(&str, &str, &str, &str); 7] = [
+        ("timestamp", "in the envelope", "\"signed\": {", "\"signed\": {}, \"signed\": {"),
+        ("timestamp", "among the signatures", "\"signatures\": [", "\"signatures\": [], \"signatures\": ["),
+        ("timestamp", "of the role", "\"version\":", "\"_type\": \"timestamp\", \"version\":"),
+        ("timestamp", "escaped", "\"version\":", "\"\\u005ftype\": \"timestamp\", \"version\":"),
+        (
+            "targets",
+            "among the targets",
+            "\"package\": {",
+            "\"package\": {\"length\": 1, \"hashes\": {}}, \"package\": {",
+        ),
+        ("targets", "among the hashes", "\"sha256\":", "\"sha256\": \"00\", \"sha256\":"),
+        (
+            "snapshot",
+            "among what is listed",
+            "\"targets.json\": {",
+            "\"targets.json\": {\"version\": 1}, \"targets.json\": {",
+        ),
+    ];
+    let plays = samples.map(|(role, sample, old, new)| {
+        let mut thief = honest.fork();
+        thief.publish(&["targets"]);
+        let bytes = respelled(&thief, role, old, new);
+        republish(&mut thief, role, bytes);
+        let play = Play::against(&honest).attacker(thief.road()).sample(sample);
+        play.refused(role, "Malformed").advances(before(role))
+    });
+    plays.into()
+}
+
+fn trailing_data() -> Vec<Play> {
+    let behind = ["{}", "\0", "x", "// comment", ",", "\u{feff}"];
+    let mut plays = timestamps(&behind, "Malformed", |thief, sample| {
+        [thief.written("timestamp"), sample.as_bytes().to_vec()].concat()
+    });
+    plays.extend(timestamps(&["", " ", "\n\n", "\"\"", "1"], "Malformed", |_, sample| sample.as_bytes().to_vec()));
+    plays.extend(timestamps(&["\u{feff}"], "Malformed", |thief, sample| {
+        [sample.as_bytes().to_vec(), thief.written("timestamp")].concat()
+    }));
+    plays
+}
+
+fn missing_members() -> Vec<Play> {
+    let honest = release(2);
+    let mut plays = Vec::new();
+    for role in ["timestamp", "snapshot"] {
+        for member in ["_type", "spec_version", "version", "expires", "meta"] {
+            for (sample, value) in [("missing", None), ("null", Some(json!(null))), ("a list", Some(json!([])))] {
+                let mut thief = honest.fork();
+                let whole = role == "timestamp" || sample == "missing";
+                if !whole {
+                    continue;
+                }
+                let version = thief.version(role);
+                thief.publish(&[role]);
+                match value {
+                    None => drop(thief.signed(role).as_object_mut().unwrap().remove(member)),
+                    Some(value) => thief.signed(role)[member] = value,
+                }
+                // Its file keeps the name of its version, which it may no longer say.
+                let signed = thief.signed(role).clone();
+                let bytes = crate::repository::sign(&signed, &thief.signers(role));
+                thief.signed(role)["version"] = json!(version + 1);
+                republish(&mut thief, role, bytes);
+                let play = Play::against(&honest).attacker(thief.road()).sample(format!("{role}: {member} {sample}"));
+                plays.push(play.refused(role, "Malformed").advances(before(role)));
+            }
+        }
+    }
+    plays
+}
+
+fn types_and_versions() -> Vec<Play> {
+    let edit = |member: &'static str| {
+        move |thief: &mut Repository, sample: &str| {
+            thief.signed("timestamp")[member] = json!(sample);
+            thief.write("timestamp")
+        }
+    };
+    let mut plays = timestamps(&["root", "Timestamp", "timestamp ", ""], "WrongType", edit("_type"));
+    plays.extend(timestamps(&["2.0.0", "0.9"], "UnsupportedSpecVersion", edit("spec_version")));
+    plays
+}
+
+fn unknown_members() -> Vec<Play> {
+    let honest = release(2);
+    let plays = ["1.0.34", "1.99.0", "1.0"].map(|version| {
+        let mut next = honest.fork();
+        for role in ["root", "timestamp", "snapshot", "targets", "team"] {
+            next.signed(role)["spec_version"] = json!(version);
+            next.signed(role)["x-unknown"] = json!({"deep": [1, {"er": null}], "\u{1f600}": "\u{0}"});
+        }
+        next.publish(&["root", "team", "targets"]);
+        let mut after = next.fork();
+        after.publish(&["team", "targets"]);
+        Play::against(&honest).attacker(next.road()).honest(after.road()).get("team/package").sample(version)
+    });
+    plays.into()
+}
+
+fn bad_text() -> Vec<Play> {
+    let samples: [(&str, &[u8]); 7] = [
+        ("invalid", b"\xff"),
+        ("overlong", b"\xc0\xaf"),
+        ("a surrogate", b"\xed\xa0\x80"),
+        ("half a pair", b"\\ud800"),
+        ("a reversed pair", b"\\udc00\\ud800"),
+        ("a raw control character", b"\x01"),
+        ("a raw line end", b"\n"),
+    ];
+    let honest = release(2);
+    let bent = samples.map(|(sample, bytes)| {
+        let mut thief = honest.fork();
+        thief.signed("timestamp")["x"] = json!("here");
+        thief.publish(&["timestamp"]);
+        let text = thief.written("timestamp");
+        let at = text.windows(4).position(|window| window == b"here").unwrap();
+        let file = [&text[..at], bytes, &text[at + 4..]].concat();
+        thief.place("timestamp", file);
+        Play::against(&honest).attacker(thief.road()).sample(sample).refused("timestamp", "Malformed")
+    });
+    let mut plays: Vec<Play> = bent.into();
+    plays.extend(timestamps(&["UTF-16"], "Malformed", |thief, _| {
+        let text = String::from_utf8(thief.written("timestamp")).unwrap();
+        text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+    }));
+    plays
+}
+
+fn bad_dates() -> Vec<Play> {
+    let samples = [
+        "2040-01-01T00:00:00",
+        "2040-01-01",
+        "2040-02-30T00:00:00Z",
+        "2040-01-01T24:00:00Z",
+        "2040-01-01T00:00:61Z",
+        "2040-13-01T00:00:00Z",
+        "0000-00-00T00:00:00Z",
+        "-001-01-01T00:00:00Z",
+        "2040-1-01T00:00:00Z",
+        " 2040-01-01T00:00:00Z",
+        "",
+        "2208988800",
+    ];
+    timestamps(&samples, "Malformed", |thief, sample| {
+        thief.signed("timestamp")["expires"] = json!(sample);
+        thief.write("timestamp")
+    })
+}
+
+fn far_clocks() -> Vec<Play> {
+    let honest = release(2);
+    let start = "2030-01-01T00:00:00Z";
+    let plays = ["2106-02-08T00:00:00Z", "9999-12-31T23:59:59Z"].map(|far| {
+        Play::against(&honest).clock([start, far, start]).get("package").sample(far).refused("root", "Expired")
+    });
+    plays.into()
+}
+
+fn clock_steps_back() -> Vec<Play> {
+    let old = release(2);
+    let mut honest = old.fork();
+    honest.publish(&["team", "targets"]);
+    let plays = ["1970-01-01T00:00:00Z", "2029-12-31T23:59:59Z"].map(|back| {
+        let play = Play::against(&honest).attacker(old.road()).clock(["2030-01-01T00:00:00Z", back, back]).sample(back);
+        play.refused("timestamp", "Rollback")
+    });
+    plays.into()
+}
