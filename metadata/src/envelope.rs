@@ -265,7 +265,7 @@ mod tests {
     use super::*;
     use crate::Timestamp;
 
-    const FILE: &str = r#"{"signatures":[{"keyid":"k","sig":"00"}],"signed":{"_type":"timestamp","expires":"2030-01-01T00:00:00Z","meta":{"snapshot.json":{"version":1}},"spec_version":"1.0","version":7,"x":[-1,{"\"":"\\"}]},"z":true}"#;
+    const FILE: &str = r#"{"signatures":[{"keyid":"k","sig":"00"}],"signed":{"_type":"timestamp","expires":"2030-01-01T00:00:00Z","meta":{"snapshot.json":{"version":1}},"spec_version":"1.0","version":7,"x":[-1,{"\"":"\\"}]},"z":"a b"}"#;
 
     fn read(text: &str) -> Result<Envelope<Timestamp>, ErrorKind> {
         Envelope::read(text.as_bytes().to_vec())
@@ -308,6 +308,21 @@ mod tests {
                 assert_eq!(*envelope.canonical, canonical::canonicalize(&text).unwrap(), "{text}");
             }
         }
+    }
+
+    #[test]
+    fn f_cj_raw_control_characters_are_refused_however_many() {
+        for controls in ["\n", "\n\n", "\t\u{1}\n", "\u{1f}\u{1f}"] {
+            assert!(matches!(read(&FILE.replace("a b", controls)), Err(ErrorKind::Malformed(_))), "{controls:?}");
+        }
+    }
+
+    #[test]
+    fn a_signature_replaces_the_one_of_its_key_and_no_other() {
+        let one = |keyid, byte| Signature::new(KeyId::new(keyid), alloc::vec![byte]);
+        let once = read(FILE).unwrap().with_signature(one("l", 1));
+        let twice = Envelope::<Timestamp>::read(once).unwrap().with_signature(one("k", 2));
+        assert_eq!(Envelope::<Timestamp>::read(twice).unwrap().signatures(), [one("l", 1), one("k", 2)]);
     }
 
     #[test]

@@ -180,6 +180,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn where_a_malformed_value_stands_is_told_member_by_member() {
+        let within = |kind: ErrorKind| kind.within("inner").within("outer");
+        let told = ErrorKind::Malformed("outer.inner: expected an object".to_string());
+        assert_eq!(within(ErrorKind::expected("an object")), told);
+        assert_eq!(within(ErrorKind::Absent), ErrorKind::Absent);
+    }
+
+    #[test]
     fn what_a_file_says_prints_without_control_of_the_terminal() {
         let text = "a\u{1b}[31m\u{202e}é".to_string();
         for kind in [

@@ -304,3 +304,7 @@ impl Hashing {
         self.0.into_iter().map(digest).collect()
     }
 }
+
+#[cfg(test)]
+#[path = "hashes_tests.rs"]
+mod tests;

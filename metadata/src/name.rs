@@ -288,6 +288,8 @@ mod tests {
             assert!(RoleName::delegated(name).is_err(), "{name}");
         }
         assert!(RoleName::delegated("1.root").is_ok());
+        assert_eq!(RoleName::listed("root"), Ok(RoleName::ROOT));
+        assert!(RoleName::listed("").is_err());
     }
 
     #[test]
@@ -344,7 +346,10 @@ mod tests {
         for kept in ["a", "a/b/c.txt", "-rf", "~root", "$(x)", "%2e%2e/x", "é/ü", "console", "com10", ".hidden"] {
             assert_eq!(TargetPath::new(kept).unwrap().file_path(), Ok(kept));
         }
+        assert!(TargetPath::new("x".repeat(255)).unwrap().file_path().is_ok());
         assert!(TargetPath::new("x".repeat(256)).unwrap().file_path().is_err());
+        let told = |path: &str| TargetPath::new(path).unwrap().file_path().unwrap_err().to_string();
+        assert!(told("a/..").contains("leads out of the folder"));
     }
 
     #[test]

@@ -317,6 +317,14 @@ mod tests {
     }
 
     #[test]
+    fn a_piece_between_stars_is_no_longer_than_a_file_name() {
+        for (length, covers) in [(255, true), (256, false), (257, false)] {
+            let pattern = alloc::format!("*{}?*", "a".repeat(length - 1));
+            assert_eq!(matches(&pattern, &"a".repeat(300)), covers, "{length}");
+        }
+    }
+
+    #[test]
     fn f_4_5_10_prefixes_are_lower_case_hexadecimal_of_the_sha256_of_the_path() {
         // SHA-256 of `foo.txt` begins with ddab29ff.
         let path = TargetPath::new("foo.txt").unwrap();

@@ -153,6 +153,14 @@ mod tests {
     }
 
     #[test]
+    fn tap_15_what_is_written_is_read_again() {
+        let mut written = bins(5);
+        written.unknown.insert("x".to_string(), Json::from_canonical("[]"));
+        assert_eq!((written.bit_length(), written.name_prefix()), (5, "bins"));
+        assert_eq!(SuccinctRoles::read(&mut Reader::new(&written.write())), Ok(written));
+    }
+
+    #[test]
     fn tap_15_bit_length_is_1_to_32() {
         for bits in [0, 33, 64, u32::MAX] {
             assert!(SuccinctRoles::new(Vec::new(), Threshold::ONE, bits, "bins").is_err());

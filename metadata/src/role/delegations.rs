@@ -337,6 +337,30 @@ mod tests {
         Delegation { name, keyids, threshold: Threshold::ONE, terminating: true, paths, unknown: Unknown::new() }
     }
 
+    fn nothing(name: &str) -> Delegation {
+        delegation(name, Paths::Patterns(Vec::new()), "k")
+    }
+
+    #[test]
+    fn f_4_5_8_a_name_stands_once_wherever_the_others_stand() {
+        for (names, is_read) in [("ab", true), ("ba", true), ("aa", false), ("aba", false), ("bab", false)] {
+            let listed = names.chars().map(|name| nothing(&name.to_string())).collect();
+            let text = Delegations { roles: DelegatedRoles::Listed(listed), ..Delegations::new() }.write();
+            assert_eq!(Delegations::read(&mut Reader::new(&text)).is_ok(), is_read, "{names}");
+        }
+    }
+
+    #[test]
+    fn routes_are_for_very_many_listed_roles_and_never_for_bins() {
+        let routes = |roles| Delegations { roles, ..Delegations::new() }.routes().is_some();
+        for (count, expected) in [(0, false), (Routes::WORTHWHILE - 1, false), (Routes::WORTHWHILE, true)] {
+            let listed = (0..count).map(|number| nothing(&number.to_string())).collect();
+            assert_eq!(routes(DelegatedRoles::Listed(listed)), expected, "{count}");
+        }
+        let bins = SuccinctRoles::new(Vec::new(), Threshold::ONE, 8, "bin").unwrap();
+        assert!(!routes(DelegatedRoles::Succinct(bins)));
+    }
+
     #[test]
     fn f_4_5_10_and_f_4_5_12_the_roles_that_cover_a_path_come_with_their_own_rings() {
         // SHA-256 of `foo.txt` begins with ddab29ff.
@@ -354,6 +378,8 @@ mod tests {
         };
         let bins = SuccinctRoles::new(alloc::vec![KeyId::new("k")], Threshold::ONE, 4, "bin").unwrap();
         let path = TargetPath::new("foo.txt").unwrap();
+        let covers: Vec<bool> = listed.iter().map(|delegation| delegation.paths.cover(&path)).collect();
+        assert_eq!(covers, [true, false, true, false]);
         for (roles, covering) in [
             (DelegatedRoles::Listed(listed), alloc::vec![("a", true), ("c", true)]),
             (DelegatedRoles::Succinct(bins), alloc::vec![("bin-d", false)]),

@@ -208,3 +208,22 @@ impl Role for Snapshot {
         canonical::object(members, &self.unknown)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_listed_is_counted_and_can_be_taken_back() {
+        let mut snapshot = Snapshot::new(Version::ONE, DateTime::UNIX_EPOCH);
+        assert!(snapshot.is_empty());
+        let roles = ["a", "b", "c"].map(|name| RoleName::delegated(name).unwrap());
+        roles.iter().for_each(|role| snapshot.insert(role, MetaFile::new(Version::ONE)));
+        assert_eq!((snapshot.len(), snapshot.is_empty()), (3, false));
+        assert!(snapshot.remove(&roles[1]) && !snapshot.remove(&roles[1]));
+        assert_eq!(
+            snapshot.roles().map(|(role, _)| role).collect::<alloc::vec::Vec<_>>(),
+            [roles[0].clone(), roles[2].clone()]
+        );
+    }
+}

@@ -268,6 +268,7 @@ mod tests {
         assert_eq!((at_once.len(), at_once.target(&TargetPath::new("ä").unwrap())), (7, Some(target("ä", "other"))));
         let text = Arc::new(at_once.write());
         assert!(Targets::read(&mut Reader::new(&text), &text).is_ok());
+        assert!(!at_once.is_empty());
         at_once.clear();
         assert!(at_once.is_empty());
     }
@@ -296,7 +297,11 @@ mod tests {
                     expected.insert(target(name, "z"));
                 }
                 assert_eq!(changed.write(), expected.write(), "{way} {new:?}");
-                assert_eq!(changed.is_clone_of(&base), way == 0 && new.is_empty(), "{way} {new:?}");
+                assert_eq!(changed.len(), expected.len(), "{way} {new:?}");
+                assert!(changed.paths().eq(expected.paths()) && changed.targets().eq(expected.targets()));
+                for is_clone in [changed.is_clone_of(&base), base.is_clone_of(&changed)] {
+                    assert_eq!(is_clone, way == 0 && new.is_empty(), "{way} {new:?}");
+                }
             }
         }
     }

@@ -14,8 +14,8 @@ use crate::floors::RoleFloors;
 use crate::stored::Stored;
 use crate::{
     Envelope, Error, ErrorKind, Floors, Key, KnownTargets, Limits, MetaFile, Role, RoleKeys, RoleName, Root, Signature,
-    Snapshot, StoredFloors, Targets, Threshold, Timestamp, TrustedMetadata, Unknown, UpdateRoot, Version, assemble,
-    parse_time,
+    Snapshot, StoredFloors, TargetPath, Targets, Threshold, Timestamp, TrustedMetadata, Unknown, UpdateRoot, Version,
+    assemble, parse_time,
 };
 
 const ROOT_KEY: u8 = 1;
@@ -286,4 +286,42 @@ fn what_was_verified_before_is_known_by_its_bytes_and_by_its_keys() {
         let (judged, expected) = (trust(known(), online, file, (listed, 1)), trust(None, online, file, (listed, 1)));
         assert_eq!(judged.map(drop).unwrap_err(), expected.map(drop).unwrap_err());
     }
+}
+
+#[test]
+fn what_one_ring_vouches_for_another_judges_anew() {
+    let now = time("2026-01-01T00:00:00Z");
+    let start = UpdateRoot::start(root(1, ONLINE_KEY), StoredFloors::FirstRun, now, Limits::default()).unwrap();
+    let (role, root) = (&RoleName::ROOT, start.root());
+    assert_eq!(root.signatures().len(), 1);
+    assert_eq!(root.verify(role, &root.key_ring(role).unwrap()), Ok(()));
+    let refused = ErrorKind::ThresholdNotMet { valid: 0, threshold: Threshold::ONE }.of(role);
+    assert_eq!(root.verify(role, &root.key_ring(&RoleName::TIMESTAMP).unwrap()), Err(refused));
+}
+
+#[test]
+fn w_5_6_7_1_a_target_without_a_hash_that_is_known_ends_the_search() {
+    let text = Targets::new(version(1), expires()).write();
+    let listed = r#""targets":{"x":{"hashes":{"md5":"00"},"length":1}}"#;
+    let text = text.replace(r#""targets":{}"#, listed);
+    let keyid = Key::from_public(key(ONLINE_KEY).public_key()).keyid();
+    let file = assemble(&text, &[Signature::new(keyid, key(ONLINE_KEY).sign(text.as_bytes()).unwrap())]);
+    let mut trusted = trust(None, ONLINE_KEY, &file, (1, 1)).unwrap();
+    assert_eq!((trusted.targets().len(), trusted.targets().is_empty()), (1, false));
+    let found = trusted.search(TargetPath::new("x").unwrap()).finish();
+    assert_eq!(found, Err(ErrorKind::NoSupportedHash("x".to_string()).of(&RoleName::TARGETS)));
+}
+
+#[test]
+fn w_5_3_3_where_more_roots_follow_than_one_update_takes_foreign_signatures_are_explained_and_nothing_else() {
+    let limits = Limits { root_updates: 1, ..Limits::default() };
+    let now = time("2026-01-01T00:00:00Z");
+    let start = UpdateRoot::start(root(1, ONLINE_KEY), StoredFloors::FirstRun, now, limits).unwrap();
+    let roots = repository([("2.root.json", root(2, ONLINE_KEY)), ("3.root.json", root(3, 9))]);
+    let stage = Device::new([], "").drive(start, &roots).unwrap();
+    let verdict = |file: &[u8]| stage.clone().apply(Some(Stored::Bytes(file.to_vec()))).unwrap_err();
+    let behind = ErrorKind::LimitReached { limit: "root_updates", value: 1 }.of(&RoleName::ROOT);
+    assert_eq!(verdict(&timestamp(1, 1, 9)), behind);
+    let malformed = verdict(b"{}");
+    assert!(malformed.role == RoleName::TIMESTAMP && matches!(malformed.kind, ErrorKind::Malformed(_)));
 }
