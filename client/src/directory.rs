@@ -210,7 +210,9 @@ fn role_file(role: &RoleName) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::fs::{Permissions, set_permissions};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::time::Duration;
 
     use lastmile_metadata::Version;
 
@@ -308,5 +310,45 @@ mod tests {
         std::fs::create_dir(dir.path().join("m")).unwrap();
         symlink(dir.path(), dir.path().join("m/state")).unwrap();
         assert!(DirectoryStore::open(dir.path().join("m")).is_err());
+    }
+
+    #[test]
+    fn reading_only_leaves_what_is_there_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let writer = DirectoryStore::open(dir.path()).unwrap();
+        writer.write(&role("root"), b"{}").unwrap();
+        let reader = DirectoryStore::open_read_only(dir.path()).unwrap();
+        let parts = Kept::File(Arc::new(LargeBytes::new(b"[]".to_vec())));
+        let tried = [
+            reader.write(&role("root"), b"[]"),
+            reader.keep(&role("root"), &parts),
+            reader.remove(&role("root")),
+            reader.write(&StoredFile::Floors, b"[]"),
+        ];
+        assert!(tried.iter().all(Result::is_err));
+        assert_eq!(reader.read(&role("root"), 9).unwrap().unwrap(), b"{}");
+        assert_eq!(walk(dir.path()), ["root.json"]);
+    }
+
+    #[test]
+    fn who_else_may_change_what_is_kept_is_told_by_the_modes() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = DirectoryStore::open(dir.path()).unwrap();
+        for folder in [dir.path().to_owned(), dir.path().join(STATE)] {
+            for (mode, told) in [(0o755, false), (0o720, true), (0o702, true), (0o700, false)] {
+                set_permissions(&folder, Permissions::from_mode(mode)).unwrap();
+                assert_eq!(store.is_writable_by_others(), told, "{mode:o}");
+            }
+        }
+    }
+
+    #[test]
+    fn when_a_role_was_replaced_is_told_by_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = DirectoryStore::open(dir.path()).unwrap();
+        assert_eq!(store.replaced_at(&RoleName::ROOT), None);
+        store.write(&role("root"), b"{}").unwrap();
+        let before = std::time::SystemTime::now() - Duration::from_secs(600);
+        assert!(store.replaced_at(&RoleName::ROOT).is_some_and(|replaced| replaced > before));
     }
 }

@@ -309,3 +309,58 @@ async fn an_abandoned_download_leaves_nothing() {
     }
     panic!("{:?}", files(dir.path()));
 }
+
+#[tokio::test]
+async fn a_name_alone_is_a_file_in_the_folder_where_we_are() {
+    assert_eq!(Goal::file(Path::new("x")).unwrap().path(), Path::new("./x"));
+}
+
+#[tokio::test]
+async fn a_mirror_without_the_file_is_asked_first_again_and_one_that_failed_is_not() {
+    for (answer, first) in [("404 Not Found", 0), ("403 Forbidden", 1)] {
+        let lacking = Server::start(move |_| status(answer)).await;
+        let honest = Server::start(|_| ok(b"hello")).await;
+        let (dir, target) = (tempfile::tempdir().unwrap(), target("x", b"hello"));
+        let road = road(&[&lacking, &honest]);
+        download(&road, &target, false, Goal::below(dir.path(), &target).unwrap(), &()).await.unwrap();
+        let url = road.mirrors.in_order().next().unwrap().target("x");
+        assert_eq!(url, [&lacking, &honest][first].at("x"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_transfer_that_advances_has_all_its_attempts_again_and_one_that_does_not_has_not() {
+    let content = b"hello world and more";
+    let server = Server::start(|head| match offset(head) {
+        0 => cut(content, 2),
+        // Announced whole, and cut two bytes later.
+        at => {
+            let head = format!("HTTP/1.1 206 Partial Content\r\nContent-Length: {}\r\n", content.len() - at);
+            let range = format!("Content-Range: bytes {at}-{}/{}\r\n\r\n", content.len() - 1, content.len());
+            vec![send(head + &range), send(&content[at..(at + 2).min(content.len())])]
+        }
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = get(&[&server], &target("x", content), dir.path()).await.unwrap();
+    assert_eq!(std::fs::read(path).unwrap(), content);
+    let broken = Server::start(|_| status("503 Unavailable")).await;
+    get(&[&broken], &target("y", content), dir.path()).await.unwrap_err();
+    assert_eq!(broken.requests().len(), 4);
+}
+
+#[tokio::test]
+async fn a_range_that_the_file_does_not_have_means_that_the_file_is_too_short() {
+    let server = Server::start(|head| match offset(head) {
+        0 => cut(b"hello world", 4),
+        _ => status("416 Range Not Satisfiable"),
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let error = get(&[&server], &target("x", b"hello world"), dir.path()).await.unwrap_err();
+    assert_eq!(*refused_target(&error), FileError::Length { expected: 11, found: 4 });
+    // Nobody had asked for a range.
+    let server = Server::start(|_| status("416 Range Not Satisfiable")).await;
+    let error = get(&[&server], &target("x", b"hello world"), dir.path()).await.unwrap_err();
+    assert!(matches!(&error, Error::Road(error) if error.cause == FetchError::Status(416)), "{error:?}");
+}

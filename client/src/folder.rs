@@ -372,4 +372,27 @@ mod tests {
         drop(held);
         assert!(folder.try_lock("lock").unwrap().is_some());
     }
+
+    #[test]
+    fn what_cannot_be_made_or_removed_is_told() {
+        let (_dir, folder) = folder();
+        let told = folder.enter_or_make(&"x".repeat(300), PRIVATE).unwrap_err().to_string();
+        assert!(told.contains("make the directory"), "{told}");
+        folder.enter_or_make("sub", PRIVATE).unwrap();
+        assert!(folder.remove("sub").is_err());
+        folder.remove("none").unwrap();
+        assert_eq!(folder.names().unwrap(), ["sub"]);
+    }
+
+    #[test]
+    fn leftovers_are_removed_the_first_time_that_something_goes_there() {
+        let (_dir, folder) = folder();
+        let leftover = folder.path_of(".lastmile-0123456789ab.part");
+        let tidied = Tidied::default();
+        for stays in [false, true] {
+            std::fs::write(&leftover, b"half").unwrap();
+            tidied.tidy(&folder);
+            assert_eq!(leftover.exists(), stays);
+        }
+    }
 }

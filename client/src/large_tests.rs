@@ -92,6 +92,11 @@ fn both_readers_are_given_all_of_the_file() {
             assert!(!file.read(length as u64, &mut [0]));
         }
     }
+    // One reader dies.
+    let mut file = tempfile::tempfile().unwrap();
+    std::io::Write::write_all(&mut file, b"x").unwrap();
+    assert!(!LargeFile::new(file, 1).pass(&mut |_| {}, &mut |_| panic!("for the test")));
+    assert!(!LargeBytes::new(vec![1]).pass(&mut |_| {}, &mut |_| panic!("for the test")));
     // It became shorter.
     let file = LargeFile::new(tempfile::tempfile().unwrap(), 1);
     assert!(!file.pass(&mut |_| {}, &mut |_| {}));

@@ -161,11 +161,11 @@ async fn search_all(
             let answered = match search.request() {
                 Some(next) if next == request => driver.answer(&mut search, &request).await,
                 // It was answered for another path.
-                _ => Ok(true),
+                _ => Ok(()),
             };
             match answered {
-                Ok(true) if search.request().is_some() => open.push((path, found)),
-                Ok(_) => *found = search.finish().map_err(Error::from),
+                Ok(()) if search.request().is_some() => open.push((path, found)),
+                Ok(()) => *found = search.finish().map_err(Error::from),
                 Err(error) => {
                     *found = Err(error);
                     // Nothing after it counts any more.

@@ -136,6 +136,7 @@ async fn several_targets_come_at_once_over_as_many_connections_as_are_allowed() 
     // Four times one wait; a fourth of all waits leaves room for a slow machine.
     assert!(before.elapsed() < 16 * DELAY / 3, "{:?}", before.elapsed());
     assert!(server.connections() <= 16, "{}", server.connections());
+    assert_eq!(results.len(), contents.len());
     for ((path, content), result) in contents.iter().zip(results) {
         let file = result.unwrap();
         assert_eq!((&file, std::fs::read_to_string(&file).unwrap()), (&dir.path().join(path), content.clone()));

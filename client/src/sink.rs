@@ -130,3 +130,39 @@ impl Syncing {
 fn empty(file: &mut Temporary) -> Result<(), MachineError> {
     file.file.empty().map_err(|error| file.failed("empty", error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::folder::{Folder, PRIVATE};
+
+    #[test]
+    fn a_large_file_is_synced_while_it_grows() {
+        let dir = tempfile::tempdir().unwrap();
+        let temporary = Folder::open(dir.path()).unwrap().temporary(PRIVATE).unwrap();
+        let mut syncing = Syncing::default();
+        syncing.wrote(&temporary.file, SYNC_AFTER - 1).unwrap();
+        assert!(syncing.running.is_none());
+        for _ in 0..2 {
+            syncing.wrote(&temporary.file, SYNC_AFTER - syncing.unsynced).unwrap();
+            assert_eq!(syncing.unsynced, 0);
+            while !syncing.running.as_ref().unwrap().is_finished() {
+                std::thread::yield_now();
+            }
+        }
+        syncing.wait().unwrap();
+    }
+
+    #[test]
+    fn a_sync_that_failed_is_told() {
+        let failed = || Some(std::thread::spawn(|| Err(io::Error::other("for the test"))));
+        assert!(Syncing { unsynced: 0, running: failed() }.wait().is_err());
+        let dir = tempfile::tempdir().unwrap();
+        let temporary = Folder::open(dir.path()).unwrap().temporary(PRIVATE).unwrap();
+        let mut syncing = Syncing { unsynced: 0, running: failed() };
+        while !syncing.running.as_ref().unwrap().is_finished() {
+            std::thread::yield_now();
+        }
+        assert!(syncing.wrote(&temporary.file, SYNC_AFTER).is_err());
+    }
+}

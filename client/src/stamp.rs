@@ -104,3 +104,33 @@ fn share_a_root_key(one: &Root, other: &Root) -> bool {
     };
     one.keys().any(|(_, key)| other.keys().any(|(_, same)| key == same))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::MemoryStore;
+    use crate::test_repository::root;
+
+    #[test]
+    fn a_shipped_root_belongs_to_the_chain_by_the_newest_root_or_by_a_neighbour() {
+        let (newest, history) =
+            (StoredFile::Role(RoleName::ROOT), |number| StoredFile::Root(Version::new(number).unwrap()));
+        let shipped = root(4, "ours", "online");
+        let known = Stamp { format: FORMAT, shipped_roots: vec!["another".to_owned()], refreshed: None };
+        for (file, version, key, is_admitted) in [
+            (newest.clone(), 9, "ours", true),
+            (history(3), 3, "ours", true),
+            (history(4), 4, "ours", true),
+            (history(5), 5, "ours", true),
+            (history(2), 2, "ours", false),
+            (history(6), 6, "ours", false),
+            (history(3), 3, "theirs", false),
+        ] {
+            let store = MemoryStore::default();
+            store.write(&newest, &root(9, "theirs", "online")).unwrap();
+            store.write(&file, &root(version, key, "online")).unwrap();
+            let admitted = Stamp::admit(Some(known.clone()), &store, &shipped, 9_999);
+            assert_eq!(admitted.is_ok(), is_admitted, "{file:?} {key}");
+        }
+    }
+}

@@ -166,6 +166,8 @@ mod tests {
         let other = store.clone();
         store.write(&StoredFile::Floors, b"1").unwrap();
         assert_eq!(other.read(&StoredFile::Floors, 9).unwrap().unwrap(), b"1");
+        other.remove(&StoredFile::Floors).unwrap();
+        assert_eq!(store.read(&StoredFile::Floors, 9).unwrap(), None);
         let held = store.try_lock().unwrap();
         assert!(held.is_some() && other.try_lock().unwrap().is_none());
         drop(held);

@@ -128,8 +128,7 @@ pub(crate) struct Driver<'a> {
     source: Source,
     /// The floors as they were kept last.
     floors: Option<String>,
-    /// The record of floors is damaged: missing copies must not go unnoticed, and no new record
-    /// may hide the damage until it is complete.
+    /// The record of floors is damaged: no new record may hide that until it is complete.
     floors_lost: bool,
     /// What will be needed, and may be on its way already.
     ahead: Ahead<'a>,
@@ -153,9 +152,7 @@ impl<'a> Driver<'a> {
     /// not do, from the mirrors; keeps what passed.
     async fn feed<S: Stage + Send>(&mut self, stage: &mut S) -> Result<(), Error> {
         while let Some(request) = self.recall(stage)? {
-            if !self.answer(stage, &request).await? {
-                break;
-            }
+            self.answer(stage, &request).await?;
         }
         Ok(())
     }
@@ -170,16 +167,13 @@ impl<'a> Driver<'a> {
         Ok(None)
     }
 
-    /// Answers a request for which no stored copy does, and keeps the answer. False where nothing
-    /// can answer it.
-    pub(crate) async fn answer<S: Stage + Send>(&mut self, stage: &mut S, request: &Request) -> Result<bool, Error> {
+    /// Answers a request for which no stored copy does, and keeps the answer.
+    pub(crate) async fn answer<S: Stage + Send>(&mut self, stage: &mut S, request: &Request) -> Result<(), Error> {
         if self.source == Source::Store {
             // Judged once more, for the reason why it does not do.
             let again = if request.may_be_absent() { None } else { self.stored(request)? };
-            return match stage.apply(again) {
-                Err(verdict) if verdict.kind == ErrorKind::Absent => Ok(false),
-                answer => Ok(answer.map(|_| true)?),
-            };
+            stage.apply(again)?;
+            return Ok(());
         }
         if let Some(kept) = self.fetch_and_apply(stage, request).await? {
             self.keep(request, &kept)?;
@@ -188,7 +182,7 @@ impl<'a> Driver<'a> {
                 self.ahead.overtake();
             }
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Asks the mirrors in order until the stage accepts what one of them has. A verdict against
@@ -291,8 +285,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// The stored copy for a request. One that cannot be read as a file of ours is offered empty,
-    /// and so is one that is missing along with the record of floors: both are judged as damaged.
+    /// The stored copy for a request. One that cannot be read as a file of ours is offered empty, and judged as damaged.
     fn stored(&self, request: &Request) -> Result<Option<Stored>, MachineError> {
         if self.source == Source::MirrorsOnly {
             return Ok(None);
@@ -302,9 +295,7 @@ impl<'a> Driver<'a> {
             _ => StoredFile::Role(request.role.clone()),
         };
         let longest = self.road.longest(&request.role).max(request.max_length);
-        let is_floor = matches!(request.role.as_str(), "timestamp" | "snapshot");
         match self.road.store.open(&file, longest) {
-            Ok(None) if self.floors_lost && is_floor => Ok(Some(Stored::Bytes(Vec::new()))),
             Err(error) if error.is_unusable_content() => {
                 let reason = format!("{error}: {}", error.error);
                 self.road.notify.notify(&Notice::UnusableFile { reason });

@@ -105,9 +105,14 @@ async fn d3_when_both_memories_are_damaged_every_refresh_is_refused_until_a_new_
             let path = dir.path().join(name);
             if is_deleted { std::fs::remove_file(path).unwrap() } else { std::fs::write(path, b"x").unwrap() }
         }
-        repository.take_requests();
         for _ in 0..2 {
-            assert_eq!(version(&updater).await, Err(ErrorKind::StateLost));
+            let Err(Error::Repository(error)) = updater.refresh(now()).await else { panic!() };
+            assert!(matches!(&error.refusal, Refusal::Metadata(verdict) if verdict.kind == ErrorKind::StateLost));
+            // It is no mirror's fault.
+            assert_eq!(error.mirrors, []);
+        }
+        if !deleted {
+            assert_eq!(read(dir.path(), "state/floors"), b"x");
         }
     }
 }
@@ -327,4 +332,56 @@ fn futures_can_move_between_threads() {
         session.download_all(target.as_slice(), Path::new("."), 2, &()).await;
         Ok::<_, Error>(())
     });
+}
+
+#[tokio::test]
+async fn d3_a_store_without_record_and_stamp_was_used_where_there_is_more_than_the_shipped_root() {
+    let lost = |removed: &'static [&str], added: &'static [(&str, u64)]| async move {
+        let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
+        updater(&repository, dir.path()).refresh(now()).await.unwrap();
+        for name in ["state/floors", "state/stamp.json"].iter().chain(removed) {
+            std::fs::remove_file(dir.path().join(name)).unwrap();
+        }
+        for (name, number) in added {
+            std::fs::write(dir.path().join(name), root(*number, "root", "online")).unwrap();
+        }
+        version(&updater(&repository, dir.path())).await == Err(ErrorKind::StateLost)
+    };
+    assert!(lost(&["timestamp.json"], &[]).await);
+    assert!(lost(&["timestamp.json", "snapshot.json"], &[]).await);
+    assert!(lost(&["root.json", "timestamp.json", "snapshot.json"], &[]).await);
+    assert!(lost(&["timestamp.json", "snapshot.json", "targets.json"], &[("root.json", 2)]).await);
+    assert!(!lost(&["timestamp.json", "snapshot.json", "targets.json"], &[]).await);
+    assert!(!lost(&["root.json", "timestamp.json", "snapshot.json", "targets.json"], &[]).await);
+}
+
+#[tokio::test]
+async fn a_session_keeps_nothing_beside_a_timestamp_that_is_no_longer_readable() {
+    let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
+    let mut session = updater(&repository, dir.path()).refresh(now()).await.unwrap();
+    std::fs::remove_file(dir.path().join("timestamp.json")).unwrap();
+    std::os::unix::fs::symlink("root.json", dir.path().join("timestamp.json")).unwrap();
+    session.find(&TargetPath::new("docs/y").unwrap()).await.unwrap().unwrap();
+    assert!(!dir.path().join("docs.json").exists());
+}
+
+#[tokio::test]
+async fn d5_offline_says_why_a_stored_copy_does_not_do_and_leaves_the_root_that_is_kept() {
+    let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
+    updater(&repository, dir.path()).refresh(now()).await.unwrap();
+    let store = DirectoryStore::open(dir.path()).unwrap();
+    let shipped_anew = Updater::builder(root(2, "root", "online")).fetch(repository.clone()).store(store);
+    shipped_anew.mirror("http://a/", "").build().unwrap().offline(now()).await.unwrap();
+    assert_eq!(read(dir.path(), "root.json"), root(1, "root", "online"));
+    std::fs::write(dir.path().join("targets.json"), b"{}").unwrap();
+    let damaged = updater(&repository, dir.path()).offline(now()).await.err().unwrap();
+    assert!(matches!(verdict(&damaged), ErrorKind::Malformed(_)), "{damaged:?}");
+}
+
+#[tokio::test]
+async fn a_timestamp_that_no_mirror_has_is_a_matter_of_the_road() {
+    let repository = TestRepository::new();
+    repository.answer("http://a/timestamp.json", Err(FetchError::NotFound));
+    let error = repository.updater().build().unwrap().refresh(now()).await.err().unwrap();
+    assert!(matches!(&error, Error::Road(error) if error.cause == FetchError::NotFound), "{error:?}");
 }
