@@ -395,4 +395,16 @@ mod tests {
             assert_eq!(leftover.exists(), stays);
         }
     }
+
+    #[cfg(feature = "faults")]
+    #[test]
+    fn a_file_is_durable_before_it_has_its_name_and_its_name_afterwards() {
+        use crate::disk::Call::{Create, Remove, Rename, Sync, SyncFolder, Write};
+        let (dir, folder) = folder();
+        let armed = crate::faults::arm(dir.path(), usize::MAX, crate::faults::Fault::Die);
+        folder.write("x", b"1", PRIVATE).unwrap();
+        folder.remove("x").unwrap();
+        let calls: Vec<_> = armed.calls().into_iter().map(|(call, _)| call).collect();
+        assert_eq!(calls, [Create, Write, Sync, Rename, SyncFolder, Remove, SyncFolder]);
+    }
 }

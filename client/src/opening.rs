@@ -87,3 +87,7 @@ impl Opened {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "opening_tests.rs"]
+mod tests;

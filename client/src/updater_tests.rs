@@ -385,3 +385,41 @@ async fn a_timestamp_that_no_mirror_has_is_a_matter_of_the_road() {
     let error = repository.updater().build().unwrap().refresh(now()).await.err().unwrap();
     assert!(matches!(&error, Error::Road(error) if error.cause == FetchError::NotFound), "{error:?}");
 }
+
+/// Its second mirror answers so much later.
+struct Late(TestRepository, std::time::Duration);
+
+impl crate::fetch::Fetch for Late {
+    fn fetch(
+        &self,
+        url: &str,
+        offset: u64,
+    ) -> futures_util::future::BoxFuture<'_, Result<crate::fetch::Response, FetchError>> {
+        let (answer, late) = (self.0.fetch(url, offset), url.starts_with("http://b/"));
+        Box::pin(async move {
+            tokio::time::sleep(if late { self.1 } else { std::time::Duration::ZERO }).await;
+            answer.await
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn d6_a_newer_root_elsewhere_is_waited_for_but_not_long_and_a_timestamp_is_asked_of_one_mirror() {
+    for (late, trusted) in [(2, 2), (4, 1)] {
+        let repository = TestRepository::new();
+        repository.answer("http://b/2.root.json", Ok(root(2, "root", "online")));
+        let late = Late(repository.clone(), std::time::Duration::from_secs(late));
+        let builder = Updater::builder(root(1, "root", "online")).fetch(late).mirror("http://a/", "");
+        let updater = builder.mirror("http://b/", "").build().unwrap();
+        let session = updater.refresh(now()).await.unwrap();
+        assert_eq!(session.trusted().root().version.get(), trusted);
+    }
+    let repository = TestRepository::new();
+    let updater = repository.updater().mirror("http://b/", "http://b/t/").build().unwrap();
+    updater.refresh(now()).await.unwrap();
+    repository.take_requests();
+    updater.refresh(now()).await.unwrap();
+    let mut asked = repository.take_requests();
+    asked.sort();
+    assert_eq!(asked, ["a/2.root.json", "a/timestamp.json", "b/2.root.json"].map(|name| format!("http://{name}")));
+}
