@@ -1,5 +1,6 @@
 //! Large files, stored or fetched: read in parts, which go to two readers side by side.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -28,16 +29,22 @@ impl LargeFile {
     }
 
     /// Reads the file once, part by part; whether all of it could be read.
-    fn each_part(&self, mut take: impl FnMut(Arc<Vec<u8>>)) -> bool {
+    fn each_part(&self, mut take: impl FnMut(&Arc<Vec<u8>>)) -> bool {
         let mut offset = 0;
+        let mut taken: VecDeque<Arc<Vec<u8>>> = VecDeque::new();
         while offset < self.length {
-            let length = usize::try_from(self.length - offset).unwrap_or(PART).min(PART);
-            let mut part = vec![0; length];
+            // Fresh memory costs more than reading into it: the part that the other reader must have done with is used
+            // again.
+            let done = if taken.len() > AHEAD + 1 { taken.pop_front() } else { None };
+            let mut part = done.and_then(Arc::into_inner).unwrap_or_default();
+            part.resize(usize::try_from(self.length - offset).unwrap_or(PART).min(PART), 0);
             if !self.read(offset, &mut part) {
                 return false;
             }
-            take(Arc::new(part));
-            offset += length as u64;
+            offset += part.len() as u64;
+            let part = Arc::new(part);
+            take(&part);
+            taken.push_back(part);
         }
         true
     }
@@ -58,8 +65,8 @@ impl ReadParts for LargeFile {
             let beside = scope.spawn(move || receiver.iter().for_each(|part| other(&part)));
             let whole = self.each_part(|part| {
                 // Should the other reader have died, whoever waits for its end is told.
-                let _ = sender.send(Arc::clone(&part));
-                one(&part);
+                let _ = sender.send(Arc::clone(part));
+                one(part);
             });
             drop(sender);
             beside.join().is_ok() && whole

@@ -3,9 +3,9 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use ed25519_dalek::StreamVerifier;
 use sha2::digest::DynDigest;
 
+use crate::ed25519::Ed25519Check;
 use crate::public::Algorithm;
 
 /// Checks one signature of one key, as [`PublicKey::verify`](crate::PublicKey::verify) does, over a message that comes
@@ -15,7 +15,7 @@ pub struct SignatureCheck(State);
 enum State {
     /// No message fits the signature.
     Hopeless,
-    Ed25519(Box<StreamVerifier>),
+    Ed25519(Box<Ed25519Check>),
     /// The other algorithms sign a digest of the message.
     Digested(Box<dyn DynDigest + Send>, Box<Fits>),
 }
@@ -51,7 +51,7 @@ impl SignatureCheck {
     pub fn finish(self) -> bool {
         match self.0 {
             State::Hopeless => false,
-            State::Ed25519(check) => check.finalize_and_verify().is_ok(),
+            State::Ed25519(check) => check.fits(),
             State::Digested(hasher, fits) => fits(&hasher.finalize()),
         }
     }

@@ -2,10 +2,12 @@
 
 use alloc::string::String;
 
-use ed25519_dalek::{Signature, StreamVerifier, VerifyingKey};
+use ed25519_dalek::{Signature, VerifyingKey, hazmat};
+use sha2::digest::Digest as _;
 use spki::{Document, EncodePublicKey as _};
 
 use crate::public::KeyError;
+use crate::sha512::{Computed, Sha512};
 
 #[derive(Clone)]
 pub(crate) struct Ed25519Key(VerifyingKey);
@@ -41,10 +43,31 @@ impl Ed25519Key {
     ///
     /// Strict, so that all verifiers agree: S below the group order, R decodable and not of small order. (That holds
     /// for the key as well, or it would not have been read.)
-    pub(crate) fn check(&self, signature: &[u8]) -> Option<StreamVerifier> {
+    pub(crate) fn check(&self, signature: &[u8]) -> Option<Ed25519Check> {
         let signature = Signature::from_slice(signature).ok()?;
         VerifyingKey::from_bytes(signature.r_bytes()).ok().filter(|r| !r.is_weak())?;
-        self.0.verify_stream(&signature).ok()
+        let hash = Sha512::new().chain_update(signature.r_bytes()).chain_update(self.0.as_bytes());
+        Some(Ed25519Check { key: self.0, signature, hash })
+    }
+}
+
+/// The check of one signature.
+pub(crate) struct Ed25519Check {
+    key: VerifyingKey,
+    signature: Signature,
+    /// Of R, the key and the message so far (RFC 8032, 5.1.7).
+    hash: Sha512,
+}
+
+impl Ed25519Check {
+    /// Takes the next part of the message.
+    pub(crate) fn update(&mut self, part: &[u8]) {
+        self.hash.update(part);
+    }
+
+    /// Whether the signature is the key's over the message that was taken.
+    pub(crate) fn fits(self) -> bool {
+        hazmat::raw_verify::<Computed>(&self.key, &self.hash.finalize(), &self.signature).is_ok()
     }
 }
 

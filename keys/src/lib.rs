@@ -16,6 +16,7 @@ mod ed25519;
 mod pem;
 mod public;
 mod rsa;
+mod sha512;
 
 #[cfg(feature = "sign")]
 mod private;

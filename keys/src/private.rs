@@ -4,12 +4,14 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
 
+use ed25519_dalek::hazmat::{self, ExpandedSecretKey};
 use p256::ecdsa::signature::Signer as _;
 use sha2::{Sha256, Sha384};
 use zeroize::Zeroizing;
 
 use crate::ecdsa::EcdsaKey;
 use crate::public::Algorithm;
+use crate::sha512::Sha512;
 use crate::{PublicKey, SignError, Signer};
 
 /// What kind of key to make. Written as `ed25519`, `ecdsa-p256` or `ecdsa-p384`.
@@ -158,8 +160,8 @@ impl Signer for PrivateKey {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
         match &self.secret {
             Secret::Ed25519(key) => {
-                let signature: ed25519_dalek::Signature = key.try_sign(message).map_err(SignError::failed)?;
-                Ok(signature.to_vec())
+                let expanded = ExpandedSecretKey::from(key.as_bytes());
+                Ok(hazmat::raw_sign::<Sha512>(&expanded, message, &key.verifying_key()).to_vec())
             }
             Secret::EcdsaP256(key) => {
                 let signature: p256::ecdsa::Signature = key.try_sign(message).map_err(SignError::failed)?;

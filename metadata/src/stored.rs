@@ -57,8 +57,8 @@ pub trait ReadParts: Send + Sync + fmt::Debug {
     #[must_use]
     fn read(&self, offset: u64, into: &mut [u8]) -> bool;
 
-    /// Gives the whole file, from its start to its end, to both; they may run side by side. False where the file
-    /// cannot be read.
+    /// Gives the whole file, from its start to its end, to both; they may run side by side, `other` without waiting for
+    /// the file. False where the file cannot be read.
     #[must_use]
     fn pass(&self, one: &mut (dyn FnMut(&[u8]) + Send), other: &mut (dyn FnMut(&[u8]) + Send)) -> bool {
         let mut block = vec![0; BLOCK];
@@ -125,7 +125,7 @@ impl StoredTargets {
             signers.update(within(part, at, &signed));
             at += part.len() as u64;
         };
-        if !file.pass(&mut judge, &mut |part| scan.update(part)) {
+        if !file.pass(&mut |part| scan.update(part), &mut judge) {
             return Err(ErrorKind::StoredFileChanged);
         }
         // 5.6.2

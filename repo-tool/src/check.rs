@@ -5,6 +5,7 @@ use std::error::Error as StdError;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use lastmile_client::{Error as ClientError, MemoryStore, Refusal, Updater, blocking};
 use lastmile_metadata::{KnownTargets, Limits, RoleName, TargetFile, TargetPath, Targets, Version};
@@ -103,7 +104,7 @@ impl Check<'_> {
     fn run_both(&self) -> Result<Checked, Error> {
         let files = files(self.completed, self.is_consistent());
         let shipped = match files.get("1.root.json") {
-            Some(first) => first.clone(),
+            Some(first) => first.to_vec(),
             None => oldest_root(self.layout)?,
         };
         let overlay = Overlay::new(self.layout, files);
@@ -148,9 +149,14 @@ impl Check<'_> {
 
     /// What was added must be found; what was removed may be listed by another role.
     fn find_touched(&self, session: &mut blocking::Session) -> Result<(), Error> {
+        let touched = &self.draft.touched;
+        if touched.is_empty() {
+            return Ok(());
+        }
         let mut listed: BTreeMap<TargetPath, Vec<(&RoleName, TargetFile)>> = BTreeMap::new();
         for (role, targets) in &self.draft.targets {
-            for target in targets.targets().filter(|target| self.draft.touched.contains(&target.path)) {
+            let paths = targets.paths().filter(|path| touched.contains(path));
+            for target in paths.filter_map(|path| targets.target(&path)) {
                 listed.entry(target.path.clone()).or_default().push((role, target));
             }
         }
@@ -243,7 +249,7 @@ pub(crate) fn check_found(
 }
 
 /// The documents by the names that clients ask for.
-pub(crate) fn files(completed: &Completed, consistent: bool) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn files(completed: &Completed, consistent: bool) -> BTreeMap<String, Bytes> {
     let named = completed.all().map(|document| {
         let versioned = document.role == RoleName::ROOT || (consistent && document.role != RoleName::TIMESTAMP);
         (document.role.file_name(versioned.then_some(document.version)), document.file())

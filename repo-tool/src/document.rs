@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::OnceLock;
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use lastmile_keys::PublicKey;
 use lastmile_metadata::{
@@ -48,9 +50,10 @@ pub struct Document {
     pub version: Version,
     /// From when on it is not trusted.
     pub expires: DateTime<Utc>,
-    /// The signatures so far.
-    pub signatures: Vec<Signature>,
+    signatures: Vec<Signature>,
     signed: String,
+    /// The file with these signatures, once it was asked for.
+    file: OnceLock<Bytes>,
     rings: Rings,
     /// Whose signatures are valid, and under which ids. Verifying is slow and bins are many, so what a signer at hand has
     /// just made is taken for valid here; before it is published, [`crate::check`] verifies it as clients do.
@@ -66,6 +69,7 @@ impl Document {
             expires: content.expires(),
             signatures: Vec::new(),
             signed: content.write(),
+            file: OnceLock::new(),
             rings,
             signers: BTreeSet::new(),
         }
@@ -84,13 +88,19 @@ impl Document {
             ring.keys().filter(move |(id, _)| valid.contains(id)).map(|(id, key)| (id.clone(), key.clone()))
         });
         let signers = signers.collect();
-        Ok(Self { role: role.clone(), version, expires, signatures, signed, rings, signers })
+        Ok(Self { role: role.clone(), version, expires, signatures, signed, file: OnceLock::new(), rings, signers })
     }
 
     /// The file as it is published.
     #[must_use]
-    pub fn file(&self) -> Vec<u8> {
-        assemble(&self.signed, &self.signatures)
+    pub fn file(&self) -> Bytes {
+        self.file.get_or_init(|| assemble(&self.signed, &self.signatures).into()).clone()
+    }
+
+    /// The signatures so far.
+    #[must_use]
+    pub fn signatures(&self) -> &[Signature] {
+        &self.signatures
     }
 
     /// The canonical bytes that signatures cover.
@@ -116,15 +126,20 @@ impl Document {
                 }
                 if let Some(signer) = keys.signer(key)? {
                     let sig = signer.sign(self.signed.as_bytes()).map_err(|error| Error::key(id, error))?;
-                    // 4.2.1: one signature for each key id.
-                    self.signatures.retain(|signature| signature.keyid != *id);
-                    self.signatures.push(Signature::new(id.clone(), sig));
+                    self.put(id, sig);
                     self.signers.retain(|(signer, _)| signer != id);
                     self.signers.insert((id.clone(), key.clone()));
                 }
             }
         }
         Ok(())
+    }
+
+    /// Puts a signature in, in place of the one under the same id. 4.2.1: one signature for each key id.
+    pub(crate) fn put(&mut self, id: &KeyId, sig: Vec<u8>) {
+        self.signatures.retain(|signature| signature.keyid != *id);
+        self.signatures.push(Signature::new(id.clone(), sig));
+        self.file.take();
     }
 
     /// What is lacking before it may be published; nothing if it is empty.

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use lastmile_client::{Error as ClientError, MemoryStore, Refusal};
 use lastmile_keys::{PublicKey, Signer};
 use lastmile_metadata::{
-    Algorithm, ErrorKind, Hashes, Key, KeyRing, Limits, MetaFile, Role, RoleName, Signature, TargetPath, Version,
+    Algorithm, ErrorKind, Hashes, Key, KeyRing, Limits, MetaFile, Role, RoleName, TargetPath, Version,
 };
 
 use crate::check::{chain, client};
@@ -331,7 +331,7 @@ fn sign_right<R: Role>(role: &RoleName, content: &R, repository: &Repository) ->
     let required = vec![repository.published.root.key_ring(role)?];
     let mut document = Document::new(role, content, Rings { required, wanted: None });
     document.sign(&repository.keys)?;
-    Ok(document.file())
+    Ok(document.file().into())
 }
 
 /// Signed by the revoked key and, where the threshold asks for more, by others of its ring that are here, but one.
@@ -347,8 +347,7 @@ fn sign_forged<R: Role>(
     let mut left = ring.threshold().get();
     let mut add = |id: lastmile_metadata::KeyId, signer: &dyn Signer| {
         let sig = signer.sign(document.signed().as_bytes()).map_err(|error| Error::key(&id, error))?;
-        document.signatures.retain(|signature| signature.keyid != id);
-        document.signatures.push(Signature::new(id, sig));
+        document.put(&id, sig);
         Ok::<_, Error>(())
     };
     let listed = ring.keys().find(|(_, key)| *key == revoked).map(|(id, _)| id.clone());
@@ -363,7 +362,7 @@ fn sign_forged<R: Role>(
             left -= 1;
         }
     }
-    Ok(document.file())
+    Ok(document.file().into())
 }
 
 /// The ring of each of these roles. Bins are many, so that each delegator is gone through once.

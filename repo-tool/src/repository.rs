@@ -210,9 +210,9 @@ impl Repository {
             if !wanted.is_empty() && !wanted.contains(&document.role) {
                 continue;
             }
-            let before = document.signatures.clone();
+            let before = document.signatures().to_vec();
             document.sign(keys)?;
-            let new = document.signatures.iter().filter(|signature| !before.contains(signature));
+            let new = document.signatures().iter().filter(|signature| !before.contains(signature));
             let new: Vec<String> = new.map(|signature| signature.keyid.to_string().chars().take(8).collect()).collect();
             if !new.is_empty() {
                 staged::write_document(&self.layout, &document.role, &document.file())?;

@@ -64,7 +64,7 @@ fn f_4_2_1_4_a_key_signs_once() {
     for _ in 0..2 {
         let draft = repository.staged().unwrap();
         let plan = repository.plan(draft, Signing::All).unwrap();
-        assert_eq!(plan.completed.root.as_ref().unwrap().signatures.len(), 1);
+        assert_eq!(plan.completed.root.as_ref().unwrap().signatures().len(), 1);
         assert!(matches!(repository.conclude(&plan, &mut Unobserved).unwrap(), Outcome::Staged(_)));
     }
     assert_eq!(
@@ -202,7 +202,7 @@ fn r_x_1_a_waiting_change_that_was_tampered_with_lacks_signatures() {
     let mut repository = world.open();
     let draft = repository.staged().unwrap();
     let plan = repository.plan(draft, Signing::All).unwrap();
-    let mut signed = plan.completed.root.as_ref().unwrap().file();
+    let mut signed = plan.completed.root.as_ref().unwrap().file().to_vec();
     drop(repository);
     // The signatures are good, but for another text: one digit of the expiry.
     let at = signed.windows(10).position(|window| window.starts_with(b"\"expires\":")).unwrap() + 14;
