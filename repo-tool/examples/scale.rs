@@ -89,7 +89,7 @@ fn measure(targets: usize, shape: Option<u8>) -> Result<Sizes> {
         .documents
         .iter()
         .filter(|document| !document.role.is_top_level())
-        .map(|document| document.file())
+        .map(|document| document.file().to_vec().to_vec())
         .collect();
     let looked_for = bins.iter().take(LOOKED_FOR);
     let first = sum([&timestamp, &snapshot, &top].into_iter().chain(looked_for))?;
@@ -126,7 +126,7 @@ fn compressed(program: &str, level: &str, bytes: &[u8]) -> Result<usize> {
 
 fn file(plan: &Plan, role: &str) -> Result<Vec<u8>> {
     let document = plan.completed.documents.iter().find(|document| document.role.as_str() == role);
-    Ok(document.ok_or("a role is missing")?.file())
+    Ok(document.ok_or("a role is missing")?.file().to_vec())
 }
 
 /// The snapshot as it is after years: every bin has another version, which compresses less well.
@@ -141,7 +141,7 @@ fn lived_in(plan: &Plan) -> Result<Vec<u8>> {
         let version = Version::new(1 + u64::from(digit) * 3 + u64::from(other) % 3).ok_or("no version")?;
         snapshot.insert(&document.role, MetaFile::new(version));
     }
-    Ok(assemble(&snapshot.write(), &document.signatures))
+    Ok(assemble(&snapshot.write(), document.signatures()))
 }
 
 /// Names as package registries have them.
