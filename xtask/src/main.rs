@@ -32,8 +32,9 @@ usage: cargo xtask COMMAND
   random         plays 100,000 histories of a random adversary against the client
   fuzz [--seconds N] [TARGET…]
                  fuzzes the targets, or all, for N seconds each (600); corpora are kept in fuzz/corpus
-  mutants [FILE…]
-                 changes the code that decides trust, and says which changes no test notices
+  mutants [--one-by-one] [FILE…]
+                 changes the code that decides trust, in these files or in all, and says which changes no test
+                 notices; all changes are built at once, or else by cargo-mutants one by one, for a day and more
   bench --record counts the instructions of the inner loops anew and records them
                  (tests/perf/instructions.txt, with which `test` compares them)";
 

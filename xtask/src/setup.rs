@@ -91,14 +91,22 @@ fn node(_: &Path) -> Result<String, Missing> {
 
 /// PyPI `tuf` with all it needs, each at a fixed version.
 fn python_tuf(project: &Path) -> Result<String, Missing> {
-    let wanted = "tests/interop/requirements.txt";
-    let venv = project.join(INTEROP).join("venv");
-    fresh("python-tuf", project, &[wanted], &venv, || {
-        let missing = |why: String| Missing {
-            tool: "python-tuf",
-            why,
-            remedy: format!("python3 -m venv {INTEROP}/venv && {INTEROP}/venv/bin/pip install --requirement {wanted}"),
-        };
+    packages("python-tuf", project, "tests/interop/requirements.txt", "target/interop/venv")
+}
+
+/// What `cargo xtask mutants` needs.
+pub(crate) fn tree_sitter(project: &Path) -> bool {
+    let step =
+        |project: &Path| packages("tree-sitter", project, "tests/mutants/requirements.txt", "target/mutants/venv");
+    steps(project, &[python, step])
+}
+
+/// The Python packages that the file `wanted` names, in the virtual environment `place`.
+fn packages(tool: &'static str, project: &Path, wanted: &str, place: &str) -> Result<String, Missing> {
+    let venv = project.join(place);
+    fresh(tool, project, &[wanted], &venv, || {
+        let remedy = format!("python3 -m venv {place} && {place}/bin/pip install --requirement {wanted}");
+        let missing = |why: String| Missing { tool, why, remedy: remedy.clone() };
         command("python3", project, &["-m", "venv", "--clear", &venv.to_string_lossy()]).map_err(missing)?;
         let pip = venv.join("bin/pip");
         command(
