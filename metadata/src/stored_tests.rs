@@ -252,3 +252,15 @@ fn who_changes_the_file_afterwards_is_not_believed() {
     file.replace(&bytes);
     assert_eq!(stored.target(&path(700)), Ok(role(1500).target(&path(700))));
 }
+
+#[test]
+fn f_cj_raw_control_characters_are_refused_however_many_and_spaces_are_not() {
+    let mut role = role(1);
+    role.unknown.insert("x".into(), Json::parse("\"a b\"").unwrap());
+    for (between, is_read) in [(" ", true), ("\n", false), ("\n\n", false)] {
+        let file = file_of(&role.write().replace("a b", &format!("a{between}b")), Scheme::Ed25519);
+        // As it was signed, and not as it is published.
+        let file = String::from_utf8(file).unwrap().replace("\\u000a", "\n");
+        assert_eq!(verify(&disk(file.as_bytes())).is_ok(), is_read, "{between:?}");
+    }
+}

@@ -2,7 +2,7 @@
 
 cargo-mutants makes one change, builds and tests, and begins again: a day and more. Here each change stands beside what it
 replaces, in a copy of the sources, as `if mutant::on(7) { changed } else { as it was }`, and the environment variable MUTANT
-says which one is alive. So all are built once, and of each only those tests are asked that come to the place: a quarter of an
+says which one is alive. So all are built once, and of each only those tests are asked that come to the place: half an
 hour. What does not compile is found by the compiler and taken out.
 
 usage: at_once.py PROJECT PLACE [PART OF A FILE'S NAME ...]

@@ -278,6 +278,10 @@ mod tests {
         let names = ["b", "c", "d", "e"];
         let mut base = Targets::new(Version::ONE, DateTime::UNIX_EPOCH);
         base.extend_sorted(names.iter().map(|name| target(name, "x"))).unwrap();
+        // Of the same length everywhere.
+        let mut alike = Targets::new(Version::ONE, DateTime::UNIX_EPOCH);
+        alike.extend_sorted(names.iter().map(|name| target(name, "y"))).unwrap();
+        assert!(!alike.is_clone_of(&base) && base.is_clone_of(&base));
         // Every way to leave a member as it is, to replace it or to remove it, with and without new ones around.
         for way in 0..3_u32.pow(4) {
             for new in [&[][..], &["a"], &["f"], &["a", "bb", "cc", "f"]] {
