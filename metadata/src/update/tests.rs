@@ -275,6 +275,7 @@ fn trust(
 fn what_was_verified_before_is_known_by_its_bytes_and_by_its_keys() {
     let file = signed(&Targets::new(version(1), expires()), ONLINE_KEY);
     let first = trust(None, ONLINE_KEY, &file, (1, 1)).unwrap();
+    assert_eq!((first.targets().len(), first.targets().is_empty()), (0, true));
     let known = || first.known_targets();
     let again = trust(known(), ONLINE_KEY, &file, (1, 1)).unwrap();
     assert!(Arc::ptr_eq(first.targets().held().unwrap(), again.targets().held().unwrap()));
