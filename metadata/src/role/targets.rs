@@ -302,6 +302,7 @@ mod tests {
                 }
                 assert_eq!(changed.write(), expected.write(), "{way} {new:?}");
                 assert_eq!(changed.len(), expected.len(), "{way} {new:?}");
+                assert_eq!((changed.paths().count(), changed.targets().count()), (changed.len(), changed.len()));
                 assert!(changed.paths().eq(expected.paths()) && changed.targets().eq(expected.targets()));
                 for is_clone in [changed.is_clone_of(&base), base.is_clone_of(&changed)] {
                     assert_eq!(is_clone, way == 0 && new.is_empty(), "{way} {new:?}");
