@@ -2,6 +2,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::num::NonZeroU32;
@@ -15,11 +16,11 @@ use crate::{ErrorKind, Signature};
 
 /// Names a key within one file: opaque text (TAP 12), by convention the hash of the key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KeyId(String);
+pub struct KeyId(Arc<str>);
 
 impl KeyId {
     /// Any text is a key id.
-    pub fn new(id: impl Into<String>) -> Self {
+    pub fn new(id: impl Into<Arc<str>>) -> Self {
         Self(id.into())
     }
 
@@ -102,7 +103,7 @@ impl Key {
     /// The id that the specification gives to this key (4.2.1): SHA-256 of its canonical form, in hexadecimal.
     #[must_use]
     pub fn keyid(&self) -> KeyId {
-        KeyId(hex::encode(Sha256::digest(self.canonical.as_bytes())))
+        KeyId::new(hex::encode(Sha256::digest(self.canonical.as_bytes())))
     }
 
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {
@@ -155,11 +156,14 @@ pub(crate) fn write_keys(keys: &BTreeMap<KeyId, Key>) -> String {
     canonical::object(keys.iter().map(|(id, key)| (id.as_str(), key.write())), &BTreeMap::new())
 }
 
-/// Reads an array of key ids. An id that stands there twice is one id.
-pub(crate) fn read_keyids(reader: &mut Reader<'_>) -> Result<Vec<KeyId>, ErrorKind> {
-    let mut keyids = Vec::new();
+/// Reads an array of key ids. An id that stands there twice is one id. Where an id is the one at the same place in `like`,
+/// that one is shared: very many delegations may have the same few.
+pub(crate) fn read_keyids(reader: &mut Reader<'_>, like: &[KeyId]) -> Result<Vec<KeyId>, ErrorKind> {
+    let mut keyids = Vec::with_capacity(like.len());
     reader.array(|id| {
-        keyids.push(KeyId::new(id.string()?));
+        let id = id.string()?;
+        let same = like.get(keyids.len()).filter(|same| same.as_str() == id);
+        keyids.push(same.cloned().unwrap_or_else(|| KeyId::new(id)));
         Ok(())
     })?;
     Ok(keyids)

@@ -89,7 +89,7 @@ impl SuccinctRoles {
         let mut unknown = Unknown::new();
         reader.object(|name, value| {
             match name {
-                "keyids" => keyids = Some(read_keyids(value)?),
+                "keyids" => keyids = Some(read_keyids(value, &[])?),
                 "threshold" => threshold = Some(Threshold::read(value)?),
                 "bit_length" => bit_length = Some(u32::try_from(value.unsigned()?).unwrap_or(u32::MAX)),
                 "name_prefix" => name_prefix = Some(value.string()?.into_owned()),

@@ -242,7 +242,8 @@ impl Default for Delegations {
 }
 
 impl Delegation {
-    fn read(reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {
+    /// `like`: the key ids of the delegation before it.
+    fn read(reader: &mut Reader<'_>, like: &[KeyId]) -> Result<Self, ErrorKind> {
         let (mut name, mut keyids, mut threshold, mut terminating) = (None, None, None, false);
         let (mut patterns, mut prefixes, mut unknown) = (None, None, Unknown::new());
         reader.object(|member, value| {
@@ -252,7 +253,7 @@ impl Delegation {
                     let role = RoleName::delegated(&text);
                     name = Some(role.map_err(|error| ErrorKind::Malformed(alloc::format!(": {error}")))?);
                 }
-                "keyids" => keyids = Some(read_keyids(value)?),
+                "keyids" => keyids = Some(read_keyids(value, like)?),
                 "threshold" => threshold = Some(Threshold::read(value)?),
                 "terminating" => terminating = value.boolean()?,
                 "paths" => patterns = Some(read_list(value, |text| Ok(PathPattern::new(text)))?),
@@ -300,13 +301,14 @@ impl Delegation {
 }
 
 fn read_roles(reader: &mut Reader<'_>) -> Result<Vec<Delegation>, ErrorKind> {
-    let mut roles = Vec::new();
+    let mut roles: Vec<Delegation> = Vec::new();
     reader.array(|value| {
-        roles.push(Delegation::read(value)?);
+        let like = roles.last().map_or(&[][..], |before| &before.keyids);
+        roles.push(Delegation::read(value, like)?);
         Ok(())
     })?;
     // 4.5: each name once, or its place would be ambiguous. Bins mostly come in order.
-    let mut names: Vec<&RoleName> = roles.iter().map(|delegation: &Delegation| &delegation.name).collect();
+    let mut names: Vec<&RoleName> = roles.iter().map(|delegation| &delegation.name).collect();
     if !names.is_sorted() {
         names.sort_unstable();
     }
@@ -348,6 +350,15 @@ mod tests {
             let text = Delegations { roles: DelegatedRoles::Listed(listed), ..Delegations::new() }.write();
             assert_eq!(Delegations::read(&mut Reader::new(&text)).is_ok(), is_read, "{names}");
         }
+    }
+
+    #[test]
+    fn f_4_5_key_ids_that_neighbours_share_are_not_mixed_up() {
+        let ids = |text: &str| text.chars().map(|id| KeyId::new(id.to_string())).collect::<Vec<_>>();
+        let with = |(at, text): (usize, &&str)| Delegation { keyids: ids(text), ..nothing(&at.to_string()) };
+        let listed: Vec<_> = ["ab", "ba", "b", "", "abc", "ab", "aab"].iter().enumerate().map(with).collect();
+        let written = Delegations { roles: DelegatedRoles::Listed(listed), ..Delegations::new() };
+        assert_eq!(Delegations::read(&mut Reader::new(&written.write())).unwrap(), written);
     }
 
     #[test]

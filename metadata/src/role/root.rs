@@ -54,7 +54,7 @@ impl RoleKeys {
         let (mut keyids, mut threshold, mut unknown) = (None, None, Unknown::new());
         reader.object(|name, value| {
             match name {
-                "keyids" => keyids = Some(read_keyids(value)?),
+                "keyids" => keyids = Some(read_keyids(value, &[])?),
                 "threshold" => threshold = Some(Threshold::read(value)?),
                 _ => {
                     unknown.insert(name.to_string(), Json::from_canonical(value.skip()?));
