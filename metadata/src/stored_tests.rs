@@ -44,11 +44,11 @@ impl ReadParts for Disk {
     }
 }
 
-/// Gives one byte at a time, so that everything is cut everywhere.
+/// Gives parts of this length: with one byte at a time, everything is cut everywhere.
 #[derive(Debug)]
-struct ByteByByte(Disk);
+struct Cut(Disk, usize);
 
-impl ReadParts for ByteByByte {
+impl ReadParts for Cut {
     fn length(&self) -> u64 {
         self.0.length()
     }
@@ -58,9 +58,10 @@ impl ReadParts for ByteByByte {
     }
 
     fn pass(&self, one: &mut (dyn FnMut(&[u8]) + Send), other: &mut (dyn FnMut(&[u8]) + Send)) -> bool {
-        for byte in &self.0.bytes {
-            one(&[byte.load(Relaxed)]);
-            other(&[byte.load(Relaxed)]);
+        for part in self.0.bytes.chunks(self.1) {
+            let part: Vec<u8> = part.iter().map(|byte| byte.load(Relaxed)).collect();
+            one(&part);
+            other(&part);
         }
         true
     }
@@ -138,12 +139,15 @@ fn a_role_reads_the_same_from_the_file_and_from_memory() {
 
 #[test]
 fn parts_may_be_cut_anywhere() {
-    let role = role(30);
-    let bytes = file_of(&role.write(), Scheme::Ed25519);
-    let file: Arc<dyn ReadParts> = Arc::new(ByteByByte(Disk::of(&bytes)));
-    let stored = StoredTargets::verify(&file, &MetaFile::new(Version::ONE), &ring(Scheme::Ed25519, 1)).unwrap();
-    for number in 0..30 {
-        assert_eq!(stored.target(&path(number)), Ok(role.target(&path(number))));
+    for (count, length) in [(30, 1), (900, 1000), (900, BLOCK - 1), (900, BLOCK + 1), (900, 2 * BLOCK + 3)] {
+        let role = role(count);
+        let bytes = file_of(&role.write(), Scheme::Ed25519);
+        assert!(count < 900 || bytes.len() > 3 * BLOCK, "{}", bytes.len());
+        let file: Arc<dyn ReadParts> = Arc::new(Cut(Disk::of(&bytes), length));
+        let stored = StoredTargets::verify(&file, &MetaFile::new(Version::ONE), &ring(Scheme::Ed25519, 1)).unwrap();
+        for number in (0..count).step_by(count / 30) {
+            assert_eq!(stored.target(&path(number)), Ok(role.target(&path(number))));
+        }
     }
 }
 
