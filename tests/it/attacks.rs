@@ -7,7 +7,8 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
 
-use lastmile_tests::scenario::{self, Scenario, library, outside};
+use lastmile_tests::scenario::outside::{self, Verdict};
+use lastmile_tests::scenario::{self, Scenario, library};
 
 /// How many samples of each scenario are played against a process here, where time is short; the library meets all of them.
 const SAMPLES_OUTSIDE: usize = 4;
@@ -44,7 +45,7 @@ fn a_process_refuses_every_attack_that_can_be_told_from_outside() {
             *count += 1;
             *count <= SAMPLES_OUTSIDE
         };
-        is_chosen.then(|| outside::run(play, &client).expect("the client can be started"))
+        is_chosen.then(|| outside::run(play, &client, outside::PATIENCE).expect("the client can be started"))
     });
     let wrong = played.into_iter().filter_map(|(Scenario { id, .. }, play, result)| {
         let (verdict, seen) = result?;
@@ -53,15 +54,45 @@ fn a_process_refuses_every_attack_that_can_be_told_from_outside() {
     without_fault(&wrong.collect::<Vec<_>>());
 }
 
+/// What the attack lab says about `client`: how many attacks came to each verdict, in the order of [`Verdict::ALL`].
+fn verdicts(attacks: &[&str], client: &[&str]) -> [u64; 6] {
+    let mut command = Command::new(crate::cli::program("lastmile-repo"));
+    command.args(["attack-lab", "--json", "--seconds", "5"]);
+    command.args(attacks.iter().flat_map(|id| ["--only", id])).arg("--").args(client);
+    let output = command.output().unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+    let totals = Verdict::ALL.map(|verdict| report["totals"][verdict.to_string()].as_u64().unwrap());
+    let is_good = totals[2..].iter().all(|count| *count == 0);
+    assert_eq!(output.status.code(), Some(if is_good { 0 } else { 1 }));
+    totals
+}
+
 #[test]
 fn the_attack_lab_tells_that_our_own_client_refuses() {
-    let mut command = Command::new(crate::cli::program("lastmile-repo"));
-    command.args(["attack-lab", "--json", "--only", "CVE-2026-23991-stored", "--only", "3.2-R3", "--"]);
-    let output = command.arg(env!("CARGO_BIN_EXE_lastmile-conformance")).output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let totals = ["refused", "served", "accepted", "crashed", "hung", "not recovered"];
-    assert_eq!(totals.map(|verdict| report["totals"][verdict].as_u64().unwrap()), [1, 1, 0, 0, 0, 0]);
+    let client = env!("CARGO_BIN_EXE_lastmile-conformance");
+    assert_eq!(verdicts(&["CVE-2026-23991-stored", "3.2-R3"], &[client]), [1, 1, 0, 0, 0, 0]);
+}
+
+/// Clients that do as ours does, until it refuses something.
+#[cfg(unix)]
+#[test]
+fn the_attack_lab_tells_each_way_of_failing() {
+    let ways = [
+        ("is content with everything", r#""$0" "$@"; exit 0"#, [0, 0, 1, 0, 0, 0]),
+        ("writes elsewhere", r#""$0" "$@" || { touch "$2/../left"; exit 1; }"#, [0, 0, 1, 0, 0, 0]),
+        ("keeps what it refused", r#""$0" "$@" || { echo evil >"$2/timestamp.json"; exit 1; }"#, [0, 0, 1, 0, 0, 0]),
+        ("dies", r#""$0" "$@" || kill -SEGV $$"#, [0, 0, 0, 1, 0, 0]),
+        ("panics", r#""$0" "$@" || exit 101"#, [0, 0, 0, 1, 0, 0]),
+        ("waits", r#""$0" "$@" || exec sleep 60"#, [0, 0, 0, 0, 1, 0]),
+        ("gives up", r#"test ! -e "$2/no" || exit 1; "$0" "$@" || { touch "$2/no"; exit 1; }"#, [0, 0, 0, 0, 0, 1]),
+        ("refuses everything", "exit 1", [0, 0, 0, 0, 0, 1]),
+        ("does nothing", "exit 0", [0, 0, 0, 0, 0, 1]),
+    ];
+    for (what, script, expected) in ways {
+        let client = ["sh", "-c", script, env!("CARGO_BIN_EXE_lastmile-conformance")];
+        assert_eq!(verdicts(&["3.2-R3"], &client), expected, "a client that {what}");
+    }
 }
 
 /// The ids of `attack-rows.txt`.
@@ -109,4 +140,25 @@ fn no_two_scenarios_share_a_name() {
     let all = scenario::all();
     let ids: BTreeSet<&str> = all.iter().map(|scenario| scenario.id).collect();
     assert_eq!(ids.len(), all.len());
+}
+
+#[test]
+fn every_patch_applies_and_every_attack_is_named_by_one() {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut named = BTreeSet::new();
+    for patch in fs::read_dir(project.join("tests/bites")).unwrap().map(|entry| entry.unwrap().path()) {
+        if patch.extension().is_none_or(|ending| ending != "patch") {
+            continue;
+        }
+        let mut git = Command::new("git");
+        let status = git.args(["apply", "--check"]).arg(&patch).current_dir(project).status().unwrap();
+        assert!(status.success(), "{} no longer applies", patch.display());
+        let text = fs::read_to_string(&patch).unwrap();
+        let breaks: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("Breaks: ")).collect();
+        assert!(!breaks.is_empty(), "{} breaks nothing", patch.display());
+        named.extend(breaks.into_iter().map(str::to_owned));
+    }
+    let attacks: BTreeSet<String> = scenario::all().iter().map(|scenario| scenario.id.to_owned()).collect();
+    let differing: Vec<_> = attacks.symmetric_difference(&named).collect();
+    assert!(differing.is_empty(), "no patch of tests/bites names these, or there is no such scenario: {differing:?}");
 }

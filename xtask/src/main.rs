@@ -3,6 +3,7 @@
 //! Only the standard library is used, so that the first command in a fresh clone starts at once.
 
 mod bench;
+mod bites;
 mod checks;
 mod counts;
 mod deny;
@@ -35,6 +36,8 @@ usage: cargo xtask COMMAND
   mutants [--one-by-one] [FILE…]
                  changes the code that decides trust, in these files or in all, and says which changes no test
                  notices; all changes are built at once, or else by cargo-mutants one by one, for a day and more
+  bites [NAME…]  takes one check after the other out of a copy of the sources, and expects the scenarios that
+                 tests/bites/NAME.patch names to fail there
   bench --record counts the instructions of the inner loops anew and records them
                  (tests/perf/instructions.txt, with which `test` compares them)";
 
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         ["test"] => exit(checks::run(&project)),
         ["random"] => exit(random::run(&project)),
         ["mutants", files @ ..] => exit(mutants::run(&project, files)),
+        ["bites", names @ ..] => exit(bites::run(&project, names)),
         ["fuzz", words @ ..] => {
             fuzz::Wanted::parse(words).map_or_else(wrong_usage, |wanted| exit(fuzz::run(&project, &wanted)))
         }

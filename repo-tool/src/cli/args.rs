@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lastmile_keys::Scheme;
+#[cfg(feature = "attack-lab")]
+use lastmile_tests::scenario::outside;
 
 /// Makes, changes, signs and publishes TUF repositories.
 ///
@@ -466,6 +468,9 @@ pub(crate) struct AttackLab {
     /// How many at once; 0: two for each processor, for clients wait for disks.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) jobs: usize,
+    /// How long one run of the client may take before it counts as hung.
+    #[arg(long, value_name = "N", default_value_t = outside::PATIENCE.as_secs())]
+    pub(crate) seconds: u64,
     /// The client and its first arguments.
     #[arg(last = true, required = true, value_name = "CLIENT")]
     pub(crate) client: Vec<OsString>,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use lastmile_client::text::printable;
 use lastmile_tests::scenario::{self, Play, Scenario, outside, outside::Verdict};
@@ -31,7 +32,7 @@ pub(super) fn attack(args: &AttackLab, output: &mut Output) -> Result<Exit, Erro
     let work = |scenario: &Scenario, play: &Play| {
         let number = chosen.iter().position(|one| one.id == scenario.id).unwrap_or_default();
         bar.set_position(number as u64);
-        play.is_for_others().then(|| outside::run(play, &args.client))
+        play.is_for_others().then(|| outside::run(play, &args.client, Duration::from_secs(args.seconds)))
     };
     let mut lines: Vec<Line> = Vec::new();
     for (scenario, play, result) in scenario::side_by_side(args.jobs, &chosen, work) {

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::error::Error as _;
-use std::panic::{self, AssertUnwindSafe};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use lastmile_client::metadata::TargetPath;
 use lastmile_client::{Error, Refusal, RepositoryError};
@@ -12,6 +14,9 @@ use crate::repository::file_name;
 use crate::road::Road;
 use crate::scenario::stage::{Stage, below, changed, newest};
 use crate::scenario::{Action, Expect, GOOD, Play, Scenario, side_by_side};
+
+/// How long a play may take: honest runs, two attacked ones, and an honest one again.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Plays it. What the client said about the attack; nothing where it was right to accept.
 ///
@@ -54,9 +59,22 @@ pub type Played = (Scenario, Play, Result<Option<String>, String>);
 /// Plays all plays of these scenarios, as many at once as there are processors. In their order.
 #[must_use]
 pub fn run_all(scenarios: &[Scenario]) -> Vec<Played> {
-    side_by_side(0, scenarios, |_, play| {
-        panic::catch_unwind(AssertUnwindSafe(|| run(play))).unwrap_or_else(|_| Err("a panic, see above".to_owned()))
-    })
+    side_by_side(0, scenarios, |_, play| in_time(play.clone()))
+}
+
+/// [`run`], until it comes to an end or panics, or our patience does.
+fn in_time(play: Play) -> Result<Option<String>, String> {
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || tell.send(run(&play)));
+    // Counted, so that a machine that sleeps for a while is no client that hangs.
+    for _ in 0..PATIENCE.as_secs() {
+        match told.recv_timeout(Duration::from_secs(1)) {
+            Ok(result) => return result,
+            Err(RecvTimeoutError::Disconnected) => return Err("a panic, see above".to_owned()),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+    Err(format!("no end after {} s", PATIENCE.as_secs()))
 }
 
 fn honest_run(play: &Play, device: &Device, road: &Road) -> Result<(), String> {
@@ -138,7 +156,7 @@ fn act(play: &Play, device: &Device) -> Result<Versions, Error> {
 fn accepted(play: &Play, result: &Result<Versions, String>, after: &State) -> Result<(), String> {
     result.as_ref().map_err(|error| format!("refused, though it is legal: {error}"))?;
     match &play.action {
-        Action::Get(path) if !after.output.values().any(|bytes| bytes == GOOD) => {
+        Action::Get(path) if after.output.get(path).is_none_or(|bytes| bytes != GOOD) => {
             Err(format!("`{path}` did not arrive"))
         }
         _ => Ok(()),

@@ -16,7 +16,7 @@
 //! 5. the same attack is refused again, with the same error, and changes nothing more;
 //! 6. an honest repository is then followed to its newest release, and its packages arrive;
 //! 7. no more bytes are sent than [`Play::most_bytes`] for each run, and the process stays below [`outside::MOST_MEMORY`];
-//! 8. nothing panics, is ended by a signal, or takes longer than [`outside::PATIENCE`].
+//! 8. nothing panics, is ended by a signal, or goes on for ever (outside: for longer than [`outside::PATIENCE`]).
 //!
 //! # Adding one
 //!

@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -20,7 +20,7 @@ use crate::road::Road;
 use crate::scenario::stage::{Stage, below, changed, newest};
 use crate::scenario::{Action, Expect, GOOD, Play};
 
-/// How long one run of the client may take.
+/// How long one run of the client may take, unless told otherwise.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 /// The most memory that one run may take, in bytes; measured where `/proc` tells it.
 pub const MOST_MEMORY: u64 = 512 << 20;
@@ -72,13 +72,14 @@ impl Verdict {
 /// A bad verdict, and what was seen.
 type Fault = (Verdict, String);
 
-/// Plays it against `client`: a program and its first arguments. The verdict, and what was seen if it is a bad one.
+/// Plays it against `client`: a program and its first arguments, each run of which may last for `patience`. The verdict, and
+/// what was seen if it is a bad one.
 ///
 /// # Errors
 ///
 /// When the program cannot be started, or the folders for it cannot be made.
-pub fn run(play: &Play, client: &[OsString]) -> io::Result<(Verdict, String)> {
-    let installation = Installation::new(client, Stage::new())?;
+pub fn run(play: &Play, client: &[OsString], patience: Duration) -> io::Result<(Verdict, String)> {
+    let installation = Installation::new(client, patience)?;
     match installation.play(play) {
         Ok(()) => Ok((if play.is_attack() { Verdict::Refused } else { Verdict::Served }, String::new())),
         Err(Failure::Judged(fault)) => Ok(fault),
@@ -104,6 +105,7 @@ fn judged<T>(verdict: Verdict, seen: impl Into<String>) -> Result<T, Failure> {
 /// A client with folders of its own.
 struct Installation<'a> {
     client: &'a [OsString],
+    patience: Duration,
     stage: Stage,
     folder: TempDir,
 }
@@ -116,8 +118,8 @@ struct State {
 }
 
 impl<'a> Installation<'a> {
-    fn new(client: &'a [OsString], stage: Stage) -> io::Result<Installation<'a>> {
-        let installation = Installation { client, stage, folder: tempfile::tempdir()? };
+    fn new(client: &'a [OsString], patience: Duration) -> io::Result<Installation<'a>> {
+        let installation = Installation { client, patience, stage: Stage::new(), folder: tempfile::tempdir()? };
         fs::create_dir_all(installation.metadata())?;
         fs::create_dir_all(installation.targets())?;
         Ok(installation)
@@ -134,7 +136,7 @@ impl<'a> Installation<'a> {
     fn play(&self, play: &Play) -> Result<(), Failure> {
         let shipped = self.folder.path().join("shipped.json");
         fs::write(&shipped, &play.shipped)?;
-        let init = self.run(play, &["init".into(), shipped.into()])?;
+        let init = self.run(&["init".into(), shipped.into()])?;
         if init != Some(0) {
             return judged(Verdict::NotRecovered, format!("`init` ended with {}", word(init)));
         }
@@ -156,12 +158,12 @@ impl<'a> Installation<'a> {
 
     fn honest(&self, play: &Play, road: &Road, when: &str) -> Result<(), Failure> {
         self.stage.honest(road);
-        let code = self.act(play, &play.packages)?;
+        let code = self.act(&play.packages)?;
         if code != Some(0) {
             return judged(Verdict::NotRecovered, format!("{when} an honest repository: {}", word(code)));
         }
         let state = self.state();
-        if !play.packages.is_empty() && !state.output.values().any(|bytes| bytes == GOOD) {
+        if !play.packages.is_empty() && !is_good(&state.output) {
             return judged(Verdict::NotRecovered, format!("{when} a package of an honest repository did not arrive"));
         }
         match state.trusted.get("timestamp.json").and_then(|bytes| version(bytes)) {
@@ -179,7 +181,7 @@ impl<'a> Installation<'a> {
             Action::Refresh => Vec::new(),
             Action::Get(path) => vec![path.clone()],
         };
-        let code = self.stage.counted(play, || self.act(play, &wanted));
+        let code = self.stage.counted(play, || self.act(&wanted));
         let code = code.or_else(|seen| judged(Verdict::Hung, seen))??;
         let after = self.state();
         let outside = changed(&before.outside, &after.outside);
@@ -188,7 +190,7 @@ impl<'a> Installation<'a> {
         }
         if play.expect == Expect::Accepted {
             return match (code, &play.action) {
-                (Some(0), Action::Get(_)) if !after.output.values().any(|bytes| bytes == GOOD) => {
+                (Some(0), Action::Get(_)) if !is_good(&after.output) => {
                     judged(Verdict::NotRecovered, "what is legal did not arrive")
                 }
                 (Some(0), _) => Ok(()),
@@ -225,7 +227,7 @@ impl<'a> Installation<'a> {
     }
 
     /// A refresh, or a download of these.
-    fn act(&self, play: &Play, targets: &[String]) -> Result<Option<i32>, Failure> {
+    fn act(&self, targets: &[String]) -> Result<Option<i32>, Failure> {
         let mut words: Vec<OsString> = vec!["--metadata-url".into(), format!("{}metadata/", self.stage.url()).into()];
         for target in targets {
             words.extend(["--target-name".into(), target.into()]);
@@ -236,18 +238,18 @@ impl<'a> Installation<'a> {
             words.extend(["--target-dir".into(), self.targets().into(), "--target-base-url".into()]);
             words.extend([format!("{}targets/", self.stage.url()).into(), "download".into()]);
         }
-        self.run(play, &words)
+        self.run(&words)
     }
 
     /// The exit code, 0 or 1.
-    fn run(&self, _play: &Play, words: &[OsString]) -> Result<Option<i32>, Failure> {
+    fn run(&self, words: &[OsString]) -> Result<Option<i32>, Failure> {
         let (program, first) = self.client.split_first().ok_or_else(|| io::Error::other("no client is named"))?;
         let mut command = Command::new(program);
         command.args(first).arg("--metadata-dir").arg(self.metadata()).args(words);
         command.stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(File::create(self.folder.path().join("stderr"))?);
         let mut child = command.spawn()?;
-        let code = match waited(&mut child)? {
+        let code = match waited(&mut child, self.patience)? {
             Ok(status) => status.code(),
             Err(seen) => return judged(Verdict::Hung, seen),
         };
@@ -264,6 +266,11 @@ impl<'a> Installation<'a> {
     }
 }
 
+/// Whether packages are there, and good ones alone. Where a client keeps one is its own affair.
+fn is_good(output: &BTreeMap<String, Vec<u8>>) -> bool {
+    !output.is_empty() && output.values().all(|bytes| bytes == GOOD)
+}
+
 fn word(code: Option<i32>) -> String {
     code.map_or_else(|| "a signal".to_owned(), |code| format!("exit code {code}"))
 }
@@ -273,21 +280,23 @@ fn version(bytes: &[u8]) -> Option<u64> {
 }
 
 /// Waits until it ends by itself, takes too long or too much memory; in the latter cases it is ended.
-fn waited(child: &mut Child) -> io::Result<Result<ExitStatus, String>> {
-    let started = Instant::now();
+fn waited(child: &mut Child, patience: Duration) -> io::Result<Result<ExitStatus, String>> {
+    // Counted, so that a machine that sleeps for a while is no client that hangs.
+    let mut waited = Duration::ZERO;
     let status = PathBuf::from(format!("/proc/{}/status", child.id()));
     let mut pause = Duration::from_millis(1);
     let seen = loop {
         if let Some(status) = child.try_wait()? {
             return Ok(Ok(status));
         }
-        if started.elapsed() > PATIENCE {
-            break format!("no end after {} s", PATIENCE.as_secs());
+        if waited > patience {
+            break format!("no end after {} s", patience.as_secs());
         }
         if let Some(memory) = peak_memory(&status).filter(|memory| *memory > MOST_MEMORY) {
             break format!("{} MiB of memory", memory >> 20);
         }
         thread::sleep(pause);
+        waited += pause;
         pause = (pause * 2).min(Duration::from_millis(20));
     };
     child.kill()?;

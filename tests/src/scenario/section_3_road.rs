@@ -1,9 +1,9 @@
 //! Endless and slow answers (advisories 3.4 and 3.5).
 
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::net::TcpListener;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lastmile_client::{HttpSettings, Patience};
 use lastmile_metadata::Limits;
@@ -11,6 +11,9 @@ use lastmile_metadata::Limits;
 use crate::scenario::wire::{Scene, UNREAD, answer, chunk, endless};
 use crate::scenario::{Play, Scenario};
 use crate::server::Wire;
+
+/// Longer than an impatient client waits. Then the whole file comes, so that one that goes on waiting is found out.
+const LONG: Duration = Duration::from_secs(4);
 
 const SPECIFICATION: &str = "specification 1.5.2 (endless data, slow retrieval)";
 
@@ -118,8 +121,8 @@ fn error_pages() -> Vec<Play> {
     for place in scene.places() {
         for status in ["404 Not Found", "500 Oh"] {
             let head = format!("HTTP/1.1 {status}\r\nTransfer-Encoding: chunked\r\n\r\n");
-            let play = scene.play(&place, status, move |wire, _| endless(wire, &head, b"4\r\nxxxx\r\n"));
-            let play = play.most_bytes(UNREAD);
+            let page = chunk(&[b'x'; 4096]);
+            let play = scene.play(&place, status, move |wire, _| endless(wire, &head, &page)).most_bytes(UNREAD);
             plays.push(match (place.role, status) {
                 // That there is no newer root is what an honest server says, too.
                 ("root", "404 Not Found") => play,
@@ -171,7 +174,13 @@ fn informational() -> Vec<Play> {
     let scene = Scene::new();
     let plays = ["timestamp", "new-package"].map(|role| scene.place(role)).into_iter().map(|place| {
         let hint = b"HTTP/1.1 103 Early Hints\r\nX: y\r\n\r\n";
-        let play = scene.play(&place, "for ever", |wire, _| endless(wire, "", hint));
+        let play = scene.play(&place, "for ever", |wire, file| {
+            let started = Instant::now();
+            while started.elapsed() < LONG {
+                wire.write_all(&hint.repeat(1_000))?;
+            }
+            answer(wire, "200 OK", "", file)
+        });
         place.unread(impatient(play.most_bytes(u64::MAX)), "Timeout")
     });
     plays.collect()
@@ -192,34 +201,50 @@ fn silence() -> Vec<Play> {
         let mut add = |sample: &str, act: fn(&mut Wire, &[u8]) -> io::Result<()>| {
             plays.push(place.unread(impatient(scene.play(&place, sample, act)), "Timeout"));
         };
-        add("no byte", |wire, _| wire.wait_for_the_end());
+        add("no byte", |wire, file| {
+            wait_long(wire)?;
+            answer(wire, "200 OK", "", file)
+        });
         add("after the header", |wire, file| {
             write!(wire, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", file.len().max(1))?;
-            wire.wait_for_the_end()
+            wait_long(wire)?;
+            wire.write_all(file)
         });
         add("within the body", |wire, file| {
-            write!(wire, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{{", file.len().max(10))?;
-            wire.wait_for_the_end()
+            let (first, rest) = file.split_at(file.len().min(1));
+            write!(wire, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", file.len().max(10))?;
+            wire.write_all(first)?;
+            wait_long(wire)?;
+            wire.write_all(rest)
         });
     }
     plays
+}
+
+/// Says nothing, unless the client ends the connection.
+fn wait_long(wire: &mut Wire) -> io::Result<()> {
+    wire.stream().set_read_timeout(Some(LONG))?;
+    match wire.wait_for_the_end() {
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(()),
+        ended => ended,
+    }
 }
 
 fn drip() -> Vec<Play> {
     let scene = Scene::new();
     let mut plays = Vec::new();
     for place in ["root", "timestamp", "snapshot", "new-package"].map(|role| scene.place(role)) {
-        let header = scene.play(&place, "the header", |wire, _| dripping(wire, b"HTTP/1.1 200 OK\r\n", b"X-Y: z\r\n"));
+        let header = scene.play(&place, "the header", |wire, file| {
+            dripping(wire, b"HTTP/1.1 200 OK\r\n", b"X-Y: z\r\n")?;
+            write!(wire, "Content-Length: {}\r\n\r\n", file.len())?;
+            wire.write_all(file)
+        });
         plays.push(place.unread(impatient(header), "Timeout"));
         let body = scene.play(&place, "the body", |wire, _| {
-            dripping(wire, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0000000001\r\nx\r\n")
+            dripping(wire, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n")?;
+            wire.write_all(b"0\r\n\r\n")
         });
-        plays.push(if place.role == "new-package" {
-            // It is short: before time is up there are too many bytes.
-            body.refused(place.role, "Length")
-        } else {
-            place.unread(impatient(body), "Timeout")
-        });
+        plays.push(place.unread(impatient(body), "Timeout"));
     }
     plays
 }
@@ -227,12 +252,14 @@ fn drip() -> Vec<Play> {
 /// Writes one byte after the other, each well within the time for a gap.
 fn dripping(wire: &mut Wire, first: &[u8], part: &[u8]) -> io::Result<()> {
     wire.write_all(first)?;
-    loop {
+    let started = Instant::now();
+    while started.elapsed() < LONG {
         for byte in part {
             wire.write_all(&[*byte])?;
             thread::sleep(Duration::from_millis(20));
         }
     }
+    Ok(())
 }
 
 fn kept_open() -> Vec<Play> {
@@ -254,9 +281,10 @@ fn kept_open() -> Vec<Play> {
 fn silent_tls() -> Vec<Play> {
     let scene = Scene::new();
     let place = scene.place("timestamp");
-    // It is listened to, and nobody ever answers.
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port on loopback");
     let play = scene.play(&place, "a connection and no more", move |wire, _| {
+        let silent = listener.try_clone()?;
+        thread::spawn(move || silent.accept().map(|_connection| thread::sleep(LONG)));
         let location = format!("Location: https://{}/x\r\n", listener.local_addr()?);
         answer(wire, "302 Found", &location, b"")
     });

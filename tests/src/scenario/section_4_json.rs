@@ -1,7 +1,8 @@
 //! Bad input: JSON, numbers, text encodings, dates.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::canonical;
 use crate::repository::Repository;
 use crate::scenario::tricks::{before, republish, respelled};
 use crate::scenario::{Play, Scenario, release};
@@ -118,6 +119,8 @@ fn deep_nesting() -> Vec<Play> {
     let honest = release(2);
     let nested = |open: &str, close: &str, depth: usize| format!("{}1{}", open.repeat(depth), close.repeat(depth));
     let samples = [
+        // The tokenizer would let it pass.
+        (100, nested("[", "]", 100)),
         (1_000, nested("[", "]", 1_000)),
         (1_500, nested("{\"a\":", "}", 1_500)),
         (100_000, nested("[", "]", 100_000)),
@@ -294,6 +297,12 @@ fn bad_text() -> Vec<Play> {
         Play::against(&honest).attacker(thief.road()).sample(sample).refused("timestamp", "Malformed")
     });
     let mut plays: Vec<Play> = bent.into();
+    // Canonical text has control characters as they are, so that the signature fits.
+    plays.extend(timestamps(&["what is signed"], "Malformed", |thief, _| {
+        thief.signed("timestamp")["x"] = json!("\u{1}");
+        let envelope: Value = serde_json::from_slice(&thief.write("timestamp")).unwrap();
+        canonical::write(&envelope)
+    }));
     plays.extend(timestamps(&["UTF-16"], "Malformed", |thief, _| {
         let text = String::from_utf8(thief.written("timestamp")).unwrap();
         text.encode_utf16().flat_map(u16::to_le_bytes).collect()

@@ -1,0 +1,129 @@
+//! `cargo xtask bites`: shows that scenarios can fail. Each patch of `tests/bites/` takes one check out of a copy of the
+//! sources; the scenarios that it names must then fail there.
+
+use crate::say;
+use crate::steps::cargo;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+/// What is copied, besides the files of the workspace itself.
+const FOLDERS: [&str; 6] = ["keys", "metadata", "client", "repo-tool", "tests", "xtask"];
+
+/// What the program that plays scenarios is called in the copy.
+const BITTEN: &str = "lastmile-bitten-scenarios";
+
+/// A patch, and the scenarios that fail with it.
+struct Bite {
+    name: String,
+    file: PathBuf,
+    breaks: Vec<String>,
+}
+
+/// Runs the patches called `wanted`, or all; true when every scenario that they name failed.
+pub(crate) fn run(project: &Path, wanted: &[&str]) -> bool {
+    let started = Instant::now();
+    let scratch = project.join("target/bites");
+    let bites = match bites(project, wanted).and_then(|bites| copy(project, &scratch).map(|()| bites)) {
+        Ok(bites) => bites,
+        Err(error) => {
+            say::warn(error.to_string());
+            return false;
+        }
+    };
+    let wrong = bites.iter().filter(|bite| !bites_as_it_says(project, &scratch, bite)).count();
+    let seconds = started.elapsed().as_secs();
+    say::line(format!("\n{} patches, {wrong} of them not as they must be, {seconds} s", bites.len()));
+    wrong == 0
+}
+
+/// Whether all scenarios that the patch names fail with it.
+fn bites_as_it_says(project: &Path, scratch: &Path, bite: &Bite) -> bool {
+    let started = Instant::now();
+    let missed = missed(project, scratch, bite);
+    let (all, seconds) = (bite.breaks.len(), started.elapsed().as_secs_f64());
+    let said = match &missed {
+        Ok(missed) if missed.is_empty() => format!("{all:2} scenarios fail  {seconds:6.1} s"),
+        Ok(missed) => format!("NOT NOTICED by {}", missed.join(", ")),
+        Err(error) => error.to_string(),
+    };
+    say::line(format!("{:28}  {said}", bite.name));
+    missed.is_ok_and(|missed| missed.is_empty())
+}
+
+fn bites(project: &Path, wanted: &[&str]) -> io::Result<Vec<Bite>> {
+    let mut bites = Vec::new();
+    for entry in fs::read_dir(project.join("tests/bites"))? {
+        let file = entry?.path();
+        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        if file.extension().is_some_and(|ending| ending == "patch") && (wanted.is_empty() || wanted.contains(&&*name)) {
+            let text = fs::read_to_string(&file)?;
+            let breaks = text.lines().filter_map(|line| line.strip_prefix("Breaks: ")).map(str::to_owned).collect();
+            bites.push(Bite { name, file, breaks });
+        }
+    }
+    bites.sort_by(|one, other| one.name.cmp(&other.name));
+    if bites.is_empty() { Err(io::Error::other("there is no such patch in tests/bites")) } else { Ok(bites) }
+}
+
+/// The scenarios that go on passing although the patch is applied.
+fn missed(project: &Path, scratch: &Path, bite: &Bite) -> io::Result<Vec<String>> {
+    apply(scratch, bite, &[])?;
+    let mut command = cargo(scratch, &["run", "--locked", "--quiet", "-p", "lastmile-tests", "--bin", BITTEN]);
+    // Dependencies are those of the project, and are built for both only once.
+    command.arg("--").args(&bite.breaks).env("CARGO_TARGET_DIR", project.join("target"));
+    let output = command.output();
+    apply(scratch, bite, &["--reverse"])?;
+    let output = output?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    if said.trim().is_empty() {
+        return Err(io::Error::other(format!("cannot be tried: {}", String::from_utf8_lossy(&output.stderr))));
+    }
+    let fails = |id: &String| said.lines().any(|line| line.starts_with(&format!("{id} [")) && line.contains("WRONG"));
+    Ok(bite.breaks.iter().filter(|id| !fails(id)).cloned().collect())
+}
+
+fn apply(scratch: &Path, bite: &Bite, more: &[&str]) -> io::Result<()> {
+    let mut command = Command::new("git");
+    // The copy lies within the project's own checkout, which it is no part of.
+    command.args(["apply"]).args(more).arg(&bite.file).current_dir(scratch);
+    command.env("GIT_CEILING_DIRECTORIES", scratch.parent().unwrap_or(scratch));
+    let status = command.status()?;
+    if status.success() { Ok(()) } else { Err(io::Error::other(format!("{} does not apply", bite.file.display()))) }
+}
+
+/// Copies the sources, leaving alone what is there and the same, so that nothing is built twice.
+fn copy(project: &Path, scratch: &Path) -> io::Result<()> {
+    for name in ["Cargo.toml", "Cargo.lock", "clippy.toml"] {
+        copy_file(&project.join(name), &scratch.join(name))?;
+    }
+    FOLDERS.iter().try_for_each(|name| copy_folder(&project.join(name), &scratch.join(name)))?;
+    // Both are built into one folder, and must not be mistaken for each other.
+    let manifest = scratch.join("tests/Cargo.toml");
+    let text = fs::read_to_string(&manifest)?;
+    fs::write(manifest, text.replace("\"lastmile-scenarios\"", &format!("\"{BITTEN}\"")))
+}
+
+fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (source, goal) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type()?.is_file() {
+            copy_file(&source, &goal)?;
+        } else if entry.file_type()?.is_dir() && !["target", "node_modules"].iter().any(|name| source.ends_with(name)) {
+            copy_folder(&source, &goal)?;
+        }
+    }
+    Ok(())
+}
+
+fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
+    let bytes = fs::read(from)?;
+    if fs::read(to).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
+    fs::create_dir_all(to.parent().unwrap_or(to))?;
+    fs::write(to, bytes)
+}
