@@ -2,41 +2,41 @@
 
 use sha2::digest::{FixedOutput, HashMarker, Output, OutputSizeUser, Update};
 
-#[cfg(not(feature = "aws-lc"))]
+#[cfg(not(feature = "fast-sha512"))]
 pub(crate) use sha2::Sha512;
 
 /// SHA-512 by AWS-LC.
-#[cfg(feature = "aws-lc")]
+#[cfg(feature = "fast-sha512")]
 #[derive(Clone)]
 pub(crate) struct Sha512(aws_lc_rs::digest::Context);
 
-#[cfg(feature = "aws-lc")]
+#[cfg(feature = "fast-sha512")]
 impl Default for Sha512 {
     fn default() -> Self {
         Self(aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA512))
     }
 }
 
-#[cfg(feature = "aws-lc")]
+#[cfg(feature = "fast-sha512")]
 impl OutputSizeUser for Sha512 {
     type OutputSize = <sha2::Sha512 as OutputSizeUser>::OutputSize;
 }
 
-#[cfg(feature = "aws-lc")]
+#[cfg(feature = "fast-sha512")]
 impl Update for Sha512 {
     fn update(&mut self, data: &[u8]) {
         self.0.update(data);
     }
 }
 
-#[cfg(feature = "aws-lc")]
+#[cfg(feature = "fast-sha512")]
 impl FixedOutput for Sha512 {
     fn finalize_into(self, out: &mut Output<Self>) {
         out.copy_from_slice(self.0.finish().as_ref());
     }
 }
 
-#[cfg(feature = "aws-lc")]
+#[cfg(feature = "fast-sha512")]
 impl HashMarker for Sha512 {}
 
 /// A digest that was computed before: it gives the last 64 bytes that it takes at once.

@@ -1,14 +1,13 @@
 //! The command line of `lastmile-repo`.
 
-#[cfg(feature = "attack-lab")]
-use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lastmile_keys::Scheme;
+
 #[cfg(feature = "attack-lab")]
-use lastmile_tests::scenario::outside;
+use super::lab::AttackLab;
 
 /// Makes, changes, signs and publishes TUF repositories.
 ///
@@ -440,40 +439,6 @@ pub(crate) struct Verify {
     /// Target files that are not in the folder are served elsewhere (`add --from-list`): check those that are.
     #[arg(long)]
     pub(crate) elsewhere: bool,
-}
-
-/// Each attack gets a server on loopback, a client in folders of its own, and an honest history that the client follows first.
-/// A client has to refuse the attack with exit code 1, keep what it trusted and downloaded as it was, refuse it again, and
-/// then follow an honest repository to its newest release.
-#[cfg(feature = "attack-lab")]
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  lastmile-repo attack-lab -- lastmile-conformance
-  lastmile-repo attack-lab --only CVE-2020-6174 -- python3 client.py
-  lastmile-repo attack-lab --json -- ./client > report.json
-
-The client is called as the community's conformance suite calls it:
-  CLIENT --metadata-dir M init ROOT
-  CLIENT --metadata-dir M --metadata-url U refresh
-  CLIENT --metadata-dir M --metadata-url U --target-name N --target-dir T --target-base-url B download
-with exit code 0 for success and 1 for refusal; M/ROLE.json are the roles that it trusts.
-
-Verdicts: refused and served (odd, but legal) are good; accepted, crashed, hung and not recovered are not.
-Exit codes: 0 all good, 1 some are not, 2 usage, 3 no such attack.")]
-pub(crate) struct AttackLab {
-    /// This attack alone; may be repeated.
-    #[arg(long, value_name = "ID")]
-    pub(crate) only: Vec<String>,
-    /// How many at once; 0: two for each processor, for clients wait for disks.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(crate) jobs: usize,
-    /// How long one run of the client may take before it counts as hung.
-    #[arg(long, value_name = "N", default_value_t = outside::PATIENCE.as_secs())]
-    pub(crate) seconds: u64,
-    /// The client and its first arguments.
-    #[arg(last = true, required = true, value_name = "CLIENT")]
-    pub(crate) client: Vec<OsString>,
 }
 
 /// `serve`

@@ -1,17 +1,51 @@
 //! `attack-lab`: puts a client, whoever made it, before the attacks of the project's own tests.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
+use clap::Args;
 use lastmile_client::text::printable;
 use lastmile_tests::scenario::{self, Play, Scenario, outside, outside::Verdict};
 use serde_json::json;
 
 use super::Exit;
-use super::args::AttackLab;
 use super::output::Output;
 use crate::Error;
+
+/// Each attack gets a server on loopback, a client in folders of its own, and an honest history that the client follows first.
+/// A client has to refuse the attack with exit code 1, keep what it trusted and downloaded as it was, refuse it again, and
+/// then follow an honest repository to its newest release.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lastmile-repo attack-lab -- lastmile-conformance
+  lastmile-repo attack-lab --only CVE-2020-6174 -- python3 client.py
+  lastmile-repo attack-lab --json -- ./client > report.json
+
+The client is called as the community's conformance suite calls it:
+  CLIENT --metadata-dir M init ROOT
+  CLIENT --metadata-dir M --metadata-url U refresh
+  CLIENT --metadata-dir M --metadata-url U --target-name N --target-dir T --target-base-url B download
+with exit code 0 for success and 1 for refusal; M/ROLE.json are the roles that it trusts.
+
+Verdicts: refused and served (odd, but legal) are good; accepted, crashed, hung and not recovered are not.
+Exit codes: 0 all good, 1 some are not, 2 usage, 3 no such attack.")]
+pub(crate) struct AttackLab {
+    /// This attack alone; may be repeated.
+    #[arg(long, value_name = "ID")]
+    pub(crate) only: Vec<String>,
+    /// How many at once; 0: two for each processor, for clients wait for disks.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) jobs: usize,
+    /// How long one run of the client may take before it counts as hung.
+    #[arg(long, value_name = "N", default_value_t = outside::PATIENCE.as_secs())]
+    pub(crate) seconds: u64,
+    /// The client and its first arguments.
+    #[arg(last = true, required = true, value_name = "CLIENT")]
+    pub(crate) client: Vec<OsString>,
+}
 
 /// What came of one attack: the worst of its samples' verdicts counts.
 struct Line {
