@@ -6,9 +6,6 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lastmile_keys::Scheme;
 
-#[cfg(feature = "attack-lab")]
-use super::lab::AttackLab;
-
 /// Makes, changes, signs and publishes TUF repositories.
 ///
 /// A repository is a folder with the policy `repo.toml` and the folders `metadata/` and `targets/`, which any web
@@ -100,7 +97,7 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Put a TUF client, any one, before the attacks that are told from outside, and say which it refuses.
     #[cfg(feature = "attack-lab")]
-    AttackLab(AttackLab),
+    AttackLab(super::lab::AttackLab),
     /// Play releases and attacks with real packages, and show what the client says.
     Demo(Demo),
     /// Print a completion script.
