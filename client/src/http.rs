@@ -19,6 +19,7 @@ use reqwest::{Certificate, Client, Proxy, RequestBuilder, StatusCode, Url, redir
 
 use crate::decode::{ACCEPTED, Coding, decoded};
 use crate::fetch::{Fetch, FetchError, Response};
+use crate::tls::SystemAuthorities;
 
 /// An answer without a file is read up to here, and no longer than so long, to keep the connection.
 const FEW_WORDS: usize = 16 * 1024;
@@ -74,6 +75,8 @@ pub enum ProxyChoice {
 #[derive(Debug, Clone)]
 pub struct HttpFetch {
     client: Client,
+    /// None where others were named, which are in the client already.
+    authorities: Option<Arc<SystemAuthorities>>,
     forbidden_means_absent: bool,
     /// The newest `Date`, as it was sent.
     date: Arc<Mutex<Option<HeaderValue>>>,
@@ -112,12 +115,25 @@ impl HttpFetch {
             }
             authorities.extend(found);
         }
-        if !authorities.is_empty() {
-            builder = builder.tls_certs_merge(authorities);
-        }
+        let system = authorities.is_empty().then(SystemAuthorities::new);
+        builder = match &system {
+            None => builder.tls_certs_merge(authorities),
+            Some(system) => builder.tls_backend_preconfigured(
+                system.config().map_err(|error| FetchError::Settings(format!("unusable TLS: {error}")))?,
+            ),
+        };
         let client = builder.build().map_err(|error| unusable("connection settings", &error))?;
         let forbidden_means_absent = settings.forbidden_means_absent;
-        Ok(HttpFetch { client, forbidden_means_absent, date: Arc::default() })
+        Ok(HttpFetch { client, authorities: system, forbidden_means_absent, date: Arc::default() })
+    }
+
+    /// A request for exactly this URL.
+    fn get(&self, url: &str) -> Result<RequestBuilder, FetchError> {
+        let url = exact_url(url)?;
+        if let Some(authorities) = self.authorities.as_ref().filter(|_| url.scheme() == "https") {
+            authorities.expect_use();
+        }
+        Ok(self.client.get(url))
     }
 
     /// Asks, and tells where the body of the answer begins in the file.
@@ -152,9 +168,9 @@ impl HttpFetch {
 
 impl Fetch for HttpFetch {
     fn fetch(&self, url: &str, offset: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
-        let url = exact_url(url);
+        let request = self.get(url);
         Box::pin(async move {
-            let mut request = self.client.get(url?);
+            let mut request = request?;
             if offset > 0 {
                 request = request.header(RANGE, format!("bytes={offset}-"));
             }
@@ -168,9 +184,9 @@ impl Fetch for HttpFetch {
     }
 
     fn fetch_metadata(&self, url: &str, max_length: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
-        let url = exact_url(url);
+        let request = self.get(url);
         Box::pin(async move {
-            let request = self.client.get(url?).header(ACCEPT_ENCODING, ACCEPTED);
+            let request = request?.header(ACCEPT_ENCODING, ACCEPTED);
             let (offset, answer) = self.ask(request, 0).await?;
             let codings = codings(answer.headers())?;
             let coding = match codings.as_slice() {

@@ -58,6 +58,8 @@ mod test_repository;
 #[cfg(test)]
 mod test_server;
 pub mod text;
+#[cfg(feature = "http")]
+mod tls;
 mod updater;
 
 pub use builder::UpdaterBuilder;

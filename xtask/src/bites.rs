@@ -81,8 +81,15 @@ fn missed(project: &Path, scratch: &Path, bite: &Bite) -> io::Result<Vec<String>
     if said.trim().is_empty() {
         return Err(io::Error::other(format!("cannot be tried: {}", String::from_utf8_lossy(&output.stderr))));
     }
-    let fails = |id: &String| said.lines().any(|line| line.starts_with(&format!("{id} [")) && line.contains("WRONG"));
-    Ok(bite.breaks.iter().filter(|id| !fails(id)).cloned().collect())
+    Ok(bite.breaks.iter().filter(|id| !is_noticed(id, &said)).cloned().collect())
+}
+
+/// Whether the scenario fails in a sample, and not because honest repositories are refused before there is an attack.
+fn is_noticed(id: &str, said: &str) -> bool {
+    let sample = format!("{id} [");
+    let mut wrong =
+        said.lines().filter(|line| line.starts_with(&sample)).filter_map(|line| line.split_once("]: WRONG: "));
+    wrong.any(|(_, why)| !why.starts_with("before the attack"))
 }
 
 fn apply(scratch: &Path, bite: &Bite, more: &[&str]) -> io::Result<()> {
@@ -126,4 +133,17 @@ fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
     }
     fs::create_dir_all(to.parent().unwrap_or(to))?;
     fs::write(to, bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_noticed;
+
+    #[test]
+    fn what_fails_before_the_attack_shows_nothing() {
+        let said =
+            "a [x]: WRONG: before the attack: no\na [y]: refused\nb [x]: WRONG: accepted\nab [x]: WRONG: accepted\n";
+        assert!(!is_noticed("a", said));
+        assert!(is_noticed("b", said) && is_noticed("ab", said));
+    }
 }
