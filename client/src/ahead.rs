@@ -56,6 +56,11 @@ impl<'a> Ahead<'a> {
         }
     }
 
+    /// Whether this file was expected, and has not had its turn.
+    pub(crate) fn is_expected(&self, url: &str) -> bool {
+        self.waiting.iter().any(|(waiting, _)| waiting == url) || self.begun.iter().any(|begun| begun.url == url)
+    }
+
     /// It is this file's turn: the attempt at it, if one was begun, and whether something has been
     /// accepted since that may have changed what is there.
     pub(crate) fn take(&mut self, url: &str, max_length: u64) -> Option<(Attempt<'a>, bool)> {

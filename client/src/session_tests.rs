@@ -93,6 +93,36 @@ async fn bins_for_several_targets_are_fetched_at_once_and_each_of_them_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn all_bins_of_a_list_are_fetched_at_once_and_each_of_them_once() {
+    let far_away = binned();
+    let asked = [vec!["http://a/1.bins.json".to_owned()], bin_urls(0..BINS)].concat();
+    let mut times = Vec::new();
+    for sequential in [false, true] {
+        let store = MemoryStore::default();
+        let mut one = session(&far_away, &store, sequential).await;
+        let before = tokio::time::Instant::now();
+        let listed = one.list().await.unwrap();
+        times.push(before.elapsed().as_millis() / DELAY.as_millis());
+        assert_eq!(listed.len(), BINS);
+        assert_eq!(far_away.repository.take_requests(), asked);
+        let mut other = session(&far_away, &store, sequential).await;
+        assert_eq!(other.list().await.unwrap(), listed);
+        assert_eq!(far_away.repository.take_requests(), [""; 0]);
+    }
+    assert_eq!(times, [1 + 2, 1 + BINS as u128]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_a_listed_bin_is_kept_already_the_others_are_fetched_at_once() {
+    let (far_away, store) = (binned(), MemoryStore::default());
+    session(&far_away, &store, false).await.find_all(&paths([1, 5, 6])).await.unwrap();
+    let mut session = session(&far_away, &store, false).await;
+    assert_eq!(session.list().await.unwrap().len(), BINS);
+    let missing: Vec<_> = (0..BINS).filter(|bin| ![1, 5, 6].contains(bin)).collect();
+    assert_eq!(far_away.repository.take_requests(), bin_urls(missing));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_first_of_several_searches_that_fails_is_told_and_ends_those_after_it() {
     let far_away = binned();
     far_away.repository.put("1.bin2.json", b"{}");

@@ -111,6 +111,9 @@ impl Updater {
 /// How long other mirrors together may take to answer a question that one has answered.
 const SECOND_OPINIONS: Duration = Duration::from_secs(3);
 
+/// How many files of one stage are looked at before it is their turn.
+const LOOKED_AHEAD: usize = 64;
+
 /// Where the driver takes files from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
@@ -152,7 +155,23 @@ impl<'a> Driver<'a> {
     /// not do, from the mirrors; keeps what passed.
     async fn feed<S: Stage + Send>(&mut self, stage: &mut S) -> Result<(), Error> {
         while let Some(request) = self.recall(stage)? {
+            self.look_ahead(stage, &request)?;
             self.answer(stage, &request).await?;
+        }
+        Ok(())
+    }
+
+    /// What a stage will need after this file, and what is not stored, is asked for beside it.
+    fn look_ahead<S: Stage>(&mut self, stage: &S, request: &Request) -> Result<(), MachineError> {
+        let first = self.road.mirrors.in_order().next();
+        let is_expected = first.is_none_or(|mirror| self.ahead.is_expected(&mirror.metadata(&request.file_name())));
+        if self.road.sequential || is_expected {
+            return Ok(());
+        }
+        for next in stage.upcoming(LOOKED_AHEAD) {
+            if self.stored(&next)?.is_none() {
+                self.expect(&next);
+            }
         }
         Ok(())
     }

@@ -82,6 +82,13 @@ impl Stage for Listing<'_> {
         request_targets(&self.trusted.update, &self.trusted.snapshot, edge.role())
     }
 
+    fn upcoming(&self, most: usize) -> Vec<Request> {
+        // The next one has its visit already.
+        let edges = self.to_visit.iter().rev().skip(1).filter(|edge| !self.visited.contains(&edge.names()));
+        let edges = edges.take(most.min(self.visits.left()));
+        edges.filter_map(|edge| request_targets(&self.trusted.update, &self.trusted.snapshot, edge.role())).collect()
+    }
+
     fn recall(&mut self, stored: Stored) -> bool {
         self.accept(stored).is_ok()
     }

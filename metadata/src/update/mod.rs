@@ -68,6 +68,13 @@ pub trait Stage {
     /// The next file that is needed; none: enough.
     fn request(&self) -> Option<Request>;
 
+    /// Files that will be needed after that one if all goes well, in their order and at most so many: for whoever can
+    /// ask for several at once. None from a stage that learns of each from the one before it.
+    fn upcoming(&self, most: usize) -> Vec<Request> {
+        let _ = most;
+        Vec::new()
+    }
+
     /// Takes the copy kept from last time, and tells whether it answers the request. A copy that does not may still
     /// be a floor, so offer it always: where the record of trusted versions is damaged, nothing else is trusted
     /// before it.
