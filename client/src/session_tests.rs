@@ -123,6 +123,15 @@ async fn where_a_listed_bin_is_kept_already_the_others_are_fetched_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_roles_that_a_search_came_to_are_told() {
+    let mut session = session(&binned(), &MemoryStore::default(), false).await;
+    assert_eq!(session.trusted().delegated().count(), 0);
+    session.find(&paths([3])[0]).await.unwrap();
+    let told = session.trusted().delegated().map(|(delegator, role, _)| (delegator.as_str(), role.as_str()));
+    assert_eq!(told.collect::<Vec<_>>(), [("bins", "bin3"), ("targets", "bins")]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_first_of_several_searches_that_fails_is_told_and_ends_those_after_it() {
     let far_away = binned();
     far_away.repository.put("1.bin2.json", b"{}");

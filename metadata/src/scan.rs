@@ -82,8 +82,12 @@ impl Scan {
         self.taken += part.len() as u64;
         // Canonical text has control characters raw, and JSON has none.
         self.failed |= signed.iter().fold(false, |any, byte| any | (*byte < 0x20));
+        if self.failed {
+            // Nothing that follows can mend it.
+            return;
+        }
         self.window.extend_from_slice(signed);
-        if !self.failed && self.window.len() >= self.enough {
+        if self.window.len() >= self.enough {
             self.advance();
         }
     }
