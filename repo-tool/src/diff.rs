@@ -349,9 +349,10 @@ fn unknown_lines(
     before: Option<&lastmile_metadata::Unknown>,
     after: &lastmile_metadata::Unknown,
 ) {
-    for (name, value) in after {
+    let names: BTreeSet<&String> = before.iter().flat_map(|before| before.keys()).chain(after.keys()).collect();
+    for name in names {
         let show = |value: &lastmile_metadata::Json| format!("{} = {}", printable(name), printable(&value.to_text()));
-        compare(lines, before.and_then(|before| before.get(name)).map(show), Some(show(value)));
+        compare(lines, before.and_then(|before| before.get(name)).map(show), after.get(name).map(show));
     }
 }
 
@@ -363,5 +364,19 @@ fn compare(lines: &mut Vec<(Sign, String)>, before: Option<String>, after: Optio
             lines.push((Sign::Changed, format!("{after} (was: {before})")));
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lastmile_metadata::{Json, Unknown};
+
+    #[test]
+    fn a_member_that_goes_is_told_like_one_that_comes() {
+        let member = |name: &str| Unknown::from([(name.to_string(), Json::parse("1").unwrap())]);
+        let mut lines = Vec::new();
+        unknown_lines(&mut lines, Some(&member("old")), &member("new"));
+        assert_eq!(lines, [(Sign::Added, "new = 1".to_string()), (Sign::Removed, "old = 1".to_string())]);
     }
 }
