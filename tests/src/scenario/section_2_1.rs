@@ -312,7 +312,8 @@ fn hash_prefix() -> Vec<Play> {
     honest.add_target("targets", "a/b/package", GOOD);
     honest.publish(&["targets"]);
     assert!(honest.road().file(&format!("targets/a/b/{}.package", hash(GOOD))).is_some());
-    vec![Play::against(&honest).get("a/b/package")]
+    // Nobody else asks for a path with a folder.
+    vec![Play::against(&honest).packages(&["package"]).get("a/b/package")]
 }
 
 fn duplicate_members() -> Vec<Play> {

@@ -289,7 +289,8 @@ fn second_parent() -> Vec<Play> {
         honest.add_target("shared", &format!("{side}/package"), GOOD);
     }
     honest.publish(&["left", "right", "shared", "targets"]);
-    vec![Play::against(&honest).packages(&["left/package", "package"]).get("right/package")]
+    let asked = |packages: &[&str]| Play::against(&honest).packages(packages).get("right/package");
+    vec![asked(&["package"]).sample("at once"), asked(&["left/package", "package"]).sample("after the first")]
 }
 
 fn unicode_forms() -> Vec<Play> {
