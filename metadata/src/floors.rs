@@ -164,9 +164,10 @@ impl RoleFloors {
         // Snapshots of old list the root too, which has floors of its own.
         let is_targets = |role: &RoleName| !role.is_top_level() || *role == RoleName::TARGETS;
         for (role, version) in snapshot.versions().filter(|(role, _)| is_targets(role)) {
-            let name = utf8_percent_encode(role.as_str(), ESCAPED);
             // Writing to a string does not fail.
-            let _ = writeln!(lines, "role {version} {name}");
+            let _ = write!(lines, "role {version} ");
+            lines.extend(utf8_percent_encode(role.as_str(), ESCAPED));
+            lines.push('\n');
         }
         Self { version: snapshot.version, digest, lines }
     }

@@ -152,7 +152,12 @@ impl<'a> Reader<'a> {
         let sign = rest.len() - digits.len();
         let length = sign + digits.bytes().take_while(u8::is_ascii_digit).count();
         let number = rest.get(..length).unwrap_or_default();
-        let fits = if sign == 0 { number.parse::<u64>().is_ok() } else { number.parse::<i64>().is_ok() };
+        let fits = match length - sign {
+            // 10¹⁸ is below 2⁶³.
+            1..=18 => true,
+            _ if sign == 0 => number.parse::<u64>().is_ok(),
+            _ => number.parse::<i64>().is_ok(),
+        };
         let padded = digits.starts_with('0') && length > 1;
         if !fits || padded {
             return Err(ErrorKind::expected("an integer"));
