@@ -30,6 +30,7 @@ mod killed;
 mod limits;
 mod root;
 mod search;
+mod servers;
 mod snapshot;
 mod taps;
 mod targets;

@@ -24,7 +24,7 @@ struct Missing {
 
 /// Installs everything; true when nothing is missing.
 pub(crate) fn run(project: &Path) -> bool {
-    steps(project, &[c_linker, programs, python, python_tuf, node, tuf_js, cargo_deny])
+    steps(project, &[c_linker, programs, servers, python, python_tuf, node, tuf_js, cargo_deny])
 }
 
 /// Installs the other TUF implementations only.
@@ -62,6 +62,44 @@ fn programs(_: &Path) -> Result<String, Missing> {
     apt("faketime", "faketime")?;
     apt("valgrind", "valgrind")?;
     Ok("openssl, curl, faketime, valgrind: there".into())
+}
+
+/// Servers of others that the tests run with the settings of docs/serving.md, on ports and in folders of their own.
+fn servers(_: &Path) -> Result<String, Missing> {
+    // Systems keep it where only administrators look.
+    let nginx = ["nginx", "/usr/sbin/nginx"].into_iter().find(|place| quiet(place, &["-v"]));
+    if nginx.is_none() {
+        install("nginx", "nginx")?;
+        stop_service("nginx");
+    }
+    modules(nginx.unwrap_or("/usr/sbin/nginx"))?;
+    Ok("nginx: there".into())
+}
+
+/// What of nginx the settings and the tests need.
+const NGINX_MODULES: [&str; 3] = ["http_gzip_static_module", "http_ssl_module", "http_v2_module"];
+
+fn modules(nginx: &str) -> Result<(), Missing> {
+    let said = Command::new(nginx).arg("-V").stdin(Stdio::null()).output();
+    let built = said.map(|said| String::from_utf8_lossy(&said.stderr).into_owned()).unwrap_or_default();
+    match NGINX_MODULES.iter().find(|module| !built.contains(*module)) {
+        None => Ok(()),
+        Some(module) => Err(Missing {
+            tool: "nginx",
+            why: format!("it was built without {module}"),
+            remedy: "install a package of nginx that has it; Debian's nginx does".into(),
+        }),
+    }
+}
+
+/// Ends what the installation of a server's package began: the tests start servers of their own.
+fn stop_service(name: &str) {
+    let script = format!("/etc/init.d/{name}");
+    if Path::new("/run/systemd/system").exists() {
+        quiet("systemctl", &["disable", "--now", name]);
+    } else if Path::new(&script).exists() {
+        quiet(&script, &["stop"]);
+    }
 }
 
 fn python(_: &Path) -> Result<String, Missing> {

@@ -1,0 +1,119 @@
+//! The settings of docs/serving.md, taken from the page and run by the servers they are for.
+//!
+//! `cargo xtask setup` installs the servers.
+
+mod child;
+mod nginx;
+mod site;
+mod wire;
+
+use site::{Site, TARGETS, replaced};
+use wire::{encoded, get};
+
+/// How the names of the files of each role end; one has to be encoded in a URL.
+const METADATA: [&str; 5] = [".root.json", ".targets.json", ".snapshot.json", ".team ö+.json", "timestamp.json"];
+
+/// What no answer may ever hold.
+const SECRET: &str = "PRIVATE KEY";
+
+/// What a server owes whoever fetches, and whoever has private keys beside what is served.
+fn is_served_as_the_page_says(site: &mut Site, port: u16, codings: &[(&str, &str)]) {
+    site.trust("first", &format!("http://127.0.0.1:{port}/"));
+    site.fetch_all("first");
+    metadata_comes_as_it_is_accepted(site, port, codings);
+    targets_come_as_they_are(site, port);
+    nothing_else_is_served(site, port);
+    // Known at once to whoever was here before, and to whoever was not.
+    site.release(&[("docs/news.txt", b"There is news.".as_slice())]);
+    site.fetch_all("first");
+    metadata_comes_as_it_is_accepted(site, port, codings);
+    site.trust("second", &format!("http://127.0.0.1:{port}/"));
+    site.fetch_all("second");
+}
+
+/// `codings`: what is accepted, and the ending of the copy that is sent for it.
+fn metadata_comes_as_it_is_accepted(site: &Site, port: u16, codings: &[(&str, &str)]) {
+    for ending in METADATA {
+        let path = site.file("metadata", ending);
+        let url = encoded(&path);
+        let caches = if ending == "timestamp.json" { "max-age=60" } else { "" };
+        for headers in [&[][..], &["Accept-Encoding: identity"], &["Accept-Encoding: br"]] {
+            let plain = get(port, &url, headers);
+            assert_eq!((plain.status, plain.header("content-encoding")), (200, ""), "{path} {headers:?}");
+            assert_eq!(plain.header("content-type"), "application/json", "{path}");
+            assert_eq!(plain.header("cache-control"), caches, "{path}");
+            assert!(plain.body == site.bytes(&path), "{path} is another file");
+        }
+        // The first root was published before anybody asked for copies.
+        for (accepted, coding) in codings.iter().filter(|_| ending != ".root.json") {
+            let encoded = get(port, &url, &[&format!("Accept-Encoding: {accepted}")]);
+            let (name, copy) = if *coding == "gzip" { ("gzip", "gz") } else { ("zstd", "zst") };
+            assert_eq!((encoded.status, encoded.header("content-encoding")), (200, name), "{path} {accepted}");
+            assert_eq!(encoded.header("vary"), "Accept-Encoding", "{path}");
+            assert_eq!(encoded.header("content-type"), "application/json", "{path}");
+            assert_eq!(encoded.header("cache-control"), caches, "{path}");
+            assert!(encoded.body == site.bytes(&format!("{path}.{copy}")), "{path}: another copy");
+        }
+    }
+}
+
+fn targets_come_as_they_are(site: &Site, port: u16) {
+    for target in TARGETS {
+        let path = encoded(&site.target(target));
+        let whole = get(port, &path, &["Accept-Encoding: gzip, zstd"]);
+        assert_eq!((whole.status, whole.header("content-encoding")), (200, ""), "{path}");
+        assert_eq!(whole.header("content-length"), site.content(target).len().to_string(), "{path}");
+        assert!(whole.body == site.content(target), "{path} is another file");
+        let rest = get(port, &path, &["Accept-Encoding: gzip, zstd", "Range: bytes=10-"]);
+        assert_eq!((rest.status, rest.header("content-encoding")), (206, ""), "{path}");
+        let length = site.content(target).len();
+        assert_eq!(rest.header("content-range"), format!("bytes 10-{}/{length}", length - 1), "{path}");
+        assert!(rest.body == site.content(target)[10..], "{path} goes on otherwise");
+    }
+}
+
+/// The root of the server is the repository's folder itself, with its private keys.
+fn nothing_else_is_served(site: &Site, port: u16) {
+    let key = "keys/root-1.pem";
+    assert!(String::from_utf8(site.bytes(key)).unwrap().contains(SECRET));
+    for path in
+        ["", "repo.toml", "keys", "keys/", "metadata", "targets", "metadata/", "targets/", "metadata/9.root.json"]
+    {
+        let refused = get(port, &format!("/{path}"), &[]);
+        assert!(matches!(refused.status, 301 | 308 | 403 | 404), "/{path}: {}", refused.status);
+        assert!(!String::from_utf8_lossy(&refused.body).contains(".json\""), "/{path} is listed");
+    }
+    let ways = [
+        "/",
+        "//",
+        "/./",
+        "/metadata/../",
+        "/targets/../",
+        "/metadata/%2e%2e/",
+        "/metadata/..%2f",
+        "/targets/%2e%2e%2f",
+    ];
+    let others =
+        ["/targets/..%5c", "/metadata/..;/", "/metadata//../", "/metadata/x/../../", "/metadata../", "/targets../"];
+    for way in ways.iter().chain(&others) {
+        for accepted in ["identity", "gzip, zstd"] {
+            let refused = get(port, &format!("{way}{key}"), &[&format!("Accept-Encoding: {accepted}")]);
+            assert!(matches!(refused.status, 400 | 404), "{way}{key}: {}", refused.status);
+            assert!(!String::from_utf8_lossy(&refused.body).contains(SECRET), "{way}{key}");
+        }
+    }
+    for path in ["/keys/root-1.pem", "/repo.toml", "/keys/", "/"] {
+        assert_eq!(get(port, path, &[]).status, 404, "{path}");
+    }
+}
+
+/// The commands under *Check* on the page find what they should.
+fn the_checks_of_the_page_pass(site: &Site, url: &str) {
+    let block = site::page("console").into_iter().find(|block| block.contains("curl")).unwrap();
+    std::fs::copy(site.path("packages/metadata/1.root.json"), site.path("1.root.json")).unwrap();
+    let commands = replaced(&block, "https://packages.example", url.trim_end_matches('/'));
+    for command in commands.lines().filter_map(|line| line.strip_prefix("$ ")) {
+        let said = site::succeed(&mut site.shell(command));
+        assert!(!said.stdout.is_empty() || !said.stderr.is_empty(), "{command} says nothing");
+    }
+}

@@ -1,0 +1,174 @@
+//! A repository that `lastmile-repo` made, clients of it, and the page that says how it is served.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+use crate::cli::program;
+
+/// What is published at first: text that compresses well, what its maker compressed, a page, and a name that has to be
+/// encoded in a URL.
+pub(super) const TARGETS: [&str; 5] =
+    ["docs/notes.txt", "docs/notes.txt.gz", "index.html", "tool", "team/größe 1+1.txt"];
+
+/// A role whose file has a name that has to be encoded in a URL.
+const ROLE: &str = "team ö+";
+
+/// A repository in the folder `packages`, and the client's state and downloads beside it.
+pub(super) struct Site {
+    folder: TempDir,
+    /// What each target holds.
+    contents: BTreeMap<String, Vec<u8>>,
+}
+
+impl Site {
+    /// A repository with compressed metadata and [`TARGETS`]; `init` are further arguments of `lastmile-repo init`.
+    pub(super) fn new(init: &[&str]) -> Site {
+        let mut site = Site { folder: tempfile::tempdir().unwrap(), contents: BTreeMap::new() };
+        fs::create_dir(site.path("packages")).unwrap();
+        site.repo(&[&["init", "--unencrypted-keys"], init].concat());
+        let policy = site.path("packages/repo.toml");
+        let text = fs::read_to_string(&policy).unwrap();
+        assert!(!text.contains("compress"));
+        fs::write(policy, format!("compress = [\"gzip\", \"zstd\"]\n{text}")).unwrap();
+        let notes = "All is well, and all will be well.\n".repeat(40_000);
+        site.release(&[
+            ("docs/notes.txt", notes.as_bytes()),
+            ("docs/notes.txt.gz", &like_gzip(notes.as_bytes())),
+            ("index.html", b"<html>A page of the packages</html>"),
+            ("tool", &[0; 10_000]),
+        ]);
+        site.repo(&["key", "generate", "team", "--unencrypted"]);
+        site.repo(&["delegate", ROLE, "--paths", "team/*", "--key", "team"]);
+        site.add(&["--role", ROLE], &[("team/größe 1+1.txt", b"One and one, they say, is two.")]);
+        site
+    }
+
+    /// A path in the site's folder.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn repo(&self, arguments: &[&str]) {
+        succeed(Command::new(program("lastmile-repo")).current_dir(self.path("packages")).args(arguments));
+    }
+
+    /// Publishes these targets.
+    pub(super) fn release(&mut self, targets: &[(&str, &[u8])]) {
+        self.add(&[], targets);
+    }
+
+    fn add(&mut self, arguments: &[&str], targets: &[(&str, &[u8])]) {
+        let dist = tempfile::tempdir_in(self.folder.path()).unwrap();
+        for (name, content) in targets {
+            let path = dist.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+            self.contents.insert((*name).to_owned(), content.to_vec());
+        }
+        self.repo(&[&["add", dist.path().to_str().unwrap()], arguments].concat());
+    }
+
+    /// What a target holds.
+    pub(super) fn content(&self, target: &str) -> &[u8] {
+        &self.contents[target]
+    }
+
+    /// A file of `metadata/` or `targets/` whose name ends so; the newest, where names begin with a version.
+    pub(super) fn file(&self, folder: &str, ending: &str) -> String {
+        let entries = fs::read_dir(self.path("packages").join(folder)).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let found = names.filter(|name| name.ends_with(ending)).max();
+        format!("{folder}/{}", found.unwrap_or_else(|| panic!("no file of {folder} ends in {ending}")))
+    }
+
+    /// The file of one of [`TARGETS`] in a repository with hashes in the names.
+    pub(super) fn target(&self, target: &str) -> String {
+        let path = format!("targets/{target}");
+        let (folder, name) = path.rsplit_once('/').unwrap();
+        self.file(folder, &format!(".{name}"))
+    }
+
+    /// What lies at a path of the repository.
+    pub(super) fn bytes(&self, path: &str) -> Vec<u8> {
+        fs::read(self.path("packages").join(path)).unwrap()
+    }
+
+    /// `lastmile`, with a state of its own for each `client`, and nothing from the environment about networks.
+    pub(super) fn client(&self, client: &str) -> Command {
+        let mut command = Command::new(program("lastmile"));
+        command.current_dir(self.folder.path()).env("LASTMILE_STATE_DIR", format!("state-{client}"));
+        for name in ["http_proxy", "https_proxy", "all_proxy"] {
+            command.env_remove(name).env_remove(name.to_uppercase());
+        }
+        command.env_remove("SSL_CERT_FILE").env_remove("SSL_CERT_DIR");
+        command
+    }
+
+    /// A command line of the page, in the site's folder, with our programs.
+    pub(super) fn shell(&self, line: &str) -> Command {
+        let programs = program("lastmile-repo").parent().unwrap().to_str().unwrap().to_owned();
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut command = Command::new("sh");
+        command.arg("-euc").arg(line).current_dir(self.folder.path()).env("PATH", format!("{programs}:{path}"));
+        command
+    }
+
+    /// Has `client` trust the repository at this URL, which ends in `/`.
+    pub(super) fn trust(&self, client: &str, url: &str) {
+        let mut command = self.client(client);
+        command.args(["trust", "add", "it", "--root", "packages/metadata/1.root.json"]);
+        succeed(command.arg("--metadata-url").arg(format!("{url}metadata/")));
+    }
+
+    /// `lastmile get` of everything that was published, not started yet.
+    pub(super) fn get_all(&self, client: &str) -> Command {
+        let mut command = self.client(client);
+        command.arg("get").args(self.contents.keys()).arg("--output").arg(format!("downloads-{client}"));
+        command
+    }
+
+    /// Has `client` fetch everything, and looks whether it has.
+    pub(super) fn fetch_all(&self, client: &str) {
+        succeed(&mut self.get_all(client));
+        self.check_all(client);
+    }
+
+    /// Everything is there as it was published.
+    pub(super) fn check_all(&self, client: &str) {
+        for (name, content) in &self.contents {
+            let found = fs::read(self.path(&format!("downloads-{client}")).join(name)).unwrap();
+            assert!(found == *content, "{name} is another file");
+        }
+    }
+}
+
+/// Runs a command that must end well.
+pub(super) fn succeed(command: &mut Command) -> Output {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+/// Begins as what gzip makes begins: a server looks no further, if it looks into files at all.
+fn like_gzip(content: &[u8]) -> Vec<u8> {
+    [&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255], content].concat()
+}
+
+/// The blocks of docs/serving.md that are marked as `language`, in the order of the page.
+pub(super) fn page(language: &str) -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/serving.md");
+    let text = fs::read_to_string(path).unwrap();
+    let blocks = text.split("\n```").collect::<Vec<_>>();
+    let wanted = blocks.iter().filter_map(|block| block.strip_prefix(language)?.strip_prefix('\n'));
+    wanted.map(str::to_owned).collect()
+}
+
+/// `text`, in which `from` must be, with `to` in its place.
+pub(super) fn replaced(text: &str, from: &str, to: &str) -> String {
+    assert!(text.contains(from), "the page no longer has `{from}`: {text}");
+    text.replace(from, to)
+}

@@ -1,0 +1,107 @@
+//! Requests byte by byte, so that a test sees what a server really sends, and a road that breaks once.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// What a URL path holds as it is.
+const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
+/// After that a server that says nothing fails the test.
+const PATIENCE: Option<Duration> = Some(Duration::from_secs(30));
+
+/// What a server said.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    headers: BTreeMap<String, String>,
+    pub(super) body: Vec<u8>,
+}
+
+impl Reply {
+    /// A header, by its name in small letters; empty where it is absent.
+    pub(super) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+}
+
+/// The path of a file below a server's root, as it is asked for.
+pub(super) fn encoded(file: &str) -> String {
+    format!("/{}", utf8_percent_encode(file, IN_PATH))
+}
+
+/// Asks for a path as it is written, with these lines of headers.
+pub(super) fn get(port: u16, path: &str, headers: &[&str]) -> Reply {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(PATIENCE).unwrap();
+    let lines = headers.iter().map(|line| format!("{line}\r\n")).collect::<String>();
+    let host = format!("Host: 127.0.0.1:{port}");
+    let request = format!("GET {path} HTTP/1.1\r\n{host}\r\nConnection: close\r\n{lines}\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    reply(&answer)
+}
+
+fn reply(answer: &[u8]) -> Reply {
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("an answer has headers");
+    let head = String::from_utf8(answer[..end].to_vec()).unwrap();
+    let (first, lines) = head.split_once("\r\n").unwrap();
+    let headers = lines.split("\r\n").map(|line| {
+        let (name, value) = line.split_once(':').unwrap();
+        (name.to_lowercase(), value.trim().to_owned())
+    });
+    let status = first.split(' ').nth(1).unwrap().parse().unwrap();
+    let mut reply = Reply { status, headers: headers.collect(), body: answer[end + 4..].to_vec() };
+    if reply.header("transfer-encoding") == "chunked" {
+        reply.body = joined(&reply.body);
+    }
+    reply
+}
+
+/// What comes in chunks (RFC 9112, 7.1).
+fn joined(mut chunks: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    loop {
+        let end = chunks.windows(2).position(|two| two == b"\r\n").unwrap();
+        let length = usize::from_str_radix(std::str::from_utf8(&chunks[..end]).unwrap(), 16).unwrap();
+        if length == 0 {
+            return body;
+        }
+        let start = end + 2;
+        body.extend_from_slice(&chunks[start..start + length]);
+        chunks = &chunks[start + length + 2..];
+    }
+}
+
+/// A road to `port` on a port of its own, which breaks after `bytes` of a connection's answers, until it broke once.
+pub(super) fn road_that_breaks(port: u16, bytes: u64) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let own = listener.local_addr().unwrap().port();
+    let has_broken = Arc::new(AtomicBool::new(false));
+    // It ends with the test's process; nobody waits for it.
+    thread::spawn(move || {
+        while let Ok((client, _)) = listener.accept() {
+            let server = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            let (mut asked, mut asks) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            thread::spawn(move || drop(io::copy(&mut asked, &mut asks)));
+            let has_broken = Arc::clone(&has_broken);
+            thread::spawn(move || carry(server, client, bytes, &has_broken));
+        }
+    });
+    own
+}
+
+/// Carries answers back until one side ends, or until the road breaks.
+fn carry(server: TcpStream, mut client: TcpStream, bytes: u64, has_broken: &AtomicBool) {
+    let limit = if has_broken.load(Ordering::SeqCst) { u64::MAX } else { bytes };
+    let carried = io::copy(&mut server.take(limit), &mut client).unwrap_or(0);
+    has_broken.fetch_or(carried == limit, Ordering::SeqCst);
+    drop(client.shutdown(Shutdown::Both));
+}
