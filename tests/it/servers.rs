@@ -5,6 +5,7 @@
 mod child;
 mod nginx;
 mod site;
+mod tls;
 mod wire;
 
 use site::{Site, TARGETS, replaced};

@@ -1,0 +1,163 @@
+//! The client over https, with nginx at the other end: whom it trusts, where it lets itself be sent, and HTTP/2.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::nginx::{Nginx, server};
+use super::site::{Site, succeed};
+
+/// What the client says of a certificate that it does not believe.
+const NOT_SECURE: &str = "no secure connection: invalid peer certificate: ";
+
+/// A site whose server has a certificate for `localhost`, by an authority that nobody else knows.
+pub(super) fn certified() -> Site {
+    let site = Site::new(&[]);
+    let own = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
+    let openssl = |arguments: &[&str]| {
+        let mut command = Command::new("openssl");
+        succeed(command.args(["req", "-x509"]).args(own).args(arguments).current_dir(site.path("")));
+    };
+    openssl(&["-subj", "/CN=authority", "-keyout", "authority.key", "-out", "authority.pem"]);
+    openssl(&["-subj", "/CN=stranger", "-keyout", "stranger.key", "-out", "stranger.pem"]);
+    let (signer, name) = (["-CA", "authority.pem", "-CAkey", "authority.key"], "subjectAltName=DNS:localhost");
+    let files = ["-subj", "/CN=localhost", "-keyout", "localhost.key", "-out", "localhost.pem"];
+    let usage = ["-addext", name, "-addext", "basicConstraints=critical,CA:FALSE"];
+    openssl(&[&signer[..], &files, &usage].concat());
+    site
+}
+
+/// The page's server with TLS at `port`, and what else is to stand in it.
+fn over_tls(site: &Site, port: u16, listen: &str, first: &str) -> String {
+    let path = |name| site.path(name).display().to_string();
+    let (certificate, key) = (path("localhost.pem"), path("localhost.key"));
+    let tls =
+        format!("listen 127.0.0.1:{port} {listen};\nssl_certificate {certificate};\nssl_certificate_key {key};\n");
+    server(site, &format!("{tls}{first}"))
+}
+
+/// Over HTTP/2 where the client can.
+fn secure(site: &Site) -> (Nginx, u16) {
+    let (nginx, [port]) = Nginx::start(&site.path("nginx"), |[port]| over_tls(site, port, "ssl http2", ""));
+    (nginx, port)
+}
+
+fn trust(site: &Site, scheme: &str, port: u16) {
+    site.trust("it", &format!("{scheme}://localhost:{port}/"));
+}
+
+/// `lastmile get` of everything, for whom the authorities in `bundle` are the system's.
+fn with_authorities(site: &Site, bundle: &str) -> Command {
+    let none = site.path("no-authorities");
+    fs::create_dir_all(&none).unwrap();
+    let mut command = site.get_all("it");
+    command.env("SSL_CERT_FILE", site.path(bundle)).env("SSL_CERT_DIR", none);
+    command
+}
+
+/// What `command` says when it gives up as one does where the road is to blame.
+fn refusal(mut command: Command) -> String {
+    let output = command.args(["--retries", "0"]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    said
+}
+
+#[test]
+fn an_authority_of_the_system_is_trusted_and_http_2_is_spoken() {
+    let site = certified();
+    let (nginx, port) = secure(&site);
+    trust(&site, "https", port);
+    succeed(&mut with_authorities(&site, "authority.pem"));
+    site.check_all("it");
+    assert!(nginx.logged("/metadata/timestamp.json").starts_with("HTTP/2.0 200 "));
+    assert!(nginx.logged("tool").starts_with("HTTP/2.0 200 "));
+}
+
+#[test]
+fn a_server_that_knows_http_1_only_is_spoken_to_so() {
+    let site = certified();
+    let (nginx, [port]) = Nginx::start(&site.path("nginx"), |[port]| over_tls(&site, port, "ssl", ""));
+    trust(&site, "https", port);
+    succeed(&mut with_authorities(&site, "authority.pem"));
+    site.check_all("it");
+    assert!(nginx.logged("/metadata/timestamp.json").starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn an_authority_that_is_named_is_trusted() {
+    let site = certified();
+    let (_nginx, port) = secure(&site);
+    trust(&site, "https", port);
+    succeed(site.get_all("it").arg("--ca-file").arg(site.path("authority.pem")));
+    site.check_all("it");
+}
+
+#[test]
+fn a_server_for_which_nobody_vouches_is_refused() {
+    let site = certified();
+    let (nginx, port) = secure(&site);
+    trust(&site, "https", port);
+    for command in [site.get_all("it"), with_authorities(&site, "stranger.pem")] {
+        let said = refusal(command);
+        assert!(said.contains(NOT_SECURE), "{said}");
+    }
+    let mut named = site.get_all("it");
+    named.arg("--ca-file").arg(site.path("stranger.pem"));
+    let said = refusal(named);
+    assert!(said.contains(NOT_SECURE), "{said}");
+    assert_eq!(nginx.requests(), "");
+}
+
+#[test]
+fn a_server_of_another_name_is_refused() {
+    let site = certified();
+    let (nginx, port) = secure(&site);
+    site.trust("it", &format!("https://127.0.0.1:{port}/"));
+    let said = refusal(with_authorities(&site, "authority.pem"));
+    assert!(said.contains(NOT_SECURE), "{said}");
+    assert_eq!(nginx.requests(), "");
+}
+
+#[test]
+fn without_any_authority_http_goes_on_working() {
+    let site = Site::new(&[]);
+    let servers = |[port]: [u16; 1]| server(&site, &format!("listen 127.0.0.1:{port};"));
+    let (_nginx, [port]) = Nginx::start(&site.path("nginx"), servers);
+    trust(&site, "http", port);
+    let nothing: PathBuf = "/dev/null".into();
+    succeed(with_authorities(&site, "authority.pem").env("SSL_CERT_FILE", nothing));
+    site.check_all("it");
+}
+
+/// Two servers: the first sends everybody to the second, by `scheme`.
+fn sent_on(site: &Site, first: &str, second: &str, scheme: &str) -> (Nginx, u16) {
+    let servers = |[from, to]: [u16; 2]| {
+        let away = format!("return 301 {scheme}://localhost:{to}$request_uri;\n");
+        format!("{}\n{}", over_tls(site, from, first, &away), over_tls(site, to, second, ""))
+    };
+    let (nginx, [from, _]) = Nginx::start(&site.path("nginx"), servers);
+    (nginx, from)
+}
+
+#[test]
+fn who_is_sent_from_http_to_https_goes_there() {
+    let site = certified();
+    let (nginx, port) = sent_on(&site, "", "ssl http2", "https");
+    trust(&site, "http", port);
+    succeed(&mut with_authorities(&site, "authority.pem"));
+    site.check_all("it");
+    nginx.logged("HTTP/1.1 301 /metadata/timestamp.json");
+    nginx.logged("HTTP/2.0 200 /metadata/timestamp.json");
+}
+
+#[test]
+fn who_is_sent_from_https_to_http_does_not_go_there() {
+    let site = certified();
+    let (nginx, port) = sent_on(&site, "ssl http2", "", "http");
+    trust(&site, "https", port);
+    let said = refusal(with_authorities(&site, "authority.pem"));
+    assert!(said.contains("from https to http"), "{said}");
+    assert!(nginx.logged(" 301 ").starts_with("HTTP/2.0 301 /metadata/"));
+    assert!(!nginx.requests().contains(" 200 "), "{}", nginx.requests());
+}
