@@ -2,6 +2,7 @@
 //!
 //! `cargo xtask setup` installs the servers.
 
+mod caddy;
 mod child;
 mod nginx;
 mod site;

@@ -73,7 +73,11 @@ fn servers(_: &Path) -> Result<String, Missing> {
         stop_service("nginx");
     }
     modules(nginx.unwrap_or("/usr/sbin/nginx"))?;
-    Ok("nginx: there".into())
+    if !quiet("caddy", &["version"]) {
+        install("caddy", "caddy")?;
+        stop_service("caddy");
+    }
+    Ok("nginx, caddy: there".into())
 }
 
 /// What of nginx the settings and the tests need.

@@ -1,0 +1,96 @@
+//! Caddy with the settings of the page.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::child::{Running, eventually, start, text};
+use super::site::{Site, page, replaced, succeed};
+use super::tls::certified;
+use super::{is_served_as_the_page_says, the_checks_of_the_page_pass, wire};
+
+/// A Caddy that runs until this is dropped.
+struct Caddy {
+    said: PathBuf,
+    _running: Running,
+}
+
+impl Caddy {
+    /// The line of the log, in JSON, that has all of this in it, once it is there.
+    fn logged(&self, wanted: &[&str]) {
+        let is_there = |line: &&str| wanted.iter().all(|part| line.contains(part));
+        let found = eventually(|| text(&self.said).lines().find(is_there).map(drop));
+        assert!(found.is_some(), "{wanted:?} is not in the log: {}", text(&self.said));
+    }
+}
+
+/// Starts the page's site at `address` and a free port, with `first` at its beginning.
+fn serve(site: &Site, address: &str, first: &str) -> (Caddy, u16) {
+    let blocks = page("caddyfile");
+    assert_eq!(blocks.len(), 1, "the page has one block for Caddy");
+    let rooted = replaced(&blocks[0], "/srv/packages", site.path("packages").to_str().unwrap());
+    let home = site.path("caddy");
+    fs::create_dir(&home).unwrap();
+    let command = |[port]: [u16; 1]| {
+        let head = format!("{address}:{port} {{\nbind 127.0.0.1\nlog\n{first}");
+        // Without the port over which it takes orders, and without another one for people who come without TLS.
+        let around = "{\nadmin off\nauto_https disable_redirects\n}\n";
+        let text = format!("{around}{}", replaced(&rooted, "packages.example {", &head));
+        fs::write(home.join("Caddyfile"), text).unwrap();
+        let mut command = Command::new("caddy");
+        command.current_dir(&home).args(["run", "--config", "Caddyfile", "--adapter", "caddyfile"]);
+        for name in ["HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"] {
+            command.env(name, &home);
+        }
+        command
+    };
+    let said = home.join("said");
+    let (running, [port]) = start(&said, command, || text(&said).contains("serving initial configuration"));
+    (Caddy { said, _running: running }, port)
+}
+
+fn plain(site: &Site) -> (Caddy, u16) {
+    serve(site, "http://127.0.0.1", "")
+}
+
+#[test]
+fn caddy_serves_as_the_page_says() {
+    let mut site = Site::new(&[]);
+    let (_caddy, port) = plain(&site);
+    let codings = [("gzip", "gzip"), ("zstd", "zstd"), ("gzip, zstd", "zstd"), ("zstd, gzip", "zstd")];
+    is_served_as_the_page_says(&mut site, port, &codings);
+    the_checks_of_the_page_pass(&site, &format!("http://127.0.0.1:{port}/"));
+}
+
+#[test]
+fn a_download_from_caddy_goes_on_where_the_road_broke() {
+    let site = Site::new(&[]);
+    let (caddy, port) = plain(&site);
+    let road = wire::road_that_breaks(port, 400_000);
+    site.trust("it", &format!("http://127.0.0.1:{road}/"));
+    site.fetch_all("it");
+    caddy.logged(&["/targets/docs/", r#""Range":["bytes="#, r#""status":206"#]);
+}
+
+#[test]
+fn caddy_serves_over_tls() {
+    let site = certified();
+    let path = |name| site.path(name).display().to_string();
+    let tls = format!("tls {} {}\n", path("localhost.pem"), path("localhost.key"));
+    let (caddy, port) = serve(&site, "https://localhost", &tls);
+    site.trust("it", &format!("https://localhost:{port}/"));
+    succeed(site.get_all("it").arg("--ca-file").arg(path("authority.pem")));
+    site.check_all("it");
+    caddy.logged(&["/metadata/timestamp.json", r#""proto":"HTTP/2.0""#, r#""status":200"#]);
+}
+
+#[test]
+fn caddy_takes_no_target_for_a_copy_of_another() {
+    let site = Site::new(&["--no-hash-prefix"]);
+    let (_caddy, port) = plain(&site);
+    for target in super::TARGETS {
+        let answer = wire::get(port, &wire::encoded(&format!("targets/{target}")), &["Accept-Encoding: gzip, zstd"]);
+        assert_eq!((answer.status, answer.header("content-encoding")), (200, ""), "{target}");
+        assert!(answer.body == site.content(target), "{target} is another file");
+    }
+}
