@@ -1,10 +1,11 @@
-//! The settings of docs/serving.md, taken from the page and run by the servers they are for.
+//! The settings of docs/serving.md, taken from the page and run by nginx, Caddy and an S3 server.
 //!
 //! `cargo xtask setup` installs the servers.
 
 mod caddy;
 mod child;
 mod nginx;
+mod s3;
 mod site;
 mod tls;
 mod wire;

@@ -24,7 +24,7 @@ struct Missing {
 
 /// Installs everything; true when nothing is missing.
 pub(crate) fn run(project: &Path) -> bool {
-    steps(project, &[c_linker, programs, servers, python, python_tuf, node, tuf_js, cargo_deny])
+    steps(project, &[c_linker, programs, servers, python, python_tuf, s3, node, tuf_js, cargo_deny])
 }
 
 /// Installs the other TUF implementations only.
@@ -137,6 +137,11 @@ fn node(_: &Path) -> Result<String, Missing> {
 /// PyPI `tuf` with all it needs, each at a fixed version.
 fn python_tuf(project: &Path) -> Result<String, Missing> {
     packages("python-tuf", project, "tests/interop/requirements.txt", "target/interop/venv")
+}
+
+/// An S3 server, and the program that copies to it.
+fn s3(project: &Path) -> Result<String, Missing> {
+    packages("moto and awscli", project, "tests/interop/s3-requirements.txt", "target/interop/s3-venv")
 }
 
 /// What `cargo xtask mutants` needs.
