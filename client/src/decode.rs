@@ -1,6 +1,6 @@
 //! Metadata that comes compressed: decoded while it arrives, on a thread of its own, within limits.
 //!
-//! Of what is sent no more is taken than the file may be long, and of what that decodes to no more
+//! Of what is sent no more is taken than a file of the greatest length may take encoded, and of what that decodes to no more
 //! than its reader takes: a decoder that has a few parts in advance waits. When the body is
 //! dropped, it ends.
 
@@ -21,6 +21,12 @@ pub(crate) const ACCEPTED: &str = "zstd, gzip";
 /// How far back a zstd frame may reach. Every decoder of this content coding has to manage so much,
 /// and no encoder may ask for more (RFC 9659).
 const WINDOW: u64 = 8 * 1024 * 1024;
+
+/// What a coding adds where it finds nothing to compress, as in small files full of hashes: some bytes for each block
+/// and for the whole. Both codings stay well below this.
+fn longest_encoding(max_length: u64) -> u64 {
+    max_length.saturating_add(max_length / 256).saturating_add(256)
+}
 
 /// Bytes decoded at once.
 const PART: usize = 64 * 1024;
@@ -54,12 +60,13 @@ impl Coding {
     }
 }
 
-/// What `raw` decodes to, when `raw` is at most `max_length` bytes and one whole stream.
+/// What `raw` decodes to, when `raw` is no longer than `max_length` bytes may be encoded and one whole stream.
 pub(crate) fn decoded(coding: Coding, mut raw: Body, max_length: u64) -> Body {
     let (feed, inbox) = mpsc::channel(PARTS);
     let (outbox, mut parts) = mpsc::channel(PARTS);
     spawn_blocking(move || {
-        let source = Source { inbox, part: Bytes::new(), left: max_length, max_length, failure: None };
+        let source =
+            Source { inbox, part: Bytes::new(), left: longest_encoding(max_length), max_length, failure: None };
         work(coding, source, &outbox);
     });
     let mut feeding = Some(Box::pin(async move {

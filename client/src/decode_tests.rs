@@ -32,6 +32,17 @@ fn text(length: usize) -> Vec<u8> {
     (0_u32..).flat_map(|number| format!("{} ", number.wrapping_mul(2_654_435_761)).into_bytes()).take(length).collect()
 }
 
+/// What no encoder finds anything in (Marsaglia's xorshift).
+fn noise(length: usize) -> Vec<u8> {
+    let next = |state: &u64| {
+        let state = state ^ (state << 13);
+        let state = state ^ (state >> 7);
+        Some(state ^ (state << 17))
+    };
+    let states = std::iter::successors(Some(0x9e37_79b9_7f4a_7c15), next);
+    states.map(|state| state.to_le_bytes()[3]).take(length).collect()
+}
+
 /// A zstd frame with a window of 2¹⁰⁺ᵉ bytes and these blocks.
 fn frame(exponent: u8, blocks: &[u8]) -> Vec<u8> {
     [&[0x28, 0xb5, 0x2f, 0xfd, 0x00, exponent << 3], blocks].concat()
@@ -130,6 +141,17 @@ async fn what_is_sent_is_limited_too() {
     // Blocks that decode to nothing.
     let nothing = frame(7, &[0, 0, 0].repeat(20_000));
     assert_eq!(read(sent("zstd", &nothing), 50_000).await, Err(FetchError::TooLong { max_length: 50_000 }));
+}
+
+#[tokio::test]
+async fn what_cannot_be_compressed_may_be_longer_than_the_file() {
+    for length in [1, 369, 100_000, 1_000_000] {
+        let noise = noise(length);
+        for (coding, encoded) in [("gzip", gzip(&noise)), ("zstd", zstd(&noise))] {
+            assert!(encoded.len() > noise.len(), "{coding} finds something in {length} bytes");
+            assert_eq!(read(sent(coding, &encoded), length as u64).await.as_ref(), Ok(&noise), "{coding}, {length}");
+        }
+    }
 }
 
 /// What these bytes decode to, without a socket.

@@ -62,6 +62,18 @@ fn caddy_serves_as_the_page_says() {
     the_checks_of_the_page_pass(&site, &format!("http://127.0.0.1:{port}/"));
 }
 
+/// A file of a few hashes and signatures cannot be compressed much, and by some encoders not at all.
+#[test]
+fn a_small_repository_whose_copies_are_longer_comes_from_caddy() {
+    let mut site = Site::empty(&[]);
+    site.release(&[("tool", b"a tool".as_slice())]);
+    let snapshot = site.file("metadata", ".snapshot.json");
+    assert!(site.bytes(&format!("{snapshot}.zst")).len() > site.bytes(&snapshot).len(), "no test of that any more");
+    let (_caddy, port) = plain(&site);
+    site.trust("it", &format!("http://127.0.0.1:{port}/"));
+    site.fetch_all("it");
+}
+
 #[test]
 fn a_download_from_caddy_goes_on_where_the_road_broke() {
     let site = Site::new(&[]);

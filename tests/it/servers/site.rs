@@ -25,15 +25,21 @@ pub(super) struct Site {
 }
 
 impl Site {
-    /// A repository with compressed metadata and [`TARGETS`]; `init` are further arguments of `lastmile-repo init`.
-    pub(super) fn new(init: &[&str]) -> Site {
-        let mut site = Site { folder: tempfile::tempdir().unwrap(), contents: BTreeMap::new() };
+    /// A repository with compressed metadata and without targets; `init` are further arguments of `lastmile-repo init`.
+    pub(super) fn empty(init: &[&str]) -> Site {
+        let site = Site { folder: tempfile::tempdir().unwrap(), contents: BTreeMap::new() };
         fs::create_dir(site.path("packages")).unwrap();
         site.repo(&[&["init", "--unencrypted-keys"], init].concat());
         let policy = site.path("packages/repo.toml");
         let text = fs::read_to_string(&policy).unwrap();
         assert!(!text.contains("compress"));
         fs::write(policy, format!("compress = [\"gzip\", \"zstd\"]\n{text}")).unwrap();
+        site
+    }
+
+    /// Such a repository with [`TARGETS`].
+    pub(super) fn new(init: &[&str]) -> Site {
+        let mut site = Site::empty(init);
         let notes = "All is well, and all will be well.\n".repeat(40_000);
         site.release(&[
             ("docs/notes.txt", notes.as_bytes()),
