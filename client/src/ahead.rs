@@ -3,7 +3,7 @@
 //! Nothing is judged here and nothing changes but the timing: what was begun ahead is the first
 //! attempt at a file, begun early. It fails as that attempt would, and is followed by the same ones.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::pin::pin;
 use std::task::{Context, Poll};
 
@@ -29,6 +29,8 @@ pub(crate) struct Ahead<'a> {
     /// Not begun, in the order in which they will be needed.
     waiting: VecDeque<(String, u64)>,
     begun: Vec<Begun<'a>>,
+    /// The URLs of both.
+    expected: BTreeSet<String>,
 }
 
 struct Begun<'a> {
@@ -45,25 +47,26 @@ enum Answer<'a> {
 
 impl<'a> Ahead<'a> {
     pub(crate) fn new(road: &'a Road) -> Ahead<'a> {
-        Ahead { road, waiting: VecDeque::new(), begun: Vec::new() }
+        Ahead { road, waiting: VecDeque::new(), begun: Vec::new(), expected: BTreeSet::new() }
     }
 
     /// The file at `url` will be needed, of which at most `max_length` bytes are to be read. It is
-    /// asked for beside the next file that is waited for.
+    /// asked for beside the next file that is waited for, once.
     pub(crate) fn expect(&mut self, url: String, max_length: u64) {
-        if !self.road.sequential {
+        if !self.road.sequential && self.expected.insert(url.clone()) {
             self.waiting.push_back((url, max_length));
         }
     }
 
     /// Whether this file was expected, and has not had its turn.
     pub(crate) fn is_expected(&self, url: &str) -> bool {
-        self.waiting.iter().any(|(waiting, _)| waiting == url) || self.begun.iter().any(|begun| begun.url == url)
+        self.expected.contains(url)
     }
 
     /// It is this file's turn: the attempt at it, if one was begun, and whether something has been
     /// accepted since that may have changed what is there.
     pub(crate) fn take(&mut self, url: &str, max_length: u64) -> Option<(Attempt<'a>, bool)> {
+        self.expected.remove(url);
         let found = self.begun.iter().position(|begun| begun.url == url && begun.max_length == max_length);
         let Some(found) = found else {
             // Not begun, or with another limit: then it is no answer to this request.

@@ -20,7 +20,7 @@ use lastmile_repo_tool::init::NewRepository;
 use lastmile_repo_tool::key_store::{NoPassPhrases, Protection};
 use lastmile_repo_tool::list::List;
 use lastmile_repo_tool::publication::Unobserved;
-use lastmile_repo_tool::scale::{Cost, Load};
+use lastmile_repo_tool::scale::Load;
 use lastmile_repo_tool::{Patience, Plan, Repository, Setting, Signing};
 use sha2::{Digest as _, Sha256};
 
