@@ -58,9 +58,11 @@ impl<'a> Ahead<'a> {
         }
     }
 
-    /// Whether this file was expected, and has not had its turn.
-    pub(crate) fn is_expected(&self, url: &str) -> bool {
-        self.expected.contains(url)
+    /// What is at URLs that begin so is not needed after all.
+    pub(crate) fn forget(&mut self, base: &str) {
+        self.expected.retain(|url| !url.starts_with(base));
+        self.waiting.retain(|(url, _)| !url.starts_with(base));
+        self.begun.retain(|begun| !begun.url.starts_with(base));
     }
 
     /// It is this file's turn: the attempt at it, if one was begun, and whether something has been

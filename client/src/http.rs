@@ -15,11 +15,11 @@ use reqwest::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_RANGE, DATE, HeaderMap, HeaderName, HeaderValue, RANGE, RETRY_AFTER,
     TRANSFER_ENCODING,
 };
-use reqwest::{Certificate, Client, Proxy, RequestBuilder, StatusCode, Url, redirect};
+use reqwest::{Client, Proxy, RequestBuilder, StatusCode, Url, redirect};
 
 use crate::decode::{ACCEPTED, Coding, decoded};
 use crate::fetch::{Fetch, FetchError, Response};
-use crate::tls::SystemAuthorities;
+use crate::tls::Authorities;
 
 /// An answer without a file is read up to here, and no longer than so long, to keep the connection.
 const FEW_WORDS: usize = 16 * 1024;
@@ -75,8 +75,7 @@ pub enum ProxyChoice {
 #[derive(Debug, Clone)]
 pub struct HttpFetch {
     client: Client,
-    /// None where others were named, which are in the client already.
-    authorities: Option<Arc<SystemAuthorities>>,
+    authorities: Arc<Authorities>,
     forbidden_means_absent: bool,
     /// The newest `Date`, as it was sent.
     date: Arc<Mutex<Option<HeaderValue>>>,
@@ -105,33 +104,18 @@ impl HttpFetch {
                 builder.proxy(Proxy::all(url).map_err(|error| unusable(&format!("proxy `{url}`"), &error))?)
             }
         };
-        let mut authorities = Vec::new();
-        for bundle in &settings.extra_ca {
-            let found = Certificate::from_pem_bundle(bundle)
-                .map_err(|error| unusable("file of certificate authorities", &error))?;
-            if found.is_empty() {
-                let message = "the file of certificate authorities has no PEM certificate in it";
-                return Err(FetchError::Settings(message.to_owned()));
-            }
-            authorities.extend(found);
-        }
-        let system = authorities.is_empty().then(SystemAuthorities::new);
-        builder = match &system {
-            None => builder.tls_certs_merge(authorities),
-            Some(system) => builder.tls_backend_preconfigured(
-                system.config().map_err(|error| FetchError::Settings(format!("unusable TLS: {error}")))?,
-            ),
-        };
+        let authorities = Authorities::with(&settings.extra_ca)?;
+        builder = builder.tls_backend_preconfigured(authorities.config()?);
         let client = builder.build().map_err(|error| unusable("connection settings", &error))?;
         let forbidden_means_absent = settings.forbidden_means_absent;
-        Ok(HttpFetch { client, authorities: system, forbidden_means_absent, date: Arc::default() })
+        Ok(HttpFetch { client, authorities, forbidden_means_absent, date: Arc::default() })
     }
 
     /// A request for exactly this URL.
     fn get(&self, url: &str) -> Result<RequestBuilder, FetchError> {
         let url = exact_url(url)?;
-        if let Some(authorities) = self.authorities.as_ref().filter(|_| url.scheme() == "https") {
-            authorities.expect_use();
+        if url.scheme() == "https" {
+            self.authorities.expect_use();
         }
         Ok(self.client.get(url))
     }

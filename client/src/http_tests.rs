@@ -278,7 +278,7 @@ async fn over_http_2_a_refresh_takes_one_round_trip_on_one_connection() {
     let client = Client::builder().no_proxy().http2_prior_knowledge().build().unwrap();
     let builder = Updater::builder(root(1, "root", "online")).fetch(HttpFetch {
         client,
-        authorities: None,
+        authorities: Authorities::with(&[]).unwrap(),
         forbidden_means_absent: false,
         date: Arc::default(),
     });

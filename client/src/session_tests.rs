@@ -18,9 +18,15 @@ const BINS: usize = 20;
 /// A repository whose targets lie in bins, all of which one role delegates to.
 fn binned() -> FarAway {
     let far_away = FarAway::default();
+    publish_bins(&far_away, 1, false);
+    far_away
+}
+
+/// Every role in this version. A `deep` bin delegates to a role of its own, and to one that all have in common.
+fn publish_bins(far_away: &FarAway, version: usize, deep: bool) {
     let repository = &far_away.repository;
     let signed = |kind: &str, member: &str, value: Value| {
-        let mut signed = json!({ "_type": kind, "spec_version": "1.0.34", "version": 1, "expires": expires() });
+        let mut signed = json!({ "_type": kind, "spec_version": "1.0.34", "version": version, "expires": expires() });
         signed[member] = value;
         signed
     };
@@ -32,20 +38,30 @@ fn binned() -> FarAway {
         signed["delegations"] = delegations;
         signed
     };
-    let top = delegating(vec![("bins".to_owned(), "b*/*".to_owned())]);
-    repository.put("1.targets.json", &sign(&top, &["targets"]));
-    let bins = delegating((0..BINS).map(|bin| (format!("bin{bin}"), format!("b{bin}/*"))).collect());
-    repository.put("1.bins.json", &sign(&bins, &["docs"]));
-    let mut meta = json!({ "targets.json": { "version": 1 }, "bins.json": { "version": 1 } });
+    let mut meta = json!({});
+    let mut put = |name: &str, signed: &Value, key: &str| {
+        repository.put(&format!("{version}.{name}.json"), &sign(signed, &[key]));
+        meta[format!("{name}.json")] = json!({ "version": version });
+    };
+    put("targets", &delegating(vec![("bins".to_owned(), "b*/*".to_owned())]), "targets");
+    put("bins", &delegating((0..BINS).map(|bin| (format!("bin{bin}"), format!("b{bin}/*"))).collect()), "docs");
     for bin in 0..BINS {
         let target = json!({ format!("b{bin}/x"): { "length": bin, "hashes": { "sha256": "00".repeat(32) } } });
-        repository.put(&format!("1.bin{bin}.json"), &sign(&signed("targets", "targets", target), &["docs"]));
-        meta[format!("bin{bin}.json")] = json!({ "version": 1 });
+        let mut bin_role = signed("targets", "targets", target);
+        if deep {
+            let below = [format!("below{bin}"), "common".to_owned()];
+            bin_role["delegations"] =
+                delegating(below.map(|name| (name, format!("b{bin}/*"))).into())["delegations"].take();
+            put(&format!("below{bin}"), &signed("targets", "targets", json!({})), "docs");
+        }
+        put(&format!("bin{bin}"), &bin_role, "docs");
     }
-    repository.put("1.snapshot.json", &sign(&signed("snapshot", "meta", meta), &["online"]));
-    let meta = json!({ "snapshot.json": { "version": 1 } });
+    if deep {
+        put("common", &signed("targets", "targets", json!({})), "docs");
+    }
+    repository.put(&format!("{version}.snapshot.json"), &sign(&signed("snapshot", "meta", meta), &["online"]));
+    let meta = json!({ "snapshot.json": { "version": version } });
     repository.put("timestamp.json", &sign(&signed("timestamp", "meta", meta), &["online"]));
-    far_away
 }
 
 fn paths(bins: impl IntoIterator<Item = usize>) -> Vec<TargetPath> {
@@ -120,6 +136,48 @@ async fn where_a_listed_bin_is_kept_already_the_others_are_fetched_at_once() {
     assert_eq!(session.list().await.unwrap().len(), BINS);
     let missing: Vec<_> = (0..BINS).filter(|bin| ![1, 5, 6].contains(bin)).collect();
     assert_eq!(far_away.repository.take_requests(), bin_urls(missing));
+}
+
+#[tokio::test(start_paused = true)]
+async fn bins_that_were_signed_anew_are_listed_as_quickly_as_new_ones() {
+    let (far_away, store) = (binned(), MemoryStore::default());
+    session(&far_away, &store, false).await.list().await.unwrap();
+    publish_bins(&far_away, 2, false);
+    let mut session = session(&far_away, &store, false).await;
+    let before = tokio::time::Instant::now();
+    assert_eq!(session.list().await.unwrap().len(), BINS);
+    assert_eq!(before.elapsed().as_millis() / DELAY.as_millis(), 1 + 2);
+    assert_eq!(far_away.repository.take_requests().len(), 1 + BINS);
+}
+
+/// Roles below bins are learnt of while bins are asked for ahead; some are named by several.
+#[tokio::test(start_paused = true)]
+async fn of_a_deep_tree_each_role_is_asked_for_once_like_one_after_the_other() {
+    let far_away = FarAway::default();
+    publish_bins(&far_away, 1, true);
+    let mut asked = Vec::new();
+    for sequential in [false, true] {
+        let mut session = session(&far_away, &MemoryStore::default(), sequential).await;
+        assert_eq!(session.list().await.unwrap().len(), BINS);
+        let mut requests = far_away.repository.take_requests();
+        requests.sort();
+        asked.push(requests);
+    }
+    assert_eq!(asked[0], asked[1]);
+    assert_eq!(asked[0].len(), 1 + 2 * BINS + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_mirror_has_failed_the_next_one_is_asked_ahead() {
+    let far_away = binned();
+    far_away.at_first("http://a/1.bin0.json", &[Ok(b"{}".to_vec())]);
+    let builder = Updater::builder(root(1, "root", "online")).fetch(far_away.clone());
+    let updater = builder.mirror("http://a/", "http://a/t/").mirror("http://b/", "http://b/t/").build().unwrap();
+    let mut session = updater.refresh(now()).await.unwrap();
+    let before = tokio::time::Instant::now();
+    assert_eq!(session.list().await.unwrap().len(), BINS);
+    // The first role; bin 0 from the one and from the other; the rest in two rounds.
+    assert_eq!(before.elapsed().as_millis() / DELAY.as_millis(), 1 + 2 + 2);
 }
 
 #[tokio::test(start_paused = true)]

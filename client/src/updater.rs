@@ -1,5 +1,6 @@
 //! The client workflow (spec 5) with a network and a store: one loop that feeds every stage.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -135,11 +136,14 @@ pub(crate) struct Driver<'a> {
     floors_lost: bool,
     /// What will be needed, and may be on its way already.
     ahead: Ahead<'a>,
+    /// The files of which is known whether they are to be asked for ahead.
+    looked_at: BTreeSet<String>,
 }
 
 impl<'a> Driver<'a> {
     pub(crate) fn new(road: &'a Road, source: Source) -> Driver<'a> {
-        Driver { road, source, floors: None, floors_lost: false, ahead: Ahead::new(road) }
+        let (ahead, looked_at) = (Ahead::new(road), BTreeSet::new());
+        Driver { road, source, floors: None, floors_lost: false, ahead, looked_at }
     }
 
     /// Feeds a stage until it has enough, and lets it finish.
@@ -155,25 +159,34 @@ impl<'a> Driver<'a> {
     /// not do, from the mirrors; keeps what passed.
     async fn feed<S: Stage + Send>(&mut self, stage: &mut S) -> Result<(), Error> {
         while let Some(request) = self.recall(stage)? {
-            self.look_ahead(stage, &request)?;
+            self.look_ahead(stage, &request);
             self.answer(stage, &request).await?;
         }
         Ok(())
     }
 
-    /// What a stage will need after this file, and what is not stored, is asked for beside it.
-    fn look_ahead<S: Stage>(&mut self, stage: &S, request: &Request) -> Result<(), MachineError> {
-        let first = self.road.mirrors.in_order().next();
-        let is_expected = first.is_none_or(|mirror| self.ahead.is_expected(&mirror.metadata(&request.file_name())));
-        if self.road.sequential || is_expected {
-            return Ok(());
+    /// What a stage will need after this file, and no stored copy answers, is asked for beside it. That
+    /// changes nothing but the timing: whatever is wrong is told when its turn comes.
+    fn look_ahead<S: Stage>(&mut self, stage: &S, request: &Request) {
+        let is_new = self.looked_at.insert(request.file_name());
+        if !is_new || self.road.sequential || self.source == Source::Store {
+            return;
         }
         for next in stage.upcoming(LOOKED_AHEAD) {
-            if self.stored(&next)?.is_none() {
+            if self.looked_at.insert(next.file_name()) && !self.is_stored(stage, &next) {
                 self.expect(&next);
             }
         }
-        Ok(())
+    }
+
+    fn is_stored<S: Stage>(&self, stage: &S, request: &Request) -> bool {
+        let (file, longest) = self.stored_file(request);
+        match self.road.store.open(&file, longest) {
+            Ok(Some(stored)) if self.source == Source::MirrorsAndStore => stage.would_recall(request, stored),
+            Ok(_) => false,
+            // Told when it is needed.
+            Err(_) => true,
+        }
     }
 
     /// Offers stored copies as long as they do; the first request for which none does.
@@ -232,6 +245,9 @@ impl<'a> Driver<'a> {
                 Err(reason) => failures.push(MirrorFailure { url, reason }),
             }
             mirror.failed();
+            // Others are asked first from now on, and are to be asked ahead.
+            self.ahead.forget(&mirror.metadata(""));
+            self.looked_at.clear();
         }
         Err(all_failed(format!("`{}`", request.file_name()), failures))
     }
@@ -309,11 +325,7 @@ impl<'a> Driver<'a> {
         if self.source == Source::MirrorsOnly {
             return Ok(None);
         }
-        let file = match request.version {
-            Some(version) if request.role == RoleName::ROOT => StoredFile::Root(version),
-            _ => StoredFile::Role(request.role.clone()),
-        };
-        let longest = self.road.longest(&request.role).max(request.max_length);
+        let (file, longest) = self.stored_file(request);
         match self.road.store.open(&file, longest) {
             Err(error) if error.is_unusable_content() => {
                 let reason = format!("{error}: {}", error.error);
@@ -322,6 +334,15 @@ impl<'a> Driver<'a> {
             }
             answer => answer,
         }
+    }
+
+    /// Where the stored copy is, and how long it may be.
+    fn stored_file(&self, request: &Request) -> (StoredFile, u64) {
+        let file = match request.version {
+            Some(version) if request.role == RoleName::ROOT => StoredFile::Root(version),
+            _ => StoredFile::Role(request.role.clone()),
+        };
+        (file, self.road.longest(&request.role).max(request.max_length))
     }
 
     /// Keeps what a stage has accepted, as received.

@@ -270,4 +270,17 @@ mod tests {
             .unwrap();
         assert_eq!(seen, "1;[2,\"]\"];{};x\\\"y");
     }
+
+    #[test]
+    fn integers_are_those_of_64_bits_as_they_are_written() {
+        let all = |text: &str| Reader::new(text).integer().is_ok_and(|found| found == text);
+        for fits in ["0", "7", "-7", "999999999999999999", "18446744073709551615", "-9223372036854775808"] {
+            assert!(all(fits), "{fits}");
+        }
+        for wrong in ["", "-", "-0", "00", "07", "-07", "+7", "18446744073709551616", "-9223372036854775809"] {
+            assert!(!all(wrong), "{wrong}");
+        }
+        assert_eq!(Reader::new("18446744073709551615").unsigned(), Ok(u64::MAX));
+        assert!(Reader::new("-1").unsigned().is_err());
+    }
 }

@@ -74,6 +74,10 @@ impl Scan {
 
     /// Takes the next part of the file.
     pub(crate) fn update(&mut self, part: &[u8]) {
+        if self.failed {
+            // Nothing that follows can mend it.
+            return;
+        }
         self.digest(part);
         let signed = within(part, self.taken, &self.signed);
         // The end of the envelope.
@@ -82,10 +86,6 @@ impl Scan {
         self.taken += part.len() as u64;
         // Canonical text has control characters raw, and JSON has none.
         self.failed |= signed.iter().fold(false, |any, byte| any | (*byte < 0x20));
-        if self.failed {
-            // Nothing that follows can mend it.
-            return;
-        }
         self.window.extend_from_slice(signed);
         if self.window.len() >= self.enough {
             self.advance();

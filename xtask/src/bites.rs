@@ -12,9 +12,6 @@ use std::time::Instant;
 /// What is copied, besides the files of the workspace itself.
 const FOLDERS: [&str; 6] = ["keys", "metadata", "client", "repo-tool", "tests", "xtask"];
 
-/// What the program that plays scenarios is called in the copy.
-const BITTEN: &str = "lastmile-bitten-scenarios";
-
 /// A patch, and the scenarios that fail with it.
 struct Bite {
     name: String,
@@ -33,16 +30,16 @@ pub(crate) fn run(project: &Path, wanted: &[&str]) -> bool {
             return false;
         }
     };
-    let wrong = bites.iter().filter(|bite| !bites_as_it_says(project, &scratch, bite)).count();
+    let wrong = bites.iter().filter(|bite| !bites_as_it_says(&scratch, bite)).count();
     let seconds = started.elapsed().as_secs();
     say::line(format!("\n{} patches, {wrong} of them not as they must be, {seconds} s", bites.len()));
     wrong == 0
 }
 
 /// Whether all scenarios that the patch names fail with it.
-fn bites_as_it_says(project: &Path, scratch: &Path, bite: &Bite) -> bool {
+fn bites_as_it_says(scratch: &Path, bite: &Bite) -> bool {
     let started = Instant::now();
-    let missed = missed(project, scratch, bite);
+    let missed = missed(scratch, bite);
     let (all, seconds) = (bite.breaks.len(), started.elapsed().as_secs_f64());
     let said = match &missed {
         Ok(missed) if missed.is_empty() => format!("{all:2} scenarios fail  {seconds:6.1} s"),
@@ -69,11 +66,12 @@ fn bites(project: &Path, wanted: &[&str]) -> io::Result<Vec<Bite>> {
 }
 
 /// The scenarios that go on passing although the patch is applied.
-fn missed(project: &Path, scratch: &Path, bite: &Bite) -> io::Result<Vec<String>> {
+fn missed(scratch: &Path, bite: &Bite) -> io::Result<Vec<String>> {
     apply(scratch, bite, &[])?;
-    let mut command = cargo(scratch, &["run", "--locked", "--quiet", "-p", "lastmile-tests", "--bin", BITTEN]);
-    // Dependencies are those of the project, and are built for both only once.
-    command.arg("--").args(&bite.breaks).env("CARGO_TARGET_DIR", project.join("target"));
+    let scenarios = ["run", "--locked", "--quiet", "-p", "lastmile-tests", "--bin", "lastmile-scenarios", "--"];
+    let mut command = cargo(scratch, &scenarios);
+    // Built in a folder of its own: in the project's, cargo would mistake what was patched for the project's own.
+    command.args(&bite.breaks).env_remove("CARGO_TARGET_DIR");
     let output = command.output();
     apply(scratch, bite, &["--reverse"])?;
     let output = output?;
@@ -106,11 +104,7 @@ fn copy(project: &Path, scratch: &Path) -> io::Result<()> {
     for name in ["Cargo.toml", "Cargo.lock", "clippy.toml"] {
         copy_file(&project.join(name), &scratch.join(name))?;
     }
-    FOLDERS.iter().try_for_each(|name| copy_folder(&project.join(name), &scratch.join(name)))?;
-    // Both are built into one folder, and must not be mistaken for each other.
-    let manifest = scratch.join("tests/Cargo.toml");
-    let text = fs::read_to_string(&manifest)?;
-    fs::write(manifest, text.replace("\"lastmile-scenarios\"", &format!("\"{BITTEN}\"")))
+    FOLDERS.iter().try_for_each(|name| copy_folder(&project.join(name), &scratch.join(name)))
 }
 
 fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {

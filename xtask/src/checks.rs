@@ -3,7 +3,7 @@
 
 use crate::steps::{Outcome, Steps, cargo};
 use crate::{counts, deny, random, setup, style};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 /// Runs all checks; true when none failed.
@@ -33,19 +33,12 @@ pub(crate) fn run(project: &Path) -> bool {
     }
     steps.tests("doc tests", &mut test(project, &["--doc"]));
     steps.run("instruction counts", || counts::check(project));
-    // What `cargo demo` runs, as it is built already: for that alone it would have other features.
-    steps.command("demo", Command::new(built(project, "lastmile-repo")).arg("demo").current_dir(project));
+    steps.command("demo", &mut cargo(project, &["demo"]));
     let docs = ["doc", "--locked", "--workspace", "--all-features", "--no-deps"];
     steps.command("docs", cargo(project, &docs).env("RUSTDOCFLAGS", "-D warnings"));
     steps.command("licences, bans, sources", &mut deny::check(project, &["licenses", "bans", "sources"]));
     steps.run("advisories", || deny::advisories(project));
     steps.summary()
-}
-
-/// A program of ours that was built for the tests.
-fn built(project: &Path, name: &str) -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| project.join("target"), PathBuf::from);
-    target.join("debug").join(name)
 }
 
 fn test(project: &Path, arguments: &[&str]) -> Command {

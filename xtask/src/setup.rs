@@ -67,7 +67,7 @@ fn programs(_: &Path) -> Result<String, Missing> {
 /// Servers of others that the tests run with the settings of docs/serving.md, on ports and in folders of their own.
 fn servers(_: &Path) -> Result<String, Missing> {
     // Systems keep it where only administrators look.
-    let nginx = ["nginx", "/usr/sbin/nginx"].into_iter().find(|place| quiet(place, &["-v"]));
+    let nginx = ["/usr/sbin/nginx", "nginx"].into_iter().find(|place| quiet(place, &["-v"]));
     if nginx.is_none() {
         install("nginx", "nginx")?;
         stop_service("nginx");

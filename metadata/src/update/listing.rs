@@ -89,6 +89,11 @@ impl Stage for Listing<'_> {
         edges.filter_map(|edge| request_targets(&self.trusted.update, &self.trusted.snapshot, edge.role())).collect()
     }
 
+    fn would_recall(&self, request: &Request, stored: Stored) -> bool {
+        let edge = self.to_visit.iter().rev().find(|edge| *edge.role() == request.role);
+        edge.is_some_and(|edge| self.trusted.verify(edge, stored).is_ok())
+    }
+
     fn recall(&mut self, stored: Stored) -> bool {
         self.accept(stored).is_ok()
     }

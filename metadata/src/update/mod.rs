@@ -75,6 +75,12 @@ pub trait Stage {
         Vec::new()
     }
 
+    /// Whether a kept copy would answer a request that is upcoming. Nothing comes of it.
+    fn would_recall(&self, request: &Request, stored: Stored) -> bool {
+        let _ = (request, stored);
+        false
+    }
+
     /// Takes the copy kept from last time, and tells whether it answers the request. A copy that does not may still
     /// be a floor, so offer it always: where the record of trusted versions is damaged, nothing else is trusted
     /// before it.

@@ -25,7 +25,7 @@ impl Drop for Running {
 }
 
 /// A port that was free a moment ago.
-pub(super) fn free_port() -> u16 {
+fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 

@@ -58,7 +58,7 @@ impl Bucket {
         command.env("AWS_CONFIG_FILE", "/dev/null").env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
         command.env("AWS_ACCESS_KEY_ID", "it").env("AWS_SECRET_ACCESS_KEY", "it").env_remove("AWS_PROFILE");
         command.env("AWS_DEFAULT_REGION", "us-east-1").env("AWS_EC2_METADATA_DISABLED", "true");
-        command.env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", self.port)).env("NO_PROXY", "127.0.0.1");
+        command.env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", self.port));
         succeed(&mut command);
     }
 

@@ -105,11 +105,8 @@ impl Site {
 
     /// `lastmile`, with a state of its own for each `client`, and nothing from the environment about networks.
     pub(super) fn client(&self, client: &str) -> Command {
-        let mut command = Command::new(program("lastmile"));
+        let mut command = direct(Command::new(program("lastmile")));
         command.current_dir(self.folder.path()).env("LASTMILE_STATE_DIR", format!("state-{client}"));
-        for name in ["http_proxy", "https_proxy", "all_proxy"] {
-            command.env_remove(name).env_remove(name.to_uppercase());
-        }
         command.env_remove("SSL_CERT_FILE").env_remove("SSL_CERT_DIR");
         command
     }
@@ -118,7 +115,7 @@ impl Site {
     pub(super) fn shell(&self, line: &str) -> Command {
         let programs = program("lastmile-repo").parent().unwrap().to_str().unwrap().to_owned();
         let path = std::env::var("PATH").unwrap_or_default();
-        let mut command = Command::new("sh");
+        let mut command = direct(Command::new("sh"));
         command.arg("-euc").arg(line).current_dir(self.folder.path()).env("PATH", format!("{programs}:{path}"));
         command
     }
@@ -150,6 +147,14 @@ impl Site {
             assert!(found == *content, "{name} is another file");
         }
     }
+}
+
+/// The command without a proxy, whatever the environment says.
+fn direct(mut command: Command) -> Command {
+    for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
+        command.env_remove(name).env_remove(name.to_uppercase());
+    }
+    command
 }
 
 /// Runs a command that must end well.

@@ -98,14 +98,12 @@ fn a_server_for_which_nobody_vouches_is_refused() {
     let site = certified();
     let (nginx, port) = secure(&site);
     trust(&site, "https", port);
-    for command in [site.get_all("it"), with_authorities(&site, "stranger.pem")] {
+    let mut named = with_authorities(&site, "stranger.pem");
+    named.arg("--ca-file").arg(site.path("stranger.pem"));
+    for command in [with_authorities(&site, "stranger.pem"), named] {
         let said = refusal(command);
         assert!(said.contains(NOT_SECURE), "{said}");
     }
-    let mut named = site.get_all("it");
-    named.arg("--ca-file").arg(site.path("stranger.pem"));
-    let said = refusal(named);
-    assert!(said.contains(NOT_SECURE), "{said}");
     assert_eq!(nginx.requests(), "");
 }
 
@@ -116,6 +114,18 @@ fn a_server_of_another_name_is_refused() {
     site.trust("it", &format!("https://127.0.0.1:{port}/"));
     let said = refusal(with_authorities(&site, "authority.pem"));
     assert!(said.contains(NOT_SECURE), "{said}");
+    assert_eq!(nginx.requests(), "");
+}
+
+#[test]
+fn without_any_authority_https_is_refused_and_the_next_step_is_told() {
+    let site = certified();
+    let (nginx, port) = secure(&site);
+    trust(&site, "https", port);
+    let mut command = with_authorities(&site, "authority.pem");
+    command.env("SSL_CERT_FILE", "/dev/null");
+    let said = refusal(command);
+    assert!(said.contains("No CA certificates were loaded from the system") && said.contains("--ca-file"), "{said}");
     assert_eq!(nginx.requests(), "");
 }
 
