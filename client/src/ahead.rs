@@ -3,7 +3,7 @@
 //! Nothing is judged here and nothing changes but the timing: what was begun ahead is the first
 //! attempt at a file, begun early. It fails as that attempt would, and is followed by the same ones.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::pin::pin;
 use std::task::{Context, Poll};
 
@@ -29,8 +29,6 @@ pub(crate) struct Ahead<'a> {
     /// Not begun, in the order in which they will be needed.
     waiting: VecDeque<(String, u64)>,
     begun: Vec<Begun<'a>>,
-    /// The URLs of both.
-    expected: BTreeSet<String>,
 }
 
 struct Begun<'a> {
@@ -47,20 +45,19 @@ enum Answer<'a> {
 
 impl<'a> Ahead<'a> {
     pub(crate) fn new(road: &'a Road) -> Ahead<'a> {
-        Ahead { road, waiting: VecDeque::new(), begun: Vec::new(), expected: BTreeSet::new() }
+        Ahead { road, waiting: VecDeque::new(), begun: Vec::new() }
     }
 
     /// The file at `url` will be needed, of which at most `max_length` bytes are to be read. It is
-    /// asked for beside the next file that is waited for, once.
+    /// asked for beside the next file that is waited for.
     pub(crate) fn expect(&mut self, url: String, max_length: u64) {
-        if !self.road.sequential && self.expected.insert(url.clone()) {
+        if !self.road.sequential {
             self.waiting.push_back((url, max_length));
         }
     }
 
     /// What is at URLs that begin so is not needed after all.
     pub(crate) fn forget(&mut self, base: &str) {
-        self.expected.retain(|url| !url.starts_with(base));
         self.waiting.retain(|(url, _)| !url.starts_with(base));
         self.begun.retain(|begun| !begun.url.starts_with(base));
     }
@@ -68,7 +65,6 @@ impl<'a> Ahead<'a> {
     /// It is this file's turn: the attempt at it, if one was begun, and whether something has been
     /// accepted since that may have changed what is there.
     pub(crate) fn take(&mut self, url: &str, max_length: u64) -> Option<(Attempt<'a>, bool)> {
-        self.expected.remove(url);
         let found = self.begun.iter().position(|begun| begun.url == url && begun.max_length == max_length);
         let Some(found) = found else {
             // Not begun, or with another limit: then it is no answer to this request.

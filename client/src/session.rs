@@ -1,5 +1,6 @@
 //! What one update has come to trust, and what can be done with it: find, list, download.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -142,14 +143,16 @@ async fn search_all(
     let mut found: Vec<_> = paths.iter().map(|_| Ok(None)).collect();
     let mut open: Vec<_> = paths.iter().zip(&mut found).collect();
     while !open.is_empty() {
-        let mut waiting = Vec::new();
+        let (mut waiting, mut asked) = (Vec::new(), BTreeSet::new());
         for (path, found) in open {
             let mut search = trusted.search(path.clone());
             let Some(request) = driver.recall(&mut search)? else {
                 *found = search.finish().map_err(Error::from);
                 continue;
             };
-            driver.expect(&request);
+            if asked.insert(request.file_name()) {
+                driver.expect(&request);
+            }
             waiting.push((path, found, request));
         }
         open = Vec::new();

@@ -174,8 +174,12 @@ async fn after_a_mirror_has_failed_the_next_one_is_asked_ahead() {
     let builder = Updater::builder(root(1, "root", "online")).fetch(far_away.clone());
     let updater = builder.mirror("http://a/", "http://a/t/").mirror("http://b/", "http://b/t/").build().unwrap();
     let mut session = updater.refresh(now()).await.unwrap();
+    far_away.repository.take_requests();
     let before = tokio::time::Instant::now();
     assert_eq!(session.list().await.unwrap().len(), BINS);
+    let asked = far_away.repository.take_requests();
+    let of_a = asked.iter().filter(|url| url.starts_with("http://a/")).count();
+    assert_eq!(of_a, 1 + 1 + 16, "the first role, bin 0 and those ahead of it: {asked:?}");
     // The first role; bin 0 from the one and from the other; the rest in two rounds.
     assert_eq!(before.elapsed().as_millis() / DELAY.as_millis(), 1 + 2 + 2);
 }

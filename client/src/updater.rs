@@ -168,8 +168,7 @@ impl<'a> Driver<'a> {
     /// What a stage will need after this file, and no stored copy answers, is asked for beside it. That
     /// changes nothing but the timing: whatever is wrong is told when its turn comes.
     fn look_ahead<S: Stage>(&mut self, stage: &S, request: &Request) {
-        let is_new = self.looked_at.insert(request.file_name());
-        if !is_new || self.road.sequential || self.source == Source::Store {
+        if !self.looked_at.insert(request.file_name()) {
             return;
         }
         for next in stage.upcoming(LOOKED_AHEAD) {
@@ -182,8 +181,8 @@ impl<'a> Driver<'a> {
     fn is_stored<S: Stage>(&self, stage: &S, request: &Request) -> bool {
         let (file, longest) = self.stored_file(request);
         match self.road.store.open(&file, longest) {
-            Ok(Some(stored)) if self.source == Source::MirrorsAndStore => stage.would_recall(request, stored),
-            Ok(_) => false,
+            Ok(Some(stored)) => stage.would_recall(request, stored),
+            Ok(None) => false,
             // Told when it is needed.
             Err(_) => true,
         }

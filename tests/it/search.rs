@@ -1,7 +1,7 @@
 //! Spec 5.6.7: the pre-order search through delegations.
 
-use lastmile_client::Error as ClientError;
-use lastmile_metadata::{ErrorKind, RoleName, Threshold};
+use lastmile_client::{Error as ClientError, blocking};
+use lastmile_metadata::{ErrorKind, RoleName, Stage, Stored, Threshold};
 use lastmile_tests::{
     Delegation, Device, Fault, Repository, TestKey, bin_of, hash, refused, role, sign, too_long, verdict,
 };
@@ -468,4 +468,22 @@ fn f_4_5_6_an_endless_delegated_role_ends_at_its_length() {
     let max_length = repository.written("a").len() as u64;
     assert_eq!(too_long(walk(&repository, "x").0), max_length);
     assert_eq!(role("targets"), RoleName::TARGETS);
+}
+
+#[test]
+fn what_is_kept_of_one_role_is_not_taken_for_another_that_is_upcoming() {
+    let mut repository = repository(|repository| {
+        ["a", "b", "c"].iter().for_each(|name| repository.delegate("targets", &Delegation::paths(name, &["*"])));
+    });
+    // All have the same keys, and the second another version.
+    repository.publish(&["b"]);
+    let device = Device::new(&repository);
+    let session = blocking::Updater::new(device.updater()).unwrap().refresh(device.now).unwrap();
+    let mut trusted = session.trusted().clone();
+    let listing = trusted.listing();
+    let upcoming = listing.upcoming(9);
+    let file = |name: &str| Stored::Bytes(repository.road().file(&format!("metadata/{name}.json")).unwrap());
+    assert_eq!(upcoming.iter().map(|request| request.role.as_str()).collect::<Vec<_>>(), ["b", "c"]);
+    assert!(listing.would_recall(&upcoming[0], file("2.b")) && listing.would_recall(&upcoming[1], file("1.c")));
+    assert!(!listing.would_recall(&upcoming[0], file("1.c")) && !listing.would_recall(&upcoming[1], file("2.b")));
 }
