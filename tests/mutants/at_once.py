@@ -26,8 +26,8 @@ import tree_sitter
 import tree_sitter_rust
 
 PACKAGES = ["metadata", "client", "repo-tool", "random", "fuzz", "tests"]
-# Other implementations, programs and the attack lab take long; tests of the sources would notice the copy itself.
-SKIPPED = ("interop::", "cli::", "conformance::", "invariants::", "coverage::", "attacks::")
+# Other implementations, servers, programs and the attack lab take long; tests of the sources would notice the copy itself.
+SKIPPED = ("interop::", "servers::", "cli::", "conformance::", "invariants::", "coverage::", "attacks::")
 WORKERS = int(os.environ.get("WORKERS", "2"))
 # Names that the crate without std has not at hand.
 PATHS = {
