@@ -162,11 +162,12 @@ impl RoleFloors {
     pub(crate) fn of(snapshot: &Snapshot, digest: String) -> Self {
         let mut lines = String::new();
         // Snapshots of old list the root too, which has floors of its own.
-        let is_targets = |role: &RoleName| !role.is_top_level() || *role == RoleName::TARGETS;
+        let others = [RoleName::ROOT, RoleName::TIMESTAMP, RoleName::SNAPSHOT];
+        let is_targets = |role: &str| others.iter().all(|other| other.as_str() != role);
         for (role, version) in snapshot.versions().filter(|(role, _)| is_targets(role)) {
             // Writing to a string does not fail.
             let _ = write!(lines, "role {version} ");
-            lines.extend(utf8_percent_encode(role.as_str(), ESCAPED));
+            lines.extend(utf8_percent_encode(&role, ESCAPED));
             lines.push('\n');
         }
         Self { version: snapshot.version, digest, lines }

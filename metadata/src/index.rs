@@ -88,10 +88,10 @@ impl<E: Entry> Index<E> {
         };
         let mut before = self.merged(|start| Some(self.raw(start).to_string()), E::write).peekable();
         for (name, entry) in entries {
-            while let Some((other, value)) = before.next_if(|(other, _)| *other < name) {
+            while let Some((other, value)) = before.next_if(|(other, _)| **other < *name) {
                 push(&other, &value)?;
             }
-            before.next_if(|(other, _)| *other == name);
+            before.next_if(|(other, _)| **other == *name);
             push(&name, &entry.write())?;
         }
         for (other, value) in before {
@@ -120,7 +120,7 @@ impl<E: Entry> Index<E> {
 
     /// All members in the order of their names, changes included.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (String, E)> + '_ {
-        self.merged(|start| self.member(start), Clone::clone)
+        self.merged(|start| self.member(start), Clone::clone).map(|(name, entry)| (name.into_owned(), entry))
     }
 
     /// Something of each member in the order of their names: what `read` reads of the value, or `changed` takes out of a
@@ -129,7 +129,7 @@ impl<E: Entry> Index<E> {
         &'a self,
         read: impl Fn(&mut Reader<'_>) -> Option<V> + 'a,
         changed: impl Fn(&E) -> V + 'a,
-    ) -> impl Iterator<Item = (String, V)> + 'a {
+    ) -> impl Iterator<Item = (Cow<'a, str>, V)> + 'a {
         let base = move |start| {
             let mut reader = self.reader(start);
             reader.name().ok()?;
@@ -139,7 +139,7 @@ impl<E: Entry> Index<E> {
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = String> + '_ {
-        self.merged(|_| Some(()), |_| ()).map(|(name, ())| name)
+        self.merged(|_| Some(()), |_| ()).map(|(name, ())| name.into_owned())
     }
 
     /// The whole object in canonical form. What did not change is copied as it stands.
@@ -202,7 +202,7 @@ impl<E: Entry> Index<E> {
         &'a self,
         base: impl Fn(u32) -> Option<V> + 'a,
         changed: impl Fn(&E) -> V + 'a,
-    ) -> impl Iterator<Item = (String, V)> + 'a {
+    ) -> impl Iterator<Item = (Cow<'a, str>, V)> + 'a {
         let mut members = self.starts.iter().copied().peekable();
         let mut changes = self.changes.iter().peekable();
         core::iter::from_fn(move || {
@@ -211,17 +211,17 @@ impl<E: Entry> Index<E> {
                     (None, None) => return None,
                     (Some(_), None) => Ordering::Less,
                     (None, Some(_)) => Ordering::Greater,
-                    (Some(start), Some((name, _))) => self.name(*start).as_str().cmp(name.as_str()),
+                    (Some(start), Some((name, _))) => self.name_at(*start).as_ref().cmp(name.as_str()),
                 };
                 if order == Ordering::Less {
                     let start = members.next()?;
-                    return Some((self.name(start), base(start)?));
+                    return Some((self.name_at(start), base(start)?));
                 }
                 if order == Ordering::Equal {
                     members.next();
                 }
                 if let Some((name, Some(entry))) = changes.next() {
-                    return Some((name.clone(), changed(entry)));
+                    return Some((Cow::Borrowed(name.as_str()), changed(entry)));
                 }
             }
         })
@@ -229,10 +229,6 @@ impl<E: Entry> Index<E> {
 
     fn position(&self, name: &str) -> Result<usize, usize> {
         self.starts.binary_search_by(|start| self.name_at(*start).as_ref().cmp(name))
-    }
-
-    fn name(&self, start: u32) -> String {
-        self.name_at(start).into_owned()
     }
 
     // What was read once, when the index was made, is read again without a surprise.

@@ -1,5 +1,6 @@
 //! The snapshot role (spec 4.4): which versions of all targets roles belong together.
 
+use alloc::borrow::Cow;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 
@@ -119,9 +120,9 @@ impl Snapshot {
     }
 
     /// The versions alone of all roles that are listed, in the order of their names.
-    pub(crate) fn versions(&self) -> impl Iterator<Item = (RoleName, Version)> + '_ {
+    pub(crate) fn versions(&self) -> impl Iterator<Item = (Cow<'_, str>, Version)> + '_ {
         let versions = self.meta.each(read_version_alone, |file| file.version);
-        versions.filter_map(|(name, version)| Some((RoleName::from_listed(&name)?, version)))
+        versions.filter_map(|(name, version)| Some((role_of(name)?, version)))
     }
 
     /// How many files are listed.
@@ -168,8 +169,17 @@ impl RoleName {
     }
 
     fn from_listed(file: &str) -> Option<Self> {
-        Self::listed(file.strip_suffix(".json")?).ok()
+        Self::listed(&role_of(Cow::Borrowed(file))?).ok()
     }
+}
+
+/// The name of the role that is listed so; none for what is no role.
+fn role_of(file: Cow<'_, str>) -> Option<Cow<'_, str>> {
+    let role = match file {
+        Cow::Borrowed(file) => Cow::Borrowed(file.strip_suffix(".json")?),
+        Cow::Owned(file) => Cow::Owned(file.strip_suffix(".json")?.to_string()),
+    };
+    Some(role).filter(|role| !role.is_empty())
 }
 
 impl Role for Snapshot {
