@@ -122,7 +122,7 @@ fn page(curves: &Curves) -> String {
         for curve in drawn {
             let value = |size_wanted: &usize| curve.points.iter().find(|(x, _)| size(*x) == *size_wanted);
             let cells = sizes.iter().map(|size| value(size).map_or(String::new(), |(_, y)| unit.text(*y)));
-            let exponent = curve.exponent().map_or(String::new(), |exponent| format!("{exponent:.2}"));
+            let exponent = curve.shown_exponent().unwrap_or_default();
             let _ = writeln!(page, "| {} | {} | {exponent} |", curve.name, cells.collect::<Vec<_>>().join(" | "));
         }
     }

@@ -24,6 +24,12 @@ impl Curve {
         let along: f64 = logs.iter().map(|log| (log.0 - x).powi(2)).sum();
         (logs.len() > 1).then(|| across / along)
     }
+
+    /// The same with two digits, and without the sign of what is nothing.
+    pub(crate) fn shown_exponent(&self) -> Option<String> {
+        let rounded = (self.exponent()? * 100.0).round() / 100.0;
+        Some(format!("{:.2}", rounded + 0.0))
+    }
 }
 
 /// Can be told apart by most people, on white and on black.
@@ -101,7 +107,7 @@ pub(crate) fn svg(title: &str, curves: &[Curve], tick: fn(f64) -> String) -> Str
         let y = DOWN.start + 10.0 + 24.0 * number as f64;
         let x = ACROSS.end + 16.0;
         let _ = writeln!(svg, "<circle cx=\"{x}\" cy=\"{:.1}\" r=\"5\" fill=\"{colour}\"/>", y - 4.5);
-        let exponent = curve.exponent().map_or(String::new(), |exponent| format!(", n^{exponent:.2}"));
+        let exponent = curve.shown_exponent().map_or(String::new(), |exponent| format!(", n^{exponent}"));
         text(&mut svg, (x + 12.0, y), "start", &(curve.name.clone() + &exponent));
     }
     svg += "</svg>\n";
@@ -142,6 +148,7 @@ mod tests {
             assert!((curve(power).exponent().unwrap() - power).abs() < 1e-9);
         }
         assert_eq!(Curve { name: String::new(), points: vec![(1.0, 1.0)] }.exponent(), None);
+        assert_eq!([-0.001, 1.0].map(|power| curve(power).shown_exponent().unwrap()), ["0.00", "1.00"]);
     }
 
     #[test]

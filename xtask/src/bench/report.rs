@@ -86,7 +86,7 @@ impl Report {
              Written by `cargo xtask bench --peers`: release builds, on a machine with {cores} cores{memory}. All of it \
              comes from one run, in which what is compared took turns; times are medians, memory is the largest of all \
              turns (less than 11 MB cannot be told apart). Measure again on your own machine before you quote a number.{busy} How costs \
-             grow, `cargo xtask bench --curves` shows.\n\n## Side by side\n\n{}{}{HOW}",
+             grow is drawn in [curves.md](curves.md).\n\n## Side by side\n\n{}{}{HOW}",
             self.table(),
             self.parts
         )
