@@ -3,8 +3,8 @@
 //! It makes real metadata, signed and never published, for 10⁴ to 10⁷ targets (or for as many as the arguments say) in one
 //! file and in bins, and adds up the files that a client fetches: as they are, and as `gzip -9` and `zstd -19` compress
 //! them (the programs of these names, if they are here). How far the formula that proposes the number of bins is off is
-//! shown beside. A single file of more than 10⁶ targets is not made, but computed by the formula. 10⁷ targets take about
-//! 10 GB of memory.
+//! shown beside. A single file of more than 10⁶ targets is not made, but computed by the formula. All metadata is held in
+//! memory, more than once: 1.75 GB for 10⁷ targets.
 
 use std::error::Error;
 use std::io::{self, Write as _};
