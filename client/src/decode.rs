@@ -1,8 +1,8 @@
 //! Metadata that comes compressed: decoded while it arrives, on a thread of its own, within limits.
 //!
-//! Of what is sent no more is taken than a file of the greatest length may take encoded, and of what that decodes to no more
-//! than its reader takes: a decoder that has a few parts in advance waits. When the body is
-//! dropped, it ends.
+//! Of what is sent no more is taken than a file of the greatest length may take encoded, and of
+//! what that decodes to no more than its reader takes: a decoder that has a few parts in advance
+//! waits. When the body is dropped, it ends.
 
 use std::io::{self, BufRead, Read};
 
@@ -21,12 +21,6 @@ pub(crate) const ACCEPTED: &str = "zstd, gzip";
 /// How far back a zstd frame may reach. Every decoder of this content coding has to manage so much,
 /// and no encoder may ask for more (RFC 9659).
 const WINDOW: u64 = 8 * 1024 * 1024;
-
-/// What a coding adds where it finds nothing to compress, as in small files full of hashes: some bytes for each block
-/// and for the whole. Both codings stay well below this.
-fn longest_encoding(max_length: u64) -> u64 {
-    max_length.saturating_add(max_length / 256).saturating_add(256)
-}
 
 /// Bytes decoded at once.
 const PART: usize = 64 * 1024;
@@ -58,6 +52,12 @@ impl Coding {
             Coding::Zstd => "zstd",
         }
     }
+}
+
+/// What a coding adds where it finds nothing to compress, as in small files full of hashes: some bytes for each block
+/// and for the whole. Both codings stay well below this.
+fn longest_encoding(max_length: u64) -> u64 {
+    max_length.saturating_add(max_length / 256).saturating_add(256)
 }
 
 /// What `raw` decodes to, when `raw` is no longer than `max_length` bytes may be encoded and one whole stream.

@@ -72,6 +72,11 @@ fn bin_urls(bins: impl IntoIterator<Item = usize>) -> Vec<String> {
     bins.into_iter().map(|bin| format!("http://a/1.bin{bin}.json")).collect()
 }
 
+/// How many answers were waited for one after the other.
+fn waits(before: tokio::time::Instant) -> u128 {
+    before.elapsed().as_millis() / DELAY.as_millis()
+}
+
 async fn session(far_away: &FarAway, store: &MemoryStore, sequential: bool) -> Session {
     let builder = Updater::builder(root(1, "root", "online")).fetch(far_away.clone()).store(store.clone());
     let updater = builder.mirror("http://a/", "http://a/t/").sequential(sequential).build().unwrap();
@@ -93,7 +98,7 @@ async fn bins_for_several_targets_are_fetched_at_once_and_each_of_them_once() {
         let mut one = session(&far_away, &store, sequential).await;
         let before = tokio::time::Instant::now();
         let found = one.find_all(&all).await.unwrap();
-        times.push(before.elapsed().as_millis() / DELAY.as_millis());
+        times.push(waits(before));
         let lengths: Vec<_> = found.iter().map(|found| found.as_ref().map(|target| target.length)).collect();
         let expected: Vec<_> = (0..BINS as u64).map(Some).chain([None; BINS]).collect();
         assert_eq!(lengths, expected);
@@ -118,7 +123,7 @@ async fn all_bins_of_a_list_are_fetched_at_once_and_each_of_them_once() {
         let mut one = session(&far_away, &store, sequential).await;
         let before = tokio::time::Instant::now();
         let listed = one.list().await.unwrap();
-        times.push(before.elapsed().as_millis() / DELAY.as_millis());
+        times.push(waits(before));
         assert_eq!(listed.len(), BINS);
         assert_eq!(far_away.repository.take_requests(), asked);
         let mut other = session(&far_away, &store, sequential).await;
@@ -146,7 +151,7 @@ async fn bins_that_were_signed_anew_are_listed_as_quickly_as_new_ones() {
     let mut session = session(&far_away, &store, false).await;
     let before = tokio::time::Instant::now();
     assert_eq!(session.list().await.unwrap().len(), BINS);
-    assert_eq!(before.elapsed().as_millis() / DELAY.as_millis(), 1 + 2);
+    assert_eq!(waits(before), 1 + 2);
     assert_eq!(far_away.repository.take_requests().len(), 1 + BINS);
 }
 
@@ -181,7 +186,7 @@ async fn after_a_mirror_has_failed_the_next_one_is_asked_ahead() {
     let of_a = asked.iter().filter(|url| url.starts_with("http://a/")).count();
     assert_eq!(of_a, 1 + 1 + 16, "the first role, bin 0 and those ahead of it: {asked:?}");
     // The first role; bin 0 from the one and from the other; the rest in two rounds.
-    assert_eq!(before.elapsed().as_millis() / DELAY.as_millis(), 1 + 2 + 2);
+    assert_eq!(waits(before), 1 + 2 + 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -171,7 +171,8 @@ impl<'a> Driver<'a> {
         if !self.looked_at.insert(request.file_name()) {
             return;
         }
-        for next in stage.upcoming(LOOKED_AHEAD) {
+        let most = if self.road.sequential { 0 } else { LOOKED_AHEAD };
+        for next in stage.upcoming(most) {
             if self.looked_at.insert(next.file_name()) && !self.is_stored(stage, &next) {
                 self.expect(&next);
             }

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::child::{Running, eventually, start, text};
-use super::site::{Site, page, replaced, succeed};
+use super::site::{Site, replaced, succeed};
 use super::tls::certified;
-use super::{is_served_as_the_page_says, the_checks_of_the_page_pass, wire};
+use super::{is_served_as_the_page_says, no_target_is_taken_for_a_copy_of_another, the_checks_of_the_page_pass, wire};
 
 /// A Caddy that runs until this is dropped.
 struct Caddy {
@@ -26,9 +26,7 @@ impl Caddy {
 
 /// Starts the page's site at `address` and a free port, with `first` at its beginning.
 fn serve(site: &Site, address: &str, first: &str) -> (Caddy, u16) {
-    let blocks = page("caddyfile");
-    assert_eq!(blocks.len(), 1, "the page has one block for Caddy");
-    let rooted = replaced(&blocks[0], "/srv/packages", site.path("packages").to_str().unwrap());
+    let rooted = site.settings("caddyfile");
     let home = site.path("caddy");
     fs::create_dir(&home).unwrap();
     let command = |[port]: [u16; 1]| {
@@ -100,9 +98,5 @@ fn caddy_serves_over_tls() {
 fn caddy_takes_no_target_for_a_copy_of_another() {
     let site = Site::new(&["--no-hash-prefix"]);
     let (_caddy, port) = plain(&site);
-    for target in super::TARGETS {
-        let answer = wire::get(port, &wire::encoded(&format!("targets/{target}")), &["Accept-Encoding: gzip, zstd"]);
-        assert_eq!((answer.status, answer.header("content-encoding")), (200, ""), "{target}");
-        assert!(answer.body == site.content(target), "{target} is another file");
-    }
+    no_target_is_taken_for_a_copy_of_another(&site, port);
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::child::{Running, eventually, start, text};
-use super::site::{Site, page, replaced};
-use super::{is_served_as_the_page_says, the_checks_of_the_page_pass, wire};
+use super::site::{Site, replaced};
+use super::{is_served_as_the_page_says, no_target_is_taken_for_a_copy_of_another, the_checks_of_the_page_pass, wire};
 
 /// Where else than on the path systems have it that keep it for administrators.
 const PLACE: &str = "/usr/sbin/nginx";
@@ -72,10 +72,7 @@ impl Nginx {
 
 /// The page's server with `listen` and what else stands at its beginning, for the repository of `site`.
 pub(super) fn server(site: &Site, first: &str) -> String {
-    let blocks = page("nginx");
-    assert_eq!(blocks.len(), 1, "the page has one block for nginx");
-    let rooted = replaced(&blocks[0], "/srv/packages", site.path("packages").to_str().unwrap());
-    replaced(&rooted, "server {", &format!("server {{\n{first}"))
+    replaced(&site.settings("nginx"), "server {", &format!("server {{\n{first}"))
 }
 
 fn plain(site: &Site) -> (Nginx, u16) {
@@ -104,14 +101,9 @@ fn a_download_from_nginx_goes_on_where_the_road_broke() {
     assert!(line.contains("[bytes="), "{line}");
 }
 
-/// Without hashes in their names, one target lies where a compressed copy of another one would.
 #[test]
 fn nginx_takes_no_target_for_a_copy_of_another() {
     let site = Site::new(&["--no-hash-prefix"]);
     let (_nginx, port) = plain(&site);
-    for target in super::TARGETS {
-        let answer = wire::get(port, &wire::encoded(&format!("targets/{target}")), &["Accept-Encoding: gzip, zstd"]);
-        assert_eq!((answer.status, answer.header("content-encoding")), (200, ""), "{target}");
-        assert!(answer.body == site.content(target), "{target} is another file");
-    }
+    no_target_is_taken_for_a_copy_of_another(&site, port);
 }

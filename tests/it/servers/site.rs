@@ -111,6 +111,13 @@ impl Site {
         command
     }
 
+    /// The one block of the page that is marked as `language`, for this repository.
+    pub(super) fn settings(&self, language: &str) -> String {
+        let blocks = page(language);
+        assert_eq!(blocks.len(), 1, "the page has one block of {language}");
+        replaced(&blocks[0], "/srv/packages", self.path("packages").to_str().unwrap())
+    }
+
     /// A command line of the page, in the site's folder, with our programs.
     pub(super) fn shell(&self, line: &str) -> Command {
         let programs = program("lastmile-repo").parent().unwrap().to_str().unwrap().to_owned();

@@ -312,7 +312,7 @@ fn hash_prefix() -> Vec<Play> {
     honest.add_target("targets", "a/b/package", GOOD);
     honest.publish(&["targets"]);
     assert!(honest.road().file(&format!("targets/a/b/{}.package", hash(GOOD))).is_some());
-    // Nobody else asks for a path with a folder.
+    // The honest runs ask for no path with a folder: a client that is wrong about those is to get as far as this one.
     vec![Play::against(&honest).packages(&["package"]).get("a/b/package")]
 }
 
