@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use lastmile_client::text::printable;
 use lastmile_keys::PublicKey;
 use lastmile_metadata::{
-    DelegatedRoles, Delegation, Delegations, KeyId, KeyRing, Paths, RoleName, Root, TargetFile, Targets,
+    DelegatedRoles, Delegation, Delegations, Hashes, KeyId, KeyRing, MetaFile, Paths, RoleName, Root, TargetFile,
+    Targets,
 };
 use serde_json::{Value, json};
 
@@ -86,7 +87,10 @@ pub fn diff(published: Option<&Published>, draft: &Draft, completed: &Completed)
         };
         let title = format!("{versions}, expires {}", document.expires.format("%Y-%m-%d"));
         let is_long = counts && draft.targets.contains_key(&document.role);
-        let (lines, many) = lines(published, draft, &document.role, is_long);
+        let (mut lines, many) = lines(published, draft, &document.role, is_long);
+        if document.role == RoleName::SNAPSHOT {
+            lines.extend(completed.entries.iter().map(completed_entry));
+        }
         RoleDiff { role: document.role.to_string(), title, lines, many }
     });
     families.chain(told).collect()
@@ -177,6 +181,13 @@ pub fn json(diffs: &[RoleDiff]) -> Value {
 }
 
 type Lines = Vec<(Sign, String)>;
+
+/// An entry of the snapshot that listed a version alone before.
+fn completed_entry((role, listed): (&RoleName, &MetaFile)) -> (Sign, String) {
+    let length = listed.length.unwrap_or_default();
+    let hashes: Vec<String> = listed.hashes.iter().flat_map(Hashes::prefixes).collect();
+    (Sign::Changed, format!("lists the published {role} with {length} bytes and the hash {}", hashes.join(", ")))
+}
 
 /// What changes in a role, and how many targets do where these are only counted.
 fn lines(published: Option<&Published>, draft: &Draft, role: &RoleName, counts: bool) -> (Lines, Option<Many>) {

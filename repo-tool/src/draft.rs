@@ -8,14 +8,15 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use lastmile_metadata::{
-    Algorithm, Delegations, Hashes, MetaFile, Role, RoleName, Root, SPEC_VERSION, Signature, Snapshot, TargetPath,
-    Targets, Timestamp, Unknown, Version,
+    Delegations, MetaFile, Role, RoleName, Root, SPEC_VERSION, Signature, Snapshot, TargetPath, Targets, Timestamp,
+    Unknown, Version,
 };
 
 use crate::document::{Document, Rings};
 use crate::key_store::KeyStore;
 use crate::policy::Policy;
 use crate::published::Published;
+use crate::snapshot::{VersionOnlyBins, list_with_hash};
 use crate::{Error, names, parallel};
 
 /// Of fewer roles than this each is looked up by itself.
@@ -73,6 +74,8 @@ pub struct Completed {
     pub documents: Vec<Document>,
     /// The root, if it changes.
     pub root: Option<Document>,
+    /// Entries of unchanged roles that the snapshot completes with length and hash.
+    pub entries: BTreeMap<RoleName, MetaFile>,
 }
 
 impl Completed {
@@ -95,6 +98,8 @@ pub struct Completion<'a> {
     pub policy: &'a Policy,
     /// The keys at hand; none to see what would change without signing it.
     pub keys: Option<&'a KeyStore>,
+    /// Entries of unchanged roles that the next snapshot must complete: [`crate::snapshot`].
+    pub entries: BTreeMap<RoleName, MetaFile>,
     /// Whether they sign what waited in `staged/` as well: only where a person has seen it, for others can write there.
     pub signs_staged: bool,
     /// The time of signing.
@@ -124,7 +129,7 @@ impl Draft {
             let rings = self.rings(&RoleName::TARGETS, with)?;
             documents.push(self.complete_targets(&RoleName::TARGETS, targets, rings, with)?);
         }
-        let mut completed = Completed { documents, root };
+        let mut completed = Completed { documents, root, entries: with.entries.clone() };
         if with.keys.is_none() || completed.incomplete().next().is_none() {
             self.complete_online(&mut completed, with)?;
         }
@@ -162,7 +167,7 @@ impl Draft {
         let (snapshot_role, timestamp_role) = (RoleName::SNAPSHOT, RoleName::TIMESTAMP);
         let changed = !completed.documents.is_empty();
         let mut listed =
-            with.published.map(|published| snapshot_file(published.snapshot.version, published.snapshot.bytes()));
+            with.published.map(|published| list_with_hash(published.snapshot.version, published.snapshot.bytes()));
         if changed || listed.is_none() || self.again.contains(&snapshot_role) {
             let version = free_version(&snapshot_role, with)?;
             let expires = with.policy.role(&snapshot_role).expiry(with.now);
@@ -171,12 +176,18 @@ impl Draft {
                 None => Snapshot::new(version, expires),
             };
             (snapshot.version, snapshot.expires) = (version, expires);
-            for document in &completed.documents {
-                snapshot.insert(&document.role, MetaFile::new(document.version));
+            for (role, entry) in &with.entries {
+                snapshot.insert(role, entry.clone());
+            }
+            if let Some(root) = self.root.as_ref().or(with.published.map(|published| &*published.root)) {
+                let by_version = VersionOnlyBins::of(with.published, self);
+                for document in &completed.documents {
+                    snapshot.insert(&document.role, by_version.entry(document, root));
+                }
             }
             let rings = self.rings(&snapshot_role, with)?;
             let document = self.signed(&snapshot_role, &snapshot, rings, with)?;
-            listed = Some(snapshot_file(version, &document.file()));
+            listed = Some(list_with_hash(version, &document.file()));
             completed.documents.push(document);
         } else if !self.again.contains(&timestamp_role) {
             return Ok(());
@@ -285,13 +296,6 @@ impl Draft {
 
 fn unknown(role: &RoleName) -> Error {
     Error::NotFound(format!("nobody delegates to the role {role}"))
-}
-
-fn snapshot_file(version: Version, bytes: &[u8]) -> MetaFile {
-    let mut file = MetaFile::new(version);
-    file.length = Some(bytes.len() as u64);
-    file.hashes = Hashes::of(bytes, &[Algorithm::Sha256]);
-    file
 }
 
 fn next(version: Version) -> Result<Version, Error> {

@@ -36,6 +36,7 @@ pub mod revoke;
 pub mod scale;
 #[cfg(feature = "http")]
 pub mod serve;
+pub mod snapshot;
 pub mod staged;
 pub mod status;
 pub mod verify;

@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use lastmile_client::text::printable;
 use lastmile_keys::PublicKey;
 use lastmile_metadata::{DelegatedRoles, KeyId, KeyRing, Paths, RoleName, Targets};
 
+use crate::draft::Draft;
+use crate::edit::bins::Bins;
 use crate::edit::keys::short;
 use crate::key_store::KeyStore;
 use crate::policy::Policy;
 use crate::published::Published;
+use crate::snapshot::{MOST_BITS_WITH_HASHES, VersionOnly, VersionOnlyBins};
 
 /// Of very many delegated roles with one key no more are named.
 const NAMED: usize = 8;
@@ -32,6 +36,11 @@ pub fn lint(published: &Published, policy: &Policy, keys: &KeyStore) -> Vec<Stri
     }
     for (_, targets) in published.read_roles() {
         lint_delegations(&mut advice, targets, &mut roles_of);
+    }
+    for (bins, why) in VersionOnlyBins::of(Some(published), &Draft::default()).sets() {
+        if why == VersionOnly::TooMany {
+            advice.push(version_only_bins(bins));
+        }
     }
     for (key, roles) in roles_of {
         lint_reuse(&mut advice, &key, &roles);
@@ -61,6 +70,16 @@ fn lint_ring(advice: &mut Vec<String>, role: &RoleName, ring: &KeyRing, policy: 
             ));
         }
     }
+}
+
+/// The standing warning about bins whose content the snapshot does not fix.
+fn version_only_bins(bins: &Bins) -> String {
+    let (prefix, bits, most) = (printable(&bins.name_prefix), bins.bit_length, MOST_BITS_WITH_HASHES);
+    format!(
+        "the snapshot lists the 2^{bits} bins {prefix}-* by version only: whoever steals a key of the bins can replace \
+         their content without a new snapshot. `lastmile-repo bins --bit-length {most}` makes bins that are listed with \
+         their hash"
+    )
 }
 
 fn lint_delegations(advice: &mut Vec<String>, targets: &Targets, roles_of: &mut BTreeMap<PublicKey, Vec<RoleName>>) {

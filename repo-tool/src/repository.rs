@@ -22,7 +22,7 @@ use crate::policy::Policy;
 use crate::publication::{self, Observer};
 use crate::publish::Release;
 use crate::published::Published;
-use crate::{Error, ingest, staged};
+use crate::{Error, ingest, snapshot, staged};
 
 /// From so many targets on, all are listed at once instead of one after the other.
 const MANY: usize = 1000;
@@ -185,7 +185,14 @@ impl Repository {
     /// When one of them is no metadata.
     pub fn staged_documents(&self, draft: &Draft) -> Result<Vec<Document>, Error> {
         let (published, policy) = (Some(&self.published), &self.policy);
-        let completion = Completion { published, policy, keys: None, signs_staged: false, now: self.setting.now };
+        let completion = Completion {
+            published,
+            policy,
+            keys: None,
+            entries: BTreeMap::new(),
+            signs_staged: false,
+            now: self.setting.now,
+        };
         let mut delegated: BTreeMap<RoleName, Rings> = draft.delegated_rings(&completion)?.into_iter().collect();
         let documents = draft.prior.iter().map(|(role, prior)| {
             let rings = delegated.remove(role).map_or_else(|| draft.rings(role, &completion), Ok)?;
@@ -297,20 +304,32 @@ impl Repository {
         }
     }
 
+    /// Whether enough private keys of a top-level role are on this machine.
+    fn can_sign(&self, role: &RoleName) -> bool {
+        self.published.root.key_ring(role).is_ok_and(|ring| {
+            let here: BTreeSet<&PublicKey> = ring.keys().map(|(_, key)| key).filter(|key| self.keys.has(key)).collect();
+            here.len() as u64 >= u64::from(ring.threshold().get())
+        })
+    }
+
     /// Completes a draft. Without signing, the plan only shows what would change.
     ///
     /// # Errors
     /// When a key at hand cannot be opened; [`Error::Refused`] when a file that waits is not what the draft lists.
-    pub fn plan(&self, mut draft: Draft, signing: Signing) -> Result<Plan, Error> {
+    pub fn plan(&mut self, mut draft: Draft, signing: Signing) -> Result<Plan, Error> {
         if draft.from_staged {
             let hash_prefixed = self.policy.hash_prefixed_targets && self.published.root.consistent_snapshot;
             draft.files = staged::listed_files(&self.layout, &draft, hash_prefixed)?;
+        }
+        let entries = snapshot::entries_to_complete(&mut self.published, &draft)?;
+        if !entries.is_empty() && draft.again.contains(&RoleName::TIMESTAMP) && self.can_sign(&RoleName::SNAPSHOT) {
+            draft.again.insert(RoleName::SNAPSHOT);
         }
         let policy = draft.policy.as_ref().unwrap_or(&self.policy);
         let keys = (signing != Signing::Never).then_some(&self.keys);
         let signs_staged = signing == Signing::All;
         let (published, now) = (Some(&self.published), self.setting.now);
-        let completion = Completion { published, policy, keys, signs_staged, now };
+        let completion = Completion { published, policy, keys, entries, signs_staged, now };
         let completed = draft.complete(&completion)?;
         let diff = diff::diff(Some(&self.published), &draft, &completed);
         Ok(Plan { draft, completed, diff })

@@ -32,8 +32,12 @@ impl MetaFile {
         Self { version, length: None, hashes: None, unknown: Unknown::new() }
     }
 
-    /// Checks what is listed besides the version: length and every known hash.
-    pub(crate) fn check(&self, bytes: &[u8]) -> Result<(), ErrorKind> {
+    /// Checks a file against its listed length and every known listed hash (5.4.2, 5.5.2, 5.6.2); what is not listed is
+    /// not checked.
+    ///
+    /// # Errors
+    /// [`ErrorKind::LengthMismatch`] or [`ErrorKind::HashMismatch`].
+    pub fn check(&self, bytes: &[u8]) -> Result<(), ErrorKind> {
         let found = bytes.len() as u64;
         if let Some(expected) = self.length.filter(|expected| *expected != found) {
             return Err(ErrorKind::LengthMismatch { expected, found });

@@ -77,6 +77,13 @@ impl Bins {
         self.shape.contains(role)
     }
 
+    /// Whether both are the same number of bins, of the same names and kind.
+    #[must_use]
+    pub(crate) fn is_the_same_set_as(&self, other: &Self) -> bool {
+        let shape = |bins: &Self| (bins.bit_length, bins.succinct, bins.name_prefix.clone());
+        shape(self) == shape(other)
+    }
+
     /// The first of them, which stands for all: they have their keys in common.
     #[must_use]
     pub fn first(&self) -> RoleName {

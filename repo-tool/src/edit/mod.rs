@@ -235,7 +235,8 @@ fn changed_children(before: Option<&Delegations>, after: &Delegations, delegator
     rings.filter(|(child, ring)| changed(child, ring)).map(|(child, _)| child).collect()
 }
 
-fn same_ring(one: &KeyRing, other: &KeyRing) -> bool {
+/// Whether both have the same keys, under the same ids, and the same threshold.
+pub(crate) fn same_ring(one: &KeyRing, other: &KeyRing) -> bool {
     one.threshold() == other.threshold() && one.keys().eq(other.keys())
 }
 

@@ -21,4 +21,5 @@ mod proportion;
 mod revocation;
 mod rotation;
 mod shown;
+mod snapshot;
 mod world;

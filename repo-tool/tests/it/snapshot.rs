@@ -1,0 +1,219 @@
+//! What the snapshot lists about targets roles, and what a stolen key of such a role can do.
+
+use lastmile_client::MemoryStore;
+use lastmile_keys::{PrivateKey, Signer as _};
+use lastmile_metadata::{
+    Algorithm, Envelope, Hashes, KeyId, MetaFile, Role, RoleName, Signature, Snapshot, TargetFile, TargetPath, Targets,
+    Timestamp, assemble,
+};
+use lastmile_repo_tool::draft::Draft;
+use lastmile_repo_tool::edit::bins::NewBins;
+use lastmile_repo_tool::edit::delegations::Trust;
+use lastmile_repo_tool::key_store::{NoPassPhrases, keyid_of, open_private_key};
+use lastmile_repo_tool::lint::lint;
+use lastmile_repo_tool::publication::Unobserved;
+use lastmile_repo_tool::{Error, Signing, diff};
+use serde_json::Value;
+
+use crate::delegations::delegate;
+use crate::world::{World, is_published};
+
+/// Signs `content` with the private key `name` and writes it to `file` in the served folder.
+fn forge<R: Role>(world: &World, file: &str, content: &R, name: &str) -> Vec<u8> {
+    let path = world.layout().keys().join(format!("{name}.pem"));
+    let key: PrivateKey = open_private_key(&path, name, &NoPassPhrases).unwrap();
+    let signed = content.write();
+    let signature = Signature::new(KeyId::new(keyid_of(key.public_key())), key.sign(signed.as_bytes()).unwrap());
+    let bytes = assemble(&signed, &[signature]);
+    std::fs::write(world.layout().metadata().join(file), &bytes).unwrap();
+    bytes
+}
+
+fn read<R: Role + Clone>(world: &World, role: &RoleName, file: &str) -> R {
+    let bytes = std::fs::read(world.layout().metadata().join(file)).unwrap();
+    Envelope::<R>::parse(role, bytes).unwrap().unverified().clone()
+}
+
+/// The snapshot's entries: the name of each role, and whether length and hash are listed.
+fn listed(world: &World) -> Vec<(String, bool)> {
+    let version = &world.metadata("timestamp.json")["signed"]["meta"]["snapshot.json"]["version"];
+    let snapshot = world.metadata(&format!("{version}.snapshot.json"));
+    let entries = snapshot["signed"]["meta"].as_object().unwrap();
+    let is_whole = |entry: &Value| entry["length"].is_u64() && entry["hashes"]["sha256"].is_string();
+    entries.iter().map(|(name, entry)| (name.clone(), is_whole(entry))).collect()
+}
+
+/// Rewrites snapshot and timestamp as earlier versions of the tool wrote them: with versions only.
+fn list_versions_only(world: &World) {
+    let timestamp_role = RoleName::TIMESTAMP;
+    let mut timestamp: Timestamp = read(world, &timestamp_role, "timestamp.json");
+    let file = format!("{}.snapshot.json", timestamp.snapshot.version);
+    let mut snapshot: Snapshot = read(world, &RoleName::SNAPSHOT, &file);
+    let roles: Vec<_> = snapshot.roles().collect();
+    roles.iter().for_each(|(role, entry)| snapshot.insert(role, MetaFile::new(entry.version)));
+    let bytes = forge(world, &file, &snapshot, "snapshot-1");
+    timestamp.snapshot.length = Some(bytes.len() as u64);
+    timestamp.snapshot.hashes = Hashes::of(&bytes, &[Algorithm::Sha256]);
+    forge(world, "timestamp.json", &timestamp, "timestamp-1");
+}
+
+fn make_bins(world: &World, bit_length: u8, succinct: bool, keys: &[&str]) {
+    let keys: Vec<_> = keys.iter().map(|name| world.public(name)).collect();
+    let threshold = u32::try_from(keys.len()).unwrap();
+    let new = NewBins { bit_length, name_prefix: "bin".into(), trust: Trust { keys, threshold }, succinct };
+    world.change(|edit| edit.make_bins(&RoleName::TARGETS, &new, &|_| {}).unwrap()).unwrap();
+}
+
+/// A repository that lists the target `x` in one role of each kind, with the name of that role's file.
+fn one_of_each_kind() -> Vec<(World, RoleName, String)> {
+    let flat = World::new();
+    flat.add("x", "good");
+    let delegating = World::new();
+    let (key, uri) = delegating.key("team-1");
+    delegating.change_with(&[uri], &mut Unobserved, |edit| delegate(edit, "team", "*", &key)).unwrap();
+    let team = RoleName::delegated("team").unwrap();
+    delegating.add_to(&team, "x", "good", &mut Unobserved).unwrap();
+    let mut all =
+        vec![(flat, RoleName::TARGETS, "2.targets.json".to_string()), (delegating, team, "2.team.json".to_string())];
+    for succinct in [true, false] {
+        let world = World::new();
+        make_bins(&world, 1, succinct, &["targets-1"]);
+        world.add("x", "good");
+        let bin = world.files("metadata").into_iter().find(|file| file.starts_with("2.bin-")).unwrap();
+        let role = bin.trim_start_matches("2.").trim_end_matches(".json");
+        let role = RoleName::delegated(role).unwrap();
+        all.push((world, role, bin));
+    }
+    all
+}
+
+/// The same version of a role with another content for `x`, signed by the right key.
+fn replace_content(world: &World, role: &RoleName, file: &str) {
+    let mut targets: Targets = read(world, role, file);
+    let hashes = Hashes::of(b"evil", &[Algorithm::Sha256]).unwrap();
+    let evil = TargetFile::new(TargetPath::new("x").unwrap(), 4, hashes);
+    let prefix = evil.hashes.prefixes().next().unwrap();
+    targets.insert(evil);
+    std::fs::write(world.layout().targets().join(format!("{prefix}.x")), "evil").unwrap();
+    forge(world, file, &targets, if role.as_str() == "team" { "team-1" } else { "targets-1" });
+}
+
+#[test]
+fn every_targets_role_is_listed_with_length_and_hash() {
+    for (world, role, _) in one_of_each_kind() {
+        world.add("y", "other");
+        world.renew().unwrap();
+        let listed = listed(&world);
+        assert!(listed.iter().all(|(_, is_whole)| *is_whole), "{role}: {listed:?}");
+        assert!(listed.iter().any(|(name, _)| *name == format!("{role}.json")), "{role}: {listed:?}");
+    }
+}
+
+#[test]
+fn a_stolen_key_of_a_targets_role_cannot_replace_what_is_published() {
+    for (world, role, file) in one_of_each_kind() {
+        replace_content(&world, &role, &file);
+        let fetched = world.fetch("x");
+        assert!(fetched.is_err(), "{role}: {fetched:?}");
+        // Whoever publishes next does not sign for the forged file either.
+        let before = world.files("metadata");
+        let added = world.try_add("y", "other", &mut Unobserved);
+        let refused = matches!(&added, Err(Error::Untrusted(_) | Error::Refused(_)));
+        // A delegated role that the change does not touch is not read: its entry stays as it is, and clients refuse it.
+        assert!(refused || !role.is_top_level(), "{role}: {added:?}");
+        if refused {
+            assert_eq!(world.files("metadata"), before, "{role}");
+        }
+        assert!(world.fetch("x").is_err(), "{role}");
+        assert!(world.add_to(&role, "x2", "2", &mut Unobserved).is_err(), "{role}");
+    }
+}
+
+#[test]
+fn the_first_publication_after_an_upgrade_completes_all_entries_and_shows_them() {
+    for (world, role, _) in one_of_each_kind() {
+        list_versions_only(&world);
+        assert!(listed(&world).iter().all(|(_, is_whole)| !is_whole));
+        let store = MemoryStore::default();
+        world.fetch_with(&store, "x").unwrap();
+        let mut repository = world.open();
+        let mut edit = repository.edit(Draft::default());
+        edit.sign_again(&RoleName::TIMESTAMP).unwrap();
+        let draft = edit.finish().unwrap();
+        let plan = repository.plan(draft, Signing::Now).unwrap();
+        let shown = diff::full_text(&plan.diff);
+        assert!(shown.contains(&format!("lists the published {role} with")), "{shown}");
+        assert!(is_published(&repository.conclude(&plan, &mut Unobserved).unwrap()));
+        drop(repository);
+        let listed = listed(&world);
+        assert!(listed.iter().all(|(_, is_whole)| *is_whole), "{role}: {listed:?}");
+        // Clients that came before go on.
+        assert_eq!(world.fetch_with(&store, "x").unwrap().unwrap(), b"good");
+        assert_eq!(world.fetch("x").unwrap().unwrap(), b"good");
+    }
+}
+
+#[test]
+fn bins_that_need_both_online_keys_are_listed_by_version_until_another_key_suffices() {
+    for succinct in [true, false] {
+        let world = World::new();
+        make_bins(&world, 1, succinct, &["snapshot-1", "timestamp-1"]);
+        world.add("x", "1");
+        let by_version = |world: &World| -> Vec<String> {
+            listed(world).into_iter().filter(|(_, is_whole)| !is_whole).map(|(name, _)| name).collect()
+        };
+        assert_eq!(by_version(&world), ["bin-0.json", "bin-1.json"]);
+        // With a third key of which two suffice, one of the online keys is no longer needed.
+        let (third, uri) = world.key("third");
+        let bins = RoleName::delegated("bin-0").unwrap();
+        world
+            .change_with(&[uri], &mut Unobserved, |edit| {
+                let all = [bins, RoleName::delegated("bin-1").unwrap()];
+                let roles = if succinct { &all[..1] } else { &all[..] };
+                edit.rotate_all(roles, &[third], &[]).unwrap();
+            })
+            .unwrap();
+        assert_eq!(by_version(&world), [""; 0], "{succinct}");
+        assert_eq!(world.fetch("x").unwrap().unwrap(), b"1");
+    }
+}
+
+#[test]
+fn bins_are_listed_with_hashes_once_other_keys_sign_snapshots() {
+    let world = World::new();
+    make_bins(&world, 1, true, &["snapshot-1", "timestamp-1"]);
+    let (new, uri) = world.key("snapshot-2");
+    let old = world.public("snapshot-1");
+    world
+        .change_with(&[uri], &mut Unobserved, |edit| edit.rotate(&RoleName::SNAPSHOT, &[new], &[old]).unwrap())
+        .unwrap();
+    assert!(listed(&world).iter().all(|(_, is_whole)| *is_whole), "{:?}", listed(&world));
+}
+
+#[test]
+fn many_bins_of_an_earlier_version_stay_listed_by_version_under_a_standing_warning() {
+    let world = World::new();
+    make_bins(&world, 14, true, &["targets-1"]);
+    let advice = |world: &World| {
+        let mut repository = world.open();
+        repository.published.role(&RoleName::TARGETS).unwrap();
+        lint(&repository.published, &repository.policy, &repository.keys).join("\n")
+    };
+    // Such bins, made now, are listed with their hashes.
+    assert!(listed(&world).iter().all(|(_, is_whole)| *is_whole));
+    assert!(!advice(&world).contains("by version only"));
+    list_versions_only(&world);
+    world.add("x", "1");
+    let whole: Vec<String> =
+        listed(&world).into_iter().filter(|(_, is_whole)| *is_whole).map(|(name, _)| name).collect();
+    assert_eq!(whole, ["targets.json"]);
+    let warned = advice(&world);
+    assert!(warned.contains("2^14 bins bin-* by version only") && warned.contains("--bit-length 13"), "{warned}");
+    // The way out.
+    make_bins(&world, 13, true, &["targets-1"]);
+    assert!(!advice(&world).contains("by version only"));
+    let bin: Vec<bool> =
+        listed(&world).into_iter().filter(|(name, _)| *name == "bin-0000.json").map(|(_, whole)| whole).collect();
+    assert_eq!(bin, [true]);
+    assert_eq!(world.fetch("x").unwrap().unwrap(), b"1");
+}
