@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use chrono::Utc;
-use lastmile_metadata::{MetaFile, Role as _, RoleName, Snapshot, Version, assemble};
+use lastmile_metadata::{Algorithm, Hashes, MetaFile, Role as _, RoleName, Snapshot, Version, assemble};
 use lastmile_repo_tool::draft::Draft;
 use lastmile_repo_tool::edit::bins::NewBins;
 use lastmile_repo_tool::edit::delegations::Trust;
@@ -36,29 +36,35 @@ fn main() -> Result<()> {
     let sizes: Vec<usize> = std::env::args().skip(1).map(|size| size.parse()).collect::<std::result::Result<_, _>>()?;
     let sizes = if sizes.is_empty() { vec![10_000, 100_000, 1_000_000, 10_000_000] } else { sizes };
     let mut out = io::stdout().lock();
-    writeln!(out, "| targets | bins | first | gzip | zstd | returning | gzip | zstd | |")?;
-    writeln!(out, "|---:|---:|---:|---:|---:|---:|---:|---:|---|")?;
+    writeln!(out, "| targets | bins | listed with | first | gzip | zstd | returning | gzip | zstd | |")?;
+    writeln!(out, "|---:|---:|---|---:|---:|---:|---:|---:|---:|---|")?;
     for (targets, shape) in sizes.into_iter().flat_map(|targets| SHAPES.map(|shape| (targets, shape))) {
-        let computed = load(targets as u64).cost(shape);
         let bins = shape.map_or("–".to_string(), |bits| format!("2^{bits}"));
         if shape.is_none() && targets > LARGEST_FILE {
+            let computed = load(targets as u64, false).cost(shape);
             let [first, returning] = [computed.first, computed.returning].map(|size| shown(size as usize));
-            writeln!(out, "| {targets} | {bins} | {first} | | | {returning} | | | computed |")?;
+            writeln!(out, "| {targets} | {bins} | hash | {first} | | | {returning} | | | computed |")?;
             continue;
         }
-        let sizes = measure(targets, shape)?;
-        let [first, returning] = [sizes.first, sizes.returning].map(|sizes| sizes.map(shown).join(" | "));
-        let off = |found: usize, computed: u64| (computed as f64 / found as f64 - 1.0) * 100.0;
-        let (off_first, off_returning) =
-            (off(sizes.first[0], computed.first), off(sizes.returning[0], computed.returning));
-        let note = format!("measured; formula {off_first:+.0} %, {off_returning:+.0} %");
-        writeln!(out, "| {targets} | {bins} | {first} | {returning} | {note} |")?;
+        let plan = make(targets, shape)?;
+        let entries: &[bool] = if shape.is_some() { &[false, true] } else { &[false] };
+        for by_version in entries {
+            let computed = load(targets as u64, *by_version).cost(shape);
+            let sizes = measure(&plan, *by_version)?;
+            let [first, returning] = [sizes.first, sizes.returning].map(|sizes| sizes.map(shown).join(" | "));
+            let off = |found: usize, computed: u64| (computed as f64 / found as f64 - 1.0) * 100.0;
+            let (off_first, off_returning) =
+                (off(sizes.first[0], computed.first), off(sizes.returning[0], computed.returning));
+            let note = format!("measured; formula {off_first:+.0} %, {off_returning:+.0} %");
+            let listed = if *by_version { "version" } else { "hash" };
+            writeln!(out, "| {targets} | {bins} | {listed} | {first} | {returning} | {note} |")?;
+        }
     }
     Ok(())
 }
 
-fn load(targets: u64) -> Load {
-    Load { targets, bytes_per_target: 175, succinct: true }
+fn load(targets: u64, by_version: bool) -> Load {
+    Load { targets, bytes_per_target: 175, succinct: true, by_version }
 }
 
 /// Bytes as they are, with gzip and with zstd.
@@ -67,7 +73,8 @@ struct Sizes {
     returning: [usize; 3],
 }
 
-fn measure(targets: usize, shape: Option<u8>) -> Result<Sizes> {
+/// Metadata of so many targets, signed and never published.
+fn make(targets: usize, shape: Option<u8>) -> Result<Plan> {
     let folder = tempfile::tempdir()?;
     let dir = folder.path().join("repository");
     let setting = Setting { now: Utc::now(), phrases: Arc::new(NoPassPhrases), patience: Patience::none() };
@@ -82,16 +89,19 @@ fn measure(targets: usize, shape: Option<u8>) -> Result<Sizes> {
     }
     edit.fill(&RoleName::TARGETS, &List::parse(list(targets).into_bytes(), &|_| {})?, &|_| {})?;
     let draft = edit.finish()?;
-    let plan = repository.plan(draft, Signing::Now)?;
-    let timestamp = file(&plan, "timestamp")?;
-    let snapshot = lived_in(&plan)?;
-    let top = file(&plan, "targets")?;
+    Ok(repository.plan(draft, Signing::Now)?)
+}
+
+fn measure(plan: &Plan, by_version: bool) -> Result<Sizes> {
+    let timestamp = file(plan, "timestamp")?;
+    let snapshot = lived_in(plan, by_version)?;
+    let top = file(plan, "targets")?;
     let bins: Vec<Vec<u8>> = plan
         .completed
         .documents
         .iter()
         .filter(|document| !document.role.is_top_level())
-        .map(|document| document.file().to_vec().to_vec())
+        .map(|document| document.file().to_vec())
         .collect();
     let looked_for = bins.iter().take(LOOKED_FOR);
     let first = sum([&timestamp, &snapshot, &top].into_iter().chain(looked_for))?;
@@ -131,8 +141,9 @@ fn file(plan: &Plan, role: &str) -> Result<Vec<u8>> {
     Ok(document.ok_or("a role is missing")?.file().to_vec())
 }
 
-/// The snapshot as it is after years: every bin has another version, which compresses less well.
-fn lived_in(plan: &Plan) -> Result<Vec<u8>> {
+/// The snapshot as it is after years: every bin has another version, which compresses less well. Bins are listed by
+/// version alone, or with length and hash.
+fn lived_in(plan: &Plan, by_version: bool) -> Result<Vec<u8>> {
     let document = plan.completed.documents.iter().find(|document| document.role == RoleName::SNAPSHOT);
     let document = document.ok_or("the snapshot is missing")?;
     let mut snapshot = Snapshot::new(Version::ONE, document.expires);
@@ -141,7 +152,13 @@ fn lived_in(plan: &Plan) -> Result<Vec<u8>> {
     {
         let [digit, other, ..]: [u8; 32] = Sha256::digest(document.role.as_str()).into();
         let version = Version::new(1 + u64::from(digit) * 3 + u64::from(other) % 3).ok_or("no version")?;
-        snapshot.insert(&document.role, MetaFile::new(version));
+        let mut entry = MetaFile::new(version);
+        if !by_version || document.role.is_top_level() {
+            let bytes = document.file();
+            entry.length = Some(bytes.len() as u64);
+            entry.hashes = Hashes::of(&bytes, &[Algorithm::Sha256]);
+        }
+        snapshot.insert(&document.role, entry);
     }
     Ok(assemble(&snapshot.write(), document.signatures()))
 }

@@ -1,7 +1,8 @@
 //! How many bins a repository should have: what clients pay for few bins, and for many.
 //!
 //! A client that looks for one target fetches the timestamp, the snapshot, which lists every bin, and one bin. More bins
-//! are smaller, and make the snapshot larger. docs/scale.md has the formula, and what was measured.
+//! are smaller, and make the snapshot larger: by 132 bytes each with length and hash, by 31 where the version suffices
+//! ([`crate::snapshot`]). docs/scale.md has the formula and measurements.
 
 use chrono::{DateTime, Utc};
 use lastmile_metadata::{Role as _, RoleName, Targets, Version};
@@ -14,19 +15,18 @@ use crate::edit::bins::Bins;
 const MEASURED: usize = 1000;
 /// Targets that a client is thought to look for when it comes for the first time: one package and what it needs.
 const FIRST: u64 = 10;
-/// Bytes of a bin's entry in the snapshot: `"bin-0000.json":{"version":1},`, and a digit of the version more.
-const ENTRY: u64 = 31;
+/// Bytes of a bin's entry in the snapshot that lists its version alone: `"bin-0000.json":{"version":1},` and one more
+/// digit of the version.
+const VERSION_ENTRY: u64 = 31;
+/// Bytes of an entry that lists length and SHA-256 as well.
+const HASH_ENTRY: u64 = 132;
 /// Bytes of a bin's delegation in the targets role, where bins are no succinct ones.
 const DELEGATION: u64 = 190;
 /// Bytes of a role that lists nothing: header and one signature.
 const EMPTY: u64 = 380;
 /// Up to so many bytes of targets, bins save next to nothing.
 const SMALL: u64 = 100_000;
-/// Other clients take no snapshot above 2 MB and no targets role above 5 MB (python-tuf): the most bits, for succinct
-/// bins and for others.
-const MOST_BITS: (u8, u8) = (15, 14);
-
-/// What there is to be spread.
+/// What the targets of a role, and of its bins, cost in metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Load {
     /// How many targets.
@@ -35,6 +35,8 @@ pub struct Load {
     pub bytes_per_target: u64,
     /// Whether the bins are succinct (TAP 15).
     pub succinct: bool,
+    /// Whether the snapshot lists the bins by version alone.
+    pub by_version: bool,
 }
 
 /// Bytes of metadata that clients fetch.
@@ -62,7 +64,7 @@ impl Load {
     ///
     /// # Errors
     /// [`Error::NotFound`] when there is no such role; when a bin does not verify.
-    pub fn of(edit: &mut Edit<'_>, role: &RoleName, succinct: bool) -> Result<Self, Error> {
+    pub fn of(edit: &mut Edit<'_>, role: &RoleName, succinct: bool, by_version: bool) -> Result<Self, Error> {
         let targets = edit.count_targets(role)?;
         let mut measured = Targets::new(Version::ONE, DateTime::<Utc>::UNIX_EPOCH);
         let empty = measured.write().len();
@@ -75,7 +77,7 @@ impl Load {
             }
         }
         let bytes_per_target = (measured.write().len() - empty) / measured.len().max(1);
-        Ok(Self { targets: targets as u64, bytes_per_target: bytes_per_target as u64, succinct })
+        Ok(Self { targets: targets as u64, bytes_per_target: bytes_per_target as u64, succinct, by_version })
     }
 
     /// What clients pay with 2 to the power of `bit_length` bins, or without bins. Timestamp and root, which are the
@@ -84,33 +86,46 @@ impl Load {
     pub fn cost(&self, bit_length: Option<u8>) -> Cost {
         let all = self.targets.saturating_mul(self.bytes_per_target);
         let Some(bits) = bit_length else {
-            let flat = EMPTY * 2 + ENTRY + all;
+            let flat = EMPTY * 2 + HASH_ENTRY + all;
             return Cost { first: flat, returning: flat };
         };
         let bins = 1_u64 << bits.min(32);
-        let snapshot = EMPTY + ENTRY * (bins + 1);
+        let entry = if self.by_version { VERSION_ENTRY } else { HASH_ENTRY };
+        let snapshot = EMPTY + HASH_ENTRY + entry * bins;
         let top = EMPTY + if self.succinct { 300 } else { DELEGATION * bins };
         let bin = EMPTY + all / bins;
         Cost { first: snapshot + top + bin * FIRST.min(bins), returning: snapshot + bin }
+    }
+
+    /// The most bits that are proposed, so that other clients accept the result without being configured: python-tuf reads
+    /// snapshots of at most 2,000,000 bytes and targets roles of at most 5,000,000; tough, which reads no succinct
+    /// bins, reads snapshots of at most 1 MiB.
+    #[must_use]
+    pub fn most_bits(&self) -> u8 {
+        match (self.by_version, self.succinct) {
+            (true, true) => 15,
+            (true, false) => 14,
+            (false, true) => 13,
+            (false, false) => 12,
+        }
     }
 
     /// The number of bins with which a first visit and a return together are cheapest.
     #[must_use]
     pub fn proposal(&self) -> Proposal {
         let flat = self.cost(None);
-        let most = if self.succinct { MOST_BITS.0 } else { MOST_BITS.1 };
         let sum = |bits: &u8| {
             let cost = self.cost(Some(*bits));
             cost.first.saturating_add(cost.returning)
         };
         let is_small = self.targets.saturating_mul(self.bytes_per_target) <= SMALL;
-        let bit_length = (1..=most).min_by_key(sum).filter(|_| !is_small);
+        let bit_length = (1..=self.most_bits()).min_by_key(sum).filter(|_| !is_small);
         Proposal { bit_length, cost: self.cost(bit_length), flat }
     }
 }
 
 impl Proposal {
-    /// The reason, for a person: two lines.
+    /// The reason, for a person: three lines.
     #[must_use]
     pub fn text(&self, load: &Load) -> String {
         let (targets, flat) = (load.targets, size(self.flat.first));
@@ -127,9 +142,31 @@ impl Proposal {
         format!(
             "2^{bits} bins for {targets} targets: a new client that looks for {FIRST} of them fetches {first} of metadata, one \
              that comes back after a release {returning}; without bins both fetch {flat}.\nFewer bins are larger, and more \
-             make the snapshot larger ({}; {}).",
+             make the snapshot larger ({}; {}).\n{}",
             step(bits.saturating_sub(1).max(1)),
-            step(bits + 1)
+            step(bits + 1),
+            Self::entries_text(load)
+        )
+    }
+}
+
+impl Proposal {
+    /// What the entries of the bins in the snapshot cost, and the alternative.
+    fn entries_text(load: &Load) -> String {
+        if load.by_version {
+            return format!(
+                "The snapshot lists these bins by version alone, {VERSION_ENTRY} bytes each: whoever can sign a bin can sign \
+                 snapshot and timestamp too."
+            );
+        }
+        let other = Load { by_version: true, ..*load };
+        let proposal = other.proposal();
+        let bits = proposal.bit_length.unwrap_or(1);
+        let (first, returning) = (size(proposal.cost.first), size(proposal.cost.returning));
+        format!(
+            "The snapshot lists each bin with its hash, {HASH_ENTRY} bytes each, so that a stolen key of the bins alone changes \
+             nothing. Bins that need the keys of snapshot and timestamp (`--key snapshot-1 timestamp-1 --threshold 2`) are \
+             listed by version: 2^{bits} of them cost {first} and {returning}."
         )
     }
 }
@@ -148,17 +185,20 @@ mod tests {
     use super::*;
 
     fn load(targets: u64) -> Load {
-        Load { targets, bytes_per_target: 170, succinct: true }
+        Load { targets, bytes_per_target: 170, succinct: true, by_version: false }
     }
 
     #[test]
     fn more_targets_get_more_bins() {
         let bits: Vec<_> =
             (2..=8).map(|digits| load(10_u64.pow(digits)).proposal().bit_length.unwrap_or_default()).collect();
+        assert_eq!(bits, [0, 6, 8, 10, 11, 13, 13]);
+        let by_version = |digits| Load { by_version: true, ..load(10_u64.pow(digits)) };
+        let bits: Vec<_> = (2..=8).map(|digits| by_version(digits).proposal().bit_length.unwrap_or_default()).collect();
         assert_eq!(bits, [0, 7, 9, 11, 12, 14, 15]);
         // What nobody could read is not proposed.
         let prefixes = Load { succinct: false, ..load(u64::MAX / 1_000_000) };
-        assert_eq!(prefixes.proposal().bit_length, Some(14));
+        assert_eq!(prefixes.proposal().bit_length, Some(12));
     }
 
     #[test]
@@ -170,9 +210,9 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_is_two_lines() {
+    fn the_reason_is_three_lines() {
         let text = load(1_000_000).proposal().text(&load(1_000_000));
-        assert_eq!(text.lines().count(), 2, "{text}");
+        assert_eq!(text.lines().count(), 3, "{text}");
         assert!(text.contains("without bins both fetch 170.0 MB"), "{text}");
         assert!(load(100).proposal().text(&load(100)).starts_with("No bins: 100 targets are 17 kB"));
     }

@@ -164,17 +164,19 @@ fn first_bin(delegations: &Delegations) -> Option<RoleName> {
     }
 }
 
-/// Whether whoever reaches the threshold of `ring` also reaches those of snapshot and timestamp.
-pub(crate) fn is_signed_by_online_keys(ring: &KeyRing, root: &Root) -> bool {
-    [RoleName::SNAPSHOT, RoleName::TIMESTAMP]
-        .iter()
-        .all(|role| root.key_ring(role).is_ok_and(|online| implies(ring, &online)))
+/// Whether whoever signs for `ring` can sign snapshot and timestamp as well.
+fn is_signed_by_online_keys(ring: &KeyRing, root: &Root) -> bool {
+    need_online_keys(ring.keys().map(|(_, key)| key), ring.threshold().get(), root)
 }
 
-/// Of the keys that reach the threshold of `ring`, so many at least are keys of `other`.
-fn implies(ring: &KeyRing, other: &KeyRing) -> bool {
-    let theirs: BTreeSet<&PublicKey> = other.keys().map(|(_, key)| key).collect();
-    let outside: BTreeSet<&PublicKey> = ring.keys().map(|(_, key)| key).filter(|key| !theirs.contains(key)).collect();
-    let inside = u64::from(ring.threshold().get()).saturating_sub(outside.len() as u64);
-    inside >= u64::from(other.threshold().get())
+/// Whether whoever holds `threshold` of these `keys` also reaches the thresholds of snapshot and timestamp.
+pub(crate) fn need_online_keys<'k>(keys: impl IntoIterator<Item = &'k PublicKey>, threshold: u32, root: &Root) -> bool {
+    let keys: BTreeSet<&PublicKey> = keys.into_iter().collect();
+    [RoleName::SNAPSHOT, RoleName::TIMESTAMP].iter().all(|role| {
+        let Ok(online) = root.key_ring(role) else { return false };
+        let online_keys: BTreeSet<&PublicKey> = online.keys().map(|(_, key)| key).collect();
+        // The fewest online keys among any `threshold` keys.
+        let others = keys.difference(&online_keys).count() as u64;
+        u64::from(threshold).saturating_sub(others) >= u64::from(online.threshold().get())
+    })
 }

@@ -16,7 +16,7 @@ use crate::policy::{Policy, RolePolicy};
 use crate::publication::Unobserved;
 use crate::queue::{Answer, Request};
 use crate::scale::{Cost, Load};
-use crate::{Error, Outcome, Plan, Repository, Signing, diff, lint, names};
+use crate::{Error, Outcome, Plan, Repository, Signing, diff, lint, names, snapshot};
 
 /// Shows what changes, and publishes or stages it — or only shows it.
 pub(super) fn conclude(
@@ -175,7 +175,7 @@ pub(super) fn undelegate(context: &Context<'_>, args: &Undelegate, output: &mut 
 pub(super) fn bins(context: &Context<'_>, args: &Bins, output: &mut Output) -> Result<Exit, Error> {
     let role = names::role(&args.role)?;
     let Some(bit_length) = args.bit_length else {
-        return propose(context, &role, !args.prefixes, output);
+        return propose(context, &role, args, output);
     };
     names::new_role(&format!("{}-0", args.name_prefix))?;
     let mut repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
@@ -214,14 +214,26 @@ pub(super) fn bins(context: &Context<'_>, args: &Bins, output: &mut Output) -> R
 }
 
 /// How many bins the role should have, and why; nothing is changed.
-fn propose(context: &Context<'_>, role: &RoleName, succinct: bool, output: &mut Output) -> Result<Exit, Error> {
+fn propose(context: &Context<'_>, role: &RoleName, args: &Bins, output: &mut Output) -> Result<Exit, Error> {
     let mut repository = Repository::open(&context.global.repository, &context.setting)?;
-    let load = Load::of(&mut repository.edit(Draft::default()), role, succinct)?;
+    let keys = resolve_all(&mut repository, &args.key)?;
+    let root = repository.published.root.clone();
+    let mut edit = repository.edit(Draft::default());
+    let signs = edit.bins(role)?.map_or_else(|| role.clone(), |bins| bins.first());
+    let (of_role, threshold) = edit.trust(&signs)?;
+    let trust = match keys.is_empty() {
+        true => Trust { keys: of_role, threshold: args.threshold.unwrap_or(threshold) },
+        false => {
+            Trust { keys: keys.into_iter().map(|key| key.public).collect(), threshold: args.threshold.unwrap_or(1) }
+        }
+    };
+    let by_version = snapshot::need_online_keys(&trust.keys, trust.threshold, &root);
+    let load = Load::of(&mut edit, role, !args.prefixes, by_version)?;
     let proposal = load.proposal();
     let cost = |cost: Cost| json!({ "first": cost.first, "returning": cost.returning });
     let report = json!({
         "bit_length": proposal.bit_length, "targets": load.targets, "bytes_per_target": load.bytes_per_target,
-        "bytes": cost(proposal.cost), "bytes_without_bins": cost(proposal.flat),
+        "bytes": cost(proposal.cost), "bytes_without_bins": cost(proposal.flat), "listed_by_version": by_version,
     });
     output.data(&report, &proposal.text(&load))?;
     if let Some(bits) = proposal.bit_length {

@@ -36,10 +36,11 @@ fn read<R: Role + Clone>(world: &World, role: &RoleName, file: &str) -> R {
 
 /// The snapshot's entries: the name of each role, and whether length and hash are listed.
 fn listed(world: &World) -> Vec<(String, bool)> {
-    let version = &world.metadata("timestamp.json")["signed"]["meta"]["snapshot.json"]["version"];
+    let timestamp = world.metadata("timestamp.json");
+    let version = timestamp.pointer("/signed/meta/snapshot.json/version").unwrap();
     let snapshot = world.metadata(&format!("{version}.snapshot.json"));
-    let entries = snapshot["signed"]["meta"].as_object().unwrap();
-    let is_whole = |entry: &Value| entry["length"].is_u64() && entry["hashes"]["sha256"].is_string();
+    let entries = snapshot.pointer("/signed/meta").and_then(Value::as_object).unwrap();
+    let is_whole = |entry: &Value| entry.pointer("/length").is_some() && entry.pointer("/hashes/sha256").is_some();
     entries.iter().map(|(name, entry)| (name.clone(), is_whole(entry))).collect()
 }
 
