@@ -21,6 +21,7 @@ use lastmile_repo_tool::key_store::{NoPassPhrases, Protection};
 use lastmile_repo_tool::list::List;
 use lastmile_repo_tool::publication::Unobserved;
 use lastmile_repo_tool::scale::Load;
+use lastmile_repo_tool::user::UserConfig;
 use lastmile_repo_tool::{Patience, Plan, Repository, Setting, Signing};
 use sha2::{Digest as _, Sha256};
 
@@ -77,7 +78,13 @@ struct Sizes {
 fn make(targets: usize, shape: Option<u8>) -> Result<Plan> {
     let folder = tempfile::tempdir()?;
     let dir = folder.path().join("repository");
-    let setting = Setting { now: Utc::now(), phrases: Arc::new(NoPassPhrases), patience: Patience::none() };
+    let setting = Setting {
+        now: Utc::now(),
+        phrases: Arc::new(NoPassPhrases),
+        patience: Patience::none(),
+        user: UserConfig::at(&folder.path().join("config.toml")),
+        given_root: None,
+    };
     NewRepository::new(Protection::None).create(&dir, &setting, &mut Unobserved)?;
     let mut repository = Repository::open_for_change(&dir, &setting)?;
     let mut edit = repository.edit(Draft::default());

@@ -39,13 +39,13 @@ pub(crate) fn client(
     blocking::Updater::new(updater).map_err(|error| machine(&error))
 }
 
-/// Reads what is published as a client at the epoch would: nothing has expired then.
-pub(crate) fn open(layout: &Layout) -> Result<Published, Error> {
+/// Reads what is published as a client at the epoch that was shipped with `root` would: nothing has expired then.
+pub(crate) fn open(layout: &Layout, root: Vec<u8>) -> Result<Published, Error> {
     // Roles that were published before a limit was known must still be readable, to be made smaller.
     let mut limits = Limits::default();
     (limits.snapshot_length, limits.targets_length, limits.root_updates) = (1 << 30, 1 << 32, u32::MAX);
     let memory = MemoryStore::default();
-    let client = client(oldest_root(layout)?, Overlay::published(layout), memory.clone(), limits, None)?;
+    let client = client(root, Overlay::published(layout), memory.clone(), limits, None)?;
     let session = client.refresh(DateTime::<Utc>::UNIX_EPOCH).map_err(|error| match from_client(&error) {
         // There is no network on the way to this disk.
         Error::Network(reason) => Error::Refused(format!(
@@ -63,15 +63,21 @@ pub(crate) fn oldest_root(layout: &Layout) -> Result<Vec<u8>, Error> {
     if let Some(bytes) = layout::read_if_there(&first)? {
         return Ok(bytes);
     }
+    let oldest = root_versions(layout)?.into_iter().min();
+    let oldest = oldest.ok_or_else(|| Error::NotFound(format!("{} is not there", first.display())))?;
+    let path = layout.metadata().join(format!("{oldest}.root.json"));
+    layout::read_if_there(&path)?.ok_or_else(|| Error::NotFound(format!("{} is not there", path.display())))
+}
+
+/// The versions of all root files in the folder, in no order.
+pub(crate) fn root_versions(layout: &Layout) -> Result<Vec<Version>, Error> {
     let entries = std::fs::read_dir(layout.metadata())
         .map_err(|_| Error::NotFound(format!("there is no repository in {}", layout.dir().display())))?;
     let versions = entries.filter_map(|entry| {
         let name = entry.ok()?.file_name().into_string().ok()?;
-        name.strip_suffix(".root.json")?.parse::<u64>().ok()
+        Version::new(name.strip_suffix(".root.json")?.parse().ok()?)
     });
-    let oldest = versions.min().ok_or_else(|| Error::NotFound(format!("{} is not there", first.display())))?;
-    let path = layout.metadata().join(format!("{oldest}.root.json"));
-    layout::read_if_there(&path)?.ok_or_else(|| Error::NotFound(format!("{} is not there", path.display())))
+    Ok(versions.collect())
 }
 
 /// What is to be checked, and when.

@@ -14,6 +14,7 @@ use lastmile_metadata::{
 use crate::Error;
 use crate::draft::Prior;
 use crate::key_store::KeyStore;
+use crate::pin::Authority;
 
 /// Who must sign, and who should.
 #[derive(Clone, Debug, Default)]
@@ -112,8 +113,8 @@ impl Document {
     /// Signs with the keys at hand, with as many as each ring asks for and no more.
     ///
     /// # Errors
-    /// When a key at hand cannot be opened.
-    pub fn sign(&mut self, keys: &KeyStore) -> Result<(), Error> {
+    /// When a key on this machine cannot be opened; [`Error::NotPinned`] when it must not sign this role.
+    pub fn sign(&mut self, keys: &KeyStore, authority: &Authority) -> Result<(), Error> {
         let rings: Vec<KeyRing> = self.rings.required.iter().chain(&self.rings.wanted).cloned().collect();
         for ring in &rings {
             let (avoided, preferred): (Vec<_>, Vec<_>) = ring.keys().partition(|(_, key)| keys.is_avoided(key));
@@ -124,6 +125,7 @@ impl Document {
                 if self.is_signed_by(ring, key) || !keys.has(key) {
                     continue;
                 }
+                authority.check(&self.role, key)?;
                 if let Some(signer) = keys.signer(key)? {
                     let sig = signer.sign(self.signed.as_bytes()).map_err(|error| Error::key(id, error))?;
                     self.put(id, sig);

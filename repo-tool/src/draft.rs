@@ -14,6 +14,7 @@ use lastmile_metadata::{
 
 use crate::document::{Document, Rings};
 use crate::key_store::KeyStore;
+use crate::pin::Authority;
 use crate::policy::Policy;
 use crate::published::Published;
 use crate::snapshot::{VersionOnlyBins, list_with_hash};
@@ -98,6 +99,8 @@ pub struct Completion<'a> {
     pub policy: &'a Policy,
     /// The keys at hand; none to see what would change without signing it.
     pub keys: Option<&'a KeyStore>,
+    /// What the keys may sign.
+    pub authority: &'a Authority,
     /// Entries of unchanged roles that the next snapshot must complete: [`crate::snapshot`].
     pub entries: BTreeMap<RoleName, MetaFile>,
     /// Whether they sign what waited in `staged/` as well: only where a person has seen it, for others can write there.
@@ -288,7 +291,7 @@ impl Draft {
         };
         let is_online = matches!(role.as_str(), "snapshot" | "timestamp");
         if let Some(keys) = with.keys.filter(|_| with.signs_staged || !self.from_staged || is_online) {
-            document.sign(keys)?;
+            document.sign(keys, with.authority)?;
         }
         Ok(document)
     }

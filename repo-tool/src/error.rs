@@ -49,6 +49,14 @@ pub enum Error {
         /// What is wrong, and where.
         reason: String,
     },
+    /// A key would sign for a repository whose root the user has not pinned.
+    #[error("nothing is signed for {}: its root is not pinned", folder.display())]
+    NotPinned {
+        /// The repository's folder.
+        folder: PathBuf,
+        /// The SHA-256 of the oldest root there.
+        digest: String,
+    },
     /// What was asked for cannot be done, or would be unsafe.
     #[error("{0}")]
     Refused(String),
@@ -73,8 +81,16 @@ impl Error {
 
     /// What the person at the terminal can do next, if that is known.
     #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
+    pub fn hint(&self) -> Option<String> {
+        if let Self::NotPinned { digest, .. } = self {
+            return Some(format!(
+                "ask the repository's owners for the SHA-256 of their root, through a channel you trust; the oldest root in \
+                 the folder has {digest}. If both are equal, repeat the command with `--root-sha256 {digest}`, or with \
+                 `--root FILE` if they gave you the root itself. This is needed once; in a job that keeps no files, set \
+                 LASTMILE_REPO_ROOT_SHA256"
+            ));
+        }
+        let hint = match self {
             Self::Busy(_) => Some("wait until it has finished; the lock goes away with the process"),
             Self::Draft(_) => Some("nothing was published; `lastmile-repo status` shows what is published now"),
             Self::MissingKeys(_) => {
@@ -84,7 +100,10 @@ impl Error {
             Self::Policy { .. } => Some("docs/maintainers.md says what stands in repo.toml"),
             Self::Untrusted(_) => Some("`lastmile-repo verify` checks every file; restore the bad ones from a copy"),
             Self::Usage(_) => Some("`--help` after the command shows examples"),
-            Self::File { .. } | Self::Key { .. } | Self::NotFound(_) | Self::Refused(_) => None,
-        }
+            Self::NotPinned { .. } | Self::File { .. } | Self::Key { .. } | Self::NotFound(_) | Self::Refused(_) => {
+                None
+            }
+        };
+        hint.map(ToString::to_string)
     }
 }

@@ -12,10 +12,12 @@ use crate::diff;
 use crate::draft::{Completion, Draft};
 use crate::key_store::{self, KeyStore, Protection};
 use crate::layout::{self, Layout};
+use crate::pin::Authority;
 use crate::policy::{KeyUri, Policy, RolePolicy};
 use crate::publication::{self, Observer};
 use crate::publish::Release;
 use crate::repository::Plan;
+use crate::user::{PinnedRoot, RootDigest};
 use crate::{Error, Setting, parallel};
 
 /// What a new repository is to be like.
@@ -104,6 +106,7 @@ impl NewRepository {
             published: None,
             policy: &policy,
             keys: Some(&store),
+            authority: &Authority::of_new_repository(),
             entries: BTreeMap::new(),
             signs_staged: false,
             now: setting.now,
@@ -119,6 +122,14 @@ impl NewRepository {
             policy: &policy,
             key_files: &key_files,
         };
+        // Before anything is published: a repository that is there is pinned, whatever is cut short.
+        if let Some(root) = &plan.completed.root {
+            let digest = RootDigest::of(&root.file());
+            setting.user.pin(digest, PinnedRoot { version: root.version, digest })?;
+            for uri in policy.key_uris().iter().filter(|uri| !uri.is_below(dir)) {
+                setting.user.allow_key(digest, &uri.path(dir))?;
+            }
+        }
         release.publish(setting.now, observer)?;
         Ok(plan)
     }

@@ -87,6 +87,13 @@ impl KeyStore {
         self.files.push(Arc::new(KeyFile { name: uri.to_string(), path, public, private }));
     }
 
+    /// Whether the key at `uri` may be used.
+    #[must_use]
+    pub fn contains(&self, uri: &KeyUri) -> bool {
+        let name = uri.to_string();
+        self.files.iter().any(|file| file.name == name)
+    }
+
     /// Signs with `public` only where the others do not suffice: it is being revoked.
     pub fn avoid(&mut self, public: &PublicKey) {
         self.avoided.push(public.clone());

@@ -25,6 +25,7 @@ pub mod list;
 pub mod names;
 pub mod overlay;
 mod parallel;
+pub mod pin;
 pub mod policy;
 pub mod proof;
 pub mod publication;
@@ -39,6 +40,7 @@ pub mod serve;
 pub mod snapshot;
 pub mod staged;
 pub mod status;
+pub mod user;
 pub mod verify;
 
 pub use error::Error;

@@ -42,6 +42,13 @@ pub fn lint(published: &Published, policy: &Policy, keys: &KeyStore) -> Vec<Stri
             advice.push(version_only_bins(bins));
         }
     }
+    for uri in policy.key_uris().iter().filter(|uri| !keys.contains(uri)) {
+        advice.push(format!(
+            "repo.toml names the key {} outside the repository's folder, and you have not allowed its use: \
+             `lastmile-repo key allow` does, if you trust whoever wrote that",
+            printable(&uri.to_string())
+        ));
+    }
     for (key, roles) in roles_of {
         lint_reuse(&mut advice, &key, &roles);
     }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
 use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
@@ -30,6 +30,18 @@ impl KeyUri {
     pub fn path(&self, repository: &Path) -> PathBuf {
         match self {
             Self::File(path) => repository.join(path),
+        }
+    }
+
+    /// Whether the key lies below the repository's folder, links included.
+    #[must_use]
+    pub fn is_below(&self, repository: &Path) -> bool {
+        let path = self.path(repository);
+        let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
+        match (folder, repository.canonicalize()) {
+            (Some(folder), Ok(repository)) => folder.starts_with(repository),
+            // What is not there cannot be used; it counts as what its name says.
+            _ => path.starts_with(repository) && path.components().all(|part| part != Component::ParentDir),
         }
     }
 }

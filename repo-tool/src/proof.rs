@@ -330,7 +330,7 @@ fn list_in_timestamp(
 fn sign_right<R: Role>(role: &RoleName, content: &R, repository: &Repository) -> Result<Vec<u8>, Error> {
     let required = vec![repository.published.root.key_ring(role)?];
     let mut document = Document::new(role, content, Rings { required, wanted: None });
-    document.sign(&repository.keys)?;
+    document.sign(&repository.keys, repository.authority())?;
     Ok(document.file().into())
 }
 

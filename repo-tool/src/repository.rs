@@ -18,10 +18,12 @@ use crate::edit::Edit;
 use crate::ingest::{Incoming, Source};
 use crate::key_store::{KeyStore, PassPhrases};
 use crate::layout::{Layout, Lock};
-use crate::policy::Policy;
+use crate::pin::{Authority, GivenRoot, Start};
+use crate::policy::{KeyUri, Policy};
 use crate::publication::{self, Observer};
 use crate::publish::Release;
 use crate::published::Published;
+use crate::user::{PinnedRoot, RootDigest, UserConfig};
 use crate::{Error, ingest, snapshot, staged};
 
 /// From so many targets on, all are listed at once instead of one after the other.
@@ -36,6 +38,10 @@ pub struct Setting {
     pub phrases: Arc<dyn PassPhrases>,
     /// What to do while other processes change the same repository.
     pub patience: Patience,
+    /// The configuration of the user.
+    pub user: UserConfig,
+    /// A root that the user trusts in this run.
+    pub given_root: Option<GivenRoot>,
 }
 
 /// How long to wait for another process.
@@ -65,6 +71,9 @@ pub struct Repository {
     pub keys: KeyStore,
     /// What it publishes.
     pub published: Published,
+    /// The digest of the oldest root, under which the user's configuration knows this repository.
+    pub digest: RootDigest,
+    authority: Authority,
     setting: Setting,
     lock: Option<Lock>,
 }
@@ -119,14 +128,19 @@ impl Repository {
 
     pub(crate) fn open_layout(layout: Layout, setting: &Setting, lock: Option<Lock>) -> Result<Self, Error> {
         let policy = Policy::read(&layout)?;
-        let keys = KeyStore::new(layout.dir(), policy.key_uris(), Arc::clone(&setting.phrases));
-        let published = check::open(&layout).map_err(|error| match publication::is_interrupted(&layout) {
-            true => Error::Refused(format!(
-                "a publication was cut short, and the next change finishes it: run `lastmile-repo renew` ({error})"
-            )),
-            false => error,
-        })?;
-        Ok(Self { layout, policy, keys, published, setting: setting.clone(), lock })
+        let start = Start::find(&layout, &setting.user, setting.given_root.as_ref())?;
+        let digest = start.repository;
+        let keys = usable_keys(&layout, &policy, setting, digest)?;
+        let keys = KeyStore::new(layout.dir(), keys, Arc::clone(&setting.phrases));
+        let published =
+            check::open(&layout, start.root.clone()).map_err(|error| match publication::is_interrupted(&layout) {
+                true => Error::Refused(format!(
+                    "a publication was cut short, and the next change finishes it: run `lastmile-repo renew` ({error})"
+                )),
+                false => error,
+            })?;
+        let authority = Authority::of(&start, &published, &layout);
+        Ok(Self { layout, policy, keys, published, digest, authority, setting: setting.clone(), lock })
     }
 
     /// The time that counts as now.
@@ -189,6 +203,7 @@ impl Repository {
             published,
             policy,
             keys: None,
+            authority: &self.authority,
             entries: BTreeMap::new(),
             signs_staged: false,
             now: self.setting.now,
@@ -218,7 +233,7 @@ impl Repository {
                 continue;
             }
             let before = document.signatures().to_vec();
-            document.sign(keys)?;
+            document.sign(keys, &self.authority)?;
             let new = document.signatures().iter().filter(|signature| !before.contains(signature));
             let new: Vec<String> = new.map(|signature| signature.keyid.to_string().chars().take(8).collect()).collect();
             if !new.is_empty() {
@@ -226,6 +241,7 @@ impl Repository {
                 all.push((document.role, new));
             }
         }
+        self.move_pin()?;
         Ok(all)
     }
 
@@ -329,7 +345,8 @@ impl Repository {
         let keys = (signing != Signing::Never).then_some(&self.keys);
         let signs_staged = signing == Signing::All;
         let (published, now) = (Some(&self.published), self.setting.now);
-        let completion = Completion { published, policy, keys, entries, signs_staged, now };
+        let authority = &self.authority;
+        let completion = Completion { published, policy, keys, authority, entries, signs_staged, now };
         let completed = draft.complete(&completion)?;
         let diff = diff::diff(Some(&self.published), &draft, &completed);
         Ok(Plan { draft, completed, diff })
@@ -345,7 +362,7 @@ impl Repository {
         if plan.draft.is_empty() {
             if let Some(policy) = &plan.draft.policy {
                 self.layout.replace(&self.layout.policy(), policy.text().as_bytes(), 0o644)?;
-                self.adopt_policy(plan.draft.policy.clone());
+                self.adopt_policy(plan.draft.policy.clone())?;
             }
             return Ok(Outcome::Nothing);
         }
@@ -360,8 +377,40 @@ impl Repository {
             Release { layout: &self.layout, lock, published: Some(&self.published), plan, policy, key_files: &[] };
         let (published, seamless) = release.publish(self.setting.now, observer)?;
         self.published = published;
-        self.adopt_policy(plan.draft.policy.clone());
+        self.move_pin()?;
+        self.adopt_policy(plan.draft.policy.clone())?;
         Ok(Outcome::Published { seamless })
+    }
+
+    /// What may be signed.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Pins the newest root, which was verified from the root that the user trusts.
+    ///
+    /// # Errors
+    /// When the user's configuration cannot be written.
+    pub(crate) fn move_pin(&self) -> Result<(), Error> {
+        let remember = self.setting.given_root.as_ref().is_none_or(|given| given.remember);
+        if !self.authority.is_pinned() || !remember {
+            return Ok(());
+        }
+        let root = &self.published.root;
+        let pin = PinnedRoot { version: root.version, digest: RootDigest::of(root.bytes()) };
+        self.setting.user.pin(self.digest, pin)
+    }
+
+    /// Allows the use of a private key that the user named and that lies outside the repository's folder.
+    ///
+    /// # Errors
+    /// When the user's configuration cannot be written.
+    pub fn allow_key(&self, uri: &KeyUri) -> Result<(), Error> {
+        match uri.is_below(self.layout.dir()) {
+            true => Ok(()),
+            false => self.setting.user.allow_key(self.digest, &uri.path(self.layout.dir())),
+        }
     }
 
     /// A change that did not begin with what waits would take its place, or make it outdated.
@@ -386,21 +435,33 @@ impl Repository {
             // Keys that go are needed until it is published: a new root is signed by the old keys as well.
             let policy = policy.clone().with_keys_of(&self.policy);
             self.layout.replace(&self.layout.policy(), policy.text().as_bytes(), 0o644)?;
-            self.adopt_policy(Some(policy));
+            self.adopt_policy(Some(policy))?;
         }
         staged::write(&self.layout, &plan.draft, &plan.completed)?;
         Ok(Outcome::Staged(incomplete))
     }
 
     /// Goes on with the policy that was written, if one was, and with the keys that it names.
-    fn adopt_policy(&mut self, policy: Option<Policy>) {
+    fn adopt_policy(&mut self, policy: Option<Policy>) -> Result<(), Error> {
         if let Some(policy) = policy {
-            for uri in policy.key_uris() {
+            for uri in usable_keys(&self.layout, &policy, &self.setting, self.digest)? {
                 self.keys.add(self.layout.dir(), &uri);
             }
             self.policy = policy;
         }
+        Ok(())
     }
+}
+
+/// The keys that the policy names, but for those outside the repository's folder that the user has not allowed.
+fn usable_keys(layout: &Layout, policy: &Policy, setting: &Setting, digest: RootDigest) -> Result<Vec<KeyUri>, Error> {
+    let (mut uris, outside): (Vec<KeyUri>, Vec<KeyUri>) =
+        policy.key_uris().into_iter().partition(|uri| uri.is_below(layout.dir()));
+    if !outside.is_empty() {
+        let allowed = setting.user.keys(digest)?;
+        uris.extend(outside.into_iter().filter(|uri| allowed.contains(&uri.path(layout.dir()))));
+    }
+    Ok(uris)
 }
 
 /// Whether a plan is signed.

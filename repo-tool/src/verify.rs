@@ -295,7 +295,8 @@ fn note_strangers(found: &mut Verification, layout: &Layout, targets: &[TargetFi
 /// Targets that a role lists and no client finds.
 fn note_hidden(found: &mut Verification, layout: &Layout, targets: &[TargetFile]) {
     let first: BTreeMap<_, _> = targets.iter().map(|target| (&target.path, target)).collect();
-    let Ok(mut published) = check::open(layout) else { return };
+    let Ok(oldest) = check::oldest_root(layout) else { return };
+    let Ok(mut published) = check::open(layout, oldest) else { return };
     if let Err(error) = published.read_all() {
         found.problems.push(error.to_string());
         return;

@@ -13,8 +13,15 @@ use lastmile_repo_tool::layout::Layout;
 use lastmile_repo_tool::policy::Policy;
 use tempfile::TempDir;
 
-fn output(folder: &TempDir, args: &[&str]) -> Output {
+/// The command, as a user whose configuration lies beside the repository of the test.
+fn program(folder: &TempDir) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lastmile-repo"));
+    command.env("LASTMILE_REPO_CONFIG", folder.path().join(".user/config.toml"));
+    command
+}
+
+fn output(folder: &TempDir, args: &[&str]) -> Output {
+    let mut command = program(folder);
     command.env("LASTMILE_PASS_PHRASE", "pass").arg("-C").arg(folder.path()).args(args).output().unwrap()
 }
 
@@ -126,7 +133,7 @@ fn releases_of_many_processes_are_one_publication_and_one_that_is_killed_takes_n
         .map(|number| {
             let file = files.path().join(format!("package-{number}"));
             std::fs::write(&file, number.to_string()).unwrap();
-            let mut command = Command::new(env!("CARGO_BIN_EXE_lastmile-repo"));
+            let mut command = program(&folder);
             command.arg("-C").arg(folder.path()).arg("add").arg(file);
             command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
         })
@@ -219,7 +226,7 @@ fn a_revocation_that_waited_is_proved_when_it_is_published() {
 #[test]
 fn a_list_is_read_from_standard_input_and_what_is_elsewhere_is_no_problem_for_those_who_say_so() {
     let folder = repository();
-    let mut add = Command::new(env!("CARGO_BIN_EXE_lastmile-repo"))
+    let mut add = program(&folder)
         .arg("-C")
         .arg(folder.path())
         .args(["add", "--from-list", "-"])

@@ -50,6 +50,7 @@ fn environment(proxy: Option<&Server>) -> Vec<(&'static str, String)> {
         ("HOME", "/nonexistent".to_owned()),
         ("NO_COLOR", "1".to_owned()),
         ("LASTMILE_STATE_DIR", "state".to_owned()),
+        ("LASTMILE_REPO_CONFIG", "config.toml".to_owned()),
         ("LASTMILE_PASS_PHRASE", "correct horse battery staple".to_owned()),
     ];
     variables.extend(proxy.map(|server| ("http_proxy", server.url())));

@@ -39,7 +39,11 @@ impl World {
     fn new() -> World {
         let folder = tempfile::tempdir().unwrap();
         let mut repo = Command::new(program("lastmile-repo"));
-        repo.current_dir(folder.path()).args(["init", "packages", "--unencrypted-keys"]);
+        repo.current_dir(folder.path()).env("LASTMILE_REPO_CONFIG", "config.toml").args([
+            "init",
+            "packages",
+            "--unencrypted-keys",
+        ]);
         assert!(repo.output().unwrap().status.success());
         let mut serve = Command::new(program("lastmile-repo"));
         serve.args(["-C", "packages", "serve", "--port", "0", "--quiet"]).current_dir(folder.path());
@@ -62,7 +66,8 @@ impl World {
     /// `lastmile-repo`, not started yet.
     fn repo_command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program("lastmile-repo"));
-        command.current_dir(self.folder.path()).env("LASTMILE_PASS_PHRASE", "pass").args(["-C", "packages"]);
+        command.current_dir(self.folder.path()).env("LASTMILE_REPO_CONFIG", "config.toml");
+        command.env("LASTMILE_PASS_PHRASE", "pass").args(["-C", "packages"]);
         command.args(arguments).stdout(Stdio::null()).stderr(Stdio::piped());
         command
     }

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lastmile_keys::Scheme;
 
+use crate::user::RootDigest;
+
 /// Makes, changes, signs and publishes TUF repositories.
 ///
 /// A repository is a folder with the policy `repo.toml` and the folders `metadata/` and `targets/`, which any web
@@ -48,6 +50,17 @@ pub(crate) struct Global {
     /// variable LASTMILE_PASS_PHRASE, or asked for.
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) pass_phrase_file: Option<PathBuf>,
+    /// The configuration of this user, outside every repository: pinned roots, allowed keys, URLs [default: config.toml
+    /// in the platform's folder for lastmile-repo]
+    #[arg(long, global = true, value_name = "FILE", env = "LASTMILE_REPO_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Trust this root file of the repository, and pin it for later commands
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) root: Option<PathBuf>,
+    /// Trust the root with this SHA-256, and pin it for later commands. LASTMILE_REPO_ROOT_SHA256 does the same for one
+    /// command
+    #[arg(long, global = true, value_name = "DIGEST", conflicts_with = "root")]
+    pub(crate) root_sha256: Option<RootDigest>,
     /// How long to wait for another process that changes the repository; 0: not at all.
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) wait: u64,
@@ -164,6 +177,11 @@ pub(crate) enum KeyCommand {
     },
     /// List the keys that published metadata trusts, their roles, and which of them are here.
     List,
+    /// Allow the use of a private key file outside the repository's folder that repo.toml names.
+    Allow {
+        /// The file.
+        file: PathBuf,
+    },
     /// Show one key.
     Show {
         /// A key id (its beginning is enough), a URI such as file:keys/root-1.pem, or a file.
@@ -426,13 +444,12 @@ pub(crate) struct Status {}
 Examples:
   lastmile-repo verify
   lastmile-repo verify /backup/packages
-  lastmile-repo verify https://example.org/packages --root 1.root.json")]
+  lastmile-repo verify https://example.org/packages --root 1.root.json
+
+A URL is verified from the root that --root names, else from metadata/1.root.json of --repository.")]
 pub(crate) struct Verify {
     /// A repository's folder or URL; metadata/ and targets/ are below it.
     pub(crate) place: Option<String>,
-    /// The root to start from, for a URL; otherwise metadata/1.root.json of --repository.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) root: Option<PathBuf>,
     /// Target files that are not in the folder are served elsewhere (`add --from-list`): check those that are.
     #[arg(long)]
     pub(crate) elsewhere: bool,

@@ -134,6 +134,7 @@ pub(super) fn run(context: &Context<'_>, command: &KeyCommand, output: &mut Outp
             let folder = Layout::new(&context.global.repository).keys();
             write(context, &folder, &name, &key, *unencrypted, output)
         }
+        KeyCommand::Allow { file } => allow(context, file, output),
         KeyCommand::List => list(context, output),
         KeyCommand::Show { key } => show(context, key, output),
     }
@@ -165,6 +166,17 @@ fn write(
     let (id, public) = (keyid_of(key.public_key()), file.with_extension("pub"));
     let json = json!({ "keyid": id, "private": file.display().to_string(), "public": public.display().to_string() });
     output.data(&json, &format!("{id}\n  private: {}\n  public:  {}", file.display(), public.display()))?;
+    Ok(Exit::Done)
+}
+
+fn allow(context: &Context<'_>, file: &Path, output: &mut Output) -> Result<Exit, Error> {
+    let repository = Repository::open(&context.global.repository, &context.setting)?;
+    let file = std::path::absolute(file).map_err(|error| Error::file("find", file, error))?;
+    if !context.global.dry_run {
+        repository.allow_key(&KeyUri::File(file.clone()))?;
+    }
+    let json = json!({ "allowed": file.display().to_string(), "dry_run": context.global.dry_run });
+    output.data(&json, &format!("{} may be used for this repository", file.display()))?;
     Ok(Exit::Done)
 }
 

@@ -67,7 +67,7 @@ fn line(role: &RoleStatus, repository: &Repository) -> String {
 pub(super) fn verify(context: &Context<'_>, args: &Verify, output: &mut Output) -> Result<Exit, Error> {
     let mut found = match args.place.as_deref() {
         Some(url) if url.starts_with("http://") || url.starts_with("https://") || url.starts_with("file://") => {
-            let root = match &args.root {
+            let root = match &context.global.root {
                 Some(path) => layout::read_if_there(path)?
                     .ok_or_else(|| Error::NotFound(format!("{} is not there", path.display())))?,
                 None => check::oldest_root(&Layout::new(&context.global.repository)).map_err(|_| {

@@ -24,10 +24,16 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use clap::{CommandFactory as _, Parser as _};
 
+use crate::pin::GivenRoot;
+use crate::user::UserConfig;
 use crate::{Error, Patience, Setting};
 use args::{Cli, Command, Global};
+use etcetera::BaseStrategy as _;
 use output::Output;
 use phrases::Phrases;
+
+/// The SHA-256 of the root to trust, for jobs that keep no files.
+const ROOT_VARIABLE: &str = "LASTMILE_REPO_ROOT_SHA256";
 
 /// What the command's exit code says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +59,7 @@ impl From<&Error> for Exit {
             Error::Usage(_) => Self::Usage,
             Error::NotFound(_) => Self::NoSuchName,
             Error::Network(_) => Self::Network,
-            Error::Untrusted(_) | Error::Draft(_) => Self::Refused,
+            Error::Untrusted(_) | Error::Draft(_) | Error::NotPinned { .. } => Self::Refused,
             _ => Self::Failed,
         }
     }
@@ -120,8 +126,35 @@ struct Context<'a> {
 impl<'a> Context<'a> {
     fn new(global: &'a Global, output: &mut Output) -> Result<Self, Error> {
         let phrases = Arc::new(Phrases::new(global.pass_phrase_file.clone(), std::io::stdin().is_terminal()));
-        Ok(Self { global, setting: Setting { now: now(output)?, phrases, patience: patience(global) } })
+        let setting = Setting {
+            now: now(output)?,
+            phrases,
+            patience: patience(global),
+            user: user(global),
+            given_root: given_root(global)?,
+        };
+        Ok(Self { global, setting })
     }
+}
+
+/// The configuration of the user: the file that was named, or the platform's place for it.
+fn user(global: &Global) -> UserConfig {
+    let default =
+        || Some(etcetera::choose_base_strategy().ok()?.config_dir().join("lastmile-repo").join("config.toml"));
+    global.config.clone().or_else(default).map_or_else(UserConfig::none, |file| UserConfig::at(&file))
+}
+
+/// The root that the command line or the environment says is to be trusted.
+fn given_root(global: &Global) -> Result<Option<GivenRoot>, Error> {
+    if let Some(file) = &global.root {
+        return GivenRoot::read(file).map(Some);
+    }
+    if let Some(digest) = global.root_sha256 {
+        return Ok(Some(GivenRoot { digest, remember: true }));
+    }
+    let Some(text) = std::env::var_os(ROOT_VARIABLE).filter(|text| !text.is_empty()) else { return Ok(None) };
+    let digest = text.to_string_lossy().parse().map_err(|reason| Error::Usage(format!("{ROOT_VARIABLE}: {reason}")))?;
+    Ok(Some(GivenRoot { digest, remember: false }))
 }
 
 /// Waits for other processes as long as the command line says, and tells that once.

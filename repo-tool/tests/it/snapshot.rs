@@ -20,7 +20,12 @@ use crate::world::{World, is_published};
 
 /// Signs `content` with the private key `name` and writes it to `file` in the served folder.
 fn forge<R: Role>(world: &World, file: &str, content: &R, name: &str) -> Vec<u8> {
-    let path = world.layout().keys().join(format!("{name}.pem"));
+    forge_with(world, world, file, content, name)
+}
+
+/// The same with a key of `signer`'s repository.
+pub(crate) fn forge_with<R: Role>(signer: &World, world: &World, file: &str, content: &R, name: &str) -> Vec<u8> {
+    let path = signer.layout().keys().join(format!("{name}.pem"));
     let key: PrivateKey = open_private_key(&path, name, &NoPassPhrases).unwrap();
     let signed = content.write();
     let signature = Signature::new(KeyId::new(keyid_of(key.public_key())), key.sign(signed.as_bytes()).unwrap());

@@ -16,6 +16,7 @@ use lastmile_repo_tool::layout::Layout;
 use lastmile_repo_tool::overlay::{METADATA_URL, Overlay, TARGETS_URL};
 use lastmile_repo_tool::policy::KeyUri;
 use lastmile_repo_tool::publication::{Observer, Unobserved};
+use lastmile_repo_tool::user::UserConfig;
 use lastmile_repo_tool::{Error, Outcome, Patience, Repository, Setting, Signing};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -40,6 +41,7 @@ impl World {
     /// The same repository in another folder.
     pub(crate) fn copy(&self) -> Self {
         let copy = Self { folder: folder(), now: self.now };
+        std::fs::copy(self.user_config(), copy.user_config()).unwrap();
         for entry in walkdir::WalkDir::new(self.dir()) {
             let entry = entry.unwrap();
             let to = copy.dir().join(entry.path().strip_prefix(self.dir()).unwrap());
@@ -56,12 +58,23 @@ impl World {
         self.folder.path().join("repository")
     }
 
+    /// The configuration of the user who publishes here.
+    pub(crate) fn user_config(&self) -> PathBuf {
+        self.folder.path().join("config.toml")
+    }
+
     pub(crate) fn layout(&self) -> Layout {
         Layout::new(&self.dir())
     }
 
     pub(crate) fn setting(&self) -> Setting {
-        Setting { now: self.now, phrases: Arc::new(NoPassPhrases), patience: Patience::none() }
+        Setting {
+            now: self.now,
+            phrases: Arc::new(NoPassPhrases),
+            patience: Patience::none(),
+            user: UserConfig::at(&self.user_config()),
+            given_root: None,
+        }
     }
 
     pub(crate) fn days_pass(&mut self, days: i64) {

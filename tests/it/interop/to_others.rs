@@ -57,7 +57,8 @@ impl Maintainer {
         let fixed =
             ["lastmile-repo".into(), "--quiet".into(), "--repository".into(), self.repository().into_os_string()];
         let phrase = ["--pass-phrase-file".into(), self.folder.path().join("phrase").into_os_string()];
-        let all = fixed.into_iter().chain(phrase).chain(arguments.iter().map(OsString::from));
+        let config = ["--config".into(), self.folder.path().join("config.toml").into_os_string()];
+        let all = fixed.into_iter().chain(phrase).chain(config).chain(arguments.iter().map(OsString::from));
         assert_eq!(cli::run(all), Exit::Done, "lastmile-repo {}", arguments.join(" "));
     }
 

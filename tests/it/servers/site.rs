@@ -59,7 +59,9 @@ impl Site {
     }
 
     fn repo(&self, arguments: &[&str]) {
-        succeed(Command::new(program("lastmile-repo")).current_dir(self.path("packages")).args(arguments));
+        let mut command = Command::new(program("lastmile-repo"));
+        command.env("LASTMILE_REPO_CONFIG", self.path("config.toml"));
+        succeed(command.current_dir(self.path("packages")).args(arguments));
     }
 
     /// Publishes these targets.
@@ -124,6 +126,7 @@ impl Site {
         let path = std::env::var("PATH").unwrap_or_default();
         let mut command = direct(Command::new("sh"));
         command.arg("-euc").arg(line).current_dir(self.folder.path()).env("PATH", format!("{programs}:{path}"));
+        command.env("LASTMILE_REPO_CONFIG", self.path("config.toml"));
         command
     }
 

@@ -43,6 +43,7 @@ pub(crate) fn command(program: &Path, folder: &Path) -> Command {
         .current_dir(folder)
         .env("LASTMILE_PASS_PHRASE", "only for measuring")
         .env("NO_COLOR", "1")
+        .env("LASTMILE_REPO_CONFIG", "lastmile-repo.toml")
         .stdin(Stdio::null());
     command
 }

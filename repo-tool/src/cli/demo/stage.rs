@@ -97,6 +97,8 @@ impl Stage {
             std::env::current_exe().map_err(|error| Error::file("find", Path::new("lastmile-repo"), error))?;
         let output = Command::new(&program)
             .args(arguments)
+            .arg("--config")
+            .arg(self.path("config.toml"))
             .arg("--pass-phrase-file")
             .arg(self.path("pass-phrase"))
             .current_dir(&self.path)

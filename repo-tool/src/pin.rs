@@ -1,0 +1,163 @@
+//! Which root the user trusts, and what may be signed on its word.
+//!
+//! A repository's folder proves nothing about itself: a forged one has a root of its own, under which everything
+//! verifies. So a key of root, targets, delegated roles or bins signs only where the published state was verified from a
+//! root that this user has pinned. Snapshots and timestamps alone may be signed without a pin, by keys that sign nothing
+//! else: they can name no package.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lastmile_keys::PublicKey;
+use lastmile_metadata::{RoleName, Version};
+
+use crate::layout::{self, Layout};
+use crate::published::Published;
+use crate::user::{PinnedRoot, RootDigest, UserConfig};
+use crate::{Error, check};
+
+/// A root that was given for this run: how a repository is used for the first time, or where nothing can be remembered.
+#[derive(Clone, Debug)]
+pub struct GivenRoot {
+    /// The digest of the root.
+    pub digest: RootDigest,
+    /// Whether to pin it for later runs.
+    pub remember: bool,
+}
+
+impl GivenRoot {
+    /// The root in this file.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn read(file: &Path) -> Result<Self, Error> {
+        let bytes = std::fs::read(file).map_err(|error| Error::file("read", file, error))?;
+        Ok(Self { digest: RootDigest::of(&bytes), remember: true })
+    }
+}
+
+/// Where the verification of a repository starts.
+#[derive(Debug)]
+pub(crate) struct Start {
+    /// The digest of the oldest root in the folder, under which the user's configuration knows the repository.
+    pub(crate) repository: RootDigest,
+    /// The root file from which everything is verified.
+    pub(crate) root: Vec<u8>,
+    /// Whether the user trusts it.
+    pub(crate) is_pinned: bool,
+}
+
+impl Start {
+    /// The pinned root, or the one that was given; else the oldest in the folder, which proves nothing.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when the folder does not have the root that the user trusts.
+    pub(crate) fn find(layout: &Layout, user: &UserConfig, given: Option<&GivenRoot>) -> Result<Self, Error> {
+        let oldest = check::oldest_root(layout)?;
+        let repository = RootDigest::of(&oldest);
+        let pinned = user.pinned_root(repository)?;
+        if let Some(given) = given {
+            let (version, root) = find_root(layout, given.digest)?;
+            // A pin moves along the chain only: an older root that was given does not bring it back.
+            if pinned.is_none_or(|pinned| pinned.version <= version) {
+                return Ok(Self { repository, root, is_pinned: true });
+            }
+        }
+        let Some(PinnedRoot { version, digest }) = pinned else {
+            return Ok(Self { repository, root: oldest, is_pinned: false });
+        };
+        let path = root_file(layout, version);
+        match layout::read_if_there(&path)? {
+            Some(root) if RootDigest::of(&root) == digest => Ok(Self { repository, root, is_pinned: true }),
+            Some(_) => Err(Error::Refused(format!(
+                "{} is not the root that you pinned (SHA-256 {digest}): somebody changed the folder; nothing is signed \
+                 for it",
+                path.display()
+            ))),
+            None => Err(Error::Refused(format!(
+                "{} is missing, and you have seen root version {version} before: the folder was set back; restore that \
+                 file and all newer ones",
+                path.display()
+            ))),
+        }
+    }
+}
+
+fn root_file(layout: &Layout, version: Version) -> PathBuf {
+    layout.metadata().join(format!("{version}.root.json"))
+}
+
+/// The root in the folder that has this digest.
+fn find_root(layout: &Layout, digest: RootDigest) -> Result<(Version, Vec<u8>), Error> {
+    for version in check::root_versions(layout)? {
+        let path = root_file(layout, version);
+        if let Some(root) = layout::read_if_there(&path)?.filter(|root| RootDigest::of(root) == digest) {
+            return Ok((version, root));
+        }
+    }
+    Err(Error::Refused(format!(
+        "no root in {} has the SHA-256 {digest} that was given: this is another repository, or somebody changed it",
+        layout.metadata().display()
+    )))
+}
+
+/// What may be signed.
+#[derive(Clone, Debug)]
+pub struct Authority(Scope);
+
+#[derive(Clone, Debug)]
+enum Scope {
+    /// Everything: the published state was verified from a root that the user trusts.
+    Everything,
+    /// Snapshots and timestamps, by keys that sign nothing else.
+    OnlineRoles { content_keys: Arc<BTreeSet<PublicKey>>, folder: PathBuf, digest: RootDigest },
+}
+
+impl Authority {
+    /// For a repository that is being made here, with keys made here.
+    pub(crate) fn of_new_repository() -> Self {
+        Self(Scope::Everything)
+    }
+
+    /// What `published`, verified from `start`, allows.
+    pub(crate) fn of(start: &Start, published: &Published, layout: &Layout) -> Self {
+        if start.is_pinned {
+            return Self(Scope::Everything);
+        }
+        let root = published.root.roles.keys().filter(|role| !is_online(role));
+        let root = root.filter_map(|role| published.root.key_ring(role).ok());
+        let root: Vec<PublicKey> =
+            root.flat_map(|ring| ring.keys().map(|(_, key)| key.clone()).collect::<Vec<_>>()).collect();
+        let delegated = published.read_roles().filter_map(|(_, targets)| targets.delegations.as_ref());
+        let delegated = delegated.flat_map(|delegations| delegations.keys.values());
+        let delegated = delegated.filter_map(|key| key.public_key().ok().cloned());
+        let content_keys = Arc::new(root.into_iter().chain(delegated).collect());
+        let (folder, digest) = (layout.dir().to_path_buf(), start.repository);
+        Self(Scope::OnlineRoles { content_keys, folder, digest })
+    }
+
+    /// Whether `key` may sign a file of `role`.
+    ///
+    /// # Errors
+    /// [`Error::NotPinned`] when a pinned root is needed for that.
+    pub(crate) fn check(&self, role: &RoleName, key: &PublicKey) -> Result<(), Error> {
+        match &self.0 {
+            Scope::Everything => Ok(()),
+            Scope::OnlineRoles { content_keys, .. } if is_online(role) && !content_keys.contains(key) => Ok(()),
+            Scope::OnlineRoles { folder, digest, .. } => {
+                Err(Error::NotPinned { folder: folder.clone(), digest: digest.to_string() })
+            }
+        }
+    }
+
+    /// Whether everything may be signed.
+    #[must_use]
+    pub fn is_pinned(&self) -> bool {
+        matches!(self.0, Scope::Everything)
+    }
+}
+
+fn is_online(role: &RoleName) -> bool {
+    matches!(role.as_str(), "snapshot" | "timestamp")
+}

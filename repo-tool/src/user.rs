@@ -1,0 +1,290 @@
+//! The configuration of the person who runs the tool. It lies outside every repository, because a repository's folder is
+//! data: whoever can write there must not choose which root is trusted, which private keys are used, or which server is
+//! asked.
+//!
+//! One file, edited in place so that comments stay:
+//!
+//! ```toml
+//! [repositories.9f86d081…]                   # SHA-256 of the repository's oldest root, 1.root.json
+//! pinned-root = { version = 3, sha256 = "2c26b46b…" }   # moves along the verified chain
+//! metadata-url = "https://example.org/packages/metadata/"
+//! keys = ["/media/usb/root-1.pem"]           # private keys outside the repository's folder
+//!
+//! [folders."/srv/packages"]
+//! shared-with-group = "release"              # other members of this group publish here too
+//! ```
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use lastmile_client::disk;
+use lastmile_metadata::Version;
+use rustix::fs::OFlags;
+use sha2::{Digest as _, Sha256};
+use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value, value};
+
+use crate::{Error, layout};
+
+/// The longest configuration file that is read, in bytes.
+const LONGEST: u64 = 1 << 20;
+
+/// How long to wait for another command that changes the file, and between two looks.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// SHA-256 of a root file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RootDigest([u8; 32]);
+
+impl RootDigest {
+    /// The digest of a root file's bytes.
+    #[must_use]
+    pub fn of(root: &[u8]) -> Self {
+        Self(Sha256::digest(root).into())
+    }
+}
+
+impl std::fmt::Display for RootDigest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl std::str::FromStr for RootDigest {
+    type Err = String;
+
+    /// 64 hexadecimal digits, with or without `sha256:` before them.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.strip_prefix("sha256:").unwrap_or(text);
+        let mut digest = [0; 32];
+        hex::decode_to_slice(digits, &mut digest)
+            .map_err(|_| format!("`{text}` is not a SHA-256 digest of 64 hexadecimal digits"))?;
+        Ok(Self(digest))
+    }
+}
+
+/// A root that the user trusts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PinnedRoot {
+    /// Its version.
+    pub version: Version,
+    /// The digest of its file.
+    pub digest: RootDigest,
+}
+
+/// Where the configuration of this user is.
+#[derive(Clone, Debug)]
+pub struct UserConfig {
+    file: Option<PathBuf>,
+}
+
+impl UserConfig {
+    /// The configuration in this file, which need not exist.
+    #[must_use]
+    pub fn at(file: &Path) -> Self {
+        Self { file: Some(file.to_path_buf()) }
+    }
+
+    /// No configuration: nothing is pinned, and nothing is remembered.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { file: None }
+    }
+
+    /// The file, for messages.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// The pinned root of the repository whose oldest root has this digest.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is not the user's own, or is not valid.
+    pub fn pinned_root(&self, repository: RootDigest) -> Result<Option<PinnedRoot>, Error> {
+        let document = self.read()?;
+        let Some(pin) = entry(&document, repository).and_then(|entry| entry.get("pinned-root")) else {
+            return Ok(None);
+        };
+        let member = |name: &str| pin.as_table_like().and_then(|pin| pin.get(name));
+        let version = member("version").and_then(Item::as_integer).and_then(|version| u64::try_from(version).ok());
+        let digest = member("sha256").and_then(Item::as_str).and_then(|digest| digest.parse().ok());
+        match (version.and_then(Version::new), digest) {
+            (Some(version), Some(digest)) => Ok(Some(PinnedRoot { version, digest })),
+            _ => Err(self.invalid(format!(
+                "[repositories.{repository}] pinned-root must have a version and the sha256 of that root"
+            ))),
+        }
+    }
+
+    /// Pins a root of the repository whose oldest root has the digest `repository`.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub fn pin(&self, repository: RootDigest, root: PinnedRoot) -> Result<(), Error> {
+        if self.file.is_none() || self.pinned_root(repository)? == Some(root) {
+            return Ok(());
+        }
+        self.change(repository, |entry| {
+            let mut pin = InlineTable::new();
+            pin.insert("version", i64::try_from(root.version.get()).unwrap_or(i64::MAX).into());
+            pin.insert("sha256", root.digest.to_string().into());
+            entry.insert("pinned-root", value(pin));
+        })
+    }
+
+    /// Where the repository's metadata is served, if the user said so.
+    ///
+    /// # Errors
+    /// As [`UserConfig::pinned_root`].
+    pub fn metadata_url(&self, repository: RootDigest) -> Result<Option<String>, Error> {
+        let document = self.read()?;
+        let url = entry(&document, repository).and_then(|entry| entry.get("metadata-url"));
+        let Some(url) = url else { return Ok(None) };
+        let url = url.as_str().ok_or_else(|| self.invalid("metadata-url must be a string".into()))?;
+        Ok(Some(url.to_string()))
+    }
+
+    /// Remembers where the repository's metadata is served.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub fn set_metadata_url(&self, repository: RootDigest, url: &str) -> Result<(), Error> {
+        self.change(repository, |entry| {
+            entry.insert("metadata-url", value(url));
+        })
+    }
+
+    /// The private keys outside the repository's folder that may be used for it.
+    ///
+    /// # Errors
+    /// As [`UserConfig::pinned_root`].
+    pub fn keys(&self, repository: RootDigest) -> Result<Vec<PathBuf>, Error> {
+        let document = self.read()?;
+        let Some(keys) = entry(&document, repository).and_then(|entry| entry.get("keys")) else {
+            return Ok(Vec::new());
+        };
+        let keys = keys.as_array().ok_or_else(|| self.invalid("keys must be a list of files".into()))?;
+        Ok(keys.iter().filter_map(Value::as_str).map(PathBuf::from).collect())
+    }
+
+    /// Allows the use of a private key outside the repository's folder.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub fn allow_key(&self, repository: RootDigest, key: &Path) -> Result<(), Error> {
+        if self.file.is_none() || self.keys(repository)?.iter().any(|known| known == key) {
+            return Ok(());
+        }
+        let Some(text) = key.to_str() else {
+            return Err(Error::Refused(format!("{} is not UTF-8", key.display())));
+        };
+        self.change(repository, |entry| {
+            let keys = entry.entry("keys").or_insert_with(|| value(Array::new()));
+            if let Some(keys) = keys.as_array_mut() {
+                keys.push(text);
+            }
+        })
+    }
+
+    /// The group with which the user shares the repository in `folder`, as a name or a number.
+    ///
+    /// # Errors
+    /// As [`UserConfig::pinned_root`].
+    pub fn shared_with_group(&self, folder: &Path) -> Result<Option<String>, Error> {
+        let document = self.read()?;
+        let Some(folders) = document.get("folders").and_then(Item::as_table_like) else { return Ok(None) };
+        let wanted = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
+        let mut entries = folders.iter().filter(|(name, _)| Path::new(name) == wanted);
+        let Some(group) = entries.next().and_then(|(_, entry)| entry.as_table_like()?.get("shared-with-group")) else {
+            return Ok(None);
+        };
+        match (group.as_str(), group.as_integer()) {
+            (Some(name), _) => Ok(Some(name.to_string())),
+            (None, Some(number)) => Ok(Some(number.to_string())),
+            (None, None) => Err(self.invalid("shared-with-group must be the name or number of a group".into())),
+        }
+    }
+
+    fn read(&self) -> Result<DocumentMut, Error> {
+        let Some(path) = &self.file else { return Ok(DocumentMut::new()) };
+        let Some(text) = read_own(path)? else { return Ok(DocumentMut::new()) };
+        text.parse().map_err(|error: toml_edit::TomlError| self.invalid(error.to_string().trim().into()))
+    }
+
+    fn change(&self, repository: RootDigest, change: impl FnOnce(&mut Table)) -> Result<(), Error> {
+        let Some(path) = &self.file else { return Ok(()) };
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        disk::make_folders(folder, 0o700).map_err(|error| Error::file("create", folder, error))?;
+        let _lock = lock(folder)?;
+        let mut document = self.read()?;
+        let mut implicit = Table::new();
+        implicit.set_implicit(true);
+        let all = document.entry("repositories").or_insert(Item::Table(implicit));
+        let entry = all
+            .as_table_mut()
+            .map(|all| all.entry(&repository.to_string()).or_insert_with(|| Item::Table(Table::new())));
+        let entry = entry.and_then(Item::as_table_mut);
+        change(entry.ok_or_else(|| self.invalid("[repositories] must be a table of tables".into()))?);
+        let create = |path: &Path| disk::create(path, 0o600);
+        let (mut file, new) = disk::unforeseen(folder, ".config-", "", create)
+            .map_err(|error| Error::file("create a file in", folder, error))?;
+        let written = file.write_all(document.to_string().as_bytes()).and_then(|()| file.sync());
+        let replaced = written.and_then(|()| disk::rename(&new, path));
+        if let Err(error) = replaced {
+            let _ = disk::remove(&new);
+            return Err(Error::file("write", path, error));
+        }
+        layout::sync_folder(folder)
+    }
+
+    fn invalid(&self, reason: String) -> Error {
+        Error::Policy { path: self.file.clone().unwrap_or_default(), reason }
+    }
+}
+
+fn entry(document: &DocumentMut, repository: RootDigest) -> Option<&dyn toml_edit::TableLike> {
+    document.get("repositories")?.as_table_like()?.get(&repository.to_string())?.as_table_like()
+}
+
+/// Waits for other commands of this user that change the configuration.
+fn lock(folder: &Path) -> Result<File, Error> {
+    let path = folder.join(".lastmile-repo.lock");
+    let failed = |error| Error::file("lock", &path, error);
+    let file = disk::lock_file(&path).map_err(failed)?;
+    let start = Instant::now();
+    while !disk::try_lock(&file, &path).map_err(failed)? {
+        if start.elapsed() > LONGEST_WAIT {
+            return Err(failed(io::ErrorKind::TimedOut.into()));
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Ok(file)
+}
+
+/// Reads a file that this user or root owns and nobody else can write. Links are followed: the user names the file.
+fn read_own(path: &Path) -> Result<Option<String>, Error> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Ok(file) => file,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(Error::file("read", path, error)),
+    };
+    let found = file.metadata().map_err(|error| Error::file("read", path, error))?;
+    let is_own = found.uid() == rustix::process::geteuid().as_raw() || found.uid() == 0;
+    if !found.is_file() || !is_own || found.mode() & 0o022 != 0 {
+        return Err(Error::Refused(format!(
+            "{} must be a regular file of yours that nobody else can write; it decides which repositories you trust: \
+             `chmod 600` it, or remove it and pin your repositories again",
+            path.display()
+        )));
+    }
+    let mut text = String::new();
+    file.take(LONGEST).read_to_string(&mut text).map_err(|error| Error::file("read", path, error))?;
+    Ok(Some(text))
+}

@@ -1,0 +1,226 @@
+//! A repository's folder proves nothing about itself: keys sign content only where the user has pinned the root.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use lastmile_metadata::{Key, RoleKeys, RoleName, Threshold, Version};
+use lastmile_repo_tool::draft::Draft;
+use lastmile_repo_tool::pin::GivenRoot;
+use lastmile_repo_tool::policy::KeyUri;
+use lastmile_repo_tool::publication::Unobserved;
+use lastmile_repo_tool::user::{RootDigest, UserConfig};
+use lastmile_repo_tool::{Error, Repository, Setting, Signing};
+
+use crate::world::{World, is_published};
+
+/// The setting of somebody who uses the repository for the first time.
+fn stranger(world: &World, name: &str) -> Setting {
+    Setting { user: UserConfig::at(&world.folder.path().join(name)), ..world.setting() }
+}
+
+fn digest(world: &World, version: u64) -> RootDigest {
+    RootDigest::of(&fs::read(world.layout().metadata().join(format!("{version}.root.json"))).unwrap())
+}
+
+/// Publishes a file as the user of `setting`.
+fn add(world: &World, setting: &Setting) -> Result<(), Error> {
+    let mut repository = Repository::open_for_change(&world.dir(), setting)?;
+    let mut edit = repository.edit(Draft::default());
+    edit.sign_again(&RoleName::TARGETS)?;
+    let draft = edit.finish()?;
+    let plan = repository.plan(draft, Signing::Now)?;
+    repository.conclude(&plan, &mut Unobserved).map(drop)
+}
+
+fn renew(world: &World, setting: &Setting) -> Result<(), Error> {
+    let mut repository = Repository::open_for_change(&world.dir(), setting)?;
+    let draft = Draft { again: [RoleName::SNAPSHOT, RoleName::TIMESTAMP].into(), ..Draft::default() };
+    let plan = repository.plan(draft, Signing::Now)?;
+    repository.conclude(&plan, &mut Unobserved).map(drop)
+}
+
+/// A repository of somebody else that lists the targets key of `victim` as its own, with the path of its private half.
+fn forged_for(victim: &World) -> World {
+    let forged = World::new();
+    let public = victim.public("targets-1");
+    let (theirs, private) = (forged.public("targets-1"), victim.layout().keys().join("targets-1.pem"));
+    let uri = KeyUri::File(private.canonicalize().unwrap());
+    forged
+        .change_with(&[uri], &mut Unobserved, |edit| edit.rotate(&RoleName::TARGETS, &[public], &[theirs]).unwrap())
+        .unwrap();
+    forged
+}
+
+#[test]
+fn a_forged_folder_gets_no_signature_of_a_targets_key() {
+    let victim = World::new();
+    let forged = forged_for(&victim);
+    let before = forged.files("metadata");
+    // The victim runs a plain `add` there, with the configuration in which the true repository is pinned.
+    let setting = Setting { user: victim.setting().user, ..forged.setting() };
+    fs::copy(victim.layout().keys().join("targets-1.pem"), forged.layout().keys().join("targets-1.pem")).unwrap();
+    fs::copy(victim.layout().keys().join("targets-1.pub"), forged.layout().keys().join("targets-1.pub")).unwrap();
+    let refused = add(&forged, &setting).unwrap_err();
+    assert!(matches!(&refused, Error::NotPinned { .. }), "{refused}");
+    let hint = refused.hint().unwrap();
+    assert!(hint.contains(&format!("--root-sha256 {}", digest(&forged, 1))), "{hint}");
+    assert_eq!(forged.files("metadata"), before);
+}
+
+#[test]
+fn a_signer_without_a_pin_signs_no_waiting_change() {
+    let world = World::new();
+    let key = world.layout().keys().join("targets-1.pem");
+    let away = world.folder.path().join("targets-1.pem");
+    fs::rename(&key, &away).unwrap();
+    fs::copy(key.with_extension("pub"), away.with_extension("pub")).unwrap();
+    world.add("x", "1");
+    let setting = stranger(&world, "stranger.toml");
+    let mut repository = Repository::open(&world.dir(), &setting).unwrap();
+    repository.keys.add(&world.dir(), &KeyUri::File(away));
+    let draft = repository.staged().unwrap();
+    let keys = repository.keys.clone();
+    let refused = repository.sign_staged(&draft, &keys, &[].into());
+    assert!(matches!(&refused, Err(Error::NotPinned { .. })), "{refused:?}");
+    // With the digest of a root that the owners gave him, he does, then and later.
+    let given = Some(GivenRoot { digest: digest(&world, 1), remember: true });
+    let mut repository = Repository::open(&world.dir(), &Setting { given_root: given, ..setting.clone() }).unwrap();
+    let draft = repository.staged().unwrap();
+    assert_eq!(repository.sign_staged(&draft, &keys, &[].into()).unwrap().len(), 1);
+    assert!(Repository::open(&world.dir(), &setting).unwrap().authority().is_pinned());
+}
+
+#[test]
+fn a_root_that_is_given_for_one_run_is_not_remembered_and_a_wrong_one_is_refused() {
+    let world = World::new();
+    let setting = stranger(&world, "stranger.toml");
+    assert!(matches!(add(&world, &setting), Err(Error::NotPinned { .. })));
+    let given = |remember, digest| Setting { given_root: Some(GivenRoot { digest, remember }), ..setting.clone() };
+    add(&world, &given(false, digest(&world, 1))).unwrap();
+    assert!(matches!(add(&world, &setting), Err(Error::NotPinned { .. })));
+    let refused = add(&world, &given(true, digest(&World::new(), 1))).unwrap_err();
+    assert!(refused.to_string().contains("no root in"), "{refused}");
+    let file = GivenRoot::read(&world.layout().metadata().join("1.root.json")).unwrap();
+    add(&world, &Setting { given_root: Some(file), ..setting.clone() }).unwrap();
+    add(&world, &setting).unwrap();
+}
+
+#[test]
+fn snapshots_and_timestamps_need_no_pin_unless_their_keys_sign_content() {
+    let world = World::new();
+    renew(&world, &stranger(&world, "cron.toml")).unwrap();
+    for role in ["targets", "root"] {
+        let world = World::new();
+        let online = world.public("timestamp-1");
+        let role = RoleName::listed(role).unwrap();
+        world.change(|edit| edit.rotate(&role, &[online], &[]).unwrap()).unwrap();
+        let refused = renew(&world, &stranger(&world, "cron.toml"));
+        assert!(matches!(&refused, Err(Error::NotPinned { .. })), "{role}: {refused:?}");
+        world.renew().unwrap();
+    }
+}
+
+#[test]
+fn a_folder_that_was_set_back_or_changed_is_noticed() {
+    let world = World::new();
+    let old = world.copy();
+    world.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap()).unwrap();
+    // The user has seen root 2; the copy has root 1 only.
+    let refused = add(&old, &Setting { user: world.setting().user, ..old.setting() }).unwrap_err();
+    assert!(refused.to_string().contains("2.root.json is missing"), "{refused}");
+    // The copy goes its own way, with another root 2.
+    let mut later = old;
+    later.days_pass(1);
+    later.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap()).unwrap();
+    let refused = add(&later, &Setting { user: world.setting().user, ..later.setting() }).unwrap_err();
+    assert!(refused.to_string().contains("not the root that you pinned"), "{refused}");
+}
+
+#[test]
+fn a_pin_moves_along_the_verified_chain_only() {
+    let world = World::new();
+    let stolen = World::new();
+    // Root 2, signed by nobody whom root 1 names.
+    let mut root = (*world.open().published.root).clone();
+    root.version = Version::new(2).unwrap();
+    let key = Key::from_public(&stolen.public("root-1"));
+    let ids = vec![key.keyid()];
+    root.keys.insert(key.keyid(), key);
+    root.roles.insert(RoleName::TARGETS, RoleKeys::new(ids, Threshold::ONE));
+    crate::snapshot::forge_with(&stolen, &world, "2.root.json", &root, "root-1");
+    let before = fs::read_to_string(world.user_config()).unwrap();
+    let refused = add(&world, &world.setting());
+    assert!(matches!(&refused, Err(Error::Untrusted(_))), "{refused:?}");
+    assert_eq!(fs::read_to_string(world.user_config()).unwrap(), before);
+    // An honest one moves it, and an older root that is given does not bring it back.
+    fs::remove_file(world.layout().metadata().join("2.root.json")).unwrap();
+    world.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap()).unwrap();
+    let pinned = |world: &World| world.setting().user.pinned_root(digest(world, 1)).unwrap().unwrap();
+    assert_eq!((pinned(&world).version.get(), pinned(&world).digest), (2, digest(&world, 2)));
+    let given = Some(GivenRoot { digest: digest(&world, 1), remember: true });
+    add(&world, &Setting { given_root: given, ..world.setting() }).unwrap();
+    assert_eq!(pinned(&world).version.get(), 2);
+}
+
+#[test]
+fn keys_outside_the_folder_are_used_only_where_the_user_says_so() {
+    let world = World::new();
+    let away = world.folder.path().canonicalize().unwrap().join("away.pem");
+    fs::rename(world.layout().keys().join("targets-1.pem"), &away).unwrap();
+    fs::copy(world.layout().keys().join("targets-1.pub"), away.with_extension("pub")).unwrap();
+    let text = fs::read_to_string(world.layout().policy()).unwrap();
+    let dotted = format!("keys/../../{}", away.file_name().unwrap().to_str().unwrap());
+    for path in [away.to_str().unwrap(), &dotted] {
+        let named = text.replace("file:keys/targets-1.pem", &format!("file:{path}"));
+        assert_ne!(named, text);
+        fs::write(world.layout().policy(), named).unwrap();
+        assert!(!is_published(&world.add("x", path)), "{path}");
+        fs::remove_dir_all(world.layout().staged()).unwrap();
+    }
+    let repository = world.open();
+    let uri = repository.policy.key_uris().into_iter().find(|uri| uri.to_string().contains("away")).unwrap();
+    repository.allow_key(&uri).unwrap();
+    drop(repository);
+    assert!(is_published(&world.add("x", "1")));
+}
+
+#[test]
+fn a_folder_of_keys_that_is_a_link_leads_outside() {
+    let world = World::new();
+    let away = world.folder.path().join("away");
+    fs::rename(world.layout().keys(), &away).unwrap();
+    std::os::unix::fs::symlink(&away, world.layout().keys()).unwrap();
+    let refused = world.try_add("x", "1", &mut Unobserved);
+    assert!(!matches!(&refused, Ok(outcome) if is_published(outcome)), "{refused:?}");
+}
+
+#[test]
+fn a_configuration_that_others_can_write_decides_nothing() {
+    let world = World::new();
+    let file = world.user_config();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
+    let refused = add(&world, &world.setting()).unwrap_err();
+    assert!(refused.to_string().contains("nobody else can write"), "{refused}");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    add(&world, &world.setting()).unwrap();
+    fs::write(&file, "[repositories]\nx = 1").unwrap();
+    assert!(matches!(add(&world, &world.setting()), Err(Error::NotPinned { .. })));
+    fs::write(&file, "repositories = 1 1").unwrap();
+    assert!(matches!(add(&world, &world.setting()), Err(Error::Policy { .. })));
+}
+
+#[test]
+fn comments_in_the_configuration_stay() {
+    let world = World::new();
+    let text = format!("# my repositories\n{}", fs::read_to_string(world.user_config()).unwrap());
+    fs::write(world.user_config(), &text).unwrap();
+    let config = UserConfig::at(&world.user_config());
+    config.set_metadata_url(digest(&world, 1), "https://example.org/metadata/").unwrap();
+    config.allow_key(digest(&world, 1), Path::new("/media/usb/root-1.pem")).unwrap();
+    let after = fs::read_to_string(world.user_config()).unwrap();
+    assert!(after.starts_with(&text), "{after}");
+    let url = config.metadata_url(digest(&world, 1)).unwrap();
+    assert_eq!(url.as_deref(), Some("https://example.org/metadata/"));
+    assert_eq!(config.keys(digest(&world, 1)).unwrap(), [Path::new("/media/usb/root-1.pem")]);
+}
