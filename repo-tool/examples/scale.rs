@@ -22,7 +22,7 @@ use lastmile_repo_tool::list::List;
 use lastmile_repo_tool::publication::Unobserved;
 use lastmile_repo_tool::scale::Load;
 use lastmile_repo_tool::user::UserConfig;
-use lastmile_repo_tool::{Patience, Plan, Repository, Setting, Signing};
+use lastmile_repo_tool::{Patience, Plan, Repository, ServedState, Setting, Signing};
 use sha2::{Digest as _, Sha256};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -84,6 +84,7 @@ fn make(targets: usize, shape: Option<u8>) -> Result<Plan> {
         patience: Patience::none(),
         user: UserConfig::at(&folder.path().join("config.toml")),
         given_root: None,
+        served: ServedState::Compare,
     };
     NewRepository::new(Protection::None).create(&dir, &setting, &mut Unobserved)?;
     let mut repository = Repository::open_for_change(&dir, &setting)?;

@@ -214,7 +214,8 @@ fn lines(published: Option<&Published>, draft: &Draft, role: &RoleName, counts: 
     }
 }
 
-fn root_lines(before: Option<&Root>, after: &Root) -> Vec<(Sign, String)> {
+/// What changes from one root to another.
+pub(crate) fn root_lines(before: Option<&Root>, after: &Root) -> Vec<(Sign, String)> {
     let mut lines = Vec::new();
     let consistent = |root: &Root| format!("consistent_snapshot {}", root.consistent_snapshot);
     compare(&mut lines, before.map(consistent), Some(consistent(after)));
@@ -228,6 +229,13 @@ fn root_lines(before: Option<&Root>, after: &Root) -> Vec<(Sign, String)> {
         }
     }
     unknown_lines(&mut lines, before.map(|root| &root.unknown), &after.unknown);
+    lines
+}
+
+/// What changes from one version of a targets role to another.
+pub(crate) fn targets_lines(before: Option<&Targets>, after: &Targets, role: &RoleName) -> Vec<(Sign, String)> {
+    let mut lines = target_lines(before, after);
+    other_lines(&mut lines, before, after, role);
     lines
 }
 

@@ -18,6 +18,7 @@ use crate::pin::Authority;
 use crate::policy::Policy;
 use crate::published::Published;
 use crate::snapshot::{VersionOnlyBins, list_with_hash};
+use crate::versions::Issued;
 use crate::{Error, names, parallel};
 
 /// Of fewer roles than this each is looked up by itself.
@@ -77,6 +78,8 @@ pub struct Completed {
     pub root: Option<Document>,
     /// Entries of unchanged roles that the snapshot completes with length and hash.
     pub entries: BTreeMap<RoleName, MetaFile>,
+    /// The record of issued versions once this is published.
+    pub(crate) record: Vec<u8>,
 }
 
 impl Completed {
@@ -99,6 +102,8 @@ pub struct Completion<'a> {
     pub policy: &'a Policy,
     /// The keys at hand; none to see what would change without signing it.
     pub keys: Option<&'a KeyStore>,
+    /// The versions that were issued before.
+    pub issued: &'a Issued,
     /// What the keys may sign.
     pub authority: &'a Authority,
     /// Entries of unchanged roles that the next snapshot must complete: [`crate::snapshot`].
@@ -132,17 +137,25 @@ impl Draft {
             let rings = self.rings(&RoleName::TARGETS, with)?;
             documents.push(self.complete_targets(&RoleName::TARGETS, targets, rings, with)?);
         }
-        let mut completed = Completed { documents, root, entries: with.entries.clone() };
+        let mut completed = Completed { documents, root, entries: with.entries.clone(), record: Vec::new() };
         if with.keys.is_none() || completed.incomplete().next().is_none() {
             self.complete_online(&mut completed, with)?;
         }
+        let consistent = self.root.as_ref().or(with.published.map(|published| &*published.root));
+        let consistent = consistent.is_none_or(|root| root.consistent_snapshot);
+        // The names of the other files tell their versions.
+        let untold = completed.documents.iter().filter(|document| !consistent || document.role == RoleName::TIMESTAMP);
+        completed.record = with.issued.record(untold.map(|document| (document.role.clone(), document.version)));
         Ok(completed)
     }
 
     fn complete_root(&self, root: &Root, with: &Completion<'_>) -> Result<Document, Error> {
         // 5.3.5: exactly one more than its predecessor.
         let version = match with.published {
-            Some(published) => next(published.root.version)?,
+            Some(published) => {
+                let next = published.root.version.next();
+                next.ok_or_else(|| Error::Refused("the version numbers of root are exhausted".into()))?
+            }
             None => Version::ONE,
         };
         let mut root = root.clone();
@@ -301,20 +314,9 @@ fn unknown(role: &RoleName) -> Error {
     Error::NotFound(format!("nobody delegates to the role {role}"))
 }
 
-fn next(version: Version) -> Result<Version, Error> {
-    version.next().ok_or_else(|| Error::Refused("version numbers are exhausted".into()))
-}
-
-/// F-4.4-4: the first version after the published one under whose name nothing lies yet.
+/// F-4.4-4: the first version that was never issued.
 fn free_version(role: &RoleName, with: &Completion<'_>) -> Result<Version, Error> {
-    let Some(published) = with.published else {
-        return Ok(Version::ONE);
-    };
-    let mut version = published.version(role).map_or(Ok(Version::ONE), next)?;
-    while *role != RoleName::TIMESTAMP && published.root.consistent_snapshot && published.is_taken(role, version) {
-        version = next(version)?;
-    }
-    Ok(version)
+    with.issued.next(role, with.published.and_then(|published| published.version(role)))
 }
 
 /// Where a document goes, below `metadata/`.

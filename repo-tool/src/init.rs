@@ -18,6 +18,7 @@ use crate::publication::{self, Observer};
 use crate::publish::Release;
 use crate::repository::Plan;
 use crate::user::{PinnedRoot, RootDigest};
+use crate::versions::Issued;
 use crate::{Error, Setting, parallel};
 
 /// What a new repository is to be like.
@@ -106,6 +107,7 @@ impl NewRepository {
             published: None,
             policy: &policy,
             keys: Some(&store),
+            issued: &Issued::default(),
             authority: &Authority::of_new_repository(),
             entries: BTreeMap::new(),
             signs_staged: false,

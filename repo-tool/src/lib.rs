@@ -5,6 +5,8 @@
 //! [`Repository::conclude`] publishes it after two simulated clients have accepted it, or stages it for those whose keys
 //! sit elsewhere.
 
+#[cfg(feature = "http")]
+pub mod catch_up;
 mod check;
 mod check_filled;
 #[cfg(feature = "cli")]
@@ -37,11 +39,14 @@ pub mod revoke;
 pub mod scale;
 #[cfg(feature = "http")]
 pub mod serve;
+#[cfg(feature = "http")]
+mod served;
 pub mod snapshot;
 pub mod staged;
 pub mod status;
 pub mod user;
 pub mod verify;
+mod versions;
 
 pub use error::Error;
-pub use repository::{Outcome, Patience, Plan, Repository, Setting, Signing};
+pub use repository::{Outcome, Patience, Plan, Repository, ServedState, Setting, Signing};

@@ -13,9 +13,10 @@ use lastmile_keys::PublicKey;
 use lastmile_metadata::{RoleName, Version};
 
 use crate::layout::{self, Layout};
+use crate::policy::{KeyUri, Policy};
 use crate::published::Published;
 use crate::user::{PinnedRoot, RootDigest, UserConfig};
-use crate::{Error, check};
+use crate::{Error, Repository, Setting, check};
 
 /// A root that was given for this run: how a repository is used for the first time, or where nothing can be remembered.
 #[derive(Clone, Debug)]
@@ -156,6 +157,55 @@ impl Authority {
     pub fn is_pinned(&self) -> bool {
         matches!(self.0, Scope::Everything)
     }
+}
+
+impl Repository {
+    /// What may be signed.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Pins the newest root, which was verified from the root that the user trusts.
+    ///
+    /// # Errors
+    /// When the user's configuration cannot be written.
+    pub(crate) fn move_pin(&self) -> Result<(), Error> {
+        let remember = self.setting.given_root.as_ref().is_none_or(|given| given.remember);
+        if !self.authority.is_pinned() || !remember {
+            return Ok(());
+        }
+        let root = &self.published.root;
+        let pin = PinnedRoot { version: root.version, digest: RootDigest::of(root.bytes()) };
+        self.setting.user.pin(self.digest, pin)
+    }
+
+    /// Allows the use of a private key that the user named and that lies outside the repository's folder.
+    ///
+    /// # Errors
+    /// When the user's configuration cannot be written.
+    pub fn allow_key(&self, uri: &KeyUri) -> Result<(), Error> {
+        match uri.is_below(self.layout.dir()) {
+            true => Ok(()),
+            false => self.setting.user.allow_key(self.digest, &uri.path(self.layout.dir())),
+        }
+    }
+}
+
+/// The keys that the policy names, but for those outside the repository's folder that the user has not allowed.
+pub(crate) fn usable_keys(
+    layout: &Layout,
+    policy: &Policy,
+    setting: &Setting,
+    digest: RootDigest,
+) -> Result<Vec<KeyUri>, Error> {
+    let (mut uris, outside): (Vec<KeyUri>, Vec<KeyUri>) =
+        policy.key_uris().into_iter().partition(|uri| uri.is_below(layout.dir()));
+    if !outside.is_empty() {
+        let allowed = setting.user.keys(digest)?;
+        uris.extend(outside.into_iter().filter(|uri| allowed.contains(&uri.path(layout.dir()))));
+    }
+    Ok(uris)
 }
 
 fn is_online(role: &RoleName) -> bool {

@@ -54,7 +54,7 @@ pub(crate) enum Rank {
     Snapshot,
     /// Timestamp metadata.
     Timestamp,
-    /// The policy.
+    /// The policy, and the record of issued versions.
     Policy,
 }
 

@@ -15,6 +15,7 @@ use crate::publication::{Content, Existing, Observer, Prepared, Publication, Ran
 use crate::published::Published;
 use crate::queue::Answer;
 use crate::repository::Plan;
+use crate::versions::RECORD;
 use crate::{Error, diff};
 
 /// What is to be published, and where.
@@ -87,6 +88,10 @@ impl Release<'_> {
         }
         if place == RootPlace::Last {
             root(&mut publication);
+        }
+        if !documents.is_empty() {
+            let record = Content::Bytes(plan.completed.record.clone());
+            publication.add(Rank::Policy, RECORD.into(), record, Existing::Replaced);
         }
         let served = &plan.draft.served;
         if !served.is_empty() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use lastmile_keys::PublicKey;
-use lastmile_metadata::{Json, RoleName};
+use lastmile_metadata::{Json, RoleName, Version};
 
 use crate::check;
 use crate::diff::{self, RoleDiff};
@@ -18,12 +18,13 @@ use crate::edit::Edit;
 use crate::ingest::{Incoming, Source};
 use crate::key_store::{KeyStore, PassPhrases};
 use crate::layout::{Layout, Lock};
-use crate::pin::{Authority, GivenRoot, Start};
-use crate::policy::{KeyUri, Policy};
+use crate::pin::{Authority, GivenRoot, Start, usable_keys};
+use crate::policy::Policy;
 use crate::publication::{self, Observer};
 use crate::publish::Release;
 use crate::published::Published;
-use crate::user::{PinnedRoot, RootDigest, UserConfig};
+use crate::user::{RootDigest, UserConfig};
+use crate::versions::Issued;
 use crate::{Error, ingest, snapshot, staged};
 
 /// From so many targets on, all are listed at once instead of one after the other.
@@ -42,6 +43,18 @@ pub struct Setting {
     pub user: UserConfig,
     /// A root that the user trusts in this run.
     pub given_root: Option<GivenRoot>,
+    /// Whether to compare with what is served before publishing.
+    pub served: ServedState,
+}
+
+/// Whether to compare with what is served before publishing, where the user's configuration says where that is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ServedState {
+    /// Refuse to publish where the server has something newer, or cannot be reached.
+    #[default]
+    Compare,
+    /// Do not ask the server.
+    Ignore,
 }
 
 /// How long to wait for another process.
@@ -73,8 +86,12 @@ pub struct Repository {
     pub published: Published,
     /// The digest of the oldest root, under which the user's configuration knows this repository.
     pub digest: RootDigest,
-    authority: Authority,
-    setting: Setting,
+    pub(crate) authority: Authority,
+    /// Versions that the server has, where they count although this folder lacks them.
+    pub(crate) seen: BTreeMap<RoleName, Version>,
+    /// Whether this was compared with what is served.
+    pub(crate) is_compared: bool,
+    pub(crate) setting: Setting,
     lock: Option<Lock>,
 }
 
@@ -140,7 +157,9 @@ impl Repository {
                 false => error,
             })?;
         let authority = Authority::of(&start, &published, &layout);
-        Ok(Self { layout, policy, keys, published, digest, authority, setting: setting.clone(), lock })
+        let seen = BTreeMap::new();
+        let (setting, is_compared) = (setting.clone(), false);
+        Ok(Self { layout, policy, keys, published, digest, authority, seen, is_compared, setting, lock })
     }
 
     /// The time that counts as now.
@@ -203,6 +222,7 @@ impl Repository {
             published,
             policy,
             keys: None,
+            issued: &Issued::default(),
             authority: &self.authority,
             entries: BTreeMap::new(),
             signs_staged: false,
@@ -320,6 +340,14 @@ impl Repository {
         }
     }
 
+    /// The versions that were issued before of what `draft` changes.
+    fn issued(&self, draft: &Draft) -> Result<Issued, Error> {
+        let online = [RoleName::SNAPSHOT, RoleName::TIMESTAMP];
+        let mut issued = Issued::find(&self.layout, &self.published, draft.targets.keys().chain(&online))?;
+        self.seen.iter().for_each(|(role, version)| issued.raise(role, *version));
+        Ok(issued)
+    }
+
     /// Whether enough private keys of a top-level role are on this machine.
     fn can_sign(&self, role: &RoleName) -> bool {
         self.published.root.key_ring(role).is_ok_and(|ring| {
@@ -341,12 +369,17 @@ impl Repository {
         if !entries.is_empty() && draft.again.contains(&RoleName::TIMESTAMP) && self.can_sign(&RoleName::SNAPSHOT) {
             draft.again.insert(RoleName::SNAPSHOT);
         }
+        if signing != Signing::Never && !draft.is_empty() {
+            self.compare_with_served(entries.iter())?;
+        }
+        let issued = self.issued(&draft)?;
         let policy = draft.policy.as_ref().unwrap_or(&self.policy);
         let keys = (signing != Signing::Never).then_some(&self.keys);
         let signs_staged = signing == Signing::All;
         let (published, now) = (Some(&self.published), self.setting.now);
         let authority = &self.authority;
-        let completion = Completion { published, policy, keys, authority, entries, signs_staged, now };
+        let issued = &issued;
+        let completion = Completion { published, policy, keys, issued, authority, entries, signs_staged, now };
         let completed = draft.complete(&completion)?;
         let diff = diff::diff(Some(&self.published), &draft, &completed);
         Ok(Plan { draft, completed, diff })
@@ -380,37 +413,6 @@ impl Repository {
         self.move_pin()?;
         self.adopt_policy(plan.draft.policy.clone())?;
         Ok(Outcome::Published { seamless })
-    }
-
-    /// What may be signed.
-    #[must_use]
-    pub fn authority(&self) -> &Authority {
-        &self.authority
-    }
-
-    /// Pins the newest root, which was verified from the root that the user trusts.
-    ///
-    /// # Errors
-    /// When the user's configuration cannot be written.
-    pub(crate) fn move_pin(&self) -> Result<(), Error> {
-        let remember = self.setting.given_root.as_ref().is_none_or(|given| given.remember);
-        if !self.authority.is_pinned() || !remember {
-            return Ok(());
-        }
-        let root = &self.published.root;
-        let pin = PinnedRoot { version: root.version, digest: RootDigest::of(root.bytes()) };
-        self.setting.user.pin(self.digest, pin)
-    }
-
-    /// Allows the use of a private key that the user named and that lies outside the repository's folder.
-    ///
-    /// # Errors
-    /// When the user's configuration cannot be written.
-    pub fn allow_key(&self, uri: &KeyUri) -> Result<(), Error> {
-        match uri.is_below(self.layout.dir()) {
-            true => Ok(()),
-            false => self.setting.user.allow_key(self.digest, &uri.path(self.layout.dir())),
-        }
     }
 
     /// A change that did not begin with what waits would take its place, or make it outdated.
@@ -453,17 +455,6 @@ impl Repository {
     }
 }
 
-/// The keys that the policy names, but for those outside the repository's folder that the user has not allowed.
-fn usable_keys(layout: &Layout, policy: &Policy, setting: &Setting, digest: RootDigest) -> Result<Vec<KeyUri>, Error> {
-    let (mut uris, outside): (Vec<KeyUri>, Vec<KeyUri>) =
-        policy.key_uris().into_iter().partition(|uri| uri.is_below(layout.dir()));
-    if !outside.is_empty() {
-        let allowed = setting.user.keys(digest)?;
-        uris.extend(outside.into_iter().filter(|uri| allowed.contains(&uri.path(layout.dir()))));
-    }
-    Ok(uris)
-}
-
 /// Whether a plan is signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signing {
@@ -474,4 +465,21 @@ pub enum Signing {
     All,
     /// Not: it is to be looked at only.
     Never,
+}
+
+#[cfg(not(feature = "http"))]
+impl Repository {
+    /// What is served cannot be looked at without the feature `http`.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] where it was to be compared.
+    pub(crate) fn compare_with_served<'e>(
+        &mut self,
+        _: impl Iterator<Item = (&'e RoleName, &'e lastmile_metadata::MetaFile)>,
+    ) -> Result<(), Error> {
+        match self.setting.user.metadata_url(self.digest)?.filter(|_| self.setting.served == ServedState::Compare) {
+            None => Ok(()),
+            Some(url) => Err(Error::Refused(format!("this program cannot compare with what {url} serves"))),
+        }
+    }
 }

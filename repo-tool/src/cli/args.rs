@@ -61,6 +61,9 @@ pub(crate) struct Global {
     /// command
     #[arg(long, global = true, value_name = "DIGEST", conflicts_with = "root")]
     pub(crate) root_sha256: Option<RootDigest>,
+    /// Publish without comparing with what is served at the metadata-url of your configuration
+    #[arg(long, global = true)]
+    pub(crate) skip_served_check: bool,
     /// How long to wait for another process that changes the repository; 0: not at all.
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) wait: u64,
@@ -102,6 +105,8 @@ pub(crate) enum Command {
     Publish(Publish),
     /// Drop a change that waits for signatures.
     Discard,
+    /// Bring a folder that was restored or copied in line with what is served.
+    CatchUp(CatchUp),
     /// Show versions, expiry, who can sign and what is due.
     Status(Status),
     /// Check a repository as a new client and as every older client would.
@@ -128,6 +133,7 @@ timestamp. All are encrypted under your pass-phrase. Afterwards move the root ke
 Examples:
   lastmile-repo init packages
   lastmile-repo init packages --unencrypted-online-keys      # so that cron can renew
+  lastmile-repo init packages --metadata-url https://example.org/packages/metadata/
   lastmile-repo init packages --threshold targets=2 --expiry timestamp=3")]
 pub(crate) struct Init {
     /// Where to make it; created if need be. Otherwise the folder of --repository.
@@ -144,6 +150,9 @@ pub(crate) struct Init {
     /// Where the private keys go, if not into DIR/keys.
     #[arg(long, value_name = "DIR")]
     pub(crate) keys: Option<PathBuf>,
+    /// Where the metadata will be served. It is remembered in your configuration, and compared before each publication
+    #[arg(long, value_name = "URL")]
+    pub(crate) metadata_url: Option<String>,
     /// Write metadata without versions in file names. Clients that update while you publish may then fail.
     #[arg(long)]
     pub(crate) no_consistent_snapshot: bool,
@@ -429,6 +438,25 @@ Exit code 1: signatures are still missing, and nothing was published.
 
 Example: lastmile-repo publish")]
 pub(crate) struct Publish {}
+
+/// `catch-up`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Verifies what is served from the root that you pinned, and shows how it differs from this folder. New snapshots and
+timestamps are adopted. Where this folder has published more than the server has, everything is signed again above
+the versions of the server. Content that was not published from this folder is refused unless --adopt is given.
+
+Examples:
+  lastmile-repo catch-up --metadata-url https://example.org/packages/metadata/
+  lastmile-repo catch-up --adopt       # after a restore: the newer releases on the server are yours")]
+pub(crate) struct CatchUp {
+    /// Where the metadata is served; remembered in your configuration
+    #[arg(long, value_name = "URL")]
+    pub(crate) metadata_url: Option<String>,
+    /// Adopt content that this folder does not know: you recognize it as yours
+    #[arg(long)]
+    pub(crate) adopt: bool,
+}
 
 /// `status`
 #[derive(Debug, Args)]

@@ -2,6 +2,7 @@
 
 mod add;
 mod args;
+mod catch_up;
 mod change;
 mod demo;
 mod keys;
@@ -26,7 +27,7 @@ use clap::{CommandFactory as _, Parser as _};
 
 use crate::pin::GivenRoot;
 use crate::user::UserConfig;
-use crate::{Error, Patience, Setting};
+use crate::{Error, Patience, ServedState, Setting};
 use args::{Cli, Command, Global};
 use etcetera::BaseStrategy as _;
 use output::Output;
@@ -106,6 +107,7 @@ fn dispatch(cli: &Cli, output: &mut Output) -> Result<Exit, Error> {
         Command::Sign(args) => sign::sign(&context, args, output),
         Command::Publish(_) => sign::publish(&context, output),
         Command::Discard => sign::discard(&context, output),
+        Command::CatchUp(args) => catch_up::catch_up(&context, args, output),
         Command::Status(_) => look::status(&context, output),
         Command::Verify(args) => look::verify(&context, args, output),
         Command::Serve(args) => serve::serve(&context, args, output),
@@ -132,6 +134,7 @@ impl<'a> Context<'a> {
             patience: patience(global),
             user: user(global),
             given_root: given_root(global)?,
+            served: if global.skip_served_check { ServedState::Ignore } else { ServedState::Compare },
         };
         Ok(Self { global, setting })
     }

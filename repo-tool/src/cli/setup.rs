@@ -30,6 +30,9 @@ pub(super) fn init(context: &Context<'_>, args: &Init, output: &mut Output) -> R
     let json = json!({ "repository": dir.display().to_string(), "changes": diff::json(&plan.diff) });
     output.data(&json, &diff::text(&plan.diff))?;
     let repository = Repository::open(dir, &context.setting)?;
+    if let Some(url) = &args.metadata_url {
+        context.setting.user.set_metadata_url(repository.digest, url)?;
+    }
     for advice in lint::lint(&repository.published, &repository.policy, &repository.keys) {
         output.warning(&advice);
     }

@@ -21,6 +21,7 @@ mod polling;
 mod proportion;
 mod revocation;
 mod rotation;
+mod served;
 mod shown;
 mod snapshot;
 mod world;

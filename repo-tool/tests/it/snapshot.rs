@@ -34,7 +34,7 @@ pub(crate) fn forge_with<R: Role>(signer: &World, world: &World, file: &str, con
     bytes
 }
 
-fn read<R: Role + Clone>(world: &World, role: &RoleName, file: &str) -> R {
+pub(crate) fn read<R: Role + Clone>(world: &World, role: &RoleName, file: &str) -> R {
     let bytes = std::fs::read(world.layout().metadata().join(file)).unwrap();
     Envelope::<R>::parse(role, bytes).unwrap().unverified().clone()
 }
@@ -50,7 +50,7 @@ fn listed(world: &World) -> Vec<(String, bool)> {
 }
 
 /// Rewrites snapshot and timestamp as earlier versions of the tool wrote them: with versions only.
-fn list_versions_only(world: &World) {
+pub(crate) fn list_versions_only(world: &World) {
     let timestamp_role = RoleName::TIMESTAMP;
     let mut timestamp: Timestamp = read(world, &timestamp_role, "timestamp.json");
     let file = format!("{}.snapshot.json", timestamp.snapshot.version);
@@ -94,7 +94,7 @@ fn one_of_each_kind() -> Vec<(World, RoleName, String)> {
 }
 
 /// The same version of a role with another content for `x`, signed by the right key.
-fn replace_content(world: &World, role: &RoleName, file: &str) {
+pub(crate) fn replace_content(world: &World, role: &RoleName, file: &str) {
     let mut targets: Targets = read(world, role, file);
     let hashes = Hashes::of(b"evil", &[Algorithm::Sha256]).unwrap();
     let evil = TargetFile::new(TargetPath::new("x").unwrap(), 4, hashes);

@@ -17,7 +17,7 @@ use lastmile_repo_tool::overlay::{METADATA_URL, Overlay, TARGETS_URL};
 use lastmile_repo_tool::policy::KeyUri;
 use lastmile_repo_tool::publication::{Observer, Unobserved};
 use lastmile_repo_tool::user::UserConfig;
-use lastmile_repo_tool::{Error, Outcome, Patience, Repository, Setting, Signing};
+use lastmile_repo_tool::{Error, Outcome, Patience, Repository, ServedState, Setting, Signing};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -74,6 +74,7 @@ impl World {
             patience: Patience::none(),
             user: UserConfig::at(&self.user_config()),
             given_root: None,
+            served: ServedState::Compare,
         }
     }
 
@@ -100,9 +101,24 @@ impl World {
         content: &str,
         observer: &mut dyn Observer,
     ) -> Result<Outcome, Error> {
+        self.publish(&self.setting(), role, (name, content), observer)
+    }
+
+    /// Publishes a file as the user of this setting.
+    pub(crate) fn add_as(&self, setting: &Setting, name: &str, content: &str) -> Result<Outcome, Error> {
+        self.publish(setting, &RoleName::TARGETS, (name, content), &mut Unobserved)
+    }
+
+    fn publish(
+        &self,
+        setting: &Setting,
+        role: &RoleName,
+        (name, content): (&str, &str),
+        observer: &mut dyn Observer,
+    ) -> Result<Outcome, Error> {
         let file = self.folder.path().join("file");
         std::fs::write(&file, content).unwrap();
-        let mut repository = Repository::open_for_change(&self.dir(), &self.setting())?;
+        let mut repository = Repository::open_for_change(&self.dir(), setting)?;
         let draft = repository.staged()?;
         let sources = [Source { file, name: target_path(name)? }];
         let draft = repository.add_files(draft, role, &sources, None, &|_| {})?;

@@ -1,0 +1,48 @@
+//! `catch-up`
+
+use serde_json::json;
+
+use super::args::CatchUp;
+use super::output::Output;
+use super::{Context, Exit};
+use crate::catch_up::{Foreign, Resolution, catch_up as run};
+use crate::layout::Layout;
+use crate::user::RootDigest;
+use crate::{Error, check, diff};
+
+pub(super) fn catch_up(context: &Context<'_>, args: &CatchUp, output: &mut Output) -> Result<Exit, Error> {
+    let (dir, setting, dry_run) = (&context.global.repository, &context.setting, context.global.dry_run);
+    let digest = RootDigest::of(&check::oldest_root(&Layout::new(dir))?);
+    let remembered = setting.user.metadata_url(digest)?;
+    let url = args.metadata_url.clone().or(remembered).ok_or_else(|| {
+        Error::Usage("--metadata-url URL must say where this repository is served; it is remembered then".into())
+    })?;
+    let foreign = if args.adopt { Foreign::Adopt } else { Foreign::Refuse };
+    let done = run(dir, setting, &url, foreign, dry_run)?;
+    if !dry_run && args.metadata_url.is_some() {
+        setting.user.set_metadata_url(digest, &url)?;
+    }
+    let resolution = match done.resolution {
+        Resolution::Nothing => "nothing",
+        Resolution::Adopted => "adopted",
+        Resolution::MovedPast => "moved-past",
+    };
+    let json = json!({
+        "resolution": resolution, "changes": diff::json(&done.diff), "dropped": done.dropped, "missing": done.missing,
+        "dry_run": dry_run,
+    });
+    output.data(&json, &diff::text(&done.diff))?;
+    output.note(match (done.resolution, dry_run) {
+        (Resolution::Nothing, _) => "This folder has everything that the server has.",
+        (_, true) => "Nothing was changed (--dry-run).",
+        (Resolution::Adopted, false) => "Adopted the files of the server.",
+        (Resolution::MovedPast, false) => "Published the content of this folder above the versions of the server.",
+    });
+    for name in &done.dropped {
+        output.warning(&format!("this folder listed another `{name}`: add it again if it is to be published"));
+    }
+    for missing in &done.missing {
+        output.warning(&format!("the file of a target could not be fetched: {missing}"));
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,165 @@
+//! What the server has, where the user's configuration says where that is. It is compared before anything is published:
+//! a folder that was set back, or a second copy of it, would otherwise issue versions that clients have seen already,
+//! with another content.
+
+use chrono::{DateTime, Utc};
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use lastmile_client::{
+    Fetch as _, FetchByScheme, FetchError, HttpFetch, HttpSettings, MemoryStore, Store as _, StoredFile, Updater,
+    blocking, url_of,
+};
+use lastmile_metadata::{Limits, MetaFile, RoleName, TrustedMetadata, Version};
+
+use crate::check::{chain, from_client};
+use crate::repository::ServedState;
+use crate::{Error, Repository, check};
+
+/// So many files are asked for at once.
+const AT_ONCE: usize = 16;
+
+/// What a client of the server has come to trust.
+pub(crate) struct Served {
+    pub(crate) session: blocking::Session,
+    memory: MemoryStore,
+    metadata_url: String,
+}
+
+impl Served {
+    /// Refreshes a client that was shipped with `root`, at a time when nothing has expired.
+    pub(crate) fn fetch(metadata_url: &str, root: Vec<u8>) -> Result<Self, Error> {
+        let memory = MemoryStore::default();
+        let targets_url = match metadata_url.trim_end_matches('/').strip_suffix("metadata") {
+            Some(base) => format!("{base}targets/"),
+            None => url_of(metadata_url, "../targets/"),
+        };
+        let mut limits = Limits::default();
+        (limits.snapshot_length, limits.targets_length, limits.root_updates) = (1 << 30, 1 << 32, u32::MAX);
+        let updater = Updater::builder(root)
+            .mirror(metadata_url, targets_url)
+            .fetch(connect()?)
+            .store(memory.clone())
+            .limits(limits)
+            .build()
+            .map_err(|error| Error::Network(error.to_string()))?;
+        let client = blocking::Updater::new(updater).map_err(|error| Error::Network(chain(&error)))?;
+        let session = client.refresh(DateTime::<Utc>::UNIX_EPOCH).map_err(|error| match from_client(&error) {
+            Error::Network(reason) => Error::Network(format!("cannot compare with what is served: {reason}")),
+            other => Error::Refused(format!("what {metadata_url} serves does not verify: {other}")),
+        })?;
+        Ok(Self { session, memory, metadata_url: metadata_url.to_string() })
+    }
+
+    pub(crate) fn trusted(&self) -> &TrustedMetadata {
+        self.session.trusted()
+    }
+
+    /// The versions of the top-level roles and of all that the snapshot lists.
+    pub(crate) fn versions(&self) -> impl Iterator<Item = (RoleName, Version)> {
+        let trusted = self.trusted();
+        let top = [
+            (RoleName::ROOT, trusted.root().version),
+            (RoleName::TIMESTAMP, trusted.timestamp().version),
+            (RoleName::SNAPSHOT, trusted.snapshot().version),
+        ];
+        top.into_iter().chain(trusted.snapshot().roles().map(|(role, listed)| (role, listed.version)))
+    }
+
+    /// A file that the client has accepted.
+    pub(crate) fn file(&self, file: &StoredFile) -> Result<Option<Vec<u8>>, Error> {
+        self.memory.read(file, u64::MAX).map_err(|error| Error::Refused(chain(&error)))
+    }
+
+    /// Of these entries those whose file on the server is another one. A version that the server lacks is passed over.
+    pub(crate) fn differing(&self, entries: Vec<(RoleName, MetaFile)>) -> Result<Vec<RoleName>, Error> {
+        let consistent = self.trusted().root().consistent_snapshot;
+        let served = |role: &RoleName| self.trusted().snapshot().meta(role).map(|listed| listed.version);
+        let entries = entries.into_iter().filter(|(role, entry)| served(role) == Some(entry.version));
+        let wanted = entries.map(|(role, entry)| {
+            let url = url_of(&self.metadata_url, &role.file_name(Some(entry.version).filter(|_| consistent)));
+            (role, entry, url)
+        });
+        let fetch = connect()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Error::Network(error.to_string()))?;
+        let compared = stream::iter(wanted.collect::<Vec<_>>()).map(|(role, entry, url)| {
+            let fetch = &fetch;
+            async move {
+                let most = entry.length.unwrap_or(Limits::default().targets_length).saturating_add(1);
+                let response = fetch.fetch_metadata(&url, most).await.map_err(network)?;
+                let is_other = match response.read_all(most).await {
+                    Ok(bytes) => entry.check(&bytes).is_err(),
+                    Err(FetchError::TooLong { .. }) => true,
+                    Err(error) => return Err(network(error)),
+                };
+                Ok(is_other.then_some(role))
+            }
+        });
+        let compared: Vec<Result<Option<RoleName>, Error>> =
+            runtime.block_on(compared.buffer_unordered(AT_ONCE).collect());
+        compared.into_iter().filter_map(Result::transpose).collect()
+    }
+}
+
+fn connect() -> Result<FetchByScheme, Error> {
+    Ok(FetchByScheme::new(HttpFetch::new(&HttpSettings::default()).map_err(network)?))
+}
+
+fn network(error: FetchError) -> Error {
+    Error::Network(format!("cannot compare with what is served: {error}"))
+}
+
+impl Repository {
+    /// Refuses to go on where the server has something newer than this folder, or something else under the same version.
+    /// `entries` are about to be listed with the hash of the file in this folder for the first time.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] as said; [`Error::Network`] when the server cannot be reached.
+    pub(crate) fn compare_with_served<'e>(
+        &mut self,
+        entries: impl Iterator<Item = (&'e RoleName, &'e MetaFile)>,
+    ) -> Result<(), Error> {
+        if self.setting.served == ServedState::Ignore || self.is_compared {
+            return Ok(());
+        }
+        let Some(url) = self.setting.user.metadata_url(self.digest)? else { return Ok(()) };
+        let served = Served::fetch(&url, check::oldest_root(&self.layout)?)?;
+        let (theirs, ours) = (served.trusted(), &self.published);
+        let pairs = [
+            (RoleName::ROOT, theirs.root().version, ours.root.version, theirs.root().bytes() == ours.root.bytes()),
+            (
+                RoleName::TIMESTAMP,
+                theirs.timestamp().version,
+                ours.timestamp.version,
+                theirs.timestamp().bytes() == ours.timestamp.bytes(),
+            ),
+            (
+                RoleName::SNAPSHOT,
+                theirs.snapshot().version,
+                ours.snapshot.version,
+                theirs.snapshot().bytes() == ours.snapshot.bytes(),
+            ),
+        ];
+        for (role, theirs, ours, is_same) in pairs {
+            if theirs > ours || (theirs == ours && !is_same) {
+                let other = if theirs == ours { "another file of " } else { "" };
+                return Err(Error::Refused(format!(
+                    "the server has {other}{role} version {theirs}, and this folder has version {ours}: another copy of \
+                     the repository was published, or this folder was set back. `lastmile-repo catch-up` shows the \
+                     difference and resolves it"
+                )));
+            }
+        }
+        let entries = entries.map(|(role, entry)| (role.clone(), entry.clone())).collect();
+        if let Some(role) = served.differing(entries)?.first() {
+            return Err(Error::Refused(format!(
+                "the server and this folder have different files of {role} under the same version: somebody changed one \
+                 of them. Restore the folder from a copy, or `lastmile-repo revoke` the key that signed the wrong one"
+            )));
+        }
+        self.is_compared = true;
+        Ok(())
+    }
+}

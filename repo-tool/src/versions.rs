@@ -1,0 +1,96 @@
+//! Which versions were issued: a version is never issued twice (spec 6.3), also after a restored or copied folder.
+//!
+//! What counts is the highest version of a role that can be found: in the published metadata, in the names of the files in
+//! `metadata/`, and in `.issued.json`, which remembers the versions that no file name tells. Clients that have seen the
+//! higher version would silently keep it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+
+use lastmile_metadata::{RoleName, Version};
+use serde_json::{Map, Value};
+
+use crate::layout::{self, Layout};
+use crate::published::Published;
+use crate::{Error, names};
+
+/// The name of the record, below the repository's folder.
+pub(crate) const RECORD: &str = ".issued.json";
+/// A version further above the published one than this was not reached by publishing.
+const LARGEST_JUMP: u64 = 1000;
+
+/// The highest version of each role that is known to have been issued.
+#[derive(Clone, Debug, Default)]
+pub struct Issued {
+    highest: BTreeMap<RoleName, Version>,
+    record: Map<String, Value>,
+}
+
+impl Issued {
+    /// Looks for the highest versions of these `roles`.
+    ///
+    /// # Errors
+    /// When the folder cannot be read, or the record is not valid.
+    pub(crate) fn find<'r>(
+        layout: &Layout,
+        published: &Published,
+        roles: impl IntoIterator<Item = &'r RoleName>,
+    ) -> Result<Self, Error> {
+        let mut issued = Self { record: read_record(layout)?, ..Self::default() };
+        let roles: Vec<&RoleName> = roles.into_iter().collect();
+        for role in &roles {
+            let recorded = issued.record.get(role.as_str()).and_then(Value::as_u64).and_then(Version::new);
+            recorded.into_iter().chain(published.version(role)).for_each(|version| issued.raise(role, version));
+        }
+        if published.root.consistent_snapshot {
+            let by_name: HashMap<String, &RoleName> =
+                roles.into_iter().map(|role| (names::metadata_file(role, None), role)).collect();
+            let folder = layout.metadata();
+            let entries = std::fs::read_dir(&folder).map_err(|error| Error::file("list", &folder, error))?;
+            for name in entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()) {
+                let Some((version, rest)) = name.split_once('.') else { continue };
+                let version = version.parse().ok().and_then(Version::new);
+                if let (Some(version), Some(role)) = (version, by_name.get(rest)) {
+                    issued.raise(role, version);
+                }
+            }
+        }
+        Ok(issued)
+    }
+
+    /// Takes into account that `version` of `role` was issued.
+    pub(crate) fn raise(&mut self, role: &RoleName, version: Version) {
+        let highest = self.highest.entry(role.clone()).or_insert(version);
+        *highest = version.max(*highest);
+    }
+
+    /// The first version of `role` that was never issued.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when it is far above the published one, or no number is left.
+    pub(crate) fn next(&self, role: &RoleName, published: Option<Version>) -> Result<Version, Error> {
+        let Some(highest) = self.highest.get(role) else { return Ok(Version::ONE) };
+        let above = highest.get() - published.map_or(0, Version::get);
+        if above > LARGEST_JUMP {
+            return Err(Error::Refused(format!(
+                "{role} version {highest} was found, which is {above} above the published version: no publication of \
+                 yours made that jump. Look at the files of {role} in metadata/ and at {RECORD}, and remove what is not \
+                 yours. If the server has that version too, its key was stolen: `lastmile-repo revoke` it"
+            )));
+        }
+        highest.next().ok_or_else(|| Error::Refused(format!("the version numbers of {role} are exhausted")))
+    }
+
+    /// The record to be kept once these versions are published.
+    pub(crate) fn record(&self, issued: impl IntoIterator<Item = (RoleName, Version)>) -> Vec<u8> {
+        let mut record = self.record.clone();
+        record.extend(issued.into_iter().map(|(role, version)| (role.as_str().to_string(), version.get().into())));
+        format!("{:#}\n", Value::Object(record)).into_bytes()
+    }
+}
+
+fn read_record(layout: &Layout) -> Result<Map<String, Value>, Error> {
+    let path: PathBuf = layout.dir().join(RECORD);
+    let Some(bytes) = layout::read_if_there(&path)? else { return Ok(Map::new()) };
+    serde_json::from_slice(&bytes).map_err(|error| Error::file("read", &path, error.into()))
+}

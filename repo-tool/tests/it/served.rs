@@ -1,0 +1,216 @@
+//! Folders that were restored, copied or forked: a version is never issued twice.
+
+use std::fs;
+
+use lastmile_client::MemoryStore;
+use lastmile_metadata::{RoleName, Timestamp, Version};
+use lastmile_repo_tool::catch_up::{CaughtUp, Foreign, Resolution, catch_up};
+use lastmile_repo_tool::diff;
+use lastmile_repo_tool::publication::Unobserved;
+use lastmile_repo_tool::user::RootDigest;
+use lastmile_repo_tool::{Error, ServedState, Setting};
+
+use crate::snapshot::{forge_with, list_versions_only, read, replace_content};
+use crate::world::World;
+
+fn digest(world: &World) -> RootDigest {
+    RootDigest::of(&fs::read(world.layout().metadata().join("1.root.json")).unwrap())
+}
+
+fn url(server: &World) -> String {
+    format!("file://{}/", server.layout().metadata().canonicalize().unwrap().display())
+}
+
+/// Makes `world` know where it is served.
+fn serve(world: &World, server: &World) {
+    world.setting().user.set_metadata_url(digest(world), &url(server)).unwrap();
+}
+
+fn version(world: &World, role: &str) -> u64 {
+    let file = match role {
+        "timestamp" => "timestamp.json".to_string(),
+        _ => {
+            let timestamp = world.metadata("timestamp.json");
+            let snapshot = timestamp.pointer("/signed/meta/snapshot.json/version").unwrap();
+            format!("{snapshot}.snapshot.json")
+        }
+    };
+    world.metadata(&file).pointer("/signed/version").unwrap().as_u64().unwrap()
+}
+
+fn run(world: &World, server: &World, foreign: Foreign) -> Result<CaughtUp, Error> {
+    catch_up(&world.dir(), &world.setting(), &url(server), foreign, false)
+}
+
+/// Whether a client that has seen what `server` has gets `name` from `world` next.
+fn reaches_clients_of(server: &World, world: &World, name: &str) -> bool {
+    let store = MemoryStore::default();
+    server.client(1, &store).refresh(server.now).unwrap();
+    world.fetch_with(&store, name).unwrap().is_some()
+}
+
+#[test]
+fn a_timestamp_version_is_not_issued_twice_after_a_restore() {
+    let world = World::new();
+    let (timestamp, old) = (world.layout().metadata().join("timestamp.json"), World::copy(&world));
+    world.add("a", "1");
+    let lost = World::copy(&world);
+    fs::copy(old.layout().metadata().join("timestamp.json"), timestamp).unwrap();
+    world.add("b", "2");
+    assert!(version(&world, "timestamp") > version(&lost, "timestamp"));
+    assert!(version(&world, "snapshot") > version(&lost, "snapshot"));
+    assert!(reaches_clients_of(&lost, &world, "b"));
+}
+
+#[test]
+fn the_highest_version_on_the_disk_counts() {
+    let world = World::new();
+    for file in ["7.targets.json", "9.snapshot.json"] {
+        fs::write(world.layout().metadata().join(file), "left over").unwrap();
+    }
+    world.add("a", "1");
+    assert_eq!(version(&world, "snapshot"), 10);
+    assert!(world.files("metadata").contains(&"8.targets.json".to_string()));
+    fs::write(world.layout().metadata().join("2000.snapshot.json"), "planted").unwrap();
+    let refused = world.try_add("b", "2", &mut Unobserved).unwrap_err().to_string();
+    assert!(refused.contains("snapshot version 2000 was found") && refused.contains("remove"), "{refused}");
+    fs::remove_file(world.layout().metadata().join("2000.snapshot.json")).unwrap();
+    world.add("b", "2");
+}
+
+#[test]
+fn a_folder_that_was_set_back_publishes_nothing_until_it_has_caught_up() {
+    let world = World::new();
+    world.add("a", "1");
+    let restored = world.copy();
+    world.add("b", "2");
+    world.renew().unwrap();
+    serve(&restored, &world);
+    let refused = restored.try_add("c", "3", &mut Unobserved).unwrap_err().to_string();
+    assert!(refused.contains("catch-up"), "{refused}");
+    // The release that the restored folder lacks is shown, and adopted by whoever recognizes it.
+    let refused = run(&restored, &world, Foreign::Refuse).unwrap_err().to_string();
+    assert!(refused.contains("+ b (1 bytes") && refused.contains("--adopt"), "{refused}");
+    let done = run(&restored, &world, Foreign::Adopt).unwrap();
+    assert_eq!(done.resolution, Resolution::Adopted);
+    assert!(diff::text(&done.diff).contains("+ b (1 bytes"), "{}", diff::text(&done.diff));
+    assert_eq!((done.dropped.len(), done.missing.len()), (0, 0));
+    assert_eq!(restored.fetch("b").unwrap().unwrap(), b"2");
+    restored.add("c", "3");
+    assert!(reaches_clients_of(&world, &restored, "c"));
+    assert!(reaches_clients_of(&world, &restored, "b"));
+}
+
+#[test]
+fn new_online_signatures_are_adopted_at_once() {
+    let world = World::new();
+    world.add("a", "1");
+    let copy = world.copy();
+    (0..3).for_each(|_| drop(world.renew().unwrap()));
+    serve(&copy, &world);
+    assert!(copy.try_add("b", "2", &mut Unobserved).is_err());
+    assert_eq!(run(&copy, &world, Foreign::Refuse).unwrap().resolution, Resolution::Adopted);
+    assert_eq!(version(&copy, "timestamp"), version(&world, "timestamp"));
+    assert_eq!(run(&copy, &world, Foreign::Refuse).unwrap().resolution, Resolution::Nothing);
+    copy.add("b", "2");
+    assert!(reaches_clients_of(&world, &copy, "b"));
+}
+
+#[test]
+fn the_second_of_two_copies_that_publish_is_told_and_loses_nothing() {
+    let world = World::new();
+    let copy = world.copy();
+    let server = world.copy();
+    [&world, &copy].iter().for_each(|one| serve(one, &server));
+    world.add("a", "1");
+    // What was published there is what is served now.
+    let served = world.copy();
+    serve(&copy, &served);
+    let refused = copy.try_add("b", "2", &mut Unobserved).unwrap_err().to_string();
+    assert!(refused.contains("the server has timestamp version 2"), "{refused}");
+    // Without a comparison, it issues the same versions.
+    let setting = Setting { served: ServedState::Ignore, ..copy.setting() };
+    copy.add_as(&setting, "b", "2").unwrap();
+    let done = run(&copy, &served, Foreign::Adopt).unwrap();
+    assert_eq!(done.dropped, ["b"]);
+    assert!(copy.files("superseded").contains(&"2.targets.json".to_string()));
+    copy.add("b", "2");
+    assert!(reaches_clients_of(&served, &copy, "b"));
+    assert_eq!(copy.fetch("a").unwrap().unwrap(), b"1");
+}
+
+#[test]
+fn a_folder_with_more_content_moves_past_the_versions_of_the_server() {
+    let world = World::new();
+    world.add("a", "1");
+    let server = world.copy();
+    (0..5).for_each(|_| drop(server.renew().unwrap()));
+    world.add("b", "2");
+    serve(&world, &server);
+    let done = run(&world, &server, Foreign::Refuse).unwrap();
+    assert_eq!(done.resolution, Resolution::MovedPast);
+    assert!(version(&world, "timestamp") > version(&server, "timestamp"));
+    assert!(reaches_clients_of(&server, &world, "b"));
+    world.add("c", "3");
+}
+
+#[test]
+fn versions_that_no_publication_reached_point_to_a_stolen_key() {
+    let world = World::new();
+    let server = world.copy();
+    let mut timestamp: Timestamp = read(&server, &RoleName::TIMESTAMP, "timestamp.json");
+    timestamp.version = Version::new(5000).unwrap();
+    forge_with(&server, &server, "timestamp.json", &timestamp, "timestamp-1");
+    let refused = run(&world, &server, Foreign::Adopt).unwrap_err().to_string();
+    assert!(refused.contains("revoke") && refused.contains("5000"), "{refused}");
+    assert_eq!(version(&world, "timestamp"), 1);
+}
+
+#[test]
+fn a_server_that_cannot_be_reached_stops_a_publication_unless_told() {
+    let world = World::new();
+    world.setting().user.set_metadata_url(digest(&world), "file:///nowhere/metadata/").unwrap();
+    let refused = world.try_add("a", "1", &mut Unobserved);
+    assert!(matches!(&refused, Err(Error::Network(_))), "{refused:?}");
+    let setting = Setting { served: ServedState::Ignore, ..world.setting() };
+    world.add_as(&setting, "a", "1").unwrap();
+    assert_eq!(world.fetch("a").unwrap().unwrap(), b"1");
+}
+
+#[test]
+fn a_root_that_was_lost_comes_back_from_the_server() {
+    let world = World::new();
+    let restored = world.copy();
+    world.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap()).unwrap();
+    let setting = Setting { user: world.setting().user, ..restored.setting() };
+    let refused = restored.add_as(&setting, "a", "1").unwrap_err().to_string();
+    assert!(refused.contains("2.root.json is missing"), "{refused}");
+    let done = catch_up(&restored.dir(), &setting, &url(&world), Foreign::Refuse, false).unwrap();
+    assert_eq!(done.resolution, Resolution::Adopted);
+    restored.add_as(&setting, "a", "1").unwrap();
+    assert!(reaches_clients_of(&world, &restored, "a"));
+}
+
+#[test]
+fn nothing_is_adopted_from_a_repository_that_is_not_pinned() {
+    let (world, other) = (World::new(), World::new());
+    assert!(run(&world, &other, Foreign::Adopt).is_err());
+    let setting = Setting { user: other.setting().user, ..world.setting() };
+    let refused = catch_up(&world.dir(), &setting, &url(&world), Foreign::Adopt, false);
+    assert!(matches!(&refused, Err(Error::NotPinned { .. })), "{refused:?}");
+}
+
+#[test]
+fn the_first_publication_after_an_upgrade_lists_only_what_the_server_has_too() {
+    let world = World::new();
+    world.add("x", "good");
+    list_versions_only(&world);
+    let server = world.copy();
+    serve(&world, &server);
+    // Only this folder was changed, by somebody with the targets key.
+    replace_content(&world, &RoleName::TARGETS, "2.targets.json");
+    let refused = world.renew().unwrap_err().to_string();
+    assert!(refused.contains("different files of targets"), "{refused}");
+    replace_content(&server, &RoleName::TARGETS, "2.targets.json");
+    world.renew().unwrap();
+}
