@@ -88,11 +88,11 @@ impl Served {
             let fetch = &fetch;
             async move {
                 let most = entry.length.unwrap_or(Limits::default().targets_length).saturating_add(1);
-                let response = fetch.fetch_metadata(&url, most).await.map_err(network)?;
+                let response = fetch.fetch_metadata(&url, most).await.map_err(|error| network(&error))?;
                 let is_other = match response.read_all(most).await {
                     Ok(bytes) => entry.check(&bytes).is_err(),
                     Err(FetchError::TooLong { .. }) => true,
-                    Err(error) => return Err(network(error)),
+                    Err(error) => return Err(network(&error)),
                 };
                 Ok(is_other.then_some(role))
             }
@@ -104,10 +104,10 @@ impl Served {
 }
 
 fn connect() -> Result<FetchByScheme, Error> {
-    Ok(FetchByScheme::new(HttpFetch::new(&HttpSettings::default()).map_err(network)?))
+    Ok(FetchByScheme::new(HttpFetch::new(&HttpSettings::default()).map_err(|error| network(&error))?))
 }
 
-fn network(error: FetchError) -> Error {
+fn network(error: &FetchError) -> Error {
     Error::Network(format!("cannot compare with what is served: {error}"))
 }
 
