@@ -247,3 +247,63 @@ fn a_list_is_read_from_standard_input_and_what_is_elsewhere_is_no_problem_for_th
     std::fs::write(folder.path().join(format!("targets/a/{}.b", "0".repeat(64))), "bad").unwrap();
     assert_eq!(run(&folder, &["verify", "--elsewhere"]), Exit::Refused as i32);
 }
+
+#[test]
+fn a_repository_of_others_is_used_once_its_root_is_named() {
+    let folder = repository();
+    let (file, root) = (folder.path().join("file"), folder.path().join("metadata/1.root.json"));
+    std::fs::write(&file, "1").unwrap();
+    let given = folder.path().join("given.json");
+    std::fs::copy(&root, &given).unwrap();
+    let as_user = |user: &str, variable: Option<&str>, further: &[&str]| {
+        let mut command = program(&folder);
+        command.env("LASTMILE_REPO_CONFIG", folder.path().join(user)).arg("-C").arg(folder.path());
+        command.envs(variable.map(|digest| ("LASTMILE_REPO_ROOT_SHA256", digest)));
+        command.arg("add").arg(&file).args(["--name", "a"]).args(further).output().unwrap()
+    };
+    let refused = as_user("a.toml", None, &[]);
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(Exit::Refused as i32));
+    assert!(said.contains("its root is not pinned") && said.contains("--root-sha256 "), "{said}");
+    let digest = said.split("--root-sha256 ").nth(1).unwrap().get(..64).unwrap().to_string();
+    // A job's environment is remembered nowhere; a command line is.
+    assert!(as_user("a.toml", Some(&digest), &[]).status.success());
+    assert!(!folder.path().join("a.toml").exists());
+    assert!(as_user("b.toml", None, &["--root-sha256", &digest]).status.success());
+    assert!(as_user("b.toml", None, &[]).status.success());
+    assert!(as_user("c.toml", None, &["--root", given.to_str().unwrap()]).status.success());
+    assert!(as_user("c.toml", None, &[]).status.success());
+    let wrong = "0".repeat(64);
+    assert!(!as_user("d.toml", Some(&wrong), &[]).status.success());
+    assert_eq!(as_user("d.toml", Some("0"), &[]).status.code(), Some(Exit::Usage as i32));
+}
+
+#[test]
+fn a_key_outside_the_folder_is_named_on_the_command_line_or_allowed_first() {
+    let folder = repository();
+    let away = tempfile::tempdir().unwrap();
+    let place = away.path().to_str().unwrap();
+    assert_eq!(run(&folder, &["key", "generate", "targets-2", "--folder", place, "--unencrypted"]), Exit::Done as i32);
+    let key = away.path().canonicalize().unwrap().join("targets-2.pem");
+    let uri = format!("file:{}", key.display());
+    said(&folder, &["rotate", "targets", "--add", &uri, "--remove", "targets-1"]);
+    let file = folder.path().join("file");
+    std::fs::write(&file, "1").unwrap();
+    said(&folder, &["add", file.to_str().unwrap(), "--name", "a"]);
+    // Another user has not named it.
+    let root = folder.path().join("metadata/1.root.json");
+    let other = |args: &[&str]| {
+        let mut command = program(&folder);
+        command.env("LASTMILE_REPO_CONFIG", folder.path().join("other.toml")).arg("-C").arg(folder.path());
+        command.args(["--root", root.to_str().unwrap()]).args(args).output().unwrap()
+    };
+    let status = other(&["status"]);
+    let said = String::from_utf8(status.stderr).unwrap();
+    assert!(said.contains("you have not allowed its use"), "{said}");
+    let add = ["add", file.to_str().unwrap(), "--name", "b"];
+    let staged = other(&add);
+    assert!(String::from_utf8(staged.stderr).unwrap().contains("Not published yet"));
+    assert!(other(&["discard"]).status.success());
+    assert!(other(&["key", "allow", key.to_str().unwrap()]).status.success());
+    assert!(String::from_utf8(other(&add).stderr).unwrap().contains("Published."));
+}
