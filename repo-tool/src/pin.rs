@@ -170,7 +170,7 @@ impl Repository {
     ///
     /// # Errors
     /// When the user's configuration cannot be written.
-    pub(crate) fn move_pin(&self) -> Result<(), Error> {
+    pub fn move_pin(&self) -> Result<(), Error> {
         let remember = self.setting.given_root.as_ref().is_none_or(|given| given.remember);
         if !self.authority.is_pinned() || !remember {
             return Ok(());

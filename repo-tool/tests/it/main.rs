@@ -11,6 +11,7 @@ mod compressed;
 mod crash;
 mod delegations;
 mod disks;
+mod earlier;
 mod elsewhere;
 mod files;
 mod formats;

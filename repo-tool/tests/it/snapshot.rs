@@ -40,7 +40,7 @@ pub(crate) fn read<R: Role + Clone>(world: &World, role: &RoleName, file: &str) 
 }
 
 /// The snapshot's entries: the name of each role, and whether length and hash are listed.
-fn listed(world: &World) -> Vec<(String, bool)> {
+pub(crate) fn listed(world: &World) -> Vec<(String, bool)> {
     let timestamp = world.metadata("timestamp.json");
     let version = timestamp.pointer("/signed/meta/snapshot.json/version").unwrap();
     let snapshot = world.metadata(&format!("{version}.snapshot.json"));

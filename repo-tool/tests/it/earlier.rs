@@ -1,0 +1,78 @@
+//! Repositories that version 0.1 of the tool made go on working: published ones, one with a pending change, and one whose
+//! publication was cut short.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use lastmile_client::MemoryStore;
+use lastmile_metadata::RoleName;
+use lastmile_repo_tool::pin::GivenRoot;
+use lastmile_repo_tool::policy::KeyUri;
+use lastmile_repo_tool::publication::Unobserved;
+use lastmile_repo_tool::{Repository, Setting};
+
+use crate::snapshot::listed;
+use crate::world::{World, folder};
+
+/// A copy of a fixture, whose root the user has pinned.
+fn open(name: &str) -> World {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/version-0.1").join(name);
+    let world = World { folder: folder(), now: "2030-01-02T12:00:00Z".parse().unwrap() };
+    for entry in walkdir::WalkDir::new(&from) {
+        let entry = entry.unwrap();
+        let to = world.dir().join(entry.path().strip_prefix(&from).unwrap());
+        let mode = match entry.file_type().is_dir() {
+            true => {
+                fs::create_dir_all(&to).unwrap();
+                0o700
+            }
+            false => {
+                fs::copy(entry.path(), &to).unwrap();
+                if entry.path().extension().is_some_and(|end| end == "pem") { 0o600 } else { 0o644 }
+            }
+        };
+        fs::set_permissions(&to, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let root = GivenRoot::read(&world.layout().metadata().join("1.root.json")).unwrap();
+    let setting = Setting { given_root: Some(root), ..world.setting() };
+    Repository::open_for_change(&world.dir(), &setting).unwrap().move_pin().unwrap();
+    world
+}
+
+#[test]
+fn what_was_published_is_changed_and_listed_whole() {
+    for (name, target) in [("flat", "x"), ("delegated", "team/x"), ("bins", "x")] {
+        let world = open(name);
+        let store = MemoryStore::default();
+        assert_eq!(world.fetch_with(&store, target).unwrap().unwrap(), target.as_bytes(), "{name}");
+        assert!(listed(&world).iter().all(|(_, is_whole)| !is_whole), "{name}");
+        world.add("new", "2");
+        assert!(listed(&world).iter().all(|(_, is_whole)| *is_whole), "{name}");
+        assert_eq!(world.fetch_with(&store, "new").unwrap().unwrap(), b"2", "{name}");
+        assert_eq!(world.fetch(target).unwrap().unwrap(), target.as_bytes(), "{name}");
+    }
+}
+
+#[test]
+fn a_pending_change_is_signed_and_published() {
+    let world = open("pending");
+    assert_eq!(world.fetch("waiting").unwrap(), None);
+    let mut repository = world.open();
+    repository.keys.add(&world.dir(), &KeyUri::File("keys/away.pem".into()));
+    let (draft, keys) = (repository.staged().unwrap(), repository.keys.clone());
+    let signed = repository.sign_staged(&draft, &keys, &[].into()).unwrap();
+    assert_eq!(signed.len(), 1);
+    drop(repository);
+    world.publish_what_waits();
+    assert_eq!(world.fetch("waiting").unwrap().unwrap(), b"waiting");
+}
+
+#[test]
+fn a_publication_that_was_cut_short_is_finished() {
+    let world = open("interrupted");
+    assert_eq!(world.fetch("cut-short").unwrap().unwrap(), b"cut-short");
+    world.add_to(&RoleName::TARGETS, "new", "2", &mut Unobserved).unwrap();
+    assert_eq!(world.fetch("new").unwrap().unwrap(), b"2");
+    assert!(world.files(".publishing").is_empty());
+}
