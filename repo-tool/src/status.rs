@@ -61,6 +61,8 @@ pub struct Status {
     pub advice: Vec<String>,
     /// Whether a publication was cut short: the next change finishes it.
     pub interrupted: bool,
+    /// Whether everything was verified from a root that the user has pinned.
+    pub pinned: bool,
 }
 
 impl Status {
@@ -89,7 +91,8 @@ impl Status {
         roles.extend(bins.map(|(_, status)| status));
         let advice = lint(&repository.published, &repository.policy, &repository.keys);
         let interrupted = publication::is_interrupted(&repository.layout);
-        Ok(Self { roles, waiting: waiting(repository)?, advice, interrupted })
+        let pinned = repository.authority().is_pinned();
+        Ok(Self { roles, waiting: waiting(repository)?, advice, interrupted, pinned })
     }
 
     /// Whether somebody has to do something.
@@ -121,7 +124,7 @@ impl Status {
         json!({
             "roles": self.roles.iter().map(role).collect::<Vec<_>>(),
             "waiting": self.waiting.iter().map(waiting).collect::<Vec<_>>(),
-            "advice": self.advice, "interrupted": self.interrupted, "needs_attention": self.needs_attention(),
+            "advice": self.advice, "interrupted": self.interrupted, "pinned": self.pinned, "needs_attention": self.needs_attention(),
         })
     }
 }

@@ -35,6 +35,13 @@ pub(super) fn status(context: &Context<'_>, output: &mut Output) -> Result<Exit,
         text += "a publication was cut short; the next change finishes it\n";
     }
     output.data(&status.json(), &text)?;
+    if !status.pinned {
+        output.warning(&format!(
+            "you have not pinned the root of this repository (SHA-256 {}), so you can sign no content for it: compare it with \
+             what its owners say, then name it with --root-sha256",
+            repository.digest
+        ));
+    }
     for advice in &status.advice {
         output.warning(advice);
     }
