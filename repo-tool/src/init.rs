@@ -16,7 +16,7 @@ use crate::policy::{KeyUri, Policy, RolePolicy};
 use crate::publication::{self, Observer};
 use crate::publish::Release;
 use crate::repository::Plan;
-use crate::{Error, Setting, parallel};
+use crate::{Error, Setting, git_ignore, parallel};
 
 /// What a new repository is to be like.
 #[derive(Clone)]
@@ -95,6 +95,9 @@ impl NewRepository {
         for folder in ["metadata", "targets"] {
             layout::create_folders(dir, Path::new(folder))?;
         }
+        let folder = self.keys.clone().unwrap_or_else(|| layout.keys());
+        layout::create_private_folder(&folder)?;
+        git_ignore::write(&layout, &folder)?;
         let mut key_files = Vec::new();
         let (policy, store, root) = self.keys_and_root(&layout, setting, &mut key_files)?;
         let empty = Targets::new(Version::ONE, DateTime::<Utc>::UNIX_EPOCH);
@@ -141,7 +144,6 @@ impl NewRepository {
             .iter()
             .flat_map(|role| (1..=self.key_count(role)).map(move |number| (role.clone(), format!("{role}-{number}"))))
             .collect();
-        layout::create_private_folder(&folder)?;
         let publishing = layout.publishing();
         let written_to = if self.keys.is_some() { &folder } else { &publishing };
         // Encrypting one takes a third of a second.

@@ -240,3 +240,38 @@ fn a_list_is_read_from_standard_input_and_what_is_elsewhere_is_no_problem_for_th
     std::fs::write(folder.path().join(format!("targets/a/{}.b", "0".repeat(64))), "bad").unwrap();
     assert_eq!(run(&folder, &["verify", "--elsewhere"]), Exit::Refused as i32);
 }
+
+#[test]
+fn private_keys_and_the_repository_itself_are_never_published() {
+    let folder = repository();
+    let files = tempfile::tempdir().unwrap();
+    let key = folder.path().join("keys/root-1.pem");
+    std::fs::create_dir(files.path().join("dist")).unwrap();
+    std::fs::write(files.path().join("dist/app"), "app").unwrap();
+    std::fs::write(files.path().join("dist/.env"), "secret").unwrap();
+    let copy = files.path().join("copy.pem");
+    std::fs::copy(&key, &copy).unwrap();
+    let metadata = || std::fs::read_dir(folder.path().join("metadata")).unwrap().count();
+    let before = metadata();
+    let inside = folder.path().to_str().unwrap();
+    let above = folder.path().join("metadata/..");
+    let paths = [inside, above.to_str().unwrap(), key.to_str().unwrap(), copy.to_str().unwrap()];
+    for path in paths.into_iter().chain(["keys", ".", "..", "keys/.."]) {
+        // As somebody who has gone into the repository.
+        let output = Command::new(env!("CARGO_BIN_EXE_lastmile-repo"))
+            .current_dir(folder.path())
+            .args(["add", path])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(Exit::Refused as i32), "{path}: {output:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("must stay private") && said.contains(path), "{said}");
+        assert_eq!((metadata(), folder.path().join("targets").read_dir().unwrap().count()), (before, 0), "{path}");
+    }
+    let allowed = ["add", copy.to_str().unwrap(), "--allow-private-key-material"];
+    assert_eq!(run(&folder, &[&allowed[..2], &["--dry-run"]].concat()), Exit::Refused as i32);
+    assert_eq!(run(&folder, &allowed), Exit::Done as i32);
+    let dist = files.path().join("dist");
+    let said = said(&folder, &["add", dist.to_str().unwrap()]);
+    assert!(said.contains("Skipped 1 hidden files or folders; --include-hidden"), "{said}");
+}

@@ -9,9 +9,10 @@ use super::change::{conclude, publish};
 use super::output::Output;
 use super::{Context, Exit};
 use crate::edit::spread::Listings as _;
-use crate::ingest::{self, Source};
+use crate::ingest::{self, Hidden, Source};
 use crate::layout::Layout;
 use crate::list::List;
+use crate::own_files::{self, OwnFiles};
 use crate::policy::Policy;
 use crate::queue::Request;
 use crate::{Error, Repository, names};
@@ -22,12 +23,12 @@ pub(super) fn add(context: &Context<'_>, args: &Add, output: &mut Output) -> Res
         return add_list(context, &role, list, output);
     }
     let custom = ingest::custom(&args.custom)?;
-    let sources = sources(args)?;
+    let layout = Layout::new(&context.global.repository);
+    let policy = Policy::read(&layout)?;
+    let sources = sources(args, &OwnFiles::of(&layout, &policy)?, output)?;
     let bar = output.bar("copying", sources.len());
     let progress = |done| bar.set_position(done as u64);
     if !context.global.dry_run {
-        let layout = Layout::new(&context.global.repository);
-        let policy = Policy::read(&layout)?;
         let request = Request::enter(&layout, &policy, Some(role), &sources, custom.as_ref(), &progress)?;
         bar.finish_and_clear();
         return publish(context, &request, output);
@@ -63,11 +64,30 @@ fn add_list(context: &Context<'_>, role: &RoleName, list: &Path, output: &mut Ou
 }
 
 /// All files that are named, each with its target path; no path twice.
-fn sources(args: &Add) -> Result<Vec<Source>, Error> {
-    let mut sources = Vec::new();
+fn sources(args: &Add, own: &OwnFiles, output: &mut Output) -> Result<Vec<Source>, Error> {
+    let (mut sources, mut hidden, mut refused) = (Vec::new(), 0, Vec::new());
+    let with_hidden = if args.include_hidden { Hidden::Include } else { Hidden::Skip };
     for path in &args.paths {
-        let path = &args_path(path)?;
-        sources.extend(ingest::find(path, args.under.as_deref())?);
+        let kind = path.symlink_metadata().map_err(|error| Error::file("read", path, error))?;
+        if kind.is_symlink() {
+            return Err(Error::Refused(format!("{} is a link; only regular files are published", path.display())));
+        }
+        if kind.is_dir()
+            && let Some(folder) = own.refuse_folder(path)?
+        {
+            refused.push(folder);
+            continue;
+        }
+        let found = ingest::find(path, args.under.as_deref(), with_hidden)?;
+        sources.extend(found.sources);
+        hidden += found.hidden;
+    }
+    own_files::refuse(refused)?;
+    if hidden > 0 {
+        output.note(&format!("Skipped {hidden} hidden files or folders; --include-hidden publishes them too."));
+    }
+    if args.allow_private_key_material {
+        sources = sources.into_iter().map(Source::allow_private_keys).collect();
     }
     if let Some(name) = &args.name {
         match sources.as_mut_slice() {
@@ -92,15 +112,6 @@ fn sources(args: &Add) -> Result<Vec<Source>, Error> {
         ))),
         None => Ok(sources),
     }
-}
-
-/// A folder named as `.` or `x/..` has no name of its own, and needs none.
-fn args_path(path: &Path) -> Result<std::path::PathBuf, Error> {
-    let found = path.symlink_metadata().map_err(|error| Error::file("read", path, error))?;
-    if found.is_symlink() {
-        return Err(Error::Refused(format!("{} is a link; only regular files are published", path.display())));
-    }
-    Ok(path.to_path_buf())
 }
 
 pub(super) fn remove(context: &Context<'_>, args: &Remove, output: &mut Output) -> Result<Exit, Error> {

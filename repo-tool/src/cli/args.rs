@@ -187,6 +187,7 @@ pub(crate) enum KeyCommand {
 #[command(after_help = "\
 Names keep the folders below the one that you name: `add dist` publishes dist/linux/x.tar.gz as linux/x.tar.gz.
 Releases of several processes at once are published together, under one snapshot and one timestamp.
+Hidden files in folders are skipped. Private keys and the repository's own files are refused (exit code 5).
 
 A list has one target a line, in either form:
   {\"path\": \"linux/x.tar.gz\", \"length\": 5, \"hashes\": {\"sha256\": \"…\"}, \"custom\": {…}}
@@ -219,6 +220,13 @@ pub(crate) struct Add {
     /// What clients are told beside the file.
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) custom: Vec<String>,
+    /// Publish hidden files and folders (.NAME) too, which are skipped otherwise.
+    #[arg(long)]
+    pub(crate) include_hidden: bool,
+    /// Publish files though they contain private keys, such as those of a test. The repository's own keys are never
+    /// published.
+    #[arg(long)]
+    pub(crate) allow_private_key_material: bool,
 }
 
 /// `remove`

@@ -143,7 +143,7 @@ fn with_old() -> World {
 fn add(world: &World) -> Result<(), Error> {
     let file = world.folder.path().join("file-new");
     std::fs::write(&file, "2").unwrap();
-    let sources = [Source { file, name: target_path("new").unwrap() }];
+    let sources = [Source::new(file, target_path("new").unwrap())];
     let request = Request::enter(&world.layout(), &Policy::read(&world.layout())?, None, &sources, None, &|_| {})?;
     match group::publish(&request, &world.setting(), &mut Unobserved)? {
         Shared::Here(_) => Ok(()),

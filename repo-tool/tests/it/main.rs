@@ -17,6 +17,7 @@ mod formats;
 mod group;
 mod http;
 mod polling;
+mod private_keys;
 mod proportion;
 mod revocation;
 mod rotation;
