@@ -1,13 +1,15 @@
 //! What a repository may do and should not: advice for the maintainer, each with the reason.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use lastmile_keys::PublicKey;
-use lastmile_metadata::{DelegatedRoles, KeyId, KeyRing, Paths, RoleName, Targets};
+use lastmile_metadata::{DelegatedRoles, KeyId, KeyRing, Paths, RoleName, Root, Targets};
 
 use crate::edit::keys::short;
 use crate::key_store::KeyStore;
-use crate::policy::Policy;
+use crate::layout::Layout;
+use crate::policy::{KeyUri, Policy};
 use crate::published::Published;
 
 /// Of very many delegated roles with one key no more are named.
@@ -30,6 +32,7 @@ pub fn lint(published: &Published, policy: &Policy, keys: &KeyStore) -> Vec<Stri
             advice.push(format!("{role} lists keys that nothing here can use"));
         }
     }
+    advice.extend(root_keys_together(&published.root, published.layout(), keys));
     for (_, targets) in published.read_roles() {
         lint_delegations(&mut advice, targets, &mut roles_of);
     }
@@ -37,6 +40,39 @@ pub fn lint(published: &Published, policy: &Policy, keys: &KeyStore) -> Vec<Stri
         lint_reuse(&mut advice, &key, &roles);
     }
     advice
+}
+
+/// Whether the root keys on this machine suffice to sign a new root: whoever takes this machine then owns the
+/// repository. Keys in `keys/` that no role lists yet count as well.
+#[must_use]
+pub fn root_keys_together(root: &Root, layout: &Layout, keys: &KeyStore) -> Option<String> {
+    let ring = root.key_ring(&RoleName::ROOT).ok()?;
+    let mut keys = keys.clone();
+    for path in std::fs::read_dir(layout.keys()).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())) {
+        // Without its public part beside it, a key might ask for its pass-phrase.
+        let is_private = path.extension().is_some_and(|end| end == "pem") && path.with_extension("pub").exists();
+        if let Some(name) = path.file_name().filter(|_| is_private) {
+            keys.add(layout.dir(), &KeyUri::File(Path::new("keys").join(name)));
+        }
+    }
+    let all: BTreeSet<&PublicKey> = ring.keys().map(|(_, key)| key).collect();
+    let here: Vec<&str> = all.iter().filter_map(|key| keys.uri_of(key)).collect();
+    let threshold = ring.threshold().get() as usize;
+    if here.len() < threshold {
+        return None;
+    }
+    let verb = if here.len() == 1 { "key is" } else { "keys are" };
+    let named = here.iter().take(NAMED).map(|uri| uri.trim_start_matches("file:")).collect::<Vec<_>>().join(", ");
+    let left = match threshold {
+        1 => "move it off this machine".to_string(),
+        _ => format!("move all but {} of them to other machines or media, each to its own", threshold - 1),
+    };
+    let left = if threshold == 1 && here.len() > 1 { "move them off this machine".to_string() } else { left };
+    Some(format!(
+        "{} of {} root {verb} on this machine, and {threshold} can sign a new root: {left} ({named})",
+        here.len(),
+        all.len()
+    ))
 }
 
 fn lint_ring(advice: &mut Vec<String>, role: &RoleName, ring: &KeyRing, policy: &Policy, keys: &KeyStore) {

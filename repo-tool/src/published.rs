@@ -58,6 +58,11 @@ impl Published {
         })
     }
 
+    /// Where it is published.
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
     /// What the client stored that has come here: to go on as one that trusts what is published, fork it.
     pub(crate) fn memory(&self) -> &MemoryStore {
         &self.memory

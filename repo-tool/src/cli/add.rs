@@ -1,10 +1,10 @@
 //! `add` and `remove`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use clap::Args;
 use lastmile_metadata::{RoleName, TargetPath};
 
-use super::args::{Add, Remove};
 use super::change::{conclude, publish};
 use super::output::Output;
 use super::{Context, Exit};
@@ -16,6 +16,68 @@ use crate::own_files::{self, OwnFiles};
 use crate::policy::Policy;
 use crate::queue::Request;
 use crate::{Error, Repository, names};
+
+/// `add`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Names keep the folders below the one that you name: `add dist` publishes dist/linux/x.tar.gz as linux/x.tar.gz.
+Releases of several processes at once are published together, under one snapshot and one timestamp.
+Hidden files in folders are skipped. Private keys and the repository's own files are refused (exit code 5).
+
+A list has one target a line, in either form:
+  {\"path\": \"linux/x.tar.gz\", \"length\": 5, \"hashes\": {\"sha256\": \"…\"}, \"custom\": {…}}
+  SHA256  LENGTH  PATH
+`custom` may be left out; empty lines and those that begin with # are passed over.
+
+Examples:
+  lastmile-repo add dist
+  lastmile-repo add app-1.2.tar.gz --custom channel=stable
+  lastmile-repo add build/out.bin --name app/1.2/app.bin
+  lastmile-repo add plugins --under plugins --role plugins-team
+  lastmile-repo add --from-list packages.txt")]
+pub(crate) struct Add {
+    /// Files or folders.
+    #[arg(required_unless_present = "from_list")]
+    pub(super) paths: Vec<PathBuf>,
+    /// Take path, length and hashes from a list (`-`: from standard input). The files are served from elsewhere, and
+    /// not looked at.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["paths", "name", "under", "custom"])]
+    pub(super) from_list: Option<PathBuf>,
+    /// The role that vouches for them; otherwise targets, or the bin that it leads to.
+    #[arg(long, value_name = "ROLE")]
+    pub(super) role: Option<String>,
+    /// The target path of the only file that is given.
+    #[arg(long, value_name = "NAME", conflicts_with = "under")]
+    pub(super) name: Option<String>,
+    /// A folder to put before each name.
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) under: Option<String>,
+    /// What clients are told beside the file.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) custom: Vec<String>,
+    /// Publish hidden files and folders (.NAME) too, which are skipped otherwise.
+    #[arg(long)]
+    pub(super) include_hidden: bool,
+    /// Publish files though they contain private keys, such as those of a test. The repository's own keys are never
+    /// published.
+    #[arg(long)]
+    pub(super) allow_private_key_material: bool,
+}
+
+/// `remove`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Clients stop trusting the target. Its file stays, for clients in the middle of an update.
+
+Example: lastmile-repo remove app-1.1.tar.gz")]
+pub(crate) struct Remove {
+    /// Target paths.
+    #[arg(required = true)]
+    pub(super) names: Vec<String>,
+    /// The role that lists them.
+    #[arg(long, value_name = "ROLE")]
+    pub(super) role: Option<String>,
+}
 
 pub(super) fn add(context: &Context<'_>, args: &Add, output: &mut Output) -> Result<Exit, Error> {
     let role = args.role.as_deref().map_or(Ok(RoleName::TARGETS), names::role)?;
