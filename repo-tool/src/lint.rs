@@ -32,6 +32,7 @@ pub fn lint(published: &Published, policy: &Policy, keys: &KeyStore) -> Vec<Stri
             advice.push(format!("{role} lists keys that nothing here can use"));
         }
     }
+    advice.extend(long_chain(published));
     advice.extend(root_keys_together(&published.root, published.layout(), keys));
     for (_, targets) in published.read_roles() {
         lint_delegations(&mut advice, targets, &mut roles_of);
@@ -40,6 +41,33 @@ pub fn lint(published: &Published, policy: &Policy, keys: &KeyStore) -> Vec<Stri
         lint_reuse(&mut advice, &key, &roles);
     }
     advice
+}
+
+/// Roots that one refresh of most clients follows: ours, python-tuf, go-tuf and tuf-js.
+const ROOTS_AT_ONCE: u64 = 256;
+/// Roots past the shipped one that tough follows. It never follows more.
+const ROOTS_OF_TOUGH: u64 = 1024;
+
+/// Whether clients that were shipped with the oldest root have too many roots to follow.
+fn long_chain(published: &Published) -> Option<String> {
+    let oldest = published.oldest_root();
+    let count = published.root.version.get().saturating_sub(oldest.get());
+    let newest = published.root.version;
+    if count > ROOTS_OF_TOUGH {
+        return Some(format!(
+            "a client shipped with root {oldest} must follow {count} roots: tough refuses more than {ROOTS_OF_TOUGH} and never \
+             reaches the newest, others need {} refreshes; ship metadata/{newest}.root.json with your clients",
+            count.div_ceil(ROOTS_AT_ONCE)
+        ));
+    }
+    (count > ROOTS_AT_ONCE).then(|| {
+        format!(
+            "a client shipped with root {oldest} must follow {count} roots and needs {} refreshes to reach the newest, as \
+             most clients (lastmile, python-tuf, go-tuf, tuf-js) follow {ROOTS_AT_ONCE} in one; ship \
+             metadata/{newest}.root.json with new clients",
+            count.div_ceil(ROOTS_AT_ONCE)
+        )
+    })
 }
 
 /// Whether the root keys on this machine suffice to sign a new root: whoever takes this machine then owns the

@@ -290,6 +290,14 @@ impl Published {
         versions
     }
 
+    /// The oldest root that is here, which clients may have been shipped with.
+    #[must_use]
+    pub(crate) fn oldest_root(&self) -> Version {
+        let all = std::iter::successors(Some(Version::ONE), |version| version.next());
+        let mut all = all.take_while(|version| *version <= self.root.version);
+        all.find(|version| self.is_taken(&RoleName::ROOT, *version)).unwrap_or(self.root.version)
+    }
+
     fn find_delegator(&mut self, role: &RoleName) -> Result<RoleName, Error> {
         let delegates = |targets: &Targets| {
             targets.delegations.as_ref().is_some_and(|delegations| match &delegations.roles {

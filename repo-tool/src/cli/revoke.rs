@@ -206,5 +206,5 @@ fn row_json(row: &ProofRow) -> Value {
         Verdict::Bad(said) => json!({ "scene": scene, "good": false, "client": said }),
         Verdict::NotTried(why) => json!({ "scene": scene, "good": null, "why": why }),
     });
-    json!({ "root": row.root.get(), "scenes": scenes.collect::<Vec<_>>() })
+    json!({ "root": row.root.get(), "until": row.until.get(), "scenes": scenes.collect::<Vec<_>>() })
 }

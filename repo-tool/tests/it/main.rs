@@ -16,6 +16,7 @@ mod files;
 mod formats;
 mod group;
 mod http;
+mod many_roots;
 mod polling;
 mod private_keys;
 mod proportion;

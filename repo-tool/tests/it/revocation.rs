@@ -28,7 +28,7 @@ fn from_holders(given: &[(Option<&str>, &PublicKey)]) -> Replacements {
     Replacements { given: given.collect(), online: Some(Protection::None), offline: None }
 }
 
-fn revoke_and_prove(world: &World, key: &PublicKey) -> Vec<ProofRow> {
+pub(crate) fn revoke_and_prove(world: &World, key: &PublicKey) -> Vec<ProofRow> {
     revoke_with(world, key, &generated(&Protection::None)).1
 }
 
