@@ -8,7 +8,7 @@ use std::thread;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use lastmile_client::{Error as ClientError, MemoryStore, Refusal, Updater, blocking};
-use lastmile_metadata::{KnownTargets, Limits, RoleName, TargetFile, TargetPath, Targets, Version};
+use lastmile_metadata::{ErrorKind, KnownTargets, Limits, RoleName, Root, TargetFile, TargetPath, Targets, Version};
 
 use crate::document::{Document, Rings};
 use crate::draft::{Completed, Draft};
@@ -19,6 +19,8 @@ use crate::{Error, parallel};
 
 /// From so many changed targets on, listing all is quicker than finding each.
 const MANY: usize = 1000;
+/// Only a server that makes up roots without an end makes a client refresh so often.
+const MOST_REFRESHES: u64 = 4096;
 
 /// A client of a repository in memory or on this disk, without a network.
 pub(crate) fn client(
@@ -37,6 +39,44 @@ pub(crate) fn client(
         .build()
         .map_err(|error| Error::Refused(error.to_string()))?;
     blocking::Updater::new(updater).map_err(|error| machine(&error))
+}
+
+/// Refreshes as often as a client does that follows at most so many roots at once: each refresh goes on from the roots
+/// that the one before stored. A long chain of roots keeps nobody from the newest state.
+pub(crate) fn refresh(client: &blocking::Updater, now: DateTime<Utc>) -> Result<blocking::Session, ClientError> {
+    let at_once = u64::from(Limits::default().root_updates);
+    let mut before = None;
+    for round in 1..MOST_REFRESHES {
+        match client.refresh(now) {
+            Ok(session) => {
+                let reached = session.trusted().root().version;
+                // Whoever was stopped by the limit has come further than that.
+                if reached.get() <= at_once * round || before == Some(reached) {
+                    return Ok(session);
+                }
+                before = Some(reached);
+            }
+            Err(error) if is_behind(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    client.refresh(now)
+}
+
+/// From so many roots on, those with the same keys as the root before them are not played each.
+pub(crate) const MANY_ROOTS: u64 = 64;
+
+/// Whether clients that were shipped with `next` do nothing that those shipped with the root before it do not do as
+/// well: these follow the same chain, one step longer.
+pub(crate) fn is_alike(before: &Root, next: &Root) -> bool {
+    (&before.keys, &before.roles, before.consistent_snapshot) == (&next.keys, &next.roles, next.consistent_snapshot)
+}
+
+/// Whether a client has followed as many roots as it does at once, and is not at the newest.
+fn is_behind(error: &ClientError) -> bool {
+    let ClientError::Repository(refused) = error else { return false };
+    let Refusal::Metadata(verdict) = &refused.refusal else { return false };
+    verdict.role == RoleName::ROOT && matches!(verdict.kind, ErrorKind::LimitReached { limit: "root_updates", .. })
 }
 
 /// Reads what is published as a client at the epoch that was shipped with `root` would: nothing has expired then.
@@ -140,7 +180,7 @@ impl Check<'_> {
     }
 
     fn arrive(&self, client: &blocking::Updater) -> Result<blocking::Session, Error> {
-        let session = client.refresh(self.now).map_err(|error| Error::Draft(chain(&error)))?;
+        let session = refresh(client, self.now).map_err(|error| Error::Draft(chain(&error)))?;
         for document in self.completed.all().filter(|document| document.role.is_top_level()) {
             let found = version_of(&session, &document.role);
             if found != document.version {

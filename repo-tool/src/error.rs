@@ -57,6 +57,9 @@ pub enum Error {
         /// The SHA-256 of the oldest root there.
         digest: String,
     },
+    /// Files that were to be published must stay private: all of them, each with what was found.
+    #[error("{0}")]
+    Private(String),
     /// What was asked for cannot be done, or would be unsafe.
     #[error("{0}")]
     Refused(String),
@@ -98,6 +101,10 @@ impl Error {
             }
             Self::Network(_) => Some("check the address, and whether the server answers"),
             Self::Policy { .. } => Some("docs/maintainers.md says what stands in repo.toml"),
+            Self::Private(_) => Some(
+                "name other files; --allow-private-key-material publishes keys that are meant to be public, such as \
+                 those of a test, but never the repository's own",
+            ),
             Self::Untrusted(_) => Some("`lastmile-repo verify` checks every file; restore the bad ones from a copy"),
             Self::Usage(_) => Some("`--help` after the command shows examples"),
             Self::NotPinned { .. } | Self::File { .. } | Self::Key { .. } | Self::NotFound(_) | Self::Refused(_) => {

@@ -1,5 +1,7 @@
-//! Taking target files in: what is hashed is what was copied, whatever happens to the source meanwhile.
+//! Taking target files in: what is hashed is what was copied, whatever happens to the source meanwhile. Nothing gets
+//! past [`copy`] that must stay private.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -10,6 +12,8 @@ use lastmile_metadata::{Algorithm, Hashes, Json, TargetFile, TargetPath};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use walkdir::WalkDir;
 
+use crate::key_material::Scanner;
+use crate::own_files::{self, OwnFiles, Unpublishable, is_hidden};
 use crate::{Error, layout, parallel};
 
 /// Bytes copied at once.
@@ -24,6 +28,47 @@ pub struct Source {
     pub file: PathBuf,
     /// Its target path.
     pub name: TargetPath,
+    private_keys: PrivateKeys,
+}
+
+impl Source {
+    /// A file that is refused if there is a private key in it.
+    #[must_use]
+    pub fn new(file: PathBuf, name: TargetPath) -> Self {
+        Self { file, name, private_keys: PrivateKeys::Refuse }
+    }
+
+    /// The same file, to be published though there may be a private key in it, such as one of a test. The repository's
+    /// own keys are refused all the same.
+    #[must_use]
+    pub fn allow_private_keys(self) -> Self {
+        Self { private_keys: PrivateKeys::Allow, ..self }
+    }
+}
+
+/// What becomes of a file with a private key in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PrivateKeys {
+    Refuse,
+    Allow,
+}
+
+/// What [`find`] does with hidden files and folders, whose names begin with a dot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hidden {
+    /// Passes them over.
+    Skip,
+    /// Publishes them.
+    Include,
+}
+
+/// What was found below a path.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// The files.
+    pub sources: Vec<Source>,
+    /// How many hidden files and folders were passed over.
+    pub hidden: usize,
 }
 
 /// A file that was taken in.
@@ -36,42 +81,48 @@ pub struct Incoming {
 }
 
 /// Finds the files below `path`, or `path` itself when it is a file. Names keep their folders, starting below
-/// `path`; `under` is put before them.
+/// `path`; `under` is put before them. A path that is named itself is never passed over as hidden.
 ///
 /// # Errors
 /// [`Error::Refused`] for links, FIFOs, devices, names that are no text or not safe on every platform.
-pub fn find(path: &Path, under: Option<&str>) -> Result<Vec<Source>, Error> {
-    let mut sources = Vec::new();
-    for entry in WalkDir::new(path).sort_by_file_name() {
+pub fn find(path: &Path, under: Option<&str>, hidden: Hidden) -> Result<Found, Error> {
+    let mut found = Found::default();
+    let mut skipped = 0;
+    let is_wanted = |entry: &walkdir::DirEntry| {
+        let is_skipped = hidden == Hidden::Skip && entry.depth() > 0 && is_hidden(entry.file_name());
+        skipped += usize::from(is_skipped);
+        !is_skipped
+    };
+    for entry in WalkDir::new(path).sort_by_file_name().into_iter().filter_entry(is_wanted) {
         let entry = entry.map_err(|error| {
             let at = error.path().unwrap_or(path).to_path_buf();
             Error::File { action: "read", path: at, source: error.into() }
         })?;
-        let kind = entry.file_type();
-        if kind.is_dir() {
-            continue;
+        if !entry.file_type().is_dir() {
+            found.sources.push(source(&entry, path, under)?);
         }
-        if !kind.is_file() {
-            let what = if kind.is_symlink() { "a link" } else { "no regular file" };
-            return Err(Error::Refused(format!(
-                "{} is {what}; only regular files are published",
-                entry.path().display()
-            )));
-        }
-        let relative = match entry.path().strip_prefix(path) {
-            Ok(relative) if entry.depth() > 0 => relative,
-            _ => Path::new(entry.file_name()),
-        };
-        let name = relative
-            .to_str()
-            .ok_or_else(|| Error::Refused(format!("{} has a name that is not UTF-8", entry.path().display())))?;
-        let name = match under {
-            Some(folder) => format!("{}/{name}", folder.trim_end_matches('/')),
-            None => name.to_string(),
-        };
-        sources.push(Source { file: entry.path().to_path_buf(), name: target_path(&name)? });
     }
-    Ok(sources)
+    found.hidden = skipped;
+    Ok(found)
+}
+
+fn source(entry: &walkdir::DirEntry, path: &Path, under: Option<&str>) -> Result<Source, Error> {
+    let (file, kind) = (entry.path(), entry.file_type());
+    if !kind.is_file() {
+        let what = if kind.is_symlink() { "a link" } else { "no regular file" };
+        return Err(Error::Refused(format!("{} is {what}; only regular files are published", file.display())));
+    }
+    let relative = match file.strip_prefix(path) {
+        Ok(relative) if entry.depth() > 0 => relative,
+        _ => Path::new(entry.file_name()),
+    };
+    let name =
+        relative.to_str().ok_or_else(|| Error::Refused(format!("{} has a name that is not UTF-8", file.display())))?;
+    let name = match under {
+        Some(folder) => format!("{}/{name}", folder.trim_end_matches('/')),
+        None => name.to_string(),
+    };
+    Ok(Source::new(file.to_path_buf(), target_path(&name)?))
 }
 
 /// A target path that is published only if it is safe everywhere.
@@ -94,20 +145,45 @@ pub fn places(target: &TargetFile, hash_prefixed: bool) -> Vec<PathBuf> {
 }
 
 /// Copies and hashes on all cores into `into`, which must be empty. `progress` counts whole files.
+///
+/// # Errors
+/// [`Error::Private`], which names all files that must stay private: those of `own`, and those with a private key in
+/// them. No copy is left then.
 pub fn copy(
     sources: &[Source],
     into: &Path,
     algorithms: &[Algorithm],
+    own: &OwnFiles,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Vec<Incoming>, Error> {
     let numbered: Vec<(usize, &Source)> = sources.iter().enumerate().collect();
     let done = AtomicUsize::new(0);
-    parallel::try_map(&numbered, |(number, source)| {
+    let refused = own.refuse_files(&sources.iter().map(|source| source.file.as_path()).collect::<Vec<_>>())?;
+    let refused: BTreeMap<&Path, &Unpublishable> =
+        refused.iter().map(|refused| (refused.path.as_path(), refused)).collect();
+    let copied = parallel::try_map(&numbered, |(number, source)| {
+        if let Some(refused) = refused.get(source.file.as_path()) {
+            return Ok(Err((*refused).clone()));
+        }
         let file = into.join(name(*number));
-        let target = copy_one(source, &file, algorithms)?;
+        let copied = copy_one(source, &file, algorithms, own)?;
         progress(done.fetch_add(1, Ordering::Relaxed) + 1);
-        Ok(Incoming { target, file })
-    })
+        Ok(copied.map(|target| Incoming { target, file }))
+    })?;
+    let (mut incoming, mut refused) = (Vec::new(), Vec::new());
+    for copied in copied {
+        match copied {
+            Ok(taken_in) => incoming.push(taken_in),
+            Err(file) => refused.push(file),
+        }
+    }
+    if !refused.is_empty() {
+        for (number, _) in &numbered {
+            let _ = disk::remove(&into.join(name(*number)));
+        }
+    }
+    own_files::refuse(refused)?;
+    Ok(incoming)
 }
 
 /// What the copy of the file with this number is called.
@@ -115,10 +191,23 @@ pub(crate) fn name(number: usize) -> String {
     format!("in-{number}")
 }
 
-fn copy_one(source: &Source, to: &Path, algorithms: &[Algorithm]) -> Result<TargetFile, Error> {
+/// Or says why the file must stay private.
+fn copy_one(
+    source: &Source,
+    to: &Path,
+    algorithms: &[Algorithm],
+    own: &OwnFiles,
+) -> Result<Result<TargetFile, Unpublishable>, Error> {
     let read = |error| Error::file("read", &source.file, error);
+    let refused = |reason: String| Ok(Err(Unpublishable { path: source.file.clone(), reason }));
     let mut from = layout::open_regular(&source.file).map_err(read)?;
-    let listed = from.metadata().map_err(read)?.len();
+    let found = from.metadata().map_err(read)?;
+    // Once more, of the file that was opened: its name may mean another one by now.
+    if let Some(reason) = own.reason_of(&found) {
+        return refused(reason.to_string());
+    }
+    let listed = found.len();
+    let mut scanner = (source.private_keys == PrivateKeys::Refuse).then(Scanner::default);
     let mut to_file = layout::create_new(to, 0o644)?;
     let mut digests: Vec<Digests> = algorithms.iter().filter_map(|algorithm| Digests::new(*algorithm)).collect();
     let mut length = 0_u64;
@@ -130,13 +219,17 @@ fn copy_one(source: &Source, to: &Path, algorithms: &[Algorithm]) -> Result<Targ
             break;
         };
         digests.iter_mut().for_each(|digest| digest.update(bytes));
+        scanner.iter_mut().for_each(|scanner| scanner.update(bytes));
         to_file.write_all(bytes).map_err(|error| Error::file("write", to, error))?;
         length += bytes.len() as u64;
+    }
+    if let Some(key) = scanner.and_then(Scanner::finish) {
+        return refused(format!("contains {key}"));
     }
     let hashes = Hashes::new(digests.into_iter().map(Digests::finish))
         .ok_or_else(|| Error::Refused("no hash algorithm is chosen".into()))?;
     check_length_of_name(&source.name, &hashes)?;
-    Ok(TargetFile::new(source.name.clone(), length, hashes))
+    Ok(Ok(TargetFile::new(source.name.clone(), length, hashes)))
 }
 
 /// Refuses a name that is too long for a file system once a hash stands before it.

@@ -19,7 +19,7 @@ use crate::publish::Release;
 use crate::repository::Plan;
 use crate::user::{PinnedRoot, RootDigest};
 use crate::versions::Issued;
-use crate::{Error, Setting, parallel};
+use crate::{Error, Setting, git_ignore, parallel};
 
 /// What a new repository is to be like.
 #[derive(Clone)]
@@ -98,6 +98,9 @@ impl NewRepository {
         for folder in ["metadata", "targets"] {
             layout::create_folders(dir, Path::new(folder))?;
         }
+        let folder = self.keys.clone().unwrap_or_else(|| layout.keys());
+        layout::create_private_folder(&folder)?;
+        git_ignore::write(&layout, &folder)?;
         let mut key_files = Vec::new();
         let (policy, store, root) = self.keys_and_root(&layout, setting, &mut key_files)?;
         let empty = Targets::new(Version::ONE, DateTime::<Utc>::UNIX_EPOCH);
@@ -160,7 +163,6 @@ impl NewRepository {
             .iter()
             .flat_map(|role| (1..=self.key_count(role)).map(move |number| (role.clone(), format!("{role}-{number}"))))
             .collect();
-        layout::create_private_folder(&folder)?;
         let publishing = layout.publishing();
         let written_to = if self.keys.is_some() { &folder } else { &publishing };
         // Encrypting one takes a third of a second.

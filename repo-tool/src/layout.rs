@@ -1,5 +1,6 @@
 //! Where the files of a repository are, and the lock under which they change.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -73,6 +74,16 @@ impl Layout {
     #[must_use]
     pub fn queue(&self) -> PathBuf {
         self.dir.join(".queue")
+    }
+
+    /// Whether an entry of the repository's folder belongs to the tool, and is never taken for a file to publish.
+    #[must_use]
+    pub fn is_own(name: &OsStr) -> bool {
+        let name = name.to_string_lossy();
+        let is_working_folder = [".publishing", ".queue"].iter().any(|start| name.starts_with(start));
+        is_working_folder
+            || ["metadata", "targets", "keys", "staged", "superseded", "repo.toml", ".lock", ".issued.json"]
+                .contains(&name.as_ref())
     }
 
     /// Replaces a file of the repository as a whole: a new one in `.publishing/`, synced, then renamed. Only under the

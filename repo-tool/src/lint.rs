@@ -1,16 +1,18 @@
 //! What a repository may do and should not: advice for the maintainer, each with the reason.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use lastmile_client::text::printable;
 use lastmile_keys::PublicKey;
-use lastmile_metadata::{DelegatedRoles, KeyId, KeyRing, Paths, RoleName, Targets};
+use lastmile_metadata::{DelegatedRoles, KeyId, KeyRing, Paths, RoleName, Root, Targets};
 
 use crate::draft::Draft;
 use crate::edit::bins::Bins;
 use crate::edit::keys::short;
 use crate::key_store::KeyStore;
-use crate::policy::Policy;
+use crate::layout::Layout;
+use crate::policy::{KeyUri, Policy};
 use crate::published::Published;
 use crate::snapshot::{MOST_BITS_WITH_HASHES, VersionOnly, VersionOnlyBins};
 
@@ -34,6 +36,8 @@ pub fn lint(published: &Published, policy: &Policy, keys: &KeyStore) -> Vec<Stri
             advice.push(format!("{role} lists keys that nothing here can use"));
         }
     }
+    advice.extend(long_chain(published));
+    advice.extend(root_keys_together(&published.root, published.layout(), keys));
     for (_, targets) in published.read_roles() {
         lint_delegations(&mut advice, targets, &mut roles_of);
     }
@@ -53,6 +57,66 @@ pub fn lint(published: &Published, policy: &Policy, keys: &KeyStore) -> Vec<Stri
         lint_reuse(&mut advice, &key, &roles);
     }
     advice
+}
+
+/// Roots that one refresh of most clients follows: ours, python-tuf, go-tuf and tuf-js.
+const ROOTS_AT_ONCE: u64 = 256;
+/// Roots past the shipped one that tough follows. It never follows more.
+const ROOTS_OF_TOUGH: u64 = 1024;
+
+/// Whether clients that were shipped with the oldest root have too many roots to follow.
+fn long_chain(published: &Published) -> Option<String> {
+    let oldest = published.oldest_root();
+    let count = published.root.version.get().saturating_sub(oldest.get());
+    let newest = published.root.version;
+    if count > ROOTS_OF_TOUGH {
+        return Some(format!(
+            "a client shipped with root {oldest} must follow {count} roots: tough refuses more than {ROOTS_OF_TOUGH} and never \
+             reaches the newest, others need {} refreshes; ship metadata/{newest}.root.json with your clients",
+            count.div_ceil(ROOTS_AT_ONCE)
+        ));
+    }
+    (count > ROOTS_AT_ONCE).then(|| {
+        format!(
+            "a client shipped with root {oldest} must follow {count} roots and needs {} refreshes to reach the newest, as \
+             most clients (lastmile, python-tuf, go-tuf, tuf-js) follow {ROOTS_AT_ONCE} in one; ship \
+             metadata/{newest}.root.json with new clients",
+            count.div_ceil(ROOTS_AT_ONCE)
+        )
+    })
+}
+
+/// Whether the root keys on this machine suffice to sign a new root: whoever takes this machine then owns the
+/// repository. Keys in `keys/` that no role lists yet count as well.
+#[must_use]
+pub fn root_keys_together(root: &Root, layout: &Layout, keys: &KeyStore) -> Option<String> {
+    let ring = root.key_ring(&RoleName::ROOT).ok()?;
+    let mut keys = keys.clone();
+    for path in std::fs::read_dir(layout.keys()).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())) {
+        // Without its public part beside it, a key might ask for its pass-phrase.
+        let is_private = path.extension().is_some_and(|end| end == "pem") && path.with_extension("pub").exists();
+        if let Some(name) = path.file_name().filter(|_| is_private) {
+            keys.add(layout.dir(), &KeyUri::File(Path::new("keys").join(name)));
+        }
+    }
+    let all: BTreeSet<&PublicKey> = ring.keys().map(|(_, key)| key).collect();
+    let here: Vec<&str> = all.iter().filter_map(|key| keys.uri_of(key)).collect();
+    let threshold = ring.threshold().get() as usize;
+    if here.len() < threshold {
+        return None;
+    }
+    let verb = if here.len() == 1 { "key is" } else { "keys are" };
+    let named = here.iter().take(NAMED).map(|uri| uri.trim_start_matches("file:")).collect::<Vec<_>>().join(", ");
+    let left = match threshold {
+        1 => "move it off this machine".to_string(),
+        _ => format!("move all but {} of them to other machines or media, each to its own", threshold - 1),
+    };
+    let left = if threshold == 1 && here.len() > 1 { "move them off this machine".to_string() } else { left };
+    Some(format!(
+        "{} of {} root {verb} on this machine, and {threshold} can sign a new root: {left} ({named})",
+        here.len(),
+        all.len()
+    ))
 }
 
 fn lint_ring(advice: &mut Vec<String>, role: &RoleName, ring: &KeyRing, policy: &Policy, keys: &KeyStore) {

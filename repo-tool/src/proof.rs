@@ -1,5 +1,5 @@
 //! The proof of a revocation: a client of every root version that was ever published arrives at the new state, and
-//! refuses what the revoked key signs.
+//! refuses what the revoked key signs. Of very many roots that differ in version and date only, one is played.
 //!
 //! The forgeries are the strongest there can be: everything around a forged file is signed by the right keys, and the
 //! file itself by the revoked key together with all but one of the keys that the threshold asks for.
@@ -11,10 +11,10 @@ use chrono::{DateTime, Utc};
 use lastmile_client::{Error as ClientError, MemoryStore, Refusal};
 use lastmile_keys::{PublicKey, Signer};
 use lastmile_metadata::{
-    Algorithm, ErrorKind, Hashes, Key, KeyRing, Limits, MetaFile, Role, RoleName, TargetPath, Version,
+    Algorithm, Envelope, ErrorKind, Hashes, Key, KeyRing, Limits, MetaFile, Role, RoleName, Root, TargetPath, Version,
 };
 
-use crate::check::{chain, client};
+use crate::check::{MANY_ROOTS, chain, client, is_alike, refresh};
 use crate::document::{Document, Rings};
 use crate::layout;
 use crate::overlay::Overlay;
@@ -42,6 +42,9 @@ pub enum Verdict {
 pub struct ProofRow {
     /// The version of the root it starts from.
     pub root: Version,
+    /// The last of the roots with the same keys that follow that one: clients shipped with these take the same steps,
+    /// and are not played where there are very many.
+    pub until: Version,
     /// Each scene by its name.
     pub scenes: Vec<(String, Verdict)>,
 }
@@ -84,9 +87,7 @@ pub fn prove(repository: &mut Repository, key: &PublicKey, before: &Before) -> R
         None => Vec::new(),
     };
     let mut rows = Vec::new();
-    for root in repository.published.root_versions() {
-        let path = repository.layout.metadata().join(format!("{root}.root.json"));
-        let shipped = layout::read_if_there(&path)?.unwrap_or_default();
+    for (root, until, shipped) in shipped_roots(repository)? {
         let stage = Stage { repository, shipped, before, now: repository.now() };
         let mut scenes = vec![("arrives".to_string(), stage.arrives(&MemoryStore::default())?)];
         match &signer {
@@ -98,9 +99,30 @@ pub fn prove(repository: &mut Repository, key: &PublicKey, before: &Before) -> R
             }
             None => scenes.push(("forged files".into(), Verdict::NotTried("the revoked private key is not here"))),
         }
-        rows.push(ProofRow { root, scenes });
+        rows.push(ProofRow { root, until, scenes });
     }
     Ok(rows)
+}
+
+/// The roots with which clients are played: all, or of very many the first of those that follow each other with the same
+/// keys. With each the last one that it stands for.
+fn shipped_roots(repository: &Repository) -> Result<Vec<(Version, Version, Vec<u8>)>, Error> {
+    let versions = repository.published.root_versions();
+    let many = versions.len() as u64 > MANY_ROOTS;
+    let mut roots: Vec<(Version, Version, Vec<u8>)> = Vec::new();
+    let mut before: Option<Envelope<Root>> = None;
+    for version in versions {
+        let path = repository.layout.metadata().join(format!("{version}.root.json"));
+        let shipped = layout::read_if_there(&path)?.unwrap_or_default();
+        let root = Envelope::<Root>::parse(&RoleName::ROOT, shipped.clone())?;
+        let alike = before.as_ref().is_some_and(|before| is_alike(before.unverified(), root.unverified()));
+        before = Some(root);
+        match roots.last_mut().filter(|_| many && alike) {
+            Some((_, until, _)) => *until = version,
+            None => roots.push((version, version, shipped)),
+        }
+    }
+    Ok(roots)
 }
 
 /// Whether a client did something else than it must.
@@ -115,7 +137,11 @@ pub fn table(rows: &[ProofRow]) -> String {
     let mut text = String::from("Proof: a client of every root that was ever published\n");
     for row in rows {
         for (number, (scene, verdict)) in row.scenes.iter().enumerate() {
-            let client = if number == 0 { format!("root {}", row.root) } else { String::new() };
+            let client = match (number, row.until > row.root) {
+                (0, false) => format!("root {}", row.root),
+                (0, true) => format!("root {}-{}", row.root, row.until),
+                _ => String::new(),
+            };
             let (mark, said) = match verdict {
                 Verdict::Good(said) => ("ok", said.as_str()),
                 Verdict::Bad(said) => ("NO", said.as_str()),
@@ -148,7 +174,7 @@ struct Stage<'a> {
 impl Stage<'_> {
     fn refresh(&self, overlay: Overlay, store: &MemoryStore) -> Result<Refreshed, Error> {
         let client = client(self.shipped.clone(), overlay, store.clone(), Limits::default(), None)?;
-        Ok(client.refresh(self.now))
+        Ok(refresh(&client, self.now))
     }
 
     /// With the files of now, the client must come to exactly what is published.

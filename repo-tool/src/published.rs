@@ -58,6 +58,11 @@ impl Published {
         })
     }
 
+    /// Where it is published.
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
     /// What the client stored that has come here: to go on as one that trusts what is published, fork it.
     pub(crate) fn memory(&self) -> &MemoryStore {
         &self.memory
@@ -283,6 +288,14 @@ impl Published {
             next = version.next();
         }
         versions
+    }
+
+    /// The oldest root that is here, which clients may have been shipped with.
+    #[must_use]
+    pub(crate) fn oldest_root(&self) -> Version {
+        let all = std::iter::successors(Some(Version::ONE), |version| version.next());
+        let mut all = all.take_while(|version| *version <= self.root.version);
+        all.find(|version| self.is_taken(&RoleName::ROOT, *version)).unwrap_or(self.root.version)
     }
 
     fn find_delegator(&mut self, role: &RoleName) -> Result<RoleName, Error> {

@@ -20,6 +20,7 @@ use serde_json::Value;
 
 use crate::ingest::{self, Incoming, Source};
 use crate::layout::{self, Layout, Lock};
+use crate::own_files::OwnFiles;
 use crate::policy::Policy;
 use crate::{Error, names};
 
@@ -113,7 +114,7 @@ impl Request {
     /// Takes `sources` in, and puts the request beside those of others. `progress` counts whole files.
     ///
     /// # Errors
-    /// When a file cannot be read, or the machine fails.
+    /// [`Error::Private`] for files that must stay private; when a file cannot be read, or the machine fails.
     pub fn enter(
         layout: &Layout,
         policy: &Policy,
@@ -129,7 +130,8 @@ impl Request {
             return Err(Error::Refused(format!("`{}` is named twice", twice.name)));
         }
         let (folder, owner) = new_folder(layout)?;
-        let mut added = ingest::copy(&sources, &folder.path, &policy.hashes, progress)?;
+        let own = OwnFiles::of(layout, policy)?;
+        let mut added = ingest::copy(&sources, &folder.path, &policy.hashes, &own, progress)?;
         added.iter_mut().for_each(|incoming| incoming.target.custom = custom.cloned());
         Self::put(layout, &folder, owner, Change { role, added, removed: Vec::new() })
     }

@@ -18,6 +18,7 @@ use crate::edit::Edit;
 use crate::ingest::{Incoming, Source};
 use crate::key_store::{KeyStore, PassPhrases};
 use crate::layout::{Layout, Lock};
+use crate::own_files::OwnFiles;
 use crate::pin::{Authority, GivenRoot, Start, usable_keys};
 use crate::policy::Policy;
 use crate::publication::{self, Observer};
@@ -273,7 +274,7 @@ impl Repository {
     /// Takes files in and lists them in `role`, or in the bins that it leads to. `progress` counts whole files.
     ///
     /// # Errors
-    /// When a file cannot be read, or there is no such role.
+    /// [`Error::Private`] for files that must stay private; when a file cannot be read, or there is no such role.
     pub fn add_files(
         &mut self,
         draft: Draft,
@@ -282,7 +283,8 @@ impl Repository {
         custom: Option<&Json>,
         progress: &(dyn Fn(usize) + Sync),
     ) -> Result<Draft, Error> {
-        let mut incoming = ingest::copy(sources, &self.layout.publishing(), &self.policy.hashes, progress)?;
+        let own = OwnFiles::of(&self.layout, &self.policy)?;
+        let mut incoming = ingest::copy(sources, &self.layout.publishing(), &self.policy.hashes, &own, progress)?;
         incoming.iter_mut().for_each(|incoming| incoming.target.custom = custom.cloned());
         self.list_files(draft, role, &incoming)
     }

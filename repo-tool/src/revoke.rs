@@ -13,6 +13,9 @@ use crate::key_store::{self, Protection};
 use crate::policy::{KeyUri, Policy};
 use crate::{Error, Repository};
 
+/// Of very many roles that lack a key no more are named.
+const NAMED: usize = 8;
+
 /// What a revocation changes.
 #[derive(Debug)]
 pub struct Revocation {
@@ -20,22 +23,59 @@ pub struct Revocation {
     pub draft: Draft,
     /// Each role that trusted the key, a waiting change included, with its delegator; none for the top-level ones.
     pub roles: Vec<(RoleName, Option<RoleName>)>,
-    /// New keys, by the role (for bins: the first of them) that got them.
-    pub replacements: Vec<(RoleName, KeyUri)>,
+    /// Keys that were made here, by the role (for bins: the first of them) that got them.
+    pub made: Vec<(RoleName, KeyUri)>,
+    /// How many keys the roles have that lost one, and how many of them are here.
+    pub counts: Vec<KeyCount>,
     /// Whether timestamp and snapshot got new keys, so that clients drop what they stored of them.
     pub recovers_fast_forward: bool,
 }
 
-/// Makes the draft that revokes `key`, in what is published and in what waits for signatures. New keys are written at once; they can do nothing until it is published.
+/// What takes the place of the revoked key.
+#[derive(Clone, Default)]
+pub struct Replacements {
+    /// Public keys that the holders made, and handed over.
+    pub given: Vec<Replacement>,
+    /// How new snapshot and timestamp keys are written. None: no such keys are made here.
+    pub online: Option<Protection>,
+    /// How new keys of other roles are written. None: no such keys are made here, where they would put the keys of
+    /// several holders on one disk.
+    pub offline: Option<Protection>,
+}
+
+/// A key that its holder made.
+#[derive(Clone)]
+pub struct Replacement {
+    /// The role that gets it, or the beginning of role names and a `*`; none for each role that needs one.
+    pub role: Option<String>,
+    /// The key.
+    pub key: PublicKey,
+    /// Where its private part is, if it is here.
+    pub uri: Option<KeyUri>,
+}
+
+/// How many keys a role has after a revocation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyCount {
+    /// The role.
+    pub role: RoleName,
+    /// Its keys.
+    pub keys: usize,
+    /// Those whose private part is on this machine.
+    pub here: usize,
+    /// How many must sign.
+    pub threshold: u32,
+    /// Whether it has fewer keys than before.
+    pub is_fewer: bool,
+}
+
+/// Makes the draft that revokes `key`, in what is published and in what waits for signatures. Keys that are made here are
+/// written at once; they can do nothing until it is published.
 ///
 /// # Errors
-/// [`Error::NotFound`] when no role trusts the key; [`Error::Refused`] when one would go on trusting it.
-pub fn revoke(
-    repository: &mut Repository,
-    key: &PublicKey,
-    offline: &Protection,
-    online: &Protection,
-) -> Result<Revocation, Error> {
+/// [`Error::NotFound`] when no role trusts the key; [`Error::Refused`] when one would go on trusting it, or would have
+/// fewer keys than must sign: nothing is written then.
+pub fn revoke(repository: &mut Repository, key: &PublicKey, replacements: &Replacements) -> Result<Revocation, Error> {
     let draft = repository.staged()?;
     let mut edit = Edit::new(&mut repository.published, draft);
     let roles = edit.roles_trusting(key)?;
@@ -43,38 +83,51 @@ pub fn revoke(
         return Err(not_trusted(repository, key));
     }
     repository.keys.avoid(key);
-    let is_online = |role: &RoleName| matches!(role.as_str(), "snapshot" | "timestamp");
     let recovers_fast_forward = roles.iter().any(|(role, _)| is_online(role));
-    let mut changes = plan_changes(&mut edit, key, &roles)?;
+    let mut losses = losses(&mut edit, key, &roles)?;
     if recovers_fast_forward {
         // Whoever took one online key may have driven the versions of both files up. With other keys for both, every
         // client drops what it stored of them, those too that only look at signatures.
         for role in [RoleName::SNAPSHOT, RoleName::TIMESTAMP] {
-            let (all, _) = edit.trust(&role)?;
-            let change = changes.entry(role).or_default();
-            change.add = u32::try_from(all.len()).unwrap_or(1);
-            change.remove = all.into_iter().collect();
+            let (all, threshold) = edit.trust(&role)?;
+            let wanted = u32::try_from(all.len()).unwrap_or(1);
+            let loss = Loss {
+                left: BTreeSet::new(),
+                removed: all.into_iter().collect(),
+                threshold,
+                wanted,
+                added: Vec::new(),
+            };
+            losses.insert(role, loss);
         }
     }
+    give(&mut losses, key, replacements)?;
+    let to_make = count_to_make(&losses, replacements)?;
     let draft = edit.into_draft();
     let mut policy = repository.policy.clone();
-    let mut replacements = Vec::new();
+    let mut made = Vec::new();
     let mut rotations = Vec::new();
     let mut new_keys: BTreeMap<String, Vec<PublicKey>> = BTreeMap::new();
-    for (role, change) in changes {
-        let protection = if is_online(&role) { online } else { offline };
-        let mut added = Vec::new();
-        // Roles with one entry in the policy, such as bins, share their keys.
-        let entry = policy.entry_name(&role).unwrap_or(role.as_str()).to_string();
-        let shared: &mut Vec<PublicKey> = new_keys.entry(entry).or_default();
-        while (shared.len() as u64) < u64::from(change.add) {
-            let (public, uri) = new_key(repository, &mut policy, &role, protection)?;
-            replacements.push((role.clone(), uri));
-            shared.push(public);
+    for (role, loss) in &losses {
+        let entry = policy.entry_name(role).unwrap_or(role.as_str()).to_string();
+        for uri in loss.added.iter().filter_map(|given| given.uri.as_ref()) {
+            repository.keys.add(repository.layout.dir(), uri);
+            list_key(&mut policy, role, &entry, uri);
         }
-        added.extend(shared.iter().take(change.add as usize).cloned());
-        rotations.push((role, added, change.remove.into_iter().collect::<Vec<_>>()));
+        let mut added: Vec<PublicKey> = loss.added.iter().map(|given| given.key.clone()).collect();
+        if let Some((count, protection)) = to_make.get(role) {
+            // Roles with one entry in the policy, such as bins, share their keys.
+            let shared = new_keys.entry(entry).or_default();
+            while shared.len() < *count {
+                let (public, uri) = new_key(repository, &mut policy, role, protection)?;
+                made.push((role.clone(), uri));
+                shared.push(public);
+            }
+            added.extend(shared.iter().take(*count).cloned());
+        }
+        rotations.push((role.clone(), added, loss.removed.iter().cloned().collect::<Vec<_>>()));
     }
+    let counts = counts(repository, &losses, &rotations);
     forget(repository, &mut policy, &rotations);
     let mut edit = repository.edit(draft);
     // Bins are many, and have the same change.
@@ -94,7 +147,7 @@ pub fn revoke(
     }
     let mut draft = edit.finish()?;
     draft.policy = Some(policy);
-    Ok(Revocation { draft, roles, replacements, recovers_fast_forward })
+    Ok(Revocation { draft, roles, made, counts, recovers_fast_forward })
 }
 
 /// Why there is nothing to revoke.
@@ -108,19 +161,37 @@ fn not_trusted(repository: &mut Repository, key: &PublicKey) -> Error {
     }
 }
 
-#[derive(Default)]
-struct Change {
-    add: u32,
-    remove: BTreeSet<PublicKey>,
+/// What a role loses, and what it gets from the holders.
+struct Loss<'r> {
+    left: BTreeSet<PublicKey>,
+    removed: BTreeSet<PublicKey>,
+    threshold: u32,
+    /// The keys that it should have.
+    wanted: u32,
+    added: Vec<&'r Replacement>,
 }
 
-/// For each role — bins that share their keys once — what goes, and how many keys must come.
-fn plan_changes(
+impl Loss<'_> {
+    fn have(&self) -> usize {
+        self.left.len() + self.added.len()
+    }
+
+    fn lacks(&self) -> bool {
+        self.have() < self.threshold as usize
+    }
+}
+
+fn is_online(role: &RoleName) -> bool {
+    matches!(role.as_str(), "snapshot" | "timestamp")
+}
+
+/// For each role — bins that share their keys once — what goes, and how many keys are left.
+fn losses<'r>(
     edit: &mut Edit<'_>,
     key: &PublicKey,
     roles: &[(RoleName, Option<RoleName>)],
-) -> Result<BTreeMap<RoleName, Change>, Error> {
-    let mut changes = BTreeMap::new();
+) -> Result<BTreeMap<RoleName, Loss<'r>>, Error> {
+    let mut losses = BTreeMap::new();
     let mut succinct = BTreeSet::new();
     let rings: BTreeMap<(RoleName, RoleName), KeyRing> =
         edit.delegated_rings()?.into_iter().map(|(role, delegator, ring)| ((role, delegator), ring)).collect();
@@ -133,17 +204,128 @@ fn plan_changes(
             }
         }
         let ring = delegator.as_ref().and_then(|delegator| rings.get(&(role.clone(), delegator.clone())));
-        let (keys, threshold) = match ring {
-            Some(ring) => (ring.keys().map(|(_, key)| key).collect::<BTreeSet<_>>().len(), ring.threshold().get()),
-            None => edit.trust(role).map(|(keys, threshold)| (keys.len(), threshold))?,
+        let (mut left, threshold) = match ring {
+            Some(ring) => {
+                (ring.keys().map(|(_, key)| key.clone()).collect::<BTreeSet<PublicKey>>(), ring.threshold().get())
+            }
+            None => edit.trust(role).map(|(keys, threshold)| (keys.into_iter().collect(), threshold))?,
         };
-        let left = u32::try_from(keys).unwrap_or(u32::MAX).saturating_sub(1);
-        // Root keeps one key more than must sign: the next one may get lost.
+        left.remove(key);
+        // Root should have one key more than must sign: the next one may get lost.
         let wanted = threshold + u32::from(*role == RoleName::ROOT);
-        let change = Change { add: wanted.saturating_sub(left), remove: [key.clone()].into() };
-        changes.entry(role.clone()).or_insert(change);
+        let loss = Loss { left, removed: [key.clone()].into(), threshold, wanted, added: Vec::new() };
+        losses.entry(role.clone()).or_insert(loss);
     }
-    Ok(changes)
+    Ok(losses)
+}
+
+/// Gives the holders' keys to the roles for which they are meant.
+fn give<'r>(
+    losses: &mut BTreeMap<RoleName, Loss<'r>>,
+    revoked: &PublicKey,
+    replacements: &'r Replacements,
+) -> Result<(), Error> {
+    // A key for any role goes to those that need one: never to the online roles beside others.
+    let loses = |role: &RoleName, loss: &Loss<'_>| loss.removed.contains(revoked) && !is_online(role);
+    let is_needed = |role: &RoleName, loss: &Loss<'_>| loses(role, loss) && loss.left.len() < loss.wanted as usize;
+    let offline = losses.iter().any(|(role, loss)| loses(role, loss));
+    let needed = losses.iter().any(|(role, loss)| is_needed(role, loss));
+    let takers: BTreeSet<RoleName> = losses
+        .iter()
+        .filter(|(role, loss)| match (offline, needed) {
+            (true, true) => is_needed(role, loss),
+            (true, false) => loses(role, loss),
+            (false, _) => loss.removed.contains(revoked),
+        })
+        .map(|(role, _)| role.clone())
+        .collect();
+    for given in &replacements.given {
+        let id = short(&given.key);
+        if given.key == *revoked {
+            return Err(Error::Refused(format!("the replacement {id} is the key that is revoked: give another one")));
+        }
+        let is_meant = |role: &RoleName| match given.role.as_deref() {
+            None => takers.contains(role),
+            Some(named) => match named.strip_suffix('*') {
+                Some(start) => role.as_str().starts_with(start),
+                None => role.as_str() == named,
+            },
+        };
+        let mut meant = losses.iter_mut().filter(|(role, _)| is_meant(role)).peekable();
+        if let (None, Some(named)) = (meant.peek(), &given.role) {
+            return Err(Error::Refused(format!(
+                "{named} loses no key: `lastmile-repo rotate {named} --add` gives it a further one"
+            )));
+        }
+        let mut is_taken = false;
+        for (_, loss) in meant {
+            let is_known = loss.left.contains(&given.key) || loss.added.iter().any(|added| added.key == given.key);
+            if !is_known {
+                loss.added.push(given);
+                is_taken = true;
+            }
+        }
+        if !is_taken {
+            return Err(Error::Refused(format!("the roles that lose a key trust the replacement {id} already")));
+        }
+    }
+    Ok(())
+}
+
+/// How many keys are to be made here for each role, and how they are written.
+///
+/// # Errors
+/// [`Error::Refused`] when a role has too few keys, and none may be made here.
+fn count_to_make<'p>(
+    losses: &BTreeMap<RoleName, Loss<'_>>,
+    replacements: &'p Replacements,
+) -> Result<BTreeMap<RoleName, (usize, &'p Protection)>, Error> {
+    let mut to_make = BTreeMap::new();
+    let mut lacking = Vec::new();
+    for (role, loss) in losses {
+        let protection = if is_online(role) { &replacements.online } else { &replacements.offline };
+        // Where the holders of online keys gave some, as many are enough as must sign.
+        let wanted = if is_online(role) && !loss.added.is_empty() { loss.threshold } else { loss.wanted };
+        match protection {
+            Some(protection) => {
+                let count = (wanted as usize).saturating_sub(loss.have());
+                to_make.extend((count > 0).then(|| (role.clone(), (count, protection))));
+            }
+            None if loss.lacks() => lacking.push((role, loss)),
+            None => {}
+        }
+    }
+    if lacking.is_empty() {
+        return Ok(to_make);
+    }
+    let named = lacking.iter().take(NAMED).map(|(role, loss)| {
+        let keys = if loss.have() == 1 { "key" } else { "keys" };
+        format!("{role} would have {} {keys}, and {} must sign", loss.have(), loss.threshold)
+    });
+    let mut text = named.collect::<Vec<_>>().join("; ");
+    if let Some(more) = lacking.len().checked_sub(NAMED).filter(|more| *more > 0) {
+        text += &format!("; so would {more} more roles");
+    }
+    Err(Error::Refused(format!(
+        "{text}: give the public key that the holder made (`--replace-with FILE.pub`, or `--replace-with ROLE=FILE.pub` for \
+         one role), or make a new key on this machine (`--generate`)"
+    )))
+}
+
+/// How many keys each of these roles has then.
+fn counts(
+    repository: &Repository,
+    losses: &BTreeMap<RoleName, Loss<'_>>,
+    rotations: &[(RoleName, Vec<PublicKey>, Vec<PublicKey>)],
+) -> Vec<KeyCount> {
+    let count = |(role, added, removed): &(RoleName, Vec<PublicKey>, Vec<PublicKey>)| {
+        let loss = losses.get(role)?;
+        let keys: BTreeSet<&PublicKey> = loss.left.iter().chain(added).collect();
+        let here = keys.iter().filter(|key| repository.keys.has(key)).count();
+        let is_fewer = added.len() < removed.len();
+        Some(KeyCount { role: role.clone(), keys: keys.len(), here, threshold: loss.threshold, is_fewer })
+    };
+    rotations.iter().filter_map(count).collect()
 }
 
 fn new_key(
@@ -159,10 +341,17 @@ fn new_key(
     let public = key_store::write(&folder, &name, &key, protection)?;
     let uri = key_uri(&repository.layout, &folder, &name)?;
     repository.keys.add_open(repository.layout.dir(), &uri, key);
-    let mut role_policy = policy.role(role);
-    role_policy.keys.push(uri.clone());
-    policy.set_role(&entry, role_policy);
+    list_key(policy, role, &entry, &uri);
     Ok((public, uri))
+}
+
+/// Lists where a private key of `role` is.
+fn list_key(policy: &mut Policy, role: &RoleName, entry: &str, uri: &KeyUri) {
+    let mut role_policy = policy.role(role);
+    if !role_policy.keys.contains(uri) {
+        role_policy.keys.push(uri.clone());
+        policy.set_role(entry, role_policy);
+    }
 }
 
 /// Takes the keys that go out of the policy.

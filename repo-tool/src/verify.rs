@@ -9,7 +9,7 @@ use lastmile_client::{Error as ClientError, MemoryStore, blocking};
 use lastmile_metadata::{Envelope, Limits, RoleName, Root, TargetFile, Version, format_time};
 use serde_json::{Value, json};
 
-use crate::check::{self, chain, client, from_client};
+use crate::check::{self, MANY_ROOTS, chain, client, from_client, is_alike};
 use crate::compress::Coding;
 use crate::layout::{self, Layout};
 use crate::overlay::Overlay;
@@ -178,8 +178,10 @@ fn clients(
     make: impl Fn(Vec<u8>) -> Result<blocking::Updater, Error>,
     read: impl Fn(Version) -> Result<Option<Vec<u8>>, Error>,
 ) -> Result<Option<(blocking::Session, Vec<TargetFile>)>, Error> {
-    let first = Envelope::<Root>::parse(&RoleName::ROOT, oldest.clone())?.unverified().version;
-    let mut session = match make(oldest)?.refresh(now) {
+    let shipped = oldest.clone();
+    let oldest = Envelope::<Root>::parse(&RoleName::ROOT, oldest)?;
+    let first = oldest.unverified().version;
+    let mut session = match check::refresh(&make(shipped)?, now) {
         Ok(session) => session,
         Err(error @ ClientError::Road(_)) => return Err(from_client(&error)),
         Err(error) => {
@@ -196,20 +198,20 @@ fn clients(
         (RoleName::TARGETS, trusted.targets().version(), trusted.targets().expires()),
     ];
     let (last, timestamp) = (trusted.root().version, trusted.timestamp().version);
+    let many = last.get() - first.get() >= MANY_ROOTS;
+    let mut before = oldest;
     let mut next = first.next();
     while let Some(version) = next.filter(|version| *version <= last) {
         let failure = match read(version)? {
             None => Some("the file is not there".to_string()),
-            Some(shipped) => match make(shipped)?.refresh(now) {
-                Ok(session) if session.trusted().root().version != last => {
-                    Some("does not come to the newest root".into())
-                }
-                Ok(session) if session.trusted().timestamp().version < timestamp => {
-                    Some("comes to an older state".into())
-                }
-                Ok(_) => None,
-                Err(error) => Some(chain(&error)),
-            },
+            Some(shipped) => {
+                let root = Envelope::<Root>::parse(&RoleName::ROOT, shipped.clone())?;
+                let is_played = found.roots.last().is_some_and(|(_, failure)| failure.is_none());
+                // The client before it went through the same steps.
+                let stands_for = many && is_played && is_alike(before.unverified(), root.unverified());
+                before = root;
+                if stands_for { None } else { failure_of(&make(shipped)?, now, (last, timestamp)) }
+            }
         };
         found.roots.push((version, failure));
         next = version.next();
@@ -220,6 +222,16 @@ fn clients(
             found.problems.push(chain(&error));
             Ok(None)
         }
+    }
+}
+
+/// Why a client does not come to this root and timestamp, or a newer one; none if it does.
+fn failure_of(client: &blocking::Updater, now: DateTime<Utc>, (root, timestamp): (Version, Version)) -> Option<String> {
+    match check::refresh(client, now) {
+        Ok(session) if session.trusted().root().version != root => Some("does not come to the newest root".into()),
+        Ok(session) if session.trusted().timestamp().version < timestamp => Some("comes to an older state".into()),
+        Ok(_) => None,
+        Err(error) => Some(chain(&error)),
     }
 }
 

@@ -307,3 +307,61 @@ fn a_key_outside_the_folder_is_named_on_the_command_line_or_allowed_first() {
     assert!(other(&["key", "allow", key.to_str().unwrap()]).status.success());
     assert!(String::from_utf8(other(&add).stderr).unwrap().contains("Published."));
 }
+
+#[test]
+fn private_keys_and_the_repository_itself_are_never_published() {
+    let folder = repository();
+    let files = tempfile::tempdir().unwrap();
+    let key = folder.path().join("keys/root-1.pem");
+    std::fs::create_dir(files.path().join("dist")).unwrap();
+    std::fs::write(files.path().join("dist/app"), "app").unwrap();
+    std::fs::write(files.path().join("dist/.env"), "secret").unwrap();
+    let copy = files.path().join("copy.pem");
+    std::fs::copy(&key, &copy).unwrap();
+    let metadata = || std::fs::read_dir(folder.path().join("metadata")).unwrap().count();
+    let before = metadata();
+    let inside = folder.path().to_str().unwrap();
+    let above = folder.path().join("metadata/..");
+    let paths = [inside, above.to_str().unwrap(), key.to_str().unwrap(), copy.to_str().unwrap()];
+    for path in paths.into_iter().chain(["keys", ".", "..", "keys/.."]) {
+        // As somebody who has gone into the repository.
+        let output = program(&folder).current_dir(folder.path()).args(["add", path]).output().unwrap();
+        assert_eq!(output.status.code(), Some(Exit::Refused as i32), "{path}: {output:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("must stay private") && said.contains(path), "{said}");
+        assert_eq!((metadata(), folder.path().join("targets").read_dir().unwrap().count()), (before, 0), "{path}");
+    }
+    let allowed = ["add", copy.to_str().unwrap(), "--allow-private-key-material"];
+    assert_eq!(run(&folder, &[&allowed[..2], &["--dry-run"]].concat()), Exit::Refused as i32);
+    assert_eq!(run(&folder, &allowed), Exit::Done as i32);
+    let dist = files.path().join("dist");
+    let said = said(&folder, &["add", dist.to_str().unwrap()]);
+    assert!(said.contains("Skipped 1 hidden files or folders; --include-hidden"), "{said}");
+}
+
+#[test]
+fn revoke_makes_no_key_for_another_holder_unless_it_is_told_to() {
+    let folder = repository();
+    let keys = || std::fs::read_dir(folder.path().join("keys")).unwrap().count();
+    let before = keys();
+    let output = output(&folder, &["revoke", "targets-1"]);
+    assert_eq!(output.status.code(), Some(Exit::Failed as i32), "{output:?}");
+    let reason = String::from_utf8(output.stderr).unwrap();
+    assert!(reason.contains("--replace-with FILE.pub") && reason.contains("--generate"), "{reason}");
+    let told = said(&folder, &["revoke", "root-3"]);
+    assert!(told.contains("root has 2 keys left, and 2 must sign: no spare key is left"), "{told}");
+    assert!(told.contains("2 of 2 root keys are on this machine, and 2 can sign a new root"), "{told}");
+    assert_eq!(keys(), before);
+    let told = said(&folder, &["revoke", "targets-1", "--generate"]);
+    assert!(told.contains("1 of 1 targets keys is now on this machine, and 1 must sign"), "{told}");
+    // A colleague makes a key, and hands over its public part.
+    let colleague = tempfile::tempdir().unwrap();
+    let args = ["key", "generate", "root-9", "--unencrypted", "--folder", colleague.path().to_str().unwrap()];
+    assert_eq!(run(&folder, &args), Exit::Done as i32);
+    let public = colleague.path().join("root-9.pub");
+    said(&folder, &["rotate", "root", "--add", public.to_str().unwrap()]);
+    // A key that the role trusts already takes no other one's place.
+    let with = format!("root={}", public.display());
+    assert_eq!(run(&folder, &["revoke", "root-1", "--replace-with", &with]), Exit::Failed as i32);
+    assert_eq!(run(&folder, &["verify"]), Exit::Done as i32);
+}

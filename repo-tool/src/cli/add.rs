@@ -1,20 +1,83 @@
 //! `add` and `remove`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use clap::Args;
 use lastmile_metadata::{RoleName, TargetPath};
 
-use super::args::{Add, Remove};
 use super::change::{conclude, publish};
 use super::output::Output;
 use super::{Context, Exit};
 use crate::edit::spread::Listings as _;
-use crate::ingest::{self, Source};
+use crate::ingest::{self, Hidden, Source};
 use crate::layout::Layout;
 use crate::list::List;
+use crate::own_files::{self, OwnFiles};
 use crate::policy::Policy;
 use crate::queue::Request;
 use crate::{Error, Repository, names};
+
+/// `add`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Names keep the folders below the one that you name: `add dist` publishes dist/linux/x.tar.gz as linux/x.tar.gz.
+Releases of several processes at once are published together, under one snapshot and one timestamp.
+Hidden files in folders are skipped. Private keys and the repository's own files are refused (exit code 5).
+
+A list has one target a line, in either form:
+  {\"path\": \"linux/x.tar.gz\", \"length\": 5, \"hashes\": {\"sha256\": \"…\"}, \"custom\": {…}}
+  SHA256  LENGTH  PATH
+`custom` may be left out; empty lines and those that begin with # are passed over.
+
+Examples:
+  lastmile-repo add dist
+  lastmile-repo add app-1.2.tar.gz --custom channel=stable
+  lastmile-repo add build/out.bin --name app/1.2/app.bin
+  lastmile-repo add plugins --under plugins --role plugins-team
+  lastmile-repo add --from-list packages.txt")]
+pub(crate) struct Add {
+    /// Files or folders.
+    #[arg(required_unless_present = "from_list")]
+    pub(super) paths: Vec<PathBuf>,
+    /// Take path, length and hashes from a list (`-`: from standard input). The files are served from elsewhere, and
+    /// not looked at.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["paths", "name", "under", "custom"])]
+    pub(super) from_list: Option<PathBuf>,
+    /// The role that vouches for them; otherwise targets, or the bin that it leads to.
+    #[arg(long, value_name = "ROLE")]
+    pub(super) role: Option<String>,
+    /// The target path of the only file that is given.
+    #[arg(long, value_name = "NAME", conflicts_with = "under")]
+    pub(super) name: Option<String>,
+    /// A folder to put before each name.
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) under: Option<String>,
+    /// What clients are told beside the file.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) custom: Vec<String>,
+    /// Publish hidden files and folders (.NAME) too, which are skipped otherwise.
+    #[arg(long)]
+    pub(super) include_hidden: bool,
+    /// Publish files though they contain private keys, such as those of a test. The repository's own keys are never
+    /// published.
+    #[arg(long)]
+    pub(super) allow_private_key_material: bool,
+}
+
+/// `remove`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Clients stop trusting the target. Its file stays, for clients in the middle of an update.
+
+Example: lastmile-repo remove app-1.1.tar.gz")]
+pub(crate) struct Remove {
+    /// Target paths.
+    #[arg(required = true)]
+    pub(super) names: Vec<String>,
+    /// The role that lists them.
+    #[arg(long, value_name = "ROLE")]
+    pub(super) role: Option<String>,
+}
 
 pub(super) fn add(context: &Context<'_>, args: &Add, output: &mut Output) -> Result<Exit, Error> {
     let role = args.role.as_deref().map_or(Ok(RoleName::TARGETS), names::role)?;
@@ -22,12 +85,12 @@ pub(super) fn add(context: &Context<'_>, args: &Add, output: &mut Output) -> Res
         return add_list(context, &role, list, output);
     }
     let custom = ingest::custom(&args.custom)?;
-    let sources = sources(args)?;
+    let layout = Layout::new(&context.global.repository);
+    let policy = Policy::read(&layout)?;
+    let sources = sources(args, &OwnFiles::of(&layout, &policy)?, output)?;
     let bar = output.bar("copying", sources.len());
     let progress = |done| bar.set_position(done as u64);
     if !context.global.dry_run {
-        let layout = Layout::new(&context.global.repository);
-        let policy = Policy::read(&layout)?;
         let request = Request::enter(&layout, &policy, Some(role), &sources, custom.as_ref(), &progress)?;
         bar.finish_and_clear();
         return publish(context, &request, output);
@@ -63,11 +126,30 @@ fn add_list(context: &Context<'_>, role: &RoleName, list: &Path, output: &mut Ou
 }
 
 /// All files that are named, each with its target path; no path twice.
-fn sources(args: &Add) -> Result<Vec<Source>, Error> {
-    let mut sources = Vec::new();
+fn sources(args: &Add, own: &OwnFiles, output: &mut Output) -> Result<Vec<Source>, Error> {
+    let (mut sources, mut hidden, mut refused) = (Vec::new(), 0, Vec::new());
+    let with_hidden = if args.include_hidden { Hidden::Include } else { Hidden::Skip };
     for path in &args.paths {
-        let path = &args_path(path)?;
-        sources.extend(ingest::find(path, args.under.as_deref())?);
+        let kind = path.symlink_metadata().map_err(|error| Error::file("read", path, error))?;
+        if kind.is_symlink() {
+            return Err(Error::Refused(format!("{} is a link; only regular files are published", path.display())));
+        }
+        if kind.is_dir()
+            && let Some(folder) = own.refuse_folder(path)?
+        {
+            refused.push(folder);
+            continue;
+        }
+        let found = ingest::find(path, args.under.as_deref(), with_hidden)?;
+        sources.extend(found.sources);
+        hidden += found.hidden;
+    }
+    own_files::refuse(refused)?;
+    if hidden > 0 {
+        output.note(&format!("Skipped {hidden} hidden files or folders; --include-hidden publishes them too."));
+    }
+    if args.allow_private_key_material {
+        sources = sources.into_iter().map(Source::allow_private_keys).collect();
     }
     if let Some(name) = &args.name {
         match sources.as_mut_slice() {
@@ -92,15 +174,6 @@ fn sources(args: &Add) -> Result<Vec<Source>, Error> {
         ))),
         None => Ok(sources),
     }
-}
-
-/// A folder named as `.` or `x/..` has no name of its own, and needs none.
-fn args_path(path: &Path) -> Result<std::path::PathBuf, Error> {
-    let found = path.symlink_metadata().map_err(|error| Error::file("read", path, error))?;
-    if found.is_symlink() {
-        return Err(Error::Refused(format!("{} is a link; only regular files are published", path.display())));
-    }
-    Ok(path.to_path_buf())
 }
 
 pub(super) fn remove(context: &Context<'_>, args: &Remove, output: &mut Output) -> Result<Exit, Error> {

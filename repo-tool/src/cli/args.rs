@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lastmile_keys::Scheme;
 
+use super::add::{Add, Remove};
+use super::revoke::Revoke;
 use crate::user::RootDigest;
 
 /// Makes, changes, signs and publishes TUF repositories.
@@ -209,60 +211,6 @@ pub(crate) enum KeyCommand {
     },
 }
 
-/// `add`
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Names keep the folders below the one that you name: `add dist` publishes dist/linux/x.tar.gz as linux/x.tar.gz.
-Releases of several processes at once are published together, under one snapshot and one timestamp.
-
-A list has one target a line, in either form:
-  {\"path\": \"linux/x.tar.gz\", \"length\": 5, \"hashes\": {\"sha256\": \"…\"}, \"custom\": {…}}
-  SHA256  LENGTH  PATH
-`custom` may be left out; empty lines and those that begin with # are passed over.
-
-Examples:
-  lastmile-repo add dist
-  lastmile-repo add app-1.2.tar.gz --custom channel=stable
-  lastmile-repo add build/out.bin --name app/1.2/app.bin
-  lastmile-repo add plugins --under plugins --role plugins-team
-  lastmile-repo add --from-list packages.txt")]
-pub(crate) struct Add {
-    /// Files or folders.
-    #[arg(required_unless_present = "from_list")]
-    pub(crate) paths: Vec<PathBuf>,
-    /// Take path, length and hashes from a list (`-`: from standard input). The files are served from elsewhere, and
-    /// not looked at.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["paths", "name", "under", "custom"])]
-    pub(crate) from_list: Option<PathBuf>,
-    /// The role that vouches for them; otherwise targets, or the bin that it leads to.
-    #[arg(long, value_name = "ROLE")]
-    pub(crate) role: Option<String>,
-    /// The target path of the only file that is given.
-    #[arg(long, value_name = "NAME", conflicts_with = "under")]
-    pub(crate) name: Option<String>,
-    /// A folder to put before each name.
-    #[arg(long, value_name = "FOLDER")]
-    pub(crate) under: Option<String>,
-    /// What clients are told beside the file.
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub(crate) custom: Vec<String>,
-}
-
-/// `remove`
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Clients stop trusting the target. Its file stays, for clients in the middle of an update.
-
-Example: lastmile-repo remove app-1.1.tar.gz")]
-pub(crate) struct Remove {
-    /// Target paths.
-    #[arg(required = true)]
-    pub(crate) names: Vec<String>,
-    /// The role that lists them.
-    #[arg(long, value_name = "ROLE")]
-    pub(crate) role: Option<String>,
-}
-
 /// `delegate`
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -393,23 +341,6 @@ pub(crate) struct SetExpiry {
     /// Days from signing to expiry, 1 to 36500.
     #[arg(value_parser = clap::value_parser!(u32).range(1..=36_500))]
     pub(crate) days: u32,
-}
-
-/// `revoke`
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Finds every role that trusts the key, at any depth of delegation, removes it there (making a new key where too few
-would be left), signs again, and plays a client of every root version against what the key could forge.
-
-Examples:
-  lastmile-repo revoke file:keys/timestamp-1.pem
-  lastmile-repo revoke 3a7f")]
-pub(crate) struct Revoke {
-    /// The key: its id (the beginning is enough), URI or file.
-    pub(crate) key: String,
-    /// Leave new snapshot and timestamp keys unencrypted, for unattended renewal.
-    #[arg(long)]
-    pub(crate) unencrypted_online_keys: bool,
 }
 
 /// `sign`

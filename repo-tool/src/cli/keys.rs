@@ -14,7 +14,7 @@ use crate::init::key_uri;
 use crate::key_store::{self, Protection, keyid_of, open_private_key, read_public_key};
 use crate::layout::{self, Layout};
 use crate::policy::KeyUri;
-use crate::{Error, Repository};
+use crate::{Error, Repository, lint};
 
 /// A key that a person named.
 pub(super) struct Resolved {
@@ -159,6 +159,12 @@ fn write(
             false => Protection::PassPhrase(context.setting.phrases.new_pass_phrase()?),
         };
         key_store::write(folder, name, key, &protection)?;
+        // The repository may be elsewhere, or not made yet.
+        if let Ok(found) = Repository::open(&context.global.repository, &context.setting)
+            && let Some(advice) = lint::root_keys_together(&found.published.root, &found.layout, &found.keys)
+        {
+            output.warning(&advice);
+        }
         if unencrypted {
             output.warning("the key is not encrypted: whoever reads the file can sign with it");
         }

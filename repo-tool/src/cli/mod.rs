@@ -50,7 +50,8 @@ pub enum Exit {
     NoSuchName = 3,
     /// The road to a repository elsewhere failed.
     Network = 4,
-    /// Something was refused as untrusted: a published file, or what would have been published.
+    /// Something was refused: an untrusted published file, a draft that clients would refuse, or files that must stay
+    /// private.
     Refused = 5,
 }
 
@@ -60,7 +61,7 @@ impl From<&Error> for Exit {
             Error::Usage(_) => Self::Usage,
             Error::NotFound(_) => Self::NoSuchName,
             Error::Network(_) => Self::Network,
-            Error::Untrusted(_) | Error::Draft(_) | Error::NotPinned { .. } => Self::Refused,
+            Error::Untrusted(_) | Error::Draft(_) | Error::NotPinned { .. } | Error::Private(_) => Self::Refused,
             _ => Self::Failed,
         }
     }

@@ -1,37 +1,73 @@
 //! `revoke`: the change, and the proof that it holds.
 
+use std::path::Path;
+
+use clap::Args;
+use lastmile_keys::PublicKey;
 use lastmile_metadata::RoleName;
 use serde_json::{Value, json};
 
-use super::args::Revoke;
 use super::change::{say, tell_of_staged};
-use super::keys::resolve;
+use super::keys::{Resolved, resolve};
 use super::output::Output;
 use super::{Context, Exit};
 use crate::edit::keys::short;
 use crate::key_store::Protection;
 use crate::proof::{Before, ProofRow, Verdict, is_refuted, prove, table};
 use crate::publication::Unobserved;
-use crate::revoke::{Revocation, revoke as revoke_key};
-use crate::{Error, Outcome, Repository, Signing, diff};
+use crate::revoke::{KeyCount, Replacement, Replacements, Revocation, revoke as revoke_key};
+use crate::{Error, Outcome, Repository, Signing, diff, lint};
 
 /// So many of the roles that a key served are named: bins are many.
 const NAMED: usize = 20;
 
+/// `revoke`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Finds every role that trusts the key, at any depth of delegation, removes it there, signs again, and plays a client of
+every root version against what the key could forge.
+
+Snapshot and timestamp get new keys, which are made here. For other roles the holder of the key makes the new one and
+hands over its public key (--replace-with). Without one, the role goes on with the keys that are left, if they are as
+many as must sign.
+
+Examples:
+  lastmile-repo revoke file:keys/timestamp-1.pem
+  lastmile-repo revoke 3a7f --replace-with alice-2.pub
+  lastmile-repo revoke 3a7f --replace-with root=alice-2.pub --replace-with partner=partner-2.pub
+  lastmile-repo revoke 3a7f --generate")]
+pub(crate) struct Revoke {
+    /// The key: its id (the beginning is enough), URI or file.
+    pub(super) key: String,
+    /// Give this key to the role that loses one, or to ROLE; may be repeated.
+    #[arg(long, value_name = "[ROLE=]KEY")]
+    pub(super) replace_with: Vec<String>,
+    /// Make new keys on this machine, also for roles other than snapshot and timestamp.
+    #[arg(long)]
+    pub(super) generate: bool,
+    /// Leave new snapshot and timestamp keys unencrypted, for unattended renewal.
+    #[arg(long)]
+    pub(super) unencrypted_online_keys: bool,
+}
+
 pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &mut Output) -> Result<Exit, Error> {
     let mut repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
     let key = resolve(&mut repository, &args.key)?.public;
+    let given = args.replace_with.iter().map(|text| replacement(&mut repository, text)).collect::<Result<_, _>>()?;
+    let mut replacements = Replacements { given, ..Replacements::default() };
     if context.global.dry_run {
-        return look(&mut repository, &key, output);
+        replacements.online = Some(Protection::NotWritten);
+        replacements.offline = args.generate.then_some(Protection::NotWritten);
+        return look(&mut repository, &key, &replacements, output);
     }
-    let offline = Protection::PassPhrase(context.setting.phrases.new_pass_phrase()?);
-    let online = if args.unencrypted_online_keys { Protection::None } else { offline.clone() };
     let roles = repository.published.roles_trusting(&key)?;
+    protect_new_keys(context, args, &mut repository, &key, &mut replacements)?;
     let before = Before::remember(&mut repository, &roles)?;
     let was_unattended = is_unattended(&repository);
-    let revocation = revoke_key(&mut repository, &key, &offline, &online)?;
+    let revocation = revoke_key(&mut repository, &key, &replacements)?;
     tell(&revocation, &short(&key), output);
-    if was_unattended && revocation.recovers_fast_forward && !args.unencrypted_online_keys {
+    let encrypts_online = matches!(replacements.online, Some(Protection::PassPhrase(_)));
+    if was_unattended && revocation.recovers_fast_forward && encrypts_online {
         output.warning(
             "the new snapshot and timestamp keys are encrypted, and the old ones were not: `renew` now needs the \
              pass-phrase, or the repository expires (--unencrypted-online-keys would have left them as they were)",
@@ -43,6 +79,10 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &mut Output) 
     let text = diff::text(&plan.diff);
     let report = |proof: Value| json!({ "key": short(&key), "changes": diff::json(&plan.diff), "proof": proof });
     say(&outcome, output);
+    let root = plan.draft.root.as_ref().unwrap_or(&repository.published.root);
+    if let Some(advice) = lint::root_keys_together(root, &repository.layout, &repository.keys) {
+        output.warning(&advice);
+    }
     if matches!(outcome, Outcome::Staged(_)) {
         output.data(&report(Value::Null), &text)?;
         output.note(&format!(
@@ -64,6 +104,36 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &mut Output) 
     Ok(Exit::Done)
 }
 
+/// Asks for the pass-phrase of new keys where some may be made.
+fn protect_new_keys(
+    context: &Context<'_>,
+    args: &Revoke,
+    repository: &mut Repository,
+    key: &PublicKey,
+    replacements: &mut Replacements,
+) -> Result<(), Error> {
+    let draft = repository.staged()?;
+    let roles = repository.edit(draft).roles_trusting(key)?;
+    let is_online = roles.iter().any(|(role, _)| matches!(role.as_str(), "snapshot" | "timestamp"));
+    let asks = args.generate || (is_online && !args.unencrypted_online_keys);
+    let encrypted = asks.then(|| context.setting.phrases.new_pass_phrase()).transpose()?.map(Protection::PassPhrase);
+    replacements.offline = encrypted.clone().filter(|_| args.generate);
+    if is_online {
+        replacements.online = if args.unencrypted_online_keys { Some(Protection::None) } else { encrypted };
+    }
+    Ok(())
+}
+
+/// `KEY`, or `ROLE=KEY`.
+fn replacement(repository: &mut Repository, text: &str) -> Result<Replacement, Error> {
+    let (role, name) = match text.split_once('=') {
+        Some((role, name)) if !Path::new(text).exists() => (Some(role.to_string()), name),
+        _ => (None, text),
+    };
+    let Resolved { public, uri } = resolve(repository, name)?;
+    Ok(Replacement { role, key: public, uri })
+}
+
 /// Whether snapshot and timestamp can be signed without a pass-phrase, say from cron.
 fn is_unattended(repository: &Repository) -> bool {
     [RoleName::SNAPSHOT, RoleName::TIMESTAMP].iter().all(|role| {
@@ -73,8 +143,13 @@ fn is_unattended(repository: &Repository) -> bool {
 }
 
 /// What would change. The new keys that are shown are made up, and forgotten.
-fn look(repository: &mut Repository, key: &lastmile_keys::PublicKey, output: &mut Output) -> Result<Exit, Error> {
-    let revocation = revoke_key(repository, key, &Protection::NotWritten, &Protection::NotWritten)?;
+fn look(
+    repository: &mut Repository,
+    key: &PublicKey,
+    replacements: &Replacements,
+    output: &mut Output,
+) -> Result<Exit, Error> {
+    let revocation = revoke_key(repository, key, replacements)?;
     tell(&revocation, &short(key), output);
     let roles: Vec<&str> = revocation.roles.iter().map(|(role, _)| role.as_str()).collect();
     let roles = json!(roles);
@@ -93,8 +168,11 @@ fn tell(revocation: &Revocation, key: &str, output: &mut Output) {
     if let Some(more) = revocation.roles.len().checked_sub(NAMED).filter(|more| *more > 0) {
         output.note(&format!("The key {key} served {more} more roles."));
     }
-    for (role, uri) in &revocation.replacements {
+    for (role, uri) in &revocation.made {
         output.note(&format!("New key for {role}: {uri}."));
+    }
+    for count in revocation.counts.iter().take(NAMED) {
+        tell_count(count, revocation.made.iter().any(|(role, _)| *role == count.role), output);
     }
     if revocation.recovers_fast_forward {
         output.note(
@@ -104,11 +182,29 @@ fn tell(revocation: &Revocation, key: &str, output: &mut Output) {
     }
 }
 
+/// How many keys a role has now, where that is worth knowing.
+fn tell_count(count: &KeyCount, is_made_here: bool, output: &mut Output) {
+    let KeyCount { role, keys, here, threshold, is_fewer } = count;
+    let must_sign = if *threshold == 1 { "1 must sign".to_string() } else { format!("{threshold} must sign") };
+    if is_made_here {
+        let verb = if *here == 1 { "is" } else { "are" };
+        output.note(&format!("{here} of {keys} {role} keys {verb} now on this machine, and {must_sign}."));
+    }
+    if *is_fewer && *keys <= *threshold as usize {
+        output.warning(&format!(
+            "{role} has {keys} keys left, and {must_sign}: no spare key is left. `lastmile-repo rotate {role} --add KEY.pub` \
+             adds one"
+        ));
+    } else if *is_fewer {
+        output.note(&format!("{role} has {keys} keys left, and {must_sign}."));
+    }
+}
+
 fn row_json(row: &ProofRow) -> Value {
     let scenes = row.scenes.iter().map(|(scene, verdict)| match verdict {
         Verdict::Good(said) => json!({ "scene": scene, "good": true, "client": said }),
         Verdict::Bad(said) => json!({ "scene": scene, "good": false, "client": said }),
         Verdict::NotTried(why) => json!({ "scene": scene, "good": null, "why": why }),
     });
-    json!({ "root": row.root.get(), "scenes": scenes.collect::<Vec<_>>() })
+    json!({ "root": row.root.get(), "until": row.until.get(), "scenes": scenes.collect::<Vec<_>>() })
 }

@@ -11,7 +11,7 @@ use super::{Context, Exit};
 use crate::init::NewRepository;
 use crate::key_store::Protection;
 use crate::publication::Unobserved;
-use crate::{Error, Repository, diff, lint};
+use crate::{Error, Repository, diff, git_ignore, lint};
 
 pub(super) fn init(context: &Context<'_>, args: &Init, output: &mut Output) -> Result<Exit, Error> {
     let dir = args.dir.as_deref().unwrap_or(&context.global.repository);
@@ -36,11 +36,22 @@ pub(super) fn init(context: &Context<'_>, args: &Init, output: &mut Output) -> R
     for advice in lint::lint(&repository.published, &repository.policy, &repository.keys) {
         output.warning(&advice);
     }
-    output.note(&format!("Made a repository in {}. It can be served as it is.", dir.display()));
+    let layout = &repository.layout;
+    let keys = new.keys.clone().unwrap_or_else(|| layout.keys());
+    output.note(&format!("Made a repository in {}. Serve metadata/ and targets/, and nothing else.", dir.display()));
+    let missing = git_ignore::missing(layout, &keys)?;
+    if !missing.is_empty() {
+        let file = layout.dir().join(".gitignore");
+        output.note(&format!(
+            "{} exists and was left alone. Add these lines to it:\n  {}",
+            file.display(),
+            missing.join("\n  ")
+        ));
+    }
     output.note(&format!(
         "Ship metadata/1.root.json with your client. Move the root keys from {} to places apart from each other, and run \
          `lastmile-repo renew` daily.",
-        new.keys.as_deref().unwrap_or(&repository.layout.keys()).display()
+        keys.display()
     ));
     Ok(Exit::Done)
 }

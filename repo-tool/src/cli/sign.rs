@@ -17,7 +17,7 @@ use crate::draft::Draft;
 use crate::edit::keys::short;
 use crate::key_store::KeyStore;
 use crate::proof::{Before, is_refuted, prove, table};
-use crate::{Error, Outcome, Repository, Signing, diff, names, staged};
+use crate::{Error, Outcome, Repository, Signing, diff, lint, names, staged};
 
 pub(super) fn sign(context: &Context<'_>, args: &Sign, output: &mut Output) -> Result<Exit, Error> {
     let wanted: BTreeSet<RoleName> = args.roles.iter().map(|role| names::role(role)).collect::<Result<_, _>>()?;
@@ -43,6 +43,9 @@ pub(super) fn sign(context: &Context<'_>, args: &Sign, output: &mut Output) -> R
     }
     for (role, by) in &signed {
         output.note(&format!("Signed {role} with {}.", by.join(", ")));
+    }
+    if let Some(advice) = lint::root_keys_together(&repository.published.root, &repository.layout, &repository.keys) {
+        output.warning(&advice);
     }
     let draft = repository.staged()?;
     let missing: Vec<Document> =

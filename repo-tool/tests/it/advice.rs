@@ -24,7 +24,31 @@ fn r_6_1_1_and_g_2_1_1_2_unencrypted_keys_of_trust_are_pointed_out() {
     assert!(advice.contains("the root key") && advice.contains("lies here unencrypted"), "{advice}");
     let mut new = NewRepository::new(Protection::PassPhrase(b"three blind mice".to_vec().into()));
     new.online_keys = Protection::None;
-    assert_eq!(self::advice(&World::with(&new)), "");
+    let world = World::with(&new);
+    move_away(&world, "root-1");
+    move_away(&world, "root-2");
+    assert_eq!(self::advice(&world), "");
+}
+
+fn move_away(world: &World, key: &str) {
+    std::fs::remove_file(world.layout().keys().join(format!("{key}.pem"))).unwrap();
+}
+
+#[test]
+fn root_keys_that_suffice_together_on_one_machine_are_pointed_out_with_numbers() {
+    let world = World::new();
+    let said = advice(&world);
+    assert!(said.contains("3 of 3 root keys are on this machine, and 2 can sign a new root: move all but 1"), "{said}");
+    assert!(said.contains("keys/root-1.pem"), "{said}");
+    move_away(&world, "root-1");
+    let said = advice(&world);
+    assert!(said.contains("2 of 3 root keys are on this machine, and 2 can sign a new root"), "{said}");
+    move_away(&world, "root-2");
+    assert!(!advice(&world).contains("can sign a new root"), "they are apart");
+    // One that no configuration names comes back.
+    std::fs::write(world.layout().keys().join("spare.pem"), "a key").unwrap();
+    std::fs::copy(world.layout().keys().join("root-1.pub"), world.layout().keys().join("spare.pub")).unwrap();
+    assert!(advice(&world).contains("2 of 3 root keys are on this machine"));
 }
 
 #[test]

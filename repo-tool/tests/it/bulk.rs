@@ -6,7 +6,7 @@ use lastmile_repo_tool::draft::Draft;
 use lastmile_repo_tool::edit::bins::NewBins;
 use lastmile_repo_tool::edit::delegations::Trust;
 use lastmile_repo_tool::edit::spread::Listings as _;
-use lastmile_repo_tool::ingest::find;
+use lastmile_repo_tool::ingest::{Hidden, find};
 use lastmile_repo_tool::list::List;
 use lastmile_repo_tool::publication::Unobserved;
 use lastmile_repo_tool::{Error, Signing};
@@ -205,7 +205,7 @@ fn many_files_at_once_are_listed_like_one_after_the_other() {
     }
     let add = || {
         let mut repository = world.open();
-        let sources = find(&folder, None).unwrap();
+        let sources = find(&folder, None, Hidden::Skip).unwrap().sources;
         let draft = repository.add_files(Draft::default(), &RoleName::TARGETS, &sources, None, &|_| {}).unwrap();
         let plan = repository.plan(draft, Signing::Now).unwrap();
         repository.conclude(&plan, &mut Unobserved).unwrap()

@@ -126,7 +126,7 @@ fn two_publishers_at_once_take_turns_or_are_told() {
                         Err(error) => panic!("{error}"),
                     };
                     let name = lastmile_repo_tool::ingest::target_path(&format!("file-{number}")).unwrap();
-                    let sources = [lastmile_repo_tool::ingest::Source { file, name }];
+                    let sources = [lastmile_repo_tool::ingest::Source::new(file, name)];
                     let draft = lastmile_repo_tool::draft::Draft::default();
                     let draft = repository.add_files(draft, &RoleName::TARGETS, &sources, None, &|_| {}).unwrap();
                     let plan = repository.plan(draft, Signing::Now).unwrap();

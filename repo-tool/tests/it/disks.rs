@@ -4,6 +4,7 @@
 use std::io::Write as _;
 use std::path::Path;
 
+use crate::revocation::generated;
 use lastmile_client::MemoryStore;
 use lastmile_client::disk::Call;
 use lastmile_client::faults::{Fault, arm};
@@ -143,7 +144,7 @@ fn with_old() -> World {
 fn add(world: &World) -> Result<(), Error> {
     let file = world.folder.path().join("file-new");
     std::fs::write(&file, "2").unwrap();
-    let sources = [Source { file, name: target_path("new").unwrap() }];
+    let sources = [Source::new(file, target_path("new").unwrap())];
     let request = Request::enter(&world.layout(), &Policy::read(&world.layout())?, None, &sources, None, &|_| {})?;
     match group::publish(&request, &world.setting(), &mut Unobserved)? {
         Shared::Here(_) => Ok(()),
@@ -188,7 +189,7 @@ fn revoke_survives_every_fault_of_the_disk() {
     let key = base.public("timestamp-1");
     play("repository: revoke", &base, false, &|world| {
         let mut repository = lastmile_repo_tool::Repository::open_for_change(&world.dir(), &world.setting())?;
-        let revocation = revoke(&mut repository, &key, &Protection::None, &Protection::None)?;
+        let revocation = revoke(&mut repository, &key, &generated(&Protection::None))?;
         let plan = repository.plan(revocation.draft, Signing::Now)?;
         repository.conclude(&plan, &mut Unobserved).map(drop)
     });

@@ -18,7 +18,7 @@ fn enter(world: &World, role: Option<&str>, name: &str) -> Request {
     let file = world.folder.path().join(format!("file-{name}"));
     std::fs::write(&file, name).unwrap();
     let policy = Policy::read(&world.layout()).unwrap();
-    let sources = [Source { file, name: target_path(&format!("a/{name}")).unwrap() }];
+    let sources = [Source::new(file, target_path(&format!("a/{name}")).unwrap())];
     let role = role.map(|role| RoleName::listed(role).unwrap());
     Request::enter(&world.layout(), &policy, role, &sources, None, &|_| {}).unwrap()
 }

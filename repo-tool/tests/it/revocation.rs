@@ -4,25 +4,45 @@ use lastmile_client::MemoryStore;
 use lastmile_keys::{PrivateKey, PublicKey, Scheme};
 use lastmile_metadata::RoleName;
 use lastmile_repo_tool::key_store::{self, Protection};
+use lastmile_repo_tool::policy::KeyUri;
 use lastmile_repo_tool::proof::{Before, ProofRow, Verdict, is_refuted, prove};
 use lastmile_repo_tool::publication::Unobserved;
-use lastmile_repo_tool::revoke::revoke;
+use lastmile_repo_tool::revoke::{KeyCount, Replacement, Replacements, Revocation, revoke};
 use lastmile_repo_tool::{Error, Outcome, Signing};
 
 use crate::delegations::{delegate, delegate_from};
 use crate::world::{World, is_published};
 
-fn revoke_and_prove(world: &World, key: &PublicKey) -> Vec<ProofRow> {
+/// New keys for all roles, made on this machine.
+pub(crate) fn generated(protection: &Protection) -> Replacements {
+    Replacements { given: Vec::new(), online: Some(protection.clone()), offline: Some(protection.clone()) }
+}
+
+/// Public keys of holders elsewhere, and new keys for online roles alone.
+fn from_holders(given: &[(Option<&str>, &PublicKey)]) -> Replacements {
+    let given = given.iter().map(|(role, key)| Replacement {
+        role: role.map(ToString::to_string),
+        key: (*key).clone(),
+        uri: None,
+    });
+    Replacements { given: given.collect(), online: Some(Protection::None), offline: None }
+}
+
+pub(crate) fn revoke_and_prove(world: &World, key: &PublicKey) -> Vec<ProofRow> {
+    revoke_with(world, key, &generated(&Protection::None)).1
+}
+
+fn revoke_with(world: &World, key: &PublicKey, replacements: &Replacements) -> (Revocation, Vec<ProofRow>) {
     let mut repository = world.open();
     let roles = repository.published.roles_trusting(key).unwrap();
     let before = Before::remember(&mut repository, &roles).unwrap();
-    let revocation = revoke(&mut repository, key, &Protection::None, &Protection::None).unwrap();
-    let plan = repository.plan(revocation.draft, Signing::Now).unwrap();
+    let revocation = revoke(&mut repository, key, replacements).unwrap();
+    let plan = repository.plan(revocation.draft.clone(), Signing::Now).unwrap();
     assert!(is_published(&repository.conclude(&plan, &mut Unobserved).unwrap()));
     let keys = repository.keys.clone();
     assert!(repository.published.roles_trusting(key).unwrap().is_empty());
     repository.keys = keys;
-    prove(&mut repository, key, &before).unwrap()
+    (revocation, prove(&mut repository, key, &before).unwrap())
 }
 
 fn scenes(row: &ProofRow) -> Vec<&str> {
@@ -64,7 +84,7 @@ fn every_kind_of_role_can_lose_a_key() {
 }
 
 #[test]
-fn a_root_that_loses_a_key_gets_a_spare_one_again() {
+fn a_root_that_loses_a_key_gets_a_spare_one_again_on_request() {
     let world = World::new();
     revoke_and_prove(&world, &world.public("root-2"));
     let root = &world.metadata("2.root.json")["signed"]["roles"]["root"];
@@ -111,7 +131,7 @@ fn a_key_is_revoked_in_what_waits_too() {
 
     let revoke_again = || {
         let mut repository = world.open();
-        let revocation = revoke(&mut repository, &shared, &Protection::None, &Protection::None)?;
+        let revocation = revoke(&mut repository, &shared, &generated(&Protection::None))?;
         let plan = repository.plan(revocation.draft, Signing::Now)?;
         repository.conclude(&plan, &mut Unobserved)
     };
@@ -170,8 +190,8 @@ fn a_revocation_that_is_only_looked_at_writes_nothing() {
     let world = World::new();
     let (files, keys) = (world.files("metadata"), world.files("keys"));
     let mut repository = world.open();
-    let planned = Protection::NotWritten;
-    let revocation = revoke(&mut repository, &world.public("timestamp-1"), &planned, &planned).unwrap();
+    let planned = generated(&Protection::NotWritten);
+    let revocation = revoke(&mut repository, &world.public("timestamp-1"), &planned).unwrap();
     let plan = repository.plan(revocation.draft, Signing::Never).unwrap();
     let root = plan.diff.iter().find(|role| role.role == "root").unwrap();
     assert_eq!(root.lines.len(), 4, "both online keys go, and others come: {root:?}");
@@ -183,8 +203,114 @@ fn a_key_that_nobody_trusts_cannot_be_revoked() {
     let world = World::new();
     let (key, _) = world.key("stranger");
     let mut repository = world.open();
-    let refused = revoke(&mut repository, &key, &Protection::None, &Protection::None);
+    let refused = revoke(&mut repository, &key, &generated(&Protection::None));
     assert!(matches!(refused, Err(Error::NotFound(_))));
+}
+
+fn seeded(seed: u8) -> PublicKey {
+    let key = PrivateKey::from_seed(Scheme::Ed25519, &[seed; 32]).unwrap();
+    lastmile_keys::Signer::public_key(&key).clone()
+}
+
+fn keyids(world: &World, file: &str, role: &str) -> Vec<String> {
+    let ids = world.metadata(file).pointer(&format!("/signed/roles/{role}/keyids")).unwrap().clone();
+    ids.as_array().unwrap().iter().map(|id| id.as_str().unwrap().to_string()).collect()
+}
+
+#[test]
+fn a_revocation_never_gathers_the_keys_of_several_holders_on_one_disk() {
+    let world = World::new();
+    let key_of_a_colleague = world.public("root-2");
+    let before = world.files("keys");
+    let (revocation, rows) = revoke_with(&world, &key_of_a_colleague, &from_holders(&[]));
+    assert_eq!(world.files("keys"), before, "no root key is made here");
+    assert!(!is_refuted(&rows), "{rows:?}");
+    let root = &world.metadata("2.root.json")["signed"]["roles"]["root"];
+    assert_eq!((root["keyids"].as_array().unwrap().len(), root["threshold"].as_u64()), (2, Some(2)));
+    let expected = KeyCount { role: RoleName::ROOT, keys: 2, here: 2, threshold: 2, is_fewer: true };
+    assert_eq!((revocation.made, revocation.counts), (vec![], vec![expected]));
+}
+
+#[test]
+fn a_holder_hands_over_the_public_key_that_takes_the_place_of_the_revoked_one() {
+    let world = World::new();
+    let before = world.files("keys");
+    let new = seeded(9);
+    let (revocation, rows) = revoke_with(&world, &world.public("root-2"), &from_holders(&[(None, &new)]));
+    assert!(!is_refuted(&rows), "{rows:?}");
+    assert_eq!(world.files("keys"), before);
+    let ids = keyids(&world, "2.root.json", "root");
+    assert!(ids.len() == 3 && ids.contains(&key_store::keyid_of(&new)), "{ids:?}");
+    let expected = KeyCount { role: RoleName::ROOT, keys: 3, here: 2, threshold: 2, is_fewer: false };
+    assert_eq!(revocation.counts, [expected]);
+}
+
+#[test]
+fn without_a_replacement_a_role_that_nobody_could_sign_is_refused_before_anything_is_written() {
+    let world = World::new();
+    let (targets, other) = (world.public("targets-1"), seeded(3));
+    let (team, uri) = world.key("team");
+    world.change_with(&[uri], &mut Unobserved, |edit| delegate(edit, "team", "team/*", &team)).unwrap();
+    let state = || (world.files("keys"), world.files("metadata"), std::fs::read(world.layout().policy()).unwrap());
+    let before = state();
+    let refused =
+        |key: &PublicKey, replacements: &Replacements| match revoke(&mut world.open(), key, replacements).map(drop) {
+            Err(Error::Refused(reason)) => reason,
+            other => panic!("{other:?}"),
+        };
+    let reason = refused(&team, &from_holders(&[]));
+    assert!(reason.contains("team would have 0 keys, and 1 must sign"), "{reason}");
+    assert!(reason.contains("--replace-with FILE.pub") && reason.contains("--generate"), "{reason}");
+    assert!(refused(&team, &from_holders(&[(None, &team)])).contains("is the key that is revoked"));
+    assert!(refused(&team, &from_holders(&[(Some("root"), &other)])).contains("root loses no key"));
+    assert_eq!(state(), before, "nothing was written");
+    // Where the holder of the new key is elsewhere, its signature is waited for.
+    let mut repository = world.open();
+    let revocation = revoke(&mut repository, &targets, &from_holders(&[(Some("targets"), &other)])).unwrap();
+    let plan = repository.plan(revocation.draft, Signing::Now).unwrap();
+    assert!(matches!(repository.conclude(&plan, &mut Unobserved).unwrap(), Outcome::Staged(_)));
+}
+
+#[test]
+fn roles_of_different_holders_get_their_own_replacements() {
+    let world = World::new();
+    let (shared, uri) = world.key("shared");
+    let roles = ["one", "two"];
+    world
+        .change_with(std::slice::from_ref(&uri), &mut Unobserved, |edit| {
+            roles.iter().for_each(|role| delegate(edit, role, &format!("{role}/*"), &shared));
+        })
+        .unwrap();
+    let keys = [world.key("new-one"), world.key("new-two")];
+    let given = roles.iter().zip(&keys).map(|(role, (key, uri))| Replacement {
+        role: Some((*role).to_string()),
+        key: key.clone(),
+        uri: Some(uri.clone()),
+    });
+    let replacements = Replacements { given: given.collect(), ..Replacements::default() };
+    let (_, rows) = revoke_with(&world, &shared, &replacements);
+    assert!(!is_refuted(&rows), "{rows:?}");
+    let mut repository = world.open();
+    for (role, (key, _)) in roles.iter().zip(&keys) {
+        let trusting = repository.published.roles_trusting(key).unwrap();
+        assert_eq!(trusting, [(self::role(role), Some(RoleName::TARGETS))]);
+    }
+    let listed: Vec<KeyUri> = repository.policy.key_uris();
+    assert!(keys.iter().all(|(_, uri)| listed.contains(uri)), "{listed:?}");
+}
+
+#[test]
+fn a_key_for_any_role_never_goes_to_the_online_roles_beside_another() {
+    let world = World::new();
+    let timestamp = world.public("timestamp-1");
+    world.change(|edit| edit.rotate(&RoleName::TARGETS, std::slice::from_ref(&timestamp), &[]).unwrap()).unwrap();
+    let new = seeded(5);
+    let (_, rows) = revoke_with(&world, &timestamp, &from_holders(&[(None, &new)]));
+    assert!(!is_refuted(&rows), "{rows:?}");
+    let id = key_store::keyid_of(&new);
+    assert!(keyids(&world, "3.root.json", "targets").contains(&id));
+    assert!(!keyids(&world, "3.root.json", "timestamp").contains(&id));
+    assert!(!keyids(&world, "3.root.json", "snapshot").contains(&id));
 }
 
 fn role(name: &str) -> RoleName {

@@ -120,7 +120,7 @@ impl World {
         std::fs::write(&file, content).unwrap();
         let mut repository = Repository::open_for_change(&self.dir(), setting)?;
         let draft = repository.staged()?;
-        let sources = [Source { file, name: target_path(name)? }];
+        let sources = [Source::new(file, target_path(name)?)];
         let draft = repository.add_files(draft, role, &sources, None, &|_| {})?;
         let plan = repository.plan(draft, Signing::Now)?;
         repository.conclude(&plan, observer)

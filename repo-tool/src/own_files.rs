@@ -1,0 +1,197 @@
+//! Files that must never be published: the repository's own, under whatever path or link somebody names them, and
+//! private keys ([`crate::key_material`]).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use walkdir::WalkDir;
+
+use crate::layout::Layout;
+use crate::policy::Policy;
+use crate::{Error, parallel};
+
+/// Of very many files no more are named in an error.
+const NAMED: usize = 50;
+
+/// Device and inode: the same file or folder under every name.
+type FileId = (u64, u64);
+
+/// What belongs to a repository itself.
+pub struct OwnFiles {
+    dir: FileId,
+    /// The folder of the repository and all above it.
+    above: BTreeSet<FileId>,
+    /// The folders in which only the tool writes.
+    folders: BTreeSet<FileId>,
+    /// Single files, and what they are: hard links to them are refused too.
+    files: BTreeMap<FileId, String>,
+}
+
+/// A file or folder that is not published, and why.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unpublishable {
+    /// The path, as somebody named it.
+    pub path: PathBuf,
+    /// What it is, or what is in it.
+    pub reason: String,
+}
+
+impl OwnFiles {
+    /// What belongs to the repository in `layout`, with the private keys that its configuration names.
+    ///
+    /// # Errors
+    /// When the repository's folder cannot be read.
+    pub fn of(layout: &Layout, policy: &Policy) -> Result<Self, Error> {
+        let looked_at = |error| Error::file("look at", layout.dir(), error);
+        let dir = layout.dir().canonicalize().map_err(looked_at)?;
+        let mut own = Self {
+            dir: id(&dir.metadata().map_err(looked_at)?),
+            above: dir.ancestors().filter_map(id_of).collect(),
+            folders: BTreeSet::new(),
+            files: BTreeMap::new(),
+        };
+        for entry in fs::read_dir(&dir).map_err(looked_at)? {
+            let entry = entry.map_err(looked_at)?;
+            let name = entry.file_name();
+            match fs::metadata(entry.path()) {
+                Ok(found) if Layout::is_own(&name) && found.is_dir() => drop(own.folders.insert(id(&found))),
+                Ok(found) if Layout::is_own(&name) => own.add_file(&found, &name.to_string_lossy()),
+                _ => {}
+            }
+        }
+        for entry in WalkDir::new(layout.keys()).into_iter().filter_map(Result::ok) {
+            if let Some(found) = entry.metadata().ok().filter(Metadata::is_file) {
+                own.add_file(&found, &format!("keys/{}", entry.file_name().to_string_lossy()));
+            }
+        }
+        for uri in policy.key_uris() {
+            if let Ok(found) = fs::metadata(uri.path(layout.dir())) {
+                own.add_file(&found, &format!("the private key {uri}"));
+            }
+        }
+        Ok(own)
+    }
+
+    fn add_file(&mut self, found: &Metadata, what: &str) {
+        self.files.insert(id(found), format!("is {what} of this repository"));
+    }
+
+    /// Why a folder that somebody names is not published as a whole.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn refuse_folder(&self, path: &Path) -> Result<Option<Unpublishable>, Error> {
+        let looked_at = |error| Error::file("look at", path, error);
+        let folder = path.canonicalize().map_err(looked_at)?;
+        let reason = match self.place_of(&folder) {
+            Place::Own => "belongs to this repository itself",
+            _ if self.above.contains(&id(&folder.metadata().map_err(looked_at)?)) => {
+                "contains this repository's own folders (metadata, targets, keys and others); name the files or folders \
+                 to publish"
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(Unpublishable { path: path.to_path_buf(), reason: reason.into() }))
+    }
+
+    /// Which of `files` belong to the repository.
+    ///
+    /// # Errors
+    /// When one of them cannot be read.
+    pub(crate) fn refuse_files(&self, files: &[&Path]) -> Result<Vec<Unpublishable>, Error> {
+        let parent = |path: &Path| match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+            _ => PathBuf::from("."),
+        };
+        let parents: BTreeSet<PathBuf> = files.iter().map(|path| parent(path)).collect();
+        let parents: Vec<PathBuf> = parents.into_iter().collect();
+        let places = parallel::try_map(&parents, |parent| {
+            let folder = parent.canonicalize().map_err(|error| Error::file("look at", parent, error))?;
+            Ok(self.place_of(&folder))
+        })?;
+        let places: BTreeMap<PathBuf, Place> = parents.into_iter().zip(places).collect();
+        let refused = parallel::try_map(files, |path| {
+            let found = path.symlink_metadata().map_err(|error| Error::file("read", path, error))?;
+            let is_entry = |name| Layout::is_own(name);
+            let is_own = match places.get(&parent(path)) {
+                Some(Place::Own) => true,
+                Some(Place::Repository) => path.file_name().is_some_and(is_entry),
+                _ => false,
+            };
+            let by_place = || is_own.then(|| "belongs to this repository itself".to_string());
+            let reason = self.reason_of(&found).map(ToString::to_string).or_else(by_place);
+            Ok(reason.map(|reason| Unpublishable { path: path.to_path_buf(), reason }))
+        })?;
+        Ok(refused.into_iter().flatten().collect())
+    }
+
+    /// Why a single file is not published, whatever its name.
+    pub(crate) fn reason_of(&self, file: &Metadata) -> Option<&str> {
+        self.files.get(&id(file)).map(String::as_str)
+    }
+
+    /// Where a folder lies. `folder` is canonical; every folder above it is compared by identity.
+    fn place_of(&self, folder: &Path) -> Place {
+        let ids: Vec<Option<FileId>> = folder.ancestors().map(id_of).collect();
+        if ids.iter().flatten().any(|id| self.folders.contains(id)) {
+            return Place::Own;
+        }
+        // A folder of the tool that appeared just now.
+        let inner = folder.ancestors().zip(ids.iter().skip(1));
+        let is_new = |(inner, outer): (&Path, &Option<FileId>)| {
+            *outer == Some(self.dir) && inner.file_name().is_some_and(Layout::is_own)
+        };
+        match ids.first() {
+            _ if inner.into_iter().any(is_new) => Place::Own,
+            Some(Some(id)) if *id == self.dir => Place::Repository,
+            _ => Place::Elsewhere,
+        }
+    }
+}
+
+/// Where a folder lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// In a folder of the tool.
+    Own,
+    /// It is the repository's folder.
+    Repository,
+    /// Anywhere else.
+    Elsewhere,
+}
+
+/// One error that names all of them.
+pub fn refuse(mut files: Vec<Unpublishable>) -> Result<(), Error> {
+    if files.is_empty() {
+        return Ok(());
+    }
+    files.sort();
+    files.dedup();
+    let mut text = match files.len() {
+        1 => String::from("nothing was published, because this must stay private:"),
+        count => format!("nothing was published, because {count} files must stay private:"),
+    };
+    for Unpublishable { path, reason } in files.iter().take(NAMED) {
+        text += &format!("\n  {}: {reason}", path.display());
+    }
+    if let Some(more) = files.len().checked_sub(NAMED).filter(|more| *more > 0) {
+        text += &format!("\n  … and {more} more");
+    }
+    Err(Error::Private(text))
+}
+
+fn id(found: &Metadata) -> FileId {
+    (found.dev(), found.ino())
+}
+
+fn id_of(path: &Path) -> Option<FileId> {
+    fs::metadata(path).ok().as_ref().map(id)
+}
+
+/// Whether a file or folder is hidden, as Unix has it.
+pub(crate) fn is_hidden(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".")
+}

@@ -1,0 +1,76 @@
+//! More roots than a client follows in one refresh: nothing keeps a maintainer from publishing the next one.
+
+use lastmile_client::MemoryStore;
+use lastmile_metadata::{RoleName, Version};
+use lastmile_repo_tool::document::{Document, Rings};
+use lastmile_repo_tool::init::NewRepository;
+use lastmile_repo_tool::key_store::Protection;
+use lastmile_repo_tool::lint::lint;
+use lastmile_repo_tool::proof::is_refuted;
+use lastmile_repo_tool::verify;
+
+use crate::revocation::revoke_and_prove;
+use crate::world::{World, is_published};
+
+/// A repository whose newest root has this version.
+fn with_roots(count: u64) -> World {
+    let mut new = NewRepository::new(Protection::None);
+    new.thresholds.insert("root".into(), 1);
+    let world = World::with(&new);
+    let repository = world.open();
+    let mut root = (*repository.published.root).clone();
+    for version in 2..=count {
+        root.version = Version::new(version).unwrap();
+        let required = vec![root.key_ring(&RoleName::ROOT).unwrap()];
+        let mut document = Document::new(&RoleName::ROOT, &root, Rings { required, wanted: None });
+        document.sign(&repository.keys, repository.authority()).unwrap();
+        let path = world.layout().metadata().join(format!("{version}.root.json"));
+        std::fs::write(path, document.file()).unwrap();
+    }
+    world
+}
+
+/// Refreshes until a client has come to the newest root, or as often as that; says how often.
+fn refreshes(world: &World, newest: u64) -> usize {
+    let client = world.client(1, &MemoryStore::default());
+    (1..9)
+        .find(|_| client.refresh(world.now).is_ok_and(|session| session.trusted().root().version.get() == newest))
+        .unwrap()
+}
+
+#[test]
+fn a_root_past_those_that_a_client_follows_at_once_is_published() {
+    let world = with_roots(257);
+    let renewed = world.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap()).unwrap();
+    assert!(is_published(&renewed), "{renewed:?}");
+    assert_eq!(refreshes(&world, 258), 2);
+    assert!(is_published(&world.add("a", "1")), "releases go on");
+    let repository = world.open();
+    let advice = lint(&repository.published, &repository.policy, &repository.keys).join("\n");
+    assert!(advice.contains("must follow 257 roots and needs 2 refreshes"), "{advice}");
+    assert!(advice.contains("ship metadata/258.root.json"), "{advice}");
+}
+
+#[test]
+fn a_key_is_revoked_after_very_many_roots_and_that_is_proved() {
+    let world = with_roots(257);
+    let rows = revoke_and_prove(&world, &world.public("timestamp-1"));
+    assert!(!is_refuted(&rows), "{rows:?}");
+    // Roots with the same keys stand for each other.
+    let played: Vec<_> = rows.iter().map(|row| (row.root.get(), row.until.get())).collect();
+    assert_eq!(played, [(1, 257), (258, 258)]);
+    assert_eq!(refreshes(&world, 258), 2);
+}
+
+#[test]
+fn a_repository_with_very_many_roots_is_verified() {
+    let world = with_roots(300);
+    let found = verify::directory(&world.dir(), world.now, true, &|_, _| {}).unwrap();
+    assert!(found.is_good(), "{:?}", found.problems);
+    assert_eq!(found.roots.len(), 300);
+    // One that was damaged is still noticed.
+    let path = world.layout().metadata().join("280.root.json");
+    let damaged = std::fs::read_to_string(&path).unwrap().replace("2031", "2032");
+    std::fs::write(path, damaged).unwrap();
+    assert!(!verify::directory(&world.dir(), world.now, true, &|_, _| {}).unwrap().is_good());
+}
