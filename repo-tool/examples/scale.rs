@@ -20,6 +20,7 @@ use lastmile_repo_tool::init::NewRepository;
 use lastmile_repo_tool::key_store::{NoPassPhrases, Protection};
 use lastmile_repo_tool::list::List;
 use lastmile_repo_tool::publication::Unobserved;
+use lastmile_repo_tool::review::Accepted;
 use lastmile_repo_tool::scale::Load;
 use lastmile_repo_tool::{Patience, Plan, Repository, Setting, Signing};
 use sha2::{Digest as _, Sha256};
@@ -70,7 +71,8 @@ struct Sizes {
 fn measure(targets: usize, shape: Option<u8>) -> Result<Sizes> {
     let folder = tempfile::tempdir()?;
     let dir = folder.path().join("repository");
-    let setting = Setting { now: Utc::now(), phrases: Arc::new(NoPassPhrases), patience: Patience::none() };
+    let (phrases, accepted) = (Arc::new(NoPassPhrases), Accepted::default());
+    let setting = Setting { now: Utc::now(), phrases, patience: Patience::none(), accepted };
     NewRepository::new(Protection::None).create(&dir, &setting, &mut Unobserved)?;
     let mut repository = Repository::open_for_change(&dir, &setting)?;
     let mut edit = repository.edit(Draft::default());

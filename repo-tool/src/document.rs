@@ -14,6 +14,7 @@ use lastmile_metadata::{
 use crate::Error;
 use crate::draft::Prior;
 use crate::key_store::KeyStore;
+use crate::review::Reviewed;
 
 /// Who must sign, and who should.
 #[derive(Clone, Debug, Default)]
@@ -109,11 +110,14 @@ impl Document {
         &self.signed
     }
 
-    /// Signs with the keys at hand, with as many as each ring asks for and no more.
+    /// Signs with the keys at hand, with as many as each ring asks for and no more, what was reviewed.
     ///
     /// # Errors
-    /// When a key at hand cannot be opened.
-    pub fn sign(&mut self, keys: &KeyStore) -> Result<(), Error> {
+    /// When a key at hand cannot be opened; [`Error::Refused`] when another document was reviewed.
+    pub fn sign(&mut self, keys: &KeyStore, reviewed: &Reviewed) -> Result<(), Error> {
+        if !reviewed.is_of(self) {
+            return Err(Error::Refused(format!("{} version {} was not reviewed", self.role, self.version)));
+        }
         let rings: Vec<KeyRing> = self.rings.required.iter().chain(&self.rings.wanted).cloned().collect();
         for ring in &rings {
             let (avoided, preferred): (Vec<_>, Vec<_>) = ring.keys().partition(|(_, key)| keys.is_avoided(key));

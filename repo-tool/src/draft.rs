@@ -16,6 +16,7 @@ use crate::document::{Document, Rings};
 use crate::key_store::KeyStore;
 use crate::policy::Policy;
 use crate::published::Published;
+use crate::review::{Accepted, Reviewed};
 use crate::{Error, names, parallel};
 
 /// Of fewer roles than this each is looked up by itself.
@@ -97,6 +98,8 @@ pub struct Completion<'a> {
     pub keys: Option<&'a KeyStore>,
     /// Whether they sign what waited in `staged/` as well: only where a person has seen it, for others can write there.
     pub signs_staged: bool,
+    /// What the person has named that nothing here knows.
+    pub accepted: &'a Accepted,
     /// The time of signing.
     pub now: DateTime<Utc>,
 }
@@ -276,8 +279,12 @@ impl Draft {
             None => Document::new(role, content, rings),
         };
         let is_online = matches!(role.as_str(), "snapshot" | "timestamp");
-        if let Some(keys) = with.keys.filter(|_| with.signs_staged || !self.from_staged || is_online) {
-            document.sign(keys)?;
+        if let Some(keys) = with.keys {
+            // Also of what others have signed: whoever publishes it vouches for it with snapshot and timestamp.
+            let reviewed = Reviewed::of(with.published, self, &document, with.accepted)?;
+            if with.signs_staged || !self.from_staged || is_online {
+                document.sign(keys, &reviewed)?;
+            }
         }
         Ok(document)
     }

@@ -100,8 +100,14 @@ impl NewRepository {
         let empty = Targets::new(Version::ONE, DateTime::<Utc>::UNIX_EPOCH);
         let mut draft = Draft { root: Some(root), policy: Some(policy.clone()), ..Draft::default() };
         draft.targets.insert(RoleName::TARGETS, empty);
-        let completion =
-            Completion { published: None, policy: &policy, keys: Some(&store), signs_staged: false, now: setting.now };
+        let completion = Completion {
+            published: None,
+            policy: &policy,
+            keys: Some(&store),
+            signs_staged: false,
+            accepted: &setting.accepted,
+            now: setting.now,
+        };
         let completed = draft.complete(&completion)?;
         let diff = diff::diff(None, &draft, &completed);
         let plan = Plan { draft, completed, diff };

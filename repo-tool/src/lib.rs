@@ -15,6 +15,7 @@ pub mod document;
 pub mod draft;
 pub mod edit;
 mod error;
+mod gate;
 pub mod group;
 pub mod ingest;
 pub mod init;
@@ -32,6 +33,7 @@ mod publish;
 pub mod published;
 pub mod queue;
 mod repository;
+pub mod review;
 pub mod revoke;
 pub mod scale;
 #[cfg(feature = "http")]

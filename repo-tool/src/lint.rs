@@ -6,6 +6,7 @@ use lastmile_keys::PublicKey;
 use lastmile_metadata::{DelegatedRoles, KeyId, KeyRing, Paths, RoleName, Targets};
 
 use crate::edit::keys::short;
+use crate::gate;
 use crate::key_store::KeyStore;
 use crate::policy::Policy;
 use crate::published::Published;
@@ -36,6 +37,7 @@ pub fn lint(published: &Published, policy: &Policy, keys: &KeyStore) -> Vec<Stri
     for (key, roles) in roles_of {
         lint_reuse(&mut advice, &key, &roles);
     }
+    advice.extend(gate::advice(published));
     advice
 }
 

@@ -16,9 +16,11 @@ use lastmile_metadata::{
 
 use crate::check::{chain, client};
 use crate::document::{Document, Rings};
+use crate::draft::Draft;
 use crate::layout;
 use crate::overlay::Overlay;
 use crate::published::Published;
+use crate::review::{Accepted, Reviewed};
 use crate::{Error, Repository};
 
 /// So many roles that are alike are looked into for one that lists something.
@@ -330,7 +332,9 @@ fn list_in_timestamp(
 fn sign_right<R: Role>(role: &RoleName, content: &R, repository: &Repository) -> Result<Vec<u8>, Error> {
     let required = vec![repository.published.root.key_ring(role)?];
     let mut document = Document::new(role, content, Rings { required, wanted: None });
-    document.sign(&repository.keys)?;
+    let (published, draft) = (Some(&repository.published), Draft::default());
+    let reviewed = Reviewed::of(published, &draft, &document, &Accepted::default())?;
+    document.sign(&repository.keys, &reviewed)?;
     Ok(document.file().into())
 }
 

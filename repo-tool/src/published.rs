@@ -149,6 +149,23 @@ impl Published {
         self.roles.get(role).map(|role| &**role.targets)
     }
 
+    /// The canonical text of a role that has been read, which its signatures cover.
+    #[must_use]
+    pub fn signed_text(&self, role: &RoleName) -> Option<&str> {
+        let signed = match role.as_str() {
+            "root" => self.root.signed(),
+            "timestamp" => self.timestamp.signed(),
+            "snapshot" => self.snapshot.signed(),
+            _ => self.roles.get(role)?.targets.signed(),
+        };
+        std::str::from_utf8(signed).ok()
+    }
+
+    /// How many bytes the file of a targets role that has been read has.
+    pub(crate) fn length(&self, role: &RoleName) -> Option<usize> {
+        self.roles.get(role).map(|role| role.targets.bytes().len())
+    }
+
     /// The targets roles that have been read.
     pub fn read_roles(&self) -> impl Iterator<Item = (&RoleName, &Targets)> {
         self.roles.iter().map(|(name, role)| (name, &**role.targets))

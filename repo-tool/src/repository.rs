@@ -22,6 +22,7 @@ use crate::policy::Policy;
 use crate::publication::{self, Observer};
 use crate::publish::Release;
 use crate::published::Published;
+use crate::review::{Accepted, Reviewed};
 use crate::{Error, ingest, staged};
 
 /// From so many targets on, all are listed at once instead of one after the other.
@@ -36,6 +37,8 @@ pub struct Setting {
     pub phrases: Arc<dyn PassPhrases>,
     /// What to do while other processes change the same repository.
     pub patience: Patience,
+    /// Members and keys that nothing here knows, and that are signed all the same.
+    pub accepted: Accepted,
 }
 
 /// How long to wait for another process.
@@ -185,7 +188,8 @@ impl Repository {
     /// When one of them is no metadata.
     pub fn staged_documents(&self, draft: &Draft) -> Result<Vec<Document>, Error> {
         let (published, policy) = (Some(&self.published), &self.policy);
-        let completion = Completion { published, policy, keys: None, signs_staged: false, now: self.setting.now };
+        let (accepted, now) = (&self.setting.accepted, self.setting.now);
+        let completion = Completion { published, policy, keys: None, signs_staged: false, accepted, now };
         let mut delegated: BTreeMap<RoleName, Rings> = draft.delegated_rings(&completion)?.into_iter().collect();
         let documents = draft.prior.iter().map(|(role, prior)| {
             let rings = delegated.remove(role).map_or_else(|| draft.rings(role, &completion), Ok)?;
@@ -194,11 +198,26 @@ impl Repository {
         documents.collect()
     }
 
+    /// Reviews what waits: the roles that are `wanted`, or all if that is empty.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when one of them says what nobody has accepted, or what could never be published.
+    pub fn review_staged(
+        &self,
+        draft: &Draft,
+        wanted: &BTreeSet<RoleName>,
+    ) -> Result<Vec<(Document, Reviewed)>, Error> {
+        let documents = self.staged_documents(draft)?.into_iter();
+        let wanted = documents.filter(|document| wanted.is_empty() || wanted.contains(&document.role));
+        let (published, accepted) = (Some(&self.published), &self.setting.accepted);
+        wanted.map(|document| Reviewed::of(published, draft, &document, accepted).map(|it| (document, it))).collect()
+    }
+
     /// Signs what waits with `keys`: the roles that are `wanted`, or all if that is empty. Returns which key ids signed
     /// what; a key that has signed already signs nothing again.
     ///
     /// # Errors
-    /// When a key cannot be opened.
+    /// When a key cannot be opened; [`Error::Refused`] when one of them says what nobody has accepted.
     pub fn sign_staged(
         &self,
         draft: &Draft,
@@ -206,12 +225,10 @@ impl Repository {
         wanted: &BTreeSet<RoleName>,
     ) -> Result<Vec<(RoleName, Vec<String>)>, Error> {
         let mut all = Vec::new();
-        for mut document in self.staged_documents(draft)? {
-            if !wanted.is_empty() && !wanted.contains(&document.role) {
-                continue;
-            }
+        // All are reviewed before one is signed.
+        for (mut document, reviewed) in self.review_staged(draft, wanted)? {
             let before = document.signatures().to_vec();
-            document.sign(keys)?;
+            document.sign(keys, &reviewed)?;
             let new = document.signatures().iter().filter(|signature| !before.contains(signature));
             let new: Vec<String> = new.map(|signature| signature.keyid.to_string().chars().take(8).collect()).collect();
             if !new.is_empty() {
@@ -309,8 +326,8 @@ impl Repository {
         let policy = draft.policy.as_ref().unwrap_or(&self.policy);
         let keys = (signing != Signing::Never).then_some(&self.keys);
         let signs_staged = signing == Signing::All;
-        let (published, now) = (Some(&self.published), self.setting.now);
-        let completion = Completion { published, policy, keys, signs_staged, now };
+        let (published, accepted, now) = (Some(&self.published), &self.setting.accepted, self.setting.now);
+        let completion = Completion { published, policy, keys, signs_staged, accepted, now };
         let completed = draft.complete(&completion)?;
         let diff = diff::diff(Some(&self.published), &draft, &completed);
         Ok(Plan { draft, completed, diff })

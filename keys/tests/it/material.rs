@@ -104,8 +104,24 @@ fn a_public_key_and_what_metadata_writes_of_it_are_one_key() {
 #[test]
 fn different_keys_and_what_is_no_key_stay_apart() {
     let texts = [
-        ED25519, ED25519_CANONICAL, P256, P384, RSA, RSA_2049, RSA_4096, "", "-", "not a key", "not  a key", "zz", "é",
-        "-----BEGIN PUBLIC KEY-----", "30", "3000", "0400", "020100",
+        ED25519,
+        ED25519_CANONICAL,
+        P256,
+        P384,
+        RSA,
+        RSA_2049,
+        RSA_4096,
+        "",
+        "-",
+        "not a key",
+        "not  a key",
+        "zz",
+        "é",
+        "-----BEGIN PUBLIC KEY-----",
+        "30",
+        "3000",
+        "0400",
+        "020100",
     ];
     for (at, one) in texts.iter().enumerate() {
         for other in &texts[at + 1..] {

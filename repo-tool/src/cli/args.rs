@@ -51,6 +51,9 @@ pub(crate) struct Global {
     /// How long to wait for another process that changes the repository; 0: not at all.
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) wait: u64,
+    /// Sign a member or a key that lastmile-repo does not know; the refusal says what to write here.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) accept: Vec<String>,
     /// Print nothing on standard error but errors.
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,

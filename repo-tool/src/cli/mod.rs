@@ -24,6 +24,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use clap::{CommandFactory as _, Parser as _};
 
+use crate::review::Accepted;
 use crate::{Error, Patience, Setting};
 use args::{Cli, Command, Global};
 use output::Output;
@@ -120,7 +121,9 @@ struct Context<'a> {
 impl<'a> Context<'a> {
     fn new(global: &'a Global, output: &mut Output) -> Result<Self, Error> {
         let phrases = Arc::new(Phrases::new(global.pass_phrase_file.clone(), std::io::stdin().is_terminal()));
-        Ok(Self { global, setting: Setting { now: now(output)?, phrases, patience: patience(global) } })
+        let accepted = Accepted::new(global.accept.iter().cloned());
+        let setting = Setting { now: now(output)?, phrases, patience: patience(global), accepted };
+        Ok(Self { global, setting })
     }
 }
 

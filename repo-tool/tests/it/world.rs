@@ -16,6 +16,7 @@ use lastmile_repo_tool::layout::Layout;
 use lastmile_repo_tool::overlay::{METADATA_URL, Overlay, TARGETS_URL};
 use lastmile_repo_tool::policy::KeyUri;
 use lastmile_repo_tool::publication::{Observer, Unobserved};
+use lastmile_repo_tool::review::Accepted;
 use lastmile_repo_tool::{Error, Outcome, Patience, Repository, Setting, Signing};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -61,7 +62,8 @@ impl World {
     }
 
     pub(crate) fn setting(&self) -> Setting {
-        Setting { now: self.now, phrases: Arc::new(NoPassPhrases), patience: Patience::none() }
+        let accepted = Accepted::default();
+        Setting { now: self.now, phrases: Arc::new(NoPassPhrases), patience: Patience::none(), accepted }
     }
 
     pub(crate) fn days_pass(&mut self, days: i64) {
