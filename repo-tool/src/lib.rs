@@ -40,6 +40,7 @@ pub mod scale;
 pub mod serve;
 pub mod staged;
 pub mod status;
+pub mod trusting;
 pub mod verify;
 
 pub use error::Error;

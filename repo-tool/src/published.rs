@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use lastmile_client::MemoryStore;
-use lastmile_keys::PublicKey;
+use lastmile_keys::KeyMaterial;
 use lastmile_metadata::{
     DelegatedRoles, Delegations, Envelope, Error as MetadataError, ErrorKind, KeyRing, KnownTargets, RoleName, Root,
     Snapshot, TargetPath, Targets, Timestamp, TrustedMetadata, Verified, Version,
 };
 
+use crate::draft::Draft;
+use crate::edit::Edit;
 use crate::layout::{self, Layout};
 use crate::{Error, names, parallel};
 
@@ -238,16 +240,10 @@ impl Published {
         Ok(order)
     }
 
-    /// Every role that trusts `key`, with its delegator; none for the top-level ones. Reads all roles.
-    pub fn roles_trusting(&mut self, key: &PublicKey) -> Result<Vec<(RoleName, Option<RoleName>)>, Error> {
-        let trusts = |ring: &KeyRing| ring.keys().any(|(_, other)| other == key);
-        let top_level = RoleName::TOP_LEVEL.into_iter();
-        let top_level = top_level.filter(|role| self.root.key_ring(role).is_ok_and(|ring| trusts(&ring)));
-        let mut found: Vec<_> = top_level.map(|role| (role, None)).collect();
-        let delegated = self.read_edges()?.into_iter().filter_map(|(role, delegation)| Some((role, delegation?)));
-        let delegated = delegated.filter(|(_, (_, ring))| trusts(ring));
-        found.extend(delegated.map(|(role, (delegator, _))| (role, Some(delegator))));
-        Ok(found)
+    /// Every role that lists `key`, however it is written, with its delegator; none for the roles of the root. Reads all
+    /// roles.
+    pub fn roles_trusting(&mut self, key: impl Into<KeyMaterial>) -> Result<Vec<(RoleName, Option<RoleName>)>, Error> {
+        Edit::new(self, Draft::default()).roles_trusting(key)
     }
 
     /// The roles that a person means: one, or with a `*` at the end all delegated ones that begin so.

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lastmile_keys::{PrivateKey, PublicKey, Scheme};
+use lastmile_keys::{KeyMaterial, PrivateKey, PublicKey, Scheme};
 use lastmile_metadata::{DelegatedRoles, KeyRing, RoleName};
 
 use crate::draft::Draft;
 use crate::edit::Edit;
-use crate::edit::keys::short;
+use crate::edit::keys::short_material;
 use crate::init::key_uri;
 use crate::key_store::{self, Protection};
 use crate::policy::{KeyUri, Policy};
@@ -32,13 +32,14 @@ pub struct Revocation {
 /// [`Error::NotFound`] when no role trusts the key; [`Error::Refused`] when one would go on trusting it.
 pub fn revoke(
     repository: &mut Repository,
-    key: &PublicKey,
+    key: impl Into<KeyMaterial>,
     offline: &Protection,
     online: &Protection,
 ) -> Result<Revocation, Error> {
+    let key = &key.into();
     let draft = repository.staged()?;
     let mut edit = Edit::new(&mut repository.published, draft);
-    let roles = edit.roles_trusting(key)?;
+    let roles = edit.roles_trusting(key.clone())?;
     if roles.is_empty() {
         return Err(not_trusted(repository, key));
     }
@@ -53,7 +54,7 @@ pub fn revoke(
             let (all, _) = edit.trust(&role)?;
             let change = changes.entry(role).or_default();
             change.add = u32::try_from(all.len()).unwrap_or(1);
-            change.remove = all.into_iter().collect();
+            change.remove.extend(all.iter().map(KeyMaterial::from));
         }
     }
     let draft = edit.into_draft();
@@ -78,14 +79,14 @@ pub fn revoke(
     forget(repository, &mut policy, &rotations);
     let mut edit = repository.edit(draft);
     // Bins are many, and have the same change.
-    let mut alike: BTreeMap<(Vec<PublicKey>, Vec<PublicKey>), Vec<RoleName>> = BTreeMap::new();
+    let mut alike: BTreeMap<(Vec<PublicKey>, Vec<KeyMaterial>), Vec<RoleName>> = BTreeMap::new();
     for (role, added, removed) in rotations {
         alike.entry((added, removed)).or_default().push(role);
     }
     for ((added, removed), roles) in alike {
-        edit.rotate_all(&roles, &added, &removed)?;
+        edit.rotate_material(&roles, &added, &removed)?;
     }
-    if let Some((role, delegator)) = edit.roles_trusting(key)?.first() {
+    if let Some((role, delegator)) = edit.roles_trusting(key.clone())?.first() {
         let delegator = delegator.as_ref().map_or("root", RoleName::as_str);
         return Err(Error::Refused(format!(
             "{role} would still trust the key, because {delegator} delegates to it as well: take one of the delegations back \
@@ -98,26 +99,26 @@ pub fn revoke(
 }
 
 /// Why there is nothing to revoke.
-fn not_trusted(repository: &mut Repository, key: &PublicKey) -> Error {
-    match repository.published.roles_trusting(key) {
+fn not_trusted(repository: &mut Repository, key: &KeyMaterial) -> Error {
+    match repository.published.roles_trusting(key.clone()) {
         Ok(roles) if !roles.is_empty() => Error::Refused(format!(
             "the change that waits for signatures throws the key {} out already: sign and publish it",
-            short(key)
+            short_material(key)
         )),
-        _ => Error::NotFound(format!("no role trusts the key {}", short(key))),
+        _ => Error::NotFound(format!("no role trusts the key {}", short_material(key))),
     }
 }
 
 #[derive(Default)]
 struct Change {
     add: u32,
-    remove: BTreeSet<PublicKey>,
+    remove: BTreeSet<KeyMaterial>,
 }
 
 /// For each role — bins that share their keys once — what goes, and how many keys must come.
 fn plan_changes(
     edit: &mut Edit<'_>,
-    key: &PublicKey,
+    key: &KeyMaterial,
     roles: &[(RoleName, Option<RoleName>)],
 ) -> Result<BTreeMap<RoleName, Change>, Error> {
     let mut changes = BTreeMap::new();
@@ -134,13 +135,16 @@ fn plan_changes(
         }
         let ring = delegator.as_ref().and_then(|delegator| rings.get(&(role.clone(), delegator.clone())));
         let (keys, threshold) = match ring {
-            Some(ring) => (ring.keys().map(|(_, key)| key).collect::<BTreeSet<_>>().len(), ring.threshold().get()),
-            None => edit.trust(role).map(|(keys, threshold)| (keys.len(), threshold))?,
+            Some(ring) => (ring.keys().map(|(_, key)| key.clone()).collect::<BTreeSet<_>>(), ring.threshold().get()),
+            None => edit.trust(role).map(|(keys, threshold)| (keys.into_iter().collect(), threshold))?,
         };
-        let left = u32::try_from(keys).unwrap_or(u32::MAX).saturating_sub(1);
+        let left = keys.iter().filter(|other| KeyMaterial::from(*other) != *key).count();
+        let is_usable = left < keys.len();
+        let left = u32::try_from(left).unwrap_or(u32::MAX);
         // Root keeps one key more than must sign: the next one may get lost.
         let wanted = threshold + u32::from(*role == RoleName::ROOT);
-        let change = Change { add: wanted.saturating_sub(left), remove: [key.clone()].into() };
+        let change =
+            Change { add: if is_usable { wanted.saturating_sub(left) } else { 0 }, remove: [key.clone()].into() };
         changes.entry(role.clone()).or_insert(change);
     }
     Ok(changes)
@@ -166,10 +170,12 @@ fn new_key(
 }
 
 /// Takes the keys that go out of the policy.
-fn forget(repository: &Repository, policy: &mut Policy, rotations: &[(RoleName, Vec<PublicKey>, Vec<PublicKey>)]) {
-    let uri_of = |key: &PublicKey| repository.keys.uri_of(key).map(ToString::to_string);
+fn forget(repository: &Repository, policy: &mut Policy, rotations: &[(RoleName, Vec<PublicKey>, Vec<KeyMaterial>)]) {
+    let publics = repository.keys.publics();
     for (role, _, removed) in rotations {
-        let gone: BTreeSet<String> = removed.iter().filter_map(uri_of).collect();
+        let is_gone = |public: &PublicKey| removed.contains(&KeyMaterial::from(public));
+        let gone: BTreeSet<&String> =
+            publics.iter().filter(|(public, _)| is_gone(public)).map(|(_, uri)| uri).collect();
         let entry = policy.entry_name(role).map(ToString::to_string);
         policy.edit_roles(|name, role_policy| {
             if entry.as_deref() == Some(name) {

@@ -1,11 +1,13 @@
 //! `revoke`: the change, and the proof that it holds.
 
+use lastmile_client::text::printable;
+use lastmile_keys::{KeyMaterial, PublicKey};
 use lastmile_metadata::RoleName;
 use serde_json::{Value, json};
 
 use super::args::Revoke;
 use super::change::{say, tell_of_staged};
-use super::keys::resolve;
+use super::keys::{Removal, resolve_removal};
 use super::output::Output;
 use super::{Context, Exit};
 use crate::edit::keys::short;
@@ -13,24 +15,52 @@ use crate::key_store::Protection;
 use crate::proof::{Before, ProofRow, Verdict, is_refuted, prove, table};
 use crate::publication::Unobserved;
 use crate::revoke::{Revocation, revoke as revoke_key};
+use crate::trusting::OddKind;
 use crate::{Error, Outcome, Repository, Signing, diff};
 
 /// So many of the roles that a key served are named: bins are many.
 const NAMED: usize = 20;
 
+/// The key that is revoked.
+struct Target {
+    /// What finds it in every spelling.
+    material: KeyMaterial,
+    /// None where it cannot be used here.
+    public: Option<PublicKey>,
+    /// What it is called in messages.
+    name: String,
+}
+
+/// The key that a person names, by the id of one that cannot be used here too.
+fn target(repository: &mut Repository, name: &str) -> Result<Target, Error> {
+    let draft = repository.staged()?;
+    let odd = repository.edit(draft).all_odd_ids()?.into_iter().map(|(_, odd)| odd);
+    let unusable = odd.filter(|odd| matches!(odd.kind, OddKind::Unusable(_))).collect();
+    let removal = resolve_removal(repository, unusable, name)?;
+    let material = removal.material().ok_or_else(|| Error::NotFound(format!("`{name}` is no key")))?;
+    Ok(match removal {
+        Removal::Key(resolved) => Target { material, name: short(&resolved.public), public: Some(resolved.public) },
+        Removal::Odd(odd) => {
+            let mut publics = repository.keys.publics().into_keys();
+            let public = publics.find(|public| KeyMaterial::from(public) == material);
+            Target { material, name: printable(&odd.id.as_str().chars().take(8).collect::<String>()), public }
+        }
+    })
+}
+
 pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &mut Output) -> Result<Exit, Error> {
     let mut repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
-    let key = resolve(&mut repository, &args.key)?.public;
+    let key = target(&mut repository, &args.key)?;
     if context.global.dry_run {
         return look(&mut repository, &key, output);
     }
     let offline = Protection::PassPhrase(context.setting.phrases.new_pass_phrase()?);
     let online = if args.unencrypted_online_keys { Protection::None } else { offline.clone() };
-    let roles = repository.published.roles_trusting(&key)?;
+    let roles = repository.published.roles_trusting(key.material.clone())?;
     let before = Before::remember(&mut repository, &roles)?;
     let was_unattended = is_unattended(&repository);
-    let revocation = revoke_key(&mut repository, &key, &offline, &online)?;
-    tell(&revocation, &short(&key), output);
+    let revocation = revoke_key(&mut repository, key.material.clone(), &offline, &online)?;
+    tell(&revocation, &key.name, output);
     if was_unattended && revocation.recovers_fast_forward && !args.unencrypted_online_keys {
         output.warning(
             "the new snapshot and timestamp keys are encrypted, and the old ones were not: `renew` now needs the \
@@ -41,24 +71,29 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &mut Output) 
     tell_of_staged(&plan.draft, output);
     let outcome = repository.conclude(&plan, &mut Unobserved)?;
     let text = diff::text(&plan.diff);
-    let report = |proof: Value| json!({ "key": short(&key), "changes": diff::json(&plan.diff), "proof": proof });
+    let report = |proof: Value| json!({ "key": key.name, "changes": diff::json(&plan.diff), "proof": proof });
     say(&outcome, output);
     if matches!(outcome, Outcome::Staged(_)) {
         output.data(&report(Value::Null), &text)?;
         output.note(&format!(
             "The key is trusted until this is published; `lastmile-repo publish` then proves that {} serves no role.",
-            short(&key)
+            key.name
         ));
         return Ok(Exit::Failed);
     }
-    let rows = prove(&mut repository, &key, &before)?;
+    let Some(public) = &key.public else {
+        output.data(&report(Value::Null), &text)?;
+        output.note("Lastmile cannot use this key, so that there is nothing to prove about what it could forge.");
+        return Ok(Exit::Done);
+    };
+    let rows = prove(&mut repository, public, &before)?;
     let proof = rows.iter().map(row_json).collect();
     output.data(&report(proof), &format!("{text}\n{}", table(&rows)))?;
     if is_refuted(&rows) {
         output.warning("the proof failed: see the lines that say NO");
         return Ok(Exit::Refused);
     }
-    if repository.keys.has(&key) {
+    if repository.keys.has(public) {
         output.note("The file of the revoked key is still there. Destroy it if it is yours alone.");
     }
     Ok(Exit::Done)
@@ -73,13 +108,14 @@ fn is_unattended(repository: &Repository) -> bool {
 }
 
 /// What would change. The new keys that are shown are made up, and forgotten.
-fn look(repository: &mut Repository, key: &lastmile_keys::PublicKey, output: &mut Output) -> Result<Exit, Error> {
-    let revocation = revoke_key(repository, key, &Protection::NotWritten, &Protection::NotWritten)?;
-    tell(&revocation, &short(key), output);
+fn look(repository: &mut Repository, key: &Target, output: &mut Output) -> Result<Exit, Error> {
+    let not_written = Protection::NotWritten;
+    let revocation = revoke_key(repository, key.material.clone(), &not_written, &not_written)?;
+    tell(&revocation, &key.name, output);
     let roles: Vec<&str> = revocation.roles.iter().map(|(role, _)| role.as_str()).collect();
     let roles = json!(roles);
     let plan = repository.plan(revocation.draft, Signing::Never)?;
-    let report = json!({ "key": short(key), "roles": roles, "changes": diff::json(&plan.diff), "dry_run": true });
+    let report = json!({ "key": key.name, "roles": roles, "changes": diff::json(&plan.diff), "dry_run": true });
     output.data(&report, &diff::text(&plan.diff))?;
     output.note("Nothing was changed (--dry-run). The new keys are examples: others are made then.");
     Ok(Exit::Done)
