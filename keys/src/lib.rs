@@ -13,6 +13,7 @@ extern crate alloc;
 mod check;
 mod ecdsa;
 mod ed25519;
+mod material;
 mod pem;
 mod public;
 mod rsa;
@@ -26,6 +27,7 @@ mod private_pem;
 mod sign;
 
 pub use check::SignatureCheck;
+pub use material::KeyMaterial;
 pub use public::{KeyError, PublicKey};
 
 #[cfg(feature = "sign")]

@@ -106,6 +106,11 @@ impl Hashes {
         self.known.iter().flatten().map(|digest| (digest.algorithm, digest.bytes()))
     }
 
+    /// What is listed under names of algorithms that nothing here knows.
+    pub fn unknown(&self) -> impl Iterator<Item = (&str, &Json)> {
+        self.unknown.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
     /// The hexadecimal digests by which consistent snapshots name the file (6.2.1), the shortest first.
     pub fn prefixes(&self) -> impl Iterator<Item = String> {
         self.known().map(|(_, digest)| hex::encode(digest))

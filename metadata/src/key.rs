@@ -7,12 +7,12 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::num::NonZeroU32;
 
-use lastmile_keys::{KeyError, PublicKey, SignatureCheck};
+use lastmile_keys::{KeyError, KeyMaterial, PublicKey, SignatureCheck};
 use sha2::{Digest, Sha256};
 
 use crate::canonical;
 use crate::reader::Reader;
-use crate::{ErrorKind, Signature};
+use crate::{ErrorKind, Json, Signature, member};
 
 /// Names a key within one file: opaque text (TAP 12), by convention the hash of the key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,12 +92,57 @@ impl Key {
         Self { canonical: canonical::object(members, &none), public: Ok(key.clone()) }
     }
 
+    /// Reads a key in canonical text.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Malformed`] for what is no key at all.
+    pub fn parse(canonical: &str) -> Result<Self, ErrorKind> {
+        let mut reader = Reader::new(canonical);
+        let key = Self::read(&mut reader)?;
+        reader.end().map(|()| key)
+    }
+
     /// The key itself, or why it cannot be used.
     ///
     /// # Errors
     /// [`KeyError`] for unknown types and schemes and for values that are no such key.
     pub fn public_key(&self) -> Result<&PublicKey, &KeyError> {
         self.public.as_ref()
+    }
+
+    /// What makes it this key, whatever its type and scheme: also where it cannot be used here.
+    #[must_use]
+    pub fn material(&self) -> KeyMaterial {
+        if let Ok(key) = &self.public {
+            return key.into();
+        }
+        let keyval = member(&self.canonical, "keyval").ok().flatten().unwrap_or_default();
+        let public = member(keyval, "public").ok().flatten();
+        let text = public.and_then(|public| Reader::new(public).string().ok());
+        KeyMaterial::of_text(text.as_deref().unwrap_or(keyval))
+    }
+
+    /// The member `keytype`.
+    #[must_use]
+    pub fn keytype(&self) -> String {
+        self.text("keytype")
+    }
+
+    /// The member `scheme`.
+    #[must_use]
+    pub fn scheme(&self) -> String {
+        self.text("scheme")
+    }
+
+    /// The key as metadata writes it, unknown members included.
+    #[must_use]
+    pub fn to_json(&self) -> Json {
+        Json::from_canonical(&self.canonical)
+    }
+
+    fn text(&self, name: &str) -> String {
+        let value = member(&self.canonical, name).ok().flatten();
+        value.and_then(|value| Some(Reader::new(value).string().ok()?.into_owned())).unwrap_or_default()
     }
 
     /// The id that the specification gives to this key (4.2.1): SHA-256 of its canonical form, in hexadecimal.

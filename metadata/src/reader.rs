@@ -145,6 +145,17 @@ impl<'a> Reader<'a> {
         Ok(self.since(start))
     }
 
+    /// Passes over the next value if it is this one, which was read before: that needs no more than a look at its bytes.
+    pub(crate) fn pass_same(&mut self, value: &str) -> bool {
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        let after = rest.strip_prefix(value.as_bytes()).map(<[u8]>::first);
+        let is_same = matches!(after, Some(Some(b',' | b'}' | b']')));
+        if is_same {
+            self.at += value.len();
+        }
+        is_same
+    }
+
     /// The digits of an integer that fits into 64 bits, with its sign.
     fn integer(&mut self) -> Result<&'a str, ErrorKind> {
         let rest = self.text.get(self.at..).unwrap_or_default();

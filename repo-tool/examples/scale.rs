@@ -20,6 +20,7 @@ use lastmile_repo_tool::init::NewRepository;
 use lastmile_repo_tool::key_store::{NoPassPhrases, Protection};
 use lastmile_repo_tool::list::List;
 use lastmile_repo_tool::publication::Unobserved;
+use lastmile_repo_tool::review::Accepted;
 use lastmile_repo_tool::scale::Load;
 use lastmile_repo_tool::user::UserConfig;
 use lastmile_repo_tool::{Patience, Plan, Repository, ServedState, Setting, Signing};
@@ -85,6 +86,7 @@ fn make(targets: usize, shape: Option<u8>) -> Result<Plan> {
         user: UserConfig::at(&folder.path().join("config.toml")),
         given_root: None,
         served: ServedState::Compare,
+        accepted: Accepted::default(),
     };
     NewRepository::new(Protection::None).create(&dir, &setting, &mut Unobserved)?;
     let mut repository = Repository::open_for_change(&dir, &setting)?;

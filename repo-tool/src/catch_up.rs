@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use lastmile_client::{MemoryStore, StoredFile, disk};
-use lastmile_metadata::{Limits, MetaFile, RoleName, TargetFile, Version};
+use lastmile_metadata::{Limits, Role, RoleName, TargetFile, Verified, Version};
 
 use crate::check::{self, Checked, from_client};
 use crate::diff::{self, RoleDiff};
-use crate::draft::Draft;
+use crate::document::{Document, Rings};
+use crate::draft::{Draft, Prior};
 use crate::layout::{self, Layout, Lock};
 use crate::overlay::Overlay;
 use crate::policy::Policy;
@@ -101,7 +102,7 @@ pub fn catch_up(
         // Reads every role, so that each can be shown and adopted.
         served.session.list().map_err(|error| from_client(&error))?;
     }
-    let diff = difference(&ours, &served, &comparison.foreign);
+    let diff = difference(&ours, &served, &comparison.foreign)?;
     if !comparison.foreign.is_empty() && foreign == Foreign::Refuse {
         return Err(Error::Refused(format!(
             "the server has content that was not published from this folder:\n{}If these releases are yours, from another \
@@ -227,33 +228,41 @@ fn compare(layout: &Layout, ours: &Published, served: &Served) -> Result<Compari
 }
 
 /// What the server has instead of what this folder has, for a person.
-fn difference(ours: &Published, served: &Served, foreign: &[RoleName]) -> Vec<RoleDiff> {
+fn difference(ours: &Published, served: &Served, foreign: &[RoleName]) -> Result<Vec<RoleDiff>, Error> {
     let theirs = served.trusted();
-    let versions = |role: &RoleName, theirs: Version| match ours.version(role) {
-        Some(ours) => format!("version {ours} here, {theirs} on the server"),
-        None => format!("version {theirs} on the server, not here"),
-    };
-    let mut all = Vec::new();
+    let mut draft = Draft::default();
+    let mut documents = Vec::new();
     if theirs.root().bytes() != ours.root.bytes() {
-        let lines = diff::root_lines(Some(&ours.root), theirs.root());
-        let title = versions(&RoleName::ROOT, theirs.root().version);
-        all.push(RoleDiff { role: RoleName::ROOT.to_string(), title, lines, many: None });
+        draft.root = Some((**theirs.root()).clone());
+        documents.push(document(&RoleName::ROOT, theirs.root())?);
     }
     for role in foreign {
-        let after = match *role == RoleName::TARGETS {
+        let held = match *role == RoleName::TARGETS {
             true => theirs.targets().held(),
             false => theirs.delegated().find(|(_, name, _)| *name == role).and_then(|(_, _, targets)| targets.held()),
         };
-        let lines = after.map(|after| diff::targets_lines(ours.known(role), after, role)).unwrap_or_default();
-        let version = theirs.snapshot().meta(role).map_or(Version::ONE, |listed: MetaFile| listed.version);
-        all.push(RoleDiff { role: role.to_string(), title: versions(role, version), lines, many: None });
+        if let Some(held) = held {
+            draft.targets.insert(role.clone(), (***held).clone());
+            documents.push(document(role, held)?);
+        }
     }
-    let online = [(RoleName::SNAPSHOT, theirs.snapshot().version), (RoleName::TIMESTAMP, theirs.timestamp().version)];
-    for (role, version) in online {
-        let title = versions(&role, version);
-        all.push(RoleDiff { role: role.to_string(), title, lines: Vec::new(), many: None });
-    }
-    all
+    documents.push(document(&RoleName::SNAPSHOT, theirs.snapshot())?);
+    documents.push(document(&RoleName::TIMESTAMP, theirs.timestamp())?);
+    let told = documents.iter().map(|document| {
+        let version = document.version;
+        let title = match ours.version(&document.role) {
+            Some(ours) => format!("version {ours} here, {version} on the server"),
+            None => format!("version {version} on the server, not here"),
+        };
+        RoleDiff { title, ..diff::of_document(Some(ours), &draft, document) }
+    });
+    Ok(told.collect())
+}
+
+fn document<R: Role>(role: &RoleName, verified: &Verified<R>) -> Result<Document, Error> {
+    let signed = String::from_utf8_lossy(verified.signed()).into_owned();
+    let prior = Prior { signed, signatures: verified.signatures().to_vec() };
+    Document::prior(role, &prior, Rings::default())
 }
 
 /// Publishes the folder's content again, above what the server has.

@@ -15,7 +15,7 @@ use crate::draft::{Completed, Draft};
 use crate::layout::{self, Layout};
 use crate::overlay::{METADATA_URL, Overlay, TARGETS_URL};
 use crate::published::Published;
-use crate::{Error, parallel};
+use crate::{Error, gate, parallel};
 
 /// From so many changed targets on, listing all is quicker than finding each.
 const MANY: usize = 1000;
@@ -148,6 +148,8 @@ impl Check<'_> {
     }
 
     fn run_both(&self) -> Result<Checked, Error> {
+        let documents: Vec<&Document> = self.completed.all().collect();
+        parallel::try_for_each(&documents, |document| gate::admit(self.published, document))?;
         let files = files(self.completed, self.is_consistent());
         let shipped = match files.get("1.root.json") {
             Some(first) => first.to_vec(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -15,6 +16,7 @@ use crate::Error;
 use crate::draft::Prior;
 use crate::key_store::KeyStore;
 use crate::pin::Authority;
+use crate::review::Reviewed;
 
 /// Who must sign, and who should.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +53,8 @@ pub struct Document {
     pub version: Version,
     /// From when on it is not trusted.
     pub expires: DateTime<Utc>,
+    /// Tells this text from every other one of this process; what is signed never changes.
+    identity: u64,
     signatures: Vec<Signature>,
     signed: String,
     /// The file with these signatures, once it was asked for.
@@ -68,6 +72,7 @@ impl Document {
             role: role.clone(),
             version: content.version(),
             expires: content.expires(),
+            identity: next_identity(),
             signatures: Vec::new(),
             signed: content.write(),
             file: OnceLock::new(),
@@ -89,7 +94,13 @@ impl Document {
             ring.keys().filter(move |(id, _)| valid.contains(id)).map(|(id, key)| (id.clone(), key.clone()))
         });
         let signers = signers.collect();
-        Ok(Self { role: role.clone(), version, expires, signatures, signed, file: OnceLock::new(), rings, signers })
+        let (role, identity) = (role.clone(), next_identity());
+        Ok(Self { role, version, expires, identity, signatures, signed, file: OnceLock::new(), rings, signers })
+    }
+
+    /// Tells the text of this document from every other one; clones share it.
+    pub(crate) fn identity(&self) -> u64 {
+        self.identity
     }
 
     /// The file as it is published.
@@ -110,11 +121,15 @@ impl Document {
         &self.signed
     }
 
-    /// Signs with the keys at hand, with as many as each ring asks for and no more.
+    /// Signs with the keys at hand, with as many as each ring asks for and no more, what was reviewed.
     ///
     /// # Errors
-    /// When a key on this machine cannot be opened; [`Error::NotPinned`] when it must not sign this role.
-    pub fn sign(&mut self, keys: &KeyStore, authority: &Authority) -> Result<(), Error> {
+    /// When a key on this machine cannot be opened; [`Error::NotPinned`] when it must not sign this role;
+    /// [`Error::Refused`] when another document was reviewed.
+    pub fn sign(&mut self, keys: &KeyStore, authority: &Authority, reviewed: &Reviewed) -> Result<(), Error> {
+        if !reviewed.is_of(self) {
+            return Err(Error::Refused(format!("{} version {} was not reviewed", self.role, self.version)));
+        }
         let rings: Vec<KeyRing> = self.rings.required.iter().chain(&self.rings.wanted).cloned().collect();
         for ring in &rings {
             let (avoided, preferred): (Vec<_>, Vec<_>) = ring.keys().partition(|(_, key)| keys.is_avoided(key));
@@ -205,6 +220,11 @@ impl Document {
         let open = ring.keys().filter(|(_, key)| !self.is_signed_by(ring, key));
         open.map(|(id, _)| id.clone()).collect()
     }
+}
+
+fn next_identity() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// Version and expiry of a file of any role, which nobody need have signed.

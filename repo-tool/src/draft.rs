@@ -17,6 +17,7 @@ use crate::key_store::KeyStore;
 use crate::pin::Authority;
 use crate::policy::Policy;
 use crate::published::Published;
+use crate::review::{Accepted, Reviewed};
 use crate::snapshot::{VersionOnlyBins, list_with_hash};
 use crate::versions::Issued;
 use crate::{Error, names, parallel};
@@ -110,6 +111,8 @@ pub struct Completion<'a> {
     pub entries: BTreeMap<RoleName, MetaFile>,
     /// Whether they sign what waited in `staged/` as well: only where a person has seen it, for others can write there.
     pub signs_staged: bool,
+    /// What the person has named that nothing here knows.
+    pub accepted: &'a Accepted,
     /// The time of signing.
     pub now: DateTime<Utc>,
 }
@@ -303,8 +306,12 @@ impl Draft {
             None => Document::new(role, content, rings),
         };
         let is_online = matches!(role.as_str(), "snapshot" | "timestamp");
-        if let Some(keys) = with.keys.filter(|_| with.signs_staged || !self.from_staged || is_online) {
-            document.sign(keys, with.authority)?;
+        if let Some(keys) = with.keys {
+            // Also of what others have signed: whoever publishes it vouches for it with snapshot and timestamp.
+            let reviewed = Reviewed::of(with.published, self, &document, with.accepted)?;
+            if with.signs_staged || !self.from_staged || is_online {
+                document.sign(keys, with.authority, &reviewed)?;
+            }
         }
         Ok(document)
     }

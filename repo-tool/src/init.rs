@@ -114,6 +114,7 @@ impl NewRepository {
             authority: &Authority::of_new_repository(),
             entries: BTreeMap::new(),
             signs_staged: false,
+            accepted: &setting.accepted,
             now: setting.now,
         };
         let completed = draft.complete(&completion)?;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 
-use lastmile_keys::{PemError, PrivateKey, PublicKey, Signer, Zeroizing};
+use lastmile_keys::{KeyMaterial, PemError, PrivateKey, PublicKey, Signer, Zeroizing};
 use lastmile_metadata::Key;
 use serde_json::{Value, json};
 
@@ -56,7 +56,7 @@ struct KeyFile {
 #[derive(Clone)]
 pub struct KeyStore {
     files: Vec<Arc<KeyFile>>,
-    avoided: Vec<PublicKey>,
+    avoided: Vec<KeyMaterial>,
     phrases: Arc<dyn PassPhrases>,
 }
 
@@ -95,14 +95,14 @@ impl KeyStore {
     }
 
     /// Signs with `public` only where the others do not suffice: it is being revoked.
-    pub fn avoid(&mut self, public: &PublicKey) {
-        self.avoided.push(public.clone());
+    pub fn avoid(&mut self, key: &KeyMaterial) {
+        self.avoided.push(key.clone());
     }
 
     /// Whether others are to be preferred to `public`.
     #[must_use]
     pub fn is_avoided(&self, public: &PublicKey) -> bool {
-        self.avoided.contains(public)
+        self.avoided.contains(&public.into())
     }
 
     /// Whether the private part of `public` is here, as far as can be told without a pass-phrase.

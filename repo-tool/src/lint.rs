@@ -10,11 +10,13 @@ use lastmile_metadata::{DelegatedRoles, KeyId, KeyRing, Paths, RoleName, Root, T
 use crate::draft::Draft;
 use crate::edit::bins::Bins;
 use crate::edit::keys::short;
+use crate::gate;
 use crate::key_store::KeyStore;
 use crate::layout::Layout;
 use crate::policy::{KeyUri, Policy};
 use crate::published::Published;
 use crate::snapshot::{MOST_BITS_WITH_HASHES, VersionOnly, VersionOnlyBins};
+use crate::trusting::{odd_in_delegations, odd_in_root};
 
 /// Of very many delegated roles with one key no more are named.
 const NAMED: usize = 8;
@@ -30,11 +32,12 @@ pub fn lint(published: &Published, policy: &Policy, keys: &KeyStore) -> Vec<Stri
         for (_, key) in ring.keys() {
             roles_of.entry(key.clone()).or_default().push(role.clone());
         }
-        // A14: an id that names no usable key counts for nothing.
-        let listed = published.root.roles.get(&role).map_or(0, |role| role.keyids.len());
-        if ring.keys().count() < listed {
-            advice.push(format!("{role} lists keys that nothing here can use"));
-        }
+    }
+    // A14: an id that names no usable key counts for nothing here.
+    let delegations = published.read_roles().filter_map(|(_, targets)| targets.delegations.as_ref());
+    let odd = odd_in_root(&published.root).into_iter().chain(delegations.flat_map(odd_in_delegations));
+    for (role, odd) in odd.take(NAMED) {
+        advice.push(format!("{role} lists the key id {odd}; `rotate {role} --remove {}` removes it", odd.id));
     }
     advice.extend(long_chain(published));
     advice.extend(root_keys_together(&published.root, published.layout(), keys));
@@ -56,6 +59,7 @@ pub fn lint(published: &Published, policy: &Policy, keys: &KeyStore) -> Vec<Stri
     for (key, roles) in roles_of {
         lint_reuse(&mut advice, &key, &roles);
     }
+    advice.extend(gate::advice(published));
     advice
 }
 

@@ -16,9 +16,11 @@ use lastmile_metadata::{
 
 use crate::check::{MANY_ROOTS, chain, client, is_alike, refresh};
 use crate::document::{Document, Rings};
+use crate::draft::Draft;
 use crate::layout;
 use crate::overlay::Overlay;
 use crate::published::Published;
+use crate::review::{Accepted, Reviewed};
 use crate::{Error, Repository};
 
 /// So many roles that are alike are looked into for one that lists something.
@@ -356,7 +358,9 @@ fn list_in_timestamp(
 fn sign_right<R: Role>(role: &RoleName, content: &R, repository: &Repository) -> Result<Vec<u8>, Error> {
     let required = vec![repository.published.root.key_ring(role)?];
     let mut document = Document::new(role, content, Rings { required, wanted: None });
-    document.sign(&repository.keys, repository.authority())?;
+    let (published, draft) = (Some(&repository.published), Draft::default());
+    let reviewed = Reviewed::of(published, &draft, &document, &Accepted::default())?;
+    document.sign(&repository.keys, repository.authority(), &reviewed)?;
     Ok(document.file().into())
 }
 

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use lastmile_client::MemoryStore;
-use lastmile_keys::PublicKey;
+use lastmile_keys::KeyMaterial;
 use lastmile_metadata::{
     DelegatedRoles, Delegations, Envelope, Error as MetadataError, ErrorKind, KeyRing, KnownTargets, RoleName, Root,
     Snapshot, TargetPath, Targets, Timestamp, TrustedMetadata, Verified, Version,
 };
 
+use crate::draft::Draft;
+use crate::edit::Edit;
 use crate::layout::{self, Layout};
 use crate::{Error, names, parallel};
 
@@ -154,6 +156,23 @@ impl Published {
         self.roles.get(role).map(|role| &**role.targets)
     }
 
+    /// The canonical text of a role that has been read, which its signatures cover.
+    #[must_use]
+    pub fn signed_text(&self, role: &RoleName) -> Option<&str> {
+        let signed = match role.as_str() {
+            "root" => self.root.signed(),
+            "timestamp" => self.timestamp.signed(),
+            "snapshot" => self.snapshot.signed(),
+            _ => self.roles.get(role)?.targets.signed(),
+        };
+        std::str::from_utf8(signed).ok()
+    }
+
+    /// How many bytes the file of a targets role that has been read has.
+    pub(crate) fn length(&self, role: &RoleName) -> Option<usize> {
+        self.roles.get(role).map(|role| role.targets.bytes().len())
+    }
+
     /// The targets roles that have been read.
     pub fn read_roles(&self) -> impl Iterator<Item = (&RoleName, &Targets)> {
         self.roles.iter().map(|(name, role)| (name, &**role.targets))
@@ -226,16 +245,10 @@ impl Published {
         Ok(order)
     }
 
-    /// Every role that trusts `key`, with its delegator; none for the top-level ones. Reads all roles.
-    pub fn roles_trusting(&mut self, key: &PublicKey) -> Result<Vec<(RoleName, Option<RoleName>)>, Error> {
-        let trusts = |ring: &KeyRing| ring.keys().any(|(_, other)| other == key);
-        let top_level = RoleName::TOP_LEVEL.into_iter();
-        let top_level = top_level.filter(|role| self.root.key_ring(role).is_ok_and(|ring| trusts(&ring)));
-        let mut found: Vec<_> = top_level.map(|role| (role, None)).collect();
-        let delegated = self.read_edges()?.into_iter().filter_map(|(role, delegation)| Some((role, delegation?)));
-        let delegated = delegated.filter(|(_, (_, ring))| trusts(ring));
-        found.extend(delegated.map(|(role, (delegator, _))| (role, Some(delegator))));
-        Ok(found)
+    /// Every role that lists `key`, however it is written, with its delegator; none for the roles of the root. Reads all
+    /// roles.
+    pub fn roles_trusting(&mut self, key: impl Into<KeyMaterial>) -> Result<Vec<(RoleName, Option<RoleName>)>, Error> {
+        Edit::new(self, Draft::default()).roles_trusting(key)
     }
 
     /// The roles that a person means: one, or with a `*` at the end all delegated ones that begin so.

@@ -24,6 +24,7 @@ use crate::policy::Policy;
 use crate::publication::{self, Observer};
 use crate::publish::Release;
 use crate::published::Published;
+use crate::review::{Accepted, Reviewed};
 use crate::user::{RootDigest, UserConfig};
 use crate::versions::Issued;
 use crate::{Error, ingest, snapshot, staged};
@@ -46,6 +47,8 @@ pub struct Setting {
     pub given_root: Option<GivenRoot>,
     /// Whether to compare with what is served before publishing.
     pub served: ServedState,
+    /// Members and keys that nothing here knows, and that are signed all the same.
+    pub accepted: Accepted,
 }
 
 /// Whether to compare with what is served before publishing, where the user's configuration says where that is.
@@ -227,6 +230,7 @@ impl Repository {
             authority: &self.authority,
             entries: BTreeMap::new(),
             signs_staged: false,
+            accepted: &self.setting.accepted,
             now: self.setting.now,
         };
         let mut delegated: BTreeMap<RoleName, Rings> = draft.delegated_rings(&completion)?.into_iter().collect();
@@ -237,11 +241,26 @@ impl Repository {
         documents.collect()
     }
 
+    /// Reviews what waits: the roles that are `wanted`, or all if that is empty.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when one of them says what nobody has accepted, or what could never be published.
+    pub fn review_staged(
+        &self,
+        draft: &Draft,
+        wanted: &BTreeSet<RoleName>,
+    ) -> Result<Vec<(Document, Reviewed)>, Error> {
+        let documents = self.staged_documents(draft)?.into_iter();
+        let wanted = documents.filter(|document| wanted.is_empty() || wanted.contains(&document.role));
+        let (published, accepted) = (Some(&self.published), &self.setting.accepted);
+        wanted.map(|document| Reviewed::of(published, draft, &document, accepted).map(|it| (document, it))).collect()
+    }
+
     /// Signs what waits with `keys`: the roles that are `wanted`, or all if that is empty. Returns which key ids signed
     /// what; a key that has signed already signs nothing again.
     ///
     /// # Errors
-    /// When a key cannot be opened.
+    /// When a key cannot be opened; [`Error::Refused`] when one of them says what nobody has accepted.
     pub fn sign_staged(
         &self,
         draft: &Draft,
@@ -249,12 +268,10 @@ impl Repository {
         wanted: &BTreeSet<RoleName>,
     ) -> Result<Vec<(RoleName, Vec<String>)>, Error> {
         let mut all = Vec::new();
-        for mut document in self.staged_documents(draft)? {
-            if !wanted.is_empty() && !wanted.contains(&document.role) {
-                continue;
-            }
+        // All are reviewed before one is signed.
+        for (mut document, reviewed) in self.review_staged(draft, wanted)? {
             let before = document.signatures().to_vec();
-            document.sign(keys, &self.authority)?;
+            document.sign(keys, &self.authority, &reviewed)?;
             let new = document.signatures().iter().filter(|signature| !before.contains(signature));
             let new: Vec<String> = new.map(|signature| signature.keyid.to_string().chars().take(8).collect()).collect();
             if !new.is_empty() {
@@ -378,10 +395,10 @@ impl Repository {
         let policy = draft.policy.as_ref().unwrap_or(&self.policy);
         let keys = (signing != Signing::Never).then_some(&self.keys);
         let signs_staged = signing == Signing::All;
-        let (published, now) = (Some(&self.published), self.setting.now);
-        let authority = &self.authority;
-        let issued = &issued;
-        let completion = Completion { published, policy, keys, issued, authority, entries, signs_staged, now };
+        let (published, accepted, now) = (Some(&self.published), &self.setting.accepted, self.setting.now);
+        let (authority, issued) = (&self.authority, &issued);
+        let completion =
+            Completion { published, policy, keys, issued, authority, entries, signs_staged, accepted, now };
         let completed = draft.complete(&completion)?;
         let diff = diff::diff(Some(&self.published), &draft, &completed);
         Ok(Plan { draft, completed, diff })

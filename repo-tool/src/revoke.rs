@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lastmile_keys::{PrivateKey, PublicKey, Scheme};
+use lastmile_keys::{KeyMaterial, PrivateKey, PublicKey, Scheme};
 use lastmile_metadata::{DelegatedRoles, KeyRing, RoleName};
 
 use crate::draft::Draft;
 use crate::edit::Edit;
-use crate::edit::keys::short;
+use crate::edit::keys::{short, short_material};
 use crate::init::key_uri;
 use crate::key_store::{self, Protection};
 use crate::policy::{KeyUri, Policy};
@@ -75,10 +75,15 @@ pub struct KeyCount {
 /// # Errors
 /// [`Error::NotFound`] when no role trusts the key; [`Error::Refused`] when one would go on trusting it, or would have
 /// fewer keys than must sign: nothing is written then.
-pub fn revoke(repository: &mut Repository, key: &PublicKey, replacements: &Replacements) -> Result<Revocation, Error> {
+pub fn revoke(
+    repository: &mut Repository,
+    key: impl Into<KeyMaterial>,
+    replacements: &Replacements,
+) -> Result<Revocation, Error> {
+    let key = &key.into();
     let draft = repository.staged()?;
     let mut edit = Edit::new(&mut repository.published, draft);
-    let roles = edit.roles_trusting(key)?;
+    let roles = edit.roles_trusting(key.clone())?;
     if roles.is_empty() {
         return Err(not_trusted(repository, key));
     }
@@ -93,7 +98,7 @@ pub fn revoke(repository: &mut Repository, key: &PublicKey, replacements: &Repla
             let wanted = u32::try_from(all.len()).unwrap_or(1);
             let loss = Loss {
                 left: BTreeSet::new(),
-                removed: all.into_iter().collect(),
+                removed: all.iter().map(KeyMaterial::from).collect(),
                 threshold,
                 wanted,
                 added: Vec::new(),
@@ -131,14 +136,14 @@ pub fn revoke(repository: &mut Repository, key: &PublicKey, replacements: &Repla
     forget(repository, &mut policy, &rotations);
     let mut edit = repository.edit(draft);
     // Bins are many, and have the same change.
-    let mut alike: BTreeMap<(Vec<PublicKey>, Vec<PublicKey>), Vec<RoleName>> = BTreeMap::new();
+    let mut alike: BTreeMap<(Vec<PublicKey>, Vec<KeyMaterial>), Vec<RoleName>> = BTreeMap::new();
     for (role, added, removed) in rotations {
         alike.entry((added, removed)).or_default().push(role);
     }
     for ((added, removed), roles) in alike {
-        edit.rotate_all(&roles, &added, &removed)?;
+        edit.rotate_material(&roles, &added, &removed)?;
     }
-    if let Some((role, delegator)) = edit.roles_trusting(key)?.first() {
+    if let Some((role, delegator)) = edit.roles_trusting(key.clone())?.first() {
         let delegator = delegator.as_ref().map_or("root", RoleName::as_str);
         return Err(Error::Refused(format!(
             "{role} would still trust the key, because {delegator} delegates to it as well: take one of the delegations back \
@@ -151,20 +156,20 @@ pub fn revoke(repository: &mut Repository, key: &PublicKey, replacements: &Repla
 }
 
 /// Why there is nothing to revoke.
-fn not_trusted(repository: &mut Repository, key: &PublicKey) -> Error {
-    match repository.published.roles_trusting(key) {
+fn not_trusted(repository: &mut Repository, key: &KeyMaterial) -> Error {
+    match repository.published.roles_trusting(key.clone()) {
         Ok(roles) if !roles.is_empty() => Error::Refused(format!(
             "the change that waits for signatures throws the key {} out already: sign and publish it",
-            short(key)
+            short_material(key)
         )),
-        _ => Error::NotFound(format!("no role trusts the key {}", short(key))),
+        _ => Error::NotFound(format!("no role trusts the key {}", short_material(key))),
     }
 }
 
 /// What a role loses, and what it gets from the holders.
 struct Loss<'r> {
     left: BTreeSet<PublicKey>,
-    removed: BTreeSet<PublicKey>,
+    removed: BTreeSet<KeyMaterial>,
     threshold: u32,
     /// The keys that it should have.
     wanted: u32,
@@ -188,7 +193,7 @@ fn is_online(role: &RoleName) -> bool {
 /// For each role — bins that share their keys once — what goes, and how many keys are left.
 fn losses<'r>(
     edit: &mut Edit<'_>,
-    key: &PublicKey,
+    key: &KeyMaterial,
     roles: &[(RoleName, Option<RoleName>)],
 ) -> Result<BTreeMap<RoleName, Loss<'r>>, Error> {
     let mut losses = BTreeMap::new();
@@ -210,9 +215,12 @@ fn losses<'r>(
             }
             None => edit.trust(role).map(|(keys, threshold)| (keys.into_iter().collect(), threshold))?,
         };
-        left.remove(key);
+        let all = left.len();
+        left.retain(|other| KeyMaterial::from(other) != *key);
         // Root should have one key more than must sign: the next one may get lost.
         let wanted = threshold + u32::from(*role == RoleName::ROOT);
+        // A key that nothing here can use was no signer either.
+        let wanted = if left.len() < all { wanted } else { 0 };
         let loss = Loss { left, removed: [key.clone()].into(), threshold, wanted, added: Vec::new() };
         losses.entry(role.clone()).or_insert(loss);
     }
@@ -222,7 +230,7 @@ fn losses<'r>(
 /// Gives the holders' keys to the roles for which they are meant.
 fn give<'r>(
     losses: &mut BTreeMap<RoleName, Loss<'r>>,
-    revoked: &PublicKey,
+    revoked: &KeyMaterial,
     replacements: &'r Replacements,
 ) -> Result<(), Error> {
     // A key for any role goes to those that need one: never to the online roles beside others.
@@ -241,7 +249,7 @@ fn give<'r>(
         .collect();
     for given in &replacements.given {
         let id = short(&given.key);
-        if given.key == *revoked {
+        if KeyMaterial::from(&given.key) == *revoked {
             return Err(Error::Refused(format!("the replacement {id} is the key that is revoked: give another one")));
         }
         let is_meant = |role: &RoleName| match given.role.as_deref() {
@@ -316,9 +324,9 @@ fn count_to_make<'p>(
 fn counts(
     repository: &Repository,
     losses: &BTreeMap<RoleName, Loss<'_>>,
-    rotations: &[(RoleName, Vec<PublicKey>, Vec<PublicKey>)],
+    rotations: &[(RoleName, Vec<PublicKey>, Vec<KeyMaterial>)],
 ) -> Vec<KeyCount> {
-    let count = |(role, added, removed): &(RoleName, Vec<PublicKey>, Vec<PublicKey>)| {
+    let count = |(role, added, removed): &(RoleName, Vec<PublicKey>, Vec<KeyMaterial>)| {
         let loss = losses.get(role)?;
         let keys: BTreeSet<&PublicKey> = loss.left.iter().chain(added).collect();
         let here = keys.iter().filter(|key| repository.keys.has(key)).count();
@@ -355,10 +363,12 @@ fn list_key(policy: &mut Policy, role: &RoleName, entry: &str, uri: &KeyUri) {
 }
 
 /// Takes the keys that go out of the policy.
-fn forget(repository: &Repository, policy: &mut Policy, rotations: &[(RoleName, Vec<PublicKey>, Vec<PublicKey>)]) {
-    let uri_of = |key: &PublicKey| repository.keys.uri_of(key).map(ToString::to_string);
+fn forget(repository: &Repository, policy: &mut Policy, rotations: &[(RoleName, Vec<PublicKey>, Vec<KeyMaterial>)]) {
+    let publics = repository.keys.publics();
     for (role, _, removed) in rotations {
-        let gone: BTreeSet<String> = removed.iter().filter_map(uri_of).collect();
+        let is_gone = |public: &PublicKey| removed.contains(&KeyMaterial::from(public));
+        let gone: BTreeSet<&String> =
+            publics.iter().filter(|(public, _)| is_gone(public)).map(|(_, uri)| uri).collect();
         let entry = policy.entry_name(role).map(ToString::to_string);
         policy.edit_roles(|name, role_policy| {
             if entry.as_deref() == Some(name) {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::document::Missing;
 use crate::lint::lint;
 use crate::policy::Policy;
+use crate::trusting::{Odd, odd_ids, odd_in_root};
 use crate::{Error, Repository, publication, staged};
 
 /// One role.
@@ -22,6 +23,8 @@ pub struct RoleStatus {
     pub threshold: u32,
     /// Its keys.
     pub keys: Vec<KeyStatus>,
+    /// What it lists besides that is no key to be used here.
+    pub odd: Vec<Odd>,
     /// Whether its renewal is due by the policy.
     pub due: bool,
     /// Whether it has expired.
@@ -109,7 +112,7 @@ impl Status {
             json!({
                 "role": role.name, "version": role.version.get(), "expires": lastmile_metadata::format_time(&role.expires),
                 "threshold": role.threshold, "keys": role.keys.iter().map(key).collect::<Vec<_>>(),
-                "due": role.due, "expired": role.expired,
+                "due": role.due, "expired": role.expired, "unusable": role.odd.iter().map(Odd::to_string).collect::<Vec<_>>(),
             })
         };
         let waiting = |waiting: &Waiting| {
@@ -138,7 +141,8 @@ fn top_level(repository: &Repository, name: &RoleName) -> Result<RoleStatus, Err
         _ => (published.targets()?.version, published.targets()?.expires),
     };
     let ring = published.root.key_ring(name)?;
-    Ok(role_status(repository, name.to_string(), name, version, expires, &ring))
+    let odd = odd_in_root(&published.root).into_iter().filter(|(role, _)| role == name).map(|(_, odd)| odd).collect();
+    Ok(RoleStatus { odd, ..role_status(repository, name.to_string(), name, version, expires, &ring) })
 }
 
 fn delegated(repository: &Repository, name: &RoleName, delegator: &RoleName) -> Result<RoleStatus, Error> {
@@ -147,11 +151,15 @@ fn delegated(repository: &Repository, name: &RoleName, delegator: &RoleName) -> 
     let delegations = published.known(delegator).and_then(|view| view.delegations.as_ref()).ok_or_else(missing)?;
     let ring = delegations.key_ring(delegator, name)?;
     let role = published.known(name).ok_or_else(missing)?;
-    let shown = match &delegations.roles {
-        DelegatedRoles::Succinct(bins) => format!("{}-*", bins.name_prefix()),
-        DelegatedRoles::Listed(_) => name.to_string(),
+    let (shown, keyids) = match &delegations.roles {
+        DelegatedRoles::Succinct(bins) => (format!("{}-*", bins.name_prefix()), Some(&bins.keyids)),
+        DelegatedRoles::Listed(roles) => {
+            let listed = roles.iter().find(|delegation| delegation.name == *name);
+            (name.to_string(), listed.map(|delegation| &delegation.keyids))
+        }
     };
-    Ok(role_status(repository, shown, name, role.version, role.expires, &ring))
+    let odd = keyids.map(|keyids| odd_ids(&delegations.keys, keyids)).unwrap_or_default();
+    Ok(RoleStatus { odd, ..role_status(repository, shown, name, role.version, role.expires, &ring) })
 }
 
 fn role_status(
@@ -175,6 +183,7 @@ fn role_status(
         expires,
         threshold: ring.threshold().get(),
         keys: keys.collect(),
+        odd: Vec::new(),
         due: policy.role(name).is_due(expires, now),
         expired: expires <= now,
     }

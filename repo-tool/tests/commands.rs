@@ -365,3 +365,73 @@ fn revoke_makes_no_key_for_another_holder_unless_it_is_told_to() {
     assert_eq!(run(&folder, &["revoke", "root-1", "--replace-with", &with]), Exit::Failed as i32);
     assert_eq!(run(&folder, &["verify"]), Exit::Done as i32);
 }
+/// Lists a key that python-tuf uses and lastmile does not for the targets, in a root that waits: whoever can write in
+/// `staged/` could. Returns its id.
+fn plant_key(folder: &TempDir) -> String {
+    let (keys, elsewhere) = (folder.path().join("keys"), folder.path().join("elsewhere"));
+    std::fs::rename(&keys, &elsewhere).unwrap();
+    run(folder, &["renew", "--force", "root"]);
+    std::fs::rename(&elsewhere, &keys).unwrap();
+    let public = "-----BEGIN PUBLIC KEY-----\nMEkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDMgAE\n-----END PUBLIC KEY-----\n";
+    let key = serde_json::json!({
+        "keytype": "rsa", "scheme": "rsa-pkcs1v15-sha512", "keyval": { "public": public }
+    });
+    let canonical = lastmile_metadata::Json::parse(&key.to_string()).unwrap();
+    let id = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(canonical.canonical()));
+    let path = folder.path().join("staged/root.json");
+    let mut staged: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let member = |pointer: &str, staged: &mut serde_json::Value, value: serde_json::Value| match pointer {
+        "/signed/keys" => drop(staged.pointer_mut(pointer).unwrap().as_object_mut().unwrap().insert(id.clone(), value)),
+        _ => staged.pointer_mut(pointer).unwrap().as_array_mut().unwrap().push(value),
+    };
+    member("/signed/keys", &mut staged, key);
+    member("/signed/roles/targets/keyids", &mut staged, id.as_str().into());
+    std::fs::write(path, staged.to_string()).unwrap();
+    id
+}
+
+#[test]
+fn a_planted_key_is_refused_with_what_to_type_and_removed_again_by_its_id() {
+    let folder = repository();
+    let id = plant_key(&folder);
+    let refused = output(&folder, &["sign", "--yes"]);
+    assert_eq!(refused.status.code(), Some(Exit::Failed as i32), "{refused:?}");
+    let text = String::from_utf8(refused.stderr).unwrap();
+    let options = [format!("--accept 'root:/keys/{id}'"), format!("--accept 'root:/roles/targets/keyids/{id}'")];
+    assert!(options.iter().all(|option| text.contains(option)), "{text}");
+    assert!(String::from_utf8(refused.stdout).unwrap().contains("rsa-pkcs1v15-sha512"));
+    assert_eq!(run(&folder, &["publish"]), Exit::Failed as i32);
+    let places = [format!("root:/keys/{id}"), format!("root:/roles/targets/keyids/{id}")];
+    let accept = ["--accept", &places[0], "--accept", &places[1]];
+    said(&folder, &[&["sign", "--yes"], &accept[..]].concat());
+    assert_eq!(run(&folder, &["publish"]), Exit::Failed as i32);
+    assert!(said(&folder, &[&["publish"], &accept[..]].concat()).contains(&format!("rotate targets --remove {id}")));
+
+    let shown = |args: &[&str]| String::from_utf8(output(&folder, args).stdout).unwrap();
+    assert!(shown(&["key", "list"]).contains(&format!("{id} cannot be used here")));
+    assert!(shown(&["status"]).contains(&format!("{id} cannot be used here")));
+    said(&folder, &["rotate", "targets", "--remove", &id[..6]]);
+    let root = std::fs::read_to_string(folder.path().join("metadata/3.root.json")).unwrap();
+    assert!(!root.contains(&id), "{root}");
+    assert!(!shown(&["key", "list"]).contains("cannot be used"));
+    assert_eq!(run(&folder, &["verify"]), Exit::Done as i32);
+}
+
+#[test]
+fn a_key_that_cannot_be_used_is_revoked_by_the_beginning_of_its_id() {
+    let folder = repository();
+    let id = plant_key(&folder);
+    said(&folder, &["sign", "--yes", "--accept", &id]);
+    said(&folder, &["publish", "--accept", &id]);
+    assert_eq!(run(&folder, &["revoke", "ffff0000ffff"]), Exit::NoSuchName as i32);
+    let told = said(&folder, &["revoke", &id[..6]]);
+    assert!(told.contains("targets (named by root)") && told.contains("nothing to prove"), "{told}");
+    let root = std::fs::read_to_string(folder.path().join("metadata/3.root.json")).unwrap();
+    assert!(!root.contains(&id), "{root}");
+}
+
+#[test]
+fn what_is_named_for_nothing_changes_nothing() {
+    let folder = repository();
+    assert_eq!(run(&folder, &["renew", "--force", "--accept", "targets:/x"]), Exit::Done as i32);
+}

@@ -7,6 +7,8 @@ mod ecdsa;
 #[cfg(test)]
 mod ed25519;
 #[cfg(test)]
+mod material;
+#[cfg(test)]
 mod pem;
 #[cfg(test)]
 #[cfg(feature = "sign")]

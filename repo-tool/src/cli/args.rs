@@ -69,6 +69,9 @@ pub(crate) struct Global {
     /// How long to wait for another process that changes the repository; 0: not at all.
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) wait: u64,
+    /// Sign a member or a key that lastmile-repo does not know; the refusal says what to write here.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) accept: Vec<String>,
     /// Print nothing on standard error but errors.
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
@@ -456,10 +459,8 @@ pub(crate) struct Man {
 fn role_number(text: &str) -> Result<(String, u32), String> {
     let (role, number) = text.split_once('=').ok_or("must be of the form ROLE=NUMBER")?;
     let number = number.parse().ok().filter(|number| *number > 0).ok_or("the number must be at least 1")?;
-    if !TopLevel::value_variants()
-        .iter()
-        .any(|known| known.to_possible_value().is_some_and(|known| known.matches(role, false)))
-    {
+    let is_called = |known: &TopLevel| known.to_possible_value().is_some_and(|known| known.matches(role, false));
+    if !TopLevel::value_variants().iter().any(is_called) {
         return Err("the role must be root, targets, snapshot or timestamp".into());
     }
     Ok((role.to_string(), number))

@@ -5,7 +5,7 @@ use lastmile_metadata::RoleName;
 use serde_json::{Value, json};
 
 use super::args::{Bins, Delegate, Renew, Rotate, SetExpiry, SetThreshold, Undelegate};
-use super::keys::{Resolved, resolve, resolve_all};
+use super::keys::{Removal, Resolved, resolve_all, resolve_removal};
 use super::output::Output;
 use super::{Context, Exit};
 use crate::draft::Draft;
@@ -275,14 +275,25 @@ pub(super) fn rotate(context: &Context<'_>, args: &Rotate, output: &mut Output) 
     }
     let mut repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
     let added = resolve_all(&mut repository, &args.add)?;
-    let removed = args.remove.iter().map(|key| resolve(&mut repository, key)).collect::<Result<Vec<_>, _>>()?;
     let publics = |keys: &[Resolved]| keys.iter().map(|key| key.public.clone()).collect::<Vec<_>>();
     let roles = repository.published.expand(&args.role)?;
     let role = names::role(&args.role)?;
+    let draft = repository.staged()?;
+    let mut odd = Vec::new();
+    for role in &roles {
+        odd.extend(repository.edit(draft.clone()).odd_ids(role)?);
+    }
+    let (mut removed, mut ids) = (Vec::new(), Vec::new());
+    for name in &args.remove {
+        match resolve_removal(&mut repository, odd.clone(), name)? {
+            Removal::Key(resolved) => removed.push(*resolved),
+            Removal::Odd(odd) => ids.push(odd.id),
+        }
+    }
     let mut policy = repository.policy.clone();
     let entry = policy.entry_name(&role).unwrap_or(role.as_str()).to_string();
-    let draft = repository.staged()?;
     let mut edit = repository.edit(draft);
+    edit.remove_ids(&roles, &ids)?;
     edit.rotate_all(&roles, &publics(&added), &publics(&removed))?;
     let mut unused = Vec::new();
     for key in &removed {

@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use lastmile_keys::{PrivateKey, PublicKey};
+use lastmile_keys::{KeyMaterial, PrivateKey, PublicKey};
 use lastmile_metadata::RoleName;
 use serde_json::{Value, json};
 
 use super::args::KeyCommand;
 use super::output::Output;
 use super::{Context, Exit};
+use crate::draft::Draft;
 use crate::init::key_uri;
 use crate::key_store::{self, Protection, keyid_of, open_private_key, read_public_key};
 use crate::layout::{self, Layout};
 use crate::policy::KeyUri;
+use crate::trusting::{Odd, OddKind};
 use crate::{Error, Repository, lint};
 
 /// A key that a person named.
@@ -58,6 +60,44 @@ pub(super) fn resolve(repository: &mut Repository, name: &str) -> Result<Resolve
         return private(repository, key_uri(&layout, &layout.keys(), name)?);
     }
     by_id(repository, name)
+}
+
+/// What a person wants to be rid of.
+pub(super) enum Removal {
+    /// A key that can be used here, and all other ways to write it.
+    Key(Box<Resolved>),
+    /// An id in the lists of roles that does not stand for one such key.
+    Odd(Odd),
+}
+
+impl Removal {
+    /// The key, however it is written; none for an id that names no key, or one that is only listed too often.
+    pub(super) fn material(&self) -> Option<KeyMaterial> {
+        match self {
+            Self::Key(resolved) => Some(KeyMaterial::from(&resolved.public)),
+            Self::Odd(Odd { kind: OddKind::Unusable(key), .. }) => Some(key.material()),
+            Self::Odd(_) => None,
+        }
+    }
+}
+
+/// The same names as for [`resolve`], and the beginnings of those ids among `odd` that stand for no key to be used here.
+pub(super) fn resolve_removal(repository: &mut Repository, odd: Vec<Odd>, name: &str) -> Result<Removal, Error> {
+    let mut fitting: Vec<Odd> = odd.into_iter().filter(|odd| odd.id.as_str().starts_with(name)).collect();
+    fitting.sort_by(|one, other| one.id.cmp(&other.id));
+    fitting.dedup_by(|one, other| one.id == other.id);
+    // An id may be short: then all of it must be given.
+    fitting.retain(|odd| name.len() >= 4 || odd.id.as_str() == name);
+    if fitting.is_empty() {
+        return resolve(repository, name).map(|resolved| Removal::Key(Box::new(resolved)));
+    }
+    let exact = fitting.iter().position(|odd| odd.id.as_str() == name);
+    let others = known(repository)?.into_keys().map(|key| keyid_of(&key));
+    let is_ambiguous = |id: &str| id.starts_with(name) && fitting.iter().all(|odd| odd.id.as_str() != id);
+    if exact.is_none() && (fitting.len() > 1 || others.into_iter().any(|id| is_ambiguous(&id))) {
+        return Err(Error::Usage(format!("`{name}` is the beginning of several key ids; give more of it")));
+    }
+    Ok(Removal::Odd(fitting.swap_remove(exact.unwrap_or(0))))
 }
 
 fn private(repository: &mut Repository, uri: KeyUri) -> Result<Resolved, Error> {
@@ -194,7 +234,28 @@ fn list(context: &Context<'_>, output: &mut Output) -> Result<Exit, Error> {
         text += &format!("{line}\n");
         all.push(json);
     }
+    let mut odd: BTreeMap<String, (Odd, Vec<String>)> = BTreeMap::new();
+    for (role, found) in repository.edit(Draft::default()).all_odd_ids()? {
+        let id = found.id.as_str().to_string();
+        odd.entry(id).or_insert_with(|| (found, Vec::new())).1.push(role.to_string());
+    }
+    for (id, (found, roles)) in &odd {
+        let key = match &found.kind {
+            OddKind::Unusable(key) => key.to_json().to_text(),
+            OddKind::Dangling | OddKind::Twice => String::new(),
+        };
+        text += &format!("{found}\n  listed:  {}\n", shortened(roles));
+        if !key.is_empty() {
+            text += &format!("  key:     {key}\n");
+        }
+        let key: Value = serde_json::from_str(&key).unwrap_or_default();
+        all.push(json!({ "keyid": id, "roles": roles, "warning": found.to_string(), "key": key }));
+    }
     output.data(&all.into(), &text)?;
+    if !odd.is_empty() {
+        output
+            .warning("roles list what lastmile cannot use: `rotate ROLE --remove KEYID` or `revoke KEYID` removes it");
+    }
     Ok(Exit::Done)
 }
 

@@ -68,6 +68,9 @@ fn line(role: &RoleStatus, repository: &Repository) -> String {
         let id: String = key.id.chars().take(8).collect();
         text += &format!("             {} {} {place}\n", printable(&id), key.keytype);
     }
+    for odd in &role.odd {
+        text += &format!("             {odd}\n");
+    }
     text
 }
 

@@ -26,6 +26,7 @@ use chrono::{DateTime, Utc};
 use clap::{CommandFactory as _, Parser as _};
 
 use crate::pin::GivenRoot;
+use crate::review::Accepted;
 use crate::user::UserConfig;
 use crate::{Error, Patience, ServedState, Setting};
 use args::{Cli, Command, Global};
@@ -136,6 +137,7 @@ impl<'a> Context<'a> {
             user: user(global),
             given_root: given_root(global)?,
             served: if global.skip_served_check { ServedState::Ignore } else { ServedState::Compare },
+            accepted: Accepted::new(global.accept.iter().cloned()),
         };
         Ok(Self { global, setting })
     }

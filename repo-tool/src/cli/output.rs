@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use lastmile_client::text::printable;
+use lastmile_client::text::{printable, printable_json};
 use serde_json::Value;
 
 use crate::Error;
@@ -27,9 +27,9 @@ impl Output {
     pub(super) fn data(&mut self, json: &Value, text: &str) -> Result<(), Error> {
         let mut out = io::stdout().lock();
         let written = match self.json {
-            true => writeln!(out, "{json:#}"),
+            true => writeln!(out, "{}", printable_json(&format!("{json:#}"))),
             false if text.is_empty() => Ok(()),
-            false => writeln!(out, "{}", text.trim_end_matches('\n')),
+            false => writeln!(out, "{}", printable_lines(text.trim_end_matches('\n'))),
         };
         written.or_else(ignore_closed_pipe)
     }
@@ -42,7 +42,7 @@ impl Output {
     /// Prose about what happens.
     pub(super) fn note(&mut self, text: &str) {
         if !self.quiet {
-            let _ = writeln!(io::stderr().lock(), "{text}");
+            let _ = writeln!(io::stderr().lock(), "{}", printable_lines(text));
         }
     }
 
@@ -54,9 +54,7 @@ impl Output {
     pub(super) fn error(&mut self, error: &Error) {
         let mut err = io::stderr().lock();
         // Names from metadata may be in there.
-        let lines = error.to_string();
-        let safe: Vec<String> = lines.lines().map(printable).collect();
-        let _ = writeln!(err, "error: {}", safe.join("\n"));
+        let _ = writeln!(err, "error: {}", printable_lines(&error.to_string()));
         if let Some(hint) = error.hint() {
             let _ = writeln!(err, "hint: {hint}");
         }
@@ -116,6 +114,11 @@ impl Drop for Publishing {
     fn drop(&mut self) {
         self.0.finish_and_clear();
     }
+}
+
+/// Text in lines, each without what a terminal would act on: names from metadata may be in it.
+fn printable_lines(text: &str) -> String {
+    text.lines().map(printable).collect::<Vec<_>>().join("\n")
 }
 
 /// Whoever reads our output may stop reading.

@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use clap::Args;
-use lastmile_keys::PublicKey;
+use lastmile_client::text::printable;
+use lastmile_keys::{KeyMaterial, PublicKey};
 use lastmile_metadata::RoleName;
 use serde_json::{Value, json};
 
 use super::change::{say, tell_of_staged};
-use super::keys::{Resolved, resolve};
+use super::keys::{Removal, Resolved, resolve, resolve_removal};
 use super::output::Output;
 use super::{Context, Exit};
 use crate::edit::keys::short;
@@ -16,6 +17,7 @@ use crate::key_store::Protection;
 use crate::proof::{Before, ProofRow, Verdict, is_refuted, prove, table};
 use crate::publication::Unobserved;
 use crate::revoke::{KeyCount, Replacement, Replacements, Revocation, revoke as revoke_key};
+use crate::trusting::OddKind;
 use crate::{Error, Outcome, Repository, Signing, diff, lint};
 
 /// So many of the roles that a key served are named: bins are many.
@@ -50,9 +52,36 @@ pub(crate) struct Revoke {
     pub(super) unencrypted_online_keys: bool,
 }
 
+/// The key that is revoked.
+struct Target {
+    /// What finds it in every spelling.
+    material: KeyMaterial,
+    /// None where it cannot be used here.
+    public: Option<PublicKey>,
+    /// What it is called in messages.
+    name: String,
+}
+
+/// The key that a person names, by the id of one that cannot be used here too.
+fn target(repository: &mut Repository, name: &str) -> Result<Target, Error> {
+    let draft = repository.staged()?;
+    let odd = repository.edit(draft).all_odd_ids()?.into_iter().map(|(_, odd)| odd);
+    let unusable = odd.filter(|odd| matches!(odd.kind, OddKind::Unusable(_))).collect();
+    let removal = resolve_removal(repository, unusable, name)?;
+    let material = removal.material().ok_or_else(|| Error::NotFound(format!("`{name}` is no key")))?;
+    Ok(match removal {
+        Removal::Key(resolved) => Target { material, name: short(&resolved.public), public: Some(resolved.public) },
+        Removal::Odd(odd) => {
+            let mut publics = repository.keys.publics().into_keys();
+            let public = publics.find(|public| KeyMaterial::from(public) == material);
+            Target { material, name: printable(&odd.id.as_str().chars().take(8).collect::<String>()), public }
+        }
+    })
+}
+
 pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &mut Output) -> Result<Exit, Error> {
     let mut repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
-    let key = resolve(&mut repository, &args.key)?.public;
+    let key = target(&mut repository, &args.key)?;
     let given = args.replace_with.iter().map(|text| replacement(&mut repository, text)).collect::<Result<_, _>>()?;
     let mut replacements = Replacements { given, ..Replacements::default() };
     if context.global.dry_run {
@@ -60,12 +89,12 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &mut Output) 
         replacements.offline = args.generate.then_some(Protection::NotWritten);
         return look(&mut repository, &key, &replacements, output);
     }
-    let roles = repository.published.roles_trusting(&key)?;
-    protect_new_keys(context, args, &mut repository, &key, &mut replacements)?;
+    let roles = repository.published.roles_trusting(key.material.clone())?;
+    protect_new_keys(context, args, &mut repository, &key.material, &mut replacements)?;
     let before = Before::remember(&mut repository, &roles)?;
     let was_unattended = is_unattended(&repository);
-    let revocation = revoke_key(&mut repository, &key, &replacements)?;
-    tell(&revocation, &short(&key), output);
+    let revocation = revoke_key(&mut repository, key.material.clone(), &replacements)?;
+    tell(&revocation, &key.name, output);
     let encrypts_online = matches!(replacements.online, Some(Protection::PassPhrase(_)));
     if was_unattended && revocation.recovers_fast_forward && encrypts_online {
         output.warning(
@@ -77,7 +106,7 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &mut Output) 
     tell_of_staged(&plan.draft, output);
     let outcome = repository.conclude(&plan, &mut Unobserved)?;
     let text = diff::text(&plan.diff);
-    let report = |proof: Value| json!({ "key": short(&key), "changes": diff::json(&plan.diff), "proof": proof });
+    let report = |proof: Value| json!({ "key": key.name, "changes": diff::json(&plan.diff), "proof": proof });
     say(&outcome, output);
     let root = plan.draft.root.as_ref().unwrap_or(&repository.published.root);
     if let Some(advice) = lint::root_keys_together(root, &repository.layout, &repository.keys) {
@@ -87,18 +116,23 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &mut Output) 
         output.data(&report(Value::Null), &text)?;
         output.note(&format!(
             "The key is trusted until this is published; `lastmile-repo publish` then proves that {} serves no role.",
-            short(&key)
+            key.name
         ));
         return Ok(Exit::Failed);
     }
-    let rows = prove(&mut repository, &key, &before)?;
+    let Some(public) = &key.public else {
+        output.data(&report(Value::Null), &text)?;
+        output.note("Lastmile cannot use this key, so that there is nothing to prove about what it could forge.");
+        return Ok(Exit::Done);
+    };
+    let rows = prove(&mut repository, public, &before)?;
     let proof = rows.iter().map(row_json).collect();
     output.data(&report(proof), &format!("{text}\n{}", table(&rows)))?;
     if is_refuted(&rows) {
         output.warning("the proof failed: see the lines that say NO");
         return Ok(Exit::Refused);
     }
-    if repository.keys.has(&key) {
+    if repository.keys.has(public) {
         output.note("The file of the revoked key is still there. Destroy it if it is yours alone.");
     }
     Ok(Exit::Done)
@@ -109,11 +143,11 @@ fn protect_new_keys(
     context: &Context<'_>,
     args: &Revoke,
     repository: &mut Repository,
-    key: &PublicKey,
+    key: &KeyMaterial,
     replacements: &mut Replacements,
 ) -> Result<(), Error> {
     let draft = repository.staged()?;
-    let roles = repository.edit(draft).roles_trusting(key)?;
+    let roles = repository.edit(draft).roles_trusting(key.clone())?;
     let is_online = roles.iter().any(|(role, _)| matches!(role.as_str(), "snapshot" | "timestamp"));
     let asks = args.generate || (is_online && !args.unencrypted_online_keys);
     let encrypted = asks.then(|| context.setting.phrases.new_pass_phrase()).transpose()?.map(Protection::PassPhrase);
@@ -145,16 +179,16 @@ fn is_unattended(repository: &Repository) -> bool {
 /// What would change. The new keys that are shown are made up, and forgotten.
 fn look(
     repository: &mut Repository,
-    key: &PublicKey,
+    key: &Target,
     replacements: &Replacements,
     output: &mut Output,
 ) -> Result<Exit, Error> {
-    let revocation = revoke_key(repository, key, replacements)?;
-    tell(&revocation, &short(key), output);
+    let revocation = revoke_key(repository, key.material.clone(), replacements)?;
+    tell(&revocation, &key.name, output);
     let roles: Vec<&str> = revocation.roles.iter().map(|(role, _)| role.as_str()).collect();
     let roles = json!(roles);
     let plan = repository.plan(revocation.draft, Signing::Never)?;
-    let report = json!({ "key": short(key), "roles": roles, "changes": diff::json(&plan.diff), "dry_run": true });
+    let report = json!({ "key": key.name, "roles": roles, "changes": diff::json(&plan.diff), "dry_run": true });
     output.data(&report, &diff::text(&plan.diff))?;
     output.note("Nothing was changed (--dry-run). The new keys are examples: others are made then.");
     Ok(Exit::Done)

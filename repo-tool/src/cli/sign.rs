@@ -33,6 +33,7 @@ pub(super) fn sign(context: &Context<'_>, args: &Sign, output: &mut Output) -> R
         output.note("Nothing was signed (--dry-run).");
         return Ok(Exit::Done);
     }
+    repository.review_staged(&plan.draft, &wanted)?;
     confirm(args.yes, output)?;
     let signed = repository.sign_staged(&plan.draft, &keys, &wanted)?;
     if signed.is_empty() {

@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lastmile_metadata::{
-    DelegatedRoles, Delegation, Delegations, HashPrefix, KeyId, KeyRing, Paths, RoleName, SuccinctRoles,
-};
+use lastmile_metadata::{DelegatedRoles, Delegation, Delegations, HashPrefix, KeyId, Paths, RoleName, SuccinctRoles};
 
 use super::delegations::Trust;
 use super::spread::Moving;
@@ -228,18 +226,6 @@ impl Edit<'_> {
         self.take_bins(role, bins, &mut moving)?;
         self.fill(role, &moving, &|_| {}).map(drop)
     }
-}
-
-/// The ring of each role to which `role` delegates; of bins, which have one, that of the first.
-pub(crate) fn distinct_rings(delegations: &Delegations, role: &RoleName) -> BTreeMap<RoleName, KeyRing> {
-    let bins = Bins::of(delegations);
-    let of_bins = bins.iter().filter_map(|bins| Some((bins.first(), delegations.key_ring(role, &bins.first()).ok()?)));
-    let is_other = |name: &RoleName| bins.as_ref().is_none_or(|bins| !bins.contains(name));
-    let others = match &delegations.roles {
-        DelegatedRoles::Succinct(_) => None,
-        DelegatedRoles::Listed(_) => Some(delegations.rings().filter(|(name, _)| is_other(name))),
-    };
-    of_bins.chain(others.into_iter().flatten()).collect()
 }
 
 /// The hash prefixes of bin `number`: all hexadecimal beginnings whose first bits are that number.

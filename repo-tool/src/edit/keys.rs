@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use lastmile_keys::PublicKey;
+use lastmile_keys::{KeyMaterial, PublicKey};
 use lastmile_metadata::{DelegatedRoles, Delegations, Key, KeyId, KeyRing, RoleName, Threshold};
 
 use super::{Edit, drop_unused, unknown};
-use crate::Error;
+use crate::{Error, trusting};
 
 /// Where a role's keys are written, for a change.
-struct Entry<'e> {
+pub(super) struct Entry<'e> {
     keys: &'e mut BTreeMap<KeyId, Key>,
     keyids: &'e mut Vec<KeyId>,
     threshold: &'e mut Threshold,
@@ -21,23 +21,32 @@ impl Entry<'_> {
         self.keyids.iter().filter_map(|id| self.keys.get(id)?.public_key().ok()).collect()
     }
 
-    fn rotate(&mut self, role: &RoleName, add: &[PublicKey], remove: &[PublicKey]) -> Result<(), Error> {
+    fn rotate(&mut self, role: &RoleName, add: &[PublicKey], remove: &[KeyMaterial]) -> Result<(), Error> {
         let before = self.publics();
         if let Some(key) = add.iter().find(|key| before.contains(key)) {
             return Err(Error::Refused(format!("{role} trusts the key {} already", short(key))));
         }
-        if let Some(key) = remove.iter().find(|key| !before.contains(key)) {
-            return Err(Error::Refused(format!("{role} does not trust the key {}", short(key))));
+        let listed: BTreeSet<KeyMaterial> =
+            self.keyids.iter().filter_map(|id| Some(self.keys.get(id)?.material())).collect();
+        if let Some(key) = remove.iter().find(|key| !listed.contains(key)) {
+            return Err(Error::Refused(format!("{role} does not trust the key {}", short_material(key))));
         }
         for key in add.iter().map(Key::from_public) {
             self.keyids.push(key.keyid());
             self.keys.insert(key.keyid(), key);
         }
-        // By material: whatever id the key is listed under.
-        let gone = |id: &KeyId| {
-            self.keys.get(id).and_then(|key| key.public_key().ok()).is_some_and(|key| remove.contains(key))
-        };
+        // By material: whatever id the key is listed under, and however it is written.
+        let gone = |id: &KeyId| self.keys.get(id).is_some_and(|key| remove.contains(&key.material()));
         self.keyids.retain(|id| !gone(id));
+        self.check_reachable(role)
+    }
+
+    /// Takes ids out; of one that stands for a key and is listed more than once, all but the first.
+    pub(super) fn remove_ids(&mut self, role: &RoleName, ids: &[KeyId]) -> Result<(), Error> {
+        let mut seen = BTreeSet::new();
+        let keys = &*self.keys;
+        let is_usable = |id: &KeyId| keys.get(id).is_some_and(|key| key.public_key().is_ok());
+        self.keyids.retain(|id| !ids.contains(id) || (is_usable(id) && seen.insert(id.clone())));
         self.check_reachable(role)
     }
 
@@ -58,7 +67,7 @@ impl Edit<'_> {
     /// # Errors
     /// [`Error::NotFound`] when there is no such role.
     pub fn trust(&mut self, role: &RoleName) -> Result<(Vec<PublicKey>, u32), Error> {
-        let ring = if role.is_top_level() {
+        let ring = if self.root_view().roles.contains_key(role) {
             self.root_view().key_ring(role)?
         } else {
             let delegator = self.delegator(role)?;
@@ -92,20 +101,23 @@ impl Edit<'_> {
         Ok(edges)
     }
 
-    /// Every role that would trust `key`, with its delegator; none for the top-level ones. Reads all roles.
+    /// Every role that would list `key`, however it is written, with its delegator; none for the roles of the root. Reads all
+    /// roles.
     ///
     /// # Errors
     /// When a file on the way does not verify.
-    pub fn roles_trusting(&mut self, key: &PublicKey) -> Result<Vec<(RoleName, Option<RoleName>)>, Error> {
-        let trusts = |ring: &KeyRing| ring.keys().any(|(_, other)| other == key);
-        let mut found = Vec::new();
-        for role in RoleName::TOP_LEVEL {
-            if self.root_view().key_ring(&role).is_ok_and(|ring| trusts(&ring)) {
-                found.push((role, None));
+    pub fn roles_trusting(&mut self, key: impl Into<KeyMaterial>) -> Result<Vec<(RoleName, Option<RoleName>)>, Error> {
+        let key = key.into();
+        let top_level = trusting::roles_of_root(self.root_view(), &key);
+        let mut found: Vec<_> = top_level.into_iter().map(|role| (role, None)).collect();
+        let mut by_delegator: BTreeMap<RoleName, BTreeSet<RoleName>> = BTreeMap::new();
+        for (role, delegator) in self.delegated_roles()? {
+            if !by_delegator.contains_key(&delegator) {
+                let delegations = self.view(&delegator)?.delegations.as_ref();
+                let trusting = delegations.map(|delegations| trusting::delegated_roles(delegations, &key));
+                by_delegator.insert(delegator.clone(), trusting.unwrap_or_default());
             }
-        }
-        for (role, delegator, ring) in self.delegated_rings()? {
-            if trusts(&ring) {
+            if by_delegator.get(&delegator).is_some_and(|trusting| trusting.contains(&role)) {
                 found.push((role, Some(delegator)));
             }
         }
@@ -146,6 +158,20 @@ impl Edit<'_> {
     /// # Errors
     /// [`Error::Refused`] when a key is there already, or is not, or too few are left for the threshold.
     pub fn rotate_all(&mut self, roles: &[RoleName], add: &[PublicKey], remove: &[PublicKey]) -> Result<(), Error> {
+        let remove: Vec<KeyMaterial> = remove.iter().map(KeyMaterial::from).collect();
+        self.rotate_material(roles, add, &remove)
+    }
+
+    /// The same, where what goes need not be a key that can be used here.
+    ///
+    /// # Errors
+    /// As [`Edit::rotate_all`].
+    pub fn rotate_material(
+        &mut self,
+        roles: &[RoleName],
+        add: &[PublicKey],
+        remove: &[KeyMaterial],
+    ) -> Result<(), Error> {
         self.change(roles, |role, entry| entry.rotate(role, add, remove))
     }
 
@@ -169,13 +195,13 @@ impl Edit<'_> {
         })
     }
 
-    fn change(
+    pub(super) fn change(
         &mut self,
         roles: &[RoleName],
         change: impl Fn(&RoleName, &mut Entry<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let (top_level, delegated): (Vec<&RoleName>, Vec<&RoleName>) =
-            roles.iter().partition(|role| role.is_top_level());
+            roles.iter().partition(|role| role.is_top_level() || self.root_view().roles.contains_key(role));
         for role in top_level {
             let root = self.root();
             let keys = root.roles.get_mut(role).ok_or_else(|| unknown(role))?;
@@ -235,6 +261,12 @@ fn change_delegated(
     };
     drop_unused(&mut delegations.keys, &used);
     Ok(())
+}
+
+/// The beginning of what makes a key this key, for messages about keys that have no id of their own here.
+#[must_use]
+pub fn short_material(key: &KeyMaterial) -> String {
+    key.to_string().chars().take(16).collect()
 }
 
 /// The beginning of a key's id, for messages.

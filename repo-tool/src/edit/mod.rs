@@ -3,6 +3,7 @@
 pub mod bins;
 pub mod delegations;
 pub mod keys;
+pub mod odd;
 pub mod spread;
 mod targets;
 

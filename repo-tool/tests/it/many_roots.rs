@@ -1,8 +1,7 @@
 //! More roots than a client follows in one refresh: nothing keeps a maintainer from publishing the next one.
 
 use lastmile_client::MemoryStore;
-use lastmile_metadata::{RoleName, Version};
-use lastmile_repo_tool::document::{Document, Rings};
+use lastmile_metadata::{RoleName, Root, Version};
 use lastmile_repo_tool::init::NewRepository;
 use lastmile_repo_tool::key_store::Protection;
 use lastmile_repo_tool::lint::lint;
@@ -10,6 +9,7 @@ use lastmile_repo_tool::proof::is_refuted;
 use lastmile_repo_tool::verify;
 
 use crate::revocation::revoke_and_prove;
+use crate::snapshot::{forge_with, read};
 use crate::world::{World, is_published};
 
 /// A repository whose newest root has this version.
@@ -17,15 +17,10 @@ fn with_roots(count: u64) -> World {
     let mut new = NewRepository::new(Protection::None);
     new.thresholds.insert("root".into(), 1);
     let world = World::with(&new);
-    let repository = world.open();
-    let mut root = (*repository.published.root).clone();
+    let mut root: Root = read(&world, &RoleName::ROOT, "1.root.json");
     for version in 2..=count {
         root.version = Version::new(version).unwrap();
-        let required = vec![root.key_ring(&RoleName::ROOT).unwrap()];
-        let mut document = Document::new(&RoleName::ROOT, &root, Rings { required, wanted: None });
-        document.sign(&repository.keys, repository.authority()).unwrap();
-        let path = world.layout().metadata().join(format!("{version}.root.json"));
-        std::fs::write(path, document.file()).unwrap();
+        forge_with(&world, &world, &format!("{version}.root.json"), &root, "root-1");
     }
     world
 }

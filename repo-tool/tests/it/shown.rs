@@ -3,11 +3,13 @@
 use lastmile_metadata::{DelegatedRoles, RoleName};
 use lastmile_repo_tool::draft::Draft;
 use lastmile_repo_tool::key_store::keyid_of;
-use lastmile_repo_tool::{Signing, diff};
-use serde_json::Value;
+use lastmile_repo_tool::publication::Unobserved;
+use lastmile_repo_tool::{Error, Signing, diff};
+use serde_json::{Value, json};
 
 use crate::delegations::delegate;
-use crate::world::World;
+use crate::planted_members::{foreign_key, id_of, list_in_root, told_to_accept};
+use crate::world::{World, is_published};
 
 #[test]
 fn another_key_under_a_known_id_is_shown() {
@@ -65,4 +67,220 @@ fn who_signs_is_shown_every_line() {
     let plan = repository.plan(draft, Signing::Never).unwrap();
     assert!(!diff::text(&plan.diff).contains("file-39"), "long lists are cut elsewhere");
     assert!(diff::full_text(&plan.diff).contains("file-39"));
+}
+
+#[test]
+fn a_key_that_other_clients_use_is_shown_whole_and_signed_only_if_it_is_named() {
+    let world = World::new();
+    let (id, key) = foreign_key();
+    world.plant(&RoleName::ROOT, |signed| list_in_root(signed, "targets", &(id.clone(), key.clone())));
+    let shown = world.shown();
+    for part in ["+ targets key that nothing here can use", "rsa-pkcs1v15-sha512", "MIIBIjANBgkqhkiG9w0BAQEFAAOC", &id]
+    {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let refused = world.sign(&[]).unwrap_err();
+    let named = told_to_accept(&refused);
+    assert_eq!(named, [format!("root:/keys/{id}"), format!("root:/roles/targets/keyids/{id}")], "{refused}");
+    assert!(world.metadata("1.root.json")["signed"]["keys"][&id].is_null());
+    assert!(world.sign(&[&named[0]]).is_err(), "both places are to be named");
+    assert!(world.sign(&[&id[..8]]).is_err(), "a part of a name is none");
+    let staged = std::fs::read_to_string(world.layout().staged().join("root.json")).unwrap();
+    assert!(staged.contains("\"signatures\":[]"), "{staged}");
+    world.sign(&[&id]).unwrap();
+    // Others have signed it: whoever publishes it must know as well.
+    assert!(matches!(world.publish(&[]), Err(Error::Refused(_))));
+    assert!(is_published(&world.publish(&[&named[0], &named[1]]).unwrap()));
+    // From now on it is what was there before.
+    world.plant(&RoleName::ROOT, |_| {});
+    world.sign(&[]).unwrap();
+    assert!(is_published(&world.publish(&[]).unwrap()));
+}
+
+#[test]
+fn a_key_that_was_there_and_is_listed_anew_is_named_again() {
+    let world = World::new();
+    let planted = foreign_key();
+    world.plant(&RoleName::ROOT, |signed| list_in_root(signed, "targets", &planted));
+    world.sign(&[&planted.0]).unwrap();
+    world.publish(&[&planted.0]).unwrap();
+    world.plant(&RoleName::ROOT, |signed| list_in_root(signed, "timestamp", &planted));
+    let refused = world.sign(&[]).unwrap_err();
+    assert_eq!(told_to_accept(&refused), [format!("root:/roles/timestamp/keyids/{}", planted.0)]);
+}
+
+/// Every object below, by the members on the way to it.
+fn objects(value: &Value, at: &str, found: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => {
+            found.push(at.to_string());
+            for (name, value) in members {
+                objects(value, &format!("{at}/{}", name.replace('~', "~0").replace('/', "~1")), found);
+            }
+        }
+        Value::Array(elements) => {
+            for (number, value) in elements.iter().enumerate() {
+                objects(value, &format!("{at}/{number}"), found);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// A repository whose files have members of every kind.
+fn rich() -> World {
+    let world = World::new();
+    let (key, uri) = world.key("team");
+    world.add("file", "1");
+    world.change_with(&[uri], &mut Unobserved, |edit| delegate(edit, "team", "team/*", &key)).unwrap();
+    world
+}
+
+#[test]
+fn a_member_that_nobody_knows_is_shown_and_refused_wherever_it_stands() {
+    let world = rich();
+    for (role, file) in [(RoleName::ROOT, "1.root.json"), (RoleName::TARGETS, "3.targets.json")] {
+        let mut places = Vec::new();
+        objects(&world.metadata(file)["signed"], "", &mut places);
+        assert!(places.len() > 6, "{places:?}");
+        let mut refused = 0;
+        for place in places {
+            let world = world.copy();
+            world.plant(&role, |signed| signed.pointer_mut(&place).unwrap()["planted"] = json!("\u{202e}evil"));
+            let mut repository = world.open();
+            // Among keys, roles and targets it is a broken one.
+            let Ok(draft) = repository.staged() else { continue };
+            let plan = repository.plan(draft, Signing::Never).unwrap();
+            drop(repository);
+            let shown = diff::full_text(&plan.diff);
+            assert!(shown.contains("planted") && shown.contains("\\u{202e}evil"), "{role} {place}: {shown}");
+            let error = world.sign(&[]).unwrap_err();
+            // Where an id is the hash of the key, no name helps: tough refuses the file.
+            if !matches!(error, Error::Draft(_)) {
+                let named = told_to_accept(&error);
+                let named: Vec<&str> = named.iter().map(String::as_str).collect();
+                assert!(!named.is_empty(), "{role} {place}: {error}");
+                world.sign(&named).unwrap();
+            }
+            refused += 1;
+        }
+        assert!(refused >= 6, "{refused}");
+    }
+}
+
+#[test]
+fn every_value_that_changes_has_a_line() {
+    let world = rich();
+    for (role, file) in [(RoleName::ROOT, "1.root.json"), (RoleName::TARGETS, "3.targets.json")] {
+        let text = world.metadata(file)["signed"].to_string();
+        let values = [json!("x"), json!(7), json!(true), json!([]), json!({}), json!(["a", "a"]), json!(null)];
+        let mut told = 0;
+        for pointer in all_pointers(&serde_json::from_str(&text).unwrap(), "") {
+            if matches!(pointer.as_str(), "/version" | "/expires" | "/_type") {
+                continue;
+            }
+            for value in &values {
+                let world = world.copy();
+                world.plant(&role, |signed| *signed.pointer_mut(&pointer).unwrap() = value.clone());
+                let mut repository = world.open();
+                let Ok(draft) = repository.staged() else { continue };
+                let plan = repository.plan(draft, Signing::Never).unwrap();
+                let found = plan.diff.iter().find(|found| found.role == role.as_str()).unwrap();
+                let same = serde_json::from_str::<Value>(&text).unwrap().pointer(&pointer) == Some(value);
+                assert_eq!(found.lines.is_empty(), same, "{role} {pointer} = {value}: {found:?}");
+                told += 1;
+            }
+        }
+        assert!(told > 10, "{told}");
+    }
+}
+
+fn all_pointers(value: &Value, at: &str) -> Vec<String> {
+    let below = |name: String, value: &Value| all_pointers(value, &format!("{at}/{name}"));
+    let mut found = match value {
+        Value::Object(members) => members.iter().flat_map(|(name, value)| below(name.clone(), value)).collect(),
+        Value::Array(elements) => {
+            elements.iter().enumerate().flat_map(|(at, value)| below(at.to_string(), value)).collect()
+        }
+        _ => Vec::new(),
+    };
+    found.extend((!at.is_empty()).then(|| at.to_string()));
+    found
+}
+
+#[test]
+fn every_hash_is_shown_in_full_and_one_of_an_unknown_kind_is_to_be_named() {
+    let world = World::new();
+    world.plant(&RoleName::TARGETS, |signed| {
+        signed["targets"]["a"] = json!({
+            "length": 1, "hashes": { "sha256": "1".repeat(64), "sha512": "2".repeat(128), "sha999": "3".repeat(64) }
+        });
+    });
+    let shown = world.shown();
+    for hash in [format!("sha256 {}", "1".repeat(64)), format!("sha512 {}", "2".repeat(128)), "3".repeat(64)] {
+        assert!(shown.contains(&hash), "{shown}");
+    }
+    assert_eq!(told_to_accept(&world.sign(&[]).unwrap_err()), ["targets:/targets/a/hashes/sha999"]);
+    world.sign(&["sha999"]).unwrap();
+}
+
+#[test]
+fn a_target_that_becomes_another_one_is_shown_as_it_was_too() {
+    let world = World::new();
+    world.add("a", "1");
+    world.plant(&RoleName::TARGETS, |signed| {
+        signed["targets"]["a"]["hashes"]["sha512"] = "2".repeat(128).into();
+    });
+    let (shown, old) = (world.shown(), hex::encode(<sha2::Sha256 as sha2::Digest>::digest("1")));
+    let line = format!("~ a (1 bytes, sha256 {old}, sha512 {}) (was: (1 bytes, sha256 {old}))", "2".repeat(128));
+    assert!(shown.contains(&line), "{shown}");
+}
+
+#[test]
+fn another_spelling_under_a_known_id_and_a_key_that_no_role_lists_are_shown() {
+    let world = World::new();
+    let (unlisted, _) = world.key("unlisted");
+    let unlisted: Value =
+        serde_json::from_str(&lastmile_metadata::Key::from_public(&unlisted).to_json().to_text()).unwrap();
+    let known = keyid_of(&world.public("targets-1"));
+    world.plant(&RoleName::ROOT, |signed| {
+        signed["keys"][id_of(&unlisted)] = unlisted.clone();
+        let public = &mut signed["keys"][&known]["keyval"]["public"];
+        *public = public.as_str().unwrap().to_uppercase().into();
+        signed["spec_version"] = "1.0.99".into();
+    });
+    let shown = world.shown();
+    for line in [
+        format!("+ key ed25519 {} (no role lists it)", id_of(&unlisted)),
+        format!("~ what stands under the key id {known} is "),
+        "~ spec_version 1.0.99 (was: spec_version 1.0.34)".to_string(),
+    ] {
+        assert!(shown.contains(&line), "{line}: {shown}");
+    }
+}
+
+#[test]
+fn a_delegation_that_comes_before_the_others_is_shown_in_its_place() {
+    let world = rich();
+    world.plant(&RoleName::TARGETS, |signed| {
+        let mut first = signed["delegations"]["roles"][0].clone();
+        first["name"] = "a\u{200b}".into();
+        first["paths"] = json!(["x y", "#0"]);
+        signed["delegations"]["roles"].as_array_mut().unwrap().insert(0, first);
+    });
+    let shown = world.shown();
+    assert!(
+        shown.contains("delegations in the order a\\u{200b}, team (was: delegations in the order team)"),
+        "{shown}"
+    );
+    assert!(shown.contains("+ delegation to a\\u{200b}: \"x y\" \"#0\""), "{shown}");
+}
+
+#[test]
+fn whoever_signs_is_told_what_snapshot_and_timestamp_list() {
+    let world = World::new();
+    world.plant(&RoleName::TARGETS, |_| {});
+    let shown = world.shown();
+    assert!(shown.contains("~ targets.json version 2 (was: targets.json version 1)"), "{shown}");
+    assert!(shown.contains("~ snapshot.json hashes sha256 "), "{shown}");
 }

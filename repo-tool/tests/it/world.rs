@@ -16,6 +16,7 @@ use lastmile_repo_tool::layout::Layout;
 use lastmile_repo_tool::overlay::{METADATA_URL, Overlay, TARGETS_URL};
 use lastmile_repo_tool::policy::KeyUri;
 use lastmile_repo_tool::publication::{Observer, Unobserved};
+use lastmile_repo_tool::review::Accepted;
 use lastmile_repo_tool::user::UserConfig;
 use lastmile_repo_tool::{Error, Outcome, Patience, Repository, ServedState, Setting, Signing};
 use serde_json::Value;
@@ -75,6 +76,7 @@ impl World {
             user: UserConfig::at(&self.user_config()),
             given_root: None,
             served: ServedState::Compare,
+            accepted: Accepted::default(),
         }
     }
 
@@ -101,15 +103,15 @@ impl World {
         content: &str,
         observer: &mut dyn Observer,
     ) -> Result<Outcome, Error> {
-        self.publish(&self.setting(), role, (name, content), observer)
+        self.publish_file(&self.setting(), role, (name, content), observer)
     }
 
     /// Publishes a file as the user of this setting.
     pub(crate) fn add_as(&self, setting: &Setting, name: &str, content: &str) -> Result<Outcome, Error> {
-        self.publish(setting, &RoleName::TARGETS, (name, content), &mut Unobserved)
+        self.publish_file(setting, &RoleName::TARGETS, (name, content), &mut Unobserved)
     }
 
-    fn publish(
+    fn publish_file(
         &self,
         setting: &Setting,
         role: &RoleName,

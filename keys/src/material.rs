@@ -1,0 +1,157 @@
+//! Which keys are the same key, in whatever way they are written: what a revocation follows.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
+
+use spki::der::pem::Base64Decoder;
+
+use crate::public::PublicKey;
+
+/// What identifies a key, apart from how metadata writes it.
+///
+/// Keytype, scheme, encoding (PEM, hexadecimal, base64, DER) and the forms that an encoding leaves open make no difference, so
+/// that the same key is found under a scheme that nothing here can verify. RSA keys are the same when the modulus is:
+/// whoever can sign with one exponent can sign with all. Text that is no known encoding is compared as it is.
+///
+/// This is coarser than the equality of [`PublicKey`], by which thresholds are counted, and never used there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyMaterial(Form);
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Form {
+    /// The modulus, without leading zeros.
+    Rsa(Vec<u8>),
+    /// A point of an elliptic curve, compressed (SEC 1, 2.3.3). The curve does not matter: no two share a point by chance.
+    Point(Vec<u8>),
+    /// The bytes of a key of another kind, such as ed25519.
+    Bytes(Vec<u8>),
+    /// Text that is no known encoding of a key.
+    Text(String),
+}
+
+impl KeyMaterial {
+    /// The material of a key that metadata writes as `public`, whatever its keytype and scheme.
+    #[must_use]
+    pub fn of_text(public: &str) -> Self {
+        let text = public.trim();
+        let bytes = pem(text).or_else(|| hexadecimal(text)).or_else(|| base64(text));
+        Self(bytes.map_or_else(|| Form::Text(text.to_string()), |bytes| Form::of_bytes(&bytes)))
+    }
+}
+
+impl From<&PublicKey> for KeyMaterial {
+    fn from(key: &PublicKey) -> Self {
+        Self(Form::of_bytes(key.material()))
+    }
+}
+
+impl fmt::Display for KeyMaterial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Form::Rsa(bytes) | Form::Point(bytes) | Form::Bytes(bytes) => f.write_str(&hex::encode(bytes)),
+            Form::Text(text) => write!(f, "{}", text.escape_debug()),
+        }
+    }
+}
+
+impl Form {
+    fn of_bytes(bytes: &[u8]) -> Self {
+        if let Some(form) = Self::of_info(bytes).or_else(|| Self::of_rsa(bytes)) {
+            return form;
+        }
+        Self::of_point(bytes).unwrap_or_else(|| Self::Bytes(bytes.to_vec()))
+    }
+
+    /// SubjectPublicKeyInfo (RFC 5280, 4.1): an algorithm and a bit string, of whatever algorithm.
+    fn of_info(der: &[u8]) -> Option<Self> {
+        let info = whole(SEQUENCE, der)?;
+        let (_, rest) = element(SEQUENCE, info)?;
+        let (bits, rest) = element(BIT_STRING, rest)?;
+        let (unused, key) = bits.split_first()?;
+        if *unused != 0 || !rest.is_empty() {
+            return None;
+        }
+        Some(Self::of_rsa(key).or_else(|| Self::of_point(key)).unwrap_or_else(|| Self::Bytes(key.to_vec())))
+    }
+
+    /// RSAPublicKey (RFC 8017, A.1.1): modulus and exponent.
+    fn of_rsa(der: &[u8]) -> Option<Self> {
+        let (modulus, rest) = element(INTEGER, whole(SEQUENCE, der)?)?;
+        let (_, rest) = element(INTEGER, rest)?;
+        let first = modulus.iter().position(|byte| *byte != 0)?;
+        rest.is_empty().then_some(Self::Rsa(modulus.get(first..)?.to_vec()))
+    }
+
+    /// A point (SEC 1, 2.3.3) of a curve of 256, 384 or 521 bits. The sign of y is all that compression keeps of it.
+    fn of_point(bytes: &[u8]) -> Option<Self> {
+        let (kind, coordinates) = bytes.split_first()?;
+        let is_length = |length: usize| matches!(length, 32 | 48 | 66);
+        let (sign, x) = match kind {
+            2 | 3 if is_length(coordinates.len()) => (*kind, coordinates),
+            4 | 6 | 7 if is_length(coordinates.len() / 2) && coordinates.len().is_multiple_of(2) => {
+                (2 + (coordinates.last()? & 1), coordinates.get(..coordinates.len() / 2)?)
+            }
+            _ => return None,
+        };
+        let mut point = alloc::vec![sign];
+        point.extend(x);
+        Some(Self::Point(point))
+    }
+}
+
+const INTEGER: u8 = 0x02;
+const BIT_STRING: u8 = 0x03;
+const SEQUENCE: u8 = 0x30;
+
+/// The content of the one element that `der` is.
+fn whole(tag: u8, der: &[u8]) -> Option<&[u8]> {
+    element(tag, der).filter(|(_, rest)| rest.is_empty()).map(|(content, _)| content)
+}
+
+/// The content of the first element, and what follows. Lengths in more bytes than are needed are read too: others do.
+fn element(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (found, rest) = der.split_first()?;
+    let (first, rest) = rest.split_first()?;
+    let (length, rest) = match first {
+        0..=0x7f => (usize::from(*first), rest),
+        0x81..=0x84 => {
+            let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
+            (bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), rest)
+        }
+        _ => return None,
+    };
+    if *found == tag { rest.split_at_checked(length) } else { None }
+}
+
+/// The content of the first PEM block, whatever its label and its lines.
+fn pem(text: &str) -> Option<Vec<u8>> {
+    let (_, rest) = text.split_once("-----BEGIN ")?;
+    let (_, rest) = rest.split_once("-----")?;
+    let (content, _) = rest.split_once("-----END ")?;
+    base64(content)
+}
+
+fn hexadecimal(text: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace() && *byte != b':').collect();
+    let digits = digits.strip_prefix(b"0x").unwrap_or(&digits);
+    hex::decode(digits).ok().filter(|bytes| !bytes.is_empty())
+}
+
+/// Both alphabets, with padding or without.
+fn base64(text: &str) -> Option<Vec<u8>> {
+    let standard = |byte| match byte {
+        b'-' => b'+',
+        b'_' => b'/',
+        other => other,
+    };
+    let text: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).map(standard).collect();
+    let mut padded = text.trim_ascii_end().to_vec();
+    while padded.last() == Some(&b'=') {
+        padded.pop();
+    }
+    padded.resize(padded.len().next_multiple_of(4), b'=');
+    let mut bytes = Vec::new();
+    Base64Decoder::new(&padded).ok()?.decode_to_end(&mut bytes).ok()?;
+    Some(bytes).filter(|bytes| !bytes.is_empty())
+}

@@ -1,0 +1,388 @@
+//! What changes between two texts that signatures cover (spec 4.1): every value that is not as it was, by where it stands.
+//!
+//! Nothing in here knows a member of the formats, so that none can be forgotten. The texts are walked side by side where
+//! they stand, and what is the same in both is passed over as bytes.
+
+use alloc::borrow::Cow;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::ErrorKind;
+use crate::reader::Reader;
+
+/// Where a value stands: the members on the way to it. An element of an array is called by its text or, if it is an object,
+/// by its member `name`; a second one of that name has `#2` added, and any other its number.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pointer(Vec<String>);
+
+impl Pointer {
+    /// The members on the way.
+    #[must_use]
+    pub fn segments(&self) -> Vec<&str> {
+        self.0.iter().map(String::as_str).collect()
+    }
+
+    /// The first `length` members of it.
+    #[must_use]
+    pub fn start(&self, length: usize) -> Self {
+        Self(self.0.iter().take(length).cloned().collect())
+    }
+
+    fn with(&self, segment: impl Into<String>) -> Self {
+        let mut segments = self.0.clone();
+        segments.push(segment.into());
+        Self(segments)
+    }
+}
+
+impl<S: Into<String>> FromIterator<S> for Pointer {
+    fn from_iter<I: IntoIterator<Item = S>>(segments: I) -> Self {
+        Self(segments.into_iter().map(Into::into).collect())
+    }
+}
+
+impl fmt::Display for Pointer {
+    /// As RFC 6901 writes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|segment| write!(f, "/{}", segment.replace('~', "~0").replace('/', "~1")))
+    }
+}
+
+/// One value that is not as it was. Objects and arrays are told value by value; an empty one is a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change<'t> {
+    /// Where it stands.
+    pub pointer: Pointer,
+    /// What changes.
+    pub kind: ChangeKind<'t>,
+}
+
+/// What changes at one place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChangeKind<'t> {
+    /// The value, in canonical text; one that comes or goes stands on one side only.
+    Value {
+        /// What it was.
+        before: Option<&'t str>,
+        /// What it becomes.
+        after: Option<&'t str>,
+    },
+    /// The order of an array, whose elements are told by themselves. New elements at its end are no other order.
+    Order,
+}
+
+/// What changes from `before` to `after`, both canonical. Members of the outermost object whose name `is_passed_over` are not
+/// looked at.
+///
+/// # Errors
+/// [`ErrorKind::Malformed`] for text that is not canonical.
+pub fn changes<'t>(
+    before: Option<&'t str>,
+    after: &'t str,
+    is_passed_over: &dyn Fn(&str) -> bool,
+) -> Result<Vec<Change<'t>>, ErrorKind> {
+    let mut walk = Walk { changes: Vec::new(), is_passed_over };
+    walk.values(&Pointer::default(), before, Some(after))?;
+    Ok(walk.changes)
+}
+
+/// The members of an object in canonical text, each with the text of its value.
+///
+/// # Errors
+/// [`ErrorKind::Malformed`] for text that is no canonical object.
+pub fn members(object: &str) -> Result<BTreeMap<Cow<'_, str>, &str>, ErrorKind> {
+    let mut members = BTreeMap::new();
+    Reader::new(object).members(|_, name, value| {
+        members.insert(name, value.skip()?);
+        Ok(())
+    })?;
+    Ok(members)
+}
+
+/// The texts of the elements of an array in canonical text.
+///
+/// # Errors
+/// [`ErrorKind::Malformed`] for text that is no canonical array.
+pub fn elements(array: &str) -> Result<Vec<&str>, ErrorKind> {
+    let mut texts = Vec::new();
+    Reader::new(array).array(|value| {
+        texts.push(value.skip()?);
+        Ok(())
+    })?;
+    Ok(texts)
+}
+
+/// What a string in canonical text says; none where it is no string.
+#[must_use]
+pub fn string(value: &str) -> Option<Cow<'_, str>> {
+    Reader::new(value).string().ok()
+}
+
+/// The value of a member of an object in canonical text.
+///
+/// # Errors
+/// [`ErrorKind::Malformed`] for text that is no canonical object.
+pub fn member<'t>(object: &'t str, name: &str) -> Result<Option<&'t str>, ErrorKind> {
+    let mut found = None;
+    Reader::new(object).members(|_, member, value| {
+        let text = value.skip()?;
+        if member == name {
+            found = Some(text);
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+struct Walk<'t, 'f> {
+    changes: Vec<Change<'t>>,
+    is_passed_over: &'f dyn Fn(&str) -> bool,
+}
+
+impl<'t> Walk<'t, '_> {
+    fn values(&mut self, at: &Pointer, before: Option<&'t str>, after: Option<&'t str>) -> Result<(), ErrorKind> {
+        if before == after {
+            return Ok(());
+        }
+        let kind = |text: Option<&str>| text.and_then(|text| text.bytes().next());
+        let is_empty = |text: Option<&str>| matches!(text, None | Some("{}" | "[]"));
+        match (kind(before), kind(after)) {
+            // An empty one that comes or goes is a value of its own.
+            (None, _) | (_, None) if is_empty(before) && is_empty(after) => self.value(at, before, after),
+            (Some(b'{') | None, Some(b'{') | None) => self.objects(at, before, after)?,
+            (Some(b'[') | None, Some(b'[') | None) => self.arrays(at, before, after)?,
+            _ => self.value(at, before, after),
+        }
+        Ok(())
+    }
+
+    fn value(&mut self, at: &Pointer, before: Option<&'t str>, after: Option<&'t str>) {
+        self.changes.push(Change { pointer: at.clone(), kind: ChangeKind::Value { before, after } });
+    }
+
+    /// Both have their members in order.
+    fn objects(&mut self, at: &Pointer, before: Option<&'t str>, after: Option<&'t str>) -> Result<(), ErrorKind> {
+        let (mut old, mut new) = (Members::of(before)?, Members::of(after)?);
+        let is_outermost = at.0.is_empty();
+        loop {
+            let (name, before, after) = match (old.name.take(), new.name.take()) {
+                (None, None) => return Ok(()),
+                (Some(one), Some(other)) if one == other => {
+                    let after = new.value()?;
+                    let is_same = old.pass_same(after)?;
+                    let before = if is_same { after } else { old.value()? };
+                    (one, Some(before), Some(after))
+                }
+                (Some(one), other) if other.as_ref().is_none_or(|other| one < *other) => {
+                    new.name = other;
+                    (one, Some(old.value()?), None)
+                }
+                (one, Some(other)) => {
+                    old.name = one;
+                    (other, None, Some(new.value()?))
+                }
+                (Some(one), None) => (one, Some(old.value()?), None),
+            };
+            if before != after && !(is_outermost && (self.is_passed_over)(&name)) {
+                self.values(&at.with(name), before, after)?;
+            }
+        }
+    }
+
+    fn arrays(&mut self, at: &Pointer, before: Option<&'t str>, after: Option<&'t str>) -> Result<(), ErrorKind> {
+        let (old, new) = (named_elements(before)?, named_elements(after)?);
+        let by_name = |all: &[(String, &'t str)]| all.iter().cloned().collect::<BTreeMap<String, &'t str>>();
+        let (old_by_name, new_by_name) = (by_name(&old), by_name(&new));
+        for (name, text) in old.iter().filter(|(name, _)| !new_by_name.contains_key(name)) {
+            self.values(&at.with(name.as_str()), Some(text), None)?;
+        }
+        for (name, text) in &new {
+            self.values(&at.with(name.as_str()), old_by_name.get(name).copied(), Some(text))?;
+        }
+        let names = |all: &[(String, &str)]| all.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        let kept = names(&old).into_iter().filter(|name| new_by_name.contains_key(name));
+        let added = names(&new).into_iter().filter(|name| !old_by_name.contains_key(name));
+        if names(&new) != kept.chain(added).collect::<Vec<_>>() {
+            self.changes.push(Change { pointer: at.clone(), kind: ChangeKind::Order });
+        }
+        Ok(())
+    }
+}
+
+/// The members of an object, one by one; of none where there is no object.
+struct Members<'t> {
+    reader: Option<Reader<'t>>,
+    /// Of the member whose value comes next.
+    name: Option<Cow<'t, str>>,
+}
+
+impl<'t> Members<'t> {
+    fn of(object: Option<&'t str>) -> Result<Self, ErrorKind> {
+        let mut members = Self { reader: object.map(Reader::new), name: None };
+        if let Some(reader) = &mut members.reader {
+            reader.enter(b'{', "an object")?;
+        }
+        members.next(false)?;
+        Ok(members)
+    }
+
+    fn next(&mut self, begun: bool) -> Result<(), ErrorKind> {
+        if let Some(reader) = &mut self.reader {
+            self.name = if reader.goes_on(b'}', begun)? { Some(reader.name()?) } else { None };
+        }
+        Ok(())
+    }
+
+    /// The value that comes next; then the member after it.
+    fn value(&mut self) -> Result<&'t str, ErrorKind> {
+        let text = self.reader.as_mut().map_or(Ok(""), Reader::skip)?;
+        self.next(true)?;
+        Ok(text)
+    }
+
+    /// Passes over the value that comes next if it is this one.
+    fn pass_same(&mut self, value: &str) -> Result<bool, ErrorKind> {
+        let is_same = self.reader.as_mut().is_some_and(|reader| reader.pass_same(value));
+        if is_same {
+            self.next(true)?;
+        }
+        Ok(is_same)
+    }
+}
+
+/// The elements of an array, each with what it is called.
+fn named_elements(array: Option<&str>) -> Result<Vec<(String, &str)>, ErrorKind> {
+    let texts = array.map_or(Ok(Vec::new()), elements)?;
+    let mut taken: BTreeSet<String> = BTreeSet::new();
+    let mut named = Vec::with_capacity(texts.len());
+    for (number, text) in texts.into_iter().enumerate() {
+        let name = name_of(text)?.unwrap_or_else(|| Cow::Owned(number.to_string()));
+        let mut unique = name.to_string();
+        let mut count = 1;
+        while taken.contains(&unique) {
+            count += 1;
+            unique = alloc::format!("{name}#{count}");
+        }
+        taken.insert(unique.clone());
+        named.push((unique, text));
+    }
+    Ok(named)
+}
+
+fn name_of(element: &str) -> Result<Option<Cow<'_, str>>, ErrorKind> {
+    match element.bytes().next() {
+        Some(b'"') => Reader::new(element).string().map(Some),
+        Some(b'{') => match member(element, "name")? {
+            Some(name) if name.starts_with('"') => Reader::new(name).string().map(Some),
+            _ => Ok(None),
+        },
+        _ => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+    use crate::canonical::canonicalize;
+
+    /// Each change as `/pointer before>after`.
+    fn told(before: &str, after: &str) -> Vec<String> {
+        let before = (!before.is_empty()).then(|| canonicalize(before).unwrap());
+        let after = canonicalize(after).unwrap();
+        let found = changes(before.as_deref(), &after, &|name| name == "passed over").unwrap();
+        let told = found.iter().map(|change| match change.kind {
+            ChangeKind::Order => format!("{} order", change.pointer),
+            ChangeKind::Value { before, after } => {
+                format!("{} {}>{}", change.pointer, before.unwrap_or_default(), after.unwrap_or_default())
+            }
+        });
+        told.collect()
+    }
+
+    #[test]
+    fn what_is_the_same_is_no_change() {
+        for text in ["{}", "[]", "1", r#"{"a":{"b":[1,{"name":"x"},"y","y"]},"c":null}"#] {
+            assert!(told(text, text).is_empty());
+        }
+    }
+
+    #[test]
+    fn every_value_is_told_where_it_stands() {
+        let cases: [(&str, &str, &[&str]); 16] = [
+            ("", "{}", &[" >{}"]),
+            ("", r#"{"a":{"b":1,"c":[]}}"#, &["/a/b >1", "/a/c >[]"]),
+            (r#"{"a":1,"b":2}"#, r#"{"b":3,"c":4}"#, &["/a 1>", "/b 2>3", "/c >4"]),
+            (r#"{"a":{}}"#, "{}", &["/a {}>"]),
+            (r#"{"a":{"x":1}}"#, r#"{"a":{}}"#, &["/a/x 1>"]),
+            (r#"{"a":{"x":1}}"#, r#"{"a":[]}"#, &[r#"/a {"x":1}>[]"#]),
+            (r#"{"a":[1]}"#, r#"{"a":"[1]"}"#, &[r#"/a [1]>"[1]""#]),
+            (r#"{"a":1}"#, r#"{"a":10}"#, &["/a 1>10"]),
+            (r#"{"a":10}"#, r#"{"a":1}"#, &["/a 10>1"]),
+            (r#"{"a/b":{"~":1}}"#, r#"{"a/b":{"~":2}}"#, &["/a~1b/~0 1>2"]),
+            (r#"{"passed over":1,"a":{"passed over":1}}"#, r#"{"a":{"passed over":2}}"#, &["/a/passed over 1>2"]),
+            (r#"["a","b","c"]"#, r#"["a","c","d"]"#, &[r#"/b "b">"#, r#"/d >"d""#]),
+            (r#"["a","b"]"#, r#"["b","a"]"#, &[" order"]),
+            (r#"["a","b"]"#, r#"["x","a","b"]"#, &[r#"/x >"x""#, " order"]),
+            (r#"["a"]"#, r#"["a","a"]"#, &[r#"/a#2 >"a""#]),
+            (r#"[{"name":"a","t":1},{"name":"b"}]"#, r#"[{"name":"b"},{"name":"a","t":2}]"#, &["/a/t 1>2", " order"]),
+        ];
+        for (before, after, expected) in cases {
+            assert_eq!(told(before, after), expected, "{before} {after}");
+        }
+    }
+
+    #[test]
+    fn elements_that_are_called_alike_hide_nothing() {
+        for (before, after) in [
+            (r#"["a","a"]"#, r#"["a","a#2"]"#),
+            (r#"["a","a"]"#, r#"["a"]"#),
+            (r#"["a#2","a","a"]"#, r#"["a","a","a#2"]"#),
+            (r#"["0",1]"#, r#"[1,"0"]"#),
+            (r#"[0]"#, r#"["0"]"#),
+            (r#"["x"]"#, r#"[{"name":"x"}]"#),
+            (r#"[{"name":"x"}]"#, r#"[{"name":"x"},{"name":"x"}]"#),
+            (r#"[[1],[2]]"#, r#"[[2],[1]]"#),
+            (r#"[1,2]"#, r#"[2,1]"#),
+        ] {
+            assert!(!told(before, after).is_empty(), "{before} {after}");
+            assert!(!told(after, before).is_empty(), "{after} {before}");
+        }
+    }
+
+    /// Small texts of many shapes: two that differ have a change, and the changes are the same from both sides.
+    #[test]
+    fn no_difference_goes_unnoticed() {
+        let leaves = ["1", "\"a\"", "\"a\\\"b\"", "{}", "[]", "{\"name\":\"a\"}"];
+        let mut texts: Vec<String> = Vec::new();
+        for one in leaves {
+            for other in leaves {
+                texts.push(format!("{{\"a\":{one},\"b\":{other}}}"));
+                texts.push(format!("{{\"b\":{one},\"bb\":{other}}}"));
+                texts.push(format!("[{one},{other}]"));
+                texts.push(format!("{{\"a\":[{one},{{\"b\":{other}}}]}}"));
+            }
+        }
+        for one in &texts {
+            for other in &texts {
+                let (there, back) = (told(one, other), told(other, one));
+                assert_eq!(there.is_empty(), one == other, "{one} {other}");
+                assert_eq!(there.is_empty(), back.is_empty(), "{one} {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_member_is_found_by_its_name() {
+        let text = r#"{"a":[1,{"b":2}],"b":{"c":3}}"#;
+        assert_eq!(member(text, "b"), Ok(Some(r#"{"c":3}"#)));
+        assert_eq!(member(text, "c"), Ok(None));
+        assert!(member("[]", "c").is_err());
+        assert_eq!(members(text).unwrap().into_keys().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(elements("[1,\"a\"]").unwrap(), ["1", "\"a\""]);
+        assert_eq!((string("\"a\\\"\"").as_deref(), string("1")), (Some("a\""), None));
+    }
+}

@@ -1,0 +1,75 @@
+//! Whom a role trusts with what (spec 4.5), in words.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lastmile_metadata::{DelegatedRoles, Delegation, Delegations, Paths, RoleName, Targets};
+
+use super::Sign;
+use super::explain::Explanation;
+use super::keys::{KeysBefore, Listing, ring_lines};
+use crate::edit::bins::Bins;
+
+/// Tells what changes in the delegations of a role; `keys` are the ids of the keys that change.
+pub(super) fn tell(told: &mut Explanation, before: Option<&Targets>, after: &Targets, keys: &BTreeSet<&str>) {
+    let none = Delegations::new();
+    let before = before.and_then(|before| before.delegations.as_ref()).unwrap_or(&none);
+    let after = after.delegations.as_ref().unwrap_or(&none);
+    let (old, new) = (described(before), described(after));
+    let by_name = |all: &[(String, String)]| all.iter().cloned().collect::<BTreeMap<String, String>>();
+    let (old_by_name, new_by_name) = (by_name(&old), by_name(&new));
+    for (name, _) in old.iter().filter(|(name, _)| !new_by_name.contains_key(name)) {
+        told.lines.push(Sign::Removed, &format!("delegation to {name}"));
+    }
+    for (name, description) in &new {
+        told.lines.compare(old_by_name.get(name).cloned(), Some(description.clone()));
+    }
+    // 4.5: the order is the priority. What comes last of all changes nothing for the others.
+    let names = |all: &[(String, String)]| all.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    let kept: Vec<String> = names(&old).into_iter().filter(|name| new_by_name.contains_key(name)).collect();
+    let added = names(&new).into_iter().filter(|name| !old_by_name.contains_key(name));
+    if names(&new) != kept.iter().cloned().chain(added).collect::<Vec<_>>() {
+        let order = |names: &[String]| Some(format!("delegations in the order {}", names.join(", ")));
+        told.lines.compare(order(&kept), order(&names(&new)));
+    }
+    let (old, new) = (Listing::of_delegations(before), Listing::of_delegations(after));
+    // Of a delegation that is taken back, the keys go without saying.
+    let kept: Vec<Listing<'_>> = Listing::of_delegations(before).into_iter().filter(|old| old.is_in(&new)).collect();
+    ring_lines(&mut told.lines, &kept, &new, &|_| true);
+    told.keys(&["delegations"], KeysBefore { keys: Some(&before.keys), rings: &old }, &after.keys, &new, keys);
+}
+
+/// Each delegation in words, by name; whole sets of bins by what their names begin with.
+fn described(delegations: &Delegations) -> Vec<(String, String)> {
+    let bins = Bins::of(delegations);
+    let mut all: Vec<(String, String)> = match &delegations.roles {
+        DelegatedRoles::Succinct(_) => Vec::new(),
+        DelegatedRoles::Listed(roles) => {
+            let is_other = |name: &RoleName| bins.as_ref().is_none_or(|bins| !bins.contains(name));
+            roles.iter().filter(|delegation| is_other(&delegation.name)).map(described_delegation).collect()
+        }
+    };
+    if let Some(bins) = bins {
+        let name = format!("{}-*", bins.name_prefix);
+        let kind = if bins.succinct { "succinct" } else { "prefix" };
+        let description = format!("delegation to 2^{} {kind} bins {name}", bins.bit_length);
+        all.push((name, description));
+    }
+    all
+}
+
+fn described_delegation(delegation: &Delegation) -> (String, String) {
+    let paths = match &delegation.paths {
+        Paths::Patterns(patterns) => patterns.iter().map(|pattern| shown(pattern.as_str())).collect::<Vec<_>>(),
+        Paths::HashPrefixes(prefixes) => prefixes.iter().map(|prefix| format!("#{prefix}")).collect(),
+    };
+    let terminating = if delegation.terminating { ", terminating" } else { "" };
+    let name = delegation.name.as_str().to_string();
+    let description = format!("delegation to {name}: {}{terminating}", paths.join(" "));
+    (name, description)
+}
+
+/// A pattern, in quotes where it could be taken for two or for a hash prefix.
+fn shown(pattern: &str) -> String {
+    let is_plain = !pattern.is_empty() && !pattern.starts_with('#') && !pattern.contains([' ', '"', ',']);
+    if is_plain { pattern.to_string() } else { format!("{pattern:?}") }
+}

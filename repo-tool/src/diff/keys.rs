@@ -1,0 +1,185 @@
+//! The keys of a root or of delegations, and who lists them: those that cannot be used too.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lastmile_metadata::{DelegatedRoles, Delegations, Key, KeyId, Root, Threshold};
+
+use super::Sign;
+use super::explain::Lines;
+use crate::edit::bins::Bins;
+use crate::key_store::keyid_of;
+
+/// Who may sign for a role, as its delegator writes it.
+pub(super) struct Listing<'m> {
+    name: String,
+    /// Where the ids stand, below the root's or the delegations' members.
+    place: Vec<String>,
+    keys: &'m BTreeMap<KeyId, Key>,
+    keyids: &'m [KeyId],
+    threshold: Threshold,
+}
+
+impl<'m> Listing<'m> {
+    pub(super) fn of_root(root: &'m Root) -> Vec<Self> {
+        let listing = |(name, role): (&lastmile_metadata::RoleName, &'m lastmile_metadata::RoleKeys)| Self {
+            name: name.as_str().to_string(),
+            place: ["roles", name.as_str(), "keyids"].map(ToString::to_string).to_vec(),
+            keys: &root.keys,
+            keyids: &role.keyids,
+            threshold: role.threshold,
+        };
+        root.roles.iter().map(listing).collect()
+    }
+
+    /// Of each delegated role; of bins, which have one in common, that of the first.
+    pub(super) fn of_delegations(delegations: &'m Delegations) -> Vec<Self> {
+        let bins = Bins::of(delegations);
+        let keys = &delegations.keys;
+        match &delegations.roles {
+            DelegatedRoles::Succinct(succinct) => vec![Self {
+                name: succinct.bin(0).as_str().to_string(),
+                place: ["succinct_roles", "keyids"].map(ToString::to_string).to_vec(),
+                keys,
+                keyids: &succinct.keyids,
+                threshold: succinct.threshold,
+            }],
+            DelegatedRoles::Listed(roles) => {
+                let first = bins.as_ref().map(Bins::first);
+                let is_told =
+                    |name| first.as_ref() == Some(name) || bins.as_ref().is_none_or(|bins| !bins.contains(name));
+                let told = roles.iter().filter(|role| is_told(&role.name));
+                let listing = |role: &'m lastmile_metadata::Delegation| Self {
+                    name: role.name.as_str().to_string(),
+                    place: ["roles", role.name.as_str(), "keyids"].map(ToString::to_string).to_vec(),
+                    keys,
+                    keyids: &role.keyids,
+                    threshold: role.threshold,
+                };
+                told.map(listing).collect()
+            }
+        }
+    }
+
+    /// Whether the role is one of these.
+    pub(super) fn is_in(&self, others: &[Self]) -> bool {
+        others.iter().any(|other| other.name == self.name)
+    }
+
+    /// Each id once, with how often it is listed.
+    fn ids(&self) -> BTreeMap<&'m KeyId, usize> {
+        let mut ids = BTreeMap::new();
+        self.keyids.iter().for_each(|id| *ids.entry(id).or_default() += 1);
+        ids
+    }
+
+    /// Each key in words.
+    fn described(&self) -> BTreeSet<String> {
+        let described = |(id, count): (&KeyId, usize)| {
+            let key = match self.keys.get(id) {
+                Some(key) => described_key(id, key),
+                None => format!("key id {} that names no key", id.as_str()),
+            };
+            let times = if count > 1 { format!(", listed {count} times") } else { String::new() };
+            format!("{} {key}{times}", self.name)
+        };
+        self.ids().into_iter().map(described).collect()
+    }
+}
+
+/// Ids are whatever the file says: what identifies a key for a signer is computed.
+fn described_key(id: &KeyId, key: &Key) -> String {
+    match key.public_key() {
+        Ok(public) => {
+            let computed = keyid_of(public);
+            match id.as_str() == computed {
+                true => format!("key {} {computed}", public.keytype()),
+                false => format!("key {} {computed}, listed as {}", public.keytype(), id.as_str()),
+            }
+        }
+        Err(error) => {
+            format!("key that nothing here can use ({error}): {}, listed as {}", key.to_json().to_text(), id.as_str())
+        }
+    }
+}
+
+/// Who is trusted, and how many must sign, for those roles that are touched.
+pub(super) fn ring_lines(
+    lines: &mut Lines,
+    before: &[Listing<'_>],
+    after: &[Listing<'_>],
+    is_touched: &dyn Fn(&str) -> bool,
+) {
+    let by_name = |all| -> BTreeMap<String, &Listing<'_>> {
+        let all: &[Listing<'_>] = all;
+        all.iter().map(|listing| (listing.name.clone(), listing)).collect()
+    };
+    let (old_by_name, new_by_name) = (by_name(before), by_name(after));
+    let names: BTreeSet<&String> = old_by_name.keys().chain(new_by_name.keys()).collect();
+    for name in names {
+        let (old, new) = (old_by_name.get(name), new_by_name.get(name));
+        let keys = |listing: Option<&&Listing<'_>>| listing.map(|listing| listing.described()).unwrap_or_default();
+        let (old_keys, new_keys) = (keys(old), keys(new));
+        if old_keys == new_keys && !is_touched(name) {
+            continue;
+        }
+        old_keys.difference(&new_keys).for_each(|key| lines.push(Sign::Removed, key));
+        new_keys.difference(&old_keys).for_each(|key| lines.push(Sign::Added, key));
+        let threshold = |listing: &&Listing<'_>| format!("{name} threshold {}", listing.threshold);
+        lines.compare(old.map(threshold), new.map(threshold));
+    }
+}
+
+/// What the keys were before.
+#[derive(Clone, Copy)]
+pub(super) struct KeysBefore<'k> {
+    pub(super) keys: Option<&'k BTreeMap<KeyId, Key>>,
+    pub(super) rings: &'k [Listing<'k>],
+}
+
+/// Tells what the lines about roles do not: keys that no role lists, and keys that are written otherwise. Returns where keys
+/// and ids come or change that nothing here can use, each with its line.
+pub(super) fn key_lines(
+    lines: &mut Lines,
+    before: KeysBefore<'_>,
+    after: &BTreeMap<KeyId, Key>,
+    rings: &[Listing<'_>],
+    touched: &BTreeSet<&str>,
+) -> Vec<(Vec<String>, String)> {
+    let lists = |rings: &[Listing<'_>], id: &KeyId| rings.iter().any(|ring| ring.keyids.contains(id));
+    let mut unusual = Vec::new();
+    for text in touched {
+        let id = KeyId::new(*text);
+        let (old, new) = (before.keys.and_then(|keys| keys.get(&id)), after.get(&id));
+        match (old, new) {
+            (None, Some(key)) if !lists(rings, &id) => {
+                lines.push(Sign::Added, &format!("{} (no role lists it)", described_key(&id, key)));
+            }
+            (Some(key), None) if !lists(before.rings, &id) => {
+                lines.push(Sign::Removed, &format!("{} (no role listed it)", described_key(&id, key)));
+            }
+            (Some(old), Some(new)) if old != new => {
+                let (old, new) = (old.to_json().to_text(), new.to_json().to_text());
+                lines.push(Sign::Changed, &format!("what stands under the key id {text} is {new} (was: {old})"));
+            }
+            _ => {}
+        }
+        if let Some(key) = new.filter(|key| old != Some(*key) && key.public_key().is_err()) {
+            unusual.push((vec!["keys".to_string(), (*text).to_string()], described_key(&id, key)));
+        }
+    }
+    // A key that was there may be listed anew.
+    for ring in rings {
+        let old = before.rings.iter().find(|old| old.place == ring.place).map(Listing::ids).unwrap_or_default();
+        for (id, count) in ring.ids() {
+            let is_usable = ring.keys.get(id).is_some_and(|key| key.public_key().is_ok());
+            if old.get(id).copied().unwrap_or(0) < count && (!is_usable || count > 1) {
+                let what =
+                    ring.keys.get(id).map_or_else(|| "an id that names no key".into(), |key| described_key(id, key));
+                let place = ring.place.iter().cloned().chain([id.as_str().to_string()]).collect();
+                let times = if count > 1 { format!(", listed {count} times") } else { String::new() };
+                unusual.push((place, format!("{} trusts {what}{times}", ring.name)));
+            }
+        }
+    }
+    unusual
+}

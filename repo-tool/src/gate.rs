@@ -1,0 +1,270 @@
+//! What other clients refuse for good: no such fault of form is signed or published, if it is a new one.
+//!
+//! A root that python-tuf cannot read stops every python-tuf client for ever: the next root does not help, for it comes
+//! after this one. Lastmile reads more than others do, so that being a client of a draft ([`crate::check`]) does not show
+//! it. What is published with such a fault already stays publishable, or nobody could repair it; it is a warning. So is a file
+//! that is longer than others read unless they are told to: that is for their users to decide.
+//!
+//! The rules are those of python-tuf 7, go-tuf 2, tuf-js 4 and tough 0.24.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+use lastmile_client::text::printable;
+use lastmile_metadata::{Delegations, ErrorKind, Key, Paths, RoleName, TargetPath, elements, member, members, string};
+use sha2::{Digest as _, Sha256};
+
+use crate::Error;
+use crate::document::Document;
+use crate::published::Published;
+
+/// The pairs of keytype and scheme that python-tuf reads; a file with a key of another pair is refused as a whole.
+const KEYS: [(&str, &str); 16] = [
+    ("ecdsa", "ecdsa-sha2-nistp256"),
+    ("ecdsa", "ecdsa-sha2-nistp384"),
+    ("ecdsa", "ecdsa-sha2-nistp521"),
+    ("ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256"),
+    ("ecdsa-sha2-nistp384", "ecdsa-sha2-nistp384"),
+    ("ecdsa-sha2-nistp521", "ecdsa-sha2-nistp521"),
+    ("ed25519", "ed25519"),
+    ("ml-dsa", "ml-dsa-44/1"),
+    ("ml-dsa", "ml-dsa-65/1"),
+    ("ml-dsa", "ml-dsa-87/1"),
+    ("rsa", "rsassa-pss-sha256"),
+    ("rsa", "rsassa-pss-sha384"),
+    ("rsa", "rsassa-pss-sha512"),
+    ("rsa", "rsa-pkcs1v15-sha256"),
+    ("rsa", "rsa-pkcs1v15-sha384"),
+    ("rsa", "rsa-pkcs1v15-sha512"),
+];
+
+/// The clients that are alike in what they read at most.
+const PYTHON_AND_OTHERS: &str = "python-tuf, go-tuf and tuf-js";
+
+/// How many delegated roles those visit in one search.
+const VISITED: usize = 32;
+
+/// Refuses a document with a fault that the published one does not have.
+///
+/// # Errors
+/// [`Error::Draft`] with each fault, and who refuses it.
+pub(crate) fn admit(published: Option<&Published>, document: &Document) -> Result<(), Error> {
+    let role = &document.role;
+    let after = faults(role, document.signed());
+    if after.is_empty() {
+        return Ok(());
+    }
+    let before = published.and_then(|published| published.signed_text(role)).map(|text| faults(role, text));
+    let new: Vec<String> = after.difference(&before.unwrap_or_default()).map(|fault| format!("\n  {fault}")).collect();
+    if new.is_empty() {
+        return Ok(());
+    }
+    // The next root comes after this one: a client that cannot read this one never gets there.
+    let for_good = if *role == RoleName::ROOT { ", and they would refuse every later root with it" } else { "" };
+    Err(Error::Draft(format!(
+        "{role} version {}{for_good}:{}\nrepair the change, or drop it with `lastmile-repo discard`",
+        document.version,
+        new.concat()
+    )))
+}
+
+/// What others refuse, or do not read in full, of what is published: the root and every role that was read.
+pub(crate) fn advice(published: &Published) -> Vec<String> {
+    let mut advice = Vec::new();
+    let read = published.read_roles().map(|(role, _)| role);
+    for role in RoleName::TOP_LEVEL.iter().filter(|role| **role != RoleName::TARGETS).chain(read) {
+        let text = published.signed_text(role).unwrap_or_default();
+        advice.extend(faults(role, text).into_iter().map(|fault| format!("{role} as published: {fault}")));
+        advice.extend(length_advice(published, role));
+    }
+    for (role, targets) in published.read_roles() {
+        let most = targets.delegations.as_ref().map_or(0, most_visited);
+        if most > VISITED {
+            advice.push(format!(
+                "a search may visit {most} roles that {role} delegates to; {PYTHON_AND_OTHERS} visit {VISITED}, unless they \
+                 are told to visit more: let delegations cover fewer paths in common, or make some terminating"
+            ));
+        }
+    }
+    advice
+}
+
+/// A length that is listed is read as a whole; where it is not, each client has a limit of its own.
+fn length_advice(published: &Published, role: &RoleName) -> Option<String> {
+    let (length, limits): (_, [(u64, &str); 2]) = match role.as_str() {
+        "root" => (published.root.bytes().len(), [(512_000, PYTHON_AND_OTHERS), (1 << 20, "tough")]),
+        "timestamp" => (published.timestamp.bytes().len(), [(16_384, PYTHON_AND_OTHERS), (1 << 20, "tough")]),
+        "snapshot" if published.timestamp.snapshot.length.is_none() => {
+            (published.snapshot.bytes().len(), [(1 << 20, "tough"), (2_000_000, PYTHON_AND_OTHERS)])
+        }
+        "snapshot" => return None,
+        _ if published.snapshot.meta(role).is_some_and(|meta| meta.length.is_some()) => return None,
+        _ => (published.length(role)?, [(5_000_000, PYTHON_AND_OTHERS), (10 << 20, "tough")]),
+    };
+    let exceeded = limits.iter().filter(|(limit, _)| length as u64 > *limit);
+    let told: Vec<String> = exceeded.map(|(limit, who)| format!("{who} read {limit}")).collect();
+    (!told.is_empty())
+        .then(|| format!("{role} has {length} bytes; unless they are told to read more, {}", told.join(", ")))
+}
+
+/// How many of the delegated roles are visited for one path at most, as far as the patterns show it.
+fn most_visited(delegations: &Delegations) -> usize {
+    let patterns: Vec<&str> = match &delegations.roles {
+        lastmile_metadata::DelegatedRoles::Listed(roles) if roles.len() > VISITED => {
+            let patterns = roles.iter().filter_map(|role| match &role.paths {
+                Paths::Patterns(patterns) => Some(patterns.iter().map(lastmile_metadata::PathPattern::as_str)),
+                Paths::HashPrefixes(_) => None,
+            });
+            patterns.flatten().collect()
+        }
+        _ => Vec::new(),
+    };
+    let samples: BTreeSet<String> = patterns.iter().map(|pattern| pattern.replace(['*', '?'], "x")).collect();
+    let visited = samples.into_iter().filter_map(|sample| TargetPath::new(sample).ok()).map(|path| {
+        let covering = delegations.covering(&path);
+        let until = covering.iter().position(|(_, terminating)| *terminating);
+        until.map_or(covering.len(), |at| at + 1)
+    });
+    visited.max().unwrap_or(0)
+}
+
+/// The faults of a signed text, each with who refuses it.
+fn faults(role: &RoleName, signed: &str) -> BTreeSet<String> {
+    let mut faults = Faults::default();
+    if let Err(error) = faults.find(role, signed) {
+        faults.add(&format!("it cannot be read: {error}"));
+    }
+    faults.0
+}
+
+#[derive(Default)]
+struct Faults(BTreeSet<String>);
+
+impl Faults {
+    fn add(&mut self, fault: &str) {
+        self.0.insert(printable(fault));
+    }
+
+    fn find(&mut self, role: &RoleName, signed: &str) -> Result<(), ErrorKind> {
+        let spec_version = text(member(signed, "spec_version")?);
+        if !matches!(spec_version.split('.').count(), 2 | 3) {
+            self.add(&format!(
+                "spec_version `{spec_version}` has not two or three numbers: python-tuf and tuf-js refuse it"
+            ));
+        }
+        let expires = text(member(signed, "expires")?);
+        if expires.len() != "2030-01-31T00:00:00Z".len() || !expires.ends_with('Z') {
+            self.add(&format!("expires `{expires}` is not in whole seconds and UTC: python-tuf refuses it"));
+        }
+        match role.as_str() {
+            "root" => self.root(signed),
+            "snapshot" | "timestamp" => Ok(()),
+            _ => member(signed, "delegations")?.map_or(Ok(()), |delegations| self.delegations(delegations)),
+        }
+    }
+
+    fn root(&mut self, signed: &str) -> Result<(), ErrorKind> {
+        if member(signed, "consistent_snapshot")?.is_none() {
+            self.add("there is no consistent_snapshot: tough and tuf-js refuse that");
+        }
+        let keys = self.keys(member(signed, "keys")?.unwrap_or("{}"))?;
+        for (name, role) in members(member(signed, "roles")?.unwrap_or("{}"))? {
+            if !RoleName::TOP_LEVEL.iter().any(|known| known.as_str() == name) {
+                self.add(&format!("the role `{name}` is none of the four of a root: python-tuf and tough refuse it"));
+            }
+            self.ring(&name, role, &keys)?;
+        }
+        Ok(())
+    }
+
+    fn delegations(&mut self, delegations: &str) -> Result<(), ErrorKind> {
+        let keys = self.keys(member(delegations, "keys")?.unwrap_or("{}"))?;
+        if let Some(bins) = member(delegations, "succinct_roles")? {
+            self.ring(&text(member(bins, "name_prefix")?), bins, &keys)?;
+        }
+        for delegation in elements(member(delegations, "roles")?.unwrap_or("[]"))? {
+            let found = members(delegation)?;
+            let name = text(found.get("name").copied());
+            if !found.contains_key("terminating") {
+                self.add(&format!("the delegation to {name} has no `terminating`: tough and tuf-js refuse it"));
+            }
+            if found.contains_key("paths") == found.contains_key("path_hash_prefixes") {
+                self.add(&format!(
+                    "the delegation to {name} has not one of `paths` and `path_hash_prefixes`: python-tuf and tough refuse it"
+                ));
+            }
+            self.ring(&name, delegation, &keys)?;
+        }
+        Ok(())
+    }
+
+    /// The keys by their ids, each with whether it can be used here.
+    fn keys<'t>(&mut self, keys: &'t str) -> Result<BTreeMap<Cow<'t, str>, Result<Key, ErrorKind>>, ErrorKind> {
+        let mut found = BTreeMap::new();
+        for (id, key) in members(keys)? {
+            let computed = hex::encode(Sha256::digest(key.as_bytes()));
+            if !id.eq_ignore_ascii_case(&computed) {
+                self.add(&format!("the key id {id} is not the hash of its key, {computed}: tough refuses it"));
+            }
+            let (keytype, scheme) = (text(member(key, "keytype")?), text(member(key, "scheme")?));
+            if !KEYS.contains(&(&*keytype, &*scheme)) {
+                self.add(&format!(
+                    "the key {id} is of keytype `{keytype}` with scheme `{scheme}`: python-tuf refuses it"
+                ));
+            }
+            let keyval = members(member(key, "keyval")?.unwrap_or("{}")).unwrap_or_default();
+            if keyval.get("public").is_none_or(|public| string(public).is_none()) {
+                self.add(&format!("the key {id} has no text `public`: python-tuf refuses it"));
+            } else if keyval.values().any(|value| string(value).is_none()) {
+                self.add(&format!("the keyval of the key {id} has a member that is no text: tuf-js refuses it"));
+            }
+            found.insert(id, Key::parse(key));
+        }
+        Ok(found)
+    }
+
+    fn ring(
+        &mut self,
+        name: &str,
+        role: &str,
+        keys: &BTreeMap<Cow<'_, str>, Result<Key, ErrorKind>>,
+    ) -> Result<(), ErrorKind> {
+        let mut seen = BTreeSet::new();
+        let mut usable = BTreeSet::new();
+        for id in elements(member(role, "keyids")?.unwrap_or("[]"))? {
+            let id = text(Some(id));
+            if !seen.insert(id.clone()) {
+                self.add(&format!("{name} lists the key id {id} twice: python-tuf and tuf-js refuse that"));
+            }
+            match keys.get(&id) {
+                None => self.add(&format!("{name} lists the key id {id}, which names no key: go-tuf refuses that")),
+                Some(Ok(key)) => match key.public_key() {
+                    Ok(public) => drop(usable.insert(public)),
+                    Err(error) => self.broken(name, &id, key, error),
+                },
+                Some(Err(_)) => {}
+            }
+        }
+        let threshold = member(role, "threshold")?.unwrap_or_default();
+        if threshold.parse().is_ok_and(|threshold: usize| threshold > usable.len()) {
+            let count = usable.len();
+            self.add(&format!(
+                "{name} has a threshold of {threshold} and {count} keys that can be used: nobody can sign for it"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Of a keytype and scheme that are known, a value that is no such key.
+    fn broken(&mut self, name: &str, id: &str, key: &Key, error: &lastmile_keys::KeyError) {
+        if matches!(error, lastmile_keys::KeyError::Invalid(_)) {
+            let keytype = key.keytype();
+            self.add(&format!("the key {id} of {name} is no {keytype} key ({error}): go-tuf refuses {name} with it"));
+        }
+    }
+}
+
+/// What a string says; nothing where there is none, which the reader of the role has refused.
+fn text(value: Option<&str>) -> Cow<'_, str> {
+    value.and_then(string).unwrap_or_default()
+}

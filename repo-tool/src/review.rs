@@ -1,0 +1,71 @@
+//! What is about to be signed, looked at first: a signature is made with a [`Reviewed`], and nothing else makes one.
+//!
+//! Members and keys that nothing here knows are signed only if a person has named them (`--accept`), for whoever can write in
+//! `staged/` can put them there, and other clients may honour them. What was published with them before needs no naming.
+
+use std::collections::BTreeSet;
+
+use lastmile_metadata::RoleName;
+
+use crate::document::Document;
+use crate::draft::Draft;
+use crate::published::Published;
+use crate::{Error, diff, gate};
+
+/// The members and keys that a person has named, as [`diff::Unusual::is_called`] knows them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accepted(BTreeSet<String>);
+
+impl Accepted {
+    /// These, and no others.
+    #[must_use]
+    pub fn new(names: impl IntoIterator<Item = String>) -> Self {
+        Self(names.into_iter().collect())
+    }
+
+    fn names(&self, unusual: &diff::Unusual) -> bool {
+        self.0.iter().any(|name| unusual.is_called(name))
+    }
+}
+
+/// Proof that all that a document says was told, accepted where that is needed, and has no new fault of form.
+#[derive(Debug)]
+pub struct Reviewed {
+    document: u64,
+}
+
+impl Reviewed {
+    /// Reviews the text that `document` has signed, as `draft` changes it.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with what there is to name, or what could never be published.
+    pub(crate) fn of(
+        published: Option<&Published>,
+        draft: &Draft,
+        document: &Document,
+        accepted: &Accepted,
+    ) -> Result<Self, Error> {
+        gate::admit(published, document)?;
+        let found = diff::of_document(published, draft, document);
+        let unnamed: Vec<&diff::Unusual> = found.unusual.iter().filter(|unusual| !accepted.names(unusual)).collect();
+        match unnamed.is_empty() {
+            true => Ok(Self { document: document.identity() }),
+            false => Err(refusal(&document.role, &unnamed)),
+        }
+    }
+
+    /// Whether this is about that document.
+    pub(crate) fn is_of(&self, document: &Document) -> bool {
+        self.document == document.identity()
+    }
+}
+
+fn refusal(role: &RoleName, unnamed: &[&diff::Unusual]) -> Error {
+    let lines: Vec<String> = unnamed.iter().map(|unusual| format!("  {}", unusual.line)).collect();
+    let named: BTreeSet<String> = unnamed.iter().map(|unusual| format!("--accept '{}'", unusual.typed())).collect();
+    Error::Refused(format!(
+        "not signed: {role} has what lastmile-repo does not know, and other clients may act on it:\n{}\nif you want it, add: {}",
+        lines.join("\n"),
+        named.into_iter().collect::<Vec<_>>().join(" ")
+    ))
+}

@@ -1,0 +1,117 @@
+//! Changes by a hostile hand: what waits in `staged/` is altered before those who sign see it, and what is published is
+//! replaced by what older tools may have published.
+
+use lastmile_keys::PrivateKey;
+use lastmile_metadata::{Json, Key, RoleName, Signature, assemble};
+use lastmile_repo_tool::publication::Unobserved;
+use lastmile_repo_tool::review::Accepted;
+use lastmile_repo_tool::{Error, Outcome, Repository, Setting, Signing, diff};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::world::World;
+
+pub(crate) const RSA: &str = "-----BEGIN PUBLIC KEY-----\n\
+MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAjgFzRbnUK/Djk4f02oV+\n\
+qMqKnO3R7s5chVlbdlByqP68X0JGVDJgsbmZecyWNu0Cv9VqLLgJchVFPBWhJecV\n\
+SGH123LiFhhgYQgKHvh74QrH20fR8lGM4QYGei23zNP179CNhC5TpBFNoN+UmrZt\n\
+MFQxuuxW2fyJw8atC07RNPuVXhzhpUfczzlKogcO+815fj+nKpa6qONv4vh1a2O2\n\
+WbiN2/G1L0jCAXy6oIsFtQNfTU2VMfJJ7x1WFPmH3q21s9ogZJ7APy9L9Duqmn7c\n\
+fJn1BLXr8c9YYBRKRKw65TzmwUphBzpqFWW1vMQJ7mQcnzoZtzwKwsdOGZXQVPda\n\
+YwIDAQAB\n\
+-----END PUBLIC KEY-----\n";
+
+/// A key as metadata writes it, with the id that the specification gives to it.
+pub(crate) fn key(keytype: &str, scheme: &str, public: &str) -> (String, Value) {
+    let key = json!({ "keytype": keytype, "scheme": scheme, "keyval": { "public": public } });
+    (id_of(&key), key)
+}
+
+/// One that python-tuf uses, and lastmile does not.
+pub(crate) fn foreign_key() -> (String, Value) {
+    key("rsa", "rsa-pkcs1v15-sha512", RSA)
+}
+
+pub(crate) fn id_of(key: &Value) -> String {
+    hex::encode(Sha256::digest(Json::parse(&key.to_string()).unwrap().canonical()))
+}
+
+/// The ids that a role of a root lists.
+pub(crate) fn keyids<'s>(signed: &'s mut Value, role: &str) -> &'s mut Vec<Value> {
+    signed.pointer_mut(&format!("/roles/{role}/keyids")).unwrap().as_array_mut().unwrap()
+}
+
+/// Lists a key in a role of a root.
+pub(crate) fn list_in_root(signed: &mut Value, role: &str, (id, key): &(String, Value)) {
+    signed.get_mut("keys").unwrap().as_object_mut().unwrap().insert(id.clone(), key.clone());
+    keyids(signed, role).push(id.as_str().into());
+}
+
+impl World {
+    /// Stages `role` anew, as if its keys were elsewhere, and alters what waits.
+    pub(crate) fn plant(&self, role: &RoleName, alter: impl FnOnce(&mut Value)) {
+        let keys = self.layout().keys();
+        let elsewhere = self.folder.path().join("elsewhere");
+        std::fs::rename(&keys, &elsewhere).unwrap();
+        let staged = self.change(|edit| edit.sign_again(role).unwrap());
+        std::fs::rename(&elsewhere, &keys).unwrap();
+        assert!(matches!(staged, Ok(Outcome::Staged(_))), "{staged:?}");
+        let path = self.layout().staged().join(format!("{role}.json"));
+        let mut staged: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        alter(staged.get_mut("signed").unwrap());
+        std::fs::write(&path, staged.to_string()).unwrap();
+    }
+
+    pub(crate) fn accepting(&self, names: &[&str]) -> Setting {
+        let accepted = Accepted::new(names.iter().map(ToString::to_string));
+        Setting { accepted, ..self.setting() }
+    }
+
+    /// What a signer sees.
+    pub(crate) fn shown(&self) -> String {
+        let mut repository = self.open();
+        let draft = repository.staged().unwrap();
+        diff::full_text(&repository.plan(draft, Signing::Never).unwrap().diff)
+    }
+
+    /// Signs what waits as `sign` does.
+    pub(crate) fn sign(&self, accepted: &[&str]) -> Result<(), Error> {
+        let mut repository = Repository::open_for_change(&self.dir(), &self.accepting(accepted))?;
+        let draft = repository.staged()?;
+        let keys = repository.keys.clone();
+        repository.sign_staged(&draft, &keys, &[].into()).map(drop)
+    }
+
+    /// Publishes what waits as `publish` does.
+    pub(crate) fn publish(&self, accepted: &[&str]) -> Result<Outcome, Error> {
+        let mut repository = Repository::open_for_change(&self.dir(), &self.accepting(accepted))?;
+        let draft = repository.staged()?;
+        let plan = repository.plan(draft, Signing::Now)?;
+        repository.conclude(&plan, &mut Unobserved)
+    }
+
+    /// Alters a published file of which no other file says a hash, and signs it as whoever had these keys could.
+    pub(crate) fn republish(&self, file: &str, keys: &[&str], alter: impl FnOnce(&mut Value)) {
+        let path = self.layout().metadata().join(file);
+        let mut published: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        alter(published.get_mut("signed").unwrap());
+        let signed = Json::parse(&published.get("signed").unwrap().to_string()).unwrap();
+        let signatures: Vec<Signature> = keys
+            .iter()
+            .map(|name| {
+                use lastmile_keys::Signer as _;
+                let pem = std::fs::read_to_string(self.layout().keys().join(format!("{name}.pem"))).unwrap();
+                let key = PrivateKey::from_pem(&pem, None).unwrap();
+                let sig = key.sign(signed.canonical().as_bytes()).unwrap();
+                Signature::new(Key::from_public(key.public_key()).keyid(), sig)
+            })
+            .collect();
+        std::fs::write(path, assemble(signed.canonical(), &signatures)).unwrap();
+    }
+}
+
+/// What the refusal tells a person to type.
+pub(crate) fn told_to_accept(refused: &Error) -> Vec<String> {
+    let text = refused.to_string();
+    text.split("--accept '").skip(1).map(|rest| rest.split('\'').next().unwrap().to_string()).collect()
+}
