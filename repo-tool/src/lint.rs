@@ -104,7 +104,8 @@ pub fn root_keys_together(root: &Root, layout: &Layout, keys: &KeyStore) -> Opti
         }
     }
     let all: BTreeSet<&PublicKey> = ring.keys().map(|(_, key)| key).collect();
-    let here: Vec<&str> = all.iter().filter_map(|key| keys.uri_of(key)).collect();
+    let mut here: Vec<&str> = all.iter().filter_map(|key| keys.uri_of(key)).collect();
+    here.sort_unstable();
     let threshold = ring.threshold().get() as usize;
     if here.len() < threshold {
         return None;

@@ -199,15 +199,12 @@ fn write(
             false => Protection::PassPhrase(context.setting.phrases.new_pass_phrase()?),
         };
         key_store::write(folder, name, key, &protection)?;
-        // The repository may be elsewhere, or not made yet.
-        if let Ok(found) = Repository::open(&context.global.repository, &context.setting)
-            && let Some(advice) = lint::root_keys_together(&found.published.root, &found.layout, &found.keys)
-        {
-            output.warning(&advice);
-        }
         if unencrypted {
             output.warning("the key is not encrypted: whoever reads the file can sign with it");
         }
+    }
+    if let Some(advice) = root_keys_together(context, key.public_key()) {
+        output.warning(&advice);
     }
     let (id, public) = (keyid_of(key.public_key()), file.with_extension("pub"));
     let json = json!({ "keyid": id, "private": file.display().to_string(), "public": public.display().to_string() });
@@ -224,6 +221,14 @@ fn allow(context: &Context<'_>, file: &Path, output: &mut Output) -> Result<Exit
     let json = json!({ "allowed": file.display().to_string(), "dry_run": context.global.dry_run });
     output.data(&json, &format!("{} may be used for this repository", file.display()))?;
     Ok(Exit::Done)
+}
+
+/// Whether this root key makes those on this machine suffice. The repository may be elsewhere, or not made yet.
+fn root_keys_together(context: &Context<'_>, new: &PublicKey) -> Option<String> {
+    let repository = Repository::open(&context.global.repository, &context.setting).ok()?;
+    let root = &repository.published.root;
+    let is_root_key = root.key_ring(&RoleName::ROOT).ok()?.keys().any(|(_, key)| key == new);
+    is_root_key.then(|| lint::root_keys_together(root, &repository.layout, &repository.keys)).flatten()
 }
 
 fn list(context: &Context<'_>, output: &mut Output) -> Result<Exit, Error> {

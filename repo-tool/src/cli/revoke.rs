@@ -186,11 +186,14 @@ fn look(
     let revocation = revoke_key(repository, key.material.clone(), replacements)?;
     tell(&revocation, &key.name, output);
     let roles: Vec<&str> = revocation.roles.iter().map(|(role, _)| role.as_str()).collect();
-    let roles = json!(roles);
+    let (roles, has_examples) = (json!(roles), !revocation.made.is_empty());
     let plan = repository.plan(revocation.draft, Signing::Never)?;
     let report = json!({ "key": key.name, "roles": roles, "changes": diff::json(&plan.diff), "dry_run": true });
     output.data(&report, &diff::text(&plan.diff))?;
-    output.note("Nothing was changed (--dry-run). The new keys are examples: others are made then.");
+    output.note(match has_examples {
+        true => "Nothing was changed (--dry-run). The new keys are examples: others are made then.",
+        false => "Nothing was changed (--dry-run).",
+    });
     Ok(Exit::Done)
 }
 
