@@ -11,8 +11,9 @@ use lastmile_keys::{KeyError, KeyMaterial, PublicKey, SignatureCheck};
 use sha2::{Digest, Sha256};
 
 use crate::canonical;
+use crate::changes::member;
 use crate::reader::Reader;
-use crate::{ErrorKind, Json, Signature, member};
+use crate::{ErrorKind, Json, Signature};
 
 /// Names a key within one file: opaque text (TAP 12), by convention the hash of the key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
