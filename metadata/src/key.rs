@@ -318,3 +318,33 @@ impl RingCheck<'_> {
         self.ring.suffice(&signers)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lastmile_keys::{PrivateKey, Scheme, Signer as _};
+
+    use super::*;
+
+    #[test]
+    fn a_key_has_one_material_under_schemes_that_are_not_known() {
+        let public = PrivateKey::from_seed(Scheme::Ed25519, &[7; 32]).unwrap().public_key().clone();
+        let known = Key::from_public(&public);
+        let with = |keytype: &str, keyval: &str| {
+            let text = alloc::format!(r#"{{"keytype":"{keytype}","keyval":{keyval},"scheme":"of tomorrow"}}"#);
+            Key::parse(&text).unwrap()
+        };
+        let upper = alloc::format!(r#"{{"public":"{}"}}"#, public.public().to_uppercase());
+        for keytype in ["ed25519", "of tomorrow", "rsa"] {
+            let key = with(keytype, &upper);
+            assert!(key.public_key().is_err());
+            assert_eq!(
+                (key.material(), key.keytype(), key.scheme()),
+                (known.material(), keytype.into(), "of tomorrow".into())
+            );
+        }
+        // Without a text there is no more to go by than what stands there.
+        let without = ["{}", r#"{"public":1}"#, r#"{"identity":"a"}"#].map(|keyval| with("x", keyval).material());
+        assert!(without.iter().all(|material| *material != known.material()) && without[0] != without[1]);
+        assert!(Key::parse("{}").is_err());
+    }
+}
