@@ -11,8 +11,9 @@ use lastmile_keys::{KeyError, KeyMaterial, PublicKey, SignatureCheck};
 use sha2::{Digest, Sha256};
 
 use crate::canonical;
+use crate::changes::member;
 use crate::reader::Reader;
-use crate::{ErrorKind, Json, Signature, member};
+use crate::{ErrorKind, Json, Signature};
 
 /// Names a key within one file: opaque text (TAP 12), by convention the hash of the key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -315,5 +316,35 @@ impl RingCheck<'_> {
             self.checks.into_iter().filter_map(|(id, check)| check.finish().then_some(id)).collect();
         let signers = self.ring.count(&self.signatures, |_, signature| valid.contains(&signature.keyid));
         self.ring.suffice(&signers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lastmile_keys::{PrivateKey, Scheme, Signer as _};
+
+    use super::*;
+
+    #[test]
+    fn a_key_has_one_material_under_schemes_that_are_not_known() {
+        let public = PrivateKey::from_seed(Scheme::Ed25519, &[7; 32]).unwrap().public_key().clone();
+        let known = Key::from_public(&public);
+        let with = |keytype: &str, keyval: &str| {
+            let text = alloc::format!(r#"{{"keytype":"{keytype}","keyval":{keyval},"scheme":"of tomorrow"}}"#);
+            Key::parse(&text).unwrap()
+        };
+        let upper = alloc::format!(r#"{{"public":"{}"}}"#, public.public().to_uppercase());
+        for keytype in ["ed25519", "of tomorrow", "rsa"] {
+            let key = with(keytype, &upper);
+            assert!(key.public_key().is_err());
+            assert_eq!(
+                (key.material(), key.keytype(), key.scheme()),
+                (known.material(), keytype.into(), "of tomorrow".into())
+            );
+        }
+        // Without a text there is no more to go by than what stands there.
+        let without = ["{}", r#"{"public":1}"#, r#"{"identity":"a"}"#].map(|keyval| with("x", keyval).material());
+        assert!(without.iter().all(|material| *material != known.material()) && without[0] != without[1]);
+        assert!(Key::parse("{}").is_err());
     }
 }

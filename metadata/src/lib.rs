@@ -14,7 +14,7 @@
 extern crate alloc;
 
 mod canonical;
-mod changes;
+pub mod changes;
 mod envelope;
 mod error;
 mod floors;
@@ -34,7 +34,6 @@ mod trusted;
 mod update;
 
 pub use canonical::{Json, Unknown};
-pub use changes::{Change, ChangeKind, Pointer, changes, elements, member, members, string};
 pub use envelope::{Envelope, Received, Signature, Verified, assemble};
 pub use error::{Error, ErrorKind};
 pub use floors::{Floors, StoredFloors};

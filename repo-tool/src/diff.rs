@@ -7,7 +7,8 @@ mod keys;
 use std::collections::BTreeMap;
 
 use lastmile_client::text::printable;
-use lastmile_metadata::{Hashes, MetaFile, Pointer, RoleName, Targets};
+use lastmile_metadata::changes::Pointer;
+use lastmile_metadata::{Hashes, MetaFile, RoleName, Targets};
 use serde_json::{Value, json};
 
 use crate::document::Document;
@@ -90,13 +91,14 @@ fn typed(text: &str) -> String {
 
 /// What changes in the signed text of one document.
 pub(crate) fn of_document(published: Option<&Published>, draft: &Draft, document: &Document) -> RoleDiff {
-    explained(published, draft, document, counts(draft) && draft.targets.contains_key(&document.role))
+    explained(published, draft, document, counts(draft))
 }
 
 /// Whether targets are counted instead of told.
 fn counts(draft: &Draft) -> bool {
-    let filled: usize = draft.filled.iter().filter_map(|role| draft.targets.get(role)).map(Targets::len).sum();
-    filled > TOLD || draft.filled.len() > TOLD
+    // It is asked for each document, of which there may be very many.
+    draft.filled.len() > TOLD
+        || draft.filled.iter().filter_map(|role| draft.targets.get(role)).map(Targets::len).sum::<usize>() > TOLD
 }
 
 fn explained(published: Option<&Published>, draft: &Draft, document: &Document, counts: bool) -> RoleDiff {
@@ -106,7 +108,7 @@ fn explained(published: Option<&Published>, draft: &Draft, document: &Document, 
         None => format!("version {}, new", document.version),
     };
     let title = format!("{versions}, expires {}", document.expires.format("%Y-%m-%d"));
-    explain::explain(published, draft, document, counts, title)
+    explain::explain(published, draft, document, counts && draft.targets.contains_key(&document.role), title)
 }
 
 /// Changes that are too many to be told.
@@ -130,12 +132,15 @@ pub fn diff(published: Option<&Published>, draft: &Draft, completed: &Completed)
     let mut families: BTreeMap<String, RoleDiff> = BTreeMap::new();
     let mut told = Vec::new();
     for document in completed.all() {
-        let is_long = counts && draft.targets.contains_key(&document.role);
-        let mut found = explained(published, draft, document, is_long);
+        let mut found = explained(published, draft, document, counts);
+        if let Some(after) = draft.targets.get(&document.role).filter(|_| counts) {
+            let before = published.and_then(|published| published.known(&document.role));
+            found.many.get_or_insert_default().count(before, after);
+        }
         if document.role == RoleName::SNAPSHOT {
             found.lines.extend(completed.entries.iter().map(completed_entry));
         }
-        if !is_long || document.role.is_top_level() {
+        if found.many.is_none() || document.role.is_top_level() {
             told.push(found);
             continue;
         }
@@ -261,4 +266,56 @@ fn completed_entry((role, listed): (&RoleName, &MetaFile)) -> (Sign, String) {
     let hashes: Vec<String> = listed.hashes.iter().flat_map(Hashes::prefixes).collect();
     let role = printable(role.as_str());
     (Sign::Changed, format!("lists the published {role} with {length} bytes and the hash {}", hashes.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unusual(pointer: &[&str]) -> Unusual {
+        Unusual { role: RoleName::ROOT, pointer: pointer.iter().copied().collect(), line: String::new() }
+    }
+
+    #[test]
+    fn what_is_typed_names_one_place_and_nothing_in_it_is_hidden() {
+        let cases = [
+            (&["a"][..], "root:/a"),
+            (&["a", "b"], "root:/a/b"),
+            (&["a/b"], "root:/a~1b"),
+            (&["it's"], "root:/it\\u{27}s"),
+            (&["a\u{200b}"], "root:/a\\u{200b}"),
+            (&["a\\u{200b}"], "root:/a\\u{5c}u{200b}"),
+            (&["a\n"], "root:/a\\u{a}"),
+        ];
+        for (pointer, expected) in cases {
+            assert_eq!(unusual(pointer).typed(), expected);
+        }
+    }
+
+    #[test]
+    fn a_place_is_called_by_all_of_it_or_by_its_last_member() {
+        let place = unusual(&["keys", "abcd"]);
+        for (name, expected) in [
+            ("root:/keys/abcd", true),
+            ("/keys/abcd", true),
+            ("abcd", true),
+            ("targets:/keys/abcd", false),
+            ("/keys", false),
+            ("keys", false),
+            ("abc", false),
+            ("", false),
+        ] {
+            assert_eq!(place.is_called(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn long_lists_are_cut_for_people_and_never_for_those_who_sign() {
+        let lines = (0..30).map(|number| (Sign::Added, number.to_string())).collect();
+        let routine = vec![(Sign::Changed, "routine".to_string())];
+        let diff = RoleDiff { lines, routine, ..RoleDiff::new("a\u{202e}".into(), "new".into()) };
+        let (cut, full) = (text(std::slice::from_ref(&diff)), full_text(&[diff]));
+        assert!(cut.contains("… and 10 more") && !cut.contains("+ 29") && !cut.contains("routine"), "{cut}");
+        assert!(full.contains("+ 29") && full.contains("~ routine") && full.starts_with("a\\u{202e}: new"), "{full}");
+    }
 }

@@ -11,7 +11,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use lastmile_client::text::printable;
-use lastmile_metadata::{Delegations, ErrorKind, Key, Paths, RoleName, TargetPath, elements, member, members, string};
+use lastmile_metadata::changes::{elements, member, members, string};
+use lastmile_metadata::{DelegatedRoles, Delegations, ErrorKind, Key, PathPattern, Paths, RoleName, TargetPath};
 use sha2::{Digest as _, Sha256};
 
 use crate::Error;
@@ -110,9 +111,9 @@ fn length_advice(published: &Published, role: &RoleName) -> Option<String> {
 /// How many of the delegated roles are visited for one path at most, as far as the patterns show it.
 fn most_visited(delegations: &Delegations) -> usize {
     let patterns: Vec<&str> = match &delegations.roles {
-        lastmile_metadata::DelegatedRoles::Listed(roles) if roles.len() > VISITED => {
+        DelegatedRoles::Listed(roles) if roles.len() > VISITED => {
             let patterns = roles.iter().filter_map(|role| match &role.paths {
-                Paths::Patterns(patterns) => Some(patterns.iter().map(lastmile_metadata::PathPattern::as_str)),
+                Paths::Patterns(patterns) => Some(patterns.iter().map(PathPattern::as_str)),
                 Paths::HashPrefixes(_) => None,
             });
             patterns.flatten().collect()
@@ -186,7 +187,9 @@ impl Faults {
             let found = members(delegation)?;
             let name = text(found.get("name").copied());
             if !found.contains_key("terminating") {
-                self.add(&format!("the delegation to {name} has no `terminating`: tough and tuf-js refuse it"));
+                self.add(&format!(
+                    "the delegation to {name} has no `terminating`: python-tuf, tough and tuf-js refuse it"
+                ));
             }
             if found.contains_key("paths") == found.contains_key("path_hash_prefixes") {
                 self.add(&format!(

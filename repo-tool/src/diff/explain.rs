@@ -5,10 +5,11 @@
 use std::collections::BTreeSet;
 
 use lastmile_client::text::printable;
-use lastmile_metadata::{Algorithm, Change, ChangeKind, Pointer, RoleName, TargetFile, TargetPath, Targets, changes};
+use lastmile_metadata::changes::{Change, ChangeKind, Pointer, changes};
+use lastmile_metadata::{Algorithm, RoleName, TargetFile, TargetPath, Targets};
 
 use super::keys::{KeysBefore, Listing, key_lines, ring_lines};
-use super::{Many, RoleDiff, Sign, Unusual, delegations};
+use super::{RoleDiff, Sign, Unusual, delegations};
 use crate::document::Document;
 use crate::draft::Draft;
 use crate::published::Published;
@@ -75,14 +76,9 @@ pub(super) fn explain(
         Ok(changes) => told.tell_all(published, draft, &changes, before.is_none()),
         Err(error) => told.unusual_line(Sign::Changed, &Pointer::default(), &format!("unexplained: {error}")),
     }
-    let many = draft.targets.get(role).filter(|_| counts).map(|after| {
-        let mut many = Many::default();
-        many.count(published.and_then(|published| published.known(role)), after);
-        many
-    });
     let Explanation { lines, routine, mut unusual, .. } = told;
     unusual.dedup_by(|one, other| one.pointer == other.pointer);
-    RoleDiff { role: role.to_string(), title, lines: lines.0, routine: routine.0, many, unusual }
+    RoleDiff { role: role.to_string(), title, lines: lines.0, routine: routine.0, many: None, unusual }
 }
 
 impl Explanation {
@@ -102,8 +98,7 @@ impl Explanation {
                     self.keys(&[], KeysBefore { keys, rings: &old }, &after.keys, &new, &touched.keys);
                 }
             }
-            "snapshot" => self.files(changes, &touched.files),
-            "timestamp" => {}
+            "snapshot" | "timestamp" => self.files(changes, &touched.files),
             _ => {
                 let before = published.and_then(|published| published.known(&self.role));
                 if let Some(after) = draft.targets.get(&self.role) {
@@ -159,15 +154,10 @@ impl Explanation {
                 self.delegation(change, rest, is_order, touched);
             }
             ("snapshot" | "timestamp", ["meta"], false) if is_new => {}
-            ("snapshot", ["meta", file, "version" | "length"], false)
-            | ("snapshot", ["meta", file, "hashes", "sha256" | "sha384" | "sha512"], false) => {
+            // Length and hash are of the signed file, which is not there yet when a signer looks.
+            ("snapshot" | "timestamp", ["meta", file, "version" | "length"], false)
+            | ("snapshot" | "timestamp", ["meta", file, "hashes", "sha256" | "sha384" | "sha512"], false) => {
                 touched.files.insert(own(change, file));
-            }
-            ("timestamp", ["meta", "snapshot.json", "version" | "length"], false)
-            | ("timestamp", ["meta", "snapshot.json", "hashes", "sha256" | "sha384" | "sha512"], false) => {
-                let line = |value: &str| format!("{} {value}", segments.get(1..).unwrap_or_default().join(" "));
-                let (before, after) = values(change);
-                self.routine.compare(before.map(line), after.map(line));
             }
             ("snapshot" | "timestamp", ["meta", _, "hashes", _, ..], false) => self.unknown(change, 4),
             ("snapshot" | "timestamp", ["meta", _, _, ..], false) => self.unknown(change, 3),
@@ -283,7 +273,7 @@ impl Explanation {
         }
     }
 
-    /// What a snapshot lists in other versions: mostly what follows from the other changes.
+    /// What a snapshot or timestamp lists in other versions: mostly what follows from the other changes.
     fn files(&mut self, changes: &[Change<'_>], touched: &BTreeSet<&str>) {
         let version = |file: &str| {
             let is_version = |change: &&Change<'_>| change.pointer.segments() == ["meta", file, "version"];
