@@ -21,7 +21,7 @@ use lastmile_repo_tool::key_store::{NoPassPhrases, Protection};
 use lastmile_repo_tool::list::List;
 use lastmile_repo_tool::publication::Unobserved;
 use lastmile_repo_tool::scale::Load;
-use lastmile_repo_tool::{Patience, Plan, Repository, Setting, Signing};
+use lastmile_repo_tool::{Patience, Plan, Repository, Setting, Sharing, Signing};
 use sha2::{Digest as _, Sha256};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -70,7 +70,12 @@ struct Sizes {
 fn measure(targets: usize, shape: Option<u8>) -> Result<Sizes> {
     let folder = tempfile::tempdir()?;
     let dir = folder.path().join("repository");
-    let setting = Setting { now: Utc::now(), phrases: Arc::new(NoPassPhrases), patience: Patience::none() };
+    let setting = Setting {
+        now: Utc::now(),
+        phrases: Arc::new(NoPassPhrases),
+        patience: Patience::none(),
+        sharing: Sharing::default(),
+    };
     NewRepository::new(Protection::None).create(&dir, &setting, &mut Unobserved)?;
     let mut repository = Repository::open_for_change(&dir, &setting)?;
     let mut edit = repository.edit(Draft::default());

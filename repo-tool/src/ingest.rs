@@ -10,6 +10,7 @@ use lastmile_metadata::{Algorithm, Hashes, Json, TargetFile, TargetPath};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use walkdir::WalkDir;
 
+use crate::folder::Folder;
 use crate::{Error, layout, parallel};
 
 /// Bytes copied at once.
@@ -100,13 +101,48 @@ pub fn copy(
     algorithms: &[Algorithm],
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Vec<Incoming>, Error> {
+    copy_into(sources, &Folder::open(into)?, algorithms, progress)
+}
+
+/// The same into an open folder.
+pub(crate) fn copy_into(
+    sources: &[Source],
+    into: &Folder,
+    algorithms: &[Algorithm],
+    progress: &(dyn Fn(usize) + Sync),
+) -> Result<Vec<Incoming>, Error> {
+    each(sources, progress, |number, source| {
+        let (name, mode) = (name(number), 0o644);
+        let (file, mut copy) = (into.path_of(&name), into.create(&name, mode)?);
+        let write = |bytes: &[u8]| copy.write_all(bytes).map_err(|error| Error::file("write", &file, error));
+        let target = hash(source, algorithms, write)?;
+        Ok(Incoming { target, file })
+    })
+}
+
+/// What metadata would say of these files, which stay where they are.
+pub(crate) fn measure(
+    sources: &[Source],
+    algorithms: &[Algorithm],
+    progress: &(dyn Fn(usize) + Sync),
+) -> Result<Vec<Incoming>, Error> {
+    each(sources, progress, |_, source| {
+        let target = hash(source, algorithms, |_| Ok(()))?;
+        Ok(Incoming { target, file: source.file.clone() })
+    })
+}
+
+fn each(
+    sources: &[Source],
+    progress: &(dyn Fn(usize) + Sync),
+    work: impl Fn(usize, &Source) -> Result<Incoming, Error> + Sync,
+) -> Result<Vec<Incoming>, Error> {
     let numbered: Vec<(usize, &Source)> = sources.iter().enumerate().collect();
     let done = AtomicUsize::new(0);
     parallel::try_map(&numbered, |(number, source)| {
-        let file = into.join(name(*number));
-        let target = copy_one(source, &file, algorithms)?;
+        let incoming = work(*number, source)?;
         progress(done.fetch_add(1, Ordering::Relaxed) + 1);
-        Ok(Incoming { target, file })
+        Ok(incoming)
     })
 }
 
@@ -115,11 +151,15 @@ pub(crate) fn name(number: usize) -> String {
     format!("in-{number}")
 }
 
-fn copy_one(source: &Source, to: &Path, algorithms: &[Algorithm]) -> Result<TargetFile, Error> {
+/// Hashes a file while `write` gets all of its bytes.
+fn hash(
+    source: &Source,
+    algorithms: &[Algorithm],
+    mut write: impl FnMut(&[u8]) -> Result<(), Error>,
+) -> Result<TargetFile, Error> {
     let read = |error| Error::file("read", &source.file, error);
     let mut from = layout::open_regular(&source.file).map_err(read)?;
     let listed = from.metadata().map_err(read)?.len();
-    let mut to_file = layout::create_new(to, 0o644)?;
     let mut digests: Vec<Digests> = algorithms.iter().filter_map(|algorithm| Digests::new(*algorithm)).collect();
     let mut length = 0_u64;
     // One byte more than expected, so that a small file is read in one go.
@@ -130,7 +170,7 @@ fn copy_one(source: &Source, to: &Path, algorithms: &[Algorithm]) -> Result<Targ
             break;
         };
         digests.iter_mut().for_each(|digest| digest.update(bytes));
-        to_file.write_all(bytes).map_err(|error| Error::file("write", to, error))?;
+        write(bytes)?;
         length += bytes.len() as u64;
     }
     let hashes = Hashes::new(digests.into_iter().map(Digests::finish))
@@ -149,8 +189,12 @@ pub fn check_length_of_name(path: &TargetPath, hashes: &Hashes) -> Result<(), Er
     Ok(())
 }
 
-/// Gives the copy further names, one for each further place, and says which file goes where.
-pub fn spread(incoming: &Incoming, hash_prefixed: bool) -> Result<Vec<(PathBuf, PathBuf)>, Error> {
+/// Gives the copy in `folder` further names, one for each further place, and says which file goes where.
+pub(crate) fn spread(
+    incoming: &Incoming,
+    folder: &Folder,
+    hash_prefixed: bool,
+) -> Result<Vec<(PathBuf, PathBuf)>, Error> {
     let mut spread = Vec::new();
     for (number, place) in places(&incoming.target, hash_prefixed).into_iter().enumerate() {
         if number == 0 {
@@ -158,7 +202,9 @@ pub fn spread(incoming: &Incoming, hash_prefixed: bool) -> Result<Vec<(PathBuf, 
             continue;
         }
         let copy = incoming.file.with_extension(number.to_string());
-        disk::link_or_copy(&incoming.file, &copy).map_err(|error| Error::file("copy", &incoming.file, error))?;
+        let (from, to) = (incoming.file.file_name().unwrap_or_default(), copy.file_name().unwrap_or_default());
+        let linked = disk::link_or_copy(folder.place(from), folder.place(to));
+        linked.map_err(|error| Error::file("copy", &incoming.file, error))?;
         spread.push((copy, place));
     }
     Ok(spread)
@@ -185,14 +231,14 @@ pub fn custom(pairs: &[String]) -> Result<Option<Json>, Error> {
     Json::parse(&text).map(Some).map_err(|error| Error::Usage(format!("--custom: {error}")))
 }
 
-enum Digests {
+pub(crate) enum Digests {
     Sha256(Sha256),
     Sha384(Sha384),
     Sha512(Sha512),
 }
 
 impl Digests {
-    fn new(algorithm: Algorithm) -> Option<Self> {
+    pub(crate) fn new(algorithm: Algorithm) -> Option<Self> {
         match algorithm {
             Algorithm::Sha256 => Some(Self::Sha256(Sha256::new())),
             Algorithm::Sha384 => Some(Self::Sha384(Sha384::new())),
@@ -201,7 +247,7 @@ impl Digests {
         }
     }
 
-    fn update(&mut self, bytes: &[u8]) {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
         match self {
             Self::Sha256(digest) => digest.update(bytes),
             Self::Sha384(digest) => digest.update(bytes),
@@ -209,7 +255,7 @@ impl Digests {
         }
     }
 
-    fn finish(self) -> (Algorithm, Vec<u8>) {
+    pub(crate) fn finish(self) -> (Algorithm, Vec<u8>) {
         match self {
             Self::Sha256(digest) => (Algorithm::Sha256, digest.finalize().to_vec()),
             Self::Sha384(digest) => (Algorithm::Sha384, digest.finalize().to_vec()),

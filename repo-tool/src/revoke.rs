@@ -167,9 +167,9 @@ fn new_key(
 
 /// Takes the keys that go out of the policy.
 fn forget(repository: &Repository, policy: &mut Policy, rotations: &[(RoleName, Vec<PublicKey>, Vec<PublicKey>)]) {
-    let uri_of = |key: &PublicKey| repository.keys.uri_of(key).map(ToString::to_string);
+    let uris_of = |key: &PublicKey| repository.keys.confirmed_uris_of(key).into_iter().map(ToString::to_string);
     for (role, _, removed) in rotations {
-        let gone: BTreeSet<String> = removed.iter().filter_map(uri_of).collect();
+        let gone: BTreeSet<String> = removed.iter().flat_map(uris_of).collect();
         let entry = policy.entry_name(role).map(ToString::to_string);
         policy.edit_roles(|name, role_policy| {
             if entry.as_deref() == Some(name) {

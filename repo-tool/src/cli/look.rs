@@ -7,7 +7,7 @@ use lastmile_client::text::printable;
 use super::args::Verify;
 use super::output::Output;
 use super::{Context, Exit};
-use crate::layout::{self, Layout};
+use crate::layout;
 use crate::status::{RoleStatus, Status};
 use crate::verify::{self, Verification};
 use crate::{Error, Repository, check};
@@ -70,7 +70,7 @@ pub(super) fn verify(context: &Context<'_>, args: &Verify, output: &mut Output) 
             let root = match &args.root {
                 Some(path) => layout::read_if_there(path)?
                     .ok_or_else(|| Error::NotFound(format!("{} is not there", path.display())))?,
-                None => check::oldest_root(&Layout::new(&context.global.repository)).map_err(|_| {
+                None => check::oldest_root(&context.layout()).map_err(|_| {
                     Error::Usage("--root FILE must say which root a client of that URL starts from".into())
                 })?,
             };

@@ -24,7 +24,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use clap::{CommandFactory as _, Parser as _};
 
-use crate::{Error, Patience, Setting};
+use crate::layout::Layout;
+use crate::{Error, Patience, Repository, Setting, Sharing, publication};
 use args::{Cli, Command, Global};
 use output::Output;
 use phrases::Phrases;
@@ -120,7 +121,37 @@ struct Context<'a> {
 impl<'a> Context<'a> {
     fn new(global: &'a Global, output: &mut Output) -> Result<Self, Error> {
         let phrases = Arc::new(Phrases::new(global.pass_phrase_file.clone(), std::io::stdin().is_terminal()));
-        Ok(Self { global, setting: Setting { now: now(output)?, phrases, patience: patience(global) } })
+        Ok(Self {
+            global,
+            setting: Setting { now: now(output)?, phrases, patience: patience(global), sharing: Sharing::Private },
+        })
+    }
+}
+
+impl Context<'_> {
+    /// Where the files of the repository are that the command line names.
+    fn layout(&self) -> Layout {
+        self.setting.layout(&self.global.repository)
+    }
+
+    /// Opens the repository for a change. With `--dry-run` it is opened for reading: nothing is finished, removed or
+    /// written, and a publication that was cut short is reported.
+    fn open(&self, output: &mut Output) -> Result<Repository, Error> {
+        let dir = &self.global.repository;
+        if !self.global.dry_run {
+            return Repository::open_for_change(dir, &self.setting);
+        }
+        let repository = Repository::open(dir, &self.setting)?;
+        self.tell_of_interrupted(output)?;
+        Ok(repository)
+    }
+
+    /// Says whether a publication was cut short, and what finishes it.
+    fn tell_of_interrupted(&self, output: &mut Output) -> Result<(), Error> {
+        for interrupted in publication::interrupted(&self.layout())? {
+            output.warning(&interrupted.advice());
+        }
+        Ok(())
     }
 }
 

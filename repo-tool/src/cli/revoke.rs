@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::args::Revoke;
 use super::change::{say, tell_of_staged};
-use super::keys::resolve;
+use super::keys::resolve_public;
 use super::output::Output;
 use super::{Context, Exit};
 use crate::edit::keys::short;
@@ -19,8 +19,8 @@ use crate::{Error, Outcome, Repository, Signing, diff};
 const NAMED: usize = 20;
 
 pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &mut Output) -> Result<Exit, Error> {
-    let mut repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
-    let key = resolve(&mut repository, &args.key)?.public;
+    let mut repository = context.open(output)?;
+    let key = resolve_public(&mut repository, &args.key)?;
     if context.global.dry_run {
         return look(&mut repository, &key, output);
     }

@@ -16,6 +16,7 @@ mod files;
 mod formats;
 mod group;
 mod http;
+mod planted;
 mod polling;
 mod proportion;
 mod revocation;

@@ -16,7 +16,7 @@ use lastmile_repo_tool::layout::Layout;
 use lastmile_repo_tool::overlay::{METADATA_URL, Overlay, TARGETS_URL};
 use lastmile_repo_tool::policy::KeyUri;
 use lastmile_repo_tool::publication::{Observer, Unobserved};
-use lastmile_repo_tool::{Error, Outcome, Patience, Repository, Setting, Signing};
+use lastmile_repo_tool::{Error, Outcome, Patience, Repository, Setting, Sharing, Signing};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -44,7 +44,9 @@ impl World {
             let entry = entry.unwrap();
             let to = copy.dir().join(entry.path().strip_prefix(self.dir()).unwrap());
             if entry.file_type().is_dir() {
-                std::fs::create_dir_all(to).unwrap();
+                std::fs::create_dir_all(&to).unwrap();
+                // Whatever the umask is: working folders must not be writable by others.
+                std::fs::set_permissions(to, entry.metadata().unwrap().permissions()).unwrap();
             } else {
                 std::fs::copy(entry.path(), to).unwrap();
             }
@@ -61,7 +63,12 @@ impl World {
     }
 
     pub(crate) fn setting(&self) -> Setting {
-        Setting { now: self.now, phrases: Arc::new(NoPassPhrases), patience: Patience::none() }
+        Setting {
+            now: self.now,
+            phrases: Arc::new(NoPassPhrases),
+            patience: Patience::none(),
+            sharing: Sharing::Private,
+        }
     }
 
     pub(crate) fn days_pass(&mut self, days: i64) {
