@@ -73,36 +73,32 @@ fn named(repository: &Repository, name: &str) -> Result<Named, Error> {
 /// A key that is to sign, or to be trusted. Its private part is opened where it is here: what lies beside it is not
 /// believed.
 pub(super) fn resolve(repository: &mut Repository, name: &str) -> Result<Resolved, Error> {
-    let public = resolve_public(repository, name)?;
-    if let Named::Private(uri) = named(repository, name)? {
-        return Ok(Resolved { public, uri: Some(uri) });
-    }
-    let uri = match named(repository, name)? {
-        Named::Id => repository.keys.confirmed_uris_of(&public).first().and_then(|uri| uri.parse().ok()),
-        _ => None,
-    };
-    Ok(Resolved { public, uri })
-}
-
-/// A key that roles are to trust, or to trust no more. Its private part is opened where a person names that; an id is
-/// looked up in signed metadata, and among the private keys that can be opened.
-pub(super) fn resolve_public(repository: &mut Repository, name: &str) -> Result<PublicKey, Error> {
     match named(repository, name)? {
         Named::Private(uri) => {
             let dir = repository.layout.dir().to_path_buf();
-            repository.keys.open(&dir, &uri)
+            Ok(Resolved { public: repository.keys.open(&dir, &uri)?, uri: Some(uri) })
         }
-        Named::Public(public) => Ok(public),
+        Named::Public(public) => Ok(Resolved { public, uri: None }),
         Named::Id => {
-            let (public, is_listed) = by_id(repository, name)?;
-            if !is_listed && repository.keys.confirmed_uris_of(&public).is_empty() {
+            let (public, roles) = by_id(repository, name)?;
+            let uri = repository.keys.confirmed_uris_of(&public).first().and_then(|uri| uri.parse().ok());
+            if uri.is_none() && roles.is_empty() {
                 return Err(Error::Refused(format!(
                     "no role lists the key `{name}`, and its private key could not be opened here: give the file of its \
                      public key"
                 )));
             }
-            Ok(public)
+            Ok(Resolved { public, uri })
         }
+    }
+}
+
+/// A key that roles are to trust no more. Its private part is opened where a person names that; an id is looked up.
+/// Where no role lists the key, nothing comes of it.
+pub(super) fn resolve_public(repository: &mut Repository, name: &str) -> Result<PublicKey, Error> {
+    match named(repository, name)? {
+        Named::Id => Ok(by_id(repository, name)?.0),
+        _ => Ok(resolve(repository, name)?.public),
     }
 }
 
@@ -121,13 +117,13 @@ fn look_up(repository: &mut Repository, name: &str) -> Result<PublicKey, Error> 
     }
 }
 
-/// The key whose id begins so, and whether a role lists it in signed metadata.
-fn by_id(repository: &mut Repository, start: &str) -> Result<(PublicKey, bool), Error> {
+/// The key whose id begins so, and the roles that list it in signed metadata.
+fn by_id(repository: &mut Repository, start: &str) -> Result<(PublicKey, Vec<String>), Error> {
     let known = known(repository)?.into_iter();
     let mut fitting: Vec<(PublicKey, Vec<String>)> =
         known.filter(|(key, _)| start.len() >= 4 && keyid_of(key).starts_with(start)).collect();
     match (fitting.pop(), fitting.is_empty()) {
-        (Some((public, roles)), true) => Ok((public, !roles.is_empty())),
+        (Some(found), true) => Ok(found),
         (Some(_), false) => {
             Err(Error::Usage(format!("`{start}` is the beginning of several key ids; give more of it")))
         }

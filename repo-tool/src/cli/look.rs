@@ -10,7 +10,7 @@ use super::{Context, Exit};
 use crate::layout;
 use crate::status::{RoleStatus, Status};
 use crate::verify::{self, Verification};
-use crate::{Error, Repository, check};
+use crate::{Error, Repository, check, publication};
 
 pub(super) fn status(context: &Context<'_>, output: &mut Output) -> Result<Exit, Error> {
     let mut repository = Repository::open(&context.global.repository, &context.setting)?;
@@ -31,8 +31,8 @@ pub(super) fn status(context: &Context<'_>, output: &mut Output) -> Result<Exit,
             }
         }
     }
-    if status.interrupted {
-        text += "a publication was cut short; the next change finishes it\n";
+    for interrupted in publication::interrupted(&repository.layout)? {
+        text += &format!("{}\n", interrupted.advice());
     }
     output.data(&status.json(), &text)?;
     for advice in &status.advice {

@@ -17,6 +17,7 @@ mod formats;
 mod group;
 mod http;
 mod planted;
+mod planted_keys;
 mod polling;
 mod proportion;
 mod revocation;
