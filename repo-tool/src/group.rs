@@ -1,8 +1,9 @@
 //! Publishing what several publishers ask for, under one snapshot and one timestamp ([`crate::queue`]).
 
+use lastmile_client::disk;
 use lastmile_metadata::RoleName;
 
-use crate::digest::{take, take_target};
+use crate::digest::take_target;
 use crate::draft::Draft;
 use crate::ingest::Incoming;
 use crate::publication::{self, Observer};
@@ -158,7 +159,9 @@ impl Repository {
                 let new = format!("{}-{name}", request.name);
                 let target = taken_in.target.clone();
                 match request.is_hashed {
-                    true => take(&from, name, &to, &new, target.length)?,
+                    // This process wrote it itself into a folder of ours.
+                    true => disk::link_or_copy(from.place(name), to.place(&new))
+                        .map_err(|error| Error::file("copy", &taken_in.file, error))?,
                     false => drop(take_target(&from, name, &to, &new, &target)?),
                 }
                 Ok(Incoming { target, file: to.path_of(new) })

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::compress::Coding;
 use crate::digest::FileDigest;
 use crate::folder::{Folder, Found};
-use crate::layout::{JOURNAL, Layout, Sharing};
+use crate::layout::{JOURNAL, Layout, STAGED, Sharing};
 use crate::publication::{Moment, Observer};
 use crate::queue::{self, Answer};
 use crate::{Error, ingest, parallel, staged};
@@ -166,13 +166,19 @@ impl Step {
         by_name || self.existing == Existing::Same
     }
 
-    /// The folder in which the new file lies, and its name there.
-    fn source(&self, folders: &Folders<'_>) -> Result<Option<(Folder, String)>, Error> {
-        let name = self.from.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_string();
-        match self.from.parent() {
-            Some(parent) if parent.starts_with("staged") => Ok(folders.dir.find(parent)?.map(|folder| (folder, name))),
-            _ => Ok(Some((folders.working.again()?, name))),
-        }
+    /// The name of the new file.
+    fn source_name(&self) -> &str {
+        self.from.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+    }
+
+    /// Whether it waits for signatures in `staged/`, as version 0.1.0 had it.
+    fn waits(&self) -> bool {
+        self.from.starts_with(STAGED)
+    }
+
+    /// The folder in `staged/` in which it waits.
+    fn waiting_in(&self, folders: &Folders<'_>) -> Result<Option<Folder>, Error> {
+        folders.dir.find(self.from.parent().unwrap_or(Path::new("")))
     }
 
     /// The name that it is to have in its folder.
@@ -212,9 +218,9 @@ impl Step {
     fn check_content(&self, folders: &Folders<'_>) -> Result<(), Error> {
         // Nothing is made before all is checked.
         let goal = folders.dir.find(self.parent())?;
-        let source = match self.source(folders)? {
-            Some((folder, name)) => self.read(&folder, &name)?,
-            None => None,
+        let source = match self.waits() {
+            true => self.waiting_in(folders)?.map_or(Ok(None), |folder| self.read(&folder, self.source_name()))?,
+            false => self.read(&folders.working, self.source_name())?,
         };
         let found = match &source {
             Some(found) => {
@@ -340,22 +346,34 @@ impl Journal {
 
 impl Step {
     fn apply(&self, folders: &Folders<'_>, goal: &Folder) -> Result<(), Error> {
-        let to = self.to.file_name().unwrap_or_default();
-        let moved = || goal.look(to).map(|found| found.is_some_and(|found| found.is_file()));
-        let gone = || {
-            let error = io::Error::from(io::ErrorKind::NotFound);
-            if moved()? { Ok(()) } else { Err(Error::file("publish", &goal.path_of(to), error)) }
-        };
-        let Some((source, from)) = self.source(folders)? else { return gone() };
-        if !source.look(&from)?.as_ref().is_some_and(Found::is_file) {
-            return gone();
+        match self.waits() {
+            true => match self.waiting_in(folders)? {
+                Some(source) => self.apply_from(&source, goal),
+                None => self.check_moved(goal),
+            },
+            false => self.apply_from(&folders.working, goal),
+        }
+    }
+
+    fn apply_from(&self, source: &Folder, goal: &Folder) -> Result<(), Error> {
+        let (from, to) = (self.source_name(), self.name());
+        if !source.look(from)?.as_ref().is_some_and(Found::is_file) {
+            return self.check_moved(goal);
         }
         // Not when it was moved before a crash: then the copies may be its own.
         if self.has_copies() {
             remove_copies(goal, Path::new(to))?;
         }
-        let renamed = disk::rename(source.place(&from), goal.place(to));
+        let renamed = disk::rename(source.place(from), goal.place(to));
         renamed.map_err(|error| Error::file("publish", &goal.path_of(to), error))
+    }
+
+    /// What is not where it was must have been moved before a crash.
+    fn check_moved(&self, goal: &Folder) -> Result<(), Error> {
+        match goal.look(self.name())?.as_ref().is_some_and(Found::is_file) {
+            true => Ok(()),
+            false => Err(Error::file("publish", &goal.path_of(self.name()), io::ErrorKind::NotFound.into())),
+        }
     }
 }
 
