@@ -106,7 +106,9 @@ pub(super) fn resolve_public(repository: &mut Repository, name: &str) -> Result<
 fn look_up(repository: &mut Repository, name: &str) -> Result<PublicKey, Error> {
     match named(repository, name)? {
         Named::Private(uri) => {
-            let path = uri.path(repository.layout.dir());
+            let dir = repository.layout.dir().to_path_buf();
+            repository.keys.add(&dir, &uri);
+            let path = uri.path(&dir);
             match read_public_key(&path.with_extension("pub")) {
                 Ok(public) => Ok(public),
                 Err(_) => resolve_public(repository, name),
