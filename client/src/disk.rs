@@ -5,7 +5,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Seek, Write};
+use std::io::{self, Read as _, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -44,6 +44,8 @@ pub enum Call {
     RemoveFolder,
     /// A lock is taken.
     Lock,
+    /// A file or folder is handed to a group.
+    Share,
 }
 
 #[cfg(not(feature = "faults"))]
@@ -63,7 +65,8 @@ pub struct Place<'a> {
 
 impl<'a> Place<'a> {
     /// The name in the open `folder`, whose path is `of`: for messages only.
-    pub(crate) fn below(folder: &'a OwnedFd, of: &'a Path, name: &'a (impl AsRef<Path> + ?Sized)) -> Place<'a> {
+    #[must_use]
+    pub fn below(folder: &'a OwnedFd, of: &'a Path, name: &'a (impl AsRef<Path> + ?Sized)) -> Place<'a> {
         Place { folder: folder.as_fd(), of, name: name.as_ref() }
     }
 
@@ -276,19 +279,25 @@ pub fn rename<'a, 'b>(from: impl Into<Place<'a>>, to: impl Into<Place<'b>>) -> i
     Ok(fs::renameat(from.folder, from.name, to.folder, to.name)?)
 }
 
-/// Gives a file one more name; where the file system has no such thing, a copy of its own.
+/// Gives a regular file one more name; where the file system has no such thing, a copy of its own.
 ///
 /// # Errors
 ///
-/// What the system says.
-pub fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
-    meet(Call::Link, Place::from(to))?;
-    if fs::linkat(CWD, from, CWD, to, AtFlags::empty()).is_ok() {
+/// What the system says. A link is not followed; where it gets one more name itself, that is for the caller to notice.
+pub fn link_or_copy<'a, 'b>(from: impl Into<Place<'a>>, to: impl Into<Place<'b>>) -> io::Result<()> {
+    let (from, to) = (from.into(), to.into());
+    meet(Call::Link, to)?;
+    if fs::linkat(from.folder, from.name, to.folder, to.name, AtFlags::empty()).is_ok() {
         return Ok(());
     }
+    // Without NONBLOCK, opening a FIFO would wait for a writer.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let mut read = File::from(fs::openat(CWD, from, flags, Mode::empty())?);
-    io::copy(&mut read, &mut create(to, 0o644)?).map(drop)
+    let read = File::from(fs::openat(from.folder, from.name, flags, Mode::empty())?);
+    let found = read.metadata()?;
+    if !found.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    io::copy(&mut read.take(found.len()), &mut create(to, 0o644)?).map(drop)
 }
 
 /// Removes a file; a link is removed itself.
@@ -307,8 +316,8 @@ pub fn remove<'a>(place: impl Into<Place<'a>>) -> io::Result<()> {
 /// # Errors
 ///
 /// What the system says, also where there is none.
-pub fn remove_all(path: &Path) -> io::Result<()> {
-    remove_tree(Place::from(path))
+pub fn remove_all<'a>(place: impl Into<Place<'a>>) -> io::Result<()> {
+    remove_tree(place.into())
 }
 
 fn remove_tree(place: Place<'_>) -> io::Result<()> {
@@ -344,6 +353,17 @@ pub fn lock_file<'a>(place: impl Into<Place<'a>>) -> io::Result<File> {
     meet(Call::Create, place)?;
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     Ok(File::from(fs::openat(place.folder, place.name, flags, Mode::from_raw_mode(0o600))?))
+}
+
+/// Hands an open file or folder to a group, with these permissions whatever the umask says.
+///
+/// # Errors
+///
+/// What the system says, also where this user is not in that group.
+pub fn share(file: impl AsFd, path: &Path, group: u32, mode: u32) -> io::Result<()> {
+    meet(Call::Share, Place::from(path))?;
+    fs::fchown(&file, None, Some(fs::Gid::from_raw(group)))?;
+    Ok(fs::fchmod(&file, Mode::from_raw_mode(mode))?)
 }
 
 /// Takes the exclusive lock of an open file; false when another process, or another part of this one, has it. It ends

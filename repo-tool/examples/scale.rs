@@ -23,7 +23,7 @@ use lastmile_repo_tool::publication::Unobserved;
 use lastmile_repo_tool::review::Accepted;
 use lastmile_repo_tool::scale::Load;
 use lastmile_repo_tool::user::UserConfig;
-use lastmile_repo_tool::{Patience, Plan, Repository, ServedState, Setting, Signing};
+use lastmile_repo_tool::{Patience, Plan, Repository, ServedState, Setting, Sharing, Signing};
 use sha2::{Digest as _, Sha256};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -87,6 +87,7 @@ fn make(targets: usize, shape: Option<u8>) -> Result<Plan> {
         given_root: None,
         served: ServedState::Compare,
         accepted: Accepted::default(),
+        sharing: Sharing::default(),
     };
     NewRepository::new(Protection::None).create(&dir, &setting, &mut Unobserved)?;
     let mut repository = Repository::open_for_change(&dir, &setting)?;

@@ -14,12 +14,14 @@ use lastmile_metadata::{Limits, Role, RoleName, TargetFile, Verified, Version};
 
 use crate::check::{self, Checked, from_client};
 use crate::diff::{self, RoleDiff};
+use crate::digest::FileDigest;
 use crate::document::{Document, Rings};
-use crate::draft::{Draft, Prior};
+use crate::draft::{Draft, NewFile, Prior};
+use crate::journal::{Existing, Rank};
 use crate::layout::{self, Layout, Lock};
 use crate::overlay::Overlay;
 use crate::policy::Policy;
-use crate::publication::{self, Content, Existing, Observer, Publication, Rank, Unobserved};
+use crate::publication::{self, Content, Observer, Publication, Unobserved};
 use crate::published::Published;
 use crate::repository::ServedState;
 use crate::served::Served;
@@ -85,7 +87,7 @@ pub fn catch_up(
     foreign: Foreign,
     dry_run: bool,
 ) -> Result<CaughtUp, Error> {
-    let layout = Layout::new(dir);
+    let layout = setting.layout(dir);
     Policy::read(&layout)?;
     let lock = layout.lock_within(setting.patience.at_most, setting.patience.told.as_ref())?;
     if !dry_run {
@@ -283,7 +285,7 @@ fn adopt_roots(layout: &Layout, lock: &Lock, ours: &Published, served: &Served) 
     let mut observer = Unobserved;
     let files = roots.iter().map(|(name, bytes)| (name.clone(), Bytes::from(bytes.clone()))).collect();
     let checked = check_files(layout, files)?;
-    let mut publication = Publication::begin(layout, lock, &mut observer);
+    let mut publication = Publication::begin(layout, lock, &mut observer)?;
     for (name, bytes) in roots {
         let to = Path::new("metadata").join(name);
         publication.add(Rank::Root, to, Content::Bytes(bytes), Existing::Same);
@@ -351,10 +353,9 @@ impl Adoption<'_> {
         let targets = if foreign.is_empty() { Vec::new() } else { self.fetch_targets(prefixed, caught_up)? };
         self.set_aside(&files)?;
         let mut observer = Unobserved;
-        let mut publication = Publication::begin(self.layout, self.lock, &mut observer as &mut dyn Observer);
-        for (from, to) in targets {
-            let from = from.strip_prefix(self.layout.dir()).unwrap_or(&from).to_path_buf();
-            publication.add_file(Rank::TargetFile, from, Path::new("targets").join(to), Existing::Same);
+        let mut publication = Publication::begin(self.layout, self.lock, &mut observer as &mut dyn Observer)?;
+        for file in &targets {
+            publication.add_target(file, Existing::Same)?;
         }
         files.sort_by_key(|(rank, ..)| *rank);
         for (rank, name, bytes) in files {
@@ -365,7 +366,7 @@ impl Adoption<'_> {
     }
 
     /// Fetches the target files that are not here, and notes which targets are listed no more.
-    fn fetch_targets(&mut self, prefixed: bool, caught_up: &mut CaughtUp) -> Result<Vec<(PathBuf, PathBuf)>, Error> {
+    fn fetch_targets(&mut self, prefixed: bool, caught_up: &mut CaughtUp) -> Result<Vec<NewFile>, Error> {
         let listed = self.served.session.list().map_err(|error| from_client(&error))?;
         let overlay = Overlay::published(self.layout);
         let client =
@@ -375,17 +376,20 @@ impl Adoption<'_> {
         let still: BTreeMap<&str, &TargetFile> = listed.iter().map(|target| (target.path.as_str(), target)).collect();
         let gone = before.iter().filter(|target| still.get(target.path.as_str()).is_none_or(|now| *now != *target));
         caught_up.dropped = gone.map(|target| target.path.to_string()).collect();
+        let folder = self.layout.open_publishing()?;
         let mut fetched = Vec::new();
         for (number, target) in listed.iter().enumerate() {
             let places = ingest::places(target, prefixed);
             if places.iter().all(|place| self.layout.targets().join(place).symlink_metadata().is_ok()) {
                 continue;
             }
-            let file = self.layout.publishing().join(ingest::name(number));
+            let file = folder.path_of(ingest::name(number));
             match self.served.session.download(target, &file, &()) {
                 Ok(_) => {
                     let incoming = ingest::Incoming { target: target.clone(), file };
-                    fetched.extend(ingest::spread(&incoming, prefixed)?);
+                    let content = FileDigest::listed(target);
+                    let spread = ingest::spread(&incoming, &folder, prefixed)?.into_iter();
+                    fetched.extend(spread.map(|(from, to)| NewFile { from, to, content: content.clone() }));
                 }
                 Err(error) => caught_up.missing.push(format!("{}: {}", target.path, check::chain(&error))),
             }
@@ -395,19 +399,20 @@ impl Adoption<'_> {
 
     /// Moves files of this folder away that the server has in another form under the same name: nothing is lost.
     fn set_aside(&self, files: &[(Rank, PathBuf, Vec<u8>)]) -> Result<(), Error> {
-        for (rank, name, bytes) in files {
-            let here = self.layout.metadata().join(name);
-            let is_other = layout::read_if_there(&here)?.is_some_and(|there| there != *bytes);
-            if !is_other || *rank == Rank::Timestamp {
+        let dir = self.layout.open()?;
+        let Some(metadata) = dir.enter("metadata")? else { return Ok(()) };
+        for (_, name, bytes) in files.iter().filter(|(rank, ..)| *rank != Rank::Timestamp) {
+            let is_other = metadata.read(name, u64::MAX)?.is_some_and(|there| there != *bytes);
+            if !is_other {
                 continue;
             }
-            let folder = self.layout.dir().join(SUPERSEDED);
-            layout::create_private_folder(&folder)?;
-            let mut to = folder.join(name);
-            while to.symlink_metadata().is_ok() {
+            let folder = dir.enter_or_make(SUPERSEDED, 0o700, self.layout.sharing())?;
+            let mut to = name.clone();
+            while folder.look(&to)?.is_some() {
                 to.as_mut_os_string().push("~");
             }
-            disk::rename(&here, &to).map_err(|error| Error::file("move", &here, error))?;
+            disk::rename(metadata.place(name), folder.place(&to))
+                .map_err(|error| Error::file("move", &metadata.path_of(name), error))?;
         }
         Ok(())
     }

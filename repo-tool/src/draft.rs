@@ -12,6 +12,7 @@ use lastmile_metadata::{
     Unknown, Version,
 };
 
+use crate::digest::FileDigest;
 use crate::document::{Document, Rings};
 use crate::key_store::KeyStore;
 use crate::pin::Authority;
@@ -41,6 +42,8 @@ pub struct NewFile {
     pub from: PathBuf,
     /// Where it goes, below `targets/`.
     pub to: PathBuf,
+    /// What it holds, where that is known.
+    pub content: Option<FileDigest>,
 }
 
 /// What is to change.

@@ -3,11 +3,12 @@
 use lastmile_client::disk;
 use lastmile_metadata::RoleName;
 
+use crate::digest::take_target;
 use crate::draft::Draft;
 use crate::ingest::Incoming;
 use crate::publication::{self, Observer};
 use crate::queue::{self, Answer, Change, Fault, Queue, Request, Taken, Turn};
-use crate::{Error, Outcome, Plan, Repository, Setting, Signing};
+use crate::{Error, Outcome, Plan, Repository, Setting, Signing, parallel};
 
 /// Who has published a request, and what came of it.
 pub enum Shared {
@@ -59,7 +60,8 @@ impl Repository {
         // What waits for signatures is joined by one change after the other.
         let is_alone = staged.from_staged;
         let draft = self.with_change(staged, &mine)?;
-        let others = if is_alone { Vec::new() } else { Queue::new(&self.layout, self.lock()?).take_others(request)? };
+        let others =
+            if is_alone { Vec::new() } else { Queue::new(&self.layout, self.lock()?)?.take_others(request)? };
         if others.is_empty() {
             return self.finish(draft, observer);
         }
@@ -115,7 +117,7 @@ impl Repository {
         let done = self.with_change(Draft::default(), mine).and_then(|draft| self.finish(draft, observer));
         for (number, other) in others.iter().enumerate() {
             // Some were refused already.
-            if self.layout.queue().join(&other.name).join("answer.json").exists() {
+            if Queue::new(&self.layout, self.lock()?)?.is_answered(&other.name)? {
                 continue;
             }
             self.forget_incoming()?;
@@ -143,16 +145,27 @@ impl Repository {
         Ok((plan, outcome))
     }
 
-    /// The draft with what a request asks for. Its files are linked into `.publishing/`, so that the publication does
-    /// not depend on the request any more.
+    /// The draft with what a request asks for. Its files are taken into `.publishing/`, so that the publication does not
+    /// depend on the request any more, and compared there with what the request says of them.
     fn with_change(&mut self, draft: Draft, request: &Taken) -> Result<Draft, Error> {
         let Change { role, added, removed } = &request.change;
         let mut incoming = Vec::new();
-        for taken_in in added {
-            let name = taken_in.file.file_name().unwrap_or_default().to_string_lossy();
-            let file = self.layout.publishing().join(format!("{}-{name}", request.name));
-            disk::link_or_copy(&taken_in.file, &file).map_err(|error| Error::file("copy", &taken_in.file, error))?;
-            incoming.push(Incoming { target: taken_in.target.clone(), file });
+        if !added.is_empty() {
+            let gone = || Error::NotFound(format!("the request {} is not there any more", request.name));
+            let from = Queue::new(&self.layout, self.lock()?)?.request(&request.name)?.ok_or_else(gone)?;
+            let to = self.layout.open_publishing()?;
+            incoming = parallel::try_map(added, |taken_in| {
+                let name = taken_in.file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+                let new = format!("{}-{name}", request.name);
+                let target = taken_in.target.clone();
+                match request.is_hashed {
+                    // This process wrote it itself into a folder of ours.
+                    true => disk::link_or_copy(from.place(name), to.place(&new))
+                        .map_err(|error| Error::file("copy", &taken_in.file, error))?,
+                    false => drop(take_target(&from, name, &to, &new, &target)?),
+                }
+                Ok(Incoming { target, file: to.path_of(new) })
+            })?;
         }
         let mut draft = self.list_files(draft, role.as_ref().unwrap_or(&RoleName::TARGETS), &incoming)?;
         if !removed.is_empty() {
@@ -174,7 +187,7 @@ impl Repository {
     }
 
     fn give_back(&self, requests: &[Taken]) -> Result<(), Error> {
-        Queue::new(&self.layout, self.lock()?).give_back(requests);
+        Queue::new(&self.layout, self.lock()?)?.give_back(requests);
         Ok(())
     }
 }

@@ -12,6 +12,7 @@ use lastmile_metadata::{Algorithm, Hashes, Json, TargetFile, TargetPath};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use walkdir::WalkDir;
 
+use crate::folder::Folder;
 use crate::key_material::Scanner;
 use crate::own_files::{self, OwnFiles, Unpublishable, is_hidden};
 use crate::{Error, layout, parallel};
@@ -156,30 +157,70 @@ pub fn copy(
     own: &OwnFiles,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Vec<Incoming>, Error> {
+    copy_into(sources, &Folder::open(into)?, algorithms, own, progress)
+}
+
+/// The same into an open folder.
+pub(crate) fn copy_into(
+    sources: &[Source],
+    into: &Folder,
+    algorithms: &[Algorithm],
+    own: &OwnFiles,
+    progress: &(dyn Fn(usize) + Sync),
+) -> Result<Vec<Incoming>, Error> {
+    let copied = each(sources, own, progress, |number, source| {
+        let (name, mode) = (name(number), 0o644);
+        let (file, mut copy) = (into.path_of(&name), into.create(&name, mode)?);
+        let write = |bytes: &[u8]| copy.write_all(bytes).map_err(|error| Error::file("write", &file, error));
+        let target = hash(source, algorithms, own, write)?;
+        Ok(target.map(|target| Incoming { target, file }))
+    });
+    if copied.is_err() {
+        for number in 0..sources.len() {
+            let _ = disk::remove(into.place(&name(number)));
+        }
+    }
+    copied
+}
+
+/// What metadata would say of these files, which stay where they are.
+pub(crate) fn measure(
+    sources: &[Source],
+    algorithms: &[Algorithm],
+    own: &OwnFiles,
+    progress: &(dyn Fn(usize) + Sync),
+) -> Result<Vec<Incoming>, Error> {
+    each(sources, own, progress, |_, source| {
+        let target = hash(source, algorithms, own, |_| Ok(()))?;
+        Ok(target.map(|target| Incoming { target, file: source.file.clone() }))
+    })
+}
+
+/// What comes of each source; all that must stay private are named at once.
+fn each(
+    sources: &[Source],
+    own: &OwnFiles,
+    progress: &(dyn Fn(usize) + Sync),
+    work: impl Fn(usize, &Source) -> Result<Result<Incoming, Unpublishable>, Error> + Sync,
+) -> Result<Vec<Incoming>, Error> {
     let numbered: Vec<(usize, &Source)> = sources.iter().enumerate().collect();
     let done = AtomicUsize::new(0);
     let refused = own.refuse_files(&sources.iter().map(|source| source.file.as_path()).collect::<Vec<_>>())?;
     let refused: BTreeMap<&Path, &Unpublishable> =
         refused.iter().map(|refused| (refused.path.as_path(), refused)).collect();
-    let copied = parallel::try_map(&numbered, |(number, source)| {
+    let all = parallel::try_map(&numbered, |(number, source)| {
         if let Some(refused) = refused.get(source.file.as_path()) {
             return Ok(Err((*refused).clone()));
         }
-        let file = into.join(name(*number));
-        let copied = copy_one(source, &file, algorithms, own)?;
+        let incoming = work(*number, source)?;
         progress(done.fetch_add(1, Ordering::Relaxed) + 1);
-        Ok(copied.map(|target| Incoming { target, file }))
+        Ok(incoming)
     })?;
     let (mut incoming, mut refused) = (Vec::new(), Vec::new());
-    for copied in copied {
-        match copied {
+    for one in all {
+        match one {
             Ok(taken_in) => incoming.push(taken_in),
             Err(file) => refused.push(file),
-        }
-    }
-    if !refused.is_empty() {
-        for (number, _) in &numbered {
-            let _ = disk::remove(&into.join(name(*number)));
         }
     }
     own_files::refuse(refused)?;
@@ -191,12 +232,12 @@ pub(crate) fn name(number: usize) -> String {
     format!("in-{number}")
 }
 
-/// Or says why the file must stay private.
-fn copy_one(
+/// Hashes a file while `write` gets all of its bytes; or says why the file must stay private.
+fn hash(
     source: &Source,
-    to: &Path,
     algorithms: &[Algorithm],
     own: &OwnFiles,
+    mut write: impl FnMut(&[u8]) -> Result<(), Error>,
 ) -> Result<Result<TargetFile, Unpublishable>, Error> {
     let read = |error| Error::file("read", &source.file, error);
     let refused = |reason: String| Ok(Err(Unpublishable { path: source.file.clone(), reason }));
@@ -208,7 +249,6 @@ fn copy_one(
     }
     let listed = found.len();
     let mut scanner = (source.private_keys == PrivateKeys::Refuse).then(Scanner::default);
-    let mut to_file = layout::create_new(to, 0o644)?;
     let mut digests: Vec<Digests> = algorithms.iter().filter_map(|algorithm| Digests::new(*algorithm)).collect();
     let mut length = 0_u64;
     // One byte more than expected, so that a small file is read in one go.
@@ -220,7 +260,7 @@ fn copy_one(
         };
         digests.iter_mut().for_each(|digest| digest.update(bytes));
         scanner.iter_mut().for_each(|scanner| scanner.update(bytes));
-        to_file.write_all(bytes).map_err(|error| Error::file("write", to, error))?;
+        write(bytes)?;
         length += bytes.len() as u64;
     }
     if let Some(key) = scanner.and_then(Scanner::finish) {
@@ -242,8 +282,12 @@ pub fn check_length_of_name(path: &TargetPath, hashes: &Hashes) -> Result<(), Er
     Ok(())
 }
 
-/// Gives the copy further names, one for each further place, and says which file goes where.
-pub fn spread(incoming: &Incoming, hash_prefixed: bool) -> Result<Vec<(PathBuf, PathBuf)>, Error> {
+/// Gives the copy in `folder` further names, one for each further place, and says which file goes where.
+pub(crate) fn spread(
+    incoming: &Incoming,
+    folder: &Folder,
+    hash_prefixed: bool,
+) -> Result<Vec<(PathBuf, PathBuf)>, Error> {
     let mut spread = Vec::new();
     for (number, place) in places(&incoming.target, hash_prefixed).into_iter().enumerate() {
         if number == 0 {
@@ -251,7 +295,9 @@ pub fn spread(incoming: &Incoming, hash_prefixed: bool) -> Result<Vec<(PathBuf, 
             continue;
         }
         let copy = incoming.file.with_extension(number.to_string());
-        disk::link_or_copy(&incoming.file, &copy).map_err(|error| Error::file("copy", &incoming.file, error))?;
+        let (from, to) = (incoming.file.file_name().unwrap_or_default(), copy.file_name().unwrap_or_default());
+        let linked = disk::link_or_copy(folder.place(from), folder.place(to));
+        linked.map_err(|error| Error::file("copy", &incoming.file, error))?;
         spread.push((copy, place));
     }
     Ok(spread)
@@ -278,14 +324,14 @@ pub fn custom(pairs: &[String]) -> Result<Option<Json>, Error> {
     Json::parse(&text).map(Some).map_err(|error| Error::Usage(format!("--custom: {error}")))
 }
 
-enum Digests {
+pub(crate) enum Digests {
     Sha256(Sha256),
     Sha384(Sha384),
     Sha512(Sha512),
 }
 
 impl Digests {
-    fn new(algorithm: Algorithm) -> Option<Self> {
+    pub(crate) fn new(algorithm: Algorithm) -> Option<Self> {
         match algorithm {
             Algorithm::Sha256 => Some(Self::Sha256(Sha256::new())),
             Algorithm::Sha384 => Some(Self::Sha384(Sha384::new())),
@@ -294,7 +340,7 @@ impl Digests {
         }
     }
 
-    fn update(&mut self, bytes: &[u8]) {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
         match self {
             Self::Sha256(digest) => digest.update(bytes),
             Self::Sha384(digest) => digest.update(bytes),
@@ -302,7 +348,7 @@ impl Digests {
         }
     }
 
-    fn finish(self) -> (Algorithm, Vec<u8>) {
+    pub(crate) fn finish(self) -> (Algorithm, Vec<u8>) {
         match self {
             Self::Sha256(digest) => (Algorithm::Sha256, digest.finalize().to_vec()),
             Self::Sha384(digest) => (Algorithm::Sha384, digest.finalize().to_vec()),

@@ -82,7 +82,7 @@ impl NewRepository {
     /// # Errors
     /// [`Error::Refused`] when something is there already; else what the machine says.
     pub fn create(&self, dir: &Path, setting: &Setting, observer: &mut dyn Observer) -> Result<Plan, Error> {
-        let layout = Layout::new(dir);
+        let layout = setting.layout(dir);
         if !publication::is_interrupted(&layout) {
             refuse_existing(&layout)?;
         }
@@ -96,7 +96,7 @@ impl NewRepository {
         }
         refuse_existing(&layout)?;
         for folder in ["metadata", "targets"] {
-            layout::create_folders(dir, Path::new(folder))?;
+            layout.open()?.enter_or_make(folder, 0o777, layout.sharing())?;
         }
         let folder = self.keys.clone().unwrap_or_else(|| layout.keys());
         layout::create_private_folder(&folder)?;

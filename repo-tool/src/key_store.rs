@@ -1,7 +1,8 @@
 //! The keys at hand: private keys in PEM files, read when they are needed, each once.
 //!
 //! Beside `root-1.pem` lies `root-1.pub`, the public key as metadata writes it. It tells which file holds
-//! which key without a pass-phrase, and it is what a maintainer hands to others.
+//! which key without a pass-phrase, and it is what a maintainer hands to others. It is a hint: anybody may have put it
+//! there. Nothing is signed, written, rotated or revoked before the private key was opened and compared with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -11,9 +12,18 @@ use std::thread;
 use lastmile_keys::{KeyMaterial, PemError, PrivateKey, PublicKey, Signer, Zeroizing};
 use lastmile_metadata::Key;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
+use crate::folder::Folder;
 use crate::policy::{KeyUri, Policy};
 use crate::{Error, layout};
+
+/// The longest file of a key that is read.
+const LONGEST: u64 = 1 << 20;
+/// The longest name of a key, without the ending of its file.
+const LONGEST_NAME: usize = 240;
+/// The longest part of such a name that comes from a role.
+const LONGEST_STEM: usize = 200;
 
 /// Where pass-phrases come from: a prompt, a file, the environment. Never the command line.
 pub trait PassPhrases: Send + Sync {
@@ -105,22 +115,55 @@ impl KeyStore {
         self.avoided.contains(&public.into())
     }
 
-    /// Whether the private part of `public` is here, as far as can be told without a pass-phrase.
+    /// Whether the private part of `public` is here, as far as can be told without a pass-phrase: a hint.
     #[must_use]
     pub fn has(&self, public: &PublicKey) -> bool {
         self.file_of(public).is_some()
     }
 
-    /// The URI under which `public` is here.
+    /// The URI under which `public` is here, as far as can be told without a pass-phrase: a hint, to be shown.
     #[must_use]
     pub fn uri_of(&self, public: &PublicKey) -> Option<&str> {
         self.file_of(public).map(|file| file.name.as_str())
     }
 
+    /// The URIs of the private keys that were opened and are `public`. Those that cannot be opened are not among them.
+    #[must_use]
+    pub fn confirmed_uris_of(&self, public: &PublicKey) -> Vec<&str> {
+        let phrases = self.phrases.as_ref();
+        let hinted = self.files.iter().filter(|file| file.public(phrases).as_ref() == Some(public) && file.is_here());
+        let confirmed = hinted.filter(|file| file.private(phrases).is_ok_and(|key| key.public_key() == public));
+        confirmed.map(|file| file.name.as_str()).collect()
+    }
+
+    /// Opens the private key at `uri`, which a person named, and goes on with it. Returns its public key.
+    ///
+    /// # Errors
+    /// When it cannot be opened, or another public key lies beside it.
+    pub fn open(&mut self, repository: &Path, uri: &KeyUri) -> Result<PublicKey, Error> {
+        self.add(repository, uri);
+        let path = uri.path(repository);
+        let file = self.files.iter().find(|file| file.path == path);
+        let file = file.ok_or_else(|| Error::key(uri, "the file is not there"))?;
+        let public = file.private(self.phrases.as_ref())?.public_key().clone();
+        if file.public(self.phrases.as_ref()).as_ref() != Some(&public) {
+            return Err(Error::key(&file.name, "was replaced while it was being used"));
+        }
+        Ok(public)
+    }
+
+    /// The same keys, as far as they are at these URIs.
+    #[must_use]
+    pub fn restricted_to(&self, repository: &Path, uris: &[KeyUri]) -> Self {
+        let paths: BTreeSet<PathBuf> = uris.iter().map(|uri| uri.path(repository)).collect();
+        let files = self.files.iter().filter(|file| paths.contains(&file.path)).map(Arc::clone);
+        Self { files: files.collect(), avoided: self.avoided.clone(), phrases: Arc::clone(&self.phrases) }
+    }
+
     /// Whether the file of `public` is encrypted; none when it is not here.
     #[must_use]
     pub fn is_encrypted(&self, public: &PublicKey) -> Option<bool> {
-        let pem = layout::read_if_there(&self.file_of(public)?.path).ok()??;
+        let pem = layout::read_small(&self.file_of(public)?.path, LONGEST).ok()??;
         Some(String::from_utf8_lossy(&pem).contains("ENCRYPTED PRIVATE KEY"))
     }
 
@@ -142,13 +185,13 @@ impl KeyStore {
             return Ok(None);
         };
         let private = file.private(self.phrases.as_ref())?;
-        if private.public_key() != public {
-            return Err(Error::key(&file.name, "is not the private part of the key that lies beside it"));
+        match private.public_key() == public {
+            true => Ok(Some(private)),
+            false => Err(Error::key(&file.name, "was replaced while it was being used")),
         }
-        Ok(Some(private))
     }
 
-    /// The public keys of all files that can tell them.
+    /// The public keys of all files that can tell them: hints, as in [`KeyStore::has`].
     #[must_use]
     pub fn publics(&self) -> BTreeMap<PublicKey, String> {
         self.files.iter().filter_map(|file| Some((file.public(self.phrases.as_ref())?, file.name.clone()))).collect()
@@ -166,19 +209,22 @@ impl KeyFile {
         self.path.symlink_metadata().is_ok() || self.private.lock().is_ok_and(|open| open.is_some())
     }
 
-    /// From the file beside it, or by opening the private one where that needs no pass-phrase or there is no other way.
+    /// By opening the private key where that needs no pass-phrase; else the file beside it gives a hint.
     fn public(&self, phrases: &dyn PassPhrases) -> Option<PublicKey> {
         if let Some(public) = self.public.get() {
             return Some(public.clone());
         }
-        let beside = read_public_key(&self.path.with_extension("pub")).ok();
-        let public = match beside {
-            Some(public) => public,
-            None => self.private(phrases).ok()?.public_key().clone(),
+        let public = match open_private_key(&self.path, &self.name, &NoPassPhrases) {
+            Ok(private) => private.public_key().clone(),
+            Err(_) => match read_public_key(&self.path.with_extension("pub")) {
+                Ok(public) => public,
+                Err(_) => self.private(phrases).ok()?.public_key().clone(),
+            },
         };
         Some(self.public.get_or_init(|| public).clone())
     }
 
+    /// The private key. Another public key beside it is an error: somebody was told the wrong one, or is to be.
     fn private(&self, phrases: &dyn PassPhrases) -> Result<Arc<PrivateKey>, Error> {
         // Whoever comes second waits for the first instead of doing the same work.
         let mut opened = self.private.lock().unwrap_or_else(PoisonError::into_inner);
@@ -186,6 +232,21 @@ impl KeyFile {
             return Ok(Arc::clone(private));
         }
         let private = Arc::new(open_private_key(&self.path, &self.name, phrases)?);
+        let beside = self.path.with_extension("pub");
+        if let Ok(other) = read_public_key(&beside)
+            && other != *private.public_key()
+        {
+            return Err(Error::key(
+                &self.name,
+                format!(
+                    "{} beside it is another public key, {}, and the private key is {}: find out who put it there, and \
+                     remove it",
+                    beside.display(),
+                    shortened(&other),
+                    shortened(private.public_key())
+                ),
+            ));
+        }
         *opened = Some(Arc::clone(&private));
         Ok(private)
     }
@@ -193,7 +254,7 @@ impl KeyFile {
 
 /// Reads a private key file, asking for its pass-phrase if it is encrypted.
 pub fn open_private_key(path: &Path, name: &str, phrases: &dyn PassPhrases) -> Result<PrivateKey, Error> {
-    let bytes = layout::read_if_there(path)?.ok_or_else(|| Error::key(name, "the file is not there"))?;
+    let bytes = layout::read_small(path, LONGEST)?.ok_or_else(|| Error::key(name, "the file is not there"))?;
     let pem = Zeroizing::new(String::from_utf8(bytes).map_err(|_| Error::key(name, "is not PEM"))?);
     match PrivateKey::from_pem(&pem, None) {
         Err(PemError::PassPhraseNeeded) => {}
@@ -220,29 +281,66 @@ pub enum Protection {
     NotWritten,
 }
 
-/// Writes `NAME.pem` (0600) and `NAME.pub` into `folder` (0700). Nothing is ever replaced.
+/// Writes `NAME.pem` (0600) and `NAME.pub` into `folder` (0700), and nowhere else. Nothing is ever replaced.
 pub fn write(folder: &Path, name: &str, key: &PrivateKey, protection: &Protection) -> Result<PublicKey, Error> {
+    check_name(name)?;
     let pem = match protection {
         Protection::PassPhrase(phrase) => key.to_encrypted_pem(phrase),
         Protection::None => key.to_pem(),
         Protection::NotWritten => return Ok(key.public_key().clone()),
     };
     layout::create_private_folder(folder)?;
+    let folder = Folder::open_real(folder)?;
     let pem = pem.map_err(|error| Error::key(name, error))?;
-    let path = folder.join(format!("{name}.pem"));
-    let public_path = folder.join(format!("{name}.pub"));
+    let public_name = format!("{name}.pub");
     // The public part of a key that was carried elsewhere stays behind: a new key must not lie beside it.
-    if public_path.symlink_metadata().is_ok() {
-        let there = public_path.display();
+    if folder.look(&public_name)?.is_some() {
+        let there = folder.path_of(&public_name);
         return Err(Error::Refused(format!(
-            "{there} is there already, and keys are never replaced: choose another name"
+            "{} is there already, and keys are never replaced: choose another name",
+            there.display()
         )));
     }
-    write_new(&path, pem.as_bytes(), 0o600)?;
+    write_new(&folder, &format!("{name}.pem"), pem.as_bytes(), 0o600)?;
     let public = key.public_key().clone();
-    write_new(&public_path, public_key_text(&public).as_bytes(), 0o644)?;
-    layout::sync_folder(folder)?;
+    write_new(&folder, &public_name, public_key_text(&public).as_bytes(), 0o644)?;
+    folder.sync()?;
     Ok(public)
+}
+
+/// Refuses names that are no plain file names.
+///
+/// # Errors
+/// [`Error::Usage`] says why.
+pub fn check_name(name: &str) -> Result<(), Error> {
+    let is_plain = !name.is_empty()
+        && name.len() <= LONGEST_NAME
+        && !name.starts_with(['.', '-'])
+        && !name.contains(['/', '\\'])
+        && !name.chars().any(char::is_control);
+    match is_plain {
+        true => Ok(()),
+        false => Err(Error::Usage(format!("`{}` is no name for a key file", name.escape_debug()))),
+    }
+}
+
+/// How the names of the key files of `role` begin. Role names may be any text, and come from whoever delegates: what is
+/// not safe in a file name everywhere is percent-encoded, and what is too long is cut and gets a hash of the whole.
+#[must_use]
+pub fn file_stem(role: &str) -> String {
+    let mut stem = String::new();
+    for byte in role.bytes() {
+        let is_safe = byte.is_ascii_alphanumeric() || byte == b'_' || (matches!(byte, b'.' | b'-') && !stem.is_empty());
+        match is_safe {
+            true => stem.push(char::from(byte)),
+            false => stem.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    if stem.len() > LONGEST_STEM {
+        let hash = hex::encode(Sha256::digest(role));
+        stem = format!("{}-{}", stem.get(..LONGEST_STEM / 2).unwrap_or_default(), hash.get(..16).unwrap_or_default());
+    }
+    stem
 }
 
 /// The first of `ROLE-1`, `ROLE-2` … that is free in `folder`, and that names no key of `policy`, which may lie elsewhere.
@@ -254,7 +352,8 @@ pub fn free_name(folder: &Path, role: &str, policy: &Policy) -> String {
         let lies_there = |end: &str| folder.join(format!("{name}.{end}")).symlink_metadata().is_ok();
         lies_there("pem") || lies_there("pub") || named.contains(Path::new(name))
     };
-    (1_u32..).map(|number| format!("{role}-{number}")).find(|name| !taken(name)).unwrap_or_default()
+    let stem = file_stem(role);
+    (1_u32..).map(|number| format!("{stem}-{number}")).find(|name| !taken(name)).unwrap_or_default()
 }
 
 /// The public key as metadata writes it, on one line.
@@ -269,7 +368,8 @@ pub fn public_key_text(key: &PublicKey) -> String {
 /// Reads a public key: as metadata writes it (`.pub`), or a PEM `PUBLIC KEY` of ECDSA or RSA.
 pub fn read_public_key(path: &Path) -> Result<PublicKey, Error> {
     let name = path.display();
-    let bytes = layout::read_if_there(path)?.ok_or_else(|| Error::key(name.to_string(), "the file is not there"))?;
+    let bytes = layout::read_small(path, LONGEST)?;
+    let bytes = bytes.ok_or_else(|| Error::key(name.to_string(), "the file is not there"))?;
     let text = String::from_utf8(bytes).map_err(|_| Error::key(name.to_string(), "is not text"))?;
     parse_public_key(&text).map_err(|reason| Error::key(name.to_string(), reason))
 }
@@ -297,7 +397,34 @@ pub fn keyid_of(key: &PublicKey) -> String {
     Key::from_public(key).keyid().as_str().to_string()
 }
 
-fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
-    let mut file = layout::create_new(path, mode)?;
-    file.write_all(bytes).and_then(|()| file.sync()).map_err(|error| Error::file("write", path, error))
+fn shortened(key: &PublicKey) -> String {
+    keyid_of(key).chars().take(8).collect()
+}
+
+fn write_new(folder: &Folder, name: &str, bytes: &[u8], mode: u32) -> Result<(), Error> {
+    let mut file = folder.create(name, mode)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync());
+    written.map_err(|error| Error::file("write", &folder.path_of(name), error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_no_role_leads_out_of_the_folder_of_keys() {
+        let long = "é".repeat(300);
+        let names =
+            ["../metadata/x", "a/b", "..", ".", ".x", "-x", "", "\\", "a\0b", "\n", "é", "%2F", "a b", "~", &long];
+        let mut seen = BTreeSet::new();
+        for name in names {
+            let stem = file_stem(name);
+            check_name(&format!("{stem}-1"))
+                .or_else(|error| if name.is_empty() { Ok(()) } else { Err(error) })
+                .unwrap();
+            assert!(stem.len() <= LONGEST_STEM && seen.insert(stem.clone()), "{name:?}: {stem}");
+        }
+        assert_eq!(file_stem("../a"), "%2E.%2Fa");
+        assert_eq!(file_stem("team-1.x_y"), "team-1.x_y");
+    }
 }

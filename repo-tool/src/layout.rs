@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -11,21 +11,50 @@ use lastmile_client::disk::{self, NewFile};
 use rustix::fs::OFlags;
 
 use crate::Error;
+use crate::folder::{Folder, Found, read_at_most, user};
 
 /// How often a held lock is tried again.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
+const LOCK: &str = ".lock";
+const PUBLISHING: &str = ".publishing";
+/// The name of the folder with what waits for signatures.
+pub(crate) const STAGED: &str = "staged";
+
+/// Who changes a repository.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Sharing {
+    /// One user. Working folders of anybody else are refused.
+    #[default]
+    Private,
+    /// The members of a group, by its number. Each of them declares this, and has working folders of their own.
+    Group(u32),
+}
 
 /// The paths of one repository. Only `metadata/` and `targets/` are ever served.
 #[derive(Clone, Debug)]
 pub struct Layout {
     dir: PathBuf,
+    sharing: Sharing,
 }
 
 impl Layout {
-    /// The repository in `dir`.
+    /// The repository in `dir`, which one user changes.
     #[must_use]
     pub fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_path_buf() }
+        Self { dir: dir.to_path_buf(), sharing: Sharing::Private }
+    }
+
+    /// The same repository, changed by whom `sharing` says.
+    #[must_use]
+    pub fn shared(self, sharing: Sharing) -> Self {
+        Self { sharing, ..self }
+    }
+
+    /// Who changes it.
+    #[must_use]
+    pub fn sharing(&self) -> Sharing {
+        self.sharing
     }
 
     /// The repository's folder.
@@ -64,16 +93,86 @@ impl Layout {
         self.dir.join("staged")
     }
 
-    /// Files on their way to publication, and the journal of a publication under way.
+    /// Files on their way to publication, and the journal of a publication under way: this user's.
     #[must_use]
     pub fn publishing(&self) -> PathBuf {
-        self.dir.join(".publishing")
+        self.dir.join(self.own(PUBLISHING))
     }
 
-    /// Releases that wait to be published together.
+    /// Releases that wait to be published together: this user's.
     #[must_use]
     pub fn queue(&self) -> PathBuf {
-        self.dir.join(".queue")
+        self.dir.join(self.own(".queue"))
+    }
+
+    /// The name of a working folder: where several users work, each has their own.
+    fn own(&self, name: &str) -> String {
+        match self.sharing {
+            Sharing::Private => name.to_string(),
+            Sharing::Group(_) => format!("{name}-{}", user()),
+        }
+    }
+
+    /// The repository's folder, open.
+    pub(crate) fn open(&self) -> Result<Folder, Error> {
+        Folder::open(&self.dir)
+    }
+
+    /// [`Layout::publishing`], made where it is missing, and ours.
+    pub(crate) fn open_publishing(&self) -> Result<Folder, Error> {
+        // Others of a group must be able to see that there is a journal in it.
+        let mode = if self.sharing == Sharing::Private { 0o700 } else { 0o711 };
+        let folder = self.open()?.enter_or_make(self.own(PUBLISHING), mode, Sharing::Private)?;
+        folder.check_ours().map(|()| folder)
+    }
+
+    /// [`Layout::queue`], made where it is missing, and ours.
+    pub(crate) fn make_queue(&self) -> Result<Folder, Error> {
+        let folder = self.open()?.enter_or_make(self.own(".queue"), 0o700, Sharing::Private)?;
+        folder.check_ours().map(|()| folder)
+    }
+
+    /// [`Layout::queue`], if it is there; then it is ours.
+    pub(crate) fn open_queue(&self) -> Result<Option<Folder>, Error> {
+        let folder = self.open()?.enter(self.own(".queue"))?;
+        folder.as_ref().map_or(Ok(()), Folder::check_ours).map(|()| folder)
+    }
+
+    /// [`Layout::staged`], made where it is missing; then it is ours or the group's.
+    pub(crate) fn make_staged(&self) -> Result<Folder, Error> {
+        let folder = self.open()?.enter_or_make(STAGED, 0o700, self.sharing)?;
+        self.check_staged(&folder).map(|()| folder)
+    }
+
+    /// [`Layout::staged`], if it is there; then it is ours or the group's.
+    pub(crate) fn open_staged(&self) -> Result<Option<Folder>, Error> {
+        let folder = self.open()?.enter(STAGED)?;
+        folder.as_ref().map_or(Ok(()), |folder| self.check_staged(folder)).map(|()| folder)
+    }
+
+    fn check_staged(&self, folder: &Folder) -> Result<(), Error> {
+        match self.sharing {
+            Sharing::Private => folder.check_ours(),
+            Sharing::Group(group) => folder.check_shared(group),
+        }
+    }
+
+    /// The names of all folders of publications that are there, with the user to whom each belongs, and whether a
+    /// publication was cut short there.
+    pub(crate) fn interrupted(&self) -> Result<Vec<Interrupted>, Error> {
+        let dir = self.open()?;
+        let mut interrupted = Vec::new();
+        for name in dir.names()?.into_iter().filter_map(|name| name.into_string().ok()) {
+            let user = name.strip_prefix(PUBLISHING).map(|rest| rest.strip_prefix('-').unwrap_or(rest));
+            if !user.is_some_and(|user| user.is_empty() || user.parse::<u32>().is_ok()) {
+                continue;
+            }
+            let Some(folder) = dir.look(&name)?.filter(Found::is_folder) else { continue };
+            if dir.look(Path::new(&name).join(JOURNAL))?.is_some() {
+                interrupted.push(Interrupted { folder: self.dir.join(&name), name, owner: folder.owner() });
+            }
+        }
+        Ok(interrupted)
     }
 
     /// Whether an entry of the repository's folder belongs to the tool, and is never taken for a file to publish.
@@ -88,27 +187,54 @@ impl Layout {
 
     /// Replaces a file of the repository as a whole: a new one in `.publishing/`, synced, then renamed. Only under the
     /// lock: what is left there by a crash, the next one who has it clears away.
-    pub fn replace(&self, path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
-        let folder = self.publishing();
-        let create = |path: &Path| disk::create(path, mode);
-        let (mut file, new) = disk::unforeseen(&folder, "replaces-", "", create)
-            .map_err(|error| Error::file("create a file in", &folder, error))?;
+    pub(crate) fn replace(&self, path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
+        self.replace_from(&self.open_publishing()?, path, bytes, mode)
+    }
+
+    /// The same with the new file made in `folder`.
+    pub(crate) fn replace_from(&self, folder: &Folder, path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
+        let relative = path.strip_prefix(&self.dir).unwrap_or(path);
+        let goal = self.open()?.find(relative.parent().unwrap_or(Path::new("")))?;
+        let goal = goal.ok_or_else(|| Error::file("replace", path, io::ErrorKind::NotFound.into()))?;
+        let name = relative.file_name().unwrap_or_default();
+        let create = |path: &Path| disk::create(folder.place(path.file_name().unwrap_or_default()), mode);
+        let (mut file, new) = disk::unforeseen(folder.path(), REPLACES, "", create)
+            .map_err(|error| Error::file("create a file in", folder.path(), error))?;
+        let new = new.file_name().unwrap_or_default();
         let replaced = file
             .write_all(bytes)
             .map_err(|error| Error::file("write", path, error))
             .and_then(|()| file.sync().map_err(|error| Error::file("sync", path, error)))
-            .and_then(|()| disk::rename(&new, path).map_err(|error| Error::file("replace", path, error)));
+            .and_then(|()| {
+                disk::rename(folder.place(new), goal.place(name)).map_err(|error| Error::file("replace", path, error))
+            });
         if replaced.is_err() {
-            let _ = disk::remove(&new);
+            let _ = disk::remove(folder.place(new));
         }
         replaced?;
-        sync_folder(path.parent().unwrap_or(Path::new(".")))
+        goal.sync()
     }
 
     /// Takes the exclusive lock; it goes away with the value or the process.
     pub fn lock(&self) -> Result<Lock, Error> {
-        let path = self.dir.join(".lock");
-        let file = disk::lock_file(&path).map_err(|error| Error::file("open", &path, error))?;
+        let (dir, path) = (self.open()?, self.dir.join(LOCK));
+        let file = disk::lock_file(dir.place(LOCK)).map_err(|error| match dir.look(LOCK) {
+            Ok(Some(found)) if found.is_file() && found.owner() != user() => locked_by(&path, found.owner()),
+            Ok(Some(found)) if !found.is_file() => not_a_lock(&path),
+            _ => Error::file("open", &path, error),
+        })?;
+        let found = file.metadata().map_err(|error| Error::file("look at", &path, error))?;
+        if !found.is_file() {
+            return Err(not_a_lock(&path));
+        }
+        match self.sharing {
+            Sharing::Private if found.uid() == user() => {}
+            Sharing::Group(group) if found.gid() == group && found.mode() & 0o060 == 0o060 => {}
+            Sharing::Group(group) if found.uid() == user() => {
+                disk::share(&file, &path, group, 0o660).map_err(|error| Error::file("share", &path, error))?;
+            }
+            _ => return Err(locked_by(&path, found.uid())),
+        }
         match disk::try_lock(&file, &path) {
             Ok(true) => Ok(Lock { _file: file }),
             Ok(false) => Err(Error::Busy(self.dir.clone())),
@@ -139,18 +265,72 @@ pub struct Lock {
     _file: File,
 }
 
+/// The name of the journal of a publication.
+pub(crate) const JOURNAL: &str = "journal.json";
+/// How the names of files begin that are to replace others.
+pub(crate) const REPLACES: &str = "replaces-";
+
+/// A publication that was cut short.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interrupted {
+    /// Its working folder.
+    pub folder: PathBuf,
+    /// The name of that folder in the repository.
+    pub(crate) name: String,
+    /// The user whose publication it is.
+    pub owner: u32,
+}
+
+impl Interrupted {
+    /// What happened, and who has to run what.
+    #[must_use]
+    pub fn advice(&self) -> String {
+        let (folder, owner) = (self.folder.display(), self.owner);
+        match owner == user() {
+            true => "a publication was cut short: `lastmile-repo renew` finishes it".to_string(),
+            false => format!(
+                "a publication of user {owner} was cut short: user {owner} finishes it with `lastmile-repo renew`; if that \
+                 user is gone, remove {folder} and run `lastmile-repo verify`"
+            ),
+        }
+    }
+}
+
+fn not_a_lock(path: &Path) -> Error {
+    Error::Refused(format!(
+        "{} is not a regular file (links are not followed); see what it is, and remove it",
+        path.display()
+    ))
+}
+
+fn locked_by(path: &Path, owner: u32) -> Error {
+    Error::Refused(format!(
+        "{} belongs to user {owner}, and this command runs as user {}: run it as user {owner}; where a group shares the \
+         repository, each of its users declares that; if that user is gone, remove the file",
+        path.display(),
+        user()
+    ))
+}
+
 /// Reads a regular file, never through a link. `None` when there is none.
 pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, Error> {
-    let mut file = match open_regular(path) {
-        Ok(file) => file,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(None);
-        }
-        Err(error) => return Err(Error::file("read", path, error)),
-    };
+    let Some(mut file) = open_if_there(path)? else { return Ok(None) };
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(|error| Error::file("read", path, error))?;
     Ok(Some(bytes))
+}
+
+/// The same of a file that has at most `most` bytes.
+pub(crate) fn read_small(path: &Path, most: u64) -> Result<Option<Vec<u8>>, Error> {
+    open_if_there(path)?.map(|file| read_at_most(file, path, most)).transpose()
+}
+
+fn open_if_there(path: &Path) -> Result<Option<File>, Error> {
+    match open_regular(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(Error::file("read", path, error)),
+    }
 }
 
 /// Opens a regular file for reading: no link, no FIFO, no device.

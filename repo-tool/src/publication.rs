@@ -19,78 +19,24 @@
 //! a folder restored from a copy, makes its version number unusable: drafts skip it, and a publication that
 //! would overwrite it is refused.
 
-use std::collections::BTreeSet;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use lastmile_client::disk;
-use serde::{Deserialize, Serialize};
 
 use crate::check::Checked;
 use crate::compress::Coding;
+use crate::digest::{FileDigest, take};
 use crate::document::Document;
-use crate::layout::{self, Layout, Lock};
+use crate::draft::NewFile;
+use crate::folder::user;
+use crate::journal::{Existing, Folders, Journal, Rank, SYNC_TOGETHER, Step};
+use crate::layout::{Interrupted, JOURNAL, Layout, Lock};
 use crate::queue::{self, Answer};
-use crate::{Error, parallel, staged};
+use crate::{Error, parallel};
 
-/// From this many files on, one flush of the whole file system is quicker than one for each file.
-const SYNC_TOGETHER: usize = 64;
-
-/// What a file is, in the order in which files are published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) enum Rank {
-    /// A private key of a new repository, or its public part.
-    Key,
-    /// A root version.
-    Root,
-    /// A target file.
-    TargetFile,
-    /// A delegated role's metadata.
-    Delegated,
-    /// Top-level targets metadata.
-    Targets,
-    /// Snapshot metadata.
-    Snapshot,
-    /// Timestamp metadata.
-    Timestamp,
-    /// The policy, and the record of issued versions.
-    Policy,
-}
-
-/// What may happen to a file that is already there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Existing {
-    /// It must have the same bytes: its name promises them.
-    Same,
-    /// It is replaced as a whole.
-    Replaced,
-}
-
-/// One move: paths are relative to the repository.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Step {
-    rank: Rank,
-    from: PathBuf,
-    to: PathBuf,
-    existing: Existing,
-    /// Whether this is a compressed copy, which follows its plain file.
-    #[serde(default)]
-    is_copy: bool,
-}
-
-/// What is left to be done once the journal is written.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Journal {
-    steps: Vec<Step>,
-    /// Whether what waited in `staged/` is what is published here.
-    clears_staged: bool,
-    /// The requests in `.queue/` that are published here, and what their owners are told then.
-    #[serde(default)]
-    served: Vec<String>,
-    #[serde(default)]
-    answer: Option<Answer>,
-}
+/// The journal before it counts.
+const NEW_JOURNAL: &str = "journal.new";
 
 /// Moments of a publication, told to an [`Observer`] just before they come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,10 +73,11 @@ impl Observer for Unobserved {
 /// A publication being put together.
 #[must_use]
 pub(crate) struct Publication<'a> {
-    layout: &'a Layout,
+    folders: Folders<'a>,
     observer: &'a mut dyn Observer,
     journal: Journal,
-    writes: Vec<(PathBuf, Content<'a>)>,
+    /// New files, by the number of their step.
+    writes: Vec<(usize, Content<'a>)>,
 }
 
 /// What is in a new file.
@@ -143,29 +90,11 @@ pub(crate) enum Content<'a> {
     Bytes(Vec<u8>),
 }
 
-impl Step {
-    /// Whether clients see the move at once: they ask for the next root without being told of it, and for names without
-    /// a version.
-    fn shows_at_once(&self) -> bool {
-        match self.rank {
-            // It says what the plain file says already.
-            _ if self.is_copy => false,
-            Rank::Root => true,
-            Rank::Key | Rank::TargetFile | Rank::Policy => false,
-            _ => self.existing == Existing::Replaced,
-        }
-    }
-
-    /// Whether compressed copies may lie beside it.
-    fn has_copies(&self) -> bool {
-        !self.is_copy && !matches!(self.rank, Rank::Key | Rank::TargetFile | Rank::Policy)
-    }
-}
-
 impl<'a> Publication<'a> {
     /// Begins one. The lock proves that nobody else does; a publication cut short is finished first.
-    pub(crate) fn begin(layout: &'a Layout, _lock: &Lock, observer: &'a mut dyn Observer) -> Self {
-        Self { layout, observer, journal: Journal::default(), writes: Vec::new() }
+    pub(crate) fn begin(layout: &'a Layout, _lock: &Lock, observer: &'a mut dyn Observer) -> Result<Self, Error> {
+        let folders = Folders { layout, dir: layout.open()?, working: layout.open_publishing()? };
+        Ok(Self { folders, observer, journal: Journal::default(), writes: Vec::new() })
     }
 
     /// What waits in `staged/` is published with this, and waits no longer afterwards.
@@ -181,14 +110,42 @@ impl<'a> Publication<'a> {
 
     /// Adds a new file; `to` is relative to the repository.
     pub(crate) fn add(&mut self, rank: Rank, to: PathBuf, content: Content<'a>, existing: Existing) {
-        let name = format!("new-{}", self.journal.steps.len());
-        self.writes.push((self.layout.publishing().join(&name), content));
-        self.add_file(rank, Path::new(".publishing").join(name), to, existing);
+        let number = self.journal.steps.len();
+        self.writes.push((number, content));
+        self.add_step(rank, &format!("new-{number}"), to, existing, None);
     }
 
-    /// Adds a file that is already on this disk, `from` inside the repository; it is moved.
-    pub(crate) fn add_file(&mut self, rank: Rank, from: PathBuf, to: PathBuf, existing: Existing) {
-        self.journal.steps.push(Step { rank, from, to, existing, is_copy: false });
+    /// Adds a file of a key, which lies in `.publishing/`.
+    pub(crate) fn add_key(&mut self, name: &str) {
+        self.add_step(Rank::Key, name, Path::new("keys").join(name), Existing::Same, None);
+    }
+
+    /// Adds a target file. One that lies anywhere but in `.publishing/`, where others may be able to change it, is taken
+    /// over, and must be what it was when it was compared with what is listed.
+    pub(crate) fn add_target(&mut self, file: &NewFile, existing: Existing) -> Result<(), Error> {
+        let (to, from) = (Path::new("targets").join(&file.to), file.from.as_path());
+        let name = from.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if from.parent() == Some(self.folders.working.path()) {
+            self.add_step(Rank::TargetFile, name, to, existing, file.content.clone());
+            return Ok(());
+        }
+        let outside = || Error::Refused(format!("{} is not in the repository", from.display()));
+        let relative = from.strip_prefix(self.folders.layout.dir()).map_err(|_| outside())?;
+        let folder = self.folders.dir.find(relative.parent().unwrap_or(Path::new("")))?.ok_or_else(outside)?;
+        let (expected, new) = (file.content.as_ref(), format!("staged-{}", self.journal.steps.len()));
+        let working = &self.folders.working;
+        take(&folder, name, working, &new, expected.ok_or_else(outside)?.length())?;
+        let taken = FileDigest::read(working, &new, |_| {})?;
+        if taken.as_ref() != expected {
+            return Err(Error::Refused(format!("{} was changed while it was being published", from.display())));
+        }
+        self.add_step(Rank::TargetFile, &new, to, existing, taken);
+        Ok(())
+    }
+
+    fn add_step(&mut self, rank: Rank, name: &str, to: PathBuf, existing: Existing, content: Option<FileDigest>) {
+        let from = Path::new(self.folders.working.path().file_name().unwrap_or_default()).join(name);
+        self.journal.steps.push(Step { rank, from, to, existing, is_copy: false, content });
     }
 
     /// Adds a metadata file, and its compressed copies.
@@ -210,60 +167,84 @@ impl<'a> Publication<'a> {
     /// Makes durable what is to be published; nothing is published yet.
     pub(crate) fn prepare(mut self) -> Result<Prepared<'a>, Error> {
         self.write()?;
+        self.read_rest()?;
         self.check_places()?;
-        let journal = serde_json::to_vec(&self.journal)
-            .map_err(|error| Error::file("write", &self.layout.publishing(), error.into()))?;
+        let journal = self.journal.bytes(&self.folders)?;
         self.tell(Moment::Sync)?;
-        layout::write_new(&new_journal_path(self.layout), &journal, 0o600)?;
+        self.folders.working.write_new(NEW_JOURNAL, &journal, 0o600)?;
         self.sync()?;
         Ok(Prepared(self))
     }
 
     fn tell(&mut self, moment: Moment<'_>) -> Result<(), Error> {
-        self.observer.before(moment).map_err(|error| Error::file("publish", self.layout.dir(), error))
+        self.observer.before(moment).map_err(|error| Error::file("publish", self.folders.layout.dir(), error))
     }
 
     fn write(&mut self) -> Result<(), Error> {
-        for (path, _) in &self.writes {
-            let told = self.observer.before(Moment::Write(path));
-            told.map_err(|error| Error::file("publish", self.layout.dir(), error))?;
-        }
         let writes = std::mem::take(&mut self.writes);
-        parallel::try_for_each(&writes, |(path, content)| match content {
-            Content::Document(document) => layout::write_new(path, &document.file(), 0o644),
-            Content::Compressed(document, coding) => {
-                let bytes = coding.encode(&document.file()).map_err(|error| Error::file("compress", path, error))?;
-                layout::write_new(path, &bytes, 0o644)
+        for (number, _) in &writes {
+            let path = self.folders.working.path_of(format!("new-{number}"));
+            self.tell(Moment::Write(&path))?;
+        }
+        let working = &self.folders.working;
+        let written = parallel::try_map(&writes, |(number, content)| {
+            let name = format!("new-{number}");
+            let write = |bytes: &[u8]| working.write_new(&name, bytes, 0o644).map(|()| FileDigest::of(bytes));
+            match content {
+                Content::Document(document) => write(&document.file()),
+                Content::Compressed(document, coding) => {
+                    let failed = |error| Error::file("compress", &working.path_of(&name), error);
+                    write(&coding.encode(&document.file()).map_err(failed)?)
+                }
+                Content::Bytes(bytes) => write(bytes),
             }
-            Content::Bytes(bytes) => layout::write_new(path, bytes, 0o644),
-        })
+        })?;
+        for ((number, _), digest) in writes.iter().zip(written) {
+            self.journal.steps.get_mut(*number).into_iter().for_each(|step| step.content = Some(digest.clone()));
+        }
+        Ok(())
+    }
+
+    /// Files of which it is not known yet what they hold.
+    fn read_rest(&mut self) -> Result<(), Error> {
+        let mut unread: Vec<&mut Step> = self.journal.steps.iter_mut().filter(|step| step.content.is_none()).collect();
+        let working = &self.folders.working;
+        let names: Vec<PathBuf> = unread.iter().map(|step| step.from.clone()).collect();
+        let read = parallel::try_map(&names, |from| {
+            let name = from.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let digest = FileDigest::read(working, name, |_| {})?;
+            digest.ok_or_else(|| Error::file("read", from, io::ErrorKind::NotFound.into()))
+        })?;
+        unread.iter_mut().zip(read).for_each(|(step, digest)| step.content = Some(digest));
+        Ok(())
     }
 
     /// Nothing may stop the moves once they have begun, so look at all places before.
     fn check_places(&self) -> Result<(), Error> {
-        let mut folders = BTreeSet::new();
-        for step in &self.journal.steps {
-            if let Some(parent) = step.to.parent()
-                && folders.insert(parent)
-            {
-                layout::create_folders(self.layout.dir(), parent)?;
-            }
-            check_place(self.layout, step)?;
+        for group in self.journal.steps.chunk_by(|one, next| one.parent() == next.parent()) {
+            let Some(first) = group.first() else { continue };
+            let folder = self.folders.make(first.parent())?;
+            parallel::try_for_each(group, |step| {
+                step.content.iter().try_for_each(|content| step.check_goal(&folder, content))
+            })?;
         }
         Ok(())
     }
 
     fn sync(&self) -> Result<(), Error> {
-        let steps = self.journal.steps.iter().map(|step| self.layout.dir().join(&step.from));
-        let sources: Vec<PathBuf> = steps.chain([new_journal_path(self.layout)]).collect();
-        if sources.len() < SYNC_TOGETHER || !sync_file_system(&self.layout.publishing())? {
-            parallel::try_for_each(&sources, |path| {
-                layout::open_regular(path)
-                    .and_then(|file| disk::sync(&file, path))
-                    .map_err(|error| Error::file("sync", path, error))
+        let working = &self.folders.working;
+        let names = self.journal.steps.iter().filter_map(|step| step.from.file_name());
+        let names: Vec<&Path> = names.map(Path::new).chain([Path::new(NEW_JOURNAL)]).collect();
+        if names.len() < SYNC_TOGETHER || !working.sync_file_system()? {
+            parallel::try_for_each(&names, |name| {
+                let path = working.path_of(name);
+                working
+                    .open_file(name)
+                    .and_then(|file| disk::sync(&file, &path))
+                    .map_err(|error| Error::file("sync", &path, error))
             })?;
         }
-        layout::sync_folder(&self.layout.publishing())
+        working.sync()
     }
 }
 
@@ -276,143 +257,50 @@ impl Prepared<'_> {
     pub(crate) fn commit(mut self, _checked: &Checked) -> Result<(), Error> {
         let Self(publication) = &mut self;
         publication.tell(Moment::Journal)?;
-        let (from, to) = (new_journal_path(publication.layout), journal_path(publication.layout));
-        disk::rename(&from, &to).map_err(|error| Error::file("write", &to, error))?;
-        layout::sync_folder(&publication.layout.publishing())?;
-        apply(publication.layout, &publication.journal, publication.observer)
+        let working = &publication.folders.working;
+        let renamed = disk::rename(working.place(NEW_JOURNAL), working.place(JOURNAL));
+        renamed.map_err(|error| Error::file("write", &working.path_of(JOURNAL), error))?;
+        working.sync()?;
+        publication.journal.apply(&publication.folders, publication.observer)
     }
 }
 
-/// Makes `.publishing/` ready and empty, after finishing a publication that was cut short. True if one was. Drops the
-/// requests that nobody waits for any more.
+/// Makes `.publishing/` ready and empty, after finishing a publication of this user that was cut short. True if one was.
+/// Drops the requests that nobody waits for any more.
+///
+/// # Errors
+/// [`Error::Refused`] where a working folder is not this user's, another user's publication was cut short, or what lies
+/// there is no publication.
 pub fn recover(layout: &Layout, _lock: &Lock) -> Result<bool, Error> {
-    let folder = layout.publishing();
-    layout::create_private_folder(&folder)?;
-    let journal = journal_path(layout);
-    let mut finished = false;
-    if let Some(bytes) = layout::read_if_there(&journal)? {
-        let read: Journal =
-            serde_json::from_slice(&bytes).map_err(|error| Error::file("read", &journal, error.into()))?;
-        apply(layout, &read, &mut Unobserved)?;
-        finished = true;
+    let working = layout.open_publishing()?;
+    layout.open_queue()?;
+    layout.open_staged()?;
+    let interrupted = layout.interrupted()?;
+    if let Some(other) = interrupted.iter().find(|found| found.owner != user()) {
+        return Err(Error::Refused(other.advice()));
     }
-    clear(&folder)?;
+    for found in &interrupted {
+        let dir = layout.open()?;
+        if let Some(working) = dir.enter(&found.name)? {
+            working.check_ours()?;
+            Journal::finish(&Folders { layout, dir, working })?;
+        }
+    }
+    working.clear()?;
     queue::drop_abandoned(layout)?;
-    Ok(finished)
+    Ok(!interrupted.is_empty())
+}
+
+/// The publications that were cut short after their journals were written: one at most, where nobody interferes.
+///
+/// # Errors
+/// When the repository's folder cannot be read.
+pub fn interrupted(layout: &Layout) -> Result<Vec<Interrupted>, Error> {
+    layout.interrupted()
 }
 
 /// Whether a publication was cut short after its journal was written.
 #[must_use]
 pub fn is_interrupted(layout: &Layout) -> bool {
-    journal_path(layout).symlink_metadata().is_ok()
-}
-
-fn journal_path(layout: &Layout) -> PathBuf {
-    layout.publishing().join("journal.json")
-}
-
-/// The journal before it counts.
-fn new_journal_path(layout: &Layout) -> PathBuf {
-    layout.publishing().join("journal.new")
-}
-
-fn clear(folder: &Path) -> Result<(), Error> {
-    let entries = fs::read_dir(folder).map_err(|error| Error::file("list", folder, error))?;
-    let leftovers: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
-    for path in leftovers {
-        disk::remove(&path).map_err(|error| Error::file("remove", &path, error))?;
-    }
-    Ok(())
-}
-
-fn check_place(layout: &Layout, step: &Step) -> Result<(), Error> {
-    let to = layout.dir().join(&step.to);
-    let Ok(there) = fs::symlink_metadata(&to) else {
-        return Ok(());
-    };
-    if there.is_dir() {
-        return Err(Error::Refused(format!("{} is a folder, where a file is to be published", to.display())));
-    }
-    if step.existing == Existing::Same && !same_bytes(&layout.dir().join(&step.from), &to)? {
-        return Err(Error::Refused(format!(
-            "{} is there with other bytes; what is published under that name never changes",
-            to.display()
-        )));
-    }
-    Ok(())
-}
-
-fn same_bytes(one: &Path, other: &Path) -> Result<bool, Error> {
-    Ok(layout::read_if_there(one)? == layout::read_if_there(other)?)
-}
-
-/// The moves, in order. Safe to repeat: what was moved before is no longer at its source.
-fn apply(layout: &Layout, journal: &Journal, observer: &mut dyn Observer) -> Result<(), Error> {
-    let told = |error| Error::file("publish", layout.dir(), error);
-    let mut moved_to = BTreeSet::new();
-    for group in journal.steps.chunk_by(|one, next| one.rank == next.rank) {
-        if group.iter().any(Step::shows_at_once) {
-            // These refer to what came before.
-            sync_folders(layout, std::mem::take(&mut moved_to))?;
-        }
-        for step in group {
-            observer.before(Moment::Move(&step.to)).map_err(told)?;
-            let (from, to) = (layout.dir().join(&step.from), layout.dir().join(&step.to));
-            // Not when it was moved before a crash: then the copies may be its own.
-            if step.has_copies() && from.symlink_metadata().is_ok() {
-                remove_copies(&to)?;
-            }
-            match disk::rename(&from, &to) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound && to.exists() => {}
-                Err(error) => return Err(Error::file("publish", &to, error)),
-            }
-            moved_to.extend(step.to.parent());
-        }
-    }
-    sync_folders(layout, moved_to)?;
-    observer.before(Moment::Finish).map_err(told)?;
-    if journal.clears_staged {
-        staged::clear(layout)?;
-    }
-    for request in &journal.served {
-        journal.answer.iter().try_for_each(|answer| queue::answer(layout, request, answer))?;
-    }
-    let path = journal_path(layout);
-    disk::remove(&path).map_err(|error| Error::file("remove", &path, error))?;
-    clear(&layout.publishing())
-}
-
-/// Removes the compressed copies of a file that is about to be replaced. What lies beside a new name is nobody's copy.
-fn remove_copies(plain: &Path) -> Result<(), Error> {
-    for copy in Coding::ALL.map(|coding| coding.beside(plain)) {
-        match disk::remove(&copy) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::file("remove", &copy, error)),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// Makes the names in these folders of the repository durable.
-fn sync_folders(layout: &Layout, folders: BTreeSet<&Path>) -> Result<(), Error> {
-    if folders.len() >= SYNC_TOGETHER && sync_file_system(layout.dir())? {
-        return Ok(());
-    }
-    let folders: Vec<PathBuf> = folders.into_iter().map(|folder| layout.dir().join(folder)).collect();
-    parallel::try_for_each(&folders, |folder| layout::sync_folder(folder))
-}
-
-/// Flushes the file system of `folder`; false where the system cannot.
-#[cfg(target_os = "linux")]
-fn sync_file_system(folder: &Path) -> Result<bool, Error> {
-    let file = fs::File::open(folder).map_err(|error| Error::file("open", folder, error))?;
-    disk::sync_file_system(&file, folder).map_err(|error| Error::file("sync", folder, error))?;
-    Ok(true)
-}
-
-/// Flushes the file system of `folder`; false where the system cannot.
-#[cfg(not(target_os = "linux"))]
-fn sync_file_system(_: &Path) -> Result<bool, Error> {
-    Ok(false)
+    layout.interrupted().is_ok_and(|found| !found.is_empty())
 }

@@ -9,9 +9,10 @@ use crate::check::{Check, Checked};
 use crate::compress::Coding;
 use crate::document::Document;
 use crate::draft::file_name;
+use crate::journal::{Existing, Rank};
 use crate::layout::{Layout, Lock};
 use crate::policy::Policy;
-use crate::publication::{Content, Existing, Observer, Prepared, Publication, Rank};
+use crate::publication::{Content, Observer, Prepared, Publication};
 use crate::published::Published;
 use crate::queue::Answer;
 use crate::repository::Plan;
@@ -49,14 +50,9 @@ impl Release<'_> {
         let Self { layout, lock, published, plan, policy, key_files } = *self;
         let before = published.map(|published| published.root.consistent_snapshot);
         let consistent = plan.draft.root.as_ref().map(|root| root.consistent_snapshot).or(before).unwrap_or(true);
-        let mut publication = Publication::begin(layout, lock, observer);
+        let mut publication = Publication::begin(layout, lock, observer)?;
         for name in key_files {
-            publication.add_file(
-                Rank::Key,
-                Path::new(".publishing").join(name),
-                Path::new("keys").join(name),
-                Existing::Same,
-            );
+            publication.add_key(name);
         }
         let documents = &plan.completed.documents;
         let root = |publication: &mut Publication<'a>| {
@@ -68,11 +64,9 @@ impl Release<'_> {
             root(&mut publication);
         }
         for file in &plan.draft.files {
-            let from = file.from.strip_prefix(layout.dir()).unwrap_or(&file.from).to_path_buf();
-            // 3.1.1: without a hash in its name, what a consistent name means never changes.
-            let stable = consistent && !policy.hash_prefixed_targets;
-            let existing = if stable { Existing::Same } else { Existing::Replaced };
-            publication.add_file(Rank::TargetFile, from, Path::new("targets").join(&file.to), existing);
+            // 3.1.1, 6.2.1: what a consistent name means never changes, with a hash in it or without.
+            let existing = if consistent { Existing::Same } else { Existing::Replaced };
+            publication.add_target(file, existing)?;
         }
         for document in documents {
             let rank = match document.role.as_str() {

@@ -8,18 +8,19 @@
 //! The folder of a request holds `owner` (locked), the files, and one of these: `request.json`, until it is published or
 //! withdrawn; `taken.json`, while a publisher is at it and it cannot be withdrawn; beside it at last `answer.json`.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use lastmile_client::disk;
 use lastmile_metadata::{Envelope, Json, Role as _, RoleName, TargetFile, TargetPath, Targets, Version, assemble};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::folder::{Folder, Found};
 use crate::ingest::{self, Incoming, Source};
-use crate::layout::{self, Layout, Lock};
+use crate::layout::{Layout, Lock};
 use crate::own_files::OwnFiles;
 use crate::policy::Policy;
 use crate::{Error, names};
@@ -30,6 +31,15 @@ const PAUSE: Duration = Duration::from_millis(10);
 const GATHERING: Duration = Duration::from_millis(100);
 /// Folders without an owner, left by a process that ended in a bad moment, go after this time.
 const ABANDONED: Duration = Duration::from_secs(3600);
+
+/// The longest request, and the longest answer, that is written and read: about a million files.
+const LONGEST: u64 = 256 << 20;
+
+const OWNER: &str = "owner";
+const REQUEST: &str = "request.json";
+const TAKEN: &str = "taken.json";
+const ANSWER: &str = "answer.json";
+const NEW_ANSWER: &str = "answer.new";
 
 /// What a publisher wants.
 #[derive(Clone, Debug)]
@@ -105,6 +115,7 @@ struct Stored {
 #[derive(Debug)]
 pub struct Request {
     layout: Layout,
+    queue: Folder,
     name: String,
     change: Change,
     _owner: File,
@@ -131,7 +142,7 @@ impl Request {
         }
         let (folder, owner) = new_folder(layout)?;
         let own = OwnFiles::of(layout, policy)?;
-        let mut added = ingest::copy(&sources, &folder.path, &policy.hashes, &own, progress)?;
+        let mut added = ingest::copy_into(&sources, &folder.folder, &policy.hashes, &own, progress)?;
         added.iter_mut().for_each(|incoming| incoming.target.custom = custom.cloned());
         Self::put(layout, &folder, owner, Change { role, added, removed: Vec::new() })
     }
@@ -146,20 +157,21 @@ impl Request {
     }
 
     fn put(layout: &Layout, folder: &NewFolder, owner: File, mut change: Change) -> Result<Self, Error> {
-        write_request(&folder.path, &change)?;
-        let name = folder.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let name = name.trim_start_matches(NEW).to_string();
+        write_request(&folder.folder, &change)?;
+        let name = folder.name.trim_start_matches(NEW).to_string();
         let place = layout.queue().join(&name);
-        disk::rename(&folder.path, &place).map_err(|error| Error::file("write", &place, error))?;
+        let renamed = disk::rename(folder.queue.place(&folder.name), folder.queue.place(&name));
+        renamed.map_err(|error| Error::file("write", &place, error))?;
         for incoming in &mut change.added {
             incoming.file = place.join(incoming.file.file_name().unwrap_or_default());
         }
-        Ok(Self { layout: layout.clone(), name, change, _owner: owner })
+        let queue = folder.queue.again()?;
+        Ok(Self { layout: layout.clone(), queue, name, change, _owner: owner })
     }
 
     /// What is asked for, by name.
     pub(crate) fn taken(&self) -> Taken {
-        Taken { name: self.name.clone(), change: self.change.clone() }
+        Taken { name: self.name.clone(), change: self.change.clone(), is_hashed: true }
     }
 
     /// Where the repository is.
@@ -167,8 +179,8 @@ impl Request {
         &self.layout
     }
 
-    fn folder(&self) -> PathBuf {
-        self.layout.queue().join(&self.name)
+    fn folder(&self) -> Option<Folder> {
+        self.queue.enter(&self.name).ok().flatten()
     }
 
     /// What has become of it, if another process was at it.
@@ -176,19 +188,25 @@ impl Request {
     /// # Errors
     /// When the answer cannot be read.
     pub fn answer(&self) -> Result<Option<Answer>, Error> {
-        let path = self.folder().join("answer.json");
-        let Some(bytes) = layout::read_if_there(&path)? else { return Ok(None) };
-        serde_json::from_slice(&bytes).map(Some).map_err(|error| Error::file("read", &path, error.into()))
+        let Some(folder) = self.queue.enter(&self.name)? else { return Ok(None) };
+        let Some(bytes) = folder.read(ANSWER, LONGEST)? else { return Ok(None) };
+        let answer = serde_json::from_slice(&bytes);
+        answer.map(Some).map_err(|error| Error::file("read", &folder.path_of(ANSWER), error.into()))
     }
 
     /// Takes the request back; false when somebody is at it, whose answer must be waited for.
     fn withdraw(&self) -> bool {
-        let folder = self.folder();
-        let withdrawn = disk::rename(&folder.join("request.json"), &folder.join("withdrawn.json")).is_ok();
+        let withdrawn = self
+            .folder()
+            .is_some_and(|folder| disk::rename(folder.place(REQUEST), folder.place("withdrawn.json")).is_ok());
         if withdrawn {
-            let _ = disk::remove_all(&folder);
+            self.remove();
         }
         withdrawn
+    }
+
+    fn remove(&self) {
+        let _ = disk::remove_all(self.queue.place(&self.name));
     }
 
     /// Waits until the request was answered, or the lock is free to answer it here.
@@ -222,7 +240,7 @@ impl Drop for Request {
     fn drop(&mut self) {
         // Once it is answered, nobody is at it any more.
         if !self.withdraw() && self.answer().is_ok_and(|answer| answer.is_some()) {
-            let _ = disk::remove_all(&self.folder());
+            self.remove();
         }
     }
 }
@@ -241,36 +259,48 @@ pub enum Turn {
 pub(crate) struct Taken {
     pub(crate) name: String,
     pub(crate) change: Change,
+    /// Whether this process hashed the files itself while it copied them.
+    pub(crate) is_hashed: bool,
 }
 
-/// The requests of other publishers. The lock proves that nobody else takes any.
-pub(crate) struct Queue<'a> {
-    layout: &'a Layout,
+/// The requests of other publishers of this user. The lock proves that nobody else takes any.
+pub(crate) struct Queue {
+    folder: Folder,
 }
 
-impl<'a> Queue<'a> {
-    pub(crate) fn new(layout: &'a Layout, _lock: &Lock) -> Self {
-        Self { layout }
+impl Queue {
+    pub(crate) fn new(layout: &Layout, _lock: &Lock) -> Result<Self, Error> {
+        Ok(Self { folder: layout.make_queue()? })
+    }
+
+    /// The folder of a request, if it is there.
+    pub(crate) fn request(&self, name: &str) -> Result<Option<Folder>, Error> {
+        self.folder.enter(name)
+    }
+
+    /// Whether the request of that name was answered.
+    pub(crate) fn is_answered(&self, name: &str) -> Result<bool, Error> {
+        let folder = self.folder.enter(name)?;
+        folder.map_or(Ok(false), |folder| folder.look(ANSWER).map(|found| found.is_some()))
     }
 
     /// Takes what others than `mine` ask for and wait for, once no more of them come.
     pub(crate) fn take_others(&self, mine: &Request) -> Result<Vec<Taken>, Error> {
         self.gather()?;
         let mut all = Vec::new();
-        for (name, _) in self.entries()? {
-            let folder = self.layout.queue().join(&name);
-            if name == mine.name {
+        for name in self.entries()? {
+            let Some(folder) = self.folder.enter(&name)? else { continue };
+            if name == mine.name || !is_request_name(&name) || is_abandoned(&folder)? {
                 continue;
             }
-            if is_abandoned(&folder) || name.starts_with(NEW) || folder.join("answer.json").exists() {
+            if folder.look(ANSWER)?.is_some() {
                 continue;
             }
-            let taken = folder.join("taken.json");
             // What another publisher had taken who died is there already.
-            let moved = disk::rename(&folder.join("request.json"), &taken);
-            if moved.is_ok() || taken.exists() {
+            let moved = disk::rename(folder.place(REQUEST), folder.place(TAKEN));
+            if moved.is_ok() || folder.look(TAKEN)?.is_some() {
                 // Who withdraws in this moment is not served.
-                all.extend(read_request(&folder).ok().map(|change| Taken { name, change }));
+                all.extend(read_request(&folder).ok().map(|change| Taken { name, change, is_hashed: false }));
             }
         }
         Ok(all)
@@ -279,8 +309,9 @@ impl<'a> Queue<'a> {
     /// Gives requests back that are not published here.
     pub(crate) fn give_back(&self, taken: &[Taken]) {
         for request in taken {
-            let folder = self.layout.queue().join(&request.name);
-            let _ = disk::rename(&folder.join("taken.json"), &folder.join("request.json"));
+            if let Ok(Some(folder)) = self.folder.enter(&request.name) {
+                let _ = disk::rename(folder.place(TAKEN), folder.place(REQUEST));
+            }
         }
     }
 
@@ -292,7 +323,7 @@ impl<'a> Queue<'a> {
         while before > 1 && start.elapsed() < GATHERING {
             std::thread::sleep(PAUSE);
             let entries = self.entries()?;
-            let is_coming = entries.iter().any(|(name, _)| name.starts_with(NEW));
+            let is_coming = entries.iter().any(|name| name.starts_with(NEW));
             if entries.len() <= before && !is_coming {
                 break;
             }
@@ -302,31 +333,35 @@ impl<'a> Queue<'a> {
     }
 
     /// The folders of all requests, the oldest first.
-    fn entries(&self) -> Result<Vec<(String, SystemTime)>, Error> {
-        let folder = self.layout.queue();
-        let entries = fs::read_dir(&folder).map_err(|error| Error::file("list", &folder, error))?;
-        let named = entries.filter_map(|entry| {
-            let entry = entry.ok()?;
-            Some((entry.file_name().into_string().ok()?, entry.metadata().ok()?.modified().ok()?))
-        });
-        let mut named: Vec<_> = named.collect();
-        named.sort_by(|one, other| (one.1, &one.0).cmp(&(other.1, &other.0)));
-        Ok(named)
+    fn entries(&self) -> Result<Vec<String>, Error> {
+        let mut found = Vec::new();
+        for name in self.folder.names()?.into_iter().filter_map(|name| name.into_string().ok()) {
+            if let Some(folder) = self.folder.look(&name)?.filter(Found::is_folder) {
+                found.push((folder.modified(), name));
+            }
+        }
+        found.sort();
+        Ok(found.into_iter().map(|(_, name)| name).collect())
     }
 }
 
 /// Tells the owner of a request what has become of it. An owner who has gone needs no answer.
 pub(crate) fn answer(layout: &Layout, name: &str, answer: &Answer) -> Result<(), Error> {
-    let folder = layout.queue().join(name);
-    let bytes = serde_json::to_vec(answer).map_err(|error| Error::file("write", &folder, error.into()))?;
-    let (new, place) = (folder.join("answer.new"), folder.join("answer.json"));
+    let Some(folder) = layout.open_queue()?.map_or(Ok(None), |queue| queue.enter(name))? else { return Ok(()) };
+    let place = folder.path_of(ANSWER);
+    let bytes = serde_json::to_vec(answer).map_err(|error| Error::file("write", &place, error.into()))?;
     // Left by one who died here.
-    let _ = disk::remove(&new);
-    let written = disk::create(&new, 0o600).and_then(|mut file| file.write_all(&bytes));
-    match written.and_then(|()| disk::rename(&new, &place)) {
+    let _ = disk::remove(folder.place(NEW_ANSWER));
+    let written = disk::create(folder.place(NEW_ANSWER), 0o600).and_then(|mut file| file.write_all(&bytes));
+    match written.and_then(|()| disk::rename(folder.place(NEW_ANSWER), folder.place(ANSWER))) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::file("write", &place, error)),
         _ => Ok(()),
     }
+}
+
+/// Whether a request may have this name, as [`new_folder`] makes them.
+pub(crate) fn is_request_name(name: &str) -> bool {
+    (1..=32).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// What the name of a folder begins with as long as the request is not whole.
@@ -334,57 +369,62 @@ const NEW: &str = ".new-";
 
 /// The folder of a request that is not whole yet; under this name it goes away with the value.
 struct NewFolder {
-    path: PathBuf,
+    queue: Folder,
+    folder: Folder,
+    name: String,
 }
 
 impl Drop for NewFolder {
     fn drop(&mut self) {
-        let _ = disk::remove_all(&self.path);
+        let _ = disk::remove_all(self.queue.place(&self.name));
     }
 }
 
 fn new_folder(layout: &Layout) -> Result<(NewFolder, File), Error> {
-    let queue = layout.queue();
-    layout::create_private_folder(&queue)?;
-    let ((), path) = disk::unforeseen(&queue, NEW, "", |path| disk::make_folder(path, 0o700))
-        .map_err(|error| Error::file("create a folder in", &queue, error))?;
-    let folder = NewFolder { path };
+    let queue = layout.make_queue()?;
+    let make = |path: &Path| disk::make_folder(queue.place(path.file_name().unwrap_or_default()), 0o700);
+    let ((), path) = disk::unforeseen(queue.path(), NEW, "", make)
+        .map_err(|error| Error::file("create a folder in", queue.path(), error))?;
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_string();
+    let folder = queue.enter(&name)?.ok_or_else(|| Error::file("open", &path, io::ErrorKind::NotFound.into()))?;
+    let folder = NewFolder { queue, folder, name };
     // Locked before it has its name, so that it is never seen without its lock.
-    let (new, place) = (folder.path.join("owner.new"), folder.path.join("owner"));
-    let owner = layout::create_new(&new, 0o600)?.into_file();
+    let (new, place) = (folder.folder.path_of("owner.new"), folder.folder.path_of(OWNER));
+    let owner = folder.folder.create("owner.new", 0o600)?.into_file();
     disk::try_lock(&owner, &new).map_err(|error| Error::file("lock", &new, error))?;
-    disk::rename(&new, &place).map_err(|error| Error::file("write", &place, error))?;
+    let renamed = disk::rename(folder.folder.place("owner.new"), folder.folder.place(OWNER));
+    renamed.map_err(|error| Error::file("write", &place, error))?;
     Ok((folder, owner))
 }
 
 /// Drops the requests that nobody waits for any more. Only under the lock.
 pub(crate) fn drop_abandoned(layout: &Layout) -> Result<(), Error> {
-    let queue = layout.queue();
-    let entries = match fs::read_dir(&queue) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(Error::file("list", &queue, error)),
-    };
-    for folder in entries.filter_map(|entry| Some(entry.ok()?.path())) {
-        if is_abandoned(&folder) {
-            let _ = disk::remove_all(&folder);
+    let Some(queue) = layout.open_queue()? else { return Ok(()) };
+    for name in queue.names()?.into_iter().filter_map(|name| name.into_string().ok()) {
+        // Whatever has another name is no request, and not for us to remove.
+        if !is_request_name(name.strip_prefix(NEW).unwrap_or(&name))
+            || !queue.look(&name)?.is_some_and(|found| found.is_folder())
+        {
+            continue;
+        }
+        if let Some(folder) = queue.enter(&name)?
+            && is_abandoned(&folder)?
+        {
+            let _ = disk::remove_all(queue.place(&name));
         }
     }
     Ok(())
 }
 
 /// Whether the publisher whose request this is has ended.
-fn is_abandoned(folder: &Path) -> bool {
-    match layout::open_regular(&folder.join("owner")) {
-        Ok(owner) => disk::try_lock(&owner, folder).is_ok_and(|locked| locked),
-        Err(_) => {
-            let age = folder.metadata().and_then(|found| found.modified()).map(|modified| modified.elapsed());
-            matches!(age, Ok(Ok(age)) if age > ABANDONED)
-        }
+fn is_abandoned(folder: &Folder) -> Result<bool, Error> {
+    match folder.open_file(OWNER) {
+        Ok(owner) => Ok(disk::try_lock(&owner, folder.path()).is_ok_and(|locked| locked)),
+        Err(_) => Ok(folder.age()?.is_some_and(|age| age > ABANDONED)),
     }
 }
 
-fn write_request(folder: &Path, change: &Change) -> Result<(), Error> {
+fn write_request(folder: &Folder, change: &Change) -> Result<(), Error> {
     let mut added = Targets::new(Version::ONE, chrono::DateTime::UNIX_EPOCH);
     for incoming in &change.added {
         added.insert(incoming.target.clone());
@@ -392,21 +432,24 @@ fn write_request(folder: &Path, change: &Change) -> Result<(), Error> {
     let added = String::from_utf8_lossy(&assemble(&added.write(), &[])).into_owned();
     let role = change.role.as_ref().map(|role| role.as_str().to_string());
     let removed = change.removed.iter().map(|path| path.as_str().to_string()).collect();
-    let path = folder.join("request.json");
+    let path = folder.path_of(REQUEST);
     let text = serde_json::to_vec(&Stored { role, added, removed })
         .map_err(|error| Error::file("write", &path, error.into()))?;
-    layout::write_new(&path, &text, 0o600)
+    if text.len() as u64 > LONGEST {
+        return Err(Error::Refused("too many files for one release: add them in several parts".into()));
+    }
+    folder.write_new(REQUEST, &text, 0o600)
 }
 
-fn read_request(folder: &Path) -> Result<Change, Error> {
-    let path = folder.join("taken.json");
-    let bytes = layout::read_if_there(&path)?.unwrap_or_default();
+fn read_request(folder: &Folder) -> Result<Change, Error> {
+    let path = folder.path_of(TAKEN);
+    let bytes = folder.read(TAKEN, LONGEST)?.unwrap_or_default();
     let stored: Stored = serde_json::from_slice(&bytes).map_err(|error| Error::file("read", &path, error.into()))?;
     let added = Envelope::<Targets>::parse(&RoleName::TARGETS, stored.added.into_bytes())?;
     // In the order of the paths, as they were taken in.
     let added = added.unverified().targets().enumerate();
-    let added =
-        added.map(|(number, target): (usize, TargetFile)| Incoming { target, file: folder.join(ingest::name(number)) });
+    let added = added
+        .map(|(number, target): (usize, TargetFile)| Incoming { target, file: folder.path_of(ingest::name(number)) });
     let removed = stored
         .removed
         .iter()

@@ -12,12 +12,13 @@ use lastmile_metadata::{Json, RoleName, Version};
 
 use crate::check;
 use crate::diff::{self, RoleDiff};
+use crate::digest::FileDigest;
 use crate::document::{Document, Rings};
 use crate::draft::{Completed, Completion, Draft, NewFile};
 use crate::edit::Edit;
 use crate::ingest::{Incoming, Source};
 use crate::key_store::{KeyStore, PassPhrases};
-use crate::layout::{Layout, Lock};
+use crate::layout::{Interrupted, Layout, Lock, Sharing};
 use crate::own_files::OwnFiles;
 use crate::pin::{Authority, GivenRoot, Start, usable_keys};
 use crate::policy::Policy;
@@ -49,6 +50,16 @@ pub struct Setting {
     pub served: ServedState,
     /// Members and keys that nothing here knows, and that are signed all the same.
     pub accepted: Accepted,
+    /// Who changes the repository besides this user.
+    pub sharing: Sharing,
+}
+
+impl Setting {
+    /// Where the files of the repository in `dir` are, for this user.
+    #[must_use]
+    pub fn layout(&self, dir: &Path) -> Layout {
+        Layout::new(dir).shared(self.sharing)
+    }
 }
 
 /// Whether to compare with what is served before publishing, where the user's configuration says where that is.
@@ -131,7 +142,7 @@ impl Repository {
     /// # Errors
     /// When there is none, or a published file does not verify.
     pub fn open(dir: &Path, setting: &Setting) -> Result<Self, Error> {
-        Self::open_layout(Layout::new(dir), setting, None)
+        Self::open_layout(setting.layout(dir), setting, None)
     }
 
     /// Opens a repository for changing it: takes the lock, and finishes a publication that was cut short.
@@ -139,12 +150,27 @@ impl Repository {
     /// # Errors
     /// [`Error::Busy`] when another process changes it for too long; else as [`Repository::open`].
     pub fn open_for_change(dir: &Path, setting: &Setting) -> Result<Self, Error> {
-        let layout = Layout::new(dir);
+        let layout = setting.layout(dir);
         Policy::read(&layout)?;
         let Patience { at_most, told } = &setting.patience;
         let lock = layout.lock_within(*at_most, told.as_ref())?;
         publication::recover(&layout, &lock)?;
         Self::open_layout(layout, setting, Some(lock))
+    }
+
+    /// Opens a repository for signing what waits: takes the lock, and changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when a publication was cut short; else as [`Repository::open_for_change`].
+    pub fn open_for_signing(dir: &Path, setting: &Setting) -> Result<Self, Error> {
+        let layout = setting.layout(dir);
+        Policy::read(&layout)?;
+        let Patience { at_most, told } = &setting.patience;
+        let lock = layout.lock_within(*at_most, told.as_ref())?;
+        match layout.interrupted()?.first() {
+            Some(interrupted) => Err(Error::Refused(interrupted.advice())),
+            None => Self::open_layout(layout, setting, Some(lock)),
+        }
     }
 
     pub(crate) fn open_layout(layout: Layout, setting: &Setting, lock: Option<Lock>) -> Result<Self, Error> {
@@ -153,13 +179,13 @@ impl Repository {
         let digest = start.repository;
         let keys = usable_keys(&layout, &policy, setting, digest)?;
         let keys = KeyStore::new(layout.dir(), keys, Arc::clone(&setting.phrases));
-        let published =
-            check::open(&layout, start.root.clone()).map_err(|error| match publication::is_interrupted(&layout) {
-                true => Error::Refused(format!(
-                    "a publication was cut short, and the next change finishes it: run `lastmile-repo renew` ({error})"
-                )),
-                false => error,
-            })?;
+        let published = check::open(&layout, start.root.clone()).map_err(|error| match layout.interrupted() {
+            Ok(interrupted) if !interrupted.is_empty() => {
+                let advice: Vec<String> = interrupted.iter().map(Interrupted::advice).collect();
+                Error::Refused(format!("{} ({error})", advice.join("; ")))
+            }
+            _ => error,
+        })?;
         let authority = Authority::of(&start, &published, &layout);
         let seen = BTreeMap::new();
         let (setting, is_compared) = (setting.clone(), false);
@@ -202,7 +228,13 @@ impl Repository {
         }
         policy.edit_roles(|entry, role| {
             if let Some(keys) = trusted.get(entry) {
-                role.keys.retain(|uri| publics.get(&uri.to_string()).is_none_or(|public| keys.contains(public)));
+                role.keys.retain(|uri| match publics.get(&uri.to_string()) {
+                    // The public key beside it is a hint, so that the private one is opened before it is forgotten.
+                    Some(public) if !keys.contains(public) => {
+                        !self.keys.confirmed_uris_of(public).contains(&uri.to_string().as_str())
+                    }
+                    _ => true,
+                });
             }
         });
         Ok(policy)
@@ -300,32 +332,60 @@ impl Repository {
         custom: Option<&Json>,
         progress: &(dyn Fn(usize) + Sync),
     ) -> Result<Draft, Error> {
+        self.lock()?;
         let own = OwnFiles::of(&self.layout, &self.policy)?;
-        let mut incoming = ingest::copy(sources, &self.layout.publishing(), &self.policy.hashes, &own, progress)?;
+        let into = self.layout.open_publishing()?;
+        let mut incoming = ingest::copy_into(sources, &into, &self.policy.hashes, &own, progress)?;
         incoming.iter_mut().for_each(|incoming| incoming.target.custom = custom.cloned());
         self.list_files(draft, role, &incoming)
+    }
+
+    /// Lists files in `role` as [`Repository::add_files`] would, to see what changes. They stay where they are, and the
+    /// draft cannot be published.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or there is no such role.
+    pub fn preview_files(
+        &mut self,
+        draft: Draft,
+        role: &RoleName,
+        sources: &[Source],
+        custom: Option<&Json>,
+        progress: &(dyn Fn(usize) + Sync),
+    ) -> Result<Draft, Error> {
+        let own = OwnFiles::of(&self.layout, &self.policy)?;
+        let mut incoming = ingest::measure(sources, &self.policy.hashes, &own, progress)?;
+        incoming.iter_mut().for_each(|incoming| incoming.target.custom = custom.cloned());
+        self.list_targets(draft, role, &incoming)
     }
 
     /// Lists files that lie in `.publishing/` already.
     pub(crate) fn list_files(&mut self, draft: Draft, role: &RoleName, incoming: &[Incoming]) -> Result<Draft, Error> {
         let hash_prefixed = self.policy.hash_prefixed_targets && self.published.root.consistent_snapshot;
         let mut files = Vec::new();
-        let mut edit = Edit::new(&mut self.published, draft);
+        let folder = self.layout.open_publishing()?;
         for incoming in incoming {
-            files.extend(ingest::spread(incoming, hash_prefixed)?.into_iter().map(|(from, to)| NewFile { from, to }));
+            let content = FileDigest::listed(&incoming.target);
+            let spread = ingest::spread(incoming, &folder, hash_prefixed)?.into_iter();
+            files.extend(spread.map(|(from, to)| NewFile { from, to, content: content.clone() }));
         }
+        let mut draft = self.list_targets(draft, role, incoming)?;
+        // A file that waits already under the same name gives way.
+        let new: BTreeSet<&Path> = files.iter().map(|file| file.to.as_path()).collect();
+        draft.files.retain(|waiting| !new.contains(waiting.to.as_path()));
+        draft.files.extend(files);
+        Ok(draft)
+    }
+
+    fn list_targets(&mut self, draft: Draft, role: &RoleName, incoming: &[Incoming]) -> Result<Draft, Error> {
+        let mut edit = Edit::new(&mut self.published, draft);
         let targets: Vec<_> = incoming.iter().map(|incoming| incoming.target.clone()).collect();
         // Where all are listed already, the files are published once more, and the date is another one.
         let at_once = targets.len() >= MANY && edit.fill(role, &targets, &|_| {})? > 0;
         for target in targets.into_iter().filter(|_| !at_once) {
             edit.add_target(role, target)?;
         }
-        let mut draft = edit.finish()?;
-        // A file that waits already under the same name gives way.
-        let new: BTreeSet<&Path> = files.iter().map(|file| file.to.as_path()).collect();
-        draft.files.retain(|waiting| !new.contains(waiting.to.as_path()));
-        draft.files.extend(files);
-        Ok(draft)
+        edit.finish()
     }
 
     /// Drops the files that were taken in and are not going to be published.

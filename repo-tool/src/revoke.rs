@@ -367,8 +367,11 @@ fn forget(repository: &Repository, policy: &mut Policy, rotations: &[(RoleName, 
     let publics = repository.keys.publics();
     for (role, _, removed) in rotations {
         let is_gone = |public: &PublicKey| removed.contains(&KeyMaterial::from(public));
-        let gone: BTreeSet<&String> =
-            publics.iter().filter(|(public, _)| is_gone(public)).map(|(_, uri)| uri).collect();
+        let gone: Vec<&PublicKey> = publics.keys().filter(|public| is_gone(public)).collect();
+        let gone: BTreeSet<String> = gone
+            .into_iter()
+            .flat_map(|public| repository.keys.confirmed_uris_of(public).into_iter().map(ToString::to_string))
+            .collect();
         let entry = policy.entry_name(role).map(ToString::to_string);
         policy.edit_roles(|name, role_policy| {
             if entry.as_deref() == Some(name) {

@@ -3,23 +3,35 @@
 //! Nothing in here is served, and nothing in here is trusted: what `publish` takes from it is verified like any draft.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use lastmile_client::disk;
 use lastmile_metadata::{Envelope, Role, RoleName, Root, TargetFile, Targets};
-use walkdir::WalkDir;
 
+use crate::digest::FileDigest;
 use crate::draft::{Completed, Draft, NewFile, Prior};
 use crate::edit::Edit;
-use crate::layout::{self, Layout};
+use crate::folder::Folder;
+use crate::layout::{self, Layout, STAGED};
 use crate::published::Published;
 use crate::{Error, ingest, names};
+
+/// The folder of the target files that wait.
+const TARGETS: &str = "targets";
+/// Folders deeper than this hold no target files: each level is an open file.
+const DEEPEST: usize = 200;
+/// The longest document that is read, as of published ones.
+const LONGEST: u64 = 1 << 32;
 
 /// Whether a change waits.
 #[must_use]
 pub fn is_staged(layout: &Layout) -> bool {
-    fs::read_dir(layout.staged()).is_ok_and(|mut entries| entries.next().is_some())
+    match layout.open_staged() {
+        Ok(Some(folder)) => folder.names().map_or(true, |names| !names.is_empty()),
+        Ok(None) => false,
+        // Whoever reads it says what is wrong.
+        Err(_) => true,
+    }
 }
 
 /// Reads the change that waits; an empty draft when there is none.
@@ -28,8 +40,10 @@ pub fn is_staged(layout: &Layout) -> bool {
 /// When it was made from another state than the published one, or is no metadata.
 pub fn read(layout: &Layout, published: &mut Published) -> Result<Draft, Error> {
     let mut draft = Draft::default();
+    let folder = layout.open_staged()?;
     for (role, path) in documents(layout)? {
-        let bytes = layout::read_if_there(&path)?.unwrap_or_default();
+        let name = path.file_name().unwrap_or_default();
+        let bytes = folder.as_ref().map_or(Ok(None), |folder| folder.read(name, LONGEST))?.unwrap_or_default();
         let (version, prior) = match role.as_str() {
             "root" => {
                 let (root, version, prior) = parse::<Root>(&role, bytes)?;
@@ -74,88 +88,105 @@ pub(crate) fn listed_files(layout: &Layout, draft: &Draft, hash_prefixed: bool) 
         }
         for place in ingest::places(&target, hash_prefixed) {
             let Some(file) = waiting.get(place.as_path()) else { continue };
+            let mut file = (*file).clone();
             // What was just taken in was hashed while it was copied.
             if file.from.starts_with(layout.staged()) {
-                check_content(&target, &file.from)?;
+                file.content = Some(check_content(layout, &target, &file.to)?);
             }
-            listed.push((*file).clone());
+            listed.push(file);
         }
     }
     Ok(listed)
 }
 
-fn check_content(target: &TargetFile, path: &Path) -> Result<(), Error> {
+/// What is published is compared with the result once more, where nobody else can change it.
+fn check_content(layout: &Layout, target: &TargetFile, place: &Path) -> Result<FileDigest, Error> {
+    let relative = Path::new(TARGETS).join(place.parent().unwrap_or(Path::new("")));
+    let missing = || Error::NotFound(format!("staged/targets/{} is not there", place.display()));
+    let folder = layout.open_staged()?.map_or(Ok(None), |folder| folder.find(&relative))?.ok_or_else(missing)?;
+    let name = place.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let mut verifier = target.verifier();
-    ingest::read_parts(path, |part| verifier.update(part).is_ok())?;
-    verifier.finish().map_err(|error| {
+    let mut verified = Ok(());
+    let digest = FileDigest::read(&folder, name, |part| {
+        if verified.is_ok() {
+            verified = verifier.update(part);
+        }
+    })?;
+    verified.and_then(|()| verifier.finish()).map_err(|error| {
         Error::Refused(format!(
             "{} is not the file that the waiting change lists as `{}`: {error}; put the right one there, or \
              `lastmile-repo discard` the change",
-            path.display(),
+            folder.path_of(name).display(),
             target.path
         ))
-    })
+    })?;
+    digest.ok_or_else(missing)
 }
 
 /// Writes the draft's documents, replacing what waited before.
 pub(crate) fn write(layout: &Layout, draft: &Draft, completed: &Completed) -> Result<(), Error> {
-    let folder = layout.staged();
-    layout::create_private_folder(&folder)?;
+    let folder = layout.make_staged()?;
     // Files first: a document that waits is never without them.
-    let targets = folder.join("targets");
+    let targets = layout.staged().join(TARGETS);
+    let working = layout.open_publishing()?;
     for file in &draft.files {
         let to = targets.join(&file.to);
         if to == file.from {
             continue;
         }
-        layout::create_private_folder(&targets)?;
-        layout::create_folders(&targets, file.to.parent().unwrap_or(Path::new("")))?;
-        disk::rename(&file.from, &to).map_err(|error| Error::file("stage", &to, error))?;
-        layout::open_regular(&to)
+        let all = folder.enter_or_make(TARGETS, 0o700, layout.sharing())?;
+        let goal = all.descend(file.to.parent().unwrap_or(Path::new("")), 0o700, layout.sharing())?;
+        let (from, name) = (file.from.file_name().unwrap_or_default(), file.to.file_name().unwrap_or_default());
+        disk::rename(working.place(from), goal.place(name)).map_err(|error| Error::file("stage", &to, error))?;
+        goal.open_file(name)
             .and_then(|file| disk::sync(&file, &to))
             .map_err(|error| Error::file("sync", &to, error))?;
     }
     let offline = |role: &RoleName| !matches!(role.as_str(), "snapshot" | "timestamp");
     let mut kept = BTreeSet::new();
     for document in completed.all().filter(|document| offline(&document.role)) {
-        let path = folder.join(names::metadata_file(&document.role, None));
+        let path = layout.staged().join(names::metadata_file(&document.role, None));
         layout.replace(&path, &document.file(), 0o644)?;
         kept.insert(path);
     }
     for (_, path) in documents(layout)?.into_iter().filter(|(_, path)| !kept.contains(path)) {
-        disk::remove(&path).map_err(|error| Error::file("remove", &path, error))?;
+        let removed = disk::remove(folder.place(path.file_name().unwrap_or_default()));
+        removed.map_err(|error| Error::file("remove", &path, error))?;
     }
-    layout::sync_folder(&folder)
+    folder.sync()
 }
 
-/// Replaces one document that waits by itself with one more signature.
+/// Replaces one document that waits by itself with one more signature. Nothing else in the repository changes.
 pub(crate) fn write_document(layout: &Layout, role: &RoleName, file: &[u8]) -> Result<(), Error> {
-    layout.replace(&layout.staged().join(names::metadata_file(role, None)), file, 0o644)
+    let folder = layout.make_staged()?;
+    // Of one who signed before and died.
+    for name in folder.names()? {
+        if name.to_str().is_some_and(|name| name.starts_with(layout::REPLACES)) {
+            disk::remove(folder.place(&name)).map_err(|error| Error::file("remove", &folder.path_of(&name), error))?;
+        }
+    }
+    layout.replace_from(&folder, &layout.staged().join(names::metadata_file(role, None)), file, 0o644)
 }
 
 /// Drops the change that waits.
 pub(crate) fn clear(layout: &Layout) -> Result<(), Error> {
-    let folder = layout.staged();
-    match disk::remove_all(&folder) {
+    if layout.open_staged()?.is_none() {
+        return Ok(());
+    }
+    let dir = layout.open()?;
+    match disk::remove_all(dir.place(STAGED)) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(Error::file("remove", &folder, error)),
+        Err(error) => Err(Error::file("remove", &layout.staged(), error)),
     }
 }
 
 /// The documents that wait, by role.
 pub(crate) fn documents(layout: &Layout) -> Result<Vec<(RoleName, PathBuf)>, Error> {
-    let folder = layout.staged();
-    let entries = match fs::read_dir(&folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Error::file("list", &folder, error)),
-    };
-    let named = entries.filter_map(|entry| {
-        let entry = entry.ok()?;
-        let name = entry.file_name().into_string().ok()?;
-        let role = RoleName::listed(name.strip_suffix(".json")?).ok()?;
-        Some((role, entry.path()))
+    let Some(folder) = layout.open_staged()? else { return Ok(Vec::new()) };
+    let named = folder.names()?.into_iter().filter_map(|name| {
+        let role = RoleName::listed(name.to_str()?.strip_suffix(".json")?).ok()?;
+        Some((role, folder.path_of(name)))
     });
     let mut documents: Vec<_> = named.collect();
     documents.sort();
@@ -170,18 +201,25 @@ fn parse<R: Role + Clone>(role: &RoleName, bytes: Vec<u8>) -> Result<(R, lastmil
 }
 
 fn files(layout: &Layout) -> Result<Vec<NewFile>, Error> {
-    let folder = layout.staged().join("targets");
-    if !folder.exists() {
-        return Ok(Vec::new());
-    }
     let mut files = Vec::new();
-    for entry in WalkDir::new(&folder).sort_by_file_name() {
-        let entry = entry.map_err(|error| Error::file("read", &folder, error.into()))?;
-        if let (true, Ok(to)) = (entry.file_type().is_file(), entry.path().strip_prefix(&folder)) {
-            files.push(NewFile { from: entry.path().to_path_buf(), to: to.to_path_buf() });
-        }
+    if let Some(folder) = layout.open_staged()?.map_or(Ok(None), |staged| staged.enter(TARGETS))? {
+        find_files(&folder, Path::new(""), &mut files)?;
     }
     Ok(files)
+}
+
+/// The regular files below `folder`; `relative` is its path in `staged/targets/`.
+fn find_files(folder: &Folder, relative: &Path, files: &mut Vec<NewFile>) -> Result<(), Error> {
+    for name in folder.names()? {
+        let Some(found) = folder.look(&name)? else { continue };
+        let to = relative.join(&name);
+        if found.is_file() {
+            files.push(NewFile { from: folder.path_of(&name), to, content: None });
+        } else if found.is_folder() && to.components().count() < DEEPEST {
+            folder.enter(&name)?.map_or(Ok(()), |below| find_files(&below, &to, files))?;
+        }
+    }
+    Ok(())
 }
 
 /// Who delegates to what waits, and which targets change.

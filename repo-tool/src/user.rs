@@ -26,6 +26,7 @@ use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value, value};
 
+use crate::layout::Sharing;
 use crate::{Error, layout};
 
 /// The longest configuration file that is read, in bytes.
@@ -209,6 +210,18 @@ impl UserConfig {
         }
     }
 
+    /// Who changes the repository in `folder` besides this user.
+    ///
+    /// # Errors
+    /// As [`UserConfig::shared_with_group`]; [`Error::Refused`] when there is no such group.
+    pub fn sharing(&self, folder: &Path) -> Result<Sharing, Error> {
+        let Some(group) = self.shared_with_group(folder)? else { return Ok(Sharing::Private) };
+        match group.parse().ok().or_else(|| group_number(&group)) {
+            Some(number) => Ok(Sharing::Group(number)),
+            None => Err(self.invalid(format!("shared-with-group: there is no group `{group}` on this machine"))),
+        }
+    }
+
     fn read(&self) -> Result<DocumentMut, Error> {
         let Some(path) = &self.file else { return Ok(DocumentMut::new()) };
         let Some(text) = read_own(path)? else { return Ok(DocumentMut::new()) };
@@ -244,6 +257,13 @@ impl UserConfig {
     fn invalid(&self, reason: String) -> Error {
         Error::Policy { path: self.file.clone().unwrap_or_default(), reason }
     }
+}
+
+/// The number of a group that this machine knows by name.
+fn group_number(name: &str) -> Option<u32> {
+    let groups = std::fs::read_to_string("/etc/group").ok()?;
+    let mut fields = groups.lines().map(|line| line.split(':'));
+    fields.find_map(|mut fields| (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok()).flatten())
 }
 
 fn entry(document: &DocumentMut, repository: RootDigest) -> Option<&dyn toml_edit::TableLike> {

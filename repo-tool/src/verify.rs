@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::check::{self, MANY_ROOTS, chain, client, from_client, is_alike};
 use crate::compress::Coding;
-use crate::layout::{self, Layout};
+use crate::layout::{self, Interrupted, Layout};
 use crate::overlay::Overlay;
 use crate::{Error, ingest, parallel};
 
@@ -109,6 +109,7 @@ pub fn directory(
         found.problems.extend(checked.problems);
         found.absent.extend(checked.absent);
     }
+    found.notes.extend(layout.interrupted()?.iter().map(Interrupted::advice));
     check_copies(&mut found, &layout)?;
     note_strangers(&mut found, &layout, &targets, hash_prefixed);
     note_hidden(&mut found, &layout, &targets);

@@ -167,6 +167,9 @@ fn one_file_changes_the_disk() {
         "syncfs",
         "flock(",
         "chmodat",
+        "fchmod",
+        "fchown",
+        "chownat",
         "tempfile::",
         "NamedTempFile",
         "tempdir",
@@ -201,6 +204,7 @@ fn one_file_changes_the_disk() {
         "Remove",
         "RemoveFolder",
         "Lock",
+        "Share",
     ] {
         assert!(disk.contains(&format!("meet(Call::{call},")), "{call}");
     }

@@ -10,12 +10,11 @@ use super::output::Output;
 use super::{Context, Exit};
 use crate::edit::spread::Listings as _;
 use crate::ingest::{self, Hidden, Source};
-use crate::layout::Layout;
 use crate::list::List;
 use crate::own_files::{self, OwnFiles};
 use crate::policy::Policy;
 use crate::queue::Request;
-use crate::{Error, Repository, names};
+use crate::{Error, names};
 
 /// `add`
 #[derive(Debug, Args)]
@@ -85,7 +84,7 @@ pub(super) fn add(context: &Context<'_>, args: &Add, output: &mut Output) -> Res
         return add_list(context, &role, list, output);
     }
     let custom = ingest::custom(&args.custom)?;
-    let layout = Layout::new(&context.global.repository);
+    let layout = context.layout();
     let policy = Policy::read(&layout)?;
     let sources = sources(args, &OwnFiles::of(&layout, &policy)?, output)?;
     let bar = output.bar("copying", sources.len());
@@ -95,9 +94,9 @@ pub(super) fn add(context: &Context<'_>, args: &Add, output: &mut Output) -> Res
         bar.finish_and_clear();
         return publish(context, &request, output);
     }
-    let mut repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
+    let mut repository = context.open(output)?;
     let draft = repository.staged()?;
-    let draft = repository.add_files(draft, &role, &sources, custom.as_ref(), &progress)?;
+    let draft = repository.preview_files(draft, &role, &sources, custom.as_ref(), &progress)?;
     bar.finish_and_clear();
     conclude(context, &mut repository, draft, output)
 }
@@ -111,7 +110,7 @@ fn add_list(context: &Context<'_>, role: &RoleName, list: &Path, output: &mut Ou
     if list.is_empty() {
         return Err(Error::NotFound("there are no targets in the list".into()));
     }
-    let mut repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
+    let mut repository = context.open(output)?;
     let draft = repository.staged()?;
     if !context.global.dry_run {
         repository.prefetch_keys(&[RoleName::TARGETS]);
@@ -181,11 +180,11 @@ pub(super) fn remove(context: &Context<'_>, args: &Remove, output: &mut Output) 
     let path = |name: &String| TargetPath::new(name.as_str()).map_err(|error| Error::Usage(error.to_string()));
     let paths = args.names.iter().map(path).collect::<Result<Vec<_>, _>>()?;
     if !context.global.dry_run {
-        let layout = Layout::new(&context.global.repository);
+        let layout = context.layout();
         Policy::read(&layout)?;
         return publish(context, &Request::enter_removal(&layout, role, paths)?, output);
     }
-    let mut repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
+    let mut repository = context.open(output)?;
     let draft = repository.staged()?;
     let mut edit = repository.edit(draft);
     for path in &paths {

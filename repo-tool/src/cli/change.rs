@@ -30,7 +30,6 @@ pub(super) fn conclude(
     let plan = repository.plan(draft, if dry_run { Signing::Never } else { Signing::Now })?;
     signing.finish_and_clear();
     if dry_run {
-        repository.forget_incoming()?;
         output.data(&outcome_json(&diff::json(&plan.diff), true, "none"), &diff::text(&plan.diff))?;
         output.note("Nothing was changed (--dry-run).");
         return Ok(Exit::Done);
@@ -129,7 +128,7 @@ pub(super) fn delegate(context: &Context<'_>, args: &Delegate, output: &mut Outp
     let from = names::role(&args.from)?;
     let paths =
         if args.hash_prefixes.is_empty() { patterns(&args.paths)? } else { hash_prefixes(&args.hash_prefixes)? };
-    let mut repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
+    let mut repository = context.open(output)?;
     let keys = resolve_all(&mut repository, &args.key)?;
     let draft = repository.staged()?;
     let trust = Trust { keys: keys.iter().map(|key| key.public.clone()).collect(), threshold: args.threshold };
@@ -164,7 +163,7 @@ fn set_keys(
 pub(super) fn undelegate(context: &Context<'_>, args: &Undelegate, output: &mut Output) -> Result<Exit, Error> {
     let name = names::role(&args.name)?;
     let from = args.from.as_deref().map(names::role).transpose()?;
-    let mut repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
+    let mut repository = context.open(output)?;
     let draft = repository.staged()?;
     let mut edit = repository.edit(draft);
     edit.undelegate(from.as_ref(), &name)?;
@@ -186,7 +185,7 @@ pub(super) fn bins(context: &Context<'_>, args: &Bins, output: &mut Output) -> R
         return propose(context, &role, args, output);
     };
     names::new_role(&format!("{}-0", args.name_prefix))?;
-    let mut repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
+    let mut repository = context.open(output)?;
     let draft = repository.staged()?;
     let mut keys = resolve_all(&mut repository, &args.key)?;
     let mut edit = repository.edit(draft);
@@ -251,7 +250,7 @@ fn propose(context: &Context<'_>, role: &RoleName, args: &Bins, output: &mut Out
 }
 
 pub(super) fn renew(context: &Context<'_>, args: &Renew, output: &mut Output) -> Result<Exit, Error> {
-    let mut repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
+    let mut repository = context.open(output)?;
     let mut further = Vec::new();
     for name in &args.roles {
         further.extend(repository.published.named(name)?);
@@ -273,7 +272,7 @@ pub(super) fn rotate(context: &Context<'_>, args: &Rotate, output: &mut Output) 
     if args.add.is_empty() && args.remove.is_empty() {
         return Err(Error::Usage("nothing to do: give --add KEY or --remove KEY".into()));
     }
-    let mut repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
+    let mut repository = context.open(output)?;
     let added = resolve_all(&mut repository, &args.add)?;
     let publics = |keys: &[Resolved]| keys.iter().map(|key| key.public.clone()).collect::<Vec<_>>();
     let roles = repository.published.expand(&args.role)?;
@@ -286,7 +285,7 @@ pub(super) fn rotate(context: &Context<'_>, args: &Rotate, output: &mut Output) 
     let (mut removed, mut ids) = (Vec::new(), Vec::new());
     for name in &args.remove {
         match resolve_removal(&mut repository, odd.clone(), name)? {
-            Removal::Key(resolved) => removed.push(*resolved),
+            Removal::Key(public) => removed.push(public),
             Removal::Odd(odd) => ids.push(odd.id),
         }
     }
@@ -294,21 +293,21 @@ pub(super) fn rotate(context: &Context<'_>, args: &Rotate, output: &mut Output) 
     let entry = policy.entry_name(&role).unwrap_or(role.as_str()).to_string();
     let mut edit = repository.edit(draft);
     edit.remove_ids(&roles, &ids)?;
-    edit.rotate_all(&roles, &publics(&added), &publics(&removed))?;
+    edit.rotate_all(&roles, &publics(&added), &removed)?;
     let mut unused = Vec::new();
     for key in &removed {
         // Roles with one entry, such as bins, have their keys in common: the others may go on trusting it.
         let shared = entry.ends_with('*') && {
-            let trusting = edit.roles_trusting(&key.public)?;
+            let trusting = edit.roles_trusting(key)?;
             trusting.iter().any(|(role, _)| policy.entry_name(role) == Some(entry.as_str()))
         };
         if !shared {
-            unused.push(&key.public);
+            unused.push(key);
         }
     }
     let mut draft = edit.finish()?;
     let mut role_policy = policy.role(&role);
-    let gone: Vec<_> = unused.into_iter().filter_map(|key| repository.keys.uri_of(key)).collect();
+    let gone: Vec<_> = unused.into_iter().flat_map(|key| repository.keys.confirmed_uris_of(key)).collect();
     role_policy.keys.retain(|uri| !gone.contains(&uri.to_string().as_str()));
     set_keys(&repository, &mut policy, &entry, role_policy, &added)?;
     draft.policy = Some(policy);
@@ -317,7 +316,7 @@ pub(super) fn rotate(context: &Context<'_>, args: &Rotate, output: &mut Output) 
 
 pub(super) fn set_threshold(context: &Context<'_>, args: &SetThreshold, output: &mut Output) -> Result<Exit, Error> {
     let role = names::role(&args.role)?;
-    let mut repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
+    let mut repository = context.open(output)?;
     let roles = repository.published.expand(&args.role)?;
     let draft = repository.staged()?;
     let mut edit = repository.edit(draft);
@@ -332,7 +331,7 @@ pub(super) fn set_threshold(context: &Context<'_>, args: &SetThreshold, output: 
 
 pub(super) fn set_expiry(context: &Context<'_>, args: &SetExpiry, output: &mut Output) -> Result<Exit, Error> {
     let role = names::role(&args.role)?;
-    let mut repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
+    let mut repository = context.open(output)?;
     let draft = repository.staged()?;
     // A slip of the pen would change nothing, and nobody would notice.
     match args.role.ends_with('*') {

@@ -38,34 +38,44 @@ pub(super) fn resolve_all(repository: &mut Repository, names: &[String]) -> Resu
     Ok(all)
 }
 
+/// What a person says of a key.
+enum Named {
+    /// Its private part: by a URI, a file, or a name in the folder of keys.
+    Private(KeyUri),
+    /// A file with its public part.
+    Public(PublicKey),
+    /// Something else: the beginning of its id.
+    Id,
+}
+
 /// A URI, a private or public key file, the name of a key in the repository's folder, or the beginning of a key id.
-pub(super) fn resolve(repository: &mut Repository, name: &str) -> Result<Resolved, Error> {
-    let layout = repository.layout.clone();
+fn named(repository: &Repository, name: &str) -> Result<Named, Error> {
+    let layout = &repository.layout;
     if let Ok(uri) = name.parse::<KeyUri>() {
-        return private(repository, uri);
+        return Ok(Named::Private(uri));
     }
     let path = Path::new(name);
     if path.extension().is_some_and(|extension| extension == "pub") && path.exists() {
-        return Ok(Resolved { public: read_public_key(path)?, uri: None });
+        return Ok(Named::Public(read_public_key(path)?));
     }
     if path.is_file() {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         return match path.extension().is_some_and(|extension| extension == "pem") {
-            true => private(repository, key_uri(&layout, folder, &stem)?),
-            false => Ok(Resolved { public: read_public_key(path)?, uri: None }),
+            true => Ok(Named::Private(key_uri(layout, folder, &stem)?)),
+            false => Ok(Named::Public(read_public_key(path)?)),
         };
     }
-    if layout.keys().join(format!("{name}.pem")).is_file() {
-        return private(repository, key_uri(&layout, &layout.keys(), name)?);
+    match layout.keys().join(format!("{name}.pem")).is_file() {
+        true => Ok(Named::Private(key_uri(layout, &layout.keys(), name)?)),
+        false => Ok(Named::Id),
     }
-    by_id(repository, name)
 }
 
 /// What a person wants to be rid of.
 pub(super) enum Removal {
     /// A key that can be used here, and all other ways to write it.
-    Key(Box<Resolved>),
+    Key(PublicKey),
     /// An id in the lists of roles that does not stand for one such key.
     Odd(Odd),
 }
@@ -74,14 +84,14 @@ impl Removal {
     /// The key, however it is written; none for an id that names no key, or one that is only listed too often.
     pub(super) fn material(&self) -> Option<KeyMaterial> {
         match self {
-            Self::Key(resolved) => Some(KeyMaterial::from(&resolved.public)),
+            Self::Key(public) => Some(KeyMaterial::from(public)),
             Self::Odd(Odd { kind: OddKind::Unusable(key), .. }) => Some(key.material()),
             Self::Odd(_) => None,
         }
     }
 }
 
-/// The same names as for [`resolve`], and the beginnings of those ids among `odd` that stand for no key to be used here.
+/// The same names as for [`resolve_public`], and the beginnings of those ids among `odd` that stand for no key to be used here.
 pub(super) fn resolve_removal(repository: &mut Repository, odd: Vec<Odd>, name: &str) -> Result<Removal, Error> {
     let mut fitting: Vec<Odd> = odd.into_iter().filter(|odd| odd.id.as_str().starts_with(name)).collect();
     fitting.sort_by(|one, other| one.id.cmp(&other.id));
@@ -89,7 +99,7 @@ pub(super) fn resolve_removal(repository: &mut Repository, odd: Vec<Odd>, name: 
     // An id may be short: then all of it must be given.
     fitting.retain(|odd| name.len() >= 4 || odd.id.as_str() == name);
     if fitting.is_empty() {
-        return resolve(repository, name).map(|resolved| Removal::Key(Box::new(resolved)));
+        return resolve_public(repository, name).map(Removal::Key);
     }
     let exact = fitting.iter().position(|odd| odd.id.as_str() == name);
     let others = known(repository)?.into_keys().map(|key| keyid_of(&key));
@@ -100,28 +110,62 @@ pub(super) fn resolve_removal(repository: &mut Repository, odd: Vec<Odd>, name: 
     Ok(Removal::Odd(fitting.swap_remove(exact.unwrap_or(0))))
 }
 
-fn private(repository: &mut Repository, uri: KeyUri) -> Result<Resolved, Error> {
-    let path = uri.path(repository.layout.dir());
-    let public = match read_public_key(&path.with_extension("pub")) {
-        Ok(public) => public,
-        Err(_) => {
-            use lastmile_keys::Signer as _;
-            open_private_key(&path, &uri.to_string(), repository.phrases())?.public_key().clone()
+/// A key that is to sign, or to be trusted. Its private part is opened where it is here: what lies beside it is not
+/// believed.
+pub(super) fn resolve(repository: &mut Repository, name: &str) -> Result<Resolved, Error> {
+    match named(repository, name)? {
+        Named::Private(uri) => {
+            let dir = repository.layout.dir().to_path_buf();
+            Ok(Resolved { public: repository.keys.open(&dir, &uri)?, uri: Some(uri) })
         }
-    };
-    let layout = repository.layout.clone();
-    repository.keys.add(layout.dir(), &uri);
-    Ok(Resolved { public, uri: Some(uri) })
-}
-
-fn by_id(repository: &mut Repository, start: &str) -> Result<Resolved, Error> {
-    let mut fitting: Vec<PublicKey> =
-        known(repository)?.into_keys().filter(|key| start.len() >= 4 && keyid_of(key).starts_with(start)).collect();
-    match (fitting.pop(), fitting.is_empty()) {
-        (Some(public), true) => {
-            let uri = repository.keys.uri_of(&public).and_then(|uri| uri.parse().ok());
+        Named::Public(public) => Ok(Resolved { public, uri: None }),
+        Named::Id => {
+            let (public, roles) = by_id(repository, name)?;
+            let uri = repository.keys.confirmed_uris_of(&public).first().and_then(|uri| uri.parse().ok());
+            if uri.is_none() && roles.is_empty() {
+                return Err(Error::Refused(format!(
+                    "no role lists the key `{name}`, and its private key could not be opened here: give the file of its \
+                     public key"
+                )));
+            }
             Ok(Resolved { public, uri })
         }
+    }
+}
+
+/// A key that roles are to trust no more. Its private part is opened where a person names that; an id is looked up.
+/// Where no role lists the key, nothing comes of it.
+pub(super) fn resolve_public(repository: &mut Repository, name: &str) -> Result<PublicKey, Error> {
+    match named(repository, name)? {
+        Named::Id => Ok(by_id(repository, name)?.0),
+        _ => Ok(resolve(repository, name)?.public),
+    }
+}
+
+/// A key that is to be shown: nothing is opened.
+fn look_up(repository: &mut Repository, name: &str) -> Result<PublicKey, Error> {
+    match named(repository, name)? {
+        Named::Private(uri) => {
+            let dir = repository.layout.dir().to_path_buf();
+            repository.keys.add(&dir, &uri);
+            let path = uri.path(&dir);
+            match read_public_key(&path.with_extension("pub")) {
+                Ok(public) => Ok(public),
+                Err(_) => resolve_public(repository, name),
+            }
+        }
+        Named::Public(public) => Ok(public),
+        Named::Id => Ok(by_id(repository, name)?.0),
+    }
+}
+
+/// The key whose id begins so, and the roles that list it in signed metadata.
+fn by_id(repository: &mut Repository, start: &str) -> Result<(PublicKey, Vec<String>), Error> {
+    let known = known(repository)?.into_iter();
+    let mut fitting: Vec<(PublicKey, Vec<String>)> =
+        known.filter(|(key, _)| start.len() >= 4 && keyid_of(key).starts_with(start)).collect();
+    match (fitting.pop(), fitting.is_empty()) {
+        (Some(found), true) => Ok(found),
         (Some(_), false) => {
             Err(Error::Usage(format!("`{start}` is the beginning of several key ids; give more of it")))
         }
@@ -163,7 +207,7 @@ pub(super) fn run(context: &Context<'_>, command: &KeyCommand, output: &mut Outp
     match command {
         KeyCommand::Generate { name, scheme, folder, unencrypted } => {
             let key = PrivateKey::generate(*scheme).map_err(|error| Error::key(name, error))?;
-            let layout = Layout::new(&context.global.repository);
+            let layout = context.layout();
             let folder = folder.clone().unwrap_or_else(|| layout.keys());
             write(context, &folder, name, &key, *unencrypted, output)
         }
@@ -171,7 +215,7 @@ pub(super) fn run(context: &Context<'_>, command: &KeyCommand, output: &mut Outp
             let key = open_private_key(file, &file.display().to_string(), context.setting.phrases.as_ref())?;
             let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
             let name = name.clone().or(stem).unwrap_or_default();
-            let folder = Layout::new(&context.global.repository).keys();
+            let folder = context.layout().keys();
             write(context, &folder, &name, &key, *unencrypted, output)
         }
         KeyCommand::Allow { file } => allow(context, file, output),
@@ -189,9 +233,7 @@ fn write(
     output: &mut Output,
 ) -> Result<Exit, Error> {
     use lastmile_keys::Signer as _;
-    if name.is_empty() || name.starts_with(['.', '-']) || name.contains(['/', '\\', '\0']) {
-        return Err(Error::Usage(format!("`{name}` is no name for a key file")));
-    }
+    key_store::check_name(name)?;
     let file: PathBuf = folder.join(format!("{name}.pem"));
     if !context.global.dry_run {
         let protection = match unencrypted {
@@ -274,7 +316,7 @@ fn show(context: &Context<'_>, name: &str, output: &mut Output) -> Result<Exit, 
         return Ok(Exit::Done);
     }
     let mut repository = Repository::open(&context.global.repository, &context.setting)?;
-    let public = resolve(&mut repository, name)?.public;
+    let public = look_up(&mut repository, name)?;
     let roles = known(&mut repository)?.remove(&public).unwrap_or_default();
     let (json, line) = described(&repository, &public, &roles);
     output.data(&json, &format!("{line}\n  public:  {}", public.public().trim_end()))?;

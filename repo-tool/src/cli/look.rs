@@ -7,10 +7,10 @@ use lastmile_client::text::printable;
 use super::args::Verify;
 use super::output::Output;
 use super::{Context, Exit};
-use crate::layout::{self, Layout};
+use crate::layout;
 use crate::status::{RoleStatus, Status};
 use crate::verify::{self, Verification};
-use crate::{Error, Repository, check};
+use crate::{Error, Repository, check, publication};
 
 pub(super) fn status(context: &Context<'_>, output: &mut Output) -> Result<Exit, Error> {
     let mut repository = Repository::open(&context.global.repository, &context.setting)?;
@@ -31,8 +31,8 @@ pub(super) fn status(context: &Context<'_>, output: &mut Output) -> Result<Exit,
             }
         }
     }
-    if status.interrupted {
-        text += "a publication was cut short; the next change finishes it\n";
+    for interrupted in publication::interrupted(&repository.layout)? {
+        text += &format!("{}\n", interrupted.advice());
     }
     output.data(&status.json(), &text)?;
     if !status.pinned {
@@ -80,7 +80,7 @@ pub(super) fn verify(context: &Context<'_>, args: &Verify, output: &mut Output) 
             let root = match &context.global.root {
                 Some(path) => layout::read_if_there(path)?
                     .ok_or_else(|| Error::NotFound(format!("{} is not there", path.display())))?,
-                None => check::oldest_root(&Layout::new(&context.global.repository)).map_err(|_| {
+                None => check::oldest_root(&context.layout()).map_err(|_| {
                     Error::Usage("--root FILE must say which root a client of that URL starts from".into())
                 })?,
             };

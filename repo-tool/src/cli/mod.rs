@@ -25,10 +25,11 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use clap::{CommandFactory as _, Parser as _};
 
+use crate::layout::Layout;
 use crate::pin::GivenRoot;
 use crate::review::Accepted;
 use crate::user::UserConfig;
-use crate::{Error, Patience, ServedState, Setting};
+use crate::{Error, Patience, Repository, ServedState, Setting, publication};
 use args::{Cli, Command, Global};
 use etcetera::BaseStrategy as _;
 use output::Output;
@@ -130,16 +131,45 @@ struct Context<'a> {
 impl<'a> Context<'a> {
     fn new(global: &'a Global, output: &mut Output) -> Result<Self, Error> {
         let phrases = Arc::new(Phrases::new(global.pass_phrase_file.clone(), std::io::stdin().is_terminal()));
+        let user = user(global);
         let setting = Setting {
             now: now(output)?,
             phrases,
             patience: patience(global),
-            user: user(global),
             given_root: given_root(global)?,
             served: if global.skip_served_check { ServedState::Ignore } else { ServedState::Compare },
             accepted: Accepted::new(global.accept.iter().cloned()),
+            sharing: user.sharing(&global.repository)?,
+            user,
         };
         Ok(Self { global, setting })
+    }
+}
+
+impl Context<'_> {
+    /// Where the files of the repository are that the command line names.
+    fn layout(&self) -> Layout {
+        self.setting.layout(&self.global.repository)
+    }
+
+    /// Opens the repository for a change. With `--dry-run` it is opened for reading: nothing is finished, removed or
+    /// written, and a publication that was cut short is reported.
+    fn open(&self, output: &mut Output) -> Result<Repository, Error> {
+        let dir = &self.global.repository;
+        if !self.global.dry_run {
+            return Repository::open_for_change(dir, &self.setting);
+        }
+        let repository = Repository::open(dir, &self.setting)?;
+        self.tell_of_interrupted(output)?;
+        Ok(repository)
+    }
+
+    /// Says whether a publication was cut short, and what finishes it.
+    fn tell_of_interrupted(&self, output: &mut Output) -> Result<(), Error> {
+        for interrupted in publication::interrupted(&self.layout())? {
+            output.warning(&interrupted.advice());
+        }
+        Ok(())
     }
 }
 

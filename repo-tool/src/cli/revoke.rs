@@ -70,7 +70,7 @@ fn target(repository: &mut Repository, name: &str) -> Result<Target, Error> {
     let removal = resolve_removal(repository, unusable, name)?;
     let material = removal.material().ok_or_else(|| Error::NotFound(format!("`{name}` is no key")))?;
     Ok(match removal {
-        Removal::Key(resolved) => Target { material, name: short(&resolved.public), public: Some(resolved.public) },
+        Removal::Key(public) => Target { material, name: short(&public), public: Some(public) },
         Removal::Odd(odd) => {
             let mut publics = repository.keys.publics().into_keys();
             let public = publics.find(|public| KeyMaterial::from(public) == material);
@@ -80,7 +80,7 @@ fn target(repository: &mut Repository, name: &str) -> Result<Target, Error> {
 }
 
 pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &mut Output) -> Result<Exit, Error> {
-    let mut repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
+    let mut repository = context.open(output)?;
     let key = target(&mut repository, &args.key)?;
     let given = args.replace_with.iter().map(|text| replacement(&mut repository, text)).collect::<Result<_, _>>()?;
     let mut replacements = Replacements { given, ..Replacements::default() };

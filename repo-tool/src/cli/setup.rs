@@ -11,11 +11,15 @@ use super::{Context, Exit};
 use crate::init::NewRepository;
 use crate::key_store::Protection;
 use crate::publication::Unobserved;
-use crate::{Error, Repository, diff, git_ignore, lint};
+use crate::{Error, Repository, diff, git_ignore, lint, publication};
 
 pub(super) fn init(context: &Context<'_>, args: &Init, output: &mut Output) -> Result<Exit, Error> {
     let dir = args.dir.as_deref().unwrap_or(&context.global.repository);
     if context.global.dry_run {
+        // What finishes the other commands begins with the policy, which comes last here.
+        if dir.is_dir() && publication::is_interrupted(&context.setting.layout(dir)) {
+            output.warning("an earlier command was cut short here: `lastmile-repo init` finishes it");
+        }
         return plan(args, dir, output);
     }
     let keys = match args.unencrypted_keys {

@@ -21,7 +21,10 @@ use crate::{Error, Outcome, Repository, Signing, diff, lint, names, staged};
 
 pub(super) fn sign(context: &Context<'_>, args: &Sign, output: &mut Output) -> Result<Exit, Error> {
     let wanted: BTreeSet<RoleName> = args.roles.iter().map(|role| names::role(role)).collect::<Result<_, _>>()?;
-    let mut repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
+    let mut repository = match context.global.dry_run {
+        true => context.open(output)?,
+        false => Repository::open_for_signing(&context.global.repository, &context.setting)?,
+    };
     if !staged::is_staged(&repository.layout) {
         return Err(Error::NotFound("nothing waits for signatures".into()));
     }
@@ -68,7 +71,7 @@ fn signing_keys(repository: &mut Repository, named: &[String]) -> Result<KeyStor
     if uris.len() < named.len() {
         return Err(Error::Usage("--key must be private key files: a public key signs nothing".into()));
     }
-    Ok(KeyStore::new(repository.layout.dir(), uris, repository.pass_phrases()))
+    Ok(repository.keys.restricted_to(repository.layout.dir(), &uris))
 }
 
 fn confirm(yes: bool, output: &mut Output) -> Result<(), Error> {
@@ -89,7 +92,7 @@ fn confirm(yes: bool, output: &mut Output) -> Result<(), Error> {
 }
 
 pub(super) fn publish(context: &Context<'_>, output: &mut Output) -> Result<Exit, Error> {
-    let mut repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
+    let mut repository = context.open(output)?;
     if !staged::is_staged(&repository.layout) {
         return Err(Error::NotFound("nothing waits to be published".into()));
     }
@@ -141,7 +144,7 @@ fn remember_thrown_out(repository: &mut Repository, draft: &Draft) -> Result<Vec
 }
 
 pub(super) fn discard(context: &Context<'_>, output: &mut Output) -> Result<Exit, Error> {
-    let repository = Repository::open_for_change(&context.global.repository, &context.setting)?;
+    let repository = context.open(output)?;
     if !staged::is_staged(&repository.layout) {
         return Err(Error::NotFound("nothing waits".into()));
     }

@@ -20,6 +20,8 @@ mod group;
 mod http;
 mod many_roots;
 mod pins;
+mod planted;
+mod planted_keys;
 mod planted_members;
 mod polling;
 mod private_keys;

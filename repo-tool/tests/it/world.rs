@@ -18,7 +18,7 @@ use lastmile_repo_tool::policy::KeyUri;
 use lastmile_repo_tool::publication::{Observer, Unobserved};
 use lastmile_repo_tool::review::Accepted;
 use lastmile_repo_tool::user::UserConfig;
-use lastmile_repo_tool::{Error, Outcome, Patience, Repository, ServedState, Setting, Signing};
+use lastmile_repo_tool::{Error, Outcome, Patience, Repository, ServedState, Setting, Sharing, Signing};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -47,7 +47,9 @@ impl World {
             let entry = entry.unwrap();
             let to = copy.dir().join(entry.path().strip_prefix(self.dir()).unwrap());
             if entry.file_type().is_dir() {
-                std::fs::create_dir_all(to).unwrap();
+                std::fs::create_dir_all(&to).unwrap();
+                // Whatever the umask is: working folders must not be writable by others.
+                std::fs::set_permissions(to, entry.metadata().unwrap().permissions()).unwrap();
             } else {
                 std::fs::copy(entry.path(), to).unwrap();
             }
@@ -77,6 +79,7 @@ impl World {
             given_root: None,
             served: ServedState::Compare,
             accepted: Accepted::default(),
+            sharing: Sharing::Private,
         }
     }
 

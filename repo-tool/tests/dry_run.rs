@@ -1,0 +1,163 @@
+//! Commands that announce no change make none: `--dry-run`, `status`, `verify`, and `sign` but for its signature.
+
+#![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect has failed")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use lastmile_repo_tool::cli::Exit;
+use tempfile::TempDir;
+
+fn output(folder: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lastmile-repo"));
+    command.env("LASTMILE_PASS_PHRASE", "pass").arg("-C").arg(folder).args(args).output().unwrap()
+}
+
+fn done(folder: &Path, args: &[&str]) -> String {
+    let output = output(folder, args);
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{args:?}: {text}");
+    text
+}
+
+/// Everything below a folder: folders, and files with their bytes.
+fn contents(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+    let mut all = BTreeMap::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() {
+                folders.push(entry.clone());
+                all.insert(entry, None);
+            } else {
+                all.insert(entry.clone(), Some(std::fs::read(&entry).unwrap()));
+            }
+        }
+    }
+    all
+}
+
+fn repository() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let packages = folder.path().join("packages");
+    std::fs::create_dir(&packages).unwrap();
+    done(&packages, &["init", "--unencrypted-keys"]);
+    std::fs::write(folder.path().join("file"), "1").unwrap();
+    done(&packages, &["key", "generate", "new", "--unencrypted"]);
+    (folder, packages)
+}
+
+/// Leaves what a publication leaves that was cut short: with its journal, or before it.
+fn cut_short(packages: &Path, has_journal: bool) {
+    let publishing = packages.join(".publishing");
+    std::fs::copy(packages.join("metadata/timestamp.json"), publishing.join("new-0")).unwrap();
+    std::fs::create_dir_all(packages.join(".queue/abcdefghijkl")).unwrap();
+    std::fs::write(packages.join(".queue/abcdefghijkl/owner"), "").unwrap();
+    let step =
+        r#"{"rank":"Timestamp","from":".publishing/new-0","to":"metadata/timestamp.json","existing":"Replaced"}"#;
+    if has_journal {
+        let journal = format!("{{\"steps\":[{step}],\"clears_staged\":false}}");
+        std::fs::write(publishing.join("journal.json"), journal).unwrap();
+    }
+}
+
+#[test]
+fn what_announces_no_change_recovers_removes_and_writes_nothing() {
+    let (folder, packages) = repository();
+    let file = folder.path().join("file");
+    let file = file.to_str().unwrap();
+    done(&packages, &["add", file, "--name", "old"]);
+    let commands: [&[&str]; 13] = [
+        &["add", file, "--name", "new", "--dry-run"],
+        &["remove", "old", "--dry-run"],
+        &["delegate", "team", "--paths", "team/*", "--key", "new", "--dry-run"],
+        &["bins", "--bit-length", "1", "--dry-run"],
+        &["renew", "--force", "--dry-run"],
+        &["rotate", "timestamp", "--add", "new", "--dry-run"],
+        &["set-threshold", "root", "1", "--dry-run"],
+        &["set-expiry", "timestamp", "3", "--dry-run"],
+        &["revoke", "timestamp-1", "--dry-run"],
+        &["init", "--dry-run"],
+        &["key", "generate", "other", "--unencrypted", "--dry-run"],
+        &["status"],
+        &["verify"],
+    ];
+    for has_journal in [false, true] {
+        cut_short(&packages, has_journal);
+        let before = contents(&packages);
+        for command in commands {
+            let output = output(&packages, command);
+            let text =
+                format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            let needs_attention = has_journal && command == ["status"];
+            assert!(output.status.success() || needs_attention, "{command:?}: {text}");
+            let is_told = text.contains("was cut short") && text.contains("finishes it");
+            assert_eq!(is_told, has_journal && command.first() != Some(&"key"), "{command:?}: {text}");
+            assert!(contents(&packages) == before, "{command:?} changed something");
+        }
+    }
+    done(&packages, &["renew"]);
+    assert!(!packages.join(".publishing/journal.json").exists());
+}
+
+#[test]
+fn sign_writes_the_signature_that_it_announces_and_nothing_else() {
+    let (folder, packages) = repository();
+    let file = folder.path().join("file");
+    let (targets, elsewhere) = (packages.join("keys/targets-1.pem"), folder.path().join("targets-1.pem"));
+    std::fs::rename(targets, &elsewhere).unwrap();
+    done(&packages, &["add", file.to_str().unwrap()]);
+    let sign = ["sign", "--yes", "--key", elsewhere.to_str().unwrap()];
+    cut_short(&packages, true);
+    let before = contents(&packages);
+    let refused = output(&packages, &sign);
+    assert_eq!(refused.status.code(), Some(Exit::Failed as i32));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("`lastmile-repo renew` finishes it"), "{refused:?}");
+    for command in [&["sign", "--dry-run"][..], &["publish", "--dry-run"], &["discard", "--dry-run"]] {
+        assert!(done(&packages, command).contains("was cut short"), "{command:?}");
+        assert!(contents(&packages) == before, "{command:?}");
+    }
+    std::fs::remove_file(packages.join(".publishing/journal.json")).unwrap();
+    let before = contents(&packages);
+    done(&packages, &sign);
+    let after = contents(&packages);
+    let changed: Vec<&PathBuf> =
+        after.iter().filter(|(path, file)| before.get(*path) != Some(file)).map(|(path, _)| path).collect();
+    assert_eq!(changed, [&packages.join("staged/targets.json")]);
+    assert_eq!(before.len(), after.len());
+}
+
+#[test]
+fn a_key_that_a_person_names_is_not_the_one_that_somebody_put_beside_it() {
+    let (_folder, packages) = repository();
+    done(&packages, &["key", "generate", "stranger", "--unencrypted"]);
+    std::fs::copy(packages.join("keys/stranger.pub"), packages.join("keys/new.pub")).unwrap();
+    let before = contents(&packages);
+    for key in ["new", "file:keys/new.pem"] {
+        for command in [
+            &["rotate", "timestamp", "--add", key][..],
+            &["revoke", key],
+            &["delegate", "b", "--paths", "b", "--key", key],
+        ] {
+            let refused = output(&packages, command);
+            assert_eq!(refused.status.code(), Some(Exit::Failed as i32), "{command:?}: {refused:?}");
+            assert!(String::from_utf8_lossy(&refused.stderr).contains("new.pub beside it"), "{command:?}: {refused:?}");
+        }
+    }
+    let metadata = |all: BTreeMap<PathBuf, Option<Vec<u8>>>| -> Vec<_> {
+        all.into_iter().filter(|(path, _)| path.starts_with(packages.join("metadata"))).collect()
+    };
+    assert!(metadata(contents(&packages)) == metadata(before));
+    // Known by its id alone, from a file that anybody can write.
+    std::fs::remove_file(packages.join("keys/stranger.pem")).unwrap();
+    std::fs::remove_file(packages.join("keys/new.pub")).unwrap();
+    let shown: serde_json::Value = serde_json::from_str(&done(
+        &packages,
+        &["--json", "--quiet", "key", "show", packages.join("keys/stranger.pub").to_str().unwrap()],
+    ))
+    .unwrap();
+    let id = shown["keyid"].as_str().unwrap().get(..8).unwrap().to_string();
+    let refused = output(&packages, &["rotate", "timestamp", "--add", &id]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("give the file of its public key"), "{refused:?}");
+}

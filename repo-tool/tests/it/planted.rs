@@ -1,0 +1,485 @@
+//! Lies in the folder of a repository: whatever is not signed metadata there is input from a stranger.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use lastmile_repo_tool::group::{self, Shared};
+use lastmile_repo_tool::ingest::{Source, target_path};
+use lastmile_repo_tool::policy::Policy;
+use lastmile_repo_tool::publication::Unobserved;
+use lastmile_repo_tool::queue::{Answer, Request};
+use lastmile_repo_tool::{Error, Repository, Setting, Sharing, verify};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::world::{World, is_published};
+
+/// Nobody on most systems, and never the user who runs the tests.
+const STRANGER: u32 = 65534;
+
+/// What can lie where a file or a folder is expected.
+const KINDS: [&str; 4] = ["link", "fifo", "socket", "file"];
+
+fn plant(kind: &str, at: &Path, precious: &Path) {
+    let node = |kind| mknodat(CWD, at, kind, Mode::from_raw_mode(0o600), 0).unwrap();
+    match kind {
+        "link" => symlink(precious, at).unwrap(),
+        "fifo" => node(FileType::Fifo),
+        "socket" => node(FileType::Socket),
+        _ => fs::write(at, "x").unwrap(),
+    }
+}
+
+/// A folder outside the repository, with old files and folders.
+fn precious(world: &World) -> PathBuf {
+    let folder = world.folder.path().join("precious");
+    fs::create_dir_all(folder.join("old")).unwrap();
+    fs::write(folder.join("old/file"), "precious").unwrap();
+    fs::write(folder.join("file"), "precious").unwrap();
+    for path in [folder.join("old/file"), folder.join("file"), folder.join("old")] {
+        let long_ago = SystemTime::now() - Duration::from_secs(7200);
+        fs::File::open(path).unwrap().set_modified(long_ago).unwrap();
+    }
+    folder
+}
+
+fn is_intact(precious: &Path) -> bool {
+    let mut names: Vec<_> = fs::read_dir(precious).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    names == ["file", "old"]
+        && fs::read(precious.join("file")).unwrap() == b"precious"
+        && fs::read(precious.join("old/file")).unwrap() == b"precious"
+}
+
+fn refusal(result: Result<impl Sized, Error>) -> String {
+    match result.err() {
+        Some(Error::Refused(reason)) => reason,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+fn hash(bytes: impl AsRef<[u8]>) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
+/// Puts a journal where the one of a publication lies that was cut short.
+fn plant_journal(world: &World, journal: &Value) {
+    fs::write(world.layout().publishing().join("journal.json"), journal.to_string()).unwrap();
+}
+
+fn step(rank: &str, from: &str, to: &str) -> Value {
+    json!({ "rank": rank, "from": from, "to": to, "existing": "Replaced" })
+}
+
+fn journal(steps: &[Value]) -> Value {
+    json!({ "steps": steps, "clears_staged": false })
+}
+
+fn snapshot(world: &World) -> Vec<(String, Vec<u8>)> {
+    let read = |name: String| (name.clone(), fs::read(world.dir().join(name)).unwrap_or_default());
+    world.files("").into_iter().map(read).collect()
+}
+
+#[test]
+fn a_working_folder_that_is_none_is_refused_and_nothing_is_removed_where_it_leads() {
+    for place in [".queue", ".publishing", "staged", "metadata", "targets"] {
+        for kind in KINDS {
+            let world = World::new();
+            world.add("a", "1");
+            let precious = precious(&world);
+            let at = world.dir().join(place);
+            if at.exists() {
+                fs::rename(&at, world.folder.path().join("away")).unwrap();
+            }
+            plant(kind, &at, &precious);
+            let added = world.try_add("b", "2", &mut Unobserved);
+            assert!(added.is_err(), "{place} {kind}");
+            assert!(is_intact(&precious), "{place} {kind}");
+        }
+    }
+}
+
+#[test]
+fn requests_are_dropped_in_the_queue_alone() {
+    let world = World::new();
+    let precious = precious(&world);
+    let queue = world.layout().queue();
+    fs::create_dir(&queue).unwrap();
+    symlink(precious.join("old"), queue.join("abcdefghijkl")).unwrap();
+    symlink(&precious, queue.join(".new-abcdefghijkl")).unwrap();
+    world.add("a", "1");
+    assert!(is_intact(&precious));
+}
+
+#[test]
+fn a_working_folder_of_another_user_or_that_others_can_write_is_refused() {
+    for place in [".publishing", ".queue", "staged"] {
+        let world = World::new();
+        let at = world.dir().join(place);
+        fs::create_dir_all(&at).unwrap();
+        fs::set_permissions(&at, fs::Permissions::from_mode(0o770)).unwrap();
+        let reason = refusal(world.try_add("a", "1", &mut Unobserved));
+        assert!(reason.contains("can be written by other users") && reason.contains("chmod go-w"), "{reason}");
+        fs::set_permissions(&at, fs::Permissions::from_mode(0o700)).unwrap();
+        // Only root can give a folder away.
+        if chown(&at, Some(STRANGER), None).is_ok() {
+            let reason = refusal(world.try_add("a", "1", &mut Unobserved));
+            assert!(reason.contains("belongs to user 65534"), "{reason}");
+        }
+        fs::remove_dir_all(&at).unwrap();
+        assert!(is_published(&world.add("a", "1")));
+    }
+}
+
+#[test]
+fn a_journal_moves_nothing_but_what_a_publication_consists_of() {
+    let world = World::new();
+    let precious = precious(&world);
+    let file = precious.join("file").display().to_string();
+    let up = "../precious/file";
+    let new = ".publishing/new-0";
+    let lies = [
+        step("Policy", new, &file),
+        step("Policy", &file, "repo.toml"),
+        step("Policy", new, up),
+        step("Policy", up, "repo.toml"),
+        step("TargetFile", ".publishing/in-0", "targets/../../precious/file"),
+        step("TargetFile", ".publishing/../../precious/file", "targets/file"),
+        step("TargetFile", "staged/targets/../../../precious/file", "targets/file"),
+        step("TargetFile", "keys/root-1.pem", "targets/file"),
+        step("TargetFile", ".publishing/root-1.pem", "targets/file"),
+        step("TargetFile", ".publishing/in-0", "metadata/timestamp.json"),
+        step("TargetFile", ".publishing/in-0", "keys/root-1.pem"),
+        step("TargetFile", ".publishing/in-0", "targets"),
+        step("Key", ".publishing/root-1.pem", "targets/root-1.pem"),
+        step("Key", ".publishing/root-9.pem", "keys/root-1.pem"),
+        step("Timestamp", new, "metadata/1.root.json"),
+        step("Timestamp", new, "targets/timestamp.json"),
+        step("Timestamp", "staged/targets/x", "metadata/timestamp.json"),
+        step("Delegated", new, "metadata/1.root.json"),
+        step("Delegated", new, "metadata/a/b.json"),
+        step("Root", new, "metadata/root.json"),
+        step("Policy", new, ".git/config"),
+        step("Policy", new, ".lock"),
+    ];
+    for lie in lies {
+        for name in ["new-0", "in-0", "root-1.pem", "root-9.pem"] {
+            fs::write(world.layout().publishing().join(name), "stranger").unwrap();
+        }
+        plant_journal(&world, &journal(std::slice::from_ref(&lie)));
+        let before = snapshot(&world);
+        let reason = refusal(world.try_add("a", "1", &mut Unobserved));
+        assert!(reason.contains("no publication moves") && reason.contains("remove"), "{lie}: {reason}");
+        assert!(is_intact(&precious) && snapshot(&world) == before, "{lie}");
+    }
+    fs::remove_file(world.layout().publishing().join("journal.json")).unwrap();
+    assert!(is_published(&world.add("a", "1")), "the way out that is named leads out");
+}
+
+#[test]
+fn a_journal_replaces_nothing_that_is_named_by_its_version_or_hash() {
+    let world = World::new();
+    world.add("a", "1");
+    let hashed = format!("targets/{}.a", hash("1"));
+    let goals = [
+        ("Root", "new-0", "metadata/1.root.json".to_string()),
+        ("Targets", "new-0", "metadata/2.targets.json".to_string()),
+        ("TargetFile", "in-0", hashed),
+        ("Key", "root-1.pem", "keys/root-1.pem".to_string()),
+    ];
+    for (rank, name, to) in goals {
+        fs::write(world.layout().publishing().join(name), "stranger").unwrap();
+        plant_journal(&world, &journal(&[step(rank, &format!(".publishing/{name}"), &to)]));
+        let before = fs::read(world.dir().join(&to)).unwrap();
+        refusal(world.try_add("b", "1", &mut Unobserved));
+        assert_eq!(fs::read(world.dir().join(&to)).unwrap(), before, "{to}");
+    }
+}
+
+#[test]
+fn what_a_journal_names_is_a_regular_file_with_the_bytes_that_were_recorded() {
+    let world = World::new();
+    let precious = precious(&world);
+    let to = "metadata/timestamp.json";
+    let before = fs::read(world.dir().join(to)).unwrap();
+    let source = world.layout().publishing().join("new-0");
+    for kind in KINDS {
+        plant(kind, &source, &precious.join("file"));
+        let mut lie = step("Timestamp", ".publishing/new-0", to);
+        // Without a record in the journal a regular file is taken, as version 0.1.0 did.
+        if kind == "file" {
+            lie["content"] = json!({ "length": 1, "sha256": hash("y") });
+        }
+        plant_journal(&world, &journal(&[lie]));
+        assert!(world.try_add("a", "1", &mut Unobserved).is_err(), "{kind}");
+        assert_eq!(fs::read(world.dir().join(to)).unwrap(), before, "{kind}");
+        fs::remove_file(&source).unwrap();
+    }
+    // Said to be moved already, and something else lies there.
+    let mut lie = step("Timestamp", ".publishing/new-0", to);
+    lie["content"] = json!({ "length": 1, "sha256": hash("y") });
+    plant_journal(&world, &journal(&[lie]));
+    assert!(refusal(world.try_add("a", "1", &mut Unobserved)).contains("expected 1 bytes"));
+    assert!(is_intact(&precious));
+}
+
+#[test]
+fn folders_on_the_way_to_a_goal_are_not_links() {
+    let world = World::new();
+    let precious = precious(&world);
+    symlink(&precious, world.layout().targets().join("sub")).unwrap();
+    fs::write(world.layout().publishing().join("in-0"), "stranger").unwrap();
+    plant_journal(&world, &journal(&[step("TargetFile", ".publishing/in-0", "targets/sub/file")]));
+    refusal(world.try_add("a", "1", &mut Unobserved));
+    assert!(is_intact(&precious));
+    fs::remove_file(world.layout().publishing().join("journal.json")).unwrap();
+    refusal(world.try_add("sub/file", "1", &mut Unobserved));
+    assert!(is_intact(&precious));
+}
+
+#[test]
+fn a_huge_journal_is_not_read() {
+    let world = World::new();
+    let file = fs::File::create(world.layout().publishing().join("journal.json")).unwrap();
+    // It takes no room on the disk.
+    file.set_len(1 << 40).unwrap();
+    assert!(refusal(world.try_add("a", "1", &mut Unobserved)).contains("the most that is read"));
+}
+
+#[test]
+fn a_journal_of_version_0_1_0_is_finished() {
+    let world = World::new();
+    world.add("a", "1");
+    let (name, content) = (format!("{}.b", hash("2")), "2");
+    fs::create_dir_all(world.layout().staged().join("targets/sub")).unwrap();
+    fs::write(world.layout().publishing().join("in-0"), content).unwrap();
+    fs::write(world.layout().staged().join("targets/sub").join(&name), content).unwrap();
+    let timestamp = fs::read(world.layout().metadata().join("timestamp.json")).unwrap();
+    fs::write(world.layout().publishing().join("new-3"), &timestamp).unwrap();
+    let mut left = journal(&[
+        step("TargetFile", ".publishing/in-0", &format!("targets/{name}")),
+        step("TargetFile", &format!("staged/targets/sub/{name}"), &format!("targets/sub/{name}")),
+        // Moved before the crash.
+        step("Targets", ".publishing/new-2", "metadata/2.targets.json"),
+        step("Timestamp", ".publishing/new-3", "metadata/timestamp.json"),
+    ]);
+    left["clears_staged"] = true.into();
+    plant_journal(&world, &left);
+    assert!(is_published(&world.add("c", "3")));
+    for folder in ["targets", "targets/sub"] {
+        assert_eq!(fs::read(world.dir().join(folder).join(&name)).unwrap(), b"2", "{folder}");
+    }
+    assert!(!world.layout().staged().exists());
+    // The name promises a hash.
+    fs::write(world.layout().publishing().join("in-0"), "other").unwrap();
+    plant_journal(&world, &journal(&[step("TargetFile", ".publishing/in-0", &format!("targets/{}.d", hash("4")))]));
+    assert!(refusal(world.try_add("e", "5", &mut Unobserved)).contains("is not the file that"));
+    assert!(!world.layout().targets().join(format!("{}.d", hash("4"))).exists());
+}
+
+#[test]
+fn waiting_target_files_are_published_from_our_own_folder_however_many_there_are() {
+    for count in [1, 70] {
+        for lie in ["folder", "file", "fifo"] {
+            let world = World::new();
+            let key = world.layout().keys().join("targets-1.pem");
+            let pem = fs::read(&key).unwrap();
+            fs::remove_file(&key).unwrap();
+            (0..count).for_each(|number| drop(world.add(&format!("sub/{number}"), &number.to_string())));
+            fs::write(&key, pem).unwrap();
+            let targets = world.layout().staged().join("targets");
+            let away = world.folder.path().join("away");
+            let name = format!("{}.0", hash("0"));
+            let file = targets.join("sub").join(&name);
+            match lie {
+                "folder" => {
+                    fs::rename(&targets, &away).unwrap();
+                    symlink(&away, &targets).unwrap();
+                }
+                "file" => {
+                    fs::rename(&file, &away).unwrap();
+                    symlink(&away, &file).unwrap();
+                }
+                _ => {
+                    fs::remove_file(&file).unwrap();
+                    plant("fifo", &file, &away);
+                }
+            }
+            let publish = || {
+                let mut repository = world.open();
+                let draft = repository.staged()?;
+                let plan = repository.plan(draft, lastmile_repo_tool::Signing::All)?;
+                repository.conclude(&plan, &mut Unobserved)
+            };
+            // A link among the files is passed over like any stranger: it is no file that waits.
+            let published = publish();
+            assert!(away.exists() || lie == "fifo", "{lie}: the file that the link leads to stays where it is");
+            let found = world.layout().targets().join("sub").join(&name);
+            assert!(found.symlink_metadata().map_or(true, |found| found.is_file()), "{lie} {count}");
+            if lie == "folder" {
+                assert!(published.is_err() && !world.layout().targets().join("sub").exists(), "{lie}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_waiting_file_that_another_user_owns_is_copied_and_not_linked() {
+    let world = World::new();
+    let key = world.layout().keys().join("targets-1.pem");
+    let pem = fs::read(&key).unwrap();
+    fs::remove_file(&key).unwrap();
+    world.add("a", "1");
+    fs::write(&key, pem).unwrap();
+    let name = format!("{}.a", hash("1"));
+    let waiting = world.layout().staged().join("targets").join(&name);
+    // Whoever may write to it could change it after it was checked.
+    fs::set_permissions(&waiting, fs::Permissions::from_mode(0o666)).unwrap();
+    let inode = fs::metadata(&waiting).unwrap().ino();
+    world.publish_what_waits();
+    let published = fs::metadata(world.layout().targets().join(&name)).unwrap();
+    assert!(published.ino() != inode && published.mode() & 0o022 == 0, "{published:?}");
+    assert_eq!(world.fetch("a").unwrap().unwrap(), b"1");
+}
+
+fn enter(world: &World, name: &str) -> Request {
+    let file = world.folder.path().join(format!("file-{name}"));
+    fs::write(&file, name).unwrap();
+    let policy = Policy::read(&world.layout()).unwrap();
+    let sources = [Source::new(file, target_path(name).unwrap())];
+    Request::enter(&world.layout(), &policy, None, &sources, None, &|_| {}).unwrap()
+}
+
+#[test]
+fn a_request_is_published_only_with_the_files_that_it_lists() {
+    for lie in ["bytes", "length", "link", "fifo", "huge"] {
+        let world = World::new();
+        let live = format!("{}.live", hash("live"));
+        world.add("live", "live");
+        let (mine, theirs) = (enter(&world, "mine"), enter(&world, "theirs"));
+        let folders = fs::read_dir(world.layout().queue()).unwrap().map(|entry| entry.unwrap().path());
+        let folder = folders.into_iter().find(|folder| fs::read(folder.join("in-0")).unwrap() == b"theirs").unwrap();
+        let file = folder.join("in-0");
+        fs::remove_file(&file).unwrap();
+        match lie {
+            "bytes" => fs::write(&file, "THEIRS").unwrap(),
+            "length" => fs::write(&file, "their").unwrap(),
+            "huge" => fs::File::create(folder.join("request.json")).unwrap().set_len(1 << 40).unwrap(),
+            kind => plant(kind, &file, &world.layout().keys().join("targets-1.pem")),
+        }
+        let Shared::Here(done) = group::publish(&mine, &world.setting(), &mut Unobserved).unwrap() else { panic!() };
+        assert!(is_published(&done.outcome), "{lie}");
+        drop(done);
+        assert_eq!(world.fetch("mine").unwrap().unwrap(), b"mine", "{lie}");
+        assert_eq!(world.fetch("theirs").unwrap(), None, "{lie}");
+        assert_eq!(fs::read(world.layout().targets().join(&live)).unwrap(), b"live");
+        if matches!(lie, "bytes" | "length") {
+            assert!(matches!(theirs.answer().unwrap(), Some(Answer::Refused(..))), "{lie}");
+        }
+        let verified = verify::directory(&world.dir(), world.now, true, &|_, _| {}).unwrap();
+        assert!(verified.is_good(), "{lie}: {verified:?}");
+    }
+}
+
+#[test]
+fn a_file_that_is_named_by_its_hash_is_never_replaced() {
+    let world = World::new();
+    let name = format!("{}.a", hash("1"));
+    fs::write(world.layout().targets().join(&name), "somebody else's").unwrap();
+    let reason = refusal(world.try_add("a", "1", &mut Unobserved));
+    assert!(reason.contains("is there with other bytes"), "{reason}");
+    assert_eq!(fs::read(world.layout().targets().join(&name)).unwrap(), b"somebody else's");
+    fs::write(world.layout().targets().join(&name), "1").unwrap();
+    assert!(is_published(&world.add("a", "1")));
+}
+
+#[test]
+fn the_lock_is_a_regular_file_of_ours() {
+    for kind in ["link", "fifo", "socket"] {
+        let world = World::new();
+        let lock = world.dir().join(".lock");
+        fs::remove_file(&lock).unwrap();
+        plant(kind, &lock, &world.folder.path().join("elsewhere"));
+        assert!(refusal(world.layout().lock()).contains("is not a regular file"), "{kind}");
+        assert!(!world.folder.path().join("elsewhere").exists());
+    }
+    let world = World::new();
+    if chown(world.dir().join(".lock"), Some(STRANGER), Some(STRANGER)).is_ok() {
+        assert!(refusal(world.layout().lock()).contains("belongs to user 65534"));
+        world.layout().shared(Sharing::Group(STRANGER)).lock().unwrap_err();
+        fs::set_permissions(world.dir().join(".lock"), fs::Permissions::from_mode(0o660)).unwrap();
+        world.layout().shared(Sharing::Group(STRANGER)).lock().unwrap();
+    }
+}
+
+/// As one user of a group sees it.
+fn in_group(world: &World) -> Setting {
+    Setting { sharing: Sharing::Group(rustix::process::getegid().as_raw()), ..world.setting() }
+}
+
+#[test]
+fn each_user_of_a_group_has_folders_of_their_own_and_finishes_their_own_publications() {
+    let world = World::new();
+    let me = rustix::process::geteuid().as_raw();
+    let add = |content: &str| -> Result<(), Error> {
+        let file = world.folder.path().join("shared");
+        fs::write(&file, content).unwrap();
+        let layout = in_group(&world).layout(&world.dir());
+        let sources = [Source::new(file, target_path("a").unwrap())];
+        let request = Request::enter(&layout, &Policy::read(&layout)?, None, &sources, None, &|_| {})?;
+        group::publish(&request, &in_group(&world), &mut Unobserved).map(drop)
+    };
+    add("1").unwrap();
+    assert!(
+        world.dir().join(format!(".publishing-{me}")).is_dir() && world.dir().join(format!(".queue-{me}")).is_dir()
+    );
+    let lock = fs::metadata(world.dir().join(".lock")).unwrap();
+    assert_eq!(lock.mode() & 0o777, 0o660);
+    // What another user began is theirs to finish.
+    let other = world.dir().join(".publishing-65534");
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("journal.json"), journal(&[]).to_string()).unwrap();
+    if chown(&other, Some(STRANGER), None).is_ok() {
+        let reason = refusal(add("2"));
+        assert!(reason.contains("user 65534 finishes it with `lastmile-repo renew`"), "{reason}");
+        assert!(reason.contains(".publishing-65534"), "{reason}");
+        assert!(other.join("journal.json").exists());
+        let opened = Repository::open(&world.dir(), &world.setting());
+        assert!(opened.is_ok(), "it can still be looked at");
+    }
+    fs::remove_dir_all(&other).unwrap();
+    add("2").unwrap();
+    assert_eq!(world.fetch("a").unwrap().unwrap(), b"2");
+}
+
+#[test]
+fn what_waits_in_a_shared_repository_is_open_to_the_group() {
+    let world = World::new();
+    let setting = in_group(&world);
+    fs::remove_file(world.layout().keys().join("targets-1.pem")).unwrap();
+    let file = world.folder.path().join("shared");
+    fs::write(&file, "1").unwrap();
+    let mut repository = Repository::open_for_change(&world.dir(), &setting).unwrap();
+    let sources = [Source::new(file, target_path("sub/a").unwrap())];
+    let draft = repository.staged().unwrap();
+    let role = lastmile_metadata::RoleName::TARGETS;
+    let draft = repository.add_files(draft, &role, &sources, None, &|_| {}).unwrap();
+    let plan = repository.plan(draft, lastmile_repo_tool::Signing::Now).unwrap();
+    repository.conclude(&plan, &mut Unobserved).unwrap();
+    drop(repository);
+    for folder in ["staged", "staged/targets", "staged/targets/sub"] {
+        let mode = fs::metadata(world.dir().join(folder)).unwrap().mode() & 0o777;
+        assert_eq!(mode & 0o077, 0o070, "{folder}: {mode:o}");
+    }
+    let staged = world.layout().staged();
+    // As another user of the group would have made it.
+    if chown(&staged, Some(STRANGER), None).is_ok() {
+        assert!(Repository::open_for_change(&world.dir(), &setting).unwrap().staged().unwrap().from_staged);
+        refusal(Repository::open_for_change(&world.dir(), &world.setting()));
+        chown(&staged, Some(STRANGER), Some(STRANGER)).unwrap();
+        refusal(Repository::open_for_change(&world.dir(), &setting));
+    }
+}
