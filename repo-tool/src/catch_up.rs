@@ -23,8 +23,8 @@ use crate::overlay::Overlay;
 use crate::policy::Policy;
 use crate::publication::{self, Content, Observer, Publication, Unobserved};
 use crate::published::Published;
-use crate::repository::ServedState;
 use crate::served::Served;
+use crate::setting::ServedState;
 use crate::snapshot::is_complete;
 use crate::user::{PinnedRoot, RootDigest};
 use crate::{Error, Repository, Setting, Signing, ingest, names};
@@ -311,9 +311,10 @@ fn check_files(layout: &Layout, files: BTreeMap<String, Bytes>) -> Result<Checke
     (limits.snapshot_length, limits.targets_length, limits.root_updates) = (1 << 30, 1 << 32, u32::MAX);
     let memory = MemoryStore::default();
     let overlay = Overlay::new(layout, files);
-    let client = check::client(check::oldest_root(layout)?, overlay, memory.clone(), limits, None)?;
+    let oldest = check::oldest_root(layout)?;
+    let client = check::client(oldest.clone(), overlay, memory.clone(), limits, None)?;
     let session = client.refresh(DateTime::<Utc>::UNIX_EPOCH).map_err(|error| from_client(&error))?;
-    Ok(Checked { published: Published::new(layout, session.trusted(), memory)? })
+    Ok(Checked { published: Published::new(layout, session.trusted(), oldest, memory)? })
 }
 
 /// Takes the server's files over.

@@ -85,7 +85,7 @@ pub(crate) fn open(layout: &Layout, root: Vec<u8>) -> Result<Published, Error> {
     let mut limits = Limits::default();
     (limits.snapshot_length, limits.targets_length, limits.root_updates) = (1 << 30, 1 << 32, u32::MAX);
     let memory = MemoryStore::default();
-    let client = client(root, Overlay::published(layout), memory.clone(), limits, None)?;
+    let client = client(root.clone(), Overlay::published(layout), memory.clone(), limits, None)?;
     let session = client.refresh(DateTime::<Utc>::UNIX_EPOCH).map_err(|error| match from_client(&error) {
         // There is no network on the way to this disk.
         Error::Network(reason) => Error::Refused(format!(
@@ -94,7 +94,7 @@ pub(crate) fn open(layout: &Layout, root: Vec<u8>) -> Result<Published, Error> {
         )),
         other => other,
     })?;
-    Published::new(layout, session.trusted(), memory)
+    Published::new(layout, session.trusted(), root, memory)
 }
 
 /// The oldest root that is there: `1.root.json`, unless the repository came here later.
@@ -157,11 +157,13 @@ impl Check<'_> {
         };
         let overlay = Overlay::new(self.layout, files);
         let known = self.published.and_then(Published::known_targets);
-        let make = |memory| client(shipped.clone(), overlay.clone(), memory, Limits::default(), known.cloned());
+        let make_from =
+            |root: &[u8], memory| client(root.to_vec(), overlay.clone(), memory, Limits::default(), known.cloned());
+        let make = |memory| make_from(&shipped, memory);
         thread::scope(|scope| {
             let warm = self.published.map(|published| {
                 // Where what is published has expired meanwhile, clients are where they were before that.
-                scope.spawn(|| self.arrive(&make(published.memory().fork())?).map(drop))
+                scope.spawn(|| self.arrive(&make_from(published.shipped(), published.memory().fork())?).map(drop))
             });
             let memory = MemoryStore::default();
             let fresh = make(memory.clone()).and_then(|client| self.arrive(&client)).and_then(|mut session| {
@@ -172,7 +174,7 @@ impl Check<'_> {
                 self.find_filled(&arrive, &reached)?;
                 self.reach_others(&arrive, &reached)?;
                 self.verify_others(&reached)?;
-                Published::new(self.layout, session.trusted(), memory)
+                Published::new(self.layout, session.trusted(), shipped.clone(), memory)
             });
             let warm = warm.map(|warm| warm.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
             let published = fresh?;

@@ -50,6 +50,8 @@ pub mod scale;
 pub mod serve;
 #[cfg(feature = "http")]
 mod served;
+mod setting;
+mod signing;
 pub mod snapshot;
 pub mod staged;
 pub mod status;
@@ -60,4 +62,5 @@ mod versions;
 
 pub use error::Error;
 pub use layout::Sharing;
-pub use repository::{Outcome, Patience, Plan, Repository, ServedState, Setting, Signing};
+pub use repository::{Outcome, Plan, Repository, Signing};
+pub use setting::{Patience, ServedState, Setting};

@@ -27,6 +27,7 @@ pub struct Published {
     pub snapshot: Verified<Snapshot>,
     roles: BTreeMap<RoleName, Role>,
     layout: Layout,
+    shipped: Arc<[u8]>,
     memory: MemoryStore,
     known_targets: Option<KnownTargets>,
 }
@@ -44,8 +45,13 @@ struct Role {
 type Edge = (RoleName, Option<(RoleName, KeyRing)>);
 
 impl Published {
-    /// What a client has come to trust, which stored it in `memory`.
-    pub(crate) fn new(layout: &Layout, trusted: &TrustedMetadata, memory: MemoryStore) -> Result<Self, Error> {
+    /// What a client that was shipped with this root has come to trust, which stored it in `memory`.
+    pub(crate) fn new(
+        layout: &Layout,
+        trusted: &TrustedMetadata,
+        shipped: Vec<u8>,
+        memory: MemoryStore,
+    ) -> Result<Self, Error> {
         // A store in memory holds all that it keeps.
         let held = trusted.targets().held().ok_or_else(|| error(&RoleName::TARGETS, ErrorKind::Absent))?;
         let top = Role { targets: Arc::clone(held), delegator: None };
@@ -55,6 +61,7 @@ impl Published {
             snapshot: trusted.snapshot().clone(),
             roles: BTreeMap::from([(RoleName::TARGETS, top)]),
             layout: layout.clone(),
+            shipped: shipped.into(),
             memory,
             known_targets: trusted.known_targets(),
         })
@@ -68,6 +75,11 @@ impl Published {
     /// What the client stored that has come here: to go on as one that trusts what is published, fork it.
     pub(crate) fn memory(&self) -> &MemoryStore {
         &self.memory
+    }
+
+    /// The root with which the client was shipped that has come here.
+    pub(crate) fn shipped(&self) -> &[u8] {
+        &self.shipped
     }
 
     /// The top-level targets, for clients of the same process.

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use lastmile_keys::PublicKey;
@@ -13,81 +12,25 @@ use lastmile_metadata::{Json, RoleName, Version};
 use crate::check;
 use crate::diff::{self, RoleDiff};
 use crate::digest::FileDigest;
-use crate::document::{Document, Rings};
+use crate::document::Document;
 use crate::draft::{Completed, Completion, Draft, NewFile};
 use crate::edit::Edit;
 use crate::ingest::{Incoming, Source};
 use crate::key_store::{KeyStore, PassPhrases};
-use crate::layout::{Interrupted, Layout, Lock, Sharing};
+use crate::layout::{Interrupted, Layout, Lock};
 use crate::own_files::OwnFiles;
-use crate::pin::{Authority, GivenRoot, Start, usable_keys};
+use crate::pin::{Authority, Start, usable_keys};
 use crate::policy::Policy;
 use crate::publication::{self, Observer};
 use crate::publish::Release;
 use crate::published::Published;
-use crate::review::{Accepted, Reviewed};
-use crate::user::{RootDigest, UserConfig};
+use crate::setting::{Patience, Setting};
+use crate::user::RootDigest;
 use crate::versions::Issued;
 use crate::{Error, ingest, snapshot, staged};
 
 /// From so many targets on, all are listed at once instead of one after the other.
 const MANY: usize = 1000;
-
-/// What every command is given.
-#[derive(Clone)]
-pub struct Setting {
-    /// The time that counts as now.
-    pub now: DateTime<Utc>,
-    /// Where pass-phrases come from.
-    pub phrases: Arc<dyn PassPhrases>,
-    /// What to do while other processes change the same repository.
-    pub patience: Patience,
-    /// The configuration of the user.
-    pub user: UserConfig,
-    /// A root that the user trusts in this run.
-    pub given_root: Option<GivenRoot>,
-    /// Whether to compare with what is served before publishing.
-    pub served: ServedState,
-    /// Members and keys that nothing here knows, and that are signed all the same.
-    pub accepted: Accepted,
-    /// Who changes the repository besides this user.
-    pub sharing: Sharing,
-}
-
-impl Setting {
-    /// Where the files of the repository in `dir` are, for this user.
-    #[must_use]
-    pub fn layout(&self, dir: &Path) -> Layout {
-        Layout::new(dir).shared(self.sharing)
-    }
-}
-
-/// Whether to compare with what is served before publishing, where the user's configuration says where that is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ServedState {
-    /// Refuse to publish where the server has something newer, or cannot be reached.
-    #[default]
-    Compare,
-    /// Do not ask the server.
-    Ignore,
-}
-
-/// How long to wait for another process.
-#[derive(Clone)]
-pub struct Patience {
-    /// The longest time; at zero the answer is [`Error::Busy`] at once.
-    pub at_most: Duration,
-    /// Called when waiting begins.
-    pub told: Arc<dyn Fn() + Send + Sync>,
-}
-
-impl Patience {
-    /// Waits for nobody.
-    #[must_use]
-    pub fn none() -> Self {
-        Self { at_most: Duration::ZERO, told: Arc::new(|| {}) }
-    }
-}
 
 /// A repository.
 pub struct Repository {
@@ -246,73 +189,6 @@ impl Repository {
     /// When it no longer fits what is published.
     pub fn staged(&mut self) -> Result<Draft, Error> {
         staged::read(&self.layout, &mut self.published)
-    }
-
-    /// The documents of the change that waits.
-    ///
-    /// # Errors
-    /// When one of them is no metadata.
-    pub fn staged_documents(&self, draft: &Draft) -> Result<Vec<Document>, Error> {
-        let (published, policy) = (Some(&self.published), &self.policy);
-        let completion = Completion {
-            published,
-            policy,
-            keys: None,
-            issued: &Issued::default(),
-            authority: &self.authority,
-            entries: BTreeMap::new(),
-            signs_staged: false,
-            accepted: &self.setting.accepted,
-            now: self.setting.now,
-        };
-        let mut delegated: BTreeMap<RoleName, Rings> = draft.delegated_rings(&completion)?.into_iter().collect();
-        let documents = draft.prior.iter().map(|(role, prior)| {
-            let rings = delegated.remove(role).map_or_else(|| draft.rings(role, &completion), Ok)?;
-            Document::prior(role, prior, rings)
-        });
-        documents.collect()
-    }
-
-    /// Reviews what waits: the roles that are `wanted`, or all if that is empty.
-    ///
-    /// # Errors
-    /// [`Error::Refused`] when one of them says what nobody has accepted, or what could never be published.
-    pub fn review_staged(
-        &self,
-        draft: &Draft,
-        wanted: &BTreeSet<RoleName>,
-    ) -> Result<Vec<(Document, Reviewed)>, Error> {
-        let documents = self.staged_documents(draft)?.into_iter();
-        let wanted = documents.filter(|document| wanted.is_empty() || wanted.contains(&document.role));
-        let (published, accepted) = (Some(&self.published), &self.setting.accepted);
-        wanted.map(|document| Reviewed::of(published, draft, &document, accepted).map(|it| (document, it))).collect()
-    }
-
-    /// Signs what waits with `keys`: the roles that are `wanted`, or all if that is empty. Returns which key ids signed
-    /// what; a key that has signed already signs nothing again.
-    ///
-    /// # Errors
-    /// When a key cannot be opened; [`Error::Refused`] when one of them says what nobody has accepted.
-    pub fn sign_staged(
-        &self,
-        draft: &Draft,
-        keys: &KeyStore,
-        wanted: &BTreeSet<RoleName>,
-    ) -> Result<Vec<(RoleName, Vec<String>)>, Error> {
-        let mut all = Vec::new();
-        // All are reviewed before one is signed.
-        for (mut document, reviewed) in self.review_staged(draft, wanted)? {
-            let before = document.signatures().to_vec();
-            document.sign(keys, &self.authority, &reviewed)?;
-            let new = document.signatures().iter().filter(|signature| !before.contains(signature));
-            let new: Vec<String> = new.map(|signature| signature.keyid.to_string().chars().take(8).collect()).collect();
-            if !new.is_empty() {
-                staged::write_document(&self.layout, &document.role, &document.file())?;
-                all.push((document.role, new));
-            }
-        }
-        self.move_pin()?;
-        Ok(all)
     }
 
     /// Edits `draft` over what is published.
@@ -556,7 +432,12 @@ impl Repository {
         &mut self,
         _: impl Iterator<Item = (&'e RoleName, &'e lastmile_metadata::MetaFile)>,
     ) -> Result<(), Error> {
-        match self.setting.user.metadata_url(self.digest)?.filter(|_| self.setting.served == ServedState::Compare) {
+        match self
+            .setting
+            .user
+            .metadata_url(self.digest)?
+            .filter(|_| self.setting.served == crate::ServedState::Compare)
+        {
             None => Ok(()),
             Some(url) => Err(Error::Refused(format!("this program cannot compare with what {url} serves"))),
         }

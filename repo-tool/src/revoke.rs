@@ -96,9 +96,11 @@ pub fn revoke(
         for role in [RoleName::SNAPSHOT, RoleName::TIMESTAMP] {
             let (all, threshold) = edit.trust(&role)?;
             let wanted = u32::try_from(all.len()).unwrap_or(1);
+            // The revoked key may be listed in a spelling that nothing here can use.
+            let revoked = losses.remove(&role).map(|loss| loss.removed).unwrap_or_default();
             let loss = Loss {
                 left: BTreeSet::new(),
-                removed: all.iter().map(KeyMaterial::from).collect(),
+                removed: all.iter().map(KeyMaterial::from).chain(revoked).collect(),
                 threshold,
                 wanted,
                 added: Vec::new(),

@@ -12,7 +12,7 @@ use lastmile_client::{
 use lastmile_metadata::{Limits, MetaFile, RoleName, TrustedMetadata, Version};
 
 use crate::check::{chain, from_client};
-use crate::repository::ServedState;
+use crate::setting::ServedState;
 use crate::{Error, Repository, check};
 
 /// So many files are asked for at once.

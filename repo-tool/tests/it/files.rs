@@ -118,7 +118,7 @@ fn r_6_3_3_publication_goes_from_targets_to_timestamp() {
     world.add_to(&role, "team/a", "1", &mut moves).unwrap();
     let short: Vec<&str> = moves.0.iter().map(|path| path.rsplit('/').next().unwrap()).collect();
     assert!(moves.0[0].starts_with("targets/team/"), "{:?}", moves.0);
-    assert_eq!(short[1..], ["2.team.json", "3.snapshot.json", "timestamp.json"]);
+    assert_eq!(short[1..], ["2.team.json", "3.snapshot.json", "timestamp.json", ".issued.json"]);
 
     let mut moves = Moves::default();
     world

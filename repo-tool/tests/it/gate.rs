@@ -1,11 +1,12 @@
 //! What other clients refuse for good is neither signed nor published; what is published already can be repaired.
 
 use lastmile_metadata::{Algorithm, Hashes, KeyId, RoleName, TargetFile, TargetPath};
-use lastmile_repo_tool::{Error, Signing, lint};
+use lastmile_repo_tool::{Error, Repository, Signing, lint};
 use serde_json::{Value, json};
 
 use crate::delegations::delegate;
 use crate::planted_members::{foreign_key, key, keyids, list_in_root};
+use crate::snapshot::list_versions_only;
 use crate::world::{World, is_published};
 
 /// How a root is altered, and what the refusal must say.
@@ -188,7 +189,15 @@ fn what_is_longer_than_others_read_is_a_warning_with_numbers() {
     let plan = repository.plan(draft, Signing::Now).unwrap();
     let outcome = repository.conclude(&plan, &mut lastmile_repo_tool::publication::Unobserved).unwrap();
     assert!(is_published(&outcome));
-    let advice = lint::lint(&repository.published, &repository.policy, &repository.keys);
+    let advice = |world: &World| {
+        let repository = Repository::open(&world.dir(), &world.setting()).unwrap();
+        lint::lint(&repository.published, &repository.policy, &repository.keys)
+    };
+    drop(repository);
+    // A file is read in full where its length is listed.
+    assert!(!advice(&world).iter().any(|line| line.starts_with("targets has")), "{:?}", advice(&world));
+    list_versions_only(&world);
+    let advice = advice(&world);
     let length = std::fs::metadata(world.layout().metadata().join("2.targets.json")).unwrap().len();
     let told = format!(
         "targets has {length} bytes; unless they are told to read more, python-tuf, go-tuf and tuf-js read 5000000"

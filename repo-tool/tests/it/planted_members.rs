@@ -2,9 +2,10 @@
 //! replaced by what older tools may have published.
 
 use lastmile_keys::PrivateKey;
-use lastmile_metadata::{Json, Key, RoleName, Signature, assemble};
+use lastmile_metadata::{Json, Key, RoleName, Signature, Version, assemble};
 use lastmile_repo_tool::publication::Unobserved;
 use lastmile_repo_tool::review::Accepted;
+use lastmile_repo_tool::user::{PinnedRoot, RootDigest};
 use lastmile_repo_tool::{Error, Outcome, Repository, Setting, Signing, diff};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -106,7 +107,13 @@ impl World {
                 Signature::new(Key::from_public(key.public_key()).keyid(), sig)
             })
             .collect();
-        std::fs::write(path, assemble(signed.canonical(), &signatures)).unwrap();
+        let bytes = assemble(signed.canonical(), &signatures);
+        std::fs::write(path, &bytes).unwrap();
+        if file == "1.root.json" {
+            // The owners pin it, whoever made it.
+            let digest = RootDigest::of(&bytes);
+            self.setting().user.pin(digest, PinnedRoot { version: Version::ONE, digest }).unwrap();
+        }
     }
 }
 

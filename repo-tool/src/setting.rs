@@ -1,0 +1,69 @@
+//! What every command is given: the time, the user, and how to deal with others.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::key_store::PassPhrases;
+use crate::layout::{Layout, Sharing};
+use crate::pin::GivenRoot;
+use crate::review::Accepted;
+use crate::user::UserConfig;
+
+/// What every command is given.
+#[derive(Clone)]
+pub struct Setting {
+    /// The time that counts as now.
+    pub now: DateTime<Utc>,
+    /// Where pass-phrases come from.
+    pub phrases: Arc<dyn PassPhrases>,
+    /// What to do while other processes change the same repository.
+    pub patience: Patience,
+    /// The configuration of the user.
+    pub user: UserConfig,
+    /// A root that the user trusts in this run.
+    pub given_root: Option<GivenRoot>,
+    /// Whether to compare with what is served before publishing.
+    pub served: ServedState,
+    /// Members and keys that nothing here knows, and that are signed all the same.
+    pub accepted: Accepted,
+    /// Who changes the repository besides this user.
+    pub sharing: Sharing,
+}
+
+impl Setting {
+    /// Where the files of the repository in `dir` are, for this user.
+    #[must_use]
+    pub fn layout(&self, dir: &Path) -> Layout {
+        Layout::new(dir).shared(self.sharing)
+    }
+}
+
+/// Whether to compare with what is served before publishing, where the user's configuration says where that is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ServedState {
+    /// Refuse to publish where the server has something newer, or cannot be reached.
+    #[default]
+    Compare,
+    /// Do not ask the server.
+    Ignore,
+}
+
+/// How long to wait for another process.
+#[derive(Clone)]
+pub struct Patience {
+    /// The longest time; at zero the answer is [`Error::Busy`] at once.
+    pub at_most: Duration,
+    /// Called when waiting begins.
+    pub told: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Patience {
+    /// Waits for nobody.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { at_most: Duration::ZERO, told: Arc::new(|| {}) }
+    }
+}
