@@ -2,7 +2,7 @@
 //! [`Explanation::tell`] names is unexplained, and a signer must name it. So is every member that a later version of the
 //! formats brings, until an arm for it is written here, with its line.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lastmile_client::text::printable;
 use lastmile_metadata::changes::{Change, ChangeKind, Pointer, changes};
@@ -275,15 +275,18 @@ impl Explanation {
 
     /// What a snapshot or timestamp lists in other versions: mostly what follows from the other changes.
     fn files(&mut self, changes: &[Change<'_>], touched: &BTreeSet<&str>) {
-        let version = |file: &str| {
-            let is_version = |change: &&Change<'_>| change.pointer.segments() == ["meta", file, "version"];
-            changes.iter().find(is_version).map(values)
-        };
+        let versions: BTreeMap<String, _> = changes
+            .iter()
+            .filter_map(|change| match change.pointer.segments().as_slice() {
+                ["meta", file, "version"] => Some((file.to_string(), values(change))),
+                _ => None,
+            })
+            .collect();
         if touched.len() > FILES {
             self.routine.push(Sign::Changed, &format!("{} files in new versions", touched.len()));
         }
         for file in touched {
-            match version(file) {
+            match versions.get(*file).copied() {
                 // Clients take that for a rollback (5.5.5).
                 Some((_, None)) => self.lines.push(Sign::Removed, &format!("lists {file} no more")),
                 _ if touched.len() > FILES => {}
