@@ -52,9 +52,9 @@ pub(crate) struct Global {
     /// variable LASTMILE_PASS_PHRASE, or asked for.
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) pass_phrase_file: Option<PathBuf>,
-    /// The configuration of this user, outside every repository: pinned roots, allowed keys, URLs [default: config.toml
-    /// in the platform's folder for lastmile-repo]
-    #[arg(long, global = true, value_name = "FILE", env = "LASTMILE_REPO_CONFIG")]
+    /// Your configuration, outside every repository: pinned roots, allowed keys, URLs [default: $LASTMILE_REPO_CONFIG, or
+    /// lastmile-repo/config.toml in the platform's folder for configuration]
+    #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Trust this root file of the repository, and pin it for later commands
     #[arg(long, global = true, value_name = "FILE")]

@@ -18,6 +18,7 @@ mod sign;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +36,8 @@ use etcetera::BaseStrategy as _;
 use output::Output;
 use phrases::Phrases;
 
+/// The file with the user's configuration.
+const CONFIG_VARIABLE: &str = "LASTMILE_REPO_CONFIG";
 /// The SHA-256 of the root to trust, for jobs that keep no files.
 const ROOT_VARIABLE: &str = "LASTMILE_REPO_ROOT_SHA256";
 
@@ -177,7 +180,8 @@ impl Context<'_> {
 fn user(global: &Global) -> UserConfig {
     let default =
         || Some(etcetera::choose_base_strategy().ok()?.config_dir().join("lastmile-repo").join("config.toml"));
-    global.config.clone().or_else(default).map_or_else(UserConfig::none, |file| UserConfig::at(&file))
+    let variable = || std::env::var_os(CONFIG_VARIABLE).filter(|file| !file.is_empty()).map(PathBuf::from);
+    global.config.clone().or_else(variable).or_else(default).map_or_else(UserConfig::none, |file| UserConfig::at(&file))
 }
 
 /// The root that the command line or the environment says is to be trusted.
