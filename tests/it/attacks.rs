@@ -124,15 +124,37 @@ fn every_row_has_a_scenario_a_test_or_a_reason() {
         assert!(rows.contains(row), "{row} is no row of attack-rows.txt");
     }
     for (row, text) in &elsewhere {
-        match text.strip_prefix("tests ") {
-            None => assert!(text.split(' ').count() > 4, "{row} needs a reason"),
-            Some(names) => {
-                for name in names.split(", ").map(|name| name.trim_matches('`')) {
-                    assert!(tests.contains(name), "{row}: there is no test `{name}`");
-                }
+        names_tests_or_a_reason(row, text, &tests);
+    }
+}
+
+fn names_tests_or_a_reason(row: &str, text: &str, tests: &BTreeSet<String>) {
+    match text.strip_prefix("tests ") {
+        None => assert!(text.split(' ').count() > 4, "{row} needs a reason"),
+        Some(names) => {
+            for name in names.split(", ").map(|name| name.trim_matches('`')) {
+                assert!(tests.contains(name), "{row}: there is no test `{name}`");
             }
         }
     }
+}
+
+/// A promise about our repositories is tested on a repository that our tool made.
+#[test]
+fn scenarios_about_stolen_keys_are_tested_on_our_own_repositories_too() {
+    let (text, tests) = (read("attack-coverage.md"), crate::coverage::tests());
+    let lines = text.lines().filter_map(|line| line.strip_prefix("- scenario `")?.split_once("`: "));
+    let listed: BTreeMap<&str, &str> = lines.collect();
+    let all: BTreeSet<&str> = scenario::all().iter().map(|scenario| scenario.id).collect();
+    for (id, text) in &listed {
+        assert!(all.contains(id), "there is no scenario {id}");
+        names_tests_or_a_reason(id, text, &tests);
+    }
+    // Stolen keys, fast-forward, keys of several repositories, and files of one version with other content.
+    let is_about_ours =
+        |id: &&&str| ["3.10-", "3.11-", "3.12-", "2.4-same-version"].iter().any(|start| id.starts_with(start));
+    let missing: Vec<_> = all.iter().filter(is_about_ours).filter(|id| !listed.contains_key(**id)).collect();
+    assert!(missing.is_empty(), "attack-coverage.md does not say where these are tested: {missing:?}");
 }
 
 #[test]

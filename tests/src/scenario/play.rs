@@ -82,6 +82,7 @@ pub struct Play {
     pub(super) action: Action,
     pub(super) expect: Expect,
     pub(super) advances: BTreeSet<String>,
+    pub(super) keeps_all: bool,
     pub(super) honest: Road,
     pub(super) clock: [DateTime<Utc>; 3],
     pub(super) limits: Limits,
@@ -122,6 +123,7 @@ impl Play {
             action: Action::Refresh,
             expect: Expect::Accepted,
             advances: BTreeSet::new(),
+            keeps_all: false,
             honest: after.road().fork(),
             clock: [time("2030-01-01T00:00:00Z"); 3],
             limits: Limits::default(),
@@ -197,6 +199,12 @@ impl Play {
     #[must_use]
     pub fn advances(self, roles: &[&str]) -> Play {
         Play { advances: roles.iter().map(|role| (*role).to_owned()).collect(), ..self }
+    }
+
+    /// Must be accepted without any change of the files that the client trusts.
+    #[must_use]
+    pub fn keeps_all(self) -> Play {
+        Play { keeps_all: true, ..self }
     }
 
     /// What is on the road at last.
