@@ -129,7 +129,7 @@ fn k8_both_online_keys_that_bins_need_sign_the_packages_of_the_bins_alone() {
     }
 }
 
-/// Writes snapshot and timestamp as version 0.1 of the tool did: without hashes of targets roles.
+/// Writes snapshot and timestamp as an earlier version of the tool did: without hashes of targets roles.
 fn list_by_version_alone(made: &Made) {
     let thief = made.thief(&BOTH);
     thief.replace("snapshot", |snapshot| {
