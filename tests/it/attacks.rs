@@ -49,29 +49,34 @@ fn a_process_refuses_every_attack_that_can_be_told_from_outside() {
     });
     let wrong = played.into_iter().filter_map(|(Scenario { id, .. }, play, result)| {
         let (verdict, seen) = result?;
-        (!verdict.is_good()).then(|| format!("{id} [{}]: {verdict}: {seen}", play.sample))
+        (!verdict.is_expected()).then(|| format!("{id} [{}]: {verdict}: {seen}", play.sample))
     });
     without_fault(&wrong.collect::<Vec<_>>());
 }
 
-/// What the attack lab says about `client`: how many attacks came to each verdict, in the order of [`Verdict::ALL`].
-fn verdicts(attacks: &[&str], client: &[&str]) -> [u64; 6] {
+/// What the attack lab says about `client`: how many attacks came to each verdict about security (withstood, accepted,
+/// crashed, hung, not recovered), and in how many a sample was harmless or the client too strict.
+fn report(attacks: &[&str], client: &[&str]) -> ([u64; 5], [u64; 2]) {
     let mut command = Command::new(crate::cli::program("lastmile-repo"));
     command.args(["attack-lab", "--json", "--seconds", "5"]);
     command.args(attacks.iter().flat_map(|id| ["--only", id])).arg("--").args(client);
     let output = command.output().unwrap();
     let report: serde_json::Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
-    let totals = Verdict::ALL.map(|verdict| report["totals"][verdict.to_string()].as_u64().unwrap());
-    let is_good = totals[2..].iter().all(|count| *count == 0);
-    assert_eq!(output.status.code(), Some(if is_good { 0 } else { 1 }));
-    totals
+    let count = |part: &str, word: &str| report[part]["totals"][word].as_u64().unwrap();
+    let unsafe_ones = Verdict::UNSAFE.map(|verdict| count("security", &verdict.to_string()));
+    let is_secure = unsafe_ones == [0; 4];
+    assert_eq!(report["security"]["passed"], serde_json::json!(is_secure));
+    assert_eq!(output.status.code(), Some(if is_secure { 0 } else { 1 }), "strictness decides nothing");
+    let [accepted, crashed, hung, not_recovered] = unsafe_ones;
+    let strictness = Verdict::STRICTNESS.map(|verdict| count("strictness", &verdict.to_string()));
+    ([count("security", "withstood"), accepted, crashed, hung, not_recovered], strictness)
 }
 
 #[test]
 fn the_attack_lab_tells_that_our_own_client_refuses() {
     let client = env!("CARGO_BIN_EXE_lastmile-conformance");
-    assert_eq!(verdicts(&["CVE-2026-23991-stored", "3.2-R3"], &[client]), [1, 1, 0, 0, 0, 0]);
+    assert_eq!(report(&["CVE-2026-23991-stored", "3.2-R3"], &[client]), ([2, 0, 0, 0, 0], [0, 0]));
 }
 
 /// Clients that do as ours does, until it refuses something.
@@ -79,19 +84,55 @@ fn the_attack_lab_tells_that_our_own_client_refuses() {
 #[test]
 fn the_attack_lab_tells_each_way_of_failing() {
     let ways = [
-        ("is content with everything", r#""$0" "$@"; exit 0"#, [0, 0, 1, 0, 0, 0]),
-        ("writes elsewhere", r#""$0" "$@" || { touch "$2/../left"; exit 1; }"#, [0, 0, 1, 0, 0, 0]),
-        ("keeps what it refused", r#""$0" "$@" || { echo evil >"$2/timestamp.json"; exit 1; }"#, [0, 0, 1, 0, 0, 0]),
-        ("dies", r#""$0" "$@" || kill -SEGV $$"#, [0, 0, 0, 1, 0, 0]),
-        ("panics", r#""$0" "$@" || exit 101"#, [0, 0, 0, 1, 0, 0]),
-        ("waits", r#""$0" "$@" || exec sleep 60"#, [0, 0, 0, 0, 1, 0]),
-        ("gives up", r#"test ! -e "$2/no" || exit 1; "$0" "$@" || { touch "$2/no"; exit 1; }"#, [0, 0, 0, 0, 0, 1]),
-        ("refuses everything", "exit 1", [0, 0, 0, 0, 0, 1]),
-        ("does nothing", "exit 0", [0, 0, 0, 0, 0, 1]),
+        ("writes elsewhere", r#""$0" "$@" || { touch "$2/../left"; exit 1; }"#, [0, 1, 0, 0, 0]),
+        ("keeps what it refused", r#""$0" "$@" || { echo evil >"$2/timestamp.json"; exit 1; }"#, [0, 1, 0, 0, 0]),
+        ("accepts and keeps it", r#""$0" "$@" || { echo evil >"$2/timestamp.json"; exit 0; }"#, [0, 1, 0, 0, 0]),
+        (
+            "links to it",
+            r#""$0" "$@" || { echo evil >"$2/x"; ln -sf x "$2/timestamp.json"; exit 1; }"#,
+            [0, 1, 0, 0, 0],
+        ),
+        ("dies", r#""$0" "$@" || kill -SEGV $$"#, [0, 0, 1, 0, 0]),
+        ("panics", r#""$0" "$@" || exit 101"#, [0, 0, 1, 0, 0]),
+        ("waits", r#""$0" "$@" || exec sleep 60"#, [0, 0, 0, 1, 0]),
+        ("gives up", r#"test ! -e "$2/no" || exit 1; "$0" "$@" || { touch "$2/no"; exit 1; }"#, [0, 0, 0, 0, 1]),
+        ("refuses everything", "exit 1", [0, 0, 0, 0, 1]),
+        ("does nothing", "exit 0", [0, 0, 0, 0, 1]),
     ];
     for (what, script, expected) in ways {
         let client = ["sh", "-c", script, env!("CARGO_BIN_EXE_lastmile-conformance")];
-        assert_eq!(verdicts(&["3.2-R3"], &client), expected, "a client that {what}");
+        assert_eq!(report(&["3.2-R3"], &client), (expected, [0, 0]), "a client that {what}");
+    }
+}
+
+/// Clients that do as ours does, and whose strictness alone differs.
+#[cfg(unix)]
+#[test]
+fn the_attack_lab_tells_strictness_apart_from_security() {
+    // Each with the attack in which it shows.
+    let ways = [
+        ("says that a refusal is a success", "3.2-R3", r#""$0" "$@"; exit 0"#, [1, 0]),
+        ("does not mind what is odd", "4.1-trailing", r#""$0" "$@"; exit 0"#, [1, 0]),
+        (
+            "does not know bins",
+            "4.6-bins",
+            r#""$0" "$@" || exit 1; ! grep -qs succinct_roles "$2/targets.json""#,
+            [0, 1],
+        ),
+        ("refuses odd names", "2.2-odd-role-names", r#"case "$*" in *odd/*) exit 1;; esac; "$0" "$@""#, [0, 1]),
+    ];
+    for (what, attack, script, strictness) in ways {
+        let client = ["sh", "-c", script, env!("CARGO_BIN_EXE_lastmile-conformance")];
+        assert_eq!(report(&[attack], &client), ([1, 0, 0, 0, 0], strictness), "a client that {what}");
+    }
+    // What looks like success is an attack if other bytes were installed, or none.
+    let evil = r#""$0" "$@" && exit; for word; do test "$last" = --target-dir && printf 'evil package' >"$word/package"
+        last=$word; done; exit 0"#;
+    let none =
+        r#""$0" "$@" && exit; for word; do test "$last" = --target-dir && rm -f "$word"/*; last=$word; done; exit 0"#;
+    for script in [evil, none] {
+        let client = ["sh", "-c", script, env!("CARGO_BIN_EXE_lastmile-conformance")];
+        assert_eq!(report(&["3.10-online-keys"], &client), ([0, 1, 0, 0, 0], [0, 0]), "{script}");
     }
 }
 
@@ -124,15 +165,37 @@ fn every_row_has_a_scenario_a_test_or_a_reason() {
         assert!(rows.contains(row), "{row} is no row of attack-rows.txt");
     }
     for (row, text) in &elsewhere {
-        match text.strip_prefix("tests ") {
-            None => assert!(text.split(' ').count() > 4, "{row} needs a reason"),
-            Some(names) => {
-                for name in names.split(", ").map(|name| name.trim_matches('`')) {
-                    assert!(tests.contains(name), "{row}: there is no test `{name}`");
-                }
+        names_tests_or_a_reason(row, text, &tests);
+    }
+}
+
+fn names_tests_or_a_reason(row: &str, text: &str, tests: &BTreeSet<String>) {
+    match text.strip_prefix("tests ") {
+        None => assert!(text.split(' ').count() > 4, "{row} needs a reason"),
+        Some(names) => {
+            for name in names.split(", ").map(|name| name.trim_matches('`')) {
+                assert!(tests.contains(name), "{row}: there is no test `{name}`");
             }
         }
     }
+}
+
+/// A promise about our repositories is tested on a repository that our tool made.
+#[test]
+fn scenarios_about_stolen_keys_are_tested_on_our_own_repositories_too() {
+    let (text, tests) = (read("attack-coverage.md"), crate::coverage::tests());
+    let lines = text.lines().filter_map(|line| line.strip_prefix("- scenario `")?.split_once("`: "));
+    let listed: BTreeMap<&str, &str> = lines.collect();
+    let all: BTreeSet<&str> = scenario::all().iter().map(|scenario| scenario.id).collect();
+    for (id, text) in &listed {
+        assert!(all.contains(id), "there is no scenario {id}");
+        names_tests_or_a_reason(id, text, &tests);
+    }
+    // Stolen keys, fast-forward, keys of several repositories, and files of one version with other content.
+    let is_about_ours =
+        |id: &&&str| ["3.10-", "3.11-", "3.12-", "2.4-same-version"].iter().any(|start| id.starts_with(start));
+    let missing: Vec<_> = all.iter().filter(is_about_ours).filter(|id| !listed.contains_key(**id)).collect();
+    assert!(missing.is_empty(), "attack-coverage.md does not say where these are tested: {missing:?}");
 }
 
 #[test]

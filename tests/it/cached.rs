@@ -205,7 +205,11 @@ impl Home {
         let fails = "fails() { if \"$@\"; then echo \"it went well: $*\"; exit 1; fi; }";
         command.args(arguments).args(["-euc", &format!("{fails}\n{script}")]).current_dir(self.0.path());
         command.env("client", program("lastmile")).env("repo", program("lastmile-repo"));
-        command.env("LASTMILE_REPO_CONFIG", self.0.path().join("config.toml")).env("LASTMILE_STATE_DIR", "state").output().unwrap()
+        command
+            .env("LASTMILE_REPO_CONFIG", self.0.path().join("config.toml"))
+            .env("LASTMILE_STATE_DIR", "state")
+            .output()
+            .unwrap()
     }
 
     fn is_refused(&self, program: &str, arguments: &[&str]) -> String {

@@ -47,20 +47,24 @@ fn carried<'a>(test: &str, slugs: &BTreeSet<&'a str>) -> Vec<&'a str> {
 
 /// The names of all functions under `#[test]` or `#[tokio::test]` in the workspace.
 pub(crate) fn tests() -> BTreeSet<String> {
+    let folders = ["keys", "metadata", "client", "repo-tool", "tests"];
+    folders.iter().flat_map(|folder| tests_below(&project().join(folder))).collect()
+}
+
+/// The names of the tests in the files below `folder`.
+pub(crate) fn tests_below(folder: &Path) -> BTreeSet<String> {
     let mut tests = BTreeSet::new();
-    for folder in ["keys", "metadata", "client", "repo-tool", "tests"] {
-        for file in sources(&project().join(folder)) {
-            let text = read(file);
-            let mut is_test = false;
-            for line in text.lines().map(str::trim) {
-                let attribute = line.starts_with("#[");
-                if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
-                    is_test = true;
-                } else if let Some(name) = line.trim_start_matches("async ").strip_prefix("fn ").filter(|_| is_test) {
-                    tests.insert(name.split('(').next().unwrap().to_owned());
-                }
-                is_test &= attribute;
+    for file in sources(folder) {
+        let text = read(file);
+        let mut is_test = false;
+        for line in text.lines().map(str::trim) {
+            let attribute = line.starts_with("#[");
+            if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
+                is_test = true;
+            } else if let Some(name) = line.trim_start_matches("async ").strip_prefix("fn ").filter(|_| is_test) {
+                tests.insert(name.split('(').next().unwrap().to_owned());
             }
+            is_test &= attribute;
         }
     }
     tests

@@ -118,7 +118,7 @@ pub(crate) enum Command {
     Verify(Verify),
     /// Serve metadata/ and targets/ over HTTP, for trying things.
     Serve(Serve),
-    /// Put a TUF client, any one, before the attacks that are told from outside, and say which it refuses.
+    /// Run any TUF client against the attack suite and report which attacks it withstands.
     #[cfg(feature = "attack-lab")]
     AttackLab(super::lab::AttackLab),
     /// Play releases and attacks with real packages, and show what the client says.

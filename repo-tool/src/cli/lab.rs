@@ -1,4 +1,4 @@
-//! `attack-lab`: puts a client, whoever made it, before the attacks of the project's own tests.
+//! `attack-lab`: runs any TUF client against the attacks of the project's own tests.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -30,34 +30,54 @@ The client is called as the community's conformance suite calls it:
   CLIENT --metadata-dir M --metadata-url U --target-name N --target-dir T --target-base-url B download
 with exit code 0 for success and 1 for refusal; M/ROLE.json are the roles that it trusts.
 
-Verdicts: refused and served (odd, but legal) are good; accepted, crashed, hung and not recovered are not.
-Exit codes: 0 all good, 1 some are not, 2 usage, 3 no such attack.")]
+Security: did an attacker reach anything? If not, the client withstood the attack.
+  accepted       wrong bytes, an older or incomplete state, or files outside of the client's folders
+  crashed        a signal, or an exit code other than 0 and 1
+  hung           no end in time, or too many bytes or too much memory
+  not recovered  an honest repository was refused
+Strictness: what did the client treat otherwise than expected, without harm?
+  harmless       it accepted what it should refuse, and has the right packages and versions
+  too strict     it refused what is legal, or what not every client supports
+
+Exit codes: 0 all attacks withstood, 1 not all, 2 usage, 3 no such attack. Strictness does not change the exit code.")]
 pub(crate) struct AttackLab {
-    /// This attack alone; may be repeated.
+    /// Run only this attack; may be repeated
     #[arg(long, value_name = "ID")]
     pub(crate) only: Vec<String>,
-    /// How many at once; 0: two for each processor, for clients wait for disks.
+    /// How many attacks to run at once; 0 means two for each processor
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) jobs: usize,
-    /// How long one run of the client may take before it counts as hung.
+    /// Seconds after which one run of the client counts as hung
     #[arg(long, value_name = "N", default_value_t = outside::PATIENCE.as_secs())]
     pub(crate) seconds: u64,
-    /// The client and its first arguments.
+    /// The client and its first arguments
     #[arg(last = true, required = true, value_name = "CLIENT")]
     pub(crate) client: Vec<OsString>,
 }
 
-/// What came of one attack: the worst of its samples' verdicts counts.
+/// What came of one attack, sample by sample.
 struct Line {
     scenario: Scenario,
     samples: Vec<(String, Verdict, String)>,
 }
 
 impl Line {
-    fn verdict(&self) -> Verdict {
-        self.samples.iter().map(|(_, verdict, _)| *verdict).max().unwrap_or(Verdict::Refused)
+    /// The worst verdict of an attack that succeeded; none if the client withstood all samples.
+    fn failure(&self) -> Option<Verdict> {
+        self.samples.iter().map(|(_, verdict, _)| *verdict).filter(|verdict| !verdict.is_safe()).max()
+    }
+
+    fn has(&self, wanted: Verdict) -> bool {
+        self.samples.iter().any(|(_, verdict, _)| *verdict == wanted)
+    }
+
+    fn samples_with(&self, is_wanted: impl Fn(Verdict) -> bool) -> Vec<&(String, Verdict, String)> {
+        self.samples.iter().filter(|(_, verdict, _)| is_wanted(*verdict)).collect()
     }
 }
+
+/// What the report says of an attack that reached nothing.
+const WITHSTOOD: &str = "withstood";
 
 pub(super) fn attack(args: &AttackLab, output: &mut Output) -> Result<Exit, Error> {
     let chosen = chosen(&args.only)?;
@@ -81,9 +101,8 @@ pub(super) fn attack(args: &AttackLab, output: &mut Output) -> Result<Exit, Erro
     if lines.is_empty() {
         return Err(Error::NotFound("none of these attacks can be told from outside".to_owned()));
     }
-    let is_good = lines.iter().all(|line| line.verdict().is_good());
     output.data(&document(&lines), &table(&lines))?;
-    Ok(if is_good { Exit::Done } else { Exit::Failed })
+    Ok(if lines.iter().all(|line| line.failure().is_none()) { Exit::Done } else { Exit::Failed })
 }
 
 fn chosen(only: &[String]) -> Result<Vec<Scenario>, Error> {
@@ -96,48 +115,70 @@ fn chosen(only: &[String]) -> Result<Vec<Scenario>, Error> {
     Ok(all.into_iter().filter(|scenario| only.is_empty() || only.iter().any(|id| id == scenario.id)).collect())
 }
 
-fn totals(lines: &[Line]) -> BTreeMap<String, usize> {
-    let count = |verdict| lines.iter().filter(|line| line.verdict() == verdict).count();
-    Verdict::ALL.map(|verdict| (verdict.to_string(), count(verdict))).into()
+/// How many attacks came to what, in the order of the report.
+fn security(lines: &[Line]) -> Vec<(String, usize)> {
+    let count = |wanted| lines.iter().filter(|line| line.failure() == wanted).count();
+    let failures = Verdict::UNSAFE.map(|verdict| (verdict.to_string(), count(Some(verdict))));
+    [(WITHSTOOD.to_owned(), count(None))].into_iter().chain(failures).collect()
+}
+
+/// In how many attacks a sample was treated otherwise than expected, without harm.
+fn strictness(lines: &[Line]) -> Vec<(String, usize)> {
+    let count = |verdict| lines.iter().filter(|line| line.has(verdict)).count();
+    Verdict::STRICTNESS.map(|verdict| (verdict.to_string(), count(verdict))).into()
 }
 
 fn document(lines: &[Line]) -> serde_json::Value {
-    let totals = totals(lines);
-    let lines = lines.iter().map(|line| {
+    let attacks = lines.iter().map(|line| {
         let samples = line
             .samples
             .iter()
             .map(|(sample, verdict, seen)| json!({ "sample": sample, "verdict": verdict.to_string(), "seen": seen }));
+        let strictness = Verdict::STRICTNESS.into_iter().filter(|verdict| line.has(*verdict));
         json!({
             "id": line.scenario.id, "rows": line.scenario.rows, "attack": line.scenario.attack,
-            "source": line.scenario.source, "verdict": line.verdict().to_string(),
+            "source": line.scenario.source,
+            "security": line.failure().map_or_else(|| WITHSTOOD.to_owned(), |verdict| verdict.to_string()),
+            "strictness": strictness.map(|verdict| verdict.to_string()).collect::<Vec<_>>(),
             "samples": samples.collect::<Vec<_>>(),
         })
     });
-    let listed: Vec<_> = lines.collect();
-    json!({ "attacks": listed, "totals": totals })
+    let totals = |counted: Vec<(String, usize)>| counted.into_iter().collect::<BTreeMap<_, _>>();
+    let is_secure = lines.iter().all(|line| line.failure().is_none());
+    json!({
+        "attacks": attacks.collect::<Vec<_>>(),
+        "security": { "passed": is_secure, "totals": totals(security(lines)) },
+        "strictness": { "totals": totals(strictness(lines)) },
+    })
 }
 
 fn table(lines: &[Line]) -> String {
     let width = lines.iter().map(|line| line.scenario.id.len()).max().unwrap_or(0);
-    let mut text = String::new();
+    let row = |label: &str, line: &Line, samples: Vec<&(String, Verdict, String)>| {
+        let mut text = format!("{label:13}  {:width$}  {}\n", line.scenario.id, line.scenario.attack);
+        for (sample, verdict, seen) in samples {
+            let (sample, seen) = (printable(sample), printable(seen));
+            text.push_str(&format!("{:13}  {:width$}  {verdict}: [{sample}] {seen}\n", "", ""));
+        }
+        text
+    };
+    let mut text = "Security: did an attacker reach anything?\n\n".to_owned();
     for line in lines {
-        let (id, verdict) = (line.scenario.id, line.verdict().to_string());
-        text.push_str(&format!("{verdict:13}  {id:width$}  {}\n", line.scenario.attack));
-        for (sample, verdict, seen) in line.samples.iter().filter(|(_, verdict, _)| !verdict.is_good()) {
-            text.push_str(&format!(
-                "{:13}  {:width$}  {verdict}: [{}] {}\n",
-                "",
-                "",
-                printable(sample),
-                printable(seen)
-            ));
+        let label = line.failure().map_or_else(|| WITHSTOOD.to_owned(), |verdict| verdict.to_string());
+        text.push_str(&row(&label, line, line.samples_with(|verdict| !verdict.is_safe())));
+    }
+    let differing: Vec<&Line> =
+        lines.iter().filter(|line| Verdict::STRICTNESS.iter().any(|verdict| line.has(*verdict))).collect();
+    if !differing.is_empty() {
+        text.push_str("\nStrictness: what was treated otherwise than expected, without harm?\n\n");
+    }
+    for line in differing {
+        for verdict in Verdict::STRICTNESS.into_iter().filter(|verdict| line.has(*verdict)) {
+            text.push_str(&row(&verdict.to_string(), line, line.samples_with(|found| found == verdict)));
         }
     }
-    let totals = totals(lines);
-    let counted = Verdict::ALL.map(|verdict| {
-        let word = verdict.to_string();
-        format!("{} {word}", totals.get(&word).copied().unwrap_or_default())
-    });
-    format!("{text}\nattacks: {}\n", counted.join(", "))
+    let counted = |totals: Vec<(String, usize)>| {
+        totals.into_iter().map(|(word, count)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")
+    };
+    format!("{text}\nsecurity: {}\nstrictness: {}\n", counted(security(lines)), counted(strictness(lines)))
 }

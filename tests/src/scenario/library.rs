@@ -117,7 +117,13 @@ fn attacked(play: &Play, stage: &Stage, device: &Device) -> Result<Option<String
         return Err(format!("files outside: {:?}", after.outside));
     }
     let (who, why) = match &play.expect {
-        Expect::Accepted => return accepted(play, &result.map_err(|error| said(&error)), &after).map(|()| None),
+        Expect::Accepted => {
+            let changes = changed(&before.trusted, &after.trusted);
+            if play.keeps_all && !changes.is_empty() {
+                return Err(format!("trusted files that changed: {changes:?}"));
+            }
+            return accepted(play, &result.map_err(|error| said(&error)), &after).map(|()| None);
+        }
         Expect::Refused(who, why) => (who, *why),
     };
     let error = match result {

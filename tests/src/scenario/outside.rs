@@ -17,6 +17,7 @@ use tempfile::TempDir;
 
 use crate::repository::file_name;
 use crate::road::Road;
+use crate::scenario::harm::{Holdings, harm};
 use crate::scenario::stage::{Stage, below, changed, newest};
 use crate::scenario::{Action, Expect, GOOD, Play};
 
@@ -27,20 +28,28 @@ pub const MOST_MEMORY: u64 = 512 << 20;
 /// Where the client's folders are, so deep that a name full of `..` is still seen to escape.
 const HOME: &str = "a/b/c";
 
-/// What can be said of a client and a scenario.
+/// What can be said of a client and a sample of a scenario.
+///
+/// The first four say that the client is safe, the others that it is not. Of the safe ones, `Harmless` and `TooStrict` say
+/// that its strictness differs from what is expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// The attack was refused, twice, left nothing behind, and the client recovered.
     Refused,
-    /// What looks odd and is legal was accepted.
+    /// Odd but legal input was accepted.
     Served,
-    /// The attack succeeded: exit code 0, or a file that must not be there.
+    /// Input that should be refused was accepted; the client still has the right packages at the right versions, and
+    /// recovered.
+    Harmless,
+    /// Odd but legal input was refused; the client recovered.
+    TooStrict,
+    /// The attack succeeded: wrong bytes, an older or incomplete state, or a file that must not be there.
     Accepted,
     /// A signal, or an exit code that the protocol does not have.
     Crashed,
     /// The client did not come to an end, or took too many bytes or too much memory.
     Hung,
-    /// An honest repository was refused: before the attack, after it, or because it looks odd.
+    /// An honest repository was refused, before the attack or after it.
     NotRecovered,
 }
 
@@ -49,6 +58,8 @@ impl fmt::Display for Verdict {
         f.pad(match self {
             Verdict::Refused => "refused",
             Verdict::Served => "served",
+            Verdict::Harmless => "harmless",
+            Verdict::TooStrict => "too strict",
             Verdict::Accepted => "accepted",
             Verdict::Crashed => "crashed",
             Verdict::Hung => "hung",
@@ -58,22 +69,29 @@ impl fmt::Display for Verdict {
 }
 
 impl Verdict {
-    /// All of them, the good ones first.
-    pub const ALL: [Verdict; 6] =
-        [Verdict::Refused, Verdict::Served, Verdict::Accepted, Verdict::Crashed, Verdict::Hung, Verdict::NotRecovered];
+    /// Those of a client that was attacked with success.
+    pub const UNSAFE: [Verdict; 4] = [Verdict::Accepted, Verdict::Crashed, Verdict::Hung, Verdict::NotRecovered];
+    /// Those of a safe client that is less or more strict than expected.
+    pub const STRICTNESS: [Verdict; 2] = [Verdict::Harmless, Verdict::TooStrict];
 
-    /// Whether it is as it must be.
+    /// Whether the client came through unharmed.
     #[must_use]
-    pub fn is_good(self) -> bool {
+    pub fn is_safe(self) -> bool {
+        !Verdict::UNSAFE.contains(&self)
+    }
+
+    /// Whether the client did exactly what is expected.
+    #[must_use]
+    pub fn is_expected(self) -> bool {
         matches!(self, Verdict::Refused | Verdict::Served)
     }
 }
 
-/// A bad verdict, and what was seen.
+/// A verdict that is not the expected one, and what was seen.
 type Fault = (Verdict, String);
 
 /// Plays it against `client`: a program and its first arguments, each run of which may last for `patience`. The verdict, and
-/// what was seen if it is a bad one.
+/// what was seen if it is not the expected one.
 ///
 /// # Errors
 ///
@@ -81,7 +99,8 @@ type Fault = (Verdict, String);
 pub fn run(play: &Play, client: &[OsString], patience: Duration) -> io::Result<(Verdict, String)> {
     let installation = Installation::new(client, patience)?;
     match installation.play(play) {
-        Ok(()) => Ok((if play.is_attack() { Verdict::Refused } else { Verdict::Served }, String::new())),
+        Ok(Some(difference)) => Ok(difference),
+        Ok(None) => Ok((if play.is_attack() { Verdict::Refused } else { Verdict::Served }, String::new())),
         Err(Failure::Judged(fault)) => Ok(fault),
         Err(Failure::Machine(error)) => Err(error),
     }
@@ -133,7 +152,8 @@ impl<'a> Installation<'a> {
         self.folder.path().join(HOME).join("targets")
     }
 
-    fn play(&self, play: &Play) -> Result<(), Failure> {
+    /// How its strictness differs from what is expected, if it does.
+    fn play(&self, play: &Play) -> Result<Option<Fault>, Failure> {
         let shipped = self.folder.path().join("shipped.json");
         fs::write(&shipped, &play.shipped)?;
         let init = self.run(&["init".into(), shipped.into()])?;
@@ -141,19 +161,35 @@ impl<'a> Installation<'a> {
             return judged(Verdict::NotRecovered, format!("`init` ended with {}", word(init)));
         }
         for road in &play.before {
-            self.honest(play, road, "before the attack")?;
+            if let Some(difference) = self.followed(play, road, "before the attack")? {
+                return Ok(Some(difference));
+            }
         }
         if let Some(tamper) = &play.tamper {
             tamper(&self.metadata());
         }
+        let mut difference = None;
         for time in ["the first time", "the second time"] {
+            let at_that_time = |(verdict, seen): Fault| (verdict, format!("{time}: {seen}"));
             self.stage.attack(play);
-            self.attack(play).map_err(|failure| match failure {
-                Failure::Judged((verdict, seen)) => Failure::Judged((verdict, format!("{time}: {seen}"))),
+            let found = self.attack(play).map_err(|failure| match failure {
+                Failure::Judged(fault) => Failure::Judged(at_that_time(fault)),
                 other => other,
             })?;
+            difference = difference.or(found.map(at_that_time));
         }
-        self.honest(play, &play.honest, "after the attack")
+        Ok(difference.or(self.followed(play, &play.honest, "after the attack")?))
+    }
+
+    /// An honest run; where what is honest is odd, a client that refuses it is too strict.
+    fn followed(&self, play: &Play, road: &Road, when: &str) -> Result<Option<Fault>, Failure> {
+        match self.honest(play, road, when) {
+            Ok(()) => Ok(None),
+            Err(Failure::Judged((Verdict::NotRecovered, seen))) if play.honest_is_odd => {
+                Ok(Some((Verdict::TooStrict, seen)))
+            }
+            Err(failure) => Err(failure),
+        }
     }
 
     fn honest(&self, play: &Play, road: &Road, when: &str) -> Result<(), Failure> {
@@ -175,7 +211,7 @@ impl<'a> Installation<'a> {
         }
     }
 
-    fn attack(&self, play: &Play) -> Result<(), Failure> {
+    fn attack(&self, play: &Play) -> Result<Option<Fault>, Failure> {
         let before = self.state();
         let wanted = match &play.action {
             Action::Refresh => Vec::new(),
@@ -188,42 +224,48 @@ impl<'a> Installation<'a> {
         if !outside.is_empty() {
             return judged(Verdict::Accepted, format!("changed outside of its folders: {outside:?}"));
         }
-        if play.expect == Expect::Accepted {
-            return match (code, &play.action) {
-                (Some(0), Action::Get(_)) if !is_good(&after.output) => {
-                    judged(Verdict::NotRecovered, "what is legal did not arrive")
-                }
-                (Some(0), _) => Ok(()),
-                _ => judged(Verdict::NotRecovered, format!("what is legal: {}", word(code))),
-            };
+        let succeeded = code == Some(0);
+        if play.expect == Expect::Accepted && succeeded {
+            return legal(play, &before, &after).map_or(Ok(None), |seen| judged(Verdict::Accepted, seen));
         }
-        if code == Some(0) {
-            return judged(Verdict::Accepted, "exit code 0");
+        if let Some(harm) = harm(play, before.holdings(), after.holdings(), succeeded) {
+            return judged(Verdict::Accepted, format!("{}: {harm}", word(code)));
         }
         let may: Vec<String> = play.advances.iter().map(|role| file_name(role, None)).collect();
         let mut trusted = changed(&before.trusted, &after.trusted);
         trusted.retain(|name| !may.contains(name));
-        if !trusted.is_empty() {
-            return judged(Verdict::Accepted, format!("trusted files changed: {trusted:?}"));
-        }
-        let output = changed(&before.output, &after.output);
-        if !output.is_empty() {
-            return judged(Verdict::Accepted, format!("downloaded files changed: {output:?}"));
-        }
-        Ok(())
+        Ok(match &play.expect {
+            Expect::Accepted => Some((Verdict::TooStrict, format!("what is legal: {}", word(code)))),
+            Expect::Refused(..) if succeeded => {
+                Some((Verdict::Harmless, format!("{}, with the right packages at the right versions", word(code))))
+            }
+            Expect::Refused(..) if !trusted.is_empty() => {
+                Some((Verdict::Harmless, format!("{}, and these are trusted without harm: {trusted:?}", word(code))))
+            }
+            Expect::Refused(..) => None,
+        })
     }
 
     fn state(&self) -> State {
-        let trusted = below(&self.metadata()).into_iter();
+        let roles =
+            below(&self.metadata()).into_iter().filter(|(name, _)| name.ends_with(".json") && !name.contains('/'));
+        let trusted = roles.map(|(name, bytes)| (self.linked(&name).unwrap_or(bytes), name));
         let own =
             |name: &String| ["metadata/", "targets/"].iter().any(|own| name.starts_with(&format!("{HOME}/{own}")));
         let ours = |name: &String| name == "shipped.json" || name == "stderr";
         let all = below(self.folder.path()).into_iter();
         State {
-            trusted: trusted.filter(|(name, _)| name.ends_with(".json") && !name.contains('/')).collect(),
+            trusted: trusted.map(|(bytes, name)| (name, bytes)).collect(),
             output: below(&self.targets()),
             outside: all.filter(|(name, _)| !own(name) && !ours(name)).collect(),
         }
+    }
+
+    /// The content of a trusted file that is a link within the folder: some clients keep roots so.
+    fn linked(&self, name: &str) -> Option<Vec<u8>> {
+        let folder = self.metadata().canonicalize().ok()?;
+        let file = folder.join(name).canonicalize().ok()?;
+        file.starts_with(&folder).then(|| fs::read(file).ok())?
     }
 
     /// A refresh, or a download of these.
@@ -264,6 +306,22 @@ impl<'a> Installation<'a> {
         let text = String::from_utf8_lossy(&stderr);
         text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().chars().take(200).collect()
     }
+}
+
+impl State {
+    fn holdings(&self) -> Holdings<'_> {
+        Holdings { trusted: &self.trusted, output: &self.output }
+    }
+}
+
+/// What is wrong after odd but legal input was accepted.
+fn legal(play: &Play, before: &State, after: &State) -> Option<String> {
+    let trusted = changed(&before.trusted, &after.trusted);
+    if play.keeps_all && !trusted.is_empty() {
+        return Some(format!("trusted files changed: {trusted:?}"));
+    }
+    let is_wrong = matches!(play.action, Action::Get(_)) && !is_good(&after.output);
+    is_wrong.then(|| "the package that is legal did not arrive".to_owned())
 }
 
 /// Whether packages are there, and good ones alone. Where a client keeps one is its own affair.

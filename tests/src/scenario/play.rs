@@ -82,6 +82,11 @@ pub struct Play {
     pub(super) action: Action,
     pub(super) expect: Expect,
     pub(super) advances: BTreeSet<String>,
+    pub(super) keeps_all: bool,
+    pub(super) is_odd: bool,
+    pub(super) honest_is_odd: bool,
+    /// Honest states that a client may have come to when it did not refuse.
+    pub(super) may_have: Vec<Road>,
     pub(super) honest: Road,
     pub(super) clock: [DateTime<Utc>; 3],
     pub(super) limits: Limits,
@@ -122,6 +127,10 @@ impl Play {
             action: Action::Refresh,
             expect: Expect::Accepted,
             advances: BTreeSet::new(),
+            keeps_all: false,
+            is_odd: false,
+            honest_is_odd: false,
+            may_have: vec![road.fork()],
             honest: after.road().fork(),
             clock: [time("2030-01-01T00:00:00Z"); 3],
             limits: Limits::default(),
@@ -197,6 +206,33 @@ impl Play {
     #[must_use]
     pub fn advances(self, roles: &[&str]) -> Play {
         Play { advances: roles.iter().map(|role| (*role).to_owned()).collect(), ..self }
+    }
+
+    /// Must be accepted without any change of the files that the client trusts.
+    #[must_use]
+    pub fn keeps_all(self) -> Play {
+        Play { keeps_all: true, ..self }
+    }
+
+    /// What the attacker serves is odd in its form alone: whoever may sign it has signed it. A client that accepts it and still
+    /// has the right packages at the right versions was not attacked.
+    #[must_use]
+    pub fn odd(self) -> Play {
+        Play { is_odd: true, ..self }
+    }
+
+    /// What is honest here is odd itself, or needs what not every client supports: a client that does not follow it, before the
+    /// attack or after it, was not attacked.
+    #[must_use]
+    pub fn honest_is_odd(self) -> Play {
+        Play { honest_is_odd: true, ..self }
+    }
+
+    /// A client that does not refuse may have come to this honest state.
+    #[must_use]
+    pub fn may_have(mut self, road: &Road) -> Play {
+        self.may_have.push(road.fork());
+        self
     }
 
     /// What is on the road at last.

@@ -204,7 +204,7 @@ fn role_beside_the_bins() -> Vec<Play> {
     honest.add_target(&bin, "team/package", GOOD);
     let roles: Vec<&str> = bins.iter().map(String::as_str).chain(["targets"]).collect();
     honest.publish(&roles);
-    let play = Play::against(&honest);
+    let play = Play::against(&honest).honest_is_odd();
     ["other-0", "bins-2", "bins-00", "bins"]
         .map(|name| {
             let mut thief = honest.fork();
@@ -336,6 +336,7 @@ fn duplicate_members() -> Vec<Play> {
             Play::against(&honest)
                 .attacker(thief.road())
                 .sample(role)
+                .odd()
                 .refused(role, "Malformed")
                 .advances(before(role)),
         );

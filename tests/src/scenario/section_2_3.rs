@@ -327,5 +327,13 @@ fn threshold_as_rotation() -> Vec<Play> {
     let mut mended = honest.fork();
     mended.signed("root")["roles"]["timestamp"]["threshold"] = json!(2);
     mended.publish(&["root", "team", "targets"]);
-    vec![Play::against(&honest).then(thief.road()).attacker(mended.road()).honest(newer(&mended).road()).get("package")]
+    // That another threshold for the same keys is a rotation is our reading.
+    vec![
+        Play::against(&honest)
+            .then(thief.road())
+            .attacker(mended.road())
+            .honest(newer(&mended).road())
+            .get("package")
+            .ours_alone(),
+    ]
 }

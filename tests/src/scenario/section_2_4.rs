@@ -8,7 +8,7 @@ use crate::delegations::Delegation;
 use crate::key::TestKey;
 use crate::repository::{METADATA, Repository, sign};
 use crate::road::Fault;
-use crate::scenario::tricks::{newer, with_signatures};
+use crate::scenario::tricks::{before, newer, with_signatures};
 use crate::scenario::{EVIL, GOOD, Play, Scenario, release};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
@@ -85,9 +85,16 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "2.4-same-version",
         &["2.4-same-version", "3.2-R6"],
-        "the same version of snapshot, targets or a delegated role with other content",
-        "a paper of 2024; specification 5.5.2, 5.6.2",
+        "a file of each role of the same version, with other content and signed by the right keys",
+        "a paper of 2024; specification 5.3.5, 5.4.3.1, 5.5.2, 5.6.2",
         same_version_other_content,
+    ),
+    Scenario::new(
+        "2.4-same-version-bins",
+        &["2.4-same-version-bins"],
+        "a bin of the same version, by hash prefix and succinct, with other content and signed by the right key",
+        "a paper of 2024; specification 5.6.2; TAP 15",
+        same_version_other_bins,
     ),
     Scenario::new(
         "2.4-unsigned-delegated",
@@ -162,7 +169,8 @@ fn method_in_the_signature() -> Vec<Play> {
         mended.publish(&["root", "team", "targets"]);
         let play = Play::against(&honest).attacker(thief.road()).honest(mended.road());
         let play = play.sample(format!("a key of type {keytype} with the scheme {scheme}"));
-        plays.push(play.refused("snapshot", "ThresholdNotMet").advances(&["root", "snapshot", "timestamp"]));
+        let play = play.honest_is_odd().refused("snapshot", "ThresholdNotMet");
+        plays.push(play.advances(&["root", "snapshot", "timestamp"]));
     }
     plays
 }
@@ -202,7 +210,7 @@ fn greatest_versions() -> Vec<Play> {
         mended.set_keys("timestamp", &[TestKey::new("fresh timestamp")], 1);
         mended.publish(&["root", "team", "targets"]);
         let play = Play::against(&honest).attacker(thief.road()).honest(mended.road()).sample(version.to_string());
-        if is_fine { play } else { play.refused("timestamp", "Malformed") }
+        if is_fine { play } else { play.odd().refused("timestamp", "Malformed") }
     });
     plays.into()
 }
@@ -244,13 +252,15 @@ fn neither_paths_nor_prefixes() -> Vec<Play> {
     let refused = samples.map(|(sample, members)| {
         let mut thief = honest.fork();
         thief.delegate("targets", &Delegation::with("thief", members));
-        thief.add_target("thief", "claimed", EVIL);
+        // The empty prefix can be read as the beginning of all hashes; nothing else here covers the package.
+        let content = if sample == "an empty prefix" { GOOD } else { EVIL };
+        thief.add_target("thief", "claimed", content);
         thief.publish(&["thief", "targets"]);
         let mut mended = thief.fork();
         mended.signed("targets")["delegations"]["roles"].as_array_mut().unwrap().pop();
         mended.publish(&["team", "targets"]);
         let play = Play::against(&honest).attacker(thief.road()).honest(mended.road()).get("claimed").sample(sample);
-        play.refused("targets", "Malformed").advances(&["snapshot", "timestamp"])
+        play.odd().refused("targets", "Malformed").advances(&["snapshot", "timestamp"])
     });
     let empty = [
         ("neither", json!({})),
@@ -262,7 +272,7 @@ fn neither_paths_nor_prefixes() -> Vec<Play> {
         thief.delegate("targets", &Delegation::with("thief", members));
         thief.add_target("thief", "claimed", EVIL);
         thief.publish(&["thief", "targets"]);
-        Play::against(&thief).get("claimed").sample(sample).refused("claimed", "NoSuchTarget")
+        Play::against(&thief).get("claimed").sample(sample).honest_is_odd().refused("claimed", "NoSuchTarget")
     });
     refused.into_iter().chain(empty).collect()
 }
@@ -291,22 +301,95 @@ fn names_that_look_like_urls() -> Vec<Play> {
 
 fn same_version_other_content() -> Vec<Play> {
     let honest = release(3);
-    let plays = ["snapshot", "targets", "team"].map(|role| {
-        let mut thief = honest.fork();
-        thief.signed(role)["expires"] = json!("2041-01-01T00:00:00Z");
-        thief.write(role);
-        // A release in which nothing else has changed, with the other file under the listed name.
-        let road = thief.road().fork();
-        road.put(&format!("{METADATA}timestamp.json"), honest.written("timestamp"));
-        let play = Play::at_first(&honest).attacker(&road).get("team/package").sample(role);
-        let advances: &[&str] = match role {
-            "snapshot" => &["root", "timestamp"],
-            "targets" => &["root", "snapshot", "timestamp"],
-            _ => &["root", "snapshot", "targets", "timestamp"],
+    let mut next = honest.fork();
+    next.publish(&["team", "targets"]);
+    let mut plays = Vec::new();
+    for (role, package) in [("targets", "package"), ("team", "team/package")] {
+        plays.extend(other_content(&honest, &next, role, package, |thief| thief.add_target(role, package, EVIL)));
+    }
+    let later = |role: &'static str| {
+        move |thief: &mut Repository| thief.signed(role)["expires"] = json!("2041-01-01T00:00:00Z")
+    };
+    plays.extend(other_content(&honest, &next, "snapshot", "package", later("snapshot")));
+    let mut thief = honest.fork();
+    later("timestamp")(&mut thief);
+    thief.write("timestamp");
+    plays.push(Play::against(&honest).attacker(thief.road()).sample("timestamp, seen").keeps_all());
+    // A root is asked for by its version: the same version can only come under the next name.
+    let mut followed = honest.fork();
+    followed.publish(&["root"]);
+    let mut thief = followed.fork();
+    later("root")(&mut thief);
+    let other = thief.write("root");
+    plays.push(Play::against(&followed).attacker(thief.road()).sample("root, seen").keeps_all());
+    let road = followed.road().fork();
+    road.put(&format!("{METADATA}3.root.json"), other);
+    let play = Play::against(&followed).attacker(&road).sample("root, under the next name");
+    plays.push(play.refused("root", "Rollback"));
+    plays
+}
+
+fn same_version_other_bins() -> Vec<Play> {
+    let mut plays = Vec::new();
+    for kind in ["succinct", "by prefix"] {
+        let mut honest = release(1);
+        honest.signed("targets")["delegations"] = json!({"keys": {}});
+        let bins = match kind {
+            "succinct" => honest.delegate_to_bins("targets", 1, "bin"),
+            _ => ["01234567", "89abcdef"].map(|digits| prefix_bin(&mut honest, digits)).into(),
         };
-        play.refused(role, "HashMismatch").advances(advances)
-    });
-    plays.into()
+        let bin = crate::delegations::bin_of("bin", 1, "binned");
+        honest.add_target(&bin, "binned", GOOD);
+        let roles: Vec<&str> = bins.iter().map(String::as_str).chain(["targets"]).collect();
+        honest.publish(&roles);
+        let mut next = honest.fork();
+        next.publish(&roles);
+        let evil = |thief: &mut Repository| thief.add_target(&bin, "binned", EVIL);
+        let all = other_content(&honest, &next, &bin, "binned", evil);
+        plays.extend(all.into_iter().map(|play| {
+            let sample = format!("{kind}: {}", play.sample);
+            let play = play.packages(&["package", "binned"]).sample(sample);
+            if kind == "succinct" { play.honest_is_odd() } else { play }
+        }));
+    }
+    plays
+}
+
+/// The bin of all paths whose hash begins with one of these digits.
+fn prefix_bin(honest: &mut Repository, digits: &str) -> String {
+    let name = if digits.starts_with('0') { "bin-0" } else { "bin-1" };
+    let prefixes: Vec<String> = digits.chars().map(String::from).collect();
+    let prefixes: Vec<&str> = prefixes.iter().map(String::as_str).collect();
+    honest.delegate("targets", &Delegation::hash_prefixes(name, &prefixes));
+    name.to_owned()
+}
+
+/// The file of `role` after `forge`, under the listed version and name: for new clients, for those who have the honest file,
+/// and in the next release.
+fn other_content(
+    honest: &Repository,
+    next: &Repository,
+    role: &str,
+    package: &str,
+    forge: impl Fn(&mut Repository),
+) -> Vec<Play> {
+    let forged = |honest: &Repository| {
+        let mut thief = honest.fork();
+        forge(&mut thief);
+        thief.write(role);
+        thief
+    };
+    let below: &[&str] = if ["snapshot", "targets"].contains(&role) { &[] } else { &["targets"] };
+    let advances = [before(role), below].concat();
+    let refused = |play: Play, sample: &str, advances: &[&str]| {
+        play.get(package).sample(format!("{role}, {sample}")).refused(role, "HashMismatch").advances(advances)
+    };
+    let (now, later) = (forged(honest), forged(next));
+    vec![
+        refused(Play::at_first(honest).attacker(now.road()), "new client", &[&["root"], &advances[..]].concat()),
+        refused(Play::against(honest).attacker(later.road()), "next release", &advances).honest(newer(next).road()),
+        Play::against(honest).attacker(now.road()).get(package).sample(format!("{role}, seen")).keeps_all(),
+    ]
 }
 
 fn unsigned_delegated() -> Vec<Play> {

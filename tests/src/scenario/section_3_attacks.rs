@@ -301,7 +301,7 @@ fn far_expiry() -> Vec<Play> {
         thief.signed("timestamp")["expires"] = json!(expires);
         thief.publish(&["timestamp"]);
         let play = Play::against(&honest).attacker(thief.road()).sample(expires);
-        if is_fine { play } else { play.refused("timestamp", "Malformed") }
+        if is_fine { play } else { play.odd().refused("timestamp", "Malformed") }
     });
     plays.into()
 }

@@ -163,10 +163,13 @@ fn odd_numbers() -> Vec<Play> {
         "[4]",
         &million,
     ];
-    timestamps(&samples, "Malformed", |thief, sample| {
+    let plays = timestamps(&samples, "Malformed", |thief, sample| {
         let version = format!("\"version\": {}", thief.version("timestamp"));
         respelled(thief, "timestamp", &version, &format!("\"version\": {sample}"))
-    })
+    });
+    // Other spellings of the version that is signed; all others change what was signed.
+    let is_signed = |play: &Play| ["4.0", "+4", "4."].contains(&play.sample.as_str());
+    plays.into_iter().map(|play| if is_signed(&play) { play.odd() } else { play }).collect()
 }
 
 fn unread_numbers() -> Vec<Play> {
@@ -200,7 +203,7 @@ fn duplicates() -> Vec<Play> {
         let bytes = respelled(&thief, role, old, new);
         republish(&mut thief, role, bytes);
         let play = Play::against(&honest).attacker(thief.road()).sample(sample);
-        play.refused(role, "Malformed").advances(before(role))
+        play.odd().refused(role, "Malformed").advances(before(role))
     });
     plays.into()
 }
@@ -210,10 +213,11 @@ fn trailing_data() -> Vec<Play> {
     let mut plays = timestamps(&behind, "Malformed", |thief, sample| {
         [thief.written("timestamp"), sample.as_bytes().to_vec()].concat()
     });
-    plays.extend(timestamps(&["", " ", "\n\n", "\"\"", "1"], "Malformed", |_, sample| sample.as_bytes().to_vec()));
     plays.extend(timestamps(&["\u{feff}"], "Malformed", |thief, sample| {
         [sample.as_bytes().to_vec(), thief.written("timestamp")].concat()
     }));
+    plays = plays.into_iter().map(Play::odd).collect();
+    plays.extend(timestamps(&["", " ", "\n\n", "\"\"", "1"], "Malformed", |_, sample| sample.as_bytes().to_vec()));
     plays
 }
 
@@ -240,7 +244,7 @@ fn missing_members() -> Vec<Play> {
                 thief.signed(role)["version"] = json!(version + 1);
                 republish(&mut thief, role, bytes);
                 let play = Play::against(&honest).attacker(thief.road()).sample(format!("{role}: {member} {sample}"));
-                plays.push(play.refused(role, "Malformed").advances(before(role)));
+                plays.push(play.odd().refused(role, "Malformed").advances(before(role)));
             }
         }
     }
@@ -256,7 +260,7 @@ fn types_and_versions() -> Vec<Play> {
     };
     let mut plays = timestamps(&["root", "Timestamp", "timestamp ", ""], "WrongType", edit("_type"));
     plays.extend(timestamps(&["2.0.0", "0.9"], "UnsupportedSpecVersion", edit("spec_version")));
-    plays
+    plays.into_iter().map(Play::odd).collect()
 }
 
 fn unknown_members() -> Vec<Play> {
@@ -270,7 +274,12 @@ fn unknown_members() -> Vec<Play> {
         next.publish(&["root", "team", "targets"]);
         let mut after = next.fork();
         after.publish(&["team", "targets"]);
-        Play::against(&honest).attacker(next.road()).honest(after.road()).get("team/package").sample(version)
+        Play::against(&honest)
+            .attacker(next.road())
+            .honest(after.road())
+            .get("team/package")
+            .sample(version)
+            .honest_is_odd()
     });
     plays.into()
 }
@@ -298,15 +307,16 @@ fn bad_text() -> Vec<Play> {
     });
     let mut plays: Vec<Play> = bent.into();
     // Canonical text has control characters as they are, so that the signature fits.
-    plays.extend(timestamps(&["what is signed"], "Malformed", |thief, _| {
+    let mut signed = timestamps(&["what is signed"], "Malformed", |thief, _| {
         thief.signed("timestamp")["x"] = json!("\u{1}");
         let envelope: Value = serde_json::from_slice(&thief.write("timestamp")).unwrap();
         canonical::write(&envelope)
-    }));
-    plays.extend(timestamps(&["UTF-16"], "Malformed", |thief, _| {
+    });
+    signed.extend(timestamps(&["UTF-16"], "Malformed", |thief, _| {
         let text = String::from_utf8(thief.written("timestamp")).unwrap();
         text.encode_utf16().flat_map(u16::to_le_bytes).collect()
     }));
+    plays.extend(signed.into_iter().map(Play::odd));
     plays
 }
 
@@ -325,10 +335,11 @@ fn bad_dates() -> Vec<Play> {
         "",
         "2208988800",
     ];
-    timestamps(&samples, "Malformed", |thief, sample| {
+    let plays = timestamps(&samples, "Malformed", |thief, sample| {
         thief.signed("timestamp")["expires"] = json!(sample);
         thief.write("timestamp")
-    })
+    });
+    plays.into_iter().map(Play::odd).collect()
 }
 
 fn far_clocks() -> Vec<Play> {

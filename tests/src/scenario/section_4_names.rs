@@ -122,7 +122,7 @@ fn taken_names() -> Vec<Play> {
         thief.signed("targets")["delegations"]["roles"][1]["name"] = json!(name);
         thief.publish(&["targets"]);
         let play = Play::against(&honest).attacker(thief.road()).get("odd/package").sample(format!("`{name}`"));
-        play.refused("targets", "Malformed").advances(before("targets"))
+        play.odd().refused("targets", "Malformed").advances(before("targets"))
     });
     plays.into()
 }
@@ -176,7 +176,13 @@ fn patterns_that_match_less() -> Vec<Play> {
         ("", "x"),
         ("x?", "x"),
     ];
-    samples.map(|(pattern, path)| claimed(pattern, path, EVIL).refused(path, "NoSuchTarget")).into()
+    // Other readers of the specification take brackets, braces and double stars for more than themselves.
+    let is_open = |pattern: &str| pattern.starts_with(['[', '{']) || pattern == "**";
+    let plays = samples.map(|(pattern, path)| {
+        let content = if is_open(pattern) { GOOD } else { EVIL };
+        claimed(pattern, path, content).refused(path, "NoSuchTarget")
+    });
+    plays.into()
 }
 
 fn patterns_that_match() -> Vec<Play> {

@@ -123,9 +123,11 @@ fn bad_signatures() -> Vec<Play> {
         forged("upper-case key id", |signatures| {
             let id = signatures[0]["keyid"].as_str().unwrap().to_uppercase();
             signatures[0]["keyid"] = json!(id);
-        }),
+        })
+        .odd(),
         with("a number", json!(5)).refused("timestamp", "Malformed"),
         forged("no key id", |signatures| drop(signatures[0].as_object_mut().unwrap().remove("keyid")))
+            .odd()
             .refused("timestamp", "Malformed"),
     ]
 }
@@ -143,7 +145,7 @@ fn bad_ed25519() -> Vec<Play> {
             bytes.pop();
             bytes
         }),
-        with("65 bytes", |bytes| [bytes, vec![0]].concat()),
+        with("65 bytes", |bytes| [bytes, vec![0]].concat()).odd(),
         with("S and the order of the group", |bytes| {
             let order = hex::decode("edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010").unwrap();
             let mut sum = bytes[..32].to_vec();
@@ -154,7 +156,8 @@ fn bad_ed25519() -> Vec<Play> {
                 carry >>= 8;
             }
             sum
-        }),
+        })
+        .odd(),
         with("R of small order, S of 0", |_| [vec![1], vec![0; 63]].concat()),
     ]
 }
@@ -176,7 +179,9 @@ fn bad_ecdsa() -> Vec<Play> {
             signatures[0]["sig"] = json!(hex::encode(edit(bytes_of(&signatures[0]))));
         });
         thief.place("timestamp", bytes);
-        Play::against(&honest).attacker(thief.road()).sample(sample).refused("timestamp", "ThresholdNotMet")
+        let play = Play::against(&honest).attacker(thief.road()).sample(sample);
+        let play = if sample == "trailing bytes" { play.odd() } else { play };
+        play.refused("timestamp", "ThresholdNotMet")
     });
     plays.into()
 }
@@ -196,7 +201,11 @@ fn harmless_signatures() -> Vec<Play> {
     rooted.publish(&["root", "team", "targets"]);
     vec![
         Play::against(&honest).attacker(next.road()).sample("signatures"),
-        Play::against(&honest).attacker(rooted.road()).honest(newer(&rooted).road()).sample("a key in the root"),
+        Play::against(&honest)
+            .attacker(rooted.road())
+            .honest(newer(&rooted).road())
+            .sample("a key in the root")
+            .honest_is_odd(),
     ]
 }
 
@@ -265,7 +274,7 @@ fn bad_delegations() -> Vec<Play> {
         edit(&mut thief.signed("targets")["delegations"]);
         thief.publish(&["targets"]);
         let play = Play::against(&honest).attacker(thief.road()).get("team/package").sample(sample);
-        play.refused("targets", "Malformed").advances(before("targets"))
+        play.odd().refused("targets", "Malformed").advances(before("targets"))
     });
     plays.into()
 }
@@ -333,7 +342,7 @@ fn bins() -> Vec<Play> {
         honest.add_target(&bin, "binned", GOOD);
         let roles: Vec<&str> = bins.iter().map(String::as_str).chain(["targets"]).collect();
         honest.publish(&roles);
-        Play::against(&honest).packages(&["package"]).get("binned").sample(format!("{bits} bits"))
+        Play::against(&honest).packages(&["package"]).get("binned").sample(format!("{bits} bits")).honest_is_odd()
     });
     plays.into()
 }

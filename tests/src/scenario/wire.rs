@@ -77,6 +77,8 @@ impl Scene {
     ) -> Play {
         let (road, path) = (self.newer.road().fork(), place.path.clone());
         let play = Play::against(&self.honest).sample(format!("{}: {}", place.role, sample.into()));
+        // Whoever reads the right file out of a wrong answer has done no harm.
+        let play = play.may_have(self.newer.road());
         let play =
             play.advances(advanced(place.role)).responder(Arc::new(move |request: &Request, wire: &mut Wire| {
                 // What is behind `elsewhere/` is what redirects lead to.

@@ -1,0 +1,306 @@
+//! Repositories made by `lastmile-repo` itself, and thieves who hold some of their private keys.
+//!
+//! The simulator shows what clients do with repositories of others. What the project promises about its own repositories
+//! is tested here, on files that the real tool wrote.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use lastmile_client::{Error, Refusal};
+use lastmile_keys::{PrivateKey, Scheme, Signer as _};
+use lastmile_metadata::Key;
+use lastmile_repo_tool::cli::{self, Exit};
+use lastmile_tests::scenario::{EVIL, GOOD};
+use lastmile_tests::{Device, METADATA, Road, TARGETS, canonical, file_name, hash};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A repository in a temporary folder, changed by command lines alone.
+pub(crate) struct Made {
+    folder: TempDir,
+}
+
+impl Made {
+    /// A repository with `package`, listed by the top-level targets role.
+    pub(crate) fn new() -> Made {
+        let made = Made { folder: tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap() };
+        fs::write(made.folder.path().join("phrase"), "correct horse battery staple").unwrap();
+        made.run(&["init", "--unencrypted-keys"]);
+        made.add("package", GOOD, &[]);
+        made
+    }
+
+    /// The same with a role `team` that lists `team/package`.
+    pub(crate) fn with_team() -> Made {
+        let made = Made::new();
+        made.new_key("team-1");
+        made.run(&["delegate", "team", "--paths", "team/*", "--key", "team-1"]);
+        made.add("team/package", GOOD, &["--role", "team"]);
+        made
+    }
+
+    /// The same with two bins that hold `package`, to be signed by all of `keys`.
+    pub(crate) fn with_bins(kind: &[&str], keys: &[&str]) -> Made {
+        let made = Made::new();
+        for key in keys.iter().filter(|key| !made.dir().join(format!("keys/{key}.pem")).exists()) {
+            made.new_key(key);
+        }
+        let files: Vec<String> = keys.iter().map(|key| format!("file:keys/{key}.pem")).collect();
+        let threshold = keys.len().to_string();
+        let keys: Vec<&str> = ["--key"].into_iter().chain(files.iter().map(String::as_str)).collect();
+        let command = ["bins", "--bit-length", "1", "--threshold", &threshold];
+        made.run(&[&command[..], kind, &keys].concat());
+        made
+    }
+
+    pub(crate) fn dir(&self) -> PathBuf {
+        self.folder.path().join("repository")
+    }
+
+    /// Runs `lastmile-repo`, which must succeed.
+    pub(crate) fn run(&self, command: &[&str]) {
+        let exit = self.try_run(command);
+        assert_eq!(exit, Exit::Done, "lastmile-repo {command:?}");
+    }
+
+    pub(crate) fn try_run(&self, command: &[&str]) -> Exit {
+        let file = |name: &str| self.folder.path().join(name).into_os_string();
+        let mut args: Vec<OsString> = vec!["lastmile-repo".into(), "--quiet".into(), "-C".into(), self.dir().into()];
+        args.extend(["--config".into(), file("config.toml"), "--pass-phrase-file".into(), file("phrase")]);
+        args.extend(command.iter().map(OsString::from));
+        cli::run(args)
+    }
+
+    /// Publishes a package.
+    pub(crate) fn add(&self, name: &str, content: &[u8], options: &[&str]) {
+        let file = self.folder.path().join("file");
+        fs::write(&file, content).unwrap();
+        self.run(&[&["add", file.to_str().unwrap(), "--name", name], options].concat());
+    }
+
+    /// Makes a key that signs for no role yet.
+    pub(crate) fn new_key(&self, name: &str) {
+        self.run(&["key", "generate", name, "--unencrypted"]);
+    }
+
+    /// Revokes a key, of which another one takes the place.
+    pub(crate) fn revoke(&self, role: &str, key: &str, successor: &str) {
+        self.new_key(successor);
+        self.run(&["rotate", role, "--add", successor]);
+        self.run(&["revoke", &format!("file:keys/{key}.pem"), "--unencrypted-online-keys"]);
+    }
+
+    /// Revokes an online key; the tool makes new ones for both online roles.
+    pub(crate) fn revoke_online(&self, key: &str) {
+        self.run(&["revoke", &format!("file:keys/{key}.pem"), "--unencrypted-online-keys"]);
+    }
+
+    /// What a web server shows of the repository at present.
+    pub(crate) fn served(&self) -> Road {
+        let road = Road::new();
+        for (folder, base) in [("metadata", METADATA), ("targets", TARGETS)] {
+            for (name, bytes) in files(&self.dir().join(folder)) {
+                road.put(&format!("{base}{name}"), bytes);
+            }
+        }
+        road
+    }
+
+    /// A client that has seen nothing but the first root.
+    pub(crate) fn new_client(&self) -> Device {
+        let served = self.served();
+        let first = served.file(&format!("{METADATA}1.root.json")).unwrap();
+        let mut client = Device::asking(first, &served);
+        client.now = Utc::now();
+        client
+    }
+
+    /// A client that has installed `packages` at the present release.
+    pub(crate) fn client(&self, packages: &[&str]) -> Device {
+        let client = self.new_client();
+        for package in packages {
+            client.get(package).unwrap();
+        }
+        client
+    }
+
+    /// Somebody who has exactly these private keys, and answers for the repository.
+    pub(crate) fn thief(&self, stolen: &[&str]) -> Thief {
+        let key = |name: &&str| {
+            let pem = fs::read_to_string(self.dir().join("keys").join(format!("{name}.pem"))).unwrap();
+            PrivateKey::from_pem(&pem, None).unwrap()
+        };
+        Thief { road: self.served(), keys: stolen.iter().map(key).collect() }
+    }
+
+    /// The bin that `package` is in.
+    pub(crate) fn bin_of(&self, path: &str) -> String {
+        lastmile_tests::bin_of("bin", 1, path)
+    }
+}
+
+/// All files below `folder`, by their path in it.
+fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let name = entry.file_name().into_string().unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            all.extend(files(&entry.path()).into_iter().map(|(inner, bytes)| (format!("{name}/{inner}"), bytes)));
+        } else {
+            all.insert(name, fs::read(entry.path()).unwrap());
+        }
+    }
+    all
+}
+
+/// Owns the network, and signs with the keys that he has; with no others.
+pub(crate) struct Thief {
+    /// What he serves.
+    pub(crate) road: Road,
+    keys: Vec<PrivateKey>,
+}
+
+impl Thief {
+    /// The `signed` member of the newest file of `role` that he serves.
+    pub(crate) fn newest(&self, role: &str) -> Value {
+        let bytes = self.road.file(&self.path(role, None)).unwrap();
+        serde_json::from_slice::<Value>(&bytes).unwrap()["signed"].take()
+    }
+
+    /// Where the file of `role` is: of this version, or the newest one.
+    pub(crate) fn path(&self, role: &str, version: Option<u64>) -> String {
+        let version = match (role, version) {
+            ("timestamp", _) => None,
+            (_, Some(version)) => Some(version),
+            ("root", None) => (1..).take_while(|version| self.has_root(*version)).last(),
+            ("snapshot", None) => self.newest("timestamp")["meta"]["snapshot.json"]["version"].as_u64(),
+            (_, None) => self.newest("snapshot")["meta"][format!("{role}.json")]["version"].as_u64(),
+        };
+        format!("{METADATA}{}", file_name(role, version))
+    }
+
+    fn has_root(&self, version: u64) -> bool {
+        self.road.file(&format!("{METADATA}{version}.root.json")).is_some()
+    }
+
+    /// Makes a key of his own; its key id, and the key as metadata lists it.
+    pub(crate) fn own_key(&mut self) -> (String, Value) {
+        let key = PrivateKey::generate(Scheme::Ed25519).unwrap();
+        let public = key.public_key();
+        let object = json!({
+            "keytype": public.keytype(), "scheme": public.scheme(), "keyval": {"public": public.public()},
+        });
+        let keyid = keyid(&key);
+        self.keys.push(key);
+        (keyid, object)
+    }
+
+    /// Signs as `role` with those of his keys that are trusted for it; if none is, with the first one.
+    pub(crate) fn sign(&self, role: &str, signed: &Value) -> Vec<u8> {
+        let text = canonical::write(signed);
+        let trusted = self.trusted_for(role);
+        // A new root needs the keys that it names itself, too.
+        let is_trusted = |key: &&PrivateKey| role == "root" || trusted.contains(&keyid(key));
+        let mut keys: Vec<&PrivateKey> = self.keys.iter().filter(is_trusted).collect();
+        if keys.is_empty() {
+            keys.extend(self.keys.first());
+        }
+        let signature = |key: &PrivateKey| json!({"keyid": keyid(key), "sig": hex::encode(key.sign(&text).unwrap())});
+        let signatures: Vec<Value> = keys.into_iter().map(signature).collect();
+        canonical::write(&json!({"signatures": signatures, "signed": signed}))
+    }
+
+    /// The ids of the keys that root, or the top-level targets role, names for `role`.
+    fn trusted_for(&self, role: &str) -> Vec<String> {
+        let texts = |keyids: &Value| serde_json::from_value::<Vec<String>>(keyids.clone()).unwrap_or_default();
+        let named = texts(&self.newest("root")["roles"][role]["keyids"]);
+        if !named.is_empty() {
+            return named;
+        }
+        let delegations = self.newest("targets")["delegations"].take();
+        let listed = delegations["roles"].as_array().cloned().unwrap_or_default();
+        let delegation = listed.into_iter().find(|listed| listed["name"] == json!(role));
+        texts(&delegation.unwrap_or_else(|| delegations["succinct_roles"].clone())["keyids"])
+    }
+
+    /// Serves another file of `role` under the version and name of the newest one.
+    pub(crate) fn replace(&self, role: &str, edit: impl FnOnce(&mut Value)) {
+        let mut signed = self.newest(role);
+        edit(&mut signed);
+        self.road.put(&self.path(role, None), self.sign(role, &signed));
+    }
+
+    /// Releases a new version of `role`, in a new snapshot and a new timestamp as far as it needs them.
+    pub(crate) fn release(&self, role: &str, edit: impl FnOnce(&mut Value)) {
+        let entry = self.write_next(role, edit);
+        match role {
+            "root" | "timestamp" => {}
+            "snapshot" => drop(self.list("timestamp", "snapshot", entry)),
+            _ => {
+                let snapshot = self.list("snapshot", role, entry);
+                self.list("timestamp", "snapshot", snapshot);
+            }
+        }
+    }
+
+    /// Lists the file of `listed` in the next version of `role`; what is to be listed of that.
+    fn list(&self, role: &str, listed: &str, entry: Value) -> Value {
+        self.write_next(role, |signed| signed["meta"][format!("{listed}.json")] = entry)
+    }
+
+    /// Serves the next version of `role`; what is to be listed of it.
+    fn write_next(&self, role: &str, edit: impl FnOnce(&mut Value)) -> Value {
+        let mut signed = self.newest(role);
+        signed["version"] = json!(signed["version"].as_u64().unwrap() + 1);
+        edit(&mut signed);
+        let version = signed["version"].as_u64().unwrap();
+        let bytes = self.sign(role, &signed);
+        self.road.put(&self.path(role, Some(version)), bytes.clone());
+        json!({"version": version, "length": bytes.len(), "hashes": {"sha256": hash(&bytes)}})
+    }
+
+    /// Lists evil content for `path`, as long as what is listed there already.
+    pub(crate) fn list_evil(&self, targets: &mut Value, path: &str) {
+        let length = targets["targets"][path]["length"].as_u64().map_or(EVIL.len(), |length| length as usize);
+        let evil: Vec<u8> = EVIL.iter().chain([b'!'].iter().cycle()).take(length).copied().collect();
+        let entry = &mut targets["targets"][path];
+        entry["length"] = json!(length);
+        entry["hashes"] = json!({"sha256": hash(&evil)});
+        let (folder, name) = path.rsplit_once('/').map_or(("", path), |(folder, name)| (folder, name));
+        let folder = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+        self.road.put(&format!("{TARGETS}{folder}{}.{name}", hash(&evil)), evil);
+    }
+}
+
+fn keyid(key: &PrivateKey) -> String {
+    Key::from_public(key.public_key()).keyid().to_string()
+}
+
+/// A time so many days from now, as metadata writes it.
+pub(crate) fn in_days(days: i64) -> Value {
+    json!(lastmile_metadata::format_time(&later(days)))
+}
+
+/// The time so many days from now.
+pub(crate) fn later(days: i64) -> DateTime<Utc> {
+    Utc::now() + TimeDelta::days(days)
+}
+
+/// Why a client refused: the role or file that it blames, and the name of the fault.
+pub(crate) fn refusal<T: std::fmt::Debug>(result: &Result<T, Error>) -> String {
+    let fault = |kind: String| kind.split(|c: char| !c.is_alphanumeric()).next().unwrap().to_owned();
+    match result {
+        Err(Error::Repository(error)) => match &error.refusal {
+            Refusal::Metadata(verdict) => format!("{}: {}", verdict.role, fault(format!("{:?}", verdict.kind))),
+            Refusal::Target { path, error } => format!("{path}: {}", fault(format!("{error:?}"))),
+            Refusal::TooLong { file, .. } => format!("{file}: TooLong"),
+            other => panic!("{other}"),
+        },
+        Err(Error::Road(error)) => format!("network: {}", fault(format!("{:?}", error.cause))),
+        Err(Error::NoSuchTarget(path)) => format!("{path}: NoSuchTarget"),
+        other => panic!("not refused: {other:?}"),
+    }
+}

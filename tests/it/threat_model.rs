@@ -1,0 +1,38 @@
+//! The threat model as tests: each row of the tables in `docs/threat-model.md`, on repositories that `lastmile-repo` made.
+//!
+//! The name of a test begins with the id of its row. A row without a test fails, and so does a test without a row.
+
+mod attacks;
+mod bins;
+mod nothing;
+mod stolen;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// The rows of `docs/threat-model.md` by id: the first cell of each line of a table.
+fn rows() -> BTreeSet<String> {
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/threat-model.md")).unwrap();
+    let tables = page.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next());
+    let rows: Vec<&str> = tables.filter(|cell| *cell != "id" && !cell.starts_with("--")).collect();
+    let ids: BTreeSet<String> = rows.iter().map(|id| id.to_lowercase()).collect();
+    assert_eq!(ids.len(), rows.len(), "an id is used twice: {rows:?}");
+    ids
+}
+
+#[test]
+fn every_row_of_the_threat_model_has_a_test_and_every_test_has_a_row() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("it/threat_model");
+    let mut tests: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for test in crate::coverage::tests_below(&folder) {
+        let id = test.split('_').next().unwrap().to_owned();
+        tests.entry(id).or_default().push(test);
+    }
+    let tested: BTreeSet<String> = tests.keys().cloned().collect();
+    let rows = rows();
+    assert!(rows.len() > 20, "{rows:?}");
+    let (untested, unknown): (Vec<_>, Vec<_>) =
+        (rows.difference(&tested).collect(), tested.difference(&rows).collect());
+    assert!(untested.is_empty(), "no test in tests/it/threat_model begins with the id of these rows: {untested:?}");
+    assert!(unknown.is_empty(), "docs/threat-model.md has no row for these tests: {unknown:?}, {tests:?}");
+}

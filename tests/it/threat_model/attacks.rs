@@ -1,0 +1,209 @@
+//! What attackers do who own the network or the server, against repositories of our own.
+
+use lastmile_tests::scenario::{EVIL, GOOD};
+use lastmile_tests::{Device, Fault, METADATA, Road, TARGETS, hash};
+use serde_json::json;
+
+use crate::made::{Made, later, refusal};
+
+const NEWER: &[u8] = b"newer package";
+/// As long as the good package.
+const OTHER: &[u8] = b"fine package";
+
+/// A repository with two roots and a delegated role, and the files that a new client asks for to get `team/package`.
+fn asked_for() -> (Made, Road, Vec<String>) {
+    let made = Made::with_team();
+    made.run(&["renew", "root", "--force"]);
+    let road = made.served();
+    let client = made.new_client();
+    client.follow(&road);
+    assert_eq!(client.get("team/package").unwrap(), GOOD);
+    let asked: Vec<String> = road.requests().into_iter().filter(|path| road.file(path).is_some()).collect();
+    assert!(asked.len() >= 6, "{asked:?}");
+    (made, road, asked)
+}
+
+/// A new client meets `change` of each file in turn, gets no package, and gets it from the honest server afterwards.
+fn each_file(change: impl Fn(&Road, &str)) -> Vec<String> {
+    let (made, honest, asked) = asked_for();
+    let mut refusals = Vec::new();
+    for path in asked {
+        let road = honest.fork();
+        change(&road, &path);
+        let client = made.new_client();
+        client.follow(&road);
+        refusals.push(refusal(&client.get("team/package")));
+        assert_eq!(client.output(), [""; 0], "{path}");
+        client.follow(&honest);
+        assert_eq!(client.get("team/package").unwrap(), GOOD, "{path}");
+    }
+    refusals
+}
+
+#[test]
+fn n1_a_file_with_other_content_is_refused() {
+    let refusals = each_file(|road, path| {
+        let bytes = road.file(path).unwrap();
+        let other = match String::from_utf8(bytes).unwrap() {
+            text if path.starts_with(METADATA) => text.replace(r#""expires":"2"#, r#""expires":"3"#),
+            text => text.to_uppercase(),
+        };
+        road.put(path, other.into_bytes());
+    });
+    assert!(refusals.iter().all(|why| !why.starts_with("network")), "{refusals:?}");
+}
+
+#[test]
+fn n2_older_metadata_is_refused_whatever_has_expired() {
+    let made = Made::new();
+    let old = made.served();
+    made.add("package", NEWER, &[]);
+    let mut seen = made.client(&["package"]);
+    seen.follow(&old);
+    assert_eq!(refusal(&seen.get("package")), "timestamp: Rollback");
+    seen.now = later(8);
+    assert_eq!(refusal(&seen.get("package")), "timestamp: Rollback");
+    assert_eq!(seen.read_output("package"), NEWER);
+}
+
+#[test]
+fn n3_a_freeze_ends_when_the_timestamp_expires_after_a_week() {
+    let made = Made::new();
+    let old = made.served();
+    made.add("package", NEWER, &[]);
+    for mut client in [made.new_client(), made.new_client()] {
+        client.follow(&old);
+        client.now = later(6);
+        assert_eq!(client.get("package").unwrap(), GOOD);
+        client.now = later(8);
+        assert_eq!(refusal(&client.get("package")), "timestamp: Expired");
+    }
+}
+
+#[test]
+fn n4_versions_that_were_driven_up_are_forgotten_when_the_online_keys_are_replaced() {
+    let made = Made::new();
+    let seen = made.client(&["package"]);
+    let thief = made.thief(&["timestamp-1", "snapshot-1"]);
+    thief.release("snapshot", |snapshot| snapshot["version"] = json!(i64::MAX));
+    seen.follow(&thief.road);
+    assert_eq!(seen.get("package").unwrap(), GOOD);
+    // The first release after that has the same version of the timestamp, and tells the client nothing new.
+    made.add("package", NEWER, &[]);
+    seen.follow(&made.served());
+    assert_eq!(seen.get("package").unwrap(), GOOD);
+    made.run(&["renew", "--force"]);
+    seen.follow(&made.served());
+    assert_eq!(refusal(&seen.get("package")), "timestamp: ListedRollback");
+    made.revoke_online("timestamp-1");
+    seen.follow(&made.served());
+    assert_eq!(seen.get("package").unwrap(), NEWER);
+}
+
+#[test]
+fn n5_files_of_different_releases_are_refused() {
+    let made = Made::with_team();
+    let (old, seen) = (made.thief(&[]), made.client(&["team/package"]));
+    made.add("team/package", NEWER, &["--role", "team"]);
+    made.add("package", NEWER, &[]);
+    for role in ["snapshot", "targets", "team"] {
+        let mixed = made.thief(&[]);
+        mixed.road.put(&mixed.path(role, None), old.road.file(&old.path(role, None)).unwrap());
+        for client in [made.new_client(), seen.copy()] {
+            client.follow(&mixed.road);
+            let why = refusal(&client.get("team/package"));
+            assert!(why == format!("{role}: HashMismatch") || why == format!("{role}: LengthMismatch"), "{why}");
+        }
+    }
+}
+
+#[test]
+fn n6_endless_files_are_cut() {
+    let refusals = each_file(|road, path| road.fault(path, Fault::Endless));
+    let is_cut = |why: &String| why.ends_with("TooLong") || why.ends_with("Length");
+    assert!(refusals.iter().all(is_cut), "{refusals:?}");
+}
+
+#[test]
+fn n7_slow_files_are_given_up() {
+    let refusals = each_file(|road, path| road.fault(path, Fault::Timeout));
+    assert!(refusals.iter().all(|why| why == "network: Timeout"), "{refusals:?}");
+}
+
+#[test]
+fn n8_another_genuine_package_is_refused_under_this_name() {
+    let made = Made::new();
+    made.add("other", OTHER, &[]);
+    let road = made.served();
+    road.put(&format!("{TARGETS}{}.package", hash(GOOD)), OTHER.to_vec());
+    let client = made.new_client();
+    client.follow(&road);
+    assert_eq!(refusal(&client.get("package")), "package: Hash");
+    assert_eq!(client.output(), [""; 0]);
+    assert_eq!(client.get("other").unwrap(), OTHER);
+}
+
+#[test]
+fn n9_no_dependency_is_fetched_that_was_not_asked_for() {
+    let made = Made::new();
+    made.add("dependency", EVIL, &[]);
+    made.add("package", NEWER, &["--custom", "depends=dependency"]);
+    let road = made.served();
+    let client = made.new_client();
+    client.follow(&road);
+    assert_eq!(client.get("package").unwrap(), NEWER);
+    assert_eq!(client.output(), ["package"]);
+    assert!(!road.requests().iter().any(|path| path.ends_with("dependency")));
+}
+
+#[test]
+fn n10_a_mirror_that_lies_keeps_nobody_from_the_next_one() {
+    let (_, honest, asked) = asked_for();
+    let first = honest.file(&format!("{METADATA}1.root.json")).unwrap();
+    for path in asked {
+        let lying = honest.fork();
+        lying.put(&path, b"{}".to_vec());
+        let mut client = Device::asking(first.clone(), &honest);
+        client.now = later(0);
+        client.follow_all(&[&lying, &honest]);
+        assert_eq!(client.get("team/package").unwrap(), GOOD, "{path}");
+    }
+}
+
+#[test]
+fn n11_a_hidden_root_changes_nothing_for_those_who_have_it_or_another_mirror() {
+    let made = Made::new();
+    let (old, unaware) = (made.served(), made.client(&["package"]));
+    made.revoke("targets", "targets-1", "targets-2");
+    made.add("package", NEWER, &[]);
+    let seen = made.client(&["package"]);
+    let stored = seen.stored("root");
+    seen.follow(&old);
+    assert_eq!(refusal(&seen.get("package")), "timestamp: Rollback");
+    assert_eq!(seen.stored("root"), stored);
+    let mut frozen = unaware.copy();
+    frozen.follow(&old);
+    assert_eq!(frozen.get("package").unwrap(), GOOD);
+    frozen.now = later(8);
+    assert_eq!(refusal(&frozen.get("package")), "timestamp: Expired");
+    unaware.follow_all(&[&old, &made.served()]);
+    assert_eq!(unaware.get("package").unwrap(), NEWER);
+}
+
+#[test]
+fn n12_a_length_beyond_the_limit_is_refused_before_the_file_is_asked_for() {
+    let made = Made::new();
+    for (stolen, role, below) in
+        [(&["timestamp-1"][..], "timestamp", "snapshot"), (&["timestamp-1", "snapshot-1"], "snapshot", "targets")]
+    {
+        let thief = made.thief(stolen);
+        thief.release(role, |signed| signed["meta"][format!("{below}.json")]["length"] = json!(1_u64 << 40));
+        let path = thief.path(below, None);
+        for client in [made.new_client(), made.client(&["package"])] {
+            client.follow(&thief.road);
+            thief.road.forget_requests();
+            assert_eq!(refusal(&client.get("package")), format!("{below}: ListedTooLong"));
+            assert!(!thief.road.requests().contains(&path));
+        }
+    }
+}

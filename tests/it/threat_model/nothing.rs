@@ -1,0 +1,165 @@
+//! Keys that give nothing to a thief who has no others: the snapshot lists the hash of each file that they could replace.
+
+use lastmile_tests::METADATA;
+use lastmile_tests::scenario::GOOD;
+use serde_json::{Value, json};
+
+use crate::made::{Made, Thief, in_days, refusal};
+
+const NEWER: &[u8] = b"newer package";
+
+/// What somebody tries who has only the keys `stolen`, which sign for `role`.
+pub(super) struct Attempt<'a> {
+    pub(super) stolen: &'a [&'a str],
+    pub(super) role: &'a str,
+    /// A package that is listed by this role or below it, with the options that add it.
+    pub(super) package: &'a str,
+    pub(super) options: &'a [&'a str],
+    /// Why clients refuse another file of the same version, and a release of his own.
+    pub(super) refusals: [&'a str; 2],
+}
+
+impl Attempt<'_> {
+    /// Has it tried with `forge`, which changes what the role signs: under the published version, in a release of his
+    /// own, and in the place of the next honest release.
+    pub(super) fn fails(&self, made: &Made, forge: impl Fn(&Thief, &mut Value)) {
+        let [in_place, own_release] = self.refusals.map(|why| why.replace("ROLE", self.role));
+        let seen = made.client(&[self.package]);
+        let replace = |thief: &Thief| thief.replace(self.role, |signed| forge(thief, signed));
+
+        let thief = made.thief(self.stolen);
+        replace(&thief);
+        let new = made.new_client();
+        new.follow(&thief.road);
+        assert_eq!(refusal(&new.get(self.package)), in_place, "{:?}", self.stolen);
+        assert_eq!(new.output(), [""; 0]);
+        // Who has been here has the file already.
+        let stored = seen.files();
+        seen.follow(&thief.road);
+        assert_eq!(seen.get(self.package).unwrap(), GOOD);
+        assert_eq!(seen.files(), stored);
+
+        let thief = made.thief(self.stolen);
+        thief.release(self.role, |signed| forge(&thief, signed));
+        for client in [made.new_client(), seen.copy()] {
+            client.follow(&thief.road);
+            assert_eq!(refusal(&client.get(self.package)), own_release, "{:?}", self.stolen);
+            assert_ne!(client.output().first().map(|name| client.read_output(name)), Some(NEWER.to_vec()));
+        }
+
+        made.add(self.package, NEWER, self.options);
+        let thief = made.thief(self.stolen);
+        replace(&thief);
+        for client in [new, seen, made.new_client()] {
+            let before: Vec<Vec<u8>> = client.output().iter().map(|name| client.read_output(name)).collect();
+            client.follow(&thief.road);
+            assert_eq!(refusal(&client.get(self.package)), in_place, "{:?}", self.stolen);
+            let after: Vec<Vec<u8>> = client.output().iter().map(|name| client.read_output(name)).collect();
+            assert_eq!(before, after);
+            client.follow(&made.served());
+            assert_eq!(client.get(self.package).unwrap(), NEWER);
+        }
+    }
+
+    /// The same, where the role itself lists the package.
+    pub(super) fn never_installs(&self, made: &Made) {
+        self.fails(made, |thief, signed| thief.list_evil(signed, self.package));
+    }
+}
+
+/// Another file of the same version is not the one that is listed, and a timestamp of his own is not signed.
+const ALONE: [&str; 2] = ["ROLE: HashMismatch", "timestamp: ThresholdNotMet"];
+
+#[test]
+fn k2_the_snapshot_key_gives_nothing_and_is_revoked() {
+    let made = Made::new();
+    let attempt =
+        Attempt { stolen: &["snapshot-1"], role: "snapshot", package: "package", options: &[], refusals: ALONE };
+    attempt.fails(&made, |_, snapshot| snapshot["expires"] = in_days(99));
+    let seen = made.client(&["package"]);
+    made.revoke_online("snapshot-1");
+    // Not even a timestamp key lets the old snapshot key sign again.
+    let thief = made.thief(&["snapshot-1", "timestamp-2"]);
+    thief.release("snapshot", |_| {});
+    seen.follow(&thief.road);
+    assert_eq!(refusal(&seen.get("package")), "snapshot: ThresholdNotMet");
+}
+
+#[test]
+fn k4_the_key_of_a_delegated_role_gives_nothing_and_is_revoked_without_a_new_root() {
+    let made = Made::with_team();
+    let attempt = Attempt {
+        stolen: &["team-1"],
+        role: "team",
+        package: "team/package",
+        options: &["--role", "team"],
+        refusals: ALONE,
+    };
+    attempt.never_installs(&made);
+    let seen = made.client(&["team/package"]);
+    made.revoke("team", "team-1", "team-2");
+    assert!(made.served().file(&format!("{METADATA}2.root.json")).is_none());
+    let thief = made.thief(&["team-1", "timestamp-1", "snapshot-1"]);
+    thief.release("team", |team| thief.list_evil(team, "team/package"));
+    seen.follow(&thief.road);
+    assert_eq!(refusal(&seen.get("team/package")), "team: ThresholdNotMet");
+}
+
+#[test]
+fn k10_the_targets_key_gives_nothing_without_both_online_keys_and_is_revoked() {
+    let with_timestamp = ["ROLE: HashMismatch", "snapshot: ThresholdNotMet"];
+    let samples: [(&[&str], [&str; 2]); 3] = [
+        (&["targets-1"], ALONE),
+        (&["targets-1", "snapshot-1"], ALONE),
+        (&["targets-1", "timestamp-1"], with_timestamp),
+    ];
+    for (stolen, refusals) in samples {
+        let made = Made::new();
+        Attempt { stolen, role: "targets", package: "package", options: &[], refusals }.never_installs(&made);
+    }
+    let made = Made::new();
+    let seen = made.client(&["package"]);
+    made.revoke("targets", "targets-1", "targets-2");
+    let thief = made.thief(&["targets-1", "timestamp-1", "snapshot-1"]);
+    thief.release("targets", |targets| thief.list_evil(targets, "package"));
+    seen.follow(&thief.road);
+    assert_eq!(refusal(&seen.get("package")), "targets: ThresholdNotMet");
+}
+
+#[test]
+fn k12_fewer_root_keys_than_must_sign_give_nothing_and_are_rotated_out() {
+    let made = Made::new();
+    let name_own_keys = |thief: &mut Thief| {
+        let (keyid, key) = thief.own_key();
+        thief.release("root", |root| {
+            root["keys"][&keyid] = key;
+            for role in ["root", "timestamp", "snapshot", "targets"] {
+                root["roles"][role] = json!({"keyids": [keyid], "threshold": 1});
+            }
+        });
+        thief.release("targets", |targets| thief.list_evil(targets, "package"));
+    };
+    let mut thief = made.thief(&["root-1"]);
+    name_own_keys(&mut thief);
+    let seen = made.client(&["package"]);
+    for client in [&made.new_client(), &seen] {
+        client.follow(&thief.road);
+        assert_eq!(refusal(&client.get("package")), "root: ThresholdNotMet");
+    }
+    // The root of the same version with other content is none that comes next.
+    let thief = made.thief(&["root-1"]);
+    let mut signed = thief.newest("root");
+    signed["expires"] = in_days(3_650);
+    thief.road.put(&format!("{METADATA}2.root.json"), thief.sign("root", &signed));
+    seen.follow(&thief.road);
+    assert!(refusal(&seen.get("package")).starts_with("root: "));
+
+    made.new_key("root-4");
+    made.run(&["rotate", "root", "--add", "root-4", "--remove", "root-1"]);
+    seen.follow(&made.served());
+    assert_eq!(seen.get("package").unwrap(), GOOD);
+    let mut thief = made.thief(&["root-1", "root-2"]);
+    name_own_keys(&mut thief);
+    seen.follow(&thief.road);
+    assert_eq!(refusal(&seen.get("package")), "root: ThresholdNotMet");
+}

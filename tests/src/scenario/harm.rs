@@ -1,0 +1,225 @@
+//! Whether a client that did not refuse was harmed: what it has afterwards is compared with what an honest client may have.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use crate::repository::{METADATA, hash};
+use crate::road::Road;
+use crate::scenario::stage::changed;
+use crate::scenario::{Action, EVIL, Play};
+
+/// Files by name.
+type Files = BTreeMap<String, Vec<u8>>;
+
+/// What a client trusts and what it has downloaded.
+#[derive(Clone, Copy)]
+pub(super) struct Holdings<'a> {
+    pub(super) trusted: &'a Files,
+    pub(super) output: &'a Files,
+}
+
+/// What is wrong with what the client has after the attack, if anything. Where it `succeeded`, it also must have the package
+/// that was asked for, and roles that belong together.
+pub(super) fn harm(play: &Play, before: Holdings<'_>, after: Holdings<'_>, succeeded: bool) -> Option<String> {
+    let known = Known::of(play);
+    known.untrusted(play, before.trusted, after.trusted).or_else(|| {
+        if succeeded {
+            known.wrong_output(play, before.output, after.output).or_else(|| inconsistent(after.trusted))
+        } else {
+            let output = changed(before.output, after.output);
+            (!output.is_empty()).then(|| format!("downloaded files changed: {output:?}"))
+        }
+    })
+}
+
+/// The files that an honest client may have.
+struct Known {
+    roads: Vec<Road>,
+    honest: Road,
+}
+
+impl Known {
+    fn of(play: &Play) -> Known {
+        let mut roads: Vec<Road> = play.before.iter().chain(&play.may_have).cloned().collect();
+        if play.is_odd || !play.is_attack() {
+            roads.push(play.attacker.clone());
+        }
+        Known { roads, honest: play.honest.clone() }
+    }
+
+    /// A trusted file that no honest client would have, or an older one than before.
+    fn untrusted(&self, play: &Play, before: &Files, after: &Files) -> Option<String> {
+        let steps: Vec<String> = play.advances.iter().map(|role| crate::repository::file_name(role, None)).collect();
+        changed(before, after).into_iter().filter(|name| !steps.contains(name)).find_map(|name| {
+            let Some(bytes) = after.get(&name) else { return Some(format!("`{name}` is no longer trusted")) };
+            if !self.metadata(&name).iter().any(|known| is_same(known, bytes)) {
+                return Some(format!("`{name}` is trusted, which an honest client would not have"));
+            }
+            let (then, now) = (before.get(&name).and_then(|old| version(old))?, version(bytes)?);
+            (now < then).then(|| format!("`{name}` went from version {then} to {now}"))
+        })
+    }
+
+    /// All known files of the role whose trusted file is called `name`.
+    fn metadata(&self, name: &str) -> Vec<Vec<u8>> {
+        let is_of_the_role = |path: &str| {
+            let file = path.strip_prefix(METADATA).unwrap_or_default();
+            let unversioned = file.trim_start_matches(|c: char| c.is_ascii_digit());
+            file == name || (unversioned.len() < file.len() && unversioned.strip_prefix('.') == Some(name))
+        };
+        let files = self.roads.iter().flat_map(|road| road.files());
+        files.filter(|(path, _)| is_of_the_role(path)).map(|(_, bytes)| bytes).collect()
+    }
+
+    /// Other bytes than those of the package that was asked for, or none where there is one.
+    fn wrong_output(&self, play: &Play, before: &Files, after: &Files) -> Option<String> {
+        let Action::Get(path) = &play.action else {
+            let output = changed(before, after);
+            return (!output.is_empty()).then(|| format!("downloaded files changed: {output:?}"));
+        };
+        let right = self.hashes_of(path);
+        let is_right = |bytes: &Vec<u8>| bytes != EVIL && right.contains(&hash(bytes));
+        let changed = changed(before, after);
+        if let Some(name) = changed.iter().find(|name| !after.get(*name).is_some_and(is_right)) {
+            return Some(format!("`{name}` holds what no honest repository offers as `{path}`"));
+        }
+        let is_missing = !right.is_empty() && !after.values().any(is_right);
+        is_missing.then(|| format!("exit code 0, and `{path}` is not there"))
+    }
+
+    /// The SHA-256 of what honest repositories offer as `path`.
+    fn hashes_of(&self, path: &str) -> Vec<String> {
+        let roads = self.roads.iter().chain([&self.honest]);
+        let files = roads.flat_map(|road| road.files()).filter(|(name, _)| name.starts_with(METADATA));
+        let listed = files
+            .filter_map(|(_, bytes)| Some(signed(&bytes)?["targets"][path]["hashes"]["sha256"].as_str()?.to_owned()));
+        listed.filter(|listed| *listed != hash(EVIL)).collect()
+    }
+}
+
+/// Trusted roles that do not belong together, or have expired: the client is held at an older state than it says.
+fn inconsistent(trusted: &Files) -> Option<String> {
+    let read = |role: &str| trusted.get(&format!("{role}.json")).and_then(|bytes| signed(bytes));
+    for (role, below) in [("timestamp", "snapshot"), ("snapshot", "targets")] {
+        let listed = read(role).and_then(|signed| signed["meta"][format!("{below}.json")]["version"].as_u64());
+        let there = read(below).and_then(|signed| signed["version"].as_u64());
+        if let (Some(listed), Some(there)) = (listed, there)
+            && listed != there
+        {
+            return Some(format!("{role} lists version {listed} of {below}, and version {there} is trusted"));
+        }
+    }
+    ["root", "timestamp", "snapshot", "targets"].into_iter().find_map(|role| {
+        let expires: DateTime<Utc> = read(role)?["expires"].as_str()?.parse().ok()?;
+        (expires <= Utc::now()).then(|| format!("{role} has expired"))
+    })
+}
+
+/// Whether these are the same document, however it is written down.
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    one == other || document(one).is_some_and(|one| document(other) == Some(one))
+}
+
+/// The first document in `bytes`, as a lenient reader sees it.
+fn document(bytes: &[u8]) -> Option<Value> {
+    let text = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
+    serde_json::Deserializer::from_slice(text).into_iter().next()?.ok()
+}
+
+fn signed(bytes: &[u8]) -> Option<Value> {
+    Some(document(bytes)?["signed"].take())
+}
+
+fn version(bytes: &[u8]) -> Option<u64> {
+    signed(bytes)?["version"].as_u64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repository::Repository;
+    use crate::scenario::{GOOD, release};
+    use serde_json::json;
+
+    const ROLES: [&str; 4] = ["root", "timestamp", "snapshot", "targets"];
+
+    /// What a client trusts that follows `repository`.
+    fn trusted(repository: &Repository) -> Files {
+        ROLES.iter().map(|role| (format!("{role}.json"), repository.written(role))).collect()
+    }
+
+    fn good() -> Files {
+        [("package".to_owned(), GOOD.to_vec())].into()
+    }
+
+    /// The harm of a client that had `honest` and has `after` now.
+    fn of(play: &Play, honest: &Repository, after: (&Files, &Files)) -> Option<String> {
+        let (before, output) = (trusted(honest), good());
+        let before = Holdings { trusted: &before, output: &output };
+        harm(play, before, Holdings { trusted: after.0, output: after.1 }, true)
+    }
+
+    #[test]
+    fn a_client_that_has_what_it_had_was_not_harmed() {
+        let honest = release(2);
+        let play = Play::against(&honest).get("package");
+        assert_eq!(of(&play, &honest, (&trusted(&honest), &good())), None);
+    }
+
+    #[test]
+    fn an_odd_file_does_no_harm_and_the_same_file_in_an_attack_does() {
+        let honest = release(2);
+        let mut odd = honest.fork();
+        odd.publish(&["targets"]);
+        odd.place("timestamp", [odd.written("timestamp"), b"{}".to_vec()].concat());
+        let play = Play::against(&honest).attacker(odd.road()).refused("timestamp", "Malformed");
+        assert_eq!(of(&play.clone().odd(), &honest, (&trusted(&odd), &good())), None);
+        assert!(of(&play, &honest, (&trusted(&odd), &good())).unwrap().contains("an honest client would not have"));
+    }
+
+    #[test]
+    fn an_older_file_does_harm_though_it_was_honest_once() {
+        let old = release(2);
+        let mut honest = old.fork();
+        honest.publish(&["targets"]);
+        let play = Play::against(&honest).attacker(old.road()).refused("timestamp", "Rollback").odd();
+        let harm = of(&play, &honest, (&trusted(&old), &good())).unwrap();
+        assert!(harm.contains("from version"), "{harm}");
+    }
+
+    #[test]
+    fn other_bytes_and_no_bytes_do_harm() {
+        let honest = release(2);
+        let (play, all) = (Play::against(&honest).get("package").odd(), trusted(&honest));
+        let evil: Files = [("package".to_owned(), EVIL.to_vec())].into();
+        assert!(of(&play, &honest, (&all, &evil)).unwrap().contains("no honest repository offers"));
+        let other: Files = good().into_iter().chain([("more".to_owned(), b"more".to_vec())]).collect();
+        assert!(of(&play, &honest, (&all, &other)).unwrap().contains("no honest repository offers"));
+        let before = Holdings { trusted: &all, output: &Files::new() };
+        assert!(harm(&play, before, before, true).unwrap().contains("is not there"));
+    }
+
+    #[test]
+    fn a_release_of_which_a_part_is_withheld_does_harm() {
+        let honest = release(2);
+        let mut next = honest.fork();
+        next.publish(&["targets"]);
+        let play = Play::against(&honest).refused("targets", "NotFound").advances(&["snapshot", "timestamp"]);
+        let mut mixed = trusted(&next);
+        mixed.insert("targets.json".into(), honest.written("targets"));
+        let harm = of(&play, &honest, (&mixed, &good())).unwrap();
+        assert!(harm.contains("snapshot lists version"), "{harm}");
+    }
+
+    #[test]
+    fn expired_metadata_does_harm() {
+        let honest = release(2);
+        let mut stale = honest.fork();
+        stale.signed("snapshot")["expires"] = json!("2020-01-01T00:00:00Z");
+        stale.publish(&["snapshot"]);
+        let play = Play::against(&honest).attacker(stale.road()).odd();
+        assert_eq!(of(&play, &honest, (&trusted(&stale), &good())).unwrap(), "snapshot has expired");
+    }
+}
