@@ -90,11 +90,30 @@ impl Load {
             return Cost { first: flat, returning: flat };
         };
         let bins = 1_u64 << bits.min(32);
-        let entry = if self.by_version { VERSION_ENTRY } else { HASH_ENTRY };
-        let snapshot = EMPTY + HASH_ENTRY + entry * bins;
+        let snapshot = self.snapshot_length(bits);
         let top = EMPTY + if self.succinct { 300 } else { DELEGATION * bins };
         let bin = EMPTY + all / bins;
         Cost { first: snapshot + top + bin * FIRST.min(bins), returning: snapshot + bin }
+    }
+
+    /// Bytes of the snapshot with 2 to the power of `bits` bins.
+    #[must_use]
+    pub fn snapshot_length(&self, bits: u8) -> u64 {
+        let entry = if self.by_version { VERSION_ENTRY } else { HASH_ENTRY };
+        EMPTY + HASH_ENTRY + entry * (1_u64 << bits.min(32))
+    }
+
+    /// What speaks against 2 to the power of `bits` bins, if anything does.
+    #[must_use]
+    pub fn warning(&self, bits: u8) -> Option<String> {
+        let most = self.most_bits();
+        (bits > most).then(|| {
+            format!(
+                "2^{bits} bins make a snapshot of {}, which every client fetches after a release; at most 2^{most} are \
+                 proposed",
+                size(self.snapshot_length(bits))
+            )
+        })
     }
 
     /// The most bits that are proposed, so that other clients accept the result without being configured: python-tuf reads

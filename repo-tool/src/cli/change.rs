@@ -205,6 +205,10 @@ pub(super) fn bins(context: &Context<'_>, args: &Bins, output: &mut Output) -> R
         succinct: !args.prefixes,
     };
     let count = edit.count_targets(&role)?;
+    let root = edit.root_view().clone();
+    let by_version = snapshot::need_online_keys(&new.trust.keys, new.trust.threshold, &root);
+    let load = Load { targets: count as u64, bytes_per_target: 0, succinct: new.succinct, by_version };
+    load.warning(bit_length).iter().for_each(|warning| output.warning(warning));
     let bar = output.bar("moving", count);
     edit.make_bins(&role, &new, &|done| bar.set_position(done as u64))?;
     bar.finish_and_clear();
