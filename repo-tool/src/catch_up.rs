@@ -27,10 +27,9 @@ use crate::served::Served;
 use crate::setting::ServedState;
 use crate::snapshot::is_complete;
 use crate::user::{PinnedRoot, RootDigest};
+use crate::versions::LARGEST_JUMP;
 use crate::{Error, Repository, Setting, Signing, ingest, names};
 
-/// The server may be ahead of the folder by this many versions of a role; more were not reached by publishing.
-const LARGEST_LEAD: u64 = 1000;
 /// Where files of the folder go that the server has in another form.
 const SUPERSEDED: &str = "superseded";
 
@@ -114,6 +113,14 @@ pub fn catch_up(
         )));
     }
     let is_behind = is_behind(&ours, &served);
+    if is_behind && served.trusted().root().version < ours.root.version {
+        return Err(Error::Refused(format!(
+            "the server still has root version {}, and this folder has version {}: upload this folder first. If somebody \
+             publishes there with keys that the new root no longer trusts, clients refuse it once they have that root",
+            served.trusted().root().version,
+            ours.root.version
+        )));
+    }
     let resolution = match (comparison.foreign.is_empty(), is_behind, comparison.is_ahead) {
         (true, false, _) => Resolution::Nothing,
         (true, true, true) => Resolution::MovedPast,
@@ -183,7 +190,7 @@ fn check_lead(ours: &Published, served: &Served) -> Result<(), Error> {
     for (role, theirs) in served.versions() {
         let here = ours.version(&role).map_or(0, Version::get);
         let lead = theirs.get().saturating_sub(here);
-        if lead > LARGEST_LEAD {
+        if lead > LARGEST_JUMP {
             return Err(Error::Refused(format!(
                 "the server has {role} version {theirs}, {lead} above this folder: no publication of yours made that jump, \
                  so a key was stolen. `lastmile-repo revoke` it"
@@ -195,13 +202,7 @@ fn check_lead(ours: &Published, served: &Served) -> Result<(), Error> {
 
 /// Whether the server has a version that this folder lacks, or another file under the same version.
 fn is_behind(ours: &Published, served: &Served) -> bool {
-    let theirs = served.trusted();
-    let pairs = [
-        (theirs.root().version, ours.root.version, theirs.root().bytes() == ours.root.bytes()),
-        (theirs.snapshot().version, ours.snapshot.version, theirs.snapshot().bytes() == ours.snapshot.bytes()),
-        (theirs.timestamp().version, ours.timestamp.version, theirs.timestamp().bytes() == ours.timestamp.bytes()),
-    ];
-    pairs.iter().any(|(theirs, ours, is_same)| theirs > ours || (theirs == ours && !is_same))
+    served.beside(ours).iter().any(|(_, theirs, ours, is_same)| theirs > ours || (theirs == ours && !is_same))
 }
 
 fn compare(layout: &Layout, ours: &Published, served: &Served) -> Result<Comparison, Error> {

@@ -119,7 +119,7 @@ impl NewRepository {
         };
         let completed = draft.complete(&completion)?;
         let diff = diff::diff(None, &draft, &completed);
-        let plan = Plan { draft, completed, diff };
+        let plan = Plan { draft, completed, diff, note: None };
         let release = Release {
             layout: &layout,
             lock: &lock,

@@ -1,5 +1,5 @@
 //! Files that must never be published: the repository's own, under whatever path or link somebody names them, and
-//! private keys ([`crate::key_material`]).
+//! private keys (`key_material.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;

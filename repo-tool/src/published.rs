@@ -180,6 +180,11 @@ impl Published {
         std::str::from_utf8(signed).ok()
     }
 
+    /// The file of a targets role that has been read.
+    pub(crate) fn file(&self, role: &RoleName) -> Option<&[u8]> {
+        self.roles.get(role).map(|role| &**role.targets.bytes())
+    }
+
     /// How many bytes the file of a targets role that has been read has.
     pub(crate) fn length(&self, role: &RoleName) -> Option<usize> {
         self.roles.get(role).map(|role| role.targets.bytes().len())

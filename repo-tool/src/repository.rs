@@ -62,6 +62,8 @@ pub struct Plan {
     pub completed: Completed,
     /// The same for a person.
     pub diff: Vec<RoleDiff>,
+    /// What the person should know besides.
+    pub note: Option<String>,
 }
 
 /// What has become of a draft.
@@ -324,9 +326,10 @@ impl Repository {
         if !entries.is_empty() && draft.again.contains(&RoleName::TIMESTAMP) && self.can_sign(&RoleName::SNAPSHOT) {
             draft.again.insert(RoleName::SNAPSHOT);
         }
-        if signing != Signing::Never && !draft.is_empty() {
-            self.compare_with_served(entries.iter())?;
-        }
+        let note = match signing != Signing::Never && !draft.is_empty() {
+            true => self.compare_with_served(&draft, &entries)?,
+            false => None,
+        };
         let issued = self.issued(&draft)?;
         let policy = draft.policy.as_ref().unwrap_or(&self.policy);
         let keys = (signing != Signing::Never).then_some(&self.keys);
@@ -337,7 +340,7 @@ impl Repository {
             Completion { published, policy, keys, issued, authority, entries, signs_staged, accepted, now };
         let completed = draft.complete(&completion)?;
         let diff = diff::diff(Some(&self.published), &draft, &completed);
-        Ok(Plan { draft, completed, diff })
+        Ok(Plan { draft, completed, diff, note })
     }
 
     /// Publishes the plan when it has all signatures, and stages it otherwise. Afterwards the repository is as if it had
@@ -428,17 +431,18 @@ impl Repository {
     ///
     /// # Errors
     /// [`Error::Refused`] where it was to be compared.
-    pub(crate) fn compare_with_served<'e>(
+    pub(crate) fn compare_with_served(
         &mut self,
-        _: impl Iterator<Item = (&'e RoleName, &'e lastmile_metadata::MetaFile)>,
-    ) -> Result<(), Error> {
+        _: &Draft,
+        _: &BTreeMap<RoleName, lastmile_metadata::MetaFile>,
+    ) -> Result<Option<String>, Error> {
         match self
             .setting
             .user
             .metadata_url(self.digest)?
             .filter(|_| self.setting.served == crate::ServedState::Compare)
         {
-            None => Ok(()),
+            None => Ok(None),
             Some(url) => Err(Error::Refused(format!("this program cannot compare with what {url} serves"))),
         }
     }

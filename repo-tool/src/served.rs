@@ -2,6 +2,8 @@
 //! a folder that was set back, or a second copy of it, would otherwise issue versions that clients have seen already,
 //! with another content.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use futures_util::StreamExt as _;
 use futures_util::stream;
@@ -12,7 +14,11 @@ use lastmile_client::{
 use lastmile_metadata::{Limits, MetaFile, RoleName, TrustedMetadata, Version};
 
 use crate::check::{chain, from_client};
+use crate::draft::Draft;
+use crate::published::Published;
 use crate::setting::ServedState;
+use crate::snapshot::{is_complete, list_with_hash};
+use crate::versions::LARGEST_JUMP;
 use crate::{Error, Repository, check};
 
 /// So many files are asked for at once.
@@ -52,6 +58,22 @@ impl Served {
 
     pub(crate) fn trusted(&self) -> &TrustedMetadata {
         self.session.trusted()
+    }
+
+    /// The versions of the roles that change most, there and here, and whether both files are the same.
+    pub(crate) fn beside(&self, ours: &Published) -> [(RoleName, Version, Version, bool); 3] {
+        let theirs = self.trusted();
+        let (root, timestamp, snapshot) = (theirs.root(), theirs.timestamp(), theirs.snapshot());
+        [
+            (RoleName::ROOT, root.version, ours.root.version, root.bytes() == ours.root.bytes()),
+            (
+                RoleName::TIMESTAMP,
+                timestamp.version,
+                ours.timestamp.version,
+                timestamp.bytes() == ours.timestamp.bytes(),
+            ),
+            (RoleName::SNAPSHOT, snapshot.version, ours.snapshot.version, snapshot.bytes() == ours.snapshot.bytes()),
+        ]
     }
 
     /// The versions of the top-level roles and of all that the snapshot lists.
@@ -115,35 +137,29 @@ impl Repository {
     /// Refuses to go on where the server has something newer than this folder, or something else under the same version.
     /// `entries` are about to be listed with the hash of the file in this folder for the first time.
     ///
+    /// With a new root, which may be needed because somebody else publishes with a stolen key, only a newer root on the
+    /// server is refused: the versions there are passed, and a server that cannot be reached is a note.
+    ///
     /// # Errors
     /// [`Error::Refused`] as said; [`Error::Network`] when the server cannot be reached.
-    pub(crate) fn compare_with_served<'e>(
+    pub(crate) fn compare_with_served(
         &mut self,
-        entries: impl Iterator<Item = (&'e RoleName, &'e MetaFile)>,
-    ) -> Result<(), Error> {
+        draft: &Draft,
+        entries: &BTreeMap<RoleName, MetaFile>,
+    ) -> Result<Option<String>, Error> {
         if self.setting.served == ServedState::Ignore || self.is_compared {
-            return Ok(());
+            return Ok(None);
         }
-        let Some(url) = self.setting.user.metadata_url(self.digest)? else { return Ok(()) };
-        let served = Served::fetch(&url, check::oldest_root(&self.layout)?)?;
-        let (theirs, ours) = (served.trusted(), &self.published);
-        let pairs = [
-            (RoleName::ROOT, theirs.root().version, ours.root.version, theirs.root().bytes() == ours.root.bytes()),
-            (
-                RoleName::TIMESTAMP,
-                theirs.timestamp().version,
-                ours.timestamp.version,
-                theirs.timestamp().bytes() == ours.timestamp.bytes(),
-            ),
-            (
-                RoleName::SNAPSHOT,
-                theirs.snapshot().version,
-                ours.snapshot.version,
-                theirs.snapshot().bytes() == ours.snapshot.bytes(),
-            ),
-        ];
-        for (role, theirs, ours, is_same) in pairs {
-            if theirs > ours || (theirs == ours && !is_same) {
+        let Some(url) = self.setting.user.metadata_url(self.digest)? else { return Ok(None) };
+        self.is_compared = true;
+        let served = match Served::fetch(&url, check::oldest_root(&self.layout)?) {
+            Err(error) if draft.root.is_some() => return Ok(Some(format!("{error}; published all the same"))),
+            served => served?,
+        };
+        for (role, theirs, ours, is_same) in served.beside(&self.published) {
+            let is_refused = draft.root.is_none() || role == RoleName::ROOT;
+            if is_refused && (theirs > ours || (theirs == ours && !is_same)) {
+                self.is_compared = false;
                 let other = if theirs == ours { "another file of " } else { "" };
                 return Err(Error::Refused(format!(
                     "the server has {other}{role} version {theirs}, and this folder has version {ours}: another copy of \
@@ -152,14 +168,32 @@ impl Repository {
                 )));
             }
         }
-        let entries = entries.map(|(role, entry)| (role.clone(), entry.clone())).collect();
-        if let Some(role) = served.differing(entries)?.first() {
+        if let Some(role) = served.differing(self.first_listed(draft, entries))?.first() {
+            self.is_compared = false;
             return Err(Error::Refused(format!(
                 "the server and this folder have different files of {role} under the same version: somebody changed one \
-                 of them. Restore the folder from a copy, or `lastmile-repo revoke` the key that signed the wrong one"
+                 of them. `lastmile-repo catch-up` shows the difference; `lastmile-repo revoke` the key that signed the \
+                 wrong one"
             )));
         }
-        self.is_compared = true;
-        Ok(())
+        if draft.root.is_some() {
+            let versions = served.versions().filter(|(role, theirs)| {
+                let ours = self.published.version(role).map_or(0, Version::get);
+                // Further ahead is an attack, from which clients recover when the online keys are replaced (5.3.11).
+                theirs.get().saturating_sub(ours) <= LARGEST_JUMP
+            });
+            self.seen.extend(versions);
+        }
+        Ok(None)
+    }
+
+    /// The published files that are about to be listed with a hash, or to be changed, though no snapshot has fixed their
+    /// content yet.
+    fn first_listed(&self, draft: &Draft, entries: &BTreeMap<RoleName, MetaFile>) -> Vec<(RoleName, MetaFile)> {
+        let changed = draft.targets.keys().filter_map(|role| {
+            let listed = self.published.snapshot.meta(role).filter(|listed| !is_complete(listed))?;
+            Some((role.clone(), list_with_hash(listed.version, self.published.file(role)?)))
+        });
+        entries.iter().map(|(role, entry)| (role.clone(), entry.clone())).chain(changed).collect()
     }
 }

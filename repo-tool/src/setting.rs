@@ -54,7 +54,7 @@ pub enum ServedState {
 /// How long to wait for another process.
 #[derive(Clone)]
 pub struct Patience {
-    /// The longest time; at zero the answer is [`Error::Busy`] at once.
+    /// The longest time; at zero the answer is [`crate::Error::Busy`] at once.
     pub at_most: Duration,
     /// Called when waiting begins.
     pub told: Arc<dyn Fn() + Send + Sync>,

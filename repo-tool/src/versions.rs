@@ -17,7 +17,7 @@ use crate::{Error, names};
 /// The name of the record, below the repository's folder.
 pub(crate) const RECORD: &str = ".issued.json";
 /// A version further above the published one than this was not reached by publishing.
-const LARGEST_JUMP: u64 = 1000;
+pub(crate) const LARGEST_JUMP: u64 = 1000;
 
 /// The highest version of each role that is known to have been issued.
 #[derive(Clone, Debug, Default)]

@@ -48,6 +48,7 @@ pub(super) fn report(
     output: &mut Output,
 ) -> Result<Exit, Error> {
     tell_of_staged(&plan.draft, output);
+    plan.note.iter().for_each(|note| output.warning(note));
     let said = match &outcome {
         Outcome::Nothing => "nothing",
         Outcome::Published { .. } => "published",

@@ -104,6 +104,7 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &mut Output) 
     }
     let plan = repository.plan(revocation.draft, Signing::Now)?;
     tell_of_staged(&plan.draft, output);
+    plan.note.iter().for_each(|note| output.warning(note));
     let outcome = repository.conclude(&plan, &mut Unobserved)?;
     let text = diff::text(&plan.diff);
     let report = |proof: Value| json!({ "key": key.name, "changes": diff::json(&plan.diff), "proof": proof });

@@ -6,12 +6,15 @@ use lastmile_client::MemoryStore;
 use lastmile_metadata::{RoleName, Timestamp, Version};
 use lastmile_repo_tool::catch_up::{CaughtUp, Foreign, Resolution, catch_up};
 use lastmile_repo_tool::diff;
+use lastmile_repo_tool::draft::Draft;
+use lastmile_repo_tool::proof::is_refuted;
 use lastmile_repo_tool::publication::Unobserved;
 use lastmile_repo_tool::user::RootDigest;
-use lastmile_repo_tool::{Error, ServedState, Setting};
+use lastmile_repo_tool::{Error, ServedState, Setting, Signing};
 
+use crate::revocation::revoke_and_prove;
 use crate::snapshot::{forge_with, list_versions_only, read, replace_content};
-use crate::world::World;
+use crate::world::{World, is_published};
 
 fn digest(world: &World) -> RootDigest {
     RootDigest::of(&fs::read(world.layout().metadata().join("1.root.json")).unwrap())
@@ -213,4 +216,44 @@ fn the_first_publication_after_an_upgrade_lists_only_what_the_server_has_too() {
     assert!(refused.contains("different files of targets"), "{refused}");
     replace_content(&server, &RoleName::TARGETS, "2.targets.json");
     world.renew().unwrap();
+}
+
+#[test]
+fn a_revocation_passes_what_a_thief_publishes() {
+    let world = World::new();
+    world.add("a", "1");
+    let server = world.copy();
+    server.add("evil", "x");
+    server.renew().unwrap();
+    serve(&world, &server);
+    assert!(world.try_add("b", "2", &mut Unobserved).is_err());
+    let rows = revoke_and_prove(&world, &world.public("timestamp-1"));
+    assert!(!is_refuted(&rows), "{rows:?}");
+    assert!(version(&world, "timestamp") > version(&server, "timestamp"));
+    assert!(version(&world, "snapshot") > version(&server, "snapshot"));
+    assert!(reaches_clients_of(&server, &world, "a"));
+    assert!(!reaches_clients_of(&server, &world, "evil"));
+}
+
+#[test]
+fn a_server_that_cannot_be_reached_stops_no_new_root() {
+    let world = World::new();
+    world.setting().user.set_metadata_url(digest(&world), "file:///nowhere/metadata/").unwrap();
+    let mut repository = world.open();
+    let mut edit = repository.edit(Draft::default());
+    edit.sign_again(&RoleName::ROOT).unwrap();
+    let draft = edit.finish().unwrap();
+    let plan = repository.plan(draft, Signing::Now).unwrap();
+    assert!(plan.note.as_ref().unwrap().contains("published all the same"), "{:?}", plan.note);
+    assert!(is_published(&repository.conclude(&plan, &mut Unobserved).unwrap()));
+}
+
+#[test]
+fn two_copies_do_not_make_two_roots_of_one_version() {
+    let world = World::new();
+    let copy = world.copy();
+    world.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap()).unwrap();
+    serve(&copy, &world);
+    let refused = copy.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap()).unwrap_err().to_string();
+    assert!(refused.contains("the server has root version 2"), "{refused}");
 }
