@@ -85,6 +85,30 @@ impl fmt::Debug for PublicKey {
     }
 }
 
+/// What identifies a key, apart from how metadata writes it: here the text that is written.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyMaterial(String);
+
+impl KeyMaterial {
+    /// The material of a key that metadata writes so.
+    #[must_use]
+    pub fn of_text(public: &str) -> Self {
+        Self(public.to_owned())
+    }
+}
+
+impl From<&PublicKey> for KeyMaterial {
+    fn from(key: &PublicKey) -> Self {
+        Self(key.public())
+    }
+}
+
+impl fmt::Display for KeyMaterial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// Whether a signature fits a message that comes in parts.
 pub struct SignatureCheck {
     signature: Vec<u8>,
