@@ -101,6 +101,7 @@ impl NewRepository {
         let folder = self.keys.clone().unwrap_or_else(|| layout.keys());
         layout::create_private_folder(&folder)?;
         git_ignore::write(&layout, &folder)?;
+        setting.user.check_writable()?;
         let mut key_files = Vec::new();
         let (policy, store, root) = self.keys_and_root(&layout, setting, &mut key_files)?;
         let empty = Targets::new(Version::ONE, DateTime::<Utc>::UNIX_EPOCH);
@@ -119,7 +120,7 @@ impl NewRepository {
         };
         let completed = draft.complete(&completion)?;
         let diff = diff::diff(None, &draft, &completed);
-        let plan = Plan { draft, completed, diff, note: None };
+        let plan = Plan { draft, completed, diff };
         let release = Release {
             layout: &layout,
             lock: &lock,
@@ -132,6 +133,7 @@ impl NewRepository {
         if let Some(root) = &plan.completed.root {
             let digest = RootDigest::of(&root.file());
             setting.user.pin(digest, PinnedRoot { version: root.version, digest })?;
+            setting.user.set_repository_in(dir, digest)?;
             for uri in policy.key_uris().iter().filter(|uri| !uri.is_below(dir)) {
                 setting.user.allow_key(digest, &uri.path(dir))?;
             }

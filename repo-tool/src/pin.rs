@@ -58,16 +58,20 @@ impl Start {
         let oldest = check::oldest_root(layout)?;
         let repository = RootDigest::of(&oldest);
         let pinned = user.pinned_root(repository)?;
-        if let Some(given) = given {
-            let (version, root) = find_root(layout, given.digest)?;
-            // A pin moves along the chain only: an older root that was given does not bring it back.
-            if pinned.is_none_or(|pinned| pinned.version <= version) {
-                return Ok(Self { repository, root, is_pinned: true });
-            }
+        let given = given.map(|given| find_root(layout, given.digest)).transpose()?;
+        let known = user.repository_in(layout.dir())?.filter(|known| *known != repository && given.is_none());
+        if let Some(known) = known {
+            return Err(Error::Refused(format!(
+                "{} held the repository with the root {known} when you pinned it, and now another one, with the root \
+                 {repository}: nothing is signed for it. If you put it there, name its root with `--root-sha256`",
+                layout.dir().display()
+            )));
         }
         let Some(PinnedRoot { version, digest }) = pinned else {
-            return Ok(Self { repository, root: oldest, is_pinned: false });
+            let is_pinned = given.is_some();
+            return Ok(Self { repository, root: given.unwrap_or(oldest), is_pinned });
         };
+        // A pin moves along the verified chain only, whatever root is given.
         let path = root_file(layout, version);
         match layout::read_if_there(&path)? {
             Some(root) if RootDigest::of(&root) == digest => Ok(Self { repository, root, is_pinned: true }),
@@ -90,11 +94,11 @@ fn root_file(layout: &Layout, version: Version) -> PathBuf {
 }
 
 /// The root in the folder that has this digest.
-fn find_root(layout: &Layout, digest: RootDigest) -> Result<(Version, Vec<u8>), Error> {
+fn find_root(layout: &Layout, digest: RootDigest) -> Result<Vec<u8>, Error> {
     for version in check::root_versions(layout)? {
         let path = root_file(layout, version);
         if let Some(root) = layout::read_if_there(&path)?.filter(|root| RootDigest::of(root) == digest) {
-            return Ok((version, root));
+            return Ok(root);
         }
     }
     Err(Error::Refused(format!(
@@ -144,8 +148,18 @@ impl Authority {
     /// [`Error::NotPinned`] when a pinned root is needed for that.
     pub(crate) fn check(&self, role: &RoleName, key: &PublicKey) -> Result<(), Error> {
         match &self.0 {
-            Scope::Everything => Ok(()),
             Scope::OnlineRoles { content_keys, .. } if is_online(role) && !content_keys.contains(key) => Ok(()),
+            _ => self.require_pin(),
+        }
+    }
+
+    /// Refuses what is not verified from a pinned root.
+    ///
+    /// # Errors
+    /// [`Error::NotPinned`]
+    pub(crate) fn require_pin(&self) -> Result<(), Error> {
+        match &self.0 {
+            Scope::Everything => Ok(()),
             Scope::OnlineRoles { folder, digest, .. } => {
                 Err(Error::NotPinned { folder: folder.clone(), digest: digest.to_string() })
             }
@@ -177,7 +191,23 @@ impl Repository {
         }
         let root = &self.published.root;
         let pin = PinnedRoot { version: root.version, digest: RootDigest::of(root.bytes()) };
-        self.setting.user.pin(self.digest, pin)
+        self.setting.user.pin(self.digest, pin)?;
+        self.setting.user.set_repository_in(self.layout.dir(), self.digest)
+    }
+
+    /// Pins the newest root, and allows the keys that the user named. What was published stays published where that
+    /// cannot be written down: it is a warning then.
+    pub(crate) fn remember(&mut self) {
+        let named = std::mem::take(&mut self.named_keys);
+        let remembered = self.move_pin().and_then(|()| named.iter().try_for_each(|uri| self.allow_key(uri)));
+        if let Err(error) = remembered {
+            self.warnings.push(format!("your configuration could not be written: {error}"));
+        }
+    }
+
+    /// Allows the use of a private key that the user named once the change that lists it is published or staged.
+    pub fn allow_later(&mut self, uri: &KeyUri) {
+        self.named_keys.push(uri.clone());
     }
 
     /// Allows the use of a private key that the user named and that lies outside the repository's folder.

@@ -20,7 +20,7 @@ use crate::key_store::{KeyStore, PassPhrases};
 use crate::layout::{Interrupted, Layout, Lock};
 use crate::own_files::OwnFiles;
 use crate::pin::{Authority, Start, usable_keys};
-use crate::policy::Policy;
+use crate::policy::{KeyUri, Policy};
 use crate::publication::{self, Observer};
 use crate::publish::Release;
 use crate::published::Published;
@@ -49,6 +49,12 @@ pub struct Repository {
     pub(crate) seen: BTreeMap<RoleName, Version>,
     /// Whether this was compared with what is served.
     pub(crate) is_compared: bool,
+    /// Whether a key is being revoked: nothing that somebody else publishes may stop that.
+    pub(crate) is_emergency: bool,
+    /// Private keys that the user named for the change in the making.
+    pub(crate) named_keys: Vec<KeyUri>,
+    /// What the user should know, though nothing failed.
+    pub warnings: Vec<String>,
     pub(crate) setting: Setting,
     lock: Option<Lock>,
 }
@@ -62,8 +68,6 @@ pub struct Plan {
     pub completed: Completed,
     /// The same for a person.
     pub diff: Vec<RoleDiff>,
-    /// What the person should know besides.
-    pub note: Option<String>,
 }
 
 /// What has become of a draft.
@@ -124,17 +128,38 @@ impl Repository {
         let digest = start.repository;
         let keys = usable_keys(&layout, &policy, setting, digest)?;
         let keys = KeyStore::new(layout.dir(), keys, Arc::clone(&setting.phrases));
-        let published = check::open(&layout, start.root.clone()).map_err(|error| match layout.interrupted() {
+        let mut published = check::open(&layout, start.root.clone()).map_err(|error| match layout.interrupted() {
             Ok(interrupted) if !interrupted.is_empty() => {
                 let advice: Vec<String> = interrupted.iter().map(Interrupted::advice).collect();
                 Error::Refused(format!("{} ({error})", advice.join("; ")))
             }
             _ => error,
         })?;
+        if !start.is_pinned {
+            // Keys that sign content below other delegated roles sign no timestamp without a pin either.
+            published.read_all()?;
+        }
         let authority = Authority::of(&start, &published, &layout);
         let seen = BTreeMap::new();
-        let (setting, is_compared) = (setting.clone(), false);
-        Ok(Self { layout, policy, keys, published, digest, authority, seen, is_compared, setting, lock })
+        let mut repository = Self {
+            layout,
+            policy,
+            keys,
+            published,
+            digest,
+            authority,
+            seen,
+            is_compared: false,
+            is_emergency: false,
+            named_keys: Vec::new(),
+            warnings: Vec::new(),
+            setting: setting.clone(),
+            lock,
+        };
+        if repository.lock.is_some() && repository.setting.given_root.is_some() {
+            repository.remember();
+        }
+        Ok(repository)
     }
 
     /// The time that counts as now.
@@ -326,10 +351,9 @@ impl Repository {
         if !entries.is_empty() && draft.again.contains(&RoleName::TIMESTAMP) && self.can_sign(&RoleName::SNAPSHOT) {
             draft.again.insert(RoleName::SNAPSHOT);
         }
-        let note = match signing != Signing::Never && !draft.is_empty() {
-            true => self.compare_with_served(&draft, &entries)?,
-            false => None,
-        };
+        if signing != Signing::Never && !draft.is_empty() {
+            self.compare_with_served(&draft, &entries)?;
+        }
         let issued = self.issued(&draft)?;
         let policy = draft.policy.as_ref().unwrap_or(&self.policy);
         let keys = (signing != Signing::Never).then_some(&self.keys);
@@ -340,7 +364,7 @@ impl Repository {
             Completion { published, policy, keys, issued, authority, entries, signs_staged, accepted, now };
         let completed = draft.complete(&completion)?;
         let diff = diff::diff(Some(&self.published), &draft, &completed);
-        Ok(Plan { draft, completed, diff, note })
+        Ok(Plan { draft, completed, diff })
     }
 
     /// Publishes the plan when it has all signatures, and stages it otherwise. Afterwards the repository is as if it had
@@ -368,7 +392,7 @@ impl Repository {
             Release { layout: &self.layout, lock, published: Some(&self.published), plan, policy, key_files: &[] };
         let (published, seamless) = release.publish(self.setting.now, observer)?;
         self.published = published;
-        self.move_pin()?;
+        self.remember();
         self.adopt_policy(plan.draft.policy.clone())?;
         Ok(Outcome::Published { seamless })
     }
@@ -398,6 +422,7 @@ impl Repository {
             self.adopt_policy(Some(policy))?;
         }
         staged::write(&self.layout, &plan.draft, &plan.completed)?;
+        self.remember();
         Ok(Outcome::Staged(incomplete))
     }
 
@@ -435,14 +460,14 @@ impl Repository {
         &mut self,
         _: &Draft,
         _: &BTreeMap<RoleName, lastmile_metadata::MetaFile>,
-    ) -> Result<Option<String>, Error> {
+    ) -> Result<(), Error> {
         match self
             .setting
             .user
             .metadata_url(self.digest)?
             .filter(|_| self.setting.served == crate::ServedState::Compare)
         {
-            None => Ok(None),
+            None => Ok(()),
             Some(url) => Err(Error::Refused(format!("this program cannot compare with what {url} serves"))),
         }
     }

@@ -64,7 +64,7 @@ fn refusal(role: &RoleName, unnamed: &[&diff::Unusual]) -> Error {
     let lines: Vec<String> = unnamed.iter().map(|unusual| format!("  {}", unusual.line)).collect();
     let named: BTreeSet<String> = unnamed.iter().map(|unusual| format!("--accept '{}'", unusual.typed())).collect();
     Error::Refused(format!(
-        "not signed: {role} has what lastmile-repo does not know, and other clients may act on it:\n{}\nif you want it, add: {}",
+        "not signed: {role} contains members or keys unknown to lastmile-repo, which other clients may honor:\n{}\nto sign them, add: {}",
         lines.join("\n"),
         named.into_iter().collect::<Vec<_>>().join(" ")
     ))

@@ -11,7 +11,7 @@ use crate::edit::keys::{short, short_material};
 use crate::init::key_uri;
 use crate::key_store::{self, Protection};
 use crate::policy::{KeyUri, Policy};
-use crate::{Error, Repository};
+use crate::{Error, Repository, snapshot};
 
 /// Of very many roles that lack a key no more are named.
 const NAMED: usize = 8;
@@ -81,12 +81,19 @@ pub fn revoke(
     replacements: &Replacements,
 ) -> Result<Revocation, Error> {
     let key = &key.into();
+    // Before a key is written.
+    repository.authority().require_pin()?;
+    repository.is_emergency = true;
     let draft = repository.staged()?;
     let mut edit = Edit::new(&mut repository.published, draft);
     let roles = edit.roles_trusting(key.clone())?;
     if roles.is_empty() {
         return Err(not_trusted(repository, key));
     }
+    let draft_before = edit.into_draft();
+    let entries = snapshot::entries_to_complete(&mut repository.published, &draft_before)?;
+    repository.compare_with_served(&draft_before, &entries)?;
+    let mut edit = Edit::new(&mut repository.published, draft_before);
     repository.keys.avoid(key);
     let recovers_fast_forward = roles.iter().any(|(role, _)| is_online(role));
     let mut losses = losses(&mut edit, key, &roles)?;
@@ -119,6 +126,7 @@ pub fn revoke(
         let entry = policy.entry_name(role).unwrap_or(role.as_str()).to_string();
         for uri in loss.added.iter().filter_map(|given| given.uri.as_ref()) {
             repository.keys.add(repository.layout.dir(), uri);
+            repository.allow_later(uri);
             list_key(&mut policy, role, &entry, uri);
         }
         let mut added: Vec<PublicKey> = loss.added.iter().map(|given| given.key.clone()).collect();

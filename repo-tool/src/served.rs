@@ -17,10 +17,13 @@ use crate::check::{chain, from_client};
 use crate::draft::Draft;
 use crate::published::Published;
 use crate::setting::ServedState;
-use crate::snapshot::{is_complete, list_with_hash};
+use crate::snapshot::{has_same_online_keys, is_complete, list_with_hash};
 use crate::versions::LARGEST_JUMP;
 use crate::{Error, Repository, check};
 
+/// What to do where the server does not answer.
+const UNREACHED: &str = "cannot compare with what is served (`--skip-served-check` publishes without, for example before the \
+                         first upload)";
 /// So many files are asked for at once.
 const AT_ONCE: usize = 16;
 
@@ -50,7 +53,7 @@ impl Served {
             .map_err(|error| Error::Network(error.to_string()))?;
         let client = blocking::Updater::new(updater).map_err(|error| Error::Network(chain(&error)))?;
         let session = client.refresh(DateTime::<Utc>::UNIX_EPOCH).map_err(|error| match from_client(&error) {
-            Error::Network(reason) => Error::Network(format!("cannot compare with what is served: {reason}")),
+            Error::Network(reason) => Error::Network(format!("{UNREACHED}: {reason}")),
             other => Error::Refused(format!("what {metadata_url} serves does not verify: {other}")),
         })?;
         Ok(Self { session, memory, metadata_url: metadata_url.to_string() })
@@ -130,15 +133,15 @@ fn connect() -> Result<FetchByScheme, Error> {
 }
 
 fn network(error: &FetchError) -> Error {
-    Error::Network(format!("cannot compare with what is served: {error}"))
+    Error::Network(format!("{UNREACHED}: {error}"))
 }
 
 impl Repository {
     /// Refuses to go on where the server has something newer than this folder, or something else under the same version.
     /// `entries` are about to be listed with the hash of the file in this folder for the first time.
     ///
-    /// With a new root, which may be needed because somebody else publishes with a stolen key, only a newer root on the
-    /// server is refused: the versions there are passed, and a server that cannot be reached is a note.
+    /// While a key is revoked, which may be needed because somebody else publishes with it, only a newer root on the
+    /// server is refused: the versions there are passed, and a server that cannot be reached is a warning.
     ///
     /// # Errors
     /// [`Error::Refused`] as said; [`Error::Network`] when the server cannot be reached.
@@ -146,37 +149,57 @@ impl Repository {
         &mut self,
         draft: &Draft,
         entries: &BTreeMap<RoleName, MetaFile>,
-    ) -> Result<Option<String>, Error> {
+    ) -> Result<(), Error> {
         if self.setting.served == ServedState::Ignore || self.is_compared {
-            return Ok(None);
+            return Ok(());
         }
-        let Some(url) = self.setting.user.metadata_url(self.digest)? else { return Ok(None) };
-        self.is_compared = true;
+        let Some(url) = self.setting.user.metadata_url(self.digest)? else { return Ok(()) };
         let served = match Served::fetch(&url, check::oldest_root(&self.layout)?) {
-            Err(error) if draft.root.is_some() => return Ok(Some(format!("{error}; published all the same"))),
+            Err(error) if self.is_emergency => {
+                self.warnings.push(format!("{error}; the revocation goes on all the same"));
+                self.is_compared = true;
+                return Ok(());
+            }
             served => served?,
         };
+        // What the newest root no longer trusts is void.
+        let is_void = served.trusted().root().version < self.published.root.version
+            && !has_same_online_keys(served.trusted().root(), &self.published.root);
         for (role, theirs, ours, is_same) in served.beside(&self.published) {
-            let is_refused = draft.root.is_none() || role == RoleName::ROOT;
-            if is_refused && (theirs > ours || (theirs == ours && !is_same)) {
-                self.is_compared = false;
-                let other = if theirs == ours { "another file of " } else { "" };
+            if is_void || (theirs <= ours && (theirs < ours || is_same)) {
+                continue;
+            }
+            let is_driven_up = theirs.get().saturating_sub(ours.get()) > LARGEST_JUMP;
+            if self.is_emergency && role != RoleName::ROOT {
+                if is_driven_up {
+                    self.warnings.push(format!(
+                        "the server has {role} version {theirs}, far above this folder: the key of {role} was stolen too, \
+                         so revoke it as well"
+                    ));
+                }
+                continue;
+            }
+            if is_driven_up {
                 return Err(Error::Refused(format!(
-                    "the server has {other}{role} version {theirs}, and this folder has version {ours}: another copy of \
-                     the repository was published, or this folder was set back. `lastmile-repo catch-up` shows the \
-                     difference and resolves it"
+                    "the server has {role} version {theirs}, and this folder has version {ours}: publishing raises a version \
+                     by one, so somebody else signs with the key of {role}. `lastmile-repo revoke` it"
                 )));
             }
+            let other = if theirs == ours { "another file of " } else { "" };
+            return Err(Error::Refused(format!(
+                "the server has {other}{role} version {theirs}, and this folder has version {ours}: another copy published \
+                 a newer version, or this folder was restored from a backup. `lastmile-repo catch-up` shows the difference \
+                 and resolves it"
+            )));
         }
         if let Some(role) = served.differing(self.first_listed(draft, entries))?.first() {
-            self.is_compared = false;
             return Err(Error::Refused(format!(
                 "the server and this folder have different files of {role} under the same version: somebody changed one \
                  of them. `lastmile-repo catch-up` shows the difference; `lastmile-repo revoke` the key that signed the \
                  wrong one"
             )));
         }
-        if draft.root.is_some() {
+        if self.is_emergency {
             let versions = served.versions().filter(|(role, theirs)| {
                 let ours = self.published.version(role).map_or(0, Version::get);
                 // Further ahead is an attack, from which clients recover when the online keys are replaced (5.3.11).
@@ -184,7 +207,8 @@ impl Repository {
             });
             self.seen.extend(versions);
         }
-        Ok(None)
+        self.is_compared = true;
+        Ok(())
     }
 
     /// The published files that are about to be listed with a hash, or to be changed, though no snapshot has fixed their

@@ -128,13 +128,7 @@ pub(crate) fn entries_to_complete(
 /// changes with the keys of snapshot, timestamp and bins.
 fn must_look(published: &Published, draft: &Draft) -> bool {
     let is_upgrade = published.snapshot.meta(&RoleName::TARGETS).is_some_and(|listed| !is_complete(&listed));
-    let online_keys_change = draft.root.as_ref().is_some_and(|root| {
-        let ring = |root: &Root, role| root.key_ring(role).ok();
-        [RoleName::SNAPSHOT, RoleName::TIMESTAMP].iter().any(|role| {
-            let rings = ring(&published.root, role).zip(ring(root, role));
-            rings.is_none_or(|(before, after)| !same_ring(&before, &after))
-        })
-    });
+    let online_keys_change = draft.root.as_ref().is_some_and(|root| !has_same_online_keys(&published.root, root));
     let bins_keys_change = || {
         draft.targets.iter().any(|(role, after)| {
             let ring = |view: &Targets| {
@@ -148,6 +142,14 @@ fn must_look(published: &Published, draft: &Draft) -> bool {
         })
     };
     is_upgrade || online_keys_change || bins_keys_change()
+}
+
+/// Whether both roots trust the same keys with snapshot and timestamp.
+pub(crate) fn has_same_online_keys(one: &Root, other: &Root) -> bool {
+    [RoleName::SNAPSHOT, RoleName::TIMESTAMP].iter().all(|role| {
+        let rings = one.key_ring(role).ok().zip(other.key_ring(role).ok());
+        rings.is_some_and(|(one, other)| same_ring(&one, &other))
+    })
 }
 
 fn bins_of(view: &Targets) -> Option<Bins> {

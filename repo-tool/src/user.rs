@@ -11,6 +11,7 @@
 //! keys = ["/media/usb/root-1.pem"]           # private keys outside the repository's folder
 //!
 //! [folders."/srv/packages"]
+//! repository = "9f86d081…"                  # what it holds; another repository there is refused
 //! shared-with-group = "release"              # other members of this group publish here too
 //! ```
 
@@ -129,12 +130,50 @@ impl UserConfig {
         if self.file.is_none() || self.pinned_root(repository)? == Some(root) {
             return Ok(());
         }
-        self.change(repository, |entry| {
+        self.change("repositories", &repository.to_string(), |entry| {
             let mut pin = InlineTable::new();
             pin.insert("version", i64::try_from(root.version.get()).unwrap_or(i64::MAX).into());
             pin.insert("sha256", root.digest.to_string().into());
             entry.insert("pinned-root", value(pin));
         })
+    }
+
+    /// The digest of the oldest root of the repository that `folder` held when its root was pinned.
+    ///
+    /// # Errors
+    /// As [`UserConfig::pinned_root`].
+    pub fn repository_in(&self, folder: &Path) -> Result<Option<RootDigest>, Error> {
+        let document = self.read()?;
+        let Some(digest) = folder_entry(&document, folder).and_then(|entry| entry.get("repository")) else {
+            return Ok(None);
+        };
+        let digest = digest.as_str().and_then(|digest| digest.parse().ok());
+        digest.map(Some).ok_or_else(|| self.invalid("repository must be the sha256 of a root".into()))
+    }
+
+    /// Remembers which repository `folder` holds.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub fn set_repository_in(&self, folder: &Path, repository: RootDigest) -> Result<(), Error> {
+        if self.repository_in(folder)? == Some(repository) {
+            return Ok(());
+        }
+        let name = real_path(folder).display().to_string();
+        self.change("folders", &name, |entry| {
+            entry.insert("repository", value(repository.to_string()));
+        })
+    }
+
+    /// Finds out whether the file can be written.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn check_writable(&self) -> Result<(), Error> {
+        match &self.file {
+            Some(path) => lock(folder_of(path)?).map(drop),
+            None => Ok(()),
+        }
     }
 
     /// Where the repository's metadata is served, if the user said so.
@@ -154,7 +193,7 @@ impl UserConfig {
     /// # Errors
     /// When the file cannot be read or written.
     pub fn set_metadata_url(&self, repository: RootDigest, url: &str) -> Result<(), Error> {
-        self.change(repository, |entry| {
+        self.change("repositories", &repository.to_string(), |entry| {
             entry.insert("metadata-url", value(url));
         })
     }
@@ -183,7 +222,7 @@ impl UserConfig {
         let Some(text) = key.to_str() else {
             return Err(Error::Refused(format!("{} is not UTF-8", key.display())));
         };
-        self.change(repository, |entry| {
+        self.change("repositories", &repository.to_string(), |entry| {
             let keys = entry.entry("keys").or_insert_with(|| value(Array::new()));
             if let Some(keys) = keys.as_array_mut() {
                 keys.push(text);
@@ -197,10 +236,7 @@ impl UserConfig {
     /// As [`UserConfig::pinned_root`].
     pub fn shared_with_group(&self, folder: &Path) -> Result<Option<String>, Error> {
         let document = self.read()?;
-        let Some(folders) = document.get("folders").and_then(Item::as_table_like) else { return Ok(None) };
-        let wanted = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
-        let mut entries = folders.iter().filter(|(name, _)| Path::new(name) == wanted);
-        let Some(group) = entries.next().and_then(|(_, entry)| entry.as_table_like()?.get("shared-with-group")) else {
+        let Some(group) = folder_entry(&document, folder).and_then(|entry| entry.get("shared-with-group")) else {
             return Ok(None);
         };
         match (group.as_str(), group.as_integer()) {
@@ -228,20 +264,17 @@ impl UserConfig {
         text.parse().map_err(|error: toml_edit::TomlError| self.invalid(error.to_string().trim().into()))
     }
 
-    fn change(&self, repository: RootDigest, change: impl FnOnce(&mut Table)) -> Result<(), Error> {
+    fn change(&self, section: &str, name: &str, change: impl FnOnce(&mut Table)) -> Result<(), Error> {
         let Some(path) = &self.file else { return Ok(()) };
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        disk::make_folders(folder, 0o700).map_err(|error| Error::file("create", folder, error))?;
+        let folder = folder_of(path)?;
         let _lock = lock(folder)?;
         let mut document = self.read()?;
         let mut implicit = Table::new();
         implicit.set_implicit(true);
-        let all = document.entry("repositories").or_insert(Item::Table(implicit));
-        let entry = all
-            .as_table_mut()
-            .map(|all| all.entry(&repository.to_string()).or_insert_with(|| Item::Table(Table::new())));
+        let all = document.entry(section).or_insert(Item::Table(implicit));
+        let entry = all.as_table_mut().map(|all| all.entry(name).or_insert_with(|| Item::Table(Table::new())));
         let entry = entry.and_then(Item::as_table_mut);
-        change(entry.ok_or_else(|| self.invalid("[repositories] must be a table of tables".into()))?);
+        change(entry.ok_or_else(|| self.invalid(format!("[{section}] must be a table of tables")))?);
         let create = |path: &Path| disk::create(path, 0o600);
         let (mut file, new) = disk::unforeseen(folder, ".config-", "", create)
             .map_err(|error| Error::file("create a file in", folder, error))?;
@@ -257,6 +290,23 @@ impl UserConfig {
     fn invalid(&self, reason: String) -> Error {
         Error::Policy { path: self.file.clone().unwrap_or_default(), reason }
     }
+}
+
+/// The folder of the configuration file, made where it is missing.
+fn folder_of(path: &Path) -> Result<&Path, Error> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    disk::make_folders(folder, 0o700).map_err(|error| Error::file("create", folder, error))?;
+    Ok(folder)
+}
+
+fn real_path(folder: &Path) -> PathBuf {
+    folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf())
+}
+
+fn folder_entry<'d>(document: &'d DocumentMut, folder: &Path) -> Option<&'d dyn toml_edit::TableLike> {
+    let (folders, wanted) = (document.get("folders")?.as_table_like()?, real_path(folder));
+    let (_, entry) = folders.iter().find(|(name, _)| Path::new(name) == wanted)?;
+    entry.as_table_like()
 }
 
 /// The number of a group that this machine knows by name.

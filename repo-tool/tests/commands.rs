@@ -349,7 +349,7 @@ fn revoke_makes_no_key_for_another_holder_unless_it_is_told_to() {
     let reason = String::from_utf8(output.stderr).unwrap();
     assert!(reason.contains("--replace-with FILE.pub") && reason.contains("--generate"), "{reason}");
     let told = said(&folder, &["revoke", "root-3"]);
-    assert!(told.contains("root has 2 keys left, and 2 must sign: no spare key is left"), "{told}");
+    assert!(told.contains("root has 2 keys left, and 2 must sign: if one is lost"), "{told}");
     assert!(told.contains("2 of 2 root keys are on this machine, and 2 can sign a new root"), "{told}");
     assert_eq!(keys(), before);
     let told = said(&folder, &["revoke", "targets-1", "--generate"]);
@@ -434,4 +434,19 @@ fn a_key_that_cannot_be_used_is_revoked_by_the_beginning_of_its_id() {
 fn what_is_named_for_nothing_changes_nothing() {
     let folder = repository();
     assert_eq!(run(&folder, &["renew", "--force", "--accept", "targets:/x"]), Exit::Done as i32);
+}
+
+#[test]
+fn a_dry_run_allows_no_key() {
+    let folder = repository();
+    let away = tempfile::tempdir().unwrap();
+    let place = away.path().to_str().unwrap();
+    assert_eq!(run(&folder, &["key", "generate", "ext", "--folder", place, "--unencrypted"]), Exit::Done as i32);
+    let config = folder.path().join(".user/config.toml");
+    let before = std::fs::read_to_string(&config).unwrap();
+    let key = format!("file:{}/ext.pem", away.path().canonicalize().unwrap().display());
+    said(&folder, &["delegate", "team", "--paths", "x/*", "--key", &key, "--dry-run"]);
+    assert_eq!(std::fs::read_to_string(&config).unwrap(), before);
+    said(&folder, &["delegate", "team", "--paths", "x/*", "--key", &key]);
+    assert!(std::fs::read_to_string(&config).unwrap().contains("ext.pem"));
 }

@@ -69,7 +69,7 @@ pub(crate) struct Global {
     /// How long to wait for another process that changes the repository; 0: not at all.
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) wait: u64,
-    /// Sign a member or a key that lastmile-repo does not know; the refusal says what to write here.
+    /// Sign this unknown member or key. The error message prints the name to give.
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) accept: Vec<String>,
     /// Print nothing on standard error but errors.
@@ -387,7 +387,7 @@ pub(crate) struct CatchUp {
     /// Where the metadata is served; remembered in your configuration
     #[arg(long, value_name = "URL")]
     pub(crate) metadata_url: Option<String>,
-    /// Adopt content that this folder does not know: you recognize it as yours
+    /// Adopt content that was published from another copy
     #[arg(long)]
     pub(crate) adopt: bool,
 }

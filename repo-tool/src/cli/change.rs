@@ -48,7 +48,7 @@ pub(super) fn report(
     output: &mut Output,
 ) -> Result<Exit, Error> {
     tell_of_staged(&plan.draft, output);
-    plan.note.iter().for_each(|note| output.warning(note));
+    repository.warnings.iter().for_each(|warning| output.warning(warning));
     let said = match &outcome {
         Outcome::Nothing => "nothing",
         Outcome::Published { .. } => "published",
@@ -138,21 +138,21 @@ pub(super) fn delegate(context: &Context<'_>, args: &Delegate, output: &mut Outp
     let mut draft = edit.finish()?;
     let mut policy = repository.policy.clone();
     let role = RolePolicy { threshold: args.threshold, ..RolePolicy::default_for(&name) };
-    set_keys(&repository, &mut policy, name.as_str(), role, &keys)?;
+    set_keys(&mut repository, &mut policy, name.as_str(), role, &keys)?;
     draft.policy = Some(policy);
     conclude(context, &mut repository, draft, output)
 }
 
 /// Writes where the keys of a role are, as far as they are here.
 fn set_keys(
-    repository: &Repository,
+    repository: &mut Repository,
     policy: &mut Policy,
     entry: &str,
     mut role: RolePolicy,
     keys: &[Resolved],
 ) -> Result<(), Error> {
     for uri in keys.iter().filter_map(|key| key.uri.clone()) {
-        repository.allow_key(&uri)?;
+        repository.allow_later(&uri);
         if !role.keys.contains(&uri) {
             role.keys.push(uri);
         }
@@ -220,7 +220,7 @@ pub(super) fn bins(context: &Context<'_>, args: &Bins, output: &mut Output) -> R
     if !args.key.is_empty() {
         role_policy.keys.clear();
     }
-    set_keys(&repository, &mut policy, &entry, role_policy, &keys)?;
+    set_keys(&mut repository, &mut policy, &entry, role_policy, &keys)?;
     draft.policy = Some(policy);
     conclude(context, &mut repository, draft, output)
 }
@@ -314,7 +314,7 @@ pub(super) fn rotate(context: &Context<'_>, args: &Rotate, output: &mut Output) 
     let mut role_policy = policy.role(&role);
     let gone: Vec<_> = unused.into_iter().flat_map(|key| repository.keys.confirmed_uris_of(key)).collect();
     role_policy.keys.retain(|uri| !gone.contains(&uri.to_string().as_str()));
-    set_keys(&repository, &mut policy, &entry, role_policy, &added)?;
+    set_keys(&mut repository, &mut policy, &entry, role_policy, &added)?;
     draft.policy = Some(policy);
     conclude(context, &mut repository, draft, output)
 }

@@ -301,7 +301,7 @@ fn list(context: &Context<'_>, output: &mut Output) -> Result<Exit, Error> {
     output.data(&all.into(), &text)?;
     if !odd.is_empty() {
         output
-            .warning("roles list what lastmile cannot use: `rotate ROLE --remove KEYID` or `revoke KEYID` removes it");
+            .warning("some roles list keys that lastmile cannot use; remove each with `rotate ROLE --remove KEYID` or `revoke KEYID`");
     }
     Ok(Exit::Done)
 }

@@ -18,7 +18,7 @@ mod sign;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,7 +96,14 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
 }
 
 fn dispatch(cli: &Cli, output: &mut Output) -> Result<Exit, Error> {
-    let context = Context::new(&cli.global, output)?;
+    let repository = &cli.global.repository;
+    let dir = match &cli.command {
+        Command::Completions(args) => return setup::completions(&mut Cli::command(), args, output),
+        Command::Man(args) => return setup::man(Cli::command(), args),
+        Command::Init(args) => args.dir.as_deref().unwrap_or(repository),
+        _ => repository,
+    };
+    let context = Context::new(&cli.global, dir, output)?;
     match &cli.command {
         Command::Init(args) => setup::init(&context, args, output),
         Command::Key(command) => keys::run(&context, command, output),
@@ -120,8 +127,7 @@ fn dispatch(cli: &Cli, output: &mut Output) -> Result<Exit, Error> {
         #[cfg(feature = "attack-lab")]
         Command::AttackLab(args) => lab::attack(args, output),
         Command::Demo(args) => demo::demo(&context, args),
-        Command::Completions(args) => setup::completions(&mut Cli::command(), args, output),
-        Command::Man(args) => setup::man(Cli::command(), args),
+        Command::Completions(_) | Command::Man(_) => Ok(Exit::Done),
     }
 }
 
@@ -132,7 +138,8 @@ struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    fn new(global: &'a Global, output: &mut Output) -> Result<Self, Error> {
+    /// `dir` is the folder of the repository.
+    fn new(global: &'a Global, dir: &Path, output: &mut Output) -> Result<Self, Error> {
         let phrases = Arc::new(Phrases::new(global.pass_phrase_file.clone(), std::io::stdin().is_terminal()));
         let user = user(global);
         let setting = Setting {
@@ -142,7 +149,7 @@ impl<'a> Context<'a> {
             given_root: given_root(global)?,
             served: if global.skip_served_check { ServedState::Ignore } else { ServedState::Compare },
             accepted: Accepted::new(global.accept.iter().cloned()),
-            sharing: user.sharing(&global.repository)?,
+            sharing: user.sharing(dir)?,
             user,
         };
         Ok(Self { global, setting })

@@ -104,7 +104,7 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &mut Output) 
     }
     let plan = repository.plan(revocation.draft, Signing::Now)?;
     tell_of_staged(&plan.draft, output);
-    plan.note.iter().for_each(|note| output.warning(note));
+    repository.warnings.iter().for_each(|warning| output.warning(warning));
     let outcome = repository.conclude(&plan, &mut Unobserved)?;
     let text = diff::text(&plan.diff);
     let report = |proof: Value| json!({ "key": key.name, "changes": diff::json(&plan.diff), "proof": proof });
@@ -230,8 +230,8 @@ fn tell_count(count: &KeyCount, is_made_here: bool, output: &mut Output) {
     }
     if *is_fewer && *keys <= *threshold as usize {
         output.warning(&format!(
-            "{role} has {keys} keys left, and {must_sign}: no spare key is left. `lastmile-repo rotate {role} --add KEY.pub` \
-             adds one"
+            "{role} has {keys} keys left, and {must_sign}: if one is lost, the role cannot be signed any more. \
+             `lastmile-repo rotate {role} --add KEY.pub` adds a key"
         ));
     } else if *is_fewer {
         output.note(&format!("{role} has {keys} keys left, and {must_sign}."));

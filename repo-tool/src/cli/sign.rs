@@ -99,6 +99,8 @@ pub(super) fn publish(context: &Context<'_>, output: &mut Output) -> Result<Exit
     let mut draft = repository.staged()?;
     draft.policy = Some(repository.policy_without_unused_keys(&draft)?);
     let thrown_out = remember_thrown_out(&mut repository, &draft)?;
+    // Nothing that somebody else publishes stops a revocation.
+    repository.is_emergency = !thrown_out.is_empty();
     let exit = conclude(context, &mut repository, draft, output)?;
     if context.global.dry_run {
         return Ok(exit);

@@ -288,7 +288,7 @@ impl Explanation {
         for file in touched {
             match versions.get(*file).copied() {
                 // Clients take that for a rollback (5.5.5).
-                Some((_, None)) => self.lines.push(Sign::Removed, &format!("lists {file} no more")),
+                Some((_, None)) => self.lines.push(Sign::Removed, &format!("no longer lists {file}")),
                 _ if touched.len() > FILES => {}
                 Some((before, after)) => {
                     let line = |version: &str| format!("{file} version {version}");

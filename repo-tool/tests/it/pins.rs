@@ -6,9 +6,11 @@ use std::path::Path;
 
 use lastmile_metadata::{Key, RoleKeys, RoleName, Threshold, Version};
 use lastmile_repo_tool::draft::Draft;
+use lastmile_repo_tool::key_store::Protection;
 use lastmile_repo_tool::pin::GivenRoot;
 use lastmile_repo_tool::policy::KeyUri;
 use lastmile_repo_tool::publication::Unobserved;
+use lastmile_repo_tool::revoke::revoke;
 use lastmile_repo_tool::user::{RootDigest, UserConfig};
 use lastmile_repo_tool::{Error, Repository, Setting, Signing};
 
@@ -219,8 +221,66 @@ fn comments_in_the_configuration_stay() {
     config.set_metadata_url(digest(&world, 1), "https://example.org/metadata/").unwrap();
     config.allow_key(digest(&world, 1), Path::new("/media/usb/root-1.pem")).unwrap();
     let after = fs::read_to_string(world.user_config()).unwrap();
-    assert!(after.starts_with(&text), "{after}");
+    assert!(after.starts_with("# my repositories\n") && text.lines().all(|line| after.contains(line)), "{after}");
     let url = config.metadata_url(digest(&world, 1)).unwrap();
     assert_eq!(url.as_deref(), Some("https://example.org/metadata/"));
     assert_eq!(config.keys(digest(&world, 1)).unwrap(), [Path::new("/media/usb/root-1.pem")]);
+}
+
+#[test]
+fn another_repository_in_the_folder_of_a_pinned_one_gets_no_signature() {
+    let (world, forged) = (World::new(), World::new());
+    world.add("x", "1");
+    fs::remove_dir_all(world.layout().metadata()).unwrap();
+    for file in forged.files("metadata") {
+        let to = world.layout().metadata().join(&file);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(forged.layout().metadata().join(&file), to).unwrap();
+    }
+    let refused = renew(&world, &world.setting()).unwrap_err().to_string();
+    assert!(refused.contains("now another one"), "{refused}");
+    // Whoever put it there on purpose names its root.
+    let given = Some(GivenRoot { digest: digest(&forged, 1), remember: true });
+    Repository::open(&world.dir(), &Setting { given_root: given, ..world.setting() }).unwrap();
+}
+
+#[test]
+fn a_key_that_signs_for_a_nested_role_signs_no_timestamp_without_a_pin() {
+    let world = World::new();
+    let (team, uri) = world.key("team-1");
+    world.change_with(&[uri], &mut Unobserved, |edit| crate::delegations::delegate(edit, "team", "*", &team)).unwrap();
+    let online = world.public("timestamp-1");
+    world
+        .change(|edit| {
+            let from = RoleName::delegated("team").unwrap();
+            crate::delegations::delegate_from(edit, &from, "nested", "*", &online);
+        })
+        .unwrap();
+    let refused = renew(&world, &stranger(&world, "cron.toml"));
+    assert!(matches!(&refused, Err(Error::NotPinned { .. })), "{refused:?}");
+    world.renew().unwrap();
+}
+
+#[test]
+fn what_was_published_is_no_failure_where_the_configuration_cannot_be_written() {
+    let world = World::new();
+    let given = Some(GivenRoot { digest: digest(&world, 1), remember: true });
+    let user = UserConfig::at(Path::new("/proc/nowhere/config.toml"));
+    let setting = Setting { user, given_root: given, ..world.setting() };
+    let mut repository = Repository::open_for_change(&world.dir(), &setting).unwrap();
+    let draft = Draft { again: [RoleName::SNAPSHOT, RoleName::TIMESTAMP].into(), ..Draft::default() };
+    let plan = repository.plan(draft, Signing::Now).unwrap();
+    assert!(is_published(&repository.conclude(&plan, &mut Unobserved).unwrap()));
+    assert!(repository.warnings.iter().any(|warning| warning.contains("/proc/nowhere")), "{:?}", repository.warnings);
+}
+
+#[test]
+fn a_revocation_without_a_pin_writes_no_key() {
+    let world = World::new();
+    let before = world.files("keys");
+    let mut repository = Repository::open_for_change(&world.dir(), &stranger(&world, "stranger.toml")).unwrap();
+    let key = world.public("timestamp-1");
+    let refused = revoke(&mut repository, &key, &crate::revocation::generated(&Protection::None));
+    assert!(matches!(refused, Err(Error::NotPinned { .. })));
+    assert_eq!(world.files("keys"), before);
 }

@@ -113,6 +113,7 @@ impl World {
             // The owners pin it, whoever made it.
             let digest = RootDigest::of(&bytes);
             self.setting().user.pin(digest, PinnedRoot { version: Version::ONE, digest }).unwrap();
+            self.setting().user.set_repository_in(&self.dir(), digest).unwrap();
         }
     }
 }

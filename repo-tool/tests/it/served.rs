@@ -14,7 +14,7 @@ use lastmile_repo_tool::{Error, ServedState, Setting, Signing};
 
 use crate::revocation::revoke_and_prove;
 use crate::snapshot::{forge_with, list_versions_only, read, replace_content};
-use crate::world::{World, is_published};
+use crate::world::World;
 
 fn digest(world: &World) -> RootDigest {
     RootDigest::of(&fs::read(world.layout().metadata().join("1.root.json")).unwrap())
@@ -236,16 +236,41 @@ fn a_revocation_passes_what_a_thief_publishes() {
 }
 
 #[test]
-fn a_server_that_cannot_be_reached_stops_no_new_root() {
+fn a_server_that_cannot_be_reached_stops_no_revocation() {
+    let world = World::new();
+    world.setting().user.set_metadata_url(digest(&world), "file:///nowhere/metadata/").unwrap();
+    let renewed = world.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap());
+    assert!(matches!(&renewed, Err(Error::Network(text)) if text.contains("--skip-served-check")), "{renewed:?}");
+    let rows = revoke_and_prove(&world, &world.public("timestamp-1"));
+    assert!(!is_refuted(&rows), "{rows:?}");
+}
+
+#[test]
+fn a_comparison_that_failed_is_made_again() {
     let world = World::new();
     world.setting().user.set_metadata_url(digest(&world), "file:///nowhere/metadata/").unwrap();
     let mut repository = world.open();
-    let mut edit = repository.edit(Draft::default());
-    edit.sign_again(&RoleName::ROOT).unwrap();
-    let draft = edit.finish().unwrap();
-    let plan = repository.plan(draft, Signing::Now).unwrap();
-    assert!(plan.note.as_ref().unwrap().contains("published all the same"), "{:?}", plan.note);
-    assert!(is_published(&repository.conclude(&plan, &mut Unobserved).unwrap()));
+    for _ in 0..2 {
+        let draft = Draft { again: [RoleName::TIMESTAMP].into(), ..Draft::default() };
+        assert!(matches!(repository.plan(draft, Signing::Now), Err(Error::Network(_))));
+    }
+}
+
+#[test]
+fn versions_that_were_driven_up_lead_to_revoke_and_nothing_leads_back() {
+    let world = World::new();
+    let server = world.copy();
+    let mut timestamp: Timestamp = read(&server, &RoleName::TIMESTAMP, "timestamp.json");
+    timestamp.version = Version::new(5000).unwrap();
+    forge_with(&server, &server, "timestamp.json", &timestamp, "timestamp-1");
+    serve(&world, &server);
+    let refused = world.try_add("a", "1", &mut Unobserved).unwrap_err().to_string();
+    assert!(refused.contains("`lastmile-repo revoke` it") && !refused.contains("catch-up"), "{refused}");
+    let rows = revoke_and_prove(&world, &world.public("timestamp-1"));
+    assert!(!is_refuted(&rows), "{rows:?}");
+    // What the server has is void now, whoever uploads when.
+    world.add("a", "1");
+    assert!(reaches_clients_of(&server, &world, "a"));
 }
 
 #[test]
