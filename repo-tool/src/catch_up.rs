@@ -4,34 +4,27 @@
 //! at once; what it does not know was published elsewhere with this repository's keys, and is adopted only when the user
 //! says that it is theirs.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::Path;
 
-use bytes::Bytes;
-use chrono::{DateTime, Utc};
-use lastmile_client::{MemoryStore, StoredFile, disk};
-use lastmile_metadata::{Limits, Role, RoleName, TargetFile, Verified, Version};
+use lastmile_client::StoredFile;
+use lastmile_metadata::{Role, RoleName, Verified, Version};
 
-use crate::check::{self, Checked, from_client};
+use crate::adoption::{self, Adoption};
+use crate::check::{self, from_client};
 use crate::diff::{self, RoleDiff};
-use crate::digest::FileDigest;
 use crate::document::{Document, Rings};
-use crate::draft::{Draft, NewFile, Prior};
-use crate::journal::{Existing, Rank};
+use crate::draft::{Draft, Prior};
 use crate::layout::{self, Layout, Lock};
-use crate::overlay::Overlay;
 use crate::policy::Policy;
-use crate::publication::{self, Content, Observer, Publication, Unobserved};
+use crate::publication::{self, Unobserved};
 use crate::published::Published;
 use crate::served::Served;
 use crate::setting::ServedState;
 use crate::snapshot::is_complete;
 use crate::user::{PinnedRoot, RootDigest};
 use crate::versions::LARGEST_JUMP;
-use crate::{Error, Repository, Setting, Signing, ingest, names};
-
-/// Where files of the folder go that the server has in another form.
-const SUPERSEDED: &str = "superseded";
+use crate::{Error, Repository, Setting, Signing, names};
 
 /// What to do with content that this folder does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,8 +61,10 @@ pub struct CaughtUp {
 
 /// How the server relates to the folder.
 struct Comparison {
-    /// Roles whose served file this folder never had.
+    /// Targets roles whose served file this folder never had.
     foreign: Vec<RoleName>,
+    /// Whether the server has a root that this folder never had, and to which no root leads that the user trusts.
+    is_root_foreign: bool,
     /// Whether the folder has published something that the server lacks.
     is_ahead: bool,
 }
@@ -87,24 +82,21 @@ pub fn catch_up(
     dry_run: bool,
 ) -> Result<CaughtUp, Error> {
     let layout = setting.layout(dir);
-    Policy::read(&layout)?;
+    let policy = Policy::read(&layout)?;
     let lock = layout.lock_within(setting.patience.at_most, setting.patience.told.as_ref())?;
     if !dry_run {
         publication::recover(&layout, &lock)?;
     }
     let oldest = check::oldest_root(&layout)?;
     let digest = RootDigest::of(&oldest);
-    let mut served = Served::fetch(metadata_url, oldest.clone())?;
-    check_pin(&layout, setting, digest, &oldest, &served)?;
+    let mut served = Served::fetch_with(metadata_url, oldest.clone(), policy.hash_prefixed_targets)?;
+    let trusted_root = check_pin(&layout, setting, digest, &oldest, &served)?;
     let ours = check::open(&layout, oldest)?;
+    check_root(&ours, &served)?;
     check_lead(&ours, &served)?;
-    let comparison = compare(&layout, &ours, &served)?;
-    if !comparison.foreign.is_empty() {
-        // Reads every role, so that each can be shown and adopted.
-        served.session.list().map_err(|error| from_client(&error))?;
-    }
+    let comparison = compare(&layout, &ours, &mut served, trusted_root)?;
     let diff = difference(&ours, &served, &comparison.foreign)?;
-    if !comparison.foreign.is_empty() && foreign == Foreign::Refuse {
+    if (comparison.is_root_foreign || !comparison.foreign.is_empty()) && foreign == Foreign::Refuse {
         return Err(Error::Refused(format!(
             "the server has content that was not published from this folder:\n{}If these releases are yours, from another \
              copy or from before a restore, repeat the command with `--adopt`. If not, a key was stolen: \
@@ -132,7 +124,7 @@ pub fn catch_up(
     }
     match resolution {
         Resolution::MovedPast => {
-            adopt_roots(&layout, &lock, &ours, &served)?;
+            adoption::adopt_roots(&layout, &lock, &ours, &served)?;
             move_past(layout, setting, lock, &served)?;
         }
         _ => {
@@ -145,20 +137,23 @@ pub fn catch_up(
     Ok(caught_up)
 }
 
-/// The chain of the server must lead through the root that the user trusts.
+/// The chain of the server must lead through the root that the user trusts. Returns the newest version in that chain that
+/// the user trusts: it and the roots that lead to it are not foreign.
 fn check_pin(
     layout: &Layout,
     setting: &Setting,
     repository: RootDigest,
     oldest: &[u8],
     served: &Served,
-) -> Result<(), Error> {
+) -> Result<Version, Error> {
+    let mut trusted = Version::ONE;
     let given = setting.given_root.as_ref().map(|given| given.digest);
     let pinned = setting.user.pinned_root(repository)?;
     if given.is_none() && pinned.is_none() {
         return Err(Error::NotPinned { folder: layout.dir().to_path_buf(), digest: repository.to_string() });
     }
     if let Some(PinnedRoot { version, digest }) = pinned {
+        trusted = version;
         let here = layout::read_if_there(&layout.metadata().join(format!("{version}.root.json")))?;
         let there = match served.file(&StoredFile::Root(version))? {
             Some(root) => Some(root),
@@ -176,13 +171,30 @@ fn check_pin(
         let mut is_there = RootDigest::of(oldest) == given;
         while let Some(next) = version.filter(|version| !is_there && *version <= served.trusted().root().version) {
             is_there = served.file(&StoredFile::Root(next))?.is_some_and(|root| RootDigest::of(&root) == given);
+            if is_there {
+                trusted = trusted.max(next);
+            }
             version = next.next();
         }
         if !is_there {
             return Err(Error::Refused(format!("no root of the server has the SHA-256 {given} that was given")));
         }
     }
-    Ok(())
+    Ok(trusted)
+}
+
+/// A root is never replaced by another one of the same version: clients that have either one keep it.
+fn check_root(ours: &Published, served: &Served) -> Result<(), Error> {
+    let (here, there) = (&ours.root, served.trusted().root());
+    match here.version == there.version && here.bytes() != there.bytes() {
+        true => Err(Error::Refused(format!(
+            "the server has another root version {} than this folder, and nothing was adopted: two copies of the repository \
+             each made that root, or a root key was stolen. If the root on the server is yours, restore \
+             metadata/{}.root.json from the copy that was published; if not, `lastmile-repo revoke` the key",
+            there.version, there.version
+        ))),
+        false => Ok(()),
+    }
 }
 
 /// A role that is far ahead was driven up by somebody.
@@ -205,7 +217,8 @@ fn is_behind(ours: &Published, served: &Served) -> bool {
     served.beside(ours).iter().any(|(_, theirs, ours, is_same)| theirs > ours || (theirs == ours && !is_same))
 }
 
-fn compare(layout: &Layout, ours: &Published, served: &Served) -> Result<Comparison, Error> {
+fn compare(layout: &Layout, ours: &Published, served: &mut Served, trusted_root: Version) -> Result<Comparison, Error> {
+    let is_root_foreign = served.trusted().root().version > ours.root.version.max(trusted_root);
     let consistent = ours.root.consistent_snapshot;
     let (mut foreign, mut unlisted, mut is_ahead) = (Vec::new(), Vec::new(), false);
     for (role, theirs) in served.trusted().snapshot().roles() {
@@ -227,7 +240,15 @@ fn compare(layout: &Layout, ours: &Published, served: &Served) -> Result<Compari
     }
     foreign.extend(served.differing(unlisted)?);
     is_ahead |= ours.snapshot.roles().any(|(role, _)| served.trusted().snapshot().meta(&role).is_none());
-    Ok(Comparison { foreign, is_ahead })
+    if !foreign.is_empty() {
+        // Reads every role that a client can reach, so that each can be shown and adopted.
+        served.session.list().map_err(|error| from_client(&error))?;
+        // The snapshot also lists roles whose delegation was removed, so that clients see no rollback. No client reads
+        // them, and nothing says which keys would verify them.
+        let reached: BTreeSet<&RoleName> = served.trusted().delegated().map(|(_, role, _)| role).collect();
+        foreign.retain(|role| *role == RoleName::TARGETS || reached.contains(role));
+    }
+    Ok(Comparison { foreign, is_root_foreign, is_ahead })
 }
 
 /// What the server has instead of what this folder has, for a person.
@@ -276,146 +297,4 @@ fn move_past(layout: Layout, setting: &Setting, lock: Lock, served: &Served) -> 
     let draft = Draft { again: [RoleName::SNAPSHOT, RoleName::TIMESTAMP].into(), ..Draft::default() };
     let plan = repository.plan(draft, Signing::Now)?;
     repository.conclude(&plan, &mut Unobserved).map(drop)
-}
-
-fn adopt_roots(layout: &Layout, lock: &Lock, ours: &Published, served: &Served) -> Result<(), Error> {
-    let roots = newer_roots(ours, served)?;
-    if roots.is_empty() {
-        return Ok(());
-    }
-    let mut observer = Unobserved;
-    let files = roots.iter().map(|(name, bytes)| (name.clone(), Bytes::from(bytes.clone()))).collect();
-    let checked = check_files(layout, files)?;
-    let mut publication = Publication::begin(layout, lock, &mut observer)?;
-    for (name, bytes) in roots {
-        let to = Path::new("metadata").join(name);
-        publication.add(Rank::Root, to, Content::Bytes(bytes), Existing::Same);
-    }
-    publication.prepare()?.commit(&checked)
-}
-
-/// The roots that the server has and this folder lacks, by name.
-fn newer_roots(ours: &Published, served: &Served) -> Result<Vec<(String, Vec<u8>)>, Error> {
-    let mut roots = Vec::new();
-    let mut next = ours.root.version.next();
-    while let Some(version) = next.filter(|version| *version <= served.trusted().root().version) {
-        let bytes = served.file(&StoredFile::Root(version))?;
-        roots.extend(bytes.map(|bytes| (RoleName::ROOT.file_name(Some(version)), bytes)));
-        next = version.next();
-    }
-    Ok(roots)
-}
-
-/// A client of the folder with these files over it must come to the end.
-fn check_files(layout: &Layout, files: BTreeMap<String, Bytes>) -> Result<Checked, Error> {
-    let mut limits = Limits::default();
-    (limits.snapshot_length, limits.targets_length, limits.root_updates) = (1 << 30, 1 << 32, u32::MAX);
-    let memory = MemoryStore::default();
-    let overlay = Overlay::new(layout, files);
-    let oldest = check::oldest_root(layout)?;
-    let client = check::client(oldest.clone(), overlay, memory.clone(), limits, None)?;
-    let session = client.refresh(DateTime::<Utc>::UNIX_EPOCH).map_err(|error| from_client(&error))?;
-    Ok(Checked { published: Published::new(layout, session.trusted(), oldest, memory)? })
-}
-
-/// Takes the server's files over.
-struct Adoption<'a> {
-    layout: &'a Layout,
-    lock: &'a Lock,
-    ours: &'a Published,
-    served: &'a mut Served,
-}
-
-impl Adoption<'_> {
-    fn run(&mut self, foreign: &[RoleName], caught_up: &mut CaughtUp) -> Result<(), Error> {
-        let consistent = self.served.trusted().root().consistent_snapshot;
-        let prefixed = consistent && Policy::read(self.layout)?.hash_prefixed_targets;
-        let mut files: Vec<(Rank, PathBuf, Vec<u8>)> = Vec::new();
-        for (name, bytes) in newer_roots(self.ours, self.served)? {
-            files.push((Rank::Root, PathBuf::from(name), bytes));
-        }
-        let theirs = self.served.trusted();
-        let listed = |role: &RoleName| theirs.snapshot().meta(role).map(|listed| listed.version);
-        let roles = foreign.iter().map(|role| (role.clone(), listed(role)));
-        let roles = roles.chain([(RoleName::SNAPSHOT, Some(theirs.snapshot().version)), (RoleName::TIMESTAMP, None)]);
-        for (role, version) in roles {
-            let Some(bytes) = self.served.file(&StoredFile::Role(role.clone()))? else {
-                return Err(Error::Refused(format!("nobody delegates to {role} on the server: it cannot be verified")));
-            };
-            let rank = match role.as_str() {
-                "targets" => Rank::Targets,
-                "snapshot" => Rank::Snapshot,
-                "timestamp" => Rank::Timestamp,
-                _ => Rank::Delegated,
-            };
-            files.push((rank, PathBuf::from(names::metadata_file(&role, version.filter(|_| consistent))), bytes));
-        }
-        let overlay = files.iter().map(|(_, name, bytes)| (name.display().to_string(), Bytes::from(bytes.clone())));
-        let checked = check_files(self.layout, overlay.collect())?;
-        let targets = if foreign.is_empty() { Vec::new() } else { self.fetch_targets(prefixed, caught_up)? };
-        self.set_aside(&files)?;
-        let mut observer = Unobserved;
-        let mut publication = Publication::begin(self.layout, self.lock, &mut observer as &mut dyn Observer)?;
-        for file in &targets {
-            publication.add_target(file, Existing::Same)?;
-        }
-        files.sort_by_key(|(rank, ..)| *rank);
-        for (rank, name, bytes) in files {
-            let existing = if rank == Rank::Timestamp || !consistent { Existing::Replaced } else { Existing::Same };
-            publication.add(rank, Path::new("metadata").join(name), Content::Bytes(bytes), existing);
-        }
-        publication.prepare()?.commit(&checked)
-    }
-
-    /// Fetches the target files that are not here, and notes which targets are listed no more.
-    fn fetch_targets(&mut self, prefixed: bool, caught_up: &mut CaughtUp) -> Result<Vec<NewFile>, Error> {
-        let listed = self.served.session.list().map_err(|error| from_client(&error))?;
-        let overlay = Overlay::published(self.layout);
-        let client =
-            check::client(check::oldest_root(self.layout)?, overlay, MemoryStore::default(), Limits::default(), None)?;
-        let before = client.refresh(DateTime::<Utc>::UNIX_EPOCH).and_then(|mut session| session.list());
-        let before = before.map_err(|error| from_client(&error))?;
-        let still: BTreeMap<&str, &TargetFile> = listed.iter().map(|target| (target.path.as_str(), target)).collect();
-        let gone = before.iter().filter(|target| still.get(target.path.as_str()).is_none_or(|now| *now != *target));
-        caught_up.dropped = gone.map(|target| target.path.to_string()).collect();
-        let folder = self.layout.open_publishing()?;
-        let mut fetched = Vec::new();
-        for (number, target) in listed.iter().enumerate() {
-            let places = ingest::places(target, prefixed);
-            if places.iter().all(|place| self.layout.targets().join(place).symlink_metadata().is_ok()) {
-                continue;
-            }
-            let file = folder.path_of(ingest::name(number));
-            match self.served.session.download(target, &file, &()) {
-                Ok(_) => {
-                    let incoming = ingest::Incoming { target: target.clone(), file };
-                    let content = FileDigest::listed(target);
-                    let spread = ingest::spread(&incoming, &folder, prefixed)?.into_iter();
-                    fetched.extend(spread.map(|(from, to)| NewFile { from, to, content: content.clone() }));
-                }
-                Err(error) => caught_up.missing.push(format!("{}: {}", target.path, check::chain(&error))),
-            }
-        }
-        Ok(fetched)
-    }
-
-    /// Moves files of this folder away that the server has in another form under the same name: nothing is lost.
-    fn set_aside(&self, files: &[(Rank, PathBuf, Vec<u8>)]) -> Result<(), Error> {
-        let dir = self.layout.open()?;
-        let Some(metadata) = dir.enter("metadata")? else { return Ok(()) };
-        for (_, name, bytes) in files.iter().filter(|(rank, ..)| *rank != Rank::Timestamp) {
-            let is_other = metadata.read(name, u64::MAX)?.is_some_and(|there| there != *bytes);
-            if !is_other {
-                continue;
-            }
-            let folder = dir.enter_or_make(SUPERSEDED, 0o700, self.layout.sharing())?;
-            let mut to = name.clone();
-            while folder.look(&to)?.is_some() {
-                to.as_mut_os_string().push("~");
-            }
-            disk::rename(metadata.place(name), folder.place(&to))
-                .map_err(|error| Error::file("move", &metadata.path_of(name), error))?;
-        }
-        Ok(())
-    }
 }

@@ -16,7 +16,7 @@ use crate::layout::{JOURNAL, Layout, STAGED, Sharing};
 use crate::publication::{Moment, Observer};
 use crate::queue::{self, Answer};
 use crate::versions::RECORD;
-use crate::{Error, ingest, parallel, staged};
+use crate::{Error, ingest, parallel, staged, superseded};
 
 /// The longest journal that is written and read: about a million files.
 const LONGEST: u64 = 256 << 20;
@@ -51,6 +51,8 @@ pub(crate) enum Existing {
     Same,
     /// It is replaced as a whole.
     Replaced,
+    /// An adoption replaces it, and only while a copy of it lies in `superseded/`.
+    SetAside,
 }
 
 /// One move: paths are relative to the repository.
@@ -109,7 +111,7 @@ impl Step {
             _ if self.is_copy => false,
             Rank::Root => true,
             Rank::Key | Rank::TargetFile | Rank::Policy => false,
-            _ => self.existing == Existing::Replaced,
+            _ => self.existing != Existing::Same,
         }
     }
 
@@ -164,7 +166,14 @@ impl Step {
             Rank::Policy | Rank::Timestamp => false,
             _ => !self.is_copy && name.split_once('.').is_some_and(|(start, _)| is_number(start)),
         };
-        by_name || self.existing == Existing::Same
+        by_name || self.existing != Existing::Replaced
+    }
+
+    /// Whether an existing file may be replaced if a copy of it lies in `superseded/`. Roots are never replaced: clients
+    /// follow their chain.
+    fn may_replace_set_aside(&self) -> bool {
+        let is_adopted = matches!(self.rank, Rank::Delegated | Rank::Targets | Rank::Snapshot);
+        self.existing == Existing::SetAside && is_adopted && !self.is_copy
     }
 
     /// The name of the new file.
@@ -193,7 +202,7 @@ impl Step {
     }
 
     /// Refuses to move to a place where something else lies: a folder, a link, or a file that must stay as it is.
-    pub(crate) fn check_goal(&self, folder: &Folder, content: &FileDigest) -> Result<(), Error> {
+    pub(crate) fn check_goal(&self, layout: &Layout, folder: &Folder, content: &FileDigest) -> Result<(), Error> {
         let name = self.name();
         let path = folder.path_of(name);
         match folder.look(name)? {
@@ -206,11 +215,13 @@ impl Step {
             Some(_) => {}
         }
         match FileDigest::read(folder, name, |_| {})? {
-            Some(there) if there != *content => Err(Error::Refused(format!(
+            Some(there) if there == *content => Ok(()),
+            Some(there) if self.may_replace_set_aside() && superseded::has(layout, name, &there)? => Ok(()),
+            Some(_) => Err(Error::Refused(format!(
                 "{} is there with other bytes; what is published under that name never changes",
                 path.display()
             ))),
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 
@@ -225,7 +236,7 @@ impl Step {
         };
         let found = match &source {
             Some(found) => {
-                goal.iter().try_for_each(|goal| self.check_goal(goal, found))?;
+                goal.iter().try_for_each(|goal| self.check_goal(folders.layout, goal, found))?;
                 found.clone()
             }
             None => goal.map_or(Ok(None), |goal| self.read(&goal, self.name()))?.ok_or_else(|| {
@@ -349,17 +360,23 @@ impl Step {
     fn apply(&self, folders: &Folders<'_>, goal: &Folder) -> Result<(), Error> {
         match self.waits() {
             true => match self.waiting_in(folders)? {
-                Some(source) => self.apply_from(&source, goal),
+                Some(source) => self.apply_from(folders.layout, &source, goal),
                 None => self.check_moved(goal),
             },
-            false => self.apply_from(&folders.working, goal),
+            false => self.apply_from(folders.layout, &folders.working, goal),
         }
     }
 
-    fn apply_from(&self, source: &Folder, goal: &Folder) -> Result<(), Error> {
+    fn apply_from(&self, layout: &Layout, source: &Folder, goal: &Folder) -> Result<(), Error> {
         let (from, to) = (self.source_name(), self.name());
         if !source.look(from)?.as_ref().is_some_and(Found::is_file) {
             return self.check_moved(goal);
+        }
+        if self.existing == Existing::SetAside
+            && let Some(content) = FileDigest::read(source, from, |_| {})?
+        {
+            // The copy of the file that is replaced must exist at this moment.
+            self.check_goal(layout, goal, &content)?;
         }
         // Not when it was moved before a crash: then the copies may be its own.
         if self.has_copies() {

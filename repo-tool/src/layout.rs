@@ -19,6 +19,8 @@ const LOCK: &str = ".lock";
 const PUBLISHING: &str = ".publishing";
 /// The name of the folder with what waits for signatures.
 pub(crate) const STAGED: &str = "staged";
+/// Where copies of files lie that an adoption replaced.
+const SUPERSEDED: &str = "superseded";
 
 /// Who changes a repository.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -147,6 +149,18 @@ impl Layout {
     /// [`Layout::staged`], if it is there; then it is ours or the group's.
     pub(crate) fn open_staged(&self) -> Result<Option<Folder>, Error> {
         let folder = self.open()?.enter(STAGED)?;
+        folder.as_ref().map_or(Ok(()), |folder| self.check_staged(folder)).map(|()| folder)
+    }
+
+    /// The folder for files that an adoption replaces, made where it is missing; then it is ours or the group's.
+    pub(crate) fn make_superseded(&self) -> Result<Folder, Error> {
+        let folder = self.open()?.enter_or_make(SUPERSEDED, 0o700, self.sharing)?;
+        self.check_staged(&folder).map(|()| folder)
+    }
+
+    /// The folder of [`Layout::make_superseded`], if it is there; then it is ours or the group's.
+    pub(crate) fn open_superseded(&self) -> Result<Option<Folder>, Error> {
+        let folder = self.open()?.enter(SUPERSEDED)?;
         folder.as_ref().map_or(Ok(()), |folder| self.check_staged(folder)).map(|()| folder)
     }
 

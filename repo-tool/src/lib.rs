@@ -6,6 +6,7 @@
 //! sit elsewhere.
 
 #[cfg(feature = "http")]
+mod adoption;
 pub mod catch_up;
 mod check;
 mod check_filled;
@@ -55,6 +56,7 @@ mod signing;
 pub mod snapshot;
 pub mod staged;
 pub mod status;
+mod superseded;
 pub mod trusting;
 pub mod user;
 pub mod verify;

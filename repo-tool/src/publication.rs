@@ -225,7 +225,7 @@ impl<'a> Publication<'a> {
             let Some(first) = group.first() else { continue };
             let folder = self.folders.make(first.parent())?;
             parallel::try_for_each(group, |step| {
-                step.content.iter().try_for_each(|content| step.check_goal(&folder, content))
+                step.content.iter().try_for_each(|content| step.check_goal(self.folders.layout, &folder, content))
             })?;
         }
         Ok(())

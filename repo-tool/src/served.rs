@@ -37,6 +37,11 @@ pub(crate) struct Served {
 impl Served {
     /// Refreshes a client that was shipped with `root`, at a time when nothing has expired.
     pub(crate) fn fetch(metadata_url: &str, root: Vec<u8>) -> Result<Self, Error> {
+        Self::fetch_with(metadata_url, root, true)
+    }
+
+    /// The same, to download targets as well: `hash_prefixed` says how their files are named.
+    pub(crate) fn fetch_with(metadata_url: &str, root: Vec<u8>, hash_prefixed: bool) -> Result<Self, Error> {
         let memory = MemoryStore::default();
         let targets_url = match metadata_url.trim_end_matches('/').strip_suffix("metadata") {
             Some(base) => format!("{base}targets/"),
@@ -49,6 +54,7 @@ impl Served {
             .fetch(connect()?)
             .store(memory.clone())
             .limits(limits)
+            .hash_prefixed_targets(hash_prefixed)
             .build()
             .map_err(|error| Error::Network(error.to_string()))?;
         let client = blocking::Updater::new(updater).map_err(|error| Error::Network(chain(&error)))?;

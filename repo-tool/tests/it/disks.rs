@@ -27,7 +27,7 @@ use crate::world::World;
 type Run<'a> = &'a dyn Fn(&World) -> Result<(), Error>;
 
 /// The faults that make a difference at a call. `all`: every error number at every call; else they take turns.
-fn faults(call: Call, number: usize, all: bool) -> Vec<Fault> {
+pub(crate) fn faults(call: Call, number: usize, all: bool) -> Vec<Fault> {
     let mut faults = vec![Fault::Die];
     if call == Call::Write {
         faults.push(Fault::Torn);
@@ -106,7 +106,7 @@ fn make_old(queue: &Path) {
     }
 }
 
-fn check_error(ended: &Result<(), Error>, fault: Fault, told: &str) {
+pub(crate) fn check_error(ended: &Result<(), Error>, fault: Fault, told: &str) {
     match (ended, fault) {
         (Err(Error::File { source, .. }), Fault::Once(number) | Fault::FromNowOn(number)) => {
             assert_eq!(source.raw_os_error(), Some(number), "{told}: {source:?}");
@@ -117,16 +117,16 @@ fn check_error(ended: &Result<(), Error>, fault: Fault, told: &str) {
     }
 }
 
-fn is_leftover(name: &str) -> bool {
+pub(crate) fn is_leftover(name: &str) -> bool {
     name.starts_with(".publishing/") || name.starts_with(".queue/") || name.contains("/.") || name.starts_with(".new")
 }
 
-fn timestamp_version(world: &World) -> u64 {
+pub(crate) fn timestamp_version(world: &World) -> u64 {
     world.metadata("timestamp.json").pointer("/signed/version").and_then(serde_json::Value::as_u64).unwrap()
 }
 
 /// Says it also where the test passes, and that the documentation says it too.
-fn tell(name: &str, calls: usize, runs: usize) {
+pub(crate) fn tell(name: &str, calls: usize, runs: usize) {
     let line = format!("| {name} | {calls} | {runs} |");
     std::io::stderr().write_all(format!("crash matrix: {line}\n").as_bytes()).unwrap();
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/crashes.md");

@@ -7,6 +7,7 @@
 mod advice;
 mod advisories;
 mod bulk;
+mod catch_up;
 mod compressed;
 mod crash;
 mod delegations;

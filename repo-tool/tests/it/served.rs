@@ -16,20 +16,20 @@ use crate::revocation::revoke_and_prove;
 use crate::snapshot::{forge_with, list_versions_only, read, replace_content};
 use crate::world::World;
 
-fn digest(world: &World) -> RootDigest {
+pub(crate) fn digest(world: &World) -> RootDigest {
     RootDigest::of(&fs::read(world.layout().metadata().join("1.root.json")).unwrap())
 }
 
-fn url(server: &World) -> String {
+pub(crate) fn url(server: &World) -> String {
     format!("file://{}/", server.layout().metadata().canonicalize().unwrap().display())
 }
 
 /// Makes `world` know where it is served.
-fn serve(world: &World, server: &World) {
+pub(crate) fn serve(world: &World, server: &World) {
     world.setting().user.set_metadata_url(digest(world), &url(server)).unwrap();
 }
 
-fn version(world: &World, role: &str) -> u64 {
+pub(crate) fn version(world: &World, role: &str) -> u64 {
     let file = match role {
         "timestamp" => "timestamp.json".to_string(),
         _ => {
@@ -41,12 +41,12 @@ fn version(world: &World, role: &str) -> u64 {
     world.metadata(&file).pointer("/signed/version").unwrap().as_u64().unwrap()
 }
 
-fn run(world: &World, server: &World, foreign: Foreign) -> Result<CaughtUp, Error> {
+pub(crate) fn run(world: &World, server: &World, foreign: Foreign) -> Result<CaughtUp, Error> {
     catch_up(&world.dir(), &world.setting(), &url(server), foreign, false)
 }
 
 /// Whether a client that has seen what `server` has gets `name` from `world` next.
-fn reaches_clients_of(server: &World, world: &World, name: &str) -> bool {
+pub(crate) fn reaches_clients_of(server: &World, world: &World, name: &str) -> bool {
     let store = MemoryStore::default();
     server.client(1, &store).refresh(server.now).unwrap();
     world.fetch_with(&store, name).unwrap().is_some()
