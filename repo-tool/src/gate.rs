@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lastmile_client::text::printable;
 use lastmile_metadata::changes::{elements, member, members, string};
-use lastmile_metadata::{DelegatedRoles, Delegations, ErrorKind, Key, PathPattern, Paths, RoleName, TargetPath};
+use lastmile_metadata::{DelegatedRoles, Delegations, ErrorKind, Json, Key, PathPattern, Paths, RoleName, TargetPath};
 use sha2::{Digest as _, Sha256};
 
 use crate::Error;
@@ -96,7 +96,11 @@ pub(crate) fn admit_file(published: Option<&Published>, document: &Document) -> 
 fn file_faults(file: &[u8], is_listed: &dyn Fn(&str) -> bool) -> BTreeSet<String> {
     let mut faults = Faults::default();
     let found = match std::str::from_utf8(file) {
-        Ok(file) => faults.file(file, is_listed),
+        // Files with characters that could harm a terminal write them in escapes, which canonical text does not have.
+        Ok(file) if members(file).is_ok() => faults.file(file, is_listed),
+        Ok(file) => Json::parse(file)
+            .map_err(|error| ErrorKind::Malformed(error.to_string()))
+            .and_then(|file| faults.file(file.canonical(), is_listed)),
         Err(_) => Err(ErrorKind::Malformed("the file is not UTF-8".into())),
     };
     if let Err(error) = found {
