@@ -16,7 +16,7 @@ use crate::key_store::{self, Protection, keyid_of, open_private_key, read_public
 use crate::layout::{self, Layout};
 use crate::policy::KeyUri;
 use crate::trusting::{Odd, OddKind};
-use crate::{Error, Repository, lint};
+use crate::{Error, Repository, lint, own_files};
 
 /// A key that a person named.
 pub(super) struct Resolved {
@@ -234,6 +234,7 @@ fn write(
 ) -> Result<Exit, Error> {
     use lastmile_keys::Signer as _;
     key_store::check_name(name)?;
+    own_files::refuse_served(&context.layout(), folder)?;
     let file: PathBuf = folder.join(format!("{name}.pem"));
     if !context.global.dry_run {
         let protection = match unencrypted {
