@@ -149,7 +149,7 @@ impl Check<'_> {
 
     fn run_both(&self) -> Result<Checked, Error> {
         let documents: Vec<&Document> = self.completed.all().collect();
-        parallel::try_for_each(&documents, |document| gate::admit(self.published, document))?;
+        parallel::try_for_each(&documents, |document| gate::admit_file(self.published, document))?;
         let files = files(self.completed, self.is_consistent());
         let shipped = match files.get("1.root.json") {
             Some(first) => first.to_vec(),

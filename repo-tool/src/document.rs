@@ -81,19 +81,27 @@ impl Document {
         }
     }
 
-    /// A document that some have signed already.
+    /// A document that some have signed already. Of its signatures it keeps those that are valid for a key of `rings`,
+    /// each as `keyid` and `sig` alone.
     ///
     /// # Errors
     /// When its bytes are no metadata of this role.
     pub fn prior(role: &RoleName, prior: &Prior, rings: Rings) -> Result<Self, Error> {
         let (version, expires) = header(role, assemble(&prior.signed, &prior.signatures))?;
-        let (signed, signatures) = (prior.signed.clone(), prior.signatures.clone());
-        let all = rings.required.iter().chain(&rings.wanted);
-        let signers = all.flat_map(|ring| {
-            let valid = ring.signers(signed.as_bytes(), &signatures);
-            ring.keys().filter(move |(id, _)| valid.contains(id)).map(|(id, key)| (id.clone(), key.clone()))
-        });
-        let signers = signers.collect();
+        let signed = prior.signed.clone();
+        // Anybody who can write to `staged/` can add to the list, which no review shows: only what counts is kept.
+        let mut signatures: Vec<Signature> = Vec::new();
+        let mut signers = BTreeSet::new();
+        for signature in &prior.signatures {
+            let valid: Vec<&PublicKey> = (rings.required.iter().chain(&rings.wanted))
+                .filter(|ring| !ring.signers(signed.as_bytes(), std::slice::from_ref(signature)).is_empty())
+                .flat_map(|ring| ring.keys().filter(|(id, _)| **id == signature.keyid).map(|(_, key)| key))
+                .collect();
+            if !valid.is_empty() && signatures.iter().all(|kept| kept.keyid != signature.keyid) {
+                signers.extend(valid.into_iter().map(|key| (signature.keyid.clone(), key.clone())));
+                signatures.push(Signature::new(signature.keyid.clone(), signature.sig.clone()));
+            }
+        }
         let (role, identity) = (role.clone(), next_identity());
         Ok(Self { role, version, expires, identity, signatures, signed, file: OnceLock::new(), rings, signers })
     }

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lastmile_client::text::printable;
 use lastmile_metadata::changes::{elements, member, members, string};
-use lastmile_metadata::{DelegatedRoles, Delegations, ErrorKind, Key, PathPattern, Paths, RoleName, TargetPath};
+use lastmile_metadata::{DelegatedRoles, Delegations, ErrorKind, Json, Key, PathPattern, Paths, RoleName, TargetPath};
 use sha2::{Digest as _, Sha256};
 
 use crate::Error;
@@ -67,6 +67,46 @@ pub(crate) fn admit(published: Option<&Published>, document: &Document) -> Resul
         document.version,
         new.concat()
     )))
+}
+
+/// The same of the file as it is about to be published, signatures included.
+///
+/// # Errors
+/// As [`admit`].
+pub(crate) fn admit_file(published: Option<&Published>, document: &Document) -> Result<(), Error> {
+    admit(published, document)?;
+    // An id that is listed with a fault has passed with its delegator, or is published already.
+    let rings = document.rings();
+    let listed: BTreeSet<&str> =
+        rings.required.iter().chain(&rings.wanted).flat_map(|ring| ring.keys().map(|(id, _)| id.as_str())).collect();
+    let faults = file_faults(&document.file(), &|id| listed.contains(id));
+    if faults.is_empty() {
+        return Ok(());
+    }
+    let faults: Vec<String> = faults.into_iter().map(|fault| format!("\n  {fault}")).collect();
+    Err(Error::Draft(format!(
+        "the file of {} version {} is not what other clients read:{}\nsign it again, or drop it with `lastmile-repo discard`",
+        document.role,
+        document.version,
+        faults.concat()
+    )))
+}
+
+/// The faults of a whole file outside of what is signed.
+fn file_faults(file: &[u8], is_listed: &dyn Fn(&str) -> bool) -> BTreeSet<String> {
+    let mut faults = Faults::default();
+    let found = match std::str::from_utf8(file) {
+        // Files with characters that could harm a terminal write them in escapes, which canonical text does not have.
+        Ok(file) if members(file).is_ok() => faults.file(file, is_listed),
+        Ok(file) => Json::parse(file)
+            .map_err(|error| ErrorKind::Malformed(error.to_string()))
+            .and_then(|file| faults.file(file.canonical(), is_listed)),
+        Err(_) => Err(ErrorKind::Malformed("the file is not UTF-8".into())),
+    };
+    if let Err(error) = found {
+        faults.add(&format!("it cannot be read: {error}"));
+    }
+    faults.0
 }
 
 /// What others refuse, or do not read in full, of what is published: the root and every role that was read.
@@ -144,6 +184,31 @@ struct Faults(BTreeSet<String>);
 impl Faults {
     fn add(&mut self, fault: &str) {
         self.0.insert(printable(fault));
+    }
+
+    fn file(&mut self, file: &str, is_listed: &dyn Fn(&str) -> bool) -> Result<(), ErrorKind> {
+        let found = members(file)?;
+        if !found.keys().map(|name| &**name).eq(["signatures", "signed"]) {
+            self.add("it has not exactly the members `signatures` and `signed`");
+        }
+        let mut seen = BTreeSet::new();
+        for signature in elements(found.get("signatures").copied().unwrap_or_default())? {
+            let found = members(signature)?;
+            let (id, sig) = (text(found.get("keyid").copied()), text(found.get("sig").copied()));
+            if !found.keys().map(|name| &**name).eq(["keyid", "sig"]) {
+                self.add(&format!("the signature of the key id `{id}` has not exactly the members `keyid` and `sig`"));
+            }
+            if !(is_listed(&id) || (id.len() == 64 && is_hex(&id))) {
+                self.add(&format!("the key id `{id}` of a signature is not 64 hexadecimal digits: tough refuses it"));
+            }
+            if sig.is_empty() || sig.len() % 2 != 0 || !is_hex(&sig) {
+                self.add(&format!("the signature of the key id `{id}` is not hexadecimal"));
+            }
+            if !seen.insert(id.clone()) {
+                self.add(&format!("the key id `{id}` has two signatures: python-tuf and tough refuse that"));
+            }
+        }
+        Ok(())
     }
 
     fn find(&mut self, role: &RoleName, signed: &str) -> Result<(), ErrorKind> {
@@ -270,4 +335,39 @@ impl Faults {
 /// What a string says; nothing where there is none, which the reader of the role has refused.
 fn text(value: Option<&str>) -> Cow<'_, str> {
     value.and_then(string).unwrap_or_default()
+}
+
+/// Whether all are lower-case hexadecimal digits.
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults_of(signatures: &str) -> Vec<String> {
+        let file = format!(r#"{{"signatures":{signatures},"signed":{{}}}}"#);
+        file_faults(file.as_bytes(), &|id| id == "listed").into_iter().collect()
+    }
+
+    #[test]
+    fn signatures_that_others_cannot_read_are_faults() {
+        let id = "ab".repeat(32);
+        assert_eq!(faults_of(&format!(r#"[{{"keyid":"{id}","sig":"00"}},{{"keyid":"listed","sig":"ab"}}]"#)), [""; 0]);
+        let cases = [
+            (r#"[{"keyid":"not hex","sig":"ab"}]"#.to_string(), "64 hexadecimal digits"),
+            (r#"[{"keyid":"","sig":"ab"}]"#.into(), "64 hexadecimal digits"),
+            (format!(r#"[{{"keyid":"{}","sig":"ab"}}]"#, id.to_uppercase()), "64 hexadecimal digits"),
+            (format!(r#"[{{"keyid":"{id}","sig":"AB"}}]"#), "is not hexadecimal"),
+            (format!(r#"[{{"keyid":"{id}","sig":""}}]"#), "is not hexadecimal"),
+            (format!(r#"[{{"keyid":"{id}","sig":"ab","x":1}}]"#), "exactly the members `keyid` and `sig`"),
+            (format!(r#"[{{"keyid":"{id}","sig":"ab"}},{{"keyid":"{id}","sig":"cd"}}]"#), "two signatures"),
+            (r#"{}"#.into(), "cannot be read"),
+        ];
+        for (signatures, told) in cases {
+            let found = faults_of(&signatures);
+            assert!(found.iter().any(|fault| fault.contains(told)), "{signatures}: {found:?}");
+        }
+    }
 }

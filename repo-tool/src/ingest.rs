@@ -249,6 +249,7 @@ fn hash(
     }
     let listed = found.len();
     let mut scanner = (source.private_keys == PrivateKeys::Refuse).then(Scanner::default);
+    let mut content = own.content();
     let mut digests: Vec<Digests> = algorithms.iter().filter_map(|algorithm| Digests::new(*algorithm)).collect();
     let mut length = 0_u64;
     // One byte more than expected, so that a small file is read in one go.
@@ -260,8 +261,12 @@ fn hash(
         };
         digests.iter_mut().for_each(|digest| digest.update(bytes));
         scanner.iter_mut().for_each(|scanner| scanner.update(bytes));
+        content.update(bytes);
         write(bytes)?;
         length += bytes.len() as u64;
+    }
+    if let Some(reason) = content.reason() {
+        return refused(reason.to_string());
     }
     if let Some(key) = scanner.and_then(Scanner::finish) {
         return refused(format!("contains {key}"));

@@ -12,6 +12,7 @@ use crate::diff;
 use crate::draft::{Completion, Draft};
 use crate::key_store::{self, KeyStore, Protection};
 use crate::layout::{self, Layout};
+use crate::own_files;
 use crate::pin::Authority;
 use crate::policy::{KeyUri, Policy, RolePolicy};
 use crate::publication::{self, Observer};
@@ -86,6 +87,8 @@ impl NewRepository {
         if !publication::is_interrupted(&layout) {
             refuse_existing(&layout)?;
         }
+        let folder = self.keys.clone().unwrap_or_else(|| layout.keys());
+        own_files::refuse_served(&layout, &folder)?;
         disk::make_folders(dir, 0o777).map_err(|error| Error::file("create", dir, error))?;
         let lock = layout.lock()?;
         if publication::recover(&layout, &lock)? {
@@ -98,7 +101,8 @@ impl NewRepository {
         for folder in ["metadata", "targets"] {
             layout.open()?.enter_or_make(folder, 0o777, layout.sharing())?;
         }
-        let folder = self.keys.clone().unwrap_or_else(|| layout.keys());
+        // Once more, now that both are there: a link may lead from one to the other.
+        own_files::refuse_served(&layout, &folder)?;
         layout::create_private_folder(&folder)?;
         git_ignore::write(&layout, &folder)?;
         setting.user.check_writable()?;

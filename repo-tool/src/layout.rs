@@ -12,6 +12,7 @@ use rustix::fs::OFlags;
 
 use crate::Error;
 use crate::folder::{Folder, Found, read_at_most, user};
+use crate::user::UserConfig;
 
 /// How often a held lock is tried again.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
@@ -38,13 +39,25 @@ pub enum Sharing {
 pub struct Layout {
     dir: PathBuf,
     sharing: Sharing,
+    user: UserConfig,
 }
 
 impl Layout {
-    /// The repository in `dir`, which one user changes.
+    /// The repository in `dir`, which one user without a configuration changes.
     #[must_use]
     pub fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_path_buf(), sharing: Sharing::Private }
+        Self { dir: dir.to_path_buf(), sharing: Sharing::Private, user: UserConfig::none() }
+    }
+
+    /// The same repository, changed by the user with this configuration.
+    #[must_use]
+    pub(crate) fn of_user(self, user: UserConfig) -> Self {
+        Self { user, ..self }
+    }
+
+    /// The configuration of the user who changes it.
+    pub(crate) fn user(&self) -> &UserConfig {
+        &self.user
     }
 
     /// The same repository, changed by whom `sharing` says.

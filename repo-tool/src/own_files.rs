@@ -5,16 +5,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
+use sha2::{Digest as _, Sha256};
 use walkdir::WalkDir;
+use zeroize::Zeroizing;
 
-use crate::layout::Layout;
+use crate::key_material::Scanner;
+use crate::layout::{self, Layout};
 use crate::policy::Policy;
-use crate::{Error, parallel};
+use crate::user::RootDigest;
+use crate::{Error, check, parallel};
 
 /// Of very many files no more are named in an error.
 const NAMED: usize = 50;
+
+/// The longest file of a private key, in bytes.
+const LONGEST_KEY: u64 = 1 << 20;
 
 /// Device and inode: the same file or folder under every name.
 type FileId = (u64, u64);
@@ -28,6 +35,31 @@ pub struct OwnFiles {
     folders: BTreeSet<FileId>,
     /// Single files, and what they are: hard links to them are refused too.
     files: BTreeMap<FileId, String>,
+    /// What each private key file holds, by its SHA-256: copies are refused too.
+    contents: BTreeMap<[u8; 32], String>,
+    /// The length of the longest of them.
+    longest: usize,
+}
+
+/// The beginning of a file that is taken in, as far as it can be a copy of a private key.
+pub(crate) struct Content<'o> {
+    own: &'o OwnFiles,
+    bytes: Zeroizing<Vec<u8>>,
+}
+
+impl Content<'_> {
+    /// Takes the next bytes of the file.
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        // One byte more than the longest key shows that the file is none of them.
+        let missing = (self.own.longest + 1).saturating_sub(self.bytes.len()).min(bytes.len());
+        self.bytes.extend_from_slice(bytes.get(..missing).unwrap_or_default());
+    }
+
+    /// Why the file is not published.
+    pub(crate) fn reason(&self) -> Option<&str> {
+        let is_short = self.bytes.len() <= self.own.longest;
+        is_short.then(|| self.own.contents.get(&sha256(&self.bytes))).flatten().map(String::as_str)
+    }
 }
 
 /// A file or folder that is not published, and why.
@@ -40,10 +72,10 @@ pub struct Unpublishable {
 }
 
 impl OwnFiles {
-    /// What belongs to the repository in `layout`, with the private keys that its configuration names.
+    /// What belongs to the repository in `layout`, with the private keys that its configuration and that of the user name.
     ///
     /// # Errors
-    /// When the repository's folder cannot be read.
+    /// When the repository's folder or the user's configuration cannot be read.
     pub fn of(layout: &Layout, policy: &Policy) -> Result<Self, Error> {
         let looked_at = |error| Error::file("look at", layout.dir(), error);
         let dir = layout.dir().canonicalize().map_err(looked_at)?;
@@ -52,6 +84,8 @@ impl OwnFiles {
             above: dir.ancestors().filter_map(id_of).collect(),
             folders: BTreeSet::new(),
             files: BTreeMap::new(),
+            contents: BTreeMap::new(),
+            longest: 0,
         };
         for entry in fs::read_dir(&dir).map_err(looked_at)? {
             let entry = entry.map_err(looked_at)?;
@@ -64,15 +98,47 @@ impl OwnFiles {
         }
         for entry in WalkDir::new(layout.keys()).into_iter().filter_map(Result::ok) {
             if let Some(found) = entry.metadata().ok().filter(Metadata::is_file) {
-                own.add_file(&found, &format!("keys/{}", entry.file_name().to_string_lossy()));
+                let what = format!("keys/{}", entry.file_name().to_string_lossy());
+                own.add_file(&found, &what);
+                // Public keys and other files beside the private ones are no secret.
+                own.add_content(entry.path(), &what, |bytes| {
+                    let mut scanner = Scanner::default();
+                    scanner.update(bytes);
+                    scanner.finish().is_some()
+                });
             }
         }
-        for uri in policy.key_uris() {
-            if let Ok(found) = fs::metadata(uri.path(layout.dir())) {
-                own.add_file(&found, &format!("the private key {uri}"));
+        let named = policy.key_uris().into_iter().map(|uri| (uri.path(layout.dir()), uri.to_string()));
+        // A folder without a root, such as a new one, has no entry in the user's configuration.
+        let users = match check::oldest_root(layout) {
+            Ok(root) => layout.user().keys(RootDigest::of(&root))?,
+            Err(_) => Vec::new(),
+        };
+        let users = users.into_iter().map(|path| (path.clone(), path.display().to_string()));
+        for (path, name) in users.chain(named) {
+            if let Ok(found) = fs::metadata(&path) {
+                let what = format!("the private key {name}");
+                own.add_file(&found, &what);
+                // Whatever is in it: somebody said that it is a private key.
+                own.add_content(&path, &what, |bytes| !bytes.is_empty());
             }
         }
         Ok(own)
+    }
+
+    /// Remembers what a private key file holds. One that cannot be read here, nobody here can copy.
+    fn add_content(&mut self, path: &Path, what: &str, is_private: impl Fn(&[u8]) -> bool) {
+        let read = || layout::read_small(&path.canonicalize().ok()?, LONGEST_KEY).ok().flatten();
+        if let Some(bytes) = read().map(Zeroizing::new).filter(|bytes| is_private(bytes)) {
+            self.longest = self.longest.max(bytes.len());
+            let reason = format!("is a copy of {what} of this repository");
+            self.contents.entry(sha256(&bytes)).or_insert(reason);
+        }
+    }
+
+    /// For comparing the content of a file that is taken in.
+    pub(crate) fn content(&self) -> Content<'_> {
+        Content { own: self, bytes: Zeroizing::default() }
     }
 
     fn add_file(&mut self, found: &Metadata, what: &str) {
@@ -181,6 +247,46 @@ pub fn refuse(mut files: Vec<Unpublishable>) -> Result<(), Error> {
         text += &format!("\n  … and {more} more");
     }
     Err(Error::Private(text))
+}
+
+/// Refuses a folder for private keys that lies where everybody can fetch it.
+///
+/// # Errors
+/// [`Error::Refused`] when it is `metadata/` or `targets/` or lies below; [`Error::File`] when it cannot be found out.
+pub(crate) fn refuse_served(layout: &Layout, folder: &Path) -> Result<(), Error> {
+    let place = resolved(folder)?;
+    for served in [layout.metadata(), layout.targets()] {
+        if place.starts_with(resolved(&served)?) {
+            return Err(Error::Refused(format!(
+                "no private key was written: {} lies in {}, which is served to everybody; choose another folder",
+                folder.display(),
+                served.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Where `path` leads, links included, though its end need not be there yet.
+fn resolved(path: &Path) -> Result<PathBuf, Error> {
+    let absolute = std::path::absolute(path).map_err(|error| Error::file("find", path, error))?;
+    let mut found = PathBuf::new();
+    for part in absolute.components() {
+        match part {
+            Component::ParentDir => drop(found.pop()),
+            part => found.push(part),
+        }
+        match found.canonicalize() {
+            Ok(real) => found = real,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::file("find", path, error)),
+        }
+    }
+    Ok(found)
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
 }
 
 fn id(found: &Metadata) -> FileId {

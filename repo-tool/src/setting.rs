@@ -37,7 +37,7 @@ impl Setting {
     /// Where the files of the repository in `dir` are, for this user.
     #[must_use]
     pub fn layout(&self, dir: &Path) -> Layout {
-        Layout::new(dir).shared(self.sharing)
+        Layout::new(dir).shared(self.sharing).of_user(self.user.clone())
     }
 }
 

@@ -13,7 +13,9 @@ use crate::check::{self, MANY_ROOTS, chain, client, from_client, is_alike};
 use crate::compress::Coding;
 use crate::layout::{self, Interrupted, Layout};
 use crate::overlay::Overlay;
-use crate::{Error, ingest, parallel};
+use crate::pin::Start;
+use crate::user::RootDigest;
+use crate::{Error, Setting, ingest, parallel};
 
 /// What was found.
 #[derive(Clone, Debug, Default)]
@@ -68,7 +70,8 @@ impl Verification {
     }
 }
 
-/// Checks the repository in `dir`. `hash_prefixed` says how its target files are named.
+/// Checks the repository in `dir` from its oldest root, which proves nothing by itself. `hash_prefixed` says how its
+/// target files are named.
 ///
 /// # Errors
 /// When there is none, or a file cannot be read. What is wrong with it is in the result.
@@ -80,9 +83,42 @@ pub fn directory(
 ) -> Result<Verification, Error> {
     let layout = Layout::new(dir);
     let oldest = check::oldest_root(&layout)?;
-    let make = |shipped: Vec<u8>| {
-        client(shipped, Overlay::published(&layout), MemoryStore::default(), Limits::default(), None)
-    };
+    directory_from(&layout, oldest, now, hash_prefixed, progress)
+}
+
+/// Returns the root from which the repository is checked for this user: the one that was given, else the oldest.
+///
+/// # Errors
+/// [`Error::Refused`] when the folder does not have the root that the user pinned, or the one that was given.
+pub fn first_root(layout: &Layout, setting: &Setting) -> Result<Vec<u8>, Error> {
+    let start = Start::find(layout, &setting.user, setting.given_root.as_ref())?;
+    let Some(given) = &setting.given_root else { return check::oldest_root(layout) };
+    if RootDigest::of(&start.root) == given.digest {
+        return Ok(start.root);
+    }
+    // The pinned root is newer than the given one, and the folder has both.
+    for version in check::root_versions(layout)? {
+        let root = layout::read_if_there(&layout.metadata().join(RoleName::ROOT.file_name(Some(version))))?;
+        if let Some(root) = root.filter(|root| RootDigest::of(root) == given.digest) {
+            return Ok(root);
+        }
+    }
+    Err(Error::Refused(format!("no root in {} has the SHA-256 {}", layout.metadata().display(), given.digest)))
+}
+
+/// Checks the repository in `layout` as clients that were shipped with the root `oldest`, or with any later one.
+///
+/// # Errors
+/// As [`directory`].
+pub fn directory_from(
+    layout: &Layout,
+    oldest: Vec<u8>,
+    now: DateTime<Utc>,
+    hash_prefixed: bool,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<Verification, Error> {
+    let make =
+        |shipped: Vec<u8>| client(shipped, Overlay::published(layout), MemoryStore::default(), Limits::default(), None);
     let read =
         |version: Version| layout::read_if_there(&layout.metadata().join(RoleName::ROOT.file_name(Some(version))));
     let mut found = Verification::default();
@@ -100,7 +136,7 @@ pub fn directory(
     let hash_prefixed = hash_prefixed && session.trusted().root().consistent_snapshot;
     let done = AtomicUsize::new(0);
     let checked = parallel::try_map(&targets, |target| {
-        let result = check_target(&layout, target, hash_prefixed);
+        let result = check_target(layout, target, hash_prefixed);
         progress(done.fetch_add(1, Ordering::Relaxed) + 1, targets.len());
         result
     })?;
@@ -110,9 +146,9 @@ pub fn directory(
         found.absent.extend(checked.absent);
     }
     found.notes.extend(layout.interrupted()?.iter().map(Interrupted::advice));
-    check_copies(&mut found, &layout)?;
-    note_strangers(&mut found, &layout, &targets, hash_prefixed);
-    note_hidden(&mut found, &layout, &targets);
+    check_copies(&mut found, layout)?;
+    note_strangers(&mut found, layout, &targets, hash_prefixed);
+    note_hidden(&mut found, layout, &targets);
     Ok(found)
 }
 

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
+use lastmile_client::text::printable;
 use lastmile_metadata::{RoleName, Version};
 use serde_json::{Map, Value};
 
@@ -16,6 +17,8 @@ use crate::{Error, names};
 
 /// The name of the record, below the repository's folder.
 pub(crate) const RECORD: &str = ".issued.json";
+/// The longest record that is read, in bytes.
+const LONGEST: u64 = 64 << 20;
 /// A version further above the published one than this was not reached by publishing.
 pub(crate) const LARGEST_JUMP: u64 = 1000;
 
@@ -23,7 +26,7 @@ pub(crate) const LARGEST_JUMP: u64 = 1000;
 #[derive(Clone, Debug, Default)]
 pub struct Issued {
     highest: BTreeMap<RoleName, Version>,
-    record: Map<String, Value>,
+    record: BTreeMap<RoleName, Version>,
 }
 
 impl Issued {
@@ -39,7 +42,7 @@ impl Issued {
         let mut issued = Self { record: read_record(layout)?, ..Self::default() };
         let roles: Vec<&RoleName> = roles.into_iter().collect();
         for role in &roles {
-            let recorded = issued.record.get(role.as_str()).and_then(Value::as_u64).and_then(Version::new);
+            let recorded = issued.record.get(*role).copied();
             recorded.into_iter().chain(published.version(role)).for_each(|version| issued.raise(role, version));
         }
         if published.root.consistent_snapshot {
@@ -84,13 +87,31 @@ impl Issued {
     /// The record to be kept once these versions are published.
     pub(crate) fn record(&self, issued: impl IntoIterator<Item = (RoleName, Version)>) -> Vec<u8> {
         let mut record = self.record.clone();
-        record.extend(issued.into_iter().map(|(role, version)| (role.as_str().to_string(), version.get().into())));
+        record.extend(issued);
+        let record: Map<String, Value> =
+            record.into_iter().map(|(role, version)| (role.as_str().to_string(), version.get().into())).collect();
         format!("{:#}\n", Value::Object(record)).into_bytes()
     }
 }
 
-fn read_record(layout: &Layout) -> Result<Map<String, Value>, Error> {
+/// Reads the record. What is no version is refused: a role without its entry could get a version a second time.
+fn read_record(layout: &Layout) -> Result<BTreeMap<RoleName, Version>, Error> {
     let path: PathBuf = layout.dir().join(RECORD);
-    let Some(bytes) = layout::read_if_there(&path)? else { return Ok(Map::new()) };
-    serde_json::from_slice(&bytes).map_err(|error| Error::file("read", &path, error.into()))
+    let Some(bytes) = layout::read_small(&path, LONGEST)? else { return Ok(BTreeMap::new()) };
+    let invalid = |reason: String| {
+        Error::Refused(format!(
+            "{} is not a record of issued versions: {}; restore it from a copy, or remove it if you know that no version \
+             above the published ones was issued",
+            path.display(),
+            printable(&reason)
+        ))
+    };
+    let record: Map<String, Value> = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
+    let entries = record.into_iter().map(|(name, value)| {
+        let role = RoleName::listed(&name).map_err(|error| invalid(format!("`{name}`: {error}")))?;
+        let version = value.as_u64().and_then(Version::new);
+        let expected = || invalid(format!("the entry of {name} is {value}, expected a whole number from 1 on"));
+        Ok((role, version.ok_or_else(expected)?))
+    });
+    entries.collect()
 }

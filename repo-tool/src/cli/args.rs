@@ -408,7 +408,8 @@ Examples:
   lastmile-repo verify /backup/packages
   lastmile-repo verify https://example.org/packages --root 1.root.json
 
-A URL is verified from the root that --root names, else from metadata/1.root.json of --repository.")]
+A folder is verified from the root that --root names, else from its oldest one; if you have pinned a root of it, the folder
+must have that root. A URL is verified from the root that --root names, else from metadata/1.root.json of --repository.")]
 pub(crate) struct Verify {
     /// A repository's folder or URL; metadata/ and targets/ are below it.
     pub(crate) place: Option<String>,

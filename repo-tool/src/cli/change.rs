@@ -283,10 +283,7 @@ pub(super) fn rotate(context: &Context<'_>, args: &Rotate, output: &mut Output) 
     let roles = repository.published.expand(&args.role)?;
     let role = names::role(&args.role)?;
     let draft = repository.staged()?;
-    let mut odd = Vec::new();
-    for role in &roles {
-        odd.extend(repository.edit(draft.clone()).odd_ids(role)?);
-    }
+    let odd = repository.edit(draft.clone()).odd_ids(&roles)?;
     let (mut removed, mut ids) = (Vec::new(), Vec::new());
     for name in &args.remove {
         match resolve_removal(&mut repository, odd.clone(), name)? {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use lastmile_client::text::printable;
 use lastmile_keys::{KeyMaterial, PrivateKey, PublicKey};
 use lastmile_metadata::RoleName;
 use serde_json::{Value, json};
@@ -12,11 +13,11 @@ use super::output::Output;
 use super::{Context, Exit};
 use crate::draft::Draft;
 use crate::init::key_uri;
-use crate::key_store::{self, Protection, keyid_of, open_private_key, read_public_key};
+use crate::key_store::{self, NoPassPhrases, Protection, keyid_of, open_private_key, read_public_key};
 use crate::layout::{self, Layout};
 use crate::policy::KeyUri;
 use crate::trusting::{Odd, OddKind};
-use crate::{Error, Repository, lint};
+use crate::{Error, Repository, lint, own_files};
 
 /// A key that a person named.
 pub(super) struct Resolved {
@@ -142,20 +143,36 @@ pub(super) fn resolve_public(repository: &mut Repository, name: &str) -> Result<
     }
 }
 
-/// A key that is to be shown: nothing is opened.
-fn look_up(repository: &mut Repository, name: &str) -> Result<PublicKey, Error> {
+/// A key that is to be shown.
+struct Shown {
+    public: PublicKey,
+    /// The file that says so, where the private key beside it was not opened: anybody may have put it there.
+    according_to: Option<PathBuf>,
+}
+
+impl From<PublicKey> for Shown {
+    fn from(public: PublicKey) -> Self {
+        Self { public, according_to: None }
+    }
+}
+
+/// A key that is to be shown: a private one is opened where that needs no pass-phrase.
+fn look_up(repository: &mut Repository, name: &str) -> Result<Shown, Error> {
     match named(repository, name)? {
         Named::Private(uri) => {
             let dir = repository.layout.dir().to_path_buf();
             repository.keys.add(&dir, &uri);
             let path = uri.path(&dir);
-            match read_public_key(&path.with_extension("pub")) {
-                Ok(public) => Ok(public),
-                Err(_) => resolve_public(repository, name),
+            let beside = path.with_extension("pub");
+            let is_open = open_private_key(&path, name, &NoPassPhrases).is_ok();
+            match read_public_key(&beside) {
+                Ok(public) if !is_open => Ok(Shown { public, according_to: Some(beside) }),
+                // Opening it refuses another public key beside it.
+                _ => resolve_public(repository, name).map(Shown::from),
             }
         }
-        Named::Public(public) => Ok(public),
-        Named::Id => Ok(by_id(repository, name)?.0),
+        Named::Public(public) => Ok(public.into()),
+        Named::Id => Ok(by_id(repository, name)?.0.into()),
     }
 }
 
@@ -234,6 +251,7 @@ fn write(
 ) -> Result<Exit, Error> {
     use lastmile_keys::Signer as _;
     key_store::check_name(name)?;
+    own_files::refuse_served(&context.layout(), folder)?;
     let file: PathBuf = folder.join(format!("{name}.pem"));
     if !context.global.dry_run {
         let protection = match unencrypted {
@@ -316,10 +334,16 @@ fn show(context: &Context<'_>, name: &str, output: &mut Output) -> Result<Exit, 
         return Ok(Exit::Done);
     }
     let mut repository = Repository::open(&context.global.repository, &context.setting)?;
-    let public = look_up(&mut repository, name)?;
+    let Shown { public, according_to } = look_up(&mut repository, name)?;
     let roles = known(&mut repository)?.remove(&public).unwrap_or_default();
-    let (json, line) = described(&repository, &public, &roles);
-    output.data(&json, &format!("{line}\n  public:  {}", public.public().trim_end()))?;
+    let (mut json, line) = described(&repository, &public, &roles);
+    let file = according_to.as_ref().map(|file| file.display().to_string());
+    let source = file.as_ref().map(|file| format!("\n  according to {}, not verified", printable(file)));
+    if let Some(json) = json.as_object_mut() {
+        json.insert("verified".into(), file.is_none().into());
+        json.insert("according_to".into(), file.into());
+    }
+    output.data(&json, &format!("{line}\n  public:  {}{}", public.public().trim_end(), source.unwrap_or_default()))?;
     Ok(Exit::Done)
 }
 

@@ -8,6 +8,7 @@ use super::args::Verify;
 use super::output::Output;
 use super::{Context, Exit};
 use crate::layout;
+use crate::policy::Policy;
 use crate::status::{RoleStatus, Status};
 use crate::verify::{self, Verification};
 use crate::{Error, Repository, check, publication};
@@ -94,10 +95,16 @@ pub(super) fn verify(context: &Context<'_>, args: &Verify, output: &mut Output) 
         }
         place => {
             let dir = place.map_or(context.global.repository.as_path(), Path::new);
-            let policy = Repository::open(dir, &context.setting).map(|repository| repository.policy);
-            let hash_prefixed = policy.map_or(true, |policy| policy.hash_prefixed_targets);
+            let layout = context.setting.layout(dir);
+            let root = verify::first_root(&layout, &context.setting)?;
+            // A folder that is only served has no policy.
+            let hash_prefixed = match Policy::read(&layout) {
+                Ok(policy) => policy.hash_prefixed_targets,
+                Err(Error::NotFound(_)) => true,
+                Err(error) => return Err(error),
+            };
             let bar = output.bar("reading", usize::MAX);
-            let found = verify::directory(dir, context.setting.now, hash_prefixed, &|done, of| {
+            let found = verify::directory_from(&layout, root, context.setting.now, hash_prefixed, &|done, of| {
                 bar.set_length(of as u64);
                 bar.set_position(done as u64);
             })?;

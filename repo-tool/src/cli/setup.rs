@@ -10,8 +10,9 @@ use super::output::Output;
 use super::{Context, Exit};
 use crate::init::NewRepository;
 use crate::key_store::Protection;
+use crate::layout::Layout;
 use crate::publication::Unobserved;
-use crate::{Error, Repository, diff, git_ignore, lint, publication};
+use crate::{Error, Repository, diff, git_ignore, lint, own_files, publication};
 
 pub(super) fn init(context: &Context<'_>, args: &Init, output: &mut Output) -> Result<Exit, Error> {
     let dir = args.dir.as_deref().unwrap_or(&context.global.repository);
@@ -20,7 +21,7 @@ pub(super) fn init(context: &Context<'_>, args: &Init, output: &mut Output) -> R
         if dir.is_dir() && publication::is_interrupted(&context.setting.layout(dir)) {
             output.warning("an earlier command was cut short here: `lastmile-repo init` finishes it");
         }
-        return plan(args, dir, output);
+        return plan(args, dir, &context.setting.layout(dir), output);
     }
     let keys = match args.unencrypted_keys {
         true => Protection::None,
@@ -71,8 +72,11 @@ fn new_repository(args: &Init, keys: Protection) -> NewRepository {
     new
 }
 
-fn plan(args: &Init, dir: &Path, output: &mut Output) -> Result<Exit, Error> {
+fn plan(args: &Init, dir: &Path, layout: &Layout, output: &mut Output) -> Result<Exit, Error> {
     let new = new_repository(args, Protection::None);
+    if let Some(keys) = &new.keys {
+        own_files::refuse_served(layout, keys)?;
+    }
     let mut text = format!("would make a repository in {}\n", dir.display());
     let mut roles = Vec::new();
     for role in [RoleName::ROOT, RoleName::TARGETS, RoleName::SNAPSHOT, RoleName::TIMESTAMP] {

@@ -33,7 +33,9 @@ pub(super) fn tell(told: &mut Explanation, before: Option<&Targets>, after: &Tar
     }
     let (old, new) = (Listing::of_delegations(before), Listing::of_delegations(after));
     // Of a delegation that is taken back, the keys go without saying.
-    let kept: Vec<Listing<'_>> = Listing::of_delegations(before).into_iter().filter(|old| old.is_in(&new)).collect();
+    let names: BTreeSet<&str> = new.iter().map(Listing::name).collect();
+    let kept = Listing::of_delegations(before).into_iter().filter(|old| names.contains(old.name()));
+    let kept: Vec<Listing<'_>> = kept.collect();
     ring_lines(&mut told.lines, &kept, &new, &|_| true);
     told.keys(&["delegations"], KeysBefore { keys: Some(&before.keys), rings: &old }, &after.keys, &new, keys);
 }

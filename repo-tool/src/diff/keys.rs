@@ -60,9 +60,9 @@ impl<'m> Listing<'m> {
         }
     }
 
-    /// Whether the role is one of these.
-    pub(super) fn is_in(&self, others: &[Self]) -> bool {
-        others.iter().any(|other| other.name == self.name)
+    /// The role, or the first of the bins.
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Each id once, with how often it is listed.
@@ -167,9 +167,11 @@ pub(super) fn key_lines(
             unusual.push((vec!["keys".to_string(), (*text).to_string()], described_key(&id, key)));
         }
     }
-    // A key that was there may be listed anew.
+    // A key that was there may be listed anew. Of two lists in one place the first counts.
+    let old_by_place: BTreeMap<&[String], &Listing<'_>> =
+        before.rings.iter().rev().map(|old| (old.place.as_slice(), old)).collect();
     for ring in rings {
-        let old = before.rings.iter().find(|old| old.place == ring.place).map(Listing::ids).unwrap_or_default();
+        let old = old_by_place.get(ring.place.as_slice()).map(|old| old.ids()).unwrap_or_default();
         for (id, count) in ring.ids() {
             let is_usable = ring.keys.get(id).is_some_and(|key| key.public_key().is_ok());
             if old.get(id).copied().unwrap_or(0) < count && (!is_usable || count > 1) {

@@ -218,7 +218,10 @@ impl Edit<'_> {
     }
 
     /// Who delegates to each of these roles. Many are looked up all at once.
-    fn by_delegator(&mut self, roles: &[&RoleName]) -> Result<BTreeMap<RoleName, BTreeSet<RoleName>>, Error> {
+    pub(super) fn by_delegator(
+        &mut self,
+        roles: &[&RoleName],
+    ) -> Result<BTreeMap<RoleName, BTreeSet<RoleName>>, Error> {
         let mut found: BTreeMap<RoleName, BTreeSet<RoleName>> = BTreeMap::new();
         if let [role] = roles {
             let delegator = self.delegator(role)?;

@@ -1,30 +1,38 @@
 //! Removing what a role lists that is no key to be used here.
 
-use lastmile_metadata::{KeyId, RoleName};
+use std::collections::BTreeSet;
+
+use lastmile_metadata::{DelegatedRoles, KeyId, RoleName};
 
 use super::{Edit, unknown};
 use crate::Error;
 use crate::trusting::{Odd, odd_ids, odd_in_delegations, odd_in_root};
 
 impl Edit<'_> {
-    /// The ids in the list of `role`, as it would become, that do not stand for one key to be used here.
+    /// The ids in the lists of these roles, as they would become, that do not stand for one key to be used here. Each
+    /// delegator is read once, however many of its roles are asked for.
     ///
     /// # Errors
     /// [`Error::NotFound`] when there is no such role.
-    pub fn odd_ids(&mut self, role: &RoleName) -> Result<Vec<Odd>, Error> {
-        let of_role = |all: Vec<(RoleName, Odd)>, role: &RoleName| {
-            all.into_iter().filter(|(name, _)| name == role).map(|(_, odd)| odd).collect()
+    pub fn odd_ids(&mut self, roles: &[RoleName]) -> Result<Vec<Odd>, Error> {
+        let wanted = |all: Vec<(RoleName, Odd)>, roles: &BTreeSet<RoleName>| {
+            all.into_iter().filter(|(name, _)| roles.contains(name)).map(|(_, odd)| odd).collect::<Vec<_>>()
         };
-        if self.root_view().roles.contains_key(role) {
-            return Ok(of_role(odd_in_root(self.root_view()), role));
+        let (of_root, delegated): (Vec<&RoleName>, Vec<&RoleName>) =
+            roles.iter().partition(|role| self.root_view().roles.contains_key(role));
+        let mut found = match of_root.is_empty() {
+            true => Vec::new(),
+            false => wanted(odd_in_root(self.root_view()), &of_root.into_iter().cloned().collect()),
+        };
+        for (delegator, roles) in self.by_delegator(&delegated)? {
+            let delegations = self.view(&delegator)?.delegations.as_ref().ok_or_else(|| unknown(&delegator))?;
+            // All succinct bins have the list of the first.
+            found.extend(match &delegations.roles {
+                DelegatedRoles::Succinct(bins) => odd_ids(&delegations.keys, &bins.keyids),
+                DelegatedRoles::Listed(_) => wanted(odd_in_delegations(delegations), &roles),
+            });
         }
-        let delegator = self.delegator(role)?;
-        let delegations = self.view(&delegator)?.delegations.as_ref().ok_or_else(|| unknown(role))?;
-        // All succinct bins have the list of the first.
-        Ok(match &delegations.roles {
-            lastmile_metadata::DelegatedRoles::Succinct(bins) => odd_ids(&delegations.keys, &bins.keyids),
-            lastmile_metadata::DelegatedRoles::Listed(_) => of_role(odd_in_delegations(delegations), role),
-        })
+        Ok(found)
     }
 
     /// Takes odd ids out of the lists of these roles: of one that is listed more than once and stands for a key, all but
@@ -42,9 +50,9 @@ impl Edit<'_> {
     /// When a file on the way does not verify.
     pub fn all_odd_ids(&mut self) -> Result<Vec<(RoleName, Odd)>, Error> {
         let mut found = odd_in_root(self.root_view());
-        let mut delegators: Vec<RoleName> = Vec::new();
+        let (mut delegators, mut seen) = (Vec::new(), BTreeSet::new());
         for (_, delegator) in self.delegated_roles()? {
-            if delegators.last() != Some(&delegator) && !delegators.contains(&delegator) {
+            if seen.insert(delegator.clone()) {
                 delegators.push(delegator);
             }
         }

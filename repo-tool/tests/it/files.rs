@@ -10,7 +10,7 @@ use lastmile_repo_tool::own_files::OwnFiles;
 use lastmile_repo_tool::publication::{Moment, Observer, Unobserved};
 use lastmile_repo_tool::{Error, Repository, verify};
 
-use crate::world::World;
+use crate::world::{World, is_published};
 
 /// Writes down the moves of a publication.
 #[derive(Default)]
@@ -202,4 +202,24 @@ fn a_missing_file_is_no_network_failure() {
     let found = verify::directory(&world.dir(), world.now, true, &|_, _| {}).unwrap();
     assert!(!found.is_good());
     assert!(found.problems.iter().any(|problem| problem.contains("1.snapshot.json")), "{:?}", found.problems);
+}
+
+#[test]
+fn a_record_of_issued_versions_that_is_not_valid_is_refused() {
+    let world = World::new();
+    world.add("a", "1");
+    let record = world.dir().join(".issued.json");
+    let before = std::fs::read(&record).unwrap();
+    for wrong in
+        ["[]", "{", r#"{"timestamp": "7"}"#, r#"{"timestamp": 0}"#, r#"{"timestamp": -1}"#, r#"{"timestamp": 1.5}"#]
+    {
+        std::fs::write(&record, wrong).unwrap();
+        let refused = world.renew().unwrap_err().to_string();
+        assert!(refused.contains(".issued.json") && refused.contains("restore it"), "{wrong}: {refused}");
+    }
+    std::fs::File::create(&record).unwrap().set_len((64 << 20) + 1).unwrap();
+    let refused = world.renew().unwrap_err().to_string();
+    assert!(refused.contains(".issued.json") && refused.contains("67108864"), "{refused}");
+    std::fs::write(&record, before).unwrap();
+    assert!(is_published(&world.renew().unwrap()));
 }

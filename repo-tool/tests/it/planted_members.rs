@@ -49,8 +49,13 @@ pub(crate) fn list_in_root(signed: &mut Value, role: &str, (id, key): &(String, 
 }
 
 impl World {
-    /// Stages `role` anew, as if its keys were elsewhere, and alters what waits.
+    /// Stages `role` anew, as if its keys were elsewhere, and alters what of the pending file is signed.
     pub(crate) fn plant(&self, role: &RoleName, alter: impl FnOnce(&mut Value)) {
+        self.plant_in_file(role, |staged| alter(staged.get_mut("signed").unwrap()));
+    }
+
+    /// The same, and alters any part of the pending file.
+    fn plant_in_file(&self, role: &RoleName, alter: impl FnOnce(&mut Value)) {
         let keys = self.layout().keys();
         let elsewhere = self.folder.path().join("elsewhere");
         std::fs::rename(&keys, &elsewhere).unwrap();
@@ -59,7 +64,7 @@ impl World {
         assert!(matches!(staged, Ok(Outcome::Staged(_))), "{staged:?}");
         let path = self.layout().staged().join(format!("{role}.json"));
         let mut staged: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-        alter(staged.get_mut("signed").unwrap());
+        alter(&mut staged);
         std::fs::write(&path, staged.to_string()).unwrap();
     }
 
@@ -122,4 +127,44 @@ impl World {
 pub(crate) fn told_to_accept(refused: &Error) -> Vec<String> {
     let text = refused.to_string();
     text.split("--accept '").skip(1).map(|rest| rest.split('\'').next().unwrap().to_string()).collect()
+}
+
+/// The three kinds of signatures that tough cannot read, or that nobody who signs is shown.
+fn junk() -> [Value; 3] {
+    [
+        json!({ "keyid": "not hex", "sig": "AB" }),
+        json!({ "keyid": "", "sig": "ab" }),
+        json!({ "keyid": "ab".repeat(32), "sig": "ab", "x": { "y": "z" } }),
+    ]
+}
+
+#[test]
+fn only_valid_signatures_are_published() {
+    let world = World::new();
+    world.plant_in_file(&RoleName::ROOT, |staged| {
+        let signatures = staged["signatures"].as_array_mut().unwrap();
+        signatures.extend(junk());
+        // A key of the role, but no signature of it.
+        let id = staged["signed"]["roles"]["root"]["keyids"][0].clone();
+        staged["signatures"].as_array_mut().unwrap().push(json!({ "keyid": id, "sig": "ab", "x": 1 }));
+    });
+    world.sign(&[]).unwrap();
+    // And once more after the review.
+    let path = world.layout().staged().join("root.json");
+    let mut staged: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let signatures = staged["signatures"].as_array_mut().unwrap();
+    assert_eq!(signatures.len(), 2, "{signatures:?}");
+    signatures[0]["x"] = "y".into();
+    signatures.extend(junk());
+    std::fs::write(&path, staged.to_string()).unwrap();
+    assert!(matches!(world.publish(&[]), Ok(Outcome::Published { .. })));
+    let root = world.metadata("2.root.json");
+    let ids: Vec<&Value> = root["signatures"].as_array().unwrap().iter().map(|one| &one["keyid"]).collect();
+    let listed = root["signed"]["roles"]["root"]["keyids"].as_array().unwrap();
+    assert_eq!(ids.len(), 2, "{root}");
+    assert!(ids.iter().all(|id| listed.contains(id)), "{root}");
+    for signature in root["signatures"].as_array().unwrap() {
+        let members: Vec<&String> = signature.as_object().unwrap().keys().collect();
+        assert_eq!(members, ["keyid", "sig"], "{signature}");
+    }
 }

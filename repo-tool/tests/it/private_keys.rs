@@ -11,6 +11,7 @@ use lastmile_repo_tool::init::NewRepository;
 use lastmile_repo_tool::key_store::Protection;
 use lastmile_repo_tool::own_files::OwnFiles;
 use lastmile_repo_tool::policy::Policy;
+use lastmile_repo_tool::publication::Unobserved;
 use lastmile_repo_tool::queue::Request;
 use lastmile_repo_tool::{Error, git_ignore};
 
@@ -291,4 +292,51 @@ fn git_ignores_keys_and_working_files_of_a_new_repository() {
     let layout = lastmile_repo_tool::layout::Layout::new(folder.path());
     let missing = git_ignore::missing(&layout, &folder.path().join("secret")).unwrap();
     assert_eq!(missing, ["/.publishing*", "/.queue*", "/.lock", "/secret/"]);
+}
+
+/// Copies of private keys that belong to the repository are refused whatever a person allows.
+#[test]
+fn copies_of_own_private_keys_are_refused() {
+    let new = NewRepository::new(Protection::PassPhrase(b"three blind mice".to_vec().into()));
+    let world = World::with(&NewRepository { online_keys: Protection::None, ..new });
+    let keys = world.layout().keys();
+    let outside_key = outside(&world, "usb/key", b"an unknown form");
+    world.setting().user.allow_key(world.open().digest, &outside_key).unwrap();
+    let copies = [
+        ("an-encrypted-key", fs::read(keys.join("root-1.pem")).unwrap(), "is a copy of keys/root-1.pem"),
+        ("a-key", fs::read(keys.join("timestamp-1.pem")).unwrap(), "is a copy of keys/timestamp-1.pem"),
+        ("a-key-of-the-user", fs::read(&outside_key).unwrap(), "is a copy of the private key /"),
+    ];
+    for (name, content, said) in copies {
+        let copy = Source::new(outside(&world, name, &content), target_path("name").unwrap()).allow_private_keys();
+        let error = publish(&world, &copy).unwrap_err();
+        assert!(matches!(&error, Error::Private(reason) if reason.contains(said)), "{name}: {error}");
+        assert_eq!(world.files(".publishing"), [""; 0], "nothing is left behind");
+    }
+    let itself = Source::new(outside_key, target_path("name").unwrap()).allow_private_keys();
+    let error = publish(&world, &itself).unwrap_err();
+    assert!(matches!(&error, Error::Private(reason) if reason.contains("is the private key /")), "{error}");
+    // A public key is no secret, and neither is a key of a test.
+    let public = outside(&world, "public", &fs::read(keys.join("root-1.pub")).unwrap());
+    assert_eq!(refused(&world, &public), None);
+    let test = Source::new(outside(&world, "test.pem", pem().as_bytes()), target_path("name").unwrap());
+    publish(&world, &test.allow_private_keys()).unwrap();
+}
+
+#[test]
+fn a_new_repository_does_not_get_its_keys_where_they_are_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("repository");
+    let setting = World::new().setting();
+    std::os::unix::fs::symlink(dir.join("targets"), folder.path().join("link")).unwrap();
+    for keys in
+        [dir.join("targets/keys"), dir.join("metadata"), dir.join("keys/../targets"), folder.path().join("link")]
+    {
+        let mut new = NewRepository::new(Protection::None);
+        new.keys = Some(keys.clone());
+        let error = new.create(&dir, &setting, &mut Unobserved).unwrap_err();
+        assert!(error.to_string().contains("is served to everybody"), "{keys:?}: {error}");
+    }
+    let pems = walkdir::WalkDir::new(folder.path()).into_iter().filter_map(Result::ok);
+    assert_eq!(pems.filter(|entry| entry.path().extension().is_some_and(|ending| ending == "pem")).count(), 0);
 }

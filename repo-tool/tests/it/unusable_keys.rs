@@ -69,7 +69,7 @@ fn an_unusable_key_of_a_delegation_is_removed_by_its_id() {
     world.publish(&[&id]).unwrap();
     let team = RoleName::delegated("team").unwrap();
     let mut repository = world.open();
-    let odd = repository.edit(Default::default()).odd_ids(&team).unwrap();
+    let odd = repository.edit(Default::default()).odd_ids(std::slice::from_ref(&team)).unwrap();
     assert!(matches!(&*odd, [odd] if odd.id.as_str() == id));
     drop(repository);
     world.change(|edit| edit.remove_ids(&[team], &[KeyId::new(&*id)]).unwrap()).unwrap();
@@ -86,7 +86,7 @@ fn an_id_that_names_no_key_is_removed() {
         signed["roles"]["targets"]["keyids"].as_array_mut().unwrap().push(dangling.as_str().into());
     });
     let mut repository = world.open();
-    let odd = repository.edit(Default::default()).odd_ids(&RoleName::TARGETS).unwrap();
+    let odd = repository.edit(Default::default()).odd_ids(&[RoleName::TARGETS]).unwrap();
     assert!(matches!(&*odd, [odd] if odd.kind == OddKind::Dangling));
     drop(repository);
     world.change(|edit| edit.remove_ids(&[RoleName::TARGETS], &[KeyId::new(&*dangling)]).unwrap()).unwrap();

@@ -67,7 +67,7 @@ impl World {
     }
 
     pub(crate) fn layout(&self) -> Layout {
-        Layout::new(&self.dir())
+        self.setting().layout(&self.dir())
     }
 
     pub(crate) fn setting(&self) -> Setting {

@@ -1,0 +1,102 @@
+//! What `lastmile-repo` shows of keys and folders as a process of its own, and which folders it refuses.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that meets what it does not expect has failed"
+)]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use lastmile_repo_tool::cli::Exit;
+use tempfile::TempDir;
+
+/// Runs the command as a user whose configuration lies beside the repository of the test.
+fn output(folder: &TempDir, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lastmile-repo"));
+    command.env("LASTMILE_REPO_CONFIG", folder.path().join(".user/config.toml"));
+    command.env("LASTMILE_PASS_PHRASE", "pass").arg("-C").arg(folder.path()).args(args).output().unwrap()
+}
+
+/// Its exit code.
+fn run(folder: &TempDir, args: &[&str]) -> i32 {
+    output(folder, args).status.code().unwrap()
+}
+
+fn repository() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(run(&folder, &["init", "--unencrypted-keys"]), Exit::Done as i32);
+    folder
+}
+
+#[test]
+fn verify_refuses_a_folder_without_the_pinned_root() {
+    let folder = repository();
+    assert_eq!(run(&folder, &["rotate", "targets", "--add", "new"]), Exit::NoSuchName as i32);
+    assert_eq!(run(&folder, &["key", "generate", "new", "--unencrypted"]), Exit::Done as i32);
+    assert_eq!(run(&folder, &["rotate", "targets", "--add", "new"]), Exit::Done as i32);
+    let dir = folder.path().to_str().unwrap();
+    assert_eq!(run(&folder, &["verify", dir]), Exit::Done as i32);
+    let (first, second) = (folder.path().join("metadata/1.root.json"), folder.path().join("metadata/2.root.json"));
+    let clients = |root: &Path| {
+        let output = output(&folder, &["verify", dir, "--json", "--root", root.to_str().unwrap()]);
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        json["clients"].as_array().unwrap().iter().map(|client| client["root"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(clients(&second), [2]);
+    assert_eq!(clients(&first), [1, 2]);
+    // A root of another repository.
+    let other = repository();
+    let foreign = other.path().join("metadata/1.root.json");
+    let refused = output(&folder, &["verify", dir, "--root", foreign.to_str().unwrap()]);
+    assert_eq!((refused.status.code().unwrap(), refused.stdout.len()), (Exit::Failed as i32, 0), "{refused:?}");
+    // The folder is set back, as by somebody who has the old keys.
+    std::fs::remove_file(&second).unwrap();
+    let refused = output(&folder, &["verify", dir]);
+    assert_eq!(refused.status.code(), output(&folder, &["status"]).status.code(), "{refused:?}");
+    assert!(!refused.status.success());
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("you have seen root version 2"));
+}
+
+#[test]
+fn a_key_is_not_shown_as_verified_by_the_file_beside_it() {
+    let folder = repository();
+    let shown = |name: &str| {
+        let [text, json] = [&["key", "show", name][..], &["key", "show", name, "--json"]].map(|args| {
+            let output = output(&folder, args);
+            assert!(output.status.success(), "{output:?}");
+            String::from_utf8(output.stdout).unwrap()
+        });
+        (text, serde_json::from_str::<serde_json::Value>(&json).unwrap())
+    };
+    for (name, more) in [("alice", &[][..]), ("bob", &["--unencrypted"][..])] {
+        assert_eq!(run(&folder, &[&["key", "generate", name], more].concat()), Exit::Done as i32);
+    }
+    let keys = folder.path().join("keys");
+    let (alice, bob) = (keys.join("alice.pem"), keys.join("bob.pem"));
+    let (text, json) = shown(alice.to_str().unwrap());
+    assert!(text.contains("alice.pub, not verified"), "{text}");
+    assert_eq!(json["verified"], false);
+    assert!(json["according_to"].as_str().unwrap().ends_with("alice.pub"), "{json}");
+    let (text, json) = shown(bob.to_str().unwrap());
+    assert!(!text.contains("not verified"), "{text}");
+    assert_eq!((json["verified"].as_bool(), json["according_to"].is_null()), (Some(true), true));
+    // Where the private key can be opened, another public key beside it is refused.
+    std::fs::copy(keys.join("alice.pub"), keys.join("bob.pub")).unwrap();
+    let refused = output(&folder, &["key", "show", bob.to_str().unwrap()]);
+    assert!(!refused.status.success(), "{refused:?}");
+}
+
+#[test]
+fn no_key_is_generated_where_it_is_served() {
+    let folder = repository();
+    for served in ["targets", "metadata/keys"] {
+        let served = folder.path().join(served);
+        let args = ["key", "generate", "new", "--unencrypted", "--folder", served.to_str().unwrap()];
+        let refused = output(&folder, &args);
+        assert!(!refused.status.success(), "{refused:?}");
+        assert!(String::from_utf8(refused.stderr).unwrap().contains("is served to everybody"));
+        assert!(!served.join("new.pem").exists());
+    }
+}
