@@ -333,6 +333,10 @@ fn private_keys_and_the_repository_itself_are_never_published() {
     }
     let allowed = ["add", copy.to_str().unwrap(), "--allow-private-key-material"];
     assert_eq!(run(&folder, &[&allowed[..2], &["--dry-run"]].concat()), Exit::Refused as i32);
+    // The repository's own keys stay private whatever a person allows; one of a test may be published.
+    assert_eq!(run(&folder, &allowed), Exit::Refused as i32);
+    std::fs::copy(repository().path().join("keys/root-1.pem"), &copy).unwrap();
+    assert_eq!(run(&folder, &allowed[..2]), Exit::Refused as i32);
     assert_eq!(run(&folder, &allowed), Exit::Done as i32);
     let dist = files.path().join("dist");
     let said = said(&folder, &["add", dist.to_str().unwrap()]);

@@ -1,10 +1,6 @@
 //! What `lastmile-repo` shows of keys and folders as a process of its own, and which folders it refuses.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that meets what it does not expect has failed"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect has failed")]
 
 use std::path::Path;
 use std::process::{Command, Output};
