@@ -26,7 +26,7 @@ use crate::publish::Release;
 use crate::published::Published;
 use crate::setting::{Patience, Setting};
 use crate::user::RootDigest;
-use crate::versions::Issued;
+use crate::versions::{Issued, Jumps};
 use crate::{Error, ingest, snapshot, staged};
 
 /// From so many targets on, all are listed at once instead of one after the other.
@@ -325,7 +325,8 @@ impl Repository {
     /// The versions that were issued before of what `draft` changes.
     fn issued(&self, draft: &Draft) -> Result<Issued, Error> {
         let online = [RoleName::SNAPSHOT, RoleName::TIMESTAMP];
-        let mut issued = Issued::find(&self.layout, &self.published, draft.targets.keys().chain(&online))?;
+        let jumps = if self.is_emergency { Jumps::Ignore } else { Jumps::Refuse };
+        let mut issued = Issued::find(&self.layout, &self.published, draft.targets.keys().chain(&online), jumps)?;
         self.seen.iter().for_each(|(role, version)| issued.raise(role, *version));
         Ok(issued)
     }

@@ -22,6 +22,15 @@ const LONGEST: u64 = 64 << 20;
 /// A version further above the published one than this was not reached by publishing.
 pub(crate) const LARGEST_JUMP: u64 = 1000;
 
+/// What to do about versions that no publication reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Jumps {
+    /// Publish nothing until a person has looked at them.
+    Refuse,
+    /// Pass them over: a planted file must not stop a revocation.
+    Ignore,
+}
+
 /// The highest version of each role that is known to have been issued.
 #[derive(Clone, Debug, Default)]
 pub struct Issued {
@@ -38,11 +47,16 @@ impl Issued {
         layout: &Layout,
         published: &Published,
         roles: impl IntoIterator<Item = &'r RoleName>,
+        jumps: Jumps,
     ) -> Result<Self, Error> {
+        let counts = |role: &RoleName, version: Version| {
+            let published = published.version(role).map_or(0, Version::get);
+            jumps == Jumps::Refuse || version.get().saturating_sub(published) <= LARGEST_JUMP
+        };
         let mut issued = Self { record: read_record(layout)?, ..Self::default() };
         let roles: Vec<&RoleName> = roles.into_iter().collect();
         for role in &roles {
-            let recorded = issued.record.get(*role).copied();
+            let recorded = issued.record.get(*role).copied().filter(|version| counts(role, *version));
             recorded.into_iter().chain(published.version(role)).for_each(|version| issued.raise(role, version));
         }
         if published.root.consistent_snapshot {
@@ -53,7 +67,9 @@ impl Issued {
             for name in entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()) {
                 let Some((version, rest)) = name.split_once('.') else { continue };
                 let version = version.parse().ok().and_then(Version::new);
-                if let (Some(version), Some(role)) = (version, by_name.get(rest)) {
+                if let (Some(version), Some(role)) = (version, by_name.get(rest))
+                    && counts(role, version)
+                {
                     issued.raise(role, version);
                 }
             }

@@ -282,3 +282,15 @@ fn two_copies_do_not_make_two_roots_of_one_version() {
     let refused = copy.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap()).unwrap_err().to_string();
     assert!(refused.contains("the server has root version 2"), "{refused}");
 }
+
+#[test]
+fn a_planted_version_stops_no_revocation() {
+    let world = World::new();
+    for version in [5000_u64, u64::MAX / 2] {
+        fs::write(world.layout().metadata().join(format!("{version}.snapshot.json")), "planted").unwrap();
+    }
+    assert!(world.try_add("a", "1", &mut Unobserved).is_err());
+    let rows = revoke_and_prove(&world, &world.public("timestamp-1"));
+    assert!(!is_refuted(&rows), "{rows:?}");
+    assert_eq!(version(&world, "snapshot"), 2);
+}
