@@ -1,4 +1,4 @@
-//! Which keys are the same key, in whatever way they are written: what a revocation follows.
+//! Tells whether two public keys are the same key in different encodings. Revocation uses it.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;

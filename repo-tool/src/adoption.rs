@@ -52,8 +52,7 @@ fn newer_roots(ours: &Published, served: &Served) -> Result<Vec<(String, Vec<u8>
 
 /// A client of the folder with these files over it must come to the end.
 fn check_files(layout: &Layout, files: BTreeMap<String, Bytes>) -> Result<Checked, Error> {
-    let mut limits = Limits::default();
-    (limits.snapshot_length, limits.targets_length, limits.root_updates) = (1 << 30, 1 << 32, u32::MAX);
+    let limits = check::reading_limits();
     let memory = MemoryStore::default();
     let overlay = Overlay::new(layout, files);
     let oldest = check::oldest_root(layout)?;

@@ -29,7 +29,7 @@ use crate::{Error, Repository, Setting, Signing, names};
 /// What to do with content that this folder does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Foreign {
-    /// Refuse it.
+    /// Refuse to adopt it.
     Refuse,
     /// Take it over: the user recognizes it.
     Adopt,
@@ -63,7 +63,7 @@ pub struct CaughtUp {
 struct Comparison {
     /// Targets roles whose served file this folder never had.
     foreign: Vec<RoleName>,
-    /// Whether the server has a root that this folder never had, and to which no root leads that the user trusts.
+    /// Whether the server has a root that this folder never had and that the user's pin does not cover.
     is_root_foreign: bool,
     /// Whether the folder has published something that the server lacks.
     is_ahead: bool,

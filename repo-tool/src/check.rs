@@ -79,11 +79,17 @@ fn is_behind(error: &ClientError) -> bool {
     verdict.role == RoleName::ROOT && matches!(verdict.kind, ErrorKind::LimitReached { limit: "root_updates", .. })
 }
 
-/// Reads what is published as a client at the epoch that was shipped with `root` would: nothing has expired then.
-pub(crate) fn open(layout: &Layout, root: Vec<u8>) -> Result<Published, Error> {
-    // Roles that were published before a limit was known must still be readable, to be made smaller.
+/// The limits for reading a repository of our own. Roles that were published before a limit was known must still be
+/// readable, to be made smaller.
+pub(crate) fn reading_limits() -> Limits {
     let mut limits = Limits::default();
     (limits.snapshot_length, limits.targets_length, limits.root_updates) = (1 << 30, 1 << 32, u32::MAX);
+    limits
+}
+
+/// Reads what is published as a client at the epoch that was shipped with `root` would: nothing has expired then.
+pub(crate) fn open(layout: &Layout, root: Vec<u8>) -> Result<Published, Error> {
+    let limits = reading_limits();
     let memory = MemoryStore::default();
     let client = client(root.clone(), Overlay::published(layout), memory.clone(), limits, None)?;
     let session = client.refresh(DateTime::<Utc>::UNIX_EPOCH).map_err(|error| match from_client(&error) {

@@ -101,7 +101,7 @@ impl NewRepository {
         for folder in ["metadata", "targets"] {
             layout.open()?.enter_or_make(folder, 0o777, layout.sharing())?;
         }
-        // Once more, now that both are there: a link may lead from one to the other.
+        // Checked again now that both folders exist: one may be a link into the other.
         own_files::refuse_served(&layout, &folder)?;
         layout::create_private_folder(&folder)?;
         git_ignore::write(&layout, &folder)?;

@@ -1,5 +1,5 @@
-//! The journal of a publication: which file goes where, and what it holds. It lies in a folder, so it is read like the
-//! letter of a stranger: it can name only what a publication consists of, and every file is checked before it is moved.
+//! The journal of a publication: which file goes where, and what it holds. It lies in a folder, so it is
+//! parsed as untrusted input: it can name only what a publication consists of, and every file is checked before it is moved.
 
 use std::collections::BTreeSet;
 use std::io;

@@ -47,8 +47,7 @@ impl Served {
             Some(base) => format!("{base}targets/"),
             None => url_of(metadata_url, "../targets/"),
         };
-        let mut limits = Limits::default();
-        (limits.snapshot_length, limits.targets_length, limits.root_updates) = (1 << 30, 1 << 32, u32::MAX);
+        let limits = check::reading_limits();
         let updater = Updater::builder(root)
             .mirror(metadata_url, targets_url)
             .fetch(connect()?)

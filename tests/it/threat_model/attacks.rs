@@ -1,4 +1,4 @@
-//! What attackers do who own the network or the server, against repositories of our own.
+//! Attacks by whoever controls the network or the server, against repositories that the tool made.
 
 use lastmile_tests::scenario::{EVIL, GOOD};
 use lastmile_tests::{Device, Fault, METADATA, Road, TARGETS, hash};
