@@ -126,13 +126,14 @@ pub struct Many {
 
 /// Compares the draft with what is published. Of roles that were filled with very many targets at once, and of those
 /// made with them, the changes are counted.
-#[must_use]
-pub fn diff(published: Option<&Published>, draft: &Draft, completed: &Completed) -> Vec<RoleDiff> {
+pub(crate) fn diff(published: Option<&Published>, draft: &Draft, completed: &mut Completed) -> Vec<RoleDiff> {
     let counts = counts(draft);
     let mut families: BTreeMap<String, RoleDiff> = BTreeMap::new();
     let mut told = Vec::new();
+    let mut changes = std::mem::take(&mut completed.changes);
     for document in completed.all() {
-        let mut found = explained(published, draft, document, counts);
+        let known = changes.remove(&document.role);
+        let mut found = known.unwrap_or_else(|| explained(published, draft, document, counts));
         if let Some(after) = draft.targets.get(&document.role).filter(|_| counts) {
             let before = published.and_then(|published| published.known(&document.role));
             found.many.get_or_insert_default().count(before, after);

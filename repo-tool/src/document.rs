@@ -14,6 +14,7 @@ use lastmile_metadata::{
 
 use crate::Error;
 use crate::draft::Prior;
+use crate::gate;
 use crate::key_store::KeyStore;
 use crate::pin::Authority;
 use crate::review::Reviewed;
@@ -59,6 +60,8 @@ pub struct Document {
     signed: String,
     /// The file with these signatures, once it was asked for.
     file: OnceLock<Bytes>,
+    /// The faults of the text, once they were asked for.
+    faults: OnceLock<BTreeSet<String>>,
     rings: Rings,
     /// Whose signatures are valid, and under which ids. Verifying is slow and bins are many, so what a signer at hand has
     /// just made is taken for valid here; before it is published, [`crate::check`] verifies it as clients do.
@@ -76,6 +79,7 @@ impl Document {
             signatures: Vec::new(),
             signed: content.write(),
             file: OnceLock::new(),
+            faults: OnceLock::new(),
             rings,
             signers: BTreeSet::new(),
         }
@@ -103,7 +107,18 @@ impl Document {
             }
         }
         let (role, identity) = (role.clone(), next_identity());
-        Ok(Self { role, version, expires, identity, signatures, signed, file: OnceLock::new(), rings, signers })
+        Ok(Self {
+            role,
+            version,
+            expires,
+            identity,
+            signatures,
+            signed,
+            file: OnceLock::new(),
+            faults: OnceLock::new(),
+            rings,
+            signers,
+        })
     }
 
     /// Tells the text of this document from every other one; clones share it.
@@ -127,6 +142,11 @@ impl Document {
     #[must_use]
     pub fn signed(&self) -> &str {
         &self.signed
+    }
+
+    /// What other clients refuse in the text: see [`gate::faults`].
+    pub(crate) fn faults(&self) -> &BTreeSet<String> {
+        self.faults.get_or_init(|| gate::faults(&self.role, &self.signed))
     }
 
     /// Signs with the keys at hand, with as many as each ring asks for and no more, what was reviewed.

@@ -12,6 +12,7 @@ use lastmile_metadata::{
     Unknown, Version,
 };
 
+use crate::diff::{self, RoleDiff};
 use crate::digest::FileDigest;
 use crate::document::{Document, Rings};
 use crate::key_store::KeyStore;
@@ -80,6 +81,8 @@ pub struct Completed {
     pub documents: Vec<Document>,
     /// The root, if it changes.
     pub root: Option<Document>,
+    /// What each document changes.
+    pub(crate) changes: BTreeMap<RoleName, RoleDiff>,
     /// Entries of unchanged roles that the snapshot completes with length and hash.
     pub entries: BTreeMap<RoleName, MetaFile>,
     /// The record of issued versions once this is published.
@@ -87,6 +90,11 @@ pub struct Completed {
 }
 
 impl Completed {
+    fn push(&mut self, (document, changes): (Document, RoleDiff)) {
+        self.changes.insert(document.role.clone(), changes);
+        self.documents.push(document);
+    }
+
     /// All documents.
     pub fn all(&self) -> impl Iterator<Item = &Document> {
         self.root.iter().chain(&self.documents)
@@ -133,17 +141,25 @@ impl Draft {
     /// When a key at hand cannot be opened, or versions are exhausted.
     pub fn complete(&self, with: &Completion<'_>) -> Result<Completed, Error> {
         let root = self.root.as_ref().map(|root| self.complete_root(root, with)).transpose()?;
+        let (root, root_changes) = root.unzip();
         // Delegated roles, which may be very many, are published before the one that all begin with.
         let delegated = self.delegated_rings(with)?;
-        let mut documents = parallel::try_map(&delegated, |(role, rings)| {
+        let completed_roles = parallel::try_map(&delegated, |(role, rings)| {
             let targets = self.targets.get(role).ok_or_else(|| unknown(role))?;
             self.complete_targets(role, targets, rings.clone(), with)
         })?;
+        let mut completed = Completed {
+            documents: Vec::with_capacity(completed_roles.len() + 3),
+            root,
+            changes: root_changes.map(|changes| (RoleName::ROOT, changes)).into_iter().collect(),
+            entries: with.entries.clone(),
+            record: Vec::new(),
+        };
+        completed_roles.into_iter().for_each(|role| completed.push(role));
         if let Some(targets) = self.targets.get(&RoleName::TARGETS) {
             let rings = self.rings(&RoleName::TARGETS, with)?;
-            documents.push(self.complete_targets(&RoleName::TARGETS, targets, rings, with)?);
+            completed.push(self.complete_targets(&RoleName::TARGETS, targets, rings, with)?);
         }
-        let mut completed = Completed { documents, root, entries: with.entries.clone(), record: Vec::new() };
         if with.keys.is_none() || completed.incomplete().next().is_none() {
             self.complete_online(&mut completed, with)?;
         }
@@ -155,7 +171,7 @@ impl Draft {
         Ok(completed)
     }
 
-    fn complete_root(&self, root: &Root, with: &Completion<'_>) -> Result<Document, Error> {
+    fn complete_root(&self, root: &Root, with: &Completion<'_>) -> Result<(Document, RoleDiff), Error> {
         // 5.3.5: exactly one more than its predecessor.
         let version = match with.published {
             Some(published) => {
@@ -177,7 +193,7 @@ impl Draft {
         targets: &Targets,
         rings: Rings,
         with: &Completion<'_>,
-    ) -> Result<Document, Error> {
+    ) -> Result<(Document, RoleDiff), Error> {
         let mut targets = targets.clone();
         targets.version = free_version(role, with)?;
         targets.expires = with.policy.role(role).expiry(with.now);
@@ -208,9 +224,9 @@ impl Draft {
                 }
             }
             let rings = self.rings(&snapshot_role, with)?;
-            let document = self.signed(&snapshot_role, &snapshot, rings, with)?;
-            listed = Some(list_with_hash(version, &document.file()));
-            completed.documents.push(document);
+            let signed = self.signed(&snapshot_role, &snapshot, rings, with)?;
+            listed = Some(list_with_hash(version, &signed.0.file()));
+            completed.push(signed);
         } else if !self.again.contains(&timestamp_role) {
             return Ok(());
         }
@@ -232,7 +248,7 @@ impl Draft {
         };
         (timestamp.version, timestamp.expires, timestamp.snapshot) = (version, expires, listed);
         let rings = self.rings(&timestamp_role, with)?;
-        completed.documents.push(self.signed(&timestamp_role, &timestamp, rings, with)?);
+        completed.push(self.signed(&timestamp_role, &timestamp, rings, with)?);
         Ok(())
     }
 
@@ -296,27 +312,29 @@ impl Draft {
         view.and_then(|view| view.delegations.as_ref()).map(|delegations| (delegations, delegator))
     }
 
-    /// The document, with the signatures it had and those that the keys at hand can add.
+    /// The document, with the signatures it had and those that the keys at hand can add, and what it changes.
     fn signed<R: Role>(
         &self,
         role: &RoleName,
         content: &R,
         rings: Rings,
         with: &Completion<'_>,
-    ) -> Result<Document, Error> {
+    ) -> Result<(Document, RoleDiff), Error> {
         let mut document = match self.prior.get(role) {
             Some(prior) => Document::prior(role, prior, rings)?,
             None => Document::new(role, content, rings),
         };
         let is_online = matches!(role.as_str(), "snapshot" | "timestamp");
-        if let Some(keys) = with.keys {
-            // Also of what others have signed: whoever publishes it vouches for it with snapshot and timestamp.
-            let reviewed = Reviewed::of(with.published, self, &document, with.accepted)?;
-            if with.signs_staged || !self.from_staged || is_online {
-                document.sign(keys, with.authority, &reviewed)?;
-            }
+        let Some(keys) = with.keys else {
+            let changes = diff::of_document(with.published, self, &document);
+            return Ok((document, changes));
+        };
+        // Also of what others have signed: whoever publishes it vouches for it with snapshot and timestamp.
+        let reviewed = Reviewed::of(with.published, self, &document, with.accepted)?;
+        if with.signs_staged || !self.from_staged || is_online {
+            document.sign(keys, with.authority, &reviewed)?;
         }
-        Ok(document)
+        Ok((document, reviewed.into_changes()))
     }
 }
 

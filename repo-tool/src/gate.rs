@@ -12,7 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lastmile_client::text::printable;
 use lastmile_metadata::changes::{elements, member, members, string};
-use lastmile_metadata::{DelegatedRoles, Delegations, ErrorKind, Json, Key, PathPattern, Paths, RoleName, TargetPath};
+use lastmile_metadata::{
+    DelegatedRoles, Delegations, ErrorKind, Json, Key, PathPattern, Paths, RoleName, TargetPath, assemble,
+};
 use sha2::{Digest as _, Sha256};
 
 use crate::Error;
@@ -51,7 +53,7 @@ const VISITED: usize = 32;
 /// [`Error::Draft`] with each fault, and who refuses it.
 pub(crate) fn admit(published: Option<&Published>, document: &Document) -> Result<(), Error> {
     let role = &document.role;
-    let after = faults(role, document.signed());
+    let after = document.faults();
     if after.is_empty() {
         return Ok(());
     }
@@ -79,7 +81,8 @@ pub(crate) fn admit_file(published: Option<&Published>, document: &Document) -> 
     let rings = document.rings();
     let listed: BTreeSet<&str> =
         rings.required.iter().chain(&rings.wanted).flat_map(|ring| ring.keys().map(|(id, _)| id.as_str())).collect();
-    let faults = file_faults(&document.file(), &|id| listed.contains(id));
+    // What is signed has been looked at, and may be long.
+    let faults = file_faults(&assemble("{}", document.signatures()), &|id| listed.contains(id));
     if faults.is_empty() {
         return Ok(());
     }
@@ -170,7 +173,7 @@ fn most_visited(delegations: &Delegations) -> usize {
 }
 
 /// The faults of a signed text, each with who refuses it.
-fn faults(role: &RoleName, signed: &str) -> BTreeSet<String> {
+pub(crate) fn faults(role: &RoleName, signed: &str) -> BTreeSet<String> {
     let mut faults = Faults::default();
     if let Err(error) = faults.find(role, signed) {
         faults.add(&format!("it cannot be read: {error}"));
@@ -212,20 +215,21 @@ impl Faults {
     }
 
     fn find(&mut self, role: &RoleName, signed: &str) -> Result<(), ErrorKind> {
-        let spec_version = text(member(signed, "spec_version")?);
+        let found = members(signed)?;
+        let spec_version = text(found.get("spec_version").copied());
         if !matches!(spec_version.split('.').count(), 2 | 3) {
             self.add(&format!(
                 "spec_version `{spec_version}` has not two or three numbers: python-tuf and tuf-js refuse it"
             ));
         }
-        let expires = text(member(signed, "expires")?);
+        let expires = text(found.get("expires").copied());
         if expires.len() != "2030-01-31T00:00:00Z".len() || !expires.ends_with('Z') {
             self.add(&format!("expires `{expires}` is not in whole seconds and UTC: python-tuf refuses it"));
         }
         match role.as_str() {
             "root" => self.root(signed),
             "snapshot" | "timestamp" => Ok(()),
-            _ => member(signed, "delegations")?.map_or(Ok(()), |delegations| self.delegations(delegations)),
+            _ => found.get("delegations").map_or(Ok(()), |delegations| self.delegations(delegations)),
         }
     }
 

@@ -122,8 +122,8 @@ impl NewRepository {
             accepted: &setting.accepted,
             now: setting.now,
         };
-        let completed = draft.complete(&completion)?;
-        let diff = diff::diff(None, &draft, &completed);
+        let mut completed = draft.complete(&completion)?;
+        let diff = diff::diff(None, &draft, &mut completed);
         let plan = Plan { draft, completed, diff };
         let release = Release {
             layout: &layout,

@@ -363,8 +363,8 @@ impl Repository {
         let (authority, issued) = (&self.authority, &issued);
         let completion =
             Completion { published, policy, keys, issued, authority, entries, signs_staged, accepted, now };
-        let completed = draft.complete(&completion)?;
-        let diff = diff::diff(Some(&self.published), &draft, &completed);
+        let mut completed = draft.complete(&completion)?;
+        let diff = diff::diff(Some(&self.published), &draft, &mut completed);
         Ok(Plan { draft, completed, diff })
     }
 

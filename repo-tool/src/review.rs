@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use lastmile_metadata::RoleName;
 
+use crate::diff::RoleDiff;
 use crate::document::Document;
 use crate::draft::Draft;
 use crate::published::Published;
@@ -32,6 +33,7 @@ impl Accepted {
 #[derive(Debug)]
 pub struct Reviewed {
     document: u64,
+    changes: RoleDiff,
 }
 
 impl Reviewed {
@@ -46,12 +48,17 @@ impl Reviewed {
         accepted: &Accepted,
     ) -> Result<Self, Error> {
         gate::admit(published, document)?;
-        let found = diff::of_document(published, draft, document);
-        let unnamed: Vec<&diff::Unusual> = found.unusual.iter().filter(|unusual| !accepted.names(unusual)).collect();
+        let changes = diff::of_document(published, draft, document);
+        let unnamed: Vec<&diff::Unusual> = changes.unusual.iter().filter(|unusual| !accepted.names(unusual)).collect();
         match unnamed.is_empty() {
-            true => Ok(Self { document: document.identity() }),
+            true => Ok(Self { document: document.identity(), changes }),
             false => Err(refusal(&document.role, &unnamed)),
         }
+    }
+
+    /// What the document changes.
+    pub(crate) fn into_changes(self) -> RoleDiff {
+        self.changes
     }
 
     /// Whether this is about that document.

@@ -48,19 +48,10 @@ impl MetaFile {
     }
 
     pub(crate) fn read_value(reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {
-        let (mut version, mut length, mut hashes, mut unknown) = (None, None, None, Unknown::new());
-        reader.object(|name, value| {
-            match name {
-                "version" => version = Some(read_version(value)?),
-                "length" => length = Some(value.unsigned()?),
-                "hashes" => hashes = Some(Hashes::read(value)?),
-                _ => {
-                    unknown.insert(name.to_string(), Json::from_canonical(value.skip()?));
-                }
-            }
-            Ok(())
+        let mut unknown = Unknown::new();
+        let (version, length, hashes) = read_members(reader, Hashes::read, |name, value| {
+            unknown.insert(name.to_string(), Json::from_canonical(value));
         })?;
-        let version = version.ok_or_else(|| ErrorKind::expected("a version"))?;
         Ok(Self { version, length, hashes, unknown })
     }
 
@@ -74,13 +65,32 @@ impl MetaFile {
     }
 }
 
+/// The version of a listed file, and its length and hashes where they are listed. Other members go to `unknown`.
+fn read_members<'t, H>(
+    reader: &mut Reader<'t>,
+    read_hashes: impl Fn(&mut Reader<'t>) -> Result<H, ErrorKind>,
+    mut unknown: impl FnMut(&str, &'t str),
+) -> Result<(Version, Option<u64>, Option<H>), ErrorKind> {
+    let (mut version, mut length, mut hashes) = (None, None, None);
+    reader.object(|name, value| {
+        match name {
+            "version" => version = Some(read_version(value)?),
+            "length" => length = Some(value.unsigned()?),
+            "hashes" => hashes = Some(read_hashes(value)?),
+            _ => unknown(name, value.skip()?),
+        }
+        Ok(())
+    })?;
+    Ok((version.ok_or_else(|| ErrorKind::expected("a version"))?, length, hashes))
+}
+
 impl Entry for MetaFile {
     fn read(_: &str, reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {
         Self::read_value(reader)
     }
 
     fn check(_: &str, reader: &mut Reader<'_>) -> Result<(), ErrorKind> {
-        Self::read_value(reader).map(drop)
+        read_members(reader, Hashes::check, |_, _| {}).map(drop)
     }
 
     fn write(&self) -> String {
