@@ -87,6 +87,7 @@ fn make(targets: usize, shape: Option<u8>) -> Result<Plan> {
         given_root: None,
         served: ServedState::Compare,
         accepted: Accepted::default(),
+        allowed_keys: Vec::new(),
         sharing: Sharing::default(),
     };
     NewRepository::new(Protection::None).create(&dir, &setting, &mut Unobserved)?;

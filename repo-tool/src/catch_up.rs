@@ -15,7 +15,7 @@ use crate::check::{self, from_client};
 use crate::diff::{self, RoleDiff};
 use crate::document::{Document, Rings};
 use crate::draft::{Draft, Prior};
-use crate::layout::{self, Layout, Lock};
+use crate::layout::{self, LONGEST_METADATA, Layout, Lock};
 use crate::policy::Policy;
 use crate::publication::{self, Unobserved};
 use crate::published::Published;
@@ -230,7 +230,7 @@ fn compare(layout: &Layout, ours: &Published, served: &mut Served, trusted_root:
         // A version that this folder published before is still there.
         let version = Some(theirs.version).filter(|_| consistent);
         let file = layout.metadata().join(names::metadata_file(&role, version));
-        match layout::read_if_there(&file)? {
+        match layout::read_small(&file, LONGEST_METADATA)? {
             Some(bytes) if is_complete(&theirs) && theirs.check(&bytes).is_ok() => {}
             Some(bytes) if !is_complete(&theirs) => {
                 unlisted.push((role, crate::snapshot::list_with_hash(theirs.version, &bytes)));

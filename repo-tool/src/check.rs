@@ -79,11 +79,11 @@ fn is_behind(error: &ClientError) -> bool {
     verdict.role == RoleName::ROOT && matches!(verdict.kind, ErrorKind::LimitReached { limit: "root_updates", .. })
 }
 
-/// The limits for reading a repository of our own. Roles that were published before a limit was known must still be
-/// readable, to be made smaller.
+/// The limits for reading a repository of our own.
 pub(crate) fn reading_limits() -> Limits {
     let mut limits = Limits::default();
-    (limits.snapshot_length, limits.targets_length, limits.root_updates) = (1 << 30, 1 << 32, u32::MAX);
+    (limits.snapshot_length, limits.targets_length, limits.root_updates) =
+        (1 << 30, layout::LONGEST_METADATA, u32::MAX);
     limits
 }
 

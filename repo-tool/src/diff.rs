@@ -148,7 +148,7 @@ pub(crate) fn diff(published: Option<&Published>, draft: &Draft, completed: &mut
         // What is more than targets is told of each.
         let name = |(sign, line): (Sign, String)| (sign, format!("{}: {line}", printable(document.role.as_str())));
         found.lines = found.lines.into_iter().map(name).collect();
-        let family = family(&document.role);
+        let family = family_of(&document.role.to_string());
         let all = families.entry(family.clone()).or_insert_with(|| RoleDiff::new(family, String::new()));
         all.add(found);
     }
@@ -177,8 +177,8 @@ impl RoleDiff {
 }
 
 /// Roles that are told of together: bins.
-fn family(role: &RoleName) -> String {
-    role.to_string().rsplit_once('-').map_or_else(|| role.to_string(), |(start, _)| format!("{start}-*"))
+fn family_of(role: &str) -> String {
+    role.rsplit_once('-').map_or_else(|| role.to_string(), |(start, _)| format!("{start}-*"))
 }
 
 impl Many {
@@ -222,7 +222,16 @@ pub fn full_text(diffs: &[RoleDiff]) -> String {
 
 fn text_of(diffs: &[RoleDiff], shown: usize, with_routine: bool) -> String {
     let mut text = String::new();
-    for diff in diffs {
+    let mut rest = diffs;
+    while let Some((diff, others)) = rest.split_first() {
+        let alike = 1 + others.iter().take_while(|other| is_alike(diff, other)).count();
+        if alike > shown {
+            let family = family_of(&diff.role);
+            text += &format!("{}: {alike} roles, each {}\n", printable(&family), diff.title);
+            rest = rest.get(alike..).unwrap_or_default();
+            continue;
+        }
+        rest = others;
         let counted = diff.many.map(Many::text).unwrap_or_default();
         text += &format!("{}: {}\n{counted}", printable(&diff.role), diff.title);
         let routine = diff.routine.iter().filter(|_| with_routine);
@@ -234,6 +243,12 @@ fn text_of(diffs: &[RoleDiff], shown: usize, with_routine: bool) -> String {
         }
     }
     text
+}
+
+/// Whether both are about new roles of one family that say nothing more.
+fn is_alike(one: &RoleDiff, other: &RoleDiff) -> bool {
+    let is_empty = |diff: &RoleDiff| diff.many.is_none() && diff.lines.is_empty() && diff.routine.is_empty();
+    is_empty(one) && is_empty(other) && one.title == other.title && family_of(&one.role) == family_of(&other.role)
 }
 
 /// The comparison for programs.
@@ -308,6 +323,18 @@ mod tests {
         ] {
             assert_eq!(place.is_called(name), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn many_new_bins_are_one_line_for_people() {
+        let bin = |number: usize| RoleDiff::new(format!("bin-{number:02x}"), "version 1, new".into());
+        let mut diffs: Vec<RoleDiff> = (0..64).map(bin).collect();
+        assert_eq!(text(&diffs), "bin-*: 64 roles, each version 1, new\n");
+        assert_eq!(full_text(&diffs).lines().count(), 64);
+        if let Some(diff) = diffs.get_mut(32) {
+            diff.lines.push((Sign::Added, "a target".to_string()));
+        }
+        assert_eq!(text(&diffs).lines().count(), 4, "{}", text(&diffs));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -339,15 +339,19 @@ fn locked_by(path: &Path, owner: u32) -> Error {
     ))
 }
 
-/// Reads a regular file, never through a link. `None` when there is none.
+/// Most bytes of a root file, and of what people write by hand.
+const SMALL: u64 = 16 << 20;
+
+/// Reads a regular file of at most 16 MiB, never through a link. `None` when there is none.
 pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, Error> {
-    let Some(mut file) = open_if_there(path)? else { return Ok(None) };
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(|error| Error::file("read", path, error))?;
-    Ok(Some(bytes))
+    read_small(path, SMALL)
 }
 
-/// The same of a file that has at most `most` bytes.
+/// Most bytes of a metadata file. Roles that were published before a limit was known must still be readable, to be made
+/// smaller.
+pub(crate) const LONGEST_METADATA: u64 = 1 << 32;
+
+/// Reads a regular file that has at most `most` bytes, never through a link. `None` when there is none.
 pub(crate) fn read_small(path: &Path, most: u64) -> Result<Option<Vec<u8>>, Error> {
     open_if_there(path)?.map(|file| read_at_most(file, path, most)).transpose()
 }

@@ -52,7 +52,7 @@ pub fn lint(published: &Published, policy: &Policy, keys: &KeyStore) -> Vec<Stri
     for uri in policy.key_uris().iter().filter(|uri| !keys.contains(uri)) {
         advice.push(format!(
             "repo.toml names the key {} outside the repository's folder, and you have not allowed its use: \
-             `lastmile-repo key allow` does, if you trust whoever wrote that",
+             `lastmile-repo key allow` does, or `--allow-key` for one command, if you trust whoever wrote that",
             printable(&uri.to_string())
         ));
     }

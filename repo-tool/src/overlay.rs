@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use lastmile_client::{Fetch, FetchError, Response};
 use percent_encoding::percent_decode_str;
 
-use crate::layout::{self, Layout};
+use crate::layout::{self, LONGEST_METADATA, Layout};
 
 /// The base under which [`Overlay`] answers for metadata.
 pub const METADATA_URL: &str = "repository:metadata/";
@@ -77,7 +77,7 @@ fn read_below(base: PathBuf, url_path: &str) -> Result<Vec<u8>, FetchError> {
         let decoded = decoded.filter(|name| !name.contains(['/', '\\', '\0']));
         path.push(decoded.as_deref().filter(|name| !matches!(*name, "" | "." | "..")).unwrap_or(segment));
     }
-    match layout::read_if_there(&path) {
+    match layout::read_small(&path, LONGEST_METADATA) {
         Ok(Some(bytes)) => Ok(bytes),
         Ok(None) => Err(FetchError::NotFound),
         Err(error) => Err(FetchError::Io(error.to_string())),

@@ -232,7 +232,8 @@ pub(crate) fn usable_keys(
     let (mut uris, outside): (Vec<KeyUri>, Vec<KeyUri>) =
         policy.key_uris().into_iter().partition(|uri| uri.is_below(layout.dir()));
     if !outside.is_empty() {
-        let allowed = setting.user.keys(digest)?;
+        let mut allowed = setting.user.keys(digest)?;
+        allowed.extend(setting.allowed_keys.iter().cloned());
         uris.extend(outside.into_iter().filter(|uri| allowed.contains(&uri.path(layout.dir()))));
     }
     Ok(uris)

@@ -367,7 +367,8 @@ impl Published {
         let meta = self.snapshot.meta(role).ok_or_else(|| error(role, ErrorKind::NotListed))?;
         let version = Some(meta.version).filter(|_| self.root.consistent_snapshot);
         let path = self.layout.metadata().join(names::metadata_file(role, version));
-        let bytes = layout::read_if_there(&path)?.ok_or_else(|| error(role, ErrorKind::Absent))?;
+        let most = meta.length.unwrap_or(layout::LONGEST_METADATA);
+        let bytes = layout::read_small(&path, most)?.ok_or_else(|| error(role, ErrorKind::Absent))?;
         // 5.6.2: a file that was put into the folder is not believed because it lies there.
         meta.check(&bytes).map_err(|kind| error(role, kind))?;
         let targets = Envelope::<Targets>::parse(role, bytes)?.verify(role, ring)?;

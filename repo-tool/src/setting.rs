@@ -1,6 +1,6 @@
 //! What every command is given: the time, the user, and how to deal with others.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +29,9 @@ pub struct Setting {
     pub served: ServedState,
     /// Members and keys that nothing here knows, and that are signed all the same.
     pub accepted: Accepted,
+    /// Private key files outside the repository's folder that `repo.toml` may name in this run, beside those of the user's
+    /// configuration.
+    pub allowed_keys: Vec<PathBuf>,
     /// Who changes the repository besides this user.
     pub sharing: Sharing,
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::check::{self, MANY_ROOTS, chain, client, from_client, is_alike};
 use crate::compress::Coding;
-use crate::layout::{self, Interrupted, Layout};
+use crate::layout::{self, Interrupted, LONGEST_METADATA, Layout};
 use crate::overlay::Overlay;
 use crate::pin::Start;
 use crate::user::RootDigest;
@@ -315,7 +315,7 @@ fn check_copies(found: &mut Verification, layout: &Layout) -> Result<(), Error> 
         .collect();
     copies.sort();
     let problems = parallel::try_map(&copies, |(name, plain, coding)| {
-        let read = |name: &str| layout::read_if_there(&folder.join(name));
+        let read = |name: &str| layout::read_small(&folder.join(name), LONGEST_METADATA);
         let is_good = match (read(name)?, read(plain)?) {
             (Some(copy), Some(plain)) => coding.is_copy(&copy, &plain),
             _ => false,

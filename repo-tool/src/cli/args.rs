@@ -63,6 +63,10 @@ pub(crate) struct Global {
     /// command
     #[arg(long, global = true, value_name = "DIGEST", conflicts_with = "root")]
     pub(crate) root_sha256: Option<RootDigest>,
+    /// Use this private key outside the repository's folder, which repo.toml names, for this command.
+    /// LASTMILE_REPO_ALLOWED_KEYS lists such files like PATH; `key allow` remembers one
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) allow_key: Vec<PathBuf>,
     /// Publish without comparing with what is served at the metadata-url of your configuration
     #[arg(long, global = true)]
     pub(crate) skip_served_check: bool,

@@ -41,6 +41,9 @@ const CONFIG_VARIABLE: &str = "LASTMILE_REPO_CONFIG";
 /// The SHA-256 of the root to trust, for jobs that keep no files.
 const ROOT_VARIABLE: &str = "LASTMILE_REPO_ROOT_SHA256";
 
+/// Private keys outside the repository's folder that may be used, for jobs that keep no files.
+const KEYS_VARIABLE: &str = "LASTMILE_REPO_ALLOWED_KEYS";
+
 /// What the command's exit code says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -149,6 +152,7 @@ impl<'a> Context<'a> {
             given_root: given_root(global)?,
             served: if global.skip_served_check { ServedState::Ignore } else { ServedState::Compare },
             accepted: Accepted::new(global.accept.iter().cloned()),
+            allowed_keys: allowed_keys(global)?,
             sharing: user.sharing(dir)?,
             user,
         };
@@ -202,6 +206,14 @@ fn given_root(global: &Global) -> Result<Option<GivenRoot>, Error> {
     let Some(text) = std::env::var_os(ROOT_VARIABLE).filter(|text| !text.is_empty()) else { return Ok(None) };
     let digest = text.to_string_lossy().parse().map_err(|reason| Error::Usage(format!("{ROOT_VARIABLE}: {reason}")))?;
     Ok(Some(GivenRoot { digest, remember: false }))
+}
+
+/// The private key files that the command line or the environment allows.
+fn allowed_keys(global: &Global) -> Result<Vec<PathBuf>, Error> {
+    let variable = std::env::var_os(KEYS_VARIABLE).unwrap_or_default();
+    let listed = std::env::split_paths(&variable).filter(|file| !file.as_os_str().is_empty());
+    let absolute = |file: PathBuf| std::path::absolute(&file).map_err(|error| Error::file("find", &file, error));
+    global.allow_key.iter().cloned().chain(listed).map(absolute).collect()
 }
 
 /// Waits for other processes as long as the command line says, and tells that once.

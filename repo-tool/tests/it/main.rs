@@ -33,4 +33,5 @@ mod served;
 mod shown;
 mod snapshot;
 mod unusable_keys;
+mod users;
 mod world;

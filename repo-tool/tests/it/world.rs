@@ -79,6 +79,7 @@ impl World {
             given_root: None,
             served: ServedState::Compare,
             accepted: Accepted::default(),
+            allowed_keys: Vec::new(),
             sharing: Sharing::Private,
         }
     }

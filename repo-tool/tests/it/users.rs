@@ -1,0 +1,160 @@
+//! Two users of this machine who publish into one repository, and a job that keeps no files.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use lastmile_repo_tool::user::RootDigest;
+use tempfile::TempDir;
+
+/// A folder that every user may enter, with the program in it.
+struct Place {
+    folder: TempDir,
+}
+
+/// A user of the machine.
+#[derive(Clone, Copy)]
+struct User {
+    id: u32,
+    group: u32,
+}
+
+const ALICE: User = User { id: 64_001, group: 64_000 };
+const BOB: User = User { id: 64_002, group: 64_000 };
+const STRANGER: User = User { id: 64_003, group: 64_003 };
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::copy(env!("CARGO_BIN_EXE_lastmile-repo"), folder.path().join("lastmile-repo")).unwrap();
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, home: &Path) -> Command {
+        let mut command = Command::new(self.path("lastmile-repo"));
+        command.env_clear().env("LASTMILE_REPO_CONFIG", home.join("config.toml")).current_dir(home);
+        command.env("LASTMILE_REPOSITORY", self.path("repository"));
+        command
+    }
+
+    /// A folder that belongs to this user.
+    fn home(&self, user: User) -> PathBuf {
+        let home = self.path(&format!("home-{}", user.id));
+        if !home.exists() {
+            fs::create_dir(&home).unwrap();
+            chown(&home, Some(user.id), Some(user.group)).unwrap();
+        }
+        home
+    }
+
+    fn run(&self, user: User, args: &[&str]) -> Output {
+        let mut command = self.command(&self.home(user));
+        command.uid(user.id).gid(user.group).args(args).output().unwrap()
+    }
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Gives the files below `folder` to the group.
+fn share(folder: &Path, group: u32) {
+    chown(folder, None, Some(group)).unwrap();
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o2770)).unwrap();
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        if entry.file_type().unwrap().is_dir() {
+            share(&entry.path(), group);
+        } else {
+            chown(entry.path(), None, Some(group)).unwrap();
+            fs::set_permissions(entry.path(), fs::Permissions::from_mode(0o660)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn two_users_of_a_group_publish_into_one_repository() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("only root can act as two users");
+        return;
+    }
+    let place = Place::new();
+    let repository = place.path("repository");
+    fs::create_dir(&repository).unwrap();
+    chown(&repository, Some(ALICE.id), Some(ALICE.group)).unwrap();
+    let made = place.run(ALICE, &["init", "--unencrypted-keys"]);
+    assert!(made.status.success(), "{}", text(&made));
+    share(&repository, ALICE.group);
+    let publish = |user: User, name: &str, arguments: &[&str]| {
+        fs::write(place.home(user).join(name), name).unwrap();
+        place.run(user, &[&["add", name], arguments].concat())
+    };
+
+    // Neither a group that nobody has declared nor a root that Bob has not compared.
+    let refused = publish(BOB, "b-1", &[]);
+    assert!(!refused.status.success(), "{}", text(&refused));
+    let digest = RootDigest::of(&fs::read(repository.join("metadata/1.root.json")).unwrap());
+    for user in [ALICE, BOB] {
+        let config = place.home(user).join("config.toml");
+        let before = fs::read_to_string(&config).unwrap_or_default();
+        let shared = format!("shared-with-group = \"{}\"", user.group);
+        let entry = format!("[folders.\"{}\"]", repository.display());
+        let text = match before.contains(&entry) {
+            true => before.replace(&entry, &format!("{entry}\n{shared}")),
+            false => format!("{before}\n{entry}\n{shared}\n"),
+        };
+        fs::write(&config, text).unwrap();
+        chown(&config, Some(user.id), Some(user.group)).unwrap();
+    }
+    let refused = publish(BOB, "b-1", &[]);
+    assert!(text(&refused).contains(&digest.to_string()), "{}", text(&refused));
+
+    for (user, name) in [(BOB, "b-1"), (ALICE, "a-1"), (BOB, "b-2"), (ALICE, "a-2")] {
+        let done = publish(user, name, &["--root-sha256", &digest.to_string()]);
+        assert!(done.status.success(), "{name}: {}", text(&done));
+    }
+    let targets = fs::read_to_string(repository.join("metadata/5.targets.json")).unwrap();
+    assert!(["a-1", "a-2", "b-1", "b-2"].iter().all(|name| targets.contains(name)), "{targets}");
+    let verified = place.run(BOB, &["verify"]);
+    assert!(verified.status.success(), "{}", text(&verified));
+
+    // Who is not of the group reads nothing and changes nothing.
+    let refused = publish(STRANGER, "s-1", &["--root-sha256", &digest.to_string()]);
+    assert!(!refused.status.success(), "{}", text(&refused));
+}
+
+#[test]
+fn a_key_elsewhere_is_allowed_for_one_command() {
+    let place = Place::new();
+    let home = place.folder.path();
+    let run = |command: &mut Command, args: &[&str]| command.args(args).output().unwrap();
+    let made = run(&mut place.command(home), &["init", "--unencrypted-keys"]);
+    assert!(made.status.success(), "{}", text(&made));
+    let (key, policy) = (place.path("targets.pem"), place.path("repository/repo.toml"));
+    fs::rename(place.path("repository/keys/targets-1.pem"), &key).unwrap();
+    let named = fs::read_to_string(&policy).unwrap();
+    fs::write(&policy, named.replace("file:keys/targets-1.pem", &format!("file:{}", key.display()))).unwrap();
+    fs::write(place.path("app"), "1").unwrap();
+
+    let staged = run(&mut place.command(home), &["add", "app"]);
+    assert!(text(&staged).contains("Not published yet"), "{staged:?}");
+    let discarded = run(&mut place.command(home), &["discard"]);
+    assert!(discarded.status.success(), "{}", text(&discarded));
+
+    let by_option = run(&mut place.command(home), &["add", "app", "--allow-key", "targets.pem"]);
+    assert!(by_option.status.success() && place.path("repository/metadata/2.targets.json").exists(), "{by_option:?}");
+    fs::write(place.path("app"), "2").unwrap();
+    let mut command = place.command(home);
+    let by_variable =
+        run(command.env("LASTMILE_REPO_ALLOWED_KEYS", format!("other.pem:{}", key.display())), &["add", "app"]);
+    assert!(
+        by_variable.status.success() && place.path("repository/metadata/3.targets.json").exists(),
+        "{by_variable:?}"
+    );
+}
