@@ -125,8 +125,8 @@ pub(crate) fn advice(published: &Published) -> Vec<String> {
         let most = targets.delegations.as_ref().map_or(0, most_visited);
         if most > VISITED {
             advice.push(format!(
-                "a search may visit {most} roles that {role} delegates to; {PYTHON_AND_OTHERS} visit {VISITED}, unless they \
-                 are told to visit more: let delegations cover fewer paths in common, or make some terminating"
+                "a search may visit {most} roles that {role} delegates to; {PYTHON_AND_OTHERS} visit {VISITED} by default: \
+                 let delegations cover fewer paths in common, or make some terminating"
             ));
         }
     }
@@ -146,9 +146,8 @@ fn length_advice(published: &Published, role: &RoleName) -> Option<String> {
         _ => (published.length(role)?, [(5_000_000, PYTHON_AND_OTHERS), (10 << 20, "tough")]),
     };
     let exceeded = limits.iter().filter(|(limit, _)| length as u64 > *limit);
-    let told: Vec<String> = exceeded.map(|(limit, who)| format!("{who} read {limit}")).collect();
-    (!told.is_empty())
-        .then(|| format!("{role} has {length} bytes; unless they are told to read more, {}", told.join(", ")))
+    let told: Vec<String> = exceeded.map(|(limit, who)| format!("{who} read at most {limit}")).collect();
+    (!told.is_empty()).then(|| format!("{role} is {length} bytes long; by default, {}", told.join(", ")))
 }
 
 /// How many of the delegated roles are visited for one path at most, as far as the patterns show it.
@@ -192,14 +191,14 @@ impl Faults {
     fn file(&mut self, file: &str, is_listed: &dyn Fn(&str) -> bool) -> Result<(), ErrorKind> {
         let found = members(file)?;
         if !found.keys().map(|name| &**name).eq(["signatures", "signed"]) {
-            self.add("it has not exactly the members `signatures` and `signed`");
+            self.add("its members must be exactly `signatures` and `signed`");
         }
         let mut seen = BTreeSet::new();
         for signature in elements(found.get("signatures").copied().unwrap_or_default())? {
             let found = members(signature)?;
             let (id, sig) = (text(found.get("keyid").copied()), text(found.get("sig").copied()));
             if !found.keys().map(|name| &**name).eq(["keyid", "sig"]) {
-                self.add(&format!("the signature of the key id `{id}` has not exactly the members `keyid` and `sig`"));
+                self.add(&format!("the members of the signature of key id `{id}` must be exactly `keyid` and `sig`"));
             }
             if !(is_listed(&id) || (id.len() == 64 && is_hex(&id))) {
                 self.add(&format!("the key id `{id}` of a signature is not 64 hexadecimal digits: tough refuses it"));
@@ -219,7 +218,7 @@ impl Faults {
         let spec_version = text(found.get("spec_version").copied());
         if !matches!(spec_version.split('.').count(), 2 | 3) {
             self.add(&format!(
-                "spec_version `{spec_version}` has not two or three numbers: python-tuf and tuf-js refuse it"
+                "spec_version `{spec_version}` must be two or three numbers: python-tuf and tuf-js refuse anything else"
             ));
         }
         let expires = text(found.get("expires").copied());
@@ -262,7 +261,7 @@ impl Faults {
             }
             if found.contains_key("paths") == found.contains_key("path_hash_prefixes") {
                 self.add(&format!(
-                    "the delegation to {name} has not one of `paths` and `path_hash_prefixes`: python-tuf and tough refuse it"
+                    "the delegation to {name} must have exactly one of `paths` and `path_hash_prefixes`: python-tuf and tough refuse anything else"
                 ));
             }
             self.ring(&name, delegation, &keys)?;
@@ -365,7 +364,7 @@ mod tests {
             (format!(r#"[{{"keyid":"{}","sig":"ab"}}]"#, id.to_uppercase()), "64 hexadecimal digits"),
             (format!(r#"[{{"keyid":"{id}","sig":"AB"}}]"#), "is not hexadecimal"),
             (format!(r#"[{{"keyid":"{id}","sig":""}}]"#), "is not hexadecimal"),
-            (format!(r#"[{{"keyid":"{id}","sig":"ab","x":1}}]"#), "exactly the members `keyid` and `sig`"),
+            (format!(r#"[{{"keyid":"{id}","sig":"ab","x":1}}]"#), "must be exactly `keyid` and `sig`"),
             (format!(r#"[{{"keyid":"{id}","sig":"ab"}},{{"keyid":"{id}","sig":"cd"}}]"#), "two signatures"),
             (r#"{}"#.into(), "cannot be read"),
         ];

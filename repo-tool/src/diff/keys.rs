@@ -159,7 +159,7 @@ pub(super) fn key_lines(
             }
             (Some(old), Some(new)) if old != new => {
                 let (old, new) = (old.to_json().to_text(), new.to_json().to_text());
-                lines.push(Sign::Changed, &format!("what stands under the key id {text} is {new} (was: {old})"));
+                lines.push(Sign::Changed, &format!("the key with the id {text} becomes {new} (was: {old})"));
             }
             _ => {}
         }

@@ -199,9 +199,8 @@ fn what_is_longer_than_others_read_is_a_warning_with_numbers() {
     list_versions_only(&world);
     let advice = advice(&world);
     let length = std::fs::metadata(world.layout().metadata().join("2.targets.json")).unwrap().len();
-    let told = format!(
-        "targets has {length} bytes; unless they are told to read more, python-tuf, go-tuf and tuf-js read 5000000"
-    );
+    let told =
+        format!("targets is {length} bytes long; by default, python-tuf, go-tuf and tuf-js read at most 5000000");
     assert!(advice.iter().any(|line| line.starts_with(&told)), "{advice:?}");
 }
 
