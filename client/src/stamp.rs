@@ -65,7 +65,7 @@ impl Stamp {
             return Ok(stamp);
         }
         let shipped = Envelope::<Root>::parse(&RoleName::ROOT, shipped.to_vec())?;
-        if !is_of_this_chain(store, shipped.unverified(), max_length)? {
+        if !is_of_this_chain(store, &shipped.unverified(&RoleName::ROOT)?, max_length)? {
             let problem = "it belongs to another repository: its roots and the shipped one have \
                            no key in common";
             return Err(MachineError::invalid("use", store.description(), problem)
@@ -89,8 +89,9 @@ fn is_of_this_chain(store: &dyn Store, shipped: &Root, max_length: u64) -> Resul
     let after = shipped.version.next().map(StoredFile::Root);
     for file in files.into_iter().chain(before).chain(after) {
         let Some(bytes) = store.read(&file, max_length)? else { continue };
-        if let Ok(stored) = Envelope::<Root>::parse(&RoleName::ROOT, bytes)
-            && share_a_root_key(stored.unverified(), shipped)
+        let stored = Envelope::<Root>::parse(&RoleName::ROOT, bytes);
+        if let Ok(stored) = stored.and_then(|stored| stored.unverified(&RoleName::ROOT))
+            && share_a_root_key(&stored, shipped)
         {
             return Ok(true);
         }

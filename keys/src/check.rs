@@ -1,58 +1,98 @@
-//! The check of one signature, for a message that comes in parts.
+//! Checks of signatures over one message, which may come in parts. However many signatures there are, the message is
+//! digested once for each digest algorithm; only ed25519 digests it once for each signature, as RFC 8032 asks.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use sha2::digest::DynDigest;
+use sha2::{Sha256, Sha384, Sha512};
 
+use crate::PublicKey;
 use crate::ed25519::Ed25519Check;
 use crate::public::Algorithm;
 
-/// Checks one signature of one key, as [`PublicKey::verify`](crate::PublicKey::verify) does, over a message that comes
-/// in parts.
-pub struct SignatureCheck(State);
+/// Signatures over one message that are to be checked.
+#[derive(Default)]
+pub struct SignatureChecks {
+    checks: Vec<Check>,
+    digests: Vec<(MessageDigest, Box<dyn DynDigest + Send>)>,
+}
 
-enum State {
+/// The digest of the message that a signature is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MessageDigest {
+    Sha256,
+    Sha384,
+    Sha512,
+}
+
+impl MessageDigest {
+    fn hasher(self) -> Box<dyn DynDigest + Send> {
+        match self {
+            Self::Sha256 => Box::new(Sha256::default()),
+            Self::Sha384 => Box::new(Sha384::default()),
+            Self::Sha512 => Box::new(Sha512::default()),
+        }
+    }
+}
+
+enum Check {
     /// No message fits the signature.
     Hopeless,
     Ed25519(Box<Ed25519Check>),
-    /// The other algorithms sign a digest of the message.
-    Digested(Box<dyn DynDigest + Send>, Box<Fits>),
+    Digested {
+        key: PublicKey,
+        digest: MessageDigest,
+        signature: Vec<u8>,
+    },
 }
 
-/// Whether a digest is the one that was signed.
-type Fits = dyn FnOnce(&[u8]) -> bool + Send;
-
-impl SignatureCheck {
-    pub(crate) fn new(key: &Algorithm, signature: &[u8]) -> Self {
-        let signature: Vec<u8> = signature.to_vec();
-        Self(match key.clone() {
+impl SignatureChecks {
+    /// Adds a signature, which must be added before the message is given.
+    pub fn add(&mut self, key: &PublicKey, signature: &[u8]) {
+        let digest = match key.algorithm() {
             Algorithm::Ed25519(key) => {
-                key.check(&signature).map_or(State::Hopeless, |check| State::Ed25519(Box::new(check)))
+                let check = key.check(signature);
+                self.checks.push(check.map_or(Check::Hopeless, |check| Check::Ed25519(Box::new(check))));
+                return;
             }
-            Algorithm::Ecdsa(key) => {
-                State::Digested(key.hasher(), Box::new(move |digest| key.fits(digest, &signature)))
-            }
-            Algorithm::Rsa(key) => State::Digested(key.hasher(), Box::new(move |digest| key.fits(digest, &signature))),
-        })
+            Algorithm::Ecdsa(key) => key.digest(),
+            Algorithm::Rsa(key) => key.digest(),
+        };
+        if self.digests.iter().all(|(known, _)| *known != digest) {
+            self.digests.push((digest, digest.hasher()));
+        }
+        self.checks.push(Check::Digested { key: key.clone(), digest, signature: signature.to_vec() });
     }
 
     /// Takes the next part of the message.
     pub fn update(&mut self, part: &[u8]) {
-        match &mut self.0 {
-            State::Hopeless => {}
-            State::Ed25519(check) => check.update(part),
-            State::Digested(hasher, _) => hasher.update(part),
+        self.digests.iter_mut().for_each(|(_, hasher)| hasher.update(part));
+        for check in &mut self.checks {
+            if let Check::Ed25519(check) = check {
+                check.update(part);
+            }
         }
     }
 
-    /// Whether the signature is the key's over the message that was taken.
+    /// Whether each signature is its key's over the message that was taken, in the order in which they were added.
     #[must_use]
-    pub fn finish(self) -> bool {
-        match self.0 {
-            State::Hopeless => false,
-            State::Ed25519(check) => check.fits(),
-            State::Digested(hasher, fits) => fits(&hasher.finalize()),
-        }
+    pub fn finish(self) -> Vec<bool> {
+        let digests: Vec<(MessageDigest, Box<[u8]>)> =
+            self.digests.into_iter().map(|(digest, hasher)| (digest, hasher.finalize())).collect();
+        let fits = |key: &PublicKey, digest: MessageDigest, signature: &[u8]| {
+            let found = digests.iter().find(|(known, _)| *known == digest);
+            found.is_some_and(|(_, message)| match key.algorithm() {
+                Algorithm::Ed25519(_) => false,
+                Algorithm::Ecdsa(key) => key.fits(message, signature),
+                Algorithm::Rsa(key) => key.fits(message, signature),
+            })
+        };
+        let checked = self.checks.into_iter().map(|check| match check {
+            Check::Hopeless => false,
+            Check::Ed25519(check) => check.fits(),
+            Check::Digested { key, digest, signature } => fits(&key, digest, &signature),
+        });
+        checked.collect()
     }
 }

@@ -1,12 +1,9 @@
 //! ECDSA (FIPS 186-5) keys on P-256 and P-384 as spec 4.2.2 writes them, signatures in strict DER.
 
-use alloc::boxed::Box;
-
 use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
-use sha2::digest::DynDigest;
-use sha2::{Sha256, Sha384};
 use spki::{Document, EncodePublicKey as _, ObjectIdentifier};
 
+use crate::check::MessageDigest;
 use crate::pem;
 use crate::public::KeyError;
 
@@ -98,10 +95,10 @@ impl EcdsaKey {
     }
 
     /// SHA-256 with P-256, SHA-384 with P-384.
-    pub(crate) fn hasher(&self) -> Box<dyn DynDigest + Send> {
+    pub(crate) fn digest(&self) -> MessageDigest {
         match self {
-            Self::P256(_) => Box::new(Sha256::default()),
-            Self::P384(_) => Box::new(Sha384::default()),
+            Self::P256(_) => MessageDigest::Sha256,
+            Self::P384(_) => MessageDigest::Sha384,
         }
     }
 

@@ -26,7 +26,7 @@ mod private_pem;
 #[cfg(feature = "sign")]
 mod sign;
 
-pub use check::SignatureCheck;
+pub use check::SignatureChecks;
 pub use material::KeyMaterial;
 pub use public::{KeyError, PublicKey};
 

@@ -1,12 +1,13 @@
 //! A public key as TUF metadata spells it, and the check of one signature with it (spec 4.2.2).
 
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::fmt;
 use core::hash::{Hash, Hasher};
 
-use crate::check::SignatureCheck;
+use crate::check::SignatureChecks;
 use crate::ecdsa::{Curve, EcdsaKey};
 use crate::ed25519::Ed25519Key;
 use crate::rsa::{Padding, RsaKey};
@@ -16,8 +17,11 @@ use crate::rsa::{Padding, RsaKey};
 /// Equality, order and hash are those of the key's *material*, so that one key spelled twice (another keytype,
 /// another scheme, other white space in its PEM, a compressed point, a point in hexadecimal) is one key where
 /// thresholds are counted.
+/// Clones share the key.
 #[derive(Clone)]
-pub struct PublicKey {
+pub struct PublicKey(Arc<Parts>);
+
+struct Parts {
     algorithm: Algorithm,
     material: Vec<u8>,
 }
@@ -87,13 +91,13 @@ impl PublicKey {
             Algorithm::Rsa(key) => key.material(),
         };
         let material = material.map_err(KeyError::invalid)?.into_vec();
-        Ok(PublicKey { algorithm, material })
+        Ok(Self(Arc::new(Parts { algorithm, material })))
     }
 
     /// The standard keytype: `ed25519`, `ecdsa` or `rsa`.
     #[must_use]
     pub fn keytype(&self) -> &'static str {
-        match &self.algorithm {
+        match self.algorithm() {
             Algorithm::Ed25519(_) => "ed25519",
             Algorithm::Ecdsa(_) => "ecdsa",
             Algorithm::Rsa(_) => "rsa",
@@ -103,7 +107,7 @@ impl PublicKey {
     /// The scheme, as in the table of [`PublicKey::from_tuf`].
     #[must_use]
     pub fn scheme(&self) -> &'static str {
-        match &self.algorithm {
+        match self.algorithm() {
             Algorithm::Ed25519(_) => "ed25519",
             Algorithm::Ecdsa(key) => key.scheme(),
             Algorithm::Rsa(key) => key.padding().scheme(),
@@ -114,16 +118,16 @@ impl PublicKey {
     /// `PUBLIC KEY` block with lines of 64 characters and a final line feed.
     #[must_use]
     pub fn public(&self) -> String {
-        match &self.algorithm {
+        match self.algorithm() {
             Algorithm::Ed25519(key) => key.to_hex(),
-            Algorithm::Ecdsa(_) | Algorithm::Rsa(_) => crate::pem::encode_public(&self.material),
+            Algorithm::Ecdsa(_) | Algorithm::Rsa(_) => crate::pem::encode_public(self.material()),
         }
     }
 
     /// The key itself, whatever its spelling: SubjectPublicKeyInfo in DER (RFC 5280), points uncompressed.
     #[must_use]
     pub fn material(&self) -> &[u8] {
-        &self.material
+        &self.0.material
     }
 
     /// Whether `signature` is this key's over `message`. The algorithm follows from the key alone.
@@ -131,15 +135,14 @@ impl PublicKey {
     /// Signatures are 64 bytes for ed25519, DER (RFC 3279) for ecdsa, and as long as the modulus for rsa.
     #[must_use]
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
-        let mut check = self.check(signature);
-        check.update(message);
-        check.finish()
+        let mut checks = SignatureChecks::default();
+        checks.add(self, signature);
+        checks.update(message);
+        checks.finish() == [true]
     }
 
-    /// The same for a message that comes in parts.
-    #[must_use]
-    pub fn check(&self, signature: &[u8]) -> SignatureCheck {
-        SignatureCheck::new(&self.algorithm, signature)
+    pub(crate) fn algorithm(&self) -> &Algorithm {
+        &self.0.algorithm
     }
 }
 
@@ -149,7 +152,7 @@ fn unsupported(keytype: &str, scheme: &str) -> KeyError {
 
 impl PartialEq for PublicKey {
     fn eq(&self, other: &Self) -> bool {
-        self.material == other.material
+        self.material() == other.material()
     }
 }
 
@@ -163,13 +166,13 @@ impl PartialOrd for PublicKey {
 
 impl Ord for PublicKey {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.material.cmp(&other.material)
+        self.material().cmp(other.material())
     }
 }
 
 impl Hash for PublicKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.material.hash(state);
+        self.material().hash(state);
     }
 }
 
@@ -177,7 +180,7 @@ impl fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PublicKey")
             .field("scheme", &self.scheme())
-            .field("material", &hex::encode(&self.material))
+            .field("material", &hex::encode(self.material()))
             .finish()
     }
 }

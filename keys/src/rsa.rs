@@ -1,15 +1,13 @@
 //! RSA (RFC 8017) keys as spec 4.2.2 writes them, for verification only.
 
-use alloc::boxed::Box;
-
 use ::rsa::pkcs1::RsaPublicKeyRef;
 use ::rsa::{BoxedUint, Pkcs1v15Sign, Pss, RsaPublicKey};
-use sha2::digest::DynDigest;
 use sha2::{Sha256, Sha384, Sha512};
 use spki::der::Decode as _;
 use spki::der::asn1::{Null, UintRef};
 use spki::{Document, EncodePublicKey as _, ObjectIdentifier, SubjectPublicKeyInfoRef};
 
+use crate::check::MessageDigest;
 use crate::pem;
 use crate::public::KeyError;
 
@@ -77,11 +75,11 @@ impl RsaKey {
         self.key.to_public_key_der()
     }
 
-    pub(crate) fn hasher(&self) -> Box<dyn DynDigest + Send> {
+    pub(crate) fn digest(&self) -> MessageDigest {
         match self.padding {
-            Padding::PssSha256 | Padding::Pkcs1v15Sha256 => Box::new(Sha256::default()),
-            Padding::PssSha384 => Box::new(Sha384::default()),
-            Padding::PssSha512 => Box::new(Sha512::default()),
+            Padding::PssSha256 | Padding::Pkcs1v15Sha256 => MessageDigest::Sha256,
+            Padding::PssSha384 => MessageDigest::Sha384,
+            Padding::PssSha512 => MessageDigest::Sha512,
         }
     }
 

@@ -65,7 +65,7 @@ pub(crate) fn canonicalize(text: &str) -> Result<String, ErrorKind> {
     let mut out = String::with_capacity(text.len());
     let mut document = serde_json::Deserializer::from_str(text);
     let read = Canonical { out: &mut out, depth: DEPTH }.deserialize(&mut document).and_then(|()| document.end());
-    read.map_err(|error| ErrorKind::Malformed(error.to_string()))?;
+    read.map_err(ErrorKind::malformed)?;
     Ok(out)
 }
 

@@ -1,19 +1,19 @@
 //! The envelope of every metadata file (spec 4.2.1): `signed`, and the signatures over its canonical form.
 //!
-//! Trust is a type: an [`Envelope`] is parsed and not yet trusted, [`Verified`] is made by [`Envelope::verify`]
-//! and nowhere else.
+//! Trust is a type: an [`Envelope`] is not yet trusted, and what it says is not even read; `verify` makes it a
+//! [`Verified`].
 
 use alloc::collections::BTreeSet;
-use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
+use core::marker::PhantomData;
 use core::ops::{Deref, Range};
 
 use crate::canonical;
 use crate::reader::Reader;
-use crate::{Error, ErrorKind, Json, KeyId, KeyRing, Role, RoleName, Unknown};
+use crate::{Error, ErrorKind, Json, KeyId, KeyRing, Limits, Role, RoleName, Unknown, Verified};
 
 /// One signature. Whether it is valid, a [`KeyRing`] tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,52 +76,68 @@ impl fmt::Debug for Received {
     }
 }
 
-/// A metadata file that has been read and not yet verified: nothing in it can be used.
+/// A metadata file of which only the envelope was read: nothing in `signed` can be used yet.
 #[derive(Clone)]
 pub struct Envelope<R> {
     received: Received,
-    /// The canonical form of the file: what was received, wherever that is canonical already.
+    /// The canonical form of the file; what was received, wherever that is canonical already.
     canonical: Arc<String>,
+    /// Whether it is known to be canonical. Most files are, and that is seen when `signed` is read.
+    is_canonical: bool,
     /// Where `signed` stands in it.
     signed: Range<usize>,
     signatures: Vec<Signature>,
     unknown: Unknown,
-    content: R,
+    role: PhantomData<fn() -> R>,
 }
 
-impl<R: Role> Envelope<R> {
-    /// Reads the bytes of a file of the role `role`.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Malformed`], [`ErrorKind::WrongType`], [`ErrorKind::UnsupportedSpecVersion`] and
-    /// [`ErrorKind::DuplicateSignature`], about `role`.
-    pub fn parse(role: &RoleName, received: Vec<u8>) -> Result<Self, Error> {
-        Self::read(received).map_err(|kind| kind.of(role))
-    }
-
-    fn read(received: Vec<u8>) -> Result<Self, ErrorKind> {
-        let received = String::from_utf8(received).map_err(|error| ErrorKind::Malformed(error.to_string()))?;
+impl<R> Envelope<R> {
+    /// Reads the envelope of a file, with at most so many signatures.
+    pub(crate) fn read(received: Vec<u8>, most_signatures: u32) -> Result<Self, ErrorKind> {
+        let received = String::from_utf8(received).map_err(|error| ErrorKind::malformed(error.utf8_error()))?;
         let received = Arc::new(received);
-        // Most files are published in canonical form. Control characters are raw in canonical text and escaped in JSON.
-        let has_controls = |part: &[u8]| part.iter().fold(false, |any, byte| any | (*byte < 0x20));
-        let may_be_canonical = !received.as_bytes().chunks(4096).any(has_controls);
-        if let Some(envelope) = may_be_canonical.then(|| Self::read_canonical(&received, &received).ok()).flatten() {
-            return Ok(envelope);
+        match Self::read_published(&received, most_signatures)? {
+            Some(envelope) => Ok(envelope),
+            None => Self::read_any(received, most_signatures),
         }
-        let canonical = Arc::new(canonical::canonicalize(&received)?);
-        Self::read_canonical(&received, &canonical)
     }
 
-    fn read_canonical(received: &Arc<String>, canonical: &Arc<String>) -> Result<Self, ErrorKind> {
+    /// Reads a file as most are published: canonical but for control characters, `signed` at its end.
+    fn read_published(received: &Arc<String>, most_signatures: u32) -> Result<Option<Self>, ErrorKind> {
+        // Control characters are raw in canonical text and escaped in JSON.
+        let has_controls = |part: &[u8]| part.iter().fold(false, |any, byte| any | (*byte < 0x20));
+        if !received.starts_with(BEFORE)
+            || !received.ends_with('}')
+            || received.as_bytes().chunks(4096).any(has_controls)
+        {
+            return Ok(None);
+        }
+        let Some((signatures, start)) = read_head(received, most_signatures)? else { return Ok(None) };
+        let envelope = Self {
+            received: Received(Arc::clone(received)),
+            canonical: Arc::clone(received),
+            is_canonical: false,
+            signed: start..received.len() - 1,
+            signatures,
+            unknown: Unknown::new(),
+            role: PhantomData,
+        };
+        Ok(Some(envelope))
+    }
+
+    /// Reads any file, from a canonical copy.
+    fn read_any(received: Arc<String>, most_signatures: u32) -> Result<Self, ErrorKind> {
+        let canonical = canonical::canonicalize(&received)?;
+        let canonical = if canonical == *received { Arc::clone(&received) } else { Arc::new(canonical) };
         let (mut signatures, mut signed, mut unknown) = (None, None, Unknown::new());
-        let mut reader = Reader::new(canonical);
+        let mut reader = Reader::new(&canonical);
         reader.object(|name, value| {
             match name {
-                "signatures" => signatures = Some(read_signatures(value)?),
+                "signatures" => signatures = Some(read_signatures(value, most_signatures)?),
                 "signed" => {
                     let start = value.position();
-                    let content = R::read(value, canonical)?;
-                    signed = Some((start..value.position(), content));
+                    value.skip()?;
+                    signed = Some(start..value.position());
                 }
                 _ => {
                     unknown.insert(name.to_string(), Json::from_canonical(value.skip()?));
@@ -130,22 +146,29 @@ impl<R: Role> Envelope<R> {
             Ok(())
         })?;
         reader.end()?;
-        let missing = |member| ErrorKind::Malformed(format!("no member `{member}`"));
-        let (signed, content) = signed.ok_or_else(|| missing("signed"))?;
+        let missing = |member| ErrorKind::malformed(format_args!("no member `{member}`"));
+        let signed = signed.ok_or_else(|| missing("signed"))?;
         let signatures = signatures.ok_or_else(|| missing("signatures"))?;
-        let (received, canonical) = (Received(Arc::clone(received)), Arc::clone(canonical));
-        Ok(Self { received, canonical, signed, signatures, unknown, content })
+        let (received, role) = (Received(received), PhantomData);
+        Ok(Self { received, canonical, is_canonical: true, signed, signatures, unknown, role })
     }
 
-    /// Verifies the file against what its delegator says about `role` — and a root also against itself (5.3.4).
-    ///
-    /// # Errors
-    /// [`ErrorKind::ThresholdNotMet`] about `role`.
-    pub fn verify(self, role: &RoleName, ring: &KeyRing) -> Result<Verified<R>, Error> {
-        for ring in [Some(ring), self.content.own_key_ring().as_ref()].into_iter().flatten() {
-            ring.check(self.signed(), &self.signatures).map_err(|kind| kind.of(role))?;
+    /// The same file read from a canonical copy; none where it was read so, or where that changes nothing.
+    pub(crate) fn into_canonical(self) -> Result<Option<Self>, ErrorKind> {
+        if self.is_canonical {
+            return Ok(None);
         }
-        Ok(Verified(self))
+        let other = Self::read_any(Arc::clone(&self.received.0), self.signatures_limit())?;
+        Ok(Some(other).filter(|other| other.signed() != self.signed()))
+    }
+
+    /// However the file is read, it has no more signatures than were allowed.
+    fn signatures_limit(&self) -> u32 {
+        u32::try_from(self.signatures.len()).unwrap_or(u32::MAX)
+    }
+
+    pub(crate) fn received(&self) -> &Received {
+        &self.received
     }
 
     /// The signatures as received, each key id once.
@@ -154,20 +177,10 @@ impl<R: Role> Envelope<R> {
         &self.signatures
     }
 
-    /// The canonical bytes that signatures cover.
+    /// The canonical text that signatures cover.
     #[must_use]
-    pub fn signed(&self) -> &[u8] {
-        self.signed_text().as_bytes()
-    }
-
-    fn signed_text(&self) -> &str {
+    pub fn signed(&self) -> &str {
         self.canonical.get(self.signed.clone()).unwrap_or_default()
-    }
-
-    /// What the file says, though nobody has vouched for it: for showing to a person who is to sign it.
-    #[must_use]
-    pub fn unverified(&self) -> &R {
-        &self.content
     }
 
     /// The file with one more signature, which replaces one of the same key id.
@@ -176,58 +189,55 @@ impl<R: Role> Envelope<R> {
         let mut signatures = self.signatures.clone();
         signatures.retain(|other| other.keyid != signature.keyid);
         signatures.push(signature);
-        write(self.signed_text(), &signatures, &self.unknown)
+        write(self.signed(), &signatures, &self.unknown)
     }
 }
 
-/// Metadata that a threshold of the right keys has signed. It derefs to what it says.
-pub struct Verified<R>(Envelope<R>);
-
-impl<R: Role> Verified<R> {
-    /// The file as it was received, byte for byte.
-    #[must_use]
-    pub fn bytes(&self) -> &Received {
-        &self.0.received
-    }
-
-    /// The canonical bytes that signatures cover.
-    #[must_use]
-    pub fn signed(&self) -> &[u8] {
-        self.0.signed()
-    }
-
-    /// The signatures as received; valid ones and others.
-    #[must_use]
-    pub fn signatures(&self) -> &[Signature] {
-        &self.0.signatures
-    }
-
-    /// Verifies the same file against another ring.
+impl<R: Role> Envelope<R> {
+    /// Reads the envelope of a file of the role `role`, with no more signatures than [`Limits::default`] allows.
     ///
     /// # Errors
-    /// [`ErrorKind::ThresholdNotMet`] about `role`.
-    pub fn verify(&self, role: &RoleName, ring: &KeyRing) -> Result<(), Error> {
-        ring.check(self.signed(), &self.0.signatures).map_err(|kind| kind.of(role))
+    /// [`ErrorKind::Malformed`], [`ErrorKind::DuplicateSignature`] and [`ErrorKind::LimitReached`], about `role`.
+    pub fn parse(role: &RoleName, received: Vec<u8>) -> Result<Self, Error> {
+        let envelope = Self::read(received, Limits::default().signatures);
+        envelope.and_then(Self::settled).map_err(|kind| kind.of(role))
     }
-}
 
-impl<R> Deref for Verified<R> {
-    type Target = R;
-
-    fn deref(&self) -> &R {
-        &self.0.content
+    /// The same file, read so that `signed` is known to be canonical: nobody may verify it before it is shown or signed.
+    pub(crate) fn settled(self) -> Result<Self, ErrorKind> {
+        let mut reader = Reader::nested_at(&self.canonical, self.signed.start, 1);
+        if self.is_canonical || (reader.skip().is_ok() && reader.position() == self.signed.end) {
+            return Ok(Self { is_canonical: true, ..self });
+        }
+        let most_signatures = self.signatures_limit();
+        Self::read_any(self.received.0, most_signatures)
     }
-}
 
-impl<R: Clone> Clone for Verified<R> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
+    /// Verifies the file against what its delegator says about `role` — and a root also against itself (5.3.4).
+    ///
+    /// # Errors
+    /// [`ErrorKind::ThresholdNotMet`] about `role`; then [`ErrorKind::Malformed`], [`ErrorKind::WrongType`] and
+    /// [`ErrorKind::UnsupportedSpecVersion`] about what was signed.
+    pub fn verify(self, role: &RoleName, ring: &KeyRing) -> Result<Verified<R>, Error> {
+        Verified::of(self, ring).map_err(|kind| kind.of(role))
     }
-}
 
-impl<R: fmt::Debug> fmt::Debug for Verified<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Verified").field(&self.0.content).finish()
+    /// What the file says, though nobody has vouched for it: for showing to a person who is to sign it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Malformed`], [`ErrorKind::WrongType`] and [`ErrorKind::UnsupportedSpecVersion`], about `role`.
+    pub fn unverified(&self, role: &RoleName) -> Result<R, Error> {
+        self.content().map_err(|kind| kind.of(role))
+    }
+
+    /// What `signed` says.
+    pub(crate) fn content(&self) -> Result<R, ErrorKind> {
+        let mut reader = Reader::nested_at(&self.canonical, self.signed.start, 1);
+        let content = R::read(&mut reader, &self.canonical).map_err(|kind| kind.within("signed"))?;
+        if reader.position() != self.signed.end {
+            return Err(ErrorKind::expected("nothing more").within("signed"));
+        }
+        Ok(content)
     }
 }
 
@@ -245,10 +255,33 @@ fn write(signed: &str, signatures: &[Signature], unknown: &Unknown) -> Vec<u8> {
     canonical::printable(&file).into_owned().into_bytes()
 }
 
-pub(crate) fn read_signatures(reader: &mut Reader<'_>) -> Result<Vec<Signature>, ErrorKind> {
+/// What stands before the signatures of a published file, and between them and what is signed.
+const BEFORE: &str = "{\"signatures\":";
+const BETWEEN: &str = ",\"signed\":";
+
+/// The signatures at the head of a published file, and where `signed` starts; none where the file does not begin so.
+pub(crate) fn read_head(text: &str, most_signatures: u32) -> Result<Option<(Vec<Signature>, usize)>, ErrorKind> {
+    if !text.starts_with(BEFORE) {
+        return Ok(None);
+    }
+    let mut reader = Reader::nested_at(text, BEFORE.len(), 1);
+    let signatures = match read_signatures(&mut reader, most_signatures) {
+        Ok(signatures) => signatures,
+        // No canonical text, which it may still be a file without.
+        Err(ErrorKind::Malformed(_)) => return Ok(None),
+        Err(kind) => return Err(kind),
+    };
+    let follows = text.get(reader.position()..).is_some_and(|after| after.starts_with(BETWEEN));
+    Ok(follows.then(|| (signatures, reader.position() + BETWEEN.len())))
+}
+
+fn read_signatures(reader: &mut Reader<'_>, most: u32) -> Result<Vec<Signature>, ErrorKind> {
     let mut signatures = Vec::new();
     let mut seen = BTreeSet::new();
     reader.array(|value| {
+        if signatures.len() >= most as usize {
+            return Err(ErrorKind::LimitReached { limit: "signatures", value: most.into() });
+        }
         let signature = Signature::read(value)?;
         // 4.2.1: a key id at most once.
         if !seen.insert(signature.keyid.clone()) {
@@ -268,7 +301,7 @@ mod tests {
     const FILE: &str = r#"{"signatures":[{"keyid":"k","sig":"00"}],"signed":{"_type":"timestamp","expires":"2030-01-01T00:00:00Z","meta":{"snapshot.json":{"version":1}},"spec_version":"1.0","version":7,"x":[-1,{"\"":"\\"}]},"z":"a b"}"#;
 
     fn read(text: &str) -> Result<Envelope<Timestamp>, ErrorKind> {
-        Envelope::read(text.as_bytes().to_vec())
+        Envelope::read(text.as_bytes().to_vec(), 16).and_then(Envelope::settled)
     }
 
     #[test]
@@ -276,7 +309,8 @@ mod tests {
         let verbatim = read(FILE).unwrap();
         assert!(Arc::ptr_eq(&verbatim.received.0, &verbatim.canonical));
         let signed = FILE.find("{\"_type").unwrap()..FILE.find(",\"z\"").unwrap();
-        assert_eq!(verbatim.signed(), FILE[signed].as_bytes());
+        assert_eq!(verbatim.signed(), &FILE[signed]);
+        let content = verbatim.content().unwrap();
         for (from, to) in [
             (":7", ": 7"),
             ("\"version\":7", "\"\\u0076ersion\":7"),
@@ -291,7 +325,7 @@ mod tests {
             assert_ne!(text, FILE);
             let copied = read(&text).unwrap();
             assert!(!Arc::ptr_eq(&copied.received.0, &copied.canonical), "{text}");
-            assert_eq!((copied.signed(), &copied.content), (verbatim.signed(), &verbatim.content), "{text}");
+            assert_eq!((copied.signed(), &copied.content().unwrap()), (verbatim.signed(), &content), "{text}");
             assert_eq!((copied.signatures, copied.unknown), (verbatim.signatures.clone(), verbatim.unknown.clone()));
         }
     }
@@ -321,8 +355,8 @@ mod tests {
     fn a_signature_replaces_the_one_of_its_key_and_no_other() {
         let one = |keyid, byte| Signature::new(KeyId::new(keyid), alloc::vec![byte]);
         let once = read(FILE).unwrap().with_signature(one("l", 1));
-        let twice = Envelope::<Timestamp>::read(once).unwrap().with_signature(one("k", 2));
-        assert_eq!(Envelope::<Timestamp>::read(twice).unwrap().signatures(), [one("l", 1), one("k", 2)]);
+        let twice = Envelope::<Timestamp>::read(once, 16).unwrap().with_signature(one("k", 2));
+        assert_eq!(Envelope::<Timestamp>::read(twice, 16).unwrap().signatures(), [one("l", 1), one("k", 2)]);
     }
 
     #[test]
@@ -330,7 +364,7 @@ mod tests {
         for bad in [&b"\xff"[..], b"\xc0\xaf", b"\xed\xa0\x80"] {
             let (before, after) = FILE.split_at(FILE.find("timestamp").unwrap());
             let bytes = [before.as_bytes(), bad, after.as_bytes()].concat();
-            assert!(matches!(Envelope::<Timestamp>::read(bytes), Err(ErrorKind::Malformed(_))));
+            assert!(matches!(Envelope::<Timestamp>::read(bytes, 16), Err(ErrorKind::Malformed(_))));
         }
     }
 }

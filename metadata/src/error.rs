@@ -1,6 +1,7 @@
 //! Verdicts in the specification's terms: which role, and what is wrong with it.
 
 use alloc::string::String;
+use core::fmt;
 
 use chrono::{DateTime, Utc};
 
@@ -10,7 +11,7 @@ use crate::{KeyId, RoleName, Threshold, Version};
 
 /// A verdict against one role's metadata.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{role}: {kind}")]
+#[error("{}: {kind}", Quoted(role.as_str()))]
 pub struct Error {
     /// The role whose file was judged.
     pub role: RoleName,
@@ -26,7 +27,7 @@ pub enum ErrorKind {
     #[error("the file is not there")]
     Absent,
     /// The same key id signs twice (4.2.1).
-    #[error("key id {0} occurs more than once among the signatures")]
+    #[error("key id {} occurs more than once among the signatures", Quoted(.0.as_str()))]
     DuplicateSignature(KeyId),
     /// The metadata has expired: a freeze attack, or a repository that is not maintained (5.3.10, 5.4.4, 5.5.6, 5.6.5).
     #[error("expired at {}; your clock says {}", format_time(expires), format_time(start_time))]
@@ -73,7 +74,7 @@ pub enum ErrorKind {
         value: u64,
     },
     /// A version that this file lists for another role went down (5.4.3.2, 5.5.5).
-    #[error("rollback: lists version {found} of {listed}, but version {trusted} is already trusted")]
+    #[error("rollback: lists version {found} of {}, but version {trusted} is already trusted", Quoted(listed.as_str()))]
     ListedRollback {
         /// The role that is listed.
         listed: RoleName,
@@ -83,19 +84,19 @@ pub enum ErrorKind {
         found: Version,
     },
     /// The bytes are not the metadata they should be: where, and what was expected.
-    #[error("malformed: {}", Printable(.0))]
+    #[error("malformed: {}", Printable(.0.trim_start_matches([':', ' '])))]
     Malformed(String),
     /// No supported hash algorithm is listed, so that nothing can be verified.
-    #[error("no supported hash is listed for {0}")]
+    #[error("no supported hash is listed for {}", Quoted(.0))]
     NoSupportedHash(String),
     /// The role is not in the delegator's delegations.
-    #[error("not delegated by {0}")]
+    #[error("not delegated by {}", Quoted(.0.as_str()))]
     NotDelegated(RoleName),
     /// The snapshot does not list this role (5.5, 5.6).
     #[error("not listed in the snapshot")]
     NotListed,
     /// A role that was listed is no longer (5.5.5).
-    #[error("rollback: no longer lists {listed}")]
+    #[error("rollback: no longer lists {}", Quoted(listed.as_str()))]
     Removed {
         /// The role that has gone.
         listed: RoleName,
@@ -124,7 +125,7 @@ pub enum ErrorKind {
         threshold: Threshold,
     },
     /// A key does not stand under its own id, and strictness about that was asked for (4.3).
-    #[error("the key {expected} stands under the id {found}")]
+    #[error("the key {expected} stands under the id {}", Quoted(found.as_str()))]
     WrongKeyId {
         /// The id that the specification gives to the key.
         expected: KeyId,
@@ -132,10 +133,10 @@ pub enum ErrorKind {
         found: KeyId,
     },
     /// Another major version of the specification (4.3).
-    #[error("specification version `{}` is not supported", Printable(.0))]
+    #[error("specification version `{}` is not supported", Quoted(.0))]
     UnsupportedSpecVersion(String),
     /// The member `_type` names another kind of role (4.2.1).
-    #[error("type is `{}`, expected `{expected}`", Printable(found))]
+    #[error("type is `{}`, expected `{expected}`", Quoted(found))]
     WrongType {
         /// The type it should have.
         expected: &'static str,
@@ -159,18 +160,64 @@ impl ErrorKind {
     }
 
     /// Malformed at the value that is being read; [`ErrorKind::within`] adds where that is.
-    pub(crate) fn expected(what: impl core::fmt::Display) -> Self {
-        Self::Malformed(alloc::format!(": expected {what}"))
+    pub(crate) fn expected(what: impl fmt::Display) -> Self {
+        Self::malformed(format_args!("expected {what}"))
+    }
+
+    /// The same, for another reason.
+    pub(crate) fn malformed(reason: impl fmt::Display) -> Self {
+        Self::Malformed(cut(format_args!(": {reason}")))
     }
 
     /// Adds the name of the member in which a malformed value stands.
     pub(crate) fn within(self, member: &str) -> Self {
         match self {
-            Self::Malformed(at) if at.starts_with(':') => Self::Malformed(alloc::format!("{member}{at}")),
-            Self::Malformed(at) => Self::Malformed(alloc::format!("{member}.{at}")),
+            Self::Malformed(at) if at.starts_with(':') => Self::Malformed(cut(format_args!("{}{at}", Quoted(member)))),
+            Self::Malformed(at) => Self::Malformed(cut(format_args!("{}.{at}", Quoted(member)))),
             other => other,
         }
     }
+}
+
+/// Most characters that an error quotes of a file.
+const QUOTED: usize = 100;
+/// Most bytes of the text of an error.
+const LONGEST: usize = 1000;
+
+/// The beginning of what a file says: it may be long, and nothing in it may control a terminal.
+struct Quoted<'t>(&'t str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.char_indices().nth(QUOTED) {
+            None => Printable(self.0).fmt(f),
+            Some((end, _)) => write!(f, "{}…", Printable(self.0.get(..end).unwrap_or_default())),
+        }
+    }
+}
+
+/// The beginning of what a file says, to be kept.
+pub(crate) fn quote(text: &str) -> String {
+    text.chars().take(QUOTED + 1).collect()
+}
+
+/// The beginning of a text that is written, of which no more is ever held.
+fn cut(text: fmt::Arguments<'_>) -> String {
+    struct Cut(String);
+    impl fmt::Write for Cut {
+        fn write_str(&mut self, part: &str) -> fmt::Result {
+            let left = LONGEST.saturating_sub(self.0.len());
+            let end = (0..=left.min(part.len())).rev().find(|end| part.is_char_boundary(*end)).unwrap_or_default();
+            self.0.push_str(part.get(..end).unwrap_or_default());
+            // What does not fit ends the writing.
+            if end < part.len() { Err(fmt::Error) } else { Ok(()) }
+        }
+    }
+    let mut out = Cut(String::new());
+    if fmt::Write::write_fmt(&mut out, text).is_err() {
+        out.0.push('…');
+    }
+    out.0
 }
 
 #[cfg(test)]

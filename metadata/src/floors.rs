@@ -68,7 +68,7 @@ impl Floors {
     /// 5.5.5: no listed version goes down, and none disappears. What this snapshot raises the floors to; none where they
     /// are its own already.
     pub(crate) fn check_snapshot(&self, snapshot: &Verified<Snapshot>) -> Result<Option<RoleFloors>, ErrorKind> {
-        let digest = digest(snapshot.signed());
+        let digest = digest(snapshot.signed().as_bytes());
         if self.snapshot.as_ref().is_some_and(|floors| floors.digest == digest) {
             return Ok(None);
         }

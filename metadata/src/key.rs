@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::num::NonZeroU32;
 
-use lastmile_keys::{KeyError, KeyMaterial, PublicKey, SignatureCheck};
+use lastmile_keys::{KeyError, KeyMaterial, PublicKey, SignatureChecks};
 use sha2::{Digest, Sha256};
 
 use crate::canonical;
@@ -219,103 +219,107 @@ pub(crate) fn write_keyids(keyids: &[KeyId]) -> String {
     canonical::array(keyids.iter().map(|id| canonical::string(id.as_str())))
 }
 
-/// "These keys, this threshold": what a delegator says about a role.
+/// "These keys, this threshold": what a delegator says about a role. Clones share it.
 #[derive(Clone, Debug)]
-pub struct KeyRing {
+pub struct KeyRing(Arc<Ring>);
+
+#[derive(Debug)]
+struct Ring {
     keys: BTreeMap<KeyId, PublicKey>,
     threshold: Threshold,
+    fingerprint: Fingerprint,
 }
+
+/// A digest that changes when a ring does: key ids, key material or threshold.
+pub(crate) type Fingerprint = [u8; 32];
 
 impl KeyRing {
     /// The ring of a role with `keyids` in a file with `keys`. Ids without a usable key are left out.
     pub(crate) fn new(keys: &BTreeMap<KeyId, Key>, keyids: &[KeyId], threshold: Threshold) -> Self {
         let usable = |id: &KeyId| Some((id.clone(), keys.get(id)?.public_key().ok()?.clone()));
-        Self { keys: keyids.iter().filter_map(usable).collect(), threshold }
+        let keys: BTreeMap<KeyId, PublicKey> = keyids.iter().filter_map(usable).collect();
+        let fingerprint = fingerprint(&keys, threshold);
+        Self(Arc::new(Ring { keys, threshold, fingerprint }))
     }
 
     /// How many distinct keys must sign.
     #[must_use]
     pub fn threshold(&self) -> Threshold {
-        self.threshold
+        self.0.threshold
     }
 
     /// The usable keys of the ring.
     pub fn keys(&self) -> impl Iterator<Item = (&KeyId, &PublicKey)> {
-        self.keys.iter()
+        self.0.keys.iter()
     }
 
     /// The distinct keys of the ring that have validly signed `signed`, in the order of `signatures`, which must
     /// not repeat key ids.
     #[must_use]
     pub fn signers(&self, signed: &[u8], signatures: &[Signature]) -> Vec<KeyId> {
-        self.count(signatures, |key, signature| key.verify(signed, &signature.sig))
+        let mut check = self.check(signatures);
+        check.update(signed);
+        check.signers()
     }
 
-    /// Thresholds are counted here and nowhere else: by public key, whatever its ids (5.3.4).
-    fn count(&self, signatures: &[Signature], is_valid: impl Fn(&PublicKey, &Signature) -> bool) -> Vec<KeyId> {
-        let mut counted: BTreeSet<&PublicKey> = BTreeSet::new();
-        let mut signers = Vec::new();
+    /// The check of `signatures` over a text that comes in parts.
+    pub(crate) fn check(&self, signatures: &[Signature]) -> RingCheck {
+        let mut check =
+            RingCheck { threshold: self.0.threshold, keys: Vec::new(), signatures: SignatureChecks::default() };
         for signature in signatures {
-            let Some(key) = self.keys.get(&signature.keyid) else { continue };
-            if !counted.contains(key) && is_valid(key, signature) {
-                counted.insert(key);
-                signers.push(signature.keyid.clone());
+            if let Some(key) = self.0.keys.get(&signature.keyid) {
+                check.keys.push((signature.keyid.clone(), key.clone()));
+                check.signatures.add(key, &signature.sig);
             }
         }
-        signers
+        check
     }
 
-    /// Whether enough keys have signed.
-    pub(crate) fn check(&self, signed: &[u8], signatures: &[Signature]) -> Result<(), ErrorKind> {
-        self.suffice(&self.signers(signed, signatures))
+    /// A digest that changes when the ring does.
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        self.0.fingerprint
     }
+}
 
-    fn suffice(&self, signers: &[KeyId]) -> Result<(), ErrorKind> {
-        let valid = u32::try_from(signers.len()).unwrap_or(u32::MAX);
-        if valid < self.threshold.get() {
-            return Err(ErrorKind::ThresholdNotMet { valid, threshold: self.threshold });
+fn fingerprint(keys: &BTreeMap<KeyId, PublicKey>, threshold: Threshold) -> Fingerprint {
+    let mut digest = Sha256::new();
+    digest.update(threshold.get().to_be_bytes());
+    for (id, key) in keys {
+        for part in [id.as_str().as_bytes(), key.material()] {
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part);
         }
-        Ok(())
     }
-
-    /// The same check, for what was signed coming in parts.
-    pub(crate) fn check_parts(&self, signatures: Vec<Signature>) -> RingCheck<'_> {
-        let check = |signature: &Signature| Some(self.keys.get(&signature.keyid)?.check(&signature.sig));
-        let checks = signatures.iter().filter_map(|one| Some((one.keyid.clone(), check(one)?))).collect();
-        RingCheck { ring: self, signatures, checks }
-    }
-
-    /// A digest that changes when the ring does: key ids, key material or threshold.
-    pub(crate) fn fingerprint(&self) -> String {
-        let mut digest = Sha256::new();
-        digest.update(self.threshold.get().to_be_bytes());
-        for (id, key) in &self.keys {
-            for part in [id.as_str().as_bytes(), key.material()] {
-                digest.update((part.len() as u64).to_be_bytes());
-                digest.update(part);
-            }
-        }
-        hex::encode(digest.finalize())
-    }
+    digest.finalize().into()
 }
 
 /// Whether enough keys of a ring have signed what comes in parts.
-pub(crate) struct RingCheck<'r> {
-    ring: &'r KeyRing,
-    signatures: Vec<Signature>,
-    checks: BTreeMap<KeyId, SignatureCheck>,
+pub(crate) struct RingCheck {
+    threshold: Threshold,
+    /// Whose signatures are checked, and under which ids.
+    keys: Vec<(KeyId, PublicKey)>,
+    signatures: SignatureChecks,
 }
 
-impl RingCheck<'_> {
+impl RingCheck {
     pub(crate) fn update(&mut self, part: &[u8]) {
-        self.checks.values_mut().for_each(|check| check.update(part));
+        self.signatures.update(part);
+    }
+
+    /// Thresholds are counted here and nowhere else: by public key, whatever its ids (5.3.4).
+    fn signers(self) -> Vec<KeyId> {
+        let mut counted: BTreeSet<PublicKey> = BTreeSet::new();
+        let valid = self.keys.into_iter().zip(self.signatures.finish()).filter(|(_, is_valid)| *is_valid);
+        valid.filter_map(|((id, key), _)| counted.insert(key).then_some(id)).collect()
     }
 
     pub(crate) fn finish(self) -> Result<(), ErrorKind> {
-        let valid: BTreeSet<KeyId> =
-            self.checks.into_iter().filter_map(|(id, check)| check.finish().then_some(id)).collect();
-        let signers = self.ring.count(&self.signatures, |_, signature| valid.contains(&signature.keyid));
-        self.ring.suffice(&signers)
+        let threshold = self.threshold;
+        let valid = u32::try_from(self.signers().len()).unwrap_or(u32::MAX);
+        if valid < threshold.get() {
+            return Err(ErrorKind::ThresholdNotMet { valid, threshold });
+        }
+        Ok(())
     }
 }
 

@@ -32,9 +32,10 @@ mod succinct;
 mod time;
 mod trusted;
 mod update;
+mod verify;
 
 pub use canonical::{Json, Unknown};
-pub use envelope::{Envelope, Received, Signature, Verified, assemble};
+pub use envelope::{Envelope, Received, Signature, assemble};
 pub use error::{Error, ErrorKind};
 pub use floors::{Floors, StoredFloors};
 pub use hashes::{Algorithm, FileError, Hashes, HashingVerifier};
@@ -59,3 +60,4 @@ pub use update::snapshot::UpdateSnapshot;
 pub use update::targets::UpdateTargets;
 pub use update::timestamp::UpdateTimestamp;
 pub use update::{Request, Stage};
+pub use verify::Verified;

@@ -2,7 +2,7 @@
 
 use alloc::collections::BTreeMap;
 
-use crate::{Envelope, Error, ErrorKind, Key, KeyId, KeyRing, Role, RoleName, Verified};
+use crate::{Error, ErrorKind, Key, KeyId, RoleName};
 
 /// Limits of one update, in bytes and in counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,17 +57,6 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Verifies `envelope`, which must not have more signatures than are allowed.
-    pub(crate) fn verify<R: Role>(
-        &self,
-        role: &RoleName,
-        envelope: Envelope<R>,
-        ring: &KeyRing,
-    ) -> Result<Verified<R>, Error> {
-        at_most("signatures", self.signatures, envelope.signatures().len()).map_err(|kind| kind.of(role))?;
-        envelope.verify(role, ring)
-    }
-
     /// Judges a length that is listed for `role`, before anything of the file is asked for.
     pub(crate) fn check_listed(&self, role: &RoleName, listed: Option<u64>) -> Result<(), Error> {
         match listed {

@@ -29,7 +29,12 @@ impl<'a> Reader<'a> {
 
     /// Starts with a value that stands in so many others.
     pub(crate) fn nested(text: &'a str, levels: u8) -> Self {
-        Self { text, at: 0, depth: DEPTH.saturating_sub(levels) }
+        Self::nested_at(text, 0, levels)
+    }
+
+    /// Starts in the middle, with a value that stands in so many others.
+    pub(crate) fn nested_at(text: &'a str, at: usize, levels: u8) -> Self {
+        Self { text, at, depth: DEPTH.saturating_sub(levels) }
     }
 
     /// Where the next value or member begins, in bytes.

@@ -15,14 +15,12 @@ use core::ops::Range;
 use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 
-use crate::envelope::read_signatures;
+use crate::envelope::read_head;
 use crate::index::Entry as _;
 use crate::reader::Reader;
 use crate::scan::Scan;
-use crate::{
-    Delegations, ErrorKind, HashingVerifier, KeyRing, MetaFile, Received, Signature, TargetFile, TargetPath, Targets,
-    Version,
-};
+use crate::verify::Required;
+use crate::{Delegations, ErrorKind, HashingVerifier, Received, Signature, TargetFile, TargetPath, Targets, Version};
 
 /// Bytes that are digested together, and read together.
 pub(crate) const BLOCK: usize = 64 * 1024;
@@ -106,18 +104,13 @@ pub(crate) struct StoredTargets {
 }
 
 impl StoredTargets {
-    /// Verifies the file against `ring` and what is listed about it, in one pass. Files whose text is not canonical as
-    /// it stands cannot be read so.
-    pub(crate) fn verify(file: &Arc<dyn ReadParts>, listed: &MetaFile, ring: &KeyRing) -> Result<Self, ErrorKind> {
-        let found = file.length();
-        if let Some(expected) = listed.length.filter(|expected| *expected != found) {
-            return Err(ErrorKind::LengthMismatch { expected, found });
-        }
-        let (signatures, start) = read_head(&**file)?;
+    /// Verifies the file in one pass. Files whose text is not canonical as it stands cannot be read so.
+    pub(crate) fn verify(file: &Arc<dyn ReadParts>, required: &Required<'_>) -> Result<Self, ErrorKind> {
+        let mut listed = required.listed_hashes(file.length())?;
+        let (signatures, start) = read_file_head(&**file, required.limits.signatures)?;
         let signed = start..file.length().saturating_sub(1);
         let mut scan = Scan::new(signed.clone());
-        let mut listed = listed.hashes.as_ref().map(|hashes| hashes.verifier(listed.length));
-        let mut signers = ring.check_parts(signatures);
+        let mut signers = required.ring.check(&signatures);
         let mut at = 0;
         let mut judge = |part: &[u8]| {
             // What it says against a part, it says against the whole.
@@ -216,21 +209,15 @@ impl fmt::Debug for StoredTargets {
 }
 
 /// The signatures, and where `signed` starts. Whether that is so, the pass shows.
-fn read_head(file: &dyn ReadParts) -> Result<(Vec<Signature>, u64), ErrorKind> {
-    const BEFORE: &str = "{\"signatures\":";
-    const BETWEEN: &str = ",\"signed\":";
-    let unreadable = || ErrorKind::expected("signatures before what is signed");
+fn read_file_head(file: &dyn ReadParts, most_signatures: u32) -> Result<(Vec<Signature>, u64), ErrorKind> {
     let mut head = vec![0; usize::try_from(file.length()).unwrap_or(LONGEST_HEAD).min(LONGEST_HEAD)];
     if !file.read(0, &mut head) {
         return Err(ErrorKind::StoredFileChanged);
     }
-    let valid = head.utf8_chunks().next().map(|chunk| chunk.valid()).filter(|text| text.starts_with(BEFORE));
-    let text = valid.ok_or_else(unreadable)?;
-    let mut reader = Reader::starting_at(text, BEFORE.len());
-    let signatures = read_signatures(&mut reader)?;
-    let end = reader.position();
-    let after = text.get(end..).filter(|after| after.starts_with(BETWEEN)).ok_or_else(unreadable);
-    after.map(|_| (signatures, (end + BETWEEN.len()) as u64))
+    let text = head.utf8_chunks().next().map(|chunk| chunk.valid()).unwrap_or_default();
+    let found = read_head(text, most_signatures)?;
+    let (signatures, start) = found.ok_or_else(|| ErrorKind::expected("signatures before what is signed"))?;
+    Ok((signatures, start as u64))
 }
 
 /// What of `part`, which stands at `offset`, lies in `range`.

@@ -8,7 +8,10 @@ use core::sync::atomic::{AtomicU8, AtomicUsize};
 use lastmile_keys::{PrivateKey, Scheme, Signer};
 
 use super::*;
-use crate::{Algorithm, Envelope, Hashes, Json, Key, KeyId, Role, RoleName, Threshold, Verified, assemble, parse_time};
+use crate::{
+    Algorithm, Envelope, Hashes, Json, Key, KeyId, KeyRing, Limits, MetaFile, Role, RoleName, Threshold, Verified,
+    assemble, parse_time,
+};
 
 /// A file in memory that can be changed behind the reader's back.
 #[derive(Debug, Default)]
@@ -104,7 +107,12 @@ fn file_of(signed: &str, scheme: Scheme) -> Vec<u8> {
 
 fn verify(file: &Arc<Disk>) -> Result<StoredTargets, ErrorKind> {
     let file: Arc<dyn ReadParts> = Arc::clone(file) as _;
-    StoredTargets::verify(&file, &MetaFile::new(Version::ONE), &ring(Scheme::Ed25519, 1))
+    verify_with(&file, &MetaFile::new(Version::ONE), &ring(Scheme::Ed25519, 1))
+}
+
+fn verify_with(file: &Arc<dyn ReadParts>, listed: &MetaFile, ring: &KeyRing) -> Result<StoredTargets, ErrorKind> {
+    let limits = Limits { signatures: 4, ..Limits::default() };
+    StoredTargets::verify(file, &Required { role: &RoleName::TARGETS, ring, listed: Some(listed), limits: &limits })
 }
 
 fn held(bytes: &[u8]) -> Result<Verified<Targets>, crate::Error> {
@@ -123,7 +131,7 @@ fn a_role_reads_the_same_from_the_file_and_from_memory() {
             let mut listed = MetaFile::new(Version::ONE);
             let bytes = Stored::File(Arc::clone(&file)).into_bytes().unwrap();
             (listed.length, listed.hashes) = (Some(file.length()), Hashes::of(&bytes, &[Algorithm::Sha256]));
-            let stored = StoredTargets::verify(&file, &listed, &ring(scheme, 1)).unwrap();
+            let stored = verify_with(&file, &listed, &ring(scheme, 1)).unwrap();
             assert_eq!((stored.version(), stored.expires(), stored.len()), (role.version, role.expires, count));
             assert_eq!(stored.delegations(), role.delegations.as_ref());
             assert_eq!(stored.rest.unknown, role.unknown);
@@ -144,7 +152,7 @@ fn parts_may_be_cut_anywhere() {
         let bytes = file_of(&role.write(), Scheme::Ed25519);
         assert!(count < 900 || bytes.len() > 3 * BLOCK, "{}", bytes.len());
         let file: Arc<dyn ReadParts> = Arc::new(Cut(Disk::of(&bytes), length));
-        let stored = StoredTargets::verify(&file, &MetaFile::new(Version::ONE), &ring(Scheme::Ed25519, 1)).unwrap();
+        let stored = verify_with(&file, &MetaFile::new(Version::ONE), &ring(Scheme::Ed25519, 1)).unwrap();
         for number in (0..count).step_by(count / 30) {
             assert_eq!(stored.target(&path(number)), Ok(role.target(&path(number))));
         }
@@ -211,9 +219,9 @@ fn thresholds_count_as_in_memory() {
     let file: Arc<dyn ReadParts> = disk(&file_of(&role(2).write(), Scheme::Ed25519));
     let listed = MetaFile::new(Version::ONE);
     let threshold = Threshold::new(2).unwrap();
-    let verdict = StoredTargets::verify(&file, &listed, &ring(Scheme::Ed25519, 2)).err();
+    let verdict = verify_with(&file, &listed, &ring(Scheme::Ed25519, 2)).err();
     assert_eq!(verdict, Some(ErrorKind::ThresholdNotMet { valid: 1, threshold }));
-    let verdict = StoredTargets::verify(&file, &listed, &ring(Scheme::EcdsaP256, 1)).err();
+    let verdict = verify_with(&file, &listed, &ring(Scheme::EcdsaP256, 1)).err();
     assert_eq!(verdict, Some(ErrorKind::ThresholdNotMet { valid: 0, threshold: Threshold::ONE }));
     // Two ids of one key are one key.
     let key = Key::from_public(signer(Scheme::Ed25519).public_key());
@@ -223,7 +231,7 @@ fn thresholds_count_as_in_memory() {
     let sig = signer(Scheme::Ed25519).sign(signed.as_bytes()).unwrap();
     let twice = assemble(&signed, &ids.clone().map(|id| Signature::new(id, sig.clone())));
     let file: Arc<dyn ReadParts> = disk(&twice);
-    let verdict = StoredTargets::verify(&file, &listed, &KeyRing::new(&keys, &ids, threshold)).err();
+    let verdict = verify_with(&file, &listed, &KeyRing::new(&keys, &ids, threshold)).err();
     assert_eq!(verdict, Some(ErrorKind::ThresholdNotMet { valid: 1, threshold }));
 }
 
@@ -233,10 +241,10 @@ fn what_is_listed_is_checked() {
     let file: Arc<dyn ReadParts> = disk(&bytes);
     let mut listed = MetaFile::new(Version::ONE);
     listed.length = Some(bytes.len() as u64 + 1);
-    let verdict = StoredTargets::verify(&file, &listed, &ring(Scheme::Ed25519, 1)).err();
+    let verdict = verify_with(&file, &listed, &ring(Scheme::Ed25519, 1)).err();
     assert!(matches!(verdict, Some(ErrorKind::LengthMismatch { .. })));
     (listed.length, listed.hashes) = (None, Hashes::of(b"other", &[Algorithm::Sha512]));
-    let verdict = StoredTargets::verify(&file, &listed, &ring(Scheme::Ed25519, 1)).err();
+    let verdict = verify_with(&file, &listed, &ring(Scheme::Ed25519, 1)).err();
     assert!(matches!(verdict, Some(ErrorKind::HashMismatch { .. })));
 }
 
@@ -266,5 +274,18 @@ fn f_cj_raw_control_characters_are_refused_however_many_and_spaces_are_not() {
         // As it was signed, and not as it is published.
         let file = String::from_utf8(file).unwrap().replace("\\u000a", "\n");
         assert_eq!(verify(&disk(file.as_bytes())).is_ok(), is_read, "{between:?}");
+    }
+}
+
+#[test]
+fn limits_count_as_in_memory() {
+    let signed = role(1).write();
+    let signature = |number: u8| Signature::new(KeyId::new(format!("{number}")), vec![number]);
+    for (count, is_refused) in [(4, false), (5, true)] {
+        let signatures: Vec<Signature> = (0..count).map(signature).collect();
+        let bytes = assemble(&signed, &signatures);
+        let limit = ErrorKind::LimitReached { limit: "signatures", value: 4 };
+        assert_eq!(verify(&disk(&bytes)).err() == Some(limit.clone()), is_refused, "{count}");
+        assert_eq!(Envelope::<Targets>::read(bytes, 4).err() == Some(limit), is_refused, "{count}");
     }
 }

@@ -2,20 +2,21 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
-use alloc::string::String;
 use alloc::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use crate::key::Fingerprint;
 use crate::role::delegations::Routes;
 use crate::stored::StoredTargets;
 use crate::update::Update;
 use crate::update::listing::Listing;
 use crate::update::search::TargetSearch;
 use crate::update::targets::verify_targets;
+use crate::verify::Required;
 use crate::{
-    Delegations, Envelope, Error, ErrorKind, Kept, KeyRing, MetaFile, RoleName, Root, Snapshot, Stored, TargetFile,
-    TargetPath, Targets, Timestamp, Verified, Version,
+    Delegations, Error, ErrorKind, Kept, KeyRing, RoleName, Root, Snapshot, Stored, TargetFile, TargetPath, Targets,
+    Timestamp, Verified, Version,
 };
 
 /// The trusted metadata of one update. It was judged, and what is still to come will be, at one time: its start.
@@ -25,9 +26,8 @@ pub struct TrustedMetadata {
     pub(crate) timestamp: Verified<Timestamp>,
     pub(crate) snapshot: Verified<Snapshot>,
     pub(crate) targets: VerifiedTargets,
-    /// Delegated roles as they are trusted by one delegator with certain keys. Another delegator, or the same one
-    /// reached on another way, may trust other keys.
-    pub(crate) delegated: BTreeMap<EdgeId, VerifiedTargets>,
+    /// Delegated roles, each as it is trusted with certain keys. Another delegator may trust other keys.
+    pub(crate) delegated: BTreeMap<TrustedWith, VerifiedTargets>,
     /// The ways from the top-level role on, where very many searches use them.
     pub(crate) routes: Option<Arc<Routes>>,
 }
@@ -60,13 +60,20 @@ impl TrustedMetadata {
     /// The top-level targets role for later updates in this process; none where it is read where it is stored.
     #[must_use]
     pub fn known_targets(&self) -> Option<KnownTargets> {
-        let ring = self.update.root.key_ring(&RoleName::TARGETS).ok()?.fingerprint();
-        Some(KnownTargets { targets: Arc::clone(self.targets.held()?), ring })
+        let ring = self.update.root.key_ring(&RoleName::TARGETS).ok()?;
+        Some(KnownTargets { targets: Arc::clone(self.targets.held()?), ring: ring.fingerprint() })
     }
 
-    /// The delegated roles that were needed so far: delegator, name, and what it says.
-    pub fn delegated(&self) -> impl Iterator<Item = (&RoleName, &RoleName, &VerifiedTargets)> {
-        self.delegated.iter().map(|((delegator, role, _), targets)| (delegator, role, targets))
+    /// The delegated roles that were needed so far; one that is trusted with several sets of keys comes once for each.
+    pub fn delegated(&self) -> impl Iterator<Item = (&RoleName, &VerifiedTargets)> {
+        self.delegated.iter().map(|((role, _), targets)| (role, targets))
+    }
+
+    /// A delegated role that was needed so far, as the top-level targets role trusts it.
+    #[must_use]
+    pub fn delegated_by_targets(&self, role: &RoleName) -> Option<&VerifiedTargets> {
+        let ring = self.targets.delegations()?.key_ring(&RoleName::TARGETS, role).ok()?;
+        self.delegated.get(&(role.clone(), ring.fingerprint()))
     }
 
     /// The time at which everything here was judged (5.1).
@@ -95,12 +102,20 @@ impl TrustedMetadata {
 
     /// What the role says in its delegator's eyes; none if it was not needed yet.
     pub(crate) fn role(&self, edge: &Edge) -> Option<&VerifiedTargets> {
-        self.delegated.get(&edge.id)
+        self.delegated.get(&edge.trusted_with())
     }
 
     /// Judges the file of a delegated role as its delegator says (5.6.1 to 5.6.6).
     pub(crate) fn verify(&self, edge: &Edge, file: Stored) -> Result<VerifiedTargets, Error> {
-        verify_targets(&self.update, &self.snapshot, edge.role(), &edge.ring, file)
+        // The same bytes that are trusted with other keys are read once.
+        let known = self.delegated.range((edge.role.clone(), Fingerprint::default())..).next();
+        let known = known.filter(|((role, _), _)| *role == edge.role).and_then(|(_, targets)| targets.held());
+        verify_targets(&self.update, &self.snapshot, &edge.role, &edge.ring, file, known)
+    }
+
+    /// Keeps a role that was judged so.
+    pub(crate) fn insert(&mut self, edge: &Edge, role: VerifiedTargets) {
+        self.delegated.insert(edge.trusted_with(), role);
     }
 }
 
@@ -109,7 +124,7 @@ impl TrustedMetadata {
 #[derive(Clone, Debug)]
 pub struct KnownTargets {
     targets: Arc<Verified<Targets>>,
-    ring: String,
+    ring: Fingerprint,
 }
 
 impl KnownTargets {
@@ -129,27 +144,31 @@ enum Place {
 }
 
 impl VerifiedTargets {
-    /// 5.6.2 and 5.6.3: the file that is listed, signed by the ring.
+    /// 5.6.2 and 5.6.3: the file that is listed, signed by the ring. What was verified before in this process, or with
+    /// other keys, is not read again.
     pub(crate) fn verify(
-        update: &Update,
-        role: &RoleName,
-        ring: &KeyRing,
-        listed: &MetaFile,
+        known: Option<&KnownTargets>,
+        same: Option<&Arc<Verified<Targets>>>,
+        required: &Required<'_>,
         file: Stored,
     ) -> Result<Self, Error> {
+        let role = required.role;
         if let Stored::File(file) = &file
-            && let Ok(targets) = StoredTargets::verify(file, listed, ring)
+            && let Ok(targets) = StoredTargets::verify(file, required)
         {
             return Ok(Self(Place::Stored(Box::new(targets))));
         }
         // What cannot be read where it is may still be good.
         let bytes = file.into_bytes().ok_or_else(|| ErrorKind::StoredFileChanged.of(role))?;
-        listed.check(&bytes).map_err(|kind| kind.of(role))?;
-        if let Some(known) = update.known.as_ref().filter(|known| known.is(role, ring, &bytes)) {
+        if let Some(known) = known.filter(|known| known.is(role, required.ring, &bytes)) {
+            required.check_listed(&bytes).map_err(|kind| kind.of(role))?;
             return Ok(Self(Place::Held(Arc::clone(&known.targets))));
         }
-        let targets = update.limits.verify(role, Envelope::<Targets>::parse(role, bytes)?, ring)?;
-        Ok(Self(Place::Held(Arc::new(targets))))
+        if let Some(same) = same.filter(|same| **same.bytes() == *bytes) {
+            same.verify(role, required.ring)?;
+            return Ok(Self(Place::Held(Arc::clone(same))));
+        }
+        required.verify(bytes).map(|targets| Self(Place::Held(Arc::new(targets))))
     }
 
     /// Its version.
@@ -231,13 +250,14 @@ impl VerifiedTargets {
     }
 }
 
-/// Who trusts, who is trusted, and a digest of the keys.
-pub(crate) type EdgeId = (RoleName, RoleName, String);
+/// A role, and a digest of the keys that it is trusted with.
+pub(crate) type TrustedWith = (RoleName, Fingerprint);
 
 /// One step of a walk over delegations.
 #[derive(Clone, Debug)]
 pub(crate) struct Edge {
-    pub(crate) id: EdgeId,
+    delegator: RoleName,
+    role: RoleName,
     ring: KeyRing,
     /// How many delegations lead from the top-level role to here.
     pub(crate) depth: u32,
@@ -246,11 +266,15 @@ pub(crate) struct Edge {
 impl Edge {
     /// The step from `delegator` to `role`, for which `ring` vouches: the one that is `depth` steps from the top.
     pub(crate) fn new(delegator: &RoleName, role: RoleName, ring: KeyRing, depth: u32) -> Self {
-        Self { id: (delegator.clone(), role, ring.fingerprint()), ring, depth }
+        Self { delegator: delegator.clone(), role, ring, depth }
     }
 
     pub(crate) fn role(&self) -> &RoleName {
-        &self.id.1
+        &self.role
+    }
+
+    fn trusted_with(&self) -> TrustedWith {
+        (self.role.clone(), self.ring.fingerprint())
     }
 
     /// An error where this is too far from the top.
@@ -263,6 +287,6 @@ impl Edge {
 
     /// Who trusts, and who is trusted.
     pub(crate) fn names(&self) -> (RoleName, RoleName) {
-        (self.id.0.clone(), self.id.1.clone())
+        (self.delegator.clone(), self.role.clone())
     }
 }

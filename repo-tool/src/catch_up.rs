@@ -245,7 +245,7 @@ fn compare(layout: &Layout, ours: &Published, served: &mut Served, trusted_root:
         served.session.list().map_err(|error| from_client(&error))?;
         // The snapshot also lists roles whose delegation was removed, so that clients see no rollback. No client reads
         // them, and nothing says which keys would verify them.
-        let reached: BTreeSet<&RoleName> = served.trusted().delegated().map(|(_, role, _)| role).collect();
+        let reached: BTreeSet<&RoleName> = served.trusted().delegated().map(|(role, _)| role).collect();
         foreign.retain(|role| *role == RoleName::TARGETS || reached.contains(role));
     }
     Ok(Comparison { foreign, is_root_foreign, is_ahead })
@@ -263,7 +263,7 @@ fn difference(ours: &Published, served: &Served, foreign: &[RoleName]) -> Result
     for role in foreign {
         let held = match *role == RoleName::TARGETS {
             true => theirs.targets().held(),
-            false => theirs.delegated().find(|(_, name, _)| *name == role).and_then(|(_, _, targets)| targets.held()),
+            false => theirs.delegated().find(|(name, _)| *name == role).and_then(|(_, targets)| targets.held()),
         };
         if let Some(held) = held {
             draft.targets.insert(role.clone(), (***held).clone());
@@ -284,7 +284,7 @@ fn difference(ours: &Published, served: &Served, foreign: &[RoleName]) -> Result
 }
 
 fn document<R: Role>(role: &RoleName, verified: &Verified<R>) -> Result<Document, Error> {
-    let signed = String::from_utf8_lossy(verified.signed()).into_owned();
+    let signed = verified.signed().to_string();
     let prior = Prior { signed, signatures: verified.signatures().to_vec() };
     Document::prior(role, &prior, Rings::default())
 }

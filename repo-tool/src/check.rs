@@ -275,7 +275,7 @@ pub(crate) struct Reached(Mutex<BTreeSet<RoleName>>);
 
 impl Reached {
     pub(crate) fn note(&self, session: &blocking::Session) {
-        self.roles().extend(session.trusted().delegated().map(|(_, role, _)| role.clone()));
+        self.roles().extend(session.trusted().delegated().map(|(role, _)| role.clone()));
     }
 
     fn roles(&self) -> MutexGuard<'_, BTreeSet<RoleName>> {

@@ -76,8 +76,7 @@ impl<'s> Seen<'s> {
         }
         let bins = bins?;
         let bin = bins.bin(hash_start(first.path.as_str())).filter(|bin| bins.name(*bin).as_ref() == Some(role))?;
-        let mut delegated = trusted.delegated();
-        let (_, _, role) = delegated.find(|(delegator, name, _)| **delegator == RoleName::TARGETS && *name == role)?;
+        let role = trusted.delegated_by_targets(role)?;
         Some(Self { top, role, bin: Some((bins, bin)) })
     }
 

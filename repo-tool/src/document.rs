@@ -258,8 +258,8 @@ fn next_identity() -> u64 {
 /// Version and expiry of a file of any role, which nobody need have signed.
 fn header(role: &RoleName, file: Vec<u8>) -> Result<(Version, DateTime<Utc>), Error> {
     fn of<R: Role>(role: &RoleName, file: Vec<u8>) -> Result<(Version, DateTime<Utc>), Error> {
-        let envelope = Envelope::<R>::parse(role, file)?;
-        Ok((envelope.unverified().version(), envelope.unverified().expires()))
+        let content = Envelope::<R>::parse(role, file)?.unverified(role)?;
+        Ok((content.version(), content.expires()))
     }
     match role.as_str() {
         "root" => of::<Root>(role, file),

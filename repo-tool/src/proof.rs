@@ -112,12 +112,12 @@ fn shipped_roots(repository: &Repository) -> Result<Vec<(Version, Version, Vec<u
     let versions = repository.published.root_versions();
     let many = versions.len() as u64 > MANY_ROOTS;
     let mut roots: Vec<(Version, Version, Vec<u8>)> = Vec::new();
-    let mut before: Option<Envelope<Root>> = None;
+    let mut before: Option<Root> = None;
     for version in versions {
         let path = repository.layout.metadata().join(format!("{version}.root.json"));
         let shipped = layout::read_if_there(&path)?.unwrap_or_default();
-        let root = Envelope::<Root>::parse(&RoleName::ROOT, shipped.clone())?;
-        let alike = before.as_ref().is_some_and(|before| is_alike(before.unverified(), root.unverified()));
+        let root = Envelope::<Root>::parse(&RoleName::ROOT, shipped.clone())?.unverified(&RoleName::ROOT)?;
+        let alike = before.as_ref().is_some_and(|before| is_alike(before, &root));
         before = Some(root);
         match roots.last_mut().filter(|_| many && alike) {
             Some((_, until, _)) => *until = version,

@@ -171,13 +171,12 @@ impl Published {
     /// The canonical text of a role that has been read, which its signatures cover.
     #[must_use]
     pub fn signed_text(&self, role: &RoleName) -> Option<&str> {
-        let signed = match role.as_str() {
+        Some(match role.as_str() {
             "root" => self.root.signed(),
             "timestamp" => self.timestamp.signed(),
             "snapshot" => self.snapshot.signed(),
             _ => self.roles.get(role)?.targets.signed(),
-        };
-        std::str::from_utf8(signed).ok()
+        })
     }
 
     /// The file of a targets role that has been read.

@@ -446,8 +446,9 @@ fn read_request(folder: &Folder) -> Result<Change, Error> {
     let bytes = folder.read(TAKEN, LONGEST)?.unwrap_or_default();
     let stored: Stored = serde_json::from_slice(&bytes).map_err(|error| Error::file("read", &path, error.into()))?;
     let added = Envelope::<Targets>::parse(&RoleName::TARGETS, stored.added.into_bytes())?;
+    let added = added.unverified(&RoleName::TARGETS)?;
     // In the order of the paths, as they were taken in.
-    let added = added.unverified().targets().enumerate();
+    let added = added.targets().enumerate();
     let added = added
         .map(|(number, target): (usize, TargetFile)| Incoming { target, file: folder.path_of(ingest::name(number)) });
     let removed = stored

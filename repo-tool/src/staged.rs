@@ -193,11 +193,12 @@ pub(crate) fn documents(layout: &Layout) -> Result<Vec<(RoleName, PathBuf)>, Err
     Ok(documents)
 }
 
-fn parse<R: Role + Clone>(role: &RoleName, bytes: Vec<u8>) -> Result<(R, lastmile_metadata::Version, Prior), Error> {
+fn parse<R: Role>(role: &RoleName, bytes: Vec<u8>) -> Result<(R, lastmile_metadata::Version, Prior), Error> {
     let envelope = Envelope::<R>::parse(role, bytes)?;
-    let signed = String::from_utf8_lossy(envelope.signed()).into_owned();
-    let prior = Prior { signed, signatures: envelope.signatures().to_vec() };
-    Ok((envelope.unverified().clone(), envelope.unverified().version(), prior))
+    let prior = Prior { signed: envelope.signed().to_string(), signatures: envelope.signatures().to_vec() };
+    let content = envelope.unverified(role)?;
+    let version = content.version();
+    Ok((content, version, prior))
 }
 
 fn files(layout: &Layout) -> Result<Vec<NewFile>, Error> {

@@ -216,8 +216,8 @@ fn clients(
     read: impl Fn(Version) -> Result<Option<Vec<u8>>, Error>,
 ) -> Result<Option<(blocking::Session, Vec<TargetFile>)>, Error> {
     let shipped = oldest.clone();
-    let oldest = Envelope::<Root>::parse(&RoleName::ROOT, oldest)?;
-    let first = oldest.unverified().version;
+    let oldest = Envelope::<Root>::parse(&RoleName::ROOT, oldest)?.unverified(&RoleName::ROOT)?;
+    let first = oldest.version;
     let mut session = match check::refresh(&make(shipped)?, now) {
         Ok(session) => session,
         Err(error @ ClientError::Road(_)) => return Err(from_client(&error)),
@@ -242,10 +242,10 @@ fn clients(
         let failure = match read(version)? {
             None => Some("the file is not there".to_string()),
             Some(shipped) => {
-                let root = Envelope::<Root>::parse(&RoleName::ROOT, shipped.clone())?;
+                let root = Envelope::<Root>::parse(&RoleName::ROOT, shipped.clone())?.unverified(&RoleName::ROOT)?;
                 let is_played = found.roots.last().is_some_and(|(_, failure)| failure.is_none());
                 // The client before it went through the same steps.
-                let stands_for = many && is_played && is_alike(before.unverified(), root.unverified());
+                let stands_for = many && is_played && is_alike(&before, &root);
                 before = root;
                 if stands_for { None } else { failure_of(&make(shipped)?, now, (last, timestamp)) }
             }

@@ -1,6 +1,6 @@
 //! Documents bent in every place at once: nothing panics, and nothing is accepted that says something else.
 
-use lastmile_metadata::{Error, Role, Root, Snapshot, Targets, Timestamp};
+use lastmile_metadata::{Error, ErrorKind, Role, Root, Snapshot, Targets, Timestamp};
 use lastmile_tests::{Delegation, Repository, hash, judge, judge_bytes, parse};
 use serde_json::{Value, json};
 
@@ -79,7 +79,7 @@ fn f_4_3_1_any_value_in_any_place_is_judged_and_nothing_panics() {
 fn f_cj_6_no_changed_byte_is_accepted_unless_it_changes_nothing_that_is_signed() {
     fn check<R: Role>(repository: &Repository, role: &str) {
         let honest = repository.written(role);
-        let signed = parse::<R>(honest.clone()).unwrap().signed().to_vec();
+        let signed = parse::<R>(honest.clone()).unwrap().signed().as_bytes().to_vec();
         for position in 0..honest.len() {
             for byte in [b' ', b'"', 0xff, honest[position] ^ 1] {
                 let mut bent = honest.clone();
@@ -109,11 +109,14 @@ fn f_4_1_1_no_document_that_is_cut_off_is_accepted() {
 fn f_4_2_1_5_very_many_signatures_are_judged_in_passing_as_far_as_they_are_allowed() {
     let repository = rich();
     let mut envelope: Value = serde_json::from_slice(&repository.written("targets")).unwrap();
-    let strangers =
-        (0..20_000).map(|number| json!({"keyid": hash(&[number as u8]) + &number.to_string(), "sig": "00"}));
+    let strangers = (0..1_022).map(|number| json!({"keyid": hash(&[number as u8]) + &number.to_string(), "sig": "00"}));
     envelope["signatures"].as_array_mut().unwrap().extend(strangers);
     let bytes = serde_json::to_vec(&envelope).unwrap();
     assert!(judge_bytes::<Targets>(&repository, "targets", bytes).is_ok());
+    let one_more = json!({"keyid": "one more", "sig": "00"});
+    envelope["signatures"].as_array_mut().unwrap().extend([one_more.clone(), one_more]);
+    let refused = judge_bytes::<Targets>(&repository, "targets", serde_json::to_vec(&envelope).unwrap()).unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::LimitReached { limit: "signatures", value: 1_024 });
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn sigstore(version: u32) -> Vec<u8> {
 }
 
 fn root_ring(root: &[u8]) -> KeyRing {
-    parse::<Root>(root.to_vec()).unwrap().unverified().key_ring(&RoleName::ROOT).unwrap()
+    parse::<Root>(root.to_vec()).unwrap().unverified(&RoleName::ROOT).unwrap().key_ring(&RoleName::ROOT).unwrap()
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn f_4_2_1_5_empty_signatures_as_in_sigstores_roots_are_invalid_only() {
     let bytes = sigstore(13);
     let envelope = parse::<Root>(bytes.clone()).unwrap();
     let empty = envelope.signatures().iter().filter(|signature| signature.sig.is_empty()).count();
-    let valid = root_ring(&bytes).signers(envelope.signed(), envelope.signatures()).len();
+    let valid = root_ring(&bytes).signers(envelope.signed().as_bytes(), envelope.signatures()).len();
     assert_eq!((envelope.signatures().len(), empty, valid), (6, 1, 5));
 }
 

@@ -79,6 +79,13 @@ fn w_5_4_2_the_timestamp_is_signed_by_the_roots_timestamp_keys() {
 fn w_5_4_2_another_roles_file_is_no_timestamp() {
     let (repository, device) = warm();
     repository.road().put(TIMESTAMP, repository.written("snapshot"));
+    let unmet = ErrorKind::ThresholdNotMet { valid: 0, threshold: Threshold::ONE };
+    assert_eq!(refused(device.refresh()), verdict("timestamp", unmet));
+    // One key for both roles signs no file of the one as that of the other.
+    let (mut repository, device) = warm();
+    repository.set_keys("snapshot", &[TestKey::new("timestamp")], 1);
+    repository.publish(&["root", "snapshot"]);
+    repository.road().put(TIMESTAMP, repository.written("snapshot"));
     let wrong = ErrorKind::WrongType { expected: "timestamp", found: "snapshot".into() };
     assert_eq!(refused(device.refresh()), verdict("timestamp", wrong));
 }

@@ -1,6 +1,8 @@
 //! Bytes in, verdict out: one document judged by the keys of a repository's root, without any workflow.
 
-use lastmile_metadata::{Envelope, Error, ErrorKind, KeyRing, Role, RoleName, Root, Targets, Verified, Version};
+use lastmile_metadata::{
+    Envelope, Error, ErrorKind, KeyRing, Limits, Role, RoleName, Root, Targets, Verified, Version,
+};
 use serde_json::{Value, json};
 
 use crate::key::TestKey;
@@ -68,7 +70,7 @@ pub fn parse<R: Role>(bytes: Vec<u8>) -> Result<Envelope<R>, Error> {
 #[must_use]
 pub fn ring(repository: &Repository, name: &str) -> KeyRing {
     let root = parse::<Root>(repository.written("root")).expect("a root");
-    root.unverified().key_ring(&role(name)).expect("a role of the root")
+    root.unverified(&RoleName::ROOT).expect("a root").key_ring(&role(name)).expect("a role of the root")
 }
 
 /// Signs `signed` with the keys that sign `name` in `repository` and has the result judged.
@@ -100,9 +102,7 @@ pub fn judge_root(edit: impl FnOnce(&mut Value)) -> Result<Verified<Root>, Error
     let mut signed = repository.signed("root").clone();
     signed["version"] = json!(1);
     edit(&mut signed);
-    let envelope = parse::<Root>(sign(&signed, &[TestKey::new("root-1")]))?;
-    let ring = envelope.unverified().key_ring(&RoleName::ROOT)?;
-    envelope.verify(&RoleName::ROOT, &ring)
+    Verified::of_itself(sign(&signed, &[TestKey::new("root-1")]), &Limits::default())
 }
 
 /// The top-level targets document of an honest repository after `edit`, signed and judged.

@@ -98,7 +98,13 @@ impl TestKey {
     /// The signature object over `signed`, as it stands in an envelope (spec 4.2.1).
     #[must_use]
     pub fn signature(&self, signed: &Value) -> Value {
-        json!({"keyid": self.keyid, "sig": hex::encode(self.sign(&canonical::write(signed)))})
+        self.signature_of(&canonical::write(signed))
+    }
+
+    /// The signature object over these bytes.
+    #[must_use]
+    pub fn signature_of(&self, signed: &[u8]) -> Value {
+        json!({"keyid": self.keyid, "sig": hex::encode(self.sign(signed))})
     }
 }
 

@@ -109,8 +109,9 @@ impl Delegations {
         let hash = hash_of(path);
         let (listed, bins) = self.listed_or_bins();
         let covering = listed.iter().filter(move |delegation| delegation.paths.cover_hashed(path, &hash));
-        let covering =
-            covering.map(|found| (found.name.clone(), self.ring(&found.keyids, found.threshold), found.terminating));
+        let mut rings = Rings::of(self);
+        let covering = covering
+            .map(move |found| (found.name.clone(), rings.ring(&found.keyids, found.threshold), found.terminating));
         // TAP 15: succinct roles do not terminate.
         covering.chain(bins.map(|bins| (bins.role_for(path), self.ring(&bins.keyids, bins.threshold), false)))
     }
@@ -123,7 +124,8 @@ impl Delegations {
     ) -> impl Iterator<Item = (RoleName, KeyRing, bool)> {
         let (listed, _) = self.listed_or_bins();
         let covering = routes.covering(listed, path).into_iter().filter_map(|at| listed.get(at));
-        covering.map(|found| (found.name.clone(), self.ring(&found.keyids, found.threshold), found.terminating))
+        let mut rings = Rings::of(self);
+        covering.map(move |found| (found.name.clone(), rings.ring(&found.keyids, found.threshold), found.terminating))
     }
 
     /// The way to listed roles by the hash of a path, for very many lookups; none where it would be no shorter.
@@ -135,9 +137,12 @@ impl Delegations {
     /// All delegated roles in the order of their priority, each with the ring that vouches for it; one by one.
     pub fn rings(&self) -> impl Iterator<Item = (RoleName, KeyRing)> {
         let (listed, bins) = self.listed_or_bins();
-        let listed = listed.iter().map(|found| (found.name.clone(), self.ring(&found.keyids, found.threshold)));
-        let bins =
-            bins.into_iter().flat_map(|bins| bins.names().map(|name| (name, self.ring(&bins.keyids, bins.threshold))));
+        let mut rings = Rings::of(self);
+        let listed = listed.iter().map(move |found| (found.name.clone(), rings.ring(&found.keyids, found.threshold)));
+        let bins = bins.into_iter().flat_map(|bins| {
+            let ring = self.ring(&bins.keyids, bins.threshold);
+            bins.names().map(move |name| (name, ring.clone()))
+        });
         listed.chain(bins)
     }
 
@@ -189,6 +194,30 @@ impl Delegations {
             DelegatedRoles::Succinct(bins) => ("succinct_roles", bins.write()),
         };
         canonical::object([("keys", write_keys(&self.keys)), roles], &self.unknown)
+    }
+}
+
+/// Makes key rings. Neighbours that trust the same keys share one: very many delegations may trust the same few.
+struct Rings<'d> {
+    delegations: &'d Delegations,
+    last: Option<(&'d [KeyId], KeyRing)>,
+}
+
+impl<'d> Rings<'d> {
+    fn of(delegations: &'d Delegations) -> Self {
+        Self { delegations, last: None }
+    }
+
+    fn ring(&mut self, keyids: &'d [KeyId], threshold: Threshold) -> KeyRing {
+        if let Some((last, ring)) = &self.last
+            && *last == keyids
+            && ring.threshold() == threshold
+        {
+            return ring.clone();
+        }
+        let ring = self.delegations.ring(keyids, threshold);
+        self.last = Some((keyids, ring.clone()));
+        ring
     }
 }
 
@@ -251,7 +280,7 @@ impl Delegation {
                 "name" => {
                     let text = value.string()?;
                     let role = RoleName::delegated(&text);
-                    name = Some(role.map_err(|error| ErrorKind::Malformed(alloc::format!(": {error}")))?);
+                    name = Some(role.map_err(ErrorKind::malformed)?);
                 }
                 "keyids" => keyids = Some(read_keyids(value, like)?),
                 "threshold" => threshold = Some(Threshold::read(value)?),

@@ -12,6 +12,7 @@ use alloc::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use crate::canonical;
+use crate::error::quote;
 use crate::reader::Reader;
 use crate::time::{format_time, parse_time};
 use crate::{ErrorKind, Json, KeyRing, Unknown, Version};
@@ -78,14 +79,14 @@ impl Header {
             "_type" => {
                 let found = value.string()?;
                 if found != R::TYPE {
-                    return Err(ErrorKind::WrongType { expected: R::TYPE, found: found.into_owned() });
+                    return Err(ErrorKind::WrongType { expected: R::TYPE, found: quote(&found) });
                 }
                 self.typed = true;
             }
             "spec_version" => {
                 let found = value.string()?;
                 if !is_supported(&found) {
-                    return Err(ErrorKind::UnsupportedSpecVersion(found.into_owned()));
+                    return Err(ErrorKind::UnsupportedSpecVersion(quote(&found)));
                 }
                 self.spec_version = Some(found.into_owned());
             }

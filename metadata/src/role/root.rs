@@ -86,8 +86,9 @@ impl Root {
 
     /// A digest of the rings that vouch for timestamp and snapshot: when it changes, those were rotated (5.3.11).
     pub(crate) fn online_keys(&self) -> String {
-        let ring = |role| self.key_ring(&role).map(|ring| ring.fingerprint()).unwrap_or_default();
-        ring(RoleName::TIMESTAMP) + &ring(RoleName::SNAPSHOT)
+        // A root that was read names both roles.
+        let digest = |role| self.key_ring(&role).map(|ring| hex::encode(ring.fingerprint())).unwrap_or_default();
+        digest(RoleName::TIMESTAMP) + &digest(RoleName::SNAPSHOT)
     }
 }
 
@@ -150,7 +151,7 @@ impl Role for Root {
 fn read_roles(reader: &mut Reader<'_>) -> Result<BTreeMap<RoleName, RoleKeys>, ErrorKind> {
     let mut roles = BTreeMap::new();
     reader.object(|name, value| {
-        let name = RoleName::listed(name).map_err(|error| ErrorKind::Malformed(alloc::format!(": {error}")))?;
+        let name = RoleName::listed(name).map_err(ErrorKind::malformed)?;
         roles.insert(name, RoleKeys::read(value)?);
         Ok(())
     })?;

@@ -10,7 +10,7 @@ use super::{Header, Role, common_members, read_version};
 use crate::canonical;
 use crate::index::{Entry, Index};
 use crate::reader::Reader;
-use crate::{ErrorKind, Hashes, Json, RoleName, Unknown, Version};
+use crate::{ErrorKind, Hashes, HashingVerifier, Json, RoleName, Unknown, Version};
 
 /// What is listed about a metadata file (4.4).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,13 +38,16 @@ impl MetaFile {
     /// # Errors
     /// [`ErrorKind::LengthMismatch`] or [`ErrorKind::HashMismatch`].
     pub fn check(&self, bytes: &[u8]) -> Result<(), ErrorKind> {
-        let found = bytes.len() as u64;
-        if let Some(expected) = self.length.filter(|expected| *expected != found) {
-            return Err(ErrorKind::LengthMismatch { expected, found });
-        }
-        let Some(hashes) = &self.hashes else { return Ok(()) };
-        let mut verifier = hashes.verifier(self.length);
+        let Some(mut verifier) = self.verifier(bytes.len() as u64)? else { return Ok(()) };
         verifier.update(bytes).and_then(|()| verifier.finish()).map_err(ErrorKind::from)
+    }
+
+    /// Compares the length of a file with the listed one, and gives the check of the listed hashes.
+    pub(crate) fn verifier(&self, found: u64) -> Result<Option<HashingVerifier>, ErrorKind> {
+        match self.length {
+            Some(expected) if expected != found => Err(ErrorKind::LengthMismatch { expected, found }),
+            _ => Ok(self.hashes.as_ref().map(|hashes| hashes.verifier(self.length))),
+        }
     }
 
     pub(crate) fn read_value(reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {

@@ -89,7 +89,7 @@ impl<'a, H> Listing<'a, H> {
 
 impl Entry for TargetFile {
     fn read(name: &str, reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {
-        let path = TargetPath::new(name).map_err(|error| ErrorKind::Malformed(alloc::format!(": {error}")))?;
+        let path = TargetPath::new(name).map_err(ErrorKind::malformed)?;
         let Listing { length, hashes, custom, unknown } = Listing::read(reader, Hashes::read)?;
         Ok(Self { path, length, hashes, custom: custom.map(Json::from_canonical), unknown })
     }

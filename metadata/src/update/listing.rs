@@ -69,7 +69,7 @@ impl<'t> Listing<'t> {
         self.to_visit.pop();
         self.visited.insert(edge.names());
         self.failed = self.visit(edge.role(), edge.depth, &role).err();
-        self.trusted.delegated.insert(edge.id, role);
+        self.trusted.insert(&edge, role);
         Ok(Some(kept))
     }
 }

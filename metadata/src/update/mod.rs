@@ -17,8 +17,9 @@ use alloc::vec::Vec;
 
 use chrono::{DateTime, Utc};
 
+use crate::verify::Required;
 use crate::{
-    Envelope, Error, ErrorKind, Floors, Kept, KnownTargets, Limits, Role, RoleName, Root, Stored, Verified, Version,
+    Error, ErrorKind, Floors, Kept, KnownTargets, Limits, MetaFile, Role, RoleName, Root, Stored, Verified, Version,
 };
 
 /// A file that a stage needs.
@@ -117,9 +118,15 @@ pub(crate) struct Update {
 }
 
 impl Update {
-    /// Reads and verifies a file of a role that the root vouches for (5.4.2, 5.5.3).
-    fn verified<R: Role>(&self, role: &RoleName, bytes: Vec<u8>) -> Result<Verified<R>, Error> {
-        self.limits.verify(role, Envelope::parse(role, bytes)?, &self.root.key_ring(role)?)
+    /// Verifies a file of a role that the root vouches for (5.4.2, 5.5.3), of which this is listed.
+    fn verified<R: Role>(
+        &self,
+        role: &RoleName,
+        listed: Option<&MetaFile>,
+        bytes: Vec<u8>,
+    ) -> Result<Verified<R>, Error> {
+        let ring = self.root.key_ring(role)?;
+        Required { role, ring: &ring, listed, limits: &self.limits }.verify(bytes)
     }
 
     /// 5.3.10, 5.4.4, 5.5.6, 5.6.5: expires strictly later than the update started.

@@ -7,9 +7,7 @@ use chrono::{DateTime, Utc};
 use super::{Request, Stage, Update};
 use crate::limits::Budget;
 use crate::update::timestamp::UpdateTimestamp;
-use crate::{
-    Envelope, Error, ErrorKind, Floors, Kept, KnownTargets, Limits, RoleName, Root, Stored, StoredFloors, Verified,
-};
+use crate::{Error, ErrorKind, Floors, Kept, KnownTargets, Limits, RoleName, Root, Stored, StoredFloors, Verified};
 
 /// Follows the chain of roots from the shipped one to the newest.
 #[derive(Clone, Debug)]
@@ -34,9 +32,8 @@ impl UpdateRoot {
         start_time: DateTime<Utc>,
         limits: Limits,
     ) -> Result<Self, Error> {
-        let shipped = Envelope::<Root>::parse(&RoleName::ROOT, shipped)?;
-        let own_keys = shipped.unverified().key_ring(&RoleName::ROOT)?;
-        let root = limits.verify(&RoleName::ROOT, shipped, &own_keys)?;
+        // What was shipped is trusted; that its own keys have signed it shows that it is whole.
+        let root = Verified::of_itself(shipped, &limits)?;
         limits.check_keys(&RoleName::ROOT, &root.keys)?;
         let floors = match floors {
             StoredFloors::Known(floors) => floors,
@@ -66,9 +63,8 @@ impl UpdateRoot {
     fn accept(&mut self, bytes: Vec<u8>) -> Result<(), Error> {
         let role = &RoleName::ROOT;
         let trusted = &self.update.root;
-        let next = Envelope::<Root>::parse(role, bytes)?;
         // 5.3.4: signed by the trusted root's keys, and (every root is) by its own.
-        let next = self.update.limits.verify(role, next, &trusted.key_ring(role)?)?;
+        let next = self.update.verified::<Root>(role, None, bytes)?;
         self.update.limits.check_keys(role, &next.keys)?;
         // 5.3.5: exactly the next version.
         let expected = trusted.version.next();

@@ -44,7 +44,7 @@ impl<'t> TargetSearch<'t> {
     fn accept(&mut self, edge: Edge, file: Stored) -> Result<Kept, Error> {
         let role = self.trusted.verify(&edge, file)?;
         let kept = role.kept();
-        self.trusted.delegated.insert(edge.id.clone(), role);
+        self.trusted.insert(&edge, role);
         self.walk.to_visit.push(edge);
         self.state = self.walk.advance(self.trusted);
         Ok(kept)

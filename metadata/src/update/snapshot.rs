@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::{Request, Stage, Update, most_bytes};
 use crate::update::targets::UpdateTargets;
-use crate::{Error, ErrorKind, Floors, Kept, RoleName, Snapshot, Stored, Timestamp, Verified};
+use crate::{Error, ErrorKind, Floors, Kept, MetaFile, RoleName, Snapshot, Stored, Timestamp, Verified};
 
 /// Fetches the snapshot that the timestamp lists, unless it is stored.
 #[derive(Clone, Debug)]
@@ -29,8 +29,8 @@ impl UpdateSnapshot {
         &self.timestamp
     }
 
-    fn verified(&self, bytes: Vec<u8>) -> Result<Verified<Snapshot>, Error> {
-        self.update.verified(&RoleName::SNAPSHOT, bytes)
+    fn verified(&self, listed: Option<&MetaFile>, bytes: Vec<u8>) -> Result<Verified<Snapshot>, Error> {
+        self.update.verified(&RoleName::SNAPSHOT, listed, bytes)
     }
 
     /// 5.5.4: whether this is the version that the timestamp lists.
@@ -56,7 +56,7 @@ impl Stage for UpdateSnapshot {
         if self.forgets_stored {
             return false;
         }
-        let Some(Ok(stored)) = stored.into_bytes().map(|bytes| self.verified(bytes)) else { return false };
+        let Some(Ok(stored)) = stored.into_bytes().map(|bytes| self.verified(None, bytes)) else { return false };
         // A copy that was put back is no floor, and does not answer.
         let Ok(floors) = self.update.floors.check_snapshot(&stored) else { return false };
         self.update.floors.raise_snapshot(floors);
@@ -75,9 +75,8 @@ impl Stage for UpdateSnapshot {
             return Err(ErrorKind::StateLost.of(role));
         }
         let bytes = fetched.and_then(Stored::into_bytes).ok_or_else(|| ErrorKind::Absent.of(role))?;
-        // 5.5.2, before anything is read.
-        self.timestamp.snapshot.check(&bytes).map_err(|kind| kind.of(role))?;
-        let new = self.verified(bytes)?;
+        // 5.5.2, 5.5.3
+        let new = self.verified(Some(&self.timestamp.snapshot), bytes)?;
         // 5.5.4
         self.check_version(&new).map_err(|kind| kind.of(role))?;
         // 5.5.5

@@ -1,10 +1,12 @@
 //! Update the targets role (spec 5.6.1 to 5.6.6) — and, by the same function, every delegated one.
 
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 
 use super::{Request, Stage, Update, most_bytes};
+use crate::verify::Required;
 use crate::{
-    Error, ErrorKind, Floors, Kept, KeyRing, RoleName, Snapshot, Stored, Timestamp, TrustedMetadata, Verified,
+    Error, ErrorKind, Floors, Kept, KeyRing, RoleName, Snapshot, Stored, Targets, Timestamp, TrustedMetadata, Verified,
     VerifiedTargets,
 };
 
@@ -30,7 +32,7 @@ impl UpdateTargets {
 
     fn verified(&self, file: Stored) -> Result<VerifiedTargets, Error> {
         let role = &RoleName::TARGETS;
-        verify_targets(&self.update, &self.snapshot, role, &self.update.root.key_ring(role)?, file)
+        verify_targets(&self.update, &self.snapshot, role, &self.update.root.key_ring(role)?, file, None)
     }
 }
 
@@ -83,17 +85,20 @@ pub(super) fn missing_targets(update: &Update, snapshot: &Snapshot, role: &RoleN
     }
 }
 
-/// The one way in which a targets role becomes trusted, the top-level one and the delegated ones alike.
+/// The one way in which a targets role becomes trusted, the top-level one and the delegated ones alike. `same` is the file
+/// as it was trusted with other keys.
 pub(crate) fn verify_targets(
     update: &Update,
     snapshot: &Snapshot,
     role: &RoleName,
     ring: &KeyRing,
     file: Stored,
+    same: Option<&Arc<Verified<Targets>>>,
 ) -> Result<VerifiedTargets, Error> {
     let listed = snapshot.meta(role).ok_or_else(|| ErrorKind::NotListed.of(role))?;
     // 5.6.2, 5.6.3
-    let targets = VerifiedTargets::verify(update, role, ring, &listed, file)?;
+    let required = Required { role, ring, listed: Some(&listed), limits: &update.limits };
+    let targets = VerifiedTargets::verify(update.known.as_ref(), same, &required, file)?;
     // 5.6.4
     if targets.version() != listed.version {
         return Err(ErrorKind::WrongVersion { expected: listed.version, found: targets.version() }.of(role));

@@ -231,7 +231,7 @@ fn w_5_4_3_2_a_copy_that_was_put_back_does_not_lower_the_floor_of_the_snapshot()
 #[test]
 fn w_5_5_5_1_a_snapshot_of_the_same_version_raises_the_floors_of_its_roles() {
     let trusted = Envelope::<Snapshot>::parse(&RoleName::SNAPSHOT, snapshot(5, 5, ONLINE_KEY)).unwrap();
-    let floors = RoleFloors::of(trusted.unverified(), "of other signed bytes".to_string());
+    let floors = RoleFloors::of(&trusted.unverified(&RoleName::SNAPSHOT).unwrap(), "of other signed bytes".to_string());
     let record = Floors { timestamp: Some((version(5), version(5))), snapshot: Some(floors), ..first_record() };
     let mut device = Device::new([], &record.to_text());
     let same = [("timestamp.json", timestamp(6, 5, ONLINE_KEY)), ("5.snapshot.json", snapshot(5, 9, ONLINE_KEY))];

@@ -33,7 +33,7 @@ impl UpdateTimestamp {
     }
 
     fn verified(&self, bytes: Vec<u8>) -> Result<Verified<Timestamp>, Error> {
-        self.update.verified(&RoleName::TIMESTAMP, bytes).map_err(|verdict| match &self.behind {
+        self.update.verified(&RoleName::TIMESTAMP, None, bytes).map_err(|verdict| match &self.behind {
             Some(behind) if matches!(verdict.kind, ErrorKind::ThresholdNotMet { .. }) => behind.clone(),
             _ => verdict,
         })

@@ -34,9 +34,9 @@ pub(crate) fn forge_with<R: Role>(signer: &World, world: &World, file: &str, con
     bytes
 }
 
-pub(crate) fn read<R: Role + Clone>(world: &World, role: &RoleName, file: &str) -> R {
+pub(crate) fn read<R: Role>(world: &World, role: &RoleName, file: &str) -> R {
     let bytes = std::fs::read(world.layout().metadata().join(file)).unwrap();
-    Envelope::<R>::parse(role, bytes).unwrap().unverified().clone()
+    Envelope::<R>::parse(role, bytes).unwrap().unverified(role).unwrap()
 }
 
 /// The snapshot's entries: the name of each role, and whether length and hash are listed.

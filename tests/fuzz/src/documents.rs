@@ -1,7 +1,7 @@
 //! Metadata files, canonical JSON and keys.
 
 use lastmile_client::metadata::{Envelope, Json, KeyId, Role, RoleName, Root, Signature, Snapshot, Targets, Timestamp};
-use lastmile_keys::{PrivateKey, PublicKey, Scheme, Signer};
+use lastmile_keys::{PrivateKey, PublicKey, Scheme, SignatureChecks, Signer};
 use lastmile_random::adversary::published;
 use serde_json::Value;
 
@@ -20,9 +20,10 @@ pub(crate) fn root(input: &[u8]) {
     document::<Root>(&RoleName::ROOT, input);
     // What is shipped is verified by its own keys.
     if let Ok(envelope) = Envelope::<Root>::parse(&RoleName::ROOT, input.to_vec()) {
-        let rings = RoleName::TOP_LEVEL.map(|role| envelope.unverified().key_ring(&role));
+        let Ok(root) = envelope.unverified(&RoleName::ROOT) else { return };
+        let rings = RoleName::TOP_LEVEL.map(|role| root.key_ring(&role));
         if let [Ok(own), ..] = &rings {
-            let valid = own.signers(envelope.signed(), envelope.signatures()).len();
+            let valid = own.signers(envelope.signed().as_bytes(), envelope.signatures()).len();
             let is_enough = valid >= own.threshold().get() as usize;
             assert_eq!(envelope.verify(&RoleName::ROOT, own).is_ok(), is_enough);
         }
@@ -40,7 +41,7 @@ pub(crate) fn snapshot(input: &[u8]) {
 pub(crate) fn targets(input: &[u8]) {
     document::<Targets>(&RoleName::TARGETS, input);
     let Ok(envelope) = Envelope::<Targets>::parse(&RoleName::TARGETS, input.to_vec()) else { return };
-    let targets = envelope.unverified();
+    let Ok(targets) = envelope.unverified(&RoleName::TARGETS) else { return };
     assert_eq!(targets.paths().count(), targets.len());
     for target in targets.targets() {
         assert_eq!(targets.target(&target.path).as_ref(), Some(&target), "a target that is listed is found");
@@ -50,16 +51,16 @@ pub(crate) fn targets(input: &[u8]) {
 /// What is accepted is signed in its canonical form, and is the same document when it is read again.
 fn document<R: Role>(role: &RoleName, input: &[u8]) {
     let Ok(envelope) = Envelope::<R>::parse(role, input.to_vec()) else { return };
-    let signed = std::str::from_utf8(envelope.signed()).expect("canonical JSON is UTF-8");
+    let signed = envelope.signed();
     if is_json(signed) {
         assert_eq!(Json::parse(signed).expect("what is signed is JSON").canonical(), signed);
     }
-    let unverified = envelope.unverified();
+    let Ok(content) = envelope.unverified(role) else { return };
     let again = envelope.with_signature(Signature::new(KeyId::new("one more"), vec![1]));
     let again = Envelope::<R>::parse(role, again).expect("with a signature more it is read again");
     assert_eq!(again.signed(), envelope.signed());
-    assert_eq!(again.unverified().version(), unverified.version());
-    assert_eq!(again.unverified().expires(), unverified.expires());
+    let content_again = again.unverified(role).expect("what was read once is read again");
+    assert_eq!((content_again.version(), content_again.expires()), (content.version(), content.expires()));
     assert!(again.signatures().len() <= envelope.signatures().len() + 1);
 }
 
@@ -146,9 +147,12 @@ pub(crate) fn keys(input: &[u8]) {
     let again = PublicKey::from_tuf(key.keytype(), key.scheme(), &key.public()).expect("what we write we read");
     assert_eq!(again, key);
     assert_eq!(again.material(), key.material());
-    let mut parts = key.check(signature);
-    parts.update(b"mess");
-    parts.update(b"age");
-    assert_eq!(parts.finish(), key.verify(b"message", signature), "in parts as at once");
+    let mut checks = SignatureChecks::default();
+    checks.add(&key, signature);
+    checks.add(&key, b"another");
+    checks.update(b"mess");
+    checks.update(b"age");
+    let expected = [signature, b"another"].map(|signature| key.verify(b"message", signature));
+    assert_eq!(checks.finish(), expected, "in parts as at once");
     assert!(!key.verify(b"another message", signature) || !key.verify(b"message", signature), "one of two messages");
 }

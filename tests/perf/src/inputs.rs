@@ -21,7 +21,7 @@ impl Signed {
     /// Signs canonical text.
     pub(crate) fn new(signed: &str) -> Result<Signed, Failed> {
         let key = PrivateKey::from_seed(Scheme::Ed25519, &[7; 32])?;
-        let ring = root(&key.public_key().public())?.unverified().key_ring(&RoleName::TARGETS)?;
+        let ring = root(&key.public_key().public())?.unverified(&RoleName::ROOT)?.key_ring(&RoleName::TARGETS)?;
         let signature: String = key.sign(signed.as_bytes())?.iter().fold(String::new(), |mut text, byte| {
             let _ = write!(text, "{byte:02x}");
             text

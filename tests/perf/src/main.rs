@@ -107,12 +107,18 @@ fn canonical_form() -> Result<Ready, Failed> {
 
 fn read_targets() -> Result<Ready, Failed> {
     let signed = Signed::new(&inputs::targets())?;
-    Ok(Box::new(move || Envelope::<Targets>::parse(&RoleName::TARGETS, signed.file.clone()).is_ok()))
+    Ok(Box::new(move || {
+        let read = Envelope::<Targets>::parse(&RoleName::TARGETS, signed.file.clone());
+        read.and_then(|envelope| envelope.unverified(&RoleName::TARGETS)).is_ok()
+    }))
 }
 
 fn read_snapshot() -> Result<Ready, Failed> {
     let signed = Signed::new(&inputs::snapshot())?;
-    Ok(Box::new(move || Envelope::<Snapshot>::parse(&RoleName::SNAPSHOT, signed.file.clone()).is_ok()))
+    Ok(Box::new(move || {
+        let read = Envelope::<Snapshot>::parse(&RoleName::SNAPSHOT, signed.file.clone());
+        read.and_then(|envelope| envelope.unverified(&RoleName::SNAPSHOT)).is_ok()
+    }))
 }
 
 fn verify_role() -> Result<Ready, Failed> {
@@ -132,8 +138,9 @@ fn verify(scheme: Scheme) -> Result<Ready, Failed> {
 
 fn look_up_target() -> Result<Ready, Failed> {
     let envelope = Envelope::<Targets>::parse(&RoleName::TARGETS, Signed::new(&inputs::targets())?.file)?;
+    let targets = envelope.unverified(&RoleName::TARGETS)?;
     let path = TargetPath::new(inputs::target_name(7_777))?;
-    Ok(Box::new(move || envelope.unverified().target(black_box(&path)).is_some()))
+    Ok(Box::new(move || targets.target(black_box(&path)).is_some()))
 }
 
 fn find_bin() -> Result<Ready, Failed> {

@@ -6,7 +6,7 @@ use crate::delegations::Delegation;
 use crate::key::TestKey;
 use crate::repository::{METADATA, Repository, hash};
 use crate::road::Fault;
-use crate::scenario::tricks::{before, newer, republish, respelled, with_keys};
+use crate::scenario::tricks::{before, newer, republish, signed_so, with_keys};
 use crate::scenario::{EVIL, GOOD, Play, Scenario, release};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
@@ -230,7 +230,7 @@ fn the_first_role_decides() -> Vec<Play> {
 }
 
 fn json_that_is_no_metadata() -> Vec<Play> {
-    let samples = ["[]", "{}", "null", "5", r#"{"signed":1}"#, r#"{"signed":{"_type":5},"signatures":[]}"#];
+    let samples = ["[]", "{}", "null", "5", r#"{"signed":1}"#, UNSIGNED];
     let mut plays = Vec::new();
     for role in ["root", "timestamp", "snapshot", "targets", "team"] {
         for sample in samples {
@@ -240,11 +240,23 @@ fn json_that_is_no_metadata() -> Vec<Play> {
             republish(&mut thief, role, sample.into());
             let play = Play::against(&honest).attacker(thief.road()).sample(format!("{role}: {sample}"));
             let play = if role == "team" { play.get("team/package") } else { play };
-            plays.push(play.refused(role, "Malformed").advances(before(role)));
+            let reason = if sample == UNSIGNED { "ThresholdNotMet" } else { "Malformed" };
+            plays.push(play.refused(role, reason).advances(before(role)));
         }
+        let honest = release(3);
+        let mut thief = honest.fork();
+        thief.publish(&[role]);
+        let text = format!("\"_type\":\"{}\"", if role == "team" { "targets" } else { role });
+        let bytes = signed_so(&thief, role, &text, "\"_type\":5");
+        republish(&mut thief, role, bytes);
+        let play = Play::against(&honest).attacker(thief.road()).sample(format!("{role}: signed, of type 5"));
+        let play = if role == "team" { play.get("team/package") } else { play };
+        plays.push(play.refused(role, "Malformed").advances(before(role)));
     }
     plays
 }
+
+const UNSIGNED: &str = r#"{"signed":{"_type":5},"signatures":[]}"#;
 
 fn stored_json_that_is_no_metadata() -> Vec<Play> {
     let honest = release(3);
@@ -270,7 +282,7 @@ fn thresholds_of_nothing() -> Vec<Play> {
             // The root keys sign it: stolen, or their owners deceived. What is below goes without signatures.
             thief.signed("root")["roles"][role]["threshold"] = json!("here");
             thief.publish(&["root"]);
-            let bytes = respelled(&thief, "root", "\"here\"", threshold);
+            let bytes = signed_so(&thief, "root", "\"here\"", threshold);
             thief.place("root", bytes);
             if role != "root" {
                 thief.set_signers(role, &[]);
@@ -291,7 +303,7 @@ fn delegated_thresholds_of_nothing() -> Vec<Play> {
         thief.publish(&["team"]);
         thief.signed("targets")["delegations"]["roles"][0]["threshold"] = json!("here");
         thief.publish(&["targets"]);
-        let bytes = respelled(&thief, "targets", "\"here\"", threshold);
+        let bytes = signed_so(&thief, "targets", "\"here\"", threshold);
         republish(&mut thief, "targets", bytes);
         let play = Play::against(&honest).attacker(thief.road()).get("team/package").sample(threshold);
         play.refused("targets", "Malformed").advances(before("targets"))
@@ -368,7 +380,7 @@ fn bit_lengths() -> Vec<Play> {
         thief.delegate_to_bins("targets", 1, "bin");
         thief.signed("targets")["delegations"]["succinct_roles"]["bit_length"] = json!("here");
         thief.publish(&["targets"]);
-        let bytes = respelled(&thief, "targets", "\"here\"", bits);
+        let bytes = signed_so(&thief, "targets", "\"here\"", bits);
         republish(&mut thief, "targets", bytes);
         let play = Play::against(&honest).attacker(thief.road()).get("team/package").sample(bits);
         play.refused("targets", "Malformed").advances(before("targets"))

@@ -177,11 +177,13 @@ fn another_role() -> Vec<Play> {
     same_key.set_keys("snapshot", &[TestKey::new("timestamp")], 1);
     same_key.publish(&["root", "team", "targets"]);
     let mut plays = Vec::new();
-    for (sample, honest) in [("keys of their own", honest), ("one key for both", same_key)] {
+    for (sample, honest, reason) in
+        [("keys of their own", honest, "ThresholdNotMet"), ("one key for both", same_key, "WrongType")]
+    {
         let road = honest.road().fork();
         road.put(&format!("{METADATA}timestamp.json"), honest.written("snapshot"));
         let play = Play::against(&honest).attacker(&road).sample(format!("a snapshot as timestamp, {sample}"));
-        plays.push(play.refused("timestamp", "WrongType"));
+        plays.push(play.refused("timestamp", reason));
     }
     plays
 }

@@ -163,13 +163,21 @@ fn odd_numbers() -> Vec<Play> {
         "[4]",
         &million,
     ];
+    // What has a canonical form is judged by its signatures first.
+    let has_canonical_form =
+        |sample: &str| serde_json::from_str::<serde_json::Value>(sample).is_ok_and(|value| !value.is_f64());
     let plays = timestamps(&samples, "Malformed", |thief, sample| {
         let version = format!("\"version\": {}", thief.version("timestamp"));
         respelled(thief, "timestamp", &version, &format!("\"version\": {sample}"))
     });
     // Other spellings of the version that is signed; all others change what was signed.
     let is_signed = |play: &Play| ["4.0", "+4", "4."].contains(&play.sample.as_str());
-    plays.into_iter().map(|play| if is_signed(&play) { play.odd() } else { play }).collect()
+    let play = |play: Play| match play.sample.as_str() {
+        sample if has_canonical_form(sample) => play.refused("timestamp", "ThresholdNotMet"),
+        _ if is_signed(&play) => play.odd(),
+        _ => play,
+    };
+    plays.into_iter().map(play).collect()
 }
 
 fn unread_numbers() -> Vec<Play> {

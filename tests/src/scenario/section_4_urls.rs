@@ -133,9 +133,9 @@ fn other_files() -> Vec<Play> {
     vec![
         timestamp.misread(
             scene.play(&timestamp, "the snapshot", elsewhere(&format!("{version}.snapshot.json"))),
-            "WrongType",
+            "ThresholdNotMet",
         ),
-        timestamp.misread(scene.play(&timestamp, "a root", elsewhere("1.root.json")), "WrongType"),
+        timestamp.misread(scene.play(&timestamp, "a root", elsewhere("1.root.json")), "ThresholdNotMet"),
         snapshot.unread(scene.play(&snapshot, "a longer file", elsewhere("1.root.json")), "TooLong"),
         snapshot.misread(scene.play(&snapshot, "a shorter file", elsewhere("1.snapshot.json")), "LengthMismatch"),
         target.misread(scene.play(&target, "metadata", elsewhere("1.root.json")), "Length"),

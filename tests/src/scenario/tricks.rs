@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::canonical;
 use crate::delegations::Delegation;
 use crate::key::TestKey;
 use crate::repository::Repository;
@@ -21,6 +22,17 @@ pub(super) fn respelled(repository: &Repository, role: &str, old: &str, new: &st
     let text = String::from_utf8(repository.written(role)).unwrap();
     let at = text.rfind(old).unwrap_or_else(|| panic!("no {old} in {role}"));
     [&text[..at], new, &text[at + old.len()..]].concat().into_bytes()
+}
+
+/// The file of `role` with the text `old` of what it says replaced where it stands last, signed as it then is.
+pub(super) fn signed_so(repository: &Repository, role: &str, old: &str, new: &str) -> Vec<u8> {
+    let written: Value = serde_json::from_slice(&repository.written(role)).unwrap();
+    let text = String::from_utf8(canonical::write(&written["signed"])).unwrap();
+    let at = text.rfind(old).unwrap_or_else(|| panic!("no {old} in {role}"));
+    let signed = [&text[..at], new, &text[at + old.len()..]].concat();
+    let signatures: Vec<Value> =
+        repository.signers(role).iter().map(|key| key.signature_of(signed.as_bytes())).collect();
+    format!(r#"{{"signatures":{},"signed":{signed}}}"#, Value::from(signatures)).into_bytes()
 }
 
 /// Gives `team` or a top-level role these keys and this threshold, and publishes that.

@@ -55,11 +55,9 @@ impl Attacker {
 
     /// Puts another state's snapshot in the place of this one's.
     pub(super) fn put_snapshot_of(&self, other: &Self) -> Result<(), Error> {
-        let old: Envelope<Timestamp> = other.read_metadata(&RoleName::TIMESTAMP, None)?;
-        let new: Envelope<Timestamp> = self.read_metadata(&RoleName::TIMESTAMP, None)?;
-        let name = |timestamp: &Envelope<Timestamp>| {
-            RoleName::SNAPSHOT.file_name(Some(timestamp.unverified().snapshot.version))
-        };
+        let old: Timestamp = other.read_metadata(&RoleName::TIMESTAMP, None)?;
+        let new: Timestamp = self.read_metadata(&RoleName::TIMESTAMP, None)?;
+        let name = |timestamp: &Timestamp| RoleName::SNAPSHOT.file_name(Some(timestamp.snapshot.version));
         let bytes = read(&other.metadata().join(name(&old)))?;
         replace(&self.metadata().join(name(&new)), &bytes)
     }
@@ -85,8 +83,7 @@ impl Attacker {
         let Some(keys) = &self.stolen else { return Ok(()) };
         let (timestamp, snapshot) = self.read_online()?;
         let listed = snapshot.meta(&RoleName::TARGETS).map_or(Version::ONE, |file| file.version);
-        let targets: Envelope<Targets> = self.read_metadata(&RoleName::TARGETS, Some(listed))?;
-        let mut targets = targets.unverified().clone();
+        let mut targets: Targets = self.read_metadata(&RoleName::TARGETS, Some(listed))?;
         let hashes = Hashes::of(b"malware", &[Algorithm::Sha256]);
         if let (Ok(path), Some(hashes)) = (TargetPath::new("malware.crate"), hashes) {
             targets.insert(TargetFile::new(path, 7, hashes));
@@ -104,10 +101,9 @@ impl Attacker {
     }
 
     fn read_online(&self) -> Result<(Timestamp, Snapshot), Error> {
-        let timestamp: Envelope<Timestamp> = self.read_metadata(&RoleName::TIMESTAMP, None)?;
-        let listed = timestamp.unverified().snapshot.version;
-        let snapshot: Envelope<Snapshot> = self.read_metadata(&RoleName::SNAPSHOT, Some(listed))?;
-        Ok((timestamp.unverified().clone(), snapshot.unverified().clone()))
+        let timestamp: Timestamp = self.read_metadata(&RoleName::TIMESTAMP, None)?;
+        let snapshot = self.read_metadata(&RoleName::SNAPSHOT, Some(timestamp.snapshot.version))?;
+        Ok((timestamp, snapshot))
     }
 
     fn write_online(
@@ -133,8 +129,9 @@ impl Attacker {
         self.folder.join("metadata")
     }
 
-    fn read_metadata<R: Role>(&self, role: &RoleName, version: Option<Version>) -> Result<Envelope<R>, Error> {
-        Ok(Envelope::parse(role, read(&self.metadata().join(role.file_name(version)))?)?)
+    fn read_metadata<R: Role>(&self, role: &RoleName, version: Option<Version>) -> Result<R, Error> {
+        let file = Envelope::<R>::parse(role, read(&self.metadata().join(role.file_name(version)))?)?;
+        Ok(file.unverified(role)?)
     }
 
     fn write_metadata<R: Role>(&self, role: &RoleName, metadata: &R, key: &PrivateKey) -> Result<(), Error> {

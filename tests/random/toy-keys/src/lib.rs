@@ -71,12 +71,6 @@ impl PublicKey {
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         sign(self, message) == signature
     }
-
-    /// The same for a message that comes in parts.
-    #[must_use]
-    pub fn check(&self, signature: &[u8]) -> SignatureCheck {
-        SignatureCheck { signature: signature.to_vec(), digest: Sha256::new_with_prefix(self.0) }
-    }
 }
 
 impl fmt::Debug for PublicKey {
@@ -109,22 +103,25 @@ impl fmt::Display for KeyMaterial {
     }
 }
 
-/// Whether a signature fits a message that comes in parts.
-pub struct SignatureCheck {
-    signature: Vec<u8>,
-    digest: Sha256,
-}
+/// Signatures over one message that comes in parts.
+#[derive(Default)]
+pub struct SignatureChecks(Vec<(Sha256, Vec<u8>)>);
 
-impl SignatureCheck {
-    /// The next part of the message.
-    pub fn update(&mut self, part: &[u8]) {
-        self.digest.update(part);
+impl SignatureChecks {
+    /// Adds a signature of `key`.
+    pub fn add(&mut self, key: &PublicKey, signature: &[u8]) {
+        self.0.push((Sha256::new_with_prefix(key.0), signature.to_vec()));
     }
 
-    /// Whether it fits.
+    /// The next part of the message.
+    pub fn update(&mut self, part: &[u8]) {
+        self.0.iter_mut().for_each(|(digest, _)| digest.update(part));
+    }
+
+    /// Whether each fits.
     #[must_use]
-    pub fn finish(self) -> bool {
-        *self.digest.finalize() == *self.signature
+    pub fn finish(self) -> Vec<bool> {
+        self.0.into_iter().map(|(digest, signature)| *digest.finalize() == *signature).collect()
     }
 }
 
