@@ -146,7 +146,7 @@ impl<'de> Visitor<'de> for Canonical<'_> {
     fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<(), A::Error> {
         self.out.push('{');
         let open = self.out.len();
-        let mut starts: Vec<usize> = Vec::new();
+        let mut starts: Vec<u32> = Vec::new();
         let mut previous = 0..0;
         let mut sorted = true;
         loop {
@@ -170,7 +170,7 @@ impl<'de> Visitor<'de> for Canonical<'_> {
                 }
             }
             previous = name;
-            starts.push(start);
+            starts.push(u32::try_from(start).map_err(|_| A::Error::custom("longer than 4 GiB"))?);
             self.out.push(':');
             members.next_value_seed(self.deeper()?)?;
         }
@@ -208,19 +208,49 @@ impl<'de> Visitor<'de> for MemberName<'_> {
     }
 }
 
+/// A member in a text, in bytes: 12 for each, however many there are.
+struct Member {
+    start: u32,
+    name: u32,
+    end: u32,
+}
+
+impl Member {
+    fn text<'t>(&self, text: &'t str) -> &'t str {
+        text.get(self.start as usize..self.end as usize).unwrap_or_default()
+    }
+
+    /// Its name, still escaped, after the quote.
+    fn name<'t>(&self, text: &'t str) -> &'t str {
+        text.get(self.start as usize + 1..).and_then(|rest| rest.get(..self.name as usize)).unwrap_or_default()
+    }
+}
+
 /// The members that start at `starts`, in canonical order and joined by commas.
-fn sort_members(text: &str, starts: &[usize]) -> Result<String, &'static str> {
-    let ends = starts.iter().skip(1).map(|start| start.saturating_sub(1)).chain([text.len()]);
-    let mut members: Vec<(&str, &str)> = starts
-        .iter()
-        .zip(ends)
-        .map(|(start, end)| (name_at(text, *start), text.get(*start..end).unwrap_or_default()))
-        .collect();
-    members.sort_unstable_by(|one, other| compare_names(one.0, other.0));
-    if members.windows(2).any(|pair| matches!(pair, [one, other] if compare_names(one.0, other.0) == Ordering::Equal)) {
+fn sort_members(text: &str, starts: &[u32]) -> Result<String, &'static str> {
+    let end = u32::try_from(text.len()).map_err(|_| "longer than 4 GiB")?;
+    let ends = starts.iter().skip(1).map(|start| start.saturating_sub(1)).chain([end]);
+    let mut members: Vec<Member> = Vec::with_capacity(starts.len());
+    for (start, end) in starts.iter().zip(ends) {
+        let name = u32::try_from(name_at(text, *start as usize).len()).map_err(|_| "longer than 4 GiB")?;
+        members.push(Member { start: *start, name, end });
+    }
+    members.sort_unstable_by(|one, other| compare_names(one.name(text), other.name(text)));
+    let is_twice = |pair: &[Member]| match pair {
+        [one, other] => compare_names(one.name(text), other.name(text)) == Ordering::Equal,
+        _ => false,
+    };
+    if members.windows(2).any(is_twice) {
         return Err("duplicate member");
     }
-    Ok(members.iter().map(|member| member.1).collect::<Vec<_>>().join(","))
+    let mut sorted = String::with_capacity(text.len());
+    for member in &members {
+        if !sorted.is_empty() {
+            sorted.push(',');
+        }
+        sorted.push_str(member.text(text));
+    }
+    Ok(sorted)
 }
 
 /// The name that starts with its quote at `start`, still escaped, without quotes.
