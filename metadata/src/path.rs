@@ -178,6 +178,13 @@ pub(crate) fn hash_of(path: &TargetPath) -> [u8; 32] {
     Sha256::digest(path.as_str().as_bytes()).into()
 }
 
+/// The first 64 bits of the SHA-256 of a path: what chooses its bin (4.5, TAP 15).
+#[must_use]
+pub fn hash_start(path: &str) -> u64 {
+    let digest = Sha256::digest(path.as_bytes());
+    digest.iter().take(8).fold(0, |start, byte| start << 8 | u64::from(*byte))
+}
+
 #[cfg(test)]
 mod tests {
     use alloc::string::ToString;

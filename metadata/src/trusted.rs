@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use crate::key::Fingerprint;
-use crate::role::delegations::Routes;
+use crate::role::router::Router;
 use crate::stored::StoredTargets;
 use crate::update::Update;
 use crate::update::listing::Listing;
@@ -28,8 +28,8 @@ pub struct TrustedMetadata {
     pub(crate) targets: VerifiedTargets,
     /// Delegated roles, each as it is trusted with certain keys. Another delegator may trust other keys.
     pub(crate) delegated: BTreeMap<TrustedWith, VerifiedTargets>,
-    /// The ways from the top-level role on, where very many searches use them.
-    pub(crate) routes: Option<Arc<Routes>>,
+    /// The way from the top-level role on, where very many searches take it.
+    pub(crate) router: Option<Arc<Router>>,
 }
 
 impl TrustedMetadata {
@@ -85,7 +85,7 @@ impl TrustedMetadata {
     /// Very many searches follow: what each would look for among the delegations of the top-level role is found once for
     /// all. The searches take the same way and come to the same end.
     pub fn expect_many_searches(&mut self) {
-        self.routes = self.targets.delegations().and_then(Delegations::routes).map(Arc::new);
+        self.router = self.targets.delegations().and_then(Delegations::router_for_searches).map(Arc::new);
     }
 
     /// Looks for a target (5.6.7): a stage that asks for the delegated roles on the way.

@@ -1,6 +1,10 @@
 //! How much memory hostile metadata costs: a few times its length, whatever it says.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that meets what it does not expect has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that meets what it does not expect has failed"
+)]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -3,10 +3,9 @@
 //! the other targets are then looked up in what the client trusts, and whatever is not there is searched for.
 
 use lastmile_client::blocking;
-use lastmile_metadata::{DelegatedRoles, Paths, RoleName, TargetFile, VerifiedTargets};
+use lastmile_metadata::{DelegatedRoles, Paths, RoleName, Router, TargetFile, VerifiedTargets, hash_start};
 
 use crate::check::{Arrive, Check, Reached, check_found, refused};
-use crate::edit::spread::{BinTable, hash_start};
 use crate::{Error, parallel};
 
 /// So many roles are looked into by one client, which keeps them all.
@@ -31,7 +30,7 @@ impl Check<'_> {
         &self,
         role: &RoleName,
         session: &mut blocking::Session,
-        bins: Option<&BinTable>,
+        bins: Option<&Router>,
     ) -> Result<(), Error> {
         let Some(targets) = self.draft.targets.get(role) else { return Ok(()) };
         let before = self.published.and_then(|published| published.known(role));
@@ -58,7 +57,7 @@ struct Seen<'s> {
     top: &'s VerifiedTargets,
     role: &'s VerifiedTargets,
     /// The bins, and which of them the role is; none for the top-level role, where every search begins.
-    bin: Option<(&'s BinTable, usize)>,
+    bin: Option<(&'s Router, usize)>,
 }
 
 impl<'s> Seen<'s> {
@@ -66,7 +65,7 @@ impl<'s> Seen<'s> {
     fn of(
         session: &'s blocking::Session,
         role: &RoleName,
-        bins: Option<&'s BinTable>,
+        bins: Option<&'s Router>,
         first: &TargetFile,
     ) -> Option<Self> {
         let trusted = session.trusted();
@@ -90,11 +89,11 @@ impl<'s> Seen<'s> {
 }
 
 /// The bins of the top-level role, if it delegates to nothing else.
-fn bins_alone(top: &VerifiedTargets) -> Option<BinTable> {
+fn bins_alone(top: &VerifiedTargets) -> Option<Router> {
     let delegations = top.delegations()?;
     let alone = match &delegations.roles {
         DelegatedRoles::Succinct(_) => true,
         DelegatedRoles::Listed(roles) => roles.iter().all(|role| matches!(role.paths, Paths::HashPrefixes(_))),
     };
-    if alone { BinTable::of(delegations) } else { None }
+    alone.then(|| Router::of(delegations)).filter(Router::has_bins)
 }

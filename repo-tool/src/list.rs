@@ -10,10 +10,10 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use lastmile_metadata::{Algorithm, Hashes, Json, TargetFile};
+use lastmile_metadata::{Algorithm, Hashes, Json, TargetFile, hash_start};
 use serde::Deserialize;
 
-use crate::edit::spread::{Listings, hash_start};
+use crate::edit::spread::Listings;
 use crate::{Error, ingest, layout, parallel};
 
 /// Bytes of the list that one core reads at once.

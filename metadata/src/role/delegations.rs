@@ -1,10 +1,11 @@
 //! Delegations (spec 4.5): whom a targets role trusts with which paths.
 
 use alloc::borrow::ToOwned;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use super::router::Router;
 use crate::canonical;
 use crate::key::{read_keyids, read_keys, write_keyids, write_keys};
 use crate::path::hash_of;
@@ -68,7 +69,7 @@ impl Paths {
     }
 
     /// The same; `hash` is that of the path, computed once for many delegations.
-    fn cover_hashed(&self, path: &TargetPath, hash: &[u8; 32]) -> bool {
+    pub(super) fn cover_hashed(&self, path: &TargetPath, hash: &[u8; 32]) -> bool {
         match self {
             Self::Patterns(patterns) => patterns.iter().any(|pattern| pattern.matches(path)),
             Self::HashPrefixes(prefixes) => prefixes.iter().any(|prefix| prefix.begins(hash)),
@@ -116,22 +117,35 @@ impl Delegations {
         covering.chain(bins.map(|bins| (bins.role_for(path), self.ring(&bins.keyids, bins.threshold), false)))
     }
 
-    /// The same, found by `routes` and not by a look at every delegation.
-    pub(crate) fn rings_along(
+    /// The same, found by `router` and not by a look at every delegation.
+    pub(crate) fn rings_by(
         &self,
-        routes: &Routes,
+        router: &Router,
         path: &TargetPath,
     ) -> impl Iterator<Item = (RoleName, KeyRing, bool)> {
         let (listed, _) = self.listed_or_bins();
-        let covering = routes.covering(listed, path).into_iter().filter_map(|at| listed.get(at));
+        let covering = router.covering(listed, path).into_iter().filter_map(|at| listed.get(at));
         let mut rings = Rings::of(self);
         covering.map(move |found| (found.name.clone(), rings.ring(&found.keyids, found.threshold), found.terminating))
     }
 
-    /// The way to listed roles by the hash of a path, for very many lookups; none where it would be no shorter.
-    pub(crate) fn routes(&self) -> Option<Routes> {
+    /// The bin that `path` falls into: the first role that is delegated to by hash and covers it.
+    #[must_use]
+    pub fn bin_for(&self, path: &TargetPath) -> Option<RoleName> {
+        let hash = hash_of(path);
+        match &self.roles {
+            DelegatedRoles::Succinct(bins) => Some(bins.role_for(path)),
+            DelegatedRoles::Listed(roles) => {
+                let is_bin = |paths: &Paths| matches!(paths, Paths::HashPrefixes(_)) && paths.cover_hashed(path, &hash);
+                roles.iter().find(|role| is_bin(&role.paths)).map(|role| role.name.clone())
+            }
+        }
+    }
+
+    /// A router for very many searches; none where a look at each delegation is as quick.
+    pub(crate) fn router_for_searches(&self) -> Option<Router> {
         let (listed, _) = self.listed_or_bins();
-        Some(Routes::of(listed)).filter(|_| listed.len() >= Routes::WORTHWHILE)
+        (listed.len() >= Router::WORTHWHILE).then(|| Router::of(self))
     }
 
     /// All delegated roles in the order of their priority, each with the ring that vouches for it; one by one.
@@ -218,49 +232,6 @@ impl<'d> Rings<'d> {
         let ring = self.delegations.ring(keyids, threshold);
         self.last = Some((keyids, ring.clone()));
         ring
-    }
-}
-
-/// Where the delegations that cover a path stand among very many.
-#[derive(Debug)]
-pub(crate) struct Routes {
-    /// By hash prefix.
-    prefixes: BTreeMap<HashPrefix, Vec<usize>>,
-    /// How many digits the prefixes have.
-    lengths: BTreeSet<u8>,
-    /// Those that go by patterns: each must be looked at.
-    patterns: Vec<usize>,
-}
-
-impl Routes {
-    /// With fewer delegations a look at each is as quick.
-    const WORTHWHILE: usize = 64;
-
-    fn of(listed: &[Delegation]) -> Self {
-        let mut routes = Self { prefixes: BTreeMap::new(), lengths: BTreeSet::new(), patterns: Vec::new() };
-        for (at, delegation) in listed.iter().enumerate() {
-            match &delegation.paths {
-                Paths::Patterns(_) => routes.patterns.push(at),
-                Paths::HashPrefixes(prefixes) => {
-                    for prefix in prefixes {
-                        routes.lengths.insert(prefix.digits());
-                        routes.prefixes.entry(prefix.clone()).or_default().push(at);
-                    }
-                }
-            }
-        }
-        routes
-    }
-
-    /// The delegations that cover `path`, in the order of their priority.
-    fn covering(&self, listed: &[Delegation], path: &TargetPath) -> BTreeSet<usize> {
-        let hash = hash_of(path);
-        let by_hash = self.lengths.iter().filter_map(|digits| self.prefixes.get(&HashPrefix::of(&hash, *digits)));
-        let by_pattern = self
-            .patterns
-            .iter()
-            .filter(|at| listed.get(**at).is_some_and(|found| found.paths.cover_hashed(path, &hash)));
-        by_hash.flatten().chain(by_pattern).copied().collect()
     }
 }
 
@@ -361,6 +332,7 @@ mod tests {
     use lastmile_keys::{PrivateKey, Scheme, Signer};
 
     use super::*;
+    use crate::hash_start;
 
     fn delegation(name: &str, paths: Paths, keyid: &str) -> Delegation {
         let keyids = alloc::vec![KeyId::new(keyid)];
@@ -391,9 +363,9 @@ mod tests {
     }
 
     #[test]
-    fn routes_are_for_very_many_listed_roles_and_never_for_bins() {
-        let routes = |roles| Delegations { roles, ..Delegations::new() }.routes().is_some();
-        for (count, expected) in [(0, false), (Routes::WORTHWHILE - 1, false), (Routes::WORTHWHILE, true)] {
+    fn searches_use_a_router_for_very_many_listed_roles_and_never_for_bins() {
+        let routes = |roles| Delegations { roles, ..Delegations::new() }.router_for_searches().is_some();
+        for (count, expected) in [(0, false), (Router::WORTHWHILE - 1, false), (Router::WORTHWHILE, true)] {
             let listed = (0..count).map(|number| nothing(&number.to_string())).collect();
             assert_eq!(routes(DelegatedRoles::Listed(listed)), expected, "{count}");
         }
@@ -431,9 +403,11 @@ mod tests {
             let ring = |role: &RoleName| delegations.key_ring(&RoleName::TARGETS, role).unwrap().fingerprint();
             assert!(delegations.rings_covering(&path).all(|(role, found, _)| found.fingerprint() == ring(&role)));
             assert!(delegations.rings().all(|(role, found)| found.fingerprint() == ring(&role)));
-            if let DelegatedRoles::Listed(listed) = &delegations.roles {
-                let routes = Routes::of(listed);
-                let along = delegations.rings_along(&routes, &path);
+            let router = Router::of(&delegations);
+            let by_hash = router.bin(hash_start(path.as_str())).and_then(|bin| router.name(bin));
+            assert_eq!(by_hash, delegations.bin_for(&path));
+            if let DelegatedRoles::Listed(_) = &delegations.roles {
+                let along = delegations.rings_by(&router, &path);
                 let along: Vec<_> = along.map(|(role, ring, end)| (role, ring.fingerprint(), end)).collect();
                 let by_looking =
                     delegations.rings_covering(&path).map(|(role, ring, end)| (role, ring.fingerprint(), end));

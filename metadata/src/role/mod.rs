@@ -2,6 +2,7 @@
 
 pub(crate) mod delegations;
 pub(crate) mod root;
+pub(crate) mod router;
 pub(crate) mod snapshot;
 pub(crate) mod targets;
 pub(crate) mod timestamp;

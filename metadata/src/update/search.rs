@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use super::targets::{missing_targets, request_targets};
 use super::{Request, Stage};
 use crate::limits::Budget;
-use crate::role::delegations::Routes;
+use crate::role::router::Router;
 use crate::trusted::Edge;
 use crate::{
     Error, ErrorKind, Floors, Kept, KeyRing, Limits, RoleName, Stored, TargetFile, TargetPath, TrustedMetadata,
@@ -35,7 +35,7 @@ enum State {
 impl<'t> TargetSearch<'t> {
     pub(crate) fn start(trusted: &'t mut TrustedMetadata, path: TargetPath) -> Self {
         let mut walk = Walk::start(path, &trusted.update.limits);
-        let state = walk.visit(&RoleName::TARGETS, 0, &trusted.targets, trusted.routes.as_deref());
+        let state = walk.visit(&RoleName::TARGETS, 0, &trusted.targets, trusted.router.as_deref());
         let state = state.unwrap_or_else(|| walk.advance(trusted));
         Self { trusted, walk, state }
     }
@@ -133,7 +133,7 @@ impl Walk {
     }
 
     /// Looks into one role; if the target is not there, its delegations are next.
-    fn visit(&mut self, name: &RoleName, depth: u32, role: &VerifiedTargets, routes: Option<&Routes>) -> Option<State> {
+    fn visit(&mut self, name: &RoleName, depth: u32, role: &VerifiedTargets, router: Option<&Router>) -> Option<State> {
         // 5.6.7.1: the first role that lists it.
         match role.target(&self.path) {
             Ok(None) => {}
@@ -145,8 +145,8 @@ impl Walk {
             Err(kind) => return Some(State::Ended(Err(kind.of(name)))),
         }
         let delegations = role.delegations()?;
-        match routes {
-            Some(routes) => self.go_on(name, depth, delegations.rings_along(routes, &self.path.clone())),
+        match router {
+            Some(router) => self.go_on(name, depth, delegations.rings_by(router, &self.path.clone())),
             None => self.go_on(name, depth, delegations.rings_covering(&self.path.clone())),
         }
         None

@@ -63,7 +63,7 @@ impl Stage for UpdateTargets {
         let missing = || missing_targets(&self.update, &self.snapshot, &RoleName::TARGETS);
         let targets = self.targets.ok_or_else(missing)?;
         let Self { update, timestamp, snapshot, .. } = self;
-        Ok(TrustedMetadata { update, timestamp, snapshot, targets, delegated: BTreeMap::new(), routes: None })
+        Ok(TrustedMetadata { update, timestamp, snapshot, targets, delegated: BTreeMap::new(), router: None })
     }
 }
 

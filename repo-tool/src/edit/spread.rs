@@ -4,11 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use lastmile_metadata::{
-    DelegatedRoles, Delegation, Delegations, HashPrefix, Paths, RoleName, SuccinctRoles, TargetFile, TargetPath,
-    Targets,
-};
-use sha2::{Digest as _, Sha256};
+use lastmile_metadata::{RoleName, Router, TargetFile, TargetPath, Targets, hash_start};
 
 use super::Edit;
 use crate::{Error, parallel};
@@ -65,67 +61,6 @@ impl Listings for Vec<TargetFile> {
         let path = self.target(one)?.path;
         Err(Error::Refused(format!("`{path}` is given twice, with different contents")))
     }
-}
-
-/// The first 64 bits of the SHA-256 of a path: what chooses its bin (4.5, TAP 15).
-#[must_use]
-pub fn hash_start(path: &str) -> u64 {
-    let digest = Sha256::digest(path.as_bytes());
-    digest.iter().take(8).fold(0, |start, byte| start << 8 | u64::from(*byte))
-}
-
-/// Which bin a hash falls into, told without a look at all bins.
-pub(crate) enum BinTable {
-    /// TAP 15.
-    Succinct(SuccinctRoles),
-    /// For each length of prefixes in bits, to which of the delegations each prefix leads.
-    Prefixes(BTreeMap<u32, BTreeMap<u64, usize>>, Vec<RoleName>),
-}
-
-impl BinTable {
-    /// The bins of a role. None when it has none, or some whose prefixes are longer than [`hash_start`].
-    pub(crate) fn of(delegations: &Delegations) -> Option<Self> {
-        let roles = match &delegations.roles {
-            DelegatedRoles::Succinct(bins) => return Some(Self::Succinct(bins.clone())),
-            DelegatedRoles::Listed(roles) => roles,
-        };
-        let mut tables: BTreeMap<u32, BTreeMap<u64, usize>> = BTreeMap::new();
-        for (number, prefix) in roles.iter().enumerate().flat_map(|(number, role)| prefixes_of(role, number)) {
-            let bits = 4 * u32::from(prefix.digits());
-            let start = u64::from_str_radix(&prefix.to_string(), 16).ok()?;
-            // 4.5: the first one has priority.
-            tables.entry(bits).or_default().entry(start).or_insert(number);
-        }
-        let names = roles.iter().map(|role| role.name.clone()).collect();
-        (!tables.is_empty()).then_some(Self::Prefixes(tables, names))
-    }
-
-    /// The bin that a path with this [`hash_start`] falls into, by its place among the bins or the delegations.
-    pub(crate) fn bin(&self, hash_start: u64) -> Option<usize> {
-        let shifted = |bits: u32| hash_start.checked_shr(64 - bits).unwrap_or(0);
-        match self {
-            Self::Succinct(bins) => usize::try_from(shifted(bins.bit_length())).ok(),
-            Self::Prefixes(tables, _) => {
-                tables.iter().filter_map(|(bits, bins)| bins.get(&shifted(*bits))).min().copied()
-            }
-        }
-    }
-
-    /// The name of a bin.
-    pub(crate) fn name(&self, bin: usize) -> Option<RoleName> {
-        match self {
-            Self::Succinct(bins) => u32::try_from(bin).ok().map(|bin| bins.bin(bin)),
-            Self::Prefixes(_, names) => names.get(bin).cloned(),
-        }
-    }
-}
-
-fn prefixes_of(delegation: &Delegation, number: usize) -> impl Iterator<Item = (usize, &HashPrefix)> {
-    let prefixes = match &delegation.paths {
-        Paths::HashPrefixes(prefixes) => prefixes.as_slice(),
-        Paths::Patterns(_) => &[],
-    };
-    prefixes.iter().map(move |prefix| (number, prefix))
 }
 
 /// The targets of roles on their way to others, in the order of their priority.
@@ -212,12 +147,12 @@ impl Edit<'_> {
         let mut waiting = VecDeque::from([(role.clone(), (0..count).collect::<Vec<u32>>())]);
         let mut shares = Vec::new();
         while let Some((role, numbers)) = waiting.pop_front() {
-            let table = self.view(&role)?.delegations.as_ref().and_then(BinTable::of);
-            let Some(table) = table else {
+            let router = self.view(&role)?.delegations.as_ref().map(Router::of).filter(Router::has_bins);
+            let Some(router) = router else {
                 shares.push((role, numbers));
                 continue;
             };
-            let (own, children) = spread(&table, numbers, listings);
+            let (own, children) = spread(&router, numbers, listings);
             let is_new = |name: &&RoleName| !self.draft.targets.contains_key(*name);
             let names: Vec<RoleName> = children.iter().map(|(name, _)| name).filter(is_new).cloned().collect();
             self.published.read_children(&role, &names)?;
@@ -229,16 +164,16 @@ impl Edit<'_> {
 }
 
 /// What falls into no bin, and what falls into which.
-fn spread(table: &BinTable, numbers: Vec<u32>, listings: &dyn Listings) -> (Vec<u32>, Vec<Share>) {
+fn spread(router: &Router, numbers: Vec<u32>, listings: &dyn Listings) -> (Vec<u32>, Vec<Share>) {
     let mut of_bins: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
     let mut own = Vec::new();
     for number in numbers {
-        match table.bin(listings.hash_start(number as usize)) {
+        match router.bin(listings.hash_start(number as usize)) {
             Some(bin) => of_bins.entry(bin).or_default().push(number),
             None => own.push(number),
         }
     }
-    let children = of_bins.into_iter().filter_map(|(bin, numbers)| Some((table.name(bin)?, numbers)));
+    let children = of_bins.into_iter().filter_map(|(bin, numbers)| Some((router.name(bin)?, numbers)));
     (own, children.collect())
 }
 

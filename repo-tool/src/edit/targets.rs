@@ -1,6 +1,6 @@
 //! Which targets a role lists (spec 6.3.1).
 
-use lastmile_metadata::{DelegatedRoles, Paths, RoleName, TargetFile, TargetPath};
+use lastmile_metadata::{RoleName, TargetFile, TargetPath};
 
 use super::Edit;
 use crate::Error;
@@ -48,19 +48,9 @@ impl Edit<'_> {
     /// Follows bins from `role` on to the one that `path` falls into.
     fn bin_for(&mut self, role: &RoleName, path: &TargetPath) -> Result<RoleName, Error> {
         let mut role = role.clone();
-        loop {
-            let bin = match self.view(&role)?.delegations.as_ref().map(|delegations| &delegations.roles) {
-                Some(DelegatedRoles::Succinct(bins)) => Some(bins.role_for(path)),
-                Some(DelegatedRoles::Listed(roles)) => {
-                    let is_bin = |paths: &Paths| matches!(paths, Paths::HashPrefixes(_)) && paths.cover(path);
-                    roles.iter().find(|delegation| is_bin(&delegation.paths)).map(|delegation| delegation.name.clone())
-                }
-                None => None,
-            };
-            match bin {
-                Some(bin) => role = bin,
-                None => return Ok(role),
-            }
+        while let Some(bin) = self.view(&role)?.delegations.as_ref().and_then(|delegations| delegations.bin_for(path)) {
+            role = bin;
         }
+        Ok(role)
     }
 }

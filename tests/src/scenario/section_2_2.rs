@@ -260,13 +260,15 @@ const UNSIGNED: &str = r#"{"signed":{"_type":5},"signatures":[]}"#;
 
 fn stored_json_that_is_no_metadata() -> Vec<Play> {
     let honest = release(3);
-    let plays = ["timestamp", "snapshot", "targets", "team"].map(|role| {
-        let spoil = move |folder: &std::path::Path| {
-            std::fs::write(folder.join(format!("{role}.json")), r#"{"signed":{"_type":5},"signatures":[]}"#).unwrap();
-        };
-        Play::against(&honest).tamper(spoil).get("team/package").sample(role)
+    let plays = ["timestamp", "snapshot", "targets", "team"].into_iter().flat_map(|role| {
+        ["{}", UNSIGNED].map(|sample| {
+            let spoil = move |folder: &std::path::Path| {
+                std::fs::write(folder.join(format!("{role}.json")), sample).unwrap();
+            };
+            Play::against(&honest).tamper(spoil).get("team/package").sample(format!("{role}: {sample}"))
+        })
     });
-    plays.into()
+    plays.collect()
 }
 
 const THRESHOLDS: [&str; 7] = ["0", "-1", "null", "\"1\"", "9223372036854775808", "1.0", "true"];
