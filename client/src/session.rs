@@ -41,7 +41,7 @@ impl Session {
     /// [`Error`] where a role on the way cannot be had or trusted: never a later role's answer.
     pub async fn find(&mut self, path: &TargetPath) -> Result<Option<TargetFile>, Error> {
         let path = path.clone();
-        self.drive(|trusted| trusted.search(path)).await
+        Ok(self.drive(|trusted| trusted.search(path)).await?.map(|found| found.target))
     }
 
     /// Makes very many searches that follow quicker, at the price of one look at all delegations.
@@ -147,7 +147,7 @@ async fn search_all(
         for (path, found) in open {
             let mut search = trusted.search(path.clone());
             let Some(request) = driver.recall(&mut search)? else {
-                *found = search.finish().map_err(Error::from);
+                *found = search.finish().map(|found| found.map(|found| found.target)).map_err(Error::from);
                 continue;
             };
             if asked.insert(request.file_name()) {
@@ -165,7 +165,7 @@ async fn search_all(
             };
             match answered {
                 Ok(()) if search.request().is_some() => open.push((path, found)),
-                Ok(()) => *found = search.finish().map_err(Error::from),
+                Ok(()) => *found = search.finish().map(|found| found.map(|found| found.target)).map_err(Error::from),
                 Err(error) => {
                     *found = Err(error);
                     // Nothing after it counts any more.

@@ -56,7 +56,7 @@ pub use time::{format_time, parse_time};
 pub use trusted::{KnownTargets, TrustedMetadata, VerifiedTargets};
 pub use update::listing::Listing;
 pub use update::root::UpdateRoot;
-pub use update::search::TargetSearch;
+pub use update::search::{Found, TargetSearch};
 pub use update::snapshot::UpdateSnapshot;
 pub use update::targets::UpdateTargets;
 pub use update::timestamp::UpdateTimestamp;

@@ -9,14 +9,14 @@ use chrono::{DateTime, Utc};
 use crate::key::Fingerprint;
 use crate::role::router::Router;
 use crate::stored::StoredTargets;
-use crate::update::Update;
 use crate::update::listing::Listing;
 use crate::update::search::TargetSearch;
-use crate::update::targets::verify_targets;
+use crate::update::targets::{missing_targets, request_targets, verify_targets};
+use crate::update::{Request, Update};
 use crate::verify::Required;
 use crate::{
-    Delegations, Error, ErrorKind, Kept, KeyRing, RoleName, Root, Snapshot, Stored, TargetFile, TargetPath, Targets,
-    Timestamp, Verified, Version,
+    Delegations, Error, ErrorKind, Kept, KeyRing, Limits, RoleName, Root, Snapshot, Stored, TargetFile, TargetPath,
+    Targets, Timestamp, Verified, Version,
 };
 
 /// The trusted metadata of one update. It was judged, and what is still to come will be, at one time: its start.
@@ -100,6 +100,33 @@ impl TrustedMetadata {
         Listing::start(self)
     }
 
+    /// The file of a delegated role, to be fetched for [`TrustedMetadata::verify_delegated`] (5.6.1).
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotListed`], or a limit that its listed length exceeds.
+    pub fn delegated_request(&self, role: &RoleName) -> Result<Request, Error> {
+        let request = request_targets(&self.update, &self.snapshot, role);
+        request.ok_or_else(|| missing_targets(&self.update, &self.snapshot, role))
+    }
+
+    /// Judges the file of a delegated role that a delegator trusts with `ring` (5.6.1 to 5.6.6), which is one of its
+    /// [`Delegations::rings`].
+    ///
+    /// # Errors
+    /// The verdict.
+    pub fn verify_delegated(&self, role: &RoleName, ring: &KeyRing, file: Stored) -> Result<VerifiedTargets, Error> {
+        verify_targets(&self.update, &self.snapshot, role, ring, file, None)
+    }
+
+    /// The same metadata for those who keep it rather than rely on it: what is loaded from here on may have expired, and
+    /// other limits hold.
+    #[must_use]
+    pub fn for_maintenance(&self, limits: Limits) -> Self {
+        let mut trusted = self.clone();
+        (trusted.update.start_time, trusted.update.limits) = (DateTime::<Utc>::MIN_UTC, limits);
+        trusted
+    }
+
     /// What the role says in its delegator's eyes; none if it was not needed yet.
     pub(crate) fn role(&self, edge: &Edge) -> Option<&VerifiedTargets> {
         self.delegated.get(&edge.trusted_with())
@@ -140,7 +167,7 @@ pub struct VerifiedTargets(Place);
 #[derive(Clone, Debug)]
 enum Place {
     Held(Arc<Verified<Targets>>),
-    Stored(Box<StoredTargets>),
+    Stored(Arc<StoredTargets>),
 }
 
 impl VerifiedTargets {
@@ -156,7 +183,7 @@ impl VerifiedTargets {
         if let Stored::File(file) = &file
             && let Ok(targets) = StoredTargets::verify(file, required)
         {
-            return Ok(Self(Place::Stored(Box::new(targets))));
+            return Ok(Self(Place::Stored(Arc::new(targets))));
         }
         // What cannot be read where it is may still be good.
         let bytes = file.into_bytes().ok_or_else(|| ErrorKind::StoredFileChanged.of(role))?;

@@ -82,8 +82,10 @@ fn is_behind(error: &ClientError) -> bool {
 /// The limits for reading a repository of our own.
 pub(crate) fn reading_limits() -> Limits {
     let mut limits = Limits::default();
-    (limits.snapshot_length, limits.targets_length, limits.root_updates) =
-        (1 << 30, layout::LONGEST_METADATA, u32::MAX);
+    (limits.snapshot_length, limits.targets_length, limits.listed_length) =
+        (1 << 30, layout::LONGEST_METADATA, layout::LONGEST_METADATA);
+    (limits.root_updates, limits.roles_visited, limits.roles_listed) = (u32::MAX, u32::MAX, u32::MAX);
+    (limits.delegation_depth, limits.signatures, limits.keys) = (u32::MAX, u32::MAX, u32::MAX);
     limits
 }
 
@@ -164,7 +166,7 @@ impl Check<'_> {
         let overlay = Overlay::new(self.layout, files);
         let known = self.published.and_then(Published::known_targets);
         let make_from =
-            |root: &[u8], memory| client(root.to_vec(), overlay.clone(), memory, Limits::default(), known.cloned());
+            |root: &[u8], memory| client(root.to_vec(), overlay.clone(), memory, Limits::default(), known.clone());
         let make = |memory| make_from(&shipped, memory);
         thread::scope(|scope| {
             let warm = self.published.map(|published| {

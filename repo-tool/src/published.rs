@@ -2,21 +2,23 @@
 //! so that an expired repository can be renewed. Delegated roles are read when they are asked for.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::Path;
 use std::sync::Arc;
 
 use lastmile_client::MemoryStore;
 use lastmile_keys::KeyMaterial;
 use lastmile_metadata::{
-    DelegatedRoles, Delegations, Envelope, Error as MetadataError, ErrorKind, KeyRing, KnownTargets, RoleName, Root,
-    Snapshot, TargetPath, Targets, Timestamp, TrustedMetadata, Verified, Version,
+    DelegatedRoles, Delegations, Error as MetadataError, ErrorKind, Found, KeyRing, KnownTargets, Request, RoleName,
+    Root, Snapshot, Stage as _, Stored, TargetPath, Targets, Timestamp, TrustedMetadata, Verified, VerifiedTargets,
+    Version,
 };
 
 use crate::draft::Draft;
 use crate::edit::Edit;
 use crate::layout::{self, Layout};
-use crate::{Error, names, parallel};
+use crate::{Error, check, names, parallel};
 
-/// Published metadata, verified.
+/// Published metadata, as the judge of all clients trusts it: this module reads the files, and decides nothing.
 #[derive(Clone, Debug)]
 pub struct Published {
     /// The newest root.
@@ -25,11 +27,11 @@ pub struct Published {
     pub timestamp: Verified<Timestamp>,
     /// The snapshot.
     pub snapshot: Verified<Snapshot>,
+    trusted: TrustedMetadata,
     roles: BTreeMap<RoleName, Role>,
     layout: Layout,
     shipped: Arc<[u8]>,
     memory: MemoryStore,
-    known_targets: Option<KnownTargets>,
 }
 
 /// A targets role that has been read.
@@ -52,18 +54,16 @@ impl Published {
         shipped: Vec<u8>,
         memory: MemoryStore,
     ) -> Result<Self, Error> {
-        // A store in memory holds all that it keeps.
-        let held = trusted.targets().held().ok_or_else(|| error(&RoleName::TARGETS, ErrorKind::Absent))?;
-        let top = Role { targets: Arc::clone(held), delegator: None };
+        let top = Role { targets: held(&RoleName::TARGETS, trusted.targets())?, delegator: None };
         Ok(Self {
             root: trusted.root().clone(),
             timestamp: trusted.timestamp().clone(),
             snapshot: trusted.snapshot().clone(),
+            trusted: trusted.for_maintenance(check::reading_limits()),
             roles: BTreeMap::from([(RoleName::TARGETS, top)]),
             layout: layout.clone(),
             shipped: shipped.into(),
             memory,
-            known_targets: trusted.known_targets(),
         })
     }
 
@@ -83,8 +83,8 @@ impl Published {
     }
 
     /// The top-level targets, for clients of the same process.
-    pub(crate) fn known_targets(&self) -> Option<&KnownTargets> {
-        self.known_targets.as_ref()
+    pub(crate) fn known_targets(&self) -> Option<KnownTargets> {
+        self.trusted.known_targets()
     }
 
     /// The version of a targets role that clients are told of; none when it was never published.
@@ -119,7 +119,7 @@ impl Published {
             .as_ref()
             .ok_or_else(|| error(role, ErrorKind::NotDelegated(delegator.clone())))
             .and_then(|delegations| delegations.key_ring(delegator, role))?;
-        let targets = Arc::new(self.verify(role, &ring)?);
+        let targets = self.verify(role, &ring)?;
         self.roles.insert(role.clone(), Role { targets, delegator: Some(delegator.clone()) });
         Ok(())
     }
@@ -144,7 +144,7 @@ impl Published {
         };
         let read = parallel::try_map(&rings, |(role, ring)| self.verify(role, ring))?;
         for ((role, _), targets) in rings.into_iter().zip(read) {
-            self.roles.insert(role, Role { targets: Arc::new(targets), delegator: Some(delegator.clone()) });
+            self.roles.insert(role, Role { targets, delegator: Some(delegator.clone()) });
         }
         Ok(())
     }
@@ -200,33 +200,26 @@ impl Published {
         self.roles.get(role)?.delegator.as_ref()
     }
 
-    /// The role, starting at the top-level targets, that lists `path` and that clients find first; reads only the
-    /// roles on the way.
-    pub fn holder(&mut self, path: &TargetPath) -> Result<Option<RoleName>, Error> {
-        let mut waiting = vec![(RoleName::TARGETS, None)];
-        let mut seen = BTreeSet::new();
-        while let Some((role, delegator)) = waiting.pop() {
-            if !seen.insert(role.clone()) {
-                continue;
-            }
-            if let Some(delegator) = delegator.filter(|_| !self.roles.contains_key(&role)) {
-                let view = Arc::clone(self.read_already(&delegator)?);
-                self.read_delegated(&delegator, &view, &role)?;
-            }
-            let targets = self.read_already(&role)?;
-            if targets.target(path).is_some() {
-                return Ok(Some(role));
-            }
-            let covering = targets.delegations.iter().flat_map(|delegations| delegations.covering(path));
-            let covering: Vec<_> = covering.collect();
-            if covering.iter().any(|(_, terminating)| *terminating) {
-                waiting.clear();
-            }
-            let until = covering.iter().position(|(_, terminating)| *terminating).map_or(covering.len(), |at| at + 1);
-            let next = covering.into_iter().take(until).map(|(child, _)| (child, Some(role.clone())));
-            waiting.extend(next.collect::<Vec<_>>().into_iter().rev());
+    /// What clients find under `path`, with the roles that vouch for it; reads only the roles on the way.
+    ///
+    /// # Errors
+    /// [`Error::Untrusted`] when a file on the way does not verify.
+    pub fn find(&mut self, path: &TargetPath) -> Result<Option<Found>, Error> {
+        let metadata = self.layout.metadata();
+        let mut search = self.trusted.search(path.clone());
+        while let Some(request) = search.request() {
+            search.apply(Some(Stored::Bytes(read(&metadata, &request)?)))?;
         }
-        Ok(None)
+        let found = search.finish()?;
+        let mut delegator: Option<&RoleName> = None;
+        for (role, targets) in found.iter().flat_map(|found| &found.chain) {
+            if !self.roles.contains_key(role) {
+                let read = Role { targets: held(role, targets)?, delegator: delegator.cloned() };
+                self.roles.insert(role.clone(), read);
+            }
+            delegator = Some(role);
+        }
+        Ok(found)
     }
 
     /// Reads every role that is delegated to, at any depth. Returns their names, delegators first, with the
@@ -248,8 +241,7 @@ impl Published {
             let unread: Vec<_> = rings.iter().filter(|(child, _)| !self.roles.contains_key(child)).collect();
             let read = parallel::try_map(&unread, |(child, ring)| self.verify(child, ring))?;
             for ((child, _), targets) in unread.into_iter().zip(read) {
-                let (targets, delegator) = (Arc::new(targets), Some(delegator.clone()));
-                self.roles.insert(child.clone(), Role { targets, delegator });
+                self.roles.insert(child.clone(), Role { targets, delegator: Some(delegator.clone()) });
             }
             for (child, ring) in rings {
                 if seen.insert(child.clone()) {
@@ -362,21 +354,22 @@ impl Published {
         Err(Error::NotFound(format!("nobody delegates to a role {role}")))
     }
 
-    fn verify(&self, role: &RoleName, ring: &KeyRing) -> Result<Verified<Targets>, Error> {
-        let meta = self.snapshot.meta(role).ok_or_else(|| error(role, ErrorKind::NotListed))?;
-        let version = Some(meta.version).filter(|_| self.root.consistent_snapshot);
-        let path = self.layout.metadata().join(names::metadata_file(role, version));
-        let most = meta.length.unwrap_or(layout::LONGEST_METADATA);
-        let bytes = layout::read_small(&path, most)?.ok_or_else(|| error(role, ErrorKind::Absent))?;
-        // 5.6.2: a file that was put into the folder is not believed because it lies there.
-        meta.check(&bytes).map_err(|kind| error(role, kind))?;
-        let targets = Envelope::<Targets>::parse(role, bytes)?.verify(role, ring)?;
-        if targets.version != meta.version {
-            let (expected, found) = (meta.version, targets.version);
-            return Err(error(role, ErrorKind::WrongVersion { expected, found }).into());
-        }
-        Ok(targets)
+    /// 5.6: a file that was put into the folder is not believed because it lies there.
+    fn verify(&self, role: &RoleName, ring: &KeyRing) -> Result<Arc<Verified<Targets>>, Error> {
+        let file = read(&self.layout.metadata(), &self.trusted.delegated_request(role)?)?;
+        held(role, &self.trusted.verify_delegated(role, ring, Stored::Bytes(file))?)
     }
+}
+
+/// The file that clients would ask for.
+fn read(metadata: &Path, request: &Request) -> Result<Vec<u8>, Error> {
+    let file = layout::read_small(&metadata.join(request.file_name()), request.max_length)?;
+    file.ok_or_else(|| error(&request.role, ErrorKind::Absent).into())
+}
+
+/// A role that was given in memory is held there.
+fn held(role: &RoleName, targets: &VerifiedTargets) -> Result<Arc<Verified<Targets>>, Error> {
+    targets.held().cloned().ok_or_else(|| error(role, ErrorKind::Absent).into())
 }
 
 fn error(role: &RoleName, kind: ErrorKind) -> MetadataError {

@@ -117,7 +117,7 @@ impl Stage for Listing<'_> {
         }
         let Self { trusted, paths, .. } = self;
         trusted.expect_many_searches();
-        let search = |path| TargetSearch::start(trusted, path).finish().ok().flatten();
+        let search = |path| TargetSearch::start(trusted, path).finish().ok().flatten().map(|found| found.target);
         let found = paths.into_iter().filter_map(search);
         Ok(found.collect())
     }

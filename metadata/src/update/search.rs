@@ -18,6 +18,15 @@ use crate::{
     VerifiedTargets,
 };
 
+/// A target, and the roles that vouch for it.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The roles on the way, from the top-level targets role down to the one that lists the target.
+    pub chain: Vec<(RoleName, VerifiedTargets)>,
+    /// The target.
+    pub target: TargetFile,
+}
+
 /// Looks for one target, and asks for the delegated roles on the way.
 #[derive(Debug)]
 pub struct TargetSearch<'t> {
@@ -29,7 +38,7 @@ pub struct TargetSearch<'t> {
 #[derive(Clone, Debug)]
 enum State {
     Needs(Edge),
-    Ended(Result<Option<Box<TargetFile>>, Error>),
+    Ended(Result<Option<Box<Found>>, Error>),
 }
 
 impl<'t> TargetSearch<'t> {
@@ -52,7 +61,7 @@ impl<'t> TargetSearch<'t> {
 }
 
 impl Stage for TargetSearch<'_> {
-    type Next = Option<TargetFile>;
+    type Next = Option<Found>;
 
     fn request(&self) -> Option<Request> {
         match &self.state {
@@ -78,9 +87,9 @@ impl Stage for TargetSearch<'_> {
         None
     }
 
-    fn finish(self) -> Result<Option<TargetFile>, Error> {
+    fn finish(self) -> Result<Option<Found>, Error> {
         match self.state {
-            State::Ended(result) => result.map(|found| found.map(|target| *target)),
+            State::Ended(result) => result.map(|found| found.map(|found| *found)),
             // A role that is needed could not be had: the search ends without a result, never with a later role's.
             State::Needs(edge) => Err(missing_targets(&self.trusted.update, &self.trusted.snapshot, edge.role())),
         }
@@ -91,6 +100,8 @@ impl Stage for TargetSearch<'_> {
 #[derive(Debug)]
 struct Walk {
     path: TargetPath,
+    /// The roles from the top-level one down to the one that was visited last.
+    chain: Vec<(RoleName, VerifiedTargets)>,
     to_visit: Vec<Edge>,
     visited: BTreeSet<RoleName>,
     visits: Budget,
@@ -101,7 +112,7 @@ impl Walk {
     fn start(path: TargetPath, limits: &Limits) -> Self {
         let visits = Budget::new("roles_visited", limits.roles_visited.into());
         let visited = BTreeSet::from([RoleName::TARGETS]);
-        Self { path, to_visit: Vec::new(), visited, visits, most_depth: limits.delegation_depth }
+        Self { path, chain: Vec::new(), to_visit: Vec::new(), visited, visits, most_depth: limits.delegation_depth }
     }
 
     /// Visits roles until one is needed that is not there yet, or the search ends.
@@ -134,10 +145,16 @@ impl Walk {
 
     /// Looks into one role; if the target is not there, its delegations are next.
     fn visit(&mut self, name: &RoleName, depth: u32, role: &VerifiedTargets, router: Option<&Router>) -> Option<State> {
+        // Depth first: what was visited last one step above is its delegator.
+        self.chain.truncate(depth as usize);
+        self.chain.push((name.clone(), role.clone()));
         // 5.6.7.1: the first role that lists it.
         match role.target(&self.path) {
             Ok(None) => {}
-            Ok(Some(target)) if target.hashes.is_usable() => return Some(State::Ended(Ok(Some(Box::new(target))))),
+            Ok(Some(target)) if target.hashes.is_usable() => {
+                let chain = core::mem::take(&mut self.chain);
+                return Some(State::Ended(Ok(Some(Box::new(Found { chain, target })))));
+            }
             Ok(Some(_)) => {
                 let refused = ErrorKind::NoSupportedHash(alloc::format!("{}", self.path));
                 return Some(State::Ended(Err(refused.of(name))));

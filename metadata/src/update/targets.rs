@@ -68,7 +68,7 @@ impl Stage for UpdateTargets {
 }
 
 /// 5.6.1: the file of a targets role. A role that the snapshot does not list is not asked for.
-pub(super) fn request_targets(update: &Update, snapshot: &Snapshot, role: &RoleName) -> Option<Request> {
+pub(crate) fn request_targets(update: &Update, snapshot: &Snapshot, role: &RoleName) -> Option<Request> {
     let listed = snapshot.meta(role)?;
     update.limits.check_listed(role, listed.length).ok()?;
     let (max_length, limit) = most_bytes(listed.length, "targets_length", update.limits.targets_length);
@@ -76,7 +76,7 @@ pub(super) fn request_targets(update: &Update, snapshot: &Snapshot, role: &RoleN
 }
 
 /// Why a targets role that is needed is not there.
-pub(super) fn missing_targets(update: &Update, snapshot: &Snapshot, role: &RoleName) -> Error {
+pub(crate) fn missing_targets(update: &Update, snapshot: &Snapshot, role: &RoleName) -> Error {
     match snapshot.meta(role) {
         Some(listed) => {
             update.limits.check_listed(role, listed.length).err().unwrap_or_else(|| ErrorKind::Absent.of(role))

@@ -41,7 +41,9 @@ impl Edit<'_> {
         let in_draft = self.draft.targets.iter().find(|(_, targets)| targets.target(path).is_some());
         match in_draft {
             Some((role, _)) => Ok(Some(role.clone())),
-            None => self.published.holder(path),
+            None => {
+                Ok(self.published.find(path)?.and_then(|found| found.chain.into_iter().last()).map(|(role, _)| role))
+            }
         }
     }
 

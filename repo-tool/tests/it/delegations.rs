@@ -177,3 +177,24 @@ fn a_role_is_never_named_like_a_version_of_another_file() {
         assert!(names::new_role(name).is_ok(), "{name}");
     }
 }
+
+#[test]
+fn what_is_found_comes_with_the_roles_that_vouch_for_it() {
+    let world = World::new();
+    let (key, uri) = world.key("a-1");
+    let role = |name| RoleName::delegated(name).unwrap();
+    world
+        .change_with(&[uri], &mut Unobserved, |edit| {
+            delegate(edit, "first", "nothing/*", &key);
+            delegate(edit, "team", "team/*", &key);
+            delegate_from(edit, &role("team"), "other", "team/*", &key);
+            delegate_from(edit, &role("other"), "below", "team/*", &key);
+            delegate_from(edit, &role("team"), "inner", "team/*", &key);
+        })
+        .unwrap();
+    world.add_to(&role("inner"), "team/app", "1", &mut Unobserved).unwrap();
+    let found = world.open().published.find(&TargetPath::new("team/app").unwrap()).unwrap().unwrap();
+    let chain: Vec<RoleName> = found.chain.into_iter().map(|(role, _)| role).collect();
+    assert_eq!((chain, found.target.length), (vec![RoleName::TARGETS, role("team"), role("inner")], 1));
+    assert!(world.open().published.find(&TargetPath::new("team/b").unwrap()).unwrap().is_none());
+}

@@ -43,7 +43,11 @@ fn written(before: &BTreeMap<String, Vec<u8>>, after: &BTreeMap<String, Vec<u8>>
 
 fn bin_of(world: &World, name: &str) -> RoleName {
     let mut repository = world.open();
-    repository.published.holder(&TargetPath::new(name).unwrap()).unwrap().unwrap()
+    let found = repository.published.find(&TargetPath::new(name).unwrap()).unwrap().unwrap();
+    let names: Vec<RoleName> = found.chain.into_iter().map(|(role, _)| role).collect();
+    let [top, bin] = names.try_into().unwrap();
+    assert_eq!(top, RoleName::TARGETS);
+    bin
 }
 
 #[test]
