@@ -179,8 +179,9 @@ impl<R> Envelope<R> {
 
     /// The canonical text that signatures cover.
     #[must_use]
+    #[expect(clippy::expect_used, reason = "the range was found in this text, which never changes")]
     pub fn signed(&self) -> &str {
-        self.canonical.get(self.signed.clone()).unwrap_or_default()
+        self.canonical.get(self.signed.clone()).expect("a range of the text")
     }
 
     /// The file with one more signature, which replaces one of the same key id.

@@ -180,7 +180,7 @@ impl RoleFloors {
         }
         let mut found = new.lines.lines();
         for line in self.lines.lines() {
-            let Some((trusted, name)) = split_role(line) else { continue };
+            let (trusted, name) = split_role(line).ok_or(ErrorKind::StateLost)?;
             // Both are in one order: what is passed over is new.
             match found.find_map(|line| split_role(line).filter(|(_, other)| *other == name)) {
                 // Most of very many.
@@ -201,7 +201,7 @@ fn split_role(line: &str) -> Option<(&str, &str)> {
 fn check_version(name: &str, trusted: &str, found: Option<&str>) -> Result<(), ErrorKind> {
     let decoded = percent_decode_str(name).decode_utf8().ok();
     let role = decoded.and_then(|name| RoleName::listed(&name).ok());
-    let (Some(listed), Some(trusted)) = (role, version(trusted)) else { return Ok(()) };
+    let (Some(listed), Some(trusted)) = (role, version(trusted)) else { return Err(ErrorKind::StateLost) };
     match found.map(version) {
         None => Err(ErrorKind::Removed { listed }),
         Some(Some(found)) if found < trusted => Err(ErrorKind::ListedRollback { listed, trusted, found }),

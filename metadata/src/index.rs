@@ -55,7 +55,7 @@ impl<E: Entry> Index<E> {
             Some(change) => change.clone(),
             None => {
                 let at = self.position(name).ok()?;
-                self.member(*self.starts.get(at)?)
+                self.starts.get(at).map(|start| self.member(*start))
             }
         }
     }
@@ -86,7 +86,7 @@ impl<E: Entry> Index<E> {
             text.push_str(value);
             Ok::<_, ErrorKind>(())
         };
-        let mut before = self.merged(|start| Some(self.raw(start).to_string()), E::write).peekable();
+        let mut before = self.merged(|start| self.raw(start).to_string(), E::write).peekable();
         for (name, entry) in entries {
             while let Some((other, value)) = before.next_if(|(other, _)| **other < *name) {
                 push(&other, &value)?;
@@ -127,19 +127,19 @@ impl<E: Entry> Index<E> {
     /// change.
     pub(crate) fn each<'a, V>(
         &'a self,
-        read: impl Fn(&mut Reader<'_>) -> Option<V> + 'a,
+        read: impl Fn(&mut Reader<'_>) -> Result<V, ErrorKind> + 'a,
         changed: impl Fn(&E) -> V + 'a,
     ) -> impl Iterator<Item = (Cow<'a, str>, V)> + 'a {
+        #[expect(clippy::expect_used, reason = "each member was read when the index was made")]
         let base = move |start| {
             let mut reader = self.reader(start);
-            reader.name().ok()?;
-            read(&mut reader)
+            reader.name().and_then(|_| read(&mut reader)).expect("a member that was read before")
         };
         self.merged(base, changed)
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = String> + '_ {
-        self.merged(|_| Some(()), |_| ()).map(|(name, ())| name.into_owned())
+        self.merged(|_| (), |_| ()).map(|(name, ())| name.into_owned())
     }
 
     /// The whole object in canonical form. What did not change is copied as it stands.
@@ -175,18 +175,18 @@ impl<E: Entry> Index<E> {
     }
 
     /// The members from number `from` to before number `to`, as they stand in the canonical text.
+    #[expect(clippy::expect_used, reason = "members start and end where they were read in this text")]
     fn members(&self, from: usize, to: usize) -> &str {
         let start = self.starts.get(from).map_or(0, |start| *start as usize);
         let end = match self.starts.get(to) {
             // Before it stands a comma.
             Some(next) => (*next as usize).saturating_sub(1),
             None => self.starts.last().map_or(0, |last| {
-                let mut reader = self.reader(*last);
-                let _ = reader.name().and_then(|_| reader.skip());
-                reader.position()
+                // A member ends where its value does.
+                *last as usize + self.raw_member(*last).len()
             }),
         };
-        self.text.get(start..end).unwrap_or_default()
+        self.text.get(start..end).expect("a range of the text")
     }
 
     /// Whether both have the same members, as far as can be told without a look at them: one was cloned from the other.
@@ -200,7 +200,7 @@ impl<E: Entry> Index<E> {
     /// Base and changes side by side: both are sorted.
     fn merged<'a, V>(
         &'a self,
-        base: impl Fn(u32) -> Option<V> + 'a,
+        base: impl Fn(u32) -> V + 'a,
         changed: impl Fn(&E) -> V + 'a,
     ) -> impl Iterator<Item = (Cow<'a, str>, V)> + 'a {
         let mut members = self.starts.iter().copied().peekable();
@@ -215,7 +215,7 @@ impl<E: Entry> Index<E> {
                 };
                 if order == Ordering::Less {
                     let start = members.next()?;
-                    return Some((self.name_at(start), base(start)?));
+                    return Some((self.name_at(start), base(start)));
                 }
                 if order == Ordering::Equal {
                     members.next();
@@ -231,21 +231,30 @@ impl<E: Entry> Index<E> {
         self.starts.binary_search_by(|start| self.name_at(*start).as_ref().cmp(name))
     }
 
-    // What was read once, when the index was made, is read again without a surprise.
-
+    #[expect(clippy::expect_used, reason = "each member was read when the index was made, and the text never changes")]
     fn name_at(&self, start: u32) -> Cow<'_, str> {
-        self.reader(start).string().unwrap_or_default()
+        self.reader(start).string().expect("a name that was read before")
     }
 
-    fn member(&self, start: u32) -> Option<E> {
+    #[expect(clippy::expect_used, reason = "each member was read when the index was made, and the text never changes")]
+    fn member(&self, start: u32) -> E {
         let mut reader = self.reader(start);
-        let name = reader.name().ok()?;
-        E::read(&name, &mut reader).ok()
+        let name = reader.name().expect("a name that was read before");
+        E::read(&name, &mut reader).expect("a member that was read before")
     }
 
+    #[expect(clippy::expect_used, reason = "each member was read when the index was made, and the text never changes")]
     fn raw(&self, start: u32) -> &str {
         let mut reader = self.reader(start);
-        reader.name().and_then(|_| reader.skip()).unwrap_or_default()
+        reader.name().and_then(|_| reader.skip()).expect("a member that was read before")
+    }
+
+    /// The name and the value, as they stand.
+    #[expect(clippy::expect_used, reason = "each member was read when the index was made, and the text never changes")]
+    fn raw_member(&self, start: u32) -> &str {
+        let mut reader = self.reader(start);
+        reader.name().and_then(|_| reader.skip()).expect("a member that was read before");
+        reader.since(start as usize)
     }
 
     fn reader(&self, start: u32) -> Reader<'_> {

@@ -141,9 +141,10 @@ impl Key {
         Json::from_canonical(&self.canonical)
     }
 
+    #[expect(clippy::expect_used, reason = "`Key::read` refuses a key in which one of the two is no text")]
     fn text(&self, name: &str) -> String {
-        let value = member(&self.canonical, name).ok().flatten();
-        value.and_then(|value| Some(Reader::new(value).string().ok()?.into_owned())).unwrap_or_default()
+        let value = member(&self.canonical, name).expect("canonical text").expect("a member of every key");
+        Reader::new(value).string().expect("text").into_owned()
     }
 
     /// The id that the specification gives to this key (4.2.1): SHA-256 of its canonical form, in hexadecimal.

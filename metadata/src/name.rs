@@ -105,6 +105,12 @@ impl RoleName {
         }
     }
 
+    /// The name of a bin: its hyphen and its digits make it a name, and none of a top-level role.
+    pub(crate) fn bin(name: String) -> Self {
+        debug_assert!(name.contains('-'), "{name}");
+        Self(Cow::Owned(name))
+    }
+
     /// The name, as metadata writes it.
     #[must_use]
     pub fn as_str(&self) -> &str {

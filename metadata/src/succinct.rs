@@ -79,9 +79,7 @@ impl SuccinctRoles {
     #[must_use]
     pub fn bin(&self, number: u32) -> RoleName {
         let digits = self.bit_length.div_ceil(4) as usize;
-        let name = format!("{}-{number:0digits$x}", self.name_prefix);
-        // The hyphen and the digits make it a name, and none of a top-level role.
-        RoleName::listed(&name).unwrap_or(RoleName::TARGETS)
+        RoleName::bin(format!("{}-{number:0digits$x}", self.name_prefix))
     }
 
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {

@@ -73,7 +73,7 @@ impl<R: Role> Verified<R> {
         let checked = check(&file, ring).and_then(|()| file.content());
         match checked {
             Ok(content) => {
-                content.own_key_ring().map_or(Ok(()), |own| check(&file, &own))?;
+                content.own_key_ring()?.map_or(Ok(()), |own| check(&file, &own))?;
                 Ok(Self { file, content })
             }
             // The file was taken for canonical as it stands. If it is not, the signatures are over other bytes.

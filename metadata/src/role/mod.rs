@@ -39,10 +39,10 @@ pub trait Role: Sized + sealed::Sealed {
     #[doc(hidden)]
     fn read(reader: &mut Reader<'_>, text: &Arc<String>) -> Result<Self, ErrorKind>;
 
-    /// The ring that this metadata must satisfy itself, whoever delegates to it: a root's.
+    /// The ring that this metadata must satisfy itself, whoever delegates to it: a root's (5.3.4).
     #[doc(hidden)]
-    fn own_key_ring(&self) -> Option<KeyRing> {
-        None
+    fn own_key_ring(&self) -> Result<Option<KeyRing>, ErrorKind> {
+        Ok(None)
     }
 }
 

@@ -85,10 +85,10 @@ impl Root {
     }
 
     /// A digest of the rings that vouch for timestamp and snapshot: when it changes, those were rotated (5.3.11).
+    #[expect(clippy::expect_used, reason = "`Root::read` refuses a root that does not name the four roles")]
     pub(crate) fn online_keys(&self) -> String {
-        // A root that was read names both roles.
-        let digest = |role| self.key_ring(&role).map(|ring| hex::encode(ring.fingerprint())).unwrap_or_default();
-        digest(RoleName::TIMESTAMP) + &digest(RoleName::SNAPSHOT)
+        let ring = |role| self.key_ring(&role).expect("a role that every root names");
+        [RoleName::TIMESTAMP, RoleName::SNAPSHOT].map(|role| hex::encode(ring(role).fingerprint())).concat()
     }
 }
 
@@ -143,8 +143,8 @@ impl Role for Root {
         canonical::object(common_members(self, &self.spec_version).into_iter().chain(own), &self.unknown)
     }
 
-    fn own_key_ring(&self) -> Option<KeyRing> {
-        self.key_ring(&RoleName::ROOT).ok()
+    fn own_key_ring(&self) -> Result<Option<KeyRing>, ErrorKind> {
+        self.key_ring(&RoleName::ROOT).map(Some).map_err(|error| error.kind)
     }
 }
 

@@ -167,16 +167,16 @@ impl Snapshot {
 }
 
 /// The version in what was read once as a [`MetaFile`].
-fn read_version_alone(reader: &mut Reader<'_>) -> Option<Version> {
+fn read_version_alone(reader: &mut Reader<'_>) -> Result<Version, ErrorKind> {
     let mut version = None;
-    let read = reader.members(|_, name, value| {
+    reader.members(|_, name, value| {
         if name == "version" {
             version = Some(read_version(value)?);
             return Ok(());
         }
         value.skip().map(drop)
-    });
-    read.ok().and(version)
+    })?;
+    version.ok_or_else(|| ErrorKind::expected("a version"))
 }
 
 impl RoleName {

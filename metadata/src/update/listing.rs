@@ -99,8 +99,11 @@ impl Stage for Listing<'_> {
     }
 
     fn apply(&mut self, fetched: Option<Stored>) -> Result<Option<Kept>, Error> {
-        let role = self.to_visit.last().map(|edge| edge.role().clone()).unwrap_or(RoleName::TARGETS);
-        self.accept(fetched.ok_or_else(|| ErrorKind::Absent.of(&role))?)
+        match (self.to_visit.last(), fetched) {
+            (None, _) => Ok(None),
+            (Some(edge), None) => Err(ErrorKind::Absent.of(edge.role())),
+            (Some(_), Some(file)) => self.accept(file),
+        }
     }
 
     fn floors(&self) -> Option<&Floors> {
