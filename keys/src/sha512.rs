@@ -145,7 +145,8 @@ mod tests {
         let pair = SigningKey::from_bytes(&[7; 32]);
         let signature = pair.sign(b"message");
         hazmat::raw_verify::<Recording>(&pair.verifying_key(), b"message", &signature).unwrap();
-        let expected = vec![signature.r_bytes().to_vec(), pair.verifying_key().to_bytes().to_vec(), b"message".to_vec()];
+        let expected =
+            vec![signature.r_bytes().to_vec(), pair.verifying_key().to_bytes().to_vec(), b"message".to_vec()];
         assert_eq!(INPUTS.take(), expected);
     }
 }

@@ -18,7 +18,7 @@ use crate::draft::{Draft, Prior};
 use crate::layout::{self, LONGEST_METADATA, Layout, Lock};
 use crate::policy::Policy;
 use crate::publication::{self, Unobserved};
-use crate::published::Published;
+use crate::published::{self, Published};
 use crate::served::Served;
 use crate::setting::ServedState;
 use crate::snapshot::is_complete;
@@ -284,7 +284,7 @@ fn difference(ours: &Published, served: &Served, foreign: &[RoleName]) -> Result
 }
 
 fn document<R: Role>(role: &RoleName, verified: &Verified<R>) -> Result<Document, Error> {
-    let signed = String::from_utf8_lossy(verified.signed()).into_owned();
+    let signed = published::text(verified).to_string();
     let prior = Prior { signed, signatures: verified.signatures().to_vec() };
     Document::prior(role, &prior, Rings::default())
 }

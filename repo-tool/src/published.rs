@@ -138,8 +138,8 @@ impl Published {
         let rings: Vec<_> = match &delegations.roles {
             DelegatedRoles::Listed(_) => delegations.rings().filter(|(role, _)| wanted.contains(role)).collect(),
             DelegatedRoles::Succinct(_) => {
-                let ring = |role: &&RoleName| Some(((*role).clone(), delegations.key_ring(delegator, role).ok()?));
-                wanted.iter().filter_map(ring).collect()
+                let ring = |role: &&RoleName| Ok(((*role).clone(), delegations.key_ring(delegator, role)?));
+                wanted.iter().map(ring).collect::<Result<_, MetadataError>>()?
             }
         };
         let read = parallel::try_map(&rings, |(role, ring)| self.verify(role, ring))?;
@@ -171,13 +171,22 @@ impl Published {
     /// The canonical text of a role that has been read, which its signatures cover.
     #[must_use]
     pub fn signed_text(&self, role: &RoleName) -> Option<&str> {
-        let signed = match role.as_str() {
-            "root" => self.root.signed(),
-            "timestamp" => self.timestamp.signed(),
-            "snapshot" => self.snapshot.signed(),
-            _ => self.roles.get(role)?.targets.signed(),
-        };
-        std::str::from_utf8(signed).ok()
+        Some(match role.as_str() {
+            "root" => text(&self.root),
+            "timestamp" => text(&self.timestamp),
+            "snapshot" => text(&self.snapshot),
+            _ => text(&self.roles.get(role)?.targets),
+        })
+    }
+
+    /// The same of root, snapshot and timestamp and of every targets role that has been read.
+    pub(crate) fn signed_texts(&self) -> impl Iterator<Item = (&RoleName, &str)> {
+        let top_level = [
+            (&RoleName::ROOT, text(&self.root)),
+            (&RoleName::TIMESTAMP, text(&self.timestamp)),
+            (&RoleName::SNAPSHOT, text(&self.snapshot)),
+        ];
+        top_level.into_iter().chain(self.roles.iter().map(|(role, known)| (role, text(&known.targets))))
     }
 
     /// The file of a targets role that has been read.
@@ -378,6 +387,12 @@ impl Published {
         }
         Ok(targets)
     }
+}
+
+/// The canonical text that signatures cover.
+#[expect(clippy::expect_used, reason = "canonical JSON is read as text, so its bytes are UTF-8")]
+pub(crate) fn text<R: lastmile_metadata::Role>(verified: &Verified<R>) -> &str {
+    std::str::from_utf8(verified.signed()).expect("canonical JSON is UTF-8")
 }
 
 fn error(role: &RoleName, kind: ErrorKind) -> MetadataError {

@@ -304,8 +304,11 @@ fn check_target(layout: &Layout, target: &TargetFile, hash_prefixed: bool) -> Re
 fn check_copies(found: &mut Verification, layout: &Layout) -> Result<(), Error> {
     let folder = layout.metadata();
     let entries = std::fs::read_dir(&folder).map_err(|error| Error::file("list", &folder, error))?;
-    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let names = entries.map(|entry| entry.map(|entry| entry.file_name().into_string().ok()));
+    let names = names.collect::<Result<Vec<_>, _>>().map_err(|error| Error::file("list", &folder, error))?;
     let mut copies: Vec<(String, String, Coding)> = names
+        .into_iter()
+        .flatten()
         .filter_map(|name| {
             let (plain, coding) = Coding::ALL.into_iter().find_map(|coding| {
                 Some((name.strip_suffix(coding.ending())?.strip_suffix('.')?.to_string(), coding))

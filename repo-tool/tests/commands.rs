@@ -454,3 +454,16 @@ fn a_dry_run_allows_no_key() {
     said(&folder, &["delegate", "team", "--paths", "x/*", "--key", &key]);
     assert!(std::fs::read_to_string(&config).unwrap().contains("ext.pem"));
 }
+
+#[test]
+fn a_pass_phrase_in_the_environment_need_not_be_utf_8() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let folder = repository();
+    let mut command = program(&folder);
+    command.env("LASTMILE_PASS_PHRASE", std::ffi::OsStr::from_bytes(b"pa\xffss"));
+    let output =
+        command.arg("-C").arg(folder.path()).args(["key", "generate", "spare"]).stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let pem = std::fs::read_to_string(folder.path().join("keys/spare.pem")).unwrap();
+    assert!(lastmile_keys::PrivateKey::from_pem(&pem, Some(b"pa\xffss")).is_ok());
+}

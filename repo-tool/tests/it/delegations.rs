@@ -2,13 +2,13 @@
 
 use lastmile_keys::PublicKey;
 use lastmile_metadata::{PathPattern, Paths, RoleName, TargetPath};
-use lastmile_repo_tool::Error;
 use lastmile_repo_tool::draft::Draft;
 use lastmile_repo_tool::edit::Edit;
 use lastmile_repo_tool::edit::bins::NewBins;
 use lastmile_repo_tool::edit::delegations::{NewDelegation, Trust};
 use lastmile_repo_tool::names;
 use lastmile_repo_tool::publication::Unobserved;
+use lastmile_repo_tool::{Error, Outcome};
 
 use crate::world::World;
 
@@ -176,4 +176,20 @@ fn a_role_is_never_named_like_a_version_of_another_file() {
     for name in ["v2.root", "2-root", "team"] {
         assert!(names::new_role(name).is_ok(), "{name}");
     }
+}
+
+#[test]
+fn a_pending_change_of_a_role_whose_published_file_is_broken_is_refused() {
+    let world = World::new();
+    let (key, uri) = world.key("a");
+    world.change_with(&[uri], &mut Unobserved, |edit| delegate(edit, "a", "a/*", &key)).unwrap();
+    std::fs::remove_file(world.layout().keys().join("a.pem")).unwrap();
+    let role = RoleName::delegated("a").unwrap();
+    let staged = world.change(|edit| edit.sign_again(&role).unwrap()).unwrap();
+    assert!(matches!(staged, Outcome::Staged(_)));
+    let published = world.layout().metadata().join("1.a.json");
+    let text = std::fs::read_to_string(&published).unwrap();
+    std::fs::write(published, text.replace("2030", "2031")).unwrap();
+    let error = world.open().staged().err();
+    assert!(matches!(error, Some(Error::Untrusted(_))), "{error:?}");
 }
