@@ -157,6 +157,7 @@ pub fn directory_from(
 /// # Errors
 /// When the road fails. What is wrong with the repository is in the result.
 #[cfg(feature = "http")]
+#[expect(clippy::disallowed_methods, reason = "targets are fetched into a temporary folder and removed again")]
 pub fn url(
     base: &str,
     root: Vec<u8>,

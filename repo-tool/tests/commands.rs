@@ -3,6 +3,7 @@
 //! These are apart from the tests of the library: a process that is started there would hold their locks for a moment.
 
 #![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect has failed")]
+#![expect(clippy::disallowed_methods, reason = "tests make the files that they need")]
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

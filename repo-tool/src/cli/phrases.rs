@@ -37,7 +37,7 @@ impl Phrases {
             let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
             return Ok(Some(Zeroizing::new(line.strip_suffix(b"\r").unwrap_or(line).to_vec())));
         }
-        Ok(std::env::var_os(VARIABLE).map(|phrase| Zeroizing::new(phrase.into_vec())))
+        Ok(super::environment(VARIABLE).map(|phrase| Zeroizing::new(phrase.into_vec())))
     }
 
     fn prompt(&self, question: &str) -> Result<Phrase, Error> {
