@@ -2,6 +2,7 @@
 //! so that an expired repository can be renewed. Delegated roles are read when they are asked for.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
 use std::sync::Arc;
 
 use lastmile_client::MemoryStore;
@@ -312,7 +313,8 @@ impl Published {
     #[must_use]
     pub fn is_taken(&self, role: &RoleName, version: Version) -> bool {
         let path = self.layout.metadata().join(names::metadata_file(role, Some(version)));
-        path.symlink_metadata().is_ok()
+        // What cannot be looked at may be there.
+        path.symlink_metadata().map_or_else(|error| error.kind() != io::ErrorKind::NotFound, |_| true)
     }
 
     /// The versions of all roots that were ever published here, in order.

@@ -348,12 +348,15 @@ fn note_strangers(found: &mut Verification, layout: &Layout, targets: &[TargetFi
 /// Targets that a role lists and no client finds.
 fn note_hidden(found: &mut Verification, layout: &Layout, targets: &[TargetFile]) {
     let first: BTreeMap<_, _> = targets.iter().map(|target| (&target.path, target)).collect();
-    let Ok(oldest) = check::oldest_root(layout) else { return };
-    let Ok(mut published) = check::open(layout, oldest) else { return };
-    if let Err(error) = published.read_all() {
-        found.problems.push(error.to_string());
-        return;
-    }
+    let read = || {
+        let mut published = check::open(layout, check::oldest_root(layout)?)?;
+        published.read_all()?;
+        Ok::<_, Error>(published)
+    };
+    let published = match read() {
+        Ok(published) => published,
+        Err(error) => return found.problems.push(error.to_string()),
+    };
     let mut hidden = 0;
     for (role, targets) in published.read_roles() {
         for target in targets.targets() {

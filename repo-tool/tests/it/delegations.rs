@@ -193,3 +193,23 @@ fn a_pending_change_of_a_role_whose_published_file_is_broken_is_refused() {
     let error = world.open().staged().err();
     assert!(matches!(error, Some(Error::Untrusted(_))), "{error:?}");
 }
+
+#[test]
+fn no_role_is_delegated_to_while_a_published_file_that_may_delegate_to_it_is_broken() {
+    let world = World::new();
+    let (key, uri) = world.key("a");
+    world.change_with(&[uri], &mut Unobserved, |edit| delegate(edit, "a", "a/*", &key)).unwrap();
+    let published = world.layout().metadata().join("1.a.json");
+    let text = std::fs::read_to_string(&published).unwrap();
+    std::fs::write(published, text.replace("2030", "2031")).unwrap();
+    let mut repository = world.open();
+    let mut edit = repository.edit(Draft::default());
+    let new = NewDelegation {
+        name: RoleName::delegated("b").unwrap(),
+        paths: Paths::Patterns(vec![PathPattern::new("b/*")]),
+        trust: Trust { keys: vec![key], threshold: 1 },
+        terminating: false,
+    };
+    let error = edit.delegate(&RoleName::TARGETS, new).err();
+    assert!(matches!(error, Some(Error::Untrusted(_))), "{error:?}");
+}
