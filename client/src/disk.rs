@@ -3,6 +3,8 @@
 //! So there is one place where a test can let the machine die, or the disk refuse: before any call (`faults`, which
 //! exists with the feature of that name only). Without it, each function is the system's call and nothing more.
 
+#![expect(clippy::disallowed_methods, reason = "this is the one file that changes disks")]
+
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read as _, Seek, Write};

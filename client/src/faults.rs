@@ -1,5 +1,7 @@
 //! For tests: a machine that dies, or a disk that refuses, at any call that changes a disk ([`crate::disk`]).
 
+#![expect(clippy::disallowed_methods, reason = "a test cuts files short as a loss of power does")]
+
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;

@@ -20,6 +20,8 @@
 //! Programs without an async runtime use [`blocking`]. Unix only: files are opened so that links
 //! are not followed, which other systems offer in other ways.
 
+#![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests make the files that they need"))]
+
 #[cfg(not(unix))]
 compile_error!("lastmile-client needs a Unix system: it opens files without following links");
 

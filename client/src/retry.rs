@@ -1,5 +1,8 @@
 //! Patience with the road: bounded retries with back-off and jitter, on what may pass, never on a
 //! verdict, and all of it before one deadline.
+//!
+//! `backon` does not fit: it counts attempts from the first, while here bytes that arrive renew the attempts and the
+//! pauses but never the deadline.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;

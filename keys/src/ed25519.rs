@@ -7,7 +7,7 @@ use sha2::digest::Digest as _;
 use spki::{Document, EncodePublicKey as _};
 
 use crate::public::KeyError;
-use crate::sha512::{Computed, Sha512};
+use crate::sha512::{Precomputed, Sha512};
 
 #[derive(Clone)]
 pub(crate) struct Ed25519Key(VerifyingKey);
@@ -67,7 +67,7 @@ impl Ed25519Check {
 
     /// Whether the signature is the key's over the message that was taken.
     pub(crate) fn fits(self) -> bool {
-        hazmat::raw_verify::<Computed>(&self.key, &self.hash.finalize(), &self.signature).is_ok()
+        hazmat::raw_verify::<Precomputed>(&self.key, &self.hash.finalize(), &self.signature).is_ok()
     }
 }
 

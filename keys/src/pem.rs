@@ -63,7 +63,7 @@ pub(crate) fn public_info(der: &[u8]) -> Result<SubjectPublicKeyInfoRef<'_>, Key
         .map_err(|error| KeyError::Invalid(format!("the PEM block does not hold a public key: {error}")))
 }
 
+#[expect(clippy::expect_used, reason = "only a label that is not ASCII or a length beyond the address space fails")]
 pub(crate) fn encode_public(der: &[u8]) -> String {
-    // Only a bad label or a length beyond the address space could fail.
-    encode_string("PUBLIC KEY", LineEnding::LF, der).unwrap_or_default()
+    encode_string("PUBLIC KEY", LineEnding::LF, der).expect("the label is ASCII, and `der` is in memory")
 }

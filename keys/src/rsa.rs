@@ -57,7 +57,10 @@ impl RsaKey {
         let der = pem::decode_public(public)?;
         let info = pem::public_info(&der)?;
         check_algorithm(&info)?;
-        let key = info.subject_public_key.as_bytes().unwrap_or_default();
+        let key = info
+            .subject_public_key
+            .as_bytes()
+            .ok_or_else(|| KeyError::invalid("the rsa key is not a whole number of bytes"))?;
         let key = RsaPublicKeyRef::from_der(key)
             .map_err(|error| KeyError::Invalid(alloc::format!("the rsa key is broken: {error}")))?;
         check_sizes(&key)?;

@@ -6,6 +6,8 @@
 //! shown beside. A single file of more than 10⁶ targets is not made, but computed by the formula. All metadata is held in
 //! memory, more than once: 1.75 GB for 10⁷ targets.
 
+#![expect(clippy::disallowed_methods, reason = "examples are not shipped")]
+
 use std::error::Error;
 use std::io::{self, Write as _};
 use std::process::{Command, Stdio};

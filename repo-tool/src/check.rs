@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as StdError;
+use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -119,13 +120,20 @@ pub(crate) fn oldest_root(layout: &Layout) -> Result<Vec<u8>, Error> {
 
 /// The versions of all root files in the folder, in no order.
 pub(crate) fn root_versions(layout: &Layout) -> Result<Vec<Version>, Error> {
-    let entries = std::fs::read_dir(layout.metadata())
-        .map_err(|_| Error::NotFound(format!("there is no repository in {}", layout.dir().display())))?;
-    let versions = entries.filter_map(|entry| {
-        let name = entry.ok()?.file_name().into_string().ok()?;
-        Version::new(name.strip_suffix(".root.json")?.parse().ok()?)
-    });
-    Ok(versions.collect())
+    let folder = layout.metadata();
+    let entries = std::fs::read_dir(&folder).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            Error::NotFound(format!("there is no repository in {}", layout.dir().display()))
+        }
+        _ => Error::file("list", &folder, error),
+    })?;
+    let mut versions = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(|error| Error::file("list", &folder, error))?.file_name();
+        let version = name.to_str().and_then(|name| name.strip_suffix(".root.json")?.parse().ok());
+        versions.extend(version.and_then(Version::new));
+    }
+    Ok(versions)
 }
 
 /// What is to be checked, and when.
@@ -158,7 +166,7 @@ impl Check<'_> {
     fn run_both(&self) -> Result<Checked, Error> {
         let documents: Vec<&Document> = self.completed.all().collect();
         parallel::try_for_each(&documents, |document| gate::admit_file(self.published, document))?;
-        let files = files(self.completed, self.is_consistent());
+        let files = files(self.completed, self.draft.is_consistent(self.published)?);
         let shipped = match files.get("1.root.json") {
             Some(first) => first.to_vec(),
             None => oldest_root(self.layout)?,
@@ -260,11 +268,6 @@ impl Check<'_> {
         };
         let others: Vec<&Document> = self.completed.all().filter(is_other).collect();
         parallel::try_for_each(&others, |document| document.verify())
-    }
-
-    fn is_consistent(&self) -> bool {
-        let published = self.published.map(|published| published.root.consistent_snapshot);
-        self.draft.root.as_ref().map(|root| root.consistent_snapshot).or(published).unwrap_or(true)
     }
 }
 

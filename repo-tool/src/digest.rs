@@ -9,8 +9,8 @@ use lastmile_metadata::{Hashes, TargetFile};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::Error;
 use crate::folder::{Folder, is_ours};
+use crate::{Error, names};
 
 /// Bytes read at once.
 const PART: usize = 256 * 1024;
@@ -75,7 +75,7 @@ impl FileDigest {
 pub(crate) fn is_target(folder: &Folder, name: &Path, target: &TargetFile) -> Result<bool, Error> {
     let read = |error| Error::file("read", &folder.path_of(name), error);
     let Some(parent) = folder.find(name.parent().unwrap_or(Path::new("")))? else { return Ok(false) };
-    let file = match parent.open_file(name.file_name().unwrap_or_default()) {
+    let file = match parent.open_file(names::of_file(name)?) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         file => file.map_err(read)?,
     };

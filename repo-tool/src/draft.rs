@@ -89,6 +89,17 @@ pub struct Completed {
     pub(crate) record: Vec<u8>,
 }
 
+impl Draft {
+    /// Whether the names of metadata files carry versions (6.2): as the new root says, or else the published one.
+    ///
+    /// # Errors
+    /// [`Error::Draft`] when there is neither.
+    pub(crate) fn is_consistent(&self, published: Option<&Published>) -> Result<bool, Error> {
+        let root = self.root.as_ref().or(published.map(|published| &*published.root));
+        root.map(|root| root.consistent_snapshot).ok_or_else(|| Error::Draft("there is no root".into()))
+    }
+}
+
 impl Completed {
     fn push(&mut self, (document, changes): (Document, RoleDiff)) {
         self.changes.insert(document.role.clone(), changes);

@@ -184,6 +184,10 @@ impl Folder {
     }
 
     /// How long ago it was last changed; none where that is in the future.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the age of a request decides whether it is abandoned, and nothing about trust"
+    )]
     pub(crate) fn age(&self) -> Result<Option<Duration>, Error> {
         let changed = u64::try_from(self.stat()?.st_mtime).unwrap_or_default();
         Ok(SystemTime::now().duration_since(UNIX_EPOCH + Duration::from_secs(changed)).ok())

@@ -115,9 +115,7 @@ fn file_faults(file: &[u8], is_listed: &dyn Fn(&str) -> bool) -> BTreeSet<String
 /// What others refuse, or do not read in full, of what is published: the root and every role that was read.
 pub(crate) fn advice(published: &Published) -> Vec<String> {
     let mut advice = Vec::new();
-    let read = published.read_roles().map(|(role, _)| role);
-    for role in RoleName::TOP_LEVEL.iter().filter(|role| **role != RoleName::TARGETS).chain(read) {
-        let text = published.signed_text(role).unwrap_or_default();
+    for (role, text) in published.signed_texts() {
         advice.extend(faults(role, text).into_iter().map(|fault| format!("{role} as published: {fault}")));
         advice.extend(length_advice(published, role));
     }
@@ -317,8 +315,8 @@ impl Faults {
             }
         }
         let threshold = member(role, "threshold")?.unwrap_or_default();
-        if threshold.parse().is_ok_and(|threshold: usize| threshold > usable.len()) {
-            let count = usable.len();
+        let count = usable.len();
+        if !threshold.parse().is_ok_and(|threshold: usize| threshold <= count) {
             self.add(&format!(
                 "{name} has a threshold of {threshold} and {count} keys that can be used: nobody can sign for it"
             ));
@@ -352,6 +350,21 @@ mod tests {
     fn faults_of(signatures: &str) -> Vec<String> {
         let file = format!(r#"{{"signatures":{signatures},"signed":{{}}}}"#);
         file_faults(file.as_bytes(), &|id| id == "listed").into_iter().collect()
+    }
+
+    #[test]
+    fn a_threshold_that_is_no_number_of_keys_is_a_fault() {
+        let root = |threshold: &str| {
+            let role = format!(r#"{{"keyids":[],"threshold":{threshold}}}"#);
+            format!(
+                r#"{{"consistent_snapshot":true,"expires":"2030-01-31T00:00:00Z","keys":{{}},"roles":{{"root":{role}}},"spec_version":"1.0.31"}}"#
+            )
+        };
+        assert!(faults(&RoleName::ROOT, &root("0")).is_empty());
+        for threshold in ["1", "-1", "\"1\""] {
+            let found = faults(&RoleName::ROOT, &root(threshold));
+            assert!(found.iter().any(|fault| fault.contains("nobody can sign")), "{threshold}: {found:?}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::draft::Draft;
 use crate::ingest::Incoming;
 use crate::publication::{self, Observer};
 use crate::queue::{self, Answer, Change, Fault, Queue, Request, Taken, Turn};
-use crate::{Error, Outcome, Plan, Repository, Setting, Signing, parallel};
+use crate::{Error, Outcome, Plan, Repository, Setting, Signing, names, parallel};
 
 /// Who has published a request, and what came of it.
 pub enum Shared {
@@ -155,7 +155,7 @@ impl Repository {
             let from = Queue::new(&self.layout, self.lock()?)?.request(&request.name)?.ok_or_else(gone)?;
             let to = self.layout.open_publishing()?;
             incoming = parallel::try_map(added, |taken_in| {
-                let name = taken_in.file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+                let name = names::of_file(&taken_in.file)?;
                 let new = format!("{}-{name}", request.name);
                 let target = taken_in.target.clone();
                 match request.is_hashed {

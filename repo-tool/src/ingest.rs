@@ -15,7 +15,7 @@ use walkdir::WalkDir;
 use crate::folder::Folder;
 use crate::key_material::Scanner;
 use crate::own_files::{self, OwnFiles, Unpublishable, is_hidden};
-use crate::{Error, layout, parallel};
+use crate::{Error, layout, names, parallel};
 
 /// Bytes copied at once.
 const PART: usize = 256 * 1024;
@@ -300,7 +300,7 @@ pub(crate) fn spread(
             continue;
         }
         let copy = incoming.file.with_extension(number.to_string());
-        let (from, to) = (incoming.file.file_name().unwrap_or_default(), copy.file_name().unwrap_or_default());
+        let (from, to) = (names::of_file(&incoming.file)?, names::of_file(&copy)?);
         let linked = disk::link_or_copy(folder.place(from), folder.place(to));
         linked.map_err(|error| Error::file("copy", &incoming.file, error))?;
         spread.push((copy, place));

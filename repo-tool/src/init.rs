@@ -194,7 +194,8 @@ impl NewRepository {
                 store.add_open(layout.dir(), &uri, key);
                 role_policy.keys.push(uri);
             }
-            let threshold = Threshold::new(role_policy.threshold).unwrap_or(Threshold::ONE);
+            let threshold = Threshold::new(role_policy.threshold)
+                .ok_or_else(|| Error::Usage(format!("the threshold of {role} must be at least 1")))?;
             root.roles.insert(role.clone(), RoleKeys::new(keyids, threshold));
             policy.set_role(role.as_str(), role_policy);
         }

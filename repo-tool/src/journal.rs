@@ -16,7 +16,7 @@ use crate::layout::{JOURNAL, Layout, STAGED, Sharing};
 use crate::publication::{Moment, Observer};
 use crate::queue::{self, Answer};
 use crate::versions::RECORD;
-use crate::{Error, ingest, parallel, staged, superseded};
+use crate::{Error, ingest, names, parallel, staged, superseded};
 
 /// The longest journal that is written and read: about a million files.
 const LONGEST: u64 = 256 << 20;
@@ -302,7 +302,7 @@ impl Journal {
     }
 
     fn check_names(&self, folders: &Folders<'_>) -> Result<(), String> {
-        let working = folders.working.path().file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let working = names::of_file(folders.working.path()).map_err(|error| error.to_string())?;
         let mut goals = BTreeSet::new();
         for step in &self.steps {
             if !step.is_known(working) {

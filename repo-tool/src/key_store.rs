@@ -353,7 +353,8 @@ pub fn free_name(folder: &Path, role: &str, policy: &Policy) -> String {
         lies_there("pem") || lies_there("pub") || named.contains(Path::new(name))
     };
     let stem = file_stem(role);
-    (1_u32..).map(|number| format!("{stem}-{number}")).find(|name| !taken(name)).unwrap_or_default()
+    #[expect(clippy::expect_used, reason = "no folder has a file for each of 2^64 numbers")]
+    (1_u64..).map(|number| format!("{stem}-{number}")).find(|name| !taken(name)).expect("one of 2^64 names is free")
 }
 
 /// The public key as metadata writes it, on one line.

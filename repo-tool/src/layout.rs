@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use lastmile_client::disk::{self, NewFile};
 use rustix::fs::OFlags;
 
-use crate::Error;
 use crate::folder::{Folder, Found, read_at_most, user};
 use crate::user::UserConfig;
+use crate::{Error, names};
 
 /// How often a held lock is tried again.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
@@ -220,14 +220,16 @@ impl Layout {
 
     /// The same with the new file made in `folder`.
     pub(crate) fn replace_from(&self, folder: &Folder, path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
-        let relative = path.strip_prefix(&self.dir).unwrap_or(path);
+        let relative = path
+            .strip_prefix(&self.dir)
+            .map_err(|_| Error::Refused(format!("{} is not in the repository", path.display())))?;
         let goal = self.open()?.find(relative.parent().unwrap_or(Path::new("")))?;
         let goal = goal.ok_or_else(|| Error::file("replace", path, io::ErrorKind::NotFound.into()))?;
-        let name = relative.file_name().unwrap_or_default();
+        let name = names::of_file(relative)?;
         let create = |path: &Path| disk::create(folder.place(path.file_name().unwrap_or_default()), mode);
         let (mut file, new) = disk::unforeseen(folder.path(), REPLACES, "", create)
             .map_err(|error| Error::file("create a file in", folder.path(), error))?;
-        let new = new.file_name().unwrap_or_default();
+        let new = names::of_file(&new)?;
         let replaced = file
             .write_all(bytes)
             .map_err(|error| Error::file("write", path, error))

@@ -5,6 +5,8 @@
 //! [`Repository::conclude`] publishes it after two simulated clients have accepted it, or stages it for those whose keys
 //! sit elsewhere.
 
+#![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests make the files that they need"))]
+
 #[cfg(feature = "http")]
 mod adoption;
 pub mod catch_up;

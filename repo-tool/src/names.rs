@@ -1,5 +1,7 @@
 //! Names that this tool writes: stricter than those it reads, since every server and file system must bear them.
 
+use std::path::Path;
+
 use lastmile_metadata::{RoleName, TargetPath, Version};
 
 use crate::Error;
@@ -45,4 +47,13 @@ pub fn new_role(name: &str) -> Result<RoleName, Error> {
 /// [`Error::Usage`] for the empty name.
 pub fn role(name: &str) -> Result<RoleName, Error> {
     RoleName::listed(name).map_err(|error| Error::Usage(error.to_string()))
+}
+
+/// The name of the file at `path`, in its folder.
+///
+/// # Errors
+/// [`Error::Refused`] for a path that ends in no name, or in one that is not UTF-8: this tool makes neither.
+pub(crate) fn of_file(path: &Path) -> Result<&str, Error> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.ok_or_else(|| Error::Refused(format!("{} does not name a file of this tool", path.display())))
 }

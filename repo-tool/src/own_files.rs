@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::{self, Metadata};
+use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
@@ -90,14 +91,22 @@ impl OwnFiles {
         for entry in fs::read_dir(&dir).map_err(looked_at)? {
             let entry = entry.map_err(looked_at)?;
             let name = entry.file_name();
-            match fs::metadata(entry.path()) {
-                Ok(found) if Layout::is_own(&name) && found.is_dir() => drop(own.folders.insert(id(&found))),
-                Ok(found) if Layout::is_own(&name) => own.add_file(&found, &name.to_string_lossy()),
-                _ => {}
+            if !Layout::is_own(&name) {
+                continue;
+            }
+            match readable(fs::metadata(entry.path())).map_err(looked_at)? {
+                Some(found) if found.is_dir() => drop(own.folders.insert(id(&found))),
+                Some(found) => own.add_file(&found, &name.to_string_lossy()),
+                None => {}
             }
         }
-        for entry in WalkDir::new(layout.keys()).into_iter().filter_map(Result::ok) {
-            if let Some(found) = entry.metadata().ok().filter(Metadata::is_file) {
+        let keys = layout.keys();
+        let looked_at_key = |error| Error::file("look at", &keys, error);
+        for entry in WalkDir::new(&keys) {
+            let entry = readable(entry.map_err(io::Error::from)).map_err(looked_at_key)?;
+            let Some(entry) = entry else { continue };
+            let found = readable(entry.metadata().map_err(io::Error::from)).map_err(looked_at_key)?;
+            if let Some(found) = found.filter(Metadata::is_file) {
                 let what = format!("keys/{}", entry.file_name().to_string_lossy());
                 own.add_file(&found, &what);
                 // Public keys and other files beside the private ones are no secret.
@@ -105,35 +114,47 @@ impl OwnFiles {
                     let mut scanner = Scanner::default();
                     scanner.update(bytes);
                     scanner.finish().is_some()
-                });
+                })?;
             }
         }
         let named = policy.key_uris().into_iter().map(|uri| (uri.path(layout.dir()), uri.to_string()));
         // A folder without a root, such as a new one, has no entry in the user's configuration.
         let users = match check::oldest_root(layout) {
             Ok(root) => layout.user().keys(RootDigest::of(&root))?,
-            Err(_) => Vec::new(),
+            Err(Error::NotFound(_)) => Vec::new(),
+            Err(error) => return Err(error),
         };
         let users = users.into_iter().map(|path| (path.clone(), path.display().to_string()));
         for (path, name) in users.chain(named) {
-            if let Ok(found) = fs::metadata(&path) {
+            let found = readable(fs::metadata(&path)).map_err(|error| Error::file("look at", &path, error))?;
+            if let Some(found) = found {
                 let what = format!("the private key {name}");
                 own.add_file(&found, &what);
                 // Whatever is in it: somebody said that it is a private key.
-                own.add_content(&path, &what, |bytes| !bytes.is_empty());
+                own.add_content(&path, &what, |bytes| !bytes.is_empty())?;
             }
         }
         Ok(own)
     }
 
-    /// Remembers what a private key file holds. One that cannot be read here, nobody here can copy.
-    fn add_content(&mut self, path: &Path, what: &str, is_private: impl Fn(&[u8]) -> bool) {
-        let read = || layout::read_small(&path.canonicalize().ok()?, LONGEST_KEY).ok().flatten();
-        if let Some(bytes) = read().map(Zeroizing::new).filter(|bytes| is_private(bytes)) {
+    /// Remembers what a private key file holds. A file that this user cannot read, this user cannot copy; no private key
+    /// is longer than [`LONGEST_KEY`].
+    fn add_content(&mut self, path: &Path, what: &str, is_private: impl Fn(&[u8]) -> bool) -> Result<(), Error> {
+        let read = || {
+            let Some(file) = readable(path.canonicalize().and_then(|path| layout::open_regular(&path)))? else {
+                return Ok(None);
+            };
+            let mut bytes = Zeroizing::new(Vec::new());
+            file.take(LONGEST_KEY + 1).read_to_end(&mut bytes)?;
+            Ok(Some(bytes).filter(|bytes| bytes.len() as u64 <= LONGEST_KEY))
+        };
+        let bytes = read().map_err(|error| Error::file("read", path, error))?;
+        if let Some(bytes) = bytes.filter(|bytes| is_private(bytes)) {
             self.longest = self.longest.max(bytes.len());
             let reason = format!("is a copy of {what} of this repository");
             self.contents.entry(sha256(&bytes)).or_insert(reason);
         }
+        Ok(())
     }
 
     /// For comparing the content of a file that is taken in.
@@ -291,6 +312,18 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
 
 fn id(found: &Metadata) -> FileId {
     (found.dev(), found.ino())
+}
+
+/// `found`, or none where nothing is there, or nothing that this user may read.
+fn readable<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    use io::ErrorKind::{InvalidInput, NotADirectory, NotFound, PermissionDenied};
+    let is_link_loop = |error: &io::Error| error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if matches!(error.kind(), InvalidInput | NotADirectory | NotFound | PermissionDenied) => Ok(None),
+        Err(error) if is_link_loop(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn id_of(path: &Path) -> Option<FileId> {

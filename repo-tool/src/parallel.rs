@@ -1,54 +1,62 @@
-//! The same work on many files, on all cores, with at most one thread for each.
+//! The same work on many files, on all cores, by rayon.
+//!
+//! The work of one item must not wait for another item: while rayon waits for work inside work, its threads take on other
+//! items.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use rayon::prelude::*;
 
 use crate::Error;
 
-/// Calls `work` for every item; the first error ends it.
+/// Calls `work` for every item. After an error no further item is begun, and one of the errors is returned.
 pub(crate) fn try_for_each<T: Sync>(items: &[T], work: impl Fn(&T) -> Result<(), Error> + Sync) -> Result<(), Error> {
-    try_map(items, work).map(|_| ())
+    try_map(items, work).map(drop)
 }
 
-/// Maps every item, in order; the first error ends it.
+/// Maps every item, in order. After an error no further item is begun, and one of the errors is returned.
 pub(crate) fn try_map<T: Sync, R: Send>(
     items: &[T],
     work: impl Fn(&T) -> Result<R, Error> + Sync,
 ) -> Result<Vec<R>, Error> {
-    // A thread takes longer to begin than most work on one file.
+    // Threads take longer to start than most work on one file.
     if items.len() < 2 {
         return items.iter().map(work).collect();
     }
-    let next = AtomicUsize::new(0);
-    let worker = || {
-        let mut done = Vec::new();
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(item) = items.get(index) else {
-                return Ok(done);
-            };
-            match work(item) {
-                Ok(result) => done.push((index, result)),
-                Err(error) => {
-                    // The others find nothing more to do.
-                    next.store(items.len(), Ordering::Relaxed);
-                    return Err(error);
-                }
-            }
-        }
-    };
-    let count = thread::available_parallelism().map_or(1, usize::from).min(items.len());
-    let mut results = thread::scope(|scope| {
-        let threads: Vec<_> = (0..count).map(|_| scope.spawn(worker)).collect();
-        let mut all = Vec::with_capacity(items.len());
-        for thread in threads {
-            match thread.join() {
-                Ok(part) => all.append(&mut part?),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        Ok::<_, Error>(all)
-    })?;
-    results.sort_unstable_by_key(|(index, _)| *index);
-    Ok(results.into_iter().map(|(_, result)| result).collect())
+    // One item may take much longer than another, so that each is handed out by itself.
+    items.par_iter().with_max_len(1).map(&work).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn results_stand_in_the_order_of_the_items() {
+        let items: Vec<usize> = (0..1000).collect();
+        assert_eq!(
+            try_map(&items, |item| Ok(item * 2)).unwrap(),
+            items.iter().map(|item| item * 2).collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn an_error_is_returned_and_ends_the_work() {
+        let items: Vec<usize> = (0..100_000).collect();
+        let begun = AtomicUsize::new(0);
+        let result = try_for_each(&items, |_| {
+            begun.fetch_add(1, Ordering::Relaxed);
+            Err(Error::NotFound("an item".into()))
+        });
+        assert!(matches!(result, Err(Error::NotFound(_))), "{result:?}");
+        assert!(begun.load(Ordering::Relaxed) < items.len() / 2, "{begun:?}");
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller() {
+        let work = || try_for_each(&[1, 2, 3], |item| if *item == 2 { panic!("two") } else { Ok(()) });
+        let panic = catch_unwind(AssertUnwindSafe(work)).unwrap_err();
+        assert_eq!(panic.downcast_ref(), Some(&"two"));
+    }
 }

@@ -130,14 +130,13 @@ impl Authority {
         if start.is_pinned {
             return Self(Scope::Everything);
         }
-        let root = published.root.roles.keys().filter(|role| !is_online(role));
-        let root = root.filter_map(|role| published.root.key_ring(role).ok());
-        let root: Vec<PublicKey> =
-            root.flat_map(|ring| ring.keys().map(|(_, key)| key.clone()).collect::<Vec<_>>()).collect();
+        let root = published.root.roles.iter().filter(|(role, _)| !is_online(role));
+        let root = root.flat_map(|(_, listed)| &listed.keyids).filter_map(|id| published.root.keys.get(id));
         let delegated = published.read_roles().filter_map(|(_, targets)| targets.delegations.as_ref());
         let delegated = delegated.flat_map(|delegations| delegations.keys.values());
-        let delegated = delegated.filter_map(|key| key.public_key().ok().cloned());
-        let content_keys = Arc::new(root.into_iter().chain(delegated).collect());
+        // What is no usable key cannot sign.
+        let usable = root.chain(delegated).filter_map(|key| key.public_key().ok().cloned());
+        let content_keys = Arc::new(usable.collect());
         let (folder, digest) = (layout.dir().to_path_buf(), start.repository);
         Self(Scope::OnlineRoles { content_keys, folder, digest })
     }

@@ -36,7 +36,7 @@ pub enum Verdict {
     /// Something else: the revocation is not proven.
     Bad(String),
     /// The scene could not be played, and why.
-    NotTried(&'static str),
+    NotTried(String),
 }
 
 /// A client that was shipped with one root version.
@@ -81,9 +81,13 @@ impl Before {
 /// Plays all scenes against what is published now.
 ///
 /// # Errors
-/// When published metadata cannot be read, or a key at hand cannot be opened.
+/// When published metadata cannot be read. A revoked key that cannot be opened is a [`Verdict::NotTried`].
 pub fn prove(repository: &mut Repository, key: &PublicKey, before: &Before) -> Result<Vec<ProofRow>, Error> {
-    let signer = repository.keys.signer(key).ok().flatten();
+    let (signer, not_tried) = match repository.keys.signer(key) {
+        Ok(Some(signer)) => (Some(signer), String::new()),
+        Ok(None) => (None, "the revoked private key is not here".to_string()),
+        Err(error) => (None, format!("the revoked private key cannot be opened: {error}")),
+    };
     let forgeries = match &signer {
         Some(signer) => forge_all(repository, signer, before)?,
         None => Vec::new(),
@@ -99,7 +103,7 @@ pub fn prove(repository: &mut Repository, key: &PublicKey, before: &Before) -> R
                     scenes.push((format!("forged {}", forgery.role), stage.refuses(forgery)?));
                 }
             }
-            None => scenes.push(("forged files".into(), Verdict::NotTried("the revoked private key is not here"))),
+            None => scenes.push(("forged files".into(), Verdict::NotTried(not_tried.clone()))),
         }
         rows.push(ProofRow { root, until, scenes });
     }
@@ -115,7 +119,8 @@ fn shipped_roots(repository: &Repository) -> Result<Vec<(Version, Version, Vec<u
     let mut before: Option<Root> = None;
     for version in versions {
         let path = repository.layout.metadata().join(format!("{version}.root.json"));
-        let shipped = layout::read_if_there(&path)?.unwrap_or_default();
+        let shipped = layout::read_if_there(&path)?
+            .ok_or_else(|| Error::NotFound(format!("{} is not there any more", path.display())))?;
         let root = Envelope::<Root>::parse(&RoleName::ROOT, shipped.clone())?.unverified(&RoleName::ROOT)?;
         let alike = before.as_ref().is_some_and(|before| is_alike(before, &root));
         before = Some(root);
@@ -147,7 +152,7 @@ pub fn table(rows: &[ProofRow]) -> String {
             let (mark, said) = match verdict {
                 Verdict::Good(said) => ("ok", said.as_str()),
                 Verdict::Bad(said) => ("NO", said.as_str()),
-                Verdict::NotTried(why) => ("--", *why),
+                Verdict::NotTried(why) => ("--", why.as_str()),
             };
             text += &format!("  {client:<8} {mark}  {scene:<28} {said}\n");
         }

@@ -33,7 +33,7 @@ use crate::folder::user;
 use crate::journal::{Existing, Folders, Journal, Rank, SYNC_TOGETHER, Step};
 use crate::layout::{Interrupted, JOURNAL, Layout, Lock};
 use crate::queue::{self, Answer};
-use crate::{Error, parallel};
+use crate::{Error, names, parallel};
 
 /// The journal before it counts.
 const NEW_JOURNAL: &str = "journal.new";
@@ -124,7 +124,7 @@ impl<'a> Publication<'a> {
     /// over, and must be what it was when it was compared with what is listed.
     pub(crate) fn add_target(&mut self, file: &NewFile, existing: Existing) -> Result<(), Error> {
         let (to, from) = (Path::new("targets").join(&file.to), file.from.as_path());
-        let name = from.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let name = names::of_file(from)?;
         if from.parent() == Some(self.folders.working.path()) {
             self.add_step(Rank::TargetFile, name, to, existing, file.content.clone());
             return Ok(());
@@ -211,7 +211,7 @@ impl<'a> Publication<'a> {
         let working = &self.folders.working;
         let names: Vec<PathBuf> = unread.iter().map(|step| step.from.clone()).collect();
         let read = parallel::try_map(&names, |from| {
-            let name = from.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let name = names::of_file(from)?;
             let digest = FileDigest::read(working, name, |_| {})?;
             digest.ok_or_else(|| Error::file("read", from, io::ErrorKind::NotFound.into()))
         })?;

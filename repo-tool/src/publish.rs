@@ -48,8 +48,7 @@ impl Release<'_> {
 
     fn prepare<'a>(&'a self, place: RootPlace, observer: &'a mut dyn Observer) -> Result<Prepared<'a>, Error> {
         let Self { layout, lock, published, plan, policy, key_files } = *self;
-        let before = published.map(|published| published.root.consistent_snapshot);
-        let consistent = plan.draft.root.as_ref().map(|root| root.consistent_snapshot).or(before).unwrap_or(true);
+        let consistent = plan.draft.is_consistent(published)?;
         let mut publication = Publication::begin(layout, lock, observer)?;
         for name in key_files {
             publication.add_key(name);

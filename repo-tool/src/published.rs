@@ -2,6 +2,7 @@
 //! so that an expired repository can be renewed. Delegated roles are read when they are asked for.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -138,8 +139,8 @@ impl Published {
         let rings: Vec<_> = match &delegations.roles {
             DelegatedRoles::Listed(_) => delegations.rings().filter(|(role, _)| wanted.contains(role)).collect(),
             DelegatedRoles::Succinct(_) => {
-                let ring = |role: &&RoleName| Some(((*role).clone(), delegations.key_ring(delegator, role).ok()?));
-                wanted.iter().filter_map(ring).collect()
+                let ring = |role: &&RoleName| Ok(((*role).clone(), delegations.key_ring(delegator, role)?));
+                wanted.iter().map(ring).collect::<Result<_, MetadataError>>()?
             }
         };
         let read = parallel::try_map(&rings, |(role, ring)| self.verify(role, ring))?;
@@ -177,6 +178,16 @@ impl Published {
             "snapshot" => self.snapshot.signed(),
             _ => self.roles.get(role)?.targets.signed(),
         })
+    }
+
+    /// The same of root, snapshot and timestamp and of every targets role that has been read.
+    pub(crate) fn signed_texts(&self) -> impl Iterator<Item = (&RoleName, &str)> {
+        let top_level = [
+            (&RoleName::ROOT, self.root.signed()),
+            (&RoleName::TIMESTAMP, self.timestamp.signed()),
+            (&RoleName::SNAPSHOT, self.snapshot.signed()),
+        ];
+        top_level.into_iter().chain(self.roles.iter().map(|(role, known)| (role, known.targets.signed())))
     }
 
     /// The file of a targets role that has been read.
@@ -294,7 +305,8 @@ impl Published {
     #[must_use]
     pub fn is_taken(&self, role: &RoleName, version: Version) -> bool {
         let path = self.layout.metadata().join(names::metadata_file(role, Some(version)));
-        path.symlink_metadata().is_ok()
+        // What cannot be looked at may be there.
+        path.symlink_metadata().map_or_else(|error| error.kind() != io::ErrorKind::NotFound, |_| true)
     }
 
     /// The versions of all roots that were ever published here, in order.

@@ -163,7 +163,7 @@ impl Request {
         let renamed = disk::rename(folder.queue.place(&folder.name), folder.queue.place(&name));
         renamed.map_err(|error| Error::file("write", &place, error))?;
         for incoming in &mut change.added {
-            incoming.file = place.join(incoming.file.file_name().unwrap_or_default());
+            incoming.file = place.join(names::of_file(&incoming.file)?);
         }
         let queue = folder.queue.again()?;
         Ok(Self { layout: layout.clone(), queue, name, change, _owner: owner })
@@ -385,7 +385,7 @@ fn new_folder(layout: &Layout) -> Result<(NewFolder, File), Error> {
     let make = |path: &Path| disk::make_folder(queue.place(path.file_name().unwrap_or_default()), 0o700);
     let ((), path) = disk::unforeseen(queue.path(), NEW, "", make)
         .map_err(|error| Error::file("create a folder in", queue.path(), error))?;
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_string();
+    let name = names::of_file(&path)?.to_string();
     let folder = queue.enter(&name)?.ok_or_else(|| Error::file("open", &path, io::ErrorKind::NotFound.into()))?;
     let folder = NewFolder { queue, folder, name };
     // Locked before it has its name, so that it is never seen without its lock.
@@ -443,7 +443,8 @@ fn write_request(folder: &Folder, change: &Change) -> Result<(), Error> {
 
 fn read_request(folder: &Folder) -> Result<Change, Error> {
     let path = folder.path_of(TAKEN);
-    let bytes = folder.read(TAKEN, LONGEST)?.unwrap_or_default();
+    let bytes = folder.read(TAKEN, LONGEST)?;
+    let bytes = bytes.ok_or_else(|| Error::file("read", &path, io::ErrorKind::NotFound.into()))?;
     let stored: Stored = serde_json::from_slice(&bytes).map_err(|error| Error::file("read", &path, error.into()))?;
     let added = Envelope::<Targets>::parse(&RoleName::TARGETS, stored.added.into_bytes())?;
     let added = added.unverified(&RoleName::TARGETS)?;

@@ -27,7 +27,7 @@ use crate::published::Published;
 use crate::setting::{Patience, Setting};
 use crate::user::RootDigest;
 use crate::versions::{Issued, Jumps};
-use crate::{Error, ingest, snapshot, staged};
+use crate::{Error, ingest, names, snapshot, staged};
 
 /// From so many targets on, all are listed at once instead of one after the other.
 const MANY: usize = 1000;
@@ -190,10 +190,11 @@ impl Repository {
             self.keys.publics().into_iter().map(|(public, uri)| (uri, public)).collect();
         let mut trusted = BTreeMap::new();
         for entry in self.policy.entries() {
-            let role = RoleName::listed(entry).unwrap_or(RoleName::TARGETS);
-            // What stands for many roles is left alone.
-            if let Ok((keys, _)) = Edit::new(&mut self.published, draft.clone()).trust(&role) {
-                trusted.insert(entry.to_string(), keys);
+            match Edit::new(&mut self.published, draft.clone()).trust(&names::role(entry)?) {
+                Ok((keys, _)) => drop(trusted.insert(entry.to_string(), keys)),
+                // An entry that stands for many roles, or for one that is not made yet, is left alone.
+                Err(Error::NotFound(_)) => {}
+                Err(error) => return Err(error),
             }
         }
         policy.edit_roles(|entry, role| {

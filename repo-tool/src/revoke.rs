@@ -102,7 +102,8 @@ pub fn revoke(
         // client drops what it stored of them, those too that only look at signatures.
         for role in [RoleName::SNAPSHOT, RoleName::TIMESTAMP] {
             let (all, threshold) = edit.trust(&role)?;
-            let wanted = u32::try_from(all.len()).unwrap_or(1);
+            let wanted = u32::try_from(all.len())
+                .map_err(|_| Error::Refused(format!("{role} has too many keys to replace all of them")))?;
             // The revoked key may be listed in a spelling that nothing here can use.
             let revoked = losses.remove(&role).map(|loss| loss.removed).unwrap_or_default();
             let loss = Loss {

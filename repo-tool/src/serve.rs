@@ -1,11 +1,16 @@
 //! A static server for trying things: `metadata/` and `targets/` of one repository, and nothing else. Where metadata
 //! lies there compressed as well, it is sent so to whoever accepts that.
+//!
+//! `tower_http::services::ServeDir` does not fit: it opens files by path and follows links, and has no way to refuse them.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::io::{self, SeekFrom};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
@@ -19,17 +24,24 @@ use hyper::header::{
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use lastmile_client::text::printable;
 use percent_encoding::percent_decode_str;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 
 use crate::compress::Coding;
 use crate::layout::open_regular;
 
 /// Bytes read at once.
 const PART: usize = 256 * 1024;
+/// A client has this long to send the headers of a request.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Answers that are on their way when the server stops have this long to finish.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 type Body = StreamBody<BoxStream<'static, io::Result<Frame<Bytes>>>>;
 
@@ -42,10 +54,18 @@ pub struct Answered {
     pub status: u16,
 }
 
+impl fmt::Display for Answered {
+    /// A line for a log. What a terminal would act on is escaped: clients choose the path.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.status, printable(&self.path))
+    }
+}
+
 /// A server that is bound and not yet running.
 pub struct Server {
     listener: TcpListener,
     folder: Arc<Path>,
+    header_timeout: Duration,
 }
 
 impl Server {
@@ -54,7 +74,15 @@ impl Server {
     /// # Errors
     /// When the address is taken or not ours.
     pub async fn bind(folder: &Path, address: SocketAddr) -> io::Result<Self> {
-        Ok(Self { listener: TcpListener::bind(address).await?, folder: folder.into() })
+        let listener = TcpListener::bind(address).await?;
+        Ok(Self { listener, folder: folder.into(), header_timeout: HEADER_TIMEOUT })
+    }
+
+    /// Disconnects clients that take longer than `limit` to send the headers of a request; 30 seconds by default.
+    #[must_use]
+    pub fn header_timeout(mut self, limit: Duration) -> Self {
+        self.header_timeout = limit;
+        self
     }
 
     /// Where it listens.
@@ -67,8 +95,21 @@ impl Server {
 
     /// Answers until it is dropped.
     pub async fn run(self, answered: impl Fn(Answered) + Clone + Send + 'static) {
+        self.run_until(std::future::pending(), answered).await;
+    }
+
+    /// Answers until `stop` is ready, then finishes the answers that are on their way, within 5 seconds.
+    pub async fn run_until(self, stop: impl Future<Output = ()>, answered: impl Fn(Answered) + Clone + Send + 'static) {
+        let mut stop = pin!(stop);
+        let connections = GracefulShutdown::new();
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(self.header_timeout);
         loop {
-            let Ok((connection, _)) = self.listener.accept().await else {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                () = &mut stop => break,
+            };
+            let Ok((connection, _)) = accepted else {
                 continue;
             };
             let (folder, answered) = (Arc::clone(&self.folder), answered.clone());
@@ -82,8 +123,10 @@ impl Server {
                 }
             });
             // A connection that breaks concerns nobody else.
-            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(connection), service));
+            tokio::spawn(connections.watch(builder.serve_connection(TokioIo::new(connection), service)));
         }
+        drop(self.listener);
+        let _ = timeout(STOP_TIMEOUT, connections.shutdown()).await;
     }
 }
 

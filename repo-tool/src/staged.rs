@@ -3,6 +3,7 @@
 //! Nothing in here is served, and nothing in here is trusted: what `publish` takes from it is verified like any draft.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use lastmile_client::disk;
@@ -42,8 +43,9 @@ pub fn read(layout: &Layout, published: &mut Published) -> Result<Draft, Error> 
     let mut draft = Draft::default();
     let folder = layout.open_staged()?;
     for (role, path) in documents(layout)? {
-        let name = path.file_name().unwrap_or_default();
-        let bytes = folder.as_ref().map_or(Ok(None), |folder| folder.read(name, LONGEST))?.unwrap_or_default();
+        let name = names::of_file(&path)?;
+        let bytes = folder.as_ref().map_or(Ok(None), |folder| folder.read(name, LONGEST))?;
+        let bytes = bytes.ok_or_else(|| Error::file("read", &path, io::ErrorKind::NotFound.into()))?;
         let (version, prior) = match role.as_str() {
             "root" => {
                 let (root, version, prior) = parse::<Root>(&role, bytes)?;
@@ -104,7 +106,7 @@ fn check_content(layout: &Layout, target: &TargetFile, place: &Path) -> Result<F
     let relative = Path::new(TARGETS).join(place.parent().unwrap_or(Path::new("")));
     let missing = || Error::NotFound(format!("staged/targets/{} is not there", place.display()));
     let folder = layout.open_staged()?.map_or(Ok(None), |folder| folder.find(&relative))?.ok_or_else(missing)?;
-    let name = place.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name = names::of_file(place)?;
     let mut verifier = target.verifier();
     let mut verified = Ok(());
     let digest = FileDigest::read(&folder, name, |part| {
@@ -136,7 +138,7 @@ pub(crate) fn write(layout: &Layout, draft: &Draft, completed: &Completed) -> Re
         }
         let all = folder.enter_or_make(TARGETS, 0o700, layout.sharing())?;
         let goal = all.descend(file.to.parent().unwrap_or(Path::new("")), 0o700, layout.sharing())?;
-        let (from, name) = (file.from.file_name().unwrap_or_default(), file.to.file_name().unwrap_or_default());
+        let (from, name) = (names::of_file(&file.from)?, names::of_file(&file.to)?);
         disk::rename(working.place(from), goal.place(name)).map_err(|error| Error::file("stage", &to, error))?;
         goal.open_file(name)
             .and_then(|file| disk::sync(&file, &to))
@@ -150,7 +152,7 @@ pub(crate) fn write(layout: &Layout, draft: &Draft, completed: &Completed) -> Re
         kept.insert(path);
     }
     for (_, path) in documents(layout)?.into_iter().filter(|(_, path)| !kept.contains(path)) {
-        let removed = disk::remove(folder.place(path.file_name().unwrap_or_default()));
+        let removed = disk::remove(folder.place(names::of_file(&path)?));
         removed.map_err(|error| Error::file("remove", &path, error))?;
     }
     folder.sync()
@@ -235,7 +237,11 @@ fn complete_delegators(published: &mut Published, draft: Draft) -> Result<Draft,
     for role in all {
         let after = edit.view(&role)?.clone();
         // A role that is new has nothing published.
-        let before = edit.published().role(&role).ok().map(|before| (**before).clone());
+        let before = match edit.published().role(&role) {
+            Ok(before) => Some((**before).clone()),
+            Err(Error::NotFound(_)) => None,
+            Err(error) => return Err(error),
+        };
         let changed = after
             .targets()
             .filter(|target| before.as_ref().and_then(|before| before.target(&target.path)).as_ref() != Some(target));

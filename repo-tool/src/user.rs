@@ -132,7 +132,8 @@ impl UserConfig {
         }
         self.change("repositories", &repository.to_string(), |entry| {
             let mut pin = InlineTable::new();
-            pin.insert("version", i64::try_from(root.version.get()).unwrap_or(i64::MAX).into());
+            #[expect(clippy::expect_used, reason = "a `Version` is at most 2^63 - 1")]
+            pin.insert("version", i64::try_from(root.version.get()).expect("a version fits").into());
             pin.insert("sha256", root.digest.to_string().into());
             entry.insert("pinned-root", value(pin));
         })

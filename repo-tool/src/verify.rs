@@ -157,6 +157,7 @@ pub fn directory_from(
 /// # Errors
 /// When the road fails. What is wrong with the repository is in the result.
 #[cfg(feature = "http")]
+#[expect(clippy::disallowed_methods, reason = "targets are fetched into a temporary folder and removed again")]
 pub fn url(
     base: &str,
     root: Vec<u8>,
@@ -304,8 +305,11 @@ fn check_target(layout: &Layout, target: &TargetFile, hash_prefixed: bool) -> Re
 fn check_copies(found: &mut Verification, layout: &Layout) -> Result<(), Error> {
     let folder = layout.metadata();
     let entries = std::fs::read_dir(&folder).map_err(|error| Error::file("list", &folder, error))?;
-    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let names = entries.map(|entry| entry.map(|entry| entry.file_name().into_string().ok()));
+    let names = names.collect::<Result<Vec<_>, _>>().map_err(|error| Error::file("list", &folder, error))?;
     let mut copies: Vec<(String, String, Coding)> = names
+        .into_iter()
+        .flatten()
         .filter_map(|name| {
             let (plain, coding) = Coding::ALL.into_iter().find_map(|coding| {
                 Some((name.strip_suffix(coding.ending())?.strip_suffix('.')?.to_string(), coding))
@@ -344,12 +348,15 @@ fn note_strangers(found: &mut Verification, layout: &Layout, targets: &[TargetFi
 /// Targets that a role lists and no client finds.
 fn note_hidden(found: &mut Verification, layout: &Layout, targets: &[TargetFile]) {
     let first: BTreeMap<_, _> = targets.iter().map(|target| (&target.path, target)).collect();
-    let Ok(oldest) = check::oldest_root(layout) else { return };
-    let Ok(mut published) = check::open(layout, oldest) else { return };
-    if let Err(error) = published.read_all() {
-        found.problems.push(error.to_string());
-        return;
-    }
+    let read = || {
+        let mut published = check::open(layout, check::oldest_root(layout)?)?;
+        published.read_all()?;
+        Ok::<_, Error>(published)
+    };
+    let published = match read() {
+        Ok(published) => published,
+        Err(error) => return found.problems.push(error.to_string()),
+    };
     let mut hidden = 0;
     for (role, targets) in published.read_roles() {
         for target in targets.targets() {

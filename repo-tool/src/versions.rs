@@ -64,8 +64,9 @@ impl Issued {
                 roles.into_iter().map(|role| (names::metadata_file(role, None), role)).collect();
             let folder = layout.metadata();
             let entries = std::fs::read_dir(&folder).map_err(|error| Error::file("list", &folder, error))?;
-            for name in entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()) {
-                let Some((version, rest)) = name.split_once('.') else { continue };
+            for entry in entries {
+                let name = entry.map_err(|error| Error::file("list", &folder, error))?.file_name();
+                let Some((version, rest)) = name.to_str().and_then(|name| name.split_once('.')) else { continue };
                 let version = version.parse().ok().and_then(Version::new);
                 if let (Some(version), Some(role)) = (version, by_name.get(rest))
                     && counts(role, version)

@@ -3,6 +3,7 @@
 //! These are apart from the tests of the library: a process that is started there would hold their locks for a moment.
 
 #![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect has failed")]
+#![expect(clippy::disallowed_methods, reason = "tests make the files that they need")]
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -453,4 +454,17 @@ fn a_dry_run_allows_no_key() {
     assert_eq!(std::fs::read_to_string(&config).unwrap(), before);
     said(&folder, &["delegate", "team", "--paths", "x/*", "--key", &key]);
     assert!(std::fs::read_to_string(&config).unwrap().contains("ext.pem"));
+}
+
+#[test]
+fn a_pass_phrase_in_the_environment_need_not_be_utf_8() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let folder = repository();
+    let mut command = program(&folder);
+    command.env("LASTMILE_PASS_PHRASE", std::ffi::OsStr::from_bytes(b"pa\xffss"));
+    let output =
+        command.arg("-C").arg(folder.path()).args(["key", "generate", "spare"]).stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let pem = std::fs::read_to_string(folder.path().join("keys/spare.pem")).unwrap();
+    assert!(lastmile_keys::PrivateKey::from_pem(&pem, Some(b"pa\xffss")).is_ok());
 }

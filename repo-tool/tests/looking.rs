@@ -1,6 +1,7 @@
 //! What `lastmile-repo` shows of keys and folders as a process of its own, and which folders it refuses.
 
 #![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect has failed")]
+#![expect(clippy::disallowed_methods, reason = "tests make the files that they need")]
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -39,23 +39,11 @@ fn manifest(package: &str) -> String {
     fs::read_to_string(project().join(package).join("Cargo.toml")).unwrap()
 }
 
+/// Without std there is no file, no network and no clock; clippy's list has the clock of chrono.
 #[test]
 fn keys_and_metadata_reach_no_file_no_network_and_no_clock() {
     for package in ["keys", "metadata"] {
         assert_eq!(places(package, "#![no_std]").len(), 1, "{package}");
-        for way in [
-            "std::fs",
-            "std::net",
-            "std::env",
-            "std::process",
-            "std::io",
-            "SystemTime",
-            "Instant",
-            "Utc::now",
-            "Local::now",
-        ] {
-            assert_eq!(places(package, way), [""; 0], "{package}: {way}");
-        }
     }
 }
 
@@ -123,73 +111,16 @@ fn metadata_alone_is_decoded() {
     assert!(ends(places("client", "road.fetch_metadata("), "updater.rs"));
 }
 
-/// Whatever changes a disk goes through one file, where tests let it fail.
+/// The calls that change a disk are in clippy's list. A lint sees no flags: those with which `open` changes one are looked
+/// for here.
 #[test]
 fn one_file_changes_the_disk() {
-    let ways = [
-        "fs::write(",
-        "fs::rename(",
-        "fs::copy(",
-        "fs::hard_link(",
-        "fs::remove_",
-        "fs::create_dir",
-        "fs::set_permissions(",
-        "fs::soft_link(",
-        "unix::fs::symlink",
-        "DirBuilder",
-        "File::create",
-        "File::options",
-        ".create(true)",
-        ".create_new(",
-        ".truncate(true)",
-        ".append(true)",
-        ".write(true)",
-        ".set_len(",
-        ".set_permissions(",
-        ".set_modified(",
-        ".sync_all(",
-        ".sync_data(",
-        ".write_all_at(",
-        ".write_at(",
-        "OFlags::CREATE",
-        "OFlags::TMPFILE",
-        "OFlags::RDWR",
-        "OFlags::WRONLY",
-        "mkdirat",
-        "mknodat",
-        "mkfifoat",
-        "renameat",
-        "linkat",
-        "symlinkat",
-        "ftruncate",
-        "fallocate",
-        "fsync",
-        "fdatasync",
-        "syncfs",
-        "flock(",
-        "chmodat",
-        "fchmod",
-        "fchown",
-        "chownat",
-        "tempfile::",
-        "NamedTempFile",
-        "tempdir",
-    ];
-    // The demo plays an attacker in a folder of its own; `verify` fetches what is at a URL into one.
-    let is_exempt = |path: &str| path.contains("/cli/demo/") || path.ends_with("repo-tool/src/verify.rs");
-    let mut seam = 0;
-    for package in ["client", "repo-tool"] {
-        for way in ways {
-            let places = places(package, way);
-            let (inside, outside): (Vec<_>, Vec<_>) = places
-                .into_iter()
-                .filter(|path| !is_exempt(path))
-                .partition(|path| path.ends_with("client/src/disk.rs") || path.ends_with("client/src/faults.rs"));
-            assert_eq!(outside, [""; 0], "{way}");
-            seam += inside.len();
-        }
+    let flags = ["APPEND", "CREATE", "EXCL", "RDWR", "TMPFILE", "TRUNC", "WRONLY"];
+    for flag in flags.map(|flag| format!("OFlags::{flag}")) {
+        let places = [places("client", &flag), places("repo-tool", &flag)].concat();
+        assert!(places.iter().all(|path| path.ends_with("client/src/disk.rs")), "{flag}: {places:?}");
     }
-    assert!(seam >= 15, "{seam}");
+    assert!(!places("client", "OFlags::CREATE").is_empty());
     // Each of its functions that changes something asks first.
     let disk = code("client").into_iter().find(|(path, _)| path.ends_with("src/disk.rs")).unwrap().1;
     for call in [

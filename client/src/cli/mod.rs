@@ -66,6 +66,7 @@ pub type Environment = Box<dyn Fn(&str) -> Option<OsString>>;
 impl World {
     /// The one we live in.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is where the program gets its clock and its environment")]
     pub fn system() -> World {
         World {
             now: Box::new(Utc::now),

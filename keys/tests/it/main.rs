@@ -1,5 +1,7 @@
 //! Tests of `lastmile-keys` from outside: signatures of other programs, hostile keys, private keys.
 
+#![expect(clippy::disallowed_methods, reason = "tests make the files that they need")]
+
 #[cfg(test)]
 mod der;
 #[cfg(test)]

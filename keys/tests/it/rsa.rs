@@ -199,3 +199,15 @@ fn f_4_2_2_6_an_rsa_keytype_with_another_key_is_refused() {
         assert!(matches!(key, Err(KeyError::Invalid(_))), "{key:?}");
     }
 }
+
+#[test]
+fn a_key_that_ends_inside_a_byte_is_refused() {
+    let algorithm = sequence(&[RSA_ENCRYPTION.to_vec(), NULL.to_vec()]);
+    let mut key = bits(&sequence(&[integer(&modulus(2048)), integer(&[1, 0, 1])]));
+    // The number of unused bits in the last byte, which must then be zero.
+    let at = key.len() - sequence(&[integer(&modulus(2048)), integer(&[1, 0, 1])]).len() - 1;
+    key[at] = 1;
+    *key.last_mut().unwrap() &= 0xfe;
+    let reason = refused(&pem("PUBLIC KEY", &sequence(&[algorithm, key])));
+    assert!(reason.contains("whole number of bytes"), "{reason}");
+}

@@ -231,7 +231,7 @@ pub(super) fn run(context: &Context<'_>, command: &KeyCommand, output: &mut Outp
         KeyCommand::Import { file, name, unencrypted } => {
             let key = open_private_key(file, &file.display().to_string(), context.setting.phrases.as_ref())?;
             let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-            let name = name.clone().or(stem).unwrap_or_default();
+            let name = name.clone().or(stem).ok_or_else(|| Error::Usage("the key needs a name: --name".into()))?;
             let folder = context.layout().keys();
             write(context, &folder, &name, &key, *unencrypted, output)
         }

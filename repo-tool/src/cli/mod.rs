@@ -4,6 +4,7 @@ mod add;
 mod args;
 mod catch_up;
 mod change;
+#[expect(clippy::disallowed_methods, reason = "the demo plays an attacker in a folder of its own")]
 mod demo;
 mod keys;
 #[cfg(feature = "attack-lab")]
@@ -77,8 +78,21 @@ impl From<&Error> for Exit {
 
 /// Runs the command line of this process.
 #[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is where the program gets its arguments")]
 pub fn main() -> ExitCode {
     ExitCode::from(run(std::env::args_os()) as u8)
+}
+
+/// The value of an environment variable, if it is set.
+#[expect(clippy::disallowed_methods, reason = "this is where the program reads its environment")]
+fn environment(variable: &str) -> Option<OsString> {
+    std::env::var_os(variable)
+}
+
+/// What the clock shows.
+#[expect(clippy::disallowed_methods, reason = "this is where the program reads the clock")]
+fn clock() -> DateTime<Utc> {
+    Utc::now()
 }
 
 /// Runs one command line, writing to this process's standard output and standard error.
@@ -191,7 +205,7 @@ impl Context<'_> {
 fn user(global: &Global) -> UserConfig {
     let default =
         || Some(etcetera::choose_base_strategy().ok()?.config_dir().join("lastmile-repo").join("config.toml"));
-    let variable = || std::env::var_os(CONFIG_VARIABLE).filter(|file| !file.is_empty()).map(PathBuf::from);
+    let variable = || environment(CONFIG_VARIABLE).filter(|file| !file.is_empty()).map(PathBuf::from);
     global.config.clone().or_else(variable).or_else(default).map_or_else(UserConfig::none, |file| UserConfig::at(&file))
 }
 
@@ -203,14 +217,14 @@ fn given_root(global: &Global) -> Result<Option<GivenRoot>, Error> {
     if let Some(digest) = global.root_sha256 {
         return Ok(Some(GivenRoot { digest, remember: true }));
     }
-    let Some(text) = std::env::var_os(ROOT_VARIABLE).filter(|text| !text.is_empty()) else { return Ok(None) };
+    let Some(text) = environment(ROOT_VARIABLE).filter(|text| !text.is_empty()) else { return Ok(None) };
     let digest = text.to_string_lossy().parse().map_err(|reason| Error::Usage(format!("{ROOT_VARIABLE}: {reason}")))?;
     Ok(Some(GivenRoot { digest, remember: false }))
 }
 
 /// The private key files that the command line or the environment allows.
 fn allowed_keys(global: &Global) -> Result<Vec<PathBuf>, Error> {
-    let variable = std::env::var_os(KEYS_VARIABLE).unwrap_or_default();
+    let variable = environment(KEYS_VARIABLE).unwrap_or_default();
     let listed = std::env::split_paths(&variable).filter(|file| !file.as_os_str().is_empty());
     let absolute = |file: PathBuf| std::path::absolute(&file).map_err(|error| Error::file("find", &file, error));
     global.allow_key.iter().cloned().chain(listed).map(absolute).collect()
@@ -229,8 +243,8 @@ fn patience(global: &Global) -> Patience {
 
 /// The clock, or `SOURCE_DATE_EPOCH` (seconds since 1970), so that the same input makes the same bytes.
 fn now(output: &mut Output) -> Result<DateTime<Utc>, Error> {
-    let Some(text) = std::env::var_os("SOURCE_DATE_EPOCH") else {
-        return Ok(Utc::now());
+    let Some(text) = environment("SOURCE_DATE_EPOCH") else {
+        return Ok(clock());
     };
     let seconds = text.to_str().and_then(|text| text.parse::<i64>().ok());
     let time = seconds.and_then(|seconds| DateTime::from_timestamp(seconds, 0));

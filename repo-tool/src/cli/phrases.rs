@@ -1,5 +1,6 @@
 //! Pass-phrases: from a file, the environment or a prompt, never from the command line.
 
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
@@ -36,7 +37,7 @@ impl Phrases {
             let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
             return Ok(Some(Zeroizing::new(line.strip_suffix(b"\r").unwrap_or(line).to_vec())));
         }
-        Ok(std::env::var(VARIABLE).ok().map(|phrase| Zeroizing::new(phrase.into_bytes())))
+        Ok(super::environment(VARIABLE).map(|phrase| Zeroizing::new(phrase.into_vec())))
     }
 
     fn prompt(&self, question: &str) -> Result<Phrase, Error> {

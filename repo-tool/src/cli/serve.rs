@@ -33,13 +33,13 @@ pub(super) fn serve(context: &Context<'_>, args: &Serve, output: &mut Output) ->
         output.note("Ctrl-C ends it.");
         let log = move |answered: crate::serve::Answered| {
             if !quiet {
-                Output::new(false, false).note(&format!("{} {}", answered.status, answered.path));
+                Output::new(false, false).note(&answered.to_string());
             }
         };
-        tokio::select! {
-            () = server.run(log) => {}
-            _ = tokio::signal::ctrl_c() => {}
-        }
+        let stop = async {
+            let _ = tokio::signal::ctrl_c().await;
+        };
+        server.run_until(stop, log).await;
         Ok(Exit::Done)
     })
 }

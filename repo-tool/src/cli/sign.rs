@@ -131,7 +131,11 @@ fn remember_thrown_out(repository: &mut Repository, draft: &Draft) -> Result<Vec
         gone.extend(&publics(&repository.published.root.keys) - &publics(&root.keys));
     }
     for (role, targets) in &draft.targets {
-        let before = repository.published.role(role).ok().and_then(|before| before.delegations.as_ref());
+        let before = match repository.published.role(role) {
+            Ok(before) => before.delegations.as_ref(),
+            Err(Error::NotFound(_)) => None,
+            Err(error) => return Err(error),
+        };
         let after = targets.delegations.as_ref().map_or_else(BTreeSet::new, |after| publics(&after.keys));
         gone.extend(before.into_iter().flat_map(|before| publics(&before.keys)).filter(|key| !after.contains(key)));
     }

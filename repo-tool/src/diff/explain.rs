@@ -259,16 +259,20 @@ impl Explanation {
 
     fn targets(&mut self, before: Option<&Targets>, after: &Targets, touched: &BTreeSet<&str>) {
         for name in touched {
-            let Ok(path) = TargetPath::new(*name) else { continue };
-            let old = before.and_then(|before| before.target(&path));
-            match (old, after.target(&path)) {
+            let path = TargetPath::new(*name).ok();
+            let target = |of: &Targets| path.as_ref().and_then(|path| of.target(path));
+            match (before.and_then(target), target(after)) {
                 (None, Some(new)) => self.lines.push(Sign::Added, &format!("{name} {}", described(&new))),
                 (Some(_), None) => self.lines.push(Sign::Removed, name),
                 (Some(old), Some(new)) => {
                     let line = format!("{name} {} (was: {})", described(&new), described(&old));
                     self.lines.push(Sign::Changed, &line);
                 }
-                (None, None) => {}
+                // The readers of both texts have refused what is no target. If one did not, the signer must name it.
+                (None, None) => {
+                    let pointer = ["targets", name].map(ToString::to_string).into_iter().collect();
+                    self.unusual(&pointer, &format!("unexplained: {name} is not a target"));
+                }
             }
         }
     }

@@ -49,11 +49,14 @@ impl Edit<'_> {
     /// Makes a new, empty role to which `from` delegates.
     ///
     /// # Errors
-    /// [`Error::Refused`] when it is there already, or can never reach its threshold.
+    /// [`Error::Refused`] when it is there already, or can never reach its threshold; [`Error::Untrusted`] when a file that
+    /// shows whether it is there does not verify.
     pub fn delegate(&mut self, from: &RoleName, new: NewDelegation) -> Result<(), Error> {
         let threshold = new.trust.threshold()?;
-        if let Ok(delegator) = self.delegator(&new.name) {
-            return Err(Error::Refused(format!("{delegator} delegates to {} already", new.name)));
+        match self.delegator(&new.name) {
+            Ok(delegator) => return Err(Error::Refused(format!("{delegator} delegates to {} already", new.name))),
+            Err(Error::NotFound(_)) => {}
+            Err(error) => return Err(error),
         }
         let delegations = self.targets(from)?.delegations.get_or_insert_default();
         let DelegatedRoles::Listed(roles) = &mut delegations.roles else {

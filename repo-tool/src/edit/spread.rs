@@ -74,7 +74,8 @@ pub(super) struct Moving {
 impl Moving {
     /// Takes the targets of a role along.
     pub(super) fn take(&mut self, role: &Targets) {
-        let number = u32::try_from(self.roles.len()).unwrap_or(u32::MAX);
+        #[expect(clippy::expect_used, reason = "no memory holds 2^32 roles")]
+        let number = u32::try_from(self.roles.len()).expect("fewer than 2^32 roles");
         self.paths.extend(role.paths().map(|path| (number, path)));
         self.roles.push(role.clone());
     }

@@ -2,13 +2,13 @@
 
 use lastmile_keys::PublicKey;
 use lastmile_metadata::{PathPattern, Paths, RoleName, TargetPath};
-use lastmile_repo_tool::Error;
 use lastmile_repo_tool::draft::Draft;
 use lastmile_repo_tool::edit::Edit;
 use lastmile_repo_tool::edit::bins::NewBins;
 use lastmile_repo_tool::edit::delegations::{NewDelegation, Trust};
 use lastmile_repo_tool::names;
 use lastmile_repo_tool::publication::Unobserved;
+use lastmile_repo_tool::{Error, Outcome};
 
 use crate::world::World;
 
@@ -197,4 +197,40 @@ fn what_is_found_comes_with_the_roles_that_vouch_for_it() {
     let chain: Vec<RoleName> = found.chain.into_iter().map(|(role, _)| role).collect();
     assert_eq!((chain, found.target.length), (vec![RoleName::TARGETS, role("team"), role("inner")], 1));
     assert!(world.open().published.find(&TargetPath::new("team/b").unwrap()).unwrap().is_none());
+}
+
+#[test]
+fn a_pending_change_of_a_role_whose_published_file_is_broken_is_refused() {
+    let world = World::new();
+    let (key, uri) = world.key("a");
+    world.change_with(&[uri], &mut Unobserved, |edit| delegate(edit, "a", "a/*", &key)).unwrap();
+    std::fs::remove_file(world.layout().keys().join("a.pem")).unwrap();
+    let role = RoleName::delegated("a").unwrap();
+    let staged = world.change(|edit| edit.sign_again(&role).unwrap()).unwrap();
+    assert!(matches!(staged, Outcome::Staged(_)));
+    let published = world.layout().metadata().join("1.a.json");
+    let text = std::fs::read_to_string(&published).unwrap();
+    std::fs::write(published, text.replace("2030", "2031")).unwrap();
+    let error = world.open().staged().err();
+    assert!(matches!(error, Some(Error::Untrusted(_))), "{error:?}");
+}
+
+#[test]
+fn no_role_is_delegated_to_while_a_published_file_that_may_delegate_to_it_is_broken() {
+    let world = World::new();
+    let (key, uri) = world.key("a");
+    world.change_with(&[uri], &mut Unobserved, |edit| delegate(edit, "a", "a/*", &key)).unwrap();
+    let published = world.layout().metadata().join("1.a.json");
+    let text = std::fs::read_to_string(&published).unwrap();
+    std::fs::write(published, text.replace("2030", "2031")).unwrap();
+    let mut repository = world.open();
+    let mut edit = repository.edit(Draft::default());
+    let new = NewDelegation {
+        name: RoleName::delegated("b").unwrap(),
+        paths: Paths::Patterns(vec![PathPattern::new("b/*")]),
+        trust: Trust { keys: vec![key], threshold: 1 },
+        terminating: false,
+    };
+    let error = edit.delegate(&RoleName::TARGETS, new).err();
+    assert!(matches!(error, Some(Error::Untrusted(_))), "{error:?}");
 }

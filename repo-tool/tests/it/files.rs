@@ -223,3 +223,13 @@ fn a_record_of_issued_versions_that_is_not_valid_is_refused() {
     std::fs::write(&record, before).unwrap();
     assert!(is_published(&world.renew().unwrap()));
 }
+
+#[test]
+fn a_threshold_of_zero_makes_no_repository() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut new = NewRepository::new(Protection::None);
+    new.thresholds.insert("targets".into(), 0);
+    let world = World::new();
+    let error = new.create(&folder.path().join("new"), &world.setting(), &mut Unobserved).err();
+    assert!(matches!(&error, Some(Error::Usage(reason)) if reason.contains("threshold of targets")), "{error:?}");
+}

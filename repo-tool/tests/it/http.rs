@@ -1,18 +1,23 @@
 //! The server for trying things, and the check of a repository at a URL.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
 
 use lastmile_metadata::RoleName;
-use lastmile_repo_tool::serve::Server;
+use lastmile_repo_tool::serve::{Answered, Server};
 use lastmile_repo_tool::verify;
 use tokio::runtime::Runtime;
 
 use crate::world::World;
 
 fn serve(world: &World) -> (Runtime, SocketAddr) {
+    serve_with(world, |server| server)
+}
+
+fn serve_with(world: &World, set: impl FnOnce(Server) -> Server) -> (Runtime, SocketAddr) {
     let runtime = Runtime::new().unwrap();
-    let server = runtime.block_on(Server::bind(&world.dir(), "127.0.0.1:0".parse().unwrap())).unwrap();
+    let server = set(runtime.block_on(Server::bind(&world.dir(), "127.0.0.1:0".parse().unwrap())).unwrap());
     let address = server.address().unwrap();
     runtime.spawn(server.run(|_| {}));
     (runtime, address)
@@ -75,6 +80,61 @@ fn metadata_is_sent_compressed_to_whoever_accepts_that() {
     }
     let target = get(&target, "gzip").to_lowercase();
     assert!(target.ends_with("\r\n\r\ncontent") && !target.contains("vary"), "{target}");
+}
+
+#[test]
+fn a_client_that_sends_its_headers_slowly_is_disconnected() {
+    let world = World::new();
+    let limit = Duration::from_millis(300);
+    let (_runtime, address) = serve_with(&world, |server| server.header_timeout(limit));
+    let mut connection = TcpStream::connect(address).unwrap();
+    connection.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    connection.write_all(b"GET /metadata/timestamp.json HTTP/1.1\r\nHost: ").unwrap();
+    let start = Instant::now();
+    loop {
+        assert!(start.elapsed() < Duration::from_secs(20), "still connected");
+        // One byte at a time, so that the connection is never silent for long.
+        if connection.write_all(b"x").is_err() {
+            break;
+        }
+        match connection.read(&mut [0; 256]) {
+            Ok(0) => break,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(_) => break,
+            Ok(_) => panic!("half a request was answered"),
+        }
+    }
+    assert!(start.elapsed() >= limit, "{:?}", start.elapsed());
+    // Nobody else is disconnected.
+    assert!(ask(address, "GET /metadata/timestamp.json HTTP/1.1").starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn an_answer_that_is_on_its_way_is_finished_when_the_server_stops() {
+    let world = World::new();
+    let length = 32 << 20;
+    std::fs::write(world.layout().targets().join("large"), vec![b'x'; length]).unwrap();
+    let runtime = Runtime::new().unwrap();
+    let server = runtime.block_on(Server::bind(&world.dir(), "127.0.0.1:0".parse().unwrap())).unwrap();
+    let address = server.address().unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    let running = runtime.spawn(server.run_until(async { drop(stopped.await) }, |_| {}));
+    let mut connection = TcpStream::connect(address).unwrap();
+    connection.write_all(b"GET /targets/large HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut first = [0; 1];
+    connection.read_exact(&mut first).unwrap();
+    stop.send(()).unwrap();
+    let mut rest = Vec::new();
+    connection.read_to_end(&mut rest).unwrap();
+    assert!(rest.ends_with(&vec![b'x'; length]), "{} bytes", rest.len());
+    runtime.block_on(running).unwrap();
+    assert!(TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn a_path_that_a_client_asks_for_cannot_control_the_terminal_of_the_log() {
+    let line = Answered { path: "/targets/\u{1b}[2J\u{9b}31m\u{202e}\r\nx".into(), status: 404 }.to_string();
+    assert_eq!(line, "404 /targets/\\u{1b}[2J\\u{9b}31m\\u{202e}\\u{d}\\u{a}x");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Test names begin with the row that they show. Keys are unencrypted here: scrypt is slow on purpose.
 
 #![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect has failed")]
+#![expect(clippy::disallowed_methods, reason = "tests make the files that they need")]
 
 mod advice;
 mod advisories;

@@ -340,3 +340,15 @@ fn a_new_repository_does_not_get_its_keys_where_they_are_served() {
     let pems = walkdir::WalkDir::new(folder.path()).into_iter().filter_map(Result::ok);
     assert_eq!(pems.filter(|entry| entry.path().extension().is_some_and(|ending| ending == "pem")).count(), 0);
 }
+
+#[test]
+fn without_knowing_which_keys_the_user_names_nothing_is_published() {
+    let world = World::new();
+    let policy = world.open().policy;
+    let root = world.layout().metadata().join("1.root.json");
+    fs::remove_file(&root).unwrap();
+    assert!(OwnFiles::of(&world.layout(), &policy).is_ok(), "a folder without a root has no keys of a user");
+    fs::create_dir(&root).unwrap();
+    let error = OwnFiles::of(&world.layout(), &policy).err();
+    assert!(matches!(&error, Some(Error::File { path, .. }) if *path == root), "{error:?}");
+}

@@ -316,3 +316,20 @@ fn a_key_for_any_role_never_goes_to_the_online_roles_beside_another() {
 fn role(name: &str) -> RoleName {
     RoleName::delegated(name).unwrap()
 }
+
+#[test]
+fn a_revoked_key_that_cannot_be_opened_is_not_said_to_be_missing() {
+    let world = World::new();
+    let key = world.public("targets-1");
+    let (spare, uri) = world.key("targets-2");
+    world.change_with(&[uri], &mut Unobserved, |edit| edit.rotate(&RoleName::TARGETS, &[spare], &[]).unwrap()).unwrap();
+    let mut repository = world.open();
+    let roles = repository.published.roles_trusting(&key).unwrap();
+    let before = Before::remember(&mut repository, &roles).unwrap();
+    let path = world.layout().keys().join("targets-1.pem");
+    std::fs::write(path, "not a private key").unwrap();
+    drop(repository);
+    let rows = prove(&mut world.open(), &key, &before).unwrap();
+    let Verdict::NotTried(why) = &rows[0].scenes[1].1 else { panic!("{rows:?}") };
+    assert!(why.contains("cannot be opened") && why.contains("targets-1.pem"), "{why}");
+}

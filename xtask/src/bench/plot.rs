@@ -1,4 +1,6 @@
 //! Curves with logarithmic axes, as SVG: light enough to read, and to keep beside the text.
+//!
+//! `plotters` would be the only dependency of `xtask`, which has none so that it builds at once on a fresh machine.
 
 use std::fmt::Write as _;
 use std::ops::Range;

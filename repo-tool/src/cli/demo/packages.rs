@@ -6,6 +6,7 @@ use sha2::{Digest as _, Sha256};
 use toml_edit::DocumentMut;
 
 use crate::Error;
+use crate::cli::environment;
 
 /// The packages of this very build.
 const LOCK_FILE: &str = include_str!("../../../../Cargo.lock");
@@ -50,8 +51,8 @@ pub(super) fn of_this_build() -> Result<Vec<Package>, Error> {
 
 /// Where cargo keeps what it downloaded.
 fn caches() -> Vec<PathBuf> {
-    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
+    let home = environment("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(PathBuf::from(environment("HOME")?).join(".cargo")));
     let folders = home.and_then(|home| std::fs::read_dir(home.join("registry/cache")).ok());
     folders.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect()
 }
