@@ -34,6 +34,7 @@ mod decode;
 mod directory;
 pub mod disk;
 mod download;
+mod driver;
 mod error;
 #[cfg(feature = "faults")]
 pub mod faults;

@@ -8,11 +8,11 @@ use futures_util::{StreamExt, stream};
 use lastmile_metadata::{RoleName, Stage, TargetFile, TargetPath, TrustedMetadata};
 
 use crate::download::{Goal, download};
+use crate::driver::{Driver, Source};
 use crate::error::{Error, MachineError};
 use crate::progress::Progress;
 use crate::road::Road;
 use crate::store::StoredFile;
-use crate::updater::{Driver, Source};
 
 /// The trusted metadata of one update cycle. Everything is judged at the time at which the cycle
 /// started: a program that runs for long refreshes for a new session.

@@ -4,12 +4,13 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use chrono::TimeDelta;
-use lastmile_metadata::TargetPath;
+use lastmile_metadata::{ErrorKind, TargetPath};
 
 use super::*;
 use crate::directory::DirectoryStore;
-use crate::error::RepositoryError;
-use crate::progress::Notify;
+use crate::error::{Refusal, RepositoryError};
+use crate::fetch::FetchError;
+use crate::progress::{Notice, Notify};
 use crate::retry::Patience;
 use crate::test_repository::{TestRepository, now, root};
 
