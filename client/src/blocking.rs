@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use lastmile_metadata::{TargetFile, TargetPath, TrustedMetadata};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::error::{Error, MachineError};
+use crate::error::{Error, LocalError};
 use crate::progress::Progress;
 
 /// Updates the trusted metadata of one repository; see [`crate::Updater`].
@@ -25,11 +25,11 @@ impl Updater {
     /// # Errors
     ///
     /// Where the system gives no means to wait for the network.
-    pub fn new(updater: crate::Updater) -> Result<Updater, MachineError> {
+    pub fn new(updater: crate::Updater) -> Result<Updater, LocalError> {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|error: io::Error| MachineError::new("start", "a runtime", error))?;
+            .map_err(|error: io::Error| LocalError::new("start", "a runtime", error))?;
         Ok(Updater { inner: updater, runtime: Arc::new(runtime) })
     }
 

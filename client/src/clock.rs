@@ -23,6 +23,6 @@ pub(crate) fn doubt(road: &Road, now: DateTime<Utc>, before: Option<DateTime<Utc
 }
 
 fn has_expired(error: &Error) -> bool {
-    let Error::Repository(error) = error else { return false };
+    let Error::Refused(error) = error else { return false };
     matches!(&error.refusal, Refusal::Metadata(verdict) if matches!(verdict.kind, ErrorKind::Expired { .. }))
 }

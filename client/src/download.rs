@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use futures_util::StreamExt;
 use lastmile_metadata::{FileError, TargetFile};
 
-use crate::error::{Error, MachineError, MirrorFailure, MirrorReason, Refusal, RepositoryError, all_failed};
+use crate::error::{Error, LocalError, MirrorFailure, MirrorReason, Refusal, RefusedError, all_failed};
 use crate::fetch::FetchError;
 use crate::folder::{Folder, PUBLIC};
 use crate::progress::{Notice, Progress, Transfer};
@@ -41,7 +41,7 @@ impl Goal {
         let name = path
             .file_name()
             .and_then(|name| name.to_str())
-            .ok_or_else(|| MachineError::invalid("write to", path, "it does not end in a file name in UTF-8"))?;
+            .ok_or_else(|| LocalError::invalid("write to", path, "it does not end in a file name in UTF-8"))?;
         let folder = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
@@ -55,9 +55,9 @@ impl Goal {
 
     /// Whether the file is there and is what `target` says, judged by what is read through one open
     /// file. What is there and is no regular file is an error.
-    fn holds(&self, target: &TargetFile) -> Result<bool, MachineError> {
+    fn holds(&self, target: &TargetFile) -> Result<bool, LocalError> {
         let Some(mut file) = self.folder.open_file(&self.name)? else { return Ok(false) };
-        let failed = |error| MachineError::new("read", self.path(), error);
+        let failed = |error| LocalError::new("read", self.path(), error);
         if file.metadata().map_err(failed)?.len() != target.length {
             return Ok(false);
         }
@@ -125,7 +125,7 @@ async fn fetch(
             }
             Err(Failure::Disk) => return Err(disk_failure(arrival.sink).await),
             Err(Failure::Mirror(reason)) => {
-                if reason != MirrorReason::Road(FetchError::NotFound) {
+                if reason != MirrorReason::Network(FetchError::NotFound) {
                     mirror.failed();
                 }
                 failures.push(MirrorFailure { url, reason });
@@ -176,10 +176,10 @@ impl Arrival<'_> {
                     continue;
                 }
                 Ok(()) => self.sink.judge().await.ok_or(Failure::Disk)?,
-                Err(Failure::Mirror(MirrorReason::Road(FetchError::Status(416)))) if before > 0 => {
+                Err(Failure::Mirror(MirrorReason::Network(FetchError::Status(416)))) if before > 0 => {
                     Err(self.length_error(before))
                 }
-                Err(Failure::Mirror(MirrorReason::Road(error))) => {
+                Err(Failure::Mirror(MirrorReason::Network(error))) => {
                     if self.arrived > before {
                         attempts.progressed();
                     }
@@ -248,22 +248,22 @@ async fn disk_failure(sink: Sink) -> Error {
         Err(error) => error.into(),
         Ok(_) => {
             let error = std::io::Error::other("the writer ended early");
-            MachineError::new("write", "the target", error).into()
+            LocalError::new("write", "the target", error).into()
         }
     }
 }
 
 fn refused(error: lastmile_metadata::NameError) -> Error {
-    RepositoryError { refusal: error.into(), mirrors: Vec::new() }.into()
+    RefusedError { refusal: error.into(), mirrors: Vec::new() }.into()
 }
 
 /// Runs disk work where it does not hold up the network.
 async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, MachineError> + Send + 'static,
-) -> Result<T, MachineError> {
+    work: impl FnOnce() -> Result<T, LocalError> + Send + 'static,
+) -> Result<T, LocalError> {
     tokio::task::spawn_blocking(work)
         .await
-        .unwrap_or_else(|error| Err(MachineError::new("finish work on", "the disk", std::io::Error::other(error))))
+        .unwrap_or_else(|error| Err(LocalError::new("finish work on", "the disk", std::io::Error::other(error))))
 }
 
 #[cfg(test)]

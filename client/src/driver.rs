@@ -8,7 +8,7 @@ use lastmile_metadata::{ErrorKind, Floors, Kept, Request, RoleName, Stage, Store
 use tokio::time::{Instant, timeout_at};
 
 use crate::ahead::{Ahead, Attempt};
-use crate::error::{Error, MachineError, MirrorFailure, MirrorReason, Refusal, all_failed};
+use crate::error::{Error, LocalError, MirrorFailure, MirrorReason, Refusal, all_failed};
 use crate::fetch::FetchError;
 use crate::mirrors::Asked;
 use crate::progress::Notice;
@@ -237,7 +237,7 @@ impl<'a> Driver<'a> {
     }
 
     /// The stored copy for a request. One that cannot be read as a file of ours is offered empty, and judged as damaged.
-    fn stored(&self, request: &Request) -> Result<Option<Stored>, MachineError> {
+    fn stored(&self, request: &Request) -> Result<Option<Stored>, LocalError> {
         if self.source == Source::MirrorsOnly {
             return Ok(None);
         }
@@ -262,7 +262,7 @@ impl<'a> Driver<'a> {
     }
 
     /// Keeps what a stage has accepted, as received.
-    fn keep(&self, request: &Request, kept: &Kept) -> Result<(), MachineError> {
+    fn keep(&self, request: &Request, kept: &Kept) -> Result<(), LocalError> {
         if self.source != Source::MirrorsAndStore {
             return Ok(());
         }
@@ -273,7 +273,7 @@ impl<'a> Driver<'a> {
     }
 
     /// Keeps the record of floors when it has changed.
-    pub(crate) fn keep_floors(&mut self, floors: Option<&Floors>) -> Result<(), MachineError> {
+    pub(crate) fn keep_floors(&mut self, floors: Option<&Floors>) -> Result<(), LocalError> {
         let keeps = !self.floors_lost && self.source == Source::MirrorsAndStore;
         let Some(floors) = floors.filter(|_| keeps) else { return Ok(()) };
         if self.floors.as_ref().is_some_and(|record| floors.is_recorded(record)) {
@@ -287,7 +287,7 @@ impl<'a> Driver<'a> {
 
     /// The trusted root under its unversioned name, also where it came from the history or was
     /// shipped anew.
-    pub(crate) fn keep_root(&self, bytes: &[u8]) -> Result<(), MachineError> {
+    pub(crate) fn keep_root(&self, bytes: &[u8]) -> Result<(), LocalError> {
         let file = StoredFile::Role(RoleName::ROOT);
         let longest = self.road.longest(&RoleName::ROOT);
         let is_kept = self.road.store.read(&file, longest).ok().flatten().as_deref() == Some(bytes);

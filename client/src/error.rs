@@ -1,4 +1,4 @@
-//! What can go wrong, by culprit: the repository, the road, this machine, or no such target.
+//! What can go wrong, by its cause: what was refused, the network, this machine, or a target that nobody lists.
 
 use std::fmt;
 use std::io;
@@ -14,13 +14,13 @@ use crate::fetch::FetchError;
 pub enum Error {
     /// The repository, or somebody in its place, sent what must not be trusted.
     #[error(transparent)]
-    Repository(#[from] RepositoryError),
+    Refused(#[from] RefusedError),
     /// No mirror gave the file.
     #[error(transparent)]
-    Road(#[from] RoadError),
+    Network(#[from] NetworkError),
     /// This machine's disk, settings or state.
     #[error(transparent)]
-    Machine(#[from] MachineError),
+    Local(#[from] LocalError),
     /// No trusted role lists the target.
     #[error("no trusted role lists the target `{0}`")]
     NoSuchTarget(TargetPath),
@@ -29,7 +29,7 @@ pub enum Error {
 /// A verdict: what was sent must not be trusted.
 #[derive(Debug, thiserror::Error)]
 #[error("refused as untrusted")]
-pub struct RepositoryError {
+pub struct RefusedError {
     /// The verdict about the last file that was judged.
     #[source]
     pub refusal: Refusal,
@@ -37,15 +37,15 @@ pub struct RepositoryError {
     pub mirrors: Vec<MirrorFailure>,
 }
 
-impl From<lastmile_metadata::Error> for RepositoryError {
-    fn from(error: lastmile_metadata::Error) -> RepositoryError {
-        RepositoryError { refusal: Refusal::Metadata(error), mirrors: Vec::new() }
+impl From<lastmile_metadata::Error> for RefusedError {
+    fn from(error: lastmile_metadata::Error) -> RefusedError {
+        RefusedError { refusal: Refusal::Metadata(error), mirrors: Vec::new() }
     }
 }
 
 impl From<lastmile_metadata::Error> for Error {
     fn from(error: lastmile_metadata::Error) -> Error {
-        Error::Repository(error.into())
+        Error::Refused(error.into())
     }
 }
 
@@ -87,7 +87,7 @@ fn allowed_by(limit: Option<&'static str>) -> String {
 /// No mirror gave the file.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot fetch {what}")]
-pub struct RoadError {
+pub struct NetworkError {
     /// What was to be fetched.
     pub what: String,
     /// The failure of the last mirror.
@@ -117,34 +117,34 @@ impl fmt::Display for MirrorFailure {
 pub enum MirrorReason {
     /// The file did not arrive.
     #[error(transparent)]
-    Road(#[from] FetchError),
+    Network(#[from] FetchError),
     /// It arrived and was refused.
     #[error(transparent)]
     Refused(#[from] Refusal),
 }
 
-/// The failures of all mirrors as one error: a verdict weighs more than a bad road.
+/// The failures of all mirrors as one error: a verdict weighs more than a network failure.
 pub(crate) fn all_failed(what: String, mirrors: Vec<MirrorFailure>) -> Error {
     let last_refusal = mirrors.iter().rev().find_map(|failure| match &failure.reason {
         MirrorReason::Refused(refusal) => Some(refusal.clone()),
-        MirrorReason::Road(_) => None,
+        MirrorReason::Network(_) => None,
     });
     if let Some(refusal) = last_refusal {
-        return Error::Repository(RepositoryError { refusal, mirrors });
+        return Error::Refused(RefusedError { refusal, mirrors });
     }
     let last_failure = mirrors.iter().rev().find_map(|failure| match &failure.reason {
-        MirrorReason::Road(error) => Some(error.clone()),
+        MirrorReason::Network(error) => Some(error.clone()),
         MirrorReason::Refused(_) => None,
     });
     let no_mirror = || FetchError::Settings("no mirror is configured".to_owned());
     let cause = last_failure.unwrap_or_else(no_mirror);
-    Error::Road(RoadError { what, cause, mirrors })
+    Error::Network(NetworkError { what, cause, mirrors })
 }
 
 /// This machine failed: which operation on which file.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {operation} `{}`", path.display())]
-pub struct MachineError {
+pub struct LocalError {
     /// What was tried, as a phrase after "cannot".
     pub operation: &'static str,
     /// On which file or directory.
@@ -156,19 +156,19 @@ pub struct MachineError {
     pub hint: Option<String>,
 }
 
-impl MachineError {
-    pub(crate) fn new(operation: &'static str, path: impl AsRef<Path>, error: impl Into<io::Error>) -> MachineError {
-        MachineError { operation, path: path.as_ref().to_owned(), error: error.into(), hint: None }
+impl LocalError {
+    pub(crate) fn new(operation: &'static str, path: impl AsRef<Path>, error: impl Into<io::Error>) -> LocalError {
+        LocalError { operation, path: path.as_ref().to_owned(), error: error.into(), hint: None }
     }
 
     /// A problem that is not the system's but ours.
-    pub(crate) fn invalid(operation: &'static str, path: impl AsRef<Path>, problem: impl Into<String>) -> MachineError {
+    pub(crate) fn invalid(operation: &'static str, path: impl AsRef<Path>, problem: impl Into<String>) -> LocalError {
         let error = io::Error::new(io::ErrorKind::InvalidData, problem.into());
-        MachineError::new(operation, path, error)
+        LocalError::new(operation, path, error)
     }
 
-    pub(crate) fn with_hint(self, hint: impl Into<String>) -> MachineError {
-        MachineError { hint: Some(hint.into()), ..self }
+    pub(crate) fn with_hint(self, hint: impl Into<String>) -> LocalError {
+        LocalError { hint: Some(hint.into()), ..self }
     }
 
     /// Whether the file is there but is not what it should be: a link, too long, not readable as
@@ -190,15 +190,15 @@ mod tests {
     }
 
     #[test]
-    fn a_verdict_weighs_more_than_a_bad_road() {
+    fn a_verdict_weighs_more_than_a_network_failure() {
         let verdict = lastmile_metadata::Error { role: RoleName::TIMESTAMP, kind: ErrorKind::Absent };
         let refused = failure(Refusal::from(verdict.clone()));
         let cut = failure(FetchError::Status(500));
         let error = all_failed("x".to_owned(), vec![refused, cut.clone()]);
-        let Error::Repository(error) = error else { panic!("{error:?}") };
+        let Error::Refused(error) = error else { panic!("{error:?}") };
         assert_eq!(error.refusal, Refusal::Metadata(verdict));
         assert_eq!(error.mirrors.len(), 2);
         let error = all_failed("x".to_owned(), vec![cut]);
-        assert!(matches!(error, Error::Road(RoadError { cause: FetchError::Status(500), .. })));
+        assert!(matches!(error, Error::Network(NetworkError { cause: FetchError::Status(500), .. })));
     }
 }

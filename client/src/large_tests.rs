@@ -7,7 +7,7 @@ use lastmile_metadata::{ErrorKind, ReadParts, TargetPath};
 
 use super::{LargeBytes, LargeFile};
 use crate::directory::DirectoryStore;
-use crate::error::{Error, Refusal, RepositoryError};
+use crate::error::{Error, Refusal, RefusedError};
 use crate::test_repository::{TestRepository, now};
 use crate::updater::Updater;
 
@@ -67,7 +67,7 @@ async fn who_changes_the_file_during_a_session_is_not_believed_and_the_next_run_
     let stored = std::fs::File::options().write(true).open(dir.path().join("targets.json")).unwrap();
     stored.write_at(b"X", stored.metadata().unwrap().len() / 2).unwrap();
     let refused = session.find(&path("x")).await.unwrap_err();
-    let Error::Repository(RepositoryError { refusal: Refusal::Metadata(verdict), .. }) = refused else {
+    let Error::Refused(RefusedError { refusal: Refusal::Metadata(verdict), .. }) = refused else {
         panic!("{refused:?}")
     };
     assert_eq!(verdict.kind, ErrorKind::StoredFileChanged);

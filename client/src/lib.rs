@@ -66,7 +66,7 @@ mod updater;
 pub use builder::UpdaterBuilder;
 pub use bytes::Bytes;
 pub use directory::DirectoryStore;
-pub use error::{Error, MachineError, MirrorFailure, MirrorReason, Refusal, RepositoryError, RoadError};
+pub use error::{Error, LocalError, MirrorFailure, MirrorReason, NetworkError, Refusal, RefusedError};
 pub use fetch::{Fetch, FetchByScheme, FetchError, Response, url_of};
 pub use file::FileFetch;
 pub use futures_util::future::BoxFuture;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::directory::DirectoryStore;
 use crate::disk;
-use crate::error::MachineError;
+use crate::error::LocalError;
 use crate::folder::{Folder, PRIVATE};
 use crate::mirrors::Mirror;
 
@@ -91,7 +91,7 @@ impl Repository {
     /// # Errors
     ///
     /// What the machine reports.
-    pub fn store(&self) -> Result<DirectoryStore, MachineError> {
+    pub fn store(&self) -> Result<DirectoryStore, LocalError> {
         DirectoryStore::open(self.folder.join(METADATA))
     }
 
@@ -100,7 +100,7 @@ impl Repository {
     /// # Errors
     ///
     /// What the machine reports.
-    pub fn read_only_store(&self) -> Result<DirectoryStore, MachineError> {
+    pub fn read_only_store(&self) -> Result<DirectoryStore, LocalError> {
         DirectoryStore::open_read_only(self.folder.join(METADATA))
     }
 
@@ -110,7 +110,7 @@ impl Repository {
     /// # Errors
     ///
     /// What the machine reports.
-    pub fn forget(&self) -> Result<(), MachineError> {
+    pub fn forget(&self) -> Result<(), LocalError> {
         remove_all(&self.folder.join(METADATA))
     }
 }
@@ -139,7 +139,7 @@ impl Repositories {
     /// # Errors
     ///
     /// What the machine reports.
-    pub fn names(&self) -> Result<Vec<RepositoryName>, MachineError> {
+    pub fn names(&self) -> Result<Vec<RepositoryName>, LocalError> {
         let mut names = Vec::new();
         let Some(all) = self.folder()? else { return Ok(names) };
         for name in all.names()? {
@@ -160,13 +160,13 @@ impl Repositories {
     /// # Errors
     ///
     /// What the machine reports; settings that cannot be read are an error.
-    pub fn open(&self, name: &RepositoryName, longest_root: u64) -> Result<Option<Repository>, MachineError> {
+    pub fn open(&self, name: &RepositoryName, longest_root: u64) -> Result<Option<Repository>, LocalError> {
         let Some(all) = self.folder()? else { return Ok(None) };
         let Some(folder) = all.enter(name.as_str())? else { return Ok(None) };
         let Some(settings) = folder.read(SETTINGS, LONGEST_SETTINGS)? else { return Ok(None) };
         let path = folder.path_of(SETTINGS);
         let unreadable = |problem: String| {
-            MachineError::invalid("use", &path, problem)
+            LocalError::invalid("use", &path, problem)
                 .with_hint(format!("`lastmile trust remove {name}` and `trust add` make it anew"))
         };
         let written: Written = serde_json::from_slice(&settings).map_err(|error| unreadable(error.to_string()))?;
@@ -194,18 +194,18 @@ impl Repositories {
         name: &RepositoryName,
         shipped_root: &[u8],
         settings: &RepositorySettings,
-    ) -> Result<Repository, MachineError> {
+    ) -> Result<Repository, LocalError> {
         let taken = self.names()?.into_iter().find(|taken| taken.0.eq_ignore_ascii_case(&name.0));
         if let Some(taken) = taken {
             let problem = format!("the repository `{taken}` is trusted already");
-            return Err(MachineError::invalid("add", name.as_str(), problem)
+            return Err(LocalError::invalid("add", name.as_str(), problem)
                 .with_hint(format!("`lastmile trust remove {taken}` forgets it; or choose another name")));
         }
         let folder = Folder::make(&self.path, PRIVATE)?.enter_or_make(name.as_str(), PRIVATE)?;
         folder.write(SHIPPED_ROOT, shipped_root, PRIVATE)?;
         let written = Written { format: FORMAT, settings: settings.clone() };
         let text = serde_json::to_vec_pretty(&written)
-            .map_err(|error| MachineError::invalid("write", folder.path_of(SETTINGS), error.to_string()))?;
+            .map_err(|error| LocalError::invalid("write", folder.path_of(SETTINGS), error.to_string()))?;
         let folder_path = self.path.join(name.as_str());
         // What an interrupted removal may have left.
         remove_all(&folder_path.join(METADATA))?;
@@ -219,8 +219,8 @@ impl Repositories {
     }
 
     /// The directory, if it is there; that it cannot be told is an error.
-    fn folder(&self) -> Result<Option<Folder>, MachineError> {
-        let is_there = self.path.try_exists().map_err(|error| MachineError::new("open", &self.path, error))?;
+    fn folder(&self) -> Result<Option<Folder>, LocalError> {
+        let is_there = self.path.try_exists().map_err(|error| LocalError::new("open", &self.path, error))?;
         if is_there { Folder::open(&self.path).map(Some) } else { Ok(None) }
     }
 
@@ -229,7 +229,7 @@ impl Repositories {
     /// # Errors
     ///
     /// What the machine reports.
-    pub fn remove(&self, name: &RepositoryName) -> Result<(), MachineError> {
+    pub fn remove(&self, name: &RepositoryName) -> Result<(), LocalError> {
         let all = Folder::open(&self.path)?;
         if let Some(folder) = all.enter(name.as_str())? {
             folder.remove(SETTINGS)?;
@@ -240,9 +240,9 @@ impl Repositories {
 }
 
 /// Removes a directory and what is in it; links in it are removed and not followed.
-fn remove_all(path: &Path) -> Result<(), MachineError> {
+fn remove_all(path: &Path) -> Result<(), LocalError> {
     match disk::remove_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(MachineError::new("remove", path, error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(LocalError::new("remove", path, error)),
         _ => Ok(()),
     }
 }

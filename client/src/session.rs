@@ -9,7 +9,7 @@ use lastmile_metadata::{RoleName, Stage, TargetFile, TargetPath, TrustedMetadata
 
 use crate::download::{Goal, download};
 use crate::driver::{Driver, Source};
-use crate::error::{Error, MachineError};
+use crate::error::{Error, LocalError};
 use crate::progress::Progress;
 use crate::road::Road;
 use crate::store::StoredFile;
@@ -96,7 +96,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As [`download`](Session::download); [`Error::Repository`] for a path that is not the same
+    /// As [`download`](Session::download); [`Error::Refused`] for a path that is not the same
     /// file on every system or leads out of the folder (decision D8).
     pub async fn download_below(
         &self,
@@ -180,7 +180,7 @@ async fn search_all(
 /// Where delegated roles come from now. When another process has refreshed the store since, what it
 /// keeps is newer than what this session trusts, and is left alone: then the stored timestamp, on
 /// which all else depends, is another one.
-fn source_now(road: &Road, source: Source, trusted: &TrustedMetadata) -> Result<Source, MachineError> {
+fn source_now(road: &Road, source: Source, trusted: &TrustedMetadata) -> Result<Source, LocalError> {
     if source != Source::MirrorsAndStore {
         return Ok(source);
     }

@@ -6,7 +6,7 @@ use lastmile_metadata::{Algorithm, Hashes};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::error::RepositoryError;
+use crate::error::RefusedError;
 use crate::http::{HttpFetch, HttpSettings, ProxyChoice};
 use crate::store::MemoryStore;
 use crate::test_repository::{DELAY, FarAway, TestRepository, expires, key_object, keyid, now, root, sign};
@@ -205,7 +205,7 @@ async fn the_first_of_several_searches_that_fails_is_told_and_ends_those_after_i
     far_away.repository.put("1.bin1.json", b"{}");
     let mut session = session(&far_away, &MemoryStore::default(), false).await;
     let error = session.find_all(&paths([0, 2, 1, 19])).await.unwrap_err();
-    let Error::Repository(RepositoryError { mirrors, .. }) = error else { panic!("{error:?}") };
+    let Error::Refused(RefusedError { mirrors, .. }) = error else { panic!("{error:?}") };
     assert_eq!(mirrors[0].url, bin_urls([2])[0]);
     assert!(session.find(&paths([0])[0]).await.unwrap().is_some());
 }
@@ -219,7 +219,7 @@ async fn d5_offline_several_searches_ask_for_nothing() {
     let mut session = builder.mirror("http://a/", "").build().unwrap().offline(now()).await.unwrap();
     assert!(session.find_all(&paths(0..3)).await.unwrap().iter().all(Option::is_some));
     let error = session.find_all(&paths(0..4)).await.unwrap_err();
-    assert!(matches!(error, Error::Repository(_)), "{error:?}");
+    assert!(matches!(error, Error::Refused(_)), "{error:?}");
     assert_eq!(far_away.repository.take_requests(), [""; 0]);
 }
 

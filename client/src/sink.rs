@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::disk::NewFile;
-use crate::error::MachineError;
+use crate::error::LocalError;
 use crate::folder::Temporary;
 
 /// Parts on their way between network and disk: with parts of at most a few hundred KiB this bounds
@@ -28,7 +28,7 @@ enum Order {
 /// Takes the bytes of one target.
 pub(crate) struct Sink {
     orders: mpsc::Sender<Order>,
-    worker: JoinHandle<Result<Temporary, MachineError>>,
+    worker: JoinHandle<Result<Temporary, LocalError>>,
 }
 
 impl Sink {
@@ -58,13 +58,13 @@ impl Sink {
     }
 
     /// The file.
-    pub(crate) async fn finish(self) -> Result<Temporary, MachineError> {
+    pub(crate) async fn finish(self) -> Result<Temporary, LocalError> {
         drop(self.orders);
-        self.worker.await.unwrap_or_else(|error| Err(MachineError::new("write", "the target", io::Error::other(error))))
+        self.worker.await.unwrap_or_else(|error| Err(LocalError::new("write", "the target", io::Error::other(error))))
     }
 }
 
-fn work(mut inbox: mpsc::Receiver<Order>, mut file: Temporary, target: &TargetFile) -> Result<Temporary, MachineError> {
+fn work(mut inbox: mpsc::Receiver<Order>, mut file: Temporary, target: &TargetFile) -> Result<Temporary, LocalError> {
     let mut verifier = target.verifier();
     let mut syncing = Syncing::default();
     while let Some(order) = inbox.blocking_recv() {
@@ -127,7 +127,7 @@ impl Syncing {
     }
 }
 
-fn empty(file: &mut Temporary) -> Result<(), MachineError> {
+fn empty(file: &mut Temporary) -> Result<(), LocalError> {
     file.file.empty().map_err(|error| file.failed("empty", error))
 }
 

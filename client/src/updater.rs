@@ -36,8 +36,8 @@ impl Updater {
     ///
     /// # Errors
     ///
-    /// [`Error::Repository`] where the shipped root is not signed by its own keys,
-    /// [`Error::Machine`] where the store belongs to another repository or cannot be written.
+    /// [`Error::Refused`] where the shipped root is not signed by its own keys,
+    /// [`Error::Local`] where the store belongs to another repository or cannot be written.
     pub async fn prepare(&self, now: DateTime<Utc>) -> Result<(), Error> {
         let _lock = self.road.lock().await?;
         let opened = open(&self.road, &self.shipped_root, now)?;
@@ -64,7 +64,7 @@ impl Updater {
     ///
     /// # Errors
     ///
-    /// As [`refresh`](Updater::refresh); [`Error::Repository`] where something has expired or is
+    /// As [`refresh`](Updater::refresh); [`Error::Refused`] where something has expired or is
     /// not there.
     pub async fn offline(&self, now: DateTime<Utc>) -> Result<Session, Error> {
         let _lock = self.road.lock().await?;

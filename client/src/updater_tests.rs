@@ -8,7 +8,7 @@ use lastmile_metadata::{ErrorKind, TargetPath};
 
 use super::*;
 use crate::directory::DirectoryStore;
-use crate::error::{Refusal, RepositoryError};
+use crate::error::{Refusal, RefusedError};
 use crate::fetch::FetchError;
 use crate::progress::{Notice, Notify};
 use crate::retry::Patience;
@@ -27,7 +27,7 @@ async fn version(updater: &Updater) -> Result<u64, ErrorKind> {
 
 fn verdict(error: &Error) -> ErrorKind {
     match error {
-        Error::Repository(RepositoryError { refusal: Refusal::Metadata(verdict), .. }) => verdict.kind.clone(),
+        Error::Refused(RefusedError { refusal: Refusal::Metadata(verdict), .. }) => verdict.kind.clone(),
         other => panic!("{other:?}"),
     }
 }
@@ -107,7 +107,7 @@ async fn d3_when_both_memories_are_damaged_every_refresh_is_refused_until_a_new_
             if is_deleted { std::fs::remove_file(path).unwrap() } else { std::fs::write(path, b"x").unwrap() }
         }
         for _ in 0..2 {
-            let Err(Error::Repository(error)) = updater.refresh(now()).await else { panic!() };
+            let Err(Error::Refused(error)) = updater.refresh(now()).await else { panic!() };
             assert!(matches!(&error.refusal, Refusal::Metadata(verdict) if verdict.kind == ErrorKind::StateLost));
             // It is no mirror's fault.
             assert_eq!(error.mirrors, []);
@@ -190,7 +190,7 @@ async fn d6_every_mirror_gets_its_chance_and_is_named_with_its_reason() {
     let asked = asked.into_iter().chain(["b/1.targets.json"]).map(|name| format!("http://{name}"));
     assert_eq!(repository.take_requests(), asked.collect::<Vec<_>>());
     repository.answer("http://b/timestamp.json", Err(FetchError::Status(503)));
-    let Err(Error::Repository(error)) = updater.refresh(now()).await else { panic!() };
+    let Err(Error::Refused(error)) = updater.refresh(now()).await else { panic!() };
     let reasons: Vec<_> = error.mirrors.iter().map(ToString::to_string).collect();
     assert!(reasons[0].starts_with("http://a/timestamp.json: timestamp: malformed"), "{reasons:?}");
     assert_eq!(reasons[1], "http://b/timestamp.json: the server answered with HTTP status 503");
@@ -202,7 +202,7 @@ async fn w_5_3_3_2_only_a_definite_absence_ends_the_chain_of_roots() {
     let updater = repository.updater().build().unwrap();
     for status in [400, 401, 403, 451] {
         repository.answer("http://a/2.root.json", Err(FetchError::Status(status)));
-        assert!(matches!(updater.refresh(now()).await, Err(Error::Road(_))));
+        assert!(matches!(updater.refresh(now()).await, Err(Error::Network(_))));
     }
 }
 
@@ -211,7 +211,7 @@ async fn a_file_over_its_limit_is_refused() {
     let repository = TestRepository::new();
     repository.answer("http://a/timestamp.json", Ok(vec![b' '; 20_000]));
     let error = repository.updater().build().unwrap().refresh(now()).await.err().unwrap();
-    let Error::Repository(RepositoryError { refusal: Refusal::TooLong { max_length, .. }, .. }) = error else {
+    let Error::Refused(RefusedError { refusal: Refusal::TooLong { max_length, .. }, .. }) = error else {
         panic!("{error:?}")
     };
     assert_eq!(max_length, 16_384);
@@ -225,7 +225,7 @@ async fn a_store_of_another_repository_is_refused_and_left_alone() {
     let store = || DirectoryStore::open(dir.path()).unwrap();
     let foreign = Updater::builder(root(1, "another root", "online")).fetch(repository.clone()).store(store());
     let error = foreign.build().unwrap().refresh(now()).await.err().unwrap();
-    assert!(matches!(error, Error::Machine(_)), "{error:?}");
+    assert!(matches!(error, Error::Local(_)), "{error:?}");
     assert_eq!(read(dir.path(), "state/stamp.json"), before);
     // A program that ships a newer root of the same repository may go on.
     let shipped_anew = Updater::builder(root(4, "root", "online")).fetch(repository.clone());
@@ -241,7 +241,7 @@ async fn a_store_of_a_newer_format_is_refused_and_left_alone() {
     updater.refresh(now()).await.unwrap();
     std::fs::write(dir.path().join("state/stamp.json"), br#"{"format":2,"other":[]}"#).unwrap();
     let error = updater.refresh(now()).await.err().unwrap();
-    let Error::Machine(error) = error else { panic!("{error:?}") };
+    let Error::Local(error) = error else { panic!("{error:?}") };
     assert!(error.hint.unwrap().contains("the version of the program that wrote it"));
     assert_eq!(read(dir.path(), "state/stamp.json"), br#"{"format":2,"other":[]}"#);
 }
@@ -255,7 +255,7 @@ async fn preparing_asks_for_nothing_and_is_no_first_run_lost() {
     assert_eq!(read(dir.path(), "root.json"), root(1, "root", "online"));
     assert_eq!(version(&updater).await, Ok(1));
     let unsigned = Updater::builder(&b"{}"[..]).build().unwrap();
-    assert!(matches!(unsigned.prepare(now()).await, Err(Error::Repository(_))));
+    assert!(matches!(unsigned.prepare(now()).await, Err(Error::Refused(_))));
 }
 
 #[tokio::test]
@@ -302,7 +302,7 @@ async fn a_held_lock_is_waited_for_and_told_once() {
     let builder = repository.updater().store(store).notify(noted.clone());
     let updater = builder.lock_wait(std::time::Duration::from_secs(3)).build().unwrap();
     let error = updater.refresh(now()).await.err().unwrap();
-    assert!(matches!(error, Error::Machine(_)));
+    assert!(matches!(error, Error::Local(_)));
     assert!(matches!(noted.0.lock().unwrap().as_slice(), [Notice::Waiting { .. }]));
     drop(held);
     updater.refresh(now()).await.unwrap();
@@ -384,7 +384,7 @@ async fn a_timestamp_that_no_mirror_has_is_a_matter_of_the_road() {
     let repository = TestRepository::new();
     repository.answer("http://a/timestamp.json", Err(FetchError::NotFound));
     let error = repository.updater().build().unwrap().refresh(now()).await.err().unwrap();
-    assert!(matches!(&error, Error::Road(error) if error.cause == FetchError::NotFound), "{error:?}");
+    assert!(matches!(&error, Error::Network(error) if error.cause == FetchError::NotFound), "{error:?}");
 }
 
 /// Its second mirror answers so much later.

@@ -151,7 +151,7 @@ impl Adoption<'_> {
                     fetched.extend(spread.map(|(from, to)| NewFile { from, to, content: content.clone() }));
                 }
                 // A disk that is full says nothing about the server.
-                Err(ClientError::Machine(failed)) => {
+                Err(ClientError::Local(failed)) => {
                     return Err(Error::file(failed.operation, &failed.path, failed.error));
                 }
                 Err(error) => caught_up.missing.push(format!("{}: {}", target.path, check::chain(&error))),

@@ -74,7 +74,7 @@ pub(crate) fn is_alike(before: &Root, next: &Root) -> bool {
 
 /// Whether a client has followed as many roots as it does at once, and is not at the newest.
 fn is_behind(error: &ClientError) -> bool {
-    let ClientError::Repository(refused) = error else { return false };
+    let ClientError::Refused(refused) = error else { return false };
     let Refusal::Metadata(verdict) = &refused.refusal else { return false };
     verdict.role == RoleName::ROOT && matches!(verdict.kind, ErrorKind::LimitReached { limit: "root_updates", .. })
 }
@@ -326,11 +326,11 @@ fn version_of(session: &blocking::Session, role: &RoleName) -> Version {
 /// A client's error in our terms.
 pub(crate) fn from_client(error: &ClientError) -> Error {
     match error {
-        ClientError::Repository(refused) => match &refused.refusal {
+        ClientError::Refused(refused) => match &refused.refusal {
             Refusal::Metadata(error) => Error::Untrusted(error.clone()),
             other => Error::Draft(other.to_string()),
         },
-        ClientError::Road(_) => Error::Network(chain(error)),
+        ClientError::Network(_) => Error::Network(chain(error)),
         other => Error::Refused(chain(other)),
     }
 }
@@ -349,6 +349,6 @@ pub(crate) fn chain(error: &dyn StdError) -> String {
     text
 }
 
-fn machine(error: &lastmile_client::MachineError) -> Error {
+fn machine(error: &lastmile_client::LocalError) -> Error {
     Error::Refused(chain(error))
 }

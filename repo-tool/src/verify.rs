@@ -220,7 +220,7 @@ fn clients(
     let first = oldest.unverified().version;
     let mut session = match check::refresh(&make(shipped)?, now) {
         Ok(session) => session,
-        Err(error @ ClientError::Road(_)) => return Err(from_client(&error)),
+        Err(error @ ClientError::Network(_)) => return Err(from_client(&error)),
         Err(error) => {
             found.roots.push((first, Some(chain(&error))));
             return Ok(None);

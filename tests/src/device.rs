@@ -377,7 +377,7 @@ fn versions(session: &Session) -> Versions {
 /// When it is no error, or another one.
 pub fn refused<T: std::fmt::Debug>(result: Result<T, Error>) -> lastmile_metadata::Error {
     match result {
-        Err(Error::Repository(error)) => match error.refusal {
+        Err(Error::Refused(error)) => match error.refusal {
             Refusal::Metadata(verdict) => verdict,
             other => panic!("refused for another reason: {other}"),
         },
@@ -392,7 +392,7 @@ pub fn refused<T: std::fmt::Debug>(result: Result<T, Error>) -> lastmile_metadat
 /// When `result` is no error, or another one.
 pub fn too_long<T: std::fmt::Debug>(result: Result<T, Error>) -> u64 {
     match result {
-        Err(Error::Repository(error)) => match error.refusal {
+        Err(Error::Refused(error)) => match error.refusal {
             Refusal::TooLong { max_length, .. } => max_length,
             other => panic!("refused for another reason: {other}"),
         },
@@ -407,7 +407,7 @@ pub fn too_long<T: std::fmt::Debug>(result: Result<T, Error>) -> u64 {
 /// When it is no error, or another one.
 pub fn road_error<T: std::fmt::Debug>(result: Result<T, Error>) -> FetchError {
     match result {
-        Err(Error::Road(error)) => error.cause,
+        Err(Error::Network(error)) => error.cause,
         other => panic!("no failure of the network: {other:?}"),
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::ExitStatus;
 use super::hints::hint;
-use crate::error::{Error, MachineError, MirrorFailure, Refusal};
+use crate::error::{Error, LocalError, MirrorFailure, Refusal};
 use crate::fetch::FetchError;
 use crate::text::printable;
 
@@ -69,8 +69,8 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         let mirrors: &[MirrorFailure] = match &error {
-            Error::Repository(error) => &error.mirrors,
-            Error::Road(error) => &error.mirrors,
+            Error::Refused(error) => &error.mirrors,
+            Error::Network(error) => &error.mirrors,
             _ => &[],
         };
         let causes = if mirrors.is_empty() {
@@ -81,11 +81,11 @@ impl From<Error> for Failure {
         };
         let failure = Failure { causes, hint: hint(&error), ..Failure::new(error.to_string()) };
         match &error {
-            Error::Repository(error) => failure.of_refusal(&error.refusal),
-            Error::Road(error) if matches!(error.cause, FetchError::Settings(_)) => failure,
-            Error::Road(_) => Failure { status: ExitStatus::Network, ..failure },
+            Error::Refused(error) => failure.of_refusal(&error.refusal),
+            Error::Network(error) if matches!(error.cause, FetchError::Settings(_)) => failure,
+            Error::Network(_) => Failure { status: ExitStatus::Network, ..failure },
             Error::NoSuchTarget(_) => Failure { status: ExitStatus::NoSuchTarget, ..failure },
-            Error::Machine(_) => failure,
+            Error::Local(_) => failure,
         }
     }
 }
@@ -103,8 +103,8 @@ impl Failure {
     }
 }
 
-impl From<MachineError> for Failure {
-    fn from(error: MachineError) -> Failure {
+impl From<LocalError> for Failure {
+    fn from(error: LocalError) -> Failure {
         Error::from(error).into()
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::failure::Failure;
 use super::transfers::{described, find, target_path};
 use super::{ExitStatus, Here};
-use crate::error::{Error, MachineError, Refusal, RepositoryError};
+use crate::error::{Error, LocalError, Refusal, RefusedError};
 
 impl Here<'_> {
     pub(super) async fn verify(&self, file: &Path, target: String) -> Result<ExitStatus, Failure> {
@@ -20,7 +20,7 @@ impl Here<'_> {
         let target = find(&mut session, path).await?;
         if let Err(error) = judge(file, &target)? {
             let refusal = Refusal::Target { path: target.path, error };
-            let failure = Failure::from(Error::from(RepositoryError { refusal, mirrors: Vec::new() }));
+            let failure = Failure::from(Error::from(RefusedError { refusal, mirrors: Vec::new() }));
             return Err(failure.with_hint(format!("`{}` is another file, or it was changed", file.display())));
         }
         let line = format!("{}: verified as {}", file.display(), target.path);
@@ -116,13 +116,13 @@ pub(super) fn roles(trusted: &TrustedMetadata) -> Vec<TrustedRole> {
 }
 
 fn is_expired(error: &Error) -> bool {
-    let Error::Repository(RepositoryError { refusal: Refusal::Metadata(verdict), .. }) = error else { return false };
+    let Error::Refused(RefusedError { refusal: Refusal::Metadata(verdict), .. }) = error else { return false };
     matches!(verdict.kind, ErrorKind::Expired { .. })
 }
 
 /// The verdict about a file, read through one open descriptor.
-fn judge(path: &Path, target: &TargetFile) -> Result<Result<(), FileError>, MachineError> {
-    let failed = |error| MachineError::new("read", path, error);
+fn judge(path: &Path, target: &TargetFile) -> Result<Result<(), FileError>, LocalError> {
+    let failed = |error| LocalError::new("read", path, error);
     let mut file = std::fs::File::open(path).map_err(failed)?;
     let mut verifier = target.verifier();
     let mut part = vec![0; 256 * 1024];

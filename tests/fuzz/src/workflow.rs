@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use lastmile_client::metadata::{Json, ReadParts, RoleName, Stored, TargetPath};
 use lastmile_client::{
-    BoxFuture, Error, Fetch, FetchError, MachineError, MemoryStore, Patience, Response, Session, Store, StoreLock,
+    BoxFuture, Error, Fetch, FetchError, LocalError, MemoryStore, Patience, Response, Session, Store, StoreLock,
     StoredFile, Updater,
 };
 use lastmile_random::adversary::{day, published, resigned};
@@ -137,11 +137,11 @@ impl ReadParts for Parts {
 }
 
 impl Store for LargeStore {
-    fn read(&self, file: &StoredFile, max_length: u64) -> Result<Option<Vec<u8>>, MachineError> {
+    fn read(&self, file: &StoredFile, max_length: u64) -> Result<Option<Vec<u8>>, LocalError> {
         self.0.read(file, max_length)
     }
 
-    fn open(&self, file: &StoredFile, max_length: u64) -> Result<Option<Stored>, MachineError> {
+    fn open(&self, file: &StoredFile, max_length: u64) -> Result<Option<Stored>, LocalError> {
         let bytes = self.0.read(file, max_length)?;
         Ok(bytes.map(|bytes| {
             if *file == StoredFile::Role(RoleName::TARGETS) {
@@ -152,15 +152,15 @@ impl Store for LargeStore {
         }))
     }
 
-    fn write(&self, file: &StoredFile, bytes: &[u8]) -> Result<(), MachineError> {
+    fn write(&self, file: &StoredFile, bytes: &[u8]) -> Result<(), LocalError> {
         self.0.write(file, bytes)
     }
 
-    fn remove(&self, file: &StoredFile) -> Result<(), MachineError> {
+    fn remove(&self, file: &StoredFile) -> Result<(), LocalError> {
         self.0.remove(file)
     }
 
-    fn try_lock(&self) -> Result<Option<StoreLock>, MachineError> {
+    fn try_lock(&self) -> Result<Option<StoreLock>, LocalError> {
         self.0.try_lock()
     }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use chrono::{DateTime, Utc};
 use lastmile_client::metadata::{ErrorKind, RoleName, TargetPath};
-use lastmile_client::{Error, MemoryStore, Refusal, RepositoryError, Session, Updater};
+use lastmile_client::{Error, MemoryStore, Refusal, RefusedError, Session, Updater};
 
 /// One device, whose clock stands still.
 pub(crate) struct Device {
@@ -67,7 +67,7 @@ impl Device {
 /// The verdict for which an update was refused.
 pub(crate) fn refusal(result: Result<Fetched, Error>) -> (RoleName, ErrorKind) {
     match result {
-        Err(Error::Repository(RepositoryError { refusal: Refusal::Metadata(error), .. })) => (error.role, error.kind),
+        Err(Error::Refused(RefusedError { refusal: Refusal::Metadata(error), .. })) => (error.role, error.kind),
         other => panic!("not a refused metadata file: {other:?}"),
     }
 }
