@@ -24,8 +24,8 @@ impl Updater {
     ///
     /// # Errors
     ///
-    /// Where the system gives no means to wait for the network.
-    pub fn new(updater: crate::Updater) -> Result<Updater, LocalError> {
+    /// [`Error::Local`] where the system gives no means to wait for the network.
+    pub fn new(updater: crate::Updater) -> Result<Updater, Error> {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()

@@ -4,7 +4,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use lastmile_metadata::ErrorKind;
 
-use crate::error::{Error, Refusal};
+use crate::error::Error;
 use crate::progress::Notice;
 use crate::road::Road;
 
@@ -23,6 +23,5 @@ pub(crate) fn doubt(road: &Road, now: DateTime<Utc>, before: Option<DateTime<Utc
 }
 
 fn has_expired(error: &Error) -> bool {
-    let Error::Refused(error) = error else { return false };
-    matches!(&error.refusal, Refusal::Metadata(verdict) if matches!(verdict.kind, ErrorKind::Expired { .. }))
+    error.verdict().is_some_and(|verdict| matches!(verdict.kind, ErrorKind::Expired { .. }))
 }

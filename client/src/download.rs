@@ -254,7 +254,7 @@ async fn disk_failure(sink: Sink) -> Error {
 }
 
 fn refused(error: lastmile_metadata::NameError) -> Error {
-    RefusedError { refusal: error.into(), mirrors: Vec::new() }.into()
+    RefusedError::from(Refusal::Name(error)).into()
 }
 
 /// Runs disk work where it does not hold up the network.

@@ -199,7 +199,7 @@ fn settings_that_cannot_be_used_refuse_to_start() {
         ca(broken),
         HttpSettings { proxy: ProxyChoice::Url("::".to_owned()), ..quick() },
     ] {
-        assert!(matches!(HttpFetch::new(&settings), Err(FetchError::Settings(_))), "{settings:?}");
+        assert!(matches!(HttpFetch::new(&settings), Err(Error::Config(_))), "{settings:?}");
     }
 }
 

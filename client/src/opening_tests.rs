@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use lastmile_metadata::{ErrorKind, TargetPath, Version};
 
 use super::*;
-use crate::error::{LocalError, Refusal, RefusedError};
+use crate::error::LocalError;
 use crate::store::{MemoryStore, Store, StoreLock};
 use crate::test_repository::{TestRepository, now};
 use crate::updater::Updater;
@@ -86,6 +86,6 @@ async fn d3_where_it_cannot_be_told_whether_a_store_was_used_it_was() {
     assert!(matches!(refreshed, Err(Error::Local(_))));
     store.make(&root, io::ErrorKind::InvalidData);
     let refreshed = store.updater(&repository).refresh(now()).await;
-    let Err(Error::Refused(RefusedError { refusal: Refusal::Metadata(verdict), .. })) = refreshed else { panic!() };
+    let Err(Error::State(verdict)) = refreshed else { panic!() };
     assert_eq!(verdict.kind, ErrorKind::StateLost);
 }

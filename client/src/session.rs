@@ -86,7 +86,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`Error`] by culprit; whatever it is, what was at the path before is unchanged.
+    /// Whatever the [`Error`], what was at the path before is unchanged.
     pub async fn download(&self, target: &TargetFile, to: &Path, progress: &dyn Progress) -> Result<PathBuf, Error> {
         self.fetch(target, Goal::file(to)?, progress).await
     }

@@ -219,7 +219,7 @@ async fn d5_offline_several_searches_ask_for_nothing() {
     let mut session = builder.mirror("http://a/", "").build().unwrap().offline(now()).await.unwrap();
     assert!(session.find_all(&paths(0..3)).await.unwrap().iter().all(Option::is_some));
     let error = session.find_all(&paths(0..4)).await.unwrap_err();
-    assert!(matches!(error, Error::Refused(_)), "{error:?}");
+    assert!(matches!(error, Error::State(_)), "{error:?}");
     assert_eq!(far_away.repository.take_requests(), [""; 0]);
 }
 

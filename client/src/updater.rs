@@ -49,7 +49,7 @@ impl Updater {
     ///
     /// # Errors
     ///
-    /// [`Error`] by culprit. Whatever it is, what was trusted before stays trusted, and a later
+    /// Whatever the [`Error`], what was trusted before stays trusted, and a later
     /// refresh starts from there.
     pub async fn refresh(&self, now: DateTime<Utc>) -> Result<Session, Error> {
         let _lock = self.road.lock().await?;

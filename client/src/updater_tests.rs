@@ -26,10 +26,7 @@ async fn version(updater: &Updater) -> Result<u64, ErrorKind> {
 }
 
 fn verdict(error: &Error) -> ErrorKind {
-    match error {
-        Error::Refused(RefusedError { refusal: Refusal::Metadata(verdict), .. }) => verdict.kind.clone(),
-        other => panic!("{other:?}"),
-    }
+    error.verdict().unwrap_or_else(|| panic!("{error:?}")).kind.clone()
 }
 
 fn read(dir: &Path, name: &str) -> Vec<u8> {
@@ -107,10 +104,9 @@ async fn d3_when_both_memories_are_damaged_every_refresh_is_refused_until_a_new_
             if is_deleted { std::fs::remove_file(path).unwrap() } else { std::fs::write(path, b"x").unwrap() }
         }
         for _ in 0..2 {
-            let Err(Error::Refused(error)) = updater.refresh(now()).await else { panic!() };
-            assert!(matches!(&error.refusal, Refusal::Metadata(verdict) if verdict.kind == ErrorKind::StateLost));
             // It is no mirror's fault.
-            assert_eq!(error.mirrors, []);
+            let Err(Error::State(verdict)) = updater.refresh(now()).await else { panic!() };
+            assert_eq!(verdict.kind, ErrorKind::StateLost);
         }
         if !deleted {
             assert_eq!(read(dir.path(), "state/floors"), b"x");

@@ -38,7 +38,7 @@ pub(crate) fn client(
         .known_targets(known)
         .build()
         .map_err(|error| Error::Refused(error.to_string()))?;
-    blocking::Updater::new(updater).map_err(|error| machine(&error))
+    blocking::Updater::new(updater).map_err(|error| from_client(&error))
 }
 
 /// Refreshes as often as a client does that follows at most so many roots at once: each refresh goes on from the roots
@@ -330,6 +330,7 @@ pub(crate) fn from_client(error: &ClientError) -> Error {
             Refusal::Metadata(error) => Error::Untrusted(error.clone()),
             other => Error::Draft(other.to_string()),
         },
+        ClientError::State(error) => Error::Untrusted(error.clone()),
         ClientError::Network(_) => Error::Network(chain(error)),
         other => Error::Refused(chain(other)),
     }
@@ -347,8 +348,4 @@ pub(crate) fn chain(error: &dyn StdError) -> String {
         cause = error.source();
     }
     text
-}
-
-fn machine(error: &lastmile_client::LocalError) -> Error {
-    Error::Refused(chain(error))
 }

@@ -137,7 +137,7 @@ fn connect() -> Result<FetchByScheme, Error> {
     Ok(FetchByScheme::new(HttpFetch::new(&HttpSettings::default()).map_err(|error| network(&error))?))
 }
 
-fn network(error: &FetchError) -> Error {
+fn network(error: &dyn std::fmt::Display) -> Error {
     Error::Network(format!("{UNREACHED}: {error}"))
 }
 

@@ -165,13 +165,15 @@ pub fn url(
 ) -> Result<Verification, Error> {
     use lastmile_client::{Fetch as _, FetchByScheme, FetchError, HttpFetch, HttpSettings, Updater, url_of};
 
-    let settings = |error: FetchError| Error::Network(error.to_string());
+    let settings = |error: &dyn std::fmt::Display| Error::Network(error.to_string());
     // One for each client: pooled connections live in the runtime that made them.
-    let connect = || Ok::<_, Error>(FetchByScheme::new(HttpFetch::new(&HttpSettings::default()).map_err(settings)?));
+    let connect = || {
+        Ok::<_, Error>(FetchByScheme::new(HttpFetch::new(&HttpSettings::default()).map_err(|error| settings(&error))?))
+    };
     let (metadata, files) = (url_of(base, "metadata/"), url_of(base, "targets/"));
     let make = |shipped: Vec<u8>| {
         let builder = Updater::builder(shipped).mirror(metadata.clone(), files.clone()).fetch(connect()?);
-        let updater = builder.build().map_err(settings)?;
+        let updater = builder.build().map_err(|error| settings(&error))?;
         blocking::Updater::new(updater).map_err(|error| Error::Network(chain(&error)))
     };
     let fetch = connect()?;
@@ -183,9 +185,11 @@ pub fn url(
         let url = url_of(&metadata, &RoleName::ROOT.file_name(Some(version)));
         runtime.block_on(async {
             match fetch.fetch(&url, 0).await {
-                Ok(response) => response.read_all(Limits::default().root_length).await.map(Some).map_err(settings),
+                Ok(response) => {
+                    response.read_all(Limits::default().root_length).await.map(Some).map_err(|error| settings(&error))
+                }
                 Err(FetchError::NotFound) => Ok(None),
-                Err(error) => Err(settings(error)),
+                Err(error) => Err(settings(&error)),
             }
         })
     };

@@ -1,7 +1,6 @@
 //! A crash at any write leaves a store from which the next update goes on, and which has forgotten nothing.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -24,12 +23,7 @@ impl Crashing {
 
     fn spend(&self) -> Result<(), LocalError> {
         let spent = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        spent.map(drop).map_err(|_| LocalError {
-            operation: "go on",
-            path: PathBuf::from("the machine"),
-            error: io::Error::other("crashed"),
-            hint: None,
-        })
+        spent.map(drop).map_err(|_| LocalError::new("go on", "the machine", io::Error::other("crashed")))
     }
 }
 

@@ -377,6 +377,7 @@ fn versions(session: &Session) -> Versions {
 /// When it is no error, or another one.
 pub fn refused<T: std::fmt::Debug>(result: Result<T, Error>) -> lastmile_metadata::Error {
     match result {
+        Err(Error::State(verdict)) => verdict,
         Err(Error::Refused(error)) => match error.refusal {
             Refusal::Metadata(verdict) => verdict,
             other => panic!("refused for another reason: {other}"),

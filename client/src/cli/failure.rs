@@ -2,13 +2,11 @@
 
 use std::error::Error as _;
 
-use lastmile_metadata::ErrorKind;
 use serde_json::{Value, json};
 
 use super::ExitStatus;
 use super::hints::hint;
-use crate::error::{Error, LocalError, MirrorFailure, Refusal};
-use crate::fetch::FetchError;
+use crate::error::{Error, LocalError, MirrorFailure};
 use crate::text::printable;
 
 /// Why a command failed.
@@ -80,37 +78,19 @@ impl From<Error> for Failure {
             mirrors.iter().map(ToString::to_string).collect()
         };
         let failure = Failure { causes, hint: hint(&error), ..Failure::new(error.to_string()) };
-        match &error {
-            Error::Refused(error) => failure.of_refusal(&error.refusal),
-            Error::Network(error) if matches!(error.cause, FetchError::Settings(_)) => failure,
-            Error::Network(_) => Failure { status: ExitStatus::Network, ..failure },
-            Error::NoSuchTarget(_) => Failure { status: ExitStatus::NoSuchTarget, ..failure },
-            Error::Local(_) => failure,
-        }
-    }
-}
-
-impl Failure {
-    /// Not every verdict is the repository's fault: what is not here, or is damaged here, is ours.
-    fn of_refusal(self, refusal: &Refusal) -> Failure {
-        let Refusal::Metadata(verdict) = refusal else { return Failure { status: ExitStatus::Untrusted, ..self } };
-        match verdict.kind {
-            ErrorKind::Absent => Failure { message: format!("`{}` was never fetched", verdict.role), ..self }
-                .with_hint("`lastmile refresh` fetches the top-level roles, `lastmile list` all of them"),
-            ErrorKind::StateLost => Failure { message: "cannot tell what was trusted before".to_owned(), ..self },
-            _ => Failure { status: ExitStatus::Untrusted, ..self },
-        }
+        let status = match &error {
+            Error::Refused(_) => ExitStatus::Untrusted,
+            Error::Network(_) => ExitStatus::Network,
+            Error::NoSuchTarget(_) => ExitStatus::NoSuchTarget,
+            Error::TargetPath(_) => ExitStatus::Usage,
+            Error::Local(_) | Error::State(_) | Error::Config(_) => ExitStatus::Failed,
+        };
+        Failure { status, ..failure }
     }
 }
 
 impl From<LocalError> for Failure {
     fn from(error: LocalError) -> Failure {
         Error::from(error).into()
-    }
-}
-
-impl From<FetchError> for Failure {
-    fn from(error: FetchError) -> Failure {
-        Failure::new(error.to_string())
     }
 }

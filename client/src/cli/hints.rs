@@ -13,9 +13,14 @@ pub(super) fn hint(error: &Error) -> Option<String> {
         Error::Refused(error) => of_refusal(&error.refusal),
         Error::Network(error) => of_road(error).map(str::to_owned),
         Error::Local(error) => error.hint.clone().or_else(|| of_machine(error).map(str::to_owned)),
+        Error::State(Verdict { kind: ErrorKind::Absent, .. }) => {
+            Some("`lastmile refresh` fetches the top-level roles, `lastmile list` all of them".to_owned())
+        }
+        Error::State(verdict) => of_verdict(&verdict.kind).map(str::to_owned),
         Error::NoSuchTarget(_) => {
             Some("target paths are compared byte by byte; `lastmile list` shows those that there are".to_owned())
         }
+        Error::TargetPath(_) | Error::Config(_) => None,
     }
 }
 

@@ -20,7 +20,7 @@ impl Here<'_> {
         let target = find(&mut session, path).await?;
         if let Err(error) = judge(file, &target)? {
             let refusal = Refusal::Target { path: target.path, error };
-            let failure = Failure::from(Error::from(RefusedError { refusal, mirrors: Vec::new() }));
+            let failure = Failure::from(Error::from(RefusedError::from(refusal)));
             return Err(failure.with_hint(format!("`{}` is another file, or it was changed", file.display())));
         }
         let line = format!("{}: verified as {}", file.display(), target.path);
@@ -116,8 +116,7 @@ pub(super) fn roles(trusted: &TrustedMetadata) -> Vec<TrustedRole> {
 }
 
 fn is_expired(error: &Error) -> bool {
-    let Error::Refused(RefusedError { refusal: Refusal::Metadata(verdict), .. }) = error else { return false };
-    matches!(verdict.kind, ErrorKind::Expired { .. })
+    error.verdict().is_some_and(|verdict| matches!(verdict.kind, ErrorKind::Expired { .. }))
 }
 
 /// The verdict about a file, read through one open descriptor.

@@ -152,7 +152,7 @@ fn act(play: &Play, device: &Device) -> Result<Versions, Error> {
     match &play.action {
         Action::Refresh => device.update(&[]),
         Action::Get(path) => {
-            let name = |error| Error::Refused(RefusedError { refusal: Refusal::Name(error), mirrors: Vec::new() });
+            let name = |error| Error::Refused(RefusedError::from(Refusal::Name(error)));
             device.update(&[TargetPath::new(path).map_err(name)?])
         }
     }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -86,8 +85,7 @@ impl DyingStore {
                 return Ok(());
             }
         }
-        let (operation, path) = ("write to", PathBuf::from("the store of the play"));
-        Err(LocalError { operation, path, error: io::Error::other("died"), hint: None })
+        Err(LocalError::new("write to", "the store of the play", io::Error::other("died")))
     }
 
     /// The bytes of a file.
