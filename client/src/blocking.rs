@@ -20,7 +20,7 @@ pub struct Updater {
 }
 
 impl Updater {
-    /// The blocking face of `updater`.
+    /// The blocking API of `updater`.
     ///
     /// # Errors
     ///
@@ -38,8 +38,17 @@ impl Updater {
     /// # Errors
     ///
     /// As there.
-    pub fn prepare(&self, now: DateTime<Utc>) -> Result<(), Error> {
-        self.runtime.block_on(self.inner.prepare(now))
+    pub fn prepare(&self) -> Result<(), Error> {
+        self.runtime.block_on(self.inner.prepare())
+    }
+
+    /// See [`crate::Updater::prepare_at`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn prepare_at(&self, time: DateTime<Utc>) -> Result<(), Error> {
+        self.runtime.block_on(self.inner.prepare_at(time))
     }
 
     /// See [`crate::Updater::refresh`].
@@ -47,9 +56,17 @@ impl Updater {
     /// # Errors
     ///
     /// As there.
-    pub fn refresh(&self, now: DateTime<Utc>) -> Result<Session, Error> {
-        let inner = self.runtime.block_on(self.inner.refresh(now))?;
-        Ok(Session { inner, runtime: Arc::clone(&self.runtime) })
+    pub fn refresh(&self) -> Result<Session, Error> {
+        self.session(self.inner.refresh())
+    }
+
+    /// See [`crate::Updater::refresh_at`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn refresh_at(&self, time: DateTime<Utc>) -> Result<Session, Error> {
+        self.session(self.inner.refresh_at(time))
     }
 
     /// See [`crate::Updater::offline`].
@@ -57,8 +74,21 @@ impl Updater {
     /// # Errors
     ///
     /// As there.
-    pub fn offline(&self, now: DateTime<Utc>) -> Result<Session, Error> {
-        let inner = self.runtime.block_on(self.inner.offline(now))?;
+    pub fn offline(&self) -> Result<Session, Error> {
+        self.session(self.inner.offline())
+    }
+
+    /// See [`crate::Updater::offline_at`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn offline_at(&self, time: DateTime<Utc>) -> Result<Session, Error> {
+        self.session(self.inner.offline_at(time))
+    }
+
+    fn session(&self, work: impl Future<Output = Result<crate::Session, Error>>) -> Result<Session, Error> {
+        let inner = self.runtime.block_on(work)?;
         Ok(Session { inner, runtime: Arc::clone(&self.runtime) })
     }
 }

@@ -9,7 +9,7 @@
 //!     .mirror("https://example.org/metadata/", "https://example.org/targets/")
 //!     .store(DirectoryStore::open("/var/lib/example/trust")?)
 //!     .build()?;
-//! let mut session = updater.refresh(chrono::Utc::now()).await?;
+//! let mut session = updater.refresh().await?;
 //! if let Some(target) = session.find(&TargetPath::new("example-1.0.tar.gz")?).await? {
 //!     session.download_below(&target, "downloads".as_ref(), &()).await?;
 //! }

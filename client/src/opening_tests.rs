@@ -60,12 +60,12 @@ fn role(role: RoleName) -> StoredFile {
 #[tokio::test]
 async fn what_cannot_be_read_is_told() {
     let (repository, store) = (TestRepository::new(), Sick::default());
-    let mut session = store.updater(&repository).refresh(now()).await.unwrap();
+    let mut session = store.updater(&repository).refresh_at(now()).await.unwrap();
     let [_, timestamp, snapshot, targets] = RoleName::TOP_LEVEL.map(role);
     let next = StoredFile::Root(Version::new(2).unwrap());
     for file in [StoredFile::Floors, StoredFile::Stamp, timestamp.clone(), snapshot, targets, next] {
         store.make(&file, io::ErrorKind::Other);
-        let refreshed = store.updater(&repository).refresh(now()).await;
+        let refreshed = store.updater(&repository).refresh_at(now()).await;
         assert!(matches!(refreshed, Err(Error::Local(_))), "{file:?}");
     }
     store.make(&timestamp, io::ErrorKind::Other);
@@ -76,16 +76,16 @@ async fn what_cannot_be_read_is_told() {
 #[tokio::test]
 async fn d3_where_it_cannot_be_told_whether_a_store_was_used_it_was() {
     let (repository, store) = (TestRepository::new(), Sick::default());
-    store.updater(&repository).refresh(now()).await.unwrap();
+    store.updater(&repository).refresh_at(now()).await.unwrap();
     let [root, timestamp, snapshot, targets] = RoleName::TOP_LEVEL.map(role);
     for file in [&StoredFile::Floors, &StoredFile::Stamp, &timestamp, &snapshot, &targets] {
         store.remove(file).unwrap();
     }
     store.make(&root, io::ErrorKind::Other);
-    let refreshed = store.updater(&repository).refresh(now()).await;
+    let refreshed = store.updater(&repository).refresh_at(now()).await;
     assert!(matches!(refreshed, Err(Error::Local(_))));
     store.make(&root, io::ErrorKind::InvalidData);
-    let refreshed = store.updater(&repository).refresh(now()).await;
+    let refreshed = store.updater(&repository).refresh_at(now()).await;
     let Err(Error::State(verdict)) = refreshed else { panic!() };
     assert_eq!(verdict.kind, ErrorKind::StateLost);
 }

@@ -38,38 +38,73 @@ impl Updater {
     ///
     /// [`Error::Refused`] where the shipped root is not signed by its own keys,
     /// [`Error::Local`] where the store belongs to another repository or cannot be written.
-    pub async fn prepare(&self, now: DateTime<Utc>) -> Result<(), Error> {
+    pub async fn prepare(&self) -> Result<(), Error> {
+        self.prepare_at(Utc::now()).await
+    }
+
+    /// Like [`prepare`](Updater::prepare), at a time that the caller chooses.
+    ///
+    /// # Errors
+    ///
+    /// As [`prepare`](Updater::prepare).
+    pub async fn prepare_at(&self, time: DateTime<Utc>) -> Result<(), Error> {
         let _lock = self.road.lock().await?;
-        let opened = open(&self.road, &self.shipped_root, now)?;
+        let opened = open(&self.road, &self.shipped_root, time)?;
         opened.settle(&self.road, &self.shipped_root, None)?;
         Ok(())
     }
 
-    /// One update cycle (spec 5.1 to 5.6) that started at `now`.
+    /// Runs one update cycle (spec 5.1 to 5.6). All of it is judged at one time: what the clock of this machine shows
+    /// when it starts.
     ///
     /// # Errors
     ///
-    /// Whatever the [`Error`], what was trusted before stays trusted, and a later
-    /// refresh starts from there.
-    pub async fn refresh(&self, now: DateTime<Utc>) -> Result<Session, Error> {
-        let _lock = self.road.lock().await?;
-        self.road.mirrors.forgive();
-        let opened = open(&self.road, &self.shipped_root, now)?;
-        opened.settle(&self.road, &self.shipped_root, Some(now))?;
-        self.judged_at(now, Source::MirrorsAndStore, opened).await
+    /// Whatever the [`Error`], what was trusted before stays trusted, and a later refresh starts from there.
+    ///
+    /// # Cancellation
+    ///
+    /// The future can be dropped at any time, and the lock of the store is then free. Every file that became trusted
+    /// before is kept; the next refresh starts from there.
+    pub async fn refresh(&self) -> Result<Session, Error> {
+        self.refresh_at(Utc::now()).await
     }
 
-    /// What is trusted already, verified again from the shipped root on and judged at `now`, without
-    /// a request and without a change to the store (decision D5).
+    /// Like [`refresh`](Updater::refresh), but judges everything at `time` instead of the clock's time: for tests, for
+    /// machines whose clock is set in another way, and for several repositories that are to be judged at one time.
+    ///
+    /// A time in the past accepts metadata that has expired.
     ///
     /// # Errors
     ///
-    /// As [`refresh`](Updater::refresh); [`Error::Refused`] where something has expired or is
-    /// not there.
-    pub async fn offline(&self, now: DateTime<Utc>) -> Result<Session, Error> {
+    /// As [`refresh`](Updater::refresh).
+    pub async fn refresh_at(&self, time: DateTime<Utc>) -> Result<Session, Error> {
         let _lock = self.road.lock().await?;
-        let opened = open(&self.road, &self.shipped_root, now)?;
-        self.judged_at(now, Source::Store, opened).await
+        self.road.mirrors.forgive();
+        let opened = open(&self.road, &self.shipped_root, time)?;
+        opened.settle(&self.road, &self.shipped_root, Some(time))?;
+        self.judged_at(time, Source::MirrorsAndStore, opened).await
+    }
+
+    /// Verifies again what is trusted already, from the shipped root on, without a request and without a change to the
+    /// store (decision D5). It is judged at the time that the clock of this machine shows.
+    ///
+    /// # Errors
+    ///
+    /// As [`refresh`](Updater::refresh); [`Error::Refused`] where something has expired, [`Error::State`] where
+    /// something was never fetched.
+    pub async fn offline(&self) -> Result<Session, Error> {
+        self.offline_at(Utc::now()).await
+    }
+
+    /// Like [`offline`](Updater::offline), but judges everything at `time`.
+    ///
+    /// # Errors
+    ///
+    /// As [`offline`](Updater::offline).
+    pub async fn offline_at(&self, time: DateTime<Utc>) -> Result<Session, Error> {
+        let _lock = self.road.lock().await?;
+        let opened = open(&self.road, &self.shipped_root, time)?;
+        self.judged_at(time, Source::Store, opened).await
     }
 
     async fn judged_at(&self, now: DateTime<Utc>, source: Source, opened: Opened) -> Result<Session, Error> {

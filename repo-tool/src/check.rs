@@ -47,7 +47,7 @@ pub(crate) fn refresh(client: &blocking::Updater, now: DateTime<Utc>) -> Result<
     let at_once = u64::from(Limits::default().root_updates);
     let mut before = None;
     for round in 1..MOST_REFRESHES {
-        match client.refresh(now) {
+        match client.refresh_at(now) {
             Ok(session) => {
                 let reached = session.trusted().root().version;
                 // Whoever was stopped by the limit has come further than that.
@@ -60,7 +60,7 @@ pub(crate) fn refresh(client: &blocking::Updater, now: DateTime<Utc>) -> Result<
             Err(error) => return Err(error),
         }
     }
-    client.refresh(now)
+    client.refresh_at(now)
 }
 
 /// From so many roots on, those with the same keys as the root before them are not played each.
@@ -92,7 +92,7 @@ pub(crate) fn open(layout: &Layout, root: Vec<u8>) -> Result<Published, Error> {
     let limits = reading_limits();
     let memory = MemoryStore::default();
     let client = client(root.clone(), Overlay::published(layout), memory.clone(), limits, None)?;
-    let session = client.refresh(DateTime::<Utc>::UNIX_EPOCH).map_err(|error| match from_client(&error) {
+    let session = client.refresh_at(DateTime::<Utc>::UNIX_EPOCH).map_err(|error| match from_client(&error) {
         // There is no network on the way to this disk.
         Error::Network(reason) => Error::Refused(format!(
             "what is published in {} is not whole: {reason}; restore the file from a copy",

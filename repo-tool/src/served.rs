@@ -57,7 +57,7 @@ impl Served {
             .build()
             .map_err(|error| Error::Network(error.to_string()))?;
         let client = blocking::Updater::new(updater).map_err(|error| Error::Network(chain(&error)))?;
-        let session = client.refresh(DateTime::<Utc>::UNIX_EPOCH).map_err(|error| match from_client(&error) {
+        let session = client.refresh_at(DateTime::<Utc>::UNIX_EPOCH).map_err(|error| match from_client(&error) {
             Error::Network(reason) => Error::Network(format!("{UNREACHED}: {reason}")),
             other => Error::Refused(format!("what {metadata_url} serves does not verify: {other}")),
         })?;

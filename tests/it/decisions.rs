@@ -39,10 +39,10 @@ fn a22_each_update_has_its_own_start_and_judges_everything_again() {
     let mut device = Device::new(&repository);
     let updater = device.updater();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-    assert!(runtime.block_on(updater.refresh(device.now)).is_ok());
+    assert!(runtime.block_on(updater.refresh_at(device.now)).is_ok());
     device.now = time("2030-01-03T00:00:00Z");
     let expired = ErrorKind::Expired { expires: time("2030-01-02T00:00:00Z"), start_time: device.now };
-    let found = runtime.block_on(updater.refresh(device.now)).map(drop);
+    let found = runtime.block_on(updater.refresh_at(device.now)).map(drop);
     assert_eq!(refused(found), verdict("targets", expired));
 }
 

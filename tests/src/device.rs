@@ -168,7 +168,7 @@ impl Device {
     /// What the client reports.
     pub fn refresh(&self) -> Result<Versions, Error> {
         let updater = self.opened()?;
-        self.runtime().block_on(updater.refresh(self.now)).map(|session| versions(&session))
+        self.runtime().block_on(updater.refresh_at(self.now)).map(|session| versions(&session))
     }
 
     /// One update with another store; the versions that are then trusted.
@@ -177,7 +177,7 @@ impl Device {
     ///
     /// What the client reports.
     pub fn refresh_with(&self, store: impl Store) -> Result<Versions, Error> {
-        self.runtime().block_on(self.updater_with(store).refresh(self.now)).map(|session| versions(&session))
+        self.runtime().block_on(self.updater_with(store).refresh_at(self.now)).map(|session| versions(&session))
     }
 
     /// What is trusted already, verified again without a request.
@@ -186,7 +186,7 @@ impl Device {
     ///
     /// What the client reports.
     pub fn offline(&self) -> Result<Versions, Error> {
-        self.runtime().block_on(self.updater().offline(self.now)).map(|session| versions(&session))
+        self.runtime().block_on(self.updater().offline_at(self.now)).map(|session| versions(&session))
     }
 
     /// One update and a search in it.
@@ -202,7 +202,7 @@ impl Device {
     #[must_use]
     pub fn find_each(&self, paths: &[&str]) -> Vec<Result<Option<TargetFile>, Error>> {
         self.runtime().block_on(async {
-            let mut session = match self.updater().refresh(self.now).await {
+            let mut session = match self.updater().refresh_at(self.now).await {
                 Ok(session) => session,
                 Err(error) => return vec![Err(error)],
             };
@@ -221,7 +221,7 @@ impl Device {
     /// What the client reports.
     pub fn list(&self) -> Result<Vec<String>, Error> {
         self.runtime().block_on(async {
-            let targets = self.updater().refresh(self.now).await?.list().await?;
+            let targets = self.updater().refresh_at(self.now).await?.list().await?;
             Ok(targets.into_iter().map(|target| target.path.as_str().to_owned()).collect())
         })
     }
@@ -233,7 +233,7 @@ impl Device {
     /// What the client reports.
     pub fn update(&self, paths: &[TargetPath]) -> Result<Versions, Error> {
         self.runtime().block_on(async {
-            let mut session = self.updater().refresh(self.now).await?;
+            let mut session = self.updater().refresh_at(self.now).await?;
             for path in paths {
                 let target = session.find(path).await?.ok_or_else(|| Error::NoSuchTarget(path.clone()))?;
                 session.download_below(&target, &self.output_path(), &()).await?;
@@ -263,7 +263,7 @@ impl Device {
     fn download(&self, path: &str, name: Option<&str>) -> Result<PathBuf, Error> {
         let path = target_path(path);
         self.runtime().block_on(async {
-            let mut session = self.opened()?.refresh(self.now).await?;
+            let mut session = self.opened()?.refresh_at(self.now).await?;
             let target = session.find(&path).await?.ok_or(Error::NoSuchTarget(path))?;
             match name {
                 Some(name) => session.download(&target, &self.output_path().join(name), &()).await,

@@ -16,7 +16,7 @@ impl Here<'_> {
     pub(super) async fn verify(&self, file: &Path, target: String) -> Result<ExitStatus, Failure> {
         let path = target_path(target)?;
         let repository = self.repository()?;
-        let mut session = self.reader(&repository)?.offline(self.now).await?;
+        let mut session = self.reader(&repository)?.offline_at(self.now).await?;
         let target = find(&mut session, path).await?;
         if let Err(error) = judge(file, &target)? {
             let refusal = Refusal::Target { path: target.path, error };
@@ -38,8 +38,8 @@ impl Here<'_> {
         let store = repository.read_only_store()?;
         let reader = self.reader(&repository)?;
         // What has expired is shown, too: at the beginning of time it had not.
-        let session = match reader.offline(self.now).await {
-            Err(error) if is_expired(&error) => reader.offline(DateTime::UNIX_EPOCH).await?,
+        let session = match reader.offline_at(self.now).await {
+            Err(error) if is_expired(&error) => reader.offline_at(DateTime::UNIX_EPOCH).await?,
             other => other?,
         };
         let limit = self.now.checked_add_signed(TimeDelta::days(within.into())).unwrap_or(DateTime::<Utc>::MAX_UTC);

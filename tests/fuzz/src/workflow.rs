@@ -70,7 +70,7 @@ fn find(shipped: &Bytes, published: &BTreeMap<String, Bytes>, store: impl Store)
     let found = |target: &lastmile_client::metadata::TargetFile| format!("{target:?}");
     runtime().block_on(async {
         let updater = updater(shipped, published, store);
-        let mut session: Session = updater.offline(day(1)).await.map_err(|error| format!("{error:?}"))?;
+        let mut session: Session = updater.offline_at(day(1)).await.map_err(|error| format!("{error:?}"))?;
         let targets = session.trusted().targets();
         let (version, length) = (targets.version().get(), targets.len());
         let mut each = Vec::new();
@@ -100,7 +100,7 @@ pub(crate) fn refresh(
     store: impl Store,
 ) -> Result<Vec<Vec<u8>>, Error> {
     let updater = updater(shipped, published, store);
-    let session = runtime().block_on(updater.refresh(day(1)))?;
+    let session = runtime().block_on(updater.refresh_at(day(1)))?;
     let trusted = session.trusted();
     Ok(vec![
         trusted.root().bytes().to_vec(),

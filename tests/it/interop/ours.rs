@@ -33,7 +33,7 @@ impl Device {
 
     /// Updates and downloads.
     pub(crate) async fn fetch(&self, names: &[&str]) -> Result<Fetched, Error> {
-        let mut session = self.updater.refresh(self.now).await?;
+        let mut session = self.updater.refresh_at(self.now).await?;
         let mut targets = Vec::new();
         for name in names {
             targets.push(self.read(&mut session, name).await?);
@@ -50,7 +50,7 @@ impl Device {
 
     /// The paths that the repository vouches for.
     pub(crate) async fn list(&self) -> Vec<String> {
-        let mut session = self.updater.refresh(self.now).await.unwrap();
+        let mut session = self.updater.refresh_at(self.now).await.unwrap();
         session.list().await.unwrap().into_iter().map(|target| target.path.as_str().to_owned()).collect()
     }
 
