@@ -1,4 +1,4 @@
-//! The same for programs without an async runtime: each call returns when it is done.
+//! The same API for programs without an async runtime: each call returns when it is done.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -106,6 +106,15 @@ impl Session {
         self.inner.trusted()
     }
 
+    /// See [`crate::Session::target`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn target(&mut self, path: impl AsRef<str>) -> Result<TargetFile, Error> {
+        self.runtime.block_on(self.inner.target(path))
+    }
+
     /// See [`crate::Session::find`].
     ///
     /// # Errors
@@ -143,8 +152,22 @@ impl Session {
     /// # Errors
     ///
     /// As there.
-    pub fn download(&self, target: &TargetFile, to: &Path, progress: &dyn Progress) -> Result<PathBuf, Error> {
-        self.runtime.block_on(self.inner.download(target, to, progress))
+    pub fn download(&self, target: &TargetFile, path: impl AsRef<Path>) -> Result<PathBuf, Error> {
+        self.runtime.block_on(self.inner.download(target, path))
+    }
+
+    /// See [`crate::Session::download_with_progress`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn download_with_progress(
+        &self,
+        target: &TargetFile,
+        path: impl AsRef<Path>,
+        progress: &dyn Progress,
+    ) -> Result<PathBuf, Error> {
+        self.runtime.block_on(self.inner.download_with_progress(target, path, progress))
     }
 
     /// See [`crate::Session::download_below`].
@@ -152,23 +175,54 @@ impl Session {
     /// # Errors
     ///
     /// As there.
-    pub fn download_below(
+    pub fn download_below(&self, target: &TargetFile, folder: impl AsRef<Path>) -> Result<PathBuf, Error> {
+        self.runtime.block_on(self.inner.download_below(target, folder))
+    }
+
+    /// See [`crate::Session::download_below_with_progress`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn download_below_with_progress(
         &self,
         target: &TargetFile,
-        folder: &Path,
+        folder: impl AsRef<Path>,
         progress: &dyn Progress,
     ) -> Result<PathBuf, Error> {
-        self.runtime.block_on(self.inner.download_below(target, folder, progress))
+        self.runtime.block_on(self.inner.download_below_with_progress(target, folder, progress))
     }
 
     /// See [`crate::Session::download_all`].
     pub fn download_all(
         &self,
         targets: &[TargetFile],
-        folder: &Path,
+        folder: impl AsRef<Path>,
+        at_once: usize,
+    ) -> Vec<Result<PathBuf, Error>> {
+        self.runtime.block_on(self.inner.download_all(targets, folder, at_once))
+    }
+
+    /// See [`crate::Session::download_all_with_progress`].
+    pub fn download_all_with_progress(
+        &self,
+        targets: &[TargetFile],
+        folder: impl AsRef<Path>,
         at_once: usize,
         progress: &dyn Progress,
     ) -> Vec<Result<PathBuf, Error>> {
-        self.runtime.block_on(self.inner.download_all(targets, folder, at_once, progress))
+        self.runtime.block_on(self.inner.download_all_with_progress(targets, folder, at_once, progress))
+    }
+
+    /// The most bytes that [`read`](Session::read) holds in memory.
+    pub const MAX_READ_LENGTH: u64 = crate::Session::MAX_READ_LENGTH;
+
+    /// See [`crate::Session::read`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn read(&self, target: &TargetFile) -> Result<Vec<u8>, Error> {
+        self.runtime.block_on(self.inner.read(target))
     }
 }

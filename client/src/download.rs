@@ -1,5 +1,5 @@
-//! Fetching a target (spec 5.7): streamed through its verifier into a file without a name, which
-//! gets its name only after every check has passed.
+//! Fetching a target (spec 5.7): streamed through its verifier into memory or into a file without a name, which gets its
+//! name only after every check has passed.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::folder::{Folder, PUBLIC};
 use crate::progress::{Notice, Progress, Transfer};
 use crate::retry::Attempts;
 use crate::road::Road;
-use crate::sink::Sink;
+use crate::sink::{Content, GrowingFile, Sink};
 
 /// Where a target goes: a name in an open directory.
 #[derive(Debug)]
@@ -97,12 +97,26 @@ pub(crate) async fn download(
         return Ok(path);
     }
     progress.report(target, Transfer::Started);
-    let fetched = fetch(road, target, consistent, goal, progress).await;
+    let fetched = fetch_to(road, target, consistent, goal, progress).await;
     progress.report(target, if fetched.is_ok() { Transfer::Finished } else { Transfer::Failed });
     fetched.map(|()| path)
 }
 
-async fn fetch(
+/// Fetches a target of at most `max_length` bytes into memory.
+pub(crate) async fn read(
+    road: &Road,
+    target: &TargetFile,
+    consistent: bool,
+    max_length: u64,
+) -> Result<Vec<u8>, Error> {
+    if target.length > max_length {
+        return Err(Error::TooLarge { path: target.path.clone(), length: target.length, max_length });
+    }
+    let url_path = target.url_path(consistent && road.hash_prefixes).map_err(refused)?;
+    fetch(road, target, &url_path, Vec::new(), &()).await
+}
+
+async fn fetch_to(
     road: &Road,
     target: &TargetFile,
     consistent: bool,
@@ -111,18 +125,28 @@ async fn fetch(
 ) -> Result<(), Error> {
     let url_path = target.url_path(consistent && road.hash_prefixes).map_err(refused)?;
     road.tidied.tidy(&goal.folder);
-    let sink = Sink::start(goal.folder.held_temporary(PUBLIC)?, target.clone());
+    let content = GrowingFile::new(goal.folder.held_temporary(PUBLIC)?);
+    let file = fetch(road, target, &url_path, content, progress).await?.file;
+    blocking(move || file.finish(&goal.folder, &goal.name)).await?;
+    Ok(())
+}
+
+/// Fetches the bytes of `target`, which have passed every check when they are returned.
+async fn fetch<C: Content>(
+    road: &Road,
+    target: &TargetFile,
+    url_path: &str,
+    content: C,
+    progress: &dyn Progress,
+) -> Result<C, Error> {
+    let sink = Sink::start(content, target.clone());
     let mut arrival = Arrival { target, sink, progress, arrived: 0, from_several: false };
     let mut failures: Vec<MirrorFailure> = Vec::new();
     for mirror in road.mirrors.in_order() {
         road.tell_of(failures.last());
-        let url = mirror.target(&url_path);
+        let url = mirror.target(url_path);
         match arrival.fetch_whole(road, &url).await {
-            Ok(()) => {
-                let file = arrival.sink.finish().await?;
-                blocking(move || file.finish(&goal.folder, &goal.name)).await?;
-                return Ok(());
-            }
+            Ok(()) => return Ok(arrival.sink.finish().await?),
             Err(Failure::Disk) => return Err(disk_failure(arrival.sink).await),
             Err(Failure::Mirror(reason)) => {
                 if reason != MirrorReason::Network(FetchError::NotFound) {
@@ -138,9 +162,9 @@ async fn fetch(
 }
 
 /// The bytes of one target as they arrive, from one mirror or from several.
-struct Arrival<'a> {
+struct Arrival<'a, C> {
     target: &'a TargetFile,
-    sink: Sink,
+    sink: Sink<C>,
     progress: &'a dyn Progress,
     /// Bytes in the sink.
     arrived: u64,
@@ -160,7 +184,7 @@ impl From<FetchError> for Failure {
     }
 }
 
-impl Arrival<'_> {
+impl<C: Content> Arrival<'_, C> {
     /// Fetches from `url` what is still missing, and judges the whole. A transfer that breaks off
     /// goes on where it stopped; if the whole is then wrong, it is fetched once more from the start.
     async fn fetch_whole(&mut self, road: &Road, url: &str) -> Result<(), Failure> {
@@ -243,7 +267,7 @@ impl Arrival<'_> {
     }
 }
 
-async fn disk_failure(sink: Sink) -> Error {
+async fn disk_failure<C: Content>(sink: Sink<C>) -> Error {
     match sink.finish().await {
         Err(error) => error.into(),
         Ok(_) => {

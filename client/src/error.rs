@@ -49,6 +49,16 @@ pub enum Error {
     /// A text is not the path of a target, so that no repository can list it.
     #[error(transparent)]
     TargetPath(#[from] NameError),
+    /// The target is longer than what is read into memory: download it to a file.
+    #[error("the target `{path}` has {length} bytes, more than the {max_length} that are read into memory")]
+    TooLarge {
+        /// The target.
+        path: TargetPath,
+        /// Its listed length in bytes.
+        length: u64,
+        /// The most bytes that are read.
+        max_length: u64,
+    },
     /// The updater cannot work as it is configured: it has no mirror, or a proxy or certificate authority is unusable.
     #[error("{0}")]
     Config(String),

@@ -3,16 +3,15 @@
 //!
 //! ```no_run
 //! # async fn update() -> Result<(), Box<dyn std::error::Error>> {
-//! use lastmile_client::{DirectoryStore, Updater, metadata::TargetPath};
+//! use lastmile_client::{DirectoryStore, Updater};
 //!
 //! let updater = Updater::builder(std::fs::read("root.json")?)
 //!     .mirror("https://example.org/metadata/", "https://example.org/targets/")
 //!     .store(DirectoryStore::open("/var/lib/example/trust")?)
 //!     .build()?;
 //! let mut session = updater.refresh().await?;
-//! if let Some(target) = session.find(&TargetPath::new("example-1.0.tar.gz")?).await? {
-//!     session.download_below(&target, "downloads".as_ref(), &()).await?;
-//! }
+//! let target = session.target("example-1.0.tar.gz").await?;
+//! session.download(&target, "downloads/example-1.0.tar.gz").await?;
 //! # Ok(())
 //! # }
 //! ```
@@ -24,6 +23,8 @@
 compile_error!("lastmile-client needs a Unix system: it opens files without following links");
 
 mod ahead;
+#[cfg(test)]
+mod api_tests;
 pub mod blocking;
 mod builder;
 #[cfg(feature = "cli")]

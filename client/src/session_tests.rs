@@ -238,7 +238,7 @@ async fn several_targets_come_at_once_over_as_many_connections_as_are_allowed() 
     };
     let targets: Vec<_> = contents.iter().map(target).collect();
     let before = Instant::now();
-    let results = session.download_all(&targets, dir.path(), 16, &()).await;
+    let results = session.download_all(&targets, dir.path(), 16).await;
     // Four times one wait; a fourth of all waits leaves room for a slow machine.
     assert!(before.elapsed() < 16 * DELAY / 3, "{:?}", before.elapsed());
     assert!(server.connections() <= 16, "{}", server.connections());

@@ -323,7 +323,7 @@ fn the_blocking_face_works_without_a_runtime() {
     let updater = crate::blocking::Updater::new(updater).unwrap();
     let mut session = updater.refresh_at(now()).unwrap();
     let target = session.find(&TargetPath::new("x").unwrap()).unwrap().unwrap();
-    let path = session.download_below(&target, dir.path(), &()).unwrap();
+    let path = session.download_below(&target, dir.path()).unwrap();
     assert_eq!(std::fs::read(path).unwrap(), b"1");
     assert_eq!(session.list().unwrap().len(), 2);
 }
@@ -337,7 +337,7 @@ fn futures_can_move_between_threads() {
         let mut session = updater.refresh_at(now()).await?;
         let target = session.find(&TargetPath::new("x").unwrap()).await?;
         session.list().await?;
-        session.download_all(target.as_slice(), Path::new("."), 2, &()).await;
+        session.download_all(target.as_slice(), ".", 2).await;
         Ok::<_, Error>(())
     });
 }

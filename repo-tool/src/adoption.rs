@@ -143,7 +143,7 @@ impl Adoption<'_> {
                 continue;
             }
             let file = folder.path_of(ingest::name(number));
-            match self.served.session.download(target, &file, &()) {
+            match self.served.session.download(target, &file) {
                 Ok(_) => {
                     let incoming = ingest::Incoming { target: target.clone(), file };
                     let content = FileDigest::listed(target);

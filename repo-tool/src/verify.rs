@@ -201,7 +201,7 @@ pub fn url(
     let folder = tempfile::tempdir().map_err(|error| Error::file("create", &std::env::temp_dir(), error))?;
     for (number, target) in targets.iter().enumerate() {
         let to = folder.path().join("target");
-        match session.download(target, &to, &()) {
+        match session.download(target, &to) {
             Ok(_) => found.bytes += target.length,
             Err(error) => found.problems.push(format!("target {}: {}", target.path, chain(&error))),
         }

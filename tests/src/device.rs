@@ -236,7 +236,7 @@ impl Device {
             let mut session = self.updater().refresh_at(self.now).await?;
             for path in paths {
                 let target = session.find(path).await?.ok_or_else(|| Error::NoSuchTarget(path.clone()))?;
-                session.download_below(&target, &self.output_path(), &()).await?;
+                session.download_below(&target, self.output_path()).await?;
             }
             Ok(versions(&session))
         })
@@ -266,8 +266,8 @@ impl Device {
             let mut session = self.opened()?.refresh_at(self.now).await?;
             let target = session.find(&path).await?.ok_or(Error::NoSuchTarget(path))?;
             match name {
-                Some(name) => session.download(&target, &self.output_path().join(name), &()).await,
-                None => session.download_below(&target, &self.output_path(), &()).await,
+                Some(name) => session.download(&target, self.output_path().join(name)).await,
+                None => session.download_below(&target, self.output_path()).await,
             }
         })
     }

@@ -83,7 +83,7 @@ impl From<Error> for Failure {
             Error::Network(_) => ExitStatus::Network,
             Error::NoSuchTarget(_) => ExitStatus::NoSuchTarget,
             Error::TargetPath(_) => ExitStatus::Usage,
-            Error::Local(_) | Error::State(_) | Error::Config(_) => ExitStatus::Failed,
+            Error::Local(_) | Error::State(_) | Error::TooLarge { .. } | Error::Config(_) => ExitStatus::Failed,
         };
         Failure { status, ..failure }
     }

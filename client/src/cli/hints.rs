@@ -20,7 +20,7 @@ pub(super) fn hint(error: &Error) -> Option<String> {
         Error::NoSuchTarget(_) => {
             Some("target paths are compared byte by byte; `lastmile list` shows those that there are".to_owned())
         }
-        Error::TargetPath(_) | Error::Config(_) => None,
+        Error::TargetPath(_) | Error::TooLarge { .. } | Error::Config(_) => None,
     }
 }
 

@@ -42,8 +42,8 @@ impl Here<'_> {
         let targets: Vec<TargetFile> = found.collect::<Result<_, _>>()?;
         let bars = self.terminal.transfers();
         let results = match (&get.output_file, targets.as_slice()) {
-            (Some(file), [target]) => vec![session.download(target, file, &bars).await],
-            _ => session.download_all(&targets, &get.output, get.jobs.into(), &bars).await,
+            (Some(file), [target]) => vec![session.download_with_progress(target, file, &bars).await],
+            _ => session.download_all_with_progress(&targets, &get.output, get.jobs.into(), &bars).await,
         };
         self.report(&targets, results)
     }

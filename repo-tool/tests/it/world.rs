@@ -226,7 +226,7 @@ impl World {
             return Ok(None);
         };
         let to = self.folder.path().join("fetched");
-        session.download(&target, &to, &())?;
+        session.download(&target, &to)?;
         Ok(Some(std::fs::read(to).unwrap()))
     }
 }

@@ -59,7 +59,7 @@ impl Device {
             return Ok(None);
         };
         let path = self.downloads.path().join("file");
-        session.download(&target, Path::new(&path), &()).await?;
+        session.download(&target, &path).await?;
         Ok(Some(std::fs::read(path).unwrap()))
     }
 }

@@ -120,7 +120,7 @@ fn run(arguments: &Arguments) -> Result<()> {
                 let path = TargetPath::new(name)?;
                 let no_such_target = || lastmile_client::Error::NoSuchTarget(path.clone());
                 let target = session.find(&path)?.ok_or_else(no_such_target)?;
-                session.download(&target, &target_dir.join(file_name(name)), &())?;
+                session.download(&target, target_dir.join(file_name(name)))?;
             }
             Ok(())
         }
