@@ -105,6 +105,7 @@ impl UpdaterBuilder {
 
     /// What an earlier session in this process has come to trust: where it meets the same top-level targets again, these
     /// are not read and verified a second time.
+    #[doc(hidden)]
     pub fn known_targets(self, known: Option<KnownTargets>) -> UpdaterBuilder {
         UpdaterBuilder { known, ..self }
     }

@@ -27,17 +27,22 @@ mod ahead;
 mod api_tests;
 pub mod blocking;
 mod builder;
+// What the program `lastmile` runs.
 #[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod cli;
 mod clock;
 #[cfg(feature = "http")]
 mod decode;
 mod directory;
+// Shared with the repository tool.
+#[doc(hidden)]
 pub mod disk;
 mod download;
 mod driver;
 mod error;
 #[cfg(feature = "faults")]
+#[doc(hidden)]
 pub mod faults;
 mod fetch;
 mod file;
@@ -48,6 +53,7 @@ mod large;
 mod mirrors;
 mod opening;
 mod progress;
+#[cfg(feature = "cli")]
 mod repositories;
 mod retry;
 mod road;
@@ -59,6 +65,8 @@ mod store;
 mod test_repository;
 #[cfg(test)]
 mod test_server;
+// Shared with the repository tool.
+#[doc(hidden)]
 pub mod text;
 #[cfg(feature = "http")]
 mod tls;
@@ -68,7 +76,9 @@ pub use builder::UpdaterBuilder;
 pub use bytes::Bytes;
 pub use directory::DirectoryStore;
 pub use error::{Error, LocalError, MirrorFailure, MirrorReason, NetworkError, Refusal, RefusedError};
-pub use fetch::{Fetch, FetchByScheme, FetchError, Response, url_of};
+#[doc(hidden)]
+pub use fetch::url_of;
+pub use fetch::{Fetch, FetchByScheme, FetchError, Response};
 pub use file::FileFetch;
 pub use futures_util::future::BoxFuture;
 pub use futures_util::stream::BoxStream;
@@ -76,10 +86,8 @@ pub use futures_util::stream::BoxStream;
 pub use http::{HttpFetch, HttpSettings, ProxyChoice};
 /// What metadata is and when to trust it.
 pub use lastmile_metadata as metadata;
-pub use mirrors::Mirror;
-pub use progress::{Notice, Notify, Progress, Traced, Transfer};
-pub use repositories::{Repositories, Repository, RepositoryName, RepositorySettings};
-pub use retry::{Attempts, Patience};
+pub use progress::{Notice, Notify, Progress, Transfer};
+pub use retry::Patience;
 pub use session::Session;
 pub use store::{MemoryStore, Store, StoreLock, StoredFile};
 pub use updater::Updater;

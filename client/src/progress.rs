@@ -139,7 +139,7 @@ pub trait Notify: Send + Sync + 'static {
 
 /// Hands notices to `tracing` as warnings.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Traced;
+pub(crate) struct Traced;
 
 impl Notify for Traced {
     fn notify(&self, notice: &Notice) {

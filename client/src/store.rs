@@ -110,6 +110,7 @@ type Files = BTreeMap<StoredFile, Arc<[u8]>>;
 
 impl MemoryStore {
     /// Another store that holds the same now, and goes its own way from here.
+    #[doc(hidden)]
     #[must_use]
     pub fn fork(&self) -> Self {
         let files = self.with_files(|files| files.clone());

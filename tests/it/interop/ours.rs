@@ -1,7 +1,5 @@
 //! Our client, over HTTP, with a memory from one update to the next.
 
-use std::path::Path;
-
 use chrono::{DateTime, Utc};
 use lastmile_client::metadata::{ErrorKind, RoleName, TargetPath};
 use lastmile_client::{Error, MemoryStore, Refusal, RefusedError, Session, Updater};
