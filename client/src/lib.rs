@@ -1,23 +1,4 @@
-//! Drives the TUF client workflow with a network and a directory, and decides nothing about trust:
-//! every decision is made in `lastmile-metadata`.
-//!
-//! ```no_run
-//! # async fn update() -> Result<(), Box<dyn std::error::Error>> {
-//! use lastmile_client::{DirectoryStore, Updater};
-//!
-//! let updater = Updater::builder(std::fs::read("root.json")?)
-//!     .mirror("https://example.org/metadata/", "https://example.org/targets/")
-//!     .store(DirectoryStore::open("/var/lib/example/trust")?)
-//!     .build()?;
-//! let mut session = updater.refresh().await?;
-//! let target = session.target("example-1.0.tar.gz").await?;
-//! session.download(&target, "downloads/example-1.0.tar.gz").await?;
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! Programs without an async runtime use [`blocking`]. Unix only: files are opened so that links
-//! are not followed, which other systems offer in other ways.
+#![doc = include_str!("../README.md")]
 
 #[cfg(not(unix))]
 compile_error!("lastmile-client needs a Unix system: it opens files without following links");

@@ -59,3 +59,8 @@ pub use update::snapshot::UpdateSnapshot;
 pub use update::targets::UpdateTargets;
 pub use update::timestamp::UpdateTimestamp;
 pub use update::{Request, Stage};
+
+/// The example of the README is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
