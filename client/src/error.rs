@@ -8,7 +8,8 @@ use lastmile_metadata::{ErrorKind, FileError, NameError, TargetPath};
 
 use crate::fetch::FetchError;
 
-/// Why an update, a search or a download failed: the one error of this library's functions.
+/// Why an update, a search or a download failed: the one error of updaters and sessions. The errors of a
+/// [`Store`](crate::Store) are part of it.
 ///
 /// Whatever it is, what was trusted before stays trusted, and no file that failed a check is under its final name.
 ///

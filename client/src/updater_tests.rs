@@ -316,7 +316,7 @@ async fn a_held_lock_is_waited_for_and_told_once() {
 }
 
 #[test]
-fn the_blocking_face_works_without_a_runtime() {
+fn the_blocking_api_works_without_a_runtime() {
     let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
     repository.answer("http://a/t/x", Ok(b"1".to_vec()));
     let updater = repository.updater().hash_prefixed_targets(false).build().unwrap();
