@@ -24,7 +24,7 @@ fn updater(server: &Server, sequential: bool) -> Updater {
 
 async fn time_of_a_refresh(updater: &Updater) -> Duration {
     let before = Instant::now();
-    updater.refresh(now()).await.unwrap();
+    updater.refresh_at(now()).await.unwrap();
     before.elapsed()
 }
 
@@ -61,7 +61,7 @@ async fn outcome(far_away: &FarAway, sequential: bool) -> (Duration, Vec<String>
     let updater = builder.patience(patience).sequential(sequential).build().unwrap();
     repository.take_requests();
     let before = tokio::time::Instant::now();
-    let refreshed = updater.refresh(now()).await;
+    let refreshed = updater.refresh_at(now()).await;
     let error = refreshed.err().map_or(String::new(), |error| format!("{error:?}"));
     let files = RoleName::TOP_LEVEL.map(StoredFile::Role).into_iter().chain([StoredFile::Floors]);
     let stored = files.map(|file| store.read(&file, u64::MAX).unwrap()).collect();

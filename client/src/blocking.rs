@@ -1,4 +1,4 @@
-//! The same for programs without an async runtime: each call returns when it is done.
+//! The same API for programs without an async runtime: each call returns when it is done.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use lastmile_metadata::{TargetFile, TargetPath, TrustedMetadata};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::error::{Error, MachineError};
+use crate::error::{Error, LocalError};
 use crate::progress::Progress;
 
 /// Updates the trusted metadata of one repository; see [`crate::Updater`].
@@ -20,16 +20,16 @@ pub struct Updater {
 }
 
 impl Updater {
-    /// The blocking face of `updater`.
+    /// The blocking API of `updater`.
     ///
     /// # Errors
     ///
-    /// Where the system gives no means to wait for the network.
-    pub fn new(updater: crate::Updater) -> Result<Updater, MachineError> {
+    /// [`Error::Local`] where the system gives no means to wait for the network.
+    pub fn new(updater: crate::Updater) -> Result<Updater, Error> {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|error: io::Error| MachineError::new("start", "a runtime", error))?;
+            .map_err(|error: io::Error| LocalError::new("start", "a runtime", error))?;
         Ok(Updater { inner: updater, runtime: Arc::new(runtime) })
     }
 
@@ -38,8 +38,17 @@ impl Updater {
     /// # Errors
     ///
     /// As there.
-    pub fn prepare(&self, now: DateTime<Utc>) -> Result<(), Error> {
-        self.runtime.block_on(self.inner.prepare(now))
+    pub fn prepare(&self) -> Result<(), Error> {
+        self.runtime.block_on(self.inner.prepare())
+    }
+
+    /// See [`crate::Updater::prepare_at`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn prepare_at(&self, time: DateTime<Utc>) -> Result<(), Error> {
+        self.runtime.block_on(self.inner.prepare_at(time))
     }
 
     /// See [`crate::Updater::refresh`].
@@ -47,9 +56,17 @@ impl Updater {
     /// # Errors
     ///
     /// As there.
-    pub fn refresh(&self, now: DateTime<Utc>) -> Result<Session, Error> {
-        let inner = self.runtime.block_on(self.inner.refresh(now))?;
-        Ok(Session { inner, runtime: Arc::clone(&self.runtime) })
+    pub fn refresh(&self) -> Result<Session, Error> {
+        self.session(self.inner.refresh())
+    }
+
+    /// See [`crate::Updater::refresh_at`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn refresh_at(&self, time: DateTime<Utc>) -> Result<Session, Error> {
+        self.session(self.inner.refresh_at(time))
     }
 
     /// See [`crate::Updater::offline`].
@@ -57,8 +74,21 @@ impl Updater {
     /// # Errors
     ///
     /// As there.
-    pub fn offline(&self, now: DateTime<Utc>) -> Result<Session, Error> {
-        let inner = self.runtime.block_on(self.inner.offline(now))?;
+    pub fn offline(&self) -> Result<Session, Error> {
+        self.session(self.inner.offline())
+    }
+
+    /// See [`crate::Updater::offline_at`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn offline_at(&self, time: DateTime<Utc>) -> Result<Session, Error> {
+        self.session(self.inner.offline_at(time))
+    }
+
+    fn session(&self, work: impl Future<Output = Result<crate::Session, Error>>) -> Result<Session, Error> {
+        let inner = self.runtime.block_on(work)?;
         Ok(Session { inner, runtime: Arc::clone(&self.runtime) })
     }
 }
@@ -74,6 +104,15 @@ impl Session {
     #[must_use]
     pub fn trusted(&self) -> &TrustedMetadata {
         self.inner.trusted()
+    }
+
+    /// See [`crate::Session::target`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn target(&mut self, path: impl AsRef<str>) -> Result<TargetFile, Error> {
+        self.runtime.block_on(self.inner.target(path))
     }
 
     /// See [`crate::Session::find`].
@@ -113,8 +152,22 @@ impl Session {
     /// # Errors
     ///
     /// As there.
-    pub fn download(&self, target: &TargetFile, to: &Path, progress: &dyn Progress) -> Result<PathBuf, Error> {
-        self.runtime.block_on(self.inner.download(target, to, progress))
+    pub fn download(&self, target: &TargetFile, path: impl AsRef<Path>) -> Result<PathBuf, Error> {
+        self.runtime.block_on(self.inner.download(target, path))
+    }
+
+    /// See [`crate::Session::download_with_progress`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn download_with_progress(
+        &self,
+        target: &TargetFile,
+        path: impl AsRef<Path>,
+        progress: &dyn Progress,
+    ) -> Result<PathBuf, Error> {
+        self.runtime.block_on(self.inner.download_with_progress(target, path, progress))
     }
 
     /// See [`crate::Session::download_below`].
@@ -122,23 +175,54 @@ impl Session {
     /// # Errors
     ///
     /// As there.
-    pub fn download_below(
+    pub fn download_below(&self, target: &TargetFile, folder: impl AsRef<Path>) -> Result<PathBuf, Error> {
+        self.runtime.block_on(self.inner.download_below(target, folder))
+    }
+
+    /// See [`crate::Session::download_below_with_progress`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn download_below_with_progress(
         &self,
         target: &TargetFile,
-        folder: &Path,
+        folder: impl AsRef<Path>,
         progress: &dyn Progress,
     ) -> Result<PathBuf, Error> {
-        self.runtime.block_on(self.inner.download_below(target, folder, progress))
+        self.runtime.block_on(self.inner.download_below_with_progress(target, folder, progress))
     }
 
     /// See [`crate::Session::download_all`].
     pub fn download_all(
         &self,
         targets: &[TargetFile],
-        folder: &Path,
+        folder: impl AsRef<Path>,
+        at_once: usize,
+    ) -> Vec<Result<PathBuf, Error>> {
+        self.runtime.block_on(self.inner.download_all(targets, folder, at_once))
+    }
+
+    /// See [`crate::Session::download_all_with_progress`].
+    pub fn download_all_with_progress(
+        &self,
+        targets: &[TargetFile],
+        folder: impl AsRef<Path>,
         at_once: usize,
         progress: &dyn Progress,
     ) -> Vec<Result<PathBuf, Error>> {
-        self.runtime.block_on(self.inner.download_all(targets, folder, at_once, progress))
+        self.runtime.block_on(self.inner.download_all_with_progress(targets, folder, at_once, progress))
+    }
+
+    /// The most bytes that [`read`](Session::read) holds in memory.
+    pub const MAX_READ_LENGTH: u64 = crate::Session::MAX_READ_LENGTH;
+
+    /// See [`crate::Session::read`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn read(&self, target: &TargetFile) -> Result<Vec<u8>, Error> {
+        self.runtime.block_on(self.inner.read(target))
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use lastmile_metadata::{KnownTargets, Limits};
 
-use crate::fetch::{Fetch, FetchByScheme, FetchError};
+use crate::error::Error;
+use crate::fetch::{Fetch, FetchByScheme};
 use crate::folder::Tidied;
 use crate::mirrors::{Mirror, Mirrors};
 use crate::progress::{Notify, Traced};
@@ -104,6 +105,7 @@ impl UpdaterBuilder {
 
     /// What an earlier session in this process has come to trust: where it meets the same top-level targets again, these
     /// are not read and verified a second time.
+    #[doc(hidden)]
     pub fn known_targets(self, known: Option<KnownTargets>) -> UpdaterBuilder {
         UpdaterBuilder { known, ..self }
     }
@@ -112,8 +114,8 @@ impl UpdaterBuilder {
     ///
     /// # Errors
     ///
-    /// [`FetchError::Settings`] where the default connection cannot be set up.
-    pub fn build(self) -> Result<Updater, FetchError> {
+    /// [`Error::Config`] where the default connection cannot be set up.
+    pub fn build(self) -> Result<Updater, Error> {
         let fetch = match self.fetch {
             Some(fetch) => fetch,
             None => default_fetch()?,
@@ -135,13 +137,13 @@ impl UpdaterBuilder {
 }
 
 #[cfg(feature = "http")]
-fn default_fetch() -> Result<Box<dyn Fetch>, FetchError> {
+fn default_fetch() -> Result<Box<dyn Fetch>, Error> {
     let http = crate::http::HttpFetch::new(&crate::http::HttpSettings::default())?;
     Ok(Box::new(FetchByScheme::new(http)))
 }
 
 #[cfg(not(feature = "http"))]
 #[expect(clippy::unnecessary_wraps, reason = "with HTTP it can fail")]
-fn default_fetch() -> Result<Box<dyn Fetch>, FetchError> {
+fn default_fetch() -> Result<Box<dyn Fetch>, Error> {
     Ok(Box::new(FetchByScheme::default()))
 }

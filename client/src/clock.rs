@@ -4,12 +4,18 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use lastmile_metadata::ErrorKind;
 
-use crate::error::{Error, Refusal};
+use crate::error::Error;
 use crate::progress::Notice;
 use crate::road::Road;
 
 /// By so much the clocks of two machines may differ before anybody is told.
 const TOLERANCE: TimeDelta = TimeDelta::days(1);
+
+/// What the clock says.
+#[expect(clippy::disallowed_methods, reason = "whoever gives no time means this one")]
+pub(crate) fn now() -> DateTime<Utc> {
+    Utc::now()
+}
 
 /// Tells what is known about the time, where something has expired by a clock that shows `now`, or where the server's
 /// clock shows something quite different. `before` is what this clock showed at an earlier refresh.
@@ -23,6 +29,5 @@ pub(crate) fn doubt(road: &Road, now: DateTime<Utc>, before: Option<DateTime<Utc
 }
 
 fn has_expired(error: &Error) -> bool {
-    let Error::Repository(error) = error else { return false };
-    matches!(&error.refusal, Refusal::Metadata(verdict) if matches!(verdict.kind, ErrorKind::Expired { .. }))
+    error.verdict().is_some_and(|verdict| matches!(verdict.kind, ErrorKind::Expired { .. }))
 }

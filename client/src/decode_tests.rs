@@ -9,7 +9,7 @@ use lastmile_metadata::RoleName;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
 use super::*;
-use crate::error::{Error, MirrorReason, Refusal, RoadError};
+use crate::error::{Error, MirrorReason, NetworkError, Refusal};
 use crate::fetch::{Fetch, FetchByScheme, Response};
 use crate::http::{HttpFetch, HttpSettings, ProxyChoice};
 use crate::store::{MemoryStore, Store, StoredFile};
@@ -244,7 +244,7 @@ async fn f_cj_7_what_is_kept_is_what_was_decoded() {
     repository.put("2.root.json", &root(2, "root", "online"));
     for (name, encode) in [("gzip", gzip as fn(&[u8]) -> Vec<u8>), ("zstd", zstd)] {
         let (server, store) = (encoding(&repository, name, encode).await, MemoryStore::default());
-        updater(&[&server], &store).refresh(now()).await.unwrap();
+        updater(&[&server], &store).refresh_at(now()).await.unwrap();
         for (role, received) in [
             (RoleName::ROOT, "2.root.json"),
             (RoleName::TIMESTAMP, "timestamp.json"),
@@ -261,13 +261,13 @@ async fn a_mirror_that_encodes_badly_makes_way_for_the_next() {
     let repository = TestRepository::new();
     let broken = encoding(&repository, "gzip", zstd).await;
     let whole = encoding(&repository, "gzip", gzip).await;
-    updater(&[&broken, &whole], &MemoryStore::default()).refresh(now()).await.unwrap();
-    let error = updater(&[&broken], &MemoryStore::default()).refresh(now()).await.err().unwrap();
-    let Error::Road(RoadError { cause, .. }) = &error else { panic!("{error:?}") };
+    updater(&[&broken, &whole], &MemoryStore::default()).refresh_at(now()).await.unwrap();
+    let error = updater(&[&broken], &MemoryStore::default()).refresh_at(now()).await.err().unwrap();
+    let Error::Network(NetworkError { cause, .. }) = &error else { panic!("{error:?}") };
     assert!(matches!(cause, FetchError::Undecodable { coding: "gzip", .. }), "{cause}");
     // More than the role may have, however little was sent of it.
     let bomb = encoding(&repository, "gzip", |_| gzip(&vec![b' '; 600_000])).await;
-    let error = updater(&[&bomb], &MemoryStore::default()).refresh(now()).await.err().unwrap();
-    let Error::Repository(error) = &error else { panic!("{error:?}") };
+    let error = updater(&[&bomb], &MemoryStore::default()).refresh_at(now()).await.err().unwrap();
+    let Error::Refused(error) = &error else { panic!("{error:?}") };
     assert!(matches!(error.mirrors[0].reason, MirrorReason::Refused(Refusal::TooLong { max_length: 16_384, .. })));
 }

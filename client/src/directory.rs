@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use lastmile_metadata::{Kept, RoleName, Stored};
 use sha2::{Digest, Sha256};
 
-use crate::error::MachineError;
+use crate::error::LocalError;
 use crate::folder::{Folder, PRIVATE};
 use crate::large::{LargeBytes, LargeFile};
 use crate::store::{Store, StoreLock, StoredFile};
@@ -52,7 +52,7 @@ impl DirectoryStore {
     /// # Errors
     ///
     /// What the machine reports; a `state` that is a link is refused.
-    pub fn open(path: impl AsRef<Path>) -> Result<DirectoryStore, MachineError> {
+    pub fn open(path: impl AsRef<Path>) -> Result<DirectoryStore, LocalError> {
         let path = path.as_ref().to_owned();
         let roles = Folder::make(&path, PRIVATE)?;
         let state = roles.enter_or_make(STATE, PRIVATE)?;
@@ -65,9 +65,9 @@ impl DirectoryStore {
     /// # Errors
     ///
     /// What the machine reports.
-    pub fn open_read_only(path: impl AsRef<Path>) -> Result<DirectoryStore, MachineError> {
+    pub fn open_read_only(path: impl AsRef<Path>) -> Result<DirectoryStore, LocalError> {
         let path = path.as_ref().to_owned();
-        let is_there = path.try_exists().map_err(|error| MachineError::new("open", &path, error))?;
+        let is_there = path.try_exists().map_err(|error| LocalError::new("open", &path, error))?;
         let roles = if is_there { Some(Folder::open(&path)?) } else { None };
         let state = match &roles {
             Some(roles) => roles.enter(STATE)?,
@@ -116,26 +116,26 @@ impl DirectoryStore {
         if matches!(file, StoredFile::Role(_)) { roles } else { state }
     }
 
-    fn writable_for(&self, file: &StoredFile) -> Result<&Folder, MachineError> {
+    fn writable_for(&self, file: &StoredFile) -> Result<&Folder, LocalError> {
         match self.folder_for(file) {
             Some(folder) if matches!(self.access, Access::ReadWrite { .. }) => Ok(folder),
             _ => {
                 let error = std::io::Error::from(std::io::ErrorKind::ReadOnlyFilesystem);
-                Err(MachineError::new("write in a store opened for reading", &self.path, error))
+                Err(LocalError::new("write in a store opened for reading", &self.path, error))
             }
         }
     }
 }
 
 impl Store for DirectoryStore {
-    fn read(&self, file: &StoredFile, max_length: u64) -> Result<Option<Vec<u8>>, MachineError> {
+    fn read(&self, file: &StoredFile, max_length: u64) -> Result<Option<Vec<u8>>, LocalError> {
         match self.folder_for(file) {
             Some(folder) => folder.read(&name_of(file), max_length),
             None => Ok(None),
         }
     }
 
-    fn open(&self, file: &StoredFile, max_length: u64) -> Result<Option<Stored>, MachineError> {
+    fn open(&self, file: &StoredFile, max_length: u64) -> Result<Option<Stored>, LocalError> {
         let (folder, name) = (self.folder_for(file), name_of(file));
         if let Some(opened) = folder.map(|folder| folder.open_file(&name)).transpose()?.flatten() {
             let length = opened.metadata().map(|found| found.len()).unwrap_or(0);
@@ -153,22 +153,22 @@ impl Store for DirectoryStore {
         Stored::Bytes(bytes)
     }
 
-    fn write(&self, file: &StoredFile, bytes: &[u8]) -> Result<(), MachineError> {
+    fn write(&self, file: &StoredFile, bytes: &[u8]) -> Result<(), LocalError> {
         self.writable_for(file)?.write(&name_of(file), bytes, PRIVATE)
     }
 
-    fn keep(&self, file: &StoredFile, kept: &Kept) -> Result<(), MachineError> {
+    fn keep(&self, file: &StoredFile, kept: &Kept) -> Result<(), LocalError> {
         match kept {
             Kept::Received(bytes) => self.write(file, bytes),
             Kept::File(parts) => self.writable_for(file)?.write_parts(&name_of(file), &**parts, PRIVATE),
         }
     }
 
-    fn remove(&self, file: &StoredFile) -> Result<(), MachineError> {
+    fn remove(&self, file: &StoredFile) -> Result<(), LocalError> {
         self.writable_for(file)?.remove(&name_of(file))
     }
 
-    fn try_lock(&self) -> Result<Option<StoreLock>, MachineError> {
+    fn try_lock(&self) -> Result<Option<StoreLock>, LocalError> {
         match &self.access {
             Access::ReadWrite { roles, state } => {
                 let Some(lock) = state.try_lock("lock")? else { return Ok(None) };

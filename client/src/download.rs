@@ -1,5 +1,5 @@
-//! Fetching a target (spec 5.7): streamed through its verifier into a file without a name, which
-//! gets its name only after every check has passed.
+//! Fetching a target (spec 5.7): streamed through its verifier into memory or into a file without a name, which gets its
+//! name only after every check has passed.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use futures_util::StreamExt;
 use lastmile_metadata::{FileError, TargetFile};
 
-use crate::error::{Error, MachineError, MirrorFailure, MirrorReason, Refusal, RepositoryError, all_failed};
+use crate::error::{Error, LocalError, MirrorFailure, MirrorReason, Refusal, RefusedError, all_failed};
 use crate::fetch::FetchError;
 use crate::folder::{Folder, PUBLIC};
 use crate::progress::{Notice, Progress, Transfer};
 use crate::retry::Attempts;
 use crate::road::Road;
-use crate::sink::Sink;
+use crate::sink::{Content, GrowingFile, Sink};
 
 /// Where a target goes: a name in an open directory.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl Goal {
         let name = path
             .file_name()
             .and_then(|name| name.to_str())
-            .ok_or_else(|| MachineError::invalid("write to", path, "it does not end in a file name in UTF-8"))?;
+            .ok_or_else(|| LocalError::invalid("write to", path, "it does not end in a file name in UTF-8"))?;
         let folder = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
@@ -55,9 +55,9 @@ impl Goal {
 
     /// Whether the file is there and is what `target` says, judged by what is read through one open
     /// file. What is there and is no regular file is an error.
-    fn holds(&self, target: &TargetFile) -> Result<bool, MachineError> {
+    fn holds(&self, target: &TargetFile) -> Result<bool, LocalError> {
         let Some(mut file) = self.folder.open_file(&self.name)? else { return Ok(false) };
-        let failed = |error| MachineError::new("read", self.path(), error);
+        let failed = |error| LocalError::new("read", self.path(), error);
         if file.metadata().map_err(failed)?.len() != target.length {
             return Ok(false);
         }
@@ -97,12 +97,26 @@ pub(crate) async fn download(
         return Ok(path);
     }
     progress.report(target, Transfer::Started);
-    let fetched = fetch(road, target, consistent, goal, progress).await;
+    let fetched = fetch_to(road, target, consistent, goal, progress).await;
     progress.report(target, if fetched.is_ok() { Transfer::Finished } else { Transfer::Failed });
     fetched.map(|()| path)
 }
 
-async fn fetch(
+/// Fetches a target of at most `max_length` bytes into memory.
+pub(crate) async fn read(
+    road: &Road,
+    target: &TargetFile,
+    consistent: bool,
+    max_length: u64,
+) -> Result<Vec<u8>, Error> {
+    if target.length > max_length {
+        return Err(Error::TooLarge { path: target.path.clone(), length: target.length, max_length });
+    }
+    let url_path = target.url_path(consistent && road.hash_prefixes).map_err(refused)?;
+    fetch(road, target, &url_path, Vec::new(), &()).await
+}
+
+async fn fetch_to(
     road: &Road,
     target: &TargetFile,
     consistent: bool,
@@ -111,21 +125,31 @@ async fn fetch(
 ) -> Result<(), Error> {
     let url_path = target.url_path(consistent && road.hash_prefixes).map_err(refused)?;
     road.tidied.tidy(&goal.folder);
-    let sink = Sink::start(goal.folder.held_temporary(PUBLIC)?, target.clone());
+    let content = GrowingFile::new(goal.folder.held_temporary(PUBLIC)?);
+    let file = fetch(road, target, &url_path, content, progress).await?.file;
+    blocking(move || file.finish(&goal.folder, &goal.name)).await?;
+    Ok(())
+}
+
+/// Fetches the bytes of `target`, which have passed every check when they are returned.
+async fn fetch<C: Content>(
+    road: &Road,
+    target: &TargetFile,
+    url_path: &str,
+    content: C,
+    progress: &dyn Progress,
+) -> Result<C, Error> {
+    let sink = Sink::start(content, target.clone());
     let mut arrival = Arrival { target, sink, progress, arrived: 0, from_several: false };
     let mut failures: Vec<MirrorFailure> = Vec::new();
     for mirror in road.mirrors.in_order() {
         road.tell_of(failures.last());
-        let url = mirror.target(&url_path);
+        let url = mirror.target(url_path);
         match arrival.fetch_whole(road, &url).await {
-            Ok(()) => {
-                let file = arrival.sink.finish().await?;
-                blocking(move || file.finish(&goal.folder, &goal.name)).await?;
-                return Ok(());
-            }
+            Ok(()) => return Ok(arrival.sink.finish().await?),
             Err(Failure::Disk) => return Err(disk_failure(arrival.sink).await),
             Err(Failure::Mirror(reason)) => {
-                if reason != MirrorReason::Road(FetchError::NotFound) {
+                if reason != MirrorReason::Network(FetchError::NotFound) {
                     mirror.failed();
                 }
                 failures.push(MirrorFailure { url, reason });
@@ -138,9 +162,9 @@ async fn fetch(
 }
 
 /// The bytes of one target as they arrive, from one mirror or from several.
-struct Arrival<'a> {
+struct Arrival<'a, C> {
     target: &'a TargetFile,
-    sink: Sink,
+    sink: Sink<C>,
     progress: &'a dyn Progress,
     /// Bytes in the sink.
     arrived: u64,
@@ -160,7 +184,7 @@ impl From<FetchError> for Failure {
     }
 }
 
-impl Arrival<'_> {
+impl<C: Content> Arrival<'_, C> {
     /// Fetches from `url` what is still missing, and judges the whole. A transfer that breaks off
     /// goes on where it stopped; if the whole is then wrong, it is fetched once more from the start.
     async fn fetch_whole(&mut self, road: &Road, url: &str) -> Result<(), Failure> {
@@ -176,10 +200,10 @@ impl Arrival<'_> {
                     continue;
                 }
                 Ok(()) => self.sink.judge().await.ok_or(Failure::Disk)?,
-                Err(Failure::Mirror(MirrorReason::Road(FetchError::Status(416)))) if before > 0 => {
+                Err(Failure::Mirror(MirrorReason::Network(FetchError::Status(416)))) if before > 0 => {
                     Err(self.length_error(before))
                 }
-                Err(Failure::Mirror(MirrorReason::Road(error))) => {
+                Err(Failure::Mirror(MirrorReason::Network(error))) => {
                     if self.arrived > before {
                         attempts.progressed();
                     }
@@ -243,27 +267,27 @@ impl Arrival<'_> {
     }
 }
 
-async fn disk_failure(sink: Sink) -> Error {
+async fn disk_failure<C: Content>(sink: Sink<C>) -> Error {
     match sink.finish().await {
         Err(error) => error.into(),
         Ok(_) => {
             let error = std::io::Error::other("the writer ended early");
-            MachineError::new("write", "the target", error).into()
+            LocalError::new("write", "the target", error).into()
         }
     }
 }
 
 fn refused(error: lastmile_metadata::NameError) -> Error {
-    RepositoryError { refusal: error.into(), mirrors: Vec::new() }.into()
+    RefusedError::from(Refusal::Name(error)).into()
 }
 
 /// Runs disk work where it does not hold up the network.
 async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, MachineError> + Send + 'static,
-) -> Result<T, MachineError> {
+    work: impl FnOnce() -> Result<T, LocalError> + Send + 'static,
+) -> Result<T, LocalError> {
     tokio::task::spawn_blocking(work)
         .await
-        .unwrap_or_else(|error| Err(MachineError::new("finish work on", "the disk", std::io::Error::other(error))))
+        .unwrap_or_else(|error| Err(LocalError::new("finish work on", "the disk", std::io::Error::other(error))))
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ fn files(folder: &Path) -> Vec<String> {
 
 fn refused_target(error: &Error) -> &FileError {
     match error {
-        Error::Repository(RepositoryError { refusal: Refusal::Target { error, .. }, .. }) => error,
+        Error::Refused(RefusedError { refusal: Refusal::Target { error, .. }, .. }) => error,
         other => panic!("{other:?}"),
     }
 }
@@ -207,9 +207,9 @@ async fn d6_the_next_mirror_is_asked_after_a_verdict_and_after_a_failure() {
     assert_eq!(std::fs::read(dir.path().join("x")).unwrap(), b"hello");
     std::fs::remove_file(dir.path().join("x")).unwrap();
     let error = get(&[&lying, &broken], &target, dir.path()).await.unwrap_err();
-    let Error::Repository(RepositoryError { mirrors, .. }) = &error else { panic!("{error:?}") };
+    let Error::Refused(RefusedError { mirrors, .. }) = &error else { panic!("{error:?}") };
     assert_eq!(mirrors.len(), 2);
-    assert_eq!(mirrors[1].reason, MirrorReason::Road(FetchError::Status(403)));
+    assert_eq!(mirrors[1].reason, MirrorReason::Network(FetchError::Status(403)));
     assert!(files(dir.path()).is_empty());
 }
 
@@ -231,7 +231,7 @@ async fn a_target_that_no_mirror_has_is_a_matter_of_the_road() {
     let server = Server::of_files(Vec::new()).await;
     let dir = tempfile::tempdir().unwrap();
     let error = get(&[&server], &target("x", b"hello"), dir.path()).await.unwrap_err();
-    assert!(matches!(&error, Error::Road(error) if error.cause == FetchError::NotFound), "{error:?}");
+    assert!(matches!(&error, Error::Network(error) if error.cause == FetchError::NotFound), "{error:?}");
 }
 
 #[tokio::test]
@@ -247,7 +247,7 @@ async fn links_are_refused_as_goal_and_on_the_way() {
     symlink("nowhere", inside.join("dangling")).unwrap();
     for path in ["a/x", "x", "dangling"] {
         let error = get(&[&server], &target(path, b"hello"), &inside).await.unwrap_err();
-        assert!(matches!(error, Error::Machine(_)), "{path}: {error:?}");
+        assert!(matches!(error, Error::Local(_)), "{path}: {error:?}");
     }
     assert_eq!(std::fs::read(outside.join("x")).unwrap(), b"mine");
     assert!(server.requests().is_empty());
@@ -259,7 +259,7 @@ async fn d8_paths_that_lead_elsewhere_are_refused_before_any_request() {
     let dir = tempfile::tempdir().unwrap();
     for path in ["../x", "/etc/x", "a//b", "CON", "a\\b", "C:x", "a\nb"] {
         let error = get(&[&server], &target(path, b"hello"), dir.path()).await.unwrap_err();
-        assert!(matches!(&error, Error::Repository(_)), "{path}: {error:?}");
+        assert!(matches!(&error, Error::Refused(_)), "{path}: {error:?}");
     }
     assert!(server.requests().is_empty() && files(dir.path()).is_empty());
 }
@@ -362,5 +362,5 @@ async fn a_range_that_the_file_does_not_have_means_that_the_file_is_too_short() 
     // Nobody had asked for a range.
     let server = Server::start(|_| status("416 Range Not Satisfiable")).await;
     let error = get(&[&server], &target("x", b"hello world"), dir.path()).await.unwrap_err();
-    assert!(matches!(&error, Error::Road(error) if error.cause == FetchError::Status(416)), "{error:?}");
+    assert!(matches!(&error, Error::Network(error) if error.cause == FetchError::Status(416)), "{error:?}");
 }

@@ -182,9 +182,6 @@ pub enum FetchError {
     /// The URL cannot be used as it is written.
     #[error("unusable URL: {0}")]
     Url(String),
-    /// The settings of the connection cannot be used (proxy, certificate authority).
-    #[error("{0}")]
-    Settings(String),
     /// A local source could not be read.
     #[error("cannot read: {0}")]
     Io(String),

@@ -14,7 +14,7 @@ use lastmile_metadata::ReadParts;
 use rustix::fs::{self, Mode, OFlags};
 
 use crate::disk::{self, NewFile, Place};
-use crate::error::MachineError;
+use crate::error::LocalError;
 use crate::store::cut_short;
 
 /// Beginning and end of the names of files that are not whole yet.
@@ -39,21 +39,20 @@ pub(crate) struct Folder {
 
 impl Folder {
     /// Opens the directory at `path`. Links on the way are followed: the caller named it.
-    pub(crate) fn open(path: &Path) -> Result<Folder, MachineError> {
+    pub(crate) fn open(path: &Path) -> Result<Folder, LocalError> {
         let handle = fs::open(path, DIRECTORY, Mode::empty())
-            .map_err(|error| MachineError::new("open the directory", path, error))?;
+            .map_err(|error| LocalError::new("open the directory", path, error))?;
         Ok(Folder { handle, path: path.to_owned() })
     }
 
     /// Opens the directory at `path`; makes it, and those above it, where they are missing.
-    pub(crate) fn make(path: &Path, mode: u32) -> Result<Folder, MachineError> {
-        disk::make_folders(path, passable(mode))
-            .map_err(|error| MachineError::new("make the directory", path, error))?;
+    pub(crate) fn make(path: &Path, mode: u32) -> Result<Folder, LocalError> {
+        disk::make_folders(path, passable(mode)).map_err(|error| LocalError::new("make the directory", path, error))?;
         Folder::open(path)
     }
 
     /// The directory `name` in this one, made where it is missing.
-    pub(crate) fn enter_or_make(&self, name: &str, mode: u32) -> Result<Folder, MachineError> {
+    pub(crate) fn enter_or_make(&self, name: &str, mode: u32) -> Result<Folder, LocalError> {
         match disk::make_folder(self.place(name), passable(mode)) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -65,7 +64,7 @@ impl Folder {
     }
 
     /// The directory `name` in this one, if there is one; a link is an error.
-    pub(crate) fn enter(&self, name: &str) -> Result<Option<Folder>, MachineError> {
+    pub(crate) fn enter(&self, name: &str) -> Result<Option<Folder>, LocalError> {
         match fs::openat(&self.handle, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty()) {
             Ok(handle) => Ok(Some(Folder { handle, path: self.path_of(name) })),
             Err(rustix::io::Errno::NOENT) => Ok(None),
@@ -84,7 +83,7 @@ impl Folder {
 
     /// Opens the file `name` for reading, if there is one. Anything but a regular file is an error
     /// of the kind [`io::ErrorKind::InvalidData`].
-    pub(crate) fn open_file(&self, name: &str) -> Result<Option<File>, MachineError> {
+    pub(crate) fn open_file(&self, name: &str) -> Result<Option<File>, LocalError> {
         // NONBLOCK: a FIFO must not hold us up before we can see that it is one.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = match fs::openat(&self.handle, name, flags, Mode::empty()) {
@@ -101,7 +100,7 @@ impl Folder {
 
     /// Reads the file `name`, if there is one, when it is at most `max_length` bytes; a longer one
     /// is an error of the kind [`io::ErrorKind::InvalidData`].
-    pub(crate) fn read(&self, name: &str, max_length: u64) -> Result<Option<Vec<u8>>, MachineError> {
+    pub(crate) fn read(&self, name: &str, max_length: u64) -> Result<Option<Vec<u8>>, LocalError> {
         let Some(file) = self.open_file(name)? else { return Ok(None) };
         let mut read = Vec::new();
         file.take(max_length.saturating_add(1))
@@ -116,14 +115,14 @@ impl Folder {
     }
 
     /// Puts a file with these bytes under `name`, at once and durably.
-    pub(crate) fn write(&self, name: &str, bytes: &[u8], mode: u32) -> Result<(), MachineError> {
+    pub(crate) fn write(&self, name: &str, bytes: &[u8], mode: u32) -> Result<(), LocalError> {
         let mut temporary = self.temporary(mode)?;
         temporary.file.write_all(bytes).map_err(|error| self.failed("write", name, error))?;
         temporary.finish(self, name)
     }
 
     /// The same with a file that is read part by part.
-    pub(crate) fn write_parts(&self, name: &str, parts: &dyn ReadParts, mode: u32) -> Result<(), MachineError> {
+    pub(crate) fn write_parts(&self, name: &str, parts: &dyn ReadParts, mode: u32) -> Result<(), LocalError> {
         let mut temporary = self.temporary(mode)?;
         let mut written = 0;
         while written < parts.length() {
@@ -138,15 +137,15 @@ impl Folder {
     }
 
     /// A new file under a name that nobody can foresee, removed again unless it is finished.
-    pub(crate) fn temporary(&self, mode: u32) -> Result<Temporary, MachineError> {
+    pub(crate) fn temporary(&self, mode: u32) -> Result<Temporary, LocalError> {
         let create = |path: &Path| disk::create(self.place(path.file_name().unwrap_or_default()), mode);
         let (file, path) = disk::unforeseen(&self.path, TEMPORARY.0, TEMPORARY.1, create)
-            .map_err(|error| MachineError::new("make a file in", &self.path, error))?;
+            .map_err(|error| LocalError::new("make a file in", &self.path, error))?;
         Ok(Temporary { file, path, is_finished: false })
     }
 
     /// The same in a folder that has no lock, where others look for what was abandoned.
-    pub(crate) fn held_temporary(&self, mode: u32) -> Result<Temporary, MachineError> {
+    pub(crate) fn held_temporary(&self, mode: u32) -> Result<Temporary, LocalError> {
         loop {
             let temporary = self.temporary(mode)?;
             // Not every file system has locks; there nothing is taken for abandoned either.
@@ -157,7 +156,7 @@ impl Folder {
     }
 
     /// Removes the file `name`, durably; that it is not there is fine.
-    pub(crate) fn remove(&self, name: &str) -> Result<(), MachineError> {
+    pub(crate) fn remove(&self, name: &str) -> Result<(), LocalError> {
         match disk::remove(self.place(name)) {
             Ok(()) => self.sync(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -167,7 +166,7 @@ impl Folder {
 
     /// Removes what an earlier process left unfinished: under the lock of the folder, or where those who are at
     /// work hold their files.
-    pub(crate) fn remove_leftovers(&self) -> Result<(), MachineError> {
+    pub(crate) fn remove_leftovers(&self) -> Result<(), LocalError> {
         for name in self.names()? {
             if let Some(name) = name.to_str().filter(|name| is_temporary(name))
                 && let Ok(Some(file)) = self.open_file(name)
@@ -180,8 +179,8 @@ impl Folder {
     }
 
     /// The names of all that is here.
-    pub(crate) fn names(&self) -> Result<Vec<OsString>, MachineError> {
-        let failed = |error| MachineError::new("list the directory", &self.path, error);
+    pub(crate) fn names(&self) -> Result<Vec<OsString>, LocalError> {
+        let failed = |error| LocalError::new("list the directory", &self.path, error);
         let mut names = Vec::new();
         for entry in fs::Dir::read_from(&self.handle).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name().to_bytes().to_vec();
@@ -194,7 +193,7 @@ impl Folder {
 
     /// Takes the advisory lock on the file `name`, made where it is missing; none when somebody
     /// else holds it. It ends when the file is dropped, also by a crash.
-    pub(crate) fn try_lock(&self, name: &str) -> Result<Option<File>, MachineError> {
+    pub(crate) fn try_lock(&self, name: &str) -> Result<Option<File>, LocalError> {
         let file = disk::lock_file(self.place(name)).map_err(|error| self.failed("open the lock file", name, error))?;
         let is_locked = disk::try_lock(&file, &self.path_of(name)).map_err(|error| self.failed("lock", name, error))?;
         Ok(is_locked.then_some(file))
@@ -205,17 +204,17 @@ impl Folder {
         fs::fstat(&self.handle).is_ok_and(|found| found.st_mode & 0o022 != 0)
     }
 
-    fn sync(&self) -> Result<(), MachineError> {
-        disk::sync_folder(&self.handle, &self.path).map_err(|error| MachineError::new("sync", &self.path, error))
+    fn sync(&self) -> Result<(), LocalError> {
+        disk::sync_folder(&self.handle, &self.path).map_err(|error| LocalError::new("sync", &self.path, error))
     }
 
-    fn irregular(&self, name: &str) -> MachineError {
+    fn irregular(&self, name: &str) -> LocalError {
         let problem = "it is a link or another thing that is not a regular file";
         self.failed("open", name, io::Error::new(io::ErrorKind::InvalidData, problem))
     }
 
-    fn failed(&self, operation: &'static str, name: &str, error: impl Into<io::Error>) -> MachineError {
-        MachineError::new(operation, self.path_of(name), error)
+    fn failed(&self, operation: &'static str, name: &str, error: impl Into<io::Error>) -> LocalError {
+        LocalError::new(operation, self.path_of(name), error)
     }
 }
 
@@ -254,12 +253,12 @@ pub(crate) struct Temporary {
 
 impl Temporary {
     /// An operation on this file failed.
-    pub(crate) fn failed(&self, operation: &'static str, error: io::Error) -> MachineError {
-        MachineError::new(operation, &self.path, error)
+    pub(crate) fn failed(&self, operation: &'static str, error: io::Error) -> LocalError {
+        LocalError::new(operation, &self.path, error)
     }
 
     /// Gives the file its name in the folder that it was made in, durably.
-    pub(crate) fn finish(mut self, folder: &Folder, name: &str) -> Result<(), MachineError> {
+    pub(crate) fn finish(mut self, folder: &Folder, name: &str) -> Result<(), LocalError> {
         self.file.sync().map_err(|error| folder.failed("sync", name, error))?;
         disk::rename(folder.place(self.path.file_name().unwrap_or_default()), folder.place(name))
             .map_err(|error| folder.failed("rename a finished file to", name, error))?;

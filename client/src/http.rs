@@ -18,6 +18,7 @@ use reqwest::header::{
 use reqwest::{Client, Proxy, RequestBuilder, StatusCode, Url, redirect};
 
 use crate::decode::{ACCEPTED, Coding, decoded};
+use crate::error::Error;
 use crate::fetch::{Fetch, FetchError, Response};
 use crate::tls::Authorities;
 
@@ -86,9 +87,9 @@ impl HttpFetch {
     ///
     /// # Errors
     ///
-    /// [`FetchError::Settings`] where a proxy URL or a certificate authority cannot be used: we
-    /// refuse to start rather than go on with less than was asked for.
-    pub fn new(settings: &HttpSettings) -> Result<HttpFetch, FetchError> {
+    /// [`Error::Config`] where a proxy URL or a certificate authority cannot be used: we refuse to start rather than
+    /// go on with less than was asked for.
+    pub fn new(settings: &HttpSettings) -> Result<HttpFetch, Error> {
         let redirects = settings.redirects;
         let mut builder = Client::builder()
             .user_agent(&settings.user_agent)
@@ -293,8 +294,8 @@ fn seconds(headers: &HeaderMap, name: &HeaderName) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-fn unusable(what: &str, error: &reqwest::Error) -> FetchError {
-    FetchError::Settings(format!("unusable {what}: {}", innermost(error)))
+fn unusable(what: &str, error: &reqwest::Error) -> Error {
+    Error::Config(format!("unusable {what}: {}", innermost(error)))
 }
 
 /// What reqwest reports, in our words.

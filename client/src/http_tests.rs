@@ -199,7 +199,7 @@ fn settings_that_cannot_be_used_refuse_to_start() {
         ca(broken),
         HttpSettings { proxy: ProxyChoice::Url("::".to_owned()), ..quick() },
     ] {
-        assert!(matches!(HttpFetch::new(&settings), Err(FetchError::Settings(_))), "{settings:?}");
+        assert!(matches!(HttpFetch::new(&settings), Err(Error::Config(_))), "{settings:?}");
     }
 }
 
@@ -283,9 +283,9 @@ async fn over_http_2_a_refresh_takes_one_round_trip_on_one_connection() {
         date: Arc::default(),
     });
     let updater = builder.mirror(&url, &url).build().unwrap();
-    updater.refresh(now()).await.unwrap();
+    updater.refresh_at(now()).await.unwrap();
     let before = Instant::now();
-    updater.refresh(now()).await.unwrap();
+    updater.refresh_at(now()).await.unwrap();
     assert!(before.elapsed() >= delay && before.elapsed() < 2 * delay, "{:?}", before.elapsed());
     assert_eq!(connections.load(Ordering::Relaxed), 1);
 }

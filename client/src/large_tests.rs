@@ -7,7 +7,7 @@ use lastmile_metadata::{ErrorKind, ReadParts, TargetPath};
 
 use super::{LargeBytes, LargeFile};
 use crate::directory::DirectoryStore;
-use crate::error::{Error, Refusal, RepositoryError};
+use crate::error::{Error, Refusal, RefusedError};
 use crate::test_repository::{TestRepository, now};
 use crate::updater::Updater;
 
@@ -25,17 +25,17 @@ fn path(path: &str) -> TargetPath {
 async fn a_second_run_reads_targets_where_they_are_and_asks_for_no_more() {
     let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
     let updater = updater(&repository, dir.path());
-    let mut first = updater.refresh(now()).await.unwrap();
+    let mut first = updater.refresh_at(now()).await.unwrap();
     let found = [first.find(&path("x")).await.unwrap(), first.find(&path("docs/y")).await.unwrap()];
     assert!(first.trusted().targets().held().is_none() && found.iter().all(Option::is_some));
     repository.take_requests();
-    let mut second = updater.refresh(now()).await.unwrap();
+    let mut second = updater.refresh_at(now()).await.unwrap();
     assert!(second.trusted().targets().held().is_none());
     assert_eq!([second.find(&path("x")).await.unwrap(), second.find(&path("docs/y")).await.unwrap()], found);
     assert_eq!(second.find(&path("nothing")).await.unwrap(), None);
     assert_eq!(second.list().await.unwrap().len(), 2);
     assert_eq!(repository.take_requests(), ["http://a/2.root.json", "http://a/timestamp.json"]);
-    let mut offline = updater.offline(now()).await.unwrap();
+    let mut offline = updater.offline_at(now()).await.unwrap();
     assert_eq!(offline.find(&path("x")).await.unwrap(), found[0]);
     assert_eq!(repository.take_requests(), [""; 0]);
 }
@@ -44,7 +44,7 @@ async fn a_second_run_reads_targets_where_they_are_and_asks_for_no_more() {
 async fn a_damaged_large_file_is_fetched_anew() {
     let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
     let updater = updater(&repository, dir.path());
-    updater.refresh(now()).await.unwrap();
+    updater.refresh_at(now()).await.unwrap();
     let stored = dir.path().join("targets.json");
     let good = std::fs::read(&stored).unwrap();
     for at in [0, good.len() / 2, good.len() - 1] {
@@ -52,7 +52,7 @@ async fn a_damaged_large_file_is_fetched_anew() {
         damaged[at] ^= 1;
         std::fs::write(&stored, damaged).unwrap();
         repository.take_requests();
-        updater.refresh(now()).await.unwrap();
+        updater.refresh_at(now()).await.unwrap();
         assert!(repository.take_requests().contains(&"http://a/1.targets.json".to_owned()), "{at}");
         assert_eq!(std::fs::read(&stored).unwrap(), good);
     }
@@ -62,16 +62,16 @@ async fn a_damaged_large_file_is_fetched_anew() {
 async fn who_changes_the_file_during_a_session_is_not_believed_and_the_next_run_is_well() {
     let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
     let updater = updater(&repository, dir.path());
-    updater.refresh(now()).await.unwrap();
-    let mut session = updater.refresh(now()).await.unwrap();
+    updater.refresh_at(now()).await.unwrap();
+    let mut session = updater.refresh_at(now()).await.unwrap();
     let stored = std::fs::File::options().write(true).open(dir.path().join("targets.json")).unwrap();
     stored.write_at(b"X", stored.metadata().unwrap().len() / 2).unwrap();
     let refused = session.find(&path("x")).await.unwrap_err();
-    let Error::Repository(RepositoryError { refusal: Refusal::Metadata(verdict), .. }) = refused else {
+    let Error::Refused(RefusedError { refusal: Refusal::Metadata(verdict), .. }) = refused else {
         panic!("{refused:?}")
     };
     assert_eq!(verdict.kind, ErrorKind::StoredFileChanged);
-    let mut next = updater.refresh(now()).await.unwrap();
+    let mut next = updater.refresh_at(now()).await.unwrap();
     assert!(next.find(&path("x")).await.unwrap().is_some());
 }
 

@@ -1,43 +1,30 @@
-//! Drives the TUF client workflow with a network and a directory, and decides nothing about trust:
-//! every decision is made in `lastmile-metadata`.
-//!
-//! ```no_run
-//! # async fn update() -> Result<(), Box<dyn std::error::Error>> {
-//! use lastmile_client::{DirectoryStore, Updater, metadata::TargetPath};
-//!
-//! let updater = Updater::builder(std::fs::read("root.json")?)
-//!     .mirror("https://example.org/metadata/", "https://example.org/targets/")
-//!     .store(DirectoryStore::open("/var/lib/example/trust")?)
-//!     .build()?;
-//! let mut session = updater.refresh(chrono::Utc::now()).await?;
-//! if let Some(target) = session.find(&TargetPath::new("example-1.0.tar.gz")?).await? {
-//!     session.download_below(&target, "downloads".as_ref(), &()).await?;
-//! }
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! Programs without an async runtime use [`blocking`]. Unix only: files are opened so that links
-//! are not followed, which other systems offer in other ways.
-
+#![doc = include_str!("../README.md")]
 #![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests make the files that they need"))]
 
 #[cfg(not(unix))]
 compile_error!("lastmile-client needs a Unix system: it opens files without following links");
 
 mod ahead;
+#[cfg(test)]
+mod api_tests;
 pub mod blocking;
 mod builder;
+// What the program `lastmile` runs.
 #[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod cli;
 mod clock;
 #[cfg(feature = "http")]
 mod decode;
 mod directory;
+// Shared with the repository tool.
+#[doc(hidden)]
 pub mod disk;
 mod download;
+mod driver;
 mod error;
 #[cfg(feature = "faults")]
+#[doc(hidden)]
 pub mod faults;
 mod fetch;
 mod file;
@@ -48,6 +35,7 @@ mod large;
 mod mirrors;
 mod opening;
 mod progress;
+#[cfg(feature = "cli")]
 mod repositories;
 mod retry;
 mod road;
@@ -59,6 +47,8 @@ mod store;
 mod test_repository;
 #[cfg(test)]
 mod test_server;
+// Shared with the repository tool.
+#[doc(hidden)]
 pub mod text;
 #[cfg(feature = "http")]
 mod tls;
@@ -67,8 +57,10 @@ mod updater;
 pub use builder::UpdaterBuilder;
 pub use bytes::Bytes;
 pub use directory::DirectoryStore;
-pub use error::{Error, MachineError, MirrorFailure, MirrorReason, Refusal, RepositoryError, RoadError};
-pub use fetch::{Fetch, FetchByScheme, FetchError, Response, url_of};
+pub use error::{Error, LocalError, MirrorFailure, MirrorReason, NetworkError, Refusal, RefusedError};
+#[doc(hidden)]
+pub use fetch::url_of;
+pub use fetch::{Fetch, FetchByScheme, FetchError, Response};
 pub use file::FileFetch;
 pub use futures_util::future::BoxFuture;
 pub use futures_util::stream::BoxStream;
@@ -76,10 +68,8 @@ pub use futures_util::stream::BoxStream;
 pub use http::{HttpFetch, HttpSettings, ProxyChoice};
 /// What metadata is and when to trust it.
 pub use lastmile_metadata as metadata;
-pub use mirrors::Mirror;
-pub use progress::{Notice, Notify, Progress, Traced, Transfer};
-pub use repositories::{Repositories, Repository, RepositoryName, RepositorySettings};
-pub use retry::{Attempts, Patience};
+pub use progress::{Notice, Notify, Progress, Transfer};
+pub use retry::Patience;
 pub use session::Session;
 pub use store::{MemoryStore, Store, StoreLock, StoredFile};
 pub use updater::Updater;

@@ -8,11 +8,11 @@ use crate::fetch::url_of;
 
 /// Where a repository can be fetched from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Mirror {
+pub(crate) struct Mirror {
     /// Where the metadata files lie.
-    pub metadata_url: String,
+    pub(crate) metadata_url: String,
     /// Where the targets lie.
-    pub targets_url: String,
+    pub(crate) targets_url: String,
 }
 
 /// Mirrors in the order of their priority, and which of them let us down.

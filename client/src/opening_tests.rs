@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use lastmile_metadata::{ErrorKind, TargetPath, Version};
 
 use super::*;
-use crate::error::{MachineError, Refusal, RepositoryError};
+use crate::error::LocalError;
 use crate::store::{MemoryStore, Store, StoreLock};
 use crate::test_repository::{TestRepository, now};
 use crate::updater::Updater;
@@ -19,22 +19,22 @@ struct Sick {
 }
 
 impl Store for Sick {
-    fn read(&self, file: &StoredFile, max_length: u64) -> Result<Option<Vec<u8>>, MachineError> {
+    fn read(&self, file: &StoredFile, max_length: u64) -> Result<Option<Vec<u8>>, LocalError> {
         match &*self.file.lock().unwrap() {
-            Some((sick, kind)) if sick == file => Err(MachineError::new("read", "x", io::Error::from(*kind))),
+            Some((sick, kind)) if sick == file => Err(LocalError::new("read", "x", io::Error::from(*kind))),
             _ => self.store.read(file, max_length),
         }
     }
 
-    fn write(&self, file: &StoredFile, bytes: &[u8]) -> Result<(), MachineError> {
+    fn write(&self, file: &StoredFile, bytes: &[u8]) -> Result<(), LocalError> {
         self.store.write(file, bytes)
     }
 
-    fn remove(&self, file: &StoredFile) -> Result<(), MachineError> {
+    fn remove(&self, file: &StoredFile) -> Result<(), LocalError> {
         self.store.remove(file)
     }
 
-    fn try_lock(&self) -> Result<Option<StoreLock>, MachineError> {
+    fn try_lock(&self) -> Result<Option<StoreLock>, LocalError> {
         self.store.try_lock()
     }
 
@@ -60,34 +60,32 @@ fn role(role: RoleName) -> StoredFile {
 #[tokio::test]
 async fn what_cannot_be_read_is_told() {
     let (repository, store) = (TestRepository::new(), Sick::default());
-    let mut session = store.updater(&repository).refresh(now()).await.unwrap();
+    let mut session = store.updater(&repository).refresh_at(now()).await.unwrap();
     let [_, timestamp, snapshot, targets] = RoleName::TOP_LEVEL.map(role);
     let next = StoredFile::Root(Version::new(2).unwrap());
     for file in [StoredFile::Floors, StoredFile::Stamp, timestamp.clone(), snapshot, targets, next] {
         store.make(&file, io::ErrorKind::Other);
-        let refreshed = store.updater(&repository).refresh(now()).await;
-        assert!(matches!(refreshed, Err(Error::Machine(_))), "{file:?}");
+        let refreshed = store.updater(&repository).refresh_at(now()).await;
+        assert!(matches!(refreshed, Err(Error::Local(_))), "{file:?}");
     }
     store.make(&timestamp, io::ErrorKind::Other);
     let found = session.find(&TargetPath::new("docs/y").unwrap()).await;
-    assert!(matches!(found, Err(Error::Machine(_))), "{found:?}");
+    assert!(matches!(found, Err(Error::Local(_))), "{found:?}");
 }
 
 #[tokio::test]
 async fn d3_where_it_cannot_be_told_whether_a_store_was_used_it_was() {
     let (repository, store) = (TestRepository::new(), Sick::default());
-    store.updater(&repository).refresh(now()).await.unwrap();
+    store.updater(&repository).refresh_at(now()).await.unwrap();
     let [root, timestamp, snapshot, targets] = RoleName::TOP_LEVEL.map(role);
     for file in [&StoredFile::Floors, &StoredFile::Stamp, &timestamp, &snapshot, &targets] {
         store.remove(file).unwrap();
     }
     store.make(&root, io::ErrorKind::Other);
-    let refreshed = store.updater(&repository).refresh(now()).await;
-    assert!(matches!(refreshed, Err(Error::Machine(_))));
+    let refreshed = store.updater(&repository).refresh_at(now()).await;
+    assert!(matches!(refreshed, Err(Error::Local(_))));
     store.make(&root, io::ErrorKind::InvalidData);
-    let refreshed = store.updater(&repository).refresh(now()).await;
-    let Err(Error::Repository(RepositoryError { refusal: Refusal::Metadata(verdict), .. })) = refreshed else {
-        panic!()
-    };
+    let refreshed = store.updater(&repository).refresh_at(now()).await;
+    let Err(Error::State(verdict)) = refreshed else { panic!() };
     assert_eq!(verdict.kind, ErrorKind::StateLost);
 }

@@ -11,6 +11,13 @@ pub trait Progress: Send + Sync {
     fn report(&self, target: &TargetFile, event: Transfer);
 }
 
+/// A closure watches, such as `|target: &TargetFile, event: Transfer| …`.
+impl<F: Fn(&TargetFile, Transfer) + Send + Sync> Progress for F {
+    fn report(&self, target: &TargetFile, event: Transfer) {
+        self(target, event);
+    }
+}
+
 /// Nobody watches.
 impl Progress for () {
     fn report(&self, _target: &TargetFile, _event: Transfer) {}
@@ -132,7 +139,7 @@ pub trait Notify: Send + Sync + 'static {
 
 /// Hands notices to `tracing` as warnings.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Traced;
+pub(crate) struct Traced;
 
 impl Notify for Traced {
     fn notify(&self, notice: &Notice) {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::directory::DirectoryStore;
 use crate::disk;
-use crate::error::MachineError;
+use crate::error::LocalError;
 use crate::folder::{Folder, PRIVATE};
 use crate::mirrors::Mirror;
 
@@ -26,12 +26,12 @@ const LONGEST_SETTINGS: u64 = 1024 * 1024;
 /// The name by which a person calls a repository: up to 64 of `A–Z a–z 0–9 . _ -`, with a letter or a
 /// digit at either end.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RepositoryName(String);
+pub(crate) struct RepositoryName(String);
 
 impl RepositoryName {
     /// The name, if it is one.
     #[must_use]
-    pub fn new(name: &str) -> Option<RepositoryName> {
+    pub(crate) fn new(name: &str) -> Option<RepositoryName> {
         let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
         let outer = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
         let bytes = name.as_bytes();
@@ -44,7 +44,7 @@ impl RepositoryName {
 
     /// The name.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
@@ -57,13 +57,13 @@ impl fmt::Display for RepositoryName {
 
 /// How a repository is reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RepositorySettings {
+pub(crate) struct RepositorySettings {
     /// Where it can be fetched from, in the order of priority.
-    pub mirrors: Vec<Mirror>,
+    pub(crate) mirrors: Vec<Mirror>,
     /// Whether HTTP 403 says that a file is absent (decision D2).
-    pub forbidden_means_absent: bool,
+    pub(crate) forbidden_means_absent: bool,
     /// Whether targets are fetched as `HASH.NAME` where snapshots are consistent (spec 5.7.3).
-    pub hash_prefixed_targets: bool,
+    pub(crate) hash_prefixed_targets: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -75,13 +75,13 @@ struct Written {
 
 /// A repository that is trusted under a name.
 #[derive(Debug, Clone)]
-pub struct Repository {
+pub(crate) struct Repository {
     /// Its name.
-    pub name: RepositoryName,
+    pub(crate) name: RepositoryName,
     /// The root that its trust begins with, as it was given.
-    pub shipped_root: Vec<u8>,
+    pub(crate) shipped_root: Vec<u8>,
     /// How it is reached.
-    pub settings: RepositorySettings,
+    pub(crate) settings: RepositorySettings,
     folder: PathBuf,
 }
 
@@ -91,7 +91,7 @@ impl Repository {
     /// # Errors
     ///
     /// What the machine reports.
-    pub fn store(&self) -> Result<DirectoryStore, MachineError> {
+    pub(crate) fn store(&self) -> Result<DirectoryStore, LocalError> {
         DirectoryStore::open(self.folder.join(METADATA))
     }
 
@@ -100,7 +100,7 @@ impl Repository {
     /// # Errors
     ///
     /// What the machine reports.
-    pub fn read_only_store(&self) -> Result<DirectoryStore, MachineError> {
+    pub(crate) fn read_only_store(&self) -> Result<DirectoryStore, LocalError> {
         DirectoryStore::open_read_only(self.folder.join(METADATA))
     }
 
@@ -110,27 +110,27 @@ impl Repository {
     /// # Errors
     ///
     /// What the machine reports.
-    pub fn forget(&self) -> Result<(), MachineError> {
+    pub(crate) fn forget(&self) -> Result<(), LocalError> {
         remove_all(&self.folder.join(METADATA))
     }
 }
 
 /// All repositories that are trusted under names, in one directory.
 #[derive(Debug, Clone)]
-pub struct Repositories {
+pub(crate) struct Repositories {
     path: PathBuf,
 }
 
 impl Repositories {
     /// Those in `path`, which is made when the first one is added.
     #[must_use]
-    pub fn at(path: impl Into<PathBuf>) -> Repositories {
+    pub(crate) fn at(path: impl Into<PathBuf>) -> Repositories {
         Repositories { path: path.into() }
     }
 
     /// The directory.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -139,7 +139,7 @@ impl Repositories {
     /// # Errors
     ///
     /// What the machine reports.
-    pub fn names(&self) -> Result<Vec<RepositoryName>, MachineError> {
+    pub(crate) fn names(&self) -> Result<Vec<RepositoryName>, LocalError> {
         let mut names = Vec::new();
         let Some(all) = self.folder()? else { return Ok(names) };
         for name in all.names()? {
@@ -160,13 +160,13 @@ impl Repositories {
     /// # Errors
     ///
     /// What the machine reports; settings that cannot be read are an error.
-    pub fn open(&self, name: &RepositoryName, longest_root: u64) -> Result<Option<Repository>, MachineError> {
+    pub(crate) fn open(&self, name: &RepositoryName, longest_root: u64) -> Result<Option<Repository>, LocalError> {
         let Some(all) = self.folder()? else { return Ok(None) };
         let Some(folder) = all.enter(name.as_str())? else { return Ok(None) };
         let Some(settings) = folder.read(SETTINGS, LONGEST_SETTINGS)? else { return Ok(None) };
         let path = folder.path_of(SETTINGS);
         let unreadable = |problem: String| {
-            MachineError::invalid("use", &path, problem)
+            LocalError::invalid("use", &path, problem)
                 .with_hint(format!("`lastmile trust remove {name}` and `trust add` make it anew"))
         };
         let written: Written = serde_json::from_slice(&settings).map_err(|error| unreadable(error.to_string()))?;
@@ -189,23 +189,23 @@ impl Repositories {
     /// # Errors
     ///
     /// What the machine reports; a name that is taken, in whatever case, is an error.
-    pub fn add(
+    pub(crate) fn add(
         &self,
         name: &RepositoryName,
         shipped_root: &[u8],
         settings: &RepositorySettings,
-    ) -> Result<Repository, MachineError> {
+    ) -> Result<Repository, LocalError> {
         let taken = self.names()?.into_iter().find(|taken| taken.0.eq_ignore_ascii_case(&name.0));
         if let Some(taken) = taken {
             let problem = format!("the repository `{taken}` is trusted already");
-            return Err(MachineError::invalid("add", name.as_str(), problem)
+            return Err(LocalError::invalid("add", name.as_str(), problem)
                 .with_hint(format!("`lastmile trust remove {taken}` forgets it; or choose another name")));
         }
         let folder = Folder::make(&self.path, PRIVATE)?.enter_or_make(name.as_str(), PRIVATE)?;
         folder.write(SHIPPED_ROOT, shipped_root, PRIVATE)?;
         let written = Written { format: FORMAT, settings: settings.clone() };
         let text = serde_json::to_vec_pretty(&written)
-            .map_err(|error| MachineError::invalid("write", folder.path_of(SETTINGS), error.to_string()))?;
+            .map_err(|error| LocalError::invalid("write", folder.path_of(SETTINGS), error.to_string()))?;
         let folder_path = self.path.join(name.as_str());
         // What an interrupted removal may have left.
         remove_all(&folder_path.join(METADATA))?;
@@ -219,8 +219,8 @@ impl Repositories {
     }
 
     /// The directory, if it is there; that it cannot be told is an error.
-    fn folder(&self) -> Result<Option<Folder>, MachineError> {
-        let is_there = self.path.try_exists().map_err(|error| MachineError::new("open", &self.path, error))?;
+    fn folder(&self) -> Result<Option<Folder>, LocalError> {
+        let is_there = self.path.try_exists().map_err(|error| LocalError::new("open", &self.path, error))?;
         if is_there { Folder::open(&self.path).map(Some) } else { Ok(None) }
     }
 
@@ -229,7 +229,7 @@ impl Repositories {
     /// # Errors
     ///
     /// What the machine reports.
-    pub fn remove(&self, name: &RepositoryName) -> Result<(), MachineError> {
+    pub(crate) fn remove(&self, name: &RepositoryName) -> Result<(), LocalError> {
         let all = Folder::open(&self.path)?;
         if let Some(folder) = all.enter(name.as_str())? {
             folder.remove(SETTINGS)?;
@@ -240,9 +240,9 @@ impl Repositories {
 }
 
 /// Removes a directory and what is in it; links in it are removed and not followed.
-fn remove_all(path: &Path) -> Result<(), MachineError> {
+fn remove_all(path: &Path) -> Result<(), LocalError> {
     match disk::remove_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(MachineError::new("remove", path, error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(LocalError::new("remove", path, error)),
         _ => Ok(()),
     }
 }

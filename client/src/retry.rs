@@ -42,7 +42,7 @@ impl Default for Patience {
 impl Patience {
     /// Begins the attempts at a file of up to `length` bytes.
     #[must_use]
-    pub fn attempts(&self, length: u64) -> Attempts {
+    pub(crate) fn attempts(&self, length: u64) -> Attempts {
         let transfer = Duration::from_secs(length / u64::from(self.slowest.max(1)));
         // A length may be absurd; thirty years are as good as for ever, and can be added.
         let patience = self.deadline.saturating_add(transfer).min(Duration::from_secs(1 << 30));
@@ -58,7 +58,7 @@ impl Patience {
 
 /// The attempts at one file.
 #[derive(Debug)]
-pub struct Attempts {
+pub(crate) struct Attempts {
     patience: Patience,
     left: u32,
     next: Duration,
@@ -72,7 +72,7 @@ impl Attempts {
     /// # Errors
     ///
     /// [`FetchError::Timeout`] at the deadline, else what `work` reports.
-    pub async fn within<T>(&self, work: impl Future<Output = Result<T, FetchError>>) -> Result<T, FetchError> {
+    pub(crate) async fn within<T>(&self, work: impl Future<Output = Result<T, FetchError>>) -> Result<T, FetchError> {
         timeout_at(self.deadline, work).await.unwrap_or_else(|_| Err(self.too_late()))
     }
 
@@ -82,7 +82,7 @@ impl Attempts {
     ///
     /// `error` itself when there is no point in another attempt: it does not pass, or the attempts
     /// or the time are used up.
-    pub async fn pause_after(&mut self, error: FetchError) -> Result<(), FetchError> {
+    pub(crate) async fn pause_after(&mut self, error: FetchError) -> Result<(), FetchError> {
         if !error.may_pass() || self.left == 0 {
             return Err(error);
         }
@@ -101,7 +101,7 @@ impl Attempts {
     }
 
     /// Bytes arrived: the next failure is a new one. The deadline stays.
-    pub fn progressed(&mut self) {
+    pub(crate) fn progressed(&mut self) {
         self.left = self.patience.retries;
         self.next = self.patience.first_pause;
     }

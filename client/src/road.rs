@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use lastmile_metadata::{Limits, RoleName};
 
 use crate::ahead::Attempt;
-use crate::error::{Error, MachineError, MirrorFailure};
+use crate::error::{Error, LocalError, MirrorFailure};
 use crate::fetch::{Fetch, FetchError};
 use crate::folder::Tidied;
 use crate::mirrors::Mirrors;
@@ -94,7 +94,7 @@ impl Road {
             }
             if waited >= self.lock_wait {
                 let error = std::io::Error::from(std::io::ErrorKind::ResourceBusy);
-                return Err(MachineError::new("lock", self.store.description(), error)
+                return Err(LocalError::new("lock", self.store.description(), error)
                     .with_hint("another process is using it; end that one, or wait longer")
                     .into());
             }

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 use lastmile_metadata::{RoleName, Stage, TargetFile, TargetPath, TrustedMetadata};
 
-use crate::download::{Goal, download};
-use crate::error::{Error, MachineError};
+use crate::download::{Goal, download, read};
+use crate::driver::{Driver, Source};
+use crate::error::{Error, LocalError};
 use crate::progress::Progress;
 use crate::road::Road;
 use crate::store::StoredFile;
-use crate::updater::{Driver, Source};
 
 /// The trusted metadata of one update cycle. Everything is judged at the time at which the cycle
 /// started: a program that runs for long refreshes for a new session.
@@ -33,12 +33,23 @@ impl Session {
         &self.trusted
     }
 
-    /// Looks for a target (spec 5.6.7), and fetches the delegated roles on the way that are not
-    /// there yet. None: no trusted role lists it.
+    /// Looks for the target with this path (spec 5.6.7), and fetches the delegated roles on the way that are not there
+    /// yet.
     ///
     /// # Errors
     ///
-    /// [`Error`] where a role on the way cannot be had or trusted: never a later role's answer.
+    /// [`Error::NoSuchTarget`] where no trusted role lists it, [`Error::TargetPath`] where `path` cannot be the path of
+    /// a target; otherwise as [`find`](Session::find).
+    pub async fn target(&mut self, path: impl AsRef<str>) -> Result<TargetFile, Error> {
+        let path = TargetPath::new(path.as_ref())?;
+        self.find(&path).await?.ok_or(Error::NoSuchTarget(path))
+    }
+
+    /// Like [`target`](Session::target), but returns `None` where no trusted role lists the target.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] where a role on the way cannot be fetched or trusted: never the answer of a later role.
     pub async fn find(&mut self, path: &TargetPath) -> Result<Option<TargetFile>, Error> {
         let path = path.clone();
         Ok(self.drive(|trusted| trusted.search(path)).await?.map(|found| found.target))
@@ -81,50 +92,101 @@ impl Session {
         driver.drive(stage(&mut self.trusted)).await
     }
 
-    /// Fetches a target to exactly this path, whose directory must exist. A file that is there
+    /// Downloads a target to exactly this path, whose directory must exist, and returns the path. A file that is there
     /// already and right is not fetched again.
     ///
     /// # Errors
     ///
-    /// [`Error`] by culprit; whatever it is, what was at the path before is unchanged.
-    pub async fn download(&self, target: &TargetFile, to: &Path, progress: &dyn Progress) -> Result<PathBuf, Error> {
-        self.fetch(target, Goal::file(to)?, progress).await
+    /// Whatever the [`Error`], what was at the path before is unchanged.
+    ///
+    /// # Cancellation
+    ///
+    /// The future can be dropped at any time: at the path is then what was there before or the whole verified file, and
+    /// the unfinished one is removed.
+    pub async fn download(&self, target: &TargetFile, path: impl AsRef<Path>) -> Result<PathBuf, Error> {
+        self.download_with_progress(target, path, &()).await
     }
 
-    /// Fetches a target to its own path below `folder`, and returns where it is. Links below
-    /// `folder` are not followed.
+    /// Like [`download`](Session::download), and reports how far it is.
     ///
     /// # Errors
     ///
-    /// As [`download`](Session::download); [`Error::Repository`] for a path that is not the same
-    /// file on every system or leads out of the folder (decision D8).
-    pub async fn download_below(
+    /// As [`download`](Session::download).
+    pub async fn download_with_progress(
         &self,
         target: &TargetFile,
-        folder: &Path,
+        path: impl AsRef<Path>,
         progress: &dyn Progress,
     ) -> Result<PathBuf, Error> {
-        self.fetch(target, Goal::below(folder, target)?, progress).await
+        self.fetch(target, Goal::file(path.as_ref())?, progress).await
     }
 
-    /// Fetches several targets below `folder`, at most `at_once` at a time. The results are in the
-    /// order of the targets; one that fails does not stop the others.
+    /// Downloads a target to its own path below `folder`, and returns where it is. Links below `folder` are not
+    /// followed.
+    ///
+    /// # Errors
+    ///
+    /// As [`download`](Session::download); [`Error::Refused`] for a path that is not the same file on every system or
+    /// leads out of the folder (decision D8).
+    pub async fn download_below(&self, target: &TargetFile, folder: impl AsRef<Path>) -> Result<PathBuf, Error> {
+        self.download_below_with_progress(target, folder, &()).await
+    }
+
+    /// Like [`download_below`](Session::download_below), and reports how far it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`download_below`](Session::download_below).
+    pub async fn download_below_with_progress(
+        &self,
+        target: &TargetFile,
+        folder: impl AsRef<Path>,
+        progress: &dyn Progress,
+    ) -> Result<PathBuf, Error> {
+        self.fetch(target, Goal::below(folder.as_ref(), target)?, progress).await
+    }
+
+    /// Downloads several targets below `folder`, at most `at_once` at a time. The results are in the order of the
+    /// targets; one that fails does not stop the others.
     pub async fn download_all(
         &self,
         targets: &[TargetFile],
-        folder: &Path,
+        folder: impl AsRef<Path>,
+        at_once: usize,
+    ) -> Vec<Result<PathBuf, Error>> {
+        self.download_all_with_progress(targets, folder, at_once, &()).await
+    }
+
+    /// Like [`download_all`](Session::download_all), and reports how far each target is.
+    pub async fn download_all_with_progress(
+        &self,
+        targets: &[TargetFile],
+        folder: impl AsRef<Path>,
         at_once: usize,
         progress: &dyn Progress,
     ) -> Vec<Result<PathBuf, Error>> {
-        let downloads = targets
-            .iter()
-            .enumerate()
-            .map(|(index, target)| async move { (index, self.download_below(target, folder, progress).await) });
+        let folder = folder.as_ref();
+        let downloads = targets.iter().enumerate().map(|(index, target)| async move {
+            (index, self.download_below_with_progress(target, folder, progress).await)
+        });
         // One that takes long holds up none of those after it.
         let downloads = stream::iter(downloads.collect::<Vec<_>>()).buffer_unordered(at_once.max(1));
         let mut results: Vec<_> = downloads.collect().await;
         results.sort_by_key(|(index, _)| *index);
         results.into_iter().map(|(_, result)| result).collect()
+    }
+
+    /// The most bytes that [`read`](Session::read) holds in memory: 16 MiB.
+    pub const MAX_READ_LENGTH: u64 = 16 * 1024 * 1024;
+
+    /// Fetches a small target into memory. Never reads more than its listed length.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] where that length is more than [`MAX_READ_LENGTH`](Session::MAX_READ_LENGTH), without a
+    /// request; otherwise as [`download`](Session::download).
+    pub async fn read(&self, target: &TargetFile) -> Result<Vec<u8>, Error> {
+        read(&self.road, target, self.trusted.root().consistent_snapshot, Self::MAX_READ_LENGTH).await
     }
 
     async fn fetch(&self, target: &TargetFile, goal: Goal, progress: &dyn Progress) -> Result<PathBuf, Error> {
@@ -180,7 +242,7 @@ async fn search_all(
 /// Where delegated roles come from now. When another process has refreshed the store since, what it
 /// keeps is newer than what this session trusts, and is left alone: then the stored timestamp, on
 /// which all else depends, is another one.
-fn source_now(road: &Road, source: Source, trusted: &TrustedMetadata) -> Result<Source, MachineError> {
+fn source_now(road: &Road, source: Source, trusted: &TrustedMetadata) -> Result<Source, LocalError> {
     if source != Source::MirrorsAndStore {
         return Ok(source);
     }

@@ -6,7 +6,7 @@ use lastmile_metadata::{Algorithm, Hashes};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::error::RepositoryError;
+use crate::error::RefusedError;
 use crate::http::{HttpFetch, HttpSettings, ProxyChoice};
 use crate::store::MemoryStore;
 use crate::test_repository::{DELAY, FarAway, TestRepository, expires, key_object, keyid, now, root, sign};
@@ -80,7 +80,7 @@ fn waits(before: tokio::time::Instant) -> u128 {
 async fn session(far_away: &FarAway, store: &MemoryStore, sequential: bool) -> Session {
     let builder = Updater::builder(root(1, "root", "online")).fetch(far_away.clone()).store(store.clone());
     let updater = builder.mirror("http://a/", "http://a/t/").sequential(sequential).build().unwrap();
-    let session = updater.refresh(now()).await.unwrap();
+    let session = updater.refresh_at(now()).await.unwrap();
     far_away.repository.take_requests();
     session
 }
@@ -178,7 +178,7 @@ async fn after_a_mirror_has_failed_the_next_one_is_asked_ahead() {
     far_away.at_first("http://a/1.bin0.json", &[Ok(b"{}".to_vec())]);
     let builder = Updater::builder(root(1, "root", "online")).fetch(far_away.clone());
     let updater = builder.mirror("http://a/", "http://a/t/").mirror("http://b/", "http://b/t/").build().unwrap();
-    let mut session = updater.refresh(now()).await.unwrap();
+    let mut session = updater.refresh_at(now()).await.unwrap();
     far_away.repository.take_requests();
     let before = tokio::time::Instant::now();
     assert_eq!(session.list().await.unwrap().len(), BINS);
@@ -205,7 +205,7 @@ async fn the_first_of_several_searches_that_fails_is_told_and_ends_those_after_i
     far_away.repository.put("1.bin1.json", b"{}");
     let mut session = session(&far_away, &MemoryStore::default(), false).await;
     let error = session.find_all(&paths([0, 2, 1, 19])).await.unwrap_err();
-    let Error::Repository(RepositoryError { mirrors, .. }) = error else { panic!("{error:?}") };
+    let Error::Refused(RefusedError { mirrors, .. }) = error else { panic!("{error:?}") };
     assert_eq!(mirrors[0].url, bin_urls([2])[0]);
     assert!(session.find(&paths([0])[0]).await.unwrap().is_some());
 }
@@ -216,10 +216,10 @@ async fn d5_offline_several_searches_ask_for_nothing() {
     session(&far_away, &store, false).await.find_all(&paths(0..3)).await.unwrap();
     far_away.repository.take_requests();
     let builder = Updater::builder(root(1, "root", "online")).fetch(far_away.clone()).store(store);
-    let mut session = builder.mirror("http://a/", "").build().unwrap().offline(now()).await.unwrap();
+    let mut session = builder.mirror("http://a/", "").build().unwrap().offline_at(now()).await.unwrap();
     assert!(session.find_all(&paths(0..3)).await.unwrap().iter().all(Option::is_some));
     let error = session.find_all(&paths(0..4)).await.unwrap_err();
-    assert!(matches!(error, Error::Repository(_)), "{error:?}");
+    assert!(matches!(error, Error::State(_)), "{error:?}");
     assert_eq!(far_away.repository.take_requests(), [""; 0]);
 }
 
@@ -231,14 +231,14 @@ async fn several_targets_come_at_once_over_as_many_connections_as_are_allowed() 
     let (server, dir) = (Server::far_away(files, DELAY / 3).await, tempfile::tempdir().unwrap());
     let fetch = HttpFetch::new(&HttpSettings { proxy: ProxyChoice::Direct, ..HttpSettings::default() }).unwrap();
     let builder = Updater::builder(root(1, "root", "online")).fetch(fetch).mirror(&server.url, server.at("t/"));
-    let session = builder.hash_prefixed_targets(false).build().unwrap().refresh(now()).await.unwrap();
+    let session = builder.hash_prefixed_targets(false).build().unwrap().refresh_at(now()).await.unwrap();
     let target = |(path, content): &(String, String)| {
         let hashes = Hashes::of(content.as_bytes(), &[Algorithm::Sha256]).unwrap();
         TargetFile::new(TargetPath::new(path).unwrap(), content.len() as u64, hashes)
     };
     let targets: Vec<_> = contents.iter().map(target).collect();
     let before = Instant::now();
-    let results = session.download_all(&targets, dir.path(), 16, &()).await;
+    let results = session.download_all(&targets, dir.path(), 16).await;
     // Four times one wait; a fourth of all waits leaves room for a slow machine.
     assert!(before.elapsed() < 16 * DELAY / 3, "{:?}", before.elapsed());
     assert!(server.connections() <= 16, "{}", server.connections());

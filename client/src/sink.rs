@@ -1,5 +1,5 @@
-//! Where the bytes of a target go: through its verifier into a file that has no name yet, on a
-//! thread of its own, so that hashing and writing do not hold up the network.
+//! Where the bytes of a target go: through its verifier into a file that has no name yet or into memory, on a thread of
+//! its own, so that hashing and writing do not hold up the network.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::disk::NewFile;
-use crate::error::MachineError;
+use crate::error::LocalError;
 use crate::folder::Temporary;
 
 /// Parts on their way between network and disk: with parts of at most a few hundred KiB this bounds
@@ -25,17 +25,76 @@ enum Order {
     Judge(oneshot::Sender<Result<(), FileError>>),
 }
 
-/// Takes the bytes of one target.
-pub(crate) struct Sink {
-    orders: mpsc::Sender<Order>,
-    worker: JoinHandle<Result<Temporary, MachineError>>,
+/// What the bytes of a target are written to.
+pub(crate) trait Content: Send + 'static {
+    /// Adds the next bytes.
+    fn append(&mut self, bytes: &[u8]) -> Result<(), LocalError>;
+
+    /// Removes all bytes.
+    fn empty(&mut self) -> Result<(), LocalError>;
+
+    /// Nothing more is added.
+    fn complete(&mut self) -> Result<(), LocalError>;
 }
 
-impl Sink {
+/// A small target is held in memory.
+impl Content for Vec<u8> {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), LocalError> {
+        self.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn empty(&mut self) -> Result<(), LocalError> {
+        self.clear();
+        Ok(())
+    }
+
+    fn complete(&mut self) -> Result<(), LocalError> {
+        Ok(())
+    }
+}
+
+/// A file that grows, without a name.
+pub(crate) struct GrowingFile {
+    pub(crate) file: Temporary,
+    syncing: Syncing,
+}
+
+impl GrowingFile {
     /// Begins with `file`, which is empty.
-    pub(crate) fn start(file: Temporary, target: TargetFile) -> Sink {
+    pub(crate) fn new(file: Temporary) -> GrowingFile {
+        GrowingFile { file, syncing: Syncing::default() }
+    }
+}
+
+impl Content for GrowingFile {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), LocalError> {
+        let written = self.file.file.write_all(bytes);
+        written
+            .and_then(|()| self.syncing.wrote(&self.file.file, bytes.len()))
+            .map_err(|error| self.file.failed("write", error))
+    }
+
+    fn empty(&mut self) -> Result<(), LocalError> {
+        self.file.file.empty().map_err(|error| self.file.failed("empty", error))
+    }
+
+    fn complete(&mut self) -> Result<(), LocalError> {
+        self.syncing.wait().map_err(|error| self.file.failed("sync", error))
+    }
+}
+
+/// Takes the bytes of one target.
+pub(crate) struct Sink<C> {
+    orders: mpsc::Sender<Order>,
+    worker: JoinHandle<Result<C, LocalError>>,
+}
+
+impl<C: Content> Sink<C> {
+    /// Begins with `content`, which is empty.
+    pub(crate) fn start(content: C, target: TargetFile) -> Sink<C> {
         let (orders, inbox) = mpsc::channel(PARTS);
-        let worker = tokio::task::spawn_blocking(move || work(inbox, file, &target));
+        let worker = tokio::task::spawn_blocking(move || work(inbox, content, &target));
         Sink { orders, worker }
     }
 
@@ -57,42 +116,38 @@ impl Sink {
         verdict.await.ok()
     }
 
-    /// The file.
-    pub(crate) async fn finish(self) -> Result<Temporary, MachineError> {
+    /// The content.
+    pub(crate) async fn finish(self) -> Result<C, LocalError> {
         drop(self.orders);
-        self.worker.await.unwrap_or_else(|error| Err(MachineError::new("write", "the target", io::Error::other(error))))
+        self.worker.await.unwrap_or_else(|error| Err(LocalError::new("write", "the target", io::Error::other(error))))
     }
 }
 
-fn work(mut inbox: mpsc::Receiver<Order>, mut file: Temporary, target: &TargetFile) -> Result<Temporary, MachineError> {
+fn work<C: Content>(mut inbox: mpsc::Receiver<Order>, mut content: C, target: &TargetFile) -> Result<C, LocalError> {
     let mut verifier = target.verifier();
-    let mut syncing = Syncing::default();
     while let Some(order) = inbox.blocking_recv() {
         match order {
             Order::Append(bytes) => {
                 // Too long is noticed by the transfer already, and again by the verdict.
                 let _ = verifier.update(&bytes);
-                let written = file.file.write_all(&bytes);
-                written
-                    .and_then(|()| syncing.wrote(&file.file, bytes.len()))
-                    .map_err(|error| file.failed("write", error))?;
+                content.append(&bytes)?;
             }
             Order::StartAnew => {
                 verifier = target.verifier();
-                empty(&mut file)?;
+                content.empty()?;
             }
             Order::Judge(answer) => {
                 let verdict = std::mem::replace(&mut verifier, target.verifier()).finish();
                 if verdict.is_err() {
-                    empty(&mut file)?;
+                    content.empty()?;
                 }
                 // Nobody waits any more: the download was dropped.
                 let _ = answer.send(verdict);
             }
         }
     }
-    syncing.wait().map_err(|error| file.failed("sync", error))?;
-    Ok(file)
+    content.complete()?;
+    Ok(content)
 }
 
 /// Brings a large file to the disk while it is still growing, so that the last sync finds little.
@@ -125,10 +180,6 @@ impl Syncing {
             None => Ok(()),
         }
     }
-}
-
-fn empty(file: &mut Temporary) -> Result<(), MachineError> {
-    file.file.empty().map_err(|error| file.failed("empty", error))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use lastmile_metadata::{Envelope, RoleName, Root, Version};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::error::{Error, MachineError};
+use crate::error::{Error, LocalError};
 use crate::store::{Store, StoredFile};
 
 /// The format that this version writes. Another one is refused, not converted and not wiped.
@@ -32,16 +32,16 @@ struct AnyFormat {
 
 impl Stamp {
     /// The stamp of `store`; none when it has none yet.
-    pub(crate) fn read(store: &dyn Store) -> Result<Option<Stamp>, MachineError> {
+    pub(crate) fn read(store: &dyn Store) -> Result<Option<Stamp>, LocalError> {
         let Some(bytes) = store.read(&StoredFile::Stamp, LONGEST)? else { return Ok(None) };
         let unreadable = |error: serde_json::Error| {
-            MachineError::invalid("read the stamp of", store.description(), error.to_string())
+            LocalError::invalid("read the stamp of", store.description(), error.to_string())
                 .with_hint("`lastmile trust reset NAME` starts anew from the shipped root")
         };
         let AnyFormat { format } = serde_json::from_slice(&bytes).map_err(unreadable)?;
         if format != FORMAT {
             let problem = format!("it has the format {format}, this version knows {FORMAT}");
-            return Err(MachineError::invalid("use", store.description(), problem)
+            return Err(LocalError::invalid("use", store.description(), problem)
                 .with_hint("use the version of the program that wrote it, or another directory"));
         }
         Ok(Some(serde_json::from_slice(&bytes).map_err(unreadable)?))
@@ -68,7 +68,7 @@ impl Stamp {
         if !is_of_this_chain(store, &shipped.unverified(&RoleName::ROOT)?, max_length)? {
             let problem = "it belongs to another repository: its roots and the shipped one have \
                            no key in common";
-            return Err(MachineError::invalid("use", store.description(), problem)
+            return Err(LocalError::invalid("use", store.description(), problem)
                 .with_hint("give each repository a directory of its own")
                 .into());
         }
@@ -76,9 +76,9 @@ impl Stamp {
         Ok(stamp)
     }
 
-    pub(crate) fn write(&self, store: &dyn Store) -> Result<(), MachineError> {
+    pub(crate) fn write(&self, store: &dyn Store) -> Result<(), LocalError> {
         let bytes = serde_json::to_vec(self)
-            .map_err(|error| MachineError::invalid("write the stamp of", store.description(), error.to_string()))?;
+            .map_err(|error| LocalError::invalid("write the stamp of", store.description(), error.to_string()))?;
         store.write(&StoredFile::Stamp, &bytes)
     }
 }

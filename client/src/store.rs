@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lastmile_metadata::{Kept, RoleName, Stored, Version};
 
-use crate::error::MachineError;
+use crate::error::LocalError;
 
 /// A file in a store.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,16 +35,16 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Where [`MachineError::is_unusable_content`], the file is something that this store never
+    /// Where [`LocalError::is_unusable_content`], the file is something that this store never
     /// writes (a link, longer than `max_length` bytes) and the driver goes on without it.
-    fn read(&self, file: &StoredFile, max_length: u64) -> Result<Option<Vec<u8>>, MachineError>;
+    fn read(&self, file: &StoredFile, max_length: u64) -> Result<Option<Vec<u8>>, LocalError>;
 
     /// The same for a file that may be large: one that this store can read in parts need not be read whole.
     ///
     /// # Errors
     ///
     /// As [`read`](Store::read).
-    fn open(&self, file: &StoredFile, max_length: u64) -> Result<Option<Stored>, MachineError> {
+    fn open(&self, file: &StoredFile, max_length: u64) -> Result<Option<Stored>, LocalError> {
         Ok(self.read(file, max_length)?.map(Stored::Bytes))
     }
 
@@ -58,19 +58,19 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     ///
     /// What the machine reports.
-    fn write(&self, file: &StoredFile, bytes: &[u8]) -> Result<(), MachineError>;
+    fn write(&self, file: &StoredFile, bytes: &[u8]) -> Result<(), LocalError>;
 
     /// Puts what was judged in the place of the file.
     ///
     /// # Errors
     ///
     /// What the machine reports.
-    fn keep(&self, file: &StoredFile, kept: &Kept) -> Result<(), MachineError> {
+    fn keep(&self, file: &StoredFile, kept: &Kept) -> Result<(), LocalError> {
         match kept {
             Kept::Received(bytes) => self.write(file, bytes),
             Kept::File(parts) => match Stored::File(Arc::clone(parts)).into_bytes() {
                 Some(bytes) => self.write(file, &bytes),
-                None => Err(MachineError::new("read what is to be kept in", self.description(), cut_short())),
+                None => Err(LocalError::new("read what is to be kept in", self.description(), cut_short())),
             },
         }
     }
@@ -80,14 +80,14 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     ///
     /// What the machine reports.
-    fn remove(&self, file: &StoredFile) -> Result<(), MachineError>;
+    fn remove(&self, file: &StoredFile) -> Result<(), LocalError>;
 
     /// Takes the lock, or none when another process or thread holds it.
     ///
     /// # Errors
     ///
     /// What the machine reports.
-    fn try_lock(&self) -> Result<Option<StoreLock>, MachineError>;
+    fn try_lock(&self) -> Result<Option<StoreLock>, LocalError>;
 
     /// What a person calls this store, for messages.
     fn description(&self) -> String;
@@ -110,6 +110,7 @@ type Files = BTreeMap<StoredFile, Arc<[u8]>>;
 
 impl MemoryStore {
     /// Another store that holds the same now, and goes its own way from here.
+    #[doc(hidden)]
     #[must_use]
     pub fn fork(&self) -> Self {
         let files = self.with_files(|files| files.clone());
@@ -122,21 +123,21 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn read(&self, file: &StoredFile, _max_length: u64) -> Result<Option<Vec<u8>>, MachineError> {
+    fn read(&self, file: &StoredFile, _max_length: u64) -> Result<Option<Vec<u8>>, LocalError> {
         Ok(self.with_files(|files| files.get(file).map(|bytes| bytes.to_vec())))
     }
 
-    fn write(&self, file: &StoredFile, bytes: &[u8]) -> Result<(), MachineError> {
+    fn write(&self, file: &StoredFile, bytes: &[u8]) -> Result<(), LocalError> {
         self.with_files(|files| files.insert(file.clone(), bytes.into()));
         Ok(())
     }
 
-    fn remove(&self, file: &StoredFile) -> Result<(), MachineError> {
+    fn remove(&self, file: &StoredFile) -> Result<(), LocalError> {
         self.with_files(|files| files.remove(file));
         Ok(())
     }
 
-    fn try_lock(&self) -> Result<Option<StoreLock>, MachineError> {
+    fn try_lock(&self) -> Result<Option<StoreLock>, LocalError> {
         if self.locked.swap(true, Ordering::AcqRel) {
             return Ok(None);
         }

@@ -16,7 +16,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use rustls_platform_verifier::Verifier;
 
-use crate::fetch::FetchError;
+use crate::error;
 
 /// What is negotiated within TLS (RFC 7301).
 const PROTOCOLS: [&str; 2] = ["h2", "http/1.1"];
@@ -36,8 +36,8 @@ impl Authorities {
     ///
     /// # Errors
     ///
-    /// [`FetchError::Settings`] for a bundle without a certificate, or with one that cannot be used.
-    pub(crate) fn with(bundles: &[Vec<u8>]) -> Result<Arc<Authorities>, FetchError> {
+    /// [`Error::Config`](error::Error::Config) for a bundle without a certificate, or with one that cannot be used.
+    pub(crate) fn with(bundles: &[Vec<u8>]) -> Result<Arc<Authorities>, error::Error> {
         let mut named = Vec::new();
         for bundle in bundles {
             let before = named.len();
@@ -48,7 +48,7 @@ impl Authorities {
             }
             if named.len() == before {
                 let message = "the file of certificate authorities has no PEM certificate in it";
-                return Err(FetchError::Settings(message.to_owned()));
+                return Err(error::Error::Config(message.to_owned()));
             }
         }
         let provider = CryptoProvider::get_default().cloned();
@@ -58,10 +58,10 @@ impl Authorities {
     }
 
     /// TLS with servers for which they vouch.
-    pub(crate) fn config(self: &Arc<Authorities>) -> Result<ClientConfig, FetchError> {
+    pub(crate) fn config(self: &Arc<Authorities>) -> Result<ClientConfig, error::Error> {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider));
         let builder = builder.with_safe_default_protocol_versions();
-        let builder = builder.map_err(|error| FetchError::Settings(format!("unusable TLS: {error}")))?;
+        let builder = builder.map_err(|error| error::Error::Config(format!("unusable TLS: {error}")))?;
         // The verifier is the system's own: only when it is made is another matter.
         let verified = builder.dangerous().with_custom_certificate_verifier(Arc::<Authorities>::clone(self));
         let mut config = verified.with_no_client_auth();
@@ -88,8 +88,8 @@ impl Authorities {
     }
 }
 
-fn unusable(error: &dyn fmt::Display) -> FetchError {
-    FetchError::Settings(format!("unusable file of certificate authorities: {error}"))
+fn unusable(error: &dyn fmt::Display) -> error::Error {
+    error::Error::Config(format!("unusable file of certificate authorities: {error}"))
 }
 
 impl fmt::Debug for Authorities {

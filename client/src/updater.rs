@@ -1,21 +1,15 @@
-//! The client workflow (spec 5) with a network and a store: one loop that feeds every stage.
+//! The client workflow (spec 5) with a network and a store, from the shipped root to trusted metadata.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use lastmile_metadata::{ErrorKind, Floors, Kept, KnownTargets, Request, RoleName, Stage, Stored, UpdateRoot};
-use tokio::time::{Instant, timeout_at};
+use lastmile_metadata::{KnownTargets, Request, RoleName, Stage, UpdateRoot};
 
-use crate::ahead::{Ahead, Attempt};
 use crate::builder::UpdaterBuilder;
-use crate::clock::doubt;
-use crate::error::{Error, MachineError, MirrorFailure, MirrorReason, Refusal, all_failed};
-use crate::fetch::FetchError;
-use crate::mirrors::Asked;
+use crate::clock::{doubt, now};
+use crate::driver::{Driver, Source};
+use crate::error::Error;
 use crate::opening::{Opened, open};
-use crate::progress::Notice;
 use crate::road::Road;
 use crate::session::Session;
 use crate::store::StoredFile;
@@ -42,40 +36,75 @@ impl Updater {
     ///
     /// # Errors
     ///
-    /// [`Error::Repository`] where the shipped root is not signed by its own keys,
-    /// [`Error::Machine`] where the store belongs to another repository or cannot be written.
-    pub async fn prepare(&self, now: DateTime<Utc>) -> Result<(), Error> {
+    /// [`Error::Refused`] where the shipped root is not signed by its own keys,
+    /// [`Error::Local`] where the store belongs to another repository or cannot be written.
+    pub async fn prepare(&self) -> Result<(), Error> {
+        self.prepare_at(now()).await
+    }
+
+    /// Like [`prepare`](Updater::prepare), at a time that the caller chooses.
+    ///
+    /// # Errors
+    ///
+    /// As [`prepare`](Updater::prepare).
+    pub async fn prepare_at(&self, time: DateTime<Utc>) -> Result<(), Error> {
         let _lock = self.road.lock().await?;
-        let opened = open(&self.road, &self.shipped_root, now)?;
+        let opened = open(&self.road, &self.shipped_root, time)?;
         opened.settle(&self.road, &self.shipped_root, None)?;
         Ok(())
     }
 
-    /// One update cycle (spec 5.1 to 5.6) that started at `now`.
+    /// Runs one update cycle (spec 5.1 to 5.6). All of it is judged at one time: what the clock of this machine shows
+    /// when it starts.
     ///
     /// # Errors
     ///
-    /// [`Error`] by culprit. Whatever it is, what was trusted before stays trusted, and a later
-    /// refresh starts from there.
-    pub async fn refresh(&self, now: DateTime<Utc>) -> Result<Session, Error> {
-        let _lock = self.road.lock().await?;
-        self.road.mirrors.forgive();
-        let opened = open(&self.road, &self.shipped_root, now)?;
-        opened.settle(&self.road, &self.shipped_root, Some(now))?;
-        self.judged_at(now, Source::MirrorsAndStore, opened).await
+    /// Whatever the [`Error`], what was trusted before stays trusted, and a later refresh starts from there.
+    ///
+    /// # Cancellation
+    ///
+    /// The future can be dropped at any time, and the lock of the store is then free. Every file that became trusted
+    /// before is kept; the next refresh starts from there.
+    pub async fn refresh(&self) -> Result<Session, Error> {
+        self.refresh_at(now()).await
     }
 
-    /// What is trusted already, verified again from the shipped root on and judged at `now`, without
-    /// a request and without a change to the store (decision D5).
+    /// Like [`refresh`](Updater::refresh), but judges everything at `time` instead of the clock's time: for tests, for
+    /// machines whose clock is set in another way, and for several repositories that are to be judged at one time.
+    ///
+    /// A time in the past accepts metadata that has expired.
     ///
     /// # Errors
     ///
-    /// As [`refresh`](Updater::refresh); [`Error::Repository`] where something has expired or is
-    /// not there.
-    pub async fn offline(&self, now: DateTime<Utc>) -> Result<Session, Error> {
+    /// As [`refresh`](Updater::refresh).
+    pub async fn refresh_at(&self, time: DateTime<Utc>) -> Result<Session, Error> {
         let _lock = self.road.lock().await?;
-        let opened = open(&self.road, &self.shipped_root, now)?;
-        self.judged_at(now, Source::Store, opened).await
+        self.road.mirrors.forgive();
+        let opened = open(&self.road, &self.shipped_root, time)?;
+        opened.settle(&self.road, &self.shipped_root, Some(time))?;
+        self.judged_at(time, Source::MirrorsAndStore, opened).await
+    }
+
+    /// Verifies again what is trusted already, from the shipped root on, without a request and without a change to the
+    /// store (decision D5). It is judged at the time that the clock of this machine shows.
+    ///
+    /// # Errors
+    ///
+    /// As [`refresh`](Updater::refresh); [`Error::Refused`] where something has expired, [`Error::State`] where
+    /// something was never fetched.
+    pub async fn offline(&self) -> Result<Session, Error> {
+        self.offline_at(now()).await
+    }
+
+    /// Like [`offline`](Updater::offline), but judges everything at `time`.
+    ///
+    /// # Errors
+    ///
+    /// As [`offline`](Updater::offline).
+    pub async fn offline_at(&self, time: DateTime<Utc>) -> Result<Session, Error> {
+        let _lock = self.road.lock().await?;
+        let opened = open(&self.road, &self.shipped_root, time)?;
+        self.judged_at(time, Source::Store, opened).await
     }
 
     async fn judged_at(&self, now: DateTime<Utc>, source: Source, opened: Opened) -> Result<Session, Error> {
@@ -87,7 +116,7 @@ impl Updater {
 
     async fn drive_all(&self, source: Source, opened: Opened) -> Result<Session, Error> {
         let Opened { start, floors, floors_lost, .. } = opened;
-        let mut driver = Driver { floors, floors_lost, ..Driver::new(&self.road, source) };
+        let mut driver = Driver::resuming(&self.road, source, floors, floors_lost);
         // Needed whatever the roots say, and never versioned: asked for beside the first of them.
         driver.expect(&Request::timestamp(&self.road.limits));
         let timestamp = driver.drive::<UpdateRoot>(start.knowing(self.known.clone())).await?;
@@ -95,290 +124,17 @@ impl Updater {
             // 5.3.11: the floors, written last, say that it is done.
             self.road.store.remove(&StoredFile::Role(RoleName::TIMESTAMP))?;
             self.road.store.remove(&StoredFile::Role(RoleName::SNAPSHOT))?;
-            driver.floors_lost = false;
+            driver.complete_floors();
         }
         driver.keep_floors(timestamp.floors())?;
         let snapshot = driver.drive(timestamp).await?;
         let targets = driver.drive(snapshot).await?;
         // A lost record has now been made again from the stored copies.
-        driver.floors_lost = false;
+        driver.complete_floors();
         driver.keep_floors(targets.floors())?;
         let trusted = driver.drive(targets).await?;
         driver.keep_root(trusted.root().bytes())?;
         Ok(Session::new(Arc::clone(&self.road), trusted, source))
-    }
-}
-
-/// How long other mirrors together may take to answer a question that one has answered.
-const SECOND_OPINIONS: Duration = Duration::from_secs(3);
-
-/// How many files of one stage are looked at before it is their turn.
-const LOOKED_AHEAD: usize = 64;
-
-/// Where the driver takes files from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// The store, then the mirrors; what is new is kept.
-    MirrorsAndStore,
-    /// The same, but nothing is kept: another process has gone on from here.
-    MirrorsOnly,
-    /// The store alone; nothing is kept.
-    Store,
-}
-
-/// Feeds stages.
-pub(crate) struct Driver<'a> {
-    road: &'a Road,
-    source: Source,
-    /// The floors as they were kept last.
-    floors: Option<String>,
-    /// The record of floors is damaged: no new record may hide that until it is complete.
-    floors_lost: bool,
-    /// What will be needed, and may be on its way already.
-    ahead: Ahead<'a>,
-    /// The files of which is known whether they are to be asked for ahead.
-    looked_at: BTreeSet<String>,
-}
-
-impl<'a> Driver<'a> {
-    pub(crate) fn new(road: &'a Road, source: Source) -> Driver<'a> {
-        let (ahead, looked_at) = (Ahead::new(road), BTreeSet::new());
-        Driver { road, source, floors: None, floors_lost: false, ahead, looked_at }
-    }
-
-    /// Feeds a stage until it has enough, and lets it finish.
-    pub(crate) async fn drive<S: Stage + Send>(&mut self, mut stage: S) -> Result<S::Next, Error> {
-        let fed = self.feed(&mut stage).await;
-        // Also after an error: what became trusted before it stays so.
-        self.keep_floors(stage.floors())?;
-        fed?;
-        Ok(stage.finish()?)
-    }
-
-    /// The one loop: offers each file that the stage asks for from the store, and where that does
-    /// not do, from the mirrors; keeps what passed.
-    async fn feed<S: Stage + Send>(&mut self, stage: &mut S) -> Result<(), Error> {
-        while let Some(request) = self.recall(stage)? {
-            self.look_ahead(stage, &request);
-            self.answer(stage, &request).await?;
-        }
-        Ok(())
-    }
-
-    /// What a stage will need after this file, and no stored copy answers, is asked for beside it. That
-    /// changes nothing but the timing: whatever is wrong is told when its turn comes.
-    fn look_ahead<S: Stage>(&mut self, stage: &S, request: &Request) {
-        if !self.looked_at.insert(request.file_name()) {
-            return;
-        }
-        let most = if self.road.sequential { 0 } else { LOOKED_AHEAD };
-        for next in stage.upcoming(most) {
-            if self.looked_at.insert(next.file_name()) && !self.is_stored(stage, &next) {
-                self.expect(&next);
-            }
-        }
-    }
-
-    fn is_stored<S: Stage>(&self, stage: &S, request: &Request) -> bool {
-        let (file, longest) = self.stored_file(request);
-        match self.road.store.open(&file, longest) {
-            Ok(Some(stored)) => stage.would_recall(request, stored),
-            Ok(None) => false,
-            // Told when it is needed.
-            Err(_) => true,
-        }
-    }
-
-    /// Offers stored copies as long as they do; the first request for which none does.
-    pub(crate) fn recall<S: Stage>(&self, stage: &mut S) -> Result<Option<Request>, Error> {
-        while let Some(request) = stage.request() {
-            if !self.stored(&request)?.is_some_and(|stored| stage.recall(stored)) {
-                return Ok(Some(request));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Answers a request for which no stored copy does, and keeps the answer.
-    pub(crate) async fn answer<S: Stage + Send>(&mut self, stage: &mut S, request: &Request) -> Result<(), Error> {
-        if self.source == Source::Store {
-            // Judged once more, for the reason why it does not do.
-            let again = if request.may_be_absent() { None } else { self.stored(request)? };
-            stage.apply(again)?;
-            return Ok(());
-        }
-        if let Some(kept) = self.fetch_and_apply(stage, request).await? {
-            self.keep(request, &kept)?;
-            if request.role == RoleName::ROOT {
-                // What was asked for before may be signed by keys that it replaces.
-                self.ahead.overtake();
-            }
-        }
-        Ok(())
-    }
-
-    /// Asks the mirrors in order until the stage accepts what one of them has. A verdict against
-    /// one mirror's file moves on to the next mirror (decision D6).
-    async fn fetch_and_apply<S: Stage + Send>(
-        &mut self,
-        stage: &mut S,
-        request: &Request,
-    ) -> Result<Option<Kept>, Error> {
-        let mut failures: Vec<MirrorFailure> = Vec::new();
-        let road = self.road;
-        if request.may_be_absent() {
-            for other in road.mirrors.in_order().skip(1).filter(|mirror| !mirror.has_failed()) {
-                self.ahead.expect(other.metadata(&request.file_name()), request.max_length);
-            }
-        }
-        for mirror in road.mirrors.in_order() {
-            road.tell_of(failures.last());
-            let url = mirror.metadata(&request.file_name());
-            let (begun, is_overtaken) = self.ahead.take(&url, request.max_length).unzip();
-            let mut answer = self.ask(stage, request, &url, begun).await?;
-            if is_overtaken == Some(true) && matches!(answer, Err(MirrorReason::Refused(_))) {
-                answer = self.ask(stage, request, &url, None).await?;
-            }
-            match answer {
-                Ok(None) if request.may_be_absent() => return Ok(self.found_elsewhere(stage, request, &mirror).await),
-                Ok(kept) => return Ok(kept),
-                Err(reason) => failures.push(MirrorFailure { url, reason }),
-            }
-            mirror.failed();
-            // Others are asked first from now on, and are to be asked ahead.
-            self.ahead.forget(&mirror.metadata(""));
-            self.looked_at.clear();
-        }
-        Err(all_failed(format!("`{}`", request.file_name()), failures))
-    }
-
-    /// `first` says that the file is not there. It may be behind, or hide it: the others were asked beside it, once, and
-    /// get a little longer.
-    async fn found_elsewhere<S: Stage + Send>(
-        &mut self,
-        stage: &mut S,
-        request: &Request,
-        first: &Asked<'_>,
-    ) -> Option<Kept> {
-        let road = self.road;
-        let last = Instant::now() + SECOND_OPINIONS;
-        for mirror in road.mirrors.in_order().filter(|mirror| !mirror.is(first) && !mirror.has_failed()) {
-            let url = mirror.metadata(&request.file_name());
-            let begun = self.ahead.take(&url, request.max_length).map(|(begun, _)| begun);
-            let attempt = begun.unwrap_or_else(|| road.attempt(url.clone(), request.max_length, u64::MAX));
-            let whole = self.ahead.beside(async { attempt.await?.finish().await });
-            let Ok(Ok(bytes)) = timeout_at(last, whole).await else { continue };
-            match stage.apply(Some(Stored::Bytes(bytes))) {
-                Ok(Some(kept)) => {
-                    first.failed();
-                    return Some(kept);
-                }
-                Ok(None) => {}
-                Err(verdict) => {
-                    let reason = MirrorReason::Refused(verdict.into());
-                    road.tell_of(Some(&MirrorFailure { url, reason }));
-                    mirror.failed();
-                }
-            }
-        }
-        None
-    }
-
-    /// Asks one mirror, and lets the stage judge what it sends.
-    async fn ask<S: Stage + Send>(
-        &mut self,
-        stage: &mut S,
-        request: &Request,
-        url: &str,
-        begun: Option<Attempt<'_>>,
-    ) -> Result<Result<Option<Kept>, MirrorReason>, Error> {
-        let fetched = self.road.fetch_metadata(url, request.max_length, begun);
-        let reason = match self.ahead.beside(fetched).await {
-            Ok(fetched) => match stage.apply(fetched.map(|bytes| self.road.store.hold(bytes))) {
-                Ok(kept) => return Ok(Ok(kept)),
-                // No mirror can do better.
-                Err(verdict) if verdict.kind == ErrorKind::StateLost => return Err(verdict.into()),
-                Err(verdict) if verdict.kind == ErrorKind::Absent => FetchError::NotFound.into(),
-                Err(verdict) => MirrorReason::Refused(verdict.into()),
-            },
-            Err(FetchError::TooLong { max_length }) => {
-                let (file, limit) = (request.file_name(), request.limit);
-                MirrorReason::Refused(Refusal::TooLong { file, max_length, limit })
-            }
-            Err(error) => error.into(),
-        };
-        Ok(Err(reason))
-    }
-
-    /// This file will be needed, from the mirror that is asked first as things stand.
-    pub(crate) fn expect(&mut self, request: &Request) {
-        if self.source == Source::Store {
-            return;
-        }
-        if let Some(mirror) = self.road.mirrors.in_order().next() {
-            self.ahead.expect(mirror.metadata(&request.file_name()), request.max_length);
-        }
-    }
-
-    /// The stored copy for a request. One that cannot be read as a file of ours is offered empty, and judged as damaged.
-    fn stored(&self, request: &Request) -> Result<Option<Stored>, MachineError> {
-        if self.source == Source::MirrorsOnly {
-            return Ok(None);
-        }
-        let (file, longest) = self.stored_file(request);
-        match self.road.store.open(&file, longest) {
-            Err(error) if error.is_unusable_content() => {
-                let reason = format!("{error}: {}", error.error);
-                self.road.notify.notify(&Notice::UnusableFile { reason });
-                Ok(Some(Stored::Bytes(Vec::new())))
-            }
-            answer => answer,
-        }
-    }
-
-    /// Where the stored copy is, and how long it may be.
-    fn stored_file(&self, request: &Request) -> (StoredFile, u64) {
-        let file = match request.version {
-            Some(version) if request.role == RoleName::ROOT => StoredFile::Root(version),
-            _ => StoredFile::Role(request.role.clone()),
-        };
-        (file, self.road.longest(&request.role).max(request.max_length))
-    }
-
-    /// Keeps what a stage has accepted, as received.
-    fn keep(&self, request: &Request, kept: &Kept) -> Result<(), MachineError> {
-        if self.source != Source::MirrorsAndStore {
-            return Ok(());
-        }
-        if let Some(version) = request.version.filter(|_| request.role == RoleName::ROOT) {
-            self.road.store.keep(&StoredFile::Root(version), kept)?;
-        }
-        self.road.store.keep(&StoredFile::Role(request.role.clone()), kept)
-    }
-
-    /// Keeps the record of floors when it has changed.
-    fn keep_floors(&mut self, floors: Option<&Floors>) -> Result<(), MachineError> {
-        let keeps = !self.floors_lost && self.source == Source::MirrorsAndStore;
-        let Some(floors) = floors.filter(|_| keeps) else { return Ok(()) };
-        if self.floors.as_ref().is_some_and(|record| floors.is_recorded(record)) {
-            return Ok(());
-        }
-        let text = floors.to_text();
-        self.road.store.write(&StoredFile::Floors, text.as_bytes())?;
-        self.floors = Some(text);
-        Ok(())
-    }
-
-    /// The trusted root under its unversioned name, also where it came from the history or was
-    /// shipped anew.
-    fn keep_root(&self, bytes: &[u8]) -> Result<(), MachineError> {
-        let file = StoredFile::Role(RoleName::ROOT);
-        let longest = self.road.longest(&RoleName::ROOT);
-        let is_kept = self.road.store.read(&file, longest).ok().flatten().as_deref() == Some(bytes);
-        if is_kept || self.source != Source::MirrorsAndStore {
-            return Ok(());
-        }
-        self.road.store.write(&file, bytes)
     }
 }
 

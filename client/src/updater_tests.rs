@@ -4,12 +4,13 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use chrono::TimeDelta;
-use lastmile_metadata::TargetPath;
+use lastmile_metadata::{ErrorKind, TargetPath};
 
 use super::*;
 use crate::directory::DirectoryStore;
-use crate::error::RepositoryError;
-use crate::progress::Notify;
+use crate::error::{Refusal, RefusedError};
+use crate::fetch::FetchError;
+use crate::progress::{Notice, Notify};
 use crate::retry::Patience;
 use crate::test_repository::{TestRepository, now, root};
 
@@ -18,17 +19,14 @@ fn updater(repository: &TestRepository, dir: &Path) -> Updater {
 }
 
 async fn version(updater: &Updater) -> Result<u64, ErrorKind> {
-    match updater.refresh(now()).await {
+    match updater.refresh_at(now()).await {
         Ok(session) => Ok(session.trusted().timestamp().version.get()),
         Err(error) => Err(verdict(&error)),
     }
 }
 
 fn verdict(error: &Error) -> ErrorKind {
-    match error {
-        Error::Repository(RepositoryError { refusal: Refusal::Metadata(verdict), .. }) => verdict.kind.clone(),
-        other => panic!("{other:?}"),
-    }
+    error.verdict().unwrap_or_else(|| panic!("{error:?}")).kind.clone()
 }
 
 fn read(dir: &Path, name: &str) -> Vec<u8> {
@@ -39,10 +37,10 @@ fn read(dir: &Path, name: &str) -> Vec<u8> {
 async fn a_refresh_asks_in_the_order_of_the_workflow_and_the_next_one_for_two_files() {
     let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
     let updater = updater(&repository, dir.path());
-    updater.refresh(now()).await.unwrap();
+    updater.refresh_at(now()).await.unwrap();
     let asked = ["2.root.json", "timestamp.json", "1.snapshot.json", "1.targets.json"];
     assert_eq!(repository.take_requests(), asked.map(|name| format!("http://a/{name}")));
-    updater.refresh(now()).await.unwrap();
+    updater.refresh_at(now()).await.unwrap();
     assert_eq!(repository.take_requests(), ["http://a/2.root.json", "http://a/timestamp.json"]);
 }
 
@@ -50,7 +48,7 @@ async fn a_refresh_asks_in_the_order_of_the_workflow_and_the_next_one_for_two_fi
 async fn f_cj_7_what_is_kept_is_what_was_received() {
     let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
     repository.put("2.root.json", &root(2, "root", "online"));
-    let mut session = updater(&repository, dir.path()).refresh(now()).await.unwrap();
+    let mut session = updater(&repository, dir.path()).refresh_at(now()).await.unwrap();
     session.find(&TargetPath::new("docs/y").unwrap()).await.unwrap().unwrap();
     for (kept, received) in [
         ("root.json", "2.root.json"),
@@ -71,13 +69,13 @@ async fn d5_offline_asks_for_nothing_changes_nothing_and_judges_at_its_own_time(
         let store = DirectoryStore::open_read_only(dir.path()).unwrap();
         repository.updater().store(store).build().unwrap()
     };
-    assert_eq!(verdict(&reader().offline(now()).await.err().unwrap()), ErrorKind::Absent);
-    updater(&repository, dir.path()).refresh(now()).await.unwrap();
+    assert_eq!(verdict(&reader().offline_at(now()).await.err().unwrap()), ErrorKind::Absent);
+    updater(&repository, dir.path()).refresh_at(now()).await.unwrap();
     repository.take_requests();
-    let mut session = reader().offline(now()).await.unwrap();
+    let mut session = reader().offline_at(now()).await.unwrap();
     assert!(session.find(&TargetPath::new("x").unwrap()).await.unwrap().is_some());
     assert_eq!(verdict(&session.find(&TargetPath::new("docs/y").unwrap()).await.unwrap_err()), ErrorKind::Absent);
-    let late = reader().offline(now() + TimeDelta::days(2)).await.err().unwrap();
+    let late = reader().offline_at(now() + TimeDelta::days(2)).await.err().unwrap();
     assert!(matches!(verdict(&late), ErrorKind::Expired { .. }));
     assert!(repository.take_requests().is_empty());
 }
@@ -87,7 +85,7 @@ async fn d3_a_damaged_file_is_fetched_again_and_its_floor_stays() {
     let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
     repository.publish(5, "online");
     let updater = updater(&repository, dir.path());
-    updater.refresh(now()).await.unwrap();
+    updater.refresh_at(now()).await.unwrap();
     std::fs::write(dir.path().join("timestamp.json"), b"damaged").unwrap();
     repository.publish(4, "online");
     assert!(matches!(version(&updater).await, Err(ErrorKind::Rollback { .. })));
@@ -100,16 +98,15 @@ async fn d3_when_both_memories_are_damaged_every_refresh_is_refused_until_a_new_
     for (damaged, deleted) in [(true, true), (true, false), (false, true), (false, false)] {
         let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
         let updater = updater(&repository, dir.path());
-        updater.refresh(now()).await.unwrap();
+        updater.refresh_at(now()).await.unwrap();
         for (name, is_deleted) in [("state/floors", deleted), ("timestamp.json", damaged)] {
             let path = dir.path().join(name);
             if is_deleted { std::fs::remove_file(path).unwrap() } else { std::fs::write(path, b"x").unwrap() }
         }
         for _ in 0..2 {
-            let Err(Error::Repository(error)) = updater.refresh(now()).await else { panic!() };
-            assert!(matches!(&error.refusal, Refusal::Metadata(verdict) if verdict.kind == ErrorKind::StateLost));
             // It is no mirror's fault.
-            assert_eq!(error.mirrors, []);
+            let Err(Error::State(verdict)) = updater.refresh_at(now()).await else { panic!() };
+            assert_eq!(verdict.kind, ErrorKind::StateLost);
         }
         if !deleted {
             assert_eq!(read(dir.path(), "state/floors"), b"x");
@@ -122,7 +119,7 @@ async fn d3_a_damaged_record_is_made_again_from_the_stored_files() {
     let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
     repository.publish(5, "online");
     let updater = updater(&repository, dir.path());
-    updater.refresh(now()).await.unwrap();
+    updater.refresh_at(now()).await.unwrap();
     let record = read(dir.path(), "state/floors");
     std::fs::write(dir.path().join("state/floors"), b"damaged").unwrap();
     repository.publish(4, "online");
@@ -137,10 +134,10 @@ async fn w_5_3_11_rotated_keys_forget_the_stored_files_before_anything_is_fetche
     let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
     repository.publish(9, "online");
     let updater = updater(&repository, dir.path());
-    updater.refresh(now()).await.unwrap();
+    updater.refresh_at(now()).await.unwrap();
     repository.put("2.root.json", &root(2, "root", "new online"));
     repository.answer("http://a/timestamp.json", Err(FetchError::Status(400)));
-    assert!(updater.refresh(now()).await.is_err());
+    assert!(updater.refresh_at(now()).await.is_err());
     assert!(!dir.path().join("timestamp.json").exists() && !dir.path().join("snapshot.json").exists());
     repository.publish(2, "new online");
     assert_eq!(version(&updater).await, Ok(2));
@@ -151,7 +148,7 @@ async fn ff4_a_crash_between_root_and_forgetting_is_made_good() {
     let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
     repository.publish(9, "online");
     let updater = updater(&repository, dir.path());
-    updater.refresh(now()).await.unwrap();
+    updater.refresh_at(now()).await.unwrap();
     // As if the process had died right after keeping the new root.
     let rotated = root(2, "root", "new online");
     std::fs::write(dir.path().join("state/2.root.json"), &rotated).unwrap();
@@ -167,7 +164,7 @@ async fn w_5_2_3_a_hidden_root_does_not_bring_back_the_shipped_one() {
     repository.put("2.root.json", &root(2, "root", "new online"));
     repository.publish(2, "new online");
     let updater = updater(&repository, dir.path());
-    updater.refresh(now()).await.unwrap();
+    updater.refresh_at(now()).await.unwrap();
     repository.answer("http://a/2.root.json", Err(FetchError::NotFound));
     repository.publish(3, "online");
     assert!(matches!(version(&updater).await, Err(ErrorKind::ThresholdNotMet { .. })));
@@ -183,13 +180,13 @@ async fn d6_every_mirror_gets_its_chance_and_is_named_with_its_reason() {
     let updater = builder.build().unwrap();
     repository.answer("http://a/timestamp.json", Ok(b"{}".to_vec()));
     repository.answer("http://b/2.root.json", Err(FetchError::Status(503)));
-    updater.refresh(now()).await.unwrap();
+    updater.refresh_at(now()).await.unwrap();
     // Whether there is a newer root, every mirror is asked once; whoever fails to answer that is not asked again.
     let asked = ["a/2.root.json", "b/2.root.json", "a/timestamp.json", "b/timestamp.json", "b/1.snapshot.json"];
     let asked = asked.into_iter().chain(["b/1.targets.json"]).map(|name| format!("http://{name}"));
     assert_eq!(repository.take_requests(), asked.collect::<Vec<_>>());
     repository.answer("http://b/timestamp.json", Err(FetchError::Status(503)));
-    let Err(Error::Repository(error)) = updater.refresh(now()).await else { panic!() };
+    let Err(Error::Refused(error)) = updater.refresh_at(now()).await else { panic!() };
     let reasons: Vec<_> = error.mirrors.iter().map(ToString::to_string).collect();
     assert!(reasons[0].starts_with("http://a/timestamp.json: timestamp: malformed"), "{reasons:?}");
     assert_eq!(reasons[1], "http://b/timestamp.json: the server answered with HTTP status 503");
@@ -201,16 +198,27 @@ async fn w_5_3_3_2_only_a_definite_absence_ends_the_chain_of_roots() {
     let updater = repository.updater().build().unwrap();
     for status in [400, 401, 403, 451] {
         repository.answer("http://a/2.root.json", Err(FetchError::Status(status)));
-        assert!(matches!(updater.refresh(now()).await, Err(Error::Road(_))));
+        assert!(matches!(updater.refresh_at(now()).await, Err(Error::Network(_))));
     }
+}
+
+#[tokio::test]
+async fn without_a_time_all_is_judged_by_the_clock() {
+    let repository = TestRepository::new();
+    let updater = repository.updater().build().unwrap();
+    updater.prepare().await.unwrap();
+    let started = Utc::now();
+    let judged = updater.refresh().await.unwrap().trusted().start_time();
+    let judged_again = updater.offline().await.unwrap().trusted().start_time();
+    assert!(started <= judged && judged <= judged_again && judged_again <= Utc::now());
 }
 
 #[tokio::test]
 async fn a_file_over_its_limit_is_refused() {
     let repository = TestRepository::new();
     repository.answer("http://a/timestamp.json", Ok(vec![b' '; 20_000]));
-    let error = repository.updater().build().unwrap().refresh(now()).await.err().unwrap();
-    let Error::Repository(RepositoryError { refusal: Refusal::TooLong { max_length, .. }, .. }) = error else {
+    let error = repository.updater().build().unwrap().refresh_at(now()).await.err().unwrap();
+    let Error::Refused(RefusedError { refusal: Refusal::TooLong { max_length, .. }, .. }) = error else {
         panic!("{error:?}")
     };
     assert_eq!(max_length, 16_384);
@@ -219,12 +227,12 @@ async fn a_file_over_its_limit_is_refused() {
 #[tokio::test]
 async fn a_store_of_another_repository_is_refused_and_left_alone() {
     let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
-    updater(&repository, dir.path()).refresh(now()).await.unwrap();
+    updater(&repository, dir.path()).refresh_at(now()).await.unwrap();
     let before = read(dir.path(), "state/stamp.json");
     let store = || DirectoryStore::open(dir.path()).unwrap();
     let foreign = Updater::builder(root(1, "another root", "online")).fetch(repository.clone()).store(store());
-    let error = foreign.build().unwrap().refresh(now()).await.err().unwrap();
-    assert!(matches!(error, Error::Machine(_)), "{error:?}");
+    let error = foreign.build().unwrap().refresh_at(now()).await.err().unwrap();
+    assert!(matches!(error, Error::Local(_)), "{error:?}");
     assert_eq!(read(dir.path(), "state/stamp.json"), before);
     // A program that ships a newer root of the same repository may go on.
     let shipped_anew = Updater::builder(root(4, "root", "online")).fetch(repository.clone());
@@ -237,10 +245,10 @@ async fn a_store_of_another_repository_is_refused_and_left_alone() {
 async fn a_store_of_a_newer_format_is_refused_and_left_alone() {
     let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
     let updater = updater(&repository, dir.path());
-    updater.refresh(now()).await.unwrap();
+    updater.refresh_at(now()).await.unwrap();
     std::fs::write(dir.path().join("state/stamp.json"), br#"{"format":2,"other":[]}"#).unwrap();
-    let error = updater.refresh(now()).await.err().unwrap();
-    let Error::Machine(error) = error else { panic!("{error:?}") };
+    let error = updater.refresh_at(now()).await.err().unwrap();
+    let Error::Local(error) = error else { panic!("{error:?}") };
     assert!(error.hint.unwrap().contains("the version of the program that wrote it"));
     assert_eq!(read(dir.path(), "state/stamp.json"), br#"{"format":2,"other":[]}"#);
 }
@@ -249,20 +257,20 @@ async fn a_store_of_a_newer_format_is_refused_and_left_alone() {
 async fn preparing_asks_for_nothing_and_is_no_first_run_lost() {
     let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
     let updater = updater(&repository, dir.path());
-    updater.prepare(now()).await.unwrap();
+    updater.prepare_at(now()).await.unwrap();
     assert!(repository.take_requests().is_empty());
     assert_eq!(read(dir.path(), "root.json"), root(1, "root", "online"));
     assert_eq!(version(&updater).await, Ok(1));
     let unsigned = Updater::builder(&b"{}"[..]).build().unwrap();
-    assert!(matches!(unsigned.prepare(now()).await, Err(Error::Repository(_))));
+    assert!(matches!(unsigned.prepare_at(now()).await, Err(Error::Refused(_))));
 }
 
 #[tokio::test]
 async fn an_older_session_leaves_what_a_newer_one_keeps() {
     let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
-    let mut older = updater(&repository, dir.path()).refresh(now()).await.unwrap();
+    let mut older = updater(&repository, dir.path()).refresh_at(now()).await.unwrap();
     repository.publish(2, "online");
-    let mut newer = updater(&repository, dir.path()).refresh(now()).await.unwrap();
+    let mut newer = updater(&repository, dir.path()).refresh_at(now()).await.unwrap();
     let path = TargetPath::new("docs/y").unwrap();
     newer.find(&path).await.unwrap().unwrap();
     older.find(&path).await.unwrap().unwrap();
@@ -284,10 +292,10 @@ async fn d4_a_clock_that_steps_back_is_told_and_blocks_nothing() {
     let noted = Noted::default();
     let store = DirectoryStore::open(dir.path()).unwrap();
     let updater = repository.updater().store(store).notify(noted.clone()).build().unwrap();
-    updater.refresh(now()).await.unwrap();
+    updater.refresh_at(now()).await.unwrap();
     let earlier = now() - TimeDelta::days(1);
-    updater.refresh(earlier).await.unwrap();
-    updater.refresh(earlier).await.unwrap();
+    updater.refresh_at(earlier).await.unwrap();
+    updater.refresh_at(earlier).await.unwrap();
     assert_eq!(*noted.0.lock().unwrap(), [Notice::ClockSteppedBack { now: earlier, before: now() }]);
 }
 
@@ -300,22 +308,22 @@ async fn a_held_lock_is_waited_for_and_told_once() {
     let store = DirectoryStore::open(dir.path()).unwrap();
     let builder = repository.updater().store(store).notify(noted.clone());
     let updater = builder.lock_wait(std::time::Duration::from_secs(3)).build().unwrap();
-    let error = updater.refresh(now()).await.err().unwrap();
-    assert!(matches!(error, Error::Machine(_)));
+    let error = updater.refresh_at(now()).await.err().unwrap();
+    assert!(matches!(error, Error::Local(_)));
     assert!(matches!(noted.0.lock().unwrap().as_slice(), [Notice::Waiting { .. }]));
     drop(held);
-    updater.refresh(now()).await.unwrap();
+    updater.refresh_at(now()).await.unwrap();
 }
 
 #[test]
-fn the_blocking_face_works_without_a_runtime() {
+fn the_blocking_api_works_without_a_runtime() {
     let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
     repository.answer("http://a/t/x", Ok(b"1".to_vec()));
     let updater = repository.updater().hash_prefixed_targets(false).build().unwrap();
     let updater = crate::blocking::Updater::new(updater).unwrap();
-    let mut session = updater.refresh(now()).unwrap();
+    let mut session = updater.refresh_at(now()).unwrap();
     let target = session.find(&TargetPath::new("x").unwrap()).unwrap().unwrap();
-    let path = session.download_below(&target, dir.path(), &()).unwrap();
+    let path = session.download_below(&target, dir.path()).unwrap();
     assert_eq!(std::fs::read(path).unwrap(), b"1");
     assert_eq!(session.list().unwrap().len(), 2);
 }
@@ -324,12 +332,12 @@ fn the_blocking_face_works_without_a_runtime() {
 fn futures_can_move_between_threads() {
     fn is_send<T: Send>(_: T) {}
     let updater = TestRepository::new().updater().build().unwrap();
-    is_send(updater.refresh(now()));
+    is_send(updater.refresh_at(now()));
     is_send(async move {
-        let mut session = updater.refresh(now()).await?;
+        let mut session = updater.refresh_at(now()).await?;
         let target = session.find(&TargetPath::new("x").unwrap()).await?;
         session.list().await?;
-        session.download_all(target.as_slice(), Path::new("."), 2, &()).await;
+        session.download_all(target.as_slice(), ".", 2).await;
         Ok::<_, Error>(())
     });
 }
@@ -338,7 +346,7 @@ fn futures_can_move_between_threads() {
 async fn d3_a_store_without_record_and_stamp_was_used_where_there_is_more_than_the_shipped_root() {
     let lost = |removed: &'static [&str], added: &'static [(&str, u64)]| async move {
         let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
-        updater(&repository, dir.path()).refresh(now()).await.unwrap();
+        updater(&repository, dir.path()).refresh_at(now()).await.unwrap();
         for name in ["state/floors", "state/stamp.json"].iter().chain(removed) {
             std::fs::remove_file(dir.path().join(name)).unwrap();
         }
@@ -358,7 +366,7 @@ async fn d3_a_store_without_record_and_stamp_was_used_where_there_is_more_than_t
 #[tokio::test]
 async fn a_session_keeps_nothing_beside_a_timestamp_that_is_no_longer_readable() {
     let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
-    let mut session = updater(&repository, dir.path()).refresh(now()).await.unwrap();
+    let mut session = updater(&repository, dir.path()).refresh_at(now()).await.unwrap();
     std::fs::remove_file(dir.path().join("timestamp.json")).unwrap();
     std::os::unix::fs::symlink("root.json", dir.path().join("timestamp.json")).unwrap();
     session.find(&TargetPath::new("docs/y").unwrap()).await.unwrap().unwrap();
@@ -368,13 +376,13 @@ async fn a_session_keeps_nothing_beside_a_timestamp_that_is_no_longer_readable()
 #[tokio::test]
 async fn d5_offline_says_why_a_stored_copy_does_not_do_and_leaves_the_root_that_is_kept() {
     let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
-    updater(&repository, dir.path()).refresh(now()).await.unwrap();
+    updater(&repository, dir.path()).refresh_at(now()).await.unwrap();
     let store = DirectoryStore::open(dir.path()).unwrap();
     let shipped_anew = Updater::builder(root(2, "root", "online")).fetch(repository.clone()).store(store);
-    shipped_anew.mirror("http://a/", "").build().unwrap().offline(now()).await.unwrap();
+    shipped_anew.mirror("http://a/", "").build().unwrap().offline_at(now()).await.unwrap();
     assert_eq!(read(dir.path(), "root.json"), root(1, "root", "online"));
     std::fs::write(dir.path().join("targets.json"), b"{}").unwrap();
-    let damaged = updater(&repository, dir.path()).offline(now()).await.err().unwrap();
+    let damaged = updater(&repository, dir.path()).offline_at(now()).await.err().unwrap();
     assert!(matches!(verdict(&damaged), ErrorKind::Malformed(_)), "{damaged:?}");
 }
 
@@ -382,8 +390,8 @@ async fn d5_offline_says_why_a_stored_copy_does_not_do_and_leaves_the_root_that_
 async fn a_timestamp_that_no_mirror_has_is_a_matter_of_the_road() {
     let repository = TestRepository::new();
     repository.answer("http://a/timestamp.json", Err(FetchError::NotFound));
-    let error = repository.updater().build().unwrap().refresh(now()).await.err().unwrap();
-    assert!(matches!(&error, Error::Road(error) if error.cause == FetchError::NotFound), "{error:?}");
+    let error = repository.updater().build().unwrap().refresh_at(now()).await.err().unwrap();
+    assert!(matches!(&error, Error::Network(error) if error.cause == FetchError::NotFound), "{error:?}");
 }
 
 /// Its second mirror answers so much later.
@@ -411,14 +419,14 @@ async fn d6_a_newer_root_elsewhere_is_waited_for_but_not_long_and_a_timestamp_is
         let late = Late(repository.clone(), std::time::Duration::from_secs(late));
         let builder = Updater::builder(root(1, "root", "online")).fetch(late).mirror("http://a/", "");
         let updater = builder.mirror("http://b/", "").build().unwrap();
-        let session = updater.refresh(now()).await.unwrap();
+        let session = updater.refresh_at(now()).await.unwrap();
         assert_eq!(session.trusted().root().version.get(), trusted);
     }
     let repository = TestRepository::new();
     let updater = repository.updater().mirror("http://b/", "http://b/t/").build().unwrap();
-    updater.refresh(now()).await.unwrap();
+    updater.refresh_at(now()).await.unwrap();
     repository.take_requests();
-    updater.refresh(now()).await.unwrap();
+    updater.refresh_at(now()).await.unwrap();
     let mut asked = repository.take_requests();
     asked.sort();
     assert_eq!(asked, ["a/2.root.json", "a/timestamp.json", "b/2.root.json"].map(|name| format!("http://{name}")));

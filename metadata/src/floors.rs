@@ -205,7 +205,8 @@ fn check_version(name: &str, trusted: &str, found: Option<&str>) -> Result<(), E
     match found.map(version) {
         None => Err(ErrorKind::Removed { listed }),
         Some(Some(found)) if found < trusted => Err(ErrorKind::ListedRollback { listed, trusted, found }),
-        Some(_) => Ok(()),
+        Some(Some(_)) => Ok(()),
+        Some(None) => Err(ErrorKind::StateLost),
     }
 }
 

@@ -62,3 +62,8 @@ pub use update::targets::UpdateTargets;
 pub use update::timestamp::UpdateTimestamp;
 pub use update::{Request, Stage};
 pub use verify::Verified;
+
+/// The example of the README is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

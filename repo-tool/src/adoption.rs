@@ -57,7 +57,7 @@ fn check_files(layout: &Layout, files: BTreeMap<String, Bytes>) -> Result<Checke
     let overlay = Overlay::new(layout, files);
     let oldest = check::oldest_root(layout)?;
     let client = check::client(oldest.clone(), overlay, memory.clone(), limits, None)?;
-    let session = client.refresh(DateTime::<Utc>::UNIX_EPOCH).map_err(|error| from_client(&error))?;
+    let session = client.refresh_at(DateTime::<Utc>::UNIX_EPOCH).map_err(|error| from_client(&error))?;
     Ok(Checked { published: Published::new(layout, session.trusted(), oldest, memory)? })
 }
 
@@ -122,7 +122,7 @@ impl Adoption<'_> {
         let overlay = Overlay::published(self.layout);
         let client =
             check::client(check::oldest_root(self.layout)?, overlay, MemoryStore::default(), Limits::default(), None)?;
-        let before = client.refresh(DateTime::<Utc>::UNIX_EPOCH).and_then(|mut session| session.list());
+        let before = client.refresh_at(DateTime::<Utc>::UNIX_EPOCH).and_then(|mut session| session.list());
         let before = before.map_err(|error| from_client(&error))?;
         let still: BTreeMap<&str, &TargetFile> = listed.iter().map(|target| (target.path.as_str(), target)).collect();
         let gone = before.iter().filter(|target| still.get(target.path.as_str()).is_none_or(|now| *now != *target));
@@ -143,7 +143,7 @@ impl Adoption<'_> {
                 continue;
             }
             let file = folder.path_of(ingest::name(number));
-            match self.served.session.download(target, &file, &()) {
+            match self.served.session.download(target, &file) {
                 Ok(_) => {
                     let incoming = ingest::Incoming { target: target.clone(), file };
                     let content = FileDigest::listed(target);
@@ -151,7 +151,7 @@ impl Adoption<'_> {
                     fetched.extend(spread.map(|(from, to)| NewFile { from, to, content: content.clone() }));
                 }
                 // A disk that is full says nothing about the server.
-                Err(ClientError::Machine(failed)) => {
+                Err(ClientError::Local(failed)) => {
                     return Err(Error::file(failed.operation, &failed.path, failed.error));
                 }
                 Err(error) => caught_up.missing.push(format!("{}: {}", target.path, check::chain(&error))),

@@ -39,7 +39,7 @@ pub(crate) fn client(
         .known_targets(known)
         .build()
         .map_err(|error| Error::Refused(error.to_string()))?;
-    blocking::Updater::new(updater).map_err(|error| machine(&error))
+    blocking::Updater::new(updater).map_err(|error| from_client(&error))
 }
 
 /// Refreshes as often as a client does that follows at most so many roots at once: each refresh goes on from the roots
@@ -48,7 +48,7 @@ pub(crate) fn refresh(client: &blocking::Updater, now: DateTime<Utc>) -> Result<
     let at_once = u64::from(Limits::default().root_updates);
     let mut before = None;
     for round in 1..MOST_REFRESHES {
-        match client.refresh(now) {
+        match client.refresh_at(now) {
             Ok(session) => {
                 let reached = session.trusted().root().version;
                 // Whoever was stopped by the limit has come further than that.
@@ -61,7 +61,7 @@ pub(crate) fn refresh(client: &blocking::Updater, now: DateTime<Utc>) -> Result<
             Err(error) => return Err(error),
         }
     }
-    client.refresh(now)
+    client.refresh_at(now)
 }
 
 /// From so many roots on, those with the same keys as the root before them are not played each.
@@ -75,7 +75,7 @@ pub(crate) fn is_alike(before: &Root, next: &Root) -> bool {
 
 /// Whether a client has followed as many roots as it does at once, and is not at the newest.
 fn is_behind(error: &ClientError) -> bool {
-    let ClientError::Repository(refused) = error else { return false };
+    let ClientError::Refused(refused) = error else { return false };
     let Refusal::Metadata(verdict) = &refused.refusal else { return false };
     verdict.role == RoleName::ROOT && matches!(verdict.kind, ErrorKind::LimitReached { limit: "root_updates", .. })
 }
@@ -95,7 +95,7 @@ pub(crate) fn open(layout: &Layout, root: Vec<u8>) -> Result<Published, Error> {
     let limits = reading_limits();
     let memory = MemoryStore::default();
     let client = client(root.clone(), Overlay::published(layout), memory.clone(), limits, None)?;
-    let session = client.refresh(DateTime::<Utc>::UNIX_EPOCH).map_err(|error| match from_client(&error) {
+    let session = client.refresh_at(DateTime::<Utc>::UNIX_EPOCH).map_err(|error| match from_client(&error) {
         // There is no network on the way to this disk.
         Error::Network(reason) => Error::Refused(format!(
             "what is published in {} is not whole: {reason}; restore the file from a copy",
@@ -331,11 +331,12 @@ fn version_of(session: &blocking::Session, role: &RoleName) -> Version {
 /// A client's error in our terms.
 pub(crate) fn from_client(error: &ClientError) -> Error {
     match error {
-        ClientError::Repository(refused) => match &refused.refusal {
+        ClientError::Refused(refused) => match &refused.refusal {
             Refusal::Metadata(error) => Error::Untrusted(error.clone()),
             other => Error::Draft(other.to_string()),
         },
-        ClientError::Road(_) => Error::Network(chain(error)),
+        ClientError::State(error) => Error::Untrusted(error.clone()),
+        ClientError::Network(_) => Error::Network(chain(error)),
         other => Error::Refused(chain(other)),
     }
 }
@@ -352,8 +353,4 @@ pub(crate) fn chain(error: &dyn StdError) -> String {
         cause = error.source();
     }
     text
-}
-
-fn machine(error: &lastmile_client::MachineError) -> Error {
-    Error::Refused(chain(error))
 }

@@ -245,7 +245,7 @@ impl Stage<'_> {
         });
         Ok(match answer {
             Ok(()) => Verdict::Bad("believed it".into()),
-            Err(ClientError::Repository(error)) => match &error.refusal {
+            Err(ClientError::Refused(error)) => match &error.refusal {
                 Refusal::Metadata(verdict)
                     if verdict.role == forgery.role && matches!(verdict.kind, ErrorKind::ThresholdNotMet { .. }) =>
                 {

@@ -57,7 +57,7 @@ impl Served {
             .build()
             .map_err(|error| Error::Network(error.to_string()))?;
         let client = blocking::Updater::new(updater).map_err(|error| Error::Network(chain(&error)))?;
-        let session = client.refresh(DateTime::<Utc>::UNIX_EPOCH).map_err(|error| match from_client(&error) {
+        let session = client.refresh_at(DateTime::<Utc>::UNIX_EPOCH).map_err(|error| match from_client(&error) {
             Error::Network(reason) => Error::Network(format!("{UNREACHED}: {reason}")),
             other => Error::Refused(format!("what {metadata_url} serves does not verify: {other}")),
         })?;
@@ -137,7 +137,7 @@ fn connect() -> Result<FetchByScheme, Error> {
     Ok(FetchByScheme::new(HttpFetch::new(&HttpSettings::default()).map_err(|error| network(&error))?))
 }
 
-fn network(error: &FetchError) -> Error {
+fn network(error: &dyn std::fmt::Display) -> Error {
     Error::Network(format!("{UNREACHED}: {error}"))
 }
 

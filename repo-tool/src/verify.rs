@@ -166,13 +166,15 @@ pub fn url(
 ) -> Result<Verification, Error> {
     use lastmile_client::{Fetch as _, FetchByScheme, FetchError, HttpFetch, HttpSettings, Updater, url_of};
 
-    let settings = |error: FetchError| Error::Network(error.to_string());
+    let settings = |error: &dyn std::fmt::Display| Error::Network(error.to_string());
     // One for each client: pooled connections live in the runtime that made them.
-    let connect = || Ok::<_, Error>(FetchByScheme::new(HttpFetch::new(&HttpSettings::default()).map_err(settings)?));
+    let connect = || {
+        Ok::<_, Error>(FetchByScheme::new(HttpFetch::new(&HttpSettings::default()).map_err(|error| settings(&error))?))
+    };
     let (metadata, files) = (url_of(base, "metadata/"), url_of(base, "targets/"));
     let make = |shipped: Vec<u8>| {
         let builder = Updater::builder(shipped).mirror(metadata.clone(), files.clone()).fetch(connect()?);
-        let updater = builder.build().map_err(settings)?;
+        let updater = builder.build().map_err(|error| settings(&error))?;
         blocking::Updater::new(updater).map_err(|error| Error::Network(chain(&error)))
     };
     let fetch = connect()?;
@@ -184,9 +186,11 @@ pub fn url(
         let url = url_of(&metadata, &RoleName::ROOT.file_name(Some(version)));
         runtime.block_on(async {
             match fetch.fetch(&url, 0).await {
-                Ok(response) => response.read_all(Limits::default().root_length).await.map(Some).map_err(settings),
+                Ok(response) => {
+                    response.read_all(Limits::default().root_length).await.map(Some).map_err(|error| settings(&error))
+                }
                 Err(FetchError::NotFound) => Ok(None),
-                Err(error) => Err(settings(error)),
+                Err(error) => Err(settings(&error)),
             }
         })
     };
@@ -198,7 +202,7 @@ pub fn url(
     let folder = tempfile::tempdir().map_err(|error| Error::file("create", &std::env::temp_dir(), error))?;
     for (number, target) in targets.iter().enumerate() {
         let to = folder.path().join("target");
-        match session.download(target, &to, &()) {
+        match session.download(target, &to) {
             Ok(_) => found.bytes += target.length,
             Err(error) => found.problems.push(format!("target {}: {}", target.path, chain(&error))),
         }
@@ -221,7 +225,7 @@ fn clients(
     let first = oldest.version;
     let mut session = match check::refresh(&make(shipped)?, now) {
         Ok(session) => session,
-        Err(error @ ClientError::Road(_)) => return Err(from_client(&error)),
+        Err(error @ ClientError::Network(_)) => return Err(from_client(&error)),
         Err(error) => {
             found.roots.push((first, Some(chain(&error))));
             return Ok(None);

@@ -109,10 +109,10 @@ fn d3_whatever_lies_in_the_cache_nothing_older_is_accepted_and_nothing_else_is_t
                     honest.follow(oldest.road());
                     assert!(matches!(refused(honest.refresh()).kind, ErrorKind::Rollback { .. }), "{told}");
                 }
-                Err(ClientError::Machine(error)) => {
+                Err(ClientError::Local(error)) => {
                     let says = error.hint.is_some() || error.path.starts_with(honest.store_path());
                     assert!(says, "{told}: {error:?}");
-                    assert!(matches!(honest.refresh(), Err(ClientError::Machine(_))), "{told}");
+                    assert!(matches!(honest.refresh(), Err(ClientError::Local(_))), "{told}");
                     kept.push(told.clone());
                 }
                 Err(error) => panic!("{told}: {error:?}"),
@@ -163,7 +163,7 @@ fn g_3_1_a_cache_that_is_older_or_newer_than_the_shipped_root_is_gone_on_with() 
     let foreign = Device::new(&other);
     foreign.take_store_of(&first);
     let before = foreign.all_stored();
-    assert!(matches!(foreign.refresh(), Err(ClientError::Machine(_) | ClientError::Repository(_))));
+    assert!(matches!(foreign.refresh(), Err(ClientError::Local(_) | ClientError::Refused(_))));
     assert_eq!(foreign.all_stored(), before);
 }
 

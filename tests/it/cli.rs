@@ -24,7 +24,7 @@ pub(crate) fn program(name: &str) -> PathBuf {
     let path = test.parent().and_then(Path::parent).unwrap().join(name);
     assert!(
         path.exists(),
-        "`{name}` is not built: run `cargo build --workspace` first (`cargo xtask test` does), then it is at {}",
+        "`{name}` is not built: run `cargo build --workspace --bins --examples` first (`cargo xtask test` does), then it is at {}",
         path.display()
     );
     path

@@ -1,11 +1,10 @@
 //! A crash at any write leaves a store from which the next update goes on, and which has forgotten nothing.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use lastmile_client::{Error as ClientError, MachineError, MemoryStore, Store, StoreLock, StoredFile};
+use lastmile_client::{Error as ClientError, LocalError, MemoryStore, Store, StoreLock, StoredFile};
 use lastmile_metadata::ErrorKind;
 use lastmile_tests::{Device, Repository, Road, TestKey, Versions, refused};
 use serde_json::json;
@@ -22,33 +21,28 @@ impl Crashing {
         Crashing { store: store.clone(), left: Arc::new(AtomicUsize::new(changes)) }
     }
 
-    fn spend(&self) -> Result<(), MachineError> {
+    fn spend(&self) -> Result<(), LocalError> {
         let spent = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        spent.map(drop).map_err(|_| MachineError {
-            operation: "go on",
-            path: PathBuf::from("the machine"),
-            error: io::Error::other("crashed"),
-            hint: None,
-        })
+        spent.map(drop).map_err(|_| LocalError::new("go on", "the machine", io::Error::other("crashed")))
     }
 }
 
 impl Store for Crashing {
-    fn read(&self, file: &StoredFile, max_length: u64) -> Result<Option<Vec<u8>>, MachineError> {
+    fn read(&self, file: &StoredFile, max_length: u64) -> Result<Option<Vec<u8>>, LocalError> {
         self.store.read(file, max_length)
     }
 
-    fn write(&self, file: &StoredFile, bytes: &[u8]) -> Result<(), MachineError> {
+    fn write(&self, file: &StoredFile, bytes: &[u8]) -> Result<(), LocalError> {
         self.spend()?;
         self.store.write(file, bytes)
     }
 
-    fn remove(&self, file: &StoredFile) -> Result<(), MachineError> {
+    fn remove(&self, file: &StoredFile) -> Result<(), LocalError> {
         self.spend()?;
         self.store.remove(file)
     }
 
-    fn try_lock(&self) -> Result<Option<StoreLock>, MachineError> {
+    fn try_lock(&self) -> Result<Option<StoreLock>, LocalError> {
         self.store.try_lock()
     }
 
@@ -71,7 +65,7 @@ fn survives(
         device.follow(newest);
         let crashed = device.refresh_with(Crashing::after(&store, changes));
         let got_through = crashed.is_ok();
-        assert!(got_through || matches!(crashed, Err(ClientError::Machine(_))), "{changes}: {crashed:?}");
+        assert!(got_through || matches!(crashed, Err(ClientError::Local(_))), "{changes}: {crashed:?}");
         assert_eq!(device.refresh_with(store.clone()).unwrap(), expected, "after {changes} changes");
         device.follow(older);
         let kind = refused(device.refresh_with(store)).kind;

@@ -39,10 +39,10 @@ fn a22_each_update_has_its_own_start_and_judges_everything_again() {
     let mut device = Device::new(&repository);
     let updater = device.updater();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-    assert!(runtime.block_on(updater.refresh(device.now)).is_ok());
+    assert!(runtime.block_on(updater.refresh_at(device.now)).is_ok());
     device.now = time("2030-01-03T00:00:00Z");
     let expired = ErrorKind::Expired { expires: time("2030-01-02T00:00:00Z"), start_time: device.now };
-    let found = runtime.block_on(updater.refresh(device.now)).map(drop);
+    let found = runtime.block_on(updater.refresh_at(device.now)).map(drop);
     assert_eq!(refused(found), verdict("targets", expired));
 }
 
@@ -177,7 +177,7 @@ fn d3_a_damaged_record_lowers_nothing_though_keys_were_rotated_long_ago() {
         device.follow(older.road());
         let found = device.refresh();
         let refused = match &found {
-            Err(ClientError::Repository(_)) => device.stored("timestamp") == Some(repository.written("timestamp")),
+            Err(ClientError::Refused(_)) => device.stored("timestamp") == Some(repository.written("timestamp")),
             _ => false,
         };
         assert!(refused, "{found:?}");
@@ -306,14 +306,14 @@ fn d6_the_error_lists_each_mirror_with_its_reason() {
     dead.road().fault(TIMESTAMP, Fault::Status(503));
     let device = Device::new(&repository);
     device.follow_all(&[lying.road(), dead.road()]);
-    let Err(ClientError::Repository(error)) = device.refresh() else { panic!("a verdict weighs more") };
+    let Err(ClientError::Refused(error)) = device.refresh() else { panic!("a verdict weighs more") };
     let urls: Vec<_> = error.mirrors.iter().map(|mirror| mirror.url.as_str()).collect();
     assert_eq!(
         urls,
         ["http://repository.test/metadata/timestamp.json", "http://mirror-1.test/metadata/timestamp.json"]
     );
     assert!(matches!(error.mirrors[0].reason, MirrorReason::Refused(_)));
-    assert_eq!(error.mirrors[1].reason, MirrorReason::Road(FetchError::Status(503)));
+    assert_eq!(error.mirrors[1].reason, MirrorReason::Network(FetchError::Status(503)));
 }
 
 #[test]
@@ -356,7 +356,7 @@ fn g_3_1_a_store_belongs_to_one_repository() {
     let stranger = Device::new(&other);
     stranger.take_store_of(&device);
     let before = stranger.all_stored();
-    assert!(matches!(stranger.refresh(), Err(ClientError::Machine(_))));
+    assert!(matches!(stranger.refresh(), Err(ClientError::Local(_))));
     assert_eq!(stranger.all_stored(), before);
     assert_eq!(other.road().requests(), [""; 0]);
 }

@@ -79,11 +79,11 @@ impl Scene<'_> {
         assert!(armed.has_struck(), "{told}: not met");
         drop(armed);
         match (ended, fault) {
-            (Err(ClientError::Machine(error)), Fault::Once(number) | Fault::FromNowOn(number)) => {
+            (Err(ClientError::Local(error)), Fault::Once(number) | Fault::FromNowOn(number)) => {
                 assert_eq!(error.error.raw_os_error(), Some(number), "{told}: {error:?}");
             }
             // All was done that was asked for, or it was cleaning that failed.
-            (Ok(()) | Err(ClientError::Machine(_)), _) => {}
+            (Ok(()) | Err(ClientError::Local(_)), _) => {}
             (Err(error), _) => panic!("{told}: {error:?}"),
         }
         (self.inspect)(&device);

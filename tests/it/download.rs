@@ -15,7 +15,7 @@ fn repository(path: &str, content: &[u8]) -> Repository {
 /// How the bytes of a target differ from what is listed.
 fn refused_bytes<T: std::fmt::Debug>(result: Result<T, ClientError>) -> FileError {
     match result {
-        Err(ClientError::Repository(error)) => match error.refusal {
+        Err(ClientError::Refused(error)) => match error.refusal {
             Refusal::Target { error, .. } => error,
             other => panic!("{other}"),
         },
@@ -53,7 +53,7 @@ fn w_5_7_3_1_other_bytes_are_refused_and_leave_nothing_behind() {
         repository.road().put(&location("a", content), body.clone());
         let device = Device::new(&repository);
         match device.get("a") {
-            Err(ClientError::Repository(_) | ClientError::Road(_)) => {}
+            Err(ClientError::Refused(_) | ClientError::Network(_)) => {}
             other => panic!("{body:?}: {other:?}"),
         }
         assert_eq!(device.output(), [""; 0], "{body:?}");
@@ -209,7 +209,7 @@ fn a12_target_paths_that_a_url_does_not_keep_are_refused_without_a_request() {
         repository.publish(&["targets"]);
         let device = Device::new(&repository);
         match device.get_as(path, "out") {
-            Err(ClientError::Repository(error)) => assert!(matches!(error.refusal, Refusal::Name(_)), "{path}"),
+            Err(ClientError::Refused(error)) => assert!(matches!(error.refusal, Refusal::Name(_)), "{path}"),
             other => panic!("{path}: {other:?}"),
         }
         assert!(!repository.road().requests().iter().any(|asked| !asked.starts_with("metadata/")));
@@ -222,7 +222,7 @@ fn d8_names_that_are_not_safe_as_files_are_refused_and_can_be_fetched_to_a_named
         let repository = repository_without_hashes(path);
         let device = Device::new(&repository);
         match device.get(path) {
-            Err(ClientError::Repository(error)) => assert!(matches!(error.refusal, Refusal::Name(_)), "{path}"),
+            Err(ClientError::Refused(error)) => assert!(matches!(error.refusal, Refusal::Name(_)), "{path}"),
             other => panic!("{path}: {other:?}"),
         }
         assert_eq!(device.output(), [""; 0], "{path}");
@@ -243,6 +243,6 @@ fn d8_targets_go_below_the_output_folder_and_never_through_a_link_out_of_it() {
     let device = Device::new(&repository);
     let elsewhere = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(elsewhere.path(), device.output_path().join("dir")).unwrap();
-    assert!(matches!(device.get("dir/a"), Err(ClientError::Machine(_))));
+    assert!(matches!(device.get("dir/a"), Err(ClientError::Local(_))));
     assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0);
 }

@@ -148,7 +148,7 @@ fn g_2_1_another_valid_package_is_the_wrong_package() {
     repository.publish(&["targets"]);
     let served = format!("targets/{}.a", hash(b"package a"));
     repository.road().put(&served, b"package b".to_vec());
-    let Err(ClientError::Repository(error)) = Device::new(&repository).get("a") else { panic!("refused") };
+    let Err(ClientError::Refused(error)) = Device::new(&repository).get("a") else { panic!("refused") };
     assert!(matches!(error.refusal, Refusal::Target { error: FileError::Hash { .. }, .. }));
 }
 

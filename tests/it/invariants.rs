@@ -99,8 +99,17 @@ fn top_level_and_delegated_targets_are_judged_by_one_function() {
 fn one_loop_fetches_metadata() {
     let loops = places("client", "stage.request()");
     assert_eq!(loops.len(), 1, "{loops:?}");
-    assert!(loops[0].ends_with("updater.rs"));
+    assert!(loops[0].ends_with("driver.rs"));
     assert_eq!(places("repo-tool", "stage.request()"), [""; 0]);
+}
+
+/// A journal of the repository tool has an `apply` of its own.
+#[test]
+fn one_module_lets_a_stage_judge() {
+    let judged: Vec<_> =
+        [".apply(", "Stage::apply", "::apply)"].iter().flat_map(|call| places("client", call)).collect();
+    assert!(!judged.is_empty() && judged.iter().all(|path| path.ends_with("client/src/driver.rs")), "{judged:?}");
+    assert_eq!(places("repo-tool", "stage.apply("), [""; 0]);
 }
 
 #[test]
@@ -108,7 +117,7 @@ fn metadata_alone_is_decoded() {
     let ends = |places: Vec<String>, name: &str| places.len() == 1 && places[0].ends_with(name);
     assert!(ends(places("client", "decoded(coding, "), "http.rs"));
     assert!(ends(places("client", ".fetch.fetch_metadata("), "road.rs"));
-    assert!(ends(places("client", "road.fetch_metadata("), "updater.rs"));
+    assert!(ends(places("client", "road.fetch_metadata("), "driver.rs"));
 }
 
 /// The calls that change a disk are in clippy's list. A lint sees no flags: those with which `open` changes one are looked

@@ -20,6 +20,7 @@ mod delegations;
 mod disks;
 mod download;
 mod envelope;
+mod examples;
 mod formats;
 mod framework;
 mod hostile;

@@ -94,7 +94,7 @@ fn g_2_1_1_1_trust_begins_with_the_shipped_root_whatever_the_store_says() {
     let other = Device::new(&theirs);
     other.refresh().unwrap();
     device.take_store_of(&other);
-    assert!(matches!(device.refresh(), Err(ClientError::Machine(_))));
+    assert!(matches!(device.refresh(), Err(ClientError::Local(_))));
     assert_eq!(ours.road().requests(), [""; 0]);
 }
 
@@ -186,7 +186,7 @@ fn w_5_3_3_2_only_not_found_ends_the_chain() {
         [Fault::Status(500), Fault::Status(403), Fault::Status(410), Fault::Timeout, Fault::Reset, Fault::Truncated(10)]
     {
         repository.road().fault(ROOT_2, fault.clone());
-        assert!(matches!(device.refresh(), Err(ClientError::Road(_))), "{fault:?}");
+        assert!(matches!(device.refresh(), Err(ClientError::Network(_))), "{fault:?}");
         assert!(!repository.road().requests().contains(&FIRST[1].to_owned()), "{fault:?}: nothing else is asked for");
     }
     repository.road().mend();

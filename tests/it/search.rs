@@ -478,7 +478,7 @@ fn what_is_kept_of_one_role_is_not_taken_for_another_that_is_upcoming() {
     // All have the same keys, and the second another version.
     repository.publish(&["b"]);
     let device = Device::new(&repository);
-    let session = blocking::Updater::new(device.updater()).unwrap().refresh(device.now).unwrap();
+    let session = blocking::Updater::new(device.updater()).unwrap().refresh_at(device.now).unwrap();
     let mut trusted = session.trusted().clone();
     let listing = trusted.listing();
     let upcoming = listing.upcoming(9);

@@ -27,7 +27,7 @@ import tree_sitter_rust
 
 PACKAGES = ["metadata", "client", "repo-tool", "random", "fuzz", "tests"]
 # Other implementations, servers, programs and the attack lab take long; tests of the sources would notice the copy itself.
-SKIPPED = ("interop::", "servers::", "cli::", "conformance::", "invariants::", "coverage::", "attacks::")
+SKIPPED = ("interop::", "servers::", "cli::", "conformance::", "invariants::", "coverage::", "attacks::", "examples::")
 WORKERS = int(os.environ.get("WORKERS", "2"))
 # Names that the crate without std has not at hand.
 PATHS = {

@@ -168,7 +168,7 @@ impl Device {
     /// What the client reports.
     pub fn refresh(&self) -> Result<Versions, Error> {
         let updater = self.opened()?;
-        self.runtime().block_on(updater.refresh(self.now)).map(|session| versions(&session))
+        self.runtime().block_on(updater.refresh_at(self.now)).map(|session| versions(&session))
     }
 
     /// One update with another store; the versions that are then trusted.
@@ -177,7 +177,7 @@ impl Device {
     ///
     /// What the client reports.
     pub fn refresh_with(&self, store: impl Store) -> Result<Versions, Error> {
-        self.runtime().block_on(self.updater_with(store).refresh(self.now)).map(|session| versions(&session))
+        self.runtime().block_on(self.updater_with(store).refresh_at(self.now)).map(|session| versions(&session))
     }
 
     /// What is trusted already, verified again without a request.
@@ -186,7 +186,7 @@ impl Device {
     ///
     /// What the client reports.
     pub fn offline(&self) -> Result<Versions, Error> {
-        self.runtime().block_on(self.updater().offline(self.now)).map(|session| versions(&session))
+        self.runtime().block_on(self.updater().offline_at(self.now)).map(|session| versions(&session))
     }
 
     /// One update and a search in it.
@@ -202,7 +202,7 @@ impl Device {
     #[must_use]
     pub fn find_each(&self, paths: &[&str]) -> Vec<Result<Option<TargetFile>, Error>> {
         self.runtime().block_on(async {
-            let mut session = match self.updater().refresh(self.now).await {
+            let mut session = match self.updater().refresh_at(self.now).await {
                 Ok(session) => session,
                 Err(error) => return vec![Err(error)],
             };
@@ -221,7 +221,7 @@ impl Device {
     /// What the client reports.
     pub fn list(&self) -> Result<Vec<String>, Error> {
         self.runtime().block_on(async {
-            let targets = self.updater().refresh(self.now).await?.list().await?;
+            let targets = self.updater().refresh_at(self.now).await?.list().await?;
             Ok(targets.into_iter().map(|target| target.path.as_str().to_owned()).collect())
         })
     }
@@ -233,10 +233,10 @@ impl Device {
     /// What the client reports.
     pub fn update(&self, paths: &[TargetPath]) -> Result<Versions, Error> {
         self.runtime().block_on(async {
-            let mut session = self.updater().refresh(self.now).await?;
+            let mut session = self.updater().refresh_at(self.now).await?;
             for path in paths {
                 let target = session.find(path).await?.ok_or_else(|| Error::NoSuchTarget(path.clone()))?;
-                session.download_below(&target, &self.output_path(), &()).await?;
+                session.download_below(&target, self.output_path()).await?;
             }
             Ok(versions(&session))
         })
@@ -263,11 +263,11 @@ impl Device {
     fn download(&self, path: &str, name: Option<&str>) -> Result<PathBuf, Error> {
         let path = target_path(path);
         self.runtime().block_on(async {
-            let mut session = self.opened()?.refresh(self.now).await?;
+            let mut session = self.opened()?.refresh_at(self.now).await?;
             let target = session.find(&path).await?.ok_or(Error::NoSuchTarget(path))?;
             match name {
-                Some(name) => session.download(&target, &self.output_path().join(name), &()).await,
-                None => session.download_below(&target, &self.output_path(), &()).await,
+                Some(name) => session.download(&target, self.output_path().join(name)).await,
+                None => session.download_below(&target, self.output_path()).await,
             }
         })
     }
@@ -377,7 +377,8 @@ fn versions(session: &Session) -> Versions {
 /// When it is no error, or another one.
 pub fn refused<T: std::fmt::Debug>(result: Result<T, Error>) -> lastmile_metadata::Error {
     match result {
-        Err(Error::Repository(error)) => match error.refusal {
+        Err(Error::State(verdict)) => verdict,
+        Err(Error::Refused(error)) => match error.refusal {
             Refusal::Metadata(verdict) => verdict,
             other => panic!("refused for another reason: {other}"),
         },
@@ -392,7 +393,7 @@ pub fn refused<T: std::fmt::Debug>(result: Result<T, Error>) -> lastmile_metadat
 /// When `result` is no error, or another one.
 pub fn too_long<T: std::fmt::Debug>(result: Result<T, Error>) -> u64 {
     match result {
-        Err(Error::Repository(error)) => match error.refusal {
+        Err(Error::Refused(error)) => match error.refusal {
             Refusal::TooLong { max_length, .. } => max_length,
             other => panic!("refused for another reason: {other}"),
         },
@@ -407,7 +408,7 @@ pub fn too_long<T: std::fmt::Debug>(result: Result<T, Error>) -> u64 {
 /// When it is no error, or another one.
 pub fn road_error<T: std::fmt::Debug>(result: Result<T, Error>) -> FetchError {
     match result {
-        Err(Error::Road(error)) => error.cause,
+        Err(Error::Network(error)) => error.cause,
         other => panic!("no failure of the network: {other:?}"),
     }
 }

@@ -21,9 +21,9 @@ pub(crate) fn run(project: &Path) -> bool {
     steps.command("keys, metadata without features", cargo(project, &lean).args(["--", "-D", "warnings"]));
     let lean = ["clippy", "--locked", "--no-default-features", "-p", "lastmile-client"];
     steps.command("client without features", cargo(project, &lean).args(["--", "-D", "warnings"]));
-    // The tests of the command line start the programs themselves. Built beside the tests they have the same dependencies
-    // with the same features; built before them, a quarter of all would be built twice.
-    let programs = ["build", "--locked", "--workspace", "--all-features", "--bins", "--tests"];
+    // Tests start the programs and the examples themselves. Built beside the tests they have the same dependencies with
+    // the same features; built before them, a quarter of all would be built twice.
+    let programs = ["build", "--locked", "--workspace", "--all-features", "--bins", "--examples", "--tests"];
     steps.command("programs and tests", &mut cargo(project, &programs));
     steps.tests("tests", &mut test(project, &["--lib", "--bins", "--tests", "--", "--skip", "interop::"]));
     steps.tests("interop", &mut test(project, &["--test", "it", "--", "interop::"]));

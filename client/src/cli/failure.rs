@@ -2,13 +2,11 @@
 
 use std::error::Error as _;
 
-use lastmile_metadata::ErrorKind;
 use serde_json::{Value, json};
 
 use super::ExitStatus;
 use super::hints::hint;
-use crate::error::{Error, MachineError, MirrorFailure, Refusal};
-use crate::fetch::FetchError;
+use crate::error::{Error, LocalError, MirrorFailure};
 use crate::text::printable;
 
 /// Why a command failed.
@@ -69,8 +67,8 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         let mirrors: &[MirrorFailure] = match &error {
-            Error::Repository(error) => &error.mirrors,
-            Error::Road(error) => &error.mirrors,
+            Error::Refused(error) => &error.mirrors,
+            Error::Network(error) => &error.mirrors,
             _ => &[],
         };
         let causes = if mirrors.is_empty() {
@@ -80,37 +78,19 @@ impl From<Error> for Failure {
             mirrors.iter().map(ToString::to_string).collect()
         };
         let failure = Failure { causes, hint: hint(&error), ..Failure::new(error.to_string()) };
-        match &error {
-            Error::Repository(error) => failure.of_refusal(&error.refusal),
-            Error::Road(error) if matches!(error.cause, FetchError::Settings(_)) => failure,
-            Error::Road(_) => Failure { status: ExitStatus::Network, ..failure },
-            Error::NoSuchTarget(_) => Failure { status: ExitStatus::NoSuchTarget, ..failure },
-            Error::Machine(_) => failure,
-        }
+        let status = match &error {
+            Error::Refused(_) => ExitStatus::Untrusted,
+            Error::Network(_) => ExitStatus::Network,
+            Error::NoSuchTarget(_) => ExitStatus::NoSuchTarget,
+            Error::TargetPath(_) => ExitStatus::Usage,
+            Error::Local(_) | Error::State(_) | Error::TooLarge { .. } | Error::Config(_) => ExitStatus::Failed,
+        };
+        Failure { status, ..failure }
     }
 }
 
-impl Failure {
-    /// Not every verdict is the repository's fault: what is not here, or is damaged here, is ours.
-    fn of_refusal(self, refusal: &Refusal) -> Failure {
-        let Refusal::Metadata(verdict) = refusal else { return Failure { status: ExitStatus::Untrusted, ..self } };
-        match verdict.kind {
-            ErrorKind::Absent => Failure { message: format!("`{}` was never fetched", verdict.role), ..self }
-                .with_hint("`lastmile refresh` fetches the top-level roles, `lastmile list` all of them"),
-            ErrorKind::StateLost => Failure { message: "cannot tell what was trusted before".to_owned(), ..self },
-            _ => Failure { status: ExitStatus::Untrusted, ..self },
-        }
-    }
-}
-
-impl From<MachineError> for Failure {
-    fn from(error: MachineError) -> Failure {
+impl From<LocalError> for Failure {
+    fn from(error: LocalError) -> Failure {
         Error::from(error).into()
-    }
-}
-
-impl From<FetchError> for Failure {
-    fn from(error: FetchError) -> Failure {
-        Failure::new(error.to_string())
     }
 }

@@ -4,18 +4,23 @@ use std::io;
 
 use lastmile_metadata::{Error as Verdict, ErrorKind};
 
-use crate::error::{Error, MachineError, Refusal, RoadError};
+use crate::error::{Error, LocalError, NetworkError, Refusal};
 use crate::fetch::FetchError;
 
 /// What to do next.
 pub(super) fn hint(error: &Error) -> Option<String> {
     match error {
-        Error::Repository(error) => of_refusal(&error.refusal),
-        Error::Road(error) => of_road(error).map(str::to_owned),
-        Error::Machine(error) => error.hint.clone().or_else(|| of_machine(error).map(str::to_owned)),
+        Error::Refused(error) => of_refusal(&error.refusal),
+        Error::Network(error) => of_road(error).map(str::to_owned),
+        Error::Local(error) => error.hint.clone().or_else(|| of_machine(error).map(str::to_owned)),
+        Error::State(Verdict { kind: ErrorKind::Absent, .. }) => {
+            Some("`lastmile refresh` fetches the top-level roles, `lastmile list` all of them".to_owned())
+        }
+        Error::State(verdict) => of_verdict(&verdict.kind).map(str::to_owned),
         Error::NoSuchTarget(_) => {
             Some("target paths are compared byte by byte; `lastmile list` shows those that there are".to_owned())
         }
+        Error::TargetPath(_) | Error::TooLarge { .. } | Error::Config(_) => None,
     }
 }
 
@@ -65,7 +70,7 @@ fn of_verdict(kind: &ErrorKind) -> Option<&'static str> {
     })
 }
 
-fn of_road(error: &RoadError) -> Option<&'static str> {
+fn of_road(error: &NetworkError) -> Option<&'static str> {
     Some(match &error.cause {
         FetchError::NotFound => "the metadata or targets URL may be wrong, see `lastmile trust list`",
         FetchError::Status(403) => {
@@ -83,7 +88,7 @@ fn of_road(error: &RoadError) -> Option<&'static str> {
     })
 }
 
-fn of_machine(error: &MachineError) -> Option<&'static str> {
+fn of_machine(error: &LocalError) -> Option<&'static str> {
     match error.error.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             Some("`--state-dir DIR` keeps state elsewhere, `--output DIR` puts files elsewhere")

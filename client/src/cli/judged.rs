@@ -10,17 +10,17 @@ use serde_json::{Value, json};
 use super::failure::Failure;
 use super::transfers::{described, find, target_path};
 use super::{ExitStatus, Here};
-use crate::error::{Error, MachineError, Refusal, RepositoryError};
+use crate::error::{Error, LocalError, Refusal, RefusedError};
 
 impl Here<'_> {
     pub(super) async fn verify(&self, file: &Path, target: String) -> Result<ExitStatus, Failure> {
         let path = target_path(target)?;
         let repository = self.repository()?;
-        let mut session = self.reader(&repository)?.offline(self.now).await?;
+        let mut session = self.reader(&repository)?.offline_at(self.now).await?;
         let target = find(&mut session, path).await?;
         if let Err(error) = judge(file, &target)? {
             let refusal = Refusal::Target { path: target.path, error };
-            let failure = Failure::from(Error::from(RepositoryError { refusal, mirrors: Vec::new() }));
+            let failure = Failure::from(Error::from(RefusedError::from(refusal)));
             return Err(failure.with_hint(format!("`{}` is another file, or it was changed", file.display())));
         }
         let line = format!("{}: verified as {}", file.display(), target.path);
@@ -38,8 +38,8 @@ impl Here<'_> {
         let store = repository.read_only_store()?;
         let reader = self.reader(&repository)?;
         // What has expired is shown, too: at the beginning of time it had not.
-        let session = match reader.offline(self.now).await {
-            Err(error) if is_expired(&error) => reader.offline(DateTime::UNIX_EPOCH).await?,
+        let session = match reader.offline_at(self.now).await {
+            Err(error) if is_expired(&error) => reader.offline_at(DateTime::UNIX_EPOCH).await?,
             other => other?,
         };
         let limit = self.now.checked_add_signed(TimeDelta::days(within.into())).unwrap_or(DateTime::<Utc>::MAX_UTC);
@@ -116,13 +116,12 @@ pub(super) fn roles(trusted: &TrustedMetadata) -> Vec<TrustedRole> {
 }
 
 fn is_expired(error: &Error) -> bool {
-    let Error::Repository(RepositoryError { refusal: Refusal::Metadata(verdict), .. }) = error else { return false };
-    matches!(verdict.kind, ErrorKind::Expired { .. })
+    error.verdict().is_some_and(|verdict| matches!(verdict.kind, ErrorKind::Expired { .. }))
 }
 
 /// The verdict about a file, read through one open descriptor.
-fn judge(path: &Path, target: &TargetFile) -> Result<Result<(), FileError>, MachineError> {
-    let failed = |error| MachineError::new("read", path, error);
+fn judge(path: &Path, target: &TargetFile) -> Result<Result<(), FileError>, LocalError> {
+    let failed = |error| LocalError::new("read", path, error);
     let mut file = std::fs::File::open(path).map_err(failed)?;
     let mut verifier = target.verifier();
     let mut part = vec![0; 256 * 1024];

@@ -7,7 +7,7 @@ use etcetera::BaseStrategy;
 use super::failure::Failure;
 use super::{Here, args};
 use crate::directory::DirectoryStore;
-use crate::error::MachineError;
+use crate::error::LocalError;
 use crate::fetch::FetchByScheme;
 use crate::folder::Folder;
 use crate::http::{HttpFetch, HttpSettings, ProxyChoice};
@@ -123,16 +123,16 @@ impl Here<'_> {
     }
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, MachineError> {
+fn read_file(path: &Path) -> Result<Vec<u8>, LocalError> {
     read_at_most(path, LONGEST_CA_FILE)
 }
 
 /// A file that the user named: links are followed, but not to anything but a regular file.
-pub(super) fn read_at_most(path: &Path, max_length: u64) -> Result<Vec<u8>, MachineError> {
-    let real = path.canonicalize().map_err(|error| MachineError::new("read", path, error))?;
+pub(super) fn read_at_most(path: &Path, max_length: u64) -> Result<Vec<u8>, LocalError> {
+    let real = path.canonicalize().map_err(|error| LocalError::new("read", path, error))?;
     let (Some(folder), Some(name)) = (real.parent(), real.file_name().and_then(|name| name.to_str())) else {
-        return Err(MachineError::invalid("read", path, "it is not a file with a name in UTF-8"));
+        return Err(LocalError::invalid("read", path, "it is not a file with a name in UTF-8"));
     };
     let read = Folder::open(folder)?.read(name, max_length)?;
-    read.ok_or_else(|| MachineError::new("read", path, std::io::Error::from(std::io::ErrorKind::NotFound)))
+    read.ok_or_else(|| LocalError::new("read", path, std::io::Error::from(std::io::ErrorKind::NotFound)))
 }

@@ -16,7 +16,7 @@ use crate::session::Session;
 impl Here<'_> {
     pub(super) async fn refresh(&self) -> Result<ExitStatus, Failure> {
         let repository = self.repository()?;
-        let session = self.updater(&repository)?.refresh(self.now).await?;
+        let session = self.updater(&repository)?.refresh_at(self.now).await?;
         let (lines, documents) = refreshed(session.trusted());
         let document = json!({ "repository": repository.name.as_str(), "roles": documents });
         self.terminal.data(&lines, &document)?;
@@ -42,8 +42,8 @@ impl Here<'_> {
         let targets: Vec<TargetFile> = found.collect::<Result<_, _>>()?;
         let bars = self.terminal.transfers();
         let results = match (&get.output_file, targets.as_slice()) {
-            (Some(file), [target]) => vec![session.download(target, file, &bars).await],
-            _ => session.download_all(&targets, &get.output, get.jobs.into(), &bars).await,
+            (Some(file), [target]) => vec![session.download_with_progress(target, file, &bars).await],
+            _ => session.download_all_with_progress(&targets, &get.output, get.jobs.into(), &bars).await,
         };
         self.report(&targets, results)
     }
@@ -93,9 +93,9 @@ impl Here<'_> {
     async fn session(&self, offline: bool) -> Result<Session, Failure> {
         let repository = self.repository()?;
         if offline {
-            return Ok(self.reader(&repository)?.offline(self.now).await?);
+            return Ok(self.reader(&repository)?.offline_at(self.now).await?);
         }
-        Ok(self.updater(&repository)?.refresh(self.now).await?)
+        Ok(self.updater(&repository)?.refresh_at(self.now).await?)
     }
 }
 

@@ -36,7 +36,7 @@ impl Here<'_> {
             ));
         }
         let repository = self.repositories()?.add(&name, root.bytes(), &settings)?;
-        self.updater(&repository)?.prepare(self.now).await?;
+        self.updater(&repository)?.prepare_at(self.now).await?;
         self.terminal.data(&lines(&name, &root), &document(&repository, &root))?;
         Ok(ExitStatus::Done)
     }
@@ -77,7 +77,7 @@ impl Here<'_> {
         let repository = self.named(&self.repositories()?, name)?;
         let root = verified(repository.shipped_root.clone())?;
         repository.forget()?;
-        self.updater(&repository)?.prepare(self.now).await?;
+        self.updater(&repository)?.prepare_at(self.now).await?;
         let version = root.version;
         self.terminal.note(&format!("the repository `{name}` starts anew from its shipped root, version {version}"));
         self.terminal.data(&[], &json!({ "reset": name, "root_version": version.get() }))?;

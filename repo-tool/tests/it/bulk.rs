@@ -54,7 +54,7 @@ fn what_a_list_names_is_found_though_its_bytes_are_elsewhere() {
             make_bins(&world, 4, succinct);
         }
         assert_eq!(fill(&world, &RoleName::TARGETS, &list("one", names(300))).unwrap(), 300);
-        let mut session = world.client(1, &MemoryStore::default()).refresh(world.now).unwrap();
+        let mut session = world.client(1, &MemoryStore::default()).refresh_at(world.now).unwrap();
         assert!(names(300).all(|name| length(&mut session, &name) == Some(3)));
         assert_eq!(length(&mut session, "folder-9/package 1"), None);
         assert_eq!(world.files("targets").len(), 0);
@@ -72,7 +72,7 @@ fn bins_in_which_a_list_changes_nothing_stay_as_they_are() {
     // One name with another content is one bin and the snapshot; the other targets of that bin stay.
     assert_eq!(fill(&world, &RoleName::TARGETS, &list("other", names(1))).unwrap(), 1);
     assert_eq!(world.files("metadata").len(), before.len() + 2);
-    let mut session = world.client(1, &MemoryStore::default()).refresh(world.now).unwrap();
+    let mut session = world.client(1, &MemoryStore::default()).refresh_at(world.now).unwrap();
     let lengths: Vec<_> = names(300).map(|name| length(&mut session, &name).unwrap()).collect();
     assert_eq!((lengths[0], lengths[1..].iter().all(|length| *length == 3)), (5, true));
 }
@@ -104,7 +104,7 @@ fn r_x_1_a_list_that_clients_would_not_find_is_not_published() {
     assert!(matches!(&refused, Err(Error::Draft(reason)) if reason.contains("b/x")), "{refused:?}");
     assert_eq!(world.files("metadata"), before);
     fill(&world, &role, &list("x", ["a/x".to_string(), "a/y".to_string()])).unwrap();
-    let mut session = world.client(1, &MemoryStore::default()).refresh(world.now).unwrap();
+    let mut session = world.client(1, &MemoryStore::default()).refresh_at(world.now).unwrap();
     assert_eq!(length(&mut session, "a/y"), Some(1));
 }
 
@@ -117,7 +117,7 @@ fn bins_below_bins_are_filled_too() {
     below.name_prefix = "sub".into();
     world.change(|edit| edit.make_bins(&bin, &below, &|_| {}).unwrap()).unwrap();
     fill(&world, &RoleName::TARGETS, &list("one", names(100))).unwrap();
-    let mut session = world.client(1, &MemoryStore::default()).refresh(world.now).unwrap();
+    let mut session = world.client(1, &MemoryStore::default()).refresh_at(world.now).unwrap();
     assert!(names(100).all(|name| length(&mut session, &name) == Some(3)));
     let mut repository = world.open();
     assert!(repository.published.role(&bin).unwrap().is_empty());
@@ -134,15 +134,15 @@ fn bins_are_made_anew_while_clients_go_on() {
         }
         fill(&world, &RoleName::TARGETS, &list("one", names(200))).unwrap();
         let store = MemoryStore::default();
-        let mut old = world.client(1, &store).refresh(world.now).unwrap();
+        let mut old = world.client(1, &store).refresh_at(world.now).unwrap();
         assert_eq!(length(&mut old, "folder-0/package 0"), Some(3));
         let Some((bits, succinct)) = pair[1] else { continue };
         make_bins(&world, bits, succinct);
         // In the middle of an update: the old timestamp was read, the bins were not.
         assert!(names(200).all(|name| length(&mut old, &name) == Some(3)), "{number}: in the middle");
-        let mut returning = world.client(1, &store).refresh(world.now).unwrap();
+        let mut returning = world.client(1, &store).refresh_at(world.now).unwrap();
         assert!(names(200).all(|name| length(&mut returning, &name) == Some(3)), "{number}: returning");
-        let mut new = world.client(1, &MemoryStore::default()).refresh(world.now).unwrap();
+        let mut new = world.client(1, &MemoryStore::default()).refresh_at(world.now).unwrap();
         assert!(names(200).all(|name| length(&mut new, &name) == Some(3)), "{number}: new");
         let mut repository = world.open();
         assert_eq!(repository.published.read_all().unwrap().len(), 1 + (1 << bits));
@@ -189,7 +189,7 @@ fn a_key_of_all_bins_is_replaced_in_all_at_once() {
         assert_eq!(repository.published.roles_trusting(&old).unwrap(), []);
         assert_eq!(repository.published.roles_trusting(&new).unwrap().len(), 32);
         drop(repository);
-        let mut session = world.client(1, &MemoryStore::default()).refresh(world.now).unwrap();
+        let mut session = world.client(1, &MemoryStore::default()).refresh_at(world.now).unwrap();
         assert!(names(50).all(|name| length(&mut session, &name) == Some(3)));
     }
 }

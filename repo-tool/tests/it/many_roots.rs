@@ -29,7 +29,7 @@ fn with_roots(count: u64) -> World {
 fn refreshes(world: &World, newest: u64) -> usize {
     let client = world.client(1, &MemoryStore::default());
     (1..9)
-        .find(|_| client.refresh(world.now).is_ok_and(|session| session.trusted().root().version.get() == newest))
+        .find(|_| client.refresh_at(world.now).is_ok_and(|session| session.trusted().root().version.get() == newest))
         .unwrap()
 }
 

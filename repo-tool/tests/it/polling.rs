@@ -23,9 +23,9 @@ fn a_client_that_polls_all_the_while_never_fails() {
                 while !done.load(Ordering::Relaxed) {
                     let store = if fresh { MemoryStore::default() } else { warm.clone() };
                     let path = lastmile_metadata::TargetPath::new("always").unwrap();
-                    let found = world.client(1, &store).refresh(world.now).and_then(|mut session| {
+                    let found = world.client(1, &store).refresh_at(world.now).and_then(|mut session| {
                         let target = session.find(&path)?.expect("it is always there");
-                        session.download(&target, &folder.path().join(format!("{fresh}")), &())
+                        session.download(&target, folder.path().join(format!("{fresh}")))
                     });
                     let polled = polls.fetch_add(1, Ordering::Relaxed);
                     assert!(found.is_ok(), "poll {polled}, fresh {fresh}: {found:?}");

@@ -83,7 +83,7 @@ fn r_6_2_1_6_a_client_of_any_root_arrives() {
             .unwrap();
     }
     for version in 1..=4 {
-        let session = world.client(version, &MemoryStore::default()).refresh(world.now).unwrap();
+        let session = world.client(version, &MemoryStore::default()).refresh_at(world.now).unwrap();
         assert_eq!(session.trusted().root().version.get(), 4);
     }
 }

@@ -48,7 +48,7 @@ pub(crate) fn run(world: &World, server: &World, foreign: Foreign) -> Result<Cau
 /// Whether a client that has seen what `server` has gets `name` from `world` next.
 pub(crate) fn reaches_clients_of(server: &World, world: &World, name: &str) -> bool {
     let store = MemoryStore::default();
-    server.client(1, &store).refresh(server.now).unwrap();
+    server.client(1, &store).refresh_at(server.now).unwrap();
     world.fetch_with(&store, name).unwrap().is_some()
 }
 

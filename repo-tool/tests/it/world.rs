@@ -221,12 +221,12 @@ impl World {
 
     /// The same by a client that has been here before.
     pub(crate) fn fetch_with(&self, store: &MemoryStore, name: &str) -> Result<Option<Vec<u8>>, ClientError> {
-        let mut session = self.client(1, store).refresh(self.now)?;
+        let mut session = self.client(1, store).refresh_at(self.now)?;
         let Some(target) = session.find(&TargetPath::new(name).unwrap())? else {
             return Ok(None);
         };
         let to = self.folder.path().join("fetched");
-        session.download(&target, &to, &())?;
+        session.download(&target, &to)?;
         Ok(Some(std::fs::read(to).unwrap()))
     }
 }

@@ -64,7 +64,7 @@ pub(crate) fn store(mut input: &[u8]) {
             assert_eq!(refresh(&shipped, &published, store).expect("and stays so"), trusted);
         }
         // Lost state, floors beyond what there is, a stamp of another format: said, and said again.
-        Err(Error::Repository(_) | Error::Machine(_)) => {
+        Err(Error::Refused(_) | Error::State(_) | Error::Local(_)) => {
             assert!(refresh(&shipped, &published, store).is_err(), "a failed update mends nothing in secret");
         }
         Err(other) => panic!("nothing is wrong with the road, and there is {other}"),

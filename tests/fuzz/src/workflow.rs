@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use lastmile_client::metadata::{Json, ReadParts, RoleName, Stored, TargetPath};
 use lastmile_client::{
-    BoxFuture, Error, Fetch, FetchError, MachineError, MemoryStore, Patience, Response, Session, Store, StoreLock,
+    BoxFuture, Error, Fetch, FetchError, LocalError, MemoryStore, Patience, Response, Session, Store, StoreLock,
     StoredFile, Updater,
 };
 use lastmile_random::adversary::{day, published, resigned};
@@ -70,7 +70,7 @@ fn find(shipped: &Bytes, published: &BTreeMap<String, Bytes>, store: impl Store)
     let found = |target: &lastmile_client::metadata::TargetFile| format!("{target:?}");
     runtime().block_on(async {
         let updater = updater(shipped, published, store);
-        let mut session: Session = updater.offline(day(1)).await.map_err(|error| format!("{error:?}"))?;
+        let mut session: Session = updater.offline_at(day(1)).await.map_err(|error| format!("{error:?}"))?;
         let targets = session.trusted().targets();
         let (version, length) = (targets.version().get(), targets.len());
         let mut each = Vec::new();
@@ -100,7 +100,7 @@ pub(crate) fn refresh(
     store: impl Store,
 ) -> Result<Vec<Vec<u8>>, Error> {
     let updater = updater(shipped, published, store);
-    let session = runtime().block_on(updater.refresh(day(1)))?;
+    let session = runtime().block_on(updater.refresh_at(day(1)))?;
     let trusted = session.trusted();
     Ok(vec![
         trusted.root().bytes().to_vec(),
@@ -137,11 +137,11 @@ impl ReadParts for Parts {
 }
 
 impl Store for LargeStore {
-    fn read(&self, file: &StoredFile, max_length: u64) -> Result<Option<Vec<u8>>, MachineError> {
+    fn read(&self, file: &StoredFile, max_length: u64) -> Result<Option<Vec<u8>>, LocalError> {
         self.0.read(file, max_length)
     }
 
-    fn open(&self, file: &StoredFile, max_length: u64) -> Result<Option<Stored>, MachineError> {
+    fn open(&self, file: &StoredFile, max_length: u64) -> Result<Option<Stored>, LocalError> {
         let bytes = self.0.read(file, max_length)?;
         Ok(bytes.map(|bytes| {
             if *file == StoredFile::Role(RoleName::TARGETS) {
@@ -152,15 +152,15 @@ impl Store for LargeStore {
         }))
     }
 
-    fn write(&self, file: &StoredFile, bytes: &[u8]) -> Result<(), MachineError> {
+    fn write(&self, file: &StoredFile, bytes: &[u8]) -> Result<(), LocalError> {
         self.0.write(file, bytes)
     }
 
-    fn remove(&self, file: &StoredFile) -> Result<(), MachineError> {
+    fn remove(&self, file: &StoredFile) -> Result<(), LocalError> {
         self.0.remove(file)
     }
 
-    fn try_lock(&self) -> Result<Option<StoreLock>, MachineError> {
+    fn try_lock(&self) -> Result<Option<StoreLock>, LocalError> {
         self.0.try_lock()
     }
 

@@ -1,10 +1,8 @@
 //! Our client, over HTTP, with a memory from one update to the next.
 
-use std::path::Path;
-
 use chrono::{DateTime, Utc};
 use lastmile_client::metadata::{ErrorKind, RoleName, TargetPath};
-use lastmile_client::{Error, MemoryStore, Refusal, RepositoryError, Session, Updater};
+use lastmile_client::{Error, MemoryStore, Refusal, RefusedError, Session, Updater};
 
 /// One device, whose clock stands still.
 pub(crate) struct Device {
@@ -33,7 +31,7 @@ impl Device {
 
     /// Updates and downloads.
     pub(crate) async fn fetch(&self, names: &[&str]) -> Result<Fetched, Error> {
-        let mut session = self.updater.refresh(self.now).await?;
+        let mut session = self.updater.refresh_at(self.now).await?;
         let mut targets = Vec::new();
         for name in names {
             targets.push(self.read(&mut session, name).await?);
@@ -50,7 +48,7 @@ impl Device {
 
     /// The paths that the repository vouches for.
     pub(crate) async fn list(&self) -> Vec<String> {
-        let mut session = self.updater.refresh(self.now).await.unwrap();
+        let mut session = self.updater.refresh_at(self.now).await.unwrap();
         session.list().await.unwrap().into_iter().map(|target| target.path.as_str().to_owned()).collect()
     }
 
@@ -59,7 +57,7 @@ impl Device {
             return Ok(None);
         };
         let path = self.downloads.path().join("file");
-        session.download(&target, Path::new(&path), &()).await?;
+        session.download(&target, &path).await?;
         Ok(Some(std::fs::read(path).unwrap()))
     }
 }
@@ -67,7 +65,7 @@ impl Device {
 /// The verdict for which an update was refused.
 pub(crate) fn refusal(result: Result<Fetched, Error>) -> (RoleName, ErrorKind) {
     match result {
-        Err(Error::Repository(RepositoryError { refusal: Refusal::Metadata(error), .. })) => (error.role, error.kind),
+        Err(Error::Refused(RefusedError { refusal: Refusal::Metadata(error), .. })) => (error.role, error.kind),
         other => panic!("not a refused metadata file: {other:?}"),
     }
 }

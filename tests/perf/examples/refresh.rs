@@ -5,7 +5,6 @@ use std::error::Error;
 use std::io::{self, Write as _};
 use std::time::Instant;
 
-use chrono::Utc;
 use lastmile_client::{DirectoryStore, Updater};
 
 #[tokio::main(flavor = "current_thread")]
@@ -16,9 +15,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let builder = Updater::builder(std::fs::read(root)?).mirror(metadata, targets);
     let updater = builder.store(DirectoryStore::open(state)?).build()?;
-    updater.refresh(Utc::now()).await?;
+    updater.refresh().await?;
     let started = Instant::now();
-    updater.refresh(Utc::now()).await?;
+    updater.refresh().await?;
     writeln!(io::stdout(), "{}", started.elapsed().as_secs_f64())?;
     Ok(())
 }

@@ -103,24 +103,24 @@ fn run(arguments: &Arguments) -> Result<()> {
         Command::Init { root } => {
             let root = fs::read(root)?;
             let metadata_url = "http://unused.invalid/";
-            updater(&arguments.metadata_dir, root.clone(), metadata_url, metadata_url)?.prepare(now)?;
+            updater(&arguments.metadata_dir, root.clone(), metadata_url, metadata_url)?.prepare_at(now)?;
             keep_shipped_root(&arguments.metadata_dir, &root)
         }
         Command::Refresh => {
             let metadata_url = needed(arguments.metadata_url.as_ref(), "--metadata-url")?;
-            opened(arguments, metadata_url, metadata_url)?.refresh(now)?;
+            opened(arguments, metadata_url, metadata_url)?.refresh_at(now)?;
             Ok(())
         }
         Command::Download => {
             let metadata_url = needed(arguments.metadata_url.as_ref(), "--metadata-url")?;
             let targets_url = needed(arguments.target_base_url.as_ref(), "--target-base-url")?;
             let target_dir = needed(arguments.target_dir.as_ref(), "--target-dir")?;
-            let mut session = opened(arguments, metadata_url, targets_url)?.refresh(now)?;
+            let mut session = opened(arguments, metadata_url, targets_url)?.refresh_at(now)?;
             for name in &arguments.target_name {
                 let path = TargetPath::new(name)?;
                 let no_such_target = || lastmile_client::Error::NoSuchTarget(path.clone());
                 let target = session.find(&path)?.ok_or_else(no_such_target)?;
-                session.download(&target, &target_dir.join(file_name(name)), &())?;
+                session.download(&target, target_dir.join(file_name(name)))?;
             }
             Ok(())
         }

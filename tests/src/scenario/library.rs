@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use lastmile_client::metadata::TargetPath;
-use lastmile_client::{Error, Refusal, RepositoryError};
+use lastmile_client::{Error, Refusal, RefusedError};
 
 use crate::device::{Device, Versions};
 use crate::repository::file_name;
@@ -152,8 +152,7 @@ fn act(play: &Play, device: &Device) -> Result<Versions, Error> {
     match &play.action {
         Action::Refresh => device.update(&[]),
         Action::Get(path) => {
-            let name =
-                |error| Error::Repository(RepositoryError { refusal: Refusal::Name(error), mirrors: Vec::new() });
+            let name = |error| Error::Refused(RefusedError::from(Refusal::Name(error)));
             device.update(&[TargetPath::new(path).map_err(name)?])
         }
     }
@@ -173,14 +172,14 @@ fn accepted(play: &Play, result: &Result<Versions, String>, after: &State) -> Re
 fn named(error: &Error) -> (String, String) {
     let variant = |text: String| text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned();
     match error {
-        Error::Repository(error) => match &error.refusal {
+        Error::Refused(error) => match &error.refusal {
             Refusal::Metadata(verdict) => (verdict.role.to_string(), variant(format!("{:?}", verdict.kind))),
             Refusal::Target { path, error } => (path.to_string(), variant(format!("{error:?}"))),
             Refusal::TooLong { file, .. } => (file.clone(), "TooLong".into()),
             Refusal::Name(_) => ("name".into(), "Name".into()),
             other => (other.to_string(), variant(format!("{other:?}"))),
         },
-        Error::Road(error) => (error.what.trim_matches('`').to_owned(), variant(format!("{:?}", error.cause))),
+        Error::Network(error) => (error.what.trim_matches('`').to_owned(), variant(format!("{:?}", error.cause))),
         Error::NoSuchTarget(path) => (path.to_string(), "NoSuchTarget".into()),
         other => (other.to_string(), variant(format!("{other:?}"))),
     }

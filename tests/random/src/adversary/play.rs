@@ -155,7 +155,7 @@ impl Play {
         let updater = &self.client.updater;
         let (session, found) = RUNTIME.with(|runtime| {
             runtime.block_on(async {
-                let mut session = updater.refresh(day(now)).await;
+                let mut session = updater.refresh_at(day(now)).await;
                 let mut found = Vec::new();
                 if let Ok(session) = &mut session {
                     for path in paths {

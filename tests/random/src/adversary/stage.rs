@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use lastmile_client::metadata::{Stored, Version};
 use lastmile_client::{
-    BoxFuture, Fetch, FetchError, MachineError, MemoryStore, Notice, Notify, Patience, Response, Session, Store,
+    BoxFuture, Fetch, FetchError, LocalError, MemoryStore, Notice, Notify, Patience, Response, Session, Store,
     StoreLock, StoredFile, Updater,
 };
 
@@ -76,7 +75,7 @@ impl DyingStore {
         self.life.lock().unwrap().1
     }
 
-    fn spend(&self) -> Result<(), MachineError> {
+    fn spend(&self) -> Result<(), LocalError> {
         let mut life = self.life.lock().unwrap();
         match &mut life.0 {
             None => return Ok(()),
@@ -86,8 +85,7 @@ impl DyingStore {
                 return Ok(());
             }
         }
-        let (operation, path) = ("write to", PathBuf::from("the store of the play"));
-        Err(MachineError { operation, path, error: io::Error::other("died"), hint: None })
+        Err(LocalError::new("write to", "the store of the play", io::Error::other("died")))
     }
 
     /// The bytes of a file.
@@ -137,25 +135,25 @@ fn read_marks(record: &str) -> Marks {
 }
 
 impl Store for DyingStore {
-    fn read(&self, file: &StoredFile, max_length: u64) -> Result<Option<Vec<u8>>, MachineError> {
+    fn read(&self, file: &StoredFile, max_length: u64) -> Result<Option<Vec<u8>>, LocalError> {
         self.inner.read(file, max_length)
     }
 
-    fn open(&self, file: &StoredFile, max_length: u64) -> Result<Option<Stored>, MachineError> {
+    fn open(&self, file: &StoredFile, max_length: u64) -> Result<Option<Stored>, LocalError> {
         self.inner.open(file, max_length)
     }
 
-    fn write(&self, file: &StoredFile, bytes: &[u8]) -> Result<(), MachineError> {
+    fn write(&self, file: &StoredFile, bytes: &[u8]) -> Result<(), LocalError> {
         self.spend()?;
         self.inner.write(file, bytes)
     }
 
-    fn remove(&self, file: &StoredFile) -> Result<(), MachineError> {
+    fn remove(&self, file: &StoredFile) -> Result<(), LocalError> {
         self.spend()?;
         self.inner.remove(file)
     }
 
-    fn try_lock(&self) -> Result<Option<StoreLock>, MachineError> {
+    fn try_lock(&self) -> Result<Option<StoreLock>, LocalError> {
         self.inner.try_lock()
     }
 

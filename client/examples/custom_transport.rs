@@ -1,0 +1,94 @@
+//! Fetches through a transport of the program's own: plain HTTP/1.0 over a TCP connection.
+//!
+//! ```console
+//! $ cargo run --example custom_transport -- root.json http://127.0.0.1:8931/ app-1.2.tar.gz
+//! 13 bytes
+//! ```
+//!
+//! A transport only moves bytes. It retries nothing, limits nothing and verifies nothing: the updater does, so that a
+//! mistake in a transport cannot make it accept what must not be trusted.
+
+#![expect(clippy::disallowed_methods, reason = "an example is a program")]
+#![expect(clippy::print_stdout, reason = "an example talks to a person")]
+
+use std::io;
+
+use futures_util::stream;
+use lastmile_client::{BoxFuture, Bytes, Fetch, FetchError, Response, Updater};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [root, url, name] = args.as_slice() else {
+        return Err("usage: custom_transport ROOT URL TARGET".into());
+    };
+    // Without a store, trusted metadata is kept in memory: fine for an example, not for an update client.
+    let updater = Updater::builder(std::fs::read(root)?)
+        .mirror(format!("{url}metadata/"), format!("{url}targets/"))
+        .fetch(PlainHttp)
+        .build()?;
+    let mut session = updater.refresh().await?;
+    let target = session.target(name).await?;
+    let bytes = session.read(&target).await?;
+    println!("{} bytes", bytes.len());
+    Ok(())
+}
+
+/// HTTP/1.0: one connection for each file.
+struct PlainHttp;
+
+impl Fetch for PlainHttp {
+    /// The answer always begins at byte 0, whatever the offset: `Response::offset` says so.
+    fn fetch(&self, url: &str, _offset: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
+        let url = url.to_owned();
+        Box::pin(async move {
+            let unusable = || FetchError::Url(url.clone());
+            let (host, path) =
+                url.strip_prefix("http://").and_then(|rest| rest.split_once('/')).ok_or_else(unusable)?;
+            let connected = TcpStream::connect(host).await;
+            let mut stream = BufReader::new(connected.map_err(|error| FetchError::Connect(error.to_string()))?);
+            let request = format!("GET /{path} HTTP/1.0\r\nHost: {host}\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.map_err(cut)?;
+            match status(&mut stream).await? {
+                200 => Ok(Response { offset: 0, body: Box::pin(stream::try_unfold(stream, next_part)) }),
+                // Only a definite answer may say that a file does not exist.
+                404 => Err(FetchError::NotFound),
+                status => Err(FetchError::Status(status)),
+            }
+        })
+    }
+}
+
+/// The longest head of an answer that is read.
+const MAX_HEAD: u64 = 16 * 1024;
+
+/// Reads the head of the answer, and returns its status.
+async fn status(stream: &mut BufReader<TcpStream>) -> Result<u16, FetchError> {
+    let mut head = stream.take(MAX_HEAD);
+    let mut first = String::new();
+    head.read_line(&mut first).await.map_err(cut)?;
+    let mut line = String::new();
+    while line != "\r\n" {
+        line.clear();
+        if head.read_line(&mut line).await.map_err(cut)? == 0 {
+            return Err(FetchError::Cut("the head of the answer does not end".to_owned()));
+        }
+    }
+    let status = first.split(' ').nth(1).and_then(|status| status.parse().ok());
+    status.ok_or_else(|| FetchError::Cut("the answer is not HTTP".to_owned()))
+}
+
+/// Reads the next part of the body; nothing where it ends.
+async fn next_part(mut stream: BufReader<TcpStream>) -> Result<Option<(Bytes, BufReader<TcpStream>)>, FetchError> {
+    let mut part = vec![0; 64 * 1024];
+    let read = stream.read(&mut part).await.map_err(cut)?;
+    part.truncate(read);
+    Ok((read > 0).then(|| (Bytes::from(part), stream)))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` passes a value")]
+fn cut(error: io::Error) -> FetchError {
+    FetchError::Cut(error.to_string())
+}

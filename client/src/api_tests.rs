@@ -1,0 +1,232 @@
+//! The API as a program uses it: targets by name, progress, small targets in memory, and futures that are dropped.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::{StreamExt, stream};
+use lastmile_metadata::{FileError, TargetFile};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Notify;
+
+use crate::blocking;
+use crate::builder::UpdaterBuilder;
+use crate::directory::DirectoryStore;
+use crate::error::{Error, Refusal};
+use crate::fetch::{Fetch, FetchError, Response};
+use crate::progress::Transfer;
+use crate::session::Session;
+use crate::test_repository::{TestRepository, now, root};
+use crate::updater::Updater;
+
+/// A repository with the content of its target `x`, and of `docs/y`.
+fn repository() -> TestRepository {
+    let repository = TestRepository::new();
+    repository.put("t/x", b"1");
+    repository.put("t/docs/y", b"1");
+    repository
+}
+
+fn updater(repository: &TestRepository) -> UpdaterBuilder {
+    repository.updater().hash_prefixed_targets(false)
+}
+
+async fn session(repository: &TestRepository) -> Session {
+    updater(repository).build().unwrap().refresh_at(now()).await.unwrap()
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_target_is_searched_by_its_name() {
+    let mut session = session(&repository()).await;
+    for name in ["x", "docs/y"] {
+        assert_eq!(session.target(name).await.unwrap().path.as_str(), name);
+    }
+    let error = session.target("docs/z".to_owned()).await.unwrap_err();
+    assert!(matches!(&error, Error::NoSuchTarget(path) if path.as_str() == "docs/z"), "{error:?}");
+    assert_eq!(error.to_string(), "no trusted role lists the target `docs/z`");
+}
+
+#[tokio::test]
+async fn a_name_that_is_no_path_of_a_target_is_not_searched() {
+    let repository = repository();
+    let mut session = session(&repository).await;
+    repository.take_requests();
+    let error = session.target("").await.unwrap_err();
+    assert!(matches!(error, Error::TargetPath(_)), "{error:?}");
+    assert_eq!(repository.take_requests(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_closure_watches_a_download() {
+    let (repository, dir) = (repository(), tempfile::tempdir().unwrap());
+    let mut session = session(&repository).await;
+    let target = session.target("x").await.unwrap();
+    let seen = Mutex::new(Vec::new());
+    let watch = |target: &TargetFile, event: Transfer| seen.lock().unwrap().push((target.path.clone(), event));
+    let path = session.download_with_progress(&target, dir.path().join("file"), &watch).await.unwrap();
+    assert_eq!(std::fs::read(path).unwrap(), b"1");
+    session.download_below_with_progress(&target, dir.path(), &watch).await.unwrap();
+    repository.put("t/x", b"2");
+    let results =
+        session.download_all_with_progress(std::slice::from_ref(&target), dir.path().join("other"), 1, &watch).await;
+    assert!(matches!(results.as_slice(), [Err(Error::Refused(_))]), "{results:?}");
+    let (start, some) = (Transfer::Started, Transfer::Advanced(1));
+    let events = [start, some, Transfer::Finished, start, some, Transfer::Finished, start, some, Transfer::Failed];
+    assert_eq!(*seen.lock().unwrap(), events.map(|event| (target.path.clone(), event)));
+}
+
+#[tokio::test]
+async fn a_small_target_is_read_into_memory() {
+    let mut session = session(&repository()).await;
+    let target = session.target("docs/y").await.unwrap();
+    assert_eq!(session.read(&target).await.unwrap(), b"1");
+}
+
+#[tokio::test]
+async fn what_is_read_into_memory_has_passed_every_check() {
+    for (wrong, expected) in [(&b"2"[..], None), (b"", Some(0)), (b"12", Some(2))] {
+        let repository = repository();
+        let mut session = session(&repository).await;
+        let target = session.target("x").await.unwrap();
+        repository.put("t/x", wrong);
+        let Err(Error::Refused(error)) = session.read(&target).await else { panic!("{wrong:?}") };
+        let Refusal::Target { error, .. } = error.refusal else { panic!("{error:?}") };
+        match expected {
+            None => assert!(matches!(error, FileError::Hash { .. }), "{error:?}"),
+            Some(found) => assert_eq!(error, FileError::Length { expected: 1, found }),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_target_that_is_too_long_for_memory_is_not_asked_for() {
+    let repository = repository();
+    let mut session = session(&repository).await;
+    let mut target = session.target("x").await.unwrap();
+    repository.take_requests();
+    target.length = Session::MAX_READ_LENGTH + 1;
+    let error = session.read(&target).await.unwrap_err();
+    assert!(matches!(error, Error::TooLarge { length: 16_777_217, max_length: 16_777_216, .. }), "{error:?}");
+    assert_eq!(repository.take_requests(), [""; 0]);
+}
+
+#[test]
+fn the_blocking_api_finds_reads_and_downloads() {
+    let (repository, dir) = (repository(), tempfile::tempdir().unwrap());
+    let updater = blocking::Updater::new(updater(&repository).build().unwrap()).unwrap();
+    let mut session = updater.refresh_at(now()).unwrap();
+    let target = session.target("x").unwrap();
+    assert!(matches!(session.target("z"), Err(Error::NoSuchTarget(_))));
+    assert_eq!(session.read(&target).unwrap(), b"1");
+    let path = session.download(&target, dir.path().join("file")).unwrap();
+    assert_eq!(std::fs::read(path).unwrap(), b"1");
+    let paths = session.download_all(&[target], dir.path(), 2);
+    assert_eq!(paths.into_iter().collect::<Result<Vec<_>, _>>().unwrap(), [dir.path().join("x")]);
+}
+
+#[test]
+fn futures_of_the_api_can_move_between_threads() {
+    fn is_send<T: Send>(_: T) {}
+    let updater = TestRepository::new().updater().build().unwrap();
+    is_send(async move {
+        let mut session = updater.refresh().await?;
+        let target = session.target("x").await?;
+        session.read(&target).await?;
+        session.download_with_progress(&target, "x", &|_: &TargetFile, _| {}).await?;
+        session.download(&target, "x").await
+    });
+}
+
+/// A repository whose file `name` stops after its first byte; `reached` tells that somebody waits for the second one.
+#[derive(Clone)]
+struct Stalling {
+    repository: TestRepository,
+    name: &'static str,
+    reached: Arc<Notify>,
+}
+
+impl Fetch for Stalling {
+    fn fetch(&self, url: &str, offset: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
+        let (stalls, answer) = (url.ends_with(self.name), self.repository.fetch(url, offset));
+        Box::pin(async move {
+            let answer = answer.await?;
+            if !stalls {
+                return Ok(answer);
+            }
+            let reached = Arc::clone(&self.reached);
+            let forever = stream::once(async move {
+                reached.notify_one();
+                std::future::pending().await
+            });
+            let first = answer.body.take(1).map(|part| part.map(|bytes| bytes.slice(..1)));
+            Ok(Response { offset: 0, body: first.chain(forever).boxed() })
+        })
+    }
+}
+
+impl Stalling {
+    /// Version 10, so that its target `x` has the two bytes of that number.
+    fn at(name: &'static str) -> Stalling {
+        let repository = TestRepository::new();
+        repository.publish(10, "online");
+        repository.put("t/x", b"10");
+        Stalling { repository, name, reached: Arc::default() }
+    }
+
+    fn updater(&self, store: &Path) -> Updater {
+        let store = DirectoryStore::open(store).unwrap();
+        let builder = Updater::builder(root(1, "root", "online")).mirror("http://a/", "http://a/t/").store(store);
+        builder.hash_prefixed_targets(false).lock_wait(Duration::ZERO).fetch(self.clone()).build().unwrap()
+    }
+}
+
+#[test]
+fn a_dropped_download_leaves_what_was_there_and_nothing_else() {
+    let (stalling, store, out) = (Stalling::at("t/x"), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    std::fs::write(out.path().join("x"), b"before").unwrap();
+    let runtime = runtime();
+    runtime.block_on(async {
+        let mut session = stalling.updater(store.path()).refresh_at(now()).await.unwrap();
+        let target = session.target("x").await.unwrap();
+        for _ in 0..2 {
+            tokio::select! {
+                result = session.download_below(&target, out.path()) => panic!("not stalled: {result:?}"),
+                names = async { stalling.reached.notified().await; files(out.path()) } => assert_eq!(names.len(), 2),
+            }
+        }
+        // Nobody has the lock of the store.
+        stalling.updater(store.path()).refresh_at(now()).await.unwrap();
+    });
+    // A runtime waits for its threads when it is dropped.
+    drop(runtime);
+    assert_eq!(files(out.path()), ["x"]);
+    assert_eq!(std::fs::read(out.path().join("x")).unwrap(), b"before");
+}
+
+#[tokio::test]
+async fn a_dropped_refresh_gives_the_lock_back_and_keeps_what_was_trusted_before() {
+    let (stalling, store) = (Stalling::at("10.snapshot.json"), tempfile::tempdir().unwrap());
+    let whole = Stalling { name: "none", ..stalling.clone() };
+    let updater = stalling.updater(store.path());
+    let other = async {
+        stalling.reached.notified().await;
+        whole.updater(store.path()).refresh_at(now()).await.err()
+    };
+    tokio::select! {
+        _ = updater.refresh_at(now()) => panic!("not stalled"),
+        busy = other => assert!(matches!(busy, Some(Error::Local(_))), "{busy:?}"),
+    }
+    assert_eq!(std::fs::read(store.path().join("timestamp.json")).unwrap(), stalling.repository.file("timestamp.json"));
+    let session = whole.updater(store.path()).refresh_at(now()).await.unwrap();
+    assert_eq!(session.trusted().snapshot().version.get(), 10);
+}

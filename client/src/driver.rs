@@ -1,0 +1,299 @@
+//! Feeds the stages of the workflow (spec 5) from a store and from mirrors: one loop that alone lets a stage judge
+//! what was fetched.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use lastmile_metadata::{ErrorKind, Floors, Kept, Request, RoleName, Stage, Stored};
+use tokio::time::{Instant, timeout_at};
+
+use crate::ahead::{Ahead, Attempt};
+use crate::error::{Error, LocalError, MirrorFailure, MirrorReason, Refusal, all_failed};
+use crate::fetch::FetchError;
+use crate::mirrors::Asked;
+use crate::progress::Notice;
+use crate::road::Road;
+use crate::store::StoredFile;
+
+/// How long other mirrors together may take to answer a question that one has answered.
+const SECOND_OPINIONS: Duration = Duration::from_secs(3);
+
+/// How many files of one stage are looked at before it is their turn.
+const LOOKED_AHEAD: usize = 64;
+
+/// Where the driver takes files from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The store, then the mirrors; what is new is kept.
+    MirrorsAndStore,
+    /// The same, but nothing is kept: another process has gone on from here.
+    MirrorsOnly,
+    /// The store alone; nothing is kept.
+    Store,
+}
+
+/// Feeds stages.
+pub(crate) struct Driver<'a> {
+    road: &'a Road,
+    source: Source,
+    /// The floors as they were kept last.
+    floors: Option<String>,
+    /// The record of floors is damaged: no new record may hide that until it is complete.
+    floors_lost: bool,
+    /// What will be needed, and may be on its way already.
+    ahead: Ahead<'a>,
+    /// The files of which is known whether they are to be asked for ahead.
+    looked_at: BTreeSet<String>,
+}
+
+impl<'a> Driver<'a> {
+    pub(crate) fn new(road: &'a Road, source: Source) -> Driver<'a> {
+        let (ahead, looked_at) = (Ahead::new(road), BTreeSet::new());
+        Driver { road, source, floors: None, floors_lost: false, ahead, looked_at }
+    }
+
+    /// A driver that knows the record of floors that is kept, or that it is lost.
+    pub(crate) fn resuming(road: &'a Road, source: Source, floors: Option<String>, floors_lost: bool) -> Driver<'a> {
+        Driver { floors, floors_lost, ..Driver::new(road, source) }
+    }
+
+    /// A lost record may be written again: the floors of the next stage have all that it had.
+    pub(crate) fn complete_floors(&mut self) {
+        self.floors_lost = false;
+    }
+
+    /// Feeds a stage until it has enough, and lets it finish.
+    pub(crate) async fn drive<S: Stage + Send>(&mut self, mut stage: S) -> Result<S::Next, Error> {
+        let fed = self.feed(&mut stage).await;
+        // Also after an error: what became trusted before it stays so.
+        self.keep_floors(stage.floors())?;
+        fed?;
+        Ok(stage.finish()?)
+    }
+
+    /// The one loop: offers each file that the stage asks for from the store, and where that does
+    /// not do, from the mirrors; keeps what passed.
+    async fn feed<S: Stage + Send>(&mut self, stage: &mut S) -> Result<(), Error> {
+        while let Some(request) = self.recall(stage)? {
+            self.look_ahead(stage, &request);
+            self.answer(stage, &request).await?;
+        }
+        Ok(())
+    }
+
+    /// What a stage will need after this file, and no stored copy answers, is asked for beside it. That
+    /// changes nothing but the timing: whatever is wrong is told when its turn comes.
+    fn look_ahead<S: Stage>(&mut self, stage: &S, request: &Request) {
+        if !self.looked_at.insert(request.file_name()) {
+            return;
+        }
+        let most = if self.road.sequential { 0 } else { LOOKED_AHEAD };
+        for next in stage.upcoming(most) {
+            if self.looked_at.insert(next.file_name()) && !self.is_stored(stage, &next) {
+                self.expect(&next);
+            }
+        }
+    }
+
+    fn is_stored<S: Stage>(&self, stage: &S, request: &Request) -> bool {
+        let (file, longest) = self.stored_file(request);
+        match self.road.store.open(&file, longest) {
+            Ok(Some(stored)) => stage.would_recall(request, stored),
+            Ok(None) => false,
+            // Told when it is needed.
+            Err(_) => true,
+        }
+    }
+
+    /// Offers stored copies as long as they do; the first request for which none does.
+    pub(crate) fn recall<S: Stage>(&self, stage: &mut S) -> Result<Option<Request>, Error> {
+        while let Some(request) = stage.request() {
+            if !self.stored(&request)?.is_some_and(|stored| stage.recall(stored)) {
+                return Ok(Some(request));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Answers a request for which no stored copy does, and keeps the answer.
+    pub(crate) async fn answer<S: Stage + Send>(&mut self, stage: &mut S, request: &Request) -> Result<(), Error> {
+        if self.source == Source::Store {
+            // Judged once more, for the reason why it does not do.
+            let again = if request.may_be_absent() { None } else { self.stored(request)? };
+            stage.apply(again)?;
+            return Ok(());
+        }
+        if let Some(kept) = self.fetch_and_apply(stage, request).await? {
+            self.keep(request, &kept)?;
+            if request.role == RoleName::ROOT {
+                // What was asked for before may be signed by keys that it replaces.
+                self.ahead.overtake();
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the mirrors in order until the stage accepts what one of them has. A verdict against
+    /// one mirror's file moves on to the next mirror (decision D6).
+    async fn fetch_and_apply<S: Stage + Send>(
+        &mut self,
+        stage: &mut S,
+        request: &Request,
+    ) -> Result<Option<Kept>, Error> {
+        let mut failures: Vec<MirrorFailure> = Vec::new();
+        let road = self.road;
+        if request.may_be_absent() {
+            for other in road.mirrors.in_order().skip(1).filter(|mirror| !mirror.has_failed()) {
+                self.ahead.expect(other.metadata(&request.file_name()), request.max_length);
+            }
+        }
+        for mirror in road.mirrors.in_order() {
+            road.tell_of(failures.last());
+            let url = mirror.metadata(&request.file_name());
+            let (begun, is_overtaken) = self.ahead.take(&url, request.max_length).unzip();
+            let mut answer = self.ask(stage, request, &url, begun).await?;
+            if is_overtaken == Some(true) && matches!(answer, Err(MirrorReason::Refused(_))) {
+                answer = self.ask(stage, request, &url, None).await?;
+            }
+            match answer {
+                Ok(None) if request.may_be_absent() => return Ok(self.found_elsewhere(stage, request, &mirror).await),
+                Ok(kept) => return Ok(kept),
+                Err(reason) => failures.push(MirrorFailure { url, reason }),
+            }
+            mirror.failed();
+            // Others are asked first from now on, and are to be asked ahead.
+            self.ahead.forget(&mirror.metadata(""));
+            self.looked_at.clear();
+        }
+        Err(all_failed(format!("`{}`", request.file_name()), failures))
+    }
+
+    /// `first` says that the file is not there. It may be behind, or hide it: the others were asked beside it, once, and
+    /// get a little longer.
+    async fn found_elsewhere<S: Stage + Send>(
+        &mut self,
+        stage: &mut S,
+        request: &Request,
+        first: &Asked<'_>,
+    ) -> Option<Kept> {
+        let road = self.road;
+        let last = Instant::now() + SECOND_OPINIONS;
+        for mirror in road.mirrors.in_order().filter(|mirror| !mirror.is(first) && !mirror.has_failed()) {
+            let url = mirror.metadata(&request.file_name());
+            let begun = self.ahead.take(&url, request.max_length).map(|(begun, _)| begun);
+            let attempt = begun.unwrap_or_else(|| road.attempt(url.clone(), request.max_length, u64::MAX));
+            let whole = self.ahead.beside(async { attempt.await?.finish().await });
+            let Ok(Ok(bytes)) = timeout_at(last, whole).await else { continue };
+            match stage.apply(Some(Stored::Bytes(bytes))) {
+                Ok(Some(kept)) => {
+                    first.failed();
+                    return Some(kept);
+                }
+                Ok(None) => {}
+                Err(verdict) => {
+                    let reason = MirrorReason::Refused(verdict.into());
+                    road.tell_of(Some(&MirrorFailure { url, reason }));
+                    mirror.failed();
+                }
+            }
+        }
+        None
+    }
+
+    /// Asks one mirror, and lets the stage judge what it sends.
+    async fn ask<S: Stage + Send>(
+        &mut self,
+        stage: &mut S,
+        request: &Request,
+        url: &str,
+        begun: Option<Attempt<'_>>,
+    ) -> Result<Result<Option<Kept>, MirrorReason>, Error> {
+        let fetched = self.road.fetch_metadata(url, request.max_length, begun);
+        let reason = match self.ahead.beside(fetched).await {
+            Ok(fetched) => match stage.apply(fetched.map(|bytes| self.road.store.hold(bytes))) {
+                Ok(kept) => return Ok(Ok(kept)),
+                // No mirror can do better.
+                Err(verdict) if verdict.kind == ErrorKind::StateLost => return Err(verdict.into()),
+                Err(verdict) if verdict.kind == ErrorKind::Absent => FetchError::NotFound.into(),
+                Err(verdict) => MirrorReason::Refused(verdict.into()),
+            },
+            Err(FetchError::TooLong { max_length }) => {
+                let (file, limit) = (request.file_name(), request.limit);
+                MirrorReason::Refused(Refusal::TooLong { file, max_length, limit })
+            }
+            Err(error) => error.into(),
+        };
+        Ok(Err(reason))
+    }
+
+    /// This file will be needed, from the mirror that is asked first as things stand.
+    pub(crate) fn expect(&mut self, request: &Request) {
+        if self.source == Source::Store {
+            return;
+        }
+        if let Some(mirror) = self.road.mirrors.in_order().next() {
+            self.ahead.expect(mirror.metadata(&request.file_name()), request.max_length);
+        }
+    }
+
+    /// The stored copy for a request. One that cannot be read as a file of ours is offered empty, and judged as damaged.
+    fn stored(&self, request: &Request) -> Result<Option<Stored>, LocalError> {
+        if self.source == Source::MirrorsOnly {
+            return Ok(None);
+        }
+        let (file, longest) = self.stored_file(request);
+        match self.road.store.open(&file, longest) {
+            Err(error) if error.is_unusable_content() => {
+                let reason = format!("{error}: {}", error.error);
+                self.road.notify.notify(&Notice::UnusableFile { reason });
+                Ok(Some(Stored::Bytes(Vec::new())))
+            }
+            answer => answer,
+        }
+    }
+
+    /// Where the stored copy is, and how long it may be.
+    fn stored_file(&self, request: &Request) -> (StoredFile, u64) {
+        let file = match request.version {
+            Some(version) if request.role == RoleName::ROOT => StoredFile::Root(version),
+            _ => StoredFile::Role(request.role.clone()),
+        };
+        (file, self.road.longest(&request.role).max(request.max_length))
+    }
+
+    /// Keeps what a stage has accepted, as received.
+    fn keep(&self, request: &Request, kept: &Kept) -> Result<(), LocalError> {
+        if self.source != Source::MirrorsAndStore {
+            return Ok(());
+        }
+        if let Some(version) = request.version.filter(|_| request.role == RoleName::ROOT) {
+            self.road.store.keep(&StoredFile::Root(version), kept)?;
+        }
+        self.road.store.keep(&StoredFile::Role(request.role.clone()), kept)
+    }
+
+    /// Keeps the record of floors when it has changed.
+    pub(crate) fn keep_floors(&mut self, floors: Option<&Floors>) -> Result<(), LocalError> {
+        let keeps = !self.floors_lost && self.source == Source::MirrorsAndStore;
+        let Some(floors) = floors.filter(|_| keeps) else { return Ok(()) };
+        if self.floors.as_ref().is_some_and(|record| floors.is_recorded(record)) {
+            return Ok(());
+        }
+        let text = floors.to_text();
+        self.road.store.write(&StoredFile::Floors, text.as_bytes())?;
+        self.floors = Some(text);
+        Ok(())
+    }
+
+    /// The trusted root under its unversioned name, also where it came from the history or was
+    /// shipped anew.
+    pub(crate) fn keep_root(&self, bytes: &[u8]) -> Result<(), LocalError> {
+        let file = StoredFile::Role(RoleName::ROOT);
+        let longest = self.road.longest(&RoleName::ROOT);
+        let is_kept = self.road.store.read(&file, longest).ok().flatten().as_deref() == Some(bytes);
+        if is_kept || self.source != Source::MirrorsAndStore {
+            return Ok(());
+        }
+        self.road.store.write(&file, bytes)
+    }
+}

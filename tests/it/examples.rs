@@ -1,0 +1,121 @@
+//! The examples of the client, each run against a server on loopback with a repository that `lastmile-repo` made.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use lastmile_tests::scenario::GOOD;
+use lastmile_tests::{Road, Server, TARGETS};
+use tempfile::TempDir;
+
+use crate::cli::program;
+use crate::made::Made;
+
+/// A folder with `root.json`, and a server with a repository that has `package` and `team/package`.
+struct Setup {
+    folder: TempDir,
+    made: Made,
+    server: Server,
+}
+
+impl Setup {
+    fn new() -> Setup {
+        let (folder, made) = (tempfile::tempdir().unwrap(), Made::with_team());
+        fs::copy(made.dir().join("metadata/1.root.json"), folder.path().join("root.json")).unwrap();
+        let server = Server::start(&made.served());
+        Setup { folder, made, server }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Runs an example with the root, the URL of the server and these arguments.
+    fn run<A: AsRef<OsStr>>(&self, example: &str, arguments: &[A]) -> Output {
+        let mut command = Command::new(program(&format!("examples/{example}")));
+        command.current_dir(self.folder.path()).args(["root.json", &self.server.url()]);
+        command.env("NO_PROXY", "*").args(arguments).output().unwrap()
+    }
+
+    /// Serves the same with other bytes in place of every target.
+    fn tamper(&mut self) {
+        let (honest, tampered) = (self.made.served(), Road::new());
+        for (path, bytes) in honest.files() {
+            tampered.put(&path, if path.starts_with(TARGETS) { b"evil package".to_vec() } else { bytes });
+        }
+        self.server = Server::start(&tampered);
+    }
+}
+
+fn printed(output: &Output) -> (bool, &str, &str) {
+    let text = |bytes| std::str::from_utf8(bytes).unwrap();
+    (output.status.success(), text(&output.stdout), text(&output.stderr))
+}
+
+fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+#[test]
+fn fetch_one_file_fetches_it_and_refuses_another() {
+    let mut setup = Setup::new();
+    let output = setup.run("fetch_one_file", &["state", "team/package", "file"]);
+    assert_eq!(printed(&output), (true, "file\n", ""));
+    assert_eq!(fs::read(setup.path("file")).unwrap(), GOOD);
+
+    let output = setup.run("fetch_one_file", &["state", "nothing", "other"]);
+    assert_eq!(printed(&output), (false, "", "no trusted role lists the target `nothing`\n"));
+
+    setup.tamper();
+    let output = setup.run("fetch_one_file", &["state", "package", "other"]);
+    let (_, data, message) = printed(&output);
+    assert_eq!((output.status.code(), data), (Some(5), ""));
+    assert!(message.starts_with("refused: ") && message.contains("target `package`"), "{message}");
+    assert!(!is_there(&setup.path("other")));
+}
+
+#[test]
+fn self_check_says_whether_a_file_is_the_published_one_also_without_a_network() {
+    let mut setup = Setup::new();
+    let check = |setup: &Setup| {
+        let output = setup.run("self_check", &["state", "package", "app"]);
+        let (success, data, message) = printed(&output);
+        assert!(success, "{message}");
+        (data.to_owned(), message.to_owned())
+    };
+    fs::write(setup.path("app"), GOOD).unwrap();
+    assert_eq!(check(&setup), ("app is what is published as package\n".to_owned(), String::new()));
+    fs::write(setup.path("app"), "older").unwrap();
+    let (data, _) = check(&setup);
+    assert!(data.starts_with("app is not what is published as package: "), "{data}");
+
+    fs::write(setup.path("app"), GOOD).unwrap();
+    setup.server = Server::start(&Road::new());
+    let (data, message) = check(&setup);
+    assert_eq!(data, "app is what is published as package\n");
+    assert!(message.ends_with("checking against what was trusted before\n"), "{message}");
+}
+
+#[test]
+fn custom_transport_reads_a_target_and_verifies_it() {
+    let mut setup = Setup::new();
+    let output = setup.run("custom_transport", &["team/package"]);
+    assert_eq!(printed(&output), (true, "12 bytes\n", ""));
+    setup.tamper();
+    let output = setup.run("custom_transport", &["team/package"]);
+    let (success, data, message) = printed(&output);
+    assert_eq!((success, data), (false, ""));
+    assert!(message.contains("Refused"), "{message}");
+}
+
+#[test]
+fn blocking_fetches_several_files_and_reports_progress() {
+    let setup = Setup::new();
+    let output = setup.run("blocking", &["state", "out", "package", "team/package"]);
+    let lines = "package: 12 of 12 bytes\nteam/package: 12 of 12 bytes\n";
+    assert_eq!(printed(&output), (true, lines, ""));
+    for name in ["out/package", "out/team/package"] {
+        assert_eq!(fs::read(setup.path(name)).unwrap(), GOOD, "{name}");
+    }
+}
