@@ -375,7 +375,9 @@ impl Published {
 
 /// The file that clients would ask for.
 fn read(metadata: &Path, request: &Request) -> Result<Vec<u8>, Error> {
-    let file = layout::read_small(&metadata.join(request.file_name()), request.max_length)?;
+    // Servers decode what clients write in URLs.
+    let path = metadata.join(names::metadata_file(&request.role, request.version));
+    let file = layout::read_small(&path, request.max_length)?;
     file.ok_or_else(|| error(&request.role, ErrorKind::Absent).into())
 }
 

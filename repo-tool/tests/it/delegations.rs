@@ -186,16 +186,16 @@ fn what_is_found_comes_with_the_roles_that_vouch_for_it() {
     world
         .change_with(&[uri], &mut Unobserved, |edit| {
             delegate(edit, "first", "nothing/*", &key);
-            delegate(edit, "team", "team/*", &key);
-            delegate_from(edit, &role("team"), "other", "team/*", &key);
+            delegate(edit, "team ö+", "team/*", &key);
+            delegate_from(edit, &role("team ö+"), "other", "team/*", &key);
             delegate_from(edit, &role("other"), "below", "team/*", &key);
-            delegate_from(edit, &role("team"), "inner", "team/*", &key);
+            delegate_from(edit, &role("team ö+"), "inner", "team/*", &key);
         })
         .unwrap();
     world.add_to(&role("inner"), "team/app", "1", &mut Unobserved).unwrap();
     let found = world.open().published.find(&TargetPath::new("team/app").unwrap()).unwrap().unwrap();
     let chain: Vec<RoleName> = found.chain.into_iter().map(|(role, _)| role).collect();
-    assert_eq!((chain, found.target.length), (vec![RoleName::TARGETS, role("team"), role("inner")], 1));
+    assert_eq!((chain, found.target.length), (vec![RoleName::TARGETS, role("team ö+"), role("inner")], 1));
     assert!(world.open().published.find(&TargetPath::new("team/b").unwrap()).unwrap().is_none());
 }
 
