@@ -84,6 +84,14 @@ impl<R: Role> Verified<R> {
         }
     }
 
+    /// The file of `role`, if whoever delegates to it trusts it with `ring`, and it keeps to the `limits`.
+    ///
+    /// # Errors
+    /// As [`Envelope::parse`] and [`Envelope::verify`].
+    pub fn of_file(role: &RoleName, bytes: Vec<u8>, ring: &KeyRing, limits: &Limits) -> Result<Self, Error> {
+        Required { role, ring, listed: None, limits }.verify(bytes)
+    }
+
     /// The file as it was received, byte for byte.
     #[must_use]
     pub fn bytes(&self) -> &Received {
