@@ -11,7 +11,6 @@
 use std::error::Error;
 use std::io::{self, Write as _};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 
 use chrono::Utc;
 use lastmile_metadata::{Algorithm, Hashes, MetaFile, Role as _, RoleName, Snapshot, Version, assemble};
@@ -19,13 +18,12 @@ use lastmile_repo_tool::draft::Draft;
 use lastmile_repo_tool::edit::bins::NewBins;
 use lastmile_repo_tool::edit::delegations::Trust;
 use lastmile_repo_tool::init::NewRepository;
-use lastmile_repo_tool::key_store::{NoPassPhrases, Protection};
+use lastmile_repo_tool::key_store::Protection;
 use lastmile_repo_tool::list::List;
 use lastmile_repo_tool::publication::Unobserved;
-use lastmile_repo_tool::review::Accepted;
 use lastmile_repo_tool::scale::Load;
 use lastmile_repo_tool::user::UserConfig;
-use lastmile_repo_tool::{Patience, Plan, Repository, ServedState, Setting, Sharing, Signing};
+use lastmile_repo_tool::{Plan, Repository, Setting, Signing};
 use sha2::{Digest as _, Sha256};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -81,17 +79,7 @@ struct Sizes {
 fn make(targets: usize, shape: Option<u8>) -> Result<Plan> {
     let folder = tempfile::tempdir()?;
     let dir = folder.path().join("repository");
-    let setting = Setting {
-        now: Utc::now(),
-        phrases: Arc::new(NoPassPhrases),
-        patience: Patience::none(),
-        user: UserConfig::at(&folder.path().join("config.toml")),
-        given_root: None,
-        served: ServedState::Compare,
-        accepted: Accepted::default(),
-        allowed_keys: Vec::new(),
-        sharing: Sharing::default(),
-    };
+    let setting = Setting::new(Utc::now(), UserConfig::at(&folder.path().join("config.toml")));
     NewRepository::new(Protection::None).create(&dir, &setting, &mut Unobserved)?;
     let mut repository = Repository::open_for_change(&dir, &setting)?;
     let mut edit = repository.edit(Draft::default());

@@ -68,3 +68,8 @@ pub use error::Error;
 pub use layout::Sharing;
 pub use repository::{Outcome, Plan, Repository, Signing};
 pub use setting::{Patience, ServedState, Setting};
+
+/// The example of the README is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

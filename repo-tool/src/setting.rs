@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::key_store::PassPhrases;
+use crate::key_store::{NoPassPhrases, PassPhrases};
 use crate::layout::{Layout, Sharing};
 use crate::pin::GivenRoot;
 use crate::review::Accepted;
@@ -37,6 +37,22 @@ pub struct Setting {
 }
 
 impl Setting {
+    /// For a user with this configuration: keys that are not encrypted, a repository of their own, no waiting for others.
+    #[must_use]
+    pub fn new(now: DateTime<Utc>, user: UserConfig) -> Self {
+        Self {
+            now,
+            phrases: Arc::new(NoPassPhrases),
+            patience: Patience::none(),
+            user,
+            given_root: None,
+            served: ServedState::Compare,
+            accepted: Accepted::default(),
+            allowed_keys: Vec::new(),
+            sharing: Sharing::Private,
+        }
+    }
+
     /// Where the files of the repository in `dir` are, for this user.
     #[must_use]
     pub fn layout(&self, dir: &Path) -> Layout {

@@ -119,3 +119,29 @@ fn blocking_fetches_several_files_and_reports_progress() {
         assert_eq!(fs::read(setup.path(name)).unwrap(), GOOD, "{name}");
     }
 }
+
+#[test]
+fn a_program_makes_a_repository_and_publishes_into_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let publish = |files: &[&str]| {
+        for file in files {
+            fs::write(folder.path().join(file), format!("content of {file}")).unwrap();
+        }
+        let mut command = Command::new(program("examples/publish"));
+        command.current_dir(folder.path()).args(["packages", "config.toml"]).args(files).output().unwrap()
+    };
+    let first = publish(&["app-1", "manual"]);
+    assert_eq!(printed(&first), (true, "root 1, timestamp 2: app-1 manual\n", ""));
+    let second = publish(&["app-2"]);
+    assert_eq!(printed(&second), (true, "root 1, timestamp 3: app-2\n", ""));
+
+    let url = format!("file://{}/", folder.path().join("packages").display());
+    let root = folder.path().join("packages/metadata/1.root.json");
+    for name in ["app-1", "app-2", "manual"] {
+        let mut fetch = Command::new(program("examples/fetch_one_file"));
+        let output =
+            fetch.current_dir(folder.path()).arg(&root).args([&url, "state", name, "fetched"]).output().unwrap();
+        assert_eq!(printed(&output), (true, "fetched\n", ""));
+        assert_eq!(fs::read_to_string(folder.path().join("fetched")).unwrap(), format!("content of {name}"));
+    }
+}

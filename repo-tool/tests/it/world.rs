@@ -1,7 +1,6 @@
 //! A repository in a temporary folder, and clients of it.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use lastmile_client::{Error as ClientError, MemoryStore, Updater, blocking};
@@ -11,14 +10,13 @@ use lastmile_repo_tool::draft::Draft;
 use lastmile_repo_tool::edit::Edit;
 use lastmile_repo_tool::ingest::{Source, target_path};
 use lastmile_repo_tool::init::NewRepository;
-use lastmile_repo_tool::key_store::{self, NoPassPhrases, Protection};
+use lastmile_repo_tool::key_store::{self, Protection};
 use lastmile_repo_tool::layout::Layout;
 use lastmile_repo_tool::overlay::{METADATA_URL, Overlay, TARGETS_URL};
 use lastmile_repo_tool::policy::KeyUri;
 use lastmile_repo_tool::publication::{Observer, Unobserved};
-use lastmile_repo_tool::review::Accepted;
 use lastmile_repo_tool::user::UserConfig;
-use lastmile_repo_tool::{Error, Outcome, Patience, Repository, ServedState, Setting, Sharing, Signing};
+use lastmile_repo_tool::{Error, Outcome, Repository, Setting, Signing};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -71,17 +69,7 @@ impl World {
     }
 
     pub(crate) fn setting(&self) -> Setting {
-        Setting {
-            now: self.now,
-            phrases: Arc::new(NoPassPhrases),
-            patience: Patience::none(),
-            user: UserConfig::at(&self.user_config()),
-            given_root: None,
-            served: ServedState::Compare,
-            accepted: Accepted::default(),
-            allowed_keys: Vec::new(),
-            sharing: Sharing::Private,
-        }
+        Setting::new(self.now, UserConfig::at(&self.user_config()))
     }
 
     pub(crate) fn days_pass(&mut self, days: i64) {

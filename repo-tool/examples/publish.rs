@@ -1,0 +1,55 @@
+//! Makes a repository, if there is none, and publishes files from a program.
+//!
+//! ```console
+//! $ cargo run --example publish -- packages config.toml app-1.2.tar.gz manual.pdf
+//! root 1, timestamp 2: app-1.2.tar.gz manual.pdf
+//! ```
+//!
+//! `packages` is the folder of the repository, and `config.toml` the configuration of the user, which remembers the root:
+//! keep it outside the folder. A real repository encrypts its keys and keeps those of root offline.
+
+#![expect(clippy::disallowed_methods, reason = "an example is a program")]
+#![expect(clippy::print_stdout, reason = "an example talks to a person")]
+
+use std::path::Path;
+
+use chrono::Utc;
+use lastmile_metadata::{RoleName, TargetPath};
+use lastmile_repo_tool::ingest::Source;
+use lastmile_repo_tool::init::NewRepository;
+use lastmile_repo_tool::key_store::Protection;
+use lastmile_repo_tool::publication::Unobserved;
+use lastmile_repo_tool::user::UserConfig;
+use lastmile_repo_tool::{Outcome, Repository, Setting, Signing};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [folder, config, files @ ..] = args.as_slice() else {
+        return Err("usage: publish REPOSITORY CONFIG FILE…".into());
+    };
+    let setting = Setting::new(Utc::now(), UserConfig::at(Path::new(config)));
+    let folder = Path::new(folder);
+    if !folder.exists() {
+        NewRepository::new(Protection::None).create(folder, &setting, &mut Unobserved)?;
+    }
+
+    // What is published is read and verified as a client would, and nobody else changes it meanwhile.
+    let mut repository = Repository::open_for_change(folder, &setting)?;
+    let mut sources = Vec::new();
+    for file in files {
+        let name = Path::new(file).file_name().ok_or("not a file")?.to_string_lossy();
+        sources.push(Source::new(file.into(), TargetPath::new(name)?));
+    }
+    let draft = repository.staged()?;
+    let draft = repository.add_files(draft, &RoleName::TARGETS, &sources, None, &|_| {})?;
+    let plan = repository.plan(draft, Signing::Now)?;
+    match repository.conclude(&plan, &mut Unobserved)? {
+        Outcome::Published { .. } => {
+            let (root, timestamp) = (repository.published.root.version, repository.published.timestamp.version);
+            println!("root {root}, timestamp {timestamp}: {}", files.join(" "));
+            Ok(())
+        }
+        Outcome::Staged(documents) => Err(format!("{} documents lack signatures", documents.len()).into()),
+        Outcome::Nothing => Err("nothing changed".into()),
+    }
+}
