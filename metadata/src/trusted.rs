@@ -192,6 +192,7 @@ impl VerifiedTargets {
             return Ok(Self(Place::Held(Arc::clone(&known.targets))));
         }
         if let Some(same) = same.filter(|same| **same.bytes() == *bytes) {
+            required.check_listed(&bytes).map_err(|kind| kind.of(role))?;
             same.verify(role, required.ring)?;
             return Ok(Self(Place::Held(Arc::clone(same))));
         }
