@@ -23,4 +23,4 @@ pub use output::{Output, OutputOptions, StdoutError};
 #[cfg(feature = "program")]
 pub use usage::usage;
 #[cfg(feature = "program")]
-pub use world::{Captured, Environment, World};
+pub use world::{AskSecret, Captured, Environment, World};

@@ -100,11 +100,6 @@ impl Output {
         }
     }
 
-    /// Asks a person something, whatever is quiet.
-    pub fn question(&self, text: &str) {
-        self.lines(&printable_lines(text));
-    }
-
     /// Tells why a command failed. With `--json` the error is also the document, unless there is one. Returns the status to
     /// exit with.
     pub fn failure(&self, failure: &Failure) -> ExitStatus {

@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 pub type Environment = Box<dyn Fn(&str) -> Option<OsString>>;
 
 /// Asks a person for a secret at the terminal, without echo.
-type AskSecret = Box<dyn Fn(&str) -> io::Result<String> + Send + Sync>;
+pub type AskSecret = Box<dyn Fn(&str) -> io::Result<String> + Send + Sync>;
 
 /// All that a program touches of the world besides files and the network.
 pub struct World {
@@ -89,6 +89,18 @@ impl World {
         let named = self.variable(variable).map(PathBuf::from);
         // The specification: relative paths are invalid and to be ignored.
         named.filter(|dir| dir.is_absolute()).or_else(|| Some(self.home.as_ref()?.join(default)))
+    }
+
+    /// Takes what asks for a pass-phrase; afterwards there is nobody to ask.
+    #[must_use]
+    pub fn take_ask_secret(&mut self) -> AskSecret {
+        std::mem::replace(&mut self.ask_secret, nobody_to_ask())
+    }
+
+    /// Takes standard input; afterwards there is none.
+    #[must_use]
+    pub fn take_stdin(&mut self) -> Box<dyn BufRead + Send> {
+        std::mem::replace(&mut self.stdin, Box::new(io::empty()))
     }
 
     /// Whether a terminal is to show colours.

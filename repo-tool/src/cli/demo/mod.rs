@@ -9,10 +9,8 @@ mod stage;
 
 use std::path::Path;
 
-use lastmile_cli_support::ExitStatus;
-
 use super::args::Demo;
-use super::{Context, Exit};
+use super::{Context, ExitStatus, Output};
 use crate::Error;
 use attacker::Attacker;
 use packages::Package;
@@ -21,9 +19,9 @@ use stage::Stage;
 /// How many packages are held back for the update.
 const HELD_BACK: usize = 3;
 
-pub(super) fn demo(context: &Context<'_>, args: &Demo) -> Result<Exit, Error> {
-    let packages = packages::of_this_build()?;
-    let mut stage = Stage::build(context.setting.now, args.keep)?;
+pub(super) fn demo(context: &Context<'_>, args: &Demo, output: &Output) -> Result<ExitStatus, Error> {
+    let packages = packages::of_this_build(&context.env)?;
+    let mut stage = Stage::build(context.setting.now, args.keep, output)?;
     stage.say(&format!(
         "lastmile with the {} packages that it was built from. It plays in {} and on 127.0.0.1.",
         packages.len(),
@@ -47,7 +45,7 @@ pub(super) fn demo(context: &Context<'_>, args: &Demo) -> Result<Exit, Error> {
     };
     stage.say(&format!("\n{verdict}"));
     stage.clear()?;
-    Ok(if failed == 0 { Exit::Done } else { Exit::Failed })
+    Ok(if failed == 0 { ExitStatus::Done } else { ExitStatus::Failed })
 }
 
 fn publish(stage: &mut Stage, packages: &[Package]) -> Result<(), Error> {

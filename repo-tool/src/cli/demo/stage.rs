@@ -1,13 +1,12 @@
 //! Where the demo plays: a temporary folder, a server on loopback, the maintainer's and the client's commands.
 
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use lastmile_cli_support::{Captured, ExitStatus, World};
+use lastmile_cli_support::{Captured, ExitStatus, Output, World};
 use lastmile_client::cli::run;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -25,6 +24,7 @@ const LAST: usize = 3;
 const ARGUMENTS: usize = 10;
 
 pub(super) struct Stage {
+    output: Output,
     folder: Option<TempDir>,
     keep: bool,
     path: PathBuf,
@@ -40,7 +40,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    pub(super) fn build(today: DateTime<Utc>, keep: bool) -> Result<Self, Error> {
+    pub(super) fn build(today: DateTime<Utc>, keep: bool, output: &Output) -> Result<Self, Error> {
         let failed = |error| Error::file("create a folder in", &std::env::temp_dir(), error);
         let folder = tempfile::Builder::new().prefix("lastmile-demo-").tempdir().map_err(failed)?;
         let path = folder.path().to_path_buf();
@@ -48,6 +48,7 @@ impl Stage {
         let phrase = path.join("pass-phrase");
         std::fs::write(&phrase, "three blind mice\n").map_err(|error| Error::file("write", &phrase, error))?;
         Ok(Self {
+            output: output.clone(),
             folder: Some(folder),
             keep,
             path,
@@ -78,7 +79,7 @@ impl Stage {
 
     pub(super) fn say(&self, text: &str) {
         // Whoever reads may stop reading: the play goes on, for the exit code.
-        let _ = writeln!(std::io::stdout().lock(), "{text}");
+        let _ = self.output.raw(format!("{text}\n").as_bytes());
     }
 
     pub(super) fn scene(&mut self, title: &str) {
