@@ -42,7 +42,7 @@ pub struct World {
 impl World {
     /// The world of this process, in which nobody can be asked for a secret.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "`main` gets the clock and the environment here")]
+    #[expect(clippy::disallowed_methods, reason = "`main` gets the clock, the environment and the streams here")]
     pub fn system() -> World {
         World {
             now: Box::new(Utc::now),
