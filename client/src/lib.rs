@@ -47,9 +47,6 @@ mod store;
 mod test_repository;
 #[cfg(test)]
 mod test_server;
-// Shared with the repository tool.
-#[doc(hidden)]
-pub mod text;
 #[cfg(feature = "http")]
 mod tls;
 mod updater;
@@ -66,6 +63,9 @@ pub use futures_util::future::BoxFuture;
 pub use futures_util::stream::BoxStream;
 #[cfg(feature = "http")]
 pub use http::{HttpFetch, HttpSettings, ProxyChoice};
+// Shared with the repository tool.
+#[doc(hidden)]
+pub use lastmile_cli_support::text;
 /// What metadata is and when to trust it.
 pub use lastmile_metadata as metadata;
 pub use progress::{Notice, Notify, Progress, Transfer};

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use lastmile_repo_tool::cli::Exit;
+use lastmile_repo_tool::cli::ExitStatus;
 use lastmile_repo_tool::layout::Layout;
 use lastmile_repo_tool::policy::Policy;
 use tempfile::TempDir;
@@ -40,7 +40,7 @@ fn said(folder: &TempDir, args: &[&str]) -> String {
 
 fn repository() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    assert_eq!(run(&folder, &["init", "--unencrypted-keys"]), Exit::Done as i32);
+    assert_eq!(run(&folder, &["init", "--unencrypted-keys"]), ExitStatus::Done as i32);
     folder
 }
 
@@ -55,12 +55,12 @@ fn keys_of(folder: &TempDir, entry: &str) -> Vec<String> {
 fn the_policy_never_forgets_a_key_that_other_bins_trust() {
     let folder = repository();
     for name in ["old", "new"] {
-        assert_eq!(run(&folder, &["key", "generate", name, "--unencrypted"]), Exit::Done as i32);
+        assert_eq!(run(&folder, &["key", "generate", name, "--unencrypted"]), ExitStatus::Done as i32);
     }
-    assert_eq!(run(&folder, &["bins", "--bit-length", "1", "--prefixes", "--key", "old"]), Exit::Done as i32);
-    assert_eq!(run(&folder, &["rotate", "bin-0", "--add", "new", "--remove", "old"]), Exit::Done as i32);
+    assert_eq!(run(&folder, &["bins", "--bit-length", "1", "--prefixes", "--key", "old"]), ExitStatus::Done as i32);
+    assert_eq!(run(&folder, &["rotate", "bin-0", "--add", "new", "--remove", "old"]), ExitStatus::Done as i32);
     assert_eq!(keys_of(&folder, "bin-*"), ["file:keys/old.pem", "file:keys/new.pem"]);
-    assert_eq!(run(&folder, &["rotate", "bin-1", "--add", "new", "--remove", "old"]), Exit::Done as i32);
+    assert_eq!(run(&folder, &["rotate", "bin-1", "--add", "new", "--remove", "old"]), ExitStatus::Done as i32);
     assert_eq!(keys_of(&folder, "bin-*"), ["file:keys/new.pem"]);
 }
 
@@ -68,35 +68,35 @@ fn the_policy_never_forgets_a_key_that_other_bins_trust() {
 fn the_expiry_of_a_role_that_is_not_there_cannot_be_set() {
     let folder = repository();
     let before = std::fs::read(folder.path().join("repo.toml")).unwrap();
-    assert_eq!(run(&folder, &["set-expiry", "timestmp", "3"]), Exit::NoSuchName as i32);
-    assert_eq!(run(&folder, &["set-expiry", "timestamp", "0"]), Exit::Usage as i32);
-    assert_eq!(run(&folder, &["set-expiry", "timestamp", "4294967295"]), Exit::Usage as i32);
+    assert_eq!(run(&folder, &["set-expiry", "timestmp", "3"]), ExitStatus::NoSuchName as i32);
+    assert_eq!(run(&folder, &["set-expiry", "timestamp", "0"]), ExitStatus::Usage as i32);
+    assert_eq!(run(&folder, &["set-expiry", "timestamp", "4294967295"]), ExitStatus::Usage as i32);
     assert_eq!(std::fs::read(folder.path().join("repo.toml")).unwrap(), before);
-    assert_eq!(run(&folder, &["set-expiry", "timestamp", "3"]), Exit::Done as i32);
+    assert_eq!(run(&folder, &["set-expiry", "timestamp", "3"]), ExitStatus::Done as i32);
 }
 
 #[test]
 fn the_policy_never_forgets_a_role_that_goes_on_being_trusted() {
     let folder = repository();
     for name in ["team", "bins"] {
-        assert_eq!(run(&folder, &["key", "generate", name, "--unencrypted"]), Exit::Done as i32);
-        assert_eq!(run(&folder, &["delegate", name, "--paths", "*", "--key", name]), Exit::Done as i32);
+        assert_eq!(run(&folder, &["key", "generate", name, "--unencrypted"]), ExitStatus::Done as i32);
+        assert_eq!(run(&folder, &["delegate", name, "--paths", "*", "--key", name]), ExitStatus::Done as i32);
     }
     let bins = ["bins", "--bit-length", "1", "--role", "bins", "--name-prefix", "team"];
-    assert_eq!(run(&folder, &bins), Exit::Done as i32);
+    assert_eq!(run(&folder, &bins), ExitStatus::Done as i32);
     assert_eq!(keys_of(&folder, "team-*"), ["file:keys/bins.pem"]);
 
     // Taken back in a change that waits, and then not.
     let targets = folder.path().join("keys/targets-1.pem");
     let elsewhere = folder.path().join("elsewhere.pem");
     std::fs::rename(&targets, &elsewhere).unwrap();
-    assert_eq!(run(&folder, &["undelegate", "team"]), Exit::Done as i32);
-    assert_eq!(run(&folder, &["discard"]), Exit::Done as i32);
+    assert_eq!(run(&folder, &["undelegate", "team"]), ExitStatus::Done as i32);
+    assert_eq!(run(&folder, &["discard"]), ExitStatus::Done as i32);
     assert_eq!(keys_of(&folder, "team"), ["file:keys/team.pem"]);
 
     // The bins of another role have a name that begins alike.
     std::fs::rename(&elsewhere, &targets).unwrap();
-    assert_eq!(run(&folder, &["undelegate", "team"]), Exit::Done as i32);
+    assert_eq!(run(&folder, &["undelegate", "team"]), ExitStatus::Done as i32);
     assert_eq!(keys_of(&folder, "team-*"), ["file:keys/bins.pem"]);
 }
 
@@ -166,7 +166,7 @@ fn releases_of_many_processes_are_one_publication_and_one_that_is_killed_takes_n
     let expected: Vec<String> =
         (0..12).filter(|number| *number != 7).map(|number| format!("package-{number}")).collect();
     assert!(names.len() == 11 && expected.iter().all(|name| names.contains(&name)), "{names:?}");
-    assert_eq!(run(&folder, &["verify"]), Exit::Done as i32);
+    assert_eq!(run(&folder, &["verify"]), ExitStatus::Done as i32);
     assert_eq!(waiting(), 0);
 }
 
@@ -204,8 +204,8 @@ fn r_x_1_what_waits_is_signed_by_the_command_that_shows_it_alone() {
         assert!(!folder.path().join("metadata/2.root.json").exists(), "{command:?}: {output:?}");
         // Whoever has seen it may sign it.
         run(&folder, &["sign", "--yes"]);
-        assert_eq!(run(&folder, &["publish"]), Exit::Done as i32, "{command:?}: {output:?}");
-        assert_eq!(run(&folder, &["verify"]), Exit::Done as i32);
+        assert_eq!(run(&folder, &["publish"]), ExitStatus::Done as i32, "{command:?}: {output:?}");
+        assert_eq!(run(&folder, &["verify"]), ExitStatus::Done as i32);
     }
 }
 
@@ -216,7 +216,7 @@ fn a_revocation_that_waited_is_proved_when_it_is_published() {
     let other = folder.path().join("keys/root-2.pem");
     std::fs::rename(&root, &elsewhere).unwrap();
     std::fs::rename(&other, folder.path().join("other.pem")).unwrap();
-    assert_eq!(run(&folder, &["revoke", "timestamp-1"]), Exit::Failed as i32);
+    assert_eq!(run(&folder, &["revoke", "timestamp-1"]), ExitStatus::Failed as i32);
     std::fs::rename(&elsewhere, &root).unwrap();
     said(&folder, &["sign", "--yes"]);
     let told = said(&folder, &["publish"]);
@@ -241,12 +241,12 @@ fn a_list_is_read_from_standard_input_and_what_is_elsewhere_is_no_problem_for_th
     assert!(add.wait().unwrap().success());
     let listed = std::fs::read_to_string(folder.path().join("metadata/2.targets.json")).unwrap();
     assert!(listed.contains("a/b"), "{listed}");
-    assert_eq!(run(&folder, &["verify"]), Exit::Refused as i32);
+    assert_eq!(run(&folder, &["verify"]), ExitStatus::Refused as i32);
     assert!(said(&folder, &["verify", "--elsewhere"]).contains("1 target files are not here"));
     // A file that is here is still checked.
     std::fs::create_dir(folder.path().join("targets/a")).unwrap();
     std::fs::write(folder.path().join(format!("targets/a/{}.b", "0".repeat(64))), "bad").unwrap();
-    assert_eq!(run(&folder, &["verify", "--elsewhere"]), Exit::Refused as i32);
+    assert_eq!(run(&folder, &["verify", "--elsewhere"]), ExitStatus::Refused as i32);
 }
 
 #[test]
@@ -264,7 +264,7 @@ fn a_repository_of_others_is_used_once_its_root_is_named() {
     };
     let refused = as_user("a.toml", None, &[]);
     let said = String::from_utf8(refused.stderr).unwrap();
-    assert_eq!(refused.status.code(), Some(Exit::Refused as i32));
+    assert_eq!(refused.status.code(), Some(ExitStatus::Refused as i32));
     assert!(said.contains("its root is not pinned") && said.contains("--root-sha256 "), "{said}");
     let digest = said.split("--root-sha256 ").nth(1).unwrap().get(..64).unwrap().to_string();
     // A job's environment is remembered nowhere; a command line is.
@@ -276,7 +276,7 @@ fn a_repository_of_others_is_used_once_its_root_is_named() {
     assert!(as_user("c.toml", None, &[]).status.success());
     let wrong = "0".repeat(64);
     assert!(!as_user("d.toml", Some(&wrong), &[]).status.success());
-    assert_eq!(as_user("d.toml", Some("0"), &[]).status.code(), Some(Exit::Usage as i32));
+    assert_eq!(as_user("d.toml", Some("0"), &[]).status.code(), Some(ExitStatus::Usage as i32));
 }
 
 #[test]
@@ -284,7 +284,10 @@ fn a_key_outside_the_folder_is_named_on_the_command_line_or_allowed_first() {
     let folder = repository();
     let away = tempfile::tempdir().unwrap();
     let place = away.path().to_str().unwrap();
-    assert_eq!(run(&folder, &["key", "generate", "targets-2", "--folder", place, "--unencrypted"]), Exit::Done as i32);
+    assert_eq!(
+        run(&folder, &["key", "generate", "targets-2", "--folder", place, "--unencrypted"]),
+        ExitStatus::Done as i32
+    );
     let key = away.path().canonicalize().unwrap().join("targets-2.pem");
     let uri = format!("file:{}", key.display());
     said(&folder, &["rotate", "targets", "--add", &uri, "--remove", "targets-1"]);
@@ -327,18 +330,18 @@ fn private_keys_and_the_repository_itself_are_never_published() {
     for path in paths.into_iter().chain(["keys", ".", "..", "keys/.."]) {
         // As somebody who has gone into the repository.
         let output = program(&folder).current_dir(folder.path()).args(["add", path]).output().unwrap();
-        assert_eq!(output.status.code(), Some(Exit::Refused as i32), "{path}: {output:?}");
+        assert_eq!(output.status.code(), Some(ExitStatus::Refused as i32), "{path}: {output:?}");
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(said.contains("must stay private") && said.contains(path), "{said}");
         assert_eq!((metadata(), folder.path().join("targets").read_dir().unwrap().count()), (before, 0), "{path}");
     }
     let allowed = ["add", copy.to_str().unwrap(), "--allow-private-key-material"];
-    assert_eq!(run(&folder, &[&allowed[..2], &["--dry-run"]].concat()), Exit::Refused as i32);
+    assert_eq!(run(&folder, &[&allowed[..2], &["--dry-run"]].concat()), ExitStatus::Refused as i32);
     // The repository's own keys stay private whatever a person allows; one of a test may be published.
-    assert_eq!(run(&folder, &allowed), Exit::Refused as i32);
+    assert_eq!(run(&folder, &allowed), ExitStatus::Refused as i32);
     std::fs::copy(repository().path().join("keys/root-1.pem"), &copy).unwrap();
-    assert_eq!(run(&folder, &allowed[..2]), Exit::Refused as i32);
-    assert_eq!(run(&folder, &allowed), Exit::Done as i32);
+    assert_eq!(run(&folder, &allowed[..2]), ExitStatus::Refused as i32);
+    assert_eq!(run(&folder, &allowed), ExitStatus::Done as i32);
     let dist = files.path().join("dist");
     let said = said(&folder, &["add", dist.to_str().unwrap()]);
     assert!(said.contains("Skipped 1 hidden files or folders; --include-hidden"), "{said}");
@@ -350,7 +353,7 @@ fn revoke_makes_no_key_for_another_holder_unless_it_is_told_to() {
     let keys = || std::fs::read_dir(folder.path().join("keys")).unwrap().count();
     let before = keys();
     let output = output(&folder, &["revoke", "targets-1"]);
-    assert_eq!(output.status.code(), Some(Exit::Failed as i32), "{output:?}");
+    assert_eq!(output.status.code(), Some(ExitStatus::Failed as i32), "{output:?}");
     let reason = String::from_utf8(output.stderr).unwrap();
     assert!(reason.contains("--replace-with FILE.pub") && reason.contains("--generate"), "{reason}");
     let told = said(&folder, &["revoke", "root-3"]);
@@ -362,13 +365,13 @@ fn revoke_makes_no_key_for_another_holder_unless_it_is_told_to() {
     // A colleague makes a key, and hands over its public part.
     let colleague = tempfile::tempdir().unwrap();
     let args = ["key", "generate", "root-9", "--unencrypted", "--folder", colleague.path().to_str().unwrap()];
-    assert_eq!(run(&folder, &args), Exit::Done as i32);
+    assert_eq!(run(&folder, &args), ExitStatus::Done as i32);
     let public = colleague.path().join("root-9.pub");
     said(&folder, &["rotate", "root", "--add", public.to_str().unwrap()]);
     // A key that the role trusts already takes no other one's place.
     let with = format!("root={}", public.display());
-    assert_eq!(run(&folder, &["revoke", "root-1", "--replace-with", &with]), Exit::Failed as i32);
-    assert_eq!(run(&folder, &["verify"]), Exit::Done as i32);
+    assert_eq!(run(&folder, &["revoke", "root-1", "--replace-with", &with]), ExitStatus::Failed as i32);
+    assert_eq!(run(&folder, &["verify"]), ExitStatus::Done as i32);
 }
 /// Lists a key that python-tuf uses and lastmile does not for the targets, in a root that waits: whoever can write in
 /// `staged/` could. Returns its id.
@@ -400,16 +403,16 @@ fn a_planted_key_is_refused_with_what_to_type_and_removed_again_by_its_id() {
     let folder = repository();
     let id = plant_key(&folder);
     let refused = output(&folder, &["sign", "--yes"]);
-    assert_eq!(refused.status.code(), Some(Exit::Failed as i32), "{refused:?}");
+    assert_eq!(refused.status.code(), Some(ExitStatus::Failed as i32), "{refused:?}");
     let text = String::from_utf8(refused.stderr).unwrap();
     let options = [format!("--accept 'root:/keys/{id}'"), format!("--accept 'root:/roles/targets/keyids/{id}'")];
     assert!(options.iter().all(|option| text.contains(option)), "{text}");
     assert!(String::from_utf8(refused.stdout).unwrap().contains("rsa-pkcs1v15-sha512"));
-    assert_eq!(run(&folder, &["publish"]), Exit::Failed as i32);
+    assert_eq!(run(&folder, &["publish"]), ExitStatus::Failed as i32);
     let places = [format!("root:/keys/{id}"), format!("root:/roles/targets/keyids/{id}")];
     let accept = ["--accept", &places[0], "--accept", &places[1]];
     said(&folder, &[&["sign", "--yes"], &accept[..]].concat());
-    assert_eq!(run(&folder, &["publish"]), Exit::Failed as i32);
+    assert_eq!(run(&folder, &["publish"]), ExitStatus::Failed as i32);
     assert!(said(&folder, &[&["publish"], &accept[..]].concat()).contains(&format!("rotate targets --remove {id}")));
 
     let shown = |args: &[&str]| String::from_utf8(output(&folder, args).stdout).unwrap();
@@ -419,7 +422,7 @@ fn a_planted_key_is_refused_with_what_to_type_and_removed_again_by_its_id() {
     let root = std::fs::read_to_string(folder.path().join("metadata/3.root.json")).unwrap();
     assert!(!root.contains(&id), "{root}");
     assert!(!shown(&["key", "list"]).contains("cannot be used"));
-    assert_eq!(run(&folder, &["verify"]), Exit::Done as i32);
+    assert_eq!(run(&folder, &["verify"]), ExitStatus::Done as i32);
 }
 
 #[test]
@@ -428,7 +431,7 @@ fn a_key_that_cannot_be_used_is_revoked_by_the_beginning_of_its_id() {
     let id = plant_key(&folder);
     said(&folder, &["sign", "--yes", "--accept", &id]);
     said(&folder, &["publish", "--accept", &id]);
-    assert_eq!(run(&folder, &["revoke", "ffff0000ffff"]), Exit::NoSuchName as i32);
+    assert_eq!(run(&folder, &["revoke", "ffff0000ffff"]), ExitStatus::NoSuchName as i32);
     let told = said(&folder, &["revoke", &id[..6]]);
     assert!(told.contains("targets (named by root)") && told.contains("nothing to prove"), "{told}");
     let root = std::fs::read_to_string(folder.path().join("metadata/3.root.json")).unwrap();
@@ -438,7 +441,7 @@ fn a_key_that_cannot_be_used_is_revoked_by_the_beginning_of_its_id() {
 #[test]
 fn what_is_named_for_nothing_changes_nothing() {
     let folder = repository();
-    assert_eq!(run(&folder, &["renew", "--force", "--accept", "targets:/x"]), Exit::Done as i32);
+    assert_eq!(run(&folder, &["renew", "--force", "--accept", "targets:/x"]), ExitStatus::Done as i32);
 }
 
 #[test]
@@ -446,7 +449,7 @@ fn a_dry_run_allows_no_key() {
     let folder = repository();
     let away = tempfile::tempdir().unwrap();
     let place = away.path().to_str().unwrap();
-    assert_eq!(run(&folder, &["key", "generate", "ext", "--folder", place, "--unencrypted"]), Exit::Done as i32);
+    assert_eq!(run(&folder, &["key", "generate", "ext", "--folder", place, "--unencrypted"]), ExitStatus::Done as i32);
     let config = folder.path().join(".user/config.toml");
     let before = std::fs::read_to_string(&config).unwrap();
     let key = format!("file:{}/ext.pem", away.path().canonicalize().unwrap().display());

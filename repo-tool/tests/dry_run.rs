@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use lastmile_repo_tool::cli::Exit;
+use lastmile_repo_tool::cli::ExitStatus;
 use tempfile::TempDir;
 
 fn output(folder: &Path, args: &[&str]) -> Output {
@@ -113,7 +113,7 @@ fn sign_writes_the_signature_that_it_announces_and_nothing_else() {
     cut_short(&packages, true);
     let before = contents(&packages);
     let refused = output(&packages, &sign);
-    assert_eq!(refused.status.code(), Some(Exit::Failed as i32));
+    assert_eq!(refused.status.code(), Some(ExitStatus::Failed as i32));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("`lastmile-repo renew` finishes it"), "{refused:?}");
     for command in [&["sign", "--dry-run"][..], &["publish", "--dry-run"], &["discard", "--dry-run"]] {
         assert!(done(&packages, command).contains("was cut short"), "{command:?}");
@@ -142,7 +142,7 @@ fn a_key_that_a_person_names_is_not_the_one_that_somebody_put_beside_it() {
             &["delegate", "b", "--paths", "b", "--key", key],
         ] {
             let refused = output(&packages, command);
-            assert_eq!(refused.status.code(), Some(Exit::Failed as i32), "{command:?}: {refused:?}");
+            assert_eq!(refused.status.code(), Some(ExitStatus::Failed as i32), "{command:?}: {refused:?}");
             assert!(String::from_utf8_lossy(&refused.stderr).contains("new.pub beside it"), "{command:?}: {refused:?}");
         }
     }

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use lastmile_repo_tool::cli::Exit;
+use lastmile_repo_tool::cli::ExitStatus;
 use tempfile::TempDir;
 
 /// Runs the command as a user whose configuration lies beside the repository of the test.
@@ -23,18 +23,18 @@ fn run(folder: &TempDir, args: &[&str]) -> i32 {
 
 fn repository() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    assert_eq!(run(&folder, &["init", "--unencrypted-keys"]), Exit::Done as i32);
+    assert_eq!(run(&folder, &["init", "--unencrypted-keys"]), ExitStatus::Done as i32);
     folder
 }
 
 #[test]
 fn verify_refuses_a_folder_without_the_pinned_root() {
     let folder = repository();
-    assert_eq!(run(&folder, &["rotate", "targets", "--add", "new"]), Exit::NoSuchName as i32);
-    assert_eq!(run(&folder, &["key", "generate", "new", "--unencrypted"]), Exit::Done as i32);
-    assert_eq!(run(&folder, &["rotate", "targets", "--add", "new"]), Exit::Done as i32);
+    assert_eq!(run(&folder, &["rotate", "targets", "--add", "new"]), ExitStatus::NoSuchName as i32);
+    assert_eq!(run(&folder, &["key", "generate", "new", "--unencrypted"]), ExitStatus::Done as i32);
+    assert_eq!(run(&folder, &["rotate", "targets", "--add", "new"]), ExitStatus::Done as i32);
     let dir = folder.path().to_str().unwrap();
-    assert_eq!(run(&folder, &["verify", dir]), Exit::Done as i32);
+    assert_eq!(run(&folder, &["verify", dir]), ExitStatus::Done as i32);
     let (first, second) = (folder.path().join("metadata/1.root.json"), folder.path().join("metadata/2.root.json"));
     let clients = |root: &Path| {
         let output = output(&folder, &["verify", dir, "--json", "--root", root.to_str().unwrap()]);
@@ -47,7 +47,7 @@ fn verify_refuses_a_folder_without_the_pinned_root() {
     let other = repository();
     let foreign = other.path().join("metadata/1.root.json");
     let refused = output(&folder, &["verify", dir, "--root", foreign.to_str().unwrap()]);
-    assert_eq!((refused.status.code().unwrap(), refused.stdout.len()), (Exit::Failed as i32, 0), "{refused:?}");
+    assert_eq!((refused.status.code().unwrap(), refused.stdout.len()), (ExitStatus::Failed as i32, 0), "{refused:?}");
     // The folder is set back, as by somebody who has the old keys.
     std::fs::remove_file(&second).unwrap();
     let refused = output(&folder, &["verify", dir]);
@@ -68,7 +68,7 @@ fn a_key_is_not_shown_as_verified_by_the_file_beside_it() {
         (text, serde_json::from_str::<serde_json::Value>(&json).unwrap())
     };
     for (name, more) in [("alice", &[][..]), ("bob", &["--unencrypted"][..])] {
-        assert_eq!(run(&folder, &[&["key", "generate", name], more].concat()), Exit::Done as i32);
+        assert_eq!(run(&folder, &[&["key", "generate", name], more].concat()), ExitStatus::Done as i32);
     }
     let keys = folder.path().join("keys");
     let (alice, bob) = (keys.join("alice.pem"), keys.join("bob.pem"));

@@ -12,7 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use lastmile_client::{Error, Refusal};
 use lastmile_keys::{PrivateKey, Scheme, Signer as _};
 use lastmile_metadata::Key;
-use lastmile_repo_tool::cli::{self, Exit};
+use lastmile_repo_tool::cli::{self, ExitStatus, World};
 use lastmile_tests::scenario::{EVIL, GOOD};
 use lastmile_tests::{Device, METADATA, Road, TARGETS, canonical, file_name, hash};
 use serde_json::{Value, json};
@@ -63,15 +63,15 @@ impl Made {
     /// Runs `lastmile-repo`, which must succeed.
     pub(crate) fn run(&self, command: &[&str]) {
         let exit = self.try_run(command);
-        assert_eq!(exit, Exit::Done, "lastmile-repo {command:?}");
+        assert_eq!(exit, ExitStatus::Done, "lastmile-repo {command:?}");
     }
 
-    pub(crate) fn try_run(&self, command: &[&str]) -> Exit {
+    pub(crate) fn try_run(&self, command: &[&str]) -> ExitStatus {
         let file = |name: &str| self.folder.path().join(name).into_os_string();
         let mut args: Vec<OsString> = vec!["lastmile-repo".into(), "--quiet".into(), "-C".into(), self.dir().into()];
         args.extend(["--config".into(), file("config.toml"), "--pass-phrase-file".into(), file("phrase")]);
         args.extend(command.iter().map(OsString::from));
-        cli::run(args)
+        cli::run(args, World::system())
     }
 
     /// Publishes a package.

@@ -15,7 +15,7 @@ use std::process::Command;
 /// Where that workspace lies.
 const PLACE: &str = "target/random";
 /// What is in it.
-const MEMBERS: [&str; 3] = ["metadata", "client", "tests"];
+const MEMBERS: [&str; 4] = ["cli-support", "metadata", "client", "tests"];
 
 /// Plays them; true when all end as they should.
 pub(crate) fn run(project: &Path) -> bool {
@@ -49,7 +49,9 @@ fn workspace(project: &Path) -> io::Result<()> {
     let manifest: Vec<&str> = manifest
         .lines()
         .map(|line| match line.split(' ').next() {
-            Some("members") => r#"members = ["metadata", "client", "tests/random", "tests/random/toy-keys"]"#,
+            Some("members") => {
+                r#"members = ["cli-support", "metadata", "client", "tests/random", "tests/random/toy-keys"]"#
+            }
             Some("exclude") => "",
             Some("lastmile-keys") => r#"lastmile-keys = { path = "tests/random/toy-keys" }"#,
             _ => line,

@@ -4,14 +4,13 @@ use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 
 use super::args::Arguments;
-use super::failure::Failure;
-use super::{ExitStatus, Here};
+use super::{ExitStatus, Failure, Here};
 
 impl Here<'_> {
     pub(super) fn completions(&self, shell: Shell) -> Result<ExitStatus, Failure> {
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut Arguments::command(), "lastmile", &mut script);
-        self.terminal.raw(&script)?;
+        self.output.raw(&script)?;
         Ok(ExitStatus::Done)
     }
 
@@ -29,8 +28,8 @@ impl Here<'_> {
         let mut manual = Vec::new();
         clap_mangen::Man::new(page)
             .render(&mut manual)
-            .map_err(|error| Failure::new(format!("cannot write the manual page: {error}")))?;
-        self.terminal.raw(&manual)?;
+            .map_err(|error| Failure::failed(format!("cannot write the manual page: {error}")))?;
+        self.output.raw(&manual)?;
         Ok(ExitStatus::Done)
     }
 }

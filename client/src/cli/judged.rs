@@ -7,9 +7,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use lastmile_metadata::{ErrorKind, FileError, RoleName, TargetFile, TrustedMetadata, Version, format_time};
 use serde_json::{Value, json};
 
-use super::failure::Failure;
 use super::transfers::{described, find, target_path};
-use super::{ExitStatus, Here};
+use super::{ExitStatus, Failure, Here};
 use crate::error::{Error, LocalError, Refusal, RefusedError};
 
 impl Here<'_> {
@@ -29,7 +28,7 @@ impl Here<'_> {
             document.insert("file".to_owned(), Value::from(file.display().to_string()));
             document.insert("verified".to_owned(), Value::from(true));
         }
-        self.terminal.data(&[line], &document)?;
+        self.output.data(&document, [line])?;
         Ok(ExitStatus::Done)
     }
 
@@ -48,7 +47,7 @@ impl Here<'_> {
         for role in roles(session.trusted()) {
             let state = role.state(self.now, limit);
             status = match (state, status) {
-                ("expired", _) => ExitStatus::Untrusted,
+                ("expired", _) => ExitStatus::Refused,
                 ("expires soon", ExitStatus::Done) => ExitStatus::Failed,
                 _ => status,
             };
@@ -70,7 +69,7 @@ impl Here<'_> {
         }
         let state = if status == ExitStatus::Done { "good" } else { "attention" };
         let document = json!({ "repository": repository.name.as_str(), "state": state, "roles": documents });
-        self.terminal.data(&lines, &document)?;
+        self.output.data(&document, &lines)?;
         Ok(status)
     }
 }

@@ -2,16 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use etcetera::BaseStrategy;
-
-use super::failure::Failure;
-use super::{Here, args};
+use super::terminal::Notices;
+use super::{Failure, Here, args};
 use crate::directory::DirectoryStore;
 use crate::error::LocalError;
 use crate::fetch::FetchByScheme;
 use crate::folder::Folder;
 use crate::http::{HttpFetch, HttpSettings, ProxyChoice};
-use crate::progress::{Notice, Notify};
+use crate::progress::{Notice, Notify as _};
 use crate::repositories::{Repositories, Repository, RepositoryName};
 use crate::retry::Patience;
 use crate::updater::Updater;
@@ -29,19 +27,16 @@ impl Here<'_> {
         if let Some(path) = &self.common.state_dir {
             return Ok(path.clone());
         }
-        let named = |name| (self.env)(name).filter(|value| !value.is_empty());
-        if let Some(path) = named("LASTMILE_STATE_DIR") {
+        if let Some(path) = self.world.variable("LASTMILE_STATE_DIR") {
             return Ok(path.into());
         }
-        let nowhere = || {
-            Failure::new("there is no place for state: neither $HOME nor $XDG_STATE_HOME is set")
+        // Without either, state is not put into the folder that the system's list of users happens to name.
+        let is_placed = ["HOME", "XDG_STATE_HOME"].iter().any(|name| self.world.variable(name).is_some());
+        let dir = self.world.base_dir("XDG_STATE_HOME", ".local/state").filter(|_| is_placed);
+        dir.map(|dir| dir.join("lastmile")).ok_or_else(|| {
+            Failure::failed("there is no place for state: neither $HOME nor $XDG_STATE_HOME is set")
                 .with_hint("`--state-dir DIR` or $LASTMILE_STATE_DIR names one")
-        };
-        if named("HOME").is_none() && named("XDG_STATE_HOME").is_none() {
-            return Err(nowhere());
-        }
-        let platform = etcetera::choose_base_strategy().map_err(|_| nowhere())?;
-        Ok(platform.state_dir().unwrap_or_else(|| platform.data_dir()).join("lastmile"))
+        })
     }
 
     /// The repository that was named, or the only one.
@@ -53,7 +48,7 @@ impl Here<'_> {
         let names = all.names()?;
         match names.as_slice() {
             [only] => self.named(&all, only.as_str()),
-            [] => Err(Failure::new(format!("no repository is trusted yet in `{}`", all.path().display()))
+            [] => Err(Failure::failed(format!("no repository is trusted yet in `{}`", all.path().display()))
                 .with_hint("`lastmile trust add NAME --root FILE --metadata-url URL` trusts one")),
             names => {
                 let names: Vec<_> = names.iter().map(RepositoryName::as_str).collect();
@@ -80,7 +75,7 @@ impl Here<'_> {
     pub(super) fn updater(&self, repository: &Repository) -> Result<Updater, Failure> {
         let store = repository.store()?;
         if store.is_writable_by_others() {
-            self.terminal.notices().notify(&Notice::LoosePermissions { path: store.path().to_owned() });
+            Notices(self.output.clone()).notify(&Notice::LoosePermissions { path: store.path().to_owned() });
         }
         self.updater_with(repository, store)
     }
@@ -96,7 +91,7 @@ impl Here<'_> {
             .store(store)
             .limits(network.limits())
             .patience(Patience { retries: network.retries, deadline: network.deadline, ..Patience::default() })
-            .notify(self.terminal.notices())
+            .notify(Notices(self.output.clone()))
             .fetch(self.fetch(network, repository)?)
             .hash_prefixed_targets(repository.settings.hash_prefixed_targets);
         for mirror in &repository.settings.mirrors {

@@ -1,35 +1,16 @@
 //! The command as a function: what goes to which stream, and with which exit status.
 
-use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use chrono::TimeDelta;
+use lastmile_cli_support::Captured;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::args::{AllLimits, LIMITS};
 use super::*;
 use crate::test_repository::{TestRepository, now, root};
-
-#[derive(Clone, Default)]
-struct Stream(Arc<Mutex<Vec<u8>>>);
-
-impl Stream {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl Write for Stream {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 struct Ran {
     status: ExitStatus,
@@ -86,16 +67,15 @@ impl Home {
 }
 
 fn run_with(args: &[&str], now: DateTime<Utc>, env: impl Fn(&str) -> Option<OsString> + 'static) -> Ran {
-    let (stdout, stderr) = (Stream::default(), Stream::default());
+    let (stdout, stderr) = (Captured::default(), Captured::default());
     let world = World {
-        now: Box::new(move || now),
         stdout: Box::new(stdout.clone()),
         stderr: Box::new(stderr.clone()),
-        stderr_is_terminal: false,
         env: Box::new(env),
+        ..World::isolated(now)
     };
     let status = run(["lastmile"].iter().chain(args).map(OsString::from), world);
-    Ran { status, stdout: stdout.text(), stderr: stderr.text() }
+    Ran { status, stdout: stdout.take_text(), stderr: stderr.take_text() }
 }
 
 fn json(ran: &Ran) -> Value {
@@ -135,7 +115,7 @@ fn a_limit_that_is_met_is_named_with_its_value_and_the_option_that_raises_it() {
     let home = Home::trusting();
     for (limit, value) in [("timestamp_length", 10), ("snapshot_length", 10), ("signatures", 0), ("keys", 1)] {
         let ran = home.run(&["refresh", "--limit", &format!("{limit}={value}")]);
-        assert_eq!(ran.status, ExitStatus::Untrusted);
+        assert_eq!(ran.status, ExitStatus::Refused);
         assert!(ran.stderr.contains(&format!("limit `{limit}`")), "{}", ran.stderr);
         assert!(ran.stderr.contains(&value.to_string()), "{}", ran.stderr);
         assert!(ran.stderr.contains(&format!("`--limit {limit}=NUMBER`")), "{}", ran.stderr);
@@ -154,10 +134,8 @@ fn a_clock_that_moves_during_a_command_is_read_once() {
             *counted.lock().unwrap() += 1;
             now() + TimeDelta::days(400 * (*counted.lock().unwrap() - 1))
         }),
-        stdout: Box::new(Stream::default()),
-        stderr: Box::new(Stream::default()),
-        stderr_is_terminal: false,
         env: Box::new(move |name| (name == "LASTMILE_STATE_DIR").then(|| state.clone().into())),
+        ..World::isolated(now())
     };
     let args = ["lastmile", "get", "docs/y", "--output", &home.path("out")].map(OsString::from);
     assert_eq!(run(args, world), ExitStatus::Done);
@@ -180,7 +158,7 @@ fn get_prints_paths_and_nothing_else() {
 #[test]
 fn every_class_of_failure_has_its_exit_code() {
     let home = Home::trusting();
-    assert_eq!(home.run(&["get", "none"]).status, ExitStatus::NoSuchTarget);
+    assert_eq!(home.run(&["get", "none"]).status, ExitStatus::NoSuchName);
     assert_eq!(home.run(&["get"]).status, ExitStatus::Usage);
     assert_eq!(home.run(&["-r", "other", "refresh"]).status, ExitStatus::Usage);
     assert_eq!(home.run(&["refresh", "--ca-file", &home.path("none")]).status, ExitStatus::Failed);
@@ -190,7 +168,7 @@ fn every_class_of_failure_has_its_exit_code() {
     std::fs::rename(&away, &repository).unwrap();
     std::fs::write(home.dir.path().join("repository/timestamp.json"), "{}").unwrap();
     let ran = home.run(&["refresh"]);
-    assert_eq!((ran.status, ran.stdout.as_str()), (ExitStatus::Untrusted, ""));
+    assert_eq!((ran.status, ran.stdout.as_str()), (ExitStatus::Refused, ""));
     assert!(ran.stderr.starts_with("error: refused as untrusted\ncaused by: file://"), "{}", ran.stderr);
 }
 
@@ -201,7 +179,7 @@ fn a_target_that_is_wrong_on_the_server_is_refused_and_the_others_arrive() {
     std::fs::write(home.path(&format!("repository/targets/{hash}.x")), "2").unwrap();
     let out = home.path("out");
     let ran = home.run(&["get", "x", "docs/y", "--output", &out]);
-    assert_eq!(ran.status, ExitStatus::Untrusted);
+    assert_eq!(ran.status, ExitStatus::Refused);
     assert_eq!(ran.stdout, format!("{out}/docs/y\n"));
     assert!(!Path::new(&out).join("x").exists());
 }
@@ -224,8 +202,8 @@ fn verify_and_status_work_without_the_repository() {
     std::fs::write(&right, "1").unwrap();
     std::fs::write(&wrong, "2").unwrap();
     assert_eq!(home.run(&["verify", &right, "--as", "x"]).status, ExitStatus::Done);
-    assert_eq!(home.run(&["verify", &wrong, "--as", "x"]).status, ExitStatus::Untrusted);
-    assert_eq!(home.run(&["verify", &right, "--as", "none"]).status, ExitStatus::NoSuchTarget);
+    assert_eq!(home.run(&["verify", &wrong, "--as", "x"]).status, ExitStatus::Refused);
+    assert_eq!(home.run(&["verify", &right, "--as", "none"]).status, ExitStatus::NoSuchName);
     assert_eq!(home.run(&["list", "--offline", "none"]).status, ExitStatus::Failed);
     assert_eq!(home.run(&["status"]).status, ExitStatus::Done);
 }
@@ -237,7 +215,7 @@ fn status_tells_monitors_what_expires() {
     assert_eq!(home.run(&["status", "--within", "2"]).status, ExitStatus::Failed);
     home.now += TimeDelta::days(1);
     let ran = home.run(&["status", "--json"]);
-    assert_eq!(ran.status, ExitStatus::Untrusted);
+    assert_eq!(ran.status, ExitStatus::Refused);
     assert_eq!(json(&ran)["roles"][1]["state"], "expired");
 }
 

@@ -7,9 +7,9 @@ use lastmile_metadata::{PathPattern, TargetFile, TargetPath, TrustedMetadata};
 use serde_json::{Value, json};
 
 use super::args::Get;
-use super::failure::Failure;
 use super::judged::roles;
-use super::{ExitStatus, Here};
+use super::terminal::Bars;
+use super::{ExitStatus, Failure, Here};
 use crate::error::Error;
 use crate::session::Session;
 
@@ -19,7 +19,7 @@ impl Here<'_> {
         let session = self.updater(&repository)?.refresh_at(self.now).await?;
         let (lines, documents) = refreshed(session.trusted());
         let document = json!({ "repository": repository.name.as_str(), "roles": documents });
-        self.terminal.data(&lines, &document)?;
+        self.output.data(&document, &lines)?;
         Ok(ExitStatus::Done)
     }
 
@@ -40,7 +40,7 @@ impl Here<'_> {
         let found = session.find_all(&paths).await?;
         let found = paths.into_iter().zip(found).map(|(path, found)| found.ok_or(Error::NoSuchTarget(path)));
         let targets: Vec<TargetFile> = found.collect::<Result<_, _>>()?;
-        let bars = self.terminal.transfers();
+        let bars = Bars::new(self.output);
         let results = match (&get.output_file, targets.as_slice()) {
             (Some(file), [target]) => vec![session.download_with_progress(target, file, &bars).await],
             _ => session.download_all_with_progress(&targets, &get.output, get.jobs.into(), &bars).await,
@@ -67,13 +67,10 @@ impl Here<'_> {
             }
             documents.push(document);
         }
-        self.terminal.data(&lines, &json!({ "targets": documents }))?;
+        self.output.data(&json!({ "targets": documents }), &lines)?;
         let last = failures.pop();
         for failure in failures {
-            let shown = self.terminal.failure(&failure);
-            if shown.is_err() {
-                return Ok(ExitStatus::Failed);
-            }
+            self.output.failure(&failure);
         }
         last.map_or(Ok(ExitStatus::Done), Err)
     }
@@ -86,7 +83,7 @@ impl Here<'_> {
         }
         let lines: Vec<_> = targets.iter().map(|target| target.path.as_str().to_owned()).collect();
         let documents: Vec<_> = targets.iter().map(described).collect();
-        self.terminal.data(&lines, &json!({ "targets": documents }))?;
+        self.output.data(&json!({ "targets": documents }), &lines)?;
         Ok(ExitStatus::Done)
     }
 

@@ -4,9 +4,8 @@ use lastmile_metadata::{Key, KeyId, Limits, RoleName, Root, Verified, format_tim
 use serde_json::{Value, json};
 
 use super::args::{Add, Trust};
-use super::failure::Failure;
 use super::opened::read_at_most;
-use super::{ExitStatus, Here};
+use super::{ExitStatus, Failure, Here};
 use crate::error::Error;
 use crate::mirrors::Mirror;
 use crate::repositories::{Repository, RepositoryName, RepositorySettings};
@@ -30,14 +29,14 @@ impl Here<'_> {
         let bytes = read_at_most(&add.root, self.common.network.limits().root_length)?;
         let root = verified(bytes)?;
         if root.expires <= self.now {
-            self.terminal.note(&format!(
+            self.output.note(&format!(
                 "this root expired at {}; the repository must have a newer one",
                 format_time(&root.expires)
             ));
         }
         let repository = self.repositories()?.add(&name, root.bytes(), &settings)?;
         self.updater(&repository)?.prepare_at(self.now).await?;
-        self.terminal.data(&lines(&name, &root), &document(&repository, &root))?;
+        self.output.data(&document(&repository, &root), lines(&name, &root))?;
         Ok(ExitStatus::Done)
     }
 
@@ -53,9 +52,9 @@ impl Here<'_> {
             documents.push(document(&repository, &root));
         }
         if documents.is_empty() {
-            self.terminal.note("no repository is trusted yet");
+            self.output.note("no repository is trusted yet");
         }
-        self.terminal.data(&text, &json!({ "repositories": documents }))?;
+        self.output.data(&json!({ "repositories": documents }), &text)?;
         Ok(ExitStatus::Done)
     }
 
@@ -68,8 +67,8 @@ impl Here<'_> {
                 .with_hint("`lastmile trust list` shows those that are")
         })?;
         all.remove(&name)?;
-        self.terminal.note(&format!("the repository `{name}` is no longer trusted"));
-        self.terminal.data(&[], &json!({ "removed": name.as_str() }))?;
+        self.output.note(&format!("the repository `{name}` is no longer trusted"));
+        self.output.data(&json!({ "removed": name.as_str() }), [""; 0])?;
         Ok(ExitStatus::Done)
     }
 
@@ -79,8 +78,8 @@ impl Here<'_> {
         repository.forget()?;
         self.updater(&repository)?.prepare_at(self.now).await?;
         let version = root.version;
-        self.terminal.note(&format!("the repository `{name}` starts anew from its shipped root, version {version}"));
-        self.terminal.data(&[], &json!({ "reset": name, "root_version": version.get() }))?;
+        self.output.note(&format!("the repository `{name}` starts anew from its shipped root, version {version}"));
+        self.output.data(&json!({ "reset": name, "root_version": version.get() }), [""; 0])?;
         Ok(ExitStatus::Done)
     }
 }

@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+use lastmile_repo_tool::cli::{World, run};
+
+#[expect(clippy::disallowed_methods, reason = "this is where the program gets its arguments and its world")]
 fn main() -> ExitCode {
-    lastmile_repo_tool::cli::main()
+    let world = World { ask_secret: Box::new(|question| rpassword::prompt_password(question)), ..World::system() };
+    run(std::env::args_os(), world).into()
 }

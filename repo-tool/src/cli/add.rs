@@ -1,13 +1,13 @@
 //! `add` and `remove`.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use lastmile_metadata::{RoleName, TargetPath};
 
 use super::change::{conclude, publish};
-use super::output::Output;
-use super::{Context, Exit};
+use super::{Context, ExitStatus, Output};
 use crate::edit::spread::Listings as _;
 use crate::ingest::{self, Hidden, Source};
 use crate::list::List;
@@ -78,7 +78,7 @@ pub(crate) struct Remove {
     pub(super) role: Option<String>,
 }
 
-pub(super) fn add(context: &Context<'_>, args: &Add, output: &mut Output) -> Result<Exit, Error> {
+pub(super) fn add(context: &Context<'_>, args: &Add, output: &Output) -> Result<ExitStatus, Error> {
     let role = args.role.as_deref().map_or(Ok(RoleName::TARGETS), names::role)?;
     if let Some(list) = &args.from_list {
         return add_list(context, &role, list, output);
@@ -102,10 +102,17 @@ pub(super) fn add(context: &Context<'_>, args: &Add, output: &mut Output) -> Res
 }
 
 /// Lists what a file says, whose bytes are elsewhere.
-fn add_list(context: &Context<'_>, role: &RoleName, list: &Path, output: &mut Output) -> Result<Exit, Error> {
+fn add_list(context: &Context<'_>, role: &RoleName, list: &Path, output: &Output) -> Result<ExitStatus, Error> {
     let length = list.metadata().map_or(0, |found| usize::try_from(found.len()).unwrap_or(usize::MAX));
     let bar = output.bar("reading", length);
-    let list = List::read(list, &|done| bar.set_position(done as u64))?;
+    let progress = |done| bar.set_position(done as u64);
+    let list = if list == Path::new("-") {
+        let mut text = Vec::new();
+        context.stdin().read_to_end(&mut text).map_err(|error| Error::file("read", list, error))?;
+        List::parse(text, &progress)?
+    } else {
+        List::read(list, &progress)?
+    };
     bar.finish_and_clear();
     if list.is_empty() {
         return Err(Error::NotFound("there are no targets in the list".into()));
@@ -125,7 +132,7 @@ fn add_list(context: &Context<'_>, role: &RoleName, list: &Path, output: &mut Ou
 }
 
 /// All files that are named, each with its target path; no path twice.
-fn sources(args: &Add, own: &OwnFiles, output: &mut Output) -> Result<Vec<Source>, Error> {
+fn sources(args: &Add, own: &OwnFiles, output: &Output) -> Result<Vec<Source>, Error> {
     let (mut sources, mut hidden, mut refused) = (Vec::new(), 0, Vec::new());
     let with_hidden = if args.include_hidden { Hidden::Include } else { Hidden::Skip };
     for path in &args.paths {
@@ -175,7 +182,7 @@ fn sources(args: &Add, own: &OwnFiles, output: &mut Output) -> Result<Vec<Source
     }
 }
 
-pub(super) fn remove(context: &Context<'_>, args: &Remove, output: &mut Output) -> Result<Exit, Error> {
+pub(super) fn remove(context: &Context<'_>, args: &Remove, output: &Output) -> Result<ExitStatus, Error> {
     let role = args.role.as_deref().map(names::role).transpose()?;
     let path = |name: &String| TargetPath::new(name.as_str()).map_err(|error| Error::Usage(error.to_string()));
     let paths = args.names.iter().map(path).collect::<Result<Vec<_>, _>>()?;

@@ -39,8 +39,9 @@ pub(crate) struct Cli {
 /// What every command understands.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
-    /// The repository's folder.
-    #[arg(long, short = 'C', global = true, value_name = "DIR", default_value = ".", env = "LASTMILE_REPOSITORY")]
+    /// The repository's folder [env: LASTMILE_REPOSITORY=]
+    // The environment is a value, which `clap` cannot be given: `parsed` makes it the default.
+    #[arg(long, short = 'C', global = true, value_name = "DIR", default_value = ".")]
     pub(crate) repository: PathBuf,
     /// Show what would change, and change nothing.
     #[arg(long, short = 'n', global = true)]

@@ -3,14 +3,13 @@
 use serde_json::json;
 
 use super::args::CatchUp;
-use super::output::Output;
-use super::{Context, Exit};
+use super::{Context, ExitStatus, Output};
 use crate::catch_up::{Foreign, Resolution, catch_up as run};
 use crate::layout::Layout;
 use crate::user::RootDigest;
 use crate::{Error, check, diff};
 
-pub(super) fn catch_up(context: &Context<'_>, args: &CatchUp, output: &mut Output) -> Result<Exit, Error> {
+pub(super) fn catch_up(context: &Context<'_>, args: &CatchUp, output: &Output) -> Result<ExitStatus, Error> {
     let (dir, setting, dry_run) = (&context.global.repository, &context.setting, context.global.dry_run);
     let digest = RootDigest::of(&check::oldest_root(&Layout::new(dir))?);
     let remembered = setting.user.metadata_url(digest)?;
@@ -31,7 +30,7 @@ pub(super) fn catch_up(context: &Context<'_>, args: &CatchUp, output: &mut Outpu
         "resolution": resolution, "changes": diff::json(&done.diff), "dropped": done.dropped, "missing": done.missing,
         "dry_run": dry_run,
     });
-    output.data(&json, &diff::text(&done.diff))?;
+    output.data_text(&json, &diff::text(&done.diff))?;
     output.note(match (done.resolution, dry_run) {
         (Resolution::Nothing, _) => "This folder has everything that the server has.",
         (_, true) => "Nothing was changed (--dry-run).",
@@ -44,5 +43,5 @@ pub(super) fn catch_up(context: &Context<'_>, args: &CatchUp, output: &mut Outpu
     for missing in &done.missing {
         output.warning(&format!("the file of a target could not be fetched: {missing}"));
     }
-    Ok(Exit::Done)
+    Ok(ExitStatus::Done)
 }

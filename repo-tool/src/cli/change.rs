@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::args::{Bins, Delegate, Renew, Rotate, SetExpiry, SetThreshold, Undelegate};
 use super::keys::{Removal, Resolved, resolve_all, resolve_removal};
-use super::output::Output;
-use super::{Context, Exit};
+use super::progress::Publishing;
+use super::{Context, ExitStatus, Output};
 use crate::draft::Draft;
 use crate::edit::bins::NewBins;
 use crate::edit::delegations::{NewDelegation, Trust, hash_prefixes, patterns};
@@ -23,18 +23,18 @@ pub(super) fn conclude(
     context: &Context<'_>,
     repository: &mut Repository,
     draft: Draft,
-    output: &mut Output,
-) -> Result<Exit, Error> {
+    output: &Output,
+) -> Result<ExitStatus, Error> {
     let dry_run = context.global.dry_run;
     let signing = output.spinner("signing", draft.targets.len());
     let plan = repository.plan(draft, if dry_run { Signing::Never } else { Signing::Now })?;
     signing.finish_and_clear();
     if dry_run {
-        output.data(&outcome_json(&diff::json(&plan.diff), true, "none"), &diff::text(&plan.diff))?;
+        output.data_text(&outcome_json(&diff::json(&plan.diff), true, "none"), &diff::text(&plan.diff))?;
         output.note("Nothing was changed (--dry-run).");
-        return Ok(Exit::Done);
+        return Ok(ExitStatus::Done);
     }
-    let mut publishing = output.publishing(plan.completed.all().count());
+    let mut publishing = Publishing::new(output, plan.completed.all().count());
     let outcome = repository.conclude(&plan, &mut publishing)?;
     drop(publishing);
     report(repository, &plan, &outcome, output)
@@ -45,8 +45,8 @@ pub(super) fn report(
     repository: &Repository,
     plan: &Plan,
     outcome: &Outcome,
-    output: &mut Output,
-) -> Result<Exit, Error> {
+    output: &Output,
+) -> Result<ExitStatus, Error> {
     tell_of_staged(&plan.draft, output);
     repository.warnings.iter().for_each(|warning| output.warning(warning));
     let said = match &outcome {
@@ -54,7 +54,7 @@ pub(super) fn report(
         Outcome::Published { .. } => "published",
         Outcome::Staged(_) => "staged",
     };
-    output.data(&outcome_json(&diff::json(&plan.diff), false, said), &diff::text(&plan.diff))?;
+    output.data_text(&outcome_json(&diff::json(&plan.diff), false, said), &diff::text(&plan.diff))?;
     say(outcome, output);
     if plan.draft.from_staged && matches!(outcome, Outcome::Staged(_)) {
         output.note("What waited is signed by `lastmile-repo sign` alone, which shows it and asks.");
@@ -67,7 +67,7 @@ pub(super) fn report(
             output.warning(&advice);
         }
     }
-    Ok(Exit::Done)
+    Ok(ExitStatus::Done)
 }
 
 fn outcome_json(changes: &Value, dry_run: bool, outcome: &str) -> Value {
@@ -75,20 +75,20 @@ fn outcome_json(changes: &Value, dry_run: bool, outcome: &str) -> Value {
 }
 
 /// Publishes a request, by itself or together with those of other processes.
-pub(super) fn publish(context: &Context<'_>, request: &Request, output: &mut Output) -> Result<Exit, Error> {
+pub(super) fn publish(context: &Context<'_>, request: &Request, output: &Output) -> Result<ExitStatus, Error> {
     match group::publish(request, &context.setting, &mut Unobserved)? {
         Shared::Here(done) => report(&done.repository, &done.plan, &done.outcome, output),
         Shared::Elsewhere(Answer::Published { changes, text }) => {
-            output.data(&outcome_json(&changes, false, "published"), &text)?;
+            output.data_text(&outcome_json(&changes, false, "published"), &text)?;
             output.note("Published by another process, together with its own release.");
-            Ok(Exit::Done)
+            Ok(ExitStatus::Done)
         }
         Shared::Elsewhere(Answer::Refused(fault, text)) => Err(fault.error(text)),
     }
 }
 
 /// Whoever changes what waits should know that others may have signed it, and that it goes on with this change.
-pub(super) fn tell_of_staged(draft: &Draft, output: &mut Output) {
+pub(super) fn tell_of_staged(draft: &Draft, output: &Output) {
     let root = draft.root.iter().map(|_| &RoleName::ROOT);
     let edited: Vec<&str> = root
         .chain(draft.targets.keys())
@@ -104,7 +104,7 @@ pub(super) fn tell_of_staged(draft: &Draft, output: &mut Output) {
 }
 
 /// What has become of a draft, for a person.
-pub(super) fn say(outcome: &Outcome, output: &mut Output) {
+pub(super) fn say(outcome: &Outcome, output: &Output) {
     match outcome {
         Outcome::Nothing => output.note("There was nothing to change."),
         Outcome::Published { seamless: true } => output.note("Published."),
@@ -124,7 +124,7 @@ pub(super) fn say(outcome: &Outcome, output: &mut Output) {
     }
 }
 
-pub(super) fn delegate(context: &Context<'_>, args: &Delegate, output: &mut Output) -> Result<Exit, Error> {
+pub(super) fn delegate(context: &Context<'_>, args: &Delegate, output: &Output) -> Result<ExitStatus, Error> {
     let name = names::new_role(&args.name)?;
     let from = names::role(&args.from)?;
     let paths =
@@ -161,7 +161,7 @@ fn set_keys(
     Ok(())
 }
 
-pub(super) fn undelegate(context: &Context<'_>, args: &Undelegate, output: &mut Output) -> Result<Exit, Error> {
+pub(super) fn undelegate(context: &Context<'_>, args: &Undelegate, output: &Output) -> Result<ExitStatus, Error> {
     let name = names::role(&args.name)?;
     let from = args.from.as_deref().map(names::role).transpose()?;
     let mut repository = context.open(output)?;
@@ -180,7 +180,7 @@ pub(super) fn undelegate(context: &Context<'_>, args: &Undelegate, output: &mut 
     conclude(context, &mut repository, draft, output)
 }
 
-pub(super) fn bins(context: &Context<'_>, args: &Bins, output: &mut Output) -> Result<Exit, Error> {
+pub(super) fn bins(context: &Context<'_>, args: &Bins, output: &Output) -> Result<ExitStatus, Error> {
     let role = names::role(&args.role)?;
     let Some(bit_length) = args.bit_length else {
         return propose(context, &role, args, output);
@@ -226,7 +226,7 @@ pub(super) fn bins(context: &Context<'_>, args: &Bins, output: &mut Output) -> R
 }
 
 /// How many bins the role should have, and why; nothing is changed.
-fn propose(context: &Context<'_>, role: &RoleName, args: &Bins, output: &mut Output) -> Result<Exit, Error> {
+fn propose(context: &Context<'_>, role: &RoleName, args: &Bins, output: &Output) -> Result<ExitStatus, Error> {
     let mut repository = Repository::open(&context.global.repository, &context.setting)?;
     let keys = resolve_all(&mut repository, &args.key)?;
     let root = repository.published.root.clone();
@@ -247,14 +247,14 @@ fn propose(context: &Context<'_>, role: &RoleName, args: &Bins, output: &mut Out
         "bit_length": proposal.bit_length, "targets": load.targets, "bytes_per_target": load.bytes_per_target,
         "bytes": cost(proposal.cost), "bytes_without_bins": cost(proposal.flat), "listed_by_version": by_version,
     });
-    output.data(&report, &proposal.text(&load))?;
+    output.data_text(&report, &proposal.text(&load))?;
     if let Some(bits) = proposal.bit_length {
         output.note(&format!("Nothing was changed; `bins --bit-length {bits}` makes them."));
     }
-    Ok(Exit::Done)
+    Ok(ExitStatus::Done)
 }
 
-pub(super) fn renew(context: &Context<'_>, args: &Renew, output: &mut Output) -> Result<Exit, Error> {
+pub(super) fn renew(context: &Context<'_>, args: &Renew, output: &Output) -> Result<ExitStatus, Error> {
     let mut repository = context.open(output)?;
     let mut further = Vec::new();
     for name in &args.roles {
@@ -273,7 +273,7 @@ pub(super) fn renew(context: &Context<'_>, args: &Renew, output: &mut Output) ->
     conclude(context, &mut repository, draft, output)
 }
 
-pub(super) fn rotate(context: &Context<'_>, args: &Rotate, output: &mut Output) -> Result<Exit, Error> {
+pub(super) fn rotate(context: &Context<'_>, args: &Rotate, output: &Output) -> Result<ExitStatus, Error> {
     if args.add.is_empty() && args.remove.is_empty() {
         return Err(Error::Usage("nothing to do: give --add KEY or --remove KEY".into()));
     }
@@ -316,7 +316,7 @@ pub(super) fn rotate(context: &Context<'_>, args: &Rotate, output: &mut Output) 
     conclude(context, &mut repository, draft, output)
 }
 
-pub(super) fn set_threshold(context: &Context<'_>, args: &SetThreshold, output: &mut Output) -> Result<Exit, Error> {
+pub(super) fn set_threshold(context: &Context<'_>, args: &SetThreshold, output: &Output) -> Result<ExitStatus, Error> {
     let role = names::role(&args.role)?;
     let mut repository = context.open(output)?;
     let roles = repository.published.expand(&args.role)?;
@@ -331,7 +331,7 @@ pub(super) fn set_threshold(context: &Context<'_>, args: &SetThreshold, output: 
     conclude(context, &mut repository, draft, output)
 }
 
-pub(super) fn set_expiry(context: &Context<'_>, args: &SetExpiry, output: &mut Output) -> Result<Exit, Error> {
+pub(super) fn set_expiry(context: &Context<'_>, args: &SetExpiry, output: &Output) -> Result<ExitStatus, Error> {
     let role = names::role(&args.role)?;
     let mut repository = context.open(output)?;
     let draft = repository.staged()?;
@@ -351,7 +351,7 @@ pub(super) fn set_expiry(context: &Context<'_>, args: &SetExpiry, output: &mut O
         repository.layout.replace(&repository.layout.policy(), policy.text().as_bytes(), 0o644)?;
     }
     let report = json!({ "role": args.role, "expires_days": args.days, "before": before, "dry_run": dry_run });
-    output.data(&report, &format!("{role}: expires after {} days (was: {before})", args.days))?;
+    output.data_text(&report, &format!("{role}: expires after {} days (was: {before})", args.days))?;
     output.note("It counts from the next signature; `lastmile-repo renew --force ROLE` signs now.");
-    Ok(Exit::Done)
+    Ok(ExitStatus::Done)
 }

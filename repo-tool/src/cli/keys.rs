@@ -9,8 +9,7 @@ use lastmile_metadata::RoleName;
 use serde_json::{Value, json};
 
 use super::args::KeyCommand;
-use super::output::Output;
-use super::{Context, Exit};
+use super::{Context, ExitStatus, Output};
 use crate::draft::Draft;
 use crate::init::key_uri;
 use crate::key_store::{self, NoPassPhrases, Protection, keyid_of, open_private_key, read_public_key};
@@ -220,7 +219,7 @@ fn in_folder(layout: &Layout) -> Vec<PublicKey> {
     publics.filter_map(|entry| read_public_key(&entry.path()).ok()).collect()
 }
 
-pub(super) fn run(context: &Context<'_>, command: &KeyCommand, output: &mut Output) -> Result<Exit, Error> {
+pub(super) fn run(context: &Context<'_>, command: &KeyCommand, output: &Output) -> Result<ExitStatus, Error> {
     match command {
         KeyCommand::Generate { name, scheme, folder, unencrypted } => {
             let key = PrivateKey::generate(*scheme).map_err(|error| Error::key(name, error))?;
@@ -247,8 +246,8 @@ fn write(
     name: &str,
     key: &PrivateKey,
     unencrypted: bool,
-    output: &mut Output,
-) -> Result<Exit, Error> {
+    output: &Output,
+) -> Result<ExitStatus, Error> {
     use lastmile_keys::Signer as _;
     key_store::check_name(name)?;
     own_files::refuse_served(&context.layout(), folder)?;
@@ -268,19 +267,19 @@ fn write(
     }
     let (id, public) = (keyid_of(key.public_key()), file.with_extension("pub"));
     let json = json!({ "keyid": id, "private": file.display().to_string(), "public": public.display().to_string() });
-    output.data(&json, &format!("{id}\n  private: {}\n  public:  {}", file.display(), public.display()))?;
-    Ok(Exit::Done)
+    output.data_text(&json, &format!("{id}\n  private: {}\n  public:  {}", file.display(), public.display()))?;
+    Ok(ExitStatus::Done)
 }
 
-fn allow(context: &Context<'_>, file: &Path, output: &mut Output) -> Result<Exit, Error> {
+fn allow(context: &Context<'_>, file: &Path, output: &Output) -> Result<ExitStatus, Error> {
     let repository = Repository::open(&context.global.repository, &context.setting)?;
     let file = std::path::absolute(file).map_err(|error| Error::file("find", file, error))?;
     if !context.global.dry_run {
         repository.allow_key(&KeyUri::File(file.clone()))?;
     }
     let json = json!({ "allowed": file.display().to_string(), "dry_run": context.global.dry_run });
-    output.data(&json, &format!("{} may be used for this repository", file.display()))?;
-    Ok(Exit::Done)
+    output.data_text(&json, &format!("{} may be used for this repository", file.display()))?;
+    Ok(ExitStatus::Done)
 }
 
 /// Whether this root key makes those on this machine suffice. The repository may be elsewhere, or not made yet.
@@ -291,7 +290,7 @@ fn root_keys_together(context: &Context<'_>, new: &PublicKey) -> Option<String> 
     is_root_key.then(|| lint::root_keys_together(root, &repository.layout, &repository.keys)).flatten()
 }
 
-fn list(context: &Context<'_>, output: &mut Output) -> Result<Exit, Error> {
+fn list(context: &Context<'_>, output: &Output) -> Result<ExitStatus, Error> {
     let mut repository = Repository::open(&context.global.repository, &context.setting)?;
     let (mut text, mut all) = (String::new(), Vec::new());
     for (key, roles) in known(&mut repository)? {
@@ -316,22 +315,22 @@ fn list(context: &Context<'_>, output: &mut Output) -> Result<Exit, Error> {
         let key: Value = serde_json::from_str(&key).unwrap_or_default();
         all.push(json!({ "keyid": id, "roles": roles, "warning": found.to_string(), "key": key }));
     }
-    output.data(&all.into(), &text)?;
+    output.data_text(&all.into(), &text)?;
     if !odd.is_empty() {
         output
             .warning("some roles list keys that lastmile cannot use; remove each with `rotate ROLE --remove KEYID` or `revoke KEYID`");
     }
-    Ok(Exit::Done)
+    Ok(ExitStatus::Done)
 }
 
-fn show(context: &Context<'_>, name: &str, output: &mut Output) -> Result<Exit, Error> {
+fn show(context: &Context<'_>, name: &str, output: &Output) -> Result<ExitStatus, Error> {
     // A file can be shown without a repository.
     if layout::read_if_there(Path::new(name)).is_ok_and(|found| found.is_some())
         && let Ok(public) = read_public_key(Path::new(name))
     {
         let json = json!({ "keyid": keyid_of(&public), "keytype": public.keytype(), "scheme": public.scheme() });
-        output.data(&json, &format!("{} {}\n{}", keyid_of(&public), public.scheme(), public.public()))?;
-        return Ok(Exit::Done);
+        output.data_text(&json, &format!("{} {}\n{}", keyid_of(&public), public.scheme(), public.public()))?;
+        return Ok(ExitStatus::Done);
     }
     let mut repository = Repository::open(&context.global.repository, &context.setting)?;
     let Shown { public, according_to } = look_up(&mut repository, name)?;
@@ -343,8 +342,11 @@ fn show(context: &Context<'_>, name: &str, output: &mut Output) -> Result<Exit, 
         json.insert("verified".into(), file.is_none().into());
         json.insert("according_to".into(), file.into());
     }
-    output.data(&json, &format!("{line}\n  public:  {}{}", public.public().trim_end(), source.unwrap_or_default()))?;
-    Ok(Exit::Done)
+    output.data_text(
+        &json,
+        &format!("{line}\n  public:  {}{}", public.public().trim_end(), source.unwrap_or_default()),
+    )?;
+    Ok(ExitStatus::Done)
 }
 
 fn described(repository: &Repository, key: &PublicKey, roles: &[String]) -> (Value, String) {

@@ -10,8 +10,7 @@ use lastmile_client::text::printable;
 use lastmile_tests::scenario::{self, Play, Scenario, outside, outside::Verdict};
 use serde_json::json;
 
-use super::Exit;
-use super::output::Output;
+use super::{ExitStatus, Output};
 use crate::Error;
 
 /// Each attack gets a server on loopback, a client in folders of its own, and an honest history that the client follows first.
@@ -79,7 +78,7 @@ impl Line {
 /// What the report says of an attack that reached nothing.
 const WITHSTOOD: &str = "withstood";
 
-pub(super) fn attack(args: &AttackLab, output: &mut Output) -> Result<Exit, Error> {
+pub(super) fn attack(args: &AttackLab, output: &Output) -> Result<ExitStatus, Error> {
     let chosen = chosen(&args.only)?;
     let program = args.client.first().map(Path::new).unwrap_or_else(|| Path::new(""));
     let bar = output.bar("attacks", chosen.len());
@@ -101,8 +100,8 @@ pub(super) fn attack(args: &AttackLab, output: &mut Output) -> Result<Exit, Erro
     if lines.is_empty() {
         return Err(Error::NotFound("none of these attacks can be told from outside".to_owned()));
     }
-    output.data(&document(&lines), &table(&lines))?;
-    Ok(if lines.iter().all(|line| line.failure().is_none()) { Exit::Done } else { Exit::Failed })
+    output.data_text(&document(&lines), &table(&lines))?;
+    Ok(if lines.iter().all(|line| line.failure().is_none()) { ExitStatus::Done } else { ExitStatus::Failed })
 }
 
 fn chosen(only: &[String]) -> Result<Vec<Scenario>, Error> {

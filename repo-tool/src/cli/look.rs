@@ -5,15 +5,14 @@ use std::path::Path;
 use lastmile_client::text::printable;
 
 use super::args::Verify;
-use super::output::Output;
-use super::{Context, Exit};
+use super::{Context, ExitStatus, Output};
 use crate::layout;
 use crate::policy::Policy;
 use crate::status::{RoleStatus, Status};
 use crate::verify::{self, Verification};
 use crate::{Error, Repository, check, publication};
 
-pub(super) fn status(context: &Context<'_>, output: &mut Output) -> Result<Exit, Error> {
+pub(super) fn status(context: &Context<'_>, output: &Output) -> Result<ExitStatus, Error> {
     let mut repository = Repository::open(&context.global.repository, &context.setting)?;
     let status = Status::of(&mut repository)?;
     let mut text = String::new();
@@ -35,7 +34,7 @@ pub(super) fn status(context: &Context<'_>, output: &mut Output) -> Result<Exit,
     for interrupted in publication::interrupted(&repository.layout)? {
         text += &format!("{}\n", interrupted.advice());
     }
-    output.data(&status.json(), &text)?;
+    output.data_text(&status.json(), &text)?;
     if !status.pinned {
         output.warning(&format!(
             "you have not pinned the root of this repository (SHA-256 {}), so you can sign no content for it: compare it with \
@@ -46,7 +45,7 @@ pub(super) fn status(context: &Context<'_>, output: &mut Output) -> Result<Exit,
     for advice in &status.advice {
         output.warning(advice);
     }
-    Ok(if status.needs_attention() { Exit::Failed } else { Exit::Done })
+    Ok(if status.needs_attention() { ExitStatus::Failed } else { ExitStatus::Done })
 }
 
 fn line(role: &RoleStatus, repository: &Repository) -> String {
@@ -75,7 +74,7 @@ fn line(role: &RoleStatus, repository: &Repository) -> String {
     text
 }
 
-pub(super) fn verify(context: &Context<'_>, args: &Verify, output: &mut Output) -> Result<Exit, Error> {
+pub(super) fn verify(context: &Context<'_>, args: &Verify, output: &Output) -> Result<ExitStatus, Error> {
     let mut found = match args.place.as_deref() {
         Some(url) if url.starts_with("http://") || url.starts_with("https://") || url.starts_with("file://") => {
             let root = match &context.global.root {
@@ -115,11 +114,11 @@ pub(super) fn verify(context: &Context<'_>, args: &Verify, output: &mut Output) 
     if args.elsewhere {
         found.served_elsewhere();
     }
-    output.data(&found.json(), &text(&found))?;
+    output.data_text(&found.json(), &text(&found))?;
     for note in &found.notes {
         output.note(&format!("note: {note}"));
     }
-    Ok(if found.is_good() { Exit::Done } else { Exit::Refused })
+    Ok(if found.is_good() { ExitStatus::Done } else { ExitStatus::Refused })
 }
 
 fn text(found: &Verification) -> String {

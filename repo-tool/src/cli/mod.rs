@@ -6,26 +6,28 @@ mod catch_up;
 mod change;
 #[expect(clippy::disallowed_methods, reason = "the demo plays an attacker in a folder of its own")]
 mod demo;
+mod failure;
 mod keys;
 #[cfg(feature = "attack-lab")]
 mod lab;
 mod look;
-mod output;
 mod phrases;
+mod progress;
 mod revoke;
 mod serve;
 mod setup;
 mod sign;
 
 use std::ffi::OsString;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use clap::{CommandFactory as _, Parser as _};
+use clap::{CommandFactory as _, FromArgMatches as _};
+use lastmile_cli_support::{Environment, Failure, Output, OutputOptions};
+pub use lastmile_cli_support::{ExitStatus, World};
 
 use crate::layout::Layout;
 use crate::pin::GivenRoot;
@@ -33,10 +35,10 @@ use crate::review::Accepted;
 use crate::user::UserConfig;
 use crate::{Error, Patience, Repository, ServedState, Setting, publication};
 use args::{Cli, Command, Global};
-use etcetera::BaseStrategy as _;
-use output::Output;
 use phrases::Phrases;
 
+/// The folder of the repository.
+const REPOSITORY_VARIABLE: &str = "LASTMILE_REPOSITORY";
 /// The file with the user's configuration.
 const CONFIG_VARIABLE: &str = "LASTMILE_REPO_CONFIG";
 /// The SHA-256 of the root to trust, for jobs that keep no files.
@@ -45,74 +47,28 @@ const ROOT_VARIABLE: &str = "LASTMILE_REPO_ROOT_SHA256";
 /// Private keys outside the repository's folder that may be used, for jobs that keep no files.
 const KEYS_VARIABLE: &str = "LASTMILE_REPO_ALLOWED_KEYS";
 
-/// What the command's exit code says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Exit {
-    /// Done.
-    Done = 0,
-    /// Failed; for `status`: something is due.
-    Failed = 1,
-    /// The command line does not make sense.
-    Usage = 2,
-    /// There is no such target, role, key or repository.
-    NoSuchName = 3,
-    /// The road to a repository elsewhere failed.
-    Network = 4,
-    /// Something was refused: an untrusted published file, a draft that clients would refuse, or files that must stay
-    /// private.
-    Refused = 5,
-}
-
-impl From<&Error> for Exit {
-    fn from(error: &Error) -> Self {
-        match error {
-            Error::Usage(_) => Self::Usage,
-            Error::NotFound(_) => Self::NoSuchName,
-            Error::Network(_) => Self::Network,
-            Error::Untrusted(_) | Error::Draft(_) | Error::NotPinned { .. } | Error::Private(_) => Self::Refused,
-            _ => Self::Failed,
-        }
-    }
-}
-
-/// Runs the command line of this process.
-#[must_use]
-#[expect(clippy::disallowed_methods, reason = "this is where the program gets its arguments")]
-pub fn main() -> ExitCode {
-    ExitCode::from(run(std::env::args_os()) as u8)
-}
-
-/// The value of an environment variable, if it is set.
-#[expect(clippy::disallowed_methods, reason = "this is where the program reads its environment")]
-fn environment(variable: &str) -> Option<OsString> {
-    std::env::var_os(variable)
-}
-
-/// What the clock shows.
-#[expect(clippy::disallowed_methods, reason = "this is where the program reads the clock")]
-fn clock() -> DateTime<Utc> {
-    Utc::now()
-}
-
-/// Runs one command line, writing to this process's standard output and standard error.
-pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
-    let cli = match Cli::try_parse_from(args) {
+/// Runs one command line.
+pub fn run(args: impl IntoIterator<Item = OsString>, mut world: World) -> ExitStatus {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let cli = match parsed(&args, &world) {
         Ok(cli) => cli,
-        Err(error) => {
-            let _ = error.print();
-            return if error.use_stderr() { Exit::Usage } else { Exit::Done };
-        }
+        Err(error) => return lastmile_cli_support::usage(&error, &args, world),
     };
-    let mut output = Output::new(cli.global.json, cli.global.quiet);
-    let result = dispatch(&cli, &mut output).and_then(|exit| output.flush().map(|()| exit));
-    result.unwrap_or_else(|error| {
-        output.error(&error);
-        Exit::from(&error)
-    })
+    let options = OutputOptions { json: cli.global.json, quiet: cli.global.quiet, no_progress: false };
+    let output = Output::new(&mut world, options);
+    dispatch(&cli, world, &output).unwrap_or_else(|error| output.failure(&Failure::from(&error)))
 }
 
-fn dispatch(cli: &Cli, output: &mut Output) -> Result<Exit, Error> {
+/// The command line, where the environment may name the repository.
+fn parsed(args: &[OsString], world: &World) -> Result<Cli, clap::Error> {
+    let mut command = Cli::command();
+    if let Some(repository) = world.variable(REPOSITORY_VARIABLE) {
+        command = command.mut_arg("repository", |argument| argument.default_value(repository));
+    }
+    Cli::from_arg_matches_mut(&mut command.try_get_matches_from(args)?)
+}
+
+fn dispatch(cli: &Cli, world: World, output: &Output) -> Result<ExitStatus, Error> {
     let repository = &cli.global.repository;
     let dir = match &cli.command {
         Command::Completions(args) => return setup::completions(&mut Cli::command(), args, output),
@@ -120,7 +76,7 @@ fn dispatch(cli: &Cli, output: &mut Output) -> Result<Exit, Error> {
         Command::Init(args) => args.dir.as_deref().unwrap_or(repository),
         _ => repository,
     };
-    let context = Context::new(&cli.global, dir, output)?;
+    let context = Context::new(&cli.global, dir, world, output)?;
     match &cli.command {
         Command::Init(args) => setup::init(&context, args, output),
         Command::Key(command) => keys::run(&context, command, output),
@@ -143,8 +99,8 @@ fn dispatch(cli: &Cli, output: &mut Output) -> Result<Exit, Error> {
         Command::Serve(args) => serve::serve(&context, args, output),
         #[cfg(feature = "attack-lab")]
         Command::AttackLab(args) => lab::attack(args, output),
-        Command::Demo(args) => demo::demo(&context, args),
-        Command::Completions(_) | Command::Man(_) => Ok(Exit::Done),
+        Command::Demo(args) => demo::demo(&context, args, output),
+        Command::Completions(_) | Command::Man(_) => Ok(ExitStatus::Done),
     }
 }
 
@@ -152,25 +108,34 @@ fn dispatch(cli: &Cli, output: &mut Output) -> Result<Exit, Error> {
 struct Context<'a> {
     global: &'a Global,
     setting: Setting,
+    stdin: Mutex<Box<dyn BufRead + Send>>,
+    /// Whether a person can be asked.
+    stdin_is_terminal: bool,
+    env: Environment,
 }
 
 impl<'a> Context<'a> {
     /// `dir` is the folder of the repository.
-    fn new(global: &'a Global, dir: &Path, output: &mut Output) -> Result<Self, Error> {
-        let phrases = Arc::new(Phrases::new(global.pass_phrase_file.clone(), std::io::stdin().is_terminal()));
-        let user = user(global);
+    fn new(global: &'a Global, dir: &Path, mut world: World, output: &Output) -> Result<Self, Error> {
+        let phrases = Arc::new(Phrases::new(global.pass_phrase_file.clone(), &mut world));
+        let user = user(global, &world);
         let setting = Setting {
-            now: now(output)?,
+            now: now(&world, output)?,
             phrases,
-            patience: patience(global),
-            given_root: given_root(global)?,
+            patience: patience(global, output),
+            given_root: given_root(global, &world)?,
             served: if global.skip_served_check { ServedState::Ignore } else { ServedState::Compare },
             accepted: Accepted::new(global.accept.iter().cloned()),
-            allowed_keys: allowed_keys(global)?,
+            allowed_keys: allowed_keys(global, &world)?,
             sharing: user.sharing(dir)?,
             user,
         };
-        Ok(Self { global, setting })
+        let stdin = Mutex::new(world.take_stdin());
+        Ok(Self { global, setting, stdin, stdin_is_terminal: world.stdin_is_terminal, env: world.env })
+    }
+
+    fn stdin(&self) -> MutexGuard<'_, Box<dyn BufRead + Send>> {
+        self.stdin.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -182,7 +147,7 @@ impl Context<'_> {
 
     /// Opens the repository for a change. With `--dry-run` it is opened for reading: nothing is finished, removed or
     /// written, and a publication that was cut short is reported.
-    fn open(&self, output: &mut Output) -> Result<Repository, Error> {
+    fn open(&self, output: &Output) -> Result<Repository, Error> {
         let dir = &self.global.repository;
         if !self.global.dry_run {
             return Repository::open_for_change(dir, &self.setting);
@@ -193,7 +158,7 @@ impl Context<'_> {
     }
 
     /// Says whether a publication was cut short, and what finishes it.
-    fn tell_of_interrupted(&self, output: &mut Output) -> Result<(), Error> {
+    fn tell_of_interrupted(&self, output: &Output) -> Result<(), Error> {
         for interrupted in publication::interrupted(&self.layout())? {
             output.warning(&interrupted.advice());
         }
@@ -202,49 +167,44 @@ impl Context<'_> {
 }
 
 /// The configuration of the user: the file that was named, or the platform's place for it.
-fn user(global: &Global) -> UserConfig {
-    let default =
-        || Some(etcetera::choose_base_strategy().ok()?.config_dir().join("lastmile-repo").join("config.toml"));
-    let variable = || environment(CONFIG_VARIABLE).filter(|file| !file.is_empty()).map(PathBuf::from);
+fn user(global: &Global, world: &World) -> UserConfig {
+    let default = || Some(world.base_dir("XDG_CONFIG_HOME", ".config")?.join("lastmile-repo").join("config.toml"));
+    let variable = || world.variable(CONFIG_VARIABLE).map(PathBuf::from);
     global.config.clone().or_else(variable).or_else(default).map_or_else(UserConfig::none, |file| UserConfig::at(&file))
 }
 
 /// The root that the command line or the environment says is to be trusted.
-fn given_root(global: &Global) -> Result<Option<GivenRoot>, Error> {
+fn given_root(global: &Global, world: &World) -> Result<Option<GivenRoot>, Error> {
     if let Some(file) = &global.root {
         return GivenRoot::read(file).map(Some);
     }
     if let Some(digest) = global.root_sha256 {
         return Ok(Some(GivenRoot { digest, remember: true }));
     }
-    let Some(text) = environment(ROOT_VARIABLE).filter(|text| !text.is_empty()) else { return Ok(None) };
+    let Some(text) = world.variable(ROOT_VARIABLE) else { return Ok(None) };
     let digest = text.to_string_lossy().parse().map_err(|reason| Error::Usage(format!("{ROOT_VARIABLE}: {reason}")))?;
     Ok(Some(GivenRoot { digest, remember: false }))
 }
 
 /// The private key files that the command line or the environment allows.
-fn allowed_keys(global: &Global) -> Result<Vec<PathBuf>, Error> {
-    let variable = environment(KEYS_VARIABLE).unwrap_or_default();
+fn allowed_keys(global: &Global, world: &World) -> Result<Vec<PathBuf>, Error> {
+    let variable = world.variable(KEYS_VARIABLE).unwrap_or_default();
     let listed = std::env::split_paths(&variable).filter(|file| !file.as_os_str().is_empty());
     let absolute = |file: PathBuf| std::path::absolute(&file).map_err(|error| Error::file("find", &file, error));
     global.allow_key.iter().cloned().chain(listed).map(absolute).collect()
 }
 
 /// Waits for other processes as long as the command line says, and tells that once.
-fn patience(global: &Global) -> Patience {
-    let (quiet, folder) = (global.quiet, global.repository.clone());
-    let told = move || {
-        if !quiet {
-            let _ = writeln!(std::io::stderr(), "Waiting for another process that changes {} …", folder.display());
-        }
-    };
+fn patience(global: &Global, output: &Output) -> Patience {
+    let (output, folder) = (output.clone(), global.repository.clone());
+    let told = move || output.note(&format!("Waiting for another process that changes {} …", folder.display()));
     Patience { at_most: Duration::from_secs(global.wait), told: Arc::new(told) }
 }
 
 /// The clock, or `SOURCE_DATE_EPOCH` (seconds since 1970), so that the same input makes the same bytes.
-fn now(output: &mut Output) -> Result<DateTime<Utc>, Error> {
-    let Some(text) = environment("SOURCE_DATE_EPOCH") else {
-        return Ok(clock());
+fn now(world: &World, output: &Output) -> Result<DateTime<Utc>, Error> {
+    let Some(text) = (world.env)("SOURCE_DATE_EPOCH") else {
+        return Ok((world.now)());
     };
     let seconds = text.to_str().and_then(|text| text.parse::<i64>().ok());
     let time = seconds.and_then(|seconds| DateTime::from_timestamp(seconds, 0));
@@ -252,3 +212,6 @@ fn now(output: &mut Output) -> Result<DateTime<Utc>, Error> {
     output.note(&format!("SOURCE_DATE_EPOCH is set: the time counts as {}", lastmile_metadata::format_time(&time)));
     Ok(time)
 }
+
+#[cfg(test)]
+mod tests;

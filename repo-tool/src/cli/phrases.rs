@@ -4,6 +4,7 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
+use lastmile_cli_support::{AskSecret, World};
 use lastmile_keys::Zeroizing;
 
 use crate::key_store::PassPhrases;
@@ -17,15 +18,20 @@ type Phrase = Zeroizing<Vec<u8>>;
 
 pub(super) struct Phrases {
     file: Option<PathBuf>,
-    /// Whether somebody can be asked.
-    terminal: bool,
+    /// What the environment says.
+    variable: Option<Phrase>,
+    /// Asks a person, if there is one.
+    ask: Option<AskSecret>,
     /// What was typed last: most keys of a person have one pass-phrase.
     typed: Mutex<Option<Phrase>>,
 }
 
 impl Phrases {
-    pub(super) fn new(file: Option<PathBuf>, terminal: bool) -> Self {
-        Self { file, terminal, typed: Mutex::new(None) }
+    /// Takes the means of `world` to ask a person.
+    pub(super) fn new(file: Option<PathBuf>, world: &mut World) -> Self {
+        let variable = (world.env)(VARIABLE).map(|phrase| Zeroizing::new(phrase.into_vec()));
+        let ask = world.stdin_is_terminal.then(|| world.take_ask_secret());
+        Self { file, variable, ask, typed: Mutex::new(None) }
     }
 
     /// A pass-phrase that needs no person.
@@ -37,17 +43,17 @@ impl Phrases {
             let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
             return Ok(Some(Zeroizing::new(line.strip_suffix(b"\r").unwrap_or(line).to_vec())));
         }
-        Ok(super::environment(VARIABLE).map(|phrase| Zeroizing::new(phrase.into_vec())))
+        Ok(self.variable.clone())
     }
 
     fn prompt(&self, question: &str) -> Result<Phrase, Error> {
-        if !self.terminal {
+        let Some(ask) = &self.ask else {
             return Err(Error::Usage(format!(
                 "{question}: there is no terminal to ask at; use --pass-phrase-file FILE or the environment variable \
                  {VARIABLE}"
             )));
-        }
-        let typed = rpassword::prompt_password(format!("{question}: "));
+        };
+        let typed = ask(&format!("{question}: "));
         let typed = typed.map_err(|error| Error::Usage(format!("cannot read a pass-phrase: {error}")))?;
         Ok(Zeroizing::new(typed.into_bytes()))
     }

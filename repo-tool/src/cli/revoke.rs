@@ -10,8 +10,7 @@ use serde_json::{Value, json};
 
 use super::change::{say, tell_of_staged};
 use super::keys::{Removal, Resolved, resolve, resolve_removal};
-use super::output::Output;
-use super::{Context, Exit};
+use super::{Context, ExitStatus, Output};
 use crate::edit::keys::short;
 use crate::key_store::Protection;
 use crate::proof::{Before, ProofRow, Verdict, is_refuted, prove, table};
@@ -79,7 +78,7 @@ fn target(repository: &mut Repository, name: &str) -> Result<Target, Error> {
     })
 }
 
-pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &mut Output) -> Result<Exit, Error> {
+pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &Output) -> Result<ExitStatus, Error> {
     let mut repository = context.open(output)?;
     let key = target(&mut repository, &args.key)?;
     let given = args.replace_with.iter().map(|text| replacement(&mut repository, text)).collect::<Result<_, _>>()?;
@@ -114,29 +113,29 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &mut Output) 
         output.warning(&advice);
     }
     if matches!(outcome, Outcome::Staged(_)) {
-        output.data(&report(Value::Null), &text)?;
+        output.data_text(&report(Value::Null), &text)?;
         output.note(&format!(
             "The key is trusted until this is published; `lastmile-repo publish` then proves that {} serves no role.",
             key.name
         ));
-        return Ok(Exit::Failed);
+        return Ok(ExitStatus::Failed);
     }
     let Some(public) = &key.public else {
-        output.data(&report(Value::Null), &text)?;
+        output.data_text(&report(Value::Null), &text)?;
         output.note("Lastmile cannot use this key, so that there is nothing to prove about what it could forge.");
-        return Ok(Exit::Done);
+        return Ok(ExitStatus::Done);
     };
     let rows = prove(&mut repository, public, &before)?;
     let proof = rows.iter().map(row_json).collect();
-    output.data(&report(proof), &format!("{text}\n{}", table(&rows)))?;
+    output.data_text(&report(proof), &format!("{text}\n{}", table(&rows)))?;
     if is_refuted(&rows) {
         output.warning("the proof failed: see the lines that say NO");
-        return Ok(Exit::Refused);
+        return Ok(ExitStatus::Refused);
     }
     if repository.keys.has(public) {
         output.note("The file of the revoked key is still there. Destroy it if it is yours alone.");
     }
-    Ok(Exit::Done)
+    Ok(ExitStatus::Done)
 }
 
 /// Asks for the pass-phrase of new keys where some may be made.
@@ -182,23 +181,23 @@ fn look(
     repository: &mut Repository,
     key: &Target,
     replacements: &Replacements,
-    output: &mut Output,
-) -> Result<Exit, Error> {
+    output: &Output,
+) -> Result<ExitStatus, Error> {
     let revocation = revoke_key(repository, key.material.clone(), replacements)?;
     tell(&revocation, &key.name, output);
     let roles: Vec<&str> = revocation.roles.iter().map(|(role, _)| role.as_str()).collect();
     let (roles, has_examples) = (json!(roles), !revocation.made.is_empty());
     let plan = repository.plan(revocation.draft, Signing::Never)?;
     let report = json!({ "key": key.name, "roles": roles, "changes": diff::json(&plan.diff), "dry_run": true });
-    output.data(&report, &diff::text(&plan.diff))?;
+    output.data_text(&report, &diff::text(&plan.diff))?;
     output.note(match has_examples {
         true => "Nothing was changed (--dry-run). The new keys are examples: others are made then.",
         false => "Nothing was changed (--dry-run).",
     });
-    Ok(Exit::Done)
+    Ok(ExitStatus::Done)
 }
 
-fn tell(revocation: &Revocation, key: &str, output: &mut Output) {
+fn tell(revocation: &Revocation, key: &str, output: &Output) {
     for (role, delegator) in revocation.roles.iter().take(NAMED) {
         let by = delegator.as_ref().map_or("root".to_string(), ToString::to_string);
         output.note(&format!("The key {key} served {role} (named by {by})."));
@@ -221,7 +220,7 @@ fn tell(revocation: &Revocation, key: &str, output: &mut Output) {
 }
 
 /// How many keys a role has now, where that is worth knowing.
-fn tell_count(count: &KeyCount, is_made_here: bool, output: &mut Output) {
+fn tell_count(count: &KeyCount, is_made_here: bool, output: &Output) {
     let KeyCount { role, keys, here, threshold, is_fewer } = count;
     let must_sign = if *threshold == 1 { "1 must sign".to_string() } else { format!("{threshold} must sign") };
     if is_made_here {

@@ -6,12 +6,11 @@ use std::path::Path;
 use serde_json::json;
 
 use super::args::Serve;
-use super::output::Output;
-use super::{Context, Exit};
+use super::{Context, ExitStatus, Output};
 use crate::serve::Server;
 use crate::{Error, Repository};
 
-pub(super) fn serve(context: &Context<'_>, args: &Serve, output: &mut Output) -> Result<Exit, Error> {
+pub(super) fn serve(context: &Context<'_>, args: &Serve, output: &Output) -> Result<ExitStatus, Error> {
     let dir = context.global.repository.as_path();
     Repository::open(dir, &context.setting)?;
     if !args.address.is_loopback() {
@@ -22,24 +21,19 @@ pub(super) fn serve(context: &Context<'_>, args: &Serve, output: &mut Output) ->
         .enable_all()
         .build()
         .map_err(|error| Error::file("start", Path::new("a runtime"), error))?;
-    let quiet = context.global.quiet;
+    let log = output.clone();
     runtime.block_on(async {
         let bound = Server::bind(dir, address).await.and_then(|server| Ok((server.address()?, server)));
         let (at, server) = bound.map_err(|error| Error::Network(format!("cannot listen on {address}: {error}")))?;
         let (metadata, targets) = (format!("http://{at}/metadata/"), format!("http://{at}/targets/"));
         let text = format!("metadata: {metadata}\ntargets:  {targets}");
-        output.data(&json!({ "metadata_url": metadata, "targets_url": targets }), &text)?;
-        output.flush()?;
+        output.data_text(&json!({ "metadata_url": metadata, "targets_url": targets }), &text)?;
         output.note("Ctrl-C ends it.");
-        let log = move |answered: crate::serve::Answered| {
-            if !quiet {
-                Output::new(false, false).note(&answered.to_string());
-            }
-        };
+        let log = move |answered: crate::serve::Answered| log.note(&answered.to_string());
         let stop = async {
             let _ = tokio::signal::ctrl_c().await;
         };
         server.run_until(stop, log).await;
-        Ok(Exit::Done)
+        Ok(ExitStatus::Done)
     })
 }

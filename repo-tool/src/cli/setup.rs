@@ -6,15 +6,14 @@ use lastmile_metadata::RoleName;
 use serde_json::json;
 
 use super::args::{Completions, Init, Man};
-use super::output::Output;
-use super::{Context, Exit};
+use super::{Context, ExitStatus, Output};
 use crate::init::NewRepository;
 use crate::key_store::Protection;
 use crate::layout::Layout;
 use crate::publication::Unobserved;
 use crate::{Error, Repository, diff, git_ignore, lint, own_files, publication};
 
-pub(super) fn init(context: &Context<'_>, args: &Init, output: &mut Output) -> Result<Exit, Error> {
+pub(super) fn init(context: &Context<'_>, args: &Init, output: &Output) -> Result<ExitStatus, Error> {
     let dir = args.dir.as_deref().unwrap_or(&context.global.repository);
     if context.global.dry_run {
         // What finishes the other commands begins with the policy, which comes last here.
@@ -33,7 +32,7 @@ pub(super) fn init(context: &Context<'_>, args: &Init, output: &mut Output) -> R
     }
     let plan = new.create(dir, &context.setting, &mut Unobserved)?;
     let json = json!({ "repository": dir.display().to_string(), "changes": diff::json(&plan.diff) });
-    output.data(&json, &diff::text(&plan.diff))?;
+    output.data_text(&json, &diff::text(&plan.diff))?;
     let repository = Repository::open(dir, &context.setting)?;
     if let Some(url) = &args.metadata_url {
         context.setting.user.set_metadata_url(repository.digest, url)?;
@@ -58,7 +57,7 @@ pub(super) fn init(context: &Context<'_>, args: &Init, output: &mut Output) -> R
          `lastmile-repo renew` daily.",
         keys.display()
     ));
-    Ok(Exit::Done)
+    Ok(ExitStatus::Done)
 }
 
 fn new_repository(args: &Init, keys: Protection) -> NewRepository {
@@ -72,7 +71,7 @@ fn new_repository(args: &Init, keys: Protection) -> NewRepository {
     new
 }
 
-fn plan(args: &Init, dir: &Path, layout: &Layout, output: &mut Output) -> Result<Exit, Error> {
+fn plan(args: &Init, dir: &Path, layout: &Layout, output: &Output) -> Result<ExitStatus, Error> {
     let new = new_repository(args, Protection::None);
     if let Some(keys) = &new.keys {
         own_files::refuse_served(layout, keys)?;
@@ -88,20 +87,24 @@ fn plan(args: &Init, dir: &Path, layout: &Layout, output: &mut Output) -> Result
         let (threshold, days) = (policy.threshold, policy.expires_days);
         roles.push(json!({ "role": role.as_str(), "threshold": threshold, "keys": keys, "expires_days": days }));
     }
-    output.data(&json!({ "repository": dir.display().to_string(), "roles": roles, "dry_run": true }), &text)?;
-    Ok(Exit::Done)
+    output.data_text(&json!({ "repository": dir.display().to_string(), "roles": roles, "dry_run": true }), &text)?;
+    Ok(ExitStatus::Done)
 }
 
-pub(super) fn completions(command: &mut clap::Command, args: &Completions, output: &mut Output) -> Result<Exit, Error> {
+pub(super) fn completions(
+    command: &mut clap::Command,
+    args: &Completions,
+    output: &Output,
+) -> Result<ExitStatus, Error> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, command, "lastmile-repo", &mut script);
     output.raw(&script)?;
-    Ok(Exit::Done)
+    Ok(ExitStatus::Done)
 }
 
-pub(super) fn man(command: clap::Command, args: &Man) -> Result<Exit, Error> {
+pub(super) fn man(command: clap::Command, args: &Man) -> Result<ExitStatus, Error> {
     let folder = &args.folder;
     lastmile_client::disk::make_folders(folder, 0o777).map_err(|error| Error::file("create", folder, error))?;
     clap_mangen::generate_to(command, folder).map_err(|error| Error::file("write manual pages into", folder, error))?;
-    Ok(Exit::Done)
+    Ok(ExitStatus::Done)
 }

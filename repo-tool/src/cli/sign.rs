@@ -1,7 +1,6 @@
 //! `sign`, `publish` and `discard`: changes whose keys sit elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{IsTerminal as _, Write as _};
 
 use lastmile_keys::PublicKey;
 use lastmile_metadata::{Key, KeyId, RoleName};
@@ -10,8 +9,7 @@ use serde_json::json;
 use super::args::Sign;
 use super::change::{conclude, say};
 use super::keys::resolve_all;
-use super::output::Output;
-use super::{Context, Exit};
+use super::{Context, ExitStatus, Output};
 use crate::document::Document;
 use crate::draft::Draft;
 use crate::edit::keys::short;
@@ -19,7 +17,7 @@ use crate::key_store::KeyStore;
 use crate::proof::{Before, is_refuted, prove, table};
 use crate::{Error, Outcome, Repository, Signing, diff, lint, names, staged};
 
-pub(super) fn sign(context: &Context<'_>, args: &Sign, output: &mut Output) -> Result<Exit, Error> {
+pub(super) fn sign(context: &Context<'_>, args: &Sign, output: &Output) -> Result<ExitStatus, Error> {
     let wanted: BTreeSet<RoleName> = args.roles.iter().map(|role| names::role(role)).collect::<Result<_, _>>()?;
     let mut repository = match context.global.dry_run {
         true => context.open(output)?,
@@ -31,13 +29,15 @@ pub(super) fn sign(context: &Context<'_>, args: &Sign, output: &mut Output) -> R
     let keys = signing_keys(&mut repository, &args.key)?;
     let draft = repository.staged()?;
     let plan = repository.plan(draft, Signing::Never)?;
-    output.data(&json!({ "changes": diff::json(&plan.diff) }), &diff::full_text(&plan.diff))?;
+    output.data_text(&json!({ "changes": diff::json(&plan.diff) }), &diff::full_text(&plan.diff))?;
     if context.global.dry_run {
         output.note("Nothing was signed (--dry-run).");
-        return Ok(Exit::Done);
+        return Ok(ExitStatus::Done);
     }
     repository.review_staged(&plan.draft, &wanted)?;
-    confirm(args.yes, output)?;
+    if !args.yes {
+        confirm(context, output)?;
+    }
     let signed = repository.sign_staged(&plan.draft, &keys, &wanted)?;
     if signed.is_empty() {
         return Err(Error::Refused(
@@ -58,7 +58,7 @@ pub(super) fn sign(context: &Context<'_>, args: &Sign, output: &mut Output) -> R
         true => output.note("It has all its signatures: `lastmile-repo publish` publishes it."),
         false => say(&Outcome::Staged(missing), output),
     }
-    Ok(Exit::Done)
+    Ok(ExitStatus::Done)
 }
 
 /// The keys to sign with: those that are named, else those of the policy.
@@ -74,24 +74,21 @@ fn signing_keys(repository: &mut Repository, named: &[String]) -> Result<KeyStor
     Ok(repository.keys.restricted_to(repository.layout.dir(), &uris))
 }
 
-fn confirm(yes: bool, output: &mut Output) -> Result<(), Error> {
-    if yes {
-        return Ok(());
-    }
-    if !std::io::stdin().is_terminal() {
+fn confirm(context: &Context<'_>, output: &Output) -> Result<(), Error> {
+    if !context.stdin_is_terminal {
         return Err(Error::Usage("there is no terminal to ask at; --yes signs without asking".into()));
     }
     output.note("Sign this? Type yes:");
-    let _ = std::io::stderr().flush();
     let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).map_err(|error| Error::Usage(format!("cannot read an answer: {error}")))?;
+    let read = context.stdin().read_line(&mut answer);
+    read.map_err(|error| Error::Usage(format!("cannot read an answer: {error}")))?;
     match answer.trim() {
         "yes" => Ok(()),
         _ => Err(Error::Refused("not signed".into())),
     }
 }
 
-pub(super) fn publish(context: &Context<'_>, output: &mut Output) -> Result<Exit, Error> {
+pub(super) fn publish(context: &Context<'_>, output: &Output) -> Result<ExitStatus, Error> {
     let mut repository = context.open(output)?;
     if !staged::is_staged(&repository.layout) {
         return Err(Error::NotFound("nothing waits to be published".into()));
@@ -107,7 +104,7 @@ pub(super) fn publish(context: &Context<'_>, output: &mut Output) -> Result<Exit
     }
     // A script must not take what still waits for published.
     if staged::is_staged(&repository.layout) {
-        return Ok(Exit::Failed);
+        return Ok(ExitStatus::Failed);
     }
     let mut exit = exit;
     for (key, before) in thrown_out {
@@ -115,7 +112,7 @@ pub(super) fn publish(context: &Context<'_>, output: &mut Output) -> Result<Exit
         output.note(&format!("The key {} serves no role any more.\n{}", short(&key), table(&rows)));
         if is_refuted(&rows) {
             output.warning("the proof failed: see the lines that say NO");
-            exit = Exit::Refused;
+            exit = ExitStatus::Refused;
         }
     }
     Ok(exit)
@@ -149,7 +146,7 @@ fn remember_thrown_out(repository: &mut Repository, draft: &Draft) -> Result<Vec
     Ok(thrown_out)
 }
 
-pub(super) fn discard(context: &Context<'_>, output: &mut Output) -> Result<Exit, Error> {
+pub(super) fn discard(context: &Context<'_>, output: &Output) -> Result<ExitStatus, Error> {
     let repository = context.open(output)?;
     if !staged::is_staged(&repository.layout) {
         return Err(Error::NotFound("nothing waits".into()));
@@ -160,6 +157,6 @@ pub(super) fn discard(context: &Context<'_>, output: &mut Output) -> Result<Exit
         staged::clear(&repository.layout)?;
     }
     let text = format!("dropped the waiting change of {}", dropped.join(", "));
-    output.data(&json!({ "dropped": dropped, "dry_run": context.global.dry_run }), &text)?;
-    Ok(Exit::Done)
+    output.data_text(&json!({ "dropped": dropped, "dry_run": context.global.dry_run }), &text)?;
+    Ok(ExitStatus::Done)
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use lastmile_repo_tool::cli::{self, Exit};
+use lastmile_repo_tool::cli::{self, ExitStatus, World};
 use lastmile_repo_tool::serve;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -59,7 +59,7 @@ impl Maintainer {
         let phrase = ["--pass-phrase-file".into(), self.folder.path().join("phrase").into_os_string()];
         let config = ["--config".into(), self.folder.path().join("config.toml").into_os_string()];
         let all = fixed.into_iter().chain(phrase).chain(config).chain(arguments.iter().map(OsString::from));
-        assert_eq!(cli::run(all), Exit::Done, "lastmile-repo {}", arguments.join(" "));
+        assert_eq!(cli::run(all, World::system()), ExitStatus::Done, "lastmile-repo {}", arguments.join(" "));
     }
 
     /// Publishes files below `under`.

@@ -9,10 +9,8 @@ mod stage;
 
 use std::path::Path;
 
-use lastmile_client::cli::ExitStatus;
-
 use super::args::Demo;
-use super::{Context, Exit};
+use super::{Context, ExitStatus, Output};
 use crate::Error;
 use attacker::Attacker;
 use packages::Package;
@@ -21,9 +19,9 @@ use stage::Stage;
 /// How many packages are held back for the update.
 const HELD_BACK: usize = 3;
 
-pub(super) fn demo(context: &Context<'_>, args: &Demo) -> Result<Exit, Error> {
-    let packages = packages::of_this_build()?;
-    let mut stage = Stage::build(context.setting.now, args.keep)?;
+pub(super) fn demo(context: &Context<'_>, args: &Demo, output: &Output) -> Result<ExitStatus, Error> {
+    let packages = packages::of_this_build(&context.env)?;
+    let mut stage = Stage::build(context.setting.now, args.keep, output)?;
     stage.say(&format!(
         "lastmile with the {} packages that it was built from. It plays in {} and on 127.0.0.1.",
         packages.len(),
@@ -47,7 +45,7 @@ pub(super) fn demo(context: &Context<'_>, args: &Demo) -> Result<Exit, Error> {
     };
     stage.say(&format!("\n{verdict}"));
     stage.clear()?;
-    Ok(if failed == 0 { Exit::Done } else { Exit::Failed })
+    Ok(if failed == 0 { ExitStatus::Done } else { ExitStatus::Failed })
 }
 
 fn publish(stage: &mut Stage, packages: &[Package]) -> Result<(), Error> {
@@ -93,14 +91,14 @@ fn update(stage: &mut Stage, packages: &[Package]) -> Result<(), Error> {
 fn rollback(stage: &mut Stage, before: &Attacker) -> Result<(), Error> {
     stage.scene("Rollback: an attacker serves the repository as it was before the update");
     stage.serve(before.folder())?;
-    stage.client(&["refresh"], ExitStatus::Untrusted, "rollback")
+    stage.client(&["refresh"], ExitStatus::Refused, "rollback")
 }
 
 fn freeze(stage: &mut Stage) -> Result<(), Error> {
     stage.scene("Freeze: an attacker goes on serving what is the newest today, so that no update is ever seen");
     stage.serve(&stage.path("packages"))?;
     stage.a_client_in(30)?;
-    stage.client(&["refresh"], ExitStatus::Untrusted, "expired")?;
+    stage.client(&["refresh"], ExitStatus::Refused, "expired")?;
     stage.the_client_of_today();
     Ok(())
 }
@@ -111,7 +109,7 @@ fn mix_and_match(stage: &mut Stage, before: &Attacker) -> Result<(), Error> {
     mixed.put_snapshot_of(before)?;
     stage.serve(mixed.folder())?;
     stage.a_new_client()?;
-    stage.client(&["refresh"], ExitStatus::Untrusted, "snapshot")?;
+    stage.client(&["refresh"], ExitStatus::Refused, "snapshot")?;
     stage.the_client_of_today();
     Ok(())
 }
@@ -122,7 +120,7 @@ fn tampered(stage: &mut Stage, packages: &[Package]) -> Result<(), Error> {
     let Some(package) = packages.first() else { return Ok(()) };
     tampered.flip_a_bit(&package.file)?;
     stage.serve(tampered.folder())?;
-    stage.client(&["get", "--output", "elsewhere", &package.file], ExitStatus::Untrusted, "sha256")?;
+    stage.client(&["get", "--output", "elsewhere", &package.file], ExitStatus::Refused, "sha256")?;
     let nothing = !stage.path("elsewhere").join(&package.file).exists();
     stage.check(nothing, "nothing of it is on the disk");
     Ok(())
@@ -136,12 +134,12 @@ fn stolen_key(stage: &mut Stage) -> Result<(), Error> {
     stage.serve(thief.folder())?;
     stage.client(&["refresh"], ExitStatus::Done, "")?;
     stage.serve(&stage.path("packages"))?;
-    stage.client(&["refresh"], ExitStatus::Untrusted, "rollback")?;
+    stage.client(&["refresh"], ExitStatus::Refused, "rollback")?;
     stage.say("What they cannot do is to vouch for another package:");
     let thief = Attacker::copy(stage, "forged package")?.with_stolen_keys(stage)?;
     thief.forge_package()?;
     stage.serve(thief.folder())?;
-    stage.client(&["refresh"], ExitStatus::Untrusted, "targets: signed by 0 of the 1 keys")?;
+    stage.client(&["refresh"], ExitStatus::Refused, "targets: signed by 0 of the 1 keys")?;
 
     stage.scene("Three in the morning: the key is revoked");
     stage.maintainer(&["-C", "packages", "revoke", "file:keys/timestamp-1.pem"])?;
@@ -151,7 +149,7 @@ fn stolen_key(stage: &mut Stage) -> Result<(), Error> {
     let late = Attacker::copy(stage, "too late")?.with_stolen_keys(stage)?;
     late.drive_versions_up()?;
     stage.serve(late.folder())?;
-    stage.client(&["refresh"], ExitStatus::Untrusted, "0 of the 1 keys")
+    stage.client(&["refresh"], ExitStatus::Refused, "0 of the 1 keys")
 }
 
 /// Copies a folder as hard links where that works: nobody writes into files here, they are replaced.

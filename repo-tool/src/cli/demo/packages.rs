@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use lastmile_cli_support::Environment;
 use sha2::{Digest as _, Sha256};
 use toml_edit::DocumentMut;
 
 use crate::Error;
-use crate::cli::environment;
 
 /// The packages of this very build.
 const LOCK_FILE: &str = include_str!("../../../../Cargo.lock");
@@ -27,8 +27,8 @@ impl Package {
 }
 
 /// All packages of Cargo.lock that cargo keeps on this machine.
-pub(super) fn of_this_build() -> Result<Vec<Package>, Error> {
-    let caches = caches();
+pub(super) fn of_this_build(env: &Environment) -> Result<Vec<Package>, Error> {
+    let caches = caches(env);
     let lock: DocumentMut =
         LOCK_FILE.parse().map_err(|error| Error::Refused(format!("Cargo.lock cannot be read: {error}")))?;
     let locked = lock.get("package").and_then(|packages| packages.as_array_of_tables()).into_iter().flatten();
@@ -50,9 +50,9 @@ pub(super) fn of_this_build() -> Result<Vec<Package>, Error> {
 }
 
 /// Where cargo keeps what it downloaded.
-fn caches() -> Vec<PathBuf> {
-    let home = environment("CARGO_HOME").map(PathBuf::from);
-    let home = home.or_else(|| Some(PathBuf::from(environment("HOME")?).join(".cargo")));
+fn caches(env: &Environment) -> Vec<PathBuf> {
+    let home = env("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(PathBuf::from(env("HOME")?).join(".cargo")));
     let folders = home.and_then(|home| std::fs::read_dir(home.join("registry/cache")).ok());
     folders.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect()
 }

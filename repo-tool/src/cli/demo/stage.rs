@@ -1,13 +1,13 @@
 //! Where the demo plays: a temporary folder, a server on loopback, the maintainer's and the client's commands.
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use lastmile_client::cli::{ExitStatus, World, run};
+use lastmile_cli_support::{Captured, ExitStatus, Output, World};
+use lastmile_client::cli::run;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
@@ -24,6 +24,7 @@ const LAST: usize = 3;
 const ARGUMENTS: usize = 10;
 
 pub(super) struct Stage {
+    output: Output,
     folder: Option<TempDir>,
     keep: bool,
     path: PathBuf,
@@ -39,7 +40,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    pub(super) fn build(today: DateTime<Utc>, keep: bool) -> Result<Self, Error> {
+    pub(super) fn build(today: DateTime<Utc>, keep: bool, output: &Output) -> Result<Self, Error> {
         let failed = |error| Error::file("create a folder in", &std::env::temp_dir(), error);
         let folder = tempfile::Builder::new().prefix("lastmile-demo-").tempdir().map_err(failed)?;
         let path = folder.path().to_path_buf();
@@ -47,6 +48,7 @@ impl Stage {
         let phrase = path.join("pass-phrase");
         std::fs::write(&phrase, "three blind mice\n").map_err(|error| Error::file("write", &phrase, error))?;
         Ok(Self {
+            output: output.clone(),
             folder: Some(folder),
             keep,
             path,
@@ -77,7 +79,7 @@ impl Stage {
 
     pub(super) fn say(&self, text: &str) {
         // Whoever reads may stop reading: the play goes on, for the exit code.
-        let _ = writeln!(std::io::stdout().lock(), "{text}");
+        let _ = self.output.raw(format!("{text}\n").as_bytes());
     }
 
     pub(super) fn scene(&mut self, title: &str) {
@@ -115,15 +117,10 @@ impl Stage {
     /// Runs a command of the client, which must end with `expected` and say `word`.
     pub(super) fn client(&mut self, arguments: &[&str], expected: ExitStatus, word: &str) -> Result<(), Error> {
         self.show("lastmile", arguments);
-        let said = Said::default();
-        let now = self.now;
-        let world = World {
-            now: Box::new(move || now),
-            stdout: Box::new(said.clone()),
-            stderr: Box::new(said.clone()),
-            stderr_is_terminal: false,
-            env: Box::new(|_| None),
-        };
+        // Both streams, in the order in which it was written.
+        let said = Captured::default();
+        let world =
+            World { stdout: Box::new(said.clone()), stderr: Box::new(said.clone()), ..World::isolated(self.now) };
         let state = self.path(self.client).into_os_string();
         let arguments = arguments.iter().map(|argument| self.in_folder(argument));
         let program = ["lastmile".into(), "--state-dir".into(), state].into_iter();
@@ -134,7 +131,7 @@ impl Stage {
         let holds = status == expected && text.contains(word);
         let claim = match expected {
             ExitStatus::Done => "the client accepts".to_string(),
-            other => format!("the client refuses: exit code {}", other as u8),
+            other => format!("the client refuses: exit code {}", other.code()),
         };
         self.check(holds, &claim);
         Ok(())
@@ -232,25 +229,5 @@ impl Stage {
             return Ok(());
         }
         folder.close().map_err(|error| Error::file("remove", &self.path, error))
-    }
-}
-
-/// What a command said, in the order in which it did.
-#[derive(Clone, Default)]
-struct Said(Arc<Mutex<Vec<u8>>>);
-
-impl Said {
-    fn take(&self) -> Vec<u8> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl Write for Said {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
     }
 }

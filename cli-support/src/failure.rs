@@ -1,0 +1,116 @@
+//! Why a command failed: lines for people, an object for programs, and the exit status.
+
+use serde_json::{Value, json};
+
+use crate::ExitStatus;
+use crate::text::printable;
+
+/// Why a command failed.
+#[derive(Debug)]
+pub struct Failure {
+    status: ExitStatus,
+    kind: &'static str,
+    /// A program may write several lines; none of them ends in the middle of somebody else's text.
+    message: Vec<String>,
+    causes: Vec<String>,
+    hint: Option<String>,
+}
+
+impl Failure {
+    /// A failure with this status. Line breaks in `message` are escaped.
+    pub fn new(status: ExitStatus, message: impl Into<String>) -> Failure {
+        let message = vec![message.into()];
+        Failure { status, kind: status.kind(), message, causes: Vec::new(), hint: None }
+    }
+
+    /// A failure on this machine.
+    pub fn failed(message: impl Into<String>) -> Failure {
+        Failure::new(ExitStatus::Failed, message)
+    }
+
+    /// Wrong usage.
+    pub fn usage(message: impl Into<String>) -> Failure {
+        Failure::new(ExitStatus::Usage, message)
+    }
+
+    /// A failure whose message has a line for each line of `text`.
+    #[must_use]
+    pub fn with_lines(status: ExitStatus, text: &str) -> Failure {
+        Failure { message: text.lines().map(str::to_owned).collect(), ..Failure::new(status, "") }
+    }
+
+    /// What the error is called with `--json`: kebab-case, and more precise than the exit status.
+    #[must_use]
+    pub fn with_kind(self, kind: &'static str) -> Failure {
+        Failure { kind, ..self }
+    }
+
+    /// What led to the failure, the nearest first.
+    #[must_use]
+    pub fn with_causes(self, causes: Vec<String>) -> Failure {
+        Failure { causes, ..self }
+    }
+
+    /// What the user can do next.
+    #[must_use]
+    pub fn with_hint(self, hint: impl Into<String>) -> Failure {
+        Failure { hint: Some(hint.into()), ..self }
+    }
+
+    /// The status that the program exits with.
+    #[must_use]
+    pub fn status(&self) -> ExitStatus {
+        self.status
+    }
+
+    /// The paragraphs that a person reads, each with its label. They are escaped.
+    pub(crate) fn paragraphs(&self) -> Vec<(&'static str, String)> {
+        let message = self.message.iter().map(|line| printable(line)).collect::<Vec<_>>().join("\n");
+        let causes = self.causes.iter().map(|cause| ("caused by", printable(cause)));
+        let hint = self.hint.iter().map(|hint| ("hint", printable(hint)));
+        [("error", message)].into_iter().chain(causes).chain(hint).collect()
+    }
+
+    /// What `--json` prints. The text is not escaped for a terminal: [`crate::Output`] does so.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        json!({
+            "error": {
+                "kind": self.kind,
+                "message": self.message.join("\n"),
+                "causes": self.causes,
+                "hint": self.hint,
+                "exit_code": self.status.code(),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_in_a_message_cannot_bring_lines_of_its_own() {
+        let failure = Failure::failed("no `a\nhint: b`").with_hint("c\u{1b}[2K");
+        let shown = [("error", "no `a\\u{a}hint: b`".to_owned()), ("hint", "c\\u{1b}[2K".to_owned())];
+        assert_eq!(failure.paragraphs(), shown);
+    }
+
+    #[test]
+    fn each_line_of_several_is_escaped() {
+        let failure = Failure::with_lines(ExitStatus::Refused, "two files:\n  a\u{7}\n  b");
+        assert_eq!(failure.paragraphs(), [("error", "two files:\n  a\\u{7}\n  b".to_owned())]);
+        assert_eq!(failure.json()["error"]["message"], "two files:\n  a\u{7}\n  b");
+    }
+
+    #[test]
+    fn programs_read_the_kind_and_the_exit_code() {
+        let failure = Failure::new(ExitStatus::NoSuchName, "there is no x").with_kind("no-such-target");
+        let expected = json!({ "error": {
+            "kind": "no-such-target", "message": "there is no x", "causes": [], "hint": null, "exit_code": 3,
+        } });
+        assert_eq!(failure.json(), expected);
+        assert_eq!(Failure::usage("x").json()["error"]["kind"], "usage");
+    }
+}

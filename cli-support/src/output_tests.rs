@@ -1,0 +1,87 @@
+//! What goes to which stream.
+
+use chrono::DateTime;
+use serde_json::json;
+
+use super::*;
+use crate::Captured;
+
+fn output(options: OutputOptions, is_terminal: bool) -> (Output, Captured, Captured) {
+    let (stdout, stderr) = (Captured::default(), Captured::default());
+    let mut world = World {
+        stdout: Box::new(stdout.clone()),
+        stderr: Box::new(stderr.clone()),
+        stderr_is_terminal: is_terminal,
+        ..World::isolated(DateTime::UNIX_EPOCH)
+    };
+    (Output::new(&mut world, OutputOptions { no_progress: true, ..options }), stdout, stderr)
+}
+
+const JSON: OutputOptions = OutputOptions { json: true, quiet: false, no_progress: true };
+
+#[test]
+fn data_is_text_or_a_document() {
+    let (text, stdout, stderr) = output(OutputOptions::default(), false);
+    text.data(&json!({ "a": 1 }), ["one\ntwo", "three"]).unwrap();
+    text.data_text(&json!({}), "four\nfive\n\n").unwrap();
+    text.data_text(&json!({}), "").unwrap();
+    assert_eq!(stdout.take_text(), "one\\u{a}two\nthree\nfour\nfive\n");
+    let (document, stdout, _) = output(JSON, false);
+    document.data(&json!({ "a": "\u{202e}" }), ["one"]).unwrap();
+    assert_eq!(stdout.take_text(), "{\n  \"a\": \"\\u202e\"\n}\n");
+    assert_eq!(stderr.take_text(), "");
+}
+
+#[test]
+fn notes_and_warnings_are_silent_when_quiet_and_errors_are_not() {
+    for (quiet, expected) in [(false, "a\nwarning: b\\u{7}\nc\nerror: d\nhint: e\n"), (true, "error: d\nhint: e\n")] {
+        let (output, stdout, stderr) = output(OutputOptions { quiet, ..OutputOptions::default() }, false);
+        output.note("a");
+        output.warning("b\u{7}\nc");
+        assert_eq!(output.failure(&Failure::usage("d").with_hint("e")), ExitStatus::Usage);
+        assert_eq!((stderr.take_text().as_str(), stdout.take_text().as_str()), (expected, ""));
+    }
+}
+
+#[test]
+fn with_json_the_error_is_a_document_unless_there_is_one() {
+    let (output, stdout, _) = output(JSON, false);
+    output.failure(&Failure::failed("x"));
+    let document: Value = serde_json::from_str(&stdout.take_text()).unwrap();
+    assert_eq!(document["error"]["message"], "x");
+    output.failure(&Failure::failed("y"));
+    assert_eq!(stdout.take_text(), "");
+}
+
+#[test]
+fn labels_are_coloured_on_a_terminal() {
+    let (output, _, stderr) = output(OutputOptions::default(), true);
+    output.failure(&Failure::failed("x"));
+    assert_eq!(stderr.take_text(), "\u{1b}[1;31merror\u{1b}[0m: x\n");
+}
+
+/// A stream that cannot be written, for this reason.
+struct Broken(io::ErrorKind);
+
+impl Write for Broken {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(self.0.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn that_nobody_reads_the_data_is_no_error_and_a_full_disk_is() {
+    let broken = |kind| {
+        let world = World { stdout: Box::new(Broken(kind)), ..World::isolated(DateTime::UNIX_EPOCH) };
+        Output::new(&mut { world }, JSON)
+    };
+    let (closed, full) = (broken(io::ErrorKind::BrokenPipe), broken(io::ErrorKind::StorageFull));
+    assert!(closed.data(&json!({}), [""; 0]).is_ok());
+    assert!(full.data(&json!({}), [""; 0]).is_err());
+    assert_eq!(broken(io::ErrorKind::StorageFull).failure(&Failure::usage("x")), ExitStatus::Failed);
+    assert_eq!(broken(io::ErrorKind::BrokenPipe).failure(&Failure::usage("x")), ExitStatus::Usage);
+}

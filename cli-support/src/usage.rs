@@ -1,0 +1,89 @@
+//! What the parser of command lines has to say: help and versions are data, the rest is wrong usage.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+
+use clap::builder::StyledStr;
+use clap::error::ErrorKind;
+
+use crate::{ExitStatus, Failure, Output, OutputOptions, World};
+
+/// Prints what the parser says about `args`.
+#[must_use]
+pub fn usage(error: &clap::Error, args: &[OsString], mut world: World) -> ExitStatus {
+    let colours = world.wants_colours();
+    let shown = |text: &StyledStr, is_terminal| {
+        if colours && is_terminal { text.ansi().to_string() } else { text.to_string() }
+    };
+    let text = error.render();
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        let shown = shown(&text, world.stdout_is_terminal);
+        let output = Output::new(&mut world, OutputOptions::default());
+        return match output.raw(shown.as_bytes()) {
+            Ok(()) => ExitStatus::Done,
+            Err(error) => output.failure(&error.into()),
+        };
+    }
+    // Where standard error is closed nobody wants it.
+    drop(write!(world.stderr, "{}", shown(&text, world.stderr_is_terminal)));
+    if !asks_for_json(args) {
+        return ExitStatus::Usage;
+    }
+    world.stderr = Box::new(std::io::sink());
+    let output = Output::new(&mut world, OutputOptions { json: true, ..OutputOptions::default() });
+    output.failure(&Failure::with_lines(ExitStatus::Usage, message(&text.to_string())))
+}
+
+/// The parser's first paragraph, without its label.
+fn message(text: &str) -> &str {
+    let text = text.strip_prefix("error: ").unwrap_or(text);
+    text.split("\n\n").next().unwrap_or(text).trim_end()
+}
+
+/// Whether `--json` was typed: what was not understood cannot be asked for it.
+fn asks_for_json(args: &[OsString]) -> bool {
+    args.iter().take_while(|argument| *argument != "--").any(|argument| argument == "--json")
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use clap::{Arg, Command};
+    use serde_json::Value;
+
+    use super::*;
+    use crate::Captured;
+
+    fn ran(args: &[&str]) -> (ExitStatus, String, String) {
+        let (stdout, stderr) = (Captured::default(), Captured::default());
+        let world = World {
+            stdout: Box::new(stdout.clone()),
+            stderr: Box::new(stderr.clone()),
+            ..World::isolated(DateTime::UNIX_EPOCH)
+        };
+        let args: Vec<OsString> = ["program"].iter().chain(args).map(OsString::from).collect();
+        let error =
+            Command::new("program").arg(Arg::new("file").required(true)).try_get_matches_from(&args).unwrap_err();
+        (usage(&error, &args, world), stdout.take_text(), stderr.take_text())
+    }
+
+    #[test]
+    fn help_is_data() {
+        let (status, stdout, stderr) = ran(&["--help"]);
+        assert_eq!((status, stderr.as_str()), (ExitStatus::Done, ""));
+        assert!(stdout.contains("Usage: program <file>"), "{stdout}");
+    }
+
+    #[test]
+    fn wrong_usage_is_json_too_if_it_was_asked_for() {
+        let (status, stdout, stderr) = ran(&["--json", "x"]);
+        assert_eq!(status, ExitStatus::Usage);
+        assert!(stderr.starts_with("error: unexpected argument '--json' found\n"), "{stderr}");
+        let document: Value = serde_json::from_str(&stdout).unwrap();
+        assert_eq!(document["error"]["message"], "unexpected argument '--json' found");
+        assert_eq!(document["error"]["kind"], "usage");
+        for without in [&["--x", "y"][..], &["--x", "--", "--json"]] {
+            assert_eq!(ran(without).1, "");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! All that a program touches of the world besides files and the network, as a value: `main` passes the real one, a test
+//! its own.
+
+use std::ffi::OsString;
+use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal as _, Write};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{DateTime, Utc};
+
+/// Returns the value of an environment variable, if it is set.
+pub type Environment = Box<dyn Fn(&str) -> Option<OsString>>;
+
+/// Asks a person for a secret at the terminal, without echo.
+pub type AskSecret = Box<dyn Fn(&str) -> io::Result<String> + Send + Sync>;
+
+/// All that a program touches of the world besides files and the network.
+pub struct World {
+    /// The clock.
+    pub now: Box<dyn Fn() -> DateTime<Utc>>,
+    /// The environment.
+    pub env: Environment,
+    /// The user's home directory.
+    pub home: Option<PathBuf>,
+    /// Where answers and lists come from.
+    pub stdin: Box<dyn BufRead + Send>,
+    /// Where data goes.
+    pub stdout: Box<dyn Write + Send>,
+    /// Where progress, notes, warnings and errors go.
+    pub stderr: Box<dyn Write + Send>,
+    /// Whether `stdin` is a terminal, at which a person can be asked.
+    pub stdin_is_terminal: bool,
+    /// Whether `stdout` is a terminal, which can show colours.
+    pub stdout_is_terminal: bool,
+    /// Whether `stderr` is a terminal, which can show colours and progress bars. The bars themselves are drawn on the
+    /// standard error of the process.
+    pub stderr_is_terminal: bool,
+    /// Asks for a pass-phrase.
+    pub ask_secret: AskSecret,
+}
+
+impl World {
+    /// The world of this process, in which nobody can be asked for a secret.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "`main` gets the clock, the environment and the streams here")]
+    pub fn system() -> World {
+        World {
+            now: Box::new(Utc::now),
+            env: Box::new(|name| std::env::var_os(name)),
+            home: std::env::home_dir().filter(|home| !home.as_os_str().is_empty()),
+            stdin: Box::new(BufReader::new(io::stdin())),
+            stdout: Box::new(BufWriter::new(io::stdout())),
+            stderr: Box::new(io::stderr()),
+            stdin_is_terminal: io::stdin().is_terminal(),
+            stdout_is_terminal: io::stdout().is_terminal(),
+            stderr_is_terminal: io::stderr().is_terminal(),
+            ask_secret: nobody_to_ask(),
+        }
+    }
+
+    /// A world with a clock that stands still and nothing else: no environment, no input, no terminal, and output that
+    /// nobody reads.
+    #[must_use]
+    pub fn isolated(now: DateTime<Utc>) -> World {
+        World {
+            now: Box::new(move || now),
+            env: Box::new(|_| None),
+            home: None,
+            stdin: Box::new(io::empty()),
+            stdout: Box::new(io::sink()),
+            stderr: Box::new(io::sink()),
+            stdin_is_terminal: false,
+            stdout_is_terminal: false,
+            stderr_is_terminal: false,
+            ask_secret: nobody_to_ask(),
+        }
+    }
+
+    /// The value of an environment variable that is set to something.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<OsString> {
+        (self.env)(name).filter(|value| !value.is_empty())
+    }
+
+    /// The directory of the XDG Base Directory Specification that `variable` names; without it, `default` below the home
+    /// directory.
+    #[must_use]
+    pub fn base_dir(&self, variable: &str, default: &str) -> Option<PathBuf> {
+        let named = self.variable(variable).map(PathBuf::from);
+        // The specification: relative paths are invalid and to be ignored.
+        named.filter(|dir| dir.is_absolute()).or_else(|| Some(self.home.as_ref()?.join(default)))
+    }
+
+    /// Takes what asks for a pass-phrase; afterwards there is nobody to ask.
+    #[must_use]
+    pub fn take_ask_secret(&mut self) -> AskSecret {
+        std::mem::replace(&mut self.ask_secret, nobody_to_ask())
+    }
+
+    /// Takes standard input; afterwards there is none.
+    #[must_use]
+    pub fn take_stdin(&mut self) -> Box<dyn BufRead + Send> {
+        std::mem::replace(&mut self.stdin, Box::new(io::empty()))
+    }
+
+    /// Whether a terminal is to show colours.
+    pub(crate) fn wants_colours(&self) -> bool {
+        self.variable("NO_COLOR").is_none() && self.variable("TERM").is_none_or(|terminal| terminal != "dumb")
+    }
+}
+
+fn nobody_to_ask() -> AskSecret {
+    Box::new(|_| Err(io::Error::from(io::ErrorKind::Unsupported)))
+}
+
+/// A stream that keeps what is written to it. Its clones share the text.
+#[derive(Clone, Default)]
+pub struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl Captured {
+    /// Takes what was written since the last call.
+    #[must_use]
+    pub fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes it as text.
+    #[must_use]
+    pub fn take_text(&self) -> String {
+        String::from_utf8_lossy(&self.take()).into_owned()
+    }
+}
+
+impl Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn world(variables: &'static [(&str, &str)], home: Option<&str>) -> World {
+        let env = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
+        World { env: Box::new(env), home: home.map(PathBuf::from), ..World::isolated(DateTime::UNIX_EPOCH) }
+    }
+
+    #[test]
+    fn base_directories_are_named_by_a_variable_or_below_the_home_directory() {
+        let dir = |variables, home| world(variables, home).base_dir("XDG_STATE_HOME", ".local/state");
+        let (named, below) = (Path::new("/state"), Path::new("/home/x/.local/state"));
+        assert_eq!(dir(&[("XDG_STATE_HOME", "/state")], None).as_deref(), Some(named));
+        assert_eq!(dir(&[("XDG_STATE_HOME", "/state")], Some("/home/x")).as_deref(), Some(named));
+        for invalid in [&[][..], &[("XDG_STATE_HOME", "")], &[("XDG_STATE_HOME", "relative")]] {
+            assert_eq!(dir(invalid, Some("/home/x")).as_deref(), Some(below));
+            assert_eq!(dir(invalid, None), None);
+        }
+    }
+
+    #[test]
+    fn colours_are_not_for_everybody() {
+        assert!(world(&[("NO_COLOR", ""), ("TERM", "xterm")], None).wants_colours());
+        assert!(!world(&[("NO_COLOR", "1")], None).wants_colours());
+        assert!(!world(&[("TERM", "dumb")], None).wants_colours());
+    }
+}

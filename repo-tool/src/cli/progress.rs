@@ -1,0 +1,33 @@
+//! The progress of a publication, as the library reports it.
+
+use std::io;
+
+use indicatif::ProgressBar;
+use lastmile_cli_support::Output;
+
+use crate::publication::{Moment, Observer};
+
+/// The bar of a publication under way: each file is written and moved, while clients check the whole.
+pub(super) struct Publishing(ProgressBar);
+
+impl Publishing {
+    pub(super) fn new(output: &Output, count: usize) -> Self {
+        Self(output.publication_bar(count))
+    }
+}
+
+impl Observer for Publishing {
+    fn before(&mut self, moment: Moment<'_>) -> io::Result<()> {
+        match moment {
+            Moment::Write(_) | Moment::Move(_) => self.0.inc(1),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Publishing {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}

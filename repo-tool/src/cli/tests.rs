@@ -1,0 +1,93 @@
+//! The command as a function: all that it knows of the world is what it is given.
+
+use chrono::TimeDelta;
+use lastmile_cli_support::Captured;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::*;
+
+/// A folder for a repository, and the world of its maintainer.
+struct Home {
+    folder: TempDir,
+    now: DateTime<Utc>,
+    input: &'static str,
+    /// What a person types when asked for a pass-phrase.
+    phrase: Option<&'static str>,
+}
+
+struct Ran {
+    status: ExitStatus,
+    stdout: String,
+    stderr: String,
+}
+
+impl Home {
+    fn new() -> Home {
+        let now = DateTime::from_timestamp(1_900_000_000, 0).unwrap();
+        Home { folder: tempfile::tempdir().unwrap(), now, input: "", phrase: None }
+    }
+
+    fn run(&self, args: &[&str]) -> Ran {
+        let (stdout, stderr) = (Captured::default(), Captured::default());
+        let repository = self.folder.path().join("repository").into_os_string();
+        let phrase = self.phrase;
+        let world = World {
+            env: Box::new(move |name| (name == REPOSITORY_VARIABLE).then(|| repository.clone())),
+            home: Some(self.folder.path().join("home")),
+            stdin: Box::new(self.input.as_bytes()),
+            stdin_is_terminal: phrase.is_some(),
+            stdout: Box::new(stdout.clone()),
+            stderr: Box::new(stderr.clone()),
+            ask_secret: Box::new(move |_| Ok(phrase.unwrap_or_default().to_owned())),
+            ..World::isolated(self.now)
+        };
+        let status = run(["lastmile-repo"].iter().chain(args).map(OsString::from), world);
+        Ran { status, stdout: stdout.take_text(), stderr: stderr.take_text() }
+    }
+}
+
+fn json(ran: &Ran) -> Value {
+    serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {}\n{}", ran.stdout, ran.stderr))
+}
+
+#[test]
+fn the_clock_the_environment_and_the_home_directory_are_those_of_the_world() {
+    let mut home = Home::new();
+    assert_eq!(home.run(&["init", "--unencrypted-keys", "--quiet"]).status, ExitStatus::Done);
+    assert!(home.folder.path().join("home/.config/lastmile-repo/config.toml").exists());
+    assert_eq!(json(&home.run(&["status", "--json"]))["roles"][0]["expired"], false);
+    home.now += TimeDelta::days(4000);
+    let ran = home.run(&["status", "--json"]);
+    assert_eq!((ran.status, &json(&ran)["roles"][0]["expired"]), (ExitStatus::Failed, &Value::from(true)));
+}
+
+#[test]
+fn pass_phrases_and_lists_come_from_the_world() {
+    let mut home = Home::new();
+    let ran = home.run(&["init"]);
+    assert_eq!(ran.status, ExitStatus::Usage);
+    assert!(ran.stderr.contains("there is no terminal to ask at"), "{}", ran.stderr);
+    home.phrase = Some("typed");
+    assert_eq!(home.run(&["init"]).status, ExitStatus::Done);
+    home.input = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08  4  listed.tar\n";
+    let ran = home.run(&["add", "--from-list", "-"]);
+    assert_eq!(ran.status, ExitStatus::Done, "{}", ran.stderr);
+    assert!(ran.stdout.contains("listed.tar"), "{}", ran.stdout);
+    home.phrase = Some("mistyped");
+    let ran = home.run(&["renew", "--force", "--json"]);
+    assert_eq!(json(&ran)["error"]["kind"], "key", "{}", ran.stderr);
+}
+
+#[test]
+fn errors_are_json_too_and_once() {
+    let home = Home::new();
+    let ran = home.run(&["status", "--json"]);
+    let error = &json(&ran)["error"];
+    assert_eq!((&error["kind"], &error["exit_code"]), (&Value::from("no-such-name"), &Value::from(3)));
+    let message = error["message"].as_str().unwrap();
+    assert_eq!((ran.status, ran.stderr), (ExitStatus::NoSuchName, format!("error: {message}\n")));
+    let ran = home.run(&["add", "--json"]);
+    assert_eq!((ran.status, &json(&ran)["error"]["kind"]), (ExitStatus::Usage, &Value::from("usage")));
+    assert_eq!(home.run(&["status"]).stdout, "");
+}
