@@ -64,7 +64,10 @@ pub mod user;
 pub mod verify;
 mod versions;
 
-pub use error::Error;
+pub use error::{
+    DraftError, EditError, Error, InvalidInput, KeyReason, LackingKeys, NetworkError, NotFound, NotFoundReason,
+    PathError, PendingError, PinError, PublicationError, RevokeError, RoleNameError, ServedError, VersionError,
+};
 pub use layout::Sharing;
 pub use repository::{Outcome, Plan, Repository, Signing};
 pub use setting::{Patience, ServedState, Setting};

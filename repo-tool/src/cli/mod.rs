@@ -29,6 +29,7 @@ use clap::{CommandFactory as _, Parser as _};
 
 use crate::layout::Layout;
 use crate::pin::GivenRoot;
+use crate::queue::Fault;
 use crate::review::Accepted;
 use crate::user::UserConfig;
 use crate::{Error, Patience, Repository, ServedState, Setting, publication};
@@ -67,11 +68,30 @@ pub enum Exit {
 impl From<&Error> for Exit {
     fn from(error: &Error) -> Self {
         match error {
-            Error::Usage(_) => Self::Usage,
-            Error::NotFound(_) => Self::NoSuchName,
+            Error::Usage(_) | Error::InvalidInput(_) | Error::Request { fault: Fault::Usage, .. } => Self::Usage,
+            Error::Absent(_) | Error::NotFound(_) | Error::Request { fault: Fault::NotFound, .. } => Self::NoSuchName,
             Error::Network(_) => Self::Network,
-            Error::Untrusted(_) | Error::Draft(_) | Error::NotPinned { .. } | Error::Private(_) => Self::Refused,
-            _ => Self::Failed,
+            Error::Untrusted(_)
+            | Error::Draft(_)
+            | Error::NotPinned { .. }
+            | Error::Private { .. }
+            | Error::Request { fault: Fault::Draft, .. } => Self::Refused,
+            Error::Busy { .. }
+            | Error::Edit(_)
+            | Error::Failed(_)
+            | Error::File { .. }
+            | Error::Key { .. }
+            | Error::MissingKeys { .. }
+            | Error::NotAccepted { .. }
+            | Error::Path(_)
+            | Error::Pending(_)
+            | Error::Pin(_)
+            | Error::Policy { .. }
+            | Error::Publication(_)
+            | Error::Request { fault: Fault::Refused, .. }
+            | Error::Revoke(_)
+            | Error::Served(_)
+            | Error::Version(_) => Self::Failed,
         }
     }
 }

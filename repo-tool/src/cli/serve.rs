@@ -9,7 +9,7 @@ use super::args::Serve;
 use super::output::Output;
 use super::{Context, Exit};
 use crate::serve::Server;
-use crate::{Error, Repository};
+use crate::{Error, NetworkError, Repository};
 
 pub(super) fn serve(context: &Context<'_>, args: &Serve, output: &mut Output) -> Result<Exit, Error> {
     let dir = context.global.repository.as_path();
@@ -25,7 +25,7 @@ pub(super) fn serve(context: &Context<'_>, args: &Serve, output: &mut Output) ->
     let quiet = context.global.quiet;
     runtime.block_on(async {
         let bound = Server::bind(dir, address).await.and_then(|server| Ok((server.address()?, server)));
-        let (at, server) = bound.map_err(|error| Error::Network(format!("cannot listen on {address}: {error}")))?;
+        let (at, server) = bound.map_err(|error| NetworkError::Listen { address, error })?;
         let (metadata, targets) = (format!("http://{at}/metadata/"), format!("http://{at}/targets/"));
         let text = format!("metadata: {metadata}\ntargets:  {targets}");
         output.data(&json!({ "metadata_url": metadata, "targets_url": targets }), &text)?;
