@@ -9,6 +9,7 @@
 
 #[cfg(feature = "http")]
 mod adoption;
+#[cfg(feature = "http")]
 pub mod catch_up;
 mod check;
 mod check_filled;
