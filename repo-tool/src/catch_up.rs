@@ -72,7 +72,7 @@ struct Comparison {
 /// Compares the folder in `dir` with what is served at `metadata_url`, and brings it in line.
 ///
 /// # Errors
-/// [`Error::NotPinned`] without a pinned root; [`Error::Refused`] when the server has content that this folder does not
+/// [`Error::NotPinned`] without a pinned root; [`Error::Served`] when the server has content that this folder does not
 /// know and `foreign` refuses it, or versions that no publication reached.
 pub fn catch_up(
     dir: &Path,

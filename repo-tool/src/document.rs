@@ -153,7 +153,7 @@ impl Document {
     ///
     /// # Errors
     /// When a key on this machine cannot be opened; [`Error::NotPinned`] when it must not sign this role;
-    /// [`Error::Refused`] when another document was reviewed.
+    /// [`Error::Publication`] when another document was reviewed.
     pub fn sign(&mut self, keys: &KeyStore, authority: &Authority, reviewed: &Reviewed) -> Result<(), Error> {
         if !reviewed.is_of(self) {
             return Err(PublicationError::NotReviewed { role: self.role.clone(), version: self.version }.into());

@@ -72,7 +72,7 @@ impl Folder {
     /// The folder `name` in this one, if there is one.
     ///
     /// # Errors
-    /// [`Error::Refused`] where something else has that name, a link to a folder included.
+    /// [`Error::Path`] where something else has that name, a link to a folder included.
     pub(crate) fn enter(&self, name: impl AsRef<Path>) -> Result<Option<Self>, Error> {
         let name = name.as_ref();
         let path = self.path_of(name);

@@ -85,7 +85,8 @@ pub struct Incoming {
 /// `path`; `under` is put before them. A path that is named itself is never passed over as hidden.
 ///
 /// # Errors
-/// [`Error::Refused`] for links, FIFOs, devices, names that are no text or not safe on every platform.
+/// [`Error::Path`] for links, FIFOs, devices and names that are not text; [`Error::Edit`] for names that are not safe on
+/// every platform.
 pub fn find(path: &Path, under: Option<&str>, hidden: Hidden) -> Result<Found, Error> {
     let mut found = Found::default();
     let mut skipped = 0;

@@ -81,7 +81,7 @@ impl NewRepository {
     /// Makes the repository in `dir`, which must hold none.
     ///
     /// # Errors
-    /// [`Error::Refused`] when something is there already; else what the machine says.
+    /// [`Error::Path`] when something is there already; else what the machine says.
     pub fn create(&self, dir: &Path, setting: &Setting, observer: &mut dyn Observer) -> Result<Plan, Error> {
         let layout = setting.layout(dir);
         if !publication::is_interrupted(&layout) {

@@ -300,7 +300,7 @@ pub fn write(folder: &Path, name: &str, key: &PrivateKey, protection: &Protectio
 /// Refuses names that are no plain file names.
 ///
 /// # Errors
-/// [`Error::Usage`] says why.
+/// [`Error::InvalidInput`] says why.
 pub fn check_name(name: &str) -> Result<(), Error> {
     let is_plain = !name.is_empty()
         && name.len() <= LONGEST_NAME

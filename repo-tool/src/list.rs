@@ -52,7 +52,7 @@ impl List {
     /// Reads the list in `file`; `-` stands for standard input. `progress` counts bytes.
     ///
     /// # Errors
-    /// [`Error::Refused`] with the number of the first line that cannot be taken.
+    /// [`Error::Edit`] with the number of the first line that cannot be taken.
     pub fn read(file: &Path, progress: &(dyn Fn(usize) + Sync)) -> Result<Self, Error> {
         let read = |error| Error::file("read", file, error);
         let mut text = Vec::new();

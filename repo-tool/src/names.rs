@@ -23,7 +23,7 @@ pub fn metadata_file(role: &RoleName, version: Option<Version>) -> String {
 /// The name of a role to be delegated to: a file name on every platform.
 ///
 /// # Errors
-/// [`Error::Refused`] for reserved names, `/`, and whatever some platform does not bear.
+/// [`Error::Edit`] for reserved names, `/`, and whatever some platform does not bear.
 pub fn new_role(name: &str) -> Result<RoleName, Error> {
     checked_role(name).map_err(|error| EditError::from(error).into())
 }
@@ -44,7 +44,7 @@ fn checked_role(name: &str) -> Result<RoleName, RoleNameError> {
 /// The name of a role that is there.
 ///
 /// # Errors
-/// [`Error::Usage`] for the empty name.
+/// [`Error::InvalidInput`] for the empty name.
 pub fn role(name: &str) -> Result<RoleName, Error> {
     Ok(RoleName::listed(name).map_err(InvalidInput::from)?)
 }
@@ -52,7 +52,7 @@ pub fn role(name: &str) -> Result<RoleName, Error> {
 /// The name of the file at `path`, in its folder.
 ///
 /// # Errors
-/// [`Error::Refused`] for a path that ends in no name, or in one that is not UTF-8: this tool makes neither.
+/// [`Error::Path`] for a path that ends in no name, or in one that is not UTF-8: this tool makes neither.
 pub(crate) fn of_file(path: &Path) -> Result<&str, Error> {
     let name = path.file_name().and_then(|name| name.to_str());
     name.ok_or_else(|| PathError::ForeignName { path: path.to_path_buf() }.into())

@@ -260,7 +260,7 @@ pub fn refuse(mut files: Vec<Unpublishable>) -> Result<(), Error> {
 /// Refuses a folder for private keys that lies where everybody can fetch it.
 ///
 /// # Errors
-/// [`Error::Refused`] when it is `metadata/` or `targets/` or lies below; [`Error::File`] when it cannot be found out.
+/// [`Error::Path`] when it is `metadata/` or `targets/` or lies below; [`Error::File`] when it cannot be found out.
 pub(crate) fn refuse_served(layout: &Layout, folder: &Path) -> Result<(), Error> {
     let place = resolved(folder)?;
     for served in [layout.metadata(), layout.targets()] {

@@ -53,7 +53,7 @@ impl Start {
     /// The pinned root, or the one that was given; else the oldest in the folder, which proves nothing.
     ///
     /// # Errors
-    /// [`Error::Refused`] when the folder does not have the root that the user trusts.
+    /// [`Error::Pin`] when the folder does not have the root that the user trusts.
     pub(crate) fn find(layout: &Layout, user: &UserConfig, given: Option<&GivenRoot>) -> Result<Self, Error> {
         let oldest = check::oldest_root(layout)?;
         let repository = RootDigest::of(&oldest);

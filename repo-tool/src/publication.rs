@@ -269,8 +269,8 @@ impl Prepared<'_> {
 /// Drops the requests that nobody waits for any more.
 ///
 /// # Errors
-/// [`Error::Refused`] where a working folder is not this user's, another user's publication was cut short, or what lies
-/// there is no publication.
+/// [`Error::Path`] where a working folder is not this user's; [`Error::Publication`] where another user's publication was
+/// cut short, or what lies there is no publication.
 pub fn recover(layout: &Layout, _lock: &Lock) -> Result<bool, Error> {
     let working = layout.open_publishing()?;
     layout.open_queue()?;

@@ -110,7 +110,7 @@ impl Repository {
     /// Opens a repository for signing what waits: takes the lock, and changes nothing.
     ///
     /// # Errors
-    /// [`Error::Refused`] when a publication was cut short; else as [`Repository::open_for_change`].
+    /// [`Error::Publication`] when a publication was cut short; else as [`Repository::open_for_change`].
     pub fn open_for_signing(dir: &Path, setting: &Setting) -> Result<Self, Error> {
         let layout = setting.layout(dir);
         Policy::read(&layout)?;
@@ -302,7 +302,7 @@ impl Repository {
     /// The lock, where it was opened for changing it.
     ///
     /// # Errors
-    /// [`Error::Refused`] where it was not.
+    /// [`Error::Publication`] where it was not.
     pub(crate) fn lock(&self) -> Result<&Lock, Error> {
         self.lock.as_ref().ok_or_else(|| PublicationError::ReadOnly.into())
     }
@@ -342,7 +342,7 @@ impl Repository {
     /// Completes a draft. Without signing, the plan only shows what would change.
     ///
     /// # Errors
-    /// When a key at hand cannot be opened; [`Error::Refused`] when a file that waits is not what the draft lists.
+    /// When a key at hand cannot be opened; [`Error::Pending`] when a file that waits is not what the draft lists.
     pub fn plan(&mut self, mut draft: Draft, signing: Signing) -> Result<Plan, Error> {
         if draft.from_staged {
             let hash_prefixed = self.policy.hash_prefixed_targets && self.published.root.consistent_snapshot;
@@ -452,7 +452,7 @@ impl Repository {
     /// What is served cannot be looked at without the feature `http`.
     ///
     /// # Errors
-    /// [`Error::Refused`] where it was to be compared.
+    /// [`Error::Served`] where it was to be compared.
     pub(crate) fn compare_with_served(
         &mut self,
         _: &Draft,

@@ -38,7 +38,7 @@ impl Reviewed {
     /// Reviews the text that `document` has signed, as `draft` changes it.
     ///
     /// # Errors
-    /// [`Error::Refused`] with what there is to name, or what could never be published.
+    /// [`Error::NotAccepted`] with what there is to name; [`Error::Draft`] when it could never be published.
     pub(crate) fn of(
         published: Option<&Published>,
         draft: &Draft,

@@ -70,7 +70,7 @@ pub struct KeyCount {
 /// written at once; they can do nothing until it is published.
 ///
 /// # Errors
-/// [`Error::NotFound`] when no role trusts the key; [`Error::Refused`] when one would go on trusting it, or would have
+/// [`Error::NotFound`] when no role trusts the key; [`Error::Revoke`] when one would go on trusting it, or would have
 /// fewer keys than must sign: nothing is written then.
 pub fn revoke(
     repository: &mut Repository,
@@ -282,7 +282,7 @@ fn give<'r>(
 /// How many keys are to be made here for each role, and how they are written.
 ///
 /// # Errors
-/// [`Error::Refused`] when a role has too few keys, and none may be made here.
+/// [`Error::Revoke`] when a role has too few keys, and none may be made here.
 fn count_to_make<'p>(
     losses: &BTreeMap<RoleName, Loss<'_>>,
     replacements: &'p Replacements,

@@ -149,7 +149,7 @@ impl Repository {
     /// server is refused: the versions there are passed, and a server that cannot be reached is a warning.
     ///
     /// # Errors
-    /// [`Error::Refused`] as said; [`Error::Network`] when the server cannot be reached.
+    /// [`Error::Served`] as said; [`Error::Network`] when the server cannot be reached.
     pub(crate) fn compare_with_served(
         &mut self,
         draft: &Draft,

@@ -89,7 +89,7 @@ pub fn directory(
 /// Returns the root from which the repository is checked for this user: the one that was given, else the oldest.
 ///
 /// # Errors
-/// [`Error::Refused`] when the folder does not have the root that the user pinned, or the one that was given.
+/// [`Error::Pin`] when the folder does not have the root that the user pinned, or the one that was given.
 pub fn first_root(layout: &Layout, setting: &Setting) -> Result<Vec<u8>, Error> {
     let start = Start::find(layout, &setting.user, setting.given_root.as_ref())?;
     let Some(given) = &setting.given_root else { return check::oldest_root(layout) };

@@ -87,7 +87,7 @@ impl Issued {
     /// The first version of `role` that was never issued.
     ///
     /// # Errors
-    /// [`Error::Refused`] when it is far above the published one, or no number is left.
+    /// [`Error::Version`] when it is far above the published one, or no number is left.
     pub(crate) fn next(&self, role: &RoleName, published: Option<Version>) -> Result<Version, Error> {
         let Some(highest) = self.highest.get(role) else { return Ok(Version::ONE) };
         let above = highest.get() - published.map_or(0, Version::get);

@@ -115,7 +115,7 @@ impl Edit<'_> {
     /// Spreads the targets of `role`, and of the bins that it has, over new bins. `progress` counts targets.
     ///
     /// # Errors
-    /// [`Error::Refused`] when it delegates already in a way that bins cannot stand beside.
+    /// [`Error::Edit`] when it delegates already in a way that bins cannot stand beside.
     pub fn make_bins(
         &mut self,
         role: &RoleName,

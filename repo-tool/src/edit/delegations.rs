@@ -48,7 +48,7 @@ impl Edit<'_> {
     /// Makes a new, empty role to which `from` delegates.
     ///
     /// # Errors
-    /// [`Error::Refused`] when it is there already, or can never reach its threshold; [`Error::Untrusted`] when a file that
+    /// [`Error::Edit`] when it is there already, or can never reach its threshold; [`Error::Untrusted`] when a file that
     /// shows whether it is there does not verify.
     pub fn delegate(&mut self, from: &RoleName, new: NewDelegation) -> Result<(), Error> {
         let threshold = new.trust.threshold()?;
@@ -119,7 +119,7 @@ impl Edit<'_> {
 /// Reads patterns, which should start with no `/` (4.5): targets never do.
 ///
 /// # Errors
-/// [`Error::Refused`] for a pattern that can match nothing.
+/// [`Error::Edit`] for a pattern that can match nothing.
 pub fn patterns(texts: &[String]) -> Result<Paths, Error> {
     let pattern = |text: &String| match text.starts_with('/') || text.is_empty() {
         true => Err(EditError::UselessPattern { pattern: text.clone() }),
@@ -131,7 +131,7 @@ pub fn patterns(texts: &[String]) -> Result<Paths, Error> {
 /// Reads hash prefixes.
 ///
 /// # Errors
-/// [`Error::Refused`] for what is not 1 to 64 lower-case hexadecimal digits.
+/// [`Error::Edit`] for what is not 1 to 64 lower-case hexadecimal digits.
 pub fn hash_prefixes(texts: &[String]) -> Result<Paths, Error> {
     let prefix = |text: &String| HashPrefix::new(text).map_err(|_| EditError::HashPrefix { text: text.clone() });
     Ok(Paths::HashPrefixes(texts.iter().map(prefix).collect::<Result<_, _>>()?))

@@ -154,7 +154,7 @@ impl Edit<'_> {
     /// The same for many roles, of which one stands for all succinct bins.
     ///
     /// # Errors
-    /// [`Error::Refused`] when a key is there already, or is not, or too few are left for the threshold.
+    /// [`Error::Edit`] when a key is there already, or is not, or too few are left for the threshold.
     pub fn rotate_all(&mut self, roles: &[RoleName], add: &[PublicKey], remove: &[PublicKey]) -> Result<(), Error> {
         let remove: Vec<KeyMaterial> = remove.iter().map(KeyMaterial::from).collect();
         self.rotate_material(roles, add, &remove)
@@ -184,7 +184,7 @@ impl Edit<'_> {
     /// The same for many roles, of which one stands for all succinct bins.
     ///
     /// # Errors
-    /// [`Error::Refused`] when one has fewer keys.
+    /// [`Error::Edit`] when one has fewer keys.
     pub fn set_threshold_of_all(&mut self, roles: &[RoleName], threshold: u32) -> Result<(), Error> {
         let new = Threshold::new(threshold).ok_or(InvalidInput::Threshold)?;
         self.change(roles, |role, entry| {

@@ -39,7 +39,7 @@ pub trait Listings: Sync {
     /// What follows when two of them say different things of one path; without an error, the first one counts.
     ///
     /// # Errors
-    /// [`Error::Refused`] when that must not be.
+    /// [`Error::Edit`] when that must not be.
     fn clash(&self, one: usize, other: usize) -> Result<(), Error>;
 }
 

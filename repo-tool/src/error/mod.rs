@@ -255,3 +255,70 @@ fn private(files: &[Unpublishable]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use lastmile_metadata::TargetPath;
+
+    use super::*;
+
+    /// Errors that a request is to blame for, one for each kind.
+    fn of_requests() -> [(Fault, Error); 4] {
+        let path = TargetPath::new("a").unwrap();
+        [
+            (Fault::Draft, DraftError::NotSigned { role: RoleName::TARGETS }.into()),
+            (Fault::NotFound, NotFound::Target { path: path.clone() }.into()),
+            (Fault::Refused, EditError::NamedTwice { path }.into()),
+            (Fault::Usage, InvalidInput::Threshold.into()),
+        ]
+    }
+
+    #[test]
+    fn an_error_that_another_process_found_reads_like_one_of_this_process() {
+        for (expected, error) in of_requests() {
+            let (fault, text) = Fault::of(&error).unwrap();
+            let again = fault.error(text);
+            assert_eq!(fault, expected);
+            assert_eq!((again.to_string(), again.hint()), (error.to_string(), error.hint()), "{error:?}");
+            // It may be handed on once more.
+            let (fault, text) = Fault::of(&again).unwrap();
+            assert_eq!((fault, fault.error(text).to_string()), (expected, error.to_string()));
+        }
+    }
+
+    #[cfg(feature = "cli")]
+    #[test]
+    fn an_error_that_another_process_found_ends_with_the_same_exit_code() {
+        use crate::cli::Exit;
+
+        let expected = [Exit::Refused, Exit::NoSuchName, Exit::Failed, Exit::Usage];
+        for ((fault, error), expected) in of_requests().into_iter().zip(expected) {
+            assert_eq!(Exit::from(&error), expected, "{error:?}");
+            assert_eq!(Exit::from(&fault.error(String::new())), expected, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_of_this_machine_is_not_blamed_on_a_request() {
+        let machine = [
+            Error::Busy { folder: PathBuf::new(), waited: Duration::ZERO },
+            Error::file("read", Path::new("a"), io::ErrorKind::NotFound.into()),
+            Error::key("file:a.pem", KeyReason::Missing),
+            Error::MissingKeys { roles: vec![RoleName::ROOT] },
+        ];
+        assert!(machine.iter().all(|error| Fault::of(error).is_none()), "{machine:?}");
+    }
+
+    #[test]
+    fn a_refusal_by_clients_holds_the_verdict() {
+        use lastmile_client::{Error as ClientError, Refusal};
+        use lastmile_metadata::ErrorKind;
+
+        let verdict = lastmile_metadata::Error { role: RoleName::TARGETS, kind: ErrorKind::NotListed };
+        let error = DraftError::Client(Box::new(ClientError::Refused(Refusal::Metadata(verdict.clone()).into())));
+        assert_eq!(error.verdict(), Some(&verdict));
+        let text = Error::from(error).to_string();
+        let expected = format!("a client would refuse what would be published: refused as untrusted: {verdict}");
+        assert_eq!(text, expected);
+    }
+}
