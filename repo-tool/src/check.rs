@@ -9,7 +9,9 @@ use std::thread;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use lastmile_client::{Error as ClientError, MemoryStore, Refusal, Updater, blocking};
-use lastmile_metadata::{ErrorKind, KnownTargets, Limits, RoleName, Root, TargetFile, TargetPath, Targets, Version};
+use lastmile_metadata::{
+    ErrorKind, KnownTargets, Limit, Limits, RoleName, Root, TargetFile, TargetPath, Targets, Version,
+};
 
 use crate::document::{Document, Rings};
 use crate::draft::{Completed, Draft};
@@ -77,7 +79,7 @@ pub(crate) fn is_alike(before: &Root, next: &Root) -> bool {
 fn is_behind(error: &ClientError) -> bool {
     let ClientError::Refused(refused) = error else { return false };
     let Refusal::Metadata(verdict) = &refused.refusal else { return false };
-    verdict.role == RoleName::ROOT && matches!(verdict.kind, ErrorKind::LimitReached { limit: "root_updates", .. })
+    verdict.role == RoleName::ROOT && matches!(verdict.kind, ErrorKind::LimitReached { limit: Limit::RootUpdates, .. })
 }
 
 /// The limits for reading a repository of our own.
