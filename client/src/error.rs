@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use lastmile_metadata::{ErrorKind, FileError, NameError, TargetPath};
+use lastmile_metadata::{ErrorKind, FileError, Limit, NameError, TargetPath};
 
 use crate::fetch::FetchError;
 
@@ -142,7 +142,7 @@ pub enum Refusal {
         /// The most bytes that it may have.
         max_length: u64,
         /// The field of [`Limits`](lastmile_metadata::Limits) that says so; none where the length is listed.
-        limit: Option<&'static str>,
+        limit: Option<Limit>,
     },
     /// A target's path, which leads somewhere else or cannot be a file name.
     #[error(transparent)]
@@ -150,7 +150,7 @@ pub enum Refusal {
 }
 
 /// What says how long a file may be.
-fn allowed_by(limit: Option<&'static str>) -> String {
+fn allowed_by(limit: Option<Limit>) -> String {
     limit.map_or_else(|| "that are listed".to_owned(), |limit| format!("that the limit `{limit}` allows"))
 }
 

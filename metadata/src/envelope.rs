@@ -13,7 +13,7 @@ use core::ops::{Deref, Range};
 
 use crate::canonical;
 use crate::reader::Reader;
-use crate::{Error, ErrorKind, Json, KeyId, KeyRing, Limits, Role, RoleName, Unknown, Verified};
+use crate::{Error, ErrorKind, Json, KeyId, KeyRing, Limit, Limits, Role, RoleName, Unknown, Verified};
 
 /// One signature. Whether it is valid, a [`KeyRing`] tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -281,7 +281,7 @@ fn read_signatures(reader: &mut Reader<'_>, most: u32) -> Result<Vec<Signature>,
     let mut seen = BTreeSet::new();
     reader.array(|value| {
         if signatures.len() >= most as usize {
-            return Err(ErrorKind::LimitReached { limit: "signatures", value: most.into() });
+            return Err(ErrorKind::LimitReached { limit: Limit::Signatures, value: most.into() });
         }
         let signature = Signature::read(value)?;
         // 4.2.1: a key id at most once.

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use crate::name::Printable;
 use crate::time::format_time;
-use crate::{KeyId, RoleName, Threshold, Version};
+use crate::{KeyId, Limit, RoleName, Threshold, Version};
 
 /// A verdict against one role's metadata.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,8 +58,8 @@ pub enum ErrorKind {
     /// A limit of ours was reached.
     #[error("more than the limit `{limit}` of {value} allows")]
     LimitReached {
-        /// The limit's name: a field of [`Limits`](crate::Limits).
-        limit: &'static str,
+        /// The limit: a field of [`Limits`](crate::Limits).
+        limit: Limit,
         /// Its value.
         value: u64,
     },
@@ -68,8 +68,8 @@ pub enum ErrorKind {
     ListedTooLong {
         /// The length that trusted metadata lists, in bytes.
         listed: u64,
-        /// The limit's name: a field of [`Limits`](crate::Limits).
-        limit: &'static str,
+        /// The limit: a field of [`Limits`](crate::Limits).
+        limit: Limit,
         /// Its value.
         value: u64,
     },

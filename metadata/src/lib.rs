@@ -40,7 +40,7 @@ pub use error::{Error, ErrorKind};
 pub use floors::{Floors, StoredFloors};
 pub use hashes::{Algorithm, FileError, Hashes, HashingVerifier};
 pub use key::{Key, KeyId, KeyRing, Threshold};
-pub use limits::Limits;
+pub use limits::{Limit, Limits};
 pub use name::{NameError, RoleName, TargetPath, Version};
 pub use path::{HashPrefix, PathPattern, hash_start};
 pub use role::delegations::{DelegatedRoles, Delegation, Delegations, Paths};

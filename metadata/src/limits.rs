@@ -1,6 +1,7 @@
 //! The specification's W, X, Y and Z: how much a client reads and follows before it gives up.
 
 use alloc::collections::BTreeMap;
+use core::fmt;
 
 use crate::{Error, ErrorKind, Key, KeyId, RoleName};
 
@@ -36,6 +37,60 @@ pub struct Limits {
     pub strict_key_ids: bool,
 }
 
+/// One of the [`Limits`]: the field that an error is about. It displays as the field's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Limit {
+    /// [`Limits::root_length`].
+    RootLength,
+    /// [`Limits::timestamp_length`].
+    TimestampLength,
+    /// [`Limits::snapshot_length`].
+    SnapshotLength,
+    /// [`Limits::targets_length`].
+    TargetsLength,
+    /// [`Limits::listed_length`].
+    ListedLength,
+    /// [`Limits::root_updates`].
+    RootUpdates,
+    /// [`Limits::roles_visited`].
+    RolesVisited,
+    /// [`Limits::roles_listed`].
+    RolesListed,
+    /// [`Limits::delegation_depth`].
+    DelegationDepth,
+    /// [`Limits::signatures`].
+    Signatures,
+    /// [`Limits::keys`].
+    Keys,
+}
+
+impl Limit {
+    /// The name of the field.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RootLength => "root_length",
+            Self::TimestampLength => "timestamp_length",
+            Self::SnapshotLength => "snapshot_length",
+            Self::TargetsLength => "targets_length",
+            Self::ListedLength => "listed_length",
+            Self::RootUpdates => "root_updates",
+            Self::RolesVisited => "roles_visited",
+            Self::RolesListed => "roles_listed",
+            Self::DelegationDepth => "delegation_depth",
+            Self::Signatures => "signatures",
+            Self::Keys => "keys",
+        }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -61,7 +116,7 @@ impl Limits {
     pub(crate) fn check_listed(&self, role: &RoleName, listed: Option<u64>) -> Result<(), Error> {
         match listed {
             Some(listed) if listed > self.listed_length => {
-                let (limit, value) = ("listed_length", self.listed_length);
+                let (limit, value) = (Limit::ListedLength, self.listed_length);
                 Err(ErrorKind::ListedTooLong { listed, limit, value }.of(role))
             }
             _ => Ok(()),
@@ -70,7 +125,7 @@ impl Limits {
 
     /// Judges how many keys there are in `role`'s file, and their ids, if that is asked for.
     pub(crate) fn check_keys(&self, role: &RoleName, keys: &BTreeMap<KeyId, Key>) -> Result<(), Error> {
-        at_most("keys", self.keys, keys.len()).map_err(|kind| kind.of(role))?;
+        at_most(Limit::Keys, self.keys, keys.len()).map_err(|kind| kind.of(role))?;
         let wrong = |(id, key): &(&KeyId, &Key)| self.strict_key_ids && key.keyid() != **id;
         match keys.iter().find(wrong) {
             None => Ok(()),
@@ -80,7 +135,7 @@ impl Limits {
 }
 
 /// An error when there are more than the limit called `limit` allows.
-fn at_most(limit: &'static str, most: u32, found: usize) -> Result<(), ErrorKind> {
+fn at_most(limit: Limit, most: u32, found: usize) -> Result<(), ErrorKind> {
     if found > most as usize {
         return Err(ErrorKind::LimitReached { limit, value: most.into() });
     }
@@ -90,13 +145,13 @@ fn at_most(limit: &'static str, most: u32, found: usize) -> Result<(), ErrorKind
 /// A limit that is spent step by step.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
-    limit: &'static str,
+    limit: Limit,
     value: u64,
     left: u64,
 }
 
 impl Budget {
-    pub(crate) fn new(limit: &'static str, value: u64) -> Self {
+    pub(crate) fn new(limit: Limit, value: u64) -> Self {
         Self { limit, value, left: value }
     }
 

@@ -284,7 +284,7 @@ fn limits_count_as_in_memory() {
     for (count, is_refused) in [(4, false), (5, true)] {
         let signatures: Vec<Signature> = (0..count).map(signature).collect();
         let bytes = assemble(&signed, &signatures);
-        let limit = ErrorKind::LimitReached { limit: "signatures", value: 4 };
+        let limit = ErrorKind::LimitReached { limit: crate::Limit::Signatures, value: 4 };
         assert_eq!(verify(&disk(&bytes)).err() == Some(limit.clone()), is_refused, "{count}");
         assert_eq!(Envelope::<Targets>::read(bytes, 4).err() == Some(limit), is_refused, "{count}");
     }

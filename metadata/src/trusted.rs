@@ -15,8 +15,8 @@ use crate::update::targets::{missing_targets, request_targets, verify_targets};
 use crate::update::{Request, Update};
 use crate::verify::Required;
 use crate::{
-    Delegations, Error, ErrorKind, Kept, KeyRing, Limits, RoleName, Root, Snapshot, Stored, TargetFile, TargetPath,
-    Targets, Timestamp, Verified, Version,
+    Delegations, Error, ErrorKind, Kept, KeyRing, Limit, Limits, RoleName, Root, Snapshot, Stored, TargetFile,
+    TargetPath, Targets, Timestamp, Verified, Version,
 };
 
 /// The trusted metadata of one update. It was judged, and what is still to come will be, at one time: its start.
@@ -308,7 +308,7 @@ impl Edge {
     /// An error where this is too far from the top.
     pub(crate) fn check_depth(&self, most: u32) -> Result<(), ErrorKind> {
         if self.depth > most {
-            return Err(ErrorKind::LimitReached { limit: "delegation_depth", value: most.into() });
+            return Err(ErrorKind::LimitReached { limit: Limit::DelegationDepth, value: most.into() });
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ use crate::policy::Policy;
 use crate::publication::{Content, Observer, Publication, Unobserved};
 use crate::published::Published;
 use crate::served::Served;
-use crate::{Error, ingest, names, superseded};
+use crate::{Error, ServedError, ingest, names, superseded};
 
 /// Adopts only the roots that the server has and this folder lacks.
 pub(crate) fn adopt_roots(layout: &Layout, lock: &Lock, ours: &Published, served: &Served) -> Result<(), Error> {
@@ -57,7 +57,7 @@ fn check_files(layout: &Layout, files: BTreeMap<String, Bytes>) -> Result<Checke
     let overlay = Overlay::new(layout, files);
     let oldest = check::oldest_root(layout)?;
     let client = check::client(oldest.clone(), overlay, memory.clone(), limits, None)?;
-    let session = client.refresh_at(DateTime::<Utc>::UNIX_EPOCH).map_err(|error| from_client(&error))?;
+    let session = client.refresh_at(DateTime::<Utc>::UNIX_EPOCH).map_err(from_client)?;
     Ok(Checked { published: Published::new(layout, session.trusted(), oldest, memory)? })
 }
 
@@ -84,7 +84,7 @@ impl Adoption<'_> {
         let roles = roles.chain([(RoleName::SNAPSHOT, Some(theirs.snapshot().version)), (RoleName::TIMESTAMP, None)]);
         for (role, version) in roles {
             let Some(bytes) = self.served.file(&StoredFile::Role(role.clone()))? else {
-                return Err(Error::Refused(format!("nobody delegates to {role} on the server: it cannot be verified")));
+                return Err(ServedError::NotDelegated { role }.into());
             };
             let rank = match role.as_str() {
                 "targets" => Rank::Targets,
@@ -118,12 +118,12 @@ impl Adoption<'_> {
     /// Fetches the target files that this folder lacks, and notes which targets are no longer listed. A name with a hash
     /// says what the file holds; a file with a plain name is compared with what is listed.
     fn fetch_targets(&mut self, prefixed: bool, caught_up: &mut CaughtUp) -> Result<Vec<NewFile>, Error> {
-        let listed = self.served.session.list().map_err(|error| from_client(&error))?;
+        let listed = self.served.session.list().map_err(from_client)?;
         let overlay = Overlay::published(self.layout);
         let client =
             check::client(check::oldest_root(self.layout)?, overlay, MemoryStore::default(), Limits::default(), None)?;
         let before = client.refresh_at(DateTime::<Utc>::UNIX_EPOCH).and_then(|mut session| session.list());
-        let before = before.map_err(|error| from_client(&error))?;
+        let before = before.map_err(from_client)?;
         let still: BTreeMap<&str, &TargetFile> = listed.iter().map(|target| (target.path.as_str(), target)).collect();
         let gone = before.iter().filter(|target| still.get(target.path.as_str()).is_none_or(|now| *now != *target));
         caught_up.dropped = gone.map(|target| target.path.to_string()).collect();

@@ -24,7 +24,7 @@ use crate::setting::ServedState;
 use crate::snapshot::is_complete;
 use crate::user::{PinnedRoot, RootDigest};
 use crate::versions::LARGEST_JUMP;
-use crate::{Error, Repository, Setting, Signing, names};
+use crate::{Error, Repository, ServedError, Setting, Signing, names};
 
 /// What to do with content that this folder does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ struct Comparison {
 /// Compares the folder in `dir` with what is served at `metadata_url`, and brings it in line.
 ///
 /// # Errors
-/// [`Error::NotPinned`] without a pinned root; [`Error::Refused`] when the server has content that this folder does not
+/// [`Error::NotPinned`] without a pinned root; [`Error::Served`] when the server has content that this folder does not
 /// know and `foreign` refuses it, or versions that no publication reached.
 pub fn catch_up(
     dir: &Path,
@@ -97,21 +97,12 @@ pub fn catch_up(
     let comparison = compare(&layout, &ours, &mut served, trusted_root)?;
     let diff = difference(&ours, &served, &comparison.foreign)?;
     if (comparison.is_root_foreign || !comparison.foreign.is_empty()) && foreign == Foreign::Refuse {
-        return Err(Error::Refused(format!(
-            "the server has content that was not published from this folder:\n{}If these releases are yours, from another \
-             copy or from before a restore, repeat the command with `--adopt`. If not, a key was stolen: \
-             `lastmile-repo revoke` it",
-            diff::text(&diff)
-        )));
+        return Err(ServedError::Foreign { changes: diff::text(&diff) }.into());
     }
     let is_behind = is_behind(&ours, &served);
     if is_behind && served.trusted().root().version < ours.root.version {
-        return Err(Error::Refused(format!(
-            "the server still has root version {}, and this folder has version {}: upload this folder first. If somebody \
-             publishes there with keys that the new root no longer trusts, clients refuse it once they have that root",
-            served.trusted().root().version,
-            ours.root.version
-        )));
+        let (served, published) = (served.trusted().root().version, ours.root.version);
+        return Err(ServedError::OldRoot { served, published }.into());
     }
     let resolution = match (comparison.foreign.is_empty(), is_behind, comparison.is_ahead) {
         (true, false, _) => Resolution::Nothing,
@@ -160,10 +151,7 @@ fn check_pin(
             None => here,
         };
         if there.is_none_or(|root| RootDigest::of(&root) != digest) {
-            return Err(Error::Refused(format!(
-                "neither the server nor this folder has root version {version} as you pinned it (SHA-256 {digest}): one of \
-                 them was set back or changed, and nothing was adopted"
-            )));
+            return Err(ServedError::PinnedRootMissing { version, digest }.into());
         }
     }
     if let Some(given) = given {
@@ -177,7 +165,7 @@ fn check_pin(
             version = next.next();
         }
         if !is_there {
-            return Err(Error::Refused(format!("no root of the server has the SHA-256 {given} that was given")));
+            return Err(ServedError::GivenRootMissing { digest: given }.into());
         }
     }
     Ok(trusted)
@@ -187,12 +175,7 @@ fn check_pin(
 fn check_root(ours: &Published, served: &Served) -> Result<(), Error> {
     let (here, there) = (&ours.root, served.trusted().root());
     match here.version == there.version && here.bytes() != there.bytes() {
-        true => Err(Error::Refused(format!(
-            "the server has another root version {} than this folder, and nothing was adopted: two copies of the repository \
-             each made that root, or a root key was stolen. If the root on the server is yours, restore \
-             metadata/{}.root.json from the copy that was published; if not, `lastmile-repo revoke` the key",
-            there.version, there.version
-        ))),
+        true => Err(ServedError::OtherRoot { version: there.version }.into()),
         false => Ok(()),
     }
 }
@@ -203,10 +186,7 @@ fn check_lead(ours: &Published, served: &Served) -> Result<(), Error> {
         let here = ours.version(&role).map_or(0, Version::get);
         let lead = theirs.get().saturating_sub(here);
         if lead > LARGEST_JUMP {
-            return Err(Error::Refused(format!(
-                "the server has {role} version {theirs}, {lead} above this folder: no publication of yours made that jump, \
-                 so a key was stolen. `lastmile-repo revoke` it"
-            )));
+            return Err(ServedError::Jump { role, served: theirs, lead }.into());
         }
     }
     Ok(())
@@ -242,7 +222,7 @@ fn compare(layout: &Layout, ours: &Published, served: &mut Served, trusted_root:
     is_ahead |= ours.snapshot.roles().any(|(role, _)| served.trusted().snapshot().meta(&role).is_none());
     if !foreign.is_empty() {
         // Reads every role that a client can reach, so that each can be shown and adopted.
-        served.session.list().map_err(|error| from_client(&error))?;
+        served.session.list().map_err(from_client)?;
         // The snapshot also lists roles whose delegation was removed, so that clients see no rollback. No client reads
         // them, and nothing says which keys would verify them.
         let reached: BTreeSet<&RoleName> = served.trusted().delegated().map(|(role, _)| role).collect();

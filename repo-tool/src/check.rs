@@ -9,14 +9,16 @@ use std::thread;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use lastmile_client::{Error as ClientError, MemoryStore, Refusal, Updater, blocking};
-use lastmile_metadata::{ErrorKind, KnownTargets, Limits, RoleName, Root, TargetFile, TargetPath, Targets, Version};
+use lastmile_metadata::{
+    ErrorKind, KnownTargets, Limit, Limits, RoleName, Root, TargetFile, TargetPath, Targets, Version,
+};
 
 use crate::document::{Document, Rings};
 use crate::draft::{Completed, Draft};
 use crate::layout::{self, Layout};
 use crate::overlay::{METADATA_URL, Overlay, TARGETS_URL};
 use crate::published::Published;
-use crate::{Error, gate, parallel};
+use crate::{DraftError, Error, NetworkError, NotFound, NotFoundReason, PublicationError, gate, parallel};
 
 /// From so many changed targets on, listing all is quicker than finding each.
 const MANY: usize = 1000;
@@ -38,8 +40,8 @@ pub(crate) fn client(
         .limits(limits)
         .known_targets(known)
         .build()
-        .map_err(|error| Error::Refused(error.to_string()))?;
-    blocking::Updater::new(updater).map_err(|error| from_client(&error))
+        .map_err(|error| PublicationError::Client(error.into()))?;
+    blocking::Updater::new(updater).map_err(from_client)
 }
 
 /// Refreshes as often as a client does that follows at most so many roots at once: each refresh goes on from the roots
@@ -77,7 +79,7 @@ pub(crate) fn is_alike(before: &Root, next: &Root) -> bool {
 fn is_behind(error: &ClientError) -> bool {
     let ClientError::Refused(refused) = error else { return false };
     let Refusal::Metadata(verdict) = &refused.refusal else { return false };
-    verdict.role == RoleName::ROOT && matches!(verdict.kind, ErrorKind::LimitReached { limit: "root_updates", .. })
+    verdict.role == RoleName::ROOT && matches!(verdict.kind, ErrorKind::LimitReached { limit: Limit::RootUpdates, .. })
 }
 
 /// The limits for reading a repository of our own.
@@ -95,13 +97,12 @@ pub(crate) fn open(layout: &Layout, root: Vec<u8>) -> Result<Published, Error> {
     let limits = reading_limits();
     let memory = MemoryStore::default();
     let client = client(root.clone(), Overlay::published(layout), memory.clone(), limits, None)?;
-    let session = client.refresh_at(DateTime::<Utc>::UNIX_EPOCH).map_err(|error| match from_client(&error) {
+    let session = client.refresh_at(DateTime::<Utc>::UNIX_EPOCH).map_err(|error| match error {
         // There is no network on the way to this disk.
-        Error::Network(reason) => Error::Refused(format!(
-            "what is published in {} is not whole: {reason}; restore the file from a copy",
-            layout.metadata().display()
-        )),
-        other => other,
+        ClientError::Network(_) => {
+            PublicationError::Incomplete { folder: layout.metadata(), error: error.into() }.into()
+        }
+        other => from_client(other),
     })?;
     Published::new(layout, session.trusted(), root, memory)
 }
@@ -113,9 +114,9 @@ pub(crate) fn oldest_root(layout: &Layout) -> Result<Vec<u8>, Error> {
         return Ok(bytes);
     }
     let oldest = root_versions(layout)?.into_iter().min();
-    let oldest = oldest.ok_or_else(|| Error::NotFound(format!("{} is not there", first.display())))?;
+    let oldest = oldest.ok_or(NotFound::File { path: first })?;
     let path = layout.metadata().join(format!("{oldest}.root.json"));
-    layout::read_if_there(&path)?.ok_or_else(|| Error::NotFound(format!("{} is not there", path.display())))
+    Ok(layout::read_if_there(&path)?.ok_or(NotFound::File { path })?)
 }
 
 /// The versions of all root files in the folder, in no order.
@@ -123,7 +124,7 @@ pub(crate) fn root_versions(layout: &Layout) -> Result<Vec<Version>, Error> {
     let folder = layout.metadata();
     let entries = std::fs::read_dir(&folder).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
-            Error::NotFound(format!("there is no repository in {}", layout.dir().display()))
+            NotFound::Repository { folder: layout.dir().to_path_buf() }.into()
         }
         _ => Error::file("list", &folder, error),
     })?;
@@ -200,14 +201,12 @@ impl Check<'_> {
     }
 
     fn arrive(&self, client: &blocking::Updater) -> Result<blocking::Session, Error> {
-        let session = refresh(client, self.now).map_err(|error| Error::Draft(chain(&error)))?;
+        let session = refresh(client, self.now).map_err(refused)?;
         for document in self.completed.all().filter(|document| document.role.is_top_level()) {
             let found = version_of(&session, &document.role);
             if found != document.version {
-                let (role, expected) = (&document.role, document.version);
-                return Err(Error::Draft(format!(
-                    "{role} would be version {found} for a client instead of {expected}"
-                )));
+                let (role, expected) = (document.role.clone(), document.version);
+                return Err(DraftError::OtherVersion { role, found, expected }.into());
             }
         }
         Ok(session)
@@ -227,12 +226,12 @@ impl Check<'_> {
             }
         }
         if listed.len() > MANY {
-            let all = session.list().map_err(|error| refused(&error))?;
+            let all = session.list().map_err(refused)?;
             let all: BTreeMap<&TargetPath, &TargetFile> = all.iter().map(|target| (&target.path, target)).collect();
             return listed.iter().try_for_each(|(path, listed)| check_found(path, listed, all.get(path).copied()));
         }
         for (path, listed) in &listed {
-            let found = session.find(path).map_err(|error| refused(&error))?;
+            let found = session.find(path).map_err(refused)?;
             check_found(path, listed, found.as_ref())?;
         }
         Ok(())
@@ -250,7 +249,7 @@ impl Check<'_> {
         parallel::try_for_each(&parts, |paths| {
             let mut session = arrive()?;
             session.expect_many_searches();
-            let mut found = paths.iter().map(|path| session.find(path).map(drop).map_err(|error| refused(&error)));
+            let mut found = paths.iter().map(|path| session.find(path).map(drop).map_err(refused));
             found.try_for_each(|found| found)?;
             reached.note(&session);
             Ok(())
@@ -289,8 +288,8 @@ impl Reached {
 }
 
 /// What a client says against a draft.
-pub(crate) fn refused(error: &ClientError) -> Error {
-    Error::Draft(chain(error))
+pub(crate) fn refused(error: ClientError) -> Error {
+    DraftError::Client(error.into()).into()
 }
 
 /// One of those that list it must be the one that clients find.
@@ -303,10 +302,10 @@ pub(crate) fn check_found(
         return Ok(());
     };
     let reason = match found {
-        Some(_) => "another role with a higher priority lists a target of that name",
-        None => "no delegation on the way to that role covers this path",
+        Some(_) => NotFoundReason::Shadowed,
+        None => NotFoundReason::NotCovered,
     };
-    Err(Error::Draft(format!("`{path}` in {role} would not be found: {reason}")))
+    Err(DraftError::TargetNotFound { path: path.clone(), role: (*role).clone(), reason }.into())
 }
 
 /// The documents by the names that clients ask for.
@@ -329,15 +328,15 @@ fn version_of(session: &blocking::Session, role: &RoleName) -> Version {
 }
 
 /// A client's error in our terms.
-pub(crate) fn from_client(error: &ClientError) -> Error {
+pub(crate) fn from_client(error: ClientError) -> Error {
     match error {
-        ClientError::Refused(refused) => match &refused.refusal {
-            Refusal::Metadata(error) => Error::Untrusted(error.clone()),
-            other => Error::Draft(other.to_string()),
+        ClientError::Refused(refused) => match refused.refusal {
+            Refusal::Metadata(error) => Error::Untrusted(error),
+            other => DraftError::Refused(other.into()).into(),
         },
-        ClientError::State(error) => Error::Untrusted(error.clone()),
-        ClientError::Network(_) => Error::Network(chain(error)),
-        other => Error::Refused(chain(other)),
+        ClientError::State(error) => Error::Untrusted(error),
+        ClientError::Network(_) => NetworkError::Client(error.into()).into(),
+        other => PublicationError::Client(other.into()).into(),
     }
 }
 

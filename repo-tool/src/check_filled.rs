@@ -48,7 +48,7 @@ impl Check<'_> {
 }
 
 fn find(role: &RoleName, target: &TargetFile, session: &mut blocking::Session) -> Result<(), Error> {
-    let found = session.find(&target.path).map_err(|error| refused(&error))?;
+    let found = session.find(&target.path).map_err(refused)?;
     check_found(&target.path, &[(role, target.clone())], found.as_ref())
 }
 

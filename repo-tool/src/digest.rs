@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::folder::{Folder, is_ours};
-use crate::{Error, names};
+use crate::{Error, PublicationError, names};
 
 /// Bytes read at once.
 const PART: usize = 256 * 1024;
@@ -100,7 +100,7 @@ pub(crate) fn take(from: &Folder, name: &str, to: &Folder, new: &str, length: u6
     let file = from.open_file(name).map_err(read)?;
     let found = file.metadata().map_err(read)?.len();
     if found != length {
-        return Err(Error::Refused(format!("{}: the file has {found} bytes, expected {length}", at.display())));
+        return Err(PublicationError::WrongLength { path: at, found, expected: length }.into());
     }
     let failed = |error| Error::file("copy", &at, error);
     if is_ours(&file) {
@@ -141,9 +141,10 @@ pub(crate) fn take_target(
         }
     });
     let digest = digest.map_err(read)?;
-    verified.and_then(|()| verifier.finish()).map_err(|error| {
-        let at = from.path_of(name);
-        Error::Refused(format!("{} is not the file that is listed as `{}`: {error}", at.display(), target.path))
+    verified.and_then(|()| verifier.finish()).map_err(|error| PublicationError::WrongTarget {
+        path: from.path_of(name),
+        target: target.path.clone(),
+        error,
     })?;
     Ok(digest)
 }

@@ -12,12 +12,12 @@ use lastmile_metadata::{
     Envelope, KeyId, KeyRing, Role, RoleName, Root, Signature, Snapshot, Targets, Timestamp, Version, assemble,
 };
 
-use crate::Error;
 use crate::draft::Prior;
 use crate::gate;
 use crate::key_store::KeyStore;
 use crate::pin::Authority;
 use crate::review::Reviewed;
+use crate::{DraftError, Error, PublicationError};
 
 /// Who must sign, and who should.
 #[derive(Clone, Debug, Default)]
@@ -153,10 +153,10 @@ impl Document {
     ///
     /// # Errors
     /// When a key on this machine cannot be opened; [`Error::NotPinned`] when it must not sign this role;
-    /// [`Error::Refused`] when another document was reviewed.
+    /// [`Error::Publication`] when another document was reviewed.
     pub fn sign(&mut self, keys: &KeyStore, authority: &Authority, reviewed: &Reviewed) -> Result<(), Error> {
         if !reviewed.is_of(self) {
-            return Err(Error::Refused(format!("{} version {} was not reviewed", self.role, self.version)));
+            return Err(PublicationError::NotReviewed { role: self.role.clone(), version: self.version }.into());
         }
         let rings: Vec<KeyRing> = self.rings.required.iter().chain(&self.rings.wanted).cloned().collect();
         for ring in &rings {
@@ -225,11 +225,7 @@ impl Document {
     pub(crate) fn verify(&self) -> Result<(), Error> {
         let prior = Prior { signed: self.signed.clone(), signatures: self.signatures.clone() };
         let missing = Self::prior(&self.role, &prior, self.rings.clone())?.missing();
-        if missing.is_empty() {
-            Ok(())
-        } else {
-            Err(Error::Draft(format!("{} is not signed as it must be", self.role)))
-        }
+        if missing.is_empty() { Ok(()) } else { Err(DraftError::NotSigned { role: self.role.clone() }.into()) }
     }
 
     /// Whether clients that know only the root before the change trust it too.

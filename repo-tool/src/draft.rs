@@ -22,7 +22,7 @@ use crate::published::Published;
 use crate::review::{Accepted, Reviewed};
 use crate::snapshot::{VersionOnlyBins, list_with_hash};
 use crate::versions::Issued;
-use crate::{Error, names, parallel};
+use crate::{DraftError, Error, NotFound, VersionError, names, parallel};
 
 /// Of fewer roles than this each is looked up by itself.
 const FEW: usize = 8;
@@ -96,7 +96,7 @@ impl Draft {
     /// [`Error::Draft`] when there is neither.
     pub(crate) fn is_consistent(&self, published: Option<&Published>) -> Result<bool, Error> {
         let root = self.root.as_ref().or(published.map(|published| &*published.root));
-        root.map(|root| root.consistent_snapshot).ok_or_else(|| Error::Draft("there is no root".into()))
+        root.map(|root| root.consistent_snapshot).ok_or_else(|| DraftError::NoRoot.into())
     }
 }
 
@@ -187,7 +187,7 @@ impl Draft {
         let version = match with.published {
             Some(published) => {
                 let next = published.root.version.next();
-                next.ok_or_else(|| Error::Refused("the version numbers of root are exhausted".into()))?
+                next.ok_or(VersionError::Exhausted { role: RoleName::ROOT })?
             }
             None => Version::ONE,
         };
@@ -350,7 +350,7 @@ impl Draft {
 }
 
 fn unknown(role: &RoleName) -> Error {
-    Error::NotFound(format!("nobody delegates to the role {role}"))
+    NotFound::DelegationInDraft { role: role.clone() }.into()
 }
 
 /// F-4.4-4: the first version that was never issued.

@@ -13,8 +13,8 @@ use lastmile_client::disk::{self, NewFile, Place};
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use crate::Error;
 use crate::layout::Sharing;
+use crate::{Error, PathError};
 
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::RDONLY).union(OFlags::CLOEXEC);
 /// Permission to write for the group and for all others.
@@ -72,20 +72,17 @@ impl Folder {
     /// The folder `name` in this one, if there is one.
     ///
     /// # Errors
-    /// [`Error::Refused`] where something else has that name, a link to a folder included.
+    /// [`Error::Path`] where something else has that name, a link to a folder included.
     pub(crate) fn enter(&self, name: impl AsRef<Path>) -> Result<Option<Self>, Error> {
         let name = name.as_ref();
         let path = self.path_of(name);
         if !is_plain(name) {
-            return Err(Error::Refused(format!("{} is not the name of a folder", path.display())));
+            return Err(PathError::NoFolderName { path }.into());
         }
         match fs::openat(&self.handle, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty()) {
             Ok(handle) => Ok(Some(Self { handle, path })),
             Err(Errno::NOENT) => Ok(None),
-            Err(Errno::LOOP | Errno::NOTDIR) => Err(Error::Refused(format!(
-                "{} is not a folder (links are not followed); see what it is, and remove it",
-                path.display()
-            ))),
+            Err(Errno::LOOP | Errno::NOTDIR) => Err(PathError::NoWorkingFolder { path }.into()),
             Err(error) => Err(Error::file("open", &path, error.into())),
         }
     }
@@ -118,7 +115,7 @@ impl Folder {
         let mut folder = self.again()?;
         for part in relative.components() {
             let Component::Normal(part) = part else {
-                return Err(Error::Refused(format!("{} leads out of the repository", relative.display())));
+                return Err(PathError::LeadsOut { path: relative.to_path_buf() }.into());
             };
             folder = folder.enter_or_make(part, mode, sharing)?;
         }
@@ -146,40 +143,27 @@ impl Folder {
     /// Refuses a working folder that belongs to somebody else, or that others can write to.
     pub(crate) fn check_ours(&self) -> Result<(), Error> {
         let found = self.stat()?;
-        let (me, owner) = (user(), found.st_uid);
-        let path = self.path.display();
-        if owner != me {
-            return Err(Error::Refused(format!(
-                "{path} belongs to user {owner}, and this command runs as user {me}: run it as user {owner}, or, if that \
-                 user is gone, see what is in the folder and remove it"
-            )));
+        let (path, user, owner) = (self.path.clone(), user(), found.st_uid);
+        if owner != user {
+            return Err(PathError::WrongOwner { path, owner, user }.into());
         }
         match found.st_mode & OTHERS_WRITE {
             0 => Ok(()),
-            _ => Err(Error::Refused(format!(
-                "{path} can be written by other users (mode {:o}): see what is in it, then run `chmod go-w {path}`",
-                found.st_mode & 0o7777
-            ))),
+            _ => Err(PathError::WritableByOthers { path, mode: found.st_mode & 0o7777 }.into()),
         }
     }
 
     /// Refuses a folder that neither is ours nor belongs to the group, or that all users can write to.
     pub(crate) fn check_shared(&self, group: u32) -> Result<(), Error> {
         let found = self.stat()?;
-        let path = self.path.display();
+        let path = self.path.clone();
         if found.st_uid != user() && found.st_gid != group {
-            return Err(Error::Refused(format!(
-                "{path} belongs to user {} and group {}, and not to the group {group} that shares the repository: see what \
-                 is in it, and remove it or hand it to the group",
-                found.st_uid, found.st_gid
-            )));
+            let (owner, owner_group) = (found.st_uid, found.st_gid);
+            return Err(PathError::WrongGroup { path, owner, owner_group, group }.into());
         }
         match found.st_mode & 0o002 {
             0 => Ok(()),
-            _ => Err(Error::Refused(format!(
-                "{path} can be written by all users (mode {:o}): see what is in it, then run `chmod o-w {path}`",
-                found.st_mode & 0o7777
-            ))),
+            _ => Err(PathError::WritableByAll { path, mode: found.st_mode & 0o7777 }.into()),
         }
     }
 
@@ -311,7 +295,7 @@ pub(crate) fn read_at_most(file: File, path: &Path, most: u64) -> Result<Vec<u8>
             return Ok(bytes);
         }
     }
-    Err(Error::Refused(format!("{} has more than {most} bytes, the most that is read of such a file", path.display())))
+    Err(PathError::TooLong { path: path.to_path_buf(), most }.into())
 }
 
 /// Whether nobody but this user can change what is in the file.

@@ -17,9 +17,9 @@ use lastmile_metadata::{
 };
 use sha2::{Digest as _, Sha256};
 
-use crate::Error;
 use crate::document::Document;
 use crate::published::Published;
+use crate::{DraftError, Error};
 
 /// The pairs of keytype and scheme that python-tuf reads; a file with a key of another pair is refused as a whole.
 const KEYS: [(&str, &str); 16] = [
@@ -58,17 +58,11 @@ pub(crate) fn admit(published: Option<&Published>, document: &Document) -> Resul
         return Ok(());
     }
     let before = published.and_then(|published| published.signed_text(role)).map(|text| faults(role, text));
-    let new: Vec<String> = after.difference(&before.unwrap_or_default()).map(|fault| format!("\n  {fault}")).collect();
+    let new: Vec<String> = after.difference(&before.unwrap_or_default()).cloned().collect();
     if new.is_empty() {
         return Ok(());
     }
-    // The next root comes after this one: a client that cannot read this one never gets there.
-    let for_good = if *role == RoleName::ROOT { ", and they would refuse every later root with it" } else { "" };
-    Err(Error::Draft(format!(
-        "{role} version {}{for_good}:{}\nrepair the change, or drop it with `lastmile-repo discard`",
-        document.version,
-        new.concat()
-    )))
+    Err(DraftError::Faults { role: role.clone(), version: document.version, faults: new }.into())
 }
 
 /// The same of the file as it is about to be published, signatures included.
@@ -86,13 +80,8 @@ pub(crate) fn admit_file(published: Option<&Published>, document: &Document) -> 
     if faults.is_empty() {
         return Ok(());
     }
-    let faults: Vec<String> = faults.into_iter().map(|fault| format!("\n  {fault}")).collect();
-    Err(Error::Draft(format!(
-        "the file of {} version {} is not what other clients read:{}\nsign it again, or drop it with `lastmile-repo discard`",
-        document.role,
-        document.version,
-        faults.concat()
-    )))
+    let faults = faults.into_iter().collect();
+    Err(DraftError::FileFaults { role: document.role.clone(), version: document.version, faults }.into())
 }
 
 /// The faults of a whole file outside of what is signed.

@@ -8,7 +8,7 @@ use crate::draft::Draft;
 use crate::ingest::Incoming;
 use crate::publication::{self, Observer};
 use crate::queue::{self, Answer, Change, Fault, Queue, Request, Taken, Turn};
-use crate::{Error, Outcome, Plan, Repository, Setting, Signing, names, parallel};
+use crate::{Error, NotFound, Outcome, Plan, Repository, Setting, Signing, names, parallel};
 
 /// Who has published a request, and what came of it.
 pub enum Shared {
@@ -151,7 +151,7 @@ impl Repository {
         let Change { role, added, removed } = &request.change;
         let mut incoming = Vec::new();
         if !added.is_empty() {
-            let gone = || Error::NotFound(format!("the request {} is not there any more", request.name));
+            let gone = || NotFound::Request { name: request.name.clone() };
             let from = Queue::new(&self.layout, self.lock()?)?.request(&request.name)?.ok_or_else(gone)?;
             let to = self.layout.open_publishing()?;
             incoming = parallel::try_map(added, |taken_in| {

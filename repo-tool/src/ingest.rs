@@ -15,7 +15,7 @@ use walkdir::WalkDir;
 use crate::folder::Folder;
 use crate::key_material::Scanner;
 use crate::own_files::{self, OwnFiles, Unpublishable, is_hidden};
-use crate::{Error, layout, names, parallel};
+use crate::{EditError, Error, InvalidInput, PathError, layout, names, parallel};
 
 /// Bytes copied at once.
 const PART: usize = 256 * 1024;
@@ -85,7 +85,8 @@ pub struct Incoming {
 /// `path`; `under` is put before them. A path that is named itself is never passed over as hidden.
 ///
 /// # Errors
-/// [`Error::Refused`] for links, FIFOs, devices, names that are no text or not safe on every platform.
+/// [`Error::Path`] for links, FIFOs, devices and names that are not text; [`Error::Edit`] for names that are not safe on
+/// every platform.
 pub fn find(path: &Path, under: Option<&str>, hidden: Hidden) -> Result<Found, Error> {
     let mut found = Found::default();
     let mut skipped = 0;
@@ -110,15 +111,18 @@ pub fn find(path: &Path, under: Option<&str>, hidden: Hidden) -> Result<Found, E
 fn source(entry: &walkdir::DirEntry, path: &Path, under: Option<&str>) -> Result<Source, Error> {
     let (file, kind) = (entry.path(), entry.file_type());
     if !kind.is_file() {
-        let what = if kind.is_symlink() { "a link" } else { "no regular file" };
-        return Err(Error::Refused(format!("{} is {what}; only regular files are published", file.display())));
+        let path = file.to_path_buf();
+        return Err(match kind.is_symlink() {
+            true => PathError::PublishesLink { path },
+            false => PathError::PublishesSpecial { path },
+        }
+        .into());
     }
     let relative = match file.strip_prefix(path) {
         Ok(relative) if entry.depth() > 0 => relative,
         _ => Path::new(entry.file_name()),
     };
-    let name =
-        relative.to_str().ok_or_else(|| Error::Refused(format!("{} has a name that is not UTF-8", file.display())))?;
+    let name = relative.to_str().ok_or_else(|| PathError::NameNotUtf8 { path: file.to_path_buf() })?;
     let name = match under {
         Some(folder) => format!("{}/{name}", folder.trim_end_matches('/')),
         None => name.to_string(),
@@ -128,10 +132,9 @@ fn source(entry: &walkdir::DirEntry, path: &Path, under: Option<&str>) -> Result
 
 /// A target path that is published only if it is safe everywhere.
 pub fn target_path(name: &str) -> Result<TargetPath, Error> {
-    let refused = |error: lastmile_metadata::NameError| Error::Refused(error.to_string());
-    let path = TargetPath::new(name).map_err(refused)?;
-    path.file_path().map_err(refused)?;
-    path.url_path(None).map_err(refused)?;
+    let path = TargetPath::new(name).map_err(EditError::UnsafeName)?;
+    path.file_path().map_err(EditError::UnsafeName)?;
+    path.url_path(None).map_err(EditError::UnsafeName)?;
     Ok(path)
 }
 
@@ -271,8 +274,7 @@ fn hash(
     if let Some(key) = scanner.and_then(Scanner::finish) {
         return refused(format!("contains {key}"));
     }
-    let hashes = Hashes::new(digests.into_iter().map(Digests::finish))
-        .ok_or_else(|| Error::Refused("no hash algorithm is chosen".into()))?;
+    let hashes = Hashes::new(digests.into_iter().map(Digests::finish)).ok_or(EditError::NoHash)?;
     check_length_of_name(&source.name, &hashes)?;
     Ok(Ok(TargetFile::new(source.name.clone(), length, hashes)))
 }
@@ -282,7 +284,7 @@ pub fn check_length_of_name(path: &TargetPath, hashes: &Hashes) -> Result<(), Er
     let longest = hashes.known().map(|(_, digest)| 2 * digest.len()).max().unwrap_or_default();
     let name = path.as_str().rsplit('/').next().unwrap_or_default();
     if longest + 1 + name.len() > LONGEST_NAME {
-        return Err(Error::Refused(format!("{path}: with its hash the name is too long for a file system")));
+        return Err(EditError::NameTooLong { path: path.clone() }.into());
     }
     Ok(())
 }
@@ -319,14 +321,14 @@ pub fn custom(pairs: &[String]) -> Result<Option<Json>, Error> {
         let (key, text) = pair
             .split_once('=')
             .filter(|(key, _)| !key.is_empty())
-            .ok_or_else(|| Error::Usage(format!("`{pair}` is not of the form KEY=VALUE")))?;
+            .ok_or_else(|| InvalidInput::CustomPair { pair: pair.clone() })?;
         let value = serde_json::from_str(text).unwrap_or_else(|_| serde_json::Value::from(text));
         if object.insert(key.to_string(), value).is_some() {
-            return Err(Error::Usage(format!("`{key}` is given twice")));
+            return Err(InvalidInput::CustomTwice { key: key.to_string() }.into());
         }
     }
     let text = serde_json::Value::Object(object).to_string();
-    Json::parse(&text).map(Some).map_err(|error| Error::Usage(format!("--custom: {error}")))
+    Ok(Some(Json::parse(&text).map_err(InvalidInput::Custom)?))
 }
 
 pub(crate) enum Digests {

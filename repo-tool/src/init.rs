@@ -20,7 +20,7 @@ use crate::publish::Release;
 use crate::repository::Plan;
 use crate::user::{PinnedRoot, RootDigest};
 use crate::versions::Issued;
-use crate::{Error, Setting, git_ignore, parallel};
+use crate::{Error, InvalidInput, PathError, Setting, git_ignore, parallel};
 
 /// What a new repository is to be like.
 #[derive(Clone)]
@@ -81,7 +81,7 @@ impl NewRepository {
     /// Makes the repository in `dir`, which must hold none.
     ///
     /// # Errors
-    /// [`Error::Refused`] when something is there already; else what the machine says.
+    /// [`Error::Path`] when something is there already; else what the machine says.
     pub fn create(&self, dir: &Path, setting: &Setting, observer: &mut dyn Observer) -> Result<Plan, Error> {
         let layout = setting.layout(dir);
         if !publication::is_interrupted(&layout) {
@@ -92,10 +92,7 @@ impl NewRepository {
         disk::make_folders(dir, 0o777).map_err(|error| Error::file("create", dir, error))?;
         let lock = layout.lock()?;
         if publication::recover(&layout, &lock)? {
-            return Err(Error::Refused(format!(
-                "{} is there already: an earlier command was cut short, and what was left of it is done now",
-                dir.display()
-            )));
+            return Err(PathError::RepositoryFinished { path: dir.to_path_buf() }.into());
         }
         refuse_existing(&layout)?;
         for folder in ["metadata", "targets"] {
@@ -195,7 +192,7 @@ impl NewRepository {
                 role_policy.keys.push(uri);
             }
             let threshold = Threshold::new(role_policy.threshold)
-                .ok_or_else(|| Error::Usage(format!("the threshold of {role} must be at least 1")))?;
+                .ok_or_else(|| InvalidInput::ThresholdOf { role: role.clone() })?;
             root.roles.insert(role.clone(), RoleKeys::new(keyids, threshold));
             policy.set_role(role.as_str(), role_policy);
         }
@@ -220,10 +217,7 @@ pub fn key_uri(layout: &Layout, folder: &Path, name: &str) -> Result<KeyUri, Err
 fn refuse_existing(layout: &Layout) -> Result<(), Error> {
     for path in [layout.policy(), layout.metadata().join("1.root.json"), layout.keys().join("root-1.pem")] {
         if path.symlink_metadata().is_ok() {
-            return Err(Error::Refused(format!(
-                "{} is there already; a repository is made only where none is",
-                path.display()
-            )));
+            return Err(PathError::RepositoryExists { path: path.to_path_buf() }.into());
         }
     }
     Ok(())

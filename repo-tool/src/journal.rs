@@ -16,7 +16,7 @@ use crate::layout::{JOURNAL, Layout, STAGED, Sharing};
 use crate::publication::{Moment, Observer};
 use crate::queue::{self, Answer};
 use crate::versions::RECORD;
-use crate::{Error, ingest, names, parallel, staged, superseded};
+use crate::{Error, PublicationError, ingest, names, parallel, staged, superseded};
 
 /// The longest journal that is written and read: about a million files.
 const LONGEST: u64 = 256 << 20;
@@ -208,8 +208,11 @@ impl Step {
         match folder.look(name)? {
             None => return Ok(()),
             Some(found) if !found.is_file() => {
-                let what = if found.is_folder() { "a folder" } else { "no regular file" };
-                return Err(Error::Refused(format!("{} is {what}, where a file is to be published", path.display())));
+                return Err(match found.is_folder() {
+                    true => PublicationError::FolderInTheWay { path },
+                    false => PublicationError::SpecialInTheWay { path },
+                }
+                .into());
             }
             Some(_) if !self.keeps_existing() => return Ok(()),
             Some(_) => {}
@@ -217,10 +220,7 @@ impl Step {
         match FileDigest::read(folder, name, |_| {})? {
             Some(there) if there == *content => Ok(()),
             Some(there) if self.may_replace_set_aside() && superseded::has(layout, name, &there)? => Ok(()),
-            Some(_) => Err(Error::Refused(format!(
-                "{} is there with other bytes; what is published under that name never changes",
-                path.display()
-            ))),
+            Some(_) => Err(PublicationError::OtherBytes { path }.into()),
             None => Ok(()),
         }
     }
@@ -239,17 +239,15 @@ impl Step {
                 goal.iter().try_for_each(|goal| self.check_goal(folders.layout, goal, found))?;
                 found.clone()
             }
-            None => goal.map_or(Ok(None), |goal| self.read(&goal, self.name()))?.ok_or_else(|| {
-                Error::Refused(format!("neither {} nor {} is there", self.from.display(), self.to.display()))
-            })?,
+            None => goal
+                .map_or(Ok(None), |goal| self.read(&goal, self.name()))?
+                .ok_or_else(|| PublicationError::Lost { from: self.from.clone(), to: self.to.clone() })?,
         };
         match &self.content {
-            Some(expected) if *expected != found => Err(Error::Refused(format!(
-                "the file for {} has {}, expected {}",
-                self.to.display(),
-                found.shown(),
-                expected.shown()
-            ))),
+            Some(expected) if *expected != found => {
+                let (to, expected) = (self.to.clone(), expected.clone());
+                Err(PublicationError::WrongContent { to, found, expected }.into())
+            }
             _ => Ok(()),
         }
     }
@@ -262,8 +260,7 @@ impl Step {
         if let (Some((_, expected)), Some(digest), Some(_)) = (promised, digests, &found)
             && hex::encode(digest.finish().1) != expected.to_ascii_lowercase()
         {
-            let path = folder.path_of(name);
-            return Err(Error::Refused(format!("{} is not the file that {} names", path.display(), self.to.display())));
+            return Err(PublicationError::WrongName { path: folder.path_of(name), to: self.to.clone() }.into());
         }
         Ok(found)
     }
@@ -276,7 +273,7 @@ impl Journal {
         let bytes = serde_json::to_vec(self).map_err(|error| Error::file("write", path, error.into()))?;
         match bytes.len() as u64 {
             0..=LONGEST => Ok(bytes),
-            _ => Err(Error::Refused("too many files for one publication: publish them in several parts".into())),
+            _ => Err(PublicationError::TooManyFiles.into()),
         }
     }
 
@@ -285,17 +282,14 @@ impl Journal {
         let path = folders.working.path_of(JOURNAL);
         let Some(bytes) = folders.working.read(JOURNAL, LONGEST)? else { return Ok(()) };
         let unusable = |reason: &dyn std::fmt::Display| {
-            Error::Refused(format!(
-                "the publication that was cut short cannot be finished: {reason}; if you did not begin it, or want to give \
-                 it up, remove {} and run `lastmile-repo verify`",
-                path.display()
-            ))
+            Error::from(PublicationError::Unfinishable { journal: path.clone(), reason: reason.to_string() })
         };
         let journal: Self = serde_json::from_slice(&bytes).map_err(|error| unusable(&error))?;
         journal.check_names(folders).map_err(|reason| unusable(&reason))?;
         let checked = parallel::try_for_each(&journal.steps, |step| step.check_content(folders));
         checked.map_err(|error| match error {
-            Error::Refused(reason) => unusable(&reason),
+            // What somebody put there; errors of the machine stay what they are.
+            Error::Path(_) | Error::Publication(_) => unusable(&error),
             error => error,
         })?;
         journal.apply(folders, &mut crate::publication::Unobserved)

@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::folder::Folder;
 use crate::policy::{KeyUri, Policy};
-use crate::{Error, layout};
+use crate::{Error, InvalidInput, KeyReason, PathError, layout};
 
 /// The longest file of a key that is read.
 const LONGEST: u64 = 1 << 20;
@@ -46,11 +46,11 @@ pub struct NoPassPhrases;
 
 impl PassPhrases for NoPassPhrases {
     fn pass_phrase(&self, key: &str, _: u32) -> Result<Zeroizing<Vec<u8>>, Error> {
-        Err(Error::key(key, "is encrypted, and there is no pass-phrase"))
+        Err(Error::key(key, KeyReason::NoPassPhrase))
     }
 
     fn new_pass_phrase(&self) -> Result<Zeroizing<Vec<u8>>, Error> {
-        Err(Error::Usage("there is no pass-phrase for new keys".into()))
+        Err(InvalidInput::NoPassPhrase.into())
     }
 }
 
@@ -144,10 +144,10 @@ impl KeyStore {
         self.add(repository, uri);
         let path = uri.path(repository);
         let file = self.files.iter().find(|file| file.path == path);
-        let file = file.ok_or_else(|| Error::key(uri, "the file is not there"))?;
+        let file = file.ok_or_else(|| Error::key(uri, KeyReason::Missing))?;
         let public = file.private(self.phrases.as_ref())?.public_key().clone();
         if file.public(self.phrases.as_ref()).as_ref() != Some(&public) {
-            return Err(Error::key(&file.name, "was replaced while it was being used"));
+            return Err(Error::key(&file.name, KeyReason::Replaced));
         }
         Ok(public)
     }
@@ -187,7 +187,7 @@ impl KeyStore {
         let private = file.private(self.phrases.as_ref())?;
         match private.public_key() == public {
             true => Ok(Some(private)),
-            false => Err(Error::key(&file.name, "was replaced while it was being used")),
+            false => Err(Error::key(&file.name, KeyReason::Replaced)),
         }
     }
 
@@ -236,16 +236,8 @@ impl KeyFile {
         if let Ok(other) = read_public_key(&beside)
             && other != *private.public_key()
         {
-            return Err(Error::key(
-                &self.name,
-                format!(
-                    "{} beside it is another public key, {}, and the private key is {}: find out who put it there, and \
-                     remove it",
-                    beside.display(),
-                    shortened(&other),
-                    shortened(private.public_key())
-                ),
-            ));
+            let (other, private) = (shortened(&other), shortened(private.public_key()));
+            return Err(Error::key(&self.name, KeyReason::OtherPublicKey { path: beside, beside: other, private }));
         }
         *opened = Some(Arc::clone(&private));
         Ok(private)
@@ -254,8 +246,8 @@ impl KeyFile {
 
 /// Reads a private key file, asking for its pass-phrase if it is encrypted.
 pub fn open_private_key(path: &Path, name: &str, phrases: &dyn PassPhrases) -> Result<PrivateKey, Error> {
-    let bytes = layout::read_small(path, LONGEST)?.ok_or_else(|| Error::key(name, "the file is not there"))?;
-    let pem = Zeroizing::new(String::from_utf8(bytes).map_err(|_| Error::key(name, "is not PEM"))?);
+    let bytes = layout::read_small(path, LONGEST)?.ok_or_else(|| Error::key(name, KeyReason::Missing))?;
+    let pem = Zeroizing::new(String::from_utf8(bytes).map_err(|_| Error::key(name, KeyReason::NotPem))?);
     match PrivateKey::from_pem(&pem, None) {
         Err(PemError::PassPhraseNeeded) => {}
         other => return other.map_err(|error| Error::key(name, error)),
@@ -296,10 +288,7 @@ pub fn write(folder: &Path, name: &str, key: &PrivateKey, protection: &Protectio
     // The public part of a key that was carried elsewhere stays behind: a new key must not lie beside it.
     if folder.look(&public_name)?.is_some() {
         let there = folder.path_of(&public_name);
-        return Err(Error::Refused(format!(
-            "{} is there already, and keys are never replaced: choose another name",
-            there.display()
-        )));
+        return Err(PathError::KeyExists { path: there }.into());
     }
     write_new(&folder, &format!("{name}.pem"), pem.as_bytes(), 0o600)?;
     let public = key.public_key().clone();
@@ -311,7 +300,7 @@ pub fn write(folder: &Path, name: &str, key: &PrivateKey, protection: &Protectio
 /// Refuses names that are no plain file names.
 ///
 /// # Errors
-/// [`Error::Usage`] says why.
+/// [`Error::InvalidInput`] says why.
 pub fn check_name(name: &str) -> Result<(), Error> {
     let is_plain = !name.is_empty()
         && name.len() <= LONGEST_NAME
@@ -320,7 +309,7 @@ pub fn check_name(name: &str) -> Result<(), Error> {
         && !name.chars().any(char::is_control);
     match is_plain {
         true => Ok(()),
-        false => Err(Error::Usage(format!("`{}` is no name for a key file", name.escape_debug()))),
+        false => Err(InvalidInput::KeyFileName { name: name.to_string() }.into()),
     }
 }
 
@@ -370,25 +359,23 @@ pub fn public_key_text(key: &PublicKey) -> String {
 pub fn read_public_key(path: &Path) -> Result<PublicKey, Error> {
     let name = path.display();
     let bytes = layout::read_small(path, LONGEST)?;
-    let bytes = bytes.ok_or_else(|| Error::key(name.to_string(), "the file is not there"))?;
-    let text = String::from_utf8(bytes).map_err(|_| Error::key(name.to_string(), "is not text"))?;
+    let bytes = bytes.ok_or_else(|| Error::key(name.to_string(), KeyReason::Missing))?;
+    let text = String::from_utf8(bytes).map_err(|_| Error::key(name.to_string(), KeyReason::NotText))?;
     parse_public_key(&text).map_err(|reason| Error::key(name.to_string(), reason))
 }
 
-fn parse_public_key(text: &str) -> Result<PublicKey, String> {
+fn parse_public_key(text: &str) -> Result<PublicKey, KeyReason> {
     if text.trim_start().starts_with("-----BEGIN PUBLIC KEY") {
         let known = [("ecdsa", "ecdsa-sha2-nistp256"), ("ecdsa", "ecdsa-sha2-nistp384"), ("rsa", "rsassa-pss-sha256")];
         let mut keys = known.iter().filter_map(|(keytype, scheme)| PublicKey::from_tuf(keytype, scheme, text).ok());
-        return keys.next().ok_or_else(|| "is no ECDSA or RSA key; give ed25519 keys as .pub".into());
+        return keys.next().ok_or(KeyReason::UnsupportedPem);
     }
-    let object: Value = serde_json::from_str(text).map_err(|_| "is neither a public key in JSON nor in PEM")?;
+    let object: Value = serde_json::from_str(text).map_err(|_| KeyReason::NoPublicKey)?;
     let member = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(ToString::to_string);
     let public = object.get("keyval").and_then(|keyval| member(keyval, "public"));
     match (member(&object, "keytype"), member(&object, "scheme"), public) {
-        (Some(keytype), Some(scheme), Some(public)) => {
-            PublicKey::from_tuf(&keytype, &scheme, &public).map_err(|error| error.to_string())
-        }
-        _ => Err("lacks keytype, scheme or keyval.public".into()),
+        (Some(keytype), Some(scheme), Some(public)) => Ok(PublicKey::from_tuf(&keytype, &scheme, &public)?),
+        _ => Err(KeyReason::IncompletePublicKey),
     }
 }
 

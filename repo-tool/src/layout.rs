@@ -12,7 +12,7 @@ use rustix::fs::OFlags;
 
 use crate::folder::{Folder, Found, read_at_most, user};
 use crate::user::UserConfig;
-use crate::{Error, names};
+use crate::{Error, PathError, names};
 
 /// How often a held lock is tried again.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
@@ -220,9 +220,7 @@ impl Layout {
 
     /// The same with the new file made in `folder`.
     pub(crate) fn replace_from(&self, folder: &Folder, path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
-        let relative = path
-            .strip_prefix(&self.dir)
-            .map_err(|_| Error::Refused(format!("{} is not in the repository", path.display())))?;
+        let relative = path.strip_prefix(&self.dir).map_err(|_| PathError::Outside { path: path.to_path_buf() })?;
         let goal = self.open()?.find(relative.parent().unwrap_or(Path::new("")))?;
         let goal = goal.ok_or_else(|| Error::file("replace", path, io::ErrorKind::NotFound.into()))?;
         let name = names::of_file(relative)?;
@@ -266,7 +264,7 @@ impl Layout {
         }
         match disk::try_lock(&file, &path) {
             Ok(true) => Ok(Lock { _file: file }),
-            Ok(false) => Err(Error::Busy(self.dir.clone())),
+            Ok(false) => Err(Error::Busy { folder: self.dir.clone(), waited: Duration::ZERO }),
             Err(error) => Err(Error::file("lock", &path, error)),
         }
     }
@@ -277,7 +275,8 @@ impl Layout {
         let mut is_told = false;
         loop {
             match self.lock() {
-                Err(Error::Busy(_)) if start.elapsed() < at_most => {}
+                Err(Error::Busy { .. }) if start.elapsed() < at_most => {}
+                Err(Error::Busy { folder, .. }) => return Err(Error::Busy { folder, waited: start.elapsed() }),
                 answer => return answer,
             }
             if !std::mem::replace(&mut is_told, true) {
@@ -326,19 +325,11 @@ impl Interrupted {
 }
 
 fn not_a_lock(path: &Path) -> Error {
-    Error::Refused(format!(
-        "{} is not a regular file (links are not followed); see what it is, and remove it",
-        path.display()
-    ))
+    PathError::NoRegularFile { path: path.to_path_buf() }.into()
 }
 
 fn locked_by(path: &Path, owner: u32) -> Error {
-    Error::Refused(format!(
-        "{} belongs to user {owner}, and this command runs as user {}: run it as user {owner}; where a group shares the \
-         repository, each of its users declares that; if that user is gone, remove the file",
-        path.display(),
-        user()
-    ))
+    PathError::WrongLockOwner { path: path.to_path_buf(), owner, user: user() }.into()
 }
 
 /// Most bytes of a root file, and of what people write by hand.
@@ -408,7 +399,7 @@ pub fn create_folders(base: &Path, relative: &Path) -> Result<(), Error> {
     let mut folder = base.to_path_buf();
     for part in relative.components() {
         let Component::Normal(part) = part else {
-            return Err(Error::Refused(format!("{} leads out of the repository", relative.display())));
+            return Err(PathError::LeadsOut { path: relative.to_path_buf() }.into());
         };
         folder.push(part);
         match disk::make_folder(&folder, 0o777) {
@@ -426,5 +417,5 @@ pub fn real_folder(folder: &Path) -> Result<(), Error> {
     if kind.is_dir() {
         return Ok(());
     }
-    Err(Error::Refused(format!("{} is not a folder (links are not followed)", folder.display())))
+    Err(PathError::NoFolder { path: folder.to_path_buf() }.into())
 }

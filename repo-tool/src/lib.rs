@@ -9,6 +9,7 @@
 
 #[cfg(feature = "http")]
 mod adoption;
+#[cfg(feature = "http")]
 pub mod catch_up;
 mod check;
 mod check_filled;
@@ -64,7 +65,10 @@ pub mod user;
 pub mod verify;
 mod versions;
 
-pub use error::Error;
+pub use error::{
+    DraftError, EditError, Error, InvalidInput, KeyReason, LackingKeys, NetworkError, NotFound, NotFoundReason,
+    PathError, PendingError, PinError, PublicationError, RevokeError, RoleNameError, ServedError, VersionError,
+};
 pub use layout::Sharing;
 pub use repository::{Outcome, Plan, Repository, Signing};
 pub use setting::{Patience, ServedState, Setting};

@@ -14,7 +14,7 @@ use lastmile_metadata::{Algorithm, Hashes, Json, TargetFile, hash_start};
 use serde::Deserialize;
 
 use crate::edit::spread::Listings;
-use crate::{Error, ingest, layout, parallel};
+use crate::{EditError, Error, ingest, layout, parallel};
 
 /// Bytes of the list that one core reads at once.
 const PART: usize = 1 << 20;
@@ -52,7 +52,7 @@ impl List {
     /// Reads the list in `file`; `-` stands for standard input. `progress` counts bytes.
     ///
     /// # Errors
-    /// [`Error::Refused`] with the number of the first line that cannot be taken.
+    /// [`Error::Edit`] with the number of the first line that cannot be taken.
     pub fn read(file: &Path, progress: &(dyn Fn(usize) + Sync)) -> Result<Self, Error> {
         let read = |error| Error::file("read", file, error);
         let mut text = Vec::new();
@@ -116,7 +116,7 @@ impl Listings for List {
     fn clash(&self, one: usize, other: usize) -> Result<(), Error> {
         let ((first, _), (second, _)) = (self.line(one), self.line(other));
         let path = self.target(one)?.path;
-        Err(Error::Refused(format!("lines {first} and {second} of the list say different things of `{path}`")))
+        Err(EditError::DifferentLines { first, second, path }.into())
     }
 }
 
@@ -157,7 +157,7 @@ fn read_part(text: &str, first_line: usize, part: Range<usize>) -> Result<Vec<En
 }
 
 fn refused(line: usize, reason: &str) -> Error {
-    Error::Refused(format!("line {line} of the list {reason}"))
+    EditError::Line { line, reason: reason.to_string() }.into()
 }
 
 /// What a line says, or why it cannot be taken: a phrase that follows its number.

@@ -16,10 +16,7 @@ use crate::key_material::Scanner;
 use crate::layout::{self, Layout};
 use crate::policy::Policy;
 use crate::user::RootDigest;
-use crate::{Error, check, parallel};
-
-/// Of very many files no more are named in an error.
-const NAMED: usize = 50;
+use crate::{Error, PathError, check, parallel};
 
 /// The longest file of a private key, in bytes.
 const LONGEST_KEY: u64 = 1 << 20;
@@ -257,32 +254,18 @@ pub fn refuse(mut files: Vec<Unpublishable>) -> Result<(), Error> {
     }
     files.sort();
     files.dedup();
-    let mut text = match files.len() {
-        1 => String::from("nothing was published, because this must stay private:"),
-        count => format!("nothing was published, because {count} files must stay private:"),
-    };
-    for Unpublishable { path, reason } in files.iter().take(NAMED) {
-        text += &format!("\n  {}: {reason}", path.display());
-    }
-    if let Some(more) = files.len().checked_sub(NAMED).filter(|more| *more > 0) {
-        text += &format!("\n  … and {more} more");
-    }
-    Err(Error::Private(text))
+    Err(Error::Private { files })
 }
 
 /// Refuses a folder for private keys that lies where everybody can fetch it.
 ///
 /// # Errors
-/// [`Error::Refused`] when it is `metadata/` or `targets/` or lies below; [`Error::File`] when it cannot be found out.
+/// [`Error::Path`] when it is `metadata/` or `targets/` or lies below; [`Error::File`] when it cannot be found out.
 pub(crate) fn refuse_served(layout: &Layout, folder: &Path) -> Result<(), Error> {
     let place = resolved(folder)?;
     for served in [layout.metadata(), layout.targets()] {
         if place.starts_with(resolved(&served)?) {
-            return Err(Error::Refused(format!(
-                "no private key was written: {} lies in {}, which is served to everybody; choose another folder",
-                folder.display(),
-                served.display()
-            )));
+            return Err(PathError::KeysServed { folder: folder.to_path_buf(), served }.into());
         }
     }
     Ok(())

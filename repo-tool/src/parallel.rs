@@ -47,7 +47,7 @@ mod tests {
         let begun = AtomicUsize::new(0);
         let result = try_for_each(&items, |_| {
             begun.fetch_add(1, Ordering::Relaxed);
-            Err(Error::NotFound("an item".into()))
+            Err(Error::from(crate::NotFound::DistributedTarget))
         });
         assert!(matches!(result, Err(Error::NotFound(_))), "{result:?}");
         assert!(begun.load(Ordering::Relaxed) < items.len() / 2, "{begun:?}");

@@ -16,7 +16,7 @@ use crate::layout::{self, Layout};
 use crate::policy::{KeyUri, Policy};
 use crate::published::Published;
 use crate::user::{PinnedRoot, RootDigest, UserConfig};
-use crate::{Error, Repository, Setting, check};
+use crate::{Error, PinError, Repository, Setting, check};
 
 /// A root that was given for this run: how a repository is used for the first time, or where nothing can be remembered.
 #[derive(Clone, Debug)]
@@ -53,7 +53,7 @@ impl Start {
     /// The pinned root, or the one that was given; else the oldest in the folder, which proves nothing.
     ///
     /// # Errors
-    /// [`Error::Refused`] when the folder does not have the root that the user trusts.
+    /// [`Error::Pin`] when the folder does not have the root that the user trusts.
     pub(crate) fn find(layout: &Layout, user: &UserConfig, given: Option<&GivenRoot>) -> Result<Self, Error> {
         let oldest = check::oldest_root(layout)?;
         let repository = RootDigest::of(&oldest);
@@ -61,11 +61,8 @@ impl Start {
         let given = given.map(|given| find_root(layout, given.digest)).transpose()?;
         let known = user.repository_in(layout.dir())?.filter(|known| *known != repository && given.is_none());
         if let Some(known) = known {
-            return Err(Error::Refused(format!(
-                "{} held the repository with the root {known} when you pinned it, and now another one, with the root \
-                 {repository}: nothing is signed for it. If you put it there, name its root with `--root-sha256`",
-                layout.dir().display()
-            )));
+            let folder = layout.dir().to_path_buf();
+            return Err(PinError::OtherRepository { folder, pinned: known, found: repository }.into());
         }
         let Some(PinnedRoot { version, digest }) = pinned else {
             let is_pinned = given.is_some();
@@ -75,16 +72,8 @@ impl Start {
         let path = root_file(layout, version);
         match layout::read_if_there(&path)? {
             Some(root) if RootDigest::of(&root) == digest => Ok(Self { repository, root, is_pinned: true }),
-            Some(_) => Err(Error::Refused(format!(
-                "{} is not the root that you pinned (SHA-256 {digest}): somebody changed the folder; nothing is signed \
-                 for it",
-                path.display()
-            ))),
-            None => Err(Error::Refused(format!(
-                "{} is missing, and you have seen root version {version} before: the folder was set back; restore that \
-                 file and all newer ones",
-                path.display()
-            ))),
+            Some(_) => Err(PinError::Changed { path, digest }.into()),
+            None => Err(PinError::Missing { path, version }.into()),
         }
     }
 }
@@ -101,10 +90,7 @@ fn find_root(layout: &Layout, digest: RootDigest) -> Result<Vec<u8>, Error> {
             return Ok(root);
         }
     }
-    Err(Error::Refused(format!(
-        "no root in {} has the SHA-256 {digest} that was given: this is another repository, or somebody changed it",
-        layout.metadata().display()
-    )))
+    Err(PinError::GivenRootMissing { folder: layout.metadata(), digest }.into())
 }
 
 /// What may be signed.

@@ -12,9 +12,9 @@ use lastmile_metadata::{Algorithm, RoleName};
 use serde::Deserialize;
 use toml_edit::{DocumentMut, Item, Table, Value, value};
 
-use crate::Error;
 use crate::compress::Coding;
 use crate::layout::{self, Layout};
+use crate::{Error, NotFound};
 
 /// Where a private key is. To come: tokens and key services, under schemes of their own.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -190,9 +190,8 @@ impl Policy {
     /// [`Error::NotFound`] when there is no repository; [`Error::Policy`] when the policy does not say what it should.
     pub fn read(layout: &Layout) -> Result<Self, Error> {
         let path = layout.policy();
-        let text = layout::read_if_there(&path)?.ok_or_else(|| {
-            Error::NotFound(format!("there is no repository in {} (no repo.toml)", layout.dir().display()))
-        })?;
+        let text =
+            layout::read_if_there(&path)?.ok_or_else(|| NotFound::Policy { folder: layout.dir().to_path_buf() })?;
         let text =
             String::from_utf8(text).map_err(|_| Error::Policy { path: path.clone(), reason: "is not UTF-8".into() })?;
         Self::parse(&text, &path)

@@ -21,7 +21,7 @@ use crate::layout;
 use crate::overlay::Overlay;
 use crate::published::Published;
 use crate::review::{Accepted, Reviewed};
-use crate::{Error, Repository};
+use crate::{Error, NotFound, Repository, VersionError};
 
 /// So many roles that are alike are looked into for one that lists something.
 const SEEN_OF_FAMILY: usize = 64;
@@ -119,8 +119,7 @@ fn shipped_roots(repository: &Repository) -> Result<Vec<(Version, Version, Vec<u
     let mut before: Option<Root> = None;
     for version in versions {
         let path = repository.layout.metadata().join(format!("{version}.root.json"));
-        let shipped = layout::read_if_there(&path)?
-            .ok_or_else(|| Error::NotFound(format!("{} is not there any more", path.display())))?;
+        let shipped = layout::read_if_there(&path)?.ok_or_else(|| NotFound::RemovedFile { path: path.clone() })?;
         let root = Envelope::<Root>::parse(&RoleName::ROOT, shipped.clone())?.unverified(&RoleName::ROOT)?;
         let alike = before.as_ref().is_some_and(|before| is_alike(before, &root));
         before = Some(root);
@@ -418,11 +417,11 @@ fn rings_of(
         rings.extend(view.iter().flat_map(|view| view.rings()).filter(|(role, _)| roles.contains(role)));
     }
     match roles.iter().find(|(role, _)| !rings.contains_key(role)) {
-        Some((role, _)) => Err(Error::NotFound(format!("nobody delegates to a role {role}"))),
+        Some((role, _)) => Err(NotFound::Delegation { role: role.clone() }.into()),
         None => Ok(rings),
     }
 }
 
 fn next(version: Version) -> Result<Version, Error> {
-    version.next().ok_or_else(|| Error::Refused("version numbers are exhausted".into()))
+    version.next().ok_or_else(|| VersionError::ExhaustedForProof.into())
 }

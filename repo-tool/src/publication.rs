@@ -33,7 +33,7 @@ use crate::folder::user;
 use crate::journal::{Existing, Folders, Journal, Rank, SYNC_TOGETHER, Step};
 use crate::layout::{Interrupted, JOURNAL, Layout, Lock};
 use crate::queue::{self, Answer};
-use crate::{Error, names, parallel};
+use crate::{Error, PathError, PublicationError, names, parallel};
 
 /// The journal before it counts.
 const NEW_JOURNAL: &str = "journal.new";
@@ -129,7 +129,7 @@ impl<'a> Publication<'a> {
             self.add_step(Rank::TargetFile, name, to, existing, file.content.clone());
             return Ok(());
         }
-        let outside = || Error::Refused(format!("{} is not in the repository", from.display()));
+        let outside = || PathError::Outside { path: from.to_path_buf() };
         let relative = from.strip_prefix(self.folders.layout.dir()).map_err(|_| outside())?;
         let folder = self.folders.dir.find(relative.parent().unwrap_or(Path::new("")))?.ok_or_else(outside)?;
         let (expected, new) = (file.content.as_ref(), format!("staged-{}", self.journal.steps.len()));
@@ -137,7 +137,7 @@ impl<'a> Publication<'a> {
         take(&folder, name, working, &new, expected.ok_or_else(outside)?.length())?;
         let taken = FileDigest::read(working, &new, |_| {})?;
         if taken.as_ref() != expected {
-            return Err(Error::Refused(format!("{} was changed while it was being published", from.display())));
+            return Err(PublicationError::Changed { path: from.to_path_buf() }.into());
         }
         self.add_step(Rank::TargetFile, &new, to, existing, taken);
         Ok(())
@@ -269,15 +269,15 @@ impl Prepared<'_> {
 /// Drops the requests that nobody waits for any more.
 ///
 /// # Errors
-/// [`Error::Refused`] where a working folder is not this user's, another user's publication was cut short, or what lies
-/// there is no publication.
+/// [`Error::Path`] where a working folder is not this user's; [`Error::Publication`] where another user's publication was
+/// cut short, or what lies there is no publication.
 pub fn recover(layout: &Layout, _lock: &Lock) -> Result<bool, Error> {
     let working = layout.open_publishing()?;
     layout.open_queue()?;
     layout.open_staged()?;
     let interrupted = layout.interrupted()?;
     if let Some(other) = interrupted.iter().find(|found| found.owner != user()) {
-        return Err(Error::Refused(other.advice()));
+        return Err(PublicationError::Interrupted(other.clone()).into());
     }
     for found in &interrupted {
         let dir = layout.open()?;

@@ -17,7 +17,7 @@ use lastmile_metadata::{
 use crate::draft::Draft;
 use crate::edit::Edit;
 use crate::layout::{self, Layout};
-use crate::{Error, check, names, parallel};
+use crate::{Error, NotFound, check, names, parallel};
 
 /// Published metadata, as the judge of all clients trusts it: this module reads the files, and decides nothing.
 #[derive(Clone, Debug)]
@@ -110,7 +110,7 @@ impl Published {
     /// A role that was read before.
     fn read_already(&self, role: &RoleName) -> Result<&Arc<Verified<Targets>>, Error> {
         let found = self.roles.get(role).map(|role| &role.targets);
-        found.ok_or_else(|| Error::NotFound(format!("there is no role {role}")))
+        found.ok_or_else(|| NotFound::Role { role: role.clone() }.into())
     }
 
     /// Reads the role that `delegator`, which says so in `view`, delegates to.
@@ -296,7 +296,7 @@ impl Published {
         let mut edges = self.read_all()?;
         edges.retain(|(role, delegator)| delegator.is_some() && role.as_str().starts_with(start));
         match edges.is_empty() {
-            true => Err(Error::NotFound(format!("no delegated role begins with `{start}`"))),
+            true => Err(NotFound::RolesBeginningWith { start: start.to_string() }.into()),
             false => Ok(edges),
         }
     }
@@ -363,7 +363,7 @@ impl Published {
                 waiting.push_back(child);
             }
         }
-        Err(Error::NotFound(format!("nobody delegates to a role {role}")))
+        Err(NotFound::Delegation { role: role.clone() }.into())
     }
 
     /// 5.6: a file that was put into the folder is not believed because it lies there.

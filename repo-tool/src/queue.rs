@@ -23,7 +23,7 @@ use crate::ingest::{self, Incoming, Source};
 use crate::layout::{Layout, Lock};
 use crate::own_files::OwnFiles;
 use crate::policy::Policy;
-use crate::{Error, names};
+use crate::{EditError, Error, InvalidInput, names};
 
 /// How often one who waits looks again.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -69,13 +69,13 @@ pub enum Answer {
 /// Errors that a request itself is to blame for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fault {
-    /// [`Error::Draft`]
+    /// A client would refuse it, as in [`Error::Draft`].
     Draft,
-    /// [`Error::NotFound`]
+    /// Something is not there, as in [`Error::NotFound`].
     NotFound,
-    /// [`Error::Refused`]
+    /// Any other error about what was asked for.
     Refused,
-    /// [`Error::Usage`]
+    /// The input is not what it must be, as in [`Error::InvalidInput`].
     Usage,
 }
 
@@ -83,23 +83,42 @@ impl Fault {
     /// None for errors that the process or the machine is to blame for.
     pub(crate) fn of(error: &Error) -> Option<(Self, String)> {
         match error {
-            Error::Draft(text) => Some((Self::Draft, text.clone())),
-            Error::NotFound(text) => Some((Self::NotFound, text.clone())),
-            Error::Refused(text) => Some((Self::Refused, text.clone())),
+            // Without the words before it, which the owner's own error has.
+            Error::Draft(error) => Some((Self::Draft, error.to_string())),
+            Error::NotFound(error) => Some((Self::NotFound, error.to_string())),
+            Error::InvalidInput(error) => Some((Self::Usage, error.to_string())),
+            Error::Edit(_)
+            | Error::NotAccepted { .. }
+            | Error::Path(_)
+            | Error::Pending(_)
+            | Error::Pin(_)
+            | Error::Publication(_)
+            | Error::Revoke(_)
+            | Error::Served(_)
+            | Error::Version(_) => Some((Self::Refused, error.to_string())),
+            Error::Request { fault, text } => Some((*fault, text.clone())),
+            #[cfg(feature = "cli")]
             Error::Usage(text) => Some((Self::Usage, text.clone())),
-            _ => None,
+            #[cfg(feature = "cli")]
+            Error::Absent(text) => Some((Self::NotFound, text.clone())),
+            #[cfg(feature = "cli")]
+            Error::Failed(text) => Some((Self::Refused, text.clone())),
+            Error::Busy { .. }
+            | Error::File { .. }
+            | Error::Key { .. }
+            | Error::MissingKeys { .. }
+            | Error::Network(_)
+            | Error::NotPinned { .. }
+            | Error::Policy { .. }
+            | Error::Private { .. }
+            | Error::Untrusted(_) => None,
         }
     }
 
     /// The error again.
     #[must_use]
     pub fn error(self, text: String) -> Error {
-        match self {
-            Self::Draft => Error::Draft(text),
-            Self::NotFound => Error::NotFound(text),
-            Self::Refused => Error::Refused(text),
-            Self::Usage => Error::Usage(text),
-        }
+        Error::Request { fault: self, text }
     }
 }
 
@@ -138,7 +157,7 @@ impl Request {
         sources.sort_by(|one, other| one.name.cmp(&other.name));
         let mut names = std::collections::BTreeSet::new();
         if let Some(twice) = sources.iter().find(|source| !names.insert(&source.name)) {
-            return Err(Error::Refused(format!("`{}` is named twice", twice.name)));
+            return Err(EditError::NamedTwice { path: twice.name.clone() }.into());
         }
         let (folder, owner) = new_folder(layout)?;
         let own = OwnFiles::of(layout, policy)?;
@@ -222,11 +241,11 @@ impl Request {
             }
             match self.layout.lock() {
                 Ok(lock) => return Ok(Turn::Mine(lock)),
-                Err(Error::Busy(_)) => {}
+                Err(Error::Busy { .. }) => {}
                 Err(error) => return Err(error),
             }
             if start.elapsed() >= at_most && self.withdraw() {
-                return Err(Error::Busy(self.layout.dir().to_path_buf()));
+                return Err(Error::Busy { folder: self.layout.dir().to_path_buf(), waited: start.elapsed() });
             }
             if !std::mem::replace(&mut is_told, true) {
                 told();
@@ -436,7 +455,7 @@ fn write_request(folder: &Folder, change: &Change) -> Result<(), Error> {
     let text = serde_json::to_vec(&Stored { role, added, removed })
         .map_err(|error| Error::file("write", &path, error.into()))?;
     if text.len() as u64 > LONGEST {
-        return Err(Error::Refused("too many files for one release: add them in several parts".into()));
+        return Err(EditError::TooManyFiles.into());
     }
     folder.write_new(REQUEST, &text, 0o600)
 }
@@ -452,13 +471,10 @@ fn read_request(folder: &Folder) -> Result<Change, Error> {
     let added = added.targets().enumerate();
     let added = added
         .map(|(number, target): (usize, TargetFile)| Incoming { target, file: folder.path_of(ingest::name(number)) });
-    let removed = stored
-        .removed
-        .iter()
-        .map(|path| TargetPath::new(path.as_str()).map_err(|error| Error::Usage(error.to_string())));
+    let removed = stored.removed.iter().map(|path| Ok(TargetPath::new(path.as_str()).map_err(InvalidInput::from)?));
     Ok(Change {
         role: stored.role.as_deref().map(names::role).transpose()?,
         added: added.collect(),
-        removed: removed.collect::<Result<_, _>>()?,
+        removed: removed.collect::<Result<_, Error>>()?,
     })
 }

@@ -17,7 +17,7 @@ use crate::draft::{Completed, Completion, Draft, NewFile};
 use crate::edit::Edit;
 use crate::ingest::{Incoming, Source};
 use crate::key_store::{KeyStore, PassPhrases};
-use crate::layout::{Interrupted, Layout, Lock};
+use crate::layout::{Layout, Lock};
 use crate::own_files::OwnFiles;
 use crate::pin::{Authority, Start, usable_keys};
 use crate::policy::{KeyUri, Policy};
@@ -27,7 +27,7 @@ use crate::published::Published;
 use crate::setting::{Patience, Setting};
 use crate::user::RootDigest;
 use crate::versions::{Issued, Jumps};
-use crate::{Error, ingest, names, snapshot, staged};
+use crate::{Error, PendingError, PublicationError, ingest, names, snapshot, staged};
 
 /// From so many targets on, all are listed at once instead of one after the other.
 const MANY: usize = 1000;
@@ -110,14 +110,14 @@ impl Repository {
     /// Opens a repository for signing what waits: takes the lock, and changes nothing.
     ///
     /// # Errors
-    /// [`Error::Refused`] when a publication was cut short; else as [`Repository::open_for_change`].
+    /// [`Error::Publication`] when a publication was cut short; else as [`Repository::open_for_change`].
     pub fn open_for_signing(dir: &Path, setting: &Setting) -> Result<Self, Error> {
         let layout = setting.layout(dir);
         Policy::read(&layout)?;
         let Patience { at_most, told } = &setting.patience;
         let lock = layout.lock_within(*at_most, told.as_ref())?;
         match layout.interrupted()?.first() {
-            Some(interrupted) => Err(Error::Refused(interrupted.advice())),
+            Some(interrupted) => Err(PublicationError::Interrupted(interrupted.clone()).into()),
             None => Self::open_layout(layout, setting, Some(lock)),
         }
     }
@@ -130,8 +130,7 @@ impl Repository {
         let keys = KeyStore::new(layout.dir(), keys, Arc::clone(&setting.phrases));
         let mut published = check::open(&layout, start.root.clone()).map_err(|error| match layout.interrupted() {
             Ok(interrupted) if !interrupted.is_empty() => {
-                let advice: Vec<String> = interrupted.iter().map(Interrupted::advice).collect();
-                Error::Refused(format!("{} ({error})", advice.join("; ")))
+                PublicationError::Unreadable { interrupted, error: error.into() }.into()
             }
             _ => error,
         })?;
@@ -303,9 +302,9 @@ impl Repository {
     /// The lock, where it was opened for changing it.
     ///
     /// # Errors
-    /// [`Error::Refused`] where it was not.
+    /// [`Error::Publication`] where it was not.
     pub(crate) fn lock(&self) -> Result<&Lock, Error> {
-        self.lock.as_ref().ok_or_else(|| Error::Refused("the repository was opened for reading".into()))
+        self.lock.as_ref().ok_or_else(|| PublicationError::ReadOnly.into())
     }
 
     /// Lets others change the repository.
@@ -343,7 +342,7 @@ impl Repository {
     /// Completes a draft. Without signing, the plan only shows what would change.
     ///
     /// # Errors
-    /// When a key at hand cannot be opened; [`Error::Refused`] when a file that waits is not what the draft lists.
+    /// When a key at hand cannot be opened; [`Error::Pending`] when a file that waits is not what the draft lists.
     pub fn plan(&mut self, mut draft: Draft, signing: Signing) -> Result<Plan, Error> {
         if draft.from_staged {
             let hash_prefixed = self.policy.hash_prefixed_targets && self.published.root.consistent_snapshot;
@@ -405,17 +404,13 @@ impl Repository {
         if draft.from_staged || only_online || !staged::is_staged(&self.layout) {
             return Ok(());
         }
-        Err(Error::Refused(
-            "another change waits for signatures, and would be lost: `lastmile-repo publish` or `lastmile-repo discard` it \
-             first"
-                .into(),
-        ))
+        Err(PendingError::InTheWay.into())
     }
 
     fn stage(&mut self, plan: &Plan, incomplete: Vec<Document>) -> Result<Outcome, Error> {
         if plan.draft.root.is_none() && plan.draft.targets.is_empty() {
-            let roles: Vec<&str> = incomplete.iter().map(|document| document.role.as_str()).collect();
-            return Err(Error::MissingKeys(format!("the {} key is not here", roles.join(" and the "))));
+            let roles = incomplete.iter().map(|document| document.role.clone()).collect();
+            return Err(Error::MissingKeys { roles });
         }
         if let Some(policy) = &plan.draft.policy {
             // Keys that go are needed until it is published: a new root is signed by the old keys as well.
@@ -457,7 +452,7 @@ impl Repository {
     /// What is served cannot be looked at without the feature `http`.
     ///
     /// # Errors
-    /// [`Error::Refused`] where it was to be compared.
+    /// [`Error::Served`] where it was to be compared.
     pub(crate) fn compare_with_served(
         &mut self,
         _: &Draft,
@@ -470,7 +465,7 @@ impl Repository {
             .filter(|_| self.setting.served == crate::ServedState::Compare)
         {
             None => Ok(()),
-            Some(url) => Err(Error::Refused(format!("this program cannot compare with what {url} serves"))),
+            Some(url) => Err(crate::ServedError::Unsupported { url }.into()),
         }
     }
 }

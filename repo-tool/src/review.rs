@@ -5,8 +5,6 @@
 
 use std::collections::BTreeSet;
 
-use lastmile_metadata::RoleName;
-
 use crate::diff::RoleDiff;
 use crate::document::Document;
 use crate::draft::Draft;
@@ -40,7 +38,7 @@ impl Reviewed {
     /// Reviews the text that `document` has signed, as `draft` changes it.
     ///
     /// # Errors
-    /// [`Error::Refused`] with what there is to name, or what could never be published.
+    /// [`Error::NotAccepted`] with what there is to name; [`Error::Draft`] when it could never be published.
     pub(crate) fn of(
         published: Option<&Published>,
         draft: &Draft,
@@ -52,7 +50,10 @@ impl Reviewed {
         let unnamed: Vec<&diff::Unusual> = changes.unusual.iter().filter(|unusual| !accepted.names(unusual)).collect();
         match unnamed.is_empty() {
             true => Ok(Self { document: document.identity(), changes }),
-            false => Err(refusal(&document.role, &unnamed)),
+            false => Err(Error::NotAccepted {
+                role: document.role.clone(),
+                unaccepted: unnamed.into_iter().cloned().collect(),
+            }),
         }
     }
 
@@ -65,14 +66,4 @@ impl Reviewed {
     pub(crate) fn is_of(&self, document: &Document) -> bool {
         self.document == document.identity()
     }
-}
-
-fn refusal(role: &RoleName, unnamed: &[&diff::Unusual]) -> Error {
-    let lines: Vec<String> = unnamed.iter().map(|unusual| format!("  {}", unusual.line)).collect();
-    let named: BTreeSet<String> = unnamed.iter().map(|unusual| format!("--accept '{}'", unusual.typed())).collect();
-    Error::Refused(format!(
-        "not signed: {role} contains members or keys unknown to lastmile-repo, which other clients may honor:\n{}\nto sign them, add: {}",
-        lines.join("\n"),
-        named.into_iter().collect::<Vec<_>>().join(" ")
-    ))
 }

@@ -11,10 +11,7 @@ use crate::edit::keys::{short, short_material};
 use crate::init::key_uri;
 use crate::key_store::{self, Protection};
 use crate::policy::{KeyUri, Policy};
-use crate::{Error, Repository, snapshot};
-
-/// Of very many roles that lack a key no more are named.
-const NAMED: usize = 8;
+use crate::{Error, LackingKeys, NotFound, Repository, RevokeError, snapshot};
 
 /// What a revocation changes.
 #[derive(Debug)]
@@ -73,7 +70,7 @@ pub struct KeyCount {
 /// written at once; they can do nothing until it is published.
 ///
 /// # Errors
-/// [`Error::NotFound`] when no role trusts the key; [`Error::Refused`] when one would go on trusting it, or would have
+/// [`Error::NotFound`] when no role trusts the key; [`Error::Revoke`] when one would go on trusting it, or would have
 /// fewer keys than must sign: nothing is written then.
 pub fn revoke(
     repository: &mut Repository,
@@ -102,8 +99,7 @@ pub fn revoke(
         // client drops what it stored of them, those too that only look at signatures.
         for role in [RoleName::SNAPSHOT, RoleName::TIMESTAMP] {
             let (all, threshold) = edit.trust(&role)?;
-            let wanted = u32::try_from(all.len())
-                .map_err(|_| Error::Refused(format!("{role} has too many keys to replace all of them")))?;
+            let wanted = u32::try_from(all.len()).map_err(|_| RevokeError::TooManyKeys { role: role.clone() })?;
             // The revoked key may be listed in a spelling that nothing here can use.
             let revoked = losses.remove(&role).map(|loss| loss.removed).unwrap_or_default();
             let loss = Loss {
@@ -155,11 +151,8 @@ pub fn revoke(
         edit.rotate_material(&roles, &added, &removed)?;
     }
     if let Some((role, delegator)) = edit.roles_trusting(key.clone())?.first() {
-        let delegator = delegator.as_ref().map_or("root", RoleName::as_str);
-        return Err(Error::Refused(format!(
-            "{role} would still trust the key, because {delegator} delegates to it as well: take one of the delegations back \
-             with `lastmile-repo undelegate {role} --from {delegator}`, then revoke again"
-        )));
+        let delegator = delegator.clone().unwrap_or(RoleName::ROOT);
+        return Err(RevokeError::StillTrusted { role: role.clone(), delegator }.into());
     }
     let mut draft = edit.finish()?;
     draft.policy = Some(policy);
@@ -169,11 +162,8 @@ pub fn revoke(
 /// Why there is nothing to revoke.
 fn not_trusted(repository: &mut Repository, key: &KeyMaterial) -> Error {
     match repository.published.roles_trusting(key.clone()) {
-        Ok(roles) if !roles.is_empty() => Error::Refused(format!(
-            "the change that waits for signatures throws the key {} out already: sign and publish it",
-            short_material(key)
-        )),
-        _ => Error::NotFound(format!("no role trusts the key {}", short_material(key))),
+        Ok(roles) if !roles.is_empty() => RevokeError::Pending { key: short_material(key) }.into(),
+        _ => NotFound::TrustedKey { key: short_material(key) }.into(),
     }
 }
 
@@ -259,9 +249,9 @@ fn give<'r>(
         .map(|(role, _)| role.clone())
         .collect();
     for given in &replacements.given {
-        let id = short(&given.key);
+        let key = short(&given.key);
         if KeyMaterial::from(&given.key) == *revoked {
-            return Err(Error::Refused(format!("the replacement {id} is the key that is revoked: give another one")));
+            return Err(RevokeError::ReplacementIsRevoked { key }.into());
         }
         let is_meant = |role: &RoleName| match given.role.as_deref() {
             None => takers.contains(role),
@@ -272,9 +262,7 @@ fn give<'r>(
         };
         let mut meant = losses.iter_mut().filter(|(role, _)| is_meant(role)).peekable();
         if let (None, Some(named)) = (meant.peek(), &given.role) {
-            return Err(Error::Refused(format!(
-                "{named} loses no key: `lastmile-repo rotate {named} --add` gives it a further one"
-            )));
+            return Err(RevokeError::LosesNoKey { role: named.clone() }.into());
         }
         let mut is_taken = false;
         for (_, loss) in meant {
@@ -285,7 +273,7 @@ fn give<'r>(
             }
         }
         if !is_taken {
-            return Err(Error::Refused(format!("the roles that lose a key trust the replacement {id} already")));
+            return Err(RevokeError::ReplacementIsTrusted { key }.into());
         }
     }
     Ok(())
@@ -294,7 +282,7 @@ fn give<'r>(
 /// How many keys are to be made here for each role, and how they are written.
 ///
 /// # Errors
-/// [`Error::Refused`] when a role has too few keys, and none may be made here.
+/// [`Error::Revoke`] when a role has too few keys, and none may be made here.
 fn count_to_make<'p>(
     losses: &BTreeMap<RoleName, Loss<'_>>,
     replacements: &'p Replacements,
@@ -310,25 +298,16 @@ fn count_to_make<'p>(
                 let count = (wanted as usize).saturating_sub(loss.have());
                 to_make.extend((count > 0).then(|| (role.clone(), (count, protection))));
             }
-            None if loss.lacks() => lacking.push((role, loss)),
+            None if loss.lacks() => {
+                lacking.push(LackingKeys { role: role.clone(), keys: loss.have(), threshold: loss.threshold });
+            }
             None => {}
         }
     }
     if lacking.is_empty() {
         return Ok(to_make);
     }
-    let named = lacking.iter().take(NAMED).map(|(role, loss)| {
-        let keys = if loss.have() == 1 { "key" } else { "keys" };
-        format!("{role} would have {} {keys}, and {} must sign", loss.have(), loss.threshold)
-    });
-    let mut text = named.collect::<Vec<_>>().join("; ");
-    if let Some(more) = lacking.len().checked_sub(NAMED).filter(|more| *more > 0) {
-        text += &format!("; so would {more} more roles");
-    }
-    Err(Error::Refused(format!(
-        "{text}: give the public key that the holder made (`--replace-with FILE.pub`, or `--replace-with ROLE=FILE.pub` for \
-         one role), or make a new key on this machine (`--generate`)"
-    )))
+    Err(RevokeError::TooFewKeys { roles: lacking }.into())
 }
 
 /// How many keys each of these roles has then.

@@ -8,22 +8,20 @@ use chrono::{DateTime, Utc};
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use lastmile_client::{
-    Fetch as _, FetchByScheme, FetchError, HttpFetch, HttpSettings, MemoryStore, Store as _, StoredFile, Updater,
-    blocking, url_of,
+    Error as ClientError, Fetch as _, FetchByScheme, FetchError, HttpFetch, HttpSettings, MemoryStore, Store as _,
+    StoredFile, Updater, blocking, url_of,
 };
 use lastmile_metadata::{Limits, MetaFile, RoleName, TrustedMetadata, Version};
 
-use crate::check::{chain, from_client};
+use crate::check::from_client;
 use crate::draft::Draft;
 use crate::published::Published;
 use crate::setting::ServedState;
 use crate::snapshot::{has_same_online_keys, is_complete, list_with_hash};
 use crate::versions::LARGEST_JUMP;
-use crate::{Error, Repository, check};
+use crate::{Error, NetworkError, Repository, ServedError, check};
 
 /// What to do where the server does not answer.
-const UNREACHED: &str = "cannot compare with what is served (`--skip-served-check` publishes without, for example before the \
-                         first upload)";
 /// So many files are asked for at once.
 const AT_ONCE: usize = 16;
 
@@ -55,11 +53,11 @@ impl Served {
             .limits(limits)
             .hash_prefixed_targets(hash_prefixed)
             .build()
-            .map_err(|error| Error::Network(error.to_string()))?;
-        let client = blocking::Updater::new(updater).map_err(|error| Error::Network(chain(&error)))?;
-        let session = client.refresh_at(DateTime::<Utc>::UNIX_EPOCH).map_err(|error| match from_client(&error) {
-            Error::Network(reason) => Error::Network(format!("{UNREACHED}: {reason}")),
-            other => Error::Refused(format!("what {metadata_url} serves does not verify: {other}")),
+            .map_err(|error| NetworkError::Setup(error.into()))?;
+        let client = blocking::Updater::new(updater).map_err(|error| NetworkError::Client(error.into()))?;
+        let session = client.refresh_at(DateTime::<Utc>::UNIX_EPOCH).map_err(|error| match from_client(error) {
+            Error::Network(error) => Error::from(NetworkError::Compare(error.into())),
+            error => ServedError::Unverified { url: metadata_url.to_string(), error: error.into() }.into(),
         })?;
         Ok(Self { session, memory, metadata_url: metadata_url.to_string() })
     }
@@ -97,7 +95,7 @@ impl Served {
 
     /// A file that the client has accepted.
     pub(crate) fn file(&self, file: &StoredFile) -> Result<Option<Vec<u8>>, Error> {
-        self.memory.read(file, u64::MAX).map_err(|error| Error::Refused(chain(&error)))
+        self.memory.read(file, u64::MAX).map_err(|error| ServedError::Memory(error).into())
     }
 
     /// Of these entries those whose file on the server is another one. A version that the server lacks is passed over.
@@ -110,19 +108,17 @@ impl Served {
             (role, entry, url)
         });
         let fetch = connect()?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Error::Network(error.to_string()))?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(NetworkError::Runtime)?;
         let compared = stream::iter(wanted.collect::<Vec<_>>()).map(|(role, entry, url)| {
             let fetch = &fetch;
             async move {
                 let most = entry.length.unwrap_or(Limits::default().targets_length).saturating_add(1);
-                let response = fetch.fetch_metadata(&url, most).await.map_err(|error| network(&error))?;
+                let response = fetch.fetch_metadata(&url, most).await.map_err(unreached)?;
                 let is_other = match response.read_all(most).await {
                     Ok(bytes) => entry.check(&bytes).is_err(),
                     Err(FetchError::TooLong { .. }) => true,
-                    Err(error) => return Err(network(&error)),
+                    Err(error) => return Err(unreached(error)),
                 };
                 Ok(is_other.then_some(role))
             }
@@ -134,11 +130,15 @@ impl Served {
 }
 
 fn connect() -> Result<FetchByScheme, Error> {
-    Ok(FetchByScheme::new(HttpFetch::new(&HttpSettings::default()).map_err(|error| network(&error))?))
+    Ok(FetchByScheme::new(HttpFetch::new(&HttpSettings::default()).map_err(setup)?))
 }
 
-fn network(error: &dyn std::fmt::Display) -> Error {
-    Error::Network(format!("{UNREACHED}: {error}"))
+fn setup(error: ClientError) -> Error {
+    NetworkError::Compare(NetworkError::Setup(error.into()).into()).into()
+}
+
+fn unreached(error: FetchError) -> Error {
+    NetworkError::Compare(NetworkError::Fetch(error).into()).into()
 }
 
 impl Repository {
@@ -149,7 +149,7 @@ impl Repository {
     /// server is refused: the versions there are passed, and a server that cannot be reached is a warning.
     ///
     /// # Errors
-    /// [`Error::Refused`] as said; [`Error::Network`] when the server cannot be reached.
+    /// [`Error::Served`] as said; [`Error::Network`] when the server cannot be reached.
     pub(crate) fn compare_with_served(
         &mut self,
         draft: &Draft,
@@ -185,24 +185,16 @@ impl Repository {
                 continue;
             }
             if is_driven_up {
-                return Err(Error::Refused(format!(
-                    "the server has {role} version {theirs}, and this folder has version {ours}: publishing raises a version \
-                     by one, so somebody else signs with the key of {role}. `lastmile-repo revoke` it"
-                )));
+                return Err(ServedError::DrivenUp { role, served: theirs, published: ours }.into());
             }
-            let other = if theirs == ours { "another file of " } else { "" };
-            return Err(Error::Refused(format!(
-                "the server has {other}{role} version {theirs}, and this folder has version {ours}: another copy published \
-                 a newer version, or this folder was restored from a backup. `lastmile-repo catch-up` shows the difference \
-                 and resolves it"
-            )));
+            return Err(match theirs == ours {
+                true => ServedError::OtherFile { role, version: ours },
+                false => ServedError::Newer { role, served: theirs, published: ours },
+            }
+            .into());
         }
         if let Some(role) = served.differing(self.first_listed(draft, entries))?.first() {
-            return Err(Error::Refused(format!(
-                "the server and this folder have different files of {role} under the same version: somebody changed one \
-                 of them. `lastmile-repo catch-up` shows the difference; `lastmile-repo revoke` the key that signed the \
-                 wrong one"
-            )));
+            return Err(ServedError::Differs { role: role.clone() }.into());
         }
         if self.is_emergency {
             let versions = served.versions().filter(|(role, theirs)| {

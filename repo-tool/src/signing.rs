@@ -40,7 +40,8 @@ impl Repository {
     /// Reviews what waits: the roles that are `wanted`, or all if that is empty.
     ///
     /// # Errors
-    /// [`Error::Refused`] when one of them says what nobody has accepted, or what could never be published.
+    /// [`Error::NotAccepted`] when one of them says what nobody has accepted; [`Error::Draft`] when it could never be
+    /// published.
     pub fn review_staged(
         &self,
         draft: &Draft,
@@ -56,7 +57,7 @@ impl Repository {
     /// what; a key that has signed already signs nothing again.
     ///
     /// # Errors
-    /// When a key cannot be opened; [`Error::Refused`] when one of them says what nobody has accepted.
+    /// When a key cannot be opened; [`Error::NotAccepted`] when one of them says what nobody has accepted.
     pub fn sign_staged(
         &self,
         draft: &Draft,

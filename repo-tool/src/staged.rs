@@ -15,7 +15,7 @@ use crate::edit::Edit;
 use crate::folder::Folder;
 use crate::layout::{self, Layout, STAGED};
 use crate::published::Published;
-use crate::{Error, ingest, names};
+use crate::{Error, NotFound, PendingError, ingest, names};
 
 /// The folder of the target files that wait.
 const TARGETS: &str = "targets";
@@ -66,10 +66,7 @@ pub fn read(layout: &Layout, published: &mut Published) -> Result<Draft, Error> 
             false => before.is_none_or(|before| version > before) && !published.is_taken(&role, version),
         };
         if !is_next {
-            return Err(Error::Refused(format!(
-                "the change that waits has {role} version {version}, which was published meanwhile: `lastmile-repo discard` \
-                 drops it, then make it again"
-            )));
+            return Err(PendingError::Outdated { role, version }.into());
         }
         draft.prior.insert(role, prior);
     }
@@ -104,7 +101,7 @@ pub(crate) fn listed_files(layout: &Layout, draft: &Draft, hash_prefixed: bool) 
 /// What is published is compared with the result once more, where nobody else can change it.
 fn check_content(layout: &Layout, target: &TargetFile, place: &Path) -> Result<FileDigest, Error> {
     let relative = Path::new(TARGETS).join(place.parent().unwrap_or(Path::new("")));
-    let missing = || Error::NotFound(format!("staged/targets/{} is not there", place.display()));
+    let missing = || NotFound::StagedTarget { path: place.to_path_buf() };
     let folder = layout.open_staged()?.map_or(Ok(None), |folder| folder.find(&relative))?.ok_or_else(missing)?;
     let name = names::of_file(place)?;
     let mut verifier = target.verifier();
@@ -114,15 +111,12 @@ fn check_content(layout: &Layout, target: &TargetFile, place: &Path) -> Result<F
             verified = verifier.update(part);
         }
     })?;
-    verified.and_then(|()| verifier.finish()).map_err(|error| {
-        Error::Refused(format!(
-            "{} is not the file that the waiting change lists as `{}`: {error}; put the right one there, or \
-             `lastmile-repo discard` the change",
-            folder.path_of(name).display(),
-            target.path
-        ))
+    verified.and_then(|()| verifier.finish()).map_err(|error| PendingError::WrongFile {
+        path: folder.path_of(name),
+        target: target.path.clone(),
+        error,
     })?;
-    digest.ok_or_else(missing)
+    Ok(digest.ok_or_else(missing)?)
 }
 
 /// Writes the draft's documents, replacing what waited before.

@@ -8,7 +8,7 @@ use crate::document::Missing;
 use crate::lint::lint;
 use crate::policy::Policy;
 use crate::trusting::{Odd, odd_ids, odd_in_root};
-use crate::{Error, Repository, publication, staged};
+use crate::{Error, NotFound, Repository, publication, staged};
 
 /// One role.
 #[derive(Clone, Debug)]
@@ -147,7 +147,7 @@ fn top_level(repository: &Repository, name: &RoleName) -> Result<RoleStatus, Err
 
 fn delegated(repository: &Repository, name: &RoleName, delegator: &RoleName) -> Result<RoleStatus, Error> {
     let published = &repository.published;
-    let missing = || Error::NotFound(format!("there is no role {name}"));
+    let missing = || NotFound::Role { role: name.clone() };
     let delegations = published.known(delegator).and_then(|view| view.delegations.as_ref()).ok_or_else(missing)?;
     let ring = delegations.key_ring(delegator, name)?;
     let role = published.known(name).ok_or_else(missing)?;

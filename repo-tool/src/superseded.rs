@@ -5,10 +5,10 @@ use std::path::Path;
 
 use lastmile_client::disk;
 
-use crate::Error;
 use crate::digest::FileDigest;
 use crate::folder::Folder;
 use crate::layout::Layout;
+use crate::{Error, PublicationError};
 
 /// Whether a copy of a metadata file with this name and content was set aside.
 pub(crate) fn has(layout: &Layout, name: &str, content: &FileDigest) -> Result<bool, Error> {
@@ -43,11 +43,7 @@ pub(crate) fn keep(layout: &Layout, from: &Folder, name: &str, under: &Path) -> 
     let synced = folder.open_file(&copy).and_then(|file| disk::sync(&file, &path));
     synced.map_err(|error| Error::file("sync", &path, error))?;
     if FileDigest::read(&folder, &copy, |_| {})? != Some(content) {
-        return Err(Error::Refused(format!(
-            "{} was changed while it was copied to {}: see who changes it, and repeat the command",
-            from.path_of(name).display(),
-            path.display()
-        )));
+        return Err(PublicationError::ChangedWhileCopied { from: from.path_of(name), to: path }.into());
     }
     // The names that lead to the copy.
     let mut folder = layout.open()?;

@@ -28,7 +28,7 @@ use sha2::{Digest as _, Sha256};
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value, value};
 
 use crate::layout::Sharing;
-use crate::{Error, layout};
+use crate::{Error, PathError, layout};
 
 /// The longest configuration file that is read, in bytes.
 const LONGEST: u64 = 1 << 20;
@@ -221,7 +221,7 @@ impl UserConfig {
             return Ok(());
         }
         let Some(text) = key.to_str() else {
-            return Err(Error::Refused(format!("{} is not UTF-8", key.display())));
+            return Err(PathError::NotUtf8 { path: key.to_path_buf() }.into());
         };
         self.change("repositories", &repository.to_string(), |entry| {
             let keys = entry.entry("keys").or_insert_with(|| value(Array::new()));
@@ -250,7 +250,7 @@ impl UserConfig {
     /// Who changes the repository in `folder` besides this user.
     ///
     /// # Errors
-    /// As [`UserConfig::shared_with_group`]; [`Error::Refused`] when there is no such group.
+    /// As [`UserConfig::shared_with_group`]; [`Error::Policy`] when there is no such group.
     pub fn sharing(&self, folder: &Path) -> Result<Sharing, Error> {
         let Some(group) = self.shared_with_group(folder)? else { return Ok(Sharing::Private) };
         match group.parse().ok().or_else(|| group_number(&group)) {
@@ -349,11 +349,7 @@ fn read_own(path: &Path) -> Result<Option<String>, Error> {
     let found = file.metadata().map_err(|error| Error::file("read", path, error))?;
     let is_own = found.uid() == rustix::process::geteuid().as_raw() || found.uid() == 0;
     if !found.is_file() || !is_own || found.mode() & 0o022 != 0 {
-        return Err(Error::Refused(format!(
-            "{} must be a regular file of yours that nobody else can write; it decides which repositories you trust: \
-             `chmod 600` it, or remove it and pin your repositories again",
-            path.display()
-        )));
+        return Err(PathError::UnsafeConfiguration { path: path.to_path_buf() }.into());
     }
     let mut text = String::new();
     file.take(LONGEST).read_to_string(&mut text).map_err(|error| Error::file("read", path, error))?;

@@ -15,7 +15,7 @@ use crate::layout::{self, Interrupted, LONGEST_METADATA, Layout};
 use crate::overlay::Overlay;
 use crate::pin::Start;
 use crate::user::RootDigest;
-use crate::{Error, Setting, ingest, parallel};
+use crate::{Error, PinError, Setting, ingest, parallel};
 
 /// What was found.
 #[derive(Clone, Debug, Default)]
@@ -89,7 +89,7 @@ pub fn directory(
 /// Returns the root from which the repository is checked for this user: the one that was given, else the oldest.
 ///
 /// # Errors
-/// [`Error::Refused`] when the folder does not have the root that the user pinned, or the one that was given.
+/// [`Error::Pin`] when the folder does not have the root that the user pinned, or the one that was given.
 pub fn first_root(layout: &Layout, setting: &Setting) -> Result<Vec<u8>, Error> {
     let start = Start::find(layout, &setting.user, setting.given_root.as_ref())?;
     let Some(given) = &setting.given_root else { return check::oldest_root(layout) };
@@ -103,7 +103,7 @@ pub fn first_root(layout: &Layout, setting: &Setting) -> Result<Vec<u8>, Error> 
             return Ok(root);
         }
     }
-    Err(Error::Refused(format!("no root in {} has the SHA-256 {}", layout.metadata().display(), given.digest)))
+    Err(PinError::NotInChain { folder: layout.metadata(), digest: given.digest }.into())
 }
 
 /// Checks the repository in `layout` as clients that were shipped with the root `oldest`, or with any later one.
@@ -126,8 +126,8 @@ pub fn directory_from(
         Ok(Some(arrived)) => arrived,
         Ok(None) => return Ok(found),
         // There is no network on the way to this disk.
-        Err(Error::Network(reason)) => {
-            found.problems.push(reason);
+        Err(Error::Network(error)) => {
+            found.problems.push(error.to_string());
             return Ok(found);
         }
         Err(error) => return Err(error),
@@ -164,18 +164,20 @@ pub fn url(
     now: DateTime<Utc>,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Verification, Error> {
+    use crate::NetworkError;
     use lastmile_client::{Fetch as _, FetchByScheme, FetchError, HttpFetch, HttpSettings, Updater, url_of};
 
-    let settings = |error: &dyn std::fmt::Display| Error::Network(error.to_string());
     // One for each client: pooled connections live in the runtime that made them.
     let connect = || {
-        Ok::<_, Error>(FetchByScheme::new(HttpFetch::new(&HttpSettings::default()).map_err(|error| settings(&error))?))
+        Ok::<_, Error>(FetchByScheme::new(
+            HttpFetch::new(&HttpSettings::default()).map_err(|error| NetworkError::Setup(error.into()))?,
+        ))
     };
     let (metadata, files) = (url_of(base, "metadata/"), url_of(base, "targets/"));
     let make = |shipped: Vec<u8>| {
         let builder = Updater::builder(shipped).mirror(metadata.clone(), files.clone()).fetch(connect()?);
-        let updater = builder.build().map_err(|error| settings(&error))?;
-        blocking::Updater::new(updater).map_err(|error| Error::Network(chain(&error)))
+        let updater = builder.build().map_err(|error| NetworkError::Setup(error.into()))?;
+        Ok(blocking::Updater::new(updater).map_err(|error| NetworkError::Client(error.into()))?)
     };
     let fetch = connect()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -187,10 +189,10 @@ pub fn url(
         runtime.block_on(async {
             match fetch.fetch(&url, 0).await {
                 Ok(response) => {
-                    response.read_all(Limits::default().root_length).await.map(Some).map_err(|error| settings(&error))
+                    Ok(Some(response.read_all(Limits::default().root_length).await.map_err(NetworkError::Fetch)?))
                 }
                 Err(FetchError::NotFound) => Ok(None),
-                Err(error) => Err(settings(&error)),
+                Err(error) => Err(NetworkError::Fetch(error).into()),
             }
         })
     };
@@ -225,7 +227,7 @@ fn clients(
     let first = oldest.version;
     let mut session = match check::refresh(&make(shipped)?, now) {
         Ok(session) => session,
-        Err(error @ ClientError::Network(_)) => return Err(from_client(&error)),
+        Err(error @ ClientError::Network(_)) => return Err(from_client(error)),
         Err(error) => {
             found.roots.push((first, Some(chain(&error))));
             return Ok(None);

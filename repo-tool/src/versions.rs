@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::layout::{self, Layout};
 use crate::published::Published;
-use crate::{Error, names};
+use crate::{Error, VersionError, names};
 
 /// The name of the record, below the repository's folder.
 pub(crate) const RECORD: &str = ".issued.json";
@@ -87,18 +87,14 @@ impl Issued {
     /// The first version of `role` that was never issued.
     ///
     /// # Errors
-    /// [`Error::Refused`] when it is far above the published one, or no number is left.
+    /// [`Error::Version`] when it is far above the published one, or no number is left.
     pub(crate) fn next(&self, role: &RoleName, published: Option<Version>) -> Result<Version, Error> {
         let Some(highest) = self.highest.get(role) else { return Ok(Version::ONE) };
         let above = highest.get() - published.map_or(0, Version::get);
         if above > LARGEST_JUMP {
-            return Err(Error::Refused(format!(
-                "{role} version {highest} was found, which is {above} above the published version: no publication of \
-                 yours made that jump. Look at the files of {role} in metadata/ and at {RECORD}, and remove what is not \
-                 yours. If the server has that version too, its key was stolen: `lastmile-repo revoke` it"
-            )));
+            return Err(VersionError::Jump { role: role.clone(), highest: *highest, above, record: RECORD }.into());
         }
-        highest.next().ok_or_else(|| Error::Refused(format!("the version numbers of {role} are exhausted")))
+        highest.next().ok_or_else(|| VersionError::Exhausted { role: role.clone() }.into())
     }
 
     /// The record to be kept once these versions are published.
@@ -115,14 +111,7 @@ impl Issued {
 fn read_record(layout: &Layout) -> Result<BTreeMap<RoleName, Version>, Error> {
     let path: PathBuf = layout.dir().join(RECORD);
     let Some(bytes) = layout::read_small(&path, LONGEST)? else { return Ok(BTreeMap::new()) };
-    let invalid = |reason: String| {
-        Error::Refused(format!(
-            "{} is not a record of issued versions: {}; restore it from a copy, or remove it if you know that no version \
-             above the published ones was issued",
-            path.display(),
-            printable(&reason)
-        ))
-    };
+    let invalid = |reason: String| Error::from(VersionError::Record { path: path.clone(), reason: printable(&reason) });
     let record: Map<String, Value> = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
     let entries = record.into_iter().map(|(name, value)| {
         let role = RoleName::listed(&name).map_err(|error| invalid(format!("`{name}`: {error}")))?;

@@ -1,6 +1,6 @@
 //! Documents bent in every place at once: nothing panics, and nothing is accepted that says something else.
 
-use lastmile_metadata::{Error, ErrorKind, Role, Root, Snapshot, Targets, Timestamp};
+use lastmile_metadata::{Error, ErrorKind, Limit, Role, Root, Snapshot, Targets, Timestamp};
 use lastmile_tests::{Delegation, Repository, hash, judge, judge_bytes, parse};
 use serde_json::{Value, json};
 
@@ -116,7 +116,7 @@ fn f_4_2_1_5_very_many_signatures_are_judged_in_passing_as_far_as_they_are_allow
     let one_more = json!({"keyid": "one more", "sig": "00"});
     envelope["signatures"].as_array_mut().unwrap().extend([one_more.clone(), one_more]);
     let refused = judge_bytes::<Targets>(&repository, "targets", serde_json::to_vec(&envelope).unwrap()).unwrap_err();
-    assert_eq!(refused.kind, ErrorKind::LimitReached { limit: "signatures", value: 1_024 });
+    assert_eq!(refused.kind, ErrorKind::LimitReached { limit: Limit::Signatures, value: 1_024 });
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Every limit: what is exactly at it passes, one more is refused, and the error names the limit and its value.
 
 use lastmile_client::{Error as ClientError, Refusal};
-use lastmile_metadata::{ErrorKind, Limits};
+use lastmile_metadata::{ErrorKind, Limit, Limits};
 use lastmile_tests::{Delegation, Device, Repository, TestKey, refused, time, verdict};
 use serde_json::{Value, json};
 
@@ -27,7 +27,7 @@ fn with<T>(repository: &Repository, field: Field<T>, value: T) -> Device {
 }
 
 /// What `repository` says about the length of a file that is one byte longer than `field` allows.
-fn too_long_by_one(repository: &Repository, length: usize, field: Field<u64>) -> (String, u64, Option<&'static str>) {
+fn too_long_by_one(repository: &Repository, length: usize, field: Field<u64>) -> (String, u64, Option<Limit>) {
     let length = length as u64;
     assert!(with(repository, field, length).find("x").unwrap().is_some(), "exactly at the limit");
     let past = with(repository, field, length - 1);
@@ -45,11 +45,11 @@ fn bytes_of_a_file_whose_length_nobody_lists() {
     let repository = repository(false);
     let longest = |roles: &[&str]| roles.iter().map(|role| repository.written(role).len()).max().unwrap();
     let root = longest(&["root"]);
-    let cases: [(&str, usize, Field<u64>); 4] = [
-        ("root_length", root, |limits| &mut limits.root_length),
-        ("timestamp_length", longest(&["timestamp"]), |limits| &mut limits.timestamp_length),
-        ("snapshot_length", longest(&["snapshot"]), |limits| &mut limits.snapshot_length),
-        ("targets_length", longest(&["targets", "a", "b"]), |limits| &mut limits.targets_length),
+    let cases: [(Limit, usize, Field<u64>); 4] = [
+        (Limit::RootLength, root, |limits| &mut limits.root_length),
+        (Limit::TimestampLength, longest(&["timestamp"]), |limits| &mut limits.timestamp_length),
+        (Limit::SnapshotLength, longest(&["snapshot"]), |limits| &mut limits.snapshot_length),
+        (Limit::TargetsLength, longest(&["targets", "a", "b"]), |limits| &mut limits.targets_length),
     ];
     for (name, length, field) in cases {
         let (file, max_length, limit) = too_long_by_one(&repository, length, field);
@@ -72,7 +72,7 @@ fn bytes_of_a_file_whose_length_is_listed() {
         let field: Field<u64> = |limits| &mut limits.listed_length;
         assert!(with(&repository, field, length).find("x").unwrap().is_some());
         repository.road().forget_requests();
-        let kind = ErrorKind::ListedTooLong { listed: length, limit: "listed_length", value: length - 1 };
+        let kind = ErrorKind::ListedTooLong { listed: length, limit: Limit::ListedLength, value: length - 1 };
         assert_eq!(refused(with(&repository, field, length - 1).find("x")), verdict(role, kind));
         let asked = repository.road().requests();
         assert!(
@@ -105,13 +105,13 @@ fn counts_and_depths() {
     type Ask = fn(&Device) -> Result<bool, ClientError>;
     let find: Ask = |device| device.find("x").map(|found| found.is_some());
     let list: Ask = |device| device.list().map(|listed| listed == ["x"]);
-    let cases: [(&'static str, &str, u32, Field<u32>, Ask); 6] = [
-        ("roles_visited", "b", 2, |limits| &mut limits.roles_visited, find),
-        ("roles_listed", "b", 2, |limits| &mut limits.roles_listed, list),
-        ("delegation_depth", "b", 2, |limits| &mut limits.delegation_depth, find),
-        ("delegation_depth", "b", 2, |limits| &mut limits.delegation_depth, list),
-        ("signatures", "timestamp", 4, |limits| &mut limits.signatures, find),
-        ("keys", "root", keys, |limits| &mut limits.keys, find),
+    let cases: [(Limit, &str, u32, Field<u32>, Ask); 6] = [
+        (Limit::RolesVisited, "b", 2, |limits| &mut limits.roles_visited, find),
+        (Limit::RolesListed, "b", 2, |limits| &mut limits.roles_listed, list),
+        (Limit::DelegationDepth, "b", 2, |limits| &mut limits.delegation_depth, find),
+        (Limit::DelegationDepth, "b", 2, |limits| &mut limits.delegation_depth, list),
+        (Limit::Signatures, "timestamp", 4, |limits| &mut limits.signatures, find),
+        (Limit::Keys, "root", keys, |limits| &mut limits.keys, find),
     ];
     for (limit, role, value, field, ask) in cases {
         assert!(ask(&with(&repository, field, value)).unwrap(), "{limit}: exactly at the limit");
@@ -131,7 +131,7 @@ fn new_roots_of_one_update() {
 
 #[test]
 fn a_root_that_is_old_because_of_the_limit_is_not_called_anything_else() {
-    let limit = |value| verdict("root", ErrorKind::LimitReached { limit: "root_updates", value });
+    let limit = |value| verdict("root", ErrorKind::LimitReached { limit: Limit::RootUpdates, value });
     // The key of the timestamp was replaced by a root that is too far away.
     let mut repository = repository(true);
     repository.set_keys("timestamp", &[TestKey::new("another")], 1);

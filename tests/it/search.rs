@@ -1,7 +1,7 @@
 //! Spec 5.6.7: the pre-order search through delegations.
 
 use lastmile_client::{Error as ClientError, blocking};
-use lastmile_metadata::{ErrorKind, RoleName, Stage, Stored, Threshold};
+use lastmile_metadata::{ErrorKind, Limit, RoleName, Stage, Stored, Threshold};
 use lastmile_tests::{
     Delegation, Device, Fault, Repository, TestKey, bin_of, hash, refused, role, sign, too_long, verdict,
 };
@@ -179,7 +179,7 @@ fn w_5_6_7_1_b_and_a9_too_many_roles_are_an_error_of_their_own() {
     });
     assert_eq!(found(&repository, "in the last that is visited").0, some(1));
     let (found, asked) = walk(&repository, "in one too many");
-    let limit = ErrorKind::LimitReached { limit: "roles_visited", value: 32 };
+    let limit = ErrorKind::LimitReached { limit: Limit::RolesVisited, value: 32 };
     assert_eq!((refused(found), asked.len()), (verdict("role-32", limit), 32));
 }
 

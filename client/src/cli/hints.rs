@@ -2,7 +2,7 @@
 
 use std::io;
 
-use lastmile_metadata::{Error as Verdict, ErrorKind};
+use lastmile_metadata::{Error as Verdict, ErrorKind, Limit};
 
 use crate::error::{Error, LocalError, NetworkError, Refusal};
 use crate::fetch::FetchError;
@@ -24,8 +24,8 @@ pub(super) fn hint(error: &Error) -> Option<String> {
     }
 }
 
-/// How the limit of this name is raised.
-fn raising(limit: &str) -> String {
+/// How the limit is raised.
+fn raising(limit: Limit) -> String {
     format!("if the repository is known to be that large, `--limit {limit}=NUMBER` raises the limit")
 }
 
@@ -33,11 +33,11 @@ fn of_refusal(refusal: &Refusal) -> Option<String> {
     let hint = match refusal {
         Refusal::Metadata(Verdict { kind, .. }) => match kind {
             ErrorKind::LimitReached { limit, .. } | ErrorKind::ListedTooLong { limit, .. } => {
-                return Some(raising(limit));
+                return Some(raising(*limit));
             }
             kind => of_verdict(kind)?,
         },
-        Refusal::TooLong { limit: Some(limit), .. } => return Some(raising(limit)),
+        Refusal::TooLong { limit: Some(limit), .. } => return Some(raising(*limit)),
         Refusal::TooLong { limit: None, .. } => "the mirror sends more than the repository lists; try another mirror",
         Refusal::Target { .. } => "the server sends another file than the repository lists; nothing was kept of it",
         Refusal::Name(_) => "`--output-file` fetches it to a path that you name",

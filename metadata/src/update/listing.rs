@@ -9,7 +9,7 @@ use super::{Request, Stage};
 use crate::limits::Budget;
 use crate::trusted::Edge;
 use crate::{
-    Error, ErrorKind, Floors, Kept, RoleName, Stored, TargetFile, TargetPath, TrustedMetadata, VerifiedTargets,
+    Error, ErrorKind, Floors, Kept, Limit, RoleName, Stored, TargetFile, TargetPath, TrustedMetadata, VerifiedTargets,
 };
 
 /// Lists all targets.
@@ -27,7 +27,7 @@ pub struct Listing<'t> {
 
 impl<'t> Listing<'t> {
     pub(crate) fn start(trusted: &'t mut TrustedMetadata) -> Self {
-        let visits = Budget::new("roles_listed", trusted.update.limits.roles_listed.into());
+        let visits = Budget::new(Limit::RolesListed, trusted.update.limits.roles_listed.into());
         let (to_visit, visited, paths) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
         let mut listing = Self { trusted, to_visit, visited, visits, paths, failed: None };
         let targets = listing.trusted.targets.clone();

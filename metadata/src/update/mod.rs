@@ -19,7 +19,8 @@ use chrono::{DateTime, Utc};
 
 use crate::verify::Required;
 use crate::{
-    Error, ErrorKind, Floors, Kept, KnownTargets, Limits, MetaFile, Role, RoleName, Root, Stored, Verified, Version,
+    Error, ErrorKind, Floors, Kept, KnownTargets, Limit, Limits, MetaFile, Role, RoleName, Root, Stored, Verified,
+    Version,
 };
 
 /// A file that a stage needs.
@@ -32,14 +33,14 @@ pub struct Request {
     /// Most bytes to read. A longer file is refused.
     pub max_length: u64,
     /// The field of [`Limits`] that says so; none where it is the length that trusted metadata lists.
-    pub limit: Option<&'static str>,
+    pub limit: Option<Limit>,
 }
 
 impl Request {
     /// The timestamp: never versioned, never listed (5.4.1).
     #[must_use]
     pub fn timestamp(limits: &Limits) -> Self {
-        let (max_length, limit) = (limits.timestamp_length, Some("timestamp_length"));
+        let (max_length, limit) = (limits.timestamp_length, Some(Limit::TimestampLength));
         Self { role: RoleName::TIMESTAMP, version: None, max_length, limit }
     }
 
@@ -57,7 +58,7 @@ impl Request {
 }
 
 /// Most bytes of a file and the limit that says so, unless its length is listed.
-fn most_bytes(listed: Option<u64>, limit: &'static str, value: u64) -> (u64, Option<&'static str>) {
+fn most_bytes(listed: Option<u64>, limit: Limit, value: u64) -> (u64, Option<Limit>) {
     listed.map_or((value, Some(limit)), |length| (length, None))
 }
 

@@ -7,7 +7,9 @@ use chrono::{DateTime, Utc};
 use super::{Request, Stage, Update};
 use crate::limits::Budget;
 use crate::update::timestamp::UpdateTimestamp;
-use crate::{Error, ErrorKind, Floors, Kept, KnownTargets, Limits, RoleName, Root, Stored, StoredFloors, Verified};
+use crate::{
+    Error, ErrorKind, Floors, Kept, KnownTargets, Limit, Limits, RoleName, Root, Stored, StoredFloors, Verified,
+};
 
 /// Follows the chain of roots from the shipped one to the newest.
 #[derive(Clone, Debug)]
@@ -42,7 +44,7 @@ impl UpdateRoot {
         };
         // The application may have been shipped anew, with a root past the one that the record belongs to.
         let forgets_stored = floors.root <= root.version && floors.online_keys != root.online_keys();
-        let fetches = Budget::new("root_updates", u64::from(limits.root_updates));
+        let fetches = Budget::new(Limit::RootUpdates, u64::from(limits.root_updates));
         let update = Update { root, start_time, limits, floors, known: None };
         Ok(Self { update, fetches, at_the_newest: false, forgets_stored, state_lost: false })
     }
@@ -90,7 +92,7 @@ impl Stage for UpdateRoot {
     fn request(&self) -> Option<Request> {
         // 5.3.3: one root after the other, W bytes each.
         let next = self.update.root.version.next().filter(|_| !self.at_the_newest)?;
-        let (max_length, limit) = (self.update.limits.root_length, Some("root_length"));
+        let (max_length, limit) = (self.update.limits.root_length, Some(Limit::RootLength));
         Some(Request { role: RoleName::ROOT, version: Some(next), max_length, limit })
     }
 

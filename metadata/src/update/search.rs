@@ -14,7 +14,7 @@ use crate::limits::Budget;
 use crate::role::router::Router;
 use crate::trusted::Edge;
 use crate::{
-    Error, ErrorKind, Floors, Kept, KeyRing, Limits, RoleName, Stored, TargetFile, TargetPath, TrustedMetadata,
+    Error, ErrorKind, Floors, Kept, KeyRing, Limit, Limits, RoleName, Stored, TargetFile, TargetPath, TrustedMetadata,
     VerifiedTargets,
 };
 
@@ -110,7 +110,7 @@ struct Walk {
 
 impl Walk {
     fn start(path: TargetPath, limits: &Limits) -> Self {
-        let visits = Budget::new("roles_visited", limits.roles_visited.into());
+        let visits = Budget::new(Limit::RolesVisited, limits.roles_visited.into());
         let visited = BTreeSet::from([RoleName::TARGETS]);
         Self { path, chain: Vec::new(), to_visit: Vec::new(), visited, visits, most_depth: limits.delegation_depth }
     }

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::{Request, Stage, Update, most_bytes};
 use crate::update::targets::UpdateTargets;
-use crate::{Error, ErrorKind, Floors, Kept, MetaFile, RoleName, Snapshot, Stored, Timestamp, Verified};
+use crate::{Error, ErrorKind, Floors, Kept, Limit, MetaFile, RoleName, Snapshot, Stored, Timestamp, Verified};
 
 /// Fetches the snapshot that the timestamp lists, unless it is stored.
 #[derive(Clone, Debug)]
@@ -47,7 +47,7 @@ impl Stage for UpdateSnapshot {
         // 5.5.1
         let listed = &self.timestamp.snapshot;
         self.update.limits.check_listed(&RoleName::SNAPSHOT, listed.length).ok()?;
-        let (max_length, limit) = most_bytes(listed.length, "snapshot_length", self.update.limits.snapshot_length);
+        let (max_length, limit) = most_bytes(listed.length, Limit::SnapshotLength, self.update.limits.snapshot_length);
         let version = self.update.prefix(listed.version);
         Some(Request { role: RoleName::SNAPSHOT, version, max_length, limit }).filter(|_| self.snapshot.is_none())
     }

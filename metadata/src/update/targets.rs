@@ -6,8 +6,8 @@ use alloc::sync::Arc;
 use super::{Request, Stage, Update, most_bytes};
 use crate::verify::Required;
 use crate::{
-    Error, ErrorKind, Floors, Kept, KeyRing, RoleName, Snapshot, Stored, Targets, Timestamp, TrustedMetadata, Verified,
-    VerifiedTargets,
+    Error, ErrorKind, Floors, Kept, KeyRing, Limit, RoleName, Snapshot, Stored, Targets, Timestamp, TrustedMetadata,
+    Verified, VerifiedTargets,
 };
 
 /// Fetches the top-level targets role that the snapshot lists, unless it is stored.
@@ -71,7 +71,7 @@ impl Stage for UpdateTargets {
 pub(crate) fn request_targets(update: &Update, snapshot: &Snapshot, role: &RoleName) -> Option<Request> {
     let listed = snapshot.meta(role)?;
     update.limits.check_listed(role, listed.length).ok()?;
-    let (max_length, limit) = most_bytes(listed.length, "targets_length", update.limits.targets_length);
+    let (max_length, limit) = most_bytes(listed.length, Limit::TargetsLength, update.limits.targets_length);
     Some(Request { role: role.clone(), version: update.prefix(listed.version), max_length, limit })
 }
 

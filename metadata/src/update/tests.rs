@@ -322,7 +322,7 @@ fn w_5_3_3_where_more_roots_follow_than_one_update_takes_foreign_signatures_are_
     let roots = repository([("2.root.json", root(2, ONLINE_KEY)), ("3.root.json", root(3, 9))]);
     let stage = Device::new([], "").drive(start, &roots).unwrap();
     let verdict = |file: &[u8]| stage.clone().apply(Some(Stored::Bytes(file.to_vec()))).unwrap_err();
-    let behind = ErrorKind::LimitReached { limit: "root_updates", value: 1 }.of(&RoleName::ROOT);
+    let behind = ErrorKind::LimitReached { limit: crate::Limit::RootUpdates, value: 1 }.of(&RoleName::ROOT);
     assert_eq!(verdict(&timestamp(1, 1, 9)), behind);
     let malformed = verdict(b"{}");
     assert!(malformed.role == RoleName::TIMESTAMP && matches!(malformed.kind, ErrorKind::Malformed(_)));

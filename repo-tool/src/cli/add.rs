@@ -14,7 +14,7 @@ use crate::list::List;
 use crate::own_files::{self, OwnFiles};
 use crate::policy::Policy;
 use crate::queue::Request;
-use crate::{Error, names};
+use crate::{Error, PathError, names};
 
 /// `add`
 #[derive(Debug, Args)]
@@ -115,7 +115,7 @@ fn add_list(context: &Context<'_>, role: &RoleName, list: &Path, output: &Output
     };
     bar.finish_and_clear();
     if list.is_empty() {
-        return Err(Error::NotFound("there are no targets in the list".into()));
+        return Err(Error::Absent("there are no targets in the list".into()));
     }
     let mut repository = context.open(output)?;
     let draft = repository.staged()?;
@@ -138,7 +138,7 @@ fn sources(args: &Add, own: &OwnFiles, output: &Output) -> Result<Vec<Source>, E
     for path in &args.paths {
         let kind = path.symlink_metadata().map_err(|error| Error::file("read", path, error))?;
         if kind.is_symlink() {
-            return Err(Error::Refused(format!("{} is a link; only regular files are published", path.display())));
+            return Err(PathError::PublishesLink { path: path.clone() }.into());
         }
         if kind.is_dir()
             && let Some(folder) = own.refuse_folder(path)?
@@ -164,7 +164,7 @@ fn sources(args: &Add, own: &OwnFiles, output: &Output) -> Result<Vec<Source>, E
         }
     }
     if sources.is_empty() {
-        return Err(Error::NotFound("there are no files in what you name".into()));
+        return Err(Error::Absent("there are no files in what you name".into()));
     }
     sources.sort_by(|one, other| one.name.cmp(&other.name));
     let twice = sources.windows(2).find_map(|pair| match pair {
@@ -172,7 +172,7 @@ fn sources(args: &Add, own: &OwnFiles, output: &Output) -> Result<Vec<Source>, E
         _ => None,
     });
     match twice {
-        Some((one, other)) => Err(Error::Refused(format!(
+        Some((one, other)) => Err(Error::Failed(format!(
             "{} and {} would both be published as `{}`",
             one.file.display(),
             other.file.display(),

@@ -5,6 +5,7 @@ use std::path::Path;
 use lastmile_cli_support::{ExitStatus, Failure, StdoutError};
 
 use crate::Error;
+use crate::queue::Fault;
 
 impl From<StdoutError> for Error {
     fn from(StdoutError(error): StdoutError) -> Self {
@@ -16,19 +17,33 @@ impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
         // What says nothing more than the exit status has no kind of its own.
         let (status, kind) = match error {
-            Error::Usage(_) => (ExitStatus::Usage, None),
-            Error::NotFound(_) => (ExitStatus::NoSuchName, None),
+            Error::Usage(_) | Error::InvalidInput(_) | Error::Request { fault: Fault::Usage, .. } => {
+                (ExitStatus::Usage, None)
+            }
+            Error::Absent(_) | Error::NotFound(_) | Error::Request { fault: Fault::NotFound, .. } => {
+                (ExitStatus::NoSuchName, None)
+            }
             Error::Network(_) => (ExitStatus::Network, None),
             Error::Untrusted(_) => (ExitStatus::Refused, None),
-            Error::Draft(_) => (ExitStatus::Refused, Some("draft")),
+            Error::Draft(_) | Error::Request { fault: Fault::Draft, .. } => (ExitStatus::Refused, Some("draft")),
             Error::NotPinned { .. } => (ExitStatus::Refused, Some("not-pinned")),
-            Error::Private(_) => (ExitStatus::Refused, Some("private")),
-            Error::Busy(_) => (ExitStatus::Failed, Some("busy")),
+            Error::Private { .. } => (ExitStatus::Refused, Some("private")),
+            Error::Busy { .. } => (ExitStatus::Failed, Some("busy")),
             Error::File { .. } => (ExitStatus::Failed, Some("local")),
             Error::Key { .. } => (ExitStatus::Failed, Some("key")),
-            Error::MissingKeys(_) => (ExitStatus::Failed, Some("missing-keys")),
+            Error::MissingKeys { .. } => (ExitStatus::Failed, Some("missing-keys")),
             Error::Policy { .. } => (ExitStatus::Failed, Some("config")),
-            _ => (ExitStatus::Failed, None),
+            Error::Edit(_)
+            | Error::Failed(_)
+            | Error::NotAccepted { .. }
+            | Error::Path(_)
+            | Error::Pending(_)
+            | Error::Pin(_)
+            | Error::Publication(_)
+            | Error::Request { fault: Fault::Refused, .. }
+            | Error::Revoke(_)
+            | Error::Served(_)
+            | Error::Version(_) => (ExitStatus::Failed, None),
         };
         // Some list files, one a line.
         let mut failure = Failure::with_lines(status, &error.to_string());

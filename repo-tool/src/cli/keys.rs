@@ -123,7 +123,7 @@ pub(super) fn resolve(repository: &mut Repository, name: &str) -> Result<Resolve
             let (public, roles) = by_id(repository, name)?;
             let uri = repository.keys.confirmed_uris_of(&public).first().and_then(|uri| uri.parse().ok());
             if uri.is_none() && roles.is_empty() {
-                return Err(Error::Refused(format!(
+                return Err(Error::Failed(format!(
                     "no role lists the key `{name}`, and its private key could not be opened here: give the file of its \
                      public key"
                 )));
@@ -185,7 +185,7 @@ fn by_id(repository: &mut Repository, start: &str) -> Result<(PublicKey, Vec<Str
         (Some(_), false) => {
             Err(Error::Usage(format!("`{start}` is the beginning of several key ids; give more of it")))
         }
-        (None, _) => Err(Error::NotFound(format!(
+        (None, _) => Err(Error::Absent(format!(
             "`{start}` is no key: neither a URI, a key file, nor (at least four digits of) the id of a key that is known here"
         ))),
     }

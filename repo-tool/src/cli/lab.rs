@@ -98,7 +98,7 @@ pub(super) fn attack(args: &AttackLab, output: &Output) -> Result<ExitStatus, Er
     }
     bar.finish_and_clear();
     if lines.is_empty() {
-        return Err(Error::NotFound("none of these attacks can be told from outside".to_owned()));
+        return Err(Error::Absent("none of these attacks can be told from outside".to_owned()));
     }
     output.data_text(&document(&lines), &table(&lines))?;
     Ok(if lines.iter().all(|line| line.failure().is_none()) { ExitStatus::Done } else { ExitStatus::Failed })
@@ -107,9 +107,7 @@ pub(super) fn attack(args: &AttackLab, output: &Output) -> Result<ExitStatus, Er
 fn chosen(only: &[String]) -> Result<Vec<Scenario>, Error> {
     let all = scenario::all();
     if let Some(unknown) = only.iter().find(|id| all.iter().all(|scenario| scenario.id != id.as_str())) {
-        return Err(Error::NotFound(format!(
-            "there is no attack `{unknown}`; without `--only` all are run, and named"
-        )));
+        return Err(Error::Absent(format!("there is no attack `{unknown}`; without `--only` all are run, and named")));
     }
     Ok(all.into_iter().filter(|scenario| only.is_empty() || only.iter().any(|id| id == scenario.id)).collect())
 }

@@ -10,7 +10,7 @@ use crate::layout;
 use crate::policy::Policy;
 use crate::status::{RoleStatus, Status};
 use crate::verify::{self, Verification};
-use crate::{Error, Repository, check, publication};
+use crate::{Error, NotFound, Repository, check, publication};
 
 pub(super) fn status(context: &Context<'_>, output: &Output) -> Result<ExitStatus, Error> {
     let mut repository = Repository::open(&context.global.repository, &context.setting)?;
@@ -78,8 +78,7 @@ pub(super) fn verify(context: &Context<'_>, args: &Verify, output: &Output) -> R
     let mut found = match args.place.as_deref() {
         Some(url) if url.starts_with("http://") || url.starts_with("https://") || url.starts_with("file://") => {
             let root = match &context.global.root {
-                Some(path) => layout::read_if_there(path)?
-                    .ok_or_else(|| Error::NotFound(format!("{} is not there", path.display())))?,
+                Some(path) => layout::read_if_there(path)?.ok_or_else(|| NotFound::File { path: path.clone() })?,
                 None => check::oldest_root(&context.layout()).map_err(|_| {
                     Error::Usage("--root FILE must say which root a client of that URL starts from".into())
                 })?,

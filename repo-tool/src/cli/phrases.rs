@@ -38,7 +38,7 @@ impl Phrases {
     fn given(&self) -> Result<Option<Phrase>, Error> {
         if let Some(path) = &self.file {
             let bytes = layout::read_if_there(path)?
-                .ok_or_else(|| Error::NotFound(format!("the pass-phrase file {} is not there", path.display())))?;
+                .ok_or_else(|| Error::Absent(format!("the pass-phrase file {} is not there", path.display())))?;
             let bytes = Zeroizing::new(bytes);
             let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
             return Ok(Some(Zeroizing::new(line.strip_suffix(b"\r").unwrap_or(line).to_vec())));
@@ -61,7 +61,7 @@ impl Phrases {
 
 impl PassPhrases for Phrases {
     fn pass_phrase(&self, key: &str, attempt: u32) -> Result<Phrase, Error> {
-        let wrong = || Error::key(key, "wrong pass-phrase, or the file is damaged");
+        let wrong = || Error::key(key, lastmile_keys::PemError::WrongPassPhrase);
         if let Some(phrase) = self.given()? {
             return if attempt == 0 { Ok(phrase) } else { Err(wrong()) };
         }

@@ -67,7 +67,7 @@ fn target(repository: &mut Repository, name: &str) -> Result<Target, Error> {
     let odd = repository.edit(draft).all_odd_ids()?.into_iter().map(|(_, odd)| odd);
     let unusable = odd.filter(|odd| matches!(odd.kind, OddKind::Unusable(_))).collect();
     let removal = resolve_removal(repository, unusable, name)?;
-    let material = removal.material().ok_or_else(|| Error::NotFound(format!("`{name}` is no key")))?;
+    let material = removal.material().ok_or_else(|| Error::Absent(format!("`{name}` is no key")))?;
     Ok(match removal {
         Removal::Key(public) => Target { material, name: short(&public), public: Some(public) },
         Removal::Odd(odd) => {

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::args::Serve;
 use super::{Context, ExitStatus, Output};
 use crate::serve::Server;
-use crate::{Error, Repository};
+use crate::{Error, NetworkError, Repository};
 
 pub(super) fn serve(context: &Context<'_>, args: &Serve, output: &Output) -> Result<ExitStatus, Error> {
     let dir = context.global.repository.as_path();
@@ -24,7 +24,7 @@ pub(super) fn serve(context: &Context<'_>, args: &Serve, output: &Output) -> Res
     let log = output.clone();
     runtime.block_on(async {
         let bound = Server::bind(dir, address).await.and_then(|server| Ok((server.address()?, server)));
-        let (at, server) = bound.map_err(|error| Error::Network(format!("cannot listen on {address}: {error}")))?;
+        let (at, server) = bound.map_err(|error| NetworkError::Listen { address, error })?;
         let (metadata, targets) = (format!("http://{at}/metadata/"), format!("http://{at}/targets/"));
         let text = format!("metadata: {metadata}\ntargets:  {targets}");
         output.data_text(&json!({ "metadata_url": metadata, "targets_url": targets }), &text)?;

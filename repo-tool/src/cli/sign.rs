@@ -24,7 +24,7 @@ pub(super) fn sign(context: &Context<'_>, args: &Sign, output: &Output) -> Resul
         false => Repository::open_for_signing(&context.global.repository, &context.setting)?,
     };
     if !staged::is_staged(&repository.layout) {
-        return Err(Error::NotFound("nothing waits for signatures".into()));
+        return Err(Error::Absent("nothing waits for signatures".into()));
     }
     let keys = signing_keys(&mut repository, &args.key)?;
     let draft = repository.staged()?;
@@ -40,7 +40,7 @@ pub(super) fn sign(context: &Context<'_>, args: &Sign, output: &Output) -> Resul
     }
     let signed = repository.sign_staged(&plan.draft, &keys, &wanted)?;
     if signed.is_empty() {
-        return Err(Error::Refused(
+        return Err(Error::Failed(
             "there is nothing that these keys could add: they have signed already, or the roles do not trust them"
                 .into(),
         ));
@@ -84,14 +84,14 @@ fn confirm(context: &Context<'_>, output: &Output) -> Result<(), Error> {
     read.map_err(|error| Error::Usage(format!("cannot read an answer: {error}")))?;
     match answer.trim() {
         "yes" => Ok(()),
-        _ => Err(Error::Refused("not signed".into())),
+        _ => Err(Error::Failed("not signed".into())),
     }
 }
 
 pub(super) fn publish(context: &Context<'_>, output: &Output) -> Result<ExitStatus, Error> {
     let mut repository = context.open(output)?;
     if !staged::is_staged(&repository.layout) {
-        return Err(Error::NotFound("nothing waits to be published".into()));
+        return Err(Error::Absent("nothing waits to be published".into()));
     }
     let mut draft = repository.staged()?;
     draft.policy = Some(repository.policy_without_unused_keys(&draft)?);
@@ -149,7 +149,7 @@ fn remember_thrown_out(repository: &mut Repository, draft: &Draft) -> Result<Vec
 pub(super) fn discard(context: &Context<'_>, output: &Output) -> Result<ExitStatus, Error> {
     let repository = context.open(output)?;
     if !staged::is_staged(&repository.layout) {
-        return Err(Error::NotFound("nothing waits".into()));
+        return Err(Error::Absent("nothing waits".into()));
     }
     let dropped: Vec<String> =
         staged::documents(&repository.layout)?.into_iter().map(|(role, _)| role.to_string()).collect();

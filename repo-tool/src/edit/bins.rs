@@ -7,7 +7,7 @@ use lastmile_metadata::{DelegatedRoles, Delegation, Delegations, HashPrefix, Key
 use super::delegations::Trust;
 use super::spread::Moving;
 use super::{Edit, drop_unused};
-use crate::Error;
+use crate::{EditError, Error};
 
 /// Bins to be made.
 #[derive(Clone, Debug)]
@@ -115,7 +115,7 @@ impl Edit<'_> {
     /// Spreads the targets of `role`, and of the bins that it has, over new bins. `progress` counts targets.
     ///
     /// # Errors
-    /// [`Error::Refused`] when it delegates already in a way that bins cannot stand beside.
+    /// [`Error::Edit`] when it delegates already in a way that bins cannot stand beside.
     pub fn make_bins(
         &mut self,
         role: &RoleName,
@@ -126,10 +126,10 @@ impl Edit<'_> {
         let entries = new.trust.entries();
         let keyids: Vec<KeyId> = entries.keys().cloned().collect();
         let bins = SuccinctRoles::new(keyids.clone(), threshold, u32::from(new.bit_length), &new.name_prefix)
-            .map_err(|error| Error::Refused(error.to_string()))?;
+            .map_err(EditError::Metadata)?;
         let old = self.bins(role)?;
         if old.as_ref().is_some_and(|old| old.bit_length == bins.bit_length() && old.succinct == new.succinct) {
-            return Err(Error::Refused(format!("{role} has 2^{} such bins already", bins.bit_length())));
+            return Err(EditError::SameBins { role: role.clone(), bit_length: bins.bit_length() }.into());
         }
         self.check_names(role, &bins, old.as_ref())?;
         let mut moving = Moving::default();
@@ -141,14 +141,11 @@ impl Edit<'_> {
         targets.clear();
         let delegations = targets.delegations.get_or_insert_default();
         let DelegatedRoles::Listed(listed) = &mut delegations.roles else {
-            return Err(Error::Refused(format!("{role} delegates to bins already")));
+            return Err(EditError::HasBins { role: role.clone() }.into());
         };
         let has_bins = listed.iter().any(|delegation| matches!(delegation.paths, Paths::HashPrefixes(_)));
         if has_bins || (new.succinct && !listed.is_empty()) {
-            return Err(Error::Refused(format!(
-                "{role} has delegations already; succinct bins stand alone, and there is one set of bins (try --prefixes, \
-                 or --role for a role of their own)"
-            )));
+            return Err(EditError::HasDelegations { role: role.clone() }.into());
         }
         delegations.keys.extend(entries);
         let names: Vec<RoleName> = bins.names().collect();
@@ -173,9 +170,7 @@ impl Edit<'_> {
             |name: &RoleName, delegator: &RoleName| delegator == role && old.is_some_and(|old| old.contains(name));
         for (name, delegator) in self.delegated_roles()? {
             if bins.contains(&name) && !is_old(&name, &delegator) {
-                return Err(Error::Refused(format!(
-                    "{delegator} delegates to {name} already: choose other names with --name-prefix"
-                )));
+                return Err(EditError::BinNameTaken { delegator: delegator.clone(), role: name.clone() }.into());
             }
         }
         Ok(())
@@ -188,7 +183,7 @@ impl Edit<'_> {
         for name in &names {
             let bin = self.view(name)?;
             if bin.delegations.is_some() {
-                return Err(Error::Refused(format!("the bin {name} delegates to others: take that back first")));
+                return Err(EditError::BinDelegates { role: name.clone() }.into());
             }
             moving.take(bin);
             self.draft.targets.remove(name);
@@ -235,7 +230,7 @@ fn prefixes_of(number: usize, bit_length: u32) -> Result<Vec<HashPrefix>, Error>
     let first = number << free_bits;
     (first..first + (1 << free_bits))
         .map(|prefix| {
-            HashPrefix::new(&format!("{prefix:0digits$x}")).map_err(|error| Error::Refused(error.to_string()))
+            HashPrefix::new(&format!("{prefix:0digits$x}")).map_err(|error| EditError::Metadata(error).into())
         })
         .collect()
 }

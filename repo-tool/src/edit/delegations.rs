@@ -6,7 +6,7 @@ use lastmile_keys::PublicKey;
 use lastmile_metadata::{DelegatedRoles, Delegation, HashPrefix, Key, KeyId, PathPattern, Paths, RoleName, Threshold};
 
 use super::{Edit, drop_unused};
-use crate::Error;
+use crate::{EditError, Error, NotFound};
 
 /// Who is trusted: keys, and how many of them must sign.
 #[derive(Clone, Debug)]
@@ -21,10 +21,9 @@ impl Trust {
     /// The threshold, if the keys can reach it.
     pub(crate) fn threshold(&self) -> Result<Threshold, Error> {
         let distinct: BTreeSet<_> = self.keys.iter().collect();
-        Threshold::new(self.threshold).filter(|threshold| threshold.get() as usize <= distinct.len()).ok_or_else(|| {
-            let count = distinct.len();
-            Error::Refused(format!("a threshold of {} cannot be reached with {count} keys", self.threshold))
-        })
+        Threshold::new(self.threshold)
+            .filter(|threshold| threshold.get() as usize <= distinct.len())
+            .ok_or_else(|| EditError::UnreachableThreshold { threshold: self.threshold, keys: distinct.len() }.into())
     }
 
     pub(super) fn entries(&self) -> BTreeMap<KeyId, Key> {
@@ -49,27 +48,22 @@ impl Edit<'_> {
     /// Makes a new, empty role to which `from` delegates.
     ///
     /// # Errors
-    /// [`Error::Refused`] when it is there already, or can never reach its threshold; [`Error::Untrusted`] when a file that
+    /// [`Error::Edit`] when it is there already, or can never reach its threshold; [`Error::Untrusted`] when a file that
     /// shows whether it is there does not verify.
     pub fn delegate(&mut self, from: &RoleName, new: NewDelegation) -> Result<(), Error> {
         let threshold = new.trust.threshold()?;
         match self.delegator(&new.name) {
-            Ok(delegator) => return Err(Error::Refused(format!("{delegator} delegates to {} already", new.name))),
+            Ok(delegator) => return Err(EditError::Delegated { delegator, role: new.name }.into()),
             Err(Error::NotFound(_)) => {}
             Err(error) => return Err(error),
         }
         let delegations = self.targets(from)?.delegations.get_or_insert_default();
         let DelegatedRoles::Listed(roles) = &mut delegations.roles else {
-            return Err(Error::Refused(format!(
-                "{from} delegates to succinct bins, and can then have no other delegations"
-            )));
+            return Err(EditError::SuccinctOnly { role: from.clone() }.into());
         };
         let folded = new.name.as_str().to_lowercase();
         if let Some(other) = roles.iter().find(|other| other.name.as_str().to_lowercase() == folded) {
-            return Err(Error::Refused(format!(
-                "`{}` and `{}` would be one file on systems that do not tell case",
-                new.name, other.name
-            )));
+            return Err(EditError::SameFileName { role: new.name, other: other.name.clone() }.into());
         }
         let entries = new.trust.entries();
         roles.push(Delegation {
@@ -101,16 +95,16 @@ impl Edit<'_> {
             self.dissolve(&from, &bins)?;
             return Ok(from);
         }
-        let missing = || Error::NotFound(format!("{from} does not delegate to {name}"));
+        let missing = || NotFound::DelegationFrom { from: from.clone(), role: name.clone() };
         let targets = self.targets(&from)?;
         let delegations = targets.delegations.as_mut().ok_or_else(missing)?;
         let DelegatedRoles::Listed(roles) = &mut delegations.roles else {
-            return Err(missing());
+            return Err(missing().into());
         };
         let before = roles.len();
         roles.retain(|delegation| delegation.name != *name);
         if roles.len() == before {
-            return Err(missing());
+            return Err(missing().into());
         }
         let used: BTreeSet<KeyId> = roles.iter().flat_map(|delegation| delegation.keyids.clone()).collect();
         drop_unused(&mut delegations.keys, &used);
@@ -125,24 +119,22 @@ impl Edit<'_> {
 /// Reads patterns, which should start with no `/` (4.5): targets never do.
 ///
 /// # Errors
-/// [`Error::Refused`] for a pattern that can match nothing.
+/// [`Error::Edit`] for a pattern that can match nothing.
 pub fn patterns(texts: &[String]) -> Result<Paths, Error> {
     let pattern = |text: &String| match text.starts_with('/') || text.is_empty() {
-        true => Err(Error::Refused(format!("the pattern `{text}` matches nothing: target paths never start with `/`"))),
+        true => Err(EditError::UselessPattern { pattern: text.clone() }),
         false => Ok(PathPattern::new(text)),
     };
-    texts.iter().map(pattern).collect::<Result<_, _>>().map(Paths::Patterns)
+    Ok(Paths::Patterns(texts.iter().map(pattern).collect::<Result<_, _>>()?))
 }
 
 /// Reads hash prefixes.
 ///
 /// # Errors
-/// [`Error::Refused`] for what is not 1 to 64 lower-case hexadecimal digits.
+/// [`Error::Edit`] for what is not 1 to 64 lower-case hexadecimal digits.
 pub fn hash_prefixes(texts: &[String]) -> Result<Paths, Error> {
-    let prefix = |text: &String| {
-        HashPrefix::new(text).map_err(|_| Error::Refused(format!("`{text}` is not 1 to 64 digits of 0-9 and a-f")))
-    };
-    texts.iter().map(prefix).collect::<Result<_, _>>().map(Paths::HashPrefixes)
+    let prefix = |text: &String| HashPrefix::new(text).map_err(|_| EditError::HashPrefix { text: text.clone() });
+    Ok(Paths::HashPrefixes(texts.iter().map(prefix).collect::<Result<_, _>>()?))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use lastmile_keys::{KeyMaterial, PublicKey};
 use lastmile_metadata::{DelegatedRoles, Delegations, Key, KeyId, KeyRing, RoleName, Threshold};
 
 use super::{Edit, drop_unused, unknown};
-use crate::{Error, trusting};
+use crate::{EditError, Error, InvalidInput, trusting};
 
 /// Where a role's keys are written, for a change.
 pub(super) struct Entry<'e> {
@@ -24,12 +24,12 @@ impl Entry<'_> {
     fn rotate(&mut self, role: &RoleName, add: &[PublicKey], remove: &[KeyMaterial]) -> Result<(), Error> {
         let before = self.publics();
         if let Some(key) = add.iter().find(|key| before.contains(key)) {
-            return Err(Error::Refused(format!("{role} trusts the key {} already", short(key))));
+            return Err(EditError::KeyTrusted { role: role.clone(), key: short(key) }.into());
         }
         let listed: BTreeSet<KeyMaterial> =
             self.keyids.iter().filter_map(|id| Some(self.keys.get(id)?.material())).collect();
         if let Some(key) = remove.iter().find(|key| !listed.contains(key)) {
-            return Err(Error::Refused(format!("{role} does not trust the key {}", short_material(key))));
+            return Err(EditError::KeyNotTrusted { role: role.clone(), key: short_material(key) }.into());
         }
         for key in add.iter().map(Key::from_public) {
             self.keyids.push(key.keyid());
@@ -51,11 +51,9 @@ impl Entry<'_> {
     }
 
     fn check_reachable(&self, role: &RoleName) -> Result<(), Error> {
-        let (count, threshold) = (self.publics().len(), *self.threshold);
-        if count < threshold.get() as usize {
-            return Err(Error::Refused(format!(
-                "{role} would have {count} keys for a threshold of {threshold}: nobody could sign for it any more"
-            )));
+        let (keys, threshold) = (self.publics().len(), self.threshold.get());
+        if keys < threshold as usize {
+            return Err(EditError::TooFewKeys { role: role.clone(), keys, threshold }.into());
         }
         Ok(())
     }
@@ -156,7 +154,7 @@ impl Edit<'_> {
     /// The same for many roles, of which one stands for all succinct bins.
     ///
     /// # Errors
-    /// [`Error::Refused`] when a key is there already, or is not, or too few are left for the threshold.
+    /// [`Error::Edit`] when a key is there already, or is not, or too few are left for the threshold.
     pub fn rotate_all(&mut self, roles: &[RoleName], add: &[PublicKey], remove: &[PublicKey]) -> Result<(), Error> {
         let remove: Vec<KeyMaterial> = remove.iter().map(KeyMaterial::from).collect();
         self.rotate_material(roles, add, &remove)
@@ -186,9 +184,9 @@ impl Edit<'_> {
     /// The same for many roles, of which one stands for all succinct bins.
     ///
     /// # Errors
-    /// [`Error::Refused`] when one has fewer keys.
+    /// [`Error::Edit`] when one has fewer keys.
     pub fn set_threshold_of_all(&mut self, roles: &[RoleName], threshold: u32) -> Result<(), Error> {
-        let new = Threshold::new(threshold).ok_or_else(|| Error::Usage("a threshold is at least 1".into()))?;
+        let new = Threshold::new(threshold).ok_or(InvalidInput::Threshold)?;
         self.change(roles, |role, entry| {
             *entry.threshold = new;
             entry.check_reachable(role)

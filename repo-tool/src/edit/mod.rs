@@ -12,9 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use lastmile_metadata::{DelegatedRoles, Delegations, KeyId, KeyRing, RoleName, Root, Targets, Version};
 
-use crate::Error;
 use crate::draft::Draft;
 use crate::published::Published;
+use crate::{Error, NotFound};
 
 /// A draft being edited, over what is published.
 pub struct Edit<'a> {
@@ -255,5 +255,5 @@ fn drop_unused<V>(keys: &mut BTreeMap<KeyId, V>, used: &BTreeSet<KeyId>) {
 }
 
 fn unknown(role: &RoleName) -> Error {
-    Error::NotFound(format!("nobody delegates to a role {role}"))
+    NotFound::Delegation { role: role.clone() }.into()
 }

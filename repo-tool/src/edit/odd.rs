@@ -39,7 +39,7 @@ impl Edit<'_> {
     /// the first.
     ///
     /// # Errors
-    /// [`Error::Refused`] when too few keys are left for the threshold.
+    /// [`Error::Edit`] when too few keys are left for the threshold.
     pub fn remove_ids(&mut self, roles: &[RoleName], ids: &[KeyId]) -> Result<(), Error> {
         self.change(roles, |role, entry| entry.remove_ids(role, ids))
     }

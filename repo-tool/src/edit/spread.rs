@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use lastmile_metadata::{RoleName, Router, TargetFile, TargetPath, Targets, hash_start};
 
 use super::Edit;
-use crate::{Error, parallel};
+use crate::{EditError, Error, NotFound, parallel};
 
 /// Very many targets, by number. They are made when they are needed, for as trees they would fill the memory.
 pub trait Listings: Sync {
@@ -39,7 +39,7 @@ pub trait Listings: Sync {
     /// What follows when two of them say different things of one path; without an error, the first one counts.
     ///
     /// # Errors
-    /// [`Error::Refused`] when that must not be.
+    /// [`Error::Edit`] when that must not be.
     fn clash(&self, one: usize, other: usize) -> Result<(), Error>;
 }
 
@@ -59,7 +59,7 @@ impl Listings for Vec<TargetFile> {
 
     fn clash(&self, one: usize, _: usize) -> Result<(), Error> {
         let path = self.target(one)?.path;
-        Err(Error::Refused(format!("`{path}` is given twice, with different contents")))
+        Err(EditError::DifferentTargets { path: path.clone() }.into())
     }
 }
 
@@ -143,8 +143,7 @@ impl Edit<'_> {
 
     /// Follows bins from `role` on, for all at once: which role is to list which of them.
     fn shares(&mut self, role: &RoleName, listings: &dyn Listings) -> Result<Vec<Share>, Error> {
-        let count =
-            u32::try_from(listings.len()).map_err(|_| Error::Refused("these are more than 2^32 targets".into()))?;
+        let count = u32::try_from(listings.len()).map_err(|_| EditError::TooManyTargets)?;
         let mut waiting = VecDeque::from([(role.clone(), (0..count).collect::<Vec<u32>>())]);
         let mut shares = Vec::new();
         while let Some((role, numbers)) = waiting.pop_front() {
@@ -196,7 +195,7 @@ fn filled(before: &Targets, numbers: &[u32], listings: &dyn Listings) -> Result<
     if let Some(error) = failed {
         return Err(error);
     }
-    written.map_err(|kind| Error::Refused(kind.to_string()))?;
+    written.map_err(EditError::Metadata)?;
     Ok((changed > 0).then_some((after, changed)))
 }
 
@@ -213,5 +212,5 @@ fn one_of(same: &[(TargetPath, u32)], listings: &dyn Listings) -> Result<TargetF
 }
 
 fn lost() -> Error {
-    Error::NotFound("a target got lost on its way".into())
+    NotFound::DistributedTarget.into()
 }

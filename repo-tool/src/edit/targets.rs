@@ -3,7 +3,7 @@
 use lastmile_metadata::{RoleName, TargetFile, TargetPath};
 
 use super::Edit;
-use crate::Error;
+use crate::{Error, NotFound};
 
 impl Edit<'_> {
     /// Lists `target` in `role`, or in the bin that `role` leads it to. Returns where.
@@ -26,10 +26,10 @@ impl Edit<'_> {
             Some(role) => Some(self.bin_for(role, path)?),
             None => self.holder(path)?,
         };
-        let missing = || Error::NotFound(format!("no target `{path}` is listed"));
+        let missing = || NotFound::Target { path: path.clone() };
         let holder = holder.ok_or_else(missing)?;
         if self.view(&holder)?.target(path).is_none() {
-            return Err(missing());
+            return Err(missing().into());
         }
         self.draft().touched.insert(path.clone());
         self.targets(&holder)?.remove(path);

@@ -5,7 +5,7 @@ use lastmile_repo_tool::edit::delegations::{NewDelegation, Trust, patterns};
 use lastmile_repo_tool::init::NewRepository;
 use lastmile_repo_tool::key_store::Protection;
 use lastmile_repo_tool::publication::Unobserved;
-use lastmile_repo_tool::{Error, Signing, diff};
+use lastmile_repo_tool::{EditError, Error, PinError, Signing, diff};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -37,7 +37,7 @@ fn names_that_differ_by_case_or_by_unicode_form_stay_apart() {
     }
     assert!(delegated.first().unwrap().is_ok());
     let refused = delegated.last().unwrap();
-    assert!(matches!(refused, Err(Error::Refused(reason)) if reason.contains("case")), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Edit(EditError::SameFileName { .. }))), "{refused:?}");
 }
 
 #[test]
@@ -66,7 +66,10 @@ fn nothing_is_signed_over_metadata_that_does_not_verify() {
         std::fs::write(&path, &altered).unwrap();
         let before = (world.files("metadata"), world.files("targets"));
         let ended = world.try_add("b", "2", &mut Unobserved);
-        assert!(matches!(ended, Err(Error::Untrusted(_) | Error::Refused(_))), "{file}: {ended:?}");
+        assert!(
+            matches!(ended, Err(Error::Untrusted(_) | Error::Pin(PinError::OtherRepository { .. }))),
+            "{file}: {ended:?}"
+        );
         assert_eq!((world.files("metadata"), world.files("targets")), before, "{file}");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), altered, "{file}");
     }

@@ -9,7 +9,7 @@ use lastmile_repo_tool::edit::spread::Listings as _;
 use lastmile_repo_tool::ingest::{Hidden, find};
 use lastmile_repo_tool::list::List;
 use lastmile_repo_tool::publication::Unobserved;
-use lastmile_repo_tool::{Error, Signing};
+use lastmile_repo_tool::{DraftError, EditError, Error, Signing};
 use sha2::{Digest as _, Sha256};
 
 use crate::delegations::{delegate, delegate_from};
@@ -101,7 +101,10 @@ fn r_x_1_a_list_that_clients_would_not_find_is_not_published() {
     let before = world.files("metadata");
     let beside = list("x", ["a/x".to_string(), "b/x".to_string()]);
     let refused = fill(&world, &role, &beside);
-    assert!(matches!(&refused, Err(Error::Draft(reason)) if reason.contains("b/x")), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(Error::Draft(DraftError::TargetNotFound { path, .. })) if path.as_str() == "b/x"),
+        "{refused:?}"
+    );
     assert_eq!(world.files("metadata"), before);
     fill(&world, &role, &list("x", ["a/x".to_string(), "a/y".to_string()])).unwrap();
     let mut session = world.client(1, &MemoryStore::default()).refresh_at(world.now).unwrap();
@@ -160,9 +163,9 @@ fn bins_are_not_made_anew_where_others_would_be_lost() {
     let mut repository = world.open();
     let mut edit = repository.edit(Draft::default());
     let refused = edit.make_bins(&RoleName::TARGETS, &new, &|_| {});
-    assert!(matches!(&refused, Err(Error::Refused(reason)) if reason.contains("bin-1")), "{refused:?}");
+    assert!(matches!(&refused, Err(Error::Edit(EditError::BinDelegates { role })) if *role == bin), "{refused:?}");
     let same = edit.make_bins(&RoleName::TARGETS, &bins(&world, 2, true), &|_| {});
-    assert!(matches!(&same, Err(Error::Refused(reason)) if reason.contains("already")), "{same:?}");
+    assert!(matches!(&same, Err(Error::Edit(EditError::SameBins { bit_length: 2, .. }))), "{same:?}");
 }
 
 #[test]
@@ -182,7 +185,10 @@ fn a_key_of_all_bins_is_replaced_in_all_at_once() {
         world
             .change_with(&[new_uri], &mut Unobserved, |edit| {
                 edit.rotate_all(&roles, std::slice::from_ref(&new), std::slice::from_ref(&old)).unwrap();
-                assert!(matches!(edit.rotate_all(&roles, std::slice::from_ref(&new), &[]), Err(Error::Refused(_))));
+                assert!(matches!(
+                    edit.rotate_all(&roles, std::slice::from_ref(&new), &[]),
+                    Err(Error::Edit(EditError::KeyTrusted { .. }))
+                ));
             })
             .unwrap();
         let mut repository = world.open();

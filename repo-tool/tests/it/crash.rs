@@ -5,7 +5,7 @@ use std::io;
 use lastmile_client::MemoryStore;
 use lastmile_metadata::RoleName;
 use lastmile_repo_tool::publication::{Moment, Observer, Unobserved};
-use lastmile_repo_tool::{Error, Repository, Signing, verify};
+use lastmile_repo_tool::{Error, PathError, Repository, Signing, verify};
 
 use crate::world::{World, is_published};
 
@@ -110,7 +110,7 @@ fn two_publishers_at_once_take_turns_or_are_told() {
     let world = World::new();
     let held = world.open();
     let second = Repository::open_for_change(&world.dir(), &world.setting());
-    assert!(matches!(second, Err(Error::Busy(_))));
+    assert!(matches!(second, Err(Error::Busy { .. })));
     drop(held);
     let added = std::thread::scope(|scope| {
         let publish = |number: usize| {
@@ -122,7 +122,7 @@ fn two_publishers_at_once_take_turns_or_are_told() {
                 loop {
                     let mut repository = match Repository::open_for_change(&dir, &setting) {
                         Ok(repository) => repository,
-                        Err(Error::Busy(_)) => continue,
+                        Err(Error::Busy { .. }) => continue,
                         Err(error) => panic!("{error}"),
                     };
                     let name = lastmile_repo_tool::ingest::target_path(&format!("file-{number}")).unwrap();
@@ -151,7 +151,7 @@ fn r_x_2_nothing_is_written_through_a_link() {
     std::fs::create_dir(&outside).unwrap();
     std::os::unix::fs::symlink(&outside, world.layout().targets().join("sub")).unwrap();
     let refused = world.try_add("sub/a", "1", &mut Unobserved);
-    assert!(matches!(refused, Err(Error::Refused(_))), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Path(PathError::NoWorkingFolder { .. }))), "{refused:?}");
     assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
     // A link in the place of a file is replaced, and what it leads to is left alone.
     let precious = outside.join("precious");

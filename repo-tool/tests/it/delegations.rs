@@ -8,7 +8,7 @@ use lastmile_repo_tool::edit::bins::NewBins;
 use lastmile_repo_tool::edit::delegations::{NewDelegation, Trust};
 use lastmile_repo_tool::names;
 use lastmile_repo_tool::publication::Unobserved;
-use lastmile_repo_tool::{Error, Outcome};
+use lastmile_repo_tool::{EditError, Error, Outcome, RoleNameError};
 
 use crate::world::World;
 
@@ -124,7 +124,10 @@ fn bins_never_take_the_place_of_other_roles() {
     let new = bins(&world, true);
     let mut repository = world.open();
     let refused = repository.edit(Draft::default()).make_bins(&b, &new, &|_| {});
-    assert!(matches!(&refused, Err(Error::Refused(reason)) if reason.contains("--name-prefix")), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(Error::Edit(EditError::BinNameTaken { delegator, .. })) if *delegator == a),
+        "{refused:?}"
+    );
     drop(repository);
     assert_eq!(world.fetch("a/x").unwrap().unwrap(), b"1");
 }
@@ -160,10 +163,16 @@ fn a_threshold_that_the_keys_cannot_reach_is_refused() {
     let world = World::new();
     world
         .change(|edit| {
-            assert!(matches!(edit.set_threshold(&RoleName::TARGETS, 2), Err(Error::Refused(_))));
+            assert!(matches!(
+                edit.set_threshold(&RoleName::TARGETS, 2),
+                Err(Error::Edit(EditError::TooFewKeys { keys: 1, threshold: 2, .. }))
+            ));
             let mut new = bins(&world, true);
             new.trust.threshold = 2;
-            assert!(matches!(edit.make_bins(&RoleName::TARGETS, &new, &|_| {}), Err(Error::Refused(_))));
+            assert!(matches!(
+                edit.make_bins(&RoleName::TARGETS, &new, &|_| {}),
+                Err(Error::Edit(EditError::UnreachableThreshold { keys: 1, threshold: 2 }))
+            ));
         })
         .err();
 }
@@ -171,7 +180,13 @@ fn a_threshold_that_the_keys_cannot_reach_is_refused() {
 #[test]
 fn a_role_is_never_named_like_a_version_of_another_file() {
     for name in ["2.root", "17.targets", "1.x"] {
-        assert!(matches!(names::new_role(name), Err(Error::Refused(_))), "{name}");
+        assert!(
+            matches!(
+                names::new_role(name),
+                Err(Error::Edit(EditError::RoleName(RoleNameError::LooksVersioned { .. })))
+            ),
+            "{name}"
+        );
     }
     for name in ["v2.root", "2-root", "team"] {
         assert!(names::new_role(name).is_ok(), "{name}");

@@ -19,7 +19,7 @@ use lastmile_repo_tool::policy::Policy;
 use lastmile_repo_tool::publication::Unobserved;
 use lastmile_repo_tool::queue::Request;
 use lastmile_repo_tool::revoke::revoke;
-use lastmile_repo_tool::{Error, Outcome, Signing, verify};
+use lastmile_repo_tool::{Error, Outcome, PathError, Signing, verify};
 
 use crate::compressed::set_codings;
 use crate::world::World;
@@ -250,7 +250,7 @@ fn init_survives_every_fault_of_the_disk() {
             // Nothing was made, or all of it: the same command says which.
             match init(&world) {
                 Ok(()) => {}
-                Err(Error::Refused(text)) if text.contains("is there already") => {}
+                Err(Error::Path(PathError::RepositoryExists { .. } | PathError::RepositoryFinished { .. })) => {}
                 Err(error) => panic!("{told}: {error}"),
             }
             world.try_add("next", "3", &mut Unobserved).unwrap_or_else(|error| panic!("{told}: {error}"));

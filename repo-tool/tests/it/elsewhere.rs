@@ -3,7 +3,7 @@
 use lastmile_metadata::{RoleName, TargetPath};
 use lastmile_repo_tool::publication::Unobserved;
 use lastmile_repo_tool::status::{Status, waiting};
-use lastmile_repo_tool::{Error, Outcome, Signing};
+use lastmile_repo_tool::{Error, Outcome, PendingError, Signing};
 
 use crate::world::{World, is_published};
 
@@ -88,7 +88,7 @@ fn where_the_online_keys_are_elsewhere_a_release_waits_for_them() {
     let world = World::new();
     let taken = take_away(&world, &["snapshot-1", "timestamp-1"]);
     assert!(matches!(world.add("a", "1"), Outcome::Staged(_)));
-    assert!(matches!(world.renew(), Err(Error::MissingKeys(_))), "there is nothing to wait with");
+    assert!(matches!(world.renew(), Err(Error::MissingKeys { .. })), "there is nothing to wait with");
     give_back(taken);
     let _offline = take_away(&world, &["targets-1"]);
     let mut repository = world.open();
@@ -129,9 +129,9 @@ fn a_waiting_change_is_not_lost_to_another_one() {
         let plan = repository.plan(draft, Signing::Now).unwrap();
         repository.conclude(&plan, &mut Unobserved)
     };
-    assert!(matches!(renew_targets(), Err(Error::Refused(_))), "it would be staged over it");
+    assert!(matches!(renew_targets(), Err(Error::Pending(PendingError::InTheWay))), "it would be staged over it");
     give_back(taken);
-    assert!(matches!(renew_targets(), Err(Error::Refused(_))), "it would be published past it");
+    assert!(matches!(renew_targets(), Err(Error::Pending(PendingError::InTheWay))), "it would be published past it");
     let mut repository = world.open();
     let draft = repository.staged().unwrap();
     assert_eq!(draft.touched.len(), 1);
@@ -171,7 +171,7 @@ fn a_file_that_waits_is_published_only_if_it_is_what_is_listed() {
         let plan = repository.plan(draft, Signing::All)?;
         repository.conclude(&plan, &mut Unobserved)
     };
-    assert!(matches!(publish(), Err(Error::Refused(_))), "other bytes than listed");
+    assert!(matches!(publish(), Err(Error::Pending(PendingError::WrongFile { .. }))), "other bytes than listed");
     std::fs::write(&of_a, "1").unwrap();
     assert!(is_published(&publish().unwrap()));
     assert_eq!(world.fetch("a").unwrap().unwrap(), b"1");
@@ -189,7 +189,7 @@ fn a_waiting_change_that_was_overtaken_is_refused() {
     world.add("b", "1");
     std::fs::create_dir(world.layout().staged()).unwrap();
     std::fs::write(world.layout().staged().join("targets.json"), staged).unwrap();
-    assert!(matches!(world.open().staged(), Err(Error::Refused(_))));
+    assert!(matches!(world.open().staged(), Err(Error::Pending(PendingError::Outdated { .. }))));
 }
 
 #[test]

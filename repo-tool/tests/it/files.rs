@@ -8,7 +8,7 @@ use lastmile_repo_tool::init::NewRepository;
 use lastmile_repo_tool::key_store::Protection;
 use lastmile_repo_tool::own_files::OwnFiles;
 use lastmile_repo_tool::publication::{Moment, Observer, Unobserved};
-use lastmile_repo_tool::{Error, Repository, verify};
+use lastmile_repo_tool::{Error, InvalidInput, PathError, PublicationError, Repository, verify};
 
 use crate::world::{World, is_published};
 
@@ -139,7 +139,10 @@ fn g_3_1_1_without_hash_prefixes_a_name_is_published_once() {
     let world = World::with(&new);
     world.add("a", "1");
     assert_eq!(world.files("targets"), ["a"]);
-    assert!(matches!(world.try_add("a", "2", &mut Unobserved), Err(Error::Refused(_))));
+    assert!(matches!(
+        world.try_add("a", "2", &mut Unobserved),
+        Err(Error::Publication(PublicationError::OtherBytes { .. }))
+    ));
     assert_eq!(std::fs::read(world.layout().targets().join("a")).unwrap(), b"1");
     assert_eq!(world.metadata("timestamp.json")["signed"]["version"], 2);
 }
@@ -160,7 +163,10 @@ fn links_fifos_and_unsafe_names_are_not_taken_in() {
     let path = |name: &str| folder.path().join(name);
     std::fs::create_dir(path("links")).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", path("links/out")).unwrap();
-    assert!(matches!(ingest::find(&path("links"), None, Hidden::Skip), Err(Error::Refused(_))));
+    assert!(matches!(
+        ingest::find(&path("links"), None, Hidden::Skip),
+        Err(Error::Path(PathError::PublishesLink { .. }))
+    ));
     std::fs::create_dir(path("fifos")).unwrap();
     rustix::fs::mknodat(
         rustix::fs::CWD,
@@ -170,7 +176,10 @@ fn links_fifos_and_unsafe_names_are_not_taken_in() {
         0,
     )
     .unwrap();
-    assert!(matches!(ingest::find(&path("fifos"), None, Hidden::Skip), Err(Error::Refused(_))));
+    assert!(matches!(
+        ingest::find(&path("fifos"), None, Hidden::Skip),
+        Err(Error::Path(PathError::PublishesSpecial { .. }))
+    ));
     for name in ["../x", "/x", "a//b", "CON", "a\nb", "a\\b", ""] {
         assert!(ingest::target_path(name).is_err(), "{name:?}");
     }
@@ -198,7 +207,8 @@ fn a_missing_file_is_no_network_failure() {
     let world = World::new();
     std::fs::remove_file(world.layout().metadata().join("1.snapshot.json")).unwrap();
     let opened = Repository::open(&world.dir(), &world.setting()).err();
-    assert!(matches!(&opened, Some(Error::Refused(reason)) if reason.contains("1.snapshot.json")), "{opened:?}");
+    let Some(error @ Error::Publication(PublicationError::Incomplete { .. })) = opened else { panic!("{opened:?}") };
+    assert!(error.to_string().contains("1.snapshot.json"), "{error}");
     let found = verify::directory(&world.dir(), world.now, true, &|_, _| {}).unwrap();
     assert!(!found.is_good());
     assert!(found.problems.iter().any(|problem| problem.contains("1.snapshot.json")), "{:?}", found.problems);
@@ -231,5 +241,8 @@ fn a_threshold_of_zero_makes_no_repository() {
     new.thresholds.insert("targets".into(), 0);
     let world = World::new();
     let error = new.create(&folder.path().join("new"), &world.setting(), &mut Unobserved).err();
-    assert!(matches!(&error, Some(Error::Usage(reason)) if reason.contains("threshold of targets")), "{error:?}");
+    assert!(
+        matches!(&error, Some(Error::InvalidInput(InvalidInput::ThresholdOf { role })) if *role == RoleName::TARGETS),
+        "{error:?}"
+    );
 }

@@ -7,7 +7,7 @@ use lastmile_repo_tool::group::{self, Shared};
 use lastmile_repo_tool::ingest::{Source, target_path};
 use lastmile_repo_tool::policy::Policy;
 use lastmile_repo_tool::publication::{Moment, Observer, Unobserved};
-use lastmile_repo_tool::queue::{Answer, Request};
+use lastmile_repo_tool::queue::{Answer, Fault, Request};
 use lastmile_repo_tool::{Error, verify};
 use serde_json::Value;
 
@@ -72,8 +72,8 @@ fn a_request_that_is_refused_takes_no_other_one_down() {
         Shared::Elsewhere(Answer::Published { .. }) => Ok(()),
         Shared::Here(_) => panic!("it was answered already"),
     };
-    assert!(matches!(of(&absent), Err(Error::NotFound(_))));
-    assert!(matches!(of(&hidden), Err(Error::Draft(_))));
+    assert!(matches!(of(&absent), Err(Error::Request { fault: Fault::NotFound, .. })));
+    assert!(matches!(of(&hidden), Err(Error::Request { fault: Fault::Draft, .. })));
     of(&other).unwrap();
     assert!(is_visible(&world, "1") && is_visible(&world, "3") && world.fetch("a/2").unwrap().is_none());
 }
@@ -83,7 +83,7 @@ fn a_request_that_waits_for_too_long_or_for_nobody_is_not_published() {
     let world = World::new();
     let lock = world.layout().lock().unwrap();
     let late = enter(&world, None, "1");
-    assert!(matches!(publish(&world, &late), Err(Error::Busy(_))));
+    assert!(matches!(publish(&world, &late), Err(Error::Busy { .. })));
     drop(enter(&world, None, "2"));
     drop(lock);
     publish(&world, &enter(&world, None, "3")).unwrap();

@@ -56,7 +56,7 @@ fn is_intact(precious: &Path) -> bool {
 
 fn refusal(result: Result<impl Sized, Error>) -> String {
     match result.err() {
-        Some(Error::Refused(reason)) => reason,
+        Some(error @ (Error::Path(_) | Error::Pin(_) | Error::Publication(_))) => error.to_string(),
         other => panic!("not refused: {other:?}"),
     }
 }

@@ -71,7 +71,8 @@ fn outside(world: &World, name: &str, content: &[u8]) -> PathBuf {
 fn refused(world: &World, path: &Path) -> Option<String> {
     match publish(world, &Source::new(path.to_path_buf(), target_path("name").unwrap())) {
         Ok(()) => None,
-        Err(Error::Private(reason)) => {
+        Err(error @ Error::Private { .. }) => {
+            let reason = error.to_string();
             assert!(reason.contains(&path.display().to_string()), "{reason}");
             assert_eq!(world.files(".queue"), [""; 0], "nothing is left behind");
             assert_eq!(world.files(".publishing"), [""; 0], "nothing is left behind");
@@ -204,7 +205,10 @@ fn a_file_of_the_repository_is_refused_whatever_it_is_called() {
         let path = world.folder.path().join(path);
         let own = Source::new(path.clone(), target_path("name").unwrap()).allow_private_keys();
         let error = publish(&world, &own).unwrap_err();
-        assert!(matches!(&error, Error::Private(reason) if reason.contains("this repository")), "{path:?}: {error}");
+        assert!(
+            matches!(&error, Error::Private { files } if files.iter().all(|file| file.reason.contains("this repository"))),
+            "{path:?}: {error}"
+        );
     }
     fs::create_dir(dir.join("dist")).unwrap();
     fs::write(dir.join("dist/app"), "app").unwrap();
@@ -222,7 +226,10 @@ fn key_files_that_the_configuration_names_are_refused_wherever_they_are() {
     fs::write(&key, "an unknown form").unwrap();
     let own = Source::new(key, target_path("name").unwrap()).allow_private_keys();
     let error = publish(&world, &own).unwrap_err();
-    assert!(matches!(&error, Error::Private(reason) if reason.contains("private key file:")), "{error}");
+    assert!(
+        matches!(&error, Error::Private { files } if files.iter().all(|file| file.reason.contains("private key file:"))),
+        "{error}"
+    );
 }
 
 #[test]
@@ -310,12 +317,18 @@ fn copies_of_own_private_keys_are_refused() {
     for (name, content, said) in copies {
         let copy = Source::new(outside(&world, name, &content), target_path("name").unwrap()).allow_private_keys();
         let error = publish(&world, &copy).unwrap_err();
-        assert!(matches!(&error, Error::Private(reason) if reason.contains(said)), "{name}: {error}");
+        assert!(
+            matches!(&error, Error::Private { files } if files.iter().all(|file| file.reason.contains(said))),
+            "{name}: {error}"
+        );
         assert_eq!(world.files(".publishing"), [""; 0], "nothing is left behind");
     }
     let itself = Source::new(outside_key, target_path("name").unwrap()).allow_private_keys();
     let error = publish(&world, &itself).unwrap_err();
-    assert!(matches!(&error, Error::Private(reason) if reason.contains("is the private key /")), "{error}");
+    assert!(
+        matches!(&error, Error::Private { files } if files.iter().all(|file| file.reason.contains("is the private key /"))),
+        "{error}"
+    );
     // A public key is no secret, and neither is a key of a test.
     let public = outside(&world, "public", &fs::read(keys.join("root-1.pub")).unwrap());
     assert_eq!(refused(&world, &public), None);

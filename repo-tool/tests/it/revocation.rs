@@ -8,7 +8,7 @@ use lastmile_repo_tool::policy::KeyUri;
 use lastmile_repo_tool::proof::{Before, ProofRow, Verdict, is_refuted, prove};
 use lastmile_repo_tool::publication::Unobserved;
 use lastmile_repo_tool::revoke::{KeyCount, Replacement, Replacements, Revocation, revoke};
-use lastmile_repo_tool::{Error, Outcome, Signing};
+use lastmile_repo_tool::{Error, Outcome, PathError, RevokeError, Signing};
 
 use crate::delegations::{delegate, delegate_from};
 use crate::world::{World, is_published};
@@ -138,7 +138,7 @@ fn a_key_is_revoked_in_what_waits_too() {
     assert!(matches!(revoke_again(), Ok(Outcome::Staged(_))));
     // Once is enough, and what is missing is said.
     let again = revoke_again();
-    assert!(matches!(&again, Err(Error::Refused(reason)) if reason.contains("sign and publish")), "{again:?}");
+    assert!(matches!(&again, Err(Error::Revoke(RevokeError::Pending { .. }))), "{again:?}");
 
     std::fs::write(path, targets).unwrap();
     let mut repository = world.open();
@@ -181,7 +181,7 @@ fn a_key_is_never_written_beside_the_public_part_of_another() {
     std::fs::remove_file(world.layout().keys().join("root-1.pem")).unwrap();
     let key = PrivateKey::from_seed(Scheme::Ed25519, &[7; 32]).unwrap();
     let refused = key_store::write(&world.layout().keys(), "root-1", &key, &Protection::None);
-    assert!(matches!(refused, Err(Error::Refused(_))));
+    assert!(matches!(refused, Err(Error::Path(PathError::KeyExists { .. }))));
     assert!(!world.files("keys").contains(&"root-1.pem".to_string()));
 }
 
@@ -255,7 +255,7 @@ fn without_a_replacement_a_role_that_nobody_could_sign_is_refused_before_anythin
     let before = state();
     let refused =
         |key: &PublicKey, replacements: &Replacements| match revoke(&mut world.open(), key, replacements).map(drop) {
-            Err(Error::Refused(reason)) => reason,
+            Err(Error::Revoke(error)) => error.to_string(),
             other => panic!("{other:?}"),
         };
     let reason = refused(&team, &from_holders(&[]));

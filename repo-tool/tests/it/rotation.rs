@@ -3,7 +3,7 @@
 use lastmile_client::MemoryStore;
 use lastmile_metadata::RoleName;
 use lastmile_repo_tool::publication::Unobserved;
-use lastmile_repo_tool::{Error, Outcome};
+use lastmile_repo_tool::{EditError, Error, Outcome};
 
 use crate::delegations::delegate;
 use crate::world::{World, is_published};
@@ -108,7 +108,10 @@ fn r_x_1_a_removal_that_leaves_too_few_keys_is_refused() {
     world
         .change(|edit| {
             let refused = edit.rotate(&RoleName::TIMESTAMP, &[], std::slice::from_ref(&old));
-            assert!(matches!(refused, Err(Error::Refused(_))), "{refused:?}");
+            assert!(
+                matches!(refused, Err(Error::Edit(EditError::TooFewKeys { keys: 0, threshold: 1, .. }))),
+                "{refused:?}"
+            );
         })
         .err();
     assert_eq!(world.files("metadata").len(), 4);

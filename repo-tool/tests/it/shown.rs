@@ -89,7 +89,7 @@ fn a_key_that_other_clients_use_is_shown_whole_and_signed_only_if_it_is_named() 
     assert!(staged.contains("\"signatures\":[]"), "{staged}");
     world.sign(&[&id]).unwrap();
     // Others have signed it: whoever publishes it must know as well.
-    assert!(matches!(world.publish(&[]), Err(Error::Refused(_))));
+    assert!(matches!(world.publish(&[]), Err(Error::NotAccepted { .. })));
     assert!(is_published(&world.publish(&[&named[0], &named[1]]).unwrap()));
     // From now on it is what was there before.
     world.plant(&RoleName::ROOT, |_| {});

@@ -124,7 +124,7 @@ fn a_stolen_key_of_a_targets_role_cannot_replace_what_is_published() {
         // Whoever publishes next does not sign for the forged file either.
         let before = world.files("metadata");
         let added = world.try_add("y", "other", &mut Unobserved);
-        let refused = matches!(&added, Err(Error::Untrusted(_) | Error::Refused(_)));
+        let refused = matches!(&added, Err(Error::Untrusted(_) | Error::Publication(_)));
         // A delegated role that the change does not touch is not read: its entry stays as it is, and clients refuse it.
         assert!(refused || !role.is_top_level(), "{role}: {added:?}");
         if refused {

@@ -30,7 +30,7 @@ impl Package {
 pub(super) fn of_this_build(env: &Environment) -> Result<Vec<Package>, Error> {
     let caches = caches(env);
     let lock: DocumentMut =
-        LOCK_FILE.parse().map_err(|error| Error::Refused(format!("Cargo.lock cannot be read: {error}")))?;
+        LOCK_FILE.parse().map_err(|error| Error::Failed(format!("Cargo.lock cannot be read: {error}")))?;
     let locked = lock.get("package").and_then(|packages| packages.as_array_of_tables()).into_iter().flatten();
     let packages: Vec<Package> = locked
         .filter_map(|package| {
@@ -42,7 +42,7 @@ pub(super) fn of_this_build(env: &Environment) -> Result<Vec<Package>, Error> {
         })
         .collect();
     if packages.len() < 10 {
-        return Err(Error::NotFound(
+        return Err(Error::Absent(
             "cargo keeps no packages of this build on this machine: run `cargo demo` in the project's folder".into(),
         ));
     }

@@ -12,8 +12,8 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
-use crate::Error;
 use crate::serve::Server;
+use crate::{Error, NetworkError};
 
 /// Longest output of a command that is shown whole.
 const LINES: usize = 26;
@@ -110,7 +110,7 @@ impl Stage {
         self.quote(&output.stderr);
         match output.status.success() {
             true => Ok(()),
-            false => Err(Error::Refused(format!("the maintainer's command failed: {}", output.status))),
+            false => Err(Error::Failed(format!("the maintainer's command failed: {}", output.status))),
         }
     }
 
@@ -175,8 +175,8 @@ impl Stage {
         }
         let requests = Arc::clone(&self.requests);
         let bound = self.runtime.block_on(async { Server::bind(folder, self.address).await });
-        let server = bound.map_err(|error| Error::Network(format!("cannot listen on {}: {error}", self.address)))?;
-        self.address = server.address().map_err(|error| Error::Network(error.to_string()))?;
+        let server = bound.map_err(|error| NetworkError::Listen { address: self.address, error })?;
+        self.address = server.address().map_err(NetworkError::Runtime)?;
         self.server = Some(self.runtime.spawn(server.run(move |answered| {
             let mut requests = requests.lock().unwrap_or_else(PoisonError::into_inner);
             requests.push(answered.path);

@@ -1,0 +1,311 @@
+//! Changes that cannot be made, and input that is not what it must be.
+
+use lastmile_metadata::{ErrorKind, NameError, RoleName, TargetPath, Version};
+use std::path::PathBuf;
+
+/// Input that a caller must correct before anything can be done with it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidInput {
+    /// A text is not the name of a role or the path of a target.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A text cannot name a key file.
+    #[error("`{}` is no name for a key file", name.escape_debug())]
+    KeyFileName {
+        /// The text.
+        name: String,
+    },
+    /// A threshold of 0.
+    #[error("a threshold is at least 1")]
+    Threshold,
+    /// A threshold of 0 for one role of a new repository.
+    #[error("the threshold of {role} must be at least 1")]
+    ThresholdOf {
+        /// The role.
+        role: RoleName,
+    },
+    /// New keys are to be encrypted, and this program has no pass-phrase.
+    #[error("there is no pass-phrase for new keys")]
+    NoPassPhrase,
+    /// A pair of a custom member.
+    #[error("`{pair}` is not of the form KEY=VALUE")]
+    CustomPair {
+        /// The text.
+        pair: String,
+    },
+    /// A custom member that is given twice.
+    #[error("`{key}` is given twice")]
+    CustomTwice {
+        /// Its name.
+        key: String,
+    },
+    /// Custom members that metadata cannot hold.
+    #[error("--custom: {0}")]
+    Custom(ErrorKind),
+}
+
+/// Why a change of roles or targets cannot be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EditError {
+    /// The role trusts the key already.
+    #[error("{role} trusts the key {key} already")]
+    KeyTrusted {
+        /// The role.
+        role: RoleName,
+        /// The beginning of the key's id.
+        key: String,
+    },
+    /// The role does not trust the key.
+    #[error("{role} does not trust the key {key}")]
+    KeyNotTrusted {
+        /// The role.
+        role: RoleName,
+        /// The beginning of the key, for messages.
+        key: String,
+    },
+    /// The role would have fewer keys than must sign.
+    #[error("{role} would have {keys} keys for a threshold of {threshold}: nobody could sign for it any more")]
+    TooFewKeys {
+        /// The role.
+        role: RoleName,
+        /// How many keys it would have.
+        keys: usize,
+        /// How many must sign.
+        threshold: u32,
+    },
+    /// A new delegation has fewer keys than must sign.
+    #[error("a threshold of {threshold} cannot be reached with {keys} keys")]
+    UnreachableThreshold {
+        /// How many must sign.
+        threshold: u32,
+        /// How many keys there are.
+        keys: usize,
+    },
+    /// A role delegates to that one already.
+    #[error("{delegator} delegates to {role} already")]
+    Delegated {
+        /// The role that delegates.
+        delegator: RoleName,
+        /// The role to which it delegates.
+        role: RoleName,
+    },
+    /// Beside succinct bins there can be no delegation.
+    #[error("{role} delegates to succinct bins, and can then have no other delegations")]
+    SuccinctOnly {
+        /// The role that delegates.
+        role: RoleName,
+    },
+    /// The names of two roles differ in case only.
+    #[error("`{role}` and `{other}` would be one file on systems that do not tell case")]
+    SameFileName {
+        /// The new role.
+        role: RoleName,
+        /// The role that is there.
+        other: RoleName,
+    },
+    /// A pattern that no target path matches.
+    #[error("the pattern `{pattern}` matches nothing: target paths never start with `/`")]
+    UselessPattern {
+        /// The pattern.
+        pattern: String,
+    },
+    /// A text is not the beginning of a hash.
+    #[error("`{text}` is not 1 to 64 digits of 0-9 and a-f")]
+    HashPrefix {
+        /// The text.
+        text: String,
+    },
+    /// A text cannot name a new role.
+    #[error("the role name {0}")]
+    RoleName(#[from] RoleNameError),
+    /// A name cannot be published safely.
+    #[error(transparent)]
+    UnsafeName(NameError),
+    /// With a hash in front, the name of the target is too long for a file system.
+    #[error("{path}: with its hash the name is too long for a file system")]
+    NameTooLong {
+        /// The target.
+        path: TargetPath,
+    },
+    /// The role has such bins already.
+    #[error("{role} has 2^{bit_length} such bins already")]
+    SameBins {
+        /// The role.
+        role: RoleName,
+        /// How many bits of the hash tell the bins apart.
+        bit_length: u32,
+    },
+    /// The role has bins of another kind.
+    #[error("{role} delegates to bins already")]
+    HasBins {
+        /// The role.
+        role: RoleName,
+    },
+    /// The bins cannot stand beside the delegations of the role.
+    #[error(
+        "{role} has delegations already; succinct bins stand alone, and there is one set of bins (try --prefixes, or --role \
+         for a role of their own)"
+    )]
+    HasDelegations {
+        /// The role.
+        role: RoleName,
+    },
+    /// The name of a new bin is taken.
+    #[error("{delegator} delegates to {role} already: choose other names with --name-prefix")]
+    BinNameTaken {
+        /// The role that delegates to it.
+        delegator: RoleName,
+        /// The name.
+        role: RoleName,
+    },
+    /// A bin delegates itself.
+    #[error("the bin {role} delegates to others: take that back first")]
+    BinDelegates {
+        /// The bin.
+        role: RoleName,
+    },
+    /// Metadata cannot say this.
+    #[error(transparent)]
+    Metadata(ErrorKind),
+    /// A target is given twice.
+    #[error("`{path}` is given twice, with different contents")]
+    DifferentTargets {
+        /// The target.
+        path: TargetPath,
+    },
+    /// Two lines of a list are about one target.
+    #[error("lines {first} and {second} of the list say different things of `{path}`")]
+    DifferentLines {
+        /// The number of one line, from 1 on.
+        first: usize,
+        /// The number of the other line.
+        second: usize,
+        /// The target.
+        path: TargetPath,
+    },
+    /// A line of a list cannot be taken.
+    #[error("line {line} of the list {reason}")]
+    Line {
+        /// Its number, from 1 on.
+        line: usize,
+        /// What is wrong with it, as a phrase that follows the number.
+        reason: String,
+    },
+    /// A request names a target twice.
+    #[error("`{path}` is named twice")]
+    NamedTwice {
+        /// The target.
+        path: TargetPath,
+    },
+    /// More targets than can be numbered.
+    #[error("these are more than 2^32 targets")]
+    TooManyTargets,
+    /// More files than a request can name.
+    #[error("too many files for one release: add them in several parts")]
+    TooManyFiles,
+    /// `repo.toml` chooses no algorithm.
+    #[error("no hash algorithm is chosen")]
+    NoHash,
+}
+
+/// Why a text cannot name a new role.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RoleNameError {
+    /// It names no delegated role, or no file.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// It is not a file name on every platform.
+    #[error("`{role}` must have no `/` or `%`, not start with a dot, and be 200 bytes at most")]
+    NoFileName {
+        /// The name.
+        role: RoleName,
+    },
+    /// It would be taken for another role's file with its version.
+    #[error("`{role}` looks like a file name with a version in front")]
+    LooksVersioned {
+        /// The name.
+        role: RoleName,
+    },
+}
+
+/// Why the pending change cannot be used, or stands in the way.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PendingError {
+    /// A new change would replace the pending one.
+    #[error(
+        "another change waits for signatures, and would be lost: `lastmile-repo publish` or `lastmile-repo discard` it first"
+    )]
+    InTheWay,
+    /// The version of a role was published meanwhile.
+    #[error(
+        "the change that waits has {role} version {version}, which was published meanwhile: `lastmile-repo discard` drops \
+         it, then make it again"
+    )]
+    Outdated {
+        /// The role.
+        role: RoleName,
+        /// Its version in the pending change.
+        version: Version,
+    },
+    /// A target file differs from what the change lists.
+    #[error(
+        "{} is not the file that the waiting change lists as `{target}`: {error}; put the right one there, or \
+         `lastmile-repo discard` the change",
+        path.display()
+    )]
+    WrongFile {
+        /// The file.
+        path: PathBuf,
+        /// The target that it should be.
+        target: TargetPath,
+        /// How it differs.
+        error: lastmile_metadata::FileError,
+    },
+}
+
+/// Why a version number cannot be issued.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum VersionError {
+    /// No number is left for the role.
+    #[error("the version numbers of {role} are exhausted")]
+    Exhausted {
+        /// The role.
+        role: RoleName,
+    },
+    /// No number is left for a role that an attacker would sign.
+    #[error("version numbers are exhausted")]
+    ExhaustedForProof,
+    /// The highest version that was found is far above the published one.
+    #[error(
+        "{role} version {highest} was found, which is {above} above the published version: no publication of yours made \
+         that jump. Look at the files of {role} in metadata/ and at {record}, and remove what is not yours. If the server \
+         has that version too, its key was stolen: `lastmile-repo revoke` it"
+    )]
+    Jump {
+        /// The role.
+        role: RoleName,
+        /// The highest version that was found.
+        highest: Version,
+        /// How far it is above the published one.
+        above: u64,
+        /// The record of issued versions, in the repository's folder.
+        record: &'static str,
+    },
+    /// The record of issued versions cannot be read.
+    #[error(
+        "{} is not a record of issued versions: {reason}; restore it from a copy, or remove it if you know that no version \
+         above the published ones was issued",
+        path.display()
+    )]
+    Record {
+        /// The record.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}

@@ -1,0 +1,142 @@
+//! Keys that cannot be used, and revocations that cannot be made.
+
+use std::path::PathBuf;
+
+use lastmile_keys::{KeyError, PemError, SignError};
+use lastmile_metadata::RoleName;
+
+/// Why a key cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyReason {
+    /// The key file does not exist.
+    #[error("the file is not there")]
+    Missing,
+    /// A private key file is not UTF-8.
+    #[error("is not PEM")]
+    NotPem,
+    /// A public key file is not UTF-8.
+    #[error("is not text")]
+    NotText,
+    /// A pass-phrase is needed, and this program has none.
+    #[error("is encrypted, and there is no pass-phrase")]
+    NoPassPhrase,
+    /// The key file changed between two reads.
+    #[error("was replaced while it was being used")]
+    Replaced,
+    /// The public key file beside the private one holds another key.
+    #[error(
+        "{} beside it is another public key, {beside}, and the private key is {private}: find out who put it there, and \
+         remove it",
+        path.display()
+    )]
+    OtherPublicKey {
+        /// The public key file.
+        path: PathBuf,
+        /// The beginning of the id of the key in it.
+        beside: String,
+        /// The beginning of the id of the private key.
+        private: String,
+    },
+    /// The file is not a private key, or cannot be decrypted.
+    #[error(transparent)]
+    Pem(#[from] PemError),
+    /// The key could not be made, used or written.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    /// The public key is not valid.
+    #[error(transparent)]
+    Public(#[from] KeyError),
+    /// A PEM file holds a public key of another kind.
+    #[error("is no ECDSA or RSA key; give ed25519 keys as .pub")]
+    UnsupportedPem,
+    /// The file is no public key.
+    #[error("is neither a public key in JSON nor in PEM")]
+    NoPublicKey,
+    /// A public key in JSON lacks a member.
+    #[error("lacks keytype, scheme or keyval.public")]
+    IncompletePublicKey,
+}
+
+/// Why a key cannot be revoked as asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RevokeError {
+    /// The pending change revokes the key already.
+    #[error("the change that waits for signatures throws the key {key} out already: sign and publish it")]
+    Pending {
+        /// The beginning of the key, for messages.
+        key: String,
+    },
+    /// Another role delegates with the key as well.
+    #[error(
+        "{role} would still trust the key, because {delegator} delegates to it as well: take one of the delegations back \
+         with `lastmile-repo undelegate {role} --from {delegator}`, then revoke again"
+    )]
+    StillTrusted {
+        /// The role that would go on trusting the key.
+        role: RoleName,
+        /// The role that delegates to it as well.
+        delegator: RoleName,
+    },
+    /// The replacement is the revoked key.
+    #[error("the replacement {key} is the key that is revoked: give another one")]
+    ReplacementIsRevoked {
+        /// The beginning of the replacement's id.
+        key: String,
+    },
+    /// The roles trust the replacement already.
+    #[error("the roles that lose a key trust the replacement {key} already")]
+    ReplacementIsTrusted {
+        /// The beginning of the replacement's id.
+        key: String,
+    },
+    /// A replacement was given for roles that lose no key.
+    #[error("{role} loses no key: `lastmile-repo rotate {role} --add` gives it a further one")]
+    LosesNoKey {
+        /// The role, or the beginning of role names and `*`, as it was given.
+        role: String,
+    },
+    /// A role has more keys than can be counted.
+    #[error("{role} has too many keys to replace all of them")]
+    TooManyKeys {
+        /// The role.
+        role: RoleName,
+    },
+    /// Roles would have fewer keys than must sign.
+    #[error(
+        "{}: give the public key that the holder made (`--replace-with FILE.pub`, or `--replace-with ROLE=FILE.pub` for one \
+         role), or make a new key on this machine (`--generate`)",
+        lacking(.roles)
+    )]
+    TooFewKeys {
+        /// All of these roles.
+        roles: Vec<LackingKeys>,
+    },
+}
+
+/// A role that would have too few keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LackingKeys {
+    /// The role.
+    pub role: RoleName,
+    /// How many keys it would have.
+    pub keys: usize,
+    /// How many must sign.
+    pub threshold: u32,
+}
+
+/// No more roles than these are named in an error.
+const NAMED: usize = 8;
+
+fn lacking(roles: &[LackingKeys]) -> String {
+    let named = roles.iter().take(NAMED).map(|LackingKeys { role, keys, threshold }| {
+        let noun = if *keys == 1 { "key" } else { "keys" };
+        format!("{role} would have {keys} {noun}, and {threshold} must sign")
+    });
+    let mut text = named.collect::<Vec<_>>().join("; ");
+    if let Some(more) = roles.len().checked_sub(NAMED).filter(|more| *more > 0) {
+        text += &format!("; so would {more} more roles");
+    }
+    text
+}

@@ -1,0 +1,188 @@
+//! Files and folders that are not what they must be.
+
+use std::path::PathBuf;
+
+/// What is wrong with a file or folder.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PathError {
+    /// A name that leads elsewhere cannot name a folder.
+    #[error("{} is not the name of a folder", path.display())]
+    NoFolderName {
+        /// The path with that name.
+        path: PathBuf,
+    },
+    /// Something else lies where a working folder must be.
+    #[error("{} is not a folder (links are not followed); see what it is, and remove it", path.display())]
+    NoWorkingFolder {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Something else lies where a folder must be.
+    #[error("{} is not a folder (links are not followed)", path.display())]
+    NoFolder {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Something else lies where a file of the tool must be.
+    #[error("{} is not a regular file (links are not followed); see what it is, and remove it", path.display())]
+    NoRegularFile {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A relative path leads out of the repository.
+    #[error("{} leads out of the repository", path.display())]
+    LeadsOut {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A file does not lie in the repository.
+    #[error("{} is not in the repository", path.display())]
+    Outside {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A path does not end in a name that this tool gives.
+    #[error("{} does not name a file of this tool", path.display())]
+    ForeignName {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A file is longer than what is read of it.
+    #[error("{} has more than {most} bytes, the most that is read of such a file", path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// The most bytes.
+        most: u64,
+    },
+    /// A working folder belongs to another user.
+    #[error(
+        "{path} belongs to user {owner}, and this command runs as user {user}: run it as user {owner}, or, if that \
+         user is gone, see what is in the folder and remove it",
+        path = path.display()
+    )]
+    WrongOwner {
+        /// The folder.
+        path: PathBuf,
+        /// The number of the user who owns it.
+        owner: u32,
+        /// The number of the user who runs this process.
+        user: u32,
+    },
+    /// The file that locks the repository belongs to another user.
+    #[error(
+        "{} belongs to user {owner}, and this command runs as user {user}: run it as user {owner}; where a group shares \
+         the repository, each of its users declares that; if that user is gone, remove the file",
+        path.display()
+    )]
+    WrongLockOwner {
+        /// The file.
+        path: PathBuf,
+        /// The number of the user who owns it.
+        owner: u32,
+        /// The number of the user who runs this process.
+        user: u32,
+    },
+    /// A working folder belongs neither to this user nor to the group that shares the repository.
+    #[error(
+        "{} belongs to user {owner} and group {owner_group}, and not to the group {group} that shares the repository: see \
+         what is in it, and remove it or hand it to the group",
+        path.display()
+    )]
+    WrongGroup {
+        /// The folder.
+        path: PathBuf,
+        /// The number of the user who owns it.
+        owner: u32,
+        /// The number of the group that owns it.
+        owner_group: u32,
+        /// The number of the group that shares the repository.
+        group: u32,
+    },
+    /// Users other than the owner can write to a working folder.
+    #[error(
+        "{path} can be written by other users (mode {mode:o}): see what is in it, then run `chmod go-w {path}`",
+        path = path.display()
+    )]
+    WritableByOthers {
+        /// The folder.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// All users can write to a working folder.
+    #[error(
+        "{path} can be written by all users (mode {mode:o}): see what is in it, then run `chmod o-w {path}`",
+        path = path.display()
+    )]
+    WritableByAll {
+        /// The folder.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// The user's configuration is not a file that only the user can write.
+    #[error(
+        "{} must be a regular file of yours that nobody else can write; it decides which repositories you trust: \
+         `chmod 600` it, or remove it and pin your repositories again",
+        path.display()
+    )]
+    UnsafeConfiguration {
+        /// The configuration file.
+        path: PathBuf,
+    },
+    /// A path must be text to be written into the configuration.
+    #[error("{} is not UTF-8", path.display())]
+    NotUtf8 {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A file cannot become a target, because its name is no text.
+    #[error("{} has a name that is not UTF-8", path.display())]
+    NameNotUtf8 {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A link cannot become a target.
+    #[error("{} is a link; only regular files are published", path.display())]
+    PublishesLink {
+        /// The link.
+        path: PathBuf,
+    },
+    /// A FIFO, a device or the like cannot become a target.
+    #[error("{} is no regular file; only regular files are published", path.display())]
+    PublishesSpecial {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A repository cannot be created where one is.
+    #[error("{} is there already; a repository is made only where none is", path.display())]
+    RepositoryExists {
+        /// What is there already.
+        path: PathBuf,
+    },
+    /// Creating the repository was interrupted, and has been finished now.
+    #[error("{} is there already: an earlier command was cut short, and what was left of it is done now", path.display())]
+    RepositoryFinished {
+        /// The repository's folder.
+        path: PathBuf,
+    },
+    /// A key file never replaces another one.
+    #[error("{} is there already, and keys are never replaced: choose another name", path.display())]
+    KeyExists {
+        /// The key file that is there already.
+        path: PathBuf,
+    },
+    /// Private keys would be written to a folder that is served.
+    #[error(
+        "no private key was written: {} lies in {}, which is served to everybody; choose another folder",
+        folder.display(), served.display()
+    )]
+    KeysServed {
+        /// The folder for the keys.
+        folder: PathBuf,
+        /// The folder that is served.
+        served: PathBuf,
+    },
+}
