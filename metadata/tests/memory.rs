@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 use lastmile_keys::{PrivateKey, Scheme, Signer as _};
@@ -19,6 +20,13 @@ use peak_alloc::PeakAlloc;
 
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
+
+/// The tests of this file run one after the other, for all share the allocator.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Bytes that `work` has allocated at most at once, beside what there was before.
 fn peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
@@ -135,6 +143,7 @@ fn delegations(keys: usize, roles: usize, key: &str) -> (String, Vec<String>) {
 
 #[test]
 fn very_many_delegations_with_very_many_keys_cost_little() {
+    let _alone = alone();
     // About 280 kB, and about 8.5 MB.
     for (keys, roles, most) in [(200, 200, 20 * MEGABYTE), (1000, 1400, 200 * MEGABYTE)] {
         let mut repository = Repository::new();
@@ -156,6 +165,7 @@ fn very_many_delegations_with_very_many_keys_cost_little() {
 
 #[test]
 fn a_role_that_many_trust_with_other_keys_is_held_once() {
+    let _alone = alone();
     let mut repository = Repository::new();
     let key = repository.key_text();
     let count = 100;
@@ -199,6 +209,7 @@ fn a_role_that_many_trust_with_other_keys_is_held_once() {
 
 #[test]
 fn what_nobody_has_signed_costs_a_few_times_its_length() {
+    let _alone = alone();
     let long = 16 * MEGABYTE;
     let repeated = |part: &str| part.repeat(long / part.len());
     let ids = repeated(r#""a","#);
