@@ -5,7 +5,7 @@
 //! The first character decides. Empty lines, and those that begin with `#`, are passed over.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read as _};
+use std::io::Read as _;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -49,20 +49,16 @@ struct Line {
 }
 
 impl List {
-    /// Reads the list in `file`; `-` stands for standard input. `progress` counts bytes.
+    /// Reads the list in `file`. `progress` counts bytes.
     ///
     /// # Errors
     /// [`Error::Edit`] with the number of the first line that cannot be taken.
     pub fn read(file: &Path, progress: &(dyn Fn(usize) + Sync)) -> Result<Self, Error> {
         let read = |error| Error::file("read", file, error);
         let mut text = Vec::new();
-        if file == Path::new("-") {
-            io::stdin().lock().read_to_end(&mut text).map_err(read)?;
-        } else {
-            let mut from = layout::open_regular(file).map_err(read)?;
-            text.reserve(from.metadata().ok().and_then(|found| usize::try_from(found.len()).ok()).unwrap_or(0));
-            from.read_to_end(&mut text).map_err(read)?;
-        }
+        let mut from = layout::open_regular(file).map_err(read)?;
+        text.reserve(from.metadata().ok().and_then(|found| usize::try_from(found.len()).ok()).unwrap_or(0));
+        from.read_to_end(&mut text).map_err(read)?;
         Self::parse(text, progress)
     }
 
