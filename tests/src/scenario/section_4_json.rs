@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::canonical;
 use crate::repository::Repository;
-use crate::scenario::tricks::{before, republish, respelled};
+use crate::scenario::tricks::{before, republish, respelled, signed_so};
 use crate::scenario::{Play, Scenario, release};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
@@ -163,21 +163,20 @@ fn odd_numbers() -> Vec<Play> {
         "[4]",
         &million,
     ];
-    // What has a canonical form is judged by its signatures first.
+    // What has a canonical form can be signed, and is refused all the same.
     let has_canonical_form =
         |sample: &str| serde_json::from_str::<serde_json::Value>(sample).is_ok_and(|value| !value.is_f64());
     let plays = timestamps(&samples, "Malformed", |thief, sample| {
+        if has_canonical_form(sample) {
+            let version = format!("\"version\":{}", thief.version("timestamp"));
+            return signed_so(thief, "timestamp", &version, &format!("\"version\":{sample}"));
+        }
         let version = format!("\"version\": {}", thief.version("timestamp"));
         respelled(thief, "timestamp", &version, &format!("\"version\": {sample}"))
     });
     // Other spellings of the version that is signed; all others change what was signed.
     let is_signed = |play: &Play| ["4.0", "+4", "4."].contains(&play.sample.as_str());
-    let play = |play: Play| match play.sample.as_str() {
-        sample if has_canonical_form(sample) => play.refused("timestamp", "ThresholdNotMet"),
-        _ if is_signed(&play) => play.odd(),
-        _ => play,
-    };
-    plays.into_iter().map(play).collect()
+    plays.into_iter().map(|play| if is_signed(&play) { play.odd() } else { play }).collect()
 }
 
 fn unread_numbers() -> Vec<Play> {
