@@ -204,7 +204,8 @@ impl<R: Role> Envelope<R> {
         envelope.and_then(Self::settled).map_err(|kind| kind.of(role))
     }
 
-    /// The same file, read so that `signed` is known to be canonical: nobody may verify it before it is shown or signed.
+    /// The same file, once `signed` is known to be canonical. A file that is shown or signed is not always verified before,
+    /// which would find that out.
     pub(crate) fn settled(self) -> Result<Self, ErrorKind> {
         let mut reader = Reader::nested_at(&self.canonical, self.signed.start, 1);
         if self.is_canonical || (reader.skip().is_ok() && reader.position() == self.signed.end) {
@@ -268,7 +269,7 @@ pub(crate) fn read_head(text: &str, most_signatures: u32) -> Result<Option<(Vec<
     let mut reader = Reader::nested_at(text, BEFORE.len(), 1);
     let signatures = match read_signatures(&mut reader, most_signatures) {
         Ok(signatures) => signatures,
-        // No canonical text, which it may still be a file without.
+        // The text is not canonical. `read_any` decides whether it is a metadata file all the same.
         Err(ErrorKind::Malformed(_)) => return Ok(None),
         Err(kind) => return Err(kind),
     };

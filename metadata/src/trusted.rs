@@ -118,8 +118,8 @@ impl TrustedMetadata {
         verify_targets(&self.update, &self.snapshot, role, ring, file, None)
     }
 
-    /// The same metadata for those who keep it rather than rely on it: what is loaded from here on may have expired, and
-    /// other limits hold.
+    /// The same metadata for those who maintain the repository: expiry is not checked for roles that are loaded from here
+    /// on, and `limits` replace those of the client.
     #[must_use]
     pub fn for_maintenance(&self, limits: Limits) -> Self {
         let mut trusted = self.clone();
