@@ -23,6 +23,7 @@ mod envelope;
 mod examples;
 mod formats;
 mod framework;
+mod guides;
 mod hostile;
 mod interop;
 mod invariants;
