@@ -1,5 +1,6 @@
-//! What a look at the sources can keep, beside `tests/it/invariants.rs`: the style that no lint knows.
+//! Rules of style that no lint checks, read from the sources.
 
+use crate::language;
 use crate::say;
 use crate::steps::Outcome;
 use std::fs;
@@ -70,10 +71,10 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn text(file: &Path) -> String {
+pub(crate) fn text(file: &Path) -> String {
     fs::read_to_string(file).unwrap_or_default()
 }
 
-fn shown(project: &Path, file: &Path) -> String {
+pub(crate) fn shown(project: &Path, file: &Path) -> String {
     file.strip_prefix(project).unwrap_or(file).display().to_string()
 }
