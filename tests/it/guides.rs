@@ -145,8 +145,8 @@ fn run(document: &str) {
     let folder = tempfile::tempdir().unwrap();
     let programs = program("lastmile-repo");
     let path = format!("{}:{}", programs.parent().unwrap().display(), std::env::var("PATH").unwrap());
-    let mut bash = Command::new("bash");
-    bash.arg("-c").arg(script(&steps)).current_dir(folder.path()).env_clear().env("PATH", path).env("TZ", "UTC");
+    let mut bash = Command::new("timeout");
+    bash.args(["120", "bash", "-c"]).arg(script(&steps)).current_dir(folder.path()).env_clear().env("PATH", path).env("TZ", "UTC");
     bash.env("HOME", folder.path().join("home")).env("LASTMILE_PASS_PHRASE", "a pass-phrase for the guide");
     let output = bash.env("NO_PROXY", "*").output().unwrap();
 

@@ -8,6 +8,7 @@ mod checks;
 mod counts;
 mod deny;
 mod fuzz;
+mod language;
 mod mutants;
 mod random;
 mod say;
