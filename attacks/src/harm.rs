@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use lastmile_testkit::{METADATA, Road, hash};
 use serde_json::Value;
 
-use crate::repository::{METADATA, hash};
-use crate::road::Road;
-use crate::scenario::stage::changed;
-use crate::scenario::{Action, EVIL, Play};
+use crate::stage::changed;
+use crate::{Action, EVIL, Play};
 
 /// Files by name.
 type Files = BTreeMap<String, Vec<u8>>;
@@ -51,7 +50,7 @@ impl Known {
 
     /// A trusted file that no honest client would have, or an older one than before.
     fn untrusted(&self, play: &Play, before: &Files, after: &Files) -> Option<String> {
-        let steps: Vec<String> = play.advances.iter().map(|role| crate::repository::file_name(role, None)).collect();
+        let steps: Vec<String> = play.advances.iter().map(|role| lastmile_testkit::file_name(role, None)).collect();
         changed(before, after).into_iter().filter(|name| !steps.contains(name)).find_map(|name| {
             let Some(bytes) = after.get(&name) else { return Some(format!("`{name}` is no longer trusted")) };
             if !self.metadata(&name).iter().any(|known| is_same(known, bytes)) {
@@ -139,8 +138,8 @@ fn version(bytes: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::repository::Repository;
-    use crate::scenario::{GOOD, release};
+    use crate::{GOOD, release};
+    use lastmile_testkit::Repository;
     use serde_json::json;
 
     const ROLES: [&str; 4] = ["root", "timestamp", "snapshot", "targets"];

@@ -23,25 +23,32 @@
 //! Write a function that gives the plays, and list it with those of the file for its section:
 //!
 //! ```
-//! use lastmile_tests::scenario::{Play, release};
+//! use lastmile_attacks::{Play, release};
 //!
 //! let honest = release(3);
 //! let mut attacker = honest.fork();
 //! attacker.signed("timestamp")["version"] = 1.into();
 //! attacker.write("timestamp");
 //! let play = Play::against(&honest).attacker(attacker.road()).refused("timestamp", "Rollback");
-//! lastmile_tests::scenario::library::run(&play).unwrap();
+//! lastmile_attacks::library::run(&play).unwrap();
 //! ```
 //!
 //! A play is an attack unless it is marked as [`Play::odd`]: then what the attacker serves is signed by whoever may sign it,
 //! and only its form is wrong. A client that accepts it anyway is not harmed if it has the right packages at the right
 //! versions; [`outside::run`] reports that as a matter of strictness, not of security.
 //!
-//! The attacker serves a [`Road`](crate::Road): documents and faults. For an attack in the bytes of HTTP, give
-//! [`Play::responder`] a function from the request and the [`Wire`](crate::Wire): it writes whatever it likes and answers
+//! The attacker serves a [`Road`](lastmile_testkit::Road): documents and faults. For an attack in the bytes of HTTP, give
+//! [`Play::responder`] a function from the request and the [`Wire`](lastmile_testkit::Wire): it writes whatever it likes and answers
 //! `Ok(None)`, or answers `Ok(Some(answer))` to have that written; `road.answer(&request.path)` is what would be served
 //! otherwise. `Play::limits`, `Play::http` and `Play::clock` change the client in process; such plays are not run outside,
 //! where only the protocol can be spoken.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "the attacks change documents of the simulator, whose form is known"
+)]
 
 mod harm;
 pub mod library;

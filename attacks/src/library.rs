@@ -8,12 +8,10 @@ use std::time::Duration;
 
 use lastmile_client::metadata::TargetPath;
 use lastmile_client::{Error, Refusal, RefusedError};
+use lastmile_testkit::{Device, Road, Versions, file_name};
 
-use crate::device::{Device, Versions};
-use crate::repository::file_name;
-use crate::road::Road;
-use crate::scenario::stage::{Stage, below, changed, newest};
-use crate::scenario::{Action, Expect, GOOD, Play, Scenario, side_by_side};
+use crate::stage::{Stage, below, changed, newest};
+use crate::{Action, Expect, GOOD, Play, Scenario, side_by_side};
 
 /// How long a play may take: honest runs, two attacked ones, and an honest one again.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -13,13 +13,12 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use lastmile_testkit::{Road, file_name};
 use tempfile::TempDir;
 
-use crate::repository::file_name;
-use crate::road::Road;
-use crate::scenario::harm::{Holdings, harm};
-use crate::scenario::stage::{Stage, below, changed, newest};
-use crate::scenario::{Action, Expect, GOOD, Play};
+use crate::harm::{Holdings, harm};
+use crate::stage::{Stage, below, changed, newest};
+use crate::{Action, Expect, GOOD, Play};
 
 /// How long one run of the client may take, unless told otherwise.
 pub const PATIENCE: Duration = Duration::from_secs(30);

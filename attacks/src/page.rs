@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::scenario::library::Played;
+use crate::library::Played;
 
 /// Most sayings of one scenario that are printed.
 const MOST_SAYINGS: usize = 4;

@@ -8,13 +8,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use lastmile_client::{HttpSettings, Patience, ProxyChoice};
 use lastmile_metadata::Limits;
-
-use crate::delegations::Delegation;
-use crate::device::time;
-use crate::key::TestKey;
-use crate::repository::{METADATA, Repository, file_name};
-use crate::road::Road;
-use crate::server::Responder;
+use lastmile_testkit::{Delegation, METADATA, Repository, Responder, Road, TestKey, file_name, time};
 
 /// What the honest packages hold.
 pub const GOOD: &[u8] = b"good package";

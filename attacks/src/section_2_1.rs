@@ -1,13 +1,10 @@
 //! Advisories and notable defects of other implementations, part one.
 
+use lastmile_testkit::{Delegation, Fault, METADATA, Road, TestKey, hash, sign};
 use serde_json::{Value, json};
 
-use crate::delegations::Delegation;
-use crate::key::TestKey;
-use crate::repository::{METADATA, hash, sign};
-use crate::road::{Fault, Road};
-use crate::scenario::tricks::{before, negated, newer, republish, two_of_two, with_signatures};
-use crate::scenario::{EVIL, GOOD, Play, Scenario, release, stranger};
+use crate::tricks::{before, negated, newer, republish, two_of_two, with_signatures};
+use crate::{EVIL, GOOD, Play, Scenario, release, stranger};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
@@ -200,7 +197,7 @@ fn role_beside_the_bins() -> Vec<Play> {
     let bins = honest.delegate_to_bins("targets", 1, "bins");
     // Succinct roles stand alone in their delegations.
     honest.signed("targets")["delegations"].as_object_mut().unwrap().remove("roles");
-    let bin = crate::delegations::bin_of("bins", 1, "team/package");
+    let bin = lastmile_testkit::bin_of("bins", 1, "team/package");
     honest.add_target(&bin, "team/package", GOOD);
     let roles: Vec<&str> = bins.iter().map(String::as_str).chain(["targets"]).collect();
     honest.publish(&roles);

@@ -1,13 +1,10 @@
 //! Advisories and notable defects of other implementations, part two.
 
+use lastmile_testkit::{Delegation, Fault, METADATA, Repository, TestKey, hash};
 use serde_json::{Value, json};
 
-use crate::delegations::Delegation;
-use crate::key::TestKey;
-use crate::repository::{METADATA, Repository, hash};
-use crate::road::Fault;
-use crate::scenario::tricks::{before, newer, republish, signed_so, with_keys};
-use crate::scenario::{EVIL, GOOD, Play, Scenario, release};
+use crate::tricks::{before, newer, republish, signed_so, with_keys};
+use crate::{EVIL, GOOD, Play, Scenario, release};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(

@@ -1,12 +1,10 @@
 //! Advisories and notable defects of other implementations, part three.
 
+use lastmile_testkit::{Delegation, METADATA, Repository, TestKey, file_name, sign};
 use serde_json::json;
 
-use crate::delegations::Delegation;
-use crate::key::TestKey;
-use crate::repository::{METADATA, Repository, file_name, sign};
-use crate::scenario::tricks::{before, newer, republish};
-use crate::scenario::{EVIL, GOOD, Play, Scenario, release, stranger};
+use crate::tricks::{before, newer, republish};
+use crate::{EVIL, GOOD, Play, Scenario, release, stranger};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
@@ -205,7 +203,7 @@ fn cycles() -> Vec<Play> {
 fn delegated_threshold() -> Vec<Play> {
     let keys = ["team-1", "team-2"].map(TestKey::new);
     let mut honest = release(2);
-    crate::scenario::tricks::with_keys(&mut honest, "team", &keys, 2);
+    crate::tricks::with_keys(&mut honest, "team", &keys, 2);
     let samples = [
         ("one key", vec![keys[0].clone()]),
         ("a stranger beside it", vec![keys[0].clone(), stranger()]),

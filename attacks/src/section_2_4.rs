@@ -2,14 +2,11 @@
 
 use std::fs;
 
+use lastmile_testkit::{Delegation, Fault, METADATA, Repository, TestKey, sign};
 use serde_json::{Value, json};
 
-use crate::delegations::Delegation;
-use crate::key::TestKey;
-use crate::repository::{METADATA, Repository, sign};
-use crate::road::Fault;
-use crate::scenario::tricks::{before, newer, with_signatures};
-use crate::scenario::{EVIL, GOOD, Play, Scenario, release};
+use crate::tricks::{before, newer, with_signatures};
+use crate::{EVIL, GOOD, Play, Scenario, release};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
@@ -338,7 +335,7 @@ fn same_version_other_bins() -> Vec<Play> {
             "succinct" => honest.delegate_to_bins("targets", 1, "bin"),
             _ => ["01234567", "89abcdef"].map(|digits| prefix_bin(&mut honest, digits)).into(),
         };
-        let bin = crate::delegations::bin_of("bin", 1, "binned");
+        let bin = lastmile_testkit::bin_of("bin", 1, "binned");
         honest.add_target(&bin, "binned", GOOD);
         let roles: Vec<&str> = bins.iter().map(String::as_str).chain(["targets"]).collect();
         honest.publish(&roles);

@@ -1,13 +1,10 @@
 //! The attacks that the specification names: arbitrary software, rollback, freeze, mix-and-match, wrong software.
 
+use lastmile_testkit::{Delegation, Fault, METADATA, Repository, Road, TARGETS, TestKey, hash};
 use serde_json::json;
 
-use crate::delegations::Delegation;
-use crate::key::TestKey;
-use crate::repository::{METADATA, Repository, TARGETS, hash};
-use crate::road::{Fault, Road};
-use crate::scenario::tricks::{newer, with_signatures};
-use crate::scenario::{EVIL, GOOD, Play, Scenario, release};
+use crate::tricks::{newer, with_signatures};
+use crate::{EVIL, GOOD, Play, Scenario, release};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
@@ -154,7 +151,7 @@ fn other_metadata() -> Vec<Play> {
         let bytes = with_signatures(&thief.written("targets"), |signatures| {
             *signatures = old["signatures"].as_array().unwrap().clone();
         });
-        crate::scenario::tricks::republish(&mut thief, "targets", bytes);
+        crate::tricks::republish(&mut thief, "targets", bytes);
         thief
     };
     let plays = [

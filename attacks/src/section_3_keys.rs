@@ -1,11 +1,10 @@
 //! Stolen keys, fast-forward and its recovery, and what another repository signed.
 
+use lastmile_testkit::{METADATA, Repository, TestKey, sign};
 use serde_json::json;
 
-use crate::key::TestKey;
-use crate::repository::{METADATA, Repository, sign};
-use crate::scenario::tricks::newer;
-use crate::scenario::{EVIL, Play, Scenario, release, stranger};
+use crate::tricks::newer;
+use crate::{EVIL, Play, Scenario, release, stranger};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
@@ -166,10 +165,10 @@ fn revoked_keys() -> Vec<Play> {
         thief.publish(&[role]);
         thief.publish(&[role]);
         let play = Play::against(&honest).attacker(thief.road()).sample(role);
-        plays.push(play.refused(role, "ThresholdNotMet").advances(crate::scenario::tricks::before(role)));
+        plays.push(play.refused(role, "ThresholdNotMet").advances(crate::tricks::before(role)));
     }
     let mut honest = release(2);
-    crate::scenario::tricks::with_keys(&mut honest, "team", &[TestKey::new("fresh")], 1);
+    crate::tricks::with_keys(&mut honest, "team", &[TestKey::new("fresh")], 1);
     let mut thief = honest.fork();
     thief.set_signers("team", &[TestKey::new("team")]);
     thief.publish(&["team"]);

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use lastmile_client::{HttpSettings, Patience};
 use lastmile_metadata::Limits;
+use lastmile_testkit::Wire;
 
-use crate::scenario::wire::{Scene, UNREAD, answer, chunk, endless};
-use crate::scenario::{Play, Scenario};
-use crate::server::Wire;
+use crate::wire::{Scene, UNREAD, answer, chunk, endless};
+use crate::{Play, Scenario};
 
 /// Longer than an impatient client waits. Then the whole file comes, so that one that goes on waiting is found out.
 const LONG: Duration = Duration::from_secs(4);

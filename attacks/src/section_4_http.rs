@@ -4,11 +4,10 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use lastmile_client::{HttpSettings, Patience};
+use lastmile_testkit::{Delegation, Request, Wire};
 
-use crate::delegations::Delegation;
-use crate::scenario::wire::{Scene, UNREAD, answer, chunk, gzip_bomb, zstd_bomb};
-use crate::scenario::{EVIL, GOOD, Play, Scenario, release};
-use crate::server::{Request, Wire};
+use crate::wire::{Scene, UNREAD, answer, chunk, gzip_bomb, zstd_bomb};
+use crate::{EVIL, GOOD, Play, Scenario, release};
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     let scenario =

@@ -1,11 +1,10 @@
 //! Bad input: JSON, numbers, text encodings, dates.
 
+use lastmile_testkit::{Repository, canonical};
 use serde_json::{Value, json};
 
-use crate::canonical;
-use crate::repository::Repository;
-use crate::scenario::tricks::{before, republish, respelled, signed_so};
-use crate::scenario::{Play, Scenario, release};
+use crate::tricks::{before, republish, respelled, signed_so};
+use crate::{Play, Scenario, release};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
@@ -247,7 +246,7 @@ fn missing_members() -> Vec<Play> {
                 }
                 // Its file keeps the name of its version, which it may no longer say.
                 let signed = thief.signed(role).clone();
-                let bytes = crate::repository::sign(&signed, &thief.signers(role));
+                let bytes = lastmile_testkit::sign(&signed, &thief.signers(role));
                 thief.signed(role)["version"] = json!(version + 1);
                 republish(&mut thief, role, bytes);
                 let play = Play::against(&honest).attacker(thief.road()).sample(format!("{role}: {member} {sample}"));

@@ -1,11 +1,10 @@
 //! Bad input: names of roles and targets, path patterns, files of targets.
 
+use lastmile_testkit::{Delegation, TARGETS, hash};
 use serde_json::json;
 
-use crate::delegations::Delegation;
-use crate::repository::{TARGETS, hash};
-use crate::scenario::tricks::before;
-use crate::scenario::{EVIL, GOOD, Play, Scenario, release};
+use crate::tricks::before;
+use crate::{EVIL, GOOD, Play, Scenario, release};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(

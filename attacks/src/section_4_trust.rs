@@ -1,13 +1,10 @@
 //! Bad input: signatures and keys, and the structure of delegations.
 
+use lastmile_testkit::{Delegation, Fault, METADATA, TestKey};
 use serde_json::{Value, json};
 
-use crate::delegations::Delegation;
-use crate::key::TestKey;
-use crate::repository::METADATA;
-use crate::road::Fault;
-use crate::scenario::tricks::{before, newer, republish, with_signatures};
-use crate::scenario::{EVIL, GOOD, Play, Scenario, release};
+use crate::tricks::{before, newer, republish, with_signatures};
+use crate::{EVIL, GOOD, Play, Scenario, release};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
@@ -338,7 +335,7 @@ fn bins() -> Vec<Play> {
         let mut honest = release(1);
         honest.signed("targets")["delegations"] = json!({"keys": {}});
         let bins = honest.delegate_to_bins("targets", bits, "bin");
-        let bin = crate::delegations::bin_of("bin", bits, "binned");
+        let bin = lastmile_testkit::bin_of("bin", bits, "binned");
         honest.add_target(&bin, "binned", GOOD);
         let roles: Vec<&str> = bins.iter().map(String::as_str).chain(["targets"]).collect();
         honest.publish(&roles);

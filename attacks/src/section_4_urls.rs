@@ -3,11 +3,10 @@
 use std::io;
 
 use lastmile_client::HttpSettings;
+use lastmile_testkit::{METADATA, Wire};
 
-use crate::repository::METADATA;
-use crate::scenario::wire::{Scene, answer};
-use crate::scenario::{GOOD, Play, Scenario, release};
-use crate::server::Wire;
+use crate::wire::{Scene, answer};
+use crate::{GOOD, Play, Scenario, release};
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     let scenario =
@@ -84,7 +83,7 @@ fn hopping(scene: &Scene, role: &'static str, hops: u32) -> Play {
     let place = scene.place(role);
     let (road, path) = (scene.road().fork(), place.path.clone());
     let play = scene.play(&place, format!("{hops} hops"), |_, _| Ok(()));
-    play.responder(std::sync::Arc::new(move |request: &crate::server::Request, wire: &mut Wire| {
+    play.responder(std::sync::Arc::new(move |request: &lastmile_testkit::Request, wire: &mut Wire| {
         let left = match request.path.strip_prefix("hop/") {
             Some(left) => left.parse().unwrap_or(0),
             None if request.path == path => hops,

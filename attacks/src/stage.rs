@@ -5,10 +5,9 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use crate::repository::METADATA;
-use crate::road::Road;
-use crate::scenario::Play;
-use crate::server::{Request, Responder, Server, Wire};
+use lastmile_testkit::{METADATA, Request, Responder, Road, Server, Wire};
+
+use crate::Play;
 
 /// A server at one address, behind which honest repositories and attackers take turns.
 pub(super) struct Stage {

@@ -1,12 +1,9 @@
 //! What thieves do with the keys that they have.
 
+use lastmile_testkit::{Delegation, Repository, TestKey, canonical};
 use serde_json::{Value, json};
 
-use crate::canonical;
-use crate::delegations::Delegation;
-use crate::key::TestKey;
-use crate::repository::Repository;
-use crate::scenario::release;
+use crate::release;
 
 /// The roles whose new files have passed when a new file of `role` is judged.
 pub(super) fn before(role: &str) -> &'static [&'static str] {

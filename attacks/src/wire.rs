@@ -3,10 +3,9 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use crate::repository::{METADATA, Repository, TARGETS, file_name, hash};
-use crate::road::Road;
-use crate::scenario::{GOOD, Play, release};
-use crate::server::{Request, Wire};
+use lastmile_testkit::{METADATA, Repository, Request, Road, TARGETS, Wire, file_name, hash};
+
+use crate::{GOOD, Play, release};
 
 /// Of what is sent without an end no client reads more than this: the longest file that is asked for here, and what the
 /// system keeps between two sockets, which may be some millions of bytes.

@@ -1,4 +1,4 @@
-//! The attacks of `lastmile_tests::scenario`, each played against the library and against a process.
+//! The attacks of `lastmile_attacks`, each played against the library and against a process.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
 
-use lastmile_tests::scenario::outside::{self, Verdict};
-use lastmile_tests::scenario::{self, Scenario, library};
+use lastmile_attacks::outside::{self, Verdict};
+use lastmile_attacks::{self as scenario, Scenario, library};
 
 /// How many samples of each scenario are played against a process here, where time is short; the library meets all of them.
 const SAMPLES_OUTSIDE: usize = 4;

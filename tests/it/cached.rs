@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 
 use lastmile_client::{Error as ClientError, Notice};
 use lastmile_metadata::ErrorKind;
-use lastmile_tests::{Device, Repository, TestKey, refused};
+use lastmile_testkit::{Device, Repository, TestKey, refused};
 use tempfile::TempDir;
 
 use crate::cli::program;

@@ -1,9 +1,8 @@
 //! Spec 4.1: canonical JSON.
 
 use lastmile_metadata::{ErrorKind, Json, RoleName, TargetPath, Targets, Threshold};
-use lastmile_tests::{
-    Device, Repository, TestKey, canonical, judge, judge_bytes, judge_targets, malformed, parse, sign, verdict,
-};
+use lastmile_testkit::{Device, Repository, TestKey, canonical, sign};
+use lastmile_tests::{judge, judge_bytes, judge_targets, malformed, parse, verdict};
 use serde_json::{Value, json};
 
 fn canonical_form(text: &str) -> String {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use lastmile_tests::{Delegation, Fault, Repository, Road, Server, TestKey, hash};
+use lastmile_testkit::{Delegation, Fault, Repository, Road, Server, TestKey, hash};
 use serde_json::json;
 use tempfile::TempDir;
 use trycmd::TestCases;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use lastmile_tests::{Delegation, Fault, Repository, Server, TestKey, hash};
+use lastmile_testkit::{Delegation, Fault, Repository, Server, TestKey, hash};
 use serde_json::json;
 use tempfile::TempDir;
 

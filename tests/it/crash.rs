@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lastmile_client::{Error as ClientError, LocalError, MemoryStore, Store, StoreLock, StoredFile};
 use lastmile_metadata::ErrorKind;
-use lastmile_tests::{Device, Repository, Road, TestKey, Versions, refused};
+use lastmile_testkit::{Device, Repository, Road, TestKey, Versions, refused};
 use serde_json::json;
 
 /// Lets so many changes through and then none, as when the power goes.

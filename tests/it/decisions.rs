@@ -4,9 +4,8 @@ use std::fs;
 
 use lastmile_client::{Error as ClientError, FetchError, MirrorReason, Notice};
 use lastmile_metadata::{ErrorKind, Limits, RoleName, Threshold};
-use lastmile_tests::{
-    Delegation, Device, Fault, Repository, TestKey, hash, refused, road_error, time, too_long, verdict, version,
-};
+use lastmile_testkit::{Delegation, Device, Fault, Repository, TestKey, hash, refused, road_error, time, too_long};
+use lastmile_tests::{verdict, version};
 use serde_json::json;
 
 const TIMESTAMP: &str = "metadata/timestamp.json";
@@ -25,7 +24,7 @@ fn warm() -> (Repository, Device) {
 
 /// A rollback of `repository` in which everything below the root begins anew.
 fn younger(repository: &Repository) -> Repository {
-    let mut old = Repository::on(lastmile_tests::Road::new(), true);
+    let mut old = Repository::on(lastmile_testkit::Road::new(), true);
     assert_eq!(old.version("timestamp"), 1);
     old.lists_hashes = repository.lists_hashes;
     old
@@ -336,7 +335,7 @@ fn a16_versions_up_to_the_greatest_are_exact_and_beyond_it_refused() {
         repository.signed("snapshot")["meta"]["targets.json"] = json!({"version": number});
         repository.signed("targets")["version"] = number.clone();
         repository.publish(&["snapshot"]);
-        let bytes = lastmile_tests::sign(repository.signed("targets"), &[TestKey::new("targets")]);
+        let bytes = lastmile_testkit::sign(repository.signed("targets"), &[TestKey::new("targets")]);
         repository.road().put(&format!("metadata/{number}.targets.json"), bytes);
         assert_eq!(Device::new(&repository).refresh().is_ok(), ok, "{number}");
     }
@@ -379,7 +378,7 @@ fn g_1_5_3_everything_works_over_plain_http() {
     let mut repository = Repository::new();
     repository.add_target("targets", "dir/é.txt", b"content");
     repository.publish(&["targets"]);
-    let server = lastmile_tests::Server::start(repository.road());
+    let server = lastmile_testkit::Server::start(repository.road());
     let mut device = Device::new(&repository);
     device.http = Some((server.url(), lastmile_client::HttpSettings::default()));
     assert_eq!(device.get("dir/é.txt").unwrap(), b"content");
@@ -390,7 +389,7 @@ fn g_1_5_3_everything_works_over_plain_http() {
 #[test]
 fn g_1_5_3_a_hostile_server_is_bounded_in_bytes_over_plain_http() {
     let repository = Repository::new();
-    let server = lastmile_tests::Server::start(repository.road());
+    let server = lastmile_testkit::Server::start(repository.road());
     let mut device = Device::new(&repository);
     device.http = Some((server.url(), lastmile_client::HttpSettings::default()));
     repository.road().fault(TIMESTAMP, Fault::Endless);

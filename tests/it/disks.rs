@@ -8,7 +8,7 @@ use lastmile_client::Error as ClientError;
 use lastmile_client::disk::Call;
 use lastmile_client::faults::{Fault, arm};
 use lastmile_metadata::ErrorKind;
-use lastmile_tests::{Device, Repository, TestKey, Versions, refused};
+use lastmile_testkit::{Device, Repository, TestKey, Versions, refused};
 use serde_json::{Value, json};
 
 /// One run of the client, again and again, each time with another fault.

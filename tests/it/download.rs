@@ -2,7 +2,7 @@
 
 use lastmile_client::{Error as ClientError, FetchError, Refusal};
 use lastmile_metadata::FileError;
-use lastmile_tests::{Device, Fault, Repository, hash, road_error};
+use lastmile_testkit::{Device, Fault, Repository, hash, road_error};
 use serde_json::json;
 
 fn repository(path: &str, content: &[u8]) -> Repository {

@@ -1,7 +1,8 @@
 //! Spec 4.2.1: the envelope, its signatures, and what a threshold counts.
 
 use lastmile_metadata::{Error, ErrorKind, KeyId, RoleName, Root, Snapshot, Targets, Threshold, Timestamp};
-use lastmile_tests::{Repository, TestKey, judge_bytes, judge_root, judge_targets, malformed, parse, sign, verdict};
+use lastmile_testkit::{Repository, TestKey, sign};
+use lastmile_tests::{judge_bytes, judge_root, judge_targets, malformed, parse, verdict};
 use serde_json::{Value, json};
 
 fn unmet(valid: u32, threshold: u32) -> ErrorKind {

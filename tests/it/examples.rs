@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use lastmile_tests::scenario::GOOD;
-use lastmile_tests::{Road, Server, TARGETS};
+use lastmile_attacks::GOOD;
+use lastmile_testkit::{Road, Server, TARGETS};
 use tempfile::TempDir;
 
 use crate::cli::program;

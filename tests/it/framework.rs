@@ -3,7 +3,8 @@
 
 use lastmile_client::{Error as ClientError, Refusal};
 use lastmile_metadata::{ErrorKind, FileError, Threshold};
-use lastmile_tests::{Delegation, Device, Repository, TestKey, hash, refused, sign, verdict};
+use lastmile_testkit::{Delegation, Device, Repository, TestKey, hash, refused, sign};
+use lastmile_tests::verdict;
 use serde_json::json;
 
 const GOOD: &[u8] = b"good package";
@@ -163,7 +164,7 @@ fn g_1_5_4_report_a_freeze_ends_with_the_timestamp() {
     repository.publish(&["targets"]);
     device.follow(frozen.road());
     for (day, is_fine) in [("2030-01-02", true), ("2030-01-07", true), ("2030-01-08", false), ("2030-03-01", false)] {
-        device.now = lastmile_tests::time(&format!("{day}T00:00:00Z"));
+        device.now = lastmile_testkit::time(&format!("{day}T00:00:00Z"));
         assert_eq!(device.refresh().is_ok(), is_fine, "{day}");
     }
 }

@@ -1,7 +1,8 @@
 //! Spec 4.2.2: keys as they stand in documents, and Sigstore's real ones.
 
 use lastmile_metadata::{ErrorKind, KeyRing, Role, RoleName, Root, Targets, Threshold};
-use lastmile_tests::{Repository, TestKey, judge, judge_root, malformed, parse, sign, verdict};
+use lastmile_testkit::{Repository, TestKey, sign};
+use lastmile_tests::{judge, judge_root, malformed, parse, verdict};
 use serde_json::{Value, json};
 
 /// Judges honest targets that any one of `keys` may sign and that `signer` did sign.

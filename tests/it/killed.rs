@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use lastmile_client::{HttpSettings, ProxyChoice};
-use lastmile_tests::{Device, Repository, hash};
+use lastmile_testkit::{Device, Repository, hash};
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -2,7 +2,8 @@
 
 use lastmile_client::{Error as ClientError, Refusal};
 use lastmile_metadata::{ErrorKind, Limit, Limits};
-use lastmile_tests::{Delegation, Device, Repository, TestKey, refused, time, verdict};
+use lastmile_testkit::{Delegation, Device, Repository, TestKey, refused, time};
+use lastmile_tests::verdict;
 use serde_json::{Value, json};
 
 /// Three roots, a role `a` and below it `b` in which there is `x`; without lengths, unless they are to be listed.

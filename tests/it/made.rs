@@ -9,12 +9,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use lastmile_attacks::{EVIL, GOOD};
 use lastmile_client::{Error, Refusal};
 use lastmile_keys::{PrivateKey, Scheme, Signer as _};
 use lastmile_metadata::Key;
 use lastmile_repo_tool::cli::{self, ExitStatus, World};
-use lastmile_tests::scenario::{EVIL, GOOD};
-use lastmile_tests::{Device, METADATA, Road, TARGETS, canonical, file_name, hash};
+use lastmile_testkit::{Device, METADATA, Road, TARGETS, canonical, file_name, hash};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -138,7 +138,7 @@ impl Made {
 
     /// The bin that `package` is in.
     pub(crate) fn bin_of(&self, path: &str) -> String {
-        lastmile_tests::bin_of("bin", 1, path)
+        lastmile_testkit::bin_of("bin", 1, path)
     }
 }
 

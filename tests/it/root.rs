@@ -2,9 +2,8 @@
 
 use lastmile_client::{Error as ClientError, FetchError, HttpSettings};
 use lastmile_metadata::{ErrorKind, KeyId, Limits, Threshold};
-use lastmile_tests::{
-    Device, Fault, Repository, Server, TestKey, malformed, refused, road_error, sign, time, too_long, verdict, version,
-};
+use lastmile_testkit::{Device, Fault, Repository, Server, TestKey, refused, road_error, sign, time, too_long};
+use lastmile_tests::{malformed, verdict, version};
 use serde_json::json;
 
 const ROOT_2: &str = "metadata/2.root.json";

@@ -2,9 +2,8 @@
 
 use lastmile_client::{Error as ClientError, blocking};
 use lastmile_metadata::{ErrorKind, Limit, RoleName, Stage, Stored, Threshold};
-use lastmile_tests::{
-    Delegation, Device, Fault, Repository, TestKey, bin_of, hash, refused, role, sign, too_long, verdict,
-};
+use lastmile_testkit::{Delegation, Device, Fault, Repository, TestKey, bin_of, hash, refused, sign, too_long};
+use lastmile_tests::{role, verdict};
 use serde_json::json;
 
 /// A repository whose delegations `build` makes; every role then has version 1 or more.
@@ -455,9 +454,9 @@ fn w_5_1_delegated_roles_are_judged_at_the_start_of_the_update() {
     repository.signed("a")["expires"] = json!("2030-01-01T00:00:01Z");
     repository.publish(&["a"]);
     let mut device = Device::new(&repository);
-    device.now = lastmile_tests::time("2030-01-01T00:00:00Z");
+    device.now = lastmile_testkit::time("2030-01-01T00:00:00Z");
     assert!(device.find("x").unwrap().is_some());
-    device.now = lastmile_tests::time("2030-01-01T00:00:01Z");
+    device.now = lastmile_testkit::time("2030-01-01T00:00:01Z");
     assert!(matches!(refused(device.find("x")).kind, ErrorKind::Expired { .. }));
 }
 

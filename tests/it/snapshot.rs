@@ -2,9 +2,8 @@
 
 use lastmile_client::FetchError;
 use lastmile_metadata::{ErrorKind, RoleName, Threshold};
-use lastmile_tests::{
-    Delegation, Device, Fault, Repository, TestKey, hash, refused, road_error, role, time, too_long, verdict, version,
-};
+use lastmile_testkit::{Delegation, Device, Fault, Repository, TestKey, hash, refused, road_error, time, too_long};
+use lastmile_tests::{role, verdict, version};
 use serde_json::json;
 
 /// A repository at version 2 of everything below the root, with the delegated role `a`, and a device that has seen it.

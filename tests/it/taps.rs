@@ -1,7 +1,8 @@
 //! TAP 12 (key ids are names within one file) through the whole workflow; TAP 15 is in `search` and `delegations`.
 
 use lastmile_metadata::{ErrorKind, Threshold};
-use lastmile_tests::{Delegation, Device, Repository, TestKey, refused, verdict};
+use lastmile_testkit::{Delegation, Device, Repository, TestKey, refused};
+use lastmile_tests::verdict;
 
 #[test]
 fn tap_12_the_same_key_id_may_name_different_keys_in_different_files() {

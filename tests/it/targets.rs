@@ -1,7 +1,8 @@
 //! Spec 5.6.1 to 5.6.6: the top-level targets, and the same checks for every delegated role.
 
 use lastmile_metadata::{ErrorKind, Threshold};
-use lastmile_tests::{Delegation, Device, Fault, Repository, TestKey, hash, refused, time, too_long, verdict, version};
+use lastmile_testkit::{Delegation, Device, Fault, Repository, TestKey, hash, refused, time, too_long};
+use lastmile_tests::{verdict, version};
 use serde_json::json;
 
 /// A repository whose delegated role `a` lists `a/x`, before any device has seen it.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use lastmile_client::{HttpSettings, Notice, ProxyChoice};
 use lastmile_metadata::{ErrorKind, format_time, parse_time};
-use lastmile_tests::{Answer, Device, Repository, Server, judge_targets, malformed, refused, time};
+use lastmile_testkit::{Answer, Device, Repository, Server, refused, time};
+use lastmile_tests::{judge_targets, malformed};
 use serde_json::json;
 
 #[test]

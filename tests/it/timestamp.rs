@@ -2,9 +2,8 @@
 
 use lastmile_client::FetchError;
 use lastmile_metadata::{ErrorKind, Limits, RoleName, Threshold};
-use lastmile_tests::{
-    Device, Fault, Repository, TestKey, hash, refused, road_error, sign, time, too_long, verdict, version,
-};
+use lastmile_testkit::{Device, Fault, Repository, TestKey, hash, refused, road_error, sign, time, too_long};
+use lastmile_tests::{verdict, version};
 use serde_json::json;
 
 const TIMESTAMP: &str = "metadata/timestamp.json";

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
+use lastmile_attacks::{self as scenario, Play, Scenario, outside, outside::Verdict};
 use lastmile_client::text::printable;
-use lastmile_tests::scenario::{self, Play, Scenario, outside, outside::Verdict};
 use serde_json::json;
 
 use super::{ExitStatus, Output};

@@ -1,7 +1,7 @@
 //! Our client fetches from repositories that python-tuf made, honest ones and lying ones.
 
 use lastmile_client::metadata::{ErrorKind, RoleName, Threshold, Version};
-use lastmile_tests::{Road, Server};
+use lastmile_testkit::{Road, Server};
 
 use super::ours::{Device, Fetched, refusal};
 use super::programs::Foreign;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use lastmile_tests::{Road, Server};
+use lastmile_testkit::{Road, Server};
 
 use super::ours::{Device, Fetched};
 use super::programs::files_below;

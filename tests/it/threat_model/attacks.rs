@@ -1,7 +1,7 @@
 //! Attacks by whoever controls the network or the server, against repositories that the tool made.
 
-use lastmile_tests::scenario::{EVIL, GOOD};
-use lastmile_tests::{Device, Fault, METADATA, Road, TARGETS, hash};
+use lastmile_attacks::{EVIL, GOOD};
+use lastmile_testkit::{Device, Fault, METADATA, Road, TARGETS, hash};
 use serde_json::json;
 
 use crate::made::{Made, later, refusal};

@@ -1,7 +1,7 @@
 //! Stolen keys of bins: those whose hashes the snapshot lists, and the two kinds that it lists by version alone.
 
-use lastmile_tests::scenario::{EVIL, GOOD};
-use lastmile_tests::{METADATA, file_name, hash};
+use lastmile_attacks::{EVIL, GOOD};
+use lastmile_testkit::{METADATA, file_name, hash};
 use serde_json::{Value, json};
 
 use super::nothing::Attempt;
@@ -158,7 +158,7 @@ fn k9_the_key_of_very_many_bins_of_an_earlier_version_replaces_packages_until_th
     list_by_version_alone(&made);
     made.add("other", GOOD, &[]);
     let seen = made.client(&["package"]);
-    let bin = lastmile_tests::bin_of("bin", 14, "package");
+    let bin = lastmile_testkit::bin_of("bin", 14, "package");
     let forge = || {
         let thief = made.thief(&["bins-1"]);
         thief.replace(&bin, |signed| thief.list_evil(signed, "package"));

@@ -1,7 +1,7 @@
 //! Keys that give nothing to a thief who has no others: the snapshot lists the hash of each file that they could replace.
 
-use lastmile_tests::METADATA;
-use lastmile_tests::scenario::GOOD;
+use lastmile_attacks::GOOD;
+use lastmile_testkit::METADATA;
 use serde_json::{Value, json};
 
 use crate::made::{Made, Thief, in_days, refusal};

@@ -1,7 +1,7 @@
 //! What stolen keys can do, what they cannot do, and how the repository recovers.
 
-use lastmile_tests::METADATA;
-use lastmile_tests::scenario::{EVIL, GOOD};
+use lastmile_attacks::{EVIL, GOOD};
+use lastmile_testkit::METADATA;
 use serde_json::json;
 
 use crate::made::{Made, in_days, later, refusal};
@@ -243,7 +243,7 @@ fn k13_a_threshold_of_root_keys_takes_the_repository_and_a_new_root_must_be_ship
     assert_eq!(refusal(&seen.get("package")), "timestamp: ThresholdNotMet");
     // A client that has the new root before him, from wherever, is safe.
     let second = made.served().file(&format!("{METADATA}2.root.json")).unwrap();
-    let mut shipped = lastmile_tests::Device::asking(second, &made.served());
+    let mut shipped = lastmile_testkit::Device::asking(second, &made.served());
     shipped.now = later(0);
     assert_eq!(shipped.get("package").unwrap(), NEWER);
     let early = made.client(&["package"]);

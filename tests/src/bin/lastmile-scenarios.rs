@@ -7,7 +7,7 @@
 
 use std::process::ExitCode;
 
-use lastmile_tests::scenario;
+use lastmile_attacks as scenario;
 
 fn main() -> ExitCode {
     let mut wanted: Vec<String> = std::env::args().skip(1).collect();
