@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use lastmile_testkit::{METADATA, Road, hash};
+use lastmile_testkit::{FakeNetwork, METADATA, hash};
 use serde_json::Value;
 
 use crate::stage::changed;
@@ -35,17 +35,17 @@ pub(super) fn harm(play: &Play, before: Holdings<'_>, after: Holdings<'_>, succe
 
 /// The files that an honest client may have.
 struct Known {
-    roads: Vec<Road>,
-    honest: Road,
+    networks: Vec<FakeNetwork>,
+    honest: FakeNetwork,
 }
 
 impl Known {
     fn of(play: &Play) -> Known {
-        let mut roads: Vec<Road> = play.before.iter().chain(&play.may_have).cloned().collect();
+        let mut networks: Vec<FakeNetwork> = play.before.iter().chain(&play.may_have).cloned().collect();
         if play.is_odd || !play.is_attack() {
-            roads.push(play.attacker.clone());
+            networks.push(play.attacker.clone());
         }
-        Known { roads, honest: play.honest.clone() }
+        Known { networks, honest: play.honest.clone() }
     }
 
     /// A trusted file that no honest client would have, or an older one than before.
@@ -68,7 +68,7 @@ impl Known {
             let unversioned = file.trim_start_matches(|c: char| c.is_ascii_digit());
             file == name || (unversioned.len() < file.len() && unversioned.strip_prefix('.') == Some(name))
         };
-        let files = self.roads.iter().flat_map(|road| road.files());
+        let files = self.networks.iter().flat_map(|network| network.files());
         files.filter(|(path, _)| is_of_the_role(path)).map(|(_, bytes)| bytes).collect()
     }
 
@@ -90,8 +90,8 @@ impl Known {
 
     /// The SHA-256 of what honest repositories offer as `path`.
     fn hashes_of(&self, path: &str) -> Vec<String> {
-        let roads = self.roads.iter().chain([&self.honest]);
-        let files = roads.flat_map(|road| road.files()).filter(|(name, _)| name.starts_with(METADATA));
+        let networks = self.networks.iter().chain([&self.honest]);
+        let files = networks.flat_map(|network| network.files()).filter(|(name, _)| name.starts_with(METADATA));
         let listed = files
             .filter_map(|(_, bytes)| Some(signed(&bytes)?["targets"][path]["hashes"]["sha256"].as_str()?.to_owned()));
         listed.filter(|listed| *listed != hash(EVIL)).collect()
@@ -172,8 +172,8 @@ mod tests {
         let honest = release(2);
         let mut odd = honest.fork();
         odd.publish(&["targets"]);
-        odd.place("timestamp", [odd.written("timestamp"), b"{}".to_vec()].concat());
-        let play = Play::against(&honest).attacker(odd.road()).refused("timestamp", "Malformed");
+        odd.put_metadata("timestamp", [odd.written("timestamp"), b"{}".to_vec()].concat());
+        let play = Play::against(&honest).attacker(odd.network()).refused("timestamp", "Malformed");
         assert_eq!(of(&play.clone().odd(), &honest, (&trusted(&odd), &good())), None);
         assert!(of(&play, &honest, (&trusted(&odd), &good())).unwrap().contains("an honest client would not have"));
     }
@@ -183,7 +183,7 @@ mod tests {
         let old = release(2);
         let mut honest = old.fork();
         honest.publish(&["targets"]);
-        let play = Play::against(&honest).attacker(old.road()).refused("timestamp", "Rollback").odd();
+        let play = Play::against(&honest).attacker(old.network()).refused("timestamp", "Rollback").odd();
         let harm = of(&play, &honest, (&trusted(&old), &good())).unwrap();
         assert!(harm.contains("from version"), "{harm}");
     }
@@ -218,7 +218,7 @@ mod tests {
         let mut stale = honest.fork();
         stale.signed("snapshot")["expires"] = json!("2020-01-01T00:00:00Z");
         stale.publish(&["snapshot"]);
-        let play = Play::against(&honest).attacker(stale.road()).odd();
+        let play = Play::against(&honest).attacker(stale.network()).odd();
         assert_eq!(of(&play, &honest, (&trusted(&stale), &good())).unwrap(), "snapshot has expired");
     }
 }

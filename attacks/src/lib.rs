@@ -1,7 +1,7 @@
 //! The attacks, each defined once and run against the library in process and against any client from outside.
 //!
 //! A [`Scenario`] says what is attacked, where the attack was read of, and gives its [`Play`]s: one for each sample. A play is
-//! data. It holds the honest history that a client has seen, who stands on the road then and what the client is asked to do,
+//! data. It holds the honest history that a client has seen, who stands on the network then and what the client is asked to do,
 //! and what must come of it. Two runners play it over real sockets and real files:
 //!
 //! * [`library::run`], the client library in process, with typed errors;
@@ -29,7 +29,7 @@
 //! let mut attacker = honest.fork();
 //! attacker.signed("timestamp")["version"] = 1.into();
 //! attacker.write("timestamp");
-//! let play = Play::against(&honest).attacker(attacker.road()).refused("timestamp", "Rollback");
+//! let play = Play::against(&honest).attacker(attacker.network()).refused("timestamp", "Rollback");
 //! lastmile_attacks::library::run(&play).unwrap();
 //! ```
 //!
@@ -37,9 +37,9 @@
 //! and only its form is wrong. A client that accepts it anyway is not harmed if it has the right packages at the right
 //! versions; [`outside::run`] reports that as a matter of strictness, not of security.
 //!
-//! The attacker serves a [`Road`](lastmile_testkit::Road): documents and faults. For an attack in the bytes of HTTP, give
-//! [`Play::responder`] a function from the request and the [`Wire`](lastmile_testkit::Wire): it writes whatever it likes and answers
-//! `Ok(None)`, or answers `Ok(Some(answer))` to have that written; `road.answer(&request.path)` is what would be served
+//! The attacker serves a [`FakeNetwork`](lastmile_testkit::FakeNetwork): documents and faults. For an attack in the bytes of HTTP, give
+//! [`Play::responder`] a function from the request and the [`Connection`](lastmile_testkit::Connection): it writes whatever it likes and answers
+//! `Ok(None)`, or answers `Ok(Some(answer))` to have that written; `network.answer(&request.path)` is what would be served
 //! otherwise. `Play::limits`, `Play::http` and `Play::clock` change the client in process; such plays are not run outside,
 //! where only the protocol can be spoken.
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use lastmile_client::metadata::TargetPath;
 use lastmile_client::{Error, Refusal, RefusedError};
-use lastmile_testkit::{Device, Road, Versions, file_name};
+use lastmile_testkit::{FakeNetwork, TestClient, Versions, file_name};
 
 use crate::stage::{Stage, below, changed, newest};
 use crate::{Action, Expect, GOOD, Play, Scenario, side_by_side};
@@ -23,30 +23,30 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What was not as it must be.
 pub fn run(play: &Play) -> Result<Option<String>, String> {
     let stage = Stage::new();
-    let mut device = Device::asking(play.shipped.clone(), &Road::new());
-    device.http = Some((stage.url(), play.http.clone()));
-    device.limits = play.limits.clone();
-    device.patience = play.patience;
-    device.now = play.clock[0];
-    for road in &play.before {
-        stage.honest(road);
-        honest_run(play, &device, road).map_err(|error| format!("before the attack: {error}"))?;
+    let mut client = TestClient::with_root(play.shipped.clone(), &FakeNetwork::new());
+    client.http = Some((stage.url(), play.http.clone()));
+    client.limits = play.limits.clone();
+    client.patience = play.patience;
+    client.now = play.clock[0];
+    for network in &play.before {
+        stage.honest(network);
+        honest_run(play, &client, network).map_err(|error| format!("before the attack: {error}"))?;
     }
     if let Some(tamper) = &play.tamper {
-        tamper(&device.store_path());
+        tamper(&client.store_path());
     }
-    device.now = play.clock[1];
-    let attack = attacked(play, &stage, &device)?;
+    client.now = play.clock[1];
+    let attack = attacked(play, &stage, &client)?;
     let again = Play { advances: std::collections::BTreeSet::new(), ..play.clone() };
-    let second = attacked(&again, &stage, &device).map_err(|error| format!("the second time: {error}"))?;
+    let second = attacked(&again, &stage, &client).map_err(|error| format!("the second time: {error}"))?;
     if attack != second && play.advances.is_empty() {
         return Err(format!("the second time: {second:?}, but at first {attack:?}"));
     }
-    device.now = play.clock[2];
+    client.now = play.clock[2];
     stage.honest(&play.honest);
-    honest_run(play, &device, &play.honest).map_err(|error| format!("after the attack: {error}"))?;
-    if !device.outside().is_empty() {
-        return Err(format!("files outside: {:?}", device.outside()));
+    honest_run(play, &client, &play.honest).map_err(|error| format!("after the attack: {error}"))?;
+    if !client.files_outside().is_empty() {
+        return Err(format!("files outside: {:?}", client.files_outside()));
     }
     Ok(attack)
 }
@@ -75,15 +75,15 @@ fn in_time(play: Play) -> Result<Option<String>, String> {
     Err(format!("no end after {} s", PATIENCE.as_secs()))
 }
 
-fn honest_run(play: &Play, device: &Device, road: &Road) -> Result<(), String> {
+fn honest_run(play: &Play, client: &TestClient, network: &FakeNetwork) -> Result<(), String> {
     let paths: Vec<TargetPath> =
         play.packages.iter().map(TargetPath::new).collect::<Result<_, _>>().map_err(|e| e.to_string())?;
     let versions =
-        device.update(&paths).map_err(|error| format!("an honest repository is refused: {}", said(&error)))?;
-    if versions[1] != newest(road) {
-        return Err(format!("version {} of the timestamp is trusted, {} is published", versions[1], newest(road)));
+        client.update(&paths).map_err(|error| format!("an honest repository is refused: {}", said(&error)))?;
+    if versions[1] != newest(network) {
+        return Err(format!("version {} of the timestamp is trusted, {} is published", versions[1], newest(network)));
     }
-    let output = below(&device.output_path());
+    let output = below(&client.output_path());
     match play.packages.iter().find(|path| output.get(*path).is_none_or(|bytes| bytes != GOOD)) {
         Some(path) => Err(format!("`{path}` did not arrive")),
         None => Ok(()),
@@ -99,18 +99,18 @@ struct State {
     outside: Vec<String>,
 }
 
-fn state(device: &Device) -> State {
-    let mut stored = device.all_stored();
+fn state(client: &TestClient) -> State {
+    let mut stored = client.all_stored();
     // When this machine asked last, by its own clock; nothing is trusted because of it.
     stored.remove("state/stamp.json");
-    State { trusted: device.files(), stored, output: below(&device.output_path()), outside: device.outside() }
+    State { trusted: client.files(), stored, output: below(&client.output_path()), outside: client.files_outside() }
 }
 
-fn attacked(play: &Play, stage: &Stage, device: &Device) -> Result<Option<String>, String> {
-    let before = state(device);
+fn attacked(play: &Play, stage: &Stage, client: &TestClient) -> Result<Option<String>, String> {
+    let before = state(client);
     stage.attack(play);
-    let result = stage.counted(play, || act(play, device))?;
-    let after = state(device);
+    let result = stage.counted(play, || act(play, client))?;
+    let after = state(client);
     if before.outside != after.outside {
         return Err(format!("files outside: {:?}", after.outside));
     }
@@ -146,12 +146,12 @@ fn attacked(play: &Play, stage: &Stage, device: &Device) -> Result<Option<String
     Ok(Some(said(&error)))
 }
 
-fn act(play: &Play, device: &Device) -> Result<Versions, Error> {
+fn act(play: &Play, client: &TestClient) -> Result<Versions, Error> {
     match &play.action {
-        Action::Refresh => device.update(&[]),
+        Action::Refresh => client.update(&[]),
         Action::Get(path) => {
             let name = |error| Error::Refused(RefusedError::from(Refusal::Name(error)));
-            device.update(&[TargetPath::new(path).map_err(name)?])
+            client.update(&[TargetPath::new(path).map_err(name)?])
         }
     }
 }

@@ -13,7 +13,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use lastmile_testkit::{Road, file_name};
+use lastmile_testkit::{FakeNetwork, file_name};
 use tempfile::TempDir;
 
 use crate::harm::{Holdings, harm};
@@ -87,7 +87,7 @@ impl Verdict {
 }
 
 /// A verdict that is not the expected one, and what was seen.
-type Fault = (Verdict, String);
+type Finding = (Verdict, String);
 
 /// Plays it against `client`: a program and its first arguments, each run of which may last for `patience`. The verdict, and
 /// what was seen if it is not the expected one.
@@ -106,7 +106,7 @@ pub fn run(play: &Play, client: &[OsString], patience: Duration) -> io::Result<(
 }
 
 enum Failure {
-    Judged(Fault),
+    Judged(Finding),
     Machine(io::Error),
 }
 
@@ -152,15 +152,15 @@ impl<'a> Installation<'a> {
     }
 
     /// How its strictness differs from what is expected, if it does.
-    fn play(&self, play: &Play) -> Result<Option<Fault>, Failure> {
+    fn play(&self, play: &Play) -> Result<Option<Finding>, Failure> {
         let shipped = self.folder.path().join("shipped.json");
         fs::write(&shipped, &play.shipped)?;
         let init = self.run(&["init".into(), shipped.into()])?;
         if init != Some(0) {
             return judged(Verdict::NotRecovered, format!("`init` ended with {}", word(init)));
         }
-        for road in &play.before {
-            if let Some(difference) = self.followed(play, road, "before the attack")? {
+        for network in &play.before {
+            if let Some(difference) = self.followed(play, network, "before the attack")? {
                 return Ok(Some(difference));
             }
         }
@@ -169,7 +169,7 @@ impl<'a> Installation<'a> {
         }
         let mut difference = None;
         for time in ["the first time", "the second time"] {
-            let at_that_time = |(verdict, seen): Fault| (verdict, format!("{time}: {seen}"));
+            let at_that_time = |(verdict, seen): Finding| (verdict, format!("{time}: {seen}"));
             self.stage.attack(play);
             let found = self.attack(play).map_err(|failure| match failure {
                 Failure::Judged(fault) => Failure::Judged(at_that_time(fault)),
@@ -181,8 +181,8 @@ impl<'a> Installation<'a> {
     }
 
     /// An honest run; where what is honest is odd, a client that refuses it is too strict.
-    fn followed(&self, play: &Play, road: &Road, when: &str) -> Result<Option<Fault>, Failure> {
-        match self.honest(play, road, when) {
+    fn followed(&self, play: &Play, network: &FakeNetwork, when: &str) -> Result<Option<Finding>, Failure> {
+        match self.honest(play, network, when) {
             Ok(()) => Ok(None),
             Err(Failure::Judged((Verdict::NotRecovered, seen))) if play.honest_is_odd => {
                 Ok(Some((Verdict::TooStrict, seen)))
@@ -191,8 +191,8 @@ impl<'a> Installation<'a> {
         }
     }
 
-    fn honest(&self, play: &Play, road: &Road, when: &str) -> Result<(), Failure> {
-        self.stage.honest(road);
+    fn honest(&self, play: &Play, network: &FakeNetwork, when: &str) -> Result<(), Failure> {
+        self.stage.honest(network);
         let code = self.act(&play.packages)?;
         if code != Some(0) {
             return judged(Verdict::NotRecovered, format!("{when} an honest repository: {}", word(code)));
@@ -202,15 +202,15 @@ impl<'a> Installation<'a> {
             return judged(Verdict::NotRecovered, format!("{when} a package of an honest repository did not arrive"));
         }
         match state.trusted.get("timestamp.json").and_then(|bytes| version(bytes)) {
-            Some(found) if found != newest(road) => judged(
+            Some(found) if found != newest(network) => judged(
                 Verdict::NotRecovered,
-                format!("{when} version {found} of the timestamp is trusted, {} is published", newest(road)),
+                format!("{when} version {found} of the timestamp is trusted, {} is published", newest(network)),
             ),
             _ => Ok(()),
         }
     }
 
-    fn attack(&self, play: &Play) -> Result<Option<Fault>, Failure> {
+    fn attack(&self, play: &Play) -> Result<Option<Finding>, Failure> {
         let before = self.state();
         let wanted = match &play.action {
             Action::Refresh => Vec::new(),

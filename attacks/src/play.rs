@@ -8,7 +8,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use lastmile_client::{HttpSettings, Patience, ProxyChoice};
 use lastmile_metadata::Limits;
-use lastmile_testkit::{Delegation, METADATA, Repository, Responder, Road, TestKey, file_name, time};
+use lastmile_testkit::{Delegation, FakeNetwork, METADATA, Repository, Responder, TestKey, file_name, time};
 
 /// What the honest packages hold.
 pub const GOOD: &[u8] = b"good package";
@@ -38,7 +38,7 @@ pub fn stranger() -> TestKey {
     TestKey::new("a stranger")
 }
 
-/// What the client is asked to do while the attacker stands on the road.
+/// What the client is asked to do while the attacker stands on the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// To update its trusted metadata.
@@ -67,11 +67,11 @@ pub struct Play {
     pub sample: String,
     pub(super) shipped: Vec<u8>,
     /// The honest states that the client has followed one after the other.
-    pub(super) before: Vec<Road>,
+    pub(super) before: Vec<FakeNetwork>,
     /// What it downloads from honest repositories.
     pub(super) packages: Vec<String>,
     pub(super) tamper: Option<Tamper>,
-    pub(super) attacker: Road,
+    pub(super) attacker: FakeNetwork,
     pub(super) responder: Option<Arc<Responder>>,
     pub(super) action: Action,
     pub(super) expect: Expect,
@@ -80,8 +80,8 @@ pub struct Play {
     pub(super) is_odd: bool,
     pub(super) honest_is_odd: bool,
     /// Honest states that a client may have come to when it did not refuse.
-    pub(super) may_have: Vec<Road>,
-    pub(super) honest: Road,
+    pub(super) may_have: Vec<FakeNetwork>,
+    pub(super) honest: FakeNetwork,
     pub(super) clock: [DateTime<Utc>; 3],
     pub(super) limits: Limits,
     pub(super) http: HttpSettings,
@@ -98,10 +98,10 @@ impl fmt::Debug for Play {
 
 impl Play {
     /// A client that has followed `honest` as it is now. Unless another attacker is named, `honest` as it is now is
-    /// what is on the road; afterwards the client finds some honest releases more.
+    /// what is on the network; afterwards the client finds some honest releases more.
     #[must_use]
     pub fn against(honest: &Repository) -> Play {
-        let road = honest.road();
+        let network = honest.network();
         let first = format!("{METADATA}{}", file_name("root", Some(1)));
         let mut after = honest.fork();
         let roles = after.delegated_roles();
@@ -112,11 +112,11 @@ impl Play {
         let http = HttpSettings { proxy: ProxyChoice::Direct, ..HttpSettings::default() };
         Play {
             sample: String::new(),
-            shipped: road.file(&first).expect("version 1 of the root"),
-            before: vec![road.fork()],
+            shipped: network.file(&first).expect("version 1 of the root"),
+            before: vec![network.fork()],
             packages: vec!["package".into(), "team/package".into()],
             tamper: None,
-            attacker: road.fork(),
+            attacker: network.fork(),
             responder: None,
             action: Action::Refresh,
             expect: Expect::Accepted,
@@ -124,8 +124,8 @@ impl Play {
             keeps_all: false,
             is_odd: false,
             honest_is_odd: false,
-            may_have: vec![road.fork()],
-            honest: after.road().fork(),
+            may_have: vec![network.fork()],
+            honest: after.network().fork(),
             clock: [time("2030-01-01T00:00:00Z"); 3],
             limits: Limits::default(),
             http,
@@ -155,8 +155,8 @@ impl Play {
 
     /// The client has followed this state as well, after the others.
     #[must_use]
-    pub fn then(mut self, road: &Road) -> Play {
-        self.before.push(road.fork());
+    pub fn then(mut self, network: &FakeNetwork) -> Play {
+        self.before.push(network.fork());
         self
     }
 
@@ -172,13 +172,13 @@ impl Play {
         Play { tamper: Some(Arc::new(change)), ..self }
     }
 
-    /// Serves `road`, as it is now, instead of the honest repository.
+    /// Serves `network`, as it is now, instead of the honest repository.
     #[must_use]
-    pub fn attacker(self, road: &Road) -> Play {
-        Play { attacker: road.fork(), ..self }
+    pub fn attacker(self, network: &FakeNetwork) -> Play {
+        Play { attacker: network.fork(), ..self }
     }
 
-    /// Answers every request of the attack on the wire.
+    /// Answers every request of the attack on the connection.
     #[must_use]
     pub fn responder(self, responder: Arc<Responder>) -> Play {
         Play { responder: Some(responder), ..self }
@@ -224,15 +224,15 @@ impl Play {
 
     /// A client that does not refuse may have come to this honest state.
     #[must_use]
-    pub fn may_have(mut self, road: &Road) -> Play {
-        self.may_have.push(road.fork());
+    pub fn may_have(mut self, network: &FakeNetwork) -> Play {
+        self.may_have.push(network.fork());
         self
     }
 
-    /// What is on the road at last.
+    /// What is on the network at last.
     #[must_use]
-    pub fn honest(self, road: &Road) -> Play {
-        Play { honest: road.fork(), ..self }
+    pub fn honest(self, network: &FakeNetwork) -> Play {
+        Play { honest: network.fork(), ..self }
     }
 
     /// What the clock shows before, during and after the attack.

@@ -1,6 +1,6 @@
 //! Advisories and notable defects of other implementations, part one.
 
-use lastmile_testkit::{Delegation, Fault, METADATA, Road, TestKey, hash, sign};
+use lastmile_testkit::{Delegation, FakeNetwork, METADATA, NetworkFault, TestKey, hash, sign};
 use serde_json::{Value, json};
 
 use crate::tricks::{before, negated, newer, republish, two_of_two, with_signatures};
@@ -109,7 +109,7 @@ fn roots_that_do_not_verify() -> Vec<Play> {
         after.publish(&["root"]);
     }
     after.publish(&["team", "targets"]);
-    let chained = Play::against(&honest).attacker(chain.road()).honest(after.road());
+    let chained = Play::against(&honest).attacker(chain.network()).honest(after.network());
     let mut plays =
         vec![chained.sample("the third of three by a stranger").refused("root", "ThresholdNotMet").advances(&["root"])];
     let new_keys = ["new-1", "new-2", "new-3"].map(TestKey::new);
@@ -119,8 +119,8 @@ fn roots_that_do_not_verify() -> Vec<Play> {
         thief.set_keys("root", &new_keys, 2);
         thief.bump("root");
         let signed = thief.signed("root").clone();
-        thief.place("root", sign(&signed, keys));
-        plays.push(Play::against(&honest).attacker(thief.road()).sample(sample).refused("root", "ThresholdNotMet"));
+        thief.put_metadata("root", sign(&signed, keys));
+        plays.push(Play::against(&honest).attacker(thief.network()).sample(sample).refused("root", "ThresholdNotMet"));
     }
     plays
 }
@@ -142,7 +142,7 @@ fn one_key_signs_twice() -> Vec<Play> {
                 signatures.push(second);
             });
             republish(&mut thief, role, twice);
-            let play = Play::against(&honest).attacker(thief.road()).sample(format!("{role}, {sample}"));
+            let play = Play::against(&honest).attacker(thief.network()).sample(format!("{role}, {sample}"));
             let play = if role == "team" { play.get("team/package") } else { play };
             plays.push(play.refused(role, "DuplicateSignature").advances(before(role)));
         }
@@ -164,8 +164,8 @@ fn new_root_key_signs_twice() -> Vec<Play> {
         second["sig"] = json!(negated(second["sig"].as_str().unwrap()));
         signatures.push(second);
     });
-    thief.place("root", twice);
-    vec![Play::against(&honest).attacker(thief.road()).refused("root", "DuplicateSignature")]
+    thief.put_metadata("root", twice);
+    vec![Play::against(&honest).attacker(thief.network()).refused("root", "DuplicateSignature")]
 }
 
 fn junk_signatures() -> Vec<Play> {
@@ -186,8 +186,8 @@ fn junk_signatures() -> Vec<Play> {
         thief.set_signers("root", &[stranger()]);
         thief.publish(&["root"]);
         let file = with_signatures(&thief.written("root"), |list| *list = signatures);
-        thief.place("root", file);
-        Play::against(&honest).attacker(thief.road()).sample(sample).refused("root", why)
+        thief.put_metadata("root", file);
+        Play::against(&honest).attacker(thief.network()).sample(sample).refused("root", why)
     });
     plays.collect()
 }
@@ -210,8 +210,8 @@ fn role_beside_the_bins() -> Vec<Play> {
             thief.add_target(name, "team/other", EVIL);
             thief.publish(&[name]);
             play.clone()
-                .attacker(thief.road())
-                .honest(newer(&thief).road())
+                .attacker(thief.network())
+                .honest(newer(&thief).network())
                 .sample(name)
                 .get("team/other")
                 .refused("team/other", "NoSuchTarget")
@@ -259,15 +259,15 @@ fn diamond() -> Vec<Play> {
     let play = Play::against(&honest).packages(&["left/package", "package"]).get("right/other");
     vec![
         play.clone()
-            .attacker(thief.road())
-            .honest(restored.road())
+            .attacker(thief.network())
+            .honest(restored.network())
             .sample("not seen")
             .refused("shared", "ThresholdNotMet")
             .advances(&["right", "snapshot", "timestamp"]),
         // Seen and kept as the left one's, before the right one is asked.
-        play.then(thief.road())
-            .attacker(thief.road())
-            .honest(restored.road())
+        play.then(thief.network())
+            .attacker(thief.network())
+            .honest(restored.network())
             .sample("seen")
             .refused("shared", "ThresholdNotMet")
             .advances(&["right"]),
@@ -278,15 +278,19 @@ fn broken_snapshot() -> Vec<Play> {
     let honest = release(3);
     let next = newer(&honest);
     let path = format!("{METADATA}{}.snapshot.json", next.version("snapshot"));
-    let broken = |change: fn(&Road, &str)| {
-        let road = next.road().fork();
-        change(&road, &path);
-        Play::against(&honest).attacker(&road).honest(next.road()).advances(&["timestamp"])
+    let broken = |change: fn(&FakeNetwork, &str)| {
+        let network = next.network().fork();
+        change(&network, &path);
+        Play::against(&honest).attacker(&network).honest(next.network()).advances(&["timestamp"])
     };
     vec![
-        broken(|road, path| road.put(path, b"{}".to_vec())).sample("other bytes").refused("snapshot", "LengthMismatch"),
-        broken(|road, path| road.remove(path)).sample("missing").refused(path.trim_start_matches(METADATA), "NotFound"),
-        broken(|road, path| road.fault(path, Fault::Truncated(100)))
+        broken(|network, path| network.put(path, b"{}".to_vec()))
+            .sample("other bytes")
+            .refused("snapshot", "LengthMismatch"),
+        broken(|network, path| network.remove(path))
+            .sample("missing")
+            .refused(path.trim_start_matches(METADATA), "NotFound"),
+        broken(|network, path| network.fault(path, NetworkFault::Truncated(100)))
             .sample("cut off")
             .refused(path.trim_start_matches(METADATA), "Cut"),
     ]
@@ -301,14 +305,20 @@ fn floor_survives_expiry() -> Vec<Play> {
     after.signed("timestamp")["expires"] = json!("2040-01-01T00:00:00Z");
     after.publish(&["timestamp"]);
     let clock = ["2030-01-01T00:00:00Z", "2030-02-01T00:00:00Z", "2030-02-01T00:00:00Z"];
-    vec![Play::against(&honest).attacker(old.road()).honest(after.road()).clock(clock).refused("timestamp", "Rollback")]
+    vec![
+        Play::against(&honest)
+            .attacker(old.network())
+            .honest(after.network())
+            .clock(clock)
+            .refused("timestamp", "Rollback"),
+    ]
 }
 
 fn hash_prefix() -> Vec<Play> {
     let mut honest = release(1);
     honest.add_target("targets", "a/b/package", GOOD);
     honest.publish(&["targets"]);
-    assert!(honest.road().file(&format!("targets/a/b/{}.package", hash(GOOD))).is_some());
+    assert!(honest.network().file(&format!("targets/a/b/{}.package", hash(GOOD))).is_some());
     // The honest runs ask for no path with a folder: a client that is wrong about those is to get as far as this one.
     vec![Play::against(&honest).packages(&["package"]).get("a/b/package")]
 }
@@ -331,7 +341,7 @@ fn duplicate_members() -> Vec<Play> {
         republish(&mut thief, role, bytes);
         plays.push(
             Play::against(&honest)
-                .attacker(thief.road())
+                .attacker(thief.network())
                 .sample(role)
                 .odd()
                 .refused(role, "Malformed")
@@ -349,6 +359,6 @@ fn long_integer() -> Vec<Play> {
     let current = format!("\"version\": {}", thief.version("timestamp"));
     let at = text.rfind(&current).unwrap();
     let long = format!("\"version\": 1{}", "0".repeat(15_000));
-    thief.place("timestamp", [&text[..at], &long, &text[at + current.len()..]].concat().into_bytes());
-    vec![Play::against(&honest).attacker(thief.road()).refused("timestamp", "Malformed")]
+    thief.put_metadata("timestamp", [&text[..at], &long, &text[at + current.len()..]].concat().into_bytes());
+    vec![Play::against(&honest).attacker(thief.network()).refused("timestamp", "Malformed")]
 }

@@ -1,6 +1,6 @@
 //! Advisories and notable defects of other implementations, part two.
 
-use lastmile_testkit::{Delegation, Fault, METADATA, Repository, TestKey, hash};
+use lastmile_testkit::{Delegation, METADATA, NetworkFault, Repository, TestKey, hash};
 use serde_json::{Value, json};
 
 use crate::tricks::{before, newer, republish, signed_so, with_keys};
@@ -135,19 +135,21 @@ fn older_files() -> Vec<Play> {
         honest.publish(&["team", "targets"]);
     }
     let mut plays =
-        vec![Play::against(&honest).attacker(old.road()).sample("timestamp").refused("timestamp", "Rollback")];
+        vec![Play::against(&honest).attacker(old.network()).sample("timestamp").refused("timestamp", "Rollback")];
     // A thief of the timestamp key brings back the snapshot, one of both online keys what is below.
     let mut thief = honest.fork();
     thief.signed("timestamp")["meta"]["snapshot.json"] =
         old.fork().signed("timestamp")["meta"]["snapshot.json"].clone();
     thief.publish(&["timestamp"]);
-    plays.push(Play::against(&honest).attacker(thief.road()).sample("snapshot").refused("timestamp", "ListedRollback"));
+    plays.push(
+        Play::against(&honest).attacker(thief.network()).sample("snapshot").refused("timestamp", "ListedRollback"),
+    );
     for role in ["targets", "team"] {
         let mut thief = honest.fork();
         let name = format!("{role}.json");
         thief.signed("snapshot")["meta"][&name] = old.fork().signed("snapshot")["meta"][&name].clone();
         thief.publish(&["snapshot"]);
-        let play = Play::against(&honest).attacker(thief.road()).sample(role).refused("snapshot", "ListedRollback");
+        let play = Play::against(&honest).attacker(thief.network()).sample(role).refused("snapshot", "ListedRollback");
         plays.push(play.advances(&["timestamp"]));
     }
     plays
@@ -157,9 +159,15 @@ fn held_back_snapshot() -> Vec<Play> {
     let honest = release(3);
     let next = newer(&honest);
     let file = format!("{}.snapshot.json", next.version("snapshot"));
-    let road = next.road().fork();
-    road.remove(&format!("{METADATA}{file}"));
-    vec![Play::against(&honest).attacker(&road).honest(next.road()).refused(file, "NotFound").advances(&["timestamp"])]
+    let network = next.network().fork();
+    network.remove(&format!("{METADATA}{file}"));
+    vec![
+        Play::against(&honest)
+            .attacker(&network)
+            .honest(next.network())
+            .refused(file, "NotFound")
+            .advances(&["timestamp"]),
+    ]
 }
 
 /// `one` and `other` are the same key; with `third` two of three must sign `role`, and the thief has one key.
@@ -172,15 +180,15 @@ fn counted_twice(sample: &str, role: &str, one: &TestKey, other: &TestKey) -> Pl
     let mut thief = honest.fork();
     thief.set_signers(role, &[one.clone(), other.clone()]);
     thief.publish(&[role]);
-    let play = Play::against(&honest).attacker(thief.road()).sample(format!("{role}: {sample}"));
+    let play = Play::against(&honest).attacker(thief.network()).sample(format!("{role}: {sample}"));
     let play = if role == "team" { play.get("team/package") } else { play };
     play.refused(role, "ThresholdNotMet").advances(before(role))
 }
 
 fn one_key_under_two_ids() -> Vec<Play> {
     let key = TestKey::new("the key");
-    let extra = key.spelled(|object| object["keyid_hash_algorithms"] = json!(["sha256", "sha512"]));
-    let opaque = key.called("another id");
+    let extra = key.with_object(|object| object["keyid_hash_algorithms"] = json!(["sha256", "sha512"]));
+    let opaque = key.with_keyid("another id");
     let mut plays = Vec::new();
     for role in ["timestamp", "snapshot", "targets", "team"] {
         plays.push(counted_twice("a further member", role, &key, &extra));
@@ -191,10 +199,10 @@ fn one_key_under_two_ids() -> Vec<Play> {
 
 fn one_key_in_two_spellings() -> Vec<Play> {
     let spelled = |key: &TestKey, edit: fn(&str) -> String| {
-        key.spelled(|object| object["keyval"]["public"] = json!(edit(object["keyval"]["public"].as_str().unwrap())))
+        key.with_object(|object| object["keyval"]["public"] = json!(edit(object["keyval"]["public"].as_str().unwrap())))
     };
     let (p256, ed25519) = (TestKey::p256("the key"), TestKey::new("the key"));
-    let old_type = p256.spelled(|object| {
+    let old_type = p256.with_object(|object| {
         let other = if object["keytype"] == json!("ecdsa") { "ecdsa-sha2-nistp256" } else { "ecdsa" };
         object["keytype"] = json!(other);
     });
@@ -235,7 +243,7 @@ fn json_that_is_no_metadata() -> Vec<Play> {
             let mut thief = honest.fork();
             thief.publish(&[role]);
             republish(&mut thief, role, sample.into());
-            let play = Play::against(&honest).attacker(thief.road()).sample(format!("{role}: {sample}"));
+            let play = Play::against(&honest).attacker(thief.network()).sample(format!("{role}: {sample}"));
             let play = if role == "team" { play.get("team/package") } else { play };
             let reason = if sample == UNSIGNED { "ThresholdNotMet" } else { "Malformed" };
             plays.push(play.refused(role, reason).advances(before(role)));
@@ -246,7 +254,7 @@ fn json_that_is_no_metadata() -> Vec<Play> {
         let text = format!("\"_type\":\"{}\"", if role == "team" { "targets" } else { role });
         let bytes = signed_so(&thief, role, &text, "\"_type\":5");
         republish(&mut thief, role, bytes);
-        let play = Play::against(&honest).attacker(thief.road()).sample(format!("{role}: signed, of type 5"));
+        let play = Play::against(&honest).attacker(thief.network()).sample(format!("{role}: signed, of type 5"));
         let play = if role == "team" { play.get("team/package") } else { play };
         plays.push(play.refused(role, "Malformed").advances(before(role)));
     }
@@ -282,12 +290,12 @@ fn thresholds_of_nothing() -> Vec<Play> {
             thief.signed("root")["roles"][role]["threshold"] = json!("here");
             thief.publish(&["root"]);
             let bytes = signed_so(&thief, "root", "\"here\"", threshold);
-            thief.place("root", bytes);
+            thief.put_metadata("root", bytes);
             if role != "root" {
                 thief.set_signers(role, &[]);
                 thief.publish(&[role]);
             }
-            let play = Play::against(&honest).attacker(thief.road()).sample(format!("{role}: {threshold}"));
+            let play = Play::against(&honest).attacker(thief.network()).sample(format!("{role}: {threshold}"));
             plays.push(play.refused("root", "Malformed"));
         }
     }
@@ -304,7 +312,7 @@ fn delegated_thresholds_of_nothing() -> Vec<Play> {
         thief.publish(&["targets"]);
         let bytes = signed_so(&thief, "targets", "\"here\"", threshold);
         republish(&mut thief, "targets", bytes);
-        let play = Play::against(&honest).attacker(thief.road()).get("team/package").sample(threshold);
+        let play = Play::against(&honest).attacker(thief.network()).get("team/package").sample(threshold);
         play.refused("targets", "Malformed").advances(before("targets"))
     });
     plays.into()
@@ -322,7 +330,7 @@ fn threshold_above_keys() -> Vec<Play> {
         mended.publish(&["root", "team", "targets"]);
         // Another threshold for timestamp or snapshot is a rotation: the stored ones are forgotten.
         let advances = ["root", "snapshot", "timestamp"];
-        let play = Play::against(&honest).attacker(thief.road()).honest(mended.road()).sample(role);
+        let play = Play::against(&honest).attacker(thief.network()).honest(mended.network()).sample(role);
         play.honest_is_odd().refused(role, "ThresholdNotMet").advances(&advances)
     });
     plays.into()
@@ -332,7 +340,7 @@ fn keys_of_wrong_length() -> Vec<Play> {
     let honest = release(3);
     let samples = [("0", 0), ("31", 62), ("33", 66), ("64", 128), ("31.5", 63)];
     let plays = samples.map(|(sample, digits)| {
-        let key = TestKey::new("snapshot").spelled(|object| {
+        let key = TestKey::new("snapshot").with_object(|object| {
             object["keyval"]["public"] = json!("ab".repeat(64)[..digits]);
         });
         let mut thief = honest.fork();
@@ -343,7 +351,7 @@ fn keys_of_wrong_length() -> Vec<Play> {
         mended.set_keys("snapshot", &[TestKey::new("snapshot")], 1);
         mended.publish(&["root", "team", "targets"]);
         let play =
-            Play::against(&honest).attacker(thief.road()).honest(mended.road()).sample(format!("{sample} bytes"));
+            Play::against(&honest).attacker(thief.network()).honest(mended.network()).sample(format!("{sample} bytes"));
         play.honest_is_odd().refused("snapshot", "ThresholdNotMet").advances(&["root", "snapshot", "timestamp"])
     });
     plays.into()
@@ -363,7 +371,7 @@ fn hashes_of_nothing() -> Vec<Play> {
         thief.signed("targets")["targets"]["package"] = json!({"length": EVIL.len(), "hashes": hashes});
         thief.publish(&["targets"]);
         thief.put_target("package", EVIL);
-        let play = Play::against(&honest).attacker(thief.road()).get("package").sample(sample);
+        let play = Play::against(&honest).attacker(thief.network()).get("package").sample(sample);
         // The file itself is in order where its hashes are unknown; the package is not.
         let kept: &[&str] = if why == "Malformed" { &[] } else { &["targets"] };
         play.odd().refused("targets", why).advances(&[before("targets"), kept].concat())
@@ -381,7 +389,7 @@ fn bit_lengths() -> Vec<Play> {
         thief.publish(&["targets"]);
         let bytes = signed_so(&thief, "targets", "\"here\"", bits);
         republish(&mut thief, "targets", bytes);
-        let play = Play::against(&honest).attacker(thief.road()).get("team/package").sample(bits);
+        let play = Play::against(&honest).attacker(thief.network()).get("team/package").sample(bits);
         play.refused("targets", "Malformed").advances(before("targets"))
     });
     plays.into()
@@ -403,14 +411,14 @@ fn hidden_root() -> Vec<Play> {
     let honest = release(3);
     let mut next = honest.fork();
     next.publish(&["root", "targets"]);
-    let faults = [403, 401, 429, 500].map(|status| (status.to_string(), Fault::Status(status), "Status"));
-    let other = [("reset".to_owned(), Fault::Reset, "Cut")];
+    let faults = [403, 401, 429, 500].map(|status| (status.to_string(), NetworkFault::Status(status), "Status"));
+    let other = [("reset".to_owned(), NetworkFault::Reset, "Cut")];
     let plays = faults.into_iter().chain(other).map(|(sample, fault, why)| {
-        let road = next.road().fork();
-        road.fault(&format!("{METADATA}2.root.json"), fault);
-        let play = Play::against(&honest).attacker(&road).honest(next.road()).sample(sample);
+        let network = next.network().fork();
+        network.fault(&format!("{METADATA}2.root.json"), fault);
+        let play = Play::against(&honest).attacker(&network).honest(next.network()).sample(sample);
         // Who takes this for the end of the chain has what a 404 would have led to, which nobody can tell from the truth.
-        play.may_have(next.road()).refused("2.root.json", why)
+        play.may_have(next.network()).refused("2.root.json", why)
     });
     plays.collect()
 }
@@ -433,9 +441,9 @@ fn prefixes_and_empty_files() -> Vec<Play> {
     honest.add_target("targets", "empty", b"");
     honest.publish(&["hashed", "targets"]);
     let longer: Repository = honest.fork();
-    longer.road().put(&format!("targets/{}.empty", hash(b"")), b"ten bytes.".to_vec());
+    longer.network().put(&format!("targets/{}.empty", hash(b"")), b"ten bytes.".to_vec());
     vec![
         Play::against(&honest).get("claimed").sample("a prefix of three digits"),
-        Play::against(&honest).attacker(longer.road()).get("empty").sample("ten bytes").refused("empty", "Length"),
+        Play::against(&honest).attacker(longer.network()).get("empty").sample("ten bytes").refused("empty", "Length"),
     ]
 }

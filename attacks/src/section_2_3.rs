@@ -94,7 +94,7 @@ fn root_of_another_version() -> Vec<Play> {
     let mut later = honest.fork();
     later.publish(&["root"]);
     later.publish(&["root"]);
-    let file = |version| honest.road().file(&format!("{METADATA}{version}.root.json"));
+    let file = |version| honest.network().file(&format!("{METADATA}{version}.root.json"));
     let samples = [
         ("the first", file(1), "Rollback"),
         ("the one before", file(3), "Rollback"),
@@ -102,9 +102,9 @@ fn root_of_another_version() -> Vec<Play> {
         ("a later one", Some(later.written("root")), "WrongVersion"),
     ];
     let plays = samples.map(|(sample, bytes, why)| {
-        let road = honest.road().fork();
-        road.put(&format!("{METADATA}5.root.json"), bytes.unwrap());
-        Play::against(&honest).attacker(&road).sample(sample).refused("root", why)
+        let network = honest.network().fork();
+        network.put(&format!("{METADATA}5.root.json"), bytes.unwrap());
+        Play::against(&honest).attacker(&network).sample(sample).refused("root", why)
     });
     plays.into()
 }
@@ -138,7 +138,11 @@ fn delegated_role_falls() -> Vec<Play> {
     removed.signed("snapshot")["meta"].as_object_mut().unwrap().remove("team.json");
     removed.publish(&["snapshot"]);
     let play = |thief: &Repository, sample, why| {
-        Play::against(&honest).attacker(thief.road()).sample(sample).refused("snapshot", why).advances(&["timestamp"])
+        Play::against(&honest)
+            .attacker(thief.network())
+            .sample(sample)
+            .refused("snapshot", why)
+            .advances(&["timestamp"])
     };
     vec![
         play(&fallen, "from 5 to 4", "ListedRollback"),
@@ -153,7 +157,7 @@ fn timestamp_lists_less() -> Vec<Play> {
     let mut thief = honest.fork();
     thief.signed("timestamp")["meta"]["snapshot.json"]["version"] = json!(3);
     thief.publish(&["timestamp"]);
-    let play = Play::against(&honest).attacker(thief.road()).honest(newer(&honest).road());
+    let play = Play::against(&honest).attacker(thief.network()).honest(newer(&honest).network());
     vec![play.refused("timestamp", "ListedRollback")]
 }
 
@@ -214,7 +218,7 @@ fn delegated_threshold() -> Vec<Play> {
         thief.set_signers("team", &signers);
         thief.add_target("team", "team/other", EVIL);
         thief.publish(&["team"]);
-        let play = Play::against(&honest).attacker(thief.road()).get("team/other").sample(sample);
+        let play = Play::against(&honest).attacker(thief.network()).get("team/other").sample(sample);
         play.refused("team", "ThresholdNotMet").advances(before("team"))
     });
     plays.into()
@@ -234,15 +238,15 @@ fn delegated_role_unchecked() -> Vec<Play> {
     let bytes = sign(&signed, &[TestKey::new("team")]);
     let listed = other.written("team").len();
     let path = format!("{METADATA}{}.team.json", other.version("team"));
-    unlisted.road().put(&path, bytes);
+    unlisted.network().put(&path, bytes);
     let mut same_length = other.fork();
     same_length.signed("team")["expires"] = json!("2041-01-01T00:00:00Z");
     let signed = same_length.signed("team").clone();
     let bent = sign(&signed, &[TestKey::new("team")]);
     assert_eq!(bent.len(), listed);
-    same_length.road().put(&path, bent);
+    same_length.network().put(&path, bent);
     let play = |thief: &Repository, sample| {
-        let play = Play::against(&honest).attacker(thief.road()).get("team/package").sample(sample);
+        let play = Play::against(&honest).attacker(thief.network()).get("team/package").sample(sample);
         play.advances(before("team"))
     };
     let file = path.trim_start_matches(METADATA).to_owned();
@@ -269,13 +273,16 @@ fn hidden_chain() -> Vec<Play> {
     mixed.set_signers("timestamp", &[TestKey::new("timestamp")]);
     mixed.signed("timestamp")["version"] = json!(1_000);
     mixed.publish(&["timestamp"]);
-    let road = mixed.road().fork();
+    let network = mixed.network().fork();
     for version in 2..=6 {
-        road.remove(&format!("{METADATA}{}", file_name("root", Some(version))));
+        network.remove(&format!("{METADATA}{}", file_name("root", Some(version))));
     }
     vec![
-        Play::against(&honest).attacker(thief.road()).sample("the old state").refused("timestamp", "ThresholdNotMet"),
-        Play::against(&honest).attacker(&road).sample("the new state").refused("timestamp", "ThresholdNotMet"),
+        Play::against(&honest)
+            .attacker(thief.network())
+            .sample("the old state")
+            .refused("timestamp", "ThresholdNotMet"),
+        Play::against(&honest).attacker(&network).sample("the new state").refused("timestamp", "ThresholdNotMet"),
     ]
 }
 
@@ -307,7 +314,7 @@ fn unicode_forms() -> Vec<Play> {
             .sample("asked for in the other form")
             .refused(decomposed, "NoSuchTarget"),
         Play::against(&honest)
-            .attacker(thief.road())
+            .attacker(thief.network())
             .sample("signed in the other form")
             .refused("targets", "ThresholdNotMet")
             .advances(before("targets")),
@@ -328,9 +335,9 @@ fn threshold_as_rotation() -> Vec<Play> {
     // That another threshold for the same keys is a rotation is our reading.
     vec![
         Play::against(&honest)
-            .then(thief.road())
-            .attacker(mended.road())
-            .honest(newer(&mended).road())
+            .then(thief.network())
+            .attacker(mended.network())
+            .honest(newer(&mended).network())
             .get("package")
             .ours_alone(),
     ]

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use lastmile_testkit::{Delegation, Fault, METADATA, Repository, TestKey, sign};
+use lastmile_testkit::{Delegation, METADATA, NetworkFault, Repository, TestKey, sign};
 use serde_json::{Value, json};
 
 use crate::tricks::{before, newer, with_signatures};
@@ -47,7 +47,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "2.4-envelope-member",
         &["2.4-envelope-member"],
-        "none: somebody on the road adds a member beside the signed ones",
+        "none: somebody on the network adds a member beside the signed ones",
         "audit finding TUF-01-001 of 2018",
         member_in_the_envelope,
     ),
@@ -123,7 +123,7 @@ fn stored_root_replaced() -> Vec<Play> {
     }
     thief.bump("root");
     let signed = thief.signed("root").clone();
-    thief.place("root", sign(&signed, &["thief-1", "thief-2"].map(TestKey::new)));
+    thief.put_metadata("root", sign(&signed, &["thief-1", "thief-2"].map(TestKey::new)));
     thief.add_target("targets", "package", EVIL);
     for _ in 0..9 {
         thief.publish(&["targets"]);
@@ -136,7 +136,7 @@ fn stored_root_replaced() -> Vec<Play> {
         fs::write(folder.join("root.json"), &root).unwrap();
     };
     // What the attacker serves is refused by the shipped root; the stored one is mended from the chain.
-    let play = Play::against(&honest).tamper(replace).attacker(thief.road()).get("package");
+    let play = Play::against(&honest).tamper(replace).attacker(thief.network()).get("package");
     vec![play.refused("root", "ThresholdNotMet")]
 }
 
@@ -149,12 +149,12 @@ fn method_in_the_signature() -> Vec<Play> {
             signatures[0][name] = json!(value);
             signatures[0]["sig"] = json!("00".repeat(64));
         });
-        thief.place("timestamp", bytes);
-        let play = Play::against(&honest).attacker(thief.road()).sample(format!("`{name}` in a signature"));
+        thief.put_metadata("timestamp", bytes);
+        let play = Play::against(&honest).attacker(thief.network()).sample(format!("`{name}` in a signature"));
         plays.push(play.refused("timestamp", "ThresholdNotMet"));
     }
     for (keytype, scheme) in [("ed25519", "rsassa-pss-sha256"), ("rsa", "ed25519"), ("ecdsa", "ed25519")] {
-        let key = TestKey::new("snapshot").spelled(|object| {
+        let key = TestKey::new("snapshot").with_object(|object| {
             object["keytype"] = json!(keytype);
             object["scheme"] = json!(scheme);
         });
@@ -164,7 +164,7 @@ fn method_in_the_signature() -> Vec<Play> {
         let mut mended = thief.fork();
         mended.set_keys("snapshot", &[TestKey::new("snapshot")], 1);
         mended.publish(&["root", "team", "targets"]);
-        let play = Play::against(&honest).attacker(thief.road()).honest(mended.road());
+        let play = Play::against(&honest).attacker(thief.network()).honest(mended.network());
         let play = play.sample(format!("a key of type {keytype} with the scheme {scheme}"));
         let play = play.honest_is_odd().refused("snapshot", "ThresholdNotMet");
         plays.push(play.advances(&["root", "snapshot", "timestamp"]));
@@ -182,7 +182,7 @@ fn expired_alone() -> Vec<Play> {
         renewed.signed(role)["expires"] = json!("2040-01-01T00:00:00Z");
         renewed.publish(&["root", "team", "targets"]);
         let play =
-            Play::against(&honest).attacker(stale.road()).honest(renewed.road()).get("team/package").sample(role);
+            Play::against(&honest).attacker(stale.network()).honest(renewed.network()).get("team/package").sample(role);
         let advances: &[&str] = match role {
             "root" => &["root"],
             "timestamp" => &[],
@@ -206,7 +206,8 @@ fn greatest_versions() -> Vec<Play> {
         let mut mended = honest.fork();
         mended.set_keys("timestamp", &[TestKey::new("fresh timestamp")], 1);
         mended.publish(&["root", "team", "targets"]);
-        let play = Play::against(&honest).attacker(thief.road()).honest(mended.road()).sample(version.to_string());
+        let play =
+            Play::against(&honest).attacker(thief.network()).honest(mended.network()).sample(version.to_string());
         if is_fine { play } else { play.odd().refused("timestamp", "Malformed") }
     });
     plays.into()
@@ -217,19 +218,19 @@ fn member_in_the_envelope() -> Vec<Play> {
     let mut next = newer(&honest);
     let mut envelope: Value = serde_json::from_slice(&next.written("timestamp")).unwrap();
     envelope["abc"] = json!("xyz");
-    next.place("timestamp", serde_json::to_vec(&envelope).unwrap());
-    vec![Play::against(&honest).attacker(next.road())]
+    next.put_metadata("timestamp", serde_json::to_vec(&envelope).unwrap());
+    vec![Play::against(&honest).attacker(next.network())]
 }
 
 fn no_fallback_to_the_stored_copy() -> Vec<Play> {
     let honest = release(3);
-    let bent = honest.road().fork();
+    let bent = honest.network().fork();
     bent.put(&format!("{METADATA}timestamp.json"), b"<html>busy</html>".to_vec());
-    let silent = honest.road().fork();
+    let silent = honest.network().fork();
     silent.remove(&format!("{METADATA}timestamp.json"));
-    let down = honest.road().fork();
-    down.fault(&format!("{METADATA}timestamp.json"), Fault::Status(503));
-    let play = |road, sample| Play::against(&honest).attacker(road).get("package").sample(sample);
+    let down = honest.network().fork();
+    down.fault(&format!("{METADATA}timestamp.json"), NetworkFault::Status(503));
+    let play = |network, sample| Play::against(&honest).attacker(network).get("package").sample(sample);
     vec![
         play(&bent, "another document").refused("timestamp", "Malformed"),
         play(&silent, "404").refused("timestamp.json", "NotFound"),
@@ -248,7 +249,7 @@ fn neither_paths_nor_prefixes() -> Vec<Play> {
     ];
     let refused = samples.map(|(sample, members)| {
         let mut thief = honest.fork();
-        thief.delegate("targets", &Delegation::with("thief", members));
+        thief.delegate("targets", &Delegation::with_members("thief", members));
         // The empty prefix can be read as the beginning of all hashes; nothing else here covers the package.
         let content = if sample == "an empty prefix" { GOOD } else { EVIL };
         thief.add_target("thief", "claimed", content);
@@ -256,7 +257,8 @@ fn neither_paths_nor_prefixes() -> Vec<Play> {
         let mut mended = thief.fork();
         mended.signed("targets")["delegations"]["roles"].as_array_mut().unwrap().pop();
         mended.publish(&["team", "targets"]);
-        let play = Play::against(&honest).attacker(thief.road()).honest(mended.road()).get("claimed").sample(sample);
+        let play =
+            Play::against(&honest).attacker(thief.network()).honest(mended.network()).get("claimed").sample(sample);
         play.odd().refused("targets", "Malformed").advances(&["snapshot", "timestamp"])
     });
     let empty = [
@@ -266,7 +268,7 @@ fn neither_paths_nor_prefixes() -> Vec<Play> {
     ];
     let empty = empty.map(|(sample, members)| {
         let mut thief = honest.fork();
-        thief.delegate("targets", &Delegation::with("thief", members));
+        thief.delegate("targets", &Delegation::with_members("thief", members));
         thief.add_target("thief", "claimed", EVIL);
         thief.publish(&["thief", "targets"]);
         Play::against(&thief).get("claimed").sample(sample).honest_is_odd().refused("claimed", "NoSuchTarget")
@@ -311,17 +313,17 @@ fn same_version_other_content() -> Vec<Play> {
     let mut thief = honest.fork();
     later("timestamp")(&mut thief);
     thief.write("timestamp");
-    plays.push(Play::against(&honest).attacker(thief.road()).sample("timestamp, seen").keeps_all());
+    plays.push(Play::against(&honest).attacker(thief.network()).sample("timestamp, seen").keeps_all());
     // A root is asked for by its version: the same version can only come under the next name.
     let mut followed = honest.fork();
     followed.publish(&["root"]);
     let mut thief = followed.fork();
     later("root")(&mut thief);
     let other = thief.write("root");
-    plays.push(Play::against(&followed).attacker(thief.road()).sample("root, seen").keeps_all());
-    let road = followed.road().fork();
-    road.put(&format!("{METADATA}3.root.json"), other);
-    let play = Play::against(&followed).attacker(&road).sample("root, under the next name");
+    plays.push(Play::against(&followed).attacker(thief.network()).sample("root, seen").keeps_all());
+    let network = followed.network().fork();
+    network.put(&format!("{METADATA}3.root.json"), other);
+    let play = Play::against(&followed).attacker(&network).sample("root, under the next name");
     plays.push(play.refused("root", "Rollback"));
     plays
 }
@@ -383,9 +385,10 @@ fn other_content(
     };
     let (now, later) = (forged(honest), forged(next));
     vec![
-        refused(Play::at_first(honest).attacker(now.road()), "new client", &[&["root"], &advances[..]].concat()),
-        refused(Play::against(honest).attacker(later.road()), "next release", &advances).honest(newer(next).road()),
-        Play::against(honest).attacker(now.road()).get(package).sample(format!("{role}, seen")).keeps_all(),
+        refused(Play::at_first(honest).attacker(now.network()), "new client", &[&["root"], &advances[..]].concat()),
+        refused(Play::against(honest).attacker(later.network()), "next release", &advances)
+            .honest(newer(next).network()),
+        Play::against(honest).attacker(now.network()).get(package).sample(format!("{role}, seen")).keeps_all(),
     ]
 }
 
@@ -402,7 +405,7 @@ fn unsigned_delegated() -> Vec<Play> {
         thief.add_target("team", "team/package", EVIL);
         thief.publish(&["team"]);
         let play =
-            Play::against(&honest).attacker(thief.road()).get("team/package").sample(format!("signed by {sample}"));
+            Play::against(&honest).attacker(thief.network()).get("team/package").sample(format!("signed by {sample}"));
         play.refused("team", "ThresholdNotMet").advances(&["snapshot", "timestamp"])
     });
     plays.into()

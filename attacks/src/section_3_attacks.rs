@@ -1,6 +1,6 @@
 //! The attacks that the specification names: arbitrary software, rollback, freeze, mix-and-match, wrong software.
 
-use lastmile_testkit::{Delegation, Fault, METADATA, Repository, Road, TARGETS, TestKey, hash};
+use lastmile_testkit::{Delegation, FakeNetwork, METADATA, NetworkFault, Repository, TARGETS, TestKey, hash};
 use serde_json::json;
 
 use crate::tricks::{newer, with_signatures};
@@ -128,10 +128,10 @@ fn other_bytes() -> Vec<Play> {
         ("nothing", b"", "Length"),
     ];
     let plays = samples.map(|(sample, body, why)| {
-        let road = honest.road().fork();
-        road.put(&format!("{TARGETS}{}.new", hash(b"new package!")), body.to_vec());
+        let network = honest.network().fork();
+        network.put(&format!("{TARGETS}{}.new", hash(b"new package!")), body.to_vec());
         let who = if why == "Cut" { "the target `new" } else { "new" };
-        Play::against(&honest).attacker(&road).get("new").sample(sample).refused(who, why)
+        Play::against(&honest).attacker(&network).get("new").sample(sample).refused(who, why)
     });
     plays.into()
 }
@@ -162,7 +162,7 @@ fn other_metadata() -> Vec<Play> {
         ("with the signatures of the last release", kept),
     ];
     let plays = plays.map(|(sample, thief)| {
-        let play = Play::against(&honest).attacker(thief.road()).get("team/package").sample(sample);
+        let play = Play::against(&honest).attacker(thief.network()).get("team/package").sample(sample);
         play.refused("targets", "ThresholdNotMet").advances(&["snapshot", "timestamp"])
     });
     plays.into()
@@ -177,9 +177,9 @@ fn another_role() -> Vec<Play> {
     for (sample, honest, reason) in
         [("keys of their own", honest, "ThresholdNotMet"), ("one key for both", same_key, "WrongType")]
     {
-        let road = honest.road().fork();
-        road.put(&format!("{METADATA}timestamp.json"), honest.written("snapshot"));
-        let play = Play::against(&honest).attacker(&road).sample(format!("a snapshot as timestamp, {sample}"));
+        let network = honest.network().fork();
+        network.put(&format!("{METADATA}timestamp.json"), honest.written("snapshot"));
+        let play = Play::against(&honest).attacker(&network).sample(format!("a snapshot as timestamp, {sample}"));
         plays.push(play.refused("timestamp", reason));
     }
     plays
@@ -189,7 +189,7 @@ fn last_timestamp() -> Vec<Play> {
     let old = release(3);
     let mut honest = old.fork();
     honest.publish(&["timestamp"]);
-    vec![Play::against(&honest).attacker(old.road()).refused("timestamp", "Rollback")]
+    vec![Play::against(&honest).attacker(old.network()).refused("timestamp", "Rollback")]
 }
 
 fn floors_survive() -> Vec<Play> {
@@ -199,18 +199,18 @@ fn floors_survive() -> Vec<Play> {
     let mut rotated = honest.fork();
     rotated.set_keys("targets", &[TestKey::new("fresh targets")], 1);
     rotated.publish(&["root"]);
-    let road = rotated.road().fork();
-    road.put(&format!("{METADATA}timestamp.json"), old.written("timestamp"));
+    let network = rotated.network().fork();
+    network.put(&format!("{METADATA}timestamp.json"), old.written("timestamp"));
     let mut after = rotated.fork();
     after.publish(&["team", "targets"]);
     // The timestamp of the next release, whose snapshot never came: it counts as well.
     let next = newer(&honest);
-    let failed = next.road().fork();
+    let failed = next.network().fork();
     failed.put(&format!("{METADATA}timestamp.json"), honest.written("timestamp"));
     vec![
         Play::against(&honest)
-            .attacker(&road)
-            .honest(after.road())
+            .attacker(&network)
+            .honest(after.network())
             .sample("new targets keys")
             .refused("timestamp", "Rollback")
             .advances(&["root"]),
@@ -237,14 +237,14 @@ fn damaged_floors() -> Vec<Play> {
             }
         };
         // The record of versions is our own way to remember them without the file.
-        let play = Play::against(&honest).tamper(change).attacker(old.road()).sample(format!("timestamp {sample}"));
+        let play = Play::against(&honest).tamper(change).attacker(old.network()).sample(format!("timestamp {sample}"));
         plays.push(play.ours_alone().refused("timestamp", "Rollback"));
     }
     let gone = |folder: &std::path::Path| std::fs::remove_file(folder.join("snapshot.json")).unwrap();
-    let play = Play::against(&honest).tamper(gone).attacker(lower.road()).sample("snapshot gone").ours_alone();
+    let play = Play::against(&honest).tamper(gone).attacker(lower.network()).sample("snapshot gone").ours_alone();
     plays.push(play.refused("snapshot", "ListedRollback").advances(&["timestamp"]));
     // The timestamp no longer fits the stored snapshot's hash: its versions count all the same.
-    let play = Play::against(&honest).attacker(lower.road()).sample("another hash");
+    let play = Play::against(&honest).attacker(lower.network()).sample("another hash");
     plays.push(play.refused("snapshot", "ListedRollback").advances(&["timestamp"]));
     plays
 }
@@ -259,7 +259,7 @@ fn frozen() -> Vec<Play> {
     let start = "2030-01-01T00:00:00Z";
     let plays = [("2030-01-08T00:00:00Z", false), ("2030-01-07T23:59:59Z", true), ("2030-02-01T00:00:00Z", false)];
     let plays = plays.map(|(now, is_fine)| {
-        let play = Play::against(&honest).honest(after.road()).clock([start, now, now]).sample(now);
+        let play = Play::against(&honest).honest(after.network()).clock([start, now, now]).sample(now);
         if is_fine { play } else { play.refused("timestamp", "Expired") }
     });
     plays.into()
@@ -272,20 +272,20 @@ fn expired_in_between() -> Vec<Play> {
     next.publish(&["root"]);
     next.signed("root")["expires"] = json!("2040-01-01T00:00:00Z");
     next.publish(&["root", "team", "targets"]);
-    vec![Play::against(&honest).attacker(next.road()).honest(newer(&next).road()).get("package")]
+    vec![Play::against(&honest).attacker(next.network()).honest(newer(&next).network()).get("package")]
 }
 
 fn no_timestamp() -> Vec<Play> {
     let honest = release(3);
     let path = format!("{METADATA}timestamp.json");
-    let gone = honest.road().fork();
+    let gone = honest.network().fork();
     gone.remove(&path);
-    let reset = honest.road().fork();
-    reset.fault(&path, Fault::Reset);
+    let reset = honest.network().fork();
+    reset.fault(&path, NetworkFault::Reset);
     vec![
         Play::against(&honest).attacker(&gone).sample("404").refused("timestamp.json", "NotFound"),
         Play::against(&honest)
-            .attacker(&Road::new())
+            .attacker(&FakeNetwork::new())
             .sample("404 for everything")
             .refused("timestamp.json", "NotFound"),
         Play::against(&honest).attacker(&reset).sample("reset").refused("timestamp.json", "Cut"),
@@ -299,7 +299,7 @@ fn far_expiry() -> Vec<Play> {
         let mut thief = honest.fork();
         thief.signed("timestamp")["expires"] = json!(expires);
         thief.publish(&["timestamp"]);
-        let play = Play::against(&honest).attacker(thief.road()).sample(expires);
+        let play = Play::against(&honest).attacker(thief.network()).sample(expires);
         if is_fine { play } else { play.odd().refused("timestamp", "Malformed") }
     });
     plays.into()
@@ -311,7 +311,7 @@ fn extraneous_dependencies() -> Vec<Play> {
     thief.add_target("team", "dependency", EVIL);
     thief.signed("team")["targets"]["team/package"]["custom"] = json!({"depends": ["dependency"]});
     thief.publish(&["team"]);
-    let play = Play::against(&honest).attacker(thief.road()).honest(newer(&thief).road());
+    let play = Play::against(&honest).attacker(thief.network()).honest(newer(&thief).network());
     vec![
         play.clone()
             .get("dependency")
@@ -329,9 +329,9 @@ fn mixed_releases() -> Vec<Play> {
     new.signed("targets")["targets"]["package"]["hashes"]["sha256"] = json!(hash(EVIL));
     new.publish(&["targets"]);
     let mixed = |role: &str, advances: &[&str]| {
-        let road = new.road().fork();
-        road.put(&format!("{METADATA}{}.{role}.json", new.version(role)), honest.written(role));
-        let play = Play::against(&honest).attacker(&road).honest(newer_release(&honest).road()).sample(role);
+        let network = new.network().fork();
+        network.put(&format!("{METADATA}{}.{role}.json", new.version(role)), honest.written(role));
+        let play = Play::against(&honest).attacker(&network).honest(newer_release(&honest).network()).sample(role);
         play.refused(role, "HashMismatch").advances(advances)
     };
     vec![mixed("targets", &["snapshot", "timestamp"]), mixed("snapshot", &["timestamp"])]
@@ -351,11 +351,11 @@ fn changed_on_the_way() -> Vec<Play> {
     honest.publish(&["targets"]);
     let mut new = honest.fork();
     new.publish(&["targets"]);
-    let between = new.road().fork();
+    let between = new.network().fork();
     let mut later = new.fork();
     later.publish(&["targets"]);
     between.put(&format!("{METADATA}targets.json"), later.written("targets"));
-    let play = Play::against(&honest).packages(&["package"]).attacker(&between).honest(later.road());
+    let play = Play::against(&honest).packages(&["package"]).attacker(&between).honest(later.network());
     vec![play.refused("targets", "HashMismatch").advances(&["snapshot", "timestamp"])]
 }
 
@@ -366,11 +366,11 @@ fn no_targets_listed() -> Vec<Play> {
     thief.publish(&["snapshot"]);
     vec![
         Play::against(&honest)
-            .attacker(thief.road())
+            .attacker(thief.network())
             .sample("no longer")
             .refused("snapshot", "Removed")
             .advances(&["timestamp"]),
-        Play::at_first(&honest).attacker(thief.road()).sample("never").refused("targets", "NotListed").advances(&[
+        Play::at_first(&honest).attacker(thief.network()).sample("never").refused("targets", "NotListed").advances(&[
             "root",
             "snapshot",
             "timestamp",
@@ -384,16 +384,16 @@ fn versions_alone() -> Vec<Play> {
     honest.publish(&["team", "targets"]);
     let mut new = honest.fork();
     new.publish(&["team", "targets"]);
-    let road = new.road().fork();
-    road.put(&format!("{METADATA}{}.targets.json", new.version("targets")), honest.written("targets"));
-    let play = Play::against(&honest).honest(new.road());
+    let network = new.network().fork();
+    network.put(&format!("{METADATA}{}.targets.json", new.version("targets")), honest.written("targets"));
+    let play = Play::against(&honest).honest(new.network());
     vec![
         play.clone()
-            .attacker(&road)
+            .attacker(&network)
             .sample("of the last release")
             .refused("targets", "WrongVersion")
             .advances(&["snapshot", "timestamp"]),
-        play.attacker(new.road()).honest(newer(&new).road()).sample("of the new release").get("package"),
+        play.attacker(new.network()).honest(newer(&new).network()).sample("of the new release").get("package"),
     ]
 }
 

@@ -115,7 +115,7 @@ fn online_keys() -> Vec<Play> {
     ];
     let plays = samples.map(|(stolen, refusing, advances)| {
         let thief = thief(&honest, stolen, "targets", "package");
-        let play = Play::against(&honest).attacker(thief.road()).get("package").sample(stolen.join(" and "));
+        let play = Play::against(&honest).attacker(thief.network()).get("package").sample(stolen.join(" and "));
         play.refused(refusing, "ThresholdNotMet").advances(advances)
     });
     plays.into()
@@ -130,7 +130,7 @@ fn targets_key() -> Vec<Play> {
     ];
     let plays = samples.map(|(stolen, refusing, advances)| {
         let thief = thief(&honest, stolen, "targets", "package");
-        let play = Play::against(&honest).attacker(thief.road()).get("package").sample(stolen.join(" and "));
+        let play = Play::against(&honest).attacker(thief.network()).get("package").sample(stolen.join(" and "));
         play.refused(refusing, "ThresholdNotMet").advances(advances)
     });
     plays.into()
@@ -139,7 +139,7 @@ fn targets_key() -> Vec<Play> {
 fn delegated_key() -> Vec<Play> {
     let honest = release(3);
     let thief = thief(&honest, &["team", "timestamp", "snapshot"], "team", "other");
-    let play = Play::against(&honest).attacker(thief.road()).get("other").refused("other", "NoSuchTarget");
+    let play = Play::against(&honest).attacker(thief.network()).get("other").refused("other", "NoSuchTarget");
     vec![play.advances(&["snapshot", "timestamp"])]
 }
 
@@ -150,8 +150,8 @@ fn one_root_key() -> Vec<Play> {
     thief.set_keys("timestamp", &[stranger()], 1);
     thief.bump("root");
     let signed = thief.signed("root").clone();
-    thief.place("root", sign(&signed, &[TestKey::new("root-1"), stranger()]));
-    vec![Play::against(&honest).attacker(thief.road()).refused("root", "ThresholdNotMet")]
+    thief.put_metadata("root", sign(&signed, &[TestKey::new("root-1"), stranger()]));
+    vec![Play::against(&honest).attacker(thief.network()).refused("root", "ThresholdNotMet")]
 }
 
 fn revoked_keys() -> Vec<Play> {
@@ -164,7 +164,7 @@ fn revoked_keys() -> Vec<Play> {
         thief.set_signers(role, &[TestKey::new(role)]);
         thief.publish(&[role]);
         thief.publish(&[role]);
-        let play = Play::against(&honest).attacker(thief.road()).sample(role);
+        let play = Play::against(&honest).attacker(thief.network()).sample(role);
         plays.push(play.refused(role, "ThresholdNotMet").advances(crate::tricks::before(role)));
     }
     let mut honest = release(2);
@@ -172,23 +172,23 @@ fn revoked_keys() -> Vec<Play> {
     let mut thief = honest.fork();
     thief.set_signers("team", &[TestKey::new("team")]);
     thief.publish(&["team"]);
-    let play = Play::against(&honest).attacker(thief.road()).sample("team").get("team/package");
+    let play = Play::against(&honest).attacker(thief.network()).sample("team").get("team/package");
     plays.push(play.refused("team", "ThresholdNotMet").advances(&["snapshot", "timestamp"]));
     plays
 }
 
 fn revoked_and_stored() -> Vec<Play> {
     let honest = release(2);
-    // Signed by the stolen key, followed by the client, and then on the road again under a root that does without it.
+    // Signed by the stolen key, followed by the client, and then on the network again under a root that does without it.
     let mut stolen = honest.fork();
     stolen.signed("timestamp")["version"] = json!(500);
     stolen.publish(&["timestamp"]);
     let mut rotated = honest.fork();
     rotated.set_keys("timestamp", &[TestKey::new("fresh timestamp")], 1);
     rotated.publish(&["root", "team", "targets"]);
-    let road = rotated.road().fork();
-    road.put(&format!("{METADATA}timestamp.json"), stolen.written("timestamp"));
-    let play = Play::against(&honest).then(stolen.road()).attacker(&road).honest(rotated.road());
+    let network = rotated.network().fork();
+    network.put(&format!("{METADATA}timestamp.json"), stolen.written("timestamp"));
+    let play = Play::against(&honest).then(stolen.network()).attacker(&network).honest(rotated.network());
     vec![play.refused("timestamp", "ThresholdNotMet").advances(&["root", "snapshot", "timestamp"])]
 }
 
@@ -222,7 +222,8 @@ fn fast_forward_recovered() -> Vec<Play> {
             mended.set_keys(role, &[TestKey::new("fresh")], 1);
         }
         mended.publish(&["root", "team", "targets"]);
-        let play = Play::against(&honest).then(thief.road()).attacker(mended.road()).honest(newer(&mended).road());
+        let play =
+            Play::against(&honest).then(thief.network()).attacker(mended.network()).honest(newer(&mended).network());
         play.get("team/package").sample(sample)
     });
     plays.into()
@@ -239,7 +240,7 @@ fn fast_forward_not_recovered() -> Vec<Play> {
     let mut mended = rotated.fork();
     mended.set_keys("snapshot", &[TestKey::new("fresh snapshot")], 1);
     mended.publish(&["root", "team", "targets"]);
-    let play = Play::against(&honest).then(thief.road()).attacker(rotated.road()).honest(mended.road());
+    let play = Play::against(&honest).then(thief.network()).attacker(rotated.network()).honest(mended.network());
     vec![play.refused("snapshot", "ListedRollback").advances(&["root", "timestamp"])]
 }
 
@@ -260,7 +261,8 @@ fn rotation_over_several_roots() -> Vec<Play> {
     back.publish(&["root"]);
     back.publish(&["team", "targets"]);
     let play = |mended: &Repository, sample| {
-        let play = Play::against(&honest).then(thief.road()).attacker(mended.road()).honest(newer(mended).road());
+        let play =
+            Play::against(&honest).then(thief.network()).attacker(mended.network()).honest(newer(mended).network());
         play.get("package").sample(sample)
     };
     // That keys which went and came back count as replaced is our reading; the specification leaves it open.
@@ -274,18 +276,18 @@ fn greatest_root() -> Vec<Play> {
         thief.signed("root")["version"] = json!(version);
         let signed = thief.signed("root").clone();
         let bytes = sign(&signed, &["root-1", "root-2"].map(TestKey::new));
-        let road = thief.road().fork();
-        road.put(&format!("{METADATA}2.root.json"), bytes.clone());
-        (road, bytes)
+        let network = thief.network().fork();
+        network.put(&format!("{METADATA}2.root.json"), bytes.clone());
+        (network, bytes)
     };
     let (jumping, last) = root(GREATEST);
     let (beyond, _) = root(GREATEST + 1);
-    let road = honest.road().fork();
-    road.put(&format!("{METADATA}{GREATEST}.root.json"), last.clone());
+    let network = honest.network().fork();
+    network.put(&format!("{METADATA}{GREATEST}.root.json"), last.clone());
     vec![
         Play::against(&honest).attacker(&jumping).sample("the greatest as the second").refused("root", "WrongVersion"),
         Play::against(&honest).attacker(&beyond).sample("out of range").refused("root", "Malformed"),
-        Play::at_first(&honest).shipping(last).attacker(&road).get("package").sample("shipped with the last one"),
+        Play::at_first(&honest).shipping(last).attacker(&network).get("package").sample("shipped with the last one"),
     ]
 }
 
@@ -296,7 +298,7 @@ fn unsigned_rotation() -> Vec<Play> {
     liar.set_keys("snapshot", &[stranger()], 1);
     liar.set_signers("root", &[]);
     liar.publish(&["root", "targets"]);
-    vec![Play::against(&honest).attacker(liar.road()).refused("root", "ThresholdNotMet")]
+    vec![Play::against(&honest).attacker(liar.network()).refused("root", "ThresholdNotMet")]
 }
 
 fn another_repository() -> Vec<Play> {
@@ -313,6 +315,6 @@ fn another_repository() -> Vec<Play> {
     for _ in 0..40 {
         after.publish(&["team", "targets"]);
     }
-    let play = Play::against(&honest).attacker(other.road()).honest(after.road()).get("package");
+    let play = Play::against(&honest).attacker(other.network()).honest(after.network()).get("package");
     vec![play.refused("snapshot", "ThresholdNotMet").advances(&["timestamp"])]
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use lastmile_client::{HttpSettings, Patience};
 use lastmile_metadata::Limits;
-use lastmile_testkit::Wire;
+use lastmile_testkit::Connection;
 
 use crate::wire::{Scene, UNREAD, answer, chunk, endless};
 use crate::{Play, Scenario};
@@ -65,7 +65,8 @@ fn bodies() -> Vec<Play> {
             ("of a vast length", "HTTP/1.1 200 OK\r\nContent-Length: 9000000000000000000\r\n\r\n", b"x"),
         ];
         for (sample, head, part) in heads {
-            let play = scene.play(&place, sample, move |wire, _| endless(wire, head, part)).most_bytes(UNREAD);
+            let play =
+                scene.play(&place, sample, move |connection, _| endless(connection, head, part)).most_bytes(UNREAD);
             plays.push(too_long(place.role, &place.file, play));
         }
     }
@@ -81,24 +82,25 @@ fn at_the_limit() -> Vec<Play> {
     let scene = Scene::new();
     let mut plays = Vec::new();
     for place in scene.places() {
-        let length = scene.road().file(&place.path).map_or(0, |file| file.len());
+        let length = scene.network().file(&place.path).map_or(0, |file| file.len());
         if place.role == "root" {
             // Nothing but a limit says how long the next root may be.
             let limits = || with(|limits| limits.root_length = 10);
-            let exactly = scene.play(&place, "exactly", |wire, _| answer(wire, "200 OK", "", &[b'x'; 10]));
+            let exactly = scene.play(&place, "exactly", |connection, _| answer(connection, "200 OK", "", &[b'x'; 10]));
             plays.push(place.misread(exactly, "Malformed").limits(limits()));
-            let more = scene.play(&place, "one more", |wire, _| answer(wire, "200 OK", "", &[b'x'; 11]));
+            let more = scene.play(&place, "one more", |connection, _| answer(connection, "200 OK", "", &[b'x'; 11]));
             plays.push(place.unread(more, "TooLong").limits(limits()));
             continue;
         }
-        let exactly = scene.play(&place, "exactly", |wire, file| answer(wire, "200 OK", "", file));
+        let exactly = scene.play(&place, "exactly", |connection, file| answer(connection, "200 OK", "", file));
         let exactly = if place.role == "timestamp" {
             exactly.limits(with(|limits| limits.timestamp_length = length as u64))
         } else {
             exactly
         };
         plays.push(exactly);
-        let more = scene.play(&place, "one more", |wire, file| answer(wire, "200 OK", "", &[file, b" "].concat()));
+        let more =
+            scene.play(&place, "one more", |connection, file| answer(connection, "200 OK", "", &[file, b" "].concat()));
         let more = too_long(place.role, &place.file, more);
         plays.push(if place.role == "timestamp" {
             more.limits(with(|limits| limits.timestamp_length = length as u64))
@@ -122,7 +124,8 @@ fn error_pages() -> Vec<Play> {
         for status in ["404 Not Found", "500 Oh"] {
             let head = format!("HTTP/1.1 {status}\r\nTransfer-Encoding: chunked\r\n\r\n");
             let page = chunk(&[b'x'; 4096]);
-            let play = scene.play(&place, status, move |wire, _| endless(wire, &head, &page)).most_bytes(UNREAD);
+            let play =
+                scene.play(&place, status, move |connection, _| endless(connection, &head, &page)).most_bytes(UNREAD);
             plays.push(match (place.role, status) {
                 // That there is no newer root is what an honest server says, too.
                 ("root", "404 Not Found") => play,
@@ -139,7 +142,8 @@ fn redirects() -> Vec<Play> {
     let plays = scene.places().into_iter().map(|place| {
         let head =
             format!("HTTP/1.1 302 Found\r\nLocation: /elsewhere/{}\r\nTransfer-Encoding: chunked\r\n\r\n", place.path);
-        let redirected = scene.play(&place, "then the file", move |wire, _| endless(wire, &head, b"4\r\nxxxx\r\n"));
+        let redirected =
+            scene.play(&place, "then the file", move |connection, _| endless(connection, &head, b"4\r\nxxxx\r\n"));
         redirected.most_bytes(UNREAD)
     });
     plays.collect()
@@ -149,21 +153,21 @@ fn headers() -> Vec<Play> {
     let scene = Scene::new();
     let mut plays = Vec::new();
     for place in ["timestamp", "new-package"].map(|role| scene.place(role)) {
-        let mut add = |sample: &str, act: fn(&mut Wire, &[u8]) -> io::Result<()>| {
+        let mut add = |sample: &str, act: fn(&mut Connection, &[u8]) -> io::Result<()>| {
             let play = scene.play(&place, sample, act).most_bytes(UNREAD);
             plays.push(place.unread(play, "Cut"));
         };
-        add("one without an end", |wire, _| endless(wire, "HTTP/1.1 200 OK\r\nX: ", b"x"));
-        add("headers without an end", |wire, _| endless(wire, "HTTP/1.1 200 OK\r\n", b"X: y\r\n"));
-        add("a status line without an end", |wire, _| endless(wire, "HTTP/1.1 200 ", b"x"));
-        add("100,000 headers", |wire, file| answer(wire, "200 OK", &"X: y\r\n".repeat(100_000), file));
-        add("trailers without an end", |wire, file| {
-            wire.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
-            wire.write_all(&chunk(file))?;
-            endless(wire, "0\r\n", b"X: y\r\n")
+        add("one without an end", |connection, _| endless(connection, "HTTP/1.1 200 OK\r\nX: ", b"x"));
+        add("headers without an end", |connection, _| endless(connection, "HTTP/1.1 200 OK\r\n", b"X: y\r\n"));
+        add("a status line without an end", |connection, _| endless(connection, "HTTP/1.1 200 ", b"x"));
+        add("100,000 headers", |connection, file| answer(connection, "200 OK", &"X: y\r\n".repeat(100_000), file));
+        add("trailers without an end", |connection, file| {
+            connection.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+            connection.write_all(&chunk(file))?;
+            endless(connection, "0\r\n", b"X: y\r\n")
         });
-        add("a chunk extension without an end", |wire, _| {
-            endless(wire, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4;", b"x=y;")
+        add("a chunk extension without an end", |connection, _| {
+            endless(connection, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4;", b"x=y;")
         });
     }
     plays
@@ -174,12 +178,12 @@ fn informational() -> Vec<Play> {
     let scene = Scene::new();
     let plays = ["timestamp", "new-package"].map(|role| scene.place(role)).into_iter().map(|place| {
         let hint = b"HTTP/1.1 103 Early Hints\r\nX: y\r\n\r\n";
-        let play = scene.play(&place, "for ever", |wire, file| {
+        let play = scene.play(&place, "for ever", |connection, file| {
             let started = Instant::now();
             while started.elapsed() < LONG {
-                wire.write_all(&hint.repeat(1_000))?;
+                connection.write_all(&hint.repeat(1_000))?;
             }
-            answer(wire, "200 OK", "", file)
+            answer(connection, "200 OK", "", file)
         });
         place.unread(impatient(play.most_bytes(u64::MAX)), "Timeout")
     });
@@ -198,33 +202,33 @@ fn silence() -> Vec<Play> {
     let scene = Scene::new();
     let mut plays = Vec::new();
     for place in scene.places() {
-        let mut add = |sample: &str, act: fn(&mut Wire, &[u8]) -> io::Result<()>| {
+        let mut add = |sample: &str, act: fn(&mut Connection, &[u8]) -> io::Result<()>| {
             plays.push(place.unread(impatient(scene.play(&place, sample, act)), "Timeout"));
         };
-        add("no byte", |wire, file| {
-            wait_long(wire)?;
-            answer(wire, "200 OK", "", file)
+        add("no byte", |connection, file| {
+            wait_long(connection)?;
+            answer(connection, "200 OK", "", file)
         });
-        add("after the header", |wire, file| {
-            write!(wire, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", file.len().max(1))?;
-            wait_long(wire)?;
-            wire.write_all(file)
+        add("after the header", |connection, file| {
+            write!(connection, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", file.len().max(1))?;
+            wait_long(connection)?;
+            connection.write_all(file)
         });
-        add("within the body", |wire, file| {
+        add("within the body", |connection, file| {
             let (first, rest) = file.split_at(file.len().min(1));
-            write!(wire, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", file.len().max(10))?;
-            wire.write_all(first)?;
-            wait_long(wire)?;
-            wire.write_all(rest)
+            write!(connection, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", file.len().max(10))?;
+            connection.write_all(first)?;
+            wait_long(connection)?;
+            connection.write_all(rest)
         });
     }
     plays
 }
 
 /// Says nothing, unless the client ends the connection.
-fn wait_long(wire: &mut Wire) -> io::Result<()> {
-    wire.stream().set_read_timeout(Some(LONG))?;
-    match wire.wait_for_the_end() {
+fn wait_long(connection: &mut Connection) -> io::Result<()> {
+    connection.stream().set_read_timeout(Some(LONG))?;
+    match connection.wait_for_close() {
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(()),
         ended => ended,
     }
@@ -234,15 +238,15 @@ fn drip() -> Vec<Play> {
     let scene = Scene::new();
     let mut plays = Vec::new();
     for place in ["root", "timestamp", "snapshot", "new-package"].map(|role| scene.place(role)) {
-        let header = scene.play(&place, "the header", |wire, file| {
-            dripping(wire, b"HTTP/1.1 200 OK\r\n", b"X-Y: z\r\n")?;
-            write!(wire, "Content-Length: {}\r\n\r\n", file.len())?;
-            wire.write_all(file)
+        let header = scene.play(&place, "the header", |connection, file| {
+            dripping(connection, b"HTTP/1.1 200 OK\r\n", b"X-Y: z\r\n")?;
+            write!(connection, "Content-Length: {}\r\n\r\n", file.len())?;
+            connection.write_all(file)
         });
         plays.push(place.unread(impatient(header), "Timeout"));
-        let body = scene.play(&place, "the body", |wire, _| {
-            dripping(wire, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n")?;
-            wire.write_all(b"0\r\n\r\n")
+        let body = scene.play(&place, "the body", |connection, _| {
+            dripping(connection, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n")?;
+            connection.write_all(b"0\r\n\r\n")
         });
         plays.push(place.unread(impatient(body), "Timeout"));
     }
@@ -250,12 +254,12 @@ fn drip() -> Vec<Play> {
 }
 
 /// Writes one byte after the other, each well within the time for a gap.
-fn dripping(wire: &mut Wire, first: &[u8], part: &[u8]) -> io::Result<()> {
-    wire.write_all(first)?;
+fn dripping(connection: &mut Connection, first: &[u8], part: &[u8]) -> io::Result<()> {
+    connection.write_all(first)?;
     let started = Instant::now();
     while started.elapsed() < LONG {
         for byte in part {
-            wire.write_all(&[*byte])?;
+            connection.write_all(&[*byte])?;
             thread::sleep(Duration::from_millis(20));
         }
     }
@@ -266,13 +270,13 @@ fn kept_open() -> Vec<Play> {
     let scene = Scene::new();
     let plays = scene.places().into_iter().map(|place| {
         let is_root = place.role == "root";
-        scene.play(&place, "with a length", move |wire, file| {
+        scene.play(&place, "with a length", move |connection, file| {
             let status = if is_root { "404 Not Found" } else { "200 OK" };
             let length = file.len();
             // Another request over this connection would be met with silence.
-            write!(wire, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n")?;
-            wire.write_all(file)?;
-            wire.wait_for_the_end()
+            write!(connection, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n")?;
+            connection.write_all(file)?;
+            connection.wait_for_close()
         })
     });
     plays.collect()
@@ -282,11 +286,11 @@ fn silent_tls() -> Vec<Play> {
     let scene = Scene::new();
     let place = scene.place("timestamp");
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port on loopback");
-    let play = scene.play(&place, "a connection and no more", move |wire, _| {
+    let play = scene.play(&place, "a connection and no more", move |connection, _| {
         let silent = listener.try_clone()?;
         thread::spawn(move || silent.accept().map(|_connection| thread::sleep(LONG)));
         let location = format!("Location: https://{}/x\r\n", listener.local_addr()?);
-        answer(wire, "302 Found", &location, b"")
+        answer(connection, "302 Found", &location, b"")
     });
     vec![place.unread(impatient(play), "Timeout")]
 }

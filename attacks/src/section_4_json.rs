@@ -100,9 +100,9 @@ fn timestamps(samples: &[&str], why: &'static str, edit: impl Fn(&mut Repository
         let mut thief = honest.fork();
         thief.publish(&["timestamp"]);
         let bytes = edit(&mut thief, sample);
-        thief.place("timestamp", bytes);
+        thief.put_metadata("timestamp", bytes);
         let sample: String = sample.chars().take(30).collect();
-        Play::against(&honest).attacker(thief.road()).sample(sample).refused("timestamp", why)
+        Play::against(&honest).attacker(thief.network()).sample(sample).refused("timestamp", why)
     };
     samples.iter().map(play).collect()
 }
@@ -131,7 +131,7 @@ fn deep_nesting() -> Vec<Play> {
         thief.publish(&["targets"]);
         let bytes = respelled(&thief, "targets", "\"here\"", &text);
         republish(&mut thief, "targets", bytes);
-        let play = Play::against(&honest).attacker(thief.road()).sample(format!("{depth} levels"));
+        let play = Play::against(&honest).attacker(thief.network()).sample(format!("{depth} levels"));
         play.refused("targets", "Malformed").advances(before("targets"))
     });
     plays.into()
@@ -208,7 +208,7 @@ fn duplicates() -> Vec<Play> {
         thief.publish(&["targets"]);
         let bytes = respelled(&thief, role, old, new);
         republish(&mut thief, role, bytes);
-        let play = Play::against(&honest).attacker(thief.road()).sample(sample);
+        let play = Play::against(&honest).attacker(thief.network()).sample(sample);
         play.odd().refused(role, "Malformed").advances(before(role))
     });
     plays.into()
@@ -249,7 +249,8 @@ fn missing_members() -> Vec<Play> {
                 let bytes = lastmile_testkit::sign(&signed, &thief.signers(role));
                 thief.signed(role)["version"] = json!(version + 1);
                 republish(&mut thief, role, bytes);
-                let play = Play::against(&honest).attacker(thief.road()).sample(format!("{role}: {member} {sample}"));
+                let play =
+                    Play::against(&honest).attacker(thief.network()).sample(format!("{role}: {member} {sample}"));
                 plays.push(play.odd().refused(role, "Malformed").advances(before(role)));
             }
         }
@@ -281,8 +282,8 @@ fn unknown_members() -> Vec<Play> {
         let mut after = next.fork();
         after.publish(&["team", "targets"]);
         Play::against(&honest)
-            .attacker(next.road())
-            .honest(after.road())
+            .attacker(next.network())
+            .honest(after.network())
             .get("team/package")
             .sample(version)
             .honest_is_odd()
@@ -308,8 +309,8 @@ fn bad_text() -> Vec<Play> {
         let text = thief.written("timestamp");
         let at = text.windows(4).position(|window| window == b"here").unwrap();
         let file = [&text[..at], bytes, &text[at + 4..]].concat();
-        thief.place("timestamp", file);
-        Play::against(&honest).attacker(thief.road()).sample(sample).refused("timestamp", "Malformed")
+        thief.put_metadata("timestamp", file);
+        Play::against(&honest).attacker(thief.network()).sample(sample).refused("timestamp", "Malformed")
     });
     let mut plays: Vec<Play> = bent.into();
     // Canonical text has control characters as they are, so that the signature fits.
@@ -362,7 +363,8 @@ fn clock_steps_back() -> Vec<Play> {
     let mut honest = old.fork();
     honest.publish(&["team", "targets"]);
     let plays = ["1970-01-01T00:00:00Z", "2029-12-31T23:59:59Z"].map(|back| {
-        let play = Play::against(&honest).attacker(old.road()).clock(["2030-01-01T00:00:00Z", back, back]).sample(back);
+        let play =
+            Play::against(&honest).attacker(old.network()).clock(["2030-01-01T00:00:00Z", back, back]).sample(back);
         play.refused("timestamp", "Rollback")
     });
     plays.into()

@@ -120,7 +120,7 @@ fn taken_names() -> Vec<Play> {
         thief.delegate("targets", &Delegation::paths("thief", &["odd/*"]));
         thief.signed("targets")["delegations"]["roles"][1]["name"] = json!(name);
         thief.publish(&["targets"]);
-        let play = Play::against(&honest).attacker(thief.road()).get("odd/package").sample(format!("`{name}`"));
+        let play = Play::against(&honest).attacker(thief.network()).get("odd/package").sample(format!("`{name}`"));
         play.odd().refused("targets", "Malformed").advances(before("targets"))
     });
     plays.into()
@@ -210,7 +210,7 @@ fn one_hash_of_two() -> Vec<Play> {
         hashes[wrong] = json!(other);
         honest.publish(&["targets"]);
         for name in [hash(EVIL), hash(GOOD), sha512(EVIL), sha512(GOOD)] {
-            honest.road().put(&format!("{TARGETS}{name}.claimed"), EVIL.to_vec());
+            honest.network().put(&format!("{TARGETS}{name}.claimed"), EVIL.to_vec());
         }
         Play::against(&honest).get("claimed").sample(format!("{wrong} is wrong")).refused("claimed", "Hash")
     });
@@ -228,7 +228,7 @@ fn other_hashes() -> Vec<Play> {
         honest.signed("targets")["targets"]["claimed"]["hashes"] = hashes;
         honest.publish(&["targets"]);
         for name in [hash(GOOD), sha512(GOOD)] {
-            honest.road().put(&format!("{TARGETS}{name}.claimed"), GOOD.to_vec());
+            honest.network().put(&format!("{TARGETS}{name}.claimed"), GOOD.to_vec());
         }
         Play::against(&honest).packages(&["package"]).get("claimed").sample(sample).ours_alone()
     });

@@ -1,6 +1,6 @@
 //! Bad input: signatures and keys, and the structure of delegations.
 
-use lastmile_testkit::{Delegation, Fault, METADATA, TestKey};
+use lastmile_testkit::{Delegation, METADATA, NetworkFault, TestKey};
 use serde_json::{Value, json};
 
 use crate::tricks::{before, newer, republish, with_signatures};
@@ -104,8 +104,8 @@ fn forged(sample: &str, edit: impl FnOnce(&mut Vec<Value>)) -> Play {
     let honest = release(2);
     let mut thief = newer(&honest);
     let bytes = with_signatures(&thief.written("timestamp"), edit);
-    thief.place("timestamp", bytes);
-    Play::against(&honest).attacker(thief.road()).sample(sample).refused("timestamp", "ThresholdNotMet")
+    thief.put_metadata("timestamp", bytes);
+    Play::against(&honest).attacker(thief.network()).sample(sample).refused("timestamp", "ThresholdNotMet")
 }
 
 fn bad_signatures() -> Vec<Play> {
@@ -175,8 +175,8 @@ fn bad_ecdsa() -> Vec<Play> {
         let bytes = with_signatures(&thief.written("timestamp"), |signatures| {
             signatures[0]["sig"] = json!(hex::encode(edit(bytes_of(&signatures[0]))));
         });
-        thief.place("timestamp", bytes);
-        let play = Play::against(&honest).attacker(thief.road()).sample(sample);
+        thief.put_metadata("timestamp", bytes);
+        let play = Play::against(&honest).attacker(thief.network()).sample(sample);
         let play = if sample == "trailing bytes" { play.odd() } else { play };
         play.refused("timestamp", "ThresholdNotMet")
     });
@@ -192,15 +192,15 @@ fn harmless_signatures() -> Vec<Play> {
         signatures.push(json!({"keyid": "unknown", "sig": "zz"}));
         signatures.push(json!({"keyid": "another", "sig": ""}));
     });
-    next.place("timestamp", bytes);
+    next.put_metadata("timestamp", bytes);
     let mut rooted = honest.fork();
     rooted.signed("root")["keys"]["odd"] = json!({"keytype": "unheard", "scheme": "of", "keyval": {"public": "x"}});
     rooted.publish(&["root", "team", "targets"]);
     vec![
-        Play::against(&honest).attacker(next.road()).sample("signatures"),
+        Play::against(&honest).attacker(next.network()).sample("signatures"),
         Play::against(&honest)
-            .attacker(rooted.road())
-            .honest(newer(&rooted).road())
+            .attacker(rooted.network())
+            .honest(newer(&rooted).network())
             .sample("a key in the root")
             .honest_is_odd(),
     ]
@@ -212,7 +212,7 @@ fn key_of_another_role() -> Vec<Play> {
         let mut thief = honest.fork();
         thief.set_signers("timestamp", &[TestKey::new(key)]);
         thief.publish(&["timestamp"]);
-        Play::against(&honest).attacker(thief.road()).sample(key).refused("timestamp", "ThresholdNotMet")
+        Play::against(&honest).attacker(thief.network()).sample(key).refused("timestamp", "ThresholdNotMet")
     });
     plays.into()
 }
@@ -220,9 +220,9 @@ fn key_of_another_role() -> Vec<Play> {
 fn opaque_keyids() -> Vec<Play> {
     let honest = release(2);
     let mut next = honest.fork();
-    next.set_keys("timestamp", &[TestKey::new("fresh").called("a name of its own")], 1);
+    next.set_keys("timestamp", &[TestKey::new("fresh").with_keyid("a name of its own")], 1);
     next.publish(&["root", "team", "targets"]);
-    vec![Play::against(&honest).attacker(next.road()).honest(newer(&next).road()).ours_alone()]
+    vec![Play::against(&honest).attacker(next.network()).honest(newer(&next).network()).ours_alone()]
 }
 
 fn many_roles() -> Vec<Play> {
@@ -270,7 +270,7 @@ fn bad_delegations() -> Vec<Play> {
         let mut thief = honest.fork();
         edit(&mut thief.signed("targets")["delegations"]);
         thief.publish(&["targets"]);
-        let play = Play::against(&honest).attacker(thief.road()).get("team/package").sample(sample);
+        let play = Play::against(&honest).attacker(thief.network()).get("team/package").sample(sample);
         play.odd().refused("targets", "Malformed").advances(before("targets"))
     });
     plays.into()
@@ -282,14 +282,14 @@ fn first_role_fails() -> Vec<Play> {
     honest.delegate("targets", &Delegation::paths("second", &["claimed"]));
     honest.add_target("second", "claimed", EVIL);
     honest.publish(&["first", "second", "targets"]);
-    let gone = honest.road().fork();
+    let gone = honest.network().fork();
     gone.remove(&format!("{METADATA}1.first.json"));
-    let down = honest.road().fork();
-    down.fault(&format!("{METADATA}1.first.json"), Fault::Status(500));
+    let down = honest.network().fork();
+    down.fault(&format!("{METADATA}1.first.json"), NetworkFault::Status(500));
     let mut unsigned = honest.fork();
     let bytes = with_signatures(&unsigned.written("first"), Vec::clear);
     republish(&mut unsigned, "first", bytes);
-    let play = |road, sample| Play::against(&honest).attacker(road).get("claimed").sample(sample);
+    let play = |network, sample| Play::against(&honest).attacker(network).get("claimed").sample(sample);
     vec![
         play(&gone, "404").refused("1.first.json", "NotFound"),
         play(&down, "500").refused("1.first.json", "Status"),
@@ -311,13 +311,13 @@ fn same_keyid() -> Vec<Play> {
     let mut thief = honest.fork();
     // `team` delegates to a role of its own, and lists a stranger's key under the id of its own key.
     let own = TestKey::new("team").keyid().to_owned();
-    let stranger = TestKey::new("a stranger").called(&own);
+    let stranger = TestKey::new("a stranger").with_keyid(&own);
     thief.delegate("team", &Delegation::paths("below", &["team/*"]).keys(std::slice::from_ref(&stranger), 1));
     thief.publish(&["below", "team"]);
     let mut forged = thief.fork();
     forged.set_signers("team", &[stranger]);
     forged.publish(&["team"]);
-    let play = Play::against(&thief).attacker(forged.road()).get("team/package");
+    let play = Play::against(&thief).attacker(forged.network()).get("team/package");
     vec![play.refused("team", "ThresholdNotMet").advances(before("team"))]
 }
 

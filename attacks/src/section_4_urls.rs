@@ -3,7 +3,7 @@
 use std::io;
 
 use lastmile_client::HttpSettings;
-use lastmile_testkit::{METADATA, Wire};
+use lastmile_testkit::{Connection, METADATA};
 
 use crate::wire::{Scene, answer};
 use crate::{GOOD, Play, Scenario, release};
@@ -28,8 +28,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 /// Where redirects are tried: they are judged in one place for all files.
 const SOME: [&str; 3] = ["root", "timestamp", "new-package"];
 
-fn to(location: String) -> impl Fn(&mut Wire, &[u8]) -> io::Result<()> + Send + Sync + 'static {
-    move |wire, _| answer(wire, "302 Found", &format!("Location: {location}\r\n"), b"elsewhere")
+fn to(location: String) -> impl Fn(&mut Connection, &[u8]) -> io::Result<()> + Send + Sync + 'static {
+    move |connection, _| answer(connection, "302 Found", &format!("Location: {location}\r\n"), b"elsewhere")
 }
 
 fn schemes() -> Vec<Play> {
@@ -45,7 +45,12 @@ fn schemes() -> Vec<Play> {
         }
         // What is no URL leads nowhere: it is an answer without the file.
         plays.push(place.unread(scene.play(&place, "no URL", to("http://[".to_owned())), "Status"));
-        plays.push(place.unread(scene.play(&place, "nowhere", |wire, _| answer(wire, "301 Moved", "", b"")), "Status"));
+        plays.push(
+            place.unread(
+                scene.play(&place, "nowhere", |connection, _| answer(connection, "301 Moved", "", b"")),
+                "Status",
+            ),
+        );
     }
     plays
 }
@@ -81,18 +86,18 @@ fn hops() -> Vec<Play> {
 /// So many redirects, and then the file.
 fn hopping(scene: &Scene, role: &'static str, hops: u32) -> Play {
     let place = scene.place(role);
-    let (road, path) = (scene.road().fork(), place.path.clone());
+    let (network, path) = (scene.network().fork(), place.path.clone());
     let play = scene.play(&place, format!("{hops} hops"), |_, _| Ok(()));
-    play.responder(std::sync::Arc::new(move |request: &lastmile_testkit::Request, wire: &mut Wire| {
+    play.responder(std::sync::Arc::new(move |request: &lastmile_testkit::Request, connection: &mut Connection| {
         let left = match request.path.strip_prefix("hop/") {
             Some(left) => left.parse().unwrap_or(0),
             None if request.path == path => hops,
-            None => return Ok(Some(road.answer(&request.path))),
+            None => return Ok(Some(network.answer(&request.path))),
         };
         if left == 0 {
-            return Ok(Some(road.answer(&path)));
+            return Ok(Some(network.answer(&path)));
         }
-        answer(wire, "302 Found", &format!("Location: /hop/{}\r\n", left - 1), b"")?;
+        answer(connection, "302 Found", &format!("Location: /hop/{}\r\n", left - 1), b"")?;
         Ok(None)
     }))
 }
@@ -106,7 +111,7 @@ fn places() -> Vec<Play> {
             [("absolute", "301 Moved"), ("absolute", "303 See"), ("absolute", "307 There"), ("absolute", "308 There")]
         {
             let location = format!("Location: /{there}\r\n");
-            let act = move |wire: &mut Wire, _: &[u8]| answer(wire, status, &location, b"");
+            let act = move |connection: &mut Connection, _: &[u8]| answer(connection, status, &location, b"");
             plays.push(scene.play(&place, format!("{status}, {sample}"), act));
         }
         let levels = "../".repeat(place.path.matches('/').count());
@@ -114,9 +119,9 @@ fn places() -> Vec<Play> {
         plays.push(scene.play(&place, "with a fragment", to(format!("/{there}#fragment"))));
         let other_host = scene.play(&place, "to the same server by another name", {
             let there = there.clone();
-            move |wire, _| {
-                let port = wire.stream().local_addr()?.port();
-                answer(wire, "302 Found", &format!("Location: http://localhost:{port}/{there}\r\n"), b"")
+            move |connection, _| {
+                let port = connection.stream().local_addr()?.port();
+                answer(connection, "302 Found", &format!("Location: http://localhost:{port}/{there}\r\n"), b"")
             }
         });
         plays.push(other_host);

@@ -1,11 +1,11 @@
-//! The stage of a play: a server whose road can be switched while its address stays, and what the runners look at.
+//! The stage of a play: a server whose network can be switched while its address stays, and what the runners look at.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use lastmile_testkit::{METADATA, Request, Responder, Road, Server, Wire};
+use lastmile_testkit::{Connection, FakeNetwork, METADATA, Request, Responder, Server};
 
 use crate::Play;
 
@@ -17,11 +17,11 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) fn new() -> Stage {
-        let actor: Arc<Mutex<Arc<Responder>>> = Arc::new(Mutex::new(serving(Road::new())));
+        let actor: Arc<Mutex<Arc<Responder>>> = Arc::new(Mutex::new(serving(FakeNetwork::new())));
         let shared = Arc::clone(&actor);
-        let server = Server::responding(Arc::new(move |request: &Request, wire: &mut Wire| {
+        let server = Server::responding(Arc::new(move |request: &Request, connection: &mut Connection| {
             let now = Arc::clone(&shared.lock().expect("nobody panics with this lock"));
-            now(request, wire)
+            now(request, connection)
         }));
         Stage { server, actor }
     }
@@ -31,8 +31,8 @@ impl Stage {
         self.server.url()
     }
 
-    pub(super) fn honest(&self, road: &Road) {
-        self.enter(serving(road.fork()));
+    pub(super) fn honest(&self, network: &FakeNetwork) {
+        self.enter(serving(network.fork()));
     }
 
     pub(super) fn attack(&self, play: &Play) {
@@ -55,13 +55,13 @@ impl Stage {
     }
 }
 
-fn serving(road: Road) -> Arc<Responder> {
-    Arc::new(move |request: &Request, _: &mut Wire| Ok(Some(road.answer(&request.path))))
+fn serving(network: FakeNetwork) -> Arc<Responder> {
+    Arc::new(move |request: &Request, _: &mut Connection| Ok(Some(network.answer(&request.path))))
 }
 
-/// The newest version of the timestamp on `road`.
-pub(super) fn newest(road: &Road) -> u64 {
-    let bytes = road.file(&format!("{METADATA}timestamp.json")).expect("a timestamp");
+/// The newest version of the timestamp on `network`.
+pub(super) fn newest(network: &FakeNetwork) -> u64 {
+    let bytes = network.file(&format!("{METADATA}timestamp.json")).expect("a timestamp");
     let timestamp: serde_json::Value = serde_json::from_slice(&bytes).expect("an honest one");
     timestamp["signed"]["version"].as_u64().expect("a version")
 }

@@ -62,7 +62,7 @@ pub(super) fn two_of_two(role: &str) -> Repository {
 
 /// Puts `bytes` in the place of `role`, with everything above it in step.
 pub(super) fn republish(thief: &mut Repository, role: &str, bytes: Vec<u8>) {
-    thief.place(role, bytes);
+    thief.put_metadata(role, bytes);
     if !["root", "snapshot", "timestamp"].contains(&role) {
         thief.list_in_snapshot(role);
         thief.write("snapshot");

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use lastmile_testkit::{METADATA, Repository, Request, Road, TARGETS, Wire, file_name, hash};
+use lastmile_testkit::{Connection, FakeNetwork, METADATA, Repository, Request, TARGETS, file_name, hash};
 
 use crate::{GOOD, Play, release};
 
@@ -11,7 +11,7 @@ use crate::{GOOD, Play, release};
 /// system keeps between two sockets, which may be some millions of bytes.
 pub(super) const UNREAD: u64 = 20_000_000;
 
-/// A repository as the client knows it, and the release that is new on the road.
+/// A repository as the client knows it, and the release that is new on the network.
 pub(super) struct Scene {
     pub(super) honest: Repository,
     pub(super) newer: Repository,
@@ -62,9 +62,9 @@ impl Scene {
         &self,
         place: &Place,
         sample: impl Into<String>,
-        act: impl Fn(&mut Wire, &[u8]) -> io::Result<()> + Send + Sync + 'static,
+        act: impl Fn(&mut Connection, &[u8]) -> io::Result<()> + Send + Sync + 'static,
     ) -> Play {
-        self.play_asked(place, sample, move |_, wire, file| act(wire, file))
+        self.play_asked(place, sample, move |_, connection, file| act(connection, file))
     }
 
     /// As [`Scene::play`]; `act` is told how it was asked.
@@ -72,23 +72,24 @@ impl Scene {
         &self,
         place: &Place,
         sample: impl Into<String>,
-        act: impl Fn(&Request, &mut Wire, &[u8]) -> io::Result<()> + Send + Sync + 'static,
+        act: impl Fn(&Request, &mut Connection, &[u8]) -> io::Result<()> + Send + Sync + 'static,
     ) -> Play {
-        let (road, path) = (self.newer.road().fork(), place.path.clone());
+        let (network, path) = (self.newer.network().fork(), place.path.clone());
         let play = Play::against(&self.honest).sample(format!("{}: {}", place.role, sample.into()));
         // Whoever reads the right file out of a wrong answer has done no harm.
-        let play = play.may_have(self.newer.road());
-        let play =
-            play.advances(advanced(place.role)).responder(Arc::new(move |request: &Request, wire: &mut Wire| {
+        let play = play.may_have(self.newer.network());
+        let play = play.advances(advanced(place.role)).responder(Arc::new(
+            move |request: &Request, connection: &mut Connection| {
                 // What is behind `elsewhere/` is what redirects lead to.
                 let asked = request.path.strip_prefix("elsewhere/").unwrap_or(&request.path);
                 if request.path == path {
                     // Whether it is read is the client's affair.
-                    act(request, wire, &road.file(&path).unwrap_or_default())?;
+                    act(request, connection, &network.file(&path).unwrap_or_default())?;
                     return Ok(None);
                 }
-                Ok(Some(road.answer(asked)))
-            }));
+                Ok(Some(network.answer(asked)))
+            },
+        ));
         match place.role {
             "team" => play.get("team/package"),
             "new-package" => play.get("new-package"),
@@ -96,9 +97,9 @@ impl Scene {
         }
     }
 
-    /// The road of the new release.
-    pub(super) fn road(&self) -> &Road {
-        self.newer.road()
+    /// The network of the new release.
+    pub(super) fn network(&self) -> &FakeNetwork {
+        self.newer.network()
     }
 }
 
@@ -125,19 +126,19 @@ impl Place {
 }
 
 /// Writes the same for ever, that is until nobody reads any more.
-pub(super) fn endless(wire: &mut Wire, first: &str, part: &[u8]) -> io::Result<()> {
-    wire.write_all(first.as_bytes())?;
+pub(super) fn endless(connection: &mut Connection, first: &str, part: &[u8]) -> io::Result<()> {
+    connection.write_all(first.as_bytes())?;
     let many = part.repeat((16_384 / part.len()).max(1));
     loop {
-        wire.write_all(&many)?;
+        connection.write_all(&many)?;
     }
 }
 
 /// A whole answer.
-pub(super) fn answer(wire: &mut Wire, status: &str, header: &str, body: &[u8]) -> io::Result<()> {
+pub(super) fn answer(connection: &mut Connection, status: &str, header: &str, body: &[u8]) -> io::Result<()> {
     let length = body.len();
-    write!(wire, "HTTP/1.1 {status}\r\n{header}Content-Length: {length}\r\nConnection: close\r\n\r\n")?;
-    wire.write_all(body)
+    write!(connection, "HTTP/1.1 {status}\r\n{header}Content-Length: {length}\r\nConnection: close\r\n\r\n")?;
+    connection.write_all(body)
 }
 
 /// The body as one chunk of HTTP/1.1.

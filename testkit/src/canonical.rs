@@ -1,12 +1,13 @@
-//! Canonical JSON (spec 4.1), written a second time so that tests do not trust the code they test.
+//! Canonical JSON (TUF specification 4.1). This writer is independent of `lastmile-metadata`, so that a test does not rely on
+//! the code that it tests.
 
 use serde_json::Value;
 
-/// The bytes that a signature covers and a digest is taken of.
+/// Returns the canonical form of `value`: the bytes that are signed, and hashed for key ids.
 ///
 /// # Panics
 ///
-/// On a number that is no integer, which canonical JSON cannot say.
+/// If `value` contains a number that is not an integer, which canonical JSON does not have.
 #[must_use]
 pub fn write(value: &Value) -> Vec<u8> {
     let mut out = Vec::new();

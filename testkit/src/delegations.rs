@@ -1,4 +1,4 @@
-//! Delegations of the simulated repository (spec 4.5, TAP 15).
+//! Delegations of the simulated repository (TUF specification 4.5, TAP 15).
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -6,7 +6,9 @@ use sha2::{Digest, Sha256};
 use crate::key::TestKey;
 use crate::repository::Repository;
 
-/// One delegation to be, with a key made from the role's name unless others are given.
+/// A delegation to one role, to be added with [`Repository::delegate`].
+///
+/// Its only key is [`TestKey::new`] of the role's name, unless [`Delegation::keys`] sets others.
 #[derive(Debug, Clone)]
 pub struct Delegation {
     name: String,
@@ -16,32 +18,35 @@ pub struct Delegation {
 }
 
 impl Delegation {
-    /// To `name`, non-terminating, for the paths that match `patterns`.
+    /// A non-terminating delegation to the role `name` for target paths that match one of `patterns`.
     #[must_use]
     pub fn paths(name: &str, patterns: &[&str]) -> Delegation {
-        Delegation::with(name, json!({"paths": patterns}))
+        Delegation::with_members(name, json!({"paths": patterns}))
     }
 
-    /// To `name`, non-terminating, for the paths whose digest begins with one of `prefixes`.
+    /// A non-terminating delegation to the role `name` for target paths whose SHA-256, in lower-case hexadecimal, begins with
+    /// one of `prefixes`.
     #[must_use]
     pub fn hash_prefixes(name: &str, prefixes: &[&str]) -> Delegation {
-        Delegation::with(name, json!({"path_hash_prefixes": prefixes}))
+        Delegation::with_members(name, json!({"path_hash_prefixes": prefixes}))
     }
 
-    /// To `name`, non-terminating, with any further members.
+    /// A non-terminating delegation to the role `name` whose object has these `members` too, valid or not.
+    ///
+    /// `members` is a JSON object.
     #[must_use]
-    pub fn with(name: &str, members: Value) -> Delegation {
+    pub fn with_members(name: &str, members: Value) -> Delegation {
         Delegation { name: name.into(), keys: vec![TestKey::new(name)], threshold: 1, members }
     }
 
-    /// The same, terminating.
+    /// Makes the delegation terminating.
     #[must_use]
     pub fn terminating(mut self) -> Delegation {
         self.members["terminating"] = json!(true);
         self
     }
 
-    /// The same, to these keys.
+    /// Sets the keys and the threshold.
     #[must_use]
     pub fn keys(mut self, keys: &[TestKey], threshold: u32) -> Delegation {
         self.keys = keys.to_vec();
@@ -51,7 +56,11 @@ impl Delegation {
 }
 
 impl Repository {
-    /// Appends a delegation to those of `delegator`; the role gets an empty document if it has none.
+    /// Appends a delegation to those of `delegator`. A role that does not exist yet gets an empty document.
+    ///
+    /// # Panics
+    ///
+    /// If there is no role `delegator`.
     pub fn delegate(&mut self, delegator: &str, delegation: &Delegation) {
         let mut entry = json!({
             "name": delegation.name, "terminating": false, "threshold": delegation.threshold,
@@ -65,10 +74,14 @@ impl Repository {
             delegations["roles"] = json!([]);
         }
         delegations["roles"].as_array_mut().unwrap().push(entry);
-        self.admit(&delegation.name, &delegation.keys);
+        self.add_role(&delegation.name, &delegation.keys);
     }
 
-    /// Makes `delegator` delegate to succinct hash bins (TAP 15), one key for all of them; answers their names.
+    /// Makes `delegator` delegate to 2^`bit_length` succinct hash bins (TAP 15) with one key, and returns their names in order.
+    ///
+    /// # Panics
+    ///
+    /// If there is no role `delegator`.
     pub fn delegate_to_bins(&mut self, delegator: &str, bit_length: u32, prefix: &str) -> Vec<String> {
         let key = TestKey::new(prefix);
         self.delegations(delegator, std::slice::from_ref(&key))["succinct_roles"] = json!({
@@ -76,7 +89,7 @@ impl Repository {
         });
         let names: Vec<String> = (0..1_u64 << bit_length).map(|bin| bin_name(prefix, bit_length, bin)).collect();
         for name in &names {
-            self.admit(name, std::slice::from_ref(&key));
+            self.add_role(name, std::slice::from_ref(&key));
         }
         names
     }
@@ -93,7 +106,11 @@ impl Repository {
     }
 }
 
-/// The bin that is responsible for `path`: the leading bits of its digest.
+/// Returns the name of the bin for the target `path`, according to the leading bits of its SHA-256.
+///
+/// # Panics
+///
+/// If `bit_length` is not between 1 and 32.
 #[must_use]
 pub fn bin_of(prefix: &str, bit_length: u32, path: &str) -> String {
     let digest = Sha256::digest(path);

@@ -1,4 +1,4 @@
-//! Keys from names: the same name is the same key in every test and on every machine.
+//! Key pairs made from names: the same name gives the same key in every test and on every machine.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,10 +10,12 @@ use sha2::{Digest, Sha256};
 
 use crate::canonical;
 
-/// The private half: raw signature of a message.
+/// Returns the raw signature of a message.
 type Sign = dyn Fn(&[u8]) -> Vec<u8> + Send + Sync;
 
-/// A key pair with the object that stands for it in metadata (spec 4.2.2).
+/// A key pair and its key object in metadata (TUF specification 4.2.2).
+///
+/// Never use one outside of tests: whoever knows the name has the private key.
 #[derive(Clone)]
 pub struct TestKey {
     keyid: String,
@@ -22,7 +24,7 @@ pub struct TestKey {
 }
 
 impl TestKey {
-    /// An ed25519 key whose seed is the digest of `name`, under the key id that the specification computes.
+    /// An Ed25519 key whose seed is the SHA-256 of `name`, with the key id that the specification computes.
     #[must_use]
     pub fn new(name: &str) -> TestKey {
         let pair = SigningKey::from_bytes(&Sha256::digest(name).into());
@@ -31,13 +33,13 @@ impl TestKey {
         TestKey::from_parts(object, move |message| pair.sign(message).to_bytes().to_vec())
     }
 
-    /// An ECDSA key over P-256 whose seed is the digest of `name`.
+    /// An ECDSA key over P-256 whose seed is the SHA-256 of `name`.
     #[must_use]
     pub fn p256(name: &str) -> TestKey {
         TestKey::ecdsa(Scheme::EcdsaP256, name)
     }
 
-    /// An ECDSA key over P-384 whose seed is the digest of `name`.
+    /// An ECDSA key over P-384 whose seed is the SHA-256 of `name`.
     #[must_use]
     pub fn p384(name: &str) -> TestKey {
         TestKey::ecdsa(Scheme::EcdsaP384, name)
@@ -56,52 +58,52 @@ impl TestKey {
         TestKey { keyid: TestKey::computed_keyid(&object), object, sign: Arc::new(sign) }
     }
 
-    /// The key id that spec 4.2.1 computes: the digest of the canonical key object.
+    /// Returns the key id that the specification computes (4.2.1): the SHA-256 of the canonical key object, in hexadecimal.
     #[must_use]
     pub fn computed_keyid(object: &Value) -> String {
         hex::encode(Sha256::digest(canonical::write(object)))
     }
 
-    /// The same key under another id.
+    /// Returns the same key with another key id.
     #[must_use]
-    pub fn called(&self, keyid: &str) -> TestKey {
+    pub fn with_keyid(&self, keyid: &str) -> TestKey {
         TestKey { keyid: keyid.to_owned(), ..self.clone() }
     }
 
-    /// The same key with its object changed, under the id of the changed object.
+    /// Returns the same key with a changed key object, and with the key id of the changed object.
     #[must_use]
-    pub fn spelled(&self, edit: impl FnOnce(&mut Value)) -> TestKey {
+    pub fn with_object(&self, edit: impl FnOnce(&mut Value)) -> TestKey {
         let mut key = self.clone();
         edit(&mut key.object);
         key.keyid = TestKey::computed_keyid(&key.object);
         key
     }
 
-    /// The id under which metadata lists this key.
+    /// The key id.
     #[must_use]
     pub fn keyid(&self) -> &str {
         &self.keyid
     }
 
-    /// The key object as it stands in metadata.
+    /// The key object: `keytype`, `scheme` and `keyval`.
     #[must_use]
     pub fn object(&self) -> &Value {
         &self.object
     }
 
-    /// The raw signature of `message`.
+    /// Returns the raw signature of `message`.
     #[must_use]
     pub fn sign(&self, message: &[u8]) -> Vec<u8> {
         (self.sign)(message)
     }
 
-    /// The signature object over `signed`, as it stands in an envelope (spec 4.2.1).
+    /// Returns the signature object for the document `signed` (specification 4.2.1): `keyid` and `sig`.
     #[must_use]
     pub fn signature(&self, signed: &Value) -> Value {
         self.signature_of(&canonical::write(signed))
     }
 
-    /// The signature object over these bytes.
+    /// Returns the signature object for these bytes, canonical or not.
     #[must_use]
     pub fn signature_of(&self, signed: &[u8]) -> Value {
         json!({"keyid": self.keyid, "sig": hex::encode(self.sign(signed))})

@@ -1,37 +1,41 @@
-//! A simulated TUF repository, an imperfect road to it and a device that updates from it.
+//! A simulated TUF repository, a fake network, a loopback server and a test client, for testing applications that use
+//! [`lastmile-client`](https://docs.rs/lastmile-client).
 //!
-//! The simulator writes every document itself, with `serde_json` and its own canonical JSON, so that a mistake in
-//! lastmile's reader cannot be repeated by the writer that tests it. Keys come from names, time is a value, and
-//! nothing is published before [`Repository::publish`] says so.
+//! * [`Repository`] writes and signs TUF metadata in memory. A test can change every document before it is signed.
+//! * [`FakeNetwork`] holds the published files, records requests and injects a [`NetworkFault`] for a path.
+//! * [`Server`] serves a [`FakeNetwork`] over HTTP on 127.0.0.1, for code that takes a URL.
+//! * [`TestClient`] is an installation of `lastmile-client` in a temporary directory.
 //!
-//! ```
-//! use lastmile_testkit::Repository;
+//! The README has a worked example. The repository writes its documents with its own canonical JSON, so that a mistake in
+//! `lastmile-metadata` cannot hide by being made twice. Keys are made from names, and time is a value, so tests give the same
+//! result on every machine and at any time.
 //!
-//! let mut repository = Repository::new();
-//! repository.add_target("targets", "hello.txt", b"hello");
-//! repository.publish(&["targets"]);
-//! assert_eq!(repository.version("targets"), 2);
-//! assert!(repository.road().file("metadata/2.targets.json").is_some());
-//! ```
+//! This crate is for tests: its functions panic when they are misused, and its private keys are public.
 
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
-    reason = "a simulator that is used wrongly must stop the test at the place that misuses it"
+    reason = "code for tests panics where a test misuses it"
 )]
 
 pub mod canonical;
 mod delegations;
-mod device;
+mod fake_network;
 mod key;
+mod outcome;
 mod repository;
-mod road;
 mod server;
+mod test_client;
 
 pub use delegations::{Delegation, bin_of};
-pub use device::{Device, Versions, refused, road_error, time, too_long};
+pub use fake_network::{Answer, BASE, FakeNetwork, NetworkFault};
 pub use key::TestKey;
-pub use repository::{METADATA, Repository, SHIPPED_EXPIRY, TARGETS, file_name, hash, sign};
-pub use road::{Answer, BASE, Fault, Road};
-pub use server::{Request, Responder, Server, Wire};
+pub use outcome::{network_error, refused, time, too_long};
+pub use repository::{DEFAULT_EXPIRY, METADATA, Repository, TARGETS, file_name, hash, sign};
+pub use server::{Connection, Request, Responder, Server};
+pub use test_client::{TestClient, Versions};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

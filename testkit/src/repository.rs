@@ -1,4 +1,4 @@
-//! An honest repository in memory (spec 4 and 6), every member of which a test can bend before it is signed.
+//! A TUF repository in memory (TUF specification 4 and 6). A test can change every member of a document before it is signed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,32 +8,42 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::fake_network::FakeNetwork;
 use crate::key::TestKey;
-use crate::road::Road;
 
-/// The folder of metadata on the [`Road`].
+/// The path of the metadata on the [`FakeNetwork`].
 pub const METADATA: &str = "metadata/";
-/// The folder of targets on the [`Road`].
+/// The path of the targets on the [`FakeNetwork`].
 pub const TARGETS: &str = "targets/";
-/// When everything that the simulator writes expires, unless a test says otherwise.
-pub const SHIPPED_EXPIRY: &str = "2040-01-01T00:00:00Z";
+/// The expiry of every document, unless a test changes it.
+pub const DEFAULT_EXPIRY: &str = "2040-01-01T00:00:00Z";
 
-/// What stays as it is in the file name of a role.
+/// The characters that are not percent-encoded in file names.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The repository: documents being worked on, the keys that sign each, and the road on which they are published.
+/// A TUF repository: the documents as they will be published next, their keys, and the network on which they are published.
 ///
-/// A new one has a root role with a threshold of 2 of 3, one key for each other role, consistent snapshots, and
-/// version 1 of each top-level role published.
+/// A new repository has a root role with three keys and a threshold of two, one Ed25519 key for each other role, consistent
+/// snapshots, and version 1 of each top-level role published. Changes are invisible to clients until [`Repository::publish`].
+///
+/// ```
+/// use lastmile_testkit::Repository;
+///
+/// let mut repository = Repository::new();
+/// repository.add_target("targets", "hello.txt", b"hello");
+/// repository.publish(&["targets"]);
+/// assert_eq!(repository.version("targets"), 2);
+/// assert!(repository.network().file("metadata/2.targets.json").is_some());
+/// ```
 #[derive(Debug)]
 pub struct Repository {
-    road: Road,
+    network: FakeNetwork,
     documents: BTreeMap<String, Value>,
     signers: BTreeMap<String, Vec<TestKey>>,
     written: BTreeMap<String, Vec<u8>>,
-    /// Keys of earlier roots that the next root has to be signed with as well.
+    /// Keys of the previous root, with which the next root is signed too.
     outgoing: Vec<TestKey>,
-    /// Whether snapshot and timestamp list lengths and hashes beside versions.
+    /// Whether snapshot and timestamp list lengths and hashes as well as versions. At first true.
     pub lists_hashes: bool,
 }
 
@@ -44,23 +54,23 @@ impl Default for Repository {
 }
 
 impl Repository {
-    /// A repository with consistent snapshots on a road of its own.
+    /// Creates a repository with consistent snapshots on a new network.
     #[must_use]
     pub fn new() -> Repository {
-        Repository::on(Road::new(), true)
+        Repository::on_network(FakeNetwork::new(), true)
     }
 
-    /// A repository whose files are overwritten in place.
+    /// Creates a repository without consistent snapshots on a new network.
     #[must_use]
     pub fn without_consistent_snapshots() -> Repository {
-        Repository::on(Road::new(), false)
+        Repository::on_network(FakeNetwork::new(), false)
     }
 
-    /// A repository on `road`.
+    /// Creates a repository on `network`, over the files that are there.
     #[must_use]
-    pub fn on(road: Road, consistent_snapshot: bool) -> Repository {
+    pub fn on_network(network: FakeNetwork, consistent_snapshot: bool) -> Repository {
         let mut repository = Repository {
-            road,
+            network,
             documents: BTreeMap::new(),
             signers: BTreeMap::new(),
             written: BTreeMap::new(),
@@ -70,7 +80,7 @@ impl Repository {
         repository.documents.insert(
             "root".into(),
             json!({
-                "_type": "root", "spec_version": "1.0.34", "version": 0, "expires": SHIPPED_EXPIRY,
+                "_type": "root", "spec_version": "1.0.34", "version": 0, "expires": DEFAULT_EXPIRY,
                 "consistent_snapshot": consistent_snapshot, "keys": {}, "roles": {},
             }),
         );
@@ -86,11 +96,11 @@ impl Repository {
         repository
     }
 
-    /// The same repository state, to play two continuations of one history on two roads.
+    /// Creates an independent copy on a network of its own, for example to let an attacker continue from the same state.
     #[must_use]
     pub fn fork(&self) -> Repository {
         Repository {
-            road: self.road.fork(),
+            network: self.network.fork(),
             documents: self.documents.clone(),
             signers: self.signers.clone(),
             written: self.written.clone(),
@@ -99,45 +109,64 @@ impl Repository {
         }
     }
 
-    /// Where the files are published, and what a client asked for.
+    /// The network on which the repository is published.
     #[must_use]
-    pub fn road(&self) -> &Road {
-        &self.road
+    pub fn network(&self) -> &FakeNetwork {
+        &self.network
     }
 
-    /// The `signed` member of `role` as it will be published next.
+    /// The `signed` member of `role` as it will be published next. Any change is allowed.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such role. The same holds for the other methods that take a role.
     #[must_use]
     pub fn signed(&mut self, role: &str) -> &mut Value {
         self.documents.get_mut(role).unwrap_or_else(|| panic!("no role {role}"))
     }
 
-    /// The current version of `role`.
+    /// Returns the version of `role` as it will be written next.
     #[must_use]
     pub fn version(&self, role: &str) -> u64 {
         self.documents[role]["version"].as_u64().unwrap()
     }
 
-    /// The file of `role` as it was written last.
+    /// Returns the metadata file of `role` as it was last written.
+    ///
+    /// # Panics
+    ///
+    /// If it was never written.
     #[must_use]
     pub fn written(&self, role: &str) -> Vec<u8> {
         self.written[role].clone()
     }
 
-    /// The names of all delegated roles, in the order of their names.
+    /// Returns version 1 of the root: the file that an application ships.
+    ///
+    /// # Panics
+    ///
+    /// If it is no longer on the network.
+    #[must_use]
+    pub fn first_root(&self) -> Vec<u8> {
+        let path = format!("{METADATA}{}", file_name("root", Some(1)));
+        self.network.file(&path).expect("version 1 of the root")
+    }
+
+    /// Returns the names of all delegated roles, sorted.
     #[must_use]
     pub fn delegated_roles(&self) -> Vec<String> {
         let top_level = ["root", "timestamp", "snapshot", "targets"];
         self.documents.keys().filter(|role| !top_level.contains(&role.as_str())).cloned().collect()
     }
 
-    /// Gives a new role an empty targets document, keeping one that is there.
-    pub(crate) fn admit(&mut self, role: &str, signers: &[TestKey]) {
+    /// Adds a role with an empty targets document, unless it exists, and sets its keys.
+    pub(crate) fn add_role(&mut self, role: &str, signers: &[TestKey]) {
         self.documents.entry(role.into()).or_insert_with(|| blank("targets"));
         self.signers.insert(role.into(), signers.to_vec());
     }
 
-    /// Replaces the keys and the threshold of a top-level role in the root document. The next root is signed with
-    /// the old root keys as well.
+    /// Replaces the keys and the threshold of a top-level role in the root document. If `role` is the root, the next root is
+    /// signed with the old keys too.
     pub fn set_keys(&mut self, role: &str, keys: &[TestKey], threshold: u32) {
         let keyids: Vec<&str> = keys.iter().map(TestKey::keyid).collect();
         let root = self.signed("root");
@@ -151,21 +180,21 @@ impl Repository {
         }
     }
 
-    /// Chooses who signs `role` from now on, whatever the delegator says.
+    /// Signs `role` with `keys` from now on, whatever keys the delegating role lists.
     pub fn set_signers(&mut self, role: &str, keys: &[TestKey]) {
         self.signers.insert(role.into(), keys.to_vec());
     }
 
-    /// Who signs `role` at present.
+    /// Returns the keys that sign `role`.
     #[must_use]
     pub fn signers(&self, role: &str) -> Vec<TestKey> {
         self.signers[role].clone()
     }
 
-    /// Raises the version of each of `roles`, writes them, and brings snapshot and timestamp into step.
+    /// Publishes new versions of `roles`, and of the snapshot and the timestamp if they must change too.
     ///
-    /// A root alone needs neither. Any other role raises snapshot and timestamp too; naming `snapshot` or
-    /// `timestamp` alone renews that one (and, for the snapshot, the timestamp).
+    /// A new root changes no other role. Every other role gets a new snapshot and a new timestamp. `snapshot` alone renews snapshot
+    /// and timestamp; `timestamp` alone renews the timestamp.
     pub fn publish(&mut self, roles: &[&str]) {
         let named = |role: &str| roles.contains(&role);
         for role in roles.iter().filter(|role| !["snapshot", "timestamp"].contains(role)) {
@@ -187,8 +216,8 @@ impl Repository {
         }
     }
 
-    /// Writes `roles` again under their present versions, with everything above them in step: what an attacker
-    /// with the keys would do.
+    /// Writes `roles` again without raising their versions, and updates what snapshot and timestamp say about them, as an attacker
+    /// with the keys could.
     pub fn reissue(&mut self, roles: &[&str]) {
         for role in roles {
             self.write(role);
@@ -209,7 +238,7 @@ impl Repository {
         self.signed(role)["version"] = json!(version);
     }
 
-    /// Signs `role` as it stands and puts it on the road, touching no other role.
+    /// Signs `role` and publishes it, without a new version and without changing any other role. Returns the file.
     pub fn write(&mut self, role: &str) -> Vec<u8> {
         let mut signers = self.signers[role].clone();
         if role == "root" {
@@ -218,25 +247,25 @@ impl Repository {
             signers.dedup_by(|a, b| a.keyid() == b.keyid());
         }
         let bytes = sign(&self.documents[role], &signers);
-        self.place(role, bytes.clone());
+        self.put_metadata(role, bytes.clone());
         bytes
     }
 
-    /// Puts `bytes` where the current version of `role` is looked for.
-    pub fn place(&mut self, role: &str, bytes: Vec<u8>) {
+    /// Publishes `bytes` as the current version of `role`, whatever they contain.
+    pub fn put_metadata(&mut self, role: &str, bytes: Vec<u8>) {
         let versioned = role == "root" || (role != "timestamp" && self.is_consistent());
         let version = versioned.then(|| self.version(role));
-        self.road.put(&format!("{METADATA}{}", file_name(role, version)), bytes.clone());
+        self.network.put(&format!("{METADATA}{}", file_name(role, version)), bytes.clone());
         self.written.insert(role.into(), bytes);
     }
 
-    /// Lists `role` in the snapshot as it was written last.
+    /// Lists `role` in the snapshot document as it was last written.
     pub fn list_in_snapshot(&mut self, role: &str) {
         let entry = self.entry(role);
         self.signed("snapshot")["meta"][format!("{role}.json")] = entry;
     }
 
-    /// Lists the snapshot in the timestamp as it was written last.
+    /// Lists the snapshot in the timestamp document as it was last written.
     pub fn list_in_timestamp(&mut self) {
         let entry = self.entry("snapshot");
         self.signed("timestamp")["meta"]["snapshot.json"] = entry;
@@ -252,36 +281,43 @@ impl Repository {
         }
     }
 
-    /// Whether the root document asks for consistent snapshots.
+    /// Whether the root document says that the repository has consistent snapshots.
     #[must_use]
     pub fn is_consistent(&self) -> bool {
         self.documents["root"]["consistent_snapshot"] == json!(true)
     }
 
-    /// Lists `content` in `role` under `path` and puts it on the road.
+    /// Lists the target `path` with this content in `role`, and puts the file on the network. Clients see it after
+    /// [`Repository::publish`].
     pub fn add_target(&mut self, role: &str, path: &str, content: &[u8]) {
         self.signed(role)["targets"][path] = json!({"length": content.len(), "hashes": {"sha256": hash(content)}});
         self.put_target(path, content);
     }
 
-    /// Puts `content` where a client looks for `path`, listed or not.
+    /// Puts the file of the target `path` on the network without listing it.
     pub fn put_target(&self, path: &str, content: &[u8]) {
+        self.network.put(&self.target_location(path, content), content.to_vec());
+    }
+
+    /// Returns the path on the network of the target `path` with this content.
+    #[must_use]
+    pub fn target_location(&self, path: &str, content: &[u8]) -> String {
         let location = if self.is_consistent() {
             let (folder, name) = path.rsplit_once('/').map_or((String::new(), path), |(f, n)| (format!("{f}/"), n));
             format!("{folder}{}.{name}", hash(content))
         } else {
             path.to_owned()
         };
-        self.road.put(&format!("{TARGETS}{}", escape_path(&location)), content.to_vec());
+        format!("{TARGETS}{}", escape_path(&location))
     }
 
-    /// Writes everything that is published below `folder`, for a person to look at.
+    /// Writes all published files below `folder`.
     ///
     /// # Panics
     ///
-    /// When `folder` cannot be written to.
+    /// If a file cannot be written.
     pub fn dump(&self, folder: &Path) {
-        for (path, bytes) in self.road.files() {
+        for (path, bytes) in self.network.files() {
             let goal = folder.join(path);
             fs::create_dir_all(goal.parent().unwrap()).unwrap();
             fs::write(goal, bytes).unwrap();
@@ -289,35 +325,36 @@ impl Repository {
     }
 }
 
-/// An empty document of a role below root, at version 0: publishing makes it version 1.
+/// An empty document of a role other than root. Its version is 0, so that the first published version is 1.
 fn blank(role: &str) -> Value {
-    let mut signed = json!({"_type": role, "spec_version": "1.0.34", "version": 0, "expires": SHIPPED_EXPIRY});
+    let mut signed = json!({"_type": role, "spec_version": "1.0.34", "version": 0, "expires": DEFAULT_EXPIRY});
     let body = if role == "targets" { "targets" } else { "meta" };
     signed[body] = json!({});
     signed
 }
 
-/// The file that holds `signed` with one signature of each of `keys`: indented, so that what is hashed and stored
-/// is told apart from what is signed.
+/// Returns a metadata file with the document `signed` and one signature by each of `keys`.
+///
+/// The file is indented JSON and the signatures cover the canonical form, so that a client that confuses the two fails.
 #[must_use]
 pub fn sign(signed: &Value, keys: &[TestKey]) -> Vec<u8> {
     let signatures: Vec<Value> = keys.iter().map(|key| key.signature(signed)).collect();
     serde_json::to_vec_pretty(&json!({"signatures": signatures, "signed": signed})).unwrap()
 }
 
-/// The name of the file of `role`, percent-encoded, with its version in front where it has one.
+/// Returns the file name of `role` in metadata folders: `ROLE.json` or `VERSION.ROLE.json`, with the role percent-encoded.
 #[must_use]
 pub fn file_name(role: &str, version: Option<u64>) -> String {
     let name = utf8_percent_encode(role, UNRESERVED);
     version.map_or_else(|| format!("{name}.json"), |version| format!("{version}.{name}.json"))
 }
 
-/// A target path as it stands in a URL: every segment percent-encoded.
+/// A target path as in a URL: every segment percent-encoded.
 fn escape_path(path: &str) -> String {
     path.split('/').map(|part| utf8_percent_encode(part, UNRESERVED).to_string()).collect::<Vec<_>>().join("/")
 }
 
-/// SHA-256 in lower-case hexadecimal.
+/// Returns the SHA-256 of `bytes` in lower-case hexadecimal.
 #[must_use]
 pub fn hash(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))

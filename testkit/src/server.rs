@@ -1,4 +1,4 @@
-//! A small server on loopback: HTTP/1.0, closing after each reply, GET only, names taken as they were sent.
+//! An HTTP/1.0 server on 127.0.0.1 for a [`FakeNetwork`]. It answers `GET` only and closes the connection after each answer.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,50 +8,50 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
-use crate::road::{Answer, Fault, Road};
+use crate::fake_network::{Answer, FakeNetwork, NetworkFault};
 
 /// A request as it was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// `GET` and the like.
+    /// The method, such as `GET`.
     pub method: String,
-    /// What stands behind the method, as it was sent, without a first `/`.
+    /// The request target as it was sent, percent-encoded, without a leading `/`.
     pub path: String,
-    /// The lines of the header, without their ends.
+    /// The header lines, without line ends.
     pub header: Vec<String>,
 }
 
-/// The connection on which a reply is written. What is written is counted by the server.
+/// The connection on which an answer is written. The server counts the bytes, see [`Server::sent`].
 #[derive(Debug)]
-pub struct Wire {
+pub struct Connection {
     stream: BufReader<TcpStream>,
     sent: Arc<AtomicU64>,
 }
 
-impl Wire {
+impl Connection {
     /// Waits until the client closes the connection.
     ///
     /// # Errors
     ///
-    /// When it breaks instead.
-    pub fn wait_for_the_end(&mut self) -> io::Result<()> {
+    /// If the connection breaks instead.
+    pub fn wait_for_close(&mut self) -> io::Result<()> {
         io::copy(&mut self.stream, &mut io::sink()).map(drop)
     }
 
-    /// The connection itself, for what no method here does: to be reset, or half closed.
+    /// The TCP stream, for example to close one direction.
     #[must_use]
     pub fn stream(&self) -> &TcpStream {
         self.stream.get_ref()
     }
 }
 
-impl Read for Wire {
+impl Read for Connection {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.stream.read(buffer)
     }
 }
 
-impl Write for Wire {
+impl Write for Connection {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.stream().write(bytes)?;
         self.sent.fetch_add(written as u64, Ordering::Relaxed);
@@ -63,10 +63,28 @@ impl Write for Wire {
     }
 }
 
-/// Answers a request on the wire, byte by byte as it likes; or gives the answer, which the server then writes.
-pub type Responder = dyn Fn(&Request, &mut Wire) -> io::Result<Option<Answer>> + Send + Sync;
+/// Answers a request: returns an [`Answer`] for the server to write, or writes any bytes to the [`Connection`] and returns
+/// `None`.
+pub type Responder = dyn Fn(&Request, &mut Connection) -> io::Result<Option<Answer>> + Send + Sync;
 
-/// Serves a [`Road`] until it is dropped.
+/// An HTTP server on 127.0.0.1. It stops when it is dropped.
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use std::net::TcpStream;
+///
+/// use lastmile_testkit::{Repository, Server};
+///
+/// let repository = Repository::new();
+/// let server = Server::start(repository.network());
+/// let address = server.url().replace("http://", "").replace('/', "");
+/// let mut stream = TcpStream::connect(address).unwrap();
+/// stream.write_all(b"GET /metadata/1.root.json HTTP/1.0\r\n\r\n").unwrap();
+/// let mut answer = Vec::new();
+/// stream.read_to_end(&mut answer).unwrap();
+/// assert!(answer.starts_with(b"HTTP/1.0 200 "));
+/// assert_eq!(repository.network().requests(), ["metadata/1.root.json"]);
+/// ```
 pub struct Server {
     address: SocketAddr,
     stopped: Arc<AtomicBool>,
@@ -81,42 +99,42 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    /// Serves `road` on a free port of 127.0.0.1.
+    /// Serves `network` on a free port.
     ///
     /// # Panics
     ///
-    /// When no port can be had.
+    /// If no port is free.
     #[must_use]
-    pub fn start(road: &Road) -> Server {
-        let road = road.clone();
-        Server::answering(move |request| road.answer(&request.path))
+    pub fn start(network: &FakeNetwork) -> Server {
+        let network = network.clone();
+        Server::answering(move |request| network.answer(&request.path))
     }
 
-    /// A proxy for `http://`, behind which there are these hosts and no others.
+    /// Starts an HTTP proxy on a free port that reaches these hosts, by name. It answers 502 for every other host.
     ///
     /// # Panics
     ///
-    /// When no port can be had.
+    /// If no port is free.
     #[must_use]
-    pub fn proxy(hosts: BTreeMap<String, Road>) -> Server {
+    pub fn proxy(hosts: BTreeMap<String, FakeNetwork>) -> Server {
         Server::answering(move |request| {
             let asked = request.path.strip_prefix("http://").and_then(|address| address.split_once('/'));
             match asked.and_then(|(host, path)| Some(hosts.get(host)?.answer(path))) {
                 Some(answer) => answer,
-                None => Answer::Fault(Fault::Status(502), Vec::new()),
+                None => Answer::Fault(NetworkFault::Status(502), Vec::new()),
             }
         })
     }
 
     fn answering(answers: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Server {
-        Server::responding(Arc::new(move |request: &Request, _: &mut Wire| Ok(Some(answers(request)))))
+        Server::responding(Arc::new(move |request: &Request, _: &mut Connection| Ok(Some(answers(request)))))
     }
 
-    /// Has `responder` answer on a free port of 127.0.0.1.
+    /// Answers with `responder` on a free port.
     ///
     /// # Panics
     ///
-    /// When no port can be had.
+    /// If no port is free.
     #[must_use]
     pub fn responding(responder: Arc<Responder>) -> Server {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port on loopback");
@@ -129,20 +147,20 @@ impl Server {
                     break;
                 }
                 let (responder, sent) = (Arc::clone(&responder), Arc::clone(&count));
-                // A connection that breaks is the client's affair.
+                // The client may close the connection at any time.
                 thread::spawn(move || stream.and_then(|stream| reply(stream, sent, &*responder)));
             }
         });
         Server { address, stopped, sent, acceptor: Some(acceptor) }
     }
 
-    /// Its own address, ending in `/`.
+    /// The URL of the server's root, ending in `/`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}/", self.address)
     }
 
-    /// How many bytes were sent so far, heads included. The system may hold some that no client has read.
+    /// The number of bytes sent so far, including headers. The system may still buffer some of them.
     #[must_use]
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
@@ -152,7 +170,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.stopped.store(true, Ordering::SeqCst);
-        // Wakes the acceptor, which then sees that it is to stop.
+        // Wakes the acceptor, which then reads `stopped`.
         drop(TcpStream::connect(self.address));
         if let Some(acceptor) = self.acceptor.take() {
             drop(acceptor.join());
@@ -161,60 +179,60 @@ impl Drop for Server {
 }
 
 fn reply(stream: TcpStream, sent: Arc<AtomicU64>, responder: &Responder) -> io::Result<()> {
-    let mut wire = Wire { stream: BufReader::new(stream), sent };
+    let mut connection = Connection { stream: BufReader::new(stream), sent };
     let mut line = String::new();
-    wire.stream.read_line(&mut line)?;
+    connection.stream.read_line(&mut line)?;
     let mut words = line.split(' ');
     let (method, path) = (words.next().unwrap_or(""), words.next().unwrap_or("/"));
     let path = path.strip_prefix('/').unwrap_or(path);
     let mut request = Request { method: method.to_owned(), path: path.to_owned(), header: Vec::new() };
     loop {
         let mut line = String::new();
-        if wire.stream.read_line(&mut line)? <= 2 {
+        if connection.stream.read_line(&mut line)? <= 2 {
             break;
         }
         request.header.push(line.trim_end().to_owned());
     }
     if request.method != "GET" {
-        return send(&mut wire, 405, b"GET only");
+        return send(&mut connection, 405, b"GET only");
     }
-    match responder(&request, &mut wire)? {
+    match responder(&request, &mut connection)? {
         None => Ok(()),
-        Some(Answer::File(bytes) | Answer::Fault(Fault::Body(bytes), _)) => send(&mut wire, 200, &bytes),
-        Some(Answer::Absent) => send(&mut wire, 404, b"not here"),
-        Some(Answer::Fault(fault, bytes)) => misbehave(&mut wire, &fault, &bytes),
+        Some(Answer::File(bytes) | Answer::Fault(NetworkFault::Body(bytes), _)) => send(&mut connection, 200, &bytes),
+        Some(Answer::Absent) => send(&mut connection, 404, b"not here"),
+        Some(Answer::Fault(fault, bytes)) => misbehave(&mut connection, &fault, &bytes),
     }
 }
 
-fn misbehave(wire: &mut Wire, fault: &Fault, bytes: &[u8]) -> io::Result<()> {
+fn misbehave(connection: &mut Connection, fault: &NetworkFault, bytes: &[u8]) -> io::Result<()> {
     match fault {
-        Fault::Status(status) => send(wire, *status, b"no"),
-        Fault::Body(body) => send(wire, 200, body),
-        Fault::Reset => Ok(()),
-        Fault::Timeout => wire.wait_for_the_end(),
-        Fault::Truncated(kept) => {
-            head(wire, 200, Some(bytes.len()))?;
-            wire.write_all(&bytes[..*kept])
+        NetworkFault::Status(status) => send(connection, *status, b"no"),
+        NetworkFault::Body(body) => send(connection, 200, body),
+        NetworkFault::Reset => Ok(()),
+        NetworkFault::Timeout => connection.wait_for_close(),
+        NetworkFault::Truncated(kept) => {
+            head(connection, 200, Some(bytes.len()))?;
+            connection.write_all(&bytes[..(*kept).min(bytes.len())])
         }
-        Fault::Endless => {
-            head(wire, 200, None)?;
-            wire.write_all(bytes)?;
+        NetworkFault::Endless => {
+            head(connection, 200, None)?;
+            connection.write_all(bytes)?;
             loop {
-                wire.write_all(&[b' '; 4096])?;
+                connection.write_all(&[b' '; 4096])?;
             }
         }
     }
 }
 
-fn send(wire: &mut Wire, status: u16, body: &[u8]) -> io::Result<()> {
-    head(wire, status, Some(body.len()))?;
-    wire.write_all(body)
+fn send(connection: &mut Connection, status: u16, body: &[u8]) -> io::Result<()> {
+    head(connection, status, Some(body.len()))?;
+    connection.write_all(body)
 }
 
-fn head(wire: &mut Wire, status: u16, length: Option<usize>) -> io::Result<()> {
+fn head(connection: &mut Connection, status: u16, length: Option<usize>) -> io::Result<()> {
     let length = length.map(|length| format!("Content-Length: {length}\r\n")).unwrap_or_default();
     let head = format!(
         "HTTP/1.0 {status} Word\r\nContent-Type: application/octet-stream\r\n{length}Connection: close\r\n\r\n"
     );
-    wire.write_all(head.as_bytes())
+    connection.write_all(head.as_bytes())
 }

@@ -1,70 +1,85 @@
-//! A device that updates from a repository: its store, its output folder, its clock, and what it asks for.
+//! A client installation for tests: `lastmile-client` with a store and an output folder in a temporary directory.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use futures_util::{StreamExt, stream};
 use lastmile_client::{
-    BoxFuture, DirectoryStore, Error, Fetch, FetchError, HttpFetch, HttpSettings, Notice, Notify, Patience, Refusal,
-    Response, Session, Store, Updater,
+    BoxFuture, DirectoryStore, Error, Fetch, FetchError, HttpFetch, HttpSettings, Notice, Notify, Patience, Response,
+    Session, Store, Updater,
 };
 use lastmile_metadata::{Limits, TargetFile, TargetPath};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::fake_network::{BASE, FakeNetwork, response};
+use crate::outcome::time;
 use crate::repository::{METADATA, Repository, TARGETS, file_name};
-use crate::road::{Answer, BASE, Fault, Road};
 
-/// Where a device has its folders, below a temporary one: so deep that a name full of `..` is still seen to escape.
+/// The folder of the installation below its temporary directory. It lies so deep that a name with several `..` still ends in
+/// the temporary directory, where [`TestClient::files_outside`] finds it.
 const HOME: &str = "a/b/c";
 
-/// The versions that are trusted: root, timestamp, snapshot, targets.
+/// Trusted versions in this order: root, timestamp, snapshot, targets.
 pub type Versions = [u64; 4];
 
-/// A client installation with a folder of its own. Everything that a test may want to vary is a field.
+/// A client installation with its own store and output folder, which are removed when it is dropped.
+///
+/// Each method that updates opens the store anew, as a program does at every start. Time is [`TestClient::now`]; the clock of
+/// the machine is never read. With the feature `paused-time`, timeouts on the fake network pass at once.
+///
+/// ```
+/// use lastmile_testkit::{Repository, TestClient};
+///
+/// let mut repository = Repository::new();
+/// repository.add_target("targets", "app", b"release 1");
+/// repository.publish(&["targets"]);
+/// let client = TestClient::new(&repository);
+/// assert_eq!(client.get("app").unwrap(), b"release 1");
+/// assert_eq!(client.output(), ["app"]);
+/// ```
 #[derive(Debug)]
-pub struct Device {
+pub struct TestClient {
     shipped: Vec<u8>,
     folder: TempDir,
-    mirrors: Mutex<Vec<Road>>,
+    mirrors: Mutex<Vec<FakeNetwork>>,
     notices: Arc<Mutex<Vec<Notice>>>,
-    /// What its clock shows.
+    /// The time at which updates are judged. At first 2030-01-01T00:00:00Z.
     pub now: DateTime<Utc>,
-    /// How much it reads.
+    /// The limits of what is read. At first those of `lastmile-client`.
     pub limits: Limits,
-    /// How long and how often it tries.
+    /// Retries and timeouts. At first those of `lastmile-client`, but without retries.
     pub patience: Patience,
-    /// Whether it expects hashes in the names of targets.
+    /// Whether names of targets contain hashes in repositories with consistent snapshots. At first true.
     pub hash_prefixes: bool,
-    /// Asks the server at this address, ending in `/`, over HTTP instead of the simulated network.
+    /// The URL of a server, ending in `/`, to use over HTTP instead of the fake network, and the settings for it.
     pub http: Option<(String, HttpSettings)>,
 }
 
-impl Device {
-    /// A new device that was shipped with the first root of `repository`.
+impl TestClient {
+    /// Creates a client that trusts version 1 of the root of `repository` and updates from it.
+    ///
+    /// # Panics
+    ///
+    /// If version 1 of the root is not published, or if no temporary directory can be created.
     #[must_use]
-    pub fn new(repository: &Repository) -> Device {
-        let first = format!("{METADATA}{}", file_name("root", Some(1)));
-        Device::shipping(repository.road().file(&first).expect("version 1 of the root"), repository)
+    pub fn new(repository: &Repository) -> TestClient {
+        TestClient::with_root(repository.first_root(), repository.network())
     }
 
-    /// A new device that was shipped with `root` and asks `repository`.
+    /// Creates a client that trusts `root` and updates from `network`.
+    ///
+    /// # Panics
+    ///
+    /// If no temporary directory can be created.
     #[must_use]
-    pub fn shipping(root: Vec<u8>, repository: &Repository) -> Device {
-        Device::asking(root, repository.road())
-    }
-
-    /// A new device that was shipped with `root` and asks whoever is on `road`.
-    #[must_use]
-    pub fn asking(root: Vec<u8>, road: &Road) -> Device {
-        let device = Device {
+    pub fn with_root(root: Vec<u8>, network: &FakeNetwork) -> TestClient {
+        let client = TestClient {
             shipped: root,
-            folder: folder(),
-            mirrors: Mutex::new(vec![road.clone()]),
+            folder: temporary_dir(),
+            mirrors: Mutex::new(vec![network.clone()]),
             notices: Arc::default(),
             now: time("2030-01-01T00:00:00Z"),
             limits: Limits::default(),
@@ -72,16 +87,16 @@ impl Device {
             hash_prefixes: true,
             http: None,
         };
-        fs::create_dir_all(device.output_path()).unwrap();
-        device
+        fs::create_dir_all(client.output_path()).unwrap();
+        client
     }
 
-    /// A device in the same state.
+    /// Creates another client with the same settings and a copy of the store. Its output folder is empty.
     #[must_use]
-    pub fn copy(&self) -> Device {
-        let copy = Device {
+    pub fn copy(&self) -> TestClient {
+        let copy = TestClient {
             shipped: self.shipped.clone(),
-            folder: folder(),
+            folder: temporary_dir(),
             mirrors: Mutex::new(self.mirrors()),
             notices: Arc::default(),
             limits: self.limits.clone(),
@@ -89,40 +104,48 @@ impl Device {
             ..*self
         };
         fs::create_dir_all(copy.output_path()).unwrap();
-        copy.take_store_of(self);
+        copy.copy_store_of(self);
         copy
     }
 
-    /// Puts a copy of `other`'s store in the place of this one's.
-    pub fn take_store_of(&self, other: &Device) {
-        copy_folder(&other.store_path(), &self.store_path());
+    /// Replaces the store with a copy of that of `other`.
+    pub fn copy_store_of(&self, other: &TestClient) {
+        copy_dir(&other.store_path(), &self.store_path());
     }
 
-    /// Asks `road` alone from now on.
-    pub fn follow(&self, road: &Road) {
-        self.follow_all(&[road]);
+    /// Updates from `network` alone from now on.
+    pub fn use_network(&self, network: &FakeNetwork) {
+        self.use_mirrors(&[network]);
     }
 
-    /// Asks these, in this order, from now on.
-    pub fn follow_all(&self, roads: &[&Road]) {
-        *self.mirrors.lock().unwrap() = roads.iter().map(|road| (*road).clone()).collect();
+    /// Updates from these mirrors, tried in this order, from now on.
+    pub fn use_mirrors(&self, networks: &[&FakeNetwork]) {
+        *self.mirrors.lock().unwrap() = networks.iter().map(|network| (*network).clone()).collect();
     }
 
-    fn mirrors(&self) -> Vec<Road> {
+    fn mirrors(&self) -> Vec<FakeNetwork> {
         self.mirrors.lock().unwrap().clone()
     }
 
-    /// Its updater, as a program would set it up.
+    /// Builds the updater that the other methods use.
+    ///
+    /// # Panics
+    ///
+    /// If the store cannot be opened.
     #[must_use]
     pub fn updater(&self) -> Updater {
-        self.updater_with(DirectoryStore::open(self.store_path()).expect("a store"))
+        self.updater_with(DirectoryStore::open(self.store_path()).expect("a store that can be opened"))
     }
 
     fn opened(&self) -> Result<Updater, Error> {
         Ok(self.updater_with(DirectoryStore::open(self.store_path())?))
     }
 
-    /// Its updater with another store.
+    /// Builds the same updater with another store.
+    ///
+    /// # Panics
+    ///
+    /// If the settings cannot be used.
     #[must_use]
     pub fn updater_with(&self, store: impl Store) -> Updater {
         let mirrors = self.mirrors();
@@ -135,8 +158,8 @@ impl Device {
             builder = builder.mirror(format!("{base}{METADATA}"), format!("{base}{TARGETS}"));
         }
         builder = match &self.http {
-            Some((_, settings)) => builder.fetch(HttpFetch::new(settings).expect("settings of the network")),
-            None => builder.fetch(Roads(mirrors)),
+            Some((_, settings)) => builder.fetch(HttpFetch::new(settings).expect("usable HTTP settings")),
+            None => builder.fetch(Mirrors(mirrors)),
         };
         let notices = Arc::clone(&self.notices);
         builder
@@ -144,13 +167,13 @@ impl Device {
             .limits(self.limits.clone())
             .patience(self.patience)
             .hash_prefixed_targets(self.hash_prefixes)
-            .notify(Notebook(notices))
+            .notify(RecordNotices(notices))
             .build()
-            .expect("settings that can be used")
+            .expect("usable settings")
     }
 
-    /// A runtime in which waiting costs no time, unless it is for a real server, or between the parts of a target:
-    /// time stands still while a thread writes one.
+    /// A runtime whose timers pass at once on the fake network. With retries they run in real time: a paused clock would
+    /// reach the deadline while a thread writes a part of a target.
     fn runtime(&self) -> Runtime {
         let paused = self.http.is_none() && self.patience.retries == 0;
         let mut builder = Builder::new_current_thread();
@@ -161,44 +184,44 @@ impl Device {
         builder.enable_all().build().expect("a runtime")
     }
 
-    /// One update; the versions that are then trusted.
+    /// Updates the trusted metadata and returns its versions.
     ///
     /// # Errors
     ///
-    /// What the client reports.
+    /// Whatever the client reports.
     pub fn refresh(&self) -> Result<Versions, Error> {
         let updater = self.opened()?;
         self.runtime().block_on(updater.refresh_at(self.now)).map(|session| versions(&session))
     }
 
-    /// One update with another store; the versions that are then trusted.
+    /// Like [`TestClient::refresh`], with another store.
     ///
     /// # Errors
     ///
-    /// What the client reports.
+    /// Whatever the client reports.
     pub fn refresh_with(&self, store: impl Store) -> Result<Versions, Error> {
         self.runtime().block_on(self.updater_with(store).refresh_at(self.now)).map(|session| versions(&session))
     }
 
-    /// What is trusted already, verified again without a request.
+    /// Verifies the stored metadata again without a request and returns its versions.
     ///
     /// # Errors
     ///
-    /// What the client reports.
+    /// Whatever the client reports.
     pub fn offline(&self) -> Result<Versions, Error> {
         self.runtime().block_on(self.updater().offline_at(self.now)).map(|session| versions(&session))
     }
 
-    /// One update and a search in it.
+    /// Updates, then searches for the target `path`. `None` means that no trusted role lists it.
     ///
     /// # Errors
     ///
-    /// What the client reports.
+    /// Whatever the client reports.
     pub fn find(&self, path: &str) -> Result<Option<TargetFile>, Error> {
-        self.find_each(&[path]).pop().expect("one answer for one path")
+        self.find_each(&[path]).pop().expect("one result for each path")
     }
 
-    /// One update and several searches in it.
+    /// Updates once, then searches for each of `paths`. If the update fails, its error is the only result.
     #[must_use]
     pub fn find_each(&self, paths: &[&str]) -> Vec<Result<Option<TargetFile>, Error>> {
         self.runtime().block_on(async {
@@ -214,11 +237,11 @@ impl Device {
         })
     }
 
-    /// One update and the paths of all targets.
+    /// Updates and returns the paths of all targets.
     ///
     /// # Errors
     ///
-    /// What the client reports.
+    /// Whatever the client reports.
     pub fn list(&self) -> Result<Vec<String>, Error> {
         self.runtime().block_on(async {
             let targets = self.updater().refresh_at(self.now).await?.list().await?;
@@ -226,11 +249,11 @@ impl Device {
         })
     }
 
-    /// One update; then each of `paths` is found and downloaded below the output folder. What is then trusted.
+    /// Updates, downloads each of `paths` into the output folder, and returns the trusted versions.
     ///
     /// # Errors
     ///
-    /// What the client reports.
+    /// Whatever the client reports; [`Error::NoSuchTarget`] for a path that no trusted role lists.
     pub fn update(&self, paths: &[TargetPath]) -> Result<Versions, Error> {
         self.runtime().block_on(async {
             let mut session = self.updater().refresh_at(self.now).await?;
@@ -242,20 +265,20 @@ impl Device {
         })
     }
 
-    /// One update, a search and a download below the output folder; the file's content.
+    /// Updates, downloads the target `path` into the output folder, and returns its content.
     ///
     /// # Errors
     ///
-    /// What the client reports.
+    /// Whatever the client reports; [`Error::NoSuchTarget`] if no trusted role lists it.
     pub fn get(&self, path: &str) -> Result<Vec<u8>, Error> {
         self.download(path, None).map(|file| fs::read(file).unwrap())
     }
 
-    /// The same into the file `name` in the output folder.
+    /// Like [`TestClient::get`], but writes to the file `name` in the output folder.
     ///
     /// # Errors
     ///
-    /// What the client reports.
+    /// Whatever the client reports; [`Error::NoSuchTarget`] if no trusted role lists it.
     pub fn get_as(&self, path: &str, name: &str) -> Result<Vec<u8>, Error> {
         self.download(path, Some(name)).map(|file| fs::read(file).unwrap())
     }
@@ -272,77 +295,82 @@ impl Device {
         })
     }
 
-    /// What was said besides errors, since the last time this was asked.
+    /// Returns what the client reported besides errors since the last call, and forgets it.
     #[must_use]
     pub fn notices(&self) -> Vec<Notice> {
         std::mem::take(&mut self.notices.lock().unwrap())
     }
 
-    /// Where trusted metadata is kept.
+    /// The folder of the store.
     #[must_use]
     pub fn store_path(&self) -> PathBuf {
         self.folder.path().join(HOME).join("store")
     }
 
-    /// Where targets go.
+    /// The folder for downloaded targets.
     #[must_use]
     pub fn output_path(&self) -> PathBuf {
         self.folder.path().join(HOME).join("output")
     }
 
-    /// The stored metadata of `role`.
+    /// Returns the stored metadata of `role`.
     #[must_use]
     pub fn stored(&self, role: &str) -> Option<Vec<u8>> {
         fs::read(self.store_path().join(file_name(role, None))).ok()
     }
 
-    /// The trusted roles on disk, by the name of their file. What the client keeps for itself is left out.
+    /// Returns the trusted metadata in the store by file name, without the client's own state.
     #[must_use]
     pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let names = below(&self.store_path()).into_iter().filter(|name| !name.contains('/'));
         names.map(|name| (name.clone(), fs::read(self.store_path().join(name)).unwrap())).collect()
     }
 
-    /// Everything in the store, what the client keeps for itself included.
+    /// Returns all files in the store by path, including the client's own state.
     #[must_use]
     pub fn all_stored(&self) -> BTreeMap<String, Vec<u8>> {
         let names = below(&self.store_path()).into_iter();
         names.map(|name| (name.clone(), fs::read(self.store_path().join(name)).unwrap())).collect()
     }
 
-    /// Puts a file into the store.
+    /// Writes a file into the store, as damage or an attacker would.
     pub fn put_stored(&self, name: &str, content: &[u8]) {
         fs::write(self.store_path().join(name), content).unwrap();
     }
 
-    /// The paths of all files in the output folder.
+    /// Returns the paths of all files in the output folder, sorted.
     #[must_use]
     pub fn output(&self) -> Vec<String> {
         below(&self.output_path())
     }
 
-    /// The content of a file in the output folder.
+    /// Returns the content of the file `name` in the output folder.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such file.
     #[must_use]
     pub fn read_output(&self, name: &str) -> Vec<u8> {
         fs::read(self.output_path().join(name)).unwrap()
     }
 
-    /// Puts a file into the output folder.
+    /// Writes a file into the output folder.
     pub fn put_output(&self, name: &str, content: &[u8]) {
         fs::write(self.output_path().join(name), content).unwrap();
     }
 
-    /// Files that are neither in the store nor in the output folder: there must be none.
+    /// Returns the paths of all files in the temporary directory that are neither in the store nor in the output folder. A
+    /// correct client leaves none.
     #[must_use]
-    pub fn outside(&self) -> Vec<String> {
+    pub fn files_outside(&self) -> Vec<String> {
         let inside = |name: &String| ["store/", "output/"].iter().any(|own| name.starts_with(&format!("{HOME}/{own}")));
         below(self.folder.path()).into_iter().filter(|name| !inside(name)).collect()
     }
 }
 
-/// A folder in memory, where there is such a thing: to sync a file costs nothing there.
-fn folder() -> TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a temporary folder")
+/// A temporary directory, in memory if the system has such a file system: syncing a file costs nothing there.
+fn temporary_dir() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a temporary directory")
 }
 
 fn mirror_url(number: usize) -> String {
@@ -350,17 +378,7 @@ fn mirror_url(number: usize) -> String {
 }
 
 fn target_path(path: &str) -> TargetPath {
-    TargetPath::new(path).expect("a target path")
-}
-
-/// The moment that `text` names.
-///
-/// # Panics
-///
-/// When it names none.
-#[must_use]
-pub fn time(text: &str) -> DateTime<Utc> {
-    text.parse().expect("a date-time")
+    TargetPath::new(path).expect("a valid target path")
 }
 
 fn versions(session: &Session) -> Versions {
@@ -370,53 +388,10 @@ fn versions(session: &Session) -> Versions {
     versions.map(lastmile_metadata::Version::get)
 }
 
-/// The verdict about metadata because of which `result` is an error.
-///
-/// # Panics
-///
-/// When it is no error, or another one.
-pub fn refused<T: std::fmt::Debug>(result: Result<T, Error>) -> lastmile_metadata::Error {
-    match result {
-        Err(Error::State(verdict)) => verdict,
-        Err(Error::Refused(error)) => match error.refusal {
-            Refusal::Metadata(verdict) => verdict,
-            other => panic!("refused for another reason: {other}"),
-        },
-        other => panic!("not refused: {other:?}"),
-    }
-}
-
-/// The most bytes that would have been read of a file that is longer.
-///
-/// # Panics
-///
-/// When `result` is no error, or another one.
-pub fn too_long<T: std::fmt::Debug>(result: Result<T, Error>) -> u64 {
-    match result {
-        Err(Error::Refused(error)) => match error.refusal {
-            Refusal::TooLong { max_length, .. } => max_length,
-            other => panic!("refused for another reason: {other}"),
-        },
-        other => panic!("not refused: {other:?}"),
-    }
-}
-
-/// The failure of the network because of which `result` is an error.
-///
-/// # Panics
-///
-/// When it is no error, or another one.
-pub fn road_error<T: std::fmt::Debug>(result: Result<T, Error>) -> FetchError {
-    match result {
-        Err(Error::Network(error)) => error.cause,
-        other => panic!("no failure of the network: {other:?}"),
-    }
-}
-
-/// All files below `folder`, sorted.
-fn below(folder: &Path) -> Vec<String> {
+/// The paths of all files below `dir`, sorted.
+fn below(dir: &Path) -> Vec<String> {
     let mut names = Vec::new();
-    for entry in fs::read_dir(folder).into_iter().flatten() {
+    for entry in fs::read_dir(dir).into_iter().flatten() {
         let entry = entry.unwrap();
         let name = entry.file_name().into_string().unwrap();
         if entry.file_type().unwrap().is_dir() {
@@ -429,7 +404,7 @@ fn below(folder: &Path) -> Vec<String> {
     names
 }
 
-fn copy_folder(from: &Path, to: &Path) {
+fn copy_dir(from: &Path, to: &Path) {
     drop(fs::remove_dir_all(to));
     fs::create_dir_all(to).unwrap();
     for name in below(from) {
@@ -438,45 +413,24 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-/// Writes down what is said.
-struct Notebook(Arc<Mutex<Vec<Notice>>>);
+/// Records what the client reports.
+struct RecordNotices(Arc<Mutex<Vec<Notice>>>);
 
-impl Notify for Notebook {
+impl Notify for RecordNotices {
     fn notify(&self, notice: &Notice) {
         self.0.lock().unwrap().push(notice.clone());
     }
 }
 
-/// Roads as the network of a client: the first at [`BASE`], the others at addresses of their own.
-struct Roads(Vec<Road>);
+/// Several fake networks: the first at [`BASE`], the others at URLs of their own.
+struct Mirrors(Vec<FakeNetwork>);
 
-impl Fetch for Roads {
+impl Fetch for Mirrors {
     fn fetch(&self, url: &str, _offset: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
-        let asked = self
-            .0
-            .iter()
-            .enumerate()
-            .find_map(|(number, road)| Some((road, url.strip_prefix(&mirror_url(number))?.to_owned())));
-        let (road, path) = asked.unwrap_or_else(|| panic!("`{url}` is on no road"));
-        Box::pin(std::future::ready(response(road.answer(&path))))
-    }
-}
-
-fn response(answer: Answer) -> Result<Response, FetchError> {
-    match answer {
-        Answer::File(bytes) | Answer::Fault(Fault::Body(bytes), _) => Ok(Response::whole(bytes)),
-        Answer::Absent | Answer::Fault(Fault::Status(404), _) => Err(FetchError::NotFound),
-        Answer::Fault(Fault::Status(status), _) => Err(FetchError::Status(status)),
-        Answer::Fault(Fault::Timeout, _) => Err(FetchError::Timeout("the simulated server".into())),
-        Answer::Fault(Fault::Reset, _) => Err(FetchError::Cut("simulated".into())),
-        Answer::Fault(Fault::Truncated(kept), bytes) => {
-            let parts = [Ok(Bytes::copy_from_slice(&bytes[..kept])), Err(FetchError::Cut("simulated".into()))];
-            Ok(Response { offset: 0, body: stream::iter(parts).boxed() })
-        }
-        Answer::Fault(Fault::Endless, bytes) => {
-            let rest = stream::repeat_with(|| Ok(Bytes::from_static(&[b' '; 4096])));
-            let body = stream::once(std::future::ready(Ok(Bytes::from(bytes)))).chain(rest);
-            Ok(Response { offset: 0, body: body.boxed() })
-        }
+        let mut mirrors = self.0.iter().enumerate();
+        let requested =
+            mirrors.find_map(|(number, network)| Some((network, url.strip_prefix(&mirror_url(number))?.to_owned())));
+        let (network, path) = requested.unwrap_or_else(|| panic!("`{url}` is on no fake network"));
+        Box::pin(std::future::ready(response(network.answer(&path))))
     }
 }
