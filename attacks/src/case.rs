@@ -1,4 +1,4 @@
-//! What is played: an honest history, an attacker, a request, and what must come of it.
+//! What is results: an honest history, an attacker, a request, and what must come of it.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -62,7 +62,7 @@ type Tamper = Arc<dyn Fn(&Path) + Send + Sync>;
 
 /// One attack with one sample.
 #[derive(Clone)]
-pub struct Play {
+pub struct Case {
     /// What tells it from the others of its scenario.
     pub sample: String,
     pub(super) shipped: Vec<u8>,
@@ -76,31 +76,31 @@ pub struct Play {
     pub(super) action: Action,
     pub(super) expect: Expect,
     pub(super) advances: BTreeSet<String>,
-    pub(super) keeps_all: bool,
-    pub(super) is_odd: bool,
-    pub(super) honest_is_odd: bool,
+    pub(super) changes_nothing: bool,
+    pub(super) is_form_only: bool,
+    pub(super) honest_may_be_refused: bool,
     /// Honest states that a client may have come to when it did not refuse.
-    pub(super) may_have: Vec<FakeNetwork>,
+    pub(super) may_trust: Vec<FakeNetwork>,
     pub(super) honest: FakeNetwork,
     pub(super) clock: [DateTime<Utc>; 3],
     pub(super) limits: Limits,
     pub(super) http: HttpSettings,
     pub(super) patience: Patience,
-    pub(super) most_bytes: u64,
-    pub(super) outside: bool,
+    pub(super) max_bytes: u64,
+    pub(super) external: bool,
 }
 
-impl fmt::Debug for Play {
+impl fmt::Debug for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Play").field("sample", &self.sample).field("expect", &self.expect).finish_non_exhaustive()
+        f.debug_struct("Case").field("sample", &self.sample).field("expect", &self.expect).finish_non_exhaustive()
     }
 }
 
-impl Play {
+impl Case {
     /// A client that has followed `honest` as it is now. Unless another attacker is named, `honest` as it is now is
     /// what is on the network; afterwards the client finds some honest releases more.
     #[must_use]
-    pub fn against(honest: &Repository) -> Play {
+    pub fn against(honest: &Repository) -> Case {
         let network = honest.network();
         let first = format!("{METADATA}{}", file_name("root", Some(1)));
         let mut after = honest.fork();
@@ -110,7 +110,7 @@ impl Play {
             after.publish(&[roles.as_slice(), &["targets"]].concat());
         }
         let http = HttpSettings { proxy: ProxyChoice::Direct, ..HttpSettings::default() };
-        Play {
+        Case {
             sample: String::new(),
             shipped: network.file(&first).expect("version 1 of the root"),
             before: vec![network.fork()],
@@ -121,161 +121,161 @@ impl Play {
             action: Action::Refresh,
             expect: Expect::Accepted,
             advances: BTreeSet::new(),
-            keeps_all: false,
-            is_odd: false,
-            honest_is_odd: false,
-            may_have: vec![network.fork()],
+            changes_nothing: false,
+            is_form_only: false,
+            honest_may_be_refused: false,
+            may_trust: vec![network.fork()],
             honest: after.network().fork(),
             clock: [time("2030-01-01T00:00:00Z"); 3],
             limits: Limits::default(),
             http,
             patience: Patience { retries: 0, ..Patience::default() },
-            most_bytes: 2_000_000,
-            outside: true,
+            max_bytes: 2_000_000,
+            external: true,
         }
     }
 
     /// The same, for a client that has seen nothing but the root that it was shipped with.
     #[must_use]
-    pub fn at_first(honest: &Repository) -> Play {
-        Play { before: Vec::new(), ..Play::against(honest) }
+    pub fn new_client(honest: &Repository) -> Case {
+        Case { before: Vec::new(), ..Case::against(honest) }
     }
 
     /// Names the sample.
     #[must_use]
-    pub fn sample(self, sample: impl Into<String>) -> Play {
-        Play { sample: sample.into(), ..self }
+    pub fn sample(self, sample: impl Into<String>) -> Case {
+        Case { sample: sample.into(), ..self }
     }
 
     /// Ships this root with the client.
     #[must_use]
-    pub fn shipping(self, root: Vec<u8>) -> Play {
-        Play { shipped: root, ..self }
+    pub fn shipped_root(self, root: Vec<u8>) -> Case {
+        Case { shipped: root, ..self }
     }
 
     /// The client has followed this state as well, after the others.
     #[must_use]
-    pub fn then(mut self, network: &FakeNetwork) -> Play {
+    pub fn followed(mut self, network: &FakeNetwork) -> Case {
         self.before.push(network.fork());
         self
     }
 
     /// What honest repositories are asked for, instead of `package` and `team/package`.
     #[must_use]
-    pub fn packages(self, packages: &[&str]) -> Play {
-        Play { packages: packages.iter().map(|path| (*path).to_owned()).collect(), ..self }
+    pub fn packages(self, packages: &[&str]) -> Case {
+        Case { packages: packages.iter().map(|path| (*path).to_owned()).collect(), ..self }
     }
 
     /// Changes files in the client's metadata folder before the attack.
     #[must_use]
-    pub fn tamper(self, change: impl Fn(&Path) + Send + Sync + 'static) -> Play {
-        Play { tamper: Some(Arc::new(change)), ..self }
+    pub fn tamper(self, change: impl Fn(&Path) + Send + Sync + 'static) -> Case {
+        Case { tamper: Some(Arc::new(change)), ..self }
     }
 
     /// Serves `network`, as it is now, instead of the honest repository.
     #[must_use]
-    pub fn attacker(self, network: &FakeNetwork) -> Play {
-        Play { attacker: network.fork(), ..self }
+    pub fn attacker(self, network: &FakeNetwork) -> Case {
+        Case { attacker: network.fork(), ..self }
     }
 
     /// Answers every request of the attack on the connection.
     #[must_use]
-    pub fn responder(self, responder: Arc<Responder>) -> Play {
-        Play { responder: Some(responder), ..self }
+    pub fn responder(self, responder: Arc<Responder>) -> Case {
+        Case { responder: Some(responder), ..self }
     }
 
     /// Downloads `path` while the attacker is there.
     #[must_use]
-    pub fn get(self, path: impl Into<String>) -> Play {
-        Play { action: Action::Get(path.into()), ..self }
+    pub fn get(self, path: impl Into<String>) -> Case {
+        Case { action: Action::Get(path.into()), ..self }
     }
 
     /// Must be refused for the fault `why` of `who`: a role, or else the target or file.
     #[must_use]
-    pub fn refused(self, who: impl Into<String>, why: &'static str) -> Play {
-        Play { expect: Expect::Refused(who.into(), why), ..self }
+    pub fn refused(self, who: impl Into<String>, why: &'static str) -> Case {
+        Case { expect: Expect::Refused(who.into(), why), ..self }
     }
 
     /// The roles whose new files pass all checks before the attack is noticed, and are kept.
     #[must_use]
-    pub fn advances(self, roles: &[&str]) -> Play {
-        Play { advances: roles.iter().map(|role| (*role).to_owned()).collect(), ..self }
+    pub fn advances(self, roles: &[&str]) -> Case {
+        Case { advances: roles.iter().map(|role| (*role).to_owned()).collect(), ..self }
     }
 
     /// Must be accepted without any change of the files that the client trusts.
     #[must_use]
-    pub fn keeps_all(self) -> Play {
-        Play { keeps_all: true, ..self }
+    pub fn changes_nothing(self) -> Case {
+        Case { changes_nothing: true, ..self }
     }
 
     /// What the attacker serves is odd in its form alone: whoever may sign it has signed it. A client that accepts it and still
     /// has the right packages at the right versions was not attacked.
     #[must_use]
-    pub fn odd(self) -> Play {
-        Play { is_odd: true, ..self }
+    pub fn form_only(self) -> Case {
+        Case { is_form_only: true, ..self }
     }
 
     /// What is honest here is odd itself, or needs what not every client supports: a client that does not follow it, before the
     /// attack or after it, was not attacked.
     #[must_use]
-    pub fn honest_is_odd(self) -> Play {
-        Play { honest_is_odd: true, ..self }
+    pub fn honest_may_be_refused(self) -> Case {
+        Case { honest_may_be_refused: true, ..self }
     }
 
     /// A client that does not refuse may have come to this honest state.
     #[must_use]
-    pub fn may_have(mut self, network: &FakeNetwork) -> Play {
-        self.may_have.push(network.fork());
+    pub fn may_trust(mut self, network: &FakeNetwork) -> Case {
+        self.may_trust.push(network.fork());
         self
     }
 
     /// What is on the network at last.
     #[must_use]
-    pub fn honest(self, network: &FakeNetwork) -> Play {
-        Play { honest: network.fork(), ..self }
+    pub fn honest(self, network: &FakeNetwork) -> Case {
+        Case { honest: network.fork(), ..self }
     }
 
     /// What the clock shows before, during and after the attack.
     #[must_use]
-    pub fn clock(self, times: [&str; 3]) -> Play {
-        Play { clock: times.map(time), outside: false, ..self }
+    pub fn clock(self, times: [&str; 3]) -> Case {
+        Case { clock: times.map(time), external: false, ..self }
     }
 
     /// The limits of the client in process.
     #[must_use]
-    pub fn limits(self, limits: Limits) -> Play {
-        Play { limits, outside: false, ..self }
+    pub fn limits(self, limits: Limits) -> Case {
+        Case { limits, external: false, ..self }
     }
 
     /// The network settings of the client in process, and how often it repeats what failed.
     #[must_use]
-    pub fn http(self, http: HttpSettings, retries: u32) -> Play {
+    pub fn http(self, http: HttpSettings, retries: u32) -> Case {
         let patience = Patience { retries, ..self.patience };
-        Play { http: HttpSettings { proxy: ProxyChoice::Direct, ..http }, patience, outside: false, ..self }
+        Case { http: HttpSettings { proxy: ProxyChoice::Direct, ..http }, patience, external: false, ..self }
     }
 
     /// How long and how often the client in process tries.
     #[must_use]
-    pub fn patience(self, patience: Patience) -> Play {
-        Play { patience, outside: false, ..self }
+    pub fn retry_policy(self, patience: Patience) -> Case {
+        Case { patience, external: false, ..self }
     }
 
     /// The most bytes that may be sent in one run.
     #[must_use]
-    pub fn most_bytes(self, most_bytes: u64) -> Play {
-        Play { most_bytes, ..self }
+    pub fn max_bytes(self, max_bytes: u64) -> Case {
+        Case { max_bytes, ..self }
     }
 
     /// Is not run against other clients, for they may rightly behave in another way.
     #[must_use]
-    pub fn ours_alone(self) -> Play {
-        Play { outside: false, ..self }
+    pub fn in_process_only(self) -> Case {
+        Case { external: false, ..self }
     }
 
     /// Whether it can be told from outside.
     #[must_use]
-    pub fn is_for_others(&self) -> bool {
-        self.outside
+    pub fn runs_externally(&self) -> bool {
+        self.external
     }
 
     /// Whether an attack is to be refused, rather than something odd to be accepted.

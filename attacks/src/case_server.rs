@@ -1,4 +1,4 @@
-//! The stage of a play: a server whose network can be switched while its address stays, and what the runners look at.
+//! The stage of a case: a server whose network can be switched while its address stays, and what the runners look at.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,23 +7,23 @@ use std::sync::{Arc, Mutex};
 
 use lastmile_testkit::{Connection, FakeNetwork, METADATA, Request, Responder, Server};
 
-use crate::Play;
+use crate::Case;
 
 /// A server at one address, behind which honest repositories and attackers take turns.
-pub(super) struct Stage {
+pub(super) struct CaseServer {
     server: Server,
     actor: Arc<Mutex<Arc<Responder>>>,
 }
 
-impl Stage {
-    pub(super) fn new() -> Stage {
+impl CaseServer {
+    pub(super) fn new() -> CaseServer {
         let actor: Arc<Mutex<Arc<Responder>>> = Arc::new(Mutex::new(serving(FakeNetwork::new())));
         let shared = Arc::clone(&actor);
         let server = Server::responding(Arc::new(move |request: &Request, connection: &mut Connection| {
             let now = Arc::clone(&shared.lock().expect("nobody panics with this lock"));
             now(request, connection)
         }));
-        Stage { server, actor }
+        CaseServer { server, actor }
     }
 
     /// Its address, ending in `/`.
@@ -35,21 +35,21 @@ impl Stage {
         self.enter(serving(network.fork()));
     }
 
-    pub(super) fn attack(&self, play: &Play) {
-        self.enter(play.responder.clone().unwrap_or_else(|| serving(play.attacker.fork())));
+    pub(super) fn attack(&self, case: &Case) {
+        self.enter(case.responder.clone().unwrap_or_else(|| serving(case.attacker.fork())));
     }
 
     fn enter(&self, responder: Arc<Responder>) {
         *self.actor.lock().expect("nobody panics with this lock") = responder;
     }
 
-    /// What `work` gives, or that it made the server send more than the play allows.
-    pub(super) fn counted<T>(&self, play: &Play, work: impl FnOnce() -> T) -> Result<T, String> {
+    /// What `work` gives, or that it made the server send more than the case allows.
+    pub(super) fn counted<T>(&self, case: &Case, work: impl FnOnce() -> T) -> Result<T, String> {
         let before = self.server.sent();
         let result = work();
         let sent = self.server.sent() - before;
-        if sent > play.most_bytes {
-            return Err(format!("{sent} bytes were read, more than {}", play.most_bytes));
+        if sent > case.max_bytes {
+            return Err(format!("{sent} bytes were read, more than {}", case.max_bytes));
         }
         Ok(result)
     }

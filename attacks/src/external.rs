@@ -16,14 +16,14 @@ use std::time::Duration;
 use lastmile_testkit::{FakeNetwork, file_name};
 use tempfile::TempDir;
 
+use crate::case_server::{CaseServer, below, changed, newest};
 use crate::harm::{Holdings, harm};
-use crate::stage::{Stage, below, changed, newest};
-use crate::{Action, Expect, GOOD, Play};
+use crate::{Action, Case, Expect, GOOD};
 
 /// How long one run of the client may take, unless told otherwise.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// The most memory that one run may take, in bytes; measured where `/proc` tells it.
-pub const MOST_MEMORY: u64 = 512 << 20;
+pub const MAX_MEMORY: u64 = 512 << 20;
 /// Where the client's folders are, so deep that a name full of `..` is still seen to escape.
 const HOME: &str = "a/b/c";
 
@@ -89,17 +89,17 @@ impl Verdict {
 /// A verdict that is not the expected one, and what was seen.
 type Finding = (Verdict, String);
 
-/// Plays it against `client`: a program and its first arguments, each run of which may last for `patience`. The verdict, and
+/// Plays it against `client`: a program and its first arguments, each run of which may last for `time_limit`. The verdict, and
 /// what was seen if it is not the expected one.
 ///
 /// # Errors
 ///
 /// When the program cannot be started, or the folders for it cannot be made.
-pub fn run(play: &Play, client: &[OsString], patience: Duration) -> io::Result<(Verdict, String)> {
-    let installation = Installation::new(client, patience)?;
-    match installation.play(play) {
+pub fn run(case: &Case, client: &[OsString], time_limit: Duration) -> io::Result<(Verdict, String)> {
+    let installation = Installation::new(client, time_limit)?;
+    match installation.case(case) {
         Ok(Some(difference)) => Ok(difference),
-        Ok(None) => Ok((if play.is_attack() { Verdict::Refused } else { Verdict::Served }, String::new())),
+        Ok(None) => Ok((if case.is_attack() { Verdict::Refused } else { Verdict::Served }, String::new())),
         Err(Failure::Judged(fault)) => Ok(fault),
         Err(Failure::Machine(error)) => Err(error),
     }
@@ -123,8 +123,8 @@ fn judged<T>(verdict: Verdict, seen: impl Into<String>) -> Result<T, Failure> {
 /// A client with folders of its own.
 struct Installation<'a> {
     client: &'a [OsString],
-    patience: Duration,
-    stage: Stage,
+    time_limit: Duration,
+    server: CaseServer,
     folder: TempDir,
 }
 
@@ -136,8 +136,8 @@ struct State {
 }
 
 impl<'a> Installation<'a> {
-    fn new(client: &'a [OsString], patience: Duration) -> io::Result<Installation<'a>> {
-        let installation = Installation { client, patience, stage: Stage::new(), folder: tempfile::tempdir()? };
+    fn new(client: &'a [OsString], time_limit: Duration) -> io::Result<Installation<'a>> {
+        let installation = Installation { client, time_limit, server: CaseServer::new(), folder: tempfile::tempdir()? };
         fs::create_dir_all(installation.metadata())?;
         fs::create_dir_all(installation.targets())?;
         Ok(installation)
@@ -152,53 +152,53 @@ impl<'a> Installation<'a> {
     }
 
     /// How its strictness differs from what is expected, if it does.
-    fn play(&self, play: &Play) -> Result<Option<Finding>, Failure> {
+    fn case(&self, case: &Case) -> Result<Option<Finding>, Failure> {
         let shipped = self.folder.path().join("shipped.json");
-        fs::write(&shipped, &play.shipped)?;
+        fs::write(&shipped, &case.shipped)?;
         let init = self.run(&["init".into(), shipped.into()])?;
         if init != Some(0) {
             return judged(Verdict::NotRecovered, format!("`init` ended with {}", word(init)));
         }
-        for network in &play.before {
-            if let Some(difference) = self.followed(play, network, "before the attack")? {
+        for network in &case.before {
+            if let Some(difference) = self.followed(case, network, "before the attack")? {
                 return Ok(Some(difference));
             }
         }
-        if let Some(tamper) = &play.tamper {
+        if let Some(tamper) = &case.tamper {
             tamper(&self.metadata());
         }
         let mut difference = None;
         for time in ["the first time", "the second time"] {
             let at_that_time = |(verdict, seen): Finding| (verdict, format!("{time}: {seen}"));
-            self.stage.attack(play);
-            let found = self.attack(play).map_err(|failure| match failure {
+            self.server.attack(case);
+            let found = self.attack(case).map_err(|failure| match failure {
                 Failure::Judged(fault) => Failure::Judged(at_that_time(fault)),
                 other => other,
             })?;
             difference = difference.or(found.map(at_that_time));
         }
-        Ok(difference.or(self.followed(play, &play.honest, "after the attack")?))
+        Ok(difference.or(self.followed(case, &case.honest, "after the attack")?))
     }
 
     /// An honest run; where what is honest is odd, a client that refuses it is too strict.
-    fn followed(&self, play: &Play, network: &FakeNetwork, when: &str) -> Result<Option<Finding>, Failure> {
-        match self.honest(play, network, when) {
+    fn followed(&self, case: &Case, network: &FakeNetwork, when: &str) -> Result<Option<Finding>, Failure> {
+        match self.honest(case, network, when) {
             Ok(()) => Ok(None),
-            Err(Failure::Judged((Verdict::NotRecovered, seen))) if play.honest_is_odd => {
+            Err(Failure::Judged((Verdict::NotRecovered, seen))) if case.honest_may_be_refused => {
                 Ok(Some((Verdict::TooStrict, seen)))
             }
             Err(failure) => Err(failure),
         }
     }
 
-    fn honest(&self, play: &Play, network: &FakeNetwork, when: &str) -> Result<(), Failure> {
-        self.stage.honest(network);
-        let code = self.act(&play.packages)?;
+    fn honest(&self, case: &Case, network: &FakeNetwork, when: &str) -> Result<(), Failure> {
+        self.server.honest(network);
+        let code = self.act(&case.packages)?;
         if code != Some(0) {
             return judged(Verdict::NotRecovered, format!("{when} an honest repository: {}", word(code)));
         }
         let state = self.state();
-        if !play.packages.is_empty() && !is_good(&state.output) {
+        if !case.packages.is_empty() && !is_good(&state.output) {
             return judged(Verdict::NotRecovered, format!("{when} a package of an honest repository did not arrive"));
         }
         match state.trusted.get("timestamp.json").and_then(|bytes| version(bytes)) {
@@ -210,13 +210,13 @@ impl<'a> Installation<'a> {
         }
     }
 
-    fn attack(&self, play: &Play) -> Result<Option<Finding>, Failure> {
+    fn attack(&self, case: &Case) -> Result<Option<Finding>, Failure> {
         let before = self.state();
-        let wanted = match &play.action {
+        let wanted = match &case.action {
             Action::Refresh => Vec::new(),
             Action::Get(path) => vec![path.clone()],
         };
-        let code = self.stage.counted(play, || self.act(&wanted));
+        let code = self.server.counted(case, || self.act(&wanted));
         let code = code.or_else(|seen| judged(Verdict::Hung, seen))??;
         let after = self.state();
         let outside = changed(&before.outside, &after.outside);
@@ -224,16 +224,16 @@ impl<'a> Installation<'a> {
             return judged(Verdict::Accepted, format!("changed outside of its folders: {outside:?}"));
         }
         let succeeded = code == Some(0);
-        if play.expect == Expect::Accepted && succeeded {
-            return legal(play, &before, &after).map_or(Ok(None), |seen| judged(Verdict::Accepted, seen));
+        if case.expect == Expect::Accepted && succeeded {
+            return legal(case, &before, &after).map_or(Ok(None), |seen| judged(Verdict::Accepted, seen));
         }
-        if let Some(harm) = harm(play, before.holdings(), after.holdings(), succeeded) {
+        if let Some(harm) = harm(case, before.holdings(), after.holdings(), succeeded) {
             return judged(Verdict::Accepted, format!("{}: {harm}", word(code)));
         }
-        let may: Vec<String> = play.advances.iter().map(|role| file_name(role, None)).collect();
+        let may: Vec<String> = case.advances.iter().map(|role| file_name(role, None)).collect();
         let mut trusted = changed(&before.trusted, &after.trusted);
         trusted.retain(|name| !may.contains(name));
-        Ok(match &play.expect {
+        Ok(match &case.expect {
             Expect::Accepted => Some((Verdict::TooStrict, format!("what is legal: {}", word(code)))),
             Expect::Refused(..) if succeeded => {
                 Some((Verdict::Harmless, format!("{}, with the right packages at the right versions", word(code))))
@@ -269,7 +269,7 @@ impl<'a> Installation<'a> {
 
     /// A refresh, or a download of these.
     fn act(&self, targets: &[String]) -> Result<Option<i32>, Failure> {
-        let mut words: Vec<OsString> = vec!["--metadata-url".into(), format!("{}metadata/", self.stage.url()).into()];
+        let mut words: Vec<OsString> = vec!["--metadata-url".into(), format!("{}metadata/", self.server.url()).into()];
         for target in targets {
             words.extend(["--target-name".into(), target.into()]);
         }
@@ -277,7 +277,7 @@ impl<'a> Installation<'a> {
             words.push("refresh".into());
         } else {
             words.extend(["--target-dir".into(), self.targets().into(), "--target-base-url".into()]);
-            words.extend([format!("{}targets/", self.stage.url()).into(), "download".into()]);
+            words.extend([format!("{}targets/", self.server.url()).into(), "download".into()]);
         }
         self.run(&words)
     }
@@ -290,7 +290,7 @@ impl<'a> Installation<'a> {
         command.stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(File::create(self.folder.path().join("stderr"))?);
         let mut child = command.spawn()?;
-        let code = match waited(&mut child, self.patience)? {
+        let code = match waited(&mut child, self.time_limit)? {
             Ok(status) => status.code(),
             Err(seen) => return judged(Verdict::Hung, seen),
         };
@@ -314,12 +314,12 @@ impl State {
 }
 
 /// What is wrong after odd but legal input was accepted.
-fn legal(play: &Play, before: &State, after: &State) -> Option<String> {
+fn legal(case: &Case, before: &State, after: &State) -> Option<String> {
     let trusted = changed(&before.trusted, &after.trusted);
-    if play.keeps_all && !trusted.is_empty() {
+    if case.changes_nothing && !trusted.is_empty() {
         return Some(format!("trusted files changed: {trusted:?}"));
     }
-    let is_wrong = matches!(play.action, Action::Get(_)) && !is_good(&after.output);
+    let is_wrong = matches!(case.action, Action::Get(_)) && !is_good(&after.output);
     is_wrong.then(|| "the package that is legal did not arrive".to_owned())
 }
 
@@ -337,7 +337,7 @@ fn version(bytes: &[u8]) -> Option<u64> {
 }
 
 /// Waits until it ends by itself, takes too long or too much memory; in the latter cases it is ended.
-fn waited(child: &mut Child, patience: Duration) -> io::Result<Result<ExitStatus, String>> {
+fn waited(child: &mut Child, time_limit: Duration) -> io::Result<Result<ExitStatus, String>> {
     // Counted, so that a machine that sleeps for a while is no client that hangs.
     let mut waited = Duration::ZERO;
     let status = PathBuf::from(format!("/proc/{}/status", child.id()));
@@ -346,10 +346,10 @@ fn waited(child: &mut Child, patience: Duration) -> io::Result<Result<ExitStatus
         if let Some(status) = child.try_wait()? {
             return Ok(Ok(status));
         }
-        if waited > patience {
-            break format!("no end after {} s", patience.as_secs());
+        if waited > time_limit {
+            break format!("no end after {} s", time_limit.as_secs());
         }
-        if let Some(memory) = peak_memory(&status).filter(|memory| *memory > MOST_MEMORY) {
+        if let Some(memory) = peak_memory(&status).filter(|memory| *memory > MAX_MEMORY) {
             break format!("{} MiB of memory", memory >> 20);
         }
         thread::sleep(pause);

@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use lastmile_testkit::{FakeNetwork, METADATA, hash};
 use serde_json::Value;
 
-use crate::stage::changed;
-use crate::{Action, EVIL, Play};
+use crate::case_server::changed;
+use crate::{Action, Case, EVIL};
 
 /// Files by name.
 type Files = BTreeMap<String, Vec<u8>>;
@@ -21,11 +21,11 @@ pub(super) struct Holdings<'a> {
 
 /// What is wrong with what the client has after the attack, if anything. Where it `succeeded`, it also must have the package
 /// that was asked for, and roles that belong together.
-pub(super) fn harm(play: &Play, before: Holdings<'_>, after: Holdings<'_>, succeeded: bool) -> Option<String> {
-    let known = Known::of(play);
-    known.untrusted(play, before.trusted, after.trusted).or_else(|| {
+pub(super) fn harm(case: &Case, before: Holdings<'_>, after: Holdings<'_>, succeeded: bool) -> Option<String> {
+    let known = Known::of(case);
+    known.untrusted(case, before.trusted, after.trusted).or_else(|| {
         if succeeded {
-            known.wrong_output(play, before.output, after.output).or_else(|| inconsistent(after.trusted))
+            known.wrong_output(case, before.output, after.output).or_else(|| inconsistent(after.trusted))
         } else {
             let output = changed(before.output, after.output);
             (!output.is_empty()).then(|| format!("downloaded files changed: {output:?}"))
@@ -40,17 +40,17 @@ struct Known {
 }
 
 impl Known {
-    fn of(play: &Play) -> Known {
-        let mut networks: Vec<FakeNetwork> = play.before.iter().chain(&play.may_have).cloned().collect();
-        if play.is_odd || !play.is_attack() {
-            networks.push(play.attacker.clone());
+    fn of(case: &Case) -> Known {
+        let mut networks: Vec<FakeNetwork> = case.before.iter().chain(&case.may_trust).cloned().collect();
+        if case.is_form_only || !case.is_attack() {
+            networks.push(case.attacker.clone());
         }
-        Known { networks, honest: play.honest.clone() }
+        Known { networks, honest: case.honest.clone() }
     }
 
     /// A trusted file that no honest client would have, or an older one than before.
-    fn untrusted(&self, play: &Play, before: &Files, after: &Files) -> Option<String> {
-        let steps: Vec<String> = play.advances.iter().map(|role| lastmile_testkit::file_name(role, None)).collect();
+    fn untrusted(&self, case: &Case, before: &Files, after: &Files) -> Option<String> {
+        let steps: Vec<String> = case.advances.iter().map(|role| lastmile_testkit::file_name(role, None)).collect();
         changed(before, after).into_iter().filter(|name| !steps.contains(name)).find_map(|name| {
             let Some(bytes) = after.get(&name) else { return Some(format!("`{name}` is no longer trusted")) };
             if !self.metadata(&name).iter().any(|known| is_same(known, bytes)) {
@@ -73,8 +73,8 @@ impl Known {
     }
 
     /// Other bytes than those of the package that was asked for, or none where there is one.
-    fn wrong_output(&self, play: &Play, before: &Files, after: &Files) -> Option<String> {
-        let Action::Get(path) = &play.action else {
+    fn wrong_output(&self, case: &Case, before: &Files, after: &Files) -> Option<String> {
+        let Action::Get(path) = &case.action else {
             let output = changed(before, after);
             return (!output.is_empty()).then(|| format!("downloaded files changed: {output:?}"));
         };
@@ -154,17 +154,17 @@ mod tests {
     }
 
     /// The harm of a client that had `honest` and has `after` now.
-    fn of(play: &Play, honest: &Repository, after: (&Files, &Files)) -> Option<String> {
+    fn of(case: &Case, honest: &Repository, after: (&Files, &Files)) -> Option<String> {
         let (before, output) = (trusted(honest), good());
         let before = Holdings { trusted: &before, output: &output };
-        harm(play, before, Holdings { trusted: after.0, output: after.1 }, true)
+        harm(case, before, Holdings { trusted: after.0, output: after.1 }, true)
     }
 
     #[test]
     fn a_client_that_has_what_it_had_was_not_harmed() {
         let honest = release(2);
-        let play = Play::against(&honest).get("package");
-        assert_eq!(of(&play, &honest, (&trusted(&honest), &good())), None);
+        let case = Case::against(&honest).get("package");
+        assert_eq!(of(&case, &honest, (&trusted(&honest), &good())), None);
     }
 
     #[test]
@@ -173,9 +173,9 @@ mod tests {
         let mut odd = honest.fork();
         odd.publish(&["targets"]);
         odd.put_metadata("timestamp", [odd.written("timestamp"), b"{}".to_vec()].concat());
-        let play = Play::against(&honest).attacker(odd.network()).refused("timestamp", "Malformed");
-        assert_eq!(of(&play.clone().odd(), &honest, (&trusted(&odd), &good())), None);
-        assert!(of(&play, &honest, (&trusted(&odd), &good())).unwrap().contains("an honest client would not have"));
+        let case = Case::against(&honest).attacker(odd.network()).refused("timestamp", "Malformed");
+        assert_eq!(of(&case.clone().form_only(), &honest, (&trusted(&odd), &good())), None);
+        assert!(of(&case, &honest, (&trusted(&odd), &good())).unwrap().contains("an honest client would not have"));
     }
 
     #[test]
@@ -183,21 +183,21 @@ mod tests {
         let old = release(2);
         let mut honest = old.fork();
         honest.publish(&["targets"]);
-        let play = Play::against(&honest).attacker(old.network()).refused("timestamp", "Rollback").odd();
-        let harm = of(&play, &honest, (&trusted(&old), &good())).unwrap();
+        let case = Case::against(&honest).attacker(old.network()).refused("timestamp", "Rollback").form_only();
+        let harm = of(&case, &honest, (&trusted(&old), &good())).unwrap();
         assert!(harm.contains("from version"), "{harm}");
     }
 
     #[test]
     fn other_bytes_and_no_bytes_do_harm() {
         let honest = release(2);
-        let (play, all) = (Play::against(&honest).get("package").odd(), trusted(&honest));
+        let (case, all) = (Case::against(&honest).get("package").form_only(), trusted(&honest));
         let evil: Files = [("package".to_owned(), EVIL.to_vec())].into();
-        assert!(of(&play, &honest, (&all, &evil)).unwrap().contains("no honest repository offers"));
+        assert!(of(&case, &honest, (&all, &evil)).unwrap().contains("no honest repository offers"));
         let other: Files = good().into_iter().chain([("more".to_owned(), b"more".to_vec())]).collect();
-        assert!(of(&play, &honest, (&all, &other)).unwrap().contains("no honest repository offers"));
+        assert!(of(&case, &honest, (&all, &other)).unwrap().contains("no honest repository offers"));
         let before = Holdings { trusted: &all, output: &Files::new() };
-        assert!(harm(&play, before, before, true).unwrap().contains("is not there"));
+        assert!(harm(&case, before, before, true).unwrap().contains("is not there"));
     }
 
     #[test]
@@ -205,10 +205,10 @@ mod tests {
         let honest = release(2);
         let mut next = honest.fork();
         next.publish(&["targets"]);
-        let play = Play::against(&honest).refused("targets", "NotFound").advances(&["snapshot", "timestamp"]);
+        let case = Case::against(&honest).refused("targets", "NotFound").advances(&["snapshot", "timestamp"]);
         let mut mixed = trusted(&next);
         mixed.insert("targets.json".into(), honest.written("targets"));
-        let harm = of(&play, &honest, (&mixed, &good())).unwrap();
+        let harm = of(&case, &honest, (&mixed, &good())).unwrap();
         assert!(harm.contains("snapshot lists version"), "{harm}");
     }
 
@@ -218,7 +218,7 @@ mod tests {
         let mut stale = honest.fork();
         stale.signed("snapshot")["expires"] = json!("2020-01-01T00:00:00Z");
         stale.publish(&["snapshot"]);
-        let play = Play::against(&honest).attacker(stale.network()).odd();
-        assert_eq!(of(&play, &honest, (&trusted(&stale), &good())).unwrap(), "snapshot has expired");
+        let case = Case::against(&honest).attacker(stale.network()).form_only();
+        assert_eq!(of(&case, &honest, (&trusted(&stale), &good())).unwrap(), "snapshot has expired");
     }
 }

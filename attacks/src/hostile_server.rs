@@ -5,21 +5,21 @@ use std::sync::Arc;
 
 use lastmile_testkit::{Connection, FakeNetwork, METADATA, Repository, Request, TARGETS, file_name, hash};
 
-use crate::{GOOD, Play, release};
+use crate::{Case, GOOD, release};
 
 /// Of what is sent without an end no client reads more than this: the longest file that is asked for here, and what the
 /// system keeps between two sockets, which may be some millions of bytes.
 pub(super) const UNREAD: u64 = 20_000_000;
 
 /// A repository as the client knows it, and the release that is new on the network.
-pub(super) struct Scene {
+pub(super) struct NewRelease {
     pub(super) honest: Repository,
     pub(super) newer: Repository,
 }
 
 /// One file of the new release, and what a client has come to trust when it asks for that.
 #[derive(Clone)]
-pub(super) struct Place {
+pub(super) struct ServedFile {
     /// Where it is, below the server's address.
     pub(super) path: String,
     /// Whose it is: a role, or `new-package`.
@@ -28,20 +28,20 @@ pub(super) struct Place {
     pub(super) file: String,
 }
 
-impl Scene {
-    pub(super) fn new() -> Scene {
+impl NewRelease {
+    pub(super) fn new() -> NewRelease {
         let honest = release(2);
         let mut newer = honest.fork();
         newer.add_target("targets", "new-package", GOOD);
         newer.publish(&["team", "targets"]);
-        Scene { honest, newer }
+        NewRelease { honest, newer }
     }
 
     /// The file of `role` in the new release: the next root (which there is not), another role, or `new-package`.
-    pub(super) fn place(&self, role: &'static str) -> Place {
+    pub(super) fn served(&self, role: &'static str) -> ServedFile {
         if role == "new-package" {
             let path = format!("{TARGETS}{}.{role}", hash(GOOD));
-            return Place { path, role, file: format!("the target `{role}") };
+            return ServedFile { path, role, file: format!("the target `{role}") };
         }
         let version = match role {
             "root" => Some(2),
@@ -49,36 +49,36 @@ impl Scene {
             other => Some(self.newer.version(other)),
         };
         let file = file_name(role, version);
-        Place { path: format!("{METADATA}{file}"), role, file }
+        ServedFile { path: format!("{METADATA}{file}"), role, file }
     }
 
     /// All files that a client may ask for.
-    pub(super) fn places(&self) -> Vec<Place> {
-        ["root", "timestamp", "snapshot", "targets", "team", "new-package"].map(|role| self.place(role)).to_vec()
+    pub(super) fn served_files(&self) -> Vec<ServedFile> {
+        ["root", "timestamp", "snapshot", "targets", "team", "new-package"].map(|role| self.served(role)).to_vec()
     }
 
     /// A client that asks for `place` on its way meets what `act` writes there; everything else is honest.
-    pub(super) fn play(
+    pub(super) fn case(
         &self,
-        place: &Place,
+        served: &ServedFile,
         sample: impl Into<String>,
         act: impl Fn(&mut Connection, &[u8]) -> io::Result<()> + Send + Sync + 'static,
-    ) -> Play {
-        self.play_asked(place, sample, move |_, connection, file| act(connection, file))
+    ) -> Case {
+        self.case_with_request(served, sample, move |_, connection, file| act(connection, file))
     }
 
-    /// As [`Scene::play`]; `act` is told how it was asked.
-    pub(super) fn play_asked(
+    /// As [`Scene::case`]; `act` is told how it was asked.
+    pub(super) fn case_with_request(
         &self,
-        place: &Place,
+        served: &ServedFile,
         sample: impl Into<String>,
         act: impl Fn(&Request, &mut Connection, &[u8]) -> io::Result<()> + Send + Sync + 'static,
-    ) -> Play {
-        let (network, path) = (self.newer.network().fork(), place.path.clone());
-        let play = Play::against(&self.honest).sample(format!("{}: {}", place.role, sample.into()));
+    ) -> Case {
+        let (network, path) = (self.newer.network().fork(), served.path.clone());
+        let case = Case::against(&self.honest).sample(format!("{}: {}", served.role, sample.into()));
         // Whoever reads the right file out of a wrong answer has done no harm.
-        let play = play.may_have(self.newer.network());
-        let play = play.advances(advanced(place.role)).responder(Arc::new(
+        let case = case.may_trust(self.newer.network());
+        let case = case.advances(advanced(served.role)).responder(Arc::new(
             move |request: &Request, connection: &mut Connection| {
                 // What is behind `elsewhere/` is what redirects lead to.
                 let asked = request.path.strip_prefix("elsewhere/").unwrap_or(&request.path);
@@ -90,10 +90,10 @@ impl Scene {
                 Ok(Some(network.answer(asked)))
             },
         ));
-        match place.role {
-            "team" => play.get("team/package"),
-            "new-package" => play.get("new-package"),
-            _ => play,
+        match served.role {
+            "team" => case.get("team/package"),
+            "new-package" => case.get("new-package"),
+            _ => case,
         }
     }
 
@@ -113,15 +113,15 @@ pub(super) fn advanced(role: &str) -> &'static [&'static str] {
     }
 }
 
-impl Place {
+impl ServedFile {
     /// An error because the bytes do not come, or are too many.
-    pub(super) fn unread(&self, play: Play, why: &'static str) -> Play {
-        play.refused(self.file.clone(), why)
+    pub(super) fn refused_transfer(&self, case: Case, why: &'static str) -> Case {
+        case.refused(self.file.clone(), why)
     }
 
     /// An error about what the bytes say.
-    pub(super) fn misread(&self, play: Play, why: &'static str) -> Play {
-        play.refused(self.role, why)
+    pub(super) fn refused_content(&self, case: Case, why: &'static str) -> Case {
+        case.refused(self.role, why)
     }
 }
 

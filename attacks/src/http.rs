@@ -6,12 +6,12 @@ use std::time::Duration;
 use lastmile_client::{HttpSettings, Patience};
 use lastmile_testkit::{Connection, Delegation, Request};
 
-use crate::wire::{Scene, UNREAD, answer, chunk, gzip_bomb, zstd_bomb};
-use crate::{EVIL, GOOD, Play, Scenario, release};
+use crate::hostile_server::{NewRelease, UNREAD, answer, chunk, gzip_bomb, zstd_bomb};
+use crate::{Case, EVIL, GOOD, Scenario, release};
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     let scenario =
-        |id, attack, plays| Scenario { id, rows: &["4.8"], attack, source: "bad input: bodies of HTTP", plays };
+        |id, attack, cases| Scenario { id, rows: &["4.8"], attack, source: "bad input: bodies of HTTP", cases };
     vec![
         scenario("4.8-bombs", "a compressed body of some kilobytes becomes gigabytes", bombs),
         scenario(
@@ -40,57 +40,59 @@ const SOME: [&str; 3] = ["root", "timestamp", "new-package"];
 type Act = fn(&mut Connection, &[u8]) -> io::Result<()>;
 
 /// At the timestamp and at a target, `act` leads to this fault.
-fn both(scene: &Scene, sample: &str, act: Act, why: &'static str) -> Vec<Play> {
-    let places = ["timestamp", "new-package"].map(|role| scene.place(role));
-    places.iter().map(|place| place.unread(scene.play(place, sample, act), why)).collect()
+fn both(new_release: &NewRelease, sample: &str, act: Act, why: &'static str) -> Vec<Case> {
+    let served_files = ["timestamp", "new-package"].map(|role| new_release.served(role));
+    served_files.iter().map(|served| served.refused_transfer(new_release.case(served, sample, act), why)).collect()
 }
 
-fn bombs() -> Vec<Play> {
-    let scene = Scene::new();
-    let mut plays = Vec::new();
+fn bombs() -> Vec<Case> {
+    let new_release = NewRelease::new();
+    let mut cases = Vec::new();
     for (coding, bomb) in [("gzip", gzip_bomb()), ("zstd", zstd_bomb())] {
-        for place in scene.places() {
+        for served in new_release.served_files() {
             let (header, bomb) = (format!("Content-Encoding: {coding}\r\n"), bomb.clone());
-            let play = scene.play(&place, coding, move |connection, _| answer(connection, "200 OK", &header, &bomb));
-            let why = if place.role == "new-package" { "Encoded" } else { "TooLong" };
-            plays.push(place.unread(play.most_bytes(UNREAD), why));
+            let case =
+                new_release.case(&served, coding, move |connection, _| answer(connection, "200 OK", &header, &bomb));
+            let why = if served.role == "new-package" { "Encoded" } else { "TooLong" };
+            cases.push(served.refused_transfer(case.max_bytes(UNREAD), why));
         }
     }
-    plays
+    cases
 }
 
-fn codings() -> Vec<Play> {
-    let scene = Scene::new();
-    let mut plays = Vec::new();
+fn codings() -> Vec<Case> {
+    let new_release = NewRelease::new();
+    let mut cases = Vec::new();
     for coding in ["br", "deflate", "gzip, gzip", "x"] {
-        for place in SOME.map(|role| scene.place(role)) {
+        for served in SOME.map(|role| new_release.served(role)) {
             let header = format!("Content-Encoding: {coding}\r\n");
-            let play = scene.play(&place, coding, move |connection, file| answer(connection, "200 OK", &header, file));
-            plays.push(place.unread(play, "Encoded"));
+            let case =
+                new_release.case(&served, coding, move |connection, file| answer(connection, "200 OK", &header, file));
+            cases.push(served.refused_transfer(case, "Encoded"));
         }
     }
-    let target = scene.place("new-package");
-    let gzip = scene
-        .play(&target, "gzip", |connection, file| answer(connection, "200 OK", "Content-Encoding: gzip\r\n", file));
-    plays.push(target.unread(gzip, "Encoded"));
-    let timestamp = scene.place("timestamp");
+    let target = new_release.served("new-package");
+    let gzip = new_release
+        .case(&target, "gzip", |connection, file| answer(connection, "200 OK", "Content-Encoding: gzip\r\n", file));
+    cases.push(target.refused_transfer(gzip, "Encoded"));
+    let timestamp = new_release.served("timestamp");
     for coding in ["gzip", "zstd"] {
         let header = format!("Content-Encoding: {coding}\r\n");
-        let play = scene.play(&timestamp, format!("{coding}, and it is not"), move |connection, file| {
+        let case = new_release.case(&timestamp, format!("{coding}, and it is not"), move |connection, file| {
             answer(connection, "200 OK", &header, file)
         });
-        plays.push(timestamp.unread(play, "Undecodable"));
+        cases.push(timestamp.refused_transfer(case, "Undecodable"));
     }
     let transfer: Act = |connection, file| {
         connection.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n")?;
         connection.write_all(&[chunk(file), b"0\r\n\r\n".to_vec()].concat())
     };
-    plays.extend(both(&scene, "Transfer-Encoding: gzip", transfer, "Encoded"));
-    let identity = scene.play(&timestamp, "identity", |connection, file| {
+    cases.extend(both(&new_release, "Transfer-Encoding: gzip", transfer, "Encoded"));
+    let identity = new_release.case(&timestamp, "identity", |connection, file| {
         answer(connection, "200 OK", "Content-Encoding: identity\r\n", file)
     });
-    plays.push(identity);
-    plays
+    cases.push(identity);
+    cases
 }
 
 /// The file after a header with this `Content-Length`.
@@ -99,19 +101,19 @@ fn of_length(connection: &mut Connection, length: &str, body: &[u8]) -> io::Resu
     connection.write_all(body)
 }
 
-fn lengths() -> Vec<Play> {
-    let scene = Scene::new();
-    let (timestamp, target) = (scene.place("timestamp"), scene.place("new-package"));
+fn lengths() -> Vec<Case> {
+    let new_release = NewRelease::new();
+    let (timestamp, target) = (new_release.served("timestamp"), new_release.served("new-package"));
     let smaller: Act = |connection, file| of_length(connection, &format!("Content-Length: {}", file.len() - 5), file);
     let larger: Act = |connection, file| of_length(connection, &format!("Content-Length: {}", file.len() + 5), file);
-    let mut plays = vec![
-        timestamp.misread(scene.play(&timestamp, "smaller", smaller), "Malformed"),
-        target.unread(scene.play(&target, "larger", larger), "Cut"),
-        target.unread(scene.play(&target, "smaller", smaller), "Cut"),
-        timestamp.unread(scene.play(&timestamp, "larger", larger), "Cut"),
+    let mut cases = vec![
+        timestamp.refused_content(new_release.case(&timestamp, "smaller", smaller), "Malformed"),
+        target.refused_transfer(new_release.case(&target, "larger", larger), "Cut"),
+        target.refused_transfer(new_release.case(&target, "smaller", smaller), "Cut"),
+        timestamp.refused_transfer(new_release.case(&timestamp, "larger", larger), "Cut"),
     ];
     let twice: Act = |connection, file| of_length(connection, "Content-Length: 5\r\nContent-Length: 6", file);
-    let cases: [(&str, Act); 6] = [
+    let samples: [(&str, Act); 6] = [
         ("twice", twice),
         ("a list", |connection, file| of_length(connection, "Content-Length: 5, 6", file)),
         ("negative", |connection, file| of_length(connection, "Content-Length: -1", file)),
@@ -119,15 +121,15 @@ fn lengths() -> Vec<Play> {
         ("hexadecimal", |connection, file| of_length(connection, "Content-Length: 0x10", file)),
         ("no number", |connection, file| of_length(connection, "Content-Length: many", file)),
     ];
-    for (sample, act) in cases {
-        plays.extend(both(&scene, sample, act, "Cut"));
+    for (sample, act) in samples {
+        cases.extend(both(&new_release, sample, act, "Cut"));
     }
-    plays
+    cases
 }
 
-fn chunks() -> Vec<Play> {
+fn chunks() -> Vec<Case> {
     const HEAD: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-    let scene = Scene::new();
+    let new_release = NewRelease::new();
     let cases: [(&str, Act); 5] = [
         ("longer than 2^64", |connection, file| {
             connection.write_all(HEAD.as_bytes())?;
@@ -153,42 +155,43 @@ fn chunks() -> Vec<Play> {
             connection.write_all(&chunk(&file[..file.len() - 1]))
         }),
     ];
-    let mut plays: Vec<Play> = cases.into_iter().flat_map(|(sample, act)| both(&scene, sample, act, "Cut")).collect();
+    let mut cases: Vec<Case> =
+        cases.into_iter().flat_map(|(sample, act)| both(&new_release, sample, act, "Cut")).collect();
     // Chunks win over a length beside them (RFC 9112, 6.3): what is read is the whole file.
-    let timestamp = scene.place("timestamp");
-    plays.push(scene.play(&timestamp, "with a length", |connection, file| {
+    let timestamp = new_release.served("timestamp");
+    cases.push(new_release.case(&timestamp, "with a length", |connection, file| {
         connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n")?;
         connection.write_all(&[chunk(file), b"0\r\n\r\n".to_vec()].concat())
     }));
-    plays
+    cases
 }
 
-fn bodies() -> Vec<Play> {
-    let scene = Scene::new();
-    let mut plays = Vec::new();
-    for place in scene.places() {
+fn bodies() -> Vec<Case> {
+    let new_release = NewRelease::new();
+    let mut cases = Vec::new();
+    for served in new_release.served_files() {
         for (sample, body) in [
             ("nothing", ""),
             ("a page of HTML", "<!DOCTYPE html><html><body>Please log in to this network</body></html>"),
             ("another document", r#"{"error": "busy"}"#),
         ] {
-            let play =
-                scene.play(&place, sample, move |connection, _| answer(connection, "200 OK", "", body.as_bytes()));
-            let listed = scene.network().file(&place.path).map_or(0, |file| file.len());
-            plays.push(match place.role {
-                "root" | "timestamp" => place.misread(play, "Malformed"),
-                "new-package" => place.misread(play, "Length"),
-                _ if body.len() > listed => place.unread(play, "TooLong"),
-                _ => place.misread(play, "LengthMismatch"),
+            let case = new_release
+                .case(&served, sample, move |connection, _| answer(connection, "200 OK", "", body.as_bytes()));
+            let listed = new_release.network().file(&served.path).map_or(0, |file| file.len());
+            cases.push(match served.role {
+                "root" | "timestamp" => served.refused_content(case, "Malformed"),
+                "new-package" => served.refused_content(case, "Length"),
+                _ if body.len() > listed => served.refused_transfer(case, "TooLong"),
+                _ => served.refused_content(case, "LengthMismatch"),
             });
         }
     }
-    plays
+    cases
 }
 
-fn statuses() -> Vec<Play> {
-    let scene = Scene::new();
-    let mut plays = Vec::new();
+fn statuses() -> Vec<Case> {
+    let new_release = NewRelease::new();
+    let mut cases = Vec::new();
     for status in [
         "204 Nothing",
         "206 A Part",
@@ -202,41 +205,41 @@ fn statuses() -> Vec<Play> {
         "500 Oh",
         "599 Oh",
     ] {
-        for place in SOME.map(|role| scene.place(role)) {
-            let play = scene.play(&place, status, move |connection, file| answer(connection, status, "", file));
-            plays.push(place.unread(play, "Status"));
+        for served in SOME.map(|role| new_release.served(role)) {
+            let case = new_release.case(&served, status, move |connection, file| answer(connection, status, "", file));
+            cases.push(served.refused_transfer(case, "Status"));
         }
     }
     for status in ["404 Not Found", "410 Gone"] {
-        for place in SOME.map(|role| scene.place(role)) {
-            let play = scene.play(&place, status, move |connection, file| answer(connection, status, "", file));
+        for served in SOME.map(|role| new_release.served(role)) {
+            let case = new_release.case(&served, status, move |connection, file| answer(connection, status, "", file));
             // That there is no newer root is what an honest server says, too.
-            plays.push(if place.role == "root" { play } else { place.unread(play, "NotFound") });
+            cases.push(if served.role == "root" { case } else { served.refused_transfer(case, "NotFound") });
         }
     }
-    plays
+    cases
 }
 
-fn retry_after() -> Vec<Play> {
-    let scene = Scene::new();
+fn retry_after() -> Vec<Case> {
+    let new_release = NewRelease::new();
     let patience = Patience { retries: 1, longest_pause: Duration::from_millis(50), ..Patience::default() };
-    let mut plays = Vec::new();
-    for place in SOME.map(|role| scene.place(role)) {
+    let mut cases = Vec::new();
+    for served in SOME.map(|role| new_release.served(role)) {
         for (sample, header, why) in [
             ("429, a day", "Retry-After: 86400\r\n", "RetryLater"),
             ("503, more seconds than there are", "Retry-After: 99999999999999999999999\r\n", "Status"),
             ("503, a date", "Retry-After: Fri, 31 Dec 9999 23:59:59 GMT\r\n", "Status"),
         ] {
             let status = if sample.starts_with("429") { "429 Busy" } else { "503 Busy" };
-            let play = scene.play(&place, sample, move |connection, _| answer(connection, status, header, b""));
-            plays.push(place.unread(play.patience(patience), why));
+            let case = new_release.case(&served, sample, move |connection, _| answer(connection, status, header, b""));
+            cases.push(served.refused_transfer(case.retry_policy(patience), why));
         }
     }
-    plays
+    cases
 }
 
-fn not_http() -> Vec<Play> {
-    let scene = Scene::new();
+fn not_http() -> Vec<Case> {
+    let new_release = NewRelease::new();
     let cases: [(&str, Act); 5] = [
         ("HTTP/0.9", |connection, file| connection.write_all(file)),
         ("another protocol", |connection, _| connection.write_all(b"SSH-2.0-x\r\n")),
@@ -250,10 +253,10 @@ fn not_http() -> Vec<Play> {
         }),
         ("the end at once", |_, _| Ok(())),
     ];
-    cases.into_iter().flat_map(|(sample, act)| both(&scene, sample, act, "Cut")).collect()
+    cases.into_iter().flat_map(|(sample, act)| both(&new_release, sample, act, "Cut")).collect()
 }
 
-fn names() -> Vec<Play> {
+fn names() -> Vec<Case> {
     const NAME: &str = "x HTTP/1.1\r\nX-Evil: 1\r\nY:";
     let mut honest = release(2);
     honest.delegate("targets", &Delegation::paths(NAME, &["crlf/*"]));
@@ -268,18 +271,22 @@ fn names() -> Vec<Play> {
         assert!(!smuggled, "a name became a header: {request:?}");
         Ok(Some(network.answer(&request.path)))
     });
-    let role = Play::against(&honest).sample("a role").responder(watching.clone()).get("crlf/package");
-    let target =
-        Play::against(&honest).sample("a target").responder(watching).get(NAME).refused("name", "Name").ours_alone();
+    let role = Case::against(&honest).sample("a role").responder(watching.clone()).get("crlf/package");
+    let target = Case::against(&honest)
+        .sample("a target")
+        .responder(watching)
+        .get(NAME)
+        .refused("name", "Name")
+        .in_process_only();
     vec![role, target]
 }
 
-fn resume() -> Vec<Play> {
-    let scene = Scene::new();
-    let target = scene.place("new-package");
+fn resume() -> Vec<Case> {
+    let new_release = NewRelease::new();
+    let target = new_release.served("new-package");
     let patience = Patience { retries: 1, first_pause: Duration::from_millis(1), ..Patience::default() };
-    let play = |sample: &str, rest: Act| {
-        let play = scene.play_asked(&target, sample, move |request, connection, file| {
+    let case = |sample: &str, rest: Act| {
+        let case = new_release.case_with_request(&target, sample, move |request, connection, file| {
             if request.header.iter().any(|line| line.to_ascii_lowercase().starts_with("range:")) {
                 return rest(connection, file);
             }
@@ -287,20 +294,20 @@ fn resume() -> Vec<Play> {
             write!(connection, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", file.len())?;
             connection.write_all(&file[..2])
         });
-        play.http(HttpSettings::default(), 1).patience(patience)
+        case.http(HttpSettings::default(), 1).retry_policy(patience)
     };
     vec![
-        play("honest", |connection, file| {
+        case("honest", |connection, file| {
             answer(connection, "206 Partial Content", "Content-Range: bytes 2-11/12\r\n", &file[2..])
         }),
-        play("the whole file instead", |connection, file| answer(connection, "200 OK", "", file)),
-        play("of another file", |connection, _| {
+        case("the whole file instead", |connection, file| answer(connection, "200 OK", "", file)),
+        case("of another file", |connection, _| {
             answer(connection, "206 Partial Content", "Content-Range: bytes 2-11/12\r\n", &EVIL[2..])
         })
         .refused("new-package", "Hash"),
-        play("the whole of another file", |connection, _| answer(connection, "200 OK", "", EVIL))
+        case("the whole of another file", |connection, _| answer(connection, "200 OK", "", EVIL))
             .refused("new-package", "Hash"),
-        play("more than there is", |connection, file| {
+        case("more than there is", |connection, file| {
             answer(
                 connection,
                 "206 Partial Content",
@@ -309,21 +316,24 @@ fn resume() -> Vec<Play> {
             )
         })
         .refused("new-package", "Length"),
-        target.unread(
-            play("from another place", |connection, file| {
+        target.refused_transfer(
+            case("from another place", |connection, file| {
                 answer(connection, "206 Partial Content", "Content-Range: bytes 0-11/12\r\n", file)
             }),
             "WrongRange",
         ),
-        target.unread(
-            play("without saying from where", |connection, file| {
+        target.refused_transfer(
+            case("without saying from where", |connection, file| {
                 answer(connection, "206 Partial Content", "", &file[2..])
             }),
             "WrongRange",
         ),
-        play("there is no more", |connection, _| answer(connection, "416 Range Not Satisfiable", "", b""))
+        case("there is no more", |connection, _| answer(connection, "416 Range Not Satisfiable", "", b""))
             .refused("new-package", "Length"),
-        target.unread(play("never again", |connection, _| answer(connection, "404 Not Found", "", b"")), "NotFound"),
+        target.refused_transfer(
+            case("never again", |connection, _| answer(connection, "404 Not Found", "", b"")),
+            "NotFound",
+        ),
     ]
 }
 
@@ -333,8 +343,8 @@ mod tests {
 
     #[test]
     fn the_new_package_is_the_one_whose_parts_are_served() {
-        let scene = Scene::new();
-        assert_eq!(scene.network().file(&scene.place("new-package").path).unwrap(), GOOD);
+        let new_release = NewRelease::new();
+        assert_eq!(new_release.network().file(&new_release.served("new-package").path).unwrap(), GOOD);
         assert_eq!((GOOD.len(), EVIL.len()), (12, 12));
         assert_ne!(GOOD, EVIL);
     }

@@ -10,81 +10,81 @@ use lastmile_client::metadata::TargetPath;
 use lastmile_client::{Error, Refusal, RefusedError};
 use lastmile_testkit::{FakeNetwork, TestClient, Versions, file_name};
 
-use crate::stage::{Stage, below, changed, newest};
-use crate::{Action, Expect, GOOD, Play, Scenario, side_by_side};
+use crate::case_server::{CaseServer, below, changed, newest};
+use crate::{Action, Case, Expect, GOOD, Scenario, run_cases};
 
-/// How long a play may take: honest runs, two attacked ones, and an honest one again.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a case may take: honest runs, two attacked ones, and an honest one again.
+const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// Plays it. What the client said about the attack; nothing where it was right to accept.
 ///
 /// # Errors
 ///
 /// What was not as it must be.
-pub fn run(play: &Play) -> Result<Option<String>, String> {
-    let stage = Stage::new();
-    let mut client = TestClient::with_root(play.shipped.clone(), &FakeNetwork::new());
-    client.http = Some((stage.url(), play.http.clone()));
-    client.limits = play.limits.clone();
-    client.patience = play.patience;
-    client.now = play.clock[0];
-    for network in &play.before {
-        stage.honest(network);
-        honest_run(play, &client, network).map_err(|error| format!("before the attack: {error}"))?;
+pub fn run(case: &Case) -> Result<Option<String>, String> {
+    let server = CaseServer::new();
+    let mut client = TestClient::with_root(case.shipped.clone(), &FakeNetwork::new());
+    client.http = Some((server.url(), case.http.clone()));
+    client.limits = case.limits.clone();
+    client.patience = case.patience;
+    client.now = case.clock[0];
+    for network in &case.before {
+        server.honest(network);
+        honest_run(case, &client, network).map_err(|error| format!("before the attack: {error}"))?;
     }
-    if let Some(tamper) = &play.tamper {
+    if let Some(tamper) = &case.tamper {
         tamper(&client.store_path());
     }
-    client.now = play.clock[1];
-    let attack = attacked(play, &stage, &client)?;
-    let again = Play { advances: std::collections::BTreeSet::new(), ..play.clone() };
-    let second = attacked(&again, &stage, &client).map_err(|error| format!("the second time: {error}"))?;
-    if attack != second && play.advances.is_empty() {
+    client.now = case.clock[1];
+    let attack = attacked(case, &server, &client)?;
+    let again = Case { advances: std::collections::BTreeSet::new(), ..case.clone() };
+    let second = attacked(&again, &server, &client).map_err(|error| format!("the second time: {error}"))?;
+    if attack != second && case.advances.is_empty() {
         return Err(format!("the second time: {second:?}, but at first {attack:?}"));
     }
-    client.now = play.clock[2];
-    stage.honest(&play.honest);
-    honest_run(play, &client, &play.honest).map_err(|error| format!("after the attack: {error}"))?;
+    client.now = case.clock[2];
+    server.honest(&case.honest);
+    honest_run(case, &client, &case.honest).map_err(|error| format!("after the attack: {error}"))?;
     if !client.files_outside().is_empty() {
         return Err(format!("files outside: {:?}", client.files_outside()));
     }
     Ok(attack)
 }
 
-/// What came of one play: [`run`]'s result.
-pub type Played = (Scenario, Play, Result<Option<String>, String>);
+/// What came of one case: [`run`]'s result.
+pub type CaseResult = (Scenario, Case, Result<Option<String>, String>);
 
-/// Plays all plays of these scenarios, as many at once as there are processors. In their order.
+/// Plays all cases of these scenarios, as many at once as there are processors. In their order.
 #[must_use]
-pub fn run_all(scenarios: &[Scenario]) -> Vec<Played> {
-    side_by_side(0, scenarios, |_, play| in_time(play.clone()))
+pub fn run_all(scenarios: &[Scenario]) -> Vec<CaseResult> {
+    run_cases(0, scenarios, |_, case| in_time(case.clone()))
 }
 
 /// [`run`], until it comes to an end or panics, or our patience does.
-fn in_time(play: Play) -> Result<Option<String>, String> {
+fn in_time(case: Case) -> Result<Option<String>, String> {
     let (tell, told) = mpsc::channel();
-    thread::spawn(move || tell.send(run(&play)));
+    thread::spawn(move || tell.send(run(&case)));
     // Counted, so that a machine that sleeps for a while is no client that hangs.
-    for _ in 0..PATIENCE.as_secs() {
+    for _ in 0..TIME_LIMIT.as_secs() {
         match told.recv_timeout(Duration::from_secs(1)) {
             Ok(result) => return result,
             Err(RecvTimeoutError::Disconnected) => return Err("a panic, see above".to_owned()),
             Err(RecvTimeoutError::Timeout) => {}
         }
     }
-    Err(format!("no end after {} s", PATIENCE.as_secs()))
+    Err(format!("no end after {} s", TIME_LIMIT.as_secs()))
 }
 
-fn honest_run(play: &Play, client: &TestClient, network: &FakeNetwork) -> Result<(), String> {
+fn honest_run(case: &Case, client: &TestClient, network: &FakeNetwork) -> Result<(), String> {
     let paths: Vec<TargetPath> =
-        play.packages.iter().map(TargetPath::new).collect::<Result<_, _>>().map_err(|e| e.to_string())?;
+        case.packages.iter().map(TargetPath::new).collect::<Result<_, _>>().map_err(|e| e.to_string())?;
     let versions =
         client.update(&paths).map_err(|error| format!("an honest repository is refused: {}", said(&error)))?;
     if versions[1] != newest(network) {
         return Err(format!("version {} of the timestamp is trusted, {} is published", versions[1], newest(network)));
     }
     let output = below(&client.output_path());
-    match play.packages.iter().find(|path| output.get(*path).is_none_or(|bytes| bytes != GOOD)) {
+    match case.packages.iter().find(|path| output.get(*path).is_none_or(|bytes| bytes != GOOD)) {
         Some(path) => Err(format!("`{path}` did not arrive")),
         None => Ok(()),
     }
@@ -106,21 +106,21 @@ fn state(client: &TestClient) -> State {
     State { trusted: client.files(), stored, output: below(&client.output_path()), outside: client.files_outside() }
 }
 
-fn attacked(play: &Play, stage: &Stage, client: &TestClient) -> Result<Option<String>, String> {
+fn attacked(case: &Case, server: &CaseServer, client: &TestClient) -> Result<Option<String>, String> {
     let before = state(client);
-    stage.attack(play);
-    let result = stage.counted(play, || act(play, client))?;
+    server.attack(case);
+    let result = server.counted(case, || act(case, client))?;
     let after = state(client);
     if before.outside != after.outside {
         return Err(format!("files outside: {:?}", after.outside));
     }
-    let (who, why) = match &play.expect {
+    let (who, why) = match &case.expect {
         Expect::Accepted => {
             let changes = changed(&before.trusted, &after.trusted);
-            if play.keeps_all && !changes.is_empty() {
+            if case.changes_nothing && !changes.is_empty() {
                 return Err(format!("trusted files that changed: {changes:?}"));
             }
-            return accepted(play, &result.map_err(|error| said(&error)), &after).map(|()| None);
+            return accepted(case, &result.map_err(|error| said(&error)), &after).map(|()| None);
         }
         Expect::Refused(who, why) => (who, *why),
     };
@@ -131,13 +131,13 @@ fn attacked(play: &Play, stage: &Stage, client: &TestClient) -> Result<Option<St
     if named(&error) != (who.clone(), why.to_owned()) {
         return Err(format!("refused for another reason, {:?}: {}", named(&error), said(&error)));
     }
-    let advanced: Vec<String> = play.advances.iter().map(|role| file_name(role, None)).collect();
+    let advanced: Vec<String> = case.advances.iter().map(|role| file_name(role, None)).collect();
     let mut found = changed(&before.trusted, &after.trusted);
     found.sort();
     if found != advanced {
         return Err(format!("trusted files that changed: {found:?}, and not {advanced:?}"));
     }
-    if advanced.is_empty() && !play.before.is_empty() && before.stored != after.stored {
+    if advanced.is_empty() && !case.before.is_empty() && before.stored != after.stored {
         return Err(format!("the client's own files changed: {:?}", changed(&before.stored, &after.stored)));
     }
     if before.output != after.output {
@@ -146,8 +146,8 @@ fn attacked(play: &Play, stage: &Stage, client: &TestClient) -> Result<Option<St
     Ok(Some(said(&error)))
 }
 
-fn act(play: &Play, client: &TestClient) -> Result<Versions, Error> {
-    match &play.action {
+fn act(case: &Case, client: &TestClient) -> Result<Versions, Error> {
+    match &case.action {
         Action::Refresh => client.update(&[]),
         Action::Get(path) => {
             let name = |error| Error::Refused(RefusedError::from(Refusal::Name(error)));
@@ -156,9 +156,9 @@ fn act(play: &Play, client: &TestClient) -> Result<Versions, Error> {
     }
 }
 
-fn accepted(play: &Play, result: &Result<Versions, String>, after: &State) -> Result<(), String> {
+fn accepted(case: &Case, result: &Result<Versions, String>, after: &State) -> Result<(), String> {
     result.as_ref().map_err(|error| format!("refused, though it is legal: {error}"))?;
-    match &play.action {
+    match &case.action {
         Action::Get(path) if after.output.get(path).is_none_or(|bytes| bytes != GOOD) => {
             Err(format!("`{path}` did not arrive"))
         }

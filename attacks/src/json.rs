@@ -3,8 +3,8 @@
 use lastmile_testkit::{Repository, canonical};
 use serde_json::{Value, json};
 
-use crate::tricks::{before, republish, respelled, signed_so};
-use crate::{Play, Scenario, release};
+use crate::forgery::{before, republish, respelled, signed_so};
+use crate::{Case, Scenario, release};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
@@ -93,18 +93,18 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ),
 ];
 
-/// A play for each of `samples`: what `edit` makes of a new timestamp for it.
-fn timestamps(samples: &[&str], why: &'static str, edit: impl Fn(&mut Repository, &str) -> Vec<u8>) -> Vec<Play> {
+/// A case for each of `samples`: what `edit` makes of a new timestamp for it.
+fn timestamps(samples: &[&str], why: &'static str, edit: impl Fn(&mut Repository, &str) -> Vec<u8>) -> Vec<Case> {
     let honest = release(2);
-    let play = |sample: &&str| {
+    let case = |sample: &&str| {
         let mut thief = honest.fork();
         thief.publish(&["timestamp"]);
         let bytes = edit(&mut thief, sample);
         thief.put_metadata("timestamp", bytes);
         let sample: String = sample.chars().take(30).collect();
-        Play::against(&honest).attacker(thief.network()).sample(sample).refused("timestamp", why)
+        Case::against(&honest).attacker(thief.network()).sample(sample).refused("timestamp", why)
     };
-    samples.iter().map(play).collect()
+    samples.iter().map(case).collect()
 }
 
 /// The timestamp with `text` as the value of a member that nobody reads.
@@ -114,7 +114,7 @@ fn with_unread(thief: &mut Repository, text: &str) -> Vec<u8> {
     respelled(thief, "timestamp", "\"here\"", text)
 }
 
-fn deep_nesting() -> Vec<Play> {
+fn deep_nesting() -> Vec<Case> {
     let honest = release(2);
     let nested = |open: &str, close: &str, depth: usize| format!("{}1{}", open.repeat(depth), close.repeat(depth));
     let samples = [
@@ -125,19 +125,19 @@ fn deep_nesting() -> Vec<Play> {
         (100_000, nested("[", "]", 100_000)),
         (50_000, nested("{\"a\":[", "]}", 50_000)),
     ];
-    let plays = samples.map(|(depth, text)| {
+    let cases = samples.map(|(depth, text)| {
         let mut thief = honest.fork();
         thief.signed("targets")["x"] = json!("here");
         thief.publish(&["targets"]);
         let bytes = respelled(&thief, "targets", "\"here\"", &text);
         republish(&mut thief, "targets", bytes);
-        let play = Play::against(&honest).attacker(thief.network()).sample(format!("{depth} levels"));
-        play.refused("targets", "Malformed").advances(before("targets"))
+        let case = Case::against(&honest).attacker(thief.network()).sample(format!("{depth} levels"));
+        case.refused("targets", "Malformed").advances(before("targets"))
     });
-    plays.into()
+    cases.into()
 }
 
-fn odd_numbers() -> Vec<Play> {
+fn odd_numbers() -> Vec<Case> {
     let million = "9".repeat(10_000);
     let samples = [
         "0",
@@ -165,7 +165,7 @@ fn odd_numbers() -> Vec<Play> {
     // What has a canonical form can be signed, and is refused all the same.
     let has_canonical_form =
         |sample: &str| serde_json::from_str::<serde_json::Value>(sample).is_ok_and(|value| !value.is_f64());
-    let plays = timestamps(&samples, "Malformed", |thief, sample| {
+    let cases = timestamps(&samples, "Malformed", |thief, sample| {
         if has_canonical_form(sample) {
             let version = format!("\"version\":{}", thief.version("timestamp"));
             return signed_so(thief, "timestamp", &version, &format!("\"version\":{sample}"));
@@ -174,15 +174,15 @@ fn odd_numbers() -> Vec<Play> {
         respelled(thief, "timestamp", &version, &format!("\"version\": {sample}"))
     });
     // Other spellings of the version that is signed; all others change what was signed.
-    let is_signed = |play: &Play| ["4.0", "+4", "4."].contains(&play.sample.as_str());
-    plays.into_iter().map(|play| if is_signed(&play) { play.odd() } else { play }).collect()
+    let is_signed = |case: &Case| ["4.0", "+4", "4."].contains(&case.sample.as_str());
+    cases.into_iter().map(|case| if is_signed(&case) { case.form_only() } else { case }).collect()
 }
 
-fn unread_numbers() -> Vec<Play> {
+fn unread_numbers() -> Vec<Case> {
     timestamps(&["1.0", "1e0", "1E400", "-0.5", "NaN", "01"], "Malformed", with_unread)
 }
 
-fn duplicates() -> Vec<Play> {
+fn duplicates() -> Vec<Case> {
     let honest = release(2);
     let samples: [(&str, &str, &str, &str); 7] = [
         ("timestamp", "in the envelope", "\"signed\": {", "\"signed\": {}, \"signed\": {"),
@@ -203,33 +203,33 @@ fn duplicates() -> Vec<Play> {
             "\"targets.json\": {\"version\": 1}, \"targets.json\": {",
         ),
     ];
-    let plays = samples.map(|(role, sample, old, new)| {
+    let cases = samples.map(|(role, sample, old, new)| {
         let mut thief = honest.fork();
         thief.publish(&["targets"]);
         let bytes = respelled(&thief, role, old, new);
         republish(&mut thief, role, bytes);
-        let play = Play::against(&honest).attacker(thief.network()).sample(sample);
-        play.odd().refused(role, "Malformed").advances(before(role))
+        let case = Case::against(&honest).attacker(thief.network()).sample(sample);
+        case.form_only().refused(role, "Malformed").advances(before(role))
     });
-    plays.into()
+    cases.into()
 }
 
-fn trailing_data() -> Vec<Play> {
+fn trailing_data() -> Vec<Case> {
     let behind = ["{}", "\0", "x", "// comment", ",", "\u{feff}"];
-    let mut plays = timestamps(&behind, "Malformed", |thief, sample| {
+    let mut cases = timestamps(&behind, "Malformed", |thief, sample| {
         [thief.written("timestamp"), sample.as_bytes().to_vec()].concat()
     });
-    plays.extend(timestamps(&["\u{feff}"], "Malformed", |thief, sample| {
+    cases.extend(timestamps(&["\u{feff}"], "Malformed", |thief, sample| {
         [sample.as_bytes().to_vec(), thief.written("timestamp")].concat()
     }));
-    plays = plays.into_iter().map(Play::odd).collect();
-    plays.extend(timestamps(&["", " ", "\n\n", "\"\"", "1"], "Malformed", |_, sample| sample.as_bytes().to_vec()));
-    plays
+    cases = cases.into_iter().map(Case::form_only).collect();
+    cases.extend(timestamps(&["", " ", "\n\n", "\"\"", "1"], "Malformed", |_, sample| sample.as_bytes().to_vec()));
+    cases
 }
 
-fn missing_members() -> Vec<Play> {
+fn missing_members() -> Vec<Case> {
     let honest = release(2);
-    let mut plays = Vec::new();
+    let mut cases = Vec::new();
     for role in ["timestamp", "snapshot"] {
         for member in ["_type", "spec_version", "version", "expires", "meta"] {
             for (sample, value) in [("missing", None), ("null", Some(json!(null))), ("a list", Some(json!([])))] {
@@ -249,30 +249,30 @@ fn missing_members() -> Vec<Play> {
                 let bytes = lastmile_testkit::sign(&signed, &thief.signers(role));
                 thief.signed(role)["version"] = json!(version + 1);
                 republish(&mut thief, role, bytes);
-                let play =
-                    Play::against(&honest).attacker(thief.network()).sample(format!("{role}: {member} {sample}"));
-                plays.push(play.odd().refused(role, "Malformed").advances(before(role)));
+                let case =
+                    Case::against(&honest).attacker(thief.network()).sample(format!("{role}: {member} {sample}"));
+                cases.push(case.form_only().refused(role, "Malformed").advances(before(role)));
             }
         }
     }
-    plays
+    cases
 }
 
-fn types_and_versions() -> Vec<Play> {
+fn types_and_versions() -> Vec<Case> {
     let edit = |member: &'static str| {
         move |thief: &mut Repository, sample: &str| {
             thief.signed("timestamp")[member] = json!(sample);
             thief.write("timestamp")
         }
     };
-    let mut plays = timestamps(&["root", "Timestamp", "timestamp ", ""], "WrongType", edit("_type"));
-    plays.extend(timestamps(&["2.0.0", "0.9"], "UnsupportedSpecVersion", edit("spec_version")));
-    plays.into_iter().map(Play::odd).collect()
+    let mut cases = timestamps(&["root", "Timestamp", "timestamp ", ""], "WrongType", edit("_type"));
+    cases.extend(timestamps(&["2.0.0", "0.9"], "UnsupportedSpecVersion", edit("spec_version")));
+    cases.into_iter().map(Case::form_only).collect()
 }
 
-fn unknown_members() -> Vec<Play> {
+fn unknown_members() -> Vec<Case> {
     let honest = release(2);
-    let plays = ["1.0.34", "1.99.0", "1.0"].map(|version| {
+    let cases = ["1.0.34", "1.99.0", "1.0"].map(|version| {
         let mut next = honest.fork();
         for role in ["root", "timestamp", "snapshot", "targets", "team"] {
             next.signed(role)["spec_version"] = json!(version);
@@ -281,17 +281,17 @@ fn unknown_members() -> Vec<Play> {
         next.publish(&["root", "team", "targets"]);
         let mut after = next.fork();
         after.publish(&["team", "targets"]);
-        Play::against(&honest)
+        Case::against(&honest)
             .attacker(next.network())
             .honest(after.network())
             .get("team/package")
             .sample(version)
-            .honest_is_odd()
+            .honest_may_be_refused()
     });
-    plays.into()
+    cases.into()
 }
 
-fn bad_text() -> Vec<Play> {
+fn bad_text() -> Vec<Case> {
     let samples: [(&str, &[u8]); 7] = [
         ("invalid", b"\xff"),
         ("overlong", b"\xc0\xaf"),
@@ -310,9 +310,9 @@ fn bad_text() -> Vec<Play> {
         let at = text.windows(4).position(|window| window == b"here").unwrap();
         let file = [&text[..at], bytes, &text[at + 4..]].concat();
         thief.put_metadata("timestamp", file);
-        Play::against(&honest).attacker(thief.network()).sample(sample).refused("timestamp", "Malformed")
+        Case::against(&honest).attacker(thief.network()).sample(sample).refused("timestamp", "Malformed")
     });
-    let mut plays: Vec<Play> = bent.into();
+    let mut cases: Vec<Case> = bent.into();
     // Canonical text has control characters as they are, so that the signature fits.
     let mut signed = timestamps(&["what is signed"], "Malformed", |thief, _| {
         thief.signed("timestamp")["x"] = json!("\u{1}");
@@ -323,11 +323,11 @@ fn bad_text() -> Vec<Play> {
         let text = String::from_utf8(thief.written("timestamp")).unwrap();
         text.encode_utf16().flat_map(u16::to_le_bytes).collect()
     }));
-    plays.extend(signed.into_iter().map(Play::odd));
-    plays
+    cases.extend(signed.into_iter().map(Case::form_only));
+    cases
 }
 
-fn bad_dates() -> Vec<Play> {
+fn bad_dates() -> Vec<Case> {
     let samples = [
         "2040-01-01T00:00:00",
         "2040-01-01",
@@ -342,30 +342,30 @@ fn bad_dates() -> Vec<Play> {
         "",
         "2208988800",
     ];
-    let plays = timestamps(&samples, "Malformed", |thief, sample| {
+    let cases = timestamps(&samples, "Malformed", |thief, sample| {
         thief.signed("timestamp")["expires"] = json!(sample);
         thief.write("timestamp")
     });
-    plays.into_iter().map(Play::odd).collect()
+    cases.into_iter().map(Case::form_only).collect()
 }
 
-fn far_clocks() -> Vec<Play> {
+fn far_clocks() -> Vec<Case> {
     let honest = release(2);
     let start = "2030-01-01T00:00:00Z";
-    let plays = ["2106-02-08T00:00:00Z", "9999-12-31T23:59:59Z"].map(|far| {
-        Play::against(&honest).clock([start, far, start]).get("package").sample(far).refused("root", "Expired")
+    let cases = ["2106-02-08T00:00:00Z", "9999-12-31T23:59:59Z"].map(|far| {
+        Case::against(&honest).clock([start, far, start]).get("package").sample(far).refused("root", "Expired")
     });
-    plays.into()
+    cases.into()
 }
 
-fn clock_steps_back() -> Vec<Play> {
+fn clock_steps_back() -> Vec<Case> {
     let old = release(2);
     let mut honest = old.fork();
     honest.publish(&["team", "targets"]);
-    let plays = ["1970-01-01T00:00:00Z", "2029-12-31T23:59:59Z"].map(|back| {
-        let play =
-            Play::against(&honest).attacker(old.network()).clock(["2030-01-01T00:00:00Z", back, back]).sample(back);
-        play.refused("timestamp", "Rollback")
+    let cases = ["1970-01-01T00:00:00Z", "2029-12-31T23:59:59Z"].map(|back| {
+        let case =
+            Case::against(&honest).attacker(old.network()).clock(["2030-01-01T00:00:00Z", back, back]).sample(back);
+        case.refused("timestamp", "Rollback")
     });
-    plays.into()
+    cases.into()
 }

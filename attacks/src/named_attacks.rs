@@ -3,8 +3,8 @@
 use lastmile_testkit::{Delegation, FakeNetwork, METADATA, NetworkFault, Repository, TARGETS, TestKey, hash};
 use serde_json::json;
 
-use crate::tricks::{newer, with_signatures};
-use crate::{EVIL, GOOD, Play, Scenario, release};
+use crate::forgery::{newer, with_signatures};
+use crate::{Case, EVIL, GOOD, Scenario, release};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
@@ -115,7 +115,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ),
 ];
 
-fn other_bytes() -> Vec<Play> {
+fn other_bytes() -> Vec<Case> {
     let mut honest = release(3);
     honest.add_target("targets", "new", b"new package!");
     honest.publish(&["targets"]);
@@ -127,16 +127,16 @@ fn other_bytes() -> Vec<Play> {
         ("one byte longer", b"new package!!", "Length"),
         ("nothing", b"", "Length"),
     ];
-    let plays = samples.map(|(sample, body, why)| {
+    let cases = samples.map(|(sample, body, why)| {
         let network = honest.network().fork();
         network.put(&format!("{TARGETS}{}.new", hash(b"new package!")), body.to_vec());
         let who = if why == "Cut" { "the target `new" } else { "new" };
-        Play::against(&honest).attacker(&network).get("new").sample(sample).refused(who, why)
+        Case::against(&honest).attacker(&network).get("new").sample(sample).refused(who, why)
     });
-    plays.into()
+    cases.into()
 }
 
-fn other_metadata() -> Vec<Play> {
+fn other_metadata() -> Vec<Case> {
     let honest = release(3);
     let forged = |signers: &[TestKey], role: &str| {
         let mut thief = honest.fork();
@@ -151,48 +151,48 @@ fn other_metadata() -> Vec<Play> {
         let bytes = with_signatures(&thief.written("targets"), |signatures| {
             *signatures = old["signatures"].as_array().unwrap().clone();
         });
-        crate::tricks::republish(&mut thief, "targets", bytes);
+        crate::forgery::republish(&mut thief, "targets", bytes);
         thief
     };
-    let plays = [
+    let cases = [
         ("unsigned", forged(&[], "targets")),
         ("by the snapshot's key", forged(&[TestKey::new("snapshot")], "targets")),
         ("by the delegated role's key", forged(&[TestKey::new("team")], "targets")),
         ("by one root key", forged(&[TestKey::new("root-1")], "targets")),
         ("with the signatures of the last release", kept),
     ];
-    let plays = plays.map(|(sample, thief)| {
-        let play = Play::against(&honest).attacker(thief.network()).get("team/package").sample(sample);
-        play.refused("targets", "ThresholdNotMet").advances(&["snapshot", "timestamp"])
+    let cases = cases.map(|(sample, thief)| {
+        let case = Case::against(&honest).attacker(thief.network()).get("team/package").sample(sample);
+        case.refused("targets", "ThresholdNotMet").advances(&["snapshot", "timestamp"])
     });
-    plays.into()
+    cases.into()
 }
 
-fn another_role() -> Vec<Play> {
+fn another_role() -> Vec<Case> {
     let honest = release(3);
     let mut same_key = release(3);
     same_key.set_keys("snapshot", &[TestKey::new("timestamp")], 1);
     same_key.publish(&["root", "team", "targets"]);
-    let mut plays = Vec::new();
+    let mut cases = Vec::new();
     for (sample, honest, reason) in
         [("keys of their own", honest, "ThresholdNotMet"), ("one key for both", same_key, "WrongType")]
     {
         let network = honest.network().fork();
         network.put(&format!("{METADATA}timestamp.json"), honest.written("snapshot"));
-        let play = Play::against(&honest).attacker(&network).sample(format!("a snapshot as timestamp, {sample}"));
-        plays.push(play.refused("timestamp", reason));
+        let case = Case::against(&honest).attacker(&network).sample(format!("a snapshot as timestamp, {sample}"));
+        cases.push(case.refused("timestamp", reason));
     }
-    plays
+    cases
 }
 
-fn last_timestamp() -> Vec<Play> {
+fn last_timestamp() -> Vec<Case> {
     let old = release(3);
     let mut honest = old.fork();
     honest.publish(&["timestamp"]);
-    vec![Play::against(&honest).attacker(old.network()).refused("timestamp", "Rollback")]
+    vec![Case::against(&honest).attacker(old.network()).refused("timestamp", "Rollback")]
 }
 
-fn floors_survive() -> Vec<Play> {
+fn floors_survive() -> Vec<Case> {
     let old = release(3);
     let mut honest = old.fork();
     honest.publish(&["team", "targets"]);
@@ -208,24 +208,24 @@ fn floors_survive() -> Vec<Play> {
     let failed = next.network().fork();
     failed.put(&format!("{METADATA}timestamp.json"), honest.written("timestamp"));
     vec![
-        Play::against(&honest)
+        Case::against(&honest)
             .attacker(&network)
             .honest(after.network())
             .sample("new targets keys")
             .refused("timestamp", "Rollback")
             .advances(&["root"]),
-        Play::against(&next).attacker(&failed).sample("the newest timestamp").refused("timestamp", "Rollback"),
+        Case::against(&next).attacker(&failed).sample("the newest timestamp").refused("timestamp", "Rollback"),
     ]
 }
 
-fn damaged_floors() -> Vec<Play> {
+fn damaged_floors() -> Vec<Case> {
     let old = release(3);
     let mut honest = old.fork();
     honest.publish(&["team", "targets"]);
     let mut lower = honest.fork();
     lower.signed("snapshot")["meta"]["team.json"] = old.fork().signed("snapshot")["meta"]["team.json"].clone();
     lower.publish(&["snapshot"]);
-    let mut plays = Vec::new();
+    let mut cases = Vec::new();
     for (sample, damage) in
         [("gone", None), ("empty", Some("")), ("cut off", Some("{\"signed\":{")), ("garbage", Some("\0\0"))]
     {
@@ -237,19 +237,19 @@ fn damaged_floors() -> Vec<Play> {
             }
         };
         // The record of versions is our own way to remember them without the file.
-        let play = Play::against(&honest).tamper(change).attacker(old.network()).sample(format!("timestamp {sample}"));
-        plays.push(play.ours_alone().refused("timestamp", "Rollback"));
+        let case = Case::against(&honest).tamper(change).attacker(old.network()).sample(format!("timestamp {sample}"));
+        cases.push(case.in_process_only().refused("timestamp", "Rollback"));
     }
     let gone = |folder: &std::path::Path| std::fs::remove_file(folder.join("snapshot.json")).unwrap();
-    let play = Play::against(&honest).tamper(gone).attacker(lower.network()).sample("snapshot gone").ours_alone();
-    plays.push(play.refused("snapshot", "ListedRollback").advances(&["timestamp"]));
+    let case = Case::against(&honest).tamper(gone).attacker(lower.network()).sample("snapshot gone").in_process_only();
+    cases.push(case.refused("snapshot", "ListedRollback").advances(&["timestamp"]));
     // The timestamp no longer fits the stored snapshot's hash: its versions count all the same.
-    let play = Play::against(&honest).attacker(lower.network()).sample("another hash");
-    plays.push(play.refused("snapshot", "ListedRollback").advances(&["timestamp"]));
-    plays
+    let case = Case::against(&honest).attacker(lower.network()).sample("another hash");
+    cases.push(case.refused("snapshot", "ListedRollback").advances(&["timestamp"]));
+    cases
 }
 
-fn frozen() -> Vec<Play> {
+fn frozen() -> Vec<Case> {
     let mut honest = release(3);
     honest.signed("timestamp")["expires"] = json!("2030-01-08T00:00:00Z");
     honest.publish(&["timestamp"]);
@@ -257,25 +257,25 @@ fn frozen() -> Vec<Play> {
     after.signed("timestamp")["expires"] = json!("2040-01-01T00:00:00Z");
     after.publish(&["targets"]);
     let start = "2030-01-01T00:00:00Z";
-    let plays = [("2030-01-08T00:00:00Z", false), ("2030-01-07T23:59:59Z", true), ("2030-02-01T00:00:00Z", false)];
-    let plays = plays.map(|(now, is_fine)| {
-        let play = Play::against(&honest).honest(after.network()).clock([start, now, now]).sample(now);
-        if is_fine { play } else { play.refused("timestamp", "Expired") }
+    let cases = [("2030-01-08T00:00:00Z", false), ("2030-01-07T23:59:59Z", true), ("2030-02-01T00:00:00Z", false)];
+    let cases = cases.map(|(now, is_fine)| {
+        let case = Case::against(&honest).honest(after.network()).clock([start, now, now]).sample(now);
+        if is_fine { case } else { case.refused("timestamp", "Expired") }
     });
-    plays.into()
+    cases.into()
 }
 
-fn expired_in_between() -> Vec<Play> {
+fn expired_in_between() -> Vec<Case> {
     let honest = release(3);
     let mut next = honest.fork();
     next.signed("root")["expires"] = json!("2020-01-01T00:00:00Z");
     next.publish(&["root"]);
     next.signed("root")["expires"] = json!("2040-01-01T00:00:00Z");
     next.publish(&["root", "team", "targets"]);
-    vec![Play::against(&honest).attacker(next.network()).honest(newer(&next).network()).get("package")]
+    vec![Case::against(&honest).attacker(next.network()).honest(newer(&next).network()).get("package")]
 }
 
-fn no_timestamp() -> Vec<Play> {
+fn no_timestamp() -> Vec<Case> {
     let honest = release(3);
     let path = format!("{METADATA}timestamp.json");
     let gone = honest.network().fork();
@@ -283,46 +283,46 @@ fn no_timestamp() -> Vec<Play> {
     let reset = honest.network().fork();
     reset.fault(&path, NetworkFault::Reset);
     vec![
-        Play::against(&honest).attacker(&gone).sample("404").refused("timestamp.json", "NotFound"),
-        Play::against(&honest)
+        Case::against(&honest).attacker(&gone).sample("404").refused("timestamp.json", "NotFound"),
+        Case::against(&honest)
             .attacker(&FakeNetwork::new())
             .sample("404 for everything")
             .refused("timestamp.json", "NotFound"),
-        Play::against(&honest).attacker(&reset).sample("reset").refused("timestamp.json", "Cut"),
+        Case::against(&honest).attacker(&reset).sample("reset").refused("timestamp.json", "Cut"),
     ]
 }
 
-fn far_expiry() -> Vec<Play> {
+fn far_expiry() -> Vec<Case> {
     let honest = release(3);
-    let plays = [("9999-12-31T23:59:59Z", true), ("10000-01-01T00:00:00Z", false), ("+10000-01-01T00:00:00Z", false)];
-    let plays = plays.map(|(expires, is_fine)| {
+    let cases = [("9999-12-31T23:59:59Z", true), ("10000-01-01T00:00:00Z", false), ("+10000-01-01T00:00:00Z", false)];
+    let cases = cases.map(|(expires, is_fine)| {
         let mut thief = honest.fork();
         thief.signed("timestamp")["expires"] = json!(expires);
         thief.publish(&["timestamp"]);
-        let play = Play::against(&honest).attacker(thief.network()).sample(expires);
-        if is_fine { play } else { play.odd().refused("timestamp", "Malformed") }
+        let case = Case::against(&honest).attacker(thief.network()).sample(expires);
+        if is_fine { case } else { case.form_only().refused("timestamp", "Malformed") }
     });
-    plays.into()
+    cases.into()
 }
 
-fn extraneous_dependencies() -> Vec<Play> {
+fn extraneous_dependencies() -> Vec<Case> {
     let honest = release(3);
     let mut thief = honest.fork();
     thief.add_target("team", "dependency", EVIL);
     thief.signed("team")["targets"]["team/package"]["custom"] = json!({"depends": ["dependency"]});
     thief.publish(&["team"]);
-    let play = Play::against(&honest).attacker(thief.network()).honest(newer(&thief).network());
+    let case = Case::against(&honest).attacker(thief.network()).honest(newer(&thief).network());
     vec![
-        play.clone()
+        case.clone()
             .get("dependency")
             .sample("asked for")
             .refused("dependency", "NoSuchTarget")
             .advances(&["snapshot", "timestamp"]),
-        play.get("team/package").sample("beside the package"),
+        case.get("team/package").sample("beside the package"),
     ]
 }
 
-fn mixed_releases() -> Vec<Play> {
+fn mixed_releases() -> Vec<Case> {
     let honest = release(3);
     let mut new = honest.fork();
     // As long as the last release, so that the hash decides.
@@ -331,8 +331,8 @@ fn mixed_releases() -> Vec<Play> {
     let mixed = |role: &str, advances: &[&str]| {
         let network = new.network().fork();
         network.put(&format!("{METADATA}{}.{role}.json", new.version(role)), honest.written(role));
-        let play = Play::against(&honest).attacker(&network).honest(newer_release(&honest).network()).sample(role);
-        play.refused(role, "HashMismatch").advances(advances)
+        let case = Case::against(&honest).attacker(&network).honest(newer_release(&honest).network()).sample(role);
+        case.refused(role, "HashMismatch").advances(advances)
     };
     vec![mixed("targets", &["snapshot", "timestamp"]), mixed("snapshot", &["timestamp"])]
 }
@@ -345,7 +345,7 @@ fn newer_release(honest: &Repository) -> Repository {
     newer
 }
 
-fn changed_on_the_way() -> Vec<Play> {
+fn changed_on_the_way() -> Vec<Case> {
     let mut honest = Repository::without_consistent_snapshots();
     honest.add_target("targets", "package", GOOD);
     honest.publish(&["targets"]);
@@ -355,30 +355,30 @@ fn changed_on_the_way() -> Vec<Play> {
     let mut later = new.fork();
     later.publish(&["targets"]);
     between.put(&format!("{METADATA}targets.json"), later.written("targets"));
-    let play = Play::against(&honest).packages(&["package"]).attacker(&between).honest(later.network());
-    vec![play.refused("targets", "HashMismatch").advances(&["snapshot", "timestamp"])]
+    let case = Case::against(&honest).packages(&["package"]).attacker(&between).honest(later.network());
+    vec![case.refused("targets", "HashMismatch").advances(&["snapshot", "timestamp"])]
 }
 
-fn no_targets_listed() -> Vec<Play> {
+fn no_targets_listed() -> Vec<Case> {
     let honest = release(3);
     let mut thief = honest.fork();
     thief.signed("snapshot")["meta"].as_object_mut().unwrap().remove("targets.json");
     thief.publish(&["snapshot"]);
     vec![
-        Play::against(&honest)
+        Case::against(&honest)
             .attacker(thief.network())
             .sample("no longer")
             .refused("snapshot", "Removed")
             .advances(&["timestamp"]),
-        Play::at_first(&honest).attacker(thief.network()).sample("never").refused("targets", "NotListed").advances(&[
-            "root",
-            "snapshot",
-            "timestamp",
-        ]),
+        Case::new_client(&honest)
+            .attacker(thief.network())
+            .sample("never")
+            .refused("targets", "NotListed")
+            .advances(&["root", "snapshot", "timestamp"]),
     ]
 }
 
-fn versions_alone() -> Vec<Play> {
+fn versions_alone() -> Vec<Case> {
     let mut honest = release(1);
     honest.lists_hashes = false;
     honest.publish(&["team", "targets"]);
@@ -386,27 +386,27 @@ fn versions_alone() -> Vec<Play> {
     new.publish(&["team", "targets"]);
     let network = new.network().fork();
     network.put(&format!("{METADATA}{}.targets.json", new.version("targets")), honest.written("targets"));
-    let play = Play::against(&honest).honest(new.network());
+    let case = Case::against(&honest).honest(new.network());
     vec![
-        play.clone()
+        case.clone()
             .attacker(&network)
             .sample("of the last release")
             .refused("targets", "WrongVersion")
             .advances(&["snapshot", "timestamp"]),
-        play.attacker(new.network()).honest(newer(&new).network()).sample("of the new release").get("package"),
+        case.attacker(new.network()).honest(newer(&new).network()).sample("of the new release").get("package"),
     ]
 }
 
-fn other_spellings() -> Vec<Play> {
+fn other_spellings() -> Vec<Case> {
     let mut honest = release(1);
     honest.delegate("targets", &Delegation::paths("all", &["*", "*/*"]));
     honest.add_target("targets", "dir/package", GOOD);
     honest.publish(&["all", "targets"]);
-    let plays = ["Package", "dir//package", "package ", "dir/Package", "dir\\package", "dir%2Fpackage"];
-    let plays = plays.map(|name| {
-        let play = Play::against(&honest).get(name).sample(format!("`{name}`"));
+    let cases = ["Package", "dir//package", "package ", "dir/Package", "dir\\package", "dir%2Fpackage"];
+    let cases = cases.map(|name| {
+        let case = Case::against(&honest).get(name).sample(format!("`{name}`"));
         let advances: &[&str] = if name == "dir//package" { &[] } else { &["all"] };
-        play.refused(name, "NoSuchTarget").advances(advances)
+        case.refused(name, "NoSuchTarget").advances(advances)
     });
-    plays.into()
+    cases.into()
 }

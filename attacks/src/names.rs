@@ -3,8 +3,8 @@
 use lastmile_testkit::{Delegation, TARGETS, hash};
 use serde_json::json;
 
-use crate::tricks::before;
-use crate::{EVIL, GOOD, Play, Scenario, release};
+use crate::forgery::before;
+use crate::{Case, EVIL, GOOD, Scenario, release};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
@@ -72,7 +72,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ),
 ];
 
-fn odd_role_names() -> Vec<Play> {
+fn odd_role_names() -> Vec<Case> {
     let names = [
         "../../../x",
         "..",
@@ -103,62 +103,70 @@ fn odd_role_names() -> Vec<Play> {
         "\u{202e}x",
         "\u{1b}[31m",
     ];
-    let plays = names.map(|name| {
+    let cases = names.map(|name| {
         let mut honest = release(1);
         honest.delegate("targets", &Delegation::paths(name, &["odd/*"]));
         honest.add_target(name, "odd/package", GOOD);
         honest.publish(&[name, "targets"]);
-        Play::against(&honest).packages(&["package"]).get("odd/package").sample(name.escape_debug().to_string())
+        Case::against(&honest).packages(&["package"]).get("odd/package").sample(name.escape_debug().to_string())
     });
-    plays.into()
+    cases.into()
 }
 
-fn taken_names() -> Vec<Play> {
+fn taken_names() -> Vec<Case> {
     let honest = release(2);
-    let plays = ["root", "timestamp", "snapshot", "targets", ""].map(|name| {
+    let cases = ["root", "timestamp", "snapshot", "targets", ""].map(|name| {
         let mut thief = honest.fork();
         thief.delegate("targets", &Delegation::paths("thief", &["odd/*"]));
         thief.signed("targets")["delegations"]["roles"][1]["name"] = json!(name);
         thief.publish(&["targets"]);
-        let play = Play::against(&honest).attacker(thief.network()).get("odd/package").sample(format!("`{name}`"));
-        play.odd().refused("targets", "Malformed").advances(before("targets"))
+        let case = Case::against(&honest).attacker(thief.network()).get("odd/package").sample(format!("`{name}`"));
+        case.form_only().refused("targets", "Malformed").advances(before("targets"))
     });
-    plays.into()
+    cases.into()
 }
 
-fn odd_target_names() -> Vec<Play> {
+fn odd_target_names() -> Vec<Case> {
     let names = ["a//b", "a/", "CON", "con.txt", "a/NUL", "AUX.json", "x.", "x ", "C:\\x", "a\\b", "a:b", "a\u{7}b"];
-    let plays = names.map(|name| {
+    let cases = names.map(|name| {
         let mut honest = release(1);
         honest.add_target("targets", name, EVIL);
         honest.publish(&["targets"]);
         // Others may keep it under an encoded name.
-        Play::against(&honest).get(name).sample(name.escape_debug().to_string()).refused("name", "Name").ours_alone()
+        Case::against(&honest)
+            .get(name)
+            .sample(name.escape_debug().to_string())
+            .refused("name", "Name")
+            .in_process_only()
     });
-    plays.into()
+    cases.into()
 }
 
-fn long_names() -> Vec<Play> {
-    let plays = [255, 256, 4_096].map(|length| {
+fn long_names() -> Vec<Case> {
+    let cases = [255, 256, 4_096].map(|length| {
         let name = "n".repeat(length);
         let mut honest = release(1);
         honest.delegate("targets", &Delegation::paths(&name, &["odd/*"]));
         honest.add_target(&name, "odd/package", GOOD);
         honest.publish(&[&name, "targets"]);
-        Play::against(&honest).packages(&["package"]).get("odd/package").sample(format!("{length} bytes")).ours_alone()
+        Case::against(&honest)
+            .packages(&["package"])
+            .get("odd/package")
+            .sample(format!("{length} bytes"))
+            .in_process_only()
     });
-    plays.into()
+    cases.into()
 }
 
-fn claimed(pattern: &str, path: &str, content: &[u8]) -> Play {
+fn claimed(pattern: &str, path: &str, content: &[u8]) -> Case {
     let mut honest = release(1);
     honest.delegate("targets", &Delegation::paths("role", &[pattern]));
     honest.add_target("role", path, content);
     honest.publish(&["role", "targets"]);
-    Play::against(&honest).packages(&["package"]).get(path).sample(format!("`{pattern}` and `{path}`"))
+    Case::against(&honest).packages(&["package"]).get(path).sample(format!("`{pattern}` and `{path}`"))
 }
 
-fn patterns_that_match_less() -> Vec<Play> {
+fn patterns_that_match_less() -> Vec<Case> {
     let samples = [
         ("foo/*", "foo/a/b"),
         ("*", "a/b"),
@@ -177,31 +185,31 @@ fn patterns_that_match_less() -> Vec<Play> {
     ];
     // Other readers of the specification take brackets, braces and double stars for more than themselves.
     let is_open = |pattern: &str| pattern.starts_with(['[', '{']) || pattern == "**";
-    let plays = samples.map(|(pattern, path)| {
+    let cases = samples.map(|(pattern, path)| {
         let content = if is_open(pattern) { GOOD } else { EVIL };
         claimed(pattern, path, content).refused(path, "NoSuchTarget")
     });
-    plays.into()
+    cases.into()
 }
 
-fn patterns_that_match() -> Vec<Play> {
+fn patterns_that_match() -> Vec<Case> {
     let samples =
         [("*", ".hidden"), ("foo/*", "foo/"), ("?", "é"), ("a*b*c", "aXbYc"), ("[a]", "[a]"), ("{a,b}", "{a,b}")];
     let kept = samples.into_iter().filter(|(_, path)| !path.ends_with('/'));
     kept.map(|(pattern, path)| claimed(pattern, path, GOOD)).collect()
 }
 
-fn many_stars() -> Vec<Play> {
+fn many_stars() -> Vec<Case> {
     let pattern = format!("{}b", "*a".repeat(2_000));
     let path = "a".repeat(10_000);
     let mut honest = release(1);
     honest.delegate("targets", &Delegation::paths("role", &[&pattern]));
     honest.publish(&["role", "targets"]);
-    vec![Play::against(&honest).get(path.clone()).refused(path, "NoSuchTarget")]
+    vec![Case::against(&honest).get(path.clone()).refused(path, "NoSuchTarget")]
 }
 
-fn one_hash_of_two() -> Vec<Play> {
-    let plays = ["sha256", "sha512"].map(|wrong| {
+fn one_hash_of_two() -> Vec<Case> {
+    let cases = ["sha256", "sha512"].map(|wrong| {
         let mut honest = release(1);
         honest.add_target("targets", "claimed", EVIL);
         let hashes = &mut honest.signed("targets")["targets"]["claimed"]["hashes"];
@@ -212,17 +220,17 @@ fn one_hash_of_two() -> Vec<Play> {
         for name in [hash(EVIL), hash(GOOD), sha512(EVIL), sha512(GOOD)] {
             honest.network().put(&format!("{TARGETS}{name}.claimed"), EVIL.to_vec());
         }
-        Play::against(&honest).get("claimed").sample(format!("{wrong} is wrong")).refused("claimed", "Hash")
+        Case::against(&honest).get("claimed").sample(format!("{wrong} is wrong")).refused("claimed", "Hash")
     });
-    plays.into()
+    cases.into()
 }
 
-fn other_hashes() -> Vec<Play> {
+fn other_hashes() -> Vec<Case> {
     let samples = [
         ("sha512 alone", json!({"sha512": sha512(GOOD)})),
         ("an unknown one beside", json!({"sha256": hash(GOOD), "sha3-256": "00", "blake2b-256": ""})),
     ];
-    let plays = samples.map(|(sample, hashes)| {
+    let cases = samples.map(|(sample, hashes)| {
         let mut honest = release(1);
         honest.add_target("targets", "claimed", GOOD);
         honest.signed("targets")["targets"]["claimed"]["hashes"] = hashes;
@@ -230,9 +238,9 @@ fn other_hashes() -> Vec<Play> {
         for name in [hash(GOOD), sha512(GOOD)] {
             honest.network().put(&format!("{TARGETS}{name}.claimed"), GOOD.to_vec());
         }
-        Play::against(&honest).packages(&["package"]).get("claimed").sample(sample).ours_alone()
+        Case::against(&honest).packages(&["package"]).get("claimed").sample(sample).in_process_only()
     });
-    plays.into()
+    cases.into()
 }
 
 fn sha512(bytes: &[u8]) -> String {

@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use crate::library::Played;
+use crate::in_process::CaseResult;
 
 /// Most sayings of one scenario that are printed.
-const MOST_SAYINGS: usize = 4;
+const MAX_MESSAGES: usize = 4;
 
 const HEAD: &str = "\
 # Attacks
@@ -27,23 +27,23 @@ This page is written by `cargo run -p lastmile-tests --bin lastmile-scenarios --
 
 /// The page for these results, which are all in order.
 #[must_use]
-pub fn page(played: &[Played]) -> String {
+pub fn page(results: &[CaseResult]) -> String {
     let mut page = HEAD.to_owned();
-    for group in played.chunk_by(|(one, ..), (other, ..)| one.id == other.id) {
+    for group in results.chunk_by(|(one, ..), (other, ..)| one.id == other.id) {
         let Some((scenario, ..)) = group.first() else { continue };
         let mut sayings: Vec<String> = Vec::new();
-        for (_, play, result) in group {
+        for (_, case, result) in group {
             let said = match result {
                 Ok(Some(said)) => format!("`{}`", cell(said)),
                 Ok(None) => "accepted, as it must be".to_owned(),
-                Err(wrong) => format!("**wrong** [{}]: {}", cell(&play.sample), cell(wrong)),
+                Err(wrong) => format!("**wrong** [{}]: {}", cell(&case.sample), cell(wrong)),
             };
             if !sayings.contains(&said) {
                 sayings.push(said);
             }
         }
-        if sayings.len() > MOST_SAYINGS {
-            sayings.truncate(MOST_SAYINGS);
+        if sayings.len() > MAX_MESSAGES {
+            sayings.truncate(MAX_MESSAGES);
             sayings.push("…".into());
         }
         let (attack, source) = (cell(scenario.attack), cell(scenario.source));

@@ -3,8 +3,8 @@
 use lastmile_testkit::{Delegation, FakeNetwork, METADATA, NetworkFault, TestKey, hash, sign};
 use serde_json::{Value, json};
 
-use crate::tricks::{before, negated, newer, republish, two_of_two, with_signatures};
-use crate::{EVIL, GOOD, Play, Scenario, release, stranger};
+use crate::forgery::{before, negated, newer, republish, two_of_two, with_signatures};
+use crate::{Case, EVIL, GOOD, Scenario, release, stranger};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
@@ -93,7 +93,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ),
 ];
 
-fn roots_that_do_not_verify() -> Vec<Play> {
+fn roots_that_do_not_verify() -> Vec<Case> {
     let honest = release(3);
     let chain = {
         let mut thief = honest.fork();
@@ -109,8 +109,8 @@ fn roots_that_do_not_verify() -> Vec<Play> {
         after.publish(&["root"]);
     }
     after.publish(&["team", "targets"]);
-    let chained = Play::against(&honest).attacker(chain.network()).honest(after.network());
-    let mut plays =
+    let chained = Case::against(&honest).attacker(chain.network()).honest(after.network());
+    let mut cases =
         vec![chained.sample("the third of three by a stranger").refused("root", "ThresholdNotMet").advances(&["root"])];
     let new_keys = ["new-1", "new-2", "new-3"].map(TestKey::new);
     let old_keys = ["root-1", "root-2", "root-3"].map(TestKey::new);
@@ -120,13 +120,13 @@ fn roots_that_do_not_verify() -> Vec<Play> {
         thief.bump("root");
         let signed = thief.signed("root").clone();
         thief.put_metadata("root", sign(&signed, keys));
-        plays.push(Play::against(&honest).attacker(thief.network()).sample(sample).refused("root", "ThresholdNotMet"));
+        cases.push(Case::against(&honest).attacker(thief.network()).sample(sample).refused("root", "ThresholdNotMet"));
     }
-    plays
+    cases
 }
 
-fn one_key_signs_twice() -> Vec<Play> {
-    let mut plays = Vec::new();
+fn one_key_signs_twice() -> Vec<Case> {
+    let mut cases = Vec::new();
     for role in ["timestamp", "snapshot", "targets", "team"] {
         let honest = two_of_two(role);
         for (sample, again) in [("a copy", false), ("another signature", true)] {
@@ -142,15 +142,15 @@ fn one_key_signs_twice() -> Vec<Play> {
                 signatures.push(second);
             });
             republish(&mut thief, role, twice);
-            let play = Play::against(&honest).attacker(thief.network()).sample(format!("{role}, {sample}"));
-            let play = if role == "team" { play.get("team/package") } else { play };
-            plays.push(play.refused(role, "DuplicateSignature").advances(before(role)));
+            let case = Case::against(&honest).attacker(thief.network()).sample(format!("{role}, {sample}"));
+            let case = if role == "team" { case.get("team/package") } else { case };
+            cases.push(case.refused(role, "DuplicateSignature").advances(before(role)));
         }
     }
-    plays
+    cases
 }
 
-fn new_root_key_signs_twice() -> Vec<Play> {
+fn new_root_key_signs_twice() -> Vec<Case> {
     let honest = release(3);
     let new_keys = ["new-1", "new-2"].map(TestKey::p256);
     let mut thief = honest.fork();
@@ -165,10 +165,10 @@ fn new_root_key_signs_twice() -> Vec<Play> {
         signatures.push(second);
     });
     thief.put_metadata("root", twice);
-    vec![Play::against(&honest).attacker(thief.network()).refused("root", "DuplicateSignature")]
+    vec![Case::against(&honest).attacker(thief.network()).refused("root", "DuplicateSignature")]
 }
 
-fn junk_signatures() -> Vec<Play> {
+fn junk_signatures() -> Vec<Case> {
     let honest = release(3);
     let junk = |keyid: String| json!({"keyid": keyid, "sig": "00".repeat(64)});
     let known = TestKey::new("root-1").keyid().to_owned();
@@ -181,18 +181,18 @@ fn junk_signatures() -> Vec<Play> {
             "ThresholdNotMet",
         ),
     ];
-    let plays = samples.into_iter().map(|(sample, signatures, why)| {
+    let cases = samples.into_iter().map(|(sample, signatures, why)| {
         let mut thief = honest.fork();
         thief.set_signers("root", &[stranger()]);
         thief.publish(&["root"]);
         let file = with_signatures(&thief.written("root"), |list| *list = signatures);
         thief.put_metadata("root", file);
-        Play::against(&honest).attacker(thief.network()).sample(sample).refused("root", why)
+        Case::against(&honest).attacker(thief.network()).sample(sample).refused("root", why)
     });
-    plays.collect()
+    cases.collect()
 }
 
-fn role_beside_the_bins() -> Vec<Play> {
+fn role_beside_the_bins() -> Vec<Case> {
     let mut honest = release(1);
     let bins = honest.delegate_to_bins("targets", 1, "bins");
     // Succinct roles stand alone in their delegations.
@@ -201,7 +201,7 @@ fn role_beside_the_bins() -> Vec<Play> {
     honest.add_target(&bin, "team/package", GOOD);
     let roles: Vec<&str> = bins.iter().map(String::as_str).chain(["targets"]).collect();
     honest.publish(&roles);
-    let play = Play::against(&honest).honest_is_odd();
+    let case = Case::against(&honest).honest_may_be_refused();
     ["other-0", "bins-2", "bins-00", "bins"]
         .map(|name| {
             let mut thief = honest.fork();
@@ -209,7 +209,7 @@ fn role_beside_the_bins() -> Vec<Play> {
             thief.signed("targets")["delegations"].as_object_mut().unwrap().remove("roles");
             thief.add_target(name, "team/other", EVIL);
             thief.publish(&[name]);
-            play.clone()
+            case.clone()
                 .attacker(thief.network())
                 .honest(newer(&thief).network())
                 .sample(name)
@@ -220,11 +220,11 @@ fn role_beside_the_bins() -> Vec<Play> {
         .into()
 }
 
-fn patterns_that_fold_case() -> Vec<Play> {
+fn patterns_that_fold_case() -> Vec<Case> {
     let honest = release(3);
     let samples =
         [("Team/*", "team/other"), ("TEAM/*", "team/other"), ("team\\*", "team/other"), ("team/*", "team\\other")];
-    let plays = samples.map(|(pattern, path)| {
+    let cases = samples.map(|(pattern, path)| {
         let mut thief = honest.fork();
         thief.signed("targets")["delegations"]["roles"] = json!([]);
         thief.delegate("targets", &Delegation::paths("thief", &[pattern]));
@@ -232,12 +232,12 @@ fn patterns_that_fold_case() -> Vec<Play> {
         thief.add_target("thief", path, EVIL);
         thief.publish(&["thief", "targets"]);
         // The delegations are the repository's own; only the thief's targets are not.
-        Play::against(&thief).sample(format!("`{pattern}` and `{path}`")).get(path).refused(path, "NoSuchTarget")
+        Case::against(&thief).sample(format!("`{pattern}` and `{path}`")).get(path).refused(path, "NoSuchTarget")
     });
-    plays.into()
+    cases.into()
 }
 
-fn diamond() -> Vec<Play> {
+fn diamond() -> Vec<Case> {
     let mut honest = release(1);
     for side in ["left", "right"] {
         honest.delegate("targets", &Delegation::paths(side, &[&format!("{side}/*")]));
@@ -256,16 +256,16 @@ fn diamond() -> Vec<Play> {
     let mut restored = thief.fork();
     restored.set_signers("shared", &both);
     restored.publish(&["shared"]);
-    let play = Play::against(&honest).packages(&["left/package", "package"]).get("right/other");
+    let case = Case::against(&honest).packages(&["left/package", "package"]).get("right/other");
     vec![
-        play.clone()
+        case.clone()
             .attacker(thief.network())
             .honest(restored.network())
             .sample("not seen")
             .refused("shared", "ThresholdNotMet")
             .advances(&["right", "snapshot", "timestamp"]),
         // Seen and kept as the left one's, before the right one is asked.
-        play.then(thief.network())
+        case.followed(thief.network())
             .attacker(thief.network())
             .honest(restored.network())
             .sample("seen")
@@ -274,14 +274,14 @@ fn diamond() -> Vec<Play> {
     ]
 }
 
-fn broken_snapshot() -> Vec<Play> {
+fn broken_snapshot() -> Vec<Case> {
     let honest = release(3);
     let next = newer(&honest);
     let path = format!("{METADATA}{}.snapshot.json", next.version("snapshot"));
     let broken = |change: fn(&FakeNetwork, &str)| {
         let network = next.network().fork();
         change(&network, &path);
-        Play::against(&honest).attacker(&network).honest(next.network()).advances(&["timestamp"])
+        Case::against(&honest).attacker(&network).honest(next.network()).advances(&["timestamp"])
     };
     vec![
         broken(|network, path| network.put(path, b"{}".to_vec()))
@@ -296,7 +296,7 @@ fn broken_snapshot() -> Vec<Play> {
     ]
 }
 
-fn floor_survives_expiry() -> Vec<Play> {
+fn floor_survives_expiry() -> Vec<Case> {
     let mut honest = release(3);
     let old = honest.fork();
     honest.signed("timestamp")["expires"] = json!("2030-01-08T00:00:00Z");
@@ -306,7 +306,7 @@ fn floor_survives_expiry() -> Vec<Play> {
     after.publish(&["timestamp"]);
     let clock = ["2030-01-01T00:00:00Z", "2030-02-01T00:00:00Z", "2030-02-01T00:00:00Z"];
     vec![
-        Play::against(&honest)
+        Case::against(&honest)
             .attacker(old.network())
             .honest(after.network())
             .clock(clock)
@@ -314,22 +314,22 @@ fn floor_survives_expiry() -> Vec<Play> {
     ]
 }
 
-fn hash_prefix() -> Vec<Play> {
+fn hash_prefix() -> Vec<Case> {
     let mut honest = release(1);
     honest.add_target("targets", "a/b/package", GOOD);
     honest.publish(&["targets"]);
     assert!(honest.network().file(&format!("targets/a/b/{}.package", hash(GOOD))).is_some());
     // The honest runs ask for no path with a folder: a client that is wrong about those is to get as far as this one.
-    vec![Play::against(&honest).packages(&["package"]).get("a/b/package")]
+    vec![Case::against(&honest).packages(&["package"]).get("a/b/package")]
 }
 
-fn duplicate_members() -> Vec<Play> {
+fn duplicate_members() -> Vec<Case> {
     let honest = release(3);
     let old = "\"version\": 4";
     let roles = ["timestamp", "snapshot", "targets"];
     let samples =
         [r#""version": 9, "version": 4"#, r#""version": 4, "version": 9"#, r#""version": 4, "v\u0065rsion": 9"#];
-    let mut plays = Vec::new();
+    let mut cases = Vec::new();
     for (role, sample) in roles.into_iter().zip(samples) {
         let mut thief = honest.fork();
         thief.publish(&["targets"]);
@@ -339,19 +339,19 @@ fn duplicate_members() -> Vec<Play> {
         let spelled = sample.replace(old, &current);
         let bytes = [&text[..at], &spelled, &text[at + current.len()..]].concat().into_bytes();
         republish(&mut thief, role, bytes);
-        plays.push(
-            Play::against(&honest)
+        cases.push(
+            Case::against(&honest)
                 .attacker(thief.network())
                 .sample(role)
-                .odd()
+                .form_only()
                 .refused(role, "Malformed")
                 .advances(before(role)),
         );
     }
-    plays
+    cases
 }
 
-fn long_integer() -> Vec<Play> {
+fn long_integer() -> Vec<Case> {
     let honest = release(3);
     let mut thief = honest.fork();
     thief.publish(&["timestamp"]);
@@ -360,5 +360,5 @@ fn long_integer() -> Vec<Play> {
     let at = text.rfind(&current).unwrap();
     let long = format!("\"version\": 1{}", "0".repeat(15_000));
     thief.put_metadata("timestamp", [&text[..at], &long, &text[at + current.len()..]].concat().into_bytes());
-    vec![Play::against(&honest).attacker(thief.network()).refused("timestamp", "Malformed")]
+    vec![Case::against(&honest).attacker(thief.network()).refused("timestamp", "Malformed")]
 }

@@ -3,8 +3,8 @@
 use lastmile_testkit::{Delegation, METADATA, NetworkFault, Repository, TestKey, hash};
 use serde_json::{Value, json};
 
-use crate::tricks::{before, newer, republish, signed_so, with_keys};
-use crate::{EVIL, GOOD, Play, Scenario, release};
+use crate::forgery::{before, newer, republish, signed_so, with_keys};
+use crate::{Case, EVIL, GOOD, Scenario, release};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
@@ -128,41 +128,41 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ),
 ];
 
-fn older_files() -> Vec<Play> {
+fn older_files() -> Vec<Case> {
     let old = release(3);
     let mut honest = old.fork();
     for _ in 0..4 {
         honest.publish(&["team", "targets"]);
     }
-    let mut plays =
-        vec![Play::against(&honest).attacker(old.network()).sample("timestamp").refused("timestamp", "Rollback")];
+    let mut cases =
+        vec![Case::against(&honest).attacker(old.network()).sample("timestamp").refused("timestamp", "Rollback")];
     // A thief of the timestamp key brings back the snapshot, one of both online keys what is below.
     let mut thief = honest.fork();
     thief.signed("timestamp")["meta"]["snapshot.json"] =
         old.fork().signed("timestamp")["meta"]["snapshot.json"].clone();
     thief.publish(&["timestamp"]);
-    plays.push(
-        Play::against(&honest).attacker(thief.network()).sample("snapshot").refused("timestamp", "ListedRollback"),
+    cases.push(
+        Case::against(&honest).attacker(thief.network()).sample("snapshot").refused("timestamp", "ListedRollback"),
     );
     for role in ["targets", "team"] {
         let mut thief = honest.fork();
         let name = format!("{role}.json");
         thief.signed("snapshot")["meta"][&name] = old.fork().signed("snapshot")["meta"][&name].clone();
         thief.publish(&["snapshot"]);
-        let play = Play::against(&honest).attacker(thief.network()).sample(role).refused("snapshot", "ListedRollback");
-        plays.push(play.advances(&["timestamp"]));
+        let case = Case::against(&honest).attacker(thief.network()).sample(role).refused("snapshot", "ListedRollback");
+        cases.push(case.advances(&["timestamp"]));
     }
-    plays
+    cases
 }
 
-fn held_back_snapshot() -> Vec<Play> {
+fn held_back_snapshot() -> Vec<Case> {
     let honest = release(3);
     let next = newer(&honest);
     let file = format!("{}.snapshot.json", next.version("snapshot"));
     let network = next.network().fork();
     network.remove(&format!("{METADATA}{file}"));
     vec![
-        Play::against(&honest)
+        Case::against(&honest)
             .attacker(&network)
             .honest(next.network())
             .refused(file, "NotFound")
@@ -171,7 +171,7 @@ fn held_back_snapshot() -> Vec<Play> {
 }
 
 /// `one` and `other` are the same key; with `third` two of three must sign `role`, and the thief has one key.
-fn counted_twice(sample: &str, role: &str, one: &TestKey, other: &TestKey) -> Play {
+fn counted_twice(sample: &str, role: &str, one: &TestKey, other: &TestKey) -> Case {
     let third = TestKey::new("third");
     let mut honest = release(2);
     with_keys(&mut honest, role, &[one.clone(), other.clone(), third.clone()], 2);
@@ -180,24 +180,24 @@ fn counted_twice(sample: &str, role: &str, one: &TestKey, other: &TestKey) -> Pl
     let mut thief = honest.fork();
     thief.set_signers(role, &[one.clone(), other.clone()]);
     thief.publish(&[role]);
-    let play = Play::against(&honest).attacker(thief.network()).sample(format!("{role}: {sample}"));
-    let play = if role == "team" { play.get("team/package") } else { play };
-    play.refused(role, "ThresholdNotMet").advances(before(role))
+    let case = Case::against(&honest).attacker(thief.network()).sample(format!("{role}: {sample}"));
+    let case = if role == "team" { case.get("team/package") } else { case };
+    case.refused(role, "ThresholdNotMet").advances(before(role))
 }
 
-fn one_key_under_two_ids() -> Vec<Play> {
+fn one_key_under_two_ids() -> Vec<Case> {
     let key = TestKey::new("the key");
     let extra = key.with_object(|object| object["keyid_hash_algorithms"] = json!(["sha256", "sha512"]));
     let opaque = key.with_keyid("another id");
-    let mut plays = Vec::new();
+    let mut cases = Vec::new();
     for role in ["timestamp", "snapshot", "targets", "team"] {
-        plays.push(counted_twice("a further member", role, &key, &extra));
-        plays.push(counted_twice("an id of its own", role, &key, &opaque));
+        cases.push(counted_twice("a further member", role, &key, &extra));
+        cases.push(counted_twice("an id of its own", role, &key, &opaque));
     }
-    plays
+    cases
 }
 
-fn one_key_in_two_spellings() -> Vec<Play> {
+fn one_key_in_two_spellings() -> Vec<Case> {
     let spelled = |key: &TestKey, edit: fn(&str) -> String| {
         key.with_object(|object| object["keyval"]["public"] = json!(edit(object["keyval"]["public"].as_str().unwrap())))
     };
@@ -218,7 +218,7 @@ fn one_key_in_two_spellings() -> Vec<Play> {
     ]
 }
 
-fn the_first_role_decides() -> Vec<Play> {
+fn the_first_role_decides() -> Vec<Case> {
     let samples = [("names that rise", false), ("names that fall", true)].map(|(sample, falling)| {
         let mut honest = release(1);
         let number = |place: u32| if falling { 50 - place } else { place };
@@ -229,24 +229,24 @@ fn the_first_role_decides() -> Vec<Play> {
         }
         let roles: Vec<&str> = names.iter().map(String::as_str).chain(["targets"]).collect();
         honest.publish(&roles);
-        Play::against(&honest).packages(&["package"]).get("claimed").sample(sample)
+        Case::against(&honest).packages(&["package"]).get("claimed").sample(sample)
     });
     samples.into()
 }
 
-fn json_that_is_no_metadata() -> Vec<Play> {
+fn json_that_is_no_metadata() -> Vec<Case> {
     let samples = ["[]", "{}", "null", "5", r#"{"signed":1}"#, UNSIGNED];
-    let mut plays = Vec::new();
+    let mut cases = Vec::new();
     for role in ["root", "timestamp", "snapshot", "targets", "team"] {
         for sample in samples {
             let honest = release(3);
             let mut thief = honest.fork();
             thief.publish(&[role]);
             republish(&mut thief, role, sample.into());
-            let play = Play::against(&honest).attacker(thief.network()).sample(format!("{role}: {sample}"));
-            let play = if role == "team" { play.get("team/package") } else { play };
+            let case = Case::against(&honest).attacker(thief.network()).sample(format!("{role}: {sample}"));
+            let case = if role == "team" { case.get("team/package") } else { case };
             let reason = if sample == UNSIGNED { "ThresholdNotMet" } else { "Malformed" };
-            plays.push(play.refused(role, reason).advances(before(role)));
+            cases.push(case.refused(role, reason).advances(before(role)));
         }
         let honest = release(3);
         let mut thief = honest.fork();
@@ -254,33 +254,33 @@ fn json_that_is_no_metadata() -> Vec<Play> {
         let text = format!("\"_type\":\"{}\"", if role == "team" { "targets" } else { role });
         let bytes = signed_so(&thief, role, &text, "\"_type\":5");
         republish(&mut thief, role, bytes);
-        let play = Play::against(&honest).attacker(thief.network()).sample(format!("{role}: signed, of type 5"));
-        let play = if role == "team" { play.get("team/package") } else { play };
-        plays.push(play.refused(role, "Malformed").advances(before(role)));
+        let case = Case::against(&honest).attacker(thief.network()).sample(format!("{role}: signed, of type 5"));
+        let case = if role == "team" { case.get("team/package") } else { case };
+        cases.push(case.refused(role, "Malformed").advances(before(role)));
     }
-    plays
+    cases
 }
 
 const UNSIGNED: &str = r#"{"signed":{"_type":5},"signatures":[]}"#;
 
-fn stored_json_that_is_no_metadata() -> Vec<Play> {
+fn stored_json_that_is_no_metadata() -> Vec<Case> {
     let honest = release(3);
-    let plays = ["timestamp", "snapshot", "targets", "team"].into_iter().flat_map(|role| {
+    let cases = ["timestamp", "snapshot", "targets", "team"].into_iter().flat_map(|role| {
         ["{}", UNSIGNED].map(|sample| {
             let spoil = move |folder: &std::path::Path| {
                 std::fs::write(folder.join(format!("{role}.json")), sample).unwrap();
             };
-            Play::against(&honest).tamper(spoil).get("team/package").sample(format!("{role}: {sample}"))
+            Case::against(&honest).tamper(spoil).get("team/package").sample(format!("{role}: {sample}"))
         })
     });
-    plays.collect()
+    cases.collect()
 }
 
 const THRESHOLDS: [&str; 7] = ["0", "-1", "null", "\"1\"", "9223372036854775808", "1.0", "true"];
 
-fn thresholds_of_nothing() -> Vec<Play> {
+fn thresholds_of_nothing() -> Vec<Case> {
     let honest = release(3);
-    let mut plays = Vec::new();
+    let mut cases = Vec::new();
     for role in ["root", "timestamp", "snapshot", "targets"] {
         // The reader is one and the same for all roles.
         let thresholds = if role == "timestamp" { &THRESHOLDS[..] } else { &THRESHOLDS[..1] };
@@ -295,16 +295,16 @@ fn thresholds_of_nothing() -> Vec<Play> {
                 thief.set_signers(role, &[]);
                 thief.publish(&[role]);
             }
-            let play = Play::against(&honest).attacker(thief.network()).sample(format!("{role}: {threshold}"));
-            plays.push(play.refused("root", "Malformed"));
+            let case = Case::against(&honest).attacker(thief.network()).sample(format!("{role}: {threshold}"));
+            cases.push(case.refused("root", "Malformed"));
         }
     }
-    plays
+    cases
 }
 
-fn delegated_thresholds_of_nothing() -> Vec<Play> {
+fn delegated_thresholds_of_nothing() -> Vec<Case> {
     let honest = release(3);
-    let plays = THRESHOLDS.map(|threshold| {
+    let cases = THRESHOLDS.map(|threshold| {
         let mut thief = honest.fork();
         thief.set_signers("team", &[]);
         thief.publish(&["team"]);
@@ -312,15 +312,15 @@ fn delegated_thresholds_of_nothing() -> Vec<Play> {
         thief.publish(&["targets"]);
         let bytes = signed_so(&thief, "targets", "\"here\"", threshold);
         republish(&mut thief, "targets", bytes);
-        let play = Play::against(&honest).attacker(thief.network()).get("team/package").sample(threshold);
-        play.refused("targets", "Malformed").advances(before("targets"))
+        let case = Case::against(&honest).attacker(thief.network()).get("team/package").sample(threshold);
+        case.refused("targets", "Malformed").advances(before("targets"))
     });
-    plays.into()
+    cases.into()
 }
 
-fn threshold_above_keys() -> Vec<Play> {
+fn threshold_above_keys() -> Vec<Case> {
     let honest = release(3);
-    let plays = ["timestamp", "snapshot", "targets"].map(|role| {
+    let cases = ["timestamp", "snapshot", "targets"].map(|role| {
         let mut thief = honest.fork();
         thief.signed("root")["roles"][role]["threshold"] = json!(2);
         thief.publish(&["root"]);
@@ -330,16 +330,16 @@ fn threshold_above_keys() -> Vec<Play> {
         mended.publish(&["root", "team", "targets"]);
         // Another threshold for timestamp or snapshot is a rotation: the stored ones are forgotten.
         let advances = ["root", "snapshot", "timestamp"];
-        let play = Play::against(&honest).attacker(thief.network()).honest(mended.network()).sample(role);
-        play.honest_is_odd().refused(role, "ThresholdNotMet").advances(&advances)
+        let case = Case::against(&honest).attacker(thief.network()).honest(mended.network()).sample(role);
+        case.honest_may_be_refused().refused(role, "ThresholdNotMet").advances(&advances)
     });
-    plays.into()
+    cases.into()
 }
 
-fn keys_of_wrong_length() -> Vec<Play> {
+fn keys_of_wrong_length() -> Vec<Case> {
     let honest = release(3);
     let samples = [("0", 0), ("31", 62), ("33", 66), ("64", 128), ("31.5", 63)];
-    let plays = samples.map(|(sample, digits)| {
+    let cases = samples.map(|(sample, digits)| {
         let key = TestKey::new("snapshot").with_object(|object| {
             object["keyval"]["public"] = json!("ab".repeat(64)[..digits]);
         });
@@ -350,14 +350,14 @@ fn keys_of_wrong_length() -> Vec<Play> {
         let mut mended = thief.fork();
         mended.set_keys("snapshot", &[TestKey::new("snapshot")], 1);
         mended.publish(&["root", "team", "targets"]);
-        let play =
-            Play::against(&honest).attacker(thief.network()).honest(mended.network()).sample(format!("{sample} bytes"));
-        play.honest_is_odd().refused("snapshot", "ThresholdNotMet").advances(&["root", "snapshot", "timestamp"])
+        let case =
+            Case::against(&honest).attacker(thief.network()).honest(mended.network()).sample(format!("{sample} bytes"));
+        case.honest_may_be_refused().refused("snapshot", "ThresholdNotMet").advances(&["root", "snapshot", "timestamp"])
     });
-    plays.into()
+    cases.into()
 }
 
-fn hashes_of_nothing() -> Vec<Play> {
+fn hashes_of_nothing() -> Vec<Case> {
     let honest = release(3);
     let samples: [(&str, Value, &'static str); 5] = [
         ("none", json!({}), "Malformed"),
@@ -366,22 +366,22 @@ fn hashes_of_nothing() -> Vec<Play> {
         ("too short", json!({"sha256": "ab"}), "Malformed"),
         ("no hexadecimal", json!({"sha256": "z".repeat(64)}), "Malformed"),
     ];
-    let plays = samples.map(|(sample, hashes, why)| {
+    let cases = samples.map(|(sample, hashes, why)| {
         let mut thief = honest.fork();
         thief.signed("targets")["targets"]["package"] = json!({"length": EVIL.len(), "hashes": hashes});
         thief.publish(&["targets"]);
         thief.put_target("package", EVIL);
-        let play = Play::against(&honest).attacker(thief.network()).get("package").sample(sample);
+        let case = Case::against(&honest).attacker(thief.network()).get("package").sample(sample);
         // The file itself is in order where its hashes are unknown; the package is not.
         let kept: &[&str] = if why == "Malformed" { &[] } else { &["targets"] };
-        play.odd().refused("targets", why).advances(&[before("targets"), kept].concat())
+        case.form_only().refused("targets", why).advances(&[before("targets"), kept].concat())
     });
-    plays.into()
+    cases.into()
 }
 
-fn bit_lengths() -> Vec<Play> {
+fn bit_lengths() -> Vec<Case> {
     let honest = release(3);
-    let plays = ["0", "-1", "33", "64", "2147483648"].map(|bits| {
+    let cases = ["0", "-1", "33", "64", "2147483648"].map(|bits| {
         let mut thief = honest.fork();
         thief.signed("targets")["delegations"] = json!({"keys": {}});
         thief.delegate_to_bins("targets", 1, "bin");
@@ -389,13 +389,13 @@ fn bit_lengths() -> Vec<Play> {
         thief.publish(&["targets"]);
         let bytes = signed_so(&thief, "targets", "\"here\"", bits);
         republish(&mut thief, "targets", bytes);
-        let play = Play::against(&honest).attacker(thief.network()).get("team/package").sample(bits);
-        play.refused("targets", "Malformed").advances(before("targets"))
+        let case = Case::against(&honest).attacker(thief.network()).get("team/package").sample(bits);
+        case.refused("targets", "Malformed").advances(before("targets"))
     });
-    plays.into()
+    cases.into()
 }
 
-fn not_in_snapshot() -> Vec<Play> {
+fn not_in_snapshot() -> Vec<Case> {
     // The first role never was in a snapshot, so that nothing disappears.
     let mut honest = release(1);
     honest.signed("targets")["delegations"]["roles"] = json!([]);
@@ -404,37 +404,37 @@ fn not_in_snapshot() -> Vec<Play> {
     honest.delegate("targets", &Delegation::paths("team", &["team/*"]));
     honest.add_target("second", "claimed", EVIL);
     honest.publish(&["second", "team", "targets"]);
-    vec![Play::against(&honest).get("claimed").refused("first", "NotListed")]
+    vec![Case::against(&honest).get("claimed").refused("first", "NotListed")]
 }
 
-fn hidden_root() -> Vec<Play> {
+fn hidden_root() -> Vec<Case> {
     let honest = release(3);
     let mut next = honest.fork();
     next.publish(&["root", "targets"]);
     let faults = [403, 401, 429, 500].map(|status| (status.to_string(), NetworkFault::Status(status), "Status"));
     let other = [("reset".to_owned(), NetworkFault::Reset, "Cut")];
-    let plays = faults.into_iter().chain(other).map(|(sample, fault, why)| {
+    let cases = faults.into_iter().chain(other).map(|(sample, fault, why)| {
         let network = next.network().fork();
         network.fault(&format!("{METADATA}2.root.json"), fault);
-        let play = Play::against(&honest).attacker(&network).honest(next.network()).sample(sample);
+        let case = Case::against(&honest).attacker(&network).honest(next.network()).sample(sample);
         // Who takes this for the end of the chain has what a 404 would have led to, which nobody can tell from the truth.
-        play.may_have(next.network()).refused("2.root.json", why)
+        case.may_trust(next.network()).refused("2.root.json", why)
     });
-    plays.collect()
+    cases.collect()
 }
 
-fn odd_role_names() -> Vec<Play> {
-    let plays = ["a b", "a+b", "a%b", "a%2Fb", "ä", "a&b=c#d?e"].map(|name| {
+fn odd_role_names() -> Vec<Case> {
+    let cases = ["a b", "a+b", "a%b", "a%2Fb", "ä", "a&b=c#d?e"].map(|name| {
         let mut honest = release(1);
         honest.delegate("targets", &Delegation::paths(name, &["odd/*"]));
         honest.add_target(name, "odd/package", GOOD);
         honest.publish(&[name, "targets"]);
-        Play::against(&honest).get("odd/package").sample(format!("`{name}`"))
+        Case::against(&honest).get("odd/package").sample(format!("`{name}`"))
     });
-    plays.into()
+    cases.into()
 }
 
-fn prefixes_and_empty_files() -> Vec<Play> {
+fn prefixes_and_empty_files() -> Vec<Case> {
     let mut honest = release(1);
     honest.delegate("targets", &Delegation::hash_prefixes("hashed", &[&hash(b"claimed")[..3]]));
     honest.add_target("hashed", "claimed", GOOD);
@@ -443,7 +443,7 @@ fn prefixes_and_empty_files() -> Vec<Play> {
     let longer: Repository = honest.fork();
     longer.network().put(&format!("targets/{}.empty", hash(b"")), b"ten bytes.".to_vec());
     vec![
-        Play::against(&honest).get("claimed").sample("a prefix of three digits"),
-        Play::against(&honest).attacker(longer.network()).get("empty").sample("ten bytes").refused("empty", "Length"),
+        Case::against(&honest).get("claimed").sample("a prefix of three digits"),
+        Case::against(&honest).attacker(longer.network()).get("empty").sample("ten bytes").refused("empty", "Length"),
     ]
 }

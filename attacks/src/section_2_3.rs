@@ -3,8 +3,8 @@
 use lastmile_testkit::{Delegation, METADATA, Repository, TestKey, file_name, sign};
 use serde_json::json;
 
-use crate::tricks::{before, newer, republish};
-use crate::{EVIL, GOOD, Play, Scenario, release, stranger};
+use crate::forgery::{before, newer, republish};
+use crate::{Case, EVIL, GOOD, Scenario, release, stranger};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
@@ -86,7 +86,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ),
 ];
 
-fn root_of_another_version() -> Vec<Play> {
+fn root_of_another_version() -> Vec<Case> {
     let mut honest = release(2);
     for _ in 0..3 {
         honest.publish(&["root"]);
@@ -101,15 +101,15 @@ fn root_of_another_version() -> Vec<Play> {
         ("the same", file(4), "Rollback"),
         ("a later one", Some(later.written("root")), "WrongVersion"),
     ];
-    let plays = samples.map(|(sample, bytes, why)| {
+    let cases = samples.map(|(sample, bytes, why)| {
         let network = honest.network().fork();
         network.put(&format!("{METADATA}5.root.json"), bytes.unwrap());
-        Play::against(&honest).attacker(&network).sample(sample).refused("root", why)
+        Case::against(&honest).attacker(&network).sample(sample).refused("root", why)
     });
-    plays.into()
+    cases.into()
 }
 
-fn behind_a_terminating_role() -> Vec<Play> {
+fn behind_a_terminating_role() -> Vec<Case> {
     let mut flat = release(1);
     flat.delegate("targets", &Delegation::paths("owner", &["claimed"]).terminating());
     flat.delegate("targets", &Delegation::paths("thief", &["claimed"]));
@@ -121,13 +121,13 @@ fn behind_a_terminating_role() -> Vec<Play> {
     deep.delegate("middle", &Delegation::paths("owner", &["claimed"]).terminating());
     deep.add_target("thief", "claimed", EVIL);
     deep.publish(&["owner", "middle", "thief", "targets"]);
-    let play = |honest, sample, advances: &[&str]| {
-        Play::against(honest).get("claimed").sample(sample).refused("claimed", "NoSuchTarget").advances(advances)
+    let case = |honest, sample, advances: &[&str]| {
+        Case::against(honest).get("claimed").sample(sample).refused("claimed", "NoSuchTarget").advances(advances)
     };
-    vec![play(&flat, "on the first level", &["owner"]), play(&deep, "on the second level", &["middle", "owner"])]
+    vec![case(&flat, "on the first level", &["owner"]), case(&deep, "on the second level", &["middle", "owner"])]
 }
 
-fn delegated_role_falls() -> Vec<Play> {
+fn delegated_role_falls() -> Vec<Case> {
     let honest = release(5);
     let mut fallen = honest.fork();
     fallen.signed("team")["version"] = json!(4);
@@ -137,31 +137,31 @@ fn delegated_role_falls() -> Vec<Play> {
     let mut removed = honest.fork();
     removed.signed("snapshot")["meta"].as_object_mut().unwrap().remove("team.json");
     removed.publish(&["snapshot"]);
-    let play = |thief: &Repository, sample, why| {
-        Play::against(&honest)
+    let case = |thief: &Repository, sample, why| {
+        Case::against(&honest)
             .attacker(thief.network())
             .sample(sample)
             .refused("snapshot", why)
             .advances(&["timestamp"])
     };
     vec![
-        play(&fallen, "from 5 to 4", "ListedRollback"),
-        play(&removed, "gone", "Removed"),
+        case(&fallen, "from 5 to 4", "ListedRollback"),
+        case(&removed, "gone", "Removed"),
         // Seen as gone by no client, for that is refused; a client that comes later sees it lower.
-        play(&newer(&fallen), "gone and back lower", "ListedRollback"),
+        case(&newer(&fallen), "gone and back lower", "ListedRollback"),
     ]
 }
 
-fn timestamp_lists_less() -> Vec<Play> {
+fn timestamp_lists_less() -> Vec<Case> {
     let honest = release(5);
     let mut thief = honest.fork();
     thief.signed("timestamp")["meta"]["snapshot.json"]["version"] = json!(3);
     thief.publish(&["timestamp"]);
-    let play = Play::against(&honest).attacker(thief.network()).honest(newer(&honest).network());
-    vec![play.refused("timestamp", "ListedRollback")]
+    let case = Case::against(&honest).attacker(thief.network()).honest(newer(&honest).network());
+    vec![case.refused("timestamp", "ListedRollback")]
 }
 
-fn cycles() -> Vec<Play> {
+fn cycles() -> Vec<Case> {
     let mut selfish = release(1);
     selfish.delegate("targets", &Delegation::paths("a", &["*"]));
     selfish.delegate("a", &Delegation::paths("a", &["*"]));
@@ -187,7 +187,7 @@ fn cycles() -> Vec<Play> {
     let roles: Vec<&str> = roles.iter().map(String::as_str).chain(["targets"]).collect();
     wide.publish(&roles);
     let nothing = |honest, sample, advances: &[&str]| {
-        Play::against(honest).get("x").sample(sample).refused("x", "NoSuchTarget").advances(advances)
+        Case::against(honest).get("x").sample(sample).refused("x", "NoSuchTarget").advances(advances)
     };
     // The search stops at its limit, and what it has read until then was in order.
     let read: Vec<String> =
@@ -196,7 +196,7 @@ fn cycles() -> Vec<Play> {
     vec![
         nothing(&selfish, "itself", &["a"]),
         nothing(&circle, "two in a circle", &["a", "b"]),
-        Play::against(&wide)
+        Case::against(&wide)
             .get("x")
             .sample("thirty levels, two wide")
             .refused("right-27", "LimitReached")
@@ -204,27 +204,27 @@ fn cycles() -> Vec<Play> {
     ]
 }
 
-fn delegated_threshold() -> Vec<Play> {
+fn delegated_threshold() -> Vec<Case> {
     let keys = ["team-1", "team-2"].map(TestKey::new);
     let mut honest = release(2);
-    crate::tricks::with_keys(&mut honest, "team", &keys, 2);
+    crate::forgery::with_keys(&mut honest, "team", &keys, 2);
     let samples = [
         ("one key", vec![keys[0].clone()]),
         ("a stranger beside it", vec![keys[0].clone(), stranger()]),
         ("nobody", vec![]),
     ];
-    let plays = samples.map(|(sample, signers)| {
+    let cases = samples.map(|(sample, signers)| {
         let mut thief = honest.fork();
         thief.set_signers("team", &signers);
         thief.add_target("team", "team/other", EVIL);
         thief.publish(&["team"]);
-        let play = Play::against(&honest).attacker(thief.network()).get("team/other").sample(sample);
-        play.refused("team", "ThresholdNotMet").advances(before("team"))
+        let case = Case::against(&honest).attacker(thief.network()).get("team/other").sample(sample);
+        case.refused("team", "ThresholdNotMet").advances(before("team"))
     });
-    plays.into()
+    cases.into()
 }
 
-fn delegated_role_unchecked() -> Vec<Play> {
+fn delegated_role_unchecked() -> Vec<Case> {
     let honest = release(3);
     let mut expired = honest.fork();
     expired.signed("team")["expires"] = json!("2020-01-01T00:00:00Z");
@@ -245,19 +245,19 @@ fn delegated_role_unchecked() -> Vec<Play> {
     let bent = sign(&signed, &[TestKey::new("team")]);
     assert_eq!(bent.len(), listed);
     same_length.network().put(&path, bent);
-    let play = |thief: &Repository, sample| {
-        let play = Play::against(&honest).attacker(thief.network()).get("team/package").sample(sample);
-        play.advances(before("team"))
+    let case = |thief: &Repository, sample| {
+        let case = Case::against(&honest).attacker(thief.network()).get("team/package").sample(sample);
+        case.advances(before("team"))
     };
     let file = path.trim_start_matches(METADATA).to_owned();
     vec![
-        play(&expired, "expired").refused("team", "Expired"),
-        play(&unlisted, "longer than listed").refused(file, "TooLong"),
-        play(&same_length, "of another hash").refused("team", "HashMismatch"),
+        case(&expired, "expired").refused("team", "Expired"),
+        case(&unlisted, "longer than listed").refused(file, "TooLong"),
+        case(&same_length, "of another hash").refused("team", "HashMismatch"),
     ]
 }
 
-fn hidden_chain() -> Vec<Play> {
+fn hidden_chain() -> Vec<Case> {
     let first = release(2);
     let mut honest = first.fork();
     honest.set_keys("timestamp", &[TestKey::new("fresh timestamp")], 1);
@@ -278,15 +278,15 @@ fn hidden_chain() -> Vec<Play> {
         network.remove(&format!("{METADATA}{}", file_name("root", Some(version))));
     }
     vec![
-        Play::against(&honest)
+        Case::against(&honest)
             .attacker(thief.network())
             .sample("the old state")
             .refused("timestamp", "ThresholdNotMet"),
-        Play::against(&honest).attacker(&network).sample("the new state").refused("timestamp", "ThresholdNotMet"),
+        Case::against(&honest).attacker(&network).sample("the new state").refused("timestamp", "ThresholdNotMet"),
     ]
 }
 
-fn second_parent() -> Vec<Play> {
+fn second_parent() -> Vec<Case> {
     let mut honest = release(1);
     for side in ["left", "right"] {
         honest.delegate("targets", &Delegation::paths(side, &[&format!("{side}/*")]));
@@ -294,11 +294,11 @@ fn second_parent() -> Vec<Play> {
         honest.add_target("shared", &format!("{side}/package"), GOOD);
     }
     honest.publish(&["left", "right", "shared", "targets"]);
-    let asked = |packages: &[&str]| Play::against(&honest).packages(packages).get("right/package");
+    let asked = |packages: &[&str]| Case::against(&honest).packages(packages).get("right/package");
     vec![asked(&["package"]).sample("at once"), asked(&["left/package", "package"]).sample("after the first")]
 }
 
-fn unicode_forms() -> Vec<Play> {
+fn unicode_forms() -> Vec<Case> {
     let (composed, decomposed) = ("caf\u{e9}", "cafe\u{301}");
     let mut honest = release(1);
     honest.add_target("targets", composed, GOOD);
@@ -308,12 +308,12 @@ fn unicode_forms() -> Vec<Play> {
     let text = String::from_utf8(thief.written("targets")).unwrap().replace(composed, decomposed);
     republish(&mut thief, "targets", text.into_bytes());
     vec![
-        Play::against(&honest).get(composed).sample("asked for as listed"),
-        Play::against(&honest)
+        Case::against(&honest).get(composed).sample("asked for as listed"),
+        Case::against(&honest)
             .get(decomposed)
             .sample("asked for in the other form")
             .refused(decomposed, "NoSuchTarget"),
-        Play::against(&honest)
+        Case::against(&honest)
             .attacker(thief.network())
             .sample("signed in the other form")
             .refused("targets", "ThresholdNotMet")
@@ -321,7 +321,7 @@ fn unicode_forms() -> Vec<Play> {
     ]
 }
 
-fn threshold_as_rotation() -> Vec<Play> {
+fn threshold_as_rotation() -> Vec<Case> {
     let keys = ["online-1", "online-2"].map(TestKey::new);
     let mut honest = release(2);
     honest.set_keys("timestamp", &keys, 1);
@@ -334,11 +334,11 @@ fn threshold_as_rotation() -> Vec<Play> {
     mended.publish(&["root", "team", "targets"]);
     // That another threshold for the same keys is a rotation is our reading.
     vec![
-        Play::against(&honest)
-            .then(thief.network())
+        Case::against(&honest)
+            .followed(thief.network())
             .attacker(mended.network())
             .honest(newer(&mended).network())
             .get("package")
-            .ours_alone(),
+            .in_process_only(),
     ]
 }

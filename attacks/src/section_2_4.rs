@@ -5,8 +5,8 @@ use std::fs;
 use lastmile_testkit::{Delegation, METADATA, NetworkFault, Repository, TestKey, sign};
 use serde_json::{Value, json};
 
-use crate::tricks::{before, newer, with_signatures};
-use crate::{EVIL, GOOD, Play, Scenario, release};
+use crate::forgery::{before, newer, with_signatures};
+use crate::{Case, EVIL, GOOD, Scenario, release};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
@@ -102,19 +102,19 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ),
 ];
 
-fn names_that_lead_out() -> Vec<Play> {
+fn names_that_lead_out() -> Vec<Case> {
     let refused = ["../x", "../../../x", "a/../../x", "/tmp/x", "a/..", "..", "a/./x", "."];
-    let plays = refused.into_iter().map(|name| {
+    let cases = refused.into_iter().map(|name| {
         let mut thief = release(2);
         thief.add_target("targets", name, EVIL);
         thief.publish(&["targets"]);
         // Other clients may rightly keep such a package under an encoded name: see the names of section 4.3.
-        Play::against(&thief).get(name).sample(format!("`{name}`")).refused("name", "Name").ours_alone()
+        Case::against(&thief).get(name).sample(format!("`{name}`")).refused("name", "Name").in_process_only()
     });
-    plays.collect()
+    cases.collect()
 }
 
-fn stored_root_replaced() -> Vec<Play> {
+fn stored_root_replaced() -> Vec<Case> {
     let honest = release(3);
     let mut thief = Repository::new();
     for role in ["root", "timestamp", "snapshot", "targets"] {
@@ -136,13 +136,13 @@ fn stored_root_replaced() -> Vec<Play> {
         fs::write(folder.join("root.json"), &root).unwrap();
     };
     // What the attacker serves is refused by the shipped root; the stored one is mended from the chain.
-    let play = Play::against(&honest).tamper(replace).attacker(thief.network()).get("package");
-    vec![play.refused("root", "ThresholdNotMet")]
+    let case = Case::against(&honest).tamper(replace).attacker(thief.network()).get("package");
+    vec![case.refused("root", "ThresholdNotMet")]
 }
 
-fn method_in_the_signature() -> Vec<Play> {
+fn method_in_the_signature() -> Vec<Case> {
     let honest = release(3);
-    let mut plays = Vec::new();
+    let mut cases = Vec::new();
     for (name, value) in [("method", "rsapss"), ("scheme", "ed25519"), ("keytype", "rsa")] {
         let mut thief = newer(&honest);
         let bytes = with_signatures(&thief.written("timestamp"), |signatures| {
@@ -150,8 +150,8 @@ fn method_in_the_signature() -> Vec<Play> {
             signatures[0]["sig"] = json!("00".repeat(64));
         });
         thief.put_metadata("timestamp", bytes);
-        let play = Play::against(&honest).attacker(thief.network()).sample(format!("`{name}` in a signature"));
-        plays.push(play.refused("timestamp", "ThresholdNotMet"));
+        let case = Case::against(&honest).attacker(thief.network()).sample(format!("`{name}` in a signature"));
+        cases.push(case.refused("timestamp", "ThresholdNotMet"));
     }
     for (keytype, scheme) in [("ed25519", "rsassa-pss-sha256"), ("rsa", "ed25519"), ("ecdsa", "ed25519")] {
         let key = TestKey::new("snapshot").with_object(|object| {
@@ -164,41 +164,41 @@ fn method_in_the_signature() -> Vec<Play> {
         let mut mended = thief.fork();
         mended.set_keys("snapshot", &[TestKey::new("snapshot")], 1);
         mended.publish(&["root", "team", "targets"]);
-        let play = Play::against(&honest).attacker(thief.network()).honest(mended.network());
-        let play = play.sample(format!("a key of type {keytype} with the scheme {scheme}"));
-        let play = play.honest_is_odd().refused("snapshot", "ThresholdNotMet");
-        plays.push(play.advances(&["root", "snapshot", "timestamp"]));
+        let case = Case::against(&honest).attacker(thief.network()).honest(mended.network());
+        let case = case.sample(format!("a key of type {keytype} with the scheme {scheme}"));
+        let case = case.honest_may_be_refused().refused("snapshot", "ThresholdNotMet");
+        cases.push(case.advances(&["root", "snapshot", "timestamp"]));
     }
-    plays
+    cases
 }
 
-fn expired_alone() -> Vec<Play> {
+fn expired_alone() -> Vec<Case> {
     let honest = release(3);
-    let plays = ["root", "timestamp", "snapshot", "targets", "team"].map(|role| {
+    let cases = ["root", "timestamp", "snapshot", "targets", "team"].map(|role| {
         let mut stale = honest.fork();
         stale.signed(role)["expires"] = json!("2020-01-01T00:00:00Z");
         stale.publish(&[role]);
         let mut renewed = stale.fork();
         renewed.signed(role)["expires"] = json!("2040-01-01T00:00:00Z");
         renewed.publish(&["root", "team", "targets"]);
-        let play =
-            Play::against(&honest).attacker(stale.network()).honest(renewed.network()).get("team/package").sample(role);
+        let case =
+            Case::against(&honest).attacker(stale.network()).honest(renewed.network()).get("team/package").sample(role);
         let advances: &[&str] = match role {
             "root" => &["root"],
             "timestamp" => &[],
             "snapshot" => &["timestamp"],
             _ => &["snapshot", "timestamp"],
         };
-        play.refused(role, "Expired").advances(advances)
+        case.refused(role, "Expired").advances(advances)
     });
-    plays.into()
+    cases.into()
 }
 
-fn greatest_versions() -> Vec<Play> {
+fn greatest_versions() -> Vec<Case> {
     let honest = release(2);
     let versions =
         [(1_u64 << 31, true), ((1 << 53) + 1, true), ((1 << 63) - 1, true), (1 << 63, false), (u64::MAX, false)];
-    let plays = versions.map(|(version, is_fine)| {
+    let cases = versions.map(|(version, is_fine)| {
         let mut thief = honest.fork();
         thief.signed("timestamp")["version"] = json!(version);
         thief.write("timestamp");
@@ -206,23 +206,23 @@ fn greatest_versions() -> Vec<Play> {
         let mut mended = honest.fork();
         mended.set_keys("timestamp", &[TestKey::new("fresh timestamp")], 1);
         mended.publish(&["root", "team", "targets"]);
-        let play =
-            Play::against(&honest).attacker(thief.network()).honest(mended.network()).sample(version.to_string());
-        if is_fine { play } else { play.odd().refused("timestamp", "Malformed") }
+        let case =
+            Case::against(&honest).attacker(thief.network()).honest(mended.network()).sample(version.to_string());
+        if is_fine { case } else { case.form_only().refused("timestamp", "Malformed") }
     });
-    plays.into()
+    cases.into()
 }
 
-fn member_in_the_envelope() -> Vec<Play> {
+fn member_in_the_envelope() -> Vec<Case> {
     let honest = release(3);
     let mut next = newer(&honest);
     let mut envelope: Value = serde_json::from_slice(&next.written("timestamp")).unwrap();
     envelope["abc"] = json!("xyz");
     next.put_metadata("timestamp", serde_json::to_vec(&envelope).unwrap());
-    vec![Play::against(&honest).attacker(next.network())]
+    vec![Case::against(&honest).attacker(next.network())]
 }
 
-fn no_fallback_to_the_stored_copy() -> Vec<Play> {
+fn no_fallback_to_the_stored_copy() -> Vec<Case> {
     let honest = release(3);
     let bent = honest.network().fork();
     bent.put(&format!("{METADATA}timestamp.json"), b"<html>busy</html>".to_vec());
@@ -230,15 +230,15 @@ fn no_fallback_to_the_stored_copy() -> Vec<Play> {
     silent.remove(&format!("{METADATA}timestamp.json"));
     let down = honest.network().fork();
     down.fault(&format!("{METADATA}timestamp.json"), NetworkFault::Status(503));
-    let play = |network, sample| Play::against(&honest).attacker(network).get("package").sample(sample);
+    let case = |network, sample| Case::against(&honest).attacker(network).get("package").sample(sample);
     vec![
-        play(&bent, "another document").refused("timestamp", "Malformed"),
-        play(&silent, "404").refused("timestamp.json", "NotFound"),
-        play(&down, "503").refused("timestamp.json", "Status"),
+        case(&bent, "another document").refused("timestamp", "Malformed"),
+        case(&silent, "404").refused("timestamp.json", "NotFound"),
+        case(&down, "503").refused("timestamp.json", "Status"),
     ]
 }
 
-fn neither_paths_nor_prefixes() -> Vec<Play> {
+fn neither_paths_nor_prefixes() -> Vec<Case> {
     let honest = release(2);
     let samples = [
         ("both", json!({"paths": ["*"], "path_hash_prefixes": ["0"]})),
@@ -257,9 +257,9 @@ fn neither_paths_nor_prefixes() -> Vec<Play> {
         let mut mended = thief.fork();
         mended.signed("targets")["delegations"]["roles"].as_array_mut().unwrap().pop();
         mended.publish(&["team", "targets"]);
-        let play =
-            Play::against(&honest).attacker(thief.network()).honest(mended.network()).get("claimed").sample(sample);
-        play.odd().refused("targets", "Malformed").advances(&["snapshot", "timestamp"])
+        let case =
+            Case::against(&honest).attacker(thief.network()).honest(mended.network()).get("claimed").sample(sample);
+        case.form_only().refused("targets", "Malformed").advances(&["snapshot", "timestamp"])
     });
     let empty = [
         ("neither", json!({})),
@@ -271,12 +271,12 @@ fn neither_paths_nor_prefixes() -> Vec<Play> {
         thief.delegate("targets", &Delegation::with_members("thief", members));
         thief.add_target("thief", "claimed", EVIL);
         thief.publish(&["thief", "targets"]);
-        Play::against(&thief).get("claimed").sample(sample).honest_is_odd().refused("claimed", "NoSuchTarget")
+        Case::against(&thief).get("claimed").sample(sample).honest_may_be_refused().refused("claimed", "NoSuchTarget")
     });
     refused.into_iter().chain(empty).collect()
 }
 
-fn first_entry_counts() -> Vec<Play> {
+fn first_entry_counts() -> Vec<Case> {
     let mut honest = release(1);
     for (name, content) in [("first", GOOD), ("second", EVIL)] {
         honest.delegate("targets", &Delegation::paths(name, &["claimed"]));
@@ -284,52 +284,52 @@ fn first_entry_counts() -> Vec<Play> {
         honest.signed(name)["targets"]["claimed"]["custom"] = json!({"from": name});
     }
     honest.publish(&["first", "second", "targets"]);
-    vec![Play::against(&honest).get("claimed").packages(&["package"])]
+    vec![Case::against(&honest).get("claimed").packages(&["package"])]
 }
 
-fn names_that_look_like_urls() -> Vec<Play> {
+fn names_that_look_like_urls() -> Vec<Case> {
     let names = ["http/evil.example/x", "x#f", "x;y", "x&y=z", "a b", "a+b", "a%2Fb", "%2e%2e", "~root", "é/ü"];
-    let plays = names.map(|name| {
+    let cases = names.map(|name| {
         let mut honest = release(1);
         honest.add_target("targets", name, GOOD);
         honest.publish(&["targets"]);
-        Play::against(&honest).packages(&["package"]).get(name).sample(format!("`{name}`"))
+        Case::against(&honest).packages(&["package"]).get(name).sample(format!("`{name}`"))
     });
-    plays.into()
+    cases.into()
 }
 
-fn same_version_other_content() -> Vec<Play> {
+fn same_version_other_content() -> Vec<Case> {
     let honest = release(3);
     let mut next = honest.fork();
     next.publish(&["team", "targets"]);
-    let mut plays = Vec::new();
+    let mut cases = Vec::new();
     for (role, package) in [("targets", "package"), ("team", "team/package")] {
-        plays.extend(other_content(&honest, &next, role, package, |thief| thief.add_target(role, package, EVIL)));
+        cases.extend(other_content(&honest, &next, role, package, |thief| thief.add_target(role, package, EVIL)));
     }
     let later = |role: &'static str| {
         move |thief: &mut Repository| thief.signed(role)["expires"] = json!("2041-01-01T00:00:00Z")
     };
-    plays.extend(other_content(&honest, &next, "snapshot", "package", later("snapshot")));
+    cases.extend(other_content(&honest, &next, "snapshot", "package", later("snapshot")));
     let mut thief = honest.fork();
     later("timestamp")(&mut thief);
     thief.write("timestamp");
-    plays.push(Play::against(&honest).attacker(thief.network()).sample("timestamp, seen").keeps_all());
+    cases.push(Case::against(&honest).attacker(thief.network()).sample("timestamp, seen").changes_nothing());
     // A root is asked for by its version: the same version can only come under the next name.
     let mut followed = honest.fork();
     followed.publish(&["root"]);
     let mut thief = followed.fork();
     later("root")(&mut thief);
     let other = thief.write("root");
-    plays.push(Play::against(&followed).attacker(thief.network()).sample("root, seen").keeps_all());
+    cases.push(Case::against(&followed).attacker(thief.network()).sample("root, seen").changes_nothing());
     let network = followed.network().fork();
     network.put(&format!("{METADATA}3.root.json"), other);
-    let play = Play::against(&followed).attacker(&network).sample("root, under the next name");
-    plays.push(play.refused("root", "Rollback"));
-    plays
+    let case = Case::against(&followed).attacker(&network).sample("root, under the next name");
+    cases.push(case.refused("root", "Rollback"));
+    cases
 }
 
-fn same_version_other_bins() -> Vec<Play> {
-    let mut plays = Vec::new();
+fn same_version_other_bins() -> Vec<Case> {
+    let mut cases = Vec::new();
     for kind in ["succinct", "by prefix"] {
         let mut honest = release(1);
         honest.signed("targets")["delegations"] = json!({"keys": {}});
@@ -345,13 +345,13 @@ fn same_version_other_bins() -> Vec<Play> {
         next.publish(&roles);
         let evil = |thief: &mut Repository| thief.add_target(&bin, "binned", EVIL);
         let all = other_content(&honest, &next, &bin, "binned", evil);
-        plays.extend(all.into_iter().map(|play| {
-            let sample = format!("{kind}: {}", play.sample);
-            let play = play.packages(&["package", "binned"]).sample(sample);
-            if kind == "succinct" { play.honest_is_odd() } else { play }
+        cases.extend(all.into_iter().map(|case| {
+            let sample = format!("{kind}: {}", case.sample);
+            let case = case.packages(&["package", "binned"]).sample(sample);
+            if kind == "succinct" { case.honest_may_be_refused() } else { case }
         }));
     }
-    plays
+    cases
 }
 
 /// The bin of all paths whose hash begins with one of these digits.
@@ -371,7 +371,7 @@ fn other_content(
     role: &str,
     package: &str,
     forge: impl Fn(&mut Repository),
-) -> Vec<Play> {
+) -> Vec<Case> {
     let forged = |honest: &Repository| {
         let mut thief = honest.fork();
         forge(&mut thief);
@@ -380,33 +380,33 @@ fn other_content(
     };
     let below: &[&str] = if ["snapshot", "targets"].contains(&role) { &[] } else { &["targets"] };
     let advances = [before(role), below].concat();
-    let refused = |play: Play, sample: &str, advances: &[&str]| {
-        play.get(package).sample(format!("{role}, {sample}")).refused(role, "HashMismatch").advances(advances)
+    let refused = |case: Case, sample: &str, advances: &[&str]| {
+        case.get(package).sample(format!("{role}, {sample}")).refused(role, "HashMismatch").advances(advances)
     };
     let (now, later) = (forged(honest), forged(next));
     vec![
-        refused(Play::at_first(honest).attacker(now.network()), "new client", &[&["root"], &advances[..]].concat()),
-        refused(Play::against(honest).attacker(later.network()), "next release", &advances)
+        refused(Case::new_client(honest).attacker(now.network()), "new client", &[&["root"], &advances[..]].concat()),
+        refused(Case::against(honest).attacker(later.network()), "next release", &advances)
             .honest(newer(next).network()),
-        Play::against(honest).attacker(now.network()).get(package).sample(format!("{role}, seen")).keeps_all(),
+        Case::against(honest).attacker(now.network()).get(package).sample(format!("{role}, seen")).changes_nothing(),
     ]
 }
 
-fn unsigned_delegated() -> Vec<Play> {
+fn unsigned_delegated() -> Vec<Case> {
     let honest = release(3);
     let samples = [
         ("nobody", vec![]),
         ("the delegator", vec![TestKey::new("targets")]),
         ("the snapshot's key", vec![TestKey::new("snapshot")]),
     ];
-    let plays = samples.map(|(sample, signers)| {
+    let cases = samples.map(|(sample, signers)| {
         let mut thief = honest.fork();
         thief.set_signers("team", &signers);
         thief.add_target("team", "team/package", EVIL);
         thief.publish(&["team"]);
-        let play =
-            Play::against(&honest).attacker(thief.network()).get("team/package").sample(format!("signed by {sample}"));
-        play.refused("team", "ThresholdNotMet").advances(&["snapshot", "timestamp"])
+        let case =
+            Case::against(&honest).attacker(thief.network()).get("team/package").sample(format!("signed by {sample}"));
+        case.refused("team", "ThresholdNotMet").advances(&["snapshot", "timestamp"])
     });
-    plays.into()
+    cases.into()
 }

@@ -3,8 +3,8 @@
 use lastmile_testkit::{Delegation, METADATA, NetworkFault, TestKey};
 use serde_json::{Value, json};
 
-use crate::tricks::{before, newer, republish, with_signatures};
-use crate::{EVIL, GOOD, Play, Scenario, release};
+use crate::forgery::{before, newer, republish, with_signatures};
+use crate::{Case, EVIL, GOOD, Scenario, release};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
@@ -100,15 +100,15 @@ type Bend = fn(Vec<u8>) -> Vec<u8>;
 type Edit = fn(&mut Value);
 
 /// A new timestamp whose only signature has been changed.
-fn forged(sample: &str, edit: impl FnOnce(&mut Vec<Value>)) -> Play {
+fn forged(sample: &str, edit: impl FnOnce(&mut Vec<Value>)) -> Case {
     let honest = release(2);
     let mut thief = newer(&honest);
     let bytes = with_signatures(&thief.written("timestamp"), edit);
     thief.put_metadata("timestamp", bytes);
-    Play::against(&honest).attacker(thief.network()).sample(sample).refused("timestamp", "ThresholdNotMet")
+    Case::against(&honest).attacker(thief.network()).sample(sample).refused("timestamp", "ThresholdNotMet")
 }
 
-fn bad_signatures() -> Vec<Play> {
+fn bad_signatures() -> Vec<Case> {
     let with = |sample: &str, value: Value| forged(sample, |signatures| signatures[0]["sig"] = value);
     vec![
         forged("none", Vec::clear),
@@ -121,10 +121,10 @@ fn bad_signatures() -> Vec<Play> {
             let id = signatures[0]["keyid"].as_str().unwrap().to_uppercase();
             signatures[0]["keyid"] = json!(id);
         })
-        .odd(),
+        .form_only(),
         with("a number", json!(5)).refused("timestamp", "Malformed"),
         forged("no key id", |signatures| drop(signatures[0].as_object_mut().unwrap().remove("keyid")))
-            .odd()
+            .form_only()
             .refused("timestamp", "Malformed"),
     ]
 }
@@ -133,7 +133,7 @@ fn bytes_of(signature: &Value) -> Vec<u8> {
     hex::decode(signature["sig"].as_str().unwrap()).unwrap()
 }
 
-fn bad_ed25519() -> Vec<Play> {
+fn bad_ed25519() -> Vec<Case> {
     let with = |sample: &str, edit: Bend| {
         forged(sample, |signatures| signatures[0]["sig"] = json!(hex::encode(edit(bytes_of(&signatures[0])))))
     };
@@ -142,7 +142,7 @@ fn bad_ed25519() -> Vec<Play> {
             bytes.pop();
             bytes
         }),
-        with("65 bytes", |bytes| [bytes, vec![0]].concat()).odd(),
+        with("65 bytes", |bytes| [bytes, vec![0]].concat()).form_only(),
         with("S and the order of the group", |bytes| {
             let order = hex::decode("edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010").unwrap();
             let mut sum = bytes[..32].to_vec();
@@ -154,12 +154,12 @@ fn bad_ed25519() -> Vec<Play> {
             }
             sum
         })
-        .odd(),
+        .form_only(),
         with("R of small order, S of 0", |_| [vec![1], vec![0; 63]].concat()),
     ]
 }
 
-fn bad_ecdsa() -> Vec<Play> {
+fn bad_ecdsa() -> Vec<Case> {
     let key = TestKey::p256("timestamp");
     let samples: [(&str, Bend); 4] = [
         ("r of 0", |_| vec![0x30, 6, 2, 1, 0, 2, 1, 1]),
@@ -170,20 +170,20 @@ fn bad_ecdsa() -> Vec<Play> {
     let mut honest = release(2);
     honest.set_keys("timestamp", &[key], 1);
     honest.publish(&["root", "timestamp"]);
-    let plays = samples.map(|(sample, edit)| {
+    let cases = samples.map(|(sample, edit)| {
         let mut thief = newer(&honest);
         let bytes = with_signatures(&thief.written("timestamp"), |signatures| {
             signatures[0]["sig"] = json!(hex::encode(edit(bytes_of(&signatures[0]))));
         });
         thief.put_metadata("timestamp", bytes);
-        let play = Play::against(&honest).attacker(thief.network()).sample(sample);
-        let play = if sample == "trailing bytes" { play.odd() } else { play };
-        play.refused("timestamp", "ThresholdNotMet")
+        let case = Case::against(&honest).attacker(thief.network()).sample(sample);
+        let case = if sample == "trailing bytes" { case.form_only() } else { case };
+        case.refused("timestamp", "ThresholdNotMet")
     });
-    plays.into()
+    cases.into()
 }
 
-fn harmless_signatures() -> Vec<Play> {
+fn harmless_signatures() -> Vec<Case> {
     let honest = release(2);
     let mut next = newer(&honest);
     let bytes = with_signatures(&next.written("timestamp"), |signatures| {
@@ -197,35 +197,35 @@ fn harmless_signatures() -> Vec<Play> {
     rooted.signed("root")["keys"]["odd"] = json!({"keytype": "unheard", "scheme": "of", "keyval": {"public": "x"}});
     rooted.publish(&["root", "team", "targets"]);
     vec![
-        Play::against(&honest).attacker(next.network()).sample("signatures"),
-        Play::against(&honest)
+        Case::against(&honest).attacker(next.network()).sample("signatures"),
+        Case::against(&honest)
             .attacker(rooted.network())
             .honest(newer(&rooted).network())
             .sample("a key in the root")
-            .honest_is_odd(),
+            .honest_may_be_refused(),
     ]
 }
 
-fn key_of_another_role() -> Vec<Play> {
+fn key_of_another_role() -> Vec<Case> {
     let honest = release(2);
-    let plays = ["snapshot", "targets", "root-1"].map(|key| {
+    let cases = ["snapshot", "targets", "root-1"].map(|key| {
         let mut thief = honest.fork();
         thief.set_signers("timestamp", &[TestKey::new(key)]);
         thief.publish(&["timestamp"]);
-        Play::against(&honest).attacker(thief.network()).sample(key).refused("timestamp", "ThresholdNotMet")
+        Case::against(&honest).attacker(thief.network()).sample(key).refused("timestamp", "ThresholdNotMet")
     });
-    plays.into()
+    cases.into()
 }
 
-fn opaque_keyids() -> Vec<Play> {
+fn opaque_keyids() -> Vec<Case> {
     let honest = release(2);
     let mut next = honest.fork();
     next.set_keys("timestamp", &[TestKey::new("fresh").with_keyid("a name of its own")], 1);
     next.publish(&["root", "team", "targets"]);
-    vec![Play::against(&honest).attacker(next.network()).honest(newer(&next).network()).ours_alone()]
+    vec![Case::against(&honest).attacker(next.network()).honest(newer(&next).network()).in_process_only()]
 }
 
-fn many_roles() -> Vec<Play> {
+fn many_roles() -> Vec<Case> {
     let mut chain = release(1);
     let names: Vec<String> = (0..100).map(|number| format!("link-{number:03}")).collect();
     let above = ["targets".to_owned()].into_iter().chain(names.clone());
@@ -246,14 +246,14 @@ fn many_roles() -> Vec<Play> {
     wide.publish(&roles);
     // The search ends at its limit; the roles that were visited were in order.
     let visited: Vec<&str> = names.iter().map(String::as_str).take(32).collect();
-    let play = |honest, sample| Play::against(honest).get("claimed").sample(sample).advances(&visited);
+    let case = |honest, sample| Case::against(honest).get("claimed").sample(sample).advances(&visited);
     vec![
-        play(&chain, "a chain").refused("link-032", "LimitReached").ours_alone(),
-        play(&wide, "side by side").refused("link-032", "LimitReached").ours_alone(),
+        case(&chain, "a chain").refused("link-032", "LimitReached").in_process_only(),
+        case(&wide, "side by side").refused("link-032", "LimitReached").in_process_only(),
     ]
 }
 
-fn bad_delegations() -> Vec<Play> {
+fn bad_delegations() -> Vec<Case> {
     let honest = release(2);
     let samples: [(&str, Edit); 3] = [
         ("a role twice", |delegations| {
@@ -266,17 +266,17 @@ fn bad_delegations() -> Vec<Play> {
                 json!({"keyids": [], "threshold": 1, "bit_length": 4, "name_prefix": "bin"});
         }),
     ];
-    let plays = samples.map(|(sample, edit)| {
+    let cases = samples.map(|(sample, edit)| {
         let mut thief = honest.fork();
         edit(&mut thief.signed("targets")["delegations"]);
         thief.publish(&["targets"]);
-        let play = Play::against(&honest).attacker(thief.network()).get("team/package").sample(sample);
-        play.odd().refused("targets", "Malformed").advances(before("targets"))
+        let case = Case::against(&honest).attacker(thief.network()).get("team/package").sample(sample);
+        case.form_only().refused("targets", "Malformed").advances(before("targets"))
     });
-    plays.into()
+    cases.into()
 }
 
-fn first_role_fails() -> Vec<Play> {
+fn first_role_fails() -> Vec<Case> {
     let mut honest = release(1);
     honest.delegate("targets", &Delegation::paths("first", &["claimed"]));
     honest.delegate("targets", &Delegation::paths("second", &["claimed"]));
@@ -289,24 +289,24 @@ fn first_role_fails() -> Vec<Play> {
     let mut unsigned = honest.fork();
     let bytes = with_signatures(&unsigned.written("first"), Vec::clear);
     republish(&mut unsigned, "first", bytes);
-    let play = |network, sample| Play::against(&honest).attacker(network).get("claimed").sample(sample);
+    let case = |network, sample| Case::against(&honest).attacker(network).get("claimed").sample(sample);
     vec![
-        play(&gone, "404").refused("1.first.json", "NotFound"),
-        play(&down, "500").refused("1.first.json", "Status"),
-        Play::against(&unsigned).get("claimed").sample("unsigned").refused("first", "ThresholdNotMet"),
+        case(&gone, "404").refused("1.first.json", "NotFound"),
+        case(&down, "500").refused("1.first.json", "Status"),
+        Case::against(&unsigned).get("claimed").sample("unsigned").refused("first", "ThresholdNotMet"),
     ]
 }
 
-fn every_edge() -> Vec<Play> {
+fn every_edge() -> Vec<Case> {
     let mut honest = release(1);
     honest.delegate("targets", &Delegation::paths("outer", &["outer/*"]));
     honest.delegate("outer", &Delegation::paths("inner", &["*", "*/*"]));
     honest.add_target("inner", "elsewhere/x", EVIL);
     honest.publish(&["inner", "outer", "targets"]);
-    vec![Play::against(&honest).get("elsewhere/x").refused("elsewhere/x", "NoSuchTarget")]
+    vec![Case::against(&honest).get("elsewhere/x").refused("elsewhere/x", "NoSuchTarget")]
 }
 
-fn same_keyid() -> Vec<Play> {
+fn same_keyid() -> Vec<Case> {
     let honest = release(2);
     let mut thief = honest.fork();
     // `team` delegates to a role of its own, and lists a stranger's key under the id of its own key.
@@ -317,21 +317,21 @@ fn same_keyid() -> Vec<Play> {
     let mut forged = thief.fork();
     forged.set_signers("team", &[stranger]);
     forged.publish(&["team"]);
-    let play = Play::against(&thief).attacker(forged.network()).get("team/package");
-    vec![play.refused("team", "ThresholdNotMet").advances(before("team"))]
+    let case = Case::against(&thief).attacker(forged.network()).get("team/package");
+    vec![case.refused("team", "ThresholdNotMet").advances(before("team"))]
 }
 
-fn top_level_first() -> Vec<Play> {
+fn top_level_first() -> Vec<Case> {
     let mut honest = release(1);
     honest.delegate("targets", &Delegation::paths("role", &["claimed"]));
     honest.add_target("role", "claimed", EVIL);
     honest.add_target("targets", "claimed", GOOD);
     honest.publish(&["role", "targets"]);
-    vec![Play::against(&honest).packages(&["package"]).get("claimed")]
+    vec![Case::against(&honest).packages(&["package"]).get("claimed")]
 }
 
-fn bins() -> Vec<Play> {
-    let plays = [1, 4, 5, 9].map(|bits| {
+fn bins() -> Vec<Case> {
+    let cases = [1, 4, 5, 9].map(|bits| {
         let mut honest = release(1);
         honest.signed("targets")["delegations"] = json!({"keys": {}});
         let bins = honest.delegate_to_bins("targets", bits, "bin");
@@ -339,7 +339,11 @@ fn bins() -> Vec<Play> {
         honest.add_target(&bin, "binned", GOOD);
         let roles: Vec<&str> = bins.iter().map(String::as_str).chain(["targets"]).collect();
         honest.publish(&roles);
-        Play::against(&honest).packages(&["package"]).get("binned").sample(format!("{bits} bits")).honest_is_odd()
+        Case::against(&honest)
+            .packages(&["package"])
+            .get("binned")
+            .sample(format!("{bits} bits"))
+            .honest_may_be_refused()
     });
-    plays.into()
+    cases.into()
 }

@@ -9,8 +9,8 @@ use lastmile_client::{HttpSettings, Patience};
 use lastmile_metadata::Limits;
 use lastmile_testkit::Connection;
 
-use crate::wire::{Scene, UNREAD, answer, chunk, endless};
-use crate::{Play, Scenario};
+use crate::hostile_server::{NewRelease, UNREAD, answer, chunk, endless};
+use crate::{Case, Scenario};
 
 /// Longer than an impatient client waits. Then the whole file comes, so that one that goes on waiting is found out.
 const LONG: Duration = Duration::from_secs(4);
@@ -18,7 +18,7 @@ const LONG: Duration = Duration::from_secs(4);
 const SPECIFICATION: &str = "specification 1.5.2 (endless data, slow retrieval)";
 
 pub(super) fn scenarios() -> Vec<Scenario> {
-    let scenario = |id, attack, plays| Scenario { id, rows: rows(id), attack, source: SPECIFICATION, plays };
+    let scenario = |id, attack, cases| Scenario { id, rows: rows(id), attack, source: SPECIFICATION, cases };
     vec![
         scenario("3.4-bodies", "each file in turn never ends, with a length, in chunks and without either", bodies),
         scenario(
@@ -55,60 +55,63 @@ fn rows(id: &'static str) -> &'static [&'static str] {
     }
 }
 
-fn bodies() -> Vec<Play> {
-    let scene = Scene::new();
-    let mut plays = Vec::new();
-    for place in scene.places() {
+fn bodies() -> Vec<Case> {
+    let new_release = NewRelease::new();
+    let mut cases = Vec::new();
+    for served in new_release.served_files() {
         let heads: [(&str, &str, &[u8]); 3] = [
             ("in chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"4\r\nxxxx\r\n"),
             ("until the connection ends", "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", b"x"),
             ("of a vast length", "HTTP/1.1 200 OK\r\nContent-Length: 9000000000000000000\r\n\r\n", b"x"),
         ];
         for (sample, head, part) in heads {
-            let play =
-                scene.play(&place, sample, move |connection, _| endless(connection, head, part)).most_bytes(UNREAD);
-            plays.push(too_long(place.role, &place.file, play));
+            let case = new_release
+                .case(&served, sample, move |connection, _| endless(connection, head, part))
+                .max_bytes(UNREAD);
+            cases.push(too_long(served.role, &served.file, case));
         }
     }
-    plays
+    cases
 }
 
 /// The error that a file is too long: a target is blamed by its name.
-fn too_long(role: &'static str, file: &str, play: Play) -> Play {
-    if role == "new-package" { play.refused(role, "Length") } else { play.refused(file, "TooLong") }
+fn too_long(role: &'static str, file: &str, case: Case) -> Case {
+    if role == "new-package" { case.refused(role, "Length") } else { case.refused(file, "TooLong") }
 }
 
-fn at_the_limit() -> Vec<Play> {
-    let scene = Scene::new();
-    let mut plays = Vec::new();
-    for place in scene.places() {
-        let length = scene.network().file(&place.path).map_or(0, |file| file.len());
-        if place.role == "root" {
+fn at_the_limit() -> Vec<Case> {
+    let new_release = NewRelease::new();
+    let mut cases = Vec::new();
+    for served in new_release.served_files() {
+        let length = new_release.network().file(&served.path).map_or(0, |file| file.len());
+        if served.role == "root" {
             // Nothing but a limit says how long the next root may be.
             let limits = || with(|limits| limits.root_length = 10);
-            let exactly = scene.play(&place, "exactly", |connection, _| answer(connection, "200 OK", "", &[b'x'; 10]));
-            plays.push(place.misread(exactly, "Malformed").limits(limits()));
-            let more = scene.play(&place, "one more", |connection, _| answer(connection, "200 OK", "", &[b'x'; 11]));
-            plays.push(place.unread(more, "TooLong").limits(limits()));
+            let exactly =
+                new_release.case(&served, "exactly", |connection, _| answer(connection, "200 OK", "", &[b'x'; 10]));
+            cases.push(served.refused_content(exactly, "Malformed").limits(limits()));
+            let more =
+                new_release.case(&served, "one more", |connection, _| answer(connection, "200 OK", "", &[b'x'; 11]));
+            cases.push(served.refused_transfer(more, "TooLong").limits(limits()));
             continue;
         }
-        let exactly = scene.play(&place, "exactly", |connection, file| answer(connection, "200 OK", "", file));
-        let exactly = if place.role == "timestamp" {
+        let exactly = new_release.case(&served, "exactly", |connection, file| answer(connection, "200 OK", "", file));
+        let exactly = if served.role == "timestamp" {
             exactly.limits(with(|limits| limits.timestamp_length = length as u64))
         } else {
             exactly
         };
-        plays.push(exactly);
-        let more =
-            scene.play(&place, "one more", |connection, file| answer(connection, "200 OK", "", &[file, b" "].concat()));
-        let more = too_long(place.role, &place.file, more);
-        plays.push(if place.role == "timestamp" {
+        cases.push(exactly);
+        let more = new_release
+            .case(&served, "one more", |connection, file| answer(connection, "200 OK", "", &[file, b" "].concat()));
+        let more = too_long(served.role, &served.file, more);
+        cases.push(if served.role == "timestamp" {
             more.limits(with(|limits| limits.timestamp_length = length as u64))
         } else {
             more
         });
     }
-    plays
+    cases
 }
 
 fn with(edit: impl FnOnce(&mut Limits)) -> Limits {
@@ -117,45 +120,46 @@ fn with(edit: impl FnOnce(&mut Limits)) -> Limits {
     limits
 }
 
-fn error_pages() -> Vec<Play> {
-    let scene = Scene::new();
-    let mut plays = Vec::new();
-    for place in scene.places() {
+fn error_pages() -> Vec<Case> {
+    let new_release = NewRelease::new();
+    let mut cases = Vec::new();
+    for served in new_release.served_files() {
         for status in ["404 Not Found", "500 Oh"] {
             let head = format!("HTTP/1.1 {status}\r\nTransfer-Encoding: chunked\r\n\r\n");
             let page = chunk(&[b'x'; 4096]);
-            let play =
-                scene.play(&place, status, move |connection, _| endless(connection, &head, &page)).most_bytes(UNREAD);
-            plays.push(match (place.role, status) {
+            let case = new_release
+                .case(&served, status, move |connection, _| endless(connection, &head, &page))
+                .max_bytes(UNREAD);
+            cases.push(match (served.role, status) {
                 // That there is no newer root is what an honest server says, too.
-                ("root", "404 Not Found") => play,
-                (_, "404 Not Found") => place.unread(play, "NotFound"),
-                _ => place.unread(play, "Status"),
+                ("root", "404 Not Found") => case,
+                (_, "404 Not Found") => served.refused_transfer(case, "NotFound"),
+                _ => served.refused_transfer(case, "Status"),
             });
         }
     }
-    plays
+    cases
 }
 
-fn redirects() -> Vec<Play> {
-    let scene = Scene::new();
-    let plays = scene.places().into_iter().map(|place| {
+fn redirects() -> Vec<Case> {
+    let new_release = NewRelease::new();
+    let cases = new_release.served_files().into_iter().map(|served| {
         let head =
-            format!("HTTP/1.1 302 Found\r\nLocation: /elsewhere/{}\r\nTransfer-Encoding: chunked\r\n\r\n", place.path);
-        let redirected =
-            scene.play(&place, "then the file", move |connection, _| endless(connection, &head, b"4\r\nxxxx\r\n"));
-        redirected.most_bytes(UNREAD)
+            format!("HTTP/1.1 302 Found\r\nLocation: /elsewhere/{}\r\nTransfer-Encoding: chunked\r\n\r\n", served.path);
+        let redirected = new_release
+            .case(&served, "then the file", move |connection, _| endless(connection, &head, b"4\r\nxxxx\r\n"));
+        redirected.max_bytes(UNREAD)
     });
-    plays.collect()
+    cases.collect()
 }
 
-fn headers() -> Vec<Play> {
-    let scene = Scene::new();
-    let mut plays = Vec::new();
-    for place in ["timestamp", "new-package"].map(|role| scene.place(role)) {
+fn headers() -> Vec<Case> {
+    let new_release = NewRelease::new();
+    let mut cases = Vec::new();
+    for served in ["timestamp", "new-package"].map(|role| new_release.served(role)) {
         let mut add = |sample: &str, act: fn(&mut Connection, &[u8]) -> io::Result<()>| {
-            let play = scene.play(&place, sample, act).most_bytes(UNREAD);
-            plays.push(place.unread(play, "Cut"));
+            let case = new_release.case(&served, sample, act).max_bytes(UNREAD);
+            cases.push(served.refused_transfer(case, "Cut"));
         };
         add("one without an end", |connection, _| endless(connection, "HTTP/1.1 200 OK\r\nX: ", b"x"));
         add("headers without an end", |connection, _| endless(connection, "HTTP/1.1 200 OK\r\n", b"X: y\r\n"));
@@ -170,40 +174,40 @@ fn headers() -> Vec<Play> {
             endless(connection, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4;", b"x=y;")
         });
     }
-    plays
+    cases
 }
 
 /// Memory and time are bounded here, bytes are not: the library that speaks HTTP passes over such answers and tells nobody.
-fn informational() -> Vec<Play> {
-    let scene = Scene::new();
-    let plays = ["timestamp", "new-package"].map(|role| scene.place(role)).into_iter().map(|place| {
+fn informational() -> Vec<Case> {
+    let new_release = NewRelease::new();
+    let cases = ["timestamp", "new-package"].map(|role| new_release.served(role)).into_iter().map(|served| {
         let hint = b"HTTP/1.1 103 Early Hints\r\nX: y\r\n\r\n";
-        let play = scene.play(&place, "for ever", |connection, file| {
+        let case = new_release.case(&served, "for ever", |connection, file| {
             let started = Instant::now();
             while started.elapsed() < LONG {
                 connection.write_all(&hint.repeat(1_000))?;
             }
             answer(connection, "200 OK", "", file)
         });
-        place.unread(impatient(play.most_bytes(u64::MAX)), "Timeout")
+        served.refused_transfer(impatient(case.max_bytes(u64::MAX)), "Timeout")
     });
-    plays.collect()
+    cases.collect()
 }
 
 /// With so little patience that a test can wait for its end.
-fn impatient(play: Play) -> Play {
+fn impatient(case: Case) -> Case {
     let patience = Patience { retries: 0, deadline: Duration::from_millis(900), slowest: 1_000, ..Patience::default() };
     let short = Duration::from_millis(300);
-    play.http(HttpSettings { gap_timeout: short, connect_timeout: short, ..HttpSettings::default() }, 0)
-        .patience(patience)
+    case.http(HttpSettings { gap_timeout: short, connect_timeout: short, ..HttpSettings::default() }, 0)
+        .retry_policy(patience)
 }
 
-fn silence() -> Vec<Play> {
-    let scene = Scene::new();
-    let mut plays = Vec::new();
-    for place in scene.places() {
+fn silence() -> Vec<Case> {
+    let new_release = NewRelease::new();
+    let mut cases = Vec::new();
+    for served in new_release.served_files() {
         let mut add = |sample: &str, act: fn(&mut Connection, &[u8]) -> io::Result<()>| {
-            plays.push(place.unread(impatient(scene.play(&place, sample, act)), "Timeout"));
+            cases.push(served.refused_transfer(impatient(new_release.case(&served, sample, act)), "Timeout"));
         };
         add("no byte", |connection, file| {
             wait_long(connection)?;
@@ -222,7 +226,7 @@ fn silence() -> Vec<Play> {
             connection.write_all(rest)
         });
     }
-    plays
+    cases
 }
 
 /// Says nothing, unless the client ends the connection.
@@ -234,23 +238,23 @@ fn wait_long(connection: &mut Connection) -> io::Result<()> {
     }
 }
 
-fn drip() -> Vec<Play> {
-    let scene = Scene::new();
-    let mut plays = Vec::new();
-    for place in ["root", "timestamp", "snapshot", "new-package"].map(|role| scene.place(role)) {
-        let header = scene.play(&place, "the header", |connection, file| {
+fn drip() -> Vec<Case> {
+    let new_release = NewRelease::new();
+    let mut cases = Vec::new();
+    for served in ["root", "timestamp", "snapshot", "new-package"].map(|role| new_release.served(role)) {
+        let header = new_release.case(&served, "the header", |connection, file| {
             dripping(connection, b"HTTP/1.1 200 OK\r\n", b"X-Y: z\r\n")?;
             write!(connection, "Content-Length: {}\r\n\r\n", file.len())?;
             connection.write_all(file)
         });
-        plays.push(place.unread(impatient(header), "Timeout"));
-        let body = scene.play(&place, "the body", |connection, _| {
+        cases.push(served.refused_transfer(impatient(header), "Timeout"));
+        let body = new_release.case(&served, "the body", |connection, _| {
             dripping(connection, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n")?;
             connection.write_all(b"0\r\n\r\n")
         });
-        plays.push(place.unread(impatient(body), "Timeout"));
+        cases.push(served.refused_transfer(impatient(body), "Timeout"));
     }
-    plays
+    cases
 }
 
 /// Writes one byte after the other, each well within the time for a gap.
@@ -266,11 +270,11 @@ fn dripping(connection: &mut Connection, first: &[u8], part: &[u8]) -> io::Resul
     Ok(())
 }
 
-fn kept_open() -> Vec<Play> {
-    let scene = Scene::new();
-    let plays = scene.places().into_iter().map(|place| {
-        let is_root = place.role == "root";
-        scene.play(&place, "with a length", move |connection, file| {
+fn kept_open() -> Vec<Case> {
+    let new_release = NewRelease::new();
+    let cases = new_release.served_files().into_iter().map(|served| {
+        let is_root = served.role == "root";
+        new_release.case(&served, "with a length", move |connection, file| {
             let status = if is_root { "404 Not Found" } else { "200 OK" };
             let length = file.len();
             // Another request over this connection would be met with silence.
@@ -279,18 +283,18 @@ fn kept_open() -> Vec<Play> {
             connection.wait_for_close()
         })
     });
-    plays.collect()
+    cases.collect()
 }
 
-fn silent_tls() -> Vec<Play> {
-    let scene = Scene::new();
-    let place = scene.place("timestamp");
+fn silent_tls() -> Vec<Case> {
+    let new_release = NewRelease::new();
+    let served = new_release.served("timestamp");
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port on loopback");
-    let play = scene.play(&place, "a connection and no more", move |connection, _| {
+    let case = new_release.case(&served, "a connection and no more", move |connection, _| {
         let silent = listener.try_clone()?;
         thread::spawn(move || silent.accept().map(|_connection| thread::sleep(LONG)));
         let location = format!("Location: https://{}/x\r\n", listener.local_addr()?);
         answer(connection, "302 Found", &location, b"")
     });
-    vec![place.unread(impatient(play), "Timeout")]
+    vec![served.refused_transfer(impatient(case), "Timeout")]
 }

@@ -3,8 +3,8 @@
 use lastmile_testkit::{METADATA, Repository, TestKey, sign};
 use serde_json::json;
 
-use crate::tricks::newer;
-use crate::{EVIL, Play, Scenario, release, stranger};
+use crate::forgery::newer;
+use crate::{Case, EVIL, Scenario, release, stranger};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
@@ -106,44 +106,44 @@ fn thief(honest: &Repository, stolen: &[&str], role: &str, path: &str) -> Reposi
     thief
 }
 
-fn online_keys() -> Vec<Play> {
+fn online_keys() -> Vec<Case> {
     let honest = release(3);
     let samples: [(&[&str], &str, &[&str]); 3] = [
         (&["timestamp"], "snapshot", &["timestamp"]),
         (&["snapshot"], "timestamp", &[]),
         (&["timestamp", "snapshot"], "targets", &["snapshot", "timestamp"]),
     ];
-    let plays = samples.map(|(stolen, refusing, advances)| {
+    let cases = samples.map(|(stolen, refusing, advances)| {
         let thief = thief(&honest, stolen, "targets", "package");
-        let play = Play::against(&honest).attacker(thief.network()).get("package").sample(stolen.join(" and "));
-        play.refused(refusing, "ThresholdNotMet").advances(advances)
+        let case = Case::against(&honest).attacker(thief.network()).get("package").sample(stolen.join(" and "));
+        case.refused(refusing, "ThresholdNotMet").advances(advances)
     });
-    plays.into()
+    cases.into()
 }
 
-fn targets_key() -> Vec<Play> {
+fn targets_key() -> Vec<Case> {
     let honest = release(3);
     let samples: [(&[&str], &str, &[&str]); 3] = [
         (&["targets"], "timestamp", &[]),
         (&["targets", "snapshot"], "timestamp", &[]),
         (&["targets", "timestamp"], "snapshot", &["timestamp"]),
     ];
-    let plays = samples.map(|(stolen, refusing, advances)| {
+    let cases = samples.map(|(stolen, refusing, advances)| {
         let thief = thief(&honest, stolen, "targets", "package");
-        let play = Play::against(&honest).attacker(thief.network()).get("package").sample(stolen.join(" and "));
-        play.refused(refusing, "ThresholdNotMet").advances(advances)
+        let case = Case::against(&honest).attacker(thief.network()).get("package").sample(stolen.join(" and "));
+        case.refused(refusing, "ThresholdNotMet").advances(advances)
     });
-    plays.into()
+    cases.into()
 }
 
-fn delegated_key() -> Vec<Play> {
+fn delegated_key() -> Vec<Case> {
     let honest = release(3);
     let thief = thief(&honest, &["team", "timestamp", "snapshot"], "team", "other");
-    let play = Play::against(&honest).attacker(thief.network()).get("other").refused("other", "NoSuchTarget");
-    vec![play.advances(&["snapshot", "timestamp"])]
+    let case = Case::against(&honest).attacker(thief.network()).get("other").refused("other", "NoSuchTarget");
+    vec![case.advances(&["snapshot", "timestamp"])]
 }
 
-fn one_root_key() -> Vec<Play> {
+fn one_root_key() -> Vec<Case> {
     let honest = release(3);
     let mut thief = honest.fork();
     thief.set_keys("root", &[stranger()], 1);
@@ -151,11 +151,11 @@ fn one_root_key() -> Vec<Play> {
     thief.bump("root");
     let signed = thief.signed("root").clone();
     thief.put_metadata("root", sign(&signed, &[TestKey::new("root-1"), stranger()]));
-    vec![Play::against(&honest).attacker(thief.network()).refused("root", "ThresholdNotMet")]
+    vec![Case::against(&honest).attacker(thief.network()).refused("root", "ThresholdNotMet")]
 }
 
-fn revoked_keys() -> Vec<Play> {
-    let mut plays = Vec::new();
+fn revoked_keys() -> Vec<Case> {
+    let mut cases = Vec::new();
     for role in ["timestamp", "snapshot", "targets"] {
         let mut honest = release(2);
         honest.set_keys(role, &[TestKey::new("fresh")], 1);
@@ -164,20 +164,20 @@ fn revoked_keys() -> Vec<Play> {
         thief.set_signers(role, &[TestKey::new(role)]);
         thief.publish(&[role]);
         thief.publish(&[role]);
-        let play = Play::against(&honest).attacker(thief.network()).sample(role);
-        plays.push(play.refused(role, "ThresholdNotMet").advances(crate::tricks::before(role)));
+        let case = Case::against(&honest).attacker(thief.network()).sample(role);
+        cases.push(case.refused(role, "ThresholdNotMet").advances(crate::forgery::before(role)));
     }
     let mut honest = release(2);
-    crate::tricks::with_keys(&mut honest, "team", &[TestKey::new("fresh")], 1);
+    crate::forgery::with_keys(&mut honest, "team", &[TestKey::new("fresh")], 1);
     let mut thief = honest.fork();
     thief.set_signers("team", &[TestKey::new("team")]);
     thief.publish(&["team"]);
-    let play = Play::against(&honest).attacker(thief.network()).sample("team").get("team/package");
-    plays.push(play.refused("team", "ThresholdNotMet").advances(&["snapshot", "timestamp"]));
-    plays
+    let case = Case::against(&honest).attacker(thief.network()).sample("team").get("team/package");
+    cases.push(case.refused("team", "ThresholdNotMet").advances(&["snapshot", "timestamp"]));
+    cases
 }
 
-fn revoked_and_stored() -> Vec<Play> {
+fn revoked_and_stored() -> Vec<Case> {
     let honest = release(2);
     // Signed by the stolen key, followed by the client, and then on the network again under a root that does without it.
     let mut stolen = honest.fork();
@@ -188,8 +188,8 @@ fn revoked_and_stored() -> Vec<Play> {
     rotated.publish(&["root", "team", "targets"]);
     let network = rotated.network().fork();
     network.put(&format!("{METADATA}timestamp.json"), stolen.written("timestamp"));
-    let play = Play::against(&honest).then(stolen.network()).attacker(&network).honest(rotated.network());
-    vec![play.refused("timestamp", "ThresholdNotMet").advances(&["root", "snapshot", "timestamp"])]
+    let case = Case::against(&honest).followed(stolen.network()).attacker(&network).honest(rotated.network());
+    vec![case.refused("timestamp", "ThresholdNotMet").advances(&["root", "snapshot", "timestamp"])]
 }
 
 /// A state that a thief of all online keys has driven up in the versions of `driven`.
@@ -208,28 +208,28 @@ fn driven_up(honest: &Repository, driven: &[&str], version: u64) -> Repository {
 
 const GREATEST: u64 = i64::MAX as u64;
 
-fn fast_forward_recovered() -> Vec<Play> {
+fn fast_forward_recovered() -> Vec<Case> {
     let honest = release(2);
     let samples: [(&str, &[&str], &[&str]); 3] = [
         ("timestamp", &["timestamp"], &["timestamp"]),
         ("timestamp and snapshot", &["timestamp", "snapshot"], &["timestamp"]),
         ("everything", &["timestamp", "snapshot", "targets", "team"], &["snapshot"]),
     ];
-    let plays = samples.map(|(sample, driven, replaced)| {
+    let cases = samples.map(|(sample, driven, replaced)| {
         let thief = driven_up(&honest, driven, GREATEST);
         let mut mended = honest.fork();
         for role in replaced {
             mended.set_keys(role, &[TestKey::new("fresh")], 1);
         }
         mended.publish(&["root", "team", "targets"]);
-        let play =
-            Play::against(&honest).then(thief.network()).attacker(mended.network()).honest(newer(&mended).network());
-        play.get("team/package").sample(sample)
+        let case =
+            Case::against(&honest).followed(thief.network()).attacker(mended.network()).honest(newer(&mended).network());
+        case.get("team/package").sample(sample)
     });
-    plays.into()
+    cases.into()
 }
 
-fn fast_forward_not_recovered() -> Vec<Play> {
+fn fast_forward_not_recovered() -> Vec<Case> {
     let honest = release(2);
     let thief = driven_up(&honest, &["targets"], 1_000);
     let mut rotated = honest.fork();
@@ -240,11 +240,11 @@ fn fast_forward_not_recovered() -> Vec<Play> {
     let mut mended = rotated.fork();
     mended.set_keys("snapshot", &[TestKey::new("fresh snapshot")], 1);
     mended.publish(&["root", "team", "targets"]);
-    let play = Play::against(&honest).then(thief.network()).attacker(rotated.network()).honest(mended.network());
-    vec![play.refused("snapshot", "ListedRollback").advances(&["root", "timestamp"])]
+    let case = Case::against(&honest).followed(thief.network()).attacker(rotated.network()).honest(mended.network());
+    vec![case.refused("snapshot", "ListedRollback").advances(&["root", "timestamp"])]
 }
 
-fn rotation_over_several_roots() -> Vec<Play> {
+fn rotation_over_several_roots() -> Vec<Case> {
     let honest = release(2);
     let thief = driven_up(&honest, &["timestamp", "snapshot"], 1_000);
     let mut slow = honest.fork();
@@ -260,16 +260,16 @@ fn rotation_over_several_roots() -> Vec<Play> {
     back.set_keys("timestamp", &[TestKey::new("timestamp")], 1);
     back.publish(&["root"]);
     back.publish(&["team", "targets"]);
-    let play = |mended: &Repository, sample| {
-        let play =
-            Play::against(&honest).then(thief.network()).attacker(mended.network()).honest(newer(mended).network());
-        play.get("package").sample(sample)
+    let case = |mended: &Repository, sample| {
+        let case =
+            Case::against(&honest).followed(thief.network()).attacker(mended.network()).honest(newer(mended).network());
+        case.get("package").sample(sample)
     };
     // That keys which went and came back count as replaced is our reading; the specification leaves it open.
-    vec![play(&slow, "over four roots"), play(&back, "replaced and put back").ours_alone()]
+    vec![case(&slow, "over four roots"), case(&back, "replaced and put back").in_process_only()]
 }
 
-fn greatest_root() -> Vec<Play> {
+fn greatest_root() -> Vec<Case> {
     let honest = release(2);
     let root = |version: u64| {
         let mut thief = honest.fork();
@@ -285,23 +285,27 @@ fn greatest_root() -> Vec<Play> {
     let network = honest.network().fork();
     network.put(&format!("{METADATA}{GREATEST}.root.json"), last.clone());
     vec![
-        Play::against(&honest).attacker(&jumping).sample("the greatest as the second").refused("root", "WrongVersion"),
-        Play::against(&honest).attacker(&beyond).sample("out of range").refused("root", "Malformed"),
-        Play::at_first(&honest).shipping(last).attacker(&network).get("package").sample("shipped with the last one"),
+        Case::against(&honest).attacker(&jumping).sample("the greatest as the second").refused("root", "WrongVersion"),
+        Case::against(&honest).attacker(&beyond).sample("out of range").refused("root", "Malformed"),
+        Case::new_client(&honest)
+            .shipped_root(last)
+            .attacker(&network)
+            .get("package")
+            .sample("shipped with the last one"),
     ]
 }
 
-fn unsigned_rotation() -> Vec<Play> {
+fn unsigned_rotation() -> Vec<Case> {
     let honest = release(3);
     let mut liar = honest.fork();
     liar.set_keys("timestamp", &[stranger()], 1);
     liar.set_keys("snapshot", &[stranger()], 1);
     liar.set_signers("root", &[]);
     liar.publish(&["root", "targets"]);
-    vec![Play::against(&honest).attacker(liar.network()).refused("root", "ThresholdNotMet")]
+    vec![Case::against(&honest).attacker(liar.network()).refused("root", "ThresholdNotMet")]
 }
 
-fn another_repository() -> Vec<Play> {
+fn another_repository() -> Vec<Case> {
     let honest = release(3);
     let mut other = Repository::new();
     for role in ["snapshot", "targets"] {
@@ -315,6 +319,6 @@ fn another_repository() -> Vec<Play> {
     for _ in 0..40 {
         after.publish(&["team", "targets"]);
     }
-    let play = Play::against(&honest).attacker(other.network()).honest(after.network()).get("package");
-    vec![play.refused("snapshot", "ThresholdNotMet").advances(&["timestamp"])]
+    let case = Case::against(&honest).attacker(other.network()).honest(after.network()).get("package");
+    vec![case.refused("snapshot", "ThresholdNotMet").advances(&["timestamp"])]
 }

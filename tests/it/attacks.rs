@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
 
-use lastmile_attacks::outside::{self, Verdict};
-use lastmile_attacks::{self as scenario, Scenario, library};
+use lastmile_attacks::external::{self, Verdict};
+use lastmile_attacks::{self as scenario, Scenario, in_process};
 
 /// How many samples of each scenario are played against a process here, where time is short; the library meets all of them.
 const SAMPLES_OUTSIDE: usize = 4;
@@ -19,18 +19,18 @@ fn without_fault(wrong: &[String]) {
 
 #[test]
 fn the_library_refuses_every_attack_and_recovers_and_the_page_tells_what_it_says() {
-    let played = library::run_all(&scenario::all());
-    let wrong = played.iter().filter_map(|(scenario, play, result)| {
-        result.as_ref().err().map(|wrong| format!("{} [{}]: {wrong}", scenario.id, play.sample))
+    let results = in_process::run_all(&scenario::all());
+    let wrong = results.iter().filter_map(|(scenario, case, result)| {
+        result.as_ref().err().map(|wrong| format!("{} [{}]: {wrong}", scenario.id, case.sample))
     });
     without_fault(&wrong.collect::<Vec<_>>());
     let written = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/attacks.md")).unwrap();
-    let differing = scenario::page::page(&played)
+    let differing = scenario::page::page(&results)
         .lines()
         .zip(written.lines())
         .find(|(now, before)| now != before)
         .map(|(now, before)| format!("now: {now}\nthere: {before}"));
-    let is_same = written == scenario::page::page(&played);
+    let is_same = written == scenario::page::page(&results);
     assert!(is_same, "docs/attacks.md is not up to date; its head says how it is written\n{differing:?}");
 }
 
@@ -38,18 +38,18 @@ fn the_library_refuses_every_attack_and_recovers_and_the_page_tells_what_it_says
 fn a_process_refuses_every_attack_that_can_be_told_from_outside() {
     let client: [OsString; 1] = [env!("CARGO_BIN_EXE_lastmile-conformance").into()];
     let taken = Mutex::new(BTreeMap::new());
-    let played = scenario::side_by_side(0, &scenario::all(), |scenario, play| {
-        let is_chosen = play.is_for_others() && {
+    let results = scenario::run_cases(0, &scenario::all(), |scenario, case| {
+        let is_chosen = case.runs_externally() && {
             let mut taken = taken.lock().unwrap();
             let count = taken.entry(scenario.id).or_insert(0);
             *count += 1;
             *count <= SAMPLES_OUTSIDE
         };
-        is_chosen.then(|| outside::run(play, &client, outside::PATIENCE).expect("the client can be started"))
+        is_chosen.then(|| external::run(case, &client, external::TIME_LIMIT).expect("the client can be started"))
     });
-    let wrong = played.into_iter().filter_map(|(Scenario { id, .. }, play, result)| {
+    let wrong = results.into_iter().filter_map(|(Scenario { id, .. }, case, result)| {
         let (verdict, seen) = result?;
-        (!verdict.is_expected()).then(|| format!("{id} [{}]: {verdict}: {seen}", play.sample))
+        (!verdict.is_expected()).then(|| format!("{id} [{}]: {verdict}: {seen}", case.sample))
     });
     without_fault(&wrong.collect::<Vec<_>>());
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
-use lastmile_attacks::{self as scenario, Play, Scenario, outside, outside::Verdict};
+use lastmile_attacks::{self as scenario, Case, Scenario, external, external::Verdict};
 use lastmile_client::text::printable;
 use serde_json::json;
 
@@ -47,7 +47,7 @@ pub(crate) struct AttackLab {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) jobs: usize,
     /// Seconds after which one run of the client counts as hung
-    #[arg(long, value_name = "N", default_value_t = outside::PATIENCE.as_secs())]
+    #[arg(long, value_name = "N", default_value_t = external::TIME_LIMIT.as_secs())]
     pub(crate) seconds: u64,
     /// The client and its first arguments
     #[arg(last = true, required = true, value_name = "CLIENT")]
@@ -82,18 +82,18 @@ pub(super) fn attack(args: &AttackLab, output: &Output) -> Result<ExitStatus, Er
     let chosen = chosen(&args.only)?;
     let program = args.client.first().map(Path::new).unwrap_or_else(|| Path::new(""));
     let bar = output.bar("attacks", chosen.len());
-    let work = |scenario: &Scenario, play: &Play| {
+    let work = |scenario: &Scenario, case: &Case| {
         let number = chosen.iter().position(|one| one.id == scenario.id).unwrap_or_default();
         bar.set_position(number as u64);
-        play.is_for_others().then(|| outside::run(play, &args.client, Duration::from_secs(args.seconds)))
+        case.runs_externally().then(|| external::run(case, &args.client, Duration::from_secs(args.seconds)))
     };
     let mut lines: Vec<Line> = Vec::new();
-    for (scenario, play, result) in scenario::side_by_side(args.jobs, &chosen, work) {
+    for (scenario, case, result) in scenario::run_cases(args.jobs, &chosen, work) {
         let Some(result) = result else { continue };
         let (verdict, seen) = result.map_err(|error| Error::file("start", program, error))?;
         match lines.last_mut().filter(|line| line.scenario.id == scenario.id) {
-            Some(line) => line.samples.push((play.sample, verdict, seen)),
-            None => lines.push(Line { scenario, samples: vec![(play.sample, verdict, seen)] }),
+            Some(line) => line.samples.push((case.sample, verdict, seen)),
+            None => lines.push(Line { scenario, samples: vec![(case.sample, verdict, seen)] }),
         }
     }
     bar.finish_and_clear();
