@@ -1,4 +1,4 @@
-//! What is results: an honest history, an attacker, a request, and what must come of it.
+//! A case: honest repositories, an attacker, an action of the client, and the expected result.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,16 +10,17 @@ use lastmile_client::{HttpSettings, Patience, ProxyChoice};
 use lastmile_metadata::Limits;
 use lastmile_testkit::{Delegation, FakeNetwork, METADATA, Repository, Responder, TestKey, file_name, time};
 
-/// What the honest packages hold.
+/// The content of packages in honest repositories.
 pub const GOOD: &[u8] = b"good package";
-/// What an attacker would like to install.
+/// The content that an attacker tries to install.
 pub const EVIL: &[u8] = b"evil package";
 
-/// How many releases the honest repository makes during an attack: more than any attacker, whose versions count where they
-/// are signed by stolen keys.
+/// The number of releases that the honest repository publishes during an attack. It is greater than that of any attacker with
+/// stolen keys, whose versions count too.
 const RELEASES_MEANWHILE: u32 = 5;
 
-/// A repository after so many releases of `package` (top level) and `team/package` (delegated to the role `team`).
+/// Returns a repository after this many releases of `package` (in the top-level targets) and of `team/package` (in the delegated
+/// role `team`), both with the content [`GOOD`].
 #[must_use]
 pub fn release(releases: u32) -> Repository {
     let mut repository = Repository::new();
@@ -32,43 +33,43 @@ pub fn release(releases: u32) -> Repository {
     repository
 }
 
-/// A key that nobody trusts.
+/// Returns a key that no role lists.
 #[must_use]
 pub fn stranger() -> TestKey {
     TestKey::new("a stranger")
 }
 
-/// What the client is asked to do while the attacker stands on the network.
+/// What the client does during the attack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// To update its trusted metadata.
+    /// Updates its trusted metadata.
     Refresh,
-    /// To update, and to download this target.
+    /// Updates, and downloads this target.
     Get(String),
 }
 
-/// What must come of it.
+/// The expected result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expect {
     /// An error about this role, target or file, of this kind: the name of a variant of `ErrorKind`, `FileError`,
     /// `FetchError`, `Refusal` or `Error`.
     Refused(String, &'static str),
-    /// Success: what looks odd is legal. The target that was asked for holds [`GOOD`].
+    /// Success: the input is unusual but legal. The requested target has the content [`GOOD`].
     Accepted,
 }
 
 /// Changes files in the client's metadata folder.
 type Tamper = Arc<dyn Fn(&Path) + Send + Sync>;
 
-/// One attack with one sample.
+/// An attack with one sample, or unusual but legal input that a client must accept.
 #[derive(Clone)]
 pub struct Case {
-    /// What tells it from the others of its scenario.
+    /// What distinguishes the case from the others of its scenario.
     pub sample: String,
     pub(super) shipped: Vec<u8>,
-    /// The honest states that the client has followed one after the other.
+    /// The honest repositories that the client follows before the attack, in this order.
     pub(super) before: Vec<FakeNetwork>,
-    /// What it downloads from honest repositories.
+    /// The targets that it downloads from honest repositories.
     pub(super) packages: Vec<String>,
     pub(super) tamper: Option<Tamper>,
     pub(super) attacker: FakeNetwork,
@@ -79,7 +80,7 @@ pub struct Case {
     pub(super) changes_nothing: bool,
     pub(super) is_form_only: bool,
     pub(super) honest_may_be_refused: bool,
-    /// Honest states that a client may have come to when it did not refuse.
+    /// Honest repositories whose files a client may trust after the attack.
     pub(super) may_trust: Vec<FakeNetwork>,
     pub(super) honest: FakeNetwork,
     pub(super) clock: [DateTime<Utc>; 3],
@@ -97,8 +98,9 @@ impl fmt::Debug for Case {
 }
 
 impl Case {
-    /// A client that has followed `honest` as it is now. Unless another attacker is named, `honest` as it is now is
-    /// what is on the network; afterwards the client finds some honest releases more.
+    /// Creates a case for a client that has followed `honest` as it is now.
+    ///
+    /// By default the attacker serves `honest`, the client refreshes and must succeed, and several honest releases follow.
     #[must_use]
     pub fn against(honest: &Repository) -> Case {
         let network = honest.network();
@@ -135,32 +137,32 @@ impl Case {
         }
     }
 
-    /// The same, for a client that has seen nothing but the root that it was shipped with.
+    /// Like [`Case::against`], for a client that knows only the root with which it was shipped.
     #[must_use]
     pub fn new_client(honest: &Repository) -> Case {
         Case { before: Vec::new(), ..Case::against(honest) }
     }
 
-    /// Names the sample.
+    /// Sets the name of the sample.
     #[must_use]
     pub fn sample(self, sample: impl Into<String>) -> Case {
         Case { sample: sample.into(), ..self }
     }
 
-    /// Ships this root with the client.
+    /// Sets the root with which the client is shipped. By default it is version 1.
     #[must_use]
     pub fn shipped_root(self, root: Vec<u8>) -> Case {
         Case { shipped: root, ..self }
     }
 
-    /// The client has followed this state as well, after the others.
+    /// Lets the client follow this repository too before the attack, after the others. It may be an attacker's.
     #[must_use]
     pub fn followed(mut self, network: &FakeNetwork) -> Case {
         self.before.push(network.fork());
         self
     }
 
-    /// What honest repositories are asked for, instead of `package` and `team/package`.
+    /// Sets the targets that are downloaded from honest repositories, instead of `package` and `team/package`.
     #[must_use]
     pub fn packages(self, packages: &[&str]) -> Case {
         Case { packages: packages.iter().map(|path| (*path).to_owned()).collect(), ..self }
@@ -172,113 +174,113 @@ impl Case {
         Case { tamper: Some(Arc::new(change)), ..self }
     }
 
-    /// Serves `network`, as it is now, instead of the honest repository.
+    /// Serves `network`, as it is now, during the attack.
     #[must_use]
     pub fn attacker(self, network: &FakeNetwork) -> Case {
         Case { attacker: network.fork(), ..self }
     }
 
-    /// Answers every request of the attack on the connection.
+    /// Answers the requests during the attack with `responder`.
     #[must_use]
     pub fn responder(self, responder: Arc<Responder>) -> Case {
         Case { responder: Some(responder), ..self }
     }
 
-    /// Downloads `path` while the attacker is there.
+    /// Downloads `path` during the attack.
     #[must_use]
     pub fn get(self, path: impl Into<String>) -> Case {
         Case { action: Action::Get(path.into()), ..self }
     }
 
-    /// Must be refused for the fault `why` of `who`: a role, or else the target or file.
+    /// Expects a refusal because of `who`, which is a role, a target or a file, for the reason `why`: see [`Expect::Refused`].
     #[must_use]
     pub fn refused(self, who: impl Into<String>, why: &'static str) -> Case {
         Case { expect: Expect::Refused(who.into(), why), ..self }
     }
 
-    /// The roles whose new files pass all checks before the attack is noticed, and are kept.
+    /// Sets the roles whose new files pass all checks before the attack is noticed. The client keeps these files.
     #[must_use]
     pub fn advances(self, roles: &[&str]) -> Case {
         Case { advances: roles.iter().map(|role| (*role).to_owned()).collect(), ..self }
     }
 
-    /// Must be accepted without any change of the files that the client trusts.
+    /// Expects success without a change of the trusted files.
     #[must_use]
     pub fn changes_nothing(self) -> Case {
         Case { changes_nothing: true, ..self }
     }
 
-    /// What the attacker serves is odd in its form alone: whoever may sign it has signed it. A client that accepts it and still
-    /// has the right packages at the right versions was not attacked.
+    /// Marks a case in which only the form is invalid: the keys that may sign have signed what the attacker serves. A client that
+    /// accepts it and has the right packages at the right versions was not harmed.
     #[must_use]
     pub fn form_only(self) -> Case {
         Case { is_form_only: true, ..self }
     }
 
-    /// What is honest here is odd itself, or needs what not every client supports: a client that does not follow it, before the
-    /// attack or after it, was not attacked.
+    /// Marks a case in which the honest repository is unusual or uses what not every client supports. A client that refuses it,
+    /// before or after the attack, was not harmed.
     #[must_use]
     pub fn honest_may_be_refused(self) -> Case {
         Case { honest_may_be_refused: true, ..self }
     }
 
-    /// A client that does not refuse may have come to this honest state.
+    /// Adds an honest repository whose files a client may trust after the attack.
     #[must_use]
     pub fn may_trust(mut self, network: &FakeNetwork) -> Case {
         self.may_trust.push(network.fork());
         self
     }
 
-    /// What is on the network at last.
+    /// Sets the honest repository that the client follows after the attack.
     #[must_use]
     pub fn honest(self, network: &FakeNetwork) -> Case {
         Case { honest: network.fork(), ..self }
     }
 
-    /// What the clock shows before, during and after the attack.
+    /// Sets the time before, during and after the attack. Runs in process only.
     #[must_use]
     pub fn clock(self, times: [&str; 3]) -> Case {
         Case { clock: times.map(time), external: false, ..self }
     }
 
-    /// The limits of the client in process.
+    /// Sets the client's limits. Runs in process only.
     #[must_use]
     pub fn limits(self, limits: Limits) -> Case {
         Case { limits, external: false, ..self }
     }
 
-    /// The network settings of the client in process, and how often it repeats what failed.
+    /// Sets the client's HTTP settings and the number of retries. Runs in process only.
     #[must_use]
     pub fn http(self, http: HttpSettings, retries: u32) -> Case {
         let patience = Patience { retries, ..self.patience };
         Case { http: HttpSettings { proxy: ProxyChoice::Direct, ..http }, patience, external: false, ..self }
     }
 
-    /// How long and how often the client in process tries.
+    /// Sets the client's retries and timeouts. Runs in process only.
     #[must_use]
     pub fn retry_policy(self, patience: Patience) -> Case {
         Case { patience, external: false, ..self }
     }
 
-    /// The most bytes that may be sent in one run.
+    /// Sets the maximum number of bytes that the server may send in one run.
     #[must_use]
     pub fn max_bytes(self, max_bytes: u64) -> Case {
         Case { max_bytes, ..self }
     }
 
-    /// Is not run against other clients, for they may rightly behave in another way.
+    /// Runs in process only, because another client may correctly behave differently.
     #[must_use]
     pub fn in_process_only(self) -> Case {
         Case { external: false, ..self }
     }
 
-    /// Whether it can be told from outside.
+    /// Whether the case can run against other clients.
     #[must_use]
     pub fn runs_externally(&self) -> bool {
         self.external
     }
 
-    /// Whether an attack is to be refused, rather than something odd to be accepted.
+    /// Whether a refusal is expected.
     #[must_use]
     pub fn is_attack(&self) -> bool {
         matches!(self.expect, Expect::Refused(..))

@@ -1,4 +1,4 @@
-//! The stage of a case: a server whose network can be switched while its address stays, and what the runners look at.
+//! The server of a case, at one address for honest repositories and attackers, and the files that the runners compare.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,41 +9,43 @@ use lastmile_testkit::{Connection, FakeNetwork, METADATA, Request, Responder, Se
 
 use crate::Case;
 
-/// A server at one address, behind which honest repositories and attackers take turns.
+/// A server that serves honest repositories and attackers in turn at one address.
 pub(super) struct CaseServer {
     server: Server,
-    actor: Arc<Mutex<Arc<Responder>>>,
+    responder: Arc<Mutex<Arc<Responder>>>,
 }
 
 impl CaseServer {
     pub(super) fn new() -> CaseServer {
-        let actor: Arc<Mutex<Arc<Responder>>> = Arc::new(Mutex::new(serving(FakeNetwork::new())));
-        let shared = Arc::clone(&actor);
+        let responder: Arc<Mutex<Arc<Responder>>> = Arc::new(Mutex::new(serving(FakeNetwork::new())));
+        let shared = Arc::clone(&responder);
         let server = Server::responding(Arc::new(move |request: &Request, connection: &mut Connection| {
-            let now = Arc::clone(&shared.lock().expect("nobody panics with this lock"));
-            now(request, connection)
+            let current = Arc::clone(&shared.lock().expect("no code panics while it holds this lock"));
+            current(request, connection)
         }));
-        CaseServer { server, actor }
+        CaseServer { server, responder }
     }
 
-    /// Its address, ending in `/`.
+    /// The URL of the server's root, ending in `/`.
     pub(super) fn url(&self) -> String {
         self.server.url()
     }
 
+    /// Serves an honest repository from now on.
     pub(super) fn honest(&self, network: &FakeNetwork) {
-        self.enter(serving(network.fork()));
+        self.respond_with(serving(network.fork()));
     }
 
+    /// Serves the attacker of `case` from now on.
     pub(super) fn attack(&self, case: &Case) {
-        self.enter(case.responder.clone().unwrap_or_else(|| serving(case.attacker.fork())));
+        self.respond_with(case.responder.clone().unwrap_or_else(|| serving(case.attacker.fork())));
     }
 
-    fn enter(&self, responder: Arc<Responder>) {
-        *self.actor.lock().expect("nobody panics with this lock") = responder;
+    fn respond_with(&self, responder: Arc<Responder>) {
+        *self.responder.lock().expect("no code panics while it holds this lock") = responder;
     }
 
-    /// What `work` gives, or that it made the server send more than the case allows.
+    /// Returns the result of `work`, or an error if the server sent more bytes meanwhile than the case allows.
     pub(super) fn counted<T>(&self, case: &Case, work: impl FnOnce() -> T) -> Result<T, String> {
         let before = self.server.sent();
         let result = work();
@@ -59,20 +61,20 @@ fn serving(network: FakeNetwork) -> Arc<Responder> {
     Arc::new(move |request: &Request, _: &mut Connection| Ok(Some(network.answer(&request.path))))
 }
 
-/// The newest version of the timestamp on `network`.
+/// Returns the version of the published timestamp on `network`.
 pub(super) fn newest(network: &FakeNetwork) -> u64 {
     let bytes = network.file(&format!("{METADATA}timestamp.json")).expect("a timestamp");
     let timestamp: serde_json::Value = serde_json::from_slice(&bytes).expect("an honest one");
     timestamp["signed"]["version"].as_u64().expect("a version")
 }
 
-/// The names of what differs.
+/// Returns the names of the files that differ.
 pub(super) fn changed(before: &BTreeMap<String, Vec<u8>>, after: &BTreeMap<String, Vec<u8>>) -> Vec<String> {
     let names = before.keys().chain(after.keys().filter(|name| !before.contains_key(*name)));
     names.filter(|name| before.get(*name) != after.get(*name)).cloned().collect()
 }
 
-/// All files below `folder`, with `/` between the parts of their names; links count as what they are.
+/// Returns all files below `folder` by path, with `/` as separator. Links are not followed.
 pub(super) fn below(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {

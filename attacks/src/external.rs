@@ -1,7 +1,7 @@
-//! Plays a scenario against any executable that speaks the client-under-test protocol, judged from outside.
+//! Runs cases against any program that implements the client-under-test protocol, and judges its exit code and its files.
 //!
-//! The protocol is the one of `lastmile-conformance`, which the community's conformance suite defined: `init`, `refresh` and
-//! `download`, exit code 0 or 1, trusted roles as `ROLE.json` in the metadata folder.
+//! The protocol is that of the TUF community's conformance suite: the commands `init`, `refresh` and `download`, exit code 0 or 1,
+//! and trusted roles as `ROLE.json` in the metadata folder.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -20,33 +20,34 @@ use crate::case_server::{CaseServer, below, changed, newest};
 use crate::harm::{Holdings, harm};
 use crate::{Action, Case, Expect, GOOD};
 
-/// How long one run of the client may take, unless told otherwise.
+/// The default time limit for one run of the client.
 pub const TIME_LIMIT: Duration = Duration::from_secs(30);
-/// The most memory that one run may take, in bytes; measured where `/proc` tells it.
+/// The maximum memory of one run, in bytes. It is measured on systems with `/proc`.
 pub const MAX_MEMORY: u64 = 512 << 20;
-/// Where the client's folders are, so deep that a name full of `..` is still seen to escape.
+/// The client's folder below its temporary directory. It lies so deep that a name with several `..` still ends in the temporary
+/// directory, where it is found.
 const HOME: &str = "a/b/c";
 
-/// What can be said of a client and a sample of a scenario.
+/// The result of a case for a client.
 ///
-/// The first four say that the client is safe, the others that it is not. Of the safe ones, `Harmless` and `TooStrict` say
-/// that its strictness differs from what is expected.
+/// With the first four the client is safe, with the others it is not. Of the safe ones, `Harmless` and `TooStrict` mean that its
+/// strictness differs from what is expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
-    /// The attack was refused, twice, left nothing behind, and the client recovered.
+    /// The attack was refused twice and left nothing behind, and the client recovered.
     Refused,
-    /// Odd but legal input was accepted.
+    /// Unusual but legal input was accepted.
     Served,
     /// Input that should be refused was accepted; the client still has the right packages at the right versions, and
     /// recovered.
     Harmless,
-    /// Odd but legal input was refused; the client recovered.
+    /// Unusual but legal input was refused; the client recovered.
     TooStrict,
-    /// The attack succeeded: wrong bytes, an older or incomplete state, or a file that must not be there.
+    /// The attack succeeded: wrong bytes, an older or incomplete state, or a file outside the client's folders.
     Accepted,
-    /// A signal, or an exit code that the protocol does not have.
+    /// The client ended by a signal, or with an exit code that the protocol does not have.
     Crashed,
-    /// The client did not come to an end, or took too many bytes or too much memory.
+    /// The client did not end in time, or read too many bytes, or used too much memory.
     Hung,
     /// An honest repository was refused, before the attack or after it.
     NotRecovered,
@@ -68,36 +69,36 @@ impl fmt::Display for Verdict {
 }
 
 impl Verdict {
-    /// Those of a client that was attacked with success.
+    /// The verdicts that mean that an attack succeeded.
     pub const UNSAFE: [Verdict; 4] = [Verdict::Accepted, Verdict::Crashed, Verdict::Hung, Verdict::NotRecovered];
-    /// Those of a safe client that is less or more strict than expected.
+    /// The verdicts for a safe client that is less or more strict than expected.
     pub const STRICTNESS: [Verdict; 2] = [Verdict::Harmless, Verdict::TooStrict];
 
-    /// Whether the client came through unharmed.
+    /// Whether the client was not harmed.
     #[must_use]
     pub fn is_safe(self) -> bool {
         !Verdict::UNSAFE.contains(&self)
     }
 
-    /// Whether the client did exactly what is expected.
+    /// Whether the client did exactly what was expected.
     #[must_use]
     pub fn is_expected(self) -> bool {
         matches!(self, Verdict::Refused | Verdict::Served)
     }
 }
 
-/// A verdict that is not the expected one, and what was seen.
+/// An unexpected verdict and its reason.
 type Finding = (Verdict, String);
 
-/// Plays it against `client`: a program and its first arguments, each run of which may last for `time_limit`. The verdict, and
-/// what was seen if it is not the expected one.
+/// Runs a case against `client`: a program and its first arguments, with a time limit for each run. Returns the verdict, and its
+/// reason if it is not the expected one.
 ///
 /// # Errors
 ///
-/// When the program cannot be started, or the folders for it cannot be made.
+/// If the program cannot be started, or if its folders cannot be created.
 pub fn run(case: &Case, client: &[OsString], time_limit: Duration) -> io::Result<(Verdict, String)> {
     let installation = Installation::new(client, time_limit)?;
-    match installation.case(case) {
+    match installation.run_case(case) {
         Ok(Some(difference)) => Ok(difference),
         Ok(None) => Ok((if case.is_attack() { Verdict::Refused } else { Verdict::Served }, String::new())),
         Err(Failure::Judged(fault)) => Ok(fault),
@@ -120,7 +121,7 @@ fn judged<T>(verdict: Verdict, seen: impl Into<String>) -> Result<T, Failure> {
     Err(Failure::Judged((verdict, seen.into())))
 }
 
-/// A client with folders of its own.
+/// A client with its own folders.
 struct Installation<'a> {
     client: &'a [OsString],
     time_limit: Duration,
@@ -151,8 +152,8 @@ impl<'a> Installation<'a> {
         self.folder.path().join(HOME).join("targets")
     }
 
-    /// How its strictness differs from what is expected, if it does.
-    fn case(&self, case: &Case) -> Result<Option<Finding>, Failure> {
+    /// Runs the case. Returns how the client's strictness differs from what is expected, if it does.
+    fn run_case(&self, case: &Case) -> Result<Option<Finding>, Failure> {
         let shipped = self.folder.path().join("shipped.json");
         fs::write(&shipped, &case.shipped)?;
         let init = self.run(&["init".into(), shipped.into()])?;
@@ -180,7 +181,7 @@ impl<'a> Installation<'a> {
         Ok(difference.or(self.followed(case, &case.honest, "after the attack")?))
     }
 
-    /// An honest run; where what is honest is odd, a client that refuses it is too strict.
+    /// Runs the client against an honest repository. If that is unusual, a client that refuses it is too strict.
     fn followed(&self, case: &Case, network: &FakeNetwork, when: &str) -> Result<Option<Finding>, Failure> {
         match self.honest(case, network, when) {
             Ok(()) => Ok(None),
@@ -260,14 +261,14 @@ impl<'a> Installation<'a> {
         }
     }
 
-    /// The content of a trusted file that is a link within the folder: some clients keep roots so.
+    /// Returns the content of a trusted file that is a link within the folder. Some clients store roots like this.
     fn linked(&self, name: &str) -> Option<Vec<u8>> {
         let folder = self.metadata().canonicalize().ok()?;
         let file = folder.join(name).canonicalize().ok()?;
         file.starts_with(&folder).then(|| fs::read(file).ok())?
     }
 
-    /// A refresh, or a download of these.
+    /// Runs `refresh`, or `download` if there are targets.
     fn act(&self, targets: &[String]) -> Result<Option<i32>, Failure> {
         let mut words: Vec<OsString> = vec!["--metadata-url".into(), format!("{}metadata/", self.server.url()).into()];
         for target in targets {
@@ -282,7 +283,7 @@ impl<'a> Installation<'a> {
         self.run(&words)
     }
 
-    /// The exit code, 0 or 1.
+    /// Runs the client and returns its exit code, 0 or 1.
     fn run(&self, words: &[OsString]) -> Result<Option<i32>, Failure> {
         let (program, first) = self.client.split_first().ok_or_else(|| io::Error::other("no client is named"))?;
         let mut command = Command::new(program);
@@ -290,7 +291,7 @@ impl<'a> Installation<'a> {
         command.stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(File::create(self.folder.path().join("stderr"))?);
         let mut child = command.spawn()?;
-        let code = match waited(&mut child, self.time_limit)? {
+        let code = match wait(&mut child, self.time_limit)? {
             Ok(status) => status.code(),
             Err(seen) => return judged(Verdict::Hung, seen),
         };
@@ -313,7 +314,7 @@ impl State {
     }
 }
 
-/// What is wrong after odd but legal input was accepted.
+/// Returns what is wrong after unusual but legal input was accepted, if anything is.
 fn legal(case: &Case, before: &State, after: &State) -> Option<String> {
     let trusted = changed(&before.trusted, &after.trusted);
     if case.changes_nothing && !trusted.is_empty() {
@@ -323,7 +324,7 @@ fn legal(case: &Case, before: &State, after: &State) -> Option<String> {
     is_wrong.then(|| "the package that is legal did not arrive".to_owned())
 }
 
-/// Whether packages are there, and good ones alone. Where a client keeps one is its own affair.
+/// Whether there are packages, all of them good. A client may choose their names.
 fn is_good(output: &BTreeMap<String, Vec<u8>>) -> bool {
     !output.is_empty() && output.values().all(|bytes| bytes == GOOD)
 }
@@ -336,9 +337,9 @@ fn version(bytes: &[u8]) -> Option<u64> {
     serde_json::from_slice::<serde_json::Value>(bytes).ok()?["signed"]["version"].as_u64()
 }
 
-/// Waits until it ends by itself, takes too long or too much memory; in the latter cases it is ended.
-fn waited(child: &mut Child, time_limit: Duration) -> io::Result<Result<ExitStatus, String>> {
-    // Counted, so that a machine that sleeps for a while is no client that hangs.
+/// Waits until the client ends, or ends it when it exceeds the time limit or the memory limit.
+fn wait(child: &mut Child, time_limit: Duration) -> io::Result<Result<ExitStatus, String>> {
+    // Pauses are added up, so that a suspended machine does not look like a client that hangs.
     let mut waited = Duration::ZERO;
     let status = PathBuf::from(format!("/proc/{}/status", child.id()));
     let mut pause = Duration::from_millis(1);
@@ -361,7 +362,7 @@ fn waited(child: &mut Child, time_limit: Duration) -> io::Result<Result<ExitStat
     Ok(Err(seen))
 }
 
-/// In bytes, from a line like `VmHWM:      5432 kB`.
+/// Reads the peak memory in bytes from a line like `VmHWM:      5432 kB`.
 fn peak_memory(status: &Path) -> Option<u64> {
     let text = fs::read_to_string(status).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -1,11 +1,11 @@
-//! What thieves do with the keys that they have.
+//! Building blocks of attacks: changed and newly signed files, keys and releases.
 
 use lastmile_testkit::{Delegation, Repository, TestKey, canonical};
 use serde_json::{Value, json};
 
-use crate::release;
+use crate::{Case, release};
 
-/// The roles whose new files have passed when a new file of `role` is judged.
+/// Returns the roles whose new files are already trusted when a new file of `role` is verified.
 pub(super) fn before(role: &str) -> &'static [&'static str] {
     match role {
         "root" | "timestamp" => &[],
@@ -14,14 +14,14 @@ pub(super) fn before(role: &str) -> &'static [&'static str] {
     }
 }
 
-/// The file of `role` as it was written last, with the text `old` replaced where it stands last.
+/// Returns the last written file of `role` with the last occurrence of `old` replaced.
 pub(super) fn respelled(repository: &Repository, role: &str, old: &str, new: &str) -> Vec<u8> {
     let text = String::from_utf8(repository.written(role)).unwrap();
     let at = text.rfind(old).unwrap_or_else(|| panic!("no {old} in {role}"));
     [&text[..at], new, &text[at + old.len()..]].concat().into_bytes()
 }
 
-/// The file of `role` with the text `old` of what it says replaced where it stands last, signed as it then is.
+/// Returns the file of `role` with the last occurrence of `old` in the signed text replaced, and with valid signatures over that.
 pub(super) fn signed_so(repository: &Repository, role: &str, old: &str, new: &str) -> Vec<u8> {
     let written: Value = serde_json::from_slice(&repository.written(role)).unwrap();
     let text = String::from_utf8(canonical::write(&written["signed"])).unwrap();
@@ -32,7 +32,7 @@ pub(super) fn signed_so(repository: &Repository, role: &str, old: &str, new: &st
     format!(r#"{{"signatures":{},"signed":{signed}}}"#, Value::from(signatures)).into_bytes()
 }
 
-/// Gives `team` or a top-level role these keys and this threshold, and publishes that.
+/// Sets the keys and the threshold of `team` or of a top-level role, and publishes the change.
 pub(super) fn with_keys(honest: &mut Repository, role: &str, keys: &[TestKey], threshold: u32) {
     if role == "team" {
         let delegation = Delegation::paths("team", &["team/*"]).keys(keys, threshold);
@@ -45,14 +45,14 @@ pub(super) fn with_keys(honest: &mut Repository, role: &str, keys: &[TestKey], t
     }
 }
 
-/// The file of `role` after `edit` of its list of signatures.
+/// Returns `file` with its list of signatures changed by `edit`.
 pub(super) fn with_signatures(file: &[u8], edit: impl FnOnce(&mut Vec<Value>)) -> Vec<u8> {
     let mut envelope: Value = serde_json::from_slice(file).unwrap();
     edit(envelope["signatures"].as_array_mut().unwrap());
     serde_json::to_vec(&envelope).unwrap()
 }
 
-/// A release in which two keys of two must sign `role`: `ROLE-1` and `ROLE-2`.
+/// Returns a repository in which the keys `ROLE-1` and `ROLE-2` must both sign `role`.
 pub(super) fn two_of_two(role: &str) -> Repository {
     let keys = [1, 2].map(|number| TestKey::p256(&format!("{role}-{number}")));
     let mut honest = release(3);
@@ -60,7 +60,7 @@ pub(super) fn two_of_two(role: &str) -> Repository {
     honest
 }
 
-/// Puts `bytes` in the place of `role`, with everything above it in step.
+/// Publishes `bytes` as the file of `role`, and updates what snapshot and timestamp say about it.
 pub(super) fn republish(thief: &mut Repository, role: &str, bytes: Vec<u8>) {
     thief.put_metadata(role, bytes);
     if !["root", "snapshot", "timestamp"].contains(&role) {
@@ -73,7 +73,7 @@ pub(super) fn republish(thief: &mut Repository, role: &str, bytes: Vec<u8>) {
     }
 }
 
-/// The other valid ECDSA signature of the same message: s is replaced by n − s. DER in, DER out, in hexadecimal.
+/// Returns the other valid ECDSA signature of the same message, in which s is replaced by n − s. Both are DER in hexadecimal.
 pub(super) fn negated(signature: &str) -> String {
     let der = hex::decode(signature).unwrap();
     let (r_length, integer) = (usize::from(der[3]), |value: &[u8]| {
@@ -96,9 +96,27 @@ pub(super) fn negated(signature: &str) -> String {
     hex::encode([&[0x30, u8::try_from(body.len()).unwrap()][..], &body].concat())
 }
 
-/// One honest release more.
+/// Returns the repository with one more release.
 pub(super) fn newer(repository: &Repository) -> Repository {
     let mut newer = repository.fork();
     newer.publish(&["targets"]);
     newer
+}
+
+/// Creates a case with a new timestamp whose signatures were changed by `edit`.
+pub(super) fn forged(sample: &str, edit: impl FnOnce(&mut Vec<Value>)) -> Case {
+    let honest = release(2);
+    let mut thief = newer(&honest);
+    let bytes = with_signatures(&thief.written("timestamp"), edit);
+    thief.put_metadata("timestamp", bytes);
+    Case::against(&honest).attacker(thief.network()).sample(sample).refused("timestamp", "ThresholdNotMet")
+}
+
+/// Creates a case in which a role with the path pattern `pattern` lists the target `path`.
+pub(super) fn claimed(pattern: &str, path: &str, content: &[u8]) -> Case {
+    let mut honest = release(1);
+    honest.delegate("targets", &Delegation::paths("role", &[pattern]));
+    honest.add_target("role", path, content);
+    honest.publish(&["role", "targets"]);
+    Case::against(&honest).packages(&["package"]).get(path).sample(format!("`{pattern}` and `{path}`"))
 }

@@ -1,4 +1,4 @@
-//! Whether a client that did not refuse was harmed: what it has afterwards is compared with what an honest client may have.
+//! Decides whether a client was harmed: compares its files after the attack with those that an honest repository offers.
 
 use std::collections::BTreeMap;
 
@@ -12,15 +12,15 @@ use crate::{Action, Case, EVIL};
 /// Files by name.
 type Files = BTreeMap<String, Vec<u8>>;
 
-/// What a client trusts and what it has downloaded.
+/// A client's trusted metadata and downloaded files.
 #[derive(Clone, Copy)]
 pub(super) struct Holdings<'a> {
     pub(super) trusted: &'a Files,
     pub(super) output: &'a Files,
 }
 
-/// What is wrong with what the client has after the attack, if anything. Where it `succeeded`, it also must have the package
-/// that was asked for, and roles that belong together.
+/// Returns how the client was harmed, if it was. If the client `succeeded`, it must also have the requested package, and trusted
+/// roles of one release.
 pub(super) fn harm(case: &Case, before: Holdings<'_>, after: Holdings<'_>, succeeded: bool) -> Option<String> {
     let known = Known::of(case);
     known.untrusted(case, before.trusted, after.trusted).or_else(|| {
@@ -33,7 +33,7 @@ pub(super) fn harm(case: &Case, before: Holdings<'_>, after: Holdings<'_>, succe
     })
 }
 
-/// The files that an honest client may have.
+/// The files that a client may have.
 struct Known {
     networks: Vec<FakeNetwork>,
     honest: FakeNetwork,
@@ -48,7 +48,7 @@ impl Known {
         Known { networks, honest: case.honest.clone() }
     }
 
-    /// A trusted file that no honest client would have, or an older one than before.
+    /// Finds a trusted file that no honest repository offers, or one that is older than before.
     fn untrusted(&self, case: &Case, before: &Files, after: &Files) -> Option<String> {
         let steps: Vec<String> = case.advances.iter().map(|role| lastmile_testkit::file_name(role, None)).collect();
         changed(before, after).into_iter().filter(|name| !steps.contains(name)).find_map(|name| {
@@ -61,7 +61,7 @@ impl Known {
         })
     }
 
-    /// All known files of the role whose trusted file is called `name`.
+    /// Returns all known files of the role whose trusted file is `name`.
     fn metadata(&self, name: &str) -> Vec<Vec<u8>> {
         let is_of_the_role = |path: &str| {
             let file = path.strip_prefix(METADATA).unwrap_or_default();
@@ -72,7 +72,7 @@ impl Known {
         files.filter(|(path, _)| is_of_the_role(path)).map(|(_, bytes)| bytes).collect()
     }
 
-    /// Other bytes than those of the package that was asked for, or none where there is one.
+    /// Finds downloaded bytes that differ from the requested package, or a package that is missing.
     fn wrong_output(&self, case: &Case, before: &Files, after: &Files) -> Option<String> {
         let Action::Get(path) = &case.action else {
             let output = changed(before, after);
@@ -88,7 +88,7 @@ impl Known {
         is_missing.then(|| format!("exit code 0, and `{path}` is not there"))
     }
 
-    /// The SHA-256 of what honest repositories offer as `path`.
+    /// Returns the SHA-256 of every file that honest repositories offer as `path`.
     fn hashes_of(&self, path: &str) -> Vec<String> {
         let networks = self.networks.iter().chain([&self.honest]);
         let files = networks.flat_map(|network| network.files()).filter(|(name, _)| name.starts_with(METADATA));
@@ -98,7 +98,7 @@ impl Known {
     }
 }
 
-/// Trusted roles that do not belong together, or have expired: the client is held at an older state than it says.
+/// Finds trusted roles that are of different releases or have expired: the client was kept at an older state.
 fn inconsistent(trusted: &Files) -> Option<String> {
     let read = |role: &str| trusted.get(&format!("{role}.json")).and_then(|bytes| signed(bytes));
     for (role, below) in [("timestamp", "snapshot"), ("snapshot", "targets")] {
@@ -116,12 +116,12 @@ fn inconsistent(trusted: &Files) -> Option<String> {
     })
 }
 
-/// Whether these are the same document, however it is written down.
+/// Whether these are the same document, in any spelling.
 fn is_same(one: &[u8], other: &[u8]) -> bool {
     one == other || document(one).is_some_and(|one| document(other) == Some(one))
 }
 
-/// The first document in `bytes`, as a lenient reader sees it.
+/// Returns the first JSON document in `bytes`, as a lenient reader would.
 fn document(bytes: &[u8]) -> Option<Value> {
     let text = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
     serde_json::Deserializer::from_slice(text).into_iter().next()?.ok()
@@ -144,7 +144,7 @@ mod tests {
 
     const ROLES: [&str; 4] = ["root", "timestamp", "snapshot", "targets"];
 
-    /// What a client trusts that follows `repository`.
+    /// The files that a client of `repository` trusts.
     fn trusted(repository: &Repository) -> Files {
         ROLES.iter().map(|role| (format!("{role}.json"), repository.written(role))).collect()
     }
@@ -153,7 +153,7 @@ mod tests {
         [("package".to_owned(), GOOD.to_vec())].into()
     }
 
-    /// The harm of a client that had `honest` and has `after` now.
+    /// The harm to a client that followed `honest` and now has `after`.
     fn of(case: &Case, honest: &Repository, after: (&Files, &Files)) -> Option<String> {
         let (before, output) = (trusted(honest), good());
         let before = Holdings { trusted: &before, output: &output };

@@ -1,4 +1,4 @@
-//! A hostile server at the level of HTTP bytes: one file of a new release is answered in another way than all others.
+//! A server that attacks at the level of HTTP bytes: it answers the request for one file of a new release with arbitrary bytes.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -7,24 +7,24 @@ use lastmile_testkit::{Connection, FakeNetwork, METADATA, Repository, Request, T
 
 use crate::{Case, GOOD, release};
 
-/// Of what is sent without an end no client reads more than this: the longest file that is asked for here, and what the
-/// system keeps between two sockets, which may be some millions of bytes.
+/// The maximum number of bytes sent of an endless answer: the client's limit for the file, and what the system buffers between two
+/// sockets, which can be several million bytes.
 pub(super) const UNREAD: u64 = 20_000_000;
 
-/// A repository as the client knows it, and the release that is new on the network.
+/// A repository as the client knows it, and its next release.
 pub(super) struct NewRelease {
     pub(super) honest: Repository,
     pub(super) newer: Repository,
 }
 
-/// One file of the new release, and what a client has come to trust when it asks for that.
+/// One file of the new release.
 #[derive(Clone)]
 pub(super) struct ServedFile {
-    /// Where it is, below the server's address.
+    /// The path on the server.
     pub(super) path: String,
-    /// Whose it is: a role, or `new-package`.
+    /// The role that the file belongs to, or `new-package`.
     pub(super) role: &'static str,
-    /// What an error about its bytes blames: the file's name below the metadata, or the target.
+    /// How errors about its transfer name it: the file name of the metadata, or the target.
     pub(super) file: String,
 }
 
@@ -37,7 +37,7 @@ impl NewRelease {
         NewRelease { honest, newer }
     }
 
-    /// The file of `role` in the new release: the next root (which there is not), another role, or `new-package`.
+    /// Returns the file of `role` in the new release: the next root (which does not exist), another role, or `new-package`.
     pub(super) fn served(&self, role: &'static str) -> ServedFile {
         if role == "new-package" {
             let path = format!("{TARGETS}{}.{role}", hash(GOOD));
@@ -52,12 +52,12 @@ impl NewRelease {
         ServedFile { path: format!("{METADATA}{file}"), role, file }
     }
 
-    /// All files that a client may ask for.
+    /// Returns all files that a client requests.
     pub(super) fn served_files(&self) -> Vec<ServedFile> {
         ["root", "timestamp", "snapshot", "targets", "team", "new-package"].map(|role| self.served(role)).to_vec()
     }
 
-    /// A client that asks for `place` on its way meets what `act` writes there; everything else is honest.
+    /// Creates a case in which `act` writes the answer to the request for `served`, and all other answers are honest.
     pub(super) fn case(
         &self,
         served: &ServedFile,
@@ -67,7 +67,7 @@ impl NewRelease {
         self.case_with_request(served, sample, move |_, connection, file| act(connection, file))
     }
 
-    /// As [`Scene::case`]; `act` is told how it was asked.
+    /// Like [`NewRelease::case`]; `act` gets the request too.
     pub(super) fn case_with_request(
         &self,
         served: &ServedFile,
@@ -76,14 +76,13 @@ impl NewRelease {
     ) -> Case {
         let (network, path) = (self.newer.network().fork(), served.path.clone());
         let case = Case::against(&self.honest).sample(format!("{}: {}", served.role, sample.into()));
-        // Whoever reads the right file out of a wrong answer has done no harm.
+        // A client that extracts the right file from an invalid answer is not harmed.
         let case = case.may_trust(self.newer.network());
         let case = case.advances(advanced(served.role)).responder(Arc::new(
             move |request: &Request, connection: &mut Connection| {
-                // What is behind `elsewhere/` is what redirects lead to.
+                // Redirects lead to `elsewhere/`.
                 let asked = request.path.strip_prefix("elsewhere/").unwrap_or(&request.path);
                 if request.path == path {
-                    // Whether it is read is the client's affair.
                     act(request, connection, &network.file(&path).unwrap_or_default())?;
                     return Ok(None);
                 }
@@ -97,13 +96,13 @@ impl NewRelease {
         }
     }
 
-    /// The network of the new release.
+    /// Returns the network of the new release.
     pub(super) fn network(&self) -> &FakeNetwork {
         self.newer.network()
     }
 }
 
-/// The roles whose new files are trusted when a file of `role` is asked for.
+/// Returns the roles whose new files are already trusted when the file of `role` is requested.
 pub(super) fn advanced(role: &str) -> &'static [&'static str] {
     match role {
         "root" | "timestamp" => &[],
@@ -114,18 +113,18 @@ pub(super) fn advanced(role: &str) -> &'static [&'static str] {
 }
 
 impl ServedFile {
-    /// An error because the bytes do not come, or are too many.
+    /// Expects an error about the transfer: missing bytes, or too many.
     pub(super) fn refused_transfer(&self, case: Case, why: &'static str) -> Case {
         case.refused(self.file.clone(), why)
     }
 
-    /// An error about what the bytes say.
+    /// Expects an error about the content.
     pub(super) fn refused_content(&self, case: Case, why: &'static str) -> Case {
         case.refused(self.role, why)
     }
 }
 
-/// Writes the same for ever, that is until nobody reads any more.
+/// Writes `part` again and again until the client closes the connection.
 pub(super) fn endless(connection: &mut Connection, first: &str, part: &[u8]) -> io::Result<()> {
     connection.write_all(first.as_bytes())?;
     let many = part.repeat((16_384 / part.len()).max(1));
@@ -134,19 +133,19 @@ pub(super) fn endless(connection: &mut Connection, first: &str, part: &[u8]) -> 
     }
 }
 
-/// A whole answer.
+/// Writes a complete answer.
 pub(super) fn answer(connection: &mut Connection, status: &str, header: &str, body: &[u8]) -> io::Result<()> {
     let length = body.len();
     write!(connection, "HTTP/1.1 {status}\r\n{header}Content-Length: {length}\r\nConnection: close\r\n\r\n")?;
     connection.write_all(body)
 }
 
-/// The body as one chunk of HTTP/1.1.
+/// Returns the body as one HTTP/1.1 chunk.
 pub(super) fn chunk(body: &[u8]) -> Vec<u8> {
     [format!("{:x}\r\n", body.len()).as_bytes(), body, b"\r\n"].concat()
 }
 
-/// Four gigabytes of zeros in a few kilobytes, as one gzip member.
+/// Returns a gzip member of about 3 MB that decodes to more than 500 million zeros.
 pub(super) fn gzip_bomb() -> Vec<u8> {
     let mut bits = Bits::default();
     // One last block with the fixed codes: a zero, then copies of the 258 bytes that stand one byte back.
@@ -162,7 +161,7 @@ pub(super) fn gzip_bomb() -> Vec<u8> {
     [&head[..], &bits.bytes, &[0; 8]].concat()
 }
 
-/// More than a gigabyte of zeros in 40 KB, as one zstd frame.
+/// Returns a zstd frame of 40 KB that decodes to more than a gigabyte of zeros.
 pub(super) fn zstd_bomb() -> Vec<u8> {
     // A window of 128 KiB, and blocks of 128 KiB that repeat one byte.
     let block = (131_072_u32 << 3) | (1 << 1);

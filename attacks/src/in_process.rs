@@ -1,4 +1,4 @@
-//! Plays a scenario against the client library in process, over a socket and with a store in a folder.
+//! Runs cases against `lastmile-client` in process, over a socket and with a store in a folder.
 
 use std::collections::BTreeMap;
 use std::error::Error as _;
@@ -13,14 +13,14 @@ use lastmile_testkit::{FakeNetwork, TestClient, Versions, file_name};
 use crate::case_server::{CaseServer, below, changed, newest};
 use crate::{Action, Case, Expect, GOOD, Scenario, run_cases};
 
-/// How long a case may take: honest runs, two attacked ones, and an honest one again.
+/// The time limit of a case: the honest runs, two runs during the attack, and another honest run.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 
-/// Plays it. What the client said about the attack; nothing where it was right to accept.
+/// Runs a case. Returns the client's error about the attack, or `None` if it had to accept.
 ///
 /// # Errors
 ///
-/// What was not as it must be.
+/// A description of the first check that failed.
 pub fn run(case: &Case) -> Result<Option<String>, String> {
     let server = CaseServer::new();
     let mut client = TestClient::with_root(case.shipped.clone(), &FakeNetwork::new());
@@ -51,20 +51,20 @@ pub fn run(case: &Case) -> Result<Option<String>, String> {
     Ok(attack)
 }
 
-/// What came of one case: [`run`]'s result.
+/// A case and its result from [`run`].
 pub type CaseResult = (Scenario, Case, Result<Option<String>, String>);
 
-/// Plays all cases of these scenarios, as many at once as there are processors. In their order.
+/// Runs all cases of these scenarios in parallel, and returns them in order.
 #[must_use]
 pub fn run_all(scenarios: &[Scenario]) -> Vec<CaseResult> {
-    run_cases(0, scenarios, |_, case| in_time(case.clone()))
+    run_cases(0, scenarios, |_, case| run_with_time_limit(case.clone()))
 }
 
-/// [`run`], until it comes to an end or panics, or our patience does.
-fn in_time(case: Case) -> Result<Option<String>, String> {
+/// Runs a case with a time limit, and reports a panic as a failure.
+fn run_with_time_limit(case: Case) -> Result<Option<String>, String> {
     let (tell, told) = mpsc::channel();
     thread::spawn(move || tell.send(run(&case)));
-    // Counted, so that a machine that sleeps for a while is no client that hangs.
+    // Seconds are counted, so that a suspended machine does not look like a client that hangs.
     for _ in 0..TIME_LIMIT.as_secs() {
         match told.recv_timeout(Duration::from_secs(1)) {
             Ok(result) => return result,
@@ -79,7 +79,7 @@ fn honest_run(case: &Case, client: &TestClient, network: &FakeNetwork) -> Result
     let paths: Vec<TargetPath> =
         case.packages.iter().map(TargetPath::new).collect::<Result<_, _>>().map_err(|e| e.to_string())?;
     let versions =
-        client.update(&paths).map_err(|error| format!("an honest repository is refused: {}", said(&error)))?;
+        client.update(&paths).map_err(|error| format!("an honest repository is refused: {}", error_chain(&error)))?;
     if versions[1] != newest(network) {
         return Err(format!("version {} of the timestamp is trusted, {} is published", versions[1], newest(network)));
     }
@@ -101,7 +101,7 @@ struct State {
 
 fn state(client: &TestClient) -> State {
     let mut stored = client.all_stored();
-    // When this machine asked last, by its own clock; nothing is trusted because of it.
+    // The time of the last update by this machine's clock. No decision about trust depends on it.
     stored.remove("state/stamp.json");
     State { trusted: client.files(), stored, output: below(&client.output_path()), outside: client.files_outside() }
 }
@@ -120,7 +120,7 @@ fn attacked(case: &Case, server: &CaseServer, client: &TestClient) -> Result<Opt
             if case.changes_nothing && !changes.is_empty() {
                 return Err(format!("trusted files that changed: {changes:?}"));
             }
-            return accepted(case, &result.map_err(|error| said(&error)), &after).map(|()| None);
+            return accepted(case, &result.map_err(|error| error_chain(&error)), &after).map(|()| None);
         }
         Expect::Refused(who, why) => (who, *why),
     };
@@ -128,8 +128,8 @@ fn attacked(case: &Case, server: &CaseServer, client: &TestClient) -> Result<Opt
         Ok(versions) => return Err(format!("accepted, and {versions:?} are trusted")),
         Err(error) => error,
     };
-    if named(&error) != (who.clone(), why.to_owned()) {
-        return Err(format!("refused for another reason, {:?}: {}", named(&error), said(&error)));
+    if subject_and_reason(&error) != (who.clone(), why.to_owned()) {
+        return Err(format!("refused for another reason, {:?}: {}", subject_and_reason(&error), error_chain(&error)));
     }
     let advanced: Vec<String> = case.advances.iter().map(|role| file_name(role, None)).collect();
     let mut found = changed(&before.trusted, &after.trusted);
@@ -143,7 +143,7 @@ fn attacked(case: &Case, server: &CaseServer, client: &TestClient) -> Result<Opt
     if before.output != after.output {
         return Err(format!("the output changed: {:?}", changed(&before.output, &after.output)));
     }
-    Ok(Some(said(&error)))
+    Ok(Some(error_chain(&error)))
 }
 
 fn act(case: &Case, client: &TestClient) -> Result<Versions, Error> {
@@ -166,8 +166,8 @@ fn accepted(case: &Case, result: &Result<Versions, String>, after: &State) -> Re
     }
 }
 
-/// Whom an error blames, and for what.
-fn named(error: &Error) -> (String, String) {
+/// The subject and the reason of an error, as in [`Expect::Refused`].
+fn subject_and_reason(error: &Error) -> (String, String) {
     let variant = |text: String| text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned();
     match error {
         Error::Refused(error) => match &error.refusal {
@@ -184,7 +184,7 @@ fn named(error: &Error) -> (String, String) {
 }
 
 /// The error and its causes, as a program would print them.
-fn said(error: &Error) -> String {
+fn error_chain(error: &Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

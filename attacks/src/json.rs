@@ -8,6 +8,34 @@ use crate::{Case, Scenario, release};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
+        "2.1-duplicate-members",
+        &["2.1-duplicate-members"],
+        "a member stands twice: the version signed, and the version read",
+        "issue 372 of an implementation",
+        duplicate_members,
+    ),
+    Scenario::new(
+        "2.1-long-integer",
+        &["2.1-long-integer"],
+        "a version of 15,000 digits",
+        "CVE-2020-10735; audit finding TUF-CR-22-03",
+        long_integer,
+    ),
+    Scenario::new(
+        "CVE-2026-23991",
+        &["CVE-2026-23991"],
+        "JSON that is valid and no metadata, as each role",
+        "CVE-2026-23991, GHSA-846p-jg2w-w324",
+        json_that_is_no_metadata,
+    ),
+    Scenario::new(
+        "CVE-2026-23991-stored",
+        &["CVE-2026-23991"],
+        "none: a stored file is JSON that is no metadata",
+        "CVE-2026-23991, GHSA-846p-jg2w-w324",
+        stored_json_that_is_no_metadata,
+    ),
+    Scenario::new(
         "4.1-nesting",
         &["4.1-nesting"],
         "arrays and objects within each other, 100 to 100,000 levels, in a member that nobody reads",
@@ -92,6 +120,88 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         clock_steps_back,
     ),
 ];
+
+fn duplicate_members() -> Vec<Case> {
+    let honest = release(3);
+    let old = "\"version\": 4";
+    let roles = ["timestamp", "snapshot", "targets"];
+    let samples =
+        [r#""version": 9, "version": 4"#, r#""version": 4, "version": 9"#, r#""version": 4, "v\u0065rsion": 9"#];
+    let mut cases = Vec::new();
+    for (role, sample) in roles.into_iter().zip(samples) {
+        let mut thief = honest.fork();
+        thief.publish(&["targets"]);
+        let text = String::from_utf8(thief.written(role)).unwrap();
+        let current = format!("\"version\": {}", thief.version(role));
+        let at = text.rfind(&current).unwrap();
+        let spelled = sample.replace(old, &current);
+        let bytes = [&text[..at], &spelled, &text[at + current.len()..]].concat().into_bytes();
+        republish(&mut thief, role, bytes);
+        cases.push(
+            Case::against(&honest)
+                .attacker(thief.network())
+                .sample(role)
+                .form_only()
+                .refused(role, "Malformed")
+                .advances(before(role)),
+        );
+    }
+    cases
+}
+
+fn long_integer() -> Vec<Case> {
+    let honest = release(3);
+    let mut thief = honest.fork();
+    thief.publish(&["timestamp"]);
+    let text = String::from_utf8(thief.written("timestamp")).unwrap();
+    let current = format!("\"version\": {}", thief.version("timestamp"));
+    let at = text.rfind(&current).unwrap();
+    let long = format!("\"version\": 1{}", "0".repeat(15_000));
+    thief.put_metadata("timestamp", [&text[..at], &long, &text[at + current.len()..]].concat().into_bytes());
+    vec![Case::against(&honest).attacker(thief.network()).refused("timestamp", "Malformed")]
+}
+
+fn json_that_is_no_metadata() -> Vec<Case> {
+    let samples = ["[]", "{}", "null", "5", r#"{"signed":1}"#, UNSIGNED];
+    let mut cases = Vec::new();
+    for role in ["root", "timestamp", "snapshot", "targets", "team"] {
+        for sample in samples {
+            let honest = release(3);
+            let mut thief = honest.fork();
+            thief.publish(&[role]);
+            republish(&mut thief, role, sample.into());
+            let case = Case::against(&honest).attacker(thief.network()).sample(format!("{role}: {sample}"));
+            let case = if role == "team" { case.get("team/package") } else { case };
+            let reason = if sample == UNSIGNED { "ThresholdNotMet" } else { "Malformed" };
+            cases.push(case.refused(role, reason).advances(before(role)));
+        }
+        let honest = release(3);
+        let mut thief = honest.fork();
+        thief.publish(&[role]);
+        let text = format!("\"_type\":\"{}\"", if role == "team" { "targets" } else { role });
+        let bytes = signed_so(&thief, role, &text, "\"_type\":5");
+        republish(&mut thief, role, bytes);
+        let case = Case::against(&honest).attacker(thief.network()).sample(format!("{role}: signed, of type 5"));
+        let case = if role == "team" { case.get("team/package") } else { case };
+        cases.push(case.refused(role, "Malformed").advances(before(role)));
+    }
+    cases
+}
+
+const UNSIGNED: &str = r#"{"signed":{"_type":5},"signatures":[]}"#;
+
+fn stored_json_that_is_no_metadata() -> Vec<Case> {
+    let honest = release(3);
+    let cases = ["timestamp", "snapshot", "targets", "team"].into_iter().flat_map(|role| {
+        ["{}", UNSIGNED].map(|sample| {
+            let spoil = move |folder: &std::path::Path| {
+                std::fs::write(folder.join(format!("{role}.json")), sample).unwrap();
+            };
+            Case::against(&honest).tamper(spoil).get("team/package").sample(format!("{role}: {sample}"))
+        })
+    });
+    cases.collect()
+}
 
 /// A case for each of `samples`: what `edit` makes of a new timestamp for it.
 fn timestamps(samples: &[&str], why: &'static str, edit: impl Fn(&mut Repository, &str) -> Vec<u8>) -> Vec<Case> {

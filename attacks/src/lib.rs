@@ -1,47 +1,56 @@
-//! The attacks, each defined once and run against the library in process and against any client from outside.
+//! Known attacks on TUF update clients, each defined once and run against `lastmile-client` in process and against any other
+//! client as a program.
 //!
-//! A [`Scenario`] says what is attacked, where the attack was read of, and gives its [`Case`]s: one for each sample. A case is
-//! data. It holds the honest history that a client has seen, who stands on the network then and what the client is asked to do,
-//! and what must come of it. Two runners case it over real sockets and real files:
+//! A [`Scenario`] describes an attack, cites its source, and lists [`Case`]s, one for each sample. A case is data: the honest
+//! repositories that the client has followed, what the attacker then serves, what the client is asked to do, and the expected
+//! result. Two runners execute a case over real sockets and real files:
 //!
-//! * [`in_process::run`], the client library in process, with typed errors;
-//! * [`external::run`], any executable that speaks the client-under-test protocol, judged by exit code and files.
+//! * [`in_process::run`] uses the client library and checks the typed error;
+//! * [`external::run`] starts a program that implements the client-under-test protocol and judges its exit code and its files.
 //!
-//! What is asserted is written in the runners, so that no scenario can forget it:
+//! The runners make these checks in every case:
 //!
-//! 1. the attack is refused, by an error that names the expected role and reason (in process);
-//! 2. nothing is created or changed outside of the folders that the client was given;
-//! 3. the trusted files are the same, byte for byte, but for those of the steps that had passed ([`Case::advances`]);
-//! 4. no file appears or changes in the output folder;
-//! 5. the same attack is refused again, with the same error, and changes nothing more;
-//! 6. an honest repository is then followed to its newest release, and its packages arrive;
-//! 7. no more bytes are sent than [`Case::max_bytes`] for each run, and the process stays below [`external::MAX_MEMORY`];
-//! 8. nothing panics, is ended by a signal, or goes on for ever (outside: for longer than [`external::TIME_LIMIT`]).
+//! 1. The attack is refused, by an error that names the expected role and reason (in process only).
+//! 2. Nothing is created or changed outside the folders that the client was given.
+//! 3. The trusted files are byte for byte the same, except those of the steps that had passed ([`Case::advances`]).
+//! 4. No file in the output folder appears or changes.
+//! 5. The same attack is refused again, with the same error, and changes nothing more.
+//! 6. The client then follows an honest repository to its newest release and installs its packages.
+//! 7. The server sends at most [`Case::max_bytes`] in each run, and the process stays below [`external::MAX_MEMORY`].
+//! 8. The client does not panic, is not ended by a signal, and finishes in time (a program: within [`external::TIME_LIMIT`]).
 //!
-//! # Adding one
+//! # Run the attacks
 //!
-//! Write a function that gives the cases, and list it with those of the file for its section:
+//! ```no_run
+//! for (scenario, case, result) in lastmile_attacks::in_process::run_all(&lastmile_attacks::all()) {
+//!     assert!(result.is_ok(), "{} [{}]: {result:?}", scenario.id, case.sample);
+//! }
+//! ```
+//!
+//! # Add an attack
+//!
+//! Write a function that returns the cases, and add a [`Scenario`] to `SCENARIOS` in the file for the subject:
 //!
 //! ```
-//! use lastmile_attacks::{Case, release};
+//! use lastmile_attacks::{Case, in_process, release};
 //!
 //! let honest = release(3);
 //! let mut attacker = honest.fork();
 //! attacker.signed("timestamp")["version"] = 1.into();
 //! attacker.write("timestamp");
 //! let case = Case::against(&honest).attacker(attacker.network()).refused("timestamp", "Rollback");
-//! lastmile_attacks::in_process::run(&case).unwrap();
+//! in_process::run(&case).unwrap();
 //! ```
 //!
-//! A case is an attack unless it is marked as [`Case::form_only`]: then what the attacker serves is signed by whoever may sign it,
-//! and only its form is wrong. A client that accepts it anyway is not harmed if it has the right packages at the right
-//! versions; [`external::run`] reports that as a matter of strictness, not of security.
+//! A case is an attack unless it is marked with [`Case::form_only`]: then the keys that may sign have signed what the attacker
+//! serves, and only its form is invalid. A client that accepts it is not harmed if it has the right packages at the right versions;
+//! [`external::run`] reports it as less strict, not as attacked.
 //!
-//! The attacker serves a [`FakeNetwork`](lastmile_testkit::FakeNetwork): documents and faults. For an attack in the bytes of HTTP, give
-//! [`Case::responder`] a function from the request and the [`Connection`](lastmile_testkit::Connection): it writes whatever it likes and answers
-//! `Ok(None)`, or answers `Ok(Some(answer))` to have that written; `network.answer(&request.path)` is what would be served
-//! otherwise. `Case::limits`, `Case::http` and `Case::clock` change the client in process; such plays are not run outside,
-//! where only the protocol can be spoken.
+//! An attacker serves a [`FakeNetwork`](lastmile_testkit::FakeNetwork): documents and faults. To attack at the level of HTTP bytes,
+//! pass [`Case::responder`] a function of the request and the [`Connection`](lastmile_testkit::Connection). It writes any bytes and
+//! returns `Ok(None)`, or returns `Ok(Some(answer))` to have that written; `network.answer(&request.path)` is the answer without
+//! the attack. [`Case::limits`], [`Case::http`] and [`Case::clock`] change settings that a program cannot be given, so such cases
+//! run in process only.
 
 #![expect(
     clippy::unwrap_used,
@@ -50,26 +59,31 @@
     reason = "the attacks change documents of the simulator, whose form is known"
 )]
 
+mod arbitrary_software;
 mod case;
 mod case_server;
+mod delegation_graph;
+mod delegations;
 pub mod external;
 mod forgery;
+mod freeze;
 mod harm;
 mod hostile_server;
 mod http;
 pub mod in_process;
 mod json;
-mod named_attacks;
+mod mix_and_match;
 mod names;
 pub mod page;
 mod redirects;
-mod section_2_1;
-mod section_2_2;
-mod section_2_3;
-mod section_2_4;
-mod signatures_and_delegations;
+mod rollback;
+mod root;
+mod signatures;
 mod slow_and_endless;
 mod stolen_keys;
+mod target_files;
+mod thresholds;
+mod versions;
 
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -77,23 +91,23 @@ use std::{iter, thread};
 
 pub use case::{Action, Case, EVIL, Expect, GOOD, release, stranger};
 
-/// One attack.
+/// An attack, with one or more cases.
 #[derive(Debug, Clone, Copy)]
 pub struct Scenario {
-    /// Its name: the id of its row, with a word behind it where the row has several.
+    /// The name. It begins with the id of a row; a word is appended if the row has several scenarios.
     pub id: &'static str,
-    /// The rows of `attack-rows.txt` that it covers.
+    /// The ids of the rows in `tests/attack-rows.txt` of the project that it covers.
     pub rows: &'static [&'static str],
     /// What the attacker does, in one line.
     pub attack: &'static str,
-    /// Where it was read of.
+    /// Where the attack is described: an advisory, a section of the TUF specification, or an issue.
     pub source: &'static str,
-    /// One case for each sample.
+    /// Returns the cases, one for each sample.
     pub cases: fn() -> Vec<Case>,
 }
 
 impl Scenario {
-    /// The attack `id`, which covers `rows`.
+    /// Creates a scenario; see the fields.
     #[must_use]
     pub const fn new(
         id: &'static str,
@@ -106,32 +120,37 @@ impl Scenario {
     }
 }
 
-/// All of them, in the order of their rows.
+/// Returns all scenarios, by subject.
 #[must_use]
 pub fn all() -> Vec<Scenario> {
     [
-        section_2_1::SCENARIOS,
-        section_2_2::SCENARIOS,
-        section_2_3::SCENARIOS,
-        section_2_4::SCENARIOS,
-        named_attacks::SCENARIOS,
+        arbitrary_software::SCENARIOS,
+        rollback::SCENARIOS,
+        versions::SCENARIOS,
+        freeze::SCENARIOS,
+        mix_and_match::SCENARIOS,
         &slow_and_endless::scenarios(),
         stolen_keys::SCENARIOS,
-        json::SCENARIOS,
+        root::SCENARIOS,
+        signatures::SCENARIOS,
+        thresholds::SCENARIOS,
+        delegations::SCENARIOS,
+        delegation_graph::SCENARIOS,
+        target_files::SCENARIOS,
         names::SCENARIOS,
-        signatures_and_delegations::SCENARIOS,
+        json::SCENARIOS,
         &http::scenarios(),
         &redirects::scenarios(),
     ]
     .concat()
 }
 
-/// What `work` makes of each case of `scenarios`, in their order, done by so many threads; 0: two for each processor, for
-/// they wait for disks.
+/// Calls `work` for each case of `scenarios` on this many threads, and returns the results in the order of the cases. With 0
+/// threads it uses two for each processor, because cases wait for disks.
 ///
 /// # Panics
 ///
-/// When `work` does.
+/// If `work` panics.
 pub fn run_cases<T: Send>(
     threads: usize,
     scenarios: &[Scenario],

@@ -1,12 +1,40 @@
 //! Bad input: names of roles and targets, path patterns, files of targets.
 
-use lastmile_testkit::{Delegation, TARGETS, hash};
+use lastmile_testkit::Delegation;
 use serde_json::json;
 
-use crate::forgery::before;
+use crate::forgery::{before, claimed, newer, republish};
 use crate::{Case, EVIL, GOOD, Scenario, release};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario::new(
+        "2.2-odd-role-names",
+        &["2.2-odd-role-names"],
+        "none: role names with a space, a plus sign, a percent sign",
+        "a defect of an implementation",
+        legal_role_names,
+    ),
+    Scenario::new(
+        "S-2.3-8",
+        &["S-2.3-8"],
+        "a package whose name differs in its Unicode form alone",
+        "our own reading of sources",
+        unicode_forms,
+    ),
+    Scenario::new(
+        "CVE-2026-24137",
+        &["CVE-2026-24137", "CVE-2021-41149", "CVE-2026-6968"],
+        "a package, signed in earnest, whose name leads out of the folder",
+        "CVE-2026-24137, CVE-2021-41149, CVE-2026-6968",
+        names_that_lead_out,
+    ),
+    Scenario::new(
+        "S-2.4-3",
+        &["S-2.4-3", "4.10-joined-urls"],
+        "a package, signed in earnest, whose name looks like a URL, a query or a fragment",
+        "our own reading of sources",
+        names_that_look_like_urls,
+    ),
     Scenario::new(
         "4.3-role-names",
         &["4.3-role-names", "CVE-2021-41131", "CVE-2021-41150", "2.4-359", "4.3-case"],
@@ -56,21 +84,64 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "CVE-2026-26996, GHSA-7r86-cg39-jmmj",
         many_stars,
     ),
-    Scenario::new(
-        "4.9-hashes",
-        &["4.9-hashes"],
-        "one of two known hashes of a package is wrong",
-        "classes of bad input: files of targets",
-        one_hash_of_two,
-    ),
-    Scenario::new(
-        "4.9-sha512",
-        &["4.9-sha512"],
-        "none: sha512 alone, and unknown hashes beside a known one",
-        "classes of bad input: files of targets",
-        other_hashes,
-    ),
 ];
+
+fn legal_role_names() -> Vec<Case> {
+    let cases = ["a b", "a+b", "a%b", "a%2Fb", "ä", "a&b=c#d?e"].map(|name| {
+        let mut honest = release(1);
+        honest.delegate("targets", &Delegation::paths(name, &["odd/*"]));
+        honest.add_target(name, "odd/package", GOOD);
+        honest.publish(&[name, "targets"]);
+        Case::against(&honest).get("odd/package").sample(format!("`{name}`"))
+    });
+    cases.into()
+}
+
+fn unicode_forms() -> Vec<Case> {
+    let (composed, decomposed) = ("caf\u{e9}", "cafe\u{301}");
+    let mut honest = release(1);
+    honest.add_target("targets", composed, GOOD);
+    honest.publish(&["targets"]);
+    // The signature of the one form, over a file with the other.
+    let mut thief = newer(&honest);
+    let text = String::from_utf8(thief.written("targets")).unwrap().replace(composed, decomposed);
+    republish(&mut thief, "targets", text.into_bytes());
+    vec![
+        Case::against(&honest).get(composed).sample("asked for as listed"),
+        Case::against(&honest)
+            .get(decomposed)
+            .sample("asked for in the other form")
+            .refused(decomposed, "NoSuchTarget"),
+        Case::against(&honest)
+            .attacker(thief.network())
+            .sample("signed in the other form")
+            .refused("targets", "ThresholdNotMet")
+            .advances(before("targets")),
+    ]
+}
+
+fn names_that_lead_out() -> Vec<Case> {
+    let refused = ["../x", "../../../x", "a/../../x", "/tmp/x", "a/..", "..", "a/./x", "."];
+    let cases = refused.into_iter().map(|name| {
+        let mut thief = release(2);
+        thief.add_target("targets", name, EVIL);
+        thief.publish(&["targets"]);
+        // Other clients may rightly keep such a package under an encoded name: see the names of section 4.3.
+        Case::against(&thief).get(name).sample(format!("`{name}`")).refused("name", "Name").in_process_only()
+    });
+    cases.collect()
+}
+
+fn names_that_look_like_urls() -> Vec<Case> {
+    let names = ["http/evil.example/x", "x#f", "x;y", "x&y=z", "a b", "a+b", "a%2Fb", "%2e%2e", "~root", "é/ü"];
+    let cases = names.map(|name| {
+        let mut honest = release(1);
+        honest.add_target("targets", name, GOOD);
+        honest.publish(&["targets"]);
+        Case::against(&honest).packages(&["package"]).get(name).sample(format!("`{name}`"))
+    });
+    cases.into()
+}
 
 fn odd_role_names() -> Vec<Case> {
     let names = [
@@ -158,14 +229,6 @@ fn long_names() -> Vec<Case> {
     cases.into()
 }
 
-fn claimed(pattern: &str, path: &str, content: &[u8]) -> Case {
-    let mut honest = release(1);
-    honest.delegate("targets", &Delegation::paths("role", &[pattern]));
-    honest.add_target("role", path, content);
-    honest.publish(&["role", "targets"]);
-    Case::against(&honest).packages(&["package"]).get(path).sample(format!("`{pattern}` and `{path}`"))
-}
-
 fn patterns_that_match_less() -> Vec<Case> {
     let samples = [
         ("foo/*", "foo/a/b"),
@@ -206,44 +269,4 @@ fn many_stars() -> Vec<Case> {
     honest.delegate("targets", &Delegation::paths("role", &[&pattern]));
     honest.publish(&["role", "targets"]);
     vec![Case::against(&honest).get(path.clone()).refused(path, "NoSuchTarget")]
-}
-
-fn one_hash_of_two() -> Vec<Case> {
-    let cases = ["sha256", "sha512"].map(|wrong| {
-        let mut honest = release(1);
-        honest.add_target("targets", "claimed", EVIL);
-        let hashes = &mut honest.signed("targets")["targets"]["claimed"]["hashes"];
-        hashes["sha512"] = json!(sha512(EVIL));
-        let other = if wrong == "sha256" { hash(GOOD) } else { sha512(GOOD) };
-        hashes[wrong] = json!(other);
-        honest.publish(&["targets"]);
-        for name in [hash(EVIL), hash(GOOD), sha512(EVIL), sha512(GOOD)] {
-            honest.network().put(&format!("{TARGETS}{name}.claimed"), EVIL.to_vec());
-        }
-        Case::against(&honest).get("claimed").sample(format!("{wrong} is wrong")).refused("claimed", "Hash")
-    });
-    cases.into()
-}
-
-fn other_hashes() -> Vec<Case> {
-    let samples = [
-        ("sha512 alone", json!({"sha512": sha512(GOOD)})),
-        ("an unknown one beside", json!({"sha256": hash(GOOD), "sha3-256": "00", "blake2b-256": ""})),
-    ];
-    let cases = samples.map(|(sample, hashes)| {
-        let mut honest = release(1);
-        honest.add_target("targets", "claimed", GOOD);
-        honest.signed("targets")["targets"]["claimed"]["hashes"] = hashes;
-        honest.publish(&["targets"]);
-        for name in [hash(GOOD), sha512(GOOD)] {
-            honest.network().put(&format!("{TARGETS}{name}.claimed"), GOOD.to_vec());
-        }
-        Case::against(&honest).packages(&["package"]).get("claimed").sample(sample).in_process_only()
-    });
-    cases.into()
-}
-
-fn sha512(bytes: &[u8]) -> String {
-    use sha2::{Digest as _, Sha512};
-    hex::encode(Sha512::digest(bytes))
 }

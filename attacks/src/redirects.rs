@@ -19,11 +19,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             "one redirect more than are followed; a redirect to itself; exactly as many as are followed",
             hops,
         ),
-        scenario(
-            "4.10-places",
-            "none: a redirect to another host, with a query, relative to the file",
-            locations,
-        ),
+        scenario("4.10-places", "none: a redirect to another host, with a query, relative to the file", locations),
         scenario("4.10-file", "a redirect to a file of another role, or of another version", other_files),
         scenario("4.10-names", "none: targets whose names hold spaces, plus, percent, query and fragment signs", names),
     ]

@@ -222,8 +222,10 @@ fn fast_forward_recovered() -> Vec<Case> {
             mended.set_keys(role, &[TestKey::new("fresh")], 1);
         }
         mended.publish(&["root", "team", "targets"]);
-        let case =
-            Case::against(&honest).followed(thief.network()).attacker(mended.network()).honest(newer(&mended).network());
+        let case = Case::against(&honest)
+            .followed(thief.network())
+            .attacker(mended.network())
+            .honest(newer(&mended).network());
         case.get("team/package").sample(sample)
     });
     cases.into()

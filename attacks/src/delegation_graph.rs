@@ -1,53 +1,49 @@
-//! Bad input: signatures and keys, and the structure of delegations.
+//! Attacks on the structure of delegations: cycles, several delegating roles, bins.
 
 use lastmile_testkit::{Delegation, METADATA, NetworkFault, TestKey};
 use serde_json::{Value, json};
 
-use crate::forgery::{before, newer, republish, with_signatures};
+use crate::forgery::{before, newer, republish, signed_so, with_signatures};
 use crate::{Case, EVIL, GOOD, Scenario, release};
+
+/// A change of a delegation.
+type Edit = fn(&mut Value);
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
-        "4.4-signatures",
-        &["4.4-signatures"],
-        "signatures that are empty, no hexadecimal, too long, numbers, under an upper-case key id, or not there",
-        "classes of bad input: signatures",
-        bad_signatures,
+        "GHSA-77hh-43cm-v8j6",
+        &["GHSA-77hh-43cm-v8j6"],
+        "a role that no bin is called takes the place of a bin",
+        "GHSA-77hh-43cm-v8j6",
+        role_beside_the_bins,
     ),
     Scenario::new(
-        "4.4-ed25519",
-        &["4.4-ed25519"],
-        "an ed25519 signature of 63 or 65 bytes, with S increased by the order of the group, or of a point of small order",
-        "classes of bad input: signatures; RUSTSEC-2022-0093",
-        bad_ed25519,
+        "2.1-diamond",
+        &["2.1-diamond", "2.2-diamond"],
+        "a role verified for one delegator is offered to another, who trusts other keys",
+        "issues 2977 and 759 of two implementations",
+        diamond,
     ),
     Scenario::new(
-        "4.4-ecdsa",
-        &["4.4-ecdsa"],
-        "an ECDSA signature with r or s of 0, trailing bytes, or in the fixed-width form",
-        "classes of bad input: signatures",
-        bad_ecdsa,
+        "2.2-bit-length",
+        &["2.2-bit-length"],
+        "bins with a bit length of 0, -1, 33, 64 or 2^31",
+        "a defect of an implementation",
+        bit_lengths,
     ),
     Scenario::new(
-        "4.4-harmless",
-        &["4.4-harmless"],
-        "none: unknown key ids, unknown keys, and upper-case signatures beside enough good ones",
-        "classes of bad input: signatures",
-        harmless_signatures,
+        "GHSA-j8x2-777p-23fc",
+        &["GHSA-j8x2-777p-23fc", "4.6-cycles"],
+        "roles delegate to themselves, to each other in a circle, and by two ways on thirty levels",
+        "GHSA-j8x2-777p-23fc",
+        cycles,
     ),
     Scenario::new(
-        "4.4-not-in-role",
-        &["4.4-not-in-role"],
-        "a key that the root lists and does not give to the role signs",
-        "classes of bad input: keys",
-        key_of_another_role,
-    ),
-    Scenario::new(
-        "4.4-opaque-keyids",
-        &["4.4-opaque-keyids"],
-        "none: key ids that are not the digests of their keys",
-        "deployed repositories, 2025",
-        opaque_keyids,
+        "S-2.3-6",
+        &["S-2.3-6"],
+        "none: one role is delegated by two parents and found through the second",
+        "our own reading of sources",
+        second_parent,
     ),
     Scenario::new(
         "4.6-many-roles",
@@ -94,135 +90,140 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new("4.6-bins", &["4.6-bins"], "none: bins of 1 to 9 bits, found at their own names", "TAP 15", bins),
 ];
 
-/// What is done to the bytes of a signature.
-type Bend = fn(Vec<u8>) -> Vec<u8>;
-/// What is done to a member.
-type Edit = fn(&mut Value);
-
-/// A new timestamp whose only signature has been changed.
-fn forged(sample: &str, edit: impl FnOnce(&mut Vec<Value>)) -> Case {
-    let honest = release(2);
-    let mut thief = newer(&honest);
-    let bytes = with_signatures(&thief.written("timestamp"), edit);
-    thief.put_metadata("timestamp", bytes);
-    Case::against(&honest).attacker(thief.network()).sample(sample).refused("timestamp", "ThresholdNotMet")
-}
-
-fn bad_signatures() -> Vec<Case> {
-    let with = |sample: &str, value: Value| forged(sample, |signatures| signatures[0]["sig"] = value);
-    vec![
-        forged("none", Vec::clear),
-        with("empty", json!("")),
-        with("half a byte", json!("abc")),
-        with("blanks", json!("  ")),
-        with("no hexadecimal", json!("zz".repeat(64))),
-        with("10,000 digits", json!("ab".repeat(5_000))),
-        forged("upper-case key id", |signatures| {
-            let id = signatures[0]["keyid"].as_str().unwrap().to_uppercase();
-            signatures[0]["keyid"] = json!(id);
+fn role_beside_the_bins() -> Vec<Case> {
+    let mut honest = release(1);
+    let bins = honest.delegate_to_bins("targets", 1, "bins");
+    // Succinct roles stand alone in their delegations.
+    honest.signed("targets")["delegations"].as_object_mut().unwrap().remove("roles");
+    let bin = lastmile_testkit::bin_of("bins", 1, "team/package");
+    honest.add_target(&bin, "team/package", GOOD);
+    let roles: Vec<&str> = bins.iter().map(String::as_str).chain(["targets"]).collect();
+    honest.publish(&roles);
+    let case = Case::against(&honest).honest_may_be_refused();
+    ["other-0", "bins-2", "bins-00", "bins"]
+        .map(|name| {
+            let mut thief = honest.fork();
+            thief.delegate("targets", &Delegation::paths(name, &["*"]).keys(&[TestKey::new("bins")], 1));
+            thief.signed("targets")["delegations"].as_object_mut().unwrap().remove("roles");
+            thief.add_target(name, "team/other", EVIL);
+            thief.publish(&[name]);
+            case.clone()
+                .attacker(thief.network())
+                .honest(newer(&thief).network())
+                .sample(name)
+                .get("team/other")
+                .refused("team/other", "NoSuchTarget")
+                .advances(&["snapshot", "timestamp"])
         })
-        .form_only(),
-        with("a number", json!(5)).refused("timestamp", "Malformed"),
-        forged("no key id", |signatures| drop(signatures[0].as_object_mut().unwrap().remove("keyid")))
-            .form_only()
-            .refused("timestamp", "Malformed"),
-    ]
+        .into()
 }
 
-fn bytes_of(signature: &Value) -> Vec<u8> {
-    hex::decode(signature["sig"].as_str().unwrap()).unwrap()
-}
-
-fn bad_ed25519() -> Vec<Case> {
-    let with = |sample: &str, edit: Bend| {
-        forged(sample, |signatures| signatures[0]["sig"] = json!(hex::encode(edit(bytes_of(&signatures[0])))))
-    };
+fn diamond() -> Vec<Case> {
+    let mut honest = release(1);
+    for side in ["left", "right"] {
+        honest.delegate("targets", &Delegation::paths(side, &[&format!("{side}/*")]));
+        let key = TestKey::new(&format!("shared by {side}"));
+        honest.delegate(side, &Delegation::paths("shared", &[&format!("{side}/*")]).keys(&[key], 1));
+    }
+    let both = ["left", "right"].map(|side| TestKey::new(&format!("shared by {side}")));
+    honest.set_signers("shared", &both);
+    honest.add_target("shared", "left/package", GOOD);
+    honest.add_target("shared", "right/package", GOOD);
+    honest.publish(&["left", "right", "shared", "targets"]);
+    let mut thief = honest.fork();
+    thief.set_signers("shared", &both[..1]);
+    thief.add_target("shared", "right/other", EVIL);
+    thief.publish(&["shared"]);
+    let mut restored = thief.fork();
+    restored.set_signers("shared", &both);
+    restored.publish(&["shared"]);
+    let case = Case::against(&honest).packages(&["left/package", "package"]).get("right/other");
     vec![
-        with("63 bytes", |mut bytes| {
-            bytes.pop();
-            bytes
-        }),
-        with("65 bytes", |bytes| [bytes, vec![0]].concat()).form_only(),
-        with("S and the order of the group", |bytes| {
-            let order = hex::decode("edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010").unwrap();
-            let mut sum = bytes[..32].to_vec();
-            let mut carry = 0_u16;
-            for (digit, more) in bytes[32..].iter().zip(order) {
-                carry += u16::from(*digit) + u16::from(more);
-                sum.push(u8::try_from(carry & 0xff).unwrap());
-                carry >>= 8;
-            }
-            sum
-        })
-        .form_only(),
-        with("R of small order, S of 0", |_| [vec![1], vec![0; 63]].concat()),
+        case.clone()
+            .attacker(thief.network())
+            .honest(restored.network())
+            .sample("not seen")
+            .refused("shared", "ThresholdNotMet")
+            .advances(&["right", "snapshot", "timestamp"]),
+        // Seen and kept as the left one's, before the right one is asked.
+        case.followed(thief.network())
+            .attacker(thief.network())
+            .honest(restored.network())
+            .sample("seen")
+            .refused("shared", "ThresholdNotMet")
+            .advances(&["right"]),
     ]
 }
 
-fn bad_ecdsa() -> Vec<Case> {
-    let key = TestKey::p256("timestamp");
-    let samples: [(&str, Bend); 4] = [
-        ("r of 0", |_| vec![0x30, 6, 2, 1, 0, 2, 1, 1]),
-        ("s of 0", |_| vec![0x30, 6, 2, 1, 1, 2, 1, 0]),
-        ("trailing bytes", |der| [der, vec![0]].concat()),
-        ("fixed width", |_| vec![1; 64]),
-    ];
-    let mut honest = release(2);
-    honest.set_keys("timestamp", &[key], 1);
-    honest.publish(&["root", "timestamp"]);
-    let cases = samples.map(|(sample, edit)| {
-        let mut thief = newer(&honest);
-        let bytes = with_signatures(&thief.written("timestamp"), |signatures| {
-            signatures[0]["sig"] = json!(hex::encode(edit(bytes_of(&signatures[0]))));
-        });
-        thief.put_metadata("timestamp", bytes);
-        let case = Case::against(&honest).attacker(thief.network()).sample(sample);
-        let case = if sample == "trailing bytes" { case.form_only() } else { case };
-        case.refused("timestamp", "ThresholdNotMet")
-    });
-    cases.into()
-}
-
-fn harmless_signatures() -> Vec<Case> {
-    let honest = release(2);
-    let mut next = newer(&honest);
-    let bytes = with_signatures(&next.written("timestamp"), |signatures| {
-        let upper = signatures[0]["sig"].as_str().unwrap().to_uppercase();
-        signatures[0]["sig"] = json!(upper);
-        signatures.push(json!({"keyid": "unknown", "sig": "zz"}));
-        signatures.push(json!({"keyid": "another", "sig": ""}));
-    });
-    next.put_metadata("timestamp", bytes);
-    let mut rooted = honest.fork();
-    rooted.signed("root")["keys"]["odd"] = json!({"keytype": "unheard", "scheme": "of", "keyval": {"public": "x"}});
-    rooted.publish(&["root", "team", "targets"]);
-    vec![
-        Case::against(&honest).attacker(next.network()).sample("signatures"),
-        Case::against(&honest)
-            .attacker(rooted.network())
-            .honest(newer(&rooted).network())
-            .sample("a key in the root")
-            .honest_may_be_refused(),
-    ]
-}
-
-fn key_of_another_role() -> Vec<Case> {
-    let honest = release(2);
-    let cases = ["snapshot", "targets", "root-1"].map(|key| {
+fn bit_lengths() -> Vec<Case> {
+    let honest = release(3);
+    let cases = ["0", "-1", "33", "64", "2147483648"].map(|bits| {
         let mut thief = honest.fork();
-        thief.set_signers("timestamp", &[TestKey::new(key)]);
-        thief.publish(&["timestamp"]);
-        Case::against(&honest).attacker(thief.network()).sample(key).refused("timestamp", "ThresholdNotMet")
+        thief.signed("targets")["delegations"] = json!({"keys": {}});
+        thief.delegate_to_bins("targets", 1, "bin");
+        thief.signed("targets")["delegations"]["succinct_roles"]["bit_length"] = json!("here");
+        thief.publish(&["targets"]);
+        let bytes = signed_so(&thief, "targets", "\"here\"", bits);
+        republish(&mut thief, "targets", bytes);
+        let case = Case::against(&honest).attacker(thief.network()).get("team/package").sample(bits);
+        case.refused("targets", "Malformed").advances(before("targets"))
     });
     cases.into()
 }
 
-fn opaque_keyids() -> Vec<Case> {
-    let honest = release(2);
-    let mut next = honest.fork();
-    next.set_keys("timestamp", &[TestKey::new("fresh").with_keyid("a name of its own")], 1);
-    next.publish(&["root", "team", "targets"]);
-    vec![Case::against(&honest).attacker(next.network()).honest(newer(&next).network()).in_process_only()]
+fn cycles() -> Vec<Case> {
+    let mut selfish = release(1);
+    selfish.delegate("targets", &Delegation::paths("a", &["*"]));
+    selfish.delegate("a", &Delegation::paths("a", &["*"]));
+    selfish.publish(&["a", "targets"]);
+    let mut circle = release(1);
+    circle.delegate("targets", &Delegation::paths("a", &["*"]));
+    circle.delegate("a", &Delegation::paths("b", &["*"]));
+    circle.delegate("b", &Delegation::paths("a", &["*"]));
+    circle.publish(&["a", "b", "targets"]);
+    let mut wide = release(1);
+    let mut above = vec!["targets".to_owned()];
+    let mut roles = Vec::new();
+    for level in 0..30 {
+        let here = ["left", "right"].map(|side| format!("{side}-{level:02}"));
+        for delegator in &above {
+            for role in &here {
+                wide.delegate(delegator, &Delegation::paths(role, &["*"]));
+            }
+        }
+        roles.extend(here.clone());
+        above = here.into();
+    }
+    let roles: Vec<&str> = roles.iter().map(String::as_str).chain(["targets"]).collect();
+    wide.publish(&roles);
+    let nothing = |honest, sample, advances: &[&str]| {
+        Case::against(honest).get("x").sample(sample).refused("x", "NoSuchTarget").advances(advances)
+    };
+    // The search stops at its limit, and what it has read until then was in order.
+    let read: Vec<String> =
+        (0..30).map(|level| format!("left-{level:02}")).chain(["right-28".into(), "right-29".into()]).collect();
+    let read: Vec<&str> = read.iter().map(String::as_str).collect();
+    vec![
+        nothing(&selfish, "itself", &["a"]),
+        nothing(&circle, "two in a circle", &["a", "b"]),
+        Case::against(&wide)
+            .get("x")
+            .sample("thirty levels, two wide")
+            .refused("right-27", "LimitReached")
+            .advances(&read),
+    ]
+}
+
+fn second_parent() -> Vec<Case> {
+    let mut honest = release(1);
+    for side in ["left", "right"] {
+        honest.delegate("targets", &Delegation::paths(side, &[&format!("{side}/*")]));
+        honest.delegate(side, &Delegation::paths("shared", &[&format!("{side}/*")]));
+        honest.add_target("shared", &format!("{side}/package"), GOOD);
+    }
+    honest.publish(&["left", "right", "shared", "targets"]);
+    let asked = |packages: &[&str]| Case::against(&honest).packages(packages).get("right/package");
+    vec![asked(&["package"]).sample("at once"), asked(&["left/package", "package"]).sample("after the first")]
 }
 
 fn many_roles() -> Vec<Case> {
