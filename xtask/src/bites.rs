@@ -10,7 +10,8 @@ use std::process::Command;
 use std::time::Instant;
 
 /// What is copied, besides the files of the workspace itself.
-const FOLDERS: [&str; 7] = ["cli-support", "keys", "metadata", "client", "repo-tool", "tests", "xtask"];
+const FOLDERS: [&str; 9] =
+    ["cli-support", "keys", "metadata", "client", "repo-tool", "testkit", "attacks", "tests", "xtask"];
 
 /// A patch, and the scenarios that fail with it.
 struct Bite {
