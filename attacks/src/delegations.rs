@@ -133,7 +133,7 @@ fn delegated_role_unchecked() -> Vec<Case> {
     let mut expired = honest.fork();
     expired.signed("team")["expires"] = json!("2020-01-01T00:00:00Z");
     expired.publish(&["team"]);
-    // Signed in earnest, and listed by nobody.
+    // Signed by the right key, and listed in no snapshot.
     let mut other = honest.fork();
     other.publish(&["team"]);
     let mut unlisted = other.fork();

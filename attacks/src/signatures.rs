@@ -59,7 +59,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "2.4-envelope-member",
         &["2.4-envelope-member"],
-        "none: somebody on the network adds a member beside the signed ones",
+        "none: a network attacker adds a member beside the signed ones",
         "audit finding TUF-01-001 of 2018",
         member_in_the_envelope,
     ),
