@@ -28,6 +28,43 @@ pub const MAX_MEMORY: u64 = 512 << 20;
 /// directory, where it is found.
 const HOME: &str = "a/b/c";
 
+/// The environment variables that a client can see, if they are set. All others are removed: they may hold pass-phrases, tokens
+/// or proxies. What a client needs besides can be passed with `env NAME=VALUE CLIENT` as its command.
+pub const VISIBLE_VARIABLES: [&str; 9] =
+    ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"];
+
+/// A client program: its command, the environment variables that it can see, and its time limit.
+#[derive(Debug, Clone)]
+pub struct Program {
+    command: Vec<OsString>,
+    environment: Vec<(&'static str, OsString)>,
+    time_limit: Duration,
+}
+
+impl Program {
+    /// A program and its first arguments. `variable` returns the value of an environment variable; it is called for
+    /// [`VISIBLE_VARIABLES`] only. The time limit is [`TIME_LIMIT`].
+    pub fn new(command: &[OsString], variable: impl Fn(&str) -> Option<OsString>) -> Program {
+        let environment = VISIBLE_VARIABLES.iter().filter_map(|name| Some((*name, variable(name)?)));
+        Program { command: command.to_vec(), environment: environment.collect(), time_limit: TIME_LIMIT }
+    }
+
+    /// Sets the time limit for one run.
+    #[must_use]
+    pub fn time_limit(self, time_limit: Duration) -> Program {
+        Program { time_limit, ..self }
+    }
+
+    /// The command without the arguments of the protocol.
+    fn command(&self) -> io::Result<Command> {
+        let (program, arguments) =
+            self.command.split_first().ok_or_else(|| io::Error::other("the command is empty"))?;
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
+        Ok(command)
+    }
+}
+
 /// The result of a case for a client.
 ///
 /// With the first four the client is safe, with the others it is not. Of the safe ones, `Harmless` and `TooStrict` mean that its
@@ -90,14 +127,13 @@ impl Verdict {
 /// An unexpected verdict and its reason.
 type Finding = (Verdict, String);
 
-/// Runs a case against `client`: a program and its first arguments, with a time limit for each run. Returns the verdict, and its
-/// reason if it is not the expected one.
+/// Runs a case against `program`. Returns the verdict, and its reason if it is not the expected one.
 ///
 /// # Errors
 ///
 /// If the program cannot be started, or if its folders cannot be created.
-pub fn run(case: &Case, client: &[OsString], time_limit: Duration) -> io::Result<(Verdict, String)> {
-    let installation = Installation::new(client, time_limit)?;
+pub fn run(case: &Case, program: &Program) -> io::Result<(Verdict, String)> {
+    let installation = Installation::new(program)?;
     match installation.run_case(case) {
         Ok(Some(difference)) => Ok(difference),
         Ok(None) => Ok((if case.is_attack() { Verdict::Refused } else { Verdict::Served }, String::new())),
@@ -123,8 +159,7 @@ fn judged<T>(verdict: Verdict, seen: impl Into<String>) -> Result<T, Failure> {
 
 /// A client with its own folders.
 struct Installation<'a> {
-    client: &'a [OsString],
-    time_limit: Duration,
+    program: &'a Program,
     server: CaseServer,
     folder: TempDir,
 }
@@ -137,8 +172,8 @@ struct State {
 }
 
 impl<'a> Installation<'a> {
-    fn new(client: &'a [OsString], time_limit: Duration) -> io::Result<Installation<'a>> {
-        let installation = Installation { client, time_limit, server: CaseServer::new(), folder: tempfile::tempdir()? };
+    fn new(program: &'a Program) -> io::Result<Installation<'a>> {
+        let installation = Installation { program, server: CaseServer::new(), folder: tempfile::tempdir()? };
         fs::create_dir_all(installation.metadata())?;
         fs::create_dir_all(installation.targets())?;
         Ok(installation)
@@ -285,13 +320,12 @@ impl<'a> Installation<'a> {
 
     /// Runs the client and returns its exit code, 0 or 1.
     fn run(&self, words: &[OsString]) -> Result<Option<i32>, Failure> {
-        let (program, first) = self.client.split_first().ok_or_else(|| io::Error::other("no client is named"))?;
-        let mut command = Command::new(program);
-        command.args(first).arg("--metadata-dir").arg(self.metadata()).args(words);
+        let mut command = self.program.command()?;
+        command.arg("--metadata-dir").arg(self.metadata()).args(words);
         command.stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(File::create(self.folder.path().join("stderr"))?);
         let mut child = command.spawn()?;
-        let code = match wait(&mut child, self.time_limit)? {
+        let code = match wait(&mut child, self.program.time_limit)? {
             Ok(status) => status.code(),
             Err(seen) => return judged(Verdict::Hung, seen),
         };
@@ -367,4 +401,29 @@ fn peak_memory(status: &Path) -> Option<u64> {
     let text = fs::read_to_string(status).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.split_whitespace().next()?.parse::<u64>().ok()? << 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_sees_the_listed_variables_and_no_others() {
+        let mut asked = std::cell::RefCell::new(Vec::new());
+        let program = Program::new(&["env".into()], |name| {
+            asked.borrow_mut().push(name.to_owned());
+            (name != "TZ").then(|| format!("the {name}").into())
+        });
+        assert_eq!(asked.get_mut().as_slice(), VISIBLE_VARIABLES);
+        let command = program.command().unwrap();
+        let passed: Vec<_> = command.get_envs().map(|(name, _)| name.to_str().unwrap()).collect();
+        let mut expected: Vec<_> = VISIBLE_VARIABLES.into_iter().filter(|name| *name != "TZ").collect();
+        expected.sort_unstable();
+        assert_eq!(passed, expected);
+        // The variables of this process, such as `CARGO`, are not inherited.
+        let output = Command::new("sh").args(["-c", "command -v env"]).output().unwrap();
+        let env = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+        let output = Program::new(&[env.into()], |_| None).command().unwrap().output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "");
+    }
 }

@@ -1,13 +1,12 @@
 //! The attacks of `lastmile_attacks`, each played against the library and against a process.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
 
-use lastmile_attacks::external::{self, Verdict};
+use lastmile_attacks::external::{self, Program, Verdict};
 use lastmile_attacks::{self as scenario, Scenario, in_process};
 
 /// How many samples of each scenario are played against a process here, where time is short; the library meets all of them.
@@ -36,7 +35,7 @@ fn the_library_refuses_every_attack_and_recovers_and_the_page_tells_what_it_says
 
 #[test]
 fn a_process_refuses_every_attack_that_can_be_told_from_outside() {
-    let client: [OsString; 1] = [env!("CARGO_BIN_EXE_lastmile-conformance").into()];
+    let client = Program::new(&[env!("CARGO_BIN_EXE_lastmile-conformance").into()], |name| std::env::var_os(name));
     let taken = Mutex::new(BTreeMap::new());
     let results = scenario::run_cases(0, &scenario::all(), |scenario, case| {
         let is_chosen = case.runs_externally() && {
@@ -45,7 +44,7 @@ fn a_process_refuses_every_attack_that_can_be_told_from_outside() {
             *count += 1;
             *count <= SAMPLES_OUTSIDE
         };
-        is_chosen.then(|| external::run(case, &client, external::TIME_LIMIT).expect("the client can be started"))
+        is_chosen.then(|| external::run(case, &client).expect("the client can be started"))
     });
     let wrong = results.into_iter().filter_map(|(Scenario { id, .. }, case, result)| {
         let (verdict, seen) = result?;
@@ -77,6 +76,35 @@ fn report(attacks: &[&str], client: &[&str]) -> ([u64; 5], [u64; 2]) {
 fn the_attack_lab_tells_that_our_own_client_refuses() {
     let client = env!("CARGO_BIN_EXE_lastmile-conformance");
     assert_eq!(report(&["CVE-2026-23991-stored", "3.2-R3"], &[client]), ([2, 0, 0, 0, 0], [0, 0]));
+}
+
+/// Pass-phrases, tokens and proxies of the person who starts the attack lab are not for the client under test.
+#[cfg(unix)]
+#[test]
+fn the_attack_lab_hides_the_environment_from_the_client() {
+    let folder = tempfile::tempdir().unwrap();
+    let seen = folder.path().join("seen");
+    let script = format!(r#"env >>'{}'; "$0" "$@""#, seen.display());
+    let mut command = Command::new(crate::cli::program("lastmile-repo"));
+    command.args(["attack-lab", "--only", "3.2-R3", "--", "sh", "-c", &script]);
+    command.arg(env!("CARGO_BIN_EXE_lastmile-conformance"));
+    for name in ["LASTMILE_PASS_PHRASE", "LASTMILE_REPO_ALLOWED_KEYS", "GITHUB_TOKEN", "http_proxy"] {
+        command.env(name, "secret");
+    }
+    command.env("TZ", "UTC");
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let seen = fs::read_to_string(seen).unwrap();
+    assert!(!seen.contains("secret"), "{seen}");
+    let names: BTreeSet<&str> = seen.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
+    assert!(names.contains("PATH") && names.contains("TZ"), "{names:?}");
+    // What the shell sets itself.
+    let of_the_shell = ["PWD", "OLDPWD", "SHLVL", "_"];
+    let is_expected = |name: &&str| external::VISIBLE_VARIABLES.contains(name) || of_the_shell.contains(name);
+    assert!(names.iter().all(is_expected), "{names:?}");
+    let help = Command::new(crate::cli::program("lastmile-repo")).args(["attack-lab", "--help"]).output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    assert!(help.contains(&external::VISIBLE_VARIABLES.join(" ")), "{help}");
 }
 
 /// Clients that do as ours does, until it refuses something.

@@ -1,4 +1,4 @@
-//! `attack-lab`: runs any TUF client against the attacks of the project's own tests.
+//! `attack-lab`: runs any TUF client against the attack suite and reports which attacks it refuses.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -6,15 +6,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
-use lastmile_attacks::{self as scenario, Case, Scenario, external, external::Verdict};
+use lastmile_attacks::external::{self, Program, Verdict};
+use lastmile_attacks::{Case, Scenario};
 use lastmile_client::text::printable;
 use serde_json::json;
 
-use super::{ExitStatus, Output};
+use super::{Context, ExitStatus, Output};
 use crate::Error;
 
-/// Each attack gets a server on loopback, a client in folders of its own, and an honest history that the client follows first.
-/// A client has to refuse the attack with exit code 1, keep what it trusted and downloaded as it was, refuse it again, and
+/// Each attack gets a server on 127.0.0.1 and a new installation of the client, which first follows an honest repository. The
+/// client must refuse the attack with exit code 1, leave its trusted and downloaded files unchanged, refuse the attack again, and
 /// then follow an honest repository to its newest release.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -23,45 +24,49 @@ Examples:
   lastmile-repo attack-lab --only CVE-2020-6174 -- python3 client.py
   lastmile-repo attack-lab --json -- ./client > report.json
 
-The client is called as the community's conformance suite calls it:
+The client is called as the TUF conformance suite calls it:
   CLIENT --metadata-dir M init ROOT
   CLIENT --metadata-dir M --metadata-url U refresh
   CLIENT --metadata-dir M --metadata-url U --target-name N --target-dir T --target-base-url B download
 with exit code 0 for success and 1 for refusal; M/ROLE.json are the roles that it trusts.
 
-Security: did an attacker reach anything? If not, the client withstood the attack.
-  accepted       wrong bytes, an older or incomplete state, or files outside of the client's folders
-  crashed        a signal, or an exit code other than 0 and 1
-  hung           no end in time, or too many bytes or too much memory
-  not recovered  an honest repository was refused
-Strictness: what did the client treat otherwise than expected, without harm?
-  harmless       it accepted what it should refuse, and has the right packages and versions
-  too strict     it refused what is legal, or what not every client supports
+The client sees these environment variables and no others, so that pass-phrases and tokens stay hidden from it:
+  PATH HOME USER LOGNAME LANG LC_ALL LC_CTYPE TZ TMPDIR
+Set others in the command: lastmile-repo attack-lab -- env NAME=VALUE ./client
+
+Security: the client withstood the attack unless it
+  accepted       installed wrong bytes, an older or incomplete state, or files outside its folders
+  crashed        ended by a signal, or with an exit code other than 0 and 1
+  hung           did not end in time, or used too many bytes or too much memory
+  not recovered  refused an honest repository
+Strictness: without harm, the client was
+  harmless       less strict: it accepted what it should refuse, and has the right packages and versions
+  too strict     stricter: it refused what is legal, or what not every client supports
 
 Exit codes: 0 all attacks withstood, 1 not all, 2 usage, 3 no such attack. Strictness does not change the exit code.")]
 pub(crate) struct AttackLab {
     /// Run only this attack; may be repeated
     #[arg(long, value_name = "ID")]
     pub(crate) only: Vec<String>,
-    /// How many attacks to run at once; 0 means two for each processor
+    /// Run this many attacks in parallel; 0 means two for each processor
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) jobs: usize,
-    /// Seconds after which one run of the client counts as hung
+    /// Count a run of the client as hung after this many seconds
     #[arg(long, value_name = "N", default_value_t = external::TIME_LIMIT.as_secs())]
     pub(crate) seconds: u64,
-    /// The client and its first arguments
+    /// Command of the client
     #[arg(last = true, required = true, value_name = "CLIENT")]
     pub(crate) client: Vec<OsString>,
 }
 
-/// What came of one attack, sample by sample.
+/// The result of one attack for each sample.
 struct Line {
     scenario: Scenario,
     samples: Vec<(String, Verdict, String)>,
 }
 
 impl Line {
-    /// The worst verdict of an attack that succeeded; none if the client withstood all samples.
+    /// The worst verdict of a sample in which the attack succeeded, or none if the client withstood all samples.
     fn failure(&self) -> Option<Verdict> {
         self.samples.iter().map(|(_, verdict, _)| *verdict).filter(|verdict| !verdict.is_safe()).max()
     }
@@ -75,22 +80,23 @@ impl Line {
     }
 }
 
-/// What the report says of an attack that reached nothing.
+/// What the report says of an attack that failed in all samples.
 const WITHSTOOD: &str = "withstood";
 
-pub(super) fn attack(args: &AttackLab, output: &Output) -> Result<ExitStatus, Error> {
+pub(super) fn attack(context: &Context<'_>, args: &AttackLab, output: &Output) -> Result<ExitStatus, Error> {
     let chosen = chosen(&args.only)?;
-    let program = args.client.first().map(Path::new).unwrap_or_else(|| Path::new(""));
+    let program = Program::new(&args.client, &context.env).time_limit(Duration::from_secs(args.seconds));
+    let file = args.client.first().map_or(Path::new(""), Path::new);
     let bar = output.bar("attacks", chosen.len());
     let work = |scenario: &Scenario, case: &Case| {
         let number = chosen.iter().position(|one| one.id == scenario.id).unwrap_or_default();
         bar.set_position(number as u64);
-        case.runs_externally().then(|| external::run(case, &args.client, Duration::from_secs(args.seconds)))
+        case.runs_externally().then(|| external::run(case, &program))
     };
     let mut lines: Vec<Line> = Vec::new();
-    for (scenario, case, result) in scenario::run_cases(args.jobs, &chosen, work) {
+    for (scenario, case, result) in lastmile_attacks::run_cases(args.jobs, &chosen, work) {
         let Some(result) = result else { continue };
-        let (verdict, seen) = result.map_err(|error| Error::file("start", program, error))?;
+        let (verdict, seen) = result.map_err(|error| Error::file("start", file, error))?;
         match lines.last_mut().filter(|line| line.scenario.id == scenario.id) {
             Some(line) => line.samples.push((case.sample, verdict, seen)),
             None => lines.push(Line { scenario, samples: vec![(case.sample, verdict, seen)] }),
@@ -98,28 +104,30 @@ pub(super) fn attack(args: &AttackLab, output: &Output) -> Result<ExitStatus, Er
     }
     bar.finish_and_clear();
     if lines.is_empty() {
-        return Err(Error::Absent("none of these attacks can be told from outside".to_owned()));
+        return Err(Error::Absent("none of these attacks can be run against a program".to_owned()));
     }
     output.data_text(&document(&lines), &table(&lines))?;
     Ok(if lines.iter().all(|line| line.failure().is_none()) { ExitStatus::Done } else { ExitStatus::Failed })
 }
 
 fn chosen(only: &[String]) -> Result<Vec<Scenario>, Error> {
-    let all = scenario::all();
+    let all = lastmile_attacks::all();
     if let Some(unknown) = only.iter().find(|id| all.iter().all(|scenario| scenario.id != id.as_str())) {
-        return Err(Error::Absent(format!("there is no attack `{unknown}`; without `--only` all are run, and named")));
+        return Err(Error::Absent(format!(
+            "there is no attack `{unknown}`; without `--only`, all attacks are run and named"
+        )));
     }
     Ok(all.into_iter().filter(|scenario| only.is_empty() || only.iter().any(|id| id == scenario.id)).collect())
 }
 
-/// How many attacks came to what, in the order of the report.
+/// The number of attacks for each result, in the order of the report.
 fn security(lines: &[Line]) -> Vec<(String, usize)> {
     let count = |wanted| lines.iter().filter(|line| line.failure() == wanted).count();
     let failures = Verdict::UNSAFE.map(|verdict| (verdict.to_string(), count(Some(verdict))));
     [(WITHSTOOD.to_owned(), count(None))].into_iter().chain(failures).collect()
 }
 
-/// In how many attacks a sample was treated otherwise than expected, without harm.
+/// The number of attacks with a sample in which the client's strictness differs from what is expected.
 fn strictness(lines: &[Line]) -> Vec<(String, usize)> {
     let count = |verdict| lines.iter().filter(|line| line.has(verdict)).count();
     Verdict::STRICTNESS.map(|verdict| (verdict.to_string(), count(verdict))).into()
@@ -167,7 +175,7 @@ fn table(lines: &[Line]) -> String {
     let differing: Vec<&Line> =
         lines.iter().filter(|line| Verdict::STRICTNESS.iter().any(|verdict| line.has(*verdict))).collect();
     if !differing.is_empty() {
-        text.push_str("\nStrictness: what was treated otherwise than expected, without harm?\n\n");
+        text.push_str("\nStrictness: where was the client more or less strict than expected, without harm?\n\n");
     }
     for line in differing {
         for verdict in Verdict::STRICTNESS.into_iter().filter(|verdict| line.has(*verdict)) {

@@ -98,7 +98,7 @@ fn dispatch(cli: &Cli, world: World, output: &Output) -> Result<ExitStatus, Erro
         Command::Verify(args) => look::verify(&context, args, output),
         Command::Serve(args) => serve::serve(&context, args, output),
         #[cfg(feature = "attack-lab")]
-        Command::AttackLab(args) => attack_lab::attack(args, output),
+        Command::AttackLab(args) => attack_lab::attack(&context, args, output),
         Command::Demo(args) => demo::demo(&context, args, output),
         Command::Completions(_) | Command::Man(_) => Ok(ExitStatus::Done),
     }
