@@ -237,7 +237,7 @@ fn no_two_scenarios_share_a_name() {
 fn every_patch_applies_and_every_attack_is_named_by_one() {
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut named = BTreeSet::new();
-    for patch in fs::read_dir(project.join("tests/bites")).unwrap().map(|entry| entry.unwrap().path()) {
+    for patch in fs::read_dir(project.join("tests/planted-bugs")).unwrap().map(|entry| entry.unwrap().path()) {
         if patch.extension().is_none_or(|ending| ending != "patch") {
             continue;
         }
@@ -251,5 +251,8 @@ fn every_patch_applies_and_every_attack_is_named_by_one() {
     }
     let attacks: BTreeSet<String> = scenario::all().iter().map(|scenario| scenario.id.to_owned()).collect();
     let differing: Vec<_> = attacks.symmetric_difference(&named).collect();
-    assert!(differing.is_empty(), "no patch of tests/bites names these, or there is no such scenario: {differing:?}");
+    assert!(
+        differing.is_empty(),
+        "no patch of tests/planted-bugs names these, or there is no such scenario: {differing:?}"
+    );
 }

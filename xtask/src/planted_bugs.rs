@@ -1,4 +1,4 @@
-//! `cargo xtask bites`: shows that scenarios can fail. Each patch of `tests/bites/` takes one check out of a copy of the
+//! `cargo xtask planted-bugs`: shows that the attacks detect bugs. Each patch in `tests/planted-bugs/` plants a bug in a copy of the
 //! sources; the scenarios that it names must then fail there.
 
 use crate::say;
@@ -9,78 +9,78 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-/// What is copied, besides the files of the workspace itself.
+/// The folders that are copied, in addition to the files of the workspace itself.
 const FOLDERS: [&str; 9] =
     ["cli-support", "keys", "metadata", "client", "repo-tool", "testkit", "attacks", "tests", "xtask"];
 
 /// A patch, and the scenarios that fail with it.
-struct Bite {
+struct PlantedBug {
     name: String,
     file: PathBuf,
     breaks: Vec<String>,
 }
 
-/// Runs the patches called `wanted`, or all; true when every scenario that they name failed.
+/// Plants the bugs named in `wanted`, or all of them. Returns true if every scenario that they name failed.
 pub(crate) fn run(project: &Path, wanted: &[&str]) -> bool {
     let started = Instant::now();
-    let scratch = project.join("target/bites");
-    let bites = match bites(project, wanted).and_then(|bites| copy(project, &scratch).map(|()| bites)) {
-        Ok(bites) => bites,
+    let scratch = project.join("target/planted-bugs");
+    let bugs = match planted_bugs(project, wanted).and_then(|bugs| copy(project, &scratch).map(|()| bugs)) {
+        Ok(bugs) => bugs,
         Err(error) => {
             say::warn(error.to_string());
             return false;
         }
     };
-    let wrong = bites.iter().filter(|bite| !bites_as_it_says(&scratch, bite)).count();
+    let wrong = bugs.iter().filter(|bug| !is_detected(&scratch, bug)).count();
     let seconds = started.elapsed().as_secs();
-    say::line(format!("\n{} patches, {wrong} of them not as they must be, {seconds} s", bites.len()));
+    say::line(format!("\n{} planted bugs, {wrong} of them not detected by every scenario, {seconds} s", bugs.len()));
     wrong == 0
 }
 
 /// Whether all scenarios that the patch names fail with it.
-fn bites_as_it_says(scratch: &Path, bite: &Bite) -> bool {
+fn is_detected(scratch: &Path, bug: &PlantedBug) -> bool {
     let started = Instant::now();
-    let missed = missed(scratch, bite);
-    let (all, seconds) = (bite.breaks.len(), started.elapsed().as_secs_f64());
+    let missed = missed(scratch, bug);
+    let (all, seconds) = (bug.breaks.len(), started.elapsed().as_secs_f64());
     let said = match &missed {
         Ok(missed) if missed.is_empty() => format!("{all:2} scenarios fail  {seconds:6.1} s"),
-        Ok(missed) => format!("NOT NOTICED by {}", missed.join(", ")),
+        Ok(missed) => format!("NOT DETECTED by {}", missed.join(", ")),
         Err(error) => error.to_string(),
     };
-    say::line(format!("{:28}  {said}", bite.name));
+    say::line(format!("{:28}  {said}", bug.name));
     missed.is_ok_and(|missed| missed.is_empty())
 }
 
-fn bites(project: &Path, wanted: &[&str]) -> io::Result<Vec<Bite>> {
-    let mut bites = Vec::new();
-    for entry in fs::read_dir(project.join("tests/bites"))? {
+fn planted_bugs(project: &Path, wanted: &[&str]) -> io::Result<Vec<PlantedBug>> {
+    let mut bugs = Vec::new();
+    for entry in fs::read_dir(project.join("tests/planted-bugs"))? {
         let file = entry?.path();
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         if file.extension().is_some_and(|ending| ending == "patch") && (wanted.is_empty() || wanted.contains(&&*name)) {
             let text = fs::read_to_string(&file)?;
             let breaks = text.lines().filter_map(|line| line.strip_prefix("Breaks: ")).map(str::to_owned).collect();
-            bites.push(Bite { name, file, breaks });
+            bugs.push(PlantedBug { name, file, breaks });
         }
     }
-    bites.sort_by(|one, other| one.name.cmp(&other.name));
-    if bites.is_empty() { Err(io::Error::other("there is no such patch in tests/bites")) } else { Ok(bites) }
+    bugs.sort_by(|one, other| one.name.cmp(&other.name));
+    if bugs.is_empty() { Err(io::Error::other("there is no such patch in tests/planted-bugs")) } else { Ok(bugs) }
 }
 
 /// The scenarios that go on passing although the patch is applied.
-fn missed(scratch: &Path, bite: &Bite) -> io::Result<Vec<String>> {
-    apply(scratch, bite, &[])?;
+fn missed(scratch: &Path, bug: &PlantedBug) -> io::Result<Vec<String>> {
+    apply(scratch, bug, &[])?;
     let scenarios = ["run", "--locked", "--quiet", "-p", "lastmile-tests", "--bin", "lastmile-scenarios", "--"];
     let mut command = cargo(scratch, &scenarios);
     // Built in a folder of its own: in the project's, cargo would mistake what was patched for the project's own.
-    command.args(&bite.breaks).env_remove("CARGO_TARGET_DIR");
+    command.args(&bug.breaks).env_remove("CARGO_TARGET_DIR");
     let output = command.output();
-    apply(scratch, bite, &["--reverse"])?;
+    apply(scratch, bug, &["--reverse"])?;
     let output = output?;
     let said = String::from_utf8_lossy(&output.stdout);
     if said.trim().is_empty() {
         return Err(io::Error::other(format!("cannot be tried: {}", String::from_utf8_lossy(&output.stderr))));
     }
-    Ok(bite.breaks.iter().filter(|id| !is_noticed(id, &said)).cloned().collect())
+    Ok(bug.breaks.iter().filter(|id| !is_noticed(id, &said)).cloned().collect())
 }
 
 /// Whether the scenario fails in a sample, and not because honest repositories are refused before there is an attack.
@@ -91,13 +91,13 @@ fn is_noticed(id: &str, said: &str) -> bool {
     wrong.any(|(_, why)| !why.starts_with("before the attack"))
 }
 
-fn apply(scratch: &Path, bite: &Bite, more: &[&str]) -> io::Result<()> {
+fn apply(scratch: &Path, bug: &PlantedBug, more: &[&str]) -> io::Result<()> {
     let mut command = Command::new("git");
     // The copy lies within the project's own checkout, which it is no part of.
-    command.args(["apply"]).args(more).arg(&bite.file).current_dir(scratch);
+    command.args(["apply"]).args(more).arg(&bug.file).current_dir(scratch);
     command.env("GIT_CEILING_DIRECTORIES", scratch.parent().unwrap_or(scratch));
     let status = command.status()?;
-    if status.success() { Ok(()) } else { Err(io::Error::other(format!("{} does not apply", bite.file.display()))) }
+    if status.success() { Ok(()) } else { Err(io::Error::other(format!("{} does not apply", bug.file.display()))) }
 }
 
 /// Copies the sources, leaving alone what is there and the same, so that nothing is built twice.
