@@ -1,5 +1,5 @@
-//! `cargo xtask planted-bugs`: shows that the attacks detect bugs. Each patch in `tests/planted-bugs/` plants a bug in a copy of the
-//! sources; the scenarios that it names must then fail there.
+//! `cargo xtask planted-bugs`: shows that the attacks detect bugs. Each patch in `tests/planted-bugs/` plants a bug in a copy of
+//! the sources; the scenarios that it names must then fail there.
 
 use crate::say;
 use crate::steps::cargo;
