@@ -1,14 +1,13 @@
-//! The attacks of `lastmile_tests::scenario`, each played against the library and against a process.
+//! The attacks of `lastmile_attacks`, each played against the library and against a process.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
 
-use lastmile_tests::scenario::outside::{self, Verdict};
-use lastmile_tests::scenario::{self, Scenario, library};
+use lastmile_attacks::external::{self, Program, Verdict};
+use lastmile_attacks::{self as scenario, Scenario, in_process};
 
 /// How many samples of each scenario are played against a process here, where time is short; the library meets all of them.
 const SAMPLES_OUTSIDE: usize = 4;
@@ -19,37 +18,37 @@ fn without_fault(wrong: &[String]) {
 
 #[test]
 fn the_library_refuses_every_attack_and_recovers_and_the_page_tells_what_it_says() {
-    let played = library::run_all(&scenario::all());
-    let wrong = played.iter().filter_map(|(scenario, play, result)| {
-        result.as_ref().err().map(|wrong| format!("{} [{}]: {wrong}", scenario.id, play.sample))
+    let results = in_process::run_all(&scenario::all());
+    let wrong = results.iter().filter_map(|(scenario, case, result)| {
+        result.as_ref().err().map(|wrong| format!("{} [{}]: {wrong}", scenario.id, case.sample))
     });
     without_fault(&wrong.collect::<Vec<_>>());
     let written = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/attacks.md")).unwrap();
-    let differing = scenario::page::page(&played)
+    let differing = scenario::page::page(&results)
         .lines()
         .zip(written.lines())
         .find(|(now, before)| now != before)
         .map(|(now, before)| format!("now: {now}\nthere: {before}"));
-    let is_same = written == scenario::page::page(&played);
+    let is_same = written == scenario::page::page(&results);
     assert!(is_same, "docs/attacks.md is not up to date; its head says how it is written\n{differing:?}");
 }
 
 #[test]
 fn a_process_refuses_every_attack_that_can_be_told_from_outside() {
-    let client: [OsString; 1] = [env!("CARGO_BIN_EXE_lastmile-conformance").into()];
+    let client = Program::new(&[env!("CARGO_BIN_EXE_lastmile-conformance").into()], |name| std::env::var_os(name));
     let taken = Mutex::new(BTreeMap::new());
-    let played = scenario::side_by_side(0, &scenario::all(), |scenario, play| {
-        let is_chosen = play.is_for_others() && {
+    let results = scenario::run_cases(0, &scenario::all(), |scenario, case| {
+        let is_chosen = case.runs_externally() && {
             let mut taken = taken.lock().unwrap();
             let count = taken.entry(scenario.id).or_insert(0);
             *count += 1;
             *count <= SAMPLES_OUTSIDE
         };
-        is_chosen.then(|| outside::run(play, &client, outside::PATIENCE).expect("the client can be started"))
+        is_chosen.then(|| external::run(case, &client).expect("the client can be started"))
     });
-    let wrong = played.into_iter().filter_map(|(Scenario { id, .. }, play, result)| {
+    let wrong = results.into_iter().filter_map(|(Scenario { id, .. }, case, result)| {
         let (verdict, seen) = result?;
-        (!verdict.is_expected()).then(|| format!("{id} [{}]: {verdict}: {seen}", play.sample))
+        (!verdict.is_expected()).then(|| format!("{id} [{}]: {verdict}: {seen}", case.sample))
     });
     without_fault(&wrong.collect::<Vec<_>>());
 }
@@ -77,6 +76,35 @@ fn report(attacks: &[&str], client: &[&str]) -> ([u64; 5], [u64; 2]) {
 fn the_attack_lab_tells_that_our_own_client_refuses() {
     let client = env!("CARGO_BIN_EXE_lastmile-conformance");
     assert_eq!(report(&["CVE-2026-23991-stored", "3.2-R3"], &[client]), ([2, 0, 0, 0, 0], [0, 0]));
+}
+
+/// Pass-phrases, tokens and proxies of the person who starts the attack lab are not for the client under test.
+#[cfg(unix)]
+#[test]
+fn the_attack_lab_hides_the_environment_from_the_client() {
+    let folder = tempfile::tempdir().unwrap();
+    let seen = folder.path().join("seen");
+    let script = format!(r#"env >>'{}'; "$0" "$@""#, seen.display());
+    let mut command = Command::new(crate::cli::program("lastmile-repo"));
+    command.args(["attack-lab", "--only", "3.2-R3", "--", "sh", "-c", &script]);
+    command.arg(env!("CARGO_BIN_EXE_lastmile-conformance"));
+    for name in ["LASTMILE_PASS_PHRASE", "LASTMILE_REPO_ALLOWED_KEYS", "GITHUB_TOKEN", "http_proxy"] {
+        command.env(name, "secret");
+    }
+    command.env("TZ", "UTC");
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let seen = fs::read_to_string(seen).unwrap();
+    assert!(!seen.contains("secret"), "{seen}");
+    let names: BTreeSet<&str> = seen.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
+    assert!(names.contains("PATH") && names.contains("TZ"), "{names:?}");
+    // What the shell sets itself.
+    let of_the_shell = ["PWD", "OLDPWD", "SHLVL", "_"];
+    let is_expected = |name: &&str| external::VISIBLE_VARIABLES.contains(name) || of_the_shell.contains(name);
+    assert!(names.iter().all(is_expected), "{names:?}");
+    let help = Command::new(crate::cli::program("lastmile-repo")).args(["attack-lab", "--help"]).output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    assert!(help.contains(&external::VISIBLE_VARIABLES.join(" ")), "{help}");
 }
 
 /// Clients that do as ours does, until it refuses something.
@@ -209,7 +237,7 @@ fn no_two_scenarios_share_a_name() {
 fn every_patch_applies_and_every_attack_is_named_by_one() {
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut named = BTreeSet::new();
-    for patch in fs::read_dir(project.join("tests/bites")).unwrap().map(|entry| entry.unwrap().path()) {
+    for patch in fs::read_dir(project.join("tests/planted-bugs")).unwrap().map(|entry| entry.unwrap().path()) {
         if patch.extension().is_none_or(|ending| ending != "patch") {
             continue;
         }
@@ -223,5 +251,8 @@ fn every_patch_applies_and_every_attack_is_named_by_one() {
     }
     let attacks: BTreeSet<String> = scenario::all().iter().map(|scenario| scenario.id.to_owned()).collect();
     let differing: Vec<_> = attacks.symmetric_difference(&named).collect();
-    assert!(differing.is_empty(), "no patch of tests/bites names these, or there is no such scenario: {differing:?}");
+    assert!(
+        differing.is_empty(),
+        "no patch of tests/planted-bugs names these, or there is no such scenario: {differing:?}"
+    );
 }

@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 
 use lastmile_client::{Error as ClientError, Notice};
 use lastmile_metadata::ErrorKind;
-use lastmile_tests::{Device, Repository, TestKey, refused};
+use lastmile_testkit::{Repository, TestClient, TestKey, refused};
 use tempfile::TempDir;
 
 use crate::cli::program;
@@ -71,11 +71,11 @@ fn put(kind: &str, path: &Path, outside: &Path) -> bool {
 #[test]
 fn d3_whatever_lies_in_the_cache_nothing_older_is_accepted_and_nothing_else_is_touched() {
     let mut repository = Repository::new();
-    let device = Device::new(&repository);
+    let client = TestClient::new(&repository);
     let oldest = repository.fork();
     repository.publish(&["root", "targets"]);
     repository.publish(&["targets"]);
-    device.refresh().unwrap();
+    client.refresh().unwrap();
     let mut unchecked = 0;
     let mut recovered = 0;
     let mut kept = Vec::new();
@@ -85,7 +85,7 @@ fn d3_whatever_lies_in_the_cache_nothing_older_is_accepted_and_nothing_else_is_t
             let folder = tempfile::tempdir().unwrap();
             let outside = folder.path().join("outside");
             let changed = || {
-                let changed = device.copy();
+                let changed = client.copy();
                 fs::write(changed.store_path().join("state/lock"), b"").unwrap();
                 put(kind, &changed.store_path().join(name), &outside).then_some(changed)
             };
@@ -95,7 +95,7 @@ fn d3_whatever_lies_in_the_cache_nothing_older_is_accepted_and_nothing_else_is_t
             };
             let before = fs::read(&outside).ok();
             // Somebody who brings back what was long ago.
-            victim.follow(oldest.road());
+            victim.use_network(oldest.network());
             let ended = victim.refresh();
             assert!(ended.is_err(), "{told}: {ended:?}");
             // The honest server: up to date, or an error that says what is wrong, and again the same.
@@ -106,7 +106,7 @@ fn d3_whatever_lies_in_the_cache_nothing_older_is_accepted_and_nothing_else_is_t
                     assert_eq!(versions, [2, 3, 3, 3], "{told}");
                     let noticed = honest.notices().iter().any(|notice| matches!(notice, Notice::UnusableFile { .. }));
                     assert!(noticed || kind != "link" || !ROLES.contains(&name), "{told}: followed");
-                    honest.follow(oldest.road());
+                    honest.use_network(oldest.network());
                     assert!(matches!(refused(honest.refresh()).kind, ErrorKind::Rollback { .. }), "{told}");
                 }
                 Err(ClientError::Local(error)) => {
@@ -134,7 +134,7 @@ fn d3_whatever_lies_in_the_cache_nothing_older_is_accepted_and_nothing_else_is_t
 #[test]
 fn g_3_1_a_cache_that_is_older_or_newer_than_the_shipped_root_is_gone_on_with() {
     let mut repository = Repository::new();
-    let first = Device::new(&repository);
+    let first = TestClient::new(&repository);
     repository.publish(&["root"]);
     repository.publish(&["root"]);
     first.refresh().unwrap();
@@ -146,22 +146,22 @@ fn g_3_1_a_cache_that_is_older_or_newer_than_the_shipped_root_is_gone_on_with() 
     repository.publish(&["root"]);
     first.refresh().unwrap();
     let newest = [7, 5, 5, 1];
-    let root = |version: u64| repository.road().file(&format!("metadata/{version}.root.json")).unwrap();
-    let shipped = Device::shipping(root(5), &repository);
+    let root = |version: u64| repository.network().file(&format!("metadata/{version}.root.json")).unwrap();
+    let shipped = TestClient::with_root(root(5), repository.network());
     for cache in [&cached_3, &first] {
-        shipped.take_store_of(cache);
+        shipped.copy_store_of(cache);
         assert_eq!(shipped.refresh().unwrap()[0], 7);
-        shipped.follow(fifth.road());
+        shipped.use_network(fifth.network());
         // The chain of roots is never left behind, whatever a server has.
         assert!(shipped.refresh().map_or(true, |versions| versions[0] == newest[0]));
-        shipped.follow(repository.road());
+        shipped.use_network(repository.network());
     }
     // One with other keys is not ours, and is left as it is.
     let mut other = Repository::new();
     other.set_keys("root", &[TestKey::new("other")], 1);
     other.reissue(&["root"]);
-    let foreign = Device::new(&other);
-    foreign.take_store_of(&first);
+    let foreign = TestClient::new(&other);
+    foreign.copy_store_of(&first);
     let before = foreign.all_stored();
     assert!(matches!(foreign.refresh(), Err(ClientError::Local(_) | ClientError::Refused(_))));
     assert_eq!(foreign.all_stored(), before);

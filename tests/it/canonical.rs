@@ -1,9 +1,8 @@
 //! Spec 4.1: canonical JSON.
 
 use lastmile_metadata::{ErrorKind, Json, RoleName, TargetPath, Targets, Threshold};
-use lastmile_tests::{
-    Device, Repository, TestKey, canonical, judge, judge_bytes, judge_targets, malformed, parse, sign, verdict,
-};
+use lastmile_testkit::{Repository, TestClient, TestKey, canonical, sign};
+use lastmile_tests::{judge, judge_bytes, judge_targets, malformed, parse, verdict};
 use serde_json::{Value, json};
 
 fn canonical_form(text: &str) -> String {
@@ -168,10 +167,10 @@ fn f_cj_6_spelling_and_order_of_what_was_received_do_not_matter() {
 fn f_cj_7_what_is_stored_and_hashed_is_what_was_received() {
     let mut repository = Repository::new();
     repository.publish(&["targets"]);
-    let device = Device::new(&repository);
-    device.refresh().unwrap();
+    let client = TestClient::new(&repository);
+    client.refresh().unwrap();
     for role in ["root", "timestamp", "snapshot", "targets"] {
-        assert_eq!(device.stored(role).unwrap(), repository.written(role), "{role}");
+        assert_eq!(client.stored(role).unwrap(), repository.written(role), "{role}");
         let value: Value = serde_json::from_slice(&repository.written(role)).unwrap();
         assert_ne!(canonical::write(&value), repository.written(role), "{role} is not canonical as published");
     }

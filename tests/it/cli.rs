@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use lastmile_tests::{Delegation, Fault, Repository, Road, Server, TestKey, hash};
+use lastmile_testkit::{Delegation, FakeNetwork, NetworkFault, Repository, Server, TestKey, hash};
 use serde_json::json;
 use tempfile::TempDir;
 use trycmd::TestCases;
@@ -120,17 +120,17 @@ fn packages() -> Repository {
 }
 
 /// A repository after `bend`.
-fn bent(bend: impl FnOnce(&mut Repository)) -> Road {
+fn bent(bend: impl FnOnce(&mut Repository)) -> FakeNetwork {
     let mut repository = packages();
     bend(&mut repository);
-    repository.road().clone()
+    repository.network().clone()
 }
 
 /// Where each kind of trouble is at home. Every host is used by one situation only.
-fn hosts() -> BTreeMap<String, Road> {
+fn hosts() -> BTreeMap<String, FakeNetwork> {
     let honest = packages();
     let hosts = [
-        ("repository.test", honest.road().clone()),
+        ("repository.test", honest.network().clone()),
         (
             "frozen.test",
             bent(|repository| {
@@ -148,7 +148,7 @@ fn hosts() -> BTreeMap<String, Road> {
         ("rollback.test", {
             let newer = bent(|repository| repository.publish(&["timestamp"]));
             // One honest answer, then the older timestamp.
-            newer.fault_times(METADATA, Fault::Body(newer.file(METADATA).unwrap()), 1);
+            newer.fault_times(METADATA, NetworkFault::Body(newer.file(METADATA).unwrap()), 1);
             newer.put(METADATA, honest.written("timestamp"));
             newer
         }),
@@ -158,28 +158,31 @@ fn hosts() -> BTreeMap<String, Road> {
                 let old = repository.written("targets");
                 repository.add_target("targets", "new.txt", b"new");
                 repository.publish(&["targets"]);
-                repository.road().put("metadata/4.targets.json", old);
+                repository.network().put("metadata/4.targets.json", old);
             }),
         ),
         (
             "tampered.test",
             bent(|repository| {
-                repository.road().put(&format!("targets/{}.tool-1.0.tar", hash(b"tool 1.0")), b"evil 1.0".to_vec());
+                repository.network().put(&format!("targets/{}.tool-1.0.tar", hash(b"tool 1.0")), b"evil 1.0".to_vec());
             }),
         ),
-        ("broken.test", bent(|repository| repository.road().fault(METADATA, Fault::Status(500)))),
-        ("forbidden.test", bent(|repository| repository.road().fault("metadata/2.root.json", Fault::Status(403)))),
-        ("endless.test", bent(|repository| repository.road().fault(METADATA, Fault::Endless))),
-        ("html.test", bent(|repository| repository.road().put(METADATA, b"<html>Please log in".to_vec()))),
-        ("nowhere.test", Road::new()),
+        ("broken.test", bent(|repository| repository.network().fault(METADATA, NetworkFault::Status(500)))),
+        (
+            "forbidden.test",
+            bent(|repository| repository.network().fault("metadata/2.root.json", NetworkFault::Status(403))),
+        ),
+        ("endless.test", bent(|repository| repository.network().fault(METADATA, NetworkFault::Endless))),
+        ("html.test", bent(|repository| repository.network().put(METADATA, b"<html>Please log in".to_vec()))),
+        ("nowhere.test", FakeNetwork::new()),
     ];
-    hosts.into_iter().map(|(host, road)| (host.to_owned(), road)).collect()
+    hosts.into_iter().map(|(host, network)| (host.to_owned(), network)).collect()
 }
 
 /// What lies in the folder in which a situation begins.
 fn client_folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let first = packages().road().file("metadata/1.root.json").unwrap();
+    let first = packages().network().file("metadata/1.root.json").unwrap();
     fs::write(folder.path().join("root.json"), first).unwrap();
     fs::write(folder.path().join("not-a-root.json"), b"{}").unwrap();
     fs::write(folder.path().join("tool-1.0.tar"), b"tool 1.0").unwrap();

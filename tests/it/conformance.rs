@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use lastmile_tests::{Delegation, Fault, Repository, Server, TestKey, hash};
+use lastmile_testkit::{Delegation, NetworkFault, Repository, Server, TestKey, hash};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -20,7 +20,7 @@ struct Client {
 
 impl Client {
     fn new(repository: Repository) -> Client {
-        let server = Server::start(repository.road());
+        let server = Server::start(repository.network());
         let client = Client { folder: tempfile::tempdir().unwrap(), repository, server, prefix: "" };
         fs::create_dir(client.path("metadata")).unwrap();
         fs::create_dir(client.path("targets")).unwrap();
@@ -30,7 +30,7 @@ impl Client {
     /// The same after a successful `init` with the first root.
     fn ready(repository: Repository) -> Client {
         let client = Client::new(repository);
-        let root = client.repository.road().file("metadata/1.root.json").unwrap();
+        let root = client.repository.network().file("metadata/1.root.json").unwrap();
         assert_eq!(client.init(&root), 0);
         client
     }
@@ -107,7 +107,7 @@ fn init_trusts_the_root_and_makes_no_request() {
     let client = Client::ready(Repository::new());
     assert_eq!(client.versions(), pairs(&[("root.json", 1)]));
     assert_eq!(client.trusted()["root.json"], client.repository.written("root"));
-    assert_eq!(client.repository.road().requests(), [""; 0]);
+    assert_eq!(client.repository.network().requests(), [""; 0]);
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn init_refuses_what_is_no_trustworthy_root() {
         assert_eq!(client.init(&root), 1);
         assert_eq!(client.versions(), []);
         assert_eq!(client.refresh(), 1);
-        assert_eq!(client.repository.road().requests(), [""; 0]);
+        assert_eq!(client.repository.network().requests(), [""; 0]);
     }
 }
 
@@ -131,7 +131,7 @@ fn refresh_asks_in_the_order_of_the_workflow_and_keeps_the_bytes_as_received() {
     let client = Client::ready(repository);
     assert_eq!(client.refresh(), 0);
     let asked = ["2.root.json", "3.root.json", "timestamp.json", "2.snapshot.json", "2.targets.json"];
-    assert_eq!(client.repository.road().requests(), asked.map(|name| format!("metadata/{name}")));
+    assert_eq!(client.repository.network().requests(), asked.map(|name| format!("metadata/{name}")));
     let expected = ["root", "snapshot", "targets", "timestamp"];
     let expected = expected.map(|role| (format!("{role}.json"), client.repository.written(role)));
     assert_eq!(client.trusted(), BTreeMap::from(expected));
@@ -142,10 +142,10 @@ fn a_second_refresh_goes_on_from_the_first() {
     let mut client = Client::ready(Repository::new());
     client.repository.publish(&["root"]);
     assert_eq!(client.refresh(), 0);
-    client.repository.road().forget_requests();
+    client.repository.network().forget_requests();
     client.repository.publish(&["timestamp"]);
     assert_eq!(client.refresh(), 0);
-    assert_eq!(client.repository.road().requests(), ["metadata/3.root.json", "metadata/timestamp.json"]);
+    assert_eq!(client.repository.network().requests(), ["metadata/3.root.json", "metadata/timestamp.json"]);
     assert_eq!(
         client.versions(),
         pairs(&[("root.json", 2), ("snapshot.json", 1), ("targets.json", 1), ("timestamp.json", 2)])
@@ -157,14 +157,20 @@ fn a_failure_is_exit_code_1_and_a_later_refresh_succeeds() {
     let mut client = Client::ready(Repository::new());
     assert_eq!(client.refresh(), 0);
     let before = client.trusted();
-    let honest = client.repository.road().file("metadata/timestamp.json").unwrap();
+    let honest = client.repository.network().file("metadata/timestamp.json").unwrap();
     client.repository.set_signers("timestamp", &[TestKey::new("stranger")]);
     client.repository.publish(&["timestamp"]);
     assert_eq!((client.refresh(), client.trusted()), (1, before));
-    client.repository.road().put("metadata/timestamp.json", honest);
+    client.repository.network().put("metadata/timestamp.json", honest);
     assert_eq!(client.refresh(), 0);
-    for fault in [Fault::Status(500), Fault::Status(403), Fault::Reset, Fault::Truncated(3), Fault::Endless] {
-        client.repository.road().fault("metadata/timestamp.json", fault);
+    for fault in [
+        NetworkFault::Status(500),
+        NetworkFault::Status(403),
+        NetworkFault::Reset,
+        NetworkFault::Truncated(3),
+        NetworkFault::Endless,
+    ] {
+        client.repository.network().fault("metadata/timestamp.json", fault);
         assert_eq!(client.refresh(), 1);
     }
 }
@@ -215,7 +221,7 @@ fn download_refreshes_first_and_stores_each_target_under_one_name() {
     repository.publish(&["targets"]);
     let client = Client::ready(repository);
     assert_eq!(client.download(&targets.map(|(path, _)| path)), 0);
-    assert_eq!(client.repository.road().requests()[1], "metadata/timestamp.json");
+    assert_eq!(client.repository.network().requests()[1], "metadata/timestamp.json");
     let expected = targets.map(|(path, name)| (name.to_owned(), path.as_bytes().to_vec()));
     assert_eq!(files(&client.path("targets")), BTreeMap::from(expected));
     assert_eq!(fs::read_dir(client.path("targets")).unwrap().count(), 4, "no stray files or folders");
@@ -252,7 +258,7 @@ fn download_refuses_other_bytes_and_leaves_no_stray_file() {
     let mut repository = Repository::new();
     repository.add_target("targets", "a", b"good");
     repository.publish(&["targets"]);
-    repository.road().put(&format!("targets/{}.a", hash(b"good")), b"evil".to_vec());
+    repository.network().put(&format!("targets/{}.a", hash(b"good")), b"evil".to_vec());
     let client = Client::ready(repository);
     assert_eq!(client.download(&["a"]), 1);
     assert_eq!(fs::read_dir(client.path("targets")).unwrap().count(), 0);
@@ -274,14 +280,14 @@ fn percent_encoded_characters_of_the_urls_stay_as_they_are() {
     let mut repository = Repository::new();
     repository.add_target("targets", "a", b"a");
     repository.publish(&["targets"]);
-    let road = repository.road().clone();
-    for (path, bytes) in road.files() {
-        road.put(&format!("x%20y%2Fz%7E/{path}"), bytes);
+    let network = repository.network().clone();
+    for (path, bytes) in network.files() {
+        network.put(&format!("x%20y%2Fz%7E/{path}"), bytes);
     }
     let mut client = Client::ready(repository);
     client.prefix = "x%20y%2Fz%7E/";
     assert_eq!(client.download(&["a"]), 0);
-    assert!(road.requests().iter().all(|path| path.starts_with("x%20y%2Fz%7E/")));
+    assert!(network.requests().iter().all(|path| path.starts_with("x%20y%2Fz%7E/")));
 }
 
 #[test]
@@ -312,9 +318,9 @@ fn what_was_trusted_is_verified_again_under_the_shipped_root() {
     client.repository.publish(&["root"]);
     assert_eq!(client.refresh(), 0);
     assert_eq!(client.versions()[0], ("root.json".to_owned(), 3));
-    client.repository.road().forget_requests();
+    client.repository.network().forget_requests();
     assert_eq!(client.refresh(), 0);
-    assert_eq!(client.repository.road().requests(), ["metadata/4.root.json", "metadata/timestamp.json"]);
+    assert_eq!(client.repository.network().requests(), ["metadata/4.root.json", "metadata/timestamp.json"]);
 }
 
 #[test]
@@ -339,14 +345,14 @@ fn an_interrupted_update_is_finished_by_the_next_run() {
     let mut client = Client::ready(Repository::new());
     assert_eq!(client.refresh(), 0);
     client.repository.publish(&["root", "targets"]);
-    client.repository.road().fault("metadata/2.snapshot.json", Fault::Status(404));
+    client.repository.network().fault("metadata/2.snapshot.json", NetworkFault::Status(404));
     assert_eq!(client.refresh(), 1);
     assert_eq!(client.versions()[0], ("root.json".to_owned(), 2));
-    client.repository.road().mend();
-    client.repository.road().forget_requests();
+    client.repository.network().clear_faults();
+    client.repository.network().forget_requests();
     assert_eq!(client.refresh(), 0);
     let asked = ["3.root.json", "timestamp.json", "2.snapshot.json", "2.targets.json"];
-    assert_eq!(client.repository.road().requests(), asked.map(|name| format!("metadata/{name}")));
+    assert_eq!(client.repository.network().requests(), asked.map(|name| format!("metadata/{name}")));
 }
 
 #[test]
@@ -355,10 +361,10 @@ fn a_fast_forward_is_recovered_from_by_new_keys() {
     let mut thief = client.repository.fork();
     thief.signed("timestamp")["version"] = json!(9_999);
     thief.publish(&["timestamp"]);
-    let honest = client.repository.road().file("metadata/timestamp.json").unwrap();
-    client.repository.road().put("metadata/timestamp.json", thief.written("timestamp"));
+    let honest = client.repository.network().file("metadata/timestamp.json").unwrap();
+    client.repository.network().put("metadata/timestamp.json", thief.written("timestamp"));
     assert_eq!(client.refresh(), 0);
-    client.repository.road().put("metadata/timestamp.json", honest);
+    client.repository.network().put("metadata/timestamp.json", honest);
     assert_eq!(client.refresh(), 1);
     client.repository.set_keys("timestamp", &[TestKey::new("recovered")], 1);
     client.repository.publish(&["root", "timestamp"]);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lastmile_client::{Error as ClientError, LocalError, MemoryStore, Store, StoreLock, StoredFile};
 use lastmile_metadata::ErrorKind;
-use lastmile_tests::{Device, Repository, Road, TestKey, Versions, refused};
+use lastmile_testkit::{FakeNetwork, Repository, TestClient, TestKey, Versions, refused};
 use serde_json::json;
 
 /// Lets so many changes through and then none, as when the power goes.
@@ -54,21 +54,21 @@ impl Store for Crashing {
 /// Refreshes a store that `prepare` has made, with a crash after 0, 1, 2 … changes, until one run gets through. After
 /// each crash the next refresh reaches `expected`, and then `older` is refused.
 fn survives(
-    device: &Device,
+    client: &TestClient,
     prepare: impl Fn() -> MemoryStore,
-    newest: &Road,
+    newest: &FakeNetwork,
     expected: Versions,
-    older: &Road,
+    older: &FakeNetwork,
 ) -> usize {
     for changes in 0..100 {
         let store = prepare();
-        device.follow(newest);
-        let crashed = device.refresh_with(Crashing::after(&store, changes));
+        client.use_network(newest);
+        let crashed = client.refresh_with(Crashing::after(&store, changes));
         let got_through = crashed.is_ok();
         assert!(got_through || matches!(crashed, Err(ClientError::Local(_))), "{changes}: {crashed:?}");
-        assert_eq!(device.refresh_with(store.clone()).unwrap(), expected, "after {changes} changes");
-        device.follow(older);
-        let kind = refused(device.refresh_with(store)).kind;
+        assert_eq!(client.refresh_with(store.clone()).unwrap(), expected, "after {changes} changes");
+        client.use_network(older);
+        let kind = refused(client.refresh_with(store)).kind;
         assert!(matches!(kind, ErrorKind::Rollback { .. }), "after {changes} changes: {kind:?}");
         if got_through {
             return changes;
@@ -80,7 +80,7 @@ fn survives(
 #[test]
 fn w_5_0_a_crash_at_any_write_of_an_update_is_harmless() {
     let mut repository = Repository::new();
-    let device = Device::new(&repository);
+    let client = TestClient::new(&repository);
     repository.publish(&["targets"]);
     let older = repository.fork();
     repository.publish(&["root"]);
@@ -88,27 +88,27 @@ fn w_5_0_a_crash_at_any_write_of_an_update_is_harmless() {
     repository.publish(&["targets"]);
     let prepare = || {
         let store = MemoryStore::default();
-        device.follow(older.road());
-        device.refresh_with(store.clone()).unwrap();
+        client.use_network(older.network());
+        client.refresh_with(store.clone()).unwrap();
         store
     };
-    let changes = survives(&device, prepare, repository.road(), [3, 4, 4, 4], older.road());
+    let changes = survives(&client, prepare, repository.network(), [3, 4, 4, 4], older.network());
     assert!(changes >= 7, "two roots, three roles and the record: {changes}");
 }
 
 #[test]
 fn w_5_0_a_crash_at_any_write_of_the_first_update_is_harmless() {
     let mut repository = Repository::new();
-    let device = Device::new(&repository);
+    let client = TestClient::new(&repository);
     let older = repository.fork();
     repository.publish(&["root", "targets"]);
-    survives(&device, MemoryStore::default, repository.road(), [2, 2, 2, 2], older.road());
+    survives(&client, MemoryStore::default, repository.network(), [2, 2, 2, 2], older.network());
 }
 
 #[test]
 fn a4_a_crash_at_any_write_of_a_recovery_from_fast_forward_is_harmless() {
     let mut repository = Repository::new();
-    let device = Device::new(&repository);
+    let client = TestClient::new(&repository);
     let mut thief = repository.fork();
     thief.signed("timestamp")["version"] = json!(1_000_000);
     thief.signed("snapshot")["version"] = json!(1_000_000);
@@ -123,9 +123,9 @@ fn a4_a_crash_at_any_write_of_a_recovery_from_fast_forward_is_harmless() {
     repository.publish(&["targets"]);
     let prepare = || {
         let store = MemoryStore::default();
-        device.follow(thief.road());
-        assert_eq!(device.refresh_with(store.clone()).unwrap()[1], 1_000_001);
+        client.use_network(thief.network());
+        assert_eq!(client.refresh_with(store.clone()).unwrap()[1], 1_000_001);
         store
     };
-    survives(&device, prepare, repository.road(), [3, 3, 3, 3], older.road());
+    survives(&client, prepare, repository.network(), [3, 3, 3, 3], older.network());
 }

@@ -4,28 +4,29 @@ use std::fs;
 
 use lastmile_client::{Error as ClientError, FetchError, MirrorReason, Notice};
 use lastmile_metadata::{ErrorKind, Limits, RoleName, Threshold};
-use lastmile_tests::{
-    Delegation, Device, Fault, Repository, TestKey, hash, refused, road_error, time, too_long, verdict, version,
+use lastmile_testkit::{
+    Delegation, NetworkFault, Repository, TestClient, TestKey, hash, network_error, refused, time, too_long,
 };
+use lastmile_tests::{verdict, version};
 use serde_json::json;
 
 const TIMESTAMP: &str = "metadata/timestamp.json";
 
-/// A repository with one target at version 2 of everything below the root, and a device that has seen all of it.
-fn warm() -> (Repository, Device) {
+/// A repository with one target at version 2 of everything below the root, and a client that has seen all of it.
+fn warm() -> (Repository, TestClient) {
     let mut repository = Repository::new();
     repository.delegate("targets", &Delegation::paths("a", &["a/*"]));
     repository.add_target("a", "a/x", b"content");
     repository.publish(&["a", "targets"]);
-    let device = Device::new(&repository);
-    device.get("a/x").unwrap();
-    repository.road().forget_requests();
-    (repository, device)
+    let client = TestClient::new(&repository);
+    client.get("a/x").unwrap();
+    repository.network().forget_requests();
+    (repository, client)
 }
 
 /// A rollback of `repository` in which everything below the root begins anew.
 fn younger(repository: &Repository) -> Repository {
-    let mut old = Repository::on(lastmile_tests::Road::new(), true);
+    let mut old = Repository::on_network(lastmile_testkit::FakeNetwork::new(), true);
     assert_eq!(old.version("timestamp"), 1);
     old.lists_hashes = repository.lists_hashes;
     old
@@ -36,74 +37,74 @@ fn a22_each_update_has_its_own_start_and_judges_everything_again() {
     let mut repository = Repository::new();
     repository.signed("targets")["expires"] = json!("2030-01-02T00:00:00Z");
     repository.publish(&["targets"]);
-    let mut device = Device::new(&repository);
-    let updater = device.updater();
+    let mut client = TestClient::new(&repository);
+    let updater = client.updater();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-    assert!(runtime.block_on(updater.refresh_at(device.now)).is_ok());
-    device.now = time("2030-01-03T00:00:00Z");
-    let expired = ErrorKind::Expired { expires: time("2030-01-02T00:00:00Z"), start_time: device.now };
-    let found = runtime.block_on(updater.refresh_at(device.now)).map(drop);
+    assert!(runtime.block_on(updater.refresh_at(client.now)).is_ok());
+    client.now = time("2030-01-03T00:00:00Z");
+    let expired = ErrorKind::Expired { expires: time("2030-01-02T00:00:00Z"), start_time: client.now };
+    let found = runtime.block_on(updater.refresh_at(client.now)).map(drop);
     assert_eq!(refused(found), verdict("targets", expired));
 }
 
 #[test]
 fn a23_offline_everything_is_verified_again_and_nothing_asked_for_or_written() {
-    let (repository, device) = warm();
-    let before = device.all_stored();
-    assert_eq!(device.offline().unwrap(), [1, 2, 2, 2]);
-    assert_eq!(repository.road().requests(), [""; 0]);
-    assert_eq!(device.all_stored(), before);
+    let (repository, client) = warm();
+    let before = client.all_stored();
+    assert_eq!(client.offline().unwrap(), [1, 2, 2, 2]);
+    assert_eq!(repository.network().requests(), [""; 0]);
+    assert_eq!(client.all_stored(), before);
 }
 
 #[test]
 fn a23_offline_what_was_altered_in_the_store_is_not_trusted() {
     for role in ["timestamp", "snapshot", "targets"] {
-        let (_, device) = warm();
-        let mut bytes = device.stored(role).unwrap();
+        let (_, client) = warm();
+        let mut bytes = client.stored(role).unwrap();
         let at = bytes.len() - 20;
         bytes[at] ^= 1;
-        device.put_stored(&format!("{role}.json"), &bytes);
-        assert!(device.offline().is_err(), "{role}");
+        client.put_stored(&format!("{role}.json"), &bytes);
+        assert!(client.offline().is_err(), "{role}");
     }
 }
 
 #[test]
 fn a23_offline_what_has_expired_is_not_trusted() {
-    let (_, mut device) = warm();
-    device.now = time("2041-01-01T00:00:00Z");
-    let expired = ErrorKind::Expired { expires: time("2040-01-01T00:00:00Z"), start_time: device.now };
-    assert_eq!(refused(device.offline()), verdict("root", expired));
+    let (_, mut client) = warm();
+    client.now = time("2041-01-01T00:00:00Z");
+    let expired = ErrorKind::Expired { expires: time("2040-01-01T00:00:00Z"), start_time: client.now };
+    assert_eq!(refused(client.offline()), verdict("root", expired));
 }
 
 #[test]
 fn d5_offline_a_device_that_has_never_refreshed_trusts_nothing() {
     let repository = Repository::new();
-    assert_eq!(refused(Device::new(&repository).offline()), verdict("timestamp", ErrorKind::Absent));
-    assert_eq!(repository.road().requests(), [""; 0]);
+    assert_eq!(refused(TestClient::new(&repository).offline()), verdict("timestamp", ErrorKind::Absent));
+    assert_eq!(repository.network().requests(), [""; 0]);
 }
 
 #[test]
 fn d5_offline_the_stored_chain_of_roots_is_walked_from_the_shipped_one() {
     let mut repository = Repository::new();
-    let device = Device::new(&repository);
+    let client = TestClient::new(&repository);
     repository.set_keys("root", &["new-1", "new-2"].map(TestKey::new), 2);
     repository.publish(&["root"]);
     repository.publish(&["root"]);
-    device.refresh().unwrap();
-    repository.road().forget_requests();
-    assert_eq!(device.offline().unwrap()[0], 3);
-    assert_eq!(repository.road().requests(), [""; 0]);
+    client.refresh().unwrap();
+    repository.network().forget_requests();
+    assert_eq!(client.offline().unwrap()[0], 3);
+    assert_eq!(repository.network().requests(), [""; 0]);
 }
 
 #[test]
 fn d3_a_damaged_file_counts_as_absent_and_its_version_does_not() {
     for role in ["timestamp", "snapshot"] {
         for damage in [b"".as_slice(), b"{", b"\xff\xff", b"{\"signed\": {}, \"signatures\": []}"] {
-            let (repository, device) = warm();
-            device.put_stored(&format!("{role}.json"), damage);
+            let (repository, client) = warm();
+            client.put_stored(&format!("{role}.json"), damage);
             let old = younger(&repository);
-            device.follow(old.road());
-            let kind = refused(device.refresh()).kind;
+            client.use_network(old.network());
+            let kind = refused(client.refresh()).kind;
             assert!(
                 matches!(
                     kind,
@@ -111,147 +112,147 @@ fn d3_a_damaged_file_counts_as_absent_and_its_version_does_not() {
                 ),
                 "{role}: {kind:?}"
             );
-            device.follow(repository.road());
-            assert_eq!(device.refresh().unwrap(), [1, 2, 2, 2], "{role}");
-            assert_eq!(device.stored(role).unwrap(), repository.written(role));
+            client.use_network(repository.network());
+            assert_eq!(client.refresh().unwrap(), [1, 2, 2, 2], "{role}");
+            assert_eq!(client.stored(role).unwrap(), repository.written(role));
         }
     }
 }
 
 #[test]
 fn d3_a_missing_file_counts_as_damaged() {
-    let (repository, device) = warm();
+    let (repository, client) = warm();
     for role in ["timestamp", "snapshot", "targets"] {
-        fs::remove_file(device.store_path().join(format!("{role}.json"))).unwrap();
+        fs::remove_file(client.store_path().join(format!("{role}.json"))).unwrap();
     }
-    device.follow(younger(&repository).road());
-    assert!(matches!(refused(device.refresh()).kind, ErrorKind::Rollback { .. }));
-    device.follow(repository.road());
-    assert_eq!(device.refresh().unwrap(), [1, 2, 2, 2]);
+    client.use_network(younger(&repository).network());
+    assert!(matches!(refused(client.refresh()).kind, ErrorKind::Rollback { .. }));
+    client.use_network(repository.network());
+    assert_eq!(client.refresh().unwrap(), [1, 2, 2, 2]);
 }
 
 #[test]
 fn d3_a_damaged_record_is_made_again_from_the_files() {
-    let (repository, device) = warm();
+    let (repository, client) = warm();
     for damage in [b"".as_slice(), b"nonsense", b"\xff"] {
-        device.put_stored("state/floors", damage);
-        assert_eq!(device.refresh().unwrap(), [1, 2, 2, 2]);
-        device.follow(younger(&repository).road());
-        assert!(matches!(refused(device.refresh()).kind, ErrorKind::Rollback { .. }));
-        device.follow(repository.road());
+        client.put_stored("state/floors", damage);
+        assert_eq!(client.refresh().unwrap(), [1, 2, 2, 2]);
+        client.use_network(younger(&repository).network());
+        assert!(matches!(refused(client.refresh()).kind, ErrorKind::Rollback { .. }));
+        client.use_network(repository.network());
     }
 }
 
 #[test]
 fn d3_where_file_and_record_are_damaged_nothing_is_accepted() {
     for damage in [Some(b"nonsense".as_slice()), None] {
-        let (repository, device) = warm();
-        device.put_stored("state/floors", b"nonsense");
+        let (repository, client) = warm();
+        client.put_stored("state/floors", b"nonsense");
         match damage {
-            Some(bytes) => device.put_stored("timestamp.json", bytes),
-            None => fs::remove_file(device.store_path().join("timestamp.json")).unwrap(),
+            Some(bytes) => client.put_stored("timestamp.json", bytes),
+            None => fs::remove_file(client.store_path().join("timestamp.json")).unwrap(),
         }
         let lost = verdict("timestamp", ErrorKind::StateLost);
-        assert_eq!(refused(device.refresh()), lost);
-        device.follow(younger(&repository).road());
-        assert_eq!(refused(device.refresh()), lost, "and it stays so");
+        assert_eq!(refused(client.refresh()), lost);
+        client.use_network(younger(&repository).network());
+        assert_eq!(refused(client.refresh()), lost, "and it stays so");
     }
 }
 
 #[test]
 fn d3_a_damaged_record_lowers_nothing_though_keys_were_rotated_long_ago() {
     let mut repository = Repository::new();
-    let device = Device::new(&repository);
+    let client = TestClient::new(&repository);
     for role in ["timestamp", "snapshot"] {
         repository.set_keys(role, &[TestKey::new("rotated")], 1);
     }
     repository.publish(&["root", "targets"]);
     let older = repository.fork();
     repository.publish(&["targets"]);
-    assert_eq!(device.refresh().unwrap(), [2, 3, 3, 3]);
+    assert_eq!(client.refresh().unwrap(), [2, 3, 3, 3]);
     for damage in [Some(b"nonsense".as_slice()), None] {
         match damage {
-            Some(bytes) => device.put_stored("state/floors", bytes),
-            None => fs::remove_file(device.store_path().join("state/floors")).unwrap(),
+            Some(bytes) => client.put_stored("state/floors", bytes),
+            None => fs::remove_file(client.store_path().join("state/floors")).unwrap(),
         }
-        device.follow(older.road());
-        let found = device.refresh();
+        client.use_network(older.network());
+        let found = client.refresh();
         let refused = match &found {
-            Err(ClientError::Refused(_)) => device.stored("timestamp") == Some(repository.written("timestamp")),
+            Err(ClientError::Refused(_)) => client.stored("timestamp") == Some(repository.written("timestamp")),
             _ => false,
         };
         assert!(refused, "{found:?}");
-        device.follow(repository.road());
-        assert_eq!(device.refresh().unwrap(), [2, 3, 3, 3]);
+        client.use_network(repository.network());
+        assert_eq!(client.refresh().unwrap(), [2, 3, 3, 3]);
     }
 }
 
 #[test]
 fn d3_a_record_that_was_edited_is_damaged() {
-    let (repository, device) = warm();
-    let record = fs::read_to_string(device.store_path().join("state/floors")).unwrap();
+    let (repository, client) = warm();
+    let record = fs::read_to_string(client.store_path().join("state/floors")).unwrap();
     let lowered = record.replace("timestamp 2 2", "timestamp 1 1");
     assert_ne!(lowered, record);
-    device.put_stored("state/floors", lowered.as_bytes());
-    device.follow(younger(&repository).road());
-    assert!(matches!(refused(device.refresh()).kind, ErrorKind::Rollback { .. }));
+    client.put_stored("state/floors", lowered.as_bytes());
+    client.use_network(younger(&repository).network());
+    assert!(matches!(refused(client.refresh()).kind, ErrorKind::Rollback { .. }));
 }
 
 #[test]
 fn d3_a_damaged_delegated_role_is_fetched_again() {
-    let (repository, device) = warm();
-    device.put_stored("a.json", b"{}");
-    assert!(device.find("a/x").unwrap().is_some());
-    assert_eq!(repository.road().requests().last().unwrap(), "metadata/1.a.json");
-    assert_eq!(device.stored("a").unwrap(), repository.written("a"));
+    let (repository, client) = warm();
+    client.put_stored("a.json", b"{}");
+    assert!(client.find("a/x").unwrap().is_some());
+    assert_eq!(repository.network().requests().last().unwrap(), "metadata/1.a.json");
+    assert_eq!(client.stored("a").unwrap(), repository.written("a"));
 }
 
 #[test]
 fn d3_a_damaged_root_in_the_history_is_fetched_again() {
     let mut repository = Repository::new();
-    let device = Device::new(&repository);
+    let client = TestClient::new(&repository);
     repository.publish(&["root"]);
-    device.refresh().unwrap();
-    device.put_stored("state/2.root.json", b"{}");
-    repository.road().forget_requests();
-    assert_eq!(device.refresh().unwrap()[0], 2);
-    assert_eq!(repository.road().requests()[0], "metadata/2.root.json");
+    client.refresh().unwrap();
+    client.put_stored("state/2.root.json", b"{}");
+    repository.network().forget_requests();
+    assert_eq!(client.refresh().unwrap()[0], 2);
+    assert_eq!(repository.network().requests()[0], "metadata/2.root.json");
 }
 
 #[test]
 fn d4_a_clock_that_steps_back_is_told_and_neither_blocks_nor_lowers_anything() {
-    let (repository, mut device) = warm();
-    let before = device.now;
-    device.now = time("2029-06-01T00:00:00Z");
-    assert_eq!(device.refresh().unwrap(), [1, 2, 2, 2]);
-    let told = Notice::ClockSteppedBack { now: device.now, before };
-    assert!(device.notices().contains(&told));
-    device.follow(younger(&repository).road());
-    assert!(matches!(refused(device.refresh()).kind, ErrorKind::Rollback { .. }));
+    let (repository, mut client) = warm();
+    let before = client.now;
+    client.now = time("2029-06-01T00:00:00Z");
+    assert_eq!(client.refresh().unwrap(), [1, 2, 2, 2]);
+    let told = Notice::ClockSteppedBack { now: client.now, before };
+    assert!(client.notices().contains(&told));
+    client.use_network(younger(&repository).network());
+    assert!(matches!(refused(client.refresh()).kind, ErrorKind::Rollback { .. }));
 }
 
 #[test]
 fn f_4_7_2_and_d6_mirrors_are_asked_in_their_order() {
     let repository = Repository::new();
     let (first, second) = (repository.fork(), repository.fork());
-    let device = Device::new(&repository);
-    device.follow_all(&[first.road(), second.road()]);
-    device.refresh().unwrap();
-    assert_eq!(first.road().requests().len(), 4);
-    assert_eq!(second.road().requests(), ["metadata/2.root.json"], "whether there is a newer root, each is asked");
+    let client = TestClient::new(&repository);
+    client.use_mirrors(&[first.network(), second.network()]);
+    client.refresh().unwrap();
+    assert_eq!(first.network().requests().len(), 4);
+    assert_eq!(second.network().requests(), ["metadata/2.root.json"], "whether there is a newer root, each is asked");
 }
 
 #[test]
 fn d6_a_newer_root_that_one_mirror_hides_comes_from_another() {
     let mut repository = Repository::new();
-    let (hiding, device) = (repository.fork(), Device::new(&repository));
+    let (hiding, client) = (repository.fork(), TestClient::new(&repository));
     for _ in 0..2 {
         repository.publish(&["root"]);
     }
-    device.follow_all(&[hiding.road(), repository.road()]);
-    assert_eq!(device.refresh().unwrap()[0], 3);
-    assert!(["state/2.root.json", "state/3.root.json"].iter().all(|name| device.all_stored().contains_key(*name)));
-    let asked = hiding.road().requests();
+    client.use_mirrors(&[hiding.network(), repository.network()]);
+    assert_eq!(client.refresh().unwrap()[0], 3);
+    assert!(["state/2.root.json", "state/3.root.json"].iter().all(|name| client.all_stored().contains_key(*name)));
+    let asked = hiding.network().requests();
     let roots = asked.iter().filter(|path| path.ends_with("root.json"));
     assert_eq!(roots.collect::<Vec<_>>(), ["metadata/2.root.json"], "who hid one root is not asked first for the next");
     // Nobody has to be believed about that: a root that is not signed as it must be changes nothing.
@@ -259,11 +260,11 @@ fn d6_a_newer_root_that_one_mirror_hides_comes_from_another() {
     lying.signed("root")["version"] = json!(4);
     lying.set_signers("root", &[TestKey::new("stranger")]);
     let forged = lying.write("root");
-    lying.road().put("metadata/4.root.json", forged);
+    lying.network().put("metadata/4.root.json", forged);
     let silent = repository.fork();
-    silent.road().fault("metadata/4.root.json", Fault::Timeout);
-    device.follow_all(&[repository.road(), lying.road(), silent.road()]);
-    assert_eq!(device.refresh().unwrap()[0], 3);
+    silent.network().fault("metadata/4.root.json", NetworkFault::Timeout);
+    client.use_mirrors(&[repository.network(), lying.network(), silent.network()]);
+    assert_eq!(client.refresh().unwrap()[0], 3);
 }
 
 #[test]
@@ -273,27 +274,33 @@ fn d6_a_mirror_that_fails_or_lies_is_passed_over_and_costs_one_attempt() {
         lying.set_signers("timestamp", &[TestKey::new("stranger")]);
         lying.write("timestamp")
     };
-    for fault in [Fault::Status(500), Fault::Timeout, Fault::Endless, Fault::Status(404), Fault::Body(stranger)] {
+    for fault in [
+        NetworkFault::Status(500),
+        NetworkFault::Timeout,
+        NetworkFault::Endless,
+        NetworkFault::Status(404),
+        NetworkFault::Body(stranger),
+    ] {
         let repository = Repository::new();
         let bad = repository.fork();
-        bad.road().fault(TIMESTAMP, fault.clone());
-        let device = Device::new(&repository);
-        device.follow_all(&[bad.road(), repository.road()]);
-        assert_eq!(device.refresh().unwrap(), [1, 1, 1, 1], "{fault:?}");
-        assert_eq!(bad.road().requests(), ["metadata/2.root.json", TIMESTAMP], "{fault:?}");
+        bad.network().fault(TIMESTAMP, fault.clone());
+        let client = TestClient::new(&repository);
+        client.use_mirrors(&[bad.network(), repository.network()]);
+        assert_eq!(client.refresh().unwrap(), [1, 1, 1, 1], "{fault:?}");
+        assert_eq!(bad.network().requests(), ["metadata/2.root.json", TIMESTAMP], "{fault:?}");
         let asked = ["metadata/2.root.json", TIMESTAMP, "metadata/1.snapshot.json", "metadata/1.targets.json"];
-        assert_eq!(repository.road().requests(), asked, "{fault:?}");
+        assert_eq!(repository.network().requests(), asked, "{fault:?}");
     }
 }
 
 #[test]
 fn d6_a_mirror_that_is_behind_neither_lowers_anything_nor_blocks() {
-    let (repository, device) = warm();
+    let (repository, client) = warm();
     let behind = younger(&repository);
     let mut ahead = repository.fork();
     ahead.publish(&["timestamp"]);
-    device.follow_all(&[behind.road(), ahead.road()]);
-    assert_eq!(device.refresh().unwrap(), [1, 3, 2, 2]);
+    client.use_mirrors(&[behind.network(), ahead.network()]);
+    assert_eq!(client.refresh().unwrap(), [1, 3, 2, 2]);
 }
 
 #[test]
@@ -303,10 +310,10 @@ fn d6_the_error_lists_each_mirror_with_its_reason() {
     lying.set_signers("timestamp", &[TestKey::new("stranger")]);
     lying.publish(&["timestamp"]);
     let dead = repository.fork();
-    dead.road().fault(TIMESTAMP, Fault::Status(503));
-    let device = Device::new(&repository);
-    device.follow_all(&[lying.road(), dead.road()]);
-    let Err(ClientError::Refused(error)) = device.refresh() else { panic!("a verdict weighs more") };
+    dead.network().fault(TIMESTAMP, NetworkFault::Status(503));
+    let client = TestClient::new(&repository);
+    client.use_mirrors(&[lying.network(), dead.network()]);
+    let Err(ClientError::Refused(error)) = client.refresh() else { panic!("a verdict weighs more") };
     let urls: Vec<_> = error.mirrors.iter().map(|mirror| mirror.url.as_str()).collect();
     assert_eq!(
         urls,
@@ -322,10 +329,10 @@ fn d6_a_target_that_one_mirror_bends_comes_from_the_next() {
     repository.add_target("targets", "a", b"good");
     repository.publish(&["targets"]);
     let bad = repository.fork();
-    bad.road().put(&format!("targets/{}.a", hash(b"good")), b"evil".to_vec());
-    let device = Device::new(&repository);
-    device.follow_all(&[bad.road(), repository.road()]);
-    assert_eq!(device.get("a").unwrap(), b"good");
+    bad.network().put(&format!("targets/{}.a", hash(b"good")), b"evil".to_vec());
+    let client = TestClient::new(&repository);
+    client.use_mirrors(&[bad.network(), repository.network()]);
+    assert_eq!(client.get("a").unwrap(), b"good");
 }
 
 #[test]
@@ -336,15 +343,15 @@ fn a16_versions_up_to_the_greatest_are_exact_and_beyond_it_refused() {
         repository.signed("snapshot")["meta"]["targets.json"] = json!({"version": number});
         repository.signed("targets")["version"] = number.clone();
         repository.publish(&["snapshot"]);
-        let bytes = lastmile_tests::sign(repository.signed("targets"), &[TestKey::new("targets")]);
-        repository.road().put(&format!("metadata/{number}.targets.json"), bytes);
-        assert_eq!(Device::new(&repository).refresh().is_ok(), ok, "{number}");
+        let bytes = lastmile_testkit::sign(repository.signed("targets"), &[TestKey::new("targets")]);
+        repository.network().put(&format!("metadata/{number}.targets.json"), bytes);
+        assert_eq!(TestClient::new(&repository).refresh().is_ok(), ok, "{number}");
     }
 }
 
 #[test]
 fn g_3_1_a_store_belongs_to_one_repository() {
-    let (_, device) = warm();
+    let (_, client) = warm();
     let mut other = Repository::new();
     other.set_keys("root", &["other-1", "other-2", "other-3"].map(TestKey::new), 2);
     other.set_signers("root", &["other-1", "other-2", "other-3"].map(TestKey::new));
@@ -353,12 +360,12 @@ fn g_3_1_a_store_belongs_to_one_repository() {
         .unwrap()
         .retain(|id, _| !["root-1", "root-2", "root-3"].map(TestKey::new).iter().any(|key| key.keyid() == id));
     other.write("root");
-    let stranger = Device::new(&other);
-    stranger.take_store_of(&device);
+    let stranger = TestClient::new(&other);
+    stranger.copy_store_of(&client);
     let before = stranger.all_stored();
     assert!(matches!(stranger.refresh(), Err(ClientError::Local(_))));
     assert_eq!(stranger.all_stored(), before);
-    assert_eq!(other.road().requests(), [""; 0]);
+    assert_eq!(other.network().requests(), [""; 0]);
 }
 
 #[test]
@@ -369,7 +376,7 @@ fn g_3_1_two_repositories_with_two_stores_do_not_meet() {
     let mut two = Repository::new();
     two.add_target("targets", "a", b"two");
     two.publish(&["targets"]);
-    let (first, second) = (Device::new(&one), Device::new(&two));
+    let (first, second) = (TestClient::new(&one), TestClient::new(&two));
     assert_eq!((first.get("a").unwrap(), second.get("a").unwrap()), (b"one".to_vec(), b"two".to_vec()));
     assert_eq!(first.stored("targets").unwrap(), one.written("targets"));
 }
@@ -379,43 +386,43 @@ fn g_1_5_3_everything_works_over_plain_http() {
     let mut repository = Repository::new();
     repository.add_target("targets", "dir/é.txt", b"content");
     repository.publish(&["targets"]);
-    let server = lastmile_tests::Server::start(repository.road());
-    let mut device = Device::new(&repository);
-    device.http = Some((server.url(), lastmile_client::HttpSettings::default()));
-    assert_eq!(device.get("dir/é.txt").unwrap(), b"content");
-    repository.road().put(TIMESTAMP, b"evil".to_vec());
-    assert!(device.refresh().is_err());
+    let server = lastmile_testkit::Server::start(repository.network());
+    let mut client = TestClient::new(&repository);
+    client.http = Some((server.url(), lastmile_client::HttpSettings::default()));
+    assert_eq!(client.get("dir/é.txt").unwrap(), b"content");
+    repository.network().put(TIMESTAMP, b"evil".to_vec());
+    assert!(client.refresh().is_err());
 }
 
 #[test]
 fn g_1_5_3_a_hostile_server_is_bounded_in_bytes_over_plain_http() {
     let repository = Repository::new();
-    let server = lastmile_tests::Server::start(repository.road());
-    let mut device = Device::new(&repository);
-    device.http = Some((server.url(), lastmile_client::HttpSettings::default()));
-    repository.road().fault(TIMESTAMP, Fault::Endless);
-    assert_eq!(too_long(device.refresh()), Limits::default().timestamp_length);
-    repository.road().fault(TIMESTAMP, Fault::Truncated(10));
-    assert!(matches!(road_error(device.refresh()), FetchError::Cut(_)));
+    let server = lastmile_testkit::Server::start(repository.network());
+    let mut client = TestClient::new(&repository);
+    client.http = Some((server.url(), lastmile_client::HttpSettings::default()));
+    repository.network().fault(TIMESTAMP, NetworkFault::Endless);
+    assert_eq!(too_long(client.refresh()), Limits::default().timestamp_length);
+    repository.network().fault(TIMESTAMP, NetworkFault::Truncated(10));
+    assert!(matches!(network_error(client.refresh()), FetchError::Cut(_)));
 }
 
 #[test]
 fn g_1_5_4_report_every_way_of_not_updating_is_an_error() {
-    for fault in [Fault::Status(404), Fault::Status(500), Fault::Timeout, Fault::Reset] {
-        let (repository, device) = warm();
-        repository.road().fault(TIMESTAMP, fault.clone());
-        assert!(device.refresh().is_err(), "{fault:?}: what is stored is valid, and no news is not success");
+    for fault in [NetworkFault::Status(404), NetworkFault::Status(500), NetworkFault::Timeout, NetworkFault::Reset] {
+        let (repository, client) = warm();
+        repository.network().fault(TIMESTAMP, fault.clone());
+        assert!(client.refresh().is_err(), "{fault:?}: what is stored is valid, and no news is not success");
     }
 }
 
 #[test]
 fn f_4_3_4_no_role_is_ever_replaced_by_a_lower_version() {
-    let (repository, device) = warm();
-    let trusted = device.files();
-    device.follow(younger(&repository).road());
+    let (repository, client) = warm();
+    let trusted = client.files();
+    client.use_network(younger(&repository).network());
     let rollback = ErrorKind::Rollback { trusted: version(2), found: version(1) };
-    assert_eq!(refused(device.refresh()), verdict("timestamp", rollback));
-    assert_eq!(device.files(), trusted);
+    assert_eq!(refused(client.refresh()), verdict("timestamp", rollback));
+    assert_eq!(client.files(), trusted);
 }
 
 #[test]
@@ -428,16 +435,16 @@ fn g_1_5_1_each_role_works_with_three_keys_of_which_two_sign() {
     repository.delegate("targets", &Delegation::paths("a", &["a/*"]).keys(&keys("a"), 2));
     repository.add_target("a", "a/x", b"content");
     repository.publish(&["root", "a", "targets"]);
-    let device = Device::new(&repository);
-    assert_eq!(device.get("a/x").unwrap(), b"content");
+    let client = TestClient::new(&repository);
+    assert_eq!(client.get("a/x").unwrap(), b"content");
     for role in ["timestamp", "snapshot", "targets", "a"] {
         let mut bent = repository.fork();
         bent.set_signers(role, &keys(role)[..1]);
         bent.publish(&[role]);
-        let device = device.copy();
-        device.follow(bent.road());
+        let client = client.copy();
+        client.use_network(bent.network());
         let unmet = ErrorKind::ThresholdNotMet { valid: 1, threshold: Threshold::new(2).unwrap() };
-        assert_eq!(refused(device.find("a/x")), verdict(role, unmet));
+        assert_eq!(refused(client.find("a/x")), verdict(role, unmet));
     }
     assert_eq!(RoleName::ROOT.as_str(), "root");
 }

@@ -1,7 +1,8 @@
 //! Spec 4.5: delegations, path patterns, hash prefixes; TAP 15: succinct hash bins.
 
 use lastmile_metadata::{DelegatedRoles, Error, ErrorKind, HashPrefix, PathPattern, TargetPath, Targets, Verified};
-use lastmile_tests::{Delegation, Repository, bin_of, hash, judge_targets, malformed};
+use lastmile_testkit::{Delegation, Repository, bin_of, hash};
+use lastmile_tests::{judge_targets, malformed};
 use serde_json::{Value, json};
 
 /// Targets with one honest delegation to `a` for everything, after `edit` of the delegations.

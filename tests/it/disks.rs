@@ -8,23 +8,23 @@ use lastmile_client::Error as ClientError;
 use lastmile_client::disk::Call;
 use lastmile_client::faults::{Fault, arm};
 use lastmile_metadata::ErrorKind;
-use lastmile_tests::{Device, Repository, TestKey, Versions, refused};
+use lastmile_testkit::{Repository, TestClient, TestKey, Versions, refused};
 use serde_json::{Value, json};
 
 /// One run of the client, again and again, each time with another fault.
 struct Scene<'a> {
     /// How the documentation calls it.
     name: &'a str,
-    /// A device just before the run.
-    before: Device,
-    run: &'a dyn Fn(&Device) -> Result<(), ClientError>,
+    /// A client just before the run.
+    before: TestClient,
+    run: &'a dyn Fn(&TestClient) -> Result<(), ClientError>,
     /// The newest state, and its versions.
     newest: &'a Repository,
     expected: Versions,
     /// Older states of the same repository, each with its version of the timestamp.
     older: Vec<Repository>,
     /// Asserted after each fault, before anything else happens.
-    inspect: &'a dyn Fn(&Device),
+    inspect: &'a dyn Fn(&TestClient),
 }
 
 /// The faults that make a difference at a call.
@@ -42,12 +42,12 @@ fn faults(call: Call) -> Vec<Fault> {
     faults
 }
 
-fn home(device: &Device) -> std::path::PathBuf {
-    device.store_path().parent().unwrap().to_owned()
+fn home(client: &TestClient) -> std::path::PathBuf {
+    client.store_path().parent().unwrap().to_owned()
 }
 
-fn timestamp_version(device: &Device) -> u64 {
-    let stored = device.stored("timestamp");
+fn timestamp_version(client: &TestClient) -> u64 {
+    let stored = client.stored("timestamp");
     let parsed: Option<Value> = stored.map(|bytes| serde_json::from_slice(&bytes).expect("whole or not there"));
     parsed.map_or(0, |timestamp| timestamp["signed"]["version"].as_u64().unwrap())
 }
@@ -72,10 +72,10 @@ impl Scene<'_> {
         tell(self.name, calls.len(), runs);
     }
 
-    fn play_fault(&self, number: usize, fault: Fault, clean: &Device, told: &str) {
-        let device = self.before.copy();
-        let armed = arm(&home(&device), number, fault);
-        let ended = (self.run)(&device);
+    fn play_fault(&self, number: usize, fault: Fault, clean: &TestClient, told: &str) {
+        let client = self.before.copy();
+        let armed = arm(&home(&client), number, fault);
+        let ended = (self.run)(&client);
         assert!(armed.has_struck(), "{told}: not met");
         drop(armed);
         match (ended, fault) {
@@ -86,40 +86,40 @@ impl Scene<'_> {
             (Ok(()) | Err(ClientError::Local(_)), _) => {}
             (Err(error), _) => panic!("{told}: {error:?}"),
         }
-        (self.inspect)(&device);
+        (self.inspect)(&client);
         match fault {
             // The number of an error makes no other state, and neither do the errors that follow.
-            Fault::Once(number) if number != Fault::ERRORS[0] => (self.run)(&device).unwrap(),
-            Fault::FromNowOn(_) => (self.run)(&device).unwrap(),
-            _ => self.check(&device, told),
+            Fault::Once(number) if number != Fault::ERRORS[0] => (self.run)(&client).unwrap(),
+            Fault::FromNowOn(_) => (self.run)(&client).unwrap(),
+            _ => self.check(&client, told),
         }
-        assert_eq!(names(&device), names(clean), "{told}");
+        assert_eq!(names(&client), names(clean), "{told}");
     }
 
-    /// Goes on with what the device has now.
-    fn check(&self, device: &Device, told: &str) {
-        let reached = timestamp_version(device);
+    /// Goes on with what the client has now.
+    fn check(&self, client: &TestClient, told: &str) {
+        let reached = timestamp_version(client);
         // A thief's versions are not the repository's.
         let is_older = |older: &&Repository| older.version("timestamp") < reached && reached < 1_000_000;
         for older in self.older.iter().filter(is_older) {
-            let victim = device.copy();
-            victim.follow(older.road());
+            let victim = client.copy();
+            victim.use_network(older.network());
             let kind = refused(victim.refresh()).kind;
             assert!(matches!(kind, ErrorKind::Rollback { .. }), "{told}: {kind:?}");
         }
-        device.follow(self.newest.road());
-        (self.run)(device).unwrap();
-        assert_eq!(device.offline().unwrap(), self.expected, "{told}");
+        client.use_network(self.newest.network());
+        (self.run)(client).unwrap();
+        assert_eq!(client.offline().unwrap(), self.expected, "{told}");
         let older = self.older.last().unwrap();
-        device.follow(older.road());
-        assert!(matches!(refused(device.refresh()).kind, ErrorKind::Rollback { .. }), "{told}");
+        client.use_network(older.network());
+        assert!(matches!(refused(client.refresh()).kind, ErrorKind::Rollback { .. }), "{told}");
     }
 }
 
 /// Everything that there is afterwards, by name.
-fn names(device: &Device) -> Vec<String> {
-    let stored = device.all_stored().into_keys().map(|name| format!("store/{name}"));
-    stored.chain(device.output().into_iter().map(|name| format!("output/{name}"))).collect()
+fn names(client: &TestClient) -> Vec<String> {
+    let stored = client.all_stored().into_keys().map(|name| format!("store/{name}"));
+    stored.chain(client.output().into_iter().map(|name| format!("output/{name}"))).collect()
 }
 
 /// Says it also where the test passes, and that the documentation says it too.
@@ -131,16 +131,16 @@ fn tell(name: &str, calls: usize, runs: usize) {
     assert!(page.contains(&line), "docs/crashes.md should say: {line}");
 }
 
-fn refreshed(device: &Device) -> Result<(), ClientError> {
-    device.refresh().map(drop)
+fn refreshed(client: &TestClient) -> Result<(), ClientError> {
+    client.refresh().map(drop)
 }
 
-fn nothing(_: &Device) {}
+fn nothing(_: &TestClient) {}
 
 #[test]
 fn w_5_0_an_update_survives_every_fault_of_the_disk() {
     let mut repository = Repository::new();
-    let before = Device::new(&repository);
+    let before = TestClient::new(&repository);
     let oldest = repository.fork();
     repository.publish(&["targets"]);
     before.refresh().unwrap();
@@ -149,7 +149,7 @@ fn w_5_0_an_update_survives_every_fault_of_the_disk() {
     repository.publish(&["root", "targets"]);
     let last = repository.fork();
     repository.publish(&["targets"]);
-    before.follow(repository.road());
+    before.use_network(repository.network());
     let older = vec![oldest, middle, last];
     let expected = [3, 4, 4, 4];
     Scene { name: "client: update", before, run: &refreshed, newest: &repository, expected, older, inspect: &nothing }
@@ -159,7 +159,7 @@ fn w_5_0_an_update_survives_every_fault_of_the_disk() {
 #[test]
 fn w_5_0_the_first_update_survives_every_fault_of_the_disk() {
     let mut repository = Repository::new();
-    let before = Device::new(&repository);
+    let before = TestClient::new(&repository);
     let older = vec![repository.fork()];
     repository.publish(&["root", "targets"]);
     let expected = [2, 2, 2, 2];
@@ -170,12 +170,12 @@ fn w_5_0_the_first_update_survives_every_fault_of_the_disk() {
 #[test]
 fn a4_a_recovery_from_fast_forward_survives_every_fault_of_the_disk() {
     let mut repository = Repository::new();
-    let before = Device::new(&repository);
+    let before = TestClient::new(&repository);
     let mut thief = repository.fork();
     thief.signed("timestamp")["version"] = json!(1_000_000);
     thief.signed("snapshot")["version"] = json!(1_000_000);
     thief.publish(&["snapshot"]);
-    before.follow(thief.road());
+    before.use_network(thief.network());
     assert_eq!(before.refresh().unwrap()[1], 1_000_001);
     for role in ["timestamp", "snapshot"] {
         repository.set_keys(role, &[TestKey::new("recovered")], 1);
@@ -184,10 +184,10 @@ fn a4_a_recovery_from_fast_forward_survives_every_fault_of_the_disk() {
     repository.publish(&["root"]);
     let older = vec![repository.fork()];
     repository.publish(&["targets"]);
-    before.follow(repository.road());
-    let run = |device: &Device| {
-        device.follow(repository.road());
-        refreshed(device)
+    before.use_network(repository.network());
+    let run = |client: &TestClient| {
+        client.use_network(repository.network());
+        refreshed(client)
     };
     let (expected, name) = ([3, 3, 3, 3], "client: recovery from fast-forward");
     Scene { name, before, run: &run, newest: &repository, expected, older, inspect: &nothing }.play();
@@ -198,19 +198,19 @@ fn w_5_7_a_download_survives_every_fault_of_the_disk() {
     let mut repository = Repository::new();
     repository.add_target("targets", "docs/a", b"the old content");
     repository.publish(&["targets"]);
-    let before = Device::new(&repository);
+    let before = TestClient::new(&repository);
     let older = vec![repository.fork()];
     repository.add_target("targets", "docs/a", b"the new content, which is longer");
     repository.publish(&["targets"]);
-    let run = |device: &Device| {
-        device.follow(repository.road());
-        let read = device.get("docs/a")?;
+    let run = |client: &TestClient| {
+        client.use_network(repository.network());
+        let read = client.get("docs/a")?;
         assert_eq!(read, b"the new content, which is longer");
         Ok(())
     };
-    let inspect = |device: &Device| {
-        if device.output().contains(&"docs/a".to_owned()) {
-            assert_eq!(device.read_output("docs/a"), b"the new content, which is longer", "torn");
+    let inspect = |client: &TestClient| {
+        if client.output().contains(&"docs/a".to_owned()) {
+            assert_eq!(client.read_output("docs/a"), b"the new content, which is longer", "torn");
         }
     };
     let (expected, name) = ([1, 3, 3, 3], "client: download");

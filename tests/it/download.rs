@@ -2,7 +2,7 @@
 
 use lastmile_client::{Error as ClientError, FetchError, Refusal};
 use lastmile_metadata::FileError;
-use lastmile_tests::{Device, Fault, Repository, hash, road_error};
+use lastmile_testkit::{NetworkFault, Repository, TestClient, hash, network_error};
 use serde_json::json;
 
 fn repository(path: &str, content: &[u8]) -> Repository {
@@ -32,17 +32,17 @@ fn location(path: &str, content: &[u8]) -> String {
 #[test]
 fn w_5_7_2_a_target_that_nobody_lists_is_an_error_of_its_own() {
     let repository = repository("a", b"a");
-    let device = Device::new(&repository);
-    assert!(matches!(device.get("b"), Err(ClientError::NoSuchTarget(path)) if path.as_str() == "b"));
-    assert!(!repository.road().requests().iter().any(|path| path.starts_with("targets/")));
+    let client = TestClient::new(&repository);
+    assert!(matches!(client.get("b"), Err(ClientError::NoSuchTarget(path)) if path.as_str() == "b"));
+    assert!(!repository.network().requests().iter().any(|path| path.starts_with("targets/")));
 }
 
 #[test]
 fn w_5_7_3_1_a_target_has_its_length_and_its_hashes() {
     let repository = repository("a", b"content");
-    let device = Device::new(&repository);
-    assert_eq!(device.get("a").unwrap(), b"content");
-    assert_eq!(device.output(), ["a"]);
+    let client = TestClient::new(&repository);
+    assert_eq!(client.get("a").unwrap(), b"content");
+    assert_eq!(client.output(), ["a"]);
 }
 
 #[test]
@@ -50,22 +50,22 @@ fn w_5_7_3_1_other_bytes_are_refused_and_leave_nothing_behind() {
     let content = b"content";
     for body in [b"c0ntent".to_vec(), b"conten".to_vec(), b"contents".to_vec(), Vec::new()] {
         let repository = repository("a", content);
-        repository.road().put(&location("a", content), body.clone());
-        let device = Device::new(&repository);
-        match device.get("a") {
+        repository.network().put(&location("a", content), body.clone());
+        let client = TestClient::new(&repository);
+        match client.get("a") {
             Err(ClientError::Refused(_) | ClientError::Network(_)) => {}
             other => panic!("{body:?}: {other:?}"),
         }
-        assert_eq!(device.output(), [""; 0], "{body:?}");
+        assert_eq!(client.output(), [""; 0], "{body:?}");
     }
 }
 
 #[test]
 fn w_5_7_3_1_a_target_of_the_right_length_and_another_content_names_both_hashes() {
     let repository = repository("a", b"content");
-    repository.road().put(&location("a", b"content"), b"CONTENT".to_vec());
+    repository.network().put(&location("a", b"content"), b"CONTENT".to_vec());
     let mismatch = FileError::Hash { algorithm: "sha256", expected: hash(b"content"), found: hash(b"CONTENT") };
-    assert_eq!(refused_bytes(Device::new(&repository).get("a")), mismatch);
+    assert_eq!(refused_bytes(TestClient::new(&repository).get("a")), mismatch);
 }
 
 #[test]
@@ -73,28 +73,31 @@ fn w_5_7_3_1_every_known_hash_has_to_match() {
     let mut repository = repository("a", b"content");
     repository.signed("targets")["targets"]["a"]["hashes"]["sha512"] = json!("00".repeat(64));
     repository.publish(&["targets"]);
-    assert!(matches!(refused_bytes(Device::new(&repository).get("a")), FileError::Hash { algorithm: "sha512", .. }));
+    assert!(matches!(
+        refused_bytes(TestClient::new(&repository).get("a")),
+        FileError::Hash { algorithm: "sha512", .. }
+    ));
 }
 
 #[test]
 fn w_5_7_3_1_an_endless_target_ends_at_its_length() {
     let repository = repository("a", b"content");
-    repository.road().fault(&location("a", b"content"), Fault::Endless);
-    let device = Device::new(&repository);
-    assert!(device.get("a").is_err());
-    assert_eq!(device.output(), [""; 0]);
+    repository.network().fault(&location("a", b"content"), NetworkFault::Endless);
+    let client = TestClient::new(&repository);
+    assert!(client.get("a").is_err());
+    assert_eq!(client.output(), [""; 0]);
 }
 
 #[test]
 fn w_5_7_3_1_an_empty_target_is_a_target() {
-    assert_eq!(Device::new(&repository("a", b"")).get("a").unwrap(), b"");
+    assert_eq!(TestClient::new(&repository("a", b"")).get("a").unwrap(), b"");
 }
 
 #[test]
 fn w_5_7_3_2_the_hash_stands_in_the_last_segment_of_the_name() {
     let repository = repository("dir/sub/a.txt", b"content");
-    Device::new(&repository).get("dir/sub/a.txt").unwrap();
-    let asked = repository.road().requests();
+    TestClient::new(&repository).get("dir/sub/a.txt").unwrap();
+    let asked = repository.network().requests();
     assert_eq!(asked.last().unwrap(), &format!("targets/dir/sub/{}.a.txt", hash(b"content")));
 }
 
@@ -103,80 +106,85 @@ fn w_5_7_3_2_without_consistent_snapshots_there_is_no_hash_in_the_name() {
     let mut repository = Repository::without_consistent_snapshots();
     repository.add_target("targets", "dir/a.txt", b"content");
     repository.publish(&["targets"]);
-    Device::new(&repository).get("dir/a.txt").unwrap();
-    assert_eq!(repository.road().requests().last().unwrap(), "targets/dir/a.txt");
+    TestClient::new(&repository).get("dir/a.txt").unwrap();
+    assert_eq!(repository.network().requests().last().unwrap(), "targets/dir/a.txt");
 }
 
 #[test]
 fn g_3_1_1_a_setting_leaves_the_hash_out_of_target_names() {
     let repository = repository("dir/a.txt", b"content");
-    repository.road().put("targets/dir/a.txt", b"content".to_vec());
-    let mut device = Device::new(&repository);
-    device.hash_prefixes = false;
-    assert_eq!(device.get("dir/a.txt").unwrap(), b"content");
-    assert_eq!(repository.road().requests().last().unwrap(), "targets/dir/a.txt");
+    repository.network().put("targets/dir/a.txt", b"content".to_vec());
+    let mut client = TestClient::new(&repository);
+    client.hash_prefixes = false;
+    assert_eq!(client.get("dir/a.txt").unwrap(), b"content");
+    assert_eq!(repository.network().requests().last().unwrap(), "targets/dir/a.txt");
 }
 
 #[test]
 fn w_5_7_3_3_the_target_is_stored_under_its_own_name() {
     let repository = repository("dir/sub/a.txt", b"content");
-    let device = Device::new(&repository);
-    device.get("dir/sub/a.txt").unwrap();
-    assert_eq!(device.output(), ["dir/sub/a.txt"]);
+    let client = TestClient::new(&repository);
+    client.get("dir/sub/a.txt").unwrap();
+    assert_eq!(client.output(), ["dir/sub/a.txt"]);
 }
 
 #[test]
 fn w_5_7_3_3_a_file_that_is_there_with_the_right_content_is_not_fetched_again() {
     let repository = repository("a", b"content");
-    let device = Device::new(&repository);
-    device.get("a").unwrap();
-    repository.road().forget_requests();
-    assert_eq!(device.get("a").unwrap(), b"content");
-    assert_eq!(repository.road().requests(), ["metadata/2.root.json", "metadata/timestamp.json"]);
+    let client = TestClient::new(&repository);
+    client.get("a").unwrap();
+    repository.network().forget_requests();
+    assert_eq!(client.get("a").unwrap(), b"content");
+    assert_eq!(repository.network().requests(), ["metadata/2.root.json", "metadata/timestamp.json"]);
 }
 
 #[test]
 fn w_5_7_3_3_a_file_that_was_altered_is_fetched_again() {
     let repository = repository("a", b"content");
-    let device = Device::new(&repository);
-    device.get("a").unwrap();
+    let client = TestClient::new(&repository);
+    client.get("a").unwrap();
     for altered in [b"CONTENT".as_slice(), b"cont", b"content and more"] {
-        device.put_output("a", altered);
-        assert_eq!(device.get("a").unwrap(), b"content");
+        client.put_output("a", altered);
+        assert_eq!(client.get("a").unwrap(), b"content");
     }
 }
 
 #[test]
 fn g_2_1_a_file_keeps_its_old_content_until_every_check_of_the_new_one_has_passed() {
     let mut repository = repository("a", b"old");
-    let device = Device::new(&repository);
-    device.get("a").unwrap();
+    let client = TestClient::new(&repository);
+    client.get("a").unwrap();
     repository.add_target("targets", "a", b"new");
     repository.publish(&["targets"]);
-    for fault in [Fault::Body(b"bad".to_vec()), Fault::Truncated(1), Fault::Endless, Fault::Status(404)] {
-        repository.road().fault(&location("a", b"new"), fault.clone());
-        assert!(device.get("a").is_err(), "{fault:?}");
-        assert_eq!((device.output(), device.read_output("a")), (vec!["a".to_owned()], b"old".to_vec()), "{fault:?}");
-        repository.road().mend();
+    for fault in [
+        NetworkFault::Body(b"bad".to_vec()),
+        NetworkFault::Truncated(1),
+        NetworkFault::Endless,
+        NetworkFault::Status(404),
+    ] {
+        repository.network().fault(&location("a", b"new"), fault.clone());
+        assert!(client.get("a").is_err(), "{fault:?}");
+        assert_eq!((client.output(), client.read_output("a")), (vec!["a".to_owned()], b"old".to_vec()), "{fault:?}");
+        repository.network().clear_faults();
     }
-    assert_eq!(device.get("a").unwrap(), b"new");
+    assert_eq!(client.get("a").unwrap(), b"new");
 }
 
 #[test]
 fn w_5_7_3_1_a_transfer_that_breaks_off_is_resumed_and_the_whole_is_verified() {
     let content: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
     let repository = repository("big", &content);
-    repository.road().fault_times(&location("big", &content), Fault::Truncated(12_345), 2);
-    let mut device = Device::new(&repository);
-    device.patience.retries = 2;
-    assert_eq!(device.get("big").unwrap(), content);
+    repository.network().fault_times(&location("big", &content), NetworkFault::Truncated(12_345), 2);
+    let mut client = TestClient::new(&repository);
+    client.patience.retries = 2;
+    assert_eq!(client.get("big").unwrap(), content);
 }
 
 #[test]
 fn w_5_7_3_1_a_target_that_cannot_be_fetched_is_the_roads_fault() {
     let repository = repository("a", b"content");
-    repository.road().remove(&location("a", b"content"));
-    assert_eq!(road_error(Device::new(&repository).get("a")), FetchError::NotFound);
+    repository.network().remove(&location("a", b"content"));
+    assert_eq!(network_error(TestClient::new(&repository).get("a")), FetchError::NotFound);
 }
 
 #[test]
@@ -195,9 +203,9 @@ fn a12_target_paths_are_escaped_in_urls_and_never_leave_the_base() {
         let mut repository = Repository::without_consistent_snapshots();
         repository.add_target("targets", path, b"content");
         repository.publish(&["targets"]);
-        let device = Device::new(&repository);
-        assert_eq!(device.get_as(path, "out").unwrap(), b"content", "{path}");
-        assert_eq!(repository.road().requests().last().unwrap(), &format!("targets/{asked}"));
+        let client = TestClient::new(&repository);
+        assert_eq!(client.get_as(path, "out").unwrap(), b"content", "{path}");
+        assert_eq!(repository.network().requests().last().unwrap(), &format!("targets/{asked}"));
     }
 }
 
@@ -207,12 +215,12 @@ fn a12_target_paths_that_a_url_does_not_keep_are_refused_without_a_request() {
         let mut repository = Repository::without_consistent_snapshots();
         repository.signed("targets")["targets"][path] = json!({"length": 0, "hashes": {"sha256": hash(b"")}});
         repository.publish(&["targets"]);
-        let device = Device::new(&repository);
-        match device.get_as(path, "out") {
+        let client = TestClient::new(&repository);
+        match client.get_as(path, "out") {
             Err(ClientError::Refused(error)) => assert!(matches!(error.refusal, Refusal::Name(_)), "{path}"),
             other => panic!("{path}: {other:?}"),
         }
-        assert!(!repository.road().requests().iter().any(|asked| !asked.starts_with("metadata/")));
+        assert!(!repository.network().requests().iter().any(|asked| !asked.starts_with("metadata/")));
     }
 }
 
@@ -220,13 +228,13 @@ fn a12_target_paths_that_a_url_does_not_keep_are_refused_without_a_request() {
 fn d8_names_that_are_not_safe_as_files_are_refused_and_can_be_fetched_to_a_named_path() {
     for path in ["C:x", "con.txt", "a\\..\\b", "x.", "a\u{202e}b", "a:b"] {
         let repository = repository_without_hashes(path);
-        let device = Device::new(&repository);
-        match device.get(path) {
+        let client = TestClient::new(&repository);
+        match client.get(path) {
             Err(ClientError::Refused(error)) => assert!(matches!(error.refusal, Refusal::Name(_)), "{path}"),
             other => panic!("{path}: {other:?}"),
         }
-        assert_eq!(device.output(), [""; 0], "{path}");
-        assert_eq!(device.get_as(path, "out").unwrap(), b"content");
+        assert_eq!(client.output(), [""; 0], "{path}");
+        assert_eq!(client.get_as(path, "out").unwrap(), b"content");
     }
 }
 
@@ -240,9 +248,9 @@ fn repository_without_hashes(path: &str) -> Repository {
 #[test]
 fn d8_targets_go_below_the_output_folder_and_never_through_a_link_out_of_it() {
     let repository = repository("dir/a", b"content");
-    let device = Device::new(&repository);
+    let client = TestClient::new(&repository);
     let elsewhere = tempfile::tempdir().unwrap();
-    std::os::unix::fs::symlink(elsewhere.path(), device.output_path().join("dir")).unwrap();
-    assert!(matches!(device.get("dir/a"), Err(ClientError::Local(_))));
+    std::os::unix::fs::symlink(elsewhere.path(), client.output_path().join("dir")).unwrap();
+    assert!(matches!(client.get("dir/a"), Err(ClientError::Local(_))));
     assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0);
 }

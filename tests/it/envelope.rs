@@ -1,7 +1,8 @@
 //! Spec 4.2.1: the envelope, its signatures, and what a threshold counts.
 
 use lastmile_metadata::{Error, ErrorKind, KeyId, RoleName, Root, Snapshot, Targets, Threshold, Timestamp};
-use lastmile_tests::{Repository, TestKey, judge_bytes, judge_root, judge_targets, malformed, parse, sign, verdict};
+use lastmile_testkit::{Repository, TestKey, sign};
+use lastmile_tests::{judge_bytes, judge_root, judge_targets, malformed, parse, verdict};
 use serde_json::{Value, json};
 
 fn unmet(valid: u32, threshold: u32) -> ErrorKind {
@@ -114,7 +115,7 @@ fn f_4_2_1_5_a_signature_object_needs_both_members() {
 #[test]
 fn w_5_3_4_2_one_key_under_two_ids_counts_once() {
     let [a, ..] = keys();
-    let twin = a.called("a second name");
+    let twin = a.with_keyid("a second name");
     let found = two_of(&[a.clone(), twin.clone()], &[a, twin], |_| ());
     assert_eq!(found, Err(verdict("targets", unmet(1, 2))));
 }
@@ -122,14 +123,14 @@ fn w_5_3_4_2_one_key_under_two_ids_counts_once() {
 #[test]
 fn a3_one_key_in_two_spellings_counts_once() {
     let a = TestKey::new("a");
-    let extra_member = a.spelled(|object| object["x-extra"] = json!(1));
-    let upper_case = a.spelled(|object| {
+    let extra_member = a.with_object(|object| object["x-extra"] = json!(1));
+    let upper_case = a.with_object(|object| {
         let public = object["keyval"]["public"].as_str().unwrap().to_uppercase();
         object["keyval"]["public"] = json!(public);
     });
     let p256 = TestKey::p256("p");
-    let old_keytype = p256.spelled(|object| object["keytype"] = json!("ecdsa-sha2-nistp256"));
-    let more_line_ends = p256.spelled(|object| {
+    let old_keytype = p256.with_object(|object| object["keytype"] = json!("ecdsa-sha2-nistp256"));
+    let more_line_ends = p256.with_object(|object| {
         let pem = object["keyval"]["public"].as_str().unwrap().to_owned();
         object["keyval"]["public"] = json!(pem + "\n");
     });
@@ -143,9 +144,9 @@ fn a3_one_key_in_two_spellings_counts_once() {
 #[test]
 fn tap_12_key_ids_are_names_and_keys_are_counted() {
     let [a, b, ..] = keys();
-    let named = [a.called("any name at all"), b.called("\u{1F511}")];
+    let named = [a.with_keyid("any name at all"), b.with_keyid("\u{1F511}")];
     assert_eq!(two_of(&named, &named, |_| ()), Ok(()));
-    let twins = [a.called("one"), a.called("two")];
+    let twins = [a.with_keyid("one"), a.with_keyid("two")];
     assert_eq!(two_of(&twins, &twins, |_| ()), Err(verdict("targets", unmet(1, 2))));
 }
 

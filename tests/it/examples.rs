@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use lastmile_tests::scenario::GOOD;
-use lastmile_tests::{Road, Server, TARGETS};
+use lastmile_attacks::GOOD;
+use lastmile_testkit::{FakeNetwork, Server, TARGETS};
 use tempfile::TempDir;
 
 use crate::cli::program;
@@ -40,7 +40,7 @@ impl Setup {
 
     /// Serves the same with other bytes in place of every target.
     fn tamper(&mut self) {
-        let (honest, tampered) = (self.made.served(), Road::new());
+        let (honest, tampered) = (self.made.served(), FakeNetwork::new());
         for (path, bytes) in honest.files() {
             tampered.put(&path, if path.starts_with(TARGETS) { b"evil package".to_vec() } else { bytes });
         }
@@ -91,7 +91,7 @@ fn self_check_says_whether_a_file_is_the_published_one_also_without_a_network() 
     assert!(data.starts_with("app is not what is published as package: "), "{data}");
 
     fs::write(setup.path("app"), GOOD).unwrap();
-    setup.server = Server::start(&Road::new());
+    setup.server = Server::start(&FakeNetwork::new());
     let (data, message) = check(&setup);
     assert_eq!(data, "app is what is published as package\n");
     assert!(message.ends_with("checking against what was trusted before\n"), "{message}");

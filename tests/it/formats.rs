@@ -1,7 +1,8 @@
 //! Spec 4.3 to 4.6: what stands in root, snapshot, targets and timestamp.
 
 use lastmile_metadata::{Error, ErrorKind, Role, RoleName, Snapshot, TargetPath, Targets, Timestamp};
-use lastmile_tests::{Repository, TestKey, judge, judge_root, judge_targets, malformed, verdict};
+use lastmile_testkit::{Repository, TestKey};
+use lastmile_tests::{judge, judge_root, judge_targets, malformed, verdict};
 use serde_json::{Value, json};
 
 /// The honest document of `role` after `edit`, signed and judged.
@@ -265,7 +266,7 @@ fn f_4_6_1_the_timestamp_lists_the_snapshot_and_nothing_else() {
 fn f_4_1_unknown_members_of_every_object_are_kept() {
     let mark = |value: &mut Value| value["x-unknown"] = json!({"kept": ["\u{1}\n", 1]});
     let mut repository = Repository::new();
-    repository.delegate("targets", &lastmile_tests::Delegation::paths("role", &["*"]));
+    repository.delegate("targets", &lastmile_testkit::Delegation::paths("role", &["*"]));
     repository.add_target("targets", "a", b"x");
     let targets = repository.signed("targets");
     let keyid = TestKey::new("role").keyid().to_owned();
@@ -278,7 +279,7 @@ fn f_4_1_unknown_members_of_every_object_are_kept() {
     let signed = targets.clone();
     assert_eq!(
         judge::<Targets>(&repository, "targets", &signed).unwrap().write().into_bytes(),
-        lastmile_tests::canonical::write(&signed)
+        lastmile_testkit::canonical::write(&signed)
     );
 
     let mut signed = repository.signed("snapshot").clone();
@@ -286,7 +287,7 @@ fn f_4_1_unknown_members_of_every_object_are_kept() {
     mark(&mut signed["meta"]["targets.json"]);
     assert_eq!(
         judge::<Snapshot>(&repository, "snapshot", &signed).unwrap().write().into_bytes(),
-        lastmile_tests::canonical::write(&signed)
+        lastmile_testkit::canonical::write(&signed)
     );
 
     let mut signed = repository.signed("timestamp").clone();
@@ -294,7 +295,7 @@ fn f_4_1_unknown_members_of_every_object_are_kept() {
     mark(&mut signed["meta"]["snapshot.json"]);
     assert_eq!(
         judge::<Timestamp>(&repository, "timestamp", &signed).unwrap().write().into_bytes(),
-        lastmile_tests::canonical::write(&signed)
+        lastmile_testkit::canonical::write(&signed)
     );
 
     let mut expected = Value::Null;
@@ -303,5 +304,5 @@ fn f_4_1_unknown_members_of_every_object_are_kept() {
         mark(&mut root["roles"]["targets"]);
         expected = root.clone();
     });
-    assert_eq!(root.unwrap().write().into_bytes(), lastmile_tests::canonical::write(&expected));
+    assert_eq!(root.unwrap().write().into_bytes(), lastmile_testkit::canonical::write(&expected));
 }

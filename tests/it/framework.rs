@@ -1,16 +1,17 @@
-//! Spec 1 to 3: the attacks that TUF exists for, each against a device that has seen version 10 or so of everything,
+//! Spec 1 to 3: the attacks that TUF exists for, each against a client that has seen version 10 or so of everything,
 //! and what each stolen key can and cannot do.
 
 use lastmile_client::{Error as ClientError, Refusal};
 use lastmile_metadata::{ErrorKind, FileError, Threshold};
-use lastmile_tests::{Delegation, Device, Repository, TestKey, hash, refused, sign, verdict};
+use lastmile_testkit::{Delegation, Repository, TestClient, TestKey, hash, refused, sign};
+use lastmile_tests::verdict;
 use serde_json::json;
 
 const GOOD: &[u8] = b"good package";
 const EVIL: &[u8] = b"evil package";
 
-/// A repository some releases old, with a delegated role, and a device that has all of it.
-fn warm() -> (Repository, Device) {
+/// A repository some releases old, with a delegated role, and a client that has all of it.
+fn warm() -> (Repository, TestClient) {
     let mut repository = Repository::new();
     repository.delegate("targets", &Delegation::paths("team", &["team/*"]));
     repository.add_target("team", "team/package", GOOD);
@@ -18,11 +19,11 @@ fn warm() -> (Repository, Device) {
     for _ in 0..9 {
         repository.publish(&["team", "targets"]);
     }
-    let device = Device::new(&repository);
-    assert_eq!(device.get("package").unwrap(), GOOD);
-    assert_eq!(device.get("team/package").unwrap(), GOOD);
-    repository.road().forget_requests();
-    (repository, device)
+    let client = TestClient::new(&repository);
+    assert_eq!(client.get("package").unwrap(), GOOD);
+    assert_eq!(client.get("team/package").unwrap(), GOOD);
+    repository.network().forget_requests();
+    (repository, client)
 }
 
 /// What a thief of the keys that sign `roles` publishes: `role` with an evil package, and whatever else can be signed.
@@ -46,97 +47,97 @@ fn unsigned(role: &str) -> lastmile_metadata::Error {
 #[test]
 fn g_1_5_2_online_keys_alone_never_install_anything() {
     for path in ["package", "new package"] {
-        let (honest, device) = warm();
+        let (honest, client) = warm();
         let thief = stolen(&honest, &["timestamp", "snapshot"], "targets", path);
-        device.follow(thief.road());
-        assert_eq!(refused(device.get(path)), unsigned("targets"));
-        assert_eq!(device.read_output("package"), GOOD);
+        client.use_network(thief.network());
+        assert_eq!(refused(client.get(path)), unsigned("targets"));
+        assert_eq!(client.read_output("package"), GOOD);
     }
 }
 
 #[test]
 fn g_1_5_2_the_targets_key_alone_installs_nothing() {
     for also in [&[][..], &["timestamp"], &["snapshot"]] {
-        let (honest, device) = warm();
+        let (honest, client) = warm();
         let thief = stolen(&honest, &[&["targets"], also].concat(), "targets", "package");
-        device.follow(thief.road());
+        client.use_network(thief.network());
         let refusing = if also.contains(&"timestamp") { "snapshot" } else { "timestamp" };
-        assert_eq!(refused(device.get("package")), unsigned(refusing));
+        assert_eq!(refused(client.get("package")), unsigned(refusing));
     }
 }
 
 #[test]
 fn g_2_1_2_a_stolen_delegated_key_reaches_its_own_paths_only() {
-    let (honest, device) = warm();
+    let (honest, client) = warm();
     let online = ["team", "timestamp", "snapshot"];
     let thief = stolen(&honest, &online, "team", "package");
-    device.follow(thief.road());
-    assert_eq!(device.get("package").unwrap(), GOOD);
-    assert!(matches!(device.get("other"), Err(ClientError::NoSuchTarget(_))));
+    client.use_network(thief.network());
+    assert_eq!(client.get("package").unwrap(), GOOD);
+    assert!(matches!(client.get("other"), Err(ClientError::NoSuchTarget(_))));
     let thief = stolen(&thief, &online, "team", "team/package");
-    device.follow(thief.road());
-    assert_eq!(device.get("team/package").unwrap(), EVIL, "what the delegation allows, and no test can forbid");
+    client.use_network(thief.network());
+    assert_eq!(client.get("team/package").unwrap(), EVIL, "what the delegation allows, and no test can forbid");
 }
 
 #[test]
 fn g_2_1_1_2_fewer_root_keys_than_the_threshold_change_nothing() {
-    let (honest, device) = warm();
+    let (honest, client) = warm();
     let mut thief = honest.fork();
     thief.set_keys("root", &[TestKey::new("thief")], 1);
     thief.set_signers("root", &[TestKey::new("root-1"), TestKey::new("thief")]);
     thief.bump("root");
     let signed = thief.signed("root").clone();
-    thief.place("root", sign(&signed, &[TestKey::new("root-1"), TestKey::new("thief")]));
-    let before = device.files();
-    device.follow(thief.road());
+    thief.put_metadata("root", sign(&signed, &[TestKey::new("root-1"), TestKey::new("thief")]));
+    let before = client.files();
+    client.use_network(thief.network());
     let unmet = ErrorKind::ThresholdNotMet { valid: 1, threshold: Threshold::new(2).unwrap() };
-    assert_eq!(refused(device.refresh()), verdict("root", unmet));
-    assert_eq!(device.files(), before);
+    assert_eq!(refused(client.refresh()), verdict("root", unmet));
+    assert_eq!(client.files(), before);
 }
 
 #[test]
 fn g_2_1_1_3_a_root_key_below_the_threshold_is_rotated_away() {
-    let (mut honest, device) = warm();
+    let (mut honest, client) = warm();
     let kept = ["root-2", "root-3"].map(TestKey::new);
     honest.set_keys("root", &[&kept[..], &[TestKey::new("root-4")]].concat(), 2);
     honest.publish(&["root"]);
-    assert_eq!(device.refresh().unwrap()[0], 2);
+    assert_eq!(client.refresh().unwrap()[0], 2);
     // The lost key and one that was stolen later: one valid signature of the two that are needed.
     let mut thief = honest.fork();
     thief.bump("root");
     let signed = thief.signed("root").clone();
-    thief.place("root", sign(&signed, &["root-1", "root-2"].map(TestKey::new)));
-    device.follow(thief.road());
+    thief.put_metadata("root", sign(&signed, &["root-1", "root-2"].map(TestKey::new)));
+    client.use_network(thief.network());
     let unmet = ErrorKind::ThresholdNotMet { valid: 1, threshold: Threshold::new(2).unwrap() };
-    assert_eq!(refused(device.refresh()), verdict("root", unmet));
+    assert_eq!(refused(client.refresh()), verdict("root", unmet));
 }
 
 #[test]
 fn g_2_1_1_3_with_a_threshold_of_root_keys_stolen_a_root_shipped_anew_is_the_way_out() {
-    let (mut honest, device) = warm();
+    let (mut honest, client) = warm();
     honest.set_keys("root", &["fresh-1", "fresh-2", "fresh-3"].map(TestKey::new), 2);
     honest.set_keys("timestamp", &[TestKey::new("fresh timestamp")], 1);
     honest.publish(&["root", "timestamp"]);
-    let renewed = Device::shipping(honest.written("root"), &honest);
+    let renewed = TestClient::with_root(honest.written("root"), honest.network());
     renewed.refresh().unwrap();
     // Whatever the thief of the old keys signs now is refused there.
     let mut thief = honest.fork();
     thief.set_signers("root", &["root-1", "root-2", "root-3"].map(TestKey::new));
     thief.publish(&["root"]);
-    renewed.follow(thief.road());
+    renewed.use_network(thief.network());
     assert!(matches!(refused(renewed.refresh()).kind, ErrorKind::ThresholdNotMet { valid: 0, .. }));
-    assert!(device.refresh().is_ok());
+    assert!(client.refresh().is_ok());
 }
 
 #[test]
 fn g_2_1_arbitrary_software_is_never_delivered() {
     for body in [EVIL.to_vec(), GOOD[..GOOD.len() - 1].to_vec(), [GOOD, b"!"].concat(), b"Good package".to_vec()] {
-        let (honest, device) = warm();
-        let fresh = Device::new(&honest);
-        honest.road().put(&format!("targets/{}.package", hash(GOOD)), body);
+        let (honest, client) = warm();
+        let fresh = TestClient::new(&honest);
+        honest.network().put(&format!("targets/{}.package", hash(GOOD)), body);
         assert!(fresh.get("package").is_err());
         assert_eq!(fresh.output(), [""; 0]);
-        assert_eq!(device.read_output("package"), GOOD);
+        assert_eq!(client.read_output("package"), GOOD);
     }
 }
 
@@ -147,8 +148,8 @@ fn g_2_1_another_valid_package_is_the_wrong_package() {
     repository.add_target("targets", "b", b"package b");
     repository.publish(&["targets"]);
     let served = format!("targets/{}.a", hash(b"package a"));
-    repository.road().put(&served, b"package b".to_vec());
-    let Err(ClientError::Refused(error)) = Device::new(&repository).get("a") else { panic!("refused") };
+    repository.network().put(&served, b"package b".to_vec());
+    let Err(ClientError::Refused(error)) = TestClient::new(&repository).get("a") else { panic!("refused") };
     assert!(matches!(error.refusal, Refusal::Target { error: FileError::Hash { .. }, .. }));
 }
 
@@ -157,14 +158,14 @@ fn g_1_5_4_report_a_freeze_ends_with_the_timestamp() {
     let mut repository = Repository::new();
     repository.signed("timestamp")["expires"] = json!("2030-01-08T00:00:00Z");
     repository.publish(&["timestamp"]);
-    let mut device = Device::new(&repository);
+    let mut client = TestClient::new(&repository);
     let frozen = repository.fork();
     repository.add_target("targets", "security fix", GOOD);
     repository.publish(&["targets"]);
-    device.follow(frozen.road());
+    client.use_network(frozen.network());
     for (day, is_fine) in [("2030-01-02", true), ("2030-01-07", true), ("2030-01-08", false), ("2030-03-01", false)] {
-        device.now = lastmile_tests::time(&format!("{day}T00:00:00Z"));
-        assert_eq!(device.refresh().is_ok(), is_fine, "{day}");
+        client.now = lastmile_testkit::time(&format!("{day}T00:00:00Z"));
+        assert_eq!(client.refresh().is_ok(), is_fine, "{day}");
     }
 }
 
@@ -172,9 +173,9 @@ fn g_1_5_4_report_a_freeze_ends_with_the_timestamp() {
 fn g_1_5_4_taps_compressed_metadata_is_not_metadata() {
     // TAP 10. A gzip header in front of nothing: it is never decoded, so it is no JSON.
     let repository = Repository::new();
-    repository.road().put("metadata/timestamp.json", b"\x1f\x8b\x08\x00\x00\x00\x00\x00".to_vec());
-    assert!(matches!(refused(Device::new(&repository).refresh()).kind, ErrorKind::Malformed(_)));
-    assert!(!repository.road().requests().iter().any(|path| path.contains(".gz")));
+    repository.network().put("metadata/timestamp.json", b"\x1f\x8b\x08\x00\x00\x00\x00\x00".to_vec());
+    assert!(matches!(refused(TestClient::new(&repository).refresh()).kind, ErrorKind::Malformed(_)));
+    assert!(!repository.network().requests().iter().any(|path| path.contains(".gz")));
 }
 
 #[test]
@@ -189,15 +190,15 @@ fn g_1_5_4_taps_the_formats_are_written_down() {
 #[test]
 fn w_5_6_2_a_mix_of_two_releases_is_refused() {
     for mixed in ["targets", "team"] {
-        let (honest, device) = warm();
+        let (honest, client) = warm();
         let before = honest.written(mixed);
         let mut new = honest.fork();
         new.add_target(mixed, "team/other", b"other");
         new.publish(&[mixed]);
         let path = format!("metadata/{}.{mixed}.json", new.version(mixed));
-        new.road().put(&path, before);
-        device.follow(new.road());
-        let kind = refused(device.find("team/other")).kind;
+        new.network().put(&path, before);
+        client.use_network(new.network());
+        let kind = refused(client.find("team/other")).kind;
         let named = matches!(kind, ErrorKind::LengthMismatch { .. } | ErrorKind::HashMismatch { .. });
         assert!(named, "{mixed}: {kind:?}");
     }
@@ -206,7 +207,7 @@ fn w_5_6_2_a_mix_of_two_releases_is_refused() {
 #[test]
 fn g_3_1_metadata_of_another_repository_is_not_ours() {
     // Cut and paste: the other repository shares our timestamp key and nothing else.
-    let (_, device) = warm();
+    let (_, client) = warm();
     let mut other = Repository::new();
     for role in ["snapshot", "targets"] {
         other.set_keys(role, &[TestKey::new(&format!("their {role}"))], 1);
@@ -214,6 +215,6 @@ fn g_3_1_metadata_of_another_repository_is_not_ours() {
     for _ in 0..30 {
         other.publish(&["targets"]);
     }
-    device.follow(other.road());
-    assert_eq!(refused(device.refresh()), unsigned("snapshot"));
+    client.use_network(other.network());
+    assert_eq!(refused(client.refresh()), unsigned("snapshot"));
 }

@@ -1,7 +1,8 @@
 //! Documents bent in every place at once: nothing panics, and nothing is accepted that says something else.
 
 use lastmile_metadata::{Error, ErrorKind, Limit, Role, Root, Snapshot, Targets, Timestamp};
-use lastmile_tests::{Delegation, Repository, hash, judge, judge_bytes, parse};
+use lastmile_testkit::{Delegation, Repository, hash};
+use lastmile_tests::{judge, judge_bytes, parse};
 use serde_json::{Value, json};
 
 /// A repository whose documents have every member that there is.

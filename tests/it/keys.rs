@@ -1,7 +1,8 @@
 //! Spec 4.2.2: keys as they stand in documents, and Sigstore's real ones.
 
 use lastmile_metadata::{ErrorKind, KeyRing, Role, RoleName, Root, Targets, Threshold};
-use lastmile_tests::{Repository, TestKey, judge, judge_root, malformed, parse, sign, verdict};
+use lastmile_testkit::{Repository, TestKey, sign};
+use lastmile_tests::{judge, judge_root, malformed, parse, verdict};
 use serde_json::{Value, json};
 
 /// Judges honest targets that any one of `keys` may sign and that `signer` did sign.
@@ -29,7 +30,7 @@ fn root_ring(root: &[u8]) -> KeyRing {
 
 #[test]
 fn f_4_2_2_1_unknown_members_of_a_key_are_kept_and_signed() {
-    let key = TestKey::new("k").spelled(|object| {
+    let key = TestKey::new("k").with_object(|object| {
         object["keyid_hash_algorithms"] = json!(["sha256", "sha512"]);
         object["x-tuf-on-ci-keyowner"] = json!("@somebody");
         object["keyval"]["x-more"] = json!({"a": 1});
@@ -62,8 +63,8 @@ fn f_4_2_2_2_each_standard_scheme_verifies() {
 
 #[test]
 fn f_4_2_2_2_the_older_key_type_of_ecdsa_verifies() {
-    let p256 = TestKey::p256("k").spelled(|object| object["keytype"] = json!("ecdsa-sha2-nistp256"));
-    let p384 = TestKey::p384("k").spelled(|object| object["keytype"] = json!("ecdsa-sha2-nistp384"));
+    let p256 = TestKey::p256("k").with_object(|object| object["keytype"] = json!("ecdsa-sha2-nistp256"));
+    let p384 = TestKey::p384("k").with_object(|object| object["keytype"] = json!("ecdsa-sha2-nistp384"));
     assert_eq!(
         (signed_by(std::slice::from_ref(&p256), &p256), signed_by(std::slice::from_ref(&p384), &p384)),
         (Ok(()), Ok(()))
@@ -90,7 +91,7 @@ fn f_4_2_2_2_sigstores_real_roots_follow_each_other() {
 #[test]
 fn f_4_2_2_2_hex_points_as_in_sigstores_first_roots_verify() {
     let pem = TestKey::p256("k");
-    let hex_point = pem.spelled(|object| {
+    let hex_point = pem.with_object(|object| {
         object["keytype"] = json!("ecdsa-sha2-nistp256");
         let text = object["keyval"]["public"].as_str().unwrap();
         let key = lastmile_keys::PublicKey::from_tuf("ecdsa", "ecdsa-sha2-nistp256", text).unwrap();
@@ -113,7 +114,7 @@ fn f_4_2_2_2_hex_points_as_in_sigstores_first_roots_verify() {
 fn f_4_2_2_4_an_ed25519_key_of_another_length_is_useless_and_harms_nobody() {
     let good = TestKey::new("good");
     for public in ["", "00", &"0".repeat(63), &"0".repeat(65), &"0".repeat(66), &"z".repeat(64)] {
-        let bad = TestKey::new("bad").spelled(|object| object["keyval"]["public"] = json!(public));
+        let bad = TestKey::new("bad").with_object(|object| object["keyval"]["public"] = json!(public));
         assert_eq!(signed_by(&[bad.clone(), good.clone()], &good), Ok(()), "{public}");
         assert_eq!(signed_by(&[bad.clone(), good.clone()], &bad), Err(unsigned()), "{public}");
     }
@@ -125,7 +126,7 @@ fn f_4_2_2_5_an_ecdsa_key_that_is_not_one_public_key_in_pem_is_useless() {
     let pem = key.object()["keyval"]["public"].as_str().unwrap().to_owned();
     let private = pem.replace("PUBLIC KEY", "PRIVATE KEY");
     for public in [format!("{pem}{pem}"), private, pem.replace("-----", ""), format!("{pem}trailing"), String::new()] {
-        let bad = key.spelled(|object| object["keyval"]["public"] = json!(public));
+        let bad = key.with_object(|object| object["keyval"]["public"] = json!(public));
         assert_eq!(signed_by(std::slice::from_ref(&bad), &bad), Err(unsigned()), "{public}");
     }
 }
@@ -136,7 +137,7 @@ fn f_4_2_2_6_type_scheme_and_value_of_a_key_have_to_agree() {
     for (member, value) in
         [("scheme", "ecdsa-sha2-nistp384"), ("scheme", "ed25519"), ("keytype", "ed25519"), ("keytype", "rsa")]
     {
-        let bent = p256.spelled(|object| object[member] = json!(value));
+        let bent = p256.with_object(|object| object[member] = json!(value));
         assert_eq!(signed_by(std::slice::from_ref(&bent), &bent), Err(unsigned()), "{member} {value}");
     }
 }
@@ -145,9 +146,9 @@ fn f_4_2_2_6_type_scheme_and_value_of_a_key_have_to_agree() {
 fn f_4_2_2_7_a_key_of_an_unknown_kind_is_useless_and_harms_nobody() {
     let good = TestKey::new("good");
     let strange = [
-        TestKey::new("bad").spelled(|object| object["scheme"] = json!("ml-dsa-65/1")),
-        TestKey::new("bad").spelled(|object| object["keytype"] = json!("sigstore-oidc")),
-        TestKey::new("bad").spelled(|object| object["keyval"] = json!({"identity": "me", "issuer": "you"})),
+        TestKey::new("bad").with_object(|object| object["scheme"] = json!("ml-dsa-65/1")),
+        TestKey::new("bad").with_object(|object| object["keytype"] = json!("sigstore-oidc")),
+        TestKey::new("bad").with_object(|object| object["keyval"] = json!({"identity": "me", "issuer": "you"})),
     ];
     for bad in strange {
         assert_eq!(signed_by(&[bad.clone(), good.clone()], &good), Ok(()), "{:?}", bad.object());
@@ -158,13 +159,13 @@ fn f_4_2_2_7_a_key_of_an_unknown_kind_is_useless_and_harms_nobody() {
 #[test]
 fn f_4_3_7_and_a2_a_key_id_that_is_not_the_digest_of_its_key_is_read() {
     // Sigstore's root 11 has one.
-    let wrong = TestKey::new("k").called(&"ab".repeat(32));
+    let wrong = TestKey::new("k").with_keyid(&"ab".repeat(32));
     assert_eq!(signed_by(std::slice::from_ref(&wrong), &wrong), Ok(()));
 }
 
 #[test]
 fn a2_the_key_ids_of_keys_that_we_compute_cover_the_whole_object() {
-    let key = TestKey::new("k").spelled(|object| object["x-tuf-on-ci-keyowner"] = json!("@somebody"));
+    let key = TestKey::new("k").with_object(|object| object["x-tuf-on-ci-keyowner"] = json!("@somebody"));
     let root = judge_root(|root| root["keys"][key.keyid()] = key.object().clone()).unwrap();
     assert_eq!(root.keys[&lastmile_metadata::KeyId::new(key.keyid())].keyid().as_str(), key.keyid());
 }
@@ -201,7 +202,7 @@ fn f_4_2_1_5_empty_signatures_as_in_sigstores_roots_are_invalid_only() {
 
 #[test]
 fn f_4_3_2_a_root_as_sigstore_writes_it_is_read() {
-    let online = TestKey::p256("online").spelled(|object| {
+    let online = TestKey::p256("online").with_object(|object| {
         object["keytype"] = json!("ecdsa-sha2-nistp256");
         object["keyid_hash_algorithms"] = json!(["sha256", "sha512"]);
         object["x-tuf-on-ci-online-uri"] = json!("gcpkms:projects/p");

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use lastmile_client::{HttpSettings, ProxyChoice};
-use lastmile_tests::{Device, Repository, hash};
+use lastmile_testkit::{Repository, TestClient, hash};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -114,13 +114,13 @@ impl World {
     }
 
     /// A client of its own, which asks the server.
-    fn device(&self) -> Device {
+    fn new_client(&self) -> TestClient {
         let root = std::fs::read(self.path("packages/metadata/1.root.json")).unwrap();
-        let mut device = Device::asking(root, Repository::new().road());
-        device.now = Utc::now();
+        let mut client = TestClient::with_root(root, Repository::new().network());
+        client.now = Utc::now();
         let settings = HttpSettings { proxy: ProxyChoice::Direct, ..HttpSettings::default() };
-        device.http = Some((self.base.clone(), settings));
-        device
+        client.http = Some((self.base.clone(), settings));
+        client
     }
 
     /// The client's floor.
@@ -133,9 +133,9 @@ impl World {
         self.release("last");
         self.repo(&["verify"]);
         self.check_names();
-        let device = self.device();
+        let client = self.new_client();
         for name in published {
-            assert_eq!(device.get(name).unwrap(), name.as_bytes(), "said to be published");
+            assert_eq!(client.get(name).unwrap(), name.as_bytes(), "said to be published");
         }
         for folder in [".publishing", ".queue"] {
             let left =
@@ -255,13 +255,13 @@ fn copy(from: &Path, to: &Path) {
 /// Polls until `done`, as a new client and as one that was here before. `retries`: how often a poll may fail and be
 /// repeated at once.
 fn poll(world: &World, done: &AtomicBool, polls: &AtomicUsize, lenient: &AtomicBool) {
-    let warm = world.device();
+    let warm = world.new_client();
     while !done.load(Ordering::Relaxed) {
-        for device in [&warm, &world.device()] {
+        for client in [&warm, &world.new_client()] {
             let is_lenient = lenient.load(Ordering::Relaxed);
-            let mut found = device.get("always");
+            let mut found = client.get("always");
             if found.is_err() && is_lenient {
-                found = device.get("always");
+                found = client.get("always");
             }
             assert_eq!(found.unwrap(), b"always");
             polls.fetch_add(1, Ordering::Relaxed);

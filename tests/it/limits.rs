@@ -2,7 +2,8 @@
 
 use lastmile_client::{Error as ClientError, Refusal};
 use lastmile_metadata::{ErrorKind, Limit, Limits};
-use lastmile_tests::{Delegation, Device, Repository, TestKey, refused, time, verdict};
+use lastmile_testkit::{Delegation, Repository, TestClient, TestKey, refused, time};
+use lastmile_tests::verdict;
 use serde_json::{Value, json};
 
 /// Three roots, a role `a` and below it `b` in which there is `x`; without lengths, unless they are to be listed.
@@ -19,11 +20,11 @@ fn repository(lists_lengths: bool) -> Repository {
 
 type Field<T> = fn(&mut Limits) -> &mut T;
 
-/// A new device with this limit.
-fn with<T>(repository: &Repository, field: Field<T>, value: T) -> Device {
-    let mut device = Device::new(repository);
-    *field(&mut device.limits) = value;
-    device
+/// A new client with this limit.
+fn with<T>(repository: &Repository, field: Field<T>, value: T) -> TestClient {
+    let mut client = TestClient::new(repository);
+    *field(&mut client.limits) = value;
+    client
 }
 
 /// What `repository` says about the length of a file that is one byte longer than `field` allows.
@@ -71,10 +72,10 @@ fn bytes_of_a_file_whose_length_is_listed() {
         let length = repository.written(role).len() as u64;
         let field: Field<u64> = |limits| &mut limits.listed_length;
         assert!(with(&repository, field, length).find("x").unwrap().is_some());
-        repository.road().forget_requests();
+        repository.network().forget_requests();
         let kind = ErrorKind::ListedTooLong { listed: length, limit: Limit::ListedLength, value: length - 1 };
         assert_eq!(refused(with(&repository, field, length - 1).find("x")), verdict(role, kind));
-        let asked = repository.road().requests();
+        let asked = repository.network().requests();
         assert!(
             asked.iter().all(|path| !path.ends_with(&format!(".{role}.json"))),
             "nothing of it is asked for: {asked:?}"
@@ -85,12 +86,12 @@ fn bytes_of_a_file_whose_length_is_listed() {
 #[test]
 fn a_stored_copy_is_no_way_round_the_limit_of_listed_lengths() {
     let repository = repository(true);
-    let mut device = Device::new(&repository);
-    device.refresh().unwrap();
-    device.limits.listed_length = 10;
-    assert!(matches!(refused(device.refresh()).kind, ErrorKind::ListedTooLong { .. }));
-    device.limits = Limits::default();
-    assert!(device.find("x").unwrap().is_some());
+    let mut client = TestClient::new(&repository);
+    client.refresh().unwrap();
+    client.limits.listed_length = 10;
+    assert!(matches!(refused(client.refresh()).kind, ErrorKind::ListedTooLong { .. }));
+    client.limits = Limits::default();
+    assert!(client.find("x").unwrap().is_some());
 }
 
 #[test]
@@ -100,11 +101,11 @@ fn counts_and_depths() {
         (0..3).map(|number| json!({"keyid": format!("stranger {number}"), "sig": "00"})).collect();
     let mut envelope: Value = serde_json::from_slice(&repository.written("timestamp")).unwrap();
     envelope["signatures"].as_array_mut().unwrap().extend(strangers);
-    repository.place("timestamp", serde_json::to_vec(&envelope).unwrap());
+    repository.put_metadata("timestamp", serde_json::to_vec(&envelope).unwrap());
     let keys = repository.signed("root")["keys"].as_object().unwrap().len() as u32;
-    type Ask = fn(&Device) -> Result<bool, ClientError>;
-    let find: Ask = |device| device.find("x").map(|found| found.is_some());
-    let list: Ask = |device| device.list().map(|listed| listed == ["x"]);
+    type Ask = fn(&TestClient) -> Result<bool, ClientError>;
+    let find: Ask = |client| client.find("x").map(|found| found.is_some());
+    let list: Ask = |client| client.list().map(|listed| listed == ["x"]);
     let cases: [(Limit, &str, u32, Field<u32>, Ask); 6] = [
         (Limit::RolesVisited, "b", 2, |limits| &mut limits.roles_visited, find),
         (Limit::RolesListed, "b", 2, |limits| &mut limits.roles_listed, list),
@@ -124,8 +125,8 @@ fn counts_and_depths() {
 fn new_roots_of_one_update() {
     let repository = repository(true);
     for (allowed, reached) in [(0, 1), (1, 2), (2, 3), (3, 3)] {
-        let device = with(&repository, |limits| &mut limits.root_updates, allowed);
-        assert_eq!(device.refresh().unwrap()[0], reached, "{allowed} allowed");
+        let client = with(&repository, |limits| &mut limits.root_updates, allowed);
+        assert_eq!(client.refresh().unwrap()[0], reached, "{allowed} allowed");
     }
 }
 
@@ -136,19 +137,19 @@ fn a_root_that_is_old_because_of_the_limit_is_not_called_anything_else() {
     let mut repository = repository(true);
     repository.set_keys("timestamp", &[TestKey::new("another")], 1);
     repository.publish(&["root", "timestamp"]);
-    let device = with(&repository, |limits| &mut limits.root_updates, 2);
-    assert_eq!(refused(device.refresh()), limit(2));
-    assert_eq!(device.refresh().unwrap()[0], 4, "the next update goes on from there");
+    let client = with(&repository, |limits| &mut limits.root_updates, 2);
+    assert_eq!(refused(client.refresh()), limit(2));
+    assert_eq!(client.refresh().unwrap()[0], 4, "the next update goes on from there");
     // The last root that is followed has expired.
     let mut repository = Repository::new();
     repository.signed("root")["expires"] = json!("2029-01-01T00:00:00Z");
     repository.publish(&["root"]);
     repository.signed("root")["expires"] = json!("2039-01-01T00:00:00Z");
     repository.publish(&["root"]);
-    let mut device = with(&repository, |limits| &mut limits.root_updates, 1);
-    device.now = time("2030-01-01T00:00:00Z");
-    assert_eq!(refused(device.refresh()), limit(1));
-    assert_eq!(device.refresh().unwrap()[0], 3);
+    let mut client = with(&repository, |limits| &mut limits.root_updates, 1);
+    client.now = time("2030-01-01T00:00:00Z");
+    assert_eq!(refused(client.refresh()), limit(1));
+    assert_eq!(client.refresh().unwrap()[0], 3);
 }
 
 #[test]
@@ -159,7 +160,7 @@ fn nesting_of_json() {
         let mut repository = Repository::new();
         repository.signed("timestamp")["deep"] = nested(levels);
         repository.publish(&["timestamp"]);
-        Device::new(&repository).refresh()
+        TestClient::new(&repository).refresh()
     };
     assert!(asked(62).is_ok());
     let ErrorKind::Malformed(what) = refused(asked(63)).kind else { panic!("another verdict") };

@@ -9,12 +9,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use lastmile_attacks::{EVIL, GOOD};
 use lastmile_client::{Error, Refusal};
 use lastmile_keys::{PrivateKey, Scheme, Signer as _};
 use lastmile_metadata::Key;
 use lastmile_repo_tool::cli::{self, ExitStatus, World};
-use lastmile_tests::scenario::{EVIL, GOOD};
-use lastmile_tests::{Device, METADATA, Road, TARGETS, canonical, file_name, hash};
+use lastmile_testkit::{FakeNetwork, METADATA, TARGETS, TestClient, canonical, file_name, hash};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -99,27 +99,27 @@ impl Made {
     }
 
     /// What a web server shows of the repository at present.
-    pub(crate) fn served(&self) -> Road {
-        let road = Road::new();
+    pub(crate) fn served(&self) -> FakeNetwork {
+        let network = FakeNetwork::new();
         for (folder, base) in [("metadata", METADATA), ("targets", TARGETS)] {
             for (name, bytes) in files(&self.dir().join(folder)) {
-                road.put(&format!("{base}{name}"), bytes);
+                network.put(&format!("{base}{name}"), bytes);
             }
         }
-        road
+        network
     }
 
     /// A client that has seen nothing but the first root.
-    pub(crate) fn new_client(&self) -> Device {
+    pub(crate) fn new_client(&self) -> TestClient {
         let served = self.served();
         let first = served.file(&format!("{METADATA}1.root.json")).unwrap();
-        let mut client = Device::asking(first, &served);
+        let mut client = TestClient::with_root(first, &served);
         client.now = Utc::now();
         client
     }
 
     /// A client that has installed `packages` at the present release.
-    pub(crate) fn client(&self, packages: &[&str]) -> Device {
+    pub(crate) fn client(&self, packages: &[&str]) -> TestClient {
         let client = self.new_client();
         for package in packages {
             client.get(package).unwrap();
@@ -133,12 +133,12 @@ impl Made {
             let pem = fs::read_to_string(self.dir().join("keys").join(format!("{name}.pem"))).unwrap();
             PrivateKey::from_pem(&pem, None).unwrap()
         };
-        Thief { road: self.served(), keys: stolen.iter().map(key).collect() }
+        Thief { network: self.served(), keys: stolen.iter().map(key).collect() }
     }
 
     /// The bin that `package` is in.
     pub(crate) fn bin_of(&self, path: &str) -> String {
-        lastmile_tests::bin_of("bin", 1, path)
+        lastmile_testkit::bin_of("bin", 1, path)
     }
 }
 
@@ -159,14 +159,14 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 /// Owns the network, and signs with the keys that he has; with no others.
 pub(crate) struct Thief {
     /// What he serves.
-    pub(crate) road: Road,
+    pub(crate) network: FakeNetwork,
     keys: Vec<PrivateKey>,
 }
 
 impl Thief {
     /// The `signed` member of the newest file of `role` that he serves.
     pub(crate) fn newest(&self, role: &str) -> Value {
-        let bytes = self.road.file(&self.path(role, None)).unwrap();
+        let bytes = self.network.file(&self.path(role, None)).unwrap();
         serde_json::from_slice::<Value>(&bytes).unwrap()["signed"].take()
     }
 
@@ -183,7 +183,7 @@ impl Thief {
     }
 
     fn has_root(&self, version: u64) -> bool {
-        self.road.file(&format!("{METADATA}{version}.root.json")).is_some()
+        self.network.file(&format!("{METADATA}{version}.root.json")).is_some()
     }
 
     /// Makes a key of his own; its key id, and the key as metadata lists it.
@@ -230,7 +230,7 @@ impl Thief {
     pub(crate) fn replace(&self, role: &str, edit: impl FnOnce(&mut Value)) {
         let mut signed = self.newest(role);
         edit(&mut signed);
-        self.road.put(&self.path(role, None), self.sign(role, &signed));
+        self.network.put(&self.path(role, None), self.sign(role, &signed));
     }
 
     /// Releases a new version of `role`, in a new snapshot and a new timestamp as far as it needs them.
@@ -258,7 +258,7 @@ impl Thief {
         edit(&mut signed);
         let version = signed["version"].as_u64().unwrap();
         let bytes = self.sign(role, &signed);
-        self.road.put(&self.path(role, Some(version)), bytes.clone());
+        self.network.put(&self.path(role, Some(version)), bytes.clone());
         json!({"version": version, "length": bytes.len(), "hashes": {"sha256": hash(&bytes)}})
     }
 
@@ -271,7 +271,7 @@ impl Thief {
         entry["hashes"] = json!({"sha256": hash(&evil)});
         let (folder, name) = path.rsplit_once('/').map_or(("", path), |(folder, name)| (folder, name));
         let folder = if folder.is_empty() { String::new() } else { format!("{folder}/") };
-        self.road.put(&format!("{TARGETS}{folder}{}.{name}", hash(&evil)), evil);
+        self.network.put(&format!("{TARGETS}{folder}{}.{name}", hash(&evil)), evil);
     }
 }
 

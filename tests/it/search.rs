@@ -2,9 +2,10 @@
 
 use lastmile_client::{Error as ClientError, blocking};
 use lastmile_metadata::{ErrorKind, Limit, RoleName, Stage, Stored, Threshold};
-use lastmile_tests::{
-    Delegation, Device, Fault, Repository, TestKey, bin_of, hash, refused, role, sign, too_long, verdict,
+use lastmile_testkit::{
+    Delegation, NetworkFault, Repository, TestClient, TestKey, bin_of, hash, refused, sign, too_long,
 };
+use lastmile_tests::{role, verdict};
 use serde_json::json;
 
 /// A repository whose delegations `build` makes; every role then has version 1 or more.
@@ -20,8 +21,8 @@ fn repository(build: impl FnOnce(&mut Repository)) -> Repository {
 
 /// The content that a search for `path` leads to, and the roles that were asked for on the way.
 fn walk(repository: &Repository, path: &str) -> (Result<Option<String>, ClientError>, Vec<String>) {
-    let found = Device::new(repository).find(path).map(|target| target.map(|target| target.length.to_string()));
-    let asked = repository.road().requests();
+    let found = TestClient::new(repository).find(path).map(|target| target.map(|target| target.length.to_string()));
+    let asked = repository.network().requests();
     let names = asked.iter().skip(4).map(|path| path.trim_start_matches("metadata/").trim_end_matches(".json"));
     (found, names.map(|name| name.split_once('.').unwrap().1.to_owned()).collect())
 }
@@ -49,9 +50,9 @@ fn w_5_6_7_0_the_search_is_pre_order_and_depth_first() {
 
 #[test]
 fn w_5_6_7_0_and_a10_a_role_that_is_missing_ends_the_search() {
-    for fault in [Fault::Status(404), Fault::Status(500), Fault::Reset] {
+    for fault in [NetworkFault::Status(404), NetworkFault::Status(500), NetworkFault::Reset] {
         let repository = two_siblings();
-        repository.road().fault("metadata/1.a.json", fault.clone());
+        repository.network().fault("metadata/1.a.json", fault.clone());
         let (found, asked) = walk(&repository, "x");
         assert!(found.is_err(), "{fault:?}");
         assert!(!asked.contains(&"b".to_owned()), "{fault:?}: a later role must not win");
@@ -105,9 +106,9 @@ fn a8_a_role_seen_through_one_delegator_is_verified_again_for_another() {
         repository.delegate("b", &other);
         repository.set_signers("shared", &[TestKey::new("shared")]);
     });
-    let device = Device::new(&repository);
+    let client = TestClient::new(&repository);
     let unmet = verdict("shared", ErrorKind::ThresholdNotMet { valid: 0, threshold: Threshold::ONE });
-    let found = device.find_each(&["a/x", "b/x"]);
+    let found = client.find_each(&["a/x", "b/x"]);
     assert!(found[0].as_ref().unwrap().is_some());
     assert_eq!(refused(found.into_iter().nth(1).unwrap()), unmet);
 }
@@ -127,7 +128,7 @@ fn diamond(build: impl FnOnce(&mut Repository)) -> Repository {
 #[test]
 fn a8_a_role_is_trusted_through_each_of_two_delegators_with_the_same_key() {
     let repository = diamond(|repository| repository.delegate("b", &Delegation::paths("shared", &["b/*"])));
-    for found in Device::new(&repository).find_each(&["a/x", "b/x"]) {
+    for found in TestClient::new(&repository).find_each(&["a/x", "b/x"]) {
         assert!(found.unwrap().is_some());
     }
 }
@@ -157,9 +158,9 @@ fn a8_what_is_below_a_role_is_trusted_for_one_chain_only() {
     let shared = thief.write("shared");
     let below = thief.write("below");
     for (path, bytes) in [("metadata/1.shared.json", shared), ("metadata/1.below.json", below)] {
-        honest.road().fault_times(path, Fault::Body(bytes), 1);
+        honest.network().fault_times(path, NetworkFault::Body(bytes), 1);
     }
-    let found = Device::new(&honest).find_each(&["a/x", "b/x"]);
+    let found = TestClient::new(&honest).find_each(&["a/x", "b/x"]);
     let second = found.into_iter().nth(1).unwrap();
     let wrong = "not so honest".len() as u64;
     assert!(
@@ -211,9 +212,9 @@ fn w_5_6_7_1_a_a_role_that_delegates_to_itself_with_ever_new_keys_is_not_followe
         thief.delegate("a", &next);
         sign(thief.signed("a"), &signers)
     });
-    repository.road().queue(&path, answers);
-    drop(Device::new(&repository).list());
-    let asked = repository.road().requests().iter().filter(|asked| **asked == path).count();
+    repository.network().queue(&path, answers);
+    drop(TestClient::new(&repository).list());
+    let asked = repository.network().requests().iter().filter(|asked| **asked == path).count();
     assert!(asked <= 2, "{asked}");
 }
 
@@ -296,11 +297,11 @@ fn f_4_5_11_a_target_lies_in_the_paths_of_every_role_above_it() {
 #[test]
 fn g_2_1_2_a_delegation_ends_when_its_entry_goes() {
     let mut repository = two_siblings();
-    let device = Device::new(&repository);
-    assert!(device.find("x").unwrap().is_some());
+    let client = TestClient::new(&repository);
+    assert!(client.find("x").unwrap().is_some());
     repository.signed("targets")["delegations"]["roles"].as_array_mut().unwrap().remove(1);
     repository.publish(&["targets"]);
-    assert_eq!(device.find("x").unwrap(), None);
+    assert_eq!(client.find("x").unwrap(), None);
 }
 
 #[test]
@@ -311,10 +312,10 @@ fn g_2_1_2_what_a_role_lists_outside_its_paths_is_in_no_answer() {
             repository.add_target("a", path, b"x");
         }
     });
-    let device = Device::new(&repository);
-    assert_eq!(device.list().unwrap(), ["a/mine"]);
+    let client = TestClient::new(&repository);
+    assert_eq!(client.list().unwrap(), ["a/mine"]);
     for path in ["b/theirs", "top", "a/deep/er"] {
-        assert_eq!(device.find(path).unwrap(), None);
+        assert_eq!(client.find(path).unwrap(), None);
     }
 }
 
@@ -324,22 +325,22 @@ fn g_3_1_2_1_delegated_metadata_lies_flat_whatever_its_depth() {
         repository.delegate("targets", &Delegation::paths("a", &["*"]));
         repository.delegate("a", &Delegation::paths("b", &["*"]));
     });
-    let device = Device::new(&repository);
-    device.find("x").unwrap();
-    assert_eq!(repository.road().requests()[4..], ["metadata/1.a.json", "metadata/1.b.json"]);
+    let client = TestClient::new(&repository);
+    client.find("x").unwrap();
+    assert_eq!(repository.network().requests()[4..], ["metadata/1.a.json", "metadata/1.b.json"]);
     // Only the direct delegator's keys authorise: neither the top-level targets key nor the root's.
     repository.set_signers("b", &["targets", "root-1", "root-2"].map(TestKey::new));
     repository.publish(&["b"]);
-    assert!(matches!(refused(device.find("x")).kind, ErrorKind::ThresholdNotMet { valid: 0, .. }));
+    assert!(matches!(refused(client.find("x")).kind, ErrorKind::ThresholdNotMet { valid: 0, .. }));
 }
 
 #[test]
 fn f_4_3_8_a_key_id_is_looked_up_in_the_delegator_only() {
     // The delegated role repeats its delegator's key id with a key of its own.
     let repository = repository(|repository| {
-        let honest = TestKey::new("honest").called("k");
+        let honest = TestKey::new("honest").with_keyid("k");
         repository.delegate("targets", &Delegation::paths("a", &["*"]).keys(&[honest], 1));
-        repository.delegate("a", &Delegation::paths("b", &["*"]).keys(&[TestKey::new("other").called("k")], 1));
+        repository.delegate("a", &Delegation::paths("b", &["*"]).keys(&[TestKey::new("other").with_keyid("k")], 1));
         repository.add_target("b", "x", b"b");
     });
     assert_eq!(found(&repository, "x"), (some(1), vec!["a".to_owned(), "b".to_owned()]));
@@ -363,11 +364,11 @@ fn a11_role_names_are_percent_encoded_in_urls_and_on_disk() {
         ("a~_-.B", "a~_-.B"),
     ] {
         let repository = repository(|repository| repository.delegate("targets", &Delegation::paths(name, &["*"])));
-        let device = Device::new(&repository);
-        device.find("x").unwrap();
-        assert_eq!(repository.road().requests()[4], format!("metadata/1.{encoded}.json"), "{name}");
-        assert_eq!(device.files()[&format!("{encoded}.json")], repository.written(name));
-        assert_eq!(device.outside(), [""; 0], "{name}");
+        let client = TestClient::new(&repository);
+        client.find("x").unwrap();
+        assert_eq!(repository.network().requests()[4], format!("metadata/1.{encoded}.json"), "{name}");
+        assert_eq!(client.files()[&format!("{encoded}.json")], repository.written(name));
+        assert_eq!(client.files_outside(), [""; 0], "{name}");
     }
 }
 
@@ -415,7 +416,7 @@ fn tap_15_a_target_in_another_bin_is_not_found() {
     repository.add_target(wrong, "x", b"x");
     repository.publish(&["bin-0", "bin-1", "targets"]);
     assert_eq!(found(&repository, "x"), (None, vec![right]));
-    assert_eq!(Device::new(&repository).list().unwrap(), [""; 0]);
+    assert_eq!(TestClient::new(&repository).list().unwrap(), [""; 0]);
 }
 
 #[test]
@@ -433,7 +434,7 @@ fn tap_15_bins_that_nobody_could_list_are_refused_at_once() {
     repository.delegate_to_bins("targets", 1, "bin");
     repository.signed("targets")["delegations"]["succinct_roles"]["bit_length"] = json!(32);
     repository.publish(&["targets"]);
-    assert_eq!(refused(Device::new(&repository).list()).kind, ErrorKind::NotListed);
+    assert_eq!(refused(TestClient::new(&repository).list()).kind, ErrorKind::NotListed);
 }
 
 #[test]
@@ -454,17 +455,17 @@ fn w_5_1_delegated_roles_are_judged_at_the_start_of_the_update() {
     let mut repository = two_siblings();
     repository.signed("a")["expires"] = json!("2030-01-01T00:00:01Z");
     repository.publish(&["a"]);
-    let mut device = Device::new(&repository);
-    device.now = lastmile_tests::time("2030-01-01T00:00:00Z");
-    assert!(device.find("x").unwrap().is_some());
-    device.now = lastmile_tests::time("2030-01-01T00:00:01Z");
-    assert!(matches!(refused(device.find("x")).kind, ErrorKind::Expired { .. }));
+    let mut client = TestClient::new(&repository);
+    client.now = lastmile_testkit::time("2030-01-01T00:00:00Z");
+    assert!(client.find("x").unwrap().is_some());
+    client.now = lastmile_testkit::time("2030-01-01T00:00:01Z");
+    assert!(matches!(refused(client.find("x")).kind, ErrorKind::Expired { .. }));
 }
 
 #[test]
 fn f_4_5_6_an_endless_delegated_role_ends_at_its_length() {
     let repository = two_siblings();
-    repository.road().fault("metadata/1.a.json", Fault::Endless);
+    repository.network().fault("metadata/1.a.json", NetworkFault::Endless);
     let max_length = repository.written("a").len() as u64;
     assert_eq!(too_long(walk(&repository, "x").0), max_length);
     assert_eq!(role("targets"), RoleName::TARGETS);
@@ -477,12 +478,12 @@ fn what_is_kept_of_one_role_is_not_taken_for_another_that_is_upcoming() {
     });
     // All have the same keys, and the second another version.
     repository.publish(&["b"]);
-    let device = Device::new(&repository);
-    let session = blocking::Updater::new(device.updater()).unwrap().refresh_at(device.now).unwrap();
+    let client = TestClient::new(&repository);
+    let session = blocking::Updater::new(client.updater()).unwrap().refresh_at(client.now).unwrap();
     let mut trusted = session.trusted().clone();
     let listing = trusted.listing();
     let upcoming = listing.upcoming(9);
-    let file = |name: &str| Stored::Bytes(repository.road().file(&format!("metadata/{name}.json")).unwrap());
+    let file = |name: &str| Stored::Bytes(repository.network().file(&format!("metadata/{name}.json")).unwrap());
     assert_eq!(upcoming.iter().map(|request| request.role.as_str()).collect::<Vec<_>>(), ["b", "c"]);
     assert!(listing.would_recall(&upcoming[0], file("2.b")) && listing.would_recall(&upcoming[1], file("1.c")));
     assert!(!listing.would_recall(&upcoming[0], file("1.c")) && !listing.would_recall(&upcoming[1], file("2.b")));

@@ -2,20 +2,21 @@
 
 use lastmile_client::FetchError;
 use lastmile_metadata::{ErrorKind, RoleName, Threshold};
-use lastmile_tests::{
-    Delegation, Device, Fault, Repository, TestKey, hash, refused, road_error, role, time, too_long, verdict, version,
+use lastmile_testkit::{
+    Delegation, NetworkFault, Repository, TestClient, TestKey, hash, network_error, refused, time, too_long,
 };
+use lastmile_tests::{role, verdict, version};
 use serde_json::json;
 
-/// A repository at version 2 of everything below the root, with the delegated role `a`, and a device that has seen it.
-fn warm() -> (Repository, Device) {
+/// A repository at version 2 of everything below the root, with the delegated role `a`, and a client that has seen it.
+fn warm() -> (Repository, TestClient) {
     let mut repository = Repository::new();
     repository.delegate("targets", &Delegation::paths("a", &["a/*"]));
     repository.publish(&["a", "targets"]);
-    let device = Device::new(&repository);
-    assert_eq!(device.refresh().unwrap(), [1, 2, 2, 2]);
-    repository.road().forget_requests();
-    (repository, device)
+    let client = TestClient::new(&repository);
+    assert_eq!(client.refresh().unwrap(), [1, 2, 2, 2]);
+    repository.network().forget_requests();
+    (repository, client)
 }
 
 /// Publishes a new snapshot and timestamp without touching what the snapshot lists.
@@ -25,195 +26,195 @@ fn publish_snapshot(repository: &mut Repository) {
 
 #[test]
 fn w_5_5_1_the_snapshot_is_asked_for_by_the_version_that_the_timestamp_lists() {
-    let (mut repository, device) = warm();
+    let (mut repository, client) = warm();
     publish_snapshot(&mut repository);
-    device.refresh().unwrap();
-    assert_eq!(repository.road().requests()[2], "metadata/3.snapshot.json");
+    client.refresh().unwrap();
+    assert_eq!(repository.network().requests()[2], "metadata/3.snapshot.json");
     let plain = Repository::without_consistent_snapshots();
-    Device::new(&plain).refresh().unwrap();
-    assert_eq!(plain.road().requests()[2], "metadata/snapshot.json");
+    TestClient::new(&plain).refresh().unwrap();
+    assert_eq!(plain.network().requests()[2], "metadata/snapshot.json");
 }
 
 #[test]
 fn w_5_5_1_more_than_the_listed_length_is_not_read() {
-    let (mut repository, device) = warm();
+    let (mut repository, client) = warm();
     publish_snapshot(&mut repository);
     let length = repository.written("snapshot").len() as u64;
-    repository.road().fault("metadata/3.snapshot.json", Fault::Endless);
-    assert_eq!(too_long(device.refresh()), length);
+    repository.network().fault("metadata/3.snapshot.json", NetworkFault::Endless);
+    assert_eq!(too_long(client.refresh()), length);
 }
 
 #[test]
 fn w_5_5_1_and_f_4_4_3_without_a_listed_length_there_is_a_limit() {
-    let (mut repository, mut device) = warm();
+    let (mut repository, mut client) = warm();
     repository.lists_hashes = false;
     publish_snapshot(&mut repository);
     let length = repository.written("snapshot").len() as u64;
-    device.limits.snapshot_length = length - 1;
-    assert_eq!(too_long(device.refresh()), length - 1);
-    device.limits.snapshot_length = length;
-    assert_eq!(device.refresh().unwrap()[2], 3);
+    client.limits.snapshot_length = length - 1;
+    assert_eq!(too_long(client.refresh()), length - 1);
+    client.limits.snapshot_length = length;
+    assert_eq!(client.refresh().unwrap()[2], 3);
 }
 
 #[test]
 fn f_4_4_3_a_listed_length_of_zero_is_a_length() {
-    let (mut repository, device) = warm();
+    let (mut repository, client) = warm();
     publish_snapshot(&mut repository);
     repository.signed("timestamp")["meta"]["snapshot.json"]["length"] = json!(0);
     repository.publish(&["timestamp"]);
-    assert!(device.refresh().is_err());
+    assert!(client.refresh().is_err());
 }
 
 #[test]
 fn w_5_5_2_every_listed_hash_matches() {
-    let (mut repository, device) = warm();
-    let before = device.stored("snapshot");
+    let (mut repository, client) = warm();
+    let before = client.stored("snapshot");
     publish_snapshot(&mut repository);
     let found = hash(&repository.written("snapshot"));
     for (algorithm, expected) in [("sha256", hash(b"other")), ("sha512", "00".repeat(64))] {
         let mut other = repository.fork();
         other.signed("timestamp")["meta"]["snapshot.json"]["hashes"][algorithm] = json!(expected);
         other.publish(&["timestamp"]);
-        let device = device.copy();
-        device.follow(other.road());
-        let verdict_found = refused(device.refresh());
+        let client = client.copy();
+        client.use_network(other.network());
+        let verdict_found = refused(client.refresh());
         let ErrorKind::HashMismatch { algorithm: named, expected: listed, found: received } = verdict_found.kind else {
             panic!("{verdict_found}");
         };
         assert_eq!((named, listed), (algorithm, expected));
         assert!(algorithm != "sha256" || received == found);
-        assert_eq!(device.stored("snapshot"), before);
+        assert_eq!(client.stored("snapshot"), before);
     }
 }
 
 #[test]
 fn w_5_5_2_a_shorter_file_than_listed_is_refused() {
-    let (mut repository, device) = warm();
+    let (mut repository, client) = warm();
     publish_snapshot(&mut repository);
     let length = repository.written("snapshot").len() as u64;
-    repository.road().put("metadata/3.snapshot.json", b"{}".to_vec());
+    repository.network().put("metadata/3.snapshot.json", b"{}".to_vec());
     let mismatch = ErrorKind::LengthMismatch { expected: length, found: 2 };
-    assert_eq!(refused(device.refresh()), verdict("snapshot", mismatch));
+    assert_eq!(refused(client.refresh()), verdict("snapshot", mismatch));
 }
 
 #[test]
 fn a15_a_snapshot_with_unknown_hashes_only_is_refused() {
-    let (mut repository, device) = warm();
+    let (mut repository, client) = warm();
     publish_snapshot(&mut repository);
     repository.signed("timestamp")["meta"]["snapshot.json"]["hashes"] = json!({"blake9": "00"});
     repository.publish(&["timestamp"]);
-    assert!(matches!(refused(device.refresh()).kind, ErrorKind::NoSupportedHash(_)));
+    assert!(matches!(refused(client.refresh()).kind, ErrorKind::NoSupportedHash(_)));
 }
 
 #[test]
 fn w_5_5_3_the_snapshot_is_signed_by_the_roots_snapshot_keys() {
     for signer in ["timestamp", "targets", "root-1", "stranger"] {
-        let (mut repository, device) = warm();
-        let before = device.stored("snapshot");
+        let (mut repository, client) = warm();
+        let before = client.stored("snapshot");
         repository.set_signers("snapshot", &[TestKey::new(signer)]);
         publish_snapshot(&mut repository);
         let unmet = ErrorKind::ThresholdNotMet { valid: 0, threshold: Threshold::ONE };
-        assert_eq!(refused(device.refresh()), verdict("snapshot", unmet));
-        assert_eq!(device.stored("snapshot"), before);
+        assert_eq!(refused(client.refresh()), verdict("snapshot", unmet));
+        assert_eq!(client.stored("snapshot"), before);
     }
 }
 
 #[test]
 fn w_5_5_4_the_snapshot_has_the_version_that_the_timestamp_lists() {
-    let (mut repository, device) = warm();
+    let (mut repository, client) = warm();
     repository.lists_hashes = false;
     let old = repository.written("snapshot");
     publish_snapshot(&mut repository);
-    repository.road().put("metadata/3.snapshot.json", old);
+    repository.network().put("metadata/3.snapshot.json", old);
     let wrong = ErrorKind::WrongVersion { expected: version(3), found: version(2) };
-    assert_eq!(refused(device.refresh()), verdict("snapshot", wrong));
+    assert_eq!(refused(client.refresh()), verdict("snapshot", wrong));
 }
 
 #[test]
 fn w_5_5_5_1_no_listed_version_falls() {
     for listed in ["targets", "a"] {
-        let (mut repository, device) = warm();
+        let (mut repository, client) = warm();
         repository.publish(&["a", "targets"]);
-        device.refresh().unwrap();
-        let before = device.files();
+        client.refresh().unwrap();
+        let before = client.files();
         let trusted = repository.version(listed);
         repository.signed("snapshot")["meta"][format!("{listed}.json")]["version"] = json!(1);
         publish_snapshot(&mut repository);
         let rollback = ErrorKind::ListedRollback { listed: role(listed), trusted: version(trusted), found: version(1) };
-        assert_eq!(refused(device.refresh()), verdict("snapshot", rollback));
-        assert_eq!(device.stored("snapshot").unwrap(), before["snapshot.json"]);
+        assert_eq!(refused(client.refresh()), verdict("snapshot", rollback));
+        assert_eq!(client.stored("snapshot").unwrap(), before["snapshot.json"]);
     }
 }
 
 #[test]
 fn w_5_5_5_1_a_role_that_this_device_never_fetched_does_not_fall_either() {
-    let (mut repository, device) = warm();
+    let (mut repository, client) = warm();
     repository.publish(&["a"]);
-    device.refresh().unwrap();
-    assert_eq!(device.stored("a"), None);
+    client.refresh().unwrap();
+    assert_eq!(client.stored("a"), None);
     repository.signed("snapshot")["meta"]["a.json"]["version"] = json!(1);
     publish_snapshot(&mut repository);
-    assert!(matches!(refused(device.refresh()).kind, ErrorKind::ListedRollback { .. }));
+    assert!(matches!(refused(client.refresh()).kind, ErrorKind::ListedRollback { .. }));
 }
 
 #[test]
 fn w_5_5_5_2_no_listed_file_disappears() {
     for listed in ["targets", "a"] {
-        let (mut repository, device) = warm();
+        let (mut repository, client) = warm();
         repository.signed("snapshot")["meta"].as_object_mut().unwrap().remove(&format!("{listed}.json"));
         publish_snapshot(&mut repository);
-        assert_eq!(refused(device.refresh()), verdict("snapshot", ErrorKind::Removed { listed: role(listed) }));
+        assert_eq!(refused(client.refresh()), verdict("snapshot", ErrorKind::Removed { listed: role(listed) }));
     }
 }
 
 #[test]
 fn w_5_5_5_2_a_role_may_appear() {
-    let (mut repository, device) = warm();
+    let (mut repository, client) = warm();
     repository.delegate("targets", &Delegation::paths("b", &["b/*"]));
     repository.publish(&["b", "targets"]);
-    assert_eq!(device.refresh().unwrap(), [1, 3, 3, 3]);
+    assert_eq!(client.refresh().unwrap(), [1, 3, 3, 3]);
 }
 
 #[test]
 fn w_5_5_5_3_an_expired_snapshot_still_counts() {
-    let (mut repository, mut device) = warm();
+    let (mut repository, mut client) = warm();
     repository.signed("snapshot")["expires"] = json!("2030-01-02T00:00:00Z");
     repository.publish(&["targets"]);
-    device.refresh().unwrap();
-    device.now = time("2030-02-01T00:00:00Z");
+    client.refresh().unwrap();
+    client.now = time("2030-02-01T00:00:00Z");
     repository.signed("snapshot")["expires"] = json!("2040-01-01T00:00:00Z");
     repository.signed("snapshot")["meta"]["targets.json"]["version"] = json!(2);
     publish_snapshot(&mut repository);
     let rollback = ErrorKind::ListedRollback { listed: RoleName::TARGETS, trusted: version(3), found: version(2) };
-    assert_eq!(refused(device.refresh()), verdict("snapshot", rollback));
+    assert_eq!(refused(client.refresh()), verdict("snapshot", rollback));
 }
 
 #[test]
 fn w_5_5_5_3_a_snapshot_that_the_timestamp_has_superseded_still_counts() {
-    let (mut repository, device) = warm();
+    let (mut repository, client) = warm();
     publish_snapshot(&mut repository);
-    repository.road().fault("metadata/3.snapshot.json", Fault::Status(500));
+    repository.network().fault("metadata/3.snapshot.json", NetworkFault::Status(500));
     // The new timestamp is stored, and names another snapshot than the stored one.
-    assert_eq!(road_error(device.refresh()), FetchError::Status(500));
+    assert_eq!(network_error(client.refresh()), FetchError::Status(500));
     repository.signed("snapshot")["meta"].as_object_mut().unwrap().remove("a.json");
     publish_snapshot(&mut repository);
-    assert_eq!(refused(device.refresh()), verdict("snapshot", ErrorKind::Removed { listed: role("a") }));
+    assert_eq!(refused(client.refresh()), verdict("snapshot", ErrorKind::Removed { listed: role("a") }));
 }
 
 #[test]
 fn w_5_5_6_the_snapshot_expires_after_the_start() {
     for (expires, fresh) in [("2030-01-01T00:00:01Z", true), ("2030-01-01T00:00:00Z", false)] {
-        let (mut repository, mut device) = warm();
-        let before = device.stored("snapshot");
-        device.now = time("2030-01-01T00:00:00Z");
+        let (mut repository, mut client) = warm();
+        let before = client.stored("snapshot");
+        client.now = time("2030-01-01T00:00:00Z");
         repository.signed("snapshot")["expires"] = json!(expires);
         publish_snapshot(&mut repository);
         if fresh {
-            assert_eq!(device.refresh().unwrap()[2], 3);
+            assert_eq!(client.refresh().unwrap()[2], 3);
         } else {
-            let expired = ErrorKind::Expired { expires: time(expires), start_time: device.now };
-            assert_eq!(refused(device.refresh()), verdict("snapshot", expired));
-            assert_eq!(device.stored("snapshot"), before);
+            let expired = ErrorKind::Expired { expires: time(expires), start_time: client.now };
+            assert_eq!(refused(client.refresh()), verdict("snapshot", expired));
+            assert_eq!(client.stored("snapshot"), before);
         }
     }
 }
@@ -223,41 +224,41 @@ fn w_5_5_6_a_stored_snapshot_that_has_expired_meanwhile_is_no_success() {
     let mut repository = Repository::new();
     repository.signed("snapshot")["expires"] = json!("2030-01-02T00:00:00Z");
     publish_snapshot(&mut repository);
-    let mut device = Device::new(&repository);
-    device.refresh().unwrap();
-    device.now = time("2030-01-03T00:00:00Z");
-    let expired = ErrorKind::Expired { expires: time("2030-01-02T00:00:00Z"), start_time: device.now };
-    assert_eq!(refused(device.refresh()), verdict("snapshot", expired));
+    let mut client = TestClient::new(&repository);
+    client.refresh().unwrap();
+    client.now = time("2030-01-03T00:00:00Z");
+    let expired = ErrorKind::Expired { expires: time("2030-01-02T00:00:00Z"), start_time: client.now };
+    assert_eq!(refused(client.refresh()), verdict("snapshot", expired));
 }
 
 #[test]
 fn w_5_5_7_the_snapshot_is_stored_without_version_before_the_targets_are_asked_for() {
-    let (mut repository, device) = warm();
+    let (mut repository, client) = warm();
     repository.publish(&["targets"]);
-    repository.road().fault("metadata/3.targets.json", Fault::Status(404));
-    assert!(device.refresh().is_err());
-    assert_eq!(device.stored("snapshot").unwrap(), repository.written("snapshot"));
-    assert!(!device.files().keys().any(|name| name.contains("3.")));
+    repository.network().fault("metadata/3.targets.json", NetworkFault::Status(404));
+    assert!(client.refresh().is_err());
+    assert_eq!(client.stored("snapshot").unwrap(), repository.written("snapshot"));
+    assert!(!client.files().keys().any(|name| name.contains("3.")));
 }
 
 #[test]
 fn a17_roots_in_old_snapshots_are_no_targets_roles_and_may_fall_or_go() {
-    let (mut repository, device) = warm();
+    let (mut repository, client) = warm();
     for listed in [Some(5), Some(4), None] {
         let meta = repository.signed("snapshot")["meta"].as_object_mut().unwrap();
         meta.remove("root.json");
         meta.extend(listed.map(|version| ("root.json".to_owned(), json!({"version": version}))));
         publish_snapshot(&mut repository);
-        device.refresh().unwrap();
+        client.refresh().unwrap();
     }
 }
 
 #[test]
 fn a5_a_stored_snapshot_under_the_current_keys_is_used_again() {
-    let (mut repository, device) = warm();
+    let (mut repository, client) = warm();
     repository.publish(&["timestamp"]);
-    assert_eq!(device.refresh().unwrap(), [1, 3, 2, 2]);
-    assert_eq!(repository.road().requests(), ["metadata/2.root.json", "metadata/timestamp.json"]);
+    assert_eq!(client.refresh().unwrap(), [1, 3, 2, 2]);
+    assert_eq!(repository.network().requests(), ["metadata/2.root.json", "metadata/timestamp.json"]);
 }
 
 #[test]
@@ -265,8 +266,8 @@ fn f_4_4_1_a_snapshot_that_does_not_list_the_targets_makes_them_unusable() {
     let mut repository = Repository::new();
     repository.signed("snapshot")["meta"] = json!({});
     publish_snapshot(&mut repository);
-    let device = Device::new(&repository);
-    let kind = refused(device.refresh()).kind;
+    let client = TestClient::new(&repository);
+    let kind = refused(client.refresh()).kind;
     assert!(matches!(kind, ErrorKind::NotListed), "{kind:?}");
-    assert!(!repository.road().requests().iter().any(|path| path.ends_with("targets.json")));
+    assert!(!repository.network().requests().iter().any(|path| path.ends_with("targets.json")));
 }

@@ -1,18 +1,19 @@
 //! TAP 12 (key ids are names within one file) through the whole workflow; TAP 15 is in `search` and `delegations`.
 
 use lastmile_metadata::{ErrorKind, Threshold};
-use lastmile_tests::{Delegation, Device, Repository, TestKey, refused, verdict};
+use lastmile_testkit::{Delegation, Repository, TestClient, TestKey, refused};
+use lastmile_tests::verdict;
 
 #[test]
 fn tap_12_the_same_key_id_may_name_different_keys_in_different_files() {
     let mut repository = Repository::new();
-    let timestamp = TestKey::new("timestamp").called("k");
+    let timestamp = TestKey::new("timestamp").with_keyid("k");
     repository.set_keys("timestamp", &[timestamp], 1);
-    repository.delegate("targets", &Delegation::paths("a", &["*"]).keys(&[TestKey::new("a").called("k")], 1));
-    repository.delegate("a", &Delegation::paths("b", &["*"]).keys(&[TestKey::new("b").called("k")], 1));
+    repository.delegate("targets", &Delegation::paths("a", &["*"]).keys(&[TestKey::new("a").with_keyid("k")], 1));
+    repository.delegate("a", &Delegation::paths("b", &["*"]).keys(&[TestKey::new("b").with_keyid("k")], 1));
     repository.add_target("b", "x", b"x");
     repository.publish(&["root", "b", "a", "targets"]);
-    assert!(Device::new(&repository).find("x").unwrap().is_some());
+    assert!(TestClient::new(&repository).find("x").unwrap().is_some());
 }
 
 #[test]
@@ -23,18 +24,18 @@ fn tap_12_a_key_that_one_file_names_authorises_nothing_in_another() {
     repository.set_signers("b", &[TestKey::new("a"), TestKey::new("targets")]);
     repository.publish(&["b", "a", "targets"]);
     let unmet = ErrorKind::ThresholdNotMet { valid: 0, threshold: Threshold::ONE };
-    assert_eq!(refused(Device::new(&repository).find("x")), verdict("b", unmet));
+    assert_eq!(refused(TestClient::new(&repository).find("x")), verdict("b", unmet));
 }
 
 #[test]
 fn tap_12_one_key_under_two_names_is_one_vote_in_every_role() {
     let key = TestKey::new("k");
-    let twins = [key.called("one"), key.called("two")];
+    let twins = [key.with_keyid("one"), key.with_keyid("two")];
     let unmet = ErrorKind::ThresholdNotMet { valid: 1, threshold: Threshold::new(2).unwrap() };
     for role in ["timestamp", "snapshot", "targets"] {
         let mut repository = Repository::new();
         repository.set_keys(role, &twins, 2);
         repository.publish(&["root", "targets"]);
-        assert_eq!(refused(Device::new(&repository).refresh()), verdict(role, unmet.clone()));
+        assert_eq!(refused(TestClient::new(&repository).refresh()), verdict(role, unmet.clone()));
     }
 }

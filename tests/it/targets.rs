@@ -1,10 +1,11 @@
 //! Spec 5.6.1 to 5.6.6: the top-level targets, and the same checks for every delegated role.
 
 use lastmile_metadata::{ErrorKind, Threshold};
-use lastmile_tests::{Delegation, Device, Fault, Repository, TestKey, hash, refused, time, too_long, verdict, version};
+use lastmile_testkit::{Delegation, NetworkFault, Repository, TestClient, TestKey, hash, refused, time, too_long};
+use lastmile_tests::{verdict, version};
 use serde_json::json;
 
-/// A repository whose delegated role `a` lists `a/x`, before any device has seen it.
+/// A repository whose delegated role `a` lists `a/x`, before any client has seen it.
 fn repository() -> Repository {
     let mut repository = Repository::new();
     repository.delegate("targets", &Delegation::paths("a", &["a/*"]));
@@ -20,20 +21,20 @@ fn both(mut check: impl FnMut(&str)) {
 }
 
 /// Has the role fetched: a refresh for the top-level one, a search for the delegated one.
-fn reach(device: &Device, role: &str) -> Result<(), lastmile_client::Error> {
-    if role == "targets" { device.refresh().map(drop) } else { device.find("a/x").map(drop) }
+fn reach(client: &TestClient, role: &str) -> Result<(), lastmile_client::Error> {
+    if role == "targets" { client.refresh().map(drop) } else { client.find("a/x").map(drop) }
 }
 
 #[test]
 fn w_5_6_1_the_targets_are_asked_for_by_the_version_that_the_snapshot_lists() {
     let repository = repository();
-    Device::new(&repository).find("a/x").unwrap();
-    assert_eq!(repository.road().requests()[3..], ["metadata/2.targets.json", "metadata/1.a.json"]);
+    TestClient::new(&repository).find("a/x").unwrap();
+    assert_eq!(repository.network().requests()[3..], ["metadata/2.targets.json", "metadata/1.a.json"]);
     let mut plain = Repository::without_consistent_snapshots();
     plain.delegate("targets", &Delegation::paths("a", &["a/*"]));
     plain.publish(&["a", "targets"]);
-    Device::new(&plain).find("a/x").unwrap();
-    assert_eq!(plain.road().requests()[3..], ["metadata/targets.json", "metadata/a.json"]);
+    TestClient::new(&plain).find("a/x").unwrap();
+    assert_eq!(plain.network().requests()[3..], ["metadata/targets.json", "metadata/a.json"]);
 }
 
 #[test]
@@ -41,8 +42,8 @@ fn w_5_6_1_more_than_the_listed_length_is_not_read() {
     both(|role| {
         let repository = repository();
         let length = repository.written(role).len() as u64;
-        repository.road().fault(&path(&repository, role), Fault::Endless);
-        assert_eq!(too_long(reach(&Device::new(&repository), role)), length);
+        repository.network().fault(&path(&repository, role), NetworkFault::Endless);
+        assert_eq!(too_long(reach(&TestClient::new(&repository), role)), length);
     });
 }
 
@@ -53,12 +54,12 @@ fn w_5_6_1_and_f_4_4_3_without_a_listed_length_there_is_a_limit() {
         repository.lists_hashes = false;
         repository.publish(&["a", "targets"]);
         let length = repository.written(role).len() as u64;
-        let mut device = Device::new(&repository);
-        let shorter = device.limits.targets_length.min(length) - 1;
-        device.limits.targets_length = shorter;
-        assert_eq!(too_long(device.find("a/x")), shorter);
-        device.limits.targets_length = repository.written("targets").len().max(length as usize) as u64;
-        reach(&device, role).unwrap();
+        let mut client = TestClient::new(&repository);
+        let shorter = client.limits.targets_length.min(length) - 1;
+        client.limits.targets_length = shorter;
+        assert_eq!(too_long(client.find("a/x")), shorter);
+        client.limits.targets_length = repository.written("targets").len().max(length as usize) as u64;
+        reach(&client, role).unwrap();
     });
 }
 
@@ -75,10 +76,10 @@ fn w_5_6_2_every_listed_hash_matches() {
         repository.signed("snapshot")["meta"][format!("{role}.json")]["hashes"]["sha256"] = json!(expected);
         repository.publish(&["snapshot"]);
         let found = hash(&repository.written(role));
-        let device = Device::new(&repository);
+        let client = TestClient::new(&repository);
         let mismatch = ErrorKind::HashMismatch { algorithm: "sha256", expected, found };
-        assert_eq!(refused(reach(&device, role)), verdict(role, mismatch));
-        assert_eq!(device.stored(role), None);
+        assert_eq!(refused(reach(&client, role)), verdict(role, mismatch));
+        assert_eq!(client.stored(role), None);
     });
 }
 
@@ -89,10 +90,10 @@ fn w_5_6_3_the_role_is_signed_by_its_delegators_keys() {
             let mut repository = repository();
             repository.set_signers(role, &[TestKey::new(signer)]);
             repository.publish(&[role]);
-            let device = Device::new(&repository);
+            let client = TestClient::new(&repository);
             let unmet = ErrorKind::ThresholdNotMet { valid: 0, threshold: Threshold::ONE };
-            assert_eq!(refused(reach(&device, role)), verdict(role, unmet), "{signer}");
-            assert_eq!(device.stored(role), None);
+            assert_eq!(refused(reach(&client, role)), verdict(role, unmet), "{signer}");
+            assert_eq!(client.stored(role), None);
         }
     });
 }
@@ -103,12 +104,13 @@ fn w_5_6_3_one_key_does_not_make_a_threshold_of_two() {
     let keys = ["one", "two"].map(TestKey::new);
     repository.delegate("targets", &Delegation::paths("a", &["a/*"]).keys(&keys, 2));
     repository.add_target("a", "a/x", b"content");
-    for (signers, valid) in [(vec![keys[0].clone()], 1), (vec![keys[0].clone(), keys[0].called("two")], 1), (vec![], 0)]
+    for (signers, valid) in
+        [(vec![keys[0].clone()], 1), (vec![keys[0].clone(), keys[0].with_keyid("two")], 1), (vec![], 0)]
     {
         repository.set_signers("a", &signers);
         repository.publish(&["a", "targets"]);
         let unmet = ErrorKind::ThresholdNotMet { valid, threshold: Threshold::new(2).unwrap() };
-        assert_eq!(refused(Device::new(&repository).find("a/x")), verdict("a", unmet));
+        assert_eq!(refused(TestClient::new(&repository).find("a/x")), verdict("a", unmet));
     }
 }
 
@@ -120,10 +122,10 @@ fn w_5_6_4_the_role_has_the_version_that_the_snapshot_lists() {
         let old = repository.written(role);
         let old_version = repository.version(role);
         repository.publish(&["a", "targets"]);
-        repository.road().put(&path(&repository, role), old);
+        repository.network().put(&path(&repository, role), old);
         let expected = version(repository.version(role));
         let wrong = ErrorKind::WrongVersion { expected, found: version(old_version) };
-        assert_eq!(refused(reach(&Device::new(&repository), role)), verdict(role, wrong));
+        assert_eq!(refused(reach(&TestClient::new(&repository), role)), verdict(role, wrong));
     });
 }
 
@@ -134,15 +136,15 @@ fn w_5_6_5_the_role_expires_after_the_start() {
             let mut repository = repository();
             repository.signed(role)["expires"] = json!(expires);
             repository.publish(&[role]);
-            let mut device = Device::new(&repository);
-            device.now = time("2030-01-01T00:00:00Z");
-            let found = reach(&device, role);
+            let mut client = TestClient::new(&repository);
+            client.now = time("2030-01-01T00:00:00Z");
+            let found = reach(&client, role);
             if fresh {
                 found.unwrap();
             } else {
-                let expired = ErrorKind::Expired { expires: time(expires), start_time: device.now };
+                let expired = ErrorKind::Expired { expires: time(expires), start_time: client.now };
                 assert_eq!(refused(found), verdict(role, expired));
-                assert_eq!(device.stored(role), None);
+                assert_eq!(client.stored(role), None);
             }
         }
     });
@@ -154,11 +156,11 @@ fn w_5_6_5_a_stored_role_that_has_expired_meanwhile_is_no_success() {
         let mut repository = repository();
         repository.signed(role)["expires"] = json!("2030-01-02T00:00:00Z");
         repository.publish(&[role]);
-        let mut device = Device::new(&repository);
-        reach(&device, role).unwrap();
-        device.now = time("2030-01-03T00:00:00Z");
-        let expired = ErrorKind::Expired { expires: time("2030-01-02T00:00:00Z"), start_time: device.now };
-        assert_eq!(refused(reach(&device, role)), verdict(role, expired));
+        let mut client = TestClient::new(&repository);
+        reach(&client, role).unwrap();
+        client.now = time("2030-01-03T00:00:00Z");
+        let expired = ErrorKind::Expired { expires: time("2030-01-02T00:00:00Z"), start_time: client.now };
+        assert_eq!(refused(reach(&client, role)), verdict(role, expired));
     });
 }
 
@@ -169,53 +171,53 @@ fn f_4_5_16_a_delegated_role_is_validated_as_the_top_one_is() {
         repository.signed(role)["_type"] = json!("snapshot");
         repository.publish(&[role]);
         let wrong = ErrorKind::WrongType { expected: "targets", found: "snapshot".into() };
-        assert_eq!(refused(reach(&Device::new(&repository), role)), verdict(role, wrong));
+        assert_eq!(refused(reach(&TestClient::new(&repository), role)), verdict(role, wrong));
         repository.signed(role)["_type"] = json!("targets");
         repository.signed(role)["spec_version"] = json!("2.0.0");
         repository.publish(&[role]);
         let other = ErrorKind::UnsupportedSpecVersion("2.0.0".into());
-        assert_eq!(refused(reach(&Device::new(&repository), role)), verdict(role, other));
+        assert_eq!(refused(reach(&TestClient::new(&repository), role)), verdict(role, other));
     });
 }
 
 #[test]
 fn w_5_6_6_the_roles_are_stored_as_received_and_not_fetched_again() {
     let repository = repository();
-    let device = Device::new(&repository);
-    device.find("a/x").unwrap();
+    let client = TestClient::new(&repository);
+    client.find("a/x").unwrap();
     for role in ["targets", "a"] {
-        assert_eq!(device.stored(role).unwrap(), repository.written(role));
+        assert_eq!(client.stored(role).unwrap(), repository.written(role));
     }
-    repository.road().forget_requests();
-    assert!(device.find("a/x").unwrap().is_some());
-    assert_eq!(repository.road().requests(), ["metadata/2.root.json", "metadata/timestamp.json"]);
+    repository.network().forget_requests();
+    assert!(client.find("a/x").unwrap().is_some());
+    assert_eq!(repository.network().requests(), ["metadata/2.root.json", "metadata/timestamp.json"]);
 }
 
 #[test]
 fn w_5_6_6_only_what_changed_is_fetched() {
     let mut repository = repository();
-    let device = Device::new(&repository);
-    device.find("a/x").unwrap();
+    let client = TestClient::new(&repository);
+    client.find("a/x").unwrap();
     repository.publish(&["a"]);
-    repository.road().forget_requests();
-    device.find("a/x").unwrap();
+    repository.network().forget_requests();
+    client.find("a/x").unwrap();
     let asked = ["metadata/2.root.json", "metadata/timestamp.json", "metadata/3.snapshot.json", "metadata/2.a.json"];
-    assert_eq!(repository.road().requests(), asked);
+    assert_eq!(repository.network().requests(), asked);
 }
 
 #[test]
 fn w_5_6_6_a_stored_role_that_the_snapshot_no_longer_means_is_fetched_again() {
     let mut repository = repository();
-    let device = Device::new(&repository);
-    device.find("a/x").unwrap();
+    let client = TestClient::new(&repository);
+    client.find("a/x").unwrap();
     // The same version with other bytes, pinned by a hash in a new snapshot.
     repository.add_target("a", "a/y", b"more");
     repository.write("a");
     repository.list_in_snapshot("a");
     repository.publish(&["snapshot"]);
-    repository.road().forget_requests();
-    assert!(device.find("a/y").unwrap().is_some());
-    assert!(repository.road().requests().contains(&"metadata/1.a.json".to_owned()));
+    repository.network().forget_requests();
+    assert!(client.find("a/y").unwrap().is_some());
+    assert!(repository.network().requests().contains(&"metadata/1.a.json".to_owned()));
 }
 
 #[test]
@@ -223,27 +225,27 @@ fn f_4_4_4_without_hashes_the_version_alone_says_which_bytes_are_meant() {
     let mut repository = repository();
     repository.lists_hashes = false;
     repository.publish(&["a", "targets"]);
-    let device = Device::new(&repository);
-    device.find("a/x").unwrap();
-    let before = device.stored("a");
+    let client = TestClient::new(&repository);
+    client.find("a/x").unwrap();
+    let before = client.stored("a");
     repository.add_target("a", "a/y", b"more");
     repository.write("a");
-    assert_eq!(device.find("a/y").unwrap(), None);
-    assert_eq!(device.stored("a"), before, "a version is never silently another content");
+    assert_eq!(client.find("a/y").unwrap(), None);
+    assert_eq!(client.stored("a"), before, "a version is never silently another content");
 }
 
 #[test]
 fn w_5_6_2_and_w_5_6_6_mixed_releases_are_refused_and_a_later_try_succeeds() {
     let mut repository = Repository::without_consistent_snapshots();
     repository.publish(&["targets"]);
-    let device = Device::new(&repository);
-    device.refresh().unwrap();
+    let client = TestClient::new(&repository);
+    client.refresh().unwrap();
     let old = repository.written("targets");
     repository.add_target("targets", "x", b"x");
     repository.publish(&["targets"]);
     let new = repository.written("targets");
-    repository.road().put("metadata/targets.json", old);
-    assert!(device.refresh().is_err());
-    repository.road().put("metadata/targets.json", new);
-    assert_eq!(device.refresh().unwrap(), [1, 3, 3, 3]);
+    repository.network().put("metadata/targets.json", old);
+    assert!(client.refresh().is_err());
+    repository.network().put("metadata/targets.json", new);
+    assert_eq!(client.refresh().unwrap(), [1, 3, 3, 3]);
 }

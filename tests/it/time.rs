@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use lastmile_client::{HttpSettings, Notice, ProxyChoice};
 use lastmile_metadata::{ErrorKind, format_time, parse_time};
-use lastmile_tests::{Answer, Device, Repository, Server, judge_targets, malformed, refused, time};
+use lastmile_testkit::{Answer, Repository, Server, TestClient, refused, time};
+use lastmile_tests::{judge_targets, malformed};
 use serde_json::json;
 
 #[test]
@@ -58,9 +59,9 @@ fn d7_what_we_write_has_neither_fraction_nor_offset() {
 
 /// A server that says that it is 2 January 2030.
 fn server_of_2030(repository: &Repository) -> Server {
-    let road = repository.road().clone();
+    let network = repository.network().clone();
     Server::responding(Arc::new(move |request, wire| {
-        let (status, body) = match road.answer(&request.path) {
+        let (status, body) = match network.answer(&request.path) {
             Answer::File(body) => ("200 OK", body),
             _ => ("404 Not Found", Vec::new()),
         };
@@ -75,18 +76,18 @@ fn server_of_2030(repository: &Repository) -> Server {
 fn a_clock_that_is_ahead_is_named_with_all_that_is_known_about_the_time() {
     let repository = Repository::new();
     let server = server_of_2030(&repository);
-    let mut device = Device::new(&repository);
+    let mut client = TestClient::new(&repository);
     let settings = HttpSettings { proxy: ProxyChoice::Direct, ..HttpSettings::default() };
-    device.http = Some((server.url(), settings));
-    device.refresh().unwrap();
-    assert_eq!(device.notices(), [], "the server's clock is a day ahead, which tells nothing");
-    let (good, files) = (device.now, device.files());
+    client.http = Some((server.url(), settings));
+    client.refresh().unwrap();
+    assert_eq!(client.notices(), [], "the server's clock is a day ahead, which tells nothing");
+    let (good, files) = (client.now, client.files());
     let ahead = time("2050-06-01T00:00:00Z");
-    device.now = ahead;
-    let verdict = refused(device.refresh());
+    client.now = ahead;
+    let verdict = refused(client.refresh());
     assert_eq!(verdict.to_string(), "root: expired at 2040-01-01T00:00:00Z; your clock says 2050-06-01T00:00:00Z");
     let told = Notice::ClockInDoubt { now: ahead, server: Some(time("2030-01-02T00:00:00Z")), before: Some(good) };
-    assert_eq!(device.notices(), std::slice::from_ref(&told));
+    assert_eq!(client.notices(), std::slice::from_ref(&told));
     assert!(
         told.to_string().starts_with(
             "your clock says 2050-06-01T00:00:00Z, the server's says 2030-01-02T00:00:00Z, yours said \
@@ -95,23 +96,23 @@ fn a_clock_that_is_ahead_is_named_with_all_that_is_known_about_the_time() {
         "{told}"
     );
     // Put right, it goes on where it was.
-    device.now = good;
-    assert_eq!(device.refresh().unwrap(), [1, 1, 1, 1]);
-    assert_eq!(device.notices(), [Notice::ClockSteppedBack { now: good, before: ahead }]);
-    assert_eq!(device.files(), files);
+    client.now = good;
+    assert_eq!(client.refresh().unwrap(), [1, 1, 1, 1]);
+    assert_eq!(client.notices(), [Notice::ClockSteppedBack { now: good, before: ahead }]);
+    assert_eq!(client.files(), files);
 }
 
 #[test]
 fn a_clock_that_is_behind_is_told_even_though_everything_looks_fresh() {
     let repository = Repository::new();
     let server = server_of_2030(&repository);
-    let mut device = Device::new(&repository);
+    let mut client = TestClient::new(&repository);
     let settings = HttpSettings { proxy: ProxyChoice::Direct, ..HttpSettings::default() };
-    device.http = Some((server.url(), settings));
-    device.now = time("1970-01-01T00:00:00Z");
-    device.refresh().unwrap();
-    let told = Notice::ClockInDoubt { now: device.now, server: Some(time("2030-01-02T00:00:00Z")), before: None };
-    assert_eq!(device.notices(), [told]);
+    client.http = Some((server.url(), settings));
+    client.now = time("1970-01-01T00:00:00Z");
+    client.refresh().unwrap();
+    let told = Notice::ClockInDoubt { now: client.now, server: Some(time("2030-01-02T00:00:00Z")), before: None };
+    assert_eq!(client.notices(), [told]);
 }
 
 #[test]
@@ -120,23 +121,23 @@ fn what_a_server_says_about_the_time_decides_nothing() {
     repository.signed("timestamp")["expires"] = json!("2029-01-01T00:00:00Z");
     repository.publish(&["timestamp"]);
     let server = server_of_2030(&repository);
-    let mut device = Device::new(&repository);
+    let mut client = TestClient::new(&repository);
     let settings = HttpSettings { proxy: ProxyChoice::Direct, ..HttpSettings::default() };
-    device.http = Some((server.url(), settings));
+    client.http = Some((server.url(), settings));
     // By the server's clock it has expired, and by ours it has not: ours counts, and the other way round.
-    device.now = time("2028-12-31T00:00:00Z");
-    assert_eq!(device.refresh().unwrap(), [1, 2, 1, 1]);
-    device.now = time("2029-01-01T00:00:00Z");
-    assert!(matches!(refused(device.refresh()).kind, ErrorKind::Expired { .. }));
+    client.now = time("2028-12-31T00:00:00Z");
+    assert_eq!(client.refresh().unwrap(), [1, 2, 1, 1]);
+    client.now = time("2029-01-01T00:00:00Z");
+    assert!(matches!(refused(client.refresh()).kind, ErrorKind::Expired { .. }));
 }
 
 #[test]
 fn offline_what_has_expired_is_told_with_the_time_of_the_last_refresh() {
     let repository = Repository::new();
-    let mut device = Device::new(&repository);
-    device.refresh().unwrap();
-    let before = Some(device.now);
-    device.now = time("2050-06-01T00:00:00Z");
-    assert!(matches!(refused(device.offline()).kind, ErrorKind::Expired { .. }));
-    assert_eq!(device.notices(), [Notice::ClockInDoubt { now: device.now, server: None, before }]);
+    let mut client = TestClient::new(&repository);
+    client.refresh().unwrap();
+    let before = Some(client.now);
+    client.now = time("2050-06-01T00:00:00Z");
+    assert!(matches!(refused(client.offline()).kind, ErrorKind::Expired { .. }));
+    assert_eq!(client.notices(), [Notice::ClockInDoubt { now: client.now, server: None, before }]);
 }

@@ -3,10 +3,8 @@
 use lastmile_metadata::{
     Envelope, Error, ErrorKind, KeyRing, Limits, Role, RoleName, Root, Targets, Verified, Version,
 };
+use lastmile_testkit::{Repository, TestKey, sign};
 use serde_json::{Value, json};
-
-use crate::key::TestKey;
-use crate::repository::{Repository, sign};
 
 /// The role called `name`, of the top level or delegated.
 ///

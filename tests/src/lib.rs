@@ -1,40 +1,7 @@
-//! A simulated TUF repository, an imperfect road to it and a device that updates from it.
-//!
-//! The simulator writes every document itself, with `serde_json` and its own canonical JSON, so that a mistake in
-//! lastmile's reader cannot be repeated by the writer that tests it. Keys come from names, time is a value, and
-//! nothing is published before [`Repository::publish`] says so.
-//!
-//! ```
-//! use lastmile_tests::Repository;
-//!
-//! let mut repository = Repository::new();
-//! repository.add_target("targets", "hello.txt", b"hello");
-//! repository.publish(&["targets"]);
-//! assert_eq!(repository.version("targets"), 2);
-//! assert!(repository.road().file("metadata/2.targets.json").is_some());
-//! ```
+//! What the tests in `it/` share: documents of the simulated repository, judged without a client.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a simulator that is used wrongly must stop the test at the place that misuses it"
-)]
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "code for tests panics where a test misuses it")]
 
-pub mod canonical;
-mod delegations;
-mod device;
 mod judge;
-mod key;
-mod repository;
-mod road;
-pub mod scenario;
-mod server;
 
-pub use delegations::{Delegation, bin_of};
-pub use device::{Device, Versions, refused, road_error, time, too_long};
 pub use judge::{judge, judge_bytes, judge_root, judge_targets, malformed, parse, ring, role, verdict, version};
-pub use key::TestKey;
-pub use repository::{METADATA, Repository, SHIPPED_EXPIRY, TARGETS, file_name, hash, sign};
-pub use road::{Answer, BASE, Fault, Road};
-pub use server::{Request, Responder, Server, Wire};

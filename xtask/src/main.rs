@@ -3,13 +3,13 @@
 //! Only the standard library is used, so that the first command in a fresh clone starts at once.
 
 mod bench;
-mod bites;
 mod checks;
 mod counts;
 mod deny;
 mod fuzz;
 mod language;
 mod mutants;
+mod planted_bugs;
 mod random;
 mod say;
 mod setup;
@@ -37,8 +37,9 @@ usage: cargo xtask COMMAND
   mutants [--one-by-one] [FILE…]
                  changes the code that decides trust, in these files or in all, and says which changes no test
                  notices; all changes are built at once, or else by cargo-mutants one by one, for a day and more
-  bites [NAME…]  takes one check after the other out of a copy of the sources, and expects the scenarios that
-                 tests/bites/NAME.patch names to fail there
+  planted-bugs [NAME…]
+                 plants one bug after the other in a copy of the sources, and expects the scenarios that
+                 tests/planted-bugs/NAME.patch names to fail there
   bench --record counts the instructions of the inner loops anew and records them
                  (tests/perf/instructions.txt, with which `test` compares them)";
 
@@ -51,7 +52,7 @@ fn main() -> ExitCode {
         ["test"] => exit(checks::run(&project)),
         ["random"] => exit(random::run(&project)),
         ["mutants", files @ ..] => exit(mutants::run(&project, files)),
-        ["bites", names @ ..] => exit(bites::run(&project, names)),
+        ["planted-bugs", names @ ..] => exit(planted_bugs::run(&project, names)),
         ["fuzz", words @ ..] => {
             fuzz::Wanted::parse(words).map_or_else(wrong_usage, |wanted| exit(fuzz::run(&project, &wanted)))
         }

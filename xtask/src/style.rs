@@ -15,7 +15,7 @@ pub(crate) fn run(project: &Path) -> Outcome {
     for name in ["keys", "metadata"] {
         no_way_back_to_std(project, name, &mut broken);
     }
-    for name in ["cli-support", "keys", "metadata", "client", "repo-tool", "tests", "xtask"] {
+    for name in ["cli-support", "keys", "metadata", "client", "repo-tool", "testkit", "attacks", "tests", "xtask"] {
         for file in sources(&project.join(name)) {
             short_file_without_allow(project, &file, &mut broken);
         }

@@ -125,7 +125,7 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Run any TUF client against the attack suite and report which attacks it withstands.
     #[cfg(feature = "attack-lab")]
-    AttackLab(super::lab::AttackLab),
+    AttackLab(super::attack_lab::AttackLab),
     /// Play releases and attacks with real packages, and show what the client says.
     Demo(Demo),
     /// Print a completion script.

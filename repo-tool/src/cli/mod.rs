@@ -2,14 +2,14 @@
 
 mod add;
 mod args;
+#[cfg(feature = "attack-lab")]
+mod attack_lab;
 mod catch_up;
 mod change;
 #[expect(clippy::disallowed_methods, reason = "the demo plays an attacker in a folder of its own")]
 mod demo;
 mod failure;
 mod keys;
-#[cfg(feature = "attack-lab")]
-mod lab;
 mod look;
 mod phrases;
 mod progress;
@@ -98,7 +98,7 @@ fn dispatch(cli: &Cli, world: World, output: &Output) -> Result<ExitStatus, Erro
         Command::Verify(args) => look::verify(&context, args, output),
         Command::Serve(args) => serve::serve(&context, args, output),
         #[cfg(feature = "attack-lab")]
-        Command::AttackLab(args) => lab::attack(args, output),
+        Command::AttackLab(args) => attack_lab::attack(&context, args, output),
         Command::Demo(args) => demo::demo(&context, args, output),
         Command::Completions(_) | Command::Man(_) => Ok(ExitStatus::Done),
     }

@@ -1,30 +1,30 @@
 //! Our client fetches from repositories that python-tuf made, honest ones and lying ones.
 
 use lastmile_client::metadata::{ErrorKind, RoleName, Threshold, Version};
-use lastmile_tests::{Road, Server};
+use lastmile_testkit::{FakeNetwork, Server};
 
-use super::ours::{Device, Fetched, refusal};
+use super::ours::{Fetched, TestClient, refusal};
 use super::programs::Foreign;
 
 /// Fetches every target of the first state of a scenario.
 async fn fetches_all(scenario: &str) {
     let foreign = Foreign::make(scenario);
-    let road = Road::new();
-    foreign.publish(1, &road);
-    let server = Server::start(&road);
+    let network = FakeNetwork::new();
+    foreign.publish(1, &network);
+    let server = Server::start(&network);
     let contents = foreign.contents(1);
-    let device = Device::new(&foreign.root(), &server.url());
+    let client = TestClient::new(&foreign.root(), &server.url());
     let names: Vec<&str> = contents.keys().map(String::as_str).collect();
     let wanted = contents.values().map(|content| Some(content.clone().into_bytes())).collect();
-    let fetched = device.fetch(&names).await.unwrap();
+    let fetched = client.fetch(&names).await.unwrap();
     assert_eq!(fetched, Fetched { versions: [1, 1, 1, 1], targets: wanted });
-    let mut listed = device.list().await;
+    let mut listed = client.list().await;
     listed.sort();
     assert_eq!(listed, names);
     // Once more, from what is stored: the next root and the timestamp are asked for, and nothing else.
-    drop(road.requests());
-    device.fetch(&[]).await.unwrap();
-    let mut asked = road.requests();
+    drop(network.requests());
+    client.fetch(&[]).await.unwrap();
+    let mut asked = network.requests();
     // Both at once: whichever comes first.
     asked.sort();
     assert_eq!(asked, ["metadata/2.root.json", "metadata/timestamp.json"]);
@@ -68,26 +68,26 @@ async fn delegations_of_two_levels() {
 #[tokio::test]
 async fn delegations_end_where_they_end() {
     let foreign = Foreign::make("delegations");
-    let road = Road::new();
-    foreign.publish(1, &road);
-    let server = Server::start(&road);
-    let device = Device::new(&foreign.root(), &server.url());
+    let network = FakeNetwork::new();
+    foreign.publish(1, &network);
+    let server = Server::start(&network);
+    let client = TestClient::new(&foreign.root(), &server.url());
     // Outside the delegated paths; behind a terminating delegation; listed by nobody.
-    let fetched = device.fetch(&["other/stolen", "closed/window", "other/none"]).await.unwrap();
+    let fetched = client.fetch(&["other/stolen", "closed/window", "other/none"]).await.unwrap();
     assert_eq!(fetched.targets, [None, None, None]);
 }
 
 #[tokio::test]
 async fn rotated_roots_and_online_keys_with_lower_versions() {
     let foreign = Foreign::make("rotated");
-    let road = Road::new();
-    foreign.publish(1, &road);
-    let server = Server::start(&road);
-    let device = Device::new(&foreign.root(), &server.url());
-    let before = device.fetch(&["new.txt"]).await.unwrap();
+    let network = FakeNetwork::new();
+    foreign.publish(1, &network);
+    let server = Server::start(&network);
+    let client = TestClient::new(&foreign.root(), &server.url());
+    let before = client.fetch(&["new.txt"]).await.unwrap();
     assert_eq!(before, Fetched { versions: [1, 900, 800, 1], targets: vec![None] });
-    foreign.publish(2, &road);
-    let after = device.fetch(&["new.txt"]).await.unwrap();
+    foreign.publish(2, &network);
+    let after = client.fetch(&["new.txt"]).await.unwrap();
     assert_eq!(after, Fetched { versions: [5, 1, 1, 2], targets: vec![Some(b"after the rotation".to_vec())] });
 }
 
@@ -95,21 +95,21 @@ fn version(number: u64) -> Version {
     Version::new(number).unwrap()
 }
 
-/// A device has seen state 1 of the lying repository; then it is shown `lie`.
+/// A client has seen state 1 of the lying repository; then it is shown `lie`.
 async fn shown(lie: u32) -> (RoleName, ErrorKind) {
     let foreign = Foreign::make("attacker");
-    let road = Road::new();
-    foreign.publish(1, &road);
-    let server = Server::start(&road);
-    let device = Device::new(&foreign.root(), &server.url());
-    let honest = device.fetch(&["plain.txt"]).await.unwrap();
+    let network = FakeNetwork::new();
+    foreign.publish(1, &network);
+    let server = Server::start(&network);
+    let client = TestClient::new(&foreign.root(), &server.url());
+    let honest = client.fetch(&["plain.txt"]).await.unwrap();
     assert_eq!(honest.versions, [1, 5, 5, 5]);
-    foreign.publish(lie, &road);
-    let verdict = refusal(device.fetch(&["plain.txt"]).await);
-    assert_eq!(refusal(device.fetch(&["plain.txt"]).await), verdict, "the second time as the first");
+    foreign.publish(lie, &network);
+    let verdict = refusal(client.fetch(&["plain.txt"]).await);
+    assert_eq!(refusal(client.fetch(&["plain.txt"]).await), verdict, "the second time as the first");
     // A lie that was signed may have raised a floor; the next honest state is above it.
-    foreign.publish(9, &road);
-    assert_eq!(device.fetch(&["plain.txt"]).await.unwrap().versions, [1, 7, 7, 7]);
+    foreign.publish(9, &network);
+    assert_eq!(client.fetch(&["plain.txt"]).await.unwrap().versions, [1, 7, 7, 7]);
     verdict
 }
 

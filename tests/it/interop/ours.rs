@@ -4,22 +4,22 @@ use chrono::{DateTime, Utc};
 use lastmile_client::metadata::{ErrorKind, RoleName, TargetPath};
 use lastmile_client::{Error, MemoryStore, Refusal, RefusedError, Session, Updater};
 
-/// One device, whose clock stands still.
-pub(crate) struct Device {
+/// One client, whose clock stands still.
+pub(crate) struct TestClient {
     updater: Updater,
     now: DateTime<Utc>,
     downloads: tempfile::TempDir,
 }
 
-/// What a device trusts after an update, and what each target that it asked for holds.
+/// What a client trusts after an update, and what each target that it asked for holds.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Fetched {
     pub(crate) versions: [u64; 4],
     pub(crate) targets: Vec<Option<Vec<u8>>>,
 }
 
-impl Device {
-    /// A new device, shipped with `root`, that updates from `base`.
+impl TestClient {
+    /// A new client, shipped with `root`, that updates from `base`.
     pub(crate) fn new(root: &[u8], base: &str) -> Self {
         let updater = Updater::builder(root)
             .mirror(format!("{base}metadata/"), format!("{base}targets/"))

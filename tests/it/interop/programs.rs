@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use lastmile_tests::Road;
+use lastmile_testkit::FakeNetwork;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -49,10 +49,10 @@ impl Foreign {
         fs::read(self.folder.path().join("root.json")).unwrap()
     }
 
-    /// Puts the files of one state on `road`, in the place of what was there.
-    pub(crate) fn publish(&self, state: u32, road: &Road) {
-        for path in road.files().into_keys() {
-            road.remove(&path);
+    /// Puts the files of one state on `network`, in the place of what was there.
+    pub(crate) fn publish(&self, state: u32, network: &FakeNetwork) {
+        for path in network.files().into_keys() {
+            network.remove(&path);
         }
         let folder = self.folder.path().join(state.to_string());
         for top in ["metadata", "targets"] {
@@ -60,7 +60,7 @@ impl Foreign {
                 let bytes = fs::read(folder.join(top).join(&file)).unwrap();
                 // Metadata files have their encoded names on the disk already.
                 let name = if top == "targets" { utf8_percent_encode(&file, IN_PATH).to_string() } else { file };
-                road.put(&format!("{top}/{name}"), bytes);
+                network.put(&format!("{top}/{name}"), bytes);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Attacks by whoever controls the network or the server, against repositories that the tool made.
 
-use lastmile_tests::scenario::{EVIL, GOOD};
-use lastmile_tests::{Device, Fault, METADATA, Road, TARGETS, hash};
+use lastmile_attacks::{EVIL, GOOD};
+use lastmile_testkit::{FakeNetwork, METADATA, NetworkFault, TARGETS, TestClient, hash};
 use serde_json::json;
 
 use crate::made::{Made, later, refusal};
@@ -11,30 +11,30 @@ const NEWER: &[u8] = b"newer package";
 const OTHER: &[u8] = b"fine package";
 
 /// A repository with two roots and a delegated role, and the files that a new client asks for to get `team/package`.
-fn asked_for() -> (Made, Road, Vec<String>) {
+fn asked_for() -> (Made, FakeNetwork, Vec<String>) {
     let made = Made::with_team();
     made.run(&["renew", "root", "--force"]);
-    let road = made.served();
+    let network = made.served();
     let client = made.new_client();
-    client.follow(&road);
+    client.use_network(&network);
     assert_eq!(client.get("team/package").unwrap(), GOOD);
-    let asked: Vec<String> = road.requests().into_iter().filter(|path| road.file(path).is_some()).collect();
+    let asked: Vec<String> = network.requests().into_iter().filter(|path| network.file(path).is_some()).collect();
     assert!(asked.len() >= 6, "{asked:?}");
-    (made, road, asked)
+    (made, network, asked)
 }
 
 /// A new client meets `change` of each file in turn, gets no package, and gets it from the honest server afterwards.
-fn each_file(change: impl Fn(&Road, &str)) -> Vec<String> {
+fn each_file(change: impl Fn(&FakeNetwork, &str)) -> Vec<String> {
     let (made, honest, asked) = asked_for();
     let mut refusals = Vec::new();
     for path in asked {
-        let road = honest.fork();
-        change(&road, &path);
+        let network = honest.fork();
+        change(&network, &path);
         let client = made.new_client();
-        client.follow(&road);
+        client.use_network(&network);
         refusals.push(refusal(&client.get("team/package")));
         assert_eq!(client.output(), [""; 0], "{path}");
-        client.follow(&honest);
+        client.use_network(&honest);
         assert_eq!(client.get("team/package").unwrap(), GOOD, "{path}");
     }
     refusals
@@ -42,13 +42,13 @@ fn each_file(change: impl Fn(&Road, &str)) -> Vec<String> {
 
 #[test]
 fn n1_a_file_with_other_content_is_refused() {
-    let refusals = each_file(|road, path| {
-        let bytes = road.file(path).unwrap();
+    let refusals = each_file(|network, path| {
+        let bytes = network.file(path).unwrap();
         let other = match String::from_utf8(bytes).unwrap() {
             text if path.starts_with(METADATA) => text.replace(r#""expires":"2"#, r#""expires":"3"#),
             text => text.to_uppercase(),
         };
-        road.put(path, other.into_bytes());
+        network.put(path, other.into_bytes());
     });
     assert!(refusals.iter().all(|why| !why.starts_with("network")), "{refusals:?}");
 }
@@ -59,7 +59,7 @@ fn n2_older_metadata_is_refused_whatever_has_expired() {
     let old = made.served();
     made.add("package", NEWER, &[]);
     let mut seen = made.client(&["package"]);
-    seen.follow(&old);
+    seen.use_network(&old);
     assert_eq!(refusal(&seen.get("package")), "timestamp: Rollback");
     seen.now = later(8);
     assert_eq!(refusal(&seen.get("package")), "timestamp: Rollback");
@@ -72,7 +72,7 @@ fn n3_a_freeze_ends_when_the_timestamp_expires_after_a_week() {
     let old = made.served();
     made.add("package", NEWER, &[]);
     for mut client in [made.new_client(), made.new_client()] {
-        client.follow(&old);
+        client.use_network(&old);
         client.now = later(6);
         assert_eq!(client.get("package").unwrap(), GOOD);
         client.now = later(8);
@@ -86,17 +86,17 @@ fn n4_versions_that_were_driven_up_are_forgotten_when_the_online_keys_are_replac
     let seen = made.client(&["package"]);
     let thief = made.thief(&["timestamp-1", "snapshot-1"]);
     thief.release("snapshot", |snapshot| snapshot["version"] = json!(i64::MAX));
-    seen.follow(&thief.road);
+    seen.use_network(&thief.network);
     assert_eq!(seen.get("package").unwrap(), GOOD);
     // The first release after that has the same version of the timestamp, and tells the client nothing new.
     made.add("package", NEWER, &[]);
-    seen.follow(&made.served());
+    seen.use_network(&made.served());
     assert_eq!(seen.get("package").unwrap(), GOOD);
     made.run(&["renew", "--force"]);
-    seen.follow(&made.served());
+    seen.use_network(&made.served());
     assert_eq!(refusal(&seen.get("package")), "timestamp: ListedRollback");
     made.revoke_online("timestamp-1");
-    seen.follow(&made.served());
+    seen.use_network(&made.served());
     assert_eq!(seen.get("package").unwrap(), NEWER);
 }
 
@@ -108,9 +108,9 @@ fn n5_files_of_different_releases_are_refused() {
     made.add("package", NEWER, &[]);
     for role in ["snapshot", "targets", "team"] {
         let mixed = made.thief(&[]);
-        mixed.road.put(&mixed.path(role, None), old.road.file(&old.path(role, None)).unwrap());
+        mixed.network.put(&mixed.path(role, None), old.network.file(&old.path(role, None)).unwrap());
         for client in [made.new_client(), seen.copy()] {
-            client.follow(&mixed.road);
+            client.use_network(&mixed.network);
             let why = refusal(&client.get("team/package"));
             assert!(why == format!("{role}: HashMismatch") || why == format!("{role}: LengthMismatch"), "{why}");
         }
@@ -119,14 +119,14 @@ fn n5_files_of_different_releases_are_refused() {
 
 #[test]
 fn n6_endless_files_are_cut() {
-    let refusals = each_file(|road, path| road.fault(path, Fault::Endless));
+    let refusals = each_file(|network, path| network.fault(path, NetworkFault::Endless));
     let is_cut = |why: &String| why.ends_with("TooLong") || why.ends_with("Length");
     assert!(refusals.iter().all(is_cut), "{refusals:?}");
 }
 
 #[test]
 fn n7_slow_files_are_given_up() {
-    let refusals = each_file(|road, path| road.fault(path, Fault::Timeout));
+    let refusals = each_file(|network, path| network.fault(path, NetworkFault::Timeout));
     assert!(refusals.iter().all(|why| why == "network: Timeout"), "{refusals:?}");
 }
 
@@ -134,10 +134,10 @@ fn n7_slow_files_are_given_up() {
 fn n8_another_genuine_package_is_refused_under_this_name() {
     let made = Made::new();
     made.add("other", OTHER, &[]);
-    let road = made.served();
-    road.put(&format!("{TARGETS}{}.package", hash(GOOD)), OTHER.to_vec());
+    let network = made.served();
+    network.put(&format!("{TARGETS}{}.package", hash(GOOD)), OTHER.to_vec());
     let client = made.new_client();
-    client.follow(&road);
+    client.use_network(&network);
     assert_eq!(refusal(&client.get("package")), "package: Hash");
     assert_eq!(client.output(), [""; 0]);
     assert_eq!(client.get("other").unwrap(), OTHER);
@@ -148,12 +148,12 @@ fn n9_no_dependency_is_fetched_that_was_not_asked_for() {
     let made = Made::new();
     made.add("dependency", EVIL, &[]);
     made.add("package", NEWER, &["--custom", "depends=dependency"]);
-    let road = made.served();
+    let network = made.served();
     let client = made.new_client();
-    client.follow(&road);
+    client.use_network(&network);
     assert_eq!(client.get("package").unwrap(), NEWER);
     assert_eq!(client.output(), ["package"]);
-    assert!(!road.requests().iter().any(|path| path.ends_with("dependency")));
+    assert!(!network.requests().iter().any(|path| path.ends_with("dependency")));
 }
 
 #[test]
@@ -163,9 +163,9 @@ fn n10_a_mirror_that_lies_keeps_nobody_from_the_next_one() {
     for path in asked {
         let lying = honest.fork();
         lying.put(&path, b"{}".to_vec());
-        let mut client = Device::asking(first.clone(), &honest);
+        let mut client = TestClient::with_root(first.clone(), &honest);
         client.now = later(0);
-        client.follow_all(&[&lying, &honest]);
+        client.use_mirrors(&[&lying, &honest]);
         assert_eq!(client.get("team/package").unwrap(), GOOD, "{path}");
     }
 }
@@ -178,15 +178,15 @@ fn n11_a_hidden_root_changes_nothing_for_those_who_have_it_or_another_mirror() {
     made.add("package", NEWER, &[]);
     let seen = made.client(&["package"]);
     let stored = seen.stored("root");
-    seen.follow(&old);
+    seen.use_network(&old);
     assert_eq!(refusal(&seen.get("package")), "timestamp: Rollback");
     assert_eq!(seen.stored("root"), stored);
     let mut frozen = unaware.copy();
-    frozen.follow(&old);
+    frozen.use_network(&old);
     assert_eq!(frozen.get("package").unwrap(), GOOD);
     frozen.now = later(8);
     assert_eq!(refusal(&frozen.get("package")), "timestamp: Expired");
-    unaware.follow_all(&[&old, &made.served()]);
+    unaware.use_mirrors(&[&old, &made.served()]);
     assert_eq!(unaware.get("package").unwrap(), NEWER);
 }
 
@@ -200,10 +200,10 @@ fn n12_a_length_beyond_the_limit_is_refused_before_the_file_is_asked_for() {
         thief.release(role, |signed| signed["meta"][format!("{below}.json")]["length"] = json!(1_u64 << 40));
         let path = thief.path(below, None);
         for client in [made.new_client(), made.client(&["package"])] {
-            client.follow(&thief.road);
-            thief.road.forget_requests();
+            client.use_network(&thief.network);
+            thief.network.forget_requests();
             assert_eq!(refusal(&client.get("package")), format!("{below}: ListedTooLong"));
-            assert!(!thief.road.requests().contains(&path));
+            assert!(!thief.network.requests().contains(&path));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Stolen keys of bins: those whose hashes the snapshot lists, and the two kinds that it lists by version alone.
 
-use lastmile_tests::scenario::{EVIL, GOOD};
-use lastmile_tests::{METADATA, file_name, hash};
+use lastmile_attacks::{EVIL, GOOD};
+use lastmile_testkit::{METADATA, file_name, hash};
 use serde_json::{Value, json};
 
 use super::nothing::Attempt;
@@ -42,7 +42,7 @@ fn k6_the_key_of_bins_gives_nothing_and_is_revoked() {
         made.run(&["revoke", "file:keys/bins-1.pem"]);
         let thief = made.thief(&["bins-1", BOTH[0], BOTH[1]]);
         thief.release(&bin, |signed| thief.list_evil(signed, "package"));
-        seen.follow(&thief.road);
+        seen.use_network(&thief.network);
         assert_eq!(refusal(&seen.get("package")), format!("{bin}: ThresholdNotMet"));
     }
 }
@@ -94,9 +94,9 @@ fn k8_both_online_keys_that_bins_need_sign_the_packages_of_the_bins_alone() {
         let thief = made.thief(&BOTH);
         thief.replace(&bin, |signed| thief.list_evil(signed, "package"));
         let new = made.new_client();
-        new.follow(&thief.road);
+        new.use_network(&thief.network);
         assert_eq!(new.get("package").unwrap(), EVIL);
-        seen.follow(&thief.road);
+        seen.use_network(&thief.network);
         assert_eq!(seen.get("package").unwrap(), GOOD);
         // In a release of his own, for everybody.
         let thief = made.thief(&BOTH);
@@ -105,26 +105,26 @@ fn k8_both_online_keys_that_bins_need_sign_the_packages_of_the_bins_alone() {
             thief.list_evil(signed, "package");
         });
         for client in [&made.new_client(), &seen] {
-            client.follow(&thief.road);
+            client.use_network(&thief.network);
             assert_eq!(client.get("package").unwrap(), EVIL);
         }
         // What other keys sign for is out of reach.
         let thief = made.thief(&BOTH);
         thief.release("targets", |targets| thief.list_evil(targets, "package"));
         let other = made.new_client();
-        other.follow(&thief.road);
+        other.use_network(&thief.network);
         assert_eq!(refusal(&other.get("package")), "targets: ThresholdNotMet");
 
         add_keys(&made, kind, &["bins-1", "bins-2"]);
         made.revoke_online("timestamp-1");
         made.revoke_online("snapshot-1");
         for client in [&new, &seen] {
-            client.follow(&made.served());
+            client.use_network(&made.served());
             assert_eq!(client.get("package").unwrap(), GOOD);
         }
         let thief = made.thief(&[BOTH[0], BOTH[1], "snapshot-2", "timestamp-2"]);
         thief.release(&bin, |signed| thief.list_evil(signed, "package"));
-        seen.follow(&thief.road);
+        seen.use_network(&thief.network);
         assert_eq!(refusal(&seen.get("package")), format!("{bin}: ThresholdNotMet"));
     }
 }
@@ -138,7 +138,7 @@ fn list_by_version_alone(made: &Made) {
         }
     });
     let path = thief.path("snapshot", None);
-    let bytes = thief.road.file(&path).unwrap();
+    let bytes = thief.network.file(&path).unwrap();
     thief.replace("timestamp", |timestamp| {
         let entry = &mut timestamp["meta"]["snapshot.json"];
         entry["length"] = json!(bytes.len());
@@ -146,7 +146,7 @@ fn list_by_version_alone(made: &Made) {
     });
     for path in [path, thief.path("timestamp", None)] {
         let name = path.trim_start_matches(METADATA);
-        std::fs::write(made.dir().join("metadata").join(name), thief.road.file(&path).unwrap()).unwrap();
+        std::fs::write(made.dir().join("metadata").join(name), thief.network.file(&path).unwrap()).unwrap();
     }
 }
 
@@ -158,7 +158,7 @@ fn k9_the_key_of_very_many_bins_of_an_earlier_version_replaces_packages_until_th
     list_by_version_alone(&made);
     made.add("other", GOOD, &[]);
     let seen = made.client(&["package"]);
-    let bin = lastmile_tests::bin_of("bin", 14, "package");
+    let bin = lastmile_testkit::bin_of("bin", 14, "package");
     let forge = || {
         let thief = made.thief(&["bins-1"]);
         thief.replace(&bin, |signed| thief.list_evil(signed, "package"));
@@ -166,19 +166,19 @@ fn k9_the_key_of_very_many_bins_of_an_earlier_version_replaces_packages_until_th
     };
     let thief = forge();
     let new = made.new_client();
-    new.follow(&thief.road);
+    new.use_network(&thief.network);
     assert_eq!(new.get("package").unwrap(), EVIL);
-    seen.follow(&thief.road);
+    seen.use_network(&thief.network);
     assert_eq!(seen.get("package").unwrap(), GOOD, "this version of the bin is stored already");
     // The key alone still makes no release.
     let thief = made.thief(&["bins-1"]);
     thief.release(&bin, |signed| thief.list_evil(signed, "package"));
-    seen.follow(&thief.road);
+    seen.use_network(&thief.network);
     assert_eq!(refusal(&seen.get("package")), "timestamp: ThresholdNotMet");
 
     made.run(&["bins", "--bit-length", "1", "--key", "bins-1"]);
     for client in [&new, &seen] {
-        client.follow(&made.served());
+        client.use_network(&made.served());
         assert_eq!(client.get("package").unwrap(), GOOD);
     }
     let bin = made.bin_of("package");

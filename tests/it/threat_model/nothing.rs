@@ -1,7 +1,7 @@
 //! Keys that give nothing to a thief who has no others: the snapshot lists the hash of each file that they could replace.
 
-use lastmile_tests::METADATA;
-use lastmile_tests::scenario::GOOD;
+use lastmile_attacks::GOOD;
+use lastmile_testkit::METADATA;
 use serde_json::{Value, json};
 
 use crate::made::{Made, Thief, in_days, refusal};
@@ -30,19 +30,19 @@ impl Attempt<'_> {
         let thief = made.thief(self.stolen);
         replace(&thief);
         let new = made.new_client();
-        new.follow(&thief.road);
+        new.use_network(&thief.network);
         assert_eq!(refusal(&new.get(self.package)), in_place, "{:?}", self.stolen);
         assert_eq!(new.output(), [""; 0]);
         // Who has been here has the file already.
         let stored = seen.files();
-        seen.follow(&thief.road);
+        seen.use_network(&thief.network);
         assert_eq!(seen.get(self.package).unwrap(), GOOD);
         assert_eq!(seen.files(), stored);
 
         let thief = made.thief(self.stolen);
         thief.release(self.role, |signed| forge(&thief, signed));
         for client in [made.new_client(), seen.copy()] {
-            client.follow(&thief.road);
+            client.use_network(&thief.network);
             assert_eq!(refusal(&client.get(self.package)), own_release, "{:?}", self.stolen);
             assert_ne!(client.output().first().map(|name| client.read_output(name)), Some(NEWER.to_vec()));
         }
@@ -52,11 +52,11 @@ impl Attempt<'_> {
         replace(&thief);
         for client in [new, seen, made.new_client()] {
             let before: Vec<Vec<u8>> = client.output().iter().map(|name| client.read_output(name)).collect();
-            client.follow(&thief.road);
+            client.use_network(&thief.network);
             assert_eq!(refusal(&client.get(self.package)), in_place, "{:?}", self.stolen);
             let after: Vec<Vec<u8>> = client.output().iter().map(|name| client.read_output(name)).collect();
             assert_eq!(before, after);
-            client.follow(&made.served());
+            client.use_network(&made.served());
             assert_eq!(client.get(self.package).unwrap(), NEWER);
         }
     }
@@ -81,7 +81,7 @@ fn k2_the_snapshot_key_gives_nothing_and_is_revoked() {
     // Not even a timestamp key lets the old snapshot key sign again.
     let thief = made.thief(&["snapshot-1", "timestamp-2"]);
     thief.release("snapshot", |_| {});
-    seen.follow(&thief.road);
+    seen.use_network(&thief.network);
     assert_eq!(refusal(&seen.get("package")), "snapshot: ThresholdNotMet");
 }
 
@@ -101,7 +101,7 @@ fn k4_the_key_of_a_delegated_role_gives_nothing_and_is_revoked_without_a_new_roo
     assert!(made.served().file(&format!("{METADATA}2.root.json")).is_none());
     let thief = made.thief(&["team-1", "timestamp-1", "snapshot-1"]);
     thief.release("team", |team| thief.list_evil(team, "team/package"));
-    seen.follow(&thief.road);
+    seen.use_network(&thief.network);
     assert_eq!(refusal(&seen.get("team/package")), "team: ThresholdNotMet");
 }
 
@@ -122,7 +122,7 @@ fn k10_the_targets_key_gives_nothing_without_both_online_keys_and_is_revoked() {
     made.revoke("targets", "targets-1", "targets-2");
     let thief = made.thief(&["targets-1", "timestamp-1", "snapshot-1"]);
     thief.release("targets", |targets| thief.list_evil(targets, "package"));
-    seen.follow(&thief.road);
+    seen.use_network(&thief.network);
     assert_eq!(refusal(&seen.get("package")), "targets: ThresholdNotMet");
 }
 
@@ -143,23 +143,23 @@ fn k12_fewer_root_keys_than_must_sign_give_nothing_and_are_rotated_out() {
     name_own_keys(&mut thief);
     let seen = made.client(&["package"]);
     for client in [&made.new_client(), &seen] {
-        client.follow(&thief.road);
+        client.use_network(&thief.network);
         assert_eq!(refusal(&client.get("package")), "root: ThresholdNotMet");
     }
     // The root of the same version with other content is none that comes next.
     let thief = made.thief(&["root-1"]);
     let mut signed = thief.newest("root");
     signed["expires"] = in_days(3_650);
-    thief.road.put(&format!("{METADATA}2.root.json"), thief.sign("root", &signed));
-    seen.follow(&thief.road);
+    thief.network.put(&format!("{METADATA}2.root.json"), thief.sign("root", &signed));
+    seen.use_network(&thief.network);
     assert!(refusal(&seen.get("package")).starts_with("root: "));
 
     made.new_key("root-4");
     made.run(&["rotate", "root", "--add", "root-4", "--remove", "root-1"]);
-    seen.follow(&made.served());
+    seen.use_network(&made.served());
     assert_eq!(seen.get("package").unwrap(), GOOD);
     let mut thief = made.thief(&["root-1", "root-2"]);
     name_own_keys(&mut thief);
-    seen.follow(&thief.road);
+    seen.use_network(&thief.network);
     assert_eq!(refusal(&seen.get("package")), "root: ThresholdNotMet");
 }

@@ -1,7 +1,7 @@
 //! What stolen keys can do, what they cannot do, and how the repository recovers.
 
-use lastmile_tests::METADATA;
-use lastmile_tests::scenario::{EVIL, GOOD};
+use lastmile_attacks::{EVIL, GOOD};
+use lastmile_testkit::METADATA;
 use serde_json::json;
 
 use crate::made::{Made, in_days, later, refusal};
@@ -18,7 +18,7 @@ fn k1_the_timestamp_key_withholds_releases_until_the_snapshot_expires() {
     thief.release("timestamp", |timestamp| timestamp["expires"] = in_days(3_650));
     made.add("package", NEWER, &[]);
     for mut client in [seen.copy(), made.new_client()] {
-        client.follow(&thief.road);
+        client.use_network(&thief.network);
         client.now = later(20);
         assert_eq!(client.get("package").unwrap(), GOOD);
         client.now = later(22);
@@ -39,9 +39,9 @@ fn k1_the_timestamp_key_takes_new_clients_back_and_no_others() {
     let listed = older.newest("timestamp")["meta"]["snapshot.json"].take();
     thief.release("timestamp", |timestamp| timestamp["meta"]["snapshot.json"] = listed);
     let new = made.new_client();
-    new.follow(&thief.road);
+    new.use_network(&thief.network);
     assert_eq!(new.get("package").unwrap(), GOOD);
-    seen.follow(&thief.road);
+    seen.use_network(&thief.network);
     assert_eq!(refusal(&seen.get("package")), "timestamp: ListedRollback");
 }
 
@@ -52,14 +52,14 @@ fn k1_the_timestamp_key_changes_no_package() {
     let thief = made.thief(&["timestamp-1"]);
     thief.release("targets", |targets| thief.list_evil(targets, "package"));
     for client in [&made.new_client(), &seen.copy()] {
-        client.follow(&thief.road);
+        client.use_network(&thief.network);
         assert_eq!(refusal(&client.get("package")), "snapshot: ThresholdNotMet");
     }
     // Another timestamp of the same version is not even kept.
     let thief = made.thief(&["timestamp-1"]);
     thief.replace("timestamp", |timestamp| timestamp["expires"] = in_days(3_650));
     let stored = seen.stored("timestamp");
-    seen.follow(&thief.road);
+    seen.use_network(&thief.network);
     assert_eq!(seen.get("package").unwrap(), GOOD);
     assert_eq!(seen.stored("timestamp"), stored);
 }
@@ -70,19 +70,19 @@ fn k1_revoking_the_timestamp_key_makes_clients_forget_its_versions() {
     let seen = made.client(&["package"]);
     let thief = made.thief(&["timestamp-1"]);
     thief.release("timestamp", |timestamp| timestamp["version"] = json!(GREATEST));
-    seen.follow(&thief.road);
+    seen.use_network(&thief.network);
     assert_eq!(seen.get("package").unwrap(), GOOD);
     made.add("package", NEWER, &[]);
-    seen.follow(&made.served());
+    seen.use_network(&made.served());
     assert_eq!(refusal(&seen.get("package")), "timestamp: Rollback");
 
     made.revoke_online("timestamp-1");
-    seen.follow(&made.served());
+    seen.use_network(&made.served());
     assert_eq!(seen.get("package").unwrap(), NEWER);
     let thief = made.thief(&["timestamp-1"]);
     thief.release("timestamp", |timestamp| timestamp["version"] = json!(GREATEST));
     for client in [&seen, &made.new_client()] {
-        client.follow(&thief.road);
+        client.use_network(&thief.network);
         assert_eq!(refusal(&client.get("package")), "timestamp: ThresholdNotMet");
     }
 }
@@ -95,7 +95,7 @@ fn k3_timestamp_and_snapshot_withhold_releases_until_targets_expires() {
     thief.release("snapshot", |snapshot| snapshot["expires"] = in_days(3_650));
     thief.release("timestamp", |timestamp| timestamp["expires"] = in_days(3_650));
     made.add("package", NEWER, &[]);
-    seen.follow(&thief.road);
+    seen.use_network(&thief.network);
     seen.now = later(179);
     assert_eq!(seen.get("package").unwrap(), GOOD);
     seen.now = later(181);
@@ -114,10 +114,10 @@ fn k3_timestamp_and_snapshot_combine_releases_as_far_as_no_version_goes_down() {
     let old = first.newest("snapshot")["meta"]["team.json"].take();
     thief.release("snapshot", |snapshot| snapshot["meta"]["team.json"] = old);
     for client in [&seen_first, &made.new_client()] {
-        client.follow(&thief.road);
+        client.use_network(&thief.network);
         assert_eq!((client.get("package").unwrap(), client.get("team/package").unwrap()), (NEWER.into(), GOOD.into()));
     }
-    seen_second.follow(&thief.road);
+    seen_second.use_network(&thief.network);
     assert_eq!(refusal(&seen_second.get("package")), "snapshot: ListedRollback");
 }
 
@@ -129,30 +129,30 @@ fn k3_timestamp_and_snapshot_sign_no_package_and_their_versions_are_forgotten_on
         let thief = made.thief(&ONLINE);
         thief.release(role, |signed| thief.list_evil(signed, package));
         for client in [&made.new_client(), &seen.copy()] {
-            client.follow(&thief.road);
+            client.use_network(&thief.network);
             assert_eq!(refusal(&client.get(package)), format!("{role}: ThresholdNotMet"));
         }
         // Nor under the version that is published.
         let thief = made.thief(&ONLINE);
         thief.replace(role, |signed| thief.list_evil(signed, package));
         let new = made.new_client();
-        new.follow(&thief.road);
+        new.use_network(&thief.network);
         assert_eq!(refusal(&new.get(package)), format!("{role}: HashMismatch"));
     }
     let thief = made.thief(&ONLINE);
     thief.release("snapshot", |snapshot| snapshot["version"] = json!(GREATEST));
     thief.release("timestamp", |timestamp| timestamp["version"] = json!(GREATEST));
-    seen.follow(&thief.road);
+    seen.use_network(&thief.network);
     assert_eq!(seen.get("package").unwrap(), GOOD);
     made.add("package", NEWER, &[]);
-    seen.follow(&made.served());
+    seen.use_network(&made.served());
     assert_eq!(refusal(&seen.get("package")), "timestamp: Rollback");
     made.revoke_online("snapshot-1");
-    seen.follow(&made.served());
+    seen.use_network(&made.served());
     assert_eq!(seen.get("package").unwrap(), NEWER);
     let thief = made.thief(&ONLINE);
     thief.release("snapshot", |_| {});
-    seen.follow(&thief.road);
+    seen.use_network(&thief.network);
     assert_eq!(refusal(&seen.get("package")), "timestamp: ThresholdNotMet");
 }
 
@@ -170,7 +170,7 @@ fn k5_a_delegated_role_with_both_online_keys_signs_packages_within_its_paths_alo
         }
     });
     for client in [&made.new_client(), &seen] {
-        client.follow(&thief.road);
+        client.use_network(&thief.network);
         assert_eq!(client.get("team/package").unwrap(), EVIL);
         assert_eq!(client.get("team/of-targets").unwrap(), GOOD, "targets comes before team");
         assert_eq!(client.get("package").unwrap(), GOOD);
@@ -178,11 +178,11 @@ fn k5_a_delegated_role_with_both_online_keys_signs_packages_within_its_paths_alo
     }
     made.revoke("team", "team-1", "team-2");
     made.revoke_online("timestamp-1");
-    seen.follow(&made.served());
+    seen.use_network(&made.served());
     assert_eq!(seen.get("team/package").unwrap(), GOOD);
     let thief = made.thief(&["team-1", "timestamp-2", "snapshot-2"]);
     thief.release("team", |team| thief.list_evil(team, "team/package"));
-    seen.follow(&thief.road);
+    seen.use_network(&thief.network);
     assert_eq!(refusal(&seen.get("team/package")), "team: ThresholdNotMet");
 }
 
@@ -197,19 +197,19 @@ fn k11_targets_with_both_online_keys_signs_any_package_until_all_are_revoked() {
         thief.list_evil(targets, "anything");
     });
     for client in [&made.new_client(), &seen] {
-        client.follow(&thief.road);
+        client.use_network(&thief.network);
         assert_eq!(client.get("package").unwrap(), EVIL);
         assert_eq!(client.get("anything").unwrap(), EVIL);
     }
     made.revoke("targets", "targets-1", "targets-2");
     made.revoke_online("timestamp-1");
-    seen.follow(&made.served());
+    seen.use_network(&made.served());
     assert_eq!(seen.get("package").unwrap(), GOOD);
     assert_eq!(refusal(&seen.get("anything")), "anything: NoSuchTarget");
     let thief = made.thief(&["targets-1", ONLINE[0], ONLINE[1]]);
     thief.release("targets", |targets| thief.list_evil(targets, "package"));
     for client in [&made.new_client(), &seen] {
-        client.follow(&thief.road);
+        client.use_network(&thief.network);
         assert_eq!(refusal(&client.get("package")), "timestamp: ThresholdNotMet");
     }
 }
@@ -231,7 +231,7 @@ fn k13_a_threshold_of_root_keys_takes_the_repository_and_a_new_root_must_be_ship
     take_over(&thief);
     thief.release("targets", |targets| thief.list_evil(targets, "package"));
     for client in [&made.new_client(), &seen] {
-        client.follow(&thief.road);
+        client.use_network(&thief.network);
         assert_eq!(client.get("package").unwrap(), EVIL);
     }
     // What the maintainers publish does not remove him.
@@ -239,11 +239,11 @@ fn k13_a_threshold_of_root_keys_takes_the_repository_and_a_new_root_must_be_ship
     made.new_key("root-5");
     made.run(&["rotate", "root", "--add", "root-4", "--add", "root-5", "--remove", "root-1", "--remove", "root-2"]);
     made.add("package", NEWER, &[]);
-    seen.follow(&made.served());
+    seen.use_network(&made.served());
     assert_eq!(refusal(&seen.get("package")), "timestamp: ThresholdNotMet");
     // A client that has the new root before him, from wherever, is safe.
     let second = made.served().file(&format!("{METADATA}2.root.json")).unwrap();
-    let mut shipped = lastmile_tests::Device::asking(second, &made.served());
+    let mut shipped = lastmile_testkit::TestClient::with_root(second, &made.served());
     shipped.now = later(0);
     assert_eq!(shipped.get("package").unwrap(), NEWER);
     let early = made.client(&["package"]);
@@ -251,7 +251,7 @@ fn k13_a_threshold_of_root_keys_takes_the_repository_and_a_new_root_must_be_ship
         let mut thief = made.thief(&["root-1", "root-2"]);
         thief.own_key();
         take_over(&thief);
-        client.follow(&thief.road);
+        client.use_network(&thief.network);
         assert_eq!(refusal(&client.get("package")), "root: ThresholdNotMet");
     }
 }
@@ -266,14 +266,14 @@ fn k13_a_root_of_the_same_version_with_other_content_is_refused_whoever_signs_it
     signed["expires"] = in_days(3_650);
     assert_eq!(signed["version"], json!(2));
     let other = thief.sign("root", &signed);
-    thief.road.put(&format!("{METADATA}3.root.json"), other.clone());
-    seen.follow(&thief.road);
+    thief.network.put(&format!("{METADATA}3.root.json"), other.clone());
+    seen.use_network(&thief.network);
     assert_eq!(refusal(&seen.get("package")), "root: Rollback");
     // In the place of the one that the client has, it is never asked for.
     let thief = made.thief(&[]);
-    thief.road.put(&format!("{METADATA}2.root.json"), other);
+    thief.network.put(&format!("{METADATA}2.root.json"), other);
     let stored = seen.stored("root");
-    seen.follow(&thief.road);
+    seen.use_network(&thief.network);
     assert_eq!(seen.get("package").unwrap(), GOOD);
     assert_eq!(seen.stored("root"), stored);
 }

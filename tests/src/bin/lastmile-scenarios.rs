@@ -7,7 +7,7 @@
 
 use std::process::ExitCode;
 
-use lastmile_tests::scenario;
+use lastmile_attacks as scenario;
 
 fn main() -> ExitCode {
     let mut wanted: Vec<String> = std::env::args().skip(1).collect();
@@ -19,13 +19,13 @@ fn main() -> ExitCode {
         println!("there is no such scenario: {wanted:?}");
         return ExitCode::FAILURE;
     }
-    let played = scenario::library::run_all(&chosen);
+    let results = scenario::in_process::run_all(&chosen);
     if is_page {
-        print!("{}", scenario::page::page(&played));
+        print!("{}", scenario::page::page(&results));
         return ExitCode::SUCCESS;
     }
     let mut code = ExitCode::SUCCESS;
-    for (scenario, play, result) in played {
+    for (scenario, case, result) in results {
         let said = match result {
             Ok(said) => said.unwrap_or_else(|| "accepted, as it must be".to_owned()),
             Err(wrong) => {
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
                 format!("WRONG: {wrong}")
             }
         };
-        println!("{} [{}]: {said}", scenario.id, play.sample);
+        println!("{} [{}]: {said}", scenario.id, case.sample);
     }
     code
 }

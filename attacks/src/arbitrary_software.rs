@@ -1,0 +1,146 @@
+//! Arbitrary software, extraneous dependencies and wrong software (TUF specification 1.5.2).
+
+use lastmile_testkit::{Delegation, METADATA, TARGETS, TestKey, hash};
+use serde_json::json;
+
+use crate::forgery::{newer, with_signatures};
+use crate::{Case, EVIL, GOOD, Scenario, release};
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario::new(
+        "3.1-bytes",
+        &["3.1-bytes", "4.9-length", "3.8-other-package"],
+        "a package with a changed byte, of the same length, one byte shorter or longer, or another valid package",
+        "specification 1.5.2, arbitrary installation and wrong software",
+        other_bytes,
+    ),
+    Scenario::new(
+        "3.1-metadata",
+        &["3.1-metadata"],
+        "targets unsigned, signed by the key of another role, or with the signatures of the last release",
+        "specification 1.5.2, arbitrary installation",
+        other_metadata,
+    ),
+    Scenario::new(
+        "3.1-another-role",
+        &["3.1-another-role"],
+        "the valid file of one role is served as another",
+        "specification 4.2.1",
+        another_role,
+    ),
+    Scenario::new(
+        "3.6-dependencies",
+        &["3.6-dependencies"],
+        "a delegated role lists packages outside of its paths, beside the one that is asked for",
+        "specification 1.5.2, extraneous dependencies",
+        extraneous_dependencies,
+    ),
+    Scenario::new(
+        "3.8-names",
+        &["3.8-names"],
+        "a package is asked for under another spelling of its name",
+        "specification 4.5, wrong software",
+        other_spellings,
+    ),
+];
+
+fn other_bytes() -> Vec<Case> {
+    let mut honest = release(3);
+    honest.add_target("targets", "new", b"new package!");
+    honest.publish(&["targets"]);
+    let samples: [(&str, &[u8], &'static str); 6] = [
+        ("one byte changed", b"New package!", "Hash"),
+        ("of the same length", EVIL, "Hash"),
+        ("another valid package", GOOD, "Hash"),
+        ("one byte shorter", b"new package", "Cut"),
+        ("one byte longer", b"new package!!", "Length"),
+        ("nothing", b"", "Length"),
+    ];
+    let cases = samples.map(|(sample, body, why)| {
+        let network = honest.network().fork();
+        network.put(&format!("{TARGETS}{}.new", hash(b"new package!")), body.to_vec());
+        let who = if why == "Cut" { "the target `new" } else { "new" };
+        Case::against(&honest).attacker(&network).get("new").sample(sample).refused(who, why)
+    });
+    cases.into()
+}
+
+fn other_metadata() -> Vec<Case> {
+    let honest = release(3);
+    let forged = |signers: &[TestKey], role: &str| {
+        let mut thief = honest.fork();
+        thief.set_signers(role, signers);
+        thief.add_target(role, "team/package", EVIL);
+        thief.publish(&[role]);
+        thief
+    };
+    let kept = {
+        let mut thief = forged(&[TestKey::new("targets")], "targets");
+        let old: serde_json::Value = serde_json::from_slice(&honest.written("targets")).unwrap();
+        let bytes = with_signatures(&thief.written("targets"), |signatures| {
+            *signatures = old["signatures"].as_array().unwrap().clone();
+        });
+        crate::forgery::republish(&mut thief, "targets", bytes);
+        thief
+    };
+    let cases = [
+        ("unsigned", forged(&[], "targets")),
+        ("by the snapshot's key", forged(&[TestKey::new("snapshot")], "targets")),
+        ("by the delegated role's key", forged(&[TestKey::new("team")], "targets")),
+        ("by one root key", forged(&[TestKey::new("root-1")], "targets")),
+        ("with the signatures of the last release", kept),
+    ];
+    let cases = cases.map(|(sample, thief)| {
+        let case = Case::against(&honest).attacker(thief.network()).get("team/package").sample(sample);
+        case.refused("targets", "ThresholdNotMet").advances(&["snapshot", "timestamp"])
+    });
+    cases.into()
+}
+
+fn another_role() -> Vec<Case> {
+    let honest = release(3);
+    let mut same_key = release(3);
+    same_key.set_keys("snapshot", &[TestKey::new("timestamp")], 1);
+    same_key.publish(&["root", "team", "targets"]);
+    let mut cases = Vec::new();
+    for (sample, honest, reason) in
+        [("keys of their own", honest, "ThresholdNotMet"), ("one key for both", same_key, "WrongType")]
+    {
+        let network = honest.network().fork();
+        network.put(&format!("{METADATA}timestamp.json"), honest.written("snapshot"));
+        let case = Case::against(&honest).attacker(&network).sample(format!("a snapshot as timestamp, {sample}"));
+        cases.push(case.refused("timestamp", reason));
+    }
+    cases
+}
+
+fn extraneous_dependencies() -> Vec<Case> {
+    let honest = release(3);
+    let mut thief = honest.fork();
+    thief.add_target("team", "dependency", EVIL);
+    thief.signed("team")["targets"]["team/package"]["custom"] = json!({"depends": ["dependency"]});
+    thief.publish(&["team"]);
+    let case = Case::against(&honest).attacker(thief.network()).honest(newer(&thief).network());
+    vec![
+        case.clone()
+            .get("dependency")
+            .sample("asked for")
+            .refused("dependency", "NoSuchTarget")
+            .advances(&["snapshot", "timestamp"]),
+        case.get("team/package").sample("beside the package"),
+    ]
+}
+
+fn other_spellings() -> Vec<Case> {
+    let mut honest = release(1);
+    honest.delegate("targets", &Delegation::paths("all", &["*", "*/*"]));
+    honest.add_target("targets", "dir/package", GOOD);
+    honest.publish(&["all", "targets"]);
+    let cases = ["Package", "dir//package", "package ", "dir/Package", "dir\\package", "dir%2Fpackage"];
+    let cases = cases.map(|name| {
+        let case = Case::against(&honest).get(name).sample(format!("`{name}`"));
+        let advances: &[&str] = if name == "dir//package" { &[] } else { &["all"] };
+        case.refused(name, "NoSuchTarget").advances(advances)
+    });
+    cases.into()
+}

@@ -1,0 +1,230 @@
+//! Attacks on delegations: paths, order, files of delegated roles.
+
+use lastmile_testkit::{Delegation, METADATA, Repository, TestKey, sign};
+use serde_json::json;
+
+use crate::forgery::before;
+use crate::{Case, EVIL, GOOD, Scenario, release};
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario::new(
+        "GHSA-qp9x-wp8f-qgjj",
+        &["GHSA-qp9x-wp8f-qgjj"],
+        "a delegation for `Team/*` or `team\\*` offers what belongs to `team/*`",
+        "GHSA-qp9x-wp8f-qgjj",
+        patterns_that_fold_case,
+    ),
+    Scenario::new(
+        "CVE-2024-47534",
+        &["CVE-2024-47534"],
+        "none: of many roles that claim a package, the first in the list decides",
+        "CVE-2024-47534, GHSA-4f8r-qqr9-fq8j",
+        the_first_role_decides,
+    ),
+    Scenario::new(
+        "2.2-not-in-snapshot",
+        &["2.2-not-in-snapshot", "S-2.3-5", "S-2.4-2"],
+        "a delegated role is missing in the snapshot; a later role offers the package",
+        "a defect of an implementation, 2024",
+        not_in_snapshot,
+    ),
+    Scenario::new(
+        "CVE-2025-2886",
+        &["CVE-2025-2886", "4.6-terminating-at-depth"],
+        "a role after a terminating one offers a package",
+        "CVE-2025-2886, GHSA-v4wr-j3w6-mxqc",
+        behind_a_terminating_role,
+    ),
+    Scenario::new(
+        "CVE-2026-6967",
+        &["CVE-2026-6967", "3.7-M3"],
+        "a delegated role is expired, is of another release, or is longer than the snapshot says",
+        "CVE-2026-6967, GHSA-4v58-8p28-2rq3",
+        delegated_role_unchecked,
+    ),
+    Scenario::new(
+        "2.4-neither-paths-nor-prefixes",
+        &["2.4-neither-paths-nor-prefixes", "4.6-paths-and-prefixes"],
+        "a delegation with neither paths nor prefixes, with both, with an odd prefix, or with empty lists",
+        "issue 344 of an implementation",
+        neither_paths_nor_prefixes,
+    ),
+    Scenario::new(
+        "2.4-custom",
+        &["2.4-custom"],
+        "none: two roles list a package, and the first one's entry counts",
+        "issue 562 of an implementation",
+        first_entry_counts,
+    ),
+    Scenario::new(
+        "2.4-unsigned-delegated",
+        &["2.4-unsigned-delegated"],
+        "a delegated role without signatures, or signed by the keys of another delegator",
+        "issues 275 and 279 of an implementation",
+        unsigned_delegated,
+    ),
+];
+
+fn patterns_that_fold_case() -> Vec<Case> {
+    let honest = release(3);
+    let samples =
+        [("Team/*", "team/other"), ("TEAM/*", "team/other"), ("team\\*", "team/other"), ("team/*", "team\\other")];
+    let cases = samples.map(|(pattern, path)| {
+        let mut thief = honest.fork();
+        thief.signed("targets")["delegations"]["roles"] = json!([]);
+        thief.delegate("targets", &Delegation::paths("thief", &[pattern]));
+        thief.delegate("targets", &Delegation::paths("team", &["team/*"]));
+        thief.add_target("thief", path, EVIL);
+        thief.publish(&["thief", "targets"]);
+        // The delegations are the repository's own; only the thief's targets are not.
+        Case::against(&thief).sample(format!("`{pattern}` and `{path}`")).get(path).refused(path, "NoSuchTarget")
+    });
+    cases.into()
+}
+
+fn the_first_role_decides() -> Vec<Case> {
+    let samples = [("names that rise", false), ("names that fall", true)].map(|(sample, falling)| {
+        let mut honest = release(1);
+        let number = |place: u32| if falling { 50 - place } else { place };
+        let names: Vec<String> = (1..=16).map(|place| format!("role-{:02}", number(place))).collect();
+        for (place, name) in names.iter().enumerate() {
+            honest.delegate("targets", &Delegation::paths(name, &["claimed"]));
+            honest.add_target(name, "claimed", if place == 0 { GOOD } else { EVIL });
+        }
+        let roles: Vec<&str> = names.iter().map(String::as_str).chain(["targets"]).collect();
+        honest.publish(&roles);
+        Case::against(&honest).packages(&["package"]).get("claimed").sample(sample)
+    });
+    samples.into()
+}
+
+fn not_in_snapshot() -> Vec<Case> {
+    // The first role never was in a snapshot, so that nothing disappears.
+    let mut honest = release(1);
+    honest.signed("targets")["delegations"]["roles"] = json!([]);
+    honest.delegate("targets", &Delegation::paths("first", &["claimed"]));
+    honest.delegate("targets", &Delegation::paths("second", &["claimed"]));
+    honest.delegate("targets", &Delegation::paths("team", &["team/*"]));
+    honest.add_target("second", "claimed", EVIL);
+    honest.publish(&["second", "team", "targets"]);
+    vec![Case::against(&honest).get("claimed").refused("first", "NotListed")]
+}
+
+fn behind_a_terminating_role() -> Vec<Case> {
+    let mut flat = release(1);
+    flat.delegate("targets", &Delegation::paths("owner", &["claimed"]).terminating());
+    flat.delegate("targets", &Delegation::paths("thief", &["claimed"]));
+    flat.add_target("thief", "claimed", EVIL);
+    flat.publish(&["owner", "thief", "targets"]);
+    let mut deep = release(1);
+    deep.delegate("targets", &Delegation::paths("middle", &["claimed"]));
+    deep.delegate("targets", &Delegation::paths("thief", &["claimed"]));
+    deep.delegate("middle", &Delegation::paths("owner", &["claimed"]).terminating());
+    deep.add_target("thief", "claimed", EVIL);
+    deep.publish(&["owner", "middle", "thief", "targets"]);
+    let case = |honest, sample, advances: &[&str]| {
+        Case::against(honest).get("claimed").sample(sample).refused("claimed", "NoSuchTarget").advances(advances)
+    };
+    vec![case(&flat, "on the first level", &["owner"]), case(&deep, "on the second level", &["middle", "owner"])]
+}
+
+fn delegated_role_unchecked() -> Vec<Case> {
+    let honest = release(3);
+    let mut expired = honest.fork();
+    expired.signed("team")["expires"] = json!("2020-01-01T00:00:00Z");
+    expired.publish(&["team"]);
+    // Signed by the right key, and listed in no snapshot.
+    let mut other = honest.fork();
+    other.publish(&["team"]);
+    let mut unlisted = other.fork();
+    unlisted.add_target("team", "team/other", EVIL);
+    let signed = unlisted.signed("team").clone();
+    let bytes = sign(&signed, &[TestKey::new("team")]);
+    let listed = other.written("team").len();
+    let path = format!("{METADATA}{}.team.json", other.version("team"));
+    unlisted.network().put(&path, bytes);
+    let mut same_length = other.fork();
+    same_length.signed("team")["expires"] = json!("2041-01-01T00:00:00Z");
+    let signed = same_length.signed("team").clone();
+    let bent = sign(&signed, &[TestKey::new("team")]);
+    assert_eq!(bent.len(), listed);
+    same_length.network().put(&path, bent);
+    let case = |thief: &Repository, sample| {
+        let case = Case::against(&honest).attacker(thief.network()).get("team/package").sample(sample);
+        case.advances(before("team"))
+    };
+    let file = path.trim_start_matches(METADATA).to_owned();
+    vec![
+        case(&expired, "expired").refused("team", "Expired"),
+        case(&unlisted, "longer than listed").refused(file, "TooLong"),
+        case(&same_length, "of another hash").refused("team", "HashMismatch"),
+    ]
+}
+
+fn neither_paths_nor_prefixes() -> Vec<Case> {
+    let honest = release(2);
+    let samples = [
+        ("both", json!({"paths": ["*"], "path_hash_prefixes": ["0"]})),
+        ("no hexadecimal", json!({"path_hash_prefixes": ["xy"]})),
+        ("an empty prefix", json!({"path_hash_prefixes": [""]})),
+        ("65 digits", json!({"path_hash_prefixes": ["0".repeat(65)]})),
+        ("upper case", json!({"path_hash_prefixes": ["AB"]})),
+    ];
+    let refused = samples.map(|(sample, members)| {
+        let mut thief = honest.fork();
+        thief.delegate("targets", &Delegation::with_members("thief", members));
+        // The empty prefix can be read as the beginning of all hashes; nothing else here covers the package.
+        let content = if sample == "an empty prefix" { GOOD } else { EVIL };
+        thief.add_target("thief", "claimed", content);
+        thief.publish(&["thief", "targets"]);
+        let mut mended = thief.fork();
+        mended.signed("targets")["delegations"]["roles"].as_array_mut().unwrap().pop();
+        mended.publish(&["team", "targets"]);
+        let case =
+            Case::against(&honest).attacker(thief.network()).honest(mended.network()).get("claimed").sample(sample);
+        case.form_only().refused("targets", "Malformed").advances(&["snapshot", "timestamp"])
+    });
+    let empty = [
+        ("neither", json!({})),
+        ("no paths", json!({"paths": []})),
+        ("no prefixes", json!({"path_hash_prefixes": []})),
+    ];
+    let empty = empty.map(|(sample, members)| {
+        let mut thief = honest.fork();
+        thief.delegate("targets", &Delegation::with_members("thief", members));
+        thief.add_target("thief", "claimed", EVIL);
+        thief.publish(&["thief", "targets"]);
+        Case::against(&thief).get("claimed").sample(sample).honest_may_be_refused().refused("claimed", "NoSuchTarget")
+    });
+    refused.into_iter().chain(empty).collect()
+}
+
+fn first_entry_counts() -> Vec<Case> {
+    let mut honest = release(1);
+    for (name, content) in [("first", GOOD), ("second", EVIL)] {
+        honest.delegate("targets", &Delegation::paths(name, &["claimed"]));
+        honest.add_target(name, "claimed", content);
+        honest.signed(name)["targets"]["claimed"]["custom"] = json!({"from": name});
+    }
+    honest.publish(&["first", "second", "targets"]);
+    vec![Case::against(&honest).get("claimed").packages(&["package"])]
+}
+
+fn unsigned_delegated() -> Vec<Case> {
+    let honest = release(3);
+    let samples = [
+        ("nobody", vec![]),
+        ("the delegator", vec![TestKey::new("targets")]),
+        ("the snapshot's key", vec![TestKey::new("snapshot")]),
+    ];
+    let cases = samples.map(|(sample, signers)| {
+        let mut thief = honest.fork();
+        thief.set_signers("team", &signers);
+        thief.add_target("team", "team/package", EVIL);
+        thief.publish(&["team"]);
+        let case =
+            Case::against(&honest).attacker(thief.network()).get("team/package").sample(format!("signed by {sample}"));
+        case.refused("team", "ThresholdNotMet").advances(&["snapshot", "timestamp"])
+    });
+    cases.into()
+}

@@ -1,0 +1,429 @@
+//! Runs cases against any program that implements the client-under-test protocol, and judges its exit code and its files.
+//!
+//! The protocol is that of the TUF community's conformance suite: the commands `init`, `refresh` and `download`, exit code 0 or 1,
+//! and trusted roles as `ROLE.json` in the metadata folder.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use lastmile_testkit::{FakeNetwork, file_name};
+use tempfile::TempDir;
+
+use crate::case_server::{CaseServer, below, changed, newest};
+use crate::harm::{Holdings, harm};
+use crate::{Action, Case, Expect, GOOD};
+
+/// The default time limit for one run of the client.
+pub const TIME_LIMIT: Duration = Duration::from_secs(30);
+/// The maximum memory of one run, in bytes. It is measured on systems with `/proc`.
+pub const MAX_MEMORY: u64 = 512 << 20;
+/// The client's folder below its temporary directory. It lies so deep that a name with several `..` still ends in the temporary
+/// directory, where it is found.
+const HOME: &str = "a/b/c";
+
+/// The environment variables that a client can see, if they are set. All others are removed: they may hold pass-phrases, tokens
+/// or proxies. What a client needs besides can be passed with `env NAME=VALUE CLIENT` as its command.
+pub const VISIBLE_VARIABLES: [&str; 9] =
+    ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"];
+
+/// A client program: its command, the environment variables that it can see, and its time limit.
+#[derive(Debug, Clone)]
+pub struct Program {
+    command: Vec<OsString>,
+    environment: Vec<(&'static str, OsString)>,
+    time_limit: Duration,
+}
+
+impl Program {
+    /// A program and its first arguments. `variable` returns the value of an environment variable; it is called for
+    /// [`VISIBLE_VARIABLES`] only. The time limit is [`TIME_LIMIT`].
+    pub fn new(command: &[OsString], variable: impl Fn(&str) -> Option<OsString>) -> Program {
+        let environment = VISIBLE_VARIABLES.iter().filter_map(|name| Some((*name, variable(name)?)));
+        Program { command: command.to_vec(), environment: environment.collect(), time_limit: TIME_LIMIT }
+    }
+
+    /// Sets the time limit for one run.
+    #[must_use]
+    pub fn time_limit(self, time_limit: Duration) -> Program {
+        Program { time_limit, ..self }
+    }
+
+    /// The command without the arguments of the protocol.
+    fn command(&self) -> io::Result<Command> {
+        let (program, arguments) =
+            self.command.split_first().ok_or_else(|| io::Error::other("the command is empty"))?;
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
+        Ok(command)
+    }
+}
+
+/// The result of a case for a client.
+///
+/// With the first four the client is safe, with the others it is not. Of the safe ones, `Harmless` and `TooStrict` mean that its
+/// strictness differs from what is expected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// The attack was refused twice and left nothing behind, and the client recovered.
+    Refused,
+    /// Unusual but legal input was accepted.
+    Served,
+    /// Input that should be refused was accepted; the client still has the right packages at the right versions, and
+    /// recovered.
+    Harmless,
+    /// Unusual but legal input was refused; the client recovered.
+    TooStrict,
+    /// The attack succeeded: wrong bytes, an older or incomplete state, or a file outside the client's folders.
+    Accepted,
+    /// The client ended by a signal, or with an exit code that the protocol does not have.
+    Crashed,
+    /// The client did not end in time, or read too many bytes, or used too much memory.
+    Hung,
+    /// An honest repository was refused, before the attack or after it.
+    NotRecovered,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Verdict::Refused => "refused",
+            Verdict::Served => "served",
+            Verdict::Harmless => "harmless",
+            Verdict::TooStrict => "too strict",
+            Verdict::Accepted => "accepted",
+            Verdict::Crashed => "crashed",
+            Verdict::Hung => "hung",
+            Verdict::NotRecovered => "not recovered",
+        })
+    }
+}
+
+impl Verdict {
+    /// The verdicts that mean that an attack succeeded.
+    pub const UNSAFE: [Verdict; 4] = [Verdict::Accepted, Verdict::Crashed, Verdict::Hung, Verdict::NotRecovered];
+    /// The verdicts for a safe client that is less or more strict than expected.
+    pub const STRICTNESS: [Verdict; 2] = [Verdict::Harmless, Verdict::TooStrict];
+
+    /// Whether the client was not harmed.
+    #[must_use]
+    pub fn is_safe(self) -> bool {
+        !Verdict::UNSAFE.contains(&self)
+    }
+
+    /// Whether the client did exactly what was expected.
+    #[must_use]
+    pub fn is_expected(self) -> bool {
+        matches!(self, Verdict::Refused | Verdict::Served)
+    }
+}
+
+/// An unexpected verdict and its reason.
+type Finding = (Verdict, String);
+
+/// Runs a case against `program`. Returns the verdict, and its reason if it is not the expected one.
+///
+/// # Errors
+///
+/// If the program cannot be started, or if its folders cannot be created.
+pub fn run(case: &Case, program: &Program) -> io::Result<(Verdict, String)> {
+    let installation = Installation::new(program)?;
+    match installation.run_case(case) {
+        Ok(Some(difference)) => Ok(difference),
+        Ok(None) => Ok((if case.is_attack() { Verdict::Refused } else { Verdict::Served }, String::new())),
+        Err(Failure::Judged(fault)) => Ok(fault),
+        Err(Failure::Machine(error)) => Err(error),
+    }
+}
+
+enum Failure {
+    Judged(Finding),
+    Machine(io::Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        Failure::Machine(error)
+    }
+}
+
+fn judged<T>(verdict: Verdict, seen: impl Into<String>) -> Result<T, Failure> {
+    Err(Failure::Judged((verdict, seen.into())))
+}
+
+/// A client with its own folders.
+struct Installation<'a> {
+    program: &'a Program,
+    server: CaseServer,
+    folder: TempDir,
+}
+
+/// What an attack could have changed.
+struct State {
+    trusted: BTreeMap<String, Vec<u8>>,
+    output: BTreeMap<String, Vec<u8>>,
+    outside: BTreeMap<String, Vec<u8>>,
+}
+
+impl<'a> Installation<'a> {
+    fn new(program: &'a Program) -> io::Result<Installation<'a>> {
+        let installation = Installation { program, server: CaseServer::new(), folder: tempfile::tempdir()? };
+        fs::create_dir_all(installation.metadata())?;
+        fs::create_dir_all(installation.targets())?;
+        Ok(installation)
+    }
+
+    fn metadata(&self) -> PathBuf {
+        self.folder.path().join(HOME).join("metadata")
+    }
+
+    fn targets(&self) -> PathBuf {
+        self.folder.path().join(HOME).join("targets")
+    }
+
+    /// Runs the case. Returns how the client's strictness differs from what is expected, if it does.
+    fn run_case(&self, case: &Case) -> Result<Option<Finding>, Failure> {
+        let shipped = self.folder.path().join("shipped.json");
+        fs::write(&shipped, &case.shipped)?;
+        let init = self.run(&["init".into(), shipped.into()])?;
+        if init != Some(0) {
+            return judged(Verdict::NotRecovered, format!("`init` ended with {}", word(init)));
+        }
+        for network in &case.before {
+            if let Some(difference) = self.followed(case, network, "before the attack")? {
+                return Ok(Some(difference));
+            }
+        }
+        if let Some(tamper) = &case.tamper {
+            tamper(&self.metadata());
+        }
+        let mut difference = None;
+        for time in ["the first time", "the second time"] {
+            let at_that_time = |(verdict, seen): Finding| (verdict, format!("{time}: {seen}"));
+            self.server.attack(case);
+            let found = self.attack(case).map_err(|failure| match failure {
+                Failure::Judged(fault) => Failure::Judged(at_that_time(fault)),
+                other => other,
+            })?;
+            difference = difference.or(found.map(at_that_time));
+        }
+        Ok(difference.or(self.followed(case, &case.honest, "after the attack")?))
+    }
+
+    /// Runs the client against an honest repository. If that is unusual, a client that refuses it is too strict.
+    fn followed(&self, case: &Case, network: &FakeNetwork, when: &str) -> Result<Option<Finding>, Failure> {
+        match self.honest(case, network, when) {
+            Ok(()) => Ok(None),
+            Err(Failure::Judged((Verdict::NotRecovered, seen))) if case.honest_may_be_refused => {
+                Ok(Some((Verdict::TooStrict, seen)))
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn honest(&self, case: &Case, network: &FakeNetwork, when: &str) -> Result<(), Failure> {
+        self.server.honest(network);
+        let code = self.act(&case.packages)?;
+        if code != Some(0) {
+            return judged(Verdict::NotRecovered, format!("{when} an honest repository: {}", word(code)));
+        }
+        let state = self.state();
+        if !case.packages.is_empty() && !is_good(&state.output) {
+            return judged(Verdict::NotRecovered, format!("{when} a package of an honest repository did not arrive"));
+        }
+        match state.trusted.get("timestamp.json").and_then(|bytes| version(bytes)) {
+            Some(found) if found != newest(network) => judged(
+                Verdict::NotRecovered,
+                format!("{when} version {found} of the timestamp is trusted, {} is published", newest(network)),
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    fn attack(&self, case: &Case) -> Result<Option<Finding>, Failure> {
+        let before = self.state();
+        let wanted = match &case.action {
+            Action::Refresh => Vec::new(),
+            Action::Get(path) => vec![path.clone()],
+        };
+        let code = self.server.counted(case, || self.act(&wanted));
+        let code = code.or_else(|seen| judged(Verdict::Hung, seen))??;
+        let after = self.state();
+        let outside = changed(&before.outside, &after.outside);
+        if !outside.is_empty() {
+            return judged(Verdict::Accepted, format!("changed outside of its folders: {outside:?}"));
+        }
+        let succeeded = code == Some(0);
+        if case.expect == Expect::Accepted && succeeded {
+            return legal(case, &before, &after).map_or(Ok(None), |seen| judged(Verdict::Accepted, seen));
+        }
+        if let Some(harm) = harm(case, before.holdings(), after.holdings(), succeeded) {
+            return judged(Verdict::Accepted, format!("{}: {harm}", word(code)));
+        }
+        let may: Vec<String> = case.advances.iter().map(|role| file_name(role, None)).collect();
+        let mut trusted = changed(&before.trusted, &after.trusted);
+        trusted.retain(|name| !may.contains(name));
+        Ok(match &case.expect {
+            Expect::Accepted => Some((Verdict::TooStrict, format!("what is legal: {}", word(code)))),
+            Expect::Refused(..) if succeeded => {
+                Some((Verdict::Harmless, format!("{}, with the right packages at the right versions", word(code))))
+            }
+            Expect::Refused(..) if !trusted.is_empty() => {
+                Some((Verdict::Harmless, format!("{}, and these are trusted without harm: {trusted:?}", word(code))))
+            }
+            Expect::Refused(..) => None,
+        })
+    }
+
+    fn state(&self) -> State {
+        let roles =
+            below(&self.metadata()).into_iter().filter(|(name, _)| name.ends_with(".json") && !name.contains('/'));
+        let trusted = roles.map(|(name, bytes)| (self.linked(&name).unwrap_or(bytes), name));
+        let own =
+            |name: &String| ["metadata/", "targets/"].iter().any(|own| name.starts_with(&format!("{HOME}/{own}")));
+        let ours = |name: &String| name == "shipped.json" || name == "stderr";
+        let all = below(self.folder.path()).into_iter();
+        State {
+            trusted: trusted.map(|(bytes, name)| (name, bytes)).collect(),
+            output: below(&self.targets()),
+            outside: all.filter(|(name, _)| !own(name) && !ours(name)).collect(),
+        }
+    }
+
+    /// Returns the content of a trusted file that is a link within the folder. Some clients store roots like this.
+    fn linked(&self, name: &str) -> Option<Vec<u8>> {
+        let folder = self.metadata().canonicalize().ok()?;
+        let file = folder.join(name).canonicalize().ok()?;
+        file.starts_with(&folder).then(|| fs::read(file).ok())?
+    }
+
+    /// Runs `refresh`, or `download` if there are targets.
+    fn act(&self, targets: &[String]) -> Result<Option<i32>, Failure> {
+        let mut words: Vec<OsString> = vec!["--metadata-url".into(), format!("{}metadata/", self.server.url()).into()];
+        for target in targets {
+            words.extend(["--target-name".into(), target.into()]);
+        }
+        if targets.is_empty() {
+            words.push("refresh".into());
+        } else {
+            words.extend(["--target-dir".into(), self.targets().into(), "--target-base-url".into()]);
+            words.extend([format!("{}targets/", self.server.url()).into(), "download".into()]);
+        }
+        self.run(&words)
+    }
+
+    /// Runs the client and returns its exit code, 0 or 1.
+    fn run(&self, words: &[OsString]) -> Result<Option<i32>, Failure> {
+        let mut command = self.program.command()?;
+        command.arg("--metadata-dir").arg(self.metadata()).args(words);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command.stderr(File::create(self.folder.path().join("stderr"))?);
+        let mut child = command.spawn()?;
+        let code = match wait(&mut child, self.program.time_limit)? {
+            Ok(status) => status.code(),
+            Err(seen) => return judged(Verdict::Hung, seen),
+        };
+        match code {
+            Some(0 | 1) => Ok(code),
+            other => judged(Verdict::Crashed, format!("ended with {}: {}", word(other), self.last_words())),
+        }
+    }
+
+    fn last_words(&self) -> String {
+        let stderr = fs::read(self.folder.path().join("stderr")).unwrap_or_default();
+        let text = String::from_utf8_lossy(&stderr);
+        text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().chars().take(200).collect()
+    }
+}
+
+impl State {
+    fn holdings(&self) -> Holdings<'_> {
+        Holdings { trusted: &self.trusted, output: &self.output }
+    }
+}
+
+/// Returns what is wrong after unusual but legal input was accepted, if anything is.
+fn legal(case: &Case, before: &State, after: &State) -> Option<String> {
+    let trusted = changed(&before.trusted, &after.trusted);
+    if case.changes_nothing && !trusted.is_empty() {
+        return Some(format!("trusted files changed: {trusted:?}"));
+    }
+    let is_wrong = matches!(case.action, Action::Get(_)) && !is_good(&after.output);
+    is_wrong.then(|| "the package that is legal did not arrive".to_owned())
+}
+
+/// Whether there are packages, all of them good. A client may choose their names.
+fn is_good(output: &BTreeMap<String, Vec<u8>>) -> bool {
+    !output.is_empty() && output.values().all(|bytes| bytes == GOOD)
+}
+
+fn word(code: Option<i32>) -> String {
+    code.map_or_else(|| "a signal".to_owned(), |code| format!("exit code {code}"))
+}
+
+fn version(bytes: &[u8]) -> Option<u64> {
+    serde_json::from_slice::<serde_json::Value>(bytes).ok()?["signed"]["version"].as_u64()
+}
+
+/// Waits until the client ends, or ends it when it exceeds the time limit or the memory limit.
+fn wait(child: &mut Child, time_limit: Duration) -> io::Result<Result<ExitStatus, String>> {
+    // Pauses are added up, so that a suspended machine does not look like a client that hangs.
+    let mut waited = Duration::ZERO;
+    let status = PathBuf::from(format!("/proc/{}/status", child.id()));
+    let mut pause = Duration::from_millis(1);
+    let seen = loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Ok(status));
+        }
+        if waited > time_limit {
+            break format!("no end after {} s", time_limit.as_secs());
+        }
+        if let Some(memory) = peak_memory(&status).filter(|memory| *memory > MAX_MEMORY) {
+            break format!("{} MiB of memory", memory >> 20);
+        }
+        thread::sleep(pause);
+        waited += pause;
+        pause = (pause * 2).min(Duration::from_millis(20));
+    };
+    child.kill()?;
+    child.wait()?;
+    Ok(Err(seen))
+}
+
+/// Reads the peak memory in bytes from a line like `VmHWM:      5432 kB`.
+fn peak_memory(status: &Path) -> Option<u64> {
+    let text = fs::read_to_string(status).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? << 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_sees_the_listed_variables_and_no_others() {
+        let mut asked = std::cell::RefCell::new(Vec::new());
+        let program = Program::new(&["env".into()], |name| {
+            asked.borrow_mut().push(name.to_owned());
+            (name != "TZ").then(|| format!("the {name}").into())
+        });
+        assert_eq!(asked.get_mut().as_slice(), VISIBLE_VARIABLES);
+        let command = program.command().unwrap();
+        let passed: Vec<_> = command.get_envs().map(|(name, _)| name.to_str().unwrap()).collect();
+        let mut expected: Vec<_> = VISIBLE_VARIABLES.into_iter().filter(|name| *name != "TZ").collect();
+        expected.sort_unstable();
+        assert_eq!(passed, expected);
+        // The variables of this process, such as `CARGO`, are not inherited.
+        let output = Command::new("sh").args(["-c", "command -v env"]).output().unwrap();
+        let env = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+        let output = Program::new(&[env.into()], |_| None).command().unwrap().output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "");
+    }
+}

@@ -1,0 +1,199 @@
+//! A server that attacks at the level of HTTP bytes: it answers the request for one file of a new release with arbitrary bytes.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use lastmile_testkit::{Connection, FakeNetwork, METADATA, Repository, Request, TARGETS, file_name, hash};
+
+use crate::{Case, GOOD, release};
+
+/// The maximum number of bytes sent of an endless answer: the client's limit for the file, and what the system buffers between two
+/// sockets, which can be several million bytes.
+pub(super) const UNREAD: u64 = 20_000_000;
+
+/// A repository as the client knows it, and its next release.
+pub(super) struct NewRelease {
+    pub(super) honest: Repository,
+    pub(super) newer: Repository,
+}
+
+/// One file of the new release.
+#[derive(Clone)]
+pub(super) struct ServedFile {
+    /// The path on the server.
+    pub(super) path: String,
+    /// The role that the file belongs to, or `new-package`.
+    pub(super) role: &'static str,
+    /// How errors about its transfer name it: the file name of the metadata, or the target.
+    pub(super) file: String,
+}
+
+impl NewRelease {
+    pub(super) fn new() -> NewRelease {
+        let honest = release(2);
+        let mut newer = honest.fork();
+        newer.add_target("targets", "new-package", GOOD);
+        newer.publish(&["team", "targets"]);
+        NewRelease { honest, newer }
+    }
+
+    /// Returns the file of `role` in the new release: the next root (which does not exist), another role, or `new-package`.
+    pub(super) fn served(&self, role: &'static str) -> ServedFile {
+        if role == "new-package" {
+            let path = format!("{TARGETS}{}.{role}", hash(GOOD));
+            return ServedFile { path, role, file: format!("the target `{role}") };
+        }
+        let version = match role {
+            "root" => Some(2),
+            "timestamp" => None,
+            other => Some(self.newer.version(other)),
+        };
+        let file = file_name(role, version);
+        ServedFile { path: format!("{METADATA}{file}"), role, file }
+    }
+
+    /// Returns all files that a client requests.
+    pub(super) fn served_files(&self) -> Vec<ServedFile> {
+        ["root", "timestamp", "snapshot", "targets", "team", "new-package"].map(|role| self.served(role)).to_vec()
+    }
+
+    /// Creates a case in which `act` writes the answer to the request for `served`, and all other answers are honest.
+    pub(super) fn case(
+        &self,
+        served: &ServedFile,
+        sample: impl Into<String>,
+        act: impl Fn(&mut Connection, &[u8]) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Case {
+        self.case_with_request(served, sample, move |_, connection, file| act(connection, file))
+    }
+
+    /// Like [`NewRelease::case`]; `act` gets the request too.
+    pub(super) fn case_with_request(
+        &self,
+        served: &ServedFile,
+        sample: impl Into<String>,
+        act: impl Fn(&Request, &mut Connection, &[u8]) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Case {
+        let (network, path) = (self.newer.network().fork(), served.path.clone());
+        let case = Case::against(&self.honest).sample(format!("{}: {}", served.role, sample.into()));
+        // A client that extracts the right file from an invalid answer is not harmed.
+        let case = case.may_trust(self.newer.network());
+        let case = case.advances(advanced(served.role)).responder(Arc::new(
+            move |request: &Request, connection: &mut Connection| {
+                // Redirects lead to `elsewhere/`.
+                let asked = request.path.strip_prefix("elsewhere/").unwrap_or(&request.path);
+                if request.path == path {
+                    act(request, connection, &network.file(&path).unwrap_or_default())?;
+                    return Ok(None);
+                }
+                Ok(Some(network.answer(asked)))
+            },
+        ));
+        match served.role {
+            "team" => case.get("team/package"),
+            "new-package" => case.get("new-package"),
+            _ => case,
+        }
+    }
+
+    /// Returns the network of the new release.
+    pub(super) fn network(&self) -> &FakeNetwork {
+        self.newer.network()
+    }
+}
+
+/// Returns the roles whose new files are already trusted when the file of `role` is requested.
+pub(super) fn advanced(role: &str) -> &'static [&'static str] {
+    match role {
+        "root" | "timestamp" => &[],
+        "snapshot" => &["timestamp"],
+        "targets" => &["snapshot", "timestamp"],
+        _ => &["snapshot", "targets", "timestamp"],
+    }
+}
+
+impl ServedFile {
+    /// Expects an error about the transfer: missing bytes, or too many.
+    pub(super) fn refused_transfer(&self, case: Case, why: &'static str) -> Case {
+        case.refused(self.file.clone(), why)
+    }
+
+    /// Expects an error about the content.
+    pub(super) fn refused_content(&self, case: Case, why: &'static str) -> Case {
+        case.refused(self.role, why)
+    }
+}
+
+/// Writes `part` again and again until the client closes the connection.
+pub(super) fn endless(connection: &mut Connection, first: &str, part: &[u8]) -> io::Result<()> {
+    connection.write_all(first.as_bytes())?;
+    let many = part.repeat((16_384 / part.len()).max(1));
+    loop {
+        connection.write_all(&many)?;
+    }
+}
+
+/// Writes a complete answer.
+pub(super) fn answer(connection: &mut Connection, status: &str, header: &str, body: &[u8]) -> io::Result<()> {
+    let length = body.len();
+    write!(connection, "HTTP/1.1 {status}\r\n{header}Content-Length: {length}\r\nConnection: close\r\n\r\n")?;
+    connection.write_all(body)
+}
+
+/// Returns the body as one HTTP/1.1 chunk.
+pub(super) fn chunk(body: &[u8]) -> Vec<u8> {
+    [format!("{:x}\r\n", body.len()).as_bytes(), body, b"\r\n"].concat()
+}
+
+/// Returns a gzip member of about 3 MB that decodes to more than 500 million zeros.
+pub(super) fn gzip_bomb() -> Vec<u8> {
+    let mut bits = Bits::default();
+    // One last block with the fixed codes: a zero, then copies of the 258 bytes that stand one byte back.
+    bits.put(1, 1);
+    bits.put(1, 2);
+    bits.put_code(0x30, 8);
+    for _ in 0..2_000_000 {
+        bits.put_code(0b1100_0101, 8);
+        bits.put_code(0, 5);
+    }
+    bits.put_code(0, 7);
+    let head = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+    [&head[..], &bits.bytes, &[0; 8]].concat()
+}
+
+/// Returns a zstd frame of 40 KB that decodes to more than a gigabyte of zeros.
+pub(super) fn zstd_bomb() -> Vec<u8> {
+    // A window of 128 KiB, and blocks of 128 KiB that repeat one byte.
+    let block = (131_072_u32 << 3) | (1 << 1);
+    let [a, b, c, _] = block.to_le_bytes();
+    let head = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x38];
+    [head.to_vec(), [a, b, c, 0].repeat(10_000)].concat()
+}
+
+#[derive(Default)]
+struct Bits {
+    bytes: Vec<u8>,
+    used: usize,
+}
+
+impl Bits {
+    /// The lowest bit first, as numbers stand in deflate.
+    fn put(&mut self, value: u32, count: usize) {
+        for bit in 0..count {
+            if self.used.is_multiple_of(8) {
+                self.bytes.push(0);
+            }
+            if value >> bit & 1 == 1 {
+                *self.bytes.last_mut().expect("there is one") |= 1 << (self.used % 8);
+            }
+            self.used += 1;
+        }
+    }
+
+    /// The highest bit first, as codes stand there.
+    fn put_code(&mut self, code: u32, count: usize) {
+        for bit in (0..count).rev() {
+            self.put(code >> bit & 1, 1);
+        }
+    }
+}

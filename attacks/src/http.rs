@@ -1,0 +1,351 @@
+//! Bodies of HTTP that are not what their header says (advisories 4.8).
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use lastmile_client::{HttpSettings, Patience};
+use lastmile_testkit::{Connection, Delegation, Request};
+
+use crate::hostile_server::{NewRelease, UNREAD, answer, chunk, gzip_bomb, zstd_bomb};
+use crate::{Case, EVIL, GOOD, Scenario, release};
+
+pub(super) fn scenarios() -> Vec<Scenario> {
+    let scenario =
+        |id, attack, cases| Scenario { id, rows: &["4.8"], attack, source: "bad input: bodies of HTTP", cases };
+    vec![
+        scenario("4.8-bombs", "a compressed body of some kilobytes becomes gigabytes", bombs),
+        scenario(
+            "4.8-codings",
+            "a body is encoded in a way that was not asked for, or is not what its coding says",
+            codings,
+        ),
+        scenario("4.8-lengths", "Content-Length is too small, too large, twice, negative, 2^64, no number", lengths),
+        scenario("4.8-chunks", "a chunk is cut off, longer than 2^64, has no number; a length beside chunks", chunks),
+        scenario("4.8-bodies", "the body is empty, a page of HTML, or another one than JSON", bodies),
+        scenario("4.8-statuses", "another status than 200, with the file as its body", statuses),
+        scenario(
+            "4.8-retry-after",
+            "the server asks to come back tomorrow, or after more seconds than there are",
+            retry_after,
+        ),
+        scenario("4.8-not-http", "HTTP/0.9, another protocol, a connection that ends or is reset at once", not_http),
+        scenario("4.8-names", "a role's and a target's name hold line ends and what looks like a header", names),
+        scenario("4.8-resume", "a transfer breaks off, and the rest is of another file or from another place", resume),
+    ]
+}
+
+/// Where what the status or the header says is tried: it is judged in one place for all files.
+const SOME: [&str; 3] = ["root", "timestamp", "new-package"];
+
+type Act = fn(&mut Connection, &[u8]) -> io::Result<()>;
+
+/// At the timestamp and at a target, `act` leads to this fault.
+fn both(new_release: &NewRelease, sample: &str, act: Act, why: &'static str) -> Vec<Case> {
+    let served_files = ["timestamp", "new-package"].map(|role| new_release.served(role));
+    served_files.iter().map(|served| served.refused_transfer(new_release.case(served, sample, act), why)).collect()
+}
+
+fn bombs() -> Vec<Case> {
+    let new_release = NewRelease::new();
+    let mut cases = Vec::new();
+    for (coding, bomb) in [("gzip", gzip_bomb()), ("zstd", zstd_bomb())] {
+        for served in new_release.served_files() {
+            let (header, bomb) = (format!("Content-Encoding: {coding}\r\n"), bomb.clone());
+            let case =
+                new_release.case(&served, coding, move |connection, _| answer(connection, "200 OK", &header, &bomb));
+            let why = if served.role == "new-package" { "Encoded" } else { "TooLong" };
+            cases.push(served.refused_transfer(case.max_bytes(UNREAD), why));
+        }
+    }
+    cases
+}
+
+fn codings() -> Vec<Case> {
+    let new_release = NewRelease::new();
+    let mut cases = Vec::new();
+    for coding in ["br", "deflate", "gzip, gzip", "x"] {
+        for served in SOME.map(|role| new_release.served(role)) {
+            let header = format!("Content-Encoding: {coding}\r\n");
+            let case =
+                new_release.case(&served, coding, move |connection, file| answer(connection, "200 OK", &header, file));
+            cases.push(served.refused_transfer(case, "Encoded"));
+        }
+    }
+    let target = new_release.served("new-package");
+    let gzip = new_release
+        .case(&target, "gzip", |connection, file| answer(connection, "200 OK", "Content-Encoding: gzip\r\n", file));
+    cases.push(target.refused_transfer(gzip, "Encoded"));
+    let timestamp = new_release.served("timestamp");
+    for coding in ["gzip", "zstd"] {
+        let header = format!("Content-Encoding: {coding}\r\n");
+        let case = new_release.case(&timestamp, format!("{coding}, and it is not"), move |connection, file| {
+            answer(connection, "200 OK", &header, file)
+        });
+        cases.push(timestamp.refused_transfer(case, "Undecodable"));
+    }
+    let transfer: Act = |connection, file| {
+        connection.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n")?;
+        connection.write_all(&[chunk(file), b"0\r\n\r\n".to_vec()].concat())
+    };
+    cases.extend(both(&new_release, "Transfer-Encoding: gzip", transfer, "Encoded"));
+    let identity = new_release.case(&timestamp, "identity", |connection, file| {
+        answer(connection, "200 OK", "Content-Encoding: identity\r\n", file)
+    });
+    cases.push(identity);
+    cases
+}
+
+/// The file after a header with this `Content-Length`.
+fn of_length(connection: &mut Connection, length: &str, body: &[u8]) -> io::Result<()> {
+    write!(connection, "HTTP/1.1 200 OK\r\n{length}\r\nConnection: close\r\n\r\n")?;
+    connection.write_all(body)
+}
+
+fn lengths() -> Vec<Case> {
+    let new_release = NewRelease::new();
+    let (timestamp, target) = (new_release.served("timestamp"), new_release.served("new-package"));
+    let smaller: Act = |connection, file| of_length(connection, &format!("Content-Length: {}", file.len() - 5), file);
+    let larger: Act = |connection, file| of_length(connection, &format!("Content-Length: {}", file.len() + 5), file);
+    let mut cases = vec![
+        timestamp.refused_content(new_release.case(&timestamp, "smaller", smaller), "Malformed"),
+        target.refused_transfer(new_release.case(&target, "larger", larger), "Cut"),
+        target.refused_transfer(new_release.case(&target, "smaller", smaller), "Cut"),
+        timestamp.refused_transfer(new_release.case(&timestamp, "larger", larger), "Cut"),
+    ];
+    let twice: Act = |connection, file| of_length(connection, "Content-Length: 5\r\nContent-Length: 6", file);
+    let samples: [(&str, Act); 6] = [
+        ("twice", twice),
+        ("a list", |connection, file| of_length(connection, "Content-Length: 5, 6", file)),
+        ("negative", |connection, file| of_length(connection, "Content-Length: -1", file)),
+        ("2^64", |connection, file| of_length(connection, "Content-Length: 18446744073709551616", file)),
+        ("hexadecimal", |connection, file| of_length(connection, "Content-Length: 0x10", file)),
+        ("no number", |connection, file| of_length(connection, "Content-Length: many", file)),
+    ];
+    for (sample, act) in samples {
+        cases.extend(both(&new_release, sample, act, "Cut"));
+    }
+    cases
+}
+
+fn chunks() -> Vec<Case> {
+    const HEAD: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let new_release = NewRelease::new();
+    let cases: [(&str, Act); 5] = [
+        ("longer than 2^64", |connection, file| {
+            connection.write_all(HEAD.as_bytes())?;
+            connection.write_all(b"FFFFFFFFFFFFFFFFF\r\n")?;
+            connection.write_all(file)
+        }),
+        ("without a number", |connection, file| {
+            connection.write_all(HEAD.as_bytes())?;
+            connection.write_all(b"\r\n")?;
+            connection.write_all(file)
+        }),
+        ("negative", |connection, file| {
+            connection.write_all(HEAD.as_bytes())?;
+            connection.write_all(b"-5\r\n")?;
+            connection.write_all(file)
+        }),
+        ("cut off", |connection, file| {
+            write!(connection, "{HEAD}{:x}\r\n", file.len())?;
+            connection.write_all(&file[..file.len() - 1])
+        }),
+        ("without the last one", |connection, file| {
+            connection.write_all(HEAD.as_bytes())?;
+            connection.write_all(&chunk(&file[..file.len() - 1]))
+        }),
+    ];
+    let mut cases: Vec<Case> =
+        cases.into_iter().flat_map(|(sample, act)| both(&new_release, sample, act, "Cut")).collect();
+    // Chunks win over a length beside them (RFC 9112, 6.3): what is read is the whole file.
+    let timestamp = new_release.served("timestamp");
+    cases.push(new_release.case(&timestamp, "with a length", |connection, file| {
+        connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+        connection.write_all(&[chunk(file), b"0\r\n\r\n".to_vec()].concat())
+    }));
+    cases
+}
+
+fn bodies() -> Vec<Case> {
+    let new_release = NewRelease::new();
+    let mut cases = Vec::new();
+    for served in new_release.served_files() {
+        for (sample, body) in [
+            ("nothing", ""),
+            ("a page of HTML", "<!DOCTYPE html><html><body>Please log in to this network</body></html>"),
+            ("another document", r#"{"error": "busy"}"#),
+        ] {
+            let case = new_release
+                .case(&served, sample, move |connection, _| answer(connection, "200 OK", "", body.as_bytes()));
+            let listed = new_release.network().file(&served.path).map_or(0, |file| file.len());
+            cases.push(match served.role {
+                "root" | "timestamp" => served.refused_content(case, "Malformed"),
+                "new-package" => served.refused_content(case, "Length"),
+                _ if body.len() > listed => served.refused_transfer(case, "TooLong"),
+                _ => served.refused_content(case, "LengthMismatch"),
+            });
+        }
+    }
+    cases
+}
+
+fn statuses() -> Vec<Case> {
+    let new_release = NewRelease::new();
+    let mut cases = Vec::new();
+    for status in [
+        "204 Nothing",
+        "206 A Part",
+        "300 Choose",
+        "304 As Before",
+        "400 No",
+        "401 Who",
+        "403 No",
+        "407 Who",
+        "451 No",
+        "500 Oh",
+        "599 Oh",
+    ] {
+        for served in SOME.map(|role| new_release.served(role)) {
+            let case = new_release.case(&served, status, move |connection, file| answer(connection, status, "", file));
+            cases.push(served.refused_transfer(case, "Status"));
+        }
+    }
+    for status in ["404 Not Found", "410 Gone"] {
+        for served in SOME.map(|role| new_release.served(role)) {
+            let case = new_release.case(&served, status, move |connection, file| answer(connection, status, "", file));
+            // That there is no newer root is what an honest server says, too.
+            cases.push(if served.role == "root" { case } else { served.refused_transfer(case, "NotFound") });
+        }
+    }
+    cases
+}
+
+fn retry_after() -> Vec<Case> {
+    let new_release = NewRelease::new();
+    let patience = Patience { retries: 1, longest_pause: Duration::from_millis(50), ..Patience::default() };
+    let mut cases = Vec::new();
+    for served in SOME.map(|role| new_release.served(role)) {
+        for (sample, header, why) in [
+            ("429, a day", "Retry-After: 86400\r\n", "RetryLater"),
+            ("503, more seconds than there are", "Retry-After: 99999999999999999999999\r\n", "Status"),
+            ("503, a date", "Retry-After: Fri, 31 Dec 9999 23:59:59 GMT\r\n", "Status"),
+        ] {
+            let status = if sample.starts_with("429") { "429 Busy" } else { "503 Busy" };
+            let case = new_release.case(&served, sample, move |connection, _| answer(connection, status, header, b""));
+            cases.push(served.refused_transfer(case.retry_policy(patience), why));
+        }
+    }
+    cases
+}
+
+fn not_http() -> Vec<Case> {
+    let new_release = NewRelease::new();
+    let cases: [(&str, Act); 5] = [
+        ("HTTP/0.9", |connection, file| connection.write_all(file)),
+        ("another protocol", |connection, _| connection.write_all(b"SSH-2.0-x\r\n")),
+        ("a version that there is not", |connection, file| {
+            connection.write_all(b"HTTP/9.9 200 OK\r\n\r\n")?;
+            connection.write_all(file)
+        }),
+        ("a status that there is not", |connection, file| {
+            connection.write_all(b"HTTP/1.1 20 OK\r\n\r\n")?;
+            connection.write_all(file)
+        }),
+        ("the end at once", |_, _| Ok(())),
+    ];
+    cases.into_iter().flat_map(|(sample, act)| both(&new_release, sample, act, "Cut")).collect()
+}
+
+fn names() -> Vec<Case> {
+    const NAME: &str = "x HTTP/1.1\r\nX-Evil: 1\r\nY:";
+    let mut honest = release(2);
+    honest.delegate("targets", &Delegation::paths(NAME, &["crlf/*"]));
+    honest.add_target(NAME, "crlf/package", GOOD);
+    honest.add_target("targets", NAME, GOOD);
+    let mut newer = honest.fork();
+    honest.publish(&[NAME, "team", "targets"]);
+    newer.publish(&[NAME, "team", "targets"]);
+    let network = newer.network().fork();
+    let watching = std::sync::Arc::new(move |request: &Request, _: &mut Connection| {
+        let smuggled = request.header.iter().any(|line| line.to_ascii_lowercase().starts_with("x-evil"));
+        assert!(!smuggled, "a name became a header: {request:?}");
+        Ok(Some(network.answer(&request.path)))
+    });
+    let role = Case::against(&honest).sample("a role").responder(watching.clone()).get("crlf/package");
+    let target = Case::against(&honest)
+        .sample("a target")
+        .responder(watching)
+        .get(NAME)
+        .refused("name", "Name")
+        .in_process_only();
+    vec![role, target]
+}
+
+fn resume() -> Vec<Case> {
+    let new_release = NewRelease::new();
+    let target = new_release.served("new-package");
+    let patience = Patience { retries: 1, first_pause: Duration::from_millis(1), ..Patience::default() };
+    let case = |sample: &str, rest: Act| {
+        let case = new_release.case_with_request(&target, sample, move |request, connection, file| {
+            if request.header.iter().any(|line| line.to_ascii_lowercase().starts_with("range:")) {
+                return rest(connection, file);
+            }
+            // The beginning of the file, and then the connection is gone.
+            write!(connection, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", file.len())?;
+            connection.write_all(&file[..2])
+        });
+        case.http(HttpSettings::default(), 1).retry_policy(patience)
+    };
+    vec![
+        case("honest", |connection, file| {
+            answer(connection, "206 Partial Content", "Content-Range: bytes 2-11/12\r\n", &file[2..])
+        }),
+        case("the whole file instead", |connection, file| answer(connection, "200 OK", "", file)),
+        case("of another file", |connection, _| {
+            answer(connection, "206 Partial Content", "Content-Range: bytes 2-11/12\r\n", &EVIL[2..])
+        })
+        .refused("new-package", "Hash"),
+        case("the whole of another file", |connection, _| answer(connection, "200 OK", "", EVIL))
+            .refused("new-package", "Hash"),
+        case("more than there is", |connection, file| {
+            answer(
+                connection,
+                "206 Partial Content",
+                "Content-Range: bytes 2-17/18\r\n",
+                &[&file[2..], b"more!!"].concat(),
+            )
+        })
+        .refused("new-package", "Length"),
+        target.refused_transfer(
+            case("from another place", |connection, file| {
+                answer(connection, "206 Partial Content", "Content-Range: bytes 0-11/12\r\n", file)
+            }),
+            "WrongRange",
+        ),
+        target.refused_transfer(
+            case("without saying from where", |connection, file| {
+                answer(connection, "206 Partial Content", "", &file[2..])
+            }),
+            "WrongRange",
+        ),
+        case("there is no more", |connection, _| answer(connection, "416 Range Not Satisfiable", "", b""))
+            .refused("new-package", "Length"),
+        target.refused_transfer(
+            case("never again", |connection, _| answer(connection, "404 Not Found", "", b"")),
+            "NotFound",
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_new_package_is_the_one_whose_parts_are_served() {
+        let new_release = NewRelease::new();
+        assert_eq!(new_release.network().file(&new_release.served("new-package").path).unwrap(), GOOD);
+        assert_eq!((GOOD.len(), EVIL.len()), (12, 12));
+        assert_ne!(GOOD, EVIL);
+    }
+}

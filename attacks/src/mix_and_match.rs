@@ -1,0 +1,107 @@
+//! Mix-and-match attacks (TUF specification 1.5.2).
+
+use lastmile_testkit::{METADATA, Repository, hash};
+use serde_json::json;
+
+use crate::forgery::newer;
+use crate::{Case, EVIL, GOOD, Scenario, release};
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario::new(
+        "3.7-M1",
+        &["3.7-M1", "3.7-M2"],
+        "targets or a snapshot of the last release under the name of the new one",
+        "specification 1.5.2, mix-and-match",
+        mixed_releases,
+    ),
+    Scenario::new(
+        "3.7-M4",
+        &["3.7-M4"],
+        "a repository without consistent snapshots changes between two requests",
+        "specification 5.5, 5.6, mix-and-match",
+        changed_on_the_way,
+    ),
+    Scenario::new("3.7-M5", &["3.7-M5"], "a snapshot that lists no targets", "specification 5.6", no_targets_listed),
+    Scenario::new(
+        "3.7-M7",
+        &["3.7-M7", "3.7-M6"],
+        "targets of another version, where neither lengths nor hashes are listed",
+        "specification 5.6.4, mix-and-match",
+        versions_alone,
+    ),
+];
+
+fn mixed_releases() -> Vec<Case> {
+    let honest = release(3);
+    let mut new = honest.fork();
+    // As long as the last release, so that the hash decides.
+    new.signed("targets")["targets"]["package"]["hashes"]["sha256"] = json!(hash(EVIL));
+    new.publish(&["targets"]);
+    let mixed = |role: &str, advances: &[&str]| {
+        let network = new.network().fork();
+        network.put(&format!("{METADATA}{}.{role}.json", new.version(role)), honest.written(role));
+        let case = Case::against(&honest).attacker(&network).honest(newer_release(&honest).network()).sample(role);
+        case.refused(role, "HashMismatch").advances(advances)
+    };
+    vec![mixed("targets", &["snapshot", "timestamp"]), mixed("snapshot", &["timestamp"])]
+}
+
+fn newer_release(honest: &Repository) -> Repository {
+    let mut newer = honest.fork();
+    for _ in 0..3 {
+        newer.publish(&["team", "targets"]);
+    }
+    newer
+}
+
+fn changed_on_the_way() -> Vec<Case> {
+    let mut honest = Repository::without_consistent_snapshots();
+    honest.add_target("targets", "package", GOOD);
+    honest.publish(&["targets"]);
+    let mut new = honest.fork();
+    new.publish(&["targets"]);
+    let between = new.network().fork();
+    let mut later = new.fork();
+    later.publish(&["targets"]);
+    between.put(&format!("{METADATA}targets.json"), later.written("targets"));
+    let case = Case::against(&honest).packages(&["package"]).attacker(&between).honest(later.network());
+    vec![case.refused("targets", "HashMismatch").advances(&["snapshot", "timestamp"])]
+}
+
+fn no_targets_listed() -> Vec<Case> {
+    let honest = release(3);
+    let mut thief = honest.fork();
+    thief.signed("snapshot")["meta"].as_object_mut().unwrap().remove("targets.json");
+    thief.publish(&["snapshot"]);
+    vec![
+        Case::against(&honest)
+            .attacker(thief.network())
+            .sample("no longer")
+            .refused("snapshot", "Removed")
+            .advances(&["timestamp"]),
+        Case::new_client(&honest)
+            .attacker(thief.network())
+            .sample("never")
+            .refused("targets", "NotListed")
+            .advances(&["root", "snapshot", "timestamp"]),
+    ]
+}
+
+fn versions_alone() -> Vec<Case> {
+    let mut honest = release(1);
+    honest.lists_hashes = false;
+    honest.publish(&["team", "targets"]);
+    let mut new = honest.fork();
+    new.publish(&["team", "targets"]);
+    let network = new.network().fork();
+    network.put(&format!("{METADATA}{}.targets.json", new.version("targets")), honest.written("targets"));
+    let case = Case::against(&honest).honest(new.network());
+    vec![
+        case.clone()
+            .attacker(&network)
+            .sample("of the last release")
+            .refused("targets", "WrongVersion")
+            .advances(&["snapshot", "timestamp"]),
+        case.attacker(new.network()).honest(newer(&new).network()).sample("of the new release").get("package"),
+    ]
+}

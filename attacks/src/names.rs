@@ -1,0 +1,272 @@
+//! Bad input: names of roles and targets, path patterns, files of targets.
+
+use lastmile_testkit::Delegation;
+use serde_json::json;
+
+use crate::forgery::{before, claimed, newer, republish};
+use crate::{Case, EVIL, GOOD, Scenario, release};
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario::new(
+        "2.2-odd-role-names",
+        &["2.2-odd-role-names"],
+        "none: role names with a space, a plus sign, a percent sign",
+        "a defect of an implementation",
+        legal_role_names,
+    ),
+    Scenario::new(
+        "S-2.3-8",
+        &["S-2.3-8"],
+        "a package whose name differs in its Unicode form alone",
+        "our own reading of sources",
+        unicode_forms,
+    ),
+    Scenario::new(
+        "CVE-2026-24137",
+        &["CVE-2026-24137", "CVE-2021-41149", "CVE-2026-6968"],
+        "a package, signed in earnest, whose name leads out of the folder",
+        "CVE-2026-24137, CVE-2021-41149, CVE-2026-6968",
+        names_that_lead_out,
+    ),
+    Scenario::new(
+        "S-2.4-3",
+        &["S-2.4-3", "4.10-joined-urls"],
+        "a package, signed in earnest, whose name looks like a URL, a query or a fragment",
+        "our own reading of sources",
+        names_that_look_like_urls,
+    ),
+    Scenario::new(
+        "4.3-role-names",
+        &["4.3-role-names", "CVE-2021-41131", "CVE-2021-41150", "2.4-359", "4.3-case"],
+        "none: delegated roles with names that lead elsewhere on disks and in URLs are kept under encoded names",
+        "CVE-2021-41131, GHSA-wjw6-2cqr-j4qr, CVE-2021-41150",
+        odd_role_names,
+    ),
+    Scenario::new(
+        "4.3-taken-names",
+        &["4.3-taken-names"],
+        "a delegated role is called like a role of the top level, or like nothing",
+        "classes of bad input: names",
+        taken_names,
+    ),
+    Scenario::new(
+        "4.3-target-names",
+        &["4.3-target-names"],
+        "names of targets that no system should write as they are: empty parts, devices, trailing dots",
+        "classes of bad input: names",
+        odd_target_names,
+    ),
+    Scenario::new(
+        "4.3-long-names",
+        &["4.3-long-names"],
+        "a role whose name has 255 to 4,096 bytes",
+        "classes of bad input: names",
+        long_names,
+    ),
+    Scenario::new(
+        "4.7-slash",
+        &["4.7-slash", "GHSA-qr6c-8mjc-hpp5", "S-2.3-4", "2.4-174"],
+        "a pattern offers what lies a folder deeper, or what it would match as another kind of pattern",
+        "GHSA-qr6c-8mjc-hpp5; pull request 174; specification 4.5",
+        patterns_that_match_less,
+    ),
+    Scenario::new(
+        "4.7-matching",
+        &["4.7-matching"],
+        "none: what patterns do match",
+        "specification 4.5",
+        patterns_that_match,
+    ),
+    Scenario::new(
+        "4.7-linear",
+        &["4.7-linear", "S-2.4-4"],
+        "many stars against a long name",
+        "CVE-2026-26996, GHSA-7r86-cg39-jmmj",
+        many_stars,
+    ),
+];
+
+fn legal_role_names() -> Vec<Case> {
+    let cases = ["a b", "a+b", "a%b", "a%2Fb", "ä", "a&b=c#d?e"].map(|name| {
+        let mut honest = release(1);
+        honest.delegate("targets", &Delegation::paths(name, &["odd/*"]));
+        honest.add_target(name, "odd/package", GOOD);
+        honest.publish(&[name, "targets"]);
+        Case::against(&honest).get("odd/package").sample(format!("`{name}`"))
+    });
+    cases.into()
+}
+
+fn unicode_forms() -> Vec<Case> {
+    let (composed, decomposed) = ("caf\u{e9}", "cafe\u{301}");
+    let mut honest = release(1);
+    honest.add_target("targets", composed, GOOD);
+    honest.publish(&["targets"]);
+    // The signature of the one form, over a file with the other.
+    let mut thief = newer(&honest);
+    let text = String::from_utf8(thief.written("targets")).unwrap().replace(composed, decomposed);
+    republish(&mut thief, "targets", text.into_bytes());
+    vec![
+        Case::against(&honest).get(composed).sample("asked for as listed"),
+        Case::against(&honest)
+            .get(decomposed)
+            .sample("asked for in the other form")
+            .refused(decomposed, "NoSuchTarget"),
+        Case::against(&honest)
+            .attacker(thief.network())
+            .sample("signed in the other form")
+            .refused("targets", "ThresholdNotMet")
+            .advances(before("targets")),
+    ]
+}
+
+fn names_that_lead_out() -> Vec<Case> {
+    let refused = ["../x", "../../../x", "a/../../x", "/tmp/x", "a/..", "..", "a/./x", "."];
+    let cases = refused.into_iter().map(|name| {
+        let mut thief = release(2);
+        thief.add_target("targets", name, EVIL);
+        thief.publish(&["targets"]);
+        // Other clients may rightly keep such a package under an encoded name: see the names of section 4.3.
+        Case::against(&thief).get(name).sample(format!("`{name}`")).refused("name", "Name").in_process_only()
+    });
+    cases.collect()
+}
+
+fn names_that_look_like_urls() -> Vec<Case> {
+    let names = ["http/evil.example/x", "x#f", "x;y", "x&y=z", "a b", "a+b", "a%2Fb", "%2e%2e", "~root", "é/ü"];
+    let cases = names.map(|name| {
+        let mut honest = release(1);
+        honest.add_target("targets", name, GOOD);
+        honest.publish(&["targets"]);
+        Case::against(&honest).packages(&["package"]).get(name).sample(format!("`{name}`"))
+    });
+    cases.into()
+}
+
+fn odd_role_names() -> Vec<Case> {
+    let names = [
+        "../../../x",
+        "..",
+        ".",
+        "/abs",
+        "//host/x",
+        "a/b",
+        "\\\\host\\share",
+        "C:\\x",
+        "%2e%2e/x",
+        "..%2f",
+        "a%00b",
+        "~root",
+        "-rf",
+        "$(x)",
+        "http://evil/x",
+        "?x",
+        "#x",
+        ";x",
+        "CON",
+        "NUL",
+        "a:b",
+        "Team",
+        "TEAM",
+        "x.",
+        "1.root",
+        "root.json",
+        "\u{202e}x",
+        "\u{1b}[31m",
+    ];
+    let cases = names.map(|name| {
+        let mut honest = release(1);
+        honest.delegate("targets", &Delegation::paths(name, &["odd/*"]));
+        honest.add_target(name, "odd/package", GOOD);
+        honest.publish(&[name, "targets"]);
+        Case::against(&honest).packages(&["package"]).get("odd/package").sample(name.escape_debug().to_string())
+    });
+    cases.into()
+}
+
+fn taken_names() -> Vec<Case> {
+    let honest = release(2);
+    let cases = ["root", "timestamp", "snapshot", "targets", ""].map(|name| {
+        let mut thief = honest.fork();
+        thief.delegate("targets", &Delegation::paths("thief", &["odd/*"]));
+        thief.signed("targets")["delegations"]["roles"][1]["name"] = json!(name);
+        thief.publish(&["targets"]);
+        let case = Case::against(&honest).attacker(thief.network()).get("odd/package").sample(format!("`{name}`"));
+        case.form_only().refused("targets", "Malformed").advances(before("targets"))
+    });
+    cases.into()
+}
+
+fn odd_target_names() -> Vec<Case> {
+    let names = ["a//b", "a/", "CON", "con.txt", "a/NUL", "AUX.json", "x.", "x ", "C:\\x", "a\\b", "a:b", "a\u{7}b"];
+    let cases = names.map(|name| {
+        let mut honest = release(1);
+        honest.add_target("targets", name, EVIL);
+        honest.publish(&["targets"]);
+        // Others may keep it under an encoded name.
+        Case::against(&honest)
+            .get(name)
+            .sample(name.escape_debug().to_string())
+            .refused("name", "Name")
+            .in_process_only()
+    });
+    cases.into()
+}
+
+fn long_names() -> Vec<Case> {
+    let cases = [255, 256, 4_096].map(|length| {
+        let name = "n".repeat(length);
+        let mut honest = release(1);
+        honest.delegate("targets", &Delegation::paths(&name, &["odd/*"]));
+        honest.add_target(&name, "odd/package", GOOD);
+        honest.publish(&[&name, "targets"]);
+        Case::against(&honest)
+            .packages(&["package"])
+            .get("odd/package")
+            .sample(format!("{length} bytes"))
+            .in_process_only()
+    });
+    cases.into()
+}
+
+fn patterns_that_match_less() -> Vec<Case> {
+    let samples = [
+        ("foo/*", "foo/a/b"),
+        ("*", "a/b"),
+        ("**", "a/b"),
+        ("foo?a", "foo/a"),
+        ("[abc]", "a"),
+        ("[!a]", "b"),
+        ("{a,b}", "a"),
+        ("\\*", "x"),
+        ("!x", "y"),
+        ("#x", "x"),
+        ("/x", "x"),
+        ("x/", "x"),
+        ("", "x"),
+        ("x?", "x"),
+    ];
+    // Other readers of the specification take brackets, braces and double stars for more than themselves.
+    let is_open = |pattern: &str| pattern.starts_with(['[', '{']) || pattern == "**";
+    let cases = samples.map(|(pattern, path)| {
+        let content = if is_open(pattern) { GOOD } else { EVIL };
+        claimed(pattern, path, content).refused(path, "NoSuchTarget")
+    });
+    cases.into()
+}
+
+fn patterns_that_match() -> Vec<Case> {
+    let samples =
+        [("*", ".hidden"), ("foo/*", "foo/"), ("?", "é"), ("a*b*c", "aXbYc"), ("[a]", "[a]"), ("{a,b}", "{a,b}")];
+    let kept = samples.into_iter().filter(|(_, path)| !path.ends_with('/'));
+    kept.map(|(pattern, path)| claimed(pattern, path, GOOD)).collect()
+}
+
+fn many_stars() -> Vec<Case> {
+    let pattern = format!("{}b", "*a".repeat(2_000));
+    let path = "a".repeat(10_000);
+    let mut honest = release(1);
+    honest.delegate("targets", &Delegation::paths("role", &[&pattern]));
+    honest.publish(&["role", "targets"]);
+    vec![Case::against(&honest).get(path.clone()).refused(path, "NoSuchTarget")]
+}

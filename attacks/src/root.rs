@@ -1,0 +1,202 @@
+//! Attacks on root metadata: chains that do not verify, hidden and replaced roots, rotation.
+
+use std::fs;
+
+use lastmile_testkit::{METADATA, NetworkFault, Repository, TestKey, file_name, sign};
+use serde_json::json;
+
+use crate::forgery::newer;
+use crate::{Case, EVIL, Scenario, release, stranger};
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario::new(
+        "CVE-2020-15163",
+        &["CVE-2020-15163"],
+        "a chain of new roots ends in one that a stranger signed; new roots signed by old or by new keys alone",
+        "CVE-2020-15163, GHSA-f8mr-jv2c-v8mg",
+        roots_that_do_not_verify,
+    ),
+    Scenario::new(
+        "2.2-hidden-root",
+        &["2.2-hidden-root", "3.3-F7", "S-2.3-2"],
+        "the next root is answered with 403, 401, 429, 500, a reset or silence",
+        "a defect of an implementation, 2025; specification 5.3.3",
+        hidden_root,
+    ),
+    Scenario::new(
+        "CVE-2025-2885",
+        &["CVE-2025-2885", "3.2-R1"],
+        "an older, the same or a later root under the name of the next one",
+        "CVE-2025-2885, GHSA-5vmp-m5v2-hx47",
+        root_of_another_version,
+    ),
+    Scenario::new(
+        "S-2.3-1",
+        &["S-2.3-1", "3.2-R2"],
+        "roots are hidden from a client that has followed them, and a revoked key signs again",
+        "our own reading of sources",
+        hidden_chain,
+    ),
+    Scenario::new(
+        "S-2.3-11",
+        &["S-2.3-11", "3.11-FF6"],
+        "none: versions were driven up, and a root with a new threshold for the same keys brings them down",
+        "our own reading of sources; specification 5.3.11",
+        threshold_as_rotation,
+    ),
+    Scenario::new(
+        "2.4-stored-root",
+        &["2.4-stored-root"],
+        "the stored root is replaced by an attacker's, and everything else taken away",
+        "an audit of an implementation; pull requests 171 and 180",
+        stored_root_replaced,
+    ),
+];
+
+fn roots_that_do_not_verify() -> Vec<Case> {
+    let honest = release(3);
+    let chain = {
+        let mut thief = honest.fork();
+        thief.publish(&["root"]);
+        thief.publish(&["root"]);
+        thief.set_signers("root", &[stranger()]);
+        thief.publish(&["root"]);
+        thief
+    };
+    // The honest repository went the same way and signs the fourth root itself.
+    let mut after = honest.fork();
+    for _ in 0..3 {
+        after.publish(&["root"]);
+    }
+    after.publish(&["team", "targets"]);
+    let chained = Case::against(&honest).attacker(chain.network()).honest(after.network());
+    let mut cases =
+        vec![chained.sample("the third of three by a stranger").refused("root", "ThresholdNotMet").advances(&["root"])];
+    let new_keys = ["new-1", "new-2", "new-3"].map(TestKey::new);
+    let old_keys = ["root-1", "root-2", "root-3"].map(TestKey::new);
+    for (sample, keys) in [("by the old keys alone", &old_keys), ("by the new keys alone", &new_keys)] {
+        let mut thief = honest.fork();
+        thief.set_keys("root", &new_keys, 2);
+        thief.bump("root");
+        let signed = thief.signed("root").clone();
+        thief.put_metadata("root", sign(&signed, keys));
+        cases.push(Case::against(&honest).attacker(thief.network()).sample(sample).refused("root", "ThresholdNotMet"));
+    }
+    cases
+}
+
+fn hidden_root() -> Vec<Case> {
+    let honest = release(3);
+    let mut next = honest.fork();
+    next.publish(&["root", "targets"]);
+    let faults = [403, 401, 429, 500].map(|status| (status.to_string(), NetworkFault::Status(status), "Status"));
+    let other = [("reset".to_owned(), NetworkFault::Reset, "Cut")];
+    let cases = faults.into_iter().chain(other).map(|(sample, fault, why)| {
+        let network = next.network().fork();
+        network.fault(&format!("{METADATA}2.root.json"), fault);
+        let case = Case::against(&honest).attacker(&network).honest(next.network()).sample(sample);
+        // Who takes this for the end of the chain has what a 404 would have led to, which nobody can tell from the truth.
+        case.may_trust(next.network()).refused("2.root.json", why)
+    });
+    cases.collect()
+}
+
+fn root_of_another_version() -> Vec<Case> {
+    let mut honest = release(2);
+    for _ in 0..3 {
+        honest.publish(&["root"]);
+    }
+    let mut later = honest.fork();
+    later.publish(&["root"]);
+    later.publish(&["root"]);
+    let file = |version| honest.network().file(&format!("{METADATA}{version}.root.json"));
+    let samples = [
+        ("the first", file(1), "Rollback"),
+        ("the one before", file(3), "Rollback"),
+        ("the same", file(4), "Rollback"),
+        ("a later one", Some(later.written("root")), "WrongVersion"),
+    ];
+    let cases = samples.map(|(sample, bytes, why)| {
+        let network = honest.network().fork();
+        network.put(&format!("{METADATA}5.root.json"), bytes.unwrap());
+        Case::against(&honest).attacker(&network).sample(sample).refused("root", why)
+    });
+    cases.into()
+}
+
+fn hidden_chain() -> Vec<Case> {
+    let first = release(2);
+    let mut honest = first.fork();
+    honest.set_keys("timestamp", &[TestKey::new("fresh timestamp")], 1);
+    for _ in 0..4 {
+        honest.publish(&["root"]);
+    }
+    honest.publish(&["targets", "timestamp"]);
+    // The thief of the first timestamp key serves what was honest then, and a timestamp of any version.
+    let mut thief = first.fork();
+    thief.signed("timestamp")["version"] = json!(1_000);
+    thief.publish(&["timestamp"]);
+    let mut mixed = honest.fork();
+    mixed.set_signers("timestamp", &[TestKey::new("timestamp")]);
+    mixed.signed("timestamp")["version"] = json!(1_000);
+    mixed.publish(&["timestamp"]);
+    let network = mixed.network().fork();
+    for version in 2..=6 {
+        network.remove(&format!("{METADATA}{}", file_name("root", Some(version))));
+    }
+    vec![
+        Case::against(&honest)
+            .attacker(thief.network())
+            .sample("the old state")
+            .refused("timestamp", "ThresholdNotMet"),
+        Case::against(&honest).attacker(&network).sample("the new state").refused("timestamp", "ThresholdNotMet"),
+    ]
+}
+
+fn threshold_as_rotation() -> Vec<Case> {
+    let keys = ["online-1", "online-2"].map(TestKey::new);
+    let mut honest = release(2);
+    honest.set_keys("timestamp", &keys, 1);
+    honest.publish(&["root", "timestamp"]);
+    let mut thief = honest.fork();
+    thief.signed("timestamp")["version"] = json!(1_000);
+    thief.publish(&["timestamp"]);
+    let mut mended = honest.fork();
+    mended.signed("root")["roles"]["timestamp"]["threshold"] = json!(2);
+    mended.publish(&["root", "team", "targets"]);
+    // That another threshold for the same keys is a rotation is our reading.
+    vec![
+        Case::against(&honest)
+            .followed(thief.network())
+            .attacker(mended.network())
+            .honest(newer(&mended).network())
+            .get("package")
+            .in_process_only(),
+    ]
+}
+
+fn stored_root_replaced() -> Vec<Case> {
+    let honest = release(3);
+    let mut thief = Repository::new();
+    for role in ["root", "timestamp", "snapshot", "targets"] {
+        let keys = ["thief-1", "thief-2"].map(TestKey::new);
+        thief.set_keys(role, &keys, 2);
+    }
+    thief.bump("root");
+    let signed = thief.signed("root").clone();
+    thief.put_metadata("root", sign(&signed, &["thief-1", "thief-2"].map(TestKey::new)));
+    thief.add_target("targets", "package", EVIL);
+    for _ in 0..9 {
+        thief.publish(&["targets"]);
+    }
+    let root = thief.written("root");
+    let replace = move |folder: &std::path::Path| {
+        for name in ["timestamp", "snapshot", "targets", "team"] {
+            drop(fs::remove_file(folder.join(format!("{name}.json"))));
+        }
+        fs::write(folder.join("root.json"), &root).unwrap();
+    };
+    // What the attacker serves is refused by the shipped root; the stored one is mended from the chain.
+    let case = Case::against(&honest).tamper(replace).attacker(thief.network()).get("package");
+    vec![case.refused("root", "ThresholdNotMet")]
+}

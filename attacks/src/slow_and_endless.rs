@@ -1,0 +1,300 @@
+//! Endless and slow answers (advisories 3.4 and 3.5).
+
+use std::io::{self, ErrorKind, Write};
+use std::net::TcpListener;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lastmile_client::{HttpSettings, Patience};
+use lastmile_metadata::Limits;
+use lastmile_testkit::Connection;
+
+use crate::hostile_server::{NewRelease, UNREAD, answer, chunk, endless};
+use crate::{Case, Scenario};
+
+/// Longer than an impatient client waits. Then the whole file comes, so that one that goes on waiting is found out.
+const LONG: Duration = Duration::from_secs(4);
+
+const SPECIFICATION: &str = "specification 1.5.2 (endless data, slow retrieval)";
+
+pub(super) fn scenarios() -> Vec<Scenario> {
+    let scenario = |id, attack, cases| Scenario { id, rows: rows(id), attack, source: SPECIFICATION, cases };
+    vec![
+        scenario("3.4-bodies", "each file in turn never ends, with a length, in chunks and without either", bodies),
+        scenario(
+            "3.4-limits",
+            "each file in turn is one byte longer than it is listed or may be, and exactly so long",
+            at_the_limit,
+        ),
+        scenario("3.4-error-pages", "the page that says that a file is absent never ends", error_pages),
+        scenario("3.4-redirects", "the body of a redirect never ends", redirects),
+        scenario(
+            "3.4-headers",
+            "an endless header, 100,000 short headers, endless trailers and chunk extensions",
+            headers,
+        ),
+        scenario("3.4-informational", "one answer 103 after the other, and never a last one", informational),
+        scenario(
+            "3.5-silence",
+            "no byte after the connection is made, after the header, within the body (S1)",
+            silence,
+        ),
+        scenario("3.5-drip", "header or body come byte by byte, each in time (S2, S3)", drip),
+        scenario("3.5-open", "the whole file comes, and the connection never ends (S4)", kept_open),
+        scenario("3.5-tls", "a redirect to a server that never says a word of TLS (S5)", silent_tls),
+    ]
+}
+
+fn rows(id: &'static str) -> &'static [&'static str] {
+    match id {
+        "3.5-silence" => &["3.5-S1"],
+        "3.5-drip" => &["3.5-S2", "3.5-S3"],
+        "3.5-open" => &["3.5-S4"],
+        "3.5-tls" => &["3.5-S5"],
+        _ => &["3.4"],
+    }
+}
+
+fn bodies() -> Vec<Case> {
+    let new_release = NewRelease::new();
+    let mut cases = Vec::new();
+    for served in new_release.served_files() {
+        let heads: [(&str, &str, &[u8]); 3] = [
+            ("in chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"4\r\nxxxx\r\n"),
+            ("until the connection ends", "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", b"x"),
+            ("of a vast length", "HTTP/1.1 200 OK\r\nContent-Length: 9000000000000000000\r\n\r\n", b"x"),
+        ];
+        for (sample, head, part) in heads {
+            let case = new_release
+                .case(&served, sample, move |connection, _| endless(connection, head, part))
+                .max_bytes(UNREAD);
+            cases.push(too_long(served.role, &served.file, case));
+        }
+    }
+    cases
+}
+
+/// The error that a file is too long: a target is blamed by its name.
+fn too_long(role: &'static str, file: &str, case: Case) -> Case {
+    if role == "new-package" { case.refused(role, "Length") } else { case.refused(file, "TooLong") }
+}
+
+fn at_the_limit() -> Vec<Case> {
+    let new_release = NewRelease::new();
+    let mut cases = Vec::new();
+    for served in new_release.served_files() {
+        let length = new_release.network().file(&served.path).map_or(0, |file| file.len());
+        if served.role == "root" {
+            // Nothing but a limit says how long the next root may be.
+            let limits = || with(|limits| limits.root_length = 10);
+            let exactly =
+                new_release.case(&served, "exactly", |connection, _| answer(connection, "200 OK", "", &[b'x'; 10]));
+            cases.push(served.refused_content(exactly, "Malformed").limits(limits()));
+            let more =
+                new_release.case(&served, "one more", |connection, _| answer(connection, "200 OK", "", &[b'x'; 11]));
+            cases.push(served.refused_transfer(more, "TooLong").limits(limits()));
+            continue;
+        }
+        let exactly = new_release.case(&served, "exactly", |connection, file| answer(connection, "200 OK", "", file));
+        let exactly = if served.role == "timestamp" {
+            exactly.limits(with(|limits| limits.timestamp_length = length as u64))
+        } else {
+            exactly
+        };
+        cases.push(exactly);
+        let more = new_release
+            .case(&served, "one more", |connection, file| answer(connection, "200 OK", "", &[file, b" "].concat()));
+        let more = too_long(served.role, &served.file, more);
+        cases.push(if served.role == "timestamp" {
+            more.limits(with(|limits| limits.timestamp_length = length as u64))
+        } else {
+            more
+        });
+    }
+    cases
+}
+
+fn with(edit: impl FnOnce(&mut Limits)) -> Limits {
+    let mut limits = Limits::default();
+    edit(&mut limits);
+    limits
+}
+
+fn error_pages() -> Vec<Case> {
+    let new_release = NewRelease::new();
+    let mut cases = Vec::new();
+    for served in new_release.served_files() {
+        for status in ["404 Not Found", "500 Oh"] {
+            let head = format!("HTTP/1.1 {status}\r\nTransfer-Encoding: chunked\r\n\r\n");
+            let page = chunk(&[b'x'; 4096]);
+            let case = new_release
+                .case(&served, status, move |connection, _| endless(connection, &head, &page))
+                .max_bytes(UNREAD);
+            cases.push(match (served.role, status) {
+                // That there is no newer root is what an honest server says, too.
+                ("root", "404 Not Found") => case,
+                (_, "404 Not Found") => served.refused_transfer(case, "NotFound"),
+                _ => served.refused_transfer(case, "Status"),
+            });
+        }
+    }
+    cases
+}
+
+fn redirects() -> Vec<Case> {
+    let new_release = NewRelease::new();
+    let cases = new_release.served_files().into_iter().map(|served| {
+        let head =
+            format!("HTTP/1.1 302 Found\r\nLocation: /elsewhere/{}\r\nTransfer-Encoding: chunked\r\n\r\n", served.path);
+        let redirected = new_release
+            .case(&served, "then the file", move |connection, _| endless(connection, &head, b"4\r\nxxxx\r\n"));
+        redirected.max_bytes(UNREAD)
+    });
+    cases.collect()
+}
+
+fn headers() -> Vec<Case> {
+    let new_release = NewRelease::new();
+    let mut cases = Vec::new();
+    for served in ["timestamp", "new-package"].map(|role| new_release.served(role)) {
+        let mut add = |sample: &str, act: fn(&mut Connection, &[u8]) -> io::Result<()>| {
+            let case = new_release.case(&served, sample, act).max_bytes(UNREAD);
+            cases.push(served.refused_transfer(case, "Cut"));
+        };
+        add("one without an end", |connection, _| endless(connection, "HTTP/1.1 200 OK\r\nX: ", b"x"));
+        add("headers without an end", |connection, _| endless(connection, "HTTP/1.1 200 OK\r\n", b"X: y\r\n"));
+        add("a status line without an end", |connection, _| endless(connection, "HTTP/1.1 200 ", b"x"));
+        add("100,000 headers", |connection, file| answer(connection, "200 OK", &"X: y\r\n".repeat(100_000), file));
+        add("trailers without an end", |connection, file| {
+            connection.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+            connection.write_all(&chunk(file))?;
+            endless(connection, "0\r\n", b"X: y\r\n")
+        });
+        add("a chunk extension without an end", |connection, _| {
+            endless(connection, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4;", b"x=y;")
+        });
+    }
+    cases
+}
+
+/// Memory and time are bounded here, bytes are not: the library that speaks HTTP passes over such answers and tells nobody.
+fn informational() -> Vec<Case> {
+    let new_release = NewRelease::new();
+    let cases = ["timestamp", "new-package"].map(|role| new_release.served(role)).into_iter().map(|served| {
+        let hint = b"HTTP/1.1 103 Early Hints\r\nX: y\r\n\r\n";
+        let case = new_release.case(&served, "for ever", |connection, file| {
+            let started = Instant::now();
+            while started.elapsed() < LONG {
+                connection.write_all(&hint.repeat(1_000))?;
+            }
+            answer(connection, "200 OK", "", file)
+        });
+        served.refused_transfer(impatient(case.max_bytes(u64::MAX)), "Timeout")
+    });
+    cases.collect()
+}
+
+/// With so little patience that a test can wait for its end.
+fn impatient(case: Case) -> Case {
+    let patience = Patience { retries: 0, deadline: Duration::from_millis(900), slowest: 1_000, ..Patience::default() };
+    let short = Duration::from_millis(300);
+    case.http(HttpSettings { gap_timeout: short, connect_timeout: short, ..HttpSettings::default() }, 0)
+        .retry_policy(patience)
+}
+
+fn silence() -> Vec<Case> {
+    let new_release = NewRelease::new();
+    let mut cases = Vec::new();
+    for served in new_release.served_files() {
+        let mut add = |sample: &str, act: fn(&mut Connection, &[u8]) -> io::Result<()>| {
+            cases.push(served.refused_transfer(impatient(new_release.case(&served, sample, act)), "Timeout"));
+        };
+        add("no byte", |connection, file| {
+            wait_long(connection)?;
+            answer(connection, "200 OK", "", file)
+        });
+        add("after the header", |connection, file| {
+            write!(connection, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", file.len().max(1))?;
+            wait_long(connection)?;
+            connection.write_all(file)
+        });
+        add("within the body", |connection, file| {
+            let (first, rest) = file.split_at(file.len().min(1));
+            write!(connection, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", file.len().max(10))?;
+            connection.write_all(first)?;
+            wait_long(connection)?;
+            connection.write_all(rest)
+        });
+    }
+    cases
+}
+
+/// Says nothing, unless the client ends the connection.
+fn wait_long(connection: &mut Connection) -> io::Result<()> {
+    connection.stream().set_read_timeout(Some(LONG))?;
+    match connection.wait_for_close() {
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(()),
+        ended => ended,
+    }
+}
+
+fn drip() -> Vec<Case> {
+    let new_release = NewRelease::new();
+    let mut cases = Vec::new();
+    for served in ["root", "timestamp", "snapshot", "new-package"].map(|role| new_release.served(role)) {
+        let header = new_release.case(&served, "the header", |connection, file| {
+            dripping(connection, b"HTTP/1.1 200 OK\r\n", b"X-Y: z\r\n")?;
+            write!(connection, "Content-Length: {}\r\n\r\n", file.len())?;
+            connection.write_all(file)
+        });
+        cases.push(served.refused_transfer(impatient(header), "Timeout"));
+        let body = new_release.case(&served, "the body", |connection, _| {
+            dripping(connection, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n")?;
+            connection.write_all(b"0\r\n\r\n")
+        });
+        cases.push(served.refused_transfer(impatient(body), "Timeout"));
+    }
+    cases
+}
+
+/// Writes one byte after the other, each well within the time for a gap.
+fn dripping(connection: &mut Connection, first: &[u8], part: &[u8]) -> io::Result<()> {
+    connection.write_all(first)?;
+    let started = Instant::now();
+    while started.elapsed() < LONG {
+        for byte in part {
+            connection.write_all(&[*byte])?;
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+    Ok(())
+}
+
+fn kept_open() -> Vec<Case> {
+    let new_release = NewRelease::new();
+    let cases = new_release.served_files().into_iter().map(|served| {
+        let is_root = served.role == "root";
+        new_release.case(&served, "with a length", move |connection, file| {
+            let status = if is_root { "404 Not Found" } else { "200 OK" };
+            let length = file.len();
+            // Another request over this connection would be met with silence.
+            write!(connection, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n")?;
+            connection.write_all(file)?;
+            connection.wait_for_close()
+        })
+    });
+    cases.collect()
+}
+
+fn silent_tls() -> Vec<Case> {
+    let new_release = NewRelease::new();
+    let served = new_release.served("timestamp");
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port on loopback");
+    let case = new_release.case(&served, "a connection and no more", move |connection, _| {
+        let silent = listener.try_clone()?;
+        thread::spawn(move || silent.accept().map(|_connection| thread::sleep(LONG)));
+        let location = format!("Location: https://{}/x\r\n", listener.local_addr()?);
+        answer(connection, "302 Found", &location, b"")
+    });
+    vec![served.refused_transfer(impatient(case), "Timeout")]
+}

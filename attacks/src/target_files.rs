@@ -1,0 +1,130 @@
+//! Attacks on target files: hashes, lengths, and where hashes stand in names.
+
+use lastmile_testkit::{Delegation, Repository, TARGETS, hash};
+use serde_json::{Value, json};
+
+use crate::forgery::before;
+use crate::{Case, EVIL, GOOD, Scenario, release};
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario::new(
+        "2.1-hash-prefix",
+        &["2.1-hash-prefix"],
+        "none: the hash stands before the last part of a path, not before the first",
+        "issue 1576 of an implementation; specification 6.2",
+        hash_prefix,
+    ),
+    Scenario::new(
+        "2.2-empty-hashes",
+        &["2.2-empty-hashes", "4.9-unknown-hashes", "4.9-hash-of-wrong-length"],
+        "a package with no hashes, with unknown ones only, with an empty or a wrong one",
+        "a defect of an implementation, 2026",
+        hashes_of_nothing,
+    ),
+    Scenario::new(
+        "S-2.2-1",
+        &["S-2.2-1", "4.9-empty-file"],
+        "an empty package is served with ten bytes; prefixes of path hashes are hexadecimal",
+        "our own reading of sources",
+        prefixes_and_empty_files,
+    ),
+    Scenario::new(
+        "4.9-hashes",
+        &["4.9-hashes"],
+        "one of two known hashes of a package is wrong",
+        "classes of bad input: files of targets",
+        one_hash_of_two,
+    ),
+    Scenario::new(
+        "4.9-sha512",
+        &["4.9-sha512"],
+        "none: sha512 alone, and unknown hashes beside a known one",
+        "classes of bad input: files of targets",
+        other_hashes,
+    ),
+];
+
+fn hash_prefix() -> Vec<Case> {
+    let mut honest = release(1);
+    honest.add_target("targets", "a/b/package", GOOD);
+    honest.publish(&["targets"]);
+    assert!(honest.network().file(&format!("targets/a/b/{}.package", hash(GOOD))).is_some());
+    // The honest runs ask for no path with a folder: a client that is wrong about those is to get as far as this one.
+    vec![Case::against(&honest).packages(&["package"]).get("a/b/package")]
+}
+
+fn hashes_of_nothing() -> Vec<Case> {
+    let honest = release(3);
+    let samples: [(&str, Value, &'static str); 5] = [
+        ("none", json!({}), "Malformed"),
+        ("unknown alone", json!({"md5": "00", "blake2b-256": hash(EVIL)}), "NoSupportedHash"),
+        ("empty", json!({"sha256": ""}), "Malformed"),
+        ("too short", json!({"sha256": "ab"}), "Malformed"),
+        ("no hexadecimal", json!({"sha256": "z".repeat(64)}), "Malformed"),
+    ];
+    let cases = samples.map(|(sample, hashes, why)| {
+        let mut thief = honest.fork();
+        thief.signed("targets")["targets"]["package"] = json!({"length": EVIL.len(), "hashes": hashes});
+        thief.publish(&["targets"]);
+        thief.put_target("package", EVIL);
+        let case = Case::against(&honest).attacker(thief.network()).get("package").sample(sample);
+        // The file itself is in order where its hashes are unknown; the package is not.
+        let kept: &[&str] = if why == "Malformed" { &[] } else { &["targets"] };
+        case.form_only().refused("targets", why).advances(&[before("targets"), kept].concat())
+    });
+    cases.into()
+}
+
+fn prefixes_and_empty_files() -> Vec<Case> {
+    let mut honest = release(1);
+    honest.delegate("targets", &Delegation::hash_prefixes("hashed", &[&hash(b"claimed")[..3]]));
+    honest.add_target("hashed", "claimed", GOOD);
+    honest.add_target("targets", "empty", b"");
+    honest.publish(&["hashed", "targets"]);
+    let longer: Repository = honest.fork();
+    longer.network().put(&format!("targets/{}.empty", hash(b"")), b"ten bytes.".to_vec());
+    vec![
+        Case::against(&honest).get("claimed").sample("a prefix of three digits"),
+        Case::against(&honest).attacker(longer.network()).get("empty").sample("ten bytes").refused("empty", "Length"),
+    ]
+}
+
+fn one_hash_of_two() -> Vec<Case> {
+    let cases = ["sha256", "sha512"].map(|wrong| {
+        let mut honest = release(1);
+        honest.add_target("targets", "claimed", EVIL);
+        let hashes = &mut honest.signed("targets")["targets"]["claimed"]["hashes"];
+        hashes["sha512"] = json!(sha512(EVIL));
+        let other = if wrong == "sha256" { hash(GOOD) } else { sha512(GOOD) };
+        hashes[wrong] = json!(other);
+        honest.publish(&["targets"]);
+        for name in [hash(EVIL), hash(GOOD), sha512(EVIL), sha512(GOOD)] {
+            honest.network().put(&format!("{TARGETS}{name}.claimed"), EVIL.to_vec());
+        }
+        Case::against(&honest).get("claimed").sample(format!("{wrong} is wrong")).refused("claimed", "Hash")
+    });
+    cases.into()
+}
+
+fn other_hashes() -> Vec<Case> {
+    let samples = [
+        ("sha512 alone", json!({"sha512": sha512(GOOD)})),
+        ("an unknown one beside", json!({"sha256": hash(GOOD), "sha3-256": "00", "blake2b-256": ""})),
+    ];
+    let cases = samples.map(|(sample, hashes)| {
+        let mut honest = release(1);
+        honest.add_target("targets", "claimed", GOOD);
+        honest.signed("targets")["targets"]["claimed"]["hashes"] = hashes;
+        honest.publish(&["targets"]);
+        for name in [hash(GOOD), sha512(GOOD)] {
+            honest.network().put(&format!("{TARGETS}{name}.claimed"), GOOD.to_vec());
+        }
+        Case::against(&honest).packages(&["package"]).get("claimed").sample(sample).in_process_only()
+    });
+    cases.into()
+}
+
+fn sha512(bytes: &[u8]) -> String {
+    use sha2::{Digest as _, Sha512};
+    hex::encode(Sha512::digest(bytes))
+}

@@ -1,0 +1,118 @@
+//! Attacks on thresholds: of zero, unreadable, above the number of keys, and not met.
+
+use lastmile_testkit::TestKey;
+use serde_json::json;
+
+use crate::forgery::{before, republish, signed_so};
+use crate::{Case, EVIL, Scenario, release, stranger};
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario::new(
+        "CVE-2026-23992",
+        &["CVE-2026-23992"],
+        "a root with a threshold of 0, -1, null, none, text or 2^63 for each role, and files without signatures",
+        "CVE-2026-23992, GHSA-fphv-w9fq-2525",
+        thresholds_of_nothing,
+    ),
+    Scenario::new(
+        "CVE-2026-23992-delegated",
+        &["CVE-2026-23992"],
+        "a delegation with such a threshold",
+        "CVE-2026-23992, GHSA-fphv-w9fq-2525",
+        delegated_thresholds_of_nothing,
+    ),
+    Scenario::new(
+        "2.2-threshold-above-keys",
+        &["CVE-2026-23992", "4.4-threshold-above-keys"],
+        "a root in which a role needs more keys than it has",
+        "CVE-2026-23992, GHSA-fphv-w9fq-2525",
+        threshold_above_keys,
+    ),
+    Scenario::new(
+        "CVE-2026-6966",
+        &["CVE-2026-6966"],
+        "a delegated role with a threshold of two is signed once, by one key twice, and by a stranger",
+        "CVE-2026-6966, GHSA-8m7c-8m39-rv4x",
+        delegated_threshold,
+    ),
+];
+
+const THRESHOLDS: [&str; 7] = ["0", "-1", "null", "\"1\"", "9223372036854775808", "1.0", "true"];
+
+fn thresholds_of_nothing() -> Vec<Case> {
+    let honest = release(3);
+    let mut cases = Vec::new();
+    for role in ["root", "timestamp", "snapshot", "targets"] {
+        // The reader is one and the same for all roles.
+        let thresholds = if role == "timestamp" { &THRESHOLDS[..] } else { &THRESHOLDS[..1] };
+        for threshold in thresholds {
+            let mut thief = honest.fork();
+            // The root keys sign it: stolen, or their owners deceived. What is below goes without signatures.
+            thief.signed("root")["roles"][role]["threshold"] = json!("here");
+            thief.publish(&["root"]);
+            let bytes = signed_so(&thief, "root", "\"here\"", threshold);
+            thief.put_metadata("root", bytes);
+            if role != "root" {
+                thief.set_signers(role, &[]);
+                thief.publish(&[role]);
+            }
+            let case = Case::against(&honest).attacker(thief.network()).sample(format!("{role}: {threshold}"));
+            cases.push(case.refused("root", "Malformed"));
+        }
+    }
+    cases
+}
+
+fn delegated_thresholds_of_nothing() -> Vec<Case> {
+    let honest = release(3);
+    let cases = THRESHOLDS.map(|threshold| {
+        let mut thief = honest.fork();
+        thief.set_signers("team", &[]);
+        thief.publish(&["team"]);
+        thief.signed("targets")["delegations"]["roles"][0]["threshold"] = json!("here");
+        thief.publish(&["targets"]);
+        let bytes = signed_so(&thief, "targets", "\"here\"", threshold);
+        republish(&mut thief, "targets", bytes);
+        let case = Case::against(&honest).attacker(thief.network()).get("team/package").sample(threshold);
+        case.refused("targets", "Malformed").advances(before("targets"))
+    });
+    cases.into()
+}
+
+fn threshold_above_keys() -> Vec<Case> {
+    let honest = release(3);
+    let cases = ["timestamp", "snapshot", "targets"].map(|role| {
+        let mut thief = honest.fork();
+        thief.signed("root")["roles"][role]["threshold"] = json!(2);
+        thief.publish(&["root"]);
+        thief.publish(&[role]);
+        let mut mended = thief.fork();
+        mended.signed("root")["roles"][role]["threshold"] = json!(1);
+        mended.publish(&["root", "team", "targets"]);
+        // Another threshold for timestamp or snapshot is a rotation: the stored ones are forgotten.
+        let advances = ["root", "snapshot", "timestamp"];
+        let case = Case::against(&honest).attacker(thief.network()).honest(mended.network()).sample(role);
+        case.honest_may_be_refused().refused(role, "ThresholdNotMet").advances(&advances)
+    });
+    cases.into()
+}
+
+fn delegated_threshold() -> Vec<Case> {
+    let keys = ["team-1", "team-2"].map(TestKey::new);
+    let mut honest = release(2);
+    crate::forgery::with_keys(&mut honest, "team", &keys, 2);
+    let samples = [
+        ("one key", vec![keys[0].clone()]),
+        ("a stranger beside it", vec![keys[0].clone(), stranger()]),
+        ("nobody", vec![]),
+    ];
+    let cases = samples.map(|(sample, signers)| {
+        let mut thief = honest.fork();
+        thief.set_signers("team", &signers);
+        thief.add_target("team", "team/other", EVIL);
+        thief.publish(&["team"]);
+        let case = Case::against(&honest).attacker(thief.network()).get("team/other").sample(sample);
+        case.refused("team", "ThresholdNotMet").advances(before("team"))
+    });
+    cases.into()
+}

@@ -1,0 +1,189 @@
+//! `attack-lab`: runs any TUF client against the attack suite and reports which attacks it refuses.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
+use lastmile_attacks::external::{self, Program, Verdict};
+use lastmile_attacks::{Case, Scenario};
+use lastmile_client::text::printable;
+use serde_json::json;
+
+use super::{Context, ExitStatus, Output};
+use crate::Error;
+
+/// Each attack gets a server on 127.0.0.1 and a new installation of the client, which first follows an honest repository. The
+/// client must refuse the attack with exit code 1, leave its trusted and downloaded files unchanged, refuse the attack again, and
+/// then follow an honest repository to its newest release.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lastmile-repo attack-lab -- lastmile-conformance
+  lastmile-repo attack-lab --only CVE-2020-6174 -- python3 client.py
+  lastmile-repo attack-lab --json -- ./client > report.json
+
+The client is called as the TUF conformance suite calls it:
+  CLIENT --metadata-dir M init ROOT
+  CLIENT --metadata-dir M --metadata-url U refresh
+  CLIENT --metadata-dir M --metadata-url U --target-name N --target-dir T --target-base-url B download
+with exit code 0 for success and 1 for refusal; M/ROLE.json are the roles that it trusts.
+
+The client sees these environment variables and no others, so that pass-phrases and tokens stay hidden from it:
+  PATH HOME USER LOGNAME LANG LC_ALL LC_CTYPE TZ TMPDIR
+Set others in the command: lastmile-repo attack-lab -- env NAME=VALUE ./client
+
+Security: the client withstood the attack unless it
+  accepted       installed wrong bytes, an older or incomplete state, or files outside its folders
+  crashed        ended by a signal, or with an exit code other than 0 and 1
+  hung           did not end in time, or used too many bytes or too much memory
+  not recovered  refused an honest repository
+Strictness: without harm, the client was
+  harmless       less strict: it accepted what it should refuse, and has the right packages and versions
+  too strict     stricter: it refused what is legal, or what not every client supports
+
+Exit codes: 0 all attacks withstood, 1 not all, 2 usage, 3 no such attack. Strictness does not change the exit code.")]
+pub(crate) struct AttackLab {
+    /// Run only this attack; may be repeated
+    #[arg(long, value_name = "ID")]
+    pub(crate) only: Vec<String>,
+    /// Run this many attacks in parallel; 0 means two for each processor
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) jobs: usize,
+    /// Count a run of the client as hung after this many seconds
+    #[arg(long, value_name = "N", default_value_t = external::TIME_LIMIT.as_secs())]
+    pub(crate) seconds: u64,
+    /// Command of the client
+    #[arg(last = true, required = true, value_name = "CLIENT")]
+    pub(crate) client: Vec<OsString>,
+}
+
+/// The result of one attack for each sample.
+struct Line {
+    scenario: Scenario,
+    samples: Vec<(String, Verdict, String)>,
+}
+
+impl Line {
+    /// The worst verdict of a sample in which the attack succeeded, or none if the client withstood all samples.
+    fn failure(&self) -> Option<Verdict> {
+        self.samples.iter().map(|(_, verdict, _)| *verdict).filter(|verdict| !verdict.is_safe()).max()
+    }
+
+    fn has(&self, wanted: Verdict) -> bool {
+        self.samples.iter().any(|(_, verdict, _)| *verdict == wanted)
+    }
+
+    fn samples_with(&self, is_wanted: impl Fn(Verdict) -> bool) -> Vec<&(String, Verdict, String)> {
+        self.samples.iter().filter(|(_, verdict, _)| is_wanted(*verdict)).collect()
+    }
+}
+
+/// What the report says of an attack that failed in all samples.
+const WITHSTOOD: &str = "withstood";
+
+pub(super) fn attack(context: &Context<'_>, args: &AttackLab, output: &Output) -> Result<ExitStatus, Error> {
+    let chosen = chosen(&args.only)?;
+    let program = Program::new(&args.client, &context.env).time_limit(Duration::from_secs(args.seconds));
+    let file = args.client.first().map_or(Path::new(""), Path::new);
+    let bar = output.bar("attacks", chosen.len());
+    let work = |scenario: &Scenario, case: &Case| {
+        let number = chosen.iter().position(|one| one.id == scenario.id).unwrap_or_default();
+        bar.set_position(number as u64);
+        case.runs_externally().then(|| external::run(case, &program))
+    };
+    let mut lines: Vec<Line> = Vec::new();
+    for (scenario, case, result) in lastmile_attacks::run_cases(args.jobs, &chosen, work) {
+        let Some(result) = result else { continue };
+        let (verdict, seen) = result.map_err(|error| Error::file("start", file, error))?;
+        match lines.last_mut().filter(|line| line.scenario.id == scenario.id) {
+            Some(line) => line.samples.push((case.sample, verdict, seen)),
+            None => lines.push(Line { scenario, samples: vec![(case.sample, verdict, seen)] }),
+        }
+    }
+    bar.finish_and_clear();
+    if lines.is_empty() {
+        return Err(Error::Absent("none of these attacks can be run against a program".to_owned()));
+    }
+    output.data_text(&document(&lines), &table(&lines))?;
+    Ok(if lines.iter().all(|line| line.failure().is_none()) { ExitStatus::Done } else { ExitStatus::Failed })
+}
+
+fn chosen(only: &[String]) -> Result<Vec<Scenario>, Error> {
+    let all = lastmile_attacks::all();
+    if let Some(unknown) = only.iter().find(|id| all.iter().all(|scenario| scenario.id != id.as_str())) {
+        return Err(Error::Absent(format!(
+            "there is no attack `{unknown}`; without `--only`, all attacks are run and named"
+        )));
+    }
+    Ok(all.into_iter().filter(|scenario| only.is_empty() || only.iter().any(|id| id == scenario.id)).collect())
+}
+
+/// The number of attacks for each result, in the order of the report.
+fn security(lines: &[Line]) -> Vec<(String, usize)> {
+    let count = |wanted| lines.iter().filter(|line| line.failure() == wanted).count();
+    let failures = Verdict::UNSAFE.map(|verdict| (verdict.to_string(), count(Some(verdict))));
+    [(WITHSTOOD.to_owned(), count(None))].into_iter().chain(failures).collect()
+}
+
+/// The number of attacks with a sample in which the client's strictness differs from what is expected.
+fn strictness(lines: &[Line]) -> Vec<(String, usize)> {
+    let count = |verdict| lines.iter().filter(|line| line.has(verdict)).count();
+    Verdict::STRICTNESS.map(|verdict| (verdict.to_string(), count(verdict))).into()
+}
+
+fn document(lines: &[Line]) -> serde_json::Value {
+    let attacks = lines.iter().map(|line| {
+        let samples = line
+            .samples
+            .iter()
+            .map(|(sample, verdict, seen)| json!({ "sample": sample, "verdict": verdict.to_string(), "seen": seen }));
+        let strictness = Verdict::STRICTNESS.into_iter().filter(|verdict| line.has(*verdict));
+        json!({
+            "id": line.scenario.id, "rows": line.scenario.rows, "attack": line.scenario.attack,
+            "source": line.scenario.source,
+            "security": line.failure().map_or_else(|| WITHSTOOD.to_owned(), |verdict| verdict.to_string()),
+            "strictness": strictness.map(|verdict| verdict.to_string()).collect::<Vec<_>>(),
+            "samples": samples.collect::<Vec<_>>(),
+        })
+    });
+    let totals = |counted: Vec<(String, usize)>| counted.into_iter().collect::<BTreeMap<_, _>>();
+    let is_secure = lines.iter().all(|line| line.failure().is_none());
+    json!({
+        "attacks": attacks.collect::<Vec<_>>(),
+        "security": { "passed": is_secure, "totals": totals(security(lines)) },
+        "strictness": { "totals": totals(strictness(lines)) },
+    })
+}
+
+fn table(lines: &[Line]) -> String {
+    let width = lines.iter().map(|line| line.scenario.id.len()).max().unwrap_or(0);
+    let row = |label: &str, line: &Line, samples: Vec<&(String, Verdict, String)>| {
+        let mut text = format!("{label:13}  {:width$}  {}\n", line.scenario.id, line.scenario.attack);
+        for (sample, verdict, seen) in samples {
+            let (sample, seen) = (printable(sample), printable(seen));
+            text.push_str(&format!("{:13}  {:width$}  {verdict}: [{sample}] {seen}\n", "", ""));
+        }
+        text
+    };
+    let mut text = "Security: did an attacker reach anything?\n\n".to_owned();
+    for line in lines {
+        let label = line.failure().map_or_else(|| WITHSTOOD.to_owned(), |verdict| verdict.to_string());
+        text.push_str(&row(&label, line, line.samples_with(|verdict| !verdict.is_safe())));
+    }
+    let differing: Vec<&Line> =
+        lines.iter().filter(|line| Verdict::STRICTNESS.iter().any(|verdict| line.has(*verdict))).collect();
+    if !differing.is_empty() {
+        text.push_str("\nStrictness: where was the client more or less strict than expected, without harm?\n\n");
+    }
+    for line in differing {
+        for verdict in Verdict::STRICTNESS.into_iter().filter(|verdict| line.has(*verdict)) {
+            text.push_str(&row(&verdict.to_string(), line, line.samples_with(|found| found == verdict)));
+        }
+    }
+    let counted = |totals: Vec<(String, usize)>| {
+        totals.into_iter().map(|(word, count)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")
+    };
+    format!("{text}\nsecurity: {}\nstrictness: {}\n", counted(security(lines)), counted(strictness(lines)))
+}

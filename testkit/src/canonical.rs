@@ -1,0 +1,63 @@
+//! Canonical JSON (TUF specification 4.1). This writer is independent of `lastmile-metadata`, so that a test does not rely on
+//! the code that it tests.
+
+use serde_json::Value;
+
+/// Returns the canonical form of `value`: the bytes that are signed, and hashed for key ids.
+///
+/// # Panics
+///
+/// If `value` contains a number that is not an integer, which canonical JSON does not have.
+#[must_use]
+pub fn write(value: &Value) -> Vec<u8> {
+    let mut out = Vec::new();
+    append(value, &mut out);
+    out
+}
+
+fn append(value: &Value, out: &mut Vec<u8>) {
+    match value {
+        Value::Null => out.extend(b"null"),
+        Value::Bool(yes) => out.extend(yes.to_string().bytes()),
+        Value::Number(number) => {
+            assert!(!number.is_f64(), "canonical JSON has no {number}");
+            out.extend(number.to_string().bytes());
+        }
+        Value::String(text) => string(text, out),
+        Value::Array(items) => {
+            out.push(b'[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                append(item, out);
+            }
+            out.push(b']');
+        }
+        Value::Object(members) => {
+            let mut names: Vec<&String> = members.keys().collect();
+            names.sort_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
+            out.push(b'{');
+            for (index, name) in names.iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                string(name, out);
+                out.push(b':');
+                append(&members[name.as_str()], out);
+            }
+            out.push(b'}');
+        }
+    }
+}
+
+fn string(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    for byte in text.bytes() {
+        if byte == b'"' || byte == b'\\' {
+            out.push(b'\\');
+        }
+        out.push(byte);
+    }
+    out.push(b'"');
+}

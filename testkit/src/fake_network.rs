@@ -1,0 +1,187 @@
+//! A network in memory: the published files, the faults that a test injects, and the requests that were made.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use lastmile_client::{BoxFuture, Fetch, FetchError, Response};
+
+/// The URL under which a [`FakeNetwork`] answers when it is used as a [`Fetch`].
+pub const BASE: &str = "http://repository.test/";
+
+/// What a request gets instead of the published file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NetworkFault {
+    /// This HTTP status with a short body.
+    Status(u16),
+    /// No answer until the client gives up.
+    Timeout,
+    /// The connection is closed before the first byte of the answer.
+    Reset,
+    /// The published file, followed by spaces without end.
+    Endless,
+    /// The first bytes of the published file, this many; then the connection is closed. The announced length is that of the
+    /// whole file.
+    Truncated(usize),
+    /// These bytes, as a complete answer.
+    Body(Vec<u8>),
+}
+
+/// The answer to one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// The published file.
+    File(Vec<u8>),
+    /// No file is published at this path.
+    Absent,
+    /// A fault that a test injected, and the published file, which is empty if there is none.
+    Fault(NetworkFault, Vec<u8>),
+}
+
+#[derive(Debug, Default, Clone)]
+struct State {
+    files: BTreeMap<String, Vec<u8>>,
+    faults: BTreeMap<String, (NetworkFault, usize)>,
+    queued: BTreeMap<String, VecDeque<Vec<u8>>>,
+    requests: Vec<String>,
+}
+
+/// A network in memory. Clones are handles to the same network.
+///
+/// Paths are relative to the server's root, percent-encoded as in the URL, and have no leading `/`:
+/// `metadata/timestamp.json`. As a [`Fetch`] it answers for URLs that begin with [`BASE`]; a [`Server`](crate::Server) answers
+/// for it over HTTP.
+///
+/// ```
+/// use lastmile_testkit::{FakeNetwork, NetworkFault};
+///
+/// let network = FakeNetwork::new();
+/// network.put("targets/app", b"release 1".to_vec());
+/// network.fault_times("targets/app", NetworkFault::Truncated(3), 1);
+/// assert_eq!(network.file("targets/app").unwrap(), b"release 1");
+/// assert!(network.requests().is_empty());
+/// ```
+#[derive(Debug, Default, Clone)]
+pub struct FakeNetwork {
+    state: Arc<Mutex<State>>,
+}
+
+impl FakeNetwork {
+    /// Creates a network without files.
+    #[must_use]
+    pub fn new() -> FakeNetwork {
+        FakeNetwork::default()
+    }
+
+    /// Creates an independent network with the same files and faults, and no requests.
+    #[must_use]
+    pub fn fork(&self) -> FakeNetwork {
+        FakeNetwork { state: Arc::new(Mutex::new(State { requests: Vec::new(), ..self.state().clone() })) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no code panics while it holds this lock")
+    }
+
+    /// Publishes `bytes` at `path` and replaces what was there.
+    pub fn put(&self, path: &str, bytes: Vec<u8>) {
+        self.state().files.insert(path.into(), bytes);
+    }
+
+    /// Removes the file at `path`, if there is one.
+    pub fn remove(&self, path: &str) {
+        self.state().files.remove(path);
+    }
+
+    /// Returns the published file at `path`.
+    #[must_use]
+    pub fn file(&self, path: &str) -> Option<Vec<u8>> {
+        self.state().files.get(path).cloned()
+    }
+
+    /// Returns all published files by path.
+    #[must_use]
+    pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        self.state().files.clone()
+    }
+
+    /// Answers every request for `path` with `fault`, until [`FakeNetwork::clear_faults`].
+    pub fn fault(&self, path: &str, fault: NetworkFault) {
+        self.fault_times(path, fault, usize::MAX);
+    }
+
+    /// Answers the next `times` requests for `path` with `fault`. A later call for the same path replaces an earlier one.
+    pub fn fault_times(&self, path: &str, fault: NetworkFault, times: usize) {
+        self.state().faults.insert(path.into(), (fault, times));
+    }
+
+    /// Serves `answers` to the next requests for `path`, one each and in this order, instead of the published file.
+    pub fn queue(&self, path: &str, answers: impl IntoIterator<Item = Vec<u8>>) {
+        self.state().queued.entry(path.into()).or_default().extend(answers);
+    }
+
+    /// Removes all faults.
+    pub fn clear_faults(&self) {
+        self.state().faults.clear();
+    }
+
+    /// Returns the paths that were requested since the last call, in order, and forgets them.
+    #[must_use]
+    pub fn requests(&self) -> Vec<String> {
+        std::mem::take(&mut self.state().requests)
+    }
+
+    /// Forgets the requests so far.
+    pub fn forget_requests(&self) {
+        self.state().requests.clear();
+    }
+
+    /// Records a request for `path` and returns the answer to it.
+    #[must_use]
+    pub fn answer(&self, path: &str) -> Answer {
+        let mut state = self.state();
+        state.requests.push(path.into());
+        let queued = state.queued.get_mut(path).and_then(VecDeque::pop_front);
+        let file = queued.or_else(|| state.files.get(path).cloned());
+        if let Some((fault, times)) = state.faults.get_mut(path)
+            && *times > 0
+        {
+            *times -= 1;
+            return Answer::Fault(fault.clone(), file.unwrap_or_default());
+        }
+        file.map_or(Answer::Absent, Answer::File)
+    }
+}
+
+impl Fetch for FakeNetwork {
+    /// Answers for URLs that begin with [`BASE`]; every other host refuses the connection. The answer always begins at byte 0.
+    fn fetch(&self, url: &str, _offset: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
+        let answer = match url.strip_prefix(BASE) {
+            Some(path) => response(self.answer(path)),
+            None => Err(FetchError::Connect(format!("`{url}` is not on the fake network"))),
+        };
+        Box::pin(std::future::ready(answer))
+    }
+}
+
+/// The answer as a client's transport reports it.
+pub(crate) fn response(answer: Answer) -> Result<Response, FetchError> {
+    match answer {
+        Answer::File(bytes) | Answer::Fault(NetworkFault::Body(bytes), _) => Ok(Response::whole(bytes)),
+        Answer::Absent | Answer::Fault(NetworkFault::Status(404), _) => Err(FetchError::NotFound),
+        Answer::Fault(NetworkFault::Status(status), _) => Err(FetchError::Status(status)),
+        Answer::Fault(NetworkFault::Timeout, _) => Err(FetchError::Timeout("the simulated server".into())),
+        Answer::Fault(NetworkFault::Reset, _) => Err(FetchError::Cut("simulated".into())),
+        Answer::Fault(NetworkFault::Truncated(kept), bytes) => {
+            let kept = kept.min(bytes.len());
+            let parts = [Ok(Bytes::copy_from_slice(&bytes[..kept])), Err(FetchError::Cut("simulated".into()))];
+            Ok(Response { offset: 0, body: stream::iter(parts).boxed() })
+        }
+        Answer::Fault(NetworkFault::Endless, bytes) => {
+            let rest = stream::repeat_with(|| Ok(Bytes::from_static(&[b' '; 4096])));
+            let body = stream::once(std::future::ready(Ok(Bytes::from(bytes)))).chain(rest);
+            Ok(Response { offset: 0, body: body.boxed() })
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! A simulated TUF repository, a fake network, a loopback server and a test client, for testing applications that use
+//! [`lastmile-client`](https://docs.rs/lastmile-client).
+//!
+//! * [`Repository`] writes and signs TUF metadata in memory. A test can change every document before it is signed.
+//! * [`FakeNetwork`] holds the published files, records requests and injects a [`NetworkFault`] for a path.
+//! * [`Server`] serves a [`FakeNetwork`] over HTTP on 127.0.0.1, for code that takes a URL.
+//! * [`TestClient`] is an installation of `lastmile-client` in a temporary directory.
+//!
+//! The README has a worked example. The repository writes its documents with its own canonical JSON, so that a mistake in
+//! `lastmile-metadata` cannot hide by being made twice. Keys are made from names, and time is a value, so tests give the same
+//! result on every machine and at any time.
+//!
+//! This crate is for tests: its functions panic when they are misused, and its private keys are public.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "code for tests panics where a test misuses it"
+)]
+
+pub mod canonical;
+mod delegations;
+mod fake_network;
+mod key;
+mod outcome;
+mod repository;
+mod server;
+mod test_client;
+
+pub use delegations::{Delegation, bin_of};
+pub use fake_network::{Answer, BASE, FakeNetwork, NetworkFault};
+pub use key::TestKey;
+pub use outcome::{network_error, refused, time, too_long};
+pub use repository::{DEFAULT_EXPIRY, METADATA, Repository, TARGETS, file_name, hash, sign};
+pub use server::{Connection, Request, Responder, Server};
+pub use test_client::{TestClient, Versions};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,62 @@
+//! What a test expects of a result: a refusal, a limit, or a failure of the network. Also times as text.
+
+use std::fmt::Debug;
+
+use chrono::{DateTime, Utc};
+use lastmile_client::{Error, FetchError, Refusal};
+
+/// Parses an RFC 3339 date-time such as `2030-01-01T00:00:00Z`.
+///
+/// # Panics
+///
+/// If `text` is not a date-time.
+#[must_use]
+pub fn time(text: &str) -> DateTime<Utc> {
+    text.parse().expect("an RFC 3339 date-time")
+}
+
+/// Returns the reason for which metadata was refused.
+///
+/// # Panics
+///
+/// If `result` is not an error, or is an error for another reason.
+#[track_caller]
+pub fn refused<T: Debug>(result: Result<T, Error>) -> lastmile_metadata::Error {
+    match result {
+        Err(Error::State(verdict)) => verdict,
+        Err(Error::Refused(error)) => match error.refusal {
+            Refusal::Metadata(verdict) => verdict,
+            other => panic!("refused for another reason: {other}"),
+        },
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+/// Returns the maximum length, in bytes, of the file that was refused because it is longer.
+///
+/// # Panics
+///
+/// If `result` is not an error, or is an error for another reason.
+#[track_caller]
+pub fn too_long<T: Debug>(result: Result<T, Error>) -> u64 {
+    match result {
+        Err(Error::Refused(error)) => match error.refusal {
+            Refusal::TooLong { max_length, .. } => max_length,
+            other => panic!("refused for another reason: {other}"),
+        },
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+/// Returns the network failure for which an update or a download failed.
+///
+/// # Panics
+///
+/// If `result` is not an error, or is an error for another reason.
+#[track_caller]
+pub fn network_error<T: Debug>(result: Result<T, Error>) -> FetchError {
+    match result {
+        Err(Error::Network(error)) => error.cause,
+        other => panic!("not a network failure: {other:?}"),
+    }
+}

@@ -1,0 +1,238 @@
+//! An HTTP/1.0 server on 127.0.0.1 for a [`FakeNetwork`]. It answers `GET` only and closes the connection after each answer.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+
+use crate::fake_network::{Answer, FakeNetwork, NetworkFault};
+
+/// A request as it was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The method, such as `GET`.
+    pub method: String,
+    /// The request target as it was sent, percent-encoded, without a leading `/`.
+    pub path: String,
+    /// The header lines, without line ends.
+    pub header: Vec<String>,
+}
+
+/// The connection on which an answer is written. The server counts the bytes, see [`Server::sent`].
+#[derive(Debug)]
+pub struct Connection {
+    stream: BufReader<TcpStream>,
+    sent: Arc<AtomicU64>,
+}
+
+impl Connection {
+    /// Waits until the client closes the connection.
+    ///
+    /// # Errors
+    ///
+    /// If the connection breaks instead.
+    pub fn wait_for_close(&mut self) -> io::Result<()> {
+        io::copy(&mut self.stream, &mut io::sink()).map(drop)
+    }
+
+    /// The TCP stream, for example to close one direction.
+    #[must_use]
+    pub fn stream(&self) -> &TcpStream {
+        self.stream.get_ref()
+    }
+}
+
+impl Read for Connection {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(buffer)
+    }
+}
+
+impl Write for Connection {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.stream().write(bytes)?;
+        self.sent.fetch_add(written as u64, Ordering::Relaxed);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream().flush()
+    }
+}
+
+/// Answers a request: returns an [`Answer`] for the server to write, or writes any bytes to the [`Connection`] and returns
+/// `None`.
+pub type Responder = dyn Fn(&Request, &mut Connection) -> io::Result<Option<Answer>> + Send + Sync;
+
+/// An HTTP server on 127.0.0.1. It stops when it is dropped.
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use std::net::TcpStream;
+///
+/// use lastmile_testkit::{Repository, Server};
+///
+/// let repository = Repository::new();
+/// let server = Server::start(repository.network());
+/// let address = server.url().replace("http://", "").replace('/', "");
+/// let mut stream = TcpStream::connect(address).unwrap();
+/// stream.write_all(b"GET /metadata/1.root.json HTTP/1.0\r\n\r\n").unwrap();
+/// let mut answer = Vec::new();
+/// stream.read_to_end(&mut answer).unwrap();
+/// assert!(answer.starts_with(b"HTTP/1.0 200 "));
+/// assert_eq!(repository.network().requests(), ["metadata/1.root.json"]);
+/// ```
+pub struct Server {
+    address: SocketAddr,
+    stopped: Arc<AtomicBool>,
+    sent: Arc<AtomicU64>,
+    acceptor: Option<JoinHandle<()>>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Server({})", self.address)
+    }
+}
+
+impl Server {
+    /// Serves `network` on a free port.
+    ///
+    /// # Panics
+    ///
+    /// If no port is free.
+    #[must_use]
+    pub fn start(network: &FakeNetwork) -> Server {
+        let network = network.clone();
+        Server::answering(move |request| network.answer(&request.path))
+    }
+
+    /// Starts an HTTP proxy on a free port that reaches these hosts, by name. It answers 502 for every other host.
+    ///
+    /// # Panics
+    ///
+    /// If no port is free.
+    #[must_use]
+    pub fn proxy(hosts: BTreeMap<String, FakeNetwork>) -> Server {
+        Server::answering(move |request| {
+            let asked = request.path.strip_prefix("http://").and_then(|address| address.split_once('/'));
+            match asked.and_then(|(host, path)| Some(hosts.get(host)?.answer(path))) {
+                Some(answer) => answer,
+                None => Answer::Fault(NetworkFault::Status(502), Vec::new()),
+            }
+        })
+    }
+
+    fn answering(answers: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Server {
+        Server::responding(Arc::new(move |request: &Request, _: &mut Connection| Ok(Some(answers(request)))))
+    }
+
+    /// Answers with `responder` on a free port.
+    ///
+    /// # Panics
+    ///
+    /// If no port is free.
+    #[must_use]
+    pub fn responding(responder: Arc<Responder>) -> Server {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port on loopback");
+        let address = listener.local_addr().expect("a bound listener has an address");
+        let (stopped, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (stop, count) = (Arc::clone(&stopped), Arc::clone(&sent));
+        let acceptor = thread::spawn(move || {
+            for stream in listener.incoming() {
+                if stop.load(Ordering::SeqCst) {
+                    break;
+                }
+                let (responder, sent) = (Arc::clone(&responder), Arc::clone(&count));
+                // The client may close the connection at any time.
+                thread::spawn(move || stream.and_then(|stream| reply(stream, sent, &*responder)));
+            }
+        });
+        Server { address, stopped, sent, acceptor: Some(acceptor) }
+    }
+
+    /// The URL of the server's root, ending in `/`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+
+    /// The number of bytes sent so far, including headers. The system may still buffer some of them.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        // Wakes the acceptor, which then reads `stopped`.
+        drop(TcpStream::connect(self.address));
+        if let Some(acceptor) = self.acceptor.take() {
+            drop(acceptor.join());
+        }
+    }
+}
+
+fn reply(stream: TcpStream, sent: Arc<AtomicU64>, responder: &Responder) -> io::Result<()> {
+    let mut connection = Connection { stream: BufReader::new(stream), sent };
+    let mut line = String::new();
+    connection.stream.read_line(&mut line)?;
+    let mut words = line.split(' ');
+    let (method, path) = (words.next().unwrap_or(""), words.next().unwrap_or("/"));
+    let path = path.strip_prefix('/').unwrap_or(path);
+    let mut request = Request { method: method.to_owned(), path: path.to_owned(), header: Vec::new() };
+    loop {
+        let mut line = String::new();
+        if connection.stream.read_line(&mut line)? <= 2 {
+            break;
+        }
+        request.header.push(line.trim_end().to_owned());
+    }
+    if request.method != "GET" {
+        return send(&mut connection, 405, b"GET only");
+    }
+    match responder(&request, &mut connection)? {
+        None => Ok(()),
+        Some(Answer::File(bytes) | Answer::Fault(NetworkFault::Body(bytes), _)) => send(&mut connection, 200, &bytes),
+        Some(Answer::Absent) => send(&mut connection, 404, b"not here"),
+        Some(Answer::Fault(fault, bytes)) => misbehave(&mut connection, &fault, &bytes),
+    }
+}
+
+fn misbehave(connection: &mut Connection, fault: &NetworkFault, bytes: &[u8]) -> io::Result<()> {
+    match fault {
+        NetworkFault::Status(status) => send(connection, *status, b"no"),
+        NetworkFault::Body(body) => send(connection, 200, body),
+        NetworkFault::Reset => Ok(()),
+        NetworkFault::Timeout => connection.wait_for_close(),
+        NetworkFault::Truncated(kept) => {
+            head(connection, 200, Some(bytes.len()))?;
+            connection.write_all(&bytes[..(*kept).min(bytes.len())])
+        }
+        NetworkFault::Endless => {
+            head(connection, 200, None)?;
+            connection.write_all(bytes)?;
+            loop {
+                connection.write_all(&[b' '; 4096])?;
+            }
+        }
+    }
+}
+
+fn send(connection: &mut Connection, status: u16, body: &[u8]) -> io::Result<()> {
+    head(connection, status, Some(body.len()))?;
+    connection.write_all(body)
+}
+
+fn head(connection: &mut Connection, status: u16, length: Option<usize>) -> io::Result<()> {
+    let length = length.map(|length| format!("Content-Length: {length}\r\n")).unwrap_or_default();
+    let head = format!(
+        "HTTP/1.0 {status} Word\r\nContent-Type: application/octet-stream\r\n{length}Connection: close\r\n\r\n"
+    );
+    connection.write_all(head.as_bytes())
+}

@@ -1,0 +1,436 @@
+//! A client installation for tests: `lastmile-client` with a store and an output folder in a temporary directory.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use chrono::{DateTime, Utc};
+use lastmile_client::{
+    BoxFuture, DirectoryStore, Error, Fetch, FetchError, HttpFetch, HttpSettings, Notice, Notify, Patience, Response,
+    Session, Store, Updater,
+};
+use lastmile_metadata::{Limits, TargetFile, TargetPath};
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::fake_network::{BASE, FakeNetwork, response};
+use crate::outcome::time;
+use crate::repository::{METADATA, Repository, TARGETS, file_name};
+
+/// The folder of the installation below its temporary directory. It lies so deep that a name with several `..` still ends in
+/// the temporary directory, where [`TestClient::files_outside`] finds it.
+const HOME: &str = "a/b/c";
+
+/// Trusted versions in this order: root, timestamp, snapshot, targets.
+pub type Versions = [u64; 4];
+
+/// A client installation with its own store and output folder, which are removed when it is dropped.
+///
+/// Each method that updates opens the store anew, as a program does at every start. Time is [`TestClient::now`]; the clock of
+/// the machine is never read. With the feature `paused-time`, timeouts on the fake network pass at once.
+///
+/// ```
+/// use lastmile_testkit::{Repository, TestClient};
+///
+/// let mut repository = Repository::new();
+/// repository.add_target("targets", "app", b"release 1");
+/// repository.publish(&["targets"]);
+/// let client = TestClient::new(&repository);
+/// assert_eq!(client.get("app").unwrap(), b"release 1");
+/// assert_eq!(client.output(), ["app"]);
+/// ```
+#[derive(Debug)]
+pub struct TestClient {
+    shipped: Vec<u8>,
+    folder: TempDir,
+    mirrors: Mutex<Vec<FakeNetwork>>,
+    notices: Arc<Mutex<Vec<Notice>>>,
+    /// The time at which updates are judged. At first 2030-01-01T00:00:00Z.
+    pub now: DateTime<Utc>,
+    /// The limits of what is read. At first those of `lastmile-client`.
+    pub limits: Limits,
+    /// Retries and timeouts. At first those of `lastmile-client`, but without retries.
+    pub patience: Patience,
+    /// Whether names of targets contain hashes in repositories with consistent snapshots. At first true.
+    pub hash_prefixes: bool,
+    /// The URL of a server, ending in `/`, to use over HTTP instead of the fake network, and the settings for it.
+    pub http: Option<(String, HttpSettings)>,
+}
+
+impl TestClient {
+    /// Creates a client that trusts version 1 of the root of `repository` and updates from it.
+    ///
+    /// # Panics
+    ///
+    /// If version 1 of the root is not published, or if no temporary directory can be created.
+    #[must_use]
+    pub fn new(repository: &Repository) -> TestClient {
+        TestClient::with_root(repository.first_root(), repository.network())
+    }
+
+    /// Creates a client that trusts `root` and updates from `network`.
+    ///
+    /// # Panics
+    ///
+    /// If no temporary directory can be created.
+    #[must_use]
+    pub fn with_root(root: Vec<u8>, network: &FakeNetwork) -> TestClient {
+        let client = TestClient {
+            shipped: root,
+            folder: temporary_dir(),
+            mirrors: Mutex::new(vec![network.clone()]),
+            notices: Arc::default(),
+            now: time("2030-01-01T00:00:00Z"),
+            limits: Limits::default(),
+            patience: Patience { retries: 0, ..Patience::default() },
+            hash_prefixes: true,
+            http: None,
+        };
+        fs::create_dir_all(client.output_path()).unwrap();
+        client
+    }
+
+    /// Creates another client with the same settings and a copy of the store. Its output folder is empty.
+    #[must_use]
+    pub fn copy(&self) -> TestClient {
+        let copy = TestClient {
+            shipped: self.shipped.clone(),
+            folder: temporary_dir(),
+            mirrors: Mutex::new(self.mirrors()),
+            notices: Arc::default(),
+            limits: self.limits.clone(),
+            http: self.http.clone(),
+            ..*self
+        };
+        fs::create_dir_all(copy.output_path()).unwrap();
+        copy.copy_store_of(self);
+        copy
+    }
+
+    /// Replaces the store with a copy of that of `other`.
+    pub fn copy_store_of(&self, other: &TestClient) {
+        copy_dir(&other.store_path(), &self.store_path());
+    }
+
+    /// Updates from `network` alone from now on.
+    pub fn use_network(&self, network: &FakeNetwork) {
+        self.use_mirrors(&[network]);
+    }
+
+    /// Updates from these mirrors, tried in this order, from now on.
+    pub fn use_mirrors(&self, networks: &[&FakeNetwork]) {
+        *self.mirrors.lock().unwrap() = networks.iter().map(|network| (*network).clone()).collect();
+    }
+
+    fn mirrors(&self) -> Vec<FakeNetwork> {
+        self.mirrors.lock().unwrap().clone()
+    }
+
+    /// Builds the updater that the other methods use.
+    ///
+    /// # Panics
+    ///
+    /// If the store cannot be opened.
+    #[must_use]
+    pub fn updater(&self) -> Updater {
+        self.updater_with(DirectoryStore::open(self.store_path()).expect("a store that can be opened"))
+    }
+
+    fn opened(&self) -> Result<Updater, Error> {
+        Ok(self.updater_with(DirectoryStore::open(self.store_path())?))
+    }
+
+    /// Builds the same updater with another store.
+    ///
+    /// # Panics
+    ///
+    /// If the settings cannot be used.
+    #[must_use]
+    pub fn updater_with(&self, store: impl Store) -> Updater {
+        let mirrors = self.mirrors();
+        let bases = match &self.http {
+            Some((base, _)) => vec![base.clone()],
+            None => (0..mirrors.len()).map(mirror_url).collect(),
+        };
+        let mut builder = Updater::builder(self.shipped.clone());
+        for base in bases {
+            builder = builder.mirror(format!("{base}{METADATA}"), format!("{base}{TARGETS}"));
+        }
+        builder = match &self.http {
+            Some((_, settings)) => builder.fetch(HttpFetch::new(settings).expect("usable HTTP settings")),
+            None => builder.fetch(Mirrors(mirrors)),
+        };
+        let notices = Arc::clone(&self.notices);
+        builder
+            .store(store)
+            .limits(self.limits.clone())
+            .patience(self.patience)
+            .hash_prefixed_targets(self.hash_prefixes)
+            .notify(RecordNotices(notices))
+            .build()
+            .expect("usable settings")
+    }
+
+    /// A runtime whose timers pass at once on the fake network. With retries they run in real time: a paused clock would
+    /// reach the deadline while a thread writes a part of a target.
+    fn runtime(&self) -> Runtime {
+        let paused = self.http.is_none() && self.patience.retries == 0;
+        let mut builder = Builder::new_current_thread();
+        #[cfg(feature = "paused-time")]
+        builder.start_paused(paused);
+        #[cfg(not(feature = "paused-time"))]
+        let _ = paused;
+        builder.enable_all().build().expect("a runtime")
+    }
+
+    /// Updates the trusted metadata and returns its versions.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the client reports.
+    pub fn refresh(&self) -> Result<Versions, Error> {
+        let updater = self.opened()?;
+        self.runtime().block_on(updater.refresh_at(self.now)).map(|session| versions(&session))
+    }
+
+    /// Like [`TestClient::refresh`], with another store.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the client reports.
+    pub fn refresh_with(&self, store: impl Store) -> Result<Versions, Error> {
+        self.runtime().block_on(self.updater_with(store).refresh_at(self.now)).map(|session| versions(&session))
+    }
+
+    /// Verifies the stored metadata again without a request and returns its versions.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the client reports.
+    pub fn offline(&self) -> Result<Versions, Error> {
+        self.runtime().block_on(self.updater().offline_at(self.now)).map(|session| versions(&session))
+    }
+
+    /// Updates, then searches for the target `path`. `None` means that no trusted role lists it.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the client reports.
+    pub fn find(&self, path: &str) -> Result<Option<TargetFile>, Error> {
+        self.find_each(&[path]).pop().expect("one result for each path")
+    }
+
+    /// Updates once, then searches for each of `paths`. If the update fails, its error is the only result.
+    #[must_use]
+    pub fn find_each(&self, paths: &[&str]) -> Vec<Result<Option<TargetFile>, Error>> {
+        self.runtime().block_on(async {
+            let mut session = match self.updater().refresh_at(self.now).await {
+                Ok(session) => session,
+                Err(error) => return vec![Err(error)],
+            };
+            let mut found = Vec::new();
+            for path in paths {
+                found.push(session.find(&target_path(path)).await);
+            }
+            found
+        })
+    }
+
+    /// Updates and returns the paths of all targets.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the client reports.
+    pub fn list(&self) -> Result<Vec<String>, Error> {
+        self.runtime().block_on(async {
+            let targets = self.updater().refresh_at(self.now).await?.list().await?;
+            Ok(targets.into_iter().map(|target| target.path.as_str().to_owned()).collect())
+        })
+    }
+
+    /// Updates, downloads each of `paths` into the output folder, and returns the trusted versions.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the client reports; [`Error::NoSuchTarget`] for a path that no trusted role lists.
+    pub fn update(&self, paths: &[TargetPath]) -> Result<Versions, Error> {
+        self.runtime().block_on(async {
+            let mut session = self.updater().refresh_at(self.now).await?;
+            for path in paths {
+                let target = session.find(path).await?.ok_or_else(|| Error::NoSuchTarget(path.clone()))?;
+                session.download_below(&target, self.output_path()).await?;
+            }
+            Ok(versions(&session))
+        })
+    }
+
+    /// Updates, downloads the target `path` into the output folder, and returns its content.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the client reports; [`Error::NoSuchTarget`] if no trusted role lists it.
+    pub fn get(&self, path: &str) -> Result<Vec<u8>, Error> {
+        self.download(path, None).map(|file| fs::read(file).unwrap())
+    }
+
+    /// Like [`TestClient::get`], but writes to the file `name` in the output folder.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the client reports; [`Error::NoSuchTarget`] if no trusted role lists it.
+    pub fn get_as(&self, path: &str, name: &str) -> Result<Vec<u8>, Error> {
+        self.download(path, Some(name)).map(|file| fs::read(file).unwrap())
+    }
+
+    fn download(&self, path: &str, name: Option<&str>) -> Result<PathBuf, Error> {
+        let path = target_path(path);
+        self.runtime().block_on(async {
+            let mut session = self.opened()?.refresh_at(self.now).await?;
+            let target = session.find(&path).await?.ok_or(Error::NoSuchTarget(path))?;
+            match name {
+                Some(name) => session.download(&target, self.output_path().join(name)).await,
+                None => session.download_below(&target, self.output_path()).await,
+            }
+        })
+    }
+
+    /// Returns what the client reported besides errors since the last call, and forgets it.
+    #[must_use]
+    pub fn notices(&self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices.lock().unwrap())
+    }
+
+    /// The folder of the store.
+    #[must_use]
+    pub fn store_path(&self) -> PathBuf {
+        self.folder.path().join(HOME).join("store")
+    }
+
+    /// The folder for downloaded targets.
+    #[must_use]
+    pub fn output_path(&self) -> PathBuf {
+        self.folder.path().join(HOME).join("output")
+    }
+
+    /// Returns the stored metadata of `role`.
+    #[must_use]
+    pub fn stored(&self, role: &str) -> Option<Vec<u8>> {
+        fs::read(self.store_path().join(file_name(role, None))).ok()
+    }
+
+    /// Returns the trusted metadata in the store by file name, without the client's own state.
+    #[must_use]
+    pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        let names = below(&self.store_path()).into_iter().filter(|name| !name.contains('/'));
+        names.map(|name| (name.clone(), fs::read(self.store_path().join(name)).unwrap())).collect()
+    }
+
+    /// Returns all files in the store by path, including the client's own state.
+    #[must_use]
+    pub fn all_stored(&self) -> BTreeMap<String, Vec<u8>> {
+        let names = below(&self.store_path()).into_iter();
+        names.map(|name| (name.clone(), fs::read(self.store_path().join(name)).unwrap())).collect()
+    }
+
+    /// Writes a file into the store, as damage or an attacker would.
+    pub fn put_stored(&self, name: &str, content: &[u8]) {
+        fs::write(self.store_path().join(name), content).unwrap();
+    }
+
+    /// Returns the paths of all files in the output folder, sorted.
+    #[must_use]
+    pub fn output(&self) -> Vec<String> {
+        below(&self.output_path())
+    }
+
+    /// Returns the content of the file `name` in the output folder.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such file.
+    #[must_use]
+    pub fn read_output(&self, name: &str) -> Vec<u8> {
+        fs::read(self.output_path().join(name)).unwrap()
+    }
+
+    /// Writes a file into the output folder.
+    pub fn put_output(&self, name: &str, content: &[u8]) {
+        fs::write(self.output_path().join(name), content).unwrap();
+    }
+
+    /// Returns the paths of all files in the temporary directory that are neither in the store nor in the output folder. A
+    /// correct client leaves none.
+    #[must_use]
+    pub fn files_outside(&self) -> Vec<String> {
+        let inside = |name: &String| ["store/", "output/"].iter().any(|own| name.starts_with(&format!("{HOME}/{own}")));
+        below(self.folder.path()).into_iter().filter(|name| !inside(name)).collect()
+    }
+}
+
+/// A temporary directory, in memory if the system has such a file system: syncing a file costs nothing there.
+fn temporary_dir() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a temporary directory")
+}
+
+fn mirror_url(number: usize) -> String {
+    if number == 0 { BASE.to_owned() } else { format!("http://mirror-{number}.test/") }
+}
+
+fn target_path(path: &str) -> TargetPath {
+    TargetPath::new(path).expect("a valid target path")
+}
+
+fn versions(session: &Session) -> Versions {
+    let trusted = session.trusted();
+    let versions =
+        [trusted.root().version, trusted.timestamp().version, trusted.snapshot().version, trusted.targets().version()];
+    versions.map(lastmile_metadata::Version::get)
+}
+
+/// The paths of all files below `dir`, sorted.
+fn below(dir: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir).into_iter().flatten() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            names.extend(below(&entry.path()).into_iter().map(|inner| format!("{name}/{inner}")));
+        } else {
+            names.push(name);
+        }
+    }
+    names.sort();
+    names
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    drop(fs::remove_dir_all(to));
+    fs::create_dir_all(to).unwrap();
+    for name in below(from) {
+        fs::create_dir_all(to.join(&name).parent().unwrap()).unwrap();
+        fs::copy(from.join(&name), to.join(&name)).unwrap();
+    }
+}
+
+/// Records what the client reports.
+struct RecordNotices(Arc<Mutex<Vec<Notice>>>);
+
+impl Notify for RecordNotices {
+    fn notify(&self, notice: &Notice) {
+        self.0.lock().unwrap().push(notice.clone());
+    }
+}
+
+/// Several fake networks: the first at [`BASE`], the others at URLs of their own.
+struct Mirrors(Vec<FakeNetwork>);
+
+impl Fetch for Mirrors {
+    fn fetch(&self, url: &str, _offset: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
+        let mut mirrors = self.0.iter().enumerate();
+        let requested =
+            mirrors.find_map(|(number, network)| Some((network, url.strip_prefix(&mirror_url(number))?.to_owned())));
+        let (network, path) = requested.unwrap_or_else(|| panic!("`{url}` is on no fake network"));
+        Box::pin(std::future::ready(response(network.answer(&path))))
+    }
+}

@@ -1,0 +1,144 @@
+//! `cargo xtask planted-bugs`: shows that the attacks detect bugs. Each patch in `tests/planted-bugs/` plants a bug in a copy of
+//! the sources; the scenarios that it names must then fail there.
+
+use crate::say;
+use crate::steps::cargo;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+/// The folders that are copied, in addition to the files of the workspace itself.
+const FOLDERS: [&str; 9] =
+    ["cli-support", "keys", "metadata", "client", "repo-tool", "testkit", "attacks", "tests", "xtask"];
+
+/// A patch, and the scenarios that fail with it.
+struct PlantedBug {
+    name: String,
+    file: PathBuf,
+    breaks: Vec<String>,
+}
+
+/// Plants the bugs named in `wanted`, or all of them. Returns true if every scenario that they name failed.
+pub(crate) fn run(project: &Path, wanted: &[&str]) -> bool {
+    let started = Instant::now();
+    let scratch = project.join("target/planted-bugs");
+    let bugs = match planted_bugs(project, wanted).and_then(|bugs| copy(project, &scratch).map(|()| bugs)) {
+        Ok(bugs) => bugs,
+        Err(error) => {
+            say::warn(error.to_string());
+            return false;
+        }
+    };
+    let wrong = bugs.iter().filter(|bug| !is_detected(&scratch, bug)).count();
+    let seconds = started.elapsed().as_secs();
+    say::line(format!("\n{} planted bugs, {wrong} of them not detected by every scenario, {seconds} s", bugs.len()));
+    wrong == 0
+}
+
+/// Whether all scenarios that the patch names fail with it.
+fn is_detected(scratch: &Path, bug: &PlantedBug) -> bool {
+    let started = Instant::now();
+    let missed = missed(scratch, bug);
+    let (all, seconds) = (bug.breaks.len(), started.elapsed().as_secs_f64());
+    let said = match &missed {
+        Ok(missed) if missed.is_empty() => format!("{all:2} scenarios fail  {seconds:6.1} s"),
+        Ok(missed) => format!("NOT DETECTED by {}", missed.join(", ")),
+        Err(error) => error.to_string(),
+    };
+    say::line(format!("{:28}  {said}", bug.name));
+    missed.is_ok_and(|missed| missed.is_empty())
+}
+
+fn planted_bugs(project: &Path, wanted: &[&str]) -> io::Result<Vec<PlantedBug>> {
+    let mut bugs = Vec::new();
+    for entry in fs::read_dir(project.join("tests/planted-bugs"))? {
+        let file = entry?.path();
+        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        if file.extension().is_some_and(|ending| ending == "patch") && (wanted.is_empty() || wanted.contains(&&*name)) {
+            let text = fs::read_to_string(&file)?;
+            let breaks = text.lines().filter_map(|line| line.strip_prefix("Breaks: ")).map(str::to_owned).collect();
+            bugs.push(PlantedBug { name, file, breaks });
+        }
+    }
+    bugs.sort_by(|one, other| one.name.cmp(&other.name));
+    if bugs.is_empty() { Err(io::Error::other("there is no such patch in tests/planted-bugs")) } else { Ok(bugs) }
+}
+
+/// The scenarios that go on passing although the patch is applied.
+fn missed(scratch: &Path, bug: &PlantedBug) -> io::Result<Vec<String>> {
+    apply(scratch, bug, &[])?;
+    let scenarios = ["run", "--locked", "--quiet", "-p", "lastmile-tests", "--bin", "lastmile-scenarios", "--"];
+    let mut command = cargo(scratch, &scenarios);
+    // Built in a folder of its own: in the project's, cargo would mistake what was patched for the project's own.
+    command.args(&bug.breaks).env_remove("CARGO_TARGET_DIR");
+    let output = command.output();
+    apply(scratch, bug, &["--reverse"])?;
+    let output = output?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    if said.trim().is_empty() {
+        return Err(io::Error::other(format!("cannot be tried: {}", String::from_utf8_lossy(&output.stderr))));
+    }
+    Ok(bug.breaks.iter().filter(|id| !is_noticed(id, &said)).cloned().collect())
+}
+
+/// Whether the scenario fails in a sample, and not because honest repositories are refused before there is an attack.
+fn is_noticed(id: &str, said: &str) -> bool {
+    let sample = format!("{id} [");
+    let mut wrong =
+        said.lines().filter(|line| line.starts_with(&sample)).filter_map(|line| line.split_once("]: WRONG: "));
+    wrong.any(|(_, why)| !why.starts_with("before the attack"))
+}
+
+fn apply(scratch: &Path, bug: &PlantedBug, more: &[&str]) -> io::Result<()> {
+    let mut command = Command::new("git");
+    // The copy lies within the project's own checkout, which it is no part of.
+    command.args(["apply"]).args(more).arg(&bug.file).current_dir(scratch);
+    command.env("GIT_CEILING_DIRECTORIES", scratch.parent().unwrap_or(scratch));
+    let status = command.status()?;
+    if status.success() { Ok(()) } else { Err(io::Error::other(format!("{} does not apply", bug.file.display()))) }
+}
+
+/// Copies the sources, leaving alone what is there and the same, so that nothing is built twice.
+fn copy(project: &Path, scratch: &Path) -> io::Result<()> {
+    for name in ["Cargo.toml", "Cargo.lock", "clippy.toml"] {
+        copy_file(&project.join(name), &scratch.join(name))?;
+    }
+    FOLDERS.iter().try_for_each(|name| copy_folder(&project.join(name), &scratch.join(name)))
+}
+
+fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (source, goal) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type()?.is_file() {
+            copy_file(&source, &goal)?;
+        } else if entry.file_type()?.is_dir() && !["target", "node_modules"].iter().any(|name| source.ends_with(name)) {
+            copy_folder(&source, &goal)?;
+        }
+    }
+    Ok(())
+}
+
+fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
+    let bytes = fs::read(from)?;
+    if fs::read(to).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
+    fs::create_dir_all(to.parent().unwrap_or(to))?;
+    fs::write(to, bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_noticed;
+
+    #[test]
+    fn what_fails_before_the_attack_shows_nothing() {
+        let said =
+            "a [x]: WRONG: before the attack: no\na [y]: refused\nb [x]: WRONG: accepted\nab [x]: WRONG: accepted\n";
+        assert!(!is_noticed("a", said));
+        assert!(is_noticed("b", said) && is_noticed("ab", said));
+    }
+}
