@@ -170,7 +170,8 @@ impl Document {
                 }
                 authority.check(&self.role, key)?;
                 if let Some(signer) = keys.signer(key)? {
-                    let sig = signer.sign(self.signed.as_bytes()).map_err(|error| Error::key(id, error))?;
+                    let name = || keys.name_of(key).map_or_else(|| id.to_string(), ToString::to_string);
+                    let sig = signer.sign(self.signed.as_bytes()).map_err(|error| Error::key(name(), error))?;
                     self.put(id, sig);
                     self.signers.retain(|(signer, _)| signer != id);
                     self.signers.insert((id.clone(), key.clone()));

@@ -1,6 +1,6 @@
 //! A new repository: keys, policy, and the first version of every role.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -12,6 +12,7 @@ use crate::diff;
 use crate::draft::{Completion, Draft};
 use crate::key_store::{self, KeyStore, Protection};
 use crate::layout::{self, Layout};
+use crate::named_signer::NamedSigner;
 use crate::own_files;
 use crate::pin::Authority;
 use crate::policy::{KeyUri, Policy, RolePolicy};
@@ -20,7 +21,7 @@ use crate::publish::Release;
 use crate::repository::Plan;
 use crate::user::{PinnedRoot, RootDigest};
 use crate::versions::Issued;
-use crate::{Error, InvalidInput, PathError, Setting, git_ignore, parallel};
+use crate::{EditError, Error, InvalidInput, PathError, Setting, git_ignore, parallel};
 
 /// What a new repository is to be like.
 #[derive(Clone)]
@@ -41,6 +42,9 @@ pub struct NewRepository {
     pub offline_keys: Protection,
     /// How the snapshot and timestamp keys are written.
     pub online_keys: Protection,
+    /// Signers for top-level roles, such as hardware tokens and key services. No key file is made for a role that has some.
+    /// Later commands need them too: see [`Setting::signers`].
+    pub signers: BTreeMap<RoleName, Vec<NamedSigner>>,
 }
 
 impl NewRepository {
@@ -56,6 +60,7 @@ impl NewRepository {
             keys: None,
             offline_keys: keys.clone(),
             online_keys: keys,
+            signers: BTreeMap::new(),
         }
     }
 
@@ -81,8 +86,10 @@ impl NewRepository {
     /// Makes the repository in `dir`, which must hold none.
     ///
     /// # Errors
-    /// [`Error::Path`] when something is there already; else what the machine says.
+    /// [`Error::Path`] when something is there already; [`Error::InvalidInput`] or [`Error::Edit`] when the signers do not
+    /// suffice for a role; else what the machine says.
     pub fn create(&self, dir: &Path, setting: &Setting, observer: &mut dyn Observer) -> Result<Plan, Error> {
+        self.check_signers()?;
         let layout = setting.layout(dir);
         if !publication::is_interrupted(&layout) {
             refuse_existing(&layout)?;
@@ -143,6 +150,21 @@ impl NewRepository {
         Ok(plan)
     }
 
+    /// Refuses signers of delegated roles, and roles that have fewer signers than must sign.
+    fn check_signers(&self) -> Result<(), Error> {
+        for (role, signers) in &self.signers {
+            if !role.is_top_level() {
+                return Err(InvalidInput::NotTopLevel { role: role.clone() }.into());
+            }
+            let keys = signers.iter().map(NamedSigner::public_key).collect::<BTreeSet<_>>().len();
+            let threshold = self.role(role).threshold;
+            if keys < threshold as usize {
+                return Err(EditError::UnreachableThreshold { threshold, keys }.into());
+            }
+        }
+        Ok(())
+    }
+
     /// Keys in the repository are written to `.publishing/`, and get their place with the rest: a crash leaves none.
     fn keys_and_root(
         &self,
@@ -165,6 +187,7 @@ impl NewRepository {
         let roles = [RoleName::ROOT, RoleName::TARGETS, RoleName::SNAPSHOT, RoleName::TIMESTAMP];
         let wanted: Vec<(RoleName, String)> = roles
             .iter()
+            .filter(|role| !self.signers.contains_key(role))
             .flat_map(|role| (1..=self.key_count(role)).map(move |number| (role.clone(), format!("{role}-{number}"))))
             .collect();
         let publishing = layout.publishing();
@@ -190,6 +213,14 @@ impl NewRepository {
                 root.keys.insert(public.keyid(), public);
                 store.add_open(layout.dir(), &uri, key);
                 role_policy.keys.push(uri);
+            }
+            for signer in self.signers.get(&role).into_iter().flatten() {
+                let public = Key::from_public(signer.public_key());
+                if !keyids.contains(&public.keyid()) {
+                    keyids.push(public.keyid());
+                }
+                root.keys.insert(public.keyid(), public);
+                store.add_named(signer.clone());
             }
             let threshold = Threshold::new(role_policy.threshold)
                 .ok_or_else(|| InvalidInput::ThresholdOf { role: role.clone() })?;

@@ -35,6 +35,7 @@ pub mod key_store;
 pub mod layout;
 pub mod lint;
 pub mod list;
+mod named_signer;
 pub mod names;
 pub mod overlay;
 pub mod own_files;
@@ -70,6 +71,7 @@ pub use error::{
     PathError, PendingError, PinError, PublicationError, RevokeError, RoleNameError, ServedError, VersionError,
 };
 pub use layout::Sharing;
+pub use named_signer::NamedSigner;
 pub use repository::{Outcome, Plan, Repository, Signing};
 pub use setting::{Patience, ServedState, Setting};
 

@@ -83,7 +83,7 @@ impl Before {
 /// # Errors
 /// When published metadata cannot be read. A revoked key that cannot be opened is a [`Verdict::NotTried`].
 pub fn prove(repository: &mut Repository, key: &PublicKey, before: &Before) -> Result<Vec<ProofRow>, Error> {
-    let (signer, not_tried) = match repository.keys.signer(key) {
+    let (signer, not_tried) = match repository.keys.file_signer(key) {
         Ok(Some(signer)) => (Some(signer), String::new()),
         Ok(None) => (None, "the revoked private key is not here".to_string()),
         Err(error) => (None, format!("the revoked private key cannot be opened: {error}")),
@@ -391,7 +391,7 @@ fn sign_forged<R: Role>(
         if left == 0 {
             break;
         }
-        if let Some(other) = accomplices.map(|repository| repository.keys.signer(key)).transpose()?.flatten() {
+        if let Some(other) = accomplices.map(|repository| repository.keys.file_signer(key)).transpose()?.flatten() {
             add(id.clone(), other.as_ref())?;
             left -= 1;
         }

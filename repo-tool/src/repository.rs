@@ -127,7 +127,8 @@ impl Repository {
         let start = Start::find(&layout, &setting.user, setting.given_root.as_ref())?;
         let digest = start.repository;
         let keys = usable_keys(&layout, &policy, setting, digest)?;
-        let keys = KeyStore::new(layout.dir(), keys, Arc::clone(&setting.phrases));
+        let mut keys = KeyStore::new(layout.dir(), keys, Arc::clone(&setting.phrases));
+        setting.signers.iter().cloned().for_each(|signer| keys.add_named(signer));
         let mut published = check::open(&layout, start.root.clone()).map_err(|error| match layout.interrupted() {
             Ok(interrupted) if !interrupted.is_empty() => {
                 PublicationError::Unreadable { interrupted, error: error.into() }.into()
@@ -186,7 +187,7 @@ impl Repository {
     pub fn policy_without_unused_keys(&mut self, draft: &Draft) -> Result<Policy, Error> {
         let mut policy = self.policy.clone();
         let publics: BTreeMap<String, PublicKey> =
-            self.keys.publics().into_iter().map(|(public, uri)| (uri, public)).collect();
+            self.keys.file_publics().map(|(public, uri)| (uri, public)).collect();
         let mut trusted = BTreeMap::new();
         for entry in self.policy.entries() {
             match Edit::new(&mut self.published, draft.clone()).trust(&names::role(entry)?) {

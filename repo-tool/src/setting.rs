@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 
 use crate::key_store::{NoPassPhrases, PassPhrases};
 use crate::layout::{Layout, Sharing};
+use crate::named_signer::NamedSigner;
 use crate::pin::GivenRoot;
 use crate::review::Accepted;
 use crate::user::UserConfig;
@@ -32,6 +33,8 @@ pub struct Setting {
     /// Private key files outside the repository's folder that `repo.toml` may name in this run, beside those of the user's
     /// configuration.
     pub allowed_keys: Vec<PathBuf>,
+    /// Signers that are not key files. Handing one over authorizes its use in every repository that is opened.
+    pub signers: Vec<NamedSigner>,
     /// Who changes the repository besides this user.
     pub sharing: Sharing,
 }
@@ -49,6 +52,7 @@ impl Setting {
             served: ServedState::Compare,
             accepted: Accepted::default(),
             allowed_keys: Vec::new(),
+            signers: Vec::new(),
             sharing: Sharing::Private,
         }
     }

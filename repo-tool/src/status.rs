@@ -38,7 +38,7 @@ pub struct KeyStatus {
     pub id: String,
     /// Its kind.
     pub keytype: &'static str,
-    /// Where its private part is, if it is here.
+    /// The URI of its private key file, or the name of its signer, if it is here.
     pub uri: Option<String>,
 }
 
@@ -174,7 +174,7 @@ fn role_status(
     let keys = ring.keys().map(|(id, key)| KeyStatus {
         id: id.as_str().to_string(),
         keytype: key.keytype(),
-        uri: repository.keys.uri_of(key).map(ToString::to_string),
+        uri: repository.keys.name_of(key).map(ToString::to_string),
     });
     let now = repository.now();
     RoleStatus {

@@ -127,6 +127,7 @@ impl<'a> Context<'a> {
             served: if global.skip_served_check { ServedState::Ignore } else { ServedState::Compare },
             accepted: Accepted::new(global.accept.iter().cloned()),
             allowed_keys: allowed_keys(global, &world)?,
+            signers: Vec::new(),
             sharing: user.sharing(dir)?,
             user,
         };

@@ -25,6 +25,12 @@ pub enum InvalidInput {
         /// The role.
         role: RoleName,
     },
+    /// A new repository has signers for a role that it does not have.
+    #[error("`{role}` is not a top-level role, and a new repository has no other roles")]
+    NotTopLevel {
+        /// The role.
+        role: RoleName,
+    },
     /// New keys are to be encrypted, and this program has no pass-phrase.
     #[error("there is no pass-phrase for new keys")]
     NoPassPhrase,

@@ -11,6 +11,7 @@ mod bulk;
 mod catch_up;
 mod compressed;
 mod crash;
+mod custom_signers;
 mod delegations;
 mod disks;
 mod earlier;
