@@ -98,7 +98,7 @@ pub fn find(path: &Path, under: Option<&str>, hidden: Hidden) -> Result<Found, E
     for entry in WalkDir::new(path).sort_by_file_name().into_iter().filter_entry(is_wanted) {
         let entry = entry.map_err(|error| {
             let at = error.path().unwrap_or(path).to_path_buf();
-            Error::File { action: "read", path: at, source: error.into() }
+            Error::File { action: "read", path: at, error: error.into() }
         })?;
         if !entry.file_type().is_dir() {
             found.sources.push(source(&entry, path, under)?);

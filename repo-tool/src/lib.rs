@@ -67,8 +67,9 @@ pub mod verify;
 mod versions;
 
 pub use error::{
-    DraftError, EditError, Error, InvalidInput, KeyReason, LackingKeys, NetworkError, NotFound, NotFoundReason,
-    PathError, PendingError, PinError, PublicationError, RevokeError, RoleNameError, ServedError, VersionError,
+    ConfigError, DraftError, EditError, Error, InvalidDigest, InvalidInput, InvalidKeyUri, KeyReason, LackingKeys,
+    NetworkError, NotFound, NotFoundReason, PathError, PendingError, PinError, PublicationError, RevokeError,
+    RoleNameError, ServedError, VersionError,
 };
 pub use layout::Sharing;
 pub use named_signer::NamedSigner;

@@ -14,7 +14,7 @@ use toml_edit::{DocumentMut, Item, Table, Value, value};
 
 use crate::compress::Coding;
 use crate::layout::{self, Layout};
-use crate::{Error, NotFound};
+use crate::{ConfigError, Error, InvalidKeyUri, NotFound};
 
 /// Where a private key is. To come: tokens and key services, under schemes of their own.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,12 +55,12 @@ impl fmt::Display for KeyUri {
 }
 
 impl FromStr for KeyUri {
-    type Err = String;
+    type Err = InvalidKeyUri;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, InvalidKeyUri> {
         match text.split_once(':') {
             Some(("file", path)) if !path.is_empty() => Ok(Self::File(PathBuf::from(path))),
-            _ => Err(format!("`{text}` is not a key URI such as `file:keys/root-1.pem`")),
+            _ => Err(InvalidKeyUri { text: text.to_string() }),
         }
     }
 }
@@ -193,40 +193,40 @@ impl Policy {
         let text =
             layout::read_if_there(&path)?.ok_or_else(|| NotFound::Policy { folder: layout.dir().to_path_buf() })?;
         let text =
-            String::from_utf8(text).map_err(|_| Error::Policy { path: path.clone(), reason: "is not UTF-8".into() })?;
+            String::from_utf8(text).map_err(|_| Error::Policy { path: path.clone(), reason: ConfigError::NotUtf8 })?;
         Self::parse(&text, &path)
     }
 
     /// Reads the text of the policy file `path`.
     pub fn parse(text: &str, path: &Path) -> Result<Self, Error> {
-        let wrong = |reason: String| Error::Policy { path: path.to_path_buf(), reason };
-        let document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| wrong(error.to_string()))?;
+        let wrong = |reason: ConfigError| Error::Policy { path: path.to_path_buf(), reason };
+        let toml = |text: String| wrong(ConfigError::Toml { text });
+        let document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| toml(error.to_string()))?;
         let file: File =
-            toml_edit::de::from_document(document.clone()).map_err(|error| wrong(error.to_string().trim().into()))?;
+            toml_edit::de::from_document(document.clone()).map_err(|error| toml(error.to_string().trim().into()))?;
         let mut roles = BTreeMap::new();
         for (name, role) in file.roles.into_iter().chain(file.delegations) {
             let role = read_role(&name, &role).map_err(wrong)?;
             if roles.insert(name.clone(), role).is_some() {
-                return Err(wrong(format!("role `{name}` occurs twice")));
+                return Err(wrong(ConfigError::RoleTwice { role: name }));
             }
         }
         for name in ["root", "targets", "snapshot", "timestamp"] {
             if !roles.contains_key(name) {
-                return Err(wrong(format!("[roles.{name}] is missing")));
+                return Err(wrong(ConfigError::RoleMissing { role: name }));
             }
         }
         let hashes = file.hashes.iter().map(|name| algorithm(name).map_err(wrong)).collect::<Result<Vec<_>, _>>()?;
         if hashes.is_empty() {
-            return Err(wrong("`hashes` lists no algorithm".into()));
+            return Err(wrong(ConfigError::NoHash));
         }
-        let coding = |name: &String| {
-            Coding::named(name).ok_or_else(|| wrong(format!("coding `{name}` is not one of gzip, zstd")))
-        };
+        let coding =
+            |name: &String| Coding::named(name).ok_or_else(|| wrong(ConfigError::Coding { name: name.clone() }));
         let mut compress = Vec::new();
         for name in &file.compress {
             let coding = coding(name)?;
             if compress.contains(&coding) {
-                return Err(wrong(format!("`compress` lists `{name}` twice")));
+                return Err(wrong(ConfigError::CodingTwice { name: name.clone() }));
             }
             compress.push(coding);
         }
@@ -355,28 +355,28 @@ fn is_top_level(name: &str) -> bool {
     ["root", "targets", "snapshot", "timestamp"].contains(&name)
 }
 
-fn read_role(name: &str, role: &FileRole) -> Result<RolePolicy, String> {
+fn read_role(name: &str, role: &FileRole) -> Result<RolePolicy, ConfigError> {
     if role.threshold == 0 || role.expires_days == 0 {
-        return Err(format!("role `{name}`: threshold and expires_days are at least 1"));
+        return Err(ConfigError::Zero { role: name.to_string() });
     }
     if role.renew_days >= role.expires_days {
-        return Err(format!("role `{name}`: renew_days must be less than expires_days"));
+        return Err(ConfigError::RenewDays { role: name.to_string() });
     }
-    let keys = role.keys.iter().map(|uri| uri.parse()).collect::<Result<_, String>>();
+    let keys = role.keys.iter().map(|uri| uri.parse()).collect::<Result<_, InvalidKeyUri>>();
     Ok(RolePolicy {
         threshold: role.threshold,
         expires_days: role.expires_days,
         renew_days: role.renew_days,
-        keys: keys.map_err(|reason| format!("role `{name}`: {reason}"))?,
+        keys: keys.map_err(|error| ConfigError::Key { role: name.to_string(), error })?,
     })
 }
 
-fn algorithm(name: &str) -> Result<Algorithm, String> {
+fn algorithm(name: &str) -> Result<Algorithm, ConfigError> {
     match name {
         "sha256" => Ok(Algorithm::Sha256),
         "sha384" => Ok(Algorithm::Sha384),
         "sha512" => Ok(Algorithm::Sha512),
-        _ => Err(format!("hash `{name}` is not one of sha256, sha384, sha512")),
+        _ => Err(ConfigError::Hash { name: name.to_string() }),
     }
 }
 

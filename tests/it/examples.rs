@@ -159,6 +159,7 @@ fn custom_signer_signs_the_timestamp_and_no_key_file_does() {
     let url = format!("file://{}/", folder.path().join("packages").display());
     let root = folder.path().join("packages/metadata/1.root.json");
     let mut fetch = Command::new(program("examples/fetch_one_file"));
-    let output = fetch.current_dir(folder.path()).arg(&root).args([&url, "state", "app-1", "fetched"]).output().unwrap();
+    let output =
+        fetch.current_dir(folder.path()).arg(&root).args([&url, "state", "app-1", "fetched"]).output().unwrap();
     assert_eq!(printed(&output), (true, "fetched\n", ""));
 }

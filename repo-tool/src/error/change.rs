@@ -125,7 +125,7 @@ pub enum EditError {
     },
     /// A text cannot name a new role.
     #[error("the role name {0}")]
-    RoleName(#[from] RoleNameError),
+    RoleName(RoleNameError),
     /// A name cannot be published safely.
     #[error(transparent)]
     UnsafeName(NameError),
@@ -214,6 +214,13 @@ pub enum EditError {
     /// `repo.toml` chooses no algorithm.
     #[error("no hash algorithm is chosen")]
     NoHash,
+}
+
+// Not `#[from]`, which makes the inner error the source as well.
+impl From<RoleNameError> for EditError {
+    fn from(error: RoleNameError) -> Self {
+        Self::RoleName(error)
+    }
 }
 
 /// Why a text cannot name a new role.

@@ -1,8 +1,12 @@
 //! What can go wrong for a maintainer, by subject, each with a hint of what to do next. Every sentence is written here; what a
 //! program may want to know is in fields.
+//!
+//! `Display` prints the whole sentence, with the causes. So no error is the `source()` of another: a program that prints the
+//! chain would print it twice. Where an error contains another one, that is a public field.
 
 mod absent;
 mod change;
+mod config;
 mod key;
 mod path;
 mod publish;
@@ -22,6 +26,7 @@ use crate::queue::Fault;
 
 pub use absent::NotFound;
 pub use change::{EditError, InvalidInput, PendingError, RoleNameError, VersionError};
+pub use config::{ConfigError, InvalidDigest, InvalidKeyUri};
 pub use key::{KeyReason, LackingKeys, RevokeError};
 pub use path::PathError;
 pub use publish::{DraftError, NotFoundReason, PublicationError};
@@ -41,19 +46,19 @@ pub enum Error {
     },
     /// The client refused the draft, so that it was not published.
     #[error("a client would refuse what would be published: {0}")]
-    Draft(#[from] DraftError),
+    Draft(DraftError),
     /// Roles or targets cannot be changed in this way.
     #[error(transparent)]
     Edit(#[from] EditError),
     /// A file of this machine could not be read or written.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {error}", path.display())]
     File {
         /// What was tried: a verb.
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
     /// Input is not what it must be.
     #[error(transparent)]
@@ -64,7 +69,6 @@ pub enum Error {
         /// Its URI or file.
         key: String,
         /// What is wrong with it.
-        #[source]
         reason: KeyReason,
     },
     /// Keys that must sign are not here.
@@ -114,7 +118,7 @@ pub enum Error {
         /// The policy file.
         path: PathBuf,
         /// What is wrong, and where.
-        reason: String,
+        reason: ConfigError,
     },
     /// Files that were to be published must stay private.
     #[error("{}", private(.files))]
@@ -141,7 +145,7 @@ pub enum Error {
     Served(#[from] ServedError),
     /// Published metadata does not verify.
     #[error("the published metadata does not verify: {0}")]
-    Untrusted(#[from] lastmile_metadata::Error),
+    Untrusted(lastmile_metadata::Error),
     /// No version number can be issued.
     #[error(transparent)]
     Version(#[from] VersionError),
@@ -159,10 +163,23 @@ pub enum Error {
     Failed(String),
 }
 
+// Not `#[from]`, which makes the inner error the source as well.
+impl From<DraftError> for Error {
+    fn from(error: DraftError) -> Self {
+        Self::Draft(error)
+    }
+}
+
+impl From<lastmile_metadata::Error> for Error {
+    fn from(error: lastmile_metadata::Error) -> Self {
+        Self::Untrusted(error)
+    }
+}
+
 impl Error {
     /// An error of this machine, with the file it concerns.
-    pub fn file(action: &'static str, path: &Path, source: io::Error) -> Self {
-        Self::File { action, path: path.to_path_buf(), source }
+    pub fn file(action: &'static str, path: &Path, error: io::Error) -> Self {
+        Self::File { action, path: path.to_path_buf(), error }
     }
 
     /// A key that cannot be used.
@@ -307,6 +324,68 @@ mod tests {
             Error::MissingKeys { roles: vec![RoleName::ROOT] },
         ];
         assert!(machine.iter().all(|error| Fault::of(error).is_none()), "{machine:?}");
+    }
+
+    /// Every error that contains another one.
+    fn nested() -> Vec<Error> {
+        use lastmile_client::{Error as ClientError, FetchError, LocalError, Refusal};
+        use lastmile_metadata::{ErrorKind, NameError};
+
+        let io = || io::Error::other("the disk is gone");
+        let verdict = || lastmile_metadata::Error { role: RoleName::TARGETS, kind: ErrorKind::NotListed };
+        let client = || Box::new(ClientError::Refused(Refusal::Metadata(verdict()).into()));
+        let local = || LocalError::new("read", Path::new("a"), io());
+        let fetch = || FetchError::Connect("connection reset".into());
+        let name = || TargetPath::new("").unwrap_err();
+        let _: &NameError = &name();
+        vec![
+            DraftError::Client(client()).into(),
+            DraftError::Refused(Box::new(Refusal::Metadata(verdict()))).into(),
+            EditError::RoleName(RoleNameError::Name(name())).into(),
+            EditError::UnsafeName(name()).into(),
+            InvalidInput::Name(name()).into(),
+            Error::file("read", Path::new("a"), io()),
+            Error::key("a", lastmile_keys::PemError::WrongPassPhrase),
+            Error::key("a", lastmile_keys::SignError::Randomness),
+            Error::Policy {
+                path: "a".into(),
+                reason: ConfigError::Key { role: "b".into(), error: InvalidKeyUri { text: "c".into() } },
+            },
+            NetworkError::Compare(Box::new(NetworkError::Client(client()))).into(),
+            NetworkError::Setup(client()).into(),
+            NetworkError::Fetch(fetch()).into(),
+            NetworkError::Runtime(io()).into(),
+            NetworkError::Listen { address: ([127, 0, 0, 1], 1).into(), error: io() }.into(),
+            PublicationError::Unreadable { interrupted: Vec::new(), error: Box::new(verdict().into()) }.into(),
+            PublicationError::Incomplete { folder: "a".into(), error: client() }.into(),
+            PublicationError::Client(Box::new(ClientError::Local(local()))).into(),
+            ServedError::Unverified { url: "a".into(), error: Box::new(verdict().into()) }.into(),
+            ServedError::Memory(local()).into(),
+            verdict().into(),
+        ]
+    }
+
+    #[test]
+    fn no_cause_is_told_twice() {
+        for error in nested() {
+            let mut told = error.to_string();
+            let mut cause = std::error::Error::source(&error);
+            while let Some(error) = cause {
+                let text = error.to_string();
+                assert!(!told.contains(&text), "`{text}` is told twice: {told}");
+                told = format!("{told}: {text}");
+                cause = error.source();
+            }
+        }
+    }
+
+    #[test]
+    fn the_whole_cause_is_told() {
+        let texts: Vec<String> = nested().iter().map(ToString::to_string).collect();
+        for (cause, times) in [("the disk is gone", 5), ("connection reset", 1), ("not listed", 8)] {
+            let told = texts.iter().filter(|text| text.contains(cause)).count();
+            assert!(told >= times, "{cause}: {texts:#?}");
+        }
     }
 
     #[test]

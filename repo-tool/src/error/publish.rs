@@ -15,7 +15,7 @@ use crate::layout::Interrupted;
 pub enum DraftError {
     /// A simulated client failed.
     #[error("{}", chain(.0))]
-    Client(#[source] Box<ClientError>),
+    Client(Box<ClientError>),
     /// A simulated client refused bytes or a name.
     #[error(transparent)]
     Refused(Box<Refusal>),
@@ -122,7 +122,6 @@ pub enum PublicationError {
         /// The interrupted publications.
         interrupted: Vec<Interrupted>,
         /// Why it cannot be read.
-        #[source]
         error: Box<crate::Error>,
     },
     /// An interrupted publication cannot be finished.
@@ -227,12 +226,11 @@ pub enum PublicationError {
         /// The folder of the metadata.
         folder: PathBuf,
         /// What a client says.
-        #[source]
         error: Box<ClientError>,
     },
     /// A client could not be set up, or failed on this machine.
     #[error("{}", chain(.0))]
-    Client(#[source] Box<ClientError>),
+    Client(Box<ClientError>),
     /// A document would be signed that is not the reviewed one.
     #[error("{role} version {version} was not reviewed")]
     NotReviewed {

@@ -19,26 +19,25 @@ pub enum NetworkError {
         "cannot compare with what is served (`--skip-served-check` publishes without, for example before the first upload): \
          {0}"
     )]
-    Compare(#[source] Box<NetworkError>),
+    Compare(Box<NetworkError>),
     /// A client failed.
     #[error("{}", chain(.0))]
-    Client(#[source] Box<ClientError>),
+    Client(Box<ClientError>),
     /// A client cannot be set up.
-    #[error("{0}")]
-    Setup(#[source] Box<ClientError>),
+    #[error("{}", chain(.0))]
+    Setup(Box<ClientError>),
     /// A file could not be fetched.
-    #[error("{0}")]
-    Fetch(#[source] FetchError),
+    #[error("{}", chain(.0))]
+    Fetch(FetchError),
     /// No runtime could be started.
     #[error("{0}")]
-    Runtime(#[source] io::Error),
+    Runtime(io::Error),
     /// A server cannot listen at its address.
     #[error("cannot listen on {address}: {error}")]
     Listen {
         /// The address.
         address: SocketAddr,
         /// What the system said.
-        #[source]
         error: io::Error,
     },
 }
@@ -53,12 +52,11 @@ pub enum ServedError {
         /// The metadata URL.
         url: String,
         /// Why not.
-        #[source]
         error: Box<crate::Error>,
     },
     /// A file that was fetched cannot be read again.
     #[error("{}", chain(.0))]
-    Memory(#[source] LocalError),
+    Memory(LocalError),
     /// The server has a newer version of a role.
     #[error(
         "the server has {role} version {served}, and this folder has version {published}: another copy published a newer \

@@ -17,7 +17,9 @@ use lastmile_repo_tool::queue::Request;
 use lastmile_repo_tool::revoke::revoke;
 use lastmile_repo_tool::status::Status;
 use lastmile_repo_tool::user::UserConfig;
-use lastmile_repo_tool::{EditError, Error, InvalidInput, KeyReason, NamedSigner, Outcome, Repository, Setting, Signing};
+use lastmile_repo_tool::{
+    EditError, Error, InvalidInput, KeyReason, NamedSigner, Outcome, Repository, Setting, Signing,
+};
 
 use crate::revocation::generated;
 use crate::world::{World, is_published};
@@ -162,7 +164,8 @@ fn a_token_signs_in_place_of_the_file_of_the_same_key() {
     let token = Token::with(PrivateKey::from_pem(&pem, None).unwrap(), false);
     assert!(is_published(&renew(&world, &setting_with(&world, &token)).unwrap()));
     assert_eq!(token.signed(), 1);
-    let (repository, public) = (Repository::open(&world.dir(), &setting_with(&world, &token)).unwrap(), token.public_key());
+    let (repository, public) =
+        (Repository::open(&world.dir(), &setting_with(&world, &token)).unwrap(), token.public_key());
     assert_eq!(repository.keys.name_of(public), Some("token:1"));
     // The file is there all the same, and `repo.toml` names it.
     assert_eq!(repository.keys.confirmed_uris_of(public), ["file:keys/timestamp-1.pem"]);
@@ -208,7 +211,10 @@ fn a_proof_asks_no_token_to_forge_files() {
     let signed = token.signed();
     let rows = prove(&mut repository, public, &before).unwrap();
     assert_eq!(token.signed(), signed);
-    assert!(rows.iter().any(|row| row.scenes.iter().any(|(_, verdict)| matches!(verdict, Verdict::NotTried(_)))), "{rows:?}");
+    assert!(
+        rows.iter().any(|row| row.scenes.iter().any(|(_, verdict)| matches!(verdict, Verdict::NotTried(_)))),
+        "{rows:?}"
+    );
 }
 
 #[test]

@@ -108,8 +108,8 @@ fn make_old(queue: &Path) {
 
 pub(crate) fn check_error(ended: &Result<(), Error>, fault: Fault, told: &str) {
     match (ended, fault) {
-        (Err(Error::File { source, .. }), Fault::Once(number) | Fault::FromNowOn(number)) => {
-            assert_eq!(source.raw_os_error(), Some(number), "{told}: {source:?}");
+        (Err(Error::File { error, .. }), Fault::Once(number) | Fault::FromNowOn(number)) => {
+            assert_eq!(error.raw_os_error(), Some(number), "{told}: {error:?}");
         }
         // All was done that was asked for, or it was cleaning that failed.
         (Ok(()) | Err(Error::File { .. }), _) => {}
