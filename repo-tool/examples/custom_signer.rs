@@ -18,10 +18,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use chrono::Utc;
 use lastmile_keys::{PrivateKey, PublicKey, Scheme, SignError, Signer};
 use lastmile_metadata::{RoleName, TargetPath};
-use lastmile_repo_tool::ingest::Source;
+use lastmile_repo_tool::edit::intake::Source;
 use lastmile_repo_tool::init::NewRepository;
 use lastmile_repo_tool::key_store::Protection;
-use lastmile_repo_tool::publication::Unobserved;
+use lastmile_repo_tool::publish::transaction::Unobserved;
 use lastmile_repo_tool::user::UserConfig;
 use lastmile_repo_tool::{NamedSigner, Outcome, Repository, Setting, Signing};
 

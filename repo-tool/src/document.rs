@@ -12,11 +12,11 @@ use lastmile_metadata::{
     Envelope, KeyId, KeyRing, Role, RoleName, Root, Signature, Snapshot, Targets, Timestamp, Version, assemble,
 };
 
+use crate::check::gate;
 use crate::draft::Prior;
-use crate::gate;
 use crate::key_store::KeyStore;
 use crate::pin::Authority;
-use crate::review::Reviewed;
+use crate::sign::review::Reviewed;
 use crate::{DraftError, Error, PublicationError};
 
 /// Who must sign, and who should.

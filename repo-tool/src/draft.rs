@@ -12,16 +12,16 @@ use lastmile_metadata::{
     Unknown, Version,
 };
 
-use crate::diff::{self, RoleDiff};
-use crate::digest::FileDigest;
+use crate::config::Policy;
 use crate::document::{Document, Rings};
+use crate::files::digest::FileDigest;
 use crate::key_store::KeyStore;
 use crate::pin::Authority;
-use crate::policy::Policy;
+use crate::publish::snapshot::{VersionOnlyBins, list_with_hash};
+use crate::publish::versions::Issued;
 use crate::published::Published;
-use crate::review::{Accepted, Reviewed};
-use crate::snapshot::{VersionOnlyBins, list_with_hash};
-use crate::versions::Issued;
+use crate::report::diff::{self, RoleDiff};
+use crate::sign::review::{Accepted, Reviewed};
 use crate::{DraftError, Error, NotFound, VersionError, names, parallel};
 
 /// Of fewer roles than this each is looked up by itself.
@@ -129,7 +129,7 @@ pub struct Completion<'a> {
     pub issued: &'a Issued,
     /// What the keys may sign.
     pub authority: &'a Authority,
-    /// Entries of unchanged roles that the next snapshot must complete: [`crate::snapshot`].
+    /// Entries of unchanged roles that the next snapshot must complete: [`crate::publish::snapshot`].
     pub entries: BTreeMap<RoleName, MetaFile>,
     /// Whether they sign what waited in `staged/` as well: only where a person has seen it, for others can write there.
     pub signs_staged: bool,

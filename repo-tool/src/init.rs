@@ -8,20 +8,21 @@ use lastmile_client::disk;
 use lastmile_keys::{PrivateKey, Scheme, Signer as _};
 use lastmile_metadata::{Key, KeyId, RoleKeys, RoleName, Root, SPEC_VERSION, Targets, Threshold, Unknown, Version};
 
-use crate::diff;
+use crate::config::{KeyUri, Policy, RolePolicy};
 use crate::draft::{Completion, Draft};
+use crate::files::git_ignore;
+use crate::files::layout::{self, Layout};
+use crate::files::own_files;
 use crate::key_store::{self, KeyStore, Protection};
-use crate::layout::{self, Layout};
 use crate::named_signer::NamedSigner;
-use crate::own_files;
 use crate::pin::Authority;
-use crate::policy::{KeyUri, Policy, RolePolicy};
-use crate::publication::{self, Observer};
-use crate::publish::Release;
+use crate::publish::publication::Release;
+use crate::publish::transaction::{self, Observer};
+use crate::publish::versions::Issued;
+use crate::report::diff;
 use crate::repository::Plan;
 use crate::user::{PinnedRoot, RootDigest};
-use crate::versions::Issued;
-use crate::{EditError, Error, InvalidInput, PathError, Setting, git_ignore, parallel};
+use crate::{EditError, Error, InvalidInput, PathError, Setting, parallel};
 
 /// What a new repository is to be like.
 #[derive(Clone)]
@@ -91,14 +92,14 @@ impl NewRepository {
     pub fn create(&self, dir: &Path, setting: &Setting, observer: &mut dyn Observer) -> Result<Plan, Error> {
         self.check_signers()?;
         let layout = setting.layout(dir);
-        if !publication::is_interrupted(&layout) {
+        if !transaction::is_interrupted(&layout) {
             refuse_existing(&layout)?;
         }
         let folder = self.keys.clone().unwrap_or_else(|| layout.keys());
         own_files::refuse_served(&layout, &folder)?;
         disk::make_folders(dir, 0o777).map_err(|error| Error::file("create", dir, error))?;
         let lock = layout.lock()?;
-        if publication::recover(&layout, &lock)? {
+        if transaction::recover(&layout, &lock)? {
             return Err(PathError::RepositoryFinished { path: dir.to_path_buf() }.into());
         }
         refuse_existing(&layout)?;

@@ -15,10 +15,11 @@ use lastmile_metadata::Key;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::folder::Folder;
+use crate::config::{KeyUri, Policy};
+use crate::files::folder::Folder;
+use crate::files::layout;
 use crate::named_signer::NamedSigner;
-use crate::policy::{KeyUri, Policy};
-use crate::{Error, InvalidInput, KeyReason, PathError, layout};
+use crate::{Error, InvalidInput, KeyReason, PathError};
 
 /// The longest file of a key that is read.
 const LONGEST: u64 = 1 << 20;

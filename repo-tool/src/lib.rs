@@ -7,74 +7,42 @@
 
 #![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests make the files that they need"))]
 
-#[cfg(feature = "http")]
-mod adoption;
-#[cfg(feature = "http")]
-pub mod catch_up;
-mod check;
-mod check_filled;
+pub mod check;
 #[cfg(feature = "cli")]
 pub mod cli;
-pub mod compress;
-mod der;
-pub mod diff;
-pub mod digest;
+pub mod config;
 pub mod document;
 pub mod draft;
 pub mod edit;
 mod error;
-mod folder;
-mod gate;
-pub mod git_ignore;
-pub mod group;
-pub mod ingest;
+pub mod files;
 pub mod init;
-mod journal;
-mod key_material;
+mod invocation;
 pub mod key_store;
-pub mod layout;
-pub mod lint;
-pub mod list;
 mod named_signer;
 pub mod names;
-pub mod overlay;
-pub mod own_files;
 mod parallel;
 pub mod pin;
-pub mod policy;
-pub mod proof;
-pub mod publication;
-mod publish;
+pub mod publish;
 pub mod published;
-pub mod queue;
+pub mod report;
 mod repository;
-pub mod review;
 pub mod revoke;
-pub mod scale;
 #[cfg(feature = "http")]
-pub mod serve;
-#[cfg(feature = "http")]
-mod served;
-mod setting;
-mod signing;
-pub mod snapshot;
-pub mod staged;
-pub mod status;
-mod superseded;
+pub mod served;
+pub mod sign;
 pub mod trusting;
 pub mod user;
-pub mod verify;
-mod versions;
 
 pub use error::{
     ConfigError, DraftError, EditError, Error, InvalidDigest, InvalidInput, InvalidKeyUri, KeyReason, LackingKeys,
     NetworkError, NotFound, NotFoundReason, PathError, PendingError, PinError, PublicationError, RevokeError,
     RoleNameError, ServedError, VersionError,
 };
-pub use layout::Sharing;
+pub use files::layout::Sharing;
+pub use invocation::{Patience, ServedState, Setting};
 pub use named_signer::NamedSigner;
 pub use repository::{Outcome, Plan, Repository, Signing};
-pub use setting::{Patience, ServedState, Setting};
 
 /// The example of the README is a test.
 #[cfg(doctest)]

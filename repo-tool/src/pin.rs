@@ -12,8 +12,8 @@ use std::sync::Arc;
 use lastmile_keys::PublicKey;
 use lastmile_metadata::{RoleName, Version};
 
-use crate::layout::{self, Layout};
-use crate::policy::{KeyUri, Policy};
+use crate::config::{KeyUri, Policy};
+use crate::files::layout::{self, Layout};
 use crate::published::Published;
 use crate::user::{PinnedRoot, RootDigest, UserConfig};
 use crate::{Error, PinError, Repository, Setting, check};

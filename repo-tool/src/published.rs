@@ -16,7 +16,7 @@ use lastmile_metadata::{
 
 use crate::draft::Draft;
 use crate::edit::Edit;
-use crate::layout::{self, Layout};
+use crate::files::layout::{self, Layout};
 use crate::{Error, NotFound, check, names, parallel};
 
 /// Published metadata, as the judge of all clients trusts it: this module reads the files, and decides nothing.

@@ -10,24 +10,27 @@ use lastmile_keys::PublicKey;
 use lastmile_metadata::{Json, RoleName, Version};
 
 use crate::check;
-use crate::diff::{self, RoleDiff};
-use crate::digest::FileDigest;
+use crate::config::{KeyUri, Policy};
 use crate::document::Document;
 use crate::draft::{Completed, Completion, Draft, NewFile};
 use crate::edit::Edit;
-use crate::ingest::{Incoming, Source};
+use crate::edit::intake;
+use crate::edit::intake::{Incoming, Source};
+use crate::files::digest::FileDigest;
+use crate::files::layout::{Layout, Lock};
+use crate::files::own_files::OwnFiles;
+use crate::invocation::{Patience, Setting};
 use crate::key_store::{KeyStore, PassPhrases};
-use crate::layout::{Layout, Lock};
-use crate::own_files::OwnFiles;
 use crate::pin::{Authority, Start, usable_keys};
-use crate::policy::{KeyUri, Policy};
-use crate::publication::{self, Observer};
-use crate::publish::Release;
+use crate::publish::publication::Release;
+use crate::publish::snapshot;
+use crate::publish::staged;
+use crate::publish::transaction::{self, Observer};
+use crate::publish::versions::{Issued, Jumps};
 use crate::published::Published;
-use crate::setting::{Patience, Setting};
+use crate::report::diff::{self, RoleDiff};
 use crate::user::RootDigest;
-use crate::versions::{Issued, Jumps};
-use crate::{Error, PendingError, PublicationError, ingest, names, snapshot, staged};
+use crate::{Error, PendingError, PublicationError, names};
 
 /// From so many targets on, all are listed at once instead of one after the other.
 const MANY: usize = 1000;
@@ -103,7 +106,7 @@ impl Repository {
         Policy::read(&layout)?;
         let Patience { at_most, told } = &setting.patience;
         let lock = layout.lock_within(*at_most, told.as_ref())?;
-        publication::recover(&layout, &lock)?;
+        transaction::recover(&layout, &lock)?;
         Self::open_layout(layout, setting, Some(lock))
     }
 
@@ -239,7 +242,7 @@ impl Repository {
         self.lock()?;
         let own = OwnFiles::of(&self.layout, &self.policy)?;
         let into = self.layout.open_publishing()?;
-        let mut incoming = ingest::copy_into(sources, &into, &self.policy.hashes, &own, progress)?;
+        let mut incoming = intake::copy_into(sources, &into, &self.policy.hashes, &own, progress)?;
         incoming.iter_mut().for_each(|incoming| incoming.target.custom = custom.cloned());
         self.list_files(draft, role, &incoming)
     }
@@ -258,7 +261,7 @@ impl Repository {
         progress: &(dyn Fn(usize) + Sync),
     ) -> Result<Draft, Error> {
         let own = OwnFiles::of(&self.layout, &self.policy)?;
-        let mut incoming = ingest::measure(sources, &self.policy.hashes, &own, progress)?;
+        let mut incoming = intake::measure(sources, &self.policy.hashes, &own, progress)?;
         incoming.iter_mut().for_each(|incoming| incoming.target.custom = custom.cloned());
         self.list_targets(draft, role, &incoming)
     }
@@ -270,7 +273,7 @@ impl Repository {
         let folder = self.layout.open_publishing()?;
         for incoming in incoming {
             let content = FileDigest::listed(&incoming.target);
-            let spread = ingest::spread(incoming, &folder, hash_prefixed)?.into_iter();
+            let spread = intake::spread(incoming, &folder, hash_prefixed)?.into_iter();
             files.extend(spread.map(|(from, to)| NewFile { from, to, content: content.clone() }));
         }
         let mut draft = self.list_targets(draft, role, incoming)?;
@@ -297,7 +300,7 @@ impl Repository {
     /// # Errors
     /// What the machine says.
     pub fn forget_incoming(&self) -> Result<(), Error> {
-        self.lock.as_ref().map_or(Ok(()), |lock| publication::recover(&self.layout, lock).map(drop))
+        self.lock.as_ref().map_or(Ok(()), |lock| transaction::recover(&self.layout, lock).map(drop))
     }
 
     /// The lock, where it was opened for changing it.

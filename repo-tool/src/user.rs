@@ -27,8 +27,9 @@ use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value, value};
 
-use crate::layout::Sharing;
-use crate::{ConfigError, Error, InvalidDigest, PathError, layout};
+use crate::files::layout;
+use crate::files::layout::Sharing;
+use crate::{ConfigError, Error, InvalidDigest, PathError};
 
 /// The longest configuration file that is read, in bytes.
 const LONGEST: u64 = 1 << 20;

@@ -10,8 +10,8 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use lastmile_repo_tool::cli::ExitStatus;
-use lastmile_repo_tool::layout::Layout;
-use lastmile_repo_tool::policy::Policy;
+use lastmile_repo_tool::config::Policy;
+use lastmile_repo_tool::files::layout::Layout;
 use tempfile::TempDir;
 
 /// The command, as a user whose configuration lies beside the repository of the test.

@@ -8,12 +8,12 @@ use lastmile_metadata::{RoleName, TargetPath};
 
 use super::change::{conclude, publish};
 use super::{Context, ExitStatus, Output};
-use crate::edit::spread::Listings as _;
-use crate::ingest::{self, Hidden, Source};
-use crate::list::List;
-use crate::own_files::{self, OwnFiles};
-use crate::policy::Policy;
-use crate::queue::Request;
+use crate::config::Policy;
+use crate::edit::bulk::Listings as _;
+use crate::edit::intake::{self, Hidden, Source};
+use crate::edit::list::List;
+use crate::files::own_files::{self, OwnFiles};
+use crate::publish::queue::Request;
 use crate::{Error, PathError, names};
 
 /// `add`
@@ -83,7 +83,7 @@ pub(super) fn add(context: &Context<'_>, args: &Add, output: &Output) -> Result<
     if let Some(list) = &args.from_list {
         return add_list(context, &role, list, output);
     }
-    let custom = ingest::custom(&args.custom)?;
+    let custom = intake::custom(&args.custom)?;
     let layout = context.layout();
     let policy = Policy::read(&layout)?;
     let sources = sources(args, &OwnFiles::of(&layout, &policy)?, output)?;
@@ -146,7 +146,7 @@ fn sources(args: &Add, own: &OwnFiles, output: &Output) -> Result<Vec<Source>, E
             refused.push(folder);
             continue;
         }
-        let found = ingest::find(path, args.under.as_deref(), with_hidden)?;
+        let found = intake::find(path, args.under.as_deref(), with_hidden)?;
         sources.extend(found.sources);
         hidden += found.hidden;
     }
@@ -159,7 +159,7 @@ fn sources(args: &Add, own: &OwnFiles, output: &Output) -> Result<Vec<Source>, E
     }
     if let Some(name) = &args.name {
         match sources.as_mut_slice() {
-            [only] => only.name = ingest::target_path(name)?,
+            [only] => only.name = intake::target_path(name)?,
             _ => return Err(Error::Usage(format!("--name names one file, and here are {}", sources.len()))),
         }
     }

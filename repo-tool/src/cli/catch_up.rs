@@ -4,10 +4,11 @@ use serde_json::json;
 
 use super::args::CatchUp;
 use super::{Context, ExitStatus, Output};
-use crate::catch_up::{Foreign, Resolution, catch_up as run};
-use crate::layout::Layout;
+use crate::files::layout::Layout;
+use crate::report::diff;
+use crate::served::catch_up::{Foreign, Resolution, catch_up as run};
 use crate::user::RootDigest;
-use crate::{Error, check, diff};
+use crate::{Error, check};
 
 pub(super) fn catch_up(context: &Context<'_>, args: &CatchUp, output: &Output) -> Result<ExitStatus, Error> {
     let (dir, setting, dry_run) = (&context.global.repository, &context.setting, context.global.dry_run);

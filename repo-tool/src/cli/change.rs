@@ -8,15 +8,18 @@ use super::args::{Bins, Delegate, Renew, Rotate, SetExpiry, SetThreshold, Undele
 use super::keys::{Removal, Resolved, resolve_all, resolve_removal};
 use super::progress::Publishing;
 use super::{Context, ExitStatus, Output};
+use crate::check::lint;
+use crate::config::{Policy, RolePolicy};
 use crate::draft::Draft;
+use crate::edit::bin_advice::{Cost, Load};
 use crate::edit::bins::NewBins;
 use crate::edit::delegations::{NewDelegation, Trust, hash_prefixes, patterns};
-use crate::group::{self, Shared};
-use crate::policy::{Policy, RolePolicy};
-use crate::publication::Unobserved;
-use crate::queue::{Answer, Request};
-use crate::scale::{Cost, Load};
-use crate::{Error, Outcome, Plan, Repository, Signing, diff, lint, names, snapshot};
+use crate::publish::batch::{self, Shared};
+use crate::publish::queue::{Answer, Request};
+use crate::publish::snapshot;
+use crate::publish::transaction::Unobserved;
+use crate::report::diff;
+use crate::{Error, Outcome, Plan, Repository, Signing, names};
 
 /// Shows what changes, and publishes or stages it — or only shows it.
 pub(super) fn conclude(
@@ -76,7 +79,7 @@ fn outcome_json(changes: &Value, dry_run: bool, outcome: &str) -> Value {
 
 /// Publishes a request, by itself or together with those of other processes.
 pub(super) fn publish(context: &Context<'_>, request: &Request, output: &Output) -> Result<ExitStatus, Error> {
-    match group::publish(request, &context.setting, &mut Unobserved)? {
+    match batch::publish(request, &context.setting, &mut Unobserved)? {
         Shared::Here(done) => report(&done.repository, &done.plan, &done.outcome, output),
         Shared::Elsewhere(Answer::Published { changes, text }) => {
             output.data_text(&outcome_json(&changes, false, "published"), &text)?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use lastmile_cli_support::{ExitStatus, Failure, StdoutError};
 
 use crate::Error;
-use crate::queue::Fault;
+use crate::publish::queue::Fault;
 
 impl From<StdoutError> for Error {
     fn from(StdoutError(error): StdoutError) -> Self {

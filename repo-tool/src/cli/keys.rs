@@ -10,13 +10,15 @@ use serde_json::{Value, json};
 
 use super::args::KeyCommand;
 use super::{Context, ExitStatus, Output};
+use crate::check::lint;
+use crate::config::KeyUri;
 use crate::draft::Draft;
+use crate::files::layout::{self, Layout};
+use crate::files::own_files;
 use crate::init::key_uri;
 use crate::key_store::{self, NoPassPhrases, Protection, keyid_of, open_private_key, read_public_key};
-use crate::layout::{self, Layout};
-use crate::policy::KeyUri;
 use crate::trusting::{Odd, OddKind};
-use crate::{Error, Repository, lint, own_files};
+use crate::{Error, Repository};
 
 /// A key that a person named.
 pub(super) struct Resolved {

@@ -6,11 +6,12 @@ use lastmile_client::text::printable;
 
 use super::args::Verify;
 use super::{Context, ExitStatus, Output};
-use crate::layout;
-use crate::policy::Policy;
-use crate::status::{RoleStatus, Status};
-use crate::verify::{self, Verification};
-use crate::{Error, NotFound, Repository, check, publication};
+use crate::config::Policy;
+use crate::files::layout;
+use crate::publish::transaction;
+use crate::report::status::{RoleStatus, Status};
+use crate::report::verify::{self, Verification};
+use crate::{Error, NotFound, Repository, check};
 
 pub(super) fn status(context: &Context<'_>, output: &Output) -> Result<ExitStatus, Error> {
     let mut repository = Repository::open(&context.global.repository, &context.setting)?;
@@ -31,7 +32,7 @@ pub(super) fn status(context: &Context<'_>, output: &Output) -> Result<ExitStatu
             }
         }
     }
-    for interrupted in publication::interrupted(&repository.layout)? {
+    for interrupted in transaction::interrupted(&repository.layout)? {
         text += &format!("{}\n", interrupted.advice());
     }
     output.data_text(&status.json(), &text)?;

@@ -29,11 +29,12 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use lastmile_cli_support::{Environment, Failure, Output, OutputOptions};
 pub use lastmile_cli_support::{ExitStatus, World};
 
-use crate::layout::Layout;
+use crate::files::layout::Layout;
 use crate::pin::GivenRoot;
-use crate::review::Accepted;
+use crate::publish::transaction;
+use crate::sign::review::Accepted;
 use crate::user::UserConfig;
-use crate::{Error, Patience, Repository, ServedState, Setting, publication};
+use crate::{Error, Patience, Repository, ServedState, Setting};
 use args::{Cli, Command, Global};
 use phrases::Phrases;
 
@@ -160,7 +161,7 @@ impl Context<'_> {
 
     /// Says whether a publication was cut short, and what finishes it.
     fn tell_of_interrupted(&self, output: &Output) -> Result<(), Error> {
-        for interrupted in publication::interrupted(&self.layout())? {
+        for interrupted in transaction::interrupted(&self.layout())? {
             output.warning(&interrupted.advice());
         }
         Ok(())

@@ -7,8 +7,9 @@ use std::sync::{Mutex, PoisonError};
 use lastmile_cli_support::{AskSecret, World};
 use lastmile_keys::Zeroizing;
 
+use crate::Error;
+use crate::files::layout;
 use crate::key_store::PassPhrases;
-use crate::{Error, layout};
 
 /// How often a person may mistype.
 const ATTEMPTS: u32 = 3;

@@ -5,7 +5,7 @@ use std::io;
 use indicatif::ProgressBar;
 use lastmile_cli_support::Output;
 
-use crate::publication::{Moment, Observer};
+use crate::publish::transaction::{Moment, Observer};
 
 /// The bar of a publication under way: each file is written and moved, while clients check the whole.
 pub(super) struct Publishing(ProgressBar);

@@ -11,13 +11,15 @@ use serde_json::{Value, json};
 use super::change::{say, tell_of_staged};
 use super::keys::{Removal, Resolved, resolve, resolve_removal};
 use super::{Context, ExitStatus, Output};
+use crate::check::lint;
 use crate::edit::keys::short;
 use crate::key_store::Protection;
-use crate::proof::{Before, ProofRow, Verdict, is_refuted, prove, table};
-use crate::publication::Unobserved;
+use crate::publish::transaction::Unobserved;
+use crate::report::diff;
+use crate::revoke::proof::{Before, ProofRow, Verdict, is_refuted, prove, table};
 use crate::revoke::{KeyCount, Replacement, Replacements, Revocation, revoke as revoke_key};
 use crate::trusting::OddKind;
-use crate::{Error, Outcome, Repository, Signing, diff, lint};
+use crate::{Error, Outcome, Repository, Signing};
 
 /// So many of the roles that a key served are named: bins are many.
 const NAMED: usize = 20;

@@ -7,17 +7,22 @@ use serde_json::json;
 
 use super::args::{Completions, Init, Man};
 use super::{Context, ExitStatus, Output};
+use crate::check::lint;
+use crate::files::git_ignore;
+use crate::files::layout::Layout;
+use crate::files::own_files;
 use crate::init::NewRepository;
 use crate::key_store::Protection;
-use crate::layout::Layout;
-use crate::publication::Unobserved;
-use crate::{Error, Repository, diff, git_ignore, lint, own_files, publication};
+use crate::publish::transaction;
+use crate::publish::transaction::Unobserved;
+use crate::report::diff;
+use crate::{Error, Repository};
 
 pub(super) fn init(context: &Context<'_>, args: &Init, output: &Output) -> Result<ExitStatus, Error> {
     let dir = args.dir.as_deref().unwrap_or(&context.global.repository);
     if context.global.dry_run {
         // What finishes the other commands begins with the policy, which comes last here.
-        if dir.is_dir() && publication::is_interrupted(&context.setting.layout(dir)) {
+        if dir.is_dir() && transaction::is_interrupted(&context.setting.layout(dir)) {
             output.warning("an earlier command was cut short here: `lastmile-repo init` finishes it");
         }
         return plan(args, dir, &context.setting.layout(dir), output);

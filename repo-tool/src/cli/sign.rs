@@ -10,12 +10,15 @@ use super::args::Sign;
 use super::change::{conclude, say};
 use super::keys::resolve_all;
 use super::{Context, ExitStatus, Output};
+use crate::check::lint;
 use crate::document::Document;
 use crate::draft::Draft;
 use crate::edit::keys::short;
 use crate::key_store::KeyStore;
-use crate::proof::{Before, is_refuted, prove, table};
-use crate::{Error, Outcome, Repository, Signing, diff, lint, names, staged};
+use crate::publish::staged;
+use crate::report::diff;
+use crate::revoke::proof::{Before, is_refuted, prove, table};
+use crate::{Error, Outcome, Repository, Signing, names};
 
 pub(super) fn sign(context: &Context<'_>, args: &Sign, output: &Output) -> Result<ExitStatus, Error> {
     let wanted: BTreeSet<RoleName> = args.roles.iter().map(|role| names::role(role)).collect::<Result<_, _>>()?;

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lastmile_metadata::{DelegatedRoles, Delegation, Delegations, HashPrefix, KeyId, Paths, RoleName, SuccinctRoles};
 
+use super::bulk::Moving;
 use super::delegations::Trust;
-use super::spread::Moving;
 use super::{Edit, drop_unused};
 use crate::{EditError, Error};
 

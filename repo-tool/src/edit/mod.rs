@@ -1,10 +1,13 @@
 //! Pure edits of what is published: nothing is signed, dated or written here.
 
+pub mod bin_advice;
 pub mod bins;
+pub mod bulk;
 pub mod delegations;
+pub mod intake;
 pub mod keys;
+pub mod list;
 pub mod odd;
-pub mod spread;
 mod targets;
 
 use std::collections::{BTreeMap, BTreeSet};

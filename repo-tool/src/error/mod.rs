@@ -20,9 +20,9 @@ use std::time::Duration;
 
 use lastmile_metadata::RoleName;
 
-use crate::diff::Unusual;
-use crate::own_files::Unpublishable;
-use crate::queue::Fault;
+use crate::files::own_files::Unpublishable;
+use crate::publish::queue::Fault;
+use crate::report::diff::Unusual;
 
 pub use absent::NotFound;
 pub use change::{EditError, InvalidInput, PendingError, RoleNameError, VersionError};

@@ -6,8 +6,8 @@ use lastmile_client::{Error as ClientError, Refusal};
 use lastmile_metadata::{FileError, RoleName, TargetPath, Version};
 
 use crate::check::chain;
-use crate::digest::FileDigest;
-use crate::layout::Interrupted;
+use crate::files::digest::FileDigest;
+use crate::files::layout::Interrupted;
 
 /// Why a client would refuse what was to be published.
 #[derive(Debug, thiserror::Error)]

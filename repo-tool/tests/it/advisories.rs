@@ -4,8 +4,9 @@ use lastmile_metadata::RoleName;
 use lastmile_repo_tool::edit::delegations::{NewDelegation, Trust, patterns};
 use lastmile_repo_tool::init::NewRepository;
 use lastmile_repo_tool::key_store::Protection;
-use lastmile_repo_tool::publication::Unobserved;
-use lastmile_repo_tool::{EditError, Error, PinError, Signing, diff};
+use lastmile_repo_tool::publish::transaction::Unobserved;
+use lastmile_repo_tool::report::diff;
+use lastmile_repo_tool::{EditError, Error, PinError, Signing};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 

@@ -4,11 +4,11 @@ use lastmile_client::{MemoryStore, blocking};
 use lastmile_metadata::{RoleName, TargetPath};
 use lastmile_repo_tool::draft::Draft;
 use lastmile_repo_tool::edit::bins::NewBins;
+use lastmile_repo_tool::edit::bulk::Listings as _;
 use lastmile_repo_tool::edit::delegations::Trust;
-use lastmile_repo_tool::edit::spread::Listings as _;
-use lastmile_repo_tool::ingest::{Hidden, find};
-use lastmile_repo_tool::list::List;
-use lastmile_repo_tool::publication::Unobserved;
+use lastmile_repo_tool::edit::intake::{Hidden, find};
+use lastmile_repo_tool::edit::list::List;
+use lastmile_repo_tool::publish::transaction::Unobserved;
 use lastmile_repo_tool::{DraftError, EditError, Error, Signing};
 use sha2::{Digest as _, Sha256};
 

@@ -2,9 +2,9 @@
 
 use std::io;
 
-use lastmile_repo_tool::policy::Policy;
-use lastmile_repo_tool::publication::{Moment, Observer, Unobserved};
-use lastmile_repo_tool::verify;
+use lastmile_repo_tool::config::Policy;
+use lastmile_repo_tool::publish::transaction::{Moment, Observer, Unobserved};
+use lastmile_repo_tool::report::verify;
 use lastmile_repo_tool::{ConfigError, Error};
 
 use crate::world::World;

@@ -4,8 +4,9 @@ use std::io;
 
 use lastmile_client::MemoryStore;
 use lastmile_metadata::RoleName;
-use lastmile_repo_tool::publication::{Moment, Observer, Unobserved};
-use lastmile_repo_tool::{Error, PathError, Repository, Signing, verify};
+use lastmile_repo_tool::publish::transaction::{Moment, Observer, Unobserved};
+use lastmile_repo_tool::report::verify;
+use lastmile_repo_tool::{Error, PathError, Repository, Signing};
 
 use crate::world::{World, is_published};
 
@@ -125,8 +126,8 @@ fn two_publishers_at_once_take_turns_or_are_told() {
                         Err(Error::Busy { .. }) => continue,
                         Err(error) => panic!("{error}"),
                     };
-                    let name = lastmile_repo_tool::ingest::target_path(&format!("file-{number}")).unwrap();
-                    let sources = [lastmile_repo_tool::ingest::Source::new(file, name)];
+                    let name = lastmile_repo_tool::edit::intake::target_path(&format!("file-{number}")).unwrap();
+                    let sources = [lastmile_repo_tool::edit::intake::Source::new(file, name)];
                     let draft = lastmile_repo_tool::draft::Draft::default();
                     let draft = repository.add_files(draft, &RoleName::TARGETS, &sources, None, &|_| {}).unwrap();
                     let plan = repository.plan(draft, Signing::Now).unwrap();

@@ -5,17 +5,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lastmile_keys::{KeyMaterial, PrivateKey, PublicKey, Scheme, SignError, Signer};
 use lastmile_metadata::RoleName;
+use lastmile_repo_tool::config::Policy;
 use lastmile_repo_tool::draft::Draft;
-use lastmile_repo_tool::group::{self, Shared};
-use lastmile_repo_tool::ingest::{Source, target_path};
+use lastmile_repo_tool::edit::intake::{Source, target_path};
 use lastmile_repo_tool::init::NewRepository;
 use lastmile_repo_tool::key_store::{KeyStore, NoPassPhrases, Protection};
-use lastmile_repo_tool::policy::Policy;
-use lastmile_repo_tool::proof::{Before, Verdict, prove};
-use lastmile_repo_tool::publication::Unobserved;
-use lastmile_repo_tool::queue::Request;
+use lastmile_repo_tool::publish::batch::{self, Shared};
+use lastmile_repo_tool::publish::queue::Request;
+use lastmile_repo_tool::publish::transaction::Unobserved;
+use lastmile_repo_tool::report::status::Status;
+use lastmile_repo_tool::revoke::proof::{Before, Verdict, prove};
 use lastmile_repo_tool::revoke::revoke;
-use lastmile_repo_tool::status::Status;
 use lastmile_repo_tool::user::UserConfig;
 use lastmile_repo_tool::{
     EditError, Error, InvalidInput, KeyReason, NamedSigner, Outcome, Repository, Setting, Signing,
@@ -124,7 +124,7 @@ fn a_token_signs_for_requests_of_the_queue_too() {
     let policy = Policy::read(&world.layout()).unwrap();
     let sources = [Source::new(file, target_path("a").unwrap())];
     let request = Request::enter(&world.layout(), &policy, None, &sources, None, &|_| {}).unwrap();
-    let shared = group::publish(&request, &setting_with(&world, &token), &mut Unobserved).unwrap();
+    let shared = batch::publish(&request, &setting_with(&world, &token), &mut Unobserved).unwrap();
     assert!(matches!(shared, Shared::Here(done) if is_published(&done.outcome)));
     assert_eq!(world.fetch("a").unwrap().unwrap(), b"1");
 }
@@ -226,7 +226,7 @@ fn root_keys_on_tokens_do_not_lie_together_on_this_machine() {
     let world = World::with(&new);
     let setting = Setting { signers, ..world.setting() };
     let repository = Repository::open(&world.dir(), &setting).unwrap();
-    let advice = lastmile_repo_tool::lint::lint(&repository.published, &repository.policy, &repository.keys);
+    let advice = lastmile_repo_tool::check::lint::lint(&repository.published, &repository.policy, &repository.keys);
     assert!(advice.iter().all(|line| !line.contains("on this machine")), "{advice:?}");
     assert!(advice.iter().any(|line| line.contains("root needs all of its 2 keys")), "{advice:?}");
 }

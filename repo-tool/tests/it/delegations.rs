@@ -7,7 +7,7 @@ use lastmile_repo_tool::edit::Edit;
 use lastmile_repo_tool::edit::bins::NewBins;
 use lastmile_repo_tool::edit::delegations::{NewDelegation, Trust};
 use lastmile_repo_tool::names;
-use lastmile_repo_tool::publication::Unobserved;
+use lastmile_repo_tool::publish::transaction::Unobserved;
 use lastmile_repo_tool::{EditError, Error, Outcome, RoleNameError};
 
 use crate::world::World;

@@ -9,17 +9,18 @@ use lastmile_client::MemoryStore;
 use lastmile_client::disk::Call;
 use lastmile_client::faults::{Fault, arm};
 use lastmile_metadata::RoleName;
+use lastmile_repo_tool::config::Policy;
 use lastmile_repo_tool::edit::bins::NewBins;
 use lastmile_repo_tool::edit::delegations::Trust;
-use lastmile_repo_tool::group::{self, Shared};
-use lastmile_repo_tool::ingest::{Source, target_path};
+use lastmile_repo_tool::edit::intake::{Source, target_path};
 use lastmile_repo_tool::init::NewRepository;
 use lastmile_repo_tool::key_store::Protection;
-use lastmile_repo_tool::policy::Policy;
-use lastmile_repo_tool::publication::Unobserved;
-use lastmile_repo_tool::queue::Request;
+use lastmile_repo_tool::publish::batch::{self, Shared};
+use lastmile_repo_tool::publish::queue::Request;
+use lastmile_repo_tool::publish::transaction::Unobserved;
+use lastmile_repo_tool::report::verify;
 use lastmile_repo_tool::revoke::revoke;
-use lastmile_repo_tool::{Error, Outcome, PathError, Signing, verify};
+use lastmile_repo_tool::{Error, Outcome, PathError, Signing};
 
 use crate::compressed::set_codings;
 use crate::world::World;
@@ -146,7 +147,7 @@ fn add(world: &World) -> Result<(), Error> {
     std::fs::write(&file, "2").unwrap();
     let sources = [Source::new(file, target_path("new").unwrap())];
     let request = Request::enter(&world.layout(), &Policy::read(&world.layout())?, None, &sources, None, &|_| {})?;
-    match group::publish(&request, &world.setting(), &mut Unobserved)? {
+    match batch::publish(&request, &world.setting(), &mut Unobserved)? {
         Shared::Here(_) => Ok(()),
         Shared::Elsewhere(_) => panic!("there is nobody else"),
     }

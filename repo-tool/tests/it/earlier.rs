@@ -7,9 +7,9 @@ use std::path::Path;
 
 use lastmile_client::MemoryStore;
 use lastmile_metadata::RoleName;
+use lastmile_repo_tool::config::KeyUri;
 use lastmile_repo_tool::pin::GivenRoot;
-use lastmile_repo_tool::policy::KeyUri;
-use lastmile_repo_tool::publication::Unobserved;
+use lastmile_repo_tool::publish::transaction::Unobserved;
 use lastmile_repo_tool::{Repository, Setting};
 
 use crate::snapshot::listed;

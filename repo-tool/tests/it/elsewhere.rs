@@ -1,8 +1,8 @@
 //! Keys that sit elsewhere: a change waits in `staged/` for their signatures.
 
 use lastmile_metadata::{RoleName, TargetPath};
-use lastmile_repo_tool::publication::Unobserved;
-use lastmile_repo_tool::status::{Status, waiting};
+use lastmile_repo_tool::publish::transaction::Unobserved;
+use lastmile_repo_tool::report::status::{Status, waiting};
 use lastmile_repo_tool::{Error, Outcome, PendingError, Signing};
 
 use crate::world::{World, is_published};

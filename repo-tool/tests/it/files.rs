@@ -3,12 +3,13 @@
 use std::io;
 
 use lastmile_metadata::{Algorithm, RoleName, TargetPath};
-use lastmile_repo_tool::ingest::{self, Hidden};
+use lastmile_repo_tool::edit::intake::{self, Hidden};
+use lastmile_repo_tool::files::own_files::OwnFiles;
 use lastmile_repo_tool::init::NewRepository;
 use lastmile_repo_tool::key_store::Protection;
-use lastmile_repo_tool::own_files::OwnFiles;
-use lastmile_repo_tool::publication::{Moment, Observer, Unobserved};
-use lastmile_repo_tool::{Error, InvalidInput, PathError, PublicationError, Repository, verify};
+use lastmile_repo_tool::publish::transaction::{Moment, Observer, Unobserved};
+use lastmile_repo_tool::report::verify;
+use lastmile_repo_tool::{Error, InvalidInput, PathError, PublicationError, Repository};
 
 use crate::world::{World, is_published};
 
@@ -164,7 +165,7 @@ fn links_fifos_and_unsafe_names_are_not_taken_in() {
     std::fs::create_dir(path("links")).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", path("links/out")).unwrap();
     assert!(matches!(
-        ingest::find(&path("links"), None, Hidden::Skip),
+        intake::find(&path("links"), None, Hidden::Skip),
         Err(Error::Path(PathError::PublishesLink { .. }))
     ));
     std::fs::create_dir(path("fifos")).unwrap();
@@ -177,11 +178,11 @@ fn links_fifos_and_unsafe_names_are_not_taken_in() {
     )
     .unwrap();
     assert!(matches!(
-        ingest::find(&path("fifos"), None, Hidden::Skip),
+        intake::find(&path("fifos"), None, Hidden::Skip),
         Err(Error::Path(PathError::PublishesSpecial { .. }))
     ));
     for name in ["../x", "/x", "a//b", "CON", "a\nb", "a\\b", ""] {
-        assert!(ingest::target_path(name).is_err(), "{name:?}");
+        assert!(intake::target_path(name).is_err(), "{name:?}");
     }
 }
 
@@ -190,12 +191,12 @@ fn what_is_hashed_is_what_was_copied() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "content").unwrap();
-    let sources = ingest::find(&file, Some("sub/"), Hidden::Skip).unwrap().sources;
+    let sources = intake::find(&file, Some("sub/"), Hidden::Skip).unwrap().sources;
     assert_eq!(sources[0].name.as_str(), "sub/file");
     let world = World::new();
     let own = OwnFiles::of(&world.layout(), &world.open().policy).unwrap();
     let algorithms = [Algorithm::Sha256, Algorithm::Sha512];
-    let incoming = ingest::copy(&sources, folder.path(), &algorithms, &own, &|_| {}).unwrap();
+    let incoming = intake::copy(&sources, folder.path(), &algorithms, &own, &|_| {}).unwrap();
     std::fs::write(&file, "another content").unwrap();
     let mut verifier = incoming[0].target.verifier();
     verifier.update(&std::fs::read(&incoming[0].file).unwrap()).unwrap();

@@ -3,12 +3,13 @@
 use std::io;
 
 use lastmile_metadata::{RoleName, TargetPath};
-use lastmile_repo_tool::group::{self, Shared};
-use lastmile_repo_tool::ingest::{Source, target_path};
-use lastmile_repo_tool::policy::Policy;
-use lastmile_repo_tool::publication::{Moment, Observer, Unobserved};
-use lastmile_repo_tool::queue::{Answer, Fault, Request};
-use lastmile_repo_tool::{Error, verify};
+use lastmile_repo_tool::Error;
+use lastmile_repo_tool::config::Policy;
+use lastmile_repo_tool::edit::intake::{Source, target_path};
+use lastmile_repo_tool::publish::batch::{self, Shared};
+use lastmile_repo_tool::publish::queue::{Answer, Fault, Request};
+use lastmile_repo_tool::publish::transaction::{Moment, Observer, Unobserved};
+use lastmile_repo_tool::report::verify;
 use serde_json::Value;
 
 use crate::delegations::delegate;
@@ -24,7 +25,7 @@ fn enter(world: &World, role: Option<&str>, name: &str) -> Request {
 }
 
 fn publish(world: &World, request: &Request) -> Result<Shared, Error> {
-    group::publish(request, &world.setting(), &mut Unobserved)
+    batch::publish(request, &world.setting(), &mut Unobserved)
 }
 
 fn is_visible(world: &World, name: &str) -> bool {
@@ -121,7 +122,7 @@ fn when_the_one_who_publishes_dies_the_others_are_published_once() {
     for moment in 0.. {
         let world = base.copy();
         let requests = ["1", "2", "3"].map(|name| enter(&world, None, name));
-        let died = group::publish(&requests[0], &world.setting(), &mut CrashAt(moment)).is_err();
+        let died = batch::publish(&requests[0], &world.setting(), &mut CrashAt(moment)).is_err();
         for request in &requests[1..] {
             publish(&world, request).unwrap();
         }

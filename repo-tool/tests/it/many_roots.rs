@@ -2,11 +2,11 @@
 
 use lastmile_client::MemoryStore;
 use lastmile_metadata::{RoleName, Root, Version};
+use lastmile_repo_tool::check::lint::lint;
 use lastmile_repo_tool::init::NewRepository;
 use lastmile_repo_tool::key_store::Protection;
-use lastmile_repo_tool::lint::lint;
-use lastmile_repo_tool::proof::is_refuted;
-use lastmile_repo_tool::verify;
+use lastmile_repo_tool::report::verify;
+use lastmile_repo_tool::revoke::proof::is_refuted;
 
 use crate::revocation::revoke_and_prove;
 use crate::snapshot::{forge_with, read};

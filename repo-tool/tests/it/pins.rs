@@ -5,11 +5,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use lastmile_metadata::{Key, RoleKeys, RoleName, Threshold, Version};
+use lastmile_repo_tool::config::KeyUri;
 use lastmile_repo_tool::draft::Draft;
 use lastmile_repo_tool::key_store::Protection;
 use lastmile_repo_tool::pin::GivenRoot;
-use lastmile_repo_tool::policy::KeyUri;
-use lastmile_repo_tool::publication::Unobserved;
+use lastmile_repo_tool::publish::transaction::Unobserved;
 use lastmile_repo_tool::revoke::revoke;
 use lastmile_repo_tool::user::{RootDigest, UserConfig};
 use lastmile_repo_tool::{Error, Repository, Setting, Signing};

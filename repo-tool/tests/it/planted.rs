@@ -5,12 +5,13 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use lastmile_repo_tool::group::{self, Shared};
-use lastmile_repo_tool::ingest::{Source, target_path};
-use lastmile_repo_tool::policy::Policy;
-use lastmile_repo_tool::publication::Unobserved;
-use lastmile_repo_tool::queue::{Answer, Request};
-use lastmile_repo_tool::{Error, Repository, Setting, Sharing, verify};
+use lastmile_repo_tool::config::Policy;
+use lastmile_repo_tool::edit::intake::{Source, target_path};
+use lastmile_repo_tool::publish::batch::{self, Shared};
+use lastmile_repo_tool::publish::queue::{Answer, Request};
+use lastmile_repo_tool::publish::transaction::Unobserved;
+use lastmile_repo_tool::report::verify;
+use lastmile_repo_tool::{Error, Repository, Setting, Sharing};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -370,7 +371,7 @@ fn a_request_is_published_only_with_the_files_that_it_lists() {
             "huge" => fs::File::create(folder.join("request.json")).unwrap().set_len(1 << 40).unwrap(),
             kind => plant(kind, &file, &world.layout().keys().join("targets-1.pem")),
         }
-        let Shared::Here(done) = group::publish(&mine, &world.setting(), &mut Unobserved).unwrap() else { panic!() };
+        let Shared::Here(done) = batch::publish(&mine, &world.setting(), &mut Unobserved).unwrap() else { panic!() };
         assert!(is_published(&done.outcome), "{lie}");
         drop(done);
         assert_eq!(world.fetch("mine").unwrap().unwrap(), b"mine", "{lie}");
@@ -430,7 +431,7 @@ fn each_user_of_a_group_has_folders_of_their_own_and_finishes_their_own_publicat
         let layout = in_group(&world).layout(&world.dir());
         let sources = [Source::new(file, target_path("a").unwrap())];
         let request = Request::enter(&layout, &Policy::read(&layout)?, None, &sources, None, &|_| {})?;
-        group::publish(&request, &in_group(&world), &mut Unobserved).map(drop)
+        batch::publish(&request, &in_group(&world), &mut Unobserved).map(drop)
     };
     add("1").unwrap();
     assert!(

@@ -6,7 +6,7 @@ use lastmile_keys::{PrivateKey, Scheme, Signer as _};
 use lastmile_metadata::RoleName;
 use lastmile_repo_tool::edit::delegations::{NewDelegation, Trust, patterns};
 use lastmile_repo_tool::key_store::{self, Protection, public_key_text};
-use lastmile_repo_tool::publication::Unobserved;
+use lastmile_repo_tool::publish::transaction::Unobserved;
 use lastmile_repo_tool::revoke::revoke;
 use lastmile_repo_tool::{Error, InvalidInput, KeyReason, PathError, Signing};
 

@@ -3,10 +3,11 @@
 
 use lastmile_keys::PrivateKey;
 use lastmile_metadata::{Json, Key, RoleName, Signature, Version, assemble};
-use lastmile_repo_tool::publication::Unobserved;
-use lastmile_repo_tool::review::Accepted;
+use lastmile_repo_tool::publish::transaction::Unobserved;
+use lastmile_repo_tool::report::diff;
+use lastmile_repo_tool::sign::review::Accepted;
 use lastmile_repo_tool::user::{PinnedRoot, RootDigest};
-use lastmile_repo_tool::{Error, Outcome, Repository, Setting, Signing, diff};
+use lastmile_repo_tool::{Error, Outcome, Repository, Setting, Signing};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 

@@ -5,15 +5,16 @@ use std::path::{Path, PathBuf};
 
 use lastmile_keys::{PrivateKey, Scheme};
 use lastmile_metadata::RoleName;
+use lastmile_repo_tool::Error;
+use lastmile_repo_tool::config::Policy;
 use lastmile_repo_tool::draft::Draft;
-use lastmile_repo_tool::ingest::{self, Hidden, Source, target_path};
+use lastmile_repo_tool::edit::intake::{self, Hidden, Source, target_path};
+use lastmile_repo_tool::files::git_ignore;
+use lastmile_repo_tool::files::own_files::OwnFiles;
 use lastmile_repo_tool::init::NewRepository;
 use lastmile_repo_tool::key_store::Protection;
-use lastmile_repo_tool::own_files::OwnFiles;
-use lastmile_repo_tool::policy::Policy;
-use lastmile_repo_tool::publication::Unobserved;
-use lastmile_repo_tool::queue::Request;
-use lastmile_repo_tool::{Error, git_ignore};
+use lastmile_repo_tool::publish::queue::Request;
+use lastmile_repo_tool::publish::transaction::Unobserved;
 
 use crate::world::World;
 
@@ -272,13 +273,13 @@ fn hidden_files_are_passed_over_unless_they_are_named() {
     }
     let dist = world.folder.path().join("dist");
     let names = |hidden| -> (Vec<String>, usize) {
-        let found = ingest::find(&dist, None, hidden).unwrap();
+        let found = intake::find(&dist, None, hidden).unwrap();
         (found.sources.iter().map(|source| source.name.to_string()).collect(), found.hidden)
     };
     assert_eq!(names(Hidden::Skip), (vec!["app".to_string()], 3));
     let all = [".env", ".git/HEAD", ".git/config", "app", "sub/.hidden"].map(ToString::to_string);
     assert_eq!(names(Hidden::Include), (all.to_vec(), 0));
-    let named = ingest::find(&dist.join(".env"), None, Hidden::Skip).unwrap();
+    let named = intake::find(&dist.join(".env"), None, Hidden::Skip).unwrap();
     assert_eq!((named.sources.len(), named.hidden), (1, 0));
 }
 
@@ -294,9 +295,9 @@ fn git_ignores_keys_and_working_files_of_a_new_repository() {
     fs::write(folder.path().join(".gitignore"), "/keys/\n").unwrap();
     let mut new = NewRepository::new(Protection::None);
     new.keys = Some(folder.path().join("secret"));
-    new.create(folder.path(), &world.setting(), &mut lastmile_repo_tool::publication::Unobserved).unwrap();
+    new.create(folder.path(), &world.setting(), &mut lastmile_repo_tool::publish::transaction::Unobserved).unwrap();
     assert_eq!(fs::read_to_string(folder.path().join(".gitignore")).unwrap(), "/keys/\n");
-    let layout = lastmile_repo_tool::layout::Layout::new(folder.path());
+    let layout = lastmile_repo_tool::files::layout::Layout::new(folder.path());
     let missing = git_ignore::missing(&layout, &folder.path().join("secret")).unwrap();
     assert_eq!(missing, ["/.publishing*", "/.queue*", "/.lock", "/secret/"]);
 }

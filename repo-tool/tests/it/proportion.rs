@@ -8,8 +8,9 @@ use lastmile_repo_tool::draft::Draft;
 use lastmile_repo_tool::edit::bins::NewBins;
 use lastmile_repo_tool::edit::delegations::Trust;
 
-use lastmile_repo_tool::publication::Unobserved;
-use lastmile_repo_tool::{Signing, verify};
+use lastmile_repo_tool::Signing;
+use lastmile_repo_tool::publish::transaction::Unobserved;
+use lastmile_repo_tool::report::verify;
 
 use crate::world::{World, is_published};
 

@@ -3,10 +3,10 @@
 use lastmile_client::MemoryStore;
 use lastmile_keys::{PrivateKey, PublicKey, Scheme};
 use lastmile_metadata::RoleName;
+use lastmile_repo_tool::config::KeyUri;
 use lastmile_repo_tool::key_store::{self, Protection};
-use lastmile_repo_tool::policy::KeyUri;
-use lastmile_repo_tool::proof::{Before, ProofRow, Verdict, is_refuted, prove};
-use lastmile_repo_tool::publication::Unobserved;
+use lastmile_repo_tool::publish::transaction::Unobserved;
+use lastmile_repo_tool::revoke::proof::{Before, ProofRow, Verdict, is_refuted, prove};
 use lastmile_repo_tool::revoke::{KeyCount, Replacement, Replacements, Revocation, revoke};
 use lastmile_repo_tool::{Error, Outcome, PathError, RevokeError, Signing};
 

@@ -2,7 +2,7 @@
 
 use lastmile_client::MemoryStore;
 use lastmile_metadata::RoleName;
-use lastmile_repo_tool::publication::Unobserved;
+use lastmile_repo_tool::publish::transaction::Unobserved;
 use lastmile_repo_tool::{EditError, Error, Outcome};
 
 use crate::delegations::delegate;

@@ -4,11 +4,11 @@ use std::fs;
 
 use lastmile_client::MemoryStore;
 use lastmile_metadata::{RoleName, Timestamp, Version};
-use lastmile_repo_tool::catch_up::{CaughtUp, Foreign, Resolution, catch_up};
-use lastmile_repo_tool::diff;
 use lastmile_repo_tool::draft::Draft;
-use lastmile_repo_tool::proof::is_refuted;
-use lastmile_repo_tool::publication::Unobserved;
+use lastmile_repo_tool::publish::transaction::Unobserved;
+use lastmile_repo_tool::report::diff;
+use lastmile_repo_tool::revoke::proof::is_refuted;
+use lastmile_repo_tool::served::catch_up::{CaughtUp, Foreign, Resolution, catch_up};
 use lastmile_repo_tool::user::RootDigest;
 use lastmile_repo_tool::{Error, NetworkError, ServedState, Setting, Signing};
 

@@ -3,8 +3,9 @@
 use lastmile_metadata::{DelegatedRoles, RoleName};
 use lastmile_repo_tool::draft::Draft;
 use lastmile_repo_tool::key_store::keyid_of;
-use lastmile_repo_tool::publication::Unobserved;
-use lastmile_repo_tool::{Error, Signing, diff};
+use lastmile_repo_tool::publish::transaction::Unobserved;
+use lastmile_repo_tool::report::diff;
+use lastmile_repo_tool::{Error, Signing};
 use serde_json::{Value, json};
 
 use crate::delegations::delegate;

@@ -2,11 +2,11 @@
 
 use lastmile_keys::PublicKey;
 use lastmile_metadata::{KeyId, RoleName};
+use lastmile_repo_tool::check::lint;
 use lastmile_repo_tool::key_store::Protection;
-use lastmile_repo_tool::lint;
-use lastmile_repo_tool::publication::Unobserved;
+use lastmile_repo_tool::publish::transaction::Unobserved;
+use lastmile_repo_tool::report::status::Status;
 use lastmile_repo_tool::revoke::revoke;
-use lastmile_repo_tool::status::Status;
 use lastmile_repo_tool::trusting::OddKind;
 use lastmile_repo_tool::{Error, Outcome, Signing};
 use serde_json::Value;
