@@ -23,7 +23,7 @@ use lastmile_repo_tool::init::NewRepository;
 use lastmile_repo_tool::key_store::Protection;
 use lastmile_repo_tool::publish::transaction::Unobserved;
 use lastmile_repo_tool::user::UserConfig;
-use lastmile_repo_tool::{NamedSigner, Outcome, Repository, Setting, Signing};
+use lastmile_repo_tool::{Invocation, NamedSigner, Outcome, Repository, Signing};
 
 /// In place of a token: a key that is never written to a disk, and a count of what it signed.
 struct Token {
@@ -52,16 +52,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let signer = NamedSigner::new("token:timestamp", token.clone());
 
     // The signer goes with the invocation: nothing in the repository's folder can name it.
-    let mut setting = Setting::new(Utc::now(), UserConfig::at(Path::new(config)));
-    setting.signers.push(signer.clone());
+    let mut invocation = Invocation::new(Utc::now(), UserConfig::at(Path::new(config)));
+    invocation.signers.push(signer.clone());
 
     // Its public key becomes the timestamp key. The other roles get key files.
     let folder = Path::new(folder);
     let mut new = NewRepository::new(Protection::None);
     new.signers.insert(RoleName::TIMESTAMP, vec![signer]);
-    new.create(folder, &setting, &mut Unobserved)?;
+    new.create(folder, &invocation, &mut Unobserved)?;
 
-    let mut repository = Repository::open_for_change(folder, &setting)?;
+    let mut repository = Repository::open_for_change(folder, &invocation)?;
     let name = Path::new(file).file_name().ok_or("not a file")?.to_string_lossy();
     let source = Source::new(file.into(), TargetPath::new(name)?);
     let draft = repository.staged()?;

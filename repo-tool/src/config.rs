@@ -1,4 +1,4 @@
-//! The policy of a repository, `repo.toml`: what a person decides. Everything else is computed.
+//! The configuration of a repository, `repo.toml`: what a person decides. Everything else is computed.
 //!
 //! The file is edited in place, so that comments, order and spelling of what a person wrote stay.
 
@@ -67,7 +67,7 @@ impl FromStr for KeyUri {
 
 /// What is decided for one role.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RolePolicy {
+pub struct RoleConfig {
     /// How many keys must sign; at least 1. Signed metadata is what counts: `set-threshold` changes both.
     pub threshold: u32,
     /// Days from signing to expiry; at least 1.
@@ -79,7 +79,7 @@ pub struct RolePolicy {
     pub keys: Vec<KeyUri>,
 }
 
-impl RolePolicy {
+impl RoleConfig {
     /// What a new role gets, unless a person says otherwise.
     #[must_use]
     pub fn default_for(role: &RoleName) -> Self {
@@ -118,9 +118,9 @@ impl RolePolicy {
     }
 }
 
-/// A repository's policy, with the text it was written in.
+/// A repository's configuration, with the text it was written in.
 #[derive(Clone, Debug)]
-pub struct Policy {
+pub struct Config {
     /// Metadata files carry their version in their name (spec 6.2).
     pub consistent_snapshot: bool,
     /// Target files carry their hash in their name (spec 6.2.1); off, a name can be published only once.
@@ -129,7 +129,7 @@ pub struct Policy {
     pub hashes: Vec<Algorithm>,
     /// Metadata is published in these codings as well.
     pub compress: Vec<Coding>,
-    roles: BTreeMap<String, RolePolicy>,
+    roles: BTreeMap<String, RoleConfig>,
     document: DocumentMut,
 }
 
@@ -156,15 +156,15 @@ struct FileRole {
 }
 
 const HEAD: &str = "\
-# The policy of this repository. Edit it freely: lastmile-repo keeps what you write.
+# The config of this repository. Edit it freely: lastmile-repo keeps what you write.
 # Metadata versions, dates, hashes and file names are computed, and stand nowhere in here.
 # A changed `expires_days` counts from the next signature; thresholds are changed by `set-threshold`,
 # which signs them as well.
 
 ";
 
-impl Policy {
-    /// The policy of a new repository.
+impl Config {
+    /// The configuration of a new repository.
     pub fn new(consistent_snapshot: bool, hash_prefixed_targets: bool) -> Self {
         let mut document = DocumentMut::new();
         document.decor_mut().set_prefix(HEAD);
@@ -184,22 +184,22 @@ impl Policy {
         }
     }
 
-    /// Reads the policy of a repository.
+    /// Reads the configuration of a repository.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when there is no repository; [`Error::Policy`] when the policy does not say what it should.
+    /// [`Error::NotFound`] when there is no repository; [`Error::Config`] when the configuration does not say what it should.
     pub fn read(layout: &Layout) -> Result<Self, Error> {
-        let path = layout.policy();
+        let path = layout.config();
         let text =
-            layout::read_if_there(&path)?.ok_or_else(|| NotFound::Policy { folder: layout.dir().to_path_buf() })?;
+            layout::read_if_there(&path)?.ok_or_else(|| NotFound::Config { folder: layout.dir().to_path_buf() })?;
         let text =
-            String::from_utf8(text).map_err(|_| Error::Policy { path: path.clone(), reason: ConfigError::NotUtf8 })?;
+            String::from_utf8(text).map_err(|_| Error::Config { path: path.clone(), reason: ConfigError::NotUtf8 })?;
         Self::parse(&text, &path)
     }
 
-    /// Reads the text of the policy file `path`.
+    /// Reads the text of the configuration file `path`.
     pub fn parse(text: &str, path: &Path) -> Result<Self, Error> {
-        let wrong = |reason: ConfigError| Error::Policy { path: path.to_path_buf(), reason };
+        let wrong = |reason: ConfigError| Error::Config { path: path.to_path_buf(), reason };
         let toml = |text: String| wrong(ConfigError::Toml { text });
         let document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| toml(error.to_string()))?;
         let file: File =
@@ -248,7 +248,7 @@ impl Policy {
 
     /// What is decided for `role`: its own entry, one that ends in `*` and fits, or the defaults.
     #[must_use]
-    pub fn role(&self, role: &RoleName) -> RolePolicy {
+    pub fn role(&self, role: &RoleName) -> RoleConfig {
         let name = role.as_str();
         let by_pattern = || {
             let fits = |pattern: &str| pattern.strip_suffix('*').is_some_and(|start| name.starts_with(start));
@@ -258,7 +258,7 @@ impl Policy {
             .get(name)
             .or_else(|| by_pattern().map(|(_, role)| role))
             .cloned()
-            .unwrap_or_else(|| RolePolicy::default_for(role))
+            .unwrap_or_else(|| RoleConfig::default_for(role))
     }
 
     /// All key URIs, each once.
@@ -269,7 +269,7 @@ impl Policy {
     }
 
     /// Writes what is decided for the role `name`, or for several when it ends in `*`.
-    pub fn set_role(&mut self, name: &str, role: RolePolicy) {
+    pub fn set_role(&mut self, name: &str, role: RoleConfig) {
         let section = if is_top_level(name) { "roles" } else { "delegations" };
         let table = self.document.entry(section).or_insert_with(|| {
             let mut table = Table::new();
@@ -297,7 +297,7 @@ impl Policy {
     }
 
     /// Changes every entry of a role by `change`.
-    pub fn edit_roles(&mut self, change: impl Fn(&str, &mut RolePolicy)) {
+    pub fn edit_roles(&mut self, change: impl Fn(&str, &mut RoleConfig)) {
         for (name, before) in self.roles.clone() {
             let mut after = before.clone();
             change(&name, &mut after);
@@ -307,7 +307,7 @@ impl Policy {
         }
     }
 
-    /// The same policy with the key URIs that `other` has besides, and with its further roles.
+    /// The same configuration with the key URIs that `other` has besides, and with its further roles.
     #[must_use]
     pub fn with_keys_of(mut self, other: &Self) -> Self {
         for (name, role) in &other.roles {
@@ -355,7 +355,7 @@ fn is_top_level(name: &str) -> bool {
     ["root", "targets", "snapshot", "timestamp"].contains(&name)
 }
 
-fn read_role(name: &str, role: &FileRole) -> Result<RolePolicy, ConfigError> {
+fn read_role(name: &str, role: &FileRole) -> Result<RoleConfig, ConfigError> {
     if role.threshold == 0 || role.expires_days == 0 {
         return Err(ConfigError::Zero { role: name.to_string() });
     }
@@ -363,7 +363,7 @@ fn read_role(name: &str, role: &FileRole) -> Result<RolePolicy, ConfigError> {
         return Err(ConfigError::RenewDays { role: name.to_string() });
     }
     let keys = role.keys.iter().map(|uri| uri.parse()).collect::<Result<_, InvalidKeyUri>>();
-    Ok(RolePolicy {
+    Ok(RoleConfig {
         threshold: role.threshold,
         expires_days: role.expires_days,
         renew_days: role.renew_days,
@@ -384,19 +384,19 @@ fn algorithm(name: &str) -> Result<Algorithm, ConfigError> {
 mod tests {
     use super::*;
 
-    fn sample() -> Policy {
-        let mut policy = Policy::new(true, true);
+    fn sample() -> Config {
+        let mut config = Config::new(true, true);
         for name in ["root", "targets", "snapshot", "timestamp"] {
             let role = RoleName::listed(name).unwrap();
-            policy.set_role(name, RolePolicy::default_for(&role));
+            config.set_role(name, RoleConfig::default_for(&role));
         }
-        policy
+        config
     }
 
     #[test]
     fn what_is_written_is_read_again() {
         let written = sample();
-        let read = Policy::parse(&written.text(), Path::new("repo.toml")).unwrap();
+        let read = Config::parse(&written.text(), Path::new("repo.toml")).unwrap();
         assert_eq!(read.roles, written.roles);
         assert_eq!(read.text(), written.text());
     }
@@ -404,17 +404,17 @@ mod tests {
     #[test]
     fn what_a_person_wrote_stays() {
         let text = sample().text().replace("expires_days = 365", "expires_days = 365 # the board meets yearly");
-        let mut policy = Policy::parse(&text, Path::new("repo.toml")).unwrap();
-        let mut root = policy.role(&RoleName::ROOT);
+        let mut config = Config::parse(&text, Path::new("repo.toml")).unwrap();
+        let mut root = config.role(&RoleName::ROOT);
         root.expires_days = 400;
-        policy.set_role("root", root);
-        assert_eq!(policy.text(), text.replace("365 #", "400 #"));
+        config.set_role("root", root);
+        assert_eq!(config.text(), text.replace("365 #", "400 #"));
     }
 
     #[test]
     fn a_misspelt_setting_is_refused_by_name() {
         let text = sample().text().replace("consistent_snapshot", "consistent_snapshots");
-        let error = Policy::parse(&text, Path::new("repo.toml")).unwrap_err();
+        let error = Config::parse(&text, Path::new("repo.toml")).unwrap_err();
         assert!(error.to_string().contains("consistent_snapshots"), "{error}");
     }
 
@@ -422,7 +422,7 @@ mod tests {
     fn renewal_is_due_before_expiry_however_short_the_time() {
         let now = DateTime::<Utc>::UNIX_EPOCH;
         for days in 1..=9 {
-            let mut role = RolePolicy::default_for(&RoleName::TIMESTAMP);
+            let mut role = RoleConfig::default_for(&RoleName::TIMESTAMP);
             role.set_expires_days(days);
             let expires = role.expiry(now);
             assert!(!role.is_due(expires, now), "{days}");
@@ -432,10 +432,10 @@ mod tests {
 
     #[test]
     fn a_pattern_decides_for_all_its_bins() {
-        let mut policy = sample();
-        let bins = RolePolicy { threshold: 1, expires_days: 9, renew_days: 3, keys: Vec::new() };
-        policy.set_role("bin-*", bins.clone());
-        assert_eq!(policy.role(&RoleName::delegated("bin-0f").unwrap()), bins);
-        assert_eq!(policy.role(&RoleName::delegated("team").unwrap()).expires_days, 180);
+        let mut config = sample();
+        let bins = RoleConfig { threshold: 1, expires_days: 9, renew_days: 3, keys: Vec::new() };
+        config.set_role("bin-*", bins.clone());
+        assert_eq!(config.role(&RoleName::delegated("bin-0f").unwrap()), bins);
+        assert_eq!(config.role(&RoleName::delegated("team").unwrap()).expires_days, 180);
     }
 }

@@ -12,7 +12,7 @@ use lastmile_metadata::{
     Unknown, Version,
 };
 
-use crate::config::Policy;
+use crate::config::Config;
 use crate::document::{Document, Rings};
 use crate::files::digest::FileDigest;
 use crate::key_store::KeyStore;
@@ -63,13 +63,13 @@ pub struct Draft {
     /// Targets that a client must find afterwards, or no longer find.
     pub touched: BTreeSet<TargetPath>,
     /// Roles of which all that they list newly must be found: they were filled with more targets than one can name.
-    pub filled: BTreeSet<RoleName>,
+    pub bulk_filled: BTreeSet<RoleName>,
     /// Documents that were signed in part before and have not been edited since.
     pub prior: BTreeMap<RoleName, Prior>,
     /// Whether this began with what waits in `staged/`.
     pub from_staged: bool,
-    /// The policy, if it changes.
-    pub policy: Option<Policy>,
+    /// The configuration, if it changes.
+    pub config: Option<Config>,
     /// The requests of other publishers that are published with this.
     pub served: Vec<String>,
 }
@@ -121,8 +121,8 @@ impl Completed {
 pub struct Completion<'a> {
     /// What is published; none in a new repository.
     pub published: Option<&'a Published>,
-    /// The policy.
-    pub policy: &'a Policy,
+    /// The configuration.
+    pub config: &'a Config,
     /// The keys at hand; none to see what would change without signing it.
     pub keys: Option<&'a KeyStore>,
     /// The versions that were issued before.
@@ -193,7 +193,7 @@ impl Draft {
         };
         let mut root = root.clone();
         root.version = version;
-        root.expires = with.policy.role(&RoleName::ROOT).expiry(with.now);
+        root.expires = with.config.role(&RoleName::ROOT).expiry(with.now);
         let rings = self.rings(&RoleName::ROOT, with)?;
         self.signed(&RoleName::ROOT, &root, rings, with)
     }
@@ -207,7 +207,7 @@ impl Draft {
     ) -> Result<(Document, RoleDiff), Error> {
         let mut targets = targets.clone();
         targets.version = free_version(role, with)?;
-        targets.expires = with.policy.role(role).expiry(with.now);
+        targets.expires = with.config.role(role).expiry(with.now);
         self.signed(role, &targets, rings, with)
     }
 
@@ -219,7 +219,7 @@ impl Draft {
             with.published.map(|published| list_with_hash(published.snapshot.version, published.snapshot.bytes()));
         if changed || listed.is_none() || self.again.contains(&snapshot_role) {
             let version = free_version(&snapshot_role, with)?;
-            let expires = with.policy.role(&snapshot_role).expiry(with.now);
+            let expires = with.config.role(&snapshot_role).expiry(with.now);
             let mut snapshot = match with.published {
                 Some(published) => (*published.snapshot).clone(),
                 None => Snapshot::new(version, expires),
@@ -246,7 +246,7 @@ impl Draft {
         }
         let Some(listed) = listed else { return Ok(()) };
         let version = free_version(&timestamp_role, with)?;
-        let expires = with.policy.role(&timestamp_role).expiry(with.now);
+        let expires = with.config.role(&timestamp_role).expiry(with.now);
         let mut timestamp = match with.published {
             Some(published) => (*published.timestamp).clone(),
             None => Timestamp {

@@ -1,4 +1,4 @@
-//! A new repository: keys, policy, and the first version of every role.
+//! A new repository: keys, configuration, and the first version of every role.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use lastmile_client::disk;
 use lastmile_keys::{PrivateKey, Scheme, Signer as _};
 use lastmile_metadata::{Key, KeyId, RoleKeys, RoleName, Root, SPEC_VERSION, Targets, Threshold, Unknown, Version};
 
-use crate::config::{KeyUri, Policy, RolePolicy};
+use crate::config::{Config, KeyUri, RoleConfig};
 use crate::draft::{Completion, Draft};
 use crate::files::git_ignore;
 use crate::files::layout::{self, Layout};
@@ -16,13 +16,13 @@ use crate::files::own_files;
 use crate::key_store::{self, KeyStore, Protection};
 use crate::named_signer::NamedSigner;
 use crate::pin::Authority;
-use crate::publish::publication::Release;
+use crate::publish::publication::Publication;
 use crate::publish::transaction::{self, Observer};
 use crate::publish::versions::Issued;
 use crate::report::diff;
 use crate::repository::Plan;
 use crate::user::{PinnedRoot, RootDigest};
-use crate::{EditError, Error, InvalidInput, PathError, Setting, parallel};
+use crate::{EditError, Error, InvalidInput, Invocation, PathError, parallel};
 
 /// What a new repository is to be like.
 #[derive(Clone)]
@@ -44,7 +44,7 @@ pub struct NewRepository {
     /// How the snapshot and timestamp keys are written.
     pub online_keys: Protection,
     /// Signers for top-level roles, such as hardware tokens and key services. No key file is made for a role that has some.
-    /// Later commands need them too: see [`Setting::signers`].
+    /// Later commands need them too: see [`Invocation::signers`].
     pub signers: BTreeMap<RoleName, Vec<NamedSigner>>,
 }
 
@@ -65,17 +65,17 @@ impl NewRepository {
         }
     }
 
-    /// The policy of `role`, without its keys.
+    /// The configuration of `role`, without its keys.
     #[must_use]
-    pub fn role(&self, role: &RoleName) -> RolePolicy {
-        let mut policy = RolePolicy::default_for(role);
+    pub fn role(&self, role: &RoleName) -> RoleConfig {
+        let mut config = RoleConfig::default_for(role);
         if let Some(threshold) = self.thresholds.get(role.as_str()) {
-            policy.threshold = *threshold;
+            config.threshold = *threshold;
         }
         if let Some(days) = self.expiry_days.get(role.as_str()) {
-            policy.set_expires_days(*days);
+            config.set_expires_days(*days);
         }
-        policy
+        config
     }
 
     /// How many keys `role` gets: as many as must sign, and for root one more, so that one may get lost.
@@ -89,9 +89,9 @@ impl NewRepository {
     /// # Errors
     /// [`Error::Path`] when something is there already; [`Error::InvalidInput`] or [`Error::Edit`] when the signers do not
     /// suffice for a role; else what the machine says.
-    pub fn create(&self, dir: &Path, setting: &Setting, observer: &mut dyn Observer) -> Result<Plan, Error> {
+    pub fn create(&self, dir: &Path, invocation: &Invocation, observer: &mut dyn Observer) -> Result<Plan, Error> {
         self.check_signers()?;
-        let layout = setting.layout(dir);
+        let layout = invocation.layout(dir);
         if !transaction::is_interrupted(&layout) {
             refuse_existing(&layout)?;
         }
@@ -110,44 +110,44 @@ impl NewRepository {
         own_files::refuse_served(&layout, &folder)?;
         layout::create_private_folder(&folder)?;
         git_ignore::write(&layout, &folder)?;
-        setting.user.check_writable()?;
+        invocation.user.check_writable()?;
         let mut key_files = Vec::new();
-        let (policy, store, root) = self.keys_and_root(&layout, setting, &mut key_files)?;
+        let (config, store, root) = self.keys_and_root(&layout, invocation, &mut key_files)?;
         let empty = Targets::new(Version::ONE, DateTime::<Utc>::UNIX_EPOCH);
-        let mut draft = Draft { root: Some(root), policy: Some(policy.clone()), ..Draft::default() };
+        let mut draft = Draft { root: Some(root), config: Some(config.clone()), ..Draft::default() };
         draft.targets.insert(RoleName::TARGETS, empty);
         let completion = Completion {
             published: None,
-            policy: &policy,
+            config: &config,
             keys: Some(&store),
             issued: &Issued::default(),
             authority: &Authority::of_new_repository(),
             entries: BTreeMap::new(),
             signs_staged: false,
-            accepted: &setting.accepted,
-            now: setting.now,
+            accepted: &invocation.accepted,
+            now: invocation.now,
         };
         let mut completed = draft.complete(&completion)?;
         let diff = diff::diff(None, &draft, &mut completed);
         let plan = Plan { draft, completed, diff };
-        let release = Release {
+        let publication = Publication {
             layout: &layout,
             lock: &lock,
             published: None,
             plan: &plan,
-            policy: &policy,
+            config: &config,
             key_files: &key_files,
         };
         // Before anything is published: a repository that is there is pinned, whatever is cut short.
         if let Some(root) = &plan.completed.root {
             let digest = RootDigest::of(&root.file());
-            setting.user.pin(digest, PinnedRoot { version: root.version, digest })?;
-            setting.user.set_repository_in(dir, digest)?;
-            for uri in policy.key_uris().iter().filter(|uri| !uri.is_below(dir)) {
-                setting.user.allow_key(digest, &uri.path(dir))?;
+            invocation.user.pin(digest, PinnedRoot { version: root.version, digest })?;
+            invocation.user.set_repository_in(dir, digest)?;
+            for uri in config.key_uris().iter().filter(|uri| !uri.is_below(dir)) {
+                invocation.user.allow_key(digest, &uri.path(dir))?;
             }
         }
-        release.publish(setting.now, observer)?;
+        publication.publish(invocation.now, observer)?;
         Ok(plan)
     }
 
@@ -170,15 +170,15 @@ impl NewRepository {
     fn keys_and_root(
         &self,
         layout: &Layout,
-        setting: &Setting,
+        invocation: &Invocation,
         key_files: &mut Vec<String>,
-    ) -> Result<(Policy, KeyStore, Root), Error> {
-        let mut policy = Policy::new(self.consistent_snapshot, self.hash_prefixed_targets);
-        let mut store = KeyStore::new(layout.dir(), [], std::sync::Arc::clone(&setting.phrases));
+    ) -> Result<(Config, KeyStore, Root), Error> {
+        let mut config = Config::new(self.consistent_snapshot, self.hash_prefixed_targets);
+        let mut store = KeyStore::new(layout.dir(), [], std::sync::Arc::clone(&invocation.phrases));
         let mut root = Root {
             spec_version: SPEC_VERSION.to_string(),
             version: Version::ONE,
-            expires: setting.now,
+            expires: invocation.now,
             consistent_snapshot: self.consistent_snapshot,
             keys: BTreeMap::new(),
             roles: BTreeMap::new(),
@@ -205,7 +205,7 @@ impl NewRepository {
         }
         let mut named = wanted.into_iter().zip(keys).peekable();
         for role in roles {
-            let mut role_policy = self.role(&role);
+            let mut role_config = self.role(&role);
             let mut keyids: Vec<KeyId> = Vec::new();
             while let Some(((_, name), key)) = named.next_if(|((of, _), _)| *of == role) {
                 let uri = key_uri(layout, &folder, &name)?;
@@ -213,7 +213,7 @@ impl NewRepository {
                 keyids.push(public.keyid());
                 root.keys.insert(public.keyid(), public);
                 store.add_open(layout.dir(), &uri, key);
-                role_policy.keys.push(uri);
+                role_config.keys.push(uri);
             }
             for signer in self.signers.get(&role).into_iter().flatten() {
                 let public = Key::from_public(signer.public_key());
@@ -223,16 +223,16 @@ impl NewRepository {
                 root.keys.insert(public.keyid(), public);
                 store.add_named(signer.clone());
             }
-            let threshold = Threshold::new(role_policy.threshold)
+            let threshold = Threshold::new(role_config.threshold)
                 .ok_or_else(|| InvalidInput::ThresholdOf { role: role.clone() })?;
             root.roles.insert(role.clone(), RoleKeys::new(keyids, threshold));
-            policy.set_role(role.as_str(), role_policy);
+            config.set_role(role.as_str(), role_config);
         }
-        Ok((policy, store, root))
+        Ok((config, store, root))
     }
 }
 
-/// How the policy names the key `name` in `folder`: relative inside the repository, absolute elsewhere.
+/// How the configuration names the key `name` in `folder`: relative inside the repository, absolute elsewhere.
 ///
 /// # Errors
 /// When `folder` is not there.
@@ -247,7 +247,7 @@ pub fn key_uri(layout: &Layout, folder: &Path, name: &str) -> Result<KeyUri, Err
 }
 
 fn refuse_existing(layout: &Layout) -> Result<(), Error> {
-    for path in [layout.policy(), layout.metadata().join("1.root.json"), layout.keys().join("root-1.pem")] {
+    for path in [layout.config(), layout.metadata().join("1.root.json"), layout.keys().join("root-1.pem")] {
         if path.symlink_metadata().is_ok() {
             return Err(PathError::RepositoryExists { path: path.to_path_buf() }.into());
         }

@@ -15,13 +15,13 @@ use crate::user::UserConfig;
 
 /// What every command is given.
 #[derive(Clone)]
-pub struct Setting {
+pub struct Invocation {
     /// The time that counts as now.
     pub now: DateTime<Utc>,
     /// Where pass-phrases come from.
     pub phrases: Arc<dyn PassPhrases>,
     /// What to do while other processes change the same repository.
-    pub patience: Patience,
+    pub lock_wait: LockWait,
     /// The configuration of the user.
     pub user: UserConfig,
     /// A root that the user trusts in this run.
@@ -39,14 +39,14 @@ pub struct Setting {
     pub sharing: Sharing,
 }
 
-impl Setting {
+impl Invocation {
     /// For a user with this configuration: keys that are not encrypted, a repository of their own, no waiting for others.
     #[must_use]
     pub fn new(now: DateTime<Utc>, user: UserConfig) -> Self {
         Self {
             now,
             phrases: Arc::new(NoPassPhrases),
-            patience: Patience::none(),
+            lock_wait: LockWait::none(),
             user,
             given_root: None,
             served: ServedState::Compare,
@@ -76,17 +76,17 @@ pub enum ServedState {
 
 /// How long to wait for another process.
 #[derive(Clone)]
-pub struct Patience {
+pub struct LockWait {
     /// The longest time; at zero the answer is [`crate::Error::Busy`] at once.
     pub at_most: Duration,
     /// Called when waiting begins.
-    pub told: Arc<dyn Fn() + Send + Sync>,
+    pub on_wait: Arc<dyn Fn() + Send + Sync>,
 }
 
-impl Patience {
+impl LockWait {
     /// Waits for nobody.
     #[must_use]
     pub fn none() -> Self {
-        Self { at_most: Duration::ZERO, told: Arc::new(|| {}) }
+        Self { at_most: Duration::ZERO, on_wait: Arc::new(|| {}) }
     }
 }

@@ -15,7 +15,7 @@ use lastmile_metadata::Key;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::config::{KeyUri, Policy};
+use crate::config::{Config, KeyUri};
 use crate::files::folder::Folder;
 use crate::files::layout;
 use crate::named_signer::NamedSigner;
@@ -107,7 +107,7 @@ impl KeyStore {
     /// Adds a signer that is not a key file, such as a hardware token, a key service or an agent. `name` stands for it in
     /// messages. An earlier signer of the same key is replaced.
     ///
-    /// The signer is added to this store alone. [`Setting::signers`](crate::Setting::signers) adds it to every repository
+    /// The signer is added to this store alone. [`Invocation::signers`](crate::Invocation::signers) adds it to every repository
     /// that is opened, also while catching up or publishing for others.
     pub fn add_signer(&mut self, name: impl Into<String>, signer: Arc<dyn Signer>) {
         self.add_named(NamedSigner::new(name, signer));
@@ -390,11 +390,11 @@ pub fn file_stem(role: &str) -> String {
     stem
 }
 
-/// The first of `ROLE-1`, `ROLE-2` … that is free in `folder`, and that names no key of `policy`, which may lie elsewhere.
+/// The first of `ROLE-1`, `ROLE-2` … that is free in `folder`, and that names no key of `configuration`, which may lie elsewhere.
 #[must_use]
-pub fn free_name(folder: &Path, role: &str, policy: &Policy) -> String {
+pub fn free_name(folder: &Path, role: &str, config: &Config) -> String {
     let named: BTreeSet<PathBuf> =
-        policy.key_uris().iter().filter_map(|KeyUri::File(path)| Some(PathBuf::from(path.file_stem()?))).collect();
+        config.key_uris().iter().filter_map(|KeyUri::File(path)| Some(PathBuf::from(path.file_stem()?))).collect();
     let taken = |name: &String| {
         let lies_there = |end: &str| folder.join(format!("{name}.{end}")).symlink_metadata().is_ok();
         lies_there("pem") || lies_there("pub") || named.contains(Path::new(name))

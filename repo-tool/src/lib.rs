@@ -1,6 +1,6 @@
 //! Makes, changes, signs and publishes TUF repositories (spec 6), and checks its own work by being a client.
 //!
-//! A repository is a folder of standard TUF files and one policy file, `repo.toml`. Every change goes the same way:
+//! A repository is a folder of standard TUF files and one configuration file, `repo.toml`. Every change goes the same way:
 //! [`Repository::open_for_change`] reads what is published as a client would, an [`edit::Edit`] changes a draft, and
 //! [`Repository::conclude`] publishes it after two simulated clients have accepted it, or stages it for those whose keys
 //! sit elsewhere.
@@ -40,7 +40,7 @@ pub use error::{
     RoleNameError, ServedError, VersionError,
 };
 pub use files::layout::Sharing;
-pub use invocation::{Patience, ServedState, Setting};
+pub use invocation::{Invocation, LockWait, ServedState};
 pub use named_signer::NamedSigner;
 pub use repository::{Outcome, Plan, Repository, Signing};
 

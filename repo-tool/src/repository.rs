@@ -10,7 +10,7 @@ use lastmile_keys::PublicKey;
 use lastmile_metadata::{Json, RoleName, Version};
 
 use crate::check;
-use crate::config::{KeyUri, Policy};
+use crate::config::{Config, KeyUri};
 use crate::document::Document;
 use crate::draft::{Completed, Completion, Draft, NewFile};
 use crate::edit::Edit;
@@ -19,10 +19,10 @@ use crate::edit::intake::{Incoming, Source};
 use crate::files::digest::FileDigest;
 use crate::files::layout::{Layout, Lock};
 use crate::files::own_files::OwnFiles;
-use crate::invocation::{Patience, Setting};
+use crate::invocation::{Invocation, LockWait};
 use crate::key_store::{KeyStore, PassPhrases};
 use crate::pin::{Authority, Start, usable_keys};
-use crate::publish::publication::Release;
+use crate::publish::publication::Publication;
 use crate::publish::snapshot;
 use crate::publish::staged;
 use crate::publish::transaction::{self, Observer};
@@ -39,8 +39,8 @@ const MANY: usize = 1000;
 pub struct Repository {
     /// Where its files are.
     pub layout: Layout,
-    /// Its policy.
-    pub policy: Policy,
+    /// Its configuration.
+    pub config: Config,
     /// The keys at hand.
     pub keys: KeyStore,
     /// What it publishes.
@@ -58,7 +58,7 @@ pub struct Repository {
     pub(crate) named_keys: Vec<KeyUri>,
     /// What the user should know, though nothing failed.
     pub warnings: Vec<String>,
-    pub(crate) setting: Setting,
+    pub(crate) invocation: Invocation,
     lock: Option<Lock>,
 }
 
@@ -93,45 +93,45 @@ impl Repository {
     ///
     /// # Errors
     /// When there is none, or a published file does not verify.
-    pub fn open(dir: &Path, setting: &Setting) -> Result<Self, Error> {
-        Self::open_layout(setting.layout(dir), setting, None)
+    pub fn open(dir: &Path, invocation: &Invocation) -> Result<Self, Error> {
+        Self::open_layout(invocation.layout(dir), invocation, None)
     }
 
     /// Opens a repository for changing it: takes the lock, and finishes a publication that was cut short.
     ///
     /// # Errors
     /// [`Error::Busy`] when another process changes it for too long; else as [`Repository::open`].
-    pub fn open_for_change(dir: &Path, setting: &Setting) -> Result<Self, Error> {
-        let layout = setting.layout(dir);
-        Policy::read(&layout)?;
-        let Patience { at_most, told } = &setting.patience;
-        let lock = layout.lock_within(*at_most, told.as_ref())?;
+    pub fn open_for_change(dir: &Path, invocation: &Invocation) -> Result<Self, Error> {
+        let layout = invocation.layout(dir);
+        Config::read(&layout)?;
+        let LockWait { at_most, on_wait } = &invocation.lock_wait;
+        let lock = layout.lock_within(*at_most, on_wait.as_ref())?;
         transaction::recover(&layout, &lock)?;
-        Self::open_layout(layout, setting, Some(lock))
+        Self::open_layout(layout, invocation, Some(lock))
     }
 
     /// Opens a repository for signing what waits: takes the lock, and changes nothing.
     ///
     /// # Errors
     /// [`Error::Publication`] when a publication was cut short; else as [`Repository::open_for_change`].
-    pub fn open_for_signing(dir: &Path, setting: &Setting) -> Result<Self, Error> {
-        let layout = setting.layout(dir);
-        Policy::read(&layout)?;
-        let Patience { at_most, told } = &setting.patience;
-        let lock = layout.lock_within(*at_most, told.as_ref())?;
+    pub fn open_for_signing(dir: &Path, invocation: &Invocation) -> Result<Self, Error> {
+        let layout = invocation.layout(dir);
+        Config::read(&layout)?;
+        let LockWait { at_most, on_wait } = &invocation.lock_wait;
+        let lock = layout.lock_within(*at_most, on_wait.as_ref())?;
         match layout.interrupted()?.first() {
             Some(interrupted) => Err(PublicationError::Interrupted(interrupted.clone()).into()),
-            None => Self::open_layout(layout, setting, Some(lock)),
+            None => Self::open_layout(layout, invocation, Some(lock)),
         }
     }
 
-    pub(crate) fn open_layout(layout: Layout, setting: &Setting, lock: Option<Lock>) -> Result<Self, Error> {
-        let policy = Policy::read(&layout)?;
-        let start = Start::find(&layout, &setting.user, setting.given_root.as_ref())?;
+    pub(crate) fn open_layout(layout: Layout, invocation: &Invocation, lock: Option<Lock>) -> Result<Self, Error> {
+        let config = Config::read(&layout)?;
+        let start = Start::find(&layout, &invocation.user, invocation.given_root.as_ref())?;
         let digest = start.repository;
-        let keys = usable_keys(&layout, &policy, setting, digest)?;
-        let mut keys = KeyStore::new(layout.dir(), keys, Arc::clone(&setting.phrases));
-        setting.signers.iter().cloned().for_each(|signer| keys.add_named(signer));
+        let keys = usable_keys(&layout, &config, invocation, digest)?;
+        let mut keys = KeyStore::new(layout.dir(), keys, Arc::clone(&invocation.phrases));
+        invocation.signers.iter().cloned().for_each(|signer| keys.add_named(signer));
         let mut published = check::open(&layout, start.root.clone()).map_err(|error| match layout.interrupted() {
             Ok(interrupted) if !interrupted.is_empty() => {
                 PublicationError::Unreadable { interrupted, error: error.into() }.into()
@@ -146,7 +146,7 @@ impl Repository {
         let seen = BTreeMap::new();
         let mut repository = Self {
             layout,
-            policy,
+            config,
             keys,
             published,
             digest,
@@ -156,10 +156,10 @@ impl Repository {
             is_emergency: false,
             named_keys: Vec::new(),
             warnings: Vec::new(),
-            setting: setting.clone(),
+            invocation: invocation.clone(),
             lock,
         };
-        if repository.lock.is_some() && repository.setting.given_root.is_some() {
+        if repository.lock.is_some() && repository.invocation.given_root.is_some() {
             repository.remember();
         }
         Ok(repository)
@@ -168,31 +168,31 @@ impl Repository {
     /// The time that counts as now.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
-        self.setting.now
+        self.invocation.now
     }
 
     /// Where pass-phrases come from.
     #[must_use]
     pub fn phrases(&self) -> &dyn PassPhrases {
-        self.setting.phrases.as_ref()
+        self.invocation.phrases.as_ref()
     }
 
     /// The same, to be kept.
     #[must_use]
     pub fn pass_phrases(&self) -> Arc<dyn PassPhrases> {
-        Arc::clone(&self.setting.phrases)
+        Arc::clone(&self.invocation.phrases)
     }
 
-    /// The policy without the keys that no role trusts any more once `draft` is published.
+    /// The configuration without the keys that no role trusts any more once `draft` is published.
     ///
     /// # Errors
     /// When published metadata does not verify.
-    pub fn policy_without_unused_keys(&mut self, draft: &Draft) -> Result<Policy, Error> {
-        let mut policy = self.policy.clone();
+    pub fn config_without_unused_keys(&mut self, draft: &Draft) -> Result<Config, Error> {
+        let mut config = self.config.clone();
         let publics: BTreeMap<String, PublicKey> =
             self.keys.file_publics().map(|(public, uri)| (uri, public)).collect();
         let mut trusted = BTreeMap::new();
-        for entry in self.policy.entries() {
+        for entry in self.config.entries() {
             match Edit::new(&mut self.published, draft.clone()).trust(&names::role(entry)?) {
                 Ok((keys, _)) => drop(trusted.insert(entry.to_string(), keys)),
                 // An entry that stands for many roles, or for one that is not made yet, is left alone.
@@ -200,7 +200,7 @@ impl Repository {
                 Err(error) => return Err(error),
             }
         }
-        policy.edit_roles(|entry, role| {
+        config.edit_roles(|entry, role| {
             if let Some(keys) = trusted.get(entry) {
                 role.keys.retain(|uri| match publics.get(&uri.to_string()) {
                     // The public key beside it is a hint, so that the private one is opened before it is forgotten.
@@ -211,7 +211,7 @@ impl Repository {
                 });
             }
         });
-        Ok(policy)
+        Ok(config)
     }
 
     /// The change that waits for signatures, to be gone on with; an empty draft when there is none.
@@ -240,9 +240,9 @@ impl Repository {
         progress: &(dyn Fn(usize) + Sync),
     ) -> Result<Draft, Error> {
         self.lock()?;
-        let own = OwnFiles::of(&self.layout, &self.policy)?;
+        let own = OwnFiles::of(&self.layout, &self.config)?;
         let into = self.layout.open_publishing()?;
-        let mut incoming = intake::copy_into(sources, &into, &self.policy.hashes, &own, progress)?;
+        let mut incoming = intake::copy_into(sources, &into, &self.config.hashes, &own, progress)?;
         incoming.iter_mut().for_each(|incoming| incoming.target.custom = custom.cloned());
         self.list_files(draft, role, &incoming)
     }
@@ -260,21 +260,21 @@ impl Repository {
         custom: Option<&Json>,
         progress: &(dyn Fn(usize) + Sync),
     ) -> Result<Draft, Error> {
-        let own = OwnFiles::of(&self.layout, &self.policy)?;
-        let mut incoming = intake::measure(sources, &self.policy.hashes, &own, progress)?;
+        let own = OwnFiles::of(&self.layout, &self.config)?;
+        let mut incoming = intake::measure(sources, &self.config.hashes, &own, progress)?;
         incoming.iter_mut().for_each(|incoming| incoming.target.custom = custom.cloned());
         self.list_targets(draft, role, &incoming)
     }
 
     /// Lists files that lie in `.publishing/` already.
     pub(crate) fn list_files(&mut self, draft: Draft, role: &RoleName, incoming: &[Incoming]) -> Result<Draft, Error> {
-        let hash_prefixed = self.policy.hash_prefixed_targets && self.published.root.consistent_snapshot;
+        let hash_prefixed = self.config.hash_prefixed_targets && self.published.root.consistent_snapshot;
         let mut files = Vec::new();
         let folder = self.layout.open_publishing()?;
         for incoming in incoming {
             let content = FileDigest::listed(&incoming.target);
-            let spread = intake::spread(incoming, &folder, hash_prefixed)?.into_iter();
-            files.extend(spread.map(|(from, to)| NewFile { from, to, content: content.clone() }));
+            let copies = intake::link_copies(incoming, &folder, hash_prefixed)?.into_iter();
+            files.extend(copies.map(|(from, to)| NewFile { from, to, content: content.clone() }));
         }
         let mut draft = self.list_targets(draft, role, incoming)?;
         // A file that waits already under the same name gives way.
@@ -349,7 +349,7 @@ impl Repository {
     /// When a key at hand cannot be opened; [`Error::Pending`] when a file that waits is not what the draft lists.
     pub fn plan(&mut self, mut draft: Draft, signing: Signing) -> Result<Plan, Error> {
         if draft.from_staged {
-            let hash_prefixed = self.policy.hash_prefixed_targets && self.published.root.consistent_snapshot;
+            let hash_prefixed = self.config.hash_prefixed_targets && self.published.root.consistent_snapshot;
             draft.files = staged::listed_files(&self.layout, &draft, hash_prefixed)?;
         }
         let entries = snapshot::entries_to_complete(&mut self.published, &draft)?;
@@ -360,13 +360,13 @@ impl Repository {
             self.compare_with_served(&draft, &entries)?;
         }
         let issued = self.issued(&draft)?;
-        let policy = draft.policy.as_ref().unwrap_or(&self.policy);
+        let config = draft.config.as_ref().unwrap_or(&self.config);
         let keys = (signing != Signing::Never).then_some(&self.keys);
         let signs_staged = signing == Signing::All;
-        let (published, accepted, now) = (Some(&self.published), &self.setting.accepted, self.setting.now);
+        let (published, accepted, now) = (Some(&self.published), &self.invocation.accepted, self.invocation.now);
         let (authority, issued) = (&self.authority, &issued);
         let completion =
-            Completion { published, policy, keys, issued, authority, entries, signs_staged, accepted, now };
+            Completion { published, config, keys, issued, authority, entries, signs_staged, accepted, now };
         let mut completed = draft.complete(&completion)?;
         let diff = diff::diff(Some(&self.published), &draft, &mut completed);
         Ok(Plan { draft, completed, diff })
@@ -380,9 +380,9 @@ impl Repository {
     pub fn conclude(&mut self, plan: &Plan, observer: &mut dyn Observer) -> Result<Outcome, Error> {
         self.lock()?;
         if plan.draft.is_empty() {
-            if let Some(policy) = &plan.draft.policy {
-                self.layout.replace(&self.layout.policy(), policy.text().as_bytes(), 0o644)?;
-                self.adopt_policy(plan.draft.policy.clone())?;
+            if let Some(config) = &plan.draft.config {
+                self.layout.replace(&self.layout.config(), config.text().as_bytes(), 0o644)?;
+                self.adopt_config(plan.draft.config.clone())?;
             }
             return Ok(Outcome::Nothing);
         }
@@ -391,14 +391,14 @@ impl Repository {
         if !incomplete.is_empty() {
             return self.stage(plan, incomplete);
         }
-        let policy = plan.draft.policy.as_ref().unwrap_or(&self.policy);
+        let config = plan.draft.config.as_ref().unwrap_or(&self.config);
         let lock = self.lock()?;
-        let release =
-            Release { layout: &self.layout, lock, published: Some(&self.published), plan, policy, key_files: &[] };
-        let (published, seamless) = release.publish(self.setting.now, observer)?;
+        let publication =
+            Publication { layout: &self.layout, lock, published: Some(&self.published), plan, config, key_files: &[] };
+        let (published, seamless) = publication.publish(self.invocation.now, observer)?;
         self.published = published;
         self.remember();
-        self.adopt_policy(plan.draft.policy.clone())?;
+        self.adopt_config(plan.draft.config.clone())?;
         Ok(Outcome::Published { seamless })
     }
 
@@ -416,24 +416,24 @@ impl Repository {
             let roles = incomplete.iter().map(|document| document.role.clone()).collect();
             return Err(Error::MissingKeys { roles });
         }
-        if let Some(policy) = &plan.draft.policy {
+        if let Some(config) = &plan.draft.config {
             // Keys that go are needed until it is published: a new root is signed by the old keys as well.
-            let policy = policy.clone().with_keys_of(&self.policy);
-            self.layout.replace(&self.layout.policy(), policy.text().as_bytes(), 0o644)?;
-            self.adopt_policy(Some(policy))?;
+            let config = config.clone().with_keys_of(&self.config);
+            self.layout.replace(&self.layout.config(), config.text().as_bytes(), 0o644)?;
+            self.adopt_config(Some(config))?;
         }
         staged::write(&self.layout, &plan.draft, &plan.completed)?;
         self.remember();
         Ok(Outcome::Staged(incomplete))
     }
 
-    /// Goes on with the policy that was written, if one was, and with the keys that it names.
-    fn adopt_policy(&mut self, policy: Option<Policy>) -> Result<(), Error> {
-        if let Some(policy) = policy {
-            for uri in usable_keys(&self.layout, &policy, &self.setting, self.digest)? {
+    /// Goes on with the configuration that was written, if one was, and with the keys that it names.
+    fn adopt_config(&mut self, config: Option<Config>) -> Result<(), Error> {
+        if let Some(config) = config {
+            for uri in usable_keys(&self.layout, &config, &self.invocation, self.digest)? {
                 self.keys.add(self.layout.dir(), &uri);
             }
-            self.policy = policy;
+            self.config = config;
         }
         Ok(())
     }
@@ -463,10 +463,10 @@ impl Repository {
         _: &BTreeMap<RoleName, lastmile_metadata::MetaFile>,
     ) -> Result<(), Error> {
         match self
-            .setting
+            .invocation
             .user
             .metadata_url(self.digest)?
-            .filter(|_| self.setting.served == crate::ServedState::Compare)
+            .filter(|_| self.invocation.served == crate::ServedState::Compare)
         {
             None => Ok(()),
             Some(url) => Err(crate::ServedError::Unsupported { url }.into()),

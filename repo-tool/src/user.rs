@@ -248,7 +248,7 @@ impl UserConfig {
     /// Who changes the repository in `folder` besides this user.
     ///
     /// # Errors
-    /// As [`UserConfig::shared_with_group`]; [`Error::Policy`] when there is no such group.
+    /// As [`UserConfig::shared_with_group`]; [`Error::Config`] when there is no such group.
     pub fn sharing(&self, folder: &Path) -> Result<Sharing, Error> {
         let Some(group) = self.shared_with_group(folder)? else { return Ok(Sharing::Private) };
         match group.parse().ok().or_else(|| group_number(&group)) {
@@ -288,7 +288,7 @@ impl UserConfig {
     }
 
     fn invalid(&self, reason: ConfigError) -> Error {
-        Error::Policy { path: self.file.clone().unwrap_or_default(), reason }
+        Error::Config { path: self.file.clone().unwrap_or_default(), reason }
     }
 }
 

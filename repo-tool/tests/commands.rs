@@ -1,4 +1,4 @@
-//! The command `lastmile-repo` as a process of its own: what it leaves in the policy, and what it says.
+//! The command `lastmile-repo` as a process of its own: what it leaves in the configuration, and what it says.
 //!
 //! These are apart from the tests of the library: a process that is started there would hold their locks for a moment.
 
@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use lastmile_repo_tool::cli::ExitStatus;
-use lastmile_repo_tool::config::Policy;
+use lastmile_repo_tool::config::Config;
 use lastmile_repo_tool::files::layout::Layout;
 use tempfile::TempDir;
 
@@ -46,13 +46,13 @@ fn repository() -> TempDir {
 
 fn keys_of(folder: &TempDir, entry: &str) -> Vec<String> {
     let text = std::fs::read_to_string(folder.path().join("repo.toml")).unwrap();
-    let policy = Policy::parse(&text, Path::new("repo.toml")).unwrap();
+    let config = Config::parse(&text, Path::new("repo.toml")).unwrap();
     let role = lastmile_metadata::RoleName::listed(entry).unwrap();
-    policy.role(&role).keys.iter().map(ToString::to_string).collect()
+    config.role(&role).keys.iter().map(ToString::to_string).collect()
 }
 
 #[test]
-fn the_policy_never_forgets_a_key_that_other_bins_trust() {
+fn the_config_never_forgets_a_key_that_other_bins_trust() {
     let folder = repository();
     for name in ["old", "new"] {
         assert_eq!(run(&folder, &["key", "generate", name, "--unencrypted"]), ExitStatus::Done as i32);
@@ -76,7 +76,7 @@ fn the_expiry_of_a_role_that_is_not_there_cannot_be_set() {
 }
 
 #[test]
-fn the_policy_never_forgets_a_role_that_goes_on_being_trusted() {
+fn the_config_never_forgets_a_role_that_goes_on_being_trusted() {
     let folder = repository();
     for name in ["team", "bins"] {
         assert_eq!(run(&folder, &["key", "generate", name, "--unencrypted"]), ExitStatus::Done as i32);

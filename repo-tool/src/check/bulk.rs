@@ -5,17 +5,17 @@
 use lastmile_client::blocking;
 use lastmile_metadata::{DelegatedRoles, Paths, RoleName, Router, TargetFile, VerifiedTargets, hash_start};
 
-use crate::check::{Arrive, Check, Reached, check_found, refused};
+use crate::check::{Arrive, Check, VisitedRoles, check_found, refused};
 use crate::{Error, parallel};
 
 /// So many roles are looked into by one client, which keeps them all.
 const ROLES: usize = 1024;
 
 impl Check<'_> {
-    /// What the roles of `draft.filled` list newly must be found.
-    pub(crate) fn find_filled(&self, arrive: &Arrive<'_>, reached: &Reached) -> Result<(), Error> {
-        let filled: Vec<&RoleName> = self.draft.filled.iter().collect();
-        let parts: Vec<&[&RoleName]> = filled.chunks(ROLES).collect();
+    /// What the roles of `draft.bulk_filled` list newly must be found.
+    pub(crate) fn find_filled(&self, arrive: &Arrive<'_>, reached: &VisitedRoles) -> Result<(), Error> {
+        let bulk_filled: Vec<&RoleName> = self.draft.bulk_filled.iter().collect();
+        let parts: Vec<&[&RoleName]> = bulk_filled.chunks(ROLES).collect();
         parallel::try_for_each(&parts, |roles| {
             let mut session = arrive()?;
             session.expect_many_searches();
@@ -39,7 +39,7 @@ impl Check<'_> {
             .filter(|target| before.and_then(|before| before.target(&target.path)).as_ref() != Some(target));
         let Some(first) = new.next() else { return Ok(()) };
         find(role, &first, session)?;
-        let to_search: Vec<TargetFile> = match Seen::of(session, role, bins, &first) {
+        let to_search: Vec<TargetFile> = match RoleView::of(session, role, bins, &first) {
             Some(seen) => new.filter(|target| !seen.finds(target)).collect(),
             None => new.collect(),
         };
@@ -53,14 +53,14 @@ fn find(role: &RoleName, target: &TargetFile, session: &mut blocking::Session) -
 }
 
 /// A role as a client trusts it, and how that client came to it.
-struct Seen<'s> {
+struct RoleView<'s> {
     top: &'s VerifiedTargets,
     role: &'s VerifiedTargets,
     /// The bins, and which of them the role is; none for the top-level role, where every search begins.
     bin: Option<(&'s Router, usize)>,
 }
 
-impl<'s> Seen<'s> {
+impl<'s> RoleView<'s> {
     /// None where a search might end elsewhere.
     fn of(
         session: &'s blocking::Session,

@@ -8,7 +8,7 @@ use lastmile_keys::PublicKey;
 use lastmile_metadata::{DelegatedRoles, KeyId, KeyRing, Paths, RoleName, Root, Targets};
 
 use crate::check::gate;
-use crate::config::{KeyUri, Policy};
+use crate::config::{Config, KeyUri};
 use crate::draft::Draft;
 use crate::edit::bins::Bins;
 use crate::edit::keys::short;
@@ -23,12 +23,12 @@ const NAMED: usize = 8;
 
 /// Looks at the root and at every role that was read.
 #[must_use]
-pub fn lint(published: &Published, policy: &Policy, keys: &KeyStore) -> Vec<String> {
+pub fn lint(published: &Published, config: &Config, keys: &KeyStore) -> Vec<String> {
     let mut advice = Vec::new();
     let mut roles_of: BTreeMap<PublicKey, Vec<RoleName>> = BTreeMap::new();
     for role in RoleName::TOP_LEVEL {
         let Ok(ring) = published.root.key_ring(&role) else { continue };
-        lint_ring(&mut advice, &role, &ring, policy, keys);
+        lint_ring(&mut advice, &role, &ring, config, keys);
         for (_, key) in ring.keys() {
             roles_of.entry(key.clone()).or_default().push(role.clone());
         }
@@ -49,7 +49,7 @@ pub fn lint(published: &Published, policy: &Policy, keys: &KeyStore) -> Vec<Stri
             advice.push(version_only_bins(bins));
         }
     }
-    for uri in policy.key_uris().iter().filter(|uri| !keys.contains(uri)) {
+    for uri in config.key_uris().iter().filter(|uri| !keys.contains(uri)) {
         advice.push(format!(
             "repo.toml names the key {} outside the repository's folder, and you have not allowed its use: \
              `lastmile-repo key allow` does, or `--allow-key` for one command, if you trust whoever wrote that",
@@ -124,7 +124,7 @@ pub fn root_keys_together(root: &Root, layout: &Layout, keys: &KeyStore) -> Opti
     ))
 }
 
-fn lint_ring(advice: &mut Vec<String>, role: &RoleName, ring: &KeyRing, policy: &Policy, keys: &KeyStore) {
+fn lint_ring(advice: &mut Vec<String>, role: &RoleName, ring: &KeyRing, config: &Config, keys: &KeyStore) {
     let (count, threshold) = (ring.keys().count(), ring.threshold().get());
     if *role == RoleName::ROOT && count <= threshold as usize {
         advice.push(format!(
@@ -132,7 +132,7 @@ fn lint_ring(advice: &mut Vec<String>, role: &RoleName, ring: &KeyRing, policy: 
              the threshold"
         ));
     }
-    let wanted = policy.role(role).threshold;
+    let wanted = config.role(role).threshold;
     if wanted != threshold {
         advice.push(format!(
             "repo.toml says threshold {wanted} for {role}, signed is {threshold}: `set-threshold {role} {wanted}` signs it"

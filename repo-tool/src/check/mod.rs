@@ -191,7 +191,7 @@ impl Check<'_> {
             let fresh = make(memory.clone()).and_then(|client| self.arrive(&client)).and_then(|mut session| {
                 self.find_touched(&mut session)?;
                 let arrive = || make(MemoryStore::default()).and_then(|client| self.arrive(&client));
-                let reached = Reached::default();
+                let reached = VisitedRoles::default();
                 reached.note(&session);
                 self.find_filled(&arrive, &reached)?;
                 self.reach_others(&arrive, &reached)?;
@@ -243,10 +243,10 @@ impl Check<'_> {
     }
 
     /// Roles that change in other ways: that they are signed again must stop no search that leads to them.
-    fn reach_others(&self, arrive: &Arrive<'_>, reached: &Reached) -> Result<(), Error> {
-        let Draft { targets, touched, filled, .. } = self.draft;
+    fn reach_others(&self, arrive: &Arrive<'_>, reached: &VisitedRoles) -> Result<(), Error> {
+        let Draft { targets, touched, bulk_filled, .. } = self.draft;
         let is_found = |role: &RoleName, targets: &Targets| {
-            filled.contains(role) || (!touched.is_empty() && targets.paths().any(|path| touched.contains(&path)))
+            bulk_filled.contains(role) || (!touched.is_empty() && targets.paths().any(|path| touched.contains(&path)))
         };
         let others = targets.iter().filter(|(role, targets)| !role.is_top_level() && !is_found(role, targets));
         let paths: Vec<TargetPath> = others.filter_map(|(_, targets)| targets.paths().next()).collect();
@@ -263,7 +263,7 @@ impl Check<'_> {
 
     /// Roles that list nothing, or nothing that they have priority for: no search came to them. And those that several
     /// rings vouch for: a search came to them through one.
-    fn verify_others(&self, reached: &Reached) -> Result<(), Error> {
+    fn verify_others(&self, reached: &VisitedRoles) -> Result<(), Error> {
         let reached = reached.roles();
         let is_other = |document: &&Document| {
             let Rings { required, wanted } = document.rings();
@@ -280,9 +280,9 @@ pub(crate) type Arrive<'a> = dyn Fn() -> Result<blocking::Session, Error> + Sync
 
 /// The delegated roles that clients have come to and verified.
 #[derive(Default)]
-pub(crate) struct Reached(Mutex<BTreeSet<RoleName>>);
+pub(crate) struct VisitedRoles(Mutex<BTreeSet<RoleName>>);
 
-impl Reached {
+impl VisitedRoles {
     pub(crate) fn note(&self, session: &blocking::Session) {
         self.roles().extend(session.trusted().delegated().map(|(role, _)| role.clone()));
     }

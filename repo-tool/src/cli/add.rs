@@ -8,7 +8,7 @@ use lastmile_metadata::{RoleName, TargetPath};
 
 use super::change::{conclude, publish};
 use super::{Context, ExitStatus, Output};
-use crate::config::Policy;
+use crate::config::Config;
 use crate::edit::bulk::Listings as _;
 use crate::edit::intake::{self, Hidden, Source};
 use crate::edit::list::List;
@@ -85,12 +85,12 @@ pub(super) fn add(context: &Context<'_>, args: &Add, output: &Output) -> Result<
     }
     let custom = intake::custom(&args.custom)?;
     let layout = context.layout();
-    let policy = Policy::read(&layout)?;
-    let sources = sources(args, &OwnFiles::of(&layout, &policy)?, output)?;
+    let config = Config::read(&layout)?;
+    let sources = sources(args, &OwnFiles::of(&layout, &config)?, output)?;
     let bar = output.bar("copying", sources.len());
     let progress = |done| bar.set_position(done as u64);
     if !context.global.dry_run {
-        let request = Request::enter(&layout, &policy, Some(role), &sources, custom.as_ref(), &progress)?;
+        let request = Request::enter(&layout, &config, Some(role), &sources, custom.as_ref(), &progress)?;
         bar.finish_and_clear();
         return publish(context, &request, output);
     }
@@ -188,7 +188,7 @@ pub(super) fn remove(context: &Context<'_>, args: &Remove, output: &Output) -> R
     let paths = args.names.iter().map(path).collect::<Result<Vec<_>, _>>()?;
     if !context.global.dry_run {
         let layout = context.layout();
-        Policy::read(&layout)?;
+        Config::read(&layout)?;
         return publish(context, &Request::enter_removal(&layout, role, paths)?, output);
     }
     let mut repository = context.open(output)?;

@@ -12,7 +12,7 @@ use crate::user::RootDigest;
 
 /// Makes, changes, signs and publishes TUF repositories.
 ///
-/// A repository is a folder with the policy `repo.toml` and the folders `metadata/` and `targets/`, which any web
+/// A repository is a folder with the configuration `repo.toml` and the folders `metadata/` and `targets/`, which any web
 /// server can serve. Versions, dates, hashes and file names are computed. Nothing is published that a client would
 /// refuse.
 #[derive(Debug, Parser)]
@@ -362,7 +362,7 @@ Examples:
 pub(crate) struct Sign {
     /// Roles to sign; otherwise all that wait and that your keys can sign.
     pub(crate) roles: Vec<String>,
-    /// Private key files to sign with; otherwise those that the policy names.
+    /// Private key files to sign with; otherwise those that the configuration names.
     #[arg(long, value_name = "KEY")]
     pub(crate) key: Vec<String>,
     /// Do not ask.

@@ -9,9 +9,9 @@ use super::keys::{Removal, Resolved, resolve_all, resolve_removal};
 use super::progress::Publishing;
 use super::{Context, ExitStatus, Output};
 use crate::check::lint;
-use crate::config::{Policy, RolePolicy};
+use crate::config::{Config, RoleConfig};
 use crate::draft::Draft;
-use crate::edit::bin_advice::{Cost, Load};
+use crate::edit::bin_advice::{Cost, Workload};
 use crate::edit::bins::NewBins;
 use crate::edit::delegations::{NewDelegation, Trust, hash_prefixes, patterns};
 use crate::publish::batch::{self, Shared};
@@ -66,7 +66,7 @@ pub(super) fn report(
         output.note(&format!("Together with {} releases of other processes.", plan.draft.served.len()));
     }
     if !matches!(outcome, Outcome::Nothing) {
-        for advice in lint::lint(&repository.published, &repository.policy, &repository.keys) {
+        for advice in lint::lint(&repository.published, &repository.config, &repository.keys) {
             output.warning(&advice);
         }
     }
@@ -79,14 +79,14 @@ fn outcome_json(changes: &Value, dry_run: bool, outcome: &str) -> Value {
 
 /// Publishes a request, by itself or together with those of other processes.
 pub(super) fn publish(context: &Context<'_>, request: &Request, output: &Output) -> Result<ExitStatus, Error> {
-    match batch::publish(request, &context.setting, &mut Unobserved)? {
-        Shared::Here(done) => report(&done.repository, &done.plan, &done.outcome, output),
-        Shared::Elsewhere(Answer::Published { changes, text }) => {
+    match batch::publish(request, &context.invocation, &mut Unobserved)? {
+        Shared::ByUs(done) => report(&done.repository, &done.plan, &done.outcome, output),
+        Shared::ByOther(Answer::Published { changes, text }) => {
             output.data_text(&outcome_json(&changes, false, "published"), &text)?;
             output.note("Published by another process, together with its own release.");
             Ok(ExitStatus::Done)
         }
-        Shared::Elsewhere(Answer::Refused(fault, text)) => Err(fault.error(text)),
+        Shared::ByOther(Answer::Refused(fault, text)) => Err(fault.error(text)),
     }
 }
 
@@ -139,19 +139,19 @@ pub(super) fn delegate(context: &Context<'_>, args: &Delegate, output: &Output) 
     let mut edit = repository.edit(draft);
     edit.delegate(&from, NewDelegation { name: name.clone(), paths, trust, terminating: args.terminating })?;
     let mut draft = edit.finish()?;
-    let mut policy = repository.policy.clone();
-    let role = RolePolicy { threshold: args.threshold, ..RolePolicy::default_for(&name) };
-    set_keys(&mut repository, &mut policy, name.as_str(), role, &keys)?;
-    draft.policy = Some(policy);
+    let mut config = repository.config.clone();
+    let role = RoleConfig { threshold: args.threshold, ..RoleConfig::default_for(&name) };
+    set_keys(&mut repository, &mut config, name.as_str(), role, &keys)?;
+    draft.config = Some(config);
     conclude(context, &mut repository, draft, output)
 }
 
 /// Writes where the keys of a role are, as far as they are here.
 fn set_keys(
     repository: &mut Repository,
-    policy: &mut Policy,
+    config: &mut Config,
     entry: &str,
-    mut role: RolePolicy,
+    mut role: RoleConfig,
     keys: &[Resolved],
 ) -> Result<(), Error> {
     for uri in keys.iter().filter_map(|key| key.uri.clone()) {
@@ -160,7 +160,7 @@ fn set_keys(
             role.keys.push(uri);
         }
     }
-    policy.set_role(entry, role);
+    config.set_role(entry, role);
     Ok(())
 }
 
@@ -174,12 +174,12 @@ pub(super) fn undelegate(context: &Context<'_>, args: &Undelegate, output: &Outp
     let bins = format!("{}-", args.name);
     let has_bins = edit.delegated_roles()?.iter().any(|(role, _)| role.as_str().starts_with(&bins));
     let mut draft = edit.finish()?;
-    let mut policy = repository.policy.clone();
-    policy.remove_role(&args.name);
+    let mut config = repository.config.clone();
+    config.remove_role(&args.name);
     if !has_bins {
-        policy.remove_role(&format!("{bins}*"));
+        config.remove_role(&format!("{bins}*"));
     }
-    draft.policy = Some(policy);
+    draft.config = Some(config);
     conclude(context, &mut repository, draft, output)
 }
 
@@ -211,26 +211,26 @@ pub(super) fn bins(context: &Context<'_>, args: &Bins, output: &Output) -> Resul
     let count = edit.count_targets(&role)?;
     let root = edit.root_view().clone();
     let by_version = snapshot::need_online_keys(&new.trust.keys, new.trust.threshold, &root);
-    let load = Load { targets: count as u64, bytes_per_target: 0, succinct: new.succinct, by_version };
+    let load = Workload { targets: count as u64, bytes_per_target: 0, succinct: new.succinct, by_version };
     load.warning(bit_length).iter().for_each(|warning| output.warning(warning));
     let bar = output.bar("moving", count);
     edit.make_bins(&role, &new, &|done| bar.set_position(done as u64))?;
     bar.finish_and_clear();
     let mut draft = edit.finish()?;
-    let mut policy = repository.policy.clone();
+    let mut config = repository.config.clone();
     let entry = format!("{}-*", args.name_prefix);
-    let mut role_policy = RolePolicy { threshold: new.trust.threshold, ..repository.policy.role(&role) };
+    let mut role_config = RoleConfig { threshold: new.trust.threshold, ..repository.config.role(&role) };
     if !args.key.is_empty() {
-        role_policy.keys.clear();
+        role_config.keys.clear();
     }
-    set_keys(&mut repository, &mut policy, &entry, role_policy, &keys)?;
-    draft.policy = Some(policy);
+    set_keys(&mut repository, &mut config, &entry, role_config, &keys)?;
+    draft.config = Some(config);
     conclude(context, &mut repository, draft, output)
 }
 
 /// How many bins the role should have, and why; nothing is changed.
 fn propose(context: &Context<'_>, role: &RoleName, args: &Bins, output: &Output) -> Result<ExitStatus, Error> {
-    let mut repository = Repository::open(&context.global.repository, &context.setting)?;
+    let mut repository = Repository::open(&context.global.repository, &context.invocation)?;
     let keys = resolve_all(&mut repository, &args.key)?;
     let root = repository.published.root.clone();
     let mut edit = repository.edit(Draft::default());
@@ -243,7 +243,7 @@ fn propose(context: &Context<'_>, role: &RoleName, args: &Bins, output: &Output)
         }
     };
     let by_version = snapshot::need_online_keys(&trust.keys, trust.threshold, &root);
-    let load = Load::of(&mut edit, role, !args.prefixes, by_version)?;
+    let load = Workload::of(&mut edit, role, !args.prefixes, by_version)?;
     let proposal = load.proposal();
     let cost = |cost: Cost| json!({ "first": cost.first, "returning": cost.returning });
     let report = json!({
@@ -263,12 +263,12 @@ pub(super) fn renew(context: &Context<'_>, args: &Renew, output: &Output) -> Res
     for name in &args.roles {
         further.extend(repository.published.named(name)?);
     }
-    let (now, policy) = (repository.now(), repository.policy.clone());
+    let (now, config) = (repository.now(), repository.config.clone());
     // What waits for signatures goes on waiting.
     let mut edit = repository.edit(Draft::default());
     for role in [RoleName::SNAPSHOT, RoleName::TIMESTAMP].iter().chain(&further) {
         let expires = edit.expires(role)?;
-        if args.force || policy.role(role).is_due(expires, now) {
+        if args.force || config.role(role).is_due(expires, now) {
             edit.sign_again(role)?;
         }
     }
@@ -294,8 +294,8 @@ pub(super) fn rotate(context: &Context<'_>, args: &Rotate, output: &Output) -> R
             Removal::Odd(odd) => ids.push(odd.id),
         }
     }
-    let mut policy = repository.policy.clone();
-    let entry = policy.entry_name(&role).unwrap_or(role.as_str()).to_string();
+    let mut config = repository.config.clone();
+    let entry = config.entry_name(&role).unwrap_or(role.as_str()).to_string();
     let mut edit = repository.edit(draft);
     edit.remove_ids(&roles, &ids)?;
     edit.rotate_all(&roles, &publics(&added), &removed)?;
@@ -304,18 +304,18 @@ pub(super) fn rotate(context: &Context<'_>, args: &Rotate, output: &Output) -> R
         // Roles with one entry, such as bins, have their keys in common: the others may go on trusting it.
         let shared = entry.ends_with('*') && {
             let trusting = edit.roles_trusting(key)?;
-            trusting.iter().any(|(role, _)| policy.entry_name(role) == Some(entry.as_str()))
+            trusting.iter().any(|(role, _)| config.entry_name(role) == Some(entry.as_str()))
         };
         if !shared {
             unused.push(key);
         }
     }
     let mut draft = edit.finish()?;
-    let mut role_policy = policy.role(&role);
+    let mut role_config = config.role(&role);
     let gone: Vec<_> = unused.into_iter().flat_map(|key| repository.keys.confirmed_uris_of(key)).collect();
-    role_policy.keys.retain(|uri| !gone.contains(&uri.to_string().as_str()));
-    set_keys(&mut repository, &mut policy, &entry, role_policy, &added)?;
-    draft.policy = Some(policy);
+    role_config.keys.retain(|uri| !gone.contains(&uri.to_string().as_str()));
+    set_keys(&mut repository, &mut config, &entry, role_config, &added)?;
+    draft.config = Some(config);
     conclude(context, &mut repository, draft, output)
 }
 
@@ -327,10 +327,10 @@ pub(super) fn set_threshold(context: &Context<'_>, args: &SetThreshold, output: 
     let mut edit = repository.edit(draft);
     edit.set_threshold_of_all(&roles, args.threshold)?;
     let mut draft = edit.finish()?;
-    let mut policy = repository.policy.clone();
-    let entry = policy.entry_name(&role).unwrap_or(role.as_str()).to_string();
-    policy.set_role(&entry, RolePolicy { threshold: args.threshold, ..policy.role(&role) });
-    draft.policy = Some(policy);
+    let mut config = repository.config.clone();
+    let entry = config.entry_name(&role).unwrap_or(role.as_str()).to_string();
+    config.set_role(&entry, RoleConfig { threshold: args.threshold, ..config.role(&role) });
+    draft.config = Some(config);
     conclude(context, &mut repository, draft, output)
 }
 
@@ -343,15 +343,15 @@ pub(super) fn set_expiry(context: &Context<'_>, args: &SetExpiry, output: &Outpu
         true => repository.published.expand(&args.role).map(drop)?,
         false => repository.edit(draft).trust(&role).map(drop)?,
     }
-    let mut policy = repository.policy.clone();
-    let entry = policy.entry_name(&role).unwrap_or(role.as_str()).to_string();
-    let mut role_policy = policy.role(&role);
-    let before = role_policy.expires_days;
-    role_policy.set_expires_days(args.days);
-    policy.set_role(&entry, role_policy);
+    let mut config = repository.config.clone();
+    let entry = config.entry_name(&role).unwrap_or(role.as_str()).to_string();
+    let mut role_config = config.role(&role);
+    let before = role_config.expires_days;
+    role_config.set_expires_days(args.days);
+    config.set_role(&entry, role_config);
     let dry_run = context.global.dry_run;
     if !dry_run {
-        repository.layout.replace(&repository.layout.policy(), policy.text().as_bytes(), 0o644)?;
+        repository.layout.replace(&repository.layout.config(), config.text().as_bytes(), 0o644)?;
     }
     let report = json!({ "role": args.role, "expires_days": args.days, "before": before, "dry_run": dry_run });
     output.data_text(&report, &format!("{role}: expires after {} days (was: {before})", args.days))?;

@@ -32,7 +32,7 @@ impl From<&Error> for Failure {
             Error::File { .. } => (ExitStatus::Failed, Some("local")),
             Error::Key { .. } => (ExitStatus::Failed, Some("key")),
             Error::MissingKeys { .. } => (ExitStatus::Failed, Some("missing-keys")),
-            Error::Policy { .. } => (ExitStatus::Failed, Some("config")),
+            Error::Config { .. } => (ExitStatus::Failed, Some("config")),
             Error::Edit(_)
             | Error::Failed(_)
             | Error::NotAccepted { .. }

@@ -230,7 +230,7 @@ pub(super) fn run(context: &Context<'_>, command: &KeyCommand, output: &Output) 
             write(context, &folder, name, &key, *unencrypted, output)
         }
         KeyCommand::Import { file, name, unencrypted } => {
-            let key = open_private_key(file, &file.display().to_string(), context.setting.phrases.as_ref())?;
+            let key = open_private_key(file, &file.display().to_string(), context.invocation.phrases.as_ref())?;
             let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
             let name = name.clone().or(stem).ok_or_else(|| Error::Usage("the key needs a name: --name".into()))?;
             let folder = context.layout().keys();
@@ -257,7 +257,7 @@ fn write(
     if !context.global.dry_run {
         let protection = match unencrypted {
             true => Protection::None,
-            false => Protection::PassPhrase(context.setting.phrases.new_pass_phrase()?),
+            false => Protection::PassPhrase(context.invocation.phrases.new_pass_phrase()?),
         };
         key_store::write(folder, name, key, &protection)?;
         if unencrypted {
@@ -274,7 +274,7 @@ fn write(
 }
 
 fn allow(context: &Context<'_>, file: &Path, output: &Output) -> Result<ExitStatus, Error> {
-    let repository = Repository::open(&context.global.repository, &context.setting)?;
+    let repository = Repository::open(&context.global.repository, &context.invocation)?;
     let file = std::path::absolute(file).map_err(|error| Error::file("find", file, error))?;
     if !context.global.dry_run {
         repository.allow_key(&KeyUri::File(file.clone()))?;
@@ -286,14 +286,14 @@ fn allow(context: &Context<'_>, file: &Path, output: &Output) -> Result<ExitStat
 
 /// Whether this root key makes those on this machine suffice. The repository may be elsewhere, or not made yet.
 fn root_keys_together(context: &Context<'_>, new: &PublicKey) -> Option<String> {
-    let repository = Repository::open(&context.global.repository, &context.setting).ok()?;
+    let repository = Repository::open(&context.global.repository, &context.invocation).ok()?;
     let root = &repository.published.root;
     let is_root_key = root.key_ring(&RoleName::ROOT).ok()?.keys().any(|(_, key)| key == new);
     is_root_key.then(|| lint::root_keys_together(root, &repository.layout, &repository.keys)).flatten()
 }
 
 fn list(context: &Context<'_>, output: &Output) -> Result<ExitStatus, Error> {
-    let mut repository = Repository::open(&context.global.repository, &context.setting)?;
+    let mut repository = Repository::open(&context.global.repository, &context.invocation)?;
     let (mut text, mut all) = (String::new(), Vec::new());
     for (key, roles) in known(&mut repository)? {
         let (json, line) = described(&repository, &key, &roles);
@@ -334,7 +334,7 @@ fn show(context: &Context<'_>, name: &str, output: &Output) -> Result<ExitStatus
         output.data_text(&json, &format!("{} {}\n{}", keyid_of(&public), public.scheme(), public.public()))?;
         return Ok(ExitStatus::Done);
     }
-    let mut repository = Repository::open(&context.global.repository, &context.setting)?;
+    let mut repository = Repository::open(&context.global.repository, &context.invocation)?;
     let Shown { public, according_to } = look_up(&mut repository, name)?;
     let roles = known(&mut repository)?.remove(&public).unwrap_or_default();
     let (mut json, line) = described(&repository, &public, &roles);

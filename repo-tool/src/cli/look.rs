@@ -6,7 +6,7 @@ use lastmile_client::text::printable;
 
 use super::args::Verify;
 use super::{Context, ExitStatus, Output};
-use crate::config::Policy;
+use crate::config::Config;
 use crate::files::layout;
 use crate::publish::transaction;
 use crate::report::status::{RoleStatus, Status};
@@ -14,7 +14,7 @@ use crate::report::verify::{self, Verification};
 use crate::{Error, NotFound, Repository, check};
 
 pub(super) fn status(context: &Context<'_>, output: &Output) -> Result<ExitStatus, Error> {
-    let mut repository = Repository::open(&context.global.repository, &context.setting)?;
+    let mut repository = Repository::open(&context.global.repository, &context.invocation)?;
     let status = Status::of(&mut repository)?;
     let mut text = String::new();
     for role in &status.roles {
@@ -85,7 +85,7 @@ pub(super) fn verify(context: &Context<'_>, args: &Verify, output: &Output) -> R
                 })?,
             };
             let bar = output.bar("fetching", usize::MAX);
-            let found = verify::url(url, root, context.setting.now, &|done, of| {
+            let found = verify::url(url, root, context.invocation.now, &|done, of| {
                 bar.set_length(of as u64);
                 bar.set_position(done as u64);
             })?;
@@ -94,16 +94,16 @@ pub(super) fn verify(context: &Context<'_>, args: &Verify, output: &Output) -> R
         }
         place => {
             let dir = place.map_or(context.global.repository.as_path(), Path::new);
-            let layout = context.setting.layout(dir);
-            let root = verify::first_root(&layout, &context.setting)?;
-            // A folder that is only served has no policy.
-            let hash_prefixed = match Policy::read(&layout) {
-                Ok(policy) => policy.hash_prefixed_targets,
+            let layout = context.invocation.layout(dir);
+            let root = verify::first_root(&layout, &context.invocation)?;
+            // A folder that is only served has no configuration.
+            let hash_prefixed = match Config::read(&layout) {
+                Ok(config) => config.hash_prefixed_targets,
                 Err(Error::NotFound(_)) => true,
                 Err(error) => return Err(error),
             };
             let bar = output.bar("reading", usize::MAX);
-            let found = verify::directory_from(&layout, root, context.setting.now, hash_prefixed, &|done, of| {
+            let found = verify::directory_from(&layout, root, context.invocation.now, hash_prefixed, &|done, of| {
                 bar.set_length(of as u64);
                 bar.set_position(done as u64);
             })?;

@@ -34,7 +34,7 @@ use crate::pin::GivenRoot;
 use crate::publish::transaction;
 use crate::sign::review::Accepted;
 use crate::user::UserConfig;
-use crate::{Error, Patience, Repository, ServedState, Setting};
+use crate::{Error, Invocation, LockWait, Repository, ServedState};
 use args::{Cli, Command, Global};
 use phrases::Phrases;
 
@@ -108,7 +108,7 @@ fn dispatch(cli: &Cli, world: World, output: &Output) -> Result<ExitStatus, Erro
 /// What every command is given.
 struct Context<'a> {
     global: &'a Global,
-    setting: Setting,
+    invocation: Invocation,
     stdin: Mutex<Box<dyn BufRead + Send>>,
     /// Whether a person can be asked.
     stdin_is_terminal: bool,
@@ -120,10 +120,10 @@ impl<'a> Context<'a> {
     fn new(global: &'a Global, dir: &Path, mut world: World, output: &Output) -> Result<Self, Error> {
         let phrases = Arc::new(Phrases::new(global.pass_phrase_file.clone(), &mut world));
         let user = user(global, &world);
-        let setting = Setting {
+        let invocation = Invocation {
             now: now(&world, output)?,
             phrases,
-            patience: patience(global, output),
+            lock_wait: lock_wait(global, output),
             given_root: given_root(global, &world)?,
             served: if global.skip_served_check { ServedState::Ignore } else { ServedState::Compare },
             accepted: Accepted::new(global.accept.iter().cloned()),
@@ -133,7 +133,7 @@ impl<'a> Context<'a> {
             user,
         };
         let stdin = Mutex::new(world.take_stdin());
-        Ok(Self { global, setting, stdin, stdin_is_terminal: world.stdin_is_terminal, env: world.env })
+        Ok(Self { global, invocation, stdin, stdin_is_terminal: world.stdin_is_terminal, env: world.env })
     }
 
     fn stdin(&self) -> MutexGuard<'_, Box<dyn BufRead + Send>> {
@@ -144,7 +144,7 @@ impl<'a> Context<'a> {
 impl Context<'_> {
     /// Where the files of the repository are that the command line names.
     fn layout(&self) -> Layout {
-        self.setting.layout(&self.global.repository)
+        self.invocation.layout(&self.global.repository)
     }
 
     /// Opens the repository for a change. With `--dry-run` it is opened for reading: nothing is finished, removed or
@@ -152,9 +152,9 @@ impl Context<'_> {
     fn open(&self, output: &Output) -> Result<Repository, Error> {
         let dir = &self.global.repository;
         if !self.global.dry_run {
-            return Repository::open_for_change(dir, &self.setting);
+            return Repository::open_for_change(dir, &self.invocation);
         }
-        let repository = Repository::open(dir, &self.setting)?;
+        let repository = Repository::open(dir, &self.invocation)?;
         self.tell_of_interrupted(output)?;
         Ok(repository)
     }
@@ -197,10 +197,10 @@ fn allowed_keys(global: &Global, world: &World) -> Result<Vec<PathBuf>, Error> {
 }
 
 /// Waits for other processes as long as the command line says, and tells that once.
-fn patience(global: &Global, output: &Output) -> Patience {
+fn lock_wait(global: &Global, output: &Output) -> LockWait {
     let (output, folder) = (output.clone(), global.repository.clone());
-    let told = move || output.note(&format!("Waiting for another process that changes {} …", folder.display()));
-    Patience { at_most: Duration::from_secs(global.wait), told: Arc::new(told) }
+    let on_wait = move || output.note(&format!("Waiting for another process that changes {} …", folder.display()));
+    LockWait { at_most: Duration::from_secs(global.wait), on_wait: Arc::new(on_wait) }
 }
 
 /// The clock, or `SOURCE_DATE_EPOCH` (seconds since 1970), so that the same input makes the same bytes.

@@ -152,7 +152,7 @@ fn protect_new_keys(
     let roles = repository.edit(draft).roles_trusting(key.clone())?;
     let is_online = roles.iter().any(|(role, _)| matches!(role.as_str(), "snapshot" | "timestamp"));
     let asks = args.generate || (is_online && !args.unencrypted_online_keys);
-    let encrypted = asks.then(|| context.setting.phrases.new_pass_phrase()).transpose()?.map(Protection::PassPhrase);
+    let encrypted = asks.then(|| context.invocation.phrases.new_pass_phrase()).transpose()?.map(Protection::PassPhrase);
     replacements.offline = encrypted.clone().filter(|_| args.generate);
     if is_online {
         replacements.online = if args.unencrypted_online_keys { Some(Protection::None) } else { encrypted };

@@ -12,7 +12,7 @@ use crate::{Error, NetworkError, Repository};
 
 pub(super) fn serve(context: &Context<'_>, args: &Serve, output: &Output) -> Result<ExitStatus, Error> {
     let dir = context.global.repository.as_path();
-    Repository::open(dir, &context.setting)?;
+    Repository::open(dir, &context.invocation)?;
     if !args.address.is_loopback() {
         output.warning("others can reach this server; it is made for trying things, not for the internet");
     }

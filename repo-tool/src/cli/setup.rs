@@ -21,28 +21,28 @@ use crate::{Error, Repository};
 pub(super) fn init(context: &Context<'_>, args: &Init, output: &Output) -> Result<ExitStatus, Error> {
     let dir = args.dir.as_deref().unwrap_or(&context.global.repository);
     if context.global.dry_run {
-        // What finishes the other commands begins with the policy, which comes last here.
-        if dir.is_dir() && transaction::is_interrupted(&context.setting.layout(dir)) {
+        // What finishes the other commands begins with the configuration, which comes last here.
+        if dir.is_dir() && transaction::is_interrupted(&context.invocation.layout(dir)) {
             output.warning("an earlier command was cut short here: `lastmile-repo init` finishes it");
         }
-        return plan(args, dir, &context.setting.layout(dir), output);
+        return plan(args, dir, &context.invocation.layout(dir), output);
     }
     let keys = match args.unencrypted_keys {
         true => Protection::None,
-        false => Protection::PassPhrase(context.setting.phrases.new_pass_phrase()?),
+        false => Protection::PassPhrase(context.invocation.phrases.new_pass_phrase()?),
     };
     let mut new = new_repository(args, keys);
     if args.unencrypted_online_keys {
         new.online_keys = Protection::None;
     }
-    let plan = new.create(dir, &context.setting, &mut Unobserved)?;
+    let plan = new.create(dir, &context.invocation, &mut Unobserved)?;
     let json = json!({ "repository": dir.display().to_string(), "changes": diff::json(&plan.diff) });
     output.data_text(&json, &diff::text(&plan.diff))?;
-    let repository = Repository::open(dir, &context.setting)?;
+    let repository = Repository::open(dir, &context.invocation)?;
     if let Some(url) = &args.metadata_url {
-        context.setting.user.set_metadata_url(repository.digest, url)?;
+        context.invocation.user.set_metadata_url(repository.digest, url)?;
     }
-    for advice in lint::lint(&repository.published, &repository.policy, &repository.keys) {
+    for advice in lint::lint(&repository.published, &repository.config, &repository.keys) {
         output.warning(&advice);
     }
     let layout = &repository.layout;
@@ -84,12 +84,12 @@ fn plan(args: &Init, dir: &Path, layout: &Layout, output: &Output) -> Result<Exi
     let mut text = format!("would make a repository in {}\n", dir.display());
     let mut roles = Vec::new();
     for role in [RoleName::ROOT, RoleName::TARGETS, RoleName::SNAPSHOT, RoleName::TIMESTAMP] {
-        let (policy, keys) = (new.role(&role), new.key_count(&role));
+        let (config, keys) = (new.role(&role), new.key_count(&role));
         text += &format!(
             "  + {role}: {} of {keys} keys must sign, expires after {} days\n",
-            policy.threshold, policy.expires_days
+            config.threshold, config.expires_days
         );
-        let (threshold, days) = (policy.threshold, policy.expires_days);
+        let (threshold, days) = (config.threshold, config.expires_days);
         roles.push(json!({ "role": role.as_str(), "threshold": threshold, "keys": keys, "expires_days": days }));
     }
     output.data_text(&json!({ "repository": dir.display().to_string(), "roles": roles, "dry_run": true }), &text)?;

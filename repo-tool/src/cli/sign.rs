@@ -24,7 +24,7 @@ pub(super) fn sign(context: &Context<'_>, args: &Sign, output: &Output) -> Resul
     let wanted: BTreeSet<RoleName> = args.roles.iter().map(|role| names::role(role)).collect::<Result<_, _>>()?;
     let mut repository = match context.global.dry_run {
         true => context.open(output)?,
-        false => Repository::open_for_signing(&context.global.repository, &context.setting)?,
+        false => Repository::open_for_signing(&context.global.repository, &context.invocation)?,
     };
     if !staged::is_staged(&repository.layout) {
         return Err(Error::Absent("nothing waits for signatures".into()));
@@ -64,7 +64,7 @@ pub(super) fn sign(context: &Context<'_>, args: &Sign, output: &Output) -> Resul
     Ok(ExitStatus::Done)
 }
 
-/// The keys to sign with: those that are named, else those of the policy.
+/// The keys to sign with: those that are named, else those of the configuration.
 fn signing_keys(repository: &mut Repository, named: &[String]) -> Result<KeyStore, Error> {
     if named.is_empty() {
         return Ok(repository.keys.clone());
@@ -97,7 +97,7 @@ pub(super) fn publish(context: &Context<'_>, output: &Output) -> Result<ExitStat
         return Err(Error::Absent("nothing waits to be published".into()));
     }
     let mut draft = repository.staged()?;
-    draft.policy = Some(repository.policy_without_unused_keys(&draft)?);
+    draft.config = Some(repository.config_without_unused_keys(&draft)?);
     let thrown_out = remember_thrown_out(&mut repository, &draft)?;
     // Nothing that somebody else publishes stops a revocation.
     repository.is_emergency = !thrown_out.is_empty();

@@ -28,7 +28,7 @@ const EMPTY: u64 = 380;
 const SMALL: u64 = 100_000;
 /// What the targets of a role, and of its bins, cost in metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Load {
+pub struct Workload {
     /// How many targets.
     pub targets: u64,
     /// Bytes of one of them in its role, on average.
@@ -59,7 +59,7 @@ pub struct Proposal {
     pub flat: Cost,
 }
 
-impl Load {
+impl Workload {
     /// What `role`, and the bins that it has, list now.
     ///
     /// # Errors
@@ -146,7 +146,7 @@ impl Load {
 impl Proposal {
     /// The reason, for a person: three lines.
     #[must_use]
-    pub fn text(&self, load: &Load) -> String {
+    pub fn text(&self, load: &Workload) -> String {
         let (targets, flat) = (load.targets, size(self.flat.first));
         let Some(bits) = self.bit_length else {
             return format!(
@@ -171,14 +171,14 @@ impl Proposal {
 
 impl Proposal {
     /// What the entries of the bins in the snapshot cost, and the alternative.
-    fn entries_text(load: &Load) -> String {
+    fn entries_text(load: &Workload) -> String {
         if load.by_version {
             return format!(
                 "The snapshot lists these bins by version alone, {VERSION_ENTRY} bytes each: whoever can sign a bin can sign \
                  snapshot and timestamp too."
             );
         }
-        let other = Load { by_version: true, ..*load };
+        let other = Workload { by_version: true, ..*load };
         let proposal = other.proposal();
         let bits = proposal.bit_length.unwrap_or(1);
         let (first, returning) = (size(proposal.cost.first), size(proposal.cost.returning));
@@ -203,8 +203,8 @@ fn size(bytes: u64) -> String {
 mod tests {
     use super::*;
 
-    fn load(targets: u64) -> Load {
-        Load { targets, bytes_per_target: 170, succinct: true, by_version: false }
+    fn load(targets: u64) -> Workload {
+        Workload { targets, bytes_per_target: 170, succinct: true, by_version: false }
     }
 
     #[test]
@@ -212,11 +212,11 @@ mod tests {
         let bits: Vec<_> =
             (2..=8).map(|digits| load(10_u64.pow(digits)).proposal().bit_length.unwrap_or_default()).collect();
         assert_eq!(bits, [0, 6, 8, 10, 11, 13, 13]);
-        let by_version = |digits| Load { by_version: true, ..load(10_u64.pow(digits)) };
+        let by_version = |digits| Workload { by_version: true, ..load(10_u64.pow(digits)) };
         let bits: Vec<_> = (2..=8).map(|digits| by_version(digits).proposal().bit_length.unwrap_or_default()).collect();
         assert_eq!(bits, [0, 7, 9, 11, 12, 14, 15]);
         // What nobody could read is not proposed.
-        let prefixes = Load { succinct: false, ..load(u64::MAX / 1_000_000) };
+        let prefixes = Workload { succinct: false, ..load(u64::MAX / 1_000_000) };
         assert_eq!(prefixes.proposal().bit_length, Some(12));
     }
 

@@ -187,7 +187,7 @@ impl Edit<'_> {
             }
             moving.take(bin);
             self.draft.targets.remove(name);
-            self.draft.filled.remove(name);
+            self.draft.bulk_filled.remove(name);
         }
         let targets = self.targets(role)?;
         let Some(delegations) = &mut targets.delegations else { return Ok(()) };

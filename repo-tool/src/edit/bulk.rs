@@ -125,18 +125,18 @@ impl Edit<'_> {
             shares.push((role.clone(), self.view(&role)?.clone(), numbers));
         }
         let done = AtomicUsize::new(0);
-        let filled = parallel::try_map(&shares, |(_, before, numbers)| {
-            let filled = filled(before, numbers, listings)?;
+        let bulk_filled = parallel::try_map(&shares, |(_, before, numbers)| {
+            let bulk_filled = bulk_filled(before, numbers, listings)?;
             progress(done.fetch_add(numbers.len(), Ordering::Relaxed) + numbers.len());
-            Ok(filled)
+            Ok(bulk_filled)
         })?;
         let mut changed = 0;
-        for ((role, before, _), filled) in shares.into_iter().zip(filled) {
-            let Some((targets, count)) = filled else { continue };
+        for ((role, before, _), bulk_filled) in shares.into_iter().zip(bulk_filled) {
+            let Some((targets, count)) = bulk_filled else { continue };
             drop(before);
             changed += count;
             *self.targets(&role)? = targets;
-            self.draft.filled.insert(role);
+            self.draft.bulk_filled.insert(role);
         }
         Ok(changed)
     }
@@ -152,7 +152,7 @@ impl Edit<'_> {
                 shares.push((role, numbers));
                 continue;
             };
-            let (own, children) = spread(&router, numbers, listings);
+            let (own, children) = distribute(&router, numbers, listings);
             let is_new = |name: &&RoleName| !self.draft.targets.contains_key(*name);
             let names: Vec<RoleName> = children.iter().map(|(name, _)| name).filter(is_new).cloned().collect();
             self.published.read_children(&role, &names)?;
@@ -164,7 +164,7 @@ impl Edit<'_> {
 }
 
 /// What falls into no bin, and what falls into which.
-fn spread(router: &Router, numbers: Vec<u32>, listings: &dyn Listings) -> (Vec<u32>, Vec<Share>) {
+fn distribute(router: &Router, numbers: Vec<u32>, listings: &dyn Listings) -> (Vec<u32>, Vec<Share>) {
     let mut of_bins: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
     let mut own = Vec::new();
     for number in numbers {
@@ -178,7 +178,7 @@ fn spread(router: &Router, numbers: Vec<u32>, listings: &dyn Listings) -> (Vec<u
 }
 
 /// The role with these targets, and how many of them are new to it; none when it lists all of them already.
-fn filled(before: &Targets, numbers: &[u32], listings: &dyn Listings) -> Result<Option<(Targets, usize)>, Error> {
+fn bulk_filled(before: &Targets, numbers: &[u32], listings: &dyn Listings) -> Result<Option<(Targets, usize)>, Error> {
     let mut named = Vec::with_capacity(numbers.len());
     for number in numbers {
         named.push((listings.path(*number as usize)?, *number));

@@ -291,24 +291,24 @@ pub fn check_length_of_name(path: &TargetPath, hashes: &Hashes) -> Result<(), Er
 }
 
 /// Gives the copy in `folder` further names, one for each further place, and says which file goes where.
-pub(crate) fn spread(
+pub(crate) fn link_copies(
     incoming: &Incoming,
     folder: &Folder,
     hash_prefixed: bool,
 ) -> Result<Vec<(PathBuf, PathBuf)>, Error> {
-    let mut spread = Vec::new();
+    let mut copies = Vec::new();
     for (number, place) in places(&incoming.target, hash_prefixed).into_iter().enumerate() {
         if number == 0 {
-            spread.push((incoming.file.clone(), place));
+            copies.push((incoming.file.clone(), place));
             continue;
         }
         let copy = incoming.file.with_extension(number.to_string());
         let (from, to) = (names::of_file(&incoming.file)?, names::of_file(&copy)?);
         let linked = disk::link_or_copy(folder.place(from), folder.place(to));
         linked.map_err(|error| Error::file("copy", &incoming.file, error))?;
-        spread.push((copy, place));
+        copies.push((copy, place));
     }
-    Ok(spread)
+    Ok(copies)
 }
 
 /// Parses `KEY=VALUE` pairs into the `custom` object of a target. Values are text, unless they are JSON already

@@ -63,7 +63,7 @@ pub enum NotFound {
     },
     /// The folder has no `repo.toml`.
     #[error("there is no repository in {} (no repo.toml)", folder.display())]
-    Policy {
+    Config {
         /// The folder.
         folder: PathBuf,
     },

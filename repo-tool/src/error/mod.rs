@@ -114,8 +114,8 @@ pub enum Error {
     Pin(#[from] PinError),
     /// `repo.toml` or the user's configuration does not say what it should.
     #[error("{}: {reason}", path.display())]
-    Policy {
-        /// The policy file.
+    Config {
+        /// The configuration file.
         path: PathBuf,
         /// What is wrong, and where.
         reason: ConfigError,
@@ -207,7 +207,7 @@ impl Error {
                 Some("run the command where the keys are, or sign with `lastmile-repo sign --key FILE`")
             }
             Self::Network(_) => Some("check the address, and whether the server answers"),
-            Self::Policy { .. } => Some("docs/maintainers.md says what stands in repo.toml"),
+            Self::Config { .. } => Some("docs/maintainers.md says what stands in repo.toml"),
             Self::Private { .. } => Some(
                 "name other files; --allow-private-key-material publishes keys that are meant to be public, such as \
                  those of a test, but never the repository's own",
@@ -347,7 +347,7 @@ mod tests {
             Error::file("read", Path::new("a"), io()),
             Error::key("a", lastmile_keys::PemError::WrongPassPhrase),
             Error::key("a", lastmile_keys::SignError::Randomness),
-            Error::Policy {
+            Error::Config {
                 path: "a".into(),
                 reason: ConfigError::Key { role: "b".into(), error: InvalidKeyUri { text: "c".into() } },
             },

@@ -78,9 +78,9 @@ impl Layout {
         &self.dir
     }
 
-    /// The policy, `repo.toml`.
+    /// The configuration, `repo.toml`.
     #[must_use]
-    pub fn policy(&self) -> PathBuf {
+    pub fn config(&self) -> PathBuf {
         self.dir.join("repo.toml")
     }
 

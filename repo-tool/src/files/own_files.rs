@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use walkdir::WalkDir;
 use zeroize::Zeroizing;
 
-use crate::config::Policy;
+use crate::config::Config;
 use crate::files::key_material::Scanner;
 use crate::files::layout::{self, Layout};
 use crate::user::RootDigest;
@@ -74,7 +74,7 @@ impl OwnFiles {
     ///
     /// # Errors
     /// When the repository's folder or the user's configuration cannot be read.
-    pub fn of(layout: &Layout, policy: &Policy) -> Result<Self, Error> {
+    pub fn of(layout: &Layout, config: &Config) -> Result<Self, Error> {
         let looked_at = |error| Error::file("look at", layout.dir(), error);
         let dir = layout.dir().canonicalize().map_err(looked_at)?;
         let mut own = Self {
@@ -114,7 +114,7 @@ impl OwnFiles {
                 })?;
             }
         }
-        let named = policy.key_uris().into_iter().map(|uri| (uri.path(layout.dir()), uri.to_string()));
+        let named = config.key_uris().into_iter().map(|uri| (uri.path(layout.dir()), uri.to_string()));
         // A folder without a root, such as a new one, has no entry in the user's configuration.
         let users = match check::oldest_root(layout) {
             Ok(root) => layout.user().keys(RootDigest::of(&root))?,

@@ -6,20 +6,20 @@ use lastmile_metadata::RoleName;
 use crate::draft::Draft;
 use crate::edit::intake::Incoming;
 use crate::files::digest::take_target;
-use crate::publish::queue::{self, Answer, Change, Fault, Queue, Request, Taken, Turn};
+use crate::publish::queue::{self, Answer, Change, Claimed, Fault, Queue, Request, Turn};
 use crate::publish::transaction::{self, Observer};
-use crate::{Error, NotFound, Outcome, Plan, Repository, Setting, Signing, names, parallel};
+use crate::{Error, Invocation, NotFound, Outcome, Plan, Repository, Signing, names, parallel};
 
 /// Who has published a request, and what came of it.
 pub enum Shared {
     /// This process.
-    Here(Box<Here>),
+    ByUs(Box<OwnResult>),
     /// Another one, which published it together with others.
-    Elsewhere(Answer),
+    ByOther(Answer),
 }
 
 /// What came of a request that was published here.
-pub struct Here {
+pub struct OwnResult {
     /// The repository afterwards, which others may be changing already.
     pub repository: Repository,
     /// What was published, or staged.
@@ -32,21 +32,21 @@ pub struct Here {
 ///
 /// # Errors
 /// What speaks against this request. Those of others are told what speaks against theirs.
-pub fn publish(request: &Request, setting: &Setting, observer: &mut dyn Observer) -> Result<Shared, Error> {
-    let lock = match request.wait(setting.patience.at_most, setting.patience.told.as_ref())? {
+pub fn publish(request: &Request, invocation: &Invocation, observer: &mut dyn Observer) -> Result<Shared, Error> {
+    let lock = match request.wait(invocation.lock_wait.at_most, invocation.lock_wait.on_wait.as_ref())? {
         Turn::Mine(lock) => lock,
-        Turn::Answered(answer) => return Ok(Shared::Elsewhere(answer)),
+        Turn::Answered(answer) => return Ok(Shared::ByOther(answer)),
     };
     // Whoever had the lock may have died in the middle of publishing this very request.
     transaction::recover(request.layout(), &lock)?;
     if let Some(answer) = request.answer()? {
-        return Ok(Shared::Elsewhere(answer));
+        return Ok(Shared::ByOther(answer));
     }
-    let mut repository = Repository::open_layout(request.layout().clone(), setting, Some(lock))?;
+    let mut repository = Repository::open_layout(request.layout().clone(), invocation, Some(lock))?;
     repository.prefetch_keys(&[RoleName::TARGETS]);
     let (plan, outcome) = repository.publish_with_others(request, observer)?;
     repository.unlock();
-    Ok(Shared::Here(Box::new(Here { repository, plan, outcome })))
+    Ok(Shared::ByUs(Box::new(OwnResult { repository, plan, outcome })))
 }
 
 impl Repository {
@@ -55,13 +55,13 @@ impl Repository {
         request: &Request,
         observer: &mut dyn Observer,
     ) -> Result<(Plan, Outcome), Error> {
-        let mine = request.taken();
+        let mine = request.claimed();
         let staged = self.staged()?;
         // What waits for signatures is joined by one change after the other.
         let is_alone = staged.from_staged;
         let draft = self.with_change(staged, &mine)?;
         let others =
-            if is_alone { Vec::new() } else { Queue::new(&self.layout, self.lock()?)?.take_others(request)? };
+            if is_alone { Vec::new() } else { Queue::new(&self.layout, self.lock()?)?.claim_others(request)? };
         if others.is_empty() {
             return self.finish(draft, observer);
         }
@@ -86,7 +86,7 @@ impl Repository {
     fn publish_together(
         &mut self,
         mut draft: Draft,
-        others: &[Taken],
+        others: &[Claimed],
         observer: &mut dyn Observer,
     ) -> Result<Option<(Plan, Outcome)>, Error> {
         for other in others {
@@ -109,8 +109,8 @@ impl Repository {
     /// Something speaks against one of them: who is to blame shows itself when each is published alone.
     fn publish_one_by_one(
         &mut self,
-        mine: &Taken,
-        others: &[Taken],
+        mine: &Claimed,
+        others: &[Claimed],
         observer: &mut dyn Observer,
     ) -> Result<(Plan, Outcome), Error> {
         self.forget_incoming()?;
@@ -147,7 +147,7 @@ impl Repository {
 
     /// The draft with what a request asks for. Its files are taken into `.publishing/`, so that the publication does not
     /// depend on the request any more, and compared there with what the request says of them.
-    fn with_change(&mut self, draft: Draft, request: &Taken) -> Result<Draft, Error> {
+    fn with_change(&mut self, draft: Draft, request: &Claimed) -> Result<Draft, Error> {
         let Change { role, added, removed } = &request.change;
         let mut incoming = Vec::new();
         if !added.is_empty() {
@@ -179,14 +179,14 @@ impl Repository {
     }
 
     /// Tells the owner of a request what speaks against it; what is not the request's fault, its owner will meet.
-    fn refuse(&self, request: &Taken, error: &Error) -> Result<(), Error> {
+    fn refuse(&self, request: &Claimed, error: &Error) -> Result<(), Error> {
         match Fault::of(error) {
             Some((fault, text)) => queue::answer(&self.layout, &request.name, &Answer::Refused(fault, text)),
             None => self.give_back(std::slice::from_ref(request)),
         }
     }
 
-    fn give_back(&self, requests: &[Taken]) -> Result<(), Error> {
+    fn give_back(&self, requests: &[Claimed]) -> Result<(), Error> {
         Queue::new(&self.layout, self.lock()?)?.give_back(requests);
         Ok(())
     }

@@ -26,7 +26,7 @@ impl Coding {
     /// All of them, the better ones first.
     pub const ALL: [Self; 2] = [Self::Zstd, Self::Gzip];
 
-    /// In the policy, and in HTTP (RFC 9110, 8.4.1).
+    /// In the configuration, and in HTTP (RFC 9110, 8.4.1).
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

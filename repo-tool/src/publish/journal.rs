@@ -17,7 +17,7 @@ use crate::publish::compress::Coding;
 use crate::publish::queue::{self, Answer};
 use crate::publish::staged;
 use crate::publish::superseded;
-use crate::publish::transaction::{Moment, Observer};
+use crate::publish::transaction::{Observer, PublishEvent};
 use crate::publish::versions::RECORD;
 use crate::{Error, PublicationError, names, parallel};
 
@@ -28,7 +28,7 @@ pub(crate) const SYNC_TOGETHER: usize = 64;
 
 /// What a file is, in the order in which files are published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) enum Rank {
+pub(crate) enum FileKind {
     /// A private key of a new repository, or its public part.
     Key,
     /// A root version.
@@ -43,8 +43,10 @@ pub(crate) enum Rank {
     Snapshot,
     /// Timestamp metadata.
     Timestamp,
-    /// The policy, and the record of issued versions.
-    Policy,
+    /// The configuration, and the record of issued versions.
+    // The name in journals of every version.
+    #[serde(rename = "Policy")]
+    Config,
 }
 
 /// What may happen to a file that is already there.
@@ -61,7 +63,7 @@ pub(crate) enum Existing {
 /// One move: paths are relative to the repository.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Step {
-    pub(crate) rank: Rank,
+    pub(crate) rank: FileKind,
     pub(crate) from: PathBuf,
     pub(crate) to: PathBuf,
     pub(crate) existing: Existing,
@@ -112,15 +114,15 @@ impl Step {
         match self.rank {
             // It says what the plain file says already.
             _ if self.is_copy => false,
-            Rank::Root => true,
-            Rank::Key | Rank::TargetFile | Rank::Policy => false,
+            FileKind::Root => true,
+            FileKind::Key | FileKind::TargetFile | FileKind::Config => false,
             _ => self.existing != Existing::Same,
         }
     }
 
     /// Whether compressed copies may lie beside it.
     fn has_copies(&self) -> bool {
-        !self.is_copy && !matches!(self.rank, Rank::Key | Rank::TargetFile | Rank::Policy)
+        !self.is_copy && !matches!(self.rank, FileKind::Key | FileKind::TargetFile | FileKind::Config)
     }
 
     /// Whether the names are such as a publication has. `working` is the name of the folder with the journal.
@@ -129,7 +131,7 @@ impl Step {
         let comes_from_here = match from.as_slice() {
             [folder, name] if *folder == working => self.is_source(name),
             // Version 0.1.0 moved target files that waited for signatures from where they waited.
-            ["staged", "targets", path @ ..] => self.rank == Rank::TargetFile && !path.is_empty(),
+            ["staged", "targets", path @ ..] => self.rank == FileKind::TargetFile && !path.is_empty(),
             _ => false,
         };
         comes_from_here && self.is_goal(&from, &to)
@@ -138,18 +140,18 @@ impl Step {
     /// Names of new files in the working folder.
     fn is_source(&self, name: &str) -> bool {
         match self.rank {
-            Rank::Key => is_key_file(name),
-            Rank::TargetFile => is_target_source(name),
+            FileKind::Key => is_key_file(name),
+            FileKind::TargetFile => is_target_source(name),
             _ => name.strip_prefix("new-").is_some_and(is_number),
         }
     }
 
     fn is_goal(&self, from: &[&str], to: &[&str]) -> bool {
         match (self.rank, to) {
-            (Rank::Key, ["keys", name]) => !self.is_copy && from.last() == Some(name),
-            (Rank::TargetFile, ["targets", path @ ..]) => !self.is_copy && !path.is_empty(),
-            (Rank::Policy, ["repo.toml" | RECORD]) => !self.is_copy,
-            (Rank::Key | Rank::TargetFile | Rank::Policy, _) => false,
+            (FileKind::Key, ["keys", name]) => !self.is_copy && from.last() == Some(name),
+            (FileKind::TargetFile, ["targets", path @ ..]) => !self.is_copy && !path.is_empty(),
+            (FileKind::Config, ["repo.toml" | RECORD]) => !self.is_copy,
+            (FileKind::Key | FileKind::TargetFile | FileKind::Config, _) => false,
             (rank, ["metadata", name]) => {
                 let copied =
                     Coding::ALL.into_iter().find_map(|coding| name.strip_suffix(&format!(".{}", coding.ending())));
@@ -164,9 +166,9 @@ impl Step {
     fn keeps_existing(&self) -> bool {
         let name = self.name();
         let by_name = match self.rank {
-            Rank::Key => true,
-            Rank::TargetFile => promised_hash(name).is_some(),
-            Rank::Policy | Rank::Timestamp => false,
+            FileKind::Key => true,
+            FileKind::TargetFile => promised_hash(name).is_some(),
+            FileKind::Config | FileKind::Timestamp => false,
             _ => !self.is_copy && name.split_once('.').is_some_and(|(start, _)| is_number(start)),
         };
         by_name || self.existing != Existing::Replaced
@@ -175,7 +177,7 @@ impl Step {
     /// Whether an existing file may be replaced if a copy of it lies in `superseded/`. Roots are never replaced: clients
     /// follow their chain.
     fn may_replace_set_aside(&self) -> bool {
-        let is_adopted = matches!(self.rank, Rank::Delegated | Rank::Targets | Rank::Snapshot);
+        let is_adopted = matches!(self.rank, FileKind::Delegated | FileKind::Targets | FileKind::Snapshot);
         self.existing == Existing::SetAside && is_adopted && !self.is_copy
     }
 
@@ -257,7 +259,8 @@ impl Step {
 
     /// What a file holds. Without a record in the journal, the name of a target file may say what it must be.
     fn read(&self, folder: &Folder, name: &str) -> Result<Option<FileDigest>, Error> {
-        let promised = promised_hash(self.name()).filter(|_| self.rank == Rank::TargetFile && self.content.is_none());
+        let promised =
+            promised_hash(self.name()).filter(|_| self.rank == FileKind::TargetFile && self.content.is_none());
         let mut digests = promised.and_then(|(algorithm, _)| intake::Digests::new(algorithm));
         let found = FileDigest::read(folder, name, |bytes| digests.iter_mut().for_each(|digest| digest.update(bytes)))?;
         if let (Some((_, expected)), Some(digest), Some(_)) = (promised, digests, &found)
@@ -328,7 +331,7 @@ impl Journal {
                 sync_folders(folders, std::mem::take(&mut moved_to))?;
             }
             for step in group {
-                observer.before(Moment::Move(&step.to)).map_err(told)?;
+                observer.before(PublishEvent::Move(&step.to)).map_err(told)?;
                 let parent = step.parent();
                 let goal = match last.take().filter(|(folder, _)| *folder == parent) {
                     Some((_, goal)) => goal,
@@ -340,7 +343,7 @@ impl Journal {
             }
         }
         sync_folders(folders, moved_to)?;
-        observer.before(Moment::Finish).map_err(told)?;
+        observer.before(PublishEvent::Finish).map_err(told)?;
         if self.clears_staged {
             staged::clear(layout)?;
         }
@@ -449,20 +452,20 @@ fn is_target_source(name: &str) -> bool {
 }
 
 /// `[VERSION.]NAME` of the metadata of such a role, without its ending.
-fn is_role_file(rank: Rank, name: &str) -> bool {
+fn is_role_file(rank: FileKind, name: &str) -> bool {
     let unversioned = match name.split_once('.') {
         Some((version, rest)) if is_number(version) => rest,
         _ => name,
     };
     match rank {
-        Rank::Root => unversioned == "root" && name != "root",
-        Rank::Timestamp => name == "timestamp",
-        Rank::Snapshot => unversioned == "snapshot",
-        Rank::Targets => unversioned == "targets",
-        Rank::Delegated => {
+        FileKind::Root => unversioned == "root" && name != "root",
+        FileKind::Timestamp => name == "timestamp",
+        FileKind::Snapshot => unversioned == "snapshot",
+        FileKind::Targets => unversioned == "targets",
+        FileKind::Delegated => {
             !unversioned.is_empty() && !["root", "targets", "snapshot", "timestamp"].contains(&unversioned)
         }
-        Rank::Key | Rank::TargetFile | Rank::Policy => false,
+        FileKind::Key | FileKind::TargetFile | FileKind::Config => false,
     }
 }
 

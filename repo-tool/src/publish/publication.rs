@@ -7,33 +7,33 @@ use lastmile_metadata::RoleName;
 
 use crate::Error;
 use crate::check::{Check, Checked};
-use crate::config::Policy;
+use crate::config::Config;
 use crate::document::Document;
 use crate::draft::file_name;
 use crate::files::layout::{Layout, Lock};
 use crate::publish::compress::Coding;
-use crate::publish::journal::{Existing, Rank};
+use crate::publish::journal::{Existing, FileKind};
 use crate::publish::queue::Answer;
-use crate::publish::transaction::{Content, Observer, Prepared, Publication};
+use crate::publish::transaction::{Content, Observer, Prepared, Transaction};
 use crate::publish::versions::RECORD;
 use crate::published::Published;
 use crate::report::diff;
 use crate::repository::Plan;
 
 /// What is to be published, and where.
-pub(crate) struct Release<'a> {
+pub(crate) struct Publication<'a> {
     pub(crate) layout: &'a Layout,
     pub(crate) lock: &'a Lock,
     /// What is published now; none in a new repository.
     pub(crate) published: Option<&'a Published>,
     pub(crate) plan: &'a Plan,
-    /// The policy under which it is published.
-    pub(crate) policy: &'a Policy,
+    /// The configuration under which it is published.
+    pub(crate) config: &'a Config,
     /// Files of keys that lie in `.publishing/` and belong to `keys/`.
     pub(crate) key_files: &'a [String],
 }
 
-impl Release<'_> {
+impl Publication<'_> {
     /// Writes the files of the plan while clients check it, and puts them in their places once they have accepted it.
     /// Returns what is published then, and whether no client in the middle of an update can fail.
     pub(crate) fn publish(&self, now: DateTime<Utc>, observer: &mut dyn Observer) -> Result<(Published, bool), Error> {
@@ -48,16 +48,16 @@ impl Release<'_> {
     }
 
     fn prepare<'a>(&'a self, place: RootPlace, observer: &'a mut dyn Observer) -> Result<Prepared<'a>, Error> {
-        let Self { layout, lock, published, plan, policy, key_files } = *self;
+        let Self { layout, lock, published, plan, config, key_files } = *self;
         let consistent = plan.draft.is_consistent(published)?;
-        let mut publication = Publication::begin(layout, lock, observer)?;
+        let mut publication = Transaction::begin(layout, lock, observer)?;
         for name in key_files {
             publication.add_key(name);
         }
         let documents = &plan.completed.documents;
-        let root = |publication: &mut Publication<'a>| {
+        let root = |publication: &mut Transaction<'a>| {
             if let Some(root) = &plan.completed.root {
-                add(publication, Rank::Root, root, consistent, &policy.compress);
+                add(publication, FileKind::Root, root, consistent, &config.compress);
             }
         };
         if place == RootPlace::First {
@@ -70,22 +70,22 @@ impl Release<'_> {
         }
         for document in documents {
             let rank = match document.role.as_str() {
-                "targets" => Rank::Targets,
-                "snapshot" => Rank::Snapshot,
-                "timestamp" => Rank::Timestamp,
-                _ => Rank::Delegated,
+                "targets" => FileKind::Targets,
+                "snapshot" => FileKind::Snapshot,
+                "timestamp" => FileKind::Timestamp,
+                _ => FileKind::Delegated,
             };
-            if rank == Rank::Timestamp && place == RootPlace::BeforeTimestamp {
+            if rank == FileKind::Timestamp && place == RootPlace::BeforeTimestamp {
                 root(&mut publication);
             }
-            add(&mut publication, rank, document, consistent, &policy.compress);
+            add(&mut publication, rank, document, consistent, &config.compress);
         }
         if place == RootPlace::Last {
             root(&mut publication);
         }
         if !documents.is_empty() {
             let record = Content::Bytes(plan.completed.record.clone());
-            publication.add(Rank::Policy, RECORD.into(), record, Existing::Replaced);
+            publication.add(FileKind::Config, RECORD.into(), record, Existing::Replaced);
         }
         let served = &plan.draft.served;
         if !served.is_empty() {
@@ -95,17 +95,17 @@ impl Release<'_> {
         if plan.draft.from_staged {
             publication.clear_staged();
         }
-        if let Some(policy) = &plan.draft.policy {
-            let content = Content::Bytes(policy.text().into_bytes());
-            publication.add(Rank::Policy, "repo.toml".into(), content, Existing::Replaced);
+        if let Some(config) = &plan.draft.config {
+            let content = Content::Bytes(config.text().into_bytes());
+            publication.add(FileKind::Config, "repo.toml".into(), content, Existing::Replaced);
         }
         publication.prepare()
     }
 }
 
 fn add<'a>(
-    publication: &mut Publication<'a>,
-    rank: Rank,
+    publication: &mut Transaction<'a>,
+    rank: FileKind,
     document: &'a Document,
     consistent: bool,
     codings: &[Coding],

@@ -18,7 +18,7 @@ use lastmile_metadata::{Envelope, Json, Role as _, RoleName, TargetFile, TargetP
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::config::Policy;
+use crate::config::Config;
 use crate::edit::intake::{self, Incoming, Source};
 use crate::files::folder::{Folder, Found};
 use crate::files::layout::{Layout, Lock};
@@ -109,7 +109,7 @@ impl Fault {
             | Error::MissingKeys { .. }
             | Error::Network(_)
             | Error::NotPinned { .. }
-            | Error::Policy { .. }
+            | Error::Config { .. }
             | Error::Private { .. }
             | Error::Untrusted(_) => None,
         }
@@ -147,7 +147,7 @@ impl Request {
     /// [`Error::Private`] for files that must stay private; when a file cannot be read, or the machine fails.
     pub fn enter(
         layout: &Layout,
-        policy: &Policy,
+        config: &Config,
         role: Option<RoleName>,
         sources: &[Source],
         custom: Option<&Json>,
@@ -160,8 +160,8 @@ impl Request {
             return Err(EditError::NamedTwice { path: twice.name.clone() }.into());
         }
         let (folder, owner) = new_folder(layout)?;
-        let own = OwnFiles::of(layout, policy)?;
-        let mut added = intake::copy_into(&sources, &folder.folder, &policy.hashes, &own, progress)?;
+        let own = OwnFiles::of(layout, config)?;
+        let mut added = intake::copy_into(&sources, &folder.folder, &config.hashes, &own, progress)?;
         added.iter_mut().for_each(|incoming| incoming.target.custom = custom.cloned());
         Self::put(layout, &folder, owner, Change { role, added, removed: Vec::new() })
     }
@@ -189,8 +189,8 @@ impl Request {
     }
 
     /// What is asked for, by name.
-    pub(crate) fn taken(&self) -> Taken {
-        Taken { name: self.name.clone(), change: self.change.clone(), is_hashed: true }
+    pub(crate) fn claimed(&self) -> Claimed {
+        Claimed { name: self.name.clone(), change: self.change.clone(), is_hashed: true }
     }
 
     /// Where the repository is.
@@ -275,7 +275,7 @@ pub enum Turn {
 
 /// A request that is being published here.
 #[derive(Clone, Debug)]
-pub(crate) struct Taken {
+pub(crate) struct Claimed {
     pub(crate) name: String,
     pub(crate) change: Change,
     /// Whether this process hashed the files itself while it copied them.
@@ -304,7 +304,7 @@ impl Queue {
     }
 
     /// Takes what others than `mine` ask for and wait for, once no more of them come.
-    pub(crate) fn take_others(&self, mine: &Request) -> Result<Vec<Taken>, Error> {
+    pub(crate) fn claim_others(&self, mine: &Request) -> Result<Vec<Claimed>, Error> {
         self.gather()?;
         let mut all = Vec::new();
         for name in self.entries()? {
@@ -319,14 +319,14 @@ impl Queue {
             let moved = disk::rename(folder.place(REQUEST), folder.place(TAKEN));
             if moved.is_ok() || folder.look(TAKEN)?.is_some() {
                 // Who withdraws in this moment is not served.
-                all.extend(read_request(&folder).ok().map(|change| Taken { name, change, is_hashed: false }));
+                all.extend(read_request(&folder).ok().map(|change| Claimed { name, change, is_hashed: false }));
             }
         }
         Ok(all)
     }
 
     /// Gives requests back that are not published here.
-    pub(crate) fn give_back(&self, taken: &[Taken]) {
+    pub(crate) fn give_back(&self, taken: &[Claimed]) {
         for request in taken {
             if let Ok(Some(folder)) = self.folder.enter(&request.name) {
                 let _ = disk::rename(folder.place(TAKEN), folder.place(REQUEST));

@@ -83,7 +83,7 @@ pub(crate) fn listed_files(layout: &Layout, draft: &Draft, hash_prefixed: bool) 
     let mut listed = Vec::new();
     let targets = draft.targets.iter().flat_map(|(role, targets)| targets.targets().map(move |target| (role, target)));
     for (role, target) in targets {
-        if !draft.touched.contains(&target.path) && !draft.filled.contains(role) {
+        if !draft.touched.contains(&target.path) && !draft.bulk_filled.contains(role) {
             continue;
         }
         for place in intake::places(&target, hash_prefixed) {

@@ -31,7 +31,7 @@ use crate::files::digest::{FileDigest, take};
 use crate::files::folder::user;
 use crate::files::layout::{Interrupted, JOURNAL, Layout, Lock};
 use crate::publish::compress::Coding;
-use crate::publish::journal::{Existing, Folders, Journal, Rank, SYNC_TOGETHER, Step};
+use crate::publish::journal::{Existing, FileKind, Folders, Journal, SYNC_TOGETHER, Step};
 use crate::publish::queue::{self, Answer};
 use crate::{Error, PathError, PublicationError, names, parallel};
 
@@ -41,7 +41,7 @@ const NEW_JOURNAL: &str = "journal.new";
 /// Moments of a publication, told to an [`Observer`] just before they come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Moment<'a> {
+pub enum PublishEvent<'a> {
     /// A new file is about to be written in `.publishing/`.
     Write(&'a Path),
     /// All new files are about to be synced.
@@ -57,7 +57,7 @@ pub enum Moment<'a> {
 /// Watches a publication. Returning an error stops it there, as a crash would.
 pub trait Observer {
     /// Called before each change to the disk.
-    fn before(&mut self, moment: Moment<'_>) -> io::Result<()>;
+    fn before(&mut self, moment: PublishEvent<'_>) -> io::Result<()>;
 }
 
 /// Lets everything happen.
@@ -65,14 +65,14 @@ pub trait Observer {
 pub struct Unobserved;
 
 impl Observer for Unobserved {
-    fn before(&mut self, _: Moment<'_>) -> io::Result<()> {
+    fn before(&mut self, _: PublishEvent<'_>) -> io::Result<()> {
         Ok(())
     }
 }
 
 /// A publication being put together.
 #[must_use]
-pub(crate) struct Publication<'a> {
+pub(crate) struct Transaction<'a> {
     folders: Folders<'a>,
     observer: &'a mut dyn Observer,
     journal: Journal,
@@ -90,7 +90,7 @@ pub(crate) enum Content<'a> {
     Bytes(Vec<u8>),
 }
 
-impl<'a> Publication<'a> {
+impl<'a> Transaction<'a> {
     /// Begins one. The lock proves that nobody else does; a publication cut short is finished first.
     pub(crate) fn begin(layout: &'a Layout, _lock: &Lock, observer: &'a mut dyn Observer) -> Result<Self, Error> {
         let folders = Folders { layout, dir: layout.open()?, working: layout.open_publishing()? };
@@ -109,7 +109,7 @@ impl<'a> Publication<'a> {
     }
 
     /// Adds a new file; `to` is relative to the repository.
-    pub(crate) fn add(&mut self, rank: Rank, to: PathBuf, content: Content<'a>, existing: Existing) {
+    pub(crate) fn add(&mut self, rank: FileKind, to: PathBuf, content: Content<'a>, existing: Existing) {
         let number = self.journal.steps.len();
         self.writes.push((number, content));
         self.add_step(rank, &format!("new-{number}"), to, existing, None);
@@ -117,7 +117,7 @@ impl<'a> Publication<'a> {
 
     /// Adds a file of a key, which lies in `.publishing/`.
     pub(crate) fn add_key(&mut self, name: &str) {
-        self.add_step(Rank::Key, name, Path::new("keys").join(name), Existing::Same, None);
+        self.add_step(FileKind::Key, name, Path::new("keys").join(name), Existing::Same, None);
     }
 
     /// Adds a target file. One that lies anywhere but in `.publishing/`, where others may be able to change it, is taken
@@ -126,7 +126,7 @@ impl<'a> Publication<'a> {
         let (to, from) = (Path::new("targets").join(&file.to), file.from.as_path());
         let name = names::of_file(from)?;
         if from.parent() == Some(self.folders.working.path()) {
-            self.add_step(Rank::TargetFile, name, to, existing, file.content.clone());
+            self.add_step(FileKind::TargetFile, name, to, existing, file.content.clone());
             return Ok(());
         }
         let outside = || PathError::Outside { path: from.to_path_buf() };
@@ -139,11 +139,11 @@ impl<'a> Publication<'a> {
         if taken.as_ref() != expected {
             return Err(PublicationError::Changed { path: from.to_path_buf() }.into());
         }
-        self.add_step(Rank::TargetFile, &new, to, existing, taken);
+        self.add_step(FileKind::TargetFile, &new, to, existing, taken);
         Ok(())
     }
 
-    fn add_step(&mut self, rank: Rank, name: &str, to: PathBuf, existing: Existing, content: Option<FileDigest>) {
+    fn add_step(&mut self, rank: FileKind, name: &str, to: PathBuf, existing: Existing, content: Option<FileDigest>) {
         let from = Path::new(self.folders.working.path().file_name().unwrap_or_default()).join(name);
         self.journal.steps.push(Step { rank, from, to, existing, is_copy: false, content });
     }
@@ -151,7 +151,7 @@ impl<'a> Publication<'a> {
     /// Adds a metadata file, and its compressed copies.
     pub(crate) fn add_document(
         &mut self,
-        rank: Rank,
+        rank: FileKind,
         to: &Path,
         document: &'a Document,
         existing: Existing,
@@ -170,13 +170,13 @@ impl<'a> Publication<'a> {
         self.read_rest()?;
         self.check_places()?;
         let journal = self.journal.bytes(&self.folders)?;
-        self.tell(Moment::Sync)?;
+        self.tell(PublishEvent::Sync)?;
         self.folders.working.write_new(NEW_JOURNAL, &journal, 0o600)?;
         self.sync()?;
         Ok(Prepared(self))
     }
 
-    fn tell(&mut self, moment: Moment<'_>) -> Result<(), Error> {
+    fn tell(&mut self, moment: PublishEvent<'_>) -> Result<(), Error> {
         self.observer.before(moment).map_err(|error| Error::file("publish", self.folders.layout.dir(), error))
     }
 
@@ -184,7 +184,7 @@ impl<'a> Publication<'a> {
         let writes = std::mem::take(&mut self.writes);
         for (number, _) in &writes {
             let path = self.folders.working.path_of(format!("new-{number}"));
-            self.tell(Moment::Write(&path))?;
+            self.tell(PublishEvent::Write(&path))?;
         }
         let working = &self.folders.working;
         let written = parallel::try_map(&writes, |(number, content)| {
@@ -250,13 +250,13 @@ impl<'a> Publication<'a> {
 
 /// A publication of which everything is written and durable but that it is to happen.
 #[must_use]
-pub(crate) struct Prepared<'a>(Publication<'a>);
+pub(crate) struct Prepared<'a>(Transaction<'a>);
 
 impl Prepared<'_> {
     /// Publishes: after success every file is in its place and durable. What is checked must be what was prepared.
     pub(crate) fn commit(mut self, _checked: &Checked) -> Result<(), Error> {
         let Self(publication) = &mut self;
-        publication.tell(Moment::Journal)?;
+        publication.tell(PublishEvent::Journal)?;
         let working = &publication.folders.working;
         let renamed = disk::rename(working.place(NEW_JOURNAL), working.place(JOURNAL));
         renamed.map_err(|error| Error::file("write", &working.path_of(JOURNAL), error))?;

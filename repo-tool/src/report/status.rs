@@ -5,7 +5,7 @@ use lastmile_metadata::{DelegatedRoles, KeyRing, RoleName, Version};
 use serde_json::{Value, json};
 
 use crate::check::lint::lint;
-use crate::config::Policy;
+use crate::config::Config;
 use crate::document::Missing;
 use crate::publish::staged;
 use crate::publish::transaction;
@@ -27,7 +27,7 @@ pub struct RoleStatus {
     pub keys: Vec<KeyStatus>,
     /// What it lists besides that is no key to be used here.
     pub odd: Vec<Odd>,
-    /// Whether its renewal is due by the policy.
+    /// Whether its renewal is due by the configuration.
     pub due: bool,
     /// Whether it has expired.
     pub expired: bool,
@@ -94,7 +94,7 @@ impl Status {
             }
         }
         roles.extend(bins.map(|(_, status)| status));
-        let advice = lint(&repository.published, &repository.policy, &repository.keys);
+        let advice = lint(&repository.published, &repository.config, &repository.keys);
         let interrupted = transaction::is_interrupted(&repository.layout);
         let pinned = repository.authority().is_pinned();
         Ok(Self { roles, waiting: waiting(repository)?, advice, interrupted, pinned })
@@ -172,7 +172,7 @@ fn role_status(
     expires: DateTime<Utc>,
     ring: &KeyRing,
 ) -> RoleStatus {
-    let policy: &Policy = &repository.policy;
+    let config: &Config = &repository.config;
     let keys = ring.keys().map(|(id, key)| KeyStatus {
         id: id.as_str().to_string(),
         keytype: key.keytype(),
@@ -186,7 +186,7 @@ fn role_status(
         threshold: ring.threshold().get(),
         keys: keys.collect(),
         odd: Vec::new(),
-        due: policy.role(name).is_due(expires, now),
+        due: config.role(name).is_due(expires, now),
         expired: expires <= now,
     }
 }

@@ -16,7 +16,7 @@ use crate::files::layout::{self, Interrupted, LONGEST_METADATA, Layout};
 use crate::pin::Start;
 use crate::publish::compress::Coding;
 use crate::user::RootDigest;
-use crate::{Error, PinError, Setting, parallel};
+use crate::{Error, Invocation, PinError, parallel};
 
 /// What was found.
 #[derive(Clone, Debug, Default)]
@@ -91,9 +91,9 @@ pub fn directory(
 ///
 /// # Errors
 /// [`Error::Pin`] when the folder does not have the root that the user pinned, or the one that was given.
-pub fn first_root(layout: &Layout, setting: &Setting) -> Result<Vec<u8>, Error> {
-    let start = Start::find(layout, &setting.user, setting.given_root.as_ref())?;
-    let Some(given) = &setting.given_root else { return check::oldest_root(layout) };
+pub fn first_root(layout: &Layout, invocation: &Invocation) -> Result<Vec<u8>, Error> {
+    let start = Start::find(layout, &invocation.user, invocation.given_root.as_ref())?;
+    let Some(given) = &invocation.given_root else { return check::oldest_root(layout) };
     if RootDigest::of(&start.root) == given.digest {
         return Ok(start.root);
     }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lastmile_keys::{KeyMaterial, PrivateKey, PublicKey, Scheme};
 use lastmile_metadata::{DelegatedRoles, KeyRing, RoleName};
 
-use crate::config::{KeyUri, Policy};
+use crate::config::{Config, KeyUri};
 use crate::draft::Draft;
 use crate::edit::Edit;
 use crate::edit::keys::{short, short_material};
@@ -118,23 +118,23 @@ pub fn revoke(
     give(&mut losses, key, replacements)?;
     let to_make = count_to_make(&losses, replacements)?;
     let draft = edit.into_draft();
-    let mut policy = repository.policy.clone();
+    let mut config = repository.config.clone();
     let mut made = Vec::new();
     let mut rotations = Vec::new();
     let mut new_keys: BTreeMap<String, Vec<PublicKey>> = BTreeMap::new();
     for (role, loss) in &losses {
-        let entry = policy.entry_name(role).unwrap_or(role.as_str()).to_string();
+        let entry = config.entry_name(role).unwrap_or(role.as_str()).to_string();
         for uri in loss.added.iter().filter_map(|given| given.uri.as_ref()) {
             repository.keys.add(repository.layout.dir(), uri);
             repository.allow_later(uri);
-            list_key(&mut policy, role, &entry, uri);
+            list_key(&mut config, role, &entry, uri);
         }
         let mut added: Vec<PublicKey> = loss.added.iter().map(|given| given.key.clone()).collect();
         if let Some((count, protection)) = to_make.get(role) {
-            // Roles with one entry in the policy, such as bins, share their keys.
+            // Roles with one entry in the configuration, such as bins, share their keys.
             let shared = new_keys.entry(entry).or_default();
             while shared.len() < *count {
-                let (public, uri) = new_key(repository, &mut policy, role, protection)?;
+                let (public, uri) = new_key(repository, &mut config, role, protection)?;
                 made.push((role.clone(), uri));
                 shared.push(public);
             }
@@ -143,7 +143,7 @@ pub fn revoke(
         rotations.push((role.clone(), added, loss.removed.iter().cloned().collect::<Vec<_>>()));
     }
     let counts = counts(repository, &losses, &rotations);
-    forget(repository, &mut policy, &rotations);
+    forget(repository, &mut config, &rotations);
     let mut edit = repository.edit(draft);
     // Bins are many, and have the same change.
     let mut alike: BTreeMap<(Vec<PublicKey>, Vec<KeyMaterial>), Vec<RoleName>> = BTreeMap::new();
@@ -158,7 +158,7 @@ pub fn revoke(
         return Err(RevokeError::StillTrusted { role: role.clone(), delegator }.into());
     }
     let mut draft = edit.finish()?;
-    draft.policy = Some(policy);
+    draft.config = Some(config);
     Ok(Revocation { draft, roles, made, counts, recovers_fast_forward })
 }
 
@@ -331,32 +331,32 @@ fn counts(
 
 fn new_key(
     repository: &mut Repository,
-    policy: &mut Policy,
+    config: &mut Config,
     role: &RoleName,
     protection: &Protection,
 ) -> Result<(PublicKey, KeyUri), Error> {
     let folder = repository.layout.keys();
-    let entry = policy.entry_name(role).unwrap_or(role.as_str()).to_string();
-    let name = key_store::free_name(&folder, entry.trim_end_matches('*').trim_end_matches('-'), policy);
+    let entry = config.entry_name(role).unwrap_or(role.as_str()).to_string();
+    let name = key_store::free_name(&folder, entry.trim_end_matches('*').trim_end_matches('-'), config);
     let key = PrivateKey::generate(Scheme::Ed25519).map_err(|error| Error::key(&name, error))?;
     let public = key_store::write(&folder, &name, &key, protection)?;
     let uri = key_uri(&repository.layout, &folder, &name)?;
     repository.keys.add_open(repository.layout.dir(), &uri, key);
-    list_key(policy, role, &entry, &uri);
+    list_key(config, role, &entry, &uri);
     Ok((public, uri))
 }
 
 /// Lists where a private key of `role` is.
-fn list_key(policy: &mut Policy, role: &RoleName, entry: &str, uri: &KeyUri) {
-    let mut role_policy = policy.role(role);
-    if !role_policy.keys.contains(uri) {
-        role_policy.keys.push(uri.clone());
-        policy.set_role(entry, role_policy);
+fn list_key(config: &mut Config, role: &RoleName, entry: &str, uri: &KeyUri) {
+    let mut role_config = config.role(role);
+    if !role_config.keys.contains(uri) {
+        role_config.keys.push(uri.clone());
+        config.set_role(entry, role_config);
     }
 }
 
-/// Takes the keys that go out of the policy.
-fn forget(repository: &Repository, policy: &mut Policy, rotations: &[(RoleName, Vec<PublicKey>, Vec<KeyMaterial>)]) {
+/// Takes the keys that go out of the configuration.
+fn forget(repository: &Repository, config: &mut Config, rotations: &[(RoleName, Vec<PublicKey>, Vec<KeyMaterial>)]) {
     let publics = repository.keys.publics();
     for (role, _, removed) in rotations {
         let is_gone = |public: &PublicKey| removed.contains(&KeyMaterial::from(public));
@@ -365,10 +365,10 @@ fn forget(repository: &Repository, policy: &mut Policy, rotations: &[(RoleName, 
             .into_iter()
             .flat_map(|public| repository.keys.confirmed_uris_of(public).into_iter().map(ToString::to_string))
             .collect();
-        let entry = policy.entry_name(role).map(ToString::to_string);
-        policy.edit_roles(|name, role_policy| {
+        let entry = config.entry_name(role).map(ToString::to_string);
+        config.edit_roles(|name, role_config| {
             if entry.as_deref() == Some(name) {
-                role_policy.keys.retain(|uri| !gone.contains(&uri.to_string()));
+                role_config.keys.retain(|uri| !gone.contains(&uri.to_string()));
             }
         });
     }

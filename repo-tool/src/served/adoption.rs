@@ -10,14 +10,14 @@ use lastmile_metadata::{Limits, RoleName, TargetFile};
 
 use crate::check::overlay::Overlay;
 use crate::check::{self, Checked, from_client};
-use crate::config::Policy;
+use crate::config::Config;
 use crate::draft::NewFile;
 use crate::edit::intake;
 use crate::files::digest::{FileDigest, is_target};
 use crate::files::layout::{Layout, Lock};
-use crate::publish::journal::{Existing, Rank};
+use crate::publish::journal::{Existing, FileKind};
 use crate::publish::superseded;
-use crate::publish::transaction::{Content, Observer, Publication, Unobserved};
+use crate::publish::transaction::{Content, Observer, Transaction, Unobserved};
 use crate::published::Published;
 use crate::served::Served;
 use crate::served::catch_up::CaughtUp;
@@ -32,10 +32,10 @@ pub(crate) fn adopt_roots(layout: &Layout, lock: &Lock, ours: &Published, served
     let mut observer = Unobserved;
     let files = roots.iter().map(|(name, bytes)| (name.clone(), Bytes::from(bytes.clone()))).collect();
     let checked = check_files(layout, files)?;
-    let mut publication = Publication::begin(layout, lock, &mut observer)?;
+    let mut publication = Transaction::begin(layout, lock, &mut observer)?;
     for (name, bytes) in roots {
         let to = Path::new("metadata").join(name);
-        publication.add(Rank::Root, to, Content::Bytes(bytes), Existing::Same);
+        publication.add(FileKind::Root, to, Content::Bytes(bytes), Existing::Same);
     }
     publication.prepare()?.commit(&checked)
 }
@@ -75,10 +75,10 @@ impl Adoption<'_> {
     /// Adopts the files of these roles, which all verified, with the snapshot and timestamp that list them.
     pub(crate) fn run(&mut self, foreign: &[RoleName], caught_up: &mut CaughtUp) -> Result<(), Error> {
         let consistent = self.served.trusted().root().consistent_snapshot;
-        let prefixed = consistent && Policy::read(self.layout)?.hash_prefixed_targets;
-        let mut files: Vec<(Rank, String, Vec<u8>)> = Vec::new();
+        let prefixed = consistent && Config::read(self.layout)?.hash_prefixed_targets;
+        let mut files: Vec<(FileKind, String, Vec<u8>)> = Vec::new();
         for (name, bytes) in newer_roots(self.ours, self.served)? {
-            files.push((Rank::Root, name, bytes));
+            files.push((FileKind::Root, name, bytes));
         }
         let theirs = self.served.trusted();
         let listed = |role: &RoleName| theirs.snapshot().meta(role).map(|listed| listed.version);
@@ -89,10 +89,10 @@ impl Adoption<'_> {
                 return Err(ServedError::NotDelegated { role }.into());
             };
             let rank = match role.as_str() {
-                "targets" => Rank::Targets,
-                "snapshot" => Rank::Snapshot,
-                "timestamp" => Rank::Timestamp,
-                _ => Rank::Delegated,
+                "targets" => FileKind::Targets,
+                "snapshot" => FileKind::Snapshot,
+                "timestamp" => FileKind::Timestamp,
+                _ => FileKind::Delegated,
             };
             files.push((rank, names::metadata_file(&role, version.filter(|_| consistent)), bytes));
         }
@@ -101,15 +101,15 @@ impl Adoption<'_> {
         let targets = if foreign.is_empty() { Vec::new() } else { self.fetch_targets(prefixed, caught_up)? };
         self.set_aside(&files, if prefixed { &[] } else { &targets })?;
         let mut observer = Unobserved;
-        let mut publication = Publication::begin(self.layout, self.lock, &mut observer as &mut dyn Observer)?;
+        let mut publication = Transaction::begin(self.layout, self.lock, &mut observer as &mut dyn Observer)?;
         for file in &targets {
             publication.add_target(file, if prefixed { Existing::Same } else { Existing::Replaced })?;
         }
         files.sort_by_key(|(rank, ..)| *rank);
         for (rank, name, bytes) in files {
             let existing = match rank {
-                Rank::Root => Existing::Same,
-                Rank::Timestamp => Existing::Replaced,
+                FileKind::Root => Existing::Same,
+                FileKind::Timestamp => Existing::Replaced,
                 _ => Existing::SetAside,
             };
             publication.add(rank, Path::new("metadata").join(name), Content::Bytes(bytes), existing);
@@ -149,8 +149,8 @@ impl Adoption<'_> {
                 Ok(_) => {
                     let incoming = intake::Incoming { target: target.clone(), file };
                     let content = FileDigest::listed(target);
-                    let spread = intake::spread(&incoming, &folder, prefixed)?.into_iter();
-                    fetched.extend(spread.map(|(from, to)| NewFile { from, to, content: content.clone() }));
+                    let copies = intake::link_copies(&incoming, &folder, prefixed)?.into_iter();
+                    fetched.extend(copies.map(|(from, to)| NewFile { from, to, content: content.clone() }));
                 }
                 // A disk that is full says nothing about the server.
                 Err(ClientError::Local(failed)) => {
@@ -164,10 +164,12 @@ impl Adoption<'_> {
 
     /// Copies the files that the adoption replaces to `superseded/`. They stay in place until the journal is written, so an
     /// interruption loses nothing.
-    fn set_aside(&self, files: &[(Rank, String, Vec<u8>)], targets: &[NewFile]) -> Result<(), Error> {
+    fn set_aside(&self, files: &[(FileKind, String, Vec<u8>)], targets: &[NewFile]) -> Result<(), Error> {
         let dir = self.layout.open()?;
         if let Some(metadata) = dir.enter("metadata")? {
-            for (_, name, bytes) in files.iter().filter(|(rank, ..)| !matches!(rank, Rank::Root | Rank::Timestamp)) {
+            for (_, name, bytes) in
+                files.iter().filter(|(rank, ..)| !matches!(rank, FileKind::Root | FileKind::Timestamp))
+            {
                 if metadata.read(name, u64::MAX)?.is_some_and(|there| there != *bytes) {
                     superseded::keep(self.layout, &metadata, name, Path::new(""))?;
                 }

@@ -11,7 +11,7 @@ use lastmile_client::StoredFile;
 use lastmile_metadata::{Role, RoleName, Verified, Version};
 
 use crate::check::{self, from_client};
-use crate::config::Policy;
+use crate::config::Config;
 use crate::document::{Document, Rings};
 use crate::draft::{Draft, Prior};
 use crate::files::layout::{self, LONGEST_METADATA, Layout, Lock};
@@ -24,7 +24,7 @@ use crate::report::diff::{self, RoleDiff};
 use crate::served::Served;
 use crate::served::adoption::{self, Adoption};
 use crate::user::{PinnedRoot, RootDigest};
-use crate::{Error, Repository, ServedError, Setting, Signing, names};
+use crate::{Error, Invocation, Repository, ServedError, Signing, names};
 
 /// What to do with content that this folder does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,21 +76,21 @@ struct Comparison {
 /// know and `foreign` refuses it, or versions that no publication reached.
 pub fn catch_up(
     dir: &Path,
-    setting: &Setting,
+    invocation: &Invocation,
     metadata_url: &str,
     foreign: Foreign,
     dry_run: bool,
 ) -> Result<CaughtUp, Error> {
-    let layout = setting.layout(dir);
-    let policy = Policy::read(&layout)?;
-    let lock = layout.lock_within(setting.patience.at_most, setting.patience.told.as_ref())?;
+    let layout = invocation.layout(dir);
+    let config = Config::read(&layout)?;
+    let lock = layout.lock_within(invocation.lock_wait.at_most, invocation.lock_wait.on_wait.as_ref())?;
     if !dry_run {
         transaction::recover(&layout, &lock)?;
     }
     let oldest = check::oldest_root(&layout)?;
     let digest = RootDigest::of(&oldest);
-    let mut served = Served::fetch_with(metadata_url, oldest.clone(), policy.hash_prefixed_targets)?;
-    let trusted_root = check_pin(&layout, setting, digest, &oldest, &served)?;
+    let mut served = Served::fetch_with(metadata_url, oldest.clone(), config.hash_prefixed_targets)?;
+    let trusted_root = check_pin(&layout, invocation, digest, &oldest, &served)?;
     let ours = check::open(&layout, oldest)?;
     check_root(&ours, &served)?;
     check_lead(&ours, &served)?;
@@ -116,12 +116,12 @@ pub fn catch_up(
     match resolution {
         Resolution::MovedPast => {
             adoption::adopt_roots(&layout, &lock, &ours, &served)?;
-            move_past(layout, setting, lock, &served)?;
+            move_past(layout, invocation, lock, &served)?;
         }
         _ => {
             let mut adoption = Adoption { layout: &layout, lock: &lock, ours: &ours, served: &mut served };
             adoption.run(&comparison.foreign, &mut caught_up)?;
-            let repository = Repository::open_layout(layout, setting, Some(lock))?;
+            let repository = Repository::open_layout(layout, invocation, Some(lock))?;
             repository.move_pin()?;
         }
     }
@@ -132,14 +132,14 @@ pub fn catch_up(
 /// the user trusts: it and the roots that lead to it are not foreign.
 fn check_pin(
     layout: &Layout,
-    setting: &Setting,
+    invocation: &Invocation,
     repository: RootDigest,
     oldest: &[u8],
     served: &Served,
 ) -> Result<Version, Error> {
     let mut trusted = Version::ONE;
-    let given = setting.given_root.as_ref().map(|given| given.digest);
-    let pinned = setting.user.pinned_root(repository)?;
+    let given = invocation.given_root.as_ref().map(|given| given.digest);
+    let pinned = invocation.user.pinned_root(repository)?;
     if given.is_none() && pinned.is_none() {
         return Err(Error::NotPinned { folder: layout.dir().to_path_buf(), digest: repository.to_string() });
     }
@@ -270,9 +270,9 @@ fn document<R: Role>(role: &RoleName, verified: &Verified<R>) -> Result<Document
 }
 
 /// Publishes the folder's content again, above what the server has.
-fn move_past(layout: Layout, setting: &Setting, lock: Lock, served: &Served) -> Result<(), Error> {
-    let setting = Setting { served: ServedState::Ignore, ..setting.clone() };
-    let mut repository = Repository::open_layout(layout, &setting, Some(lock))?;
+fn move_past(layout: Layout, invocation: &Invocation, lock: Lock, served: &Served) -> Result<(), Error> {
+    let invocation = Invocation { served: ServedState::Ignore, ..invocation.clone() };
+    let mut repository = Repository::open_layout(layout, &invocation, Some(lock))?;
     repository.seen = served.versions().collect();
     let draft = Draft { again: [RoleName::SNAPSHOT, RoleName::TIMESTAMP].into(), ..Draft::default() };
     let plan = repository.plan(draft, Signing::Now)?;

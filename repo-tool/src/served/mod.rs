@@ -159,10 +159,10 @@ impl Repository {
         draft: &Draft,
         entries: &BTreeMap<RoleName, MetaFile>,
     ) -> Result<(), Error> {
-        if self.setting.served == ServedState::Ignore || self.is_compared {
+        if self.invocation.served == ServedState::Ignore || self.is_compared {
             return Ok(());
         }
-        let Some(url) = self.setting.user.metadata_url(self.digest)? else { return Ok(()) };
+        let Some(url) = self.invocation.user.metadata_url(self.digest)? else { return Ok(()) };
         let served = match Served::fetch(&url, check::oldest_root(&self.layout)?) {
             Err(error) if self.is_emergency => {
                 self.warnings.push(format!("{error}; the revocation goes on all the same"));

@@ -20,17 +20,17 @@ impl Repository {
     /// # Errors
     /// When one of them is no metadata.
     pub fn staged_documents(&self, draft: &Draft) -> Result<Vec<Document>, Error> {
-        let (published, policy) = (Some(&self.published), &self.policy);
+        let (published, config) = (Some(&self.published), &self.config);
         let completion = Completion {
             published,
-            policy,
+            config,
             keys: None,
             issued: &Issued::default(),
             authority: &self.authority,
             entries: BTreeMap::new(),
             signs_staged: false,
-            accepted: &self.setting.accepted,
-            now: self.setting.now,
+            accepted: &self.invocation.accepted,
+            now: self.invocation.now,
         };
         let mut delegated: BTreeMap<RoleName, Rings> = draft.delegated_rings(&completion)?.into_iter().collect();
         let documents = draft.prior.iter().map(|(role, prior)| {
@@ -52,7 +52,7 @@ impl Repository {
     ) -> Result<Vec<(Document, Reviewed)>, Error> {
         let documents = self.staged_documents(draft)?.into_iter();
         let wanted = documents.filter(|document| wanted.is_empty() || wanted.contains(&document.role));
-        let (published, accepted) = (Some(&self.published), &self.setting.accepted);
+        let (published, accepted) = (Some(&self.published), &self.invocation.accepted);
         wanted.map(|document| Reviewed::of(published, draft, &document, accepted).map(|it| (document, it))).collect()
     }
 

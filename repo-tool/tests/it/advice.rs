@@ -14,7 +14,7 @@ use crate::world::World;
 fn advice(world: &World) -> String {
     let mut repository = world.open();
     repository.published.read_all().unwrap();
-    lint(&repository.published, &repository.policy, &repository.keys).join("\n")
+    lint(&repository.published, &repository.config, &repository.keys).join("\n")
 }
 
 #[test]

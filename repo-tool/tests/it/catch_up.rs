@@ -6,7 +6,7 @@ use std::path::Path;
 use lastmile_client::disk::Call;
 use lastmile_client::faults::{Fault, arm};
 use lastmile_metadata::{RoleName, Version};
-use lastmile_repo_tool::Setting;
+use lastmile_repo_tool::Invocation;
 use lastmile_repo_tool::edit::bins::NewBins;
 use lastmile_repo_tool::edit::delegations::Trust;
 use lastmile_repo_tool::init::NewRepository;
@@ -194,7 +194,7 @@ fn a_new_root_is_adopted_only_when_told_or_pinned() {
     let world = World::new();
     let copy = world.copy();
     let root = copy.layout().metadata().join("2.root.json");
-    let pin = |world: &World| world.setting().user.pinned_root(digest(world)).unwrap().unwrap().version;
+    let pin = |world: &World| world.invocation().user.pinned_root(digest(world)).unwrap().unwrap().version;
     world.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap()).unwrap();
     let refused = run(&copy, &world, Foreign::Refuse).unwrap_err().to_string();
     assert!(refused.contains("version 1 here, 2 on the server") && refused.contains("--adopt"), "{refused}");
@@ -204,8 +204,8 @@ fn a_new_root_is_adopted_only_when_told_or_pinned() {
     let given = fs::read(world.layout().metadata().join("2.root.json")).unwrap();
     let given = GivenRoot { digest: RootDigest::of(&given), remember: false };
     let other = copy.copy();
-    let setting = Setting { given_root: Some(given), ..other.setting() };
-    catch_up(&other.dir(), &setting, &url(&world), Foreign::Refuse, false).unwrap();
+    let invocation = Invocation { given_root: Some(given), ..other.invocation() };
+    catch_up(&other.dir(), &invocation, &url(&world), Foreign::Refuse, false).unwrap();
     assert!(other.layout().metadata().join("2.root.json").exists());
     let done = run(&copy, &world, Foreign::Adopt).unwrap();
     assert_eq!(done.resolution, Resolution::Adopted);

@@ -2,15 +2,15 @@
 
 use std::io;
 
-use lastmile_repo_tool::config::Policy;
-use lastmile_repo_tool::publish::transaction::{Moment, Observer, Unobserved};
+use lastmile_repo_tool::config::Config;
+use lastmile_repo_tool::publish::transaction::{Observer, PublishEvent, Unobserved};
 use lastmile_repo_tool::report::verify;
 use lastmile_repo_tool::{ConfigError, Error};
 
 use crate::world::World;
 
 pub(crate) fn set_codings(world: &World, codings: &str) {
-    let path = world.layout().policy();
+    let path = world.layout().config();
     let text = std::fs::read_to_string(&path).unwrap();
     let lines = text.lines().filter(|line| !line.starts_with("compress = "));
     let lines = lines.map(|line| match line.starts_with("hashes = ") {
@@ -30,7 +30,7 @@ fn problems(world: &World) -> Vec<String> {
 }
 
 #[test]
-fn every_metadata_file_is_published_in_the_codings_of_the_policy() {
+fn every_metadata_file_is_published_in_the_codings_of_the_config() {
     let world = World::new();
     set_codings(&world, r#"["gzip", "zstd"]"#);
     world.add("a", "1");
@@ -64,8 +64,8 @@ fn a_coding_that_is_not_known_is_refused_by_name() {
         (ConfigError::Coding { name: "brotli".into() }, ConfigError::CodingTwice { name: "gzip".into() });
     for (codings, expected) in [(r#"["brotli"]"#, unknown), (r#"["gzip", "gzip"]"#, twice)] {
         set_codings(&world, codings);
-        let refused = Policy::read(&world.layout()).unwrap_err();
-        assert!(matches!(&refused, Error::Policy { reason: found, .. } if *found == expected), "{refused}");
+        let refused = Config::read(&world.layout()).unwrap_err();
+        assert!(matches!(&refused, Error::Config { reason: found, .. } if *found == expected), "{refused}");
     }
 }
 
@@ -73,7 +73,7 @@ fn a_coding_that_is_not_known_is_refused_by_name() {
 struct CrashAt(usize);
 
 impl Observer for CrashAt {
-    fn before(&mut self, _: Moment<'_>) -> io::Result<()> {
+    fn before(&mut self, _: PublishEvent<'_>) -> io::Result<()> {
         self.0 = self.0.checked_sub(1).ok_or_else(|| io::Error::other("crash"))?;
         Ok(())
     }

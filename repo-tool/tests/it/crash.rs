@@ -4,7 +4,7 @@ use std::io;
 
 use lastmile_client::MemoryStore;
 use lastmile_metadata::RoleName;
-use lastmile_repo_tool::publish::transaction::{Moment, Observer, Unobserved};
+use lastmile_repo_tool::publish::transaction::{Observer, PublishEvent, Unobserved};
 use lastmile_repo_tool::report::verify;
 use lastmile_repo_tool::{Error, PathError, Repository, Signing};
 
@@ -14,7 +14,7 @@ use crate::world::{World, is_published};
 struct CrashAt(usize);
 
 impl Observer for CrashAt {
-    fn before(&mut self, moment: Moment<'_>) -> io::Result<()> {
+    fn before(&mut self, moment: PublishEvent<'_>) -> io::Result<()> {
         match self.0.checked_sub(1) {
             Some(left) => {
                 self.0 = left;
@@ -110,18 +110,18 @@ fn f_4_4_4_a_version_is_never_issued_twice() {
 fn two_publishers_at_once_take_turns_or_are_told() {
     let world = World::new();
     let held = world.open();
-    let second = Repository::open_for_change(&world.dir(), &world.setting());
+    let second = Repository::open_for_change(&world.dir(), &world.invocation());
     assert!(matches!(second, Err(Error::Busy { .. })));
     drop(held);
     let added = std::thread::scope(|scope| {
         let publish = |number: usize| {
             let copy = World { folder: tempfile::tempdir().unwrap(), now: world.now };
-            let (dir, setting) = (world.dir(), world.setting());
+            let (dir, invocation) = (world.dir(), world.invocation());
             scope.spawn(move || {
                 let file = copy.folder.path().join("file");
                 std::fs::write(&file, number.to_string()).unwrap();
                 loop {
-                    let mut repository = match Repository::open_for_change(&dir, &setting) {
+                    let mut repository = match Repository::open_for_change(&dir, &invocation) {
                         Ok(repository) => repository,
                         Err(Error::Busy { .. }) => continue,
                         Err(error) => panic!("{error}"),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lastmile_keys::{KeyMaterial, PrivateKey, PublicKey, Scheme, SignError, Signer};
 use lastmile_metadata::RoleName;
-use lastmile_repo_tool::config::Policy;
+use lastmile_repo_tool::config::Config;
 use lastmile_repo_tool::draft::Draft;
 use lastmile_repo_tool::edit::intake::{Source, target_path};
 use lastmile_repo_tool::init::NewRepository;
@@ -18,7 +18,7 @@ use lastmile_repo_tool::revoke::proof::{Before, Verdict, prove};
 use lastmile_repo_tool::revoke::revoke;
 use lastmile_repo_tool::user::UserConfig;
 use lastmile_repo_tool::{
-    EditError, Error, InvalidInput, KeyReason, NamedSigner, Outcome, Repository, Setting, Signing,
+    EditError, Error, InvalidInput, Invocation, KeyReason, NamedSigner, Outcome, Repository, Signing,
 };
 
 use crate::revocation::generated;
@@ -67,12 +67,12 @@ fn world_with(role: &RoleName, token: &Arc<Token>) -> World {
     World::with(&new)
 }
 
-fn setting_with(world: &World, token: &Arc<Token>) -> Setting {
-    Setting { signers: vec![named(token)], ..world.setting() }
+fn setting_with(world: &World, token: &Arc<Token>) -> Invocation {
+    Invocation { signers: vec![named(token)], ..world.invocation() }
 }
 
-fn renew(world: &World, setting: &Setting) -> Result<Outcome, Error> {
-    let mut repository = Repository::open_for_change(&world.dir(), setting)?;
+fn renew(world: &World, invocation: &Invocation) -> Result<Outcome, Error> {
+    let mut repository = Repository::open_for_change(&world.dir(), invocation)?;
     let draft = Draft { again: [RoleName::TIMESTAMP].into(), ..Draft::default() };
     let plan = repository.plan(draft, Signing::Now)?;
     repository.conclude(&plan, &mut Unobserved)
@@ -86,10 +86,10 @@ fn a_token_signs_the_timestamp_and_its_key_is_in_no_file() {
     let keys = world.files("keys");
     assert!(keys.iter().any(|name| name == "snapshot-1.pem"), "{keys:?}");
     assert!(keys.iter().all(|name| !name.starts_with("timestamp")), "{keys:?}");
-    assert!(Policy::read(&world.layout()).unwrap().role(&RoleName::TIMESTAMP).keys.is_empty());
+    assert!(Config::read(&world.layout()).unwrap().role(&RoleName::TIMESTAMP).keys.is_empty());
 
     // Without the token nothing is published.
-    let refused = renew(&world, &world.setting()).unwrap_err();
+    let refused = renew(&world, &world.invocation()).unwrap_err();
     assert!(matches!(&refused, Error::MissingKeys { roles } if *roles == [RoleName::TIMESTAMP]), "{refused}");
 
     assert!(is_published(&world.add_as(&setting_with(&world, &token), "a", "1").unwrap()));
@@ -121,11 +121,11 @@ fn a_token_signs_for_requests_of_the_queue_too() {
     let world = world_with(&RoleName::TARGETS, &token);
     let file = world.folder.path().join("file");
     std::fs::write(&file, "1").unwrap();
-    let policy = Policy::read(&world.layout()).unwrap();
+    let config = Config::read(&world.layout()).unwrap();
     let sources = [Source::new(file, target_path("a").unwrap())];
-    let request = Request::enter(&world.layout(), &policy, None, &sources, None, &|_| {}).unwrap();
+    let request = Request::enter(&world.layout(), &config, None, &sources, None, &|_| {}).unwrap();
     let shared = batch::publish(&request, &setting_with(&world, &token), &mut Unobserved).unwrap();
-    assert!(matches!(shared, Shared::Here(done) if is_published(&done.outcome)));
+    assert!(matches!(shared, Shared::ByUs(done) if is_published(&done.outcome)));
     assert_eq!(world.fetch("a").unwrap().unwrap(), b"1");
 }
 
@@ -191,8 +191,8 @@ fn a_token_signs_content_only_under_a_pinned_root() {
     let token = Token::new();
     let world = world_with(&RoleName::TARGETS, &token);
     let stranger = UserConfig::at(&world.folder.path().join("stranger.toml"));
-    let setting = Setting { user: stranger, ..setting_with(&world, &token) };
-    let refused = world.add_as(&setting, "a", "1").unwrap_err();
+    let invocation = Invocation { user: stranger, ..setting_with(&world, &token) };
+    let refused = world.add_as(&invocation, "a", "1").unwrap_err();
     assert!(matches!(&refused, Error::NotPinned { .. }), "{refused}");
     assert_eq!(token.signed(), 1, "for the new repository alone");
 }
@@ -224,9 +224,9 @@ fn root_keys_on_tokens_do_not_lie_together_on_this_machine() {
     let signers = tokens.iter().map(named).collect::<Vec<_>>();
     new.signers.insert(RoleName::ROOT, signers.clone());
     let world = World::with(&new);
-    let setting = Setting { signers, ..world.setting() };
-    let repository = Repository::open(&world.dir(), &setting).unwrap();
-    let advice = lastmile_repo_tool::check::lint::lint(&repository.published, &repository.policy, &repository.keys);
+    let invocation = Invocation { signers, ..world.invocation() };
+    let repository = Repository::open(&world.dir(), &invocation).unwrap();
+    let advice = lastmile_repo_tool::check::lint::lint(&repository.published, &repository.config, &repository.keys);
     assert!(advice.iter().all(|line| !line.contains("on this machine")), "{advice:?}");
     assert!(advice.iter().any(|line| line.contains("root needs all of its 2 keys")), "{advice:?}");
 }
@@ -239,10 +239,10 @@ fn a_new_repository_refuses_signers_that_do_not_suffice_and_makes_nothing() {
     let mut new = NewRepository::new(Protection::None);
     // The same key twice is one key, and root needs two.
     new.signers.insert(RoleName::ROOT, vec![named(&token), named(&token)]);
-    let refused = new.create(&dir, &world.setting(), &mut Unobserved).unwrap_err();
+    let refused = new.create(&dir, &world.invocation(), &mut Unobserved).unwrap_err();
     assert!(matches!(refused, Error::Edit(EditError::UnreachableThreshold { threshold: 2, keys: 1 })), "{refused}");
     new.signers = [(RoleName::delegated("team").unwrap(), vec![named(&token)])].into();
-    let refused = new.create(&dir, &world.setting(), &mut Unobserved).unwrap_err();
+    let refused = new.create(&dir, &world.invocation(), &mut Unobserved).unwrap_err();
     assert!(matches!(refused, Error::InvalidInput(InvalidInput::NotTopLevel { .. })), "{refused}");
     assert!(!dir.exists() && token.signed() == 0);
 }

@@ -10,7 +10,7 @@ use lastmile_metadata::RoleName;
 use lastmile_repo_tool::config::KeyUri;
 use lastmile_repo_tool::pin::GivenRoot;
 use lastmile_repo_tool::publish::transaction::Unobserved;
-use lastmile_repo_tool::{Repository, Setting};
+use lastmile_repo_tool::{Invocation, Repository};
 
 use crate::snapshot::listed;
 use crate::world::{World, folder};
@@ -35,8 +35,8 @@ fn open(name: &str) -> World {
         fs::set_permissions(&to, fs::Permissions::from_mode(mode)).unwrap();
     }
     let root = GivenRoot::read(&world.layout().metadata().join("1.root.json")).unwrap();
-    let setting = Setting { given_root: Some(root), ..world.setting() };
-    Repository::open_for_change(&world.dir(), &setting).unwrap().move_pin().unwrap();
+    let invocation = Invocation { given_root: Some(root), ..world.invocation() };
+    Repository::open_for_change(&world.dir(), &invocation).unwrap().move_pin().unwrap();
     world
 }
 

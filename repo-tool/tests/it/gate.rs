@@ -152,7 +152,7 @@ fn what_is_published_with_a_fault_goes_on_with_a_warning_and_can_be_repaired() {
     assert!(is_published(&renewed));
     let warned = |world: &World| {
         let repository = world.open();
-        let advice = lint::lint(&repository.published, &repository.policy, &repository.keys);
+        let advice = lint::lint(&repository.published, &repository.config, &repository.keys);
         advice.into_iter().filter(|line| line.contains("twice") || line.contains("more than once")).count()
     };
     assert_eq!(warned(&world), 2);
@@ -191,8 +191,8 @@ fn what_is_longer_than_others_read_is_a_warning_with_numbers() {
     let outcome = repository.conclude(&plan, &mut lastmile_repo_tool::publish::transaction::Unobserved).unwrap();
     assert!(is_published(&outcome));
     let advice = |world: &World| {
-        let repository = Repository::open(&world.dir(), &world.setting()).unwrap();
-        lint::lint(&repository.published, &repository.policy, &repository.keys)
+        let repository = Repository::open(&world.dir(), &world.invocation()).unwrap();
+        lint::lint(&repository.published, &repository.config, &repository.keys)
     };
     drop(repository);
     // A file is read in full where its length is listed.
@@ -211,7 +211,7 @@ fn more_delegations_for_one_path_than_others_visit_are_a_warning_with_numbers() 
     let key = world.public("targets-1");
     let advice = |world: &World| {
         let repository = world.open();
-        let advice = lint::lint(&repository.published, &repository.policy, &repository.keys);
+        let advice = lint::lint(&repository.published, &repository.config, &repository.keys);
         advice.into_iter().filter(|line| line.contains("visit")).collect::<Vec<_>>()
     };
     world

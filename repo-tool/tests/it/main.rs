@@ -7,6 +7,7 @@
 
 mod advice;
 mod advisories;
+mod batch;
 mod bulk;
 mod catch_up;
 mod compressed;
@@ -19,7 +20,6 @@ mod elsewhere;
 mod files;
 mod formats;
 mod gate;
-mod group;
 mod http;
 mod many_roots;
 mod pins;

@@ -41,7 +41,7 @@ fn a_root_past_those_that_a_client_follows_at_once_is_published() {
     assert_eq!(refreshes(&world, 258), 2);
     assert!(is_published(&world.add("a", "1")), "releases go on");
     let repository = world.open();
-    let advice = lint(&repository.published, &repository.policy, &repository.keys).join("\n");
+    let advice = lint(&repository.published, &repository.config, &repository.keys).join("\n");
     assert!(advice.contains("must follow 257 roots and needs 2 refreshes"), "{advice}");
     assert!(advice.contains("ship metadata/258.root.json"), "{advice}");
 }

@@ -5,13 +5,13 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use lastmile_repo_tool::config::Policy;
+use lastmile_repo_tool::config::Config;
 use lastmile_repo_tool::edit::intake::{Source, target_path};
 use lastmile_repo_tool::publish::batch::{self, Shared};
 use lastmile_repo_tool::publish::queue::{Answer, Request};
 use lastmile_repo_tool::publish::transaction::Unobserved;
 use lastmile_repo_tool::report::verify;
-use lastmile_repo_tool::{Error, Repository, Setting, Sharing};
+use lastmile_repo_tool::{Error, Invocation, Repository, Sharing};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -349,9 +349,9 @@ fn a_waiting_file_that_another_user_owns_is_copied_and_not_linked() {
 fn enter(world: &World, name: &str) -> Request {
     let file = world.folder.path().join(format!("file-{name}"));
     fs::write(&file, name).unwrap();
-    let policy = Policy::read(&world.layout()).unwrap();
+    let config = Config::read(&world.layout()).unwrap();
     let sources = [Source::new(file, target_path(name).unwrap())];
-    Request::enter(&world.layout(), &policy, None, &sources, None, &|_| {}).unwrap()
+    Request::enter(&world.layout(), &config, None, &sources, None, &|_| {}).unwrap()
 }
 
 #[test]
@@ -371,7 +371,7 @@ fn a_request_is_published_only_with_the_files_that_it_lists() {
             "huge" => fs::File::create(folder.join("request.json")).unwrap().set_len(1 << 40).unwrap(),
             kind => plant(kind, &file, &world.layout().keys().join("targets-1.pem")),
         }
-        let Shared::Here(done) = batch::publish(&mine, &world.setting(), &mut Unobserved).unwrap() else { panic!() };
+        let Shared::ByUs(done) = batch::publish(&mine, &world.invocation(), &mut Unobserved).unwrap() else { panic!() };
         assert!(is_published(&done.outcome), "{lie}");
         drop(done);
         assert_eq!(world.fetch("mine").unwrap().unwrap(), b"mine", "{lie}");
@@ -417,8 +417,8 @@ fn the_lock_is_a_regular_file_of_ours() {
 }
 
 /// As one user of a group sees it.
-fn in_group(world: &World) -> Setting {
-    Setting { sharing: Sharing::Group(rustix::process::getegid().as_raw()), ..world.setting() }
+fn in_group(world: &World) -> Invocation {
+    Invocation { sharing: Sharing::Group(rustix::process::getegid().as_raw()), ..world.invocation() }
 }
 
 #[test]
@@ -430,7 +430,7 @@ fn each_user_of_a_group_has_folders_of_their_own_and_finishes_their_own_publicat
         fs::write(&file, content).unwrap();
         let layout = in_group(&world).layout(&world.dir());
         let sources = [Source::new(file, target_path("a").unwrap())];
-        let request = Request::enter(&layout, &Policy::read(&layout)?, None, &sources, None, &|_| {})?;
+        let request = Request::enter(&layout, &Config::read(&layout)?, None, &sources, None, &|_| {})?;
         batch::publish(&request, &in_group(&world), &mut Unobserved).map(drop)
     };
     add("1").unwrap();
@@ -448,7 +448,7 @@ fn each_user_of_a_group_has_folders_of_their_own_and_finishes_their_own_publicat
         assert!(reason.contains("user 65534 finishes it with `lastmile-repo renew`"), "{reason}");
         assert!(reason.contains(".publishing-65534"), "{reason}");
         assert!(other.join("journal.json").exists());
-        let opened = Repository::open(&world.dir(), &world.setting());
+        let opened = Repository::open(&world.dir(), &world.invocation());
         assert!(opened.is_ok(), "it can still be looked at");
     }
     fs::remove_dir_all(&other).unwrap();
@@ -459,11 +459,11 @@ fn each_user_of_a_group_has_folders_of_their_own_and_finishes_their_own_publicat
 #[test]
 fn what_waits_in_a_shared_repository_is_open_to_the_group() {
     let world = World::new();
-    let setting = in_group(&world);
+    let invocation = in_group(&world);
     fs::remove_file(world.layout().keys().join("targets-1.pem")).unwrap();
     let file = world.folder.path().join("shared");
     fs::write(&file, "1").unwrap();
-    let mut repository = Repository::open_for_change(&world.dir(), &setting).unwrap();
+    let mut repository = Repository::open_for_change(&world.dir(), &invocation).unwrap();
     let sources = [Source::new(file, target_path("sub/a").unwrap())];
     let draft = repository.staged().unwrap();
     let role = lastmile_metadata::RoleName::TARGETS;
@@ -478,9 +478,9 @@ fn what_waits_in_a_shared_repository_is_open_to_the_group() {
     let staged = world.layout().staged();
     // As another user of the group would have made it.
     if chown(&staged, Some(STRANGER), None).is_ok() {
-        assert!(Repository::open_for_change(&world.dir(), &setting).unwrap().staged().unwrap().from_staged);
-        refusal(Repository::open_for_change(&world.dir(), &world.setting()));
+        assert!(Repository::open_for_change(&world.dir(), &invocation).unwrap().staged().unwrap().from_staged);
+        refusal(Repository::open_for_change(&world.dir(), &world.invocation()));
         chown(&staged, Some(STRANGER), Some(STRANGER)).unwrap();
-        refusal(Repository::open_for_change(&world.dir(), &setting));
+        refusal(Repository::open_for_change(&world.dir(), &invocation));
     }
 }

@@ -7,7 +7,7 @@ use lastmile_repo_tool::publish::transaction::Unobserved;
 use lastmile_repo_tool::report::diff;
 use lastmile_repo_tool::sign::review::Accepted;
 use lastmile_repo_tool::user::{PinnedRoot, RootDigest};
-use lastmile_repo_tool::{Error, Outcome, Repository, Setting, Signing};
+use lastmile_repo_tool::{Error, Invocation, Outcome, Repository, Signing};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -69,9 +69,9 @@ impl World {
         std::fs::write(&path, staged.to_string()).unwrap();
     }
 
-    pub(crate) fn accepting(&self, names: &[&str]) -> Setting {
+    pub(crate) fn accepting(&self, names: &[&str]) -> Invocation {
         let accepted = Accepted::new(names.iter().map(ToString::to_string));
-        Setting { accepted, ..self.setting() }
+        Invocation { accepted, ..self.invocation() }
     }
 
     /// What a signer sees.
@@ -118,8 +118,8 @@ impl World {
         if file == "1.root.json" {
             // The owners pin it, whoever made it.
             let digest = RootDigest::of(&bytes);
-            self.setting().user.pin(digest, PinnedRoot { version: Version::ONE, digest }).unwrap();
-            self.setting().user.set_repository_in(&self.dir(), digest).unwrap();
+            self.invocation().user.pin(digest, PinnedRoot { version: Version::ONE, digest }).unwrap();
+            self.invocation().user.set_repository_in(&self.dir(), digest).unwrap();
         }
     }
 }

@@ -251,7 +251,7 @@ fn without_a_replacement_a_role_that_nobody_could_sign_is_refused_before_anythin
     let (targets, other) = (world.public("targets-1"), seeded(3));
     let (team, uri) = world.key("team");
     world.change_with(&[uri], &mut Unobserved, |edit| delegate(edit, "team", "team/*", &team)).unwrap();
-    let state = || (world.files("keys"), world.files("metadata"), std::fs::read(world.layout().policy()).unwrap());
+    let state = || (world.files("keys"), world.files("metadata"), std::fs::read(world.layout().config()).unwrap());
     let before = state();
     let refused =
         |key: &PublicKey, replacements: &Replacements| match revoke(&mut world.open(), key, replacements).map(drop) {
@@ -295,7 +295,7 @@ fn roles_of_different_holders_get_their_own_replacements() {
         let trusting = repository.published.roles_trusting(key).unwrap();
         assert_eq!(trusting, [(self::role(role), Some(RoleName::TARGETS))]);
     }
-    let listed: Vec<KeyUri> = repository.policy.key_uris();
+    let listed: Vec<KeyUri> = repository.config.key_uris();
     assert!(keys.iter().all(|(_, uri)| listed.contains(uri)), "{listed:?}");
 }
 

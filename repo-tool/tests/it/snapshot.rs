@@ -204,7 +204,7 @@ fn many_bins_of_an_earlier_version_stay_listed_by_version_under_a_standing_warni
     let advice = |world: &World| {
         let mut repository = world.open();
         repository.published.role(&RoleName::TARGETS).unwrap();
-        lint(&repository.published, &repository.policy, &repository.keys).join("\n")
+        lint(&repository.published, &repository.config, &repository.keys).join("\n")
     };
     // Such bins, made now, are listed with their hashes.
     assert!(listed(&world).iter().all(|(_, is_whole)| *is_whole));

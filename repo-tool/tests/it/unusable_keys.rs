@@ -48,7 +48,7 @@ fn an_unusable_key_is_told_of_and_removed_by_its_id() {
     let root = &world.metadata("3.root.json")["signed"];
     assert!(root["keys"][&id].is_null() && root["roles"]["targets"]["keyids"].as_array().unwrap().len() == 1);
     let repository = world.open();
-    let advice = lint::lint(&repository.published, &repository.policy, &repository.keys);
+    let advice = lint::lint(&repository.published, &repository.config, &repository.keys);
     assert!(!advice.iter().any(|line| line.contains(&id)), "{advice:?}");
 }
 

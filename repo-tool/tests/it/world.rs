@@ -16,7 +16,7 @@ use lastmile_repo_tool::init::NewRepository;
 use lastmile_repo_tool::key_store::{self, Protection};
 use lastmile_repo_tool::publish::transaction::{Observer, Unobserved};
 use lastmile_repo_tool::user::UserConfig;
-use lastmile_repo_tool::{Error, Outcome, Repository, Setting, Signing};
+use lastmile_repo_tool::{Error, Invocation, Outcome, Repository, Signing};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -33,7 +33,7 @@ impl World {
     pub(crate) fn with(new: &NewRepository) -> Self {
         let now = "2030-01-01T12:00:00Z".parse().unwrap();
         let world = Self { folder: folder(), now };
-        new.create(&world.dir(), &world.setting(), &mut Unobserved).unwrap();
+        new.create(&world.dir(), &world.invocation(), &mut Unobserved).unwrap();
         world
     }
 
@@ -65,11 +65,11 @@ impl World {
     }
 
     pub(crate) fn layout(&self) -> Layout {
-        self.setting().layout(&self.dir())
+        self.invocation().layout(&self.dir())
     }
 
-    pub(crate) fn setting(&self) -> Setting {
-        Setting::new(self.now, UserConfig::at(&self.user_config()))
+    pub(crate) fn invocation(&self) -> Invocation {
+        Invocation::new(self.now, UserConfig::at(&self.user_config()))
     }
 
     pub(crate) fn days_pass(&mut self, days: i64) {
@@ -77,7 +77,7 @@ impl World {
     }
 
     pub(crate) fn open(&self) -> Repository {
-        Repository::open_for_change(&self.dir(), &self.setting()).unwrap()
+        Repository::open_for_change(&self.dir(), &self.invocation()).unwrap()
     }
 
     pub(crate) fn add(&self, name: &str, content: &str) -> Outcome {
@@ -95,24 +95,24 @@ impl World {
         content: &str,
         observer: &mut dyn Observer,
     ) -> Result<Outcome, Error> {
-        self.publish_file(&self.setting(), role, (name, content), observer)
+        self.publish_file(&self.invocation(), role, (name, content), observer)
     }
 
     /// Publishes a file as the user of this setting.
-    pub(crate) fn add_as(&self, setting: &Setting, name: &str, content: &str) -> Result<Outcome, Error> {
-        self.publish_file(setting, &RoleName::TARGETS, (name, content), &mut Unobserved)
+    pub(crate) fn add_as(&self, invocation: &Invocation, name: &str, content: &str) -> Result<Outcome, Error> {
+        self.publish_file(invocation, &RoleName::TARGETS, (name, content), &mut Unobserved)
     }
 
     fn publish_file(
         &self,
-        setting: &Setting,
+        invocation: &Invocation,
         role: &RoleName,
         (name, content): (&str, &str),
         observer: &mut dyn Observer,
     ) -> Result<Outcome, Error> {
         let file = self.folder.path().join("file");
         std::fs::write(&file, content).unwrap();
-        let mut repository = Repository::open_for_change(&self.dir(), setting)?;
+        let mut repository = Repository::open_for_change(&self.dir(), invocation)?;
         let draft = repository.staged()?;
         let sources = [Source::new(file, target_path(name)?)];
         let draft = repository.add_files(draft, role, &sources, None, &|_| {})?;
@@ -131,7 +131,7 @@ impl World {
         observer: &mut dyn Observer,
         change: impl FnOnce(&mut Edit<'_>),
     ) -> Result<Outcome, Error> {
-        let mut repository = Repository::open_for_change(&self.dir(), &self.setting())?;
+        let mut repository = Repository::open_for_change(&self.dir(), &self.invocation())?;
         for key in keys {
             repository.keys.add(&self.dir(), key);
         }
@@ -139,9 +139,9 @@ impl World {
         let mut edit = repository.edit(draft);
         change(&mut edit);
         let mut draft = edit.finish()?;
-        let mut policy = repository.policy.clone();
-        policy.edit_roles(|_, role| role.keys.extend(keys.iter().cloned()));
-        draft.policy = Some(policy);
+        let mut config = repository.config.clone();
+        config.edit_roles(|_, role| role.keys.extend(keys.iter().cloned()));
+        draft.config = Some(config);
         let plan = repository.plan(draft, Signing::Now)?;
         repository.conclude(&plan, observer)
     }
@@ -156,7 +156,7 @@ impl World {
 
     /// Signs timestamp and snapshot again.
     pub(crate) fn renew(&self) -> Result<Outcome, Error> {
-        let mut repository = Repository::open_for_change(&self.dir(), &self.setting())?;
+        let mut repository = Repository::open_for_change(&self.dir(), &self.invocation())?;
         let draft = Draft { again: [RoleName::SNAPSHOT, RoleName::TIMESTAMP].into(), ..Draft::default() };
         let plan = repository.plan(draft, Signing::Now)?;
         repository.conclude(&plan, &mut Unobserved)

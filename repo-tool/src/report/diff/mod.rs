@@ -97,8 +97,8 @@ pub(crate) fn of_document(published: Option<&Published>, draft: &Draft, document
 /// Whether targets are counted instead of told.
 fn counts(draft: &Draft) -> bool {
     // It is asked for each document, of which there may be very many.
-    draft.filled.len() > TOLD
-        || draft.filled.iter().filter_map(|role| draft.targets.get(role)).map(Targets::len).sum::<usize>() > TOLD
+    draft.bulk_filled.len() > TOLD
+        || draft.bulk_filled.iter().filter_map(|role| draft.targets.get(role)).map(Targets::len).sum::<usize>() > TOLD
 }
 
 fn explained(published: Option<&Published>, draft: &Draft, document: &Document, counts: bool) -> RoleDiff {

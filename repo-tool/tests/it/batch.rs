@@ -4,11 +4,11 @@ use std::io;
 
 use lastmile_metadata::{RoleName, TargetPath};
 use lastmile_repo_tool::Error;
-use lastmile_repo_tool::config::Policy;
+use lastmile_repo_tool::config::Config;
 use lastmile_repo_tool::edit::intake::{Source, target_path};
 use lastmile_repo_tool::publish::batch::{self, Shared};
 use lastmile_repo_tool::publish::queue::{Answer, Fault, Request};
-use lastmile_repo_tool::publish::transaction::{Moment, Observer, Unobserved};
+use lastmile_repo_tool::publish::transaction::{Observer, PublishEvent, Unobserved};
 use lastmile_repo_tool::report::verify;
 use serde_json::Value;
 
@@ -18,14 +18,14 @@ use crate::world::{World, is_published};
 fn enter(world: &World, role: Option<&str>, name: &str) -> Request {
     let file = world.folder.path().join(format!("file-{name}"));
     std::fs::write(&file, name).unwrap();
-    let policy = Policy::read(&world.layout()).unwrap();
+    let config = Config::read(&world.layout()).unwrap();
     let sources = [Source::new(file, target_path(&format!("a/{name}")).unwrap())];
     let role = role.map(|role| RoleName::listed(role).unwrap());
-    Request::enter(&world.layout(), &policy, role, &sources, None, &|_| {}).unwrap()
+    Request::enter(&world.layout(), &config, role, &sources, None, &|_| {}).unwrap()
 }
 
 fn publish(world: &World, request: &Request) -> Result<Shared, Error> {
-    batch::publish(request, &world.setting(), &mut Unobserved)
+    batch::publish(request, &world.invocation(), &mut Unobserved)
 }
 
 fn is_visible(world: &World, name: &str) -> bool {
@@ -43,10 +43,10 @@ fn all_who_wait_are_published_together() {
     let world = World::new();
     let requests: Vec<_> = ["1", "2", "3", "4"].map(|name| enter(&world, None, name)).into();
     let first = publish(&world, &requests[2]).unwrap();
-    assert!(matches!(first, Shared::Here(done) if is_published(&done.outcome) && done.plan.draft.served.len() == 3));
+    assert!(matches!(first, Shared::ByUs(done) if is_published(&done.outcome) && done.plan.draft.served.len() == 3));
     for (number, request) in requests.iter().enumerate().filter(|(number, _)| *number != 2) {
         let answer = publish(&world, request).unwrap();
-        let Shared::Elsewhere(Answer::Published { text, .. }) = answer else { panic!("{number}") };
+        let Shared::ByOther(Answer::Published { text, .. }) = answer else { panic!("{number}") };
         assert!(text.contains("a/1") && text.contains("a/4"), "{text}");
     }
     assert_eq!(publications(&world), 1);
@@ -67,11 +67,11 @@ fn a_request_that_is_refused_takes_no_other_one_down() {
     let hidden = enter(&world, Some("b"), "2");
     let other = enter(&world, None, "3");
     let done = publish(&world, &good).unwrap();
-    assert!(matches!(done, Shared::Here(done) if is_published(&done.outcome)));
+    assert!(matches!(done, Shared::ByUs(done) if is_published(&done.outcome)));
     let of = |request: &Request| match publish(&world, request).unwrap() {
-        Shared::Elsewhere(Answer::Refused(fault, text)) => Err(fault.error(text)),
-        Shared::Elsewhere(Answer::Published { .. }) => Ok(()),
-        Shared::Here(_) => panic!("it was answered already"),
+        Shared::ByOther(Answer::Refused(fault, text)) => Err(fault.error(text)),
+        Shared::ByOther(Answer::Published { .. }) => Ok(()),
+        Shared::ByUs(_) => panic!("it was answered already"),
     };
     assert!(matches!(of(&absent), Err(Error::Request { fault: Fault::NotFound, .. })));
     assert!(matches!(of(&hidden), Err(Error::Request { fault: Fault::Draft, .. })));
@@ -98,7 +98,7 @@ fn where_signatures_are_missing_each_stages_its_own() {
     std::fs::remove_file(world.layout().keys().join("targets-1.pem")).unwrap();
     let (one, other) = (enter(&world, None, "1"), enter(&world, None, "2"));
     for request in [&one, &other] {
-        let Shared::Here(done) = publish(&world, request).unwrap() else { panic!("nobody else can have staged it") };
+        let Shared::ByUs(done) = publish(&world, request).unwrap() else { panic!("nobody else can have staged it") };
         assert!(!is_published(&done.outcome) && done.plan.draft.served.is_empty());
     }
     let names = world.files("staged/targets/a");
@@ -109,7 +109,7 @@ fn where_signatures_are_missing_each_stages_its_own() {
 struct CrashAt(usize);
 
 impl Observer for CrashAt {
-    fn before(&mut self, _: Moment<'_>) -> io::Result<()> {
+    fn before(&mut self, _: PublishEvent<'_>) -> io::Result<()> {
         self.0 = self.0.checked_sub(1).ok_or_else(|| io::Error::other("crash"))?;
         Ok(())
     }
@@ -122,7 +122,7 @@ fn when_the_one_who_publishes_dies_the_others_are_published_once() {
     for moment in 0.. {
         let world = base.copy();
         let requests = ["1", "2", "3"].map(|name| enter(&world, None, name));
-        let died = batch::publish(&requests[0], &world.setting(), &mut CrashAt(moment)).is_err();
+        let died = batch::publish(&requests[0], &world.invocation(), &mut CrashAt(moment)).is_err();
         for request in &requests[1..] {
             publish(&world, request).unwrap();
         }
