@@ -18,12 +18,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use chrono::Utc;
 use lastmile_keys::{PrivateKey, PublicKey, Scheme, SignError, Signer};
 use lastmile_metadata::{RoleName, TargetPath};
-use lastmile_repo_tool::edit::intake::Source;
-use lastmile_repo_tool::init::NewRepository;
-use lastmile_repo_tool::key_store::Protection;
-use lastmile_repo_tool::publish::transaction::Unobserved;
-use lastmile_repo_tool::user::UserConfig;
-use lastmile_repo_tool::{Invocation, NamedSigner, Outcome, Repository, Signing};
+use lastmile_repo_tool::{
+    Invocation, NamedSigner, NewRepository, Outcome, Protection, Repository, Signing, Source, Unobserved, UserConfig,
+};
 
 /// In place of a token: a key that is never written to a disk, and a count of what it signed.
 struct Token {

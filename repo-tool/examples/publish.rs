@@ -15,12 +15,9 @@ use std::path::Path;
 
 use chrono::Utc;
 use lastmile_metadata::{RoleName, TargetPath};
-use lastmile_repo_tool::edit::intake::Source;
-use lastmile_repo_tool::init::NewRepository;
-use lastmile_repo_tool::key_store::Protection;
-use lastmile_repo_tool::publish::transaction::Unobserved;
-use lastmile_repo_tool::user::UserConfig;
-use lastmile_repo_tool::{Invocation, Outcome, Repository, Signing};
+use lastmile_repo_tool::{
+    Invocation, NewRepository, Outcome, Protection, Repository, Signing, Source, Unobserved, UserConfig,
+};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();

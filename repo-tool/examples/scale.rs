@@ -14,16 +14,11 @@ use std::process::{Command, Stdio};
 
 use chrono::Utc;
 use lastmile_metadata::{Algorithm, Hashes, MetaFile, Role as _, RoleName, Snapshot, Version, assemble};
-use lastmile_repo_tool::draft::Draft;
-use lastmile_repo_tool::edit::bin_advice::Workload;
-use lastmile_repo_tool::edit::bins::NewBins;
-use lastmile_repo_tool::edit::delegations::Trust;
-use lastmile_repo_tool::edit::list::List;
-use lastmile_repo_tool::init::NewRepository;
-use lastmile_repo_tool::key_store::Protection;
-use lastmile_repo_tool::publish::transaction::Unobserved;
-use lastmile_repo_tool::user::UserConfig;
-use lastmile_repo_tool::{Invocation, Plan, Repository, Signing};
+use lastmile_repo_tool::internal::bin_advice::Workload;
+use lastmile_repo_tool::internal::list::List;
+use lastmile_repo_tool::{
+    Draft, Invocation, NewBins, NewRepository, Plan, Protection, Repository, Signing, Trust, Unobserved, UserConfig,
+};
 use sha2::{Digest as _, Sha256};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;

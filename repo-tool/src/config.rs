@@ -156,10 +156,10 @@ struct FileRole {
 }
 
 const HEAD: &str = "\
-# The config of this repository. Edit it freely: lastmile-repo keeps what you write.
-# Metadata versions, dates, hashes and file names are computed, and stand nowhere in here.
-# A changed `expires_days` counts from the next signature; thresholds are changed by `set-threshold`,
-# which signs them as well.
+# The configuration of this repository. You can edit it: lastmile-repo keeps comments and order.
+# Versions, dates, hashes and file names are computed and are not listed here.
+# A new value of `expires_days` takes effect at the next signature. Change thresholds with
+# `lastmile-repo set-threshold`, which also signs them.
 
 ";
 

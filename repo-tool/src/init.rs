@@ -236,7 +236,7 @@ impl NewRepository {
 ///
 /// # Errors
 /// When `folder` is not there.
-pub fn key_uri(layout: &Layout, folder: &Path, name: &str) -> Result<KeyUri, Error> {
+pub(crate) fn key_uri(layout: &Layout, folder: &Path, name: &str) -> Result<KeyUri, Error> {
     let file = folder.join(format!("{name}.pem"));
     if let Ok(relative) = file.strip_prefix(layout.dir()) {
         return Ok(KeyUri::File(relative.to_path_buf()));

@@ -1,48 +1,66 @@
 //! Makes, changes, signs and publishes TUF repositories (spec 6), and checks its own work by being a client.
 //!
 //! A repository is a folder of standard TUF files and one configuration file, `repo.toml`. Every change goes the same way:
-//! [`Repository::open_for_change`] reads what is published as a client would, an [`edit::Edit`] changes a draft, and
+//! [`Repository::open_for_change`] reads what is published as a client would, an [`Edit`] changes a draft, and
 //! [`Repository::conclude`] publishes it after two simulated clients have accepted it, or stages it for those whose keys
 //! sit elsewhere.
 
 #![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests make the files that they need"))]
 
-pub mod check;
+mod check;
 #[cfg(feature = "cli")]
-pub mod cli;
-pub mod config;
-pub mod document;
-pub mod draft;
-pub mod edit;
+mod cli;
+mod config;
+mod document;
+mod draft;
+mod edit;
 mod error;
-pub mod files;
-pub mod init;
+mod files;
+mod init;
+#[doc(hidden)]
+pub mod internal;
 mod invocation;
-pub mod key_store;
+mod key_store;
 mod named_signer;
-pub mod names;
+mod names;
 mod parallel;
-pub mod pin;
-pub mod publish;
-pub mod published;
-pub mod report;
+mod pin;
+mod publish;
+mod published;
+mod report;
 mod repository;
-pub mod revoke;
+mod revoke;
 #[cfg(feature = "http")]
-pub mod served;
-pub mod sign;
-pub mod trusting;
-pub mod user;
+mod served;
+mod sign;
+mod trusting;
+mod user;
 
+pub use config::{Config, KeyUri, RoleConfig};
+pub use document::{Document, Missing};
+pub use draft::{Completed, Draft};
+pub use edit::Edit;
+pub use edit::bins::{Bins, NewBins};
+pub use edit::delegations::{NewDelegation, Trust, patterns};
+pub use edit::intake::{Source, target_path};
 pub use error::{
     ConfigError, DraftError, EditError, Error, InvalidDigest, InvalidInput, InvalidKeyUri, KeyReason, LackingKeys,
     NetworkError, NotFound, NotFoundReason, PathError, PendingError, PinError, PublicationError, RevokeError,
     RoleNameError, ServedError, VersionError,
 };
 pub use files::layout::Sharing;
+pub use init::NewRepository;
 pub use invocation::{Invocation, LockWait, ServedState};
+pub use key_store::{KeyStore, NoPassPhrases, PassPhrases, Protection};
 pub use named_signer::NamedSigner;
+pub use pin::GivenRoot;
+pub use publish::compress::Coding;
+pub use publish::transaction::{Observer, PublishEvent, Unobserved};
+pub use published::Published;
+pub use report::diff::RoleDiff;
 pub use repository::{Outcome, Plan, Repository, Signing};
+pub use sign::review::Accepted;
+pub use user::{PinnedRoot, RootDigest, UserConfig};
 
 /// The example of the README is a test.
 #[cfg(doctest)]

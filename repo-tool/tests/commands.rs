@@ -9,9 +9,9 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use lastmile_repo_tool::cli::ExitStatus;
-use lastmile_repo_tool::config::Config;
-use lastmile_repo_tool::files::layout::Layout;
+use lastmile_repo_tool::Config;
+use lastmile_repo_tool::internal::cli::ExitStatus;
+use lastmile_repo_tool::internal::layout::Layout;
 use tempfile::TempDir;
 
 /// The command, as a user whose configuration lies beside the repository of the test.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use lastmile_repo_tool::cli::ExitStatus;
+use lastmile_repo_tool::internal::cli::ExitStatus;
 use tempfile::TempDir;
 
 fn output(folder: &Path, args: &[&str]) -> Output {

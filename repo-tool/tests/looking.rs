@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use lastmile_repo_tool::cli::ExitStatus;
+use lastmile_repo_tool::internal::cli::ExitStatus;
 use tempfile::TempDir;
 
 /// Runs the command as a user whose configuration lies beside the repository of the test.

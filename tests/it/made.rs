@@ -12,7 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use lastmile_client::{Error, Refusal};
 use lastmile_keys::{PrivateKey, Scheme, Signer as _};
 use lastmile_metadata::Key;
-use lastmile_repo_tool::cli::{self, ExitStatus, World};
+use lastmile_repo_tool::internal::cli::{self, ExitStatus, World};
 use lastmile_tests::scenario::{EVIL, GOOD};
 use lastmile_tests::{Device, METADATA, Road, TARGETS, canonical, file_name, hash};
 use serde_json::{Value, json};

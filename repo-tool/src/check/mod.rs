@@ -2,8 +2,8 @@
 
 mod bulk;
 pub(crate) mod gate;
-pub mod lint;
-pub mod overlay;
+pub(crate) mod lint;
+pub(crate) mod overlay;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as StdError;

@@ -17,8 +17,8 @@ impl Publishing {
 }
 
 impl Observer for Publishing {
-    fn before(&mut self, moment: PublishEvent<'_>) -> io::Result<()> {
-        match moment {
+    fn before(&mut self, event: PublishEvent<'_>) -> io::Result<()> {
+        match event {
             PublishEvent::Write(_) | PublishEvent::Move(_) => self.0.inc(1),
             _ => {}
         }

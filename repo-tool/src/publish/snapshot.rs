@@ -23,7 +23,7 @@ use crate::published::Published;
 
 /// The most bits of bins whose hashes are listed although they were made without. 2^14 entries with hashes are 2.16 MB,
 /// and python-tuf accepts 2,000,000 bytes unless it is configured otherwise.
-pub const MOST_BITS_WITH_HASHES: u32 = 13;
+pub(crate) const MOST_BITS_WITH_HASHES: u32 = 13;
 
 /// Lists a file of this version with its length and SHA-256.
 pub(crate) fn list_with_hash(version: Version, bytes: &[u8]) -> MetaFile {

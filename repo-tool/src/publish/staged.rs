@@ -27,7 +27,7 @@ const LONGEST: u64 = 1 << 32;
 
 /// Whether a change waits.
 #[must_use]
-pub fn is_staged(layout: &Layout) -> bool {
+pub(crate) fn is_staged(layout: &Layout) -> bool {
     match layout.open_staged() {
         Ok(Some(folder)) => folder.names().map_or(true, |names| !names.is_empty()),
         Ok(None) => false,
@@ -40,7 +40,7 @@ pub fn is_staged(layout: &Layout) -> bool {
 ///
 /// # Errors
 /// When it was made from another state than the published one, or is no metadata.
-pub fn read(layout: &Layout, published: &mut Published) -> Result<Draft, Error> {
+pub(crate) fn read(layout: &Layout, published: &mut Published) -> Result<Draft, Error> {
     let mut draft = Draft::default();
     let folder = layout.open_staged()?;
     for (role, path) in documents(layout)? {

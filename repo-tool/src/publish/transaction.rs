@@ -57,7 +57,7 @@ pub enum PublishEvent<'a> {
 /// Watches a publication. Returning an error stops it there, as a crash would.
 pub trait Observer {
     /// Called before each change to the disk.
-    fn before(&mut self, moment: PublishEvent<'_>) -> io::Result<()>;
+    fn before(&mut self, event: PublishEvent<'_>) -> io::Result<()>;
 }
 
 /// Lets everything happen.
@@ -176,8 +176,8 @@ impl<'a> Transaction<'a> {
         Ok(Prepared(self))
     }
 
-    fn tell(&mut self, moment: PublishEvent<'_>) -> Result<(), Error> {
-        self.observer.before(moment).map_err(|error| Error::file("publish", self.folders.layout.dir(), error))
+    fn tell(&mut self, event: PublishEvent<'_>) -> Result<(), Error> {
+        self.observer.before(event).map_err(|error| Error::file("publish", self.folders.layout.dir(), error))
     }
 
     fn write(&mut self) -> Result<(), Error> {

@@ -1,5 +1,5 @@
 //! Reports for people and programs: what a change contains, how a repository stands, and whether every file is right.
 
-pub mod diff;
-pub mod status;
-pub mod verify;
+pub(crate) mod diff;
+pub(crate) mod status;
+pub(crate) mod verify;

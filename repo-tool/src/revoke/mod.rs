@@ -1,6 +1,6 @@
 //! Throwing out a key that is lost or stolen (spec 6.1, 5.3.11): everywhere, at any depth of delegation.
 
-pub mod proof;
+pub(crate) mod proof;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -3,8 +3,8 @@
 //! with another content.
 
 mod adoption;
-pub mod catch_up;
-pub mod server;
+pub(crate) mod catch_up;
+pub(crate) mod server;
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 //! Signing a pending change: each document is reviewed, and all of them before the first is signed.
 
-pub mod review;
+pub(crate) mod review;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,12 +1,9 @@
 //! What a maintainer is told, though nothing fails.
 
 use lastmile_metadata::{PathPattern, Paths, RoleName};
-use lastmile_repo_tool::check::lint::lint;
-use lastmile_repo_tool::edit::delegations::{NewDelegation, Trust};
-use lastmile_repo_tool::init::NewRepository;
-use lastmile_repo_tool::key_store::Protection;
-use lastmile_repo_tool::publish::transaction::Unobserved;
-use lastmile_repo_tool::report::status::Status;
+use lastmile_repo_tool::internal::lint::lint;
+use lastmile_repo_tool::internal::status::Status;
+use lastmile_repo_tool::{NewDelegation, NewRepository, Protection, Trust, Unobserved};
 
 use crate::delegations::delegate;
 use crate::world::World;

@@ -3,13 +3,10 @@
 use std::io;
 
 use lastmile_metadata::{RoleName, TargetPath};
-use lastmile_repo_tool::Error;
-use lastmile_repo_tool::config::Config;
-use lastmile_repo_tool::edit::intake::{Source, target_path};
-use lastmile_repo_tool::publish::batch::{self, Shared};
-use lastmile_repo_tool::publish::queue::{Answer, Fault, Request};
-use lastmile_repo_tool::publish::transaction::{Observer, PublishEvent, Unobserved};
-use lastmile_repo_tool::report::verify;
+use lastmile_repo_tool::internal::batch::{self, Shared};
+use lastmile_repo_tool::internal::queue::{Answer, Fault, Request};
+use lastmile_repo_tool::internal::verify;
+use lastmile_repo_tool::{Config, Error, Observer, PublishEvent, Source, Unobserved, target_path};
 use serde_json::Value;
 
 use crate::delegations::delegate;

@@ -2,14 +2,10 @@
 
 use lastmile_client::{MemoryStore, blocking};
 use lastmile_metadata::{RoleName, TargetPath};
-use lastmile_repo_tool::draft::Draft;
-use lastmile_repo_tool::edit::bins::NewBins;
-use lastmile_repo_tool::edit::bulk::Listings as _;
-use lastmile_repo_tool::edit::delegations::Trust;
-use lastmile_repo_tool::edit::intake::{Hidden, find};
-use lastmile_repo_tool::edit::list::List;
-use lastmile_repo_tool::publish::transaction::Unobserved;
-use lastmile_repo_tool::{DraftError, EditError, Error, Signing};
+use lastmile_repo_tool::internal::bulk::Listings as _;
+use lastmile_repo_tool::internal::intake::{Hidden, find};
+use lastmile_repo_tool::internal::list::List;
+use lastmile_repo_tool::{Draft, DraftError, EditError, Error, NewBins, Signing, Trust, Unobserved};
 use sha2::{Digest as _, Sha256};
 
 use crate::delegations::{delegate, delegate_from};
@@ -175,7 +171,7 @@ fn a_key_of_all_bins_is_replaced_in_all_at_once() {
         let ((old, old_uri), (new, new_uri)) = (world.key("bin-1"), world.key("bin-2"));
         let trust = Trust { keys: vec![old.clone()], threshold: 1 };
         let bins = NewBins { trust, ..bins(&world, 5, succinct) };
-        let make = |edit: &mut lastmile_repo_tool::edit::Edit<'_>| {
+        let make = |edit: &mut lastmile_repo_tool::Edit<'_>| {
             edit.make_bins(&RoleName::TARGETS, &bins, &|_| {}).unwrap();
         };
         world.change_with(&[old_uri], &mut Unobserved, make).unwrap();

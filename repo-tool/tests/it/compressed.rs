@@ -2,10 +2,8 @@
 
 use std::io;
 
-use lastmile_repo_tool::config::Config;
-use lastmile_repo_tool::publish::transaction::{Observer, PublishEvent, Unobserved};
-use lastmile_repo_tool::report::verify;
-use lastmile_repo_tool::{ConfigError, Error};
+use lastmile_repo_tool::internal::verify;
+use lastmile_repo_tool::{Config, ConfigError, Error, Observer, PublishEvent, Unobserved};
 
 use crate::world::World;
 

@@ -4,9 +4,8 @@ use std::io;
 
 use lastmile_client::MemoryStore;
 use lastmile_metadata::RoleName;
-use lastmile_repo_tool::publish::transaction::{Observer, PublishEvent, Unobserved};
-use lastmile_repo_tool::report::verify;
-use lastmile_repo_tool::{Error, PathError, Repository, Signing};
+use lastmile_repo_tool::internal::verify;
+use lastmile_repo_tool::{Error, Observer, PathError, PublishEvent, Repository, Signing, Unobserved};
 
 use crate::world::{World, is_published};
 
@@ -126,9 +125,9 @@ fn two_publishers_at_once_take_turns_or_are_told() {
                         Err(Error::Busy { .. }) => continue,
                         Err(error) => panic!("{error}"),
                     };
-                    let name = lastmile_repo_tool::edit::intake::target_path(&format!("file-{number}")).unwrap();
-                    let sources = [lastmile_repo_tool::edit::intake::Source::new(file, name)];
-                    let draft = lastmile_repo_tool::draft::Draft::default();
+                    let name = lastmile_repo_tool::target_path(&format!("file-{number}")).unwrap();
+                    let sources = [lastmile_repo_tool::internal::intake::Source::new(file, name)];
+                    let draft = lastmile_repo_tool::Draft::default();
                     let draft = repository.add_files(draft, &RoleName::TARGETS, &sources, None, &|_| {}).unwrap();
                     let plan = repository.plan(draft, Signing::Now).unwrap();
                     return is_published(&repository.conclude(&plan, &mut Unobserved).unwrap());

@@ -5,20 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lastmile_keys::{KeyMaterial, PrivateKey, PublicKey, Scheme, SignError, Signer};
 use lastmile_metadata::RoleName;
-use lastmile_repo_tool::config::Config;
-use lastmile_repo_tool::draft::Draft;
-use lastmile_repo_tool::edit::intake::{Source, target_path};
-use lastmile_repo_tool::init::NewRepository;
-use lastmile_repo_tool::key_store::{KeyStore, NoPassPhrases, Protection};
-use lastmile_repo_tool::publish::batch::{self, Shared};
-use lastmile_repo_tool::publish::queue::Request;
-use lastmile_repo_tool::publish::transaction::Unobserved;
-use lastmile_repo_tool::report::status::Status;
-use lastmile_repo_tool::revoke::proof::{Before, Verdict, prove};
-use lastmile_repo_tool::revoke::revoke;
-use lastmile_repo_tool::user::UserConfig;
+use lastmile_repo_tool::internal::batch::{self, Shared};
+use lastmile_repo_tool::internal::proof::{Before, Verdict, prove};
+use lastmile_repo_tool::internal::queue::Request;
+use lastmile_repo_tool::internal::revoke::revoke;
+use lastmile_repo_tool::internal::status::Status;
 use lastmile_repo_tool::{
-    EditError, Error, InvalidInput, Invocation, KeyReason, NamedSigner, Outcome, Repository, Signing,
+    Config, Draft, EditError, Error, InvalidInput, Invocation, KeyReason, KeyStore, NamedSigner, NewRepository,
+    NoPassPhrases, Outcome, Protection, Repository, Signing, Source, Unobserved, UserConfig, target_path,
 };
 
 use crate::revocation::generated;
@@ -226,7 +220,7 @@ fn root_keys_on_tokens_do_not_lie_together_on_this_machine() {
     let world = World::with(&new);
     let invocation = Invocation { signers, ..world.invocation() };
     let repository = Repository::open(&world.dir(), &invocation).unwrap();
-    let advice = lastmile_repo_tool::check::lint::lint(&repository.published, &repository.config, &repository.keys);
+    let advice = lastmile_repo_tool::internal::lint::lint(&repository.published, &repository.config, &repository.keys);
     assert!(advice.iter().all(|line| !line.contains("on this machine")), "{advice:?}");
     assert!(advice.iter().any(|line| line.contains("root needs all of its 2 keys")), "{advice:?}");
 }

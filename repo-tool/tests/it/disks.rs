@@ -9,18 +9,14 @@ use lastmile_client::MemoryStore;
 use lastmile_client::disk::Call;
 use lastmile_client::faults::{Fault, arm};
 use lastmile_metadata::RoleName;
-use lastmile_repo_tool::config::Config;
-use lastmile_repo_tool::edit::bins::NewBins;
-use lastmile_repo_tool::edit::delegations::Trust;
-use lastmile_repo_tool::edit::intake::{Source, target_path};
-use lastmile_repo_tool::init::NewRepository;
-use lastmile_repo_tool::key_store::Protection;
-use lastmile_repo_tool::publish::batch::{self, Shared};
-use lastmile_repo_tool::publish::queue::Request;
-use lastmile_repo_tool::publish::transaction::Unobserved;
-use lastmile_repo_tool::report::verify;
-use lastmile_repo_tool::revoke::revoke;
-use lastmile_repo_tool::{Error, Outcome, PathError, Signing};
+use lastmile_repo_tool::internal::batch::{self, Shared};
+use lastmile_repo_tool::internal::queue::Request;
+use lastmile_repo_tool::internal::revoke::revoke;
+use lastmile_repo_tool::internal::verify;
+use lastmile_repo_tool::{
+    Config, Error, NewBins, NewRepository, Outcome, PathError, Protection, Signing, Source, Trust, Unobserved,
+    target_path,
+};
 
 use crate::compressed::set_codings;
 use crate::world::World;

@@ -7,10 +7,7 @@ use std::path::Path;
 
 use lastmile_client::MemoryStore;
 use lastmile_metadata::RoleName;
-use lastmile_repo_tool::config::KeyUri;
-use lastmile_repo_tool::pin::GivenRoot;
-use lastmile_repo_tool::publish::transaction::Unobserved;
-use lastmile_repo_tool::{Invocation, Repository};
+use lastmile_repo_tool::{GivenRoot, Invocation, KeyUri, Repository, Unobserved};
 
 use crate::snapshot::listed;
 use crate::world::{World, folder};

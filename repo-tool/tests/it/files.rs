@@ -3,13 +3,13 @@
 use std::io;
 
 use lastmile_metadata::{Algorithm, RoleName, TargetPath};
-use lastmile_repo_tool::edit::intake::{self, Hidden};
-use lastmile_repo_tool::files::own_files::OwnFiles;
-use lastmile_repo_tool::init::NewRepository;
-use lastmile_repo_tool::key_store::Protection;
-use lastmile_repo_tool::publish::transaction::{Observer, PublishEvent, Unobserved};
-use lastmile_repo_tool::report::verify;
-use lastmile_repo_tool::{Error, InvalidInput, PathError, PublicationError, Repository};
+use lastmile_repo_tool::internal::intake::{self, Hidden};
+use lastmile_repo_tool::internal::own_files::OwnFiles;
+use lastmile_repo_tool::internal::verify;
+use lastmile_repo_tool::{
+    Error, InvalidInput, NewRepository, Observer, PathError, Protection, PublicationError, PublishEvent, Repository,
+    Unobserved,
+};
 
 use crate::world::{World, is_published};
 

@@ -1,7 +1,7 @@
 //! What other clients refuse for good is neither signed nor published; what is published already can be repaired.
 
 use lastmile_metadata::{Algorithm, Hashes, KeyId, RoleName, TargetFile, TargetPath};
-use lastmile_repo_tool::check::lint;
+use lastmile_repo_tool::internal::lint;
 use lastmile_repo_tool::{Error, Repository, Signing};
 use serde_json::{Value, json};
 
@@ -184,11 +184,11 @@ fn what_is_longer_than_others_read_is_a_warning_with_numbers() {
     };
     let targets: Vec<TargetFile> = (10_000..16_000).map(target).collect();
     let mut repository = world.open();
-    let mut edit = repository.edit(lastmile_repo_tool::draft::Draft::default());
+    let mut edit = repository.edit(lastmile_repo_tool::Draft::default());
     edit.fill(&RoleName::TARGETS, &targets, &|_| {}).unwrap();
     let draft = edit.finish().unwrap();
     let plan = repository.plan(draft, Signing::Now).unwrap();
-    let outcome = repository.conclude(&plan, &mut lastmile_repo_tool::publish::transaction::Unobserved).unwrap();
+    let outcome = repository.conclude(&plan, &mut lastmile_repo_tool::Unobserved).unwrap();
     assert!(is_published(&outcome));
     let advice = |world: &World| {
         let repository = Repository::open(&world.dir(), &world.invocation()).unwrap();

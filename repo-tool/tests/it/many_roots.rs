@@ -2,11 +2,10 @@
 
 use lastmile_client::MemoryStore;
 use lastmile_metadata::{RoleName, Root, Version};
-use lastmile_repo_tool::check::lint::lint;
-use lastmile_repo_tool::init::NewRepository;
-use lastmile_repo_tool::key_store::Protection;
-use lastmile_repo_tool::report::verify;
-use lastmile_repo_tool::revoke::proof::is_refuted;
+use lastmile_repo_tool::internal::lint::lint;
+use lastmile_repo_tool::internal::proof::is_refuted;
+use lastmile_repo_tool::internal::verify;
+use lastmile_repo_tool::{NewRepository, Protection};
 
 use crate::revocation::revoke_and_prove;
 use crate::snapshot::{forge_with, read};

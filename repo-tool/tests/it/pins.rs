@@ -5,14 +5,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use lastmile_metadata::{Key, RoleKeys, RoleName, Threshold, Version};
-use lastmile_repo_tool::config::KeyUri;
-use lastmile_repo_tool::draft::Draft;
-use lastmile_repo_tool::key_store::Protection;
-use lastmile_repo_tool::pin::GivenRoot;
-use lastmile_repo_tool::publish::transaction::Unobserved;
-use lastmile_repo_tool::revoke::revoke;
-use lastmile_repo_tool::user::{RootDigest, UserConfig};
-use lastmile_repo_tool::{Error, Invocation, Repository, Signing};
+use lastmile_repo_tool::internal::revoke::revoke;
+use lastmile_repo_tool::{
+    Draft, Error, GivenRoot, Invocation, KeyUri, Protection, Repository, RootDigest, Signing, Unobserved, UserConfig,
+};
 
 use crate::world::{World, is_published};
 

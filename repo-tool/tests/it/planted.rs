@@ -5,13 +5,10 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use lastmile_repo_tool::config::Config;
-use lastmile_repo_tool::edit::intake::{Source, target_path};
-use lastmile_repo_tool::publish::batch::{self, Shared};
-use lastmile_repo_tool::publish::queue::{Answer, Request};
-use lastmile_repo_tool::publish::transaction::Unobserved;
-use lastmile_repo_tool::report::verify;
-use lastmile_repo_tool::{Error, Invocation, Repository, Sharing};
+use lastmile_repo_tool::internal::batch::{self, Shared};
+use lastmile_repo_tool::internal::queue::{Answer, Request};
+use lastmile_repo_tool::internal::verify;
+use lastmile_repo_tool::{Config, Error, Invocation, Repository, Sharing, Source, Unobserved, target_path};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};

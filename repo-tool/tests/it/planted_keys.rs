@@ -4,11 +4,11 @@ use std::fs;
 
 use lastmile_keys::{PrivateKey, Scheme, Signer as _};
 use lastmile_metadata::RoleName;
-use lastmile_repo_tool::edit::delegations::{NewDelegation, Trust, patterns};
-use lastmile_repo_tool::key_store::{self, Protection, public_key_text};
-use lastmile_repo_tool::publish::transaction::Unobserved;
-use lastmile_repo_tool::revoke::revoke;
-use lastmile_repo_tool::{Error, InvalidInput, KeyReason, PathError, Signing};
+use lastmile_repo_tool::internal::key_store::{self, public_key_text};
+use lastmile_repo_tool::internal::revoke::revoke;
+use lastmile_repo_tool::{
+    Error, InvalidInput, KeyReason, NewDelegation, PathError, Protection, Signing, Trust, Unobserved, patterns,
+};
 
 use crate::revocation::generated;
 use crate::world::{World, is_published};

@@ -3,11 +3,10 @@
 
 use lastmile_keys::PrivateKey;
 use lastmile_metadata::{Json, Key, RoleName, Signature, Version, assemble};
-use lastmile_repo_tool::publish::transaction::Unobserved;
-use lastmile_repo_tool::report::diff;
-use lastmile_repo_tool::sign::review::Accepted;
-use lastmile_repo_tool::user::{PinnedRoot, RootDigest};
-use lastmile_repo_tool::{Error, Invocation, Outcome, Repository, Signing};
+use lastmile_repo_tool::internal::diff;
+use lastmile_repo_tool::{
+    Accepted, Error, Invocation, Outcome, PinnedRoot, Repository, RootDigest, Signing, Unobserved,
+};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 

@@ -5,16 +5,11 @@ use std::path::{Path, PathBuf};
 
 use lastmile_keys::{PrivateKey, Scheme};
 use lastmile_metadata::RoleName;
-use lastmile_repo_tool::Error;
-use lastmile_repo_tool::config::Config;
-use lastmile_repo_tool::draft::Draft;
-use lastmile_repo_tool::edit::intake::{self, Hidden, Source, target_path};
-use lastmile_repo_tool::files::git_ignore;
-use lastmile_repo_tool::files::own_files::OwnFiles;
-use lastmile_repo_tool::init::NewRepository;
-use lastmile_repo_tool::key_store::Protection;
-use lastmile_repo_tool::publish::queue::Request;
-use lastmile_repo_tool::publish::transaction::Unobserved;
+use lastmile_repo_tool::internal::git_ignore;
+use lastmile_repo_tool::internal::intake::{self, Hidden};
+use lastmile_repo_tool::internal::own_files::OwnFiles;
+use lastmile_repo_tool::internal::queue::Request;
+use lastmile_repo_tool::{Config, Draft, Error, NewRepository, Protection, Source, Unobserved, target_path};
 
 use crate::world::World;
 
@@ -295,9 +290,9 @@ fn git_ignores_keys_and_working_files_of_a_new_repository() {
     fs::write(folder.path().join(".gitignore"), "/keys/\n").unwrap();
     let mut new = NewRepository::new(Protection::None);
     new.keys = Some(folder.path().join("secret"));
-    new.create(folder.path(), &world.invocation(), &mut lastmile_repo_tool::publish::transaction::Unobserved).unwrap();
+    new.create(folder.path(), &world.invocation(), &mut lastmile_repo_tool::Unobserved).unwrap();
     assert_eq!(fs::read_to_string(folder.path().join(".gitignore")).unwrap(), "/keys/\n");
-    let layout = lastmile_repo_tool::files::layout::Layout::new(folder.path());
+    let layout = lastmile_repo_tool::internal::layout::Layout::new(folder.path());
     let missing = git_ignore::missing(&layout, &folder.path().join("secret")).unwrap();
     assert_eq!(missing, ["/.publishing*", "/.queue*", "/.lock", "/secret/"]);
 }

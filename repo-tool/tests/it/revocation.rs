@@ -3,12 +3,10 @@
 use lastmile_client::MemoryStore;
 use lastmile_keys::{PrivateKey, PublicKey, Scheme};
 use lastmile_metadata::RoleName;
-use lastmile_repo_tool::config::KeyUri;
-use lastmile_repo_tool::key_store::{self, Protection};
-use lastmile_repo_tool::publish::transaction::Unobserved;
-use lastmile_repo_tool::revoke::proof::{Before, ProofRow, Verdict, is_refuted, prove};
-use lastmile_repo_tool::revoke::{KeyCount, Replacement, Replacements, Revocation, revoke};
-use lastmile_repo_tool::{Error, Outcome, PathError, RevokeError, Signing};
+use lastmile_repo_tool::internal::key_store::{self};
+use lastmile_repo_tool::internal::proof::{Before, ProofRow, Verdict, is_refuted, prove};
+use lastmile_repo_tool::internal::revoke::{KeyCount, Replacement, Replacements, Revocation, revoke};
+use lastmile_repo_tool::{Error, KeyUri, Outcome, PathError, Protection, RevokeError, Signing, Unobserved};
 
 use crate::delegations::{delegate, delegate_from};
 use crate::world::{World, is_published};

@@ -4,13 +4,10 @@ use std::fs;
 
 use lastmile_client::MemoryStore;
 use lastmile_metadata::{RoleName, Timestamp, Version};
-use lastmile_repo_tool::draft::Draft;
-use lastmile_repo_tool::publish::transaction::Unobserved;
-use lastmile_repo_tool::report::diff;
-use lastmile_repo_tool::revoke::proof::is_refuted;
-use lastmile_repo_tool::served::catch_up::{CaughtUp, Foreign, Resolution, catch_up};
-use lastmile_repo_tool::user::RootDigest;
-use lastmile_repo_tool::{Error, Invocation, NetworkError, ServedState, Signing};
+use lastmile_repo_tool::internal::catch_up::{CaughtUp, Foreign, Resolution, catch_up};
+use lastmile_repo_tool::internal::diff;
+use lastmile_repo_tool::internal::proof::is_refuted;
+use lastmile_repo_tool::{Draft, Error, Invocation, NetworkError, RootDigest, ServedState, Signing, Unobserved};
 
 use crate::revocation::revoke_and_prove;
 use crate::snapshot::{forge_with, list_versions_only, read, replace_content};

@@ -6,14 +6,10 @@ use lastmile_metadata::{
     Algorithm, Envelope, Hashes, KeyId, MetaFile, Role, RoleName, Signature, Snapshot, TargetFile, TargetPath, Targets,
     Timestamp, assemble,
 };
-use lastmile_repo_tool::check::lint::lint;
-use lastmile_repo_tool::draft::Draft;
-use lastmile_repo_tool::edit::bins::NewBins;
-use lastmile_repo_tool::edit::delegations::Trust;
-use lastmile_repo_tool::key_store::{NoPassPhrases, keyid_of, open_private_key};
-use lastmile_repo_tool::publish::transaction::Unobserved;
-use lastmile_repo_tool::report::diff;
-use lastmile_repo_tool::{Error, Signing};
+use lastmile_repo_tool::internal::diff;
+use lastmile_repo_tool::internal::key_store::{keyid_of, open_private_key};
+use lastmile_repo_tool::internal::lint::lint;
+use lastmile_repo_tool::{Draft, Error, NewBins, NoPassPhrases, Signing, Trust, Unobserved};
 use serde_json::Value;
 
 use crate::delegations::delegate;

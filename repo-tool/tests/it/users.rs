@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use lastmile_repo_tool::user::RootDigest;
+use lastmile_repo_tool::RootDigest;
 use tempfile::TempDir;
 
 /// A folder that every user may enter, with the program in it.

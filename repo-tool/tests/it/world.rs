@@ -6,17 +6,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use lastmile_client::{Error as ClientError, MemoryStore, Updater, blocking};
 use lastmile_keys::{PrivateKey, PublicKey, Scheme, Signer as _};
 use lastmile_metadata::{RoleName, TargetPath};
-use lastmile_repo_tool::check::overlay::{METADATA_URL, Overlay, TARGETS_URL};
-use lastmile_repo_tool::config::KeyUri;
-use lastmile_repo_tool::draft::Draft;
-use lastmile_repo_tool::edit::Edit;
-use lastmile_repo_tool::edit::intake::{Source, target_path};
-use lastmile_repo_tool::files::layout::Layout;
-use lastmile_repo_tool::init::NewRepository;
-use lastmile_repo_tool::key_store::{self, Protection};
-use lastmile_repo_tool::publish::transaction::{Observer, Unobserved};
-use lastmile_repo_tool::user::UserConfig;
-use lastmile_repo_tool::{Error, Invocation, Outcome, Repository, Signing};
+use lastmile_repo_tool::internal::key_store::{self};
+use lastmile_repo_tool::internal::layout::Layout;
+use lastmile_repo_tool::internal::overlay::{METADATA_URL, Overlay, TARGETS_URL};
+use lastmile_repo_tool::{
+    Draft, Edit, Error, Invocation, KeyUri, NewRepository, Observer, Outcome, Protection, Repository, Signing, Source,
+    Unobserved, UserConfig, target_path,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -5,8 +5,8 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use lastmile_repo_tool::cli::{self, ExitStatus, World};
-use lastmile_repo_tool::served::server;
+use lastmile_repo_tool::internal::cli::{self, ExitStatus, World};
+use lastmile_repo_tool::internal::server;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
