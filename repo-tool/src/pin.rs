@@ -186,7 +186,7 @@ impl Repository {
         let named = std::mem::take(&mut self.named_keys);
         let remembered = self.move_pin().and_then(|()| named.iter().try_for_each(|uri| self.allow_key(uri)));
         if let Err(error) = remembered {
-            self.warnings.push(format!("your configuration could not be written: {error}"));
+            self.warnings.push(format!("cannot write your configuration: {error}"));
         }
     }
 

@@ -128,20 +128,21 @@ fn lint_ring(advice: &mut Vec<String>, role: &RoleName, ring: &KeyRing, config: 
     let (count, threshold) = (ring.keys().count(), ring.threshold().get());
     if *role == RoleName::ROOT && count <= threshold as usize {
         advice.push(format!(
-            "root needs all of its {count} keys: if one is lost, no root can ever be signed again; add a key, or lower \
-             the threshold"
+            "root needs all of its {count} keys: if one is lost, no new root can ever be signed; add a key, or lower the \
+             threshold"
         ));
     }
     let wanted = config.role(role).threshold;
     if wanted != threshold {
         advice.push(format!(
-            "repo.toml says threshold {wanted} for {role}, signed is {threshold}: `set-threshold {role} {wanted}` signs it"
+            "repo.toml has threshold {wanted} for {role}, but the signed threshold is {threshold}: run `set-threshold {role} \
+             {wanted}` to sign it"
         ));
     }
     if matches!(role.as_str(), "root" | "targets") {
         for (_, key) in ring.keys().filter(|(_, key)| keys.is_encrypted(key) == Some(false)) {
             advice.push(format!(
-                "the {role} key {} lies here unencrypted: whoever reads that file can sign packages; keep it offline",
+                "the {role} key {} is on this machine and unencrypted: anyone who reads the file can sign packages; keep it offline",
                 short(key)
             ));
         }
@@ -198,10 +199,10 @@ fn lint_reuse(advice: &mut Vec<String>, key: &PublicKey, roles: &[RoleName]) {
     let (key, names) = (short(key), roles.iter().map(RoleName::as_str).collect::<Vec<_>>());
     if let (Some(online), Some(other)) = (online, roles.iter().find(|role| !is_online(role))) {
         advice.push(format!(
-            "the key {key} signs for {online}, so it lies on a server, and for {other}, whom clients trust with contents: \
-             give them keys of their own"
+            "the key {key} signs for {online}, so it is on a server, and for {other}, which lists targets: give each role its own \
+             key"
         ));
     } else if roles.contains(&RoleName::ROOT) && roles.len() > 1 {
-        advice.push(format!("the key {key} serves {}: a root key should serve root alone", names.join(" and ")));
+        advice.push(format!("the key {key} signs for {}: a root key should sign for root only", names.join(" and ")));
     }
 }

@@ -19,14 +19,14 @@ use crate::{Error, PathError, names};
 /// `add`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Names keep the folders below the one that you name: `add dist` publishes dist/linux/x.tar.gz as linux/x.tar.gz.
-Releases of several processes at once are published together, under one snapshot and one timestamp.
+Target paths are relative to the folder that you name: `add dist` publishes dist/linux/x.tar.gz as linux/x.tar.gz.
+Files that several processes add at once are published together, under one snapshot and one timestamp.
 Hidden files in folders are skipped. Private keys and the repository's own files are refused (exit code 5).
 
-A list has one target a line, in either form:
+A list has one target per line, in either form:
   {\"path\": \"linux/x.tar.gz\", \"length\": 5, \"hashes\": {\"sha256\": \"…\"}, \"custom\": {…}}
   SHA256  LENGTH  PATH
-`custom` may be left out; empty lines and those that begin with # are passed over.
+`custom` is optional. Empty lines and lines that start with # are skipped.
 
 Examples:
   lastmile-repo add dist
@@ -35,30 +35,29 @@ Examples:
   lastmile-repo add plugins --under plugins --role plugins-team
   lastmile-repo add --from-list packages.txt")]
 pub(crate) struct Add {
-    /// Files or folders.
+    /// Files or folders to publish.
     #[arg(required_unless_present = "from_list")]
     pub(super) paths: Vec<PathBuf>,
-    /// Take path, length and hashes from a list (`-`: from standard input). The files are served from elsewhere, and
-    /// not looked at.
+    /// Read paths, lengths and hashes from a list (`-` for standard input). Another server has the files; they are not
+    /// read.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["paths", "name", "under", "custom"])]
     pub(super) from_list: Option<PathBuf>,
-    /// The role that vouches for them; otherwise targets, or the bin that it leads to.
+    /// The role that lists the targets [default: targets, or the bin for the path]
     #[arg(long, value_name = "ROLE")]
     pub(super) role: Option<String>,
-    /// The target path of the only file that is given.
+    /// Target path of the file, if you give only one.
     #[arg(long, value_name = "NAME", conflicts_with = "under")]
     pub(super) name: Option<String>,
-    /// A folder to put before each name.
+    /// Folder to prepend to each target path.
     #[arg(long, value_name = "FOLDER")]
     pub(super) under: Option<String>,
-    /// What clients are told beside the file.
+    /// Custom data that clients receive with the target.
     #[arg(long, value_name = "KEY=VALUE")]
     pub(super) custom: Vec<String>,
-    /// Publish hidden files and folders (.NAME) too, which are skipped otherwise.
+    /// Publish hidden files and folders (.NAME), too.
     #[arg(long)]
     pub(super) include_hidden: bool,
-    /// Publish files though they contain private keys, such as those of a test. The repository's own keys are never
-    /// published.
+    /// Publish files that contain private keys, such as test keys. The repository's own keys are never published.
     #[arg(long)]
     pub(super) allow_private_key_material: bool,
 }
@@ -66,14 +65,14 @@ pub(crate) struct Add {
 /// `remove`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Clients stop trusting the target. Its file stays, for clients in the middle of an update.
+Clients no longer trust the target. The file stays, for clients in the middle of an update.
 
 Example: lastmile-repo remove app-1.1.tar.gz")]
 pub(crate) struct Remove {
-    /// Target paths.
+    /// Target paths to remove.
     #[arg(required = true)]
     pub(super) names: Vec<String>,
-    /// The role that lists them.
+    /// The role that lists the targets.
     #[arg(long, value_name = "ROLE")]
     pub(super) role: Option<String>,
 }

@@ -60,10 +60,10 @@ pub(super) fn report(
     output.data_text(&outcome_json(&diff::json(&plan.diff), false, said), &diff::text(&plan.diff))?;
     say(outcome, output);
     if plan.draft.from_staged && matches!(outcome, Outcome::Staged(_)) {
-        output.note("What waited is signed by `lastmile-repo sign` alone, which shows it and asks.");
+        output.note("The pending change is signed only with `lastmile-repo sign`, which shows it first.");
     }
     if !plan.draft.served.is_empty() {
-        output.note(&format!("Together with {} releases of other processes.", plan.draft.served.len()));
+        output.note(&format!("Published together with {} requests of other processes.", plan.draft.served.len()));
     }
     if !matches!(outcome, Outcome::Nothing) {
         for advice in lint::lint(&repository.published, &repository.config, &repository.keys) {
@@ -83,7 +83,7 @@ pub(super) fn publish(context: &Context<'_>, request: &Request, output: &Output)
         Shared::ByUs(done) => report(&done.repository, &done.plan, &done.outcome, output),
         Shared::ByOther(Answer::Published { changes, text }) => {
             output.data_text(&outcome_json(&changes, false, "published"), &text)?;
-            output.note("Published by another process, together with its own release.");
+            output.note("Published by another process together with its own request.");
             Ok(ExitStatus::Done)
         }
         Shared::ByOther(Answer::Refused(fault, text)) => Err(fault.error(text)),
@@ -100,7 +100,7 @@ pub(super) fn tell_of_staged(draft: &Draft, output: &Output) {
         .collect();
     if !edited.is_empty() {
         output.note(&format!(
-            "This is joined with the change that waited for signatures; those that {} had are void.",
+            "Added to the pending change. Earlier signatures on {} no longer count.",
             printable(&edited.join(", "))
         ));
     }
@@ -109,20 +109,20 @@ pub(super) fn tell_of_staged(draft: &Draft, output: &Output) {
 /// What has become of a draft, for a person.
 pub(super) fn say(outcome: &Outcome, output: &Output) {
     match outcome {
-        Outcome::Nothing => output.note("There was nothing to change."),
+        Outcome::Nothing => output.note("Nothing to change."),
         Outcome::Published { seamless: true } => output.note("Published."),
         Outcome::Published { seamless: false } => output.note(
-            "Published. The old keys were not here to sign as well: a client in the middle of an update may have failed, \
+            "Published. The old keys were not available to sign as well: a client in the middle of an update may fail once, \
              and succeeds when it tries again.",
         ),
         Outcome::Staged(documents) => {
-            output.note("Not published yet: these signatures are missing.");
+            output.note("Nothing has been published. These signatures are missing:");
             for document in documents {
                 for missing in document.missing() {
                     output.note(&format!("  {}: {missing}", document.role));
                 }
             }
-            output.note("Whoever has a key runs `lastmile-repo sign --key FILE`; then `lastmile-repo publish`.");
+            output.note("Each key holder runs `lastmile-repo sign --key FILE`. Then run `lastmile-repo publish`.");
         }
     }
 }
@@ -252,7 +252,7 @@ fn propose(context: &Context<'_>, role: &RoleName, args: &Bins, output: &Output)
     });
     output.data_text(&report, &proposal.text(&load))?;
     if let Some(bits) = proposal.bit_length {
-        output.note(&format!("Nothing was changed; `bins --bit-length {bits}` makes them."));
+        output.note(&format!("Nothing was changed. Run `bins --bit-length {bits}` to create the bins."));
     }
     Ok(ExitStatus::Done)
 }
@@ -355,6 +355,6 @@ pub(super) fn set_expiry(context: &Context<'_>, args: &SetExpiry, output: &Outpu
     }
     let report = json!({ "role": args.role, "expires_days": args.days, "before": before, "dry_run": dry_run });
     output.data_text(&report, &format!("{role}: expires after {} days (was: {before})", args.days))?;
-    output.note("It counts from the next signature; `lastmile-repo renew --force ROLE` signs now.");
+    output.note("The new lifetime takes effect at the next signature; `lastmile-repo renew --force ROLE` signs now.");
     Ok(ExitStatus::Done)
 }

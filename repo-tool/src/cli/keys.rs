@@ -357,11 +357,11 @@ fn described(repository: &Repository, key: &PublicKey, roles: &[String]) -> (Val
         (Some(uri), Some(false)) => format!("{uri}, unencrypted"),
         (Some(uri), Some(true)) => uri.to_string(),
         (Some(uri), None) => format!("{uri}, which is not there"),
-        (None, _) => "elsewhere".to_string(),
+        (None, _) => "not on this machine".to_string(),
     };
     let serves = if roles.is_empty() { "no role".to_string() } else { shortened(roles) };
     let json = json!({ "keyid": id, "scheme": key.scheme(), "roles": roles, "uri": uri });
-    (json, format!("{id} {}\n  serves:  {serves}\n  private: {place}", key.scheme()))
+    (json, format!("{id} {}\n  signs for: {serves}\n  private:   {place}", key.scheme()))
 }
 
 fn shortened(roles: &[String]) -> String {

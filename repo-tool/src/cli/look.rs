@@ -21,9 +21,9 @@ pub(super) fn status(context: &Context<'_>, output: &Output) -> Result<ExitStatu
         text += &line(role, &repository);
     }
     for waiting in &status.waiting {
-        text += &format!("waiting: {} version {}", waiting.role, waiting.version);
+        text += &format!("pending: {} version {}", waiting.role, waiting.version);
         match waiting.missing.is_empty() {
-            true => text += ", has all its signatures: `lastmile-repo publish`\n",
+            true => text += ", has all signatures; run `lastmile-repo publish`\n",
             false => {
                 for missing in &waiting.missing {
                     text += &format!(", {missing}");
@@ -38,8 +38,8 @@ pub(super) fn status(context: &Context<'_>, output: &Output) -> Result<ExitStatu
     output.data_text(&status.json(), &text)?;
     if !status.pinned {
         output.warning(&format!(
-            "you have not pinned the root of this repository (SHA-256 {}), so you can sign no content for it: compare it with \
-             what its owners say, then name it with --root-sha256",
+            "the root of this repository (SHA-256 {}) is not pinned, so you cannot sign content for it: compare the SHA-256 with \
+             the one its owners give, then pass it with --root-sha256",
             repository.digest
         ));
     }
@@ -65,7 +65,7 @@ fn line(role: &RoleStatus, repository: &Repository) -> String {
         role.keys.len()
     );
     for key in &role.keys {
-        let place = key.uri.as_deref().unwrap_or("elsewhere");
+        let place = key.uri.as_deref().unwrap_or("not on this machine");
         let id: String = key.id.chars().take(8).collect();
         text += &format!("             {} {} {place}\n", printable(&id), key.keytype);
     }
@@ -81,7 +81,7 @@ pub(super) fn verify(context: &Context<'_>, args: &Verify, output: &Output) -> R
             let root = match &context.global.root {
                 Some(path) => layout::read_if_there(path)?.ok_or_else(|| NotFound::File { path: path.clone() })?,
                 None => check::oldest_root(&context.layout()).map_err(|_| {
-                    Error::Usage("--root FILE must say which root a client of that URL starts from".into())
+                    Error::Usage("give the root that clients of that URL start from with --root FILE".into())
                 })?,
             };
             let bar = output.bar("fetching", usize::MAX);
@@ -128,7 +128,7 @@ fn text(found: &Verification) -> String {
     }
     for (version, failure) in &found.roots {
         match failure {
-            None => text += &format!("ok  a client shipped with root {version} comes to the newest state\n"),
+            None => text += &format!("ok  a client shipped with root {version} reaches the newest state\n"),
             Some(failure) => text += &format!("BAD a client shipped with root {version} fails: {failure}\n"),
         }
     }

@@ -199,7 +199,7 @@ fn allowed_keys(global: &Global, world: &World) -> Result<Vec<PathBuf>, Error> {
 /// Waits for other processes as long as the command line says, and tells that once.
 fn lock_wait(global: &Global, output: &Output) -> LockWait {
     let (output, folder) = (output.clone(), global.repository.clone());
-    let on_wait = move || output.note(&format!("Waiting for another process that changes {} …", folder.display()));
+    let on_wait = move || output.note(&format!("Waiting for another process that is changing {} …", folder.display()));
     LockWait { at_most: Duration::from_secs(global.wait), on_wait: Arc::new(on_wait) }
 }
 
@@ -211,7 +211,7 @@ fn now(world: &World, output: &Output) -> Result<DateTime<Utc>, Error> {
     let seconds = text.to_str().and_then(|text| text.parse::<i64>().ok());
     let time = seconds.and_then(|seconds| DateTime::from_timestamp(seconds, 0));
     let time = time.ok_or_else(|| Error::Usage("SOURCE_DATE_EPOCH must be a number of seconds since 1970".into()))?;
-    output.note(&format!("SOURCE_DATE_EPOCH is set: the time counts as {}", lastmile_metadata::format_time(&time)));
+    output.note(&format!("SOURCE_DATE_EPOCH is set: using the time {}", lastmile_metadata::format_time(&time)));
     Ok(time)
 }
 

@@ -27,12 +27,12 @@ const NAMED: usize = 20;
 /// `revoke`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Finds every role that trusts the key, at any depth of delegation, removes it there, signs again, and plays a client of
-every root version against what the key could forge.
+Finds every role that trusts the key, at any depth of delegation, removes the key, signs again, and tests that clients of
+every root version refuse files that the key could forge.
 
-Snapshot and timestamp get new keys, which are made here. For other roles the holder of the key makes the new one and
-hands over its public key (--replace-with). Without one, the role goes on with the keys that are left, if they are as
-many as must sign.
+Snapshot and timestamp get new keys, which this command generates. For other roles, the key holder generates the new key
+and sends you the public key (--replace-with). Without a new key, the role keeps its remaining keys, if they reach the
+threshold.
 
 Examples:
   lastmile-repo revoke file:keys/timestamp-1.pem
@@ -40,12 +40,12 @@ Examples:
   lastmile-repo revoke 3a7f --replace-with root=alice-2.pub --replace-with partner=partner-2.pub
   lastmile-repo revoke 3a7f --generate")]
 pub(crate) struct Revoke {
-    /// The key: its id (the beginning is enough), URI or file.
+    /// The key: its ID or the first digits, a URI, or a file.
     pub(super) key: String,
-    /// Give this key to the role that loses one, or to ROLE; may be repeated.
+    /// Add this key to the role that loses one, or to ROLE; can be repeated.
     #[arg(long, value_name = "[ROLE=]KEY")]
     pub(super) replace_with: Vec<String>,
-    /// Make new keys on this machine, also for roles other than snapshot and timestamp.
+    /// Generate new keys on this machine for all roles, not only for snapshot and timestamp.
     #[arg(long)]
     pub(super) generate: bool,
     /// Leave new snapshot and timestamp keys unencrypted, for unattended renewal.
@@ -117,7 +117,7 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &Output) -> R
     if matches!(outcome, Outcome::Staged(_)) {
         output.data_text(&report(Value::Null), &text)?;
         output.note(&format!(
-            "The key is trusted until this is published; `lastmile-repo publish` then proves that {} serves no role.",
+            "The key is trusted until the change is published; `lastmile-repo publish` then proves that no role trusts {}.",
             key.name
         ));
         return Ok(ExitStatus::Failed);
@@ -131,7 +131,7 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &Output) -> R
     let proof = rows.iter().map(row_json).collect();
     output.data_text(&report(proof), &format!("{text}\n{}", table(&rows)))?;
     if is_refuted(&rows) {
-        output.warning("the proof failed: see the lines that say NO");
+        output.warning("the proof failed: see the lines marked NO");
         return Ok(ExitStatus::Refused);
     }
     if repository.keys.has(public) {

@@ -23,7 +23,7 @@ pub(super) fn init(context: &Context<'_>, args: &Init, output: &Output) -> Resul
     if context.global.dry_run {
         // What finishes the other commands begins with the configuration, which comes last here.
         if dir.is_dir() && transaction::is_interrupted(&context.invocation.layout(dir)) {
-            output.warning("an earlier command was cut short here: `lastmile-repo init` finishes it");
+            output.warning("an earlier command was interrupted here; run `lastmile-repo init` to finish it");
         }
         return plan(args, dir, &context.invocation.layout(dir), output);
     }
@@ -47,18 +47,18 @@ pub(super) fn init(context: &Context<'_>, args: &Init, output: &Output) -> Resul
     }
     let layout = &repository.layout;
     let keys = new.keys.clone().unwrap_or_else(|| layout.keys());
-    output.note(&format!("Made a repository in {}. Serve metadata/ and targets/, and nothing else.", dir.display()));
+    output.note(&format!("Created a repository in {}. Serve metadata/ and targets/, and nothing else.", dir.display()));
     let missing = git_ignore::missing(layout, &keys)?;
     if !missing.is_empty() {
         let file = layout.dir().join(".gitignore");
         output.note(&format!(
-            "{} exists and was left alone. Add these lines to it:\n  {}",
+            "{} already exists and was not changed. Add these lines to it:\n  {}",
             file.display(),
             missing.join("\n  ")
         ));
     }
     output.note(&format!(
-        "Ship metadata/1.root.json with your client. Move the root keys from {} to places apart from each other, and run \
+        "Ship metadata/1.root.json with your client. Move the root keys from {} to different places, and run \
          `lastmile-repo renew` daily.",
         keys.display()
     ));
@@ -81,7 +81,7 @@ fn plan(args: &Init, dir: &Path, layout: &Layout, output: &Output) -> Result<Exi
     if let Some(keys) = &new.keys {
         own_files::refuse_served(layout, keys)?;
     }
-    let mut text = format!("would make a repository in {}\n", dir.display());
+    let mut text = format!("would create a repository in {}\n", dir.display());
     let mut roles = Vec::new();
     for role in [RoleName::ROOT, RoleName::TARGETS, RoleName::SNAPSHOT, RoleName::TIMESTAMP] {
         let (config, keys) = (new.role(&role), new.key_count(&role));

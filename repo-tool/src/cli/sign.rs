@@ -27,7 +27,7 @@ pub(super) fn sign(context: &Context<'_>, args: &Sign, output: &Output) -> Resul
         false => Repository::open_for_signing(&context.global.repository, &context.invocation)?,
     };
     if !staged::is_staged(&repository.layout) {
-        return Err(Error::Absent("nothing waits for signatures".into()));
+        return Err(Error::Absent("there is no pending change to sign".into()));
     }
     let keys = signing_keys(&mut repository, &args.key)?;
     let draft = repository.staged()?;
@@ -44,7 +44,7 @@ pub(super) fn sign(context: &Context<'_>, args: &Sign, output: &Output) -> Resul
     let signed = repository.sign_staged(&plan.draft, &keys, &wanted)?;
     if signed.is_empty() {
         return Err(Error::Failed(
-            "there is nothing that these keys could add: they have signed already, or the roles do not trust them"
+            "these keys cannot add a signature: they have signed already, or the roles do not trust them"
                 .into(),
         ));
     }
@@ -58,7 +58,7 @@ pub(super) fn sign(context: &Context<'_>, args: &Sign, output: &Output) -> Resul
     let missing: Vec<Document> =
         repository.staged_documents(&draft)?.into_iter().filter(|document| !document.missing().is_empty()).collect();
     match missing.is_empty() {
-        true => output.note("It has all its signatures: `lastmile-repo publish` publishes it."),
+        true => output.note("The pending change has all signatures. Run `lastmile-repo publish` to publish it."),
         false => say(&Outcome::Staged(missing), output),
     }
     Ok(ExitStatus::Done)
@@ -72,14 +72,14 @@ fn signing_keys(repository: &mut Repository, named: &[String]) -> Result<KeyStor
     let resolved = resolve_all(repository, named)?;
     let uris: Vec<_> = resolved.iter().filter_map(|key| key.uri.clone()).collect();
     if uris.len() < named.len() {
-        return Err(Error::Usage("--key must be private key files: a public key signs nothing".into()));
+        return Err(Error::Usage("--key must be a private key file: a public key cannot sign".into()));
     }
     Ok(repository.keys.restricted_to(repository.layout.dir(), &uris))
 }
 
 fn confirm(context: &Context<'_>, output: &Output) -> Result<(), Error> {
     if !context.stdin_is_terminal {
-        return Err(Error::Usage("there is no terminal to ask at; --yes signs without asking".into()));
+        return Err(Error::Usage("no terminal to ask for confirmation; add --yes to sign without asking".into()));
     }
     output.note("Sign this? Type yes:");
     let mut answer = String::new();
@@ -94,7 +94,7 @@ fn confirm(context: &Context<'_>, output: &Output) -> Result<(), Error> {
 pub(super) fn publish(context: &Context<'_>, output: &Output) -> Result<ExitStatus, Error> {
     let mut repository = context.open(output)?;
     if !staged::is_staged(&repository.layout) {
-        return Err(Error::Absent("nothing waits to be published".into()));
+        return Err(Error::Absent("there is no pending change to publish".into()));
     }
     let mut draft = repository.staged()?;
     draft.config = Some(repository.config_without_unused_keys(&draft)?);
@@ -112,9 +112,9 @@ pub(super) fn publish(context: &Context<'_>, output: &Output) -> Result<ExitStat
     let mut exit = exit;
     for (key, before) in thrown_out {
         let rows = prove(&mut repository, &key, &before)?;
-        output.note(&format!("The key {} serves no role any more.\n{}", short(&key), table(&rows)));
+        output.note(&format!("No role trusts the key {} any more.\n{}", short(&key), table(&rows)));
         if is_refuted(&rows) {
-            output.warning("the proof failed: see the lines that say NO");
+            output.warning("the proof failed: see the lines marked NO");
             exit = ExitStatus::Refused;
         }
     }
@@ -152,14 +152,14 @@ fn remember_thrown_out(repository: &mut Repository, draft: &Draft) -> Result<Vec
 pub(super) fn discard(context: &Context<'_>, output: &Output) -> Result<ExitStatus, Error> {
     let repository = context.open(output)?;
     if !staged::is_staged(&repository.layout) {
-        return Err(Error::Absent("nothing waits".into()));
+        return Err(Error::Absent("there is no pending change".into()));
     }
     let dropped: Vec<String> =
         staged::documents(&repository.layout)?.into_iter().map(|(role, _)| role.to_string()).collect();
     if !context.global.dry_run {
         staged::clear(&repository.layout)?;
     }
-    let text = format!("dropped the waiting change of {}", dropped.join(", "));
+    let text = format!("discarded the pending change of {}", dropped.join(", "));
     output.data_text(&json!({ "dropped": dropped, "dry_run": context.global.dry_run }), &text)?;
     Ok(ExitStatus::Done)
 }

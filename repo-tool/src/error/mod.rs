@@ -45,7 +45,7 @@ pub enum Error {
         waited: Duration,
     },
     /// The client refused the draft, so that it was not published.
-    #[error("a client would refuse what would be published: {0}")]
+    #[error("not published: {0}")]
     Draft(DraftError),
     /// Roles or targets cannot be changed in this way.
     #[error(transparent)]
@@ -72,7 +72,7 @@ pub enum Error {
         reason: KeyReason,
     },
     /// Keys that must sign are not here.
-    #[error("the {} key is not here", .roles.iter().map(RoleName::as_str).collect::<Vec<_>>().join(" and the "))]
+    #[error("the {} key is not on this machine", .roles.iter().map(RoleName::as_str).collect::<Vec<_>>().join(" and the "))]
     MissingKeys {
         /// The roles that lack signatures.
         roles: Vec<RoleName>,
@@ -194,25 +194,25 @@ impl Error {
             return Some(format!(
                 "ask the repository's owners for the SHA-256 of their root, through a channel you trust; the oldest root in \
                  the folder has {digest}. If both are equal, repeat the command with `--root-sha256 {digest}`, or with \
-                 `--root FILE` if they gave you the root itself. This is needed once; in a job that keeps no files, set \
+                 `--root FILE` if they gave you the root itself. Do this once; in a job that keeps no files, set \
                  LASTMILE_REPO_ROOT_SHA256"
             ));
         }
         let hint = match self {
-            Self::Busy { .. } => Some("wait until it has finished; the lock goes away with the process"),
+            Self::Busy { .. } => Some("wait until it has finished; the lock ends with the process"),
             Self::Draft(_) | Self::Request { fault: Fault::Draft, .. } => {
-                Some("nothing was published; `lastmile-repo status` shows what is published now")
+                Some("a client would refuse the new metadata; run `lastmile-repo status` to see what is published now")
             }
             Self::MissingKeys { .. } => {
-                Some("run the command where the keys are, or sign with `lastmile-repo sign --key FILE`")
+                Some("run the command on the machine that has the keys, or sign with `lastmile-repo sign --key FILE`")
             }
-            Self::Network(_) => Some("check the address, and whether the server answers"),
-            Self::Config { .. } => Some("docs/maintainers.md says what stands in repo.toml"),
+            Self::Network(_) => Some("check the address, and whether the server responds"),
+            Self::Config { .. } => Some("docs/maintainers.md describes the format of repo.toml"),
             Self::Private { .. } => Some(
-                "name other files; --allow-private-key-material publishes keys that are meant to be public, such as \
-                 those of a test, but never the repository's own",
+                "add other files; --allow-private-key-material publishes keys that are meant to be public, such as test keys, \
+                 but never the repository's own keys",
             ),
-            Self::Untrusted(_) => Some("`lastmile-repo verify` checks every file; restore the bad ones from a copy"),
+            Self::Untrusted(_) => Some("run `lastmile-repo verify` to check every file; restore damaged files from a backup"),
             #[cfg(feature = "cli")]
             Self::Usage(_) => Some(HELP),
             Self::InvalidInput(_) | Self::Request { fault: Fault::Usage, .. } => Some(HELP),
@@ -237,11 +237,11 @@ impl Error {
     }
 }
 
-const HELP: &str = "`--help` after the command shows examples";
+const HELP: &str = "add `--help` to the command for examples";
 
 fn prefix(fault: Fault) -> &'static str {
     match fault {
-        Fault::Draft => "a client would refuse what would be published: ",
+        Fault::Draft => "not published: ",
         Fault::NotFound | Fault::Refused | Fault::Usage => "",
     }
 }
@@ -261,7 +261,7 @@ const NAMED: usize = 50;
 
 fn private(files: &[Unpublishable]) -> String {
     let mut text = match files.len() {
-        1 => String::from("nothing was published, because this must stay private:"),
+        1 => String::from("nothing was published, because this file must stay private:"),
         count => format!("nothing was published, because {count} files must stay private:"),
     };
     for Unpublishable { path, reason } in files.iter().take(NAMED) {

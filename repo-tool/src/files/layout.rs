@@ -315,7 +315,7 @@ impl Interrupted {
     pub fn advice(&self) -> String {
         let (folder, owner) = (self.folder.display(), self.owner);
         match owner == user() {
-            true => "a publication was cut short: `lastmile-repo renew` finishes it".to_string(),
+            true => "a publication was interrupted; run `lastmile-repo renew` to finish it".to_string(),
             false => format!(
                 "a publication of user {owner} was cut short: user {owner} finishes it with `lastmile-repo renew`; if that \
                  user is gone, remove {folder} and run `lastmile-repo verify`"

@@ -165,7 +165,7 @@ impl Repository {
         let Some(url) = self.invocation.user.metadata_url(self.digest)? else { return Ok(()) };
         let served = match Served::fetch(&url, check::oldest_root(&self.layout)?) {
             Err(error) if self.is_emergency => {
-                self.warnings.push(format!("{error}; the revocation goes on all the same"));
+                self.warnings.push(format!("{error}; the revocation continues"));
                 self.is_compared = true;
                 return Ok(());
             }
