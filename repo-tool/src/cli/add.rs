@@ -1,12 +1,12 @@
-//! `add` and `remove`.
+//! `add`: publish files or folders.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use lastmile_metadata::{RoleName, TargetPath};
+use lastmile_metadata::RoleName;
 
-use super::change::{conclude, publish};
+use super::outcome::{conclude, publish};
 use super::{Context, ExitStatus, Output};
 use crate::config::Config;
 use crate::edit::bulk::Listings as _;
@@ -60,21 +60,6 @@ pub(crate) struct Add {
     /// Publish files that contain private keys, such as test keys. The repository's own keys are never published.
     #[arg(long)]
     pub(super) allow_private_key_material: bool,
-}
-
-/// `remove`
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Clients no longer trust the target. The file stays, for clients in the middle of an update.
-
-Example: lastmile-repo remove app-1.1.tar.gz")]
-pub(crate) struct Remove {
-    /// Target paths to remove.
-    #[arg(required = true)]
-    pub(super) names: Vec<String>,
-    /// The role that lists the targets.
-    #[arg(long, value_name = "ROLE")]
-    pub(super) role: Option<String>,
 }
 
 pub(super) fn add(context: &Context<'_>, args: &Add, output: &Output) -> Result<ExitStatus, Error> {
@@ -179,23 +164,4 @@ fn sources(args: &Add, own: &OwnFiles, output: &Output) -> Result<Vec<Source>, E
         ))),
         None => Ok(sources),
     }
-}
-
-pub(super) fn remove(context: &Context<'_>, args: &Remove, output: &Output) -> Result<ExitStatus, Error> {
-    let role = args.role.as_deref().map(names::role).transpose()?;
-    let path = |name: &String| TargetPath::new(name.as_str()).map_err(|error| Error::Usage(error.to_string()));
-    let paths = args.names.iter().map(path).collect::<Result<Vec<_>, _>>()?;
-    if !context.global.dry_run {
-        let layout = context.layout();
-        Config::read(&layout)?;
-        return publish(context, &Request::enter_removal(&layout, role, paths)?, output);
-    }
-    let mut repository = context.open(output)?;
-    let draft = repository.staged()?;
-    let mut edit = repository.edit(draft);
-    for path in &paths {
-        edit.remove_target(role.as_ref(), path)?;
-    }
-    let draft = edit.finish()?;
-    conclude(context, &mut repository, draft, output)
 }

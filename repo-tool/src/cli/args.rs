@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lastmile_keys::Scheme;
 
-use super::add::{Add, Remove};
+use super::add::Add;
+use super::remove::Remove;
 use super::revoke::Revoke;
 use crate::user::RootDigest;
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::args::KeyCommand;
 use super::{Context, ExitStatus, Output};
 use crate::check::lint;
-use crate::config::KeyUri;
+use crate::config::{Config, KeyUri, RoleConfig};
 use crate::draft::Draft;
 use crate::files::layout::{self, Layout};
 use crate::files::own_files;
@@ -369,4 +369,22 @@ fn shortened(roles: &[String]) -> String {
         0..=8 => roles.join(", "),
         count => format!("{} … ({count} roles)", roles.iter().take(6).cloned().collect::<Vec<_>>().join(", ")),
     }
+}
+
+/// Writes where the keys of a role are, as far as they are here.
+pub(super) fn set_keys(
+    repository: &mut Repository,
+    config: &mut Config,
+    entry: &str,
+    mut role: RoleConfig,
+    keys: &[Resolved],
+) -> Result<(), Error> {
+    for uri in keys.iter().filter_map(|key| key.uri.clone()) {
+        repository.allow_later(&uri);
+        if !role.keys.contains(&uri) {
+            role.keys.push(uri);
+        }
+    }
+    config.set_role(entry, role);
+    Ok(())
 }

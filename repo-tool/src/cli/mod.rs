@@ -2,21 +2,33 @@
 
 mod add;
 mod args;
+mod bins;
 mod catch_up;
-mod change;
+mod completions;
+mod delegate;
 #[expect(clippy::disallowed_methods, reason = "the demo plays an attacker in a folder of its own")]
 mod demo;
+mod discard;
 mod failure;
+mod init;
 mod keys;
 #[cfg(feature = "attack-lab")]
 mod lab;
-mod look;
+mod outcome;
 mod phrases;
 mod progress;
+mod publish;
+mod remove;
+mod renew;
 mod revoke;
+mod rotate;
 mod serve;
-mod setup;
+mod set_expiry;
+mod set_threshold;
 mod sign;
+mod status;
+mod undelegate;
+mod verify;
 
 use std::ffi::OsString;
 use std::io::BufRead;
@@ -72,31 +84,31 @@ fn parsed(args: &[OsString], world: &World) -> Result<Cli, clap::Error> {
 fn dispatch(cli: &Cli, world: World, output: &Output) -> Result<ExitStatus, Error> {
     let repository = &cli.global.repository;
     let dir = match &cli.command {
-        Command::Completions(args) => return setup::completions(&mut Cli::command(), args, output),
-        Command::Man(args) => return setup::man(Cli::command(), args),
+        Command::Completions(args) => return completions::completions(&mut Cli::command(), args, output),
+        Command::Man(args) => return completions::man(Cli::command(), args),
         Command::Init(args) => args.dir.as_deref().unwrap_or(repository),
         _ => repository,
     };
     let context = Context::new(&cli.global, dir, world, output)?;
     match &cli.command {
-        Command::Init(args) => setup::init(&context, args, output),
+        Command::Init(args) => init::init(&context, args, output),
         Command::Key(command) => keys::run(&context, command, output),
         Command::Add(args) => add::add(&context, args, output),
-        Command::Remove(args) => add::remove(&context, args, output),
-        Command::Delegate(args) => change::delegate(&context, args, output),
-        Command::Undelegate(args) => change::undelegate(&context, args, output),
-        Command::Bins(args) => change::bins(&context, args, output),
-        Command::Renew(args) => change::renew(&context, args, output),
-        Command::Rotate(args) => change::rotate(&context, args, output),
-        Command::SetThreshold(args) => change::set_threshold(&context, args, output),
-        Command::SetExpiry(args) => change::set_expiry(&context, args, output),
+        Command::Remove(args) => remove::remove(&context, args, output),
+        Command::Delegate(args) => delegate::delegate(&context, args, output),
+        Command::Undelegate(args) => undelegate::undelegate(&context, args, output),
+        Command::Bins(args) => bins::bins(&context, args, output),
+        Command::Renew(args) => renew::renew(&context, args, output),
+        Command::Rotate(args) => rotate::rotate(&context, args, output),
+        Command::SetThreshold(args) => set_threshold::set_threshold(&context, args, output),
+        Command::SetExpiry(args) => set_expiry::set_expiry(&context, args, output),
         Command::Revoke(args) => revoke::revoke(&context, args, output),
         Command::Sign(args) => sign::sign(&context, args, output),
-        Command::Publish(_) => sign::publish(&context, output),
-        Command::Discard => sign::discard(&context, output),
+        Command::Publish(_) => publish::publish(&context, output),
+        Command::Discard => discard::discard(&context, output),
         Command::CatchUp(args) => catch_up::catch_up(&context, args, output),
-        Command::Status(_) => look::status(&context, output),
-        Command::Verify(args) => look::verify(&context, args, output),
+        Command::Status(_) => status::status(&context, output),
+        Command::Verify(args) => verify::verify(&context, args, output),
         Command::Serve(args) => serve::serve(&context, args, output),
         #[cfg(feature = "attack-lab")]
         Command::AttackLab(args) => lab::attack(args, output),

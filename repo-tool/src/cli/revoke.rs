@@ -8,8 +8,8 @@ use lastmile_keys::{KeyMaterial, PublicKey};
 use lastmile_metadata::RoleName;
 use serde_json::{Value, json};
 
-use super::change::{say, tell_of_staged};
 use super::keys::{Removal, Resolved, resolve, resolve_removal};
+use super::outcome::{say, tell_of_staged};
 use super::{Context, ExitStatus, Output};
 use crate::check::lint;
 use crate::edit::keys::short;

@@ -212,7 +212,9 @@ impl Error {
                 "add other files; --allow-private-key-material publishes keys that are meant to be public, such as test keys, \
                  but never the repository's own keys",
             ),
-            Self::Untrusted(_) => Some("run `lastmile-repo verify` to check every file; restore damaged files from a backup"),
+            Self::Untrusted(_) => {
+                Some("run `lastmile-repo verify` to check every file; restore damaged files from a backup")
+            }
             #[cfg(feature = "cli")]
             Self::Usage(_) => Some(HELP),
             Self::InvalidInput(_) | Self::Request { fault: Fault::Usage, .. } => Some(HELP),

@@ -1,11 +1,11 @@
-//! `init`, `completions` and `man`.
+//! `init`: create a signed repository.
 
 use std::path::Path;
 
 use lastmile_metadata::RoleName;
 use serde_json::json;
 
-use super::args::{Completions, Init, Man};
+use super::args::Init;
 use super::{Context, ExitStatus, Output};
 use crate::check::lint;
 use crate::files::git_ignore;
@@ -93,23 +93,5 @@ fn plan(args: &Init, dir: &Path, layout: &Layout, output: &Output) -> Result<Exi
         roles.push(json!({ "role": role.as_str(), "threshold": threshold, "keys": keys, "expires_days": days }));
     }
     output.data_text(&json!({ "repository": dir.display().to_string(), "roles": roles, "dry_run": true }), &text)?;
-    Ok(ExitStatus::Done)
-}
-
-pub(super) fn completions(
-    command: &mut clap::Command,
-    args: &Completions,
-    output: &Output,
-) -> Result<ExitStatus, Error> {
-    let mut script = Vec::new();
-    clap_complete::generate(args.shell, command, "lastmile-repo", &mut script);
-    output.raw(&script)?;
-    Ok(ExitStatus::Done)
-}
-
-pub(super) fn man(command: clap::Command, args: &Man) -> Result<ExitStatus, Error> {
-    let folder = &args.folder;
-    lastmile_client::disk::make_folders(folder, 0o777).map_err(|error| Error::file("create", folder, error))?;
-    clap_mangen::generate_to(command, folder).map_err(|error| Error::file("write manual pages into", folder, error))?;
     Ok(ExitStatus::Done)
 }
