@@ -93,7 +93,7 @@ fn no_key_is_generated_where_it_is_served() {
         let args = ["key", "generate", "new", "--unencrypted", "--folder", served.to_str().unwrap()];
         let refused = output(&folder, &args);
         assert!(!refused.status.success(), "{refused:?}");
-        assert!(String::from_utf8(refused.stderr).unwrap().contains("is served to everybody"));
+        assert!(String::from_utf8(refused.stderr).unwrap().contains("is served to everyone"));
         assert!(!served.join("new.pem").exists());
     }
 }

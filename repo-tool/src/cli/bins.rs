@@ -1,12 +1,11 @@
 //! `bins`: distribute the targets of a role into hash bins.
 
-use super::keys::set_keys;
-use super::outcome::conclude;
 use lastmile_metadata::RoleName;
 use serde_json::json;
 
 use super::args::Bins;
-use super::keys::{Resolved, resolve_all};
+use super::keys::{Resolved, resolve_all, set_keys};
+use super::outcome::conclude;
 use super::{Context, ExitStatus, Output};
 use crate::config::RoleConfig;
 use crate::draft::Draft;

@@ -1,10 +1,8 @@
 //! `delegate`: delegate some target paths to another role.
 
-use super::keys::set_keys;
-use super::outcome::conclude;
-
 use super::args::Delegate;
-use super::keys::resolve_all;
+use super::keys::{resolve_all, set_keys};
+use super::outcome::conclude;
 use super::{Context, ExitStatus, Output};
 use crate::config::RoleConfig;
 use crate::edit::delegations::{NewDelegation, Trust, hash_prefixes, patterns};

@@ -50,7 +50,7 @@ impl Phrases {
     fn prompt(&self, question: &str) -> Result<Phrase, Error> {
         let Some(ask) = &self.ask else {
             return Err(Error::Usage(format!(
-                "{question}: there is no terminal to ask at; use --pass-phrase-file FILE or the environment variable \
+                "{question}: no terminal to ask; use --pass-phrase-file FILE or the environment variable \
                  {VARIABLE}"
             )));
         };

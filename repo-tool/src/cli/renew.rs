@@ -1,9 +1,9 @@
 //! `renew`: sign again the roles that are due.
 
-use super::outcome::conclude;
 use lastmile_metadata::RoleName;
 
 use super::args::Renew;
+use super::outcome::conclude;
 use super::{Context, ExitStatus, Output};
 use crate::Error;
 use crate::draft::Draft;

@@ -69,7 +69,7 @@ fn target(repository: &mut Repository, name: &str) -> Result<Target, Error> {
     let odd = repository.edit(draft).all_odd_ids()?.into_iter().map(|(_, odd)| odd);
     let unusable = odd.filter(|odd| matches!(odd.kind, OddKind::Unusable(_))).collect();
     let removal = resolve_removal(repository, unusable, name)?;
-    let material = removal.material().ok_or_else(|| Error::Absent(format!("`{name}` is no key")))?;
+    let material = removal.material().ok_or_else(|| Error::Absent(format!("`{name}` is not a key")))?;
     Ok(match removal {
         Removal::Key(public) => Target { material, name: short(&public), public: Some(public) },
         Removal::Odd(odd) => {
@@ -99,8 +99,8 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &Output) -> R
     let encrypts_online = matches!(replacements.online, Some(Protection::PassPhrase(_)));
     if was_unattended && revocation.recovers_fast_forward && encrypts_online {
         output.warning(
-            "the new snapshot and timestamp keys are encrypted, and the old ones were not: `renew` now needs the \
-             pass-phrase, or the repository expires (--unencrypted-online-keys would have left them as they were)",
+            "the new snapshot and timestamp keys are encrypted, but the old ones were not: `renew` now needs the pass-phrase, \
+             or the repository expires (--unencrypted-online-keys leaves new keys unencrypted)",
         );
     }
     let plan = repository.plan(revocation.draft, Signing::Now)?;
@@ -124,7 +124,7 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &Output) -> R
     }
     let Some(public) = &key.public else {
         output.data_text(&report(Value::Null), &text)?;
-        output.note("Lastmile cannot use this key, so that there is nothing to prove about what it could forge.");
+        output.note("lastmile cannot use this key, so it cannot test what the key could forge.");
         return Ok(ExitStatus::Done);
     };
     let rows = prove(&mut repository, public, &before)?;
@@ -134,8 +134,9 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &Output) -> R
         output.warning("the proof failed: see the lines marked NO");
         return Ok(ExitStatus::Refused);
     }
-    if repository.keys.has(public) {
-        output.note("The file of the revoked key is still there. Destroy it if it is yours alone.");
+    if let Some(uri) = repository.keys.uri_of(public) {
+        let file = printable(uri.trim_start_matches("file:"));
+        output.note(&format!("The private key file {file} still exists. Delete it unless another repository uses it."));
     }
     Ok(ExitStatus::Done)
 }
@@ -193,7 +194,7 @@ fn look(
     let report = json!({ "key": key.name, "roles": roles, "changes": diff::json(&plan.diff), "dry_run": true });
     output.data_text(&report, &diff::text(&plan.diff))?;
     output.note(match has_examples {
-        true => "Nothing was changed (--dry-run). The new keys are examples: others are made then.",
+        true => "Nothing was changed (--dry-run). The new keys are examples; the command itself generates others.",
         false => "Nothing was changed (--dry-run).",
     });
     Ok(ExitStatus::Done)
@@ -202,10 +203,10 @@ fn look(
 fn tell(revocation: &Revocation, key: &str, output: &Output) {
     for (role, delegator) in revocation.roles.iter().take(NAMED) {
         let by = delegator.as_ref().map_or("root".to_string(), ToString::to_string);
-        output.note(&format!("The key {key} served {role} (named by {by})."));
+        output.note(&format!("The key {key} signed for {role} (listed by {by})."));
     }
     if let Some(more) = revocation.roles.len().checked_sub(NAMED).filter(|more| *more > 0) {
-        output.note(&format!("The key {key} served {more} more roles."));
+        output.note(&format!("The key {key} signed for {more} more roles."));
     }
     for (role, uri) in &revocation.made {
         output.note(&format!("New key for {role}: {uri}."));
@@ -215,8 +216,8 @@ fn tell(revocation: &Revocation, key: &str, output: &Output) {
     }
     if revocation.recovers_fast_forward {
         output.note(
-            "Timestamp and snapshot get new keys, so that clients drop the versions they stored: whoever had the key may \
-             have driven them up (5.3.11).",
+            "The timestamp and snapshot keys are both replaced so that clients forget the version numbers they stored; an \
+             attacker may have inflated them (TUF specification 5.3.11).",
         );
     }
 }
@@ -231,8 +232,8 @@ fn tell_count(count: &KeyCount, is_made_here: bool, output: &Output) {
     }
     if *is_fewer && *keys <= *threshold as usize {
         output.warning(&format!(
-            "{role} has {keys} keys left, and {must_sign}: if one is lost, the role cannot be signed any more. \
-             `lastmile-repo rotate {role} --add KEY.pub` adds a key"
+            "{role} has {keys} keys left, and {must_sign}: if one is lost, nobody can sign for the role. Run \
+             `lastmile-repo rotate {role} --add KEY.pub` to add a key"
         ));
     } else if *is_fewer {
         output.note(&format!("{role} has {keys} keys left, and {must_sign}."));

@@ -1,10 +1,8 @@
 //! `rotate`: change the keys of a role.
 
-use super::keys::set_keys;
-use super::outcome::conclude;
-
 use super::args::Rotate;
-use super::keys::{Removal, Resolved, resolve_all, resolve_removal};
+use super::keys::{Removal, Resolved, resolve_all, resolve_removal, set_keys};
+use super::outcome::conclude;
 use super::{Context, ExitStatus, Output};
 use crate::{Error, names};
 

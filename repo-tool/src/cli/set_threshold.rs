@@ -1,8 +1,7 @@
 //! `set-threshold`: change how many keys of a role must sign.
 
-use super::outcome::conclude;
-
 use super::args::SetThreshold;
+use super::outcome::conclude;
 use super::{Context, ExitStatus, Output};
 use crate::config::RoleConfig;
 use crate::{Error, names};

@@ -1,8 +1,7 @@
 //! `undelegate`: remove a delegation.
 
-use super::outcome::conclude;
-
 use super::args::Undelegate;
+use super::outcome::conclude;
 use super::{Context, ExitStatus, Output};
 use crate::{Error, names};
 

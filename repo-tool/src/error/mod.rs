@@ -399,7 +399,7 @@ mod tests {
         let error = DraftError::Client(Box::new(ClientError::Refused(Refusal::Metadata(verdict.clone()).into())));
         assert_eq!(error.verdict(), Some(&verdict));
         let text = Error::from(error).to_string();
-        let expected = format!("a client would refuse what would be published: refused as untrusted: {verdict}");
+        let expected = format!("not published: refused as untrusted: {verdict}");
         assert_eq!(text, expected);
     }
 }

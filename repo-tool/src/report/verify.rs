@@ -248,7 +248,7 @@ fn clients(
     let mut next = first.next();
     while let Some(version) = next.filter(|version| *version <= last) {
         let failure = match read(version)? {
-            None => Some("the file is not there".to_string()),
+            None => Some("the file does not exist".to_string()),
             Some(shipped) => {
                 let root = Envelope::<Root>::parse(&RoleName::ROOT, shipped.clone())?.unverified(&RoleName::ROOT)?;
                 let is_played = found.roots.last().is_some_and(|(_, failure)| failure.is_none());

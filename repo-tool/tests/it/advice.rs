@@ -18,7 +18,7 @@ fn advice(world: &World) -> String {
 fn r_6_1_1_and_g_2_1_1_2_unencrypted_keys_of_trust_are_pointed_out() {
     let world = World::new();
     let advice = advice(&world);
-    assert!(advice.contains("the root key") && advice.contains("lies here unencrypted"), "{advice}");
+    assert!(advice.contains("the root key") && advice.contains("is on this machine and unencrypted"), "{advice}");
     let mut new = NewRepository::new(Protection::PassPhrase(b"three blind mice".to_vec().into()));
     new.online_keys = Protection::None;
     let world = World::with(&new);
@@ -65,7 +65,7 @@ fn r_x_3_every_repository_gets_keys_of_its_own() {
     }
     let root = one.public("root-1");
     one.change(|edit| edit.rotate(&RoleName::TARGETS, &[root], &[]).unwrap()).unwrap();
-    assert!(advice(&one).contains("a root key should serve root alone"));
+    assert!(advice(&one).contains("a root key should sign for root only"));
 }
 
 #[test]

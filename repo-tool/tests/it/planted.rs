@@ -120,7 +120,7 @@ fn a_working_folder_of_another_user_or_that_others_can_write_is_refused() {
         fs::create_dir_all(&at).unwrap();
         fs::set_permissions(&at, fs::Permissions::from_mode(0o770)).unwrap();
         let reason = refusal(world.try_add("a", "1", &mut Unobserved));
-        assert!(reason.contains("can be written by other users") && reason.contains("chmod go-w"), "{reason}");
+        assert!(reason.contains("is writable by other users") && reason.contains("chmod go-w"), "{reason}");
         fs::set_permissions(&at, fs::Permissions::from_mode(0o700)).unwrap();
         // Only root can give a folder away.
         if chown(&at, Some(STRANGER), None).is_ok() {
@@ -244,7 +244,7 @@ fn a_huge_journal_is_not_read() {
     let file = fs::File::create(world.layout().publishing().join("journal.json")).unwrap();
     // It takes no room on the disk.
     file.set_len(1 << 40).unwrap();
-    assert!(refusal(world.try_add("a", "1", &mut Unobserved)).contains("the most that is read"));
+    assert!(refusal(world.try_add("a", "1", &mut Unobserved)).contains("the limit for such a file"));
 }
 
 #[test]
@@ -388,7 +388,7 @@ fn a_file_that_is_named_by_its_hash_is_never_replaced() {
     let name = format!("{}.a", hash("1"));
     fs::write(world.layout().targets().join(&name), "somebody else's").unwrap();
     let reason = refusal(world.try_add("a", "1", &mut Unobserved));
-    assert!(reason.contains("is there with other bytes"), "{reason}");
+    assert!(reason.contains("exists with other content"), "{reason}");
     assert_eq!(fs::read(world.layout().targets().join(&name)).unwrap(), b"somebody else's");
     fs::write(world.layout().targets().join(&name), "1").unwrap();
     assert!(is_published(&world.add("a", "1")));

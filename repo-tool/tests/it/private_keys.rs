@@ -344,7 +344,7 @@ fn a_new_repository_does_not_get_its_keys_where_they_are_served() {
         let mut new = NewRepository::new(Protection::None);
         new.keys = Some(keys.clone());
         let error = new.create(&dir, &invocation, &mut Unobserved).unwrap_err();
-        assert!(error.to_string().contains("is served to everybody"), "{keys:?}: {error}");
+        assert!(error.to_string().contains("is served to everyone"), "{keys:?}: {error}");
     }
     let pems = walkdir::WalkDir::new(folder.path()).into_iter().filter_map(Result::ok);
     assert_eq!(pems.filter(|entry| entry.path().extension().is_some_and(|ending| ending == "pem")).count(), 0);

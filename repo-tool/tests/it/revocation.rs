@@ -257,9 +257,9 @@ fn without_a_replacement_a_role_that_nobody_could_sign_is_refused_before_anythin
             other => panic!("{other:?}"),
         };
     let reason = refused(&team, &from_holders(&[]));
-    assert!(reason.contains("team would have 0 keys, and 1 must sign"), "{reason}");
+    assert!(reason.contains("team would have 0 keys, but 1 must sign"), "{reason}");
     assert!(reason.contains("--replace-with FILE.pub") && reason.contains("--generate"), "{reason}");
-    assert!(refused(&team, &from_holders(&[(None, &team)])).contains("is the key that is revoked"));
+    assert!(refused(&team, &from_holders(&[(None, &team)])).contains("is the revoked key"));
     assert!(refused(&team, &from_holders(&[(Some("root"), &other)])).contains("root loses no key"));
     assert_eq!(state(), before, "nothing was written");
     // Where the holder of the new key is elsewhere, its signature is waited for.

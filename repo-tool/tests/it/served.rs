@@ -262,7 +262,7 @@ fn versions_that_were_driven_up_lead_to_revoke_and_nothing_leads_back() {
     forge_with(&server, &server, "timestamp.json", &timestamp, "timestamp-1");
     serve(&world, &server);
     let refused = world.try_add("a", "1", &mut Unobserved).unwrap_err().to_string();
-    assert!(refused.contains("`lastmile-repo revoke` it") && !refused.contains("catch-up"), "{refused}");
+    assert!(refused.contains("Run `lastmile-repo revoke`") && !refused.contains("catch-up"), "{refused}");
     let rows = revoke_and_prove(&world, &world.public("timestamp-1"));
     assert!(!is_refuted(&rows), "{rows:?}");
     // What the server has is void now, whoever uploads when.

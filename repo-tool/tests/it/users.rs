@@ -143,7 +143,7 @@ fn a_key_elsewhere_is_allowed_for_one_command() {
     fs::write(place.path("app"), "1").unwrap();
 
     let staged = run(&mut place.command(home), &["add", "app"]);
-    assert!(text(&staged).contains("Not published yet"), "{staged:?}");
+    assert!(text(&staged).contains("Nothing has been published"), "{staged:?}");
     let discarded = run(&mut place.command(home), &["discard"]);
     assert!(discarded.status.success(), "{}", text(&discarded));
 
