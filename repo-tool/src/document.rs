@@ -13,11 +13,19 @@ use lastmile_metadata::{
 };
 
 use crate::check::gate;
-use crate::draft::Prior;
 use crate::key_store::KeyStore;
 use crate::pin::Authority;
 use crate::sign::review::Reviewed;
 use crate::{DraftError, Error, PublicationError};
+
+/// A document of a pending change, exactly as it is to be signed.
+#[derive(Clone, Debug)]
+pub struct Prior {
+    /// The canonical bytes that were signed.
+    pub signed: String,
+    /// The signatures so far.
+    pub signatures: Vec<Signature>,
+}
 
 /// Who must sign, and who should.
 #[derive(Clone, Debug, Default)]

@@ -8,12 +8,12 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use lastmile_metadata::{
-    Delegations, MetaFile, Role, RoleName, Root, SPEC_VERSION, Signature, Snapshot, TargetPath, Targets, Timestamp,
-    Unknown, Version,
+    Delegations, MetaFile, Role, RoleName, Root, SPEC_VERSION, Snapshot, TargetPath, Targets, Timestamp, Unknown,
+    Version,
 };
 
 use crate::config::Config;
-use crate::document::{Document, Rings};
+use crate::document::{Document, Prior, Rings};
 use crate::files::digest::FileDigest;
 use crate::key_store::KeyStore;
 use crate::pin::Authority;
@@ -26,15 +26,6 @@ use crate::{DraftError, Error, NotFound, VersionError, names, parallel};
 
 /// Of fewer roles than this each is looked up by itself.
 const FEW: usize = 8;
-
-/// A document that waits for signatures, exactly as it is to be signed.
-#[derive(Clone, Debug)]
-pub struct Prior {
-    /// The canonical bytes that were signed.
-    pub signed: String,
-    /// The signatures so far.
-    pub signatures: Vec<Signature>,
-}
 
 /// A file on its way to `targets/`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,11 +16,11 @@ use crate::files::own_files;
 use crate::key_store::{self, KeyStore, Protection};
 use crate::named_signer::NamedSigner;
 use crate::pin::Authority;
+use crate::publish::plan::Plan;
 use crate::publish::publication::Publication;
 use crate::publish::transaction::{self, Observer};
 use crate::publish::versions::Issued;
 use crate::report::diff;
-use crate::repository::Plan;
 use crate::user::{PinnedRoot, RootDigest};
 use crate::{EditError, Error, InvalidInput, Invocation, PathError, parallel};
 

@@ -55,10 +55,11 @@ pub use key_store::{KeyStore, NoPassPhrases, PassPhrases, Protection};
 pub use named_signer::NamedSigner;
 pub use pin::GivenRoot;
 pub use publish::compress::Coding;
+pub use publish::plan::{Outcome, Plan, Signing};
 pub use publish::transaction::{Observer, PublishEvent, Unobserved};
 pub use published::Published;
 pub use report::diff::RoleDiff;
-pub use repository::{Outcome, Plan, Repository, Signing};
+pub use repository::Repository;
 pub use sign::review::Accepted;
 pub use user::{PinnedRoot, RootDigest, UserConfig};
 

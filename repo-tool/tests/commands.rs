@@ -433,7 +433,10 @@ fn a_key_that_cannot_be_used_is_revoked_by_the_beginning_of_its_id() {
     said(&folder, &["publish", "--accept", &id]);
     assert_eq!(run(&folder, &["revoke", "ffff0000ffff"]), ExitStatus::NoSuchName as i32);
     let told = said(&folder, &["revoke", &id[..6]]);
-    assert!(told.contains("targets (listed by root)") && told.contains("cannot test what the key could forge"), "{told}");
+    assert!(
+        told.contains("targets (listed by root)") && told.contains("cannot test what the key could forge"),
+        "{told}"
+    );
     let root = std::fs::read_to_string(folder.path().join("metadata/3.root.json")).unwrap();
     assert!(!root.contains(&id), "{root}");
 }

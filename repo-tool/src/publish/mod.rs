@@ -3,6 +3,7 @@
 pub(crate) mod batch;
 pub(crate) mod compress;
 pub(crate) mod journal;
+pub(crate) mod plan;
 pub(crate) mod publication;
 pub(crate) mod queue;
 pub(crate) mod snapshot;

@@ -13,12 +13,12 @@ use crate::draft::file_name;
 use crate::files::layout::{Layout, Lock};
 use crate::publish::compress::Coding;
 use crate::publish::journal::{Existing, FileKind};
+use crate::publish::plan::Plan;
 use crate::publish::queue::Answer;
 use crate::publish::transaction::{Content, Observer, Prepared, Transaction};
 use crate::publish::versions::RECORD;
 use crate::published::Published;
 use crate::report::diff;
-use crate::repository::Plan;
 
 /// What is to be published, and where.
 pub(crate) struct Publication<'a> {

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use lastmile_client::disk;
 use lastmile_metadata::{Envelope, Role, RoleName, Root, TargetFile, Targets};
 
-use crate::draft::{Completed, Draft, NewFile, Prior};
+use crate::document::Prior;
+use crate::draft::{Completed, Draft, NewFile};
 use crate::edit::Edit;
 use crate::edit::intake;
 use crate::files::digest::FileDigest;

@@ -12,8 +12,8 @@ use lastmile_metadata::{Role, RoleName, Verified, Version};
 
 use crate::check::{self, from_client};
 use crate::config::Config;
-use crate::document::{Document, Rings};
-use crate::draft::{Draft, Prior};
+use crate::document::{Document, Prior, Rings};
+use crate::draft::Draft;
 use crate::files::layout::{self, LONGEST_METADATA, Layout, Lock};
 use crate::invocation::ServedState;
 use crate::publish::snapshot::is_complete;
