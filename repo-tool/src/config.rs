@@ -1,4 +1,4 @@
-//! The configuration of a repository, `repo.toml`: what a person decides. Everything else is computed.
+//! The configuration of a repository, `repo.toml`: lifetimes, thresholds, hashes and key files. Everything else is computed.
 //!
 //! The file is edited in place, so that comments, order and spelling of what a person wrote stay.
 
@@ -16,7 +16,7 @@ use crate::files::layout::{self, Layout};
 use crate::publish::compress::Coding;
 use crate::{ConfigError, Error, InvalidKeyUri, NotFound};
 
-/// Where a private key is. To come: tokens and key services, under schemes of their own.
+/// Where a private key is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum KeyUri {
@@ -65,22 +65,22 @@ impl FromStr for KeyUri {
     }
 }
 
-/// What is decided for one role.
+/// The configuration of one role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoleConfig {
-    /// How many keys must sign; at least 1. Signed metadata is what counts: `set-threshold` changes both.
+    /// How many keys must sign; at least 1. Clients follow the signed threshold: `set-threshold` changes both.
     pub threshold: u32,
     /// Days from signing to expiry; at least 1.
     pub expires_days: u32,
     /// Renewal is due when at most this many days are left; less than `expires_days`. 0 stands for a third of the time
     /// from signing to expiry: renewal must come before expiry.
     pub renew_days: u32,
-    /// Where this role's private keys are. Keys that sit elsewhere are not listed.
+    /// Where this role's private keys are. Keys on other machines are not listed.
     pub keys: Vec<KeyUri>,
 }
 
 impl RoleConfig {
-    /// What a new role gets, unless a person says otherwise.
+    /// Returns the defaults for a new role.
     #[must_use]
     pub fn default_for(role: &RoleName) -> Self {
         let (threshold, expires_days, renew_days) = match role.as_str() {
@@ -118,7 +118,7 @@ impl RoleConfig {
     }
 }
 
-/// A repository's configuration, with the text it was written in.
+/// The configuration of a repository, with the text it was read from.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Metadata files carry their version in their name (spec 6.2).
@@ -184,10 +184,10 @@ impl Config {
         }
     }
 
-    /// Reads the configuration of a repository.
+    /// Reads the configuration of a repository from `repo.toml`.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when there is no repository; [`Error::Config`] when the configuration does not say what it should.
+    /// [`Error::NotFound`] when there is no repository; [`Error::Config`] when the configuration is not valid.
     pub fn read(layout: &Layout) -> Result<Self, Error> {
         let path = layout.config();
         let text =
@@ -240,7 +240,7 @@ impl Config {
         })
     }
 
-    /// The text to be written.
+    /// Returns the text to write.
     #[must_use]
     pub fn text(&self) -> String {
         self.document.to_string()

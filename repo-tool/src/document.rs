@@ -71,7 +71,7 @@ pub struct Document {
     /// The faults of the text, once they were asked for.
     faults: OnceLock<BTreeSet<String>>,
     rings: Rings,
-    /// Whose signatures are valid, and under which ids. Verifying is slow and bins are many, so what a signer at hand has
+    /// Whose signatures are valid, and under which ids. Verifying is slow and bins are many, so what an available signer has
     /// just made is taken for valid here; before it is published, [`crate::check`] verifies it as clients do.
     signers: BTreeSet<(KeyId, PublicKey)>,
 }
@@ -157,7 +157,7 @@ impl Document {
         self.faults.get_or_init(|| gate::faults(&self.role, &self.signed))
     }
 
-    /// Signs with the keys at hand, with as many as each ring asks for and no more, what was reviewed.
+    /// Signs with the available keys, with as many as each ring asks for and no more, what was reviewed.
     ///
     /// # Errors
     /// When a key on this machine cannot be opened; [`Error::NotPinned`] when it must not sign this role;

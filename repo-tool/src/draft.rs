@@ -57,7 +57,7 @@ pub struct Draft {
     pub bulk_filled: BTreeSet<RoleName>,
     /// Documents that were signed in part before and have not been edited since.
     pub prior: BTreeMap<RoleName, Prior>,
-    /// Whether this began with what waits in `staged/`.
+    /// Whether this began with the pending change in `staged/`.
     pub from_staged: bool,
     /// The configuration, if it changes.
     pub config: Option<Config>,
@@ -65,7 +65,7 @@ pub struct Draft {
     pub served: Vec<String>,
 }
 
-/// The documents of a draft, signed as far as the keys at hand allow.
+/// The documents of a draft, signed as far as the available keys allow.
 #[derive(Debug)]
 pub struct Completed {
     /// In the order of publication, but for the root.
@@ -114,7 +114,7 @@ pub struct Completion<'a> {
     pub published: Option<&'a Published>,
     /// The configuration.
     pub config: &'a Config,
-    /// The keys at hand; none to see what would change without signing it.
+    /// The available keys; none to see what would change without signing it.
     pub keys: Option<&'a KeyStore>,
     /// The versions that were issued before.
     pub issued: &'a Issued,
@@ -122,7 +122,7 @@ pub struct Completion<'a> {
     pub authority: &'a Authority,
     /// Entries of unchanged roles that the next snapshot must complete: [`crate::publish::snapshot`].
     pub entries: BTreeMap<RoleName, MetaFile>,
-    /// Whether they sign what waited in `staged/` as well: only where a person has seen it, for others can write there.
+    /// Whether they sign the pending change in `staged/` as well: only where a person has seen it, for others can write there.
     pub signs_staged: bool,
     /// What the person has named that nothing here knows.
     pub accepted: &'a Accepted,
@@ -140,7 +140,7 @@ impl Draft {
     /// Spec 6.3: root if it changes, the targets roles, then — when these are signed — snapshot and timestamp.
     ///
     /// # Errors
-    /// When a key at hand cannot be opened, or versions are exhausted.
+    /// When an available key cannot be opened, or versions are exhausted.
     pub fn complete(&self, with: &Completion<'_>) -> Result<Completed, Error> {
         let root = self.root.as_ref().map(|root| self.complete_root(root, with)).transpose()?;
         let (root, root_changes) = root.unzip();
@@ -314,7 +314,7 @@ impl Draft {
         view.and_then(|view| view.delegations.as_ref()).map(|delegations| (delegations, delegator))
     }
 
-    /// The document, with the signatures it had and those that the keys at hand can add, and what it changes.
+    /// The document, with the signatures it had and those that the available keys can add, and what it changes.
     fn signed<R: Role>(
         &self,
         role: &RoleName,

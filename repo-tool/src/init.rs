@@ -24,10 +24,10 @@ use crate::report::diff;
 use crate::user::{PinnedRoot, RootDigest};
 use crate::{EditError, Error, InvalidInput, Invocation, PathError, parallel};
 
-/// What a new repository is to be like.
+/// The settings of a new repository.
 #[derive(Clone)]
 pub struct NewRepository {
-    /// Kind of all keys.
+    /// Signature scheme of the generated keys.
     pub scheme: Scheme,
     /// Metadata files carry their version in their name.
     pub consistent_snapshot: bool,
@@ -37,7 +37,7 @@ pub struct NewRepository {
     pub thresholds: BTreeMap<String, u32>,
     /// Days to expiry that are not the default, by role.
     pub expiry_days: BTreeMap<String, u32>,
-    /// Where the private keys go; `keys/` of the repository if none.
+    /// Folder for the private keys; `keys/` of the repository if none.
     pub keys: Option<PathBuf>,
     /// How the root and targets keys are written.
     pub offline_keys: Protection,
@@ -49,7 +49,7 @@ pub struct NewRepository {
 }
 
 impl NewRepository {
-    /// Safe defaults: everything consistent, two of three root keys, one key for each other role.
+    /// Returns safe defaults: consistent snapshots, a root threshold of 2 of 3 keys, and one key for each other role.
     #[must_use]
     pub fn new(keys: Protection) -> Self {
         Self {
@@ -78,13 +78,13 @@ impl NewRepository {
         config
     }
 
-    /// How many keys `role` gets: as many as must sign, and for root one more, so that one may get lost.
+    /// Returns how many keys are generated for `role`: its threshold, and for root one more, so that one can be lost.
     #[must_use]
     pub fn key_count(&self, role: &RoleName) -> u32 {
         self.role(role).threshold + u32::from(*role == RoleName::ROOT)
     }
 
-    /// Makes the repository in `dir`, which must hold none.
+    /// Creates the repository in `dir`, which must not contain one.
     ///
     /// # Errors
     /// [`Error::Path`] when something is there already; [`Error::InvalidInput`] or [`Error::Edit`] when the signers do not
@@ -138,7 +138,7 @@ impl NewRepository {
             config: &config,
             key_files: &key_files,
         };
-        // Before anything is published: a repository that is there is pinned, whatever is cut short.
+        // Before anything is published: a repository that is there is pinned, whatever is interrupted.
         if let Some(root) = &plan.completed.root {
             let digest = RootDigest::of(&root.file());
             invocation.user.pin(digest, PinnedRoot { version: root.version, digest })?;

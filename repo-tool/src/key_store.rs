@@ -28,7 +28,7 @@ const LONGEST_NAME: usize = 240;
 /// The longest part of such a name that comes from a role.
 const LONGEST_STEM: usize = 200;
 
-/// Where pass-phrases come from: a prompt, a file, the environment. Never the command line.
+/// A source of pass-phrases: a prompt, a file, the environment. Never the command line.
 pub trait PassPhrases: Send + Sync {
     /// The pass-phrase of the key file `key`; `attempt` counts from 0, and grows when one was wrong.
     ///
@@ -320,14 +320,14 @@ pub fn open_private_key(path: &Path, name: &str, phrases: &dyn PassPhrases) -> R
     Err(Error::key(name, PemError::WrongPassPhrase))
 }
 
-/// How a new private key is written.
+/// How a new private key is written to disk.
 #[derive(Clone)]
 pub enum Protection {
     /// Encrypted under a pass-phrase.
     PassPhrase(Zeroizing<Vec<u8>>),
-    /// As it is: whoever reads the file has the key.
+    /// Unencrypted: anyone who reads the file has the key.
     None,
-    /// Not at all: the key stands for one in a change that is only looked at.
+    /// Not written: the key is a placeholder in a dry run.
     NotWritten,
 }
 

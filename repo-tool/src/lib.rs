@@ -2,8 +2,8 @@
 //!
 //! A repository is a folder of standard TUF files and one configuration file, `repo.toml`. Every change goes the same way:
 //! [`Repository::open_for_change`] reads what is published as a client would, an [`Edit`] changes a draft, and
-//! [`Repository::conclude`] publishes it after two simulated clients have accepted it, or stages it for those whose keys
-//! sit elsewhere.
+//! [`Repository::conclude`] publishes it after two simulated clients have accepted it, or stages it as a pending change until
+//! all keys have signed.
 
 #![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests make the files that they need"))]
 

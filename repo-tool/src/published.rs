@@ -211,7 +211,7 @@ impl Published {
         self.roles.get(role)?.delegator.as_ref()
     }
 
-    /// What clients find under `path`, with the roles that vouch for it; reads only the roles on the way.
+    /// What clients find under `path`, with the roles that list it; reads only the roles on the way.
     ///
     /// # Errors
     /// [`Error::Untrusted`] when a file on the way does not verify.

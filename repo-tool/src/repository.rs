@@ -1,5 +1,4 @@
-//! A repository on disk: opened as a client opens it, changed under its lock, published only after being a client of
-//! the result.
+//! A repository on disk: verified as a client would when it is opened, and changed under its lock.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -30,13 +29,13 @@ use crate::{Error, PublicationError, names};
 /// From so many targets on, all are listed at once instead of one after the other.
 const MANY: usize = 1000;
 
-/// A repository.
+/// A repository, verified as a client would when it was opened.
 pub struct Repository {
     /// Where its files are.
     pub layout: Layout,
     /// Its configuration.
     pub config: Config,
-    /// The keys at hand.
+    /// The available keys.
     pub keys: KeyStore,
     /// What it publishes.
     pub published: Published,
@@ -51,7 +50,7 @@ pub struct Repository {
     pub(crate) is_emergency: bool,
     /// Private keys that the user named for the change in the making.
     pub(crate) named_keys: Vec<KeyUri>,
-    /// What the user should know, though nothing failed.
+    /// Warnings for the user.
     pub warnings: Vec<String>,
     pub(crate) invocation: Invocation,
     lock: Option<Lock>,
@@ -66,10 +65,10 @@ impl Repository {
         Self::open_layout(invocation.layout(dir), invocation, None)
     }
 
-    /// Opens a repository for changing it: takes the lock, and finishes a publication that was cut short.
+    /// Opens a repository for a change: takes the lock, and finishes a publication that was interrupted.
     ///
     /// # Errors
-    /// [`Error::Busy`] when another process changes it for too long; else as [`Repository::open`].
+    /// [`Error::Busy`] when another process holds the lock for too long; otherwise as [`Repository::open`].
     pub fn open_for_change(dir: &Path, invocation: &Invocation) -> Result<Self, Error> {
         let layout = invocation.layout(dir);
         Config::read(&layout)?;
@@ -79,10 +78,10 @@ impl Repository {
         Self::open_layout(layout, invocation, Some(lock))
     }
 
-    /// Opens a repository for signing what waits: takes the lock, and changes nothing.
+    /// Opens a repository for signing the pending change: takes the lock, and changes nothing.
     ///
     /// # Errors
-    /// [`Error::Publication`] when a publication was cut short; else as [`Repository::open_for_change`].
+    /// [`Error::Publication`] when a publication was interrupted; else as [`Repository::open_for_change`].
     pub fn open_for_signing(dir: &Path, invocation: &Invocation) -> Result<Self, Error> {
         let layout = invocation.layout(dir);
         Config::read(&layout)?;
@@ -134,19 +133,19 @@ impl Repository {
         Ok(repository)
     }
 
-    /// The time that counts as now.
+    /// Returns the current time of this run.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
         self.invocation.now
     }
 
-    /// Where pass-phrases come from.
+    /// Returns where pass-phrases come from.
     #[must_use]
     pub fn phrases(&self) -> &dyn PassPhrases {
         self.invocation.phrases.as_ref()
     }
 
-    /// The same, to be kept.
+    /// Returns where pass-phrases come from, for keeping.
     #[must_use]
     pub fn pass_phrases(&self) -> Arc<dyn PassPhrases> {
         Arc::clone(&self.invocation.phrases)
@@ -183,20 +182,21 @@ impl Repository {
         Ok(config)
     }
 
-    /// The change that waits for signatures, to be gone on with; an empty draft when there is none.
+    /// Returns the pending change as a draft, or an empty draft if there is none.
     ///
     /// # Errors
-    /// When it no longer fits what is published.
+    /// When the pending change no longer matches what is published.
     pub fn staged(&mut self) -> Result<Draft, Error> {
         staged::read(&self.layout, &mut self.published)
     }
 
-    /// Edits `draft` over what is published.
+    /// Returns an editor that applies changes to `draft` on top of what is published.
     pub fn edit(&mut self, draft: Draft) -> Edit<'_> {
         Edit::new(&mut self.published, draft)
     }
 
-    /// Takes files in and lists them in `role`, or in the bins that it leads to. `progress` counts whole files.
+    /// Copies files into the repository's working folder and lists them in `role`, or in the bins below it. `progress` is called
+    /// with the number of files so far.
     ///
     /// # Errors
     /// [`Error::Private`] for files that must stay private; when a file cannot be read, or there is no such role.
@@ -264,7 +264,7 @@ impl Repository {
         edit.finish()
     }
 
-    /// Drops the files that were taken in and are not going to be published.
+    /// Removes the copied files that are not going to be published.
     ///
     /// # Errors
     /// What the machine says.

@@ -90,7 +90,7 @@ impl UserConfig {
         Self { file: Some(file.to_path_buf()) }
     }
 
-    /// No configuration: nothing is pinned, and nothing is remembered.
+    /// Returns an empty configuration: no root is pinned, and nothing is stored.
     #[must_use]
     pub fn none() -> Self {
         Self { file: None }

@@ -143,7 +143,10 @@ fn a_key_that_a_person_names_is_not_the_one_that_somebody_put_beside_it() {
         ] {
             let refused = output(&packages, command);
             assert_eq!(refused.status.code(), Some(ExitStatus::Failed as i32), "{command:?}: {refused:?}");
-            assert!(String::from_utf8_lossy(&refused.stderr).contains("new.pub beside it"), "{command:?}: {refused:?}");
+            assert!(
+                String::from_utf8_lossy(&refused.stderr).contains("new.pub next to it"),
+                "{command:?}: {refused:?}"
+            );
         }
     }
     let metadata = |all: BTreeMap<PathBuf, Option<Vec<u8>>>| -> Vec<_> {

@@ -1,4 +1,4 @@
-//! The command `lastmile-repo`: reads the command line, runs one command, and says what came of it.
+//! The command `lastmile-repo`: reads the command line, runs one command, and reports the result.
 
 mod add;
 mod args;
@@ -160,7 +160,7 @@ impl Context<'_> {
     }
 
     /// Opens the repository for a change. With `--dry-run` it is opened for reading: nothing is finished, removed or
-    /// written, and a publication that was cut short is reported.
+    /// written, and a publication that was interrupted is reported.
     fn open(&self, output: &Output) -> Result<Repository, Error> {
         let dir = &self.global.repository;
         if !self.global.dry_run {
@@ -171,7 +171,7 @@ impl Context<'_> {
         Ok(repository)
     }
 
-    /// Says whether a publication was cut short, and what finishes it.
+    /// Says whether a publication was interrupted, and what finishes it.
     fn tell_of_interrupted(&self, output: &Output) -> Result<(), Error> {
         for interrupted in transaction::interrupted(&self.layout())? {
             output.warning(&interrupted.advice());

@@ -83,7 +83,7 @@ pub(super) fn publish(context: &Context<'_>, request: &Request, output: &Output)
     }
 }
 
-/// Whoever changes what waits should know that others may have signed it, and that it goes on with this change.
+/// Whoever changes the pending change should know that others may have signed it, and that it goes on with this change.
 pub(super) fn tell_of_staged(draft: &Draft, output: &Output) {
     let root = draft.root.iter().map(|_| &RoleName::ROOT);
     let edited: Vec<&str> = root

@@ -18,7 +18,7 @@ use crate::{Error, PathError, names};
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 const LOCK: &str = ".lock";
 const PUBLISHING: &str = ".publishing";
-/// The name of the folder with what waits for signatures.
+/// The name of the folder with the pending change.
 pub(crate) const STAGED: &str = "staged";
 /// Where copies of files lie that an adoption replaced.
 const SUPERSEDED: &str = "superseded";
@@ -185,7 +185,7 @@ impl Layout {
     }
 
     /// The names of all folders of publications that are there, with the user to whom each belongs, and whether a
-    /// publication was cut short there.
+    /// publication was interrupted there.
     pub(crate) fn interrupted(&self) -> Result<Vec<Interrupted>, Error> {
         let dir = self.open()?;
         let mut interrupted = Vec::new();
@@ -298,7 +298,7 @@ pub(crate) const JOURNAL: &str = "journal.json";
 /// How the names of files begin that are to replace others.
 pub(crate) const REPLACES: &str = "replaces-";
 
-/// A publication that was cut short.
+/// A publication that was interrupted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interrupted {
     /// Its working folder.

@@ -10,7 +10,7 @@ use crate::publish::queue::{self, Answer, Change, Claimed, Fault, Queue, Request
 use crate::publish::transaction::{self, Observer};
 use crate::{Error, Invocation, NotFound, Outcome, Plan, Repository, Signing, names, parallel};
 
-/// Who has published a request, and what came of it.
+/// Who has published a request, and with which result.
 pub enum Shared {
     /// This process.
     ByUs(Box<OwnResult>),
@@ -18,7 +18,7 @@ pub enum Shared {
     ByOther(Answer),
 }
 
-/// What came of a request that was published here.
+/// The result of a request that was published here.
 pub struct OwnResult {
     /// The repository afterwards, which others may be changing already.
     pub repository: Repository,
@@ -57,7 +57,7 @@ impl Repository {
     ) -> Result<(Plan, Outcome), Error> {
         let mine = request.claimed();
         let staged = self.staged()?;
-        // What waits for signatures is joined by one change after the other.
+        // The pending change for signatures is joined by one change after the other.
         let is_alone = staged.from_staged;
         let draft = self.with_change(staged, &mine)?;
         let others =

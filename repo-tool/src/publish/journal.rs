@@ -79,7 +79,7 @@ pub(crate) struct Step {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Journal {
     pub(crate) steps: Vec<Step>,
-    /// Whether what waited in `staged/` is what is published here.
+    /// Whether the pending change in `staged/` is what is published here.
     pub(crate) clears_staged: bool,
     /// The requests in `.queue/` that are published here, and what their owners are told then.
     #[serde(default)]
@@ -230,7 +230,7 @@ impl Step {
         }
     }
 
-    /// Before a publication is finished that was cut short: the file is what the journal says, where it was or where it
+    /// Before a publication is finished that was interrupted: the file is what the journal says, where it was or where it
     /// goes.
     fn check_content(&self, folders: &Folders<'_>) -> Result<(), Error> {
         // Nothing is made before all is checked.

@@ -25,34 +25,34 @@ pub struct Plan {
     pub draft: Draft,
     /// The documents.
     pub completed: Completed,
-    /// The same for a person.
+    /// What the documents change, line by line.
     pub diff: Vec<RoleDiff>,
 }
 
-/// What has become of a draft.
+/// The result of concluding a plan.
 #[derive(Debug)]
 pub enum Outcome {
-    /// There was nothing to change.
+    /// The draft was empty.
     Nothing,
-    /// It is published.
+    /// The draft was published.
     Published {
-        /// Whether clients in the middle of an update went through it without a failure: what changed hands was
-        /// signed by the old keys as well.
+        /// Whether clients in the middle of an update cannot have failed: the old keys signed every rotated role as well.
         seamless: bool,
     },
-    /// It waits for signatures.
+    /// The draft is pending: these documents lack signatures.
     Staged(Vec<Document>),
 }
 
-/// Whether a plan is signed.
+/// Which documents of a plan are signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signing {
-    /// With the keys at hand, but of a draft that goes on with what waited in `staged/` only snapshot and timestamp:
-    /// whoever can write there would get a signature. [`Repository::sign_staged`] signs it once a person has seen it.
+    /// New documents, with the available keys. Of a draft that continues the pending change only snapshot and timestamp are
+    /// signed: anyone who can write to `staged/` would get a signature otherwise. [`Repository::sign_staged`] signs the
+    /// rest once a person has seen it.
     Now,
-    /// With the keys at hand, also what waited.
+    /// All documents, with the available keys; those of the pending change too.
     All,
-    /// Not: it is to be looked at only.
+    /// None: the plan only shows what would change.
     Never,
 }
 
@@ -77,7 +77,7 @@ impl Repository {
     /// Completes a draft. Without signing, the plan only shows what would change.
     ///
     /// # Errors
-    /// When a key at hand cannot be opened; [`Error::Pending`] when a file that waits is not what the draft lists.
+    /// When an available key cannot be opened; [`Error::Pending`] when a file that waits is not what the draft lists.
     pub fn plan(&mut self, mut draft: Draft, signing: Signing) -> Result<Plan, Error> {
         if draft.from_staged {
             let hash_prefixed = self.config.hash_prefixed_targets && self.published.root.consistent_snapshot;
@@ -133,7 +133,7 @@ impl Repository {
         Ok(Outcome::Published { seamless })
     }
 
-    /// A change that did not begin with what waits would take its place, or make it outdated.
+    /// A change that did not begin with the pending change would take its place, or make it outdated.
     fn spare_staged(&self, draft: &Draft) -> Result<(), Error> {
         let only_online = draft.root.is_none() && draft.targets.is_empty();
         if draft.from_staged || only_online || !staged::is_staged(&self.layout) {

@@ -55,7 +55,7 @@ pub struct Change {
 /// What has become of a request that another process published.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Answer {
-    /// It is published.
+    /// The draft was published.
     Published {
         /// What changed, as [`crate::report::diff::json`] tells it, the requests of others included.
         changes: Value,

@@ -121,7 +121,7 @@ fn check_content(layout: &Layout, target: &TargetFile, place: &Path) -> Result<F
     Ok(digest.ok_or_else(missing)?)
 }
 
-/// Writes the draft's documents, replacing what waited before.
+/// Writes the draft's documents in place of the earlier pending change.
 pub(crate) fn write(layout: &Layout, draft: &Draft, completed: &Completed) -> Result<(), Error> {
     let folder = layout.make_staged()?;
     // Files first: a document that waits is never without them.
@@ -221,7 +221,7 @@ fn find_files(folder: &Folder, relative: &Path, files: &mut Vec<NewFile>) -> Res
     Ok(())
 }
 
-/// Who delegates to what waits, and which targets change.
+/// Who delegates to the pending roles, and which targets change.
 fn complete_delegators(published: &mut Published, draft: Draft) -> Result<Draft, Error> {
     let roles: Vec<RoleName> = draft.targets.keys().filter(|role| !role.is_top_level()).cloned().collect();
     let mut edit = Edit::new(published, draft);

@@ -38,7 +38,7 @@ use crate::{Error, PathError, PublicationError, names, parallel};
 /// The journal before it counts.
 const NEW_JOURNAL: &str = "journal.new";
 
-/// Moments of a publication, told to an [`Observer`] just before they come.
+/// Events of a publication, reported to an [`Observer`] just before they happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PublishEvent<'a> {
@@ -54,13 +54,13 @@ pub enum PublishEvent<'a> {
     Finish,
 }
 
-/// Watches a publication. Returning an error stops it there, as a crash would.
+/// Observes a publication. Returning an error stops the publication at that point, as a crash would.
 pub trait Observer {
     /// Called before each change to the disk.
     fn before(&mut self, event: PublishEvent<'_>) -> io::Result<()>;
 }
 
-/// Lets everything happen.
+/// An observer that does nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unobserved;
 
@@ -91,13 +91,13 @@ pub(crate) enum Content<'a> {
 }
 
 impl<'a> Transaction<'a> {
-    /// Begins one. The lock proves that nobody else does; a publication cut short is finished first.
+    /// Begins one. The lock proves that nobody else does; a publication interrupted is finished first.
     pub(crate) fn begin(layout: &'a Layout, _lock: &Lock, observer: &'a mut dyn Observer) -> Result<Self, Error> {
         let folders = Folders { layout, dir: layout.open()?, working: layout.open_publishing()? };
         Ok(Self { folders, observer, journal: Journal::default(), writes: Vec::new() })
     }
 
-    /// What waits in `staged/` is published with this, and waits no longer afterwards.
+    /// The pending change in `staged/` is published with this, and waits no longer afterwards.
     pub(crate) fn clear_staged(&mut self) {
         self.journal.clears_staged = true;
     }
@@ -265,12 +265,12 @@ impl Prepared<'_> {
     }
 }
 
-/// Makes `.publishing/` ready and empty, after finishing a publication of this user that was cut short. True if one was.
+/// Makes `.publishing/` ready and empty, after finishing a publication of this user that was interrupted. True if one was.
 /// Drops the requests that nobody waits for any more.
 ///
 /// # Errors
 /// [`Error::Path`] where a working folder is not this user's; [`Error::Publication`] where another user's publication was
-/// cut short, or what lies there is no publication.
+/// interrupted, or what lies there is no publication.
 pub fn recover(layout: &Layout, _lock: &Lock) -> Result<bool, Error> {
     let working = layout.open_publishing()?;
     layout.open_queue()?;
@@ -291,7 +291,7 @@ pub fn recover(layout: &Layout, _lock: &Lock) -> Result<bool, Error> {
     Ok(!interrupted.is_empty())
 }
 
-/// The publications that were cut short after their journals were written: one at most, where nobody interferes.
+/// The publications that were interrupted after their journals were written: one at most, where nobody interferes.
 ///
 /// # Errors
 /// When the repository's folder cannot be read.
@@ -299,7 +299,7 @@ pub fn interrupted(layout: &Layout) -> Result<Vec<Interrupted>, Error> {
     layout.interrupted()
 }
 
-/// Whether a publication was cut short after its journal was written.
+/// Whether a publication was interrupted after its journal was written.
 #[must_use]
 pub fn is_interrupted(layout: &Layout) -> bool {
     layout.interrupted().is_ok_and(|found| !found.is_empty())

@@ -1,4 +1,4 @@
-//! How a repository stands: versions, expiry, who can sign, what is due, what waits.
+//! How a repository stands: versions, expiry, who can sign, what is due, the pending change.
 
 use chrono::{DateTime, Utc};
 use lastmile_metadata::{DelegatedRoles, KeyRing, RoleName, Version};
@@ -64,7 +64,7 @@ pub struct Status {
     pub waiting: Vec<Waiting>,
     /// Advice.
     pub advice: Vec<String>,
-    /// Whether a publication was cut short: the next change finishes it.
+    /// Whether a publication was interrupted: the next change finishes it.
     pub interrupted: bool,
     /// Whether everything was verified from a root that the user has pinned.
     pub pinned: bool,

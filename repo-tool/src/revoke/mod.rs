@@ -1,4 +1,4 @@
-//! Throwing out a key that is lost or stolen (spec 6.1, 5.3.11): everywhere, at any depth of delegation.
+//! Revokes a lost or stolen key (spec 6.1, 5.3.11): everywhere, at any depth of delegation.
 
 pub(crate) mod proof;
 
@@ -69,7 +69,7 @@ pub struct KeyCount {
     pub is_fewer: bool,
 }
 
-/// Makes the draft that revokes `key`, in what is published and in what waits for signatures. Keys that are made here are
+/// Makes the draft that revokes `key`, in what is published and in the pending change. Keys that are made here are
 /// written at once; they can do nothing until it is published.
 ///
 /// # Errors

@@ -15,7 +15,7 @@ use crate::sign::review::Reviewed;
 use crate::{Error, Repository};
 
 impl Repository {
-    /// The documents of the change that waits.
+    /// The documents of the pending change.
     ///
     /// # Errors
     /// When one of them is no metadata.
@@ -40,7 +40,7 @@ impl Repository {
         documents.collect()
     }
 
-    /// Reviews what waits: the roles that are `wanted`, or all if that is empty.
+    /// Reviews the pending change: the roles that are `wanted`, or all if that is empty.
     ///
     /// # Errors
     /// [`Error::NotAccepted`] when one of them says what nobody has accepted; [`Error::Draft`] when it could never be
@@ -56,7 +56,7 @@ impl Repository {
         wanted.map(|document| Reviewed::of(published, draft, &document, accepted).map(|it| (document, it))).collect()
     }
 
-    /// Signs what waits with `keys`: the roles that are `wanted`, or all if that is empty. Returns which key ids signed
+    /// Signs the pending change with `keys`: the roles that are `wanted`, or all if that is empty. Returns which key ids signed
     /// what; a key that has signed already signs nothing again.
     ///
     /// # Errors

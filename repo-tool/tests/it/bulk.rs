@@ -84,7 +84,7 @@ fn a_name_may_be_listed_twice_with_one_content_only() {
     let other = parse(format!("{digest} 1 a\n\n{digest} 1 b\n{digest} 2 a\n"));
     let before = world.files("metadata");
     let refused = fill(&world, &RoleName::TARGETS, &other).unwrap_err().to_string();
-    assert_eq!(refused, "lines 1 and 4 of the list say different things of `a`");
+    assert_eq!(refused, "lines 1 and 4 of the list contradict each other on `a`");
     assert_eq!(world.files("metadata"), before);
 }
 
