@@ -53,7 +53,7 @@ fn verify_refuses_a_folder_without_the_pinned_root() {
     let refused = output(&folder, &["verify", dir]);
     assert_eq!(refused.status.code(), output(&folder, &["status"]).status.code(), "{refused:?}");
     assert!(!refused.status.success());
-    assert!(String::from_utf8(refused.stderr).unwrap().contains("you have seen root version 2"));
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("root version 2 is pinned"));
 }
 
 #[test]

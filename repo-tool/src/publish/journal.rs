@@ -480,3 +480,14 @@ fn promised_hash(name: &str) -> Option<(Algorithm, &str)> {
     };
     digest.bytes().all(|byte| byte.is_ascii_hexdigit()).then_some((algorithm, digest))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn journals_of_every_version_name_the_configuration_alike() {
+        assert_eq!(serde_json::to_string(&FileKind::Config).unwrap(), r#""Policy""#);
+        assert_eq!(serde_json::from_str::<FileKind>(r#""Policy""#).unwrap(), FileKind::Config);
+    }
+}

@@ -73,7 +73,7 @@ fn the_highest_version_on_the_disk_counts() {
     assert!(world.files("metadata").contains(&"8.targets.json".to_string()));
     fs::write(world.layout().metadata().join("2000.snapshot.json"), "planted").unwrap();
     let refused = world.try_add("b", "2", &mut Unobserved).unwrap_err().to_string();
-    assert!(refused.contains("snapshot version 2000 was found") && refused.contains("remove"), "{refused}");
+    assert!(refused.contains("found snapshot version 2000") && refused.contains("remove"), "{refused}");
     fs::remove_file(world.layout().metadata().join("2000.snapshot.json")).unwrap();
     world.add("b", "2");
 }
