@@ -41,7 +41,7 @@ pub use document::{Document, Missing};
 pub use draft::{Completed, Draft};
 pub use edit::Edit;
 pub use edit::bins::{Bins, NewBins};
-pub use edit::delegations::{NewDelegation, Trust, patterns};
+pub use edit::delegations::{NewDelegation, Trust, hash_prefixes, patterns};
 pub use edit::intake::{Source, target_path};
 pub use error::{
     ConfigError, DraftError, EditError, Error, InvalidDigest, InvalidInput, InvalidKeyUri, KeyReason, LackingKeys,

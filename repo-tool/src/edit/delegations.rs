@@ -132,7 +132,7 @@ pub fn patterns(texts: &[String]) -> Result<Paths, Error> {
 ///
 /// # Errors
 /// [`Error::Edit`] for what is not 1 to 64 lower-case hexadecimal digits.
-pub(crate) fn hash_prefixes(texts: &[String]) -> Result<Paths, Error> {
+pub fn hash_prefixes(texts: &[String]) -> Result<Paths, Error> {
     let prefix = |text: &String| HashPrefix::new(text).map_err(|_| EditError::HashPrefix { text: text.clone() });
     Ok(Paths::HashPrefixes(texts.iter().map(prefix).collect::<Result<_, _>>()?))
 }
