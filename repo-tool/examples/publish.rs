@@ -15,26 +15,23 @@ use std::path::Path;
 
 use chrono::Utc;
 use lastmile_metadata::{RoleName, TargetPath};
-use lastmile_repo_tool::ingest::Source;
-use lastmile_repo_tool::init::NewRepository;
-use lastmile_repo_tool::key_store::Protection;
-use lastmile_repo_tool::publication::Unobserved;
-use lastmile_repo_tool::user::UserConfig;
-use lastmile_repo_tool::{Outcome, Repository, Setting, Signing};
+use lastmile_repo_tool::{
+    Invocation, NewRepository, Outcome, Protection, Repository, Signing, Source, Unobserved, UserConfig,
+};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [folder, config, files @ ..] = args.as_slice() else {
         return Err("usage: publish REPOSITORY CONFIG FILE…".into());
     };
-    let setting = Setting::new(Utc::now(), UserConfig::at(Path::new(config)));
+    let invocation = Invocation::new(Utc::now(), UserConfig::at(Path::new(config)));
     let folder = Path::new(folder);
     if !folder.exists() {
-        NewRepository::new(Protection::None).create(folder, &setting, &mut Unobserved)?;
+        NewRepository::new(Protection::None).create(folder, &invocation, &mut Unobserved)?;
     }
 
     // What is published is read and verified as a client would, and nobody else changes it meanwhile.
-    let mut repository = Repository::open_for_change(folder, &setting)?;
+    let mut repository = Repository::open_for_change(folder, &invocation)?;
     let mut sources = Vec::new();
     for file in files {
         let name = Path::new(file).file_name().ok_or("not a file")?.to_string_lossy();

@@ -14,16 +14,11 @@ use std::process::{Command, Stdio};
 
 use chrono::Utc;
 use lastmile_metadata::{Algorithm, Hashes, MetaFile, Role as _, RoleName, Snapshot, Version, assemble};
-use lastmile_repo_tool::draft::Draft;
-use lastmile_repo_tool::edit::bins::NewBins;
-use lastmile_repo_tool::edit::delegations::Trust;
-use lastmile_repo_tool::init::NewRepository;
-use lastmile_repo_tool::key_store::Protection;
-use lastmile_repo_tool::list::List;
-use lastmile_repo_tool::publication::Unobserved;
-use lastmile_repo_tool::scale::Load;
-use lastmile_repo_tool::user::UserConfig;
-use lastmile_repo_tool::{Plan, Repository, Setting, Signing};
+use lastmile_repo_tool::internal::bin_advice::Workload;
+use lastmile_repo_tool::internal::list::List;
+use lastmile_repo_tool::{
+    Draft, Invocation, NewBins, NewRepository, Plan, Protection, Repository, Signing, Trust, Unobserved, UserConfig,
+};
 use sha2::{Digest as _, Sha256};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -65,8 +60,8 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn load(targets: u64, by_version: bool) -> Load {
-    Load { targets, bytes_per_target: 175, succinct: true, by_version }
+fn load(targets: u64, by_version: bool) -> Workload {
+    Workload { targets, bytes_per_target: 175, succinct: true, by_version }
 }
 
 /// Bytes as they are, with gzip and with zstd.
@@ -79,9 +74,9 @@ struct Sizes {
 fn make(targets: usize, shape: Option<u8>) -> Result<Plan> {
     let folder = tempfile::tempdir()?;
     let dir = folder.path().join("repository");
-    let setting = Setting::new(Utc::now(), UserConfig::at(&folder.path().join("config.toml")));
-    NewRepository::new(Protection::None).create(&dir, &setting, &mut Unobserved)?;
-    let mut repository = Repository::open_for_change(&dir, &setting)?;
+    let invocation = Invocation::new(Utc::now(), UserConfig::at(&folder.path().join("config.toml")));
+    NewRepository::new(Protection::None).create(&dir, &invocation, &mut Unobserved)?;
+    let mut repository = Repository::open_for_change(&dir, &invocation)?;
     let mut edit = repository.edit(Draft::default());
     if let Some(bit_length) = shape {
         let (keys, threshold) = edit.trust(&RoleName::TARGETS)?;

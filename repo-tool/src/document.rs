@@ -12,12 +12,20 @@ use lastmile_metadata::{
     Envelope, KeyId, KeyRing, Role, RoleName, Root, Signature, Snapshot, Targets, Timestamp, Version, assemble,
 };
 
-use crate::draft::Prior;
-use crate::gate;
+use crate::check::gate;
 use crate::key_store::KeyStore;
 use crate::pin::Authority;
-use crate::review::Reviewed;
+use crate::sign::review::Reviewed;
 use crate::{DraftError, Error, PublicationError};
+
+/// A document of a pending change, exactly as it is to be signed.
+#[derive(Clone, Debug)]
+pub struct Prior {
+    /// The canonical bytes that were signed.
+    pub signed: String,
+    /// The signatures so far.
+    pub signatures: Vec<Signature>,
+}
 
 /// Who must sign, and who should.
 #[derive(Clone, Debug, Default)]
@@ -63,7 +71,7 @@ pub struct Document {
     /// The faults of the text, once they were asked for.
     faults: OnceLock<BTreeSet<String>>,
     rings: Rings,
-    /// Whose signatures are valid, and under which ids. Verifying is slow and bins are many, so what a signer at hand has
+    /// Whose signatures are valid, and under which ids. Verifying is slow and bins are many, so what an available signer has
     /// just made is taken for valid here; before it is published, [`crate::check`] verifies it as clients do.
     signers: BTreeSet<(KeyId, PublicKey)>,
 }
@@ -149,7 +157,7 @@ impl Document {
         self.faults.get_or_init(|| gate::faults(&self.role, &self.signed))
     }
 
-    /// Signs with the keys at hand, with as many as each ring asks for and no more, what was reviewed.
+    /// Signs with the available keys, with as many as each ring asks for and no more, what was reviewed.
     ///
     /// # Errors
     /// When a key on this machine cannot be opened; [`Error::NotPinned`] when it must not sign this role;
@@ -170,7 +178,8 @@ impl Document {
                 }
                 authority.check(&self.role, key)?;
                 if let Some(signer) = keys.signer(key)? {
-                    let sig = signer.sign(self.signed.as_bytes()).map_err(|error| Error::key(id, error))?;
+                    let name = || keys.name_of(key).map_or_else(|| id.to_string(), ToString::to_string);
+                    let sig = signer.sign(self.signed.as_bytes()).map_err(|error| Error::key(name(), error))?;
                     self.put(id, sig);
                     self.signers.retain(|(signer, _)| signer != id);
                     self.signers.insert((id.clone(), key.clone()));

@@ -8,33 +8,24 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use lastmile_metadata::{
-    Delegations, MetaFile, Role, RoleName, Root, SPEC_VERSION, Signature, Snapshot, TargetPath, Targets, Timestamp,
-    Unknown, Version,
+    Delegations, MetaFile, Role, RoleName, Root, SPEC_VERSION, Snapshot, TargetPath, Targets, Timestamp, Unknown,
+    Version,
 };
 
-use crate::diff::{self, RoleDiff};
-use crate::digest::FileDigest;
-use crate::document::{Document, Rings};
+use crate::config::Config;
+use crate::document::{Document, Prior, Rings};
+use crate::files::digest::FileDigest;
 use crate::key_store::KeyStore;
 use crate::pin::Authority;
-use crate::policy::Policy;
+use crate::publish::snapshot::{VersionOnlyBins, list_with_hash};
+use crate::publish::versions::Issued;
 use crate::published::Published;
-use crate::review::{Accepted, Reviewed};
-use crate::snapshot::{VersionOnlyBins, list_with_hash};
-use crate::versions::Issued;
+use crate::report::diff::{self, RoleDiff};
+use crate::sign::review::{Accepted, Reviewed};
 use crate::{DraftError, Error, NotFound, VersionError, names, parallel};
 
 /// Of fewer roles than this each is looked up by itself.
 const FEW: usize = 8;
-
-/// A document that waits for signatures, exactly as it is to be signed.
-#[derive(Clone, Debug)]
-pub struct Prior {
-    /// The canonical bytes that were signed.
-    pub signed: String,
-    /// The signatures so far.
-    pub signatures: Vec<Signature>,
-}
 
 /// A file on its way to `targets/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,18 +54,18 @@ pub struct Draft {
     /// Targets that a client must find afterwards, or no longer find.
     pub touched: BTreeSet<TargetPath>,
     /// Roles of which all that they list newly must be found: they were filled with more targets than one can name.
-    pub filled: BTreeSet<RoleName>,
+    pub bulk_filled: BTreeSet<RoleName>,
     /// Documents that were signed in part before and have not been edited since.
     pub prior: BTreeMap<RoleName, Prior>,
-    /// Whether this began with what waits in `staged/`.
+    /// Whether this began with the pending change in `staged/`.
     pub from_staged: bool,
-    /// The policy, if it changes.
-    pub policy: Option<Policy>,
+    /// The configuration, if it changes.
+    pub config: Option<Config>,
     /// The requests of other publishers that are published with this.
     pub served: Vec<String>,
 }
 
-/// The documents of a draft, signed as far as the keys at hand allow.
+/// The documents of a draft, signed as far as the available keys allow.
 #[derive(Debug)]
 pub struct Completed {
     /// In the order of publication, but for the root.
@@ -121,17 +112,17 @@ impl Completed {
 pub struct Completion<'a> {
     /// What is published; none in a new repository.
     pub published: Option<&'a Published>,
-    /// The policy.
-    pub policy: &'a Policy,
-    /// The keys at hand; none to see what would change without signing it.
+    /// The configuration.
+    pub config: &'a Config,
+    /// The available keys; none to see what would change without signing it.
     pub keys: Option<&'a KeyStore>,
     /// The versions that were issued before.
     pub issued: &'a Issued,
     /// What the keys may sign.
     pub authority: &'a Authority,
-    /// Entries of unchanged roles that the next snapshot must complete: [`crate::snapshot`].
+    /// Entries of unchanged roles that the next snapshot must complete: [`crate::publish::snapshot`].
     pub entries: BTreeMap<RoleName, MetaFile>,
-    /// Whether they sign what waited in `staged/` as well: only where a person has seen it, for others can write there.
+    /// Whether they sign the pending change in `staged/` as well: only where a person has seen it, for others can write there.
     pub signs_staged: bool,
     /// What the person has named that nothing here knows.
     pub accepted: &'a Accepted,
@@ -149,7 +140,7 @@ impl Draft {
     /// Spec 6.3: root if it changes, the targets roles, then — when these are signed — snapshot and timestamp.
     ///
     /// # Errors
-    /// When a key at hand cannot be opened, or versions are exhausted.
+    /// When an available key cannot be opened, or versions are exhausted.
     pub fn complete(&self, with: &Completion<'_>) -> Result<Completed, Error> {
         let root = self.root.as_ref().map(|root| self.complete_root(root, with)).transpose()?;
         let (root, root_changes) = root.unzip();
@@ -193,7 +184,7 @@ impl Draft {
         };
         let mut root = root.clone();
         root.version = version;
-        root.expires = with.policy.role(&RoleName::ROOT).expiry(with.now);
+        root.expires = with.config.role(&RoleName::ROOT).expiry(with.now);
         let rings = self.rings(&RoleName::ROOT, with)?;
         self.signed(&RoleName::ROOT, &root, rings, with)
     }
@@ -207,7 +198,7 @@ impl Draft {
     ) -> Result<(Document, RoleDiff), Error> {
         let mut targets = targets.clone();
         targets.version = free_version(role, with)?;
-        targets.expires = with.policy.role(role).expiry(with.now);
+        targets.expires = with.config.role(role).expiry(with.now);
         self.signed(role, &targets, rings, with)
     }
 
@@ -219,7 +210,7 @@ impl Draft {
             with.published.map(|published| list_with_hash(published.snapshot.version, published.snapshot.bytes()));
         if changed || listed.is_none() || self.again.contains(&snapshot_role) {
             let version = free_version(&snapshot_role, with)?;
-            let expires = with.policy.role(&snapshot_role).expiry(with.now);
+            let expires = with.config.role(&snapshot_role).expiry(with.now);
             let mut snapshot = match with.published {
                 Some(published) => (*published.snapshot).clone(),
                 None => Snapshot::new(version, expires),
@@ -246,7 +237,7 @@ impl Draft {
         }
         let Some(listed) = listed else { return Ok(()) };
         let version = free_version(&timestamp_role, with)?;
-        let expires = with.policy.role(&timestamp_role).expiry(with.now);
+        let expires = with.config.role(&timestamp_role).expiry(with.now);
         let mut timestamp = match with.published {
             Some(published) => (*published.timestamp).clone(),
             None => Timestamp {
@@ -323,7 +314,7 @@ impl Draft {
         view.and_then(|view| view.delegations.as_ref()).map(|delegations| (delegations, delegator))
     }
 
-    /// The document, with the signatures it had and those that the keys at hand can add, and what it changes.
+    /// The document, with the signatures it had and those that the available keys can add, and what it changes.
     fn signed<R: Role>(
         &self,
         role: &RoleName,

@@ -1,6 +1,6 @@
-//! A new repository: keys, policy, and the first version of every role.
+//! A new repository: keys, configuration, and the first version of every role.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -8,24 +8,26 @@ use lastmile_client::disk;
 use lastmile_keys::{PrivateKey, Scheme, Signer as _};
 use lastmile_metadata::{Key, KeyId, RoleKeys, RoleName, Root, SPEC_VERSION, Targets, Threshold, Unknown, Version};
 
-use crate::diff;
+use crate::config::{Config, KeyUri, RoleConfig};
 use crate::draft::{Completion, Draft};
+use crate::files::git_ignore;
+use crate::files::layout::{self, Layout};
+use crate::files::own_files;
 use crate::key_store::{self, KeyStore, Protection};
-use crate::layout::{self, Layout};
-use crate::own_files;
+use crate::named_signer::NamedSigner;
 use crate::pin::Authority;
-use crate::policy::{KeyUri, Policy, RolePolicy};
-use crate::publication::{self, Observer};
-use crate::publish::Release;
-use crate::repository::Plan;
+use crate::publish::plan::Plan;
+use crate::publish::publication::Publication;
+use crate::publish::transaction::{self, Observer};
+use crate::publish::versions::Issued;
+use crate::report::diff;
 use crate::user::{PinnedRoot, RootDigest};
-use crate::versions::Issued;
-use crate::{Error, InvalidInput, PathError, Setting, git_ignore, parallel};
+use crate::{EditError, Error, InvalidInput, Invocation, PathError, parallel};
 
-/// What a new repository is to be like.
+/// The settings of a new repository.
 #[derive(Clone)]
 pub struct NewRepository {
-    /// Kind of all keys.
+    /// Signature scheme of the generated keys.
     pub scheme: Scheme,
     /// Metadata files carry their version in their name.
     pub consistent_snapshot: bool,
@@ -35,16 +37,19 @@ pub struct NewRepository {
     pub thresholds: BTreeMap<String, u32>,
     /// Days to expiry that are not the default, by role.
     pub expiry_days: BTreeMap<String, u32>,
-    /// Where the private keys go; `keys/` of the repository if none.
+    /// Folder for the private keys; `keys/` of the repository if none.
     pub keys: Option<PathBuf>,
     /// How the root and targets keys are written.
     pub offline_keys: Protection,
     /// How the snapshot and timestamp keys are written.
     pub online_keys: Protection,
+    /// Signers for top-level roles, such as hardware tokens and key services. No key file is made for a role that has some.
+    /// Later commands need them too: see [`Invocation::signers`].
+    pub signers: BTreeMap<RoleName, Vec<NamedSigner>>,
 }
 
 impl NewRepository {
-    /// Safe defaults: everything consistent, two of three root keys, one key for each other role.
+    /// Returns safe defaults: consistent snapshots, a root threshold of 2 of 3 keys, and one key for each other role.
     #[must_use]
     pub fn new(keys: Protection) -> Self {
         Self {
@@ -56,42 +61,45 @@ impl NewRepository {
             keys: None,
             offline_keys: keys.clone(),
             online_keys: keys,
+            signers: BTreeMap::new(),
         }
     }
 
-    /// The policy of `role`, without its keys.
+    /// The configuration of `role`, without its keys.
     #[must_use]
-    pub fn role(&self, role: &RoleName) -> RolePolicy {
-        let mut policy = RolePolicy::default_for(role);
+    pub fn role(&self, role: &RoleName) -> RoleConfig {
+        let mut config = RoleConfig::default_for(role);
         if let Some(threshold) = self.thresholds.get(role.as_str()) {
-            policy.threshold = *threshold;
+            config.threshold = *threshold;
         }
         if let Some(days) = self.expiry_days.get(role.as_str()) {
-            policy.set_expires_days(*days);
+            config.set_expires_days(*days);
         }
-        policy
+        config
     }
 
-    /// How many keys `role` gets: as many as must sign, and for root one more, so that one may get lost.
+    /// Returns how many keys are generated for `role`: its threshold, and for root one more, so that one can be lost.
     #[must_use]
     pub fn key_count(&self, role: &RoleName) -> u32 {
         self.role(role).threshold + u32::from(*role == RoleName::ROOT)
     }
 
-    /// Makes the repository in `dir`, which must hold none.
+    /// Creates the repository in `dir`, which must not contain one.
     ///
     /// # Errors
-    /// [`Error::Path`] when something is there already; else what the machine says.
-    pub fn create(&self, dir: &Path, setting: &Setting, observer: &mut dyn Observer) -> Result<Plan, Error> {
-        let layout = setting.layout(dir);
-        if !publication::is_interrupted(&layout) {
+    /// [`Error::Path`] when something is there already; [`Error::InvalidInput`] or [`Error::Edit`] when the signers do not
+    /// suffice for a role; else what the machine says.
+    pub fn create(&self, dir: &Path, invocation: &Invocation, observer: &mut dyn Observer) -> Result<Plan, Error> {
+        self.check_signers()?;
+        let layout = invocation.layout(dir);
+        if !transaction::is_interrupted(&layout) {
             refuse_existing(&layout)?;
         }
         let folder = self.keys.clone().unwrap_or_else(|| layout.keys());
         own_files::refuse_served(&layout, &folder)?;
         disk::make_folders(dir, 0o777).map_err(|error| Error::file("create", dir, error))?;
         let lock = layout.lock()?;
-        if publication::recover(&layout, &lock)? {
+        if transaction::recover(&layout, &lock)? {
             return Err(PathError::RepositoryFinished { path: dir.to_path_buf() }.into());
         }
         refuse_existing(&layout)?;
@@ -102,60 +110,75 @@ impl NewRepository {
         own_files::refuse_served(&layout, &folder)?;
         layout::create_private_folder(&folder)?;
         git_ignore::write(&layout, &folder)?;
-        setting.user.check_writable()?;
+        invocation.user.check_writable()?;
         let mut key_files = Vec::new();
-        let (policy, store, root) = self.keys_and_root(&layout, setting, &mut key_files)?;
+        let (config, store, root) = self.keys_and_root(&layout, invocation, &mut key_files)?;
         let empty = Targets::new(Version::ONE, DateTime::<Utc>::UNIX_EPOCH);
-        let mut draft = Draft { root: Some(root), policy: Some(policy.clone()), ..Draft::default() };
+        let mut draft = Draft { root: Some(root), config: Some(config.clone()), ..Draft::default() };
         draft.targets.insert(RoleName::TARGETS, empty);
         let completion = Completion {
             published: None,
-            policy: &policy,
+            config: &config,
             keys: Some(&store),
             issued: &Issued::default(),
             authority: &Authority::of_new_repository(),
             entries: BTreeMap::new(),
             signs_staged: false,
-            accepted: &setting.accepted,
-            now: setting.now,
+            accepted: &invocation.accepted,
+            now: invocation.now,
         };
         let mut completed = draft.complete(&completion)?;
         let diff = diff::diff(None, &draft, &mut completed);
         let plan = Plan { draft, completed, diff };
-        let release = Release {
+        let publication = Publication {
             layout: &layout,
             lock: &lock,
             published: None,
             plan: &plan,
-            policy: &policy,
+            config: &config,
             key_files: &key_files,
         };
-        // Before anything is published: a repository that is there is pinned, whatever is cut short.
+        // Before anything is published: a repository that is there is pinned, whatever is interrupted.
         if let Some(root) = &plan.completed.root {
             let digest = RootDigest::of(&root.file());
-            setting.user.pin(digest, PinnedRoot { version: root.version, digest })?;
-            setting.user.set_repository_in(dir, digest)?;
-            for uri in policy.key_uris().iter().filter(|uri| !uri.is_below(dir)) {
-                setting.user.allow_key(digest, &uri.path(dir))?;
+            invocation.user.pin(digest, PinnedRoot { version: root.version, digest })?;
+            invocation.user.set_repository_in(dir, digest)?;
+            for uri in config.key_uris().iter().filter(|uri| !uri.is_below(dir)) {
+                invocation.user.allow_key(digest, &uri.path(dir))?;
             }
         }
-        release.publish(setting.now, observer)?;
+        publication.publish(invocation.now, observer)?;
         Ok(plan)
+    }
+
+    /// Refuses signers of delegated roles, and roles that have fewer signers than must sign.
+    fn check_signers(&self) -> Result<(), Error> {
+        for (role, signers) in &self.signers {
+            if !role.is_top_level() {
+                return Err(InvalidInput::NotTopLevel { role: role.clone() }.into());
+            }
+            let keys = signers.iter().map(NamedSigner::public_key).collect::<BTreeSet<_>>().len();
+            let threshold = self.role(role).threshold;
+            if keys < threshold as usize {
+                return Err(EditError::UnreachableThreshold { threshold, keys }.into());
+            }
+        }
+        Ok(())
     }
 
     /// Keys in the repository are written to `.publishing/`, and get their place with the rest: a crash leaves none.
     fn keys_and_root(
         &self,
         layout: &Layout,
-        setting: &Setting,
+        invocation: &Invocation,
         key_files: &mut Vec<String>,
-    ) -> Result<(Policy, KeyStore, Root), Error> {
-        let mut policy = Policy::new(self.consistent_snapshot, self.hash_prefixed_targets);
-        let mut store = KeyStore::new(layout.dir(), [], std::sync::Arc::clone(&setting.phrases));
+    ) -> Result<(Config, KeyStore, Root), Error> {
+        let mut config = Config::new(self.consistent_snapshot, self.hash_prefixed_targets);
+        let mut store = KeyStore::new(layout.dir(), [], std::sync::Arc::clone(&invocation.phrases));
         let mut root = Root {
             spec_version: SPEC_VERSION.to_string(),
             version: Version::ONE,
-            expires: setting.now,
+            expires: invocation.now,
             consistent_snapshot: self.consistent_snapshot,
             keys: BTreeMap::new(),
             roles: BTreeMap::new(),
@@ -165,6 +188,7 @@ impl NewRepository {
         let roles = [RoleName::ROOT, RoleName::TARGETS, RoleName::SNAPSHOT, RoleName::TIMESTAMP];
         let wanted: Vec<(RoleName, String)> = roles
             .iter()
+            .filter(|role| !self.signers.contains_key(role))
             .flat_map(|role| (1..=self.key_count(role)).map(move |number| (role.clone(), format!("{role}-{number}"))))
             .collect();
         let publishing = layout.publishing();
@@ -181,7 +205,7 @@ impl NewRepository {
         }
         let mut named = wanted.into_iter().zip(keys).peekable();
         for role in roles {
-            let mut role_policy = self.role(&role);
+            let mut role_config = self.role(&role);
             let mut keyids: Vec<KeyId> = Vec::new();
             while let Some(((_, name), key)) = named.next_if(|((of, _), _)| *of == role) {
                 let uri = key_uri(layout, &folder, &name)?;
@@ -189,22 +213,30 @@ impl NewRepository {
                 keyids.push(public.keyid());
                 root.keys.insert(public.keyid(), public);
                 store.add_open(layout.dir(), &uri, key);
-                role_policy.keys.push(uri);
+                role_config.keys.push(uri);
             }
-            let threshold = Threshold::new(role_policy.threshold)
+            for signer in self.signers.get(&role).into_iter().flatten() {
+                let public = Key::from_public(signer.public_key());
+                if !keyids.contains(&public.keyid()) {
+                    keyids.push(public.keyid());
+                }
+                root.keys.insert(public.keyid(), public);
+                store.add_named(signer.clone());
+            }
+            let threshold = Threshold::new(role_config.threshold)
                 .ok_or_else(|| InvalidInput::ThresholdOf { role: role.clone() })?;
             root.roles.insert(role.clone(), RoleKeys::new(keyids, threshold));
-            policy.set_role(role.as_str(), role_policy);
+            config.set_role(role.as_str(), role_config);
         }
-        Ok((policy, store, root))
+        Ok((config, store, root))
     }
 }
 
-/// How the policy names the key `name` in `folder`: relative inside the repository, absolute elsewhere.
+/// How the configuration names the key `name` in `folder`: relative inside the repository, absolute elsewhere.
 ///
 /// # Errors
 /// When `folder` is not there.
-pub fn key_uri(layout: &Layout, folder: &Path, name: &str) -> Result<KeyUri, Error> {
+pub(crate) fn key_uri(layout: &Layout, folder: &Path, name: &str) -> Result<KeyUri, Error> {
     let file = folder.join(format!("{name}.pem"));
     if let Ok(relative) = file.strip_prefix(layout.dir()) {
         return Ok(KeyUri::File(relative.to_path_buf()));
@@ -215,7 +247,7 @@ pub fn key_uri(layout: &Layout, folder: &Path, name: &str) -> Result<KeyUri, Err
 }
 
 fn refuse_existing(layout: &Layout) -> Result<(), Error> {
-    for path in [layout.policy(), layout.metadata().join("1.root.json"), layout.keys().join("root-1.pem")] {
+    for path in [layout.config(), layout.metadata().join("1.root.json"), layout.keys().join("root-1.pem")] {
         if path.symlink_metadata().is_ok() {
             return Err(PathError::RepositoryExists { path: path.to_path_buf() }.into());
         }

@@ -1,4 +1,5 @@
-//! The keys at hand: private keys in PEM files, read when they are needed, each once.
+//! The keys that can sign here: private keys in PEM files, read when they are needed, each once, and signers that the program
+//! hands over.
 //!
 //! Beside `root-1.pem` lies `root-1.pub`, the public key as metadata writes it. It tells which file holds
 //! which key without a pass-phrase, and it is what a maintainer hands to others. It is a hint: anybody may have put it
@@ -14,9 +15,11 @@ use lastmile_metadata::Key;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::folder::Folder;
-use crate::policy::{KeyUri, Policy};
-use crate::{Error, InvalidInput, KeyReason, PathError, layout};
+use crate::config::{Config, KeyUri};
+use crate::files::folder::Folder;
+use crate::files::layout;
+use crate::named_signer::NamedSigner;
+use crate::{Error, InvalidInput, KeyReason, PathError};
 
 /// The longest file of a key that is read.
 const LONGEST: u64 = 1 << 20;
@@ -25,7 +28,7 @@ const LONGEST_NAME: usize = 240;
 /// The longest part of such a name that comes from a role.
 const LONGEST_STEM: usize = 200;
 
-/// Where pass-phrases come from: a prompt, a file, the environment. Never the command line.
+/// A source of pass-phrases: a prompt, a file, the environment. Never the command line.
 pub trait PassPhrases: Send + Sync {
     /// The pass-phrase of the key file `key`; `attempt` counts from 0, and grows when one was wrong.
     ///
@@ -62,10 +65,14 @@ struct KeyFile {
     private: Mutex<Option<Arc<PrivateKey>>>,
 }
 
-/// The private keys of this machine that a repository's policy names, and others that a person adds.
+/// The keys that can sign here: the private key files that `repo.toml` names and the user allows, files that a person adds,
+/// and signers that the program hands over.
+///
+/// A signer has a name and no URI. Where both a signer and a file have the same key, the signer signs.
 #[derive(Clone)]
 pub struct KeyStore {
     files: Vec<Arc<KeyFile>>,
+    signers: Vec<NamedSigner>,
     avoided: Vec<KeyMaterial>,
     phrases: Arc<dyn PassPhrases>,
 }
@@ -73,7 +80,7 @@ pub struct KeyStore {
 impl KeyStore {
     /// The keys at `uris`; nothing is read yet.
     pub fn new(repository: &Path, uris: impl IntoIterator<Item = KeyUri>, phrases: Arc<dyn PassPhrases>) -> Self {
-        let mut store = Self { files: Vec::new(), avoided: Vec::new(), phrases };
+        let mut store = Self { files: Vec::new(), signers: Vec::new(), avoided: Vec::new(), phrases };
         for uri in uris {
             store.add(repository, &uri);
         }
@@ -97,7 +104,21 @@ impl KeyStore {
         self.files.push(Arc::new(KeyFile { name: uri.to_string(), path, public, private }));
     }
 
-    /// Whether the key at `uri` may be used.
+    /// Adds a signer that is not a key file, such as a hardware token, a key service or an agent. `name` stands for it in
+    /// messages. An earlier signer of the same key is replaced.
+    ///
+    /// The signer is added to this store alone. [`Invocation::signers`](crate::Invocation::signers) adds it to every repository
+    /// that is opened, also while catching up or publishing for others.
+    pub fn add_signer(&mut self, name: impl Into<String>, signer: Arc<dyn Signer>) {
+        self.add_named(NamedSigner::new(name, signer));
+    }
+
+    pub(crate) fn add_named(&mut self, signer: NamedSigner) {
+        self.signers.retain(|other| other.public_key() != signer.public_key());
+        self.signers.push(signer);
+    }
+
+    /// Whether the key file at `uri` may be used.
     #[must_use]
     pub fn contains(&self, uri: &KeyUri) -> bool {
         let name = uri.to_string();
@@ -115,19 +136,27 @@ impl KeyStore {
         self.avoided.contains(&public.into())
     }
 
-    /// Whether the private part of `public` is here, as far as can be told without a pass-phrase: a hint.
+    /// Whether something here can sign with `public`. For a key file this is a hint, told without a pass-phrase.
     #[must_use]
     pub fn has(&self, public: &PublicKey) -> bool {
-        self.file_of(public).is_some()
+        self.signer_of(public).is_some() || self.file_of(public).is_some()
     }
 
-    /// The URI under which `public` is here, as far as can be told without a pass-phrase: a hint, to be shown.
+    /// The URI of the private key file of `public` on this machine: a hint, told without a pass-phrase. None for a key that
+    /// only a signer has, because that key is in no file.
     #[must_use]
     pub fn uri_of(&self, public: &PublicKey) -> Option<&str> {
         self.file_of(public).map(|file| file.name.as_str())
     }
 
-    /// The URIs of the private keys that were opened and are `public`. Those that cannot be opened are not among them.
+    /// What signs with `public`, for messages: the name of the signer, or the URI of the key file as a hint.
+    #[must_use]
+    pub fn name_of(&self, public: &PublicKey) -> Option<&str> {
+        self.signer_of(public).map(NamedSigner::name).or_else(|| self.uri_of(public))
+    }
+
+    /// The URIs of the private key files that were opened and are `public`. Files that cannot be opened are not among them,
+    /// nor are signers: `repo.toml` lists neither.
     #[must_use]
     pub fn confirmed_uris_of(&self, public: &PublicKey) -> Vec<&str> {
         let phrases = self.phrases.as_ref();
@@ -152,35 +181,51 @@ impl KeyStore {
         Ok(public)
     }
 
-    /// The same keys, as far as they are at these URIs.
+    /// The key files at these URIs, without the signers: no URI names one.
     #[must_use]
     pub fn restricted_to(&self, repository: &Path, uris: &[KeyUri]) -> Self {
         let paths: BTreeSet<PathBuf> = uris.iter().map(|uri| uri.path(repository)).collect();
         let files = self.files.iter().filter(|file| paths.contains(&file.path)).map(Arc::clone);
-        Self { files: files.collect(), avoided: self.avoided.clone(), phrases: Arc::clone(&self.phrases) }
+        let (files, avoided) = (files.collect(), self.avoided.clone());
+        Self { files, signers: Vec::new(), avoided, phrases: Arc::clone(&self.phrases) }
     }
 
-    /// Whether the file of `public` is encrypted; none when it is not here.
+    /// Whether the private key file of `public` is encrypted; none when there is no such file here.
     #[must_use]
     pub fn is_encrypted(&self, public: &PublicKey) -> Option<bool> {
         let pem = layout::read_small(&self.file_of(public)?.path, LONGEST).ok()??;
         Some(String::from_utf8_lossy(&pem).contains("ENCRYPTED PRIVATE KEY"))
     }
 
-    /// Begins to read these keys, each in its own thread: opening an encrypted one takes a third of a second.
+    /// Begins to read the files of these keys, each in its own thread: opening an encrypted one takes a third of a second.
+    /// Signers need no file.
     pub fn prefetch<'k>(&self, keys: impl IntoIterator<Item = &'k PublicKey>) {
-        for file in keys.into_iter().filter_map(|key| self.file_of(key)) {
+        let keys = keys.into_iter().filter(|key| self.signer_of(key).is_none());
+        for file in keys.filter_map(|key| self.file_of(key)) {
             let (file, phrases) = (Arc::clone(file), Arc::clone(&self.phrases));
             // An error shows itself when the key is used.
             thread::spawn(move || file.private(phrases.as_ref()).map(|_| ()));
         }
     }
 
-    /// The signer of `public`; none when its private part is not here.
+    /// Returns what signs with `public`: the signer that the program handed over, or else the private key file. None when
+    /// neither is here.
     ///
     /// # Errors
-    /// When it is here and cannot be opened.
+    /// [`Error::Key`] when the file cannot be opened.
     pub fn signer(&self, public: &PublicKey) -> Result<Option<Arc<dyn Signer>>, Error> {
+        match self.signer_of(public) {
+            Some(signer) => Ok(Some(Arc::new(signer.clone()))),
+            None => self.file_signer(public),
+        }
+    }
+
+    /// Returns the private key file of `public`, and never a signer: a proof forges files, which no token or key service is
+    /// to sign.
+    ///
+    /// # Errors
+    /// As [`KeyStore::signer`].
+    pub(crate) fn file_signer(&self, public: &PublicKey) -> Result<Option<Arc<dyn Signer>>, Error> {
         let Some(file) = self.file_of(public) else {
             return Ok(None);
         };
@@ -191,10 +236,23 @@ impl KeyStore {
         }
     }
 
-    /// The public keys of all files that can tell them: hints, as in [`KeyStore::has`].
+    /// The public keys of all signers and key files that can tell them, each with its name or URI. Files give hints, as in
+    /// [`KeyStore::has`]. The URI of a file stands before the name of a signer.
     #[must_use]
     pub fn publics(&self) -> BTreeMap<PublicKey, String> {
-        self.files.iter().filter_map(|file| Some((file.public(self.phrases.as_ref())?, file.name.clone()))).collect()
+        let signers = self.signers.iter().map(|signer| (signer.public_key().clone(), signer.name().to_string()));
+        let mut publics: BTreeMap<PublicKey, String> = signers.collect();
+        publics.extend(self.file_publics());
+        publics
+    }
+
+    /// The public keys of the key files that can tell them, each with its URI: hints.
+    pub(crate) fn file_publics(&self) -> impl Iterator<Item = (PublicKey, String)> {
+        self.files.iter().filter_map(|file| Some((file.public(self.phrases.as_ref())?, file.name.clone())))
+    }
+
+    fn signer_of(&self, public: &PublicKey) -> Option<&NamedSigner> {
+        self.signers.iter().find(|signer| signer.public_key() == public)
     }
 
     fn file_of(&self, public: &PublicKey) -> Option<&Arc<KeyFile>> {
@@ -262,14 +320,14 @@ pub fn open_private_key(path: &Path, name: &str, phrases: &dyn PassPhrases) -> R
     Err(Error::key(name, PemError::WrongPassPhrase))
 }
 
-/// How a new private key is written.
+/// How a new private key is written to disk.
 #[derive(Clone)]
 pub enum Protection {
     /// Encrypted under a pass-phrase.
     PassPhrase(Zeroizing<Vec<u8>>),
-    /// As it is: whoever reads the file has the key.
+    /// Unencrypted: anyone who reads the file has the key.
     None,
-    /// Not at all: the key stands for one in a change that is only looked at.
+    /// Not written: the key is a placeholder in a dry run.
     NotWritten,
 }
 
@@ -332,11 +390,11 @@ pub fn file_stem(role: &str) -> String {
     stem
 }
 
-/// The first of `ROLE-1`, `ROLE-2` … that is free in `folder`, and that names no key of `policy`, which may lie elsewhere.
+/// The first of `ROLE-1`, `ROLE-2` … that is free in `folder`, and that names no key of `configuration`, which may lie elsewhere.
 #[must_use]
-pub fn free_name(folder: &Path, role: &str, policy: &Policy) -> String {
+pub fn free_name(folder: &Path, role: &str, config: &Config) -> String {
     let named: BTreeSet<PathBuf> =
-        policy.key_uris().iter().filter_map(|KeyUri::File(path)| Some(PathBuf::from(path.file_stem()?))).collect();
+        config.key_uris().iter().filter_map(|KeyUri::File(path)| Some(PathBuf::from(path.file_stem()?))).collect();
     let taken = |name: &String| {
         let lies_there = |end: &str| folder.join(format!("{name}.{end}")).symlink_metadata().is_ok();
         lies_there("pem") || lies_there("pub") || named.contains(Path::new(name))

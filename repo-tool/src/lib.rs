@@ -1,77 +1,67 @@
 //! Makes, changes, signs and publishes TUF repositories (spec 6), and checks its own work by being a client.
 //!
-//! A repository is a folder of standard TUF files and one policy file, `repo.toml`. Every change goes the same way:
-//! [`Repository::open_for_change`] reads what is published as a client would, an [`edit::Edit`] changes a draft, and
-//! [`Repository::conclude`] publishes it after two simulated clients have accepted it, or stages it for those whose keys
-//! sit elsewhere.
+//! A repository is a folder of standard TUF files and one configuration file, `repo.toml`. Every change goes the same way:
+//! [`Repository::open_for_change`] reads what is published as a client would, an [`Edit`] changes a draft, and
+//! [`Repository::conclude`] publishes it after two simulated clients have accepted it, or stages it as a pending change until
+//! all keys have signed.
 
 #![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests make the files that they need"))]
 
-#[cfg(feature = "http")]
-mod adoption;
-#[cfg(feature = "http")]
-pub mod catch_up;
 mod check;
-mod check_filled;
 #[cfg(feature = "cli")]
-pub mod cli;
-pub mod compress;
-mod der;
-pub mod diff;
-pub mod digest;
-pub mod document;
-pub mod draft;
-pub mod edit;
+mod cli;
+mod config;
+mod document;
+mod draft;
+mod edit;
 mod error;
-mod folder;
-mod gate;
-pub mod git_ignore;
-pub mod group;
-pub mod ingest;
-pub mod init;
-mod journal;
-mod key_material;
-pub mod key_store;
-pub mod layout;
-pub mod lint;
-pub mod list;
-pub mod names;
-pub mod overlay;
-pub mod own_files;
+mod files;
+mod init;
+#[doc(hidden)]
+pub mod internal;
+mod invocation;
+mod key_store;
+mod named_signer;
+mod names;
 mod parallel;
-pub mod pin;
-pub mod policy;
-pub mod proof;
-pub mod publication;
+mod pin;
 mod publish;
-pub mod published;
-pub mod queue;
+mod published;
+mod report;
 mod repository;
-pub mod review;
-pub mod revoke;
-pub mod scale;
-#[cfg(feature = "http")]
-pub mod serve;
+mod revoke;
 #[cfg(feature = "http")]
 mod served;
-mod setting;
-mod signing;
-pub mod snapshot;
-pub mod staged;
-pub mod status;
-mod superseded;
-pub mod trusting;
-pub mod user;
-pub mod verify;
-mod versions;
+mod sign;
+mod trusting;
+mod user;
 
+pub use config::{Config, KeyUri, RoleConfig};
+pub use document::{Document, Missing};
+pub use draft::{Completed, Draft};
+pub use edit::Edit;
+pub use edit::bins::{Bins, NewBins};
+pub use edit::delegations::{NewDelegation, Trust, hash_prefixes, patterns};
+pub use edit::intake::{Source, target_path};
 pub use error::{
-    DraftError, EditError, Error, InvalidInput, KeyReason, LackingKeys, NetworkError, NotFound, NotFoundReason,
-    PathError, PendingError, PinError, PublicationError, RevokeError, RoleNameError, ServedError, VersionError,
+    ConfigError, DraftError, EditError, Error, InvalidDigest, InvalidInput, InvalidKeyUri, KeyReason, LackingKeys,
+    NetworkError, NotFound, NotFoundReason, PathError, PendingError, PinError, PublicationError, RevokeError,
+    RoleNameError, ServedError, VersionError,
 };
-pub use layout::Sharing;
-pub use repository::{Outcome, Plan, Repository, Signing};
-pub use setting::{Patience, ServedState, Setting};
+pub use files::layout::Sharing;
+pub use init::NewRepository;
+pub use invocation::{Invocation, LockWait, ServedState};
+pub use key_store::{KeyStore, NoPassPhrases, PassPhrases, Protection};
+pub use named_signer::NamedSigner;
+pub use pin::GivenRoot;
+pub use publish::compress::Coding;
+pub use publish::plan::{Outcome, Plan, Signing};
+pub use publish::transaction::{Observer, PublishEvent, Unobserved};
+pub use published::Published;
+pub use report::diff::RoleDiff;
+pub use repository::Repository;
+pub use sign::review::Accepted;
+pub use user::{PinnedRoot, RootDigest, UserConfig};
 
 /// The example of the README is a test.
 #[cfg(doctest)]

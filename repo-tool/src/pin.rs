@@ -12,11 +12,11 @@ use std::sync::Arc;
 use lastmile_keys::PublicKey;
 use lastmile_metadata::{RoleName, Version};
 
-use crate::layout::{self, Layout};
-use crate::policy::{KeyUri, Policy};
+use crate::config::{Config, KeyUri};
+use crate::files::layout::{self, Layout};
 use crate::published::Published;
 use crate::user::{PinnedRoot, RootDigest, UserConfig};
-use crate::{Error, PinError, Repository, Setting, check};
+use crate::{Error, Invocation, PinError, Repository, check};
 
 /// A root that was given for this run: how a repository is used for the first time, or where nothing can be remembered.
 #[derive(Clone, Debug)]
@@ -170,14 +170,14 @@ impl Repository {
     /// # Errors
     /// When the user's configuration cannot be written.
     pub fn move_pin(&self) -> Result<(), Error> {
-        let remember = self.setting.given_root.as_ref().is_none_or(|given| given.remember);
+        let remember = self.invocation.given_root.as_ref().is_none_or(|given| given.remember);
         if !self.authority.is_pinned() || !remember {
             return Ok(());
         }
         let root = &self.published.root;
         let pin = PinnedRoot { version: root.version, digest: RootDigest::of(root.bytes()) };
-        self.setting.user.pin(self.digest, pin)?;
-        self.setting.user.set_repository_in(self.layout.dir(), self.digest)
+        self.invocation.user.pin(self.digest, pin)?;
+        self.invocation.user.set_repository_in(self.layout.dir(), self.digest)
     }
 
     /// Pins the newest root, and allows the keys that the user named. What was published stays published where that
@@ -186,7 +186,7 @@ impl Repository {
         let named = std::mem::take(&mut self.named_keys);
         let remembered = self.move_pin().and_then(|()| named.iter().try_for_each(|uri| self.allow_key(uri)));
         if let Err(error) = remembered {
-            self.warnings.push(format!("your configuration could not be written: {error}"));
+            self.warnings.push(format!("cannot write your configuration: {error}"));
         }
     }
 
@@ -202,23 +202,23 @@ impl Repository {
     pub fn allow_key(&self, uri: &KeyUri) -> Result<(), Error> {
         match uri.is_below(self.layout.dir()) {
             true => Ok(()),
-            false => self.setting.user.allow_key(self.digest, &uri.path(self.layout.dir())),
+            false => self.invocation.user.allow_key(self.digest, &uri.path(self.layout.dir())),
         }
     }
 }
 
-/// The keys that the policy names, but for those outside the repository's folder that the user has not allowed.
+/// The keys that the configuration names, but for those outside the repository's folder that the user has not allowed.
 pub(crate) fn usable_keys(
     layout: &Layout,
-    policy: &Policy,
-    setting: &Setting,
+    config: &Config,
+    invocation: &Invocation,
     digest: RootDigest,
 ) -> Result<Vec<KeyUri>, Error> {
     let (mut uris, outside): (Vec<KeyUri>, Vec<KeyUri>) =
-        policy.key_uris().into_iter().partition(|uri| uri.is_below(layout.dir()));
+        config.key_uris().into_iter().partition(|uri| uri.is_below(layout.dir()));
     if !outside.is_empty() {
-        let mut allowed = setting.user.keys(digest)?;
-        allowed.extend(setting.allowed_keys.iter().cloned());
+        let mut allowed = invocation.user.keys(digest)?;
+        allowed.extend(invocation.allowed_keys.iter().cloned());
         uris.extend(outside.into_iter().filter(|uri| allowed.contains(&uri.path(layout.dir()))));
     }
     Ok(uris)

@@ -16,7 +16,7 @@ use lastmile_metadata::{
 
 use crate::draft::Draft;
 use crate::edit::Edit;
-use crate::layout::{self, Layout};
+use crate::files::layout::{self, Layout};
 use crate::{Error, NotFound, check, names, parallel};
 
 /// Published metadata, as the judge of all clients trusts it: this module reads the files, and decides nothing.
@@ -211,7 +211,7 @@ impl Published {
         self.roles.get(role)?.delegator.as_ref()
     }
 
-    /// What clients find under `path`, with the roles that vouch for it; reads only the roles on the way.
+    /// What clients find under `path`, with the roles that list it; reads only the roles on the way.
     ///
     /// # Errors
     /// [`Error::Untrusted`] when a file on the way does not verify.

@@ -1,5 +1,4 @@
-//! A repository on disk: opened as a client opens it, changed under its lock, published only after being a client of
-//! the result.
+//! A repository on disk: verified as a client would when it is opened, and changed under its lock.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -10,35 +9,33 @@ use lastmile_keys::PublicKey;
 use lastmile_metadata::{Json, RoleName, Version};
 
 use crate::check;
-use crate::diff::{self, RoleDiff};
-use crate::digest::FileDigest;
-use crate::document::Document;
-use crate::draft::{Completed, Completion, Draft, NewFile};
+use crate::config::{Config, KeyUri};
+use crate::draft::{Draft, NewFile};
 use crate::edit::Edit;
-use crate::ingest::{Incoming, Source};
+use crate::edit::intake;
+use crate::edit::intake::{Incoming, Source};
+use crate::files::digest::FileDigest;
+use crate::files::layout::{Layout, Lock};
+use crate::files::own_files::OwnFiles;
+use crate::invocation::{Invocation, LockWait};
 use crate::key_store::{KeyStore, PassPhrases};
-use crate::layout::{Layout, Lock};
-use crate::own_files::OwnFiles;
 use crate::pin::{Authority, Start, usable_keys};
-use crate::policy::{KeyUri, Policy};
-use crate::publication::{self, Observer};
-use crate::publish::Release;
+use crate::publish::staged;
+use crate::publish::transaction;
 use crate::published::Published;
-use crate::setting::{Patience, Setting};
 use crate::user::RootDigest;
-use crate::versions::{Issued, Jumps};
-use crate::{Error, PendingError, PublicationError, ingest, names, snapshot, staged};
+use crate::{Error, PublicationError, names};
 
 /// From so many targets on, all are listed at once instead of one after the other.
 const MANY: usize = 1000;
 
-/// A repository.
+/// A repository, verified as a client would when it was opened.
 pub struct Repository {
     /// Where its files are.
     pub layout: Layout,
-    /// Its policy.
-    pub policy: Policy,
-    /// The keys at hand.
+    /// Its configuration.
+    pub config: Config,
+    /// The available keys.
     pub keys: KeyStore,
     /// What it publishes.
     pub published: Published,
@@ -53,36 +50,10 @@ pub struct Repository {
     pub(crate) is_emergency: bool,
     /// Private keys that the user named for the change in the making.
     pub(crate) named_keys: Vec<KeyUri>,
-    /// What the user should know, though nothing failed.
+    /// Warnings for the user.
     pub warnings: Vec<String>,
-    pub(crate) setting: Setting,
+    pub(crate) invocation: Invocation,
     lock: Option<Lock>,
-}
-
-/// A draft that is ready to be published or staged.
-#[derive(Debug)]
-pub struct Plan {
-    /// What changes.
-    pub draft: Draft,
-    /// The documents.
-    pub completed: Completed,
-    /// The same for a person.
-    pub diff: Vec<RoleDiff>,
-}
-
-/// What has become of a draft.
-#[derive(Debug)]
-pub enum Outcome {
-    /// There was nothing to change.
-    Nothing,
-    /// It is published.
-    Published {
-        /// Whether clients in the middle of an update went through it without a failure: what changed hands was
-        /// signed by the old keys as well.
-        seamless: bool,
-    },
-    /// It waits for signatures.
-    Staged(Vec<Document>),
 }
 
 impl Repository {
@@ -90,44 +61,45 @@ impl Repository {
     ///
     /// # Errors
     /// When there is none, or a published file does not verify.
-    pub fn open(dir: &Path, setting: &Setting) -> Result<Self, Error> {
-        Self::open_layout(setting.layout(dir), setting, None)
+    pub fn open(dir: &Path, invocation: &Invocation) -> Result<Self, Error> {
+        Self::open_layout(invocation.layout(dir), invocation, None)
     }
 
-    /// Opens a repository for changing it: takes the lock, and finishes a publication that was cut short.
+    /// Opens a repository for a change: takes the lock, and finishes a publication that was interrupted.
     ///
     /// # Errors
-    /// [`Error::Busy`] when another process changes it for too long; else as [`Repository::open`].
-    pub fn open_for_change(dir: &Path, setting: &Setting) -> Result<Self, Error> {
-        let layout = setting.layout(dir);
-        Policy::read(&layout)?;
-        let Patience { at_most, told } = &setting.patience;
-        let lock = layout.lock_within(*at_most, told.as_ref())?;
-        publication::recover(&layout, &lock)?;
-        Self::open_layout(layout, setting, Some(lock))
+    /// [`Error::Busy`] when another process holds the lock for too long; otherwise as [`Repository::open`].
+    pub fn open_for_change(dir: &Path, invocation: &Invocation) -> Result<Self, Error> {
+        let layout = invocation.layout(dir);
+        Config::read(&layout)?;
+        let LockWait { at_most, on_wait } = &invocation.lock_wait;
+        let lock = layout.lock_within(*at_most, on_wait.as_ref())?;
+        transaction::recover(&layout, &lock)?;
+        Self::open_layout(layout, invocation, Some(lock))
     }
 
-    /// Opens a repository for signing what waits: takes the lock, and changes nothing.
+    /// Opens a repository for signing the pending change: takes the lock, and changes nothing.
     ///
     /// # Errors
-    /// [`Error::Publication`] when a publication was cut short; else as [`Repository::open_for_change`].
-    pub fn open_for_signing(dir: &Path, setting: &Setting) -> Result<Self, Error> {
-        let layout = setting.layout(dir);
-        Policy::read(&layout)?;
-        let Patience { at_most, told } = &setting.patience;
-        let lock = layout.lock_within(*at_most, told.as_ref())?;
+    /// [`Error::Publication`] when a publication was interrupted; else as [`Repository::open_for_change`].
+    pub fn open_for_signing(dir: &Path, invocation: &Invocation) -> Result<Self, Error> {
+        let layout = invocation.layout(dir);
+        Config::read(&layout)?;
+        let LockWait { at_most, on_wait } = &invocation.lock_wait;
+        let lock = layout.lock_within(*at_most, on_wait.as_ref())?;
         match layout.interrupted()?.first() {
             Some(interrupted) => Err(PublicationError::Interrupted(interrupted.clone()).into()),
-            None => Self::open_layout(layout, setting, Some(lock)),
+            None => Self::open_layout(layout, invocation, Some(lock)),
         }
     }
 
-    pub(crate) fn open_layout(layout: Layout, setting: &Setting, lock: Option<Lock>) -> Result<Self, Error> {
-        let policy = Policy::read(&layout)?;
-        let start = Start::find(&layout, &setting.user, setting.given_root.as_ref())?;
+    pub(crate) fn open_layout(layout: Layout, invocation: &Invocation, lock: Option<Lock>) -> Result<Self, Error> {
+        let config = Config::read(&layout)?;
+        let start = Start::find(&layout, &invocation.user, invocation.given_root.as_ref())?;
         let digest = start.repository;
-        let keys = usable_keys(&layout, &policy, setting, digest)?;
-        let keys = KeyStore::new(layout.dir(), keys, Arc::clone(&setting.phrases));
+        let keys = usable_keys(&layout, &config, invocation, digest)?;
+        let mut keys = KeyStore::new(layout.dir(), keys, Arc::clone(&invocation.phrases));
+        invocation.signers.iter().cloned().for_each(|signer| keys.add_named(signer));
         let mut published = check::open(&layout, start.root.clone()).map_err(|error| match layout.interrupted() {
             Ok(interrupted) if !interrupted.is_empty() => {
                 PublicationError::Unreadable { interrupted, error: error.into() }.into()
@@ -142,7 +114,7 @@ impl Repository {
         let seen = BTreeMap::new();
         let mut repository = Self {
             layout,
-            policy,
+            config,
             keys,
             published,
             digest,
@@ -152,43 +124,43 @@ impl Repository {
             is_emergency: false,
             named_keys: Vec::new(),
             warnings: Vec::new(),
-            setting: setting.clone(),
+            invocation: invocation.clone(),
             lock,
         };
-        if repository.lock.is_some() && repository.setting.given_root.is_some() {
+        if repository.lock.is_some() && repository.invocation.given_root.is_some() {
             repository.remember();
         }
         Ok(repository)
     }
 
-    /// The time that counts as now.
+    /// Returns the current time of this run.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
-        self.setting.now
+        self.invocation.now
     }
 
-    /// Where pass-phrases come from.
+    /// Returns where pass-phrases come from.
     #[must_use]
     pub fn phrases(&self) -> &dyn PassPhrases {
-        self.setting.phrases.as_ref()
+        self.invocation.phrases.as_ref()
     }
 
-    /// The same, to be kept.
+    /// Returns where pass-phrases come from, for keeping.
     #[must_use]
     pub fn pass_phrases(&self) -> Arc<dyn PassPhrases> {
-        Arc::clone(&self.setting.phrases)
+        Arc::clone(&self.invocation.phrases)
     }
 
-    /// The policy without the keys that no role trusts any more once `draft` is published.
+    /// The configuration without the keys that no role trusts any more once `draft` is published.
     ///
     /// # Errors
     /// When published metadata does not verify.
-    pub fn policy_without_unused_keys(&mut self, draft: &Draft) -> Result<Policy, Error> {
-        let mut policy = self.policy.clone();
+    pub fn config_without_unused_keys(&mut self, draft: &Draft) -> Result<Config, Error> {
+        let mut config = self.config.clone();
         let publics: BTreeMap<String, PublicKey> =
-            self.keys.publics().into_iter().map(|(public, uri)| (uri, public)).collect();
+            self.keys.file_publics().map(|(public, uri)| (uri, public)).collect();
         let mut trusted = BTreeMap::new();
-        for entry in self.policy.entries() {
+        for entry in self.config.entries() {
             match Edit::new(&mut self.published, draft.clone()).trust(&names::role(entry)?) {
                 Ok((keys, _)) => drop(trusted.insert(entry.to_string(), keys)),
                 // An entry that stands for many roles, or for one that is not made yet, is left alone.
@@ -196,7 +168,7 @@ impl Repository {
                 Err(error) => return Err(error),
             }
         }
-        policy.edit_roles(|entry, role| {
+        config.edit_roles(|entry, role| {
             if let Some(keys) = trusted.get(entry) {
                 role.keys.retain(|uri| match publics.get(&uri.to_string()) {
                     // The public key beside it is a hint, so that the private one is opened before it is forgotten.
@@ -207,23 +179,24 @@ impl Repository {
                 });
             }
         });
-        Ok(policy)
+        Ok(config)
     }
 
-    /// The change that waits for signatures, to be gone on with; an empty draft when there is none.
+    /// Returns the pending change as a draft, or an empty draft if there is none.
     ///
     /// # Errors
-    /// When it no longer fits what is published.
+    /// When the pending change no longer matches what is published.
     pub fn staged(&mut self) -> Result<Draft, Error> {
         staged::read(&self.layout, &mut self.published)
     }
 
-    /// Edits `draft` over what is published.
+    /// Returns an editor that applies changes to `draft` on top of what is published.
     pub fn edit(&mut self, draft: Draft) -> Edit<'_> {
         Edit::new(&mut self.published, draft)
     }
 
-    /// Takes files in and lists them in `role`, or in the bins that it leads to. `progress` counts whole files.
+    /// Copies files into the repository's working folder and lists them in `role`, or in the bins below it. `progress` is called
+    /// with the number of files so far.
     ///
     /// # Errors
     /// [`Error::Private`] for files that must stay private; when a file cannot be read, or there is no such role.
@@ -236,9 +209,9 @@ impl Repository {
         progress: &(dyn Fn(usize) + Sync),
     ) -> Result<Draft, Error> {
         self.lock()?;
-        let own = OwnFiles::of(&self.layout, &self.policy)?;
+        let own = OwnFiles::of(&self.layout, &self.config)?;
         let into = self.layout.open_publishing()?;
-        let mut incoming = ingest::copy_into(sources, &into, &self.policy.hashes, &own, progress)?;
+        let mut incoming = intake::copy_into(sources, &into, &self.config.hashes, &own, progress)?;
         incoming.iter_mut().for_each(|incoming| incoming.target.custom = custom.cloned());
         self.list_files(draft, role, &incoming)
     }
@@ -256,21 +229,21 @@ impl Repository {
         custom: Option<&Json>,
         progress: &(dyn Fn(usize) + Sync),
     ) -> Result<Draft, Error> {
-        let own = OwnFiles::of(&self.layout, &self.policy)?;
-        let mut incoming = ingest::measure(sources, &self.policy.hashes, &own, progress)?;
+        let own = OwnFiles::of(&self.layout, &self.config)?;
+        let mut incoming = intake::measure(sources, &self.config.hashes, &own, progress)?;
         incoming.iter_mut().for_each(|incoming| incoming.target.custom = custom.cloned());
         self.list_targets(draft, role, &incoming)
     }
 
     /// Lists files that lie in `.publishing/` already.
     pub(crate) fn list_files(&mut self, draft: Draft, role: &RoleName, incoming: &[Incoming]) -> Result<Draft, Error> {
-        let hash_prefixed = self.policy.hash_prefixed_targets && self.published.root.consistent_snapshot;
+        let hash_prefixed = self.config.hash_prefixed_targets && self.published.root.consistent_snapshot;
         let mut files = Vec::new();
         let folder = self.layout.open_publishing()?;
         for incoming in incoming {
             let content = FileDigest::listed(&incoming.target);
-            let spread = ingest::spread(incoming, &folder, hash_prefixed)?.into_iter();
-            files.extend(spread.map(|(from, to)| NewFile { from, to, content: content.clone() }));
+            let copies = intake::link_copies(incoming, &folder, hash_prefixed)?.into_iter();
+            files.extend(copies.map(|(from, to)| NewFile { from, to, content: content.clone() }));
         }
         let mut draft = self.list_targets(draft, role, incoming)?;
         // A file that waits already under the same name gives way.
@@ -291,12 +264,12 @@ impl Repository {
         edit.finish()
     }
 
-    /// Drops the files that were taken in and are not going to be published.
+    /// Removes the copied files that are not going to be published.
     ///
     /// # Errors
     /// What the machine says.
     pub fn forget_incoming(&self) -> Result<(), Error> {
-        self.lock.as_ref().map_or(Ok(()), |lock| publication::recover(&self.layout, lock).map(drop))
+        self.lock.as_ref().map_or(Ok(()), |lock| transaction::recover(&self.layout, lock).map(drop))
     }
 
     /// The lock, where it was opened for changing it.
@@ -321,130 +294,6 @@ impl Repository {
             }
         }
     }
-
-    /// The versions that were issued before of what `draft` changes.
-    fn issued(&self, draft: &Draft) -> Result<Issued, Error> {
-        let online = [RoleName::SNAPSHOT, RoleName::TIMESTAMP];
-        let jumps = if self.is_emergency { Jumps::Ignore } else { Jumps::Refuse };
-        let mut issued = Issued::find(&self.layout, &self.published, draft.targets.keys().chain(&online), jumps)?;
-        self.seen.iter().for_each(|(role, version)| issued.raise(role, *version));
-        Ok(issued)
-    }
-
-    /// Whether enough private keys of a top-level role are on this machine.
-    fn can_sign(&self, role: &RoleName) -> bool {
-        self.published.root.key_ring(role).is_ok_and(|ring| {
-            let here: BTreeSet<&PublicKey> = ring.keys().map(|(_, key)| key).filter(|key| self.keys.has(key)).collect();
-            here.len() as u64 >= u64::from(ring.threshold().get())
-        })
-    }
-
-    /// Completes a draft. Without signing, the plan only shows what would change.
-    ///
-    /// # Errors
-    /// When a key at hand cannot be opened; [`Error::Pending`] when a file that waits is not what the draft lists.
-    pub fn plan(&mut self, mut draft: Draft, signing: Signing) -> Result<Plan, Error> {
-        if draft.from_staged {
-            let hash_prefixed = self.policy.hash_prefixed_targets && self.published.root.consistent_snapshot;
-            draft.files = staged::listed_files(&self.layout, &draft, hash_prefixed)?;
-        }
-        let entries = snapshot::entries_to_complete(&mut self.published, &draft)?;
-        if !entries.is_empty() && draft.again.contains(&RoleName::TIMESTAMP) && self.can_sign(&RoleName::SNAPSHOT) {
-            draft.again.insert(RoleName::SNAPSHOT);
-        }
-        if signing != Signing::Never && !draft.is_empty() {
-            self.compare_with_served(&draft, &entries)?;
-        }
-        let issued = self.issued(&draft)?;
-        let policy = draft.policy.as_ref().unwrap_or(&self.policy);
-        let keys = (signing != Signing::Never).then_some(&self.keys);
-        let signs_staged = signing == Signing::All;
-        let (published, accepted, now) = (Some(&self.published), &self.setting.accepted, self.setting.now);
-        let (authority, issued) = (&self.authority, &issued);
-        let completion =
-            Completion { published, policy, keys, issued, authority, entries, signs_staged, accepted, now };
-        let mut completed = draft.complete(&completion)?;
-        let diff = diff::diff(Some(&self.published), &draft, &mut completed);
-        Ok(Plan { draft, completed, diff })
-    }
-
-    /// Publishes the plan when it has all signatures, and stages it otherwise. Afterwards the repository is as if it had
-    /// been opened anew.
-    ///
-    /// # Errors
-    /// [`Error::Draft`] when a client would refuse it; nothing is published then.
-    pub fn conclude(&mut self, plan: &Plan, observer: &mut dyn Observer) -> Result<Outcome, Error> {
-        self.lock()?;
-        if plan.draft.is_empty() {
-            if let Some(policy) = &plan.draft.policy {
-                self.layout.replace(&self.layout.policy(), policy.text().as_bytes(), 0o644)?;
-                self.adopt_policy(plan.draft.policy.clone())?;
-            }
-            return Ok(Outcome::Nothing);
-        }
-        self.spare_staged(&plan.draft)?;
-        let incomplete: Vec<Document> = plan.completed.incomplete().cloned().collect();
-        if !incomplete.is_empty() {
-            return self.stage(plan, incomplete);
-        }
-        let policy = plan.draft.policy.as_ref().unwrap_or(&self.policy);
-        let lock = self.lock()?;
-        let release =
-            Release { layout: &self.layout, lock, published: Some(&self.published), plan, policy, key_files: &[] };
-        let (published, seamless) = release.publish(self.setting.now, observer)?;
-        self.published = published;
-        self.remember();
-        self.adopt_policy(plan.draft.policy.clone())?;
-        Ok(Outcome::Published { seamless })
-    }
-
-    /// A change that did not begin with what waits would take its place, or make it outdated.
-    fn spare_staged(&self, draft: &Draft) -> Result<(), Error> {
-        let only_online = draft.root.is_none() && draft.targets.is_empty();
-        if draft.from_staged || only_online || !staged::is_staged(&self.layout) {
-            return Ok(());
-        }
-        Err(PendingError::InTheWay.into())
-    }
-
-    fn stage(&mut self, plan: &Plan, incomplete: Vec<Document>) -> Result<Outcome, Error> {
-        if plan.draft.root.is_none() && plan.draft.targets.is_empty() {
-            let roles = incomplete.iter().map(|document| document.role.clone()).collect();
-            return Err(Error::MissingKeys { roles });
-        }
-        if let Some(policy) = &plan.draft.policy {
-            // Keys that go are needed until it is published: a new root is signed by the old keys as well.
-            let policy = policy.clone().with_keys_of(&self.policy);
-            self.layout.replace(&self.layout.policy(), policy.text().as_bytes(), 0o644)?;
-            self.adopt_policy(Some(policy))?;
-        }
-        staged::write(&self.layout, &plan.draft, &plan.completed)?;
-        self.remember();
-        Ok(Outcome::Staged(incomplete))
-    }
-
-    /// Goes on with the policy that was written, if one was, and with the keys that it names.
-    fn adopt_policy(&mut self, policy: Option<Policy>) -> Result<(), Error> {
-        if let Some(policy) = policy {
-            for uri in usable_keys(&self.layout, &policy, &self.setting, self.digest)? {
-                self.keys.add(self.layout.dir(), &uri);
-            }
-            self.policy = policy;
-        }
-        Ok(())
-    }
-}
-
-/// Whether a plan is signed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signing {
-    /// With the keys at hand, but of a draft that goes on with what waited in `staged/` only snapshot and timestamp:
-    /// whoever can write there would get a signature. [`Repository::sign_staged`] signs it once a person has seen it.
-    Now,
-    /// With the keys at hand, also what waited.
-    All,
-    /// Not: it is to be looked at only.
-    Never,
 }
 
 #[cfg(not(feature = "http"))]
@@ -459,10 +308,10 @@ impl Repository {
         _: &BTreeMap<RoleName, lastmile_metadata::MetaFile>,
     ) -> Result<(), Error> {
         match self
-            .setting
+            .invocation
             .user
             .metadata_url(self.digest)?
-            .filter(|_| self.setting.served == crate::ServedState::Compare)
+            .filter(|_| self.invocation.served == crate::ServedState::Compare)
         {
             None => Ok(()),
             Some(url) => Err(crate::ServedError::Unsupported { url }.into()),

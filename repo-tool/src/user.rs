@@ -27,8 +27,9 @@ use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value, value};
 
-use crate::layout::Sharing;
-use crate::{Error, PathError, layout};
+use crate::files::layout;
+use crate::files::layout::Sharing;
+use crate::{ConfigError, Error, InvalidDigest, PathError};
 
 /// The longest configuration file that is read, in bytes.
 const LONGEST: u64 = 1 << 20;
@@ -56,14 +57,13 @@ impl std::fmt::Display for RootDigest {
 }
 
 impl std::str::FromStr for RootDigest {
-    type Err = String;
+    type Err = InvalidDigest;
 
     /// 64 hexadecimal digits, with or without `sha256:` before them.
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, InvalidDigest> {
         let digits = text.strip_prefix("sha256:").unwrap_or(text);
         let mut digest = [0; 32];
-        hex::decode_to_slice(digits, &mut digest)
-            .map_err(|_| format!("`{text}` is not a SHA-256 digest of 64 hexadecimal digits"))?;
+        hex::decode_to_slice(digits, &mut digest).map_err(|_| InvalidDigest { text: text.to_string() })?;
         Ok(Self(digest))
     }
 }
@@ -90,7 +90,7 @@ impl UserConfig {
         Self { file: Some(file.to_path_buf()) }
     }
 
-    /// No configuration: nothing is pinned, and nothing is remembered.
+    /// Returns an empty configuration: no root is pinned, and nothing is stored.
     #[must_use]
     pub fn none() -> Self {
         Self { file: None }
@@ -116,9 +116,7 @@ impl UserConfig {
         let digest = member("sha256").and_then(Item::as_str).and_then(|digest| digest.parse().ok());
         match (version.and_then(Version::new), digest) {
             (Some(version), Some(digest)) => Ok(Some(PinnedRoot { version, digest })),
-            _ => Err(self.invalid(format!(
-                "[repositories.{repository}] pinned-root must have a version and the sha256 of that root"
-            ))),
+            _ => Err(self.invalid(ConfigError::PinnedRoot { repository })),
         }
     }
 
@@ -149,7 +147,7 @@ impl UserConfig {
             return Ok(None);
         };
         let digest = digest.as_str().and_then(|digest| digest.parse().ok());
-        digest.map(Some).ok_or_else(|| self.invalid("repository must be the sha256 of a root".into()))
+        digest.map(Some).ok_or_else(|| self.invalid(ConfigError::Repository))
     }
 
     /// Remembers which repository `folder` holds.
@@ -185,7 +183,7 @@ impl UserConfig {
         let document = self.read()?;
         let url = entry(&document, repository).and_then(|entry| entry.get("metadata-url"));
         let Some(url) = url else { return Ok(None) };
-        let url = url.as_str().ok_or_else(|| self.invalid("metadata-url must be a string".into()))?;
+        let url = url.as_str().ok_or_else(|| self.invalid(ConfigError::MetadataUrl))?;
         Ok(Some(url.to_string()))
     }
 
@@ -208,7 +206,7 @@ impl UserConfig {
         let Some(keys) = entry(&document, repository).and_then(|entry| entry.get("keys")) else {
             return Ok(Vec::new());
         };
-        let keys = keys.as_array().ok_or_else(|| self.invalid("keys must be a list of files".into()))?;
+        let keys = keys.as_array().ok_or_else(|| self.invalid(ConfigError::KeyList))?;
         Ok(keys.iter().filter_map(Value::as_str).map(PathBuf::from).collect())
     }
 
@@ -243,29 +241,30 @@ impl UserConfig {
         match (group.as_str(), group.as_integer()) {
             (Some(name), _) => Ok(Some(name.to_string())),
             (None, Some(number)) => Ok(Some(number.to_string())),
-            (None, None) => Err(self.invalid("shared-with-group must be the name or number of a group".into())),
+            (None, None) => Err(self.invalid(ConfigError::Group)),
         }
     }
 
     /// Who changes the repository in `folder` besides this user.
     ///
     /// # Errors
-    /// As [`UserConfig::shared_with_group`]; [`Error::Policy`] when there is no such group.
+    /// As [`UserConfig::shared_with_group`]; [`Error::Config`] when there is no such group.
     pub fn sharing(&self, folder: &Path) -> Result<Sharing, Error> {
         let Some(group) = self.shared_with_group(folder)? else { return Ok(Sharing::Private) };
         match group.parse().ok().or_else(|| group_number(&group)) {
             Some(number) => Ok(Sharing::Group(number)),
-            None => Err(self.invalid(format!("shared-with-group: there is no group `{group}` on this machine"))),
+            None => Err(self.invalid(ConfigError::NoSuchGroup { group })),
         }
     }
 
     fn read(&self) -> Result<DocumentMut, Error> {
         let Some(path) = &self.file else { return Ok(DocumentMut::new()) };
         let Some(text) = read_own(path)? else { return Ok(DocumentMut::new()) };
-        text.parse().map_err(|error: toml_edit::TomlError| self.invalid(error.to_string().trim().into()))
+        let toml = |error: toml_edit::TomlError| ConfigError::Toml { text: error.to_string().trim().to_string() };
+        text.parse().map_err(|error| self.invalid(toml(error)))
     }
 
-    fn change(&self, section: &str, name: &str, change: impl FnOnce(&mut Table)) -> Result<(), Error> {
+    fn change(&self, section: &'static str, name: &str, change: impl FnOnce(&mut Table)) -> Result<(), Error> {
         let Some(path) = &self.file else { return Ok(()) };
         let folder = folder_of(path)?;
         let _lock = lock(folder)?;
@@ -275,7 +274,7 @@ impl UserConfig {
         let all = document.entry(section).or_insert(Item::Table(implicit));
         let entry = all.as_table_mut().map(|all| all.entry(name).or_insert_with(|| Item::Table(Table::new())));
         let entry = entry.and_then(Item::as_table_mut);
-        change(entry.ok_or_else(|| self.invalid(format!("[{section}] must be a table of tables")))?);
+        change(entry.ok_or_else(|| self.invalid(ConfigError::NoTable { section }))?);
         let create = |path: &Path| disk::create(path, 0o600);
         let (mut file, new) = disk::unforeseen(folder, ".config-", "", create)
             .map_err(|error| Error::file("create a file in", folder, error))?;
@@ -288,8 +287,8 @@ impl UserConfig {
         layout::sync_folder(folder)
     }
 
-    fn invalid(&self, reason: String) -> Error {
-        Error::Policy { path: self.file.clone().unwrap_or_default(), reason }
+    fn invalid(&self, reason: ConfigError) -> Error {
+        Error::Config { path: self.file.clone().unwrap_or_default(), reason }
     }
 }
 

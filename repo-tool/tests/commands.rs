@@ -1,4 +1,4 @@
-//! The command `lastmile-repo` as a process of its own: what it leaves in the policy, and what it says.
+//! The command `lastmile-repo` as a process of its own: what it leaves in the configuration, and what it says.
 //!
 //! These are apart from the tests of the library: a process that is started there would hold their locks for a moment.
 
@@ -9,9 +9,9 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use lastmile_repo_tool::cli::ExitStatus;
-use lastmile_repo_tool::layout::Layout;
-use lastmile_repo_tool::policy::Policy;
+use lastmile_repo_tool::Config;
+use lastmile_repo_tool::internal::cli::ExitStatus;
+use lastmile_repo_tool::internal::layout::Layout;
 use tempfile::TempDir;
 
 /// The command, as a user whose configuration lies beside the repository of the test.
@@ -46,13 +46,13 @@ fn repository() -> TempDir {
 
 fn keys_of(folder: &TempDir, entry: &str) -> Vec<String> {
     let text = std::fs::read_to_string(folder.path().join("repo.toml")).unwrap();
-    let policy = Policy::parse(&text, Path::new("repo.toml")).unwrap();
+    let config = Config::parse(&text, Path::new("repo.toml")).unwrap();
     let role = lastmile_metadata::RoleName::listed(entry).unwrap();
-    policy.role(&role).keys.iter().map(ToString::to_string).collect()
+    config.role(&role).keys.iter().map(ToString::to_string).collect()
 }
 
 #[test]
-fn the_policy_never_forgets_a_key_that_other_bins_trust() {
+fn the_config_never_forgets_a_key_that_other_bins_trust() {
     let folder = repository();
     for name in ["old", "new"] {
         assert_eq!(run(&folder, &["key", "generate", name, "--unencrypted"]), ExitStatus::Done as i32);
@@ -76,7 +76,7 @@ fn the_expiry_of_a_role_that_is_not_there_cannot_be_set() {
 }
 
 #[test]
-fn the_policy_never_forgets_a_role_that_goes_on_being_trusted() {
+fn the_config_never_forgets_a_role_that_goes_on_being_trusted() {
     let folder = repository();
     for name in ["team", "bins"] {
         assert_eq!(run(&folder, &["key", "generate", name, "--unencrypted"]), ExitStatus::Done as i32);
@@ -108,11 +108,11 @@ fn who_changes_what_waits_is_told_that_signatures_are_void() {
     let file = file.to_str().unwrap();
     let (targets, elsewhere) = (folder.path().join("keys/targets-1.pem"), folder.path().join("elsewhere.pem"));
     std::fs::rename(targets, &elsewhere).unwrap();
-    assert!(!said(&folder, &["add", file, "--name", "a"]).contains("void"));
+    assert!(!said(&folder, &["add", file, "--name", "a"]).contains("no longer count"));
     said(&folder, &["sign", "--yes", "--key", elsewhere.to_str().unwrap()]);
-    assert!(said(&folder, &["add", file, "--name", "b"]).contains("those that targets had are void"));
+    assert!(said(&folder, &["add", file, "--name", "b"]).contains("Earlier signatures on targets no longer count."));
     said(&folder, &["sign", "--yes", "--key", elsewhere.to_str().unwrap()]);
-    assert!(!said(&folder, &["publish"]).contains("void"));
+    assert!(!said(&folder, &["publish"]).contains("no longer count"));
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn a_revocation_that_waited_is_proved_when_it_is_published() {
     std::fs::rename(&elsewhere, &root).unwrap();
     said(&folder, &["sign", "--yes"]);
     let told = said(&folder, &["publish"]);
-    assert!(told.contains("serves no role any more") && told.contains("forged timestamp"), "{told}");
+    assert!(told.contains("No role trusts the key") && told.contains("forged timestamp"), "{told}");
     assert!(!told.contains("NO "), "{told}");
 }
 
@@ -306,7 +306,7 @@ fn a_key_outside_the_folder_is_named_on_the_command_line_or_allowed_first() {
     assert!(said.contains("you have not allowed its use"), "{said}");
     let add = ["add", file.to_str().unwrap(), "--name", "b"];
     let staged = other(&add);
-    assert!(String::from_utf8(staged.stderr).unwrap().contains("Not published yet"));
+    assert!(String::from_utf8(staged.stderr).unwrap().contains("Nothing has been published"));
     assert!(other(&["discard"]).status.success());
     assert!(other(&["key", "allow", key.to_str().unwrap()]).status.success());
     assert!(String::from_utf8(other(&add).stderr).unwrap().contains("Published."));
@@ -433,7 +433,10 @@ fn a_key_that_cannot_be_used_is_revoked_by_the_beginning_of_its_id() {
     said(&folder, &["publish", "--accept", &id]);
     assert_eq!(run(&folder, &["revoke", "ffff0000ffff"]), ExitStatus::NoSuchName as i32);
     let told = said(&folder, &["revoke", &id[..6]]);
-    assert!(told.contains("targets (named by root)") && told.contains("nothing to prove"), "{told}");
+    assert!(
+        told.contains("targets (listed by root)") && told.contains("cannot test what the key could forge"),
+        "{told}"
+    );
     let root = std::fs::read_to_string(folder.path().join("metadata/3.root.json")).unwrap();
     assert!(!root.contains(&id), "{root}");
 }

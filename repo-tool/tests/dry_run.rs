@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use lastmile_repo_tool::cli::ExitStatus;
+use lastmile_repo_tool::internal::cli::ExitStatus;
 use tempfile::TempDir;
 
 fn output(folder: &Path, args: &[&str]) -> Output {
@@ -93,7 +93,7 @@ fn what_announces_no_change_recovers_removes_and_writes_nothing() {
                 format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
             let needs_attention = has_journal && command == ["status"];
             assert!(output.status.success() || needs_attention, "{command:?}: {text}");
-            let is_told = text.contains("was cut short") && text.contains("finishes it");
+            let is_told = text.contains("was interrupted") && text.contains("to finish it");
             assert_eq!(is_told, has_journal && command.first() != Some(&"key"), "{command:?}: {text}");
             assert!(contents(&packages) == before, "{command:?} changed something");
         }
@@ -114,9 +114,9 @@ fn sign_writes_the_signature_that_it_announces_and_nothing_else() {
     let before = contents(&packages);
     let refused = output(&packages, &sign);
     assert_eq!(refused.status.code(), Some(ExitStatus::Failed as i32));
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("`lastmile-repo renew` finishes it"), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("run `lastmile-repo renew` to finish it"), "{refused:?}");
     for command in [&["sign", "--dry-run"][..], &["publish", "--dry-run"], &["discard", "--dry-run"]] {
-        assert!(done(&packages, command).contains("was cut short"), "{command:?}");
+        assert!(done(&packages, command).contains("was interrupted"), "{command:?}");
         assert!(contents(&packages) == before, "{command:?}");
     }
     std::fs::remove_file(packages.join(".publishing/journal.json")).unwrap();
@@ -143,7 +143,10 @@ fn a_key_that_a_person_names_is_not_the_one_that_somebody_put_beside_it() {
         ] {
             let refused = output(&packages, command);
             assert_eq!(refused.status.code(), Some(ExitStatus::Failed as i32), "{command:?}: {refused:?}");
-            assert!(String::from_utf8_lossy(&refused.stderr).contains("new.pub beside it"), "{command:?}: {refused:?}");
+            assert!(
+                String::from_utf8_lossy(&refused.stderr).contains("new.pub next to it"),
+                "{command:?}: {refused:?}"
+            );
         }
     }
     let metadata = |all: BTreeMap<PathBuf, Option<Vec<u8>>>| -> Vec<_> {

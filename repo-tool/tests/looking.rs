@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use lastmile_repo_tool::cli::ExitStatus;
+use lastmile_repo_tool::internal::cli::ExitStatus;
 use tempfile::TempDir;
 
 /// Runs the command as a user whose configuration lies beside the repository of the test.
@@ -53,7 +53,7 @@ fn verify_refuses_a_folder_without_the_pinned_root() {
     let refused = output(&folder, &["verify", dir]);
     assert_eq!(refused.status.code(), output(&folder, &["status"]).status.code(), "{refused:?}");
     assert!(!refused.status.success());
-    assert!(String::from_utf8(refused.stderr).unwrap().contains("you have seen root version 2"));
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("root version 2 is pinned"));
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn no_key_is_generated_where_it_is_served() {
         let args = ["key", "generate", "new", "--unencrypted", "--folder", served.to_str().unwrap()];
         let refused = output(&folder, &args);
         assert!(!refused.status.success(), "{refused:?}");
-        assert!(String::from_utf8(refused.stderr).unwrap().contains("is served to everybody"));
+        assert!(String::from_utf8(refused.stderr).unwrap().contains("is served to everyone"));
         assert!(!served.join("new.pem").exists());
     }
 }

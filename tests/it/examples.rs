@@ -145,3 +145,21 @@ fn a_program_makes_a_repository_and_publishes_into_it() {
         assert_eq!(fs::read_to_string(folder.path().join("fetched")).unwrap(), format!("content of {name}"));
     }
 }
+
+#[test]
+fn custom_signer_signs_the_timestamp_and_no_key_file_does() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("app-1"), "content").unwrap();
+    let mut command = Command::new(program("examples/custom_signer"));
+    let output = command.current_dir(folder.path()).args(["packages", "config.toml", "app-1"]).output().unwrap();
+    assert_eq!(printed(&output), (true, "the token signed 2 files; app-1 is published\n", ""));
+    assert!(!is_there(&folder.path().join("packages/keys/timestamp-1.pem")));
+    assert!(is_there(&folder.path().join("packages/keys/snapshot-1.pem")));
+
+    let url = format!("file://{}/", folder.path().join("packages").display());
+    let root = folder.path().join("packages/metadata/1.root.json");
+    let mut fetch = Command::new(program("examples/fetch_one_file"));
+    let output =
+        fetch.current_dir(folder.path()).arg(&root).args([&url, "state", "app-1", "fetched"]).output().unwrap();
+    assert_eq!(printed(&output), (true, "fetched\n", ""));
+}

@@ -13,7 +13,7 @@ use lastmile_attacks::{EVIL, GOOD};
 use lastmile_client::{Error, Refusal};
 use lastmile_keys::{PrivateKey, Scheme, Signer as _};
 use lastmile_metadata::Key;
-use lastmile_repo_tool::cli::{self, ExitStatus, World};
+use lastmile_repo_tool::internal::cli::{self, ExitStatus, World};
 use lastmile_testkit::{FakeNetwork, METADATA, TARGETS, TestClient, canonical, file_name, hash};
 use serde_json::{Value, json};
 use tempfile::TempDir;

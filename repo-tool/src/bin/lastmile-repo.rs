@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use lastmile_repo_tool::cli::{World, run};
+use lastmile_repo_tool::internal::cli::{World, run};
 
 #[expect(clippy::disallowed_methods, reason = "this is where the program gets its arguments and its world")]
 fn main() -> ExitCode {

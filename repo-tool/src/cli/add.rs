@@ -1,32 +1,32 @@
-//! `add` and `remove`.
+//! `add`: publish files or folders.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use lastmile_metadata::{RoleName, TargetPath};
+use lastmile_metadata::RoleName;
 
-use super::change::{conclude, publish};
+use super::outcome::{conclude, publish};
 use super::{Context, ExitStatus, Output};
-use crate::edit::spread::Listings as _;
-use crate::ingest::{self, Hidden, Source};
-use crate::list::List;
-use crate::own_files::{self, OwnFiles};
-use crate::policy::Policy;
-use crate::queue::Request;
+use crate::config::Config;
+use crate::edit::bulk::Listings as _;
+use crate::edit::intake::{self, Hidden, Source};
+use crate::edit::list::List;
+use crate::files::own_files::{self, OwnFiles};
+use crate::publish::queue::Request;
 use crate::{Error, PathError, names};
 
 /// `add`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Names keep the folders below the one that you name: `add dist` publishes dist/linux/x.tar.gz as linux/x.tar.gz.
-Releases of several processes at once are published together, under one snapshot and one timestamp.
+Target paths are relative to the folder that you name: `add dist` publishes dist/linux/x.tar.gz as linux/x.tar.gz.
+Files that several processes add at once are published together, under one snapshot and one timestamp.
 Hidden files in folders are skipped. Private keys and the repository's own files are refused (exit code 5).
 
-A list has one target a line, in either form:
+A list has one target per line, in either form:
   {\"path\": \"linux/x.tar.gz\", \"length\": 5, \"hashes\": {\"sha256\": \"…\"}, \"custom\": {…}}
   SHA256  LENGTH  PATH
-`custom` may be left out; empty lines and those that begin with # are passed over.
+`custom` is optional. Empty lines and lines that start with # are skipped.
 
 Examples:
   lastmile-repo add dist
@@ -35,47 +35,31 @@ Examples:
   lastmile-repo add plugins --under plugins --role plugins-team
   lastmile-repo add --from-list packages.txt")]
 pub(crate) struct Add {
-    /// Files or folders.
+    /// Files or folders to publish.
     #[arg(required_unless_present = "from_list")]
     pub(super) paths: Vec<PathBuf>,
-    /// Take path, length and hashes from a list (`-`: from standard input). The files are served from elsewhere, and
-    /// not looked at.
+    /// Read paths, lengths and hashes from a list (`-` for standard input). Another server has the files; they are not
+    /// read.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["paths", "name", "under", "custom"])]
     pub(super) from_list: Option<PathBuf>,
-    /// The role that vouches for them; otherwise targets, or the bin that it leads to.
+    /// The role that lists the targets [default: targets, or the bin for the path]
     #[arg(long, value_name = "ROLE")]
     pub(super) role: Option<String>,
-    /// The target path of the only file that is given.
+    /// Target path of the file, if you give only one.
     #[arg(long, value_name = "NAME", conflicts_with = "under")]
     pub(super) name: Option<String>,
-    /// A folder to put before each name.
+    /// Folder to prepend to each target path.
     #[arg(long, value_name = "FOLDER")]
     pub(super) under: Option<String>,
-    /// What clients are told beside the file.
+    /// Custom data that clients receive with the target.
     #[arg(long, value_name = "KEY=VALUE")]
     pub(super) custom: Vec<String>,
-    /// Publish hidden files and folders (.NAME) too, which are skipped otherwise.
+    /// Publish hidden files and folders (.NAME), too.
     #[arg(long)]
     pub(super) include_hidden: bool,
-    /// Publish files though they contain private keys, such as those of a test. The repository's own keys are never
-    /// published.
+    /// Publish files that contain private keys, such as test keys. The repository's own keys are never published.
     #[arg(long)]
     pub(super) allow_private_key_material: bool,
-}
-
-/// `remove`
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Clients stop trusting the target. Its file stays, for clients in the middle of an update.
-
-Example: lastmile-repo remove app-1.1.tar.gz")]
-pub(crate) struct Remove {
-    /// Target paths.
-    #[arg(required = true)]
-    pub(super) names: Vec<String>,
-    /// The role that lists them.
-    #[arg(long, value_name = "ROLE")]
-    pub(super) role: Option<String>,
 }
 
 pub(super) fn add(context: &Context<'_>, args: &Add, output: &Output) -> Result<ExitStatus, Error> {
@@ -83,14 +67,14 @@ pub(super) fn add(context: &Context<'_>, args: &Add, output: &Output) -> Result<
     if let Some(list) = &args.from_list {
         return add_list(context, &role, list, output);
     }
-    let custom = ingest::custom(&args.custom)?;
+    let custom = intake::custom(&args.custom)?;
     let layout = context.layout();
-    let policy = Policy::read(&layout)?;
-    let sources = sources(args, &OwnFiles::of(&layout, &policy)?, output)?;
+    let config = Config::read(&layout)?;
+    let sources = sources(args, &OwnFiles::of(&layout, &config)?, output)?;
     let bar = output.bar("copying", sources.len());
     let progress = |done| bar.set_position(done as u64);
     if !context.global.dry_run {
-        let request = Request::enter(&layout, &policy, Some(role), &sources, custom.as_ref(), &progress)?;
+        let request = Request::enter(&layout, &config, Some(role), &sources, custom.as_ref(), &progress)?;
         bar.finish_and_clear();
         return publish(context, &request, output);
     }
@@ -146,7 +130,7 @@ fn sources(args: &Add, own: &OwnFiles, output: &Output) -> Result<Vec<Source>, E
             refused.push(folder);
             continue;
         }
-        let found = ingest::find(path, args.under.as_deref(), with_hidden)?;
+        let found = intake::find(path, args.under.as_deref(), with_hidden)?;
         sources.extend(found.sources);
         hidden += found.hidden;
     }
@@ -159,7 +143,7 @@ fn sources(args: &Add, own: &OwnFiles, output: &Output) -> Result<Vec<Source>, E
     }
     if let Some(name) = &args.name {
         match sources.as_mut_slice() {
-            [only] => only.name = ingest::target_path(name)?,
+            [only] => only.name = intake::target_path(name)?,
             _ => return Err(Error::Usage(format!("--name names one file, and here are {}", sources.len()))),
         }
     }
@@ -180,23 +164,4 @@ fn sources(args: &Add, own: &OwnFiles, output: &Output) -> Result<Vec<Source>, E
         ))),
         None => Ok(sources),
     }
-}
-
-pub(super) fn remove(context: &Context<'_>, args: &Remove, output: &Output) -> Result<ExitStatus, Error> {
-    let role = args.role.as_deref().map(names::role).transpose()?;
-    let path = |name: &String| TargetPath::new(name.as_str()).map_err(|error| Error::Usage(error.to_string()));
-    let paths = args.names.iter().map(path).collect::<Result<Vec<_>, _>>()?;
-    if !context.global.dry_run {
-        let layout = context.layout();
-        Policy::read(&layout)?;
-        return publish(context, &Request::enter_removal(&layout, role, paths)?, output);
-    }
-    let mut repository = context.open(output)?;
-    let draft = repository.staged()?;
-    let mut edit = repository.edit(draft);
-    for path in &paths {
-        edit.remove_target(role.as_ref(), path)?;
-    }
-    let draft = edit.finish()?;
-    conclude(context, &mut repository, draft, output)
 }

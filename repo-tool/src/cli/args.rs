@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lastmile_keys::Scheme;
 
-use super::add::{Add, Remove};
+use super::add::Add;
+use super::remove::Remove;
 use super::revoke::Revoke;
 use crate::user::RootDigest;
 
-/// Makes, changes, signs and publishes TUF repositories.
+/// Make, change, sign and publish TUF repositories.
 ///
-/// A repository is a folder with the policy `repo.toml` and the folders `metadata/` and `targets/`, which any web
+/// A repository is a folder with the configuration `repo.toml` and the folders `metadata/` and `targets/`, which any web
 /// server can serve. Versions, dates, hashes and file names are computed. Nothing is published that a client would
 /// refuse.
 #[derive(Debug, Parser)]
@@ -43,14 +44,14 @@ pub(crate) struct Global {
     // The environment is a value, which `clap` cannot be given: `parsed` makes it the default.
     #[arg(long, short = 'C', global = true, value_name = "DIR", default_value = ".")]
     pub(crate) repository: PathBuf,
-    /// Show what would change, and change nothing.
+    /// Show what would change without changing anything.
     #[arg(long, short = 'n', global = true)]
     pub(crate) dry_run: bool,
     /// Print the result as JSON on standard output.
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Read the pass-phrase of the keys from this file (its first line). Else it is taken from the environment
-    /// variable LASTMILE_PASS_PHRASE, or asked for.
+    /// Read the pass-phrase of the keys from the first line of this file. Without this option the tool takes it from the
+    /// environment variable LASTMILE_PASS_PHRASE, or asks for it.
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) pass_phrase_file: Option<PathBuf>,
     /// Your configuration, outside every repository: pinned roots, allowed keys, URLs [default: $LASTMILE_REPO_CONFIG, or
@@ -64,42 +65,42 @@ pub(crate) struct Global {
     /// command
     #[arg(long, global = true, value_name = "DIGEST", conflicts_with = "root")]
     pub(crate) root_sha256: Option<RootDigest>,
-    /// Use this private key outside the repository's folder, which repo.toml names, for this command.
-    /// LASTMILE_REPO_ALLOWED_KEYS lists such files like PATH; `key allow` remembers one
+    /// Allow this command to use a private key file outside the repository's folder that repo.toml names.
+    /// LASTMILE_REPO_ALLOWED_KEYS lists such files like PATH; `key allow` allows one for good
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) allow_key: Vec<PathBuf>,
-    /// Publish without comparing with what is served at the metadata-url of your configuration
+    /// Publish without comparing with the server at the metadata-url of your configuration
     #[arg(long, global = true)]
     pub(crate) skip_served_check: bool,
-    /// How long to wait for another process that changes the repository; 0: not at all.
+    /// How long to wait for another process that is changing the repository; 0 means not at all.
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) wait: u64,
-    /// Sign this unknown member or key. The error message prints the name to give.
+    /// Sign this unknown member or key. The error message prints the name to use.
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) accept: Vec<String>,
-    /// Print nothing on standard error but errors.
+    /// Print only errors to standard error.
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make a signed repository that can be served at once.
+    /// Create a signed repository that is ready to serve.
     Init(Init),
-    /// Make, list, show and take in keys.
+    /// Generate, list, show and import keys.
     #[command(subcommand)]
     Key(KeyCommand),
-    /// Publish files, or whole folders of them.
+    /// Publish files or folders.
     Add(Add),
-    /// Publish no longer.
+    /// Remove targets from the repository.
     Remove(Remove),
-    /// Let another role vouch for some targets.
+    /// Delegate some target paths to another role.
     Delegate(Delegate),
-    /// Take a delegation back.
+    /// Remove a delegation.
     Undelegate(Undelegate),
-    /// Spread a role's targets over bins by the hash of their names, so that clients fetch little.
+    /// Distribute a role's targets into hash bins, so that clients download less metadata.
     Bins(Bins),
-    /// Sign again what is due: timestamp and snapshot, which needs only the online keys.
+    /// Sign timestamp and snapshot again when they are due; needs only the online keys.
     Renew(Renew),
     /// Change the keys of a role.
     Rotate(Rotate),
@@ -107,28 +108,28 @@ pub(crate) enum Command {
     SetThreshold(SetThreshold),
     /// Change after how many days a role's metadata expires.
     SetExpiry(SetExpiry),
-    /// Throw out a key that is lost or stolen, everywhere, and prove it.
+    /// Revoke a lost or stolen key everywhere, and prove that clients refuse it.
     Revoke(Revoke),
-    /// Add a signature to a change that waits for it.
+    /// Sign the pending change.
     Sign(Sign),
-    /// Publish a change that has all its signatures.
+    /// Publish the pending change once it has all signatures.
     Publish(Publish),
-    /// Drop a change that waits for signatures.
+    /// Discard the pending change.
     Discard,
-    /// Bring a folder that was restored or copied in line with what is served.
+    /// Bring a restored or copied folder in line with the server.
     CatchUp(CatchUp),
-    /// Show versions, expiry, who can sign and what is due.
+    /// Show versions, expiry dates, keys, and the roles that are due.
     Status(Status),
-    /// Check a repository as a new client and as every older client would.
+    /// Check a repository as new and older clients would.
     Verify(Verify),
-    /// Serve metadata/ and targets/ over HTTP, for trying things.
+    /// Serve metadata/ and targets/ over HTTP, for testing.
     Serve(Serve),
     /// Run any TUF client against the attack suite and report which attacks it withstands.
     #[cfg(feature = "attack-lab")]
     AttackLab(super::attack_lab::AttackLab),
-    /// Play releases and attacks with real packages, and show what the client says.
+    /// Demonstrate releases and attacks with real packages, and show how the client responds.
     Demo(Demo),
-    /// Print a completion script.
+    /// Print a shell completion script.
     Completions(Completions),
     /// Write manual pages.
     Man(Man),
@@ -137,8 +138,8 @@ pub(crate) enum Command {
 /// `init`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Makes three root keys, of which two must sign (so that one may get lost), and one key each for targets, snapshot and
-timestamp. All are encrypted under your pass-phrase. Afterwards move the root keys to places apart from each other.
+Generates three root keys, of which two must sign, so that you can lose one. Generates one key each for targets, snapshot and
+timestamp. All keys are encrypted with your pass-phrase. Afterwards store each root key in a different place.
 
 Examples:
   lastmile-repo init packages
@@ -146,27 +147,27 @@ Examples:
   lastmile-repo init packages --metadata-url https://example.org/packages/metadata/
   lastmile-repo init packages --threshold targets=2 --expiry timestamp=3")]
 pub(crate) struct Init {
-    /// Where to make it; created if need be. Otherwise the folder of --repository.
+    /// Folder for the repository, created if it does not exist [default: the folder of --repository]
     pub(crate) dir: Option<PathBuf>,
-    /// How many keys of a role must sign; one key more than that is made for root.
+    /// How many keys of a role must sign; root gets one key more than that.
     #[arg(long, value_name = "ROLE=N", value_parser = role_number)]
     pub(crate) threshold: Vec<(String, u32)>,
     /// Days after which a role's metadata expires.
     #[arg(long, value_name = "ROLE=DAYS", value_parser = role_number)]
     pub(crate) expiry: Vec<(String, u32)>,
-    /// Kind of the keys.
+    /// Signature scheme of the keys.
     #[arg(long, default_value = "ed25519", value_name = "SCHEME")]
     pub(crate) scheme: Scheme,
-    /// Where the private keys go, if not into DIR/keys.
+    /// Folder for the private keys [default: DIR/keys]
     #[arg(long, value_name = "DIR")]
     pub(crate) keys: Option<PathBuf>,
-    /// Where the metadata will be served. It is remembered in your configuration, and compared before each publication
+    /// URL of the served metadata. It is stored in your configuration and compared before each publication
     #[arg(long, value_name = "URL")]
     pub(crate) metadata_url: Option<String>,
-    /// Write metadata without versions in file names. Clients that update while you publish may then fail.
+    /// Write metadata without versions in file names. Clients that update while you publish may fail.
     #[arg(long)]
     pub(crate) no_consistent_snapshot: bool,
-    /// Write target files under their own names. A name can then be published only once.
+    /// Write target files without the hash in their names. Each name can be published only once.
     #[arg(long)]
     pub(crate) no_hash_prefix: bool,
     /// Leave the snapshot and timestamp keys unencrypted, for unattended renewal.
@@ -180,40 +181,40 @@ pub(crate) struct Init {
 /// `key …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyCommand {
-    /// Make a key. It can do nothing until `rotate` or `delegate` gives it a role.
+    /// Generate a key. It is trusted only after `rotate` or `delegate` assigns it to a role.
     Generate {
-        /// Its name: NAME.pem and NAME.pub are written.
+        /// Name of the key; NAME.pem and NAME.pub are written.
         name: String,
-        /// Kind of the key.
+        /// Signature scheme of the key.
         #[arg(long, default_value = "ed25519")]
         scheme: Scheme,
-        /// Where to write it, if not into the repository's keys/.
+        /// Folder to write to [default: keys/ of the repository]
         #[arg(long, value_name = "DIR")]
         folder: Option<PathBuf>,
-        /// Leave it unencrypted.
+        /// Leave the key unencrypted.
         #[arg(long)]
         unencrypted: bool,
     },
-    /// List the keys that published metadata trusts, their roles, and which of them are here.
+    /// List the keys that published metadata trusts, their roles, and which are on this machine.
     List,
-    /// Allow the use of a private key file outside the repository's folder that repo.toml names.
+    /// Allow a private key file outside the repository's folder that repo.toml names.
     Allow {
-        /// The file.
+        /// The key file.
         file: PathBuf,
     },
     /// Show one key.
     Show {
-        /// A key id (its beginning is enough), a URI such as file:keys/root-1.pem, or a file.
+        /// A key ID or its first digits, a URI such as file:keys/root-1.pem, or a file.
         key: String,
     },
-    /// Take in a private key that was made elsewhere (PKCS#8 PEM), encrypting it anew.
+    /// Import a private key from another tool (PKCS#8 PEM) and encrypt it.
     Import {
-        /// The file.
+        /// The key file.
         file: PathBuf,
-        /// Its name here; otherwise the file's.
+        /// Name of the key [default: the name of the file]
         #[arg(long)]
         name: Option<String>,
-        /// Leave it unencrypted.
+        /// Leave the key unencrypted.
         #[arg(long)]
         unencrypted: bool,
     },
@@ -222,7 +223,7 @@ pub(crate) enum KeyCommand {
 /// `delegate`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-`*` stands for anything within one folder, `?` for one character; nothing else is special.
+`*` matches anything within one folder, `?` matches one character. No other character is special.
 
 Examples:
   lastmile-repo key generate plugins-1
@@ -234,16 +235,16 @@ pub(crate) struct Delegate {
     /// Patterns of target paths.
     #[arg(long, num_args = 1.., required_unless_present = "hash_prefixes", conflicts_with = "hash_prefixes")]
     pub(crate) paths: Vec<String>,
-    /// First digits of the SHA-256 of target paths.
+    /// Hash prefixes: first digits of the SHA-256 of target paths.
     #[arg(long, num_args = 1..)]
     pub(crate) hash_prefixes: Vec<String>,
-    /// Its keys: a key id, a URI, a private key file or a .pub file.
+    /// Keys of the role: a key ID, a URI, a private key file or a .pub file.
     #[arg(long, required = true, num_args = 1.., value_name = "KEY")]
     pub(crate) key: Vec<String>,
-    /// How many of them must sign.
+    /// How many of the keys must sign.
     #[arg(long, default_value_t = 1)]
     pub(crate) threshold: u32,
-    /// Search no further role for targets that fit.
+    /// Stop the search at this role for paths that match.
     #[arg(long)]
     pub(crate) terminating: bool,
     /// The role that delegates.
@@ -255,9 +256,9 @@ pub(crate) struct Delegate {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: lastmile-repo undelegate plugins-team")]
 pub(crate) struct Undelegate {
-    /// The role.
+    /// The delegated role.
     pub(crate) name: String,
-    /// The role that delegates to it; otherwise wherever it is found.
+    /// The role that delegates to it; by default the tool finds it.
     #[arg(long, value_name = "ROLE")]
     pub(crate) from: Option<String>,
 }
@@ -265,29 +266,29 @@ pub(crate) struct Undelegate {
 /// `bins`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Targets that the role lists already, itself or in other bins, move into their bins. 2^N bins are made.
+Creates 2^N bins. Targets that the role lists already, itself or in other bins, move into the new bins.
 
 Examples:
-  lastmile-repo bins                                # proposes N, says why, and changes nothing
+  lastmile-repo bins                                # recommends N and explains why; changes nothing
   lastmile-repo bins --bit-length 8
   lastmile-repo bins --bit-length 4 --prefixes      # for clients without succinct bins (TAP 15)")]
 pub(crate) struct Bins {
-    /// Bits of the hash that choose the bin, 1 to 16. Without it a number is proposed.
+    /// Bits of the hash that choose the bin, 1 to 16. Without this option the tool recommends a number.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
     pub(crate) bit_length: Option<u8>,
-    /// Write every bin as a delegation by hash prefix, which every client understands.
+    /// Write each bin as a delegation by hash prefix, which every client supports.
     #[arg(long)]
     pub(crate) prefixes: bool,
-    /// The role whose targets are spread.
+    /// The role whose targets are distributed.
     #[arg(long, default_value = "targets", value_name = "ROLE")]
     pub(crate) role: String,
     /// Names of the bins: PREFIX-00, PREFIX-01, …
     #[arg(long, default_value = "bin", value_name = "PREFIX")]
     pub(crate) name_prefix: String,
-    /// Keys of the bins; otherwise those of the role.
+    /// Keys of the bins [default: the keys of the role]
     #[arg(long, num_args = 1.., value_name = "KEY")]
     pub(crate) key: Vec<String>,
-    /// How many of them must sign; otherwise as many as of the role's.
+    /// How many keys must sign for a bin [default: the threshold of the role]
     #[arg(long)]
     pub(crate) threshold: Option<u32>,
 }
@@ -298,12 +299,12 @@ pub(crate) struct Bins {
 Examples:
   lastmile-repo renew               # timestamp and snapshot, when they are due
   lastmile-repo renew root targets  # these too; needs their keys
-  lastmile-repo renew 'bin-*'       # all roles whose names begin so
-  lastmile-repo renew --force       # though not due yet")]
+  lastmile-repo renew 'bin-*'       # all roles whose names start with bin-
+  lastmile-repo renew --force       # even if not due yet")]
 pub(crate) struct Renew {
-    /// Further roles to renew when due; with a `*` at the end all delegated ones that begin so.
+    /// More roles to renew when due. A `*` at the end matches all delegated roles with that prefix.
     pub(crate) roles: Vec<String>,
-    /// Sign even what is not due.
+    /// Sign roles that are not due, too.
     #[arg(long)]
     pub(crate) force: bool,
 }
@@ -319,10 +320,10 @@ Examples:
 pub(crate) struct Rotate {
     /// The role.
     pub(crate) role: String,
-    /// Keys that it gets: a key id, a URI, a private key file or a .pub file.
+    /// Keys to add: a key ID, a URI, a private key file or a .pub file.
     #[arg(long, value_name = "KEY")]
     pub(crate) add: Vec<String>,
-    /// Keys that it loses.
+    /// Keys to remove.
     #[arg(long, value_name = "KEY")]
     pub(crate) remove: Vec<String>,
 }
@@ -340,7 +341,7 @@ pub(crate) struct SetThreshold {
 /// `set-expiry`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Counts from the next signature; `renew --force ROLE` signs now.
+Takes effect at the next signature; `renew --force ROLE` signs now.
 
 Example: lastmile-repo set-expiry timestamp 3")]
 pub(crate) struct SetExpiry {
@@ -354,18 +355,18 @@ pub(crate) struct SetExpiry {
 /// `sign`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Shows what you sign, and asks.
+Shows every change before you sign, and asks.
 
 Examples:
   lastmile-repo sign --key /media/usb/root-2.pem
   lastmile-repo sign root")]
 pub(crate) struct Sign {
-    /// Roles to sign; otherwise all that wait and that your keys can sign.
+    /// Roles to sign [default: every role of the pending change that your keys can sign]
     pub(crate) roles: Vec<String>,
-    /// Private key files to sign with; otherwise those that the policy names.
+    /// Private key files to sign with [default: the keys that repo.toml lists]
     #[arg(long, value_name = "KEY")]
     pub(crate) key: Vec<String>,
-    /// Do not ask.
+    /// Sign without asking.
     #[arg(long, short)]
     pub(crate) yes: bool,
 }
@@ -373,7 +374,7 @@ pub(crate) struct Sign {
 /// `publish`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exit code 1: signatures are still missing, and nothing was published.
+Exit code 1: signatures are still missing; nothing was published.
 
 Example: lastmile-repo publish")]
 pub(crate) struct Publish {}
@@ -381,15 +382,15 @@ pub(crate) struct Publish {}
 /// `catch-up`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Verifies what is served from the root that you pinned, and shows how it differs from this folder. New snapshots and
-timestamps are adopted. Where this folder has published more than the server has, everything is signed again above
-the versions of the server. Content that was not published from this folder is refused unless --adopt is given.
+Verifies the served repository from the root that you pinned, and shows how it differs from this folder. Adopts new
+snapshots and timestamps. If this folder has published more than the server has, signs everything again with versions
+above those of the server. Refuses content that was not published from this folder, unless --adopt is given.
 
 Examples:
   lastmile-repo catch-up --metadata-url https://example.org/packages/metadata/
-  lastmile-repo catch-up --adopt       # after a restore: the newer releases on the server are yours")]
+  lastmile-repo catch-up --adopt       # after a restore, if the newer releases on the server are yours")]
 pub(crate) struct CatchUp {
-    /// Where the metadata is served; remembered in your configuration
+    /// URL of the served metadata; stored in your configuration
     #[arg(long, value_name = "URL")]
     pub(crate) metadata_url: Option<String>,
     /// Adopt content that was published from another copy
@@ -400,7 +401,7 @@ pub(crate) struct CatchUp {
 /// `status`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exit code 0: nothing to do; 1: something is due, expired or waits for signatures; others as everywhere.
+Exit code 0: nothing to do. 1: a role is due or expired, or a change is pending. Others: as for every command.
 
 Example: lastmile-repo status || mail -s 'repository needs you' me")]
 pub(crate) struct Status {}
@@ -413,12 +414,13 @@ Examples:
   lastmile-repo verify /backup/packages
   lastmile-repo verify https://example.org/packages --root 1.root.json
 
-A folder is verified from the root that --root names, else from its oldest one; if you have pinned a root of it, the folder
-must have that root. A URL is verified from the root that --root names, else from metadata/1.root.json of --repository.")]
+Verification of a folder starts from the root given with --root, or from the oldest root in the folder. If you pinned a root,
+the folder must contain it. Verification of a URL starts from the root given with --root, or from metadata/1.root.json of
+--repository.")]
 pub(crate) struct Verify {
-    /// A repository's folder or URL; metadata/ and targets/ are below it.
+    /// Folder or URL of a repository that has metadata/ and targets/ [default: the folder of --repository]
     pub(crate) place: Option<String>,
-    /// Target files that are not in the folder are served elsewhere (`add --from-list`): check those that are.
+    /// Accept missing target files, because another server has them (`add --from-list`); check the others.
     #[arg(long)]
     pub(crate) elsewhere: bool,
 }
@@ -427,7 +429,7 @@ pub(crate) struct Verify {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: lastmile-repo serve --port 8080")]
 pub(crate) struct Serve {
-    /// The port; 0 takes a free one.
+    /// The port; 0 chooses a free one.
     #[arg(long, default_value_t = 8000)]
     pub(crate) port: u16,
     /// The address to listen on.
@@ -438,7 +440,7 @@ pub(crate) struct Serve {
 /// `demo`
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
-    /// Keep the folder in which it plays, and say where it is.
+    /// Keep the temporary folder of the demo, and print its path.
     #[arg(long)]
     pub(crate) keep: bool,
 }
@@ -457,7 +459,7 @@ pub(crate) struct Completions {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: lastmile-repo man ~/.local/share/man/man1")]
 pub(crate) struct Man {
-    /// Where to write one page for each command.
+    /// Folder to write to, one page for each command.
     pub(crate) folder: PathBuf,
 }
 

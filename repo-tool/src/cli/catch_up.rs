@@ -4,22 +4,23 @@ use serde_json::json;
 
 use super::args::CatchUp;
 use super::{Context, ExitStatus, Output};
-use crate::catch_up::{Foreign, Resolution, catch_up as run};
-use crate::layout::Layout;
+use crate::files::layout::Layout;
+use crate::report::diff;
+use crate::served::catch_up::{Foreign, Resolution, catch_up as run};
 use crate::user::RootDigest;
-use crate::{Error, check, diff};
+use crate::{Error, check};
 
 pub(super) fn catch_up(context: &Context<'_>, args: &CatchUp, output: &Output) -> Result<ExitStatus, Error> {
-    let (dir, setting, dry_run) = (&context.global.repository, &context.setting, context.global.dry_run);
+    let (dir, invocation, dry_run) = (&context.global.repository, &context.invocation, context.global.dry_run);
     let digest = RootDigest::of(&check::oldest_root(&Layout::new(dir))?);
-    let remembered = setting.user.metadata_url(digest)?;
+    let remembered = invocation.user.metadata_url(digest)?;
     let url = args.metadata_url.clone().or(remembered).ok_or_else(|| {
         Error::Usage("--metadata-url URL must say where this repository is served; it is remembered then".into())
     })?;
     let foreign = if args.adopt { Foreign::Adopt } else { Foreign::Refuse };
-    let done = run(dir, setting, &url, foreign, dry_run)?;
+    let done = run(dir, invocation, &url, foreign, dry_run)?;
     if !dry_run && args.metadata_url.is_some() {
-        setting.user.set_metadata_url(digest, &url)?;
+        invocation.user.set_metadata_url(digest, &url)?;
     }
     let resolution = match done.resolution {
         Resolution::Nothing => "nothing",

@@ -5,7 +5,7 @@ use std::path::Path;
 use lastmile_cli_support::{ExitStatus, Failure, StdoutError};
 
 use crate::Error;
-use crate::queue::Fault;
+use crate::publish::queue::Fault;
 
 impl From<StdoutError> for Error {
     fn from(StdoutError(error): StdoutError) -> Self {
@@ -32,7 +32,7 @@ impl From<&Error> for Failure {
             Error::File { .. } => (ExitStatus::Failed, Some("local")),
             Error::Key { .. } => (ExitStatus::Failed, Some("key")),
             Error::MissingKeys { .. } => (ExitStatus::Failed, Some("missing-keys")),
-            Error::Policy { .. } => (ExitStatus::Failed, Some("config")),
+            Error::Config { .. } => (ExitStatus::Failed, Some("config")),
             Error::Edit(_)
             | Error::Failed(_)
             | Error::NotAccepted { .. }

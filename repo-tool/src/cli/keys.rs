@@ -10,13 +10,15 @@ use serde_json::{Value, json};
 
 use super::args::KeyCommand;
 use super::{Context, ExitStatus, Output};
+use crate::check::lint;
+use crate::config::{Config, KeyUri, RoleConfig};
 use crate::draft::Draft;
+use crate::files::layout::{self, Layout};
+use crate::files::own_files;
 use crate::init::key_uri;
 use crate::key_store::{self, NoPassPhrases, Protection, keyid_of, open_private_key, read_public_key};
-use crate::layout::{self, Layout};
-use crate::policy::KeyUri;
 use crate::trusting::{Odd, OddKind};
-use crate::{Error, Repository, lint, own_files};
+use crate::{Error, Repository};
 
 /// A key that a person named.
 pub(super) struct Resolved {
@@ -228,7 +230,7 @@ pub(super) fn run(context: &Context<'_>, command: &KeyCommand, output: &Output) 
             write(context, &folder, name, &key, *unencrypted, output)
         }
         KeyCommand::Import { file, name, unencrypted } => {
-            let key = open_private_key(file, &file.display().to_string(), context.setting.phrases.as_ref())?;
+            let key = open_private_key(file, &file.display().to_string(), context.invocation.phrases.as_ref())?;
             let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
             let name = name.clone().or(stem).ok_or_else(|| Error::Usage("the key needs a name: --name".into()))?;
             let folder = context.layout().keys();
@@ -255,7 +257,7 @@ fn write(
     if !context.global.dry_run {
         let protection = match unencrypted {
             true => Protection::None,
-            false => Protection::PassPhrase(context.setting.phrases.new_pass_phrase()?),
+            false => Protection::PassPhrase(context.invocation.phrases.new_pass_phrase()?),
         };
         key_store::write(folder, name, key, &protection)?;
         if unencrypted {
@@ -272,7 +274,7 @@ fn write(
 }
 
 fn allow(context: &Context<'_>, file: &Path, output: &Output) -> Result<ExitStatus, Error> {
-    let repository = Repository::open(&context.global.repository, &context.setting)?;
+    let repository = Repository::open(&context.global.repository, &context.invocation)?;
     let file = std::path::absolute(file).map_err(|error| Error::file("find", file, error))?;
     if !context.global.dry_run {
         repository.allow_key(&KeyUri::File(file.clone()))?;
@@ -284,14 +286,14 @@ fn allow(context: &Context<'_>, file: &Path, output: &Output) -> Result<ExitStat
 
 /// Whether this root key makes those on this machine suffice. The repository may be elsewhere, or not made yet.
 fn root_keys_together(context: &Context<'_>, new: &PublicKey) -> Option<String> {
-    let repository = Repository::open(&context.global.repository, &context.setting).ok()?;
+    let repository = Repository::open(&context.global.repository, &context.invocation).ok()?;
     let root = &repository.published.root;
     let is_root_key = root.key_ring(&RoleName::ROOT).ok()?.keys().any(|(_, key)| key == new);
     is_root_key.then(|| lint::root_keys_together(root, &repository.layout, &repository.keys)).flatten()
 }
 
 fn list(context: &Context<'_>, output: &Output) -> Result<ExitStatus, Error> {
-    let mut repository = Repository::open(&context.global.repository, &context.setting)?;
+    let mut repository = Repository::open(&context.global.repository, &context.invocation)?;
     let (mut text, mut all) = (String::new(), Vec::new());
     for (key, roles) in known(&mut repository)? {
         let (json, line) = described(&repository, &key, &roles);
@@ -332,7 +334,7 @@ fn show(context: &Context<'_>, name: &str, output: &Output) -> Result<ExitStatus
         output.data_text(&json, &format!("{} {}\n{}", keyid_of(&public), public.scheme(), public.public()))?;
         return Ok(ExitStatus::Done);
     }
-    let mut repository = Repository::open(&context.global.repository, &context.setting)?;
+    let mut repository = Repository::open(&context.global.repository, &context.invocation)?;
     let Shown { public, according_to } = look_up(&mut repository, name)?;
     let roles = known(&mut repository)?.remove(&public).unwrap_or_default();
     let (mut json, line) = described(&repository, &public, &roles);
@@ -355,11 +357,11 @@ fn described(repository: &Repository, key: &PublicKey, roles: &[String]) -> (Val
         (Some(uri), Some(false)) => format!("{uri}, unencrypted"),
         (Some(uri), Some(true)) => uri.to_string(),
         (Some(uri), None) => format!("{uri}, which is not there"),
-        (None, _) => "elsewhere".to_string(),
+        (None, _) => "not on this machine".to_string(),
     };
     let serves = if roles.is_empty() { "no role".to_string() } else { shortened(roles) };
     let json = json!({ "keyid": id, "scheme": key.scheme(), "roles": roles, "uri": uri });
-    (json, format!("{id} {}\n  serves:  {serves}\n  private: {place}", key.scheme()))
+    (json, format!("{id} {}\n  signs for: {serves}\n  private:   {place}", key.scheme()))
 }
 
 fn shortened(roles: &[String]) -> String {
@@ -367,4 +369,22 @@ fn shortened(roles: &[String]) -> String {
         0..=8 => roles.join(", "),
         count => format!("{} … ({count} roles)", roles.iter().take(6).cloned().collect::<Vec<_>>().join(", ")),
     }
+}
+
+/// Writes where the keys of a role are, as far as they are here.
+pub(super) fn set_keys(
+    repository: &mut Repository,
+    config: &mut Config,
+    entry: &str,
+    mut role: RoleConfig,
+    keys: &[Resolved],
+) -> Result<(), Error> {
+    for uri in keys.iter().filter_map(|key| key.uri.clone()) {
+        repository.allow_later(&uri);
+        if !role.keys.contains(&uri) {
+            role.keys.push(uri);
+        }
+    }
+    config.set_role(entry, role);
+    Ok(())
 }

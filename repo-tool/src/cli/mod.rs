@@ -1,22 +1,34 @@
-//! The command `lastmile-repo`: reads the command line, runs one command, and says what came of it.
+//! The command `lastmile-repo`: reads the command line, runs one command, and reports the result.
 
 mod add;
 mod args;
 #[cfg(feature = "attack-lab")]
 mod attack_lab;
+mod bins;
 mod catch_up;
-mod change;
+mod completions;
+mod delegate;
 #[expect(clippy::disallowed_methods, reason = "the demo plays an attacker in a folder of its own")]
 mod demo;
+mod discard;
 mod failure;
+mod init;
 mod keys;
-mod look;
+mod outcome;
 mod phrases;
 mod progress;
+mod publish;
+mod remove;
+mod renew;
 mod revoke;
+mod rotate;
 mod serve;
-mod setup;
+mod set_expiry;
+mod set_threshold;
 mod sign;
+mod status;
+mod undelegate;
+mod verify;
 
 use std::ffi::OsString;
 use std::io::BufRead;
@@ -29,11 +41,12 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use lastmile_cli_support::{Environment, Failure, Output, OutputOptions};
 pub use lastmile_cli_support::{ExitStatus, World};
 
-use crate::layout::Layout;
+use crate::files::layout::Layout;
 use crate::pin::GivenRoot;
-use crate::review::Accepted;
+use crate::publish::transaction;
+use crate::sign::review::Accepted;
 use crate::user::UserConfig;
-use crate::{Error, Patience, Repository, ServedState, Setting, publication};
+use crate::{Error, Invocation, LockWait, Repository, ServedState};
 use args::{Cli, Command, Global};
 use phrases::Phrases;
 
@@ -71,31 +84,31 @@ fn parsed(args: &[OsString], world: &World) -> Result<Cli, clap::Error> {
 fn dispatch(cli: &Cli, world: World, output: &Output) -> Result<ExitStatus, Error> {
     let repository = &cli.global.repository;
     let dir = match &cli.command {
-        Command::Completions(args) => return setup::completions(&mut Cli::command(), args, output),
-        Command::Man(args) => return setup::man(Cli::command(), args),
+        Command::Completions(args) => return completions::completions(&mut Cli::command(), args, output),
+        Command::Man(args) => return completions::man(Cli::command(), args),
         Command::Init(args) => args.dir.as_deref().unwrap_or(repository),
         _ => repository,
     };
     let context = Context::new(&cli.global, dir, world, output)?;
     match &cli.command {
-        Command::Init(args) => setup::init(&context, args, output),
+        Command::Init(args) => init::init(&context, args, output),
         Command::Key(command) => keys::run(&context, command, output),
         Command::Add(args) => add::add(&context, args, output),
-        Command::Remove(args) => add::remove(&context, args, output),
-        Command::Delegate(args) => change::delegate(&context, args, output),
-        Command::Undelegate(args) => change::undelegate(&context, args, output),
-        Command::Bins(args) => change::bins(&context, args, output),
-        Command::Renew(args) => change::renew(&context, args, output),
-        Command::Rotate(args) => change::rotate(&context, args, output),
-        Command::SetThreshold(args) => change::set_threshold(&context, args, output),
-        Command::SetExpiry(args) => change::set_expiry(&context, args, output),
+        Command::Remove(args) => remove::remove(&context, args, output),
+        Command::Delegate(args) => delegate::delegate(&context, args, output),
+        Command::Undelegate(args) => undelegate::undelegate(&context, args, output),
+        Command::Bins(args) => bins::bins(&context, args, output),
+        Command::Renew(args) => renew::renew(&context, args, output),
+        Command::Rotate(args) => rotate::rotate(&context, args, output),
+        Command::SetThreshold(args) => set_threshold::set_threshold(&context, args, output),
+        Command::SetExpiry(args) => set_expiry::set_expiry(&context, args, output),
         Command::Revoke(args) => revoke::revoke(&context, args, output),
         Command::Sign(args) => sign::sign(&context, args, output),
-        Command::Publish(_) => sign::publish(&context, output),
-        Command::Discard => sign::discard(&context, output),
+        Command::Publish(_) => publish::publish(&context, output),
+        Command::Discard => discard::discard(&context, output),
         Command::CatchUp(args) => catch_up::catch_up(&context, args, output),
-        Command::Status(_) => look::status(&context, output),
-        Command::Verify(args) => look::verify(&context, args, output),
+        Command::Status(_) => status::status(&context, output),
+        Command::Verify(args) => verify::verify(&context, args, output),
         Command::Serve(args) => serve::serve(&context, args, output),
         #[cfg(feature = "attack-lab")]
         Command::AttackLab(args) => attack_lab::attack(&context, args, output),
@@ -107,7 +120,7 @@ fn dispatch(cli: &Cli, world: World, output: &Output) -> Result<ExitStatus, Erro
 /// What every command is given.
 struct Context<'a> {
     global: &'a Global,
-    setting: Setting,
+    invocation: Invocation,
     stdin: Mutex<Box<dyn BufRead + Send>>,
     /// Whether a person can be asked.
     stdin_is_terminal: bool,
@@ -119,19 +132,20 @@ impl<'a> Context<'a> {
     fn new(global: &'a Global, dir: &Path, mut world: World, output: &Output) -> Result<Self, Error> {
         let phrases = Arc::new(Phrases::new(global.pass_phrase_file.clone(), &mut world));
         let user = user(global, &world);
-        let setting = Setting {
+        let invocation = Invocation {
             now: now(&world, output)?,
             phrases,
-            patience: patience(global, output),
+            lock_wait: lock_wait(global, output),
             given_root: given_root(global, &world)?,
             served: if global.skip_served_check { ServedState::Ignore } else { ServedState::Compare },
             accepted: Accepted::new(global.accept.iter().cloned()),
             allowed_keys: allowed_keys(global, &world)?,
+            signers: Vec::new(),
             sharing: user.sharing(dir)?,
             user,
         };
         let stdin = Mutex::new(world.take_stdin());
-        Ok(Self { global, setting, stdin, stdin_is_terminal: world.stdin_is_terminal, env: world.env })
+        Ok(Self { global, invocation, stdin, stdin_is_terminal: world.stdin_is_terminal, env: world.env })
     }
 
     fn stdin(&self) -> MutexGuard<'_, Box<dyn BufRead + Send>> {
@@ -142,24 +156,24 @@ impl<'a> Context<'a> {
 impl Context<'_> {
     /// Where the files of the repository are that the command line names.
     fn layout(&self) -> Layout {
-        self.setting.layout(&self.global.repository)
+        self.invocation.layout(&self.global.repository)
     }
 
     /// Opens the repository for a change. With `--dry-run` it is opened for reading: nothing is finished, removed or
-    /// written, and a publication that was cut short is reported.
+    /// written, and a publication that was interrupted is reported.
     fn open(&self, output: &Output) -> Result<Repository, Error> {
         let dir = &self.global.repository;
         if !self.global.dry_run {
-            return Repository::open_for_change(dir, &self.setting);
+            return Repository::open_for_change(dir, &self.invocation);
         }
-        let repository = Repository::open(dir, &self.setting)?;
+        let repository = Repository::open(dir, &self.invocation)?;
         self.tell_of_interrupted(output)?;
         Ok(repository)
     }
 
-    /// Says whether a publication was cut short, and what finishes it.
+    /// Says whether a publication was interrupted, and what finishes it.
     fn tell_of_interrupted(&self, output: &Output) -> Result<(), Error> {
-        for interrupted in publication::interrupted(&self.layout())? {
+        for interrupted in transaction::interrupted(&self.layout())? {
             output.warning(&interrupted.advice());
         }
         Ok(())
@@ -195,10 +209,10 @@ fn allowed_keys(global: &Global, world: &World) -> Result<Vec<PathBuf>, Error> {
 }
 
 /// Waits for other processes as long as the command line says, and tells that once.
-fn patience(global: &Global, output: &Output) -> Patience {
+fn lock_wait(global: &Global, output: &Output) -> LockWait {
     let (output, folder) = (output.clone(), global.repository.clone());
-    let told = move || output.note(&format!("Waiting for another process that changes {} …", folder.display()));
-    Patience { at_most: Duration::from_secs(global.wait), told: Arc::new(told) }
+    let on_wait = move || output.note(&format!("Waiting for another process that is changing {} …", folder.display()));
+    LockWait { at_most: Duration::from_secs(global.wait), on_wait: Arc::new(on_wait) }
 }
 
 /// The clock, or `SOURCE_DATE_EPOCH` (seconds since 1970), so that the same input makes the same bytes.
@@ -209,7 +223,7 @@ fn now(world: &World, output: &Output) -> Result<DateTime<Utc>, Error> {
     let seconds = text.to_str().and_then(|text| text.parse::<i64>().ok());
     let time = seconds.and_then(|seconds| DateTime::from_timestamp(seconds, 0));
     let time = time.ok_or_else(|| Error::Usage("SOURCE_DATE_EPOCH must be a number of seconds since 1970".into()))?;
-    output.note(&format!("SOURCE_DATE_EPOCH is set: the time counts as {}", lastmile_metadata::format_time(&time)));
+    output.note(&format!("SOURCE_DATE_EPOCH is set: using the time {}", lastmile_metadata::format_time(&time)));
     Ok(time)
 }
 

@@ -7,8 +7,9 @@ use std::sync::{Mutex, PoisonError};
 use lastmile_cli_support::{AskSecret, World};
 use lastmile_keys::Zeroizing;
 
+use crate::Error;
+use crate::files::layout;
 use crate::key_store::PassPhrases;
-use crate::{Error, layout};
 
 /// How often a person may mistype.
 const ATTEMPTS: u32 = 3;
@@ -49,7 +50,7 @@ impl Phrases {
     fn prompt(&self, question: &str) -> Result<Phrase, Error> {
         let Some(ask) = &self.ask else {
             return Err(Error::Usage(format!(
-                "{question}: there is no terminal to ask at; use --pass-phrase-file FILE or the environment variable \
+                "{question}: no terminal to ask; use --pass-phrase-file FILE or the environment variable \
                  {VARIABLE}"
             )));
         };

@@ -5,7 +5,7 @@ use std::io;
 use indicatif::ProgressBar;
 use lastmile_cli_support::Output;
 
-use crate::publication::{Moment, Observer};
+use crate::publish::transaction::{Observer, PublishEvent};
 
 /// The bar of a publication under way: each file is written and moved, while clients check the whole.
 pub(super) struct Publishing(ProgressBar);
@@ -17,9 +17,9 @@ impl Publishing {
 }
 
 impl Observer for Publishing {
-    fn before(&mut self, moment: Moment<'_>) -> io::Result<()> {
-        match moment {
-            Moment::Write(_) | Moment::Move(_) => self.0.inc(1),
+    fn before(&mut self, event: PublishEvent<'_>) -> io::Result<()> {
+        match event {
+            PublishEvent::Write(_) | PublishEvent::Move(_) => self.0.inc(1),
             _ => {}
         }
         Ok(())

@@ -8,16 +8,18 @@ use lastmile_keys::{KeyMaterial, PublicKey};
 use lastmile_metadata::RoleName;
 use serde_json::{Value, json};
 
-use super::change::{say, tell_of_staged};
 use super::keys::{Removal, Resolved, resolve, resolve_removal};
+use super::outcome::{say, tell_of_staged};
 use super::{Context, ExitStatus, Output};
+use crate::check::lint;
 use crate::edit::keys::short;
 use crate::key_store::Protection;
-use crate::proof::{Before, ProofRow, Verdict, is_refuted, prove, table};
-use crate::publication::Unobserved;
+use crate::publish::transaction::Unobserved;
+use crate::report::diff;
+use crate::revoke::proof::{Before, ProofRow, Verdict, is_refuted, prove, table};
 use crate::revoke::{KeyCount, Replacement, Replacements, Revocation, revoke as revoke_key};
 use crate::trusting::OddKind;
-use crate::{Error, Outcome, Repository, Signing, diff, lint};
+use crate::{Error, Outcome, Repository, Signing};
 
 /// So many of the roles that a key served are named: bins are many.
 const NAMED: usize = 20;
@@ -25,12 +27,12 @@ const NAMED: usize = 20;
 /// `revoke`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Finds every role that trusts the key, at any depth of delegation, removes it there, signs again, and plays a client of
-every root version against what the key could forge.
+Finds every role that trusts the key, at any depth of delegation, removes the key, signs again, and tests that clients of
+every root version refuse files that the key could forge.
 
-Snapshot and timestamp get new keys, which are made here. For other roles the holder of the key makes the new one and
-hands over its public key (--replace-with). Without one, the role goes on with the keys that are left, if they are as
-many as must sign.
+Snapshot and timestamp get new keys, which this command generates. For other roles, the key holder generates the new key
+and sends you the public key (--replace-with). Without a new key, the role keeps its remaining keys, if they reach the
+threshold.
 
 Examples:
   lastmile-repo revoke file:keys/timestamp-1.pem
@@ -38,12 +40,12 @@ Examples:
   lastmile-repo revoke 3a7f --replace-with root=alice-2.pub --replace-with partner=partner-2.pub
   lastmile-repo revoke 3a7f --generate")]
 pub(crate) struct Revoke {
-    /// The key: its id (the beginning is enough), URI or file.
+    /// The key: its ID or the first digits, a URI, or a file.
     pub(super) key: String,
-    /// Give this key to the role that loses one, or to ROLE; may be repeated.
+    /// Add this key to the role that loses one, or to ROLE; can be repeated.
     #[arg(long, value_name = "[ROLE=]KEY")]
     pub(super) replace_with: Vec<String>,
-    /// Make new keys on this machine, also for roles other than snapshot and timestamp.
+    /// Generate new keys on this machine for all roles, not only for snapshot and timestamp.
     #[arg(long)]
     pub(super) generate: bool,
     /// Leave new snapshot and timestamp keys unencrypted, for unattended renewal.
@@ -67,7 +69,7 @@ fn target(repository: &mut Repository, name: &str) -> Result<Target, Error> {
     let odd = repository.edit(draft).all_odd_ids()?.into_iter().map(|(_, odd)| odd);
     let unusable = odd.filter(|odd| matches!(odd.kind, OddKind::Unusable(_))).collect();
     let removal = resolve_removal(repository, unusable, name)?;
-    let material = removal.material().ok_or_else(|| Error::Absent(format!("`{name}` is no key")))?;
+    let material = removal.material().ok_or_else(|| Error::Absent(format!("`{name}` is not a key")))?;
     Ok(match removal {
         Removal::Key(public) => Target { material, name: short(&public), public: Some(public) },
         Removal::Odd(odd) => {
@@ -97,8 +99,8 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &Output) -> R
     let encrypts_online = matches!(replacements.online, Some(Protection::PassPhrase(_)));
     if was_unattended && revocation.recovers_fast_forward && encrypts_online {
         output.warning(
-            "the new snapshot and timestamp keys are encrypted, and the old ones were not: `renew` now needs the \
-             pass-phrase, or the repository expires (--unencrypted-online-keys would have left them as they were)",
+            "the new snapshot and timestamp keys are encrypted, but the old ones were not: `renew` now needs the pass-phrase, \
+             or the repository expires (--unencrypted-online-keys leaves new keys unencrypted)",
         );
     }
     let plan = repository.plan(revocation.draft, Signing::Now)?;
@@ -115,25 +117,26 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &Output) -> R
     if matches!(outcome, Outcome::Staged(_)) {
         output.data_text(&report(Value::Null), &text)?;
         output.note(&format!(
-            "The key is trusted until this is published; `lastmile-repo publish` then proves that {} serves no role.",
+            "The key is trusted until the change is published; `lastmile-repo publish` then proves that no role trusts {}.",
             key.name
         ));
         return Ok(ExitStatus::Failed);
     }
     let Some(public) = &key.public else {
         output.data_text(&report(Value::Null), &text)?;
-        output.note("Lastmile cannot use this key, so that there is nothing to prove about what it could forge.");
+        output.note("lastmile cannot use this key, so it cannot test what the key could forge.");
         return Ok(ExitStatus::Done);
     };
     let rows = prove(&mut repository, public, &before)?;
     let proof = rows.iter().map(row_json).collect();
     output.data_text(&report(proof), &format!("{text}\n{}", table(&rows)))?;
     if is_refuted(&rows) {
-        output.warning("the proof failed: see the lines that say NO");
+        output.warning("the proof failed: see the lines marked NO");
         return Ok(ExitStatus::Refused);
     }
-    if repository.keys.has(public) {
-        output.note("The file of the revoked key is still there. Destroy it if it is yours alone.");
+    if let Some(uri) = repository.keys.uri_of(public) {
+        let file = printable(uri.trim_start_matches("file:"));
+        output.note(&format!("The private key file {file} still exists. Delete it unless another repository uses it."));
     }
     Ok(ExitStatus::Done)
 }
@@ -150,7 +153,7 @@ fn protect_new_keys(
     let roles = repository.edit(draft).roles_trusting(key.clone())?;
     let is_online = roles.iter().any(|(role, _)| matches!(role.as_str(), "snapshot" | "timestamp"));
     let asks = args.generate || (is_online && !args.unencrypted_online_keys);
-    let encrypted = asks.then(|| context.setting.phrases.new_pass_phrase()).transpose()?.map(Protection::PassPhrase);
+    let encrypted = asks.then(|| context.invocation.phrases.new_pass_phrase()).transpose()?.map(Protection::PassPhrase);
     replacements.offline = encrypted.clone().filter(|_| args.generate);
     if is_online {
         replacements.online = if args.unencrypted_online_keys { Some(Protection::None) } else { encrypted };
@@ -191,7 +194,7 @@ fn look(
     let report = json!({ "key": key.name, "roles": roles, "changes": diff::json(&plan.diff), "dry_run": true });
     output.data_text(&report, &diff::text(&plan.diff))?;
     output.note(match has_examples {
-        true => "Nothing was changed (--dry-run). The new keys are examples: others are made then.",
+        true => "Nothing was changed (--dry-run). The new keys are examples; the command itself generates others.",
         false => "Nothing was changed (--dry-run).",
     });
     Ok(ExitStatus::Done)
@@ -200,10 +203,10 @@ fn look(
 fn tell(revocation: &Revocation, key: &str, output: &Output) {
     for (role, delegator) in revocation.roles.iter().take(NAMED) {
         let by = delegator.as_ref().map_or("root".to_string(), ToString::to_string);
-        output.note(&format!("The key {key} served {role} (named by {by})."));
+        output.note(&format!("The key {key} signed for {role} (listed by {by})."));
     }
     if let Some(more) = revocation.roles.len().checked_sub(NAMED).filter(|more| *more > 0) {
-        output.note(&format!("The key {key} served {more} more roles."));
+        output.note(&format!("The key {key} signed for {more} more roles."));
     }
     for (role, uri) in &revocation.made {
         output.note(&format!("New key for {role}: {uri}."));
@@ -213,8 +216,8 @@ fn tell(revocation: &Revocation, key: &str, output: &Output) {
     }
     if revocation.recovers_fast_forward {
         output.note(
-            "Timestamp and snapshot get new keys, so that clients drop the versions they stored: whoever had the key may \
-             have driven them up (5.3.11).",
+            "The timestamp and snapshot keys are both replaced so that clients forget the version numbers they stored; an \
+             attacker may have inflated them (TUF specification 5.3.11).",
         );
     }
 }
@@ -229,8 +232,8 @@ fn tell_count(count: &KeyCount, is_made_here: bool, output: &Output) {
     }
     if *is_fewer && *keys <= *threshold as usize {
         output.warning(&format!(
-            "{role} has {keys} keys left, and {must_sign}: if one is lost, the role cannot be signed any more. \
-             `lastmile-repo rotate {role} --add KEY.pub` adds a key"
+            "{role} has {keys} keys left, and {must_sign}: if one is lost, nobody can sign for the role. Run \
+             `lastmile-repo rotate {role} --add KEY.pub` to add a key"
         ));
     } else if *is_fewer {
         output.note(&format!("{role} has {keys} keys left, and {must_sign}."));

@@ -7,12 +7,12 @@ use serde_json::json;
 
 use super::args::Serve;
 use super::{Context, ExitStatus, Output};
-use crate::serve::Server;
+use crate::served::server::Server;
 use crate::{Error, NetworkError, Repository};
 
 pub(super) fn serve(context: &Context<'_>, args: &Serve, output: &Output) -> Result<ExitStatus, Error> {
     let dir = context.global.repository.as_path();
-    Repository::open(dir, &context.setting)?;
+    Repository::open(dir, &context.invocation)?;
     if !args.address.is_loopback() {
         output.warning("others can reach this server; it is made for trying things, not for the internet");
     }
@@ -29,7 +29,7 @@ pub(super) fn serve(context: &Context<'_>, args: &Serve, output: &Output) -> Res
         let text = format!("metadata: {metadata}\ntargets:  {targets}");
         output.data_text(&json!({ "metadata_url": metadata, "targets_url": targets }), &text)?;
         output.note("Ctrl-C ends it.");
-        let log = move |answered: crate::serve::Answered| log.note(&answered.to_string());
+        let log = move |answered: crate::served::server::Answered| log.note(&answered.to_string());
         let stop = async {
             let _ = tokio::signal::ctrl_c().await;
         };

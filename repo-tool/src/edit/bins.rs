@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lastmile_metadata::{DelegatedRoles, Delegation, Delegations, HashPrefix, KeyId, Paths, RoleName, SuccinctRoles};
 
+use super::bulk::Moving;
 use super::delegations::Trust;
-use super::spread::Moving;
 use super::{Edit, drop_unused};
 use crate::{EditError, Error};
 
@@ -187,7 +187,7 @@ impl Edit<'_> {
             }
             moving.take(bin);
             self.draft.targets.remove(name);
-            self.draft.filled.remove(name);
+            self.draft.bulk_filled.remove(name);
         }
         let targets = self.targets(role)?;
         let Some(delegations) = &mut targets.delegations else { return Ok(()) };

@@ -266,12 +266,12 @@ fn change_delegated(
 
 /// The beginning of what makes a key this key, for messages about keys that have no id of their own here.
 #[must_use]
-pub fn short_material(key: &KeyMaterial) -> String {
+pub(crate) fn short_material(key: &KeyMaterial) -> String {
     key.to_string().chars().take(16).collect()
 }
 
 /// The beginning of a key's id, for messages.
 #[must_use]
-pub fn short(key: &PublicKey) -> String {
+pub(crate) fn short(key: &PublicKey) -> String {
     crate::key_store::keyid_of(key).chars().take(8).collect()
 }

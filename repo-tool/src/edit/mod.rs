@@ -1,10 +1,13 @@
 //! Pure edits of what is published: nothing is signed, dated or written here.
 
-pub mod bins;
-pub mod delegations;
-pub mod keys;
-pub mod odd;
-pub mod spread;
+pub(crate) mod bin_advice;
+pub(crate) mod bins;
+pub(crate) mod bulk;
+pub(crate) mod delegations;
+pub(crate) mod intake;
+pub(crate) mod keys;
+pub(crate) mod list;
+pub(crate) mod odd;
 mod targets;
 
 use std::collections::{BTreeMap, BTreeSet};

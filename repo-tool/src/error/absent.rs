@@ -9,13 +9,13 @@ use lastmile_metadata::{RoleName, TargetPath};
 #[non_exhaustive]
 pub enum NotFound {
     /// No role delegates to this one.
-    #[error("nobody delegates to a role {role}")]
+    #[error("no role delegates to {role}")]
     Delegation {
         /// The role.
         role: RoleName,
     },
     /// A change contains a role to which nobody delegates.
-    #[error("nobody delegates to the role {role}")]
+    #[error("no role delegates to {role}, which the change contains")]
     DelegationInDraft {
         /// The role.
         role: RoleName,
@@ -35,7 +35,7 @@ pub enum NotFound {
         role: RoleName,
     },
     /// No delegated role has a name that begins so.
-    #[error("no delegated role begins with `{start}`")]
+    #[error("no delegated role has a name that starts with `{start}`")]
     RolesBeginningWith {
         /// The beginning.
         start: String,
@@ -53,7 +53,7 @@ pub enum NotFound {
         path: TargetPath,
     },
     /// Targets that are distributed into bins were not given: a fault of this program.
-    #[error("a target got lost on its way")]
+    #[error("internal error: a target is missing after distribution into bins")]
     DistributedTarget,
     /// The folder has no metadata.
     #[error("there is no repository in {}", folder.display())]
@@ -63,30 +63,30 @@ pub enum NotFound {
     },
     /// The folder has no `repo.toml`.
     #[error("there is no repository in {} (no repo.toml)", folder.display())]
-    Policy {
+    Config {
         /// The folder.
         folder: PathBuf,
     },
     /// A file of the repository.
-    #[error("{} is not there", path.display())]
+    #[error("{} does not exist", path.display())]
     File {
         /// Its path.
         path: PathBuf,
     },
     /// A file of the repository that was there before.
-    #[error("{} is not there any more", path.display())]
+    #[error("{} no longer exists", path.display())]
     RemovedFile {
         /// Its path.
         path: PathBuf,
     },
     /// A target file of the pending change.
-    #[error("staged/targets/{} is not there", path.display())]
+    #[error("staged/targets/{} does not exist", path.display())]
     StagedTarget {
         /// Its path below `staged/targets/`.
         path: PathBuf,
     },
     /// A request of another process.
-    #[error("the request {name} is not there any more")]
+    #[error("the request {name} no longer exists")]
     Request {
         /// The name of its folder.
         name: String,

@@ -11,13 +11,13 @@ pub enum InvalidInput {
     #[error(transparent)]
     Name(#[from] NameError),
     /// A text cannot name a key file.
-    #[error("`{}` is no name for a key file", name.escape_debug())]
+    #[error("`{}` is not a valid name for a key file", name.escape_debug())]
     KeyFileName {
         /// The text.
         name: String,
     },
     /// A threshold of 0.
-    #[error("a threshold is at least 1")]
+    #[error("the threshold must be at least 1")]
     Threshold,
     /// A threshold of 0 for one role of a new repository.
     #[error("the threshold of {role} must be at least 1")]
@@ -25,8 +25,14 @@ pub enum InvalidInput {
         /// The role.
         role: RoleName,
     },
+    /// A new repository has signers for a role that it does not have.
+    #[error("`{role}` is not a top-level role, and a new repository has no other roles")]
+    NotTopLevel {
+        /// The role.
+        role: RoleName,
+    },
     /// New keys are to be encrypted, and this program has no pass-phrase.
-    #[error("there is no pass-phrase for new keys")]
+    #[error("no pass-phrase was given for new keys")]
     NoPassPhrase,
     /// A pair of a custom member.
     #[error("`{pair}` is not of the form KEY=VALUE")]
@@ -50,7 +56,7 @@ pub enum InvalidInput {
 #[non_exhaustive]
 pub enum EditError {
     /// The role trusts the key already.
-    #[error("{role} trusts the key {key} already")]
+    #[error("{role} already trusts the key {key}")]
     KeyTrusted {
         /// The role.
         role: RoleName,
@@ -66,7 +72,7 @@ pub enum EditError {
         key: String,
     },
     /// The role would have fewer keys than must sign.
-    #[error("{role} would have {keys} keys for a threshold of {threshold}: nobody could sign for it any more")]
+    #[error("{role} would have {keys} keys and a threshold of {threshold}: it could never be signed again")]
     TooFewKeys {
         /// The role.
         role: RoleName,
@@ -84,7 +90,7 @@ pub enum EditError {
         keys: usize,
     },
     /// A role delegates to that one already.
-    #[error("{delegator} delegates to {role} already")]
+    #[error("{delegator} already delegates to {role}")]
     Delegated {
         /// The role that delegates.
         delegator: RoleName,
@@ -92,13 +98,13 @@ pub enum EditError {
         role: RoleName,
     },
     /// Beside succinct bins there can be no delegation.
-    #[error("{role} delegates to succinct bins, and can then have no other delegations")]
+    #[error("{role} delegates to succinct bins, so it cannot have other delegations")]
     SuccinctOnly {
         /// The role that delegates.
         role: RoleName,
     },
     /// The names of two roles differ in case only.
-    #[error("`{role}` and `{other}` would be one file on systems that do not tell case")]
+    #[error("`{role}` and `{other}` would be the same file on case-insensitive file systems")]
     SameFileName {
         /// The new role.
         role: RoleName,
@@ -119,18 +125,18 @@ pub enum EditError {
     },
     /// A text cannot name a new role.
     #[error("the role name {0}")]
-    RoleName(#[from] RoleNameError),
+    RoleName(RoleNameError),
     /// A name cannot be published safely.
     #[error(transparent)]
     UnsafeName(NameError),
     /// With a hash in front, the name of the target is too long for a file system.
-    #[error("{path}: with its hash the name is too long for a file system")]
+    #[error("`{path}`: the file name with the hash prefix is too long")]
     NameTooLong {
         /// The target.
         path: TargetPath,
     },
     /// The role has such bins already.
-    #[error("{role} has 2^{bit_length} such bins already")]
+    #[error("{role} already has 2^{bit_length} such bins")]
     SameBins {
         /// The role.
         role: RoleName,
@@ -138,22 +144,22 @@ pub enum EditError {
         bit_length: u32,
     },
     /// The role has bins of another kind.
-    #[error("{role} delegates to bins already")]
+    #[error("{role} already delegates to bins")]
     HasBins {
         /// The role.
         role: RoleName,
     },
     /// The bins cannot stand beside the delegations of the role.
     #[error(
-        "{role} has delegations already; succinct bins stand alone, and there is one set of bins (try --prefixes, or --role \
-         for a role of their own)"
+        "{role} already has delegations; a role with succinct bins cannot have others (use --prefixes, or --role to put the \
+         bins below another role)"
     )]
     HasDelegations {
         /// The role.
         role: RoleName,
     },
     /// The name of a new bin is taken.
-    #[error("{delegator} delegates to {role} already: choose other names with --name-prefix")]
+    #[error("{delegator} already delegates to {role}: choose other names with --name-prefix")]
     BinNameTaken {
         /// The role that delegates to it.
         delegator: RoleName,
@@ -161,7 +167,7 @@ pub enum EditError {
         role: RoleName,
     },
     /// A bin delegates itself.
-    #[error("the bin {role} delegates to others: take that back first")]
+    #[error("the bin {role} has delegations: remove them first")]
     BinDelegates {
         /// The bin.
         role: RoleName,
@@ -176,7 +182,7 @@ pub enum EditError {
         path: TargetPath,
     },
     /// Two lines of a list are about one target.
-    #[error("lines {first} and {second} of the list say different things of `{path}`")]
+    #[error("lines {first} and {second} of the list contradict each other on `{path}`")]
     DifferentLines {
         /// The number of one line, from 1 on.
         first: usize,
@@ -200,14 +206,21 @@ pub enum EditError {
         path: TargetPath,
     },
     /// More targets than can be numbered.
-    #[error("these are more than 2^32 targets")]
+    #[error("the list has more than 2^32 targets")]
     TooManyTargets,
     /// More files than a request can name.
-    #[error("too many files for one release: add them in several parts")]
+    #[error("too many files for one request: add them in several parts")]
     TooManyFiles,
     /// `repo.toml` chooses no algorithm.
     #[error("no hash algorithm is chosen")]
     NoHash,
+}
+
+// Not `#[from]`, which makes the inner error the source as well.
+impl From<RoleNameError> for EditError {
+    fn from(error: RoleNameError) -> Self {
+        Self::RoleName(error)
+    }
 }
 
 /// Why a text cannot name a new role.
@@ -237,13 +250,13 @@ pub enum RoleNameError {
 pub enum PendingError {
     /// A new change would replace the pending one.
     #[error(
-        "another change waits for signatures, and would be lost: `lastmile-repo publish` or `lastmile-repo discard` it first"
+        "another change is pending and would be lost: run `lastmile-repo publish` or `lastmile-repo discard` first"
     )]
     InTheWay,
     /// The version of a role was published meanwhile.
     #[error(
-        "the change that waits has {role} version {version}, which was published meanwhile: `lastmile-repo discard` drops \
-         it, then make it again"
+        "the pending change has {role} version {version}, which has been published since: run `lastmile-repo discard`, then \
+         make the change again"
     )]
     Outdated {
         /// The role.
@@ -253,8 +266,8 @@ pub enum PendingError {
     },
     /// A target file differs from what the change lists.
     #[error(
-        "{} is not the file that the waiting change lists as `{target}`: {error}; put the right one there, or \
-         `lastmile-repo discard` the change",
+        "{} is not the file that the pending change lists as `{target}`: {error}; restore the file, or run \
+         `lastmile-repo discard`",
         path.display()
     )]
     WrongFile {
@@ -282,9 +295,9 @@ pub enum VersionError {
     ExhaustedForProof,
     /// The highest version that was found is far above the published one.
     #[error(
-        "{role} version {highest} was found, which is {above} above the published version: no publication of yours made \
-         that jump. Look at the files of {role} in metadata/ and at {record}, and remove what is not yours. If the server \
-         has that version too, its key was stolen: `lastmile-repo revoke` it"
+        "found {role} version {highest}, which is {above} above the published version: your publications cannot have caused \
+         that jump. Check the files of {role} in metadata/ and the file {record}, and remove foreign entries. If the server \
+         has that version too, the key of {role} was stolen: run `lastmile-repo revoke`"
     )]
     Jump {
         /// The role.
@@ -298,8 +311,8 @@ pub enum VersionError {
     },
     /// The record of issued versions cannot be read.
     #[error(
-        "{} is not a record of issued versions: {reason}; restore it from a copy, or remove it if you know that no version \
-         above the published ones was issued",
+        "{} is not a valid record of issued versions: {reason}; restore it from a backup, or remove it if you know that no \
+         version above the published ones was issued",
         path.display()
     )]
     Record {

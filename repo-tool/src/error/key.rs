@@ -10,7 +10,7 @@ use lastmile_metadata::RoleName;
 #[non_exhaustive]
 pub enum KeyReason {
     /// The key file does not exist.
-    #[error("the file is not there")]
+    #[error("the file does not exist")]
     Missing,
     /// A private key file is not UTF-8.
     #[error("is not PEM")]
@@ -19,14 +19,14 @@ pub enum KeyReason {
     #[error("is not text")]
     NotText,
     /// A pass-phrase is needed, and this program has none.
-    #[error("is encrypted, and there is no pass-phrase")]
+    #[error("is encrypted, and no pass-phrase was given")]
     NoPassPhrase,
     /// The key file changed between two reads.
     #[error("was replaced while it was being used")]
     Replaced,
     /// The public key file beside the private one holds another key.
     #[error(
-        "{} beside it is another public key, {beside}, and the private key is {private}: find out who put it there, and \
+        "{} next to it holds another public key, {beside}, but the private key is {private}: find out who put it there, and \
          remove it",
         path.display()
     )]
@@ -48,7 +48,7 @@ pub enum KeyReason {
     #[error(transparent)]
     Public(#[from] KeyError),
     /// A PEM file holds a public key of another kind.
-    #[error("is no ECDSA or RSA key; give ed25519 keys as .pub")]
+    #[error("is not an ECDSA or RSA key; for Ed25519, give the .pub file")]
     UnsupportedPem,
     /// The file is no public key.
     #[error("is neither a public key in JSON nor in PEM")]
@@ -63,15 +63,15 @@ pub enum KeyReason {
 #[non_exhaustive]
 pub enum RevokeError {
     /// The pending change revokes the key already.
-    #[error("the change that waits for signatures throws the key {key} out already: sign and publish it")]
+    #[error("the pending change already revokes the key {key}: sign and publish it")]
     Pending {
         /// The beginning of the key, for messages.
         key: String,
     },
     /// Another role delegates with the key as well.
     #[error(
-        "{role} would still trust the key, because {delegator} delegates to it as well: take one of the delegations back \
-         with `lastmile-repo undelegate {role} --from {delegator}`, then revoke again"
+        "{role} would still trust the key, because {delegator} delegates to it as well: remove one of the delegations with \
+         `lastmile-repo undelegate {role} --from {delegator}`, then revoke again"
     )]
     StillTrusted {
         /// The role that would go on trusting the key.
@@ -80,33 +80,33 @@ pub enum RevokeError {
         delegator: RoleName,
     },
     /// The replacement is the revoked key.
-    #[error("the replacement {key} is the key that is revoked: give another one")]
+    #[error("the replacement {key} is the revoked key: give another one")]
     ReplacementIsRevoked {
         /// The beginning of the replacement's id.
         key: String,
     },
     /// The roles trust the replacement already.
-    #[error("the roles that lose a key trust the replacement {key} already")]
+    #[error("the roles that lose a key already trust the replacement {key}")]
     ReplacementIsTrusted {
         /// The beginning of the replacement's id.
         key: String,
     },
     /// A replacement was given for roles that lose no key.
-    #[error("{role} loses no key: `lastmile-repo rotate {role} --add` gives it a further one")]
+    #[error("{role} loses no key: use `lastmile-repo rotate {role} --add` to add one")]
     LosesNoKey {
         /// The role, or the beginning of role names and `*`, as it was given.
         role: String,
     },
     /// A role has more keys than can be counted.
-    #[error("{role} has too many keys to replace all of them")]
+    #[error("{role} has too many keys to replace them all")]
     TooManyKeys {
         /// The role.
         role: RoleName,
     },
     /// Roles would have fewer keys than must sign.
     #[error(
-        "{}: give the public key that the holder made (`--replace-with FILE.pub`, or `--replace-with ROLE=FILE.pub` for one \
-         role), or make a new key on this machine (`--generate`)",
+        "{}: give the public key of the new key holder (`--replace-with FILE.pub`, or `--replace-with ROLE=FILE.pub` for one \
+         role), or generate a new key on this machine (`--generate`)",
         lacking(.roles)
     )]
     TooFewKeys {
@@ -132,7 +132,7 @@ const NAMED: usize = 8;
 fn lacking(roles: &[LackingKeys]) -> String {
     let named = roles.iter().take(NAMED).map(|LackingKeys { role, keys, threshold }| {
         let noun = if *keys == 1 { "key" } else { "keys" };
-        format!("{role} would have {keys} {noun}, and {threshold} must sign")
+        format!("{role} would have {keys} {noun}, but {threshold} must sign")
     });
     let mut text = named.collect::<Vec<_>>().join("; ");
     if let Some(more) = roles.len().checked_sub(NAMED).filter(|more| *more > 0) {

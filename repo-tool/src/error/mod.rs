@@ -1,8 +1,12 @@
 //! What can go wrong for a maintainer, by subject, each with a hint of what to do next. Every sentence is written here; what a
 //! program may want to know is in fields.
+//!
+//! `Display` prints the whole sentence, with the causes. So no error is the `source()` of another: a program that prints the
+//! chain would print it twice. Where an error contains another one, that is a public field.
 
 mod absent;
 mod change;
+mod config;
 mod key;
 mod path;
 mod publish;
@@ -16,12 +20,13 @@ use std::time::Duration;
 
 use lastmile_metadata::RoleName;
 
-use crate::diff::Unusual;
-use crate::own_files::Unpublishable;
-use crate::queue::Fault;
+use crate::files::own_files::Unpublishable;
+use crate::publish::queue::Fault;
+use crate::report::diff::Unusual;
 
 pub use absent::NotFound;
 pub use change::{EditError, InvalidInput, PendingError, RoleNameError, VersionError};
+pub use config::{ConfigError, InvalidDigest, InvalidKeyUri};
 pub use key::{KeyReason, LackingKeys, RevokeError};
 pub use path::PathError;
 pub use publish::{DraftError, NotFoundReason, PublicationError};
@@ -40,20 +45,20 @@ pub enum Error {
         waited: Duration,
     },
     /// The client refused the draft, so that it was not published.
-    #[error("a client would refuse what would be published: {0}")]
-    Draft(#[from] DraftError),
+    #[error("not published: {0}")]
+    Draft(DraftError),
     /// Roles or targets cannot be changed in this way.
     #[error(transparent)]
     Edit(#[from] EditError),
     /// A file of this machine could not be read or written.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {error}", path.display())]
     File {
         /// What was tried: a verb.
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
     /// Input is not what it must be.
     #[error(transparent)]
@@ -64,11 +69,10 @@ pub enum Error {
         /// Its URI or file.
         key: String,
         /// What is wrong with it.
-        #[source]
         reason: KeyReason,
     },
     /// Keys that must sign are not here.
-    #[error("the {} key is not here", .roles.iter().map(RoleName::as_str).collect::<Vec<_>>().join(" and the "))]
+    #[error("the {} key is not on this machine", .roles.iter().map(RoleName::as_str).collect::<Vec<_>>().join(" and the "))]
     MissingKeys {
         /// The roles that lack signatures.
         roles: Vec<RoleName>,
@@ -110,11 +114,11 @@ pub enum Error {
     Pin(#[from] PinError),
     /// `repo.toml` or the user's configuration does not say what it should.
     #[error("{}: {reason}", path.display())]
-    Policy {
-        /// The policy file.
+    Config {
+        /// The configuration file.
         path: PathBuf,
         /// What is wrong, and where.
-        reason: String,
+        reason: ConfigError,
     },
     /// Files that were to be published must stay private.
     #[error("{}", private(.files))]
@@ -141,7 +145,7 @@ pub enum Error {
     Served(#[from] ServedError),
     /// Published metadata does not verify.
     #[error("the published metadata does not verify: {0}")]
-    Untrusted(#[from] lastmile_metadata::Error),
+    Untrusted(lastmile_metadata::Error),
     /// No version number can be issued.
     #[error(transparent)]
     Version(#[from] VersionError),
@@ -159,10 +163,23 @@ pub enum Error {
     Failed(String),
 }
 
+// Not `#[from]`, which makes the inner error the source as well.
+impl From<DraftError> for Error {
+    fn from(error: DraftError) -> Self {
+        Self::Draft(error)
+    }
+}
+
+impl From<lastmile_metadata::Error> for Error {
+    fn from(error: lastmile_metadata::Error) -> Self {
+        Self::Untrusted(error)
+    }
+}
+
 impl Error {
     /// An error of this machine, with the file it concerns.
-    pub fn file(action: &'static str, path: &Path, source: io::Error) -> Self {
-        Self::File { action, path: path.to_path_buf(), source }
+    pub fn file(action: &'static str, path: &Path, error: io::Error) -> Self {
+        Self::File { action, path: path.to_path_buf(), error }
     }
 
     /// A key that cannot be used.
@@ -177,25 +194,27 @@ impl Error {
             return Some(format!(
                 "ask the repository's owners for the SHA-256 of their root, through a channel you trust; the oldest root in \
                  the folder has {digest}. If both are equal, repeat the command with `--root-sha256 {digest}`, or with \
-                 `--root FILE` if they gave you the root itself. This is needed once; in a job that keeps no files, set \
+                 `--root FILE` if they gave you the root itself. Do this once; in a job that keeps no files, set \
                  LASTMILE_REPO_ROOT_SHA256"
             ));
         }
         let hint = match self {
-            Self::Busy { .. } => Some("wait until it has finished; the lock goes away with the process"),
+            Self::Busy { .. } => Some("wait until it has finished; the lock ends with the process"),
             Self::Draft(_) | Self::Request { fault: Fault::Draft, .. } => {
-                Some("nothing was published; `lastmile-repo status` shows what is published now")
+                Some("a client would refuse the new metadata; run `lastmile-repo status` to see what is published now")
             }
             Self::MissingKeys { .. } => {
-                Some("run the command where the keys are, or sign with `lastmile-repo sign --key FILE`")
+                Some("run the command on the machine that has the keys, or sign with `lastmile-repo sign --key FILE`")
             }
-            Self::Network(_) => Some("check the address, and whether the server answers"),
-            Self::Policy { .. } => Some("docs/maintainers.md says what stands in repo.toml"),
+            Self::Network(_) => Some("check the address, and whether the server responds"),
+            Self::Config { .. } => Some("docs/maintainers.md describes the format of repo.toml"),
             Self::Private { .. } => Some(
-                "name other files; --allow-private-key-material publishes keys that are meant to be public, such as \
-                 those of a test, but never the repository's own",
+                "add other files; --allow-private-key-material publishes keys that are meant to be public, such as test keys, \
+                 but never the repository's own keys",
             ),
-            Self::Untrusted(_) => Some("`lastmile-repo verify` checks every file; restore the bad ones from a copy"),
+            Self::Untrusted(_) => {
+                Some("run `lastmile-repo verify` to check every file; restore damaged files from a backup")
+            }
             #[cfg(feature = "cli")]
             Self::Usage(_) => Some(HELP),
             Self::InvalidInput(_) | Self::Request { fault: Fault::Usage, .. } => Some(HELP),
@@ -220,11 +239,11 @@ impl Error {
     }
 }
 
-const HELP: &str = "`--help` after the command shows examples";
+const HELP: &str = "add `--help` to the command for examples";
 
 fn prefix(fault: Fault) -> &'static str {
     match fault {
-        Fault::Draft => "a client would refuse what would be published: ",
+        Fault::Draft => "not published: ",
         Fault::NotFound | Fault::Refused | Fault::Usage => "",
     }
 }
@@ -244,7 +263,7 @@ const NAMED: usize = 50;
 
 fn private(files: &[Unpublishable]) -> String {
     let mut text = match files.len() {
-        1 => String::from("nothing was published, because this must stay private:"),
+        1 => String::from("nothing was published, because this file must stay private:"),
         count => format!("nothing was published, because {count} files must stay private:"),
     };
     for Unpublishable { path, reason } in files.iter().take(NAMED) {
@@ -309,6 +328,68 @@ mod tests {
         assert!(machine.iter().all(|error| Fault::of(error).is_none()), "{machine:?}");
     }
 
+    /// Every error that contains another one.
+    fn nested() -> Vec<Error> {
+        use lastmile_client::{Error as ClientError, FetchError, LocalError, Refusal};
+        use lastmile_metadata::{ErrorKind, NameError};
+
+        let io = || io::Error::other("the disk is gone");
+        let verdict = || lastmile_metadata::Error { role: RoleName::TARGETS, kind: ErrorKind::NotListed };
+        let client = || Box::new(ClientError::Refused(Refusal::Metadata(verdict()).into()));
+        let local = || LocalError::new("read", Path::new("a"), io());
+        let fetch = || FetchError::Connect("connection reset".into());
+        let name = || TargetPath::new("").unwrap_err();
+        let _: &NameError = &name();
+        vec![
+            DraftError::Client(client()).into(),
+            DraftError::Refused(Box::new(Refusal::Metadata(verdict()))).into(),
+            EditError::RoleName(RoleNameError::Name(name())).into(),
+            EditError::UnsafeName(name()).into(),
+            InvalidInput::Name(name()).into(),
+            Error::file("read", Path::new("a"), io()),
+            Error::key("a", lastmile_keys::PemError::WrongPassPhrase),
+            Error::key("a", lastmile_keys::SignError::Randomness),
+            Error::Config {
+                path: "a".into(),
+                reason: ConfigError::Key { role: "b".into(), error: InvalidKeyUri { text: "c".into() } },
+            },
+            NetworkError::Compare(Box::new(NetworkError::Client(client()))).into(),
+            NetworkError::Setup(client()).into(),
+            NetworkError::Fetch(fetch()).into(),
+            NetworkError::Runtime(io()).into(),
+            NetworkError::Listen { address: ([127, 0, 0, 1], 1).into(), error: io() }.into(),
+            PublicationError::Unreadable { interrupted: Vec::new(), error: Box::new(verdict().into()) }.into(),
+            PublicationError::Incomplete { folder: "a".into(), error: client() }.into(),
+            PublicationError::Client(Box::new(ClientError::Local(local()))).into(),
+            ServedError::Unverified { url: "a".into(), error: Box::new(verdict().into()) }.into(),
+            ServedError::Memory(local()).into(),
+            verdict().into(),
+        ]
+    }
+
+    #[test]
+    fn no_cause_is_told_twice() {
+        for error in nested() {
+            let mut told = error.to_string();
+            let mut cause = std::error::Error::source(&error);
+            while let Some(error) = cause {
+                let text = error.to_string();
+                assert!(!told.contains(&text), "`{text}` is told twice: {told}");
+                told = format!("{told}: {text}");
+                cause = error.source();
+            }
+        }
+    }
+
+    #[test]
+    fn the_whole_cause_is_told() {
+        let texts: Vec<String> = nested().iter().map(ToString::to_string).collect();
+        for (cause, times) in [("the disk is gone", 5), ("connection reset", 1), ("not listed", 8)] {
+            let told = texts.iter().filter(|text| text.contains(cause)).count();
+            assert!(told >= times, "{cause}: {texts:#?}");
+        }
+    }
+
     #[test]
     fn a_refusal_by_clients_holds_the_verdict() {
         use lastmile_client::{Error as ClientError, Refusal};
@@ -318,7 +399,7 @@ mod tests {
         let error = DraftError::Client(Box::new(ClientError::Refused(Refusal::Metadata(verdict.clone()).into())));
         assert_eq!(error.verdict(), Some(&verdict));
         let text = Error::from(error).to_string();
-        let expected = format!("a client would refuse what would be published: refused as untrusted: {verdict}");
+        let expected = format!("not published: refused as untrusted: {verdict}");
         assert_eq!(text, expected);
     }
 }

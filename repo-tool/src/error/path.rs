@@ -7,13 +7,13 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum PathError {
     /// A name that leads elsewhere cannot name a folder.
-    #[error("{} is not the name of a folder", path.display())]
+    #[error("{} is not a valid folder name", path.display())]
     NoFolderName {
         /// The path with that name.
         path: PathBuf,
     },
     /// Something else lies where a working folder must be.
-    #[error("{} is not a folder (links are not followed); see what it is, and remove it", path.display())]
+    #[error("{} is not a folder (links are not followed); check what it is, and remove it", path.display())]
     NoWorkingFolder {
         /// The path.
         path: PathBuf,
@@ -25,7 +25,7 @@ pub enum PathError {
         path: PathBuf,
     },
     /// Something else lies where a file of the tool must be.
-    #[error("{} is not a regular file (links are not followed); see what it is, and remove it", path.display())]
+    #[error("{} is not a regular file (links are not followed); check what it is, and remove it", path.display())]
     NoRegularFile {
         /// The path.
         path: PathBuf,
@@ -43,13 +43,13 @@ pub enum PathError {
         path: PathBuf,
     },
     /// A path does not end in a name that this tool gives.
-    #[error("{} does not name a file of this tool", path.display())]
+    #[error("{} is not the name of a file of this tool", path.display())]
     ForeignName {
         /// The path.
         path: PathBuf,
     },
     /// A file is longer than what is read of it.
-    #[error("{} has more than {most} bytes, the most that is read of such a file", path.display())]
+    #[error("{} has more than {most} bytes, the limit for such a file", path.display())]
     TooLong {
         /// The file.
         path: PathBuf,
@@ -58,8 +58,8 @@ pub enum PathError {
     },
     /// A working folder belongs to another user.
     #[error(
-        "{path} belongs to user {owner}, and this command runs as user {user}: run it as user {owner}, or, if that \
-         user is gone, see what is in the folder and remove it",
+        "{path} belongs to user {owner}, but this command runs as user {user}: run it as user {owner}, or, if that user no \
+         longer exists, check the folder and remove it",
         path = path.display()
     )]
     WrongOwner {
@@ -72,8 +72,8 @@ pub enum PathError {
     },
     /// The file that locks the repository belongs to another user.
     #[error(
-        "{} belongs to user {owner}, and this command runs as user {user}: run it as user {owner}; where a group shares \
-         the repository, each of its users declares that; if that user is gone, remove the file",
+        "{} belongs to user {owner}, but this command runs as user {user}: run it as user {owner}; if a group shares the \
+         repository, set shared-with-group in the configuration of each user; if user {owner} no longer exists, remove the file",
         path.display()
     )]
     WrongLockOwner {
@@ -86,8 +86,8 @@ pub enum PathError {
     },
     /// A working folder belongs neither to this user nor to the group that shares the repository.
     #[error(
-        "{} belongs to user {owner} and group {owner_group}, and not to the group {group} that shares the repository: see \
-         what is in it, and remove it or hand it to the group",
+        "{} belongs to user {owner} and group {owner_group}, not to the group {group} that shares the repository: check its \
+         content, and remove it or change its group",
         path.display()
     )]
     WrongGroup {
@@ -102,7 +102,7 @@ pub enum PathError {
     },
     /// Users other than the owner can write to a working folder.
     #[error(
-        "{path} can be written by other users (mode {mode:o}): see what is in it, then run `chmod go-w {path}`",
+        "{path} is writable by other users (mode {mode:o}): check its content, then run `chmod go-w {path}`",
         path = path.display()
     )]
     WritableByOthers {
@@ -113,7 +113,7 @@ pub enum PathError {
     },
     /// All users can write to a working folder.
     #[error(
-        "{path} can be written by all users (mode {mode:o}): see what is in it, then run `chmod o-w {path}`",
+        "{path} is writable by all users (mode {mode:o}): check its content, then run `chmod o-w {path}`",
         path = path.display()
     )]
     WritableByAll {
@@ -124,8 +124,8 @@ pub enum PathError {
     },
     /// The user's configuration is not a file that only the user can write.
     #[error(
-        "{} must be a regular file of yours that nobody else can write; it decides which repositories you trust: \
-         `chmod 600` it, or remove it and pin your repositories again",
+        "{} decides which repositories you trust, so it must be a regular file that you own and nobody else can write: run \
+         `chmod 600` on it, or remove it and pin your repositories again",
         path.display()
     )]
     UnsafeConfiguration {
@@ -145,38 +145,38 @@ pub enum PathError {
         path: PathBuf,
     },
     /// A link cannot become a target.
-    #[error("{} is a link; only regular files are published", path.display())]
+    #[error("{} is a link; only regular files can be published", path.display())]
     PublishesLink {
         /// The link.
         path: PathBuf,
     },
     /// A FIFO, a device or the like cannot become a target.
-    #[error("{} is no regular file; only regular files are published", path.display())]
+    #[error("{} is not a regular file; only regular files can be published", path.display())]
     PublishesSpecial {
         /// The file.
         path: PathBuf,
     },
     /// A repository cannot be created where one is.
-    #[error("{} is there already; a repository is made only where none is", path.display())]
+    #[error("{} already exists; create the repository in another folder", path.display())]
     RepositoryExists {
         /// What is there already.
         path: PathBuf,
     },
     /// Creating the repository was interrupted, and has been finished now.
-    #[error("{} is there already: an earlier command was cut short, and what was left of it is done now", path.display())]
+    #[error("{} already exists: an earlier command was interrupted, and this command finished its work", path.display())]
     RepositoryFinished {
         /// The repository's folder.
         path: PathBuf,
     },
     /// A key file never replaces another one.
-    #[error("{} is there already, and keys are never replaced: choose another name", path.display())]
+    #[error("{} already exists, and keys are never replaced: choose another name", path.display())]
     KeyExists {
         /// The key file that is there already.
         path: PathBuf,
     },
     /// Private keys would be written to a folder that is served.
     #[error(
-        "no private key was written: {} lies in {}, which is served to everybody; choose another folder",
+        "no private key was written: {} is in {}, which is served to everyone; choose another folder",
         folder.display(), served.display()
     )]
     KeysServed {

@@ -6,8 +6,8 @@ use lastmile_client::{Error as ClientError, Refusal};
 use lastmile_metadata::{FileError, RoleName, TargetPath, Version};
 
 use crate::check::chain;
-use crate::digest::FileDigest;
-use crate::layout::Interrupted;
+use crate::files::digest::FileDigest;
+use crate::files::layout::Interrupted;
 
 /// Why a client would refuse what was to be published.
 #[derive(Debug, thiserror::Error)]
@@ -15,12 +15,12 @@ use crate::layout::Interrupted;
 pub enum DraftError {
     /// A simulated client failed.
     #[error("{}", chain(.0))]
-    Client(#[source] Box<ClientError>),
+    Client(Box<ClientError>),
     /// A simulated client refused bytes or a name.
     #[error(transparent)]
     Refused(Box<Refusal>),
     /// A client would have another version of the role.
-    #[error("{role} would be version {found} for a client instead of {expected}")]
+    #[error("a client would see {role} version {found}, expected {expected}")]
     OtherVersion {
         /// The role.
         role: RoleName,
@@ -30,7 +30,7 @@ pub enum DraftError {
         expected: Version,
     },
     /// A search would not lead to the target.
-    #[error("`{path}` in {role} would not be found: {reason}")]
+    #[error("clients would never find `{path}` in {role}: {reason}")]
     TargetNotFound {
         /// The target.
         path: TargetPath,
@@ -40,7 +40,7 @@ pub enum DraftError {
         reason: NotFoundReason,
     },
     /// The signatures of a role do not reach its threshold.
-    #[error("{role} is not signed as it must be")]
+    #[error("{role} does not have enough valid signatures")]
     NotSigned {
         /// The role.
         role: RoleName,
@@ -50,7 +50,7 @@ pub enum DraftError {
     NoRoot,
     /// The metadata has faults of form for which other clients refuse it.
     #[error(
-        "{role} version {version}{}:{}\nrepair the change, or drop it with `lastmile-repo discard`",
+        "{role} version {version}{}:{}\nfix the change, or drop it with `lastmile-repo discard`",
         for_good(role), listed(.faults)
     )]
     Faults {
@@ -63,7 +63,7 @@ pub enum DraftError {
     },
     /// The file around the metadata has faults of form for which other clients refuse it.
     #[error(
-        "the file of {role} version {version} is not what other clients read:{}\nsign it again, or drop it with \
+        "other clients cannot read the file of {role} version {version}:{}\nsign it again, or drop it with \
          `lastmile-repo discard`",
         listed(.faults)
     )]
@@ -93,10 +93,10 @@ impl DraftError {
 #[non_exhaustive]
 pub enum NotFoundReason {
     /// Another role lists it first.
-    #[error("another role with a higher priority lists a target of that name")]
+    #[error("another role with a higher priority lists a target with that path")]
     Shadowed,
     /// The patterns on the way exclude it.
-    #[error("no delegation on the way to that role covers this path")]
+    #[error("the delegations that lead to that role do not cover this path")]
     NotCovered,
 }
 
@@ -122,13 +122,12 @@ pub enum PublicationError {
         /// The interrupted publications.
         interrupted: Vec<Interrupted>,
         /// Why it cannot be read.
-        #[source]
         error: Box<crate::Error>,
     },
     /// An interrupted publication cannot be finished.
     #[error(
-        "the publication that was cut short cannot be finished: {reason}; if you did not begin it, or want to give it up, \
-         remove {} and run `lastmile-repo verify`",
+        "the interrupted publication cannot be finished: {reason}; if you did not start it, or want to abandon it, remove {} \
+         and run `lastmile-repo verify`",
         journal.display()
     )]
     Unfinishable {
@@ -141,25 +140,25 @@ pub enum PublicationError {
     #[error("too many files for one publication: publish them in several parts")]
     TooManyFiles,
     /// A folder lies where a file is to be published.
-    #[error("{} is a folder, where a file is to be published", path.display())]
+    #[error("cannot publish {}: it is a folder", path.display())]
     FolderInTheWay {
         /// The folder.
         path: PathBuf,
     },
     /// A link, a FIFO or the like lies where a file is to be published.
-    #[error("{} is no regular file, where a file is to be published", path.display())]
+    #[error("cannot publish {}: it is not a regular file", path.display())]
     SpecialInTheWay {
         /// What lies there.
         path: PathBuf,
     },
     /// Another file is published under that name.
-    #[error("{} is there with other bytes; what is published under that name never changes", path.display())]
+    #[error("{} exists with other content; a published file with that name never changes", path.display())]
     OtherBytes {
         /// The published file.
         path: PathBuf,
     },
     /// A file that is to be moved is neither where it was nor where it goes.
-    #[error("neither {} nor {} is there", from.display(), to.display())]
+    #[error("neither {} nor {} exists", from.display(), to.display())]
     Lost {
         /// Where it was.
         from: PathBuf,
@@ -195,7 +194,7 @@ pub enum PublicationError {
         expected: u64,
     },
     /// A file is not the target as which it is listed.
-    #[error("{} is not the file that is listed as `{target}`: {error}", path.display())]
+    #[error("{} is not the file listed as `{target}`: {error}", path.display())]
     WrongTarget {
         /// The file.
         path: PathBuf,
@@ -205,14 +204,14 @@ pub enum PublicationError {
         error: FileError,
     },
     /// A file changed while it was being published.
-    #[error("{} was changed while it was being published", path.display())]
+    #[error("{} changed while it was being published", path.display())]
     Changed {
         /// The file.
         path: PathBuf,
     },
     /// A file changed while a copy of it was being kept.
     #[error(
-        "{} was changed while it was copied to {}: see who changes it, and repeat the command",
+        "{} changed while it was being copied to {}: find out what changes it, and repeat the command",
         from.display(), to.display()
     )]
     ChangedWhileCopied {
@@ -222,17 +221,16 @@ pub enum PublicationError {
         to: PathBuf,
     },
     /// A file that is published is missing.
-    #[error("what is published in {} is not whole: {}; restore the file from a copy", folder.display(), chain(.error))]
+    #[error("the published repository in {} is incomplete: {}; restore the file from a backup", folder.display(), chain(.error))]
     Incomplete {
         /// The folder of the metadata.
         folder: PathBuf,
         /// What a client says.
-        #[source]
         error: Box<ClientError>,
     },
     /// A client could not be set up, or failed on this machine.
     #[error("{}", chain(.0))]
-    Client(#[source] Box<ClientError>),
+    Client(Box<ClientError>),
     /// A document would be signed that is not the reviewed one.
     #[error("{role} version {version} was not reviewed")]
     NotReviewed {

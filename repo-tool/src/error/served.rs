@@ -16,29 +16,28 @@ use crate::user::RootDigest;
 pub enum NetworkError {
     /// What is served cannot be compared with what is published.
     #[error(
-        "cannot compare with what is served (`--skip-served-check` publishes without, for example before the first upload): \
-         {0}"
+        "cannot compare with the server (use `--skip-served-check` to publish without comparing, for example before the first \
+         upload): {0}"
     )]
-    Compare(#[source] Box<NetworkError>),
+    Compare(Box<NetworkError>),
     /// A client failed.
     #[error("{}", chain(.0))]
-    Client(#[source] Box<ClientError>),
+    Client(Box<ClientError>),
     /// A client cannot be set up.
-    #[error("{0}")]
-    Setup(#[source] Box<ClientError>),
+    #[error("{}", chain(.0))]
+    Setup(Box<ClientError>),
     /// A file could not be fetched.
-    #[error("{0}")]
-    Fetch(#[source] FetchError),
+    #[error("{}", chain(.0))]
+    Fetch(FetchError),
     /// No runtime could be started.
     #[error("{0}")]
-    Runtime(#[source] io::Error),
+    Runtime(io::Error),
     /// A server cannot listen at its address.
     #[error("cannot listen on {address}: {error}")]
     Listen {
         /// The address.
         address: SocketAddr,
         /// What the system said.
-        #[source]
         error: io::Error,
     },
 }
@@ -48,21 +47,20 @@ pub enum NetworkError {
 #[non_exhaustive]
 pub enum ServedError {
     /// What is served does not verify.
-    #[error("what {url} serves does not verify: {error}")]
+    #[error("the repository at {url} does not verify: {error}")]
     Unverified {
         /// The metadata URL.
         url: String,
         /// Why not.
-        #[source]
         error: Box<crate::Error>,
     },
     /// A file that was fetched cannot be read again.
     #[error("{}", chain(.0))]
-    Memory(#[source] LocalError),
+    Memory(LocalError),
     /// The server has a newer version of a role.
     #[error(
-        "the server has {role} version {served}, and this folder has version {published}: another copy published a newer \
-         version, or this folder was restored from a backup. `lastmile-repo catch-up` shows the difference and resolves it"
+        "the server has {role} version {served}, but this folder has version {published}: another copy published a newer \
+         version, or this folder was restored from a backup. Run `lastmile-repo catch-up` to see and resolve the difference"
     )]
     Newer {
         /// The role.
@@ -74,9 +72,8 @@ pub enum ServedError {
     },
     /// The server has another file under the same version of a top-level role.
     #[error(
-        "the server has another file of {role} version {version}, and this folder has version {version}: another copy \
-         published a newer version, or this folder was restored from a backup. `lastmile-repo catch-up` shows the \
-         difference and resolves it"
+        "the server and this folder have different files of {role} version {version}: another copy published that version, or \
+         this folder was restored from a backup. Run `lastmile-repo catch-up` to see and resolve the difference"
     )]
     OtherFile {
         /// The role.
@@ -86,8 +83,8 @@ pub enum ServedError {
     },
     /// The server has a version so high that no publication made it.
     #[error(
-        "the server has {role} version {served}, and this folder has version {published}: publishing raises a version by \
-         one, so somebody else signs with the key of {role}. `lastmile-repo revoke` it"
+        "the server has {role} version {served}, but this folder has version {published}: each publication raises a version by \
+         one, so an attacker signs with the key of {role}. Run `lastmile-repo revoke`"
     )]
     DrivenUp {
         /// The role.
@@ -99,8 +96,8 @@ pub enum ServedError {
     },
     /// The same, found while catching up.
     #[error(
-        "the server has {role} version {served}, {lead} above this folder: no publication of yours made that jump, so a key \
-         was stolen. `lastmile-repo revoke` it"
+        "the server has {role} version {served}, {lead} above this folder: your publications cannot have caused that jump, so a \
+         key was stolen. Run `lastmile-repo revoke`"
     )]
     Jump {
         /// The role.
@@ -112,8 +109,8 @@ pub enum ServedError {
     },
     /// The server and the folder have different files under the same version of a role.
     #[error(
-        "the server and this folder have different files of {role} under the same version: somebody changed one of them. \
-         `lastmile-repo catch-up` shows the difference; `lastmile-repo revoke` the key that signed the wrong one"
+        "the server and this folder have different files of {role} with the same version: one of them was changed. Run \
+         `lastmile-repo catch-up` to see the difference, and `lastmile-repo revoke` for the key that signed the wrong file"
     )]
     Differs {
         /// The role.
@@ -122,8 +119,8 @@ pub enum ServedError {
     /// The server has content that was not published from this folder.
     #[error(
         "the server has content that was not published from this folder:\n{changes}If these releases are yours, from \
-         another copy or from before a restore, repeat the command with `--adopt`. If not, a key was stolen: \
-         `lastmile-repo revoke` it"
+         another copy or from before a restore, repeat the command with `--adopt`. If not, a key was stolen: run \
+         `lastmile-repo revoke`"
     )]
     Foreign {
         /// What it is, one line for each change.
@@ -131,8 +128,8 @@ pub enum ServedError {
     },
     /// The server has an older root.
     #[error(
-        "the server still has root version {served}, and this folder has version {published}: upload this folder first. If \
-         somebody publishes there with keys that the new root no longer trusts, clients refuse it once they have that root"
+        "the server still has root version {served}, but this folder has version {published}: upload this folder first. Clients \
+         that have the new root refuse anything that is signed with keys it no longer trusts"
     )]
     OldRoot {
         /// The version on the server.
@@ -152,8 +149,8 @@ pub enum ServedError {
     },
     /// The pinned root is neither on the server nor in the folder.
     #[error(
-        "neither the server nor this folder has root version {version} as you pinned it (SHA-256 {digest}): one of them was \
-         set back or changed, and nothing was adopted"
+        "neither the server nor this folder has the pinned root version {version} (SHA-256 {digest}): one of them was rolled \
+         back or changed; nothing was adopted"
     )]
     PinnedRootMissing {
         /// The pinned version.
@@ -162,19 +159,19 @@ pub enum ServedError {
         digest: RootDigest,
     },
     /// The given root is not in the chain of the server.
-    #[error("no root of the server has the SHA-256 {digest} that was given")]
+    #[error("no root on the server has the given SHA-256 {digest}")]
     GivenRootMissing {
         /// The root that was given.
         digest: RootDigest,
     },
     /// A role on the server cannot be verified.
-    #[error("nobody delegates to {role} on the server: it cannot be verified")]
+    #[error("no role on the server delegates to {role}, so it cannot be verified")]
     NotDelegated {
         /// The role.
         role: RoleName,
     },
     /// This program was built without the feature `http`.
-    #[error("this program cannot compare with what {url} serves")]
+    #[error("this program was built without HTTP and cannot compare with {url}")]
     Unsupported {
         /// The metadata URL.
         url: String,
@@ -187,8 +184,8 @@ pub enum ServedError {
 pub enum PinError {
     /// The folder holds another repository than before.
     #[error(
-        "{} held the repository with the root {pinned} when you pinned it, and now another one, with the root {found}: \
-         nothing is signed for it. If you put it there, name its root with `--root-sha256`",
+        "{} contained the repository with the root {pinned} when you pinned it, but now contains another one, with the root \
+         {found}; nothing is signed for it. If you put it there, give its root with `--root-sha256`",
         folder.display()
     )]
     OtherRepository {
@@ -201,7 +198,7 @@ pub enum PinError {
     },
     /// A root file is not the pinned one.
     #[error(
-        "{} is not the root that you pinned (SHA-256 {digest}): somebody changed the folder; nothing is signed for it",
+        "{} is not the root that you pinned (SHA-256 {digest}): the folder was changed; nothing is signed for it",
         path.display()
     )]
     Changed {
@@ -212,8 +209,8 @@ pub enum PinError {
     },
     /// The pinned root file is missing.
     #[error(
-        "{} is missing, and you have seen root version {version} before: the folder was set back; restore that file and all \
-         newer ones",
+        "{} is missing, although root version {version} is pinned: the folder was rolled back; restore that file and all newer \
+         roots",
         path.display()
     )]
     Missing {
@@ -224,7 +221,7 @@ pub enum PinError {
     },
     /// No root in the folder is the one that was given.
     #[error(
-        "no root in {} has the SHA-256 {digest} that was given: this is another repository, or somebody changed it",
+        "no root in {} has the given SHA-256 {digest}: this is another repository, or it was changed",
         folder.display()
     )]
     GivenRootMissing {

@@ -1,12 +1,9 @@
 //! What a maintainer is told, though nothing fails.
 
 use lastmile_metadata::{PathPattern, Paths, RoleName};
-use lastmile_repo_tool::edit::delegations::{NewDelegation, Trust};
-use lastmile_repo_tool::init::NewRepository;
-use lastmile_repo_tool::key_store::Protection;
-use lastmile_repo_tool::lint::lint;
-use lastmile_repo_tool::publication::Unobserved;
-use lastmile_repo_tool::status::Status;
+use lastmile_repo_tool::internal::lint::lint;
+use lastmile_repo_tool::internal::status::Status;
+use lastmile_repo_tool::{NewDelegation, NewRepository, Protection, Trust, Unobserved};
 
 use crate::delegations::delegate;
 use crate::world::World;
@@ -14,14 +11,14 @@ use crate::world::World;
 fn advice(world: &World) -> String {
     let mut repository = world.open();
     repository.published.read_all().unwrap();
-    lint(&repository.published, &repository.policy, &repository.keys).join("\n")
+    lint(&repository.published, &repository.config, &repository.keys).join("\n")
 }
 
 #[test]
 fn r_6_1_1_and_g_2_1_1_2_unencrypted_keys_of_trust_are_pointed_out() {
     let world = World::new();
     let advice = advice(&world);
-    assert!(advice.contains("the root key") && advice.contains("lies here unencrypted"), "{advice}");
+    assert!(advice.contains("the root key") && advice.contains("is on this machine and unencrypted"), "{advice}");
     let mut new = NewRepository::new(Protection::PassPhrase(b"three blind mice".to_vec().into()));
     new.online_keys = Protection::None;
     let world = World::with(&new);
@@ -68,7 +65,7 @@ fn r_x_3_every_repository_gets_keys_of_its_own() {
     }
     let root = one.public("root-1");
     one.change(|edit| edit.rotate(&RoleName::TARGETS, &[root], &[]).unwrap()).unwrap();
-    assert!(advice(&one).contains("a root key should serve root alone"));
+    assert!(advice(&one).contains("a root key should sign for root only"));
 }
 
 #[test]

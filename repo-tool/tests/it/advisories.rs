@@ -1,11 +1,10 @@
 //! What the published advisories demand of a repository tool, as far as no other module here shows it.
 
 use lastmile_metadata::RoleName;
-use lastmile_repo_tool::edit::delegations::{NewDelegation, Trust, patterns};
-use lastmile_repo_tool::init::NewRepository;
-use lastmile_repo_tool::key_store::Protection;
-use lastmile_repo_tool::publication::Unobserved;
-use lastmile_repo_tool::{EditError, Error, PinError, Signing, diff};
+use lastmile_repo_tool::internal::diff;
+use lastmile_repo_tool::{
+    EditError, Error, NewDelegation, NewRepository, PinError, Protection, Signing, Trust, Unobserved, patterns,
+};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 

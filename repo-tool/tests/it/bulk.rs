@@ -2,14 +2,10 @@
 
 use lastmile_client::{MemoryStore, blocking};
 use lastmile_metadata::{RoleName, TargetPath};
-use lastmile_repo_tool::draft::Draft;
-use lastmile_repo_tool::edit::bins::NewBins;
-use lastmile_repo_tool::edit::delegations::Trust;
-use lastmile_repo_tool::edit::spread::Listings as _;
-use lastmile_repo_tool::ingest::{Hidden, find};
-use lastmile_repo_tool::list::List;
-use lastmile_repo_tool::publication::Unobserved;
-use lastmile_repo_tool::{DraftError, EditError, Error, Signing};
+use lastmile_repo_tool::internal::bulk::Listings as _;
+use lastmile_repo_tool::internal::intake::{Hidden, find};
+use lastmile_repo_tool::internal::list::List;
+use lastmile_repo_tool::{Draft, DraftError, EditError, Error, NewBins, Signing, Trust, Unobserved};
 use sha2::{Digest as _, Sha256};
 
 use crate::delegations::{delegate, delegate_from};
@@ -88,7 +84,7 @@ fn a_name_may_be_listed_twice_with_one_content_only() {
     let other = parse(format!("{digest} 1 a\n\n{digest} 1 b\n{digest} 2 a\n"));
     let before = world.files("metadata");
     let refused = fill(&world, &RoleName::TARGETS, &other).unwrap_err().to_string();
-    assert_eq!(refused, "lines 1 and 4 of the list say different things of `a`");
+    assert_eq!(refused, "lines 1 and 4 of the list contradict each other on `a`");
     assert_eq!(world.files("metadata"), before);
 }
 
@@ -175,7 +171,7 @@ fn a_key_of_all_bins_is_replaced_in_all_at_once() {
         let ((old, old_uri), (new, new_uri)) = (world.key("bin-1"), world.key("bin-2"));
         let trust = Trust { keys: vec![old.clone()], threshold: 1 };
         let bins = NewBins { trust, ..bins(&world, 5, succinct) };
-        let make = |edit: &mut lastmile_repo_tool::edit::Edit<'_>| {
+        let make = |edit: &mut lastmile_repo_tool::Edit<'_>| {
             edit.make_bins(&RoleName::TARGETS, &bins, &|_| {}).unwrap();
         };
         world.change_with(&[old_uri], &mut Unobserved, make).unwrap();

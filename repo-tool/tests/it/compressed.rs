@@ -2,15 +2,13 @@
 
 use std::io;
 
-use lastmile_repo_tool::Error;
-use lastmile_repo_tool::policy::Policy;
-use lastmile_repo_tool::publication::{Moment, Observer, Unobserved};
-use lastmile_repo_tool::verify;
+use lastmile_repo_tool::internal::verify;
+use lastmile_repo_tool::{Config, ConfigError, Error, Observer, PublishEvent, Unobserved};
 
 use crate::world::World;
 
 pub(crate) fn set_codings(world: &World, codings: &str) {
-    let path = world.layout().policy();
+    let path = world.layout().config();
     let text = std::fs::read_to_string(&path).unwrap();
     let lines = text.lines().filter(|line| !line.starts_with("compress = "));
     let lines = lines.map(|line| match line.starts_with("hashes = ") {
@@ -30,7 +28,7 @@ fn problems(world: &World) -> Vec<String> {
 }
 
 #[test]
-fn every_metadata_file_is_published_in_the_codings_of_the_policy() {
+fn every_metadata_file_is_published_in_the_codings_of_the_config() {
     let world = World::new();
     set_codings(&world, r#"["gzip", "zstd"]"#);
     world.add("a", "1");
@@ -60,10 +58,12 @@ fn no_copy_of_an_older_file_stays_behind() {
 #[test]
 fn a_coding_that_is_not_known_is_refused_by_name() {
     let world = World::new();
-    for (codings, reason) in [(r#"["brotli"]"#, "brotli"), (r#"["gzip", "gzip"]"#, "twice")] {
+    let (unknown, twice) =
+        (ConfigError::Coding { name: "brotli".into() }, ConfigError::CodingTwice { name: "gzip".into() });
+    for (codings, expected) in [(r#"["brotli"]"#, unknown), (r#"["gzip", "gzip"]"#, twice)] {
         set_codings(&world, codings);
-        let refused = Policy::read(&world.layout()).unwrap_err();
-        assert!(matches!(&refused, Error::Policy { reason: found, .. } if found.contains(reason)), "{refused}");
+        let refused = Config::read(&world.layout()).unwrap_err();
+        assert!(matches!(&refused, Error::Config { reason: found, .. } if *found == expected), "{refused}");
     }
 }
 
@@ -71,7 +71,7 @@ fn a_coding_that_is_not_known_is_refused_by_name() {
 struct CrashAt(usize);
 
 impl Observer for CrashAt {
-    fn before(&mut self, _: Moment<'_>) -> io::Result<()> {
+    fn before(&mut self, _: PublishEvent<'_>) -> io::Result<()> {
         self.0 = self.0.checked_sub(1).ok_or_else(|| io::Error::other("crash"))?;
         Ok(())
     }

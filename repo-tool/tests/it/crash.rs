@@ -4,8 +4,8 @@ use std::io;
 
 use lastmile_client::MemoryStore;
 use lastmile_metadata::RoleName;
-use lastmile_repo_tool::publication::{Moment, Observer, Unobserved};
-use lastmile_repo_tool::{Error, PathError, Repository, Signing, verify};
+use lastmile_repo_tool::internal::verify;
+use lastmile_repo_tool::{Error, Observer, PathError, PublishEvent, Repository, Signing, Unobserved};
 
 use crate::world::{World, is_published};
 
@@ -13,7 +13,7 @@ use crate::world::{World, is_published};
 struct CrashAt(usize);
 
 impl Observer for CrashAt {
-    fn before(&mut self, moment: Moment<'_>) -> io::Result<()> {
+    fn before(&mut self, moment: PublishEvent<'_>) -> io::Result<()> {
         match self.0.checked_sub(1) {
             Some(left) => {
                 self.0 = left;
@@ -109,25 +109,25 @@ fn f_4_4_4_a_version_is_never_issued_twice() {
 fn two_publishers_at_once_take_turns_or_are_told() {
     let world = World::new();
     let held = world.open();
-    let second = Repository::open_for_change(&world.dir(), &world.setting());
+    let second = Repository::open_for_change(&world.dir(), &world.invocation());
     assert!(matches!(second, Err(Error::Busy { .. })));
     drop(held);
     let added = std::thread::scope(|scope| {
         let publish = |number: usize| {
             let copy = World { folder: tempfile::tempdir().unwrap(), now: world.now };
-            let (dir, setting) = (world.dir(), world.setting());
+            let (dir, invocation) = (world.dir(), world.invocation());
             scope.spawn(move || {
                 let file = copy.folder.path().join("file");
                 std::fs::write(&file, number.to_string()).unwrap();
                 loop {
-                    let mut repository = match Repository::open_for_change(&dir, &setting) {
+                    let mut repository = match Repository::open_for_change(&dir, &invocation) {
                         Ok(repository) => repository,
                         Err(Error::Busy { .. }) => continue,
                         Err(error) => panic!("{error}"),
                     };
-                    let name = lastmile_repo_tool::ingest::target_path(&format!("file-{number}")).unwrap();
-                    let sources = [lastmile_repo_tool::ingest::Source::new(file, name)];
-                    let draft = lastmile_repo_tool::draft::Draft::default();
+                    let name = lastmile_repo_tool::target_path(&format!("file-{number}")).unwrap();
+                    let sources = [lastmile_repo_tool::internal::intake::Source::new(file, name)];
+                    let draft = lastmile_repo_tool::Draft::default();
                     let draft = repository.add_files(draft, &RoleName::TARGETS, &sources, None, &|_| {}).unwrap();
                     let plan = repository.plan(draft, Signing::Now).unwrap();
                     return is_published(&repository.conclude(&plan, &mut Unobserved).unwrap());

@@ -2,13 +2,10 @@
 
 use lastmile_keys::PublicKey;
 use lastmile_metadata::{PathPattern, Paths, RoleName, TargetPath};
-use lastmile_repo_tool::draft::Draft;
-use lastmile_repo_tool::edit::Edit;
-use lastmile_repo_tool::edit::bins::NewBins;
-use lastmile_repo_tool::edit::delegations::{NewDelegation, Trust};
-use lastmile_repo_tool::names;
-use lastmile_repo_tool::publication::Unobserved;
-use lastmile_repo_tool::{EditError, Error, Outcome, RoleNameError};
+use lastmile_repo_tool::internal::names;
+use lastmile_repo_tool::{
+    Draft, Edit, EditError, Error, NewBins, NewDelegation, Outcome, RoleNameError, Trust, Unobserved,
+};
 
 use crate::world::World;
 

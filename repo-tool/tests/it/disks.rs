@@ -9,17 +9,14 @@ use lastmile_client::MemoryStore;
 use lastmile_client::disk::Call;
 use lastmile_client::faults::{Fault, arm};
 use lastmile_metadata::RoleName;
-use lastmile_repo_tool::edit::bins::NewBins;
-use lastmile_repo_tool::edit::delegations::Trust;
-use lastmile_repo_tool::group::{self, Shared};
-use lastmile_repo_tool::ingest::{Source, target_path};
-use lastmile_repo_tool::init::NewRepository;
-use lastmile_repo_tool::key_store::Protection;
-use lastmile_repo_tool::policy::Policy;
-use lastmile_repo_tool::publication::Unobserved;
-use lastmile_repo_tool::queue::Request;
-use lastmile_repo_tool::revoke::revoke;
-use lastmile_repo_tool::{Error, Outcome, PathError, Signing, verify};
+use lastmile_repo_tool::internal::batch::{self, Shared};
+use lastmile_repo_tool::internal::queue::Request;
+use lastmile_repo_tool::internal::revoke::revoke;
+use lastmile_repo_tool::internal::verify;
+use lastmile_repo_tool::{
+    Config, Error, NewBins, NewRepository, Outcome, PathError, Protection, Signing, Source, Trust, Unobserved,
+    target_path,
+};
 
 use crate::compressed::set_codings;
 use crate::world::World;
@@ -108,8 +105,8 @@ fn make_old(queue: &Path) {
 
 pub(crate) fn check_error(ended: &Result<(), Error>, fault: Fault, told: &str) {
     match (ended, fault) {
-        (Err(Error::File { source, .. }), Fault::Once(number) | Fault::FromNowOn(number)) => {
-            assert_eq!(source.raw_os_error(), Some(number), "{told}: {source:?}");
+        (Err(Error::File { error, .. }), Fault::Once(number) | Fault::FromNowOn(number)) => {
+            assert_eq!(error.raw_os_error(), Some(number), "{told}: {error:?}");
         }
         // All was done that was asked for, or it was cleaning that failed.
         (Ok(()) | Err(Error::File { .. }), _) => {}
@@ -145,10 +142,10 @@ fn add(world: &World) -> Result<(), Error> {
     let file = world.folder.path().join("file-new");
     std::fs::write(&file, "2").unwrap();
     let sources = [Source::new(file, target_path("new").unwrap())];
-    let request = Request::enter(&world.layout(), &Policy::read(&world.layout())?, None, &sources, None, &|_| {})?;
-    match group::publish(&request, &world.setting(), &mut Unobserved)? {
-        Shared::Here(_) => Ok(()),
-        Shared::Elsewhere(_) => panic!("there is nobody else"),
+    let request = Request::enter(&world.layout(), &Config::read(&world.layout())?, None, &sources, None, &|_| {})?;
+    match batch::publish(&request, &world.invocation(), &mut Unobserved)? {
+        Shared::ByUs(_) => Ok(()),
+        Shared::ByOther(_) => panic!("there is nobody else"),
     }
 }
 
@@ -188,7 +185,7 @@ fn revoke_survives_every_fault_of_the_disk() {
     let base = with_old();
     let key = base.public("timestamp-1");
     play("repository: revoke", &base, false, &|world| {
-        let mut repository = lastmile_repo_tool::Repository::open_for_change(&world.dir(), &world.setting())?;
+        let mut repository = lastmile_repo_tool::Repository::open_for_change(&world.dir(), &world.invocation())?;
         let revocation = revoke(&mut repository, &key, &generated(&Protection::None))?;
         let plan = repository.plan(revocation.draft, Signing::Now)?;
         repository.conclude(&plan, &mut Unobserved).map(drop)
@@ -217,7 +214,7 @@ fn staging_signing_and_publishing_survive_every_fault_of_the_disk() {
     base.add("new", "2");
     std::fs::write(&key, pem).unwrap();
     play("repository: sign and publish what is staged", &base, false, &|world| {
-        let mut repository = lastmile_repo_tool::Repository::open_for_change(&world.dir(), &world.setting())?;
+        let mut repository = lastmile_repo_tool::Repository::open_for_change(&world.dir(), &world.invocation())?;
         let draft = repository.staged()?;
         repository.sign_staged(&draft, &repository.keys.clone(), &std::collections::BTreeSet::new())?;
         let draft = repository.staged()?;
@@ -231,7 +228,7 @@ fn init_survives_every_fault_of_the_disk() {
     let now = World::new().now;
     let empty = || World { folder: crate::world::folder(), now };
     let new = NewRepository::new(Protection::None);
-    let init = |world: &World| new.create(&world.dir(), &world.setting(), &mut Unobserved).map(drop);
+    let init = |world: &World| new.create(&world.dir(), &world.invocation(), &mut Unobserved).map(drop);
     let clean = empty();
     let watched = arm(&clean.dir(), usize::MAX, Fault::Die);
     init(&clean).unwrap();

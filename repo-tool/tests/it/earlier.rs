@@ -7,10 +7,7 @@ use std::path::Path;
 
 use lastmile_client::MemoryStore;
 use lastmile_metadata::RoleName;
-use lastmile_repo_tool::pin::GivenRoot;
-use lastmile_repo_tool::policy::KeyUri;
-use lastmile_repo_tool::publication::Unobserved;
-use lastmile_repo_tool::{Repository, Setting};
+use lastmile_repo_tool::{GivenRoot, Invocation, KeyUri, Repository, Unobserved};
 
 use crate::snapshot::listed;
 use crate::world::{World, folder};
@@ -35,8 +32,8 @@ fn open(name: &str) -> World {
         fs::set_permissions(&to, fs::Permissions::from_mode(mode)).unwrap();
     }
     let root = GivenRoot::read(&world.layout().metadata().join("1.root.json")).unwrap();
-    let setting = Setting { given_root: Some(root), ..world.setting() };
-    Repository::open_for_change(&world.dir(), &setting).unwrap().move_pin().unwrap();
+    let invocation = Invocation { given_root: Some(root), ..world.invocation() };
+    Repository::open_for_change(&world.dir(), &invocation).unwrap().move_pin().unwrap();
     world
 }
 

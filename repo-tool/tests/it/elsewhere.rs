@@ -1,9 +1,8 @@
 //! Keys that sit elsewhere: a change waits in `staged/` for their signatures.
 
 use lastmile_metadata::{RoleName, TargetPath};
-use lastmile_repo_tool::publication::Unobserved;
-use lastmile_repo_tool::status::{Status, waiting};
-use lastmile_repo_tool::{Error, Outcome, PendingError, Signing};
+use lastmile_repo_tool::internal::status::{Status, waiting};
+use lastmile_repo_tool::{Error, Outcome, PendingError, Signing, Unobserved};
 
 use crate::world::{World, is_published};
 
@@ -53,7 +52,7 @@ fn f_4_2_1_4_a_key_signs_once() {
     let world = World::new();
     let taken = take_away(&world, &["root-1", "root-2"]);
     let (key, uri) = world.key("targets-2");
-    let rotate = |edit: &mut lastmile_repo_tool::edit::Edit<'_>| {
+    let rotate = |edit: &mut lastmile_repo_tool::Edit<'_>| {
         edit.rotate(&RoleName::TARGETS, std::slice::from_ref(&key), &[]).unwrap();
     };
     assert!(matches!(world.change_with(&[uri], &mut Unobserved, rotate).unwrap(), Outcome::Staged(_)));
@@ -104,7 +103,7 @@ fn r_6_1_2_online_keys_are_replaced_though_the_root_keys_are_elsewhere() {
     let taken = take_away(&world, &["root-1", "root-2", "root-3"]);
     let (key, uri) = world.key("timestamp-2");
     let old = world.public("timestamp-1");
-    let rotate = |edit: &mut lastmile_repo_tool::edit::Edit<'_>| {
+    let rotate = |edit: &mut lastmile_repo_tool::Edit<'_>| {
         edit.rotate(&RoleName::TIMESTAMP, std::slice::from_ref(&key), std::slice::from_ref(&old)).unwrap();
     };
     assert!(matches!(world.change_with(&[uri], &mut Unobserved, rotate).unwrap(), Outcome::Staged(_)));
@@ -123,7 +122,7 @@ fn a_waiting_change_is_not_lost_to_another_one() {
     // As `renew targets` does: it begins with what is published, not with what waits.
     let renew_targets = || {
         let mut repository = world.open();
-        let mut edit = repository.edit(lastmile_repo_tool::draft::Draft::default());
+        let mut edit = repository.edit(lastmile_repo_tool::Draft::default());
         edit.sign_again(&RoleName::TARGETS).unwrap();
         let draft = edit.finish().unwrap();
         let plan = repository.plan(draft, Signing::Now).unwrap();

@@ -3,12 +3,13 @@
 use std::io;
 
 use lastmile_metadata::{Algorithm, RoleName, TargetPath};
-use lastmile_repo_tool::ingest::{self, Hidden};
-use lastmile_repo_tool::init::NewRepository;
-use lastmile_repo_tool::key_store::Protection;
-use lastmile_repo_tool::own_files::OwnFiles;
-use lastmile_repo_tool::publication::{Moment, Observer, Unobserved};
-use lastmile_repo_tool::{Error, InvalidInput, PathError, PublicationError, Repository, verify};
+use lastmile_repo_tool::internal::intake::{self, Hidden};
+use lastmile_repo_tool::internal::own_files::OwnFiles;
+use lastmile_repo_tool::internal::verify;
+use lastmile_repo_tool::{
+    Error, InvalidInput, NewRepository, Observer, PathError, Protection, PublicationError, PublishEvent, Repository,
+    Unobserved,
+};
 
 use crate::world::{World, is_published};
 
@@ -17,8 +18,8 @@ use crate::world::{World, is_published};
 struct Moves(Vec<String>);
 
 impl Observer for Moves {
-    fn before(&mut self, moment: Moment<'_>) -> io::Result<()> {
-        if let Moment::Move(to) = moment {
+    fn before(&mut self, moment: PublishEvent<'_>) -> io::Result<()> {
+        if let PublishEvent::Move(to) = moment {
             self.0.push(to.display().to_string());
         }
         Ok(())
@@ -37,9 +38,9 @@ fn r_6_2_1_1_every_metadata_file_carries_its_version() {
 #[test]
 fn r_6_2_1_2_each_hash_makes_one_more_copy() {
     let world = World::new();
-    let policy = std::fs::read_to_string(world.layout().policy()).unwrap();
-    let both = policy.replace("[\"sha256\"]", "[\"sha256\", \"sha512\"]");
-    std::fs::write(world.layout().policy(), both).unwrap();
+    let config = std::fs::read_to_string(world.layout().config()).unwrap();
+    let both = config.replace("[\"sha256\"]", "[\"sha256\", \"sha512\"]");
+    std::fs::write(world.layout().config(), both).unwrap();
     world.add("sub/a", "content");
     let listed = &world.metadata("2.targets.json")["signed"]["targets"]["sub/a"]["hashes"];
     let mut expected: Vec<String> =
@@ -164,7 +165,7 @@ fn links_fifos_and_unsafe_names_are_not_taken_in() {
     std::fs::create_dir(path("links")).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", path("links/out")).unwrap();
     assert!(matches!(
-        ingest::find(&path("links"), None, Hidden::Skip),
+        intake::find(&path("links"), None, Hidden::Skip),
         Err(Error::Path(PathError::PublishesLink { .. }))
     ));
     std::fs::create_dir(path("fifos")).unwrap();
@@ -177,11 +178,11 @@ fn links_fifos_and_unsafe_names_are_not_taken_in() {
     )
     .unwrap();
     assert!(matches!(
-        ingest::find(&path("fifos"), None, Hidden::Skip),
+        intake::find(&path("fifos"), None, Hidden::Skip),
         Err(Error::Path(PathError::PublishesSpecial { .. }))
     ));
     for name in ["../x", "/x", "a//b", "CON", "a\nb", "a\\b", ""] {
-        assert!(ingest::target_path(name).is_err(), "{name:?}");
+        assert!(intake::target_path(name).is_err(), "{name:?}");
     }
 }
 
@@ -190,12 +191,12 @@ fn what_is_hashed_is_what_was_copied() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "content").unwrap();
-    let sources = ingest::find(&file, Some("sub/"), Hidden::Skip).unwrap().sources;
+    let sources = intake::find(&file, Some("sub/"), Hidden::Skip).unwrap().sources;
     assert_eq!(sources[0].name.as_str(), "sub/file");
     let world = World::new();
-    let own = OwnFiles::of(&world.layout(), &world.open().policy).unwrap();
+    let own = OwnFiles::of(&world.layout(), &world.open().config).unwrap();
     let algorithms = [Algorithm::Sha256, Algorithm::Sha512];
-    let incoming = ingest::copy(&sources, folder.path(), &algorithms, &own, &|_| {}).unwrap();
+    let incoming = intake::copy(&sources, folder.path(), &algorithms, &own, &|_| {}).unwrap();
     std::fs::write(&file, "another content").unwrap();
     let mut verifier = incoming[0].target.verifier();
     verifier.update(&std::fs::read(&incoming[0].file).unwrap()).unwrap();
@@ -206,7 +207,7 @@ fn what_is_hashed_is_what_was_copied() {
 fn a_missing_file_is_no_network_failure() {
     let world = World::new();
     std::fs::remove_file(world.layout().metadata().join("1.snapshot.json")).unwrap();
-    let opened = Repository::open(&world.dir(), &world.setting()).err();
+    let opened = Repository::open(&world.dir(), &world.invocation()).err();
     let Some(error @ Error::Publication(PublicationError::Incomplete { .. })) = opened else { panic!("{opened:?}") };
     assert!(error.to_string().contains("1.snapshot.json"), "{error}");
     let found = verify::directory(&world.dir(), world.now, true, &|_, _| {}).unwrap();
@@ -240,7 +241,7 @@ fn a_threshold_of_zero_makes_no_repository() {
     let mut new = NewRepository::new(Protection::None);
     new.thresholds.insert("targets".into(), 0);
     let world = World::new();
-    let error = new.create(&folder.path().join("new"), &world.setting(), &mut Unobserved).err();
+    let error = new.create(&folder.path().join("new"), &world.invocation(), &mut Unobserved).err();
     assert!(
         matches!(&error, Some(Error::InvalidInput(InvalidInput::ThresholdOf { role })) if *role == RoleName::TARGETS),
         "{error:?}"

@@ -1,9 +1,8 @@
 //! What is written is strict: spec 4.
 
 use lastmile_metadata::RoleName;
-use lastmile_repo_tool::init::NewRepository;
-use lastmile_repo_tool::key_store::Protection;
-use lastmile_repo_tool::names;
+use lastmile_repo_tool::internal::names;
+use lastmile_repo_tool::{NewRepository, Protection};
 use sha2::{Digest as _, Sha256};
 
 use crate::world::World;

@@ -1,7 +1,8 @@
 //! What other clients refuse for good is neither signed nor published; what is published already can be repaired.
 
 use lastmile_metadata::{Algorithm, Hashes, KeyId, RoleName, TargetFile, TargetPath};
-use lastmile_repo_tool::{Error, Repository, Signing, lint};
+use lastmile_repo_tool::internal::lint;
+use lastmile_repo_tool::{Error, Repository, Signing};
 use serde_json::{Value, json};
 
 use crate::delegations::delegate;
@@ -151,7 +152,7 @@ fn what_is_published_with_a_fault_goes_on_with_a_warning_and_can_be_repaired() {
     assert!(is_published(&renewed));
     let warned = |world: &World| {
         let repository = world.open();
-        let advice = lint::lint(&repository.published, &repository.policy, &repository.keys);
+        let advice = lint::lint(&repository.published, &repository.config, &repository.keys);
         advice.into_iter().filter(|line| line.contains("twice") || line.contains("more than once")).count()
     };
     assert_eq!(warned(&world), 2);
@@ -183,15 +184,15 @@ fn what_is_longer_than_others_read_is_a_warning_with_numbers() {
     };
     let targets: Vec<TargetFile> = (10_000..16_000).map(target).collect();
     let mut repository = world.open();
-    let mut edit = repository.edit(lastmile_repo_tool::draft::Draft::default());
+    let mut edit = repository.edit(lastmile_repo_tool::Draft::default());
     edit.fill(&RoleName::TARGETS, &targets, &|_| {}).unwrap();
     let draft = edit.finish().unwrap();
     let plan = repository.plan(draft, Signing::Now).unwrap();
-    let outcome = repository.conclude(&plan, &mut lastmile_repo_tool::publication::Unobserved).unwrap();
+    let outcome = repository.conclude(&plan, &mut lastmile_repo_tool::Unobserved).unwrap();
     assert!(is_published(&outcome));
     let advice = |world: &World| {
-        let repository = Repository::open(&world.dir(), &world.setting()).unwrap();
-        lint::lint(&repository.published, &repository.policy, &repository.keys)
+        let repository = Repository::open(&world.dir(), &world.invocation()).unwrap();
+        lint::lint(&repository.published, &repository.config, &repository.keys)
     };
     drop(repository);
     // A file is read in full where its length is listed.
@@ -210,7 +211,7 @@ fn more_delegations_for_one_path_than_others_visit_are_a_warning_with_numbers() 
     let key = world.public("targets-1");
     let advice = |world: &World| {
         let repository = world.open();
-        let advice = lint::lint(&repository.published, &repository.policy, &repository.keys);
+        let advice = lint::lint(&repository.published, &repository.config, &repository.keys);
         advice.into_iter().filter(|line| line.contains("visit")).collect::<Vec<_>>()
     };
     world

@@ -5,8 +5,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use lastmile_metadata::RoleName;
-use lastmile_repo_tool::serve::{Answered, Server};
-use lastmile_repo_tool::verify;
+use lastmile_repo_tool::internal::server::{Answered, Server};
+use lastmile_repo_tool::internal::verify;
 use tokio::runtime::Runtime;
 
 use crate::world::World;

@@ -7,10 +7,12 @@
 
 mod advice;
 mod advisories;
+mod batch;
 mod bulk;
 mod catch_up;
 mod compressed;
 mod crash;
+mod custom_signers;
 mod delegations;
 mod disks;
 mod earlier;
@@ -18,7 +20,6 @@ mod elsewhere;
 mod files;
 mod formats;
 mod gate;
-mod group;
 mod http;
 mod many_roots;
 mod pins;

@@ -2,11 +2,10 @@
 
 use lastmile_client::MemoryStore;
 use lastmile_metadata::{RoleName, Root, Version};
-use lastmile_repo_tool::init::NewRepository;
-use lastmile_repo_tool::key_store::Protection;
-use lastmile_repo_tool::lint::lint;
-use lastmile_repo_tool::proof::is_refuted;
-use lastmile_repo_tool::verify;
+use lastmile_repo_tool::internal::lint::lint;
+use lastmile_repo_tool::internal::proof::is_refuted;
+use lastmile_repo_tool::internal::verify;
+use lastmile_repo_tool::{NewRepository, Protection};
 
 use crate::revocation::revoke_and_prove;
 use crate::snapshot::{forge_with, read};
@@ -41,7 +40,7 @@ fn a_root_past_those_that_a_client_follows_at_once_is_published() {
     assert_eq!(refreshes(&world, 258), 2);
     assert!(is_published(&world.add("a", "1")), "releases go on");
     let repository = world.open();
-    let advice = lint(&repository.published, &repository.policy, &repository.keys).join("\n");
+    let advice = lint(&repository.published, &repository.config, &repository.keys).join("\n");
     assert!(advice.contains("must follow 257 roots and needs 2 refreshes"), "{advice}");
     assert!(advice.contains("ship metadata/258.root.json"), "{advice}");
 }

@@ -5,20 +5,16 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use lastmile_metadata::{Key, RoleKeys, RoleName, Threshold, Version};
-use lastmile_repo_tool::draft::Draft;
-use lastmile_repo_tool::key_store::Protection;
-use lastmile_repo_tool::pin::GivenRoot;
-use lastmile_repo_tool::policy::KeyUri;
-use lastmile_repo_tool::publication::Unobserved;
-use lastmile_repo_tool::revoke::revoke;
-use lastmile_repo_tool::user::{RootDigest, UserConfig};
-use lastmile_repo_tool::{Error, Repository, Setting, Signing};
+use lastmile_repo_tool::internal::revoke::revoke;
+use lastmile_repo_tool::{
+    Draft, Error, GivenRoot, Invocation, KeyUri, Protection, Repository, RootDigest, Signing, Unobserved, UserConfig,
+};
 
 use crate::world::{World, is_published};
 
 /// The setting of somebody who uses the repository for the first time.
-fn stranger(world: &World, name: &str) -> Setting {
-    Setting { user: UserConfig::at(&world.folder.path().join(name)), ..world.setting() }
+fn stranger(world: &World, name: &str) -> Invocation {
+    Invocation { user: UserConfig::at(&world.folder.path().join(name)), ..world.invocation() }
 }
 
 fn digest(world: &World, version: u64) -> RootDigest {
@@ -26,8 +22,8 @@ fn digest(world: &World, version: u64) -> RootDigest {
 }
 
 /// Publishes a file as the user of `setting`.
-fn add(world: &World, setting: &Setting) -> Result<(), Error> {
-    let mut repository = Repository::open_for_change(&world.dir(), setting)?;
+fn add(world: &World, invocation: &Invocation) -> Result<(), Error> {
+    let mut repository = Repository::open_for_change(&world.dir(), invocation)?;
     let mut edit = repository.edit(Draft::default());
     edit.sign_again(&RoleName::TARGETS)?;
     let draft = edit.finish()?;
@@ -35,8 +31,8 @@ fn add(world: &World, setting: &Setting) -> Result<(), Error> {
     repository.conclude(&plan, &mut Unobserved).map(drop)
 }
 
-fn renew(world: &World, setting: &Setting) -> Result<(), Error> {
-    let mut repository = Repository::open_for_change(&world.dir(), setting)?;
+fn renew(world: &World, invocation: &Invocation) -> Result<(), Error> {
+    let mut repository = Repository::open_for_change(&world.dir(), invocation)?;
     let draft = Draft { again: [RoleName::SNAPSHOT, RoleName::TIMESTAMP].into(), ..Draft::default() };
     let plan = repository.plan(draft, Signing::Now)?;
     repository.conclude(&plan, &mut Unobserved).map(drop)
@@ -60,10 +56,10 @@ fn a_forged_folder_gets_no_signature_of_a_targets_key() {
     let forged = forged_for(&victim);
     let before = forged.files("metadata");
     // The victim runs a plain `add` there, with the configuration in which the true repository is pinned.
-    let setting = Setting { user: victim.setting().user, ..forged.setting() };
+    let invocation = Invocation { user: victim.invocation().user, ..forged.invocation() };
     fs::copy(victim.layout().keys().join("targets-1.pem"), forged.layout().keys().join("targets-1.pem")).unwrap();
     fs::copy(victim.layout().keys().join("targets-1.pub"), forged.layout().keys().join("targets-1.pub")).unwrap();
-    let refused = add(&forged, &setting).unwrap_err();
+    let refused = add(&forged, &invocation).unwrap_err();
     assert!(matches!(&refused, Error::NotPinned { .. }), "{refused}");
     let hint = refused.hint().unwrap();
     assert!(hint.contains(&format!("--root-sha256 {}", digest(&forged, 1))), "{hint}");
@@ -78,8 +74,8 @@ fn a_signer_without_a_pin_signs_no_waiting_change() {
     fs::rename(&key, &away).unwrap();
     fs::copy(key.with_extension("pub"), away.with_extension("pub")).unwrap();
     world.add("x", "1");
-    let setting = stranger(&world, "stranger.toml");
-    let mut repository = Repository::open(&world.dir(), &setting).unwrap();
+    let invocation = stranger(&world, "stranger.toml");
+    let mut repository = Repository::open(&world.dir(), &invocation).unwrap();
     repository.keys.add(&world.dir(), &KeyUri::File(away));
     let draft = repository.staged().unwrap();
     let keys = repository.keys.clone();
@@ -87,25 +83,27 @@ fn a_signer_without_a_pin_signs_no_waiting_change() {
     assert!(matches!(&refused, Err(Error::NotPinned { .. })), "{refused:?}");
     // With the digest of a root that the owners gave him, he does, then and later.
     let given = Some(GivenRoot { digest: digest(&world, 1), remember: true });
-    let mut repository = Repository::open(&world.dir(), &Setting { given_root: given, ..setting.clone() }).unwrap();
+    let mut repository =
+        Repository::open(&world.dir(), &Invocation { given_root: given, ..invocation.clone() }).unwrap();
     let draft = repository.staged().unwrap();
     assert_eq!(repository.sign_staged(&draft, &keys, &[].into()).unwrap().len(), 1);
-    assert!(Repository::open(&world.dir(), &setting).unwrap().authority().is_pinned());
+    assert!(Repository::open(&world.dir(), &invocation).unwrap().authority().is_pinned());
 }
 
 #[test]
 fn a_root_that_is_given_for_one_run_is_not_remembered_and_a_wrong_one_is_refused() {
     let world = World::new();
-    let setting = stranger(&world, "stranger.toml");
-    assert!(matches!(add(&world, &setting), Err(Error::NotPinned { .. })));
-    let given = |remember, digest| Setting { given_root: Some(GivenRoot { digest, remember }), ..setting.clone() };
+    let invocation = stranger(&world, "stranger.toml");
+    assert!(matches!(add(&world, &invocation), Err(Error::NotPinned { .. })));
+    let given =
+        |remember, digest| Invocation { given_root: Some(GivenRoot { digest, remember }), ..invocation.clone() };
     add(&world, &given(false, digest(&world, 1))).unwrap();
-    assert!(matches!(add(&world, &setting), Err(Error::NotPinned { .. })));
+    assert!(matches!(add(&world, &invocation), Err(Error::NotPinned { .. })));
     let refused = add(&world, &given(true, digest(&World::new(), 1))).unwrap_err();
     assert!(refused.to_string().contains("no root in"), "{refused}");
     let file = GivenRoot::read(&world.layout().metadata().join("1.root.json")).unwrap();
-    add(&world, &Setting { given_root: Some(file), ..setting.clone() }).unwrap();
-    add(&world, &setting).unwrap();
+    add(&world, &Invocation { given_root: Some(file), ..invocation.clone() }).unwrap();
+    add(&world, &invocation).unwrap();
 }
 
 #[test]
@@ -129,13 +127,13 @@ fn a_folder_that_was_set_back_or_changed_is_noticed() {
     let old = world.copy();
     world.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap()).unwrap();
     // The user has seen root 2; the copy has root 1 only.
-    let refused = add(&old, &Setting { user: world.setting().user, ..old.setting() }).unwrap_err();
+    let refused = add(&old, &Invocation { user: world.invocation().user, ..old.invocation() }).unwrap_err();
     assert!(refused.to_string().contains("2.root.json is missing"), "{refused}");
     // The copy goes its own way, with another root 2.
     let mut later = old;
     later.days_pass(1);
     later.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap()).unwrap();
-    let refused = add(&later, &Setting { user: world.setting().user, ..later.setting() }).unwrap_err();
+    let refused = add(&later, &Invocation { user: world.invocation().user, ..later.invocation() }).unwrap_err();
     assert!(refused.to_string().contains("not the root that you pinned"), "{refused}");
 }
 
@@ -152,16 +150,16 @@ fn a_pin_moves_along_the_verified_chain_only() {
     root.roles.insert(RoleName::TARGETS, RoleKeys::new(ids, Threshold::ONE));
     crate::snapshot::forge_with(&stolen, &world, "2.root.json", &root, "root-1");
     let before = fs::read_to_string(world.user_config()).unwrap();
-    let refused = add(&world, &world.setting());
+    let refused = add(&world, &world.invocation());
     assert!(matches!(&refused, Err(Error::Untrusted(_))), "{refused:?}");
     assert_eq!(fs::read_to_string(world.user_config()).unwrap(), before);
     // An honest one moves it, and an older root that is given does not bring it back.
     fs::remove_file(world.layout().metadata().join("2.root.json")).unwrap();
     world.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap()).unwrap();
-    let pinned = |world: &World| world.setting().user.pinned_root(digest(world, 1)).unwrap().unwrap();
+    let pinned = |world: &World| world.invocation().user.pinned_root(digest(world, 1)).unwrap().unwrap();
     assert_eq!((pinned(&world).version.get(), pinned(&world).digest), (2, digest(&world, 2)));
     let given = Some(GivenRoot { digest: digest(&world, 1), remember: true });
-    add(&world, &Setting { given_root: given, ..world.setting() }).unwrap();
+    add(&world, &Invocation { given_root: given, ..world.invocation() }).unwrap();
     assert_eq!(pinned(&world).version.get(), 2);
 }
 
@@ -171,17 +169,17 @@ fn keys_outside_the_folder_are_used_only_where_the_user_says_so() {
     let away = world.folder.path().canonicalize().unwrap().join("away.pem");
     fs::rename(world.layout().keys().join("targets-1.pem"), &away).unwrap();
     fs::copy(world.layout().keys().join("targets-1.pub"), away.with_extension("pub")).unwrap();
-    let text = fs::read_to_string(world.layout().policy()).unwrap();
+    let text = fs::read_to_string(world.layout().config()).unwrap();
     let dotted = format!("keys/../../{}", away.file_name().unwrap().to_str().unwrap());
     for path in [away.to_str().unwrap(), &dotted] {
         let named = text.replace("file:keys/targets-1.pem", &format!("file:{path}"));
         assert_ne!(named, text);
-        fs::write(world.layout().policy(), named).unwrap();
+        fs::write(world.layout().config(), named).unwrap();
         assert!(!is_published(&world.add("x", path)), "{path}");
         fs::remove_dir_all(world.layout().staged()).unwrap();
     }
     let repository = world.open();
-    let uri = repository.policy.key_uris().into_iter().find(|uri| uri.to_string().contains("away")).unwrap();
+    let uri = repository.config.key_uris().into_iter().find(|uri| uri.to_string().contains("away")).unwrap();
     repository.allow_key(&uri).unwrap();
     drop(repository);
     assert!(is_published(&world.add("x", "1")));
@@ -202,14 +200,14 @@ fn a_configuration_that_others_can_write_decides_nothing() {
     let world = World::new();
     let file = world.user_config();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
-    let refused = add(&world, &world.setting()).unwrap_err();
+    let refused = add(&world, &world.invocation()).unwrap_err();
     assert!(refused.to_string().contains("nobody else can write"), "{refused}");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-    add(&world, &world.setting()).unwrap();
+    add(&world, &world.invocation()).unwrap();
     fs::write(&file, "[repositories]\nx = 1").unwrap();
-    assert!(matches!(add(&world, &world.setting()), Err(Error::NotPinned { .. })));
+    assert!(matches!(add(&world, &world.invocation()), Err(Error::NotPinned { .. })));
     fs::write(&file, "repositories = 1 1").unwrap();
-    assert!(matches!(add(&world, &world.setting()), Err(Error::Policy { .. })));
+    assert!(matches!(add(&world, &world.invocation()), Err(Error::Config { .. })));
 }
 
 #[test]
@@ -237,11 +235,11 @@ fn another_repository_in_the_folder_of_a_pinned_one_gets_no_signature() {
         fs::create_dir_all(to.parent().unwrap()).unwrap();
         fs::copy(forged.layout().metadata().join(&file), to).unwrap();
     }
-    let refused = renew(&world, &world.setting()).unwrap_err().to_string();
-    assert!(refused.contains("now another one"), "{refused}");
+    let refused = renew(&world, &world.invocation()).unwrap_err().to_string();
+    assert!(refused.contains("now contains another one"), "{refused}");
     // Whoever put it there on purpose names its root.
     let given = Some(GivenRoot { digest: digest(&forged, 1), remember: true });
-    Repository::open(&world.dir(), &Setting { given_root: given, ..world.setting() }).unwrap();
+    Repository::open(&world.dir(), &Invocation { given_root: given, ..world.invocation() }).unwrap();
 }
 
 #[test]
@@ -266,8 +264,8 @@ fn what_was_published_is_no_failure_where_the_configuration_cannot_be_written() 
     let world = World::new();
     let given = Some(GivenRoot { digest: digest(&world, 1), remember: true });
     let user = UserConfig::at(Path::new("/proc/nowhere/config.toml"));
-    let setting = Setting { user, given_root: given, ..world.setting() };
-    let mut repository = Repository::open_for_change(&world.dir(), &setting).unwrap();
+    let invocation = Invocation { user, given_root: given, ..world.invocation() };
+    let mut repository = Repository::open_for_change(&world.dir(), &invocation).unwrap();
     let draft = Draft { again: [RoleName::SNAPSHOT, RoleName::TIMESTAMP].into(), ..Draft::default() };
     let plan = repository.plan(draft, Signing::Now).unwrap();
     assert!(is_published(&repository.conclude(&plan, &mut Unobserved).unwrap()));

@@ -5,12 +5,10 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use lastmile_repo_tool::group::{self, Shared};
-use lastmile_repo_tool::ingest::{Source, target_path};
-use lastmile_repo_tool::policy::Policy;
-use lastmile_repo_tool::publication::Unobserved;
-use lastmile_repo_tool::queue::{Answer, Request};
-use lastmile_repo_tool::{Error, Repository, Setting, Sharing, verify};
+use lastmile_repo_tool::internal::batch::{self, Shared};
+use lastmile_repo_tool::internal::queue::{Answer, Request};
+use lastmile_repo_tool::internal::verify;
+use lastmile_repo_tool::{Config, Error, Invocation, Repository, Sharing, Source, Unobserved, target_path};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -122,7 +120,7 @@ fn a_working_folder_of_another_user_or_that_others_can_write_is_refused() {
         fs::create_dir_all(&at).unwrap();
         fs::set_permissions(&at, fs::Permissions::from_mode(0o770)).unwrap();
         let reason = refusal(world.try_add("a", "1", &mut Unobserved));
-        assert!(reason.contains("can be written by other users") && reason.contains("chmod go-w"), "{reason}");
+        assert!(reason.contains("is writable by other users") && reason.contains("chmod go-w"), "{reason}");
         fs::set_permissions(&at, fs::Permissions::from_mode(0o700)).unwrap();
         // Only root can give a folder away.
         if chown(&at, Some(STRANGER), None).is_ok() {
@@ -246,7 +244,7 @@ fn a_huge_journal_is_not_read() {
     let file = fs::File::create(world.layout().publishing().join("journal.json")).unwrap();
     // It takes no room on the disk.
     file.set_len(1 << 40).unwrap();
-    assert!(refusal(world.try_add("a", "1", &mut Unobserved)).contains("the most that is read"));
+    assert!(refusal(world.try_add("a", "1", &mut Unobserved)).contains("the limit for such a file"));
 }
 
 #[test]
@@ -348,9 +346,9 @@ fn a_waiting_file_that_another_user_owns_is_copied_and_not_linked() {
 fn enter(world: &World, name: &str) -> Request {
     let file = world.folder.path().join(format!("file-{name}"));
     fs::write(&file, name).unwrap();
-    let policy = Policy::read(&world.layout()).unwrap();
+    let config = Config::read(&world.layout()).unwrap();
     let sources = [Source::new(file, target_path(name).unwrap())];
-    Request::enter(&world.layout(), &policy, None, &sources, None, &|_| {}).unwrap()
+    Request::enter(&world.layout(), &config, None, &sources, None, &|_| {}).unwrap()
 }
 
 #[test]
@@ -370,7 +368,7 @@ fn a_request_is_published_only_with_the_files_that_it_lists() {
             "huge" => fs::File::create(folder.join("request.json")).unwrap().set_len(1 << 40).unwrap(),
             kind => plant(kind, &file, &world.layout().keys().join("targets-1.pem")),
         }
-        let Shared::Here(done) = group::publish(&mine, &world.setting(), &mut Unobserved).unwrap() else { panic!() };
+        let Shared::ByUs(done) = batch::publish(&mine, &world.invocation(), &mut Unobserved).unwrap() else { panic!() };
         assert!(is_published(&done.outcome), "{lie}");
         drop(done);
         assert_eq!(world.fetch("mine").unwrap().unwrap(), b"mine", "{lie}");
@@ -390,7 +388,7 @@ fn a_file_that_is_named_by_its_hash_is_never_replaced() {
     let name = format!("{}.a", hash("1"));
     fs::write(world.layout().targets().join(&name), "somebody else's").unwrap();
     let reason = refusal(world.try_add("a", "1", &mut Unobserved));
-    assert!(reason.contains("is there with other bytes"), "{reason}");
+    assert!(reason.contains("exists with other content"), "{reason}");
     assert_eq!(fs::read(world.layout().targets().join(&name)).unwrap(), b"somebody else's");
     fs::write(world.layout().targets().join(&name), "1").unwrap();
     assert!(is_published(&world.add("a", "1")));
@@ -416,8 +414,8 @@ fn the_lock_is_a_regular_file_of_ours() {
 }
 
 /// As one user of a group sees it.
-fn in_group(world: &World) -> Setting {
-    Setting { sharing: Sharing::Group(rustix::process::getegid().as_raw()), ..world.setting() }
+fn in_group(world: &World) -> Invocation {
+    Invocation { sharing: Sharing::Group(rustix::process::getegid().as_raw()), ..world.invocation() }
 }
 
 #[test]
@@ -429,8 +427,8 @@ fn each_user_of_a_group_has_folders_of_their_own_and_finishes_their_own_publicat
         fs::write(&file, content).unwrap();
         let layout = in_group(&world).layout(&world.dir());
         let sources = [Source::new(file, target_path("a").unwrap())];
-        let request = Request::enter(&layout, &Policy::read(&layout)?, None, &sources, None, &|_| {})?;
-        group::publish(&request, &in_group(&world), &mut Unobserved).map(drop)
+        let request = Request::enter(&layout, &Config::read(&layout)?, None, &sources, None, &|_| {})?;
+        batch::publish(&request, &in_group(&world), &mut Unobserved).map(drop)
     };
     add("1").unwrap();
     assert!(
@@ -447,7 +445,7 @@ fn each_user_of_a_group_has_folders_of_their_own_and_finishes_their_own_publicat
         assert!(reason.contains("user 65534 finishes it with `lastmile-repo renew`"), "{reason}");
         assert!(reason.contains(".publishing-65534"), "{reason}");
         assert!(other.join("journal.json").exists());
-        let opened = Repository::open(&world.dir(), &world.setting());
+        let opened = Repository::open(&world.dir(), &world.invocation());
         assert!(opened.is_ok(), "it can still be looked at");
     }
     fs::remove_dir_all(&other).unwrap();
@@ -458,11 +456,11 @@ fn each_user_of_a_group_has_folders_of_their_own_and_finishes_their_own_publicat
 #[test]
 fn what_waits_in_a_shared_repository_is_open_to_the_group() {
     let world = World::new();
-    let setting = in_group(&world);
+    let invocation = in_group(&world);
     fs::remove_file(world.layout().keys().join("targets-1.pem")).unwrap();
     let file = world.folder.path().join("shared");
     fs::write(&file, "1").unwrap();
-    let mut repository = Repository::open_for_change(&world.dir(), &setting).unwrap();
+    let mut repository = Repository::open_for_change(&world.dir(), &invocation).unwrap();
     let sources = [Source::new(file, target_path("sub/a").unwrap())];
     let draft = repository.staged().unwrap();
     let role = lastmile_metadata::RoleName::TARGETS;
@@ -477,9 +475,9 @@ fn what_waits_in_a_shared_repository_is_open_to_the_group() {
     let staged = world.layout().staged();
     // As another user of the group would have made it.
     if chown(&staged, Some(STRANGER), None).is_ok() {
-        assert!(Repository::open_for_change(&world.dir(), &setting).unwrap().staged().unwrap().from_staged);
-        refusal(Repository::open_for_change(&world.dir(), &world.setting()));
+        assert!(Repository::open_for_change(&world.dir(), &invocation).unwrap().staged().unwrap().from_staged);
+        refusal(Repository::open_for_change(&world.dir(), &world.invocation()));
         chown(&staged, Some(STRANGER), Some(STRANGER)).unwrap();
-        refusal(Repository::open_for_change(&world.dir(), &setting));
+        refusal(Repository::open_for_change(&world.dir(), &invocation));
     }
 }

@@ -4,11 +4,11 @@ use std::fs;
 
 use lastmile_keys::{PrivateKey, Scheme, Signer as _};
 use lastmile_metadata::RoleName;
-use lastmile_repo_tool::edit::delegations::{NewDelegation, Trust, patterns};
-use lastmile_repo_tool::key_store::{self, Protection, public_key_text};
-use lastmile_repo_tool::publication::Unobserved;
-use lastmile_repo_tool::revoke::revoke;
-use lastmile_repo_tool::{Error, InvalidInput, KeyReason, PathError, Signing};
+use lastmile_repo_tool::internal::key_store::{self, public_key_text};
+use lastmile_repo_tool::internal::revoke::revoke;
+use lastmile_repo_tool::{
+    Error, InvalidInput, KeyReason, NewDelegation, PathError, Protection, Signing, Trust, Unobserved, patterns,
+};
 
 use crate::revocation::generated;
 use crate::world::{World, is_published};
@@ -50,7 +50,7 @@ fn a_lie_beside_a_key_that_signs_stops_the_change_and_says_so() {
 }
 
 #[test]
-fn the_policy_forgets_a_key_only_after_its_private_part_was_opened() {
+fn the_config_forgets_a_key_only_after_its_private_part_was_opened() {
     let world = World::new();
     let revoked = world.public("timestamp-1");
     // Says that the other key is the one that is revoked.
@@ -62,7 +62,7 @@ fn the_policy_forgets_a_key_only_after_its_private_part_was_opened() {
     fs::remove_file(other).unwrap();
     repository = world.open();
     let revocation = revoke(&mut repository, &revoked, &generated(&Protection::None)).unwrap();
-    let text = revocation.draft.policy.as_ref().unwrap().text();
+    let text = revocation.draft.config.as_ref().unwrap().text();
     assert!(!text.contains("timestamp-1.pem"), "{text}");
 }
 

@@ -3,10 +3,10 @@
 
 use lastmile_keys::PrivateKey;
 use lastmile_metadata::{Json, Key, RoleName, Signature, Version, assemble};
-use lastmile_repo_tool::publication::Unobserved;
-use lastmile_repo_tool::review::Accepted;
-use lastmile_repo_tool::user::{PinnedRoot, RootDigest};
-use lastmile_repo_tool::{Error, Outcome, Repository, Setting, Signing, diff};
+use lastmile_repo_tool::internal::diff;
+use lastmile_repo_tool::{
+    Accepted, Error, Invocation, Outcome, PinnedRoot, Repository, RootDigest, Signing, Unobserved,
+};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -68,9 +68,9 @@ impl World {
         std::fs::write(&path, staged.to_string()).unwrap();
     }
 
-    pub(crate) fn accepting(&self, names: &[&str]) -> Setting {
+    pub(crate) fn accepting(&self, names: &[&str]) -> Invocation {
         let accepted = Accepted::new(names.iter().map(ToString::to_string));
-        Setting { accepted, ..self.setting() }
+        Invocation { accepted, ..self.invocation() }
     }
 
     /// What a signer sees.
@@ -117,8 +117,8 @@ impl World {
         if file == "1.root.json" {
             // The owners pin it, whoever made it.
             let digest = RootDigest::of(&bytes);
-            self.setting().user.pin(digest, PinnedRoot { version: Version::ONE, digest }).unwrap();
-            self.setting().user.set_repository_in(&self.dir(), digest).unwrap();
+            self.invocation().user.pin(digest, PinnedRoot { version: Version::ONE, digest }).unwrap();
+            self.invocation().user.set_repository_in(&self.dir(), digest).unwrap();
         }
     }
 }

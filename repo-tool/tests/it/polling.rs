@@ -4,8 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use lastmile_client::MemoryStore;
 use lastmile_metadata::RoleName;
-use lastmile_repo_tool::Outcome;
-use lastmile_repo_tool::publication::Unobserved;
+use lastmile_repo_tool::{Outcome, Unobserved};
 
 use crate::world::World;
 

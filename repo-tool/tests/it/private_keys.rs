@@ -5,15 +5,11 @@ use std::path::{Path, PathBuf};
 
 use lastmile_keys::{PrivateKey, Scheme};
 use lastmile_metadata::RoleName;
-use lastmile_repo_tool::draft::Draft;
-use lastmile_repo_tool::ingest::{self, Hidden, Source, target_path};
-use lastmile_repo_tool::init::NewRepository;
-use lastmile_repo_tool::key_store::Protection;
-use lastmile_repo_tool::own_files::OwnFiles;
-use lastmile_repo_tool::policy::Policy;
-use lastmile_repo_tool::publication::Unobserved;
-use lastmile_repo_tool::queue::Request;
-use lastmile_repo_tool::{Error, git_ignore};
+use lastmile_repo_tool::internal::git_ignore;
+use lastmile_repo_tool::internal::intake::{self, Hidden};
+use lastmile_repo_tool::internal::own_files::OwnFiles;
+use lastmile_repo_tool::internal::queue::Request;
+use lastmile_repo_tool::{Config, Draft, Error, NewRepository, Protection, Source, Unobserved, target_path};
 
 use crate::world::World;
 
@@ -46,7 +42,7 @@ fn sequence(parts: &[&[u8]]) -> Vec<u8> {
 fn publish(world: &World, source: &Source) -> Result<(), Error> {
     let queued = Request::enter(
         &world.layout(),
-        &Policy::read(&world.layout()).unwrap(),
+        &Config::read(&world.layout()).unwrap(),
         None,
         std::slice::from_ref(source),
         None,
@@ -235,7 +231,7 @@ fn key_files_that_the_configuration_names_are_refused_wherever_they_are() {
 #[test]
 fn folders_that_contain_the_repository_are_refused_as_a_whole() {
     let world = World::new();
-    let own = OwnFiles::of(&world.layout(), &world.open().policy).unwrap();
+    let own = OwnFiles::of(&world.layout(), &world.open().config).unwrap();
     let dir = world.dir();
     std::os::unix::fs::symlink(world.folder.path(), dir.join("up")).unwrap();
     for path in [".", "..", "../repository", "keys", "keys/..", "metadata", "targets", "up/.", "up/repository/keys"] {
@@ -272,13 +268,13 @@ fn hidden_files_are_passed_over_unless_they_are_named() {
     }
     let dist = world.folder.path().join("dist");
     let names = |hidden| -> (Vec<String>, usize) {
-        let found = ingest::find(&dist, None, hidden).unwrap();
+        let found = intake::find(&dist, None, hidden).unwrap();
         (found.sources.iter().map(|source| source.name.to_string()).collect(), found.hidden)
     };
     assert_eq!(names(Hidden::Skip), (vec!["app".to_string()], 3));
     let all = [".env", ".git/HEAD", ".git/config", "app", "sub/.hidden"].map(ToString::to_string);
     assert_eq!(names(Hidden::Include), (all.to_vec(), 0));
-    let named = ingest::find(&dist.join(".env"), None, Hidden::Skip).unwrap();
+    let named = intake::find(&dist.join(".env"), None, Hidden::Skip).unwrap();
     assert_eq!((named.sources.len(), named.hidden), (1, 0));
 }
 
@@ -294,9 +290,9 @@ fn git_ignores_keys_and_working_files_of_a_new_repository() {
     fs::write(folder.path().join(".gitignore"), "/keys/\n").unwrap();
     let mut new = NewRepository::new(Protection::None);
     new.keys = Some(folder.path().join("secret"));
-    new.create(folder.path(), &world.setting(), &mut lastmile_repo_tool::publication::Unobserved).unwrap();
+    new.create(folder.path(), &world.invocation(), &mut lastmile_repo_tool::Unobserved).unwrap();
     assert_eq!(fs::read_to_string(folder.path().join(".gitignore")).unwrap(), "/keys/\n");
-    let layout = lastmile_repo_tool::layout::Layout::new(folder.path());
+    let layout = lastmile_repo_tool::internal::layout::Layout::new(folder.path());
     let missing = git_ignore::missing(&layout, &folder.path().join("secret")).unwrap();
     assert_eq!(missing, ["/.publishing*", "/.queue*", "/.lock", "/secret/"]);
 }
@@ -308,7 +304,7 @@ fn copies_of_own_private_keys_are_refused() {
     let world = World::with(&NewRepository { online_keys: Protection::None, ..new });
     let keys = world.layout().keys();
     let outside_key = outside(&world, "usb/key", b"an unknown form");
-    world.setting().user.allow_key(world.open().digest, &outside_key).unwrap();
+    world.invocation().user.allow_key(world.open().digest, &outside_key).unwrap();
     let copies = [
         ("an-encrypted-key", fs::read(keys.join("root-1.pem")).unwrap(), "is a copy of keys/root-1.pem"),
         ("a-key", fs::read(keys.join("timestamp-1.pem")).unwrap(), "is a copy of keys/timestamp-1.pem"),
@@ -340,15 +336,15 @@ fn copies_of_own_private_keys_are_refused() {
 fn a_new_repository_does_not_get_its_keys_where_they_are_served() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("repository");
-    let setting = World::new().setting();
+    let invocation = World::new().invocation();
     std::os::unix::fs::symlink(dir.join("targets"), folder.path().join("link")).unwrap();
     for keys in
         [dir.join("targets/keys"), dir.join("metadata"), dir.join("keys/../targets"), folder.path().join("link")]
     {
         let mut new = NewRepository::new(Protection::None);
         new.keys = Some(keys.clone());
-        let error = new.create(&dir, &setting, &mut Unobserved).unwrap_err();
-        assert!(error.to_string().contains("is served to everybody"), "{keys:?}: {error}");
+        let error = new.create(&dir, &invocation, &mut Unobserved).unwrap_err();
+        assert!(error.to_string().contains("is served to everyone"), "{keys:?}: {error}");
     }
     let pems = walkdir::WalkDir::new(folder.path()).into_iter().filter_map(Result::ok);
     assert_eq!(pems.filter(|entry| entry.path().extension().is_some_and(|ending| ending == "pem")).count(), 0);
@@ -357,11 +353,11 @@ fn a_new_repository_does_not_get_its_keys_where_they_are_served() {
 #[test]
 fn without_knowing_which_keys_the_user_names_nothing_is_published() {
     let world = World::new();
-    let policy = world.open().policy;
+    let config = world.open().config;
     let root = world.layout().metadata().join("1.root.json");
     fs::remove_file(&root).unwrap();
-    assert!(OwnFiles::of(&world.layout(), &policy).is_ok(), "a folder without a root has no keys of a user");
+    assert!(OwnFiles::of(&world.layout(), &config).is_ok(), "a folder without a root has no keys of a user");
     fs::create_dir(&root).unwrap();
-    let error = OwnFiles::of(&world.layout(), &policy).err();
+    let error = OwnFiles::of(&world.layout(), &config).err();
     assert!(matches!(&error, Some(Error::File { path, .. }) if *path == root), "{error:?}");
 }

@@ -4,12 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use lastmile_metadata::{RoleName, TargetPath};
-use lastmile_repo_tool::draft::Draft;
-use lastmile_repo_tool::edit::bins::NewBins;
-use lastmile_repo_tool::edit::delegations::Trust;
+use lastmile_repo_tool::{Draft, NewBins, Signing, Trust, Unobserved};
 
-use lastmile_repo_tool::publication::Unobserved;
-use lastmile_repo_tool::{Signing, verify};
+use lastmile_repo_tool::internal::verify;
 
 use crate::world::{World, is_published};
 

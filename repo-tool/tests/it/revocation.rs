@@ -3,12 +3,10 @@
 use lastmile_client::MemoryStore;
 use lastmile_keys::{PrivateKey, PublicKey, Scheme};
 use lastmile_metadata::RoleName;
-use lastmile_repo_tool::key_store::{self, Protection};
-use lastmile_repo_tool::policy::KeyUri;
-use lastmile_repo_tool::proof::{Before, ProofRow, Verdict, is_refuted, prove};
-use lastmile_repo_tool::publication::Unobserved;
-use lastmile_repo_tool::revoke::{KeyCount, Replacement, Replacements, Revocation, revoke};
-use lastmile_repo_tool::{Error, Outcome, PathError, RevokeError, Signing};
+use lastmile_repo_tool::internal::key_store::{self};
+use lastmile_repo_tool::internal::proof::{Before, ProofRow, Verdict, is_refuted, prove};
+use lastmile_repo_tool::internal::revoke::{KeyCount, Replacement, Replacements, Revocation, revoke};
+use lastmile_repo_tool::{Error, KeyUri, Outcome, PathError, Protection, RevokeError, Signing, Unobserved};
 
 use crate::delegations::{delegate, delegate_from};
 use crate::world::{World, is_published};
@@ -251,7 +249,7 @@ fn without_a_replacement_a_role_that_nobody_could_sign_is_refused_before_anythin
     let (targets, other) = (world.public("targets-1"), seeded(3));
     let (team, uri) = world.key("team");
     world.change_with(&[uri], &mut Unobserved, |edit| delegate(edit, "team", "team/*", &team)).unwrap();
-    let state = || (world.files("keys"), world.files("metadata"), std::fs::read(world.layout().policy()).unwrap());
+    let state = || (world.files("keys"), world.files("metadata"), std::fs::read(world.layout().config()).unwrap());
     let before = state();
     let refused =
         |key: &PublicKey, replacements: &Replacements| match revoke(&mut world.open(), key, replacements).map(drop) {
@@ -259,9 +257,9 @@ fn without_a_replacement_a_role_that_nobody_could_sign_is_refused_before_anythin
             other => panic!("{other:?}"),
         };
     let reason = refused(&team, &from_holders(&[]));
-    assert!(reason.contains("team would have 0 keys, and 1 must sign"), "{reason}");
+    assert!(reason.contains("team would have 0 keys, but 1 must sign"), "{reason}");
     assert!(reason.contains("--replace-with FILE.pub") && reason.contains("--generate"), "{reason}");
-    assert!(refused(&team, &from_holders(&[(None, &team)])).contains("is the key that is revoked"));
+    assert!(refused(&team, &from_holders(&[(None, &team)])).contains("is the revoked key"));
     assert!(refused(&team, &from_holders(&[(Some("root"), &other)])).contains("root loses no key"));
     assert_eq!(state(), before, "nothing was written");
     // Where the holder of the new key is elsewhere, its signature is waited for.
@@ -295,7 +293,7 @@ fn roles_of_different_holders_get_their_own_replacements() {
         let trusting = repository.published.roles_trusting(key).unwrap();
         assert_eq!(trusting, [(self::role(role), Some(RoleName::TARGETS))]);
     }
-    let listed: Vec<KeyUri> = repository.policy.key_uris();
+    let listed: Vec<KeyUri> = repository.config.key_uris();
     assert!(keys.iter().all(|(_, uri)| listed.contains(uri)), "{listed:?}");
 }
 

@@ -2,8 +2,7 @@
 
 use lastmile_client::MemoryStore;
 use lastmile_metadata::RoleName;
-use lastmile_repo_tool::publication::Unobserved;
-use lastmile_repo_tool::{EditError, Error, Outcome};
+use lastmile_repo_tool::{EditError, Error, Outcome, Unobserved};
 
 use crate::delegations::delegate;
 use crate::world::{World, is_published};

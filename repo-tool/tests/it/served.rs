@@ -4,13 +4,10 @@ use std::fs;
 
 use lastmile_client::MemoryStore;
 use lastmile_metadata::{RoleName, Timestamp, Version};
-use lastmile_repo_tool::catch_up::{CaughtUp, Foreign, Resolution, catch_up};
-use lastmile_repo_tool::diff;
-use lastmile_repo_tool::draft::Draft;
-use lastmile_repo_tool::proof::is_refuted;
-use lastmile_repo_tool::publication::Unobserved;
-use lastmile_repo_tool::user::RootDigest;
-use lastmile_repo_tool::{Error, NetworkError, ServedState, Setting, Signing};
+use lastmile_repo_tool::internal::catch_up::{CaughtUp, Foreign, Resolution, catch_up};
+use lastmile_repo_tool::internal::diff;
+use lastmile_repo_tool::internal::proof::is_refuted;
+use lastmile_repo_tool::{Draft, Error, Invocation, NetworkError, RootDigest, ServedState, Signing, Unobserved};
 
 use crate::revocation::revoke_and_prove;
 use crate::snapshot::{forge_with, list_versions_only, read, replace_content};
@@ -26,7 +23,7 @@ pub(crate) fn url(server: &World) -> String {
 
 /// Makes `world` know where it is served.
 pub(crate) fn serve(world: &World, server: &World) {
-    world.setting().user.set_metadata_url(digest(world), &url(server)).unwrap();
+    world.invocation().user.set_metadata_url(digest(world), &url(server)).unwrap();
 }
 
 pub(crate) fn version(world: &World, role: &str) -> u64 {
@@ -42,7 +39,7 @@ pub(crate) fn version(world: &World, role: &str) -> u64 {
 }
 
 pub(crate) fn run(world: &World, server: &World, foreign: Foreign) -> Result<CaughtUp, Error> {
-    catch_up(&world.dir(), &world.setting(), &url(server), foreign, false)
+    catch_up(&world.dir(), &world.invocation(), &url(server), foreign, false)
 }
 
 /// Whether a client that has seen what `server` has gets `name` from `world` next.
@@ -76,7 +73,7 @@ fn the_highest_version_on_the_disk_counts() {
     assert!(world.files("metadata").contains(&"8.targets.json".to_string()));
     fs::write(world.layout().metadata().join("2000.snapshot.json"), "planted").unwrap();
     let refused = world.try_add("b", "2", &mut Unobserved).unwrap_err().to_string();
-    assert!(refused.contains("snapshot version 2000 was found") && refused.contains("remove"), "{refused}");
+    assert!(refused.contains("found snapshot version 2000") && refused.contains("remove"), "{refused}");
     fs::remove_file(world.layout().metadata().join("2000.snapshot.json")).unwrap();
     world.add("b", "2");
 }
@@ -132,8 +129,8 @@ fn the_second_of_two_copies_that_publish_is_told_and_loses_nothing() {
     let refused = copy.try_add("b", "2", &mut Unobserved).unwrap_err().to_string();
     assert!(refused.contains("the server has timestamp version 2"), "{refused}");
     // Without a comparison, it issues the same versions.
-    let setting = Setting { served: ServedState::Ignore, ..copy.setting() };
-    copy.add_as(&setting, "b", "2").unwrap();
+    let invocation = Invocation { served: ServedState::Ignore, ..copy.invocation() };
+    copy.add_as(&invocation, "b", "2").unwrap();
     let done = run(&copy, &served, Foreign::Adopt).unwrap();
     assert_eq!(done.dropped, ["b"]);
     assert!(copy.files("superseded").contains(&"2.targets.json".to_string()));
@@ -172,11 +169,11 @@ fn versions_that_no_publication_reached_point_to_a_stolen_key() {
 #[test]
 fn a_server_that_cannot_be_reached_stops_a_publication_unless_told() {
     let world = World::new();
-    world.setting().user.set_metadata_url(digest(&world), "file:///nowhere/metadata/").unwrap();
+    world.invocation().user.set_metadata_url(digest(&world), "file:///nowhere/metadata/").unwrap();
     let refused = world.try_add("a", "1", &mut Unobserved);
     assert!(matches!(&refused, Err(Error::Network(_))), "{refused:?}");
-    let setting = Setting { served: ServedState::Ignore, ..world.setting() };
-    world.add_as(&setting, "a", "1").unwrap();
+    let invocation = Invocation { served: ServedState::Ignore, ..world.invocation() };
+    world.add_as(&invocation, "a", "1").unwrap();
     assert_eq!(world.fetch("a").unwrap().unwrap(), b"1");
 }
 
@@ -185,12 +182,12 @@ fn a_root_that_was_lost_comes_back_from_the_server() {
     let world = World::new();
     let restored = world.copy();
     world.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap()).unwrap();
-    let setting = Setting { user: world.setting().user, ..restored.setting() };
-    let refused = restored.add_as(&setting, "a", "1").unwrap_err().to_string();
+    let invocation = Invocation { user: world.invocation().user, ..restored.invocation() };
+    let refused = restored.add_as(&invocation, "a", "1").unwrap_err().to_string();
     assert!(refused.contains("2.root.json is missing"), "{refused}");
-    let done = catch_up(&restored.dir(), &setting, &url(&world), Foreign::Refuse, false).unwrap();
+    let done = catch_up(&restored.dir(), &invocation, &url(&world), Foreign::Refuse, false).unwrap();
     assert_eq!(done.resolution, Resolution::Adopted);
-    restored.add_as(&setting, "a", "1").unwrap();
+    restored.add_as(&invocation, "a", "1").unwrap();
     assert!(reaches_clients_of(&world, &restored, "a"));
 }
 
@@ -198,8 +195,8 @@ fn a_root_that_was_lost_comes_back_from_the_server() {
 fn nothing_is_adopted_from_a_repository_that_is_not_pinned() {
     let (world, other) = (World::new(), World::new());
     assert!(run(&world, &other, Foreign::Adopt).is_err());
-    let setting = Setting { user: other.setting().user, ..world.setting() };
-    let refused = catch_up(&world.dir(), &setting, &url(&world), Foreign::Adopt, false);
+    let invocation = Invocation { user: other.invocation().user, ..world.invocation() };
+    let refused = catch_up(&world.dir(), &invocation, &url(&world), Foreign::Adopt, false);
     assert!(matches!(&refused, Err(Error::NotPinned { .. })), "{refused:?}");
 }
 
@@ -238,7 +235,7 @@ fn a_revocation_passes_what_a_thief_publishes() {
 #[test]
 fn a_server_that_cannot_be_reached_stops_no_revocation() {
     let world = World::new();
-    world.setting().user.set_metadata_url(digest(&world), "file:///nowhere/metadata/").unwrap();
+    world.invocation().user.set_metadata_url(digest(&world), "file:///nowhere/metadata/").unwrap();
     let renewed = world.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap());
     assert!(matches!(&renewed, Err(Error::Network(NetworkError::Compare(_)))), "{renewed:?}");
     let rows = revoke_and_prove(&world, &world.public("timestamp-1"));
@@ -248,7 +245,7 @@ fn a_server_that_cannot_be_reached_stops_no_revocation() {
 #[test]
 fn a_comparison_that_failed_is_made_again() {
     let world = World::new();
-    world.setting().user.set_metadata_url(digest(&world), "file:///nowhere/metadata/").unwrap();
+    world.invocation().user.set_metadata_url(digest(&world), "file:///nowhere/metadata/").unwrap();
     let mut repository = world.open();
     for _ in 0..2 {
         let draft = Draft { again: [RoleName::TIMESTAMP].into(), ..Draft::default() };
@@ -265,7 +262,7 @@ fn versions_that_were_driven_up_lead_to_revoke_and_nothing_leads_back() {
     forge_with(&server, &server, "timestamp.json", &timestamp, "timestamp-1");
     serve(&world, &server);
     let refused = world.try_add("a", "1", &mut Unobserved).unwrap_err().to_string();
-    assert!(refused.contains("`lastmile-repo revoke` it") && !refused.contains("catch-up"), "{refused}");
+    assert!(refused.contains("Run `lastmile-repo revoke`") && !refused.contains("catch-up"), "{refused}");
     let rows = revoke_and_prove(&world, &world.public("timestamp-1"));
     assert!(!is_refuted(&rows), "{rows:?}");
     // What the server has is void now, whoever uploads when.

@@ -1,10 +1,9 @@
 //! What a signer is shown: everything that the signature will cover.
 
 use lastmile_metadata::{DelegatedRoles, RoleName};
-use lastmile_repo_tool::draft::Draft;
-use lastmile_repo_tool::key_store::keyid_of;
-use lastmile_repo_tool::publication::Unobserved;
-use lastmile_repo_tool::{Error, Signing, diff};
+use lastmile_repo_tool::internal::diff;
+use lastmile_repo_tool::internal::key_store::keyid_of;
+use lastmile_repo_tool::{Draft, Error, Signing, Unobserved};
 use serde_json::{Value, json};
 
 use crate::delegations::delegate;

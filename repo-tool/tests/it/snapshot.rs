@@ -6,13 +6,10 @@ use lastmile_metadata::{
     Algorithm, Envelope, Hashes, KeyId, MetaFile, Role, RoleName, Signature, Snapshot, TargetFile, TargetPath, Targets,
     Timestamp, assemble,
 };
-use lastmile_repo_tool::draft::Draft;
-use lastmile_repo_tool::edit::bins::NewBins;
-use lastmile_repo_tool::edit::delegations::Trust;
-use lastmile_repo_tool::key_store::{NoPassPhrases, keyid_of, open_private_key};
-use lastmile_repo_tool::lint::lint;
-use lastmile_repo_tool::publication::Unobserved;
-use lastmile_repo_tool::{Error, Signing, diff};
+use lastmile_repo_tool::internal::diff;
+use lastmile_repo_tool::internal::key_store::{keyid_of, open_private_key};
+use lastmile_repo_tool::internal::lint::lint;
+use lastmile_repo_tool::{Draft, Error, NewBins, NoPassPhrases, Signing, Trust, Unobserved};
 use serde_json::Value;
 
 use crate::delegations::delegate;
@@ -203,7 +200,7 @@ fn many_bins_of_an_earlier_version_stay_listed_by_version_under_a_standing_warni
     let advice = |world: &World| {
         let mut repository = world.open();
         repository.published.role(&RoleName::TARGETS).unwrap();
-        lint(&repository.published, &repository.policy, &repository.keys).join("\n")
+        lint(&repository.published, &repository.config, &repository.keys).join("\n")
     };
     // Such bins, made now, are listed with their hashes.
     assert!(listed(&world).iter().all(|(_, is_whole)| *is_whole));

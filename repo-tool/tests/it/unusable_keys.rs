@@ -2,13 +2,11 @@
 
 use lastmile_keys::PublicKey;
 use lastmile_metadata::{KeyId, RoleName};
-use lastmile_repo_tool::key_store::Protection;
-use lastmile_repo_tool::lint;
-use lastmile_repo_tool::publication::Unobserved;
-use lastmile_repo_tool::revoke::revoke;
-use lastmile_repo_tool::status::Status;
-use lastmile_repo_tool::trusting::OddKind;
-use lastmile_repo_tool::{Error, Outcome, Signing};
+use lastmile_repo_tool::internal::lint;
+use lastmile_repo_tool::internal::revoke::revoke;
+use lastmile_repo_tool::internal::status::Status;
+use lastmile_repo_tool::internal::trusting::OddKind;
+use lastmile_repo_tool::{Error, Outcome, Protection, Signing, Unobserved};
 use serde_json::Value;
 
 use crate::delegations::delegate;
@@ -48,7 +46,7 @@ fn an_unusable_key_is_told_of_and_removed_by_its_id() {
     let root = &world.metadata("3.root.json")["signed"];
     assert!(root["keys"][&id].is_null() && root["roles"]["targets"]["keyids"].as_array().unwrap().len() == 1);
     let repository = world.open();
-    let advice = lint::lint(&repository.published, &repository.policy, &repository.keys);
+    let advice = lint::lint(&repository.published, &repository.config, &repository.keys);
     assert!(!advice.iter().any(|line| line.contains(&id)), "{advice:?}");
 }
 
@@ -97,7 +95,7 @@ fn an_id_that_names_no_key_is_removed() {
 #[test]
 fn too_few_keys_are_never_left() {
     let world = World::new();
-    let id = KeyId::new(lastmile_repo_tool::key_store::keyid_of(&world.public("targets-1")));
+    let id = KeyId::new(lastmile_repo_tool::internal::key_store::keyid_of(&world.public("targets-1")));
     let mut repository = world.open();
     let mut edit = repository.edit(Default::default());
     // It stands for a key that can be used, and is listed once.

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use lastmile_repo_tool::user::RootDigest;
+use lastmile_repo_tool::RootDigest;
 use tempfile::TempDir;
 
 /// A folder that every user may enter, with the program in it.
@@ -136,14 +136,14 @@ fn a_key_elsewhere_is_allowed_for_one_command() {
     let run = |command: &mut Command, args: &[&str]| command.args(args).output().unwrap();
     let made = run(&mut place.command(home), &["init", "--unencrypted-keys"]);
     assert!(made.status.success(), "{}", text(&made));
-    let (key, policy) = (place.path("targets.pem"), place.path("repository/repo.toml"));
+    let (key, config) = (place.path("targets.pem"), place.path("repository/repo.toml"));
     fs::rename(place.path("repository/keys/targets-1.pem"), &key).unwrap();
-    let named = fs::read_to_string(&policy).unwrap();
-    fs::write(&policy, named.replace("file:keys/targets-1.pem", &format!("file:{}", key.display()))).unwrap();
+    let named = fs::read_to_string(&config).unwrap();
+    fs::write(&config, named.replace("file:keys/targets-1.pem", &format!("file:{}", key.display()))).unwrap();
     fs::write(place.path("app"), "1").unwrap();
 
     let staged = run(&mut place.command(home), &["add", "app"]);
-    assert!(text(&staged).contains("Not published yet"), "{staged:?}");
+    assert!(text(&staged).contains("Nothing has been published"), "{staged:?}");
     let discarded = run(&mut place.command(home), &["discard"]);
     assert!(discarded.status.success(), "{}", text(&discarded));
 

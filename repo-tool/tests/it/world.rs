@@ -6,17 +6,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use lastmile_client::{Error as ClientError, MemoryStore, Updater, blocking};
 use lastmile_keys::{PrivateKey, PublicKey, Scheme, Signer as _};
 use lastmile_metadata::{RoleName, TargetPath};
-use lastmile_repo_tool::draft::Draft;
-use lastmile_repo_tool::edit::Edit;
-use lastmile_repo_tool::ingest::{Source, target_path};
-use lastmile_repo_tool::init::NewRepository;
-use lastmile_repo_tool::key_store::{self, Protection};
-use lastmile_repo_tool::layout::Layout;
-use lastmile_repo_tool::overlay::{METADATA_URL, Overlay, TARGETS_URL};
-use lastmile_repo_tool::policy::KeyUri;
-use lastmile_repo_tool::publication::{Observer, Unobserved};
-use lastmile_repo_tool::user::UserConfig;
-use lastmile_repo_tool::{Error, Outcome, Repository, Setting, Signing};
+use lastmile_repo_tool::internal::key_store::{self};
+use lastmile_repo_tool::internal::layout::Layout;
+use lastmile_repo_tool::internal::overlay::{METADATA_URL, Overlay, TARGETS_URL};
+use lastmile_repo_tool::{
+    Draft, Edit, Error, Invocation, KeyUri, NewRepository, Observer, Outcome, Protection, Repository, Signing, Source,
+    Unobserved, UserConfig, target_path,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -33,7 +29,7 @@ impl World {
     pub(crate) fn with(new: &NewRepository) -> Self {
         let now = "2030-01-01T12:00:00Z".parse().unwrap();
         let world = Self { folder: folder(), now };
-        new.create(&world.dir(), &world.setting(), &mut Unobserved).unwrap();
+        new.create(&world.dir(), &world.invocation(), &mut Unobserved).unwrap();
         world
     }
 
@@ -65,11 +61,11 @@ impl World {
     }
 
     pub(crate) fn layout(&self) -> Layout {
-        self.setting().layout(&self.dir())
+        self.invocation().layout(&self.dir())
     }
 
-    pub(crate) fn setting(&self) -> Setting {
-        Setting::new(self.now, UserConfig::at(&self.user_config()))
+    pub(crate) fn invocation(&self) -> Invocation {
+        Invocation::new(self.now, UserConfig::at(&self.user_config()))
     }
 
     pub(crate) fn days_pass(&mut self, days: i64) {
@@ -77,7 +73,7 @@ impl World {
     }
 
     pub(crate) fn open(&self) -> Repository {
-        Repository::open_for_change(&self.dir(), &self.setting()).unwrap()
+        Repository::open_for_change(&self.dir(), &self.invocation()).unwrap()
     }
 
     pub(crate) fn add(&self, name: &str, content: &str) -> Outcome {
@@ -95,24 +91,24 @@ impl World {
         content: &str,
         observer: &mut dyn Observer,
     ) -> Result<Outcome, Error> {
-        self.publish_file(&self.setting(), role, (name, content), observer)
+        self.publish_file(&self.invocation(), role, (name, content), observer)
     }
 
     /// Publishes a file as the user of this setting.
-    pub(crate) fn add_as(&self, setting: &Setting, name: &str, content: &str) -> Result<Outcome, Error> {
-        self.publish_file(setting, &RoleName::TARGETS, (name, content), &mut Unobserved)
+    pub(crate) fn add_as(&self, invocation: &Invocation, name: &str, content: &str) -> Result<Outcome, Error> {
+        self.publish_file(invocation, &RoleName::TARGETS, (name, content), &mut Unobserved)
     }
 
     fn publish_file(
         &self,
-        setting: &Setting,
+        invocation: &Invocation,
         role: &RoleName,
         (name, content): (&str, &str),
         observer: &mut dyn Observer,
     ) -> Result<Outcome, Error> {
         let file = self.folder.path().join("file");
         std::fs::write(&file, content).unwrap();
-        let mut repository = Repository::open_for_change(&self.dir(), setting)?;
+        let mut repository = Repository::open_for_change(&self.dir(), invocation)?;
         let draft = repository.staged()?;
         let sources = [Source::new(file, target_path(name)?)];
         let draft = repository.add_files(draft, role, &sources, None, &|_| {})?;
@@ -131,7 +127,7 @@ impl World {
         observer: &mut dyn Observer,
         change: impl FnOnce(&mut Edit<'_>),
     ) -> Result<Outcome, Error> {
-        let mut repository = Repository::open_for_change(&self.dir(), &self.setting())?;
+        let mut repository = Repository::open_for_change(&self.dir(), &self.invocation())?;
         for key in keys {
             repository.keys.add(&self.dir(), key);
         }
@@ -139,9 +135,9 @@ impl World {
         let mut edit = repository.edit(draft);
         change(&mut edit);
         let mut draft = edit.finish()?;
-        let mut policy = repository.policy.clone();
-        policy.edit_roles(|_, role| role.keys.extend(keys.iter().cloned()));
-        draft.policy = Some(policy);
+        let mut config = repository.config.clone();
+        config.edit_roles(|_, role| role.keys.extend(keys.iter().cloned()));
+        draft.config = Some(config);
         let plan = repository.plan(draft, Signing::Now)?;
         repository.conclude(&plan, observer)
     }
@@ -156,7 +152,7 @@ impl World {
 
     /// Signs timestamp and snapshot again.
     pub(crate) fn renew(&self) -> Result<Outcome, Error> {
-        let mut repository = Repository::open_for_change(&self.dir(), &self.setting())?;
+        let mut repository = Repository::open_for_change(&self.dir(), &self.invocation())?;
         let draft = Draft { again: [RoleName::SNAPSHOT, RoleName::TIMESTAMP].into(), ..Draft::default() };
         let plan = repository.plan(draft, Signing::Now)?;
         repository.conclude(&plan, &mut Unobserved)

@@ -5,8 +5,8 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use lastmile_repo_tool::cli::{self, ExitStatus, World};
-use lastmile_repo_tool::serve;
+use lastmile_repo_tool::internal::cli::{self, ExitStatus, World};
+use lastmile_repo_tool::internal::server;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -38,7 +38,7 @@ impl Maintainer {
         fs::write(maintainer.folder.path().join("phrase"), "only for tests").unwrap();
         maintainer.run(&[&["init", "--unencrypted-keys"], options].concat());
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let server = maintainer.runtime.block_on(serve::Server::bind(&maintainer.repository(), loopback)).unwrap();
+        let server = maintainer.runtime.block_on(server::Server::bind(&maintainer.repository(), loopback)).unwrap();
         let url = format!("http://{}/", server.address().unwrap());
         maintainer.runtime.spawn(server.run(|_| ()));
         Self { url, ..maintainer }

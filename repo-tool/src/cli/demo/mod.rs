@@ -21,7 +21,7 @@ const HELD_BACK: usize = 3;
 
 pub(super) fn demo(context: &Context<'_>, args: &Demo, output: &Output) -> Result<ExitStatus, Error> {
     let packages = packages::of_this_build(&context.env)?;
-    let mut stage = Stage::build(context.setting.now, args.keep, output)?;
+    let mut stage = Stage::build(context.invocation.now, args.keep, output)?;
     stage.say(&format!(
         "lastmile with the {} packages that it was built from. It plays in {} and on 127.0.0.1.",
         packages.len(),

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
-use crate::serve::Server;
+use crate::served::server::Server;
 use crate::{Error, NetworkError};
 
 /// Longest output of a command that is shown whole.

@@ -1,0 +1,75 @@
+//! Makes a repository whose timestamp is signed by a key that is in no file, and publishes a file into it.
+//!
+//! ```console
+//! $ cargo run --example custom_signer -- packages config.toml app-1.2.tar.gz
+//! the token signed 2 files; app-1.2.tar.gz is published
+//! ```
+//!
+//! `packages` is the folder of the repository, and `config.toml` the configuration of the user. `Token` stands for a hardware
+//! token, a key service or an agent: implement `Signer` for whatever holds your key. The trait has no other demands.
+
+#![expect(clippy::disallowed_methods, reason = "an example is a program")]
+#![expect(clippy::print_stdout, reason = "an example talks to a person")]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use chrono::Utc;
+use lastmile_keys::{PrivateKey, PublicKey, Scheme, SignError, Signer};
+use lastmile_metadata::{RoleName, TargetPath};
+use lastmile_repo_tool::{
+    Invocation, NamedSigner, NewRepository, Outcome, Protection, Repository, Signing, Source, Unobserved, UserConfig,
+};
+
+/// In place of a token: a key that is never written to a disk, and a count of what it signed.
+struct Token {
+    key: PrivateKey,
+    signed: AtomicUsize,
+}
+
+impl Signer for Token {
+    fn public_key(&self) -> &PublicKey {
+        self.key.public_key()
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        // A real one would send the message to the device, and return `SignError::failed(reason)` where that fails.
+        self.signed.fetch_add(1, Ordering::Relaxed);
+        self.key.sign(message)
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [folder, config, file] = args.as_slice() else {
+        return Err("usage: custom_signer REPOSITORY CONFIG FILE".into());
+    };
+    let token = Arc::new(Token { key: PrivateKey::generate(Scheme::EcdsaP256)?, signed: AtomicUsize::new(0) });
+    let signer = NamedSigner::new("token:timestamp", token.clone());
+
+    // The signer goes with the invocation: nothing in the repository's folder can name it.
+    let mut invocation = Invocation::new(Utc::now(), UserConfig::at(Path::new(config)));
+    invocation.signers.push(signer.clone());
+
+    // Its public key becomes the timestamp key. The other roles get key files.
+    let folder = Path::new(folder);
+    let mut new = NewRepository::new(Protection::None);
+    new.signers.insert(RoleName::TIMESTAMP, vec![signer]);
+    new.create(folder, &invocation, &mut Unobserved)?;
+
+    let mut repository = Repository::open_for_change(folder, &invocation)?;
+    let name = Path::new(file).file_name().ok_or("not a file")?.to_string_lossy();
+    let source = Source::new(file.into(), TargetPath::new(name)?);
+    let draft = repository.staged()?;
+    let draft = repository.add_files(draft, &RoleName::TARGETS, &[source], None, &|_| {})?;
+    let plan = repository.plan(draft, Signing::Now)?;
+    match repository.conclude(&plan, &mut Unobserved)? {
+        Outcome::Published { .. } => {
+            println!("the token signed {} files; {file} is published", token.signed.load(Ordering::Relaxed));
+            Ok(())
+        }
+        Outcome::Staged(documents) => Err(format!("{} documents lack signatures", documents.len()).into()),
+        Outcome::Nothing => Err("nothing changed".into()),
+    }
+}

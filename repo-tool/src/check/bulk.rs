@@ -1,0 +1,99 @@
+//! Being a client of very many targets at once. The client fetches and judges every role that was filled, and finds one
+//! target in each. Where bins stand alone in the top-level role, no search can end elsewhere than in the bin of a path:
+//! the other targets are then looked up in what the client trusts, and whatever is not there is searched for.
+
+use lastmile_client::blocking;
+use lastmile_metadata::{DelegatedRoles, Paths, RoleName, Router, TargetFile, VerifiedTargets, hash_start};
+
+use crate::check::{Arrive, Check, VisitedRoles, check_found, refused};
+use crate::{Error, parallel};
+
+/// So many roles are looked into by one client, which keeps them all.
+const ROLES: usize = 1024;
+
+impl Check<'_> {
+    /// What the roles of `draft.bulk_filled` list newly must be found.
+    pub(crate) fn find_filled(&self, arrive: &Arrive<'_>, reached: &VisitedRoles) -> Result<(), Error> {
+        let bulk_filled: Vec<&RoleName> = self.draft.bulk_filled.iter().collect();
+        let parts: Vec<&[&RoleName]> = bulk_filled.chunks(ROLES).collect();
+        parallel::try_for_each(&parts, |roles| {
+            let mut session = arrive()?;
+            session.expect_many_searches();
+            let bins = bins_alone(session.trusted().targets());
+            roles.iter().try_for_each(|role| self.find_new_in(role, &mut session, bins.as_ref()))?;
+            reached.note(&session);
+            Ok(())
+        })
+    }
+
+    fn find_new_in(
+        &self,
+        role: &RoleName,
+        session: &mut blocking::Session,
+        bins: Option<&Router>,
+    ) -> Result<(), Error> {
+        let Some(targets) = self.draft.targets.get(role) else { return Ok(()) };
+        let before = self.published.and_then(|published| published.known(role));
+        let mut new = targets
+            .targets()
+            .filter(|target| before.and_then(|before| before.target(&target.path)).as_ref() != Some(target));
+        let Some(first) = new.next() else { return Ok(()) };
+        find(role, &first, session)?;
+        let to_search: Vec<TargetFile> = match RoleView::of(session, role, bins, &first) {
+            Some(seen) => new.filter(|target| !seen.finds(target)).collect(),
+            None => new.collect(),
+        };
+        to_search.iter().try_for_each(|target| find(role, target, session))
+    }
+}
+
+fn find(role: &RoleName, target: &TargetFile, session: &mut blocking::Session) -> Result<(), Error> {
+    let found = session.find(&target.path).map_err(refused)?;
+    check_found(&target.path, &[(role, target.clone())], found.as_ref())
+}
+
+/// A role as a client trusts it, and how that client came to it.
+struct RoleView<'s> {
+    top: &'s VerifiedTargets,
+    role: &'s VerifiedTargets,
+    /// The bins, and which of them the role is; none for the top-level role, where every search begins.
+    bin: Option<(&'s Router, usize)>,
+}
+
+impl<'s> RoleView<'s> {
+    /// None where a search might end elsewhere.
+    fn of(
+        session: &'s blocking::Session,
+        role: &RoleName,
+        bins: Option<&'s Router>,
+        first: &TargetFile,
+    ) -> Option<Self> {
+        let trusted = session.trusted();
+        let top = trusted.targets();
+        if *role == RoleName::TARGETS {
+            return Some(Self { top, role: top, bin: None });
+        }
+        let bins = bins?;
+        let bin = bins.bin(hash_start(first.path.as_str())).filter(|bin| bins.name(*bin).as_ref() == Some(role))?;
+        let role = trusted.delegated_by_targets(role)?;
+        Some(Self { top, role, bin: Some((bins, bin)) })
+    }
+
+    fn finds(&self, target: &TargetFile) -> bool {
+        let leads_here = self.bin.is_none_or(|(bins, bin)| {
+            let is_above = !self.top.is_empty() && self.top.target(&target.path) != Ok(None);
+            !is_above && bins.bin(hash_start(target.path.as_str())) == Some(bin)
+        });
+        leads_here && self.role.target(&target.path).is_ok_and(|found| found.as_ref() == Some(target))
+    }
+}
+
+/// The bins of the top-level role, if it delegates to nothing else.
+fn bins_alone(top: &VerifiedTargets) -> Option<Router> {
+    let delegations = top.delegations()?;
+    let alone = match &delegations.roles {
+        DelegatedRoles::Succinct(_) => true,
+        DelegatedRoles::Listed(roles) => roles.iter().all(|role| matches!(role.paths, Paths::HashPrefixes(_))),
+    };
+    alone.then(|| Router::of(delegations)).filter(Router::has_bins)
+}

@@ -1,0 +1,360 @@
+//! Being a client of what is about to be published: nothing goes out that a client would refuse.
+
+mod bulk;
+pub(crate) mod gate;
+pub(crate) mod lint;
+pub(crate) mod overlay;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error as StdError;
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use lastmile_client::{Error as ClientError, MemoryStore, Refusal, Updater, blocking};
+use lastmile_metadata::{
+    ErrorKind, KnownTargets, Limit, Limits, RoleName, Root, TargetFile, TargetPath, Targets, Version,
+};
+
+use crate::check::overlay::{METADATA_URL, Overlay, TARGETS_URL};
+use crate::document::{Document, Rings};
+use crate::draft::{Completed, Draft};
+use crate::files::layout::{self, Layout};
+use crate::published::Published;
+use crate::{DraftError, Error, NetworkError, NotFound, NotFoundReason, PublicationError, parallel};
+
+/// From so many changed targets on, listing all is quicker than finding each.
+const MANY: usize = 1000;
+/// Only a server that makes up roots without an end makes a client refresh so often.
+const MOST_REFRESHES: u64 = 4096;
+
+/// A client of a repository in memory or on this disk, without a network.
+pub(crate) fn client(
+    shipped_root: Vec<u8>,
+    overlay: Overlay,
+    store: MemoryStore,
+    limits: Limits,
+    known: Option<KnownTargets>,
+) -> Result<blocking::Updater, Error> {
+    let updater: Updater = Updater::builder(shipped_root)
+        .mirror(METADATA_URL, TARGETS_URL)
+        .fetch(overlay)
+        .store(store)
+        .limits(limits)
+        .known_targets(known)
+        .build()
+        .map_err(|error| PublicationError::Client(error.into()))?;
+    blocking::Updater::new(updater).map_err(from_client)
+}
+
+/// Refreshes as often as a client does that follows at most so many roots at once: each refresh goes on from the roots
+/// that the one before stored. A long chain of roots keeps nobody from the newest state.
+pub(crate) fn refresh(client: &blocking::Updater, now: DateTime<Utc>) -> Result<blocking::Session, ClientError> {
+    let at_once = u64::from(Limits::default().root_updates);
+    let mut before = None;
+    for round in 1..MOST_REFRESHES {
+        match client.refresh_at(now) {
+            Ok(session) => {
+                let reached = session.trusted().root().version;
+                // Whoever was stopped by the limit has come further than that.
+                if reached.get() <= at_once * round || before == Some(reached) {
+                    return Ok(session);
+                }
+                before = Some(reached);
+            }
+            Err(error) if is_behind(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    client.refresh_at(now)
+}
+
+/// From so many roots on, those with the same keys as the root before them are not played each.
+pub(crate) const MANY_ROOTS: u64 = 64;
+
+/// Whether clients that were shipped with `next` do nothing that those shipped with the root before it do not do as
+/// well: these follow the same chain, one step longer.
+pub(crate) fn is_alike(before: &Root, next: &Root) -> bool {
+    (&before.keys, &before.roles, before.consistent_snapshot) == (&next.keys, &next.roles, next.consistent_snapshot)
+}
+
+/// Whether a client has followed as many roots as it does at once, and is not at the newest.
+fn is_behind(error: &ClientError) -> bool {
+    let ClientError::Refused(refused) = error else { return false };
+    let Refusal::Metadata(verdict) = &refused.refusal else { return false };
+    verdict.role == RoleName::ROOT && matches!(verdict.kind, ErrorKind::LimitReached { limit: Limit::RootUpdates, .. })
+}
+
+/// The limits for reading a repository of our own.
+pub(crate) fn reading_limits() -> Limits {
+    let mut limits = Limits::default();
+    (limits.snapshot_length, limits.targets_length, limits.listed_length) =
+        (1 << 30, layout::LONGEST_METADATA, layout::LONGEST_METADATA);
+    (limits.root_updates, limits.roles_visited, limits.roles_listed) = (u32::MAX, u32::MAX, u32::MAX);
+    (limits.delegation_depth, limits.signatures, limits.keys) = (u32::MAX, u32::MAX, u32::MAX);
+    limits
+}
+
+/// Reads what is published as a client at the epoch that was shipped with `root` would: nothing has expired then.
+pub(crate) fn open(layout: &Layout, root: Vec<u8>) -> Result<Published, Error> {
+    let limits = reading_limits();
+    let memory = MemoryStore::default();
+    let client = client(root.clone(), Overlay::published(layout), memory.clone(), limits, None)?;
+    let session = client.refresh_at(DateTime::<Utc>::UNIX_EPOCH).map_err(|error| match error {
+        // There is no network on the way to this disk.
+        ClientError::Network(_) => {
+            PublicationError::Incomplete { folder: layout.metadata(), error: error.into() }.into()
+        }
+        other => from_client(other),
+    })?;
+    Published::new(layout, session.trusted(), root, memory)
+}
+
+/// The oldest root that is there: `1.root.json`, unless the repository came here later.
+pub(crate) fn oldest_root(layout: &Layout) -> Result<Vec<u8>, Error> {
+    let first = layout.metadata().join("1.root.json");
+    if let Some(bytes) = layout::read_if_there(&first)? {
+        return Ok(bytes);
+    }
+    let oldest = root_versions(layout)?.into_iter().min();
+    let oldest = oldest.ok_or(NotFound::File { path: first })?;
+    let path = layout.metadata().join(format!("{oldest}.root.json"));
+    Ok(layout::read_if_there(&path)?.ok_or(NotFound::File { path })?)
+}
+
+/// The versions of all root files in the folder, in no order.
+pub(crate) fn root_versions(layout: &Layout) -> Result<Vec<Version>, Error> {
+    let folder = layout.metadata();
+    let entries = std::fs::read_dir(&folder).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            NotFound::Repository { folder: layout.dir().to_path_buf() }.into()
+        }
+        _ => Error::file("list", &folder, error),
+    })?;
+    let mut versions = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(|error| Error::file("list", &folder, error))?.file_name();
+        let version = name.to_str().and_then(|name| name.strip_suffix(".root.json")?.parse().ok());
+        versions.extend(version.and_then(Version::new));
+    }
+    Ok(versions)
+}
+
+/// What is to be checked, and when.
+pub(crate) struct Check<'a> {
+    pub(crate) layout: &'a Layout,
+    pub(crate) published: Option<&'a Published>,
+    pub(crate) draft: &'a Draft,
+    pub(crate) completed: &'a Completed,
+    pub(crate) now: DateTime<Utc>,
+}
+
+/// Proof that clients accept a draft: no publication is made without it.
+pub(crate) struct Checked {
+    /// What will be published then.
+    pub(crate) published: Published,
+}
+
+impl Check<'_> {
+    /// A new client, and one that trusts what is published now, must both arrive at the draft and find what was added.
+    /// Other work goes on `beside` them.
+    pub(crate) fn run<T>(&self, beside: impl FnOnce() -> T) -> (Result<Checked, Error>, T) {
+        thread::scope(|scope| {
+            let checking = scope.spawn(|| self.run_both());
+            let done = beside();
+            let checked = checking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            (checked, done)
+        })
+    }
+
+    fn run_both(&self) -> Result<Checked, Error> {
+        let documents: Vec<&Document> = self.completed.all().collect();
+        parallel::try_for_each(&documents, |document| gate::admit_file(self.published, document))?;
+        let files = files(self.completed, self.draft.is_consistent(self.published)?);
+        let shipped = match files.get("1.root.json") {
+            Some(first) => first.to_vec(),
+            None => oldest_root(self.layout)?,
+        };
+        let overlay = Overlay::new(self.layout, files);
+        let known = self.published.and_then(Published::known_targets);
+        let make_from =
+            |root: &[u8], memory| client(root.to_vec(), overlay.clone(), memory, Limits::default(), known.clone());
+        let make = |memory| make_from(&shipped, memory);
+        thread::scope(|scope| {
+            let warm = self.published.map(|published| {
+                // Where what is published has expired meanwhile, clients are where they were before that.
+                scope.spawn(|| self.arrive(&make_from(published.shipped(), published.memory().fork())?).map(drop))
+            });
+            let memory = MemoryStore::default();
+            let fresh = make(memory.clone()).and_then(|client| self.arrive(&client)).and_then(|mut session| {
+                self.find_touched(&mut session)?;
+                let arrive = || make(MemoryStore::default()).and_then(|client| self.arrive(&client));
+                let reached = VisitedRoles::default();
+                reached.note(&session);
+                self.find_filled(&arrive, &reached)?;
+                self.reach_others(&arrive, &reached)?;
+                self.verify_others(&reached)?;
+                Published::new(self.layout, session.trusted(), shipped.clone(), memory)
+            });
+            let warm = warm.map(|warm| warm.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            let published = fresh?;
+            warm.transpose()?;
+            Ok(Checked { published })
+        })
+    }
+
+    fn arrive(&self, client: &blocking::Updater) -> Result<blocking::Session, Error> {
+        let session = refresh(client, self.now).map_err(refused)?;
+        for document in self.completed.all().filter(|document| document.role.is_top_level()) {
+            let found = version_of(&session, &document.role);
+            if found != document.version {
+                let (role, expected) = (document.role.clone(), document.version);
+                return Err(DraftError::OtherVersion { role, found, expected }.into());
+            }
+        }
+        Ok(session)
+    }
+
+    /// What was added must be found; what was removed may be listed by another role.
+    fn find_touched(&self, session: &mut blocking::Session) -> Result<(), Error> {
+        let touched = &self.draft.touched;
+        if touched.is_empty() {
+            return Ok(());
+        }
+        let mut listed: BTreeMap<TargetPath, Vec<(&RoleName, TargetFile)>> = BTreeMap::new();
+        for (role, targets) in &self.draft.targets {
+            let paths = targets.paths().filter(|path| touched.contains(path));
+            for target in paths.filter_map(|path| targets.target(&path)) {
+                listed.entry(target.path.clone()).or_default().push((role, target));
+            }
+        }
+        if listed.len() > MANY {
+            let all = session.list().map_err(refused)?;
+            let all: BTreeMap<&TargetPath, &TargetFile> = all.iter().map(|target| (&target.path, target)).collect();
+            return listed.iter().try_for_each(|(path, listed)| check_found(path, listed, all.get(path).copied()));
+        }
+        for (path, listed) in &listed {
+            let found = session.find(path).map_err(refused)?;
+            check_found(path, listed, found.as_ref())?;
+        }
+        Ok(())
+    }
+
+    /// Roles that change in other ways: that they are signed again must stop no search that leads to them.
+    fn reach_others(&self, arrive: &Arrive<'_>, reached: &VisitedRoles) -> Result<(), Error> {
+        let Draft { targets, touched, bulk_filled, .. } = self.draft;
+        let is_found = |role: &RoleName, targets: &Targets| {
+            bulk_filled.contains(role) || (!touched.is_empty() && targets.paths().any(|path| touched.contains(&path)))
+        };
+        let others = targets.iter().filter(|(role, targets)| !role.is_top_level() && !is_found(role, targets));
+        let paths: Vec<TargetPath> = others.filter_map(|(_, targets)| targets.paths().next()).collect();
+        let parts: Vec<&[TargetPath]> = paths.chunks(MANY).collect();
+        parallel::try_for_each(&parts, |paths| {
+            let mut session = arrive()?;
+            session.expect_many_searches();
+            let mut found = paths.iter().map(|path| session.find(path).map(drop).map_err(refused));
+            found.try_for_each(|found| found)?;
+            reached.note(&session);
+            Ok(())
+        })
+    }
+
+    /// Roles that list nothing, or nothing that they have priority for: no search came to them. And those that several
+    /// rings vouch for: a search came to them through one.
+    fn verify_others(&self, reached: &VisitedRoles) -> Result<(), Error> {
+        let reached = reached.roles();
+        let is_other = |document: &&Document| {
+            let Rings { required, wanted } = document.rings();
+            let is_verified = reached.contains(&document.role) && required.len() == 1 && wanted.is_none();
+            !document.role.is_top_level() && !is_verified
+        };
+        let others: Vec<&Document> = self.completed.all().filter(is_other).collect();
+        parallel::try_for_each(&others, |document| document.verify())
+    }
+}
+
+/// Makes a client that has come to the draft.
+pub(crate) type Arrive<'a> = dyn Fn() -> Result<blocking::Session, Error> + Sync + 'a;
+
+/// The delegated roles that clients have come to and verified.
+#[derive(Default)]
+pub(crate) struct VisitedRoles(Mutex<BTreeSet<RoleName>>);
+
+impl VisitedRoles {
+    pub(crate) fn note(&self, session: &blocking::Session) {
+        self.roles().extend(session.trusted().delegated().map(|(role, _)| role.clone()));
+    }
+
+    fn roles(&self) -> MutexGuard<'_, BTreeSet<RoleName>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a client says against a draft.
+pub(crate) fn refused(error: ClientError) -> Error {
+    DraftError::Client(error.into()).into()
+}
+
+/// One of those that list it must be the one that clients find.
+pub(crate) fn check_found(
+    path: &TargetPath,
+    listed: &[(&RoleName, TargetFile)],
+    found: Option<&TargetFile>,
+) -> Result<(), Error> {
+    let Some((role, _)) = listed.first().filter(|_| listed.iter().all(|(_, target)| found != Some(target))) else {
+        return Ok(());
+    };
+    let reason = match found {
+        Some(_) => NotFoundReason::Shadowed,
+        None => NotFoundReason::NotCovered,
+    };
+    Err(DraftError::TargetNotFound { path: path.clone(), role: (*role).clone(), reason }.into())
+}
+
+/// The documents by the names that clients ask for.
+pub(crate) fn files(completed: &Completed, consistent: bool) -> BTreeMap<String, Bytes> {
+    let named = completed.all().map(|document| {
+        let versioned = document.role == RoleName::ROOT || (consistent && document.role != RoleName::TIMESTAMP);
+        (document.role.file_name(versioned.then_some(document.version)), document.file())
+    });
+    named.collect()
+}
+
+fn version_of(session: &blocking::Session, role: &RoleName) -> Version {
+    let trusted = session.trusted();
+    match role.as_str() {
+        "root" => trusted.root().version,
+        "timestamp" => trusted.timestamp().version,
+        "snapshot" => trusted.snapshot().version,
+        _ => trusted.targets().version(),
+    }
+}
+
+/// A client's error in our terms.
+pub(crate) fn from_client(error: ClientError) -> Error {
+    match error {
+        ClientError::Refused(refused) => match refused.refusal {
+            Refusal::Metadata(error) => Error::Untrusted(error),
+            other => DraftError::Refused(other.into()).into(),
+        },
+        ClientError::State(error) => Error::Untrusted(error),
+        ClientError::Network(_) => NetworkError::Client(error.into()).into(),
+        other => PublicationError::Client(other.into()).into(),
+    }
+}
+
+/// An error and its causes on one line.
+pub(crate) fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,90 @@
+//! `bins`: distribute the targets of a role into hash bins.
+
+use lastmile_metadata::RoleName;
+use serde_json::json;
+
+use super::args::Bins;
+use super::keys::{Resolved, resolve_all, set_keys};
+use super::outcome::conclude;
+use super::{Context, ExitStatus, Output};
+use crate::config::RoleConfig;
+use crate::draft::Draft;
+use crate::edit::bin_advice::{Cost, Workload};
+use crate::edit::bins::NewBins;
+use crate::edit::delegations::Trust;
+use crate::publish::snapshot;
+use crate::{Error, Repository, names};
+
+pub(super) fn bins(context: &Context<'_>, args: &Bins, output: &Output) -> Result<ExitStatus, Error> {
+    let role = names::role(&args.role)?;
+    let Some(bit_length) = args.bit_length else {
+        return propose(context, &role, args, output);
+    };
+    names::new_role(&format!("{}-0", args.name_prefix))?;
+    let mut repository = context.open(output)?;
+    let draft = repository.staged()?;
+    let mut keys = resolve_all(&mut repository, &args.key)?;
+    let mut edit = repository.edit(draft);
+    // Bins that are made anew keep their keys.
+    let signs = edit.bins(&role)?.map_or_else(|| role.clone(), |old| old.first());
+    let (of_role, threshold) = edit.trust(&signs)?;
+    if keys.is_empty() {
+        keys = of_role.into_iter().map(|public| Resolved { public, uri: None }).collect();
+    }
+    let new = NewBins {
+        bit_length,
+        name_prefix: args.name_prefix.clone(),
+        trust: Trust {
+            keys: keys.iter().map(|key| key.public.clone()).collect(),
+            threshold: args.threshold.unwrap_or(if args.key.is_empty() { threshold } else { 1 }),
+        },
+        succinct: !args.prefixes,
+    };
+    let count = edit.count_targets(&role)?;
+    let root = edit.root_view().clone();
+    let by_version = snapshot::need_online_keys(&new.trust.keys, new.trust.threshold, &root);
+    let load = Workload { targets: count as u64, bytes_per_target: 0, succinct: new.succinct, by_version };
+    load.warning(bit_length).iter().for_each(|warning| output.warning(warning));
+    let bar = output.bar("moving", count);
+    edit.make_bins(&role, &new, &|done| bar.set_position(done as u64))?;
+    bar.finish_and_clear();
+    let mut draft = edit.finish()?;
+    let mut config = repository.config.clone();
+    let entry = format!("{}-*", args.name_prefix);
+    let mut role_config = RoleConfig { threshold: new.trust.threshold, ..repository.config.role(&role) };
+    if !args.key.is_empty() {
+        role_config.keys.clear();
+    }
+    set_keys(&mut repository, &mut config, &entry, role_config, &keys)?;
+    draft.config = Some(config);
+    conclude(context, &mut repository, draft, output)
+}
+
+/// How many bins the role should have, and why; nothing is changed.
+fn propose(context: &Context<'_>, role: &RoleName, args: &Bins, output: &Output) -> Result<ExitStatus, Error> {
+    let mut repository = Repository::open(&context.global.repository, &context.invocation)?;
+    let keys = resolve_all(&mut repository, &args.key)?;
+    let root = repository.published.root.clone();
+    let mut edit = repository.edit(Draft::default());
+    let signs = edit.bins(role)?.map_or_else(|| role.clone(), |bins| bins.first());
+    let (of_role, threshold) = edit.trust(&signs)?;
+    let trust = match keys.is_empty() {
+        true => Trust { keys: of_role, threshold: args.threshold.unwrap_or(threshold) },
+        false => {
+            Trust { keys: keys.into_iter().map(|key| key.public).collect(), threshold: args.threshold.unwrap_or(1) }
+        }
+    };
+    let by_version = snapshot::need_online_keys(&trust.keys, trust.threshold, &root);
+    let load = Workload::of(&mut edit, role, !args.prefixes, by_version)?;
+    let proposal = load.proposal();
+    let cost = |cost: Cost| json!({ "first": cost.first, "returning": cost.returning });
+    let report = json!({
+        "bit_length": proposal.bit_length, "targets": load.targets, "bytes_per_target": load.bytes_per_target,
+        "bytes": cost(proposal.cost), "bytes_without_bins": cost(proposal.flat), "listed_by_version": by_version,
+    });
+    output.data_text(&report, &proposal.text(&load))?;
+    if let Some(bits) = proposal.bit_length {
+        output.note(&format!("Nothing was changed. Run `bins --bit-length {bits}` to create the bins."));
+    }
+    Ok(ExitStatus::Done)
+}

@@ -1,0 +1,28 @@
+//! `delegate`: delegate some target paths to another role.
+
+use super::args::Delegate;
+use super::keys::{resolve_all, set_keys};
+use super::outcome::conclude;
+use super::{Context, ExitStatus, Output};
+use crate::config::RoleConfig;
+use crate::edit::delegations::{NewDelegation, Trust, hash_prefixes, patterns};
+use crate::{Error, names};
+
+pub(super) fn delegate(context: &Context<'_>, args: &Delegate, output: &Output) -> Result<ExitStatus, Error> {
+    let name = names::new_role(&args.name)?;
+    let from = names::role(&args.from)?;
+    let paths =
+        if args.hash_prefixes.is_empty() { patterns(&args.paths)? } else { hash_prefixes(&args.hash_prefixes)? };
+    let mut repository = context.open(output)?;
+    let keys = resolve_all(&mut repository, &args.key)?;
+    let draft = repository.staged()?;
+    let trust = Trust { keys: keys.iter().map(|key| key.public.clone()).collect(), threshold: args.threshold };
+    let mut edit = repository.edit(draft);
+    edit.delegate(&from, NewDelegation { name: name.clone(), paths, trust, terminating: args.terminating })?;
+    let mut draft = edit.finish()?;
+    let mut config = repository.config.clone();
+    let role = RoleConfig { threshold: args.threshold, ..RoleConfig::default_for(&name) };
+    set_keys(&mut repository, &mut config, name.as_str(), role, &keys)?;
+    draft.config = Some(config);
+    conclude(context, &mut repository, draft, output)
+}

@@ -1,0 +1,97 @@
+//! `init`: create a signed repository.
+
+use std::path::Path;
+
+use lastmile_metadata::RoleName;
+use serde_json::json;
+
+use super::args::Init;
+use super::{Context, ExitStatus, Output};
+use crate::check::lint;
+use crate::files::git_ignore;
+use crate::files::layout::Layout;
+use crate::files::own_files;
+use crate::init::NewRepository;
+use crate::key_store::Protection;
+use crate::publish::transaction;
+use crate::publish::transaction::Unobserved;
+use crate::report::diff;
+use crate::{Error, Repository};
+
+pub(super) fn init(context: &Context<'_>, args: &Init, output: &Output) -> Result<ExitStatus, Error> {
+    let dir = args.dir.as_deref().unwrap_or(&context.global.repository);
+    if context.global.dry_run {
+        // What finishes the other commands begins with the configuration, which comes last here.
+        if dir.is_dir() && transaction::is_interrupted(&context.invocation.layout(dir)) {
+            output.warning("an earlier command was interrupted here; run `lastmile-repo init` to finish it");
+        }
+        return plan(args, dir, &context.invocation.layout(dir), output);
+    }
+    let keys = match args.unencrypted_keys {
+        true => Protection::None,
+        false => Protection::PassPhrase(context.invocation.phrases.new_pass_phrase()?),
+    };
+    let mut new = new_repository(args, keys);
+    if args.unencrypted_online_keys {
+        new.online_keys = Protection::None;
+    }
+    let plan = new.create(dir, &context.invocation, &mut Unobserved)?;
+    let json = json!({ "repository": dir.display().to_string(), "changes": diff::json(&plan.diff) });
+    output.data_text(&json, &diff::text(&plan.diff))?;
+    let repository = Repository::open(dir, &context.invocation)?;
+    if let Some(url) = &args.metadata_url {
+        context.invocation.user.set_metadata_url(repository.digest, url)?;
+    }
+    for advice in lint::lint(&repository.published, &repository.config, &repository.keys) {
+        output.warning(&advice);
+    }
+    let layout = &repository.layout;
+    let keys = new.keys.clone().unwrap_or_else(|| layout.keys());
+    output.note(&format!("Created a repository in {}. Serve metadata/ and targets/, and nothing else.", dir.display()));
+    let missing = git_ignore::missing(layout, &keys)?;
+    if !missing.is_empty() {
+        let file = layout.dir().join(".gitignore");
+        output.note(&format!(
+            "{} already exists and was not changed. Add these lines to it:\n  {}",
+            file.display(),
+            missing.join("\n  ")
+        ));
+    }
+    output.note(&format!(
+        "Ship metadata/1.root.json with your client. Move the root keys from {} to different places, and run \
+         `lastmile-repo renew` daily.",
+        keys.display()
+    ));
+    Ok(ExitStatus::Done)
+}
+
+fn new_repository(args: &Init, keys: Protection) -> NewRepository {
+    let mut new = NewRepository::new(keys);
+    new.scheme = args.scheme;
+    new.consistent_snapshot = !args.no_consistent_snapshot;
+    new.hash_prefixed_targets = !args.no_hash_prefix && !args.no_consistent_snapshot;
+    new.thresholds = args.threshold.iter().cloned().collect();
+    new.expiry_days = args.expiry.iter().cloned().collect();
+    new.keys = args.keys.clone();
+    new
+}
+
+fn plan(args: &Init, dir: &Path, layout: &Layout, output: &Output) -> Result<ExitStatus, Error> {
+    let new = new_repository(args, Protection::None);
+    if let Some(keys) = &new.keys {
+        own_files::refuse_served(layout, keys)?;
+    }
+    let mut text = format!("would create a repository in {}\n", dir.display());
+    let mut roles = Vec::new();
+    for role in [RoleName::ROOT, RoleName::TARGETS, RoleName::SNAPSHOT, RoleName::TIMESTAMP] {
+        let (config, keys) = (new.role(&role), new.key_count(&role));
+        text += &format!(
+            "  + {role}: {} of {keys} keys must sign, expires after {} days\n",
+            config.threshold, config.expires_days
+        );
+        let (threshold, days) = (config.threshold, config.expires_days);
+        roles.push(json!({ "role": role.as_str(), "threshold": threshold, "keys": keys, "expires_days": days }));
+    }
+    output.data_text(&json!({ "repository": dir.display().to_string(), "roles": roles, "dry_run": true }), &text)?;
+    Ok(ExitStatus::Done)
+}

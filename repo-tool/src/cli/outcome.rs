@@ -1,0 +1,121 @@
+//! How the commands that change a repository end: they publish, stage or show the change, and say what happened.
+
+use lastmile_client::text::printable;
+use lastmile_metadata::RoleName;
+use serde_json::{Value, json};
+
+use super::progress::Publishing;
+use super::{Context, ExitStatus, Output};
+use crate::check::lint;
+use crate::draft::Draft;
+use crate::publish::batch::{self, Shared};
+use crate::publish::queue::{Answer, Request};
+use crate::publish::transaction::Unobserved;
+use crate::report::diff;
+use crate::{Error, Outcome, Plan, Repository, Signing};
+
+/// Shows what changes, and publishes or stages it — or only shows it.
+pub(super) fn conclude(
+    context: &Context<'_>,
+    repository: &mut Repository,
+    draft: Draft,
+    output: &Output,
+) -> Result<ExitStatus, Error> {
+    let dry_run = context.global.dry_run;
+    let signing = output.spinner("signing", draft.targets.len());
+    let plan = repository.plan(draft, if dry_run { Signing::Never } else { Signing::Now })?;
+    signing.finish_and_clear();
+    if dry_run {
+        output.data_text(&outcome_json(&diff::json(&plan.diff), true, "none"), &diff::text(&plan.diff))?;
+        output.note("Nothing was changed (--dry-run).");
+        return Ok(ExitStatus::Done);
+    }
+    let mut publishing = Publishing::new(output, plan.completed.all().count());
+    let outcome = repository.conclude(&plan, &mut publishing)?;
+    drop(publishing);
+    report(repository, &plan, &outcome, output)
+}
+
+/// Says what was published or staged.
+pub(super) fn report(
+    repository: &Repository,
+    plan: &Plan,
+    outcome: &Outcome,
+    output: &Output,
+) -> Result<ExitStatus, Error> {
+    tell_of_staged(&plan.draft, output);
+    repository.warnings.iter().for_each(|warning| output.warning(warning));
+    let said = match &outcome {
+        Outcome::Nothing => "nothing",
+        Outcome::Published { .. } => "published",
+        Outcome::Staged(_) => "staged",
+    };
+    output.data_text(&outcome_json(&diff::json(&plan.diff), false, said), &diff::text(&plan.diff))?;
+    say(outcome, output);
+    if plan.draft.from_staged && matches!(outcome, Outcome::Staged(_)) {
+        output.note("The pending change is signed only with `lastmile-repo sign`, which shows it first.");
+    }
+    if !plan.draft.served.is_empty() {
+        output.note(&format!("Published together with {} requests of other processes.", plan.draft.served.len()));
+    }
+    if !matches!(outcome, Outcome::Nothing) {
+        for advice in lint::lint(&repository.published, &repository.config, &repository.keys) {
+            output.warning(&advice);
+        }
+    }
+    Ok(ExitStatus::Done)
+}
+
+fn outcome_json(changes: &Value, dry_run: bool, outcome: &str) -> Value {
+    json!({ "changes": changes, "dry_run": dry_run, "outcome": outcome })
+}
+
+/// Publishes a request, by itself or together with those of other processes.
+pub(super) fn publish(context: &Context<'_>, request: &Request, output: &Output) -> Result<ExitStatus, Error> {
+    match batch::publish(request, &context.invocation, &mut Unobserved)? {
+        Shared::ByUs(done) => report(&done.repository, &done.plan, &done.outcome, output),
+        Shared::ByOther(Answer::Published { changes, text }) => {
+            output.data_text(&outcome_json(&changes, false, "published"), &text)?;
+            output.note("Published by another process together with its own request.");
+            Ok(ExitStatus::Done)
+        }
+        Shared::ByOther(Answer::Refused(fault, text)) => Err(fault.error(text)),
+    }
+}
+
+/// Whoever changes the pending change should know that others may have signed it, and that it goes on with this change.
+pub(super) fn tell_of_staged(draft: &Draft, output: &Output) {
+    let root = draft.root.iter().map(|_| &RoleName::ROOT);
+    let edited: Vec<&str> = root
+        .chain(draft.targets.keys())
+        .filter(|role| draft.from_staged && !draft.prior.contains_key(role))
+        .map(RoleName::as_str)
+        .collect();
+    if !edited.is_empty() {
+        output.note(&format!(
+            "Added to the pending change. Earlier signatures on {} no longer count.",
+            printable(&edited.join(", "))
+        ));
+    }
+}
+
+/// What has become of a draft, for a person.
+pub(super) fn say(outcome: &Outcome, output: &Output) {
+    match outcome {
+        Outcome::Nothing => output.note("Nothing to change."),
+        Outcome::Published { seamless: true } => output.note("Published."),
+        Outcome::Published { seamless: false } => output.note(
+            "Published. The old keys were not available to sign as well: a client in the middle of an update may fail once, \
+             and succeeds when it tries again.",
+        ),
+        Outcome::Staged(documents) => {
+            output.note("Nothing has been published. These signatures are missing:");
+            for document in documents {
+                for missing in document.missing() {
+                    output.note(&format!("  {}: {missing}", document.role));
+                }
+            }
+            output.note("Each key holder runs `lastmile-repo sign --key FILE`. Then run `lastmile-repo publish`.");
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! `publish`: publish the pending change once it has all signatures.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lastmile_keys::PublicKey;
+use lastmile_metadata::{Key, KeyId};
+
+use super::outcome::conclude;
+use super::{Context, ExitStatus, Output};
+use crate::draft::Draft;
+use crate::edit::keys::short;
+use crate::publish::staged;
+use crate::revoke::proof::{Before, is_refuted, prove, table};
+use crate::{Error, Repository};
+
+pub(super) fn publish(context: &Context<'_>, output: &Output) -> Result<ExitStatus, Error> {
+    let mut repository = context.open(output)?;
+    if !staged::is_staged(&repository.layout) {
+        return Err(Error::Absent("there is no pending change to publish".into()));
+    }
+    let mut draft = repository.staged()?;
+    draft.config = Some(repository.config_without_unused_keys(&draft)?);
+    let thrown_out = remember_thrown_out(&mut repository, &draft)?;
+    // Nothing that somebody else publishes stops a revocation.
+    repository.is_emergency = !thrown_out.is_empty();
+    let exit = conclude(context, &mut repository, draft, output)?;
+    if context.global.dry_run {
+        return Ok(exit);
+    }
+    // A script must not take what still waits for published.
+    if staged::is_staged(&repository.layout) {
+        return Ok(ExitStatus::Failed);
+    }
+    let mut exit = exit;
+    for (key, before) in thrown_out {
+        let rows = prove(&mut repository, &key, &before)?;
+        output.note(&format!("No role trusts the key {} any more.\n{}", short(&key), table(&rows)));
+        if is_refuted(&rows) {
+            output.warning("the proof failed: see the lines marked NO");
+            exit = ExitStatus::Refused;
+        }
+    }
+    Ok(exit)
+}
+
+/// The keys that nobody trusts any more once `draft` is published, with what there is to prove that with then.
+fn remember_thrown_out(repository: &mut Repository, draft: &Draft) -> Result<Vec<(PublicKey, Before)>, Error> {
+    let publics = |keys: &BTreeMap<KeyId, Key>| -> BTreeSet<PublicKey> {
+        keys.values().filter_map(|key| key.public_key().ok().cloned()).collect()
+    };
+    let mut gone = BTreeSet::new();
+    if let Some(root) = &draft.root {
+        gone.extend(&publics(&repository.published.root.keys) - &publics(&root.keys));
+    }
+    for (role, targets) in &draft.targets {
+        let before = match repository.published.role(role) {
+            Ok(before) => before.delegations.as_ref(),
+            Err(Error::NotFound(_)) => None,
+            Err(error) => return Err(error),
+        };
+        let after = targets.delegations.as_ref().map_or_else(BTreeSet::new, |after| publics(&after.keys));
+        gone.extend(before.into_iter().flat_map(|before| publics(&before.keys)).filter(|key| !after.contains(key)));
+    }
+    let mut thrown_out = Vec::new();
+    for key in gone {
+        if repository.edit(draft.clone()).roles_trusting(&key)?.is_empty() {
+            let roles = repository.published.roles_trusting(&key)?;
+            thrown_out.push((key, Before::remember(repository, &roles)?));
+        }
+    }
+    Ok(thrown_out)
+}

@@ -1,0 +1,44 @@
+//! `remove`: remove targets from the repository.
+
+use clap::Args;
+use lastmile_metadata::TargetPath;
+
+use super::outcome::{conclude, publish};
+use super::{Context, ExitStatus, Output};
+use crate::config::Config;
+use crate::publish::queue::Request;
+use crate::{Error, names};
+
+/// `remove`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Clients no longer trust the target. The file stays, for clients in the middle of an update.
+
+Example: lastmile-repo remove app-1.1.tar.gz")]
+pub(crate) struct Remove {
+    /// Target paths to remove.
+    #[arg(required = true)]
+    pub(super) names: Vec<String>,
+    /// The role that lists the targets.
+    #[arg(long, value_name = "ROLE")]
+    pub(super) role: Option<String>,
+}
+
+pub(super) fn remove(context: &Context<'_>, args: &Remove, output: &Output) -> Result<ExitStatus, Error> {
+    let role = args.role.as_deref().map(names::role).transpose()?;
+    let path = |name: &String| TargetPath::new(name.as_str()).map_err(|error| Error::Usage(error.to_string()));
+    let paths = args.names.iter().map(path).collect::<Result<Vec<_>, _>>()?;
+    if !context.global.dry_run {
+        let layout = context.layout();
+        Config::read(&layout)?;
+        return publish(context, &Request::enter_removal(&layout, role, paths)?, output);
+    }
+    let mut repository = context.open(output)?;
+    let draft = repository.staged()?;
+    let mut edit = repository.edit(draft);
+    for path in &paths {
+        edit.remove_target(role.as_ref(), path)?;
+    }
+    let draft = edit.finish()?;
+    conclude(context, &mut repository, draft, output)
+}

@@ -1,0 +1,50 @@
+//! `rotate`: change the keys of a role.
+
+use super::args::Rotate;
+use super::keys::{Removal, Resolved, resolve_all, resolve_removal, set_keys};
+use super::outcome::conclude;
+use super::{Context, ExitStatus, Output};
+use crate::{Error, names};
+
+pub(super) fn rotate(context: &Context<'_>, args: &Rotate, output: &Output) -> Result<ExitStatus, Error> {
+    if args.add.is_empty() && args.remove.is_empty() {
+        return Err(Error::Usage("nothing to do: give --add KEY or --remove KEY".into()));
+    }
+    let mut repository = context.open(output)?;
+    let added = resolve_all(&mut repository, &args.add)?;
+    let publics = |keys: &[Resolved]| keys.iter().map(|key| key.public.clone()).collect::<Vec<_>>();
+    let roles = repository.published.expand(&args.role)?;
+    let role = names::role(&args.role)?;
+    let draft = repository.staged()?;
+    let odd = repository.edit(draft.clone()).odd_ids(&roles)?;
+    let (mut removed, mut ids) = (Vec::new(), Vec::new());
+    for name in &args.remove {
+        match resolve_removal(&mut repository, odd.clone(), name)? {
+            Removal::Key(public) => removed.push(public),
+            Removal::Odd(odd) => ids.push(odd.id),
+        }
+    }
+    let mut config = repository.config.clone();
+    let entry = config.entry_name(&role).unwrap_or(role.as_str()).to_string();
+    let mut edit = repository.edit(draft);
+    edit.remove_ids(&roles, &ids)?;
+    edit.rotate_all(&roles, &publics(&added), &removed)?;
+    let mut unused = Vec::new();
+    for key in &removed {
+        // Roles with one entry, such as bins, have their keys in common: the others may go on trusting it.
+        let shared = entry.ends_with('*') && {
+            let trusting = edit.roles_trusting(key)?;
+            trusting.iter().any(|(role, _)| config.entry_name(role) == Some(entry.as_str()))
+        };
+        if !shared {
+            unused.push(key);
+        }
+    }
+    let mut draft = edit.finish()?;
+    let mut role_config = config.role(&role);
+    let gone: Vec<_> = unused.into_iter().flat_map(|key| repository.keys.confirmed_uris_of(key)).collect();
+    role_config.keys.retain(|uri| !gone.contains(&uri.to_string().as_str()));
+    set_keys(&mut repository, &mut config, &entry, role_config, &added)?;
+    draft.config = Some(config);
+    conclude(context, &mut repository, draft, output)
+}

@@ -1,0 +1,22 @@
+//! `set-threshold`: change how many keys of a role must sign.
+
+use super::args::SetThreshold;
+use super::outcome::conclude;
+use super::{Context, ExitStatus, Output};
+use crate::config::RoleConfig;
+use crate::{Error, names};
+
+pub(super) fn set_threshold(context: &Context<'_>, args: &SetThreshold, output: &Output) -> Result<ExitStatus, Error> {
+    let role = names::role(&args.role)?;
+    let mut repository = context.open(output)?;
+    let roles = repository.published.expand(&args.role)?;
+    let draft = repository.staged()?;
+    let mut edit = repository.edit(draft);
+    edit.set_threshold_of_all(&roles, args.threshold)?;
+    let mut draft = edit.finish()?;
+    let mut config = repository.config.clone();
+    let entry = config.entry_name(&role).unwrap_or(role.as_str()).to_string();
+    config.set_role(&entry, RoleConfig { threshold: args.threshold, ..config.role(&role) });
+    draft.config = Some(config);
+    conclude(context, &mut repository, draft, output)
+}

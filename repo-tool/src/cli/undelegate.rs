@@ -1,0 +1,25 @@
+//! `undelegate`: remove a delegation.
+
+use super::args::Undelegate;
+use super::outcome::conclude;
+use super::{Context, ExitStatus, Output};
+use crate::{Error, names};
+
+pub(super) fn undelegate(context: &Context<'_>, args: &Undelegate, output: &Output) -> Result<ExitStatus, Error> {
+    let name = names::role(&args.name)?;
+    let from = args.from.as_deref().map(names::role).transpose()?;
+    let mut repository = context.open(output)?;
+    let draft = repository.staged()?;
+    let mut edit = repository.edit(draft);
+    edit.undelegate(from.as_ref(), &name)?;
+    let bins = format!("{}-", args.name);
+    let has_bins = edit.delegated_roles()?.iter().any(|(role, _)| role.as_str().starts_with(&bins));
+    let mut draft = edit.finish()?;
+    let mut config = repository.config.clone();
+    config.remove_role(&args.name);
+    if !has_bins {
+        config.remove_role(&format!("{bins}*"));
+    }
+    draft.config = Some(config);
+    conclude(context, &mut repository, draft, output)
+}

@@ -1,0 +1,76 @@
+//! `verify`: check a repository as new and older clients would.
+
+use std::path::Path;
+
+use super::args::Verify;
+use super::{Context, ExitStatus, Output};
+use crate::config::Config;
+use crate::files::layout;
+use crate::report::verify::{self, Verification};
+use crate::{Error, NotFound, check};
+
+pub(super) fn verify(context: &Context<'_>, args: &Verify, output: &Output) -> Result<ExitStatus, Error> {
+    let mut found = match args.place.as_deref() {
+        Some(url) if url.starts_with("http://") || url.starts_with("https://") || url.starts_with("file://") => {
+            let root = match &context.global.root {
+                Some(path) => layout::read_if_there(path)?.ok_or_else(|| NotFound::File { path: path.clone() })?,
+                None => check::oldest_root(&context.layout()).map_err(|_| {
+                    Error::Usage("give the root that clients of that URL start from with --root FILE".into())
+                })?,
+            };
+            let bar = output.bar("fetching", usize::MAX);
+            let found = verify::url(url, root, context.invocation.now, &|done, of| {
+                bar.set_length(of as u64);
+                bar.set_position(done as u64);
+            })?;
+            bar.finish_and_clear();
+            found
+        }
+        place => {
+            let dir = place.map_or(context.global.repository.as_path(), Path::new);
+            let layout = context.invocation.layout(dir);
+            let root = verify::first_root(&layout, &context.invocation)?;
+            // A folder that is only served has no configuration.
+            let hash_prefixed = match Config::read(&layout) {
+                Ok(config) => config.hash_prefixed_targets,
+                Err(Error::NotFound(_)) => true,
+                Err(error) => return Err(error),
+            };
+            let bar = output.bar("reading", usize::MAX);
+            let found = verify::directory_from(&layout, root, context.invocation.now, hash_prefixed, &|done, of| {
+                bar.set_length(of as u64);
+                bar.set_position(done as u64);
+            })?;
+            bar.finish_and_clear();
+            found
+        }
+    };
+    if args.elsewhere {
+        found.served_elsewhere();
+    }
+    output.data_text(&found.json(), &text(&found))?;
+    for note in &found.notes {
+        output.note(&format!("note: {note}"));
+    }
+    Ok(if found.is_good() { ExitStatus::Done } else { ExitStatus::Refused })
+}
+
+fn text(found: &Verification) -> String {
+    let mut text = String::new();
+    for (role, version, expires) in &found.versions {
+        text += &format!("{role:<10} version {version}, expires {}\n", expires.format("%Y-%m-%d %H:%M"));
+    }
+    for (version, failure) in &found.roots {
+        match failure {
+            None => text += &format!("ok  a client shipped with root {version} reaches the newest state\n"),
+            Some(failure) => text += &format!("BAD a client shipped with root {version} fails: {failure}\n"),
+        }
+    }
+    for problem in found.all_problems() {
+        text += &format!("BAD {problem}\n");
+    }
+    if found.is_good() {
+        text += &format!("ok  {} targets, {} bytes of files read\n", found.targets, found.bytes);
+    }
+    text
+}

@@ -1,0 +1,441 @@
+//! The configuration of a repository, `repo.toml`: lifetimes, thresholds, hashes and key files. Everything else is computed.
+//!
+//! The file is edited in place, so that comments, order and spelling of what a person wrote stay.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Component, Path, PathBuf};
+use std::str::FromStr;
+
+use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
+use lastmile_metadata::{Algorithm, RoleName};
+use serde::Deserialize;
+use toml_edit::{DocumentMut, Item, Table, Value, value};
+
+use crate::files::layout::{self, Layout};
+use crate::publish::compress::Coding;
+use crate::{ConfigError, Error, InvalidKeyUri, NotFound};
+
+/// Where a private key is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum KeyUri {
+    /// `file:PATH`: a PKCS#8 PEM file; a relative path starts at the repository's folder.
+    File(PathBuf),
+}
+
+impl KeyUri {
+    /// The path of a key file, made absolute with the repository's folder.
+    #[must_use]
+    pub fn path(&self, repository: &Path) -> PathBuf {
+        match self {
+            Self::File(path) => repository.join(path),
+        }
+    }
+
+    /// Whether the key lies below the repository's folder, links included.
+    #[must_use]
+    pub fn is_below(&self, repository: &Path) -> bool {
+        let path = self.path(repository);
+        let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
+        match (folder, repository.canonicalize()) {
+            (Some(folder), Ok(repository)) => folder.starts_with(repository),
+            // What is not there cannot be used; it counts as what its name says.
+            _ => path.starts_with(repository) && path.components().all(|part| part != Component::ParentDir),
+        }
+    }
+}
+
+impl fmt::Display for KeyUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "file:{}", path.display()),
+        }
+    }
+}
+
+impl FromStr for KeyUri {
+    type Err = InvalidKeyUri;
+
+    fn from_str(text: &str) -> Result<Self, InvalidKeyUri> {
+        match text.split_once(':') {
+            Some(("file", path)) if !path.is_empty() => Ok(Self::File(PathBuf::from(path))),
+            _ => Err(InvalidKeyUri { text: text.to_string() }),
+        }
+    }
+}
+
+/// The configuration of one role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleConfig {
+    /// How many keys must sign; at least 1. Clients follow the signed threshold: `set-threshold` changes both.
+    pub threshold: u32,
+    /// Days from signing to expiry; at least 1.
+    pub expires_days: u32,
+    /// Renewal is due when at most this many days are left; less than `expires_days`. 0 stands for a third of the time
+    /// from signing to expiry: renewal must come before expiry.
+    pub renew_days: u32,
+    /// Where this role's private keys are. Keys on other machines are not listed.
+    pub keys: Vec<KeyUri>,
+}
+
+impl RoleConfig {
+    /// Returns the defaults for a new role.
+    #[must_use]
+    pub fn default_for(role: &RoleName) -> Self {
+        let (threshold, expires_days, renew_days) = match role.as_str() {
+            "root" => (2, 365, 60),
+            "timestamp" => (1, 7, 5),
+            "snapshot" => (1, 21, 14),
+            _ => (1, 180, 30),
+        };
+        Self { threshold, expires_days, renew_days, keys: Vec::new() }
+    }
+
+    /// Sets the days to expiry, and brings the renewal period below them if need be: to a third.
+    pub fn set_expires_days(&mut self, days: u32) {
+        self.expires_days = days.max(1);
+        if self.renew_days >= self.expires_days {
+            self.renew_days = self.expires_days / 3;
+        }
+    }
+
+    /// When metadata signed `now` expires: whole seconds, as spec 4.2.3 has them.
+    #[must_use]
+    pub fn expiry(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        let now = now.with_nanosecond(0).unwrap_or(now);
+        now.checked_add_signed(TimeDelta::days(self.expires_days.into())).unwrap_or(DateTime::<Utc>::MAX_UTC)
+    }
+
+    /// Whether metadata that expires then is due for renewal.
+    #[must_use]
+    pub fn is_due(&self, expires: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+        let left = match self.renew_days {
+            0 => TimeDelta::days(self.expires_days.into()) / 3,
+            days => TimeDelta::days(days.into()),
+        };
+        expires - now <= left
+    }
+}
+
+/// The configuration of a repository, with the text it was read from.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Metadata files carry their version in their name (spec 6.2).
+    pub consistent_snapshot: bool,
+    /// Target files carry their hash in their name (spec 6.2.1); off, a name can be published only once.
+    pub hash_prefixed_targets: bool,
+    /// Hashes listed for each target, never empty. Each makes one more name for the file.
+    pub hashes: Vec<Algorithm>,
+    /// Metadata is published in these codings as well.
+    pub compress: Vec<Coding>,
+    roles: BTreeMap<String, RoleConfig>,
+    document: DocumentMut,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    consistent_snapshot: bool,
+    hash_prefixed_targets: bool,
+    hashes: Vec<String>,
+    #[serde(default)]
+    compress: Vec<String>,
+    roles: BTreeMap<String, FileRole>,
+    #[serde(default)]
+    delegations: BTreeMap<String, FileRole>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileRole {
+    threshold: u32,
+    expires_days: u32,
+    renew_days: u32,
+    keys: Vec<String>,
+}
+
+const HEAD: &str = "\
+# The configuration of this repository. You can edit it: lastmile-repo keeps comments and order.
+# Versions, dates, hashes and file names are computed and are not listed here.
+# A new value of `expires_days` takes effect at the next signature. Change thresholds with
+# `lastmile-repo set-threshold`, which also signs them.
+
+";
+
+impl Config {
+    /// The configuration of a new repository.
+    pub fn new(consistent_snapshot: bool, hash_prefixed_targets: bool) -> Self {
+        let mut document = DocumentMut::new();
+        document.decor_mut().set_prefix(HEAD);
+        document.insert("consistent_snapshot", value(consistent_snapshot));
+        document.insert("hash_prefixed_targets", value(hash_prefixed_targets));
+        document.insert("hashes", value(Value::from_iter(["sha256"])));
+        let mut roles = Table::new();
+        roles.set_implicit(true);
+        document.insert("roles", Item::Table(roles));
+        Self {
+            consistent_snapshot,
+            hash_prefixed_targets,
+            hashes: vec![Algorithm::Sha256],
+            compress: Vec::new(),
+            roles: BTreeMap::new(),
+            document,
+        }
+    }
+
+    /// Reads the configuration of a repository from `repo.toml`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is no repository; [`Error::Config`] when the configuration is not valid.
+    pub fn read(layout: &Layout) -> Result<Self, Error> {
+        let path = layout.config();
+        let text =
+            layout::read_if_there(&path)?.ok_or_else(|| NotFound::Config { folder: layout.dir().to_path_buf() })?;
+        let text =
+            String::from_utf8(text).map_err(|_| Error::Config { path: path.clone(), reason: ConfigError::NotUtf8 })?;
+        Self::parse(&text, &path)
+    }
+
+    /// Reads the text of the configuration file `path`.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, Error> {
+        let wrong = |reason: ConfigError| Error::Config { path: path.to_path_buf(), reason };
+        let toml = |text: String| wrong(ConfigError::Toml { text });
+        let document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| toml(error.to_string()))?;
+        let file: File =
+            toml_edit::de::from_document(document.clone()).map_err(|error| toml(error.to_string().trim().into()))?;
+        let mut roles = BTreeMap::new();
+        for (name, role) in file.roles.into_iter().chain(file.delegations) {
+            let role = read_role(&name, &role).map_err(wrong)?;
+            if roles.insert(name.clone(), role).is_some() {
+                return Err(wrong(ConfigError::RoleTwice { role: name }));
+            }
+        }
+        for name in ["root", "targets", "snapshot", "timestamp"] {
+            if !roles.contains_key(name) {
+                return Err(wrong(ConfigError::RoleMissing { role: name }));
+            }
+        }
+        let hashes = file.hashes.iter().map(|name| algorithm(name).map_err(wrong)).collect::<Result<Vec<_>, _>>()?;
+        if hashes.is_empty() {
+            return Err(wrong(ConfigError::NoHash));
+        }
+        let coding =
+            |name: &String| Coding::named(name).ok_or_else(|| wrong(ConfigError::Coding { name: name.clone() }));
+        let mut compress = Vec::new();
+        for name in &file.compress {
+            let coding = coding(name)?;
+            if compress.contains(&coding) {
+                return Err(wrong(ConfigError::CodingTwice { name: name.clone() }));
+            }
+            compress.push(coding);
+        }
+        Ok(Self {
+            consistent_snapshot: file.consistent_snapshot,
+            hash_prefixed_targets: file.hash_prefixed_targets,
+            hashes,
+            compress,
+            roles,
+            document,
+        })
+    }
+
+    /// Returns the text to write.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.document.to_string()
+    }
+
+    /// What is decided for `role`: its own entry, one that ends in `*` and fits, or the defaults.
+    #[must_use]
+    pub fn role(&self, role: &RoleName) -> RoleConfig {
+        let name = role.as_str();
+        let by_pattern = || {
+            let fits = |pattern: &str| pattern.strip_suffix('*').is_some_and(|start| name.starts_with(start));
+            self.roles.iter().filter(|(pattern, _)| fits(pattern)).max_by_key(|(pattern, _)| pattern.len())
+        };
+        self.roles
+            .get(name)
+            .or_else(|| by_pattern().map(|(_, role)| role))
+            .cloned()
+            .unwrap_or_else(|| RoleConfig::default_for(role))
+    }
+
+    /// All key URIs, each once.
+    #[must_use]
+    pub fn key_uris(&self) -> Vec<KeyUri> {
+        let all: std::collections::BTreeSet<_> = self.roles.values().flat_map(|role| &role.keys).cloned().collect();
+        all.into_iter().collect()
+    }
+
+    /// Writes what is decided for the role `name`, or for several when it ends in `*`.
+    pub fn set_role(&mut self, name: &str, role: RoleConfig) {
+        let section = if is_top_level(name) { "roles" } else { "delegations" };
+        let table = self.document.entry(section).or_insert_with(|| {
+            let mut table = Table::new();
+            table.set_implicit(true);
+            Item::Table(table)
+        });
+        if let Some(table) = table.as_table_like_mut() {
+            let entry = table.entry(name).or_insert_with(|| Item::Table(Table::new()));
+            if let Some(entry) = entry.as_table_like_mut() {
+                put(entry, "threshold", i64::from(role.threshold).into());
+                put(entry, "expires_days", i64::from(role.expires_days).into());
+                put(entry, "renew_days", i64::from(role.renew_days).into());
+                put(entry, "keys", Value::from_iter(role.keys.iter().map(ToString::to_string)));
+            }
+        }
+        self.roles.insert(name.to_string(), role);
+    }
+
+    /// Removes the entry of a delegated role.
+    pub fn remove_role(&mut self, name: &str) {
+        if let Some(table) = self.document.get_mut("delegations").and_then(Item::as_table_like_mut) {
+            table.remove(name);
+        }
+        self.roles.remove(name);
+    }
+
+    /// Changes every entry of a role by `change`.
+    pub fn edit_roles(&mut self, change: impl Fn(&str, &mut RoleConfig)) {
+        for (name, before) in self.roles.clone() {
+            let mut after = before.clone();
+            change(&name, &mut after);
+            if after != before {
+                self.set_role(&name, after);
+            }
+        }
+    }
+
+    /// The same configuration with the key URIs that `other` has besides, and with its further roles.
+    #[must_use]
+    pub fn with_keys_of(mut self, other: &Self) -> Self {
+        for (name, role) in &other.roles {
+            if !self.roles.contains_key(name) {
+                self.set_role(name, role.clone());
+            }
+        }
+        self.edit_roles(|name, role| {
+            let others = other.roles.get(name).map(|role| role.keys.clone()).unwrap_or_default();
+            let missing: Vec<KeyUri> = others.into_iter().filter(|uri| !role.keys.contains(uri)).collect();
+            role.keys.extend(missing);
+        });
+        self
+    }
+
+    /// The names of all entries: roles, and beginnings of role names with a `*`.
+    pub fn entries(&self) -> impl Iterator<Item = &str> {
+        self.roles.keys().map(String::as_str)
+    }
+
+    /// The name of the entry that decides for `role`: its own, or the one with a `*`.
+    #[must_use]
+    pub fn entry_name(&self, role: &RoleName) -> Option<&str> {
+        let name = role.as_str();
+        self.roles
+            .keys()
+            .filter(|entry| *entry == name || entry.strip_suffix('*').is_some_and(|start| name.starts_with(start)))
+            .max_by_key(|entry| (*entry == name, entry.len()))
+            .map(String::as_str)
+    }
+}
+
+/// Replaces a value, keeping the comment behind it.
+fn put(table: &mut dyn toml_edit::TableLike, key: &str, mut new: Value) {
+    if let Some(old) = table.get(key).and_then(Item::as_value) {
+        if old.to_string().trim() == new.to_string().trim() {
+            return;
+        }
+        *new.decor_mut() = old.decor().clone();
+    }
+    table.insert(key, Item::Value(new));
+}
+
+fn is_top_level(name: &str) -> bool {
+    ["root", "targets", "snapshot", "timestamp"].contains(&name)
+}
+
+fn read_role(name: &str, role: &FileRole) -> Result<RoleConfig, ConfigError> {
+    if role.threshold == 0 || role.expires_days == 0 {
+        return Err(ConfigError::Zero { role: name.to_string() });
+    }
+    if role.renew_days >= role.expires_days {
+        return Err(ConfigError::RenewDays { role: name.to_string() });
+    }
+    let keys = role.keys.iter().map(|uri| uri.parse()).collect::<Result<_, InvalidKeyUri>>();
+    Ok(RoleConfig {
+        threshold: role.threshold,
+        expires_days: role.expires_days,
+        renew_days: role.renew_days,
+        keys: keys.map_err(|error| ConfigError::Key { role: name.to_string(), error })?,
+    })
+}
+
+fn algorithm(name: &str) -> Result<Algorithm, ConfigError> {
+    match name {
+        "sha256" => Ok(Algorithm::Sha256),
+        "sha384" => Ok(Algorithm::Sha384),
+        "sha512" => Ok(Algorithm::Sha512),
+        _ => Err(ConfigError::Hash { name: name.to_string() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Config {
+        let mut config = Config::new(true, true);
+        for name in ["root", "targets", "snapshot", "timestamp"] {
+            let role = RoleName::listed(name).unwrap();
+            config.set_role(name, RoleConfig::default_for(&role));
+        }
+        config
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let written = sample();
+        let read = Config::parse(&written.text(), Path::new("repo.toml")).unwrap();
+        assert_eq!(read.roles, written.roles);
+        assert_eq!(read.text(), written.text());
+    }
+
+    #[test]
+    fn what_a_person_wrote_stays() {
+        let text = sample().text().replace("expires_days = 365", "expires_days = 365 # the board meets yearly");
+        let mut config = Config::parse(&text, Path::new("repo.toml")).unwrap();
+        let mut root = config.role(&RoleName::ROOT);
+        root.expires_days = 400;
+        config.set_role("root", root);
+        assert_eq!(config.text(), text.replace("365 #", "400 #"));
+    }
+
+    #[test]
+    fn a_misspelt_setting_is_refused_by_name() {
+        let text = sample().text().replace("consistent_snapshot", "consistent_snapshots");
+        let error = Config::parse(&text, Path::new("repo.toml")).unwrap_err();
+        assert!(error.to_string().contains("consistent_snapshots"), "{error}");
+    }
+
+    #[test]
+    fn renewal_is_due_before_expiry_however_short_the_time() {
+        let now = DateTime::<Utc>::UNIX_EPOCH;
+        for days in 1..=9 {
+            let mut role = RoleConfig::default_for(&RoleName::TIMESTAMP);
+            role.set_expires_days(days);
+            let expires = role.expiry(now);
+            assert!(!role.is_due(expires, now), "{days}");
+            assert!(role.is_due(expires, expires - TimeDelta::hours(8)), "{days}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_decides_for_all_its_bins() {
+        let mut config = sample();
+        let bins = RoleConfig { threshold: 1, expires_days: 9, renew_days: 3, keys: Vec::new() };
+        config.set_role("bin-*", bins.clone());
+        assert_eq!(config.role(&RoleName::delegated("bin-0f").unwrap()), bins);
+        assert_eq!(config.role(&RoleName::delegated("team").unwrap()).expires_days, 180);
+    }
+}

@@ -1,0 +1,383 @@
+//! Taking target files in: what is hashed is what was copied, whatever happens to the source meanwhile. Nothing gets
+//! past [`copy`] that must stay private.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use lastmile_client::disk;
+use lastmile_metadata::{Algorithm, Hashes, Json, TargetFile, TargetPath};
+use sha2::{Digest as _, Sha256, Sha384, Sha512};
+use walkdir::WalkDir;
+
+use crate::files::folder::Folder;
+use crate::files::key_material::Scanner;
+use crate::files::layout;
+use crate::files::own_files::{self, OwnFiles, Unpublishable, is_hidden};
+use crate::{EditError, Error, InvalidInput, PathError, names, parallel};
+
+/// Bytes copied at once.
+const PART: usize = 256 * 1024;
+/// Longest file name that common file systems take, in bytes.
+const LONGEST_NAME: usize = 255;
+
+/// A file to be published, and the name it is to get.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Where it is.
+    pub file: PathBuf,
+    /// Its target path.
+    pub name: TargetPath,
+    private_keys: PrivateKeys,
+}
+
+impl Source {
+    /// A file that is refused if there is a private key in it.
+    #[must_use]
+    pub fn new(file: PathBuf, name: TargetPath) -> Self {
+        Self { file, name, private_keys: PrivateKeys::Refuse }
+    }
+
+    /// The same file, to be published though there may be a private key in it, such as one of a test. The repository's
+    /// own keys are refused all the same.
+    #[must_use]
+    pub fn allow_private_keys(self) -> Self {
+        Self { private_keys: PrivateKeys::Allow, ..self }
+    }
+}
+
+/// What becomes of a file with a private key in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PrivateKeys {
+    Refuse,
+    Allow,
+}
+
+/// What [`find`] does with hidden files and folders, whose names begin with a dot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hidden {
+    /// Passes them over.
+    Skip,
+    /// Publishes them.
+    Include,
+}
+
+/// What was found below a path.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// The files.
+    pub sources: Vec<Source>,
+    /// How many hidden files and folders were passed over.
+    pub hidden: usize,
+}
+
+/// A file that was taken in.
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    /// What metadata will say of it.
+    pub target: TargetFile,
+    /// The copy.
+    pub file: PathBuf,
+}
+
+/// Finds the files below `path`, or `path` itself when it is a file. Names keep their folders, starting below
+/// `path`; `under` is put before them. A path that is named itself is never passed over as hidden.
+///
+/// # Errors
+/// [`Error::Path`] for links, FIFOs, devices and names that are not text; [`Error::Edit`] for names that are not safe on
+/// every platform.
+pub fn find(path: &Path, under: Option<&str>, hidden: Hidden) -> Result<Found, Error> {
+    let mut found = Found::default();
+    let mut skipped = 0;
+    let is_wanted = |entry: &walkdir::DirEntry| {
+        let is_skipped = hidden == Hidden::Skip && entry.depth() > 0 && is_hidden(entry.file_name());
+        skipped += usize::from(is_skipped);
+        !is_skipped
+    };
+    for entry in WalkDir::new(path).sort_by_file_name().into_iter().filter_entry(is_wanted) {
+        let entry = entry.map_err(|error| {
+            let at = error.path().unwrap_or(path).to_path_buf();
+            Error::File { action: "read", path: at, error: error.into() }
+        })?;
+        if !entry.file_type().is_dir() {
+            found.sources.push(source(&entry, path, under)?);
+        }
+    }
+    found.hidden = skipped;
+    Ok(found)
+}
+
+fn source(entry: &walkdir::DirEntry, path: &Path, under: Option<&str>) -> Result<Source, Error> {
+    let (file, kind) = (entry.path(), entry.file_type());
+    if !kind.is_file() {
+        let path = file.to_path_buf();
+        return Err(match kind.is_symlink() {
+            true => PathError::PublishesLink { path },
+            false => PathError::PublishesSpecial { path },
+        }
+        .into());
+    }
+    let relative = match file.strip_prefix(path) {
+        Ok(relative) if entry.depth() > 0 => relative,
+        _ => Path::new(entry.file_name()),
+    };
+    let name = relative.to_str().ok_or_else(|| PathError::NameNotUtf8 { path: file.to_path_buf() })?;
+    let name = match under {
+        Some(folder) => format!("{}/{name}", folder.trim_end_matches('/')),
+        None => name.to_string(),
+    };
+    Ok(Source::new(file.to_path_buf(), target_path(&name)?))
+}
+
+/// A target path that is published only if it is safe everywhere.
+pub fn target_path(name: &str) -> Result<TargetPath, Error> {
+    let path = TargetPath::new(name).map_err(EditError::UnsafeName)?;
+    path.file_path().map_err(EditError::UnsafeName)?;
+    path.url_path(None).map_err(EditError::UnsafeName)?;
+    Ok(path)
+}
+
+/// Where a target file lies below `targets/`, once for each hash, or once under its own name.
+pub fn places(target: &TargetFile, hash_prefixed: bool) -> Vec<PathBuf> {
+    let path = target.path.as_str();
+    if !hash_prefixed {
+        return vec![PathBuf::from(path)];
+    }
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    target.hashes.prefixes().map(|hash| Path::new(folder).join(format!("{hash}.{name}"))).collect()
+}
+
+/// Copies and hashes on all cores into `into`, which must be empty. `progress` counts whole files.
+///
+/// # Errors
+/// [`Error::Private`], which names all files that must stay private: those of `own`, and those with a private key in
+/// them. No copy is left then.
+pub fn copy(
+    sources: &[Source],
+    into: &Path,
+    algorithms: &[Algorithm],
+    own: &OwnFiles,
+    progress: &(dyn Fn(usize) + Sync),
+) -> Result<Vec<Incoming>, Error> {
+    copy_into(sources, &Folder::open(into)?, algorithms, own, progress)
+}
+
+/// The same into an open folder.
+pub(crate) fn copy_into(
+    sources: &[Source],
+    into: &Folder,
+    algorithms: &[Algorithm],
+    own: &OwnFiles,
+    progress: &(dyn Fn(usize) + Sync),
+) -> Result<Vec<Incoming>, Error> {
+    let copied = each(sources, own, progress, |number, source| {
+        let (name, mode) = (name(number), 0o644);
+        let (file, mut copy) = (into.path_of(&name), into.create(&name, mode)?);
+        let write = |bytes: &[u8]| copy.write_all(bytes).map_err(|error| Error::file("write", &file, error));
+        let target = hash(source, algorithms, own, write)?;
+        Ok(target.map(|target| Incoming { target, file }))
+    });
+    if copied.is_err() {
+        for number in 0..sources.len() {
+            let _ = disk::remove(into.place(&name(number)));
+        }
+    }
+    copied
+}
+
+/// What metadata would say of these files, which stay where they are.
+pub(crate) fn measure(
+    sources: &[Source],
+    algorithms: &[Algorithm],
+    own: &OwnFiles,
+    progress: &(dyn Fn(usize) + Sync),
+) -> Result<Vec<Incoming>, Error> {
+    each(sources, own, progress, |_, source| {
+        let target = hash(source, algorithms, own, |_| Ok(()))?;
+        Ok(target.map(|target| Incoming { target, file: source.file.clone() }))
+    })
+}
+
+/// What comes of each source; all that must stay private are named at once.
+fn each(
+    sources: &[Source],
+    own: &OwnFiles,
+    progress: &(dyn Fn(usize) + Sync),
+    work: impl Fn(usize, &Source) -> Result<Result<Incoming, Unpublishable>, Error> + Sync,
+) -> Result<Vec<Incoming>, Error> {
+    let numbered: Vec<(usize, &Source)> = sources.iter().enumerate().collect();
+    let done = AtomicUsize::new(0);
+    let refused = own.refuse_files(&sources.iter().map(|source| source.file.as_path()).collect::<Vec<_>>())?;
+    let refused: BTreeMap<&Path, &Unpublishable> =
+        refused.iter().map(|refused| (refused.path.as_path(), refused)).collect();
+    let all = parallel::try_map(&numbered, |(number, source)| {
+        if let Some(refused) = refused.get(source.file.as_path()) {
+            return Ok(Err((*refused).clone()));
+        }
+        let incoming = work(*number, source)?;
+        progress(done.fetch_add(1, Ordering::Relaxed) + 1);
+        Ok(incoming)
+    })?;
+    let (mut incoming, mut refused) = (Vec::new(), Vec::new());
+    for one in all {
+        match one {
+            Ok(taken_in) => incoming.push(taken_in),
+            Err(file) => refused.push(file),
+        }
+    }
+    own_files::refuse(refused)?;
+    Ok(incoming)
+}
+
+/// What the copy of the file with this number is called.
+pub(crate) fn name(number: usize) -> String {
+    format!("in-{number}")
+}
+
+/// Hashes a file while `write` gets all of its bytes; or says why the file must stay private.
+fn hash(
+    source: &Source,
+    algorithms: &[Algorithm],
+    own: &OwnFiles,
+    mut write: impl FnMut(&[u8]) -> Result<(), Error>,
+) -> Result<Result<TargetFile, Unpublishable>, Error> {
+    let read = |error| Error::file("read", &source.file, error);
+    let refused = |reason: String| Ok(Err(Unpublishable { path: source.file.clone(), reason }));
+    let mut from = layout::open_regular(&source.file).map_err(read)?;
+    let found = from.metadata().map_err(read)?;
+    // Once more, of the file that was opened: its name may mean another one by now.
+    if let Some(reason) = own.reason_of(&found) {
+        return refused(reason.to_string());
+    }
+    let listed = found.len();
+    let mut scanner = (source.private_keys == PrivateKeys::Refuse).then(Scanner::default);
+    let mut content = own.content();
+    let mut digests: Vec<Digests> = algorithms.iter().filter_map(|algorithm| Digests::new(*algorithm)).collect();
+    let mut length = 0_u64;
+    // One byte more than expected, so that a small file is read in one go.
+    let mut part = vec![0; usize::try_from(listed).map_or(PART, |listed| (listed + 1).min(PART))];
+    loop {
+        let count = from.read(&mut part).map_err(read)?;
+        let Some(bytes) = part.get(..count).filter(|bytes| !bytes.is_empty()) else {
+            break;
+        };
+        digests.iter_mut().for_each(|digest| digest.update(bytes));
+        scanner.iter_mut().for_each(|scanner| scanner.update(bytes));
+        content.update(bytes);
+        write(bytes)?;
+        length += bytes.len() as u64;
+    }
+    if let Some(reason) = content.reason() {
+        return refused(reason.to_string());
+    }
+    if let Some(key) = scanner.and_then(Scanner::finish) {
+        return refused(format!("contains {key}"));
+    }
+    let hashes = Hashes::new(digests.into_iter().map(Digests::finish)).ok_or(EditError::NoHash)?;
+    check_length_of_name(&source.name, &hashes)?;
+    Ok(Ok(TargetFile::new(source.name.clone(), length, hashes)))
+}
+
+/// Refuses a name that is too long for a file system once a hash stands before it.
+pub fn check_length_of_name(path: &TargetPath, hashes: &Hashes) -> Result<(), Error> {
+    let longest = hashes.known().map(|(_, digest)| 2 * digest.len()).max().unwrap_or_default();
+    let name = path.as_str().rsplit('/').next().unwrap_or_default();
+    if longest + 1 + name.len() > LONGEST_NAME {
+        return Err(EditError::NameTooLong { path: path.clone() }.into());
+    }
+    Ok(())
+}
+
+/// Gives the copy in `folder` further names, one for each further place, and says which file goes where.
+pub(crate) fn link_copies(
+    incoming: &Incoming,
+    folder: &Folder,
+    hash_prefixed: bool,
+) -> Result<Vec<(PathBuf, PathBuf)>, Error> {
+    let mut copies = Vec::new();
+    for (number, place) in places(&incoming.target, hash_prefixed).into_iter().enumerate() {
+        if number == 0 {
+            copies.push((incoming.file.clone(), place));
+            continue;
+        }
+        let copy = incoming.file.with_extension(number.to_string());
+        let (from, to) = (names::of_file(&incoming.file)?, names::of_file(&copy)?);
+        let linked = disk::link_or_copy(folder.place(from), folder.place(to));
+        linked.map_err(|error| Error::file("copy", &incoming.file, error))?;
+        copies.push((copy, place));
+    }
+    Ok(copies)
+}
+
+/// Parses `KEY=VALUE` pairs into the `custom` object of a target. Values are text, unless they are JSON already
+/// (numbers, objects and so on; fractions are not allowed in canonical JSON).
+pub fn custom(pairs: &[String]) -> Result<Option<Json>, Error> {
+    if pairs.is_empty() {
+        return Ok(None);
+    }
+    let mut object = serde_json::Map::new();
+    for pair in pairs {
+        let (key, text) = pair
+            .split_once('=')
+            .filter(|(key, _)| !key.is_empty())
+            .ok_or_else(|| InvalidInput::CustomPair { pair: pair.clone() })?;
+        let value = serde_json::from_str(text).unwrap_or_else(|_| serde_json::Value::from(text));
+        if object.insert(key.to_string(), value).is_some() {
+            return Err(InvalidInput::CustomTwice { key: key.to_string() }.into());
+        }
+    }
+    let text = serde_json::Value::Object(object).to_string();
+    Ok(Some(Json::parse(&text).map_err(InvalidInput::Custom)?))
+}
+
+pub(crate) enum Digests {
+    Sha256(Sha256),
+    Sha384(Sha384),
+    Sha512(Sha512),
+}
+
+impl Digests {
+    pub(crate) fn new(algorithm: Algorithm) -> Option<Self> {
+        match algorithm {
+            Algorithm::Sha256 => Some(Self::Sha256(Sha256::new())),
+            Algorithm::Sha384 => Some(Self::Sha384(Sha384::new())),
+            Algorithm::Sha512 => Some(Self::Sha512(Sha512::new())),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Sha256(digest) => digest.update(bytes),
+            Self::Sha384(digest) => digest.update(bytes),
+            Self::Sha512(digest) => digest.update(bytes),
+        }
+    }
+
+    pub(crate) fn finish(self) -> (Algorithm, Vec<u8>) {
+        match self {
+            Self::Sha256(digest) => (Algorithm::Sha256, digest.finalize().to_vec()),
+            Self::Sha384(digest) => (Algorithm::Sha384, digest.finalize().to_vec()),
+            Self::Sha512(digest) => (Algorithm::Sha512, digest.finalize().to_vec()),
+        }
+    }
+}
+
+/// Reads a published file part by part until `each` has seen enough. None when it is not there.
+pub(crate) fn read_parts(path: &Path, mut each: impl FnMut(&[u8]) -> bool) -> Result<Option<()>, Error> {
+    let mut file: File = match layout::open_regular(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::file("read", path, error)),
+    };
+    let mut part = vec![0; PART];
+    loop {
+        let count = file.read(&mut part).map_err(|error| Error::file("read", path, error))?;
+        match part.get(..count) {
+            Some(bytes) if count > 0 && each(bytes) => {}
+            _ => return Ok(Some(())),
+        }
+    }
+}

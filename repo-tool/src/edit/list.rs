@@ -1,0 +1,276 @@
+//! Lists of targets whose bytes live elsewhere (`add --from-list`): one a line, read by all cores, and kept as text.
+//!
+//! A line is either a JSON object — `{"path": "a/b", "length": 3, "hashes": {"sha256": "…"}, "custom": {…}}`, `custom`
+//! may be left out — or `SHA256  LENGTH  PATH`, apart by spaces or tabs, where the path is all that is left of the line.
+//! The first character decides. Empty lines, and those that begin with `#`, are passed over.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use lastmile_metadata::{Algorithm, Hashes, Json, TargetFile, hash_start};
+use serde::Deserialize;
+
+use crate::edit::bulk::Listings;
+use crate::edit::intake;
+use crate::files::layout;
+use crate::{EditError, Error, parallel};
+
+/// Bytes of the list that one core reads at once.
+const PART: usize = 1 << 20;
+
+/// Targets that were listed in a file, checked. A target costs its line and 24 bytes.
+#[derive(Debug)]
+pub struct List {
+    text: String,
+    entries: Vec<Entry>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// Where its line begins, in bytes.
+    start: u64,
+    /// Beginning of the hash of its path.
+    hash: u64,
+    /// Its number, from 1 on.
+    line: u32,
+    /// Length of the line in bytes.
+    length: u32,
+}
+
+/// A line in JSON. What nobody here knows is refused: it may be a slip of the pen.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    path: String,
+    length: u64,
+    hashes: BTreeMap<String, String>,
+    custom: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+impl List {
+    /// Reads the list in `file`. `progress` counts bytes.
+    ///
+    /// # Errors
+    /// [`Error::Edit`] with the number of the first line that cannot be taken.
+    pub fn read(file: &Path, progress: &(dyn Fn(usize) + Sync)) -> Result<Self, Error> {
+        let read = |error| Error::file("read", file, error);
+        let mut text = Vec::new();
+        let mut from = layout::open_regular(file).map_err(read)?;
+        text.reserve(from.metadata().ok().and_then(|found| usize::try_from(found.len()).ok()).unwrap_or(0));
+        from.read_to_end(&mut text).map_err(read)?;
+        Self::parse(text, progress)
+    }
+
+    /// Reads the text of a list. `progress` counts bytes.
+    ///
+    /// # Errors
+    /// As [`List::read`].
+    pub fn parse(text: Vec<u8>, progress: &(dyn Fn(usize) + Sync)) -> Result<Self, Error> {
+        let text = String::from_utf8(text).map_err(|error| {
+            let good = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+            refused(1 + good.iter().filter(|byte| **byte == b'\n').count(), "is not UTF-8")
+        })?;
+        let parts = parts_of(&text);
+        let done = AtomicUsize::new(0);
+        let read = parallel::try_map(&parts, |(first_line, part)| {
+            let entries = read_part(&text, *first_line, part.clone());
+            let before = done.fetch_add(part.len(), Ordering::Relaxed);
+            progress(before + part.len());
+            // Of several bad lines the first is named, whoever comes to one first.
+            Ok(entries)
+        })?;
+        let mut entries = Vec::new();
+        for part in read {
+            entries.append(&mut part?);
+        }
+        Ok(Self { text, entries })
+    }
+
+    fn line(&self, number: usize) -> (usize, &str) {
+        let Some(entry) = self.entries.get(number) else { return (0, "") };
+        let start = usize::try_from(entry.start).unwrap_or(usize::MAX);
+        let line = self.text.get(start..start.saturating_add(entry.length as usize)).unwrap_or_default();
+        (entry.line as usize, line)
+    }
+}
+
+impl Listings for List {
+    fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    fn hash_start(&self, number: usize) -> u64 {
+        self.entries.get(number).map_or(0, |entry| entry.hash)
+    }
+
+    fn target(&self, number: usize) -> Result<TargetFile, Error> {
+        let (number, line) = self.line(number);
+        target_of(line).map_err(|reason| refused(number, &reason))
+    }
+
+    fn clash(&self, one: usize, other: usize) -> Result<(), Error> {
+        let ((first, _), (second, _)) = (self.line(one), self.line(other));
+        let path = self.target(one)?.path;
+        Err(EditError::DifferentLines { first, second, path }.into())
+    }
+}
+
+/// Pieces of whole lines, each with the number of its first line.
+fn parts_of(text: &str) -> Vec<(usize, Range<usize>)> {
+    let (mut parts, mut line, mut start) = (Vec::new(), 1, 0);
+    while start < text.len() {
+        let rest = text.as_bytes().get(start..).unwrap_or_default();
+        let end =
+            rest.get(PART..).and_then(|later| memchr::memchr(b'\n', later)).map_or(rest.len(), |at| PART + at + 1);
+        parts.push((line, start..start + end));
+        line += memchr::memchr_iter(b'\n', rest.get(..end).unwrap_or_default()).count();
+        start += end;
+    }
+    parts
+}
+
+fn read_part(text: &str, first_line: usize, part: Range<usize>) -> Result<Vec<Entry>, Error> {
+    let mut entries = Vec::new();
+    let mut start = part.start;
+    for (number, whole) in text.get(part).unwrap_or_default().split_inclusive('\n').enumerate() {
+        let line = whole.trim_end_matches('\n').trim_end_matches('\r');
+        let number = first_line + number;
+        if !line.is_empty() && !line.starts_with('#') {
+            let too_long = |_| refused(number, "is too far down, or too long");
+            let target = target_of(line).map_err(|reason| refused(number, &reason))?;
+            entries.push(Entry {
+                start: start as u64,
+                hash: hash_start(target.path.as_str()),
+                line: u32::try_from(number).map_err(too_long)?,
+                length: u32::try_from(line.len()).map_err(too_long)?,
+            });
+        }
+        start += whole.len();
+    }
+    entries.shrink_to_fit();
+    Ok(entries)
+}
+
+fn refused(line: usize, reason: &str) -> Error {
+    EditError::Line { line, reason: reason.to_string() }.into()
+}
+
+/// What a line says, or why it cannot be taken: a phrase that follows its number.
+fn target_of(line: &str) -> Result<TargetFile, String> {
+    let (path, length, hashes, custom) = if line.starts_with('{') {
+        let Line { path, length, hashes, custom } =
+            serde_json::from_str(line).map_err(|error| format!("is not as it should be: {error}"))?;
+        let hashes = hashes.iter().map(|(name, digest)| digest_of(name, digest)).collect::<Result<Vec<_>, _>>()?;
+        let custom = custom.map(|object| Json::parse(&serde_json::Value::Object(object).to_string()));
+        (
+            path,
+            length,
+            hashes,
+            custom.transpose().map_err(|error| format!("has a `custom` that cannot be signed: {error}"))?,
+        )
+    } else {
+        let (digest, rest) = word(line).ok_or("is neither a JSON object nor `SHA256  LENGTH  PATH`")?;
+        let (length, path) = word(rest).ok_or("has no path")?;
+        let length = length.parse().map_err(|_| format!("has the length `{length}`, which is no number of bytes"))?;
+        (path.to_string(), length, vec![digest_of("sha256", digest)?], None)
+    };
+    let path = intake::target_path(&path).map_err(|error| format!("is refused: {error}"))?;
+    let hashes = Hashes::new(hashes).ok_or("lists no hash")?;
+    intake::check_length_of_name(&path, &hashes).map_err(|error| format!("is refused: {error}"))?;
+    let mut target = TargetFile::new(path, length, hashes);
+    target.custom = custom;
+    Ok(target)
+}
+
+/// The first word, and what comes after the blanks that follow it.
+fn word(text: &str) -> Option<(&str, &str)> {
+    let (word, rest) = text.split_once([' ', '\t'])?;
+    let rest = rest.trim_start_matches([' ', '\t']);
+    (!word.is_empty() && !rest.is_empty()).then_some((word, rest))
+}
+
+fn digest_of(name: &str, digest: &str) -> Result<(Algorithm, Vec<u8>), String> {
+    let algorithm = Algorithm::named(name).ok_or_else(|| format!("has the hash `{name}`, which is unknown here"))?;
+    let bytes = hex::decode(digest).ok().filter(|bytes| bytes.len() == algorithm.length());
+    bytes.map(|bytes| (algorithm, bytes)).ok_or_else(|| {
+        let digits = 2 * algorithm.length();
+        format!("has a {name} that is not {digits} hexadecimal digits")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ZEROS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+    fn parse(text: &str) -> Result<List, Error> {
+        List::parse(text.as_bytes().to_vec(), &|_| {})
+    }
+
+    fn reason(text: &str) -> String {
+        parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn both_forms_say_the_same() {
+        let text = format!(
+            "# from the old place\n{ZEROS}  12  a/b c\r\n\n{{\"length\": 12, \"path\": \"a/b c\", \"hashes\": {{\"sha256\": \"{ZEROS}\"}}}}"
+        );
+        let list = parse(&text).unwrap();
+        assert_eq!(list.len(), 2);
+        assert_eq!(list.target(0).unwrap(), list.target(1).unwrap());
+        assert_eq!((list.line(0).0, list.line(1).0), (2, 4));
+        assert_eq!(list.hash_start(0), hash_start("a/b c"));
+    }
+
+    #[test]
+    fn a_bad_line_is_named() {
+        let good = format!("{ZEROS} 1 a\n");
+        for (bad, said) in [
+            ("x", "line 2 of the list is neither"),
+            (" a b", "line 2 of the list is neither"),
+            ("00 1 a", "line 2 of the list has a sha256 that is not 64"),
+            (&format!("{ZEROS} -1 a"), "line 2 of the list has the length `-1`"),
+            (&format!("{ZEROS} 1 "), "line 2 of the list has no path"),
+            (&format!("{ZEROS} 1 ../a"), "line 2 of the list is refused"),
+            (&format!("{ZEROS} 1 CON"), "line 2 of the list is refused"),
+            (&format!("{ZEROS} 1 {}", "x".repeat(250)), "line 2 of the list is refused"),
+            (r#"{"path": "a", "length": 1}"#, "line 2 of the list is not as it should be: missing field `hashes`"),
+            (r#"{"path": "a", "length": 1, "hashes": {}}"#, "line 2 of the list lists no hash"),
+            (r#"{"path": "a", "length": 1, "hashes": {"md5": "00"}}"#, "line 2 of the list has the hash `md5`"),
+            (r#"{"path": "a", "length": 1, "hash": {}}"#, "line 2 of the list is not as it should be: unknown field"),
+        ] {
+            let said_of = reason(&format!("{good}{bad}\n"));
+            assert!(said_of.starts_with(said), "{said_of}");
+        }
+        let fraction =
+            format!(r#"{{"path": "a", "length": 1, "hashes": {{"sha256": "{ZEROS}"}}, "custom": {{"x": 1.5}}}}"#);
+        assert!(reason(&fraction).starts_with("line 1 of the list has a `custom` that cannot be signed"));
+        assert_eq!(
+            List::parse(b"\n\xff".to_vec(), &|_| {}).unwrap_err().to_string(),
+            "line 2 of the list is not UTF-8"
+        );
+    }
+
+    #[test]
+    fn lines_are_counted_over_the_parts() {
+        let mut text = String::new();
+        let mut lines = 0;
+        while text.len() < 3 * PART {
+            lines += 1;
+            text += &format!("{ZEROS} {lines} some/name-{lines}\n");
+        }
+        assert!(parts_of(&text).len() > 1);
+        let list = parse(&text).unwrap();
+        assert_eq!(list.len(), lines);
+        for number in [0, lines / 2, lines - 1] {
+            let target = list.target(number).unwrap();
+            assert_eq!((target.length as usize, list.line(number).0), (number + 1, number + 1));
+        }
+        assert!(reason(&format!("{text}oops")).starts_with(&format!("line {} ", lines + 1)));
+    }
+}

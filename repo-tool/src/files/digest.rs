@@ -1,0 +1,150 @@
+//! What a file holds, and taking a file over so that nobody else can change it any more.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use lastmile_client::disk;
+use lastmile_metadata::{Hashes, TargetFile};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::files::folder::{Folder, is_ours};
+use crate::{Error, PublicationError, names};
+
+/// Bytes read at once.
+const PART: usize = 256 * 1024;
+
+/// Length and SHA-256 of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileDigest {
+    length: u64,
+    sha256: String,
+}
+
+impl FileDigest {
+    /// Of these bytes.
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        Self { length: bytes.len() as u64, sha256: hex::encode(Sha256::digest(bytes)) }
+    }
+
+    /// Of a target, where its metadata lists SHA-256.
+    pub(crate) fn listed(target: &TargetFile) -> Option<Self> {
+        let sha256 = sha256(&target.hashes)?;
+        Some(Self { length: target.length, sha256 })
+    }
+
+    /// Of the file `name`; `each` sees all of its bytes. None if there is no such file.
+    pub(crate) fn read(folder: &Folder, name: &str, each: impl FnMut(&[u8])) -> Result<Option<Self>, Error> {
+        let path = folder.path_of(name);
+        match folder.open_file(name).and_then(|file| Self::of_file(file, each)) {
+            Ok(digest) => Ok(Some(digest)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::file("read", &path, error)),
+        }
+    }
+
+    fn of_file(mut file: File, mut each: impl FnMut(&[u8])) -> io::Result<Self> {
+        let listed = file.metadata()?.len();
+        let (mut hasher, mut length) = (Sha256::new(), 0_u64);
+        // One byte more than expected, so that a small file is read in one go.
+        let mut part = vec![0; usize::try_from(listed).map_or(PART, |listed| listed.saturating_add(1).min(PART))];
+        loop {
+            let count = file.read(&mut part)?;
+            let Some(bytes) = part.get(..count).filter(|bytes| !bytes.is_empty()) else {
+                return Ok(Self { length, sha256: hex::encode(hasher.finalize()) });
+            };
+            hasher.update(bytes);
+            each(bytes);
+            length = length.saturating_add(bytes.len() as u64);
+        }
+    }
+
+    /// How many bytes.
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// For messages.
+    pub(crate) fn shown(&self) -> String {
+        format!("{} bytes with SHA-256 {}", self.length, self.sha256.get(..16).unwrap_or(&self.sha256))
+    }
+}
+
+/// Whether the file `name`, which may lead through folders, is what is listed for `target`.
+pub(crate) fn is_target(folder: &Folder, name: &Path, target: &TargetFile) -> Result<bool, Error> {
+    let read = |error| Error::file("read", &folder.path_of(name), error);
+    let Some(parent) = folder.find(name.parent().unwrap_or(Path::new("")))? else { return Ok(false) };
+    let file = match parent.open_file(names::of_file(name)?) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        file => file.map_err(read)?,
+    };
+    if file.metadata().map_err(read)?.len() != target.length {
+        return Ok(false);
+    }
+    let mut verifier = target.verifier();
+    let mut is_listed = true;
+    FileDigest::of_file(file, |bytes| is_listed = is_listed && verifier.update(bytes).is_ok()).map_err(read)?;
+    Ok(is_listed && verifier.finish().is_ok())
+}
+
+fn sha256(hashes: &Hashes) -> Option<String> {
+    hashes.known().find(|(algorithm, _)| algorithm.name() == "sha256").map(|(_, digest)| hex::encode(digest))
+}
+
+/// Takes the file `name`, of `length` bytes, into the folder `to`, which is ours: what lies there afterwards nobody else
+/// can change. What it holds is for the caller to check, there.
+pub(crate) fn take(from: &Folder, name: &str, to: &Folder, new: &str, length: u64) -> Result<(), Error> {
+    let at = from.path_of(name);
+    let read = |error| Error::file("read", &at, error);
+    let file = from.open_file(name).map_err(read)?;
+    let found = file.metadata().map_err(read)?.len();
+    if found != length {
+        return Err(PublicationError::WrongLength { path: at, found, expected: length }.into());
+    }
+    let failed = |error| Error::file("copy", &at, error);
+    if is_ours(&file) {
+        disk::link_or_copy(from.place(name), to.place(new)).map_err(failed)?;
+        if to.open_file(new).is_ok_and(|taken| is_ours(&taken)) {
+            return Ok(());
+        }
+        // Somebody put another one there in this moment.
+        disk::remove(to.place(new)).map_err(failed)?;
+    }
+    let mut copy = to.create(new, 0o644)?;
+    let mut rest = file.take(length.saturating_add(1));
+    let mut part = vec![0; PART];
+    loop {
+        let count = rest.read(&mut part).map_err(read)?;
+        match part.get(..count).filter(|bytes| !bytes.is_empty()) {
+            Some(bytes) => copy.write_all(bytes).map_err(failed)?,
+            None => return Ok(()),
+        }
+    }
+}
+
+/// Takes a target's file over, and refuses one that is not what `target` says.
+pub(crate) fn take_target(
+    from: &Folder,
+    name: &str,
+    to: &Folder,
+    new: &str,
+    target: &TargetFile,
+) -> Result<FileDigest, Error> {
+    take(from, name, to, new, target.length)?;
+    let mut verifier = target.verifier();
+    let read = |error| Error::file("read", &from.path_of(name), error);
+    let mut verified = Ok(());
+    let digest = FileDigest::of_file(to.open_file(new).map_err(read)?, |bytes| {
+        if verified.is_ok() {
+            verified = verifier.update(bytes);
+        }
+    });
+    let digest = digest.map_err(read)?;
+    verified.and_then(|()| verifier.finish()).map_err(|error| PublicationError::WrongTarget {
+        path: from.path_of(name),
+        target: target.path.clone(),
+        error,
+    })?;
+    Ok(digest)
+}

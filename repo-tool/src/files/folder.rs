@@ -1,0 +1,316 @@
+//! Open folders, below which nothing is reached through a link, and whose owner is known.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use lastmile_client::disk::{self, NewFile, Place};
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+
+use crate::files::layout::Sharing;
+use crate::{Error, PathError};
+
+const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::RDONLY).union(OFlags::CLOEXEC);
+/// Permission to write for the group and for all others.
+const OTHERS_WRITE: u32 = 0o022;
+
+/// An open folder. Whatever becomes of its path, the names below it are looked up in this folder.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    handle: OwnedFd,
+    path: PathBuf,
+}
+
+/// What lies under a name.
+pub(crate) struct Found(Stat);
+
+impl Found {
+    pub(crate) fn is_folder(&self) -> bool {
+        self.kind() == FileType::Directory
+    }
+
+    pub(crate) fn is_file(&self) -> bool {
+        self.kind() == FileType::RegularFile
+    }
+
+    /// The user to whom it belongs.
+    pub(crate) fn owner(&self) -> u32 {
+        self.0.st_uid
+    }
+
+    /// When it was last changed, in seconds and nanoseconds since 1970.
+    pub(crate) fn modified(&self) -> (i64, i64) {
+        (self.0.st_mtime, i64::try_from(self.0.st_mtime_nsec).unwrap_or_default())
+    }
+
+    fn kind(&self) -> FileType {
+        FileType::from_raw_mode(self.0.st_mode)
+    }
+}
+
+impl Folder {
+    /// Opens the folder at `path`. Links on the way to it are followed: a person named it.
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        let handle = fs::open(path, DIRECTORY, Mode::empty());
+        let handle = handle.map_err(|error| Error::file("open", path, error.into()))?;
+        Ok(Self { handle, path: path.to_path_buf() })
+    }
+
+    /// Opens the folder at `path`, which is no link itself.
+    pub(crate) fn open_real(path: &Path) -> Result<Self, Error> {
+        let handle = fs::open(path, DIRECTORY | OFlags::NOFOLLOW, Mode::empty());
+        let handle = handle.map_err(|error| Error::file("open", path, error.into()))?;
+        Ok(Self { handle, path: path.to_path_buf() })
+    }
+
+    /// The folder `name` in this one, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Path`] where something else has that name, a link to a folder included.
+    pub(crate) fn enter(&self, name: impl AsRef<Path>) -> Result<Option<Self>, Error> {
+        let name = name.as_ref();
+        let path = self.path_of(name);
+        if !is_plain(name) {
+            return Err(PathError::NoFolderName { path }.into());
+        }
+        match fs::openat(&self.handle, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty()) {
+            Ok(handle) => Ok(Some(Self { handle, path })),
+            Err(Errno::NOENT) => Ok(None),
+            Err(Errno::LOOP | Errno::NOTDIR) => Err(PathError::NoWorkingFolder { path }.into()),
+            Err(error) => Err(Error::file("open", &path, error.into())),
+        }
+    }
+
+    /// The folder `name` in this one, made where it is missing. In a shared repository a folder that is made here
+    /// belongs to the group, which gets the permissions that `mode` gives the owner.
+    pub(crate) fn enter_or_make(&self, name: impl AsRef<Path>, mode: u32, sharing: Sharing) -> Result<Self, Error> {
+        let name = name.as_ref();
+        if let Some(folder) = self.enter(name)? {
+            return Ok(folder);
+        }
+        let path = self.path_of(name);
+        let made = disk::make_folder(self.place(name), mode);
+        let is_new = match made {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+            Err(error) => return Err(Error::file("create", &path, error)),
+        };
+        let missing = || Error::file("open", &path, io::ErrorKind::NotFound.into());
+        let folder = self.enter(name)?.ok_or_else(missing)?;
+        if let (true, Sharing::Group(group)) = (is_new, sharing) {
+            let shared = mode & 0o705 | (mode & 0o700) >> 3;
+            disk::share(&folder.handle, &path, group, shared).map_err(|error| Error::file("share", &path, error))?;
+        }
+        Ok(folder)
+    }
+
+    /// The folder at the end of `relative`, with all on the way made where they are missing.
+    pub(crate) fn descend(&self, relative: &Path, mode: u32, sharing: Sharing) -> Result<Self, Error> {
+        let mut folder = self.again()?;
+        for part in relative.components() {
+            let Component::Normal(part) = part else {
+                return Err(PathError::LeadsOut { path: relative.to_path_buf() }.into());
+            };
+            folder = folder.enter_or_make(part, mode, sharing)?;
+        }
+        Ok(folder)
+    }
+
+    /// The folder at the end of `relative`, if there is one.
+    pub(crate) fn find(&self, relative: &Path) -> Result<Option<Self>, Error> {
+        let mut folder = self.again()?;
+        for part in relative.components() {
+            match folder.enter(part)? {
+                Some(next) => folder = next,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(folder))
+    }
+
+    /// The same folder once more.
+    pub(crate) fn again(&self) -> Result<Self, Error> {
+        let handle = self.handle.try_clone().map_err(|error| Error::file("open", &self.path, error))?;
+        Ok(Self { handle, path: self.path.clone() })
+    }
+
+    /// Refuses a working folder that belongs to somebody else, or that others can write to.
+    pub(crate) fn check_ours(&self) -> Result<(), Error> {
+        let found = self.stat()?;
+        let (path, user, owner) = (self.path.clone(), user(), found.st_uid);
+        if owner != user {
+            return Err(PathError::WrongOwner { path, owner, user }.into());
+        }
+        match found.st_mode & OTHERS_WRITE {
+            0 => Ok(()),
+            _ => Err(PathError::WritableByOthers { path, mode: found.st_mode & 0o7777 }.into()),
+        }
+    }
+
+    /// Refuses a folder that neither is ours nor belongs to the group, or that all users can write to.
+    pub(crate) fn check_shared(&self, group: u32) -> Result<(), Error> {
+        let found = self.stat()?;
+        let path = self.path.clone();
+        if found.st_uid != user() && found.st_gid != group {
+            let (owner, owner_group) = (found.st_uid, found.st_gid);
+            return Err(PathError::WrongGroup { path, owner, owner_group, group }.into());
+        }
+        match found.st_mode & 0o002 {
+            0 => Ok(()),
+            _ => Err(PathError::WritableByAll { path, mode: found.st_mode & 0o7777 }.into()),
+        }
+    }
+
+    /// How long ago it was last changed; none where that is in the future.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the age of a request decides whether it is abandoned, and nothing about trust"
+    )]
+    pub(crate) fn age(&self) -> Result<Option<Duration>, Error> {
+        let changed = u64::try_from(self.stat()?.st_mtime).unwrap_or_default();
+        Ok(SystemTime::now().duration_since(UNIX_EPOCH + Duration::from_secs(changed)).ok())
+    }
+
+    fn stat(&self) -> Result<Stat, Error> {
+        fs::fstat(&self.handle).map_err(|error| Error::file("look at", &self.path, error.into()))
+    }
+
+    /// What lies under `name`, which may lead through a folder; a link is looked at itself.
+    pub(crate) fn look(&self, name: impl AsRef<Path>) -> Result<Option<Found>, Error> {
+        match fs::statat(&self.handle, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) => Ok(Some(Found(found))),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            Err(error) => Err(Error::file("look at", &self.path_of(name), error.into())),
+        }
+    }
+
+    /// Opens a regular file for reading: no link, no FIFO, no device.
+    pub(crate) fn open_file(&self, name: impl AsRef<Path>) -> io::Result<File> {
+        // Without NONBLOCK, opening a FIFO would wait for a writer.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = File::from(fs::openat(&self.handle, name.as_ref(), flags, Mode::empty())?);
+        match file.metadata()?.is_file() {
+            true => Ok(file),
+            false => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),
+        }
+    }
+
+    /// Reads a regular file of at most `most` bytes; none if there is none.
+    pub(crate) fn read(&self, name: impl AsRef<Path>, most: u64) -> Result<Option<Vec<u8>>, Error> {
+        let path = self.path_of(&name);
+        match self.open_file(name) {
+            Ok(file) => read_at_most(file, &path, most).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::file("read", &path, error)),
+        }
+    }
+
+    /// Makes a file that must not be there.
+    pub(crate) fn create(&self, name: impl AsRef<Path>, mode: u32) -> Result<NewFile, Error> {
+        let name = name.as_ref();
+        disk::create(self.place(name), mode).map_err(|error| Error::file("create", &self.path_of(name), error))
+    }
+
+    /// Writes a file that must not be there; it is not synced.
+    pub(crate) fn write_new(&self, name: impl AsRef<Path>, bytes: &[u8], mode: u32) -> Result<(), Error> {
+        let name = name.as_ref();
+        let written = self.create(name, mode)?.write_all(bytes);
+        written.map_err(|error| Error::file("write", &self.path_of(name), error))
+    }
+
+    /// The names of all that lies in it, sorted.
+    pub(crate) fn names(&self) -> Result<Vec<OsString>, Error> {
+        let failed = |error: Errno| Error::file("list", &self.path, error.into());
+        let mut names = Vec::new();
+        for entry in fs::Dir::read_from(&self.handle).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name().to_bytes().to_vec();
+            if !matches!(name.as_slice(), b"." | b"..") {
+                names.push(OsString::from_vec(name));
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Removes all that lies in it; links are removed and not followed.
+    pub(crate) fn clear(&self) -> Result<(), Error> {
+        for name in self.names()? {
+            let removed = disk::remove_all(self.place(&name));
+            removed.map_err(|error| Error::file("remove", &self.path_of(&name), error))?;
+        }
+        Ok(())
+    }
+
+    /// Makes the names in it durable.
+    pub(crate) fn sync(&self) -> Result<(), Error> {
+        disk::sync_folder(&self.handle, &self.path).map_err(|error| Error::file("sync", &self.path, error))
+    }
+
+    /// Flushes the whole file system that it is on; false where the system cannot.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn sync_file_system(&self) -> Result<bool, Error> {
+        let synced = disk::sync_file_system(&self.handle, &self.path);
+        synced.map(|()| true).map_err(|error| Error::file("sync", &self.path, error))
+    }
+
+    /// Flushes the whole file system that it is on; false where the system cannot.
+    #[cfg(not(target_os = "linux"))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "as on Linux, where it is used")]
+    pub(crate) fn sync_file_system(&self) -> Result<bool, Error> {
+        Ok(false)
+    }
+
+    /// The name in this folder, for the calls that change the disk.
+    pub(crate) fn place<'a>(&'a self, name: &'a (impl AsRef<Path> + ?Sized)) -> Place<'a> {
+        Place::below(&self.handle, &self.path, name)
+    }
+
+    /// Where `name` is, for messages.
+    pub(crate) fn path_of(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Where the folder was when it was opened.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Reads an open file of at most `most` bytes.
+pub(crate) fn read_at_most(file: File, path: &Path, most: u64) -> Result<Vec<u8>, Error> {
+    let read = |error| Error::file("read", path, error);
+    let length = file.metadata().map_err(read)?.len();
+    let mut bytes = Vec::new();
+    if length <= most {
+        bytes.reserve_exact(usize::try_from(length).unwrap_or_default().saturating_add(1));
+        // One byte more than allowed shows a file that grows.
+        file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(read)?;
+        if bytes.len() as u64 <= most {
+            return Ok(bytes);
+        }
+    }
+    Err(PathError::TooLong { path: path.to_path_buf(), most }.into())
+}
+
+/// Whether nobody but this user can change what is in the file.
+pub(crate) fn is_ours(file: &File) -> bool {
+    file.metadata().is_ok_and(|found| found.uid() == user() && found.mode() & OTHERS_WRITE == 0)
+}
+
+/// The user as whom this process reads and writes.
+pub(crate) fn user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Whether a name is one component, and leads nowhere else.
+fn is_plain(name: &Path) -> bool {
+    let mut parts = name.components();
+    matches!((parts.next(), parts.next()), (Some(Component::Normal(part)), None) if part == name.as_os_str())
+        && !OsStr::as_bytes(name.as_os_str()).contains(&0)
+}

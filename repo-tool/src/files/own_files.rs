@@ -1,0 +1,319 @@
+//! Files that must never be published: the repository's own, under whatever path or link somebody names them, and
+//! private keys (`key_material.rs`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs::{self, Metadata};
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Component, Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+use walkdir::WalkDir;
+use zeroize::Zeroizing;
+
+use crate::config::Config;
+use crate::files::key_material::Scanner;
+use crate::files::layout::{self, Layout};
+use crate::user::RootDigest;
+use crate::{Error, PathError, check, parallel};
+
+/// The longest file of a private key, in bytes.
+const LONGEST_KEY: u64 = 1 << 20;
+
+/// Device and inode: the same file or folder under every name.
+type FileId = (u64, u64);
+
+/// What belongs to a repository itself.
+pub struct OwnFiles {
+    dir: FileId,
+    /// The folder of the repository and all above it.
+    above: BTreeSet<FileId>,
+    /// The folders in which only the tool writes.
+    folders: BTreeSet<FileId>,
+    /// Single files, and what they are: hard links to them are refused too.
+    files: BTreeMap<FileId, String>,
+    /// What each private key file holds, by its SHA-256: copies are refused too.
+    contents: BTreeMap<[u8; 32], String>,
+    /// The length of the longest of them.
+    longest: usize,
+}
+
+/// The beginning of a file that is taken in, as far as it can be a copy of a private key.
+pub(crate) struct Content<'o> {
+    own: &'o OwnFiles,
+    bytes: Zeroizing<Vec<u8>>,
+}
+
+impl Content<'_> {
+    /// Takes the next bytes of the file.
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        // One byte more than the longest key shows that the file is none of them.
+        let missing = (self.own.longest + 1).saturating_sub(self.bytes.len()).min(bytes.len());
+        self.bytes.extend_from_slice(bytes.get(..missing).unwrap_or_default());
+    }
+
+    /// Why the file is not published.
+    pub(crate) fn reason(&self) -> Option<&str> {
+        let is_short = self.bytes.len() <= self.own.longest;
+        is_short.then(|| self.own.contents.get(&sha256(&self.bytes))).flatten().map(String::as_str)
+    }
+}
+
+/// A file or folder that is not published, and why.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unpublishable {
+    /// The path, as somebody named it.
+    pub path: PathBuf,
+    /// What it is, or what is in it.
+    pub reason: String,
+}
+
+impl OwnFiles {
+    /// What belongs to the repository in `layout`, with the private keys that its configuration and that of the user name.
+    ///
+    /// # Errors
+    /// When the repository's folder or the user's configuration cannot be read.
+    pub fn of(layout: &Layout, config: &Config) -> Result<Self, Error> {
+        let looked_at = |error| Error::file("look at", layout.dir(), error);
+        let dir = layout.dir().canonicalize().map_err(looked_at)?;
+        let mut own = Self {
+            dir: id(&dir.metadata().map_err(looked_at)?),
+            above: dir.ancestors().filter_map(id_of).collect(),
+            folders: BTreeSet::new(),
+            files: BTreeMap::new(),
+            contents: BTreeMap::new(),
+            longest: 0,
+        };
+        for entry in fs::read_dir(&dir).map_err(looked_at)? {
+            let entry = entry.map_err(looked_at)?;
+            let name = entry.file_name();
+            if !Layout::is_own(&name) {
+                continue;
+            }
+            match readable(fs::metadata(entry.path())).map_err(looked_at)? {
+                Some(found) if found.is_dir() => drop(own.folders.insert(id(&found))),
+                Some(found) => own.add_file(&found, &name.to_string_lossy()),
+                None => {}
+            }
+        }
+        let keys = layout.keys();
+        let looked_at_key = |error| Error::file("look at", &keys, error);
+        for entry in WalkDir::new(&keys) {
+            let entry = readable(entry.map_err(io::Error::from)).map_err(looked_at_key)?;
+            let Some(entry) = entry else { continue };
+            let found = readable(entry.metadata().map_err(io::Error::from)).map_err(looked_at_key)?;
+            if let Some(found) = found.filter(Metadata::is_file) {
+                let what = format!("keys/{}", entry.file_name().to_string_lossy());
+                own.add_file(&found, &what);
+                // Public keys and other files beside the private ones are no secret.
+                own.add_content(entry.path(), &what, |bytes| {
+                    let mut scanner = Scanner::default();
+                    scanner.update(bytes);
+                    scanner.finish().is_some()
+                })?;
+            }
+        }
+        let named = config.key_uris().into_iter().map(|uri| (uri.path(layout.dir()), uri.to_string()));
+        // A folder without a root, such as a new one, has no entry in the user's configuration.
+        let users = match check::oldest_root(layout) {
+            Ok(root) => layout.user().keys(RootDigest::of(&root))?,
+            Err(Error::NotFound(_)) => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let users = users.into_iter().map(|path| (path.clone(), path.display().to_string()));
+        for (path, name) in users.chain(named) {
+            let found = readable(fs::metadata(&path)).map_err(|error| Error::file("look at", &path, error))?;
+            if let Some(found) = found {
+                let what = format!("the private key {name}");
+                own.add_file(&found, &what);
+                // Whatever is in it: somebody said that it is a private key.
+                own.add_content(&path, &what, |bytes| !bytes.is_empty())?;
+            }
+        }
+        Ok(own)
+    }
+
+    /// Remembers what a private key file holds. A file that this user cannot read, this user cannot copy; no private key
+    /// is longer than [`LONGEST_KEY`].
+    fn add_content(&mut self, path: &Path, what: &str, is_private: impl Fn(&[u8]) -> bool) -> Result<(), Error> {
+        let read = || {
+            let Some(file) = readable(path.canonicalize().and_then(|path| layout::open_regular(&path)))? else {
+                return Ok(None);
+            };
+            let mut bytes = Zeroizing::new(Vec::new());
+            file.take(LONGEST_KEY + 1).read_to_end(&mut bytes)?;
+            Ok(Some(bytes).filter(|bytes| bytes.len() as u64 <= LONGEST_KEY))
+        };
+        let bytes = read().map_err(|error| Error::file("read", path, error))?;
+        if let Some(bytes) = bytes.filter(|bytes| is_private(bytes)) {
+            self.longest = self.longest.max(bytes.len());
+            let reason = format!("is a copy of {what} of this repository");
+            self.contents.entry(sha256(&bytes)).or_insert(reason);
+        }
+        Ok(())
+    }
+
+    /// For comparing the content of a file that is taken in.
+    pub(crate) fn content(&self) -> Content<'_> {
+        Content { own: self, bytes: Zeroizing::default() }
+    }
+
+    fn add_file(&mut self, found: &Metadata, what: &str) {
+        self.files.insert(id(found), format!("is {what} of this repository"));
+    }
+
+    /// Why a folder that somebody names is not published as a whole.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn refuse_folder(&self, path: &Path) -> Result<Option<Unpublishable>, Error> {
+        let looked_at = |error| Error::file("look at", path, error);
+        let folder = path.canonicalize().map_err(looked_at)?;
+        let reason = match self.place_of(&folder) {
+            Place::Own => "belongs to this repository itself",
+            _ if self.above.contains(&id(&folder.metadata().map_err(looked_at)?)) => {
+                "contains this repository's own folders (metadata, targets, keys and others); name the files or folders \
+                 to publish"
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(Unpublishable { path: path.to_path_buf(), reason: reason.into() }))
+    }
+
+    /// Which of `files` belong to the repository.
+    ///
+    /// # Errors
+    /// When one of them cannot be read.
+    pub(crate) fn refuse_files(&self, files: &[&Path]) -> Result<Vec<Unpublishable>, Error> {
+        let parent = |path: &Path| match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+            _ => PathBuf::from("."),
+        };
+        let parents: BTreeSet<PathBuf> = files.iter().map(|path| parent(path)).collect();
+        let parents: Vec<PathBuf> = parents.into_iter().collect();
+        let places = parallel::try_map(&parents, |parent| {
+            let folder = parent.canonicalize().map_err(|error| Error::file("look at", parent, error))?;
+            Ok(self.place_of(&folder))
+        })?;
+        let places: BTreeMap<PathBuf, Place> = parents.into_iter().zip(places).collect();
+        let refused = parallel::try_map(files, |path| {
+            let found = path.symlink_metadata().map_err(|error| Error::file("read", path, error))?;
+            let is_entry = |name| Layout::is_own(name);
+            let is_own = match places.get(&parent(path)) {
+                Some(Place::Own) => true,
+                Some(Place::Repository) => path.file_name().is_some_and(is_entry),
+                _ => false,
+            };
+            let by_place = || is_own.then(|| "belongs to this repository itself".to_string());
+            let reason = self.reason_of(&found).map(ToString::to_string).or_else(by_place);
+            Ok(reason.map(|reason| Unpublishable { path: path.to_path_buf(), reason }))
+        })?;
+        Ok(refused.into_iter().flatten().collect())
+    }
+
+    /// Why a single file is not published, whatever its name.
+    pub(crate) fn reason_of(&self, file: &Metadata) -> Option<&str> {
+        self.files.get(&id(file)).map(String::as_str)
+    }
+
+    /// Where a folder lies. `folder` is canonical; every folder above it is compared by identity.
+    fn place_of(&self, folder: &Path) -> Place {
+        let ids: Vec<Option<FileId>> = folder.ancestors().map(id_of).collect();
+        if ids.iter().flatten().any(|id| self.folders.contains(id)) {
+            return Place::Own;
+        }
+        // A folder of the tool that appeared just now.
+        let inner = folder.ancestors().zip(ids.iter().skip(1));
+        let is_new = |(inner, outer): (&Path, &Option<FileId>)| {
+            *outer == Some(self.dir) && inner.file_name().is_some_and(Layout::is_own)
+        };
+        match ids.first() {
+            _ if inner.into_iter().any(is_new) => Place::Own,
+            Some(Some(id)) if *id == self.dir => Place::Repository,
+            _ => Place::Elsewhere,
+        }
+    }
+}
+
+/// Where a folder lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// In a folder of the tool.
+    Own,
+    /// It is the repository's folder.
+    Repository,
+    /// Anywhere else.
+    Elsewhere,
+}
+
+/// One error that names all of them.
+pub fn refuse(mut files: Vec<Unpublishable>) -> Result<(), Error> {
+    if files.is_empty() {
+        return Ok(());
+    }
+    files.sort();
+    files.dedup();
+    Err(Error::Private { files })
+}
+
+/// Refuses a folder for private keys that lies where everybody can fetch it.
+///
+/// # Errors
+/// [`Error::Path`] when it is `metadata/` or `targets/` or lies below; [`Error::File`] when it cannot be found out.
+pub(crate) fn refuse_served(layout: &Layout, folder: &Path) -> Result<(), Error> {
+    let place = resolved(folder)?;
+    for served in [layout.metadata(), layout.targets()] {
+        if place.starts_with(resolved(&served)?) {
+            return Err(PathError::KeysServed { folder: folder.to_path_buf(), served }.into());
+        }
+    }
+    Ok(())
+}
+
+/// Where `path` leads, links included, though its end need not be there yet.
+fn resolved(path: &Path) -> Result<PathBuf, Error> {
+    let absolute = std::path::absolute(path).map_err(|error| Error::file("find", path, error))?;
+    let mut found = PathBuf::new();
+    for part in absolute.components() {
+        match part {
+            Component::ParentDir => drop(found.pop()),
+            part => found.push(part),
+        }
+        match found.canonicalize() {
+            Ok(real) => found = real,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::file("find", path, error)),
+        }
+    }
+    Ok(found)
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+fn id(found: &Metadata) -> FileId {
+    (found.dev(), found.ino())
+}
+
+/// `found`, or none where nothing is there, or nothing that this user may read.
+fn readable<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    use io::ErrorKind::{InvalidInput, NotADirectory, NotFound, PermissionDenied};
+    let is_link_loop = |error: &io::Error| error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if matches!(error.kind(), InvalidInput | NotADirectory | NotFound | PermissionDenied) => Ok(None),
+        Err(error) if is_link_loop(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn id_of(path: &Path) -> Option<FileId> {
+    fs::metadata(path).ok().as_ref().map(id)
+}
+
+/// Whether a file or folder is hidden, as Unix has it.
+pub(crate) fn is_hidden(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".")
+}

@@ -1,0 +1,40 @@
+//! No stability: for this project's own program and tests. Everything here may change or go in any release.
+
+/// Re-exports the public items of a private module.
+macro_rules! expose {
+    ($($(#[$attribute:meta])* $name:ident = $($path:ident)::+;)*) => {
+        $($(#[$attribute])* pub mod $name {
+            pub use crate::$($path)::+::*;
+        })*
+    };
+}
+
+expose! {
+    batch = publish::batch;
+    bin_advice = edit::bin_advice;
+    bulk = edit::bulk;
+    #[cfg(feature = "http")]
+    catch_up = served::catch_up;
+    #[cfg(feature = "cli")]
+    cli = cli;
+    diff = report::diff;
+    git_ignore = files::git_ignore;
+    intake = edit::intake;
+    key_store = key_store;
+    layout = files::layout;
+    lint = check::lint;
+    list = edit::list;
+    names = names;
+    overlay = check::overlay;
+    own_files = files::own_files;
+    proof = revoke::proof;
+    queue = publish::queue;
+    revoke = revoke;
+    #[cfg(feature = "http")]
+    server = served::server;
+    status = report::status;
+    transaction = publish::transaction;
+    trusting = trusting;
+    user = user;
+    verify = report::verify;
+}

@@ -1,0 +1,193 @@
+//! Publishing what several publishers ask for, under one snapshot and one timestamp ([`crate::publish::queue`]).
+
+use lastmile_client::disk;
+use lastmile_metadata::RoleName;
+
+use crate::draft::Draft;
+use crate::edit::intake::Incoming;
+use crate::files::digest::take_target;
+use crate::publish::queue::{self, Answer, Change, Claimed, Fault, Queue, Request, Turn};
+use crate::publish::transaction::{self, Observer};
+use crate::{Error, Invocation, NotFound, Outcome, Plan, Repository, Signing, names, parallel};
+
+/// Who has published a request, and with which result.
+pub enum Shared {
+    /// This process.
+    ByUs(Box<OwnResult>),
+    /// Another one, which published it together with others.
+    ByOther(Answer),
+}
+
+/// The result of a request that was published here.
+pub struct OwnResult {
+    /// The repository afterwards, which others may be changing already.
+    pub repository: Repository,
+    /// What was published, or staged.
+    pub plan: Plan,
+    /// Which of both.
+    pub outcome: Outcome,
+}
+
+/// Publishes a request, with those of all others that wait by then; or waits until another process has done so.
+///
+/// # Errors
+/// What speaks against this request. Those of others are told what speaks against theirs.
+pub fn publish(request: &Request, invocation: &Invocation, observer: &mut dyn Observer) -> Result<Shared, Error> {
+    let lock = match request.wait(invocation.lock_wait.at_most, invocation.lock_wait.on_wait.as_ref())? {
+        Turn::Mine(lock) => lock,
+        Turn::Answered(answer) => return Ok(Shared::ByOther(answer)),
+    };
+    // Whoever had the lock may have died in the middle of publishing this very request.
+    transaction::recover(request.layout(), &lock)?;
+    if let Some(answer) = request.answer()? {
+        return Ok(Shared::ByOther(answer));
+    }
+    let mut repository = Repository::open_layout(request.layout().clone(), invocation, Some(lock))?;
+    repository.prefetch_keys(&[RoleName::TARGETS]);
+    let (plan, outcome) = repository.publish_with_others(request, observer)?;
+    repository.unlock();
+    Ok(Shared::ByUs(Box::new(OwnResult { repository, plan, outcome })))
+}
+
+impl Repository {
+    fn publish_with_others(
+        &mut self,
+        request: &Request,
+        observer: &mut dyn Observer,
+    ) -> Result<(Plan, Outcome), Error> {
+        let mine = request.claimed();
+        let staged = self.staged()?;
+        // The pending change for signatures is joined by one change after the other.
+        let is_alone = staged.from_staged;
+        let draft = self.with_change(staged, &mine)?;
+        let others =
+            if is_alone { Vec::new() } else { Queue::new(&self.layout, self.lock()?)?.claim_others(request)? };
+        if others.is_empty() {
+            return self.finish(draft, observer);
+        }
+        match self.publish_together(draft, &others, observer) {
+            Ok(Some(done)) => return Ok(done),
+            // Not all can be signed here: each is staged by its own publisher.
+            Ok(None) => self.give_back(&others)?,
+            Err(error) => match Fault::of(&error) {
+                Some(_) => return self.publish_one_by_one(&mine, &others, observer),
+                None => {
+                    self.give_back(&others)?;
+                    return Err(error);
+                }
+            },
+        }
+        self.forget_incoming()?;
+        let draft = self.with_change(Draft::default(), &mine)?;
+        self.finish(draft, observer)
+    }
+
+    /// None when signatures are missing.
+    fn publish_together(
+        &mut self,
+        mut draft: Draft,
+        others: &[Claimed],
+        observer: &mut dyn Observer,
+    ) -> Result<Option<(Plan, Outcome)>, Error> {
+        for other in others {
+            match self.with_change(draft.clone(), other) {
+                Ok(changed) => {
+                    draft = changed;
+                    draft.served.push(other.name.clone());
+                }
+                Err(error) => self.refuse(other, &error)?,
+            }
+        }
+        let plan = self.plan(draft, Signing::Now)?;
+        if plan.completed.incomplete().next().is_some() {
+            return Ok(None);
+        }
+        let outcome = self.conclude(&plan, observer)?;
+        Ok(Some((plan, outcome)))
+    }
+
+    /// Something speaks against one of them: who is to blame shows itself when each is published alone.
+    fn publish_one_by_one(
+        &mut self,
+        mine: &Claimed,
+        others: &[Claimed],
+        observer: &mut dyn Observer,
+    ) -> Result<(Plan, Outcome), Error> {
+        self.forget_incoming()?;
+        let done = self.with_change(Draft::default(), mine).and_then(|draft| self.finish(draft, observer));
+        for (number, other) in others.iter().enumerate() {
+            // Some were refused already.
+            if Queue::new(&self.layout, self.lock()?)?.is_answered(&other.name)? {
+                continue;
+            }
+            self.forget_incoming()?;
+            let draft = self.with_change(Draft::default(), other);
+            let published = draft.and_then(|mut draft| {
+                draft.served.push(other.name.clone());
+                self.publish_together(draft, &[], observer)
+            });
+            match published {
+                Ok(Some(_)) => {}
+                Ok(None) => self.give_back(std::slice::from_ref(other))?,
+                Err(error) if Fault::of(&error).is_some() => self.refuse(other, &error)?,
+                Err(_) => {
+                    self.give_back(others.get(number..).unwrap_or_default())?;
+                    break;
+                }
+            }
+        }
+        done
+    }
+
+    fn finish(&mut self, draft: Draft, observer: &mut dyn Observer) -> Result<(Plan, Outcome), Error> {
+        let plan = self.plan(draft, Signing::Now)?;
+        let outcome = self.conclude(&plan, observer)?;
+        Ok((plan, outcome))
+    }
+
+    /// The draft with what a request asks for. Its files are taken into `.publishing/`, so that the publication does not
+    /// depend on the request any more, and compared there with what the request says of them.
+    fn with_change(&mut self, draft: Draft, request: &Claimed) -> Result<Draft, Error> {
+        let Change { role, added, removed } = &request.change;
+        let mut incoming = Vec::new();
+        if !added.is_empty() {
+            let gone = || NotFound::Request { name: request.name.clone() };
+            let from = Queue::new(&self.layout, self.lock()?)?.request(&request.name)?.ok_or_else(gone)?;
+            let to = self.layout.open_publishing()?;
+            incoming = parallel::try_map(added, |taken_in| {
+                let name = names::of_file(&taken_in.file)?;
+                let new = format!("{}-{name}", request.name);
+                let target = taken_in.target.clone();
+                match request.is_hashed {
+                    // This process wrote it itself into a folder of ours.
+                    true => disk::link_or_copy(from.place(name), to.place(&new))
+                        .map_err(|error| Error::file("copy", &taken_in.file, error))?,
+                    false => drop(take_target(&from, name, &to, &new, &target)?),
+                }
+                Ok(Incoming { target, file: to.path_of(new) })
+            })?;
+        }
+        let mut draft = self.list_files(draft, role.as_ref().unwrap_or(&RoleName::TARGETS), &incoming)?;
+        if !removed.is_empty() {
+            let mut edit = self.edit(draft);
+            for path in removed {
+                edit.remove_target(role.as_ref(), path)?;
+            }
+            draft = edit.finish()?;
+        }
+        Ok(draft)
+    }
+
+    /// Tells the owner of a request what speaks against it; what is not the request's fault, its owner will meet.
+    fn refuse(&self, request: &Claimed, error: &Error) -> Result<(), Error> {
+        match Fault::of(error) {
+            Some((fault, text)) => queue::answer(&self.layout, &request.name, &Answer::Refused(fault, text)),
+            None => self.give_back(std::slice::from_ref(request)),
+        }
+    }
+
+    fn give_back(&self, requests: &[Claimed]) -> Result<(), Error> {
+        Queue::new(&self.layout, self.lock()?)?.give_back(requests);
+        Ok(())
+    }
+}

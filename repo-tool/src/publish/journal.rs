@@ -1,0 +1,493 @@
+//! The journal of a publication: which file goes where, and what it holds. It lies in a folder, so it is
+//! parsed as untrusted input: it can name only what a publication consists of, and every file is checked before it is moved.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use lastmile_client::disk;
+use lastmile_metadata::Algorithm;
+use serde::{Deserialize, Serialize};
+
+use crate::edit::intake;
+use crate::files::digest::FileDigest;
+use crate::files::folder::{Folder, Found};
+use crate::files::layout::{JOURNAL, Layout, STAGED, Sharing};
+use crate::publish::compress::Coding;
+use crate::publish::queue::{self, Answer};
+use crate::publish::staged;
+use crate::publish::superseded;
+use crate::publish::transaction::{Observer, PublishEvent};
+use crate::publish::versions::RECORD;
+use crate::{Error, PublicationError, names, parallel};
+
+/// The longest journal that is written and read: about a million files.
+const LONGEST: u64 = 256 << 20;
+/// From this many folders on, one flush of the whole file system is quicker than one for each folder.
+pub(crate) const SYNC_TOGETHER: usize = 64;
+
+/// What a file is, in the order in which files are published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) enum FileKind {
+    /// A private key of a new repository, or its public part.
+    Key,
+    /// A root version.
+    Root,
+    /// A target file.
+    TargetFile,
+    /// A delegated role's metadata.
+    Delegated,
+    /// Top-level targets metadata.
+    Targets,
+    /// Snapshot metadata.
+    Snapshot,
+    /// Timestamp metadata.
+    Timestamp,
+    /// The configuration, and the record of issued versions.
+    // The name in journals of every version.
+    #[serde(rename = "Policy")]
+    Config,
+}
+
+/// What may happen to a file that is already there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Existing {
+    /// It must have the same bytes: its name promises them.
+    Same,
+    /// It is replaced as a whole.
+    Replaced,
+    /// An adoption replaces it, and only while a copy of it lies in `superseded/`.
+    SetAside,
+}
+
+/// One move: paths are relative to the repository.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Step {
+    pub(crate) rank: FileKind,
+    pub(crate) from: PathBuf,
+    pub(crate) to: PathBuf,
+    pub(crate) existing: Existing,
+    /// Whether this is a compressed copy, which follows its plain file.
+    #[serde(default)]
+    pub(crate) is_copy: bool,
+    /// What the file holds. Version 0.1.0 wrote journals without it.
+    #[serde(default)]
+    pub(crate) content: Option<FileDigest>,
+}
+
+/// What is left to be done once the journal is written.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Journal {
+    pub(crate) steps: Vec<Step>,
+    /// Whether the pending change in `staged/` is what is published here.
+    pub(crate) clears_staged: bool,
+    /// The requests in `.queue/` that are published here, and what their owners are told then.
+    #[serde(default)]
+    pub(crate) served: Vec<String>,
+    #[serde(default)]
+    pub(crate) answer: Option<Answer>,
+}
+
+/// The folders that a publication moves files between.
+pub(crate) struct Folders<'a> {
+    pub(crate) layout: &'a Layout,
+    /// The repository's.
+    pub(crate) dir: Folder,
+    /// The one with the journal and the new files, which is ours.
+    pub(crate) working: Folder,
+}
+
+impl Folders<'_> {
+    /// The folder of this name in the repository, made where it is missing.
+    pub(crate) fn make(&self, relative: &Path) -> Result<Folder, Error> {
+        match relative == Path::new("keys") {
+            true => self.dir.enter_or_make(relative, 0o700, Sharing::Private),
+            false => self.dir.descend(relative, 0o777, self.layout.sharing()),
+        }
+    }
+}
+
+impl Step {
+    /// Whether clients see the move at once: they ask for the next root without being told of it, and for names without
+    /// a version.
+    fn shows_at_once(&self) -> bool {
+        match self.rank {
+            // It says what the plain file says already.
+            _ if self.is_copy => false,
+            FileKind::Root => true,
+            FileKind::Key | FileKind::TargetFile | FileKind::Config => false,
+            _ => self.existing != Existing::Same,
+        }
+    }
+
+    /// Whether compressed copies may lie beside it.
+    fn has_copies(&self) -> bool {
+        !self.is_copy && !matches!(self.rank, FileKind::Key | FileKind::TargetFile | FileKind::Config)
+    }
+
+    /// Whether the names are such as a publication has. `working` is the name of the folder with the journal.
+    fn is_known(&self, working: &str) -> bool {
+        let (Some(from), Some(to)) = (parts(&self.from), parts(&self.to)) else { return false };
+        let comes_from_here = match from.as_slice() {
+            [folder, name] if *folder == working => self.is_source(name),
+            // Version 0.1.0 moved target files that waited for signatures from where they waited.
+            ["staged", "targets", path @ ..] => self.rank == FileKind::TargetFile && !path.is_empty(),
+            _ => false,
+        };
+        comes_from_here && self.is_goal(&from, &to)
+    }
+
+    /// Names of new files in the working folder.
+    fn is_source(&self, name: &str) -> bool {
+        match self.rank {
+            FileKind::Key => is_key_file(name),
+            FileKind::TargetFile => is_target_source(name),
+            _ => name.strip_prefix("new-").is_some_and(is_number),
+        }
+    }
+
+    fn is_goal(&self, from: &[&str], to: &[&str]) -> bool {
+        match (self.rank, to) {
+            (FileKind::Key, ["keys", name]) => !self.is_copy && from.last() == Some(name),
+            (FileKind::TargetFile, ["targets", path @ ..]) => !self.is_copy && !path.is_empty(),
+            (FileKind::Config, ["repo.toml" | RECORD]) => !self.is_copy,
+            (FileKind::Key | FileKind::TargetFile | FileKind::Config, _) => false,
+            (rank, ["metadata", name]) => {
+                let copied =
+                    Coding::ALL.into_iter().find_map(|coding| name.strip_suffix(&format!(".{}", coding.ending())));
+                let plain = if self.is_copy { copied } else { Some(*name) };
+                plain.and_then(|name| name.strip_suffix(".json")).is_some_and(|name| is_role_file(rank, name))
+            }
+            _ => false,
+        }
+    }
+
+    /// What its name promises never changes, whatever the journal says.
+    fn keeps_existing(&self) -> bool {
+        let name = self.name();
+        let by_name = match self.rank {
+            FileKind::Key => true,
+            FileKind::TargetFile => promised_hash(name).is_some(),
+            FileKind::Config | FileKind::Timestamp => false,
+            _ => !self.is_copy && name.split_once('.').is_some_and(|(start, _)| is_number(start)),
+        };
+        by_name || self.existing != Existing::Replaced
+    }
+
+    /// Whether an existing file may be replaced if a copy of it lies in `superseded/`. Roots are never replaced: clients
+    /// follow their chain.
+    fn may_replace_set_aside(&self) -> bool {
+        let is_adopted = matches!(self.rank, FileKind::Delegated | FileKind::Targets | FileKind::Snapshot);
+        self.existing == Existing::SetAside && is_adopted && !self.is_copy
+    }
+
+    /// The name of the new file.
+    fn source_name(&self) -> &str {
+        self.from.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+    }
+
+    /// Whether it waits for signatures in `staged/`, as version 0.1.0 had it.
+    fn waits(&self) -> bool {
+        self.from.starts_with(STAGED)
+    }
+
+    /// The folder in `staged/` in which it waits.
+    fn waiting_in(&self, folders: &Folders<'_>) -> Result<Option<Folder>, Error> {
+        folders.dir.find(self.from.parent().unwrap_or(Path::new("")))
+    }
+
+    /// The name that it is to have in its folder.
+    pub(crate) fn name(&self) -> &str {
+        self.to.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+    }
+
+    /// The folder in which it is to lie.
+    pub(crate) fn parent(&self) -> &Path {
+        self.to.parent().unwrap_or(Path::new(""))
+    }
+
+    /// Refuses to move to a place where something else lies: a folder, a link, or a file that must stay as it is.
+    pub(crate) fn check_goal(&self, layout: &Layout, folder: &Folder, content: &FileDigest) -> Result<(), Error> {
+        let name = self.name();
+        let path = folder.path_of(name);
+        match folder.look(name)? {
+            None => return Ok(()),
+            Some(found) if !found.is_file() => {
+                return Err(match found.is_folder() {
+                    true => PublicationError::FolderInTheWay { path },
+                    false => PublicationError::SpecialInTheWay { path },
+                }
+                .into());
+            }
+            Some(_) if !self.keeps_existing() => return Ok(()),
+            Some(_) => {}
+        }
+        match FileDigest::read(folder, name, |_| {})? {
+            Some(there) if there == *content => Ok(()),
+            Some(there) if self.may_replace_set_aside() && superseded::has(layout, name, &there)? => Ok(()),
+            Some(_) => Err(PublicationError::OtherBytes { path }.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Before a publication is finished that was interrupted: the file is what the journal says, where it was or where it
+    /// goes.
+    fn check_content(&self, folders: &Folders<'_>) -> Result<(), Error> {
+        // Nothing is made before all is checked.
+        let goal = folders.dir.find(self.parent())?;
+        let source = match self.waits() {
+            true => self.waiting_in(folders)?.map_or(Ok(None), |folder| self.read(&folder, self.source_name()))?,
+            false => self.read(&folders.working, self.source_name())?,
+        };
+        let found = match &source {
+            Some(found) => {
+                goal.iter().try_for_each(|goal| self.check_goal(folders.layout, goal, found))?;
+                found.clone()
+            }
+            None => goal
+                .map_or(Ok(None), |goal| self.read(&goal, self.name()))?
+                .ok_or_else(|| PublicationError::Lost { from: self.from.clone(), to: self.to.clone() })?,
+        };
+        match &self.content {
+            Some(expected) if *expected != found => {
+                let (to, expected) = (self.to.clone(), expected.clone());
+                Err(PublicationError::WrongContent { to, found, expected }.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What a file holds. Without a record in the journal, the name of a target file may say what it must be.
+    fn read(&self, folder: &Folder, name: &str) -> Result<Option<FileDigest>, Error> {
+        let promised =
+            promised_hash(self.name()).filter(|_| self.rank == FileKind::TargetFile && self.content.is_none());
+        let mut digests = promised.and_then(|(algorithm, _)| intake::Digests::new(algorithm));
+        let found = FileDigest::read(folder, name, |bytes| digests.iter_mut().for_each(|digest| digest.update(bytes)))?;
+        if let (Some((_, expected)), Some(digest), Some(_)) = (promised, digests, &found)
+            && hex::encode(digest.finish().1) != expected.to_ascii_lowercase()
+        {
+            return Err(PublicationError::WrongName { path: folder.path_of(name), to: self.to.clone() }.into());
+        }
+        Ok(found)
+    }
+}
+
+impl Journal {
+    /// The bytes of the journal.
+    pub(crate) fn bytes(&self, folders: &Folders<'_>) -> Result<Vec<u8>, Error> {
+        let path = folders.working.path();
+        let bytes = serde_json::to_vec(self).map_err(|error| Error::file("write", path, error.into()))?;
+        match bytes.len() as u64 {
+            0..=LONGEST => Ok(bytes),
+            _ => Err(PublicationError::TooManyFiles.into()),
+        }
+    }
+
+    /// Finishes the publication whose journal lies in the working folder, after checking every name and every file.
+    pub(crate) fn finish(folders: &Folders<'_>) -> Result<(), Error> {
+        let path = folders.working.path_of(JOURNAL);
+        let Some(bytes) = folders.working.read(JOURNAL, LONGEST)? else { return Ok(()) };
+        let unusable = |reason: &dyn std::fmt::Display| {
+            Error::from(PublicationError::Unfinishable { journal: path.clone(), reason: reason.to_string() })
+        };
+        let journal: Self = serde_json::from_slice(&bytes).map_err(|error| unusable(&error))?;
+        journal.check_names(folders).map_err(|reason| unusable(&reason))?;
+        let checked = parallel::try_for_each(&journal.steps, |step| step.check_content(folders));
+        checked.map_err(|error| match error {
+            // What somebody put there; errors of the machine stay what they are.
+            Error::Path(_) | Error::Publication(_) => unusable(&error),
+            error => error,
+        })?;
+        journal.apply(folders, &mut crate::publish::transaction::Unobserved)
+    }
+
+    fn check_names(&self, folders: &Folders<'_>) -> Result<(), String> {
+        let working = names::of_file(folders.working.path()).map_err(|error| error.to_string())?;
+        let mut goals = BTreeSet::new();
+        for step in &self.steps {
+            if !step.is_known(working) {
+                let (from, to) = (step.from.display(), step.to.display());
+                return Err(format!("no publication moves {from} to {to} as {:?}", step.rank));
+            }
+            if !goals.insert(&step.to) {
+                return Err(format!("two files go to {}", step.to.display()));
+            }
+        }
+        match self.served.iter().find(|name| !queue::is_request_name(name)) {
+            Some(name) => Err(format!("`{}` is no request", name.escape_debug())),
+            None => Ok(()),
+        }
+    }
+
+    /// The moves, in order. Safe to repeat: what was moved before is no longer at its source.
+    pub(crate) fn apply(&self, folders: &Folders<'_>, observer: &mut dyn Observer) -> Result<(), Error> {
+        let layout = folders.layout;
+        let told = |error| Error::file("publish", layout.dir(), error);
+        let mut moved_to = BTreeSet::new();
+        let mut last: Option<(&Path, Folder)> = None;
+        for group in self.steps.chunk_by(|one, next| one.rank == next.rank) {
+            if group.iter().any(Step::shows_at_once) {
+                // These refer to what came before.
+                sync_folders(folders, std::mem::take(&mut moved_to))?;
+            }
+            for step in group {
+                observer.before(PublishEvent::Move(&step.to)).map_err(told)?;
+                let parent = step.parent();
+                let goal = match last.take().filter(|(folder, _)| *folder == parent) {
+                    Some((_, goal)) => goal,
+                    None => folders.make(parent)?,
+                };
+                step.apply(folders, &goal)?;
+                last = Some((parent, goal));
+                moved_to.insert(parent);
+            }
+        }
+        sync_folders(folders, moved_to)?;
+        observer.before(PublishEvent::Finish).map_err(told)?;
+        if self.clears_staged {
+            staged::clear(layout)?;
+        }
+        for request in &self.served {
+            self.answer.iter().try_for_each(|answer| queue::answer(layout, request, answer))?;
+        }
+        let removed = disk::remove(folders.working.place(JOURNAL));
+        removed.map_err(|error| Error::file("remove", &folders.working.path_of(JOURNAL), error))?;
+        folders.working.clear()
+    }
+}
+
+impl Step {
+    fn apply(&self, folders: &Folders<'_>, goal: &Folder) -> Result<(), Error> {
+        match self.waits() {
+            true => match self.waiting_in(folders)? {
+                Some(source) => self.apply_from(folders.layout, &source, goal),
+                None => self.check_moved(goal),
+            },
+            false => self.apply_from(folders.layout, &folders.working, goal),
+        }
+    }
+
+    fn apply_from(&self, layout: &Layout, source: &Folder, goal: &Folder) -> Result<(), Error> {
+        let (from, to) = (self.source_name(), self.name());
+        if !source.look(from)?.as_ref().is_some_and(Found::is_file) {
+            return self.check_moved(goal);
+        }
+        if self.existing == Existing::SetAside
+            && let Some(content) = FileDigest::read(source, from, |_| {})?
+        {
+            // The copy of the file that is replaced must exist at this moment.
+            self.check_goal(layout, goal, &content)?;
+        }
+        // Not when it was moved before a crash: then the copies may be its own.
+        if self.has_copies() {
+            remove_copies(goal, Path::new(to))?;
+        }
+        let renamed = disk::rename(source.place(from), goal.place(to));
+        renamed.map_err(|error| Error::file("publish", &goal.path_of(to), error))
+    }
+
+    /// What is not where it was must have been moved before a crash.
+    fn check_moved(&self, goal: &Folder) -> Result<(), Error> {
+        match goal.look(self.name())?.as_ref().is_some_and(Found::is_file) {
+            true => Ok(()),
+            false => Err(Error::file("publish", &goal.path_of(self.name()), io::ErrorKind::NotFound.into())),
+        }
+    }
+}
+
+/// Removes the compressed copies of a file that is about to be replaced. What lies beside a new name is nobody's copy.
+fn remove_copies(folder: &Folder, plain: &Path) -> Result<(), Error> {
+    for copy in Coding::ALL.map(|coding| coding.beside(plain)) {
+        match disk::remove(folder.place(&copy)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::file("remove", &folder.path_of(&copy), error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Makes the names in these folders of the repository durable.
+fn sync_folders(folders: &Folders<'_>, names: BTreeSet<&Path>) -> Result<(), Error> {
+    if names.len() >= SYNC_TOGETHER && folders.dir.sync_file_system()? {
+        return Ok(());
+    }
+    let names: Vec<&Path> = names.into_iter().collect();
+    parallel::try_for_each(&names, |name| folders.dir.find(name)?.map_or(Ok(()), |folder| folder.sync()))
+}
+
+/// The components of a path that leads downwards only.
+fn parts(path: &Path) -> Option<Vec<&str>> {
+    let part = |part| match part {
+        Component::Normal(name) => name.to_str().filter(|name| !name.contains('\0')),
+        _ => None,
+    };
+    path.components().map(part).collect()
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 20 && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// `ROLE-N.pem` and `ROLE-N.pub`, as a new repository has them.
+fn is_key_file(name: &str) -> bool {
+    let stem = name.strip_suffix(".pem").or_else(|| name.strip_suffix(".pub"));
+    stem.and_then(|stem| stem.split_once('-'))
+        .is_some_and(|(role, number)| ["root", "targets", "snapshot", "timestamp"].contains(&role) && is_number(number))
+}
+
+/// `in-N`, with a further number where it is one more name of that file, and with the name of a request before it where
+/// it came with one; `staged-N`.
+fn is_target_source(name: &str) -> bool {
+    let is_incoming = |name: &str| {
+        name.strip_prefix("in-").is_some_and(|rest| match rest.split_once('.') {
+            Some((number, copy)) => is_number(number) && is_number(copy),
+            None => is_number(rest),
+        })
+    };
+    let is_request =
+        name.split_once('-').is_some_and(|(request, rest)| queue::is_request_name(request) && is_incoming(rest));
+    is_incoming(name) || is_request || name.strip_prefix("staged-").is_some_and(is_number)
+}
+
+/// `[VERSION.]NAME` of the metadata of such a role, without its ending.
+fn is_role_file(rank: FileKind, name: &str) -> bool {
+    let unversioned = match name.split_once('.') {
+        Some((version, rest)) if is_number(version) => rest,
+        _ => name,
+    };
+    match rank {
+        FileKind::Root => unversioned == "root" && name != "root",
+        FileKind::Timestamp => name == "timestamp",
+        FileKind::Snapshot => unversioned == "snapshot",
+        FileKind::Targets => unversioned == "targets",
+        FileKind::Delegated => {
+            !unversioned.is_empty() && !["root", "targets", "snapshot", "timestamp"].contains(&unversioned)
+        }
+        FileKind::Key | FileKind::TargetFile | FileKind::Config => false,
+    }
+}
+
+/// The hash with which the name of a target file begins.
+fn promised_hash(name: &str) -> Option<(Algorithm, &str)> {
+    let (digest, _) = name.split_once('.')?;
+    let algorithm = match digest.len() {
+        64 => Algorithm::Sha256,
+        96 => Algorithm::Sha384,
+        128 => Algorithm::Sha512,
+        _ => return None,
+    };
+    digest.bytes().all(|byte| byte.is_ascii_hexdigit()).then_some((algorithm, digest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn journals_of_every_version_name_the_configuration_alike() {
+        assert_eq!(serde_json::to_string(&FileKind::Config).unwrap(), r#""Policy""#);
+        assert_eq!(serde_json::from_str::<FileKind>(r#""Policy""#).unwrap(), FileKind::Config);
+    }
+}

@@ -1,0 +1,13 @@
+//! Publishes a plan (spec 6.3): issues versions, writes the files, keeps the journal, and serves the requests that wait.
+
+pub(crate) mod batch;
+pub(crate) mod compress;
+pub(crate) mod journal;
+pub(crate) mod plan;
+pub(crate) mod publication;
+pub(crate) mod queue;
+pub(crate) mod snapshot;
+pub(crate) mod staged;
+pub(crate) mod superseded;
+pub(crate) mod transaction;
+pub(crate) mod versions;

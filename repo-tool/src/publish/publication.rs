@@ -1,0 +1,154 @@
+//! Which files a plan puts where, and in which order (spec 6.3).
+
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+use lastmile_metadata::RoleName;
+
+use crate::Error;
+use crate::check::{Check, Checked};
+use crate::config::Config;
+use crate::document::Document;
+use crate::draft::file_name;
+use crate::files::layout::{Layout, Lock};
+use crate::publish::compress::Coding;
+use crate::publish::journal::{Existing, FileKind};
+use crate::publish::plan::Plan;
+use crate::publish::queue::Answer;
+use crate::publish::transaction::{Content, Observer, Prepared, Transaction};
+use crate::publish::versions::RECORD;
+use crate::published::Published;
+use crate::report::diff;
+
+/// What is to be published, and where.
+pub(crate) struct Publication<'a> {
+    pub(crate) layout: &'a Layout,
+    pub(crate) lock: &'a Lock,
+    /// What is published now; none in a new repository.
+    pub(crate) published: Option<&'a Published>,
+    pub(crate) plan: &'a Plan,
+    /// The configuration under which it is published.
+    pub(crate) config: &'a Config,
+    /// Files of keys that lie in `.publishing/` and belong to `keys/`.
+    pub(crate) key_files: &'a [String],
+}
+
+impl Publication<'_> {
+    /// Writes the files of the plan while clients check it, and puts them in their places once they have accepted it.
+    /// Returns what is published then, and whether no client in the middle of an update can fail.
+    pub(crate) fn publish(&self, now: DateTime<Utc>, observer: &mut dyn Observer) -> Result<(Published, bool), Error> {
+        let Self { layout, published, plan, .. } = *self;
+        let (draft, completed) = (&plan.draft, &plan.completed);
+        let place = RootPlace::of(published, plan);
+        let (checked, prepared) =
+            Check { layout, published, draft, completed, now }.run(|| self.prepare(place, observer));
+        let checked: Checked = checked?;
+        prepared?.commit(&checked)?;
+        Ok((checked.published, place != RootPlace::BeforeTimestamp))
+    }
+
+    fn prepare<'a>(&'a self, place: RootPlace, observer: &'a mut dyn Observer) -> Result<Prepared<'a>, Error> {
+        let Self { layout, lock, published, plan, config, key_files } = *self;
+        let consistent = plan.draft.is_consistent(published)?;
+        let mut publication = Transaction::begin(layout, lock, observer)?;
+        for name in key_files {
+            publication.add_key(name);
+        }
+        let documents = &plan.completed.documents;
+        let root = |publication: &mut Transaction<'a>| {
+            if let Some(root) = &plan.completed.root {
+                add(publication, FileKind::Root, root, consistent, &config.compress);
+            }
+        };
+        if place == RootPlace::First {
+            root(&mut publication);
+        }
+        for file in &plan.draft.files {
+            // 3.1.1, 6.2.1: what a consistent name means never changes, with a hash in it or without.
+            let existing = if consistent { Existing::Same } else { Existing::Replaced };
+            publication.add_target(file, existing)?;
+        }
+        for document in documents {
+            let rank = match document.role.as_str() {
+                "targets" => FileKind::Targets,
+                "snapshot" => FileKind::Snapshot,
+                "timestamp" => FileKind::Timestamp,
+                _ => FileKind::Delegated,
+            };
+            if rank == FileKind::Timestamp && place == RootPlace::BeforeTimestamp {
+                root(&mut publication);
+            }
+            add(&mut publication, rank, document, consistent, &config.compress);
+        }
+        if place == RootPlace::Last {
+            root(&mut publication);
+        }
+        if !documents.is_empty() {
+            let record = Content::Bytes(plan.completed.record.clone());
+            publication.add(FileKind::Config, RECORD.into(), record, Existing::Replaced);
+        }
+        let served = &plan.draft.served;
+        if !served.is_empty() {
+            let (changes, text) = (diff::json(&plan.diff), diff::text(&plan.diff));
+            publication.serve(served, Answer::Published { changes, text });
+        }
+        if plan.draft.from_staged {
+            publication.clear_staged();
+        }
+        if let Some(config) = &plan.draft.config {
+            let content = Content::Bytes(config.text().into_bytes());
+            publication.add(FileKind::Config, "repo.toml".into(), content, Existing::Replaced);
+        }
+        publication.prepare()
+    }
+}
+
+fn add<'a>(
+    publication: &mut Transaction<'a>,
+    rank: FileKind,
+    document: &'a Document,
+    consistent: bool,
+    codings: &[Coding],
+) {
+    let existing = match document.role.as_str() {
+        "root" => Existing::Same,
+        "timestamp" => Existing::Replaced,
+        _ if consistent => Existing::Same,
+        _ => Existing::Replaced,
+    };
+    let to = Path::new("metadata").join(file_name(document, consistent));
+    publication.add_document(rank, &to, document, existing, codings);
+}
+
+/// When the new root is published, so that clients in the middle of an update do not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RootPlace {
+    /// First of all: what is published holds under the new root as well.
+    First,
+    /// After the timestamp: the new files hold under the old root as well.
+    Last,
+    /// Neither: as close to the timestamp as can be.
+    BeforeTimestamp,
+}
+
+impl RootPlace {
+    fn of(published: Option<&Published>, plan: &Plan) -> Self {
+        let (Some(published), Some(root)) = (published, &plan.draft.root) else {
+            return Self::First;
+        };
+        let holds = |role: &RoleName| {
+            root.key_ring(role).is_ok_and(|ring| match role.as_str() {
+                "timestamp" => published.timestamp.verify(role, &ring).is_ok(),
+                "snapshot" => published.snapshot.verify(role, &ring).is_ok(),
+                _ => published.targets().is_ok_and(|targets| targets.verify(role, &ring).is_ok()),
+            })
+        };
+        if [RoleName::TIMESTAMP, RoleName::SNAPSHOT, RoleName::TARGETS].iter().all(holds) {
+            return Self::First;
+        }
+        match plan.completed.documents.iter().all(Document::holds_before) {
+            true => Self::Last,
+            false => Self::BeforeTimestamp,
+        }
+    }
+}

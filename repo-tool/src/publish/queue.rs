@@ -1,0 +1,480 @@
+//! Releases of several publishers at once: each takes its files in by itself and puts a request into `.queue/`, and
+//! whoever has the lock publishes all requests that wait, under one snapshot and one timestamp.
+//!
+//! A request lives as long as its publisher, who holds a lock on it: what nobody waits for any more is dropped, so that
+//! an interrupted command publishes nothing later. The files of a request are linked into the publication, whose journal
+//! lists the requests that it serves: each is published once, whichever process dies when.
+//!
+//! The folder of a request holds `owner` (locked), the files, and one of these: `request.json`, until it is published or
+//! withdrawn; `taken.json`, while a publisher is at it and it cannot be withdrawn; beside it at last `answer.json`.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use lastmile_client::disk;
+use lastmile_metadata::{Envelope, Json, Role as _, RoleName, TargetFile, TargetPath, Targets, Version, assemble};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::config::Config;
+use crate::edit::intake::{self, Incoming, Source};
+use crate::files::folder::{Folder, Found};
+use crate::files::layout::{Layout, Lock};
+use crate::files::own_files::OwnFiles;
+use crate::{EditError, Error, InvalidInput, names};
+
+/// How often one who waits looks again.
+const PAUSE: Duration = Duration::from_millis(10);
+/// Whoever is about to publish waits this long for others that are on their way, while there are ever more of them.
+const GATHERING: Duration = Duration::from_millis(100);
+/// Folders without an owner, left by a process that ended in a bad moment, go after this time.
+const ABANDONED: Duration = Duration::from_secs(3600);
+
+/// The longest request, and the longest answer, that is written and read: about a million files.
+const LONGEST: u64 = 256 << 20;
+
+const OWNER: &str = "owner";
+const REQUEST: &str = "request.json";
+const TAKEN: &str = "taken.json";
+const ANSWER: &str = "answer.json";
+const NEW_ANSWER: &str = "answer.new";
+
+/// What a publisher wants.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The role that lists what is added, or in which is looked for what is removed.
+    pub role: Option<RoleName>,
+    /// Files to be listed, which lie in the request's folder.
+    pub added: Vec<Incoming>,
+    /// Targets to be listed no more.
+    pub removed: Vec<TargetPath>,
+}
+
+/// What has become of a request that another process published.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Answer {
+    /// The draft was published.
+    Published {
+        /// What changed, as [`crate::report::diff::json`] tells it, the requests of others included.
+        changes: Value,
+        /// The same for a person.
+        text: String,
+    },
+    /// It cannot be published: the kind of error, and its text.
+    Refused(Fault, String),
+}
+
+/// Errors that a request itself is to blame for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fault {
+    /// A client would refuse it, as in [`Error::Draft`].
+    Draft,
+    /// Something is not there, as in [`Error::NotFound`].
+    NotFound,
+    /// Any other error about what was asked for.
+    Refused,
+    /// The input is not what it must be, as in [`Error::InvalidInput`].
+    Usage,
+}
+
+impl Fault {
+    /// None for errors that the process or the machine is to blame for.
+    pub(crate) fn of(error: &Error) -> Option<(Self, String)> {
+        match error {
+            // Without the words before it, which the owner's own error has.
+            Error::Draft(error) => Some((Self::Draft, error.to_string())),
+            Error::NotFound(error) => Some((Self::NotFound, error.to_string())),
+            Error::InvalidInput(error) => Some((Self::Usage, error.to_string())),
+            Error::Edit(_)
+            | Error::NotAccepted { .. }
+            | Error::Path(_)
+            | Error::Pending(_)
+            | Error::Pin(_)
+            | Error::Publication(_)
+            | Error::Revoke(_)
+            | Error::Served(_)
+            | Error::Version(_) => Some((Self::Refused, error.to_string())),
+            Error::Request { fault, text } => Some((*fault, text.clone())),
+            #[cfg(feature = "cli")]
+            Error::Usage(text) => Some((Self::Usage, text.clone())),
+            #[cfg(feature = "cli")]
+            Error::Absent(text) => Some((Self::NotFound, text.clone())),
+            #[cfg(feature = "cli")]
+            Error::Failed(text) => Some((Self::Refused, text.clone())),
+            Error::Busy { .. }
+            | Error::File { .. }
+            | Error::Key { .. }
+            | Error::MissingKeys { .. }
+            | Error::Network(_)
+            | Error::NotPinned { .. }
+            | Error::Config { .. }
+            | Error::Private { .. }
+            | Error::Untrusted(_) => None,
+        }
+    }
+
+    /// The error again.
+    #[must_use]
+    pub fn error(self, text: String) -> Error {
+        Error::Request { fault: self, text }
+    }
+}
+
+/// A request as it is stored. Targets are written as metadata writes them, in a role that nobody signs.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    role: Option<String>,
+    added: String,
+    removed: Vec<String>,
+}
+
+/// A request of this process. It is withdrawn when it is dropped, unless somebody else is at it.
+#[derive(Debug)]
+pub struct Request {
+    layout: Layout,
+    queue: Folder,
+    name: String,
+    change: Change,
+    _owner: File,
+}
+
+impl Request {
+    /// Takes `sources` in, and puts the request beside those of others. `progress` counts whole files.
+    ///
+    /// # Errors
+    /// [`Error::Private`] for files that must stay private; when a file cannot be read, or the machine fails.
+    pub fn enter(
+        layout: &Layout,
+        config: &Config,
+        role: Option<RoleName>,
+        sources: &[Source],
+        custom: Option<&Json>,
+        progress: &(dyn Fn(usize) + Sync),
+    ) -> Result<Self, Error> {
+        let mut sources = sources.to_vec();
+        sources.sort_by(|one, other| one.name.cmp(&other.name));
+        let mut names = std::collections::BTreeSet::new();
+        if let Some(twice) = sources.iter().find(|source| !names.insert(&source.name)) {
+            return Err(EditError::NamedTwice { path: twice.name.clone() }.into());
+        }
+        let (folder, owner) = new_folder(layout)?;
+        let own = OwnFiles::of(layout, config)?;
+        let mut added = intake::copy_into(&sources, &folder.folder, &config.hashes, &own, progress)?;
+        added.iter_mut().for_each(|incoming| incoming.target.custom = custom.cloned());
+        Self::put(layout, &folder, owner, Change { role, added, removed: Vec::new() })
+    }
+
+    /// Asks that targets be listed no more.
+    ///
+    /// # Errors
+    /// When the machine fails.
+    pub fn enter_removal(layout: &Layout, role: Option<RoleName>, removed: Vec<TargetPath>) -> Result<Self, Error> {
+        let (folder, owner) = new_folder(layout)?;
+        Self::put(layout, &folder, owner, Change { role, added: Vec::new(), removed })
+    }
+
+    fn put(layout: &Layout, folder: &NewFolder, owner: File, mut change: Change) -> Result<Self, Error> {
+        write_request(&folder.folder, &change)?;
+        let name = folder.name.trim_start_matches(NEW).to_string();
+        let place = layout.queue().join(&name);
+        let renamed = disk::rename(folder.queue.place(&folder.name), folder.queue.place(&name));
+        renamed.map_err(|error| Error::file("write", &place, error))?;
+        for incoming in &mut change.added {
+            incoming.file = place.join(names::of_file(&incoming.file)?);
+        }
+        let queue = folder.queue.again()?;
+        Ok(Self { layout: layout.clone(), queue, name, change, _owner: owner })
+    }
+
+    /// What is asked for, by name.
+    pub(crate) fn claimed(&self) -> Claimed {
+        Claimed { name: self.name.clone(), change: self.change.clone(), is_hashed: true }
+    }
+
+    /// Where the repository is.
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn folder(&self) -> Option<Folder> {
+        self.queue.enter(&self.name).ok().flatten()
+    }
+
+    /// What has become of it, if another process was at it.
+    ///
+    /// # Errors
+    /// When the answer cannot be read.
+    pub fn answer(&self) -> Result<Option<Answer>, Error> {
+        let Some(folder) = self.queue.enter(&self.name)? else { return Ok(None) };
+        let Some(bytes) = folder.read(ANSWER, LONGEST)? else { return Ok(None) };
+        let answer = serde_json::from_slice(&bytes);
+        answer.map(Some).map_err(|error| Error::file("read", &folder.path_of(ANSWER), error.into()))
+    }
+
+    /// Takes the request back; false when somebody is at it, whose answer must be waited for.
+    fn withdraw(&self) -> bool {
+        let withdrawn = self
+            .folder()
+            .is_some_and(|folder| disk::rename(folder.place(REQUEST), folder.place("withdrawn.json")).is_ok());
+        if withdrawn {
+            self.remove();
+        }
+        withdrawn
+    }
+
+    fn remove(&self) {
+        let _ = disk::remove_all(self.queue.place(&self.name));
+    }
+
+    /// Waits until the request was answered, or the lock is free to answer it here.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] after `at_most`, when it is withdrawn.
+    pub fn wait(&self, at_most: Duration, told: &dyn Fn()) -> Result<Turn, Error> {
+        let start = Instant::now();
+        let mut is_told = false;
+        loop {
+            if let Some(answer) = self.answer()? {
+                return Ok(Turn::Answered(answer));
+            }
+            match self.layout.lock() {
+                Ok(lock) => return Ok(Turn::Mine(lock)),
+                Err(Error::Busy { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            if start.elapsed() >= at_most && self.withdraw() {
+                return Err(Error::Busy { folder: self.layout.dir().to_path_buf(), waited: start.elapsed() });
+            }
+            if !std::mem::replace(&mut is_told, true) {
+                told();
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        // Once it is answered, nobody is at it any more.
+        if !self.withdraw() && self.answer().is_ok_and(|answer| answer.is_some()) {
+            self.remove();
+        }
+    }
+}
+
+/// How waiting ended.
+#[derive(Debug)]
+pub enum Turn {
+    /// Another process has answered.
+    Answered(Answer),
+    /// The lock is here.
+    Mine(Lock),
+}
+
+/// A request that is being published here.
+#[derive(Clone, Debug)]
+pub(crate) struct Claimed {
+    pub(crate) name: String,
+    pub(crate) change: Change,
+    /// Whether this process hashed the files itself while it copied them.
+    pub(crate) is_hashed: bool,
+}
+
+/// The requests of other publishers of this user. The lock proves that nobody else takes any.
+pub(crate) struct Queue {
+    folder: Folder,
+}
+
+impl Queue {
+    pub(crate) fn new(layout: &Layout, _lock: &Lock) -> Result<Self, Error> {
+        Ok(Self { folder: layout.make_queue()? })
+    }
+
+    /// The folder of a request, if it is there.
+    pub(crate) fn request(&self, name: &str) -> Result<Option<Folder>, Error> {
+        self.folder.enter(name)
+    }
+
+    /// Whether the request of that name was answered.
+    pub(crate) fn is_answered(&self, name: &str) -> Result<bool, Error> {
+        let folder = self.folder.enter(name)?;
+        folder.map_or(Ok(false), |folder| folder.look(ANSWER).map(|found| found.is_some()))
+    }
+
+    /// Takes what others than `mine` ask for and wait for, once no more of them come.
+    pub(crate) fn claim_others(&self, mine: &Request) -> Result<Vec<Claimed>, Error> {
+        self.gather()?;
+        let mut all = Vec::new();
+        for name in self.entries()? {
+            let Some(folder) = self.folder.enter(&name)? else { continue };
+            if name == mine.name || !is_request_name(&name) || is_abandoned(&folder)? {
+                continue;
+            }
+            if folder.look(ANSWER)?.is_some() {
+                continue;
+            }
+            // What another publisher had taken who died is there already.
+            let moved = disk::rename(folder.place(REQUEST), folder.place(TAKEN));
+            if moved.is_ok() || folder.look(TAKEN)?.is_some() {
+                // Who withdraws in this moment is not served.
+                all.extend(read_request(&folder).ok().map(|change| Claimed { name, change, is_hashed: false }));
+            }
+        }
+        Ok(all)
+    }
+
+    /// Gives requests back that are not published here.
+    pub(crate) fn give_back(&self, taken: &[Claimed]) {
+        for request in taken {
+            if let Ok(Some(folder)) = self.folder.enter(&request.name) {
+                let _ = disk::rename(folder.place(TAKEN), folder.place(REQUEST));
+            }
+        }
+    }
+
+    /// Waits for those who are on their way, if there are any.
+    fn gather(&self) -> Result<(), Error> {
+        let start = Instant::now();
+        let mut before = self.entries()?.len();
+        // This publisher's own request is one of them.
+        while before > 1 && start.elapsed() < GATHERING {
+            std::thread::sleep(PAUSE);
+            let entries = self.entries()?;
+            let is_coming = entries.iter().any(|name| name.starts_with(NEW));
+            if entries.len() <= before && !is_coming {
+                break;
+            }
+            before = entries.len();
+        }
+        Ok(())
+    }
+
+    /// The folders of all requests, the oldest first.
+    fn entries(&self) -> Result<Vec<String>, Error> {
+        let mut found = Vec::new();
+        for name in self.folder.names()?.into_iter().filter_map(|name| name.into_string().ok()) {
+            if let Some(folder) = self.folder.look(&name)?.filter(Found::is_folder) {
+                found.push((folder.modified(), name));
+            }
+        }
+        found.sort();
+        Ok(found.into_iter().map(|(_, name)| name).collect())
+    }
+}
+
+/// Tells the owner of a request what has become of it. An owner who has gone needs no answer.
+pub(crate) fn answer(layout: &Layout, name: &str, answer: &Answer) -> Result<(), Error> {
+    let Some(folder) = layout.open_queue()?.map_or(Ok(None), |queue| queue.enter(name))? else { return Ok(()) };
+    let place = folder.path_of(ANSWER);
+    let bytes = serde_json::to_vec(answer).map_err(|error| Error::file("write", &place, error.into()))?;
+    // Left by one who died here.
+    let _ = disk::remove(folder.place(NEW_ANSWER));
+    let written = disk::create(folder.place(NEW_ANSWER), 0o600).and_then(|mut file| file.write_all(&bytes));
+    match written.and_then(|()| disk::rename(folder.place(NEW_ANSWER), folder.place(ANSWER))) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::file("write", &place, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a request may have this name, as [`new_folder`] makes them.
+pub(crate) fn is_request_name(name: &str) -> bool {
+    (1..=32).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// What the name of a folder begins with as long as the request is not whole.
+const NEW: &str = ".new-";
+
+/// The folder of a request that is not whole yet; under this name it goes away with the value.
+struct NewFolder {
+    queue: Folder,
+    folder: Folder,
+    name: String,
+}
+
+impl Drop for NewFolder {
+    fn drop(&mut self) {
+        let _ = disk::remove_all(self.queue.place(&self.name));
+    }
+}
+
+fn new_folder(layout: &Layout) -> Result<(NewFolder, File), Error> {
+    let queue = layout.make_queue()?;
+    let make = |path: &Path| disk::make_folder(queue.place(path.file_name().unwrap_or_default()), 0o700);
+    let ((), path) = disk::unforeseen(queue.path(), NEW, "", make)
+        .map_err(|error| Error::file("create a folder in", queue.path(), error))?;
+    let name = names::of_file(&path)?.to_string();
+    let folder = queue.enter(&name)?.ok_or_else(|| Error::file("open", &path, io::ErrorKind::NotFound.into()))?;
+    let folder = NewFolder { queue, folder, name };
+    // Locked before it has its name, so that it is never seen without its lock.
+    let (new, place) = (folder.folder.path_of("owner.new"), folder.folder.path_of(OWNER));
+    let owner = folder.folder.create("owner.new", 0o600)?.into_file();
+    disk::try_lock(&owner, &new).map_err(|error| Error::file("lock", &new, error))?;
+    let renamed = disk::rename(folder.folder.place("owner.new"), folder.folder.place(OWNER));
+    renamed.map_err(|error| Error::file("write", &place, error))?;
+    Ok((folder, owner))
+}
+
+/// Drops the requests that nobody waits for any more. Only under the lock.
+pub(crate) fn drop_abandoned(layout: &Layout) -> Result<(), Error> {
+    let Some(queue) = layout.open_queue()? else { return Ok(()) };
+    for name in queue.names()?.into_iter().filter_map(|name| name.into_string().ok()) {
+        // Whatever has another name is no request, and not for us to remove.
+        if !is_request_name(name.strip_prefix(NEW).unwrap_or(&name))
+            || !queue.look(&name)?.is_some_and(|found| found.is_folder())
+        {
+            continue;
+        }
+        if let Some(folder) = queue.enter(&name)?
+            && is_abandoned(&folder)?
+        {
+            let _ = disk::remove_all(queue.place(&name));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the publisher whose request this is has ended.
+fn is_abandoned(folder: &Folder) -> Result<bool, Error> {
+    match folder.open_file(OWNER) {
+        Ok(owner) => Ok(disk::try_lock(&owner, folder.path()).is_ok_and(|locked| locked)),
+        Err(_) => Ok(folder.age()?.is_some_and(|age| age > ABANDONED)),
+    }
+}
+
+fn write_request(folder: &Folder, change: &Change) -> Result<(), Error> {
+    let mut added = Targets::new(Version::ONE, chrono::DateTime::UNIX_EPOCH);
+    for incoming in &change.added {
+        added.insert(incoming.target.clone());
+    }
+    let added = String::from_utf8_lossy(&assemble(&added.write(), &[])).into_owned();
+    let role = change.role.as_ref().map(|role| role.as_str().to_string());
+    let removed = change.removed.iter().map(|path| path.as_str().to_string()).collect();
+    let path = folder.path_of(REQUEST);
+    let text = serde_json::to_vec(&Stored { role, added, removed })
+        .map_err(|error| Error::file("write", &path, error.into()))?;
+    if text.len() as u64 > LONGEST {
+        return Err(EditError::TooManyFiles.into());
+    }
+    folder.write_new(REQUEST, &text, 0o600)
+}
+
+fn read_request(folder: &Folder) -> Result<Change, Error> {
+    let path = folder.path_of(TAKEN);
+    let bytes = folder.read(TAKEN, LONGEST)?;
+    let bytes = bytes.ok_or_else(|| Error::file("read", &path, io::ErrorKind::NotFound.into()))?;
+    let stored: Stored = serde_json::from_slice(&bytes).map_err(|error| Error::file("read", &path, error.into()))?;
+    let added = Envelope::<Targets>::parse(&RoleName::TARGETS, stored.added.into_bytes())?;
+    let added = added.unverified(&RoleName::TARGETS)?;
+    // In the order of the paths, as they were taken in.
+    let added = added.targets().enumerate();
+    let added = added
+        .map(|(number, target): (usize, TargetFile)| Incoming { target, file: folder.path_of(intake::name(number)) });
+    let removed = stored.removed.iter().map(|path| Ok(TargetPath::new(path.as_str()).map_err(InvalidInput::from)?));
+    Ok(Change {
+        role: stored.role.as_deref().map(names::role).transpose()?,
+        added: added.collect(),
+        removed: removed.collect::<Result<_, Error>>()?,
+    })
+}

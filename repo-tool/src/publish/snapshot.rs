@@ -1,0 +1,184 @@
+//! What the snapshot lists about each targets role (spec 4.4): version, length and SHA-256.
+//!
+//! The hash ties a role's content to the snapshot. Without it, whoever holds the keys of a role could replace its file
+//! by another one of the same version, and clients would accept it under an honest snapshot and timestamp.
+//!
+//! Two kinds of bins are listed by version alone: bins that nobody can sign without also reaching the thresholds of
+//! snapshot and timestamp, where a hash would add nothing; and sets of more than 2^13 bins that an earlier version of
+//! this tool made, whose snapshot would grow beyond what other clients accept.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lastmile_keys::PublicKey;
+use lastmile_metadata::{
+    Algorithm, DelegatedRoles, Delegations, Hashes, KeyRing, MetaFile, Paths, RoleName, Root, Targets, Version,
+};
+
+use crate::Error;
+use crate::document::Document;
+use crate::draft::Draft;
+use crate::edit::bins::Bins;
+use crate::edit::same_ring;
+use crate::published::Published;
+
+/// The most bits of bins whose hashes are listed although they were made without. 2^14 entries with hashes are 2.16 MB,
+/// and python-tuf accepts 2,000,000 bytes unless it is configured otherwise.
+pub(crate) const MOST_BITS_WITH_HASHES: u32 = 13;
+
+/// Lists a file of this version with its length and SHA-256.
+pub(crate) fn list_with_hash(version: Version, bytes: &[u8]) -> MetaFile {
+    let mut file = MetaFile::new(version);
+    file.length = Some(bytes.len() as u64);
+    file.hashes = Hashes::of(bytes, &[Algorithm::Sha256]);
+    file
+}
+
+/// Why bins are listed by their version alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum VersionOnly {
+    /// Whoever can sign the bins can sign snapshot and timestamp as well.
+    SignedByOnlineKeys,
+    /// An earlier version of this tool made too many of them.
+    TooMany,
+}
+
+/// The sets of bins that the snapshot lists by version alone.
+#[derive(Debug, Default)]
+pub(crate) struct VersionOnlyBins(Vec<(Bins, VersionOnly)>);
+
+impl VersionOnlyBins {
+    /// Looks at every role that has been read or is in the draft.
+    pub(crate) fn of(published: Option<&Published>, draft: &Draft) -> Self {
+        let Some(root) = draft.root.as_ref().or(published.map(|published| &*published.root)) else {
+            return Self::default();
+        };
+        let before = |role: &RoleName| published.and_then(|published| published.known(role));
+        let unchanged = published.into_iter().flat_map(Published::read_roles);
+        let unchanged = unchanged.filter(|(role, _)| !draft.targets.contains_key(*role));
+        let views = unchanged.chain(&draft.targets);
+        let sets = views.filter_map(|(role, view)| {
+            let delegations = view.delegations.as_ref()?;
+            let first = first_bin(delegations)?;
+            let ring = delegations.key_ring(role, &first).ok()?;
+            if is_signed_by_online_keys(&ring, root) {
+                return Some((Bins::of(delegations)?, VersionOnly::SignedByOnlineKeys));
+            }
+            let listed = published?.snapshot.meta(&first).filter(|listed| !is_complete(listed));
+            let bins = listed.and_then(|_| Bins::of(delegations))?;
+            let is_old = before(role).and_then(bins_of).is_some_and(|old| old.is_the_same_set_as(&bins));
+            (is_old && bins.bit_length > MOST_BITS_WITH_HASHES).then_some((bins, VersionOnly::TooMany))
+        });
+        Self(sets.collect())
+    }
+
+    /// The sets, with the reason for each.
+    pub(crate) fn sets(&self) -> impl Iterator<Item = (&Bins, VersionOnly)> {
+        self.0.iter().map(|(bins, why)| (bins, *why))
+    }
+
+    fn contains(&self, role: &RoleName) -> bool {
+        self.0.iter().any(|(bins, _)| bins.contains(role))
+    }
+
+    /// What the snapshot lists about a document that is published with it.
+    pub(crate) fn entry(&self, document: &Document, root: &Root) -> MetaFile {
+        let set = self.0.iter().find(|(bins, _)| bins.contains(&document.role));
+        let by_version = set.is_some_and(|(_, why)| match why {
+            // A bin may have further delegators, with other keys.
+            VersionOnly::SignedByOnlineKeys => {
+                document.rings().required.iter().all(|ring| is_signed_by_online_keys(ring, root))
+            }
+            VersionOnly::TooMany => true,
+        });
+        if by_version { MetaFile::new(document.version) } else { list_with_hash(document.version, &document.file()) }
+    }
+}
+
+/// Whether length and a hash are listed.
+pub(crate) fn is_complete(listed: &MetaFile) -> bool {
+    listed.length.is_some() && listed.hashes.as_ref().is_some_and(|hashes| hashes.known().next().is_some())
+}
+
+/// The entries of unchanged roles that must be replaced because they lack length or hash: all of them at the first
+/// publication after an upgrade, and those of bins that online keys alone no longer sign. Reads every role then.
+///
+/// # Errors
+/// When a published role does not verify.
+pub(crate) fn entries_to_complete(
+    published: &mut Published,
+    draft: &Draft,
+) -> Result<BTreeMap<RoleName, MetaFile>, Error> {
+    if !must_look(published, draft) {
+        return Ok(BTreeMap::new());
+    }
+    let roles: BTreeSet<RoleName> = published.read_all()?.into_iter().map(|(role, _)| role).collect();
+    let by_version = VersionOnlyBins::of(Some(published), draft);
+    let mut entries = BTreeMap::new();
+    for role in roles.into_iter().filter(|role| !draft.targets.contains_key(role) && !by_version.contains(role)) {
+        if published.snapshot.meta(&role).is_some_and(|listed| !is_complete(&listed)) {
+            let targets = published.role(&role)?;
+            let entry = list_with_hash(targets.version, targets.bytes());
+            entries.insert(role, entry);
+        }
+    }
+    Ok(entries)
+}
+
+/// Every snapshot of this tool lists the hash of the top-level targets, and of all else that needs one. What needs one
+/// changes with the keys of snapshot, timestamp and bins.
+fn must_look(published: &Published, draft: &Draft) -> bool {
+    let is_upgrade = published.snapshot.meta(&RoleName::TARGETS).is_some_and(|listed| !is_complete(&listed));
+    let online_keys_change = draft.root.as_ref().is_some_and(|root| !has_same_online_keys(&published.root, root));
+    let bins_keys_change = || {
+        draft.targets.iter().any(|(role, after)| {
+            let ring = |view: &Targets| {
+                let delegations = view.delegations.as_ref()?;
+                delegations.key_ring(role, &first_bin(delegations)?).ok()
+            };
+            let (before, after) = (published.known(role).and_then(ring), ring(after));
+            before.zip(after).is_some_and(|(before, after)| {
+                is_signed_by_online_keys(&before, &published.root) && !same_ring(&before, &after)
+            })
+        })
+    };
+    is_upgrade || online_keys_change || bins_keys_change()
+}
+
+/// Whether both roots trust the same keys with snapshot and timestamp.
+pub(crate) fn has_same_online_keys(one: &Root, other: &Root) -> bool {
+    [RoleName::SNAPSHOT, RoleName::TIMESTAMP].iter().all(|role| {
+        let rings = one.key_ring(role).ok().zip(other.key_ring(role).ok());
+        rings.is_some_and(|(one, other)| same_ring(&one, &other))
+    })
+}
+
+fn bins_of(view: &Targets) -> Option<Bins> {
+    view.delegations.as_ref().and_then(Bins::of)
+}
+
+/// The first role that is delegated to by hash, without looking at all others.
+fn first_bin(delegations: &Delegations) -> Option<RoleName> {
+    match &delegations.roles {
+        DelegatedRoles::Succinct(bins) => Some(bins.bin(0)),
+        DelegatedRoles::Listed(roles) => {
+            roles.iter().find(|role| matches!(role.paths, Paths::HashPrefixes(_))).map(|role| role.name.clone())
+        }
+    }
+}
+
+/// Whether whoever signs for `ring` can sign snapshot and timestamp as well.
+fn is_signed_by_online_keys(ring: &KeyRing, root: &Root) -> bool {
+    need_online_keys(ring.keys().map(|(_, key)| key), ring.threshold().get(), root)
+}
+
+/// Whether whoever holds `threshold` of these `keys` also reaches the thresholds of snapshot and timestamp.
+pub(crate) fn need_online_keys<'k>(keys: impl IntoIterator<Item = &'k PublicKey>, threshold: u32, root: &Root) -> bool {
+    let keys: BTreeSet<&PublicKey> = keys.into_iter().collect();
+    [RoleName::SNAPSHOT, RoleName::TIMESTAMP].iter().all(|role| {
+        let Ok(online) = root.key_ring(role) else { return false };
+        let online_keys: BTreeSet<&PublicKey> = online.keys().map(|(_, key)| key).collect();
+        // The fewest online keys among any `threshold` keys.
+        let others = keys.difference(&online_keys).count() as u64;
+        u64::from(threshold).saturating_sub(others) >= u64::from(online.threshold().get())
+    })
+}

@@ -1,0 +1,250 @@
+//! Changes that lack signatures: `staged/` holds the documents with the signatures they have, and the target files.
+//!
+//! Nothing in here is served, and nothing in here is trusted: what `publish` takes from it is verified like any draft.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use lastmile_client::disk;
+use lastmile_metadata::{Envelope, Role, RoleName, Root, TargetFile, Targets};
+
+use crate::document::Prior;
+use crate::draft::{Completed, Draft, NewFile};
+use crate::edit::Edit;
+use crate::edit::intake;
+use crate::files::digest::FileDigest;
+use crate::files::folder::Folder;
+use crate::files::layout::{self, Layout, STAGED};
+use crate::published::Published;
+use crate::{Error, NotFound, PendingError, names};
+
+/// The folder of the target files that wait.
+const TARGETS: &str = "targets";
+/// Folders deeper than this hold no target files: each level is an open file.
+const DEEPEST: usize = 200;
+/// The longest document that is read, as of published ones.
+const LONGEST: u64 = 1 << 32;
+
+/// Whether a change waits.
+#[must_use]
+pub(crate) fn is_staged(layout: &Layout) -> bool {
+    match layout.open_staged() {
+        Ok(Some(folder)) => folder.names().map_or(true, |names| !names.is_empty()),
+        Ok(None) => false,
+        // Whoever reads it says what is wrong.
+        Err(_) => true,
+    }
+}
+
+/// Reads the change that waits; an empty draft when there is none.
+///
+/// # Errors
+/// When it was made from another state than the published one, or is no metadata.
+pub(crate) fn read(layout: &Layout, published: &mut Published) -> Result<Draft, Error> {
+    let mut draft = Draft::default();
+    let folder = layout.open_staged()?;
+    for (role, path) in documents(layout)? {
+        let name = names::of_file(&path)?;
+        let bytes = folder.as_ref().map_or(Ok(None), |folder| folder.read(name, LONGEST))?;
+        let bytes = bytes.ok_or_else(|| Error::file("read", &path, io::ErrorKind::NotFound.into()))?;
+        let (version, prior) = match role.as_str() {
+            "root" => {
+                let (root, version, prior) = parse::<Root>(&role, bytes)?;
+                draft.root = Some(root);
+                (version, prior)
+            }
+            // Made anew when it is published.
+            "snapshot" | "timestamp" => continue,
+            _ => {
+                let (targets, version, prior) = parse::<Targets>(&role, bytes)?;
+                draft.targets.insert(role.clone(), targets);
+                (version, prior)
+            }
+        };
+        let before = published.version(&role);
+        let is_next = match role == RoleName::ROOT {
+            true => published.root.version.next() == Some(version),
+            false => before.is_none_or(|before| version > before) && !published.is_taken(&role, version),
+        };
+        if !is_next {
+            return Err(PendingError::Outdated { role, version }.into());
+        }
+        draft.prior.insert(role, prior);
+    }
+    draft.from_staged = is_staged(layout);
+    draft.files = files(layout)?;
+    complete_delegators(published, draft)
+}
+
+/// Of the draft's files those that it lists, each with the content that it lists: they may have lain there for long,
+/// and some may have been removed from the change again.
+pub(crate) fn listed_files(layout: &Layout, draft: &Draft, hash_prefixed: bool) -> Result<Vec<NewFile>, Error> {
+    let waiting: BTreeMap<&Path, &NewFile> = draft.files.iter().map(|file| (file.to.as_path(), file)).collect();
+    let mut listed = Vec::new();
+    let targets = draft.targets.iter().flat_map(|(role, targets)| targets.targets().map(move |target| (role, target)));
+    for (role, target) in targets {
+        if !draft.touched.contains(&target.path) && !draft.bulk_filled.contains(role) {
+            continue;
+        }
+        for place in intake::places(&target, hash_prefixed) {
+            let Some(file) = waiting.get(place.as_path()) else { continue };
+            let mut file = (*file).clone();
+            // What was just taken in was hashed while it was copied.
+            if file.from.starts_with(layout.staged()) {
+                file.content = Some(check_content(layout, &target, &file.to)?);
+            }
+            listed.push(file);
+        }
+    }
+    Ok(listed)
+}
+
+/// What is published is compared with the result once more, where nobody else can change it.
+fn check_content(layout: &Layout, target: &TargetFile, place: &Path) -> Result<FileDigest, Error> {
+    let relative = Path::new(TARGETS).join(place.parent().unwrap_or(Path::new("")));
+    let missing = || NotFound::StagedTarget { path: place.to_path_buf() };
+    let folder = layout.open_staged()?.map_or(Ok(None), |folder| folder.find(&relative))?.ok_or_else(missing)?;
+    let name = names::of_file(place)?;
+    let mut verifier = target.verifier();
+    let mut verified = Ok(());
+    let digest = FileDigest::read(&folder, name, |part| {
+        if verified.is_ok() {
+            verified = verifier.update(part);
+        }
+    })?;
+    verified.and_then(|()| verifier.finish()).map_err(|error| PendingError::WrongFile {
+        path: folder.path_of(name),
+        target: target.path.clone(),
+        error,
+    })?;
+    Ok(digest.ok_or_else(missing)?)
+}
+
+/// Writes the draft's documents in place of the earlier pending change.
+pub(crate) fn write(layout: &Layout, draft: &Draft, completed: &Completed) -> Result<(), Error> {
+    let folder = layout.make_staged()?;
+    // Files first: a document that waits is never without them.
+    let targets = layout.staged().join(TARGETS);
+    let working = layout.open_publishing()?;
+    for file in &draft.files {
+        let to = targets.join(&file.to);
+        if to == file.from {
+            continue;
+        }
+        let all = folder.enter_or_make(TARGETS, 0o700, layout.sharing())?;
+        let goal = all.descend(file.to.parent().unwrap_or(Path::new("")), 0o700, layout.sharing())?;
+        let (from, name) = (names::of_file(&file.from)?, names::of_file(&file.to)?);
+        disk::rename(working.place(from), goal.place(name)).map_err(|error| Error::file("stage", &to, error))?;
+        goal.open_file(name)
+            .and_then(|file| disk::sync(&file, &to))
+            .map_err(|error| Error::file("sync", &to, error))?;
+    }
+    let offline = |role: &RoleName| !matches!(role.as_str(), "snapshot" | "timestamp");
+    let mut kept = BTreeSet::new();
+    for document in completed.all().filter(|document| offline(&document.role)) {
+        let path = layout.staged().join(names::metadata_file(&document.role, None));
+        layout.replace(&path, &document.file(), 0o644)?;
+        kept.insert(path);
+    }
+    for (_, path) in documents(layout)?.into_iter().filter(|(_, path)| !kept.contains(path)) {
+        let removed = disk::remove(folder.place(names::of_file(&path)?));
+        removed.map_err(|error| Error::file("remove", &path, error))?;
+    }
+    folder.sync()
+}
+
+/// Replaces one document that waits by itself with one more signature. Nothing else in the repository changes.
+pub(crate) fn write_document(layout: &Layout, role: &RoleName, file: &[u8]) -> Result<(), Error> {
+    let folder = layout.make_staged()?;
+    // Of one who signed before and died.
+    for name in folder.names()? {
+        if name.to_str().is_some_and(|name| name.starts_with(layout::REPLACES)) {
+            disk::remove(folder.place(&name)).map_err(|error| Error::file("remove", &folder.path_of(&name), error))?;
+        }
+    }
+    layout.replace_from(&folder, &layout.staged().join(names::metadata_file(role, None)), file, 0o644)
+}
+
+/// Drops the change that waits.
+pub(crate) fn clear(layout: &Layout) -> Result<(), Error> {
+    if layout.open_staged()?.is_none() {
+        return Ok(());
+    }
+    let dir = layout.open()?;
+    match disk::remove_all(dir.place(STAGED)) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Error::file("remove", &layout.staged(), error)),
+    }
+}
+
+/// The documents that wait, by role.
+pub(crate) fn documents(layout: &Layout) -> Result<Vec<(RoleName, PathBuf)>, Error> {
+    let Some(folder) = layout.open_staged()? else { return Ok(Vec::new()) };
+    let named = folder.names()?.into_iter().filter_map(|name| {
+        let role = RoleName::listed(name.to_str()?.strip_suffix(".json")?).ok()?;
+        Some((role, folder.path_of(name)))
+    });
+    let mut documents: Vec<_> = named.collect();
+    documents.sort();
+    Ok(documents)
+}
+
+fn parse<R: Role>(role: &RoleName, bytes: Vec<u8>) -> Result<(R, lastmile_metadata::Version, Prior), Error> {
+    let envelope = Envelope::<R>::parse(role, bytes)?;
+    let prior = Prior { signed: envelope.signed().to_string(), signatures: envelope.signatures().to_vec() };
+    let content = envelope.unverified(role)?;
+    let version = content.version();
+    Ok((content, version, prior))
+}
+
+fn files(layout: &Layout) -> Result<Vec<NewFile>, Error> {
+    let mut files = Vec::new();
+    if let Some(folder) = layout.open_staged()?.map_or(Ok(None), |staged| staged.enter(TARGETS))? {
+        find_files(&folder, Path::new(""), &mut files)?;
+    }
+    Ok(files)
+}
+
+/// The regular files below `folder`; `relative` is its path in `staged/targets/`.
+fn find_files(folder: &Folder, relative: &Path, files: &mut Vec<NewFile>) -> Result<(), Error> {
+    for name in folder.names()? {
+        let Some(found) = folder.look(&name)? else { continue };
+        let to = relative.join(&name);
+        if found.is_file() {
+            files.push(NewFile { from: folder.path_of(&name), to, content: None });
+        } else if found.is_folder() && to.components().count() < DEEPEST {
+            folder.enter(&name)?.map_or(Ok(()), |below| find_files(&below, &to, files))?;
+        }
+    }
+    Ok(())
+}
+
+/// Who delegates to the pending roles, and which targets change.
+fn complete_delegators(published: &mut Published, draft: Draft) -> Result<Draft, Error> {
+    let roles: Vec<RoleName> = draft.targets.keys().filter(|role| !role.is_top_level()).cloned().collect();
+    let mut edit = Edit::new(published, draft);
+    for role in &roles {
+        let delegator = edit.delegator(role)?;
+        edit.draft().delegators.entry(role.clone()).or_default().insert(delegator);
+    }
+    let all: Vec<RoleName> = edit.draft().targets.keys().cloned().collect();
+    for role in all {
+        let after = edit.view(&role)?.clone();
+        // A role that is new has nothing published.
+        let before = match edit.published().role(&role) {
+            Ok(before) => Some((**before).clone()),
+            Err(Error::NotFound(_)) => None,
+            Err(error) => return Err(error),
+        };
+        let changed = after
+            .targets()
+            .filter(|target| before.as_ref().and_then(|before| before.target(&target.path)).as_ref() != Some(target));
+        let changed: Vec<_> = changed.map(|target| target.path).collect();
+        edit.draft().touched.extend(changed);
+    }
+    // Snapshot and timestamp are not staged: a root that waits may leave those that are published without trust.
+    edit.settle_top_level()?;
+    Ok(edit.into_draft())
+}

@@ -1,0 +1,306 @@
+//! Publishing: spec 6.3's order, as one change that happens wholly or not at all.
+//!
+//! Everything new is first written and synced in `.publishing/`, where nobody looks, while clients check it. Then a
+//! journal that lists every move is put beside it: from here on the publication counts as made. Then the files are
+//! renamed to their places, in order: root, target files, delegated roles, targets, snapshot, and
+//! `timestamp.json` last, so that a client which polls all the while finds everything that it is told of.
+//!
+//! A crash before the journal leaves the old state. A crash after it leaves a state that every client
+//! accepts, old or new, and the next command finishes the moves ([`recover`]). The power may fail as well: what a
+//! client can be told of is made durable before what tells of it. A file with its version in its name shows itself to
+//! nobody until `timestamp.json` does, so that mostly one sync of the folders is enough, just before that.
+//!
+//! Metadata may be published compressed as well, in files beside the plain one. A server sends either to the same name,
+//! so the two must never disagree: a client that sees the new `timestamp.json` compressed and then the old one plain takes
+//! that for a rollback. So the plain file is the truth. The copies of the old one are removed before it is replaced, and
+//! those of the new one come after it; in between, and after a crash there, a server finds the plain file alone.
+//!
+//! A file that carries its version in its name is never replaced by other bytes. Such a leftover, say from
+//! a folder restored from a copy, makes its version number unusable: drafts skip it, and a publication that
+//! would overwrite it is refused.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use lastmile_client::disk;
+
+use crate::check::Checked;
+use crate::document::Document;
+use crate::draft::NewFile;
+use crate::files::digest::{FileDigest, take};
+use crate::files::folder::user;
+use crate::files::layout::{Interrupted, JOURNAL, Layout, Lock};
+use crate::publish::compress::Coding;
+use crate::publish::journal::{Existing, FileKind, Folders, Journal, SYNC_TOGETHER, Step};
+use crate::publish::queue::{self, Answer};
+use crate::{Error, PathError, PublicationError, names, parallel};
+
+/// The journal before it counts.
+const NEW_JOURNAL: &str = "journal.new";
+
+/// Events of a publication, reported to an [`Observer`] just before they happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PublishEvent<'a> {
+    /// A new file is about to be written in `.publishing/`.
+    Write(&'a Path),
+    /// All new files are about to be synced.
+    Sync,
+    /// The journal is about to be written: the point of no return.
+    Journal,
+    /// A file is about to get its final name, relative to the repository.
+    Move(&'a Path),
+    /// The journal is about to be removed.
+    Finish,
+}
+
+/// Observes a publication. Returning an error stops the publication at that point, as a crash would.
+pub trait Observer {
+    /// Called before each change to the disk.
+    fn before(&mut self, event: PublishEvent<'_>) -> io::Result<()>;
+}
+
+/// An observer that does nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unobserved;
+
+impl Observer for Unobserved {
+    fn before(&mut self, _: PublishEvent<'_>) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A publication being put together.
+#[must_use]
+pub(crate) struct Transaction<'a> {
+    folders: Folders<'a>,
+    observer: &'a mut dyn Observer,
+    journal: Journal,
+    /// New files, by the number of their step.
+    writes: Vec<(usize, Content<'a>)>,
+}
+
+/// What is in a new file.
+pub(crate) enum Content<'a> {
+    /// A metadata file.
+    Document(&'a Document),
+    /// The same, compressed.
+    Compressed(&'a Document, Coding),
+    /// These bytes.
+    Bytes(Vec<u8>),
+}
+
+impl<'a> Transaction<'a> {
+    /// Begins one. The lock proves that nobody else does; a publication interrupted is finished first.
+    pub(crate) fn begin(layout: &'a Layout, _lock: &Lock, observer: &'a mut dyn Observer) -> Result<Self, Error> {
+        let folders = Folders { layout, dir: layout.open()?, working: layout.open_publishing()? };
+        Ok(Self { folders, observer, journal: Journal::default(), writes: Vec::new() })
+    }
+
+    /// The pending change in `staged/` is published with this, and waits no longer afterwards.
+    pub(crate) fn clear_staged(&mut self) {
+        self.journal.clears_staged = true;
+    }
+
+    /// These requests of others are published with this, and their owners are told `answer`.
+    pub(crate) fn serve(&mut self, requests: &[String], answer: Answer) {
+        self.journal.served.extend_from_slice(requests);
+        self.journal.answer = Some(answer);
+    }
+
+    /// Adds a new file; `to` is relative to the repository.
+    pub(crate) fn add(&mut self, rank: FileKind, to: PathBuf, content: Content<'a>, existing: Existing) {
+        let number = self.journal.steps.len();
+        self.writes.push((number, content));
+        self.add_step(rank, &format!("new-{number}"), to, existing, None);
+    }
+
+    /// Adds a file of a key, which lies in `.publishing/`.
+    pub(crate) fn add_key(&mut self, name: &str) {
+        self.add_step(FileKind::Key, name, Path::new("keys").join(name), Existing::Same, None);
+    }
+
+    /// Adds a target file. One that lies anywhere but in `.publishing/`, where others may be able to change it, is taken
+    /// over, and must be what it was when it was compared with what is listed.
+    pub(crate) fn add_target(&mut self, file: &NewFile, existing: Existing) -> Result<(), Error> {
+        let (to, from) = (Path::new("targets").join(&file.to), file.from.as_path());
+        let name = names::of_file(from)?;
+        if from.parent() == Some(self.folders.working.path()) {
+            self.add_step(FileKind::TargetFile, name, to, existing, file.content.clone());
+            return Ok(());
+        }
+        let outside = || PathError::Outside { path: from.to_path_buf() };
+        let relative = from.strip_prefix(self.folders.layout.dir()).map_err(|_| outside())?;
+        let folder = self.folders.dir.find(relative.parent().unwrap_or(Path::new("")))?.ok_or_else(outside)?;
+        let (expected, new) = (file.content.as_ref(), format!("staged-{}", self.journal.steps.len()));
+        let working = &self.folders.working;
+        take(&folder, name, working, &new, expected.ok_or_else(outside)?.length())?;
+        let taken = FileDigest::read(working, &new, |_| {})?;
+        if taken.as_ref() != expected {
+            return Err(PublicationError::Changed { path: from.to_path_buf() }.into());
+        }
+        self.add_step(FileKind::TargetFile, &new, to, existing, taken);
+        Ok(())
+    }
+
+    fn add_step(&mut self, rank: FileKind, name: &str, to: PathBuf, existing: Existing, content: Option<FileDigest>) {
+        let from = Path::new(self.folders.working.path().file_name().unwrap_or_default()).join(name);
+        self.journal.steps.push(Step { rank, from, to, existing, is_copy: false, content });
+    }
+
+    /// Adds a metadata file, and its compressed copies.
+    pub(crate) fn add_document(
+        &mut self,
+        rank: FileKind,
+        to: &Path,
+        document: &'a Document,
+        existing: Existing,
+        codings: &[Coding],
+    ) {
+        self.add(rank, to.to_path_buf(), Content::Document(document), existing);
+        for coding in codings {
+            self.add(rank, coding.beside(to), Content::Compressed(document, *coding), Existing::Replaced);
+            self.journal.steps.last_mut().into_iter().for_each(|step| step.is_copy = true);
+        }
+    }
+
+    /// Makes durable what is to be published; nothing is published yet.
+    pub(crate) fn prepare(mut self) -> Result<Prepared<'a>, Error> {
+        self.write()?;
+        self.read_rest()?;
+        self.check_places()?;
+        let journal = self.journal.bytes(&self.folders)?;
+        self.tell(PublishEvent::Sync)?;
+        self.folders.working.write_new(NEW_JOURNAL, &journal, 0o600)?;
+        self.sync()?;
+        Ok(Prepared(self))
+    }
+
+    fn tell(&mut self, event: PublishEvent<'_>) -> Result<(), Error> {
+        self.observer.before(event).map_err(|error| Error::file("publish", self.folders.layout.dir(), error))
+    }
+
+    fn write(&mut self) -> Result<(), Error> {
+        let writes = std::mem::take(&mut self.writes);
+        for (number, _) in &writes {
+            let path = self.folders.working.path_of(format!("new-{number}"));
+            self.tell(PublishEvent::Write(&path))?;
+        }
+        let working = &self.folders.working;
+        let written = parallel::try_map(&writes, |(number, content)| {
+            let name = format!("new-{number}");
+            let write = |bytes: &[u8]| working.write_new(&name, bytes, 0o644).map(|()| FileDigest::of(bytes));
+            match content {
+                Content::Document(document) => write(&document.file()),
+                Content::Compressed(document, coding) => {
+                    let failed = |error| Error::file("compress", &working.path_of(&name), error);
+                    write(&coding.encode(&document.file()).map_err(failed)?)
+                }
+                Content::Bytes(bytes) => write(bytes),
+            }
+        })?;
+        for ((number, _), digest) in writes.iter().zip(written) {
+            self.journal.steps.get_mut(*number).into_iter().for_each(|step| step.content = Some(digest.clone()));
+        }
+        Ok(())
+    }
+
+    /// Files of which it is not known yet what they hold.
+    fn read_rest(&mut self) -> Result<(), Error> {
+        let mut unread: Vec<&mut Step> = self.journal.steps.iter_mut().filter(|step| step.content.is_none()).collect();
+        let working = &self.folders.working;
+        let names: Vec<PathBuf> = unread.iter().map(|step| step.from.clone()).collect();
+        let read = parallel::try_map(&names, |from| {
+            let name = names::of_file(from)?;
+            let digest = FileDigest::read(working, name, |_| {})?;
+            digest.ok_or_else(|| Error::file("read", from, io::ErrorKind::NotFound.into()))
+        })?;
+        unread.iter_mut().zip(read).for_each(|(step, digest)| step.content = Some(digest));
+        Ok(())
+    }
+
+    /// Nothing may stop the moves once they have begun, so look at all places before.
+    fn check_places(&self) -> Result<(), Error> {
+        for group in self.journal.steps.chunk_by(|one, next| one.parent() == next.parent()) {
+            let Some(first) = group.first() else { continue };
+            let folder = self.folders.make(first.parent())?;
+            parallel::try_for_each(group, |step| {
+                step.content.iter().try_for_each(|content| step.check_goal(self.folders.layout, &folder, content))
+            })?;
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), Error> {
+        let working = &self.folders.working;
+        let names = self.journal.steps.iter().filter_map(|step| step.from.file_name());
+        let names: Vec<&Path> = names.map(Path::new).chain([Path::new(NEW_JOURNAL)]).collect();
+        if names.len() < SYNC_TOGETHER || !working.sync_file_system()? {
+            parallel::try_for_each(&names, |name| {
+                let path = working.path_of(name);
+                working
+                    .open_file(name)
+                    .and_then(|file| disk::sync(&file, &path))
+                    .map_err(|error| Error::file("sync", &path, error))
+            })?;
+        }
+        working.sync()
+    }
+}
+
+/// A publication of which everything is written and durable but that it is to happen.
+#[must_use]
+pub(crate) struct Prepared<'a>(Transaction<'a>);
+
+impl Prepared<'_> {
+    /// Publishes: after success every file is in its place and durable. What is checked must be what was prepared.
+    pub(crate) fn commit(mut self, _checked: &Checked) -> Result<(), Error> {
+        let Self(publication) = &mut self;
+        publication.tell(PublishEvent::Journal)?;
+        let working = &publication.folders.working;
+        let renamed = disk::rename(working.place(NEW_JOURNAL), working.place(JOURNAL));
+        renamed.map_err(|error| Error::file("write", &working.path_of(JOURNAL), error))?;
+        working.sync()?;
+        publication.journal.apply(&publication.folders, publication.observer)
+    }
+}
+
+/// Makes `.publishing/` ready and empty, after finishing a publication of this user that was interrupted. True if one was.
+/// Drops the requests that nobody waits for any more.
+///
+/// # Errors
+/// [`Error::Path`] where a working folder is not this user's; [`Error::Publication`] where another user's publication was
+/// interrupted, or what lies there is no publication.
+pub fn recover(layout: &Layout, _lock: &Lock) -> Result<bool, Error> {
+    let working = layout.open_publishing()?;
+    layout.open_queue()?;
+    layout.open_staged()?;
+    let interrupted = layout.interrupted()?;
+    if let Some(other) = interrupted.iter().find(|found| found.owner != user()) {
+        return Err(PublicationError::Interrupted(other.clone()).into());
+    }
+    for found in &interrupted {
+        let dir = layout.open()?;
+        if let Some(working) = dir.enter(&found.name)? {
+            working.check_ours()?;
+            Journal::finish(&Folders { layout, dir, working })?;
+        }
+    }
+    working.clear()?;
+    queue::drop_abandoned(layout)?;
+    Ok(!interrupted.is_empty())
+}
+
+/// The publications that were interrupted after their journals were written: one at most, where nobody interferes.
+///
+/// # Errors
+/// When the repository's folder cannot be read.
+pub fn interrupted(layout: &Layout) -> Result<Vec<Interrupted>, Error> {
+    layout.interrupted()
+}
+
+/// Whether a publication was interrupted after its journal was written.
+#[must_use]
+pub fn is_interrupted(layout: &Layout) -> bool {
+    layout.interrupted().is_ok_and(|found| !found.is_empty())
+}

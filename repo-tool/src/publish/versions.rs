@@ -1,0 +1,123 @@
+//! Which versions were issued: a version is never issued twice (spec 6.3), also after a restored or copied folder.
+//!
+//! What counts is the highest version of a role that can be found: in the published metadata, in the names of the files in
+//! `metadata/`, and in `.issued.json`, which remembers the versions that no file name tells. Clients that have seen the
+//! higher version would silently keep it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+
+use lastmile_client::text::printable;
+use lastmile_metadata::{RoleName, Version};
+use serde_json::{Map, Value};
+
+use crate::files::layout::{self, Layout};
+use crate::published::Published;
+use crate::{Error, VersionError, names};
+
+/// The name of the record, below the repository's folder.
+pub(crate) const RECORD: &str = ".issued.json";
+/// The longest record that is read, in bytes.
+const LONGEST: u64 = 64 << 20;
+/// A version further above the published one than this was not reached by publishing.
+pub(crate) const LARGEST_JUMP: u64 = 1000;
+
+/// What to do about versions that no publication reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Jumps {
+    /// Publish nothing until a person has looked at them.
+    Refuse,
+    /// Pass them over: a planted file must not stop a revocation.
+    Ignore,
+}
+
+/// The highest version of each role that is known to have been issued.
+#[derive(Clone, Debug, Default)]
+pub struct Issued {
+    highest: BTreeMap<RoleName, Version>,
+    record: BTreeMap<RoleName, Version>,
+}
+
+impl Issued {
+    /// Looks for the highest versions of these `roles`.
+    ///
+    /// # Errors
+    /// When the folder cannot be read, or the record is not valid.
+    pub(crate) fn find<'r>(
+        layout: &Layout,
+        published: &Published,
+        roles: impl IntoIterator<Item = &'r RoleName>,
+        jumps: Jumps,
+    ) -> Result<Self, Error> {
+        let counts = |role: &RoleName, version: Version| {
+            let published = published.version(role).map_or(0, Version::get);
+            jumps == Jumps::Refuse || version.get().saturating_sub(published) <= LARGEST_JUMP
+        };
+        let mut issued = Self { record: read_record(layout)?, ..Self::default() };
+        let roles: Vec<&RoleName> = roles.into_iter().collect();
+        for role in &roles {
+            let recorded = issued.record.get(*role).copied().filter(|version| counts(role, *version));
+            recorded.into_iter().chain(published.version(role)).for_each(|version| issued.raise(role, version));
+        }
+        if published.root.consistent_snapshot {
+            let by_name: HashMap<String, &RoleName> =
+                roles.into_iter().map(|role| (names::metadata_file(role, None), role)).collect();
+            let folder = layout.metadata();
+            let entries = std::fs::read_dir(&folder).map_err(|error| Error::file("list", &folder, error))?;
+            for entry in entries {
+                let name = entry.map_err(|error| Error::file("list", &folder, error))?.file_name();
+                let Some((version, rest)) = name.to_str().and_then(|name| name.split_once('.')) else { continue };
+                let version = version.parse().ok().and_then(Version::new);
+                if let (Some(version), Some(role)) = (version, by_name.get(rest))
+                    && counts(role, version)
+                {
+                    issued.raise(role, version);
+                }
+            }
+        }
+        Ok(issued)
+    }
+
+    /// Takes into account that `version` of `role` was issued.
+    pub(crate) fn raise(&mut self, role: &RoleName, version: Version) {
+        let highest = self.highest.entry(role.clone()).or_insert(version);
+        *highest = version.max(*highest);
+    }
+
+    /// The first version of `role` that was never issued.
+    ///
+    /// # Errors
+    /// [`Error::Version`] when it is far above the published one, or no number is left.
+    pub(crate) fn next(&self, role: &RoleName, published: Option<Version>) -> Result<Version, Error> {
+        let Some(highest) = self.highest.get(role) else { return Ok(Version::ONE) };
+        let above = highest.get() - published.map_or(0, Version::get);
+        if above > LARGEST_JUMP {
+            return Err(VersionError::Jump { role: role.clone(), highest: *highest, above, record: RECORD }.into());
+        }
+        highest.next().ok_or_else(|| VersionError::Exhausted { role: role.clone() }.into())
+    }
+
+    /// The record to be kept once these versions are published.
+    pub(crate) fn record(&self, issued: impl IntoIterator<Item = (RoleName, Version)>) -> Vec<u8> {
+        let mut record = self.record.clone();
+        record.extend(issued);
+        let record: Map<String, Value> =
+            record.into_iter().map(|(role, version)| (role.as_str().to_string(), version.get().into())).collect();
+        format!("{:#}\n", Value::Object(record)).into_bytes()
+    }
+}
+
+/// Reads the record. What is no version is refused: a role without its entry could get a version a second time.
+fn read_record(layout: &Layout) -> Result<BTreeMap<RoleName, Version>, Error> {
+    let path: PathBuf = layout.dir().join(RECORD);
+    let Some(bytes) = layout::read_small(&path, LONGEST)? else { return Ok(BTreeMap::new()) };
+    let invalid = |reason: String| Error::from(VersionError::Record { path: path.clone(), reason: printable(&reason) });
+    let record: Map<String, Value> = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
+    let entries = record.into_iter().map(|(name, value)| {
+        let role = RoleName::listed(&name).map_err(|error| invalid(format!("`{name}`: {error}")))?;
+        let version = value.as_u64().and_then(Version::new);
+        let expected = || invalid(format!("the entry of {name} is {value}, expected a whole number from 1 on"));
+        Ok((role, version.ok_or_else(expected)?))
+    });
+    entries.collect()
+}

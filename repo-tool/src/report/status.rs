@@ -1,0 +1,205 @@
+//! How a repository stands: versions, expiry, who can sign, what is due, the pending change.
+
+use chrono::{DateTime, Utc};
+use lastmile_metadata::{DelegatedRoles, KeyRing, RoleName, Version};
+use serde_json::{Value, json};
+
+use crate::check::lint::lint;
+use crate::config::Config;
+use crate::document::Missing;
+use crate::publish::staged;
+use crate::publish::transaction;
+use crate::trusting::{Odd, odd_ids, odd_in_root};
+use crate::{Error, NotFound, Repository};
+
+/// One role.
+#[derive(Clone, Debug)]
+pub struct RoleStatus {
+    /// Its name; for bins with keys in common one entry, `PREFIX-*`.
+    pub name: String,
+    /// Its version; of bins the highest.
+    pub version: Version,
+    /// When it expires; of bins the first to expire.
+    pub expires: DateTime<Utc>,
+    /// How many keys must sign.
+    pub threshold: u32,
+    /// Its keys.
+    pub keys: Vec<KeyStatus>,
+    /// What it lists besides that is no key to be used here.
+    pub odd: Vec<Odd>,
+    /// Whether its renewal is due by the configuration.
+    pub due: bool,
+    /// Whether it has expired.
+    pub expired: bool,
+}
+
+/// One key of a role.
+#[derive(Clone, Debug)]
+pub struct KeyStatus {
+    /// Its id.
+    pub id: String,
+    /// Its kind.
+    pub keytype: &'static str,
+    /// The URI of its private key file, or the name of its signer, if it is here.
+    pub uri: Option<String>,
+}
+
+/// One document that waits.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    /// Its role.
+    pub role: RoleName,
+    /// Its version.
+    pub version: Version,
+    /// What is lacking; nothing when it can be published.
+    pub missing: Vec<Missing>,
+}
+
+/// The whole.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// All roles, the top-level ones first.
+    pub roles: Vec<RoleStatus>,
+    /// Documents that wait for signatures.
+    pub waiting: Vec<Waiting>,
+    /// Advice.
+    pub advice: Vec<String>,
+    /// Whether a publication was interrupted: the next change finishes it.
+    pub interrupted: bool,
+    /// Whether everything was verified from a root that the user has pinned.
+    pub pinned: bool,
+}
+
+impl Status {
+    /// Reads every role and says how it stands.
+    ///
+    /// # Errors
+    /// When published metadata does not verify.
+    pub fn of(repository: &mut Repository) -> Result<Self, Error> {
+        let mut roles = Vec::new();
+        for name in RoleName::TOP_LEVEL {
+            roles.push(top_level(repository, &name)?);
+        }
+        let mut bins: Option<(RoleName, RoleStatus)> = None;
+        for (name, delegator) in repository.published.read_all()? {
+            let Some(delegator) = delegator else { continue };
+            let status = delegated(repository, &name, &delegator)?;
+            match &mut bins {
+                Some((of, all)) if *of == delegator && all.name == status.name => {
+                    all.version = all.version.max(status.version);
+                    all.expires = all.expires.min(status.expires);
+                    (all.due, all.expired) = (all.due | status.due, all.expired | status.expired);
+                }
+                _ => roles.extend(bins.replace((delegator, status)).map(|(_, status)| status)),
+            }
+        }
+        roles.extend(bins.map(|(_, status)| status));
+        let advice = lint(&repository.published, &repository.config, &repository.keys);
+        let interrupted = transaction::is_interrupted(&repository.layout);
+        let pinned = repository.authority().is_pinned();
+        Ok(Self { roles, waiting: waiting(repository)?, advice, interrupted, pinned })
+    }
+
+    /// Whether somebody has to do something.
+    #[must_use]
+    pub fn needs_attention(&self) -> bool {
+        self.interrupted || !self.waiting.is_empty() || self.roles.iter().any(|role| role.due || role.expired)
+    }
+
+    /// The same for programs.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        let key = |key: &KeyStatus| json!({ "keyid": key.id, "keytype": key.keytype, "uri": key.uri });
+        let role = |role: &RoleStatus| {
+            json!({
+                "role": role.name, "version": role.version.get(), "expires": lastmile_metadata::format_time(&role.expires),
+                "threshold": role.threshold, "keys": role.keys.iter().map(key).collect::<Vec<_>>(),
+                "due": role.due, "expired": role.expired, "unusable": role.odd.iter().map(Odd::to_string).collect::<Vec<_>>(),
+            })
+        };
+        let waiting = |waiting: &Waiting| {
+            let missing = waiting.missing.iter().map(|missing| {
+                let candidates: Vec<_> = missing.candidates.iter().map(lastmile_metadata::KeyId::as_str).collect();
+                json!({ "count": missing.count, "candidates": candidates })
+            });
+            json!({
+                "role": waiting.role.as_str(), "version": waiting.version.get(), "missing": missing.collect::<Vec<_>>(),
+            })
+        };
+        json!({
+            "roles": self.roles.iter().map(role).collect::<Vec<_>>(),
+            "waiting": self.waiting.iter().map(waiting).collect::<Vec<_>>(),
+            "advice": self.advice, "interrupted": self.interrupted, "pinned": self.pinned, "needs_attention": self.needs_attention(),
+        })
+    }
+}
+
+fn top_level(repository: &Repository, name: &RoleName) -> Result<RoleStatus, Error> {
+    let published = &repository.published;
+    let (version, expires) = match name.as_str() {
+        "root" => (published.root.version, published.root.expires),
+        "timestamp" => (published.timestamp.version, published.timestamp.expires),
+        "snapshot" => (published.snapshot.version, published.snapshot.expires),
+        _ => (published.targets()?.version, published.targets()?.expires),
+    };
+    let ring = published.root.key_ring(name)?;
+    let odd = odd_in_root(&published.root).into_iter().filter(|(role, _)| role == name).map(|(_, odd)| odd).collect();
+    Ok(RoleStatus { odd, ..role_status(repository, name.to_string(), name, version, expires, &ring) })
+}
+
+fn delegated(repository: &Repository, name: &RoleName, delegator: &RoleName) -> Result<RoleStatus, Error> {
+    let published = &repository.published;
+    let missing = || NotFound::Role { role: name.clone() };
+    let delegations = published.known(delegator).and_then(|view| view.delegations.as_ref()).ok_or_else(missing)?;
+    let ring = delegations.key_ring(delegator, name)?;
+    let role = published.known(name).ok_or_else(missing)?;
+    let (shown, keyids) = match &delegations.roles {
+        DelegatedRoles::Succinct(bins) => (format!("{}-*", bins.name_prefix()), Some(&bins.keyids)),
+        DelegatedRoles::Listed(roles) => {
+            let listed = roles.iter().find(|delegation| delegation.name == *name);
+            (name.to_string(), listed.map(|delegation| &delegation.keyids))
+        }
+    };
+    let odd = keyids.map(|keyids| odd_ids(&delegations.keys, keyids)).unwrap_or_default();
+    Ok(RoleStatus { odd, ..role_status(repository, shown, name, role.version, role.expires, &ring) })
+}
+
+fn role_status(
+    repository: &Repository,
+    shown: String,
+    name: &RoleName,
+    version: Version,
+    expires: DateTime<Utc>,
+    ring: &KeyRing,
+) -> RoleStatus {
+    let config: &Config = &repository.config;
+    let keys = ring.keys().map(|(id, key)| KeyStatus {
+        id: id.as_str().to_string(),
+        keytype: key.keytype(),
+        uri: repository.keys.name_of(key).map(ToString::to_string),
+    });
+    let now = repository.now();
+    RoleStatus {
+        name: shown,
+        version,
+        expires,
+        threshold: ring.threshold().get(),
+        keys: keys.collect(),
+        odd: Vec::new(),
+        due: config.role(name).is_due(expires, now),
+        expired: expires <= now,
+    }
+}
+
+/// The documents that wait, with what they lack.
+pub fn waiting(repository: &mut Repository) -> Result<Vec<Waiting>, Error> {
+    if !staged::is_staged(&repository.layout) {
+        return Ok(Vec::new());
+    }
+    let draft = repository.staged()?;
+    let documents = repository.staged_documents(&draft)?.into_iter().map(|document| {
+        let missing = document.missing();
+        Waiting { role: document.role, version: document.version, missing }
+    });
+    Ok(documents.collect())
+}

@@ -1,0 +1,381 @@
+//! A full check of a repository: as a new client, as a client of every root version, and every byte of every target.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use chrono::{DateTime, Utc};
+use lastmile_client::{Error as ClientError, MemoryStore, blocking};
+use lastmile_metadata::{Envelope, Limits, RoleName, Root, TargetFile, Version, format_time};
+use serde_json::{Value, json};
+
+use crate::check::overlay::Overlay;
+use crate::check::{self, MANY_ROOTS, chain, client, from_client, is_alike};
+use crate::edit::intake;
+use crate::files::layout::{self, Interrupted, LONGEST_METADATA, Layout};
+use crate::pin::Start;
+use crate::publish::compress::Coding;
+use crate::user::RootDigest;
+use crate::{Error, Invocation, PinError, parallel};
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub struct Verification {
+    /// Each root version that a client may have been shipped with, and why such a client fails, if it does.
+    pub roots: Vec<(Version, Option<String>)>,
+    /// Version and expiry of each top-level role.
+    pub versions: Vec<(RoleName, Version, DateTime<Utc>)>,
+    /// How many targets there are.
+    pub targets: usize,
+    /// How many bytes of target files were read.
+    pub bytes: u64,
+    /// Everything that is wrong.
+    pub problems: Vec<String>,
+    /// Target files that are listed and not here: wrong as well, unless [`Verification::served_elsewhere`] is so.
+    pub absent: Vec<String>,
+    /// What is odd, but does no harm.
+    pub notes: Vec<String>,
+}
+
+impl Verification {
+    /// Whether all is well.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.problems.is_empty() && self.absent.is_empty() && self.roots.iter().all(|(_, failure)| failure.is_none())
+    }
+
+    /// Target files that are not here are served elsewhere: that is no problem then, and they were not checked.
+    pub fn served_elsewhere(&mut self) {
+        let count = std::mem::take(&mut self.absent).len();
+        if count > 0 {
+            self.notes.push(format!("{count} target files are not here, and were not checked"));
+        }
+    }
+
+    /// Everything that is wrong, target files that are not here included.
+    pub fn all_problems(&self) -> impl Iterator<Item = &String> {
+        self.problems.iter().chain(&self.absent)
+    }
+
+    /// The same for programs.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        let roots = self.roots.iter().map(|(version, failure)| json!({ "root": version.get(), "failure": failure }));
+        let versions = self.versions.iter().map(|(role, version, expires)| {
+            json!({ "role": role.as_str(), "version": version.get(), "expires": format_time(expires) })
+        });
+        json!({
+            "good": self.is_good(), "clients": roots.collect::<Vec<_>>(), "roles": versions.collect::<Vec<_>>(),
+            "targets": self.targets, "bytes": self.bytes, "problems": self.all_problems().collect::<Vec<_>>(), "notes": self.notes,
+        })
+    }
+}
+
+/// Checks the repository in `dir` from its oldest root, which proves nothing by itself. `hash_prefixed` says how its
+/// target files are named.
+///
+/// # Errors
+/// When there is none, or a file cannot be read. What is wrong with it is in the result.
+pub fn directory(
+    dir: &Path,
+    now: DateTime<Utc>,
+    hash_prefixed: bool,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<Verification, Error> {
+    let layout = Layout::new(dir);
+    let oldest = check::oldest_root(&layout)?;
+    directory_from(&layout, oldest, now, hash_prefixed, progress)
+}
+
+/// Returns the root from which the repository is checked for this user: the one that was given, else the oldest.
+///
+/// # Errors
+/// [`Error::Pin`] when the folder does not have the root that the user pinned, or the one that was given.
+pub fn first_root(layout: &Layout, invocation: &Invocation) -> Result<Vec<u8>, Error> {
+    let start = Start::find(layout, &invocation.user, invocation.given_root.as_ref())?;
+    let Some(given) = &invocation.given_root else { return check::oldest_root(layout) };
+    if RootDigest::of(&start.root) == given.digest {
+        return Ok(start.root);
+    }
+    // The pinned root is newer than the given one, and the folder has both.
+    for version in check::root_versions(layout)? {
+        let root = layout::read_if_there(&layout.metadata().join(RoleName::ROOT.file_name(Some(version))))?;
+        if let Some(root) = root.filter(|root| RootDigest::of(root) == given.digest) {
+            return Ok(root);
+        }
+    }
+    Err(PinError::NotInChain { folder: layout.metadata(), digest: given.digest }.into())
+}
+
+/// Checks the repository in `layout` as clients that were shipped with the root `oldest`, or with any later one.
+///
+/// # Errors
+/// As [`directory`].
+pub fn directory_from(
+    layout: &Layout,
+    oldest: Vec<u8>,
+    now: DateTime<Utc>,
+    hash_prefixed: bool,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<Verification, Error> {
+    let make =
+        |shipped: Vec<u8>| client(shipped, Overlay::published(layout), MemoryStore::default(), Limits::default(), None);
+    let read =
+        |version: Version| layout::read_if_there(&layout.metadata().join(RoleName::ROOT.file_name(Some(version))));
+    let mut found = Verification::default();
+    let (session, targets) = match clients(&mut found, oldest, now, make, read) {
+        Ok(Some(arrived)) => arrived,
+        Ok(None) => return Ok(found),
+        // There is no network on the way to this disk.
+        Err(Error::Network(error)) => {
+            found.problems.push(error.to_string());
+            return Ok(found);
+        }
+        Err(error) => return Err(error),
+    };
+    found.targets = targets.len();
+    let hash_prefixed = hash_prefixed && session.trusted().root().consistent_snapshot;
+    let done = AtomicUsize::new(0);
+    let checked = parallel::try_map(&targets, |target| {
+        let result = check_target(layout, target, hash_prefixed);
+        progress(done.fetch_add(1, Ordering::Relaxed) + 1, targets.len());
+        result
+    })?;
+    for checked in checked {
+        found.bytes += checked.bytes;
+        found.problems.extend(checked.problems);
+        found.absent.extend(checked.absent);
+    }
+    found.notes.extend(layout.interrupted()?.iter().map(Interrupted::advice));
+    check_copies(&mut found, layout)?;
+    note_strangers(&mut found, layout, &targets, hash_prefixed);
+    note_hidden(&mut found, layout, &targets);
+    Ok(found)
+}
+
+/// Checks the repository at a URL, over the network. `root` is what a client was shipped with.
+///
+/// # Errors
+/// When the road fails. What is wrong with the repository is in the result.
+#[cfg(feature = "http")]
+#[expect(clippy::disallowed_methods, reason = "targets are fetched into a temporary folder and removed again")]
+pub fn url(
+    base: &str,
+    root: Vec<u8>,
+    now: DateTime<Utc>,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<Verification, Error> {
+    use crate::NetworkError;
+    use lastmile_client::{Fetch as _, FetchByScheme, FetchError, HttpFetch, HttpSettings, Updater, url_of};
+
+    // One for each client: pooled connections live in the runtime that made them.
+    let connect = || {
+        Ok::<_, Error>(FetchByScheme::new(
+            HttpFetch::new(&HttpSettings::default()).map_err(|error| NetworkError::Setup(error.into()))?,
+        ))
+    };
+    let (metadata, files) = (url_of(base, "metadata/"), url_of(base, "targets/"));
+    let make = |shipped: Vec<u8>| {
+        let builder = Updater::builder(shipped).mirror(metadata.clone(), files.clone()).fetch(connect()?);
+        let updater = builder.build().map_err(|error| NetworkError::Setup(error.into()))?;
+        Ok(blocking::Updater::new(updater).map_err(|error| NetworkError::Client(error.into()))?)
+    };
+    let fetch = connect()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::file("start", Path::new("a runtime"), error))?;
+    let read = |version: Version| {
+        let url = url_of(&metadata, &RoleName::ROOT.file_name(Some(version)));
+        runtime.block_on(async {
+            match fetch.fetch(&url, 0).await {
+                Ok(response) => {
+                    Ok(Some(response.read_all(Limits::default().root_length).await.map_err(NetworkError::Fetch)?))
+                }
+                Err(FetchError::NotFound) => Ok(None),
+                Err(error) => Err(NetworkError::Fetch(error).into()),
+            }
+        })
+    };
+    let mut found = Verification::default();
+    let Some((session, targets)) = clients(&mut found, root, now, make, read)? else {
+        return Ok(found);
+    };
+    found.targets = targets.len();
+    let folder = tempfile::tempdir().map_err(|error| Error::file("create", &std::env::temp_dir(), error))?;
+    for (number, target) in targets.iter().enumerate() {
+        let to = folder.path().join("target");
+        match session.download(target, &to) {
+            Ok(_) => found.bytes += target.length,
+            Err(error) => found.problems.push(format!("target {}: {}", target.path, chain(&error))),
+        }
+        let _ = std::fs::remove_file(&to);
+        progress(number + 1, targets.len());
+    }
+    Ok(found)
+}
+
+/// Plays a client of every root version; the oldest one's session and all targets, if it got that far.
+fn clients(
+    found: &mut Verification,
+    oldest: Vec<u8>,
+    now: DateTime<Utc>,
+    make: impl Fn(Vec<u8>) -> Result<blocking::Updater, Error>,
+    read: impl Fn(Version) -> Result<Option<Vec<u8>>, Error>,
+) -> Result<Option<(blocking::Session, Vec<TargetFile>)>, Error> {
+    let shipped = oldest.clone();
+    let oldest = Envelope::<Root>::parse(&RoleName::ROOT, oldest)?.unverified(&RoleName::ROOT)?;
+    let first = oldest.version;
+    let mut session = match check::refresh(&make(shipped)?, now) {
+        Ok(session) => session,
+        Err(error @ ClientError::Network(_)) => return Err(from_client(error)),
+        Err(error) => {
+            found.roots.push((first, Some(chain(&error))));
+            return Ok(None);
+        }
+    };
+    found.roots.push((first, None));
+    let trusted = session.trusted();
+    found.versions = vec![
+        (RoleName::ROOT, trusted.root().version, trusted.root().expires),
+        (RoleName::TIMESTAMP, trusted.timestamp().version, trusted.timestamp().expires),
+        (RoleName::SNAPSHOT, trusted.snapshot().version, trusted.snapshot().expires),
+        (RoleName::TARGETS, trusted.targets().version(), trusted.targets().expires()),
+    ];
+    let (last, timestamp) = (trusted.root().version, trusted.timestamp().version);
+    let many = last.get() - first.get() >= MANY_ROOTS;
+    let mut before = oldest;
+    let mut next = first.next();
+    while let Some(version) = next.filter(|version| *version <= last) {
+        let failure = match read(version)? {
+            None => Some("the file does not exist".to_string()),
+            Some(shipped) => {
+                let root = Envelope::<Root>::parse(&RoleName::ROOT, shipped.clone())?.unverified(&RoleName::ROOT)?;
+                let is_played = found.roots.last().is_some_and(|(_, failure)| failure.is_none());
+                // The client before it went through the same steps.
+                let stands_for = many && is_played && is_alike(&before, &root);
+                before = root;
+                if stands_for { None } else { failure_of(&make(shipped)?, now, (last, timestamp)) }
+            }
+        };
+        found.roots.push((version, failure));
+        next = version.next();
+    }
+    match session.list() {
+        Ok(targets) => Ok(Some((session, targets))),
+        Err(error) => {
+            found.problems.push(chain(&error));
+            Ok(None)
+        }
+    }
+}
+
+/// Why a client does not come to this root and timestamp, or a newer one; none if it does.
+fn failure_of(client: &blocking::Updater, now: DateTime<Utc>, (root, timestamp): (Version, Version)) -> Option<String> {
+    match check::refresh(client, now) {
+        Ok(session) if session.trusted().root().version != root => Some("does not come to the newest root".into()),
+        Ok(session) if session.trusted().timestamp().version < timestamp => Some("comes to an older state".into()),
+        Ok(_) => None,
+        Err(error) => Some(chain(&error)),
+    }
+}
+
+/// What was found out about one target.
+#[derive(Default)]
+struct CheckedTarget {
+    bytes: u64,
+    problems: Vec<String>,
+    absent: Vec<String>,
+}
+
+/// Reads every copy of a target's file.
+fn check_target(layout: &Layout, target: &TargetFile, hash_prefixed: bool) -> Result<CheckedTarget, Error> {
+    let mut found = CheckedTarget::default();
+    for place in intake::places(target, hash_prefixed) {
+        let mut verifier = target.verifier();
+        let path = layout.targets().join(&place);
+        let read = intake::read_parts(&path, |part| {
+            found.bytes += part.len() as u64;
+            verifier.update(part).is_ok()
+        })?;
+        let name = place.display();
+        match read.map(|()| verifier.finish()) {
+            None => found.absent.push(format!("targets/{name}: the file is not there")),
+            Some(Err(error)) => found.problems.push(format!("targets/{name}: {error}")),
+            Some(Ok(())) => {}
+        }
+    }
+    Ok(found)
+}
+
+/// A server sends a compressed copy in the place of the metadata beside it.
+fn check_copies(found: &mut Verification, layout: &Layout) -> Result<(), Error> {
+    let folder = layout.metadata();
+    let entries = std::fs::read_dir(&folder).map_err(|error| Error::file("list", &folder, error))?;
+    let names = entries.map(|entry| entry.map(|entry| entry.file_name().into_string().ok()));
+    let names = names.collect::<Result<Vec<_>, _>>().map_err(|error| Error::file("list", &folder, error))?;
+    let mut copies: Vec<(String, String, Coding)> = names
+        .into_iter()
+        .flatten()
+        .filter_map(|name| {
+            let (plain, coding) = Coding::ALL.into_iter().find_map(|coding| {
+                Some((name.strip_suffix(coding.ending())?.strip_suffix('.')?.to_string(), coding))
+            })?;
+            Some((name, plain, coding))
+        })
+        .collect();
+    copies.sort();
+    let problems = parallel::try_map(&copies, |(name, plain, coding)| {
+        let read = |name: &str| layout::read_small(&folder.join(name), LONGEST_METADATA);
+        let is_good = match (read(name)?, read(plain)?) {
+            (Some(copy), Some(plain)) => coding.is_copy(&copy, &plain),
+            _ => false,
+        };
+        Ok((!is_good).then(|| format!("metadata/{name}: is not a compressed copy of {plain}")))
+    })?;
+    found.problems.extend(problems.into_iter().flatten());
+    Ok(())
+}
+
+/// Files that nobody lists: older releases, or somebody else's.
+fn note_strangers(found: &mut Verification, layout: &Layout, targets: &[TargetFile], hash_prefixed: bool) {
+    let listed: BTreeSet<PathBuf> = targets.iter().flat_map(|target| intake::places(target, hash_prefixed)).collect();
+    let folder = layout.targets();
+    let files =
+        walkdir::WalkDir::new(&folder).into_iter().filter_map(Result::ok).filter(|entry| !entry.file_type().is_dir());
+    let strangers =
+        files.filter(|entry| entry.path().strip_prefix(&folder).is_ok_and(|path| !listed.contains(path))).count();
+    if strangers > 0 {
+        found
+            .notes
+            .push(format!("{strangers} files in targets/ are listed by no role now (older releases stay there)"));
+    }
+}
+
+/// Targets that a role lists and no client finds.
+fn note_hidden(found: &mut Verification, layout: &Layout, targets: &[TargetFile]) {
+    let first: BTreeMap<_, _> = targets.iter().map(|target| (&target.path, target)).collect();
+    let read = || {
+        let mut published = check::open(layout, check::oldest_root(layout)?)?;
+        published.read_all()?;
+        Ok::<_, Error>(published)
+    };
+    let published = match read() {
+        Ok(published) => published,
+        Err(error) => return found.problems.push(error.to_string()),
+    };
+    let mut hidden = 0;
+    for (role, targets) in published.read_roles() {
+        for target in targets.targets() {
+            if first.get(&target.path) != Some(&&target) {
+                hidden += 1;
+                if hidden <= 5 {
+                    found.notes.push(format!("{} in {role} is not what clients find under that name", target.path));
+                }
+            }
+        }
+    }
+    if hidden > 5 {
+        found.notes.push(format!("… and {} more such targets", hidden - 5));
+    }
+}

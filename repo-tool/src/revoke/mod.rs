@@ -1,0 +1,375 @@
+//! Revokes a lost or stolen key (spec 6.1, 5.3.11): everywhere, at any depth of delegation.
+
+pub(crate) mod proof;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lastmile_keys::{KeyMaterial, PrivateKey, PublicKey, Scheme};
+use lastmile_metadata::{DelegatedRoles, KeyRing, RoleName};
+
+use crate::config::{Config, KeyUri};
+use crate::draft::Draft;
+use crate::edit::Edit;
+use crate::edit::keys::{short, short_material};
+use crate::init::key_uri;
+use crate::key_store::{self, Protection};
+use crate::publish::snapshot;
+use crate::{Error, LackingKeys, NotFound, Repository, RevokeError};
+
+/// What a revocation changes.
+#[derive(Debug)]
+pub struct Revocation {
+    /// The draft to be published.
+    pub draft: Draft,
+    /// Each role that trusted the key, a waiting change included, with its delegator; none for the top-level ones.
+    pub roles: Vec<(RoleName, Option<RoleName>)>,
+    /// Keys that were made here, by the role (for bins: the first of them) that got them.
+    pub made: Vec<(RoleName, KeyUri)>,
+    /// How many keys the roles have that lost one, and how many of them are here.
+    pub counts: Vec<KeyCount>,
+    /// Whether timestamp and snapshot got new keys, so that clients drop what they stored of them.
+    pub recovers_fast_forward: bool,
+}
+
+/// What takes the place of the revoked key.
+#[derive(Clone, Default)]
+pub struct Replacements {
+    /// Public keys that the holders made, and handed over.
+    pub given: Vec<Replacement>,
+    /// How new snapshot and timestamp keys are written. None: no such keys are made here.
+    pub online: Option<Protection>,
+    /// How new keys of other roles are written. None: no such keys are made here, where they would put the keys of
+    /// several holders on one disk.
+    pub offline: Option<Protection>,
+}
+
+/// A key that its holder made.
+#[derive(Clone)]
+pub struct Replacement {
+    /// The role that gets it, or the beginning of role names and a `*`; none for each role that needs one.
+    pub role: Option<String>,
+    /// The key.
+    pub key: PublicKey,
+    /// Where its private part is, if it is here.
+    pub uri: Option<KeyUri>,
+}
+
+/// How many keys a role has after a revocation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyCount {
+    /// The role.
+    pub role: RoleName,
+    /// Its keys.
+    pub keys: usize,
+    /// Those whose private part is on this machine.
+    pub here: usize,
+    /// How many must sign.
+    pub threshold: u32,
+    /// Whether it has fewer keys than before.
+    pub is_fewer: bool,
+}
+
+/// Makes the draft that revokes `key`, in what is published and in the pending change. Keys that are made here are
+/// written at once; they can do nothing until it is published.
+///
+/// # Errors
+/// [`Error::NotFound`] when no role trusts the key; [`Error::Revoke`] when one would go on trusting it, or would have
+/// fewer keys than must sign: nothing is written then.
+pub fn revoke(
+    repository: &mut Repository,
+    key: impl Into<KeyMaterial>,
+    replacements: &Replacements,
+) -> Result<Revocation, Error> {
+    let key = &key.into();
+    // Before a key is written.
+    repository.authority().require_pin()?;
+    repository.is_emergency = true;
+    let draft = repository.staged()?;
+    let mut edit = Edit::new(&mut repository.published, draft);
+    let roles = edit.roles_trusting(key.clone())?;
+    if roles.is_empty() {
+        return Err(not_trusted(repository, key));
+    }
+    let draft_before = edit.into_draft();
+    let entries = snapshot::entries_to_complete(&mut repository.published, &draft_before)?;
+    repository.compare_with_served(&draft_before, &entries)?;
+    let mut edit = Edit::new(&mut repository.published, draft_before);
+    repository.keys.avoid(key);
+    let recovers_fast_forward = roles.iter().any(|(role, _)| is_online(role));
+    let mut losses = losses(&mut edit, key, &roles)?;
+    if recovers_fast_forward {
+        // Whoever took one online key may have driven the versions of both files up. With other keys for both, every
+        // client drops what it stored of them, those too that only look at signatures.
+        for role in [RoleName::SNAPSHOT, RoleName::TIMESTAMP] {
+            let (all, threshold) = edit.trust(&role)?;
+            let wanted = u32::try_from(all.len()).map_err(|_| RevokeError::TooManyKeys { role: role.clone() })?;
+            // The revoked key may be listed in a spelling that nothing here can use.
+            let revoked = losses.remove(&role).map(|loss| loss.removed).unwrap_or_default();
+            let loss = Loss {
+                left: BTreeSet::new(),
+                removed: all.iter().map(KeyMaterial::from).chain(revoked).collect(),
+                threshold,
+                wanted,
+                added: Vec::new(),
+            };
+            losses.insert(role, loss);
+        }
+    }
+    give(&mut losses, key, replacements)?;
+    let to_make = count_to_make(&losses, replacements)?;
+    let draft = edit.into_draft();
+    let mut config = repository.config.clone();
+    let mut made = Vec::new();
+    let mut rotations = Vec::new();
+    let mut new_keys: BTreeMap<String, Vec<PublicKey>> = BTreeMap::new();
+    for (role, loss) in &losses {
+        let entry = config.entry_name(role).unwrap_or(role.as_str()).to_string();
+        for uri in loss.added.iter().filter_map(|given| given.uri.as_ref()) {
+            repository.keys.add(repository.layout.dir(), uri);
+            repository.allow_later(uri);
+            list_key(&mut config, role, &entry, uri);
+        }
+        let mut added: Vec<PublicKey> = loss.added.iter().map(|given| given.key.clone()).collect();
+        if let Some((count, protection)) = to_make.get(role) {
+            // Roles with one entry in the configuration, such as bins, share their keys.
+            let shared = new_keys.entry(entry).or_default();
+            while shared.len() < *count {
+                let (public, uri) = new_key(repository, &mut config, role, protection)?;
+                made.push((role.clone(), uri));
+                shared.push(public);
+            }
+            added.extend(shared.iter().take(*count).cloned());
+        }
+        rotations.push((role.clone(), added, loss.removed.iter().cloned().collect::<Vec<_>>()));
+    }
+    let counts = counts(repository, &losses, &rotations);
+    forget(repository, &mut config, &rotations);
+    let mut edit = repository.edit(draft);
+    // Bins are many, and have the same change.
+    let mut alike: BTreeMap<(Vec<PublicKey>, Vec<KeyMaterial>), Vec<RoleName>> = BTreeMap::new();
+    for (role, added, removed) in rotations {
+        alike.entry((added, removed)).or_default().push(role);
+    }
+    for ((added, removed), roles) in alike {
+        edit.rotate_material(&roles, &added, &removed)?;
+    }
+    if let Some((role, delegator)) = edit.roles_trusting(key.clone())?.first() {
+        let delegator = delegator.clone().unwrap_or(RoleName::ROOT);
+        return Err(RevokeError::StillTrusted { role: role.clone(), delegator }.into());
+    }
+    let mut draft = edit.finish()?;
+    draft.config = Some(config);
+    Ok(Revocation { draft, roles, made, counts, recovers_fast_forward })
+}
+
+/// Why there is nothing to revoke.
+fn not_trusted(repository: &mut Repository, key: &KeyMaterial) -> Error {
+    match repository.published.roles_trusting(key.clone()) {
+        Ok(roles) if !roles.is_empty() => RevokeError::Pending { key: short_material(key) }.into(),
+        _ => NotFound::TrustedKey { key: short_material(key) }.into(),
+    }
+}
+
+/// What a role loses, and what it gets from the holders.
+struct Loss<'r> {
+    left: BTreeSet<PublicKey>,
+    removed: BTreeSet<KeyMaterial>,
+    threshold: u32,
+    /// The keys that it should have.
+    wanted: u32,
+    added: Vec<&'r Replacement>,
+}
+
+impl Loss<'_> {
+    fn have(&self) -> usize {
+        self.left.len() + self.added.len()
+    }
+
+    fn lacks(&self) -> bool {
+        self.have() < self.threshold as usize
+    }
+}
+
+fn is_online(role: &RoleName) -> bool {
+    matches!(role.as_str(), "snapshot" | "timestamp")
+}
+
+/// For each role — bins that share their keys once — what goes, and how many keys are left.
+fn losses<'r>(
+    edit: &mut Edit<'_>,
+    key: &KeyMaterial,
+    roles: &[(RoleName, Option<RoleName>)],
+) -> Result<BTreeMap<RoleName, Loss<'r>>, Error> {
+    let mut losses = BTreeMap::new();
+    let mut succinct = BTreeSet::new();
+    let rings: BTreeMap<(RoleName, RoleName), KeyRing> =
+        edit.delegated_rings()?.into_iter().map(|(role, delegator, ring)| ((role, delegator), ring)).collect();
+    for (role, delegator) in roles {
+        if let Some(delegator) = delegator {
+            let delegations = edit.view(delegator)?.delegations.as_ref();
+            let shared = delegations.is_some_and(|found| matches!(found.roles, DelegatedRoles::Succinct(_)));
+            if shared && !succinct.insert(delegator.clone()) {
+                continue;
+            }
+        }
+        let ring = delegator.as_ref().and_then(|delegator| rings.get(&(role.clone(), delegator.clone())));
+        let (mut left, threshold) = match ring {
+            Some(ring) => {
+                (ring.keys().map(|(_, key)| key.clone()).collect::<BTreeSet<PublicKey>>(), ring.threshold().get())
+            }
+            None => edit.trust(role).map(|(keys, threshold)| (keys.into_iter().collect(), threshold))?,
+        };
+        let all = left.len();
+        left.retain(|other| KeyMaterial::from(other) != *key);
+        // Root should have one key more than must sign: the next one may get lost.
+        let wanted = threshold + u32::from(*role == RoleName::ROOT);
+        // A key that nothing here can use was no signer either.
+        let wanted = if left.len() < all { wanted } else { 0 };
+        let loss = Loss { left, removed: [key.clone()].into(), threshold, wanted, added: Vec::new() };
+        losses.entry(role.clone()).or_insert(loss);
+    }
+    Ok(losses)
+}
+
+/// Gives the holders' keys to the roles for which they are meant.
+fn give<'r>(
+    losses: &mut BTreeMap<RoleName, Loss<'r>>,
+    revoked: &KeyMaterial,
+    replacements: &'r Replacements,
+) -> Result<(), Error> {
+    // A key for any role goes to those that need one: never to the online roles beside others.
+    let loses = |role: &RoleName, loss: &Loss<'_>| loss.removed.contains(revoked) && !is_online(role);
+    let is_needed = |role: &RoleName, loss: &Loss<'_>| loses(role, loss) && loss.left.len() < loss.wanted as usize;
+    let offline = losses.iter().any(|(role, loss)| loses(role, loss));
+    let needed = losses.iter().any(|(role, loss)| is_needed(role, loss));
+    let takers: BTreeSet<RoleName> = losses
+        .iter()
+        .filter(|(role, loss)| match (offline, needed) {
+            (true, true) => is_needed(role, loss),
+            (true, false) => loses(role, loss),
+            (false, _) => loss.removed.contains(revoked),
+        })
+        .map(|(role, _)| role.clone())
+        .collect();
+    for given in &replacements.given {
+        let key = short(&given.key);
+        if KeyMaterial::from(&given.key) == *revoked {
+            return Err(RevokeError::ReplacementIsRevoked { key }.into());
+        }
+        let is_meant = |role: &RoleName| match given.role.as_deref() {
+            None => takers.contains(role),
+            Some(named) => match named.strip_suffix('*') {
+                Some(start) => role.as_str().starts_with(start),
+                None => role.as_str() == named,
+            },
+        };
+        let mut meant = losses.iter_mut().filter(|(role, _)| is_meant(role)).peekable();
+        if let (None, Some(named)) = (meant.peek(), &given.role) {
+            return Err(RevokeError::LosesNoKey { role: named.clone() }.into());
+        }
+        let mut is_taken = false;
+        for (_, loss) in meant {
+            let is_known = loss.left.contains(&given.key) || loss.added.iter().any(|added| added.key == given.key);
+            if !is_known {
+                loss.added.push(given);
+                is_taken = true;
+            }
+        }
+        if !is_taken {
+            return Err(RevokeError::ReplacementIsTrusted { key }.into());
+        }
+    }
+    Ok(())
+}
+
+/// How many keys are to be made here for each role, and how they are written.
+///
+/// # Errors
+/// [`Error::Revoke`] when a role has too few keys, and none may be made here.
+fn count_to_make<'p>(
+    losses: &BTreeMap<RoleName, Loss<'_>>,
+    replacements: &'p Replacements,
+) -> Result<BTreeMap<RoleName, (usize, &'p Protection)>, Error> {
+    let mut to_make = BTreeMap::new();
+    let mut lacking = Vec::new();
+    for (role, loss) in losses {
+        let protection = if is_online(role) { &replacements.online } else { &replacements.offline };
+        // Where the holders of online keys gave some, as many are enough as must sign.
+        let wanted = if is_online(role) && !loss.added.is_empty() { loss.threshold } else { loss.wanted };
+        match protection {
+            Some(protection) => {
+                let count = (wanted as usize).saturating_sub(loss.have());
+                to_make.extend((count > 0).then(|| (role.clone(), (count, protection))));
+            }
+            None if loss.lacks() => {
+                lacking.push(LackingKeys { role: role.clone(), keys: loss.have(), threshold: loss.threshold });
+            }
+            None => {}
+        }
+    }
+    if lacking.is_empty() {
+        return Ok(to_make);
+    }
+    Err(RevokeError::TooFewKeys { roles: lacking }.into())
+}
+
+/// How many keys each of these roles has then.
+fn counts(
+    repository: &Repository,
+    losses: &BTreeMap<RoleName, Loss<'_>>,
+    rotations: &[(RoleName, Vec<PublicKey>, Vec<KeyMaterial>)],
+) -> Vec<KeyCount> {
+    let count = |(role, added, removed): &(RoleName, Vec<PublicKey>, Vec<KeyMaterial>)| {
+        let loss = losses.get(role)?;
+        let keys: BTreeSet<&PublicKey> = loss.left.iter().chain(added).collect();
+        let here = keys.iter().filter(|key| repository.keys.has(key)).count();
+        let is_fewer = added.len() < removed.len();
+        Some(KeyCount { role: role.clone(), keys: keys.len(), here, threshold: loss.threshold, is_fewer })
+    };
+    rotations.iter().filter_map(count).collect()
+}
+
+fn new_key(
+    repository: &mut Repository,
+    config: &mut Config,
+    role: &RoleName,
+    protection: &Protection,
+) -> Result<(PublicKey, KeyUri), Error> {
+    let folder = repository.layout.keys();
+    let entry = config.entry_name(role).unwrap_or(role.as_str()).to_string();
+    let name = key_store::free_name(&folder, entry.trim_end_matches('*').trim_end_matches('-'), config);
+    let key = PrivateKey::generate(Scheme::Ed25519).map_err(|error| Error::key(&name, error))?;
+    let public = key_store::write(&folder, &name, &key, protection)?;
+    let uri = key_uri(&repository.layout, &folder, &name)?;
+    repository.keys.add_open(repository.layout.dir(), &uri, key);
+    list_key(config, role, &entry, &uri);
+    Ok((public, uri))
+}
+
+/// Lists where a private key of `role` is.
+fn list_key(config: &mut Config, role: &RoleName, entry: &str, uri: &KeyUri) {
+    let mut role_config = config.role(role);
+    if !role_config.keys.contains(uri) {
+        role_config.keys.push(uri.clone());
+        config.set_role(entry, role_config);
+    }
+}
+
+/// Takes the keys that go out of the configuration.
+fn forget(repository: &Repository, config: &mut Config, rotations: &[(RoleName, Vec<PublicKey>, Vec<KeyMaterial>)]) {
+    let publics = repository.keys.publics();
+    for (role, _, removed) in rotations {
+        let is_gone = |public: &PublicKey| removed.contains(&KeyMaterial::from(public));
+        let gone: Vec<&PublicKey> = publics.keys().filter(|public| is_gone(public)).collect();
+        let gone: BTreeSet<String> = gone
+            .into_iter()
+            .flat_map(|public| repository.keys.confirmed_uris_of(public).into_iter().map(ToString::to_string))
+            .collect();
+        let entry = config.entry_name(role).map(ToString::to_string);
+        config.edit_roles(|name, role_config| {
+            if entry.as_deref() == Some(name) {
+                role_config.keys.retain(|uri| !gone.contains(&uri.to_string()));
+            }
+        });
+    }
+}

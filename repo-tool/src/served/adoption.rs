@@ -1,0 +1,189 @@
+//! Adopting the files of the server, as one publication that happens wholly or not at all.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use lastmile_client::{Error as ClientError, MemoryStore, StoredFile};
+use lastmile_metadata::{Limits, RoleName, TargetFile};
+
+use crate::check::overlay::Overlay;
+use crate::check::{self, Checked, from_client};
+use crate::config::Config;
+use crate::draft::NewFile;
+use crate::edit::intake;
+use crate::files::digest::{FileDigest, is_target};
+use crate::files::layout::{Layout, Lock};
+use crate::publish::journal::{Existing, FileKind};
+use crate::publish::superseded;
+use crate::publish::transaction::{Content, Observer, Transaction, Unobserved};
+use crate::published::Published;
+use crate::served::Served;
+use crate::served::catch_up::CaughtUp;
+use crate::{Error, ServedError, names};
+
+/// Adopts only the roots that the server has and this folder lacks.
+pub(crate) fn adopt_roots(layout: &Layout, lock: &Lock, ours: &Published, served: &Served) -> Result<(), Error> {
+    let roots = newer_roots(ours, served)?;
+    if roots.is_empty() {
+        return Ok(());
+    }
+    let mut observer = Unobserved;
+    let files = roots.iter().map(|(name, bytes)| (name.clone(), Bytes::from(bytes.clone()))).collect();
+    let checked = check_files(layout, files)?;
+    let mut publication = Transaction::begin(layout, lock, &mut observer)?;
+    for (name, bytes) in roots {
+        let to = Path::new("metadata").join(name);
+        publication.add(FileKind::Root, to, Content::Bytes(bytes), Existing::Same);
+    }
+    publication.prepare()?.commit(&checked)
+}
+
+/// The roots that the server has and this folder lacks, by name.
+fn newer_roots(ours: &Published, served: &Served) -> Result<Vec<(String, Vec<u8>)>, Error> {
+    let mut roots = Vec::new();
+    let mut next = ours.root.version.next();
+    while let Some(version) = next.filter(|version| *version <= served.trusted().root().version) {
+        let bytes = served.file(&StoredFile::Root(version))?;
+        roots.extend(bytes.map(|bytes| (RoleName::ROOT.file_name(Some(version)), bytes)));
+        next = version.next();
+    }
+    Ok(roots)
+}
+
+/// A client of the folder with these files over it must come to the end.
+fn check_files(layout: &Layout, files: BTreeMap<String, Bytes>) -> Result<Checked, Error> {
+    let limits = check::reading_limits();
+    let memory = MemoryStore::default();
+    let overlay = Overlay::new(layout, files);
+    let oldest = check::oldest_root(layout)?;
+    let client = check::client(oldest.clone(), overlay, memory.clone(), limits, None)?;
+    let session = client.refresh_at(DateTime::<Utc>::UNIX_EPOCH).map_err(from_client)?;
+    Ok(Checked { published: Published::new(layout, session.trusted(), oldest, memory)? })
+}
+
+/// Takes the server's files over.
+pub(crate) struct Adoption<'a> {
+    pub(crate) layout: &'a Layout,
+    pub(crate) lock: &'a Lock,
+    pub(crate) ours: &'a Published,
+    pub(crate) served: &'a mut Served,
+}
+
+impl Adoption<'_> {
+    /// Adopts the files of these roles, which all verified, with the snapshot and timestamp that list them.
+    pub(crate) fn run(&mut self, foreign: &[RoleName], caught_up: &mut CaughtUp) -> Result<(), Error> {
+        let consistent = self.served.trusted().root().consistent_snapshot;
+        let prefixed = consistent && Config::read(self.layout)?.hash_prefixed_targets;
+        let mut files: Vec<(FileKind, String, Vec<u8>)> = Vec::new();
+        for (name, bytes) in newer_roots(self.ours, self.served)? {
+            files.push((FileKind::Root, name, bytes));
+        }
+        let theirs = self.served.trusted();
+        let listed = |role: &RoleName| theirs.snapshot().meta(role).map(|listed| listed.version);
+        let roles = foreign.iter().map(|role| (role.clone(), listed(role)));
+        let roles = roles.chain([(RoleName::SNAPSHOT, Some(theirs.snapshot().version)), (RoleName::TIMESTAMP, None)]);
+        for (role, version) in roles {
+            let Some(bytes) = self.served.file(&StoredFile::Role(role.clone()))? else {
+                return Err(ServedError::NotDelegated { role }.into());
+            };
+            let rank = match role.as_str() {
+                "targets" => FileKind::Targets,
+                "snapshot" => FileKind::Snapshot,
+                "timestamp" => FileKind::Timestamp,
+                _ => FileKind::Delegated,
+            };
+            files.push((rank, names::metadata_file(&role, version.filter(|_| consistent)), bytes));
+        }
+        let overlay = files.iter().map(|(_, name, bytes)| (name.clone(), Bytes::from(bytes.clone())));
+        let checked = check_files(self.layout, overlay.collect())?;
+        let targets = if foreign.is_empty() { Vec::new() } else { self.fetch_targets(prefixed, caught_up)? };
+        self.set_aside(&files, if prefixed { &[] } else { &targets })?;
+        let mut observer = Unobserved;
+        let mut publication = Transaction::begin(self.layout, self.lock, &mut observer as &mut dyn Observer)?;
+        for file in &targets {
+            publication.add_target(file, if prefixed { Existing::Same } else { Existing::Replaced })?;
+        }
+        files.sort_by_key(|(rank, ..)| *rank);
+        for (rank, name, bytes) in files {
+            let existing = match rank {
+                FileKind::Root => Existing::Same,
+                FileKind::Timestamp => Existing::Replaced,
+                _ => Existing::SetAside,
+            };
+            publication.add(rank, Path::new("metadata").join(name), Content::Bytes(bytes), existing);
+        }
+        publication.prepare()?.commit(&checked)
+    }
+
+    /// Fetches the target files that this folder lacks, and notes which targets are no longer listed. A name with a hash
+    /// says what the file holds; a file with a plain name is compared with what is listed.
+    fn fetch_targets(&mut self, prefixed: bool, caught_up: &mut CaughtUp) -> Result<Vec<NewFile>, Error> {
+        let listed = self.served.session.list().map_err(from_client)?;
+        let overlay = Overlay::published(self.layout);
+        let client =
+            check::client(check::oldest_root(self.layout)?, overlay, MemoryStore::default(), Limits::default(), None)?;
+        let before = client.refresh_at(DateTime::<Utc>::UNIX_EPOCH).and_then(|mut session| session.list());
+        let before = before.map_err(from_client)?;
+        let still: BTreeMap<&str, &TargetFile> = listed.iter().map(|target| (target.path.as_str(), target)).collect();
+        let gone = before.iter().filter(|target| still.get(target.path.as_str()).is_none_or(|now| *now != *target));
+        caught_up.dropped = gone.map(|target| target.path.to_string()).collect();
+        let folder = self.layout.open_publishing()?;
+        let here = self.layout.open()?.enter("targets")?;
+        let is_here = |target: &TargetFile, place: &Path| match (&here, prefixed) {
+            (None, _) => Ok(false),
+            (Some(here), true) => Ok(here.look(place)?.is_some()),
+            (Some(here), false) => is_target(here, place, target),
+        };
+        let mut fetched = Vec::new();
+        for (number, target) in listed.iter().enumerate() {
+            let places = intake::places(target, prefixed);
+            let places_here =
+                places.iter().map(|place| is_here(target, place)).collect::<Result<Vec<bool>, Error>>()?;
+            if places_here.iter().all(|is_here| *is_here) {
+                continue;
+            }
+            let file = folder.path_of(intake::name(number));
+            match self.served.session.download(target, &file) {
+                Ok(_) => {
+                    let incoming = intake::Incoming { target: target.clone(), file };
+                    let content = FileDigest::listed(target);
+                    let copies = intake::link_copies(&incoming, &folder, prefixed)?.into_iter();
+                    fetched.extend(copies.map(|(from, to)| NewFile { from, to, content: content.clone() }));
+                }
+                // A disk that is full says nothing about the server.
+                Err(ClientError::Local(failed)) => {
+                    return Err(Error::file(failed.operation, &failed.path, failed.error));
+                }
+                Err(error) => caught_up.missing.push(format!("{}: {}", target.path, check::chain(&error))),
+            }
+        }
+        Ok(fetched)
+    }
+
+    /// Copies the files that the adoption replaces to `superseded/`. They stay in place until the journal is written, so an
+    /// interruption loses nothing.
+    fn set_aside(&self, files: &[(FileKind, String, Vec<u8>)], targets: &[NewFile]) -> Result<(), Error> {
+        let dir = self.layout.open()?;
+        if let Some(metadata) = dir.enter("metadata")? {
+            for (_, name, bytes) in
+                files.iter().filter(|(rank, ..)| !matches!(rank, FileKind::Root | FileKind::Timestamp))
+            {
+                if metadata.read(name, u64::MAX)?.is_some_and(|there| there != *bytes) {
+                    superseded::keep(self.layout, &metadata, name, Path::new(""))?;
+                }
+            }
+        }
+        for file in targets {
+            let to = Path::new("targets").join(&file.to);
+            let (Some(parent), Some(name)) = (to.parent(), to.file_name().and_then(|name| name.to_str())) else {
+                continue;
+            };
+            if let Some(folder) = dir.find(parent)? {
+                superseded::keep(self.layout, &folder, name, parent)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,280 @@
+//! Bringing a folder that was set back, or a second copy of it, in line with what the server has.
+//!
+//! Everything from the server is verified from the pinned root. What the folder knows already is adopted or passed over
+//! at once; what it does not know was published elsewhere with this repository's keys, and is adopted only when the user
+//! says that it is theirs.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use lastmile_client::StoredFile;
+use lastmile_metadata::{Role, RoleName, Verified, Version};
+
+use crate::check::{self, from_client};
+use crate::config::Config;
+use crate::document::{Document, Prior, Rings};
+use crate::draft::Draft;
+use crate::files::layout::{self, LONGEST_METADATA, Layout, Lock};
+use crate::invocation::ServedState;
+use crate::publish::snapshot::is_complete;
+use crate::publish::transaction::{self, Unobserved};
+use crate::publish::versions::LARGEST_JUMP;
+use crate::published::Published;
+use crate::report::diff::{self, RoleDiff};
+use crate::served::Served;
+use crate::served::adoption::{self, Adoption};
+use crate::user::{PinnedRoot, RootDigest};
+use crate::{Error, Invocation, Repository, ServedError, Signing, names};
+
+/// What to do with content that this folder does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Foreign {
+    /// Refuse to adopt it.
+    Refuse,
+    /// Take it over: the user recognizes it.
+    Adopt,
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resolution {
+    /// The folder has everything that the server has.
+    Nothing,
+    /// The server's files were taken over.
+    Adopted,
+    /// The folder's content was published again, above every version that the server has.
+    MovedPast,
+}
+
+/// The result of catching up.
+#[derive(Debug)]
+pub struct CaughtUp {
+    /// What was done, or in a dry run would be.
+    pub resolution: Resolution,
+    /// How the server differs from the folder.
+    pub diff: Vec<RoleDiff>,
+    /// Targets that were listed in this folder and are not any more.
+    pub dropped: Vec<String>,
+    /// Targets whose files could not be fetched, with the reason.
+    pub missing: Vec<String>,
+}
+
+/// How the server relates to the folder.
+struct Comparison {
+    /// Targets roles whose served file this folder never had.
+    foreign: Vec<RoleName>,
+    /// Whether the server has a root that this folder never had and that the user's pin does not cover.
+    is_root_foreign: bool,
+    /// Whether the folder has published something that the server lacks.
+    is_ahead: bool,
+}
+
+/// Compares the folder in `dir` with what is served at `metadata_url`, and brings it in line.
+///
+/// # Errors
+/// [`Error::NotPinned`] without a pinned root; [`Error::Served`] when the server has content that this folder does not
+/// know and `foreign` refuses it, or versions that no publication reached.
+pub fn catch_up(
+    dir: &Path,
+    invocation: &Invocation,
+    metadata_url: &str,
+    foreign: Foreign,
+    dry_run: bool,
+) -> Result<CaughtUp, Error> {
+    let layout = invocation.layout(dir);
+    let config = Config::read(&layout)?;
+    let lock = layout.lock_within(invocation.lock_wait.at_most, invocation.lock_wait.on_wait.as_ref())?;
+    if !dry_run {
+        transaction::recover(&layout, &lock)?;
+    }
+    let oldest = check::oldest_root(&layout)?;
+    let digest = RootDigest::of(&oldest);
+    let mut served = Served::fetch_with(metadata_url, oldest.clone(), config.hash_prefixed_targets)?;
+    let trusted_root = check_pin(&layout, invocation, digest, &oldest, &served)?;
+    let ours = check::open(&layout, oldest)?;
+    check_root(&ours, &served)?;
+    check_lead(&ours, &served)?;
+    let comparison = compare(&layout, &ours, &mut served, trusted_root)?;
+    let diff = difference(&ours, &served, &comparison.foreign)?;
+    if (comparison.is_root_foreign || !comparison.foreign.is_empty()) && foreign == Foreign::Refuse {
+        return Err(ServedError::Foreign { changes: diff::text(&diff) }.into());
+    }
+    let is_behind = is_behind(&ours, &served);
+    if is_behind && served.trusted().root().version < ours.root.version {
+        let (served, published) = (served.trusted().root().version, ours.root.version);
+        return Err(ServedError::OldRoot { served, published }.into());
+    }
+    let resolution = match (comparison.foreign.is_empty(), is_behind, comparison.is_ahead) {
+        (true, false, _) => Resolution::Nothing,
+        (true, true, true) => Resolution::MovedPast,
+        _ => Resolution::Adopted,
+    };
+    let mut caught_up = CaughtUp { resolution, diff, dropped: Vec::new(), missing: Vec::new() };
+    if dry_run || resolution == Resolution::Nothing {
+        return Ok(caught_up);
+    }
+    match resolution {
+        Resolution::MovedPast => {
+            adoption::adopt_roots(&layout, &lock, &ours, &served)?;
+            move_past(layout, invocation, lock, &served)?;
+        }
+        _ => {
+            let mut adoption = Adoption { layout: &layout, lock: &lock, ours: &ours, served: &mut served };
+            adoption.run(&comparison.foreign, &mut caught_up)?;
+            let repository = Repository::open_layout(layout, invocation, Some(lock))?;
+            repository.move_pin()?;
+        }
+    }
+    Ok(caught_up)
+}
+
+/// The chain of the server must lead through the root that the user trusts. Returns the newest version in that chain that
+/// the user trusts: it and the roots that lead to it are not foreign.
+fn check_pin(
+    layout: &Layout,
+    invocation: &Invocation,
+    repository: RootDigest,
+    oldest: &[u8],
+    served: &Served,
+) -> Result<Version, Error> {
+    let mut trusted = Version::ONE;
+    let given = invocation.given_root.as_ref().map(|given| given.digest);
+    let pinned = invocation.user.pinned_root(repository)?;
+    if given.is_none() && pinned.is_none() {
+        return Err(Error::NotPinned { folder: layout.dir().to_path_buf(), digest: repository.to_string() });
+    }
+    if let Some(PinnedRoot { version, digest }) = pinned {
+        trusted = version;
+        let here = layout::read_if_there(&layout.metadata().join(format!("{version}.root.json")))?;
+        let there = match served.file(&StoredFile::Root(version))? {
+            Some(root) => Some(root),
+            None => here,
+        };
+        if there.is_none_or(|root| RootDigest::of(&root) != digest) {
+            return Err(ServedError::PinnedRootMissing { version, digest }.into());
+        }
+    }
+    if let Some(given) = given {
+        let mut version = Some(Version::ONE);
+        let mut is_there = RootDigest::of(oldest) == given;
+        while let Some(next) = version.filter(|version| !is_there && *version <= served.trusted().root().version) {
+            is_there = served.file(&StoredFile::Root(next))?.is_some_and(|root| RootDigest::of(&root) == given);
+            if is_there {
+                trusted = trusted.max(next);
+            }
+            version = next.next();
+        }
+        if !is_there {
+            return Err(ServedError::GivenRootMissing { digest: given }.into());
+        }
+    }
+    Ok(trusted)
+}
+
+/// A root is never replaced by another one of the same version: clients that have either one keep it.
+fn check_root(ours: &Published, served: &Served) -> Result<(), Error> {
+    let (here, there) = (&ours.root, served.trusted().root());
+    match here.version == there.version && here.bytes() != there.bytes() {
+        true => Err(ServedError::OtherRoot { version: there.version }.into()),
+        false => Ok(()),
+    }
+}
+
+/// A role that is far ahead was driven up by somebody.
+fn check_lead(ours: &Published, served: &Served) -> Result<(), Error> {
+    for (role, theirs) in served.versions() {
+        let here = ours.version(&role).map_or(0, Version::get);
+        let lead = theirs.get().saturating_sub(here);
+        if lead > LARGEST_JUMP {
+            return Err(ServedError::Jump { role, served: theirs, lead }.into());
+        }
+    }
+    Ok(())
+}
+
+/// Whether the server has a version that this folder lacks, or another file under the same version.
+fn is_behind(ours: &Published, served: &Served) -> bool {
+    served.beside(ours).iter().any(|(_, theirs, ours, is_same)| theirs > ours || (theirs == ours && !is_same))
+}
+
+fn compare(layout: &Layout, ours: &Published, served: &mut Served, trusted_root: Version) -> Result<Comparison, Error> {
+    let is_root_foreign = served.trusted().root().version > ours.root.version.max(trusted_root);
+    let consistent = ours.root.consistent_snapshot;
+    let (mut foreign, mut unlisted, mut is_ahead) = (Vec::new(), Vec::new(), false);
+    for (role, theirs) in served.trusted().snapshot().roles() {
+        let here = ours.snapshot.meta(&role);
+        if here.as_ref() == Some(&theirs) && is_complete(&theirs) {
+            continue;
+        }
+        is_ahead |= here.is_some_and(|here| here.version > theirs.version);
+        // A version that this folder published before is still there.
+        let version = Some(theirs.version).filter(|_| consistent);
+        let file = layout.metadata().join(names::metadata_file(&role, version));
+        match layout::read_small(&file, LONGEST_METADATA)? {
+            Some(bytes) if is_complete(&theirs) && theirs.check(&bytes).is_ok() => {}
+            Some(bytes) if !is_complete(&theirs) => {
+                unlisted.push((role, crate::publish::snapshot::list_with_hash(theirs.version, &bytes)));
+            }
+            _ => foreign.push(role),
+        }
+    }
+    foreign.extend(served.differing(unlisted)?);
+    is_ahead |= ours.snapshot.roles().any(|(role, _)| served.trusted().snapshot().meta(&role).is_none());
+    if !foreign.is_empty() {
+        // Reads every role that a client can reach, so that each can be shown and adopted.
+        served.session.list().map_err(from_client)?;
+        // The snapshot also lists roles whose delegation was removed, so that clients see no rollback. No client reads
+        // them, and nothing says which keys would verify them.
+        let reached: BTreeSet<&RoleName> = served.trusted().delegated().map(|(role, _)| role).collect();
+        foreign.retain(|role| *role == RoleName::TARGETS || reached.contains(role));
+    }
+    Ok(Comparison { foreign, is_root_foreign, is_ahead })
+}
+
+/// What the server has instead of what this folder has, for a person.
+fn difference(ours: &Published, served: &Served, foreign: &[RoleName]) -> Result<Vec<RoleDiff>, Error> {
+    let theirs = served.trusted();
+    let mut draft = Draft::default();
+    let mut documents = Vec::new();
+    if theirs.root().bytes() != ours.root.bytes() {
+        draft.root = Some((**theirs.root()).clone());
+        documents.push(document(&RoleName::ROOT, theirs.root())?);
+    }
+    for role in foreign {
+        let held = match *role == RoleName::TARGETS {
+            true => theirs.targets().held(),
+            false => theirs.delegated().find(|(name, _)| *name == role).and_then(|(_, targets)| targets.held()),
+        };
+        if let Some(held) = held {
+            draft.targets.insert(role.clone(), (***held).clone());
+            documents.push(document(role, held)?);
+        }
+    }
+    documents.push(document(&RoleName::SNAPSHOT, theirs.snapshot())?);
+    documents.push(document(&RoleName::TIMESTAMP, theirs.timestamp())?);
+    let told = documents.iter().map(|document| {
+        let version = document.version;
+        let title = match ours.version(&document.role) {
+            Some(ours) => format!("version {ours} here, {version} on the server"),
+            None => format!("version {version} on the server, not here"),
+        };
+        RoleDiff { title, ..diff::of_document(Some(ours), &draft, document) }
+    });
+    Ok(told.collect())
+}
+
+fn document<R: Role>(role: &RoleName, verified: &Verified<R>) -> Result<Document, Error> {
+    let signed = verified.signed().to_string();
+    let prior = Prior { signed, signatures: verified.signatures().to_vec() };
+    Document::prior(role, &prior, Rings::default())
+}
+
+/// Publishes the folder's content again, above what the server has.
+fn move_past(layout: Layout, invocation: &Invocation, lock: Lock, served: &Served) -> Result<(), Error> {
+    let invocation = Invocation { served: ServedState::Ignore, ..invocation.clone() };
+    let mut repository = Repository::open_layout(layout, &invocation, Some(lock))?;
+    repository.seen = served.versions().collect();
+    let draft = Draft { again: [RoleName::SNAPSHOT, RoleName::TIMESTAMP].into(), ..Draft::default() };
+    let plan = repository.plan(draft, Signing::Now)?;
+    repository.conclude(&plan, &mut Unobserved).map(drop)
+}

@@ -1,0 +1,224 @@
+//! What the server has, where the user's configuration says where that is. It is compared before anything is published:
+//! a folder that was set back, or a second copy of it, would otherwise issue versions that clients have seen already,
+//! with another content.
+
+mod adoption;
+pub(crate) mod catch_up;
+pub(crate) mod server;
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use lastmile_client::{
+    Error as ClientError, Fetch as _, FetchByScheme, FetchError, HttpFetch, HttpSettings, MemoryStore, Store as _,
+    StoredFile, Updater, blocking, url_of,
+};
+use lastmile_metadata::{Limits, MetaFile, RoleName, TrustedMetadata, Version};
+
+use crate::check::from_client;
+use crate::draft::Draft;
+use crate::invocation::ServedState;
+use crate::publish::snapshot::{has_same_online_keys, is_complete, list_with_hash};
+use crate::publish::versions::LARGEST_JUMP;
+use crate::published::Published;
+use crate::{Error, NetworkError, Repository, ServedError, check};
+
+/// What to do where the server does not answer.
+/// So many files are asked for at once.
+const AT_ONCE: usize = 16;
+
+/// What a client of the server has come to trust.
+pub(crate) struct Served {
+    pub(crate) session: blocking::Session,
+    memory: MemoryStore,
+    metadata_url: String,
+}
+
+impl Served {
+    /// Refreshes a client that was shipped with `root`, at a time when nothing has expired.
+    pub(crate) fn fetch(metadata_url: &str, root: Vec<u8>) -> Result<Self, Error> {
+        Self::fetch_with(metadata_url, root, true)
+    }
+
+    /// The same, to download targets as well: `hash_prefixed` says how their files are named.
+    pub(crate) fn fetch_with(metadata_url: &str, root: Vec<u8>, hash_prefixed: bool) -> Result<Self, Error> {
+        let memory = MemoryStore::default();
+        let targets_url = match metadata_url.trim_end_matches('/').strip_suffix("metadata") {
+            Some(base) => format!("{base}targets/"),
+            None => url_of(metadata_url, "../targets/"),
+        };
+        let limits = check::reading_limits();
+        let updater = Updater::builder(root)
+            .mirror(metadata_url, targets_url)
+            .fetch(connect()?)
+            .store(memory.clone())
+            .limits(limits)
+            .hash_prefixed_targets(hash_prefixed)
+            .build()
+            .map_err(|error| NetworkError::Setup(error.into()))?;
+        let client = blocking::Updater::new(updater).map_err(|error| NetworkError::Client(error.into()))?;
+        let session = client.refresh_at(DateTime::<Utc>::UNIX_EPOCH).map_err(|error| match from_client(error) {
+            Error::Network(error) => Error::from(NetworkError::Compare(error.into())),
+            error => ServedError::Unverified { url: metadata_url.to_string(), error: error.into() }.into(),
+        })?;
+        Ok(Self { session, memory, metadata_url: metadata_url.to_string() })
+    }
+
+    pub(crate) fn trusted(&self) -> &TrustedMetadata {
+        self.session.trusted()
+    }
+
+    /// The versions of the roles that change most, there and here, and whether both files are the same.
+    pub(crate) fn beside(&self, ours: &Published) -> [(RoleName, Version, Version, bool); 3] {
+        let theirs = self.trusted();
+        let (root, timestamp, snapshot) = (theirs.root(), theirs.timestamp(), theirs.snapshot());
+        [
+            (RoleName::ROOT, root.version, ours.root.version, root.bytes() == ours.root.bytes()),
+            (
+                RoleName::TIMESTAMP,
+                timestamp.version,
+                ours.timestamp.version,
+                timestamp.bytes() == ours.timestamp.bytes(),
+            ),
+            (RoleName::SNAPSHOT, snapshot.version, ours.snapshot.version, snapshot.bytes() == ours.snapshot.bytes()),
+        ]
+    }
+
+    /// The versions of the top-level roles and of all that the snapshot lists.
+    pub(crate) fn versions(&self) -> impl Iterator<Item = (RoleName, Version)> {
+        let trusted = self.trusted();
+        let top = [
+            (RoleName::ROOT, trusted.root().version),
+            (RoleName::TIMESTAMP, trusted.timestamp().version),
+            (RoleName::SNAPSHOT, trusted.snapshot().version),
+        ];
+        top.into_iter().chain(trusted.snapshot().roles().map(|(role, listed)| (role, listed.version)))
+    }
+
+    /// A file that the client has accepted.
+    pub(crate) fn file(&self, file: &StoredFile) -> Result<Option<Vec<u8>>, Error> {
+        self.memory.read(file, u64::MAX).map_err(|error| ServedError::Memory(error).into())
+    }
+
+    /// Of these entries those whose file on the server is another one. A version that the server lacks is passed over.
+    pub(crate) fn differing(&self, entries: Vec<(RoleName, MetaFile)>) -> Result<Vec<RoleName>, Error> {
+        let consistent = self.trusted().root().consistent_snapshot;
+        let served = |role: &RoleName| self.trusted().snapshot().meta(role).map(|listed| listed.version);
+        let entries = entries.into_iter().filter(|(role, entry)| served(role) == Some(entry.version));
+        let wanted = entries.map(|(role, entry)| {
+            let url = url_of(&self.metadata_url, &role.file_name(Some(entry.version).filter(|_| consistent)));
+            (role, entry, url)
+        });
+        let fetch = connect()?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(NetworkError::Runtime)?;
+        let compared = stream::iter(wanted.collect::<Vec<_>>()).map(|(role, entry, url)| {
+            let fetch = &fetch;
+            async move {
+                let most = entry.length.unwrap_or(Limits::default().targets_length).saturating_add(1);
+                let response = fetch.fetch_metadata(&url, most).await.map_err(unreached)?;
+                let is_other = match response.read_all(most).await {
+                    Ok(bytes) => entry.check(&bytes).is_err(),
+                    Err(FetchError::TooLong { .. }) => true,
+                    Err(error) => return Err(unreached(error)),
+                };
+                Ok(is_other.then_some(role))
+            }
+        });
+        let compared: Vec<Result<Option<RoleName>, Error>> =
+            runtime.block_on(compared.buffer_unordered(AT_ONCE).collect());
+        compared.into_iter().filter_map(Result::transpose).collect()
+    }
+}
+
+fn connect() -> Result<FetchByScheme, Error> {
+    Ok(FetchByScheme::new(HttpFetch::new(&HttpSettings::default()).map_err(setup)?))
+}
+
+fn setup(error: ClientError) -> Error {
+    NetworkError::Compare(NetworkError::Setup(error.into()).into()).into()
+}
+
+fn unreached(error: FetchError) -> Error {
+    NetworkError::Compare(NetworkError::Fetch(error).into()).into()
+}
+
+impl Repository {
+    /// Refuses to go on where the server has something newer than this folder, or something else under the same version.
+    /// `entries` are about to be listed with the hash of the file in this folder for the first time.
+    ///
+    /// While a key is revoked, which may be needed because somebody else publishes with it, only a newer root on the
+    /// server is refused: the versions there are passed, and a server that cannot be reached is a warning.
+    ///
+    /// # Errors
+    /// [`Error::Served`] as said; [`Error::Network`] when the server cannot be reached.
+    pub(crate) fn compare_with_served(
+        &mut self,
+        draft: &Draft,
+        entries: &BTreeMap<RoleName, MetaFile>,
+    ) -> Result<(), Error> {
+        if self.invocation.served == ServedState::Ignore || self.is_compared {
+            return Ok(());
+        }
+        let Some(url) = self.invocation.user.metadata_url(self.digest)? else { return Ok(()) };
+        let served = match Served::fetch(&url, check::oldest_root(&self.layout)?) {
+            Err(error) if self.is_emergency => {
+                self.warnings.push(format!("{error}; the revocation continues"));
+                self.is_compared = true;
+                return Ok(());
+            }
+            served => served?,
+        };
+        // What the newest root no longer trusts is void.
+        let is_void = served.trusted().root().version < self.published.root.version
+            && !has_same_online_keys(served.trusted().root(), &self.published.root);
+        for (role, theirs, ours, is_same) in served.beside(&self.published) {
+            if is_void || (theirs <= ours && (theirs < ours || is_same)) {
+                continue;
+            }
+            let is_driven_up = theirs.get().saturating_sub(ours.get()) > LARGEST_JUMP;
+            if self.is_emergency && role != RoleName::ROOT {
+                if is_driven_up {
+                    self.warnings.push(format!(
+                        "the server has {role} version {theirs}, far above this folder: the key of {role} was stolen too, \
+                         so revoke it as well"
+                    ));
+                }
+                continue;
+            }
+            if is_driven_up {
+                return Err(ServedError::DrivenUp { role, served: theirs, published: ours }.into());
+            }
+            return Err(match theirs == ours {
+                true => ServedError::OtherFile { role, version: ours },
+                false => ServedError::Newer { role, served: theirs, published: ours },
+            }
+            .into());
+        }
+        if let Some(role) = served.differing(self.first_listed(draft, entries))?.first() {
+            return Err(ServedError::Differs { role: role.clone() }.into());
+        }
+        if self.is_emergency {
+            let versions = served.versions().filter(|(role, theirs)| {
+                let ours = self.published.version(role).map_or(0, Version::get);
+                // Further ahead is an attack, from which clients recover when the online keys are replaced (5.3.11).
+                theirs.get().saturating_sub(ours) <= LARGEST_JUMP
+            });
+            self.seen.extend(versions);
+        }
+        self.is_compared = true;
+        Ok(())
+    }
+
+    /// The published files that are about to be listed with a hash, or to be changed, though no snapshot has fixed their
+    /// content yet.
+    fn first_listed(&self, draft: &Draft, entries: &BTreeMap<RoleName, MetaFile>) -> Vec<(RoleName, MetaFile)> {
+        let changed = draft.targets.keys().filter_map(|role| {
+            let listed = self.published.snapshot.meta(role).filter(|listed| !is_complete(listed))?;
+            Some((role.clone(), list_with_hash(listed.version, self.published.file(role)?)))
+        });
+        entries.iter().map(|(role, entry)| (role.clone(), entry.clone())).chain(changed).collect()
+    }
+}

@@ -1,0 +1,136 @@
+//! Releases of several publishers at once: published together, each once, whoever dies when.
+
+use std::io;
+
+use lastmile_metadata::{RoleName, TargetPath};
+use lastmile_repo_tool::internal::batch::{self, Shared};
+use lastmile_repo_tool::internal::queue::{Answer, Fault, Request};
+use lastmile_repo_tool::internal::verify;
+use lastmile_repo_tool::{Config, Error, Observer, PublishEvent, Source, Unobserved, target_path};
+use serde_json::Value;
+
+use crate::delegations::delegate;
+use crate::world::{World, is_published};
+
+fn enter(world: &World, role: Option<&str>, name: &str) -> Request {
+    let file = world.folder.path().join(format!("file-{name}"));
+    std::fs::write(&file, name).unwrap();
+    let config = Config::read(&world.layout()).unwrap();
+    let sources = [Source::new(file, target_path(&format!("a/{name}")).unwrap())];
+    let role = role.map(|role| RoleName::listed(role).unwrap());
+    Request::enter(&world.layout(), &config, role, &sources, None, &|_| {}).unwrap()
+}
+
+fn publish(world: &World, request: &Request) -> Result<Shared, Error> {
+    batch::publish(request, &world.invocation(), &mut Unobserved)
+}
+
+fn is_visible(world: &World, name: &str) -> bool {
+    world.fetch(&format!("a/{name}")).unwrap().is_some_and(|content| content == name.as_bytes())
+}
+
+/// How many publications there have been after the first.
+fn publications(world: &World) -> u64 {
+    let version = world.metadata("timestamp.json").pointer("/signed/version").and_then(Value::as_u64);
+    version.unwrap() - 1
+}
+
+#[test]
+fn all_who_wait_are_published_together() {
+    let world = World::new();
+    let requests: Vec<_> = ["1", "2", "3", "4"].map(|name| enter(&world, None, name)).into();
+    let first = publish(&world, &requests[2]).unwrap();
+    assert!(matches!(first, Shared::ByUs(done) if is_published(&done.outcome) && done.plan.draft.served.len() == 3));
+    for (number, request) in requests.iter().enumerate().filter(|(number, _)| *number != 2) {
+        let answer = publish(&world, request).unwrap();
+        let Shared::ByOther(Answer::Published { text, .. }) = answer else { panic!("{number}") };
+        assert!(text.contains("a/1") && text.contains("a/4"), "{text}");
+    }
+    assert_eq!(publications(&world), 1);
+    assert!(["1", "2", "3", "4"].iter().all(|name| is_visible(&world, name)));
+    drop(requests);
+    assert_eq!(world.files(".queue"), [""; 0]);
+}
+
+#[test]
+fn a_request_that_is_refused_takes_no_other_one_down() {
+    let world = World::new();
+    let (key, uri) = world.key("b-1");
+    world.change_with(&[uri], &mut Unobserved, |edit| delegate(edit, "b", "b/*", &key)).unwrap();
+    let good = enter(&world, None, "1");
+    // One that cannot be edited in, and one that only a client refuses: no delegation leads to it.
+    let absent = TargetPath::new("absent").unwrap();
+    let absent = Request::enter_removal(&world.layout(), None, vec![absent]).unwrap();
+    let hidden = enter(&world, Some("b"), "2");
+    let other = enter(&world, None, "3");
+    let done = publish(&world, &good).unwrap();
+    assert!(matches!(done, Shared::ByUs(done) if is_published(&done.outcome)));
+    let of = |request: &Request| match publish(&world, request).unwrap() {
+        Shared::ByOther(Answer::Refused(fault, text)) => Err(fault.error(text)),
+        Shared::ByOther(Answer::Published { .. }) => Ok(()),
+        Shared::ByUs(_) => panic!("it was answered already"),
+    };
+    assert!(matches!(of(&absent), Err(Error::Request { fault: Fault::NotFound, .. })));
+    assert!(matches!(of(&hidden), Err(Error::Request { fault: Fault::Draft, .. })));
+    of(&other).unwrap();
+    assert!(is_visible(&world, "1") && is_visible(&world, "3") && world.fetch("a/2").unwrap().is_none());
+}
+
+#[test]
+fn a_request_that_waits_for_too_long_or_for_nobody_is_not_published() {
+    let world = World::new();
+    let lock = world.layout().lock().unwrap();
+    let late = enter(&world, None, "1");
+    assert!(matches!(publish(&world, &late), Err(Error::Busy { .. })));
+    drop(enter(&world, None, "2"));
+    drop(lock);
+    publish(&world, &enter(&world, None, "3")).unwrap();
+    assert!(is_visible(&world, "3"));
+    assert!(world.fetch("a/1").unwrap().is_none() && world.fetch("a/2").unwrap().is_none());
+}
+
+#[test]
+fn where_signatures_are_missing_each_stages_its_own() {
+    let world = World::new();
+    std::fs::remove_file(world.layout().keys().join("targets-1.pem")).unwrap();
+    let (one, other) = (enter(&world, None, "1"), enter(&world, None, "2"));
+    for request in [&one, &other] {
+        let Shared::ByUs(done) = publish(&world, request).unwrap() else { panic!("nobody else can have staged it") };
+        assert!(!is_published(&done.outcome) && done.plan.draft.served.is_empty());
+    }
+    let names = world.files("staged/targets/a");
+    assert!(names.len() == 2 && names[0].ends_with(".1") | names[1].ends_with(".1"), "{names:?}");
+}
+
+/// Ends the publication at the n-th moment, as a crash would.
+struct CrashAt(usize);
+
+impl Observer for CrashAt {
+    fn before(&mut self, _: PublishEvent<'_>) -> io::Result<()> {
+        self.0 = self.0.checked_sub(1).ok_or_else(|| io::Error::other("crash"))?;
+        Ok(())
+    }
+}
+
+#[test]
+fn when_the_one_who_publishes_dies_the_others_are_published_once() {
+    let base = World::new();
+    base.add("old", "1");
+    for moment in 0.. {
+        let world = base.copy();
+        let requests = ["1", "2", "3"].map(|name| enter(&world, None, name));
+        let died = batch::publish(&requests[0], &world.invocation(), &mut CrashAt(moment)).is_err();
+        for request in &requests[1..] {
+            publish(&world, request).unwrap();
+        }
+        assert!(is_visible(&world, "2") && is_visible(&world, "3"), "moment {moment}");
+        // The first publication happened wholly, or the second one did all that was left.
+        assert_eq!(publications(&world), 2, "moment {moment}");
+        let verified = verify::directory(&world.dir(), world.now, true, &|_, _| {}).unwrap();
+        assert!(verified.is_good(), "moment {moment}: {verified:?}");
+        if !died {
+            assert!(moment >= 10, "{moment}");
+            return;
+        }
+    }
+}
