@@ -15,11 +15,19 @@ use core::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
-use crate::ErrorKind;
 use crate::reader::{has_escapes, string_length, unescape};
+use crate::{ErrorKind, Location};
 
 /// Deepest nesting of arrays and objects.
 pub(crate) const DEPTH: u8 = 64;
+
+// What is expected of text, apart from being JSON.
+/// Says what `DEPTH` is.
+pub(crate) const NESTING: &str = "at most 64 levels of nesting";
+const MEMBERS: &str = "each member of an object once";
+const INTEGERS: &str = "an integer of at most 64 bits";
+const LENGTH: &str = "less than 4 GiB";
+const ESCAPES: &str = "a valid escape";
 
 /// Members that the specification does not define: preserved, and never acted upon.
 pub type Unknown = BTreeMap<String, Json>;
@@ -65,8 +73,44 @@ pub(crate) fn canonicalize(text: &str) -> Result<String, ErrorKind> {
     let mut out = String::with_capacity(text.len());
     let mut document = serde_json::Deserializer::from_str(text);
     let read = Canonical { out: &mut out, depth: DEPTH }.deserialize(&mut document).and_then(|()| document.end());
-    read.map_err(ErrorKind::malformed)?;
+    read.map_err(|error| not_canonical(text, &error))?;
     Ok(out)
+}
+
+/// How the tokenizer's messages begin, and what it expected.
+const MESSAGES: [(&str, &str); 16] = [
+    (NESTING, NESTING),
+    (MEMBERS, MEMBERS),
+    (INTEGERS, INTEGERS),
+    (LENGTH, LENGTH),
+    ("EOF", "more text"),
+    ("trailing characters", "the end of the text"),
+    ("expected value", "a JSON value"),
+    ("trailing comma", "another member or element after the comma"),
+    ("key must be a string", "a member name in quotes"),
+    ("expected `:`", "a colon"),
+    ("expected `,`", "a comma or the closing bracket"),
+    ("invalid number", INTEGERS),
+    ("number out of range", INTEGERS),
+    ("control character", "an escape instead of a control character"),
+    ("lone", ESCAPES),
+    ("invalid escape", ESCAPES),
+];
+
+/// The error about text that the tokenizer does not read, or that has no canonical form.
+#[cold]
+fn not_canonical(text: &str, error: &serde_json::Error) -> ErrorKind {
+    let line = error.line();
+    // An empty text ends in column 0.
+    let column = error.column().max(1);
+    let message = error.to_string();
+    let expected = MESSAGES.iter().find(|(begin, _)| message.starts_with(begin)).map(|(_, expected)| *expected);
+    let kind = ErrorKind::expected(expected.unwrap_or("valid JSON")).at(Location::Text { line, column });
+    if !message.starts_with("expected value") {
+        return kind;
+    }
+    let line_start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
+    kind.but_found_next(text.get(line_start + column - 1..).unwrap_or_default())
 }
 
 /// Writes the canonical form of the next value to `out`.
@@ -77,7 +121,7 @@ struct Canonical<'o> {
 
 impl<'o> Canonical<'o> {
     fn deeper<E: serde::de::Error>(&mut self) -> Result<Canonical<'_>, E> {
-        let depth = self.depth.checked_sub(1).ok_or_else(|| E::custom(format!("nested deeper than {DEPTH}")))?;
+        let depth = self.depth.checked_sub(1).ok_or_else(|| E::custom(NESTING))?;
         Ok(Canonical { out: self.out, depth })
     }
 }
@@ -118,7 +162,7 @@ impl<'de> Visitor<'de> for Canonical<'_> {
     }
 
     fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<(), E> {
-        Err(E::custom("a number that is not an integer, or does not fit into 64 bits"))
+        Err(E::custom(INTEGERS))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<(), E> {
@@ -165,12 +209,12 @@ impl<'de> Visitor<'de> for Canonical<'_> {
                     (self.out.get(previous).unwrap_or_default(), self.out.get(name.clone()).unwrap_or_default());
                 match compare_names(names.0, names.1) {
                     Ordering::Less => {}
-                    Ordering::Equal => return Err(A::Error::custom("duplicate member")),
+                    Ordering::Equal => return Err(A::Error::custom(MEMBERS)),
                     Ordering::Greater => sorted = false,
                 }
             }
             previous = name;
-            starts.push(u32::try_from(start).map_err(|_| A::Error::custom("longer than 4 GiB"))?);
+            starts.push(u32::try_from(start).map_err(|_| A::Error::custom(LENGTH))?);
             self.out.push(':');
             members.next_value_seed(self.deeper()?)?;
         }
@@ -228,11 +272,11 @@ impl Member {
 
 /// The members that start at `starts`, in canonical order and joined by commas.
 fn sort_members(text: &str, starts: &[u32]) -> Result<String, &'static str> {
-    let end = u32::try_from(text.len()).map_err(|_| "longer than 4 GiB")?;
+    let end = u32::try_from(text.len()).map_err(|_| LENGTH)?;
     let ends = starts.iter().skip(1).map(|start| start.saturating_sub(1)).chain([end]);
     let mut members: Vec<Member> = Vec::with_capacity(starts.len());
     for (start, end) in starts.iter().zip(ends) {
-        let name = u32::try_from(name_at(text, *start as usize).len()).map_err(|_| "longer than 4 GiB")?;
+        let name = u32::try_from(name_at(text, *start as usize).len()).map_err(|_| LENGTH)?;
         members.push(Member { start: *start, name, end });
     }
     members.sort_unstable_by(|one, other| compare_names(one.name(text), other.name(text)));
@@ -241,7 +285,7 @@ fn sort_members(text: &str, starts: &[u32]) -> Result<String, &'static str> {
         _ => false,
     };
     if members.windows(2).any(is_twice) {
-        return Err("duplicate member");
+        return Err(MEMBERS);
     }
     let mut sorted = String::with_capacity(text.len());
     for member in &members {
@@ -439,6 +483,38 @@ mod tests {
         ] {
             assert_eq!(canonical(text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn an_error_says_where_the_text_is_wrong_and_what_was_expected() {
+        let cases = [
+            ("", "line 1 column 1: expected more text"),
+            ("{\"a\":1", "line 1 column 6: expected more text"),
+            ("<html>\n</html>", "line 1 column 1: expected a JSON value, found `<html>`"),
+            ("{\n\"a\": x1, \"b\": 2}", "line 2 column 6: expected a JSON value, found `x1`"),
+            ("[1,\n\n,2]", "line 3 column 1: expected a JSON value, found `,`"),
+            ("{} x", "line 1 column 4: expected the end of the text"),
+            ("{\"a\":1,\"a\":2}", "line 1 column 10: expected each member of an object once"),
+            ("{\"b\":1,\"a\":1,\"b\":2}", "line 1 column 19: expected each member of an object once"),
+            ("[1,]", "line 1 column 4: expected another member or element after the comma"),
+            ("{1:2}", "line 1 column 2: expected a member name in quotes"),
+            ("{\"a\" 1}", "line 1 column 6: expected a colon"),
+            ("[1 2]", "line 1 column 4: expected a comma or the closing bracket"),
+            ("{\"a\":1 2}", "line 1 column 8: expected a comma or the closing bracket"),
+            ("1.5", "line 1 column 3: expected an integer of at most 64 bits"),
+            ("1E400", "line 1 column 5: expected an integer of at most 64 bits"),
+            ("-", "line 1 column 1: expected more text"),
+            ("-x", "line 1 column 2: expected an integer of at most 64 bits"),
+            ("\"\u{1}\"", "line 1 column 2: expected an escape instead of a control character"),
+            ("\"\\x\"", "line 1 column 3: expected a valid escape"),
+            ("\"\\udc00\"", "line 1 column 7: expected a valid escape"),
+            ("\"\\ud800\\u0041\"", "line 1 column 13: expected a valid escape"),
+            ("tru", "line 1 column 3: expected more text"),
+        ];
+        let found = cases.map(|(text, _)| (text, canonicalize(text).unwrap_err().to_string()));
+        assert_eq!(found, cases.map(|(text, expected)| (text, format!("malformed: {expected}"))));
+        let deep = canonicalize(&"[".repeat(100)).unwrap_err().to_string();
+        assert_eq!(deep, "malformed: line 1 column 65: expected at most 64 levels of nesting");
     }
 
     #[test]

@@ -36,7 +36,7 @@ mod verify;
 
 pub use canonical::{Json, Unknown};
 pub use envelope::{Envelope, Received, Signature, assemble};
-pub use error::{Error, ErrorKind};
+pub use error::{Error, ErrorKind, Location};
 pub use floors::{Floors, StoredFloors};
 pub use hashes::{Algorithm, FileError, Hashes, HashingVerifier};
 pub use key::{Key, KeyId, KeyRing, Threshold};

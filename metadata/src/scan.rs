@@ -96,7 +96,7 @@ impl Scan {
     pub(crate) fn finish(mut self) -> Result<Scanned, ErrorKind> {
         self.advance();
         if self.failed || self.place != Place::End || !self.window.is_empty() || self.taken != self.signed.end + 1 {
-            return Err(ErrorKind::expected("canonical text"));
+            return Err(ErrorKind::expected("JSON in canonical form"));
         }
         if !self.taken.is_multiple_of(BLOCK as u64) {
             self.found.blocks.push(self.block.finalize().into());

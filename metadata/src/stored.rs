@@ -216,7 +216,8 @@ fn read_file_head(file: &dyn ReadParts, most_signatures: u32) -> Result<(Vec<Sig
     }
     let text = head.utf8_chunks().next().map(|chunk| chunk.valid()).unwrap_or_default();
     let found = read_head(text, most_signatures)?;
-    let (signatures, start) = found.ok_or_else(|| ErrorKind::expected("signatures before what is signed"))?;
+    let (signatures, start) =
+        found.ok_or_else(|| ErrorKind::expected("the member signatures, then the member signed"))?;
     Ok((signatures, start as u64))
 }
 

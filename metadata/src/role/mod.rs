@@ -101,12 +101,13 @@ impl Header {
     }
 
     fn finish(self) -> Result<Common, ErrorKind> {
-        match (self.spec_version, self.version, self.expires) {
-            (Some(spec_version), Some(version), Some(expires)) if self.typed => {
-                Ok(Common { spec_version, version, expires, unknown: self.unknown })
-            }
-            _ => Err(ErrorKind::expected("_type, spec_version, version and expires")),
+        if !self.typed {
+            return Err(ErrorKind::missing("_type"));
         }
+        let spec_version = self.spec_version.ok_or_else(|| ErrorKind::missing("spec_version"))?;
+        let version = self.version.ok_or_else(|| ErrorKind::missing("version"))?;
+        let expires = self.expires.ok_or_else(|| ErrorKind::missing("expires"))?;
+        Ok(Common { spec_version, version, expires, unknown: self.unknown })
     }
 }
 
@@ -122,8 +123,9 @@ fn common_members<R: Role>(role: &R, spec_version: &str) -> [(&'static str, Stri
 
 /// Reads a version: an integer of at least 1 (4.3).
 fn read_version(reader: &mut Reader<'_>) -> Result<Version, ErrorKind> {
+    let start = reader.position();
     let number = reader.unsigned().ok();
-    number.and_then(Version::new).ok_or_else(|| ErrorKind::expected("a version from 1 to 2^63-1"))
+    number.and_then(Version::new).ok_or_else(|| reader.expected_at(start, "a version from 1 to 2^63-1"))
 }
 
 /// TAP 6: the same major version. `1` and `1.0` are in use as well as `1.0.34`.

@@ -62,10 +62,9 @@ impl RoleKeys {
             }
             Ok(())
         })?;
-        match (keyids, threshold) {
-            (Some(keyids), Some(threshold)) => Ok(Self { keyids, threshold, unknown }),
-            _ => Err(ErrorKind::expected("keyids and threshold")),
-        }
+        let keyids = keyids.ok_or_else(|| ErrorKind::missing("keyids"))?;
+        let threshold = threshold.ok_or_else(|| ErrorKind::missing("threshold"))?;
+        Ok(Self { keyids, threshold, unknown })
     }
 
     fn write(&self) -> String {
@@ -116,11 +115,10 @@ impl Role for Root {
             Ok(())
         })?;
         let common = header.finish()?;
-        let (Some(keys), Some(roles)) = (keys, roles) else {
-            return Err(ErrorKind::expected("keys and roles"));
-        };
+        let keys = keys.ok_or_else(|| ErrorKind::missing("keys"))?;
+        let roles = roles.ok_or_else(|| ErrorKind::missing("roles"))?;
         if let Some(missing) = RoleName::TOP_LEVEL.iter().find(|role| !roles.contains_key(*role)) {
-            return Err(ErrorKind::expected(missing).within("roles"));
+            return Err(ErrorKind::missing(missing.as_str()).within("roles"));
         }
         Ok(Self {
             spec_version: common.spec_version,
@@ -151,7 +149,7 @@ impl Role for Root {
 fn read_roles(reader: &mut Reader<'_>) -> Result<BTreeMap<RoleName, RoleKeys>, ErrorKind> {
     let mut roles = BTreeMap::new();
     reader.object(|name, value| {
-        let name = RoleName::listed(name).map_err(ErrorKind::malformed)?;
+        let name = RoleName::listed(name).map_err(|_| ErrorKind::expected("a role name that is not empty"))?;
         roles.insert(name, RoleKeys::read(value)?);
         Ok(())
     })?;

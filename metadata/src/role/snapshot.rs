@@ -84,7 +84,7 @@ fn read_members<'t, H>(
         }
         Ok(())
     })?;
-    Ok((version.ok_or_else(|| ErrorKind::expected("a version"))?, length, hashes))
+    Ok((version.ok_or_else(|| ErrorKind::missing("version"))?, length, hashes))
 }
 
 impl Entry for MetaFile {
@@ -176,7 +176,7 @@ fn read_version_alone(reader: &mut Reader<'_>) -> Result<Version, ErrorKind> {
         }
         value.skip().map(drop)
     })?;
-    version.ok_or_else(|| ErrorKind::expected("a version"))
+    version.ok_or_else(|| ErrorKind::missing("version"))
 }
 
 impl RoleName {
@@ -226,7 +226,7 @@ impl Role for Snapshot {
             version: common.version,
             expires: common.expires,
             unknown: common.unknown,
-            meta: meta.ok_or_else(|| ErrorKind::expected("meta"))?,
+            meta: meta.ok_or_else(|| ErrorKind::missing("meta"))?,
         })
     }
 

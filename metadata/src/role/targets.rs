@@ -49,6 +49,8 @@ impl TargetFile {
     }
 }
 
+const PATH: &str = "a target path that is not empty";
+
 /// The parts of a listing as they stand in the text.
 struct Listing<'a, H> {
     length: u64,
@@ -68,9 +70,10 @@ impl<'a, H> Listing<'a, H> {
                 "length" => length = Some(value.unsigned()?),
                 "hashes" => hashes = Some(read_hashes(value)?),
                 "custom" => {
+                    let start = value.position();
                     let object = value.skip()?;
                     if !object.starts_with('{') {
-                        return Err(ErrorKind::expected("an object"));
+                        return Err(value.expected_at(start, "an object"));
                     }
                     custom = Some(object);
                 }
@@ -80,23 +83,22 @@ impl<'a, H> Listing<'a, H> {
             }
             Ok(())
         })?;
-        match (length, hashes) {
-            (Some(length), Some(hashes)) => Ok(Self { length, hashes, custom, unknown }),
-            _ => Err(ErrorKind::expected("length and hashes")),
-        }
+        let length = length.ok_or_else(|| ErrorKind::missing("length"))?;
+        let hashes = hashes.ok_or_else(|| ErrorKind::missing("hashes"))?;
+        Ok(Self { length, hashes, custom, unknown })
     }
 }
 
 impl Entry for TargetFile {
     fn read(name: &str, reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {
-        let path = TargetPath::new(name).map_err(ErrorKind::malformed)?;
+        let path = TargetPath::new(name).map_err(|_| ErrorKind::expected(PATH))?;
         let Listing { length, hashes, custom, unknown } = Listing::read(reader, Hashes::read)?;
         Ok(Self { path, length, hashes, custom: custom.map(Json::from_canonical), unknown })
     }
 
     fn check(name: &str, reader: &mut Reader<'_>) -> Result<(), ErrorKind> {
         if name.is_empty() {
-            return Err(ErrorKind::expected("a target path"));
+            return Err(ErrorKind::expected(PATH));
         }
         Listing::read(reader, Hashes::check).map(drop)
     }
@@ -225,7 +227,7 @@ impl Role for Targets {
             expires: common.expires,
             delegations,
             unknown: common.unknown,
-            targets: targets.ok_or_else(|| ErrorKind::expected("targets"))?,
+            targets: targets.ok_or_else(|| ErrorKind::missing("targets"))?,
         })
     }
 

@@ -43,7 +43,7 @@ impl Role for Timestamp {
             "meta" => value.object(|name, value| {
                 // 4.6: snapshot.json and nothing else.
                 if name != "snapshot.json" {
-                    return Err(ErrorKind::expected("snapshot.json only"));
+                    return Err(ErrorKind::expected("no file but snapshot.json"));
                 }
                 snapshot = Some(MetaFile::read_value(value)?);
                 Ok(())
@@ -55,7 +55,7 @@ impl Role for Timestamp {
             spec_version: common.spec_version,
             version: common.version,
             expires: common.expires,
-            snapshot: snapshot.ok_or_else(|| ErrorKind::expected("snapshot.json").within("meta"))?,
+            snapshot: snapshot.ok_or_else(|| ErrorKind::missing("snapshot.json").within("meta"))?,
             unknown: common.unknown,
         })
     }

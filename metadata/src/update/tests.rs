@@ -325,5 +325,5 @@ fn w_5_3_3_where_more_roots_follow_than_one_update_takes_foreign_signatures_are_
     let behind = ErrorKind::LimitReached { limit: crate::Limit::RootUpdates, value: 1 }.of(&RoleName::ROOT);
     assert_eq!(verdict(&timestamp(1, 1, 9)), behind);
     let malformed = verdict(b"{}");
-    assert!(malformed.role == RoleName::TIMESTAMP && matches!(malformed.kind, ErrorKind::Malformed(_)));
+    assert!(malformed.role == RoleName::TIMESTAMP && matches!(malformed.kind, ErrorKind::Malformed { .. }));
 }
