@@ -52,14 +52,14 @@ impl TargetFile {
 const PATH: &str = "a target path that is not empty";
 
 /// The parts of a listing as they stand in the text.
-struct Listing<'a, H> {
+struct TargetFields<'a, H> {
     length: u64,
     hashes: H,
     custom: Option<&'a str>,
     unknown: Unknown,
 }
 
-impl<'a, H> Listing<'a, H> {
+impl<'a, H> TargetFields<'a, H> {
     fn read(
         reader: &mut Reader<'a>,
         read_hashes: impl Fn(&mut Reader<'a>) -> Result<H, ErrorKind>,
@@ -92,7 +92,7 @@ impl<'a, H> Listing<'a, H> {
 impl Entry for TargetFile {
     fn read(name: &str, reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {
         let path = TargetPath::new(name).map_err(|_| ErrorKind::expected(PATH))?;
-        let Listing { length, hashes, custom, unknown } = Listing::read(reader, Hashes::read)?;
+        let TargetFields { length, hashes, custom, unknown } = TargetFields::read(reader, Hashes::read)?;
         Ok(Self { path, length, hashes, custom: custom.map(Json::from_canonical), unknown })
     }
 
@@ -100,7 +100,7 @@ impl Entry for TargetFile {
         if name.is_empty() {
             return Err(ErrorKind::expected(PATH));
         }
-        Listing::read(reader, Hashes::check).map(drop)
+        TargetFields::read(reader, Hashes::check).map(drop)
     }
 
     fn write(&self) -> String {
