@@ -13,7 +13,7 @@ use core::ops::{Deref, Range};
 
 use crate::canonical;
 use crate::reader::Reader;
-use crate::{Error, ErrorKind, Json, KeyId, KeyRing, Limit, Limits, Location, Role, RoleName, Unknown, Verified};
+use crate::{Error, ErrorKind, KeyId, KeyRing, Limit, Limits, Location, Role, RoleName, Unknown, Verified};
 
 /// One signature. Whether it is valid, a [`KeyRing`] tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,9 +39,7 @@ impl Signature {
             match name {
                 "keyid" => keyid = Some(KeyId::new(value.string()?)),
                 "sig" => sig = Some(hex::decode(value.string()?.as_bytes()).unwrap_or_default()),
-                _ => {
-                    unknown.insert(name.to_string(), Json::from_canonical(value.skip()?));
-                }
+                _ => value.keep(name, &mut unknown)?,
             }
             Ok(())
         })?;
@@ -137,9 +135,7 @@ impl<R> Envelope<R> {
                     value.skip()?;
                     signed = Some(start..value.position());
                 }
-                _ => {
-                    unknown.insert(name.to_string(), Json::from_canonical(value.skip()?));
-                }
+                _ => value.keep(name, &mut unknown)?,
             }
             Ok(())
         })?;

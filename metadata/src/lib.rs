@@ -49,7 +49,7 @@ pub use role::router::Router;
 pub use role::snapshot::{MetaFile, Snapshot};
 pub use role::targets::{TargetFile, Targets};
 pub use role::timestamp::Timestamp;
-pub use role::{Role, SPEC_VERSION};
+pub use role::{Header, Role, SPEC_VERSION};
 pub use stored::{Accepted, FileContent, RandomAccess};
 pub use succinct::SuccinctRoles;
 pub use time::{format_time, parse_time};

@@ -5,10 +5,10 @@
 //! characters are let through, because canonical text has them raw; a file as received must have none.
 
 use alloc::borrow::Cow;
-use alloc::string::String;
+use alloc::string::{String, ToString as _};
 
-use crate::ErrorKind;
 use crate::canonical::{DEPTH, NESTING};
+use crate::{ErrorKind, Json, Unknown};
 
 /// Reads canonical text value by value, without a tree.
 pub struct Reader<'a> {
@@ -162,6 +162,12 @@ impl<'a> Reader<'a> {
             _ => self.literal()?,
         }
         Ok(self.since(start))
+    }
+
+    /// Keeps the next value as a member that the specification does not define.
+    pub(crate) fn keep(&mut self, name: &str, unknown: &mut Unknown) -> Result<(), ErrorKind> {
+        unknown.insert(name.to_string(), Json::from_canonical(self.skip()?));
+        Ok(())
     }
 
     /// Passes over the next value if it is this one, which was read before: that needs no more than a look at its bytes.

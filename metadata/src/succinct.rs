@@ -8,7 +8,7 @@ use crate::canonical;
 use crate::key::{read_keyids, write_keyids};
 use crate::path::hash_of;
 use crate::reader::Reader;
-use crate::{ErrorKind, Json, KeyId, RoleName, TargetPath, Threshold, Unknown};
+use crate::{ErrorKind, KeyId, RoleName, TargetPath, Threshold, Unknown};
 
 const BIT_LENGTH: &str = "a number of bits from 1 to 32";
 
@@ -98,9 +98,7 @@ impl SuccinctRoles {
                     bit_length = Some(bits);
                 }
                 "name_prefix" => name_prefix = Some(value.string()?.into_owned()),
-                _ => {
-                    unknown.insert(name.to_string(), Json::from_canonical(value.skip()?));
-                }
+                _ => value.keep(name, &mut unknown)?,
             }
             Ok(())
         })?;
@@ -125,6 +123,7 @@ impl SuccinctRoles {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Json;
 
     fn bins(bit_length: u32) -> SuccinctRoles {
         SuccinctRoles::new(Vec::new(), Threshold::ONE, bit_length, "bins").unwrap()

@@ -1,6 +1,5 @@
 //! Delegations (spec 4.5): whom a targets role trusts with which paths.
 
-use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -11,8 +10,8 @@ use crate::key::{read_keyids, read_keys, write_keyids, write_keys};
 use crate::path::hash_of;
 use crate::reader::Reader;
 use crate::{
-    Error, ErrorKind, HashPrefix, Json, Key, KeyId, KeyRing, PathPattern, RoleName, SuccinctRoles, TargetPath,
-    Threshold, Unknown,
+    Error, ErrorKind, HashPrefix, Key, KeyId, KeyRing, PathPattern, RoleName, SuccinctRoles, TargetPath, Threshold,
+    Unknown,
 };
 
 /// The delegations of one targets role.
@@ -190,9 +189,7 @@ impl Delegations {
                 "keys" => keys = Some(read_keys(value)?),
                 "roles" => listed = Some(read_roles(value)?),
                 "succinct_roles" => succinct = Some(SuccinctRoles::read(value)?),
-                _ => {
-                    unknown.insert(name.to_owned(), Json::from_canonical(value.skip()?));
-                }
+                _ => value.keep(name, &mut unknown)?,
             }
             Ok(())
         })?;
@@ -261,9 +258,7 @@ impl Delegation {
                 "terminating" => terminating = value.boolean()?,
                 "paths" => patterns = Some(read_list(value, |text| Ok(PathPattern::new(text)))?),
                 "path_hash_prefixes" => prefixes = Some(read_list(value, HashPrefix::new)?),
-                _ => {
-                    unknown.insert(member.to_string(), Json::from_canonical(value.skip()?));
-                }
+                _ => value.keep(member, &mut unknown)?,
             }
             Ok(())
         })?;

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::{Header, Role, common_members};
+use super::{Header, HeaderFields, Role};
 use crate::canonical;
 use crate::index::{Entry, Index};
 use crate::reader::Reader;
@@ -77,9 +77,7 @@ impl<'a, H> TargetFields<'a, H> {
                     }
                     custom = Some(object);
                 }
-                _ => {
-                    unknown.insert(name.to_string(), Json::from_canonical(value.skip()?));
-                }
+                _ => value.keep(name, &mut unknown)?,
             }
             Ok(())
         })?;
@@ -116,16 +114,10 @@ impl Entry for TargetFile {
 /// What a targets role says, the top-level one or a delegated one.
 #[derive(Clone, Debug)]
 pub struct Targets {
-    /// The specification's version it was written for.
-    pub spec_version: String,
-    /// Its version.
-    pub version: Version,
-    /// From when on it is not trusted.
-    pub expires: DateTime<Utc>,
+    /// What all roles have.
+    pub header: Header,
     /// Whom it trusts with what.
     pub delegations: Option<Delegations>,
-    /// Other members, preserved.
-    pub unknown: Unknown,
     targets: Index<TargetFile>,
 }
 
@@ -133,8 +125,7 @@ impl Targets {
     /// A role that vouches for nothing yet.
     #[must_use]
     pub fn new(version: Version, expires: DateTime<Utc>) -> Self {
-        let spec_version = super::SPEC_VERSION.to_string();
-        Self { spec_version, version, expires, delegations: None, unknown: Unknown::new(), targets: Index::default() }
+        Self { header: Header::new(version, expires), delegations: None, targets: Index::default() }
     }
 
     /// What this role itself lists about `path`. Whether it may is for the search to say.
@@ -201,16 +192,8 @@ impl Targets {
 impl Role for Targets {
     const TYPE: &'static str = "targets";
 
-    fn version(&self) -> Version {
-        self.version
-    }
-
-    fn expires(&self) -> DateTime<Utc> {
-        self.expires
-    }
-
     fn read(reader: &mut Reader<'_>, text: &Arc<String>) -> Result<Self, ErrorKind> {
-        let mut header = Header::default();
+        let mut header = HeaderFields::default();
         let (mut targets, mut delegations) = (None, None);
         reader.object(|name, value| {
             match name {
@@ -220,15 +203,8 @@ impl Role for Targets {
             }
             Ok(())
         })?;
-        let common = header.finish()?;
-        Ok(Self {
-            spec_version: common.spec_version,
-            version: common.version,
-            expires: common.expires,
-            delegations,
-            unknown: common.unknown,
-            targets: targets.ok_or_else(|| ErrorKind::missing("targets"))?,
-        })
+        let header = header.finish()?;
+        Ok(Self { header, delegations, targets: targets.ok_or_else(|| ErrorKind::missing("targets"))? })
     }
 
     fn write(&self) -> String {
@@ -236,8 +212,7 @@ impl Role for Targets {
             self.delegations.as_ref().map(|delegations| ("delegations", delegations.write())),
             Some(("targets", self.targets.write())),
         ];
-        let members = common_members(self, &self.spec_version).into_iter().chain(own.into_iter().flatten());
-        canonical::object(members, &self.unknown)
+        self.header.write::<Self>(own.into_iter().flatten())
     }
 }
 

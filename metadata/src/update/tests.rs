@@ -13,9 +13,9 @@ use super::{Request, Stage};
 use crate::floors::RoleFloors;
 use crate::stored::FileContent;
 use crate::{
-    Envelope, Error, ErrorKind, Floors, Key, Limits, MetaFile, ReusableTargets, Role, RoleKeys, RoleName, Root,
-    Signature, Snapshot, StoredFloors, TargetPath, Targets, Threshold, Timestamp, TrustedMetadata, Unknown, UpdateRoot,
-    Version, assemble, parse_time,
+    Envelope, Error, ErrorKind, Floors, Header, Key, Limits, MetaFile, ReusableTargets, Role, RoleKeys, RoleName, Root,
+    Signature, Snapshot, StoredFloors, TargetPath, Targets, Threshold, Timestamp, TrustedMetadata, UpdateRoot, Version,
+    assemble, parse_time,
 };
 
 const ROOT_KEY: u8 = 1;
@@ -52,25 +52,17 @@ fn root(number: u64, online: u8) -> Vec<u8> {
         (role, keys)
     });
     let root = Root {
-        spec_version: "1.0".to_string(),
-        version: version(number),
-        expires: expires(),
+        header: Header::new(version(number), expires()),
         consistent_snapshot: true,
         keys: keys.into_iter().map(|key| (key.keyid(), key)).collect(),
         roles: BTreeMap::from(roles),
-        unknown: Unknown::new(),
     };
     signed(&root, ROOT_KEY)
 }
 
 fn timestamp(number: u64, snapshot: u64, online: u8) -> Vec<u8> {
-    let timestamp = Timestamp {
-        spec_version: "1.0".to_string(),
-        version: version(number),
-        expires: expires(),
-        snapshot: MetaFile::new(version(snapshot)),
-        unknown: Unknown::new(),
-    };
+    let timestamp =
+        Timestamp { header: Header::new(version(number), expires()), snapshot: MetaFile::new(version(snapshot)) };
     signed(&timestamp, online)
 }
 
