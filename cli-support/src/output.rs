@@ -1,6 +1,7 @@
 //! The renderer of both programs: data goes to standard output, as text or with `--json` as one document; notes, warnings
 //! and errors go to standard error.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,6 +10,9 @@ use serde_json::Value;
 
 use crate::text::{printable, printable_json};
 use crate::{ExitStatus, Failure, World};
+
+/// The version of the format of all JSON output: `docs/stability.md` says what may change without a new one.
+const SCHEMA: u32 = 1;
 
 /// What the user asked for about output.
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,17 +57,18 @@ impl Output {
         }
     }
 
-    /// Writes data: `lines`, or with `--json` the document. Line breaks within a line are escaped.
+    /// Writes data: `lines`, or with `--json` the document, which must be an object and gets the member `schema`. Line breaks
+    /// within a line are escaped.
     ///
     /// # Errors
-    /// Standard output cannot be written. That nobody reads it any more is no error.
+    /// Standard output cannot be written, or the document is not an object. That nobody reads it any more is no error.
     pub fn data<L>(&self, document: &Value, lines: L) -> Result<(), StdoutError>
     where
         L: IntoIterator,
         L::Item: AsRef<str>,
     {
         if self.options.json {
-            return self.write(printable_json(&format!("{document:#}\n")).as_bytes());
+            return self.document(document);
         }
         let text: String = lines.into_iter().map(|line| printable(line.as_ref()) + "\n").collect();
         self.write(text.as_bytes())
@@ -107,7 +112,7 @@ impl Output {
             self.lines(&format!("{}: {text}", self.coloured(label)));
         }
         if self.options.json && !lock(&self.stdout).is_written {
-            let written = self.write(printable_json(&format!("{:#}\n", failure.json())).as_bytes());
+            let written = self.document(&failure.json());
             if written.is_err() {
                 return ExitStatus::Failed;
             }
@@ -119,6 +124,18 @@ impl Output {
     #[must_use]
     pub fn log(&self) -> Log {
         Log(self.clone())
+    }
+
+    /// Writes a document, which must be an object, with the version of its format.
+    fn document(&self, document: &Value) -> Result<(), StdoutError> {
+        let Some(members) = document.as_object() else {
+            return Err(StdoutError(io::Error::other("the result is not a JSON object")));
+        };
+        let schema = Value::from(SCHEMA);
+        let mut members: BTreeMap<&str, &Value> = members.iter().map(|(name, value)| (name.as_str(), value)).collect();
+        members.insert("schema", &schema);
+        let text = serde_json::to_string_pretty(&members).map_err(|error| StdoutError(error.into()))?;
+        self.write(printable_json(&(text + "\n")).as_bytes())
     }
 
     fn write(&self, bytes: &[u8]) -> Result<(), StdoutError> {

@@ -28,8 +28,15 @@ fn data_is_text_or_a_document() {
     assert_eq!(stdout.take_text(), "one\\u{a}two\nthree\nfour\nfive\n");
     let (document, stdout, _) = output(JSON, false);
     document.data(&json!({ "a": "\u{202e}" }), ["one"]).unwrap();
-    assert_eq!(stdout.take_text(), "{\n  \"a\": \"\\u202e\"\n}\n");
+    assert_eq!(stdout.take_text(), "{\n  \"a\": \"\\u202e\",\n  \"schema\": 1\n}\n");
     assert_eq!(stderr.take_text(), "");
+}
+
+#[test]
+fn a_result_that_is_not_an_object_has_no_place_for_its_schema() {
+    let (output, stdout, _) = output(JSON, false);
+    assert!(output.data(&json!(["a"]), ["a"]).is_err());
+    assert_eq!(stdout.take_text(), "");
 }
 
 #[test]
@@ -48,7 +55,7 @@ fn with_json_the_error_is_a_document_unless_there_is_one() {
     let (output, stdout, _) = output(JSON, false);
     output.failure(&Failure::failed("x"));
     let document: Value = serde_json::from_str(&stdout.take_text()).unwrap();
-    assert_eq!(document["error"]["message"], "x");
+    assert_eq!((&document["error"]["message"], &document["schema"]), (&json!("x"), &json!(1)));
     output.failure(&Failure::failed("y"));
     assert_eq!(stdout.take_text(), "");
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lastmile_metadata::{KnownTargets, Limits};
+use lastmile_metadata::{Limits, ReusableTargets};
 
 use crate::error::Error;
 use crate::fetch::{Fetch, FetchByScheme};
@@ -20,7 +20,7 @@ use crate::updater::Updater;
 #[must_use]
 pub struct UpdaterBuilder {
     shipped_root: Vec<u8>,
-    known: Option<KnownTargets>,
+    known: Option<ReusableTargets>,
     mirrors: Vec<Mirror>,
     store: Box<dyn Store>,
     fetch: Option<Box<dyn Fetch>>,
@@ -106,7 +106,7 @@ impl UpdaterBuilder {
     /// What an earlier session in this process has come to trust: where it meets the same top-level targets again, these
     /// are not read and verified a second time.
     #[doc(hidden)]
-    pub fn known_targets(self, known: Option<KnownTargets>) -> UpdaterBuilder {
+    pub fn reusable_targets(self, known: Option<ReusableTargets>) -> UpdaterBuilder {
         UpdaterBuilder { known, ..self }
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use lastmile_metadata::{Kept, RoleName, Stored};
+use lastmile_metadata::{Accepted, FileContent, RoleName};
 use sha2::{Digest, Sha256};
 
 use crate::error::LocalError;
@@ -135,32 +135,32 @@ impl Store for DirectoryStore {
         }
     }
 
-    fn open(&self, file: &StoredFile, max_length: u64) -> Result<Option<Stored>, LocalError> {
+    fn open(&self, file: &StoredFile, max_length: u64) -> Result<Option<FileContent>, LocalError> {
         let (folder, name) = (self.folder_for(file), name_of(file));
         if let Some(opened) = folder.map(|folder| folder.open_file(&name)).transpose()?.flatten() {
             let length = opened.metadata().map(|found| found.len()).unwrap_or(0);
             if (self.large_from..=max_length).contains(&length) {
-                return Ok(Some(Stored::File(Arc::new(LargeFile::new(opened, length)))));
+                return Ok(Some(FileContent::File(Arc::new(LargeFile::new(opened, length)))));
             }
         }
-        Ok(self.read(file, max_length)?.map(Stored::Bytes))
+        Ok(self.read(file, max_length)?.map(FileContent::Bytes))
     }
 
-    fn hold(&self, bytes: Vec<u8>) -> Stored {
+    fn hold(&self, bytes: Vec<u8>) -> FileContent {
         if bytes.len() as u64 >= self.large_from {
-            return Stored::File(Arc::new(LargeBytes::new(bytes)));
+            return FileContent::File(Arc::new(LargeBytes::new(bytes)));
         }
-        Stored::Bytes(bytes)
+        FileContent::Bytes(bytes)
     }
 
     fn write(&self, file: &StoredFile, bytes: &[u8]) -> Result<(), LocalError> {
         self.writable_for(file)?.write(&name_of(file), bytes, PRIVATE)
     }
 
-    fn keep(&self, file: &StoredFile, kept: &Kept) -> Result<(), LocalError> {
+    fn keep(&self, file: &StoredFile, kept: &Accepted) -> Result<(), LocalError> {
         match kept {
-            Kept::Received(bytes) => self.write(file, bytes),
-            Kept::File(parts) => self.writable_for(file)?.write_parts(&name_of(file), &**parts, PRIVATE),
+            Accepted::Received(bytes) => self.write(file, bytes),
+            Accepted::File(parts) => self.writable_for(file)?.write_parts(&name_of(file), &**parts, PRIVATE),
         }
     }
 
@@ -318,7 +318,7 @@ mod tests {
         let writer = DirectoryStore::open(dir.path()).unwrap();
         writer.write(&role("root"), b"{}").unwrap();
         let reader = DirectoryStore::open_read_only(dir.path()).unwrap();
-        let parts = Kept::File(Arc::new(LargeBytes::new(b"[]".to_vec())));
+        let parts = Accepted::File(Arc::new(LargeBytes::new(b"[]".to_vec())));
         let tried = [
             reader.write(&role("root"), b"[]"),
             reader.keep(&role("root"), &parts),

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use lastmile_metadata::{ErrorKind, Floors, Kept, Request, RoleName, Stage, Stored};
+use lastmile_metadata::{Accepted, ErrorKind, FileContent, Floors, Request, RoleName, Stage};
 use tokio::time::{Instant, timeout_at};
 
 use crate::ahead::{Ahead, Attempt};
@@ -139,7 +139,7 @@ impl<'a> Driver<'a> {
         &mut self,
         stage: &mut S,
         request: &Request,
-    ) -> Result<Option<Kept>, Error> {
+    ) -> Result<Option<Accepted>, Error> {
         let mut failures: Vec<MirrorFailure> = Vec::new();
         let road = self.road;
         if request.may_be_absent() {
@@ -175,7 +175,7 @@ impl<'a> Driver<'a> {
         stage: &mut S,
         request: &Request,
         first: &Asked<'_>,
-    ) -> Option<Kept> {
+    ) -> Option<Accepted> {
         let road = self.road;
         let last = Instant::now() + SECOND_OPINIONS;
         for mirror in road.mirrors.in_order().filter(|mirror| !mirror.is(first) && !mirror.has_failed()) {
@@ -184,7 +184,7 @@ impl<'a> Driver<'a> {
             let attempt = begun.unwrap_or_else(|| road.attempt(url.clone(), request.max_length, u64::MAX));
             let whole = self.ahead.beside(async { attempt.await?.finish().await });
             let Ok(Ok(bytes)) = timeout_at(last, whole).await else { continue };
-            match stage.apply(Some(Stored::Bytes(bytes))) {
+            match stage.apply(Some(FileContent::Bytes(bytes))) {
                 Ok(Some(kept)) => {
                     first.failed();
                     return Some(kept);
@@ -207,7 +207,7 @@ impl<'a> Driver<'a> {
         request: &Request,
         url: &str,
         begun: Option<Attempt<'_>>,
-    ) -> Result<Result<Option<Kept>, MirrorReason>, Error> {
+    ) -> Result<Result<Option<Accepted>, MirrorReason>, Error> {
         let fetched = self.road.fetch_metadata(url, request.max_length, begun);
         let reason = match self.ahead.beside(fetched).await {
             Ok(fetched) => match stage.apply(fetched.map(|bytes| self.road.store.hold(bytes))) {
@@ -237,7 +237,7 @@ impl<'a> Driver<'a> {
     }
 
     /// The stored copy for a request. One that cannot be read as a file of ours is offered empty, and judged as damaged.
-    fn stored(&self, request: &Request) -> Result<Option<Stored>, LocalError> {
+    fn stored(&self, request: &Request) -> Result<Option<FileContent>, LocalError> {
         if self.source == Source::MirrorsOnly {
             return Ok(None);
         }
@@ -246,7 +246,7 @@ impl<'a> Driver<'a> {
             Err(error) if error.is_unusable_content() => {
                 let reason = format!("{error}: {}", error.error);
                 self.road.notify.notify(&Notice::UnusableFile { reason });
-                Ok(Some(Stored::Bytes(Vec::new())))
+                Ok(Some(FileContent::Bytes(Vec::new())))
             }
             answer => answer,
         }
@@ -262,7 +262,7 @@ impl<'a> Driver<'a> {
     }
 
     /// Keeps what a stage has accepted, as received.
-    fn keep(&self, request: &Request, kept: &Kept) -> Result<(), LocalError> {
+    fn keep(&self, request: &Request, kept: &Accepted) -> Result<(), LocalError> {
         if self.source != Source::MirrorsAndStore {
             return Ok(());
         }

@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use lastmile_metadata::ReadParts;
+use lastmile_metadata::RandomAccess;
 use rustix::fs::{self, Mode, OFlags};
 
 use crate::disk::{self, NewFile, Place};
@@ -122,7 +122,7 @@ impl Folder {
     }
 
     /// The same with a file that is read part by part.
-    pub(crate) fn write_parts(&self, name: &str, parts: &dyn ReadParts, mode: u32) -> Result<(), LocalError> {
+    pub(crate) fn write_parts(&self, name: &str, parts: &dyn RandomAccess, mode: u32) -> Result<(), LocalError> {
         let mut temporary = self.temporary(mode)?;
         let mut written = 0;
         while written < parts.length() {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
-use lastmile_metadata::ReadParts;
+use lastmile_metadata::RandomAccess;
 
 /// Bytes of a part.
 const PART: usize = 256 * 1024;
@@ -50,7 +50,7 @@ impl LargeFile {
     }
 }
 
-impl ReadParts for LargeFile {
+impl RandomAccess for LargeFile {
     fn length(&self) -> u64 {
         self.length
     }
@@ -89,7 +89,7 @@ impl fmt::Debug for LargeBytes {
     }
 }
 
-impl ReadParts for LargeBytes {
+impl RandomAccess for LargeBytes {
     fn length(&self) -> u64 {
         self.0.len() as u64
     }

@@ -3,7 +3,7 @@
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use lastmile_metadata::{ErrorKind, ReadParts, TargetPath};
+use lastmile_metadata::{ErrorKind, RandomAccess, TargetPath};
 
 use super::{LargeBytes, LargeFile};
 use crate::directory::DirectoryStore;
@@ -81,8 +81,8 @@ fn both_readers_are_given_all_of_the_file() {
         let written: Vec<u8> = (0..length).map(|number| (number % 251) as u8).collect();
         let mut file = tempfile::tempfile().unwrap();
         std::io::Write::write_all(&mut file, &written).unwrap();
-        let stored: &dyn ReadParts = &LargeFile::new(file, length as u64);
-        let fetched: &dyn ReadParts = &LargeBytes::new(written.clone());
+        let stored: &dyn RandomAccess = &LargeFile::new(file, length as u64);
+        let fetched: &dyn RandomAccess = &LargeBytes::new(written.clone());
         for file in [stored, fetched] {
             let (mut one, mut other) = (Vec::new(), Vec::new());
             assert!(file.pass(&mut |part| one.extend_from_slice(part), &mut |part| other.extend_from_slice(part)));

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lastmile_metadata::{Kept, RoleName, Stored, Version};
+use lastmile_metadata::{Accepted, FileContent, RoleName, Version};
 
 use crate::error::LocalError;
 
@@ -44,13 +44,13 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     ///
     /// As [`read`](Store::read).
-    fn open(&self, file: &StoredFile, max_length: u64) -> Result<Option<Stored>, LocalError> {
-        Ok(self.read(file, max_length)?.map(Stored::Bytes))
+    fn open(&self, file: &StoredFile, max_length: u64) -> Result<Option<FileContent>, LocalError> {
+        Ok(self.read(file, max_length)?.map(FileContent::Bytes))
     }
 
     /// Fetched bytes as they are to be judged: a store that reads large files in parts wants them judged so.
-    fn hold(&self, bytes: Vec<u8>) -> Stored {
-        Stored::Bytes(bytes)
+    fn hold(&self, bytes: Vec<u8>) -> FileContent {
+        FileContent::Bytes(bytes)
     }
 
     /// Puts these bytes in the place of the file.
@@ -65,10 +65,10 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     ///
     /// What the machine reports.
-    fn keep(&self, file: &StoredFile, kept: &Kept) -> Result<(), LocalError> {
+    fn keep(&self, file: &StoredFile, kept: &Accepted) -> Result<(), LocalError> {
         match kept {
-            Kept::Received(bytes) => self.write(file, bytes),
-            Kept::File(parts) => match Stored::File(Arc::clone(parts)).into_bytes() {
+            Accepted::Received(bytes) => self.write(file, bytes),
+            Accepted::File(parts) => match FileContent::File(Arc::clone(parts)).into_bytes() {
                 Some(bytes) => self.write(file, &bytes),
                 None => Err(LocalError::new("read what is to be kept in", self.description(), cut_short())),
             },

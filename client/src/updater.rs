@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use lastmile_metadata::{KnownTargets, Request, RoleName, Stage, UpdateRoot};
+use lastmile_metadata::{Request, ReusableTargets, RoleName, Stage, UpdateRoot};
 
 use crate::builder::UpdaterBuilder;
 use crate::clock::{doubt, now};
@@ -22,7 +22,7 @@ use crate::store::StoredFile;
 pub struct Updater {
     pub(crate) road: Arc<Road>,
     pub(crate) shipped_root: Arc<[u8]>,
-    pub(crate) known: Option<KnownTargets>,
+    pub(crate) known: Option<ReusableTargets>,
 }
 
 impl Updater {
@@ -119,7 +119,7 @@ impl Updater {
         let mut driver = Driver::resuming(&self.road, source, floors, floors_lost);
         // Needed whatever the roots say, and never versioned: asked for beside the first of them.
         driver.expect(&Request::timestamp(&self.road.limits));
-        let timestamp = driver.drive::<UpdateRoot>(start.knowing(self.known.clone())).await?;
+        let timestamp = driver.drive::<UpdateRoot>(start.reusing(self.known.clone())).await?;
         if timestamp.forgets_stored() && source != Source::Store {
             // 5.3.11: the floors, written last, say that it is done.
             self.road.store.remove(&StoredFile::Role(RoleName::TIMESTAMP))?;

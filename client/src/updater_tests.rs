@@ -383,7 +383,7 @@ async fn d5_offline_says_why_a_stored_copy_does_not_do_and_leaves_the_root_that_
     assert_eq!(read(dir.path(), "root.json"), root(1, "root", "online"));
     std::fs::write(dir.path().join("targets.json"), b"{}").unwrap();
     let damaged = updater(&repository, dir.path()).offline_at(now()).await.err().unwrap();
-    assert!(matches!(verdict(&damaged), ErrorKind::Malformed(_)), "{damaged:?}");
+    assert!(matches!(verdict(&damaged), ErrorKind::Malformed { .. }), "{damaged:?}");
 }
 
 #[tokio::test]

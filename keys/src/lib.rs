@@ -38,3 +38,8 @@ pub use private_pem::PemError;
 pub use sign::{SignError, Signer};
 #[cfg(feature = "sign")]
 pub use zeroize::Zeroizing;
+
+/// The examples of the README are tests.
+#[cfg(all(doctest, feature = "sign"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

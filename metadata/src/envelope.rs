@@ -4,7 +4,7 @@
 //! [`Verified`].
 
 use alloc::collections::BTreeSet;
-use alloc::string::{String, ToString};
+use alloc::string::{FromUtf8Error, String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -13,7 +13,7 @@ use core::ops::{Deref, Range};
 
 use crate::canonical;
 use crate::reader::Reader;
-use crate::{Error, ErrorKind, Json, KeyId, KeyRing, Limit, Limits, Role, RoleName, Unknown, Verified};
+use crate::{Error, ErrorKind, KeyId, KeyRing, Limit, Limits, Location, Role, RoleName, Unknown, Verified};
 
 /// One signature. Whether it is valid, a [`KeyRing`] tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,16 +39,13 @@ impl Signature {
             match name {
                 "keyid" => keyid = Some(KeyId::new(value.string()?)),
                 "sig" => sig = Some(hex::decode(value.string()?.as_bytes()).unwrap_or_default()),
-                _ => {
-                    unknown.insert(name.to_string(), Json::from_canonical(value.skip()?));
-                }
+                _ => value.keep(name, &mut unknown)?,
             }
             Ok(())
         })?;
-        match (keyid, sig) {
-            (Some(keyid), Some(sig)) => Ok(Self { keyid, sig, unknown }),
-            _ => Err(ErrorKind::expected("a signature with keyid and sig")),
-        }
+        let keyid = keyid.ok_or_else(|| ErrorKind::missing("keyid"))?;
+        let sig = sig.ok_or_else(|| ErrorKind::missing("sig"))?;
+        Ok(Self { keyid, sig, unknown })
     }
 
     fn write(&self) -> String {
@@ -94,8 +91,7 @@ pub struct Envelope<R> {
 impl<R> Envelope<R> {
     /// Reads the envelope of a file, with at most so many signatures.
     pub(crate) fn read(received: Vec<u8>, most_signatures: u32) -> Result<Self, ErrorKind> {
-        let received = String::from_utf8(received).map_err(|error| ErrorKind::malformed(error.utf8_error()))?;
-        let received = Arc::new(received);
+        let received = Arc::new(String::from_utf8(received).map_err(|error| not_utf8(&error))?);
         match Self::read_published(&received, most_signatures)? {
             Some(envelope) => Ok(envelope),
             None => Self::read_any(received, most_signatures),
@@ -139,16 +135,13 @@ impl<R> Envelope<R> {
                     value.skip()?;
                     signed = Some(start..value.position());
                 }
-                _ => {
-                    unknown.insert(name.to_string(), Json::from_canonical(value.skip()?));
-                }
+                _ => value.keep(name, &mut unknown)?,
             }
             Ok(())
         })?;
         reader.end()?;
-        let missing = |member| ErrorKind::malformed(format_args!("no member `{member}`"));
-        let signed = signed.ok_or_else(|| missing("signed"))?;
-        let signatures = signatures.ok_or_else(|| missing("signatures"))?;
+        let signed = signed.ok_or_else(|| ErrorKind::missing("signed"))?;
+        let signatures = signatures.ok_or_else(|| ErrorKind::missing("signatures"))?;
         let (received, role) = (Received(received), PhantomData);
         Ok(Self { received, canonical, is_canonical: true, signed, signatures, unknown, role })
     }
@@ -237,10 +230,19 @@ impl<R: Role> Envelope<R> {
         let mut reader = Reader::nested_at(&self.canonical, self.signed.start, 1);
         let content = R::read(&mut reader, &self.canonical).map_err(|kind| kind.within("signed"))?;
         if reader.position() != self.signed.end {
-            return Err(ErrorKind::expected("nothing more").within("signed"));
+            return Err(reader.expected("the end of the text").within("signed"));
         }
         Ok(content)
     }
+}
+
+#[cold]
+fn not_utf8(error: &FromUtf8Error) -> ErrorKind {
+    let bytes = error.as_bytes();
+    let offset = error.utf8_error().valid_up_to();
+    let byte = bytes.get(offset).copied().unwrap_or_default();
+    let found = alloc::format!("the byte 0x{byte:02x}");
+    ErrorKind::expected("UTF-8 text").but_found(found).at(Location::of_offset(bytes, offset))
 }
 
 /// The file as it is published: valid JSON without whitespace, `signed` in canonical form.
@@ -270,7 +272,7 @@ pub(crate) fn read_head(text: &str, most_signatures: u32) -> Result<Option<(Vec<
     let signatures = match read_signatures(&mut reader, most_signatures) {
         Ok(signatures) => signatures,
         // The text is not canonical. `read_any` decides whether it is a metadata file all the same.
-        Err(ErrorKind::Malformed(_)) => return Ok(None),
+        Err(ErrorKind::Malformed { .. }) => return Ok(None),
         Err(kind) => return Err(kind),
     };
     let follows = text.get(reader.position()..).is_some_and(|after| after.starts_with(BETWEEN));
@@ -349,7 +351,7 @@ mod tests {
     #[test]
     fn f_cj_raw_control_characters_are_refused_however_many() {
         for controls in ["\n", "\n\n", "\t\u{1}\n", "\u{1f}\u{1f}"] {
-            assert!(matches!(read(&FILE.replace("a b", controls)), Err(ErrorKind::Malformed(_))), "{controls:?}");
+            assert!(matches!(read(&FILE.replace("a b", controls)), Err(ErrorKind::Malformed { .. })), "{controls:?}");
         }
     }
 
@@ -366,7 +368,7 @@ mod tests {
         for bad in [&b"\xff"[..], b"\xc0\xaf", b"\xed\xa0\x80"] {
             let (before, after) = FILE.split_at(FILE.find("timestamp").unwrap());
             let bytes = [before.as_bytes(), bad, after.as_bytes()].concat();
-            assert!(matches!(Envelope::<Timestamp>::read(bytes, 16), Err(ErrorKind::Malformed(_))));
+            assert!(matches!(Envelope::<Timestamp>::read(bytes, 16), Err(ErrorKind::Malformed { .. })));
         }
     }
 }

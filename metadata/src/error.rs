@@ -1,11 +1,12 @@
 //! Verdicts in the specification's terms: which role, and what is wrong with it.
 
-use alloc::string::String;
+use alloc::string::{String, ToString as _};
 use core::fmt;
 
 use chrono::{DateTime, Utc};
 
 use crate::name::Printable;
+use crate::reader::string_length;
 use crate::time::format_time;
 use crate::{KeyId, Limit, RoleName, Threshold, Version};
 
@@ -83,9 +84,17 @@ pub enum ErrorKind {
         /// The lower version that is now listed.
         found: Version,
     },
-    /// The bytes are not the metadata they should be: where, and what was expected.
-    #[error("malformed: {}", Printable(.0.trim_start_matches([':', ' '])))]
-    Malformed(String),
+    /// The bytes are not the metadata they should be.
+    #[error("malformed: {}expected {expected}{}", Before(at), Instead(found.as_deref()))]
+    Malformed {
+        /// Where the file is malformed.
+        at: Location,
+        /// What should stand there, such as `an object`.
+        expected: &'static str,
+        /// What stands there, where that is known: a description such as `an array`, or text of the file in backquotes, of
+        /// which at most 100 characters are kept.
+        found: Option<String>,
+    },
     /// No supported hash algorithm is listed, so that nothing can be verified.
     #[error("no supported hash is listed for {}", Quoted(.0))]
     NoSupportedHash(String),
@@ -159,32 +168,152 @@ impl ErrorKind {
         Error { role: role.clone(), kind: self }
     }
 
-    /// Malformed at the value that is being read; [`ErrorKind::within`] adds where that is.
-    pub(crate) fn expected(what: impl fmt::Display) -> Self {
-        Self::malformed(format_args!("expected {what}"))
+    /// Malformed at the value that is being read. [`ErrorKind::within`] adds where that is.
+    #[cold]
+    pub(crate) fn expected(expected: &'static str) -> Self {
+        Self::Malformed { at: Location::Document, expected, found: None }
     }
 
-    /// The same, for another reason.
-    pub(crate) fn malformed(reason: impl fmt::Display) -> Self {
-        Self::Malformed(cut(format_args!(": {reason}")))
+    /// Malformed because the object that is being read has no such member.
+    #[cold]
+    pub(crate) fn missing(member: &str) -> Self {
+        Self::expected("a value").but_found("nothing").within(member)
+    }
+
+    /// Says where a malformed value stands.
+    pub(crate) fn at(self, at: Location) -> Self {
+        match self {
+            Self::Malformed { expected, found, .. } => Self::Malformed { at, expected, found },
+            other => other,
+        }
+    }
+
+    /// Adds a description of what stands there.
+    pub(crate) fn but_found(self, description: impl Into<String>) -> Self {
+        match self {
+            Self::Malformed { at, expected, .. } => Self::Malformed { at, expected, found: Some(description.into()) },
+            other => other,
+        }
+    }
+
+    /// Adds the text that stands there.
+    pub(crate) fn but_found_text(self, text: &str) -> Self {
+        self.but_found(alloc::format!("`{}`", Beginning(text)))
+    }
+
+    /// Adds what `rest`, canonical or other JSON text, begins with.
+    pub(crate) fn but_found_next(self, rest: &str) -> Self {
+        // No more of it is looked at than is kept.
+        let end = rest.char_indices().nth(QUOTED + 1).map_or(rest.len(), |(at, _)| at);
+        let head = rest.get(..end).unwrap_or_default();
+        match head.bytes().next() {
+            None => self.but_found("the end of the text"),
+            Some(b'{') => self.but_found("an object"),
+            Some(b'[') => self.but_found("an array"),
+            Some(b'"') => {
+                let length = head.get(1..).map_or(0, |text| string_length(text.as_bytes()));
+                self.but_found_text(head.get(..length + 2).unwrap_or(head))
+            }
+            Some(_) => {
+                let is_end = |c: char| c.is_ascii_whitespace() || matches!(c, ',' | ':' | ']' | '}');
+                let length = head.find(is_end).unwrap_or(head.len()).max(1);
+                self.but_found_text(head.get(..length).unwrap_or(head))
+            }
+        }
     }
 
     /// Adds the name of the member in which a malformed value stands.
     pub(crate) fn within(self, member: &str) -> Self {
         match self {
-            Self::Malformed(at) if at.starts_with(':') => Self::Malformed(cut(format_args!("{}{at}", Quoted(member)))),
-            Self::Malformed(at) => Self::Malformed(cut(format_args!("{}.{at}", Quoted(member)))),
+            Self::Malformed { at, expected, found } => Self::Malformed { at: at.within(member), expected, found },
             other => other,
         }
     }
 }
 
-/// Most characters that an error quotes of a file.
-const QUOTED: usize = 100;
-/// Most bytes of the text of an error.
-const LONGEST: usize = 1000;
+/// Where in a file something stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Location {
+    /// The document as a whole.
+    Document,
+    /// A value, by the names of the members on the way to it: `signed.roles.root.threshold`. Elements of arrays have no
+    /// name, and of a long name the first 100 characters are kept.
+    Member(String),
+    /// A place in text that is not JSON, or that has no canonical form. Both numbers start at 1.
+    Text {
+        /// The line.
+        line: usize,
+        /// The column, in bytes.
+        column: usize,
+    },
+}
 
-/// The beginning of what a file says: it may be long, and nothing in it may control a terminal.
+impl Location {
+    /// The place of the byte at `offset` in `text`.
+    pub(crate) fn of_offset(text: &[u8], offset: usize) -> Self {
+        let before = text.get(..offset).unwrap_or(text);
+        let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        Self::Text { line, column: before.len() - line_start + 1 }
+    }
+
+    fn within(self, member: &str) -> Self {
+        match self {
+            Self::Document => Self::Member(Beginning(member).to_string()),
+            Self::Member(path) => Self::Member(alloc::format!("{}.{path}", Beginning(member))),
+            text @ Self::Text { .. } => text,
+        }
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Document => f.write_str("the document"),
+            Self::Member(path) => Printable(path).fmt(f),
+            Self::Text { line, column } => write!(f, "line {line} column {column}"),
+        }
+    }
+}
+
+/// A location before a sentence about it; nothing for the whole document.
+struct Before<'l>(&'l Location);
+
+impl fmt::Display for Before<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Location::Document => Ok(()),
+            location => write!(f, "{location}: "),
+        }
+    }
+}
+
+/// The end of a sentence about what was expected.
+struct Instead<'f>(Option<&'f str>);
+
+impl fmt::Display for Instead<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |found| write!(f, ", found {}", Printable(found)))
+    }
+}
+
+/// Most characters that an error quotes of a file.
+pub(crate) const QUOTED: usize = 100;
+
+/// The beginning of what a file says, which may be long.
+struct Beginning<'t>(&'t str);
+
+impl fmt::Display for Beginning<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.char_indices().nth(QUOTED) {
+            None => f.write_str(self.0),
+            Some((end, _)) => write!(f, "{}…", self.0.get(..end).unwrap_or_default()),
+        }
+    }
+}
+
+/// The same, in which nothing controls a terminal.
 struct Quoted<'t>(&'t str);
 
 impl fmt::Display for Quoted<'_> {
@@ -201,25 +330,6 @@ pub(crate) fn quote(text: &str) -> String {
     text.chars().take(QUOTED + 1).collect()
 }
 
-/// The beginning of a text that is written, of which no more is ever held.
-fn cut(text: fmt::Arguments<'_>) -> String {
-    struct Cut(String);
-    impl fmt::Write for Cut {
-        fn write_str(&mut self, part: &str) -> fmt::Result {
-            let left = LONGEST.saturating_sub(self.0.len());
-            let end = (0..=left.min(part.len())).rev().find(|end| part.is_char_boundary(*end)).unwrap_or_default();
-            self.0.push_str(part.get(..end).unwrap_or_default());
-            // What does not fit ends the writing.
-            if end < part.len() { Err(fmt::Error) } else { Ok(()) }
-        }
-    }
-    let mut out = Cut(String::new());
-    if fmt::Write::write_fmt(&mut out, text).is_err() {
-        out.0.push('…');
-    }
-    out.0
-}
-
 #[cfg(test)]
 mod tests {
     use alloc::string::ToString;
@@ -227,11 +337,59 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_a_malformed_value_stands_is_told_member_by_member() {
+    fn a_malformed_value_is_named_member_by_member() {
         let within = |kind: ErrorKind| kind.within("inner").within("outer");
-        let told = ErrorKind::Malformed("outer.inner: expected an object".to_string());
-        assert_eq!(within(ErrorKind::expected("an object")), told);
+        let at = Location::Member("outer.inner".to_string());
+        let expected = ErrorKind::Malformed { at, expected: "an object", found: None };
+        assert_eq!(within(ErrorKind::expected("an object")), expected);
+        assert_eq!(expected.to_string(), "malformed: outer.inner: expected an object");
+        let missing = ErrorKind::missing("outer");
+        assert_eq!(missing.to_string(), "malformed: outer: expected a value, found nothing");
         assert_eq!(within(ErrorKind::Absent), ErrorKind::Absent);
+    }
+
+    #[test]
+    fn an_error_keeps_the_first_100_characters_of_a_file() {
+        let (long, kept) = ("é".repeat(1_000_000), "é".repeat(100) + "…");
+        let kind = ErrorKind::expected("an object").but_found_text(&long).within(&long).within(&long);
+        let at = Location::Member(alloc::format!("{kept}.{kept}"));
+        let found = Some(alloc::format!("`{kept}`"));
+        assert_eq!(kind, ErrorKind::Malformed { at, expected: "an object", found });
+        let exact = "é".repeat(100);
+        let kind = ErrorKind::expected("an object").but_found_text(&exact);
+        let found = Some(alloc::format!("`{exact}`"));
+        assert_eq!(kind, ErrorKind::Malformed { at: Location::Document, expected: "an object", found });
+    }
+
+    #[test]
+    fn what_was_found_is_described_by_its_beginning() {
+        let long = alloc::format!("\"{}\"", "x".repeat(200));
+        let kept = alloc::format!("`\"{}…`", "x".repeat(99));
+        for (rest, expected) in [
+            ("", "the end of the text"),
+            ("{\"a\":1}", "an object"),
+            ("[1]", "an array"),
+            ("\"a\\\"b\":1", "`\"a\\\"b\"`"),
+            ("\"\",1", "`\"\"`"),
+            ("\"open", "`\"open`"),
+            ("-17,", "`-17`"),
+            ("null}", "`null`"),
+            ("nul", "`nul`"),
+            ("<a b>", "`<a`"),
+            (":1", "`:`"),
+            (&long, &kept),
+        ] {
+            let found = Some(expected.to_string());
+            let kind = ErrorKind::Malformed { at: Location::Document, expected: "a value", found };
+            assert_eq!(ErrorKind::expected("a value").but_found_next(rest), kind, "{rest}");
+        }
+    }
+
+    #[test]
+    fn a_place_in_a_text_has_a_line_and_a_column() {
+        for (offset, line, column) in [(0, 1, 1), (1, 1, 2), (2, 2, 1), (3, 3, 1), (4, 3, 2), (9, 3, 2)] {
+            assert_eq!(Location::of_offset(b"a\n\nb", offset), Location::Text { line, column }, "{offset}");
+        }
     }
 
     #[test]
@@ -239,6 +397,7 @@ mod tests {
         let text = "a\u{1b}[31m\u{202e}é".to_string();
         for kind in [
             ErrorKind::expected("an object").within(&text),
+            ErrorKind::expected("an object").but_found_text(&text),
             ErrorKind::UnsupportedSpecVersion(text.clone()),
             ErrorKind::WrongType { expected: "root", found: text },
         ] {

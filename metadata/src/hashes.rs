@@ -43,6 +43,15 @@ impl Algorithm {
         }
     }
 
+    /// What a digest looks like in metadata.
+    fn digits(self) -> &'static str {
+        match self {
+            Self::Sha256 => "64 hexadecimal digits",
+            Self::Sha384 => "96 hexadecimal digits",
+            Self::Sha512 => "128 hexadecimal digits",
+        }
+    }
+
     /// The algorithm of that name, if it is understood here.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
@@ -142,11 +151,12 @@ impl Hashes {
                 member(name, None, value.skip()?);
                 return Ok(());
             };
+            let start = value.position();
             let digits = value.string()?;
             // Without an early end it is done many bytes at once.
             let hexadecimal = digits.bytes().fold(true, |all, byte| all & byte.is_ascii_hexdigit());
             if !hexadecimal || digits.len() != 2 * algorithm.length() {
-                return Err(ErrorKind::expected("a digest in hexadecimal"));
+                return Err(value.expected_at(start, algorithm.digits()));
             }
             member(name, Some(algorithm), &digits);
             Ok(())

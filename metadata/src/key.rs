@@ -59,8 +59,9 @@ impl Threshold {
     }
 
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {
+        let start = reader.position();
         let number = reader.unsigned().ok().and_then(|number| u32::try_from(number).ok());
-        number.and_then(Self::new).ok_or_else(|| ErrorKind::expected("a threshold of at least 1"))
+        number.and_then(Self::new).ok_or_else(|| reader.expected_at(start, "a threshold of at least 1"))
     }
 }
 
@@ -174,9 +175,8 @@ impl Key {
             }
             Ok(())
         })?;
-        let (Some(keytype), Some(scheme)) = (keytype, scheme) else {
-            return Err(ErrorKind::expected("a key with keytype, scheme and keyval"));
-        };
+        let keytype = keytype.ok_or_else(|| ErrorKind::missing("keytype"))?;
+        let scheme = scheme.ok_or_else(|| ErrorKind::missing("scheme"))?;
         let public = match public {
             Some(public) => PublicKey::from_tuf(&keytype, &scheme, &public),
             None => Err(KeyError::Unsupported { keytype: keytype.to_string(), scheme: scheme.to_string() }),

@@ -114,7 +114,7 @@ impl HashPrefix {
     /// # Errors
     /// [`ErrorKind::Malformed`] for an empty prefix, more than 64 digits, and anything but `0–9 a–f`.
     pub fn new(prefix: &str) -> Result<Self, ErrorKind> {
-        let refused = || ErrorKind::expected("1 to 64 lower-case hexadecimal digits");
+        let refused = || ErrorKind::expected("1 to 64 lower-case hexadecimal digits").but_found_text(prefix);
         let digits = u8::try_from(prefix.len()).ok().filter(|digits| *digits > 0).ok_or_else(refused)?;
         let mut hash = [0; 32];
         for (at, digit) in prefix.bytes().enumerate() {

@@ -5,10 +5,10 @@
 //! characters are let through, because canonical text has them raw; a file as received must have none.
 
 use alloc::borrow::Cow;
-use alloc::string::String;
+use alloc::string::{String, ToString as _};
 
-use crate::ErrorKind;
-use crate::canonical::DEPTH;
+use crate::canonical::{DEPTH, NESTING};
+use crate::{ErrorKind, Json, Unknown};
 
 /// Reads canonical text value by value, without a tree.
 pub struct Reader<'a> {
@@ -49,7 +49,19 @@ impl<'a> Reader<'a> {
 
     /// Nothing may follow.
     pub(crate) fn end(&self) -> Result<(), ErrorKind> {
-        if self.at == self.text.len() { Ok(()) } else { Err(ErrorKind::expected("nothing more")) }
+        if self.at == self.text.len() { Ok(()) } else { Err(self.expected("the end of the text")) }
+    }
+
+    /// The error that something else stands where the reader is.
+    #[cold]
+    pub(crate) fn expected(&self, expected: &'static str) -> ErrorKind {
+        self.expected_at(self.at, expected)
+    }
+
+    /// The error that something else stands at `start`.
+    #[cold]
+    pub(crate) fn expected_at(&self, start: usize, expected: &'static str) -> ErrorKind {
+        ErrorKind::expected(expected).but_found_next(self.text.get(start..).unwrap_or_default())
     }
 
     /// Reads an object; `member` must read or skip each value.
@@ -116,7 +128,7 @@ impl<'a> Reader<'a> {
                 return Ok(if has_escapes { unescape(text) } else { Cow::Borrowed(text) });
             }
             if !matches!(rest.get(special + 1), Some(b'"' | b'\\')) {
-                return Err(ErrorKind::expected("no other escapes than two"));
+                return Err(ErrorKind::expected("no escapes but those of quotes and backslashes"));
             }
             has_escapes = true;
             self.at += 2;
@@ -125,15 +137,17 @@ impl<'a> Reader<'a> {
 
     /// An integer from 0 to 2⁶⁴−1.
     pub(crate) fn unsigned(&mut self) -> Result<u64, ErrorKind> {
-        let expected = |_| ErrorKind::expected("an integer that is not negative");
-        self.integer().and_then(|digits| digits.parse().map_err(expected))
+        let start = self.at;
+        let digits = self.integer()?;
+        digits.parse().map_err(|_| self.expected_at(start, "an integer that is not negative"))
     }
 
     pub(crate) fn boolean(&mut self) -> Result<bool, ErrorKind> {
+        let start = self.at;
         match self.skip()? {
             "true" => Ok(true),
             "false" => Ok(false),
-            _ => Err(ErrorKind::expected("true or false")),
+            _ => Err(self.expected_at(start, "true or false")),
         }
     }
 
@@ -148,6 +162,12 @@ impl<'a> Reader<'a> {
             _ => self.literal()?,
         }
         Ok(self.since(start))
+    }
+
+    /// Keeps the next value as a member that the specification does not define.
+    pub(crate) fn keep(&mut self, name: &str, unknown: &mut Unknown) -> Result<(), ErrorKind> {
+        unknown.insert(name.to_string(), Json::from_canonical(self.skip()?));
+        Ok(())
     }
 
     /// Passes over the next value if it is this one, which was read before: that needs no more than a look at its bytes.
@@ -176,7 +196,7 @@ impl<'a> Reader<'a> {
         };
         let padded = digits.starts_with('0') && length > 1;
         if !fits || padded {
-            return Err(ErrorKind::expected("an integer"));
+            return Err(self.expected("an integer"));
         }
         self.at += length;
         Ok(number)
@@ -185,7 +205,7 @@ impl<'a> Reader<'a> {
     fn literal(&mut self) -> Result<(), ErrorKind> {
         let rest = self.text.get(self.at..).unwrap_or_default();
         let literal = ["true", "false", "null"].into_iter().find(|literal| rest.starts_with(literal));
-        self.at += literal.ok_or_else(|| ErrorKind::expected("a value"))?.len();
+        self.at += literal.ok_or_else(|| self.expected("a value"))?.len();
         Ok(())
     }
 
@@ -194,18 +214,18 @@ impl<'a> Reader<'a> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    fn pass(&mut self, byte: u8, what: &str) -> Result<(), ErrorKind> {
+    fn pass(&mut self, byte: u8, what: &'static str) -> Result<(), ErrorKind> {
         if self.next() != Some(byte) {
-            return Err(ErrorKind::expected(what));
+            return Err(self.expected(what));
         }
         self.at += 1;
         Ok(())
     }
 
     /// Passes over the bracket that opens an array or object.
-    pub(crate) fn enter(&mut self, bracket: u8, what: &str) -> Result<(), ErrorKind> {
+    pub(crate) fn enter(&mut self, bracket: u8, what: &'static str) -> Result<(), ErrorKind> {
         self.pass(bracket, what)?;
-        self.depth = self.depth.checked_sub(1).ok_or_else(|| ErrorKind::expected("less nesting"))?;
+        self.depth = self.depth.checked_sub(1).ok_or_else(|| ErrorKind::expected(NESTING))?;
         Ok(())
     }
 
@@ -222,7 +242,7 @@ impl<'a> Reader<'a> {
                 Ok(true)
             }
             Some(_) if !begun => Ok(true),
-            _ => Err(ErrorKind::expected("a comma or the end")),
+            _ => Err(self.expected("a comma or the closing bracket")),
         }
     }
 }

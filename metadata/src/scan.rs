@@ -37,7 +37,7 @@ pub(crate) struct Scan {
     read: u64,
     /// So much must be there before it is tried again: a value of many parts is not read once for each.
     enough: usize,
-    place: Place,
+    state: ScanState,
     /// The members of `signed` that were read, the targets taken out.
     rest: String,
     last_path: Option<String>,
@@ -54,7 +54,7 @@ struct Found {
 
 /// Where in `signed` the pass is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum ScanState {
     Start,
     /// Between its members; whether there was one.
     Members(bool),
@@ -68,8 +68,8 @@ impl Scan {
     pub(crate) fn new(signed: Range<u64>) -> Self {
         let read = signed.start;
         let (block, window, rest, found) = (Sha256::new(), Vec::new(), String::new(), Found::default());
-        let (place, last_path, failed) = (Place::Start, None, false);
-        Self { signed, taken: 0, block, window, read, enough: 0, place, rest, last_path, failed, found }
+        let (state, last_path, failed) = (ScanState::Start, None, false);
+        Self { signed, taken: 0, block, window, read, enough: 0, state, rest, last_path, failed, found }
     }
 
     /// Takes the next part of the file.
@@ -95,8 +95,8 @@ impl Scan {
     /// What was found, if all of it was in order.
     pub(crate) fn finish(mut self) -> Result<Scanned, ErrorKind> {
         self.advance();
-        if self.failed || self.place != Place::End || !self.window.is_empty() || self.taken != self.signed.end + 1 {
-            return Err(ErrorKind::expected("canonical text"));
+        if self.failed || self.state != ScanState::End || !self.window.is_empty() || self.taken != self.signed.end + 1 {
+            return Err(ErrorKind::expected("JSON in canonical form"));
         }
         if !self.taken.is_multiple_of(BLOCK as u64) {
             self.found.blocks.push(self.block.finalize().into());
@@ -145,17 +145,17 @@ impl Scan {
     /// Reads one thing, and gives its length; none where more of the text is needed, or it is not in order.
     fn step(&mut self, text: &str) -> Option<usize> {
         // The envelope, and `signed`; then `targets`.
-        let mut reader = Reader::nested(text, if matches!(self.place, Place::Targets(_)) { 3 } else { 2 });
-        match self.place {
-            Place::Start => {
+        let mut reader = Reader::nested(text, if matches!(self.state, ScanState::Targets(_)) { 3 } else { 2 });
+        match self.state {
+            ScanState::Start => {
                 reader.enter(b'{', "an object").ok()?;
                 self.rest.push('{');
-                self.place = Place::Members(false);
+                self.state = ScanState::Members(false);
             }
-            Place::Members(begun) => {
+            ScanState::Members(begun) => {
                 if !reader.goes_on(b'}', begun).ok()? {
                     self.rest.push('}');
-                    self.place = Place::End;
+                    self.state = ScanState::End;
                     return Some(reader.position());
                 }
                 let start = reader.position();
@@ -169,13 +169,13 @@ impl Scan {
                 }
                 self.rest.push_str(if begun { "," } else { "" });
                 self.rest.push_str(reader.since(start));
-                self.place = if is_targets { Place::Targets(false) } else { Place::Members(true) };
+                self.state = if is_targets { ScanState::Targets(false) } else { ScanState::Members(true) };
             }
-            Place::Targets(begun) => {
+            ScanState::Targets(begun) => {
                 if !reader.goes_on(b'}', begun).ok()? {
                     self.rest.push('}');
                     self.found.end = self.read;
-                    self.place = Place::Members(true);
+                    self.state = ScanState::Members(true);
                     return Some(reader.position());
                 }
                 let start = self.read + reader.position() as u64;
@@ -186,9 +186,9 @@ impl Scan {
                 let last_path = self.last_path.get_or_insert_default();
                 last_path.clear();
                 last_path.push_str(&path);
-                self.place = Place::Targets(true);
+                self.state = ScanState::Targets(true);
             }
-            Place::End => return None,
+            ScanState::End => return None,
         }
         Some(reader.position())
     }

@@ -30,24 +30,24 @@ const LONGEST_HEAD: usize = BLOCK;
 
 /// A file to be judged, from the store or from a server.
 #[derive(Clone, Debug)]
-pub enum Stored {
+pub enum FileContent {
     /// Its bytes.
     Bytes(Vec<u8>),
     /// A file that is too large to be held, or read more than once, without need.
-    File(Arc<dyn ReadParts>),
+    File(Arc<dyn RandomAccess>),
 }
 
 /// A file that was accepted, to be kept byte for byte.
 #[derive(Clone, Debug)]
-pub enum Kept {
+pub enum Accepted {
     /// Its bytes.
     Received(Received),
     /// The file that was given in parts.
-    File(Arc<dyn ReadParts>),
+    File(Arc<dyn RandomAccess>),
 }
 
 /// A large file that can be read in parts. It may change while it is read: nothing that it says is believed twice.
-pub trait ReadParts: Send + Sync + fmt::Debug {
+pub trait RandomAccess: Send + Sync + fmt::Debug {
     /// Its length in bytes.
     fn length(&self) -> u64;
 
@@ -75,7 +75,7 @@ pub trait ReadParts: Send + Sync + fmt::Debug {
     }
 }
 
-impl Stored {
+impl FileContent {
     /// The bytes; none where the file cannot be read.
     #[must_use]
     pub fn into_bytes(self) -> Option<Vec<u8>> {
@@ -92,7 +92,7 @@ impl Stored {
 /// A targets role that a threshold of the right keys has signed, and that is read where it is stored.
 #[derive(Clone)]
 pub(crate) struct StoredTargets {
-    file: Arc<dyn ReadParts>,
+    file: Arc<dyn RandomAccess>,
     /// The digest of each block of the file, as it was verified.
     blocks: Arc<Vec<[u8; 32]>>,
     /// Where each target stands in the file, in the order of their paths.
@@ -105,7 +105,7 @@ pub(crate) struct StoredTargets {
 
 impl StoredTargets {
     /// Verifies the file in one pass. Files whose text is not canonical as it stands cannot be read so.
-    pub(crate) fn verify(file: &Arc<dyn ReadParts>, required: &Required<'_>) -> Result<Self, ErrorKind> {
+    pub(crate) fn verify(file: &Arc<dyn RandomAccess>, required: &Required<'_>) -> Result<Self, ErrorKind> {
         let mut listed = required.listed_hashes(file.length())?;
         let (signatures, start) = read_file_head(&**file, required.limits.signatures)?;
         let signed = start..file.length().saturating_sub(1);
@@ -130,7 +130,7 @@ impl StoredTargets {
         Ok(Self { file: Arc::clone(file), blocks, starts, end: scanned.end, rest: scanned.rest })
     }
 
-    pub(crate) fn file(&self) -> &Arc<dyn ReadParts> {
+    pub(crate) fn file(&self) -> &Arc<dyn RandomAccess> {
         &self.file
     }
 
@@ -209,14 +209,15 @@ impl fmt::Debug for StoredTargets {
 }
 
 /// The signatures, and where `signed` starts. Whether that is so, the pass shows.
-fn read_file_head(file: &dyn ReadParts, most_signatures: u32) -> Result<(Vec<Signature>, u64), ErrorKind> {
+fn read_file_head(file: &dyn RandomAccess, most_signatures: u32) -> Result<(Vec<Signature>, u64), ErrorKind> {
     let mut head = vec![0; usize::try_from(file.length()).unwrap_or(LONGEST_HEAD).min(LONGEST_HEAD)];
     if !file.read(0, &mut head) {
         return Err(ErrorKind::StoredFileChanged);
     }
     let text = head.utf8_chunks().next().map(|chunk| chunk.valid()).unwrap_or_default();
     let found = read_head(text, most_signatures)?;
-    let (signatures, start) = found.ok_or_else(|| ErrorKind::expected("signatures before what is signed"))?;
+    let (signatures, start) =
+        found.ok_or_else(|| ErrorKind::expected("the member signatures, then the member signed"))?;
     Ok((signatures, start as u64))
 }
 

@@ -32,7 +32,7 @@ impl Disk {
     }
 }
 
-impl ReadParts for Disk {
+impl RandomAccess for Disk {
     fn length(&self) -> u64 {
         self.length.load(Relaxed) as u64
     }
@@ -51,7 +51,7 @@ impl ReadParts for Disk {
 #[derive(Debug)]
 struct Cut(Disk, usize);
 
-impl ReadParts for Cut {
+impl RandomAccess for Cut {
     fn length(&self) -> u64 {
         self.0.length()
     }
@@ -106,11 +106,11 @@ fn file_of(signed: &str, scheme: Scheme) -> Vec<u8> {
 }
 
 fn verify(file: &Arc<Disk>) -> Result<StoredTargets, ErrorKind> {
-    let file: Arc<dyn ReadParts> = Arc::clone(file) as _;
+    let file: Arc<dyn RandomAccess> = Arc::clone(file) as _;
     verify_with(&file, &MetaFile::new(Version::ONE), &ring(Scheme::Ed25519, 1))
 }
 
-fn verify_with(file: &Arc<dyn ReadParts>, listed: &MetaFile, ring: &KeyRing) -> Result<StoredTargets, ErrorKind> {
+fn verify_with(file: &Arc<dyn RandomAccess>, listed: &MetaFile, ring: &KeyRing) -> Result<StoredTargets, ErrorKind> {
     let limits = Limits { signatures: 4, ..Limits::default() };
     StoredTargets::verify(file, &Required { role: &RoleName::TARGETS, ring, listed: Some(listed), limits: &limits })
 }
@@ -127,9 +127,9 @@ fn a_role_reads_the_same_from_the_file_and_from_memory() {
             let mut role = role(count);
             role.unknown.insert("x".into(), Json::parse("[1,{\"a\":null}]").unwrap());
             role.delegations = (count == 2).then(Delegations::new);
-            let file: Arc<dyn ReadParts> = disk(&file_of(&role.write(), scheme));
+            let file: Arc<dyn RandomAccess> = disk(&file_of(&role.write(), scheme));
             let mut listed = MetaFile::new(Version::ONE);
-            let bytes = Stored::File(Arc::clone(&file)).into_bytes().unwrap();
+            let bytes = FileContent::File(Arc::clone(&file)).into_bytes().unwrap();
             (listed.length, listed.hashes) = (Some(file.length()), Hashes::of(&bytes, &[Algorithm::Sha256]));
             let stored = verify_with(&file, &listed, &ring(scheme, 1)).unwrap();
             assert_eq!((stored.version(), stored.expires(), stored.len()), (role.version, role.expires, count));
@@ -151,7 +151,7 @@ fn parts_may_be_cut_anywhere() {
         let role = role(count);
         let bytes = file_of(&role.write(), Scheme::Ed25519);
         assert!(count < 900 || bytes.len() > 3 * BLOCK, "{}", bytes.len());
-        let file: Arc<dyn ReadParts> = Arc::new(Cut(Disk::of(&bytes), length));
+        let file: Arc<dyn RandomAccess> = Arc::new(Cut(Disk::of(&bytes), length));
         let stored = verify_with(&file, &MetaFile::new(Version::ONE), &ring(Scheme::Ed25519, 1)).unwrap();
         for number in (0..count).step_by(count / 30) {
             assert_eq!(stored.target(&path(number)), Ok(role.target(&path(number))));
@@ -216,7 +216,7 @@ fn no_changed_byte_is_accepted() {
 
 #[test]
 fn thresholds_count_as_in_memory() {
-    let file: Arc<dyn ReadParts> = disk(&file_of(&role(2).write(), Scheme::Ed25519));
+    let file: Arc<dyn RandomAccess> = disk(&file_of(&role(2).write(), Scheme::Ed25519));
     let listed = MetaFile::new(Version::ONE);
     let threshold = Threshold::new(2).unwrap();
     let verdict = verify_with(&file, &listed, &ring(Scheme::Ed25519, 2)).err();
@@ -230,7 +230,7 @@ fn thresholds_count_as_in_memory() {
     let signed = role(2).write();
     let sig = signer(Scheme::Ed25519).sign(signed.as_bytes()).unwrap();
     let twice = assemble(&signed, &ids.clone().map(|id| Signature::new(id, sig.clone())));
-    let file: Arc<dyn ReadParts> = disk(&twice);
+    let file: Arc<dyn RandomAccess> = disk(&twice);
     let verdict = verify_with(&file, &listed, &KeyRing::new(&keys, &ids, threshold)).err();
     assert_eq!(verdict, Some(ErrorKind::ThresholdNotMet { valid: 1, threshold }));
 }
@@ -238,7 +238,7 @@ fn thresholds_count_as_in_memory() {
 #[test]
 fn what_is_listed_is_checked() {
     let bytes = file_of(&role(2).write(), Scheme::Ed25519);
-    let file: Arc<dyn ReadParts> = disk(&bytes);
+    let file: Arc<dyn RandomAccess> = disk(&bytes);
     let mut listed = MetaFile::new(Version::ONE);
     listed.length = Some(bytes.len() as u64 + 1);
     let verdict = verify_with(&file, &listed, &ring(Scheme::Ed25519, 1)).err();

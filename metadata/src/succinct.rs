@@ -8,7 +8,9 @@ use crate::canonical;
 use crate::key::{read_keyids, write_keyids};
 use crate::path::hash_of;
 use crate::reader::Reader;
-use crate::{ErrorKind, Json, KeyId, RoleName, TargetPath, Threshold, Unknown};
+use crate::{ErrorKind, KeyId, RoleName, TargetPath, Threshold, Unknown};
+
+const BIT_LENGTH: &str = "a number of bits from 1 to 32";
 
 /// Bins by the first bits of the SHA-256 of a target path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +37,8 @@ impl SuccinctRoles {
         name_prefix: &str,
     ) -> Result<Self, ErrorKind> {
         if !(1..=32).contains(&bit_length) {
-            return Err(ErrorKind::expected("a bit_length from 1 to 32"));
+            let found = bit_length.to_string();
+            return Err(ErrorKind::expected(BIT_LENGTH).but_found_text(&found).within("bit_length"));
         }
         let name_prefix = name_prefix.to_string();
         Ok(Self { keyids, threshold, unknown: Unknown::new(), bit_length, name_prefix })
@@ -89,19 +92,20 @@ impl SuccinctRoles {
             match name {
                 "keyids" => keyids = Some(read_keyids(value, &[])?),
                 "threshold" => threshold = Some(Threshold::read(value)?),
-                "bit_length" => bit_length = Some(u32::try_from(value.unsigned()?).unwrap_or(u32::MAX)),
-                "name_prefix" => name_prefix = Some(value.string()?.into_owned()),
-                _ => {
-                    unknown.insert(name.to_string(), Json::from_canonical(value.skip()?));
+                "bit_length" => {
+                    let start = value.position();
+                    let bits = u32::try_from(value.unsigned()?).map_err(|_| value.expected_at(start, BIT_LENGTH))?;
+                    bit_length = Some(bits);
                 }
+                "name_prefix" => name_prefix = Some(value.string()?.into_owned()),
+                _ => value.keep(name, &mut unknown)?,
             }
             Ok(())
         })?;
-        let (Some(keyids), Some(threshold), Some(bit_length), Some(name_prefix)) =
-            (keyids, threshold, bit_length, name_prefix)
-        else {
-            return Err(ErrorKind::expected("keyids, threshold, bit_length and name_prefix"));
-        };
+        let keyids = keyids.ok_or_else(|| ErrorKind::missing("keyids"))?;
+        let threshold = threshold.ok_or_else(|| ErrorKind::missing("threshold"))?;
+        let bit_length = bit_length.ok_or_else(|| ErrorKind::missing("bit_length"))?;
+        let name_prefix = name_prefix.ok_or_else(|| ErrorKind::missing("name_prefix"))?;
         Ok(Self { unknown, ..Self::new(keyids, threshold, bit_length, &name_prefix)? })
     }
 
@@ -119,6 +123,7 @@ impl SuccinctRoles {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Json;
 
     fn bins(bit_length: u32) -> SuccinctRoles {
         SuccinctRoles::new(Vec::new(), Threshold::ONE, bit_length, "bins").unwrap()

@@ -13,7 +13,7 @@ use crate::ErrorKind;
 /// # Errors
 /// [`ErrorKind::Malformed`] for everything else, second 60 and year 0 included.
 pub fn parse_time(text: &str) -> Result<DateTime<Utc>, ErrorKind> {
-    let refused = || ErrorKind::expected("a date-time such as 2030-01-31T00:00:00Z");
+    let refused = || ErrorKind::expected("a date-time such as 2030-01-31T00:00:00Z").but_found_text(text);
     if !has_the_shape(text.as_bytes()) || text.starts_with("0000") || text.get(17..19) == Some("60") {
         return Err(refused());
     }

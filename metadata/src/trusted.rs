@@ -15,7 +15,7 @@ use crate::update::targets::{missing_targets, request_targets, verify_targets};
 use crate::update::{Request, Update};
 use crate::verify::Required;
 use crate::{
-    Delegations, Error, ErrorKind, Kept, KeyRing, Limit, Limits, RoleName, Root, Snapshot, Stored, TargetFile,
+    Accepted, Delegations, Error, ErrorKind, FileContent, KeyRing, Limit, Limits, RoleName, Root, Snapshot, TargetFile,
     TargetPath, Targets, Timestamp, Verified, Version,
 };
 
@@ -59,9 +59,9 @@ impl TrustedMetadata {
 
     /// The top-level targets role for later updates in this process; none where it is read where it is stored.
     #[must_use]
-    pub fn known_targets(&self) -> Option<KnownTargets> {
+    pub fn reusable_targets(&self) -> Option<ReusableTargets> {
         let ring = self.update.root.key_ring(&RoleName::TARGETS).ok()?;
-        Some(KnownTargets { targets: Arc::clone(self.targets.held()?), ring: ring.fingerprint() })
+        Some(ReusableTargets { targets: Arc::clone(self.targets.held()?), ring: ring.fingerprint() })
     }
 
     /// The delegated roles that were needed so far; one that is trusted with several sets of keys comes once for each.
@@ -114,7 +114,12 @@ impl TrustedMetadata {
     ///
     /// # Errors
     /// The verdict.
-    pub fn verify_delegated(&self, role: &RoleName, ring: &KeyRing, file: Stored) -> Result<VerifiedTargets, Error> {
+    pub fn verify_delegated(
+        &self,
+        role: &RoleName,
+        ring: &KeyRing,
+        file: FileContent,
+    ) -> Result<VerifiedTargets, Error> {
         verify_targets(&self.update, &self.snapshot, role, ring, file, None)
     }
 
@@ -133,7 +138,7 @@ impl TrustedMetadata {
     }
 
     /// Judges the file of a delegated role as its delegator says (5.6.1 to 5.6.6).
-    pub(crate) fn verify(&self, edge: &Edge, file: Stored) -> Result<VerifiedTargets, Error> {
+    pub(crate) fn verify(&self, edge: &Edge, file: FileContent) -> Result<VerifiedTargets, Error> {
         // The same bytes that are trusted with other keys are read once.
         let known = self.delegated.range((edge.role.clone(), Fingerprint::default())..).next();
         let known = known.filter(|((role, _), _)| *role == edge.role).and_then(|(_, targets)| targets.held());
@@ -149,12 +154,12 @@ impl TrustedMetadata {
 /// The top-level targets role as an update came to trust it. A later update of the same process that meets the same bytes
 /// under the same keys need not read and verify them again; all else is judged anew.
 #[derive(Clone, Debug)]
-pub struct KnownTargets {
+pub struct ReusableTargets {
     targets: Arc<Verified<Targets>>,
     ring: Fingerprint,
 }
 
-impl KnownTargets {
+impl ReusableTargets {
     fn is(&self, role: &RoleName, ring: &KeyRing, bytes: &[u8]) -> bool {
         *role == RoleName::TARGETS && **self.targets.bytes() == *bytes && self.ring == ring.fingerprint()
     }
@@ -162,10 +167,10 @@ impl KnownTargets {
 
 /// A targets role that is trusted: held in memory, or read where it is stored.
 #[derive(Clone, Debug)]
-pub struct VerifiedTargets(Place);
+pub struct VerifiedTargets(Backing);
 
 #[derive(Clone, Debug)]
-enum Place {
+enum Backing {
     Held(Arc<Verified<Targets>>),
     Stored(Arc<StoredTargets>),
 }
@@ -174,37 +179,37 @@ impl VerifiedTargets {
     /// 5.6.2 and 5.6.3: the file that is listed, signed by the ring. What was verified before in this process, or with
     /// other keys, is not read again.
     pub(crate) fn verify(
-        known: Option<&KnownTargets>,
+        known: Option<&ReusableTargets>,
         same: Option<&Arc<Verified<Targets>>>,
         required: &Required<'_>,
-        file: Stored,
+        file: FileContent,
     ) -> Result<Self, Error> {
         let role = required.role;
-        if let Stored::File(file) = &file
+        if let FileContent::File(file) = &file
             && let Ok(targets) = StoredTargets::verify(file, required)
         {
-            return Ok(Self(Place::Stored(Arc::new(targets))));
+            return Ok(Self(Backing::Stored(Arc::new(targets))));
         }
         // What cannot be read where it is may still be good.
         let bytes = file.into_bytes().ok_or_else(|| ErrorKind::StoredFileChanged.of(role))?;
         if let Some(known) = known.filter(|known| known.is(role, required.ring, &bytes)) {
             required.check_listed(&bytes).map_err(|kind| kind.of(role))?;
-            return Ok(Self(Place::Held(Arc::clone(&known.targets))));
+            return Ok(Self(Backing::Held(Arc::clone(&known.targets))));
         }
         if let Some(same) = same.filter(|same| **same.bytes() == *bytes) {
             required.check_listed(&bytes).map_err(|kind| kind.of(role))?;
             same.verify(role, required.ring)?;
-            return Ok(Self(Place::Held(Arc::clone(same))));
+            return Ok(Self(Backing::Held(Arc::clone(same))));
         }
-        required.verify(bytes).map(|targets| Self(Place::Held(Arc::new(targets))))
+        required.verify(bytes).map(|targets| Self(Backing::Held(Arc::new(targets))))
     }
 
     /// Its version.
     #[must_use]
     pub fn version(&self) -> Version {
         match &self.0 {
-            Place::Held(targets) => targets.version,
-            Place::Stored(targets) => targets.version(),
+            Backing::Held(targets) => targets.version,
+            Backing::Stored(targets) => targets.version(),
         }
     }
 
@@ -212,8 +217,8 @@ impl VerifiedTargets {
     #[must_use]
     pub fn expires(&self) -> DateTime<Utc> {
         match &self.0 {
-            Place::Held(targets) => targets.expires,
-            Place::Stored(targets) => targets.expires(),
+            Backing::Held(targets) => targets.expires,
+            Backing::Stored(targets) => targets.expires(),
         }
     }
 
@@ -221,8 +226,8 @@ impl VerifiedTargets {
     #[must_use]
     pub fn delegations(&self) -> Option<&Delegations> {
         match &self.0 {
-            Place::Held(targets) => targets.delegations.as_ref(),
-            Place::Stored(targets) => targets.delegations(),
+            Backing::Held(targets) => targets.delegations.as_ref(),
+            Backing::Stored(targets) => targets.delegations(),
         }
     }
 
@@ -232,16 +237,16 @@ impl VerifiedTargets {
     /// [`ErrorKind::StoredFileChanged`].
     pub fn target(&self, path: &TargetPath) -> Result<Option<TargetFile>, ErrorKind> {
         match &self.0 {
-            Place::Held(targets) => Ok(targets.target(path)),
-            Place::Stored(targets) => targets.target(path),
+            Backing::Held(targets) => Ok(targets.target(path)),
+            Backing::Stored(targets) => targets.target(path),
         }
     }
 
     /// The paths of all that this role itself lists, in their order.
     pub(crate) fn paths(&self) -> Box<dyn Iterator<Item = Result<TargetPath, ErrorKind>> + '_> {
         match &self.0 {
-            Place::Held(targets) => Box::new(targets.paths().map(Ok)),
-            Place::Stored(targets) => Box::new(targets.paths()),
+            Backing::Held(targets) => Box::new(targets.paths().map(Ok)),
+            Backing::Stored(targets) => Box::new(targets.paths()),
         }
     }
 
@@ -249,8 +254,8 @@ impl VerifiedTargets {
     #[must_use]
     pub fn len(&self) -> usize {
         match &self.0 {
-            Place::Held(targets) => targets.len(),
-            Place::Stored(targets) => targets.len(),
+            Backing::Held(targets) => targets.len(),
+            Backing::Stored(targets) => targets.len(),
         }
     }
 
@@ -261,10 +266,10 @@ impl VerifiedTargets {
     }
 
     /// The file as it was received, to be kept.
-    pub(crate) fn kept(&self) -> Kept {
+    pub(crate) fn kept(&self) -> Accepted {
         match &self.0 {
-            Place::Held(targets) => Kept::Received(targets.bytes().clone()),
-            Place::Stored(targets) => Kept::File(Arc::clone(targets.file())),
+            Backing::Held(targets) => Accepted::Received(targets.bytes().clone()),
+            Backing::Stored(targets) => Accepted::File(Arc::clone(targets.file())),
         }
     }
 
@@ -272,8 +277,8 @@ impl VerifiedTargets {
     #[must_use]
     pub fn held(&self) -> Option<&Arc<Verified<Targets>>> {
         match &self.0 {
-            Place::Held(targets) => Some(targets),
-            Place::Stored(_) => None,
+            Backing::Held(targets) => Some(targets),
+            Backing::Stored(_) => None,
         }
     }
 }

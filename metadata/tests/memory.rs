@@ -13,8 +13,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, Utc};
 use lastmile_keys::{PrivateKey, Scheme, Signer as _};
 use lastmile_metadata::{
-    Error, ErrorKind, Key, Limits, Signature, Stage, Stored, StoredFloors, TargetPath, TrustedMetadata, UpdateRoot,
-    assemble,
+    Error, ErrorKind, FileContent, Key, Limits, Signature, Stage, StoredFloors, TargetPath, TrustedMetadata,
+    UpdateRoot, assemble,
 };
 use peak_alloc::PeakAlloc;
 
@@ -110,7 +110,7 @@ impl Repository {
             if file.is_none() && !request.may_be_absent() {
                 break;
             }
-            stage.apply(file.map(Stored::Bytes))?;
+            stage.apply(file.map(FileContent::Bytes))?;
         }
         stage.finish()
     }
@@ -250,7 +250,7 @@ fn what_nobody_has_signed_costs_a_few_times_its_length() {
         let file = repository.files.remove("1.targets.json").unwrap();
         let begin = String::from_utf8_lossy(&file[..100]).into_owned();
         let length = file.len();
-        let (error, cost) = peak(|| targets.apply(Some(Stored::Bytes(file))).unwrap_err());
+        let (error, cost) = peak(|| targets.apply(Some(FileContent::Bytes(file))).unwrap_err());
         let told = error.to_string();
         println!("{length} bytes cost {cost} more: {told}");
         assert!(cost < 4 * length, "{begin}: {length} bytes cost {cost} more");

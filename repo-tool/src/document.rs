@@ -81,8 +81,8 @@ impl Document {
     pub fn new<R: Role>(role: &RoleName, content: &R, rings: Rings) -> Self {
         Self {
             role: role.clone(),
-            version: content.version(),
-            expires: content.expires(),
+            version: content.version,
+            expires: content.expires,
             identity: next_identity(),
             signatures: Vec::new(),
             signed: content.write(),
@@ -264,7 +264,7 @@ fn next_identity() -> u64 {
 fn header(role: &RoleName, file: Vec<u8>) -> Result<(Version, DateTime<Utc>), Error> {
     fn of<R: Role>(role: &RoleName, file: Vec<u8>) -> Result<(Version, DateTime<Utc>), Error> {
         let content = Envelope::<R>::parse(role, file)?.unverified(role)?;
-        Ok((content.version(), content.expires()))
+        Ok((content.version, content.expires))
     }
     match role.as_str() {
         "root" => of::<Root>(role, file),

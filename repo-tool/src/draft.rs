@@ -8,8 +8,7 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use lastmile_metadata::{
-    Delegations, MetaFile, Role, RoleName, Root, SPEC_VERSION, Snapshot, TargetPath, Targets, Timestamp, Unknown,
-    Version,
+    Delegations, Header, MetaFile, Role, RoleName, Root, Snapshot, TargetPath, Targets, Timestamp, Version,
 };
 
 use crate::config::Config;
@@ -240,13 +239,7 @@ impl Draft {
         let expires = with.config.role(&timestamp_role).expiry(with.now);
         let mut timestamp = match with.published {
             Some(published) => (*published.timestamp).clone(),
-            None => Timestamp {
-                spec_version: SPEC_VERSION.to_string(),
-                version,
-                expires,
-                snapshot: listed.clone(),
-                unknown: Unknown::new(),
-            },
+            None => Timestamp { header: Header::new(version, expires), snapshot: listed.clone() },
         };
         (timestamp.version, timestamp.expires, timestamp.snapshot) = (version, expires, listed);
         let rings = self.rings(&timestamp_role, with)?;

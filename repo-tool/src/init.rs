@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use lastmile_client::disk;
 use lastmile_keys::{PrivateKey, Scheme, Signer as _};
-use lastmile_metadata::{Key, KeyId, RoleKeys, RoleName, Root, SPEC_VERSION, Targets, Threshold, Unknown, Version};
+use lastmile_metadata::{Header, Key, KeyId, RoleKeys, RoleName, Root, Targets, Threshold, Version};
 
 use crate::config::{Config, KeyUri, RoleConfig};
 use crate::draft::{Completion, Draft};
@@ -176,13 +176,10 @@ impl NewRepository {
         let mut config = Config::new(self.consistent_snapshot, self.hash_prefixed_targets);
         let mut store = KeyStore::new(layout.dir(), [], std::sync::Arc::clone(&invocation.phrases));
         let mut root = Root {
-            spec_version: SPEC_VERSION.to_string(),
-            version: Version::ONE,
-            expires: invocation.now,
+            header: Header::new(Version::ONE, invocation.now),
             consistent_snapshot: self.consistent_snapshot,
             keys: BTreeMap::new(),
             roles: BTreeMap::new(),
-            unknown: Unknown::new(),
         };
         let folder = self.keys.clone().unwrap_or_else(|| layout.keys());
         let roles = [RoleName::ROOT, RoleName::TARGETS, RoleName::SNAPSHOT, RoleName::TIMESTAMP];

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use lastmile_client::MemoryStore;
 use lastmile_keys::KeyMaterial;
 use lastmile_metadata::{
-    DelegatedRoles, Delegations, Error as MetadataError, ErrorKind, Found, KeyRing, KnownTargets, Request, RoleName,
-    Root, Snapshot, Stage as _, Stored, TargetPath, Targets, Timestamp, TrustedMetadata, Verified, VerifiedTargets,
-    Version,
+    DelegatedRoles, Delegations, Error as MetadataError, ErrorKind, FileContent, Found, KeyRing, Request,
+    ReusableTargets, RoleName, Root, Snapshot, Stage as _, TargetPath, Targets, Timestamp, TrustedMetadata, Verified,
+    VerifiedTargets, Version,
 };
 
 use crate::draft::Draft;
@@ -84,8 +84,8 @@ impl Published {
     }
 
     /// The top-level targets, for clients of the same process.
-    pub(crate) fn known_targets(&self) -> Option<KnownTargets> {
-        self.trusted.known_targets()
+    pub(crate) fn reusable_targets(&self) -> Option<ReusableTargets> {
+        self.trusted.reusable_targets()
     }
 
     /// The version of a targets role that clients are told of; none when it was never published.
@@ -219,7 +219,7 @@ impl Published {
         let metadata = self.layout.metadata();
         let mut search = self.trusted.search(path.clone());
         while let Some(request) = search.request() {
-            search.apply(Some(Stored::Bytes(read(&metadata, &request)?)))?;
+            search.apply(Some(FileContent::Bytes(read(&metadata, &request)?)))?;
         }
         let found = search.finish()?;
         let mut delegator: Option<&RoleName> = None;
@@ -369,7 +369,7 @@ impl Published {
     /// 5.6: a file that was put into the folder is not believed because it lies there.
     fn verify(&self, role: &RoleName, ring: &KeyRing) -> Result<Arc<Verified<Targets>>, Error> {
         let file = read(&self.layout.metadata(), &self.trusted.delegated_request(role)?)?;
-        held(role, &self.trusted.verify_delegated(role, ring, Stored::Bytes(file))?)
+        held(role, &self.trusted.verify_delegated(role, ring, FileContent::Bytes(file))?)
     }
 }
 

@@ -57,6 +57,15 @@ fn verify_refuses_a_folder_without_the_pinned_root() {
 }
 
 #[test]
+fn the_list_of_keys_is_an_object_with_a_schema() {
+    let output = output(&repository(), &["key", "list", "--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["schema"], 1);
+    let keys = json["keys"].as_array().unwrap();
+    assert!(!keys.is_empty() && keys.iter().all(|key| key["keyid"].is_string()), "{json}");
+}
+
+#[test]
 fn a_key_is_not_shown_as_verified_by_the_file_beside_it() {
     let folder = repository();
     let shown = |name: &str| {

@@ -63,7 +63,7 @@ fn f_cj_3_numbers_in_another_spelling_than_integers_are_refused() {
         "18446744073709551616",
         "-9223372036854775809",
     ] {
-        assert!(matches!(Json::parse(number), Err(ErrorKind::Malformed(_))), "{number}");
+        assert!(matches!(Json::parse(number), Err(ErrorKind::Malformed { .. })), "{number}");
         let text = String::from_utf8(Repository::new().written("targets")).unwrap();
         let bent = text.replacen("\"version\"", &format!("\"x-number\": {number}, \"version\""), 1);
         malformed(parse::<Targets>(bent.into_bytes()));
@@ -140,7 +140,7 @@ fn f_cj_5_a_member_that_occurs_twice_refuses_the_file_wherever_it_stands() {
 
 #[test]
 fn f_cj_5_a_member_that_occurs_twice_in_two_spellings_refuses_the_file() {
-    assert!(matches!(Json::parse(r#"{"a":1,"\u0061":1}"#), Err(ErrorKind::Malformed(_))));
+    assert!(matches!(Json::parse(r#"{"a":1,"\u0061":1}"#), Err(ErrorKind::Malformed { .. })));
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn f_4_1_1_deep_nesting_is_refused_without_harm() {
             assert!(Json::parse(&unclosed).is_err());
             assert!(matches!(
                 Json::parse(&format!("{unclosed}1{}", close.repeat(depth))),
-                Err(ErrorKind::Malformed(_))
+                Err(ErrorKind::Malformed { .. })
             ));
         }
     }

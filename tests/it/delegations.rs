@@ -262,5 +262,5 @@ fn succinct(bit_length: Value, prefix: &str) -> Result<Verified<Targets>, Error>
 fn f_4_5_5_and_f_4_5_9_say_which_role_was_refused() {
     let found = delegation("path_hash_prefixes", json!(["00"])).map(drop).unwrap_err();
     assert_eq!(found.role.as_str(), "targets");
-    assert!(matches!(found.kind, ErrorKind::Malformed(_)));
+    assert!(matches!(found.kind, ErrorKind::Malformed { .. }));
 }

@@ -1,4 +1,5 @@
-//! The examples of the client, each run against a server on loopback with a repository that `lastmile-repo` made.
+//! The examples of the library crates. Those of the client run against a server on loopback with a repository that
+//! `lastmile-repo` made.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -6,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use lastmile_attacks::GOOD;
+use lastmile_keys::PublicKey;
 use lastmile_testkit::{FakeNetwork, Server, TARGETS};
 use tempfile::TempDir;
 
@@ -118,6 +120,19 @@ fn blocking_fetches_several_files_and_reports_progress() {
     for name in ["out/package", "out/team/package"] {
         assert_eq!(fs::read(setup.path(name)).unwrap(), GOOD, "{name}");
     }
+}
+
+#[test]
+fn own_signer_signs_with_a_key_that_another_thread_keeps() {
+    let signed = |message: &str| Command::new(program("examples/own_signer")).arg(message).output().unwrap();
+    let output = signed("signed text");
+    let (success, data, message) = printed(&output);
+    assert_eq!((success, message), (true, ""));
+    let values: Vec<&str> = data.lines().map(|line| line.split_whitespace().nth(1).unwrap()).collect();
+    let [keytype, scheme, public, signature] = values.as_slice() else { panic!("{data}") };
+    let key = PublicKey::from_tuf(keytype, scheme, public).unwrap();
+    assert!(key.verify(b"signed text", &hex::decode(signature).unwrap()));
+    assert_ne!(signed("other text").stdout, output.stdout);
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn refused<T>(result: Result<T, Error>) {
     match result.map(drop) {
         Err(Error {
             kind:
-                ErrorKind::Malformed(_)
+                ErrorKind::Malformed { .. }
                 | ErrorKind::NoSupportedHash(_)
                 | ErrorKind::WrongType { .. }
                 | ErrorKind::UnsupportedSpecVersion(_),

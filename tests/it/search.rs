@@ -1,7 +1,7 @@
 //! Spec 5.6.7: the pre-order search through delegations.
 
 use lastmile_client::{Error as ClientError, blocking};
-use lastmile_metadata::{ErrorKind, Limit, RoleName, Stage, Stored, Threshold};
+use lastmile_metadata::{ErrorKind, FileContent, Limit, RoleName, Stage, Threshold};
 use lastmile_testkit::{
     Delegation, NetworkFault, Repository, TestClient, TestKey, bin_of, hash, refused, sign, too_long,
 };
@@ -483,7 +483,7 @@ fn what_is_kept_of_one_role_is_not_taken_for_another_that_is_upcoming() {
     let mut trusted = session.trusted().clone();
     let listing = trusted.listing();
     let upcoming = listing.upcoming(9);
-    let file = |name: &str| Stored::Bytes(repository.network().file(&format!("metadata/{name}.json")).unwrap());
+    let file = |name: &str| FileContent::Bytes(repository.network().file(&format!("metadata/{name}.json")).unwrap());
     assert_eq!(upcoming.iter().map(|request| request.role.as_str()).collect::<Vec<_>>(), ["b", "c"]);
     assert!(listing.would_recall(&upcoming[0], file("2.b")) && listing.would_recall(&upcoming[1], file("1.c")));
     assert!(!listing.would_recall(&upcoming[0], file("1.c")) && !listing.would_recall(&upcoming[1], file("2.b")));

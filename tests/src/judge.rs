@@ -38,14 +38,14 @@ pub fn verdict(name: &str, kind: ErrorKind) -> Error {
     Error { role: role(name), kind }
 }
 
-/// What `result` says is wrong with the text, when it is malformed.
+/// What `result` says about text that is malformed: where, what was expected, what was found.
 ///
 /// # Panics
 ///
 /// When it is accepted, or refused for another reason.
 pub fn malformed<T>(result: Result<T, Error>) -> String {
     match result {
-        Err(Error { kind: ErrorKind::Malformed(what), .. }) => what,
+        Err(Error { kind: kind @ ErrorKind::Malformed { .. }, .. }) => kind.to_string(),
         Err(other) => panic!("refused for another reason: {other}"),
         Ok(_) => panic!("accepted"),
     }

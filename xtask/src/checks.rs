@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every check of the project, in the order in which a person wants to hear of
 //! a mistake.
 
-use crate::steps::{Outcome, Steps, cargo};
+use crate::steps::{Outcome, Steps, cargo, run_quietly, status};
 use crate::{counts, deny, random, setup, style};
 use std::path::Path;
 use std::process::Command;
@@ -32,6 +32,7 @@ pub(crate) fn run(project: &Path) -> bool {
         Err(error) => steps.run("random adversary", || Outcome::Failed(error)),
     }
     steps.tests("doc tests", &mut test(project, &["--doc"]));
+    steps.run("packages", || package(project));
     steps.run("instruction counts", || counts::check(project));
     steps.command("demo", &mut cargo(project, &["demo"]));
     let docs = ["doc", "--locked", "--workspace", "--all-features", "--no-deps"];
@@ -39,6 +40,32 @@ pub(crate) fn run(project: &Path) -> bool {
     steps.command("licences, bans, sources", &mut deny::check(project, &["licenses", "bans", "sources"]));
     steps.run("advisories", || deny::advisories(project));
     steps.summary()
+}
+
+/// The crates that are published.
+const PUBLISHED: [&str; 4] = ["lastmile-cli-support", "lastmile-keys", "lastmile-metadata", "lastmile-client"];
+
+/// What every published crate has beside its sources.
+const PACKAGED_FILES: [&str; 4] = ["Cargo.toml", "LICENSE-APACHE", "LICENSE-MIT", "README.md"];
+
+/// Packages what is published. cargo refuses a dependency without a version, and a manifest that is not complete. That the
+/// packages can be built from what is in them is verified before a release, by `cargo package` without `--no-verify`.
+fn package(project: &Path) -> Outcome {
+    let mut missing = Vec::new();
+    for name in PUBLISHED {
+        let listed = match run_quietly(&mut cargo(project, &["package", "--list", "--allow-dirty", "-p", name])) {
+            Ok(said) => said.stdout,
+            Err(error) => return Outcome::Failed(error),
+        };
+        let lacks = |file: &&&str| !listed.lines().any(|line| line == **file);
+        missing.extend(PACKAGED_FILES.iter().filter(lacks).map(|file| format!("{name} without {file}")));
+    }
+    if !missing.is_empty() {
+        return Outcome::Failed(missing.join(", "));
+    }
+    let mut command = cargo(project, &["package", "--locked", "--no-verify", "--allow-dirty"]);
+    command.args(PUBLISHED.iter().flat_map(|name| ["-p", name]));
+    status(&mut command)
 }
 
 fn test(project: &Path, arguments: &[&str]) -> Command {

@@ -1,6 +1,5 @@
 //! Delegations (spec 4.5): whom a targets role trusts with which paths.
 
-use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -11,8 +10,8 @@ use crate::key::{read_keyids, read_keys, write_keyids, write_keys};
 use crate::path::hash_of;
 use crate::reader::Reader;
 use crate::{
-    Error, ErrorKind, HashPrefix, Json, Key, KeyId, KeyRing, PathPattern, RoleName, SuccinctRoles, TargetPath,
-    Threshold, Unknown,
+    Error, ErrorKind, HashPrefix, Key, KeyId, KeyRing, PathPattern, RoleName, SuccinctRoles, TargetPath, Threshold,
+    Unknown,
 };
 
 /// The delegations of one targets role.
@@ -34,6 +33,9 @@ pub enum DelegatedRoles {
     /// Hash bins.
     Succinct(SuccinctRoles),
 }
+
+/// What [`RoleName::delegated`] accepts.
+const NAME: &str = "a name that is not empty and not that of a top-level role";
 
 /// One delegation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -187,18 +189,16 @@ impl Delegations {
                 "keys" => keys = Some(read_keys(value)?),
                 "roles" => listed = Some(read_roles(value)?),
                 "succinct_roles" => succinct = Some(SuccinctRoles::read(value)?),
-                _ => {
-                    unknown.insert(name.to_owned(), Json::from_canonical(value.skip()?));
-                }
+                _ => value.keep(name, &mut unknown)?,
             }
             Ok(())
         })?;
         let roles = match (listed, succinct) {
             (Some(listed), None) => DelegatedRoles::Listed(listed),
             (None, Some(succinct)) => DelegatedRoles::Succinct(succinct),
-            _ => return Err(ErrorKind::expected("either roles or succinct_roles")),
+            _ => return Err(ErrorKind::expected("one of the members roles and succinct_roles")),
         };
-        let keys = keys.ok_or_else(|| ErrorKind::expected("keys"))?;
+        let keys = keys.ok_or_else(|| ErrorKind::missing("keys"))?;
         Ok(Self { keys, roles, unknown })
     }
 
@@ -251,32 +251,28 @@ impl Delegation {
                 "name" => {
                     let text = value.string()?;
                     let role = RoleName::delegated(&text);
-                    name = Some(role.map_err(ErrorKind::malformed)?);
+                    name = Some(role.map_err(|_| ErrorKind::expected(NAME).but_found_text(&text))?);
                 }
                 "keyids" => keyids = Some(read_keyids(value, like)?),
                 "threshold" => threshold = Some(Threshold::read(value)?),
                 "terminating" => terminating = value.boolean()?,
                 "paths" => patterns = Some(read_list(value, |text| Ok(PathPattern::new(text)))?),
                 "path_hash_prefixes" => prefixes = Some(read_list(value, HashPrefix::new)?),
-                _ => {
-                    unknown.insert(member.to_string(), Json::from_canonical(value.skip()?));
-                }
+                _ => value.keep(member, &mut unknown)?,
             }
             Ok(())
         })?;
         let paths = match (patterns, prefixes) {
             (Some(patterns), None) => Paths::Patterns(patterns),
             (None, Some(prefixes)) => Paths::HashPrefixes(prefixes),
-            (Some(_), Some(_)) => return Err(ErrorKind::expected("either paths or path_hash_prefixes")),
+            (Some(_), Some(_)) => return Err(ErrorKind::expected("one of the members paths and path_hash_prefixes")),
             // 4.5: nothing was said, so nothing is covered.
             (None, None) => Paths::Patterns(Vec::new()),
         };
-        match (name, keyids, threshold) {
-            (Some(name), Some(keyids), Some(threshold)) => {
-                Ok(Self { name, keyids, threshold, terminating, paths, unknown })
-            }
-            _ => Err(ErrorKind::expected("name, keyids and threshold")),
-        }
+        let name = name.ok_or_else(|| ErrorKind::missing("name"))?;
+        let keyids = keyids.ok_or_else(|| ErrorKind::missing("keyids"))?;
+        let threshold = threshold.ok_or_else(|| ErrorKind::missing("threshold"))?;
+        Ok(Self { name, keyids, threshold, terminating, paths, unknown })
     }
 
     fn write(&self) -> String {
@@ -313,7 +309,7 @@ fn read_roles(reader: &mut Reader<'_>) -> Result<Vec<Delegation>, ErrorKind> {
         names.sort_unstable();
     }
     match names.windows(2).find(|pair| pair.first() == pair.last()).and_then(<[_]>::first) {
-        Some(name) => Err(ErrorKind::expected(alloc::format!("{name} once only"))),
+        Some(name) => Err(ErrorKind::expected("each role name once").but_found_text(name.as_str())),
         None => Ok(roles),
     }
 }

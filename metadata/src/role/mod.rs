@@ -9,6 +9,7 @@ pub(crate) mod timestamp;
 
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
+use core::ops::{Deref, DerefMut};
 
 use chrono::{DateTime, Utc};
 
@@ -16,21 +17,15 @@ use crate::canonical;
 use crate::error::quote;
 use crate::reader::Reader;
 use crate::time::{format_time, parse_time};
-use crate::{ErrorKind, Json, KeyRing, Unknown, Version};
+use crate::{ErrorKind, KeyRing, Unknown, Version};
 
 /// The specification's version that is written into metadata.
 pub const SPEC_VERSION: &str = "1.0.34";
 
 /// A kind of metadata: what stands in `signed`.
-pub trait Role: Sized + sealed::Sealed {
+pub trait Role: Sized + DerefMut<Target = Header> + sealed::Sealed {
     /// The value of `_type`.
     const TYPE: &'static str;
-
-    /// The version.
-    fn version(&self) -> Version;
-
-    /// From when on it is no longer trusted.
-    fn expires(&self) -> DateTime<Utc>;
 
     /// The canonical form of `signed`.
     fn write(&self) -> String;
@@ -55,9 +50,62 @@ mod sealed {
     impl Sealed for crate::Targets {}
 }
 
-/// The members that every role has, as they are read.
+/// The members that all roles have. Each role derefs to its header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The version of the specification that the metadata was written for.
+    pub spec_version: String,
+    /// The version of the metadata.
+    pub version: Version,
+    /// The time from which on the metadata is not trusted.
+    pub expires: DateTime<Utc>,
+    /// Members of the role that the specification does not define, preserved.
+    pub unknown: Unknown,
+}
+
+impl Header {
+    /// The header of new metadata, for the version of the specification that is implemented here.
+    #[must_use]
+    pub fn new(version: Version, expires: DateTime<Utc>) -> Self {
+        Self { spec_version: SPEC_VERSION.to_string(), version, expires, unknown: Unknown::new() }
+    }
+
+    /// The canonical form of a role of the type `R` with this header and the members `own`.
+    fn write<'m, R: Role>(&'m self, own: impl IntoIterator<Item = (&'m str, String)>) -> String {
+        let members = [
+            ("_type", canonical::string(R::TYPE)),
+            ("spec_version", canonical::string(&self.spec_version)),
+            ("version", self.version.to_string()),
+            ("expires", canonical::string(&format_time(&self.expires))),
+        ];
+        canonical::object(members.into_iter().chain(own), &self.unknown)
+    }
+}
+
+/// Gives each role the fields of its header.
+macro_rules! has_header {
+    ($($role:ty),+) => {$(
+        impl Deref for $role {
+            type Target = Header;
+
+            fn deref(&self) -> &Header {
+                &self.header
+            }
+        }
+
+        impl DerefMut for $role {
+            fn deref_mut(&mut self) -> &mut Header {
+                &mut self.header
+            }
+        }
+    )+};
+}
+
+has_header!(crate::Root, crate::Timestamp, crate::Snapshot, crate::Targets);
+
+/// The header as its members are read.
 #[derive(Default)]
-struct Header {
+struct HeaderFields {
     spec_version: Option<String>,
     version: Option<Version>,
     expires: Option<DateTime<Utc>>,
@@ -65,15 +113,7 @@ struct Header {
     unknown: Unknown,
 }
 
-/// The same, complete.
-struct Common {
-    spec_version: String,
-    version: Version,
-    expires: DateTime<Utc>,
-    unknown: Unknown,
-}
-
-impl Header {
+impl HeaderFields {
     /// Reads a member that is common to all roles, or unknown.
     fn member<R: Role>(&mut self, name: &str, value: &mut Reader<'_>) -> Result<(), ErrorKind> {
         match name {
@@ -93,37 +133,27 @@ impl Header {
             }
             "version" => self.version = Some(read_version(value)?),
             "expires" => self.expires = Some(parse_time(&value.string()?)?),
-            _ => {
-                self.unknown.insert(name.to_string(), Json::from_canonical(value.skip()?));
-            }
+            _ => value.keep(name, &mut self.unknown)?,
         }
         Ok(())
     }
 
-    fn finish(self) -> Result<Common, ErrorKind> {
-        match (self.spec_version, self.version, self.expires) {
-            (Some(spec_version), Some(version), Some(expires)) if self.typed => {
-                Ok(Common { spec_version, version, expires, unknown: self.unknown })
-            }
-            _ => Err(ErrorKind::expected("_type, spec_version, version and expires")),
+    fn finish(self) -> Result<Header, ErrorKind> {
+        if !self.typed {
+            return Err(ErrorKind::missing("_type"));
         }
+        let spec_version = self.spec_version.ok_or_else(|| ErrorKind::missing("spec_version"))?;
+        let version = self.version.ok_or_else(|| ErrorKind::missing("version"))?;
+        let expires = self.expires.ok_or_else(|| ErrorKind::missing("expires"))?;
+        Ok(Header { spec_version, version, expires, unknown: self.unknown })
     }
-}
-
-/// The common members in canonical form.
-fn common_members<R: Role>(role: &R, spec_version: &str) -> [(&'static str, String); 4] {
-    [
-        ("_type", canonical::string(R::TYPE)),
-        ("spec_version", canonical::string(spec_version)),
-        ("version", role.version().to_string()),
-        ("expires", canonical::string(&format_time(&role.expires()))),
-    ]
 }
 
 /// Reads a version: an integer of at least 1 (4.3).
 fn read_version(reader: &mut Reader<'_>) -> Result<Version, ErrorKind> {
+    let start = reader.position();
     let number = reader.unsigned().ok();
-    number.and_then(Version::new).ok_or_else(|| ErrorKind::expected("a version from 1 to 2^63-1"))
+    number.and_then(Version::new).ok_or_else(|| reader.expected_at(start, "a version from 1 to 2^63-1"))
 }
 
 /// TAP 6: the same major version. `1` and `1.0` are in use as well as `1.0.34`.

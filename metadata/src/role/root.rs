@@ -5,31 +5,23 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use chrono::{DateTime, Utc};
-
-use super::{Header, Role, common_members};
+use super::{Header, HeaderFields, Role};
 use crate::canonical;
 use crate::key::{read_keyids, read_keys, write_keyids, write_keys};
 use crate::reader::Reader;
-use crate::{Error, ErrorKind, Json, Key, KeyId, KeyRing, RoleName, Threshold, Unknown, Version};
+use crate::{Error, ErrorKind, Key, KeyId, KeyRing, RoleName, Threshold, Unknown};
 
 /// What a root says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Root {
-    /// The specification's version it was written for.
-    pub spec_version: String,
-    /// Its version: one more than its predecessor's.
-    pub version: Version,
-    /// From when on it is not trusted as the last of the chain.
-    pub expires: DateTime<Utc>,
+    /// What all roles have.
+    pub header: Header,
     /// Whether file names carry versions and hashes (6.2).
     pub consistent_snapshot: bool,
     /// All keys, by the ids that are used in this file.
     pub keys: BTreeMap<KeyId, Key>,
     /// Who may sign for which role: `root`, `timestamp`, `snapshot`, `targets`, and whatever else is written there.
     pub roles: BTreeMap<RoleName, RoleKeys>,
-    /// Other members, preserved.
-    pub unknown: Unknown,
 }
 
 /// Who may sign for a role.
@@ -56,16 +48,13 @@ impl RoleKeys {
             match name {
                 "keyids" => keyids = Some(read_keyids(value, &[])?),
                 "threshold" => threshold = Some(Threshold::read(value)?),
-                _ => {
-                    unknown.insert(name.to_string(), Json::from_canonical(value.skip()?));
-                }
+                _ => value.keep(name, &mut unknown)?,
             }
             Ok(())
         })?;
-        match (keyids, threshold) {
-            (Some(keyids), Some(threshold)) => Ok(Self { keyids, threshold, unknown }),
-            _ => Err(ErrorKind::expected("keyids and threshold")),
-        }
+        let keyids = keyids.ok_or_else(|| ErrorKind::missing("keyids"))?;
+        let threshold = threshold.ok_or_else(|| ErrorKind::missing("threshold"))?;
+        Ok(Self { keyids, threshold, unknown })
     }
 
     fn write(&self) -> String {
@@ -95,16 +84,8 @@ impl Root {
 impl Role for Root {
     const TYPE: &'static str = "root";
 
-    fn version(&self) -> Version {
-        self.version
-    }
-
-    fn expires(&self) -> DateTime<Utc> {
-        self.expires
-    }
-
     fn read(reader: &mut Reader<'_>, _: &Arc<String>) -> Result<Self, ErrorKind> {
-        let mut header = Header::default();
+        let mut header = HeaderFields::default();
         let (mut consistent_snapshot, mut keys, mut roles) = (false, None, None);
         reader.object(|name, value| {
             match name {
@@ -115,22 +96,13 @@ impl Role for Root {
             }
             Ok(())
         })?;
-        let common = header.finish()?;
-        let (Some(keys), Some(roles)) = (keys, roles) else {
-            return Err(ErrorKind::expected("keys and roles"));
-        };
+        let header = header.finish()?;
+        let keys = keys.ok_or_else(|| ErrorKind::missing("keys"))?;
+        let roles = roles.ok_or_else(|| ErrorKind::missing("roles"))?;
         if let Some(missing) = RoleName::TOP_LEVEL.iter().find(|role| !roles.contains_key(*role)) {
-            return Err(ErrorKind::expected(missing).within("roles"));
+            return Err(ErrorKind::missing(missing.as_str()).within("roles"));
         }
-        Ok(Self {
-            spec_version: common.spec_version,
-            version: common.version,
-            expires: common.expires,
-            consistent_snapshot,
-            keys,
-            roles,
-            unknown: common.unknown,
-        })
+        Ok(Self { header, consistent_snapshot, keys, roles })
     }
 
     fn write(&self) -> String {
@@ -140,7 +112,7 @@ impl Role for Root {
             ("keys", write_keys(&self.keys)),
             ("roles", canonical::object(roles, &Unknown::new())),
         ];
-        canonical::object(common_members(self, &self.spec_version).into_iter().chain(own), &self.unknown)
+        self.header.write::<Self>(own)
     }
 
     fn own_key_ring(&self) -> Result<Option<KeyRing>, ErrorKind> {
@@ -151,7 +123,7 @@ impl Role for Root {
 fn read_roles(reader: &mut Reader<'_>) -> Result<BTreeMap<RoleName, RoleKeys>, ErrorKind> {
     let mut roles = BTreeMap::new();
     reader.object(|name, value| {
-        let name = RoleName::listed(name).map_err(ErrorKind::malformed)?;
+        let name = RoleName::listed(name).map_err(|_| ErrorKind::expected("a role name that is not empty"))?;
         roles.insert(name, RoleKeys::read(value)?);
         Ok(())
     })?;

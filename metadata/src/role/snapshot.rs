@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::{Header, Role, common_members, read_version};
+use super::{Header, HeaderFields, Role, read_version};
 use crate::canonical;
 use crate::index::{Entry, Index};
 use crate::reader::Reader;
@@ -84,7 +84,7 @@ fn read_members<'t, H>(
         }
         Ok(())
     })?;
-    Ok((version.ok_or_else(|| ErrorKind::expected("a version"))?, length, hashes))
+    Ok((version.ok_or_else(|| ErrorKind::missing("version"))?, length, hashes))
 }
 
 impl Entry for MetaFile {
@@ -104,14 +104,8 @@ impl Entry for MetaFile {
 /// What a snapshot says.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// The specification's version it was written for.
-    pub spec_version: String,
-    /// Its version.
-    pub version: Version,
-    /// From when on it is not trusted.
-    pub expires: DateTime<Utc>,
-    /// Other members, preserved.
-    pub unknown: Unknown,
+    /// What all roles have.
+    pub header: Header,
     meta: Index<MetaFile>,
 }
 
@@ -119,8 +113,7 @@ impl Snapshot {
     /// A snapshot that lists nothing yet.
     #[must_use]
     pub fn new(version: Version, expires: DateTime<Utc>) -> Self {
-        let spec_version = super::SPEC_VERSION.to_string();
-        Self { spec_version, version, expires, unknown: Unknown::new(), meta: Index::default() }
+        Self { header: Header::new(version, expires), meta: Index::default() }
     }
 
     /// What is listed about `role`.
@@ -176,7 +169,7 @@ fn read_version_alone(reader: &mut Reader<'_>) -> Result<Version, ErrorKind> {
         }
         value.skip().map(drop)
     })?;
-    version.ok_or_else(|| ErrorKind::expected("a version"))
+    version.ok_or_else(|| ErrorKind::missing("version"))
 }
 
 impl RoleName {
@@ -202,16 +195,8 @@ fn role_of(file: Cow<'_, str>) -> Option<Cow<'_, str>> {
 impl Role for Snapshot {
     const TYPE: &'static str = "snapshot";
 
-    fn version(&self) -> Version {
-        self.version
-    }
-
-    fn expires(&self) -> DateTime<Utc> {
-        self.expires
-    }
-
     fn read(reader: &mut Reader<'_>, text: &Arc<String>) -> Result<Self, ErrorKind> {
-        let mut header = Header::default();
+        let mut header = HeaderFields::default();
         let mut meta = None;
         reader.object(|name, value| {
             match name {
@@ -220,19 +205,12 @@ impl Role for Snapshot {
             }
             Ok(())
         })?;
-        let common = header.finish()?;
-        Ok(Self {
-            spec_version: common.spec_version,
-            version: common.version,
-            expires: common.expires,
-            unknown: common.unknown,
-            meta: meta.ok_or_else(|| ErrorKind::expected("meta"))?,
-        })
+        let header = header.finish()?;
+        Ok(Self { header, meta: meta.ok_or_else(|| ErrorKind::missing("meta"))? })
     }
 
     fn write(&self) -> String {
-        let members = common_members(self, &self.spec_version).into_iter().chain([("meta", self.meta.write())]);
-        canonical::object(members, &self.unknown)
+        self.header.write::<Self>([("meta", self.meta.write())])
     }
 }
 

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::{Header, Role, common_members};
+use super::{Header, HeaderFields, Role};
 use crate::canonical;
 use crate::index::{Entry, Index};
 use crate::reader::Reader;
@@ -49,15 +49,17 @@ impl TargetFile {
     }
 }
 
+const PATH: &str = "a target path that is not empty";
+
 /// The parts of a listing as they stand in the text.
-struct Listing<'a, H> {
+struct TargetFields<'a, H> {
     length: u64,
     hashes: H,
     custom: Option<&'a str>,
     unknown: Unknown,
 }
 
-impl<'a, H> Listing<'a, H> {
+impl<'a, H> TargetFields<'a, H> {
     fn read(
         reader: &mut Reader<'a>,
         read_hashes: impl Fn(&mut Reader<'a>) -> Result<H, ErrorKind>,
@@ -68,37 +70,35 @@ impl<'a, H> Listing<'a, H> {
                 "length" => length = Some(value.unsigned()?),
                 "hashes" => hashes = Some(read_hashes(value)?),
                 "custom" => {
+                    let start = value.position();
                     let object = value.skip()?;
                     if !object.starts_with('{') {
-                        return Err(ErrorKind::expected("an object"));
+                        return Err(value.expected_at(start, "an object"));
                     }
                     custom = Some(object);
                 }
-                _ => {
-                    unknown.insert(name.to_string(), Json::from_canonical(value.skip()?));
-                }
+                _ => value.keep(name, &mut unknown)?,
             }
             Ok(())
         })?;
-        match (length, hashes) {
-            (Some(length), Some(hashes)) => Ok(Self { length, hashes, custom, unknown }),
-            _ => Err(ErrorKind::expected("length and hashes")),
-        }
+        let length = length.ok_or_else(|| ErrorKind::missing("length"))?;
+        let hashes = hashes.ok_or_else(|| ErrorKind::missing("hashes"))?;
+        Ok(Self { length, hashes, custom, unknown })
     }
 }
 
 impl Entry for TargetFile {
     fn read(name: &str, reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {
-        let path = TargetPath::new(name).map_err(ErrorKind::malformed)?;
-        let Listing { length, hashes, custom, unknown } = Listing::read(reader, Hashes::read)?;
+        let path = TargetPath::new(name).map_err(|_| ErrorKind::expected(PATH))?;
+        let TargetFields { length, hashes, custom, unknown } = TargetFields::read(reader, Hashes::read)?;
         Ok(Self { path, length, hashes, custom: custom.map(Json::from_canonical), unknown })
     }
 
     fn check(name: &str, reader: &mut Reader<'_>) -> Result<(), ErrorKind> {
         if name.is_empty() {
-            return Err(ErrorKind::expected("a target path"));
+            return Err(ErrorKind::expected(PATH));
         }
-        Listing::read(reader, Hashes::check).map(drop)
+        TargetFields::read(reader, Hashes::check).map(drop)
     }
 
     fn write(&self) -> String {
@@ -114,16 +114,10 @@ impl Entry for TargetFile {
 /// What a targets role says, the top-level one or a delegated one.
 #[derive(Clone, Debug)]
 pub struct Targets {
-    /// The specification's version it was written for.
-    pub spec_version: String,
-    /// Its version.
-    pub version: Version,
-    /// From when on it is not trusted.
-    pub expires: DateTime<Utc>,
+    /// What all roles have.
+    pub header: Header,
     /// Whom it trusts with what.
     pub delegations: Option<Delegations>,
-    /// Other members, preserved.
-    pub unknown: Unknown,
     targets: Index<TargetFile>,
 }
 
@@ -131,8 +125,7 @@ impl Targets {
     /// A role that vouches for nothing yet.
     #[must_use]
     pub fn new(version: Version, expires: DateTime<Utc>) -> Self {
-        let spec_version = super::SPEC_VERSION.to_string();
-        Self { spec_version, version, expires, delegations: None, unknown: Unknown::new(), targets: Index::default() }
+        Self { header: Header::new(version, expires), delegations: None, targets: Index::default() }
     }
 
     /// What this role itself lists about `path`. Whether it may is for the search to say.
@@ -199,16 +192,8 @@ impl Targets {
 impl Role for Targets {
     const TYPE: &'static str = "targets";
 
-    fn version(&self) -> Version {
-        self.version
-    }
-
-    fn expires(&self) -> DateTime<Utc> {
-        self.expires
-    }
-
     fn read(reader: &mut Reader<'_>, text: &Arc<String>) -> Result<Self, ErrorKind> {
-        let mut header = Header::default();
+        let mut header = HeaderFields::default();
         let (mut targets, mut delegations) = (None, None);
         reader.object(|name, value| {
             match name {
@@ -218,15 +203,8 @@ impl Role for Targets {
             }
             Ok(())
         })?;
-        let common = header.finish()?;
-        Ok(Self {
-            spec_version: common.spec_version,
-            version: common.version,
-            expires: common.expires,
-            delegations,
-            unknown: common.unknown,
-            targets: targets.ok_or_else(|| ErrorKind::expected("targets"))?,
-        })
+        let header = header.finish()?;
+        Ok(Self { header, delegations, targets: targets.ok_or_else(|| ErrorKind::missing("targets"))? })
     }
 
     fn write(&self) -> String {
@@ -234,8 +212,7 @@ impl Role for Targets {
             self.delegations.as_ref().map(|delegations| ("delegations", delegations.write())),
             Some(("targets", self.targets.write())),
         ];
-        let members = common_members(self, &self.spec_version).into_iter().chain(own.into_iter().flatten());
-        canonical::object(members, &self.unknown)
+        self.header.write::<Self>(own.into_iter().flatten())
     }
 }
 

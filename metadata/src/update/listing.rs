@@ -9,7 +9,8 @@ use super::{Request, Stage};
 use crate::limits::Budget;
 use crate::trusted::Edge;
 use crate::{
-    Error, ErrorKind, Floors, Kept, Limit, RoleName, Stored, TargetFile, TargetPath, TrustedMetadata, VerifiedTargets,
+    Accepted, Error, ErrorKind, FileContent, Floors, Limit, RoleName, TargetFile, TargetPath, TrustedMetadata,
+    VerifiedTargets,
 };
 
 /// Lists all targets.
@@ -62,7 +63,7 @@ impl<'t> Listing<'t> {
         }
     }
 
-    fn accept(&mut self, file: Stored) -> Result<Option<Kept>, Error> {
+    fn accept(&mut self, file: FileContent) -> Result<Option<Accepted>, Error> {
         let Some(edge) = self.to_visit.last().cloned() else { return Ok(None) };
         let role = self.trusted.verify(&edge, file)?;
         let kept = role.kept();
@@ -89,16 +90,16 @@ impl Stage for Listing<'_> {
         edges.filter_map(|edge| request_targets(&self.trusted.update, &self.trusted.snapshot, edge.role())).collect()
     }
 
-    fn would_recall(&self, request: &Request, stored: Stored) -> bool {
+    fn would_recall(&self, request: &Request, stored: FileContent) -> bool {
         let edge = self.to_visit.iter().rev().find(|edge| *edge.role() == request.role);
         edge.is_some_and(|edge| self.trusted.verify(edge, stored).is_ok())
     }
 
-    fn recall(&mut self, stored: Stored) -> bool {
+    fn recall(&mut self, stored: FileContent) -> bool {
         self.accept(stored).is_ok()
     }
 
-    fn apply(&mut self, fetched: Option<Stored>) -> Result<Option<Kept>, Error> {
+    fn apply(&mut self, fetched: Option<FileContent>) -> Result<Option<Accepted>, Error> {
         match (self.to_visit.last(), fetched) {
             (None, _) => Ok(None),
             (Some(edge), None) => Err(ErrorKind::Absent.of(edge.role())),

@@ -19,8 +19,8 @@ use chrono::{DateTime, Utc};
 
 use crate::verify::Required;
 use crate::{
-    Error, ErrorKind, Floors, Kept, KnownTargets, Limit, Limits, MetaFile, Role, RoleName, Root, Stored, Verified,
-    Version,
+    Accepted, Error, ErrorKind, FileContent, Floors, Limit, Limits, MetaFile, ReusableTargets, Role, RoleName, Root,
+    Verified, Version,
 };
 
 /// A file that a stage needs.
@@ -78,7 +78,7 @@ pub trait Stage {
     }
 
     /// Whether a kept copy would answer a request that is upcoming. Nothing comes of it.
-    fn would_recall(&self, request: &Request, stored: Stored) -> bool {
+    fn would_recall(&self, request: &Request, stored: FileContent) -> bool {
         let _ = (request, stored);
         false
     }
@@ -86,14 +86,14 @@ pub trait Stage {
     /// Takes the copy kept from last time, and tells whether it answers the request. A copy that does not may still
     /// be a floor, so offer it always: where the record of trusted versions is damaged, nothing else is trusted
     /// before it.
-    fn recall(&mut self, stored: Stored) -> bool;
+    fn recall(&mut self, stored: FileContent) -> bool;
 
     /// Judges the file; none means that the server says it is not there, and nothing less definite. Gives what is to
     /// be kept, if anything is, before anything else is asked for.
     ///
     /// # Errors
     /// The verdict. The stage is as it was, so that another mirror's file can be tried.
-    fn apply(&mut self, fetched: Option<Stored>) -> Result<Option<Kept>, Error>;
+    fn apply(&mut self, fetched: Option<FileContent>) -> Result<Option<Accepted>, Error>;
 
     /// The record of trusted versions, to be kept whenever it has changed; none from a stage that never changes it.
     fn floors(&self) -> Option<&Floors>;
@@ -115,7 +115,7 @@ pub(crate) struct Update {
     pub(crate) limits: Limits,
     pub(crate) floors: Floors,
     /// What was verified before in this process.
-    pub(crate) known: Option<KnownTargets>,
+    pub(crate) known: Option<ReusableTargets>,
 }
 
 impl Update {

@@ -8,7 +8,8 @@ use super::{Request, Stage, Update};
 use crate::limits::Budget;
 use crate::update::timestamp::UpdateTimestamp;
 use crate::{
-    Error, ErrorKind, Floors, Kept, KnownTargets, Limit, Limits, RoleName, Root, Stored, StoredFloors, Verified,
+    Accepted, Error, ErrorKind, FileContent, Floors, Limit, Limits, ReusableTargets, RoleName, Root, StoredFloors,
+    Verified,
 };
 
 /// Follows the chain of roots from the shipped one to the newest.
@@ -51,7 +52,7 @@ impl UpdateRoot {
 
     /// Goes on knowing what an earlier update in this process verified.
     #[must_use]
-    pub fn knowing(mut self, known: Option<KnownTargets>) -> Self {
+    pub fn reusing(mut self, known: Option<ReusableTargets>) -> Self {
         self.update.known = known;
         self
     }
@@ -96,7 +97,7 @@ impl Stage for UpdateRoot {
         Some(Request { role: RoleName::ROOT, version: Some(next), max_length, limit })
     }
 
-    fn recall(&mut self, stored: Stored) -> bool {
+    fn recall(&mut self, stored: FileContent) -> bool {
         let forgets_stored = self.forgets_stored;
         let answers = stored.into_bytes().is_some_and(|bytes| self.accept(bytes).is_ok());
         if self.update.floors.lost {
@@ -108,8 +109,8 @@ impl Stage for UpdateRoot {
         answers
     }
 
-    fn apply(&mut self, fetched: Option<Stored>) -> Result<Option<Kept>, Error> {
-        let Some(bytes) = fetched.and_then(Stored::into_bytes) else {
+    fn apply(&mut self, fetched: Option<FileContent>) -> Result<Option<Accepted>, Error> {
+        let Some(bytes) = fetched.and_then(FileContent::into_bytes) else {
             if self.state_lost {
                 return Err(ErrorKind::StateLost.of(&RoleName::ROOT));
             }
@@ -124,7 +125,7 @@ impl Stage for UpdateRoot {
         self.accept(bytes)?;
         self.state_lost = false;
         self.at_the_newest = self.fetches.spend().and_then(|()| self.fetches.check()).is_err();
-        Ok(Some(Kept::Received(self.update.root.bytes().clone())))
+        Ok(Some(Accepted::Received(self.update.root.bytes().clone())))
     }
 
     fn floors(&self) -> Option<&Floors> {

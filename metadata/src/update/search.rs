@@ -14,8 +14,8 @@ use crate::limits::Budget;
 use crate::role::router::Router;
 use crate::trusted::Edge;
 use crate::{
-    Error, ErrorKind, Floors, Kept, KeyRing, Limit, Limits, RoleName, Stored, TargetFile, TargetPath, TrustedMetadata,
-    VerifiedTargets,
+    Accepted, Error, ErrorKind, FileContent, Floors, KeyRing, Limit, Limits, RoleName, TargetFile, TargetPath,
+    TrustedMetadata, VerifiedTargets,
 };
 
 /// A target, and the roles that vouch for it.
@@ -50,7 +50,7 @@ impl<'t> TargetSearch<'t> {
     }
 
     /// Takes the file of the role that is needed, and walks on as far as is known.
-    fn accept(&mut self, edge: Edge, file: Stored) -> Result<Kept, Error> {
+    fn accept(&mut self, edge: Edge, file: FileContent) -> Result<Accepted, Error> {
         let role = self.trusted.verify(&edge, file)?;
         let kept = role.kept();
         self.trusted.insert(&edge, role);
@@ -70,14 +70,14 @@ impl Stage for TargetSearch<'_> {
         }
     }
 
-    fn recall(&mut self, stored: Stored) -> bool {
+    fn recall(&mut self, stored: FileContent) -> bool {
         match self.state.clone() {
             State::Needs(edge) => self.accept(edge, stored).is_ok(),
             State::Ended(_) => false,
         }
     }
 
-    fn apply(&mut self, fetched: Option<Stored>) -> Result<Option<Kept>, Error> {
+    fn apply(&mut self, fetched: Option<FileContent>) -> Result<Option<Accepted>, Error> {
         let State::Needs(edge) = self.state.clone() else { return Ok(None) };
         let file = fetched.ok_or_else(|| ErrorKind::Absent.of(edge.role()))?;
         self.accept(edge, file).map(Some)

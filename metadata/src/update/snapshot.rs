@@ -4,7 +4,9 @@ use alloc::vec::Vec;
 
 use super::{Request, Stage, Update, most_bytes};
 use crate::update::targets::UpdateTargets;
-use crate::{Error, ErrorKind, Floors, Kept, Limit, MetaFile, RoleName, Snapshot, Stored, Timestamp, Verified};
+use crate::{
+    Accepted, Error, ErrorKind, FileContent, Floors, Limit, MetaFile, RoleName, Snapshot, Timestamp, Verified,
+};
 
 /// Fetches the snapshot that the timestamp lists, unless it is stored.
 #[derive(Clone, Debug)]
@@ -52,7 +54,7 @@ impl Stage for UpdateSnapshot {
         Some(Request { role: RoleName::SNAPSHOT, version, max_length, limit }).filter(|_| self.snapshot.is_none())
     }
 
-    fn recall(&mut self, stored: Stored) -> bool {
+    fn recall(&mut self, stored: FileContent) -> bool {
         if self.forgets_stored {
             return false;
         }
@@ -69,12 +71,12 @@ impl Stage for UpdateSnapshot {
         answers
     }
 
-    fn apply(&mut self, fetched: Option<Stored>) -> Result<Option<Kept>, Error> {
+    fn apply(&mut self, fetched: Option<FileContent>) -> Result<Option<Accepted>, Error> {
         let role = &RoleName::SNAPSHOT;
         if self.state_lost {
             return Err(ErrorKind::StateLost.of(role));
         }
-        let bytes = fetched.and_then(Stored::into_bytes).ok_or_else(|| ErrorKind::Absent.of(role))?;
+        let bytes = fetched.and_then(FileContent::into_bytes).ok_or_else(|| ErrorKind::Absent.of(role))?;
         // 5.5.2, 5.5.3
         let new = self.verified(Some(&self.timestamp.snapshot), bytes)?;
         // 5.5.4
@@ -87,7 +89,7 @@ impl Stage for UpdateSnapshot {
         let bytes = new.bytes().clone();
         self.update.floors.raise_snapshot(floors);
         self.snapshot = Some(new);
-        Ok(Some(Kept::Received(bytes)))
+        Ok(Some(Accepted::Received(bytes)))
     }
 
     fn floors(&self) -> Option<&Floors> {

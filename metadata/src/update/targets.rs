@@ -6,8 +6,8 @@ use alloc::sync::Arc;
 use super::{Request, Stage, Update, most_bytes};
 use crate::verify::Required;
 use crate::{
-    Error, ErrorKind, Floors, Kept, KeyRing, Limit, RoleName, Snapshot, Stored, Targets, Timestamp, TrustedMetadata,
-    Verified, VerifiedTargets,
+    Accepted, Error, ErrorKind, FileContent, Floors, KeyRing, Limit, RoleName, Snapshot, Targets, Timestamp,
+    TrustedMetadata, Verified, VerifiedTargets,
 };
 
 /// Fetches the top-level targets role that the snapshot lists, unless it is stored.
@@ -30,7 +30,7 @@ impl UpdateTargets {
         &self.snapshot
     }
 
-    fn verified(&self, file: Stored) -> Result<VerifiedTargets, Error> {
+    fn verified(&self, file: FileContent) -> Result<VerifiedTargets, Error> {
         let role = &RoleName::TARGETS;
         verify_targets(&self.update, &self.snapshot, role, &self.update.root.key_ring(role)?, file, None)
     }
@@ -43,12 +43,12 @@ impl Stage for UpdateTargets {
         request_targets(&self.update, &self.snapshot, &RoleName::TARGETS).filter(|_| self.targets.is_none())
     }
 
-    fn recall(&mut self, stored: Stored) -> bool {
+    fn recall(&mut self, stored: FileContent) -> bool {
         self.targets = self.verified(stored).ok();
         self.targets.is_some()
     }
 
-    fn apply(&mut self, fetched: Option<Stored>) -> Result<Option<Kept>, Error> {
+    fn apply(&mut self, fetched: Option<FileContent>) -> Result<Option<Accepted>, Error> {
         let file = fetched.ok_or_else(|| ErrorKind::Absent.of(&RoleName::TARGETS))?;
         // 5.6.6
         let targets = self.targets.insert(self.verified(file)?);
@@ -92,7 +92,7 @@ pub(crate) fn verify_targets(
     snapshot: &Snapshot,
     role: &RoleName,
     ring: &KeyRing,
-    file: Stored,
+    file: FileContent,
     same: Option<&Arc<Verified<Targets>>>,
 ) -> Result<VerifiedTargets, Error> {
     let listed = snapshot.meta(role).ok_or_else(|| ErrorKind::NotListed.of(role))?;

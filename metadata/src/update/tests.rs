@@ -11,10 +11,10 @@ use lastmile_keys::{PrivateKey, Scheme, Signer};
 
 use super::{Request, Stage};
 use crate::floors::RoleFloors;
-use crate::stored::Stored;
+use crate::stored::FileContent;
 use crate::{
-    Envelope, Error, ErrorKind, Floors, Key, KnownTargets, Limits, MetaFile, Role, RoleKeys, RoleName, Root, Signature,
-    Snapshot, StoredFloors, TargetPath, Targets, Threshold, Timestamp, TrustedMetadata, Unknown, UpdateRoot, Version,
+    Envelope, Error, ErrorKind, Floors, Header, Key, Limits, MetaFile, ReusableTargets, Role, RoleKeys, RoleName, Root,
+    Signature, Snapshot, StoredFloors, TargetPath, Targets, Threshold, Timestamp, TrustedMetadata, UpdateRoot, Version,
     assemble, parse_time,
 };
 
@@ -52,25 +52,17 @@ fn root(number: u64, online: u8) -> Vec<u8> {
         (role, keys)
     });
     let root = Root {
-        spec_version: "1.0".to_string(),
-        version: version(number),
-        expires: expires(),
+        header: Header::new(version(number), expires()),
         consistent_snapshot: true,
         keys: keys.into_iter().map(|key| (key.keyid(), key)).collect(),
         roles: BTreeMap::from(roles),
-        unknown: Unknown::new(),
     };
     signed(&root, ROOT_KEY)
 }
 
 fn timestamp(number: u64, snapshot: u64, online: u8) -> Vec<u8> {
-    let timestamp = Timestamp {
-        spec_version: "1.0".to_string(),
-        version: version(number),
-        expires: expires(),
-        snapshot: MetaFile::new(version(snapshot)),
-        unknown: Unknown::new(),
-    };
+    let timestamp =
+        Timestamp { header: Header::new(version(number), expires()), snapshot: MetaFile::new(version(snapshot)) };
     signed(&timestamp, online)
 }
 
@@ -115,12 +107,12 @@ impl Device {
     fn feed(&mut self, stage: &mut impl Stage, repository: &BTreeMap<String, Vec<u8>>) -> Result<(), Error> {
         while let Some(request) = stage.request() {
             let stored = self.files.get(&stored_name(&request)).cloned();
-            if stored.is_some_and(|stored| stage.recall(Stored::Bytes(stored))) {
+            if stored.is_some_and(|stored| stage.recall(FileContent::Bytes(stored))) {
                 continue;
             }
             let fetched = repository.get(&request.file_name()).cloned();
-            if let Some(kept) = stage.apply(fetched.map(Stored::Bytes))? {
-                let crate::Kept::Received(kept) = kept else { panic!("small files are held") };
+            if let Some(kept) = stage.apply(fetched.map(FileContent::Bytes))? {
+                let crate::Accepted::Received(kept) = kept else { panic!("small files are held") };
                 self.files.insert(stored_name(&request), kept.to_vec());
             }
         }
@@ -250,13 +242,13 @@ fn first_record() -> Floors {
 
 /// All four roles, by one who knows what an earlier update verified.
 fn trust(
-    known: Option<KnownTargets>,
+    known: Option<ReusableTargets>,
     online: u8,
     targets: &[u8],
     versions: (u64, u64),
 ) -> Result<TrustedMetadata, Error> {
     let now = time("2026-01-01T00:00:00Z");
-    let start = UpdateRoot::start(root(1, online), StoredFloors::FirstRun, now, Limits::default())?.knowing(known);
+    let start = UpdateRoot::start(root(1, online), StoredFloors::FirstRun, now, Limits::default())?.reusing(known);
     let repository = BTreeMap::from([
         ("timestamp.json".to_string(), timestamp(1, 1, online)),
         ("1.snapshot.json".to_string(), snapshot(1, versions.0, online)),
@@ -276,7 +268,7 @@ fn what_was_verified_before_is_known_by_its_bytes_and_by_its_keys() {
     let file = signed(&Targets::new(version(1), expires()), ONLINE_KEY);
     let first = trust(None, ONLINE_KEY, &file, (1, 1)).unwrap();
     assert_eq!((first.targets().len(), first.targets().is_empty()), (0, true));
-    let known = || first.known_targets();
+    let known = || first.reusable_targets();
     let again = trust(known(), ONLINE_KEY, &file, (1, 1)).unwrap();
     assert!(Arc::ptr_eq(first.targets().held().unwrap(), again.targets().held().unwrap()));
     // Other bytes, other keys and another listing are judged as by one who knows nothing.
@@ -321,9 +313,9 @@ fn w_5_3_3_where_more_roots_follow_than_one_update_takes_foreign_signatures_are_
     let start = UpdateRoot::start(root(1, ONLINE_KEY), StoredFloors::FirstRun, now, limits).unwrap();
     let roots = repository([("2.root.json", root(2, ONLINE_KEY)), ("3.root.json", root(3, 9))]);
     let stage = Device::new([], "").drive(start, &roots).unwrap();
-    let verdict = |file: &[u8]| stage.clone().apply(Some(Stored::Bytes(file.to_vec()))).unwrap_err();
+    let verdict = |file: &[u8]| stage.clone().apply(Some(FileContent::Bytes(file.to_vec()))).unwrap_err();
     let behind = ErrorKind::LimitReached { limit: crate::Limit::RootUpdates, value: 1 }.of(&RoleName::ROOT);
     assert_eq!(verdict(&timestamp(1, 1, 9)), behind);
     let malformed = verdict(b"{}");
-    assert!(malformed.role == RoleName::TIMESTAMP && matches!(malformed.kind, ErrorKind::Malformed(_)));
+    assert!(malformed.role == RoleName::TIMESTAMP && matches!(malformed.kind, ErrorKind::Malformed { .. }));
 }

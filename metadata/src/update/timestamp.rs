@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::{Request, Stage, Update};
 use crate::update::snapshot::UpdateSnapshot;
-use crate::{Error, ErrorKind, Floors, Kept, RoleName, Stored, Timestamp, Verified};
+use crate::{Accepted, Error, ErrorKind, FileContent, Floors, RoleName, Timestamp, Verified};
 
 /// Fetches the timestamp and compares it with the trusted one.
 #[derive(Clone, Debug)]
@@ -48,7 +48,7 @@ impl Stage for UpdateTimestamp {
         Some(Request::timestamp(&self.update.limits)).filter(|_| !self.answered)
     }
 
-    fn recall(&mut self, stored: Stored) -> bool {
+    fn recall(&mut self, stored: FileContent) -> bool {
         if self.forgets_stored {
             return false;
         }
@@ -64,12 +64,13 @@ impl Stage for UpdateTimestamp {
         false
     }
 
-    fn apply(&mut self, fetched: Option<Stored>) -> Result<Option<Kept>, Error> {
+    fn apply(&mut self, fetched: Option<FileContent>) -> Result<Option<Accepted>, Error> {
         let role = &RoleName::TIMESTAMP;
         if self.state_lost {
             return Err(ErrorKind::StateLost.of(role));
         }
-        let new = self.verified(fetched.and_then(Stored::into_bytes).ok_or_else(|| ErrorKind::Absent.of(role))?)?;
+        let new =
+            self.verified(fetched.and_then(FileContent::into_bytes).ok_or_else(|| ErrorKind::Absent.of(role))?)?;
         if let Some((trusted, snapshot)) = self.update.floors.timestamp {
             // 5.4.3.1: never older than the trusted one; of the same version, the trusted one stays.
             if new.version < trusted {
@@ -92,7 +93,7 @@ impl Stage for UpdateTimestamp {
         self.update.floors.raise_timestamp(&new);
         self.trusted = Some(new);
         self.answered = true;
-        Ok(Some(Kept::Received(bytes)))
+        Ok(Some(Accepted::Received(bytes)))
     }
 
     fn floors(&self) -> Option<&Floors> {

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lastmile_client::text::printable;
 use lastmile_metadata::changes::{elements, member, members, string};
 use lastmile_metadata::{
-    DelegatedRoles, Delegations, ErrorKind, Json, Key, PathPattern, Paths, RoleName, TargetPath, assemble,
+    DelegatedRoles, Delegations, ErrorKind, Json, Key, Location, PathPattern, Paths, RoleName, TargetPath, assemble,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -90,10 +90,8 @@ fn file_faults(file: &[u8], is_listed: &dyn Fn(&str) -> bool) -> BTreeSet<String
     let found = match std::str::from_utf8(file) {
         // Files with characters that could harm a terminal write them in escapes, which canonical text does not have.
         Ok(file) if members(file).is_ok() => faults.file(file, is_listed),
-        Ok(file) => Json::parse(file)
-            .map_err(|error| ErrorKind::Malformed(error.to_string()))
-            .and_then(|file| faults.file(file.canonical(), is_listed)),
-        Err(_) => Err(ErrorKind::Malformed("the file is not UTF-8".into())),
+        Ok(file) => Json::parse(file).and_then(|file| faults.file(file.canonical(), is_listed)),
+        Err(_) => Err(ErrorKind::Malformed { at: Location::Document, expected: "UTF-8 text", found: None }),
     };
     if let Err(error) = found {
         faults.add(&format!("it cannot be read: {error}"));

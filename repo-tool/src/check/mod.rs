@@ -15,7 +15,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use lastmile_client::{Error as ClientError, MemoryStore, Refusal, Updater, blocking};
 use lastmile_metadata::{
-    ErrorKind, KnownTargets, Limit, Limits, RoleName, Root, TargetFile, TargetPath, Targets, Version,
+    ErrorKind, Limit, Limits, ReusableTargets, RoleName, Root, TargetFile, TargetPath, Targets, Version,
 };
 
 use crate::check::overlay::{METADATA_URL, Overlay, TARGETS_URL};
@@ -36,14 +36,14 @@ pub(crate) fn client(
     overlay: Overlay,
     store: MemoryStore,
     limits: Limits,
-    known: Option<KnownTargets>,
+    known: Option<ReusableTargets>,
 ) -> Result<blocking::Updater, Error> {
     let updater: Updater = Updater::builder(shipped_root)
         .mirror(METADATA_URL, TARGETS_URL)
         .fetch(overlay)
         .store(store)
         .limits(limits)
-        .known_targets(known)
+        .reusable_targets(known)
         .build()
         .map_err(|error| PublicationError::Client(error.into()))?;
     blocking::Updater::new(updater).map_err(from_client)
@@ -178,7 +178,7 @@ impl Check<'_> {
             None => oldest_root(self.layout)?,
         };
         let overlay = Overlay::new(self.layout, files);
-        let known = self.published.and_then(Published::known_targets);
+        let known = self.published.and_then(Published::reusable_targets);
         let make_from =
             |root: &[u8], memory| client(root.to_vec(), overlay.clone(), memory, Limits::default(), known.clone());
         let make = |memory| make_from(&shipped, memory);

@@ -317,7 +317,7 @@ fn list(context: &Context<'_>, output: &Output) -> Result<ExitStatus, Error> {
         let key: Value = serde_json::from_str(&key).unwrap_or_default();
         all.push(json!({ "keyid": id, "roles": roles, "warning": found.to_string(), "key": key }));
     }
-    output.data_text(&all.into(), &text)?;
+    output.data_text(&json!({ "keys": all }), &text)?;
     if !odd.is_empty() {
         output
             .warning("some roles list keys that lastmile cannot use; remove each with `rotate ROLE --remove KEYID` or `revoke KEYID`");

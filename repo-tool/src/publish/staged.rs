@@ -195,7 +195,7 @@ fn parse<R: Role>(role: &RoleName, bytes: Vec<u8>) -> Result<(R, lastmile_metada
     let envelope = Envelope::<R>::parse(role, bytes)?;
     let prior = Prior { signed: envelope.signed().to_string(), signatures: envelope.signatures().to_vec() };
     let content = envelope.unverified(role)?;
-    let version = content.version();
+    let version = content.version;
     Ok((content, version, prior))
 }
 

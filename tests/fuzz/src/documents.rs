@@ -60,7 +60,7 @@ fn document<R: Role>(role: &RoleName, input: &[u8]) {
     let again = Envelope::<R>::parse(role, again).expect("with a signature more it is read again");
     assert_eq!(again.signed(), envelope.signed());
     let content_again = again.unverified(role).expect("what was read once is read again");
-    assert_eq!((content_again.version(), content_again.expires()), (content.version(), content.expires()));
+    assert_eq!((content_again.version, content_again.expires), (content.version, content.expires));
     assert!(again.signatures().len() <= envelope.signatures().len() + 1);
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lastmile_client::metadata::{Json, ReadParts, RoleName, Stored, TargetPath};
+use lastmile_client::metadata::{FileContent, Json, RandomAccess, RoleName, TargetPath};
 use lastmile_client::{
     BoxFuture, Error, Fetch, FetchError, LocalError, MemoryStore, Patience, Response, Session, Store, StoreLock,
     StoredFile, Updater,
@@ -125,7 +125,7 @@ struct LargeStore(MemoryStore);
 #[derive(Debug)]
 struct Parts(Vec<u8>);
 
-impl ReadParts for Parts {
+impl RandomAccess for Parts {
     fn length(&self) -> u64 {
         self.0.len() as u64
     }
@@ -141,13 +141,13 @@ impl Store for LargeStore {
         self.0.read(file, max_length)
     }
 
-    fn open(&self, file: &StoredFile, max_length: u64) -> Result<Option<Stored>, LocalError> {
+    fn open(&self, file: &StoredFile, max_length: u64) -> Result<Option<FileContent>, LocalError> {
         let bytes = self.0.read(file, max_length)?;
         Ok(bytes.map(|bytes| {
             if *file == StoredFile::Role(RoleName::TARGETS) {
-                Stored::File(Arc::new(Parts(bytes)))
+                FileContent::File(Arc::new(Parts(bytes)))
             } else {
-                Stored::Bytes(bytes)
+                FileContent::Bytes(bytes)
             }
         }))
     }

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use lastmile_client::metadata::{Stored, Version};
+use lastmile_client::metadata::{FileContent, Version};
 use lastmile_client::{
     BoxFuture, Fetch, FetchError, LocalError, MemoryStore, Notice, Notify, Patience, Response, Session, Store,
     StoreLock, StoredFile, Updater,
@@ -139,7 +139,7 @@ impl Store for DyingStore {
         self.inner.read(file, max_length)
     }
 
-    fn open(&self, file: &StoredFile, max_length: u64) -> Result<Option<Stored>, LocalError> {
+    fn open(&self, file: &StoredFile, max_length: u64) -> Result<Option<FileContent>, LocalError> {
         self.inner.open(file, max_length)
     }
 
