@@ -16,11 +16,12 @@ use reqwest::header::{
     TRANSFER_ENCODING,
 };
 use reqwest::{Client, Proxy, RequestBuilder, StatusCode, Url, redirect};
+use rustls::crypto::CryptoProvider;
 
 use crate::decode::{ACCEPTED, Coding, decoded};
 use crate::error::Error;
 use crate::fetch::{Fetch, FetchError, Response};
-use crate::tls::Authorities;
+use crate::tls::{Authorities, default_provider};
 
 /// An answer without a file is read up to here, and no longer than so long, to keep the connection.
 const FEW_WORDS: usize = 16 * 1024;
@@ -83,13 +84,25 @@ pub struct HttpFetch {
 }
 
 impl HttpFetch {
-    /// A client with these settings.
+    /// Makes a client with these settings. The cryptography of TLS comes from the process default of rustls if the
+    /// application installed one, otherwise from AWS-LC or ring, whichever feature is enabled (AWS-LC if both are).
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] where a proxy URL or a certificate authority cannot be used: we refuse to start rather than
-    /// go on with less than was asked for.
+    /// As [`with_provider`](HttpFetch::with_provider); also [`Error::Config`] where there is no process default and
+    /// neither the feature `aws-lc` nor `ring` is enabled.
     pub fn new(settings: &HttpSettings) -> Result<HttpFetch, Error> {
+        HttpFetch::with_provider(settings, default_provider()?)
+    }
+
+    /// Makes a client with these settings whose TLS uses this cryptography provider, for example one that is validated
+    /// for FIPS 140-3. It neither reads nor sets the process default of rustls.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] where the provider, a proxy URL or a certificate authority cannot be used: we refuse to start
+    /// rather than go on with less than was asked for.
+    pub fn with_provider(settings: &HttpSettings, provider: Arc<CryptoProvider>) -> Result<HttpFetch, Error> {
         let redirects = settings.redirects;
         let mut builder = Client::builder()
             .user_agent(&settings.user_agent)
@@ -105,7 +118,7 @@ impl HttpFetch {
                 builder.proxy(Proxy::all(url).map_err(|error| unusable(&format!("proxy `{url}`"), &error))?)
             }
         };
-        let authorities = Authorities::with(&settings.extra_ca)?;
+        let authorities = Authorities::new(&settings.extra_ca, provider)?;
         builder = builder.tls_backend_preconfigured(authorities.config()?);
         let client = builder.build().map_err(|error| unusable("connection settings", &error))?;
         let forbidden_means_absent = settings.forbidden_means_absent;

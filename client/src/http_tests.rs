@@ -40,6 +40,15 @@ async fn the_request_is_as_written_and_asks_for_nothing_encoded() {
     assert_eq!(server.paths(), ["/%7Eme/a%2Fb.json"]);
 }
 
+#[cfg(any(feature = "aws-lc", feature = "ring"))]
+#[test]
+fn a_provider_that_cannot_be_used_is_an_error_of_the_configuration() {
+    let mut provider = CryptoProvider::clone(&default_provider().unwrap());
+    provider.cipher_suites.clear();
+    let error = HttpFetch::with_provider(&quick(), Arc::new(provider)).unwrap_err();
+    assert!(matches!(&error, Error::Config(problem) if problem.contains("cipher suites")), "{error:?}");
+}
+
 #[tokio::test]
 async fn urls_that_a_parser_would_change_are_refused() {
     for url in [
@@ -275,10 +284,12 @@ async fn over_http_2_a_refresh_takes_one_round_trip_on_one_connection() {
     let delay = Duration::from_millis(300);
     let (url, connections) = http2_server(TestRepository::new().files(), delay).await;
     // Without TLS, which would agree on it, the client has to know.
-    let client = Client::builder().no_proxy().http2_prior_knowledge().build().unwrap();
+    let authorities = Authorities::new(&[], default_provider().unwrap()).unwrap();
+    let builder = Client::builder().no_proxy().http2_prior_knowledge();
+    let client = builder.tls_backend_preconfigured(authorities.config().unwrap()).build().unwrap();
     let builder = Updater::builder(root(1, "root", "online")).fetch(HttpFetch {
         client,
-        authorities: Authorities::with(&[]).unwrap(),
+        authorities,
         forbidden_means_absent: false,
         date: Arc::default(),
     });

@@ -70,6 +70,9 @@ pub use lastmile_cli_support::text;
 pub use lastmile_metadata as metadata;
 pub use progress::{Notice, Notify, Progress, Transfer};
 pub use retry::Patience;
+/// Where TLS gets its cryptography, for [`HttpFetch::with_provider`].
+#[cfg(feature = "http")]
+pub use rustls::crypto::CryptoProvider;
 pub use session::Session;
 pub use store::{MemoryStore, Store, StoreLock, StoredFile};
 pub use updater::Updater;

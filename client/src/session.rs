@@ -16,6 +16,11 @@ use crate::store::StoredFile;
 
 /// The trusted metadata of one update cycle. Everything is judged at the time at which the cycle
 /// started: a program that runs for long refreshes for a new session.
+///
+/// # Cancellation
+///
+/// Every future of a session can be dropped at any time. What was trusted before stays trusted, the lock of the store is
+/// released, and a target appears under its final name only if all of it was verified.
 pub struct Session {
     road: Arc<Road>,
     trusted: TrustedMetadata,

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
@@ -37,7 +37,7 @@ impl Authorities {
     /// # Errors
     ///
     /// [`Error::Config`](error::Error::Config) for a bundle without a certificate, or with one that cannot be used.
-    pub(crate) fn with(bundles: &[Vec<u8>]) -> Result<Arc<Authorities>, error::Error> {
+    pub(crate) fn new(bundles: &[Vec<u8>], provider: Arc<CryptoProvider>) -> Result<Arc<Authorities>, error::Error> {
         let mut named = Vec::new();
         for bundle in bundles {
             let before = named.len();
@@ -51,8 +51,6 @@ impl Authorities {
                 return Err(error::Error::Config(message.to_owned()));
             }
         }
-        let provider = CryptoProvider::get_default().cloned();
-        let provider = provider.unwrap_or_else(|| Arc::new(aws_lc_rs::default_provider()));
         let (verifier, is_expected) = (Mutex::new(None), AtomicBool::new(false));
         Ok(Arc::new(Authorities { provider, named, verifier, is_expected }))
     }
@@ -86,6 +84,38 @@ impl Authorities {
         let made = Arc::new(Verifier::new_with_extra_roots(self.named.iter().cloned(), Arc::clone(&self.provider))?);
         Ok(Arc::clone(verifier.insert(made)))
     }
+}
+
+/// Returns the provider of an application that passes none: the process default of rustls, or the one of a feature.
+pub(crate) fn default_provider() -> Result<Arc<CryptoProvider>, error::Error> {
+    choose(CryptoProvider::get_default().cloned(), built_in())
+}
+
+/// The application's own process default comes before what a feature, which another crate may have enabled, brings along.
+fn choose(
+    process_default: Option<Arc<CryptoProvider>>,
+    built_in: Option<Arc<CryptoProvider>>,
+) -> Result<Arc<CryptoProvider>, error::Error> {
+    process_default.or(built_in).ok_or_else(|| {
+        let problem = "TLS has no cryptography provider: enable the feature `aws-lc` or `ring` of `lastmile-client`, or \
+                       pass a provider to `HttpFetch::with_provider`";
+        error::Error::Config(problem.to_owned())
+    })
+}
+
+#[cfg(feature = "aws-lc")]
+fn built_in() -> Option<Arc<CryptoProvider>> {
+    Some(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+}
+
+#[cfg(all(feature = "ring", not(feature = "aws-lc")))]
+fn built_in() -> Option<Arc<CryptoProvider>> {
+    Some(Arc::new(rustls::crypto::ring::default_provider()))
+}
+
+#[cfg(not(any(feature = "aws-lc", feature = "ring")))]
+fn built_in() -> Option<Arc<CryptoProvider>> {
+    None
 }
 
 fn unusable(error: &dyn fmt::Display) -> error::Error {
@@ -131,5 +161,27 @@ impl ServerCertVerifier for Authorities {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         // Told before anything is read: it depends on the algorithms alone.
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_provider_the_error_names_the_features_and_the_constructor() {
+        let Err(error::Error::Config(problem)) = choose(None, None) else { panic!("there is no provider to choose") };
+        for way_out in ["`aws-lc`", "`ring`", "`HttpFetch::with_provider`"] {
+            assert!(problem.contains(way_out), "{problem}");
+        }
+    }
+
+    #[cfg(any(feature = "aws-lc", feature = "ring"))]
+    #[test]
+    fn the_process_default_comes_before_the_provider_of_a_feature() {
+        let process_default = Arc::new(CryptoProvider::clone(&built_in().unwrap()));
+        let chosen = choose(Some(Arc::clone(&process_default)), built_in()).unwrap();
+        assert!(Arc::ptr_eq(&chosen, &process_default));
+        assert!(choose(None, built_in()).is_ok());
     }
 }

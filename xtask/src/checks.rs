@@ -21,6 +21,7 @@ pub(crate) fn run(project: &Path) -> bool {
     steps.command("keys, metadata without features", cargo(project, &lean).args(["--", "-D", "warnings"]));
     let lean = ["clippy", "--locked", "--no-default-features", "-p", "lastmile-client"];
     steps.command("client without features", cargo(project, &lean).args(["--", "-D", "warnings"]));
+    steps.run("client with ring", || client_with_ring(project));
     // Tests start the programs and the examples themselves. Built beside the tests they have the same dependencies with
     // the same features; built before them, a quarter of all would be built twice.
     let programs = ["build", "--locked", "--workspace", "--all-features", "--bins", "--examples", "--tests"];
@@ -39,6 +40,27 @@ pub(crate) fn run(project: &Path) -> bool {
     steps.command("licences, bans, sources", &mut deny::check(project, &["licenses", "bans", "sources"]));
     steps.run("advisories", || deny::advisories(project));
     steps.summary()
+}
+
+/// Whoever chooses ring builds no AWS-LC: only the dependencies are resolved, nothing is compiled.
+fn client_with_ring(project: &Path) -> Outcome {
+    let arguments = ["tree", "--locked", "-p", "lastmile-client", "--no-default-features", "--features", "http,ring"];
+    let mut tree = cargo(project, &arguments);
+    tree.args(["--edges", "normal,build", "--prefix", "none", "--format", "{p}"]);
+    let output = match tree.output() {
+        Ok(output) if output.status.success() => output.stdout,
+        Ok(output) => return Outcome::Failed(String::from_utf8_lossy(&output.stderr).into_owned()),
+        Err(error) => return Outcome::Failed(error.to_string()),
+    };
+    let packages = String::from_utf8_lossy(&output);
+    let has = |name: &str| packages.lines().any(|line| line.split(' ').next() == Some(name));
+    if !has("ring") {
+        return Outcome::Failed("the feature `ring` does not enable ring".to_owned());
+    }
+    if has("aws-lc-rs") || has("aws-lc-sys") {
+        return Outcome::Failed("with the feature `ring` instead of `aws-lc`, AWS-LC is still built".to_owned());
+    }
+    Outcome::Passed
 }
 
 fn test(project: &Path, arguments: &[&str]) -> Command {
