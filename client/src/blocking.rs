@@ -9,7 +9,7 @@ use lastmile_metadata::{TargetFile, TargetPath, TrustedMetadata};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::error::{Error, LocalError};
-use crate::progress::Progress;
+use crate::event::Progress;
 
 /// Updates the trusted metadata of one repository; see [`crate::Updater`].
 ///

@@ -6,13 +6,13 @@ use std::time::Duration;
 use lastmile_metadata::{KnownTargets, Limits};
 
 use crate::error::Error;
-use crate::fetch::{Fetch, FetchByScheme};
+use crate::event::{Notify, Traced};
 use crate::folder::Tidied;
-use crate::mirrors::{Mirror, Mirrors};
-use crate::progress::{Notify, Traced};
-use crate::retry::Patience;
-use crate::road::Road;
+use crate::net::fetch::{Fetch, FetchByScheme};
+use crate::net::mirrors::{Mirror, Mirrors};
+use crate::net::retry::Patience;
 use crate::store::{MemoryStore, Store};
+use crate::update_context::Road;
 use crate::updater::Updater;
 
 /// Puts an [`Updater`] together. What is not said has a default: a store in memory, fetching by the
@@ -138,7 +138,7 @@ impl UpdaterBuilder {
 
 #[cfg(feature = "http")]
 fn default_fetch() -> Result<Box<dyn Fetch>, Error> {
-    let http = crate::http::HttpFetch::new(&crate::http::HttpSettings::default())?;
+    let http = crate::net::http::HttpFetch::new(&crate::net::http::HttpSettings::default())?;
     Ok(Box::new(FetchByScheme::new(http)))
 }
 

@@ -5,8 +5,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use lastmile_metadata::ErrorKind;
 
 use crate::error::Error;
-use crate::progress::Notice;
-use crate::road::Road;
+use crate::event::Notice;
+use crate::update_context::Road;
 
 /// By so much the clocks of two machines may differ before anybody is told.
 const TOLERANCE: TimeDelta = TimeDelta::days(1);

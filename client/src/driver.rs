@@ -7,13 +7,13 @@ use std::time::Duration;
 use lastmile_metadata::{ErrorKind, Floors, Kept, Request, RoleName, Stage, Stored};
 use tokio::time::{Instant, timeout_at};
 
-use crate::ahead::{Ahead, Attempt};
 use crate::error::{Error, LocalError, MirrorFailure, MirrorReason, Refusal, all_failed};
-use crate::fetch::FetchError;
-use crate::mirrors::Asked;
-use crate::progress::Notice;
-use crate::road::Road;
+use crate::event::Notice;
+use crate::net::fetch::FetchError;
+use crate::net::mirrors::Asked;
+use crate::net::prefetch::{Ahead, Attempt};
 use crate::store::StoredFile;
+use crate::update_context::Road;
 
 /// How long other mirrors together may take to answer a question that one has answered.
 const SECOND_OPINIONS: Duration = Duration::from_secs(3);

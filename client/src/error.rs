@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use lastmile_metadata::{ErrorKind, FileError, Limit, NameError, TargetPath};
 
-use crate::fetch::FetchError;
+use crate::net::fetch::FetchError;
 
 /// Why an update, a search or a download failed: the one error of updaters and sessions. The errors of a
 /// [`Store`](crate::Store) are part of it.

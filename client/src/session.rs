@@ -10,9 +10,9 @@ use lastmile_metadata::{RoleName, Stage, TargetFile, TargetPath, TrustedMetadata
 use crate::download::{Goal, download, read};
 use crate::driver::{Driver, Source};
 use crate::error::{Error, LocalError};
-use crate::progress::Progress;
-use crate::road::Road;
+use crate::event::Progress;
 use crate::store::StoredFile;
+use crate::update_context::Road;
 
 /// The trusted metadata of one update cycle. Everything is judged at the time at which the cycle
 /// started: a program that runs for long refreshes for a new session.

@@ -9,10 +9,10 @@ use crate::builder::UpdaterBuilder;
 use crate::clock::{doubt, now};
 use crate::driver::{Driver, Source};
 use crate::error::Error;
-use crate::opening::{Opened, open};
-use crate::road::Road;
 use crate::session::Session;
+use crate::start::{Opened, open};
 use crate::store::StoredFile;
+use crate::update_context::Road;
 
 /// Updates the trusted metadata of one repository.
 ///

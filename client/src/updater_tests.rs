@@ -7,11 +7,11 @@ use chrono::TimeDelta;
 use lastmile_metadata::{ErrorKind, TargetPath};
 
 use super::*;
-use crate::directory::DirectoryStore;
 use crate::error::{Refusal, RefusedError};
-use crate::fetch::FetchError;
-use crate::progress::{Notice, Notify};
-use crate::retry::Patience;
+use crate::event::{Notice, Notify};
+use crate::net::fetch::FetchError;
+use crate::net::retry::Patience;
+use crate::store::directory::DirectoryStore;
 use crate::test_repository::{TestRepository, now, root};
 
 fn updater(repository: &TestRepository, dir: &Path) -> Updater {
@@ -397,12 +397,12 @@ async fn a_timestamp_that_no_mirror_has_is_a_matter_of_the_road() {
 /// Its second mirror answers so much later.
 struct Late(TestRepository, std::time::Duration);
 
-impl crate::fetch::Fetch for Late {
+impl crate::net::fetch::Fetch for Late {
     fn fetch(
         &self,
         url: &str,
         offset: u64,
-    ) -> futures_util::future::BoxFuture<'_, Result<crate::fetch::Response, FetchError>> {
+    ) -> futures_util::future::BoxFuture<'_, Result<crate::net::fetch::Response, FetchError>> {
         let (answer, late) = (self.0.fetch(url, offset), url.starts_with("http://b/"));
         Box::pin(async move {
             tokio::time::sleep(if late { self.1 } else { std::time::Duration::ZERO }).await;

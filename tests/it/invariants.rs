@@ -119,7 +119,7 @@ fn one_module_lets_a_stage_judge() {
 fn metadata_alone_is_decoded() {
     let ends = |places: Vec<String>, name: &str| places.len() == 1 && places[0].ends_with(name);
     assert!(ends(places("client", "decoded(coding, "), "http.rs"));
-    assert!(ends(places("client", ".fetch.fetch_metadata("), "road.rs"));
+    assert!(ends(places("client", ".fetch.fetch_metadata("), "update_context.rs"));
     assert!(ends(places("client", "road.fetch_metadata("), "driver.rs"));
 }
 

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use lastmile_metadata::Limits;
 
-use crate::http::HttpSettings;
+use crate::net::http::HttpSettings;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -5,7 +5,7 @@ use std::io;
 use lastmile_metadata::{Error as Verdict, ErrorKind, Limit};
 
 use crate::error::{Error, LocalError, NetworkError, Refusal};
-use crate::fetch::FetchError;
+use crate::net::fetch::FetchError;
 
 /// What to do next.
 pub(super) fn hint(error: &Error) -> Option<String> {

@@ -1,11 +1,12 @@
 //! The command `lastmile` as a function: arguments and a world in, an exit status out.
 
 mod args;
+mod completions;
 mod failure;
-mod generated;
 mod hints;
 mod judged;
-mod opened;
+mod repositories;
+mod setup;
 mod terminal;
 mod transfers;
 mod trust;

@@ -7,7 +7,7 @@ use indicatif::ProgressBar;
 use lastmile_cli_support::Output;
 use lastmile_metadata::{TargetFile, TargetPath};
 
-use crate::progress::{Notice, Notify, Progress, Transfer};
+use crate::event::{Notice, Notify, Progress, Transfer};
 use crate::text::printable;
 
 /// Shows what the library tells.

@@ -4,11 +4,11 @@ use lastmile_metadata::{Key, KeyId, Limits, RoleName, Root, Verified, format_tim
 use serde_json::{Value, json};
 
 use super::args::{Add, Trust};
-use super::opened::read_at_most;
+use super::setup::read_at_most;
 use super::{ExitStatus, Failure, Here};
+use crate::cli::repositories::{Repository, RepositoryName, RepositorySettings};
 use crate::error::Error;
-use crate::mirrors::Mirror;
-use crate::repositories::{Repository, RepositoryName, RepositorySettings};
+use crate::net::mirrors::Mirror;
 
 impl Here<'_> {
     pub(super) async fn trust(&self, trust: Trust) -> Result<ExitStatus, Failure> {

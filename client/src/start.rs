@@ -4,10 +4,10 @@ use chrono::{DateTime, Utc};
 use lastmile_metadata::{Floors, RoleName, Stage, StoredFloors, UpdateRoot};
 
 use crate::error::Error;
-use crate::progress::Notice;
-use crate::road::Road;
-use crate::stamp::Stamp;
+use crate::event::Notice;
 use crate::store::StoredFile;
+use crate::store::identity::Stamp;
+use crate::update_context::Road;
 
 /// The record of floors grows with the number of roles.
 pub(crate) const LONGEST_FLOORS: u64 = 64 * 1024 * 1024;
@@ -89,5 +89,5 @@ impl Opened {
 }
 
 #[cfg(test)]
-#[path = "opening_tests.rs"]
+#[path = "start_tests.rs"]
 mod tests;

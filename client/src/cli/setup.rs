@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use super::terminal::Notices;
 use super::{Failure, Here, args};
-use crate::directory::DirectoryStore;
+use crate::cli::repositories::{Repositories, Repository, RepositoryName};
 use crate::error::LocalError;
-use crate::fetch::FetchByScheme;
+use crate::event::{Notice, Notify as _};
 use crate::folder::Folder;
-use crate::http::{HttpFetch, HttpSettings, ProxyChoice};
-use crate::progress::{Notice, Notify as _};
-use crate::repositories::{Repositories, Repository, RepositoryName};
-use crate::retry::Patience;
+use crate::net::fetch::FetchByScheme;
+use crate::net::http::{HttpFetch, HttpSettings, ProxyChoice};
+use crate::net::retry::Patience;
+use crate::store::directory::DirectoryStore;
 use crate::updater::Updater;
 
 /// A file of certificate authorities is not longer.

@@ -1,5 +1,9 @@
 //! Where trusted metadata is kept between runs: the interface, and a store in memory.
 
+pub(crate) mod directory;
+pub(crate) mod identity;
+mod large;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};

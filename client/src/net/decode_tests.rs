@@ -10,8 +10,8 @@ use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
 use super::*;
 use crate::error::{Error, MirrorReason, NetworkError, Refusal};
-use crate::fetch::{Fetch, FetchByScheme, Response};
-use crate::http::{HttpFetch, HttpSettings, ProxyChoice};
+use crate::net::fetch::{Fetch, FetchByScheme, Response};
+use crate::net::http::{HttpFetch, HttpSettings, ProxyChoice};
 use crate::store::{MemoryStore, Store, StoredFile};
 use crate::test_repository::{TestRepository, now, root};
 use crate::test_server::{Act, Server, reply, status};

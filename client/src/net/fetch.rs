@@ -220,16 +220,16 @@ pub fn url_of(base: &str, name: &str) -> String {
 /// feature `http` is.
 #[derive(Debug, Clone, Default)]
 pub struct FetchByScheme {
-    file: crate::file::FileFetch,
+    file: crate::net::file::FileFetch,
     #[cfg(feature = "http")]
-    http: Option<crate::http::HttpFetch>,
+    http: Option<crate::net::http::HttpFetch>,
 }
 
 impl FetchByScheme {
     /// `file` and, through `http`, the web.
     #[cfg(feature = "http")]
     #[must_use]
-    pub fn new(http: crate::http::HttpFetch) -> FetchByScheme {
+    pub fn new(http: crate::net::http::HttpFetch) -> FetchByScheme {
         FetchByScheme { http: Some(http), ..FetchByScheme::default() }
     }
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 use lastmile_metadata::{ErrorKind, ReadParts, TargetPath};
 
 use super::{LargeBytes, LargeFile};
-use crate::directory::DirectoryStore;
 use crate::error::{Error, Refusal, RefusedError};
+use crate::store::directory::DirectoryStore;
 use crate::test_repository::{TestRepository, now};
 use crate::updater::Updater;
 

@@ -7,11 +7,11 @@ use std::time::Duration;
 use lastmile_metadata::{Algorithm, Hashes, Limits, TargetPath};
 
 use super::*;
+use crate::event::Traced;
 use crate::folder::Tidied;
-use crate::http::{HttpFetch, HttpSettings, ProxyChoice};
-use crate::mirrors::{Mirror, Mirrors};
-use crate::progress::Traced;
-use crate::retry::Patience;
+use crate::net::http::{HttpFetch, HttpSettings, ProxyChoice};
+use crate::net::mirrors::{Mirror, Mirrors};
+use crate::net::retry::Patience;
 use crate::store::MemoryStore;
 use crate::test_server::{Act, Server, offset, ok, partial, send, status};
 

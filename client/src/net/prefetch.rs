@@ -10,8 +10,8 @@ use std::task::{Context, Poll};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, poll_fn, ready};
 
-use crate::fetch::{FetchError, Reading};
-use crate::road::Road;
+use crate::net::fetch::{FetchError, Reading};
+use crate::update_context::Road;
 
 /// How many files are on their way before it is their turn.
 const AT_ONCE: usize = 16;
@@ -119,5 +119,5 @@ impl<'a> Ahead<'a> {
 }
 
 #[cfg(test)]
-#[path = "ahead_tests.rs"]
+#[path = "prefetch_tests.rs"]
 mod tests;

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use lastmile_metadata::RoleName;
 
 use super::{Ahead, Answer};
-use crate::fetch::FetchError;
-use crate::http::{HttpFetch, HttpSettings, ProxyChoice};
-use crate::retry::Patience;
+use crate::net::fetch::FetchError;
+use crate::net::http::{HttpFetch, HttpSettings, ProxyChoice};
+use crate::net::retry::Patience;
 use crate::store::{MemoryStore, Store, StoredFile};
 use crate::test_repository::{self, DELAY, FarAway, TestRepository, now, root};
 use crate::test_server::Server;

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::LocalError;
 use crate::folder::{Folder, PRIVATE};
-use crate::large::{LargeBytes, LargeFile};
+use crate::store::large::{LargeBytes, LargeFile};
 use crate::store::{Store, StoreLock, StoredFile};
 
 /// The private folder in the directory.

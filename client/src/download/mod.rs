@@ -1,19 +1,21 @@
 //! Fetching a target (spec 5.7): streamed through its verifier into memory or into a file without a name, which gets its
 //! name only after every check has passed.
 
+mod target_writer;
+
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use futures_util::StreamExt;
 use lastmile_metadata::{FileError, TargetFile};
 
+use crate::download::target_writer::{Content, GrowingFile, Sink};
 use crate::error::{Error, LocalError, MirrorFailure, MirrorReason, Refusal, RefusedError, all_failed};
-use crate::fetch::FetchError;
+use crate::event::{Notice, Progress, Transfer};
 use crate::folder::{Folder, PUBLIC};
-use crate::progress::{Notice, Progress, Transfer};
-use crate::retry::Attempts;
-use crate::road::Road;
-use crate::sink::{Content, GrowingFile, Sink};
+use crate::net::fetch::FetchError;
+use crate::net::retry::Attempts;
+use crate::update_context::Road;
 
 /// Where a target goes: a name in an open directory.
 #[derive(Debug)]

@@ -18,10 +18,10 @@ use reqwest::header::{
 use reqwest::{Client, Proxy, RequestBuilder, StatusCode, Url, redirect};
 use rustls::crypto::CryptoProvider;
 
-use crate::decode::{ACCEPTED, Coding, decoded};
 use crate::error::Error;
-use crate::fetch::{Fetch, FetchError, Response};
-use crate::tls::{Authorities, default_provider};
+use crate::net::decode::{ACCEPTED, Coding, decoded};
+use crate::net::fetch::{Fetch, FetchError, Response};
+use crate::net::tls::{Authorities, default_provider};
 
 /// An answer without a file is read up to here, and no longer than so long, to keep the connection.
 const FEW_WORDS: usize = 16 * 1024;

@@ -13,7 +13,7 @@ use ruzstd::decoding::StreamingDecoder;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use crate::fetch::FetchError;
+use crate::net::fetch::FetchError;
 
 /// What servers are told that they may send.
 pub(crate) const ACCEPTED: &str = "zstd, gzip";

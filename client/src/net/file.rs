@@ -10,7 +10,7 @@ use percent_encoding::percent_decode_str;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
-use crate::fetch::{Fetch, FetchError, Response};
+use crate::net::fetch::{Fetch, FetchError, Response};
 
 /// Bytes read at once.
 const PART: usize = 256 * 1024;

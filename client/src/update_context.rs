@@ -6,13 +6,13 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use lastmile_metadata::{Limits, RoleName};
 
-use crate::ahead::Attempt;
 use crate::error::{Error, LocalError, MirrorFailure};
-use crate::fetch::{Fetch, FetchError};
+use crate::event::{Notice, Notify};
 use crate::folder::Tidied;
-use crate::mirrors::Mirrors;
-use crate::progress::{Notice, Notify};
-use crate::retry::Patience;
+use crate::net::fetch::{Fetch, FetchError};
+use crate::net::mirrors::Mirrors;
+use crate::net::prefetch::Attempt;
+use crate::net::retry::Patience;
 use crate::store::{Store, StoreLock};
 
 /// How often a held lock is tried again.
