@@ -6,13 +6,13 @@ use std::time::Duration;
 use lastmile_metadata::{KnownTargets, Limits};
 
 use crate::error::Error;
-use crate::event::{Notify, Traced};
-use crate::folder::Tidied;
+use crate::event::{Notify, TracingSink};
+use crate::folder::CleanedDirs;
 use crate::net::fetch::{Fetch, FetchByScheme};
 use crate::net::mirrors::{Mirror, Mirrors};
 use crate::net::retry::Patience;
 use crate::store::{MemoryStore, Store};
-use crate::update_context::Road;
+use crate::update_context::UpdateContext;
 use crate::updater::Updater;
 
 /// Puts an [`Updater`] together. What is not said has a default: a store in memory, fetching by the
@@ -42,7 +42,7 @@ impl UpdaterBuilder {
             fetch: None,
             limits: Limits::default(),
             patience: Patience::default(),
-            notify: Arc::new(Traced),
+            notify: Arc::new(TracingSink),
             lock_wait: Duration::from_secs(300),
             hash_prefixes: true,
             sequential: false,
@@ -120,7 +120,7 @@ impl UpdaterBuilder {
             Some(fetch) => fetch,
             None => default_fetch()?,
         };
-        let road = Road {
+        let context = UpdateContext {
             mirrors: Mirrors::new(self.mirrors),
             store: self.store,
             fetch,
@@ -130,9 +130,9 @@ impl UpdaterBuilder {
             lock_wait: self.lock_wait,
             hash_prefixes: self.hash_prefixes,
             sequential: self.sequential,
-            tidied: Tidied::default(),
+            cleaned_dirs: CleanedDirs::default(),
         };
-        Ok(Updater { road: Arc::new(road), shipped_root: self.shipped_root.into(), known: self.known })
+        Ok(Updater { context: Arc::new(context), shipped_root: self.shipped_root.into(), known: self.known })
     }
 }
 

@@ -6,7 +6,7 @@ use lastmile_metadata::ErrorKind;
 
 use crate::error::Error;
 use crate::event::Notice;
-use crate::update_context::Road;
+use crate::update_context::UpdateContext;
 
 /// By so much the clocks of two machines may differ before anybody is told.
 const TOLERANCE: TimeDelta = TimeDelta::days(1);
@@ -19,12 +19,17 @@ pub(crate) fn now() -> DateTime<Utc> {
 
 /// Tells what is known about the time, where something has expired by a clock that shows `now`, or where the server's
 /// clock shows something quite different. `before` is what this clock showed at an earlier refresh.
-pub(crate) fn doubt(road: &Road, now: DateTime<Utc>, before: Option<DateTime<Utc>>, failure: Option<&Error>) {
-    let server = road.fetch.server_time();
+pub(crate) fn warn_if_clock_wrong(
+    context: &UpdateContext,
+    now: DateTime<Utc>,
+    before: Option<DateTime<Utc>>,
+    failure: Option<&Error>,
+) {
+    let server = context.fetch.server_time();
     let is_expired = failure.is_some_and(has_expired) && (before.is_some() || server.is_some());
     let differs = server.is_some_and(|server| (server - now).abs() > TOLERANCE);
     if is_expired || differs {
-        road.notify.notify(&Notice::ClockInDoubt { now, server, before });
+        context.notify.notify(&Notice::ClockInDoubt { now, server, before });
     }
 }
 

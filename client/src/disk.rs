@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{self, AtFlags, CWD, FileType, FlockOperation, Mode, OFlags};
 
 #[cfg(feature = "faults")]
-use crate::faults::{self, meet};
+use crate::faults::{self, inject_fault};
 
 /// A kind of call that changes a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,7 +53,7 @@ pub enum Call {
 #[cfg(not(feature = "faults"))]
 #[inline]
 #[expect(clippy::unnecessary_wraps, reason = "with the feature `faults` it may fail")]
-fn meet(_: Call, _: Place<'_>) -> io::Result<()> {
+fn inject_fault(_: Call, _: Place<'_>) -> io::Result<()> {
     Ok(())
 }
 
@@ -99,10 +99,10 @@ impl NewFile {
     ///
     /// What the system says; a part of the bytes may have been added.
     pub fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let met = meet(Call::Write, Place::from(&self.path));
+        let injected = inject_fault(Call::Write, Place::from(&self.path));
         #[cfg(feature = "faults")]
-        faults::write_torn(&met, &mut self.file, bytes);
-        met?;
+        faults::write_torn(&injected, &mut self.file, bytes);
+        injected?;
         self.file.write_all(bytes)?;
         #[cfg(feature = "faults")]
         faults::wrote(&self.path, &self.file);
@@ -115,7 +115,7 @@ impl NewFile {
     ///
     /// What the system says.
     pub fn empty(&mut self) -> io::Result<()> {
-        meet(Call::Empty, Place::from(&self.path))?;
+        inject_fault(Call::Empty, Place::from(&self.path))?;
         self.file.set_len(0)?;
         self.file.rewind()
     }
@@ -177,14 +177,14 @@ impl Write for NewFile {
 /// What the system says.
 pub fn create<'a>(place: impl Into<Place<'a>>, mode: u32) -> io::Result<NewFile> {
     let place = place.into();
-    meet(Call::Create, place)?;
+    inject_fault(Call::Create, place)?;
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = fs::openat(place.folder, place.name, flags, Mode::from_raw_mode(mode))?;
     Ok(NewFile { file: File::from(file), path: place.path() })
 }
 
 /// How many letters and digits make a name that nobody can foresee.
-pub(crate) const UNFORESEEN: usize = 12;
+pub(crate) const UNIQUE_LENGTH: usize = 12;
 
 /// Makes something under a name that nobody can foresee: `make` is called until a name is free.
 ///
@@ -197,7 +197,8 @@ pub fn unforeseen<T>(
     suffix: &str,
     make: impl FnMut(&Path) -> io::Result<T>,
 ) -> io::Result<(T, PathBuf)> {
-    let made = tempfile::Builder::new().prefix(prefix).suffix(suffix).rand_bytes(UNFORESEEN).make_in(folder, make)?;
+    let made =
+        tempfile::Builder::new().prefix(prefix).suffix(suffix).rand_bytes(UNIQUE_LENGTH).make_in(folder, make)?;
     let (made, mut path) = made.into_parts();
     path.disable_cleanup(true);
     Ok((made, path.to_path_buf()))
@@ -210,7 +211,7 @@ pub fn unforeseen<T>(
 /// What the system says, also where it is there.
 pub fn make_folder<'a>(place: impl Into<Place<'a>>, mode: u32) -> io::Result<()> {
     let place = place.into();
-    meet(Call::MakeFolder, place)?;
+    inject_fault(Call::MakeFolder, place)?;
     Ok(fs::mkdirat(place.folder, place.name, Mode::from_raw_mode(mode))?)
 }
 
@@ -239,7 +240,7 @@ pub fn make_folders(path: &Path, mode: u32) -> io::Result<()> {
 ///
 /// What the system says.
 pub fn sync(file: &File, path: &Path) -> io::Result<()> {
-    meet(Call::Sync, Place::from(path))?;
+    inject_fault(Call::Sync, Place::from(path))?;
     file.sync_all()?;
     #[cfg(feature = "faults")]
     faults::synced(file);
@@ -252,7 +253,7 @@ pub fn sync(file: &File, path: &Path) -> io::Result<()> {
 ///
 /// What the system says.
 pub fn sync_folder(folder: impl AsFd, path: &Path) -> io::Result<()> {
-    meet(Call::SyncFolder, Place::from(path))?;
+    inject_fault(Call::SyncFolder, Place::from(path))?;
     Ok(fs::fsync(folder)?)
 }
 
@@ -263,7 +264,7 @@ pub fn sync_folder(folder: impl AsFd, path: &Path) -> io::Result<()> {
 /// What the system says.
 #[cfg(target_os = "linux")]
 pub fn sync_file_system(folder: impl AsFd, path: &Path) -> io::Result<()> {
-    meet(Call::SyncAll, Place::from(path))?;
+    inject_fault(Call::SyncAll, Place::from(path))?;
     fs::syncfs(folder)?;
     #[cfg(feature = "faults")]
     faults::all_synced();
@@ -277,7 +278,7 @@ pub fn sync_file_system(folder: impl AsFd, path: &Path) -> io::Result<()> {
 /// What the system says.
 pub fn rename<'a, 'b>(from: impl Into<Place<'a>>, to: impl Into<Place<'b>>) -> io::Result<()> {
     let (from, to) = (from.into(), to.into());
-    meet(Call::Rename, to)?;
+    inject_fault(Call::Rename, to)?;
     Ok(fs::renameat(from.folder, from.name, to.folder, to.name)?)
 }
 
@@ -288,7 +289,7 @@ pub fn rename<'a, 'b>(from: impl Into<Place<'a>>, to: impl Into<Place<'b>>) -> i
 /// What the system says. A link is not followed; where it gets one more name itself, that is for the caller to notice.
 pub fn link_or_copy<'a, 'b>(from: impl Into<Place<'a>>, to: impl Into<Place<'b>>) -> io::Result<()> {
     let (from, to) = (from.into(), to.into());
-    meet(Call::Link, to)?;
+    inject_fault(Call::Link, to)?;
     if fs::linkat(from.folder, from.name, to.folder, to.name, AtFlags::empty()).is_ok() {
         return Ok(());
     }
@@ -309,7 +310,7 @@ pub fn link_or_copy<'a, 'b>(from: impl Into<Place<'a>>, to: impl Into<Place<'b>>
 /// What the system says, also where there is none.
 pub fn remove<'a>(place: impl Into<Place<'a>>) -> io::Result<()> {
     let place = place.into();
-    meet(Call::Remove, place)?;
+    inject_fault(Call::Remove, place)?;
     Ok(fs::unlinkat(place.folder, place.name, AtFlags::empty())?)
 }
 
@@ -341,7 +342,7 @@ fn remove_tree(place: Place<'_>) -> io::Result<()> {
             }
         }
     }
-    meet(Call::RemoveFolder, place)?;
+    inject_fault(Call::RemoveFolder, place)?;
     Ok(fs::unlinkat(place.folder, place.name, AtFlags::REMOVEDIR)?)
 }
 
@@ -352,7 +353,7 @@ fn remove_tree(place: Place<'_>) -> io::Result<()> {
 /// What the system says; a link is not followed.
 pub fn lock_file<'a>(place: impl Into<Place<'a>>) -> io::Result<File> {
     let place = place.into();
-    meet(Call::Create, place)?;
+    inject_fault(Call::Create, place)?;
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     Ok(File::from(fs::openat(place.folder, place.name, flags, Mode::from_raw_mode(0o600))?))
 }
@@ -363,7 +364,7 @@ pub fn lock_file<'a>(place: impl Into<Place<'a>>) -> io::Result<File> {
 ///
 /// What the system says, also where this user is not in that group.
 pub fn share(file: impl AsFd, path: &Path, group: u32, mode: u32) -> io::Result<()> {
-    meet(Call::Share, Place::from(path))?;
+    inject_fault(Call::Share, Place::from(path))?;
     fs::fchown(&file, None, Some(fs::Gid::from_raw(group)))?;
     Ok(fs::fchmod(&file, Mode::from_raw_mode(mode))?)
 }
@@ -375,7 +376,7 @@ pub fn share(file: impl AsFd, path: &Path, group: u32, mode: u32) -> io::Result<
 ///
 /// What the system says.
 pub fn try_lock(file: &File, path: &Path) -> io::Result<bool> {
-    meet(Call::Lock, Place::from(path))?;
+    inject_fault(Call::Lock, Place::from(path))?;
     match fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(true),
         Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => Ok(false),

@@ -10,16 +10,16 @@ use tokio::time::{Instant, timeout_at};
 use crate::error::{Error, LocalError, MirrorFailure, MirrorReason, Refusal, all_failed};
 use crate::event::Notice;
 use crate::net::fetch::FetchError;
-use crate::net::mirrors::Asked;
-use crate::net::prefetch::{Ahead, Attempt};
+use crate::net::mirrors::MirrorHandle;
+use crate::net::prefetch::{Attempt, Prefetch};
 use crate::store::StoredFile;
-use crate::update_context::Road;
+use crate::update_context::UpdateContext;
 
 /// How long other mirrors together may take to answer a question that one has answered.
 const SECOND_OPINIONS: Duration = Duration::from_secs(3);
 
 /// How many files of one stage are looked at before it is their turn.
-const LOOKED_AHEAD: usize = 64;
+const MAX_CONSIDERED: usize = 64;
 
 /// Where the driver takes files from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,27 +34,32 @@ pub(crate) enum Source {
 
 /// Feeds stages.
 pub(crate) struct Driver<'a> {
-    road: &'a Road,
+    context: &'a UpdateContext,
     source: Source,
     /// The floors as they were kept last.
     floors: Option<String>,
     /// The record of floors is damaged: no new record may hide that until it is complete.
     floors_lost: bool,
     /// What will be needed, and may be on its way already.
-    ahead: Ahead<'a>,
+    prefetch: Prefetch<'a>,
     /// The files of which is known whether they are to be asked for ahead.
-    looked_at: BTreeSet<String>,
+    considered: BTreeSet<String>,
 }
 
 impl<'a> Driver<'a> {
-    pub(crate) fn new(road: &'a Road, source: Source) -> Driver<'a> {
-        let (ahead, looked_at) = (Ahead::new(road), BTreeSet::new());
-        Driver { road, source, floors: None, floors_lost: false, ahead, looked_at }
+    pub(crate) fn new(context: &'a UpdateContext, source: Source) -> Driver<'a> {
+        let (prefetch, considered) = (Prefetch::new(context), BTreeSet::new());
+        Driver { context, source, floors: None, floors_lost: false, prefetch, considered }
     }
 
     /// A driver that knows the record of floors that is kept, or that it is lost.
-    pub(crate) fn resuming(road: &'a Road, source: Source, floors: Option<String>, floors_lost: bool) -> Driver<'a> {
-        Driver { floors, floors_lost, ..Driver::new(road, source) }
+    pub(crate) fn resuming(
+        context: &'a UpdateContext,
+        source: Source,
+        floors: Option<String>,
+        floors_lost: bool,
+    ) -> Driver<'a> {
+        Driver { floors, floors_lost, ..Driver::new(context, source) }
     }
 
     /// A lost record may be written again: the floors of the next stage have all that it had.
@@ -75,7 +80,7 @@ impl<'a> Driver<'a> {
     /// not do, from the mirrors; keeps what passed.
     async fn feed<S: Stage + Send>(&mut self, stage: &mut S) -> Result<(), Error> {
         while let Some(request) = self.recall(stage)? {
-            self.look_ahead(stage, &request);
+            self.queue_upcoming(stage, &request);
             self.answer(stage, &request).await?;
         }
         Ok(())
@@ -83,21 +88,21 @@ impl<'a> Driver<'a> {
 
     /// What a stage will need after this file, and no stored copy answers, is asked for beside it. That
     /// changes nothing but the timing: whatever is wrong is told when its turn comes.
-    fn look_ahead<S: Stage>(&mut self, stage: &S, request: &Request) {
-        if !self.looked_at.insert(request.file_name()) {
+    fn queue_upcoming<S: Stage>(&mut self, stage: &S, request: &Request) {
+        if !self.considered.insert(request.file_name()) {
             return;
         }
-        let most = if self.road.sequential { 0 } else { LOOKED_AHEAD };
+        let most = if self.context.sequential { 0 } else { MAX_CONSIDERED };
         for next in stage.upcoming(most) {
-            if self.looked_at.insert(next.file_name()) && !self.is_stored(stage, &next) {
-                self.expect(&next);
+            if self.considered.insert(next.file_name()) && !self.is_stored(stage, &next) {
+                self.queue(&next);
             }
         }
     }
 
     fn is_stored<S: Stage>(&self, stage: &S, request: &Request) -> bool {
         let (file, longest) = self.stored_file(request);
-        match self.road.store.open(&file, longest) {
+        match self.context.store.open(&file, longest) {
             Ok(Some(stored)) => stage.would_recall(request, stored),
             Ok(None) => false,
             // Told when it is needed.
@@ -127,7 +132,7 @@ impl<'a> Driver<'a> {
             self.keep(request, &kept)?;
             if request.role == RoleName::ROOT {
                 // What was asked for before may be signed by keys that it replaces.
-                self.ahead.overtake();
+                self.prefetch.mark_stale();
             }
         }
         Ok(())
@@ -141,18 +146,18 @@ impl<'a> Driver<'a> {
         request: &Request,
     ) -> Result<Option<Kept>, Error> {
         let mut failures: Vec<MirrorFailure> = Vec::new();
-        let road = self.road;
+        let context = self.context;
         if request.may_be_absent() {
-            for other in road.mirrors.in_order().skip(1).filter(|mirror| !mirror.has_failed()) {
-                self.ahead.expect(other.metadata(&request.file_name()), request.max_length);
+            for other in context.mirrors.in_order().skip(1).filter(|mirror| !mirror.has_failed()) {
+                self.prefetch.queue(other.metadata(&request.file_name()), request.max_length);
             }
         }
-        for mirror in road.mirrors.in_order() {
-            road.tell_of(failures.last());
+        for mirror in context.mirrors.in_order() {
+            context.tell_of(failures.last());
             let url = mirror.metadata(&request.file_name());
-            let (begun, is_overtaken) = self.ahead.take(&url, request.max_length).unzip();
-            let mut answer = self.ask(stage, request, &url, begun).await?;
-            if is_overtaken == Some(true) && matches!(answer, Err(MirrorReason::Refused(_))) {
+            let (prefetched, is_stale) = self.prefetch.take(&url, request.max_length).unzip();
+            let mut answer = self.ask(stage, request, &url, prefetched).await?;
+            if is_stale == Some(true) && matches!(answer, Err(MirrorReason::Refused(_))) {
                 answer = self.ask(stage, request, &url, None).await?;
             }
             match answer {
@@ -162,8 +167,8 @@ impl<'a> Driver<'a> {
             }
             mirror.failed();
             // Others are asked first from now on, and are to be asked ahead.
-            self.ahead.forget(&mirror.metadata(""));
-            self.looked_at.clear();
+            self.prefetch.forget(&mirror.metadata(""));
+            self.considered.clear();
         }
         Err(all_failed(format!("`{}`", request.file_name()), failures))
     }
@@ -174,15 +179,15 @@ impl<'a> Driver<'a> {
         &mut self,
         stage: &mut S,
         request: &Request,
-        first: &Asked<'_>,
+        first: &MirrorHandle<'_>,
     ) -> Option<Kept> {
-        let road = self.road;
+        let context = self.context;
         let last = Instant::now() + SECOND_OPINIONS;
-        for mirror in road.mirrors.in_order().filter(|mirror| !mirror.is(first) && !mirror.has_failed()) {
+        for mirror in context.mirrors.in_order().filter(|mirror| !mirror.is(first) && !mirror.has_failed()) {
             let url = mirror.metadata(&request.file_name());
-            let begun = self.ahead.take(&url, request.max_length).map(|(begun, _)| begun);
-            let attempt = begun.unwrap_or_else(|| road.attempt(url.clone(), request.max_length, u64::MAX));
-            let whole = self.ahead.beside(async { attempt.await?.finish().await });
+            let prefetched = self.prefetch.take(&url, request.max_length).map(|(prefetched, _)| prefetched);
+            let attempt = prefetched.unwrap_or_else(|| context.attempt(url.clone(), request.max_length, u64::MAX));
+            let whole = self.prefetch.poll_beside(async { attempt.await?.finish().await });
             let Ok(Ok(bytes)) = timeout_at(last, whole).await else { continue };
             match stage.apply(Some(Stored::Bytes(bytes))) {
                 Ok(Some(kept)) => {
@@ -192,7 +197,7 @@ impl<'a> Driver<'a> {
                 Ok(None) => {}
                 Err(verdict) => {
                     let reason = MirrorReason::Refused(verdict.into());
-                    road.tell_of(Some(&MirrorFailure { url, reason }));
+                    context.tell_of(Some(&MirrorFailure { url, reason }));
                     mirror.failed();
                 }
             }
@@ -206,11 +211,11 @@ impl<'a> Driver<'a> {
         stage: &mut S,
         request: &Request,
         url: &str,
-        begun: Option<Attempt<'_>>,
+        prefetched: Option<Attempt<'_>>,
     ) -> Result<Result<Option<Kept>, MirrorReason>, Error> {
-        let fetched = self.road.fetch_metadata(url, request.max_length, begun);
-        let reason = match self.ahead.beside(fetched).await {
-            Ok(fetched) => match stage.apply(fetched.map(|bytes| self.road.store.hold(bytes))) {
+        let fetched = self.context.fetch_metadata(url, request.max_length, prefetched);
+        let reason = match self.prefetch.poll_beside(fetched).await {
+            Ok(fetched) => match stage.apply(fetched.map(|bytes| self.context.store.hold(bytes))) {
                 Ok(kept) => return Ok(Ok(kept)),
                 // No mirror can do better.
                 Err(verdict) if verdict.kind == ErrorKind::StateLost => return Err(verdict.into()),
@@ -227,12 +232,12 @@ impl<'a> Driver<'a> {
     }
 
     /// This file will be needed, from the mirror that is asked first as things stand.
-    pub(crate) fn expect(&mut self, request: &Request) {
+    pub(crate) fn queue(&mut self, request: &Request) {
         if self.source == Source::Store {
             return;
         }
-        if let Some(mirror) = self.road.mirrors.in_order().next() {
-            self.ahead.expect(mirror.metadata(&request.file_name()), request.max_length);
+        if let Some(mirror) = self.context.mirrors.in_order().next() {
+            self.prefetch.queue(mirror.metadata(&request.file_name()), request.max_length);
         }
     }
 
@@ -242,10 +247,10 @@ impl<'a> Driver<'a> {
             return Ok(None);
         }
         let (file, longest) = self.stored_file(request);
-        match self.road.store.open(&file, longest) {
+        match self.context.store.open(&file, longest) {
             Err(error) if error.is_unusable_content() => {
                 let reason = format!("{error}: {}", error.error);
-                self.road.notify.notify(&Notice::UnusableFile { reason });
+                self.context.notify.notify(&Notice::UnusableFile { reason });
                 Ok(Some(Stored::Bytes(Vec::new())))
             }
             answer => answer,
@@ -258,7 +263,7 @@ impl<'a> Driver<'a> {
             Some(version) if request.role == RoleName::ROOT => StoredFile::Root(version),
             _ => StoredFile::Role(request.role.clone()),
         };
-        (file, self.road.longest(&request.role).max(request.max_length))
+        (file, self.context.longest(&request.role).max(request.max_length))
     }
 
     /// Keeps what a stage has accepted, as received.
@@ -267,9 +272,9 @@ impl<'a> Driver<'a> {
             return Ok(());
         }
         if let Some(version) = request.version.filter(|_| request.role == RoleName::ROOT) {
-            self.road.store.keep(&StoredFile::Root(version), kept)?;
+            self.context.store.keep(&StoredFile::Root(version), kept)?;
         }
-        self.road.store.keep(&StoredFile::Role(request.role.clone()), kept)
+        self.context.store.keep(&StoredFile::Role(request.role.clone()), kept)
     }
 
     /// Keeps the record of floors when it has changed.
@@ -280,7 +285,7 @@ impl<'a> Driver<'a> {
             return Ok(());
         }
         let text = floors.to_text();
-        self.road.store.write(&StoredFile::Floors, text.as_bytes())?;
+        self.context.store.write(&StoredFile::Floors, text.as_bytes())?;
         self.floors = Some(text);
         Ok(())
     }
@@ -289,11 +294,11 @@ impl<'a> Driver<'a> {
     /// shipped anew.
     pub(crate) fn keep_root(&self, bytes: &[u8]) -> Result<(), LocalError> {
         let file = StoredFile::Role(RoleName::ROOT);
-        let longest = self.road.longest(&RoleName::ROOT);
-        let is_kept = self.road.store.read(&file, longest).ok().flatten().as_deref() == Some(bytes);
+        let longest = self.context.longest(&RoleName::ROOT);
+        let is_kept = self.context.store.read(&file, longest).ok().flatten().as_deref() == Some(bytes);
         if is_kept || self.source != Source::MirrorsAndStore {
             return Ok(());
         }
-        self.road.store.write(&file, bytes)
+        self.context.store.write(&file, bytes)
     }
 }

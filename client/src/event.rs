@@ -139,9 +139,9 @@ pub trait Notify: Send + Sync + 'static {
 
 /// Hands notices to `tracing` as warnings.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Traced;
+pub(crate) struct TracingSink;
 
-impl Notify for Traced {
+impl Notify for TracingSink {
     fn notify(&self, notice: &Notice) {
         tracing::warn!("{notice}");
     }

@@ -93,7 +93,7 @@ fn armed_for(path: &Path) -> Option<Arc<Mutex<State>>> {
 }
 
 /// Called before each call.
-pub(crate) fn meet(call: Call, place: Place<'_>) -> io::Result<()> {
+pub(crate) fn inject_fault(call: Call, place: Place<'_>) -> io::Result<()> {
     let path = place.path();
     let Some(state) = armed_for(&path) else { return Ok(()) };
     let mut state = lock(&state);
@@ -124,9 +124,9 @@ pub(crate) fn meet(call: Call, place: Place<'_>) -> io::Result<()> {
 const TORN: &str = "the machine dies in the middle of this";
 
 /// Of a write that fails, half happens.
-pub(crate) fn write_torn(met: &io::Result<()>, file: &mut File, bytes: &[u8]) {
+pub(crate) fn write_torn(injected: &io::Result<()>, file: &mut File, bytes: &[u8]) {
     let is_torn = |error: &io::Error| error.raw_os_error().is_some() || error.to_string() == TORN;
-    if met.as_ref().is_err_and(is_torn) {
+    if injected.as_ref().is_err_and(is_torn) {
         let _ = file.write_all(bytes.get(..bytes.len() / 2).unwrap_or_default());
     }
 }

@@ -221,17 +221,17 @@ impl Folder {
 fn is_temporary(name: &str) -> bool {
     let middle = name.strip_prefix(TEMPORARY.0).and_then(|rest| rest.strip_suffix(TEMPORARY.1));
     middle.is_some_and(|middle| {
-        middle.len() == disk::UNFORESEEN && middle.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        middle.len() == disk::UNIQUE_LENGTH && middle.bytes().all(|byte| byte.is_ascii_alphanumeric())
     })
 }
 
 /// Where this updater has removed what others left unfinished: once is enough, however many files go there.
 #[derive(Debug, Default)]
-pub(crate) struct Tidied(Mutex<BTreeSet<PathBuf>>);
+pub(crate) struct CleanedDirs(Mutex<BTreeSet<PathBuf>>);
 
-impl Tidied {
+impl CleanedDirs {
     /// Removes it, the first time. A folder that cannot be listed can be written to all the same.
-    pub(crate) fn tidy(&self, folder: &Folder) {
+    pub(crate) fn clean_once(&self, folder: &Folder) {
         if self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.path.clone()) {
             let _ = folder.remove_leftovers();
         }
@@ -387,10 +387,10 @@ mod tests {
     fn leftovers_are_removed_the_first_time_that_something_goes_there() {
         let (_dir, folder) = folder();
         let leftover = folder.path_of(".lastmile-0123456789ab.part");
-        let tidied = Tidied::default();
+        let cleaned_dirs = CleanedDirs::default();
         for stays in [false, true] {
             std::fs::write(&leftover, b"half").unwrap();
-            tidied.tidy(&folder);
+            cleaned_dirs.clean_once(&folder);
             assert_eq!(leftover.exists(), stays);
         }
     }

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 use lastmile_metadata::{RoleName, Stage, TargetFile, TargetPath, TrustedMetadata};
 
-use crate::download::{Goal, download, read};
+use crate::download::{Destination, download, read};
 use crate::driver::{Driver, Source};
 use crate::error::{Error, LocalError};
 use crate::event::Progress;
 use crate::store::StoredFile;
-use crate::update_context::Road;
+use crate::update_context::UpdateContext;
 
 /// The trusted metadata of one update cycle. Everything is judged at the time at which the cycle
 /// started: a program that runs for long refreshes for a new session.
@@ -22,14 +22,14 @@ use crate::update_context::Road;
 /// Every future of a session can be dropped at any time. What was trusted before stays trusted, the lock of the store is
 /// released, and a target appears under its final name only if all of it was verified.
 pub struct Session {
-    road: Arc<Road>,
+    context: Arc<UpdateContext>,
     trusted: TrustedMetadata,
     source: Source,
 }
 
 impl Session {
-    pub(crate) fn new(road: Arc<Road>, trusted: TrustedMetadata, source: Source) -> Session {
-        Session { road, trusted, source }
+    pub(crate) fn new(context: Arc<UpdateContext>, trusted: TrustedMetadata, source: Source) -> Session {
+        Session { context, trusted, source }
     }
 
     /// The trusted metadata.
@@ -72,9 +72,9 @@ impl Session {
     ///
     /// As [`find`](Session::find), for the first path for which there is one.
     pub async fn find_all(&mut self, paths: &[TargetPath]) -> Result<Vec<Option<TargetFile>>, Error> {
-        let _lock = self.road.lock().await?;
-        let source = source_now(&self.road, self.source, &self.trusted)?;
-        search_all(&mut Driver::new(&self.road, source), &mut self.trusted, paths).await
+        let _lock = self.context.lock().await?;
+        let source = source_now(&self.context, self.source, &self.trusted)?;
+        search_all(&mut Driver::new(&self.context, source), &mut self.trusted, paths).await
     }
 
     /// Every target that [`find`](Session::find) would find, in the order of their paths; fetches
@@ -91,9 +91,9 @@ impl Session {
         &'a mut self,
         stage: impl FnOnce(&'a mut TrustedMetadata) -> S,
     ) -> Result<S::Next, Error> {
-        let _lock = self.road.lock().await?;
-        let source = source_now(&self.road, self.source, &self.trusted)?;
-        let mut driver = Driver::new(&self.road, source);
+        let _lock = self.context.lock().await?;
+        let source = source_now(&self.context, self.source, &self.trusted)?;
+        let mut driver = Driver::new(&self.context, source);
         driver.drive(stage(&mut self.trusted)).await
     }
 
@@ -123,7 +123,7 @@ impl Session {
         path: impl AsRef<Path>,
         progress: &dyn Progress,
     ) -> Result<PathBuf, Error> {
-        self.fetch(target, Goal::file(path.as_ref())?, progress).await
+        self.fetch(target, Destination::file(path.as_ref())?, progress).await
     }
 
     /// Downloads a target to its own path below `folder`, and returns where it is. Links below `folder` are not
@@ -148,7 +148,7 @@ impl Session {
         folder: impl AsRef<Path>,
         progress: &dyn Progress,
     ) -> Result<PathBuf, Error> {
-        self.fetch(target, Goal::below(folder.as_ref(), target)?, progress).await
+        self.fetch(target, Destination::below(folder.as_ref(), target)?, progress).await
     }
 
     /// Downloads several targets below `folder`, at most `at_once` at a time. The results are in the order of the
@@ -191,12 +191,17 @@ impl Session {
     /// [`Error::TooLarge`] where that length is more than [`MAX_READ_LENGTH`](Session::MAX_READ_LENGTH), without a
     /// request; otherwise as [`download`](Session::download).
     pub async fn read(&self, target: &TargetFile) -> Result<Vec<u8>, Error> {
-        read(&self.road, target, self.trusted.root().consistent_snapshot, Self::MAX_READ_LENGTH).await
+        read(&self.context, target, self.trusted.root().consistent_snapshot, Self::MAX_READ_LENGTH).await
     }
 
-    async fn fetch(&self, target: &TargetFile, goal: Goal, progress: &dyn Progress) -> Result<PathBuf, Error> {
+    async fn fetch(
+        &self,
+        target: &TargetFile,
+        destination: Destination,
+        progress: &dyn Progress,
+    ) -> Result<PathBuf, Error> {
         let consistent = self.trusted.root().consistent_snapshot;
-        download(&self.road, target, consistent, goal, progress).await
+        download(&self.context, target, consistent, destination, progress).await
     }
 }
 
@@ -218,7 +223,7 @@ async fn search_all(
                 continue;
             };
             if asked.insert(request.file_name()) {
-                driver.expect(&request);
+                driver.queue(&request);
             }
             waiting.push((path, found, request));
         }
@@ -247,11 +252,11 @@ async fn search_all(
 /// Where delegated roles come from now. When another process has refreshed the store since, what it
 /// keeps is newer than what this session trusts, and is left alone: then the stored timestamp, on
 /// which all else depends, is another one.
-fn source_now(road: &Road, source: Source, trusted: &TrustedMetadata) -> Result<Source, LocalError> {
+fn source_now(context: &UpdateContext, source: Source, trusted: &TrustedMetadata) -> Result<Source, LocalError> {
     if source != Source::MirrorsAndStore {
         return Ok(source);
     }
-    let kept = match road.store.read(&StoredFile::Role(RoleName::TIMESTAMP), road.longest(&RoleName::TIMESTAMP)) {
+    let kept = match context.store.read(&StoredFile::Role(RoleName::TIMESTAMP), context.longest(&RoleName::TIMESTAMP)) {
         Err(error) if error.is_unusable_content() => None,
         kept => kept?,
     };

@@ -6,50 +6,84 @@ use lastmile_metadata::{Floors, RoleName, Stage, StoredFloors, UpdateRoot};
 use crate::error::Error;
 use crate::event::Notice;
 use crate::store::StoredFile;
-use crate::store::identity::Stamp;
-use crate::update_context::Road;
+use crate::store::identity::StoreIdentity;
+use crate::update_context::UpdateContext;
 
 /// The record of floors grows with the number of roles.
 pub(crate) const LONGEST_FLOORS: u64 = 64 * 1024 * 1024;
 
 /// An update that can begin.
-pub(crate) struct Opened {
-    pub(crate) start: UpdateRoot,
+pub(crate) struct Start {
+    pub(crate) stage: UpdateRoot,
     /// The record of floors as it is in the store, if it is whole.
     pub(crate) floors: Option<String>,
     pub(crate) floors_lost: bool,
-    stamp: Stamp,
+    identity: StoreIdentity,
 }
 
-/// Reads what is needed to begin an update at `now`, and changes nothing.
-pub(crate) fn open(road: &Road, shipped: &[u8], now: DateTime<Utc>) -> Result<Opened, Error> {
-    let store = road.store.as_ref();
-    let stamp = Stamp::read(store)?;
-    let (stored, floors) = match store.read(&StoredFile::Floors, LONGEST_FLOORS) {
-        Ok(Some(bytes)) => {
-            let text = String::from_utf8(bytes).unwrap_or_default();
-            match Floors::from_text(&text) {
-                StoredFloors::Known(floors) => (StoredFloors::Known(floors), Some(text)),
-                lost => (lost, None),
+impl Start {
+    /// Reads what is needed to begin an update at `now`, and changes nothing.
+    pub(crate) fn read(context: &UpdateContext, shipped: &[u8], now: DateTime<Utc>) -> Result<Start, Error> {
+        let store = context.store.as_ref();
+        let identity = StoreIdentity::read(store)?;
+        let (stored, floors) = match store.read(&StoredFile::Floors, LONGEST_FLOORS) {
+            Ok(Some(bytes)) => {
+                let text = String::from_utf8(bytes).unwrap_or_default();
+                match Floors::from_text(&text) {
+                    StoredFloors::Known(floors) => (StoredFloors::Known(floors), Some(text)),
+                    lost => (lost, None),
+                }
             }
+            // Where the record is missing although there was an earlier run, it is lost.
+            Ok(None) if identity.is_some() || is_used(context, shipped)? => (StoredFloors::Lost, None),
+            Ok(None) => (StoredFloors::FirstRun, None),
+            Err(error) if error.is_unusable_content() => (StoredFloors::Lost, None),
+            Err(error) => return Err(error.into()),
+        };
+        let floors_lost = stored == StoredFloors::Lost;
+        let stage = UpdateRoot::start(shipped.to_vec(), stored, now, context.limits.clone())?;
+        let identity = StoreIdentity::check_belongs(identity, store, shipped, context.limits.root_length)?;
+        Ok(Start { stage, floors, floors_lost, identity })
+    }
+
+    /// When the store was refreshed last, by the clock of this machine.
+    pub(crate) fn last_refresh(&self) -> Option<DateTime<Utc>> {
+        self.identity.refreshed
+    }
+
+    /// Readies the store: floors before the stamp, so that a stamped store always has them.
+    pub(crate) fn initialize(
+        &self,
+        context: &UpdateContext,
+        shipped: &[u8],
+        refreshed: Option<DateTime<Utc>>,
+    ) -> Result<(), Error> {
+        let store = context.store.as_ref();
+        let is_first = self.floors.is_none() && !self.floors_lost;
+        if let Some(floors) = self.stage.floors().filter(|_| is_first) {
+            store.write(&StoredFile::Floors, floors.to_text().as_bytes())?;
         }
-        // Where the record is missing although there was an earlier run, it is lost.
-        Ok(None) if stamp.is_some() || is_used(road, shipped)? => (StoredFloors::Lost, None),
-        Ok(None) => (StoredFloors::FirstRun, None),
-        Err(error) if error.is_unusable_content() => (StoredFloors::Lost, None),
-        Err(error) => return Err(error.into()),
-    };
-    let floors_lost = stored == StoredFloors::Lost;
-    let start = UpdateRoot::start(shipped.to_vec(), stored, now, road.limits.clone())?;
-    let stamp = Stamp::admit(stamp, store, shipped, road.limits.root_length)?;
-    Ok(Opened { start, floors, floors_lost, stamp })
+        let mut identity = self.identity.clone();
+        if let Some(now) = refreshed {
+            if let Some(before) = identity.refreshed.filter(|before| *before > now) {
+                context.notify.notify(&Notice::ClockSteppedBack { now, before });
+            }
+            identity.refreshed = Some(now);
+        }
+        identity.write(store)?;
+        let root = StoredFile::Role(RoleName::ROOT);
+        if matches!(store.read(&root, context.limits.root_length), Ok(None)) {
+            store.write(&root, shipped)?;
+        }
+        Ok(())
+    }
 }
 
 /// Whether there is more in the store than the shipped root alone.
-fn is_used(road: &Road, shipped: &[u8]) -> Result<bool, Error> {
+fn is_used(context: &UpdateContext, shipped: &[u8]) -> Result<bool, Error> {
     for role in RoleName::TOP_LEVEL {
-        let longest = road.longest(&role);
-        match road.store.read(&StoredFile::Role(role.clone()), longest) {
+        let longest = context.longest(&role);
+        match context.store.read(&StoredFile::Role(role.clone()), longest) {
             Ok(None) => {}
             Ok(Some(bytes)) if role == RoleName::ROOT && bytes == shipped => {}
             Err(error) if !error.is_unusable_content() => return Err(error.into()),
@@ -57,35 +91,6 @@ fn is_used(road: &Road, shipped: &[u8]) -> Result<bool, Error> {
         }
     }
     Ok(false)
-}
-
-impl Opened {
-    /// When the store was refreshed last, by the clock of this machine.
-    pub(crate) fn refreshed(&self) -> Option<DateTime<Utc>> {
-        self.stamp.refreshed
-    }
-
-    /// Readies the store: floors before the stamp, so that a stamped store always has them.
-    pub(crate) fn settle(&self, road: &Road, shipped: &[u8], refreshed: Option<DateTime<Utc>>) -> Result<(), Error> {
-        let store = road.store.as_ref();
-        let is_first = self.floors.is_none() && !self.floors_lost;
-        if let Some(floors) = self.start.floors().filter(|_| is_first) {
-            store.write(&StoredFile::Floors, floors.to_text().as_bytes())?;
-        }
-        let mut stamp = self.stamp.clone();
-        if let Some(now) = refreshed {
-            if let Some(before) = stamp.refreshed.filter(|before| *before > now) {
-                road.notify.notify(&Notice::ClockSteppedBack { now, before });
-            }
-            stamp.refreshed = Some(now);
-        }
-        stamp.write(store)?;
-        let root = StoredFile::Role(RoleName::ROOT);
-        if matches!(store.read(&root, road.limits.root_length), Ok(None)) {
-            store.write(&root, shipped)?;
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use lastmile_metadata::{Limits, RoleName};
 
 use crate::error::{Error, LocalError, MirrorFailure};
 use crate::event::{Notice, Notify};
-use crate::folder::Tidied;
+use crate::folder::CleanedDirs;
 use crate::net::fetch::{Fetch, FetchError};
 use crate::net::mirrors::Mirrors;
 use crate::net::prefetch::Attempt;
@@ -18,7 +18,7 @@ use crate::store::{Store, StoreLock};
 /// How often a held lock is tried again.
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
-pub(crate) struct Road {
+pub(crate) struct UpdateContext {
     pub(crate) mirrors: Mirrors,
     pub(crate) store: Box<dyn Store>,
     pub(crate) fetch: Box<dyn Fetch>,
@@ -29,10 +29,10 @@ pub(crate) struct Road {
     pub(crate) hash_prefixes: bool,
     /// Whether metadata is asked for one file after the other.
     pub(crate) sequential: bool,
-    pub(crate) tidied: Tidied,
+    pub(crate) cleaned_dirs: CleanedDirs,
 }
 
-impl Road {
+impl UpdateContext {
     /// The most bytes that a stored copy of this role can have, unless metadata lists more.
     pub(crate) fn longest(&self, role: &RoleName) -> u64 {
         match role.as_str() {
@@ -61,15 +61,15 @@ impl Road {
         &self,
         url: &str,
         max_length: u64,
-        mut begun: Option<Attempt<'_>>,
+        mut prefetched: Option<Attempt<'_>>,
     ) -> Result<Option<Vec<u8>>, FetchError> {
-        let mut attempts = self.patience.attempts(0);
+        let mut retries = self.patience.start(0);
         loop {
-            let attempt = begun.take().unwrap_or_else(|| self.attempt(url.to_owned(), max_length, u64::MAX));
-            match attempts.within(async { attempt.await?.finish().await }).await {
+            let attempt = prefetched.take().unwrap_or_else(|| self.attempt(url.to_owned(), max_length, u64::MAX));
+            match retries.within(async { attempt.await?.finish().await }).await {
                 Ok(bytes) => return Ok(Some(bytes)),
                 Err(FetchError::NotFound) => return Ok(None),
-                Err(error) => attempts.pause_after(error).await?,
+                Err(error) => retries.pause_after(error).await?,
             }
         }
     }

@@ -6,13 +6,13 @@ use chrono::{DateTime, Utc};
 use lastmile_metadata::{KnownTargets, Request, RoleName, Stage, UpdateRoot};
 
 use crate::builder::UpdaterBuilder;
-use crate::clock::{doubt, now};
+use crate::clock::{now, warn_if_clock_wrong};
 use crate::driver::{Driver, Source};
 use crate::error::Error;
 use crate::session::Session;
-use crate::start::{Opened, open};
+use crate::start::Start;
 use crate::store::StoredFile;
-use crate::update_context::Road;
+use crate::update_context::UpdateContext;
 
 /// Updates the trusted metadata of one repository.
 ///
@@ -20,7 +20,7 @@ use crate::update_context::Road;
 /// own with its own start time.
 #[derive(Clone)]
 pub struct Updater {
-    pub(crate) road: Arc<Road>,
+    pub(crate) context: Arc<UpdateContext>,
     pub(crate) shipped_root: Arc<[u8]>,
     pub(crate) known: Option<KnownTargets>,
 }
@@ -48,9 +48,9 @@ impl Updater {
     ///
     /// As [`prepare`](Updater::prepare).
     pub async fn prepare_at(&self, time: DateTime<Utc>) -> Result<(), Error> {
-        let _lock = self.road.lock().await?;
-        let opened = open(&self.road, &self.shipped_root, time)?;
-        opened.settle(&self.road, &self.shipped_root, None)?;
+        let _lock = self.context.lock().await?;
+        let start = Start::read(&self.context, &self.shipped_root, time)?;
+        start.initialize(&self.context, &self.shipped_root, None)?;
         Ok(())
     }
 
@@ -78,11 +78,11 @@ impl Updater {
     ///
     /// As [`refresh`](Updater::refresh).
     pub async fn refresh_at(&self, time: DateTime<Utc>) -> Result<Session, Error> {
-        let _lock = self.road.lock().await?;
-        self.road.mirrors.forgive();
-        let opened = open(&self.road, &self.shipped_root, time)?;
-        opened.settle(&self.road, &self.shipped_root, Some(time))?;
-        self.judged_at(time, Source::MirrorsAndStore, opened).await
+        let _lock = self.context.lock().await?;
+        self.context.mirrors.reset();
+        let start = Start::read(&self.context, &self.shipped_root, time)?;
+        start.initialize(&self.context, &self.shipped_root, Some(time))?;
+        self.judged_at(time, Source::MirrorsAndStore, start).await
     }
 
     /// Verifies again what is trusted already, from the shipped root on, without a request and without a change to the
@@ -102,28 +102,28 @@ impl Updater {
     ///
     /// As [`offline`](Updater::offline).
     pub async fn offline_at(&self, time: DateTime<Utc>) -> Result<Session, Error> {
-        let _lock = self.road.lock().await?;
-        let opened = open(&self.road, &self.shipped_root, time)?;
-        self.judged_at(time, Source::Store, opened).await
+        let _lock = self.context.lock().await?;
+        let start = Start::read(&self.context, &self.shipped_root, time)?;
+        self.judged_at(time, Source::Store, start).await
     }
 
-    async fn judged_at(&self, now: DateTime<Utc>, source: Source, opened: Opened) -> Result<Session, Error> {
-        let before = opened.refreshed();
-        let session = self.drive_all(source, opened).await;
-        doubt(&self.road, now, before, session.as_ref().err());
+    async fn judged_at(&self, now: DateTime<Utc>, source: Source, start: Start) -> Result<Session, Error> {
+        let before = start.last_refresh();
+        let session = self.drive_all(source, start).await;
+        warn_if_clock_wrong(&self.context, now, before, session.as_ref().err());
         session
     }
 
-    async fn drive_all(&self, source: Source, opened: Opened) -> Result<Session, Error> {
-        let Opened { start, floors, floors_lost, .. } = opened;
-        let mut driver = Driver::resuming(&self.road, source, floors, floors_lost);
+    async fn drive_all(&self, source: Source, start: Start) -> Result<Session, Error> {
+        let Start { stage, floors, floors_lost, .. } = start;
+        let mut driver = Driver::resuming(&self.context, source, floors, floors_lost);
         // Needed whatever the roots say, and never versioned: asked for beside the first of them.
-        driver.expect(&Request::timestamp(&self.road.limits));
-        let timestamp = driver.drive::<UpdateRoot>(start.knowing(self.known.clone())).await?;
+        driver.queue(&Request::timestamp(&self.context.limits));
+        let timestamp = driver.drive::<UpdateRoot>(stage.knowing(self.known.clone())).await?;
         if timestamp.forgets_stored() && source != Source::Store {
             // 5.3.11: the floors, written last, say that it is done.
-            self.road.store.remove(&StoredFile::Role(RoleName::TIMESTAMP))?;
-            self.road.store.remove(&StoredFile::Role(RoleName::SNAPSHOT))?;
+            self.context.store.remove(&StoredFile::Role(RoleName::TIMESTAMP))?;
+            self.context.store.remove(&StoredFile::Role(RoleName::SNAPSHOT))?;
             driver.complete_floors();
         }
         driver.keep_floors(timestamp.floors())?;
@@ -134,7 +134,7 @@ impl Updater {
         driver.keep_floors(targets.floors())?;
         let trusted = driver.drive(targets).await?;
         driver.keep_root(trusted.root().bytes())?;
-        Ok(Session::new(Arc::clone(&self.road), trusted, source))
+        Ok(Session::new(Arc::clone(&self.context), trusted, source))
     }
 }
 

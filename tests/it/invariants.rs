@@ -120,7 +120,7 @@ fn metadata_alone_is_decoded() {
     let ends = |places: Vec<String>, name: &str| places.len() == 1 && places[0].ends_with(name);
     assert!(ends(places("client", "decoded(coding, "), "http.rs"));
     assert!(ends(places("client", ".fetch.fetch_metadata("), "update_context.rs"));
-    assert!(ends(places("client", "road.fetch_metadata("), "driver.rs"));
+    assert!(ends(places("client", "context.fetch_metadata("), "driver.rs"));
 }
 
 /// The calls that change a disk are in clippy's list. A lint sees no flags: those with which `open` changes one are looked
@@ -150,7 +150,7 @@ fn one_file_changes_the_disk() {
         "Lock",
         "Share",
     ] {
-        assert!(disk.contains(&format!("meet(Call::{call},")), "{call}");
+        assert!(disk.contains(&format!("inject_fault(Call::{call},")), "{call}");
     }
 }
 

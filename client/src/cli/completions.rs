@@ -4,9 +4,9 @@ use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 
 use super::args::Arguments;
-use super::{ExitStatus, Failure, Here};
+use super::{App, ExitStatus, Failure};
 
-impl Here<'_> {
+impl App<'_> {
     pub(super) fn completions(&self, shell: Shell) -> Result<ExitStatus, Failure> {
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut Arguments::command(), "lastmile", &mut script);

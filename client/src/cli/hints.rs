@@ -11,8 +11,8 @@ use crate::net::fetch::FetchError;
 pub(super) fn hint(error: &Error) -> Option<String> {
     match error {
         Error::Refused(error) => of_refusal(&error.refusal),
-        Error::Network(error) => of_road(error).map(str::to_owned),
-        Error::Local(error) => error.hint.clone().or_else(|| of_machine(error).map(str::to_owned)),
+        Error::Network(error) => of_network(error).map(str::to_owned),
+        Error::Local(error) => error.hint.clone().or_else(|| of_local(error).map(str::to_owned)),
         Error::State(Verdict { kind: ErrorKind::Absent, .. }) => {
             Some("`lastmile refresh` fetches the top-level roles, `lastmile list` all of them".to_owned())
         }
@@ -70,7 +70,7 @@ fn of_verdict(kind: &ErrorKind) -> Option<&'static str> {
     })
 }
 
-fn of_road(error: &NetworkError) -> Option<&'static str> {
+fn of_network(error: &NetworkError) -> Option<&'static str> {
     Some(match &error.cause {
         FetchError::NotFound => "the metadata or targets URL may be wrong, see `lastmile trust list`",
         FetchError::Status(403) => {
@@ -88,7 +88,7 @@ fn of_road(error: &NetworkError) -> Option<&'static str> {
     })
 }
 
-fn of_machine(error: &LocalError) -> Option<&'static str> {
+fn of_local(error: &LocalError) -> Option<&'static str> {
     match error.error.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             Some("`--state-dir DIR` keeps state elsewhere, `--output DIR` puts files elsewhere")

@@ -8,10 +8,10 @@ use lastmile_metadata::{ErrorKind, FileError, RoleName, TargetFile, TrustedMetad
 use serde_json::{Value, json};
 
 use super::transfers::{described, find, target_path};
-use super::{ExitStatus, Failure, Here};
+use super::{App, ExitStatus, Failure};
 use crate::error::{Error, LocalError, Refusal, RefusedError};
 
-impl Here<'_> {
+impl App<'_> {
     pub(super) async fn verify(&self, file: &Path, target: String) -> Result<ExitStatus, Failure> {
         let path = target_path(target)?;
         let repository = self.repository()?;

@@ -34,12 +34,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>, mut world: World) -> ExitSt
     if common.verbose {
         show_requests(&output);
     }
-    let here = Here { common, output: &output, now: (world.now)(), world: &world };
-    here.run(arguments.command).unwrap_or_else(|failure| output.failure(&failure))
+    let app = App { common, output: &output, now: (world.now)(), world: &world };
+    app.run(arguments.command).unwrap_or_else(|failure| output.failure(&failure))
 }
 
 /// Where a command runs.
-struct Here<'a> {
+struct App<'a> {
     common: &'a args::Common,
     output: &'a Output,
     /// The clock, read once.
@@ -47,7 +47,7 @@ struct Here<'a> {
     world: &'a World,
 }
 
-impl Here<'_> {
+impl App<'_> {
     fn run(&self, command: Command) -> Result<ExitStatus, Failure> {
         match command {
             Command::Completions { shell } => return self.completions(shell),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::terminal::Notices;
-use super::{Failure, Here, args};
+use super::{App, Failure, args};
 use crate::cli::repositories::{Repositories, Repository, RepositoryName};
 use crate::error::LocalError;
 use crate::event::{Notice, Notify as _};
@@ -17,7 +17,7 @@ use crate::updater::Updater;
 /// A file of certificate authorities is not longer.
 const LONGEST_CA_FILE: u64 = 16 * 1024 * 1024;
 
-impl Here<'_> {
+impl App<'_> {
     /// All repositories in the state directory.
     pub(super) fn repositories(&self) -> Result<Repositories, Failure> {
         Ok(Repositories::at(self.state_dir()?))

@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use super::args::Get;
 use super::judged::roles;
 use super::terminal::Bars;
-use super::{ExitStatus, Failure, Here};
+use super::{App, ExitStatus, Failure};
 use crate::error::Error;
 use crate::session::Session;
 
-impl Here<'_> {
+impl App<'_> {
     pub(super) async fn refresh(&self) -> Result<ExitStatus, Failure> {
         let repository = self.repository()?;
         let session = self.updater(&repository)?.refresh_at(self.now).await?;

@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 
 use super::args::{Add, Trust};
 use super::setup::read_at_most;
-use super::{ExitStatus, Failure, Here};
+use super::{App, ExitStatus, Failure};
 use crate::cli::repositories::{Repository, RepositoryName, RepositorySettings};
 use crate::error::Error;
 use crate::net::mirrors::Mirror;
 
-impl Here<'_> {
+impl App<'_> {
     pub(super) async fn trust(&self, trust: Trust) -> Result<ExitStatus, Failure> {
         match trust {
             Trust::Add(add) => self.add(&add).await,

@@ -7,8 +7,8 @@ use std::time::Duration;
 use lastmile_metadata::{Algorithm, Hashes, Limits, TargetPath};
 
 use super::*;
-use crate::event::Traced;
-use crate::folder::Tidied;
+use crate::event::TracingSink;
+use crate::folder::CleanedDirs;
 use crate::net::http::{HttpFetch, HttpSettings, ProxyChoice};
 use crate::net::mirrors::{Mirror, Mirrors};
 use crate::net::retry::Patience;
@@ -20,27 +20,27 @@ fn target(path: &str, content: &[u8]) -> TargetFile {
     TargetFile::new(TargetPath::new(path).unwrap(), content.len() as u64, hashes)
 }
 
-fn road(servers: &[&Server]) -> Road {
+fn context(servers: &[&Server]) -> UpdateContext {
     let mirror = |server: &&Server| Mirror { metadata_url: String::new(), targets_url: server.url.clone() };
     let settings =
         HttpSettings { proxy: ProxyChoice::Direct, gap_timeout: Duration::from_secs(2), ..HttpSettings::default() };
-    Road {
+    UpdateContext {
         mirrors: Mirrors::new(servers.iter().map(mirror).collect()),
         store: Box::new(MemoryStore::default()),
         fetch: Box::new(HttpFetch::new(&settings).unwrap()),
         limits: Limits::default(),
         patience: Patience { first_pause: Duration::from_millis(2), ..Patience::default() },
-        notify: Arc::new(Traced),
+        notify: Arc::new(TracingSink),
         lock_wait: Duration::ZERO,
         hash_prefixes: true,
         sequential: true,
-        tidied: Tidied::default(),
+        cleaned_dirs: CleanedDirs::default(),
     }
 }
 
 /// Fetches `target` from `servers` below `folder`.
 async fn get(servers: &[&Server], target: &TargetFile, folder: &Path) -> Result<PathBuf, Error> {
-    download(&road(servers), target, false, Goal::below(folder, target)?, &()).await
+    download(&context(servers), target, false, Destination::below(folder, target)?, &()).await
 }
 
 fn files(folder: &Path) -> Vec<String> {
@@ -72,13 +72,13 @@ async fn w_5_7_3_2_consistent_snapshots_put_the_hash_before_the_last_segment() {
     let server = Server::start(|_| ok(b"hello")).await;
     let dir = tempfile::tempdir().unwrap();
     let target = target("a/b", b"hello");
-    let goal = || Goal::below(dir.path(), &target).unwrap();
-    download(&road(&[&server]), &target, true, goal(), &()).await.unwrap();
+    let destination = || Destination::below(dir.path(), &target).unwrap();
+    download(&context(&[&server]), &target, true, destination(), &()).await.unwrap();
     let expected = format!("/a/{}.b", target.hashes.prefixes().next().unwrap());
     assert_eq!(server.paths(), [expected]);
-    let plain = Road { hash_prefixes: false, ..road(&[&server]) };
+    let plain = UpdateContext { hash_prefixes: false, ..context(&[&server]) };
     std::fs::remove_file(dir.path().join("a/b")).unwrap();
-    download(&plain, &target, true, goal(), &()).await.unwrap();
+    download(&plain, &target, true, destination(), &()).await.unwrap();
     assert_eq!(server.paths()[1], "/a/b");
 }
 
@@ -268,8 +268,8 @@ async fn d8_paths_that_lead_elsewhere_are_refused_before_any_request() {
 async fn a_name_that_the_caller_gives_is_used_as_it_is() {
     let server = Server::start(|_| ok(b"hello")).await;
     let dir = tempfile::tempdir().unwrap();
-    let goal = Goal::file(&dir.path().join("mine")).unwrap();
-    download(&road(&[&server]), &target("CON", b"hello"), false, goal, &()).await.unwrap();
+    let destination = Destination::file(&dir.path().join("mine")).unwrap();
+    download(&context(&[&server]), &target("CON", b"hello"), false, destination, &()).await.unwrap();
     assert_eq!(files(dir.path()), ["mine"]);
 }
 
@@ -287,8 +287,8 @@ async fn progress_is_reported_from_start_to_end() {
     let server = Server::start(|_| ok(b"hello")).await;
     let dir = tempfile::tempdir().unwrap();
     let (target, watched) = (target("x", b"hello"), Watched::default());
-    let goal = Goal::below(dir.path(), &target).unwrap();
-    download(&road(&[&server]), &target, false, goal, &watched).await.unwrap();
+    let destination = Destination::below(dir.path(), &target).unwrap();
+    download(&context(&[&server]), &target, false, destination, &watched).await.unwrap();
     let events = watched.0.into_inner().unwrap();
     assert_eq!(events, [Transfer::Started, Transfer::Advanced(5), Transfer::Finished]);
 }
@@ -312,7 +312,7 @@ async fn an_abandoned_download_leaves_nothing() {
 
 #[tokio::test]
 async fn a_name_alone_is_a_file_in_the_folder_where_we_are() {
-    assert_eq!(Goal::file(Path::new("x")).unwrap().path(), Path::new("./x"));
+    assert_eq!(Destination::file(Path::new("x")).unwrap().path(), Path::new("./x"));
 }
 
 #[tokio::test]
@@ -321,9 +321,9 @@ async fn a_mirror_without_the_file_is_asked_first_again_and_one_that_failed_is_n
         let lacking = Server::start(move |_| status(answer)).await;
         let honest = Server::start(|_| ok(b"hello")).await;
         let (dir, target) = (tempfile::tempdir().unwrap(), target("x", b"hello"));
-        let road = road(&[&lacking, &honest]);
-        download(&road, &target, false, Goal::below(dir.path(), &target).unwrap(), &()).await.unwrap();
-        let url = road.mirrors.in_order().next().unwrap().target("x");
+        let context = context(&[&lacking, &honest]);
+        download(&context, &target, false, Destination::below(dir.path(), &target).unwrap(), &()).await.unwrap();
+        let url = context.mirrors.in_order().next().unwrap().target("x");
         assert_eq!(url, [&lacking, &honest][first].at("x"), "{answer}");
     }
 }

@@ -9,25 +9,25 @@ use std::path::{Path, PathBuf};
 use futures_util::StreamExt;
 use lastmile_metadata::{FileError, TargetFile};
 
-use crate::download::target_writer::{Content, GrowingFile, Sink};
+use crate::download::target_writer::{Content, GrowingFile, TargetWriter};
 use crate::error::{Error, LocalError, MirrorFailure, MirrorReason, Refusal, RefusedError, all_failed};
 use crate::event::{Notice, Progress, Transfer};
 use crate::folder::{Folder, PUBLIC};
 use crate::net::fetch::FetchError;
-use crate::net::retry::Attempts;
-use crate::update_context::Road;
+use crate::net::retry::Retries;
+use crate::update_context::UpdateContext;
 
 /// Where a target goes: a name in an open directory.
 #[derive(Debug)]
-pub(crate) struct Goal {
+pub(crate) struct Destination {
     folder: Folder,
     name: String,
 }
 
-impl Goal {
+impl Destination {
     /// The target's own path below `folder`, its sub-directories made where they are missing and
     /// never reached through a link (decision D8).
-    pub(crate) fn below(folder: &Path, target: &TargetFile) -> Result<Goal, Error> {
+    pub(crate) fn below(folder: &Path, target: &TargetFile) -> Result<Destination, Error> {
         let path = target.path.file_path().map_err(refused)?;
         let mut folder = Folder::make(folder, PUBLIC)?;
         let mut segments: Vec<&str> = path.split('/').collect();
@@ -35,11 +35,11 @@ impl Goal {
         for segment in segments {
             folder = folder.enter_or_make(segment, PUBLIC)?;
         }
-        Ok(Goal { folder, name })
+        Ok(Destination { folder, name })
     }
 
     /// Exactly this file; its directory must exist.
-    pub(crate) fn file(path: &Path) -> Result<Goal, Error> {
+    pub(crate) fn file(path: &Path) -> Result<Destination, Error> {
         let name = path
             .file_name()
             .and_then(|name| name.to_str())
@@ -48,7 +48,7 @@ impl Goal {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        Ok(Goal { folder: Folder::open(folder)?, name: name.to_owned() })
+        Ok(Destination { folder: Folder::open(folder)?, name: name.to_owned() })
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -79,34 +79,34 @@ impl Goal {
     }
 }
 
-/// Fetches `target` to `goal` unless it is there already, and returns the path.
+/// Fetches `target` to `destination` unless it is there already, and returns the path.
 pub(crate) async fn download(
-    road: &Road,
+    context: &UpdateContext,
     target: &TargetFile,
     consistent: bool,
-    goal: Goal,
+    destination: Destination,
     progress: &dyn Progress,
 ) -> Result<PathBuf, Error> {
-    let path = goal.path();
-    let (is_there, goal) = blocking({
+    let path = destination.path();
+    let (is_there, destination) = blocking({
         let target = target.clone();
-        move || goal.holds(&target).map(|is_there| (is_there, goal))
+        move || destination.holds(&target).map(|is_there| (is_there, destination))
     })
     .await?;
     if is_there {
         let target = target.path.clone();
-        road.notify.notify(&Notice::AlreadyThere { target, path: path.clone() });
+        context.notify.notify(&Notice::AlreadyThere { target, path: path.clone() });
         return Ok(path);
     }
     progress.report(target, Transfer::Started);
-    let fetched = fetch_to(road, target, consistent, goal, progress).await;
+    let fetched = fetch_to(context, target, consistent, destination, progress).await;
     progress.report(target, if fetched.is_ok() { Transfer::Finished } else { Transfer::Failed });
     fetched.map(|()| path)
 }
 
 /// Fetches a target of at most `max_length` bytes into memory.
 pub(crate) async fn read(
-    road: &Road,
+    context: &UpdateContext,
     target: &TargetFile,
     consistent: bool,
     max_length: u64,
@@ -114,42 +114,42 @@ pub(crate) async fn read(
     if target.length > max_length {
         return Err(Error::TooLarge { path: target.path.clone(), length: target.length, max_length });
     }
-    let url_path = target.url_path(consistent && road.hash_prefixes).map_err(refused)?;
-    fetch(road, target, &url_path, Vec::new(), &()).await
+    let url_path = target.url_path(consistent && context.hash_prefixes).map_err(refused)?;
+    fetch(context, target, &url_path, Vec::new(), &()).await
 }
 
 async fn fetch_to(
-    road: &Road,
+    context: &UpdateContext,
     target: &TargetFile,
     consistent: bool,
-    goal: Goal,
+    destination: Destination,
     progress: &dyn Progress,
 ) -> Result<(), Error> {
-    let url_path = target.url_path(consistent && road.hash_prefixes).map_err(refused)?;
-    road.tidied.tidy(&goal.folder);
-    let content = GrowingFile::new(goal.folder.held_temporary(PUBLIC)?);
-    let file = fetch(road, target, &url_path, content, progress).await?.file;
-    blocking(move || file.finish(&goal.folder, &goal.name)).await?;
+    let url_path = target.url_path(consistent && context.hash_prefixes).map_err(refused)?;
+    context.cleaned_dirs.clean_once(&destination.folder);
+    let content = GrowingFile::new(destination.folder.held_temporary(PUBLIC)?);
+    let file = fetch(context, target, &url_path, content, progress).await?.file;
+    blocking(move || file.finish(&destination.folder, &destination.name)).await?;
     Ok(())
 }
 
 /// Fetches the bytes of `target`, which have passed every check when they are returned.
 async fn fetch<C: Content>(
-    road: &Road,
+    context: &UpdateContext,
     target: &TargetFile,
     url_path: &str,
     content: C,
     progress: &dyn Progress,
 ) -> Result<C, Error> {
-    let sink = Sink::start(content, target.clone());
-    let mut arrival = Arrival { target, sink, progress, arrived: 0, from_several: false };
+    let writer = TargetWriter::start(content, target.clone());
+    let mut download = Download { target, writer, progress, received: 0, from_several: false };
     let mut failures: Vec<MirrorFailure> = Vec::new();
-    for mirror in road.mirrors.in_order() {
-        road.tell_of(failures.last());
+    for mirror in context.mirrors.in_order() {
+        context.tell_of(failures.last());
         let url = mirror.target(url_path);
-        match arrival.fetch_whole(road, &url).await {
-            Ok(()) => return Ok(arrival.sink.finish().await?),
-            Err(Failure::Disk) => return Err(disk_failure(arrival.sink).await),
+        match download.fetch_whole(context, &url).await {
+            Ok(()) => return Ok(download.writer.finish().await?),
+            Err(Failure::Disk) => return Err(disk_failure(download.writer).await),
             Err(Failure::Mirror(reason)) => {
                 if reason != MirrorReason::Network(FetchError::NotFound) {
                     mirror.failed();
@@ -159,17 +159,17 @@ async fn fetch<C: Content>(
         }
     }
     // Wait until nothing is left of the unfinished file.
-    drop(arrival.sink.finish().await);
+    drop(download.writer.finish().await);
     Err(all_failed(format!("the target `{}`", target.path), failures))
 }
 
 /// The bytes of one target as they arrive, from one mirror or from several.
-struct Arrival<'a, C> {
+struct Download<'a, C> {
     target: &'a TargetFile,
-    sink: Sink<C>,
+    writer: TargetWriter<C>,
     progress: &'a dyn Progress,
-    /// Bytes in the sink.
-    arrived: u64,
+    /// Bytes in the writer.
+    received: u64,
     /// Whether they came in more than one answer, so that they may not belong together.
     from_several: bool,
 }
@@ -186,30 +186,30 @@ impl From<FetchError> for Failure {
     }
 }
 
-impl<C: Content> Arrival<'_, C> {
+impl<C: Content> Download<'_, C> {
     /// Fetches from `url` what is still missing, and judges the whole. A transfer that breaks off
     /// goes on where it stopped; if the whole is then wrong, it is fetched once more from the start.
-    async fn fetch_whole(&mut self, road: &Road, url: &str) -> Result<(), Failure> {
-        let mut attempts = road.patience.attempts(self.target.length);
+    async fn fetch_whole(&mut self, context: &UpdateContext, url: &str) -> Result<(), Failure> {
+        let mut retries = context.patience.start(self.target.length);
         let mut fetched_anew = false;
         loop {
-            let before = self.arrived;
-            let verdict = match self.fetch_rest(road, url, &attempts).await {
-                Ok(()) if self.arrived < self.target.length && self.arrived > before => {
+            let before = self.received;
+            let verdict = match self.fetch_rest(context, url, &retries).await {
+                Ok(()) if self.received < self.target.length && self.received > before => {
                     // The body ended early: cut, or shorter than it should be. The rest will tell.
-                    let error = format!("after {} of {} bytes", self.arrived, self.target.length);
-                    attempts.pause_after(FetchError::Cut(error)).await?;
+                    let error = format!("after {} of {} bytes", self.received, self.target.length);
+                    retries.pause_after(FetchError::Cut(error)).await?;
                     continue;
                 }
-                Ok(()) => self.sink.judge().await.ok_or(Failure::Disk)?,
+                Ok(()) => self.writer.verify().await.ok_or(Failure::Disk)?,
                 Err(Failure::Mirror(MirrorReason::Network(FetchError::Status(416)))) if before > 0 => {
                     Err(self.length_error(before))
                 }
                 Err(Failure::Mirror(MirrorReason::Network(error))) => {
-                    if self.arrived > before {
-                        attempts.progressed();
+                    if self.received > before {
+                        retries.progressed();
                     }
-                    attempts.pause_after(error).await?;
+                    retries.pause_after(error).await?;
                     continue;
                 }
                 Err(Failure::Mirror(MirrorReason::Refused(Refusal::Target { error, .. }))) => Err(error),
@@ -217,7 +217,7 @@ impl<C: Content> Arrival<'_, C> {
             };
             let Err(error) = verdict else { return Ok(()) };
             let may_be_mixed = self.from_several && !fetched_anew;
-            self.start_anew().await?;
+            self.restart().await?;
             if !may_be_mixed {
                 return Err(self.refusal(error));
             }
@@ -226,38 +226,38 @@ impl<C: Content> Arrival<'_, C> {
     }
 
     /// One request, for the part that is missing.
-    async fn fetch_rest(&mut self, road: &Road, url: &str, attempts: &Attempts) -> Result<(), Failure> {
-        tracing::debug!(%url, offset = self.arrived, "fetch");
-        let response = attempts.within(road.fetch.fetch(url, self.arrived)).await?;
+    async fn fetch_rest(&mut self, context: &UpdateContext, url: &str, retries: &Retries) -> Result<(), Failure> {
+        tracing::debug!(%url, offset = self.received, "fetch");
+        let response = retries.within(context.fetch.fetch(url, self.received)).await?;
         if response.offset == 0 {
-            self.start_anew().await?;
-        } else if response.offset == self.arrived {
+            self.restart().await?;
+        } else if response.offset == self.received {
             self.from_several = true;
         } else {
             let found = format!("starts at byte {}", response.offset);
             return Err(FetchError::WrongRange(found).into());
         }
         let mut body = response.body;
-        while let Some(part) = attempts.within(async { body.next().await.transpose() }).await? {
-            self.arrived = self.arrived.saturating_add(part.len() as u64);
-            if self.arrived > self.target.length {
-                return Err(self.refusal(self.length_error(self.arrived)));
+        while let Some(part) = retries.within(async { body.next().await.transpose() }).await? {
+            self.received = self.received.saturating_add(part.len() as u64);
+            if self.received > self.target.length {
+                return Err(self.refusal(self.length_error(self.received)));
             }
-            if !self.sink.append(part).await {
+            if !self.writer.append(part).await {
                 return Err(Failure::Disk);
             }
-            self.progress.report(self.target, Transfer::Advanced(self.arrived));
+            self.progress.report(self.target, Transfer::Advanced(self.received));
         }
         Ok(())
     }
 
-    async fn start_anew(&mut self) -> Result<(), Failure> {
+    async fn restart(&mut self) -> Result<(), Failure> {
         self.from_several = false;
-        if self.arrived == 0 {
+        if self.received == 0 {
             return Ok(());
         }
-        self.arrived = 0;
-        if self.sink.start_anew().await { Ok(()) } else { Err(Failure::Disk) }
+        self.received = 0;
+        if self.writer.restart().await { Ok(()) } else { Err(Failure::Disk) }
     }
 
     fn length_error(&self, found: u64) -> FileError {
@@ -269,8 +269,8 @@ impl<C: Content> Arrival<'_, C> {
     }
 }
 
-async fn disk_failure<C: Content>(sink: Sink<C>) -> Error {
-    match sink.finish().await {
+async fn disk_failure<C: Content>(writer: TargetWriter<C>) -> Error {
+    match writer.finish().await {
         Err(error) => error.into(),
         Ok(_) => {
             let error = std::io::Error::other("the writer ended early");

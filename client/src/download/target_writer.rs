@@ -19,10 +19,10 @@ const PARTS: usize = 8;
 /// A sync is begun when so many bytes have been written since the last one.
 const SYNC_AFTER: usize = 32 * 1024 * 1024;
 
-enum Order {
+enum WriterCommand {
     Append(Bytes),
-    StartAnew,
-    Judge(oneshot::Sender<Result<(), FileError>>),
+    Restart,
+    Verify(oneshot::Sender<Result<(), FileError>>),
 }
 
 /// What the bytes of a target are written to.
@@ -85,58 +85,62 @@ impl Content for GrowingFile {
 }
 
 /// Takes the bytes of one target.
-pub(crate) struct Sink<C> {
-    orders: mpsc::Sender<Order>,
+pub(crate) struct TargetWriter<C> {
+    commands: mpsc::Sender<WriterCommand>,
     worker: JoinHandle<Result<C, LocalError>>,
 }
 
-impl<C: Content> Sink<C> {
+impl<C: Content> TargetWriter<C> {
     /// Begins with `content`, which is empty.
-    pub(crate) fn start(content: C, target: TargetFile) -> Sink<C> {
-        let (orders, inbox) = mpsc::channel(PARTS);
+    pub(crate) fn start(content: C, target: TargetFile) -> TargetWriter<C> {
+        let (commands, inbox) = mpsc::channel(PARTS);
         let worker = tokio::task::spawn_blocking(move || work(inbox, content, &target));
-        Sink { orders, worker }
+        TargetWriter { commands, worker }
     }
 
-    /// Takes the next bytes. False when the disk failed; [`finish`](Sink::finish) tells how.
+    /// Takes the next bytes. False when the disk failed; [`finish`](TargetWriter::finish) tells how.
     pub(crate) async fn append(&self, bytes: Bytes) -> bool {
-        self.orders.send(Order::Append(bytes)).await.is_ok()
+        self.commands.send(WriterCommand::Append(bytes)).await.is_ok()
     }
 
     /// Forgets all bytes so far. False when the disk failed.
-    pub(crate) async fn start_anew(&self) -> bool {
-        self.orders.send(Order::StartAnew).await.is_ok()
+    pub(crate) async fn restart(&self) -> bool {
+        self.commands.send(WriterCommand::Restart).await.is_ok()
     }
 
     /// The verdict about the bytes so far, as the whole file; none when the disk failed. A verdict
     /// against them forgets them.
-    pub(crate) async fn judge(&self) -> Option<Result<(), FileError>> {
+    pub(crate) async fn verify(&self) -> Option<Result<(), FileError>> {
         let (answer, verdict) = oneshot::channel();
-        self.orders.send(Order::Judge(answer)).await.ok()?;
+        self.commands.send(WriterCommand::Verify(answer)).await.ok()?;
         verdict.await.ok()
     }
 
     /// The content.
     pub(crate) async fn finish(self) -> Result<C, LocalError> {
-        drop(self.orders);
+        drop(self.commands);
         self.worker.await.unwrap_or_else(|error| Err(LocalError::new("write", "the target", io::Error::other(error))))
     }
 }
 
-fn work<C: Content>(mut inbox: mpsc::Receiver<Order>, mut content: C, target: &TargetFile) -> Result<C, LocalError> {
+fn work<C: Content>(
+    mut inbox: mpsc::Receiver<WriterCommand>,
+    mut content: C,
+    target: &TargetFile,
+) -> Result<C, LocalError> {
     let mut verifier = target.verifier();
-    while let Some(order) = inbox.blocking_recv() {
-        match order {
-            Order::Append(bytes) => {
+    while let Some(command) = inbox.blocking_recv() {
+        match command {
+            WriterCommand::Append(bytes) => {
                 // Too long is noticed by the transfer already, and again by the verdict.
                 let _ = verifier.update(&bytes);
                 content.append(&bytes)?;
             }
-            Order::StartAnew => {
+            WriterCommand::Restart => {
                 verifier = target.verifier();
                 content.empty()?;
             }
-            Order::Judge(answer) => {
+            WriterCommand::Verify(answer) => {
                 let verdict = std::mem::replace(&mut verifier, target.verifier()).finish();
                 if verdict.is_err() {
                     content.empty()?;

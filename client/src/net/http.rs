@@ -136,7 +136,7 @@ impl HttpFetch {
 
     /// Asks, and tells where the body of the answer begins in the file.
     async fn ask(&self, request: RequestBuilder, offset: u64) -> Result<(u64, reqwest::Response), FetchError> {
-        let answer = request.send().await.map_err(|error| road(&error))?;
+        let answer = request.send().await.map_err(|error| fetch_error(&error))?;
         if let (Some(date), Ok(mut newest)) = (answer.headers().get(DATE), self.date.lock()) {
             *newest = Some(date.clone());
         }
@@ -204,7 +204,7 @@ impl Fetch for HttpFetch {
 }
 
 fn body(answer: reqwest::Response) -> BoxStream<'static, Result<Bytes, FetchError>> {
-    answer.bytes_stream().map_err(|error| road(&error)).boxed()
+    answer.bytes_stream().map_err(|error| fetch_error(&error)).boxed()
 }
 
 /// The URL, if it goes over the wire exactly as it is written.
@@ -312,7 +312,7 @@ fn unusable(what: &str, error: &reqwest::Error) -> Error {
 }
 
 /// What reqwest reports, in our words.
-fn road(error: &reqwest::Error) -> FetchError {
+fn fetch_error(error: &reqwest::Error) -> FetchError {
     let cause = innermost(error);
     if let Some(RedirectRefused(refusal)) = causes(error).find_map(|cause| cause.downcast_ref()) {
         refusal.clone()

@@ -27,7 +27,7 @@ impl Mirrors {
     }
 
     /// For a new update: every mirror gets its chance again.
-    pub(crate) fn forgive(&self) {
+    pub(crate) fn reset(&self) {
         for (_, failed) in &self.mirrors {
             failed.store(false, Ordering::Relaxed);
         }
@@ -35,20 +35,20 @@ impl Mirrors {
 
     /// All mirrors; those that failed during this update come last, so that a dead or lying one
     /// costs one attempt and not one per file.
-    pub(crate) fn in_order(&self) -> impl Iterator<Item = Asked<'_>> {
+    pub(crate) fn in_order(&self) -> impl Iterator<Item = MirrorHandle<'_>> {
         let (failed, good): (Vec<_>, Vec<_>) =
             self.mirrors.iter().partition(|(_, failed)| failed.load(Ordering::Relaxed));
-        good.into_iter().chain(failed).map(|(mirror, failed)| Asked { mirror, failed })
+        good.into_iter().chain(failed).map(|(mirror, failed)| MirrorHandle { mirror, failed })
     }
 }
 
 /// A mirror that is being asked.
-pub(crate) struct Asked<'a> {
+pub(crate) struct MirrorHandle<'a> {
     mirror: &'a Mirror,
     failed: &'a AtomicBool,
 }
 
-impl Asked<'_> {
+impl MirrorHandle<'_> {
     pub(crate) fn metadata(&self, file_name: &str) -> String {
         url_of(&self.mirror.metadata_url, file_name)
     }
@@ -58,7 +58,7 @@ impl Asked<'_> {
     }
 
     /// Whether both are the same mirror.
-    pub(crate) fn is(&self, other: &Asked<'_>) -> bool {
+    pub(crate) fn is(&self, other: &MirrorHandle<'_>) -> bool {
         std::ptr::eq(self.mirror, other.mirror)
     }
 
@@ -83,7 +83,7 @@ mod tests {
         assert_eq!(order(), ["a/", "b/", "c/"]);
         mirrors.in_order().next().unwrap().failed();
         assert_eq!(order(), ["b/", "c/", "a/"]);
-        mirrors.forgive();
+        mirrors.reset();
         assert_eq!(order(), ["a/", "b/", "c/"]);
     }
 }

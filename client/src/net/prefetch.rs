@@ -11,85 +11,85 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, poll_fn, ready};
 
 use crate::net::fetch::{FetchError, Reading};
-use crate::update_context::Road;
+use crate::update_context::UpdateContext;
 
 /// How many files are on their way before it is their turn.
-const AT_ONCE: usize = 16;
+const MAX_IN_FLIGHT: usize = 16;
 
 /// Of each of them no more is read in advance: what a mirror can make us hold is bounded by this
 /// and by the limit of the one file whose turn it is.
-const READ_AHEAD: u64 = 512 * 1024;
+const MAX_READ_AHEAD: u64 = 512 * 1024;
 
 /// An attempt at one file.
 pub(crate) type Attempt<'a> = BoxFuture<'a, Result<Reading, FetchError>>;
 
 /// The first attempts at files that will be needed. Dropped, they come to nothing.
-pub(crate) struct Ahead<'a> {
-    road: &'a Road,
+pub(crate) struct Prefetch<'a> {
+    context: &'a UpdateContext,
     /// Not begun, in the order in which they will be needed.
-    waiting: VecDeque<(String, u64)>,
-    begun: Vec<Begun<'a>>,
+    queued: VecDeque<(String, u64)>,
+    in_flight: Vec<InFlight<'a>>,
 }
 
-struct Begun<'a> {
+struct InFlight<'a> {
     url: String,
     max_length: u64,
     answer: Answer<'a>,
-    is_overtaken: bool,
+    is_stale: bool,
 }
 
 enum Answer<'a> {
-    Coming(Attempt<'a>),
-    Here(Result<Reading, FetchError>),
+    Pending(Attempt<'a>),
+    Received(Result<Reading, FetchError>),
 }
 
-impl<'a> Ahead<'a> {
-    pub(crate) fn new(road: &'a Road) -> Ahead<'a> {
-        Ahead { road, waiting: VecDeque::new(), begun: Vec::new() }
+impl<'a> Prefetch<'a> {
+    pub(crate) fn new(context: &'a UpdateContext) -> Prefetch<'a> {
+        Prefetch { context, queued: VecDeque::new(), in_flight: Vec::new() }
     }
 
     /// The file at `url` will be needed, of which at most `max_length` bytes are to be read. It is
     /// asked for beside the next file that is waited for.
-    pub(crate) fn expect(&mut self, url: String, max_length: u64) {
-        if !self.road.sequential {
-            self.waiting.push_back((url, max_length));
+    pub(crate) fn queue(&mut self, url: String, max_length: u64) {
+        if !self.context.sequential {
+            self.queued.push_back((url, max_length));
         }
     }
 
     /// What is at URLs that begin so is not needed after all.
     pub(crate) fn forget(&mut self, base: &str) {
-        self.waiting.retain(|(url, _)| !url.starts_with(base));
-        self.begun.retain(|begun| !begun.url.starts_with(base));
+        self.queued.retain(|(url, _)| !url.starts_with(base));
+        self.in_flight.retain(|request| !request.url.starts_with(base));
     }
 
     /// It is this file's turn: the attempt at it, if one was begun, and whether something has been
     /// accepted since that may have changed what is there.
     pub(crate) fn take(&mut self, url: &str, max_length: u64) -> Option<(Attempt<'a>, bool)> {
-        let found = self.begun.iter().position(|begun| begun.url == url && begun.max_length == max_length);
+        let found = self.in_flight.iter().position(|request| request.url == url && request.max_length == max_length);
         let Some(found) = found else {
             // Not begun, or with another limit: then it is no answer to this request.
-            if let Some(found) = self.waiting.iter().position(|(waiting, _)| waiting == url) {
-                self.waiting.remove(found);
+            if let Some(found) = self.queued.iter().position(|(queued, _)| queued == url) {
+                self.queued.remove(found);
             }
             return None;
         };
-        let begun = self.begun.remove(found);
-        let attempt = match begun.answer {
-            Answer::Coming(attempt) => attempt,
-            Answer::Here(answer) => ready(answer).boxed(),
+        let request = self.in_flight.remove(found);
+        let attempt = match request.answer {
+            Answer::Pending(attempt) => attempt,
+            Answer::Received(answer) => ready(answer).boxed(),
         };
-        Some((attempt, begun.is_overtaken))
+        Some((attempt, request.is_stale))
     }
 
     /// Something was accepted that may change what is at the URLs that were asked already.
-    pub(crate) fn overtake(&mut self) {
-        for begun in &mut self.begun {
-            begun.is_overtaken = true;
+    pub(crate) fn mark_stale(&mut self) {
+        for request in &mut self.in_flight {
+            request.is_stale = true;
         }
     }
 
     /// Waits for `work`, and lets what is asked for ahead come in beside it.
-    pub(crate) async fn beside<T>(&mut self, work: impl Future<Output = T>) -> T {
+    pub(crate) async fn poll_beside<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         poll_fn(|context| {
             let done = work.as_mut().poll(context);
@@ -102,17 +102,17 @@ impl<'a> Ahead<'a> {
     }
 
     fn advance(&mut self, context: &mut Context<'_>) {
-        while self.begun.len() < AT_ONCE
-            && let Some((url, max_length)) = self.waiting.pop_front()
+        while self.in_flight.len() < MAX_IN_FLIGHT
+            && let Some((url, max_length)) = self.queued.pop_front()
         {
-            let answer = Answer::Coming(self.road.attempt(url.clone(), max_length, READ_AHEAD));
-            self.begun.push(Begun { url, max_length, answer, is_overtaken: false });
+            let answer = Answer::Pending(self.context.attempt(url.clone(), max_length, MAX_READ_AHEAD));
+            self.in_flight.push(InFlight { url, max_length, answer, is_stale: false });
         }
-        for begun in &mut self.begun {
-            if let Answer::Coming(attempt) = &mut begun.answer
+        for request in &mut self.in_flight {
+            if let Answer::Pending(attempt) = &mut request.answer
                 && let Poll::Ready(answer) = attempt.poll_unpin(context)
             {
-                begun.answer = Answer::Here(answer);
+                request.answer = Answer::Received(answer);
             }
         }
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use lastmile_metadata::RoleName;
 
-use super::{Ahead, Answer};
+use super::{Answer, Prefetch};
 use crate::net::fetch::FetchError;
 use crate::net::http::{HttpFetch, HttpSettings, ProxyChoice};
 use crate::net::retry::Patience;
@@ -99,9 +99,9 @@ async fn whatever_goes_wrong_the_outcome_is_that_of_one_request_after_the_other(
                 let case = format!("{name} {mirrors:?} {fault:?}");
                 assert_eq!((&error, &stored), (&expected_error, &expected_stored), "{case}");
                 // They were on their way when it turned out that their turn never comes.
-                for ahead in [TIMESTAMP, "http://b/2.root.json"] {
-                    if !expected.iter().any(|expected| expected == ahead) {
-                        asked.retain(|asked| asked != ahead);
+                for early in [TIMESTAMP, "http://b/2.root.json"] {
+                    if !expected.iter().any(|expected| expected == early) {
+                        asked.retain(|asked| asked != early);
                     }
                 }
                 asked.sort();
@@ -146,14 +146,14 @@ async fn of_a_file_that_comes_ahead_no_more_is_read_than_a_little_until_its_turn
         Server::far_away([("x".to_owned(), file.clone()), ("y".to_owned(), b"y".to_vec())].into(), DELAY).await;
     let fetch = HttpFetch::new(&HttpSettings { proxy: ProxyChoice::Direct, ..HttpSettings::default() }).unwrap();
     let builder = Updater::builder(Vec::new()).fetch(fetch);
-    let road = builder.build().unwrap().road;
-    let mut ahead = Ahead::new(&road);
-    ahead.expect(server.at("x"), u64::MAX);
-    ahead.beside(tokio::time::sleep(4 * DELAY)).await;
-    assert!(matches!(&ahead.begun[0].answer, Answer::Here(Ok(_))));
-    let Answer::Here(Ok(reading)) = &ahead.begun[0].answer else { panic!() };
+    let context = builder.build().unwrap().context;
+    let mut prefetch = Prefetch::new(&context);
+    prefetch.queue(server.at("x"), u64::MAX);
+    prefetch.poll_beside(tokio::time::sleep(4 * DELAY)).await;
+    assert!(matches!(&prefetch.in_flight[0].answer, Answer::Received(Ok(_))));
+    let Answer::Received(Ok(reading)) = &prefetch.in_flight[0].answer else { panic!() };
     assert!(reading.len() < 2 * 1024 * 1024);
-    let (attempt, _) = ahead.take(&server.at("x"), u64::MAX).unwrap();
-    assert_eq!(road.fetch_metadata("", u64::MAX, Some(attempt)).await.unwrap().unwrap().len(), file.len());
+    let (attempt, _) = prefetch.take(&server.at("x"), u64::MAX).unwrap();
+    assert_eq!(context.fetch_metadata("", u64::MAX, Some(attempt)).await.unwrap().unwrap().len(), file.len());
     assert_eq!(server.paths(), ["/x"]);
 }

@@ -42,11 +42,11 @@ impl Default for Patience {
 impl Patience {
     /// Begins the attempts at a file of up to `length` bytes.
     #[must_use]
-    pub(crate) fn attempts(&self, length: u64) -> Attempts {
+    pub(crate) fn start(&self, length: u64) -> Retries {
         let transfer = Duration::from_secs(length / u64::from(self.slowest.max(1)));
         // A length may be absurd; thirty years are as good as for ever, and can be added.
         let patience = self.deadline.saturating_add(transfer).min(Duration::from_secs(1 << 30));
-        Attempts {
+        Retries {
             patience: *self,
             left: self.retries,
             next: self.first_pause,
@@ -58,7 +58,7 @@ impl Patience {
 
 /// The attempts at one file.
 #[derive(Debug)]
-pub(crate) struct Attempts {
+pub(crate) struct Retries {
     patience: Patience,
     left: u32,
     next: Duration,
@@ -66,7 +66,7 @@ pub(crate) struct Attempts {
     deadline: Instant,
 }
 
-impl Attempts {
+impl Retries {
     /// Waits for `work`, but not beyond the deadline.
     ///
     /// # Errors
@@ -128,11 +128,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn pauses_grow_and_end() {
-        let mut attempts = Patience::default().attempts(0);
+        let mut retries = Patience::default().start(0);
         let mut pauses = Vec::new();
         loop {
             let before = Instant::now();
-            if attempts.pause_after(FLAKY).await.is_err() {
+            if retries.pause_after(FLAKY).await.is_err() {
                 break;
             }
             pauses.push(before.elapsed().as_millis());
@@ -144,28 +144,28 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_does_not_pass_is_not_repeated() {
-        let mut attempts = Patience::default().attempts(0);
-        assert_eq!(attempts.pause_after(FetchError::NotFound).await, Err(FetchError::NotFound));
+        let mut retries = Patience::default().start(0);
+        assert_eq!(retries.pause_after(FetchError::NotFound).await, Err(FetchError::NotFound));
         let long = FetchError::TooLong { max_length: 3 };
-        assert_eq!(attempts.pause_after(long.clone()).await, Err(long));
+        assert_eq!(retries.pause_after(long.clone()).await, Err(long));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_server_may_ask_for_a_pause_but_not_for_a_day() {
-        let mut attempts = Patience::default().attempts(0);
+        let mut retries = Patience::default().start(0);
         let before = Instant::now();
         let day = FetchError::RetryLater { status: 429, after: Duration::from_secs(86_400) };
-        attempts.pause_after(day).await.unwrap();
+        retries.pause_after(day).await.unwrap();
         assert_eq!(before.elapsed().as_secs(), 20);
         let second = FetchError::RetryLater { status: 503, after: Duration::from_secs(1) };
-        attempts.pause_after(second).await.unwrap();
+        retries.pause_after(second).await.unwrap();
         assert_eq!(before.elapsed().as_secs(), 21);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_drip_ends_at_the_deadline() {
-        let attempts = Patience::default().attempts(0);
-        let drip = attempts.within(std::future::pending::<Result<(), _>>()).await;
+        let retries = Patience::default().start(0);
+        let drip = retries.within(std::future::pending::<Result<(), _>>()).await;
         assert_eq!(
             drip,
             Err(FetchError::Timeout("not complete after the 120 s that the limit `deadline` allows".to_owned()))
@@ -175,7 +175,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn no_attempt_begins_after_the_deadline() {
         let patience = Patience { deadline: Duration::from_millis(10), ..Patience::default() };
-        assert_eq!(patience.attempts(0).pause_after(FLAKY).await, Err(FLAKY));
-        assert!(patience.attempts(u64::MAX).pause_after(FLAKY).await.is_ok());
+        assert_eq!(patience.start(0).pause_after(FLAKY).await, Err(FLAKY));
+        assert!(patience.start(u64::MAX).pause_after(FLAKY).await.is_ok());
     }
 }

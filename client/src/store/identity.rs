@@ -17,7 +17,7 @@ const LONGEST: u64 = 64 * 1024;
 
 /// What a store says about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Stamp {
+pub(crate) struct StoreIdentity {
     format: u32,
     /// SHA-256 of every shipped root that this store was used with.
     shipped_roots: Vec<String>,
@@ -30,9 +30,9 @@ struct AnyFormat {
     format: u32,
 }
 
-impl Stamp {
+impl StoreIdentity {
     /// The stamp of `store`; none when it has none yet.
-    pub(crate) fn read(store: &dyn Store) -> Result<Option<Stamp>, LocalError> {
+    pub(crate) fn read(store: &dyn Store) -> Result<Option<StoreIdentity>, LocalError> {
         let Some(bytes) = store.read(&StoredFile::Stamp, LONGEST)? else { return Ok(None) };
         let unreadable = |error: serde_json::Error| {
             LocalError::invalid("read the stamp of", store.description(), error.to_string())
@@ -51,18 +51,18 @@ impl Stamp {
     ///
     /// A shipped root that the store has not met must be one of the same chain: in the store's
     /// history, or at least with a root key in common with it.
-    pub(crate) fn admit(
-        existing: Option<Stamp>,
+    pub(crate) fn check_belongs(
+        existing: Option<StoreIdentity>,
         store: &dyn Store,
         shipped: &[u8],
         max_length: u64,
-    ) -> Result<Stamp, Error> {
+    ) -> Result<StoreIdentity, Error> {
         let id = hex::encode(Sha256::digest(shipped));
-        let Some(mut stamp) = existing else {
-            return Ok(Stamp { format: FORMAT, shipped_roots: vec![id], refreshed: None });
+        let Some(mut identity) = existing else {
+            return Ok(StoreIdentity { format: FORMAT, shipped_roots: vec![id], refreshed: None });
         };
-        if stamp.shipped_roots.contains(&id) {
-            return Ok(stamp);
+        if identity.shipped_roots.contains(&id) {
+            return Ok(identity);
         }
         let shipped = Envelope::<Root>::parse(&RoleName::ROOT, shipped.to_vec())?;
         if !is_of_this_chain(store, &shipped.unverified(&RoleName::ROOT)?, max_length)? {
@@ -72,8 +72,8 @@ impl Stamp {
                 .with_hint("give each repository a directory of its own")
                 .into());
         }
-        stamp.shipped_roots.push(id);
-        Ok(stamp)
+        identity.shipped_roots.push(id);
+        Ok(identity)
     }
 
     pub(crate) fn write(&self, store: &dyn Store) -> Result<(), LocalError> {
@@ -117,8 +117,8 @@ mod tests {
         let (newest, history) =
             (StoredFile::Role(RoleName::ROOT), |number| StoredFile::Root(Version::new(number).unwrap()));
         let shipped = root(4, "ours", "online");
-        let known = Stamp { format: FORMAT, shipped_roots: vec!["another".to_owned()], refreshed: None };
-        for (file, version, key, is_admitted) in [
+        let known = StoreIdentity { format: FORMAT, shipped_roots: vec!["another".to_owned()], refreshed: None };
+        for (file, version, key, belongs) in [
             (newest.clone(), 9, "ours", true),
             (history(3), 3, "ours", true),
             (history(4), 4, "ours", true),
@@ -130,8 +130,8 @@ mod tests {
             let store = MemoryStore::default();
             store.write(&newest, &root(9, "theirs", "online")).unwrap();
             store.write(&file, &root(version, key, "online")).unwrap();
-            let admitted = Stamp::admit(Some(known.clone()), &store, &shipped, 9_999);
-            assert_eq!(admitted.is_ok(), is_admitted, "{file:?} {key}");
+            let checked = StoreIdentity::check_belongs(Some(known.clone()), &store, &shipped, 9_999);
+            assert_eq!(checked.is_ok(), belongs, "{file:?} {key}");
         }
     }
 }
