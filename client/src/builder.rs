@@ -8,10 +8,12 @@ use lastmile_metadata::{KnownTargets, Limits};
 use crate::error::Error;
 use crate::event::{Notify, TracingSink};
 use crate::folder::CleanedDirs;
-use crate::net::fetch::{Fetch, FetchByScheme};
+use crate::net::fetch::Fetch;
 use crate::net::mirrors::{Mirror, Mirrors};
 use crate::net::retry::Patience;
-use crate::store::{MemoryStore, Store};
+use crate::net::scheme::FetchByScheme;
+use crate::store::Store;
+use crate::store::memory::MemoryStore;
 use crate::update_context::UpdateContext;
 use crate::updater::Updater;
 
@@ -32,8 +34,16 @@ pub struct UpdaterBuilder {
     sequential: bool,
 }
 
+impl Updater {
+    /// An updater that trusts `shipped_root`, the bytes of a `root.json` that came with the program
+    /// or from the maintainers themselves, and never from the repository.
+    pub fn builder(shipped_root: impl Into<Vec<u8>>) -> UpdaterBuilder {
+        UpdaterBuilder::new(shipped_root.into())
+    }
+}
+
 impl UpdaterBuilder {
-    pub(crate) fn new(shipped_root: Vec<u8>) -> UpdaterBuilder {
+    fn new(shipped_root: Vec<u8>) -> UpdaterBuilder {
         UpdaterBuilder {
             shipped_root,
             known: None,

@@ -9,9 +9,10 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::error::{Error, LocalError, MirrorFailure, MirrorReason, Refusal, all_failed};
 use crate::event::Notice;
+use crate::net::attempt::{Attempt, attempt, fetch_metadata};
 use crate::net::fetch::FetchError;
 use crate::net::mirrors::MirrorHandle;
-use crate::net::prefetch::{Attempt, Prefetch};
+use crate::net::prefetch::Prefetch;
 use crate::store::StoredFile;
 use crate::update_context::UpdateContext;
 
@@ -48,7 +49,7 @@ pub(crate) struct Driver<'a> {
 
 impl<'a> Driver<'a> {
     pub(crate) fn new(context: &'a UpdateContext, source: Source) -> Driver<'a> {
-        let (prefetch, considered) = (Prefetch::new(context), BTreeSet::new());
+        let (prefetch, considered) = (Prefetch::new(&*context.fetch), BTreeSet::new());
         Driver { context, source, floors: None, floors_lost: false, prefetch, considered }
     }
 
@@ -149,7 +150,7 @@ impl<'a> Driver<'a> {
         let context = self.context;
         if request.may_be_absent() {
             for other in context.mirrors.in_order().skip(1).filter(|mirror| !mirror.has_failed()) {
-                self.prefetch.queue(other.metadata(&request.file_name()), request.max_length);
+                self.queue_from(&other, request);
             }
         }
         for mirror in context.mirrors.in_order() {
@@ -186,7 +187,8 @@ impl<'a> Driver<'a> {
         for mirror in context.mirrors.in_order().filter(|mirror| !mirror.is(first) && !mirror.has_failed()) {
             let url = mirror.metadata(&request.file_name());
             let prefetched = self.prefetch.take(&url, request.max_length).map(|(prefetched, _)| prefetched);
-            let attempt = prefetched.unwrap_or_else(|| context.attempt(url.clone(), request.max_length, u64::MAX));
+            let attempt =
+                prefetched.unwrap_or_else(|| attempt(&*context.fetch, url.clone(), request.max_length, u64::MAX));
             let whole = self.prefetch.poll_beside(async { attempt.await?.finish().await });
             let Ok(Ok(bytes)) = timeout_at(last, whole).await else { continue };
             match stage.apply(Some(Stored::Bytes(bytes))) {
@@ -213,7 +215,8 @@ impl<'a> Driver<'a> {
         url: &str,
         prefetched: Option<Attempt<'_>>,
     ) -> Result<Result<Option<Kept>, MirrorReason>, Error> {
-        let fetched = self.context.fetch_metadata(url, request.max_length, prefetched);
+        let context = self.context;
+        let fetched = fetch_metadata(&*context.fetch, &context.patience, url, request.max_length, prefetched);
         let reason = match self.prefetch.poll_beside(fetched).await {
             Ok(fetched) => match stage.apply(fetched.map(|bytes| self.context.store.hold(bytes))) {
                 Ok(kept) => return Ok(Ok(kept)),
@@ -237,6 +240,12 @@ impl<'a> Driver<'a> {
             return;
         }
         if let Some(mirror) = self.context.mirrors.in_order().next() {
+            self.queue_from(&mirror, request);
+        }
+    }
+
+    fn queue_from(&mut self, mirror: &MirrorHandle<'_>, request: &Request) {
+        if !self.context.sequential {
             self.prefetch.queue(mirror.metadata(&request.file_name()), request.max_length);
         }
     }

@@ -254,6 +254,11 @@ impl LocalError {
     }
 }
 
+/// The error for a file that could be read when it was verified and cannot be read any more.
+pub(crate) fn cut_short() -> io::Error {
+    io::ErrorKind::UnexpectedEof.into()
+}
+
 #[cfg(test)]
 mod tests {
     use lastmile_metadata::{ErrorKind, RoleName};

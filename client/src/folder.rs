@@ -14,8 +14,7 @@ use lastmile_metadata::ReadParts;
 use rustix::fs::{self, Mode, OFlags};
 
 use crate::disk::{self, NewFile, Place};
-use crate::error::LocalError;
-use crate::store::cut_short;
+use crate::error::{LocalError, cut_short};
 
 /// Beginning and end of the names of files that are not whole yet.
 const TEMPORARY: (&str, &str) = (".lastmile-", ".part");

@@ -42,10 +42,11 @@ pub use futures_util::future::BoxFuture;
 pub use futures_util::stream::BoxStream;
 #[doc(hidden)]
 pub use net::fetch::url_of;
-pub use net::fetch::{Fetch, FetchByScheme, FetchError, Response};
+pub use net::fetch::{Fetch, FetchError, Response};
 pub use net::file::FileFetch;
 #[cfg(feature = "http")]
 pub use net::http::{HttpFetch, HttpSettings, ProxyChoice};
+pub use net::scheme::FetchByScheme;
 // Shared with the repository tool.
 pub use event::{Notice, Notify, Progress, Transfer};
 #[doc(hidden)]
@@ -58,5 +59,6 @@ pub use net::retry::Patience;
 pub use rustls::crypto::CryptoProvider;
 pub use session::Session;
 pub use store::directory::DirectoryStore;
-pub use store::{MemoryStore, Store, StoreLock, StoredFile};
+pub use store::memory::MemoryStore;
+pub use store::{Store, StoreLock, StoredFile};
 pub use updater::Updater;

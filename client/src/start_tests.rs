@@ -7,7 +7,8 @@ use lastmile_metadata::{ErrorKind, TargetPath, Version};
 
 use super::*;
 use crate::error::LocalError;
-use crate::store::{MemoryStore, Store, StoreLock};
+use crate::store::memory::MemoryStore;
+use crate::store::{Store, StoreLock};
 use crate::test_repository::{TestRepository, now};
 use crate::updater::Updater;
 

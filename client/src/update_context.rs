@@ -3,15 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use lastmile_metadata::{Limits, RoleName};
 
 use crate::error::{Error, LocalError, MirrorFailure};
 use crate::event::{Notice, Notify};
 use crate::folder::CleanedDirs;
-use crate::net::fetch::{Fetch, FetchError};
+use crate::net::fetch::Fetch;
 use crate::net::mirrors::Mirrors;
-use crate::net::prefetch::Attempt;
 use crate::net::retry::Patience;
 use crate::store::{Store, StoreLock};
 
@@ -40,37 +38,6 @@ impl UpdateContext {
             "timestamp" => self.limits.timestamp_length,
             "snapshot" => self.limits.snapshot_length,
             _ => self.limits.targets_length,
-        }
-    }
-
-    /// One attempt at the metadata file at `url`: asks for it and reads at least `enough` bytes, if
-    /// there are so many.
-    pub(crate) fn attempt(&self, url: String, max_length: u64, enough: u64) -> Attempt<'_> {
-        async move {
-            tracing::debug!(%url, "fetch");
-            let mut reading = self.fetch.fetch_metadata(&url, max_length).await?.reading(max_length)?;
-            reading.advance(enough).await?;
-            Ok(reading)
-        }
-        .boxed()
-    }
-
-    /// The metadata file at `url`, by the attempt that was begun already and by others after it;
-    /// none when the server says definitely that it is not there.
-    pub(crate) async fn fetch_metadata(
-        &self,
-        url: &str,
-        max_length: u64,
-        mut prefetched: Option<Attempt<'_>>,
-    ) -> Result<Option<Vec<u8>>, FetchError> {
-        let mut retries = self.patience.start(0);
-        loop {
-            let attempt = prefetched.take().unwrap_or_else(|| self.attempt(url.to_owned(), max_length, u64::MAX));
-            match retries.within(async { attempt.await?.finish().await }).await {
-                Ok(bytes) => return Ok(Some(bytes)),
-                Err(FetchError::NotFound) => return Ok(None),
-                Err(error) => retries.pause_after(error).await?,
-            }
         }
     }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use lastmile_metadata::{KnownTargets, Request, RoleName, Stage, UpdateRoot};
 
-use crate::builder::UpdaterBuilder;
 use crate::clock::{now, warn_if_clock_wrong};
 use crate::driver::{Driver, Source};
 use crate::error::Error;
@@ -26,12 +25,6 @@ pub struct Updater {
 }
 
 impl Updater {
-    /// An updater that trusts `shipped_root`, the bytes of a `root.json` that came with the program
-    /// or from the maintainers themselves, and never from the repository.
-    pub fn builder(shipped_root: impl Into<Vec<u8>>) -> UpdaterBuilder {
-        UpdaterBuilder::new(shipped_root.into())
-    }
-
     /// Checks the shipped root and readies the store, without a request.
     ///
     /// # Errors

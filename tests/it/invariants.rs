@@ -119,8 +119,8 @@ fn one_module_lets_a_stage_judge() {
 fn metadata_alone_is_decoded() {
     let ends = |places: Vec<String>, name: &str| places.len() == 1 && places[0].ends_with(name);
     assert!(ends(places("client", "decoded(coding, "), "http.rs"));
-    assert!(ends(places("client", ".fetch.fetch_metadata("), "update_context.rs"));
-    assert!(ends(places("client", "context.fetch_metadata("), "driver.rs"));
+    assert!(ends(places("client", "= fetch.fetch_metadata("), "attempt.rs"));
+    assert!(ends(places("client", "= fetch_metadata("), "driver.rs"));
 }
 
 /// The calls that change a disk are in clippy's list. A lint sees no flags: those with which `open` changes one are looked

@@ -3,13 +3,18 @@
 mod args;
 mod completions;
 mod failure;
+mod get;
 mod hints;
-mod judged;
+mod list;
+mod refresh;
 mod repositories;
+mod roles;
 mod setup;
+mod status;
+mod targets;
 mod terminal;
-mod transfers;
 mod trust;
+mod verify;
 
 use std::ffi::OsString;
 use std::sync::Mutex;

@@ -8,9 +8,10 @@ use crate::cli::repositories::{Repositories, Repository, RepositoryName};
 use crate::error::LocalError;
 use crate::event::{Notice, Notify as _};
 use crate::folder::Folder;
-use crate::net::fetch::FetchByScheme;
 use crate::net::http::{HttpFetch, HttpSettings, ProxyChoice};
 use crate::net::retry::Patience;
+use crate::net::scheme::FetchByScheme;
+use crate::session::Session;
 use crate::store::directory::DirectoryStore;
 use crate::updater::Updater;
 
@@ -83,6 +84,15 @@ impl App<'_> {
     /// An updater that only looks at what is there.
     pub(super) fn reader(&self, repository: &Repository) -> Result<Updater, Failure> {
         self.updater_with(repository, repository.read_only_store()?)
+    }
+
+    /// Refreshes the repository that was named, or verifies what is stored if `offline`.
+    pub(super) async fn session(&self, offline: bool) -> Result<Session, Failure> {
+        let repository = self.repository()?;
+        if offline {
+            return Ok(self.reader(&repository)?.offline_at(self.now).await?);
+        }
+        Ok(self.updater(&repository)?.refresh_at(self.now).await?)
     }
 
     fn updater_with(&self, repository: &Repository, store: DirectoryStore) -> Result<Updater, Failure> {

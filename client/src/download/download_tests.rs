@@ -1,18 +1,20 @@
 //! Downloads from real sockets and files: what arrives, what is left behind, what was asked for.
 
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lastmile_metadata::{Algorithm, Hashes, Limits, TargetPath};
 
 use super::*;
+use crate::error::RefusedError;
 use crate::event::TracingSink;
 use crate::folder::CleanedDirs;
 use crate::net::http::{HttpFetch, HttpSettings, ProxyChoice};
 use crate::net::mirrors::{Mirror, Mirrors};
 use crate::net::retry::Patience;
-use crate::store::MemoryStore;
+use crate::store::memory::MemoryStore;
 use crate::test_server::{Act, Server, offset, ok, partial, send, status};
 
 fn target(path: &str, content: &[u8]) -> TargetFile {

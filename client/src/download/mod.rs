@@ -1,83 +1,22 @@
 //! Fetching a target (spec 5.7): streamed through its verifier into memory or into a file without a name, which gets its
 //! name only after every check has passed.
 
+mod destination;
 mod target_writer;
 
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use futures_util::StreamExt;
 use lastmile_metadata::{FileError, TargetFile};
 
+pub(crate) use crate::download::destination::Destination;
+use crate::download::destination::refused;
 use crate::download::target_writer::{Content, GrowingFile, TargetWriter};
-use crate::error::{Error, LocalError, MirrorFailure, MirrorReason, Refusal, RefusedError, all_failed};
+use crate::error::{Error, LocalError, MirrorFailure, MirrorReason, Refusal, all_failed};
 use crate::event::{Notice, Progress, Transfer};
-use crate::folder::{Folder, PUBLIC};
 use crate::net::fetch::FetchError;
 use crate::net::retry::Retries;
 use crate::update_context::UpdateContext;
-
-/// Where a target goes: a name in an open directory.
-#[derive(Debug)]
-pub(crate) struct Destination {
-    folder: Folder,
-    name: String,
-}
-
-impl Destination {
-    /// The target's own path below `folder`, its sub-directories made where they are missing and
-    /// never reached through a link (decision D8).
-    pub(crate) fn below(folder: &Path, target: &TargetFile) -> Result<Destination, Error> {
-        let path = target.path.file_path().map_err(refused)?;
-        let mut folder = Folder::make(folder, PUBLIC)?;
-        let mut segments: Vec<&str> = path.split('/').collect();
-        let name = segments.pop().unwrap_or_default().to_owned();
-        for segment in segments {
-            folder = folder.enter_or_make(segment, PUBLIC)?;
-        }
-        Ok(Destination { folder, name })
-    }
-
-    /// Exactly this file; its directory must exist.
-    pub(crate) fn file(path: &Path) -> Result<Destination, Error> {
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .ok_or_else(|| LocalError::invalid("write to", path, "it does not end in a file name in UTF-8"))?;
-        let folder = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        Ok(Destination { folder: Folder::open(folder)?, name: name.to_owned() })
-    }
-
-    pub(crate) fn path(&self) -> PathBuf {
-        self.folder.path_of(&self.name)
-    }
-
-    /// Whether the file is there and is what `target` says, judged by what is read through one open
-    /// file. What is there and is no regular file is an error.
-    fn holds(&self, target: &TargetFile) -> Result<bool, LocalError> {
-        let Some(mut file) = self.folder.open_file(&self.name)? else { return Ok(false) };
-        let failed = |error| LocalError::new("read", self.path(), error);
-        if file.metadata().map_err(failed)?.len() != target.length {
-            return Ok(false);
-        }
-        let mut verifier = target.verifier();
-        let mut part = vec![0; 256 * 1024];
-        loop {
-            let read = file.read(&mut part).map_err(failed)?;
-            match part.get(..read) {
-                Some([]) | None => return Ok(verifier.finish().is_ok()),
-                Some(bytes) => {
-                    if verifier.update(bytes).is_err() {
-                        return Ok(false);
-                    }
-                }
-            }
-        }
-    }
-}
 
 /// Fetches `target` to `destination` unless it is there already, and returns the path.
 pub(crate) async fn download(
@@ -126,10 +65,9 @@ async fn fetch_to(
     progress: &dyn Progress,
 ) -> Result<(), Error> {
     let url_path = target.url_path(consistent && context.hash_prefixes).map_err(refused)?;
-    context.cleaned_dirs.clean_once(&destination.folder);
-    let content = GrowingFile::new(destination.folder.held_temporary(PUBLIC)?);
+    let content = GrowingFile::new(destination.temporary(&context.cleaned_dirs)?);
     let file = fetch(context, target, &url_path, content, progress).await?.file;
-    blocking(move || file.finish(&destination.folder, &destination.name)).await?;
+    blocking(move || destination.finish(file)).await?;
     Ok(())
 }
 
@@ -277,10 +215,6 @@ async fn disk_failure<C: Content>(writer: TargetWriter<C>) -> Error {
             LocalError::new("write", "the target", error).into()
         }
     }
-}
-
-fn refused(error: lastmile_metadata::NameError) -> Error {
-    RefusedError::from(Refusal::Name(error)).into()
 }
 
 /// Runs disk work where it does not hold up the network.

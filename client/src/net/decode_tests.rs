@@ -10,9 +10,11 @@ use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
 use super::*;
 use crate::error::{Error, MirrorReason, NetworkError, Refusal};
-use crate::net::fetch::{Fetch, FetchByScheme, Response};
+use crate::net::fetch::{Fetch, Response};
 use crate::net::http::{HttpFetch, HttpSettings, ProxyChoice};
-use crate::store::{MemoryStore, Store, StoredFile};
+use crate::net::scheme::FetchByScheme;
+use crate::store::memory::MemoryStore;
+use crate::store::{Store, StoredFile};
 use crate::test_repository::{TestRepository, now, root};
 use crate::test_server::{Act, Server, reply, status};
 use crate::updater::Updater;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use futures_util::future::{BoxFuture, FutureExt, ready};
+use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, Fuse, StreamExt};
 
 /// Where bytes come from.
@@ -214,59 +214,6 @@ impl FetchError {
 #[must_use]
 pub fn url_of(base: &str, name: &str) -> String {
     if base.ends_with('/') { format!("{base}{name}") } else { format!("{base}/{name}") }
-}
-
-/// Chooses the source by the scheme of the URL: `file` is always there, `http` and `https` when the
-/// feature `http` is.
-#[derive(Debug, Clone, Default)]
-pub struct FetchByScheme {
-    file: crate::net::file::FileFetch,
-    #[cfg(feature = "http")]
-    http: Option<crate::net::http::HttpFetch>,
-}
-
-impl FetchByScheme {
-    /// `file` and, through `http`, the web.
-    #[cfg(feature = "http")]
-    #[must_use]
-    pub fn new(http: crate::net::http::HttpFetch) -> FetchByScheme {
-        FetchByScheme { http: Some(http), ..FetchByScheme::default() }
-    }
-}
-
-impl FetchByScheme {
-    /// Who fetches this URL.
-    fn source(&self, url: &str) -> Result<&dyn Fetch, FetchError> {
-        if url.starts_with("file:") {
-            return Ok(&self.file);
-        }
-        #[cfg(feature = "http")]
-        if let Some(http) = &self.http {
-            return Ok(http);
-        }
-        Err(FetchError::Url(format!("`{url}` has a scheme that is not supported")))
-    }
-}
-
-impl Fetch for FetchByScheme {
-    fn fetch(&self, url: &str, offset: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
-        match self.source(url) {
-            Ok(source) => source.fetch(url, offset),
-            Err(error) => ready(Err(error)).boxed(),
-        }
-    }
-
-    fn fetch_metadata(&self, url: &str, max_length: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
-        match self.source(url) {
-            Ok(source) => source.fetch_metadata(url, max_length),
-            Err(error) => ready(Err(error)).boxed(),
-        }
-    }
-
-    #[cfg(feature = "http")]
-    fn server_time(&self) -> Option<DateTime<Utc>> {
-        self.http.as_ref()?.server_time()
-    }
 }
 
 #[cfg(test)]

@@ -8,10 +8,10 @@ use std::pin::pin;
 use std::task::{Context, Poll};
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, poll_fn, ready};
+use futures_util::future::{poll_fn, ready};
 
-use crate::net::fetch::{FetchError, Reading};
-use crate::update_context::UpdateContext;
+use crate::net::attempt::{Attempt, attempt};
+use crate::net::fetch::{Fetch, FetchError, Reading};
 
 /// How many files are on their way before it is their turn.
 const MAX_IN_FLIGHT: usize = 16;
@@ -20,12 +20,9 @@ const MAX_IN_FLIGHT: usize = 16;
 /// and by the limit of the one file whose turn it is.
 const MAX_READ_AHEAD: u64 = 512 * 1024;
 
-/// An attempt at one file.
-pub(crate) type Attempt<'a> = BoxFuture<'a, Result<Reading, FetchError>>;
-
 /// The first attempts at files that will be needed. Dropped, they come to nothing.
 pub(crate) struct Prefetch<'a> {
-    context: &'a UpdateContext,
+    fetch: &'a dyn Fetch,
     /// Not begun, in the order in which they will be needed.
     queued: VecDeque<(String, u64)>,
     in_flight: Vec<InFlight<'a>>,
@@ -44,16 +41,14 @@ enum Answer<'a> {
 }
 
 impl<'a> Prefetch<'a> {
-    pub(crate) fn new(context: &'a UpdateContext) -> Prefetch<'a> {
-        Prefetch { context, queued: VecDeque::new(), in_flight: Vec::new() }
+    pub(crate) fn new(fetch: &'a dyn Fetch) -> Prefetch<'a> {
+        Prefetch { fetch, queued: VecDeque::new(), in_flight: Vec::new() }
     }
 
     /// The file at `url` will be needed, of which at most `max_length` bytes are to be read. It is
     /// asked for beside the next file that is waited for.
     pub(crate) fn queue(&mut self, url: String, max_length: u64) {
-        if !self.context.sequential {
-            self.queued.push_back((url, max_length));
-        }
+        self.queued.push_back((url, max_length));
     }
 
     /// What is at URLs that begin so is not needed after all.
@@ -105,7 +100,7 @@ impl<'a> Prefetch<'a> {
         while self.in_flight.len() < MAX_IN_FLIGHT
             && let Some((url, max_length)) = self.queued.pop_front()
         {
-            let answer = Answer::Pending(self.context.attempt(url.clone(), max_length, MAX_READ_AHEAD));
+            let answer = Answer::Pending(attempt(self.fetch, url.clone(), max_length, MAX_READ_AHEAD));
             self.in_flight.push(InFlight { url, max_length, answer, is_stale: false });
         }
         for request in &mut self.in_flight {

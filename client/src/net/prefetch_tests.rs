@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 use lastmile_metadata::RoleName;
 
 use super::{Answer, Prefetch};
+use crate::net::attempt::fetch_metadata;
 use crate::net::fetch::FetchError;
 use crate::net::http::{HttpFetch, HttpSettings, ProxyChoice};
 use crate::net::retry::Patience;
-use crate::store::{MemoryStore, Store, StoredFile};
+use crate::store::memory::MemoryStore;
+use crate::store::{Store, StoredFile};
 use crate::test_repository::{self, DELAY, FarAway, TestRepository, now, root};
 use crate::test_server::Server;
 use crate::updater::Updater;
@@ -147,13 +149,14 @@ async fn of_a_file_that_comes_ahead_no_more_is_read_than_a_little_until_its_turn
     let fetch = HttpFetch::new(&HttpSettings { proxy: ProxyChoice::Direct, ..HttpSettings::default() }).unwrap();
     let builder = Updater::builder(Vec::new()).fetch(fetch);
     let context = builder.build().unwrap().context;
-    let mut prefetch = Prefetch::new(&context);
+    let mut prefetch = Prefetch::new(&*context.fetch);
     prefetch.queue(server.at("x"), u64::MAX);
     prefetch.poll_beside(tokio::time::sleep(4 * DELAY)).await;
     assert!(matches!(&prefetch.in_flight[0].answer, Answer::Received(Ok(_))));
     let Answer::Received(Ok(reading)) = &prefetch.in_flight[0].answer else { panic!() };
     assert!(reading.len() < 2 * 1024 * 1024);
     let (attempt, _) = prefetch.take(&server.at("x"), u64::MAX).unwrap();
-    assert_eq!(context.fetch_metadata("", u64::MAX, Some(attempt)).await.unwrap().unwrap().len(), file.len());
+    let whole = fetch_metadata(&*context.fetch, &Patience::default(), "", u64::MAX, Some(attempt)).await;
+    assert_eq!(whole.unwrap().unwrap().len(), file.len());
     assert_eq!(server.paths(), ["/x"]);
 }

@@ -109,7 +109,7 @@ fn share_a_root_key(one: &Root, other: &Root) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::MemoryStore;
+    use crate::store::memory::MemoryStore;
     use crate::test_repository::root;
 
     #[test]

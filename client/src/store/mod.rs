@@ -1,17 +1,15 @@
-//! Where trusted metadata is kept between runs: the interface, and a store in memory.
+//! Where trusted metadata is kept between runs: the interface that every store implements.
 
 pub(crate) mod directory;
 pub(crate) mod identity;
 mod large;
+pub(crate) mod memory;
 
-use std::collections::BTreeMap;
-use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use lastmile_metadata::{Kept, RoleName, Stored, Version};
 
-use crate::error::LocalError;
+use crate::error::{LocalError, cut_short};
 
 /// A file in a store.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,99 +93,4 @@ pub trait Store: Send + Sync + 'static {
 
     /// What a person calls this store, for messages.
     fn description(&self) -> String;
-}
-
-/// A file that could be read when it was judged cannot be read any more.
-pub(crate) fn cut_short() -> io::Error {
-    io::ErrorKind::UnexpectedEof.into()
-}
-
-/// Keeps everything in memory; clones share it.
-#[derive(Debug, Clone, Default)]
-pub struct MemoryStore {
-    files: Arc<Mutex<Files>>,
-    locked: Arc<AtomicBool>,
-}
-
-/// Forks share what neither has changed.
-type Files = BTreeMap<StoredFile, Arc<[u8]>>;
-
-impl MemoryStore {
-    /// Another store that holds the same now, and goes its own way from here.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn fork(&self) -> Self {
-        let files = self.with_files(|files| files.clone());
-        Self { files: Arc::new(Mutex::new(files)), locked: Arc::default() }
-    }
-
-    fn with_files<T>(&self, work: impl FnOnce(&mut Files) -> T) -> T {
-        work(&mut self.files.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl Store for MemoryStore {
-    fn read(&self, file: &StoredFile, _max_length: u64) -> Result<Option<Vec<u8>>, LocalError> {
-        Ok(self.with_files(|files| files.get(file).map(|bytes| bytes.to_vec())))
-    }
-
-    fn write(&self, file: &StoredFile, bytes: &[u8]) -> Result<(), LocalError> {
-        self.with_files(|files| files.insert(file.clone(), bytes.into()));
-        Ok(())
-    }
-
-    fn remove(&self, file: &StoredFile) -> Result<(), LocalError> {
-        self.with_files(|files| files.remove(file));
-        Ok(())
-    }
-
-    fn try_lock(&self) -> Result<Option<StoreLock>, LocalError> {
-        if self.locked.swap(true, Ordering::AcqRel) {
-            return Ok(None);
-        }
-        Ok(Some(Box::new(Unlock(Arc::clone(&self.locked)))))
-    }
-
-    fn description(&self) -> String {
-        "the store in memory".to_owned()
-    }
-}
-
-struct Unlock(Arc<AtomicBool>);
-
-impl Drop for Unlock {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn clones_of_a_memory_store_share_files_and_lock() {
-        let store = MemoryStore::default();
-        let other = store.clone();
-        store.write(&StoredFile::Floors, b"1").unwrap();
-        assert_eq!(other.read(&StoredFile::Floors, 9).unwrap().unwrap(), b"1");
-        other.remove(&StoredFile::Floors).unwrap();
-        assert_eq!(store.read(&StoredFile::Floors, 9).unwrap(), None);
-        let held = store.try_lock().unwrap();
-        assert!(held.is_some() && other.try_lock().unwrap().is_none());
-        drop(held);
-        assert!(other.try_lock().unwrap().is_some());
-    }
-
-    #[test]
-    fn a_fork_of_a_memory_store_goes_its_own_way() {
-        let store = MemoryStore::default();
-        store.write(&StoredFile::Floors, b"1").unwrap();
-        let _held = store.try_lock().unwrap();
-        let fork = store.fork();
-        assert!(fork.try_lock().unwrap().is_some());
-        assert_eq!(fork.read(&StoredFile::Floors, 9).unwrap().unwrap(), b"1");
-        fork.write(&StoredFile::Floors, b"2").unwrap();
-        assert_eq!(store.read(&StoredFile::Floors, 9).unwrap().unwrap(), b"1");
-    }
 }
