@@ -1,4 +1,4 @@
-//! Putting an updater together.
+//! Configures an updater.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +17,8 @@ use crate::store::memory::MemoryStore;
 use crate::update_context::UpdateContext;
 use crate::updater::Updater;
 
-/// Puts an [`Updater`] together. What is not said has a default: a store in memory, fetching by the
-/// scheme of the URL, the default limits and patience.
+/// Configures an [`Updater`]. By default, the store is in memory, the transport is chosen by the scheme of the URL, and
+/// the limits and the retry policy have their default values.
 #[must_use]
 pub struct UpdaterBuilder {
     shipped_root: Vec<u8>,
@@ -35,8 +35,8 @@ pub struct UpdaterBuilder {
 }
 
 impl Updater {
-    /// An updater that trusts `shipped_root`, the bytes of a `root.json` that came with the program
-    /// or from the maintainers themselves, and never from the repository.
+    /// Starts configuring an updater that trusts `shipped_root`: the bytes of a `root.json` that came with the program
+    /// or from the maintainers through a channel you trust, never from the repository.
     pub fn builder(shipped_root: impl Into<Vec<u8>>) -> UpdaterBuilder {
         UpdaterBuilder::new(shipped_root.into())
     }
@@ -59,72 +59,70 @@ impl UpdaterBuilder {
         }
     }
 
-    /// Adds a mirror, to be asked after those added before. URLs are percent-encoded already and
-    /// are used as they are.
+    /// Adds a mirror, with a lower priority than those added before. The URLs must be percent-encoded and are used
+    /// unchanged.
     pub fn mirror(mut self, metadata_url: impl Into<String>, targets_url: impl Into<String>) -> UpdaterBuilder {
         let (metadata_url, targets_url) = (metadata_url.into(), targets_url.into());
         self.mirrors.push(Mirror { metadata_url, targets_url });
         self
     }
 
-    /// Where trusted metadata is kept. In memory, an older state cannot be recognised after the
-    /// program has ended: use a [`DirectoryStore`](crate::DirectoryStore) for lasting protection.
+    /// Sets the store of the trusted metadata. With a store in memory, the program does not recognise an older state
+    /// after a restart; use a [`DirectoryStore`](crate::DirectoryStore) for lasting protection.
     pub fn store(self, store: impl Store) -> UpdaterBuilder {
         UpdaterBuilder { store: Box::new(store), ..self }
     }
 
-    /// Where bytes come from.
+    /// Sets the transport.
     pub fn fetch(self, fetch: impl Fetch) -> UpdaterBuilder {
         UpdaterBuilder { fetch: Some(Box::new(fetch)), ..self }
     }
 
-    /// How much to read and to follow before giving up.
+    /// Sets the limits on what is read and followed.
     pub fn limits(self, limits: Limits) -> UpdaterBuilder {
         UpdaterBuilder { limits, ..self }
     }
 
-    /// How long and how often to try.
+    /// Sets how many times to retry a temporary failure, and for how long.
     pub fn patience(self, patience: Patience) -> UpdaterBuilder {
         UpdaterBuilder { patience, ..self }
     }
 
-    /// Who gets notices; by default they are `tracing` warnings.
+    /// Sets the receiver of events. By default, they are `tracing` warnings.
     pub fn notify(self, notify: impl Notify) -> UpdaterBuilder {
         UpdaterBuilder { notify: Arc::new(notify), ..self }
     }
 
-    /// How long to wait for another process that uses the same store; five minutes by default.
+    /// Sets how long to wait for another process that uses the same store. The default is five minutes.
     pub fn lock_wait(self, lock_wait: Duration) -> UpdaterBuilder {
         UpdaterBuilder { lock_wait, ..self }
     }
 
-    /// Whether targets of a repository with consistent snapshots are fetched as `HASH.NAME` (spec
-    /// 5.7.3), which is the default. Some repositories have unique target names and do without
-    /// (spec 3.1.1).
+    /// Sets whether targets of a repository with consistent snapshots are fetched as `HASH.NAME` (spec 5.7.3). This is
+    /// the default. Some repositories have unique target names and no hash prefix (spec 3.1.1).
     pub fn hash_prefixed_targets(self, hash_prefixes: bool) -> UpdaterBuilder {
         UpdaterBuilder { hash_prefixes, ..self }
     }
 
-    /// Whether metadata is asked for one file after the other, in the order of the specification's
-    /// workflow. By default what will be needed is asked for beside what is waited for: the timestamp
-    /// beside the next root, delegated roles beside each other. What is judged, and in which order, is
-    /// the same.
+    /// Sets whether metadata is requested one file after the other, in the order of the specification's workflow. By
+    /// default, files that will be needed are requested in advance: the timestamp with the next root, and several
+    /// delegated roles at the same time. Files are verified in the same order either way.
     pub fn sequential(self, sequential: bool) -> UpdaterBuilder {
         UpdaterBuilder { sequential, ..self }
     }
 
-    /// What an earlier session in this process has come to trust: where it meets the same top-level targets again, these
-    /// are not read and verified a second time.
+    /// Reuses the targets role of an earlier session in this process: if the repository still has the same file, it is
+    /// not read and verified a second time.
     #[doc(hidden)]
     pub fn known_targets(self, known: Option<KnownTargets>) -> UpdaterBuilder {
         UpdaterBuilder { known, ..self }
     }
 
-    /// The updater.
+    /// Makes the updater.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] where the default connection cannot be set up.
+    /// [`Error::Config`] if no transport was set and the default one cannot be made; see `HttpFetch::new`.
     pub fn build(self) -> Result<Updater, Error> {
         let fetch = match self.fetch {
             Some(fetch) => fetch,

@@ -1,5 +1,5 @@
-//! Feeds the stages of the workflow (spec 5) from a store and from mirrors: one loop that alone lets a stage judge
-//! what was fetched.
+//! Drives the stages of the workflow (spec 5) with files from the store and from mirrors. Only this module calls
+//! `apply`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,34 +16,34 @@ use crate::net::prefetch::Prefetch;
 use crate::store::StoredFile;
 use crate::update_context::UpdateContext;
 
-/// How long other mirrors together may take to answer a question that one has answered.
+/// How long to wait for the other mirrors after one says that a file does not exist.
 const SECOND_OPINIONS: Duration = Duration::from_secs(3);
 
-/// How many files of one stage are looked at before it is their turn.
+/// The number of upcoming files of one stage that are considered for prefetching.
 const MAX_CONSIDERED: usize = 64;
 
-/// Where the driver takes files from.
+/// Where the driver gets files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// The store, then the mirrors; what is new is kept.
+    /// The store, then the mirrors. Accepted files are stored.
     MirrorsAndStore,
-    /// The same, but nothing is kept: another process has gone on from here.
+    /// The mirrors alone. Nothing is stored, because another process has refreshed the store since.
     MirrorsOnly,
-    /// The store alone; nothing is kept.
+    /// The store alone. Nothing is stored.
     Store,
 }
 
-/// Feeds stages.
+/// Drives stages.
 pub(crate) struct Driver<'a> {
     context: &'a UpdateContext,
     source: Source,
-    /// The floors as they were kept last.
+    /// The record of floors as it was last stored.
     floors: Option<String>,
-    /// The record of floors is damaged: no new record may hide that until it is complete.
+    /// The stored record of floors is damaged. Until all floors are known again, no new record may hide that.
     floors_lost: bool,
-    /// What will be needed, and may be on its way already.
+    /// Requests for files that later stages will need.
     prefetch: Prefetch<'a>,
-    /// The files of which is known whether they are to be asked for ahead.
+    /// File names already considered for prefetching.
     considered: BTreeSet<String>,
 }
 
@@ -53,7 +53,7 @@ impl<'a> Driver<'a> {
         Driver { context, source, floors: None, floors_lost: false, prefetch, considered }
     }
 
-    /// A driver that knows the record of floors that is kept, or that it is lost.
+    /// Makes a driver that knows the stored record of floors, or that it is lost.
     pub(crate) fn resuming(
         context: &'a UpdateContext,
         source: Source,
@@ -63,22 +63,22 @@ impl<'a> Driver<'a> {
         Driver { floors, floors_lost, ..Driver::new(context, source) }
     }
 
-    /// A lost record may be written again: the floors of the next stage have all that it had.
+    /// Allows a lost record to be written again, because the next stage knows all floors.
     pub(crate) fn complete_floors(&mut self) {
         self.floors_lost = false;
     }
 
-    /// Feeds a stage until it has enough, and lets it finish.
+    /// Drives one stage to its end.
     pub(crate) async fn drive<S: Stage + Send>(&mut self, mut stage: S) -> Result<S::Next, Error> {
         let fed = self.feed(&mut stage).await;
-        // Also after an error: what became trusted before it stays so.
+        // Also after an error: what became trusted before the error stays trusted.
         self.keep_floors(stage.floors())?;
         fed?;
         Ok(stage.finish()?)
     }
 
-    /// The one loop: offers each file that the stage asks for from the store, and where that does
-    /// not do, from the mirrors; keeps what passed.
+    /// The one loop of the client: offers the stage each file that it requests, from the store if the stored copy
+    /// suffices and otherwise from the mirrors, and stores what the stage accepts.
     async fn feed<S: Stage + Send>(&mut self, stage: &mut S) -> Result<(), Error> {
         while let Some(request) = self.recall(stage)? {
             self.queue_upcoming(stage, &request);
@@ -87,8 +87,8 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    /// What a stage will need after this file, and no stored copy answers, is asked for beside it. That
-    /// changes nothing but the timing: whatever is wrong is told when its turn comes.
+    /// Prefetches the files that the stage will need after this one, unless a stored copy suffices. This changes only
+    /// the timing: errors are reported when the stage needs the file.
     fn queue_upcoming<S: Stage>(&mut self, stage: &S, request: &Request) {
         if !self.considered.insert(request.file_name()) {
             return;
@@ -106,12 +106,12 @@ impl<'a> Driver<'a> {
         match self.context.store.open(&file, longest) {
             Ok(Some(stored)) => stage.would_recall(request, stored),
             Ok(None) => false,
-            // Told when it is needed.
+            // The error is reported when the stage needs the file.
             Err(_) => true,
         }
     }
 
-    /// Offers stored copies as long as they do; the first request for which none does.
+    /// Offers stored copies until one does not suffice, and returns the request for that file.
     pub(crate) fn recall<S: Stage>(&self, stage: &mut S) -> Result<Option<Request>, Error> {
         while let Some(request) = stage.request() {
             if !self.stored(&request)?.is_some_and(|stored| stage.recall(stored)) {
@@ -121,10 +121,10 @@ impl<'a> Driver<'a> {
         Ok(None)
     }
 
-    /// Answers a request for which no stored copy does, and keeps the answer.
+    /// Answers a request for which no stored copy suffices, and stores the file.
     pub(crate) async fn answer<S: Stage + Send>(&mut self, stage: &mut S, request: &Request) -> Result<(), Error> {
         if self.source == Source::Store {
-            // Judged once more, for the reason why it does not do.
+            // Applied once more to get the reason why it does not suffice.
             let again = if request.may_be_absent() { None } else { self.stored(request)? };
             stage.apply(again)?;
             return Ok(());
@@ -132,15 +132,15 @@ impl<'a> Driver<'a> {
         if let Some(kept) = self.fetch_and_apply(stage, request).await? {
             self.keep(request, &kept)?;
             if request.role == RoleName::ROOT {
-                // What was asked for before may be signed by keys that it replaces.
+                // Files that were requested earlier may be signed by keys that this root replaces.
                 self.prefetch.mark_stale();
             }
         }
         Ok(())
     }
 
-    /// Asks the mirrors in order until the stage accepts what one of them has. A verdict against
-    /// one mirror's file moves on to the next mirror (decision D6).
+    /// Tries the mirrors in order until the stage accepts a file. After a refused file, the next mirror is tried
+    /// (decision D6).
     async fn fetch_and_apply<S: Stage + Send>(
         &mut self,
         stage: &mut S,
@@ -154,7 +154,7 @@ impl<'a> Driver<'a> {
             }
         }
         for mirror in context.mirrors.in_order() {
-            context.tell_of(failures.last());
+            context.report_failure(failures.last());
             let url = mirror.metadata(&request.file_name());
             let (prefetched, is_stale) = self.prefetch.take(&url, request.max_length).unzip();
             let mut answer = self.ask(stage, request, &url, prefetched).await?;
@@ -167,15 +167,15 @@ impl<'a> Driver<'a> {
                 Err(reason) => failures.push(MirrorFailure { url, reason }),
             }
             mirror.failed();
-            // Others are asked first from now on, and are to be asked ahead.
+            // From now on another mirror is tried first, so prefetch from that one.
             self.prefetch.forget(&mirror.metadata(""));
             self.considered.clear();
         }
         Err(all_failed(format!("`{}`", request.file_name()), failures))
     }
 
-    /// `first` says that the file is not there. It may be behind, or hide it: the others were asked beside it, once, and
-    /// get a little longer.
+    /// The mirror `first` says that the file does not exist. It may be out of date, or hide the file. The other mirrors
+    /// were asked at the same time, once, and get a little longer to answer.
     async fn found_elsewhere<S: Stage + Send>(
         &mut self,
         stage: &mut S,
@@ -199,7 +199,7 @@ impl<'a> Driver<'a> {
                 Ok(None) => {}
                 Err(verdict) => {
                     let reason = MirrorReason::Refused(verdict.into());
-                    context.tell_of(Some(&MirrorFailure { url, reason }));
+                    context.report_failure(Some(&MirrorFailure { url, reason }));
                     mirror.failed();
                 }
             }
@@ -207,7 +207,7 @@ impl<'a> Driver<'a> {
         None
     }
 
-    /// Asks one mirror, and lets the stage judge what it sends.
+    /// Fetches the file from one mirror, and lets the stage verify it.
     async fn ask<S: Stage + Send>(
         &mut self,
         stage: &mut S,
@@ -220,7 +220,7 @@ impl<'a> Driver<'a> {
         let reason = match self.prefetch.poll_beside(fetched).await {
             Ok(fetched) => match stage.apply(fetched.map(|bytes| self.context.store.hold(bytes))) {
                 Ok(kept) => return Ok(Ok(kept)),
-                // No mirror can do better.
+                // This is about the store: no mirror can help.
                 Err(verdict) if verdict.kind == ErrorKind::StateLost => return Err(verdict.into()),
                 Err(verdict) if verdict.kind == ErrorKind::Absent => FetchError::NotFound.into(),
                 Err(verdict) => MirrorReason::Refused(verdict.into()),
@@ -234,7 +234,7 @@ impl<'a> Driver<'a> {
         Ok(Err(reason))
     }
 
-    /// This file will be needed, from the mirror that is asked first as things stand.
+    /// Prefetches this file from the mirror that is currently first.
     pub(crate) fn queue(&mut self, request: &Request) {
         if self.source == Source::Store {
             return;
@@ -250,7 +250,8 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// The stored copy for a request. One that cannot be read as a file of ours is offered empty, and judged as damaged.
+    /// Returns the stored copy for a request. One that is not a file that the store writes counts as empty, and is
+    /// refused as damaged.
     fn stored(&self, request: &Request) -> Result<Option<Stored>, LocalError> {
         if self.source == Source::MirrorsOnly {
             return Ok(None);
@@ -266,7 +267,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Where the stored copy is, and how long it may be.
+    /// Returns the stored file for a request, and its greatest length.
     fn stored_file(&self, request: &Request) -> (StoredFile, u64) {
         let file = match request.version {
             Some(version) if request.role == RoleName::ROOT => StoredFile::Root(version),
@@ -275,7 +276,7 @@ impl<'a> Driver<'a> {
         (file, self.context.longest(&request.role).max(request.max_length))
     }
 
-    /// Keeps what a stage has accepted, as received.
+    /// Stores a file that a stage has accepted, as received.
     fn keep(&self, request: &Request, kept: &Kept) -> Result<(), LocalError> {
         if self.source != Source::MirrorsAndStore {
             return Ok(());
@@ -286,7 +287,7 @@ impl<'a> Driver<'a> {
         self.context.store.keep(&StoredFile::Role(request.role.clone()), kept)
     }
 
-    /// Keeps the record of floors when it has changed.
+    /// Stores the record of floors if it has changed.
     pub(crate) fn keep_floors(&mut self, floors: Option<&Floors>) -> Result<(), LocalError> {
         let keeps = !self.floors_lost && self.source == Source::MirrorsAndStore;
         let Some(floors) = floors.filter(|_| keeps) else { return Ok(()) };
@@ -299,8 +300,8 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    /// The trusted root under its unversioned name, also where it came from the history or was
-    /// shipped anew.
+    /// Stores the trusted root under its unversioned name, also if it came from the history or was shipped with a new
+    /// version of the program.
     pub(crate) fn keep_root(&self, bytes: &[u8]) -> Result<(), LocalError> {
         let file = StoredFile::Role(RoleName::ROOT);
         let longest = self.context.longest(&RoleName::ROOT);

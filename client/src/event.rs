@@ -1,62 +1,62 @@
-//! What a program may watch: transfers as they go on, and notices that are no errors.
+//! What an application can observe: the progress of downloads, and events that are not errors.
 
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use lastmile_metadata::{TargetFile, TargetPath, format_time};
 
-/// Watches the transfer of targets. Called often and from the transfer itself: be quick.
+/// Observes downloads. It is called often, by the download itself, so it should return quickly.
 pub trait Progress: Send + Sync {
-    /// Something happened to the transfer of `target`.
+    /// Reports that `event` happened to the download of `target`.
     fn report(&self, target: &TargetFile, event: Transfer);
 }
 
-/// A closure watches, such as `|target: &TargetFile, event: Transfer| …`.
+/// A closure, such as `|target: &TargetFile, event: Transfer| …`.
 impl<F: Fn(&TargetFile, Transfer) + Send + Sync> Progress for F {
     fn report(&self, target: &TargetFile, event: Transfer) {
         self(target, event);
     }
 }
 
-/// Nobody watches.
+/// Ignores all progress.
 impl Progress for () {
     fn report(&self, _target: &TargetFile, _event: Transfer) {}
 }
 
-/// What happens to one transfer.
+/// What happens to one download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Transfer {
-    /// It begins.
+    /// It starts.
     Started,
-    /// So many bytes are here; less than before when it had to start anew.
+    /// This number of bytes has been received. It decreases if the download restarts.
     Advanced(u64),
-    /// Every check has passed and the file is in its place.
+    /// Every check has passed, and the file has its final name.
     Finished,
-    /// It came to nothing.
+    /// It failed.
     Failed,
 }
 
-/// What a person should know although it is no error.
+/// Something that the user should know although it is not an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Notice {
-    /// Another process holds the lock of this store; we wait.
+    /// Another process holds the lock of the store, and the client waits for it.
     Waiting {
-        /// What a person calls the store.
+        /// The name of the store.
         store: String,
     },
-    /// The clock shows an earlier time than at an earlier refresh (decision D4).
+    /// The clock shows an earlier time than at the last refresh (decision D4).
     ClockSteppedBack {
-        /// What the clock shows.
+        /// The time of the clock now.
         now: DateTime<Utc>,
-        /// What it showed before.
+        /// The time of the clock at the last refresh.
         before: DateTime<Utc>,
     },
-    /// Something has expired by this clock, or the server's clock shows another day. What the server says is vouched for
-    /// by nobody, and nothing is decided by it.
+    /// Metadata has expired by this clock, or the server's clock differs by more than a day. The server's time is not
+    /// authenticated and decides nothing.
     ClockInDoubt {
-        /// What the clock shows.
+        /// The time of the clock now.
         now: DateTime<Utc>,
         /// What the server's clock shows, if it says so.
         server: Option<DateTime<Utc>>,
@@ -68,9 +68,9 @@ pub enum Notice {
         /// Why.
         reason: String,
     },
-    /// A mirror failed, and another one is asked.
+    /// A mirror failed, and the next one is tried.
     MirrorFailed {
-        /// The URL that was asked for.
+        /// The requested URL.
         url: String,
         /// Why.
         reason: String,
@@ -97,26 +97,26 @@ impl std::fmt::Display for Notice {
             }
             Notice::ClockSteppedBack { now, before } => write!(
                 f,
-                "the clock shows {} but showed {} at an earlier refresh; if it is wrong, expired \
-                 metadata may be accepted or good metadata refused",
+                "this machine's clock reads {}, but read {} at the last refresh; if it is wrong, expired metadata may be \
+                 accepted or valid metadata refused",
                 format_time(now),
                 format_time(before)
             ),
             Notice::ClockInDoubt { now, server, before } => {
-                write!(f, "your clock says {}", format_time(now))?;
+                write!(f, "this machine's clock reads {}", format_time(now))?;
                 if let Some(server) = server {
-                    write!(f, ", the server's says {}", format_time(server))?;
+                    write!(f, ", the server's reads {}", format_time(server))?;
                 }
                 if let Some(before) = before {
-                    write!(f, ", yours said {} at an earlier refresh", format_time(before))?;
+                    write!(f, "; at the last refresh it read {}", format_time(before))?;
                 }
                 f.write_str(
-                    "; if yours is wrong, set it: with one that is ahead good metadata counts as expired, with one \
-                             that is behind expired metadata is accepted",
+                    ". If it is wrong, correct it: a fast clock makes valid metadata look expired, a slow one lets \
+                     expired metadata pass",
                 )
             }
             Notice::UnusableFile { reason } => {
-                write!(f, "a stored file is unusable and counts as absent: {reason}")
+                write!(f, "ignoring an unusable stored file: {reason}")
             }
             Notice::MirrorFailed { url, reason } => {
                 write!(f, "{url}: {reason}; trying the next mirror")
@@ -131,13 +131,13 @@ impl std::fmt::Display for Notice {
     }
 }
 
-/// Takes notices.
+/// Receives events.
 pub trait Notify: Send + Sync + 'static {
-    /// Takes one notice.
+    /// Handles one event.
     fn notify(&self, notice: &Notice);
 }
 
-/// Hands notices to `tracing` as warnings.
+/// Sends events to `tracing` as warnings.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct TracingSink;
 

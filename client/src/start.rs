@@ -1,4 +1,4 @@
-//! Opening a store for an update: whose it is, what it knows, and whether it was ever used.
+//! The start of an update: reads from the store to which repository it belongs and which versions were trusted.
 
 use chrono::{DateTime, Utc};
 use lastmile_metadata::{Floors, RoleName, Stage, StoredFloors, UpdateRoot};
@@ -9,20 +9,20 @@ use crate::store::StoredFile;
 use crate::store::identity::StoreIdentity;
 use crate::update_context::UpdateContext;
 
-/// The record of floors grows with the number of roles.
+/// The greatest length of the record of floors, which grows with the number of roles.
 pub(crate) const LONGEST_FLOORS: u64 = 64 * 1024 * 1024;
 
-/// An update that can begin.
+/// All that is needed to start an update.
 pub(crate) struct Start {
     pub(crate) stage: UpdateRoot,
-    /// The record of floors as it is in the store, if it is whole.
+    /// The stored record of floors, if it is undamaged.
     pub(crate) floors: Option<String>,
     pub(crate) floors_lost: bool,
     identity: StoreIdentity,
 }
 
 impl Start {
-    /// Reads what is needed to begin an update at `now`, and changes nothing.
+    /// Reads what is needed to start an update at `now`. Changes nothing.
     pub(crate) fn read(context: &UpdateContext, shipped: &[u8], now: DateTime<Utc>) -> Result<Start, Error> {
         let store = context.store.as_ref();
         let identity = StoreIdentity::read(store)?;
@@ -34,7 +34,7 @@ impl Start {
                     lost => (lost, None),
                 }
             }
-            // Where the record is missing although there was an earlier run, it is lost.
+            // If the record is missing although the store was used before, it is lost.
             Ok(None) if identity.is_some() || is_used(context, shipped)? => (StoredFloors::Lost, None),
             Ok(None) => (StoredFloors::FirstRun, None),
             Err(error) if error.is_unusable_content() => (StoredFloors::Lost, None),
@@ -46,12 +46,13 @@ impl Start {
         Ok(Start { stage, floors, floors_lost, identity })
     }
 
-    /// When the store was refreshed last, by the clock of this machine.
+    /// Returns the time of the last refresh, by the clock of this machine.
     pub(crate) fn last_refresh(&self) -> Option<DateTime<Utc>> {
         self.identity.refreshed
     }
 
-    /// Readies the store: floors before the stamp, so that a stamped store always has them.
+    /// Initializes the store. The floors are written before the identity, so that a store with an identity always has
+    /// floors.
     pub(crate) fn initialize(
         &self,
         context: &UpdateContext,
@@ -79,7 +80,7 @@ impl Start {
     }
 }
 
-/// Whether there is more in the store than the shipped root alone.
+/// Whether the store has any role besides the shipped root.
 fn is_used(context: &UpdateContext, shipped: &[u8]) -> Result<bool, Error> {
     for role in RoleName::TOP_LEVEL {
         let longest = context.longest(&role);

@@ -1,4 +1,4 @@
-//! What all parts of an update share: mirrors, store, network, limits, and patience.
+//! What all parts of an update share: the mirrors, the store, the network, the limits and the retry policy.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::net::mirrors::Mirrors;
 use crate::net::retry::Patience;
 use crate::store::{Store, StoreLock};
 
-/// How often a held lock is tried again.
+/// The pause between two attempts to take a lock that another process holds.
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 pub(crate) struct UpdateContext {
@@ -25,13 +25,13 @@ pub(crate) struct UpdateContext {
     pub(crate) notify: Arc<dyn Notify>,
     pub(crate) lock_wait: Duration,
     pub(crate) hash_prefixes: bool,
-    /// Whether metadata is asked for one file after the other.
+    /// Whether metadata is fetched one file after the other.
     pub(crate) sequential: bool,
     pub(crate) cleaned_dirs: CleanedDirs,
 }
 
 impl UpdateContext {
-    /// The most bytes that a stored copy of this role can have, unless metadata lists more.
+    /// Returns the greatest length of a stored copy of this role, unless metadata lists a greater one.
     pub(crate) fn longest(&self, role: &RoleName) -> u64 {
         match role.as_str() {
             "root" => self.limits.root_length,
@@ -41,15 +41,15 @@ impl UpdateContext {
         }
     }
 
-    /// Tells that another mirror is asked because of this failure, if there is one.
-    pub(crate) fn tell_of(&self, failure: Option<&MirrorFailure>) {
+    /// Reports that the next mirror is tried because of this failure, if there is one.
+    pub(crate) fn report_failure(&self, failure: Option<&MirrorFailure>) {
         if let Some(MirrorFailure { url, reason }) = failure {
             let (url, reason) = (url.clone(), reason.to_string());
             self.notify.notify(&Notice::MirrorFailed { url, reason });
         }
     }
 
-    /// The store's lock. Waiting for it is told once.
+    /// Takes the lock of the store. Reports once that it waits.
     pub(crate) async fn lock(&self) -> Result<StoreLock, Error> {
         let mut waited = Duration::ZERO;
         loop {
@@ -62,7 +62,7 @@ impl UpdateContext {
             if waited >= self.lock_wait {
                 let error = std::io::Error::from(std::io::ErrorKind::ResourceBusy);
                 return Err(LocalError::new("lock", self.store.description(), error)
-                    .with_hint("another process is using it; end that one, or wait longer")
+                    .with_hint("another process is using it; end that process, or wait longer")
                     .into());
             }
             tokio::time::sleep(LOCK_PAUSE).await;

@@ -1,4 +1,4 @@
-//! What is generated from the definition of the command line: completions and manual pages.
+//! `lastmile completions` and `lastmile man`: generated from the definition of the command line.
 
 use clap::{Command, CommandFactory};
 use clap_complete::Shell;

@@ -15,8 +15,8 @@ use crate::error::Error;
 impl App<'_> {
     pub(super) async fn get(&self, get: Get) -> Result<ExitStatus, Failure> {
         if get.output_file.is_some() && get.targets.len() > 1 {
-            return Err(Failure::usage("`--output-file` is for a single target")
-                .with_hint("`--output DIR` gives each target its own path below a folder"));
+            return Err(Failure::usage("`--output-file` takes a single target")
+                .with_hint("save several targets below a folder with `--output DIR`"));
         }
         let mut session = self.session(get.offline).await?;
         let mut paths: Vec<TargetPath> = Vec::new();
@@ -38,7 +38,7 @@ impl App<'_> {
         self.report(&targets, results)
     }
 
-    /// The paths of what arrived, and why the rest did not.
+    /// Prints the paths of the downloaded targets, and the errors of the others.
     fn report(&self, targets: &[TargetFile], results: Vec<Result<PathBuf, Error>>) -> Result<ExitStatus, Failure> {
         let (mut lines, mut documents, mut failures) = (Vec::new(), Vec::new(), Vec::new());
         for (target, result) in targets.iter().zip(results) {

@@ -1,4 +1,4 @@
-//! The command `lastmile` as a function: arguments and a world in, an exit status out.
+//! The program `lastmile` as a function of its arguments and its environment.
 
 mod args;
 mod completions;
@@ -43,11 +43,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>, mut world: World) -> ExitSt
     app.run(arguments.command).unwrap_or_else(|failure| output.failure(&failure))
 }
 
-/// Where a command runs.
+/// What every command needs: the options, the output, the time and the environment.
 struct App<'a> {
     common: &'a args::Common,
     output: &'a Output,
-    /// The clock, read once.
+    /// The time of the clock, which is read once.
     now: DateTime<Utc>,
     world: &'a World,
 }
@@ -84,7 +84,7 @@ impl App<'_> {
     }
 }
 
-/// A signal to end: what is going on is dropped, which removes unfinished files.
+/// Waits for a signal to end. The command is then dropped, which removes unfinished files.
 async fn interrupted() {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut terminated) = signal(SignalKind::terminate()) else { return std::future::pending().await };
@@ -98,7 +98,7 @@ fn show_requests(output: &Output) {
     let filter = tracing_subscriber::EnvFilter::new("lastmile_client=debug");
     let log = Mutex::new(output.log());
     let shown = tracing_subscriber::fmt().with_env_filter(filter).with_writer(log).without_time().try_init();
-    // A program that embeds this command may have its own subscriber: then that one shows them.
+    // An application that embeds this command may have its own subscriber, which then shows the requests.
     drop(shown);
 }
 

@@ -1,5 +1,5 @@
-//! Repositories by name: for each one a folder of its own with the shipped root, the settings and
-//! the store, so that nothing of one ever meets anything of another.
+//! The trusted repositories by name. Each has a folder of its own with the shipped root, the settings and the store, so
+//! that the files of two repositories are never mixed.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -17,19 +17,18 @@ const SHIPPED_ROOT: &str = "shipped-root.json";
 const SETTINGS: &str = "settings.json";
 const METADATA: &str = "metadata";
 
-/// The format of the settings that this version writes. Another one is refused.
+/// The format of the settings that this version writes. Another format is refused.
 const FORMAT: u32 = 1;
 
-/// No settings file is longer.
+/// The greatest length of a settings file.
 const LONGEST_SETTINGS: u64 = 1024 * 1024;
 
-/// The name by which a person calls a repository: up to 64 of `A–Z a–z 0–9 . _ -`, with a letter or a
-/// digit at either end.
+/// The user's name for a repository: up to 64 of `A–Z a–z 0–9 . _ -`, with a letter or a digit at either end.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RepositoryName(String);
 
 impl RepositoryName {
-    /// The name, if it is one.
+    /// Returns the name, if it is valid.
     #[must_use]
     pub(crate) fn new(name: &str) -> Option<RepositoryName> {
         let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
@@ -37,12 +36,12 @@ impl RepositoryName {
         let bytes = name.as_bytes();
         let is_well_formed =
             bytes.len() <= 64 && bytes.iter().copied().all(inner) && outer(bytes.first()) && outer(bytes.last());
-        // Some names mean a device on some system.
+        // Some names mean a device on some systems.
         let is_a_file = TargetPath::new(name).is_ok_and(|path| path.file_path().is_ok());
         (is_well_formed && is_a_file).then(|| RepositoryName(name.to_owned()))
     }
 
-    /// The name.
+    /// Returns the name.
     #[must_use]
     pub(crate) fn as_str(&self) -> &str {
         &self.0
@@ -55,14 +54,14 @@ impl fmt::Display for RepositoryName {
     }
 }
 
-/// How a repository is reached.
+/// The settings of a repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RepositorySettings {
-    /// Where it can be fetched from, in the order of priority.
+    /// The mirrors, in order of priority.
     pub(crate) mirrors: Vec<Mirror>,
-    /// Whether HTTP 403 says that a file is absent (decision D2).
+    /// Whether HTTP 403 means "not found" (decision D2).
     pub(crate) forbidden_means_absent: bool,
-    /// Whether targets are fetched as `HASH.NAME` where snapshots are consistent (spec 5.7.3).
+    /// Whether targets are fetched as `HASH.NAME` if snapshots are consistent (spec 5.7.3).
     pub(crate) hash_prefixed_targets: bool,
 }
 
@@ -73,78 +72,78 @@ struct Written {
     settings: RepositorySettings,
 }
 
-/// A repository that is trusted under a name.
+/// A trusted repository.
 #[derive(Debug, Clone)]
 pub(crate) struct Repository {
-    /// Its name.
+    /// The name.
     pub(crate) name: RepositoryName,
-    /// The root that its trust begins with, as it was given.
+    /// The root from which everything is verified, as it was given.
     pub(crate) shipped_root: Vec<u8>,
-    /// How it is reached.
+    /// The settings.
     pub(crate) settings: RepositorySettings,
     folder: PathBuf,
 }
 
 impl Repository {
-    /// Its store, made where it is missing.
+    /// Opens the store, and creates it if it does not exist.
     ///
     /// # Errors
     ///
-    /// What the machine reports.
+    /// What the system reports.
     pub(crate) fn store(&self) -> Result<DirectoryStore, LocalError> {
         DirectoryStore::open(self.folder.join(METADATA))
     }
 
-    /// Its store for reading only.
+    /// Opens the store for reading.
     ///
     /// # Errors
     ///
-    /// What the machine reports.
+    /// What the system reports.
     pub(crate) fn read_only_store(&self) -> Result<DirectoryStore, LocalError> {
         DirectoryStore::open_read_only(self.folder.join(METADATA))
     }
 
-    /// Forgets all that was trusted beyond the shipped root, the floors included: an older state
-    /// will no longer be recognised as such.
+    /// Removes everything that was trusted beyond the shipped root, including the floors. The next refresh does not
+    /// recognise an older state.
     ///
     /// # Errors
     ///
-    /// What the machine reports.
+    /// What the system reports.
     pub(crate) fn forget(&self) -> Result<(), LocalError> {
         remove_all(&self.folder.join(METADATA))
     }
 }
 
-/// All repositories that are trusted under names, in one directory.
+/// All trusted repositories, in one directory.
 #[derive(Debug, Clone)]
 pub(crate) struct Repositories {
     path: PathBuf,
 }
 
 impl Repositories {
-    /// Those in `path`, which is made when the first one is added.
+    /// Returns the repositories in `path`, which is created when the first one is added.
     #[must_use]
     pub(crate) fn at(path: impl Into<PathBuf>) -> Repositories {
         Repositories { path: path.into() }
     }
 
-    /// The directory.
+    /// Returns the directory.
     #[must_use]
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Their names, in order.
+    /// Returns the sorted names.
     ///
     /// # Errors
     ///
-    /// What the machine reports.
+    /// What the system reports.
     pub(crate) fn names(&self) -> Result<Vec<RepositoryName>, LocalError> {
         let mut names = Vec::new();
         let Some(all) = self.folder()? else { return Ok(names) };
         for name in all.names()? {
             let name = name.to_str().and_then(RepositoryName::new);
-            // Without settings it is not complete: adding or removing it was interrupted.
+            // A folder without settings is incomplete: adding or removing the repository was interrupted.
             if let Some(name) = name
                 && self.path.join(name.as_str()).join(SETTINGS).is_file()
             {
@@ -155,11 +154,11 @@ impl Repositories {
         Ok(names)
     }
 
-    /// The repository of this name; none when there is none.
+    /// Opens the repository with this name, if it exists.
     ///
     /// # Errors
     ///
-    /// What the machine reports; settings that cannot be read are an error.
+    /// What the system reports. Unreadable settings are an error.
     pub(crate) fn open(&self, name: &RepositoryName, longest_root: u64) -> Result<Option<Repository>, LocalError> {
         let Some(all) = self.folder()? else { return Ok(None) };
         let Some(folder) = all.enter(name.as_str())? else { return Ok(None) };
@@ -167,7 +166,7 @@ impl Repositories {
         let path = folder.path_of(SETTINGS);
         let unreadable = |problem: String| {
             LocalError::invalid("use", &path, problem)
-                .with_hint(format!("`lastmile trust remove {name}` and `trust add` make it anew"))
+                .with_hint(format!("remove it with `lastmile trust remove {name}` and add it again"))
         };
         let written: Written = serde_json::from_slice(&settings).map_err(|error| unreadable(error.to_string()))?;
         if written.format != FORMAT {
@@ -184,11 +183,11 @@ impl Repositories {
         }))
     }
 
-    /// Trusts a repository under a new name.
+    /// Adds a repository under a new name.
     ///
     /// # Errors
     ///
-    /// What the machine reports; a name that is taken, in whatever case, is an error.
+    /// What the system reports. A name that is taken is an error, also if it differs in case.
     pub(crate) fn add(
         &self,
         name: &RepositoryName,
@@ -218,7 +217,7 @@ impl Repositories {
         })
     }
 
-    /// The directory, if it is there; that it cannot be told is an error.
+    /// Opens the directory, if it exists. If that cannot be determined, it is an error.
     fn folder(&self) -> Result<Option<Folder>, LocalError> {
         let is_there = self.path.try_exists().map_err(|error| LocalError::new("open", &self.path, error))?;
         if is_there { Folder::open(&self.path).map(Some) } else { Ok(None) }
@@ -228,7 +227,7 @@ impl Repositories {
     ///
     /// # Errors
     ///
-    /// What the machine reports.
+    /// What the system reports.
     pub(crate) fn remove(&self, name: &RepositoryName) -> Result<(), LocalError> {
         let all = Folder::open(&self.path)?;
         if let Some(folder) = all.enter(name.as_str())? {
@@ -239,7 +238,7 @@ impl Repositories {
     }
 }
 
-/// Removes a directory and what is in it; links in it are removed and not followed.
+/// Removes a directory and its content. Links are removed, not followed.
 fn remove_all(path: &Path) -> Result<(), LocalError> {
     match disk::remove_all(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(LocalError::new("remove", path, error)),

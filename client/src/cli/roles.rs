@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use lastmile_metadata::{RoleName, TrustedMetadata, Version, format_time};
 use serde_json::{Value, json};
 
-/// A role that is trusted.
+/// A trusted role.
 pub(super) struct TrustedRole {
     pub(super) name: RoleName,
     pub(super) version: Version,
@@ -31,7 +31,7 @@ impl TrustedRole {
     }
 }
 
-/// The four top-level roles.
+/// Returns the four top-level roles.
 pub(super) fn roles(trusted: &TrustedMetadata) -> Vec<TrustedRole> {
     let (root, timestamp) = (trusted.root(), trusted.timestamp());
     let (snapshot, targets) = (trusted.snapshot(), trusted.targets());

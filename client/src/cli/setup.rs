@@ -1,4 +1,4 @@
-//! From what was typed to a repository and an updater for it.
+//! Finds the repository that a command is about, and makes an updater for it.
 
 use std::path::{Path, PathBuf};
 
@@ -15,11 +15,11 @@ use crate::session::Session;
 use crate::store::directory::DirectoryStore;
 use crate::updater::Updater;
 
-/// A file of certificate authorities is not longer.
+/// The greatest length of a file of certificate authorities.
 const LONGEST_CA_FILE: u64 = 16 * 1024 * 1024;
 
 impl App<'_> {
-    /// All repositories in the state directory.
+    /// Returns the repositories in the state directory.
     pub(super) fn repositories(&self) -> Result<Repositories, Failure> {
         Ok(Repositories::at(self.state_dir()?))
     }
@@ -31,16 +31,16 @@ impl App<'_> {
         if let Some(path) = self.world.variable("LASTMILE_STATE_DIR") {
             return Ok(path.into());
         }
-        // Without either, state is not put into the folder that the system's list of users happens to name.
+        // If neither is set, do not use the home directory from the system's user database.
         let is_placed = ["HOME", "XDG_STATE_HOME"].iter().any(|name| self.world.variable(name).is_some());
         let dir = self.world.base_dir("XDG_STATE_HOME", ".local/state").filter(|_| is_placed);
         dir.map(|dir| dir.join("lastmile")).ok_or_else(|| {
-            Failure::failed("there is no place for state: neither $HOME nor $XDG_STATE_HOME is set")
-                .with_hint("`--state-dir DIR` or $LASTMILE_STATE_DIR names one")
+            Failure::failed("there is no state directory: neither $HOME nor $XDG_STATE_HOME is set")
+                .with_hint("set one with `--state-dir DIR` or $LASTMILE_STATE_DIR")
         })
     }
 
-    /// The repository that was named, or the only one.
+    /// Returns the repository that was named, or the only one.
     pub(super) fn repository(&self) -> Result<Repository, Failure> {
         let all = self.repositories()?;
         if let Some(name) = &self.common.repository {
@@ -50,12 +50,12 @@ impl App<'_> {
         match names.as_slice() {
             [only] => self.named(&all, only.as_str()),
             [] => Err(Failure::failed(format!("no repository is trusted yet in `{}`", all.path().display()))
-                .with_hint("`lastmile trust add NAME --root FILE --metadata-url URL` trusts one")),
+                .with_hint("add one with `lastmile trust add NAME --root FILE --metadata-url URL`")),
             names => {
                 let names: Vec<_> = names.iter().map(RepositoryName::as_str).collect();
                 let names = names.join(", ");
                 Err(Failure::usage("several repositories are trusted")
-                    .with_hint(format!("`--repository NAME` says which one is meant: {names}")))
+                    .with_hint(format!("choose one with `--repository NAME`: {names}")))
             }
         }
     }
@@ -68,11 +68,11 @@ impl App<'_> {
         };
         found.ok_or_else(|| {
             Failure::usage(format!("no repository `{name}` is trusted"))
-                .with_hint("`lastmile trust list` shows those that are")
+                .with_hint("list the trusted repositories with `lastmile trust list`")
         })
     }
 
-    /// An updater that keeps what is new.
+    /// Returns an updater that stores what it accepts.
     pub(super) fn updater(&self, repository: &Repository) -> Result<Updater, Failure> {
         let store = repository.store()?;
         if store.is_writable_by_others() {
@@ -81,7 +81,7 @@ impl App<'_> {
         self.updater_with(repository, store)
     }
 
-    /// An updater that only looks at what is there.
+    /// Returns an updater that only reads the store.
     pub(super) fn reader(&self, repository: &Repository) -> Result<Updater, Failure> {
         self.updater_with(repository, repository.read_only_store()?)
     }
@@ -132,7 +132,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, LocalError> {
     read_at_most(path, LONGEST_CA_FILE)
 }
 
-/// A file that the user named: links are followed, but not to anything but a regular file.
+/// Reads a file that the user named. Links are followed, but it must be a regular file.
 pub(super) fn read_at_most(path: &Path, max_length: u64) -> Result<Vec<u8>, LocalError> {
     let real = path.canonicalize().map_err(|error| LocalError::new("read", path, error))?;
     let (Some(folder), Some(name)) = (real.parent(), real.file_name().and_then(|name| name.to_str())) else {

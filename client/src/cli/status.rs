@@ -13,7 +13,7 @@ impl App<'_> {
         let repository = self.repository()?;
         let store = repository.read_only_store()?;
         let reader = self.reader(&repository)?;
-        // What has expired is shown, too: at the beginning of time it had not.
+        // If a role has expired, verify as of the epoch, when nothing had expired yet, so that `status` can show it.
         let session = match reader.offline_at(self.now).await {
             Err(error) if is_expired(&error) => reader.offline_at(DateTime::UNIX_EPOCH).await?,
             other => other?,
@@ -55,7 +55,7 @@ fn is_expired(error: &Error) -> bool {
     error.verdict().is_some_and(|verdict| matches!(verdict.kind, ErrorKind::Expired { .. }))
 }
 
-/// A span of time as a person says it, from now.
+/// Formats a span of time relative to now.
 fn relative(span: TimeDelta) -> String {
     let seconds = span.num_seconds().unsigned_abs();
     let text = match seconds {

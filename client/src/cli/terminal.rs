@@ -1,4 +1,4 @@
-//! What the library reports while it works, as output: events and the progress of downloads.
+//! Prints events and the progress of downloads.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -10,12 +10,12 @@ use lastmile_metadata::{TargetFile, TargetPath};
 use crate::event::{Notice, Notify, Progress, Transfer};
 use crate::text::printable;
 
-/// Shows what the library tells.
+/// Prints the events of the library.
 pub(super) struct Notices(pub(super) Output);
 
 impl Notify for Notices {
     fn notify(&self, notice: &Notice) {
-        // Names from elsewhere may be in it, which must not bring lines of their own.
+        // The text may contain names from the repository, which must not start lines of their own.
         let text = printable(&notice.to_string());
         match notice {
             Notice::AlreadyThere { .. } => {}
@@ -25,7 +25,7 @@ impl Notify for Notices {
     }
 }
 
-/// Shows a bar for each download that goes on.
+/// Shows a progress bar for each running download.
 pub(super) struct Bars {
     output: Output,
     each: Mutex<BTreeMap<TargetPath, ProgressBar>>,

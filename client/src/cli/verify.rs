@@ -19,7 +19,7 @@ impl App<'_> {
         if let Err(error) = check(file, &target)? {
             let refusal = Refusal::Target { path: target.path, error };
             let failure = Failure::from(Error::from(RefusedError::from(refusal)));
-            return Err(failure.with_hint(format!("`{}` is another file, or it was changed", file.display())));
+            return Err(failure.with_hint(format!("`{}` is another file or was changed", file.display())));
         }
         let line = format!("{}: verified as {}", file.display(), target.path);
         let mut document = described(&target);
@@ -32,7 +32,7 @@ impl App<'_> {
     }
 }
 
-/// The verdict about a file, read through one open descriptor.
+/// Checks the length and hashes of a file, which is opened once.
 fn check(path: &Path, target: &TargetFile) -> Result<Result<(), FileError>, LocalError> {
     let failed = |error| LocalError::new("read", path, error);
     let mut file = std::fs::File::open(path).map_err(failed)?;

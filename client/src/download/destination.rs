@@ -1,4 +1,4 @@
-//! Where a target goes, and whether it is there already (decision D8).
+//! The path of a downloaded target, which is never reached through a link below the chosen folder (decision D8).
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use lastmile_metadata::{NameError, TargetFile};
 use crate::error::{Error, LocalError, Refusal, RefusedError};
 use crate::folder::{CleanedDirs, Folder, PUBLIC, Temporary};
 
-/// Where a target goes: a name in an open directory.
+/// A file name in an open directory.
 #[derive(Debug)]
 pub(crate) struct Destination {
     folder: Folder,
@@ -16,8 +16,8 @@ pub(crate) struct Destination {
 }
 
 impl Destination {
-    /// The target's own path below `folder`, its sub-directories made where they are missing and
-    /// never reached through a link (decision D8).
+    /// Returns the target's own path below `folder`. Missing sub-directories are created, and links are not followed
+    /// (decision D8).
     pub(crate) fn below(folder: &Path, target: &TargetFile) -> Result<Destination, Error> {
         let path = target.path.file_path().map_err(refused)?;
         let mut folder = Folder::make(folder, PUBLIC)?;
@@ -29,7 +29,7 @@ impl Destination {
         Ok(Destination { folder, name })
     }
 
-    /// Exactly this file; its directory must exist.
+    /// Returns exactly this path. Its directory must exist.
     pub(crate) fn file(path: &Path) -> Result<Destination, Error> {
         let name = path
             .file_name()
@@ -46,8 +46,11 @@ impl Destination {
         self.folder.path_of(&self.name)
     }
 
-    /// Whether the file is there and is what `target` says, judged by what is read through one open
-    /// file. What is there and is no regular file is an error.
+    /// Whether the file exists and is this target. It is opened once and verified as it is read.
+    ///
+    /// # Errors
+    ///
+    /// Also where there is something that is not a regular file.
     pub(super) fn holds(&self, target: &TargetFile) -> Result<bool, LocalError> {
         let Some(mut file) = self.folder.open_file(&self.name)? else { return Ok(false) };
         let failed = |error| LocalError::new("read", self.path(), error);
@@ -69,7 +72,8 @@ impl Destination {
         }
     }
 
-    /// Creates the temporary file that will become this one; first, once per directory, removes abandoned ones.
+    /// Creates the temporary file that will be renamed to this path. Before the first one in a directory, removes
+    /// temporary files that an earlier process abandoned there.
     pub(super) fn temporary(&self, cleaned_dirs: &CleanedDirs) -> Result<Temporary, LocalError> {
         cleaned_dirs.clean_once(&self.folder);
         self.folder.held_temporary(PUBLIC)

@@ -1,5 +1,5 @@
-//! Fetching a target (spec 5.7): streamed through its verifier into memory or into a file without a name, which gets its
-//! name only after every check has passed.
+//! Downloads a target (spec 5.7): streams it through its verifier into memory or into a temporary file, which is
+//! renamed to its final name only after every check has passed.
 
 mod destination;
 mod target_writer;
@@ -18,7 +18,7 @@ use crate::net::fetch::FetchError;
 use crate::net::retry::Retries;
 use crate::update_context::UpdateContext;
 
-/// Fetches `target` to `destination` unless it is there already, and returns the path.
+/// Downloads `target` to `destination` unless it is already there, and returns the path.
 pub(crate) async fn download(
     context: &UpdateContext,
     target: &TargetFile,
@@ -71,7 +71,7 @@ async fn fetch_to(
     Ok(())
 }
 
-/// Fetches the bytes of `target`, which have passed every check when they are returned.
+/// Downloads the bytes of `target`. They have passed every check when this returns.
 async fn fetch<C: Content>(
     context: &UpdateContext,
     target: &TargetFile,
@@ -83,7 +83,7 @@ async fn fetch<C: Content>(
     let mut download = Download { target, writer, progress, received: 0, from_several: false };
     let mut failures: Vec<MirrorFailure> = Vec::new();
     for mirror in context.mirrors.in_order() {
-        context.tell_of(failures.last());
+        context.report_failure(failures.last());
         let url = mirror.target(url_path);
         match download.fetch_whole(context, &url).await {
             Ok(()) => return Ok(download.writer.finish().await?),
@@ -96,23 +96,23 @@ async fn fetch<C: Content>(
             }
         }
     }
-    // Wait until nothing is left of the unfinished file.
+    // Wait until the unfinished file has been removed.
     drop(download.writer.finish().await);
     Err(all_failed(format!("the target `{}`", target.path), failures))
 }
 
-/// The bytes of one target as they arrive, from one mirror or from several.
+/// The download of one target, from one mirror or from several.
 struct Download<'a, C> {
     target: &'a TargetFile,
     writer: TargetWriter<C>,
     progress: &'a dyn Progress,
-    /// Bytes in the writer.
+    /// The number of bytes received so far.
     received: u64,
-    /// Whether they came in more than one answer, so that they may not belong together.
+    /// Whether they came in several responses, so that they may belong to different versions of the file.
     from_several: bool,
 }
 
-/// Why a transfer ended early.
+/// Why a download failed.
 enum Failure {
     Disk,
     Mirror(MirrorReason),
@@ -125,16 +125,17 @@ impl From<FetchError> for Failure {
 }
 
 impl<C: Content> Download<'_, C> {
-    /// Fetches from `url` what is still missing, and judges the whole. A transfer that breaks off
-    /// goes on where it stopped; if the whole is then wrong, it is fetched once more from the start.
+    /// Fetches the rest of the target from `url`, and verifies the whole. An interrupted transfer is resumed. If the
+    /// target is then wrong, it is fetched once more from the start.
     async fn fetch_whole(&mut self, context: &UpdateContext, url: &str) -> Result<(), Failure> {
         let mut retries = context.patience.start(self.target.length);
-        let mut fetched_anew = false;
+        let mut has_restarted = false;
         loop {
             let before = self.received;
             let verdict = match self.fetch_rest(context, url, &retries).await {
                 Ok(()) if self.received < self.target.length && self.received > before => {
-                    // The body ended early: cut, or shorter than it should be. The rest will tell.
+                    // The body ended early: the transfer was interrupted, or the file is too short. The next request
+                    // shows which.
                     let error = format!("after {} of {} bytes", self.received, self.target.length);
                     retries.pause_after(FetchError::Cut(error)).await?;
                     continue;
@@ -154,16 +155,16 @@ impl<C: Content> Download<'_, C> {
                 Err(failure) => return Err(failure),
             };
             let Err(error) = verdict else { return Ok(()) };
-            let may_be_mixed = self.from_several && !fetched_anew;
+            let may_be_mixed = self.from_several && !has_restarted;
             self.restart().await?;
             if !may_be_mixed {
                 return Err(self.refusal(error));
             }
-            fetched_anew = true;
+            has_restarted = true;
         }
     }
 
-    /// One request, for the part that is missing.
+    /// Makes one request for the part that is missing.
     async fn fetch_rest(&mut self, context: &UpdateContext, url: &str, retries: &Retries) -> Result<(), Failure> {
         tracing::debug!(%url, offset = self.received, "fetch");
         let response = retries.within(context.fetch.fetch(url, self.received)).await?;
@@ -217,7 +218,7 @@ async fn disk_failure<C: Content>(writer: TargetWriter<C>) -> Error {
     }
 }
 
-/// Runs disk work where it does not hold up the network.
+/// Runs disk work on another thread, so that it does not delay the network.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, LocalError> + Send + 'static,
 ) -> Result<T, LocalError> {

@@ -1,5 +1,5 @@
-//! Where the bytes of a target go: through its verifier into a file that has no name yet or into memory, on a thread of
-//! its own, so that hashing and writing do not hold up the network.
+//! Verifies and writes the bytes of a target, to a temporary file or to memory. This runs on a thread of its own, so
+//! that hashing and writing do not delay the network.
 
 use std::io;
 
@@ -12,11 +12,11 @@ use crate::disk::NewFile;
 use crate::error::LocalError;
 use crate::folder::Temporary;
 
-/// Parts on their way between network and disk: with parts of at most a few hundred KiB this bounds
-/// the memory of a transfer to a few MiB.
+/// The number of parts buffered between network and disk. A part has at most a few hundred KiB, so a download takes a
+/// few MiB of memory.
 const PARTS: usize = 8;
 
-/// A sync is begun when so many bytes have been written since the last one.
+/// The number of bytes after which the file is synced while the download continues.
 const SYNC_AFTER: usize = 32 * 1024 * 1024;
 
 enum WriterCommand {
@@ -25,7 +25,7 @@ enum WriterCommand {
     Verify(oneshot::Sender<Result<(), FileError>>),
 }
 
-/// What the bytes of a target are written to.
+/// The place to which a target is written.
 pub(crate) trait Content: Send + 'static {
     /// Adds the next bytes.
     fn append(&mut self, bytes: &[u8]) -> Result<(), LocalError>;
@@ -33,11 +33,11 @@ pub(crate) trait Content: Send + 'static {
     /// Removes all bytes.
     fn empty(&mut self) -> Result<(), LocalError>;
 
-    /// Nothing more is added.
+    /// Completes the content, to which nothing more will be added.
     fn complete(&mut self) -> Result<(), LocalError>;
 }
 
-/// A small target is held in memory.
+/// A small target in memory.
 impl Content for Vec<u8> {
     fn append(&mut self, bytes: &[u8]) -> Result<(), LocalError> {
         self.extend_from_slice(bytes);
@@ -54,14 +54,14 @@ impl Content for Vec<u8> {
     }
 }
 
-/// A file that grows, without a name.
+/// A target in a temporary file.
 pub(crate) struct GrowingFile {
     pub(crate) file: Temporary,
     syncing: Syncing,
 }
 
 impl GrowingFile {
-    /// Begins with `file`, which is empty.
+    /// Starts with `file`, which must be empty.
     pub(crate) fn new(file: Temporary) -> GrowingFile {
         GrowingFile { file, syncing: Syncing::default() }
     }
@@ -84,39 +84,39 @@ impl Content for GrowingFile {
     }
 }
 
-/// Takes the bytes of one target.
+/// Sends the bytes of one target to the thread that verifies and writes them.
 pub(crate) struct TargetWriter<C> {
     commands: mpsc::Sender<WriterCommand>,
     worker: JoinHandle<Result<C, LocalError>>,
 }
 
 impl<C: Content> TargetWriter<C> {
-    /// Begins with `content`, which is empty.
+    /// Starts with `content`, which must be empty.
     pub(crate) fn start(content: C, target: TargetFile) -> TargetWriter<C> {
         let (commands, inbox) = mpsc::channel(PARTS);
         let worker = tokio::task::spawn_blocking(move || work(inbox, content, &target));
         TargetWriter { commands, worker }
     }
 
-    /// Takes the next bytes. False when the disk failed; [`finish`](TargetWriter::finish) tells how.
+    /// Appends the next bytes. Returns false if the disk failed; [`finish`](TargetWriter::finish) returns the error.
     pub(crate) async fn append(&self, bytes: Bytes) -> bool {
         self.commands.send(WriterCommand::Append(bytes)).await.is_ok()
     }
 
-    /// Forgets all bytes so far. False when the disk failed.
+    /// Removes all bytes received so far. Returns false if the disk failed.
     pub(crate) async fn restart(&self) -> bool {
         self.commands.send(WriterCommand::Restart).await.is_ok()
     }
 
-    /// The verdict about the bytes so far, as the whole file; none when the disk failed. A verdict
-    /// against them forgets them.
+    /// Verifies the bytes received so far as the whole target. Removes them if they are wrong. Returns `None` if the
+    /// disk failed.
     pub(crate) async fn verify(&self) -> Option<Result<(), FileError>> {
         let (answer, verdict) = oneshot::channel();
         self.commands.send(WriterCommand::Verify(answer)).await.ok()?;
         verdict.await.ok()
     }
 
-    /// The content.
+    /// Returns the content.
     pub(crate) async fn finish(self) -> Result<C, LocalError> {
         drop(self.commands);
         self.worker.await.unwrap_or_else(|error| Err(LocalError::new("write", "the target", io::Error::other(error))))
@@ -132,7 +132,7 @@ fn work<C: Content>(
     while let Some(command) = inbox.blocking_recv() {
         match command {
             WriterCommand::Append(bytes) => {
-                // Too long is noticed by the transfer already, and again by the verdict.
+                // The download checks the length as bytes arrive, and `finish` checks it again.
                 let _ = verifier.update(&bytes);
                 content.append(&bytes)?;
             }
@@ -145,7 +145,7 @@ fn work<C: Content>(
                 if verdict.is_err() {
                     content.empty()?;
                 }
-                // Nobody waits any more: the download was dropped.
+                // Sending fails only if the download was dropped.
                 let _ = answer.send(verdict);
             }
         }
@@ -154,7 +154,7 @@ fn work<C: Content>(
     Ok(content)
 }
 
-/// Brings a large file to the disk while it is still growing, so that the last sync finds little.
+/// Syncs a large file while it is still growing, so that the last sync has little left to do.
 #[derive(Default)]
 struct Syncing {
     unsynced: usize,
@@ -162,7 +162,7 @@ struct Syncing {
 }
 
 impl Syncing {
-    /// So many more bytes are written to `file`.
+    /// Records that this number of bytes was written to `file`, and starts a sync if it is due.
     fn wrote(&mut self, file: &NewFile, bytes: usize) -> io::Result<()> {
         self.unsynced += bytes;
         let is_running = self.running.as_ref().is_some_and(|running| !running.is_finished());
@@ -176,7 +176,7 @@ impl Syncing {
         Ok(())
     }
 
-    /// A failed sync is told only once by the system: its answer must not be lost.
+    /// Waits for the running sync. The system reports a failed sync only once, so the result must not be lost.
     fn wait(&mut self) -> io::Result<()> {
         match self.running.take().map(std::thread::JoinHandle::join) {
             Some(Ok(synced)) => synced,

@@ -1,8 +1,7 @@
-//! Metadata that comes compressed: decoded while it arrives, on a thread of its own, within limits.
+//! Decompresses metadata as it arrives, on a thread of its own and within limits.
 //!
-//! Of what is sent no more is taken than a file of the greatest length may take encoded, and of
-//! what that decodes to no more than its reader takes: a decoder that has a few parts in advance
-//! waits. When the body is dropped, it ends.
+//! The compressed body may be no longer than a file of the greatest length can be when it is compressed. The decoder
+//! runs at most a few parts ahead of the reader, and ends when the body is dropped.
 
 use std::io::{self, BufRead, Read};
 
@@ -15,17 +14,16 @@ use tokio::task::spawn_blocking;
 
 use crate::net::fetch::FetchError;
 
-/// What servers are told that they may send.
+/// The value of `Accept-Encoding`.
 pub(crate) const ACCEPTED: &str = "zstd, gzip";
 
-/// How far back a zstd frame may reach. Every decoder of this content coding has to manage so much,
-/// and no encoder may ask for more (RFC 9659).
+/// The largest window of a zstd frame: decoders must support it, and encoders must not exceed it (RFC 9659).
 const WINDOW: u64 = 8 * 1024 * 1024;
 
-/// Bytes decoded at once.
+/// The number of bytes per decoded part.
 const PART: usize = 64 * 1024;
 
-/// Parts on their way into and out of the decoder.
+/// The number of parts buffered before and after the decoder.
 const PARTS: usize = 4;
 
 type Body = BoxStream<'static, Result<Bytes, FetchError>>;
@@ -54,13 +52,14 @@ impl Coding {
     }
 }
 
-/// What a coding adds where it finds nothing to compress, as in small files full of hashes: some bytes for each block
-/// and for the whole. Both codings stay well below this.
+/// The greatest length of a compressed file. A coding adds some bytes for each block and for the whole where it finds
+/// nothing to compress, as in small files full of hashes; both codings add less than this.
 fn longest_encoding(max_length: u64) -> u64 {
     max_length.saturating_add(max_length / 256).saturating_add(256)
 }
 
-/// What `raw` decodes to, when `raw` is no longer than `max_length` bytes may be encoded and one whole stream.
+/// Decodes `raw`, which must be one whole stream, no longer than a file of `max_length` bytes can be when it is
+/// compressed.
 pub(crate) fn decoded(coding: Coding, mut raw: Body, max_length: u64) -> Body {
     let (feed, inbox) = mpsc::channel(PARTS);
     let (outbox, mut parts) = mpsc::channel(PARTS);
@@ -88,7 +87,7 @@ pub(crate) fn decoded(coding: Coding, mut raw: Body, max_length: u64) -> Body {
     stream::unfold(Some(next), move |next| async move {
         let mut next = next?;
         match next().await {
-            // Nothing more: the end was reached.
+            // An empty part marks the end.
             Some(Ok(part)) if part.is_empty() => None,
             Some(Ok(part)) => Some((Ok(part), Some(next))),
             Some(Err(error)) => Some((Err(error), None)),
@@ -102,8 +101,7 @@ fn undecodable(coding: Coding, problem: &str) -> FetchError {
     FetchError::Undecodable { coding: coding.name(), problem: problem.to_owned() }
 }
 
-/// Decodes until the end, of which an empty part tells, or an error. Nobody listens any more when a
-/// part cannot be sent.
+/// Decodes to the end or to an error, and sends an empty part at the end. Sending fails only if the body was dropped.
 fn work(coding: Coding, mut source: Source, outbox: &mpsc::Sender<Result<Bytes, FetchError>>) {
     let outcome = match decode(coding, &mut source, outbox) {
         Ok(()) => Ok(Bytes::new()),
@@ -135,14 +133,14 @@ fn pass_on(mut decoder: impl Read, outbox: &mpsc::Sender<Result<Bytes, FetchErro
     }
 }
 
-/// The parts of the body as one text, for decoders that read.
+/// The parts of the body as one reader, for the decoders.
 struct Source {
     inbox: mpsc::Receiver<Result<Bytes, FetchError>>,
     part: Bytes,
-    /// How many more bytes may come.
+    /// The number of bytes that may still arrive.
     left: u64,
     max_length: u64,
-    /// Why there is no more to read, if it is not the end.
+    /// Why reading stopped before the end of the body.
     failure: Option<FetchError>,
 }
 

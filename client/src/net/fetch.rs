@@ -1,4 +1,4 @@
-//! How bytes come from a repository: one method to implement, and what can go wrong on the road.
+//! The interface of a transport: how bytes come from a repository, and how that can fail.
 
 use std::io;
 use std::time::Duration;
@@ -8,69 +8,68 @@ use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, Fuse, StreamExt};
 
-/// Where bytes come from.
+/// A transport: fetches the files of a repository.
 ///
-/// An implementation asks once and reports what it met; it does not retry (`retry.rs` does), does
-/// not limit lengths (the driver does) and judges nothing.
+/// An implementation makes one request and reports its outcome. It does not retry, does not limit lengths and verifies
+/// nothing; the client does.
 pub trait Fetch: Send + Sync + 'static {
-    /// Asks for the file at `url`, from byte `offset` on if the source can do that.
+    /// Requests the file at `url`, starting at byte `offset` if the source supports that.
     ///
-    /// `url` is a base as configured followed by a percent-encoded file name, and must be used as
-    /// it is. A source that cannot start at `offset` answers from byte 0 and says so in
-    /// [`Response::offset`].
+    /// `url` is a configured base followed by a percent-encoded file name, and must be used unchanged. A source that
+    /// cannot start at `offset` starts at byte 0 and sets [`Response::offset`] accordingly.
     ///
     /// # Errors
     ///
-    /// [`FetchError::NotFound`] only where the source says definitely that there is no such file.
+    /// [`FetchError::NotFound`] only where the source says definitely that the file does not exist.
     fn fetch(&self, url: &str, offset: u64) -> BoxFuture<'_, Result<Response, FetchError>>;
 
-    /// Asks for the metadata file at `url`, whose length is at most `max_length` bytes. It may be
-    /// sent encoded, but the answer is decoded. The default asks as for any other file.
+    /// Requests the metadata file at `url`, which has at most `max_length` bytes. The server may compress it; the body
+    /// of the response is decompressed. The default calls [`fetch`](Fetch::fetch).
     ///
-    /// Targets are fetched by [`fetch`](Fetch::fetch) alone, which decodes nothing.
+    /// Targets are always fetched by [`fetch`](Fetch::fetch), which decompresses nothing.
     ///
     /// # Errors
     ///
-    /// As [`fetch`](Fetch::fetch); [`FetchError::TooLong`] also where what is sent is longer than
-    /// `max_length` before it is decoded.
+    /// As [`fetch`](Fetch::fetch); also [`FetchError::TooLong`] where the compressed body is longer than a file of
+    /// `max_length` bytes can be.
     fn fetch_metadata(&self, url: &str, max_length: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
         let _ = max_length;
         self.fetch(url, 0)
     }
 
-    /// What time a server said it was when it answered last, if it did: for messages to people, never for decisions.
+    /// Returns the time that a server gave in its latest response, if any. It appears in messages and decides nothing.
     fn server_time(&self) -> Option<DateTime<Utc>> {
         None
     }
 }
 
-/// An answer whose body is still on its way.
+/// A response whose body is still arriving.
 pub struct Response {
-    /// The position in the file at which `body` begins: 0, or the offset that was asked for.
+    /// The position in the file at which `body` starts: 0, or the requested offset.
     pub offset: u64,
-    /// The parts of the body as they arrive; decoded, if they may be.
+    /// The parts of the body as they arrive.
     pub body: BoxStream<'static, Result<Bytes, FetchError>>,
 }
 
 impl Response {
-    /// A whole file that is in memory already.
+    /// Makes a response from a whole file in memory.
     #[must_use]
     pub fn whole(bytes: impl Into<Bytes>) -> Response {
         let bytes = bytes.into();
         Response { offset: 0, body: stream::once(async { Ok(bytes) }).boxed() }
     }
 
-    /// The whole body, when it is at most `max_length` bytes.
+    /// Reads the whole body if it has at most `max_length` bytes.
     ///
     /// # Errors
     ///
-    /// [`FetchError::TooLong`] on the first byte beyond `max_length`, after which nothing more is
-    /// read; else what the body reports.
+    /// [`FetchError::TooLong`] on the first byte beyond `max_length`, after which nothing more is read; otherwise the
+    /// error of the body.
     pub async fn read_all(self, max_length: u64) -> Result<Vec<u8>, FetchError> {
         self.reading(max_length)?.finish().await
     }
 
-    /// Begins to read the whole body.
+    /// Starts reading the whole body.
     pub(crate) fn reading(self, max_length: u64) -> Result<Reading, FetchError> {
         if self.offset != 0 {
             return Err(FetchError::WrongRange(format!("starts at byte {}", self.offset)));
@@ -87,7 +86,7 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    /// Reads on until `enough` bytes are here, or all of them.
+    /// Reads until at least `enough` bytes are in memory, or the body ends.
     pub(crate) async fn advance(&mut self, enough: u64) -> Result<(), FetchError> {
         while (self.read.len() as u64) < enough
             && let Some(part) = self.body.next().await
@@ -101,13 +100,13 @@ impl Reading {
         Ok(())
     }
 
-    /// How many bytes are here.
+    /// The number of bytes in memory.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.read.len()
     }
 
-    /// Reads what is still to come.
+    /// Reads the rest of the body.
     pub(crate) async fn finish(mut self) -> Result<Vec<u8>, FetchError> {
         self.advance(u64::MAX).await?;
         Ok(self.read)
@@ -120,17 +119,17 @@ impl std::fmt::Debug for Response {
     }
 }
 
-/// What went wrong on the road. Nothing here is a verdict about a repository's metadata.
+/// Why a file did not arrive. None of these says anything about whether the repository can be trusted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {
-    /// The source says definitely that it has no such file.
+    /// The source says definitely that the file does not exist.
     #[error("not found")]
     NotFound,
-    /// The server answered with another HTTP status than one that gives the file.
+    /// The server answered with an HTTP status that does not deliver the file.
     #[error("the server answered with HTTP status {0}")]
     Status(u16),
-    /// The server asks to come back later (HTTP 429 or 503 with `Retry-After`).
+    /// The server asks the client to retry later (HTTP 429 or 503 with `Retry-After`).
     #[error("the server answered with HTTP status {status} and asks to wait {} s", after.as_secs())]
     RetryLater {
         /// The HTTP status.
@@ -138,31 +137,31 @@ pub enum FetchError {
         /// How long it asks to wait.
         after: Duration,
     },
-    /// Nothing came for too long; the text says what was waited for.
+    /// Nothing arrived for too long; the text says what the client waited for.
     #[error("timed out: {0}")]
     Timeout(String),
     /// No connection could be made.
     #[error("cannot connect: {0}")]
     Connect(String),
-    /// The server could not prove who it is (TLS).
+    /// TLS failed: the server could not prove its identity.
     #[error("no secure connection: {0}")]
     Tls(String),
     /// The connection ended before the file did.
     #[error("the transfer broke off: {0}")]
     Cut(String),
-    /// The server sent us somewhere we do not go.
+    /// The server redirected to a URL that the client does not follow.
     #[error("redirect refused: {0}")]
     Redirect(String),
-    /// The server sent us somewhere else too often for one file.
+    /// The server redirected too many times for one file.
     #[error("redirected more than the {redirects} times in a row that the limit `redirects` allows")]
     TooManyRedirects {
         /// The limit.
         redirects: u32,
     },
-    /// The body is encoded in another way than we asked for.
+    /// The body has a content coding that the client did not ask for.
     #[error("the server sent the body encoded as `{0}`, which was not asked for")]
     Encoded(String),
-    /// The body is not what its encoding says.
+    /// The body does not match its content coding.
     #[error("the server sent the body as {coding}, and it cannot be decoded: {problem}")]
     Undecodable {
         /// The content coding.
@@ -170,16 +169,16 @@ pub enum FetchError {
         /// What is wrong with it.
         problem: String,
     },
-    /// Another part of the file was sent than the one that was asked for.
+    /// The server sent another part of the file than the client asked for.
     #[error("the server sent another part of the file than was asked for: {0}")]
     WrongRange(String),
-    /// The body is longer than the file can be.
+    /// The body is longer than the file is allowed to be.
     #[error("longer than the {max_length} bytes that are allowed here")]
     TooLong {
         /// The limit in bytes.
         max_length: u64,
     },
-    /// The URL cannot be used as it is written.
+    /// The URL cannot be used unchanged.
     #[error("unusable URL: {0}")]
     Url(String),
     /// A local source could not be read.
@@ -188,7 +187,7 @@ pub enum FetchError {
 }
 
 impl FetchError {
-    /// Whether the same question may be answered a little later.
+    /// Whether this is a temporary failure, so that a retry may succeed.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {
@@ -200,17 +199,17 @@ impl FetchError {
         }
     }
 
-    /// How a local read failed.
+    /// Converts the error of a local read.
     #[must_use]
     pub fn from_io(error: &io::Error) -> FetchError {
         if error.kind() == io::ErrorKind::NotFound { FetchError::NotFound } else { FetchError::Io(error.to_string()) }
     }
 }
 
-/// A base URL and a file name joined as they are written; a missing `/` between them is added.
+/// Joins a base URL and a file name unchanged, with one `/` between them.
 ///
-/// Never `Url::join`: a name that looks like a URL must not change the host (advisories of several
-/// implementations).
+/// `Url::join` would let a name that looks like a URL change the host, as advisories of several implementations
+/// describe.
 #[must_use]
 pub fn url_of(base: &str, name: &str) -> String {
     if base.ends_with('/') { format!("{base}{name}") } else { format!("{base}/{name}") }

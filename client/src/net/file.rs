@@ -1,4 +1,4 @@
-//! A repository in a directory of this machine or of a mounted disk: `file://` URLs.
+//! The transport for `file://` URLs: a repository in a directory of this machine.
 
 use std::io::SeekFrom;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use crate::net::fetch::{Fetch, FetchError, Response};
 
-/// Bytes read at once.
+/// The number of bytes per read.
 const PART: usize = 256 * 1024;
 
 /// Fetches `file:///absolute/path` URLs.
@@ -32,8 +32,8 @@ impl Fetch for FileFetch {
     }
 }
 
-/// The URL's path percent-decoded, as a web server would look for it, and as it is written, as a
-/// tool would store it that names files by their URL names.
+/// Returns the path of the URL percent-decoded, as a web server looks it up, and unchanged, for tools that store files
+/// under their encoded names.
 fn paths_of(url: &str) -> Result<(PathBuf, PathBuf), FetchError> {
     let rest = url.strip_prefix("file://").unwrap_or_default();
     let path = rest.strip_prefix("localhost").unwrap_or(rest);
@@ -45,7 +45,7 @@ fn paths_of(url: &str) -> Result<(PathBuf, PathBuf), FetchError> {
     Ok((PathBuf::from(decoded.join("/")), PathBuf::from(path)))
 }
 
-/// A segment percent-decoded, unless it would then be more than one segment or lead upwards.
+/// Percent-decodes a segment, unless the result would be several segments or lead upwards.
 fn decoded_segment(segment: &str) -> String {
     match percent_decode_str(segment).decode_utf8() {
         Ok(text) if text != "." && text != ".." && !text.contains(['/', '\\', '\0']) => text.into_owned(),

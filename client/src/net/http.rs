@@ -1,5 +1,4 @@
-//! A repository on the web: HTTP and HTTPS through reqwest, with limits on every wait. Metadata may
-//! come compressed; targets come as they are.
+//! The transport for HTTP and HTTPS, by reqwest, with a limit on every wait. Metadata may be compressed, targets never.
 
 use std::error::Error as _;
 use std::io;
@@ -23,27 +22,28 @@ use crate::net::decode::{ACCEPTED, Coding, decoded};
 use crate::net::fetch::{Fetch, FetchError, Response};
 use crate::net::tls::{Authorities, default_provider};
 
-/// An answer without a file is read up to here, and no longer than so long, to keep the connection.
+/// The most bytes, and the longest time, for reading the body of an error response so that the connection can be
+/// reused.
 const FEW_WORDS: usize = 16 * 1024;
 const SHORTLY: Duration = Duration::from_secs(1);
 
-/// How to reach the web.
+/// Settings for HTTP and HTTPS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpSettings {
-    /// What the client calls itself.
+    /// The `User-Agent` of every request.
     pub user_agent: String,
-    /// How long making a connection may take.
+    /// The longest time for making a connection.
     pub connect_timeout: Duration,
-    /// How long a server may be silent before or within a body.
+    /// The longest time that a server may be silent before or within a body.
     pub gap_timeout: Duration,
-    /// How many times in a row a server may send us elsewhere for one file.
+    /// The most redirects in a row for one file.
     pub redirects: u32,
-    /// Through which proxy.
+    /// The proxy.
     pub proxy: ProxyChoice,
     /// Certificate authorities trusted for TLS besides the system's, as PEM bundles.
     pub extra_ca: Vec<Vec<u8>>,
-    /// Whether HTTP 403 says that a file is absent: some object stores answer so to those who may
-    /// not list (decision D2). Otherwise 403 is an error.
+    /// Whether HTTP 403 means "not found", as some object stores answer clients that may not list files (decision D2).
+    /// Otherwise 403 is an error.
     pub forbidden_means_absent: bool,
 }
 
@@ -64,10 +64,10 @@ impl Default for HttpSettings {
 /// Which proxy is used.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum ProxyChoice {
-    /// What the environment says: `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`.
+    /// The proxy from the environment: `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`.
     #[default]
     System,
-    /// None, whatever the environment says.
+    /// No proxy, whatever the environment says.
     Direct,
     /// The proxy at this URL for everything.
     Url(String),
@@ -79,7 +79,7 @@ pub struct HttpFetch {
     client: Client,
     authorities: Arc<Authorities>,
     forbidden_means_absent: bool,
-    /// The newest `Date`, as it was sent.
+    /// The `Date` header of the latest response.
     date: Arc<Mutex<Option<HeaderValue>>>,
 }
 
@@ -125,7 +125,7 @@ impl HttpFetch {
         Ok(HttpFetch { client, authorities, forbidden_means_absent, date: Arc::default() })
     }
 
-    /// A request for exactly this URL.
+    /// Makes a request for exactly this URL.
     fn get(&self, url: &str) -> Result<RequestBuilder, FetchError> {
         let url = exact_url(url)?;
         if url.scheme() == "https" {
@@ -134,7 +134,7 @@ impl HttpFetch {
         Ok(self.client.get(url))
     }
 
-    /// Asks, and tells where the body of the answer begins in the file.
+    /// Sends the request, and returns the position in the file at which the body of the response starts.
     async fn ask(&self, request: RequestBuilder, offset: u64) -> Result<(u64, reqwest::Response), FetchError> {
         let answer = request.send().await.map_err(|error| fetch_error(&error))?;
         if let (Some(date), Ok(mut newest)) = (answer.headers().get(DATE), self.date.lock()) {
@@ -149,7 +149,7 @@ impl HttpFetch {
         }
     }
 
-    /// Where the body of this answer begins in the file.
+    /// Returns the position in the file at which the body of this response starts.
     fn start_of(&self, status: StatusCode, headers: &HeaderMap, asked: u64) -> Result<u64, FetchError> {
         match status {
             StatusCode::OK => Ok(0),
@@ -207,10 +207,10 @@ fn body(answer: reqwest::Response) -> BoxStream<'static, Result<Bytes, FetchErro
     answer.bytes_stream().map_err(|error| fetch_error(&error)).boxed()
 }
 
-/// The URL, if it goes over the wire exactly as it is written.
+/// Parses the URL, if it is sent exactly as it is written.
 ///
-/// A parser would turn `%2e%2e/` into a step upwards and encode what is not ASCII: then other names
-/// would be asked for than the repository has.
+/// The parser turns `%2e%2e/` into a step upwards and encodes characters that are not ASCII. The client would then
+/// request other names than the repository has.
 fn exact_url(text: &str) -> Result<Url, FetchError> {
     let url = Url::parse(text).map_err(|error| FetchError::Url(format!("`{text}`: {error}")))?;
     if !matches!(url.scheme(), "http" | "https") {
@@ -239,7 +239,7 @@ fn judge_redirect(attempt: redirect::Attempt<'_>, redirects: u32) -> redirect::A
     }
 }
 
-/// Why we do not go where a server sends us, after these URLs.
+/// Why the client does not follow a redirect to this URL after the previous ones; `None` if it does.
 fn refusal_of(to: &Url, previous: &[Url]) -> Option<String> {
     let from_https = previous.last().is_some_and(|from| from.scheme() == "https");
     if !matches!(to.scheme(), "http" | "https") {
@@ -257,8 +257,8 @@ fn refusal_of(to: &Url, previous: &[Url]) -> Option<String> {
 #[error("{0}")]
 struct RedirectRefused(FetchError);
 
-/// Reads the few words that come with an answer like "not found": only then can the connection be
-/// used again, and every refresh ends in such an answer.
+/// Reads the short body of an error response such as "not found". Otherwise the connection could not be reused, and
+/// every refresh ends with such a response.
 async fn read_off(mut answer: reqwest::Response) {
     let mut left = FEW_WORDS;
     let reading = async {
@@ -269,12 +269,12 @@ async fn read_off(mut answer: reqwest::Response) {
             }
         }
     };
-    // Whatever comes of it: the answer has been given.
+    // The outcome does not matter: the status of the response is already known.
     drop(tokio::time::timeout(SHORTLY, reading).await);
 }
 
-/// How the body is encoded, the last coding last; nothing where it is sent as it is. What a
-/// connection does to it on the way may be `chunked` and nothing else.
+/// Returns the content codings of the body in the order in which they were applied; none if the body is not encoded.
+/// The only transfer coding that is accepted is `chunked`.
 fn codings(headers: &HeaderMap) -> Result<Vec<String>, FetchError> {
     let listed = |name, plain: &'static str| {
         let values = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
@@ -288,7 +288,7 @@ fn codings(headers: &HeaderMap) -> Result<Vec<String>, FetchError> {
     }
 }
 
-/// A partial answer must begin where we asked it to.
+/// Checks that a partial response starts where the client asked it to.
 fn check_range(headers: &HeaderMap, asked: u64) -> Result<u64, FetchError> {
     let value = headers.get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
     let start = value
@@ -311,7 +311,7 @@ fn unusable(what: &str, error: &reqwest::Error) -> Error {
     Error::Config(format!("unusable {what}: {}", innermost(error)))
 }
 
-/// What reqwest reports, in our words.
+/// Converts an error of reqwest.
 fn fetch_error(error: &reqwest::Error) -> FetchError {
     let cause = innermost(error);
     if let Some(RedirectRefused(refusal)) = causes(error).find_map(|cause| cause.downcast_ref()) {
@@ -333,8 +333,8 @@ fn fetch_error(error: &reqwest::Error) -> FetchError {
     }
 }
 
-/// A failed TLS handshake comes as an I/O error of this kind, perhaps within others; it does not
-/// pass by waiting.
+/// Whether the TLS handshake failed, which a retry does not change. It is reported as an I/O error of this kind,
+/// possibly nested in others.
 fn is_tls(error: &reqwest::Error) -> bool {
     causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|outer| {
         let mut next = Some(outer);

@@ -1,4 +1,4 @@
-//! The mirrors of one repository, and the order in which they are asked (spec 4.7).
+//! The mirrors of one repository, and the order in which the client tries them (spec 4.7).
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -6,16 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::net::fetch::url_of;
 
-/// Where a repository can be fetched from.
+/// The URLs of one mirror.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Mirror {
-    /// Where the metadata files lie.
+    /// The base URL of the metadata files.
     pub(crate) metadata_url: String,
-    /// Where the targets lie.
+    /// The base URL of the target files.
     pub(crate) targets_url: String,
 }
 
-/// Mirrors in the order of their priority, and which of them let us down.
+/// The mirrors in order of priority, and which of them failed during this update.
 #[derive(Debug, Default)]
 pub(crate) struct Mirrors {
     mirrors: Vec<(Mirror, AtomicBool)>,
@@ -26,15 +26,15 @@ impl Mirrors {
         Mirrors { mirrors: mirrors.into_iter().map(|mirror| (mirror, false.into())).collect() }
     }
 
-    /// For a new update: every mirror gets its chance again.
+    /// Forgets all failures, at the start of a new update.
     pub(crate) fn reset(&self) {
         for (_, failed) in &self.mirrors {
             failed.store(false, Ordering::Relaxed);
         }
     }
 
-    /// All mirrors; those that failed during this update come last, so that a dead or lying one
-    /// costs one attempt and not one per file.
+    /// Returns all mirrors. Those that failed during this update come last, so that a broken or malicious one costs one
+    /// attempt in all, not one for each file.
     pub(crate) fn in_order(&self) -> impl Iterator<Item = MirrorHandle<'_>> {
         let (failed, good): (Vec<_>, Vec<_>) =
             self.mirrors.iter().partition(|(_, failed)| failed.load(Ordering::Relaxed));
@@ -42,7 +42,7 @@ impl Mirrors {
     }
 }
 
-/// A mirror that is being asked.
+/// One mirror, through which its failure can be recorded.
 pub(crate) struct MirrorHandle<'a> {
     mirror: &'a Mirror,
     failed: &'a AtomicBool,
@@ -57,7 +57,7 @@ impl MirrorHandle<'_> {
         url_of(&self.mirror.targets_url, url_path)
     }
 
-    /// Whether both are the same mirror.
+    /// Whether both refer to the same mirror.
     pub(crate) fn is(&self, other: &MirrorHandle<'_>) -> bool {
         std::ptr::eq(self.mirror, other.mirror)
     }

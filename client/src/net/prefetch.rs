@@ -1,7 +1,7 @@
-//! Files asked for before it is their turn, so that several wait for the road at the same time.
+//! Requests files before the workflow needs them, so that several round trips overlap.
 //!
-//! Nothing is judged here and nothing changes but the timing: what was begun ahead is the first
-//! attempt at a file, begun early. It fails as that attempt would, and is followed by the same ones.
+//! Only the timing changes. A prefetched request is the first attempt to fetch a file, made early: it has the same
+//! limit, fails with the same errors, and is followed by the same retries. Nothing is verified here.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -13,17 +13,17 @@ use futures_util::future::{poll_fn, ready};
 use crate::net::attempt::{Attempt, attempt};
 use crate::net::fetch::{Fetch, FetchError, Reading};
 
-/// How many files are on their way before it is their turn.
+/// The number of prefetched requests that run at the same time.
 const MAX_IN_FLIGHT: usize = 16;
 
-/// Of each of them no more is read in advance: what a mirror can make us hold is bounded by this
-/// and by the limit of the one file whose turn it is.
+/// The most bytes that are read of a prefetched file before the workflow needs it. This, and the limit of the one file
+/// that it needs now, bound the memory that a mirror can make the client use.
 const MAX_READ_AHEAD: u64 = 512 * 1024;
 
-/// The first attempts at files that will be needed. Dropped, they come to nothing.
+/// The queued and running requests. Dropping it cancels them.
 pub(crate) struct Prefetch<'a> {
     fetch: &'a dyn Fetch,
-    /// Not begun, in the order in which they will be needed.
+    /// URLs and maximum lengths of the requests that have not started, in the order in which the workflow needs them.
     queued: VecDeque<(String, u64)>,
     in_flight: Vec<InFlight<'a>>,
 }
@@ -45,24 +45,24 @@ impl<'a> Prefetch<'a> {
         Prefetch { fetch, queued: VecDeque::new(), in_flight: Vec::new() }
     }
 
-    /// The file at `url` will be needed, of which at most `max_length` bytes are to be read. It is
-    /// asked for beside the next file that is waited for.
+    /// Queues a request for the file at `url`, of at most `max_length` bytes. It starts during the next
+    /// [`poll_beside`](Prefetch::poll_beside).
     pub(crate) fn queue(&mut self, url: String, max_length: u64) {
         self.queued.push_back((url, max_length));
     }
 
-    /// What is at URLs that begin so is not needed after all.
+    /// Cancels the requests for URLs that start with `base`.
     pub(crate) fn forget(&mut self, base: &str) {
         self.queued.retain(|(url, _)| !url.starts_with(base));
         self.in_flight.retain(|request| !request.url.starts_with(base));
     }
 
-    /// It is this file's turn: the attempt at it, if one was begun, and whether something has been
-    /// accepted since that may have changed what is there.
+    /// Removes and returns the request for this file, if it has started, and whether it is stale: whether a root that
+    /// may have changed the file was accepted since.
     pub(crate) fn take(&mut self, url: &str, max_length: u64) -> Option<(Attempt<'a>, bool)> {
         let found = self.in_flight.iter().position(|request| request.url == url && request.max_length == max_length);
         let Some(found) = found else {
-            // Not begun, or with another limit: then it is no answer to this request.
+            // A request that was made with another limit does not answer this one.
             if let Some(found) = self.queued.iter().position(|(queued, _)| queued == url) {
                 self.queued.remove(found);
             }
@@ -76,14 +76,14 @@ impl<'a> Prefetch<'a> {
         Some((attempt, request.is_stale))
     }
 
-    /// Something was accepted that may change what is at the URLs that were asked already.
+    /// Marks all running requests as stale: a new root was accepted, which may change what is at their URLs.
     pub(crate) fn mark_stale(&mut self) {
         for request in &mut self.in_flight {
             request.is_stale = true;
         }
     }
 
-    /// Waits for `work`, and lets what is asked for ahead come in beside it.
+    /// Waits for `work`, and polls the prefetched requests meanwhile.
     pub(crate) async fn poll_beside<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         poll_fn(|context| {

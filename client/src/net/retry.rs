@@ -1,8 +1,8 @@
-//! Patience with the road: bounded retries with back-off and jitter, on what may pass, never on a
-//! verdict, and all of it before one deadline.
+//! Retries of temporary network failures, with back-off, jitter, and one deadline for each file. Refused files are
+//! never retried.
 //!
-//! `backon` does not fit: it counts attempts from the first, while here bytes that arrive renew the attempts and the
-//! pauses but never the deadline.
+//! The crate `backon` does not fit: it counts all attempts, while here received bytes reset the number of retries and
+//! the pause, but never the deadline.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
@@ -11,19 +11,19 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::net::fetch::FetchError;
 
-/// How long and how often to try.
+/// How many times to retry, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
-    /// How many times a request is repeated after a failure that may pass.
+    /// The number of retries after a temporary failure.
     pub retries: u32,
-    /// The pause before the first repetition; doubled for each further one.
+    /// The pause before the first retry. It doubles with each further one.
     pub first_pause: Duration,
-    /// No pause is longer, whatever the server asks for.
+    /// The longest pause, also where the server asks for a longer one.
     pub longest_pause: Duration,
-    /// One file from one mirror takes no longer than this, pauses included. A target gets more
-    /// according to its length, see `slowest`.
+    /// The longest time for one file from one mirror, pauses included. A target gets additional time for its length;
+    /// see `slowest`.
     pub deadline: Duration,
-    /// The slowest rate, in bytes per second, at which a target is still worth waiting for.
+    /// The lowest acceptable rate for a target, in bytes per second.
     pub slowest: u32,
 }
 
@@ -40,11 +40,11 @@ impl Default for Patience {
 }
 
 impl Patience {
-    /// Begins the attempts at a file of up to `length` bytes.
+    /// Starts the deadline of a file of at most `length` bytes.
     #[must_use]
     pub(crate) fn start(&self, length: u64) -> Retries {
         let transfer = Duration::from_secs(length / u64::from(self.slowest.max(1)));
-        // A length may be absurd; thirty years are as good as for ever, and can be added.
+        // A listed length may be absurd. Some thirty years are as good as no deadline, and do not overflow.
         let patience = self.deadline.saturating_add(transfer).min(Duration::from_secs(1 << 30));
         Retries {
             patience: *self,
@@ -56,7 +56,7 @@ impl Patience {
     }
 }
 
-/// The attempts at one file.
+/// The retries that are left for one file, and its deadline.
 #[derive(Debug)]
 pub(crate) struct Retries {
     patience: Patience,
@@ -67,21 +67,21 @@ pub(crate) struct Retries {
 }
 
 impl Retries {
-    /// Waits for `work`, but not beyond the deadline.
+    /// Waits for `work` until the deadline.
     ///
     /// # Errors
     ///
-    /// [`FetchError::Timeout`] at the deadline, else what `work` reports.
+    /// [`FetchError::Timeout`] at the deadline; otherwise the error of `work`.
     pub(crate) async fn within<T>(&self, work: impl Future<Output = Result<T, FetchError>>) -> Result<T, FetchError> {
         timeout_at(self.deadline, work).await.unwrap_or_else(|_| Err(self.too_late()))
     }
 
-    /// Waits before another attempt after `error`.
+    /// Pauses before the next attempt after `error`.
     ///
     /// # Errors
     ///
-    /// `error` itself when there is no point in another attempt: it does not pass, or the attempts
-    /// or the time are used up.
+    /// Returns `error` if another attempt is pointless: the failure is not temporary, no retries are left, or the
+    /// deadline is too close.
     pub(crate) async fn pause_after(&mut self, error: FetchError) -> Result<(), FetchError> {
         if !error.may_pass() || self.left == 0 {
             return Err(error);
@@ -100,7 +100,7 @@ impl Retries {
         Ok(())
     }
 
-    /// Bytes arrived: the next failure is a new one. The deadline stays.
+    /// Resets the retries and the pause because bytes arrived. The deadline stays.
     pub(crate) fn progressed(&mut self) {
         self.left = self.patience.retries;
         self.next = self.patience.first_pause;
@@ -114,7 +114,7 @@ impl Retries {
     }
 }
 
-/// Between half of `pause` and all of it, so that many clients do not come back at once.
+/// Returns a random time between half of `pause` and all of it, so that many clients do not retry at the same moment.
 fn jittered(pause: Duration) -> Duration {
     let random = RandomState::new().hash_one(0_u8) % 1000;
     pause / 2 + pause.mul_f64(random as f64 / 2000.0)

@@ -10,8 +10,7 @@ use crate::net::file::FileFetch;
 #[cfg(feature = "http")]
 use crate::net::http::HttpFetch;
 
-/// Chooses the source by the scheme of the URL: `file` is always there, `http` and `https` when the
-/// feature `http` is.
+/// Chooses the transport by the scheme of the URL: always `file`; with the feature `http` also `http` and `https`.
 #[derive(Debug, Clone, Default)]
 pub struct FetchByScheme {
     file: FileFetch,
@@ -20,14 +19,14 @@ pub struct FetchByScheme {
 }
 
 impl FetchByScheme {
-    /// `file` and, through `http`, the web.
+    /// Fetches `file:` URLs, and `http:` and `https:` URLs through `http`.
     #[cfg(feature = "http")]
     #[must_use]
     pub fn new(http: HttpFetch) -> FetchByScheme {
         FetchByScheme { http: Some(http), ..FetchByScheme::default() }
     }
 
-    /// Returns the source for this URL.
+    /// Returns the transport for this URL.
     fn source(&self, url: &str) -> Result<&dyn Fetch, FetchError> {
         if url.starts_with("file:") {
             return Ok(&self.file);

@@ -1,8 +1,8 @@
-//! Who vouches for servers: certificate authorities, the system's and those that are named. The system's are read when the
-//! first server is to be judged.
+//! TLS: the cryptography provider and the certificate authorities, those of the system and additional ones. The
+//! system's authorities are read when the first server certificate is verified.
 //!
-//! They lie in hundreds of files on some systems, which would take longer to read than a refresh over http takes; and
-//! where there are none, http goes on working. What a certificate is worth is decided by rustls, as ever.
+//! On some systems they are in hundreds of files, which take longer to read than a refresh over HTTP takes; and HTTP
+//! must work where there are none. Certificates are verified by rustls and the system's verifier alone.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,21 +18,21 @@ use rustls_platform_verifier::Verifier;
 
 use crate::error;
 
-/// What is negotiated within TLS (RFC 7301).
+/// The application protocols that are negotiated within TLS (RFC 7301).
 const PROTOCOLS: [&str; 2] = ["h2", "http/1.1"];
 
-/// The authorities, once they are needed.
+/// The certificate authorities, read when they are needed.
 pub(crate) struct Authorities {
     provider: Arc<CryptoProvider>,
-    /// Those that were named, besides the system's.
+    /// Authorities that are trusted besides the system's.
     named: Vec<CertificateDer<'static>>,
-    /// None before they were read, and where they could not be: then they are looked for again.
+    /// `None` until the system's authorities have been read. A failed attempt is repeated at the next use.
     verifier: Mutex<Option<Arc<Verifier>>>,
     is_expected: AtomicBool,
 }
 
 impl Authorities {
-    /// The system's, of which nothing is read yet, and those in these PEM bundles.
+    /// Trusts the system's authorities, which are read later, and those in these PEM bundles.
     ///
     /// # Errors
     ///
@@ -55,23 +55,24 @@ impl Authorities {
         Ok(Arc::new(Authorities { provider, named, verifier, is_expected }))
     }
 
-    /// TLS with servers for which they vouch.
+    /// Returns the TLS configuration that accepts servers certified by these authorities.
     pub(crate) fn config(self: &Arc<Authorities>) -> Result<ClientConfig, error::Error> {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider));
         let builder = builder.with_safe_default_protocol_versions();
         let builder = builder.map_err(|error| error::Error::Config(format!("unusable TLS: {error}")))?;
-        // The verifier is the system's own: only when it is made is another matter.
+        // "Dangerous" because the verifier is replaced. Ours delegates to the system's verifier and only creates it
+        // later.
         let verified = builder.dangerous().with_custom_certificate_verifier(Arc::<Authorities>::clone(self));
         let mut config = verified.with_no_client_auth();
         config.alpn_protocols = PROTOCOLS.map(|name| name.as_bytes().to_vec()).into();
         Ok(config)
     }
 
-    /// Reads them while the server's first answer is on its way.
+    /// Starts reading the authorities on another thread, while the client waits for the first response.
     pub(crate) fn expect_use(self: &Arc<Authorities>) {
         if !self.is_expected.swap(true, Ordering::Relaxed) {
             let authorities = Arc::clone(self);
-            // Where no thread can be had, whoever needs them first reads them.
+            // If no thread can be started, the first verification reads them.
             drop(thread::Builder::new().spawn(move || authorities.verifier().map(drop)));
         }
     }
@@ -91,7 +92,8 @@ pub(crate) fn default_provider() -> Result<Arc<CryptoProvider>, error::Error> {
     choose(CryptoProvider::get_default().cloned(), built_in())
 }
 
-/// The application's own process default comes before what a feature, which another crate may have enabled, brings along.
+/// The application's own process default comes before what a feature, which another crate may have enabled, brings
+/// along.
 fn choose(
     process_default: Option<Arc<CryptoProvider>>,
     built_in: Option<Arc<CryptoProvider>>,
@@ -159,7 +161,7 @@ impl ServerCertVerifier for Authorities {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        // Told before anything is read: it depends on the algorithms alone.
+        // This is called before the authorities are read. It depends on the algorithms alone.
         self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

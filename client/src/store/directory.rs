@@ -1,5 +1,5 @@
-//! A store in a directory: trusted roles as received under their unversioned names, and beside them
-//! the private folder `state` with the root history, the record of floors, the stamp and the lock.
+//! A store in a directory: the trusted roles as received under their unversioned names, and the private folder `state`
+//! with the root history, the record of floors, the identity and the lock.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,19 +13,20 @@ use crate::folder::{Folder, PRIVATE};
 use crate::store::large::{LargeBytes, LargeFile};
 use crate::store::{Store, StoreLock, StoredFile};
 
-/// The private folder in the directory.
+/// The name of the private folder.
 const STATE: &str = "state";
 
-/// Longer names are replaced by their hash: file systems allow 255 bytes.
+/// The longest file name that is used unchanged. A longer one is replaced by its hash, because file systems allow 255
+/// bytes.
 const LONGEST_NAME: usize = 200;
 
-/// From so many bytes on a role is read where it is, unless somebody wants it otherwise.
+/// The default length in bytes from which a role is read in parts.
 const LARGE: u64 = 8 * 1024 * 1024;
 
-/// Keeps the trusted metadata of one repository in a directory of its own.
+/// Stores the trusted metadata of one repository in a directory of its own.
 ///
-/// `DIR/ROLE.json` is the trusted metadata of a role; every byte of the role's name outside
-/// `A–Z a–z 0–9 _ . - ~` is percent-encoded. Directories are made with mode 0700, files with 0600.
+/// `DIR/ROLE.json` is the trusted metadata of a role. Every byte of the role's name outside `A–Z a–z 0–9 _ . - ~` is
+/// percent-encoded. Directories are created with mode 0700, files with 0600.
 #[derive(Debug)]
 pub struct DirectoryStore {
     path: PathBuf,
@@ -39,7 +40,7 @@ enum Access {
         roles: Folder,
         state: Folder,
     },
-    /// Nothing is made; what is missing reads as absent.
+    /// Nothing is created. What is missing counts as absent.
     ReadOnly {
         roles: Option<Folder>,
         state: Option<Folder>,
@@ -47,11 +48,11 @@ enum Access {
 }
 
 impl DirectoryStore {
-    /// The store in `path`, made where it is missing.
+    /// Opens the store in `path`, and creates it if it does not exist.
     ///
     /// # Errors
     ///
-    /// What the machine reports; a `state` that is a link is refused.
+    /// What the system reports. A `state` that is a link is refused.
     pub fn open(path: impl AsRef<Path>) -> Result<DirectoryStore, LocalError> {
         let path = path.as_ref().to_owned();
         let roles = Folder::make(&path, PRIVATE)?;
@@ -59,12 +60,12 @@ impl DirectoryStore {
         Ok(DirectoryStore { path, access: Access::ReadWrite { roles, state }, large_from: LARGE })
     }
 
-    /// The store in `path` for reading only: nothing is written or made, also where it is missing,
-    /// so that this works on a read-only system.
+    /// Opens the store in `path` for reading. Nothing is written or created, even if it does not exist, so that this
+    /// works on a read-only file system.
     ///
     /// # Errors
     ///
-    /// What the machine reports.
+    /// What the system reports.
     pub fn open_read_only(path: impl AsRef<Path>) -> Result<DirectoryStore, LocalError> {
         let path = path.as_ref().to_owned();
         let is_there = path.try_exists().map_err(|error| LocalError::new("open", &path, error))?;
@@ -76,28 +77,29 @@ impl DirectoryStore {
         Ok(DirectoryStore { path, access: Access::ReadOnly { roles, state }, large_from: LARGE })
     }
 
-    /// Reads roles of so many bytes and more where they are: verifying one takes a pass over its file and next to no
-    /// memory, and finding a target a few milliseconds. Smaller ones are held in memory. 8 MiB unless this is called.
+    /// Sets the length in bytes from which a role is read in parts instead of being held in memory. Verifying such a
+    /// role takes one pass over its file and little memory; finding a target takes a few milliseconds. The default is 8
+    /// MiB.
     #[must_use]
     pub fn large_from(mut self, bytes: u64) -> DirectoryStore {
         self.large_from = bytes;
         self
     }
 
-    /// The directory.
+    /// Returns the directory.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// When the trusted metadata of `role` was last replaced, by the clock of this machine.
+    /// Returns the time when the trusted metadata of `role` was last replaced, by the clock of this machine.
     #[must_use]
     pub fn replaced_at(&self, role: &RoleName) -> Option<SystemTime> {
         let file = self.folders().0?.open_file(&role_file(role)).ok()??;
         file.metadata().ok()?.modified().ok()
     }
 
-    /// Whether other users of this machine may change what is kept here.
+    /// Whether other users of this machine can change the store.
     #[must_use]
     pub fn is_writable_by_others(&self) -> bool {
         let folders = self.folders();
@@ -176,7 +178,7 @@ impl Store for DirectoryStore {
                 state.remove_leftovers()?;
                 Ok(Some(Box::new(lock)))
             }
-            // Where no lock file can be had nobody else can be writing through one either.
+            // Where no lock file can be opened, no other process can be writing under its protection either.
             Access::ReadOnly { state, .. } => match state.as_ref().map(|state| state.try_lock("lock")) {
                 Some(Ok(None)) => Ok(None),
                 Some(Ok(Some(lock))) => Ok(Some(Box::new(lock))),
@@ -204,7 +206,7 @@ fn role_file(role: &RoleName) -> String {
     if name.len() <= LONGEST_NAME {
         return name;
     }
-    // `%.` begins no percent-encoded name: never the file of another role.
+    // No percent-encoded name starts with `%.`, so this is never the file of another role.
     format!("%.sha256-{}.json", hex::encode(Sha256::digest(role.as_str())))
 }
 

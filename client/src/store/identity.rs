@@ -1,5 +1,5 @@
-//! A store's stamp: its format, and the repository that it belongs to, so that the metadata of two
-//! repositories never meets in one place.
+//! The identity of a store: its format and the repository that it belongs to, so that the metadata of two repositories
+//! is never mixed. It is stored as `stamp.json`.
 
 use chrono::{DateTime, Utc};
 use lastmile_metadata::{Envelope, RoleName, Root, Version};
@@ -9,19 +9,19 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, LocalError};
 use crate::store::{Store, StoredFile};
 
-/// The format that this version writes. Another one is refused, not converted and not wiped.
+/// The format that this version writes. A store of another format is refused; it is neither converted nor deleted.
 const FORMAT: u32 = 1;
 
-/// A stamp is small.
+/// The greatest length of a stored identity, in bytes.
 const LONGEST: u64 = 64 * 1024;
 
-/// What a store says about itself.
+/// The format of a store, and the repository that it belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoreIdentity {
     format: u32,
-    /// SHA-256 of every shipped root that this store was used with.
+    /// The SHA-256 of every shipped root with which this store was used.
     shipped_roots: Vec<String>,
-    /// When it was last refreshed, by the clock of this machine.
+    /// The time of the last refresh, by the clock of this machine.
     pub(crate) refreshed: Option<DateTime<Utc>>,
 }
 
@@ -31,12 +31,12 @@ struct AnyFormat {
 }
 
 impl StoreIdentity {
-    /// The stamp of `store`; none when it has none yet.
+    /// Reads the identity of `store`; `None` if it was never used.
     pub(crate) fn read(store: &dyn Store) -> Result<Option<StoreIdentity>, LocalError> {
         let Some(bytes) = store.read(&StoredFile::Stamp, LONGEST)? else { return Ok(None) };
         let unreadable = |error: serde_json::Error| {
-            LocalError::invalid("read the stamp of", store.description(), error.to_string())
-                .with_hint("`lastmile trust reset NAME` starts anew from the shipped root")
+            LocalError::invalid("read the identity of", store.description(), error.to_string())
+                .with_hint("start again from the shipped root with `lastmile trust reset NAME`")
         };
         let AnyFormat { format } = serde_json::from_slice(&bytes).map_err(unreadable)?;
         if format != FORMAT {
@@ -47,10 +47,11 @@ impl StoreIdentity {
         Ok(Some(serde_json::from_slice(&bytes).map_err(unreadable)?))
     }
 
-    /// The stamp with which `store` may be used by a client that ships `shipped`.
+    /// Checks that `store` belongs to the repository whose root `shipped` came with the program, and returns the
+    /// identity to store.
     ///
-    /// A shipped root that the store has not met must be one of the same chain: in the store's
-    /// history, or at least with a root key in common with it.
+    /// A shipped root with which the store was never used must belong to the same chain of roots: it must share a root
+    /// key with the newest stored root or with a neighbour in the history.
     pub(crate) fn check_belongs(
         existing: Option<StoreIdentity>,
         store: &dyn Store,
@@ -78,7 +79,7 @@ impl StoreIdentity {
 
     pub(crate) fn write(&self, store: &dyn Store) -> Result<(), LocalError> {
         let bytes = serde_json::to_vec(self)
-            .map_err(|error| LocalError::invalid("write the stamp of", store.description(), error.to_string()))?;
+            .map_err(|error| LocalError::invalid("write the identity of", store.description(), error.to_string()))?;
         store.write(&StoredFile::Stamp, &bytes)
     }
 }

@@ -1,4 +1,4 @@
-//! Large files, stored or fetched: read in parts, which go to two readers side by side.
+//! Large files, stored or fetched, that are read in parts by two readers at the same time.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -10,13 +10,13 @@ use std::thread;
 
 use lastmile_metadata::ReadParts;
 
-/// Bytes of a part.
+/// The number of bytes per part.
 const PART: usize = 256 * 1024;
 
-/// Parts that one reader may be ahead of the other.
+/// The number of parts that one reader may be ahead of the other.
 const AHEAD: usize = 8;
 
-/// An open file. Should another one get its name meanwhile, this one stays what it is.
+/// An open file. It stays the same file even if another one is renamed to its path.
 #[derive(Debug)]
 pub(crate) struct LargeFile {
     file: File,
@@ -28,13 +28,13 @@ impl LargeFile {
         LargeFile { file, length }
     }
 
-    /// Reads the file once, part by part; whether all of it could be read.
+    /// Reads the file once, part by part. Returns whether all of it could be read.
     fn each_part(&self, mut take: impl FnMut(&Arc<Vec<u8>>)) -> bool {
         let mut offset = 0;
         let mut taken: VecDeque<Arc<Vec<u8>>> = VecDeque::new();
         while offset < self.length {
-            // Fresh memory costs more than reading into it: the part that the other reader must have done with is used
-            // again.
+            // Allocating costs more than reading. So the buffer of a part that the other reader must have finished is
+            // used again.
             let done = if taken.len() > AHEAD + 1 { taken.pop_front() } else { None };
             let mut part = done.and_then(Arc::into_inner).unwrap_or_default();
             part.resize(usize::try_from(self.length - offset).unwrap_or(PART).min(PART), 0);
@@ -64,7 +64,7 @@ impl ReadParts for LargeFile {
         thread::scope(|scope| {
             let beside = scope.spawn(move || receiver.iter().for_each(|part| other(&part)));
             let whole = self.each_part(|part| {
-                // Should the other reader have died, whoever waits for its end is told.
+                // If the other reader has panicked, `join` reports it.
                 let _ = sender.send(Arc::clone(part));
                 one(part);
             });
@@ -74,7 +74,7 @@ impl ReadParts for LargeFile {
     }
 }
 
-/// A large file that was fetched and is in memory.
+/// A large fetched file in memory.
 pub(crate) struct LargeBytes(Vec<u8>);
 
 impl LargeBytes {

@@ -7,18 +7,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::error::LocalError;
 use crate::store::{Store, StoreLock, StoredFile};
 
-/// Keeps everything in memory; clones share it.
+/// A store in memory. Clones share its content.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore {
     files: Arc<Mutex<Files>>,
     locked: Arc<AtomicBool>,
 }
 
-/// Forks share what neither has changed.
+/// Forks share the files that neither has changed.
 type Files = BTreeMap<StoredFile, Arc<[u8]>>;
 
 impl MemoryStore {
-    /// Another store that holds the same now, and goes its own way from here.
+    /// Returns a copy of this store that changes independently from now on.
     #[doc(hidden)]
     #[must_use]
     pub fn fork(&self) -> Self {

@@ -17,31 +17,31 @@ use crate::error::{LocalError, cut_short};
 pub enum StoredFile {
     /// The currently trusted metadata of a role, as received.
     Role(RoleName),
-    /// A root version that was trusted on the way (spec 5.3.8), as received.
+    /// A root version in the chain of trusted roots (spec 5.3.8), as received.
     Root(Version),
-    /// The lowest versions that may still be accepted, kept a second time (decision D3).
+    /// The record of floors: the lowest versions that may still be accepted (decision D3).
     Floors,
-    /// Which repository this store belongs to.
+    /// The repository that this store belongs to.
     Stamp,
 }
 
 /// Holds a store's lock until it is dropped.
 pub type StoreLock = Box<dyn Send + Sync>;
 
-/// Keeps the trusted metadata of one repository.
+/// Stores the trusted metadata of one repository.
 ///
-/// Writes are atomic and durable: after a crash a file is the old one or the new one. The driver
-/// writes only under the lock, and only what has passed every check.
+/// Writes are atomic and durable: after a crash, a file has its old or its new content. The client writes only while it
+/// holds the lock, and only what has passed every check.
 pub trait Store: Send + Sync + 'static {
-    /// The bytes of a file; none when it is not there.
+    /// Reads a file; `None` if it does not exist.
     ///
     /// # Errors
     ///
-    /// Where [`LocalError::is_unusable_content`], the file is something that this store never
-    /// writes (a link, longer than `max_length` bytes) and the driver goes on without it.
+    /// If [`LocalError::is_unusable_content`], the file is something that this store never writes, such as a link or a
+    /// file of more than `max_length` bytes, and the client continues without it.
     fn read(&self, file: &StoredFile, max_length: u64) -> Result<Option<Vec<u8>>, LocalError>;
 
-    /// The same for a file that may be large: one that this store can read in parts need not be read whole.
+    /// Like [`read`](Store::read), but a store may return a large file unread, to be read in parts.
     ///
     /// # Errors
     ///
@@ -50,23 +50,24 @@ pub trait Store: Send + Sync + 'static {
         Ok(self.read(file, max_length)?.map(Stored::Bytes))
     }
 
-    /// Fetched bytes as they are to be judged: a store that reads large files in parts wants them judged so.
+    /// Wraps fetched bytes for verification: a store that reads large files in parts also has large fetched files
+    /// verified in parts.
     fn hold(&self, bytes: Vec<u8>) -> Stored {
         Stored::Bytes(bytes)
     }
 
-    /// Puts these bytes in the place of the file.
+    /// Replaces the file with these bytes.
     ///
     /// # Errors
     ///
-    /// What the machine reports.
+    /// What the system reports.
     fn write(&self, file: &StoredFile, bytes: &[u8]) -> Result<(), LocalError>;
 
-    /// Puts what was judged in the place of the file.
+    /// Replaces the file with a file that was accepted.
     ///
     /// # Errors
     ///
-    /// What the machine reports.
+    /// What the system reports.
     fn keep(&self, file: &StoredFile, kept: &Kept) -> Result<(), LocalError> {
         match kept {
             Kept::Received(bytes) => self.write(file, bytes),
@@ -77,20 +78,20 @@ pub trait Store: Send + Sync + 'static {
         }
     }
 
-    /// Removes the file; that it is not there is fine.
+    /// Removes the file if it exists.
     ///
     /// # Errors
     ///
-    /// What the machine reports.
+    /// What the system reports.
     fn remove(&self, file: &StoredFile) -> Result<(), LocalError>;
 
-    /// Takes the lock, or none when another process or thread holds it.
+    /// Takes the lock; `None` if another process or thread holds it.
     ///
     /// # Errors
     ///
-    /// What the machine reports.
+    /// What the system reports.
     fn try_lock(&self) -> Result<Option<StoreLock>, LocalError>;
 
-    /// What a person calls this store, for messages.
+    /// Returns the name of this store for messages.
     fn description(&self) -> String;
 }
