@@ -6,11 +6,11 @@ use std::time::Duration;
 use lastmile_metadata::{KnownTargets, Limits};
 
 use crate::error::Error;
-use crate::event::{Notify, TracingSink};
+use crate::event::{EventSink, TracingSink};
 use crate::folder::CleanedDirs;
 use crate::net::fetch::Fetch;
 use crate::net::mirrors::{Mirror, Mirrors};
-use crate::net::retry::Patience;
+use crate::net::retry::RetryPolicy;
 use crate::net::scheme::FetchByScheme;
 use crate::store::Store;
 use crate::store::memory::MemoryStore;
@@ -27,8 +27,8 @@ pub struct UpdaterBuilder {
     store: Box<dyn Store>,
     fetch: Option<Box<dyn Fetch>>,
     limits: Limits,
-    patience: Patience,
-    notify: Arc<dyn Notify>,
+    retry_policy: RetryPolicy,
+    events: Arc<dyn EventSink>,
     lock_wait: Duration,
     hash_prefixes: bool,
     sequential: bool,
@@ -51,8 +51,8 @@ impl UpdaterBuilder {
             store: Box::new(MemoryStore::default()),
             fetch: None,
             limits: Limits::default(),
-            patience: Patience::default(),
-            notify: Arc::new(TracingSink),
+            retry_policy: RetryPolicy::default(),
+            events: Arc::new(TracingSink),
             lock_wait: Duration::from_secs(300),
             hash_prefixes: true,
             sequential: false,
@@ -84,13 +84,13 @@ impl UpdaterBuilder {
     }
 
     /// Sets how many times to retry a temporary failure, and for how long.
-    pub fn patience(self, patience: Patience) -> UpdaterBuilder {
-        UpdaterBuilder { patience, ..self }
+    pub fn retry_policy(self, retry_policy: RetryPolicy) -> UpdaterBuilder {
+        UpdaterBuilder { retry_policy, ..self }
     }
 
     /// Sets the receiver of events. By default, they are `tracing` warnings.
-    pub fn notify(self, notify: impl Notify) -> UpdaterBuilder {
-        UpdaterBuilder { notify: Arc::new(notify), ..self }
+    pub fn event_sink(self, sink: impl EventSink) -> UpdaterBuilder {
+        UpdaterBuilder { events: Arc::new(sink), ..self }
     }
 
     /// Sets how long to wait for another process that uses the same store. The default is five minutes.
@@ -133,8 +133,8 @@ impl UpdaterBuilder {
             store: self.store,
             fetch,
             limits: self.limits,
-            patience: self.patience,
-            notify: self.notify,
+            retry_policy: self.retry_policy,
+            events: self.events,
             lock_wait: self.lock_wait,
             hash_prefixes: self.hash_prefixes,
             sequential: self.sequential,

@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use lastmile_metadata::ErrorKind;
 
 use crate::error::Error;
-use crate::event::Notice;
+use crate::event::Event;
 use crate::update_context::UpdateContext;
 
 /// The difference between the clocks of two machines above which the user is warned.
@@ -29,7 +29,7 @@ pub(crate) fn warn_if_clock_wrong(
     let is_expired = failure.is_some_and(has_expired) && (before.is_some() || server.is_some());
     let differs = server.is_some_and(|server| (server - now).abs() > TOLERANCE);
     if is_expired || differs {
-        context.notify.notify(&Notice::ClockInDoubt { now, server, before });
+        context.events.handle(&Event::ClockInDoubt { now, server, before });
     }
 }
 

@@ -22,7 +22,7 @@ use crate::faults::{self, inject_fault};
 /// A kind of system call that changes a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
-pub enum Call {
+pub enum Syscall {
     /// Creates a folder.
     MakeFolder,
     /// Creates a file.
@@ -54,7 +54,7 @@ pub enum Call {
 #[cfg(not(feature = "faults"))]
 #[inline]
 #[expect(clippy::unnecessary_wraps, reason = "with the feature `faults` it may fail")]
-fn inject_fault(_: Call, _: Place<'_>) -> io::Result<()> {
+fn inject_fault(_: Syscall, _: Place<'_>) -> io::Result<()> {
     Ok(())
 }
 
@@ -100,7 +100,7 @@ impl NewFile {
     ///
     /// What the system reports. Some of the bytes may have been written.
     pub fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let injected = inject_fault(Call::Write, Place::from(&self.path));
+        let injected = inject_fault(Syscall::Write, Place::from(&self.path));
         #[cfg(feature = "faults")]
         faults::write_torn(&injected, &mut self.file, bytes);
         injected?;
@@ -116,7 +116,7 @@ impl NewFile {
     ///
     /// What the system reports.
     pub fn empty(&mut self) -> io::Result<()> {
-        inject_fault(Call::Empty, Place::from(&self.path))?;
+        inject_fault(Syscall::Empty, Place::from(&self.path))?;
         self.file.set_len(0)?;
         self.file.rewind()
     }
@@ -179,7 +179,7 @@ impl Write for NewFile {
 /// What the system reports.
 pub fn create<'a>(place: impl Into<Place<'a>>, mode: u32) -> io::Result<NewFile> {
     let place = place.into();
-    inject_fault(Call::Create, place)?;
+    inject_fault(Syscall::Create, place)?;
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = fs::openat(place.folder, place.name, flags, Mode::from_raw_mode(mode))?;
     Ok(NewFile { file: File::from(file), path: place.path() })
@@ -193,7 +193,7 @@ pub(crate) const UNIQUE_LENGTH: usize = 12;
 /// # Errors
 ///
 /// The error of `make`.
-pub fn unforeseen<T>(
+pub fn create_unique<T>(
     folder: &Path,
     prefix: &str,
     suffix: &str,
@@ -213,7 +213,7 @@ pub fn unforeseen<T>(
 /// What the system reports, also if it exists.
 pub fn make_folder<'a>(place: impl Into<Place<'a>>, mode: u32) -> io::Result<()> {
     let place = place.into();
-    inject_fault(Call::MakeFolder, place)?;
+    inject_fault(Syscall::MakeFolder, place)?;
     Ok(fs::mkdirat(place.folder, place.name, Mode::from_raw_mode(mode))?)
 }
 
@@ -242,7 +242,7 @@ pub fn make_folders(path: &Path, mode: u32) -> io::Result<()> {
 ///
 /// What the system reports.
 pub fn sync(file: &File, path: &Path) -> io::Result<()> {
-    inject_fault(Call::Sync, Place::from(path))?;
+    inject_fault(Syscall::Sync, Place::from(path))?;
     file.sync_all()?;
     #[cfg(feature = "faults")]
     faults::synced(file);
@@ -255,7 +255,7 @@ pub fn sync(file: &File, path: &Path) -> io::Result<()> {
 ///
 /// What the system reports.
 pub fn sync_folder(folder: impl AsFd, path: &Path) -> io::Result<()> {
-    inject_fault(Call::SyncFolder, Place::from(path))?;
+    inject_fault(Syscall::SyncFolder, Place::from(path))?;
     Ok(fs::fsync(folder)?)
 }
 
@@ -266,7 +266,7 @@ pub fn sync_folder(folder: impl AsFd, path: &Path) -> io::Result<()> {
 /// What the system reports.
 #[cfg(target_os = "linux")]
 pub fn sync_file_system(folder: impl AsFd, path: &Path) -> io::Result<()> {
-    inject_fault(Call::SyncAll, Place::from(path))?;
+    inject_fault(Syscall::SyncAll, Place::from(path))?;
     fs::syncfs(folder)?;
     #[cfg(feature = "faults")]
     faults::all_synced();
@@ -280,7 +280,7 @@ pub fn sync_file_system(folder: impl AsFd, path: &Path) -> io::Result<()> {
 /// What the system reports.
 pub fn rename<'a, 'b>(from: impl Into<Place<'a>>, to: impl Into<Place<'b>>) -> io::Result<()> {
     let (from, to) = (from.into(), to.into());
-    inject_fault(Call::Rename, to)?;
+    inject_fault(Syscall::Rename, to)?;
     Ok(fs::renameat(from.folder, from.name, to.folder, to.name)?)
 }
 
@@ -292,7 +292,7 @@ pub fn rename<'a, 'b>(from: impl Into<Place<'a>>, to: impl Into<Place<'b>>) -> i
 /// that.
 pub fn link_or_copy<'a, 'b>(from: impl Into<Place<'a>>, to: impl Into<Place<'b>>) -> io::Result<()> {
     let (from, to) = (from.into(), to.into());
-    inject_fault(Call::Link, to)?;
+    inject_fault(Syscall::Link, to)?;
     if fs::linkat(from.folder, from.name, to.folder, to.name, AtFlags::empty()).is_ok() {
         return Ok(());
     }
@@ -313,7 +313,7 @@ pub fn link_or_copy<'a, 'b>(from: impl Into<Place<'a>>, to: impl Into<Place<'b>>
 /// What the system reports, also if it does not exist.
 pub fn remove<'a>(place: impl Into<Place<'a>>) -> io::Result<()> {
     let place = place.into();
-    inject_fault(Call::Remove, place)?;
+    inject_fault(Syscall::Remove, place)?;
     Ok(fs::unlinkat(place.folder, place.name, AtFlags::empty())?)
 }
 
@@ -345,7 +345,7 @@ fn remove_tree(place: Place<'_>) -> io::Result<()> {
             }
         }
     }
-    inject_fault(Call::RemoveFolder, place)?;
+    inject_fault(Syscall::RemoveFolder, place)?;
     Ok(fs::unlinkat(place.folder, place.name, AtFlags::REMOVEDIR)?)
 }
 
@@ -356,7 +356,7 @@ fn remove_tree(place: Place<'_>) -> io::Result<()> {
 /// What the system reports. A link is not followed.
 pub fn lock_file<'a>(place: impl Into<Place<'a>>) -> io::Result<File> {
     let place = place.into();
-    inject_fault(Call::Create, place)?;
+    inject_fault(Syscall::Create, place)?;
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     Ok(File::from(fs::openat(place.folder, place.name, flags, Mode::from_raw_mode(0o600))?))
 }
@@ -367,7 +367,7 @@ pub fn lock_file<'a>(place: impl Into<Place<'a>>) -> io::Result<File> {
 ///
 /// What the system reports, also if this user is not in that group.
 pub fn share(file: impl AsFd, path: &Path, group: u32, mode: u32) -> io::Result<()> {
-    inject_fault(Call::Share, Place::from(path))?;
+    inject_fault(Syscall::Share, Place::from(path))?;
     fs::fchown(&file, None, Some(fs::Gid::from_raw(group)))?;
     Ok(fs::fchmod(&file, Mode::from_raw_mode(mode))?)
 }
@@ -379,7 +379,7 @@ pub fn share(file: impl AsFd, path: &Path, group: u32, mode: u32) -> io::Result<
 ///
 /// What the system reports.
 pub fn try_lock(file: &File, path: &Path) -> io::Result<bool> {
-    inject_fault(Call::Lock, Place::from(path))?;
+    inject_fault(Syscall::Lock, Place::from(path))?;
     match fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(true),
         Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => Ok(false),

@@ -8,7 +8,7 @@ use lastmile_metadata::{ErrorKind, Floors, Kept, Request, RoleName, Stage, Store
 use tokio::time::{Instant, timeout_at};
 
 use crate::error::{Error, LocalError, MirrorFailure, MirrorReason, Refusal, all_failed};
-use crate::event::Notice;
+use crate::event::Event;
 use crate::net::attempt::{Attempt, attempt, fetch_metadata};
 use crate::net::fetch::FetchError;
 use crate::net::mirrors::MirrorHandle;
@@ -216,7 +216,7 @@ impl<'a> Driver<'a> {
         prefetched: Option<Attempt<'_>>,
     ) -> Result<Result<Option<Kept>, MirrorReason>, Error> {
         let context = self.context;
-        let fetched = fetch_metadata(&*context.fetch, &context.patience, url, request.max_length, prefetched);
+        let fetched = fetch_metadata(&*context.fetch, &context.retry_policy, url, request.max_length, prefetched);
         let reason = match self.prefetch.poll_beside(fetched).await {
             Ok(fetched) => match stage.apply(fetched.map(|bytes| self.context.store.hold(bytes))) {
                 Ok(kept) => return Ok(Ok(kept)),
@@ -260,7 +260,7 @@ impl<'a> Driver<'a> {
         match self.context.store.open(&file, longest) {
             Err(error) if error.is_unusable_content() => {
                 let reason = format!("{error}: {}", error.error);
-                self.context.notify.notify(&Notice::UnusableFile { reason });
+                self.context.events.handle(&Event::UnusableFile { reason });
                 Ok(Some(Stored::Bytes(Vec::new())))
             }
             answer => answer,

@@ -40,7 +40,7 @@ pub enum Transfer {
 /// Something that the user should know although it is not an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Notice {
+pub enum Event {
     /// Another process holds the lock of the store, and the client waits for it.
     Waiting {
         /// The name of the store.
@@ -89,20 +89,20 @@ pub enum Notice {
     },
 }
 
-impl std::fmt::Display for Notice {
+impl std::fmt::Display for Event {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Notice::Waiting { store } => {
+            Event::Waiting { store } => {
                 write!(f, "another process is using {store}; waiting until it is done")
             }
-            Notice::ClockSteppedBack { now, before } => write!(
+            Event::ClockSteppedBack { now, before } => write!(
                 f,
                 "this machine's clock reads {}, but read {} at the last refresh; if it is wrong, expired metadata may be \
                  accepted or valid metadata refused",
                 format_time(now),
                 format_time(before)
             ),
-            Notice::ClockInDoubt { now, server, before } => {
+            Event::ClockInDoubt { now, server, before } => {
                 write!(f, "this machine's clock reads {}", format_time(now))?;
                 if let Some(server) = server {
                     write!(f, ", the server's reads {}", format_time(server))?;
@@ -115,16 +115,16 @@ impl std::fmt::Display for Notice {
                      expired metadata pass",
                 )
             }
-            Notice::UnusableFile { reason } => {
+            Event::UnusableFile { reason } => {
                 write!(f, "ignoring an unusable stored file: {reason}")
             }
-            Notice::MirrorFailed { url, reason } => {
+            Event::MirrorFailed { url, reason } => {
                 write!(f, "{url}: {reason}; trying the next mirror")
             }
-            Notice::AlreadyThere { target, path } => {
+            Event::AlreadyThere { target, path } => {
                 write!(f, "`{target}` is already at {}", path.display())
             }
-            Notice::LoosePermissions { path } => {
+            Event::LoosePermissions { path } => {
                 write!(f, "`{}` can be changed by other users", path.display())
             }
         }
@@ -132,17 +132,17 @@ impl std::fmt::Display for Notice {
 }
 
 /// Receives events.
-pub trait Notify: Send + Sync + 'static {
+pub trait EventSink: Send + Sync + 'static {
     /// Handles one event.
-    fn notify(&self, notice: &Notice);
+    fn handle(&self, event: &Event);
 }
 
 /// Sends events to `tracing` as warnings.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct TracingSink;
 
-impl Notify for TracingSink {
-    fn notify(&self, notice: &Notice) {
-        tracing::warn!("{notice}");
+impl EventSink for TracingSink {
+    fn handle(&self, event: &Event) {
+        tracing::warn!("{event}");
     }
 }

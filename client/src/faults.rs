@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 
-use crate::disk::{Call, Place};
+use crate::disk::{Place, Syscall};
 
 /// What happens at a system call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +48,7 @@ struct State {
     /// The number of the call, counted from 0.
     at: usize,
     fault: Fault,
-    calls: Vec<(Call, PathBuf)>,
+    calls: Vec<(Syscall, PathBuf)>,
     unsynced: Vec<File>,
 }
 
@@ -70,7 +70,7 @@ pub fn arm(below: &Path, at: usize, fault: Fault) -> Armed {
 impl Armed {
     /// Returns the calls so far and their paths.
     #[must_use]
-    pub fn calls(&self) -> Vec<(Call, PathBuf)> {
+    pub fn calls(&self) -> Vec<(Syscall, PathBuf)> {
         lock(&self.0).calls.clone()
     }
 
@@ -94,7 +94,7 @@ fn armed_for(path: &Path) -> Option<Arc<Mutex<State>>> {
 }
 
 /// Fails if a fault is armed for this call. Every function of [`crate::disk`] calls this first.
-pub(crate) fn inject_fault(call: Call, place: Place<'_>) -> io::Result<()> {
+pub(crate) fn inject_fault(call: Syscall, place: Place<'_>) -> io::Result<()> {
     let path = place.path();
     let Some(state) = armed_for(&path) else { return Ok(()) };
     let mut state = lock(&state);
@@ -108,7 +108,7 @@ pub(crate) fn inject_fault(call: Call, place: Place<'_>) -> io::Result<()> {
         Fault::Once(_) => Ok(()),
         // On a full disk, calls that free space still succeed. On other broken disks they fail, too.
         Fault::FromNowOn(error) if error == Errno::NOSPC.raw_os_error() => match call {
-            Call::Remove | Call::RemoveFolder | Call::Lock | Call::Empty => Ok(()),
+            Syscall::Remove | Syscall::RemoveFolder | Syscall::Lock | Syscall::Empty => Ok(()),
             _ => Err(io::Error::from_raw_os_error(error)),
         },
         Fault::FromNowOn(error) => Err(io::Error::from_raw_os_error(error)),

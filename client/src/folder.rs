@@ -138,7 +138,7 @@ impl Folder {
     /// Creates a temporary file with a random name. It is removed unless it is finished.
     pub(crate) fn temporary(&self, mode: u32) -> Result<Temporary, LocalError> {
         let create = |path: &Path| disk::create(self.place(path.file_name().unwrap_or_default()), mode);
-        let (file, path) = disk::unforeseen(&self.path, TEMPORARY.0, TEMPORARY.1, create)
+        let (file, path) = disk::create_unique(&self.path, TEMPORARY.0, TEMPORARY.1, create)
             .map_err(|error| LocalError::new("make a file in", &self.path, error))?;
         Ok(Temporary { file, path, is_finished: false })
     }
@@ -398,7 +398,7 @@ mod tests {
     #[cfg(feature = "faults")]
     #[test]
     fn a_file_is_durable_before_it_has_its_name_and_its_name_afterwards() {
-        use crate::disk::Call::{Create, Remove, Rename, Sync, SyncFolder, Write};
+        use crate::disk::Syscall::{Create, Remove, Rename, Sync, SyncFolder, Write};
         let (dir, folder) = folder();
         let armed = crate::faults::arm(dir.path(), usize::MAX, crate::faults::Fault::Die);
         folder.write("x", b"1", PRIVATE).unwrap();

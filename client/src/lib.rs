@@ -48,12 +48,12 @@ pub use net::file::FileFetch;
 pub use net::http::{HttpFetch, HttpSettings, ProxyChoice};
 pub use net::scheme::FetchByScheme;
 // Shared with the repository tool.
-pub use event::{Notice, Notify, Progress, Transfer};
+pub use event::{Event, EventSink, Progress, Transfer};
 #[doc(hidden)]
 pub use lastmile_cli_support::text;
 /// What metadata is and when to trust it.
 pub use lastmile_metadata as metadata;
-pub use net::retry::Patience;
+pub use net::retry::RetryPolicy;
 /// Where TLS gets its cryptography, for [`HttpFetch::with_provider`].
 #[cfg(feature = "http")]
 pub use rustls::crypto::CryptoProvider;

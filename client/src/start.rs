@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use lastmile_metadata::{Floors, RoleName, Stage, StoredFloors, UpdateRoot};
 
 use crate::error::Error;
-use crate::event::Notice;
+use crate::event::Event;
 use crate::store::StoredFile;
 use crate::store::identity::StoreIdentity;
 use crate::update_context::UpdateContext;
@@ -67,7 +67,7 @@ impl Start {
         let mut identity = self.identity.clone();
         if let Some(now) = refreshed {
             if let Some(before) = identity.refreshed.filter(|before| *before > now) {
-                context.notify.notify(&Notice::ClockSteppedBack { now, before });
+                context.events.handle(&Event::ClockSteppedBack { now, before });
             }
             identity.refreshed = Some(now);
         }

@@ -64,7 +64,7 @@ async fn what_cannot_be_read_is_told() {
     let mut session = store.updater(&repository).refresh_at(now()).await.unwrap();
     let [_, timestamp, snapshot, targets] = RoleName::TOP_LEVEL.map(role);
     let next = StoredFile::Root(Version::new(2).unwrap());
-    for file in [StoredFile::Floors, StoredFile::Stamp, timestamp.clone(), snapshot, targets, next] {
+    for file in [StoredFile::Floors, StoredFile::Identity, timestamp.clone(), snapshot, targets, next] {
         store.make(&file, io::ErrorKind::Other);
         let refreshed = store.updater(&repository).refresh_at(now()).await;
         assert!(matches!(refreshed, Err(Error::Local(_))), "{file:?}");
@@ -79,7 +79,7 @@ async fn d3_where_it_cannot_be_told_whether_a_store_was_used_it_was() {
     let (repository, store) = (TestRepository::new(), Sick::default());
     store.updater(&repository).refresh_at(now()).await.unwrap();
     let [root, timestamp, snapshot, targets] = RoleName::TOP_LEVEL.map(role);
-    for file in [&StoredFile::Floors, &StoredFile::Stamp, &timestamp, &snapshot, &targets] {
+    for file in [&StoredFile::Floors, &StoredFile::Identity, &timestamp, &snapshot, &targets] {
         store.remove(file).unwrap();
     }
     store.make(&root, io::ErrorKind::Other);

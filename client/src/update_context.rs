@@ -6,11 +6,11 @@ use std::time::Duration;
 use lastmile_metadata::{Limits, RoleName};
 
 use crate::error::{Error, LocalError, MirrorFailure};
-use crate::event::{Notice, Notify};
+use crate::event::{Event, EventSink};
 use crate::folder::CleanedDirs;
 use crate::net::fetch::Fetch;
 use crate::net::mirrors::Mirrors;
-use crate::net::retry::Patience;
+use crate::net::retry::RetryPolicy;
 use crate::store::{Store, StoreLock};
 
 /// The pause between two attempts to take a lock that another process holds.
@@ -21,8 +21,8 @@ pub(crate) struct UpdateContext {
     pub(crate) store: Box<dyn Store>,
     pub(crate) fetch: Box<dyn Fetch>,
     pub(crate) limits: Limits,
-    pub(crate) patience: Patience,
-    pub(crate) notify: Arc<dyn Notify>,
+    pub(crate) retry_policy: RetryPolicy,
+    pub(crate) events: Arc<dyn EventSink>,
     pub(crate) lock_wait: Duration,
     pub(crate) hash_prefixes: bool,
     /// Whether metadata is fetched one file after the other.
@@ -45,7 +45,7 @@ impl UpdateContext {
     pub(crate) fn report_failure(&self, failure: Option<&MirrorFailure>) {
         if let Some(MirrorFailure { url, reason }) = failure {
             let (url, reason) = (url.clone(), reason.to_string());
-            self.notify.notify(&Notice::MirrorFailed { url, reason });
+            self.events.handle(&Event::MirrorFailed { url, reason });
         }
     }
 
@@ -57,7 +57,7 @@ impl UpdateContext {
                 return Ok(lock);
             }
             if waited.is_zero() {
-                self.notify.notify(&Notice::Waiting { store: self.store.description() });
+                self.events.handle(&Event::Waiting { store: self.store.description() });
             }
             if waited >= self.lock_wait {
                 let error = std::io::Error::from(std::io::ErrorKind::ResourceBusy);

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use lastmile_client::{Error as ClientError, FetchError, MirrorReason, Notice};
+use lastmile_client::{Error as ClientError, Event, FetchError, MirrorReason};
 use lastmile_metadata::{ErrorKind, Limits, RoleName, Threshold};
 use lastmile_tests::{
     Delegation, Device, Fault, Repository, TestKey, hash, refused, road_error, time, too_long, verdict, version,
@@ -224,7 +224,7 @@ fn d4_a_clock_that_steps_back_is_told_and_neither_blocks_nor_lowers_anything() {
     let before = device.now;
     device.now = time("2029-06-01T00:00:00Z");
     assert_eq!(device.refresh().unwrap(), [1, 2, 2, 2]);
-    let told = Notice::ClockSteppedBack { now: device.now, before };
+    let told = Event::ClockSteppedBack { now: device.now, before };
     assert!(device.notices().contains(&told));
     device.follow(younger(&repository).road());
     assert!(matches!(refused(device.refresh()).kind, ErrorKind::Rollback { .. }));

@@ -150,7 +150,7 @@ fn one_file_changes_the_disk() {
         "Lock",
         "Share",
     ] {
-        assert!(disk.contains(&format!("inject_fault(Call::{call},")), "{call}");
+        assert!(disk.contains(&format!("inject_fault(Syscall::{call},")), "{call}");
     }
 }
 

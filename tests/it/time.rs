@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use lastmile_client::{HttpSettings, Notice, ProxyChoice};
+use lastmile_client::{Event, HttpSettings, ProxyChoice};
 use lastmile_metadata::{ErrorKind, format_time, parse_time};
 use lastmile_tests::{Answer, Device, Repository, Server, judge_targets, malformed, refused, time};
 use serde_json::json;
@@ -85,7 +85,7 @@ fn a_clock_that_is_ahead_is_named_with_all_that_is_known_about_the_time() {
     device.now = ahead;
     let verdict = refused(device.refresh());
     assert_eq!(verdict.to_string(), "root: expired at 2040-01-01T00:00:00Z; your clock says 2050-06-01T00:00:00Z");
-    let told = Notice::ClockInDoubt { now: ahead, server: Some(time("2030-01-02T00:00:00Z")), before: Some(good) };
+    let told = Event::ClockInDoubt { now: ahead, server: Some(time("2030-01-02T00:00:00Z")), before: Some(good) };
     assert_eq!(device.notices(), std::slice::from_ref(&told));
     assert!(
         told.to_string().starts_with(
@@ -97,7 +97,7 @@ fn a_clock_that_is_ahead_is_named_with_all_that_is_known_about_the_time() {
     // Put right, it goes on where it was.
     device.now = good;
     assert_eq!(device.refresh().unwrap(), [1, 1, 1, 1]);
-    assert_eq!(device.notices(), [Notice::ClockSteppedBack { now: good, before: ahead }]);
+    assert_eq!(device.notices(), [Event::ClockSteppedBack { now: good, before: ahead }]);
     assert_eq!(device.files(), files);
 }
 
@@ -110,7 +110,7 @@ fn a_clock_that_is_behind_is_told_even_though_everything_looks_fresh() {
     device.http = Some((server.url(), settings));
     device.now = time("1970-01-01T00:00:00Z");
     device.refresh().unwrap();
-    let told = Notice::ClockInDoubt { now: device.now, server: Some(time("2030-01-02T00:00:00Z")), before: None };
+    let told = Event::ClockInDoubt { now: device.now, server: Some(time("2030-01-02T00:00:00Z")), before: None };
     assert_eq!(device.notices(), [told]);
 }
 
@@ -138,5 +138,5 @@ fn offline_what_has_expired_is_told_with_the_time_of_the_last_refresh() {
     let before = Some(device.now);
     device.now = time("2050-06-01T00:00:00Z");
     assert!(matches!(refused(device.offline()).kind, ErrorKind::Expired { .. }));
-    assert_eq!(device.notices(), [Notice::ClockInDoubt { now: device.now, server: None, before }]);
+    assert_eq!(device.notices(), [Event::ClockInDoubt { now: device.now, server: None, before }]);
 }

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream};
 use lastmile_client::{
-    BoxFuture, DirectoryStore, Error, Fetch, FetchError, HttpFetch, HttpSettings, Notice, Notify, Patience, Refusal,
-    Response, Session, Store, Updater,
+    BoxFuture, DirectoryStore, Error, Event, EventSink, Fetch, FetchError, HttpFetch, HttpSettings, Refusal, Response,
+    RetryPolicy, Session, Store, Updater,
 };
 use lastmile_metadata::{Limits, TargetFile, TargetPath};
 use tempfile::TempDir;
@@ -31,13 +31,13 @@ pub struct Device {
     shipped: Vec<u8>,
     folder: TempDir,
     mirrors: Mutex<Vec<Road>>,
-    notices: Arc<Mutex<Vec<Notice>>>,
+    notices: Arc<Mutex<Vec<Event>>>,
     /// What its clock shows.
     pub now: DateTime<Utc>,
     /// How much it reads.
     pub limits: Limits,
     /// How long and how often it tries.
-    pub patience: Patience,
+    pub patience: RetryPolicy,
     /// Whether it expects hashes in the names of targets.
     pub hash_prefixes: bool,
     /// Asks the server at this address, ending in `/`, over HTTP instead of the simulated network.
@@ -68,7 +68,7 @@ impl Device {
             notices: Arc::default(),
             now: time("2030-01-01T00:00:00Z"),
             limits: Limits::default(),
-            patience: Patience { retries: 0, ..Patience::default() },
+            patience: RetryPolicy { retries: 0, ..RetryPolicy::default() },
             hash_prefixes: true,
             http: None,
         };
@@ -142,9 +142,9 @@ impl Device {
         builder
             .store(store)
             .limits(self.limits.clone())
-            .patience(self.patience)
+            .retry_policy(self.patience)
             .hash_prefixed_targets(self.hash_prefixes)
-            .notify(Notebook(notices))
+            .event_sink(Notebook(notices))
             .build()
             .expect("settings that can be used")
     }
@@ -274,7 +274,7 @@ impl Device {
 
     /// What was said besides errors, since the last time this was asked.
     #[must_use]
-    pub fn notices(&self) -> Vec<Notice> {
+    pub fn notices(&self) -> Vec<Event> {
         std::mem::take(&mut self.notices.lock().unwrap())
     }
 
@@ -439,11 +439,11 @@ fn copy_folder(from: &Path, to: &Path) {
 }
 
 /// Writes down what is said.
-struct Notebook(Arc<Mutex<Vec<Notice>>>);
+struct Notebook(Arc<Mutex<Vec<Event>>>);
 
-impl Notify for Notebook {
-    fn notify(&self, notice: &Notice) {
-        self.0.lock().unwrap().push(notice.clone());
+impl EventSink for Notebook {
+    fn handle(&self, event: &Event) {
+        self.0.lock().unwrap().push(event.clone());
     }
 }
 

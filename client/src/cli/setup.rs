@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::terminal::Notices;
+use super::terminal::EventPrinter;
 use super::{App, Failure, args};
 use crate::cli::repositories::{Repositories, Repository, RepositoryName};
 use crate::error::LocalError;
-use crate::event::{Notice, Notify as _};
+use crate::event::{Event, EventSink as _};
 use crate::folder::Folder;
 use crate::net::http::{HttpFetch, HttpSettings, ProxyChoice};
-use crate::net::retry::Patience;
+use crate::net::retry::RetryPolicy;
 use crate::net::scheme::FetchByScheme;
 use crate::session::Session;
 use crate::store::directory::DirectoryStore;
@@ -76,7 +76,7 @@ impl App<'_> {
     pub(super) fn updater(&self, repository: &Repository) -> Result<Updater, Failure> {
         let store = repository.store()?;
         if store.is_writable_by_others() {
-            Notices(self.output.clone()).notify(&Notice::LoosePermissions { path: store.path().to_owned() });
+            EventPrinter(self.output.clone()).handle(&Event::LoosePermissions { path: store.path().to_owned() });
         }
         self.updater_with(repository, store)
     }
@@ -100,8 +100,12 @@ impl App<'_> {
         let mut builder = Updater::builder(repository.shipped_root.clone())
             .store(store)
             .limits(network.limits())
-            .patience(Patience { retries: network.retries, deadline: network.deadline, ..Patience::default() })
-            .notify(Notices(self.output.clone()))
+            .retry_policy(RetryPolicy {
+                retries: network.retries,
+                deadline: network.deadline,
+                ..RetryPolicy::default()
+            })
+            .event_sink(EventPrinter(self.output.clone()))
             .fetch(self.fetch(network, repository)?)
             .hash_prefixed_targets(repository.settings.hash_prefixed_targets);
         for mirror in &repository.settings.mirrors {

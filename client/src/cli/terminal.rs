@@ -7,19 +7,19 @@ use indicatif::ProgressBar;
 use lastmile_cli_support::Output;
 use lastmile_metadata::{TargetFile, TargetPath};
 
-use crate::event::{Notice, Notify, Progress, Transfer};
+use crate::event::{Event, EventSink, Progress, Transfer};
 use crate::text::printable;
 
 /// Prints the events of the library.
-pub(super) struct Notices(pub(super) Output);
+pub(super) struct EventPrinter(pub(super) Output);
 
-impl Notify for Notices {
-    fn notify(&self, notice: &Notice) {
+impl EventSink for EventPrinter {
+    fn handle(&self, event: &Event) {
         // The text may contain names from the repository, which must not start lines of their own.
-        let text = printable(&notice.to_string());
-        match notice {
-            Notice::AlreadyThere { .. } => {}
-            Notice::Waiting { .. } => self.0.note(&format!("note: {text}")),
+        let text = printable(&event.to_string());
+        match event {
+            Event::AlreadyThere { .. } => {}
+            Event::Waiting { .. } => self.0.note(&format!("note: {text}")),
             _ => self.0.warning(&text),
         }
     }

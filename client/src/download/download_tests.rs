@@ -13,7 +13,7 @@ use crate::event::TracingSink;
 use crate::folder::CleanedDirs;
 use crate::net::http::{HttpFetch, HttpSettings, ProxyChoice};
 use crate::net::mirrors::{Mirror, Mirrors};
-use crate::net::retry::Patience;
+use crate::net::retry::RetryPolicy;
 use crate::store::memory::MemoryStore;
 use crate::test_server::{Act, Server, offset, ok, partial, send, status};
 
@@ -31,8 +31,8 @@ fn context(servers: &[&Server]) -> UpdateContext {
         store: Box::new(MemoryStore::default()),
         fetch: Box::new(HttpFetch::new(&settings).unwrap()),
         limits: Limits::default(),
-        patience: Patience { first_pause: Duration::from_millis(2), ..Patience::default() },
-        notify: Arc::new(TracingSink),
+        retry_policy: RetryPolicy { first_pause: Duration::from_millis(2), ..RetryPolicy::default() },
+        events: Arc::new(TracingSink),
         lock_wait: Duration::ZERO,
         hash_prefixes: true,
         sequential: true,

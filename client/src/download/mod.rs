@@ -13,7 +13,7 @@ pub(crate) use crate::download::destination::Destination;
 use crate::download::destination::refused;
 use crate::download::target_writer::{Content, GrowingFile, TargetWriter};
 use crate::error::{Error, LocalError, MirrorFailure, MirrorReason, Refusal, all_failed};
-use crate::event::{Notice, Progress, Transfer};
+use crate::event::{Event, Progress, Transfer};
 use crate::net::fetch::FetchError;
 use crate::net::retry::Retries;
 use crate::update_context::UpdateContext;
@@ -34,7 +34,7 @@ pub(crate) async fn download(
     .await?;
     if is_there {
         let target = target.path.clone();
-        context.notify.notify(&Notice::AlreadyThere { target, path: path.clone() });
+        context.events.handle(&Event::AlreadyThere { target, path: path.clone() });
         return Ok(path);
     }
     progress.report(target, Transfer::Started);
@@ -128,7 +128,7 @@ impl<C: Content> Download<'_, C> {
     /// Fetches the rest of the target from `url`, and verifies the whole. An interrupted transfer is resumed. If the
     /// target is then wrong, it is fetched once more from the start.
     async fn fetch_whole(&mut self, context: &UpdateContext, url: &str) -> Result<(), Failure> {
-        let mut retries = context.patience.start(self.target.length);
+        let mut retries = context.retry_policy.start(self.target.length);
         let mut has_restarted = false;
         loop {
             let before = self.received;

@@ -4,7 +4,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use crate::net::fetch::{Fetch, FetchError, Reading};
-use crate::net::retry::Patience;
+use crate::net::retry::RetryPolicy;
 
 /// An attempt to fetch one file.
 pub(crate) type Attempt<'a> = BoxFuture<'a, Result<Reading, FetchError>>;
@@ -24,7 +24,7 @@ pub(crate) fn attempt(fetch: &dyn Fetch, url: String, max_length: u64, enough: u
 /// the server says definitely that the file does not exist.
 pub(crate) async fn fetch_metadata<'a>(
     fetch: &'a dyn Fetch,
-    retry_policy: &Patience,
+    retry_policy: &RetryPolicy,
     url: &str,
     max_length: u64,
     mut prefetched: Option<Attempt<'a>>,

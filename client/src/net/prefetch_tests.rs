@@ -9,7 +9,7 @@ use super::{Answer, Prefetch};
 use crate::net::attempt::fetch_metadata;
 use crate::net::fetch::FetchError;
 use crate::net::http::{HttpFetch, HttpSettings, ProxyChoice};
-use crate::net::retry::Patience;
+use crate::net::retry::RetryPolicy;
 use crate::store::memory::MemoryStore;
 use crate::store::{Store, StoredFile};
 use crate::test_repository::{self, DELAY, FarAway, TestRepository, now, root};
@@ -59,8 +59,8 @@ async fn outcome(far_away: &FarAway, sequential: bool) -> (Duration, Vec<String>
     let (store, repository) = (MemoryStore::default(), far_away.repository.clone());
     let builder = Updater::builder(root(1, "root", "online")).fetch(far_away).store(store.clone());
     let builder = builder.mirror("http://a/", "http://a/t/").mirror("http://b/", "http://b/t/");
-    let patience = Patience { retries: 1, ..Patience::default() };
-    let updater = builder.patience(patience).sequential(sequential).build().unwrap();
+    let retry_policy = RetryPolicy { retries: 1, ..RetryPolicy::default() };
+    let updater = builder.retry_policy(retry_policy).sequential(sequential).build().unwrap();
     repository.take_requests();
     let before = tokio::time::Instant::now();
     let refreshed = updater.refresh_at(now()).await;
@@ -156,7 +156,7 @@ async fn of_a_file_that_comes_ahead_no_more_is_read_than_a_little_until_its_turn
     let Answer::Received(Ok(reading)) = &prefetch.in_flight[0].answer else { panic!() };
     assert!(reading.len() < 2 * 1024 * 1024);
     let (attempt, _) = prefetch.take(&server.at("x"), u64::MAX).unwrap();
-    let whole = fetch_metadata(&*context.fetch, &Patience::default(), "", u64::MAX, Some(attempt)).await;
+    let whole = fetch_metadata(&*context.fetch, &RetryPolicy::default(), "", u64::MAX, Some(attempt)).await;
     assert_eq!(whole.unwrap().unwrap().len(), file.len());
     assert_eq!(server.paths(), ["/x"]);
 }

@@ -13,7 +13,7 @@ use crate::net::fetch::FetchError;
 
 /// How many times to retry, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Patience {
+pub struct RetryPolicy {
     /// The number of retries after a temporary failure.
     pub retries: u32,
     /// The pause before the first retry. It doubles with each further one.
@@ -27,9 +27,9 @@ pub struct Patience {
     pub slowest: u32,
 }
 
-impl Default for Patience {
-    fn default() -> Patience {
-        Patience {
+impl Default for RetryPolicy {
+    fn default() -> RetryPolicy {
+        RetryPolicy {
             retries: 3,
             first_pause: Duration::from_millis(250),
             longest_pause: Duration::from_secs(20),
@@ -39,27 +39,21 @@ impl Default for Patience {
     }
 }
 
-impl Patience {
+impl RetryPolicy {
     /// Starts the deadline of a file of at most `length` bytes.
     #[must_use]
     pub(crate) fn start(&self, length: u64) -> Retries {
         let transfer = Duration::from_secs(length / u64::from(self.slowest.max(1)));
         // A listed length may be absurd. Some thirty years are as good as no deadline, and do not overflow.
-        let patience = self.deadline.saturating_add(transfer).min(Duration::from_secs(1 << 30));
-        Retries {
-            patience: *self,
-            left: self.retries,
-            next: self.first_pause,
-            limit: patience,
-            deadline: Instant::now() + patience,
-        }
+        let limit = self.deadline.saturating_add(transfer).min(Duration::from_secs(1 << 30));
+        Retries { policy: *self, left: self.retries, next: self.first_pause, limit, deadline: Instant::now() + limit }
     }
 }
 
 /// The retries that are left for one file, and its deadline.
 #[derive(Debug)]
 pub(crate) struct Retries {
-    patience: Patience,
+    policy: RetryPolicy,
     left: u32,
     next: Duration,
     limit: Duration,
@@ -87,7 +81,7 @@ impl Retries {
             return Err(error);
         }
         let pause = match error {
-            FetchError::RetryLater { after, .. } => after.min(self.patience.longest_pause),
+            FetchError::RetryLater { after, .. } => after.min(self.policy.longest_pause),
             _ => jittered(self.next),
         };
         let resume = Instant::now() + pause;
@@ -95,15 +89,15 @@ impl Retries {
             return Err(error);
         }
         self.left -= 1;
-        self.next = self.next.saturating_mul(2).min(self.patience.longest_pause);
+        self.next = self.next.saturating_mul(2).min(self.policy.longest_pause);
         sleep_until(resume).await;
         Ok(())
     }
 
     /// Resets the retries and the pause because bytes arrived. The deadline stays.
     pub(crate) fn progressed(&mut self) {
-        self.left = self.patience.retries;
-        self.next = self.patience.first_pause;
+        self.left = self.policy.retries;
+        self.next = self.policy.first_pause;
     }
 
     fn too_late(&self) -> FetchError {
@@ -128,7 +122,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn pauses_grow_and_end() {
-        let mut retries = Patience::default().start(0);
+        let mut retries = RetryPolicy::default().start(0);
         let mut pauses = Vec::new();
         loop {
             let before = Instant::now();
@@ -144,7 +138,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_does_not_pass_is_not_repeated() {
-        let mut retries = Patience::default().start(0);
+        let mut retries = RetryPolicy::default().start(0);
         assert_eq!(retries.pause_after(FetchError::NotFound).await, Err(FetchError::NotFound));
         let long = FetchError::TooLong { max_length: 3 };
         assert_eq!(retries.pause_after(long.clone()).await, Err(long));
@@ -152,7 +146,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_server_may_ask_for_a_pause_but_not_for_a_day() {
-        let mut retries = Patience::default().start(0);
+        let mut retries = RetryPolicy::default().start(0);
         let before = Instant::now();
         let day = FetchError::RetryLater { status: 429, after: Duration::from_secs(86_400) };
         retries.pause_after(day).await.unwrap();
@@ -164,7 +158,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_drip_ends_at_the_deadline() {
-        let retries = Patience::default().start(0);
+        let retries = RetryPolicy::default().start(0);
         let drip = retries.within(std::future::pending::<Result<(), _>>()).await;
         assert_eq!(
             drip,
@@ -174,8 +168,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn no_attempt_begins_after_the_deadline() {
-        let patience = Patience { deadline: Duration::from_millis(10), ..Patience::default() };
-        assert_eq!(patience.start(0).pause_after(FLAKY).await, Err(FLAKY));
-        assert!(patience.start(u64::MAX).pause_after(FLAKY).await.is_ok());
+        let policy = RetryPolicy { deadline: Duration::from_millis(10), ..RetryPolicy::default() };
+        assert_eq!(policy.start(0).pause_after(FLAKY).await, Err(FLAKY));
+        assert!(policy.start(u64::MAX).pause_after(FLAKY).await.is_ok());
     }
 }

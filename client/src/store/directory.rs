@@ -197,7 +197,7 @@ fn name_of(file: &StoredFile) -> String {
         StoredFile::Role(role) => role_file(role),
         StoredFile::Root(version) => RoleName::ROOT.file_name(Some(*version)),
         StoredFile::Floors => "floors".to_owned(),
-        StoredFile::Stamp => "stamp.json".to_owned(),
+        StoredFile::Identity => "stamp.json".to_owned(),
     }
 }
 
@@ -228,7 +228,8 @@ mod tests {
     fn roles_lie_in_the_directory_and_the_rest_in_the_private_folder() {
         let dir = tempfile::tempdir().unwrap();
         let store = DirectoryStore::open(dir.path().join("m")).unwrap();
-        for file in [role("root"), role("a/b é"), StoredFile::Root(Version::ONE), StoredFile::Floors, StoredFile::Stamp]
+        for file in
+            [role("root"), role("a/b é"), StoredFile::Root(Version::ONE), StoredFile::Floors, StoredFile::Identity]
         {
             store.write(&file, b"{}").unwrap();
             assert_eq!(store.read(&file, 2).unwrap().unwrap(), b"{}");

@@ -33,7 +33,7 @@ struct AnyFormat {
 impl StoreIdentity {
     /// Reads the identity of `store`; `None` if it was never used.
     pub(crate) fn read(store: &dyn Store) -> Result<Option<StoreIdentity>, LocalError> {
-        let Some(bytes) = store.read(&StoredFile::Stamp, LONGEST)? else { return Ok(None) };
+        let Some(bytes) = store.read(&StoredFile::Identity, LONGEST)? else { return Ok(None) };
         let unreadable = |error: serde_json::Error| {
             LocalError::invalid("read the identity of", store.description(), error.to_string())
                 .with_hint("start again from the shipped root with `lastmile trust reset NAME`")
@@ -80,7 +80,7 @@ impl StoreIdentity {
     pub(crate) fn write(&self, store: &dyn Store) -> Result<(), LocalError> {
         let bytes = serde_json::to_vec(self)
             .map_err(|error| LocalError::invalid("write the identity of", store.description(), error.to_string()))?;
-        store.write(&StoredFile::Stamp, &bytes)
+        store.write(&StoredFile::Identity, &bytes)
     }
 }
 

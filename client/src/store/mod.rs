@@ -22,7 +22,7 @@ pub enum StoredFile {
     /// The record of floors: the lowest versions that may still be accepted (decision D3).
     Floors,
     /// The repository that this store belongs to.
-    Stamp,
+    Identity,
 }
 
 /// Holds a store's lock until it is dropped.

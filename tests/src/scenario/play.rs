@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use lastmile_client::{HttpSettings, Patience, ProxyChoice};
+use lastmile_client::{HttpSettings, ProxyChoice, RetryPolicy};
 use lastmile_metadata::Limits;
 
 use crate::delegations::Delegation;
@@ -91,7 +91,7 @@ pub struct Play {
     pub(super) clock: [DateTime<Utc>; 3],
     pub(super) limits: Limits,
     pub(super) http: HttpSettings,
-    pub(super) patience: Patience,
+    pub(super) patience: RetryPolicy,
     pub(super) most_bytes: u64,
     pub(super) outside: bool,
 }
@@ -135,7 +135,7 @@ impl Play {
             clock: [time("2030-01-01T00:00:00Z"); 3],
             limits: Limits::default(),
             http,
-            patience: Patience { retries: 0, ..Patience::default() },
+            patience: RetryPolicy { retries: 0, ..RetryPolicy::default() },
             most_bytes: 2_000_000,
             outside: true,
         }
@@ -256,13 +256,13 @@ impl Play {
     /// The network settings of the client in process, and how often it repeats what failed.
     #[must_use]
     pub fn http(self, http: HttpSettings, retries: u32) -> Play {
-        let patience = Patience { retries, ..self.patience };
+        let patience = RetryPolicy { retries, ..self.patience };
         Play { http: HttpSettings { proxy: ProxyChoice::Direct, ..http }, patience, outside: false, ..self }
     }
 
     /// How long and how often the client in process tries.
     #[must_use]
-    pub fn patience(self, patience: Patience) -> Play {
+    pub fn patience(self, patience: RetryPolicy) -> Play {
         Play { patience, outside: false, ..self }
     }
 

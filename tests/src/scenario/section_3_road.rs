@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lastmile_client::{HttpSettings, Patience};
+use lastmile_client::{HttpSettings, RetryPolicy};
 use lastmile_metadata::Limits;
 
 use crate::scenario::wire::{Scene, UNREAD, answer, chunk, endless};
@@ -188,7 +188,8 @@ fn informational() -> Vec<Play> {
 
 /// With so little patience that a test can wait for its end.
 fn impatient(play: Play) -> Play {
-    let patience = Patience { retries: 0, deadline: Duration::from_millis(900), slowest: 1_000, ..Patience::default() };
+    let patience =
+        RetryPolicy { retries: 0, deadline: Duration::from_millis(900), slowest: 1_000, ..RetryPolicy::default() };
     let short = Duration::from_millis(300);
     play.http(HttpSettings { gap_timeout: short, connect_timeout: short, ..HttpSettings::default() }, 0)
         .patience(patience)

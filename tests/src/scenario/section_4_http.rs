@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use lastmile_client::{HttpSettings, Patience};
+use lastmile_client::{HttpSettings, RetryPolicy};
 
 use crate::delegations::Delegation;
 use crate::scenario::wire::{Scene, UNREAD, answer, chunk, gzip_bomb, zstd_bomb};
@@ -217,7 +217,7 @@ fn statuses() -> Vec<Play> {
 
 fn retry_after() -> Vec<Play> {
     let scene = Scene::new();
-    let patience = Patience { retries: 1, longest_pause: Duration::from_millis(50), ..Patience::default() };
+    let patience = RetryPolicy { retries: 1, longest_pause: Duration::from_millis(50), ..RetryPolicy::default() };
     let mut plays = Vec::new();
     for place in SOME.map(|role| scene.place(role)) {
         for (sample, header, why) in [
@@ -275,7 +275,7 @@ fn names() -> Vec<Play> {
 fn resume() -> Vec<Play> {
     let scene = Scene::new();
     let target = scene.place("new-package");
-    let patience = Patience { retries: 1, first_pause: Duration::from_millis(1), ..Patience::default() };
+    let patience = RetryPolicy { retries: 1, first_pause: Duration::from_millis(1), ..RetryPolicy::default() };
     let play = |sample: &str, rest: Act| {
         let play = scene.play_asked(&target, sample, move |request, wire, file| {
             if request.header.iter().any(|line| line.to_ascii_lowercase().starts_with("range:")) {
