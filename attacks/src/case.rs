@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use lastmile_client::{HttpSettings, Patience, ProxyChoice};
+use lastmile_client::{HttpSettings, ProxyChoice, RetryPolicy};
 use lastmile_metadata::Limits;
 use lastmile_testkit::{Delegation, FakeNetwork, METADATA, Repository, Responder, TestKey, file_name, time};
 
@@ -86,7 +86,7 @@ pub struct Case {
     pub(super) clock: [DateTime<Utc>; 3],
     pub(super) limits: Limits,
     pub(super) http: HttpSettings,
-    pub(super) patience: Patience,
+    pub(super) retry_policy: RetryPolicy,
     pub(super) max_bytes: u64,
     pub(super) external: bool,
 }
@@ -131,7 +131,7 @@ impl Case {
             clock: [time("2030-01-01T00:00:00Z"); 3],
             limits: Limits::default(),
             http,
-            patience: Patience { retries: 0, ..Patience::default() },
+            retry_policy: RetryPolicy { retries: 0, ..RetryPolicy::default() },
             max_bytes: 2_000_000,
             external: true,
         }
@@ -252,14 +252,14 @@ impl Case {
     /// Sets the client's HTTP settings and the number of retries. Runs in process only.
     #[must_use]
     pub fn http(self, http: HttpSettings, retries: u32) -> Case {
-        let patience = Patience { retries, ..self.patience };
-        Case { http: HttpSettings { proxy: ProxyChoice::Direct, ..http }, patience, external: false, ..self }
+        let retry_policy = RetryPolicy { retries, ..self.retry_policy };
+        Case { http: HttpSettings { proxy: ProxyChoice::Direct, ..http }, retry_policy, external: false, ..self }
     }
 
     /// Sets the client's retries and timeouts. Runs in process only.
     #[must_use]
-    pub fn retry_policy(self, patience: Patience) -> Case {
-        Case { patience, external: false, ..self }
+    pub fn retry_policy(self, retry_policy: RetryPolicy) -> Case {
+        Case { retry_policy, external: false, ..self }
     }
 
     /// Sets the maximum number of bytes that the server may send in one run.

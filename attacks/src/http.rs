@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use lastmile_client::{HttpSettings, Patience};
+use lastmile_client::{HttpSettings, RetryPolicy};
 use lastmile_testkit::{Connection, Delegation, Request};
 
 use crate::hostile_server::{NewRelease, UNREAD, answer, chunk, gzip_bomb, zstd_bomb};
@@ -222,7 +222,7 @@ fn statuses() -> Vec<Case> {
 
 fn retry_after() -> Vec<Case> {
     let new_release = NewRelease::new();
-    let patience = Patience { retries: 1, longest_pause: Duration::from_millis(50), ..Patience::default() };
+    let retry_policy = RetryPolicy { retries: 1, longest_pause: Duration::from_millis(50), ..RetryPolicy::default() };
     let mut cases = Vec::new();
     for served in SOME.map(|role| new_release.served(role)) {
         for (sample, header, why) in [
@@ -232,7 +232,7 @@ fn retry_after() -> Vec<Case> {
         ] {
             let status = if sample.starts_with("429") { "429 Busy" } else { "503 Busy" };
             let case = new_release.case(&served, sample, move |connection, _| answer(connection, status, header, b""));
-            cases.push(served.refused_transfer(case.retry_policy(patience), why));
+            cases.push(served.refused_transfer(case.retry_policy(retry_policy), why));
         }
     }
     cases
@@ -284,7 +284,7 @@ fn names() -> Vec<Case> {
 fn resume() -> Vec<Case> {
     let new_release = NewRelease::new();
     let target = new_release.served("new-package");
-    let patience = Patience { retries: 1, first_pause: Duration::from_millis(1), ..Patience::default() };
+    let retry_policy = RetryPolicy { retries: 1, first_pause: Duration::from_millis(1), ..RetryPolicy::default() };
     let case = |sample: &str, rest: Act| {
         let case = new_release.case_with_request(&target, sample, move |request, connection, file| {
             if request.header.iter().any(|line| line.to_ascii_lowercase().starts_with("range:")) {
@@ -294,7 +294,7 @@ fn resume() -> Vec<Case> {
             write!(connection, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", file.len())?;
             connection.write_all(&file[..2])
         });
-        case.http(HttpSettings::default(), 1).retry_policy(patience)
+        case.http(HttpSettings::default(), 1).retry_policy(retry_policy)
     };
     vec![
         case("honest", |connection, file| {

@@ -26,7 +26,7 @@ pub fn run(case: &Case) -> Result<Option<String>, String> {
     let mut client = TestClient::with_root(case.shipped.clone(), &FakeNetwork::new());
     client.http = Some((server.url(), case.http.clone()));
     client.limits = case.limits.clone();
-    client.patience = case.patience;
+    client.retry_policy = case.retry_policy;
     client.now = case.clock[0];
     for network in &case.before {
         server.honest(network);

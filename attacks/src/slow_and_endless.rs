@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lastmile_client::{HttpSettings, Patience};
+use lastmile_client::{HttpSettings, RetryPolicy};
 use lastmile_metadata::Limits;
 use lastmile_testkit::Connection;
 
@@ -194,12 +194,13 @@ fn informational() -> Vec<Case> {
     cases.collect()
 }
 
-/// With so little patience that a test can wait for its end.
+/// With so little retry_policy that a test can wait for its end.
 fn impatient(case: Case) -> Case {
-    let patience = Patience { retries: 0, deadline: Duration::from_millis(900), slowest: 1_000, ..Patience::default() };
+    let retry_policy =
+        RetryPolicy { retries: 0, deadline: Duration::from_millis(900), slowest: 1_000, ..RetryPolicy::default() };
     let short = Duration::from_millis(300);
     case.http(HttpSettings { gap_timeout: short, connect_timeout: short, ..HttpSettings::default() }, 0)
-        .retry_policy(patience)
+        .retry_policy(retry_policy)
 }
 
 fn silence() -> Vec<Case> {

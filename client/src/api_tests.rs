@@ -12,11 +12,11 @@ use tokio::sync::Notify;
 
 use crate::blocking;
 use crate::builder::UpdaterBuilder;
-use crate::directory::DirectoryStore;
 use crate::error::{Error, Refusal};
-use crate::fetch::{Fetch, FetchError, Response};
-use crate::progress::Transfer;
+use crate::event::Transfer;
+use crate::net::fetch::{Fetch, FetchError, Response};
 use crate::session::Session;
+use crate::store::directory::DirectoryStore;
 use crate::test_repository::{TestRepository, now, root};
 use crate::updater::Updater;
 

@@ -1,4 +1,4 @@
-//! The same API for programs without an async runtime: each call returns when it is done.
+//! The same API for programs without an async runtime.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,22 +9,22 @@ use lastmile_metadata::{TargetFile, TargetPath, TrustedMetadata};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::error::{Error, LocalError};
-use crate::progress::Progress;
+use crate::event::Progress;
 
 /// Updates the trusted metadata of one repository; see [`crate::Updater`].
 ///
-/// Not to be used from within an async runtime, where blocking is an error.
+/// It must not be used within an async runtime, where blocking panics.
 pub struct Updater {
     inner: crate::Updater,
     runtime: Arc<Runtime>,
 }
 
 impl Updater {
-    /// The blocking API of `updater`.
+    /// Wraps `updater`.
     ///
     /// # Errors
     ///
-    /// [`Error::Local`] where the system gives no means to wait for the network.
+    /// [`Error::Local`] if the runtime that waits for the network cannot be started.
     pub fn new(updater: crate::Updater) -> Result<Updater, Error> {
         let runtime = Builder::new_current_thread()
             .enable_all()
@@ -93,7 +93,7 @@ impl Updater {
     }
 }
 
-/// What one update has come to trust; see [`crate::Session`].
+/// The trusted metadata of one update; see [`crate::Session`].
 pub struct Session {
     inner: crate::Session,
     runtime: Arc<Runtime>,
@@ -214,7 +214,7 @@ impl Session {
         self.runtime.block_on(self.inner.download_all_with_progress(targets, folder, at_once, progress))
     }
 
-    /// The most bytes that [`read`](Session::read) holds in memory.
+    /// See [`crate::Session::MAX_READ_LENGTH`].
     pub const MAX_READ_LENGTH: u64 = crate::Session::MAX_READ_LENGTH;
 
     /// See [`crate::Session::read`].

@@ -1,4 +1,4 @@
-//! Putting an updater together.
+//! Configures an updater.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,17 +6,19 @@ use std::time::Duration;
 use lastmile_metadata::{Limits, ReusableTargets};
 
 use crate::error::Error;
-use crate::fetch::{Fetch, FetchByScheme};
-use crate::folder::Tidied;
-use crate::mirrors::{Mirror, Mirrors};
-use crate::progress::{Notify, Traced};
-use crate::retry::Patience;
-use crate::road::Road;
-use crate::store::{MemoryStore, Store};
+use crate::event::{EventSink, TracingSink};
+use crate::folder::CleanedDirs;
+use crate::net::fetch::Fetch;
+use crate::net::mirrors::{Mirror, Mirrors};
+use crate::net::retry::RetryPolicy;
+use crate::net::scheme::FetchByScheme;
+use crate::store::Store;
+use crate::store::memory::MemoryStore;
+use crate::update_context::UpdateContext;
 use crate::updater::Updater;
 
-/// Puts an [`Updater`] together. What is not said has a default: a store in memory, fetching by the
-/// scheme of the URL, the default limits and patience.
+/// Configures an [`Updater`]. By default, the store is in memory, the transport is chosen by the scheme of the URL, and
+/// the limits and the retry policy have their default values.
 #[must_use]
 pub struct UpdaterBuilder {
     shipped_root: Vec<u8>,
@@ -25,15 +27,23 @@ pub struct UpdaterBuilder {
     store: Box<dyn Store>,
     fetch: Option<Box<dyn Fetch>>,
     limits: Limits,
-    patience: Patience,
-    notify: Arc<dyn Notify>,
+    retry_policy: RetryPolicy,
+    events: Arc<dyn EventSink>,
     lock_wait: Duration,
     hash_prefixes: bool,
     sequential: bool,
 }
 
+impl Updater {
+    /// Starts configuring an updater that trusts `shipped_root`: the bytes of a `root.json` that came with the program
+    /// or from the maintainers through a channel you trust, never from the repository.
+    pub fn builder(shipped_root: impl Into<Vec<u8>>) -> UpdaterBuilder {
+        UpdaterBuilder::new(shipped_root.into())
+    }
+}
+
 impl UpdaterBuilder {
-    pub(crate) fn new(shipped_root: Vec<u8>) -> UpdaterBuilder {
+    fn new(shipped_root: Vec<u8>) -> UpdaterBuilder {
         UpdaterBuilder {
             shipped_root,
             known: None,
@@ -41,104 +51,102 @@ impl UpdaterBuilder {
             store: Box::new(MemoryStore::default()),
             fetch: None,
             limits: Limits::default(),
-            patience: Patience::default(),
-            notify: Arc::new(Traced),
+            retry_policy: RetryPolicy::default(),
+            events: Arc::new(TracingSink),
             lock_wait: Duration::from_secs(300),
             hash_prefixes: true,
             sequential: false,
         }
     }
 
-    /// Adds a mirror, to be asked after those added before. URLs are percent-encoded already and
-    /// are used as they are.
+    /// Adds a mirror, with a lower priority than those added before. The URLs must be percent-encoded and are used
+    /// unchanged.
     pub fn mirror(mut self, metadata_url: impl Into<String>, targets_url: impl Into<String>) -> UpdaterBuilder {
         let (metadata_url, targets_url) = (metadata_url.into(), targets_url.into());
         self.mirrors.push(Mirror { metadata_url, targets_url });
         self
     }
 
-    /// Where trusted metadata is kept. In memory, an older state cannot be recognised after the
-    /// program has ended: use a [`DirectoryStore`](crate::DirectoryStore) for lasting protection.
+    /// Sets the store of the trusted metadata. With a store in memory, the program does not recognise an older state
+    /// after a restart; use a [`DirectoryStore`](crate::DirectoryStore) for lasting protection.
     pub fn store(self, store: impl Store) -> UpdaterBuilder {
         UpdaterBuilder { store: Box::new(store), ..self }
     }
 
-    /// Where bytes come from.
+    /// Sets the transport.
     pub fn fetch(self, fetch: impl Fetch) -> UpdaterBuilder {
         UpdaterBuilder { fetch: Some(Box::new(fetch)), ..self }
     }
 
-    /// How much to read and to follow before giving up.
+    /// Sets the limits on what is read and followed.
     pub fn limits(self, limits: Limits) -> UpdaterBuilder {
         UpdaterBuilder { limits, ..self }
     }
 
-    /// How long and how often to try.
-    pub fn patience(self, patience: Patience) -> UpdaterBuilder {
-        UpdaterBuilder { patience, ..self }
+    /// Sets how many times to retry a temporary failure, and for how long.
+    pub fn retry_policy(self, retry_policy: RetryPolicy) -> UpdaterBuilder {
+        UpdaterBuilder { retry_policy, ..self }
     }
 
-    /// Who gets notices; by default they are `tracing` warnings.
-    pub fn notify(self, notify: impl Notify) -> UpdaterBuilder {
-        UpdaterBuilder { notify: Arc::new(notify), ..self }
+    /// Sets the receiver of events. By default, they are `tracing` warnings.
+    pub fn event_sink(self, sink: impl EventSink) -> UpdaterBuilder {
+        UpdaterBuilder { events: Arc::new(sink), ..self }
     }
 
-    /// How long to wait for another process that uses the same store; five minutes by default.
+    /// Sets how long to wait for another process that uses the same store. The default is five minutes.
     pub fn lock_wait(self, lock_wait: Duration) -> UpdaterBuilder {
         UpdaterBuilder { lock_wait, ..self }
     }
 
-    /// Whether targets of a repository with consistent snapshots are fetched as `HASH.NAME` (spec
-    /// 5.7.3), which is the default. Some repositories have unique target names and do without
-    /// (spec 3.1.1).
+    /// Sets whether targets of a repository with consistent snapshots are fetched as `HASH.NAME` (spec 5.7.3). This is
+    /// the default. Some repositories have unique target names and no hash prefix (spec 3.1.1).
     pub fn hash_prefixed_targets(self, hash_prefixes: bool) -> UpdaterBuilder {
         UpdaterBuilder { hash_prefixes, ..self }
     }
 
-    /// Whether metadata is asked for one file after the other, in the order of the specification's
-    /// workflow. By default what will be needed is asked for beside what is waited for: the timestamp
-    /// beside the next root, delegated roles beside each other. What is judged, and in which order, is
-    /// the same.
+    /// Sets whether metadata is requested one file after the other, in the order of the specification's workflow. By
+    /// default, files that will be needed are requested in advance: the timestamp with the next root, and several
+    /// delegated roles at the same time. Files are verified in the same order either way.
     pub fn sequential(self, sequential: bool) -> UpdaterBuilder {
         UpdaterBuilder { sequential, ..self }
     }
 
-    /// What an earlier session in this process has come to trust: where it meets the same top-level targets again, these
-    /// are not read and verified a second time.
+    /// Reuses the targets role of an earlier session in this process: if the repository still has the same file, it is
+    /// not read and verified a second time.
     #[doc(hidden)]
     pub fn reusable_targets(self, known: Option<ReusableTargets>) -> UpdaterBuilder {
         UpdaterBuilder { known, ..self }
     }
 
-    /// The updater.
+    /// Makes the updater.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] where the default connection cannot be set up.
+    /// [`Error::Config`] if no transport was set and the default one cannot be made; see `HttpFetch::new`.
     pub fn build(self) -> Result<Updater, Error> {
         let fetch = match self.fetch {
             Some(fetch) => fetch,
             None => default_fetch()?,
         };
-        let road = Road {
+        let context = UpdateContext {
             mirrors: Mirrors::new(self.mirrors),
             store: self.store,
             fetch,
             limits: self.limits,
-            patience: self.patience,
-            notify: self.notify,
+            retry_policy: self.retry_policy,
+            events: self.events,
             lock_wait: self.lock_wait,
             hash_prefixes: self.hash_prefixes,
             sequential: self.sequential,
-            tidied: Tidied::default(),
+            cleaned_dirs: CleanedDirs::default(),
         };
-        Ok(Updater { road: Arc::new(road), shipped_root: self.shipped_root.into(), known: self.known })
+        Ok(Updater { context: Arc::new(context), shipped_root: self.shipped_root.into(), known: self.known })
     }
 }
 
 #[cfg(feature = "http")]
 fn default_fetch() -> Result<Box<dyn Fetch>, Error> {
-    let http = crate::http::HttpFetch::new(&crate::http::HttpSettings::default())?;
+    let http = crate::net::http::HttpFetch::new(&crate::net::http::HttpSettings::default())?;
     Ok(Box::new(FetchByScheme::new(http)))
 }
 

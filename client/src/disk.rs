@@ -1,9 +1,10 @@
-//! Every call that changes a disk, one function each. The client and the repository tool change it in no other way.
+//! Every system call that changes a disk, with one function for each. The client and the repository tool change disks
+//! only through this module.
 //!
-//! So there is one place where a test can let the machine die, or the disk refuse: before any call (`faults`, which
-//! exists with the feature of that name only). Without it, each function is the system's call and nothing more.
+//! With the feature `faults`, tests can make the machine crash or the disk fail before any of these calls. Without it,
+//! each function is the system call and nothing more.
 
-#![expect(clippy::disallowed_methods, reason = "this is the one file that changes disks")]
+#![expect(clippy::disallowed_methods, reason = "this is the only file that changes disks")]
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -16,44 +17,44 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{self, AtFlags, CWD, FileType, FlockOperation, Mode, OFlags};
 
 #[cfg(feature = "faults")]
-use crate::faults::{self, meet};
+use crate::faults::{self, inject_fault};
 
-/// A kind of call that changes a disk.
+/// A kind of system call that changes a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
-pub enum Call {
-    /// A folder is made.
+pub enum Syscall {
+    /// Creates a folder.
     MakeFolder,
-    /// A file is made.
+    /// Creates a file.
     Create,
-    /// Bytes are added to a file.
+    /// Appends bytes to a file.
     Write,
-    /// A file is emptied.
+    /// Truncates a file.
     Empty,
-    /// A file's bytes are made durable.
+    /// Makes the bytes of a file durable.
     Sync,
-    /// The names in a folder are made durable.
+    /// Makes the names in a folder durable.
     SyncFolder,
-    /// All of a file system is made durable.
+    /// Makes a whole file system durable.
     SyncAll,
-    /// A file or folder gets another name.
+    /// Renames a file or folder.
     Rename,
-    /// A file gets one more name.
+    /// Adds a name to a file.
     Link,
-    /// A name goes away.
+    /// Removes a file.
     Remove,
-    /// A folder goes away.
+    /// Removes a folder.
     RemoveFolder,
-    /// A lock is taken.
+    /// Takes a lock.
     Lock,
-    /// A file or folder is handed to a group.
+    /// Gives a file or folder to a group.
     Share,
 }
 
 #[cfg(not(feature = "faults"))]
 #[inline]
 #[expect(clippy::unnecessary_wraps, reason = "with the feature `faults` it may fail")]
-fn meet(_: Call, _: Place<'_>) -> io::Result<()> {
+fn inject_fault(_: Syscall, _: Place<'_>) -> io::Result<()> {
     Ok(())
 }
 
@@ -66,13 +67,13 @@ pub struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    /// The name in the open `folder`, whose path is `of`: for messages only.
+    /// Refers to `name` in the open `folder`. The path `of` of that folder is for messages only.
     #[must_use]
     pub fn below(folder: &'a OwnedFd, of: &'a Path, name: &'a (impl AsRef<Path> + ?Sized)) -> Place<'a> {
         Place { folder: folder.as_fd(), of, name: name.as_ref() }
     }
 
-    /// Where that is, as people say it.
+    /// Returns the path, for messages.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         self.of.join(self.name)
@@ -93,29 +94,29 @@ pub struct NewFile {
 }
 
 impl NewFile {
-    /// Adds bytes.
+    /// Appends bytes.
     ///
     /// # Errors
     ///
-    /// What the system says; a part of the bytes may have been added.
+    /// What the system reports. Some of the bytes may have been written.
     pub fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let met = meet(Call::Write, Place::from(&self.path));
+        let injected = inject_fault(Syscall::Write, Place::from(&self.path));
         #[cfg(feature = "faults")]
-        faults::write_torn(&met, &mut self.file, bytes);
-        met?;
+        faults::write_torn(&injected, &mut self.file, bytes);
+        injected?;
         self.file.write_all(bytes)?;
         #[cfg(feature = "faults")]
         faults::wrote(&self.path, &self.file);
         Ok(())
     }
 
-    /// Takes all bytes back.
+    /// Truncates the file to no bytes.
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// What the system reports.
     pub fn empty(&mut self) -> io::Result<()> {
-        meet(Call::Empty, Place::from(&self.path))?;
+        inject_fault(Syscall::Empty, Place::from(&self.path))?;
         self.file.set_len(0)?;
         self.file.rewind()
     }
@@ -124,36 +125,37 @@ impl NewFile {
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// What the system reports.
     pub fn sync(&self) -> io::Result<()> {
         sync(&self.file, &self.path)
     }
 
-    /// Locks it, as a sign for others that somebody is at it. False where it was taken for abandoned before, and is gone.
+    /// Locks the file, so that other processes see that it is in use. Returns false if another process took it for
+    /// abandoned before that, and removed it.
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// What the system reports.
     pub fn hold(&self) -> io::Result<bool> {
         Ok(try_lock(&self.file, &self.path)? && self.file.metadata()?.nlink() > 0)
     }
 
-    /// The same file once more, for another thread.
+    /// Returns another handle of the file, for another thread.
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// What the system reports.
     pub fn try_clone(&self) -> io::Result<NewFile> {
         Ok(NewFile { file: self.file.try_clone()?, path: self.path.clone() })
     }
 
-    /// The open file, which is never written to any more.
+    /// Returns the open file, to which nothing more is written.
     #[must_use]
     pub fn into_file(self) -> File {
         self.file
     }
 
-    /// Where it was made.
+    /// Returns the path at which it was created.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -170,55 +172,56 @@ impl Write for NewFile {
     }
 }
 
-/// Makes a file that must not be there, with `mode` less the umask.
+/// Creates a file that must not exist, with `mode` before the umask applies.
 ///
 /// # Errors
 ///
-/// What the system says.
+/// What the system reports.
 pub fn create<'a>(place: impl Into<Place<'a>>, mode: u32) -> io::Result<NewFile> {
     let place = place.into();
-    meet(Call::Create, place)?;
+    inject_fault(Syscall::Create, place)?;
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = fs::openat(place.folder, place.name, flags, Mode::from_raw_mode(mode))?;
     Ok(NewFile { file: File::from(file), path: place.path() })
 }
 
-/// How many letters and digits make a name that nobody can foresee.
-pub(crate) const UNFORESEEN: usize = 12;
+/// The number of random letters and digits in a unique name.
+pub(crate) const UNIQUE_LENGTH: usize = 12;
 
-/// Makes something under a name that nobody can foresee: `make` is called until a name is free.
+/// Creates a file or folder with a random name: calls `make` until a name is free.
 ///
 /// # Errors
 ///
-/// What `make` says.
-pub fn unforeseen<T>(
+/// The error of `make`.
+pub fn create_unique<T>(
     folder: &Path,
     prefix: &str,
     suffix: &str,
     make: impl FnMut(&Path) -> io::Result<T>,
 ) -> io::Result<(T, PathBuf)> {
-    let made = tempfile::Builder::new().prefix(prefix).suffix(suffix).rand_bytes(UNFORESEEN).make_in(folder, make)?;
+    let made =
+        tempfile::Builder::new().prefix(prefix).suffix(suffix).rand_bytes(UNIQUE_LENGTH).make_in(folder, make)?;
     let (made, mut path) = made.into_parts();
     path.disable_cleanup(true);
     Ok((made, path.to_path_buf()))
 }
 
-/// Makes one folder, with `mode` less the umask.
+/// Creates a folder, with `mode` before the umask applies.
 ///
 /// # Errors
 ///
-/// What the system says, also where it is there.
+/// What the system reports, also if it exists.
 pub fn make_folder<'a>(place: impl Into<Place<'a>>, mode: u32) -> io::Result<()> {
     let place = place.into();
-    meet(Call::MakeFolder, place)?;
+    inject_fault(Syscall::MakeFolder, place)?;
     Ok(fs::mkdirat(place.folder, place.name, Mode::from_raw_mode(mode))?)
 }
 
-/// Makes a folder and those above it, where they are missing.
+/// Creates a folder and its parents if they do not exist.
 ///
 /// # Errors
 ///
-/// What the system says, also where something else is there.
+/// What the system reports, also if there is something else.
 pub fn make_folders(path: &Path, mode: u32) -> io::Result<()> {
     if path.as_os_str().is_empty() || path.is_dir() {
         return Ok(());
@@ -227,7 +230,7 @@ pub fn make_folders(path: &Path, mode: u32) -> io::Result<()> {
         make_folders(parent, mode)?;
     }
     match make_folder(path, mode) {
-        // Somebody else made it, or it is what `..` leads to.
+        // Another process created it, or `path` ends in `..`.
         Err(_) if path.is_dir() => Ok(()),
         made => made,
     }
@@ -237,9 +240,9 @@ pub fn make_folders(path: &Path, mode: u32) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// What the system says.
+/// What the system reports.
 pub fn sync(file: &File, path: &Path) -> io::Result<()> {
-    meet(Call::Sync, Place::from(path))?;
+    inject_fault(Syscall::Sync, Place::from(path))?;
     file.sync_all()?;
     #[cfg(feature = "faults")]
     faults::synced(file);
@@ -250,45 +253,46 @@ pub fn sync(file: &File, path: &Path) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// What the system says.
+/// What the system reports.
 pub fn sync_folder(folder: impl AsFd, path: &Path) -> io::Result<()> {
-    meet(Call::SyncFolder, Place::from(path))?;
+    inject_fault(Syscall::SyncFolder, Place::from(path))?;
     Ok(fs::fsync(folder)?)
 }
 
-/// Makes all of the file system durable that an open folder is on.
+/// Makes the whole file system of an open folder durable.
 ///
 /// # Errors
 ///
-/// What the system says.
+/// What the system reports.
 #[cfg(target_os = "linux")]
 pub fn sync_file_system(folder: impl AsFd, path: &Path) -> io::Result<()> {
-    meet(Call::SyncAll, Place::from(path))?;
+    inject_fault(Syscall::SyncAll, Place::from(path))?;
     fs::syncfs(folder)?;
     #[cfg(feature = "faults")]
     faults::all_synced();
     Ok(())
 }
 
-/// Gives a file or folder another name, in the place of whatever file had it.
+/// Renames a file or folder, and replaces a file of that name.
 ///
 /// # Errors
 ///
-/// What the system says.
+/// What the system reports.
 pub fn rename<'a, 'b>(from: impl Into<Place<'a>>, to: impl Into<Place<'b>>) -> io::Result<()> {
     let (from, to) = (from.into(), to.into());
-    meet(Call::Rename, to)?;
+    inject_fault(Syscall::Rename, to)?;
     Ok(fs::renameat(from.folder, from.name, to.folder, to.name)?)
 }
 
-/// Gives a regular file one more name; where the file system has no such thing, a copy of its own.
+/// Adds a name to a regular file, or copies it if the file system has no hard links.
 ///
 /// # Errors
 ///
-/// What the system says. A link is not followed; where it gets one more name itself, that is for the caller to notice.
+/// What the system reports. A symbolic link is not followed. It may itself get the name; the caller must check for
+/// that.
 pub fn link_or_copy<'a, 'b>(from: impl Into<Place<'a>>, to: impl Into<Place<'b>>) -> io::Result<()> {
     let (from, to) = (from.into(), to.into());
-    meet(Call::Link, to)?;
+    inject_fault(Syscall::Link, to)?;
     if fs::linkat(from.folder, from.name, to.folder, to.name, AtFlags::empty()).is_ok() {
         return Ok(());
     }
@@ -302,22 +306,22 @@ pub fn link_or_copy<'a, 'b>(from: impl Into<Place<'a>>, to: impl Into<Place<'b>>
     io::copy(&mut read.take(found.len()), &mut create(to, 0o644)?).map(drop)
 }
 
-/// Removes a file; a link is removed itself.
+/// Removes a file. A link is removed itself.
 ///
 /// # Errors
 ///
-/// What the system says, also where there is none.
+/// What the system reports, also if it does not exist.
 pub fn remove<'a>(place: impl Into<Place<'a>>) -> io::Result<()> {
     let place = place.into();
-    meet(Call::Remove, place)?;
+    inject_fault(Syscall::Remove, place)?;
     Ok(fs::unlinkat(place.folder, place.name, AtFlags::empty())?)
 }
 
-/// Removes a folder and all that is in it; links are removed and not followed.
+/// Removes a folder and its content. Links are removed, not followed.
 ///
 /// # Errors
 ///
-/// What the system says, also where there is none.
+/// What the system reports, also if it does not exist.
 pub fn remove_all<'a>(place: impl Into<Place<'a>>) -> io::Result<()> {
     remove_tree(place.into())
 }
@@ -335,47 +339,47 @@ fn remove_tree(place: Place<'_>) -> io::Result<()> {
         let name = entry.file_name().to_bytes();
         if !matches!(name, b"." | b"..") {
             match remove_tree(Place::below(&folder, &path, OsStr::from_bytes(name))) {
-                // Somebody else removed it.
+                // Another process removed it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 removed => removed?,
             }
         }
     }
-    meet(Call::RemoveFolder, place)?;
+    inject_fault(Syscall::RemoveFolder, place)?;
     Ok(fs::unlinkat(place.folder, place.name, AtFlags::REMOVEDIR)?)
 }
 
-/// Opens the file that a lock is taken on, made where it is missing.
+/// Opens a lock file. Creates it if it does not exist.
 ///
 /// # Errors
 ///
-/// What the system says; a link is not followed.
+/// What the system reports. A link is not followed.
 pub fn lock_file<'a>(place: impl Into<Place<'a>>) -> io::Result<File> {
     let place = place.into();
-    meet(Call::Create, place)?;
+    inject_fault(Syscall::Create, place)?;
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     Ok(File::from(fs::openat(place.folder, place.name, flags, Mode::from_raw_mode(0o600))?))
 }
 
-/// Hands an open file or folder to a group, with these permissions whatever the umask says.
+/// Gives an open file or folder to a group, with this mode whatever the umask is.
 ///
 /// # Errors
 ///
-/// What the system says, also where this user is not in that group.
+/// What the system reports, also if this user is not in that group.
 pub fn share(file: impl AsFd, path: &Path, group: u32, mode: u32) -> io::Result<()> {
-    meet(Call::Share, Place::from(path))?;
+    inject_fault(Syscall::Share, Place::from(path))?;
     fs::fchown(&file, None, Some(fs::Gid::from_raw(group)))?;
     Ok(fs::fchmod(&file, Mode::from_raw_mode(mode))?)
 }
 
-/// Takes the exclusive lock of an open file; false when another process, or another part of this one, has it. It ends
-/// when the file is closed, also by a crash.
+/// Takes the exclusive lock of an open file. Returns false if another process, or another part of this one, holds it.
+/// The lock ends when the file is closed, also by a crash.
 ///
 /// # Errors
 ///
-/// What the system says.
+/// What the system reports.
 pub fn try_lock(file: &File, path: &Path) -> io::Result<bool> {
-    meet(Call::Lock, Place::from(path))?;
+    inject_fault(Syscall::Lock, Place::from(path))?;
     match fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(true),
         Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => Ok(false),

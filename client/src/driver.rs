@@ -1,5 +1,5 @@
-//! Feeds the stages of the workflow (spec 5) from a store and from mirrors: one loop that alone lets a stage judge
-//! what was fetched.
+//! Drives the stages of the workflow (spec 5) with files from the store and from mirrors. Only this module calls
+//! `apply`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,105 +7,111 @@ use std::time::Duration;
 use lastmile_metadata::{Accepted, ErrorKind, FileContent, Floors, Request, RoleName, Stage};
 use tokio::time::{Instant, timeout_at};
 
-use crate::ahead::{Ahead, Attempt};
 use crate::error::{Error, LocalError, MirrorFailure, MirrorReason, Refusal, all_failed};
-use crate::fetch::FetchError;
-use crate::mirrors::Asked;
-use crate::progress::Notice;
-use crate::road::Road;
+use crate::event::Event;
+use crate::net::attempt::{Attempt, attempt, fetch_metadata};
+use crate::net::fetch::FetchError;
+use crate::net::mirrors::MirrorHandle;
+use crate::net::prefetch::Prefetch;
 use crate::store::StoredFile;
+use crate::update_context::UpdateContext;
 
-/// How long other mirrors together may take to answer a question that one has answered.
+/// How long to wait for the other mirrors after one says that a file does not exist.
 const SECOND_OPINIONS: Duration = Duration::from_secs(3);
 
-/// How many files of one stage are looked at before it is their turn.
-const LOOKED_AHEAD: usize = 64;
+/// The number of upcoming files of one stage that are considered for prefetching.
+const MAX_CONSIDERED: usize = 64;
 
-/// Where the driver takes files from.
+/// Where the driver gets files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// The store, then the mirrors; what is new is kept.
+    /// The store, then the mirrors. Accepted files are stored.
     MirrorsAndStore,
-    /// The same, but nothing is kept: another process has gone on from here.
+    /// The mirrors alone. Nothing is stored, because another process has refreshed the store since.
     MirrorsOnly,
-    /// The store alone; nothing is kept.
+    /// The store alone. Nothing is stored.
     Store,
 }
 
-/// Feeds stages.
+/// Drives stages.
 pub(crate) struct Driver<'a> {
-    road: &'a Road,
+    context: &'a UpdateContext,
     source: Source,
-    /// The floors as they were kept last.
+    /// The record of floors as it was last stored.
     floors: Option<String>,
-    /// The record of floors is damaged: no new record may hide that until it is complete.
+    /// The stored record of floors is damaged. Until all floors are known again, no new record may hide that.
     floors_lost: bool,
-    /// What will be needed, and may be on its way already.
-    ahead: Ahead<'a>,
-    /// The files of which is known whether they are to be asked for ahead.
-    looked_at: BTreeSet<String>,
+    /// Requests for files that later stages will need.
+    prefetch: Prefetch<'a>,
+    /// File names already considered for prefetching.
+    considered: BTreeSet<String>,
 }
 
 impl<'a> Driver<'a> {
-    pub(crate) fn new(road: &'a Road, source: Source) -> Driver<'a> {
-        let (ahead, looked_at) = (Ahead::new(road), BTreeSet::new());
-        Driver { road, source, floors: None, floors_lost: false, ahead, looked_at }
+    pub(crate) fn new(context: &'a UpdateContext, source: Source) -> Driver<'a> {
+        let (prefetch, considered) = (Prefetch::new(&*context.fetch), BTreeSet::new());
+        Driver { context, source, floors: None, floors_lost: false, prefetch, considered }
     }
 
-    /// A driver that knows the record of floors that is kept, or that it is lost.
-    pub(crate) fn resuming(road: &'a Road, source: Source, floors: Option<String>, floors_lost: bool) -> Driver<'a> {
-        Driver { floors, floors_lost, ..Driver::new(road, source) }
+    /// Makes a driver that knows the stored record of floors, or that it is lost.
+    pub(crate) fn resuming(
+        context: &'a UpdateContext,
+        source: Source,
+        floors: Option<String>,
+        floors_lost: bool,
+    ) -> Driver<'a> {
+        Driver { floors, floors_lost, ..Driver::new(context, source) }
     }
 
-    /// A lost record may be written again: the floors of the next stage have all that it had.
+    /// Allows a lost record to be written again, because the next stage knows all floors.
     pub(crate) fn complete_floors(&mut self) {
         self.floors_lost = false;
     }
 
-    /// Feeds a stage until it has enough, and lets it finish.
+    /// Drives one stage to its end.
     pub(crate) async fn drive<S: Stage + Send>(&mut self, mut stage: S) -> Result<S::Next, Error> {
         let fed = self.feed(&mut stage).await;
-        // Also after an error: what became trusted before it stays so.
+        // Also after an error: what became trusted before the error stays trusted.
         self.keep_floors(stage.floors())?;
         fed?;
         Ok(stage.finish()?)
     }
 
-    /// The one loop: offers each file that the stage asks for from the store, and where that does
-    /// not do, from the mirrors; keeps what passed.
+    /// The one loop of the client: offers the stage each file that it requests, from the store if the stored copy
+    /// suffices and otherwise from the mirrors, and stores what the stage accepts.
     async fn feed<S: Stage + Send>(&mut self, stage: &mut S) -> Result<(), Error> {
         while let Some(request) = self.recall(stage)? {
-            self.look_ahead(stage, &request);
+            self.queue_upcoming(stage, &request);
             self.answer(stage, &request).await?;
         }
         Ok(())
     }
 
-    /// What a stage will need after this file, and no stored copy answers, is asked for beside it. That
-    /// changes nothing but the timing: whatever is wrong is told when its turn comes.
-    fn look_ahead<S: Stage>(&mut self, stage: &S, request: &Request) {
-        if !self.looked_at.insert(request.file_name()) {
+    /// Prefetches the files that the stage will need after this one, unless a stored copy suffices. This changes only
+    /// the timing: errors are reported when the stage needs the file.
+    fn queue_upcoming<S: Stage>(&mut self, stage: &S, request: &Request) {
+        if !self.considered.insert(request.file_name()) {
             return;
         }
-        let most = if self.road.sequential { 0 } else { LOOKED_AHEAD };
+        let most = if self.context.sequential { 0 } else { MAX_CONSIDERED };
         for next in stage.upcoming(most) {
-            if self.looked_at.insert(next.file_name()) && !self.is_stored(stage, &next) {
-                self.expect(&next);
+            if self.considered.insert(next.file_name()) && !self.is_stored(stage, &next) {
+                self.queue(&next);
             }
         }
     }
 
     fn is_stored<S: Stage>(&self, stage: &S, request: &Request) -> bool {
         let (file, longest) = self.stored_file(request);
-        match self.road.store.open(&file, longest) {
+        match self.context.store.open(&file, longest) {
             Ok(Some(stored)) => stage.would_recall(request, stored),
             Ok(None) => false,
-            // Told when it is needed.
+            // The error is reported when the stage needs the file.
             Err(_) => true,
         }
     }
 
-    /// Offers stored copies as long as they do; the first request for which none does.
+    /// Offers stored copies until one does not suffice, and returns the request for that file.
     pub(crate) fn recall<S: Stage>(&self, stage: &mut S) -> Result<Option<Request>, Error> {
         while let Some(request) = stage.request() {
             if !self.stored(&request)?.is_some_and(|stored| stage.recall(stored)) {
@@ -115,10 +121,10 @@ impl<'a> Driver<'a> {
         Ok(None)
     }
 
-    /// Answers a request for which no stored copy does, and keeps the answer.
+    /// Answers a request for which no stored copy suffices, and stores the file.
     pub(crate) async fn answer<S: Stage + Send>(&mut self, stage: &mut S, request: &Request) -> Result<(), Error> {
         if self.source == Source::Store {
-            // Judged once more, for the reason why it does not do.
+            // Applied once more to get the reason why it does not suffice.
             let again = if request.may_be_absent() { None } else { self.stored(request)? };
             stage.apply(again)?;
             return Ok(());
@@ -126,33 +132,33 @@ impl<'a> Driver<'a> {
         if let Some(kept) = self.fetch_and_apply(stage, request).await? {
             self.keep(request, &kept)?;
             if request.role == RoleName::ROOT {
-                // What was asked for before may be signed by keys that it replaces.
-                self.ahead.overtake();
+                // Files that were requested earlier may be signed by keys that this root replaces.
+                self.prefetch.mark_stale();
             }
         }
         Ok(())
     }
 
-    /// Asks the mirrors in order until the stage accepts what one of them has. A verdict against
-    /// one mirror's file moves on to the next mirror (decision D6).
+    /// Tries the mirrors in order until the stage accepts a file. After a refused file, the next mirror is tried
+    /// (decision D6).
     async fn fetch_and_apply<S: Stage + Send>(
         &mut self,
         stage: &mut S,
         request: &Request,
     ) -> Result<Option<Accepted>, Error> {
         let mut failures: Vec<MirrorFailure> = Vec::new();
-        let road = self.road;
+        let context = self.context;
         if request.may_be_absent() {
-            for other in road.mirrors.in_order().skip(1).filter(|mirror| !mirror.has_failed()) {
-                self.ahead.expect(other.metadata(&request.file_name()), request.max_length);
+            for other in context.mirrors.in_order().skip(1).filter(|mirror| !mirror.has_failed()) {
+                self.queue_from(&other, request);
             }
         }
-        for mirror in road.mirrors.in_order() {
-            road.tell_of(failures.last());
+        for mirror in context.mirrors.in_order() {
+            context.report_failure(failures.last());
             let url = mirror.metadata(&request.file_name());
-            let (begun, is_overtaken) = self.ahead.take(&url, request.max_length).unzip();
-            let mut answer = self.ask(stage, request, &url, begun).await?;
-            if is_overtaken == Some(true) && matches!(answer, Err(MirrorReason::Refused(_))) {
+            let (prefetched, is_stale) = self.prefetch.take(&url, request.max_length).unzip();
+            let mut answer = self.ask(stage, request, &url, prefetched).await?;
+            if is_stale == Some(true) && matches!(answer, Err(MirrorReason::Refused(_))) {
                 answer = self.ask(stage, request, &url, None).await?;
             }
             match answer {
@@ -161,28 +167,29 @@ impl<'a> Driver<'a> {
                 Err(reason) => failures.push(MirrorFailure { url, reason }),
             }
             mirror.failed();
-            // Others are asked first from now on, and are to be asked ahead.
-            self.ahead.forget(&mirror.metadata(""));
-            self.looked_at.clear();
+            // From now on another mirror is tried first, so prefetch from that one.
+            self.prefetch.forget(&mirror.metadata(""));
+            self.considered.clear();
         }
         Err(all_failed(format!("`{}`", request.file_name()), failures))
     }
 
-    /// `first` says that the file is not there. It may be behind, or hide it: the others were asked beside it, once, and
-    /// get a little longer.
+    /// The mirror `first` says that the file does not exist. It may be out of date, or hide the file. The other mirrors
+    /// were asked at the same time, once, and get a little longer to answer.
     async fn found_elsewhere<S: Stage + Send>(
         &mut self,
         stage: &mut S,
         request: &Request,
-        first: &Asked<'_>,
+        first: &MirrorHandle<'_>,
     ) -> Option<Accepted> {
-        let road = self.road;
+        let context = self.context;
         let last = Instant::now() + SECOND_OPINIONS;
-        for mirror in road.mirrors.in_order().filter(|mirror| !mirror.is(first) && !mirror.has_failed()) {
+        for mirror in context.mirrors.in_order().filter(|mirror| !mirror.is(first) && !mirror.has_failed()) {
             let url = mirror.metadata(&request.file_name());
-            let begun = self.ahead.take(&url, request.max_length).map(|(begun, _)| begun);
-            let attempt = begun.unwrap_or_else(|| road.attempt(url.clone(), request.max_length, u64::MAX));
-            let whole = self.ahead.beside(async { attempt.await?.finish().await });
+            let prefetched = self.prefetch.take(&url, request.max_length).map(|(prefetched, _)| prefetched);
+            let attempt =
+                prefetched.unwrap_or_else(|| attempt(&*context.fetch, url.clone(), request.max_length, u64::MAX));
+            let whole = self.prefetch.poll_beside(async { attempt.await?.finish().await });
             let Ok(Ok(bytes)) = timeout_at(last, whole).await else { continue };
             match stage.apply(Some(FileContent::Bytes(bytes))) {
                 Ok(Some(kept)) => {
@@ -192,7 +199,7 @@ impl<'a> Driver<'a> {
                 Ok(None) => {}
                 Err(verdict) => {
                     let reason = MirrorReason::Refused(verdict.into());
-                    road.tell_of(Some(&MirrorFailure { url, reason }));
+                    context.report_failure(Some(&MirrorFailure { url, reason }));
                     mirror.failed();
                 }
             }
@@ -200,19 +207,20 @@ impl<'a> Driver<'a> {
         None
     }
 
-    /// Asks one mirror, and lets the stage judge what it sends.
+    /// Fetches the file from one mirror, and lets the stage verify it.
     async fn ask<S: Stage + Send>(
         &mut self,
         stage: &mut S,
         request: &Request,
         url: &str,
-        begun: Option<Attempt<'_>>,
+        prefetched: Option<Attempt<'_>>,
     ) -> Result<Result<Option<Accepted>, MirrorReason>, Error> {
-        let fetched = self.road.fetch_metadata(url, request.max_length, begun);
-        let reason = match self.ahead.beside(fetched).await {
-            Ok(fetched) => match stage.apply(fetched.map(|bytes| self.road.store.hold(bytes))) {
+        let context = self.context;
+        let fetched = fetch_metadata(&*context.fetch, &context.retry_policy, url, request.max_length, prefetched);
+        let reason = match self.prefetch.poll_beside(fetched).await {
+            Ok(fetched) => match stage.apply(fetched.map(|bytes| self.context.store.hold(bytes))) {
                 Ok(kept) => return Ok(Ok(kept)),
-                // No mirror can do better.
+                // This is about the store: no mirror can help.
                 Err(verdict) if verdict.kind == ErrorKind::StateLost => return Err(verdict.into()),
                 Err(verdict) if verdict.kind == ErrorKind::Absent => FetchError::NotFound.into(),
                 Err(verdict) => MirrorReason::Refused(verdict.into()),
@@ -226,53 +234,60 @@ impl<'a> Driver<'a> {
         Ok(Err(reason))
     }
 
-    /// This file will be needed, from the mirror that is asked first as things stand.
-    pub(crate) fn expect(&mut self, request: &Request) {
+    /// Prefetches this file from the mirror that is currently first.
+    pub(crate) fn queue(&mut self, request: &Request) {
         if self.source == Source::Store {
             return;
         }
-        if let Some(mirror) = self.road.mirrors.in_order().next() {
-            self.ahead.expect(mirror.metadata(&request.file_name()), request.max_length);
+        if let Some(mirror) = self.context.mirrors.in_order().next() {
+            self.queue_from(&mirror, request);
         }
     }
 
-    /// The stored copy for a request. One that cannot be read as a file of ours is offered empty, and judged as damaged.
+    fn queue_from(&mut self, mirror: &MirrorHandle<'_>, request: &Request) {
+        if !self.context.sequential {
+            self.prefetch.queue(mirror.metadata(&request.file_name()), request.max_length);
+        }
+    }
+
+    /// Returns the stored copy for a request. One that is not a file that the store writes counts as empty, and is
+    /// refused as damaged.
     fn stored(&self, request: &Request) -> Result<Option<FileContent>, LocalError> {
         if self.source == Source::MirrorsOnly {
             return Ok(None);
         }
         let (file, longest) = self.stored_file(request);
-        match self.road.store.open(&file, longest) {
+        match self.context.store.open(&file, longest) {
             Err(error) if error.is_unusable_content() => {
                 let reason = format!("{error}: {}", error.error);
-                self.road.notify.notify(&Notice::UnusableFile { reason });
+                self.context.events.handle(&Event::UnusableFile { reason });
                 Ok(Some(FileContent::Bytes(Vec::new())))
             }
             answer => answer,
         }
     }
 
-    /// Where the stored copy is, and how long it may be.
+    /// Returns the stored file for a request, and its greatest length.
     fn stored_file(&self, request: &Request) -> (StoredFile, u64) {
         let file = match request.version {
             Some(version) if request.role == RoleName::ROOT => StoredFile::Root(version),
             _ => StoredFile::Role(request.role.clone()),
         };
-        (file, self.road.longest(&request.role).max(request.max_length))
+        (file, self.context.longest(&request.role).max(request.max_length))
     }
 
-    /// Keeps what a stage has accepted, as received.
+    /// Stores a file that a stage has accepted, as received.
     fn keep(&self, request: &Request, kept: &Accepted) -> Result<(), LocalError> {
         if self.source != Source::MirrorsAndStore {
             return Ok(());
         }
         if let Some(version) = request.version.filter(|_| request.role == RoleName::ROOT) {
-            self.road.store.keep(&StoredFile::Root(version), kept)?;
+            self.context.store.keep(&StoredFile::Root(version), kept)?;
         }
-        self.road.store.keep(&StoredFile::Role(request.role.clone()), kept)
+        self.context.store.keep(&StoredFile::Role(request.role.clone()), kept)
     }
 
-    /// Keeps the record of floors when it has changed.
+    /// Stores the record of floors if it has changed.
     pub(crate) fn keep_floors(&mut self, floors: Option<&Floors>) -> Result<(), LocalError> {
         let keeps = !self.floors_lost && self.source == Source::MirrorsAndStore;
         let Some(floors) = floors.filter(|_| keeps) else { return Ok(()) };
@@ -280,20 +295,20 @@ impl<'a> Driver<'a> {
             return Ok(());
         }
         let text = floors.to_text();
-        self.road.store.write(&StoredFile::Floors, text.as_bytes())?;
+        self.context.store.write(&StoredFile::Floors, text.as_bytes())?;
         self.floors = Some(text);
         Ok(())
     }
 
-    /// The trusted root under its unversioned name, also where it came from the history or was
-    /// shipped anew.
+    /// Stores the trusted root under its unversioned name, also if it came from the history or was shipped with a new
+    /// version of the program.
     pub(crate) fn keep_root(&self, bytes: &[u8]) -> Result<(), LocalError> {
         let file = StoredFile::Role(RoleName::ROOT);
-        let longest = self.road.longest(&RoleName::ROOT);
-        let is_kept = self.road.store.read(&file, longest).ok().flatten().as_deref() == Some(bytes);
+        let longest = self.context.longest(&RoleName::ROOT);
+        let is_kept = self.context.store.read(&file, longest).ok().flatten().as_deref() == Some(bytes);
         if is_kept || self.source != Source::MirrorsAndStore {
             return Ok(());
         }
-        self.road.store.write(&file, bytes)
+        self.context.store.write(&file, bytes)
     }
 }

@@ -1,4 +1,5 @@
-//! What can go wrong, by its cause: what was refused, the network, this machine, or a target that nobody lists.
+//! The errors of the client, by cause: refused files, the network, this machine, the store, names and the
+//! configuration.
 
 use std::fmt;
 use std::io;
@@ -6,12 +7,11 @@ use std::path::{Path, PathBuf};
 
 use lastmile_metadata::{ErrorKind, FileError, Limit, NameError, TargetPath};
 
-use crate::fetch::FetchError;
+use crate::net::fetch::FetchError;
 
-/// Why an update, a search or a download failed: the one error of updaters and sessions. The errors of a
-/// [`Store`](crate::Store) are part of it.
+/// Why an update, a search or a download failed.
 ///
-/// Whatever it is, what was trusted before stays trusted, and no file that failed a check is under its final name.
+/// After any error, what was trusted before stays trusted, and no file that failed a check has its final name.
 ///
 /// ```
 /// use lastmile_client::Error;
@@ -31,42 +31,43 @@ use crate::fetch::FetchError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// What was sent must not be trusted: the repository is at fault, or an attacker is in its place.
+    /// A file must not be trusted: the repository is at fault, or an attacker has replaced the file.
     #[error(transparent)]
     Refused(#[from] RefusedError),
-    /// No mirror gave the file.
+    /// No mirror delivered the file.
     #[error(transparent)]
     Network(#[from] NetworkError),
     /// This machine failed to read or write a file, or another process holds the lock of the store.
     #[error(transparent)]
     Local(#[from] LocalError),
-    /// The store does not tell what is trusted: without a network a role is missing that was never fetched, or the
-    /// record of trusted versions is damaged, so that a rollback could not be noticed.
+    /// The store does not have what is needed: a role that was never fetched is missing offline, or the record of
+    /// trusted versions is damaged, so that a rollback could not be noticed.
     #[error("{}", state_problem(.0))]
     State(#[source] lastmile_metadata::Error),
     /// No trusted role lists this target.
     #[error("no trusted role lists the target `{0}`")]
     NoSuchTarget(TargetPath),
-    /// A text is not the path of a target, so that no repository can list it.
+    /// The text is not a valid target path, so no repository can list it.
     #[error(transparent)]
     TargetPath(#[from] NameError),
-    /// The target is longer than what is read into memory: download it to a file.
+    /// The target is too long to be read into memory. Download it to a file instead.
     #[error("the target `{path}` has {length} bytes, more than the {max_length} that are read into memory")]
     TooLarge {
         /// The target.
         path: TargetPath,
         /// Its listed length in bytes.
         length: u64,
-        /// The most bytes that are read.
+        /// The greatest length that is read.
         max_length: u64,
     },
-    /// The updater cannot work as it is configured: it has no mirror, or a proxy or certificate authority is unusable.
+    /// The configuration is unusable: there is no mirror, no TLS provider, or an unusable proxy or certificate
+    /// authority.
     #[error("{0}")]
     Config(String),
 }
 
 impl Error {
-    /// The verdict about metadata because of which this is an error.
+    /// Returns the verdict about metadata that caused this error, if there is one.
     #[must_use]
     pub fn verdict(&self) -> Option<&lastmile_metadata::Error> {
         match self {
@@ -78,7 +79,7 @@ impl Error {
     }
 }
 
-/// Not every verdict is the repository's fault: what is not here, or is damaged here, is a matter of the store.
+/// A verdict about a missing or damaged stored file is an error of the store, not a refusal.
 impl From<lastmile_metadata::Error> for Error {
     fn from(verdict: lastmile_metadata::Error) -> Error {
         match verdict.kind {
@@ -95,15 +96,15 @@ fn state_problem(verdict: &lastmile_metadata::Error) -> String {
     }
 }
 
-/// What was sent must not be trusted.
+/// A file must not be trusted.
 #[derive(Debug, thiserror::Error)]
 #[error("refused as untrusted")]
 #[non_exhaustive]
 pub struct RefusedError {
-    /// The verdict about the last file that was judged.
+    /// Why the last file was refused.
     #[source]
     pub refusal: Refusal,
-    /// Every mirror that was asked for this file, in order, with its reason.
+    /// Every mirror that was tried for this file, in order, with its failure.
     pub mirrors: Vec<MirrorFailure>,
 }
 
@@ -119,7 +120,7 @@ impl From<Refusal> for RefusedError {
     }
 }
 
-/// What was refused.
+/// What was refused, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -131,49 +132,50 @@ pub enum Refusal {
     Target {
         /// The target.
         path: TargetPath,
-        /// How its bytes differ from what is listed.
+        /// How its bytes differ from the listed length and hashes.
         error: FileError,
     },
-    /// A metadata file that does not end where it must: endless data.
+    /// A metadata file that is longer than allowed (endless data).
     #[error("`{file}` is longer than the {max_length} bytes {}", allowed_by(*limit))]
     TooLong {
         /// Its name below the metadata URL.
         file: String,
-        /// The most bytes that it may have.
+        /// Its greatest allowed length in bytes.
         max_length: u64,
-        /// The field of [`Limits`](lastmile_metadata::Limits) that says so; none where the length is listed.
+        /// The field of [`Limits`](lastmile_metadata::Limits) that allows this length; `None` if it is the listed
+        /// length.
         limit: Option<Limit>,
     },
-    /// A target's path, which leads somewhere else or cannot be a file name.
+    /// A target path that leads out of the folder or cannot be a file name.
     #[error(transparent)]
     Name(#[from] NameError),
 }
 
-/// What says how long a file may be.
+/// Describes what limits the length of a file.
 fn allowed_by(limit: Option<Limit>) -> String {
     limit.map_or_else(|| "that are listed".to_owned(), |limit| format!("that the limit `{limit}` allows"))
 }
 
-/// No mirror gave the file.
+/// No mirror delivered the file.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot fetch {what}")]
 #[non_exhaustive]
 pub struct NetworkError {
-    /// What was to be fetched.
+    /// The file.
     pub what: String,
     /// The failure of the last mirror.
     #[source]
     pub cause: FetchError,
-    /// Every mirror that was asked, in order, with its reason.
+    /// Every mirror that was tried, in order, with its failure.
     pub mirrors: Vec<MirrorFailure>,
 }
 
 /// How one mirror failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MirrorFailure {
-    /// The URL that was asked for.
+    /// The requested URL.
     pub url: String,
-    /// Why it did not do.
+    /// The reason.
     pub reason: MirrorReason,
 }
 
@@ -183,19 +185,19 @@ impl fmt::Display for MirrorFailure {
     }
 }
 
-/// Why one mirror did not do.
+/// Why one mirror failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MirrorReason {
     /// The file did not arrive.
     #[error(transparent)]
     Network(#[from] FetchError),
-    /// It arrived and was refused.
+    /// The file arrived and was refused.
     #[error(transparent)]
     Refused(#[from] Refusal),
 }
 
-/// The failures of all mirrors as one error: a verdict weighs more than a network failure.
+/// Combines the failures of all mirrors into one error: a refused file outweighs a network failure.
 pub(crate) fn all_failed(what: String, mirrors: Vec<MirrorFailure>) -> Error {
     let last_refusal = mirrors.iter().rev().find_map(|failure| match &failure.reason {
         MirrorReason::Refused(refusal) => Some(refusal.clone()),
@@ -214,16 +216,16 @@ pub(crate) fn all_failed(what: String, mirrors: Vec<MirrorFailure>) -> Error {
     }
 }
 
-/// This machine failed: which operation on which file.
+/// An operation on a file of this machine failed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {operation} `{}`", path.display())]
 #[non_exhaustive]
 pub struct LocalError {
-    /// What was tried, as a phrase after "cannot".
+    /// The operation, as a phrase that follows "cannot".
     pub operation: &'static str,
-    /// On which file or directory.
+    /// The file or directory.
     pub path: PathBuf,
-    /// What the system said.
+    /// The error of the system.
     #[source]
     pub error: io::Error,
     /// What to do next.
@@ -231,12 +233,13 @@ pub struct LocalError {
 }
 
 impl LocalError {
-    /// What the system said to `operation`, a phrase after "cannot", on `path`; for a [`Store`](crate::Store).
+    /// Makes an error from the failed `operation`, a phrase that follows "cannot", on `path`. For implementations of
+    /// [`Store`](crate::Store).
     pub fn new(operation: &'static str, path: impl AsRef<Path>, error: impl Into<io::Error>) -> LocalError {
         LocalError { operation, path: path.as_ref().to_owned(), error: error.into(), hint: None }
     }
 
-    /// A problem that is not the system's but ours.
+    /// Makes an error for invalid content, which the system did not report.
     pub(crate) fn invalid(operation: &'static str, path: impl AsRef<Path>, problem: impl Into<String>) -> LocalError {
         let error = io::Error::new(io::ErrorKind::InvalidData, problem.into());
         LocalError::new(operation, path, error)
@@ -246,12 +249,16 @@ impl LocalError {
         LocalError { hint: Some(hint.into()), ..self }
     }
 
-    /// Whether the file is there but is not what it should be: a link, too long, not readable as
-    /// what it is.
+    /// Whether the file exists but has unusable content: it is a link, too long, or malformed.
     #[must_use]
     pub fn is_unusable_content(&self) -> bool {
         self.error.kind() == io::ErrorKind::InvalidData
     }
+}
+
+/// The error for a file that could be read when it was verified and cannot be read any more.
+pub(crate) fn cut_short() -> io::Error {
+    io::ErrorKind::UnexpectedEof.into()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
-//! For tests: a machine that dies, or a disk that refuses, at any call that changes a disk ([`crate::disk`]).
+//! Fault injection for tests: a machine that crashes, or a disk that fails, at any call that changes a disk
+//! ([`crate::disk`]).
 
-#![expect(clippy::disallowed_methods, reason = "a test cuts files short as a loss of power does")]
+#![expect(clippy::disallowed_methods, reason = "a test truncates files as a loss of power does")]
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -10,20 +11,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 
-use crate::disk::{Call, Place};
+use crate::disk::{Place, Syscall};
 
-/// What happens at a call.
+/// What happens at a system call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The process dies before it: nothing that comes later happens.
+    /// The process dies before the call. All later calls fail.
     Die,
-    /// The process dies in the middle of it: half of the bytes are written.
+    /// The process dies during the call. Half of the bytes are written.
     Torn,
-    /// The power fails before it: of files that were not synced, half is lost.
+    /// The power fails before the call. Files that were not synced lose half of their bytes.
     Power,
-    /// It fails with this error number; what comes later goes well. A write that fails writes half.
+    /// The call fails with this error number, and later calls succeed. A write that fails writes half of its bytes.
     Once(i32),
-    /// It fails with this error number, and so does all that comes later, as on a disk that stays full.
+    /// This call and all later ones fail with this error number, as on a disk that stays full.
     FromNowOn(i32),
 }
 
@@ -37,17 +38,17 @@ impl Fault {
     ];
 }
 
-/// A fault that is armed for the calls below one folder, until it is dropped.
+/// A fault that is armed for the calls below one folder until this is dropped.
 #[derive(Debug)]
 pub struct Armed(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
     below: PathBuf,
-    /// At which call, counted from 0.
+    /// The number of the call, counted from 0.
     at: usize,
     fault: Fault,
-    calls: Vec<(Call, PathBuf)>,
+    calls: Vec<(Syscall, PathBuf)>,
     unsynced: Vec<File>,
 }
 
@@ -57,7 +58,7 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Arms `fault` for the call number `at`, counted from 0, of those below the folder `below` in this process.
+/// Arms `fault` for call number `at`, counted from 0, of the calls below the folder `below` in this process.
 #[must_use]
 pub fn arm(below: &Path, at: usize, fault: Fault) -> Armed {
     let state = State { below: below.to_owned(), at, fault, calls: Vec::new(), unsynced: Vec::new() };
@@ -67,13 +68,13 @@ pub fn arm(below: &Path, at: usize, fault: Fault) -> Armed {
 }
 
 impl Armed {
-    /// The calls so far: what, and where.
+    /// Returns the calls so far and their paths.
     #[must_use]
-    pub fn calls(&self) -> Vec<(Call, PathBuf)> {
+    pub fn calls(&self) -> Vec<(Syscall, PathBuf)> {
         lock(&self.0).calls.clone()
     }
 
-    /// Whether it has struck.
+    /// Whether the fault has happened.
     #[must_use]
     pub fn has_struck(&self) -> bool {
         let state = lock(&self.0);
@@ -87,13 +88,13 @@ impl Drop for Armed {
     }
 }
 
-/// What is armed for this path.
+/// Returns the fault that is armed for this path.
 fn armed_for(path: &Path) -> Option<Arc<Mutex<State>>> {
     lock(&ARMED).iter().find(|state| path.starts_with(&lock(state).below)).cloned()
 }
 
-/// Called before each call.
-pub(crate) fn meet(call: Call, place: Place<'_>) -> io::Result<()> {
+/// Fails if a fault is armed for this call. Every function of [`crate::disk`] calls this first.
+pub(crate) fn inject_fault(call: Syscall, place: Place<'_>) -> io::Result<()> {
     let path = place.path();
     let Some(state) = armed_for(&path) else { return Ok(()) };
     let mut state = lock(&state);
@@ -105,9 +106,9 @@ pub(crate) fn meet(call: Call, place: Place<'_>) -> io::Result<()> {
     match state.fault {
         Fault::Once(error) if number == state.at => Err(io::Error::from_raw_os_error(error)),
         Fault::Once(_) => Ok(()),
-        // Whoever has no room can still make some; whoever may not write, may not remove.
+        // On a full disk, calls that free space still succeed. On other broken disks they fail, too.
         Fault::FromNowOn(error) if error == Errno::NOSPC.raw_os_error() => match call {
-            Call::Remove | Call::RemoveFolder | Call::Lock | Call::Empty => Ok(()),
+            Syscall::Remove | Syscall::RemoveFolder | Syscall::Lock | Syscall::Empty => Ok(()),
             _ => Err(io::Error::from_raw_os_error(error)),
         },
         Fault::FromNowOn(error) => Err(io::Error::from_raw_os_error(error)),
@@ -123,15 +124,15 @@ pub(crate) fn meet(call: Call, place: Place<'_>) -> io::Result<()> {
 
 const TORN: &str = "the machine dies in the middle of this";
 
-/// Of a write that fails, half happens.
-pub(crate) fn write_torn(met: &io::Result<()>, file: &mut File, bytes: &[u8]) {
+/// Writes half of the bytes of a write that fails.
+pub(crate) fn write_torn(injected: &io::Result<()>, file: &mut File, bytes: &[u8]) {
     let is_torn = |error: &io::Error| error.raw_os_error().is_some() || error.to_string() == TORN;
-    if met.as_ref().is_err_and(is_torn) {
+    if injected.as_ref().is_err_and(is_torn) {
         let _ = file.write_all(bytes.get(..bytes.len() / 2).unwrap_or_default());
     }
 }
 
-/// Bytes were written that are not durable yet.
+/// Records that the file has bytes that are not durable.
 pub(crate) fn wrote(path: &Path, file: &File) {
     if let (Some(state), Ok(file)) = (armed_for(path), file.try_clone()) {
         let mut state = lock(&state);
@@ -140,14 +141,14 @@ pub(crate) fn wrote(path: &Path, file: &File) {
     }
 }
 
-/// The bytes of this file are durable.
+/// Records that the bytes of this file are durable.
 pub(crate) fn synced(file: &File) {
     for state in lock(&ARMED).iter() {
         lock(state).unsynced.retain(|other| id(other) != id(file));
     }
 }
 
-/// All is durable.
+/// Records that all files are durable.
 pub(crate) fn all_synced() {
     for state in lock(&ARMED).iter() {
         lock(state).unsynced.clear();

@@ -1,5 +1,5 @@
-//! An open directory below which nothing is reached through a link, and files that appear under
-//! their name only when they are whole.
+//! Open directories whose content is never reached through a link, and files that get their name only when they are
+//! complete.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -14,23 +14,22 @@ use lastmile_metadata::RandomAccess;
 use rustix::fs::{self, Mode, OFlags};
 
 use crate::disk::{self, NewFile, Place};
-use crate::error::LocalError;
-use crate::store::cut_short;
+use crate::error::{LocalError, cut_short};
 
-/// Beginning and end of the names of files that are not whole yet.
+/// The prefix and the suffix of temporary file names.
 const TEMPORARY: (&str, &str) = (".lastmile-", ".part");
 
-/// Bytes of a file that are in memory while it is copied.
+/// The number of bytes per read and write when a file is copied.
 const PART: usize = 1024 * 1024;
 
-/// Mode of private files; their directories get 0700.
+/// The mode of private files. Their directories have mode 0700.
 pub(crate) const PRIVATE: u32 = 0o600;
-/// Mode of files for everybody, less the umask; their directories likewise.
+/// The mode of other files, before the umask applies. Their directories have mode 0777.
 pub(crate) const PUBLIC: u32 = 0o666;
 
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::RDONLY).union(OFlags::CLOEXEC);
 
-/// An open directory. Names given to its methods are single components.
+/// An open directory. The names passed to its methods are single path components.
 #[derive(Debug)]
 pub(crate) struct Folder {
     handle: OwnedFd,
@@ -38,20 +37,20 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Opens the directory at `path`. Links on the way are followed: the caller named it.
+    /// Opens the directory at `path`. Links in `path` are followed, because the caller chose it.
     pub(crate) fn open(path: &Path) -> Result<Folder, LocalError> {
         let handle = fs::open(path, DIRECTORY, Mode::empty())
             .map_err(|error| LocalError::new("open the directory", path, error))?;
         Ok(Folder { handle, path: path.to_owned() })
     }
 
-    /// Opens the directory at `path`; makes it, and those above it, where they are missing.
+    /// Opens the directory at `path`. Creates it and its parents if they do not exist.
     pub(crate) fn make(path: &Path, mode: u32) -> Result<Folder, LocalError> {
         disk::make_folders(path, passable(mode)).map_err(|error| LocalError::new("make the directory", path, error))?;
         Folder::open(path)
     }
 
-    /// The directory `name` in this one, made where it is missing.
+    /// Opens the directory `name` in this one. Creates it if it does not exist.
     pub(crate) fn enter_or_make(&self, name: &str, mode: u32) -> Result<Folder, LocalError> {
         match disk::make_folder(self.place(name), passable(mode)) {
             Ok(()) => {}
@@ -63,7 +62,7 @@ impl Folder {
         entered.ok_or_else(missing)
     }
 
-    /// The directory `name` in this one, if there is one; a link is an error.
+    /// Opens the directory `name` in this one, if it exists. A link is an error.
     pub(crate) fn enter(&self, name: &str) -> Result<Option<Folder>, LocalError> {
         match fs::openat(&self.handle, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty()) {
             Ok(handle) => Ok(Some(Folder { handle, path: self.path_of(name) })),
@@ -76,15 +75,15 @@ impl Folder {
         Place::below(&self.handle, &self.path, name)
     }
 
-    /// The path of `name` in this directory, for messages and results.
+    /// Returns the path of `name` in this directory, for messages and results.
     pub(crate) fn path_of(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// Opens the file `name` for reading, if there is one. Anything but a regular file is an error
-    /// of the kind [`io::ErrorKind::InvalidData`].
+    /// Opens the file `name` for reading, if it exists. Anything but a regular file is an error of the kind
+    /// [`io::ErrorKind::InvalidData`].
     pub(crate) fn open_file(&self, name: &str) -> Result<Option<File>, LocalError> {
-        // NONBLOCK: a FIFO must not hold us up before we can see that it is one.
+        // NONBLOCK: otherwise opening a FIFO would block before its type can be checked.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = match fs::openat(&self.handle, name, flags, Mode::empty()) {
             Ok(handle) => File::from(handle),
@@ -98,8 +97,8 @@ impl Folder {
         if found.is_file() { Ok(Some(file)) } else { Err(self.irregular(name)) }
     }
 
-    /// Reads the file `name`, if there is one, when it is at most `max_length` bytes; a longer one
-    /// is an error of the kind [`io::ErrorKind::InvalidData`].
+    /// Reads the file `name`, if it exists. A file of more than `max_length` bytes is an error of the kind
+    /// [`io::ErrorKind::InvalidData`].
     pub(crate) fn read(&self, name: &str, max_length: u64) -> Result<Option<Vec<u8>>, LocalError> {
         let Some(file) = self.open_file(name)? else { return Ok(None) };
         let mut read = Vec::new();
@@ -114,14 +113,14 @@ impl Folder {
         Ok(Some(read))
     }
 
-    /// Puts a file with these bytes under `name`, at once and durably.
+    /// Writes a file with these bytes to `name`, atomically and durably.
     pub(crate) fn write(&self, name: &str, bytes: &[u8], mode: u32) -> Result<(), LocalError> {
         let mut temporary = self.temporary(mode)?;
         temporary.file.write_all(bytes).map_err(|error| self.failed("write", name, error))?;
         temporary.finish(self, name)
     }
 
-    /// The same with a file that is read part by part.
+    /// Like [`write`](Folder::write), for a file that is read in parts.
     pub(crate) fn write_parts(&self, name: &str, parts: &dyn RandomAccess, mode: u32) -> Result<(), LocalError> {
         let mut temporary = self.temporary(mode)?;
         let mut written = 0;
@@ -136,26 +135,26 @@ impl Folder {
         temporary.finish(self, name)
     }
 
-    /// A new file under a name that nobody can foresee, removed again unless it is finished.
+    /// Creates a temporary file with a random name. It is removed unless it is finished.
     pub(crate) fn temporary(&self, mode: u32) -> Result<Temporary, LocalError> {
         let create = |path: &Path| disk::create(self.place(path.file_name().unwrap_or_default()), mode);
-        let (file, path) = disk::unforeseen(&self.path, TEMPORARY.0, TEMPORARY.1, create)
+        let (file, path) = disk::create_unique(&self.path, TEMPORARY.0, TEMPORARY.1, create)
             .map_err(|error| LocalError::new("make a file in", &self.path, error))?;
         Ok(Temporary { file, path, is_finished: false })
     }
 
-    /// The same in a folder that has no lock, where others look for what was abandoned.
+    /// Creates a locked temporary file, in a directory without a lock where other processes remove abandoned files.
     pub(crate) fn held_temporary(&self, mode: u32) -> Result<Temporary, LocalError> {
         loop {
             let temporary = self.temporary(mode)?;
-            // Not every file system has locks; there nothing is taken for abandoned either.
+            // Some file systems have no locks. There, no process removes abandoned files either.
             if temporary.file.hold().unwrap_or(true) {
                 return Ok(temporary);
             }
         }
     }
 
-    /// Removes the file `name`, durably; that it is not there is fine.
+    /// Removes the file `name` durably, if it exists.
     pub(crate) fn remove(&self, name: &str) -> Result<(), LocalError> {
         match disk::remove(self.place(name)) {
             Ok(()) => self.sync(),
@@ -164,8 +163,8 @@ impl Folder {
         }
     }
 
-    /// Removes what an earlier process left unfinished: under the lock of the folder, or where those who are at
-    /// work hold their files.
+    /// Removes temporary files that an earlier process abandoned. The caller holds the lock of the directory, or all
+    /// processes lock their temporary files there.
     pub(crate) fn remove_leftovers(&self) -> Result<(), LocalError> {
         for name in self.names()? {
             if let Some(name) = name.to_str().filter(|name| is_temporary(name))
@@ -178,7 +177,7 @@ impl Folder {
         Ok(())
     }
 
-    /// The names of all that is here.
+    /// Returns the names of all entries.
     pub(crate) fn names(&self) -> Result<Vec<OsString>, LocalError> {
         let failed = |error| LocalError::new("list the directory", &self.path, error);
         let mut names = Vec::new();
@@ -191,15 +190,15 @@ impl Folder {
         Ok(names)
     }
 
-    /// Takes the advisory lock on the file `name`, made where it is missing; none when somebody
-    /// else holds it. It ends when the file is dropped, also by a crash.
+    /// Takes the advisory lock of the file `name`, which is created if it does not exist. Returns `None` if another
+    /// process holds it. The lock ends when the file is dropped, also by a crash.
     pub(crate) fn try_lock(&self, name: &str) -> Result<Option<File>, LocalError> {
         let file = disk::lock_file(self.place(name)).map_err(|error| self.failed("open the lock file", name, error))?;
         let is_locked = disk::try_lock(&file, &self.path_of(name)).map_err(|error| self.failed("lock", name, error))?;
         Ok(is_locked.then_some(file))
     }
 
-    /// Whether others than the owner may change what is here.
+    /// Whether other users than the owner can write to this directory.
     pub(crate) fn is_writable_by_others(&self) -> bool {
         fs::fstat(&self.handle).is_ok_and(|found| found.st_mode & 0o022 != 0)
     }
@@ -221,29 +220,30 @@ impl Folder {
 fn is_temporary(name: &str) -> bool {
     let middle = name.strip_prefix(TEMPORARY.0).and_then(|rest| rest.strip_suffix(TEMPORARY.1));
     middle.is_some_and(|middle| {
-        middle.len() == disk::UNFORESEEN && middle.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        middle.len() == disk::UNIQUE_LENGTH && middle.bytes().all(|byte| byte.is_ascii_alphanumeric())
     })
 }
 
-/// Where this updater has removed what others left unfinished: once is enough, however many files go there.
+/// The directories in which this updater has removed abandoned files, so that it does so once for each directory.
 #[derive(Debug, Default)]
-pub(crate) struct Tidied(Mutex<BTreeSet<PathBuf>>);
+pub(crate) struct CleanedDirs(Mutex<BTreeSet<PathBuf>>);
 
-impl Tidied {
-    /// Removes it, the first time. A folder that cannot be listed can be written to all the same.
-    pub(crate) fn tidy(&self, folder: &Folder) {
+impl CleanedDirs {
+    /// Removes abandoned files from `folder`, the first time. A directory that cannot be listed may still be writable,
+    /// so errors are ignored.
+    pub(crate) fn clean_once(&self, folder: &Folder) {
         if self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.path.clone()) {
             let _ = folder.remove_leftovers();
         }
     }
 }
 
-/// Who may read a file may pass through its directory.
+/// Returns the mode of the directory for files of this mode.
 fn passable(mode: u32) -> u32 {
     if mode == PRIVATE { 0o700 } else { 0o777 }
 }
 
-/// A file that is not whole yet; it is removed again unless it is finished.
+/// A temporary file. It is removed unless it is finished.
 #[derive(Debug)]
 pub(crate) struct Temporary {
     pub(crate) file: NewFile,
@@ -252,12 +252,12 @@ pub(crate) struct Temporary {
 }
 
 impl Temporary {
-    /// An operation on this file failed.
+    /// Returns the error of a failed operation on this file.
     pub(crate) fn failed(&self, operation: &'static str, error: io::Error) -> LocalError {
         LocalError::new(operation, &self.path, error)
     }
 
-    /// Gives the file its name in the folder that it was made in, durably.
+    /// Renames the file to `name` in the directory in which it was created, durably.
     pub(crate) fn finish(mut self, folder: &Folder, name: &str) -> Result<(), LocalError> {
         self.file.sync().map_err(|error| folder.failed("sync", name, error))?;
         disk::rename(folder.place(self.path.file_name().unwrap_or_default()), folder.place(name))
@@ -270,7 +270,7 @@ impl Temporary {
 impl Drop for Temporary {
     fn drop(&mut self) {
         if !self.is_finished {
-            // Where it stays, the next one under the lock removes it.
+            // If this fails, a later process removes the file.
             let _ = disk::remove(&self.path);
         }
     }
@@ -387,10 +387,10 @@ mod tests {
     fn leftovers_are_removed_the_first_time_that_something_goes_there() {
         let (_dir, folder) = folder();
         let leftover = folder.path_of(".lastmile-0123456789ab.part");
-        let tidied = Tidied::default();
+        let cleaned_dirs = CleanedDirs::default();
         for stays in [false, true] {
             std::fs::write(&leftover, b"half").unwrap();
-            tidied.tidy(&folder);
+            cleaned_dirs.clean_once(&folder);
             assert_eq!(leftover.exists(), stays);
         }
     }
@@ -398,7 +398,7 @@ mod tests {
     #[cfg(feature = "faults")]
     #[test]
     fn a_file_is_durable_before_it_has_its_name_and_its_name_afterwards() {
-        use crate::disk::Call::{Create, Remove, Rename, Sync, SyncFolder, Write};
+        use crate::disk::Syscall::{Create, Remove, Rename, Sync, SyncFolder, Write};
         let (dir, folder) = folder();
         let armed = crate::faults::arm(dir.path(), usize::MAX, crate::faults::Fault::Die);
         folder.write("x", b"1", PRIVATE).unwrap();

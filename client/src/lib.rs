@@ -4,7 +4,6 @@
 #[cfg(not(unix))]
 compile_error!("lastmile-client needs a Unix system: it opens files without following links");
 
-mod ahead;
 #[cfg(test)]
 mod api_tests;
 pub mod blocking;
@@ -14,62 +13,52 @@ mod builder;
 #[doc(hidden)]
 pub mod cli;
 mod clock;
-#[cfg(feature = "http")]
-mod decode;
-mod directory;
 // Shared with the repository tool.
 #[doc(hidden)]
 pub mod disk;
 mod download;
 mod driver;
 mod error;
+mod event;
 #[cfg(feature = "faults")]
 #[doc(hidden)]
 pub mod faults;
-mod fetch;
-mod file;
 mod folder;
-#[cfg(feature = "http")]
-mod http;
-mod large;
-mod mirrors;
-mod opening;
-mod progress;
-#[cfg(feature = "cli")]
-mod repositories;
-mod retry;
-mod road;
+mod net;
 mod session;
-mod sink;
-mod stamp;
+mod start;
 mod store;
 #[cfg(test)]
 mod test_repository;
 #[cfg(test)]
 mod test_server;
-#[cfg(feature = "http")]
-mod tls;
+mod update_context;
 mod updater;
 
 pub use builder::UpdaterBuilder;
 pub use bytes::Bytes;
-pub use directory::DirectoryStore;
 pub use error::{Error, LocalError, MirrorFailure, MirrorReason, NetworkError, Refusal, RefusedError};
-#[doc(hidden)]
-pub use fetch::url_of;
-pub use fetch::{Fetch, FetchByScheme, FetchError, Response};
-pub use file::FileFetch;
 pub use futures_util::future::BoxFuture;
 pub use futures_util::stream::BoxStream;
+#[doc(hidden)]
+pub use net::fetch::url_of;
+pub use net::fetch::{Fetch, FetchError, Response};
+pub use net::file::FileFetch;
 #[cfg(feature = "http")]
-pub use http::{HttpFetch, HttpSettings, ProxyChoice};
+pub use net::http::{HttpFetch, HttpSettings, ProxyChoice};
+pub use net::scheme::FetchByScheme;
 // Shared with the repository tool.
+pub use event::{Event, EventSink, Progress, Transfer};
 #[doc(hidden)]
 pub use lastmile_cli_support::text;
 /// What metadata is and when to trust it.
 pub use lastmile_metadata as metadata;
-pub use progress::{Notice, Notify, Progress, Transfer};
-pub use retry::Patience;
+pub use net::retry::RetryPolicy;
+/// Where TLS gets its cryptography, for [`HttpFetch::with_provider`].
+#[cfg(feature = "http")]
+pub use rustls::crypto::CryptoProvider;
 pub use session::Session;
-pub use store::{MemoryStore, Store, StoreLock, StoredFile};
+pub use store::directory::DirectoryStore;
+pub use store::memory::MemoryStore;
+pub use store::{Store, StoreLock, StoredFile};
 pub use updater::Updater;

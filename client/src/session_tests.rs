@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::error::RefusedError;
-use crate::http::{HttpFetch, HttpSettings, ProxyChoice};
-use crate::store::MemoryStore;
+use crate::net::http::{HttpFetch, HttpSettings, ProxyChoice};
+use crate::store::memory::MemoryStore;
 use crate::test_repository::{DELAY, FarAway, TestRepository, expires, key_object, keyid, now, root, sign};
 use crate::test_server::Server;
 use crate::updater::Updater;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::builder::UpdaterBuilder;
-use crate::fetch::{Fetch, FetchError, Response};
+use crate::net::fetch::{Fetch, FetchError, Response};
 use crate::updater::Updater;
 
 /// What a mirror says to one URL.

@@ -5,136 +5,128 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use lastmile_metadata::{Request, ReusableTargets, RoleName, Stage, UpdateRoot};
 
-use crate::builder::UpdaterBuilder;
-use crate::clock::{doubt, now};
+use crate::clock::{now, warn_if_clock_wrong};
 use crate::driver::{Driver, Source};
 use crate::error::Error;
-use crate::opening::{Opened, open};
-use crate::road::Road;
 use crate::session::Session;
+use crate::start::Start;
 use crate::store::StoredFile;
+use crate::update_context::UpdateContext;
 
 /// Updates the trusted metadata of one repository.
 ///
-/// Made once, used as often as wanted; every [`refresh`](Updater::refresh) is an update cycle of its
-/// own with its own start time.
+/// It can be used any number of times. Every [`refresh`](Updater::refresh) is an update cycle with its own start time.
 #[derive(Clone)]
 pub struct Updater {
-    pub(crate) road: Arc<Road>,
+    pub(crate) context: Arc<UpdateContext>,
     pub(crate) shipped_root: Arc<[u8]>,
     pub(crate) known: Option<ReusableTargets>,
 }
 
 impl Updater {
-    /// An updater that trusts `shipped_root`, the bytes of a `root.json` that came with the program
-    /// or from the maintainers themselves, and never from the repository.
-    pub fn builder(shipped_root: impl Into<Vec<u8>>) -> UpdaterBuilder {
-        UpdaterBuilder::new(shipped_root.into())
-    }
-
-    /// Checks the shipped root and readies the store, without a request.
+    /// Checks the shipped root and initializes the store, without a request.
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`] where the shipped root is not signed by its own keys,
-    /// [`Error::Local`] where the store belongs to another repository or cannot be written.
+    /// [`Error::Refused`] if the shipped root is not signed by its own keys, [`Error::Local`] if the store belongs to
+    /// another repository or cannot be written.
     pub async fn prepare(&self) -> Result<(), Error> {
         self.prepare_at(now()).await
     }
 
-    /// Like [`prepare`](Updater::prepare), at a time that the caller chooses.
+    /// Like [`prepare`](Updater::prepare), but at `time` instead of the time of the clock.
     ///
     /// # Errors
     ///
     /// As [`prepare`](Updater::prepare).
     pub async fn prepare_at(&self, time: DateTime<Utc>) -> Result<(), Error> {
-        let _lock = self.road.lock().await?;
-        let opened = open(&self.road, &self.shipped_root, time)?;
-        opened.settle(&self.road, &self.shipped_root, None)?;
+        let _lock = self.context.lock().await?;
+        let start = Start::read(&self.context, &self.shipped_root, time)?;
+        start.initialize(&self.context, &self.shipped_root, None)?;
         Ok(())
     }
 
-    /// Runs one update cycle (spec 5.1 to 5.6). All of it is judged at one time: what the clock of this machine shows
-    /// when it starts.
+    /// Runs one update cycle (spec 5.1 to 5.6). All metadata is verified at one time: the time of this machine's clock
+    /// when the cycle starts.
     ///
     /// # Errors
     ///
-    /// Whatever the [`Error`], what was trusted before stays trusted, and a later refresh starts from there.
+    /// After any [`Error`], what was trusted before stays trusted, and a later refresh continues from there.
     ///
     /// # Cancellation
     ///
-    /// The future can be dropped at any time, and the lock of the store is then free. Every file that became trusted
-    /// before is kept; the next refresh starts from there.
+    /// The future can be dropped at any time. The lock of the store is then released, every file that became trusted
+    /// stays stored, and the next refresh continues from there.
     pub async fn refresh(&self) -> Result<Session, Error> {
         self.refresh_at(now()).await
     }
 
-    /// Like [`refresh`](Updater::refresh), but judges everything at `time` instead of the clock's time: for tests, for
-    /// machines whose clock is set in another way, and for several repositories that are to be judged at one time.
+    /// Like [`refresh`](Updater::refresh), but verifies everything at `time` instead of the time of the clock. This is
+    /// for tests, for machines with another source of time, and for verifying several repositories at the same time.
     ///
-    /// A time in the past accepts metadata that has expired.
+    /// With a time in the past, metadata that has expired since is accepted.
     ///
     /// # Errors
     ///
     /// As [`refresh`](Updater::refresh).
     pub async fn refresh_at(&self, time: DateTime<Utc>) -> Result<Session, Error> {
-        let _lock = self.road.lock().await?;
-        self.road.mirrors.forgive();
-        let opened = open(&self.road, &self.shipped_root, time)?;
-        opened.settle(&self.road, &self.shipped_root, Some(time))?;
-        self.judged_at(time, Source::MirrorsAndStore, opened).await
+        let _lock = self.context.lock().await?;
+        self.context.mirrors.reset();
+        let start = Start::read(&self.context, &self.shipped_root, time)?;
+        start.initialize(&self.context, &self.shipped_root, Some(time))?;
+        self.session_at(time, Source::MirrorsAndStore, start).await
     }
 
-    /// Verifies again what is trusted already, from the shipped root on, without a request and without a change to the
-    /// store (decision D5). It is judged at the time that the clock of this machine shows.
+    /// Verifies the stored metadata again, from the shipped root on, without a request and without changing the store
+    /// (decision D5). It is verified at the time of this machine's clock.
     ///
     /// # Errors
     ///
-    /// As [`refresh`](Updater::refresh); [`Error::Refused`] where something has expired, [`Error::State`] where
-    /// something was never fetched.
+    /// As [`refresh`](Updater::refresh); [`Error::Refused`] if a role has expired, [`Error::State`] if a role was never
+    /// fetched.
     pub async fn offline(&self) -> Result<Session, Error> {
         self.offline_at(now()).await
     }
 
-    /// Like [`offline`](Updater::offline), but judges everything at `time`.
+    /// Like [`offline`](Updater::offline), but verifies everything at `time`.
     ///
     /// # Errors
     ///
     /// As [`offline`](Updater::offline).
     pub async fn offline_at(&self, time: DateTime<Utc>) -> Result<Session, Error> {
-        let _lock = self.road.lock().await?;
-        let opened = open(&self.road, &self.shipped_root, time)?;
-        self.judged_at(time, Source::Store, opened).await
+        let _lock = self.context.lock().await?;
+        let start = Start::read(&self.context, &self.shipped_root, time)?;
+        self.session_at(time, Source::Store, start).await
     }
 
-    async fn judged_at(&self, now: DateTime<Utc>, source: Source, opened: Opened) -> Result<Session, Error> {
-        let before = opened.refreshed();
-        let session = self.drive_all(source, opened).await;
-        doubt(&self.road, now, before, session.as_ref().err());
+    async fn session_at(&self, now: DateTime<Utc>, source: Source, start: Start) -> Result<Session, Error> {
+        let before = start.last_refresh();
+        let session = self.drive_all(source, start).await;
+        warn_if_clock_wrong(&self.context, now, before, session.as_ref().err());
         session
     }
 
-    async fn drive_all(&self, source: Source, opened: Opened) -> Result<Session, Error> {
-        let Opened { start, floors, floors_lost, .. } = opened;
-        let mut driver = Driver::resuming(&self.road, source, floors, floors_lost);
-        // Needed whatever the roots say, and never versioned: asked for beside the first of them.
-        driver.expect(&Request::timestamp(&self.road.limits));
-        let timestamp = driver.drive::<UpdateRoot>(start.reusing(self.known.clone())).await?;
+    async fn drive_all(&self, source: Source, start: Start) -> Result<Session, Error> {
+        let Start { stage, floors, floors_lost, .. } = start;
+        let mut driver = Driver::resuming(&self.context, source, floors, floors_lost);
+        // The timestamp is needed in any case and has no version in its name, so it is prefetched with the next root.
+        driver.queue(&Request::timestamp(&self.context.limits));
+        let timestamp = driver.drive::<UpdateRoot>(stage.reusing(self.known.clone())).await?;
         if timestamp.forgets_stored() && source != Source::Store {
-            // 5.3.11: the floors, written last, say that it is done.
-            self.road.store.remove(&StoredFile::Role(RoleName::TIMESTAMP))?;
-            self.road.store.remove(&StoredFile::Role(RoleName::SNAPSHOT))?;
+            // 5.3.11: the floors are written last, and record that the rest is done.
+            self.context.store.remove(&StoredFile::Role(RoleName::TIMESTAMP))?;
+            self.context.store.remove(&StoredFile::Role(RoleName::SNAPSHOT))?;
             driver.complete_floors();
         }
         driver.keep_floors(timestamp.floors())?;
         let snapshot = driver.drive(timestamp).await?;
         let targets = driver.drive(snapshot).await?;
-        // A lost record has now been made again from the stored copies.
+        // All floors are now known again from the stored copies, so a lost record can be written.
         driver.complete_floors();
         driver.keep_floors(targets.floors())?;
         let trusted = driver.drive(targets).await?;
         driver.keep_root(trusted.root().bytes())?;
-        Ok(Session::new(Arc::clone(&self.road), trusted, source))
+        Ok(Session::new(Arc::clone(&self.context), trusted, source))
     }
 }
 

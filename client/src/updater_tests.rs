@@ -7,11 +7,11 @@ use chrono::TimeDelta;
 use lastmile_metadata::{ErrorKind, TargetPath};
 
 use super::*;
-use crate::directory::DirectoryStore;
 use crate::error::{Refusal, RefusedError};
-use crate::fetch::FetchError;
-use crate::progress::{Notice, Notify};
-use crate::retry::Patience;
+use crate::event::{Event, EventSink};
+use crate::net::fetch::FetchError;
+use crate::net::retry::RetryPolicy;
+use crate::store::directory::DirectoryStore;
 use crate::test_repository::{TestRepository, now, root};
 
 fn updater(repository: &TestRepository, dir: &Path) -> Updater {
@@ -175,8 +175,8 @@ async fn w_5_2_3_a_hidden_root_does_not_bring_back_the_shipped_one() {
 #[tokio::test(start_paused = true)]
 async fn d6_every_mirror_gets_its_chance_and_is_named_with_its_reason() {
     let repository = TestRepository::new();
-    let patience = Patience { retries: 1, ..Patience::default() };
-    let builder = repository.updater().mirror("http://b/", "http://b/t/").patience(patience);
+    let retry_policy = RetryPolicy { retries: 1, ..RetryPolicy::default() };
+    let builder = repository.updater().mirror("http://b/", "http://b/t/").retry_policy(retry_policy);
     let updater = builder.build().unwrap();
     repository.answer("http://a/timestamp.json", Ok(b"{}".to_vec()));
     repository.answer("http://b/2.root.json", Err(FetchError::Status(503)));
@@ -278,11 +278,11 @@ async fn an_older_session_leaves_what_a_newer_one_keeps() {
 }
 
 #[derive(Clone, Default)]
-struct Noted(Arc<Mutex<Vec<Notice>>>);
+struct Noted(Arc<Mutex<Vec<Event>>>);
 
-impl Notify for Noted {
-    fn notify(&self, notice: &Notice) {
-        self.0.lock().unwrap().push(notice.clone());
+impl EventSink for Noted {
+    fn handle(&self, event: &Event) {
+        self.0.lock().unwrap().push(event.clone());
     }
 }
 
@@ -291,12 +291,12 @@ async fn d4_a_clock_that_steps_back_is_told_and_blocks_nothing() {
     let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
     let noted = Noted::default();
     let store = DirectoryStore::open(dir.path()).unwrap();
-    let updater = repository.updater().store(store).notify(noted.clone()).build().unwrap();
+    let updater = repository.updater().store(store).event_sink(noted.clone()).build().unwrap();
     updater.refresh_at(now()).await.unwrap();
     let earlier = now() - TimeDelta::days(1);
     updater.refresh_at(earlier).await.unwrap();
     updater.refresh_at(earlier).await.unwrap();
-    assert_eq!(*noted.0.lock().unwrap(), [Notice::ClockSteppedBack { now: earlier, before: now() }]);
+    assert_eq!(*noted.0.lock().unwrap(), [Event::ClockSteppedBack { now: earlier, before: now() }]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -306,11 +306,11 @@ async fn a_held_lock_is_waited_for_and_told_once() {
     let other = DirectoryStore::open(dir.path()).unwrap();
     let held = crate::store::Store::try_lock(&other).unwrap();
     let store = DirectoryStore::open(dir.path()).unwrap();
-    let builder = repository.updater().store(store).notify(noted.clone());
+    let builder = repository.updater().store(store).event_sink(noted.clone());
     let updater = builder.lock_wait(std::time::Duration::from_secs(3)).build().unwrap();
     let error = updater.refresh_at(now()).await.err().unwrap();
     assert!(matches!(error, Error::Local(_)));
-    assert!(matches!(noted.0.lock().unwrap().as_slice(), [Notice::Waiting { .. }]));
+    assert!(matches!(noted.0.lock().unwrap().as_slice(), [Event::Waiting { .. }]));
     drop(held);
     updater.refresh_at(now()).await.unwrap();
 }
@@ -397,12 +397,12 @@ async fn a_timestamp_that_no_mirror_has_is_a_matter_of_the_road() {
 /// Its second mirror answers so much later.
 struct Late(TestRepository, std::time::Duration);
 
-impl crate::fetch::Fetch for Late {
+impl crate::net::fetch::Fetch for Late {
     fn fetch(
         &self,
         url: &str,
         offset: u64,
-    ) -> futures_util::future::BoxFuture<'_, Result<crate::fetch::Response, FetchError>> {
+    ) -> futures_util::future::BoxFuture<'_, Result<crate::net::fetch::Response, FetchError>> {
         let (answer, late) = (self.0.fetch(url, offset), url.starts_with("http://b/"));
         Box::pin(async move {
             tokio::time::sleep(if late { self.1 } else { std::time::Duration::ZERO }).await;

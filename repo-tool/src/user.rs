@@ -276,7 +276,7 @@ impl UserConfig {
         let entry = entry.and_then(Item::as_table_mut);
         change(entry.ok_or_else(|| self.invalid(ConfigError::NoTable { section }))?);
         let create = |path: &Path| disk::create(path, 0o600);
-        let (mut file, new) = disk::unforeseen(folder, ".config-", "", create)
+        let (mut file, new) = disk::create_unique(folder, ".config-", "", create)
             .map_err(|error| Error::file("create a file in", folder, error))?;
         let written = file.write_all(document.to_string().as_bytes()).and_then(|()| file.sync());
         let replaced = written.and_then(|()| disk::rename(&new, path));

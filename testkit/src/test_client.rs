@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, Utc};
 use lastmile_client::{
-    BoxFuture, DirectoryStore, Error, Fetch, FetchError, HttpFetch, HttpSettings, Notice, Notify, Patience, Response,
-    Session, Store, Updater,
+    BoxFuture, DirectoryStore, Error, Event, EventSink, Fetch, FetchError, HttpFetch, HttpSettings, Response,
+    RetryPolicy, Session, Store, Updater,
 };
 use lastmile_metadata::{Limits, TargetFile, TargetPath};
 use tempfile::TempDir;
@@ -45,13 +45,13 @@ pub struct TestClient {
     shipped: Vec<u8>,
     folder: TempDir,
     mirrors: Mutex<Vec<FakeNetwork>>,
-    notices: Arc<Mutex<Vec<Notice>>>,
+    events: Arc<Mutex<Vec<Event>>>,
     /// The time at which updates are judged. At first 2030-01-01T00:00:00Z.
     pub now: DateTime<Utc>,
     /// The limits of what is read. At first those of `lastmile-client`.
     pub limits: Limits,
     /// Retries and timeouts. At first those of `lastmile-client`, but without retries.
-    pub patience: Patience,
+    pub retry_policy: RetryPolicy,
     /// Whether names of targets contain hashes in repositories with consistent snapshots. At first true.
     pub hash_prefixes: bool,
     /// The URL of a server, ending in `/`, to use over HTTP instead of the fake network, and the settings for it.
@@ -80,10 +80,10 @@ impl TestClient {
             shipped: root,
             folder: temporary_dir(),
             mirrors: Mutex::new(vec![network.clone()]),
-            notices: Arc::default(),
+            events: Arc::default(),
             now: time("2030-01-01T00:00:00Z"),
             limits: Limits::default(),
-            patience: Patience { retries: 0, ..Patience::default() },
+            retry_policy: RetryPolicy { retries: 0, ..RetryPolicy::default() },
             hash_prefixes: true,
             http: None,
         };
@@ -98,7 +98,7 @@ impl TestClient {
             shipped: self.shipped.clone(),
             folder: temporary_dir(),
             mirrors: Mutex::new(self.mirrors()),
-            notices: Arc::default(),
+            events: Arc::default(),
             limits: self.limits.clone(),
             http: self.http.clone(),
             ..*self
@@ -161,13 +161,13 @@ impl TestClient {
             Some((_, settings)) => builder.fetch(HttpFetch::new(settings).expect("usable HTTP settings")),
             None => builder.fetch(Mirrors(mirrors)),
         };
-        let notices = Arc::clone(&self.notices);
+        let events = Arc::clone(&self.events);
         builder
             .store(store)
             .limits(self.limits.clone())
-            .patience(self.patience)
+            .retry_policy(self.retry_policy)
             .hash_prefixed_targets(self.hash_prefixes)
-            .notify(RecordNotices(notices))
+            .event_sink(RecordEvents(events))
             .build()
             .expect("usable settings")
     }
@@ -175,7 +175,7 @@ impl TestClient {
     /// A runtime whose timers pass at once on the fake network. With retries they run in real time: a paused clock would
     /// reach the deadline while a thread writes a part of a target.
     fn runtime(&self) -> Runtime {
-        let paused = self.http.is_none() && self.patience.retries == 0;
+        let paused = self.http.is_none() && self.retry_policy.retries == 0;
         let mut builder = Builder::new_current_thread();
         #[cfg(feature = "paused-time")]
         builder.start_paused(paused);
@@ -297,8 +297,8 @@ impl TestClient {
 
     /// Returns what the client reported besides errors since the last call, and forgets it.
     #[must_use]
-    pub fn notices(&self) -> Vec<Notice> {
-        std::mem::take(&mut self.notices.lock().unwrap())
+    pub fn events(&self) -> Vec<Event> {
+        std::mem::take(&mut self.events.lock().unwrap())
     }
 
     /// The folder of the store.
@@ -414,11 +414,11 @@ fn copy_dir(from: &Path, to: &Path) {
 }
 
 /// Records what the client reports.
-struct RecordNotices(Arc<Mutex<Vec<Notice>>>);
+struct RecordEvents(Arc<Mutex<Vec<Event>>>);
 
-impl Notify for RecordNotices {
-    fn notify(&self, notice: &Notice) {
-        self.0.lock().unwrap().push(notice.clone());
+impl EventSink for RecordEvents {
+    fn handle(&self, event: &Event) {
+        self.0.lock().unwrap().push(event.clone());
     }
 }
 

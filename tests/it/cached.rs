@@ -8,7 +8,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use lastmile_client::{Error as ClientError, Notice};
+use lastmile_client::{Error as ClientError, Event};
 use lastmile_metadata::ErrorKind;
 use lastmile_testkit::{Repository, TestClient, TestKey, refused};
 use tempfile::TempDir;
@@ -104,7 +104,7 @@ fn d3_whatever_lies_in_the_cache_nothing_older_is_accepted_and_nothing_else_is_t
                 Ok(versions) => {
                     recovered += 1;
                     assert_eq!(versions, [2, 3, 3, 3], "{told}");
-                    let noticed = honest.notices().iter().any(|notice| matches!(notice, Notice::UnusableFile { .. }));
+                    let noticed = honest.events().iter().any(|notice| matches!(notice, Event::UnusableFile { .. }));
                     assert!(noticed || kind != "link" || !ROLES.contains(&name), "{told}: followed");
                     honest.use_network(oldest.network());
                     assert!(matches!(refused(honest.refresh()).kind, ErrorKind::Rollback { .. }), "{told}");

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use lastmile_client::{Error as ClientError, FetchError, MirrorReason, Notice};
+use lastmile_client::{Error as ClientError, Event, FetchError, MirrorReason};
 use lastmile_metadata::{ErrorKind, Limits, RoleName, Threshold};
 use lastmile_testkit::{
     Delegation, NetworkFault, Repository, TestClient, TestKey, hash, network_error, refused, time, too_long,
@@ -225,8 +225,8 @@ fn d4_a_clock_that_steps_back_is_told_and_neither_blocks_nor_lowers_anything() {
     let before = client.now;
     client.now = time("2029-06-01T00:00:00Z");
     assert_eq!(client.refresh().unwrap(), [1, 2, 2, 2]);
-    let told = Notice::ClockSteppedBack { now: client.now, before };
-    assert!(client.notices().contains(&told));
+    let told = Event::ClockSteppedBack { now: client.now, before };
+    assert!(client.events().contains(&told));
     client.use_network(younger(&repository).network());
     assert!(matches!(refused(client.refresh()).kind, ErrorKind::Rollback { .. }));
 }

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use lastmile_client::Error as ClientError;
-use lastmile_client::disk::Call;
+use lastmile_client::disk::Syscall;
 use lastmile_client::faults::{Fault, arm};
 use lastmile_metadata::ErrorKind;
 use lastmile_testkit::{Repository, TestClient, TestKey, Versions, refused};
@@ -28,12 +28,12 @@ struct Scene<'a> {
 }
 
 /// The faults that make a difference at a call.
-fn faults(call: Call) -> Vec<Fault> {
+fn faults(call: Syscall) -> Vec<Fault> {
     let mut faults = vec![Fault::Die];
-    if call == Call::Write {
+    if call == Syscall::Write {
         faults.push(Fault::Torn);
     }
-    if matches!(call, Call::Rename | Call::SyncFolder | Call::Remove) {
+    if matches!(call, Syscall::Rename | Syscall::SyncFolder | Syscall::Remove) {
         faults.push(Fault::Power);
     }
     let [full, .., read_only, _] = Fault::ERRORS;

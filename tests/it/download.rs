@@ -176,7 +176,7 @@ fn w_5_7_3_1_a_transfer_that_breaks_off_is_resumed_and_the_whole_is_verified() {
     let repository = repository("big", &content);
     repository.network().fault_times(&location("big", &content), NetworkFault::Truncated(12_345), 2);
     let mut client = TestClient::new(&repository);
-    client.patience.retries = 2;
+    client.retry_policy.retries = 2;
     assert_eq!(client.get("big").unwrap(), content);
 }
 

@@ -35,7 +35,8 @@ fn hidden<'t>(line: &'t str, kind: &str) -> Option<&'t str> {
 
 /// The commands of a document in their order.
 fn steps(text: &str) -> Vec<Step> {
-    let (mut steps, mut is_skipped, mut is_inside, mut goes_on): (Vec<Step>, _, _, _) = (Vec::new(), false, false, false);
+    let (mut steps, mut is_skipped, mut is_inside, mut goes_on): (Vec<Step>, _, _, _) =
+        (Vec::new(), false, false, false);
     for (number, line) in text.lines().enumerate() {
         let new = |command: &str, is_shown| {
             let command = command.to_owned();
@@ -74,7 +75,8 @@ fn script(steps: &[Step]) -> String {
             // It serves until the document ends.
             true => {
                 let command = &step.command;
-                let wait = "for _ in $(seq 200); do grep -q ^targets: serve.log && break; sleep 0.1; done; cat serve.log";
+                let wait =
+                    "for _ in $(seq 200); do grep -q ^targets: serve.log && break; sleep 0.1; done; cat serve.log";
                 writeln!(script, "{command} >serve.log 2>&1 &\n{wait}").unwrap();
             }
             false => writeln!(script, "{}", step.command).unwrap(),
@@ -146,7 +148,12 @@ fn run(document: &str) {
     let programs = program("lastmile-repo");
     let path = format!("{}:{}", programs.parent().unwrap().display(), std::env::var("PATH").unwrap());
     let mut bash = Command::new("timeout");
-    bash.args(["120", "bash", "-c"]).arg(script(&steps)).current_dir(folder.path()).env_clear().env("PATH", path).env("TZ", "UTC");
+    bash.args(["120", "bash", "-c"])
+        .arg(script(&steps))
+        .current_dir(folder.path())
+        .env_clear()
+        .env("PATH", path)
+        .env("TZ", "UTC");
     bash.env("HOME", folder.path().join("home")).env("LASTMILE_PASS_PHRASE", "a pass-phrase for the guide");
     let output = bash.env("NO_PROXY", "*").output().unwrap();
 
@@ -198,7 +205,8 @@ fn output_is_compared_line_by_line_with_gaps_where_the_document_leaves_something
     ] {
         assert!(all_fit(&lines(shown), &printed), "{shown}");
     }
-    for shown in ["root: version 2\n…\ndone", "root: version 1\n…\ndone\nmore", "root: version 1", "expires\n…", ""] {
+    for shown in ["root: version 2\n…\ndone", "root: version 1\n…\ndone\nmore", "root: version 1", "expires\n…", ""]
+    {
         assert!(!all_fit(&lines(shown), &printed), "{shown}");
     }
 }
@@ -206,7 +214,8 @@ fn output_is_compared_line_by_line_with_gaps_where_the_document_leaves_something
 #[test]
 fn comments_prepare_and_leave_out_and_commands_go_on_over_lines() {
     let text = "<!-- before: touch a -->\n```console\n$ cat \\\n  a\nnothing\n```\n<!-- not run: a reason -->\n```console\n$ b\n```\n\n```console\n$ c\n```\n";
-    let found: Vec<_> = steps(text).into_iter().map(|step| (step.line, step.command, step.shown, step.is_shown)).collect();
+    let found: Vec<_> =
+        steps(text).into_iter().map(|step| (step.line, step.command, step.shown, step.is_shown)).collect();
     let step = |line, command: &str, shown: &[&str], is_shown| {
         (line, command.to_owned(), shown.iter().map(ToString::to_string).collect::<Vec<_>>(), is_shown)
     };

@@ -51,7 +51,10 @@ fn keys_and_metadata_reach_no_file_no_network_and_no_clock() {
 fn keys_alone_names_signature_libraries() {
     for package in ["metadata", "client", "repo-tool", "xtask"] {
         for library in ["ed25519", "p256", "p384", "rsa", "ring", "aws-lc", "ecdsa"] {
-            let named = manifest(package).lines().any(|line| {
+            let manifest = manifest(package);
+            // Features of the client are named after the providers of TLS that they enable.
+            let sections = manifest.split("\n[").filter(|section| !section.starts_with("features]"));
+            let named = sections.flat_map(str::lines).any(|line| {
                 let name = line.split(['.', '=', ' ']).next().unwrap_or_default();
                 name == library || name.starts_with(&format!("{library}-"))
             });
@@ -116,8 +119,8 @@ fn one_module_lets_a_stage_judge() {
 fn metadata_alone_is_decoded() {
     let ends = |places: Vec<String>, name: &str| places.len() == 1 && places[0].ends_with(name);
     assert!(ends(places("client", "decoded(coding, "), "http.rs"));
-    assert!(ends(places("client", ".fetch.fetch_metadata("), "road.rs"));
-    assert!(ends(places("client", "road.fetch_metadata("), "driver.rs"));
+    assert!(ends(places("client", "= fetch.fetch_metadata("), "attempt.rs"));
+    assert!(ends(places("client", "= fetch_metadata("), "driver.rs"));
 }
 
 /// The calls that change a disk are in clippy's list. A lint sees no flags: those with which `open` changes one are looked
@@ -147,7 +150,7 @@ fn one_file_changes_the_disk() {
         "Lock",
         "Share",
     ] {
-        assert!(disk.contains(&format!("meet(Call::{call},")), "{call}");
+        assert!(disk.contains(&format!("inject_fault(Syscall::{call},")), "{call}");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use lastmile_client::{HttpSettings, Notice, ProxyChoice};
+use lastmile_client::{Event, HttpSettings, ProxyChoice};
 use lastmile_metadata::{ErrorKind, format_time, parse_time};
 use lastmile_testkit::{Answer, Repository, Server, TestClient, refused, time};
 use lastmile_tests::{judge_targets, malformed};
@@ -80,14 +80,14 @@ fn a_clock_that_is_ahead_is_named_with_all_that_is_known_about_the_time() {
     let settings = HttpSettings { proxy: ProxyChoice::Direct, ..HttpSettings::default() };
     client.http = Some((server.url(), settings));
     client.refresh().unwrap();
-    assert_eq!(client.notices(), [], "the server's clock is a day ahead, which tells nothing");
+    assert_eq!(client.events(), [], "the server's clock is a day ahead, which tells nothing");
     let (good, files) = (client.now, client.files());
     let ahead = time("2050-06-01T00:00:00Z");
     client.now = ahead;
     let verdict = refused(client.refresh());
     assert_eq!(verdict.to_string(), "root: expired at 2040-01-01T00:00:00Z; your clock says 2050-06-01T00:00:00Z");
-    let told = Notice::ClockInDoubt { now: ahead, server: Some(time("2030-01-02T00:00:00Z")), before: Some(good) };
-    assert_eq!(client.notices(), std::slice::from_ref(&told));
+    let told = Event::ClockInDoubt { now: ahead, server: Some(time("2030-01-02T00:00:00Z")), before: Some(good) };
+    assert_eq!(client.events(), std::slice::from_ref(&told));
     assert!(
         told.to_string().starts_with(
             "your clock says 2050-06-01T00:00:00Z, the server's says 2030-01-02T00:00:00Z, yours said \
@@ -98,7 +98,7 @@ fn a_clock_that_is_ahead_is_named_with_all_that_is_known_about_the_time() {
     // Put right, it goes on where it was.
     client.now = good;
     assert_eq!(client.refresh().unwrap(), [1, 1, 1, 1]);
-    assert_eq!(client.notices(), [Notice::ClockSteppedBack { now: good, before: ahead }]);
+    assert_eq!(client.events(), [Event::ClockSteppedBack { now: good, before: ahead }]);
     assert_eq!(client.files(), files);
 }
 
@@ -111,8 +111,8 @@ fn a_clock_that_is_behind_is_told_even_though_everything_looks_fresh() {
     client.http = Some((server.url(), settings));
     client.now = time("1970-01-01T00:00:00Z");
     client.refresh().unwrap();
-    let told = Notice::ClockInDoubt { now: client.now, server: Some(time("2030-01-02T00:00:00Z")), before: None };
-    assert_eq!(client.notices(), [told]);
+    let told = Event::ClockInDoubt { now: client.now, server: Some(time("2030-01-02T00:00:00Z")), before: None };
+    assert_eq!(client.events(), [told]);
 }
 
 #[test]
@@ -139,5 +139,5 @@ fn offline_what_has_expired_is_told_with_the_time_of_the_last_refresh() {
     let before = Some(client.now);
     client.now = time("2050-06-01T00:00:00Z");
     assert!(matches!(refused(client.offline()).kind, ErrorKind::Expired { .. }));
-    assert_eq!(client.notices(), [Notice::ClockInDoubt { now: client.now, server: None, before }]);
+    assert_eq!(client.events(), [Event::ClockInDoubt { now: client.now, server: None, before }]);
 }

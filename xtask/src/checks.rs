@@ -21,6 +21,7 @@ pub(crate) fn run(project: &Path) -> bool {
     steps.command("keys, metadata without features", cargo(project, &lean).args(["--", "-D", "warnings"]));
     let lean = ["clippy", "--locked", "--no-default-features", "-p", "lastmile-client"];
     steps.command("client without features", cargo(project, &lean).args(["--", "-D", "warnings"]));
+    steps.run("client with ring", || client_with_ring(project));
     // Tests start the programs and the examples themselves. Built beside the tests they have the same dependencies with
     // the same features; built before them, a quarter of all would be built twice.
     let programs = ["build", "--locked", "--workspace", "--all-features", "--bins", "--examples", "--tests"];
@@ -43,7 +44,15 @@ pub(crate) fn run(project: &Path) -> bool {
 }
 
 /// The crates that are published.
-const PUBLISHED: [&str; 4] = ["lastmile-cli-support", "lastmile-keys", "lastmile-metadata", "lastmile-client"];
+const PUBLISHED: [&str; 7] = [
+    "lastmile-cli-support",
+    "lastmile-keys",
+    "lastmile-metadata",
+    "lastmile-client",
+    "lastmile-testkit",
+    "lastmile-attacks",
+    "lastmile-repo-tool",
+];
 
 /// What every published crate has beside its sources.
 const PACKAGED_FILES: [&str; 4] = ["Cargo.toml", "LICENSE-APACHE", "LICENSE-MIT", "README.md"];
@@ -66,6 +75,27 @@ fn package(project: &Path) -> Outcome {
     let mut command = cargo(project, &["package", "--locked", "--no-verify", "--allow-dirty"]);
     command.args(PUBLISHED.iter().flat_map(|name| ["-p", name]));
     status(&mut command)
+}
+
+/// An application that chooses ring builds no AWS-LC. This resolves the dependencies and compiles nothing.
+fn client_with_ring(project: &Path) -> Outcome {
+    let arguments = ["tree", "--locked", "-p", "lastmile-client", "--no-default-features", "--features", "http,ring"];
+    let mut tree = cargo(project, &arguments);
+    tree.args(["--edges", "normal,build", "--prefix", "none", "--format", "{p}"]);
+    let output = match tree.output() {
+        Ok(output) if output.status.success() => output.stdout,
+        Ok(output) => return Outcome::Failed(String::from_utf8_lossy(&output.stderr).into_owned()),
+        Err(error) => return Outcome::Failed(error.to_string()),
+    };
+    let packages = String::from_utf8_lossy(&output);
+    let has = |name: &str| packages.lines().any(|line| line.split(' ').next() == Some(name));
+    if !has("ring") {
+        return Outcome::Failed("the feature `ring` does not enable ring".to_owned());
+    }
+    if has("aws-lc-rs") || has("aws-lc-sys") {
+        return Outcome::Failed("with the feature `ring` instead of `aws-lc`, AWS-LC is still built".to_owned());
+    }
+    Outcome::Passed
 }
 
 fn test(project: &Path, arguments: &[&str]) -> Command {

@@ -8,9 +8,33 @@ use crate::style::{shown, text};
 
 /// What is declared under none of these names: a type, a trait, a module, a constant or a function.
 const NAMES: &[&str] = &[
-    "Ahead", "Arrival", "Asked", "Goal", "Hopeless", "KnownTargets", "MachineError", "Opened", "Patience", "Road", "RoadError",
-    "Sink", "Stamp", "Tidied", "ahead", "doubt", "forgive", "judged", "opened", "opening", "overtake", "paper", "road", "sink",
-    "spread", "stamp", "unforeseen",
+    "Ahead",
+    "Arrival",
+    "Asked",
+    "Goal",
+    "Hopeless",
+    "KnownTargets",
+    "MachineError",
+    "Opened",
+    "Patience",
+    "Road",
+    "RoadError",
+    "Sink",
+    "Stamp",
+    "Tidied",
+    "ahead",
+    "doubt",
+    "forgive",
+    "judged",
+    "opened",
+    "opening",
+    "overtake",
+    "paper",
+    "road",
+    "sink",
+    "spread",
+    "stamp",
+    "unforeseen",
 ];
 
 /// Phrases that occur neither in code nor in documents, in lower case; as they would be written within one line.

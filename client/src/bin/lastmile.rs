@@ -4,6 +4,9 @@ use std::process::ExitCode;
 
 use lastmile_client::cli::{World, run};
 
+#[cfg(not(any(feature = "aws-lc", feature = "ring")))]
+compile_error!("the program `lastmile` needs a cryptography provider for TLS: enable the feature `aws-lc` or `ring`");
+
 #[expect(clippy::disallowed_methods, reason = "this is where the program gets its arguments and its world")]
 fn main() -> ExitCode {
     run(std::env::args_os(), World::system()).into()

@@ -1,4 +1,4 @@
-//! The command line as it is typed; help, completions and manual pages are made from it.
+//! The definition of the command line, from which help, completions and manual pages are generated.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use lastmile_metadata::Limits;
 
-use crate::http::HttpSettings;
+use crate::net::http::HttpSettings;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -19,16 +19,16 @@ Examples:
 
 Exit codes:
   0  done
-  1  failed, by something on this machine
+  1  failed on this machine
   2  wrong usage
   3  no such target
   4  the network or the server failed
   5  refused as untrusted: signatures, versions, expiry, hashes
 
-The root file given to `trust add` must come from the maintainers themselves: everything else is
-verified from it.";
+The root file given to `trust add` must come from the maintainers through a channel you trust:
+everything else is verified from it.";
 
-/// Fetches and verifies updates under The Update Framework (TUF).
+/// Fetch and verify updates with The Update Framework (TUF).
 #[derive(Debug, Parser)]
 #[command(name = "lastmile", version, after_help = EXAMPLES, max_term_width = 100, disable_help_subcommand = true)]
 pub(super) struct Arguments {
@@ -42,12 +42,12 @@ pub(super) struct Arguments {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub(super) struct Common {
-    /// The repository's name; needed only where several are trusted
+    /// The name of the repository; required only if several are trusted
     #[arg(short, long, global = true, value_name = "NAME")]
     pub(super) repository: Option<String>,
 
-    /// Where trust and settings are kept [default: the platform's place for state, or
-    /// $LASTMILE_STATE_DIR]
+    /// The directory of trusted metadata and settings [default: $LASTMILE_STATE_DIR, or lastmile in
+    /// the user's state directory]
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(super) state_dir: Option<PathBuf>,
 
@@ -55,7 +55,7 @@ pub(super) struct Common {
     #[arg(long, global = true)]
     pub(super) json: bool,
 
-    /// No progress, notes and warnings
+    /// Do not print progress, notes or warnings
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(super) quiet: bool,
 
@@ -71,28 +71,28 @@ pub(super) struct Common {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Network options")]
 pub(super) struct Network {
-    /// How long a server may be silent
+    /// How long to wait for a silent server
     #[arg(long, global = true, hide_short_help = true, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub(super) timeout: Duration,
 
-    /// How long one file may take from one mirror; targets get more according to their length
+    /// How long to try one file on one mirror; targets get additional time for their length
     #[arg(long, global = true, hide_short_help = true, value_name = "SECONDS", default_value = "120", value_parser = seconds)]
     pub(super) deadline: Duration,
 
-    /// How often to try again what may pass
+    /// How many times to retry a temporary failure
     #[arg(long, global = true, hide_short_help = true, value_name = "N", default_value_t = 3)]
     pub(super) retries: u32,
 
-    /// The proxy for everything; `none` for no proxy [default: $HTTPS_PROXY, $HTTP_PROXY,
+    /// The proxy for all requests; `none` for no proxy [default: $HTTPS_PROXY, $HTTP_PROXY,
     /// $ALL_PROXY, $NO_PROXY]
     #[arg(long, global = true, hide_short_help = true, value_name = "URL", value_hint = ValueHint::Url)]
     pub(super) proxy: Option<String>,
 
-    /// PEM file with certificate authorities to trust besides the system's; may be repeated
+    /// PEM file of certificate authorities to trust besides the system's; can be repeated
     #[arg(long, global = true, hide_short_help = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) ca_file: Vec<PathBuf>,
 
-    /// A limit of what is read and followed, in bytes or as a count; may be repeated. Names:
+    /// Set a limit on what is read and followed, in bytes or as a count; can be repeated. Names:
     /// root_length, timestamp_length, snapshot_length, targets_length, listed_length, root_updates,
     /// roles_visited, roles_listed, delegation_depth, signatures, keys, redirects
     #[arg(long = "limit", global = true, hide_short_help = true, value_name = "NAME=VALUE", value_parser = limit)]
@@ -100,7 +100,7 @@ pub(super) struct Network {
 }
 
 impl Network {
-    /// What is limited, as it was set.
+    /// Returns all limits, with the values that were set.
     pub(super) fn all_limits(&self) -> AllLimits {
         let mut all = AllLimits::default();
         for Limit { set, value } in &self.limits {
@@ -114,7 +114,7 @@ impl Network {
     }
 }
 
-/// The limits of the judge, and those of the road that are counts as well.
+/// The limits on metadata, and those of the network that are counts.
 #[derive(Debug)]
 pub(super) struct AllLimits {
     pub(super) metadata: Limits,
@@ -127,14 +127,14 @@ impl Default for AllLimits {
     }
 }
 
-/// One limit that was raised or lowered.
+/// A limit that was set.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limit {
     set: Set,
     value: u64,
 }
 
-/// Where a limit is kept.
+/// The field of a limit.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Set {
     Bytes(fn(&mut Limits) -> &mut u64),
@@ -191,27 +191,27 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Which repositories are trusted, and from which root on
+    /// Add, list, remove or reset trusted repositories
     #[command(subcommand)]
     Trust(Trust),
 
-    /// Fetch what is new of the repository's metadata, and verify it
+    /// Fetch and verify new metadata
     Refresh,
 
-    /// Fetch targets and verify them; prints where they are
+    /// Download and verify targets, and print their paths
     #[command(after_help = "Example: lastmile get docs/guide.pdf docs/notes.txt --output downloads --jobs 2")]
     Get(Get),
 
     /// List the targets that `get` would find
     List {
-        /// Only targets whose path matches: `*` is anything within one segment, `?` one character
+        /// List only targets whose path matches; `*` matches within one segment, `?` one character
         pattern: Option<String>,
-        /// Use what is trusted already, without a request
+        /// Use the stored metadata, without a request
         #[arg(long)]
         offline: bool,
     },
 
-    /// Check that a file is a target, without a request
+    /// Check that a file on this machine is a certain target, without a request
     Verify {
         /// The file
         #[arg(value_hint = ValueHint::FilePath)]
@@ -221,21 +221,22 @@ pub(super) enum Command {
         target: String,
     },
 
-    /// What is trusted at present: versions, expiry and age of each role. The exit code is 0 when
-    /// all of it is good, 5 when something has expired or cannot be trusted, 1 otherwise
+    /// Show the version, expiry and age of each trusted role
+    ///
+    /// The exit code is 0 if all roles are good, 5 if one has expired or cannot be trusted, and 1 otherwise.
     Status {
-        /// Fail with exit code 1 when something expires within so many days
+        /// Fail with exit code 1 if a role expires within this number of days
         #[arg(long, value_name = "DAYS", default_value_t = 0)]
         within: u32,
     },
 
-    /// Print the completions for a shell
+    /// Print shell completions
     Completions {
         /// The shell
         shell: Shell,
     },
 
-    /// Print the manual page of the program, or of one command
+    /// Print the manual page of the program or of a command
     Man {
         /// The command, such as `trust add`
         command: Vec<String>,
@@ -244,75 +245,78 @@ pub(super) enum Command {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Trust {
-    /// Trust a repository, from the root that its maintainers gave you
+    /// Trust a repository, starting from the root that its maintainers gave you
     #[command(after_help = "Example: lastmile trust add example --root root.json \\\n           \
         --metadata-url https://example.org/metadata/ --targets-url https://example.org/targets/")]
     Add(Add),
 
-    /// List the repositories that are trusted
+    /// List the trusted repositories
     List,
 
-    /// Forget a repository and all that was trusted of it
+    /// Remove a repository and all its trusted metadata
     Remove {
-        /// The repository's name
+        /// The name of the repository
         name: String,
     },
 
-    /// Start anew from the shipped root: forget all versions that were seen since. Only for when
-    /// what this machine knew is damaged: an older state cannot be recognised for once
+    /// Start again from the shipped root and forget all trusted versions
+    ///
+    /// Use this only if the stored state is damaged: the next refresh cannot recognise an older state of the
+    /// repository.
     Reset {
-        /// The repository's name
+        /// The name of the repository
         name: String,
     },
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Add {
-    /// What to call the repository: letters, digits, `.`, `_` and `-`
+    /// A name for the repository: letters, digits, `.`, `_` and `-`
     pub(super) name: String,
 
-    /// The root metadata, from the maintainers themselves
+    /// The root metadata file that you got from the maintainers
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) root: PathBuf,
 
-    /// Where the metadata lies (http, https or file); may be repeated for mirrors, in the order of
+    /// The base URL of the metadata (http, https or file); repeat it for mirrors, in order of
     /// priority
     #[arg(long = "metadata-url", value_name = "URL", required = true, value_hint = ValueHint::Url)]
     pub(super) metadata_urls: Vec<String>,
 
-    /// Where the targets lie; once for each metadata URL [default: `targets/` beside a metadata URL
-    /// that ends in `/metadata/`, else below it]
+    /// The base URL of the targets, once for each metadata URL [default: `targets/` next to a
+    /// metadata URL that ends in `/metadata/`, otherwise below it]
     #[arg(long = "targets-url", value_name = "URL", value_hint = ValueHint::Url)]
     pub(super) targets_urls: Vec<String>,
 
-    /// HTTP 403 says that a file is absent: some object stores answer so
+    /// Treat HTTP 403 as "not found", as some object stores do
     #[arg(long)]
     pub(super) forbidden_means_absent: bool,
 
-    /// Targets have no hash before their names although snapshots are consistent
+    /// Fetch targets by their plain names, without the hash prefix, although the repository uses
+    /// consistent snapshots
     #[arg(long)]
     pub(super) plain_target_names: bool,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Get {
-    /// The targets' paths
+    /// The paths of the targets
     #[arg(required = true, value_name = "TARGET")]
     pub(super) targets: Vec<String>,
 
-    /// The folder below which each target gets its own path
+    /// Save each target under its own path below this folder
     #[arg(short, long, value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath)]
     pub(super) output: PathBuf,
 
-    /// Exactly this file, for a single target
+    /// Save a single target as exactly this file
     #[arg(long, value_name = "FILE", conflicts_with = "output", value_hint = ValueHint::FilePath)]
     pub(super) output_file: Option<PathBuf>,
 
-    /// How many targets to fetch at once
+    /// How many targets to download at the same time
     #[arg(short, long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(super) jobs: u16,
 
-    /// Use the metadata that is trusted already; only targets are fetched
+    /// Use the stored metadata and request only the targets
     #[arg(long)]
     pub(super) offline: bool,
 }

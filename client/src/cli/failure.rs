@@ -1,4 +1,4 @@
-//! What a failure of the library means for the command: its exit status, its kind and the hint.
+//! The exit status, kind and hint of each error of the library.
 
 use std::error::Error as _;
 

@@ -1,32 +1,32 @@
-//! What to do next after an error, in the words of this command: the library knows no options.
+//! The hint after an error, in terms of the options of this command, which the library does not know.
 
 use std::io;
 
 use lastmile_metadata::{Error as Verdict, ErrorKind, Limit};
 
 use crate::error::{Error, LocalError, NetworkError, Refusal};
-use crate::fetch::FetchError;
+use crate::net::fetch::FetchError;
 
-/// What to do next.
+/// Returns what to do next.
 pub(super) fn hint(error: &Error) -> Option<String> {
     match error {
         Error::Refused(error) => of_refusal(&error.refusal),
-        Error::Network(error) => of_road(error).map(str::to_owned),
-        Error::Local(error) => error.hint.clone().or_else(|| of_machine(error).map(str::to_owned)),
-        Error::State(Verdict { kind: ErrorKind::Absent, .. }) => {
-            Some("`lastmile refresh` fetches the top-level roles, `lastmile list` all of them".to_owned())
-        }
+        Error::Network(error) => of_network(error).map(str::to_owned),
+        Error::Local(error) => error.hint.clone().or_else(|| of_local(error).map(str::to_owned)),
+        Error::State(Verdict { kind: ErrorKind::Absent, .. }) => Some(
+            "run `lastmile refresh` to fetch the top-level roles, or `lastmile list` to fetch all roles".to_owned(),
+        ),
         Error::State(verdict) => of_verdict(&verdict.kind).map(str::to_owned),
         Error::NoSuchTarget(_) => {
-            Some("target paths are compared byte by byte; `lastmile list` shows those that there are".to_owned())
+            Some("target paths are compared byte by byte; `lastmile list` lists all of them".to_owned())
         }
         Error::TargetPath(_) | Error::TooLarge { .. } | Error::Config(_) => None,
     }
 }
 
-/// How the limit is raised.
+/// Says how to raise the limit.
 fn raising(limit: Limit) -> String {
-    format!("if the repository is known to be that large, `--limit {limit}=NUMBER` raises the limit")
+    format!("if the repository really is that large, raise the limit with `--limit {limit}=NUMBER`")
 }
 
 fn of_refusal(refusal: &Refusal) -> Option<String> {
@@ -39,8 +39,8 @@ fn of_refusal(refusal: &Refusal) -> Option<String> {
         },
         Refusal::TooLong { limit: Some(limit), .. } => return Some(raising(*limit)),
         Refusal::TooLong { limit: None, .. } => "the mirror sends more than the repository lists; try another mirror",
-        Refusal::Target { .. } => "the server sends another file than the repository lists; nothing was kept of it",
-        Refusal::Name(_) => "`--output-file` fetches it to a path that you name",
+        Refusal::Target { .. } => "the server sent another file than the repository lists; it was deleted",
+        Refusal::Name(_) => "choose another path with `--output-file`",
     };
     Some(hint.to_owned())
 }
@@ -52,49 +52,51 @@ fn of_verdict(kind: &ErrorKind) -> Option<&'static str> {
              or the clock of this machine is wrong"
         }
         ErrorKind::Rollback { .. } | ErrorKind::ListedRollback { .. } | ErrorKind::Removed { .. } => {
-            "the mirror offers an older state than was seen before; what was trusted stays so. Try \
-             another mirror or ask the maintainers"
+            "the mirror has an older state than was trusted before, which stays trusted; try another mirror or ask \
+             the maintainers"
         }
         ErrorKind::StateLost => {
-            "what this machine knew is damaged, so that a rollback could not be noticed; \
-             `lastmile trust reset NAME` starts anew from the shipped root"
+            "the stored state is damaged, so a rollback could not be noticed; start again from the shipped root \
+             with `lastmile trust reset NAME`"
         }
         ErrorKind::ThresholdNotMet { .. } => {
-            "the file is not signed by those whom the repository trusts; what was trusted stays so"
+            "the file is not signed by enough keys that the repository trusts; what was trusted stays trusted"
         }
         ErrorKind::UnsupportedSpecVersion(_) => "a newer version of this program may read it",
         ErrorKind::HashMismatch { .. } | ErrorKind::LengthMismatch { .. } | ErrorKind::WrongVersion { .. } => {
-            "the mirror mixes files of different states; if it is being updated, try again later"
+            "the mirror has files of different states; if it is being updated, try again later"
         }
         _ => return None,
     })
 }
 
-fn of_road(error: &NetworkError) -> Option<&'static str> {
+fn of_network(error: &NetworkError) -> Option<&'static str> {
     Some(match &error.cause {
-        FetchError::NotFound => "the metadata or targets URL may be wrong, see `lastmile trust list`",
+        FetchError::NotFound => "check the metadata and targets URLs with `lastmile trust list`",
         FetchError::Status(403) => {
-            "some object stores say 403 where a file is absent; `lastmile trust add \
-             --forbidden-means-absent` is for those"
+            "if this is an object store that answers 403 for missing files, add the repository with \
+             `lastmile trust add --forbidden-means-absent`"
         }
         FetchError::Timeout(_) => {
-            "check the network and the proxy settings; `--timeout` and `--deadline` allow more time, \
-             `--offline` uses what is trusted already"
+            "check the network and the proxy settings; allow more time with `--timeout` and `--deadline`, or use \
+             the stored metadata with `--offline`"
         }
-        FetchError::Connect(_) => "check the network and the proxy settings; `--offline` uses what is trusted already",
-        FetchError::TooManyRedirects { .. } => "`--limit redirects=NUMBER` follows more",
-        FetchError::Tls(_) => "`--ca-file` adds a certificate authority",
+        FetchError::Connect(_) => {
+            "check the network and the proxy settings, or use the stored metadata with `--offline`"
+        }
+        FetchError::TooManyRedirects { .. } => "follow more redirects with `--limit redirects=NUMBER`",
+        FetchError::Tls(_) => "trust an additional certificate authority with `--ca-file`",
         _ => return None,
     })
 }
 
-fn of_machine(error: &LocalError) -> Option<&'static str> {
+fn of_local(error: &LocalError) -> Option<&'static str> {
     match error.error.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            Some("`--state-dir DIR` keeps state elsewhere, `--output DIR` puts files elsewhere")
+            Some("choose another directory for state with `--state-dir DIR`, or for targets with `--output DIR`")
         }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            Some("make room and try again; what was trusted before is unharmed")
+            Some("free some space and try again; what was trusted before is unchanged")
         }
         _ => None,
     }

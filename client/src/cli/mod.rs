@@ -1,14 +1,20 @@
-//! The command `lastmile` as a function: arguments and a world in, an exit status out.
+//! The program `lastmile` as a function of its arguments and its environment.
 
 mod args;
+mod completions;
 mod failure;
-mod generated;
+mod get;
 mod hints;
-mod judged;
-mod opened;
+mod list;
+mod refresh;
+mod repositories;
+mod roles;
+mod setup;
+mod status;
+mod targets;
 mod terminal;
-mod transfers;
 mod trust;
+mod verify;
 
 use std::ffi::OsString;
 use std::sync::Mutex;
@@ -33,20 +39,20 @@ pub fn run(args: impl IntoIterator<Item = OsString>, mut world: World) -> ExitSt
     if common.verbose {
         show_requests(&output);
     }
-    let here = Here { common, output: &output, now: (world.now)(), world: &world };
-    here.run(arguments.command).unwrap_or_else(|failure| output.failure(&failure))
+    let app = App { common, output: &output, now: (world.now)(), world: &world };
+    app.run(arguments.command).unwrap_or_else(|failure| output.failure(&failure))
 }
 
-/// Where a command runs.
-struct Here<'a> {
+/// What every command needs: the options, the output, the time and the environment.
+struct App<'a> {
     common: &'a args::Common,
     output: &'a Output,
-    /// The clock, read once.
+    /// The time of the clock, which is read once.
     now: DateTime<Utc>,
     world: &'a World,
 }
 
-impl Here<'_> {
+impl App<'_> {
     fn run(&self, command: Command) -> Result<ExitStatus, Failure> {
         match command {
             Command::Completions { shell } => return self.completions(shell),
@@ -78,7 +84,7 @@ impl Here<'_> {
     }
 }
 
-/// A signal to end: what is going on is dropped, which removes unfinished files.
+/// Waits for a signal to end. The command is then dropped, which removes unfinished files.
 async fn interrupted() {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut terminated) = signal(SignalKind::terminate()) else { return std::future::pending().await };
@@ -92,7 +98,7 @@ fn show_requests(output: &Output) {
     let filter = tracing_subscriber::EnvFilter::new("lastmile_client=debug");
     let log = Mutex::new(output.log());
     let shown = tracing_subscriber::fmt().with_env_filter(filter).with_writer(log).without_time().try_init();
-    // A program that embeds this command may have its own subscriber: then that one shows them.
+    // An application that embeds this command may have its own subscriber, which then shows the requests.
     drop(shown);
 }
 

@@ -1,4 +1,4 @@
-//! What the library reports while it works, as output: events and the progress of downloads.
+//! Prints events and the progress of downloads.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,25 +7,25 @@ use indicatif::ProgressBar;
 use lastmile_cli_support::Output;
 use lastmile_metadata::{TargetFile, TargetPath};
 
-use crate::progress::{Notice, Notify, Progress, Transfer};
+use crate::event::{Event, EventSink, Progress, Transfer};
 use crate::text::printable;
 
-/// Shows what the library tells.
-pub(super) struct Notices(pub(super) Output);
+/// Prints the events of the library.
+pub(super) struct EventPrinter(pub(super) Output);
 
-impl Notify for Notices {
-    fn notify(&self, notice: &Notice) {
-        // Names from elsewhere may be in it, which must not bring lines of their own.
-        let text = printable(&notice.to_string());
-        match notice {
-            Notice::AlreadyThere { .. } => {}
-            Notice::Waiting { .. } => self.0.note(&format!("note: {text}")),
+impl EventSink for EventPrinter {
+    fn handle(&self, event: &Event) {
+        // The text may contain names from the repository, which must not start lines of their own.
+        let text = printable(&event.to_string());
+        match event {
+            Event::AlreadyThere { .. } => {}
+            Event::Waiting { .. } => self.0.note(&format!("note: {text}")),
             _ => self.0.warning(&text),
         }
     }
 }
 
-/// Shows a bar for each download that goes on.
+/// Shows a progress bar for each running download.
 pub(super) struct Bars {
     output: Output,
     each: Mutex<BTreeMap<TargetPath, ProgressBar>>,

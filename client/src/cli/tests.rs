@@ -249,7 +249,7 @@ fn a_repository_starts_anew_by_one_command() {
 fn without_a_home_the_place_for_state_must_be_named() {
     let ran = run_with(&["refresh"], now(), |_| None);
     assert_eq!(ran.status, ExitStatus::Failed);
-    assert!(ran.stderr.contains("hint: `--state-dir DIR`"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("hint: set one with `--state-dir DIR`"), "{}", ran.stderr);
 }
 
 #[test]

@@ -1,16 +1,16 @@
-//! `lastmile trust`: which repositories are trusted, and from which root on.
+//! `lastmile trust`: adds, lists, removes and resets trusted repositories.
 
 use lastmile_metadata::{Key, KeyId, Limits, RoleName, Root, Verified, format_time};
 use serde_json::{Value, json};
 
 use super::args::{Add, Trust};
-use super::opened::read_at_most;
-use super::{ExitStatus, Failure, Here};
+use super::setup::read_at_most;
+use super::{App, ExitStatus, Failure};
+use crate::cli::repositories::{Repository, RepositoryName, RepositorySettings};
 use crate::error::Error;
-use crate::mirrors::Mirror;
-use crate::repositories::{Repository, RepositoryName, RepositorySettings};
+use crate::net::mirrors::Mirror;
 
-impl Here<'_> {
+impl App<'_> {
     pub(super) async fn trust(&self, trust: Trust) -> Result<ExitStatus, Failure> {
         match trust {
             Trust::Add(add) => self.add(&add).await,
@@ -23,7 +23,7 @@ impl Here<'_> {
     async fn add(&self, add: &Add) -> Result<ExitStatus, Failure> {
         let name = RepositoryName::new(&add.name).ok_or_else(|| {
             Failure::usage(format!("`{}` cannot be the name of a repository", add.name))
-                .with_hint("up to 64 letters, digits, `.`, `_` and `-`, with a letter or a digit at either end")
+                .with_hint("use up to 64 letters, digits, `.`, `_` and `-`, with a letter or a digit at either end")
         })?;
         let settings = settings(add)?;
         let bytes = read_at_most(&add.root, self.common.network.limits().root_length)?;
@@ -60,11 +60,11 @@ impl Here<'_> {
 
     fn remove(&self, name: &str) -> Result<ExitStatus, Failure> {
         let all = self.repositories()?;
-        // Not opened: what cannot be read any more must be removable, too.
+        // The repository is not opened, so that a damaged one can be removed, too.
         let known = RepositoryName::new(name).filter(|name| all.path().join(name.as_str()).is_dir());
         let name = known.ok_or_else(|| {
             Failure::usage(format!("no repository `{name}` is trusted"))
-                .with_hint("`lastmile trust list` shows those that are")
+                .with_hint("list the trusted repositories with `lastmile trust list`")
         })?;
         all.remove(&name)?;
         self.output.note(&format!("the repository `{name}` is no longer trusted"));
@@ -78,7 +78,7 @@ impl Here<'_> {
         repository.forget()?;
         self.updater(&repository)?.prepare_at(self.now).await?;
         let version = root.version;
-        self.output.note(&format!("the repository `{name}` starts anew from its shipped root, version {version}"));
+        self.output.note(&format!("the repository `{name}` starts again from its shipped root, version {version}"));
         self.output.data(&json!({ "reset": name, "root_version": version.get() }), [""; 0])?;
         Ok(ExitStatus::Done)
     }
@@ -92,7 +92,7 @@ fn settings(add: &Add) -> Result<RepositorySettings, Failure> {
             metadata.len(),
             targets.len()
         ))
-        .with_hint("give none, or one `--targets-url` for each `--metadata-url`, in the same order"));
+        .with_hint("give no `--targets-url`, or one for each `--metadata-url`, in the same order"));
     }
     let mut mirrors = Vec::new();
     for (index, url) in metadata.iter().enumerate() {
@@ -110,15 +110,15 @@ fn settings(add: &Add) -> Result<RepositorySettings, Failure> {
     })
 }
 
-/// A URL to which names are appended.
+/// Checks a URL to which file names are appended.
 fn base_url(url: &str) -> Result<String, Failure> {
     let has_scheme = ["http://", "https://", "file:///"].iter().any(|scheme| url.starts_with(scheme));
     if !has_scheme {
-        return Err(Failure::usage(format!("`{url}` is not a URL of http, https or file"))
-            .with_hint("a directory is given as `file:///absolute/path/`"));
+        return Err(Failure::usage(format!("`{url}` is not a URL with the scheme http, https or file"))
+            .with_hint("for a directory, use `file:///absolute/path/`"));
     }
     if url.contains(['?', '#']) || url.chars().any(|character| !character.is_ascii_graphic()) {
-        return Err(Failure::usage(format!("`{url}` cannot have names appended"))
+        return Err(Failure::usage(format!("`{url}` cannot be a base URL"))
             .with_hint("write it percent-encoded, without `?` and `#`"));
     }
     Ok(if url.ends_with('/') { url.to_owned() } else { format!("{url}/") })
@@ -131,7 +131,7 @@ fn beside(metadata_url: &str) -> String {
     }
 }
 
-/// A root that its own keys have signed (spec 5.2).
+/// Verifies that a root is signed by its own keys (spec 5.2).
 fn verified(bytes: Vec<u8>) -> Result<Verified<Root>, Error> {
     Ok(Verified::of_itself(bytes, &Limits::default())?)
 }
@@ -151,7 +151,7 @@ fn lines(name: &RepositoryName, root: &Root) -> Vec<String> {
 
 fn key_line(id: &KeyId, key: Option<&Key>) -> String {
     let Some(key) = key else { return format!("{id} missing") };
-    // Key ids are names (TAP 12); where one is not what the specification computes, show that, too.
+    // A key ID may be any name (TAP 12). If it is not the computed one, show that, too.
     let fingerprint = if key.keyid() == *id { String::new() } else { format!(", fingerprint {}", key.keyid()) };
     match key.public_key() {
         Ok(key) => format!("{id} {}{fingerprint}", key.scheme()),

@@ -225,7 +225,7 @@ impl Layout {
         let goal = goal.ok_or_else(|| Error::file("replace", path, io::ErrorKind::NotFound.into()))?;
         let name = names::of_file(relative)?;
         let create = |path: &Path| disk::create(folder.place(path.file_name().unwrap_or_default()), mode);
-        let (mut file, new) = disk::unforeseen(folder.path(), REPLACES, "", create)
+        let (mut file, new) = disk::create_unique(folder.path(), REPLACES, "", create)
             .map_err(|error| Error::file("create a file in", folder.path(), error))?;
         let new = names::of_file(&new)?;
         let replaced = file

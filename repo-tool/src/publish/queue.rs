@@ -402,7 +402,7 @@ impl Drop for NewFolder {
 fn new_folder(layout: &Layout) -> Result<(NewFolder, File), Error> {
     let queue = layout.make_queue()?;
     let make = |path: &Path| disk::make_folder(queue.place(path.file_name().unwrap_or_default()), 0o700);
-    let ((), path) = disk::unforeseen(queue.path(), NEW, "", make)
+    let ((), path) = disk::create_unique(queue.path(), NEW, "", make)
         .map_err(|error| Error::file("create a folder in", queue.path(), error))?;
     let name = names::of_file(&path)?.to_string();
     let folder = queue.enter(&name)?.ok_or_else(|| Error::file("open", &path, io::ErrorKind::NotFound.into()))?;

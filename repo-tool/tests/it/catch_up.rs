@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use lastmile_client::disk::Call;
+use lastmile_client::disk::Syscall;
 use lastmile_client::faults::{Fault, arm};
 use lastmile_metadata::{RoleName, Version};
 use lastmile_repo_tool::internal::catch_up::{Foreign, Resolution, catch_up};
@@ -47,7 +47,9 @@ fn an_interrupted_adoption_loses_nothing_and_can_be_repeated() {
             runs += 1;
         }
     }
-    assert!(calls.iter().any(|(call, path)| *call == Call::Link && path.starts_with(clean.dir().join("superseded"))));
+    assert!(
+        calls.iter().any(|(call, path)| *call == Syscall::Link && path.starts_with(clean.dir().join("superseded")))
+    );
     tell("repository: catch-up --adopt", calls.len(), runs);
 }
 

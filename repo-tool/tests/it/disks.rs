@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::revocation::generated;
 use lastmile_client::MemoryStore;
-use lastmile_client::disk::Call;
+use lastmile_client::disk::Syscall;
 use lastmile_client::faults::{Fault, arm};
 use lastmile_metadata::RoleName;
 use lastmile_repo_tool::internal::batch::{self, Shared};
@@ -24,12 +24,12 @@ use crate::world::World;
 type Run<'a> = &'a dyn Fn(&World) -> Result<(), Error>;
 
 /// The faults that make a difference at a call. `all`: every error number at every call; else they take turns.
-pub(crate) fn faults(call: Call, number: usize, all: bool) -> Vec<Fault> {
+pub(crate) fn faults(call: Syscall, number: usize, all: bool) -> Vec<Fault> {
     let mut faults = vec![Fault::Die];
-    if call == Call::Write {
+    if call == Syscall::Write {
         faults.push(Fault::Torn);
     }
-    if matches!(call, Call::Rename | Call::SyncFolder | Call::SyncAll | Call::Remove | Call::Link) {
+    if matches!(call, Syscall::Rename | Syscall::SyncFolder | Syscall::SyncAll | Syscall::Remove | Syscall::Link) {
         faults.push(Fault::Power);
     }
     let [full, .., read_only, _] = Fault::ERRORS;

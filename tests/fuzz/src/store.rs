@@ -16,7 +16,7 @@ fn files() -> [StoredFile; 7] {
     let [root, timestamp, snapshot, targets] = RoleName::TOP_LEVEL.map(StoredFile::Role);
     [
         StoredFile::Floors,
-        StoredFile::Stamp,
+        StoredFile::Identity,
         root,
         StoredFile::Root(Version::new(2).unwrap()),
         timestamp,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use lastmile_client::metadata::{FileContent, Json, RandomAccess, RoleName, TargetPath};
 use lastmile_client::{
-    BoxFuture, Error, Fetch, FetchError, LocalError, MemoryStore, Patience, Response, Session, Store, StoreLock,
+    BoxFuture, Error, Fetch, FetchError, LocalError, MemoryStore, Response, RetryPolicy, Session, Store, StoreLock,
     StoredFile, Updater,
 };
 use lastmile_random::adversary::{day, published, resigned};
@@ -88,8 +88,8 @@ fn runtime() -> Runtime {
 }
 
 fn updater(shipped: &Bytes, published: &BTreeMap<String, Bytes>, store: impl Store) -> Updater {
-    let patience = Patience { retries: 0, ..Patience::default() };
-    let builder = Updater::builder(shipped.to_vec()).mirror("", "targets").store(store).patience(patience);
+    let retry_policy = RetryPolicy { retries: 0, ..RetryPolicy::default() };
+    let builder = Updater::builder(shipped.to_vec()).mirror("", "targets").store(store).retry_policy(retry_policy);
     builder.fetch(Published(published.clone())).build().unwrap()
 }
 

@@ -2,6 +2,10 @@
 
 use std::fs;
 use std::process::Command;
+use std::sync::Arc;
+
+use lastmile_client::{CryptoProvider, Fetch as _, FetchError, HttpFetch, HttpSettings, ProxyChoice};
+use rustls::crypto::{aws_lc_rs, ring};
 
 use super::nginx::{Nginx, server};
 use super::site::{Site, succeed};
@@ -114,6 +118,40 @@ fn a_server_of_another_name_is_refused() {
     let said = refusal(with_authorities(&site, "authority.pem"));
     assert!(said.contains(NOT_SECURE), "{said}");
     assert_eq!(nginx.requests(), "");
+}
+
+/// Fetches `timestamp.json` with this cryptography provider and the authorities in `bundle`.
+fn fetch_with(site: &Site, port: u16, bundle: &str, provider: CryptoProvider) -> Result<Vec<u8>, FetchError> {
+    let extra_ca = vec![fs::read(site.path(bundle)).unwrap()];
+    let settings = HttpSettings { extra_ca, proxy: ProxyChoice::Direct, ..HttpSettings::default() };
+    let http = HttpFetch::with_provider(&settings, Arc::new(provider)).unwrap();
+    let url = format!("https://localhost:{port}/metadata/timestamp.json");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { http.fetch(&url, 0).await?.read_all(100_000).await })
+}
+
+#[test]
+fn both_providers_of_cryptography_accept_the_right_server_and_refuse_the_wrong_one() {
+    let site = certified();
+    let (nginx, port) = secure(&site);
+    let published = fs::read(site.path("packages/metadata/timestamp.json")).unwrap();
+    for provider in [aws_lc_rs::default_provider, ring::default_provider] {
+        assert_eq!(fetch_with(&site, port, "authority.pem", provider()), Ok(published.clone()));
+        let refused = fetch_with(&site, port, "stranger.pem", provider());
+        assert!(matches!(refused, Err(FetchError::Tls(_))), "{refused:?}");
+    }
+    assert_eq!(nginx.requests().lines().count(), 2, "{}", nginx.requests());
+}
+
+#[test]
+fn the_provider_that_the_application_passes_is_used() {
+    let site = certified();
+    let (_nginx, port) = secure(&site);
+    // nginx has a key on P-256; a provider that verifies no signature of such a key cannot talk to it.
+    let mut provider = ring::default_provider();
+    provider.signature_verification_algorithms.mapping = &[];
+    let refused = fetch_with(&site, port, "authority.pem", provider);
+    assert!(matches!(refused, Err(FetchError::Tls(_))), "{refused:?}");
 }
 
 #[test]

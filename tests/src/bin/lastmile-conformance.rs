@@ -21,7 +21,7 @@ use chrono::Utc;
 use clap::{Parser, Subcommand};
 use lastmile_client::metadata::TargetPath;
 use lastmile_client::{
-    DirectoryStore, FetchByScheme, HttpFetch, HttpSettings, Patience, ProxyChoice, Updater, blocking,
+    DirectoryStore, FetchByScheme, HttpFetch, HttpSettings, ProxyChoice, RetryPolicy, Updater, blocking,
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest, Sha256};
@@ -143,7 +143,7 @@ fn updater(store: &Path, shipped: Vec<u8>, metadata_url: &str, targets_url: &str
         .store(DirectoryStore::open(store)?)
         .fetch(FetchByScheme::new(HttpFetch::new(&settings)?))
         // The suite counts requests, and looks at their order.
-        .patience(Patience { retries: 0, ..Patience::default() })
+        .retry_policy(RetryPolicy { retries: 0, ..RetryPolicy::default() })
         .sequential(true)
         .build()?;
     Ok(blocking::Updater::new(updater)?)

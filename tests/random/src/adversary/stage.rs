@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use lastmile_client::metadata::{FileContent, Version};
 use lastmile_client::{
-    BoxFuture, Fetch, FetchError, LocalError, MemoryStore, Notice, Notify, Patience, Response, Session, Store,
+    BoxFuture, Event, EventSink, Fetch, FetchError, LocalError, MemoryStore, Response, RetryPolicy, Session, Store,
     StoreLock, StoredFile, Updater,
 };
 
@@ -28,8 +28,8 @@ impl Client {
         for mirror in 0..mirrors {
             builder = builder.mirror(format!("{mirror}/"), "targets/");
         }
-        let patience = Patience { retries: 0, ..Patience::default() };
-        let builder = builder.fetch(network.clone()).store(store.clone()).patience(patience).notify(Deaf);
+        let retry_policy = RetryPolicy { retries: 0, ..RetryPolicy::default() };
+        let builder = builder.fetch(network.clone()).store(store.clone()).retry_policy(retry_policy).event_sink(Deaf);
         Self { updater: builder.sequential(sequential).build().unwrap(), network, store }
     }
 }
@@ -164,8 +164,8 @@ impl Store for DyingStore {
 
 struct Deaf;
 
-impl Notify for Deaf {
-    fn notify(&self, _notice: &Notice) {}
+impl EventSink for Deaf {
+    fn handle(&self, _event: &Event) {}
 }
 
 /// The documents that a session trusts: root, timestamp, snapshot, targets.

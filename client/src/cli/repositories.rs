@@ -1,0 +1,322 @@
+//! The trusted repositories by name. Each has a folder of its own with the shipped root, the settings and the store, so
+//! that the files of two repositories are never mixed.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use lastmile_metadata::TargetPath;
+use serde::{Deserialize, Serialize};
+
+use crate::disk;
+use crate::error::LocalError;
+use crate::folder::{Folder, PRIVATE};
+use crate::net::mirrors::Mirror;
+use crate::store::directory::DirectoryStore;
+
+const SHIPPED_ROOT: &str = "shipped-root.json";
+const SETTINGS: &str = "settings.json";
+const METADATA: &str = "metadata";
+
+/// The format of the settings that this version writes. Another format is refused.
+const FORMAT: u32 = 1;
+
+/// The greatest length of a settings file.
+const LONGEST_SETTINGS: u64 = 1024 * 1024;
+
+/// The user's name for a repository: up to 64 of `A–Z a–z 0–9 . _ -`, with a letter or a digit at either end.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct RepositoryName(String);
+
+impl RepositoryName {
+    /// Returns the name, if it is valid.
+    #[must_use]
+    pub(crate) fn new(name: &str) -> Option<RepositoryName> {
+        let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        let outer = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+        let bytes = name.as_bytes();
+        let is_well_formed =
+            bytes.len() <= 64 && bytes.iter().copied().all(inner) && outer(bytes.first()) && outer(bytes.last());
+        // Some names mean a device on some systems.
+        let is_a_file = TargetPath::new(name).is_ok_and(|path| path.file_path().is_ok());
+        (is_well_formed && is_a_file).then(|| RepositoryName(name.to_owned()))
+    }
+
+    /// Returns the name.
+    #[must_use]
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RepositoryName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The settings of a repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RepositorySettings {
+    /// The mirrors, in order of priority.
+    pub(crate) mirrors: Vec<Mirror>,
+    /// Whether HTTP 403 means "not found" (decision D2).
+    pub(crate) forbidden_means_absent: bool,
+    /// Whether targets are fetched as `HASH.NAME` if snapshots are consistent (spec 5.7.3).
+    pub(crate) hash_prefixed_targets: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Written {
+    format: u32,
+    #[serde(flatten)]
+    settings: RepositorySettings,
+}
+
+/// A trusted repository.
+#[derive(Debug, Clone)]
+pub(crate) struct Repository {
+    /// The name.
+    pub(crate) name: RepositoryName,
+    /// The root from which everything is verified, as it was given.
+    pub(crate) shipped_root: Vec<u8>,
+    /// The settings.
+    pub(crate) settings: RepositorySettings,
+    folder: PathBuf,
+}
+
+impl Repository {
+    /// Opens the store, and creates it if it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports.
+    pub(crate) fn store(&self) -> Result<DirectoryStore, LocalError> {
+        DirectoryStore::open(self.folder.join(METADATA))
+    }
+
+    /// Opens the store for reading.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports.
+    pub(crate) fn read_only_store(&self) -> Result<DirectoryStore, LocalError> {
+        DirectoryStore::open_read_only(self.folder.join(METADATA))
+    }
+
+    /// Removes everything that was trusted beyond the shipped root, including the floors. The next refresh does not
+    /// recognise an older state.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports.
+    pub(crate) fn forget(&self) -> Result<(), LocalError> {
+        remove_all(&self.folder.join(METADATA))
+    }
+}
+
+/// All trusted repositories, in one directory.
+#[derive(Debug, Clone)]
+pub(crate) struct Repositories {
+    path: PathBuf,
+}
+
+impl Repositories {
+    /// Returns the repositories in `path`, which is created when the first one is added.
+    #[must_use]
+    pub(crate) fn at(path: impl Into<PathBuf>) -> Repositories {
+        Repositories { path: path.into() }
+    }
+
+    /// Returns the directory.
+    #[must_use]
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the sorted names.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports.
+    pub(crate) fn names(&self) -> Result<Vec<RepositoryName>, LocalError> {
+        let mut names = Vec::new();
+        let Some(all) = self.folder()? else { return Ok(names) };
+        for name in all.names()? {
+            let name = name.to_str().and_then(RepositoryName::new);
+            // A folder without settings is incomplete: adding or removing the repository was interrupted.
+            if let Some(name) = name
+                && self.path.join(name.as_str()).join(SETTINGS).is_file()
+            {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Opens the repository with this name, if it exists.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports. Unreadable settings are an error.
+    pub(crate) fn open(&self, name: &RepositoryName, longest_root: u64) -> Result<Option<Repository>, LocalError> {
+        let Some(all) = self.folder()? else { return Ok(None) };
+        let Some(folder) = all.enter(name.as_str())? else { return Ok(None) };
+        let Some(settings) = folder.read(SETTINGS, LONGEST_SETTINGS)? else { return Ok(None) };
+        let path = folder.path_of(SETTINGS);
+        let unreadable = |problem: String| {
+            LocalError::invalid("use", &path, problem)
+                .with_hint(format!("remove it with `lastmile trust remove {name}` and add it again"))
+        };
+        let written: Written = serde_json::from_slice(&settings).map_err(|error| unreadable(error.to_string()))?;
+        if written.format != FORMAT {
+            return Err(unreadable(format!("it has the format {}, this version knows {FORMAT}", written.format)));
+        }
+        let shipped_root = folder
+            .read(SHIPPED_ROOT, longest_root)?
+            .ok_or_else(|| unreadable(format!("`{SHIPPED_ROOT}` beside it is missing")))?;
+        Ok(Some(Repository {
+            name: name.clone(),
+            shipped_root,
+            settings: written.settings,
+            folder: self.path.join(name.as_str()),
+        }))
+    }
+
+    /// Adds a repository under a new name.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports. A name that is taken is an error, also if it differs in case.
+    pub(crate) fn add(
+        &self,
+        name: &RepositoryName,
+        shipped_root: &[u8],
+        settings: &RepositorySettings,
+    ) -> Result<Repository, LocalError> {
+        let taken = self.names()?.into_iter().find(|taken| taken.0.eq_ignore_ascii_case(&name.0));
+        if let Some(taken) = taken {
+            let problem = format!("the repository `{taken}` is trusted already");
+            return Err(LocalError::invalid("add", name.as_str(), problem)
+                .with_hint(format!("`lastmile trust remove {taken}` forgets it; or choose another name")));
+        }
+        let folder = Folder::make(&self.path, PRIVATE)?.enter_or_make(name.as_str(), PRIVATE)?;
+        folder.write(SHIPPED_ROOT, shipped_root, PRIVATE)?;
+        let written = Written { format: FORMAT, settings: settings.clone() };
+        let text = serde_json::to_vec_pretty(&written)
+            .map_err(|error| LocalError::invalid("write", folder.path_of(SETTINGS), error.to_string()))?;
+        let folder_path = self.path.join(name.as_str());
+        // What an interrupted removal may have left.
+        remove_all(&folder_path.join(METADATA))?;
+        folder.write(SETTINGS, &text, PRIVATE)?;
+        Ok(Repository {
+            name: name.clone(),
+            shipped_root: shipped_root.to_vec(),
+            settings: settings.clone(),
+            folder: folder_path,
+        })
+    }
+
+    /// Opens the directory, if it exists. If that cannot be determined, it is an error.
+    fn folder(&self) -> Result<Option<Folder>, LocalError> {
+        let is_there = self.path.try_exists().map_err(|error| LocalError::new("open", &self.path, error))?;
+        if is_there { Folder::open(&self.path).map(Some) } else { Ok(None) }
+    }
+
+    /// Forgets a repository and all that was trusted of it.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports.
+    pub(crate) fn remove(&self, name: &RepositoryName) -> Result<(), LocalError> {
+        let all = Folder::open(&self.path)?;
+        if let Some(folder) = all.enter(name.as_str())? {
+            folder.remove(SETTINGS)?;
+            remove_all(&self.path.join(name.as_str()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Removes a directory and its content. Links are removed, not followed.
+fn remove_all(path: &Path) -> Result<(), LocalError> {
+    match disk::remove_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(LocalError::new("remove", path, error)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> RepositorySettings {
+        RepositorySettings {
+            mirrors: vec![Mirror { metadata_url: "http://h/m/".into(), targets_url: "http://h/t/".into() }],
+            forbidden_means_absent: true,
+            hash_prefixed_targets: false,
+        }
+    }
+
+    fn name(name: &str) -> RepositoryName {
+        RepositoryName::new(name).unwrap()
+    }
+
+    #[test]
+    fn names_are_plain_and_lead_nowhere() {
+        let long = "x".repeat(65);
+        for refused in [
+            "", ".", "..", ".x", "x.", "-x", "a/b", "a\\b", "../x", "/x", "a b", "é", "CON", "nul", "com1.x", "a:b",
+            "a\0", "~", "$(x)", &long,
+        ] {
+            assert_eq!(RepositoryName::new(refused), None, "{refused:?}");
+        }
+        for kept in ["a", "A.b_c-1", "example.org", "2"] {
+            assert!(RepositoryName::new(kept).is_some(), "{kept}");
+        }
+    }
+
+    #[test]
+    fn what_was_added_is_there_until_it_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let all = Repositories::at(dir.path().join("state"));
+        assert!(all.names().unwrap().is_empty());
+        assert!(all.open(&name("one"), 99).unwrap().is_none());
+        all.add(&name("two"), b"root 2", &settings()).unwrap();
+        all.add(&name("one"), b"root 1", &settings()).unwrap();
+        assert_eq!(all.names().unwrap(), [name("one"), name("two")]);
+        let one = all.open(&name("one"), 99).unwrap().unwrap();
+        assert_eq!((one.shipped_root.as_slice(), &one.settings), (&b"root 1"[..], &settings()));
+        all.remove(&name("one")).unwrap();
+        assert_eq!(all.names().unwrap(), [name("two")]);
+    }
+
+    #[test]
+    fn a_name_is_taken_in_whatever_case() {
+        let dir = tempfile::tempdir().unwrap();
+        let all = Repositories::at(dir.path());
+        all.add(&name("Name"), b"root", &settings()).unwrap();
+        assert!(all.add(&name("name"), b"root", &settings()).is_err());
+    }
+
+    #[test]
+    fn settings_of_another_format_are_refused_and_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let all = Repositories::at(dir.path());
+        all.add(&name("x"), b"root", &settings()).unwrap();
+        let path = dir.path().join("x/settings.json");
+        let text = std::fs::read_to_string(&path).unwrap().replace("\"format\": 1", "\"format\": 2");
+        std::fs::write(&path, &text).unwrap();
+        assert!(all.open(&name("x"), 99).is_err());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+    }
+
+    #[test]
+    fn a_linked_repository_folder_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let all = Repositories::at(dir.path());
+        all.add(&name("x"), b"root", &settings()).unwrap();
+        std::os::unix::fs::symlink("x", dir.path().join("y")).unwrap();
+        assert!(all.open(&name("y"), 99).is_err());
+    }
+}

@@ -1,0 +1,147 @@
+//! Finds the repository that a command is about, and makes an updater for it.
+
+use std::path::{Path, PathBuf};
+
+use super::terminal::EventPrinter;
+use super::{App, Failure, args};
+use crate::cli::repositories::{Repositories, Repository, RepositoryName};
+use crate::error::LocalError;
+use crate::event::{Event, EventSink as _};
+use crate::folder::Folder;
+use crate::net::http::{HttpFetch, HttpSettings, ProxyChoice};
+use crate::net::retry::RetryPolicy;
+use crate::net::scheme::FetchByScheme;
+use crate::session::Session;
+use crate::store::directory::DirectoryStore;
+use crate::updater::Updater;
+
+/// The greatest length of a file of certificate authorities.
+const LONGEST_CA_FILE: u64 = 16 * 1024 * 1024;
+
+impl App<'_> {
+    /// Returns the repositories in the state directory.
+    pub(super) fn repositories(&self) -> Result<Repositories, Failure> {
+        Ok(Repositories::at(self.state_dir()?))
+    }
+
+    fn state_dir(&self) -> Result<PathBuf, Failure> {
+        if let Some(path) = &self.common.state_dir {
+            return Ok(path.clone());
+        }
+        if let Some(path) = self.world.variable("LASTMILE_STATE_DIR") {
+            return Ok(path.into());
+        }
+        // If neither is set, do not use the home directory from the system's user database.
+        let is_placed = ["HOME", "XDG_STATE_HOME"].iter().any(|name| self.world.variable(name).is_some());
+        let dir = self.world.base_dir("XDG_STATE_HOME", ".local/state").filter(|_| is_placed);
+        dir.map(|dir| dir.join("lastmile")).ok_or_else(|| {
+            Failure::failed("there is no state directory: neither $HOME nor $XDG_STATE_HOME is set")
+                .with_hint("set one with `--state-dir DIR` or $LASTMILE_STATE_DIR")
+        })
+    }
+
+    /// Returns the repository that was named, or the only one.
+    pub(super) fn repository(&self) -> Result<Repository, Failure> {
+        let all = self.repositories()?;
+        if let Some(name) = &self.common.repository {
+            return self.named(&all, name);
+        }
+        let names = all.names()?;
+        match names.as_slice() {
+            [only] => self.named(&all, only.as_str()),
+            [] => Err(Failure::failed(format!("no repository is trusted yet in `{}`", all.path().display()))
+                .with_hint("add one with `lastmile trust add NAME --root FILE --metadata-url URL`")),
+            names => {
+                let names: Vec<_> = names.iter().map(RepositoryName::as_str).collect();
+                let names = names.join(", ");
+                Err(Failure::usage("several repositories are trusted")
+                    .with_hint(format!("choose one with `--repository NAME`: {names}")))
+            }
+        }
+    }
+
+    pub(super) fn named(&self, all: &Repositories, name: &str) -> Result<Repository, Failure> {
+        let longest_root = self.common.network.limits().root_length;
+        let found = match RepositoryName::new(name) {
+            Some(name) => all.open(&name, longest_root)?,
+            None => None,
+        };
+        found.ok_or_else(|| {
+            Failure::usage(format!("no repository `{name}` is trusted"))
+                .with_hint("list the trusted repositories with `lastmile trust list`")
+        })
+    }
+
+    /// Returns an updater that stores what it accepts.
+    pub(super) fn updater(&self, repository: &Repository) -> Result<Updater, Failure> {
+        let store = repository.store()?;
+        if store.is_writable_by_others() {
+            EventPrinter(self.output.clone()).handle(&Event::LoosePermissions { path: store.path().to_owned() });
+        }
+        self.updater_with(repository, store)
+    }
+
+    /// Returns an updater that only reads the store.
+    pub(super) fn reader(&self, repository: &Repository) -> Result<Updater, Failure> {
+        self.updater_with(repository, repository.read_only_store()?)
+    }
+
+    /// Refreshes the repository that was named, or verifies what is stored if `offline`.
+    pub(super) async fn session(&self, offline: bool) -> Result<Session, Failure> {
+        let repository = self.repository()?;
+        if offline {
+            return Ok(self.reader(&repository)?.offline_at(self.now).await?);
+        }
+        Ok(self.updater(&repository)?.refresh_at(self.now).await?)
+    }
+
+    fn updater_with(&self, repository: &Repository, store: DirectoryStore) -> Result<Updater, Failure> {
+        let network = &self.common.network;
+        let mut builder = Updater::builder(repository.shipped_root.clone())
+            .store(store)
+            .limits(network.limits())
+            .retry_policy(RetryPolicy {
+                retries: network.retries,
+                deadline: network.deadline,
+                ..RetryPolicy::default()
+            })
+            .event_sink(EventPrinter(self.output.clone()))
+            .fetch(self.fetch(network, repository)?)
+            .hash_prefixed_targets(repository.settings.hash_prefixed_targets);
+        for mirror in &repository.settings.mirrors {
+            builder = builder.mirror(&mirror.metadata_url, &mirror.targets_url);
+        }
+        Ok(builder.build()?)
+    }
+
+    fn fetch(&self, network: &args::Network, repository: &Repository) -> Result<FetchByScheme, Failure> {
+        let settings = HttpSettings {
+            connect_timeout: network.timeout,
+            gap_timeout: network.timeout,
+            redirects: network.all_limits().redirects,
+            proxy: match network.proxy.as_deref() {
+                None => ProxyChoice::System,
+                Some("none") => ProxyChoice::Direct,
+                Some(url) => ProxyChoice::Url(url.to_owned()),
+            },
+            extra_ca: network.ca_file.iter().map(|path| read_file(path)).collect::<Result<_, _>>()?,
+            forbidden_means_absent: repository.settings.forbidden_means_absent,
+            ..HttpSettings::default()
+        };
+        Ok(FetchByScheme::new(HttpFetch::new(&settings)?))
+    }
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, LocalError> {
+    read_at_most(path, LONGEST_CA_FILE)
+}
+
+/// Reads a file that the user named. Links are followed, but it must be a regular file.
+pub(super) fn read_at_most(path: &Path, max_length: u64) -> Result<Vec<u8>, LocalError> {
+    let real = path.canonicalize().map_err(|error| LocalError::new("read", path, error))?;
+    let (Some(folder), Some(name)) = (real.parent(), real.file_name().and_then(|name| name.to_str())) else {
+        return Err(LocalError::invalid("read", path, "it is not a file with a name in UTF-8"));
+    };
+    let read = Folder::open(folder)?.read(name, max_length)?;
+    read.ok_or_else(|| LocalError::new("read", path, std::io::Error::from(std::io::ErrorKind::NotFound)))
+}

@@ -1,0 +1,68 @@
+//! `lastmile status`: reports the trusted version, the expiry and the age of each role, without a request.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use lastmile_metadata::{ErrorKind, format_time};
+use serde_json::{Value, json};
+
+use super::roles::roles;
+use super::{App, ExitStatus, Failure};
+use crate::error::Error;
+
+impl App<'_> {
+    pub(super) async fn status(&self, within: u32) -> Result<ExitStatus, Failure> {
+        let repository = self.repository()?;
+        let store = repository.read_only_store()?;
+        let reader = self.reader(&repository)?;
+        // If a role has expired, verify as of the epoch, when nothing had expired yet, so that `status` can show it.
+        let session = match reader.offline_at(self.now).await {
+            Err(error) if is_expired(&error) => reader.offline_at(DateTime::UNIX_EPOCH).await?,
+            other => other?,
+        };
+        let limit = self.now.checked_add_signed(TimeDelta::days(within.into())).unwrap_or(DateTime::<Utc>::MAX_UTC);
+        let (mut lines, mut documents) = (Vec::new(), Vec::new());
+        let mut status = ExitStatus::Done;
+        for role in roles(session.trusted()) {
+            let state = role.state(self.now, limit);
+            status = match (state, status) {
+                ("expired", _) => ExitStatus::Refused,
+                ("expires soon", ExitStatus::Done) => ExitStatus::Failed,
+                _ => status,
+            };
+            let age = store.replaced_at(&role.name).map(|at| self.now - DateTime::<Utc>::from(at));
+            let mut document = role.document();
+            if let Some(document) = document.as_object_mut() {
+                document.insert("state".to_owned(), Value::from(state));
+                document.insert("age_seconds".to_owned(), json!(age.map(|age| age.num_seconds().max(0))));
+            }
+            documents.push(document);
+            lines.push(format!(
+                "{} version {}, {state}: expires {} ({}), replaced {}",
+                role.name,
+                role.version,
+                format_time(&role.expires),
+                relative(role.expires - self.now),
+                age.map_or_else(|| "never".to_owned(), |age| relative(-age)),
+            ));
+        }
+        let state = if status == ExitStatus::Done { "good" } else { "attention" };
+        let document = json!({ "repository": repository.name.as_str(), "state": state, "roles": documents });
+        self.output.data(&document, &lines)?;
+        Ok(status)
+    }
+}
+
+fn is_expired(error: &Error) -> bool {
+    error.verdict().is_some_and(|verdict| matches!(verdict.kind, ErrorKind::Expired { .. }))
+}
+
+/// Formats a span of time relative to now.
+fn relative(span: TimeDelta) -> String {
+    let seconds = span.num_seconds().unsigned_abs();
+    let text = match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    };
+    if span < TimeDelta::zero() { format!("{text} ago") } else { format!("in {text}") }
+}

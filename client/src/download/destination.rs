@@ -1,0 +1,90 @@
+//! The path of a downloaded target, which is never reached through a link below the chosen folder (decision D8).
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use lastmile_metadata::{NameError, TargetFile};
+
+use crate::error::{Error, LocalError, Refusal, RefusedError};
+use crate::folder::{CleanedDirs, Folder, PUBLIC, Temporary};
+
+/// A file name in an open directory.
+#[derive(Debug)]
+pub(crate) struct Destination {
+    folder: Folder,
+    name: String,
+}
+
+impl Destination {
+    /// Returns the target's own path below `folder`. Missing sub-directories are created, and links are not followed
+    /// (decision D8).
+    pub(crate) fn below(folder: &Path, target: &TargetFile) -> Result<Destination, Error> {
+        let path = target.path.file_path().map_err(refused)?;
+        let mut folder = Folder::make(folder, PUBLIC)?;
+        let mut segments: Vec<&str> = path.split('/').collect();
+        let name = segments.pop().unwrap_or_default().to_owned();
+        for segment in segments {
+            folder = folder.enter_or_make(segment, PUBLIC)?;
+        }
+        Ok(Destination { folder, name })
+    }
+
+    /// Returns exactly this path. Its directory must exist.
+    pub(crate) fn file(path: &Path) -> Result<Destination, Error> {
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .ok_or_else(|| LocalError::invalid("write to", path, "it does not end in a file name in UTF-8"))?;
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        Ok(Destination { folder: Folder::open(folder)?, name: name.to_owned() })
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.path_of(&self.name)
+    }
+
+    /// Whether the file exists and is this target. It is opened once and verified as it is read.
+    ///
+    /// # Errors
+    ///
+    /// Also where there is something that is not a regular file.
+    pub(super) fn holds(&self, target: &TargetFile) -> Result<bool, LocalError> {
+        let Some(mut file) = self.folder.open_file(&self.name)? else { return Ok(false) };
+        let failed = |error| LocalError::new("read", self.path(), error);
+        if file.metadata().map_err(failed)?.len() != target.length {
+            return Ok(false);
+        }
+        let mut verifier = target.verifier();
+        let mut part = vec![0; 256 * 1024];
+        loop {
+            let read = file.read(&mut part).map_err(failed)?;
+            match part.get(..read) {
+                Some([]) | None => return Ok(verifier.finish().is_ok()),
+                Some(bytes) => {
+                    if verifier.update(bytes).is_err() {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Creates the temporary file that will be renamed to this path. Before the first one in a directory, removes
+    /// temporary files that an earlier process abandoned there.
+    pub(super) fn temporary(&self, cleaned_dirs: &CleanedDirs) -> Result<Temporary, LocalError> {
+        cleaned_dirs.clean_once(&self.folder);
+        self.folder.held_temporary(PUBLIC)
+    }
+
+    /// Gives the verified file its final name.
+    pub(super) fn finish(&self, file: Temporary) -> Result<(), LocalError> {
+        file.finish(&self.folder, &self.name)
+    }
+}
+
+pub(super) fn refused(error: NameError) -> Error {
+    RefusedError::from(Refusal::Name(error)).into()
+}

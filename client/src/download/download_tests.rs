@@ -1,0 +1,368 @@
+//! Downloads from real sockets and files: what arrives, what is left behind, what was asked for.
+
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use lastmile_metadata::{Algorithm, Hashes, Limits, TargetPath};
+
+use super::*;
+use crate::error::RefusedError;
+use crate::event::TracingSink;
+use crate::folder::CleanedDirs;
+use crate::net::http::{HttpFetch, HttpSettings, ProxyChoice};
+use crate::net::mirrors::{Mirror, Mirrors};
+use crate::net::retry::RetryPolicy;
+use crate::store::memory::MemoryStore;
+use crate::test_server::{Act, Server, offset, ok, partial, send, status};
+
+fn target(path: &str, content: &[u8]) -> TargetFile {
+    let hashes = Hashes::of(content, &[Algorithm::Sha256, Algorithm::Sha512]).unwrap();
+    TargetFile::new(TargetPath::new(path).unwrap(), content.len() as u64, hashes)
+}
+
+fn context(servers: &[&Server]) -> UpdateContext {
+    let mirror = |server: &&Server| Mirror { metadata_url: String::new(), targets_url: server.url.clone() };
+    let settings =
+        HttpSettings { proxy: ProxyChoice::Direct, gap_timeout: Duration::from_secs(2), ..HttpSettings::default() };
+    UpdateContext {
+        mirrors: Mirrors::new(servers.iter().map(mirror).collect()),
+        store: Box::new(MemoryStore::default()),
+        fetch: Box::new(HttpFetch::new(&settings).unwrap()),
+        limits: Limits::default(),
+        retry_policy: RetryPolicy { first_pause: Duration::from_millis(2), ..RetryPolicy::default() },
+        events: Arc::new(TracingSink),
+        lock_wait: Duration::ZERO,
+        hash_prefixes: true,
+        sequential: true,
+        cleaned_dirs: CleanedDirs::default(),
+    }
+}
+
+/// Fetches `target` from `servers` below `folder`.
+async fn get(servers: &[&Server], target: &TargetFile, folder: &Path) -> Result<PathBuf, Error> {
+    download(&context(servers), target, false, Destination::below(folder, target)?, &()).await
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    names
+}
+
+fn refused_target(error: &Error) -> &FileError {
+    match error {
+        Error::Refused(RefusedError { refusal: Refusal::Target { error, .. }, .. }) => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_target_arrives_under_its_own_path() {
+    let server = Server::of_files(vec![("a/b%20c", b"hello".to_vec())]).await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = get(&[&server], &target("a/b c", b"hello"), dir.path()).await.unwrap();
+    assert_eq!(path, dir.path().join("a/b c"));
+    assert_eq!(std::fs::read(path).unwrap(), b"hello");
+    assert_eq!(files(&dir.path().join("a")), ["b c"]);
+}
+
+#[tokio::test]
+async fn w_5_7_3_2_consistent_snapshots_put_the_hash_before_the_last_segment() {
+    let server = Server::start(|_| ok(b"hello")).await;
+    let dir = tempfile::tempdir().unwrap();
+    let target = target("a/b", b"hello");
+    let destination = || Destination::below(dir.path(), &target).unwrap();
+    download(&context(&[&server]), &target, true, destination(), &()).await.unwrap();
+    let expected = format!("/a/{}.b", target.hashes.prefixes().next().unwrap());
+    assert_eq!(server.paths(), [expected]);
+    let plain = UpdateContext { hash_prefixes: false, ..context(&[&server]) };
+    std::fs::remove_file(dir.path().join("a/b")).unwrap();
+    download(&plain, &target, true, destination(), &()).await.unwrap();
+    assert_eq!(server.paths()[1], "/a/b");
+}
+
+#[tokio::test]
+async fn g_2_1_wrong_bytes_never_reach_the_name() {
+    for wrong in [&b"hellx"[..], b"hell", b"hello!", b""] {
+        let server = Server::of_files(vec![("x", wrong.to_vec())]).await;
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("x"), b"before").unwrap();
+        let error = get(&[&server], &target("x", b"hello"), dir.path()).await.unwrap_err();
+        refused_target(&error);
+        assert_eq!(std::fs::read(dir.path().join("x")).unwrap(), b"before");
+        assert_eq!(files(dir.path()), ["x"]);
+    }
+}
+
+#[tokio::test]
+async fn an_empty_target_is_fetched_and_a_longer_one_refused() {
+    let server = Server::of_files(vec![("empty", Vec::new()), ("full", b"x".to_vec())]).await;
+    let dir = tempfile::tempdir().unwrap();
+    get(&[&server], &target("empty", b""), dir.path()).await.unwrap();
+    assert_eq!(std::fs::read(dir.path().join("empty")).unwrap(), b"");
+    let error = get(&[&server], &target("full", b""), dir.path()).await.unwrap_err();
+    assert_eq!(*refused_target(&error), FileError::Length { expected: 0, found: 1 });
+}
+
+#[tokio::test]
+async fn an_endless_target_ends_at_its_length() {
+    let endless = || vec![send("HTTP/1.0 200 OK\r\n\r\n"), Act::Endless(b"xxxx".to_vec())];
+    let server = Server::start(move |_| endless()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let error = get(&[&server], &target("x", b"hello"), dir.path()).await.unwrap_err();
+    assert!(matches!(refused_target(&error), FileError::Length { expected: 5, .. }));
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_there_and_right_is_not_fetched_again() {
+    let server = Server::start(|_| status("500 No")).await;
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("x"), b"hello").unwrap();
+    get(&[&server], &target("x", b"hello"), dir.path()).await.unwrap();
+    assert!(server.requests().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_there_and_wrong_is_replaced() {
+    let server = Server::of_files(vec![("x", b"hello".to_vec())]).await;
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("x"), b"hellx").unwrap();
+    get(&[&server], &target("x", b"hello"), dir.path()).await.unwrap();
+    assert_eq!(std::fs::read(dir.path().join("x")).unwrap(), b"hello");
+}
+
+/// The content, of which only the first `cut` bytes come although all are announced.
+fn cut(content: &[u8], cut: usize) -> Vec<Act> {
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", content.len());
+    vec![send(head), send(&content[..cut])]
+}
+
+#[tokio::test]
+async fn a_cut_transfer_goes_on_where_it_stopped() {
+    let server = Server::start(|head| match offset(head) {
+        0 => cut(b"hello world", 4),
+        4 => vec![Act::Send(partial(b"hello world", 4))],
+        _ => status("400 Unexpected"),
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = get(&[&server], &target("x", b"hello world"), dir.path()).await.unwrap();
+    assert_eq!(std::fs::read(path).unwrap(), b"hello world");
+    assert_eq!(server.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn a_cut_without_announced_length_goes_on_too() {
+    let server = Server::start(|head| match offset(head) {
+        0 => vec![send("HTTP/1.0 200 OK\r\n\r\nhell")],
+        at => vec![Act::Send(partial(b"hello world", at))],
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    get(&[&server], &target("x", b"hello world"), dir.path()).await.unwrap();
+    assert_eq!(server.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn a_server_without_ranges_starts_anew() {
+    let first = Arc::new(Mutex::new(true));
+    let server = Server::start(move |_| {
+        if std::mem::take(&mut *first.lock().unwrap()) { cut(b"hello world", 4) } else { ok(b"hello world") }
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = get(&[&server], &target("x", b"hello world"), dir.path()).await.unwrap();
+    assert_eq!(std::fs::read(path).unwrap(), b"hello world");
+}
+
+#[tokio::test]
+async fn a_file_that_changed_between_two_parts_is_fetched_once_more_from_the_start() {
+    let seen = Arc::new(Mutex::new(0));
+    let server = Server::start(move |head| {
+        let mut seen = seen.lock().unwrap();
+        *seen += 1;
+        match (*seen, offset(head)) {
+            (1, 0) => cut(b"HELLO WORLD", 4),
+            (_, 0) => ok(b"hello world"),
+            (_, at) => vec![Act::Send(partial(b"hello world", at))],
+        }
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = get(&[&server], &target("x", b"hello world"), dir.path()).await.unwrap();
+    assert_eq!(std::fs::read(path).unwrap(), b"hello world");
+    assert_eq!(server.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn d6_the_next_mirror_is_asked_after_a_verdict_and_after_a_failure() {
+    let lying = Server::start(|_| ok(b"hellx")).await;
+    let broken = Server::start(|_| status("403 Forbidden")).await;
+    let honest = Server::start(|_| ok(b"hello")).await;
+    let dir = tempfile::tempdir().unwrap();
+    let target = target("x", b"hello");
+    get(&[&lying, &broken, &honest], &target, dir.path()).await.unwrap();
+    assert_eq!(std::fs::read(dir.path().join("x")).unwrap(), b"hello");
+    std::fs::remove_file(dir.path().join("x")).unwrap();
+    let error = get(&[&lying, &broken], &target, dir.path()).await.unwrap_err();
+    let Error::Refused(RefusedError { mirrors, .. }) = &error else { panic!("{error:?}") };
+    assert_eq!(mirrors.len(), 2);
+    assert_eq!(mirrors[1].reason, MirrorReason::Network(FetchError::Status(403)));
+    assert!(files(dir.path()).is_empty());
+}
+
+#[tokio::test]
+async fn another_mirror_can_send_the_rest() {
+    let cutting = Server::start(|head| match offset(head) {
+        0 => cut(b"hello world", 4),
+        _ => status("403 Forbidden"),
+    })
+    .await;
+    let other = Server::of_files(vec![("x", b"hello world".to_vec())]).await;
+    let dir = tempfile::tempdir().unwrap();
+    get(&[&cutting, &other], &target("x", b"hello world"), dir.path()).await.unwrap();
+    assert!(other.requests()[0].to_ascii_lowercase().contains("range: bytes=4-"));
+}
+
+#[tokio::test]
+async fn a_target_that_no_mirror_has_is_a_matter_of_the_road() {
+    let server = Server::of_files(Vec::new()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let error = get(&[&server], &target("x", b"hello"), dir.path()).await.unwrap_err();
+    assert!(matches!(&error, Error::Network(error) if error.cause == FetchError::NotFound), "{error:?}");
+}
+
+#[tokio::test]
+async fn links_are_refused_as_goal_and_on_the_way() {
+    let server = Server::start(|_| ok(b"hello")).await;
+    let dir = tempfile::tempdir().unwrap();
+    let (outside, inside) = (dir.path().join("outside"), dir.path().join("inside"));
+    std::fs::create_dir_all(&outside).unwrap();
+    std::fs::create_dir_all(&inside).unwrap();
+    std::fs::write(outside.join("x"), b"mine").unwrap();
+    symlink(&outside, inside.join("a")).unwrap();
+    symlink(outside.join("x"), inside.join("x")).unwrap();
+    symlink("nowhere", inside.join("dangling")).unwrap();
+    for path in ["a/x", "x", "dangling"] {
+        let error = get(&[&server], &target(path, b"hello"), &inside).await.unwrap_err();
+        assert!(matches!(error, Error::Local(_)), "{path}: {error:?}");
+    }
+    assert_eq!(std::fs::read(outside.join("x")).unwrap(), b"mine");
+    assert!(server.requests().is_empty());
+}
+
+#[tokio::test]
+async fn d8_paths_that_lead_elsewhere_are_refused_before_any_request() {
+    let server = Server::start(|_| ok(b"hello")).await;
+    let dir = tempfile::tempdir().unwrap();
+    for path in ["../x", "/etc/x", "a//b", "CON", "a\\b", "C:x", "a\nb"] {
+        let error = get(&[&server], &target(path, b"hello"), dir.path()).await.unwrap_err();
+        assert!(matches!(&error, Error::Refused(_)), "{path}: {error:?}");
+    }
+    assert!(server.requests().is_empty() && files(dir.path()).is_empty());
+}
+
+#[tokio::test]
+async fn a_name_that_the_caller_gives_is_used_as_it_is() {
+    let server = Server::start(|_| ok(b"hello")).await;
+    let dir = tempfile::tempdir().unwrap();
+    let destination = Destination::file(&dir.path().join("mine")).unwrap();
+    download(&context(&[&server]), &target("CON", b"hello"), false, destination, &()).await.unwrap();
+    assert_eq!(files(dir.path()), ["mine"]);
+}
+
+#[derive(Default)]
+struct Watched(Mutex<Vec<Transfer>>);
+
+impl Progress for Watched {
+    fn report(&self, _target: &TargetFile, event: Transfer) {
+        self.0.lock().unwrap().push(event);
+    }
+}
+
+#[tokio::test]
+async fn progress_is_reported_from_start_to_end() {
+    let server = Server::start(|_| ok(b"hello")).await;
+    let dir = tempfile::tempdir().unwrap();
+    let (target, watched) = (target("x", b"hello"), Watched::default());
+    let destination = Destination::below(dir.path(), &target).unwrap();
+    download(&context(&[&server]), &target, false, destination, &watched).await.unwrap();
+    let events = watched.0.into_inner().unwrap();
+    assert_eq!(events, [Transfer::Started, Transfer::Advanced(5), Transfer::Finished]);
+}
+
+#[tokio::test]
+async fn an_abandoned_download_leaves_nothing() {
+    let server = Server::start(|_| vec![send("HTTP/1.0 200 OK\r\n\r\nhel"), Act::Hang]).await;
+    let dir = tempfile::tempdir().unwrap();
+    let target = target("x", b"hello");
+    let servers = [&server];
+    let waiting = get(&servers, &target, dir.path());
+    assert!(tokio::time::timeout(Duration::from_millis(200), waiting).await.is_err());
+    for _ in 0..100 {
+        if files(dir.path()).is_empty() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{:?}", files(dir.path()));
+}
+
+#[tokio::test]
+async fn a_name_alone_is_a_file_in_the_folder_where_we_are() {
+    assert_eq!(Destination::file(Path::new("x")).unwrap().path(), Path::new("./x"));
+}
+
+#[tokio::test]
+async fn a_mirror_without_the_file_is_asked_first_again_and_one_that_failed_is_not() {
+    for (answer, first) in [("404 Not Found", 0), ("403 Forbidden", 1)] {
+        let lacking = Server::start(move |_| status(answer)).await;
+        let honest = Server::start(|_| ok(b"hello")).await;
+        let (dir, target) = (tempfile::tempdir().unwrap(), target("x", b"hello"));
+        let context = context(&[&lacking, &honest]);
+        download(&context, &target, false, Destination::below(dir.path(), &target).unwrap(), &()).await.unwrap();
+        let url = context.mirrors.in_order().next().unwrap().target("x");
+        assert_eq!(url, [&lacking, &honest][first].at("x"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_transfer_that_advances_has_all_its_attempts_again_and_one_that_does_not_has_not() {
+    let content = b"hello world and more";
+    let server = Server::start(|head| match offset(head) {
+        0 => cut(content, 2),
+        // Announced whole, and cut two bytes later.
+        at => {
+            let head = format!("HTTP/1.1 206 Partial Content\r\nContent-Length: {}\r\n", content.len() - at);
+            let range = format!("Content-Range: bytes {at}-{}/{}\r\n\r\n", content.len() - 1, content.len());
+            vec![send(head + &range), send(&content[at..(at + 2).min(content.len())])]
+        }
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = get(&[&server], &target("x", content), dir.path()).await.unwrap();
+    assert_eq!(std::fs::read(path).unwrap(), content);
+    let broken = Server::start(|_| status("503 Unavailable")).await;
+    get(&[&broken], &target("y", content), dir.path()).await.unwrap_err();
+    assert_eq!(broken.requests().len(), 4);
+}
+
+#[tokio::test]
+async fn a_range_that_the_file_does_not_have_means_that_the_file_is_too_short() {
+    let server = Server::start(|head| match offset(head) {
+        0 => cut(b"hello world", 4),
+        _ => status("416 Range Not Satisfiable"),
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let error = get(&[&server], &target("x", b"hello world"), dir.path()).await.unwrap_err();
+    assert_eq!(*refused_target(&error), FileError::Length { expected: 11, found: 4 });
+    // Nobody had asked for a range.
+    let server = Server::start(|_| status("416 Range Not Satisfiable")).await;
+    let error = get(&[&server], &target("x", b"hello world"), dir.path()).await.unwrap_err();
+    assert!(matches!(&error, Error::Network(error) if error.cause == FetchError::Status(416)), "{error:?}");
+}

@@ -1,0 +1,232 @@
+//! Downloads a target (spec 5.7): streams it through its verifier into memory or into a temporary file, which is
+//! renamed to its final name only after every check has passed.
+
+mod destination;
+mod target_writer;
+
+use std::path::PathBuf;
+
+use futures_util::StreamExt;
+use lastmile_metadata::{FileError, TargetFile};
+
+pub(crate) use crate::download::destination::Destination;
+use crate::download::destination::refused;
+use crate::download::target_writer::{Content, GrowingFile, TargetWriter};
+use crate::error::{Error, LocalError, MirrorFailure, MirrorReason, Refusal, all_failed};
+use crate::event::{Event, Progress, Transfer};
+use crate::net::fetch::FetchError;
+use crate::net::retry::Retries;
+use crate::update_context::UpdateContext;
+
+/// Downloads `target` to `destination` unless it is already there, and returns the path.
+pub(crate) async fn download(
+    context: &UpdateContext,
+    target: &TargetFile,
+    consistent: bool,
+    destination: Destination,
+    progress: &dyn Progress,
+) -> Result<PathBuf, Error> {
+    let path = destination.path();
+    let (is_there, destination) = blocking({
+        let target = target.clone();
+        move || destination.holds(&target).map(|is_there| (is_there, destination))
+    })
+    .await?;
+    if is_there {
+        let target = target.path.clone();
+        context.events.handle(&Event::AlreadyThere { target, path: path.clone() });
+        return Ok(path);
+    }
+    progress.report(target, Transfer::Started);
+    let fetched = fetch_to(context, target, consistent, destination, progress).await;
+    progress.report(target, if fetched.is_ok() { Transfer::Finished } else { Transfer::Failed });
+    fetched.map(|()| path)
+}
+
+/// Fetches a target of at most `max_length` bytes into memory.
+pub(crate) async fn read(
+    context: &UpdateContext,
+    target: &TargetFile,
+    consistent: bool,
+    max_length: u64,
+) -> Result<Vec<u8>, Error> {
+    if target.length > max_length {
+        return Err(Error::TooLarge { path: target.path.clone(), length: target.length, max_length });
+    }
+    let url_path = target.url_path(consistent && context.hash_prefixes).map_err(refused)?;
+    fetch(context, target, &url_path, Vec::new(), &()).await
+}
+
+async fn fetch_to(
+    context: &UpdateContext,
+    target: &TargetFile,
+    consistent: bool,
+    destination: Destination,
+    progress: &dyn Progress,
+) -> Result<(), Error> {
+    let url_path = target.url_path(consistent && context.hash_prefixes).map_err(refused)?;
+    let content = GrowingFile::new(destination.temporary(&context.cleaned_dirs)?);
+    let file = fetch(context, target, &url_path, content, progress).await?.file;
+    blocking(move || destination.finish(file)).await?;
+    Ok(())
+}
+
+/// Downloads the bytes of `target`. They have passed every check when this returns.
+async fn fetch<C: Content>(
+    context: &UpdateContext,
+    target: &TargetFile,
+    url_path: &str,
+    content: C,
+    progress: &dyn Progress,
+) -> Result<C, Error> {
+    let writer = TargetWriter::start(content, target.clone());
+    let mut download = Download { target, writer, progress, received: 0, from_several: false };
+    let mut failures: Vec<MirrorFailure> = Vec::new();
+    for mirror in context.mirrors.in_order() {
+        context.report_failure(failures.last());
+        let url = mirror.target(url_path);
+        match download.fetch_whole(context, &url).await {
+            Ok(()) => return Ok(download.writer.finish().await?),
+            Err(Failure::Disk) => return Err(disk_failure(download.writer).await),
+            Err(Failure::Mirror(reason)) => {
+                if reason != MirrorReason::Network(FetchError::NotFound) {
+                    mirror.failed();
+                }
+                failures.push(MirrorFailure { url, reason });
+            }
+        }
+    }
+    // Wait until the unfinished file has been removed.
+    drop(download.writer.finish().await);
+    Err(all_failed(format!("the target `{}`", target.path), failures))
+}
+
+/// The download of one target, from one mirror or from several.
+struct Download<'a, C> {
+    target: &'a TargetFile,
+    writer: TargetWriter<C>,
+    progress: &'a dyn Progress,
+    /// The number of bytes received so far.
+    received: u64,
+    /// Whether they came in several responses, so that they may belong to different versions of the file.
+    from_several: bool,
+}
+
+/// Why a download failed.
+enum Failure {
+    Disk,
+    Mirror(MirrorReason),
+}
+
+impl From<FetchError> for Failure {
+    fn from(error: FetchError) -> Failure {
+        Failure::Mirror(error.into())
+    }
+}
+
+impl<C: Content> Download<'_, C> {
+    /// Fetches the rest of the target from `url`, and verifies the whole. An interrupted transfer is resumed. If the
+    /// target is then wrong, it is fetched once more from the start.
+    async fn fetch_whole(&mut self, context: &UpdateContext, url: &str) -> Result<(), Failure> {
+        let mut retries = context.retry_policy.start(self.target.length);
+        let mut has_restarted = false;
+        loop {
+            let before = self.received;
+            let verdict = match self.fetch_rest(context, url, &retries).await {
+                Ok(()) if self.received < self.target.length && self.received > before => {
+                    // The body ended early: the transfer was interrupted, or the file is too short. The next request
+                    // shows which.
+                    let error = format!("after {} of {} bytes", self.received, self.target.length);
+                    retries.pause_after(FetchError::Cut(error)).await?;
+                    continue;
+                }
+                Ok(()) => self.writer.verify().await.ok_or(Failure::Disk)?,
+                Err(Failure::Mirror(MirrorReason::Network(FetchError::Status(416)))) if before > 0 => {
+                    Err(self.length_error(before))
+                }
+                Err(Failure::Mirror(MirrorReason::Network(error))) => {
+                    if self.received > before {
+                        retries.progressed();
+                    }
+                    retries.pause_after(error).await?;
+                    continue;
+                }
+                Err(Failure::Mirror(MirrorReason::Refused(Refusal::Target { error, .. }))) => Err(error),
+                Err(failure) => return Err(failure),
+            };
+            let Err(error) = verdict else { return Ok(()) };
+            let may_be_mixed = self.from_several && !has_restarted;
+            self.restart().await?;
+            if !may_be_mixed {
+                return Err(self.refusal(error));
+            }
+            has_restarted = true;
+        }
+    }
+
+    /// Makes one request for the part that is missing.
+    async fn fetch_rest(&mut self, context: &UpdateContext, url: &str, retries: &Retries) -> Result<(), Failure> {
+        tracing::debug!(%url, offset = self.received, "fetch");
+        let response = retries.within(context.fetch.fetch(url, self.received)).await?;
+        if response.offset == 0 {
+            self.restart().await?;
+        } else if response.offset == self.received {
+            self.from_several = true;
+        } else {
+            let found = format!("starts at byte {}", response.offset);
+            return Err(FetchError::WrongRange(found).into());
+        }
+        let mut body = response.body;
+        while let Some(part) = retries.within(async { body.next().await.transpose() }).await? {
+            self.received = self.received.saturating_add(part.len() as u64);
+            if self.received > self.target.length {
+                return Err(self.refusal(self.length_error(self.received)));
+            }
+            if !self.writer.append(part).await {
+                return Err(Failure::Disk);
+            }
+            self.progress.report(self.target, Transfer::Advanced(self.received));
+        }
+        Ok(())
+    }
+
+    async fn restart(&mut self) -> Result<(), Failure> {
+        self.from_several = false;
+        if self.received == 0 {
+            return Ok(());
+        }
+        self.received = 0;
+        if self.writer.restart().await { Ok(()) } else { Err(Failure::Disk) }
+    }
+
+    fn length_error(&self, found: u64) -> FileError {
+        FileError::Length { expected: self.target.length, found }
+    }
+
+    fn refusal(&self, error: FileError) -> Failure {
+        Failure::Mirror(Refusal::Target { path: self.target.path.clone(), error }.into())
+    }
+}
+
+async fn disk_failure<C: Content>(writer: TargetWriter<C>) -> Error {
+    match writer.finish().await {
+        Err(error) => error.into(),
+        Ok(_) => {
+            let error = std::io::Error::other("the writer ended early");
+            LocalError::new("write", "the target", error).into()
+        }
+    }
+}
+
+/// Runs disk work on another thread, so that it does not delay the network.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LocalError> + Send + 'static,
+) -> Result<T, LocalError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(LocalError::new("finish work on", "the disk", std::io::Error::other(error))))
+}
+
+#[cfg(test)]
+#[path = "download_tests.rs"]
+mod tests;

@@ -1,0 +1,223 @@
+//! Verifies and writes the bytes of a target, to a temporary file or to memory. This runs on a thread of its own, so
+//! that hashing and writing do not delay the network.
+
+use std::io;
+
+use bytes::Bytes;
+use lastmile_metadata::{FileError, TargetFile};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::disk::NewFile;
+use crate::error::LocalError;
+use crate::folder::Temporary;
+
+/// The number of parts buffered between network and disk. A part has at most a few hundred KiB, so a download takes a
+/// few MiB of memory.
+const PARTS: usize = 8;
+
+/// The number of bytes after which the file is synced while the download continues.
+const SYNC_AFTER: usize = 32 * 1024 * 1024;
+
+enum WriterCommand {
+    Append(Bytes),
+    Restart,
+    Verify(oneshot::Sender<Result<(), FileError>>),
+}
+
+/// The place to which a target is written.
+pub(crate) trait Content: Send + 'static {
+    /// Adds the next bytes.
+    fn append(&mut self, bytes: &[u8]) -> Result<(), LocalError>;
+
+    /// Removes all bytes.
+    fn empty(&mut self) -> Result<(), LocalError>;
+
+    /// Completes the content, to which nothing more will be added.
+    fn complete(&mut self) -> Result<(), LocalError>;
+}
+
+/// A small target in memory.
+impl Content for Vec<u8> {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), LocalError> {
+        self.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn empty(&mut self) -> Result<(), LocalError> {
+        self.clear();
+        Ok(())
+    }
+
+    fn complete(&mut self) -> Result<(), LocalError> {
+        Ok(())
+    }
+}
+
+/// A target in a temporary file.
+pub(crate) struct GrowingFile {
+    pub(crate) file: Temporary,
+    syncing: Syncing,
+}
+
+impl GrowingFile {
+    /// Starts with `file`, which must be empty.
+    pub(crate) fn new(file: Temporary) -> GrowingFile {
+        GrowingFile { file, syncing: Syncing::default() }
+    }
+}
+
+impl Content for GrowingFile {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), LocalError> {
+        let written = self.file.file.write_all(bytes);
+        written
+            .and_then(|()| self.syncing.wrote(&self.file.file, bytes.len()))
+            .map_err(|error| self.file.failed("write", error))
+    }
+
+    fn empty(&mut self) -> Result<(), LocalError> {
+        self.file.file.empty().map_err(|error| self.file.failed("empty", error))
+    }
+
+    fn complete(&mut self) -> Result<(), LocalError> {
+        self.syncing.wait().map_err(|error| self.file.failed("sync", error))
+    }
+}
+
+/// Sends the bytes of one target to the thread that verifies and writes them.
+pub(crate) struct TargetWriter<C> {
+    commands: mpsc::Sender<WriterCommand>,
+    worker: JoinHandle<Result<C, LocalError>>,
+}
+
+impl<C: Content> TargetWriter<C> {
+    /// Starts with `content`, which must be empty.
+    pub(crate) fn start(content: C, target: TargetFile) -> TargetWriter<C> {
+        let (commands, inbox) = mpsc::channel(PARTS);
+        let worker = tokio::task::spawn_blocking(move || work(inbox, content, &target));
+        TargetWriter { commands, worker }
+    }
+
+    /// Appends the next bytes. Returns false if the disk failed; [`finish`](TargetWriter::finish) returns the error.
+    pub(crate) async fn append(&self, bytes: Bytes) -> bool {
+        self.commands.send(WriterCommand::Append(bytes)).await.is_ok()
+    }
+
+    /// Removes all bytes received so far. Returns false if the disk failed.
+    pub(crate) async fn restart(&self) -> bool {
+        self.commands.send(WriterCommand::Restart).await.is_ok()
+    }
+
+    /// Verifies the bytes received so far as the whole target. Removes them if they are wrong. Returns `None` if the
+    /// disk failed.
+    pub(crate) async fn verify(&self) -> Option<Result<(), FileError>> {
+        let (answer, verdict) = oneshot::channel();
+        self.commands.send(WriterCommand::Verify(answer)).await.ok()?;
+        verdict.await.ok()
+    }
+
+    /// Returns the content.
+    pub(crate) async fn finish(self) -> Result<C, LocalError> {
+        drop(self.commands);
+        self.worker.await.unwrap_or_else(|error| Err(LocalError::new("write", "the target", io::Error::other(error))))
+    }
+}
+
+fn work<C: Content>(
+    mut inbox: mpsc::Receiver<WriterCommand>,
+    mut content: C,
+    target: &TargetFile,
+) -> Result<C, LocalError> {
+    let mut verifier = target.verifier();
+    while let Some(command) = inbox.blocking_recv() {
+        match command {
+            WriterCommand::Append(bytes) => {
+                // The download checks the length as bytes arrive, and `finish` checks it again.
+                let _ = verifier.update(&bytes);
+                content.append(&bytes)?;
+            }
+            WriterCommand::Restart => {
+                verifier = target.verifier();
+                content.empty()?;
+            }
+            WriterCommand::Verify(answer) => {
+                let verdict = std::mem::replace(&mut verifier, target.verifier()).finish();
+                if verdict.is_err() {
+                    content.empty()?;
+                }
+                // Sending fails only if the download was dropped.
+                let _ = answer.send(verdict);
+            }
+        }
+    }
+    content.complete()?;
+    Ok(content)
+}
+
+/// Syncs a large file while it is still growing, so that the last sync has little left to do.
+#[derive(Default)]
+struct Syncing {
+    unsynced: usize,
+    running: Option<std::thread::JoinHandle<io::Result<()>>>,
+}
+
+impl Syncing {
+    /// Records that this number of bytes was written to `file`, and starts a sync if it is due.
+    fn wrote(&mut self, file: &NewFile, bytes: usize) -> io::Result<()> {
+        self.unsynced += bytes;
+        let is_running = self.running.as_ref().is_some_and(|running| !running.is_finished());
+        if self.unsynced < SYNC_AFTER || is_running {
+            return Ok(());
+        }
+        self.wait()?;
+        self.unsynced = 0;
+        let file = file.try_clone()?;
+        self.running = Some(std::thread::Builder::new().spawn(move || file.sync())?);
+        Ok(())
+    }
+
+    /// Waits for the running sync. The system reports a failed sync only once, so the result must not be lost.
+    fn wait(&mut self) -> io::Result<()> {
+        match self.running.take().map(std::thread::JoinHandle::join) {
+            Some(Ok(synced)) => synced,
+            Some(Err(_)) => Err(io::Error::other("the sync ended early")),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::folder::{Folder, PRIVATE};
+
+    #[test]
+    fn a_large_file_is_synced_while_it_grows() {
+        let dir = tempfile::tempdir().unwrap();
+        let temporary = Folder::open(dir.path()).unwrap().temporary(PRIVATE).unwrap();
+        let mut syncing = Syncing::default();
+        syncing.wrote(&temporary.file, SYNC_AFTER - 1).unwrap();
+        assert!(syncing.running.is_none());
+        for _ in 0..2 {
+            syncing.wrote(&temporary.file, SYNC_AFTER - syncing.unsynced).unwrap();
+            assert_eq!(syncing.unsynced, 0);
+            while !syncing.running.as_ref().unwrap().is_finished() {
+                std::thread::yield_now();
+            }
+        }
+        syncing.wait().unwrap();
+    }
+
+    #[test]
+    fn a_sync_that_failed_is_told() {
+        let failed = || Some(std::thread::spawn(|| Err(io::Error::other("for the test"))));
+        assert!(Syncing { unsynced: 0, running: failed() }.wait().is_err());
+        let dir = tempfile::tempdir().unwrap();
+        let temporary = Folder::open(dir.path()).unwrap().temporary(PRIVATE).unwrap();
+        let mut syncing = Syncing { unsynced: 0, running: failed() };
+        while !syncing.running.as_ref().unwrap().is_finished() {
+            std::thread::yield_now();
+        }
+        assert!(syncing.wrote(&temporary.file, SYNC_AFTER).is_err());
+    }
+}

@@ -1,0 +1,41 @@
+//! Fetches one metadata file from one mirror, in as many attempts as the retry policy allows.
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
+use crate::net::fetch::{Fetch, FetchError, Reading};
+use crate::net::retry::RetryPolicy;
+
+/// An attempt to fetch one file.
+pub(crate) type Attempt<'a> = BoxFuture<'a, Result<Reading, FetchError>>;
+
+/// Requests the metadata file at `url` once, and reads at least `enough` bytes of it if it is that long.
+pub(crate) fn attempt(fetch: &dyn Fetch, url: String, max_length: u64, enough: u64) -> Attempt<'_> {
+    async move {
+        tracing::debug!(%url, "fetch");
+        let mut reading = fetch.fetch_metadata(&url, max_length).await?.reading(max_length)?;
+        reading.advance(enough).await?;
+        Ok(reading)
+    }
+    .boxed()
+}
+
+/// Fetches the metadata file at `url`. The prefetched attempt, if there is one, counts as the first. Returns `None` if
+/// the server says definitely that the file does not exist.
+pub(crate) async fn fetch_metadata<'a>(
+    fetch: &'a dyn Fetch,
+    retry_policy: &RetryPolicy,
+    url: &str,
+    max_length: u64,
+    mut prefetched: Option<Attempt<'a>>,
+) -> Result<Option<Vec<u8>>, FetchError> {
+    let mut retries = retry_policy.start(0);
+    loop {
+        let next = prefetched.take().unwrap_or_else(|| attempt(fetch, url.to_owned(), max_length, u64::MAX));
+        match retries.within(async { next.await?.finish().await }).await {
+            Ok(bytes) => return Ok(Some(bytes)),
+            Err(FetchError::NotFound) => return Ok(None),
+            Err(error) => retries.pause_after(error).await?,
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Decompresses metadata as it arrives, on a thread of its own and within limits.
+//!
+//! The compressed body may be no longer than a file of the greatest length can be when it is compressed. The decoder
+//! runs at most a few parts ahead of the reader, and ends when the body is dropped.
+
+use std::io::{self, BufRead, Read};
+
+use bytes::{Buf, Bytes};
+use flate2::bufread::GzDecoder;
+use futures_util::stream::{self, BoxStream, StreamExt};
+use ruzstd::decoding::StreamingDecoder;
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+
+use crate::net::fetch::FetchError;
+
+/// The value of `Accept-Encoding`.
+pub(crate) const ACCEPTED: &str = "zstd, gzip";
+
+/// The largest window of a zstd frame: decoders must support it, and encoders must not exceed it (RFC 9659).
+const WINDOW: u64 = 8 * 1024 * 1024;
+
+/// The number of bytes per decoded part.
+const PART: usize = 64 * 1024;
+
+/// The number of parts buffered before and after the decoder.
+const PARTS: usize = 4;
+
+type Body = BoxStream<'static, Result<Bytes, FetchError>>;
+
+/// A content coding (RFC 9110, 8.4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Coding {
+    Gzip,
+    Zstd,
+}
+
+impl Coding {
+    pub(crate) fn named(name: &str) -> Option<Coding> {
+        match name {
+            "gzip" | "x-gzip" => Some(Coding::Gzip),
+            "zstd" => Some(Coding::Zstd),
+            _ => None,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Coding::Gzip => "gzip",
+            Coding::Zstd => "zstd",
+        }
+    }
+}
+
+/// The greatest length of a compressed file. A coding adds some bytes for each block and for the whole where it finds
+/// nothing to compress, as in small files full of hashes; both codings add less than this.
+fn longest_encoding(max_length: u64) -> u64 {
+    max_length.saturating_add(max_length / 256).saturating_add(256)
+}
+
+/// Decodes `raw`, which must be one whole stream, no longer than a file of `max_length` bytes can be when it is
+/// compressed.
+pub(crate) fn decoded(coding: Coding, mut raw: Body, max_length: u64) -> Body {
+    let (feed, inbox) = mpsc::channel(PARTS);
+    let (outbox, mut parts) = mpsc::channel(PARTS);
+    spawn_blocking(move || {
+        let source =
+            Source { inbox, part: Bytes::new(), left: longest_encoding(max_length), max_length, failure: None };
+        work(coding, source, &outbox);
+    });
+    let mut feeding = Some(Box::pin(async move {
+        while let Some(part) = raw.next().await {
+            if feed.send(part).await.is_err() {
+                break;
+            }
+        }
+    }));
+    let next = async move || loop {
+        match &mut feeding {
+            None => return parts.recv().await,
+            Some(fed) => tokio::select! {
+                part = parts.recv() => return part,
+                () = fed => feeding = None,
+            },
+        }
+    };
+    stream::unfold(Some(next), move |next| async move {
+        let mut next = next?;
+        match next().await {
+            // An empty part marks the end.
+            Some(Ok(part)) if part.is_empty() => None,
+            Some(Ok(part)) => Some((Ok(part), Some(next))),
+            Some(Err(error)) => Some((Err(error), None)),
+            None => Some((Err(undecodable(coding, "the decoder ended early")), None)),
+        }
+    })
+    .boxed()
+}
+
+fn undecodable(coding: Coding, problem: &str) -> FetchError {
+    FetchError::Undecodable { coding: coding.name(), problem: problem.to_owned() }
+}
+
+/// Decodes to the end or to an error, and sends an empty part at the end. Sending fails only if the body was dropped.
+fn work(coding: Coding, mut source: Source, outbox: &mpsc::Sender<Result<Bytes, FetchError>>) {
+    let outcome = match decode(coding, &mut source, outbox) {
+        Ok(()) => Ok(Bytes::new()),
+        Err(error) => Err(source.failure.unwrap_or_else(|| undecodable(coding, &error.to_string()))),
+    };
+    drop(outbox.blocking_send(outcome));
+}
+
+fn decode(coding: Coding, source: &mut Source, outbox: &mpsc::Sender<Result<Bytes, FetchError>>) -> io::Result<()> {
+    match coding {
+        Coding::Gzip => pass_on(GzDecoder::new(&mut *source), outbox)?,
+        Coding::Zstd => {
+            let decoder = StreamingDecoder::new_with_max_window_size(&mut *source, WINDOW);
+            pass_on(decoder.map_err(io::Error::other)?, outbox)?;
+        }
+    }
+    if source.fill_buf()?.is_empty() { Ok(()) } else { Err(io::Error::other("something follows its end")) }
+}
+
+fn pass_on(mut decoder: impl Read, outbox: &mpsc::Sender<Result<Bytes, FetchError>>) -> io::Result<()> {
+    loop {
+        let mut part = vec![0; PART];
+        let read = decoder.read(&mut part)?;
+        if read == 0 {
+            return Ok(());
+        }
+        part.truncate(read);
+        outbox.blocking_send(Ok(part.into())).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+    }
+}
+
+/// The parts of the body as one reader, for the decoders.
+struct Source {
+    inbox: mpsc::Receiver<Result<Bytes, FetchError>>,
+    part: Bytes,
+    /// The number of bytes that may still arrive.
+    left: u64,
+    max_length: u64,
+    /// Why reading stopped before the end of the body.
+    failure: Option<FetchError>,
+}
+
+impl Source {
+    fn fail(&mut self, failure: FetchError) -> io::Error {
+        let error = io::Error::other(failure.clone());
+        self.failure = Some(failure);
+        error
+    }
+}
+
+impl BufRead for Source {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.part.is_empty() {
+            let part = match self.inbox.blocking_recv() {
+                None => break,
+                Some(Err(failure)) => return Err(self.fail(failure)),
+                Some(Ok(part)) => part,
+            };
+            let Some(left) = self.left.checked_sub(part.len() as u64) else {
+                return Err(self.fail(FetchError::TooLong { max_length: self.max_length }));
+            };
+            self.left = left;
+            self.part = part;
+        }
+        Ok(&self.part)
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.part.advance(amount);
+    }
+}
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.fill_buf()?.read(buffer)?;
+        self.consume(read);
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+#[path = "decode_tests.rs"]
+mod tests;

@@ -1,0 +1,366 @@
+//! The transport for HTTP and HTTPS, by reqwest, with a limit on every wait. Metadata may be compressed, targets never.
+
+use std::error::Error as _;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt};
+use reqwest::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_RANGE, DATE, HeaderMap, HeaderName, HeaderValue, RANGE, RETRY_AFTER,
+    TRANSFER_ENCODING,
+};
+use reqwest::{Client, Proxy, RequestBuilder, StatusCode, Url, redirect};
+use rustls::crypto::CryptoProvider;
+
+use crate::error::Error;
+use crate::net::decode::{ACCEPTED, Coding, decoded};
+use crate::net::fetch::{Fetch, FetchError, Response};
+use crate::net::tls::{Authorities, default_provider};
+
+/// The most bytes, and the longest time, for reading the body of an error response so that the connection can be
+/// reused.
+const FEW_WORDS: usize = 16 * 1024;
+const SHORTLY: Duration = Duration::from_secs(1);
+
+/// Settings for HTTP and HTTPS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpSettings {
+    /// The `User-Agent` of every request.
+    pub user_agent: String,
+    /// The longest time for making a connection.
+    pub connect_timeout: Duration,
+    /// The longest time that a server may be silent before or within a body.
+    pub gap_timeout: Duration,
+    /// The most redirects in a row for one file.
+    pub redirects: u32,
+    /// The proxy.
+    pub proxy: ProxyChoice,
+    /// Certificate authorities trusted for TLS besides the system's, as PEM bundles.
+    pub extra_ca: Vec<Vec<u8>>,
+    /// Whether HTTP 403 means "not found", as some object stores answer clients that may not list files (decision D2).
+    /// Otherwise 403 is an error.
+    pub forbidden_means_absent: bool,
+}
+
+impl Default for HttpSettings {
+    fn default() -> HttpSettings {
+        HttpSettings {
+            user_agent: concat!("lastmile/", env!("CARGO_PKG_VERSION")).to_owned(),
+            connect_timeout: Duration::from_secs(10),
+            gap_timeout: Duration::from_secs(30),
+            redirects: 5,
+            proxy: ProxyChoice::System,
+            extra_ca: Vec::new(),
+            forbidden_means_absent: false,
+        }
+    }
+}
+
+/// Which proxy is used.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum ProxyChoice {
+    /// The proxy from the environment: `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`.
+    #[default]
+    System,
+    /// No proxy, whatever the environment says.
+    Direct,
+    /// The proxy at this URL for everything.
+    Url(String),
+}
+
+/// Fetches `http://` and `https://` URLs over pooled connections.
+#[derive(Debug, Clone)]
+pub struct HttpFetch {
+    client: Client,
+    authorities: Arc<Authorities>,
+    forbidden_means_absent: bool,
+    /// The `Date` header of the latest response.
+    date: Arc<Mutex<Option<HeaderValue>>>,
+}
+
+impl HttpFetch {
+    /// Makes a client with these settings. The cryptography of TLS comes from the process default of rustls if the
+    /// application installed one, otherwise from AWS-LC or ring, whichever feature is enabled (AWS-LC if both are).
+    ///
+    /// # Errors
+    ///
+    /// As [`with_provider`](HttpFetch::with_provider); also [`Error::Config`] where there is no process default and
+    /// neither the feature `aws-lc` nor `ring` is enabled.
+    pub fn new(settings: &HttpSettings) -> Result<HttpFetch, Error> {
+        HttpFetch::with_provider(settings, default_provider()?)
+    }
+
+    /// Makes a client with these settings whose TLS uses this cryptography provider, for example one that is validated
+    /// for FIPS 140-3. It neither reads nor sets the process default of rustls.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] where the provider, a proxy URL or a certificate authority cannot be used: we refuse to start
+    /// rather than go on with less than was asked for.
+    pub fn with_provider(settings: &HttpSettings, provider: Arc<CryptoProvider>) -> Result<HttpFetch, Error> {
+        let redirects = settings.redirects;
+        let mut builder = Client::builder()
+            .user_agent(&settings.user_agent)
+            .default_headers(HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]))
+            .connect_timeout(settings.connect_timeout)
+            .read_timeout(settings.gap_timeout)
+            .redirect(redirect::Policy::custom(move |attempt| judge_redirect(attempt, redirects)))
+            .referer(false);
+        builder = match &settings.proxy {
+            ProxyChoice::System => builder,
+            ProxyChoice::Direct => builder.no_proxy(),
+            ProxyChoice::Url(url) => {
+                builder.proxy(Proxy::all(url).map_err(|error| unusable(&format!("proxy `{url}`"), &error))?)
+            }
+        };
+        let authorities = Authorities::new(&settings.extra_ca, provider)?;
+        builder = builder.tls_backend_preconfigured(authorities.config()?);
+        let client = builder.build().map_err(|error| unusable("connection settings", &error))?;
+        let forbidden_means_absent = settings.forbidden_means_absent;
+        Ok(HttpFetch { client, authorities, forbidden_means_absent, date: Arc::default() })
+    }
+
+    /// Makes a request for exactly this URL.
+    fn get(&self, url: &str) -> Result<RequestBuilder, FetchError> {
+        let url = exact_url(url)?;
+        if url.scheme() == "https" {
+            self.authorities.expect_use();
+        }
+        Ok(self.client.get(url))
+    }
+
+    /// Sends the request, and returns the position in the file at which the body of the response starts.
+    async fn ask(&self, request: RequestBuilder, offset: u64) -> Result<(u64, reqwest::Response), FetchError> {
+        let answer = request.send().await.map_err(|error| fetch_error(&error))?;
+        if let (Some(date), Ok(mut newest)) = (answer.headers().get(DATE), self.date.lock()) {
+            *newest = Some(date.clone());
+        }
+        match self.start_of(answer.status(), answer.headers(), offset) {
+            Ok(start) => Ok((start, answer)),
+            Err(refusal) => {
+                read_off(answer).await;
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Returns the position in the file at which the body of this response starts.
+    fn start_of(&self, status: StatusCode, headers: &HeaderMap, asked: u64) -> Result<u64, FetchError> {
+        match status {
+            StatusCode::OK => Ok(0),
+            StatusCode::PARTIAL_CONTENT if asked > 0 => check_range(headers, asked),
+            StatusCode::NOT_FOUND | StatusCode::GONE => Err(FetchError::NotFound),
+            StatusCode::FORBIDDEN if self.forbidden_means_absent => Err(FetchError::NotFound),
+            _ => Err(match seconds(headers, &RETRY_AFTER) {
+                Some(after) => FetchError::RetryLater { status: status.as_u16(), after },
+                None => FetchError::Status(status.as_u16()),
+            }),
+        }
+    }
+}
+
+impl Fetch for HttpFetch {
+    fn fetch(&self, url: &str, offset: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
+        let request = self.get(url);
+        Box::pin(async move {
+            let mut request = request?;
+            if offset > 0 {
+                request = request.header(RANGE, format!("bytes={offset}-"));
+            }
+            let (offset, answer) = self.ask(request, offset).await?;
+            let codings = codings(answer.headers())?;
+            if codings.is_empty() {
+                return Ok(Response { offset, body: body(answer) });
+            }
+            Err(FetchError::Encoded(codings.join(", ")))
+        })
+    }
+
+    fn fetch_metadata(&self, url: &str, max_length: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
+        let request = self.get(url);
+        Box::pin(async move {
+            let request = request?.header(ACCEPT_ENCODING, ACCEPTED);
+            let (offset, answer) = self.ask(request, 0).await?;
+            let codings = codings(answer.headers())?;
+            let coding = match codings.as_slice() {
+                [] => return Ok(Response { offset, body: body(answer) }),
+                [coding] => Coding::named(coding),
+                _ => None,
+            };
+            let coding = coding.ok_or_else(|| FetchError::Encoded(codings.join(", ")))?;
+            Ok(Response { offset, body: decoded(coding, body(answer), max_length) })
+        })
+    }
+
+    fn server_time(&self) -> Option<DateTime<Utc>> {
+        let date = self.date.lock().ok()?.clone()?;
+        Some(DateTime::parse_from_rfc2822(date.to_str().ok()?).ok()?.to_utc())
+    }
+}
+
+fn body(answer: reqwest::Response) -> BoxStream<'static, Result<Bytes, FetchError>> {
+    answer.bytes_stream().map_err(|error| fetch_error(&error)).boxed()
+}
+
+/// Parses the URL, if it is sent exactly as it is written.
+///
+/// The parser turns `%2e%2e/` into a step upwards and encodes characters that are not ASCII. The client would then
+/// request other names than the repository has.
+fn exact_url(text: &str) -> Result<Url, FetchError> {
+    let url = Url::parse(text).map_err(|error| FetchError::Url(format!("`{text}`: {error}")))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        let message = format!("`{text}` has a scheme that is not supported");
+        return Err(FetchError::Url(message));
+    }
+    let after_scheme = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let written = after_scheme.find('/').and_then(|start| after_scheme.get(start..));
+    if written != Some(url.path()) {
+        let message = format!(
+            "`{text}` would be sent as `{url}`; write it percent-encoded, without `.` and `..` \
+             segments, `?` and `#`"
+        );
+        return Err(FetchError::Url(message));
+    }
+    Ok(url)
+}
+
+fn judge_redirect(attempt: redirect::Attempt<'_>, redirects: u32) -> redirect::Action {
+    if attempt.previous().len() > redirects as usize {
+        return attempt.error(RedirectRefused(FetchError::TooManyRedirects { redirects }));
+    }
+    match refusal_of(attempt.url(), attempt.previous()) {
+        Some(refusal) => attempt.error(RedirectRefused(FetchError::Redirect(refusal))),
+        None => attempt.follow(),
+    }
+}
+
+/// Why the client does not follow a redirect to this URL after the previous ones; `None` if it does.
+fn refusal_of(to: &Url, previous: &[Url]) -> Option<String> {
+    let from_https = previous.last().is_some_and(|from| from.scheme() == "https");
+    if !matches!(to.scheme(), "http" | "https") {
+        Some(format!("to the scheme `{}`", to.scheme()))
+    } else if from_https && to.scheme() == "http" {
+        Some("from https to http".to_owned())
+    } else if !to.username().is_empty() || to.password().is_some() {
+        Some("to a URL with credentials".to_owned())
+    } else {
+        None
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct RedirectRefused(FetchError);
+
+/// Reads the short body of an error response such as "not found". Otherwise the connection could not be reused, and
+/// every refresh ends with such a response.
+async fn read_off(mut answer: reqwest::Response) {
+    let mut left = FEW_WORDS;
+    let reading = async {
+        while let Ok(Some(part)) = answer.chunk().await {
+            left = left.saturating_sub(part.len());
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // The outcome does not matter: the status of the response is already known.
+    drop(tokio::time::timeout(SHORTLY, reading).await);
+}
+
+/// Returns the content codings of the body in the order in which they were applied; none if the body is not encoded.
+/// The only transfer coding that is accepted is `chunked`.
+fn codings(headers: &HeaderMap) -> Result<Vec<String>, FetchError> {
+    let listed = |name, plain: &'static str| {
+        let values = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let names = values.flat_map(|value| value.split(',').map(str::to_owned).collect::<Vec<_>>());
+        let names = names.map(|name| name.trim().to_ascii_lowercase());
+        names.filter(move |name| !name.is_empty() && name != plain).collect::<Vec<_>>()
+    };
+    match listed(TRANSFER_ENCODING, "chunked").as_slice() {
+        [] => Ok(listed(CONTENT_ENCODING, "identity")),
+        codings => Err(FetchError::Encoded(codings.join(", "))),
+    }
+}
+
+/// Checks that a partial response starts where the client asked it to.
+fn check_range(headers: &HeaderMap, asked: u64) -> Result<u64, FetchError> {
+    let value = headers.get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
+    let start = value
+        .and_then(|value| value.strip_prefix("bytes "))
+        .and_then(|range| range.split_once('-'))
+        .and_then(|(start, _)| start.parse::<u64>().ok());
+    if start == Some(asked) {
+        return Ok(asked);
+    }
+    let found = value.unwrap_or("no Content-Range");
+    Err(FetchError::WrongRange(format!("asked for `bytes={asked}-`, got `{found}`")))
+}
+
+fn seconds(headers: &HeaderMap, name: &HeaderName) -> Option<Duration> {
+    let seconds = headers.get(name)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+fn unusable(what: &str, error: &reqwest::Error) -> Error {
+    Error::Config(format!("unusable {what}: {}", innermost(error)))
+}
+
+/// Converts an error of reqwest.
+fn fetch_error(error: &reqwest::Error) -> FetchError {
+    let cause = innermost(error);
+    if let Some(RedirectRefused(refusal)) = causes(error).find_map(|cause| cause.downcast_ref()) {
+        refusal.clone()
+    } else if error.is_redirect() {
+        FetchError::Redirect(cause)
+    } else if error.is_timeout() {
+        FetchError::Timeout(if error.is_connect() {
+            "no connection".to_owned()
+        } else {
+            "the server fell silent".to_owned()
+        })
+    } else if error.is_connect() && is_tls(error) {
+        FetchError::Tls(cause)
+    } else if error.is_connect() {
+        FetchError::Connect(cause)
+    } else {
+        FetchError::Cut(cause)
+    }
+}
+
+/// Whether the TLS handshake failed, which a retry does not change. It is reported as an I/O error of this kind,
+/// possibly nested in others.
+fn is_tls(error: &reqwest::Error) -> bool {
+    causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|outer| {
+        let mut next = Some(outer);
+        while let Some(error) = next {
+            if error.kind() == io::ErrorKind::InvalidData {
+                return true;
+            }
+            next = error.get_ref().and_then(|inner| inner.downcast_ref());
+        }
+        false
+    })
+}
+
+fn innermost(error: &reqwest::Error) -> String {
+    causes(error).last().map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    let mut next = error.source();
+    std::iter::from_fn(move || {
+        let cause = next?;
+        next = cause.source();
+        Some(cause)
+    })
+}
+
+#[cfg(test)]
+#[path = "http_tests.rs"]
+mod tests;

@@ -1,0 +1,302 @@
+//! HTTP against real sockets.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use super::*;
+use crate::test_repository::{TestRepository, now, root};
+use crate::test_server::{Act, Server, ok, partial, reply, send, status};
+use crate::updater::Updater;
+
+fn quick() -> HttpSettings {
+    HttpSettings {
+        gap_timeout: Duration::from_millis(300),
+        connect_timeout: Duration::from_millis(500),
+        proxy: ProxyChoice::Direct,
+        ..HttpSettings::default()
+    }
+}
+
+async fn read(url: &str, max_length: u64) -> Result<Vec<u8>, FetchError> {
+    HttpFetch::new(&quick()).unwrap().fetch(url, 0).await?.read_all(max_length).await
+}
+
+async fn answered(acts: Vec<Act>) -> Result<Vec<u8>, FetchError> {
+    let server = Server::start(move |_| acts.clone()).await;
+    read(&server.at("x"), 100).await
+}
+
+#[tokio::test]
+async fn the_request_is_as_written_and_asks_for_nothing_encoded() {
+    let server = Server::start(|_| ok(b"hello")).await;
+    assert_eq!(read(&server.at("%7Eme/a%2Fb.json"), 5).await.unwrap(), b"hello");
+    let head = server.requests()[0].to_ascii_lowercase();
+    assert!(head.starts_with("get /%7eme/a%2fb.json http/1.1\r\n"), "{head}");
+    assert!(head.contains("\r\naccept-encoding: identity\r\n"), "{head}");
+    assert!(head.contains("\r\nuser-agent: lastmile/"), "{head}");
+    assert!(!head.contains("cookie") && !head.contains("referer"), "{head}");
+    assert_eq!(server.paths(), ["/%7Eme/a%2Fb.json"]);
+}
+
+#[cfg(any(feature = "aws-lc", feature = "ring"))]
+#[test]
+fn a_provider_that_cannot_be_used_is_an_error_of_the_configuration() {
+    let mut provider = CryptoProvider::clone(&default_provider().unwrap());
+    provider.cipher_suites.clear();
+    let error = HttpFetch::with_provider(&quick(), Arc::new(provider)).unwrap_err();
+    assert!(matches!(&error, Error::Config(problem) if problem.contains("cipher suites")), "{error:?}");
+}
+
+#[tokio::test]
+async fn urls_that_a_parser_would_change_are_refused() {
+    for url in [
+        "http://h/a/%2e%2e/b",
+        "http://h/a b",
+        "http://h/a?b",
+        "http://h/a#b",
+        "http://h/ä",
+        "http://h/./a",
+        "http://h/a\\b",
+        "ftp://h/a",
+        "h/a",
+        "http://h",
+    ] {
+        assert!(matches!(read(url, 9).await, Err(FetchError::Url(_))), "{url}");
+    }
+}
+
+#[tokio::test]
+async fn only_404_and_410_say_that_a_file_is_absent() {
+    assert_eq!(answered(status("404 Not Found")).await, Err(FetchError::NotFound));
+    assert_eq!(answered(status("410 Gone")).await, Err(FetchError::NotFound));
+    for code in [204, 304, 400, 401, 403, 407, 500, 502, 503] {
+        assert_eq!(answered(status(&format!("{code} X"))).await, Err(FetchError::Status(code)));
+    }
+    assert_eq!(answered(vec![Act::Send(partial(b"hello", 0))]).await, Err(FetchError::Status(206)));
+}
+
+#[tokio::test]
+async fn d2_403_means_absent_where_that_is_set() {
+    let server = Server::start(|_| status("403 Forbidden")).await;
+    let settings = HttpSettings { forbidden_means_absent: true, ..quick() };
+    let answer = HttpFetch::new(&settings).unwrap().fetch(&server.at("x"), 0).await;
+    assert_eq!(answer.unwrap_err(), FetchError::NotFound);
+}
+
+#[tokio::test]
+async fn a_server_may_ask_to_come_later() {
+    let busy = "HTTP/1.1 429 Busy\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n";
+    let expected = FetchError::RetryLater { status: 429, after: Duration::from_secs(7) };
+    assert_eq!(answered(vec![send(busy)]).await, Err(expected));
+}
+
+#[tokio::test]
+async fn http_1_0_with_and_without_length_works() {
+    assert_eq!(answered(vec![send("HTTP/1.0 200 OK\r\n\r\nbody")]).await.unwrap(), b"body");
+    let with = "HTTP/1.0 200 OK\r\nContent-Length: 4\r\n\r\nbody";
+    let server = Server::start(move |_| vec![send(with)]).await;
+    let fetch = HttpFetch::new(&quick()).unwrap();
+    for _ in 0..3 {
+        let response = fetch.fetch(&server.at("x"), 0).await.unwrap();
+        assert_eq!(response.read_all(4).await.unwrap(), b"body");
+    }
+}
+
+#[tokio::test]
+async fn an_encoded_body_is_refused() {
+    for header in ["Content-Encoding: gzip", "Content-Encoding: br", "Transfer-Encoding: gzip"] {
+        let text = format!("HTTP/1.1 200 OK\r\n{header}\r\nConnection: close\r\n\r\nxxxx");
+        let answer = answered(vec![send(text)]).await;
+        assert!(matches!(answer, Err(FetchError::Encoded(_) | FetchError::Cut(_))), "{answer:?}");
+    }
+    let plain = reply("200 OK", "Content-Encoding: identity\r\n", b"x");
+    assert_eq!(answered(vec![Act::Send(plain)]).await.unwrap(), b"x");
+}
+
+#[tokio::test]
+async fn an_endless_body_is_cut_at_the_limit() {
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let endless = vec![send(head), Act::Endless(b"4\r\nxxxx\r\n".to_vec())];
+    assert_eq!(answered(endless).await, Err(FetchError::TooLong { max_length: 100 }));
+    let head = "HTTP/1.0 200 OK\r\n\r\n";
+    let endless = vec![send(head), Act::Endless(vec![0; 65536])];
+    assert_eq!(answered(endless).await, Err(FetchError::TooLong { max_length: 100 }));
+}
+
+#[tokio::test]
+async fn an_endless_head_is_refused() {
+    let endless = vec![send("HTTP/1.1 200 OK\r\n"), Act::Endless(b"X-Y: z\r\n".to_vec())];
+    assert!(answered(endless).await.is_err());
+}
+
+#[tokio::test]
+async fn silence_times_out_before_and_within_a_body() {
+    assert!(matches!(answered(vec![Act::Hang]).await, Err(FetchError::Timeout(_))));
+    let half = send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf");
+    assert!(matches!(answered(vec![half, Act::Hang]).await, Err(FetchError::Timeout(_))));
+}
+
+#[tokio::test]
+async fn a_broken_off_body_is_noticed() {
+    for head in [
+        "Content-Length: 9\r\n\r\nhalf",
+        "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+        "Transfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFF\r\nhalf\r\n",
+    ] {
+        let answer = answered(vec![send(format!("HTTP/1.1 200 OK\r\n{head}"))]).await;
+        assert!(matches!(answer, Err(FetchError::Cut(_))), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_there_is_a_connection_failure_that_may_pass() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/x", listener.local_addr().unwrap());
+    drop(listener);
+    let error = read(&url, 9).await.unwrap_err();
+    assert!(matches!(error, FetchError::Connect(_)) && error.may_pass(), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_range_is_asked_for_and_checked() {
+    let server = Server::start(|head| match crate::test_server::offset(head) {
+        2 => vec![Act::Send(partial(b"hello", 2))],
+        3 => vec![Act::Send(partial(b"hello", 2))],
+        4 => vec![send("HTTP/1.1 206 X\r\nContent-Length: 1\r\n\r\no")],
+        _ => ok(b"hello"),
+    })
+    .await;
+    let fetch = HttpFetch::new(&quick()).unwrap();
+    assert_eq!(fetch.fetch(&server.at("x"), 2).await.unwrap().offset, 2);
+    assert_eq!(fetch.fetch(&server.at("x"), 1).await.unwrap().offset, 0);
+    for lie in [3, 4] {
+        let answer = fetch.fetch(&server.at("x"), lie).await;
+        assert!(matches!(answer, Err(FetchError::WrongRange(_))), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn redirects_are_followed_up_to_a_limit() {
+    let server = Server::start(|head| {
+        let hop: usize = head.split([' ', '/']).nth(2).unwrap().parse().unwrap();
+        let next = reply("302 Found", &format!("Location: /{}\r\n", hop.saturating_sub(1)), b"");
+        if hop == 0 { ok(b"here") } else { vec![Act::Send(next)] }
+    })
+    .await;
+    assert_eq!(read(&server.at("5"), 9).await.unwrap(), b"here");
+    assert!(matches!(read(&server.at("6"), 9).await, Err(FetchError::TooManyRedirects { redirects: 5 })));
+}
+
+#[tokio::test]
+async fn redirects_lead_to_the_web_only() {
+    for to in ["file:///etc/passwd", "ftp://h/x", "data:,x", "http://u:p@127.0.0.1/x"] {
+        let location = format!("Location: {to}\r\n");
+        let answer = answered(vec![Act::Send(reply("302 Found", &location, b""))]).await;
+        assert!(matches!(answer, Err(FetchError::Redirect(_) | FetchError::Status(302))), "{to}: {answer:?}");
+    }
+}
+
+#[test]
+fn settings_that_cannot_be_used_refuse_to_start() {
+    let ca = |bundle: &[u8]| HttpSettings { extra_ca: vec![bundle.to_vec()], ..quick() };
+    let broken = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for settings in [
+        ca(b""),
+        ca(b"no certificate"),
+        ca(broken),
+        HttpSettings { proxy: ProxyChoice::Url("::".to_owned()), ..quick() },
+    ] {
+        assert!(matches!(HttpFetch::new(&settings), Err(Error::Config(_))), "{settings:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_explicit_proxy_is_used() {
+    let proxy = Server::start(|_| ok(b"through")).await;
+    let settings = HttpSettings { proxy: ProxyChoice::Url(proxy.url.clone()), ..HttpSettings::default() };
+    let fetch = HttpFetch::new(&settings).unwrap();
+    let response = fetch.fetch("http://repository.invalid/%7Ex", 0).await.unwrap();
+    assert_eq!(response.read_all(9).await.unwrap(), b"through");
+    assert_eq!(proxy.paths(), ["http://repository.invalid/%7Ex"]);
+}
+
+#[test]
+fn a_redirect_from_https_to_http_is_refused() {
+    assert!(refusal(&["https://a/x"], "http://a/x").is_some());
+    assert!(refusal(&["http://a/x", "https://a/x"], "http://a/x").is_some());
+    assert_eq!(refusal(&["http://a/x"], "https://b/x"), None);
+    assert_eq!(refusal(&["https://a/x"], "https://b/x"), None);
+}
+
+fn refusal(previous: &[&str], to: &str) -> Option<String> {
+    let previous: Vec<Url> = previous.iter().map(|url| url.parse().unwrap()).collect();
+    refusal_of(&to.parse().unwrap(), &previous)
+}
+
+#[tokio::test]
+async fn a_failed_handshake_is_told_as_such_and_does_not_pass() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}/x", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            // Closed before the greeting is read, it would be cut off instead.
+            let _ = stream.read(&mut [0; 4096]).await;
+            let _ = stream.write_all(b"HTTP/1.1 400 This is not TLS\r\n\r\n").await;
+        }
+    });
+    let patient = HttpSettings { proxy: ProxyChoice::Direct, ..HttpSettings::default() };
+    let error = HttpFetch::new(&patient).unwrap().fetch(&url, 0).await.unwrap_err();
+    assert!(matches!(error, FetchError::Tls(_)) && !error.may_pass(), "{error:?}");
+}
+
+/// Answers over HTTP/2 with these files, each answer so late, and counts the connections.
+async fn http2_server(files: BTreeMap<String, Vec<u8>>, delay: Duration) -> (String, Arc<AtomicUsize>) {
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let (files, connections) = (Arc::new(files), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&connections);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let files = Arc::clone(&files);
+            let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+                let file = files.get(request.uri().path().trim_start_matches('/')).cloned();
+                async move {
+                    tokio::time::sleep(delay).await;
+                    let status = if file.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
+                    let body = String::from_utf8(file.unwrap_or_default()).unwrap();
+                    hyper::Response::builder().status(status).body(body)
+                }
+            });
+            let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            tokio::spawn(connection.serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    (url, connections)
+}
+
+#[tokio::test]
+async fn over_http_2_a_refresh_takes_one_round_trip_on_one_connection() {
+    let delay = Duration::from_millis(300);
+    let (url, connections) = http2_server(TestRepository::new().files(), delay).await;
+    // Without TLS, which would agree on it, the client has to know.
+    let authorities = Authorities::new(&[], default_provider().unwrap()).unwrap();
+    let builder = Client::builder().no_proxy().http2_prior_knowledge();
+    let client = builder.tls_backend_preconfigured(authorities.config().unwrap()).build().unwrap();
+    let builder = Updater::builder(root(1, "root", "online")).fetch(HttpFetch {
+        client,
+        authorities,
+        forbidden_means_absent: false,
+        date: Arc::default(),
+    });
+    let updater = builder.mirror(&url, &url).build().unwrap();
+    updater.refresh_at(now()).await.unwrap();
+    let before = Instant::now();
+    updater.refresh_at(now()).await.unwrap();
+    assert!(before.elapsed() >= delay && before.elapsed() < 2 * delay, "{:?}", before.elapsed());
+    assert_eq!(connections.load(Ordering::Relaxed), 1);
+}

@@ -1,0 +1,89 @@
+//! The mirrors of one repository, and the order in which the client tries them (spec 4.7).
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+use crate::net::fetch::url_of;
+
+/// The URLs of one mirror.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Mirror {
+    /// The base URL of the metadata files.
+    pub(crate) metadata_url: String,
+    /// The base URL of the target files.
+    pub(crate) targets_url: String,
+}
+
+/// The mirrors in order of priority, and which of them failed during this update.
+#[derive(Debug, Default)]
+pub(crate) struct Mirrors {
+    mirrors: Vec<(Mirror, AtomicBool)>,
+}
+
+impl Mirrors {
+    pub(crate) fn new(mirrors: Vec<Mirror>) -> Mirrors {
+        Mirrors { mirrors: mirrors.into_iter().map(|mirror| (mirror, false.into())).collect() }
+    }
+
+    /// Forgets all failures, at the start of a new update.
+    pub(crate) fn reset(&self) {
+        for (_, failed) in &self.mirrors {
+            failed.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns all mirrors. Those that failed during this update come last, so that a broken or malicious one costs one
+    /// attempt in all, not one for each file.
+    pub(crate) fn in_order(&self) -> impl Iterator<Item = MirrorHandle<'_>> {
+        let (failed, good): (Vec<_>, Vec<_>) =
+            self.mirrors.iter().partition(|(_, failed)| failed.load(Ordering::Relaxed));
+        good.into_iter().chain(failed).map(|(mirror, failed)| MirrorHandle { mirror, failed })
+    }
+}
+
+/// One mirror, through which its failure can be recorded.
+pub(crate) struct MirrorHandle<'a> {
+    mirror: &'a Mirror,
+    failed: &'a AtomicBool,
+}
+
+impl MirrorHandle<'_> {
+    pub(crate) fn metadata(&self, file_name: &str) -> String {
+        url_of(&self.mirror.metadata_url, file_name)
+    }
+
+    pub(crate) fn target(&self, url_path: &str) -> String {
+        url_of(&self.mirror.targets_url, url_path)
+    }
+
+    /// Whether both refer to the same mirror.
+    pub(crate) fn is(&self, other: &MirrorHandle<'_>) -> bool {
+        std::ptr::eq(self.mirror, other.mirror)
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn failed(&self) {
+        self.failed.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mirror_that_failed_comes_last_until_the_next_update() {
+        let mirror = |name: &str| Mirror { metadata_url: name.into(), targets_url: name.into() };
+        let mirrors = Mirrors::new(vec![mirror("a"), mirror("b"), mirror("c")]);
+        let order = || mirrors.in_order().map(|asked| asked.metadata("")).collect::<Vec<_>>();
+        assert_eq!(order(), ["a/", "b/", "c/"]);
+        mirrors.in_order().next().unwrap().failed();
+        assert_eq!(order(), ["b/", "c/", "a/"]);
+        mirrors.reset();
+        assert_eq!(order(), ["a/", "b/", "c/"]);
+    }
+}

@@ -1,0 +1,15 @@
+//! Everything that reaches a network or a mirror: transports, mirrors, retries, and requests made ahead.
+
+pub(crate) mod attempt;
+#[cfg(feature = "http")]
+pub(crate) mod decode;
+pub(crate) mod fetch;
+pub(crate) mod file;
+#[cfg(feature = "http")]
+pub(crate) mod http;
+pub(crate) mod mirrors;
+pub(crate) mod prefetch;
+pub(crate) mod retry;
+pub(crate) mod scheme;
+#[cfg(feature = "http")]
+mod tls;

@@ -1,0 +1,118 @@
+//! Requests files before the workflow needs them, so that several round trips overlap.
+//!
+//! Only the timing changes. A prefetched request is the first attempt to fetch a file, made early: it has the same
+//! limit, fails with the same errors, and is followed by the same retries. Nothing is verified here.
+
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::task::{Context, Poll};
+
+use futures_util::FutureExt;
+use futures_util::future::{poll_fn, ready};
+
+use crate::net::attempt::{Attempt, attempt};
+use crate::net::fetch::{Fetch, FetchError, Reading};
+
+/// The number of prefetched requests that run at the same time.
+const MAX_IN_FLIGHT: usize = 16;
+
+/// The most bytes that are read of a prefetched file before the workflow needs it. This, and the limit of the one file
+/// that it needs now, bound the memory that a mirror can make the client use.
+const MAX_READ_AHEAD: u64 = 512 * 1024;
+
+/// The queued and running requests. Dropping it cancels them.
+pub(crate) struct Prefetch<'a> {
+    fetch: &'a dyn Fetch,
+    /// URLs and maximum lengths of the requests that have not started, in the order in which the workflow needs them.
+    queued: VecDeque<(String, u64)>,
+    in_flight: Vec<InFlight<'a>>,
+}
+
+struct InFlight<'a> {
+    url: String,
+    max_length: u64,
+    answer: Answer<'a>,
+    is_stale: bool,
+}
+
+enum Answer<'a> {
+    Pending(Attempt<'a>),
+    Received(Result<Reading, FetchError>),
+}
+
+impl<'a> Prefetch<'a> {
+    pub(crate) fn new(fetch: &'a dyn Fetch) -> Prefetch<'a> {
+        Prefetch { fetch, queued: VecDeque::new(), in_flight: Vec::new() }
+    }
+
+    /// Queues a request for the file at `url`, of at most `max_length` bytes. It starts during the next
+    /// [`poll_beside`](Prefetch::poll_beside).
+    pub(crate) fn queue(&mut self, url: String, max_length: u64) {
+        self.queued.push_back((url, max_length));
+    }
+
+    /// Cancels the requests for URLs that start with `base`.
+    pub(crate) fn forget(&mut self, base: &str) {
+        self.queued.retain(|(url, _)| !url.starts_with(base));
+        self.in_flight.retain(|request| !request.url.starts_with(base));
+    }
+
+    /// Removes and returns the request for this file, if it has started, and whether it is stale: whether a root that
+    /// may have changed the file was accepted since.
+    pub(crate) fn take(&mut self, url: &str, max_length: u64) -> Option<(Attempt<'a>, bool)> {
+        let found = self.in_flight.iter().position(|request| request.url == url && request.max_length == max_length);
+        let Some(found) = found else {
+            // A request that was made with another limit does not answer this one.
+            if let Some(found) = self.queued.iter().position(|(queued, _)| queued == url) {
+                self.queued.remove(found);
+            }
+            return None;
+        };
+        let request = self.in_flight.remove(found);
+        let attempt = match request.answer {
+            Answer::Pending(attempt) => attempt,
+            Answer::Received(answer) => ready(answer).boxed(),
+        };
+        Some((attempt, request.is_stale))
+    }
+
+    /// Marks all running requests as stale: a new root was accepted, which may change what is at their URLs.
+    pub(crate) fn mark_stale(&mut self) {
+        for request in &mut self.in_flight {
+            request.is_stale = true;
+        }
+    }
+
+    /// Waits for `work`, and polls the prefetched requests meanwhile.
+    pub(crate) async fn poll_beside<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        poll_fn(|context| {
+            let done = work.as_mut().poll(context);
+            if done.is_pending() {
+                self.advance(context);
+            }
+            done
+        })
+        .await
+    }
+
+    fn advance(&mut self, context: &mut Context<'_>) {
+        while self.in_flight.len() < MAX_IN_FLIGHT
+            && let Some((url, max_length)) = self.queued.pop_front()
+        {
+            let answer = Answer::Pending(attempt(self.fetch, url.clone(), max_length, MAX_READ_AHEAD));
+            self.in_flight.push(InFlight { url, max_length, answer, is_stale: false });
+        }
+        for request in &mut self.in_flight {
+            if let Answer::Pending(attempt) = &mut request.answer
+                && let Poll::Ready(answer) = attempt.poll_unpin(context)
+            {
+                request.answer = Answer::Received(answer);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "prefetch_tests.rs"]
+mod tests;

@@ -1,0 +1,189 @@
+//! TLS: the cryptography provider and the certificate authorities, those of the system and additional ones. The
+//! system's authorities are read when the first server certificate is verified.
+//!
+//! On some systems they are in hundreds of files, which take longer to read than a refresh over HTTP takes; and HTTP
+//! must work where there are none. Certificates are verified by rustls and the system's verifier alone.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls_platform_verifier::Verifier;
+
+use crate::error;
+
+/// The application protocols that are negotiated within TLS (RFC 7301).
+const PROTOCOLS: [&str; 2] = ["h2", "http/1.1"];
+
+/// The certificate authorities, read when they are needed.
+pub(crate) struct Authorities {
+    provider: Arc<CryptoProvider>,
+    /// Authorities that are trusted besides the system's.
+    named: Vec<CertificateDer<'static>>,
+    /// `None` until the system's authorities have been read. A failed attempt is repeated at the next use.
+    verifier: Mutex<Option<Arc<Verifier>>>,
+    is_expected: AtomicBool,
+}
+
+impl Authorities {
+    /// Trusts the system's authorities, which are read later, and those in these PEM bundles.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`](error::Error::Config) for a bundle without a certificate, or with one that cannot be used.
+    pub(crate) fn new(bundles: &[Vec<u8>], provider: Arc<CryptoProvider>) -> Result<Arc<Authorities>, error::Error> {
+        let mut named = Vec::new();
+        for bundle in bundles {
+            let before = named.len();
+            for certificate in CertificateDer::pem_slice_iter(bundle) {
+                let certificate = certificate.map_err(|error| unusable(&error))?;
+                RootCertStore::empty().add(certificate.clone()).map_err(|error| unusable(&error))?;
+                named.push(certificate);
+            }
+            if named.len() == before {
+                let message = "the file of certificate authorities has no PEM certificate in it";
+                return Err(error::Error::Config(message.to_owned()));
+            }
+        }
+        let (verifier, is_expected) = (Mutex::new(None), AtomicBool::new(false));
+        Ok(Arc::new(Authorities { provider, named, verifier, is_expected }))
+    }
+
+    /// Returns the TLS configuration that accepts servers certified by these authorities.
+    pub(crate) fn config(self: &Arc<Authorities>) -> Result<ClientConfig, error::Error> {
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider));
+        let builder = builder.with_safe_default_protocol_versions();
+        let builder = builder.map_err(|error| error::Error::Config(format!("unusable TLS: {error}")))?;
+        // "Dangerous" because the verifier is replaced. Ours delegates to the system's verifier and only creates it
+        // later.
+        let verified = builder.dangerous().with_custom_certificate_verifier(Arc::<Authorities>::clone(self));
+        let mut config = verified.with_no_client_auth();
+        config.alpn_protocols = PROTOCOLS.map(|name| name.as_bytes().to_vec()).into();
+        Ok(config)
+    }
+
+    /// Starts reading the authorities on another thread, while the client waits for the first response.
+    pub(crate) fn expect_use(self: &Arc<Authorities>) {
+        if !self.is_expected.swap(true, Ordering::Relaxed) {
+            let authorities = Arc::clone(self);
+            // If no thread can be started, the first verification reads them.
+            drop(thread::Builder::new().spawn(move || authorities.verifier().map(drop)));
+        }
+    }
+
+    fn verifier(&self) -> Result<Arc<Verifier>, Error> {
+        let mut verifier = self.verifier.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(verifier) = verifier.as_ref() {
+            return Ok(Arc::clone(verifier));
+        }
+        let made = Arc::new(Verifier::new_with_extra_roots(self.named.iter().cloned(), Arc::clone(&self.provider))?);
+        Ok(Arc::clone(verifier.insert(made)))
+    }
+}
+
+/// Returns the provider of an application that passes none: the process default of rustls, or the one of a feature.
+pub(crate) fn default_provider() -> Result<Arc<CryptoProvider>, error::Error> {
+    choose(CryptoProvider::get_default().cloned(), built_in())
+}
+
+/// The application's own process default comes before what a feature, which another crate may have enabled, brings
+/// along.
+fn choose(
+    process_default: Option<Arc<CryptoProvider>>,
+    built_in: Option<Arc<CryptoProvider>>,
+) -> Result<Arc<CryptoProvider>, error::Error> {
+    process_default.or(built_in).ok_or_else(|| {
+        let problem = "TLS has no cryptography provider: enable the feature `aws-lc` or `ring` of `lastmile-client`, or \
+                       pass a provider to `HttpFetch::with_provider`";
+        error::Error::Config(problem.to_owned())
+    })
+}
+
+#[cfg(feature = "aws-lc")]
+fn built_in() -> Option<Arc<CryptoProvider>> {
+    Some(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+}
+
+#[cfg(all(feature = "ring", not(feature = "aws-lc")))]
+fn built_in() -> Option<Arc<CryptoProvider>> {
+    Some(Arc::new(rustls::crypto::ring::default_provider()))
+}
+
+#[cfg(not(any(feature = "aws-lc", feature = "ring")))]
+fn built_in() -> Option<Arc<CryptoProvider>> {
+    None
+}
+
+fn unusable(error: &dyn fmt::Display) -> error::Error {
+    error::Error::Config(format!("unusable file of certificate authorities: {error}"))
+}
+
+impl fmt::Debug for Authorities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authorities").finish_non_exhaustive()
+    }
+}
+
+impl ServerCertVerifier for Authorities {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.verifier()?.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verifier()?.verify_tls12_signature(message, cert, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verifier()?.verify_tls13_signature(message, cert, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        // This is called before the authorities are read. It depends on the algorithms alone.
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_provider_the_error_names_the_features_and_the_constructor() {
+        let Err(error::Error::Config(problem)) = choose(None, None) else { panic!("there is no provider to choose") };
+        for way_out in ["`aws-lc`", "`ring`", "`HttpFetch::with_provider`"] {
+            assert!(problem.contains(way_out), "{problem}");
+        }
+    }
+
+    #[cfg(any(feature = "aws-lc", feature = "ring"))]
+    #[test]
+    fn the_process_default_comes_before_the_provider_of_a_feature() {
+        let process_default = Arc::new(CryptoProvider::clone(&built_in().unwrap()));
+        let chosen = choose(Some(Arc::clone(&process_default)), built_in()).unwrap();
+        assert!(Arc::ptr_eq(&chosen, &process_default));
+        assert!(choose(None, built_in()).is_ok());
+    }
+}

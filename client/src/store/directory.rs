@@ -1,0 +1,357 @@
+//! A store in a directory: the trusted roles as received under their unversioned names, and the private folder `state`
+//! with the root history, the record of floors, the identity and the lock.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use lastmile_metadata::{Accepted, FileContent, RoleName};
+use sha2::{Digest, Sha256};
+
+use crate::error::LocalError;
+use crate::folder::{Folder, PRIVATE};
+use crate::store::large::{LargeBytes, LargeFile};
+use crate::store::{Store, StoreLock, StoredFile};
+
+/// The name of the private folder.
+const STATE: &str = "state";
+
+/// The longest file name that is used unchanged. A longer one is replaced by its hash, because file systems allow 255
+/// bytes.
+const LONGEST_NAME: usize = 200;
+
+/// The default length in bytes from which a role is read in parts.
+const LARGE: u64 = 8 * 1024 * 1024;
+
+/// Stores the trusted metadata of one repository in a directory of its own.
+///
+/// `DIR/ROLE.json` is the trusted metadata of a role. Every byte of the role's name outside `A–Z a–z 0–9 _ . - ~` is
+/// percent-encoded. Directories are created with mode 0700, files with 0600.
+#[derive(Debug)]
+pub struct DirectoryStore {
+    path: PathBuf,
+    access: Access,
+    large_from: u64,
+}
+
+#[derive(Debug)]
+enum Access {
+    ReadWrite {
+        roles: Folder,
+        state: Folder,
+    },
+    /// Nothing is created. What is missing counts as absent.
+    ReadOnly {
+        roles: Option<Folder>,
+        state: Option<Folder>,
+    },
+}
+
+impl DirectoryStore {
+    /// Opens the store in `path`, and creates it if it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports. A `state` that is a link is refused.
+    pub fn open(path: impl AsRef<Path>) -> Result<DirectoryStore, LocalError> {
+        let path = path.as_ref().to_owned();
+        let roles = Folder::make(&path, PRIVATE)?;
+        let state = roles.enter_or_make(STATE, PRIVATE)?;
+        Ok(DirectoryStore { path, access: Access::ReadWrite { roles, state }, large_from: LARGE })
+    }
+
+    /// Opens the store in `path` for reading. Nothing is written or created, even if it does not exist, so that this
+    /// works on a read-only file system.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports.
+    pub fn open_read_only(path: impl AsRef<Path>) -> Result<DirectoryStore, LocalError> {
+        let path = path.as_ref().to_owned();
+        let is_there = path.try_exists().map_err(|error| LocalError::new("open", &path, error))?;
+        let roles = if is_there { Some(Folder::open(&path)?) } else { None };
+        let state = match &roles {
+            Some(roles) => roles.enter(STATE)?,
+            None => None,
+        };
+        Ok(DirectoryStore { path, access: Access::ReadOnly { roles, state }, large_from: LARGE })
+    }
+
+    /// Sets the length in bytes from which a role is read in parts instead of being held in memory. Verifying such a
+    /// role takes one pass over its file and little memory; finding a target takes a few milliseconds. The default is 8
+    /// MiB.
+    #[must_use]
+    pub fn large_from(mut self, bytes: u64) -> DirectoryStore {
+        self.large_from = bytes;
+        self
+    }
+
+    /// Returns the directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the time when the trusted metadata of `role` was last replaced, by the clock of this machine.
+    #[must_use]
+    pub fn replaced_at(&self, role: &RoleName) -> Option<SystemTime> {
+        let file = self.folders().0?.open_file(&role_file(role)).ok()??;
+        file.metadata().ok()?.modified().ok()
+    }
+
+    /// Whether other users of this machine can change the store.
+    #[must_use]
+    pub fn is_writable_by_others(&self) -> bool {
+        let folders = self.folders();
+        [folders.0, folders.1].into_iter().flatten().any(Folder::is_writable_by_others)
+    }
+
+    fn folders(&self) -> (Option<&Folder>, Option<&Folder>) {
+        match &self.access {
+            Access::ReadWrite { roles, state } => (Some(roles), Some(state)),
+            Access::ReadOnly { roles, state } => (roles.as_ref(), state.as_ref()),
+        }
+    }
+
+    fn folder_for(&self, file: &StoredFile) -> Option<&Folder> {
+        let (roles, state) = self.folders();
+        if matches!(file, StoredFile::Role(_)) { roles } else { state }
+    }
+
+    fn writable_for(&self, file: &StoredFile) -> Result<&Folder, LocalError> {
+        match self.folder_for(file) {
+            Some(folder) if matches!(self.access, Access::ReadWrite { .. }) => Ok(folder),
+            _ => {
+                let error = std::io::Error::from(std::io::ErrorKind::ReadOnlyFilesystem);
+                Err(LocalError::new("write in a store opened for reading", &self.path, error))
+            }
+        }
+    }
+}
+
+impl Store for DirectoryStore {
+    fn read(&self, file: &StoredFile, max_length: u64) -> Result<Option<Vec<u8>>, LocalError> {
+        match self.folder_for(file) {
+            Some(folder) => folder.read(&name_of(file), max_length),
+            None => Ok(None),
+        }
+    }
+
+    fn open(&self, file: &StoredFile, max_length: u64) -> Result<Option<FileContent>, LocalError> {
+        let (folder, name) = (self.folder_for(file), name_of(file));
+        if let Some(opened) = folder.map(|folder| folder.open_file(&name)).transpose()?.flatten() {
+            let length = opened.metadata().map(|found| found.len()).unwrap_or(0);
+            if (self.large_from..=max_length).contains(&length) {
+                return Ok(Some(FileContent::File(Arc::new(LargeFile::new(opened, length)))));
+            }
+        }
+        Ok(self.read(file, max_length)?.map(FileContent::Bytes))
+    }
+
+    fn hold(&self, bytes: Vec<u8>) -> FileContent {
+        if bytes.len() as u64 >= self.large_from {
+            return FileContent::File(Arc::new(LargeBytes::new(bytes)));
+        }
+        FileContent::Bytes(bytes)
+    }
+
+    fn write(&self, file: &StoredFile, bytes: &[u8]) -> Result<(), LocalError> {
+        self.writable_for(file)?.write(&name_of(file), bytes, PRIVATE)
+    }
+
+    fn keep(&self, file: &StoredFile, kept: &Accepted) -> Result<(), LocalError> {
+        match kept {
+            Accepted::Received(bytes) => self.write(file, bytes),
+            Accepted::File(parts) => self.writable_for(file)?.write_parts(&name_of(file), &**parts, PRIVATE),
+        }
+    }
+
+    fn remove(&self, file: &StoredFile) -> Result<(), LocalError> {
+        self.writable_for(file)?.remove(&name_of(file))
+    }
+
+    fn try_lock(&self) -> Result<Option<StoreLock>, LocalError> {
+        match &self.access {
+            Access::ReadWrite { roles, state } => {
+                let Some(lock) = state.try_lock("lock")? else { return Ok(None) };
+                roles.remove_leftovers()?;
+                state.remove_leftovers()?;
+                Ok(Some(Box::new(lock)))
+            }
+            // Where no lock file can be opened, no other process can be writing under its protection either.
+            Access::ReadOnly { state, .. } => match state.as_ref().map(|state| state.try_lock("lock")) {
+                Some(Ok(None)) => Ok(None),
+                Some(Ok(Some(lock))) => Ok(Some(Box::new(lock))),
+                None | Some(Err(_)) => Ok(Some(Box::new(()))),
+            },
+        }
+    }
+
+    fn description(&self) -> String {
+        format!("`{}`", self.path.display())
+    }
+}
+
+fn name_of(file: &StoredFile) -> String {
+    match file {
+        StoredFile::Role(role) => role_file(role),
+        StoredFile::Root(version) => RoleName::ROOT.file_name(Some(*version)),
+        StoredFile::Floors => "floors".to_owned(),
+        StoredFile::Identity => "stamp.json".to_owned(),
+    }
+}
+
+fn role_file(role: &RoleName) -> String {
+    let name = role.file_name(None);
+    if name.len() <= LONGEST_NAME {
+        return name;
+    }
+    // No percent-encoded name starts with `%.`, so this is never the file of another role.
+    format!("%.sha256-{}.json", hex::encode(Sha256::digest(role.as_str())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{Permissions, set_permissions};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::time::Duration;
+
+    use lastmile_metadata::Version;
+
+    use super::*;
+
+    fn role(name: &str) -> StoredFile {
+        StoredFile::Role(RoleName::listed(name).unwrap())
+    }
+
+    #[test]
+    fn roles_lie_in_the_directory_and_the_rest_in_the_private_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = DirectoryStore::open(dir.path().join("m")).unwrap();
+        for file in
+            [role("root"), role("a/b é"), StoredFile::Root(Version::ONE), StoredFile::Floors, StoredFile::Identity]
+        {
+            store.write(&file, b"{}").unwrap();
+            assert_eq!(store.read(&file, 2).unwrap().unwrap(), b"{}");
+        }
+        let mut found: Vec<_> = walk(&dir.path().join("m"));
+        found.sort();
+        assert_eq!(
+            found,
+            ["a%2Fb%20%C3%A9.json", "root.json", "state/1.root.json", "state/floors", "state/stamp.json"]
+        );
+    }
+
+    fn walk(dir: &Path) -> Vec<String> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                names.extend(walk(&entry.path()).iter().map(|inner| format!("{name}/{inner}")));
+            } else {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    #[test]
+    fn hostile_role_names_stay_inside_and_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = DirectoryStore::open(dir.path().join("m")).unwrap();
+        let long = "x".repeat(5000);
+        let longer = "x".repeat(5001);
+        let hostile = ["..", "../../x", "/etc/x", "a\0b", "CON", "%2e", ".", &long, &longer];
+        for name in hostile {
+            store.write(&role(name), name.as_bytes()).unwrap();
+        }
+        for name in hostile {
+            assert_eq!(store.read(&role(name), 9999).unwrap().unwrap(), name.as_bytes());
+        }
+        let outside: Vec<_> = walk(dir.path()).into_iter().filter(|n| !n.starts_with("m/")).collect();
+        assert!(outside.is_empty(), "{outside:?}");
+    }
+
+    #[test]
+    fn leftovers_of_a_crash_go_under_the_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = DirectoryStore::open(dir.path()).unwrap();
+        let leftover = dir.path().join(".lastmile-0123456789ab.part");
+        std::fs::write(&leftover, b"half").unwrap();
+        drop(store.try_lock().unwrap());
+        assert!(!leftover.exists());
+    }
+
+    #[test]
+    fn a_second_opener_waits_for_the_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = DirectoryStore::open(dir.path()).unwrap();
+        let held = store.try_lock().unwrap();
+        assert!(held.is_some());
+        let other = DirectoryStore::open(dir.path()).unwrap();
+        assert!(other.try_lock().unwrap().is_none());
+        let reader = DirectoryStore::open_read_only(dir.path()).unwrap();
+        assert!(reader.try_lock().unwrap().is_none());
+    }
+
+    #[test]
+    fn reading_only_makes_and_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let missing = dir.path().join("missing");
+        let store = DirectoryStore::open_read_only(&missing).unwrap();
+        assert!(store.try_lock().unwrap().is_some());
+        assert_eq!(store.read(&role("root"), 9).unwrap(), None);
+        assert!(store.write(&role("root"), b"{}").is_err());
+        assert!(store.remove(&role("root")).is_err());
+        assert!(!missing.exists());
+    }
+
+    #[test]
+    fn a_linked_state_folder_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("m")).unwrap();
+        symlink(dir.path(), dir.path().join("m/state")).unwrap();
+        assert!(DirectoryStore::open(dir.path().join("m")).is_err());
+    }
+
+    #[test]
+    fn reading_only_leaves_what_is_there_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let writer = DirectoryStore::open(dir.path()).unwrap();
+        writer.write(&role("root"), b"{}").unwrap();
+        let reader = DirectoryStore::open_read_only(dir.path()).unwrap();
+        let parts = Accepted::File(Arc::new(LargeBytes::new(b"[]".to_vec())));
+        let tried = [
+            reader.write(&role("root"), b"[]"),
+            reader.keep(&role("root"), &parts),
+            reader.remove(&role("root")),
+            reader.write(&StoredFile::Floors, b"[]"),
+        ];
+        assert!(tried.iter().all(Result::is_err));
+        assert_eq!(reader.read(&role("root"), 9).unwrap().unwrap(), b"{}");
+        assert_eq!(walk(dir.path()), ["root.json"]);
+    }
+
+    #[test]
+    fn who_else_may_change_what_is_kept_is_told_by_the_modes() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = DirectoryStore::open(dir.path()).unwrap();
+        for folder in [dir.path().to_owned(), dir.path().join(STATE)] {
+            for (mode, told) in [(0o755, false), (0o720, true), (0o702, true), (0o700, false)] {
+                set_permissions(&folder, Permissions::from_mode(mode)).unwrap();
+                assert_eq!(store.is_writable_by_others(), told, "{mode:o}");
+            }
+        }
+    }
+
+    #[test]
+    fn when_a_role_was_replaced_is_told_by_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = DirectoryStore::open(dir.path()).unwrap();
+        assert_eq!(store.replaced_at(&RoleName::ROOT), None);
+        store.write(&role("root"), b"{}").unwrap();
+        let before = std::time::SystemTime::now() - Duration::from_secs(600);
+        assert!(store.replaced_at(&RoleName::ROOT).is_some_and(|replaced| replaced > before));
+    }
+}

@@ -1,0 +1,138 @@
+//! The identity of a store: its format and the repository that it belongs to, so that the metadata of two repositories
+//! is never mixed. It is stored as `stamp.json`.
+
+use chrono::{DateTime, Utc};
+use lastmile_metadata::{Envelope, RoleName, Root, Version};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, LocalError};
+use crate::store::{Store, StoredFile};
+
+/// The format that this version writes. A store of another format is refused; it is neither converted nor deleted.
+const FORMAT: u32 = 1;
+
+/// The greatest length of a stored identity, in bytes.
+const LONGEST: u64 = 64 * 1024;
+
+/// The format of a store, and the repository that it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoreIdentity {
+    format: u32,
+    /// The SHA-256 of every shipped root with which this store was used.
+    shipped_roots: Vec<String>,
+    /// The time of the last refresh, by the clock of this machine.
+    pub(crate) refreshed: Option<DateTime<Utc>>,
+}
+
+#[derive(Deserialize)]
+struct AnyFormat {
+    format: u32,
+}
+
+impl StoreIdentity {
+    /// Reads the identity of `store`; `None` if it was never used.
+    pub(crate) fn read(store: &dyn Store) -> Result<Option<StoreIdentity>, LocalError> {
+        let Some(bytes) = store.read(&StoredFile::Identity, LONGEST)? else { return Ok(None) };
+        let unreadable = |error: serde_json::Error| {
+            LocalError::invalid("read the identity of", store.description(), error.to_string())
+                .with_hint("start again from the shipped root with `lastmile trust reset NAME`")
+        };
+        let AnyFormat { format } = serde_json::from_slice(&bytes).map_err(unreadable)?;
+        if format != FORMAT {
+            let problem = format!("it has the format {format}, this version knows {FORMAT}");
+            return Err(LocalError::invalid("use", store.description(), problem)
+                .with_hint("use the version of the program that wrote it, or another directory"));
+        }
+        Ok(Some(serde_json::from_slice(&bytes).map_err(unreadable)?))
+    }
+
+    /// Checks that `store` belongs to the repository whose root `shipped` came with the program, and returns the
+    /// identity to store.
+    ///
+    /// A shipped root with which the store was never used must belong to the same chain of roots: it must share a root
+    /// key with the newest stored root or with a neighbour in the history.
+    pub(crate) fn check_belongs(
+        existing: Option<StoreIdentity>,
+        store: &dyn Store,
+        shipped: &[u8],
+        max_length: u64,
+    ) -> Result<StoreIdentity, Error> {
+        let id = hex::encode(Sha256::digest(shipped));
+        let Some(mut identity) = existing else {
+            return Ok(StoreIdentity { format: FORMAT, shipped_roots: vec![id], refreshed: None });
+        };
+        if identity.shipped_roots.contains(&id) {
+            return Ok(identity);
+        }
+        let shipped = Envelope::<Root>::parse(&RoleName::ROOT, shipped.to_vec())?;
+        if !is_of_this_chain(store, &shipped.unverified(&RoleName::ROOT)?, max_length)? {
+            let problem = "it belongs to another repository: its roots and the shipped one have \
+                           no key in common";
+            return Err(LocalError::invalid("use", store.description(), problem)
+                .with_hint("give each repository a directory of its own")
+                .into());
+        }
+        identity.shipped_roots.push(id);
+        Ok(identity)
+    }
+
+    pub(crate) fn write(&self, store: &dyn Store) -> Result<(), LocalError> {
+        let bytes = serde_json::to_vec(self)
+            .map_err(|error| LocalError::invalid("write the identity of", store.description(), error.to_string()))?;
+        store.write(&StoredFile::Identity, &bytes)
+    }
+}
+
+fn is_of_this_chain(store: &dyn Store, shipped: &Root, max_length: u64) -> Result<bool, Error> {
+    let files = [StoredFile::Role(RoleName::ROOT), StoredFile::Root(shipped.version)];
+    let before = Version::new(shipped.version.get() - 1).map(StoredFile::Root);
+    let after = shipped.version.next().map(StoredFile::Root);
+    for file in files.into_iter().chain(before).chain(after) {
+        let Some(bytes) = store.read(&file, max_length)? else { continue };
+        let stored = Envelope::<Root>::parse(&RoleName::ROOT, bytes);
+        if let Ok(stored) = stored.and_then(|stored| stored.unverified(&RoleName::ROOT))
+            && share_a_root_key(&stored, shipped)
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn share_a_root_key(one: &Root, other: &Root) -> bool {
+    let (Ok(one), Ok(other)) = (one.key_ring(&RoleName::ROOT), other.key_ring(&RoleName::ROOT)) else {
+        return false;
+    };
+    one.keys().any(|(_, key)| other.keys().any(|(_, same)| key == same))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::memory::MemoryStore;
+    use crate::test_repository::root;
+
+    #[test]
+    fn a_shipped_root_belongs_to_the_chain_by_the_newest_root_or_by_a_neighbour() {
+        let (newest, history) =
+            (StoredFile::Role(RoleName::ROOT), |number| StoredFile::Root(Version::new(number).unwrap()));
+        let shipped = root(4, "ours", "online");
+        let known = StoreIdentity { format: FORMAT, shipped_roots: vec!["another".to_owned()], refreshed: None };
+        for (file, version, key, belongs) in [
+            (newest.clone(), 9, "ours", true),
+            (history(3), 3, "ours", true),
+            (history(4), 4, "ours", true),
+            (history(5), 5, "ours", true),
+            (history(2), 2, "ours", false),
+            (history(6), 6, "ours", false),
+            (history(3), 3, "theirs", false),
+        ] {
+            let store = MemoryStore::default();
+            store.write(&newest, &root(9, "theirs", "online")).unwrap();
+            store.write(&file, &root(version, key, "online")).unwrap();
+            let checked = StoreIdentity::check_belongs(Some(known.clone()), &store, &shipped, 9_999);
+            assert_eq!(checked.is_ok(), belongs, "{file:?} {key}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! A store in memory, which is lost when the program ends.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::error::LocalError;
+use crate::store::{Store, StoreLock, StoredFile};
+
+/// A store in memory. Clones share its content.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryStore {
+    files: Arc<Mutex<Files>>,
+    locked: Arc<AtomicBool>,
+}
+
+/// Forks share the files that neither has changed.
+type Files = BTreeMap<StoredFile, Arc<[u8]>>;
+
+impl MemoryStore {
+    /// Returns a copy of this store that changes independently from now on.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let files = self.with_files(|files| files.clone());
+        Self { files: Arc::new(Mutex::new(files)), locked: Arc::default() }
+    }
+
+    fn with_files<T>(&self, work: impl FnOnce(&mut Files) -> T) -> T {
+        work(&mut self.files.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Store for MemoryStore {
+    fn read(&self, file: &StoredFile, _max_length: u64) -> Result<Option<Vec<u8>>, LocalError> {
+        Ok(self.with_files(|files| files.get(file).map(|bytes| bytes.to_vec())))
+    }
+
+    fn write(&self, file: &StoredFile, bytes: &[u8]) -> Result<(), LocalError> {
+        self.with_files(|files| files.insert(file.clone(), bytes.into()));
+        Ok(())
+    }
+
+    fn remove(&self, file: &StoredFile) -> Result<(), LocalError> {
+        self.with_files(|files| files.remove(file));
+        Ok(())
+    }
+
+    fn try_lock(&self) -> Result<Option<StoreLock>, LocalError> {
+        if self.locked.swap(true, Ordering::AcqRel) {
+            return Ok(None);
+        }
+        Ok(Some(Box::new(Unlock(Arc::clone(&self.locked)))))
+    }
+
+    fn description(&self) -> String {
+        "the store in memory".to_owned()
+    }
+}
+
+struct Unlock(Arc<AtomicBool>);
+
+impl Drop for Unlock {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clones_of_a_memory_store_share_files_and_lock() {
+        let store = MemoryStore::default();
+        let other = store.clone();
+        store.write(&StoredFile::Floors, b"1").unwrap();
+        assert_eq!(other.read(&StoredFile::Floors, 9).unwrap().unwrap(), b"1");
+        other.remove(&StoredFile::Floors).unwrap();
+        assert_eq!(store.read(&StoredFile::Floors, 9).unwrap(), None);
+        let held = store.try_lock().unwrap();
+        assert!(held.is_some() && other.try_lock().unwrap().is_none());
+        drop(held);
+        assert!(other.try_lock().unwrap().is_some());
+    }
+
+    #[test]
+    fn a_fork_of_a_memory_store_goes_its_own_way() {
+        let store = MemoryStore::default();
+        store.write(&StoredFile::Floors, b"1").unwrap();
+        let _held = store.try_lock().unwrap();
+        let fork = store.fork();
+        assert!(fork.try_lock().unwrap().is_some());
+        assert_eq!(fork.read(&StoredFile::Floors, 9).unwrap().unwrap(), b"1");
+        fork.write(&StoredFile::Floors, b"2").unwrap();
+        assert_eq!(store.read(&StoredFile::Floors, 9).unwrap().unwrap(), b"1");
+    }
+}
