@@ -90,8 +90,8 @@ fn a_clock_that_is_ahead_is_named_with_all_that_is_known_about_the_time() {
     assert_eq!(client.events(), std::slice::from_ref(&told));
     assert!(
         told.to_string().starts_with(
-            "your clock says 2050-06-01T00:00:00Z, the server's says 2030-01-02T00:00:00Z, yours said \
-             2030-01-01T00:00:00Z at an earlier refresh; if yours is wrong, set it"
+            "this machine's clock reads 2050-06-01T00:00:00Z, the server's reads 2030-01-02T00:00:00Z; at the last refresh \
+             it read 2030-01-01T00:00:00Z."
         ),
         "{told}"
     );

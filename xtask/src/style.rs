@@ -20,6 +20,9 @@ pub(crate) fn run(project: &Path) -> Outcome {
             short_file_without_allow(project, &file, &mut broken);
         }
     }
+    for file in ["rs", "md", "toml"].iter().flat_map(|ending| files(project, ending)) {
+        language::check(project, &file, &mut broken);
+    }
     for line in &broken {
         say::line(format!("  {line}"));
     }
@@ -55,14 +58,21 @@ fn short_file_without_allow(project: &Path, file: &Path, broken: &mut Vec<String
 
 /// Every Rust source below `folder`, in a fixed order.
 fn sources(folder: &Path) -> Vec<PathBuf> {
+    files(folder, "rs")
+}
+
+/// Every file below `folder` with this ending, in a fixed order; what is built is left out.
+fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_path_buf()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
             let path = entry.path();
             if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                if entry.file_name() != "target" && entry.file_name() != ".git" {
+                    folders.push(path);
+                }
+            } else if path.extension().is_some_and(|found| found == ending) {
                 found.push(path);
             }
         }
