@@ -177,7 +177,7 @@ fn no_dependency_declares_a_newer_rust_version_than_ours() {
     assert!(packages.len() > 100, "{}", packages.len());
     for package in packages {
         if let Some(needed) = package["rust_version"].as_str() {
-            assert!(version(needed).as_slice() <= &[ours.as_slice(), &[u32::MAX]].concat(), "{}", package["name"]);
+            assert!(version(needed) <= [ours.as_slice(), &[u32::MAX]].concat(), "{}", package["name"]);
         }
     }
 }
