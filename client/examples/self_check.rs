@@ -44,7 +44,7 @@ async fn published(updater: &Updater, name: &str) -> Result<TargetFile, Error> {
     let mut session = match updater.refresh().await {
         Err(Error::Network(error)) => {
             eprintln!("{error}; checking against what was trusted before");
-            // It must not have expired: an attacker cannot keep this machine offline for ever.
+            // It must not have expired: an attacker cannot keep this machine offline forever.
             updater.offline().await?
         }
         refreshed => refreshed?,

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -161,4 +162,22 @@ fn the_repository_tool_uses_the_client_without_http() {
     let client = dependencies.lines().find(|line| line.starts_with("lastmile-client")).unwrap();
     assert!(!client.contains("http"), "{client}");
     assert!(!dependencies.contains("reqwest"));
+}
+
+/// docs/stability.md promises a minimum supported Rust version. A dependency that needs a newer one would break it.
+#[test]
+fn no_dependency_declares_a_newer_rust_version_than_ours() {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let output = cargo.args(["metadata", "--locked", "--format-version", "1"]).current_dir(project()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let version = |text: &str| text.split('.').map(|number| number.parse().unwrap()).collect::<Vec<u32>>();
+    let ours = version(env!("CARGO_PKG_RUST_VERSION"));
+    let packages = metadata["packages"].as_array().unwrap();
+    assert!(packages.len() > 100, "{}", packages.len());
+    for package in packages {
+        if let Some(needed) = package["rust_version"].as_str() {
+            assert!(version(needed) <= [ours.as_slice(), &[u32::MAX]].concat(), "{}", package["name"]);
+        }
+    }
 }

@@ -100,7 +100,7 @@ async fn whatever_goes_wrong_the_outcome_is_that_of_one_request_after_the_other(
                 let (_, mut expected, expected_error, expected_stored) = outcome(&far_away, true).await;
                 let case = format!("{name} {mirrors:?} {fault:?}");
                 assert_eq!((&error, &stored), (&expected_error, &expected_stored), "{case}");
-                // They were on their way when it turned out that their turn never comes.
+                // They were being fetched when it turned out that they are not needed.
                 for early in [TIMESTAMP, "http://b/2.root.json"] {
                     if !expected.iter().any(|expected| expected == early) {
                         asked.retain(|asked| asked != early);
@@ -130,7 +130,7 @@ async fn a_timestamp_that_a_new_root_has_overtaken_is_asked_for_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timestamp_that_the_new_root_vouches_for_is_not_asked_for_again() {
+async fn a_timestamp_that_the_new_root_accepts_is_not_requested_again() {
     let far_away = FarAway::default();
     far_away.repository.publish(1, "online");
     far_away.repository.put("2.root.json", &root(2, "root", "online"));
