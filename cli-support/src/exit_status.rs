@@ -8,7 +8,7 @@ use std::process::ExitCode;
 pub enum ExitStatus {
     /// Done.
     Done = 0,
-    /// Failed, for a reason on this machine; `status`: something is due or expires soon.
+    /// Failed, for a reason on this machine.
     Failed = 1,
     /// The command line does not make sense.
     Usage = 2,
@@ -19,6 +19,11 @@ pub enum ExitStatus {
     /// Refused as untrusted: metadata or a target that does not verify, something that has expired, a draft that clients
     /// would refuse, a repository whose root is not pinned, or files that must stay private.
     Refused = 5,
+    /// Accepted, but not public yet: signatures are missing.
+    Pending = 6,
+    /// The command worked and found something that needs attention: a role is due or expires soon, a change is pending, or a
+    /// client did not withstand an attack.
+    Findings = 7,
 }
 
 impl ExitStatus {
@@ -37,6 +42,8 @@ impl ExitStatus {
             ExitStatus::NoSuchName => "no-such-name",
             ExitStatus::Network => "network",
             ExitStatus::Refused => "untrusted",
+            ExitStatus::Pending => "pending",
+            ExitStatus::Findings => "findings",
         }
     }
 }
@@ -53,7 +60,8 @@ mod tests {
 
     #[test]
     fn scripts_can_rely_on_the_numbers() {
-        use ExitStatus::{Done, Failed, Network, NoSuchName, Refused, Usage};
-        assert_eq!([Done, Failed, Usage, NoSuchName, Network, Refused].map(ExitStatus::code), [0, 1, 2, 3, 4, 5]);
+        use ExitStatus::{Done, Failed, Findings, Network, NoSuchName, Pending, Refused, Usage};
+        let statuses = [Done, Failed, Usage, NoSuchName, Network, Refused, Pending, Findings];
+        assert_eq!(statuses.map(ExitStatus::code), [0, 1, 2, 3, 4, 5, 6, 7]);
     }
 }

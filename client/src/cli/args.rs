@@ -24,6 +24,7 @@ Exit codes:
   3  no such target
   4  the network or the server failed
   5  refused as untrusted: signatures, versions, expiry, hashes
+  7  `status`: a role expires soon
 
 The root file given to `trust add` must come from the maintainers through a channel you trust:
 everything else is verified from it.";
@@ -225,7 +226,7 @@ pub(super) enum Command {
     ///
     /// The exit code is 0 if all roles are good, 5 if one has expired or cannot be trusted, and 1 otherwise.
     Status {
-        /// Fail with exit code 1 if a role expires within this number of days
+        /// Fail with exit code 7 if a role expires within this number of days
         #[arg(long, value_name = "DAYS", default_value_t = 0)]
         within: u32,
     },

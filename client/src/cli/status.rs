@@ -25,7 +25,7 @@ impl App<'_> {
             let state = role.state(self.now, limit);
             status = match (state, status) {
                 ("expired", _) => ExitStatus::Refused,
-                ("expires soon", ExitStatus::Done) => ExitStatus::Failed,
+                ("expires soon", ExitStatus::Done) => ExitStatus::Findings,
                 _ => status,
             };
             let age = store.replaced_at(&role.name).map(|at| self.now - DateTime::<Utc>::from(at));

@@ -212,7 +212,7 @@ fn verify_and_status_work_without_the_repository() {
 fn status_tells_monitors_what_expires() {
     let mut home = Home::trusting();
     home.run(&["refresh"]);
-    assert_eq!(home.run(&["status", "--within", "2"]).status, ExitStatus::Failed);
+    assert_eq!(home.run(&["status", "--within", "2"]).status, ExitStatus::Findings);
     home.now += TimeDelta::days(1);
     let ran = home.run(&["status", "--json"]);
     assert_eq!(ran.status, ExitStatus::Refused);

@@ -28,7 +28,15 @@ Examples:
   lastmile-repo serve
   lastmile-repo renew            # from cron: signs timestamp and snapshot when they are due
 
-Exit codes: 0 done, 1 failed (status: something is due), 2 usage, 3 no such name, 4 network, 5 refused as untrusted."
+Exit codes:
+  0  done
+  1  failed on this machine
+  2  wrong usage
+  3  no such target, role, key or repository
+  4  the network or a server failed
+  5  refused as untrusted
+  6  accepted, but not public yet: signatures are missing
+  7  status: something is due, expired or pending; attack-lab: an attack succeeded"
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -374,7 +382,7 @@ pub(crate) struct Sign {
 /// `publish`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exit code 1: signatures are still missing; nothing was published.
+Exit code 6: signatures are still missing; nothing was published.
 
 Example: lastmile-repo publish")]
 pub(crate) struct Publish {}
@@ -401,7 +409,7 @@ pub(crate) struct CatchUp {
 /// `status`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exit code 0: nothing to do. 1: a role is due or expired, or a change is pending. Others: as for every command.
+Exit code 0: nothing to do. 7: a role is due or expired, or a change is pending. Others: as for every command.
 
 Example: lastmile-repo status || mail -s 'repository needs you' me")]
 pub(crate) struct Status {}

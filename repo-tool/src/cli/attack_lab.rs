@@ -43,7 +43,7 @@ Strictness: without harm, the client was
   harmless       less strict: it accepted what it should refuse, and has the right packages and versions
   too strict     stricter: it refused what is legal, or what not every client supports
 
-Exit codes: 0 all attacks withstood, 1 not all, 2 usage, 3 no such attack. Strictness does not change the exit code.")]
+Exit codes: 0 all attacks withstood, 7 not all, 2 usage, 3 no such attack. Strictness does not change the exit code.")]
 pub(crate) struct AttackLab {
     /// Run only this attack; may be repeated
     #[arg(long, value_name = "ID")]
@@ -107,7 +107,7 @@ pub(super) fn attack(context: &Context<'_>, args: &AttackLab, output: &Output) -
         return Err(Error::Absent("none of these attacks can be run against a program".to_owned()));
     }
     output.data_text(&document(&lines), &table(&lines))?;
-    Ok(if lines.iter().all(|line| line.failure().is_none()) { ExitStatus::Done } else { ExitStatus::Failed })
+    Ok(if lines.iter().all(|line| line.failure().is_none()) { ExitStatus::Done } else { ExitStatus::Findings })
 }
 
 fn chosen(only: &[String]) -> Result<Vec<Scenario>, Error> {

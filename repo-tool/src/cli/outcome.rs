@@ -63,7 +63,11 @@ pub(super) fn report(
             output.warning(&advice);
         }
     }
-    Ok(ExitStatus::Done)
+    Ok(match outcome {
+        Outcome::Nothing | Outcome::Published { .. } => ExitStatus::Done,
+        // A script must not mistake a pending change for a published one.
+        Outcome::Staged(_) => ExitStatus::Pending,
+    })
 }
 
 fn outcome_json(changes: &Value, dry_run: bool, outcome: &str) -> Value {

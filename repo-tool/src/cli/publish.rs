@@ -27,9 +27,9 @@ pub(super) fn publish(context: &Context<'_>, output: &Output) -> Result<ExitStat
     if context.global.dry_run {
         return Ok(exit);
     }
-    // A script must not take what still waits for published.
+    // A script must not mistake a pending change for a published one.
     if staged::is_staged(&repository.layout) {
-        return Ok(ExitStatus::Failed);
+        return Ok(ExitStatus::Pending);
     }
     let mut exit = exit;
     for (key, before) in thrown_out {

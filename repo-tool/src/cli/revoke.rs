@@ -120,7 +120,7 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &Output) -> R
             "The key is trusted until the change is published; `lastmile-repo publish` then proves that no role trusts {}.",
             key.name
         ));
-        return Ok(ExitStatus::Failed);
+        return Ok(ExitStatus::Pending);
     }
     let Some(public) = &key.public else {
         output.data_text(&report(Value::Null), &text)?;

@@ -40,7 +40,7 @@ pub(super) fn status(context: &Context<'_>, output: &Output) -> Result<ExitStatu
     for advice in &status.advice {
         output.warning(advice);
     }
-    Ok(if status.needs_attention() { ExitStatus::Failed } else { ExitStatus::Done })
+    Ok(if status.needs_attention() { ExitStatus::Findings } else { ExitStatus::Done })
 }
 
 fn line(role: &RoleStatus, repository: &Repository) -> String {

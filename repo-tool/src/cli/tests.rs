@@ -59,7 +59,7 @@ fn the_clock_the_environment_and_the_home_directory_are_those_of_the_world() {
     assert_eq!(json(&home.run(&["status", "--json"]))["roles"][0]["expired"], false);
     home.now += TimeDelta::days(4000);
     let ran = home.run(&["status", "--json"]);
-    assert_eq!((ran.status, &json(&ran)["roles"][0]["expired"]), (ExitStatus::Failed, &Value::from(true)));
+    assert_eq!((ran.status, &json(&ran)["roles"][0]["expired"]), (ExitStatus::Findings, &Value::from(true)));
 }
 
 #[test]
