@@ -255,7 +255,7 @@ fn standard_output_carries_data_only() {
         (&["refresh"][..], 0),
         (&["list"], 0),
         (&["status"], 0),
-        (&["status", "--within", "4000"], 1),
+        (&["status", "--within", "4000"], 7),
         (&["trust", "list"], 0),
         (&["verify", "tool-1.0.tar", "--as", "tool-1.0.tar"], 0),
         (&["verify", "altered.tar", "--as", "tool-1.0.tar"], 5),
