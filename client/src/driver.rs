@@ -13,6 +13,7 @@ use crate::net::attempt::{Attempt, attempt, fetch_metadata};
 use crate::net::fetch::FetchError;
 use crate::net::mirrors::MirrorHandle;
 use crate::net::prefetch::Prefetch;
+use crate::start::LONGEST_FLOORS;
 use crate::store::StoredFile;
 use crate::update_context::UpdateContext;
 
@@ -295,6 +296,10 @@ impl<'a> Driver<'a> {
             return Ok(());
         }
         let text = floors.to_text();
+        if text.len() as u64 > LONGEST_FLOORS {
+            let problem = format!("it would be longer than {LONGEST_FLOORS} bytes and could not be read again");
+            return Err(LocalError::invalid("write", "the record of trusted versions", problem));
+        }
         self.context.store.write(&StoredFile::Floors, text.as_bytes())?;
         self.floors = Some(text);
         Ok(())

@@ -217,7 +217,8 @@ impl Folder {
     }
 }
 
-fn is_temporary(name: &str) -> bool {
+/// Whether a file is named like a temporary file, which a later process removes unless it is locked.
+pub(crate) fn is_temporary(name: &str) -> bool {
     let middle = name.strip_prefix(TEMPORARY.0).and_then(|rest| rest.strip_suffix(TEMPORARY.1));
     middle.is_some_and(|middle| {
         middle.len() == disk::UNIQUE_LENGTH && middle.bytes().all(|byte| byte.is_ascii_alphanumeric())

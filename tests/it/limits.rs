@@ -166,3 +166,21 @@ fn nesting_of_json() {
     let ErrorKind::Malformed { expected, .. } = refused(asked(63)).kind else { panic!("another verdict") };
     assert_eq!(expected, "at most 64 levels of nesting");
 }
+
+/// Otherwise the next start would take the record for damaged, and the client would be locked out.
+#[test]
+fn d3_a_record_of_versions_that_could_not_be_read_again_is_not_written() {
+    let mut repository = Repository::new();
+    let client = TestClient::new(&repository);
+    client.refresh().unwrap();
+    // The record escapes each `%` as three characters.
+    let name = format!("{}.json", "%".repeat(23 << 20));
+    repository.signed("snapshot")["meta"][name.as_str()] = json!({"version": 1});
+    repository.publish(&["snapshot"]);
+    let error = client.refresh().unwrap_err();
+    assert!(matches!(error, ClientError::Local(_)), "{error:?}");
+    assert!(format!("{error:?}").contains("could not be read again"), "{error:?}");
+    repository.signed("snapshot")["meta"].as_object_mut().unwrap().remove(&name);
+    repository.publish(&["targets"]);
+    assert_eq!(client.refresh().unwrap(), [1, 3, 3, 2]);
+}

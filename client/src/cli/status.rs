@@ -1,5 +1,7 @@
 //! `lastmile status`: reports the trusted version, the expiry and the age of each role, without a request.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use chrono::{DateTime, TimeDelta, Utc};
 use lastmile_metadata::{ErrorKind, format_time};
 use serde_json::{Value, json};
@@ -28,7 +30,7 @@ impl App<'_> {
                 ("expires soon", ExitStatus::Done) => ExitStatus::Findings,
                 _ => status,
             };
-            let age = store.replaced_at(&role.name).map(|at| self.now - DateTime::<Utc>::from(at));
+            let age = store.replaced_at(&role.name).and_then(time_of).map(|at| self.now - at);
             let mut document = role.document();
             if let Some(document) = document.as_object_mut() {
                 document.insert("state".to_owned(), Value::from(state));
@@ -51,6 +53,16 @@ impl App<'_> {
     }
 }
 
+/// The time of a file. `None` if it is out of range, as after damage to the file system.
+fn time_of(file_time: SystemTime) -> Option<DateTime<Utc>> {
+    let (since, is_before) = match file_time.duration_since(UNIX_EPOCH) {
+        Ok(since) => (since, false),
+        Err(error) => (error.duration(), true),
+    };
+    let seconds = i64::try_from(since.as_secs()).ok()?;
+    DateTime::from_timestamp(if is_before { -seconds } else { seconds }, 0)
+}
+
 fn is_expired(error: &Error) -> bool {
     error.verdict().is_some_and(|verdict| matches!(verdict.kind, ErrorKind::Expired { .. }))
 }
@@ -65,4 +77,19 @@ fn relative(span: TimeDelta) -> String {
         _ => format!("{} days", seconds / 86_400),
     };
     if span < TimeDelta::zero() { format!("{text} ago") } else { format!("in {text}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_file_time_out_of_range_is_no_time() {
+        assert_eq!(time_of(UNIX_EPOCH + Duration::from_millis(1500)), DateTime::from_timestamp(1, 0));
+        assert_eq!(time_of(UNIX_EPOCH - Duration::from_secs(5)), DateTime::from_timestamp(-5, 0));
+        assert_eq!(time_of(UNIX_EPOCH + Duration::from_secs(1 << 60)), None);
+        assert_eq!(time_of(UNIX_EPOCH - Duration::from_secs(1 << 60)), None);
+    }
 }

@@ -1,12 +1,14 @@
 //! The path of a downloaded target, which is never reached through a link below the chosen folder (decision D8).
 
+use std::fs::Metadata;
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use lastmile_metadata::{NameError, TargetFile};
 
 use crate::error::{Error, LocalError, Refusal, RefusedError};
-use crate::folder::{CleanedDirs, Folder, PUBLIC, Temporary};
+use crate::folder::{CleanedDirs, Folder, PUBLIC, Temporary, is_temporary};
 
 /// A file name in an open directory.
 #[derive(Debug)]
@@ -18,11 +20,12 @@ pub(crate) struct Destination {
 impl Destination {
     /// Returns the target's own path below `folder`. Missing sub-directories are created, and links are not followed
     /// (decision D8).
-    pub(crate) fn below(folder: &Path, target: &TargetFile) -> Result<Destination, Error> {
+    pub(crate) fn below(folder_path: &Path, target: &TargetFile) -> Result<Destination, Error> {
         let path = target.path.file_path().map_err(refused)?;
-        let mut folder = Folder::make(folder, PUBLIC)?;
+        let mut folder = Folder::make(folder_path, PUBLIC)?;
         let mut segments: Vec<&str> = path.split('/').collect();
         let name = segments.pop().unwrap_or_default().to_owned();
+        not_reserved(&name, &folder_path.join(&*path))?;
         for segment in segments {
             folder = folder.enter_or_make(segment, PUBLIC)?;
         }
@@ -35,6 +38,7 @@ impl Destination {
             .file_name()
             .and_then(|name| name.to_str())
             .ok_or_else(|| LocalError::invalid("write to", path, "it does not end in a file name in UTF-8"))?;
+        not_reserved(name, path)?;
         let folder = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
@@ -46,7 +50,8 @@ impl Destination {
         self.folder.path_of(&self.name)
     }
 
-    /// Whether the file exists and is this target. It is opened once and verified as it is read.
+    /// Whether the file exists, is this target, and can be changed only by this user. It is opened once and verified as it
+    /// is read.
     ///
     /// # Errors
     ///
@@ -54,7 +59,8 @@ impl Destination {
     pub(super) fn holds(&self, target: &TargetFile) -> Result<bool, LocalError> {
         let Some(mut file) = self.folder.open_file(&self.name)? else { return Ok(false) };
         let failed = |error| LocalError::new("read", self.path(), error);
-        if file.metadata().map_err(failed)?.len() != target.length {
+        let found = file.metadata().map_err(failed)?;
+        if found.len() != target.length || !is_own(&found) {
             return Ok(false);
         }
         let mut verifier = target.verifier();
@@ -83,6 +89,23 @@ impl Destination {
     pub(super) fn finish(&self, file: Temporary) -> Result<(), LocalError> {
         file.finish(&self.folder, &self.name)
     }
+}
+
+/// Whether this user owns the file, and nobody else can write to it but members of this user's own group, as with a umask of
+/// 002.
+fn is_own(found: &Metadata) -> bool {
+    let is_group_own = found.gid() == rustix::process::getegid().as_raw();
+    let others = if is_group_own { 0o002 } else { 0o022 };
+    found.uid() == rustix::process::geteuid().as_raw() && found.mode() & others == 0
+}
+
+/// Refuses the name of a temporary file: the next download into the same directory would remove it.
+fn not_reserved(name: &str, path: &Path) -> Result<(), LocalError> {
+    if is_temporary(name) {
+        let problem = format!("the name `{name}` is reserved for temporary files; choose another with `--output-file`");
+        return Err(LocalError::invalid("write to", path, &problem));
+    }
+    Ok(())
 }
 
 pub(super) fn refused(error: NameError) -> Error {

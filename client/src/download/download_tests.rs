@@ -366,3 +366,42 @@ async fn a_range_that_the_file_does_not_have_means_that_the_file_is_too_short() 
     let error = get(&[&server], &target("x", b"hello world"), dir.path()).await.unwrap_err();
     assert!(matches!(&error, Error::Network(error) if error.cause == FetchError::Status(416)), "{error:?}");
 }
+
+#[tokio::test]
+async fn a_file_that_others_can_write_to_is_fetched_again_and_replaced() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+
+    let dir = tempfile::tempdir().unwrap();
+    let target = target("x", b"hello");
+    let path = dir.path().join("x");
+    let mode = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    std::fs::write(&path, b"hello").unwrap();
+    mode(0o644);
+    let server = Server::start(|_| ok(b"hello")).await;
+    get(&[&server], &target, dir.path()).await.unwrap();
+    assert_eq!(server.requests().len(), 0);
+
+    mode(0o646);
+    get(&[&server], &target, dir.path()).await.unwrap();
+    assert_eq!(server.requests().len(), 1);
+    assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o002, 0);
+
+    // Only root can give a file away.
+    if chown(&path, Some(65_534), None).is_ok() {
+        get(&[&server], &target, dir.path()).await.unwrap();
+        assert_eq!(server.requests().len(), 2);
+        assert_eq!(std::fs::metadata(&path).unwrap().uid(), rustix::process::geteuid().as_raw());
+    }
+}
+
+#[test]
+fn a_target_cannot_have_the_name_of_a_temporary_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let name = ".lastmile-0123456789ab.part";
+    let below = Destination::below(dir.path(), &target(&format!("docs/{name}"), b"hello")).unwrap_err();
+    assert!(format!("{below:?}").contains("reserved for temporary files"), "{below:?}");
+    let file = Destination::file(&dir.path().join(name)).unwrap_err();
+    assert!(format!("{file:?}").contains("reserved for temporary files"), "{file:?}");
+    assert_eq!(files(dir.path()), [""; 0]);
+    assert!(Destination::below(dir.path(), &target(".lastmile-notes.part", b"hello")).is_ok());
+}

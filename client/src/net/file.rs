@@ -7,7 +7,8 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 use percent_encoding::percent_decode_str;
-use tokio::fs::File;
+use rustix::fs::OFlags;
+use tokio::fs::{File, OpenOptions};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use crate::net::fetch::{Fetch, FetchError, Response};
@@ -54,10 +55,13 @@ fn decoded_segment(segment: &str) -> String {
 }
 
 async fn open(path: &Path, offset: u64) -> Result<Response, FetchError> {
-    let mut file = File::open(path).await.map_err(|error| FetchError::from_io(&error))?;
+    // NONBLOCK: otherwise opening a FIFO would block before its type can be checked.
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path).await;
+    let mut file = opened.map_err(|error| FetchError::from_io(&error))?;
     let found = file.metadata().await.map_err(|error| FetchError::from_io(&error))?;
     if !found.is_file() {
-        return Err(FetchError::Io(format!("`{}` is not a file", path.display())));
+        return Err(FetchError::Io(format!("`{}` is not a regular file", path.display())));
     }
     let offset = if offset <= found.len() { offset } else { 0 };
     file.seek(SeekFrom::Start(offset)).await.map_err(|error| FetchError::from_io(&error))?;
@@ -113,6 +117,19 @@ mod tests {
         std::fs::write(dir.path().join("secret.json"), b"{}").unwrap();
         assert_eq!(read(&url(&dir, "m/..%2Fsecret.json"), 0).await, Err(FetchError::NotFound));
         assert_eq!(read(&url(&dir, "m/%2e%2e/secret.json"), 0).await, Err(FetchError::NotFound));
+    }
+
+    #[tokio::test]
+    async fn a_fifo_a_socket_and_a_device_are_errors_and_block_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("socket")).unwrap();
+        for url in [url(&dir, "fifo"), url(&dir, "socket"), "file:///dev/zero".to_owned(), "file:///dev/tty".to_owned()]
+        {
+            let answer = tokio::time::timeout(std::time::Duration::from_secs(10), read(&url, 0)).await;
+            assert!(matches!(answer, Ok(Err(FetchError::Io(_)))), "{url}: {answer:?}");
+        }
     }
 
     #[tokio::test]
