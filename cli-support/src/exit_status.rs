@@ -1,34 +1,34 @@
-//! The exit statuses: one table for both programs.
+//! The exit statuses of both programs.
 
 use std::process::ExitCode;
 
-/// How a command ended. `--help` of both programs and `docs/` list the numbers.
+/// The exit status of a command. `--help` of both programs and `docs/` list the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ExitStatus {
-    /// Done.
+    /// The command succeeded.
     Done = 0,
-    /// Failed, for a reason on this machine; `status`: something is due or expires soon.
+    /// The command failed for a reason on this machine. For `status`: a role is due or expires soon.
     Failed = 1,
-    /// The command line does not make sense.
+    /// The command line is invalid.
     Usage = 2,
-    /// There is no such target, role, key or repository.
+    /// The target, role, key or repository does not exist.
     NoSuchName = 3,
     /// The network or a server failed.
     Network = 4,
-    /// Refused as untrusted: metadata or a target that does not verify, something that has expired, a draft that clients
+    /// Something was refused as untrusted: metadata or a target that is invalid or has expired, a draft that clients
     /// would refuse, a repository whose root is not pinned, or files that must stay private.
     Refused = 5,
 }
 
 impl ExitStatus {
-    /// The number that the process exits with.
+    /// Returns the exit code of the process.
     #[must_use]
     pub fn code(self) -> u8 {
         self as u8
     }
 
-    /// What an error that ends so is called with `--json`, if nothing more precise is known.
+    /// Returns the default `kind` of an error with this status in JSON output.
     pub(crate) fn kind(self) -> &'static str {
         match self {
             ExitStatus::Done => "done",

@@ -1,4 +1,4 @@
-//! What goes to which stream.
+//! Tests of the output streams.
 
 use chrono::DateTime;
 use serde_json::json;
@@ -67,7 +67,7 @@ fn labels_are_coloured_on_a_terminal() {
     assert_eq!(stderr.take_text(), "\u{1b}[1;31merror\u{1b}[0m: x\n");
 }
 
-/// A stream that cannot be written, for this reason.
+/// A stream that cannot be written. Every write fails with this error.
 struct Broken(io::ErrorKind);
 
 impl Write for Broken {

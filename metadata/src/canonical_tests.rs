@@ -1,4 +1,4 @@
-//! Canonical text, and what has none.
+//! Tests of canonical JSON.
 
 use super::*;
 
@@ -70,13 +70,13 @@ fn f_cj_5_duplicate_members_are_refused() {
 
 #[test]
 fn escaped_names_sort_by_what_they_mean() {
-    // `\` (0x5c) sorts before `a` and after `A`, and `"` (0x22) before both, however they are written.
+    // `\` (0x5c) sorts before `a` and after `A`, and `"` (0x22) before both, even if they are escaped.
     assert_eq!(canonical(r#"{"a":1,"\\":2,"A":3,"\"":4}"#).unwrap(), r#"{"\"":4,"A":3,"\\":2,"a":1}"#);
 }
 
 #[test]
 fn names_sort_without_what_stands_around_them() {
-    // What sorts before the quote that ends a name is part of the name, and one may be empty.
+    // `!` sorts before the closing quote, which is not part of the name. A name may be empty.
     assert_eq!(canonical(r#"{"a!":1,"a":2}"#).unwrap(), r#"{"a":2,"a!":1}"#);
     assert_eq!(canonical(r#"{"":1,"a":2}"#).unwrap(), r#"{"":1,"a":2}"#);
 }

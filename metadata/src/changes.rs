@@ -1,7 +1,7 @@
-//! What changes between two texts that signatures cover (spec 4.1): every value that is not as it was, by where it stands.
+//! The differences between two signed texts (spec 4.1): every value that changed, with its location.
 //!
-//! Nothing in here knows a member of the formats, so that none can be forgotten. The texts are walked side by side where
-//! they stand, and what is the same in both is passed over as bytes.
+//! This module knows no member of the formats, so it cannot forget one. It walks both texts in parallel without
+//! building a tree, and skips equal values by comparing their bytes.
 
 use alloc::borrow::Cow;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -12,19 +12,21 @@ use core::fmt;
 use crate::ErrorKind;
 use crate::reader::Reader;
 
-/// Where a value stands: the members on the way to it. An element of an array is called by its text or, if it is an object,
-/// by its member `name`; a second one of that name has `#2` added, and any other its number.
+/// The location of a value: the names of the members that lead to it.
+///
+/// An array element that is a string is named by its text, and an object by its member `name`. A second element of the
+/// same name gets the suffix `#2`. All other elements are named by their index.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pointer(Vec<String>);
 
 impl Pointer {
-    /// The members on the way.
+    /// Returns the names of the members that lead to the value.
     #[must_use]
     pub fn segments(&self) -> Vec<&str> {
         self.0.iter().map(String::as_str).collect()
     }
 
-    /// The first `length` members of it.
+    /// Returns the pointer made of the first `length` segments.
     #[must_use]
     pub fn start(&self, length: usize) -> Self {
         Self(self.0.iter().take(length).cloned().collect())
@@ -44,54 +46,55 @@ impl<S: Into<String>> FromIterator<S> for Pointer {
 }
 
 impl fmt::Display for Pointer {
-    /// As RFC 6901 writes it.
+    /// Writes the pointer in the syntax of RFC 6901.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|segment| write!(f, "/{}", segment.replace('~', "~0").replace('/', "~1")))
     }
 }
 
-/// One value that is not as it was. Objects and arrays are told value by value; an empty one is a value.
+/// A changed value. Objects and arrays are reported value by value, except that an empty one counts as a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change<'t> {
-    /// Where it stands.
+    /// The location of the value.
     pub pointer: Pointer,
-    /// What changes.
+    /// The kind of change.
     pub kind: ChangeKind<'t>,
 }
 
-/// What changes at one place.
+/// The kind of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChangeKind<'t> {
-    /// The value, in canonical text; one that comes or goes stands on one side only.
+    /// A value was added, removed or replaced. The texts are canonical.
     Value {
-        /// What it was.
+        /// The old value, or `None` if the value was added.
         before: Option<&'t str>,
-        /// What it becomes.
+        /// The new value, or `None` if the value was removed.
         after: Option<&'t str>,
     },
-    /// The order of an array, whose elements are told by themselves. New elements at its end are no other order.
+    /// The elements of an array were reordered. Changed elements are reported separately, and adding elements at the
+    /// end does not change the order.
     Order,
 }
 
-/// What changes from `before` to `after`, both canonical. Members of the outermost object whose name `is_passed_over` are not
-/// looked at.
+/// Returns the changes from `before` to `after`, both canonical. Members of the outermost object are skipped if
+/// `is_skipped` returns true for their name.
 ///
 /// # Errors
 /// [`ErrorKind::Malformed`] for text that is not canonical.
 pub fn changes<'t>(
     before: Option<&'t str>,
     after: &'t str,
-    is_passed_over: &dyn Fn(&str) -> bool,
+    is_skipped: &dyn Fn(&str) -> bool,
 ) -> Result<Vec<Change<'t>>, ErrorKind> {
-    let mut walk = Walk { changes: Vec::new(), is_passed_over };
+    let mut walk = Walk { changes: Vec::new(), is_skipped };
     walk.values(&Pointer::default(), before, Some(after))?;
     Ok(walk.changes)
 }
 
-/// The members of an object in canonical text, each with the text of its value.
+/// Returns the members of an object in canonical text, each with the text of its value.
 ///
 /// # Errors
-/// [`ErrorKind::Malformed`] for text that is no canonical object.
+/// [`ErrorKind::Malformed`] if the text is not a canonical object.
 pub fn members(object: &str) -> Result<BTreeMap<Cow<'_, str>, &str>, ErrorKind> {
     let mut members = BTreeMap::new();
     Reader::new(object).members(|_, name, value| {
@@ -101,10 +104,10 @@ pub fn members(object: &str) -> Result<BTreeMap<Cow<'_, str>, &str>, ErrorKind> 
     Ok(members)
 }
 
-/// The texts of the elements of an array in canonical text.
+/// Returns the texts of the elements of an array in canonical text.
 ///
 /// # Errors
-/// [`ErrorKind::Malformed`] for text that is no canonical array.
+/// [`ErrorKind::Malformed`] if the text is not a canonical array.
 pub fn elements(array: &str) -> Result<Vec<&str>, ErrorKind> {
     let mut texts = Vec::new();
     Reader::new(array).array(|value| {
@@ -114,16 +117,16 @@ pub fn elements(array: &str) -> Result<Vec<&str>, ErrorKind> {
     Ok(texts)
 }
 
-/// What a string in canonical text says; none where it is no string.
+/// Returns the unescaped content of a string in canonical text, or `None` if the text is not a string.
 #[must_use]
 pub fn string(value: &str) -> Option<Cow<'_, str>> {
     Reader::new(value).string().ok()
 }
 
-/// The value of a member of an object in canonical text.
+/// Returns the value of a member of an object in canonical text.
 ///
 /// # Errors
-/// [`ErrorKind::Malformed`] for text that is no canonical object.
+/// [`ErrorKind::Malformed`] if the text is not a canonical object.
 pub fn member<'t>(object: &'t str, name: &str) -> Result<Option<&'t str>, ErrorKind> {
     let mut found = None;
     Reader::new(object).members(|_, member, value| {
@@ -138,7 +141,7 @@ pub fn member<'t>(object: &'t str, name: &str) -> Result<Option<&'t str>, ErrorK
 
 struct Walk<'t, 'f> {
     changes: Vec<Change<'t>>,
-    is_passed_over: &'f dyn Fn(&str) -> bool,
+    is_skipped: &'f dyn Fn(&str) -> bool,
 }
 
 impl<'t> Walk<'t, '_> {
@@ -149,7 +152,7 @@ impl<'t> Walk<'t, '_> {
         let kind = |text: Option<&str>| text.and_then(|text| text.bytes().next());
         let is_empty = |text: Option<&str>| matches!(text, None | Some("{}" | "[]"));
         match (kind(before), kind(after)) {
-            // An empty one that comes or goes is a value of its own.
+            // An added or removed empty object or array is a value.
             (None, _) | (_, None) if is_empty(before) && is_empty(after) => self.value(at, before, after),
             (Some(b'{') | None, Some(b'{') | None) => self.objects(at, before, after)?,
             (Some(b'[') | None, Some(b'[') | None) => self.arrays(at, before, after)?,
@@ -162,7 +165,7 @@ impl<'t> Walk<'t, '_> {
         self.changes.push(Change { pointer: at.clone(), kind: ChangeKind::Value { before, after } });
     }
 
-    /// Both have their members in order.
+    /// Compares two objects. The members of both are sorted.
     fn objects(&mut self, at: &Pointer, before: Option<&'t str>, after: Option<&'t str>) -> Result<(), ErrorKind> {
         let (mut old, mut new) = (Members::of(before)?, Members::of(after)?);
         let is_outermost = at.0.is_empty();
@@ -185,7 +188,7 @@ impl<'t> Walk<'t, '_> {
                 }
                 (Some(one), None) => (one, Some(old.value()?), None),
             };
-            if before != after && !(is_outermost && (self.is_passed_over)(&name)) {
+            if before != after && !(is_outermost && (self.is_skipped)(&name)) {
                 self.values(&at.with(name), before, after)?;
             }
         }
@@ -211,10 +214,10 @@ impl<'t> Walk<'t, '_> {
     }
 }
 
-/// The members of an object, one by one; of none where there is no object.
+/// Iterates over the members of an object. Without an object there are no members.
 struct Members<'t> {
     reader: Option<Reader<'t>>,
-    /// Of the member whose value comes next.
+    /// The name of the member whose value comes next.
     name: Option<Cow<'t, str>>,
 }
 
@@ -235,14 +238,14 @@ impl<'t> Members<'t> {
         Ok(())
     }
 
-    /// The value that comes next; then the member after it.
+    /// Returns the next value and moves to the member after it.
     fn value(&mut self) -> Result<&'t str, ErrorKind> {
         let text = self.reader.as_mut().map_or(Ok(""), Reader::skip)?;
         self.next(true)?;
         Ok(text)
     }
 
-    /// Passes over the value that comes next if it is this one.
+    /// Skips the next value if it equals `value`, and returns whether it does.
     fn pass_same(&mut self, value: &str) -> Result<bool, ErrorKind> {
         let is_same = self.reader.as_mut().is_some_and(|reader| reader.pass_same(value));
         if is_same {
@@ -252,7 +255,7 @@ impl<'t> Members<'t> {
     }
 }
 
-/// The elements of an array, each with what it is called.
+/// Returns the elements of an array, each with a unique name.
 fn named_elements(array: Option<&str>) -> Result<Vec<(String, &str)>, ErrorKind> {
     let texts = array.map_or(Ok(Vec::new()), elements)?;
     let mut taken: BTreeSet<String> = BTreeSet::new();
@@ -353,7 +356,7 @@ mod tests {
         }
     }
 
-    /// Small texts of many shapes: two that differ have a change, and the changes are the same from both sides.
+    /// Compares many small texts. Different texts have changes in both directions, and equal texts have none.
     #[test]
     fn no_difference_goes_unnoticed() {
         let leaves = ["1", "\"a\"", "\"a\\\"b\"", "{}", "[]", "{\"name\":\"a\"}"];

@@ -1,4 +1,4 @@
-//! Which names belong together, and which keys are one key.
+//! Tests of supported keytypes and schemes, and of the equality of keys.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashSet};
@@ -178,7 +178,7 @@ fn no_changed_or_cut_key_text_panics() {
             for with in ["", "A", "f", "\n", "-", "\0", "é"] {
                 let changed = format!("{}{with}{}", &public[..at], &public[at + 1..]);
                 if let Ok(key) = PublicKey::from_tuf(keytype, scheme, &changed) {
-                    // Whatever it is now, it can be used and written.
+                    // If the changed text is accepted, the key can be used and written.
                     assert_eq!(read((key.keytype(), key.scheme(), &key.public())), key);
                 }
             }

@@ -1,4 +1,4 @@
-//! List what a search would find: every delegated role is read, and every target is searched for.
+//! Lists the targets that a search would find. It reads every delegated role and searches for every target.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -18,11 +18,12 @@ use crate::{
 pub struct Listing<'t> {
     trusted: &'t mut TrustedMetadata,
     to_visit: Vec<Edge>,
-    /// By delegator and name: with the keys as well, a role could delegate to itself with ever new ones.
+    /// The visited delegations, by delegator and role. They are not distinguished by keys, because a role could
+    /// delegate to itself with many different keys.
     visited: BTreeSet<(RoleName, RoleName)>,
     visits: Budget,
     paths: BTreeSet<TargetPath>,
-    /// A role could not be read to its end, or there are too many.
+    /// The error that ended the listing: a role could not be read, or a limit was exceeded.
     failed: Option<Error>,
 }
 
@@ -41,7 +42,7 @@ impl<'t> Listing<'t> {
             self.paths.insert(path.map_err(|kind| kind.of(name))?);
         }
         let Some(delegations) = role.delegations() else { return Ok(()) };
-        // Of 2³² bins no more than the snapshot could list and one, which is missing there and ends the listing.
+        // There may be 2³² bins. Take one more than the snapshot lists: a bin that is not listed ends the listing.
         let rings = delegations.rings().take(self.trusted.snapshot.len().saturating_add(1));
         let below = depth.saturating_add(1);
         let edges: Vec<Edge> = rings.map(|(role, ring)| Edge::new(name, role, ring, below)).collect();
@@ -50,7 +51,7 @@ impl<'t> Listing<'t> {
         self.check_next()
     }
 
-    /// The next role must be neither one too many nor too far from the top.
+    /// Checks the limits for the next role.
     fn check_next(&mut self) -> Result<(), Error> {
         let Some(edge) = self.to_visit.last() else { return Ok(()) };
         let most_depth = self.trusted.update.limits.delegation_depth;
@@ -84,7 +85,7 @@ impl Stage for Listing<'_> {
     }
 
     fn upcoming(&self, most: usize) -> Vec<Request> {
-        // The next one has its visit already.
+        // The visit of the next role has already been counted.
         let edges = self.to_visit.iter().rev().skip(1).filter(|edge| !self.visited.contains(&edge.names()));
         let edges = edges.take(most.min(self.visits.left()));
         edges.filter_map(|edge| request_targets(&self.trusted.update, &self.trusted.snapshot, edge.role())).collect()
@@ -111,7 +112,8 @@ impl Stage for Listing<'_> {
         None
     }
 
-    /// All targets that a search finds, in the order of their paths. Those that it would refuse are left out.
+    /// Returns all targets that a search finds, in the order of their paths. Targets that a search would refuse are
+    /// left out.
     fn finish(self) -> Result<Vec<TargetFile>, Error> {
         if let Some(failed) = self.failed {
             return Err(failed);

@@ -1,4 +1,4 @@
-//! What a device remembers from one update to the next: bytes and a record in, verdicts out.
+//! Tests of the state that a client keeps between updates: stored files and the record of trusted versions.
 
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
@@ -43,7 +43,7 @@ fn expires() -> DateTime<Utc> {
     time("2030-01-01T00:00:00Z")
 }
 
-/// A root whose timestamp and snapshot have the key `online`.
+/// A root that lists the key `online` for timestamp, snapshot and targets.
 fn root(number: u64, online: u8) -> Vec<u8> {
     let keys = [ROOT_KEY, online].map(|number| Key::from_public(key(number).public_key()));
     let [of_root, of_online] = keys.each_ref().map(|key| RoleKeys::new(vec![key.keyid()], Threshold::ONE));
@@ -72,7 +72,7 @@ fn snapshot(number: u64, targets: u64, online: u8) -> Vec<u8> {
     signed(&snapshot, online)
 }
 
-/// What a device has kept, and how it updates: root, timestamp and snapshot.
+/// A client with stored files and a record, which updates root, timestamp and snapshot.
 struct Device {
     files: BTreeMap<String, Vec<u8>>,
     record: String,
@@ -84,7 +84,7 @@ impl Device {
         Self { files, record: record.to_string() }
     }
 
-    /// As a client does: the record is kept after each stage, whatever became of it.
+    /// Updates like a real client: stores the record after each stage, even if the stage fails.
     fn update(&mut self, repository: &BTreeMap<String, Vec<u8>>) -> Result<(), Error> {
         let (now, limits) = (time("2026-01-01T00:00:00Z"), Limits::default());
         let start = UpdateRoot::start(root(1, ONLINE_KEY), Floors::from_text(&self.record), now, limits)?;
@@ -129,12 +129,12 @@ fn repository(files: impl IntoIterator<Item = (&'static str, Vec<u8>)>) -> BTree
     files.into_iter().map(|(name, bytes)| (name.to_string(), bytes)).collect()
 }
 
-/// Timestamp and snapshot of version 2, of the first root.
+/// A repository with version 2 of timestamp and snapshot, signed with the keys of the first root.
 fn behind() -> BTreeMap<String, Vec<u8>> {
     repository([("timestamp.json", timestamp(2, 2, ONLINE_KEY)), ("2.snapshot.json", snapshot(2, 2, ONLINE_KEY))])
 }
 
-/// A device that trusts timestamp and snapshot of version 5, and whose record has been damaged.
+/// A client that trusts version 5 of timestamp and snapshot, and whose record is damaged.
 fn without_record() -> Device {
     let files = [("timestamp.json", timestamp(5, 5, ONLINE_KEY)), ("snapshot.json", snapshot(5, 5, ONLINE_KEY))];
     Device::new(files, "damaged")
@@ -233,14 +233,14 @@ fn w_5_5_5_1_a_snapshot_of_the_same_version_raises_the_floors_of_its_roles() {
     assert_eq!(device.update(&repository(next)), Err(Error { role: RoleName::SNAPSHOT, kind }));
 }
 
-/// The record of a device that knows the first root and nothing else.
+/// The record of a client that knows only the first root.
 fn first_record() -> Floors {
     let now = time("2026-01-01T00:00:00Z");
     let start = UpdateRoot::start(root(1, ONLINE_KEY), StoredFloors::FirstRun, now, Limits::default()).unwrap();
     start.floors().unwrap().clone()
 }
 
-/// All four roles, by one who knows what an earlier update verified.
+/// Updates all four roles, and reuses the targets role `known` of an earlier update.
 fn trust(
     known: Option<ReusableTargets>,
     online: u8,
@@ -271,7 +271,7 @@ fn what_was_verified_before_is_known_by_its_bytes_and_by_its_keys() {
     let known = || first.reusable_targets();
     let again = trust(known(), ONLINE_KEY, &file, (1, 1)).unwrap();
     assert!(Arc::ptr_eq(first.targets().held().unwrap(), again.targets().held().unwrap()));
-    // Other bytes, other keys and another listing are judged as by one who knows nothing.
+    // Other bytes, other keys and another listed version are judged as without an earlier update.
     let other = signed(&Targets::new(version(2), expires()), ONLINE_KEY);
     let forged = String::from_utf8(file.clone()).unwrap().replace("2030-", "2031-").into_bytes();
     trust(known(), ONLINE_KEY, &other, (2, 2)).unwrap();
