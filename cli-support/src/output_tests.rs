@@ -7,7 +7,8 @@ use super::*;
 use crate::Captured;
 
 fn output(options: OutputOptions, is_terminal: bool) -> (Output, Captured, Captured) {
-    let (stdout, stderr) = (Captured::default(), Captured::default());
+    let stdout = Captured::default();
+    let stderr = Captured::default();
     let mut world = World {
         stdout: Box::new(stdout.clone()),
         stderr: Box::new(stderr.clone()),
@@ -86,7 +87,8 @@ fn that_nobody_reads_the_data_is_no_error_and_a_full_disk_is() {
         let world = World { stdout: Box::new(Broken(kind)), ..World::isolated(DateTime::UNIX_EPOCH) };
         Output::new(&mut { world }, JSON)
     };
-    let (closed, full) = (broken(io::ErrorKind::BrokenPipe), broken(io::ErrorKind::StorageFull));
+    let closed = broken(io::ErrorKind::BrokenPipe);
+    let full = broken(io::ErrorKind::StorageFull);
     assert!(closed.data(&json!({}), [""; 0]).is_ok());
     assert!(full.data(&json!({}), [""; 0]).is_err());
     assert_eq!(broken(io::ErrorKind::StorageFull).failure(&Failure::usage("x")), ExitStatus::Failed);

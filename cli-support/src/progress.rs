@@ -15,7 +15,10 @@ impl Output {
     /// Returns a progress bar for `length` steps of `what`. It is hidden for a single step.
     #[must_use]
     pub fn bar(&self, what: &'static str, length: usize) -> ProgressBar {
-        let Some(bars) = self.bars.as_ref().filter(|_| length >= 2) else { return ProgressBar::hidden() };
+        let Some(bars) = &self.bars else { return ProgressBar::hidden() };
+        if length < 2 {
+            return ProgressBar::hidden();
+        }
         let bar = bars.add(ProgressBar::new(length as u64).with_style(style("{msg} {bar:40} {pos}/{len} {eta}")));
         bar.set_message(what);
         bar.enable_steady_tick(TICK);
@@ -25,7 +28,10 @@ impl Output {
     /// Returns a spinner that shows the elapsed time of `what`. It is hidden if there are few files.
     #[must_use]
     pub fn spinner(&self, what: &'static str, count: usize) -> ProgressBar {
-        let Some(bars) = self.bars.as_ref().filter(|_| count >= LONG) else { return ProgressBar::hidden() };
+        let Some(bars) = &self.bars else { return ProgressBar::hidden() };
+        if count < LONG {
+            return ProgressBar::hidden();
+        }
         let bar = bars.add(ProgressBar::no_length().with_style(style("{msg} {spinner} {elapsed}")));
         bar.set_message(format!("{what} {count} files"));
         bar.enable_steady_tick(TICK);

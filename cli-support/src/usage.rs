@@ -55,7 +55,8 @@ mod tests {
     use crate::Captured;
 
     fn ran(args: &[&str]) -> (ExitStatus, String, String) {
-        let (stdout, stderr) = (Captured::default(), Captured::default());
+        let stdout = Captured::default();
+        let stderr = Captured::default();
         let world = World {
             stdout: Box::new(stdout.clone()),
             stderr: Box::new(stderr.clone()),

@@ -154,7 +154,8 @@ mod tests {
     #[test]
     fn base_directories_are_named_by_a_variable_or_below_the_home_directory() {
         let dir = |variables, home| world(variables, home).base_dir("XDG_STATE_HOME", ".local/state");
-        let (named, below) = (Path::new("/state"), Path::new("/home/x/.local/state"));
+        let named = Path::new("/state");
+        let below = Path::new("/home/x/.local/state");
         assert_eq!(dir(&[("XDG_STATE_HOME", "/state")], None).as_deref(), Some(named));
         assert_eq!(dir(&[("XDG_STATE_HOME", "/state")], Some("/home/x")).as_deref(), Some(named));
         for invalid in [&[][..], &[("XDG_STATE_HOME", "")], &[("XDG_STATE_HOME", "relative")]] {

@@ -148,13 +148,12 @@ fn base64(text: &str) -> Option<Vec<u8>> {
         b'_' => b'/',
         other => other,
     };
-    let text: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).map(standard).collect();
-    let mut padded = text.trim_ascii_end().to_vec();
+    let mut padded: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).map(standard).collect();
     while padded.last() == Some(&b'=') {
         padded.pop();
     }
     padded.resize(padded.len().next_multiple_of(4), b'=');
     let mut bytes = Vec::new();
     Base64Decoder::new(&padded).ok()?.decode_to_end(&mut bytes).ok()?;
-    Some(bytes).filter(|bytes| !bytes.is_empty())
+    if bytes.is_empty() { None } else { Some(bytes) }
 }

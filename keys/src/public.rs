@@ -86,12 +86,12 @@ impl PublicKey {
     }
 
     pub(crate) fn new(algorithm: Algorithm) -> Result<PublicKey, KeyError> {
-        let material = match &algorithm {
+        let document = match &algorithm {
             Algorithm::Ed25519(key) => key.material(),
             Algorithm::Ecdsa(key) => key.material(),
             Algorithm::Rsa(key) => key.material(),
         };
-        let material = material.map_err(KeyError::invalid)?.into_vec();
+        let material = document.map_err(KeyError::invalid)?.into_vec();
         Ok(Self(Arc::new(Parts { algorithm, material })))
     }
 

@@ -58,16 +58,16 @@ impl RsaKey {
         let der = pem::decode_public(public)?;
         let info = pem::public_info(&der)?;
         check_algorithm(&info)?;
-        let key = info
+        let der = info
             .subject_public_key
             .as_bytes()
             .ok_or_else(|| KeyError::invalid("the rsa key is not a whole number of bytes"))?;
-        let key = RsaPublicKeyRef::from_der(key)
+        let numbers = RsaPublicKeyRef::from_der(der)
             .map_err(|error| KeyError::Invalid(alloc::format!("the rsa key is broken: {error}")))?;
-        check_sizes(&key)?;
-        let key =
-            RsaPublicKey::new_with_size_limits(integer(key.modulus)?, integer(key.public_exponent)?, MODULUS_BITS)
-                .map_err(KeyError::invalid)?;
+        check_sizes(&numbers)?;
+        let modulus = integer(numbers.modulus)?;
+        let exponent = integer(numbers.public_exponent)?;
+        let key = RsaPublicKey::new_with_size_limits(modulus, exponent, MODULUS_BITS).map_err(KeyError::invalid)?;
         Ok(Self { padding, key })
     }
 
@@ -120,18 +120,18 @@ fn check_algorithm(info: &SubjectPublicKeyInfoRef<'_>) -> Result<(), KeyError> {
 
 /// Checks the sizes before any arithmetic.
 fn check_sizes(key: &RsaPublicKeyRef<'_>) -> Result<(), KeyError> {
-    let bits = bit_length(key.modulus);
-    if !MODULUS_BITS.contains(&bits) {
+    let modulus_bits = bit_length(key.modulus);
+    if !MODULUS_BITS.contains(&modulus_bits) {
         return Err(KeyError::Invalid(alloc::format!(
-            "the rsa modulus has {bits} bits, must have {} to {}",
+            "the rsa modulus has {modulus_bits} bits, must have {} to {}",
             MODULUS_BITS.start(),
             MODULUS_BITS.end()
         )));
     }
-    let bits = bit_length(key.public_exponent);
-    if bits > EXPONENT_BITS {
+    let exponent_bits = bit_length(key.public_exponent);
+    if exponent_bits > EXPONENT_BITS {
         return Err(KeyError::Invalid(alloc::format!(
-            "the rsa exponent has {bits} bits, must have at most {EXPONENT_BITS}"
+            "the rsa exponent has {exponent_bits} bits, must have at most {EXPONENT_BITS}"
         )));
     }
     Ok(())

@@ -96,7 +96,9 @@ mod tests {
 
     #[test]
     fn the_digest_is_what_follows_r_and_the_key_in_however_many_parts() {
-        let (r, key, digest) = ([1; 32], [2; 32], [3; 64]);
+        let r = [1; 32];
+        let key = [2; 32];
+        let digest = [3; 64];
         let all = [&r[..], &key, &digest].concat();
         assert_eq!(hashed(&[&r, &key, &digest])[..], digest);
         assert_eq!(hashed(&[&all])[..], digest);
@@ -105,7 +107,9 @@ mod tests {
 
     #[test]
     fn any_other_input_is_hashed() {
-        let (r, key, digest) = ([1; 32], [2; 32], [3; 64]);
+        let r = [1; 32];
+        let key = [2; 32];
+        let digest = [3; 64];
         let inputs: [&[&[u8]]; 5] =
             [&[], &[&digest], &[&r, &key], &[&r, &key, &digest[..63]], &[&[0], &r, &key, &digest]];
         for parts in inputs {

@@ -167,7 +167,8 @@ impl<'t> Walk<'t, '_> {
 
     /// Compares two objects. The members of both are sorted.
     fn objects(&mut self, at: &Pointer, before: Option<&'t str>, after: Option<&'t str>) -> Result<(), ErrorKind> {
-        let (mut old, mut new) = (Members::of(before)?, Members::of(after)?);
+        let mut old = Members::of(before)?;
+        let mut new = Members::of(after)?;
         let is_outermost = at.0.is_empty();
         loop {
             let (name, before, after) = match (old.name.take(), new.name.take()) {
@@ -195,9 +196,11 @@ impl<'t> Walk<'t, '_> {
     }
 
     fn arrays(&mut self, at: &Pointer, before: Option<&'t str>, after: Option<&'t str>) -> Result<(), ErrorKind> {
-        let (old, new) = (named_elements(before)?, named_elements(after)?);
+        let old = named_elements(before)?;
+        let new = named_elements(after)?;
         let by_name = |all: &[(String, &'t str)]| all.iter().cloned().collect::<BTreeMap<String, &'t str>>();
-        let (old_by_name, new_by_name) = (by_name(&old), by_name(&new));
+        let old_by_name = by_name(&old);
+        let new_by_name = by_name(&new);
         for (name, text) in old.iter().filter(|(name, _)| !new_by_name.contains_key(name)) {
             self.values(&at.with(name.as_str()), Some(text), None)?;
         }
@@ -371,7 +374,8 @@ mod tests {
         }
         for one in &texts {
             for other in &texts {
-                let (there, back) = (told(one, other), told(other, one));
+                let there = told(one, other);
+                let back = told(other, one);
                 assert_eq!(there.is_empty(), one == other, "{one} {other}");
                 assert_eq!(there.is_empty(), back.is_empty(), "{one} {other}");
             }

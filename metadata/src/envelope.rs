@@ -35,7 +35,9 @@ impl Signature {
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {
-        let (mut keyid, mut sig, mut unknown) = (None, None, Unknown::new());
+        let mut keyid = None;
+        let mut sig = None;
+        let mut unknown = Unknown::new();
         reader.object(|name, value| {
             match name {
                 "keyid" => keyid = Some(KeyId::new(value.string()?)),
@@ -125,9 +127,11 @@ impl<R> Envelope<R> {
 
     /// Reads a file in any form, from a canonical copy.
     fn read_any(received: Arc<String>, most_signatures: u32) -> Result<Self, ErrorKind> {
-        let canonical = canonical::canonicalize(&received)?;
-        let canonical = if canonical == *received { Arc::clone(&received) } else { Arc::new(canonical) };
-        let (mut signatures, mut signed, mut unknown) = (None, None, Unknown::new());
+        let converted = canonical::canonicalize(&received)?;
+        let canonical = if converted == *received { Arc::clone(&received) } else { Arc::new(converted) };
+        let mut signatures = None;
+        let mut signed = None;
+        let mut unknown = Unknown::new();
         let mut reader = Reader::new(&canonical);
         reader.object(|name, value| {
             match name {
@@ -144,8 +148,15 @@ impl<R> Envelope<R> {
         reader.end()?;
         let signed = signed.ok_or_else(|| ErrorKind::missing("signed"))?;
         let signatures = signatures.ok_or_else(|| ErrorKind::missing("signatures"))?;
-        let (received, role) = (Received(received), PhantomData);
-        Ok(Self { received, canonical, is_canonical: true, signed, signatures, unknown, role })
+        Ok(Self {
+            received: Received(received),
+            canonical,
+            is_canonical: true,
+            signed,
+            signatures,
+            unknown,
+            role: PhantomData,
+        })
     }
 
     /// Reads the same file from a canonical copy. Returns `None` if that was done before or does not change `signed`.
@@ -154,7 +165,7 @@ impl<R> Envelope<R> {
             return Ok(None);
         }
         let other = Self::read_any(Arc::clone(&self.received.0), self.signatures_limit())?;
-        Ok(Some(other).filter(|other| other.signed() != self.signed()))
+        Ok(if other.signed() == self.signed() { None } else { Some(other) })
     }
 
     /// Returns the number of signatures as a limit for reading the same file again.

@@ -350,7 +350,8 @@ mod tests {
 
     #[test]
     fn an_error_keeps_the_first_100_characters_of_a_file() {
-        let (long, kept) = ("é".repeat(1_000_000), "é".repeat(100) + "…");
+        let long = "é".repeat(1_000_000);
+        let kept = "é".repeat(100) + "…";
         let kind = ErrorKind::expected("an object").but_found_text(&long).within(&long).within(&long);
         let at = Location::Member(alloc::format!("{kept}.{kept}"));
         let found = Some(alloc::format!("`{kept}`"));

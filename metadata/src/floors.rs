@@ -139,8 +139,13 @@ impl Floors {
             return None;
         }
         let (root, online_keys) = lines.next()?.strip_prefix("root ")?.split_once(' ')?;
-        let (root, online_keys) = (version(root)?, online_keys.to_string());
-        let mut floors = Self { lost: false, root, online_keys, timestamp: None, snapshot: None };
+        let mut floors = Self {
+            lost: false,
+            root: version(root)?,
+            online_keys: online_keys.to_string(),
+            timestamp: None,
+            snapshot: None,
+        };
         for line in lines {
             match line.split_once(' ')? {
                 ("timestamp", rest) => {
@@ -149,8 +154,11 @@ impl Floors {
                 }
                 ("snapshot", rest) => {
                     let (number, digest) = rest.split_once(' ')?;
-                    let (digest, lines) = (digest.to_owned(), roles.to_owned());
-                    floors.snapshot = Some(RoleFloors { version: version(number)?, digest, lines });
+                    floors.snapshot = Some(RoleFloors {
+                        version: version(number)?,
+                        digest: digest.to_owned(),
+                        lines: roles.to_owned(),
+                    });
                 }
                 _ => return None,
             }

@@ -75,7 +75,8 @@ impl<E: Entry> Index<E> {
     /// # Errors
     /// [`ErrorKind::Malformed`] if the text would exceed 4 GiB.
     pub(crate) fn extend_sorted(&mut self, entries: impl Iterator<Item = (String, E)>) -> Result<(), ErrorKind> {
-        let (mut text, mut starts) = (String::from("{"), Vec::new());
+        let mut text = String::from("{");
+        let mut starts = Vec::new();
         let mut push = |name: &str, value: &str| {
             if text.len() > 1 {
                 text.push(',');

@@ -156,7 +156,9 @@ impl Key {
 
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {
         let start = reader.position();
-        let (mut keytype, mut scheme, mut public) = (None, None, None);
+        let mut keytype = None;
+        let mut scheme = None;
+        let mut public = None;
         reader.object(|name, value| {
             match name {
                 "keytype" => keytype = Some(value.string()?),

@@ -117,8 +117,8 @@ impl Limits {
     pub(crate) fn check_listed(&self, role: &RoleName, listed: Option<u64>) -> Result<(), Error> {
         match listed {
             Some(listed) if listed > self.listed_length => {
-                let (limit, value) = (Limit::ListedLength, self.listed_length);
-                Err(ErrorKind::ListedTooLong { listed, limit, value }.of(role))
+                let kind = ErrorKind::ListedTooLong { listed, limit: Limit::ListedLength, value: self.listed_length };
+                Err(kind.of(role))
             }
             _ => Ok(()),
         }

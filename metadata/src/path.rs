@@ -161,9 +161,10 @@ impl HashPrefix {
 
     /// Returns whether `hash` begins with these digits.
     pub(crate) fn begins(&self, hash: &[u8; 32]) -> bool {
-        let (whole, half) = (usize::from(self.digits / 2), self.digits % 2 == 1);
-        self.hash.get(..whole) == hash.get(..whole)
-            && (!half || self.hash.get(whole) == hash.get(whole).map(|byte| byte & 0xf0).as_ref())
+        let bytes = usize::from(self.digits / 2);
+        let is_odd = self.digits % 2 == 1;
+        self.hash.get(..bytes) == hash.get(..bytes)
+            && (!is_odd || self.hash.get(bytes) == hash.get(bytes).map(|byte| byte & 0xf0).as_ref())
     }
 }
 

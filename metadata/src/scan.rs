@@ -67,10 +67,19 @@ enum ScanState {
 impl Scan {
     /// Starts a scan of a file in which the role's text has the range `signed`.
     pub(crate) fn new(signed: Range<u64>) -> Self {
-        let read = signed.start;
-        let (block, window, rest, found) = (Sha256::new(), Vec::new(), String::new(), Found::default());
-        let (state, last_path, failed) = (ScanState::Start, None, false);
-        Self { signed, taken: 0, block, window, read, enough: 0, state, rest, last_path, failed, found }
+        Self {
+            read: signed.start,
+            signed,
+            taken: 0,
+            block: Sha256::new(),
+            window: Vec::new(),
+            enough: 0,
+            state: ScanState::Start,
+            rest: String::new(),
+            last_path: None,
+            failed: false,
+            found: Found::default(),
+        }
     }
 
     /// Processes the next part of the file.
@@ -181,8 +190,10 @@ impl Scan {
                 }
                 let start = self.read + reader.position() as u64;
                 let path = reader.name().ok()?;
-                let in_order = self.last_path.as_deref().is_none_or(|last| last < path.as_ref());
-                TargetFile::check(&path, &mut reader).ok().filter(|()| in_order)?;
+                if self.last_path.as_deref().is_some_and(|last| last >= path.as_ref()) {
+                    return None;
+                }
+                TargetFile::check(&path, &mut reader).ok()?;
                 self.found.starts.push(u32::try_from(start).ok()?);
                 let last_path = self.last_path.get_or_insert_default();
                 last_path.clear();

@@ -128,8 +128,13 @@ impl StoredTargets {
         // 5.6.3
         signers.finish()?;
         let scanned = scan.finish()?;
-        let (blocks, starts) = (Arc::new(scanned.blocks), Arc::new(scanned.starts));
-        Ok(Self { file: Arc::clone(file), blocks, starts, end: scanned.end, rest: scanned.rest })
+        Ok(Self {
+            file: Arc::clone(file),
+            blocks: Arc::new(scanned.blocks),
+            starts: Arc::new(scanned.starts),
+            end: scanned.end,
+            rest: scanned.rest,
+        })
     }
 
     pub(crate) fn file(&self) -> &Arc<dyn RandomAccess> {
@@ -154,7 +159,8 @@ impl StoredTargets {
 
     /// Returns what the role itself lists for `path`. Returns an error if the file has changed since it was verified.
     pub(crate) fn target(&self, path: &TargetPath) -> Result<Option<TargetFile>, ErrorKind> {
-        let (mut low, mut high) = (0, self.starts.len());
+        let mut low = 0;
+        let mut high = self.starts.len();
         while low < high {
             let middle = low.midpoint(high);
             let text = self.member(middle)?;

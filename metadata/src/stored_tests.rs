@@ -38,7 +38,8 @@ impl RandomAccess for Disk {
     }
 
     fn read(&self, offset: u64, into: &mut [u8]) -> bool {
-        let (start, end) = (offset as usize, offset as usize + into.len());
+        let start = offset as usize;
+        let end = offset as usize + into.len();
         let found = self.bytes[..self.length.load(Relaxed)].get(start..end);
         found.is_some_and(|found| {
             into.iter_mut().zip(found).for_each(|(byte, place)| *byte = place.load(Relaxed));

@@ -71,8 +71,8 @@ impl SuccinctRoles {
     /// Returns whether `role` is one of the bins.
     #[must_use]
     pub fn contains(&self, role: &RoleName) -> bool {
-        let number = role.as_str().strip_prefix(&self.name_prefix).and_then(|rest| rest.strip_prefix('-'));
-        let number = number.and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        let digits = role.as_str().strip_prefix(&self.name_prefix).and_then(|rest| rest.strip_prefix('-'));
+        let number = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
         number.is_some_and(|number| {
             u64::from(number) < 1 << self.bit_length && self.bin(number).as_str() == role.as_str()
         })
@@ -86,7 +86,10 @@ impl SuccinctRoles {
     }
 
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {
-        let (mut keyids, mut threshold, mut bit_length, mut name_prefix) = (None, None, None, None);
+        let mut keyids = None;
+        let mut threshold = None;
+        let mut bit_length = None;
+        let mut name_prefix = None;
         let mut unknown = Unknown::new();
         reader.object(|name, value| {
             match name {

@@ -131,7 +131,8 @@ impl TrustedMetadata {
     #[must_use]
     pub fn for_maintenance(&self, limits: Limits) -> Self {
         let mut trusted = self.clone();
-        (trusted.update.start_time, trusted.update.limits) = (DateTime::<Utc>::MIN_UTC, limits);
+        trusted.update.start_time = DateTime::<Utc>::MIN_UTC;
+        trusted.update.limits = limits;
         trusted
     }
 
@@ -143,9 +144,9 @@ impl TrustedMetadata {
     /// Judges the file of a delegated role with the keys that its delegator lists (5.6.1 to 5.6.6).
     pub(crate) fn verify(&self, edge: &Edge, file: FileContent) -> Result<VerifiedTargets, Error> {
         // Bytes that are already trusted with other keys need not be parsed again.
-        let known = self.delegated.range((edge.role.clone(), Fingerprint::default())..).next();
-        let known = known.filter(|((role, _), _)| *role == edge.role).and_then(|(_, targets)| targets.held());
-        verify_targets(&self.update, &self.snapshot, &edge.role, &edge.ring, file, known)
+        let next = self.delegated.range((edge.role.clone(), Fingerprint::default())..).next();
+        let same = next.filter(|((role, _), _)| *role == edge.role).and_then(|(_, targets)| targets.held());
+        verify_targets(&self.update, &self.snapshot, &edge.role, &edge.ring, file, same)
     }
 
     /// Adds a role that [`TrustedMetadata::verify`] has accepted.

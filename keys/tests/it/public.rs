@@ -97,7 +97,8 @@ fn f_4_2_2_7_unknown_names_are_told_apart_from_broken_keys() {
 
 #[test]
 fn a3_an_ecdsa_key_is_one_key_in_every_spelling() {
-    let (scheme, narrow) = ("ecdsa-sha2-nistp256", P256.replace('\n', "\r\n"));
+    let scheme = "ecdsa-sha2-nistp256";
+    let narrow = P256.replace('\n', "\r\n");
     assert_one_key(&[
         ("ecdsa", scheme, P256),
         (scheme, scheme, P256),

@@ -112,9 +112,10 @@ impl Delegations {
     pub(crate) fn rings_covering(&self, path: &TargetPath) -> impl Iterator<Item = (RoleName, KeyRing, bool)> {
         let hash = hash_of(path);
         let (listed, bins) = self.listed_or_bins();
-        let covering = listed.iter().filter(move |delegation| delegation.paths.cover_hashed(path, &hash));
         let mut rings = Rings::of(self);
-        let covering = covering
+        let covering = listed
+            .iter()
+            .filter(move |delegation| delegation.paths.cover_hashed(path, &hash))
             .map(move |found| (found.name.clone(), rings.ring(&found.keyids, found.threshold), found.terminating));
         // TAP 15: succinct roles do not terminate.
         covering.chain(bins.map(|bins| (bins.role_for(path), self.ring(&bins.keyids, bins.threshold), false)))
@@ -184,7 +185,10 @@ impl Delegations {
     }
 
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {
-        let (mut keys, mut listed, mut succinct, mut unknown) = (None, None, None, Unknown::new());
+        let mut keys = None;
+        let mut listed = None;
+        let mut succinct = None;
+        let mut unknown = Unknown::new();
         reader.object(|name, value| {
             match name {
                 "keys" => keys = Some(read_keys(value)?),
@@ -246,8 +250,13 @@ impl Default for Delegations {
 impl Delegation {
     /// Reads a delegation. `like` is the list of key IDs of the delegation before it.
     fn read(reader: &mut Reader<'_>, like: &[KeyId]) -> Result<Self, ErrorKind> {
-        let (mut name, mut keyids, mut threshold, mut terminating) = (None, None, None, false);
-        let (mut patterns, mut prefixes, mut unknown) = (None, None, Unknown::new());
+        let mut name = None;
+        let mut keyids = None;
+        let mut threshold = None;
+        let mut patterns = None;
+        let mut prefixes = None;
+        let mut terminating = false;
+        let mut unknown = Unknown::new();
         reader.object(|member, value| {
             match member {
                 "name" => {

@@ -43,7 +43,9 @@ impl RoleKeys {
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {
-        let (mut keyids, mut threshold, mut unknown) = (None, None, Unknown::new());
+        let mut keyids = None;
+        let mut threshold = None;
+        let mut unknown = Unknown::new();
         reader.object(|name, value| {
             match name {
                 "keyids" => keyids = Some(read_keyids(value, &[])?),
@@ -86,7 +88,9 @@ impl Role for Root {
 
     fn read(reader: &mut Reader<'_>, _: &Arc<String>) -> Result<Self, ErrorKind> {
         let mut header = HeaderFields::default();
-        let (mut consistent_snapshot, mut keys, mut roles) = (false, None, None);
+        let mut keys = None;
+        let mut roles = None;
+        let mut consistent_snapshot = false;
         reader.object(|name, value| {
             match name {
                 "consistent_snapshot" => consistent_snapshot = value.boolean()?,

@@ -41,7 +41,9 @@ impl Router {
             DelegatedRoles::Listed(listed) => listed,
         };
         let names = listed.iter().map(|delegation| delegation.name.clone()).collect();
-        let (mut prefixes, mut lengths, mut patterns) = (BTreeMap::<_, Vec<usize>>::new(), BTreeSet::new(), Vec::new());
+        let mut prefixes: BTreeMap<HashPrefix, Vec<usize>> = BTreeMap::new();
+        let mut lengths = BTreeSet::new();
+        let mut patterns = Vec::new();
         for (at, delegation) in listed.iter().enumerate() {
             match &delegation.paths {
                 Paths::Patterns(_) => patterns.push(at),

@@ -74,7 +74,9 @@ fn read_members<'t, H>(
     read_hashes: impl Fn(&mut Reader<'t>) -> Result<H, ErrorKind>,
     mut unknown: impl FnMut(&str, &'t str),
 ) -> Result<(Version, Option<u64>, Option<H>), ErrorKind> {
-    let (mut version, mut length, mut hashes) = (None, None, None);
+    let mut version = None;
+    let mut length = None;
+    let mut hashes = None;
     reader.object(|name, value| {
         match name {
             "version" => version = Some(read_version(value)?),
@@ -189,7 +191,7 @@ fn role_of(file: Cow<'_, str>) -> Option<Cow<'_, str>> {
         Cow::Borrowed(file) => Cow::Borrowed(file.strip_suffix(".json")?),
         Cow::Owned(file) => Cow::Owned(file.strip_suffix(".json")?.to_string()),
     };
-    Some(role).filter(|role| !role.is_empty())
+    if role.is_empty() { None } else { Some(role) }
 }
 
 impl Role for Snapshot {

@@ -44,8 +44,8 @@ impl TargetFile {
     /// # Errors
     /// The same as those of [`TargetPath::url_path`].
     pub fn url_path(&self, consistent: bool) -> Result<String, NameError> {
-        let prefix = self.hashes.prefixes().next();
-        self.path.url_path(prefix.filter(|_| consistent).as_deref())
+        let prefix = if consistent { self.hashes.prefixes().next() } else { None };
+        self.path.url_path(prefix.as_deref())
     }
 }
 
@@ -64,7 +64,10 @@ impl<'a, H> TargetFields<'a, H> {
         reader: &mut Reader<'a>,
         read_hashes: impl Fn(&mut Reader<'a>) -> Result<H, ErrorKind>,
     ) -> Result<Self, ErrorKind> {
-        let (mut length, mut hashes, mut custom, mut unknown) = (None, None, None, Unknown::new());
+        let mut length = None;
+        let mut hashes = None;
+        let mut custom = None;
+        let mut unknown = Unknown::new();
         reader.object(|name, value| {
             match name {
                 "length" => length = Some(value.unsigned()?),
@@ -194,7 +197,8 @@ impl Role for Targets {
 
     fn read(reader: &mut Reader<'_>, text: &Arc<String>) -> Result<Self, ErrorKind> {
         let mut header = HeaderFields::default();
-        let (mut targets, mut delegations) = (None, None);
+        let mut targets = None;
+        let mut delegations = None;
         reader.object(|name, value| {
             match name {
                 "targets" => targets = Some(Index::read(text, value)?),
@@ -231,8 +235,8 @@ mod tests {
     #[test]
     fn many_targets_at_once_are_the_same_as_one_after_the_other() {
         let names = ["a", "a\"b", "a/b", "ä", "b\\", "z"];
-        let (mut one_by_one, mut at_once) =
-            (Targets::new(Version::ONE, DateTime::UNIX_EPOCH), Targets::new(Version::ONE, DateTime::UNIX_EPOCH));
+        let mut one_by_one = Targets::new(Version::ONE, DateTime::UNIX_EPOCH);
+        let mut at_once = one_by_one.clone();
         for (number, content) in ["x", "other"].iter().enumerate() {
             let mut new: Vec<TargetFile> = names.iter().skip(number * 2).map(|name| target(name, content)).collect();
             new.iter().for_each(|target| one_by_one.insert(target.clone()));
@@ -262,7 +266,8 @@ mod tests {
         // Every combination of keeping, replacing and removing members, with and without new members between them.
         for way in 0..3_u32.pow(4) {
             for new in [&[][..], &["a"], &["f"], &["a", "bb", "cc", "f"]] {
-                let (mut changed, mut expected) = (base.clone(), Targets::new(Version::ONE, DateTime::UNIX_EPOCH));
+                let mut changed = base.clone();
+                let mut expected = Targets::new(Version::ONE, DateTime::UNIX_EPOCH);
                 for (place, name) in (0_u32..).zip(names) {
                     match way / 3_u32.pow(place) % 3 {
                         0 => expected.insert(target(name, "x")),

@@ -30,8 +30,14 @@ pub struct Listing<'t> {
 impl<'t> Listing<'t> {
     pub(crate) fn start(trusted: &'t mut TrustedMetadata) -> Self {
         let visits = Budget::new(Limit::RolesListed, trusted.update.limits.roles_listed.into());
-        let (to_visit, visited, paths) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
-        let mut listing = Self { trusted, to_visit, visited, visits, paths, failed: None };
+        let mut listing = Self {
+            trusted,
+            to_visit: Vec::new(),
+            visited: BTreeSet::new(),
+            visits,
+            paths: BTreeSet::new(),
+            failed: None,
+        };
         let targets = listing.trusted.targets.clone();
         listing.failed = listing.visit(&RoleName::TARGETS, 0, &targets).err();
         listing
@@ -80,15 +86,20 @@ impl Stage for Listing<'_> {
     type Next = Vec<TargetFile>;
 
     fn request(&self) -> Option<Request> {
-        let edge = self.to_visit.last().filter(|_| self.failed.is_none())?;
+        if self.failed.is_some() {
+            return None;
+        }
+        let edge = self.to_visit.last()?;
         request_targets(&self.trusted.update, &self.trusted.snapshot, edge.role())
     }
 
     fn upcoming(&self, most: usize) -> Vec<Request> {
         // The visit of the next role has already been counted.
-        let edges = self.to_visit.iter().rev().skip(1).filter(|edge| !self.visited.contains(&edge.names()));
-        let edges = edges.take(most.min(self.visits.left()));
-        edges.filter_map(|edge| request_targets(&self.trusted.update, &self.trusted.snapshot, edge.role())).collect()
+        let not_visited = self.to_visit.iter().rev().skip(1).filter(|edge| !self.visited.contains(&edge.names()));
+        not_visited
+            .take(most.min(self.visits.left()))
+            .filter_map(|edge| request_targets(&self.trusted.update, &self.trusted.snapshot, edge.role()))
+            .collect()
     }
 
     fn would_recall(&self, request: &Request, stored: FileContent) -> bool {

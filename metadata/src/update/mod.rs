@@ -40,8 +40,12 @@ impl Request {
     /// Returns the request for the timestamp. Its file name has no version, and no metadata lists its length (5.4.1).
     #[must_use]
     pub fn timestamp(limits: &Limits) -> Self {
-        let (max_length, limit) = (limits.timestamp_length, Some(Limit::TimestampLength));
-        Self { role: RoleName::TIMESTAMP, version: None, max_length, limit }
+        Self {
+            role: RoleName::TIMESTAMP,
+            version: None,
+            max_length: limits.timestamp_length,
+            limit: Some(Limit::TimestampLength),
+        }
     }
 
     /// Returns the percent-encoded name of the file below the metadata URL.

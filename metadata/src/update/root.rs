@@ -73,9 +73,9 @@ impl UpdateRoot {
         let expected = trusted.version.next();
         if expected != Some(next.version) {
             let trusted = trusted.version;
-            let kind = match expected.filter(|_| next.version > trusted) {
-                Some(expected) => ErrorKind::WrongVersion { expected, found: next.version },
-                None => ErrorKind::Rollback { trusted, found: next.version },
+            let kind = match expected {
+                Some(expected) if next.version > trusted => ErrorKind::WrongVersion { expected, found: next.version },
+                _ => ErrorKind::Rollback { trusted, found: next.version },
             };
             return Err(kind.of(role));
         }
@@ -92,9 +92,15 @@ impl Stage for UpdateRoot {
 
     fn request(&self) -> Option<Request> {
         // 5.3.3: one root after the other, at most W bytes each.
-        let next = self.update.root.version.next().filter(|_| !self.at_the_newest)?;
-        let (max_length, limit) = (self.update.limits.root_length, Some(Limit::RootLength));
-        Some(Request { role: RoleName::ROOT, version: Some(next), max_length, limit })
+        if self.at_the_newest {
+            return None;
+        }
+        Some(Request {
+            role: RoleName::ROOT,
+            version: Some(self.update.root.version.next()?),
+            max_length: self.update.limits.root_length,
+            limit: Some(Limit::RootLength),
+        })
     }
 
     fn recall(&mut self, stored: FileContent) -> bool {
@@ -133,7 +139,8 @@ impl Stage for UpdateRoot {
     }
 
     fn finish(mut self) -> Result<UpdateTimestamp, Error> {
-        let (role, root) = (&RoleName::ROOT, &self.update.root);
+        let role = &RoleName::ROOT;
+        let root = &self.update.root;
         if self.state_lost {
             return Err(ErrorKind::StateLost.of(role));
         }

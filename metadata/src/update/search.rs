@@ -44,8 +44,8 @@ enum State {
 impl<'t> TargetSearch<'t> {
     pub(crate) fn start(trusted: &'t mut TrustedMetadata, path: TargetPath) -> Self {
         let mut walk = Walk::start(path, &trusted.update.limits);
-        let state = walk.visit(&RoleName::TARGETS, 0, &trusted.targets, trusted.router.as_deref());
-        let state = state.unwrap_or_else(|| walk.advance(trusted));
+        let ended = walk.visit(&RoleName::TARGETS, 0, &trusted.targets, trusted.router.as_deref());
+        let state = ended.unwrap_or_else(|| walk.advance(trusted));
         Self { trusted, walk, state }
     }
 

@@ -37,7 +37,8 @@ impl UpdateSnapshot {
 
     /// Checks that the snapshot has the version that the timestamp lists (5.5.4).
     fn check_version(&self, snapshot: &Snapshot) -> Result<(), ErrorKind> {
-        let (expected, found) = (self.timestamp.snapshot.version, snapshot.version);
+        let expected = self.timestamp.snapshot.version;
+        let found = snapshot.version;
         if expected == found { Ok(()) } else { Err(ErrorKind::WrongVersion { expected, found }) }
     }
 }
@@ -46,12 +47,15 @@ impl Stage for UpdateSnapshot {
     type Next = UpdateTargets;
 
     fn request(&self) -> Option<Request> {
+        if self.snapshot.is_some() {
+            return None;
+        }
         // 5.5.1
         let listed = &self.timestamp.snapshot;
         self.update.limits.check_listed(&RoleName::SNAPSHOT, listed.length).ok()?;
         let (max_length, limit) = most_bytes(listed.length, Limit::SnapshotLength, self.update.limits.snapshot_length);
         let version = self.update.prefix(listed.version);
-        Some(Request { role: RoleName::SNAPSHOT, version, max_length, limit }).filter(|_| self.snapshot.is_none())
+        Some(Request { role: RoleName::SNAPSHOT, version, max_length, limit })
     }
 
     fn recall(&mut self, stored: FileContent) -> bool {
@@ -67,7 +71,7 @@ impl Stage for UpdateSnapshot {
         self.state_lost = false;
         // 5.5.2, 5.5.4
         let answers = self.check_version(&stored).is_ok() && self.timestamp.snapshot.check(stored.bytes()).is_ok();
-        self.snapshot = Some(stored).filter(|_| answers);
+        self.snapshot = if answers { Some(stored) } else { None };
         answers
     }
 

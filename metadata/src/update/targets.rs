@@ -40,7 +40,10 @@ impl Stage for UpdateTargets {
     type Next = TrustedMetadata;
 
     fn request(&self) -> Option<Request> {
-        request_targets(&self.update, &self.snapshot, &RoleName::TARGETS).filter(|_| self.targets.is_none())
+        match self.targets {
+            Some(_) => None,
+            None => request_targets(&self.update, &self.snapshot, &RoleName::TARGETS),
+        }
     }
 
     fn recall(&mut self, stored: FileContent) -> bool {

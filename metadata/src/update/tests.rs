@@ -26,7 +26,8 @@ fn key(number: u8) -> PrivateKey {
 }
 
 fn signed(role: &impl Role, number: u8) -> Vec<u8> {
-    let (text, key) = (role.write(), key(number));
+    let text = role.write();
+    let key = key(number);
     let keyid = Key::from_public(key.public_key()).keyid();
     assemble(&text, &[Signature::new(keyid, key.sign(text.as_bytes()).unwrap())])
 }
@@ -86,7 +87,8 @@ impl Device {
 
     /// Updates like a real client: stores the record after each stage, even if the stage fails.
     fn update(&mut self, repository: &BTreeMap<String, Vec<u8>>) -> Result<(), Error> {
-        let (now, limits) = (time("2026-01-01T00:00:00Z"), Limits::default());
+        let now = time("2026-01-01T00:00:00Z");
+        let limits = Limits::default();
         let start = UpdateRoot::start(root(1, ONLINE_KEY), Floors::from_text(&self.record), now, limits)?;
         let timestamp = self.drive(start, repository)?;
         if timestamp.forgets_stored() {
@@ -176,7 +178,8 @@ fn d3_a_record_that_is_lost_with_a_copy_stays_lost_in_later_updates() {
 
 #[test]
 fn d3_a_rotation_of_old_does_not_drop_floors_when_the_record_is_lost() {
-    let (rotated, online) = (root(2, 3), 3);
+    let rotated = root(2, 3);
+    let online = 3;
     let files = [
         ("2.root.json", rotated.clone()),
         ("timestamp.json", timestamp(5, 5, online)),
@@ -276,7 +279,8 @@ fn what_was_verified_before_is_known_by_its_bytes_and_by_its_keys() {
     let forged = String::from_utf8(file.clone()).unwrap().replace("2030-", "2031-").into_bytes();
     trust(known(), ONLINE_KEY, &other, (2, 2)).unwrap();
     for (online, file, listed) in [(ONLINE_KEY, &forged, 1), (9, &file, 1), (ONLINE_KEY, &file, 2)] {
-        let (judged, expected) = (trust(known(), online, file, (listed, 1)), trust(None, online, file, (listed, 1)));
+        let judged = trust(known(), online, file, (listed, 1));
+        let expected = trust(None, online, file, (listed, 1));
         assert_eq!(judged.map(drop).unwrap_err(), expected.map(drop).unwrap_err());
     }
 }
@@ -285,7 +289,8 @@ fn what_was_verified_before_is_known_by_its_bytes_and_by_its_keys() {
 fn what_one_ring_vouches_for_another_judges_anew() {
     let now = time("2026-01-01T00:00:00Z");
     let start = UpdateRoot::start(root(1, ONLINE_KEY), StoredFloors::FirstRun, now, Limits::default()).unwrap();
-    let (role, root) = (&RoleName::ROOT, start.root());
+    let role = &RoleName::ROOT;
+    let root = start.root();
     assert_eq!(root.signatures().len(), 1);
     assert_eq!(root.verify(role, &root.key_ring(role).unwrap()), Ok(()));
     let refused = ErrorKind::ThresholdNotMet { valid: 0, threshold: Threshold::ONE }.of(role);

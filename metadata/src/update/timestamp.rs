@@ -45,8 +45,11 @@ impl Stage for UpdateTimestamp {
     type Next = UpdateSnapshot;
 
     fn request(&self) -> Option<Request> {
+        if self.answered {
+            return None;
+        }
         // 5.4.1: at most X bytes.
-        Some(Request::timestamp(&self.update.limits)).filter(|_| !self.answered)
+        Some(Request::timestamp(&self.update.limits))
     }
 
     fn recall(&mut self, stored: FileContent) -> bool {
@@ -83,8 +86,12 @@ impl Stage for UpdateTimestamp {
             }
             // 5.4.3.2: the listed snapshot must not be older either.
             if new.snapshot.version < snapshot {
-                let (trusted, found) = (snapshot, new.snapshot.version);
-                return Err(ErrorKind::ListedRollback { listed: RoleName::SNAPSHOT, trusted, found }.of(role));
+                let kind = ErrorKind::ListedRollback {
+                    listed: RoleName::SNAPSHOT,
+                    trusted: snapshot,
+                    found: new.snapshot.version,
+                };
+                return Err(kind.of(role));
             }
         }
         // 5.4.4
