@@ -38,7 +38,7 @@ impl MessageDigest {
 
 enum Check {
     /// The signature is malformed, so it is valid for no message.
-    Hopeless,
+    Invalid,
     Ed25519(Box<Ed25519Check>),
     Digested {
         key: PublicKey,
@@ -53,7 +53,7 @@ impl SignatureChecks {
         let digest = match key.algorithm() {
             Algorithm::Ed25519(key) => {
                 let check = key.check(signature);
-                self.checks.push(check.map_or(Check::Hopeless, |check| Check::Ed25519(Box::new(check))));
+                self.checks.push(check.map_or(Check::Invalid, |check| Check::Ed25519(Box::new(check))));
                 return;
             }
             Algorithm::Ecdsa(key) => key.digest(),
@@ -80,18 +80,18 @@ impl SignatureChecks {
     pub fn finish(self) -> Vec<bool> {
         let digests: Vec<(MessageDigest, Box<[u8]>)> =
             self.digests.into_iter().map(|(digest, hasher)| (digest, hasher.finalize())).collect();
-        let fits = |key: &PublicKey, digest: MessageDigest, signature: &[u8]| {
+        let is_valid = |key: &PublicKey, digest: MessageDigest, signature: &[u8]| {
             let found = digests.iter().find(|(known, _)| *known == digest);
             found.is_some_and(|(_, message)| match key.algorithm() {
                 Algorithm::Ed25519(_) => false,
-                Algorithm::Ecdsa(key) => key.fits(message, signature),
-                Algorithm::Rsa(key) => key.fits(message, signature),
+                Algorithm::Ecdsa(key) => key.is_valid(message, signature),
+                Algorithm::Rsa(key) => key.is_valid(message, signature),
             })
         };
         let checked = self.checks.into_iter().map(|check| match check {
-            Check::Hopeless => false,
-            Check::Ed25519(check) => check.fits(),
-            Check::Digested { key, digest, signature } => fits(&key, digest, &signature),
+            Check::Invalid => false,
+            Check::Ed25519(check) => check.finish(),
+            Check::Digested { key, digest, signature } => is_valid(&key, digest, &signature),
         });
         checked.collect()
     }

@@ -105,7 +105,7 @@ impl EcdsaKey {
 
     /// Returns whether the signature is valid for a message with this digest. Both values of s are accepted, because
     /// signers are not required to normalise it.
-    pub(crate) fn fits(&self, digest: &[u8], signature: &[u8]) -> bool {
+    pub(crate) fn is_valid(&self, digest: &[u8], signature: &[u8]) -> bool {
         match self {
             Self::P256(key) => p256::ecdsa::Signature::from_der(signature)
                 .is_ok_and(|signature| key.verify_prehash(digest, &signature).is_ok()),

@@ -66,7 +66,7 @@ impl Ed25519Check {
     }
 
     /// Returns whether the signature is valid for the message.
-    pub(crate) fn fits(self) -> bool {
+    pub(crate) fn finish(self) -> bool {
         hazmat::raw_verify::<Precomputed>(&self.key, &self.hash.finalize(), &self.signature).is_ok()
     }
 }

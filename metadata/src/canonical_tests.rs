@@ -75,7 +75,7 @@ fn escaped_names_sort_by_what_they_mean() {
 }
 
 #[test]
-fn names_sort_without_what_stands_around_them() {
+fn names_sort_without_their_quotes() {
     // `!` sorts before the closing quote, which is not part of the name. A name may be empty.
     assert_eq!(canonical(r#"{"a!":1,"a":2}"#).unwrap(), r#"{"a":2,"a!":1}"#);
     assert_eq!(canonical(r#"{"":1,"a":2}"#).unwrap(), r#"{"":1,"a":2}"#);
@@ -145,7 +145,7 @@ fn an_error_says_where_the_text_is_wrong_and_what_was_expected() {
 }
 
 #[test]
-fn what_is_canonical_stays_and_prints_as_json() {
+fn canonical_text_is_unchanged_and_prints_as_json() {
     let text = canonical(r#"{"pem":"a\nb","x":[1,"é"]}"#).unwrap();
     let json = printable(&text);
     assert_eq!(json, r#"{"pem":"a\u000ab","x":[1,"é"]}"#);

@@ -175,7 +175,7 @@ impl<'t> Walk<'t, '_> {
                 (None, None) => return Ok(()),
                 (Some(one), Some(other)) if one == other => {
                     let after = new.value()?;
-                    let is_same = old.pass_same(after)?;
+                    let is_same = old.skip_same(after)?;
                     let before = if is_same { after } else { old.value()? };
                     (one, Some(before), Some(after))
                 }
@@ -234,9 +234,9 @@ impl<'t> Members<'t> {
         Ok(members)
     }
 
-    fn next(&mut self, begun: bool) -> Result<(), ErrorKind> {
+    fn next(&mut self, has_previous: bool) -> Result<(), ErrorKind> {
         if let Some(reader) = &mut self.reader {
-            self.name = if reader.goes_on(b'}', begun)? { Some(reader.name()?) } else { None };
+            self.name = if reader.has_next(b'}', has_previous)? { Some(reader.name()?) } else { None };
         }
         Ok(())
     }
@@ -249,8 +249,8 @@ impl<'t> Members<'t> {
     }
 
     /// Skips the next value if it equals `value`, and returns whether it does.
-    fn pass_same(&mut self, value: &str) -> Result<bool, ErrorKind> {
-        let is_same = self.reader.as_mut().is_some_and(|reader| reader.pass_same(value));
+    fn skip_same(&mut self, value: &str) -> Result<bool, ErrorKind> {
+        let is_same = self.reader.as_mut().is_some_and(|reader| reader.skip_same(value));
         if is_same {
             self.next(true)?;
         }
@@ -296,28 +296,28 @@ mod tests {
     use crate::canonical::canonicalize;
 
     /// Each change as `/pointer before>after`.
-    fn told(before: &str, after: &str) -> Vec<String> {
+    fn described(before: &str, after: &str) -> Vec<String> {
         let before = (!before.is_empty()).then(|| canonicalize(before).unwrap());
         let after = canonicalize(after).unwrap();
-        let found = changes(before.as_deref(), &after, &|name| name == "passed over").unwrap();
-        let told = found.iter().map(|change| match change.kind {
+        let found = changes(before.as_deref(), &after, &|name| name == "skipped").unwrap();
+        let lines = found.iter().map(|change| match change.kind {
             ChangeKind::Order => format!("{} order", change.pointer),
             ChangeKind::Value { before, after } => {
                 format!("{} {}>{}", change.pointer, before.unwrap_or_default(), after.unwrap_or_default())
             }
         });
-        told.collect()
+        lines.collect()
     }
 
     #[test]
     fn what_is_the_same_is_no_change() {
         for text in ["{}", "[]", "1", r#"{"a":{"b":[1,{"name":"x"},"y","y"]},"c":null}"#] {
-            assert!(told(text, text).is_empty());
+            assert!(described(text, text).is_empty());
         }
     }
 
     #[test]
-    fn every_value_is_told_where_it_stands() {
+    fn every_change_is_reported_with_its_location() {
         let cases: [(&str, &str, &[&str]); 16] = [
             ("", "{}", &[" >{}"]),
             ("", r#"{"a":{"b":1,"c":[]}}"#, &["/a/b >1", "/a/c >[]"]),
@@ -329,7 +329,7 @@ mod tests {
             (r#"{"a":1}"#, r#"{"a":10}"#, &["/a 1>10"]),
             (r#"{"a":10}"#, r#"{"a":1}"#, &["/a 10>1"]),
             (r#"{"a/b":{"~":1}}"#, r#"{"a/b":{"~":2}}"#, &["/a~1b/~0 1>2"]),
-            (r#"{"passed over":1,"a":{"passed over":1}}"#, r#"{"a":{"passed over":2}}"#, &["/a/passed over 1>2"]),
+            (r#"{"skipped":1,"a":{"skipped":1}}"#, r#"{"a":{"skipped":2}}"#, &["/a/skipped 1>2"]),
             (r#"["a","b","c"]"#, r#"["a","c","d"]"#, &[r#"/b "b">"#, r#"/d >"d""#]),
             (r#"["a","b"]"#, r#"["b","a"]"#, &[" order"]),
             (r#"["a","b"]"#, r#"["x","a","b"]"#, &[r#"/x >"x""#, " order"]),
@@ -337,7 +337,7 @@ mod tests {
             (r#"[{"name":"a","t":1},{"name":"b"}]"#, r#"[{"name":"b"},{"name":"a","t":2}]"#, &["/a/t 1>2", " order"]),
         ];
         for (before, after, expected) in cases {
-            assert_eq!(told(before, after), expected, "{before} {after}");
+            assert_eq!(described(before, after), expected, "{before} {after}");
         }
     }
 
@@ -354,8 +354,8 @@ mod tests {
             (r#"[[1],[2]]"#, r#"[[2],[1]]"#),
             (r#"[1,2]"#, r#"[2,1]"#),
         ] {
-            assert!(!told(before, after).is_empty(), "{before} {after}");
-            assert!(!told(after, before).is_empty(), "{after} {before}");
+            assert!(!described(before, after).is_empty(), "{before} {after}");
+            assert!(!described(after, before).is_empty(), "{after} {before}");
         }
     }
 
@@ -374,8 +374,8 @@ mod tests {
         }
         for one in &texts {
             for other in &texts {
-                let there = told(one, other);
-                let back = told(other, one);
+                let there = described(one, other);
+                let back = described(other, one);
                 assert_eq!(there.is_empty(), one == other, "{one} {other}");
                 assert_eq!(there.is_empty(), back.is_empty(), "{one} {other}");
             }

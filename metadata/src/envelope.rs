@@ -207,12 +207,12 @@ impl<R: Role> Envelope<R> {
     /// [`ErrorKind::Malformed`], [`ErrorKind::DuplicateSignature`] or [`ErrorKind::LimitReached`].
     pub fn parse(role: &RoleName, received: Vec<u8>) -> Result<Self, Error> {
         let envelope = Self::read(received, Limits::default().signatures);
-        envelope.and_then(Self::settled).map_err(|kind| kind.of(role))
+        envelope.and_then(Self::ensure_canonical).map_err(|kind| kind.of(role))
     }
 
     /// Ensures that `signed` is canonical. Verification checks this too, but a file may be shown or signed without
     /// being verified first.
-    pub(crate) fn settled(self) -> Result<Self, ErrorKind> {
+    pub(crate) fn ensure_canonical(self) -> Result<Self, ErrorKind> {
         let mut reader = Reader::nested_at(&self.canonical, self.signed.start, 1);
         if self.is_canonical || (reader.skip().is_ok() && reader.position() == self.signed.end) {
             return Ok(Self { is_canonical: true, ..self });
@@ -321,7 +321,7 @@ mod tests {
     const FILE: &str = r#"{"signatures":[{"keyid":"k","sig":"00"}],"signed":{"_type":"timestamp","expires":"2030-01-01T00:00:00Z","meta":{"snapshot.json":{"version":1}},"spec_version":"1.0","version":7,"x":[-1,{"\"":"\\"}]},"z":"a b"}"#;
 
     fn read(text: &str) -> Result<Envelope<Timestamp>, ErrorKind> {
-        Envelope::read(text.as_bytes().to_vec(), 16).and_then(Envelope::settled)
+        Envelope::read(text.as_bytes().to_vec(), 16).and_then(Envelope::ensure_canonical)
     }
 
     #[test]
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn f_cj_what_is_not_utf_8_is_refused() {
+    fn f_cj_invalid_utf_8_is_refused() {
         for bad in [&b"\xff"[..], b"\xc0\xaf", b"\xed\xa0\x80"] {
             let (before, after) = FILE.split_at(FILE.find("timestamp").unwrap());
             let bytes = [before.as_bytes(), bad, after.as_bytes()].concat();

@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_found_is_described_by_its_beginning() {
+    fn a_found_value_is_described_by_its_beginning() {
         let long = alloc::format!("\"{}\"", "x".repeat(200));
         let kept = alloc::format!("`\"{}…`", "x".repeat(99));
         for (rest, expected) in [

@@ -355,8 +355,8 @@ mod tests {
         }
         assert!(TargetPath::new("x".repeat(255)).unwrap().file_path().is_ok());
         assert!(TargetPath::new("x".repeat(256)).unwrap().file_path().is_err());
-        let told = |path: &str| TargetPath::new(path).unwrap().file_path().unwrap_err().to_string();
-        assert!(told("a/..").contains("leads out of the folder"));
+        let error = |path: &str| TargetPath::new(path).unwrap().file_path().unwrap_err().to_string();
+        assert!(error("a/..").contains("leads out of the folder"));
     }
 
     #[test]

@@ -80,7 +80,7 @@ impl<'a> Reader<'a> {
     ) -> Result<(), ErrorKind> {
         self.enter(b'{', "an object")?;
         let mut previous: Option<Cow<'a, str>> = None;
-        while self.goes_on(b'}', previous.is_some())? {
+        while self.has_next(b'}', previous.is_some())? {
             let start = self.at;
             let name = self.name()?;
             // Members are sorted by code point. In UTF-8, the byte order is the code point order.
@@ -99,10 +99,10 @@ impl<'a> Reader<'a> {
         mut element: impl FnMut(&mut Self) -> Result<(), ErrorKind>,
     ) -> Result<(), ErrorKind> {
         self.enter(b'[', "an array")?;
-        let mut begun = false;
-        while self.goes_on(b']', begun)? {
+        let mut has_previous = false;
+        while self.has_next(b']', has_previous)? {
             element(self)?;
-            begun = true;
+            has_previous = true;
         }
         Ok(())
     }
@@ -110,12 +110,12 @@ impl<'a> Reader<'a> {
     /// Reads the name of a member and the colon after it.
     pub(crate) fn name(&mut self) -> Result<Cow<'a, str>, ErrorKind> {
         let name = self.string()?;
-        self.pass(b':', "a colon")?;
+        self.read_byte(b':', "a colon")?;
         Ok(name)
     }
 
     pub(crate) fn string(&mut self) -> Result<Cow<'a, str>, ErrorKind> {
-        self.pass(b'"', "a string")?;
+        self.read_byte(b'"', "a string")?;
         let start = self.at;
         let mut has_escapes = false;
         loop {
@@ -173,7 +173,7 @@ impl<'a> Reader<'a> {
 
     /// Skips the next value if its text is `value`, and returns whether it is. `value` must be a complete canonical
     /// value, so comparing bytes is enough.
-    pub(crate) fn pass_same(&mut self, value: &str) -> bool {
+    pub(crate) fn skip_same(&mut self, value: &str) -> bool {
         let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
         let after = rest.strip_prefix(value.as_bytes()).map(<[u8]>::first);
         let is_same = matches!(after, Some(Some(b',' | b'}' | b']')));
@@ -190,14 +190,14 @@ impl<'a> Reader<'a> {
         let sign = rest.len() - digits.len();
         let length = sign + digits.bytes().take_while(u8::is_ascii_digit).count();
         let number = rest.get(..length).unwrap_or_default();
-        let fits = match length - sign {
+        let is_in_range = match length - sign {
             // 10¹⁸ is below 2⁶³.
             1..=18 => true,
             _ if sign == 0 => number.parse::<u64>().is_ok(),
             _ => number.parse::<i64>().is_ok(),
         };
         let padded = digits.starts_with('0') && length > 1;
-        if !fits || padded {
+        if !is_in_range || padded {
             return Err(self.expected("an integer"));
         }
         self.at += length;
@@ -216,7 +216,7 @@ impl<'a> Reader<'a> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    fn pass(&mut self, byte: u8, what: &'static str) -> Result<(), ErrorKind> {
+    fn read_byte(&mut self, byte: u8, what: &'static str) -> Result<(), ErrorKind> {
         if self.next() != Some(byte) {
             return Err(self.expected(what));
         }
@@ -226,24 +226,24 @@ impl<'a> Reader<'a> {
 
     /// Reads the bracket that opens an array or object.
     pub(crate) fn enter(&mut self, bracket: u8, what: &'static str) -> Result<(), ErrorKind> {
-        self.pass(bracket, what)?;
+        self.read_byte(bracket, what)?;
         self.depth = self.depth.checked_sub(1).ok_or_else(|| ErrorKind::expected(NESTING))?;
         Ok(())
     }
 
     /// Returns whether another member or element follows. Reads the comma before it, or the closing bracket.
-    pub(crate) fn goes_on(&mut self, bracket: u8, begun: bool) -> Result<bool, ErrorKind> {
+    pub(crate) fn has_next(&mut self, bracket: u8, has_previous: bool) -> Result<bool, ErrorKind> {
         match self.next() {
             Some(byte) if byte == bracket => {
                 self.at += 1;
                 self.depth += 1;
                 Ok(false)
             }
-            Some(b',') if begun => {
+            Some(b',') if has_previous => {
                 self.at += 1;
                 Ok(true)
             }
-            Some(_) if !begun => Ok(true),
+            Some(_) if !has_previous => Ok(true),
             _ => Err(self.expected("a comma or the closing bracket")),
         }
     }
@@ -312,8 +312,8 @@ mod tests {
     #[test]
     fn integers_are_those_of_64_bits_as_they_are_written() {
         let all = |text: &str| Reader::new(text).integer().is_ok_and(|found| found == text);
-        for fits in ["0", "7", "-7", "999999999999999999", "18446744073709551615", "-9223372036854775808"] {
-            assert!(all(fits), "{fits}");
+        for valid in ["0", "7", "-7", "999999999999999999", "18446744073709551615", "-9223372036854775808"] {
+            assert!(all(valid), "{valid}");
         }
         for wrong in ["", "-", "-0", "00", "07", "-07", "+7", "18446744073709551616", "-9223372036854775809"] {
             assert!(!all(wrong), "{wrong}");

@@ -37,7 +37,7 @@ pub(crate) struct Scan {
     window: Vec<u8>,
     read: u64,
     /// Do not retry before the window has this many bytes, so that a long value is not read again for every part.
-    enough: usize,
+    retry_at: usize,
     state: ScanState,
     /// The text of `signed` that was read, without the targets.
     rest: String,
@@ -73,7 +73,7 @@ impl Scan {
             taken: 0,
             block: Sha256::new(),
             window: Vec::new(),
-            enough: 0,
+            retry_at: 0,
             state: ScanState::Start,
             rest: String::new(),
             last_path: None,
@@ -97,7 +97,7 @@ impl Scan {
         // Canonical text does not escape control characters, and JSON must.
         self.failed |= signed.iter().fold(false, |any, byte| any | (*byte < 0x20));
         self.window.extend_from_slice(signed);
-        if self.window.len() >= self.enough {
+        if self.window.len() >= self.retry_at {
             self.advance();
         }
     }
@@ -148,7 +148,7 @@ impl Scan {
             self.read += length as u64;
         }
         let left = window.get(at..).unwrap_or_default();
-        self.enough = if at == 0 { left.len() * 2 } else { 0 };
+        self.retry_at = if at == 0 { left.len() * 2 } else { 0 };
         self.window.extend_from_slice(left);
     }
 
@@ -162,8 +162,8 @@ impl Scan {
                 self.rest.push('{');
                 self.state = ScanState::Members(false);
             }
-            ScanState::Members(begun) => {
-                if !reader.goes_on(b'}', begun).ok()? {
+            ScanState::Members(has_previous) => {
+                if !reader.has_next(b'}', has_previous).ok()? {
                     self.rest.push('}');
                     self.state = ScanState::End;
                     return Some(reader.position());
@@ -177,12 +177,12 @@ impl Scan {
                     // A number at the end of the window may be incomplete.
                     reader.next()?;
                 }
-                self.rest.push_str(if begun { "," } else { "" });
+                self.rest.push_str(if has_previous { "," } else { "" });
                 self.rest.push_str(reader.since(start));
                 self.state = if is_targets { ScanState::Targets(false) } else { ScanState::Members(true) };
             }
-            ScanState::Targets(begun) => {
-                if !reader.goes_on(b'}', begun).ok()? {
+            ScanState::Targets(has_previous) => {
+                if !reader.has_next(b'}', has_previous).ok()? {
                     self.rest.push('}');
                     self.found.end = self.read;
                     self.state = ScanState::Members(true);

@@ -250,7 +250,7 @@ fn what_is_listed_is_checked() {
 }
 
 #[test]
-fn who_changes_the_file_afterwards_is_not_believed() {
+fn a_change_of_the_file_after_verification_is_detected() {
     let signed = role(1500).write();
     let bytes = file_of(&signed, Scheme::Ed25519);
     let file = disk(&bytes);

@@ -164,7 +164,7 @@ pub struct ReusableTargets {
 }
 
 impl ReusableTargets {
-    fn is(&self, role: &RoleName, ring: &KeyRing, bytes: &[u8]) -> bool {
+    fn matches(&self, role: &RoleName, ring: &KeyRing, bytes: &[u8]) -> bool {
         *role == RoleName::TARGETS && **self.targets.bytes() == *bytes && self.ring == ring.fingerprint()
     }
 }
@@ -196,7 +196,7 @@ impl VerifiedTargets {
         }
         // A file that is not canonical cannot be read in parts, but may still be valid.
         let bytes = file.into_bytes().ok_or_else(|| ErrorKind::StoredFileChanged.of(role))?;
-        if let Some(known) = known.filter(|known| known.is(role, required.ring, &bytes)) {
+        if let Some(known) = known.filter(|known| known.matches(role, required.ring, &bytes)) {
             required.check_listed(&bytes).map_err(|kind| kind.of(role))?;
             return Ok(Self(Backing::Held(Arc::clone(&known.targets))));
         }
@@ -270,7 +270,7 @@ impl VerifiedTargets {
     }
 
     /// Returns the file as it was received, to be stored.
-    pub(crate) fn kept(&self) -> Accepted {
+    pub(crate) fn to_store(&self) -> Accepted {
         match &self.0 {
             Backing::Held(targets) => Accepted::Received(targets.bytes().clone()),
             Backing::Stored(targets) => Accepted::File(Arc::clone(targets.file())),

@@ -54,8 +54,9 @@ impl Verified<Root> {
     /// The same as those of [`Envelope::parse`] and [`Envelope::verify`].
     pub fn of_itself(bytes: Vec<u8>, limits: &Limits) -> Result<Self, Error> {
         let role = &RoleName::ROOT;
-        let file: Envelope<Root> =
-            Envelope::read(bytes, limits.signatures).and_then(Envelope::settled).map_err(|kind| kind.of(role))?;
+        let file: Envelope<Root> = Envelope::read(bytes, limits.signatures)
+            .and_then(Envelope::ensure_canonical)
+            .map_err(|kind| kind.of(role))?;
         let own = file.unverified(role)?.key_ring(role)?;
         file.verify(role, &own)
     }

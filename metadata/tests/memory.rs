@@ -204,7 +204,7 @@ fn a_role_that_many_trust_with_other_keys_is_held_once() {
 }
 
 #[test]
-fn what_nobody_has_signed_costs_a_few_times_its_length() {
+fn unsigned_metadata_costs_a_few_times_its_length() {
     let _alone = alone();
     let long = 16 * MEGABYTE;
     let repeated = |part: &str| part.repeat(long / part.len());
@@ -247,9 +247,9 @@ fn what_nobody_has_signed_costs_a_few_times_its_length() {
         let begin = String::from_utf8_lossy(&file[..100]).into_owned();
         let length = file.len();
         let (error, cost) = peak(|| targets.apply(Some(FileContent::Bytes(file))).unwrap_err());
-        let told = error.to_string();
-        println!("{length} bytes cost {cost} more: {told}");
+        let message = error.to_string();
+        println!("{length} bytes cost {cost} more: {message}");
         assert!(cost < 4 * length, "{begin}: {length} bytes cost {cost} more");
-        assert!(told.len() < 2000, "{} bytes of error", told.len());
+        assert!(message.len() < 2000, "{} bytes of error", message.len());
     }
 }

@@ -221,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_listed_is_counted_and_can_be_taken_back() {
+    fn listed_roles_are_counted_and_can_be_removed() {
         let mut snapshot = Snapshot::new(Version::ONE, DateTime::UNIX_EPOCH);
         assert!(snapshot.is_empty());
         let roles = ["a", "b", "c"].map(|name| RoleName::delegated(name).unwrap());

@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_written_between_what_stays() {
+    fn changes_are_written_between_unchanged_members() {
         let names = ["b", "c", "d", "e"];
         let mut base = Targets::new(Version::ONE, DateTime::UNIX_EPOCH);
         base.extend_sorted(names.iter().map(|name| target(name, "x"))).unwrap();

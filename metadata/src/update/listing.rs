@@ -53,7 +53,7 @@ impl<'t> Listing<'t> {
         let below = depth.saturating_add(1);
         let edges: Vec<Edge> = rings.map(|(role, ring)| Edge::new(name, role, ring, below)).collect();
         self.to_visit.extend(edges.into_iter().rev());
-        self.pass_over_visited();
+        self.skip_visited();
         self.check_next()
     }
 
@@ -64,7 +64,7 @@ impl<'t> Listing<'t> {
         self.visits.spend().and_then(|()| edge.check_depth(most_depth)).map_err(|kind| kind.of(edge.role()))
     }
 
-    fn pass_over_visited(&mut self) {
+    fn skip_visited(&mut self) {
         while self.to_visit.last().is_some_and(|edge| self.visited.contains(&edge.names())) {
             self.to_visit.pop();
         }
@@ -73,7 +73,7 @@ impl<'t> Listing<'t> {
     fn accept(&mut self, file: FileContent) -> Result<Option<Accepted>, Error> {
         let Some(edge) = self.to_visit.last().cloned() else { return Ok(None) };
         let role = self.trusted.verify(&edge, file)?;
-        let kept = role.kept();
+        let kept = role.to_store();
         self.to_visit.pop();
         self.visited.insert(edge.names());
         self.failed = self.visit(edge.role(), edge.depth, &role).err();

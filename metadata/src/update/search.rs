@@ -44,15 +44,15 @@ enum State {
 impl<'t> TargetSearch<'t> {
     pub(crate) fn start(trusted: &'t mut TrustedMetadata, path: TargetPath) -> Self {
         let mut walk = Walk::start(path, &trusted.update.limits);
-        let ended = walk.visit(&RoleName::TARGETS, 0, &trusted.targets, trusted.router.as_deref());
-        let state = ended.unwrap_or_else(|| walk.advance(trusted));
+        let end = walk.visit(&RoleName::TARGETS, 0, &trusted.targets, trusted.router.as_deref());
+        let state = end.unwrap_or_else(|| walk.advance(trusted));
         Self { trusted, walk, state }
     }
 
     /// Accepts the file of the role that is needed, and continues the search until another file is needed.
     fn accept(&mut self, edge: Edge, file: FileContent) -> Result<Accepted, Error> {
         let role = self.trusted.verify(&edge, file)?;
-        let kept = role.kept();
+        let kept = role.to_store();
         self.trusted.insert(&edge, role);
         self.walk.to_visit.push(edge);
         self.state = self.walk.advance(self.trusted);
@@ -163,13 +163,18 @@ impl Walk {
         }
         let delegations = role.delegations()?;
         match router {
-            Some(router) => self.go_on(name, depth, delegations.rings_by(router, &self.path.clone())),
-            None => self.go_on(name, depth, delegations.rings_covering(&self.path.clone())),
+            Some(router) => self.push_delegations(name, depth, delegations.rings_by(router, &self.path.clone())),
+            None => self.push_delegations(name, depth, delegations.rings_covering(&self.path.clone())),
         }
         None
     }
 
-    fn go_on(&mut self, name: &RoleName, depth: u32, covering: impl Iterator<Item = (RoleName, KeyRing, bool)>) {
+    fn push_delegations(
+        &mut self,
+        name: &RoleName,
+        depth: u32,
+        covering: impl Iterator<Item = (RoleName, KeyRing, bool)>,
+    ) {
         // 5.6.7.2: visit delegations in order, so the first must be on top of the stack. Take one more than can be
         // skipped or visited, so that exceeding the limit is noticed.
         let most = self.visited.len().saturating_add(self.visits.left()).saturating_add(1);
@@ -209,7 +214,7 @@ mod tests {
         let limits = Limits { roles_visited: 4, ..Limits::default() };
         let mut walk = Walk::start(TargetPath::new("x").unwrap(), &limits);
         let path = walk.path.clone();
-        walk.go_on(&RoleName::TARGETS, 0, delegating(10_000).rings_covering(&path));
+        walk.push_delegations(&RoleName::TARGETS, 0, delegating(10_000).rings_covering(&path));
         // One more than the limit, and one for the role that was already visited.
         let next: Vec<_> = walk.to_visit.iter().rev().map(|edge| edge.role().as_str()).collect();
         assert_eq!(next, ["role0", "role1", "role2", "role3", "role4", "role5"]);

@@ -55,7 +55,7 @@ impl Stage for UpdateTargets {
         let file = fetched.ok_or_else(|| ErrorKind::Absent.of(&RoleName::TARGETS))?;
         // 5.6.6
         let targets = self.targets.insert(self.verified(file)?);
-        Ok(Some(targets.kept()))
+        Ok(Some(targets.to_store()))
     }
 
     fn floors(&self) -> Option<&Floors> {
