@@ -77,6 +77,8 @@ impl RoleName {
     pub const TARGETS: Self = Self(Cow::Borrowed("targets"));
     /// The four roles that every root must list (4.3).
     pub const TOP_LEVEL: [Self; 4] = [Self::ROOT, Self::TIMESTAMP, Self::SNAPSHOT, Self::TARGETS];
+    /// The two roles that are signed automatically with every publication, and whose keys are therefore online.
+    pub const ONLINE: [Self; 2] = [Self::SNAPSHOT, Self::TIMESTAMP];
 
     /// Creates the name of a delegated role.
     ///
@@ -122,6 +124,12 @@ impl RoleName {
     #[must_use]
     pub fn is_top_level(&self) -> bool {
         Self::TOP_LEVEL.contains(self)
+    }
+
+    /// Returns whether this is one of the [`RoleName::ONLINE`] roles.
+    #[must_use]
+    pub fn is_online(&self) -> bool {
+        Self::ONLINE.contains(self)
     }
 
     /// Returns the file name of the role below the metadata URL (3.1.2, 6.2.1): `NAME.json` or `VERSION.NAME.json`.
@@ -296,6 +304,9 @@ mod tests {
         }
         assert!(RoleName::delegated("1.root").is_ok());
         assert_eq!(RoleName::listed("root"), Ok(RoleName::ROOT));
+        assert_eq!(RoleName::TOP_LEVEL.map(|role| role.is_online()), [false, true, true, false]);
+        let delegated = RoleName::delegated("a").unwrap();
+        assert!(!delegated.is_online() && !delegated.is_top_level());
         assert!(RoleName::listed("").is_err());
     }
 

@@ -79,6 +79,7 @@ impl Root {
     #[expect(clippy::expect_used, reason = "`Root::read` refuses a root that does not name the four roles")]
     pub(crate) fn online_keys(&self) -> String {
         let ring = |role| self.key_ring(&role).expect("a role that every root names");
+        // Stored records contain this digest, so the order of the roles must not change.
         [RoleName::TIMESTAMP, RoleName::SNAPSHOT].map(|role| hex::encode(ring(role).fingerprint())).concat()
     }
 }
