@@ -5,8 +5,8 @@ use core::fmt;
 
 use chrono::{DateTime, Utc};
 
-use crate::name::Printable;
 use crate::reader::string_length;
+use crate::text::Printable;
 use crate::time::format_time;
 use crate::{KeyId, Limit, RoleName, Threshold, Version};
 

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::canonical;
 use crate::changes::member;
 use crate::reader::Reader;
+use crate::text::Printable;
 use crate::{ErrorKind, Json, Signature};
 
 /// The ID of a key within one file. It is opaque text (TAP 12), by convention the hash of the key.
@@ -34,7 +35,7 @@ impl KeyId {
 
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.escape_debug())
+        Printable(&self.0).fmt(f)
     }
 }
 

@@ -8,6 +8,8 @@ use core::num::NonZeroU64;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::text::Printable;
+
 /// The characters to encode in a URL segment or a file name: all except `A–Z a–z 0–9 - . _ ~`.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// Like [`ENCODED`], but keeps the `/` of target paths.
@@ -48,7 +50,7 @@ impl fmt::Display for Version {
 
 /// Why a name cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the name `{}` {reason}", name.escape_debug())]
+#[error("the name `{}` {reason}", Printable(name))]
 pub struct NameError {
     /// The name.
     pub name: String,
@@ -146,7 +148,7 @@ impl RoleName {
 
 impl fmt::Display for RoleName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.escape_debug())
+        Printable(&self.0).fmt(f)
     }
 }
 
@@ -215,22 +217,6 @@ impl fmt::Display for TargetPath {
     }
 }
 
-/// Text from a file, in which characters that control a terminal or reorder what is read are escaped.
-pub(crate) struct Printable<'t>(pub(crate) &'t str);
-
-impl fmt::Display for Printable<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for character in self.0.chars() {
-            if is_unprintable(character) {
-                write!(f, "{}", character.escape_unicode())?
-            } else {
-                write!(f, "{character}")?
-            }
-        }
-        Ok(())
-    }
-}
-
 /// Returns why a path segment is not a safe file name, as a phrase that follows the name.
 fn refusal(segment: &str) -> Option<&'static str> {
     let stem = segment.split('.').next().unwrap_or_default().trim_end();
@@ -238,7 +224,7 @@ fn refusal(segment: &str) -> Option<&'static str> {
         "" => Some("is absolute or has an empty segment"),
         "." | ".." => Some("leads out of the folder"),
         _ if segment.len() > 255 => Some("has a segment of more than 255 bytes"),
-        _ if segment.contains(is_unprintable) => Some("holds control or bidirectional characters"),
+        _ if segment.contains(is_refused_in_files) => Some("holds control or bidirectional characters"),
         _ if segment.contains(['\\', ':', '<', '>', '"', '|', '?', '*']) => {
             Some("holds a character that is special on some platform: one of \\ : < > \" | ? *")
         }
@@ -248,7 +234,11 @@ fn refusal(segment: &str) -> Option<&'static str> {
     }
 }
 
-fn is_unprintable(character: char) -> bool {
+/// Returns whether a character is refused in file names: control and bidirectional characters.
+///
+/// This is narrower than [`is_unprintable`](crate::is_unprintable). Spaces and invisible characters occur in real file names
+/// and cannot lead outside of a folder.
+fn is_refused_in_files(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -372,6 +362,9 @@ mod tests {
 
     #[test]
     fn names_print_without_control_of_the_terminal() {
-        assert_eq!(TargetPath::new("a\u{1b}[31m\u{202e}é").unwrap().to_string(), "a\\u{1b}[31m\\u{202e}é");
+        let name = "a\u{1b}[31m\u{202e}\u{200b}é";
+        let printed = "a\\u{1b}[31m\\u{202e}\\u{200b}é";
+        assert_eq!(TargetPath::new(name).unwrap().to_string(), printed);
+        assert_eq!(RoleName::delegated(name).unwrap().to_string(), printed);
     }
 }

@@ -9,6 +9,7 @@ use core::fmt;
 
 use sha2::{Digest, Sha256};
 
+use crate::text::Printable;
 use crate::{ErrorKind, TargetPath};
 
 /// A pattern of target paths.
@@ -45,7 +46,7 @@ impl PathPattern {
 
 impl fmt::Display for PathPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.escape_debug())
+        Printable(&self.0).fmt(f)
     }
 }
 
