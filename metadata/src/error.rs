@@ -25,10 +25,10 @@ pub struct Error {
 #[non_exhaustive]
 pub enum ErrorKind {
     /// A required file does not exist.
-    #[error("the file is not there")]
+    #[error("the file is missing")]
     Absent,
     /// Two signatures have the same key ID (4.2.1).
-    #[error("key id {} occurs more than once among the signatures", Quoted(.0.as_str()))]
+    #[error("key id {} has more than one signature", Quoted(.0.as_str()))]
     DuplicateSignature(KeyId),
     /// The metadata has expired: a freeze attack, or a repository that is not maintained (5.3.10, 5.4.4, 5.5.6, 5.6.5).
     #[error("expired at {}; your clock says {}", format_time(expires), format_time(start_time))]
@@ -39,7 +39,7 @@ pub enum ErrorKind {
         start_time: DateTime<Utc>,
     },
     /// A hash differs from the hash that trusted metadata lists.
-    #[error("{algorithm} is {found}, listed is {expected}")]
+    #[error("{algorithm} is {found}, expected {expected}")]
     HashMismatch {
         /// The name of the algorithm.
         algorithm: &'static str,
@@ -49,7 +49,7 @@ pub enum ErrorKind {
         found: String,
     },
     /// The length differs from the length that trusted metadata lists.
-    #[error("has {found} bytes, listed are {expected}")]
+    #[error("has {found} bytes, expected {expected}")]
     LengthMismatch {
         /// The listed length, in bytes.
         expected: u64,
@@ -57,7 +57,7 @@ pub enum ErrorKind {
         found: u64,
     },
     /// The metadata exceeds one of the [`Limits`](crate::Limits).
-    #[error("more than the limit `{limit}` of {value} allows")]
+    #[error("exceeds the limit `{limit}` of {value}")]
     LimitReached {
         /// The limit: a field of [`Limits`](crate::Limits).
         limit: Limit,
@@ -65,7 +65,7 @@ pub enum ErrorKind {
         value: u64,
     },
     /// The listed length of the file exceeds one of the [`Limits`](crate::Limits). The file was not requested.
-    #[error("listed with {listed} bytes, more than the limit `{limit}` of {value} allows")]
+    #[error("the listed length of {listed} bytes exceeds the limit `{limit}` of {value}")]
     ListedTooLong {
         /// The length that trusted metadata lists, in bytes.
         listed: u64,
@@ -134,7 +134,7 @@ pub enum ErrorKind {
     },
     /// A key is listed under an ID other than its hash (4.3), and
     /// [`Limits::strict_key_ids`](crate::Limits::strict_key_ids) is on.
-    #[error("the key {expected} stands under the id {}", Quoted(found.as_str()))]
+    #[error("key id {} is not the hash of its key, expected {expected}", Quoted(found.as_str()))]
     WrongKeyId {
         /// The ID that the specification computes for the key.
         expected: KeyId,

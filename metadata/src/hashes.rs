@@ -193,7 +193,7 @@ impl Hashes {
 #[non_exhaustive]
 pub enum FileError {
     /// The length differs from the listed length.
-    #[error("has {found} bytes, listed are {expected}")]
+    #[error("has {found} bytes, expected {expected}")]
     Length {
         /// The listed length, in bytes.
         expected: u64,
@@ -201,7 +201,7 @@ pub enum FileError {
         found: u64,
     },
     /// A hash differs from the listed hash.
-    #[error("{algorithm} is {found}, listed is {expected}")]
+    #[error("{algorithm} is {found}, expected {expected}")]
     Hash {
         /// The name of the algorithm.
         algorithm: &'static str,
