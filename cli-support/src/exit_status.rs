@@ -1,25 +1,25 @@
-//! The exit statuses: one table for both programs.
+//! The exit statuses of both programs.
 
 use std::process::ExitCode;
 
-/// How a command ended. `--help` of both programs and `docs/` list the numbers.
+/// The exit status of a command. `--help` of both programs and `docs/` list the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ExitStatus {
-    /// Done.
+    /// The command succeeded.
     Done = 0,
-    /// Failed, for a reason on this machine.
+    /// The command failed for a reason on this machine.
     Failed = 1,
-    /// The command line does not make sense.
+    /// The command line is invalid.
     Usage = 2,
-    /// There is no such target, role, key or repository.
+    /// The target, role, key or repository does not exist.
     NoSuchName = 3,
     /// The network or a server failed.
     Network = 4,
-    /// Refused as untrusted: metadata or a target that does not verify, something that has expired, a draft that clients
+    /// Something was refused as untrusted: metadata or a target that is invalid or has expired, a draft that clients
     /// would refuse, a repository whose root is not pinned, or files that must stay private.
     Refused = 5,
-    /// Accepted, but not public yet: signatures are missing.
+    /// The change was accepted but is not public yet: signatures are missing.
     Pending = 6,
     /// The command worked and found something that needs attention: a role is due or expires soon, a change is pending, or a
     /// client did not withstand an attack.
@@ -27,13 +27,13 @@ pub enum ExitStatus {
 }
 
 impl ExitStatus {
-    /// The number that the process exits with.
+    /// Returns the exit code of the process.
     #[must_use]
     pub fn code(self) -> u8 {
         self as u8
     }
 
-    /// What an error that ends so is called with `--json`, if nothing more precise is known.
+    /// Returns the default `kind` of an error with this status in JSON output.
     pub(crate) fn kind(self) -> &'static str {
         match self {
             ExitStatus::Done => "done",

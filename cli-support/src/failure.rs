@@ -1,4 +1,4 @@
-//! Why a command failed: lines for people, an object for programs, and the exit status.
+//! The failure of a command: text for people, JSON for programs, and the exit status.
 
 use serde_json::{Value, json};
 
@@ -10,60 +10,60 @@ use crate::text::printable;
 pub struct Failure {
     status: ExitStatus,
     kind: &'static str,
-    /// A program may write several lines; none of them ends in the middle of somebody else's text.
+    /// The lines of the message. Each is escaped separately, so text from elsewhere cannot add lines.
     message: Vec<String>,
     causes: Vec<String>,
     hint: Option<String>,
 }
 
 impl Failure {
-    /// A failure with this status. Line breaks in `message` are escaped.
+    /// Creates a failure with this status. Line breaks in `message` are escaped.
     pub fn new(status: ExitStatus, message: impl Into<String>) -> Failure {
         let message = vec![message.into()];
         Failure { status, kind: status.kind(), message, causes: Vec::new(), hint: None }
     }
 
-    /// A failure on this machine.
+    /// Creates a failure with the status [`ExitStatus::Failed`].
     pub fn failed(message: impl Into<String>) -> Failure {
         Failure::new(ExitStatus::Failed, message)
     }
 
-    /// Wrong usage.
+    /// Creates a failure with the status [`ExitStatus::Usage`].
     pub fn usage(message: impl Into<String>) -> Failure {
         Failure::new(ExitStatus::Usage, message)
     }
 
-    /// A failure whose message has a line for each line of `text`.
+    /// Creates a failure whose message has the lines of `text`.
     #[must_use]
     pub fn with_lines(status: ExitStatus, text: &str) -> Failure {
         Failure { message: text.lines().map(str::to_owned).collect(), ..Failure::new(status, "") }
     }
 
-    /// What the error is called with `--json`: kebab-case, and more precise than the exit status.
+    /// Sets the `kind` of the error in JSON output: kebab-case, and more precise than the exit status.
     #[must_use]
     pub fn with_kind(self, kind: &'static str) -> Failure {
         Failure { kind, ..self }
     }
 
-    /// What led to the failure, the nearest first.
+    /// Sets the causes of the failure, the immediate cause first.
     #[must_use]
     pub fn with_causes(self, causes: Vec<String>) -> Failure {
         Failure { causes, ..self }
     }
 
-    /// What the user can do next.
+    /// Sets a hint about what the user can do next.
     #[must_use]
     pub fn with_hint(self, hint: impl Into<String>) -> Failure {
         Failure { hint: Some(hint.into()), ..self }
     }
 
-    /// The status that the program exits with.
+    /// Returns the exit status.
     #[must_use]
     pub fn status(&self) -> ExitStatus {
         self.status
     }
 
-    /// The paragraphs that a person reads, each with its label. They are escaped.
+    /// Returns the escaped paragraphs for people, each with its label.
     pub(crate) fn paragraphs(&self) -> Vec<(&'static str, String)> {
         let message = self.message.iter().map(|line| printable(line)).collect::<Vec<_>>().join("\n");
         let causes = self.causes.iter().map(|cause| ("caused by", printable(cause)));
@@ -71,7 +71,7 @@ impl Failure {
         [("error", message)].into_iter().chain(causes).chain(hint).collect()
     }
 
-    /// What `--json` prints. The text is not escaped for a terminal: [`crate::Output`] does so.
+    /// Returns the JSON document. Its text is not escaped for a terminal; [`crate::Output`] does that.
     #[must_use]
     pub fn json(&self) -> Value {
         json!({

@@ -1,5 +1,5 @@
-//! The renderer of both programs: data goes to standard output, as text or with `--json` as one document; notes, warnings
-//! and errors go to standard error.
+//! The output of both programs. Data goes to standard output, as text or as one JSON document. Notes, warnings and
+//! errors go to standard error.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -11,21 +11,21 @@ use serde_json::Value;
 use crate::text::{printable, printable_json};
 use crate::{ExitStatus, Failure, World};
 
-/// The version of the format of all JSON output: `docs/stability.md` says what may change without a new one.
+/// The version of the JSON output format. `docs/stability.md` says which changes require a new version.
 const SCHEMA: u32 = 1;
 
-/// What the user asked for about output.
+/// The options of a command for its output.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OutputOptions {
-    /// Data and the error are JSON on standard output (`--json`).
+    /// Whether to write data and errors as JSON to standard output (`--json`).
     pub json: bool,
-    /// Neither notes, warnings nor progress (`--quiet`).
+    /// Whether to omit notes, warnings and progress (`--quiet`).
     pub quiet: bool,
-    /// No progress bars, because something else is written line by line.
+    /// Whether to omit progress bars, because a log is written to the same terminal.
     pub no_progress: bool,
 }
 
-/// Where a command writes. Clones write to the same streams.
+/// The output streams of a command. Clones write to the same streams.
 #[derive(Clone)]
 pub struct Output {
     stdout: Arc<Mutex<Stdout>>,
@@ -37,12 +37,12 @@ pub struct Output {
 
 struct Stdout {
     stream: Box<dyn Write + Send>,
-    /// With `--json` there is one document: data, or the error.
+    /// Whether anything was written. JSON output is a single document, either data or an error.
     is_written: bool,
 }
 
 impl Output {
-    /// Takes the two output streams of `world`, which is left without them.
+    /// Takes the output streams out of `world`.
     #[must_use]
     pub fn new(world: &mut World, options: OutputOptions) -> Output {
         let shows_bars = world.stderr_is_terminal && !options.quiet && !options.no_progress;
@@ -57,11 +57,12 @@ impl Output {
         }
     }
 
-    /// Writes data: `lines`, or with `--json` the document, which must be an object and gets the member `schema`. Line breaks
-    /// within a line are escaped.
+    /// Writes data: `lines`, or the document with `--json`. The document must be an object and gets the member
+    /// `schema`. Line breaks within a line are escaped.
     ///
     /// # Errors
-    /// Standard output cannot be written, or the document is not an object. That nobody reads it any more is no error.
+    /// [`StdoutError`] if standard output cannot be written, or if the document is not an object. A closed pipe is not
+    /// an error.
     pub fn data<L>(&self, document: &Value, lines: L) -> Result<(), StdoutError>
     where
         L: IntoIterator,
@@ -74,39 +75,39 @@ impl Output {
         self.write(text.as_bytes())
     }
 
-    /// Writes data: each line of `text`, or with `--json` the document.
+    /// Writes data: the lines of `text`, or the document with `--json`.
     ///
     /// # Errors
-    /// As [`Output::data`].
+    /// The same as those of [`Output::data`].
     pub fn data_text(&self, document: &Value, text: &str) -> Result<(), StdoutError> {
         self.data(document, text.trim_end_matches('\n').lines())
     }
 
-    /// Writes data as it is, such as a script.
+    /// Writes data without escaping or JSON, such as a script.
     ///
     /// # Errors
-    /// As [`Output::data`].
+    /// The same as those of [`Output::data`].
     pub fn raw(&self, bytes: &[u8]) -> Result<(), StdoutError> {
         self.write(bytes)
     }
 
-    /// Tells a person something that is no data. A name from elsewhere must be escaped if it may not bring lines of its
-    /// own.
+    /// Writes a note. Lines are escaped, but line breaks are not: the caller must escape text from elsewhere that could
+    /// contain any.
     pub fn note(&self, text: &str) {
         if !self.options.quiet {
             self.lines(&printable_lines(text));
         }
     }
 
-    /// Warns a person. Line breaks are as in [`Output::note`].
+    /// Writes a warning. Text is escaped as in [`Output::note`].
     pub fn warning(&self, text: &str) {
         if !self.options.quiet {
             self.lines(&format!("{}: {}", self.coloured("warning"), printable_lines(text)));
         }
     }
 
-    /// Tells why a command failed. With `--json` the error is also the document, unless there is one. Returns the status to
-    /// exit with.
+    /// Writes an error. With `--json`, also writes it as the document, unless a document was written before. Returns
+    /// the exit status.
     pub fn failure(&self, failure: &Failure) -> ExitStatus {
         for (label, text) in failure.paragraphs() {
             self.lines(&format!("{}: {text}", self.coloured(label)));
@@ -120,13 +121,13 @@ impl Output {
         failure.status()
     }
 
-    /// A writer to standard error, for lines of a log.
+    /// Returns a writer to standard error for log lines.
     #[must_use]
     pub fn log(&self) -> Log {
         Log(self.clone())
     }
 
-    /// Writes a document, which must be an object, with the version of its format.
+    /// Writes a document, which must be an object, and adds the version of the format.
     fn document(&self, document: &Value) -> Result<(), StdoutError> {
         let Some(members) = document.as_object() else {
             return Err(StdoutError(io::Error::other("the result is not a JSON object")));
@@ -142,7 +143,7 @@ impl Output {
         let mut stdout = lock(&self.stdout);
         stdout.is_written = true;
         match stdout.stream.write_all(bytes).and_then(|()| stdout.stream.flush()) {
-            // Whoever reads the data may stop reading.
+            // The reader of a pipe may close it early.
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(StdoutError(error)),
             _ => Ok(()),
         }
@@ -157,7 +158,7 @@ impl Output {
         if self.colours { format!("\u{1b}[{colour}m{label}\u{1b}[0m") } else { label.to_owned() }
     }
 
-    /// Lines above the bars. Where standard error is closed nobody wants them.
+    /// Writes lines above the progress bars. Errors are ignored, because there is nowhere to report them.
     fn lines(&self, text: &str) {
         self.above_bars(|| drop(writeln!(lock(&self.stderr), "{text}")));
     }
@@ -170,7 +171,7 @@ impl Output {
     }
 }
 
-/// Writes the lines of a log to standard error.
+/// A writer of log lines to standard error.
 pub struct Log(Output);
 
 impl Write for Log {
@@ -183,7 +184,7 @@ impl Write for Log {
     }
 }
 
-/// Standard output cannot be written.
+/// The error that standard output cannot be written.
 #[derive(Debug)]
 pub struct StdoutError(pub io::Error);
 
@@ -197,7 +198,7 @@ fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Text in lines, each without what a terminal would act on.
+/// Escapes each line of a text, and keeps the line breaks.
 fn printable_lines(text: &str) -> String {
     text.lines().map(printable).collect::<Vec<_>>().join("\n")
 }

@@ -1,4 +1,4 @@
-//! What goes to which stream.
+//! Tests of the output streams.
 
 use chrono::DateTime;
 use serde_json::json;
@@ -7,7 +7,8 @@ use super::*;
 use crate::Captured;
 
 fn output(options: OutputOptions, is_terminal: bool) -> (Output, Captured, Captured) {
-    let (stdout, stderr) = (Captured::default(), Captured::default());
+    let stdout = Captured::default();
+    let stderr = Captured::default();
     let mut world = World {
         stdout: Box::new(stdout.clone()),
         stderr: Box::new(stderr.clone()),
@@ -67,7 +68,7 @@ fn labels_are_coloured_on_a_terminal() {
     assert_eq!(stderr.take_text(), "\u{1b}[1;31merror\u{1b}[0m: x\n");
 }
 
-/// A stream that cannot be written, for this reason.
+/// A stream that cannot be written. Every write fails with this error.
 struct Broken(io::ErrorKind);
 
 impl Write for Broken {
@@ -86,7 +87,8 @@ fn that_nobody_reads_the_data_is_no_error_and_a_full_disk_is() {
         let world = World { stdout: Box::new(Broken(kind)), ..World::isolated(DateTime::UNIX_EPOCH) };
         Output::new(&mut { world }, JSON)
     };
-    let (closed, full) = (broken(io::ErrorKind::BrokenPipe), broken(io::ErrorKind::StorageFull));
+    let closed = broken(io::ErrorKind::BrokenPipe);
+    let full = broken(io::ErrorKind::StorageFull);
     assert!(closed.data(&json!({}), [""; 0]).is_ok());
     assert!(full.data(&json!({}), [""; 0]).is_err());
     assert_eq!(broken(io::ErrorKind::StorageFull).failure(&Failure::usage("x")), ExitStatus::Failed);

@@ -1,4 +1,4 @@
-//! What the parser of command lines has to say: help and versions are data, the rest is wrong usage.
+//! The output of the command line parser: help and versions are data, everything else is a usage error.
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -8,7 +8,7 @@ use clap::error::ErrorKind;
 
 use crate::{ExitStatus, Failure, Output, OutputOptions, World};
 
-/// Prints what the parser says about `args`.
+/// Prints the parser's help, version or error for `args`, and returns the exit status.
 #[must_use]
 pub fn usage(error: &clap::Error, args: &[OsString], mut world: World) -> ExitStatus {
     let colours = world.wants_colours();
@@ -24,7 +24,7 @@ pub fn usage(error: &clap::Error, args: &[OsString], mut world: World) -> ExitSt
             Err(error) => output.failure(&error.into()),
         };
     }
-    // Where standard error is closed nobody wants it.
+    // An error is ignored, because there is nowhere to report it.
     drop(write!(world.stderr, "{}", shown(&text, world.stderr_is_terminal)));
     if !asks_for_json(args) {
         return ExitStatus::Usage;
@@ -34,13 +34,13 @@ pub fn usage(error: &clap::Error, args: &[OsString], mut world: World) -> ExitSt
     output.failure(&Failure::with_lines(ExitStatus::Usage, message(&text.to_string())))
 }
 
-/// The parser's first paragraph, without its label.
+/// Returns the first paragraph of the parser's error, without the label.
 fn message(text: &str) -> &str {
     let text = text.strip_prefix("error: ").unwrap_or(text);
     text.split("\n\n").next().unwrap_or(text).trim_end()
 }
 
-/// Whether `--json` was typed: what was not understood cannot be asked for it.
+/// Returns whether `--json` is among the arguments. The parser failed, so its result cannot be used.
 fn asks_for_json(args: &[OsString]) -> bool {
     args.iter().take_while(|argument| *argument != "--").any(|argument| argument == "--json")
 }
@@ -55,7 +55,8 @@ mod tests {
     use crate::Captured;
 
     fn ran(args: &[&str]) -> (ExitStatus, String, String) {
-        let (stdout, stderr) = (Captured::default(), Captured::default());
+        let stdout = Captured::default();
+        let stderr = Captured::default();
         let world = World {
             stdout: Box::new(stdout.clone()),
             stderr: Box::new(stderr.clone()),

@@ -1,5 +1,5 @@
-//! All that a program touches of the world besides files and the network, as a value: `main` passes the real one, a test
-//! its own.
+//! The environment of a program except files and the network, as a value. `main` passes the real one, and tests pass
+//! their own.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal as _, Write};
@@ -14,25 +14,25 @@ pub type Environment = Box<dyn Fn(&str) -> Option<OsString>>;
 /// Asks a person for a secret at the terminal, without echo.
 pub type AskSecret = Box<dyn Fn(&str) -> io::Result<String> + Send + Sync>;
 
-/// All that a program touches of the world besides files and the network.
+/// The environment of a program: clock, variables, home directory, standard streams and pass-phrase prompts.
 pub struct World {
     /// The clock.
     pub now: Box<dyn Fn() -> DateTime<Utc>>,
-    /// The environment.
+    /// The environment variables.
     pub env: Environment,
     /// The user's home directory.
     pub home: Option<PathBuf>,
-    /// Where answers and lists come from.
+    /// Standard input, for answers and lists.
     pub stdin: Box<dyn BufRead + Send>,
-    /// Where data goes.
+    /// Standard output, for data.
     pub stdout: Box<dyn Write + Send>,
-    /// Where progress, notes, warnings and errors go.
+    /// Standard error, for progress, notes, warnings and errors.
     pub stderr: Box<dyn Write + Send>,
-    /// Whether `stdin` is a terminal, at which a person can be asked.
+    /// Whether `stdin` is a terminal, so that the program can ask questions.
     pub stdin_is_terminal: bool,
-    /// Whether `stdout` is a terminal, which can show colours.
+    /// Whether `stdout` is a terminal, so that colours can be shown.
     pub stdout_is_terminal: bool,
-    /// Whether `stderr` is a terminal, which can show colours and progress bars. The bars themselves are drawn on the
+    /// Whether `stderr` is a terminal, so that colours and progress bars can be shown. The bars are always drawn on the
     /// standard error of the process.
     pub stderr_is_terminal: bool,
     /// Asks for a pass-phrase.
@@ -40,7 +40,7 @@ pub struct World {
 }
 
 impl World {
-    /// The world of this process, in which nobody can be asked for a secret.
+    /// Returns the environment of this process. It cannot ask for secrets.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "`main` gets the clock, the environment and the streams here")]
     pub fn system() -> World {
@@ -58,8 +58,7 @@ impl World {
         }
     }
 
-    /// A world with a clock that stands still and nothing else: no environment, no input, no terminal, and output that
-    /// nobody reads.
+    /// Returns an environment with a fixed clock and without variables, input or terminal. Output is discarded.
     #[must_use]
     pub fn isolated(now: DateTime<Utc>) -> World {
         World {
@@ -76,34 +75,34 @@ impl World {
         }
     }
 
-    /// The value of an environment variable that is set to something.
+    /// Returns the value of an environment variable if it is set and not empty.
     #[must_use]
     pub fn variable(&self, name: &str) -> Option<OsString> {
         (self.env)(name).filter(|value| !value.is_empty())
     }
 
-    /// The directory of the XDG Base Directory Specification that `variable` names; without it, `default` below the home
-    /// directory.
+    /// Returns a base directory of the XDG Base Directory Specification: the value of `variable`, or `default` below
+    /// the home directory.
     #[must_use]
     pub fn base_dir(&self, variable: &str, default: &str) -> Option<PathBuf> {
         let named = self.variable(variable).map(PathBuf::from);
-        // The specification: relative paths are invalid and to be ignored.
+        // The specification requires relative paths to be ignored.
         named.filter(|dir| dir.is_absolute()).or_else(|| Some(self.home.as_ref()?.join(default)))
     }
 
-    /// Takes what asks for a pass-phrase; afterwards there is nobody to ask.
+    /// Takes the function that asks for secrets. Afterwards this environment cannot ask for secrets.
     #[must_use]
     pub fn take_ask_secret(&mut self) -> AskSecret {
         std::mem::replace(&mut self.ask_secret, nobody_to_ask())
     }
 
-    /// Takes standard input; afterwards there is none.
+    /// Takes standard input. Afterwards standard input is empty.
     #[must_use]
     pub fn take_stdin(&mut self) -> Box<dyn BufRead + Send> {
         std::mem::replace(&mut self.stdin, Box::new(io::empty()))
     }
 
-    /// Whether a terminal is to show colours.
+    /// Returns whether the user wants colours on a terminal.
     pub(crate) fn wants_colours(&self) -> bool {
         self.variable("NO_COLOR").is_none() && self.variable("TERM").is_none_or(|terminal| terminal != "dumb")
     }
@@ -113,18 +112,18 @@ fn nobody_to_ask() -> AskSecret {
     Box::new(|_| Err(io::Error::from(io::ErrorKind::Unsupported)))
 }
 
-/// A stream that keeps what is written to it. Its clones share the text.
+/// A stream that records what is written to it. Clones share the record.
 #[derive(Clone, Default)]
 pub struct Captured(Arc<Mutex<Vec<u8>>>);
 
 impl Captured {
-    /// Takes what was written since the last call.
+    /// Returns the bytes written since the last call.
     #[must_use]
     pub fn take(&self) -> Vec<u8> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes it as text.
+    /// Returns the text written since the last call.
     #[must_use]
     pub fn take_text(&self) -> String {
         String::from_utf8_lossy(&self.take()).into_owned()
@@ -155,7 +154,8 @@ mod tests {
     #[test]
     fn base_directories_are_named_by_a_variable_or_below_the_home_directory() {
         let dir = |variables, home| world(variables, home).base_dir("XDG_STATE_HOME", ".local/state");
-        let (named, below) = (Path::new("/state"), Path::new("/home/x/.local/state"));
+        let named = Path::new("/state");
+        let below = Path::new("/home/x/.local/state");
         assert_eq!(dir(&[("XDG_STATE_HOME", "/state")], None).as_deref(), Some(named));
         assert_eq!(dir(&[("XDG_STATE_HOME", "/state")], Some("/home/x")).as_deref(), Some(named));
         for invalid in [&[][..], &[("XDG_STATE_HOME", "")], &[("XDG_STATE_HOME", "relative")]] {

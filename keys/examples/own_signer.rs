@@ -1,5 +1,5 @@
-//! Signs with a key that the program itself cannot read: the key belongs to another thread, as it might belong to a
-//! hardware token, an agent or a key service.
+//! Signs with a key that the main thread cannot read. The key belongs to another thread, which stands for a hardware
+//! token, an agent or a key service.
 //!
 //! ```console
 //! $ cargo run -p lastmile-keys --features sign --example own_signer -- "signed text"
@@ -10,7 +10,7 @@
 //! ```
 
 #![expect(clippy::disallowed_methods, reason = "an example is a program")]
-#![expect(clippy::print_stdout, reason = "an example talks to a person")]
+#![expect(clippy::print_stdout, reason = "an example prints its results")]
 
 use std::error::Error;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let signer = AgentKey::start()?;
     let key = signer.public_key();
     let signature = signer.sign(message.as_bytes())?;
-    // A device may fail silently. Whoever publishes a signature checks it first.
+    // A device may fail silently, so verify every signature before using it.
     if !key.verify(message.as_bytes(), &signature) {
         return Err("the agent returned an invalid signature".into());
     }
@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A message to sign, and where the signature is to be sent.
+/// A message to sign, and the channel for the signature.
 type Request = (Vec<u8>, Sender<Result<Vec<u8>, SignError>>);
 
 /// A key of the agent, as this program sees it.
@@ -44,7 +44,7 @@ struct AgentKey {
 }
 
 impl AgentKey {
-    /// Starts the agent, and reads the public key from it as text.
+    /// Starts the agent and reads its public key as text.
     fn start() -> Result<AgentKey, Box<dyn Error>> {
         let (requests, received) = channel();
         let (sender, public) = channel();
@@ -66,10 +66,10 @@ impl Signer for AgentKey {
     }
 }
 
-/// The agent: the only code that has the private key. A real one would keep the key in hardware.
+/// The agent, the only code with access to the private key. A real agent would keep the key in hardware.
 fn run_agent(requests: &Receiver<Request>, public: &Sender<String>) {
     let Ok(key) = PrivateKey::from_seed(Scheme::Ed25519, &[7; 32]) else { return };
-    // A program that has ended reads no answer.
+    // Sending fails only if the main thread has ended.
     let _ = public.send(key.public_key().public());
     for (message, answer) in requests {
         let _ = answer.send(key.sign(&message));

@@ -1,5 +1,5 @@
-//! Checks of signatures over one message, which may come in parts. However many signatures there are, the message is
-//! digested once for each digest algorithm; only ed25519 digests it once for each signature, as RFC 8032 asks.
+//! Verification of several signatures over one message, which may be given in parts. The message is digested once per
+//! digest algorithm. Only ed25519 digests it once per signature, as RFC 8032 requires.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -11,14 +11,14 @@ use crate::PublicKey;
 use crate::ed25519::Ed25519Check;
 use crate::public::Algorithm;
 
-/// Signatures over one message that are to be checked.
+/// Verifies several signatures over one message.
 #[derive(Default)]
 pub struct SignatureChecks {
     checks: Vec<Check>,
     digests: Vec<(MessageDigest, Box<dyn DynDigest + Send>)>,
 }
 
-/// The digest of the message that a signature is made of.
+/// The digest algorithm of a signature scheme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MessageDigest {
     Sha256,
@@ -37,8 +37,8 @@ impl MessageDigest {
 }
 
 enum Check {
-    /// No message fits the signature.
-    Hopeless,
+    /// The signature is malformed, so it is valid for no message.
+    Invalid,
     Ed25519(Box<Ed25519Check>),
     Digested {
         key: PublicKey,
@@ -48,12 +48,12 @@ enum Check {
 }
 
 impl SignatureChecks {
-    /// Adds a signature, which must be added before the message is given.
+    /// Adds a signature. All signatures must be added before the first part of the message.
     pub fn add(&mut self, key: &PublicKey, signature: &[u8]) {
         let digest = match key.algorithm() {
             Algorithm::Ed25519(key) => {
                 let check = key.check(signature);
-                self.checks.push(check.map_or(Check::Hopeless, |check| Check::Ed25519(Box::new(check))));
+                self.checks.push(check.map_or(Check::Invalid, |check| Check::Ed25519(Box::new(check))));
                 return;
             }
             Algorithm::Ecdsa(key) => key.digest(),
@@ -65,7 +65,7 @@ impl SignatureChecks {
         self.checks.push(Check::Digested { key: key.clone(), digest, signature: signature.to_vec() });
     }
 
-    /// Takes the next part of the message.
+    /// Processes the next part of the message.
     pub fn update(&mut self, part: &[u8]) {
         self.digests.iter_mut().for_each(|(_, hasher)| hasher.update(part));
         for check in &mut self.checks {
@@ -75,23 +75,23 @@ impl SignatureChecks {
         }
     }
 
-    /// Whether each signature is its key's over the message that was taken, in the order in which they were added.
+    /// Returns whether each signature is valid, in the order in which they were added.
     #[must_use]
     pub fn finish(self) -> Vec<bool> {
         let digests: Vec<(MessageDigest, Box<[u8]>)> =
             self.digests.into_iter().map(|(digest, hasher)| (digest, hasher.finalize())).collect();
-        let fits = |key: &PublicKey, digest: MessageDigest, signature: &[u8]| {
+        let is_valid = |key: &PublicKey, digest: MessageDigest, signature: &[u8]| {
             let found = digests.iter().find(|(known, _)| *known == digest);
             found.is_some_and(|(_, message)| match key.algorithm() {
                 Algorithm::Ed25519(_) => false,
-                Algorithm::Ecdsa(key) => key.fits(message, signature),
-                Algorithm::Rsa(key) => key.fits(message, signature),
+                Algorithm::Ecdsa(key) => key.is_valid(message, signature),
+                Algorithm::Rsa(key) => key.is_valid(message, signature),
             })
         };
         let checked = self.checks.into_iter().map(|check| match check {
-            Check::Hopeless => false,
-            Check::Ed25519(check) => check.fits(),
-            Check::Digested { key, digest, signature } => fits(&key, digest, &signature),
+            Check::Invalid => false,
+            Check::Ed25519(check) => check.finish(),
+            Check::Digested { key, digest, signature } => is_valid(&key, digest, &signature),
         });
         checked.collect()
     }

@@ -1,4 +1,4 @@
-//! ECDSA (FIPS 186-5) keys on P-256 and P-384 as spec 4.2.2 writes them, signatures in strict DER.
+//! ECDSA keys (FIPS 186-5) on P-256 and P-384 (spec 4.2.2), with signatures in strict DER.
 
 use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
 use spki::{Document, EncodePublicKey as _, ObjectIdentifier};
@@ -17,7 +17,7 @@ pub(crate) enum Curve {
 }
 
 impl Curve {
-    /// The named curve (RFC 5480, 2.1.1.1).
+    /// Returns the object identifier of the curve (RFC 5480, 2.1.1.1).
     pub(crate) const fn oid(self) -> ObjectIdentifier {
         match self {
             Self::P256 => ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7"),
@@ -40,7 +40,7 @@ pub(crate) enum EcdsaKey {
 }
 
 impl EcdsaKey {
-    /// PEM, or the point in hexadecimal as the first Sigstore roots have it.
+    /// Reads a key in PEM, or a point in hexadecimal as in the first Sigstore roots.
     pub(crate) fn from_text(curve: Curve, public: &str) -> Result<Self, KeyError> {
         if public.trim_ascii_start().starts_with('-') {
             return Self::from_spki(curve, &pem::decode_public(public)?);
@@ -68,7 +68,8 @@ impl EcdsaKey {
         Self::from_point(curve, point.ok_or_else(|| not_a_point(curve))?)
     }
 
-    /// A SEC1 point, uncompressed or compressed. The hybrid and compact forms are nobody's keys.
+    /// Reads a SEC1 point, uncompressed or compressed. The hybrid and compact forms are refused, because nobody uses
+    /// them.
     fn from_point(curve: Curve, point: &[u8]) -> Result<Self, KeyError> {
         if !matches!(point.first(), Some(2..=4)) {
             return Err(not_a_point(curve));
@@ -94,7 +95,7 @@ impl EcdsaKey {
         }
     }
 
-    /// SHA-256 with P-256, SHA-384 with P-384.
+    /// Returns the digest algorithm: SHA-256 for P-256, SHA-384 for P-384.
     pub(crate) fn digest(&self) -> MessageDigest {
         match self {
             Self::P256(_) => MessageDigest::Sha256,
@@ -102,8 +103,9 @@ impl EcdsaKey {
         }
     }
 
-    /// Whether the signature fits the message's digest. Both values of s are good: no signer has to normalise it.
-    pub(crate) fn fits(&self, digest: &[u8], signature: &[u8]) -> bool {
+    /// Returns whether the signature is valid for a message with this digest. Both values of s are accepted, because
+    /// signers are not required to normalise it.
+    pub(crate) fn is_valid(&self, digest: &[u8], signature: &[u8]) -> bool {
         match self {
             Self::P256(key) => p256::ecdsa::Signature::from_der(signature)
                 .is_ok_and(|signature| key.verify_prehash(digest, &signature).is_ok()),

@@ -1,4 +1,4 @@
-//! Ed25519 (RFC 8032) keys as spec 4.2.2 writes them, verified strictly.
+//! Ed25519 keys (RFC 8032, spec 4.2.2), with strict verification.
 
 use alloc::string::String;
 
@@ -13,18 +13,18 @@ use crate::sha512::{Precomputed, Sha512};
 pub(crate) struct Ed25519Key(VerifyingKey);
 
 impl Ed25519Key {
-    /// 64 hexadecimal digits. Upper case is the same key, and is written back in lower case.
+    /// Reads a key of 64 hexadecimal digits in any case. Keys are written in lower case.
     pub(crate) fn from_hex(public: &str) -> Result<Self, KeyError> {
         let mut bytes = [0; 32];
         hex::decode_to_slice(public, &mut bytes)
             .map_err(|_| KeyError::invalid("an ed25519 key must be 64 hexadecimal digits"))?;
         let key = VerifyingKey::from_bytes(&bytes)
             .map_err(|_| KeyError::invalid("an ed25519 key must be a point of the curve"))?;
-        // One point, one encoding: else one key could be listed as two.
+        // A point must have one encoding. Otherwise one key could be listed as two.
         if key.to_edwards().compress().to_bytes() != bytes {
             return Err(KeyError::invalid("the point of the ed25519 key is not in canonical form"));
         }
-        // Under such a key one signature fits nearly every message.
+        // With such a key, one signature is valid for nearly every message.
         if key.is_weak() {
             return Err(KeyError::invalid("the point of the ed25519 key has small order"));
         }
@@ -39,10 +39,10 @@ impl Ed25519Key {
         self.0.to_public_key_der()
     }
 
-    /// The check of a signature; none where it is good for no message at all.
+    /// Starts to verify a signature. Returns `None` if it is malformed.
     ///
-    /// Strict, so that all verifiers agree: S below the group order, R decodable and not of small order. (That holds
-    /// for the key as well, or it would not have been read.)
+    /// Verification is strict, so that all verifiers agree: S must be below the group order, and R must be a point that
+    /// is not of small order. The same was checked for the key when it was read.
     pub(crate) fn check(&self, signature: &[u8]) -> Option<Ed25519Check> {
         let signature = Signature::from_slice(signature).ok()?;
         VerifyingKey::from_bytes(signature.r_bytes()).ok().filter(|r| !r.is_weak())?;
@@ -51,22 +51,22 @@ impl Ed25519Key {
     }
 }
 
-/// The check of one signature.
+/// The verification of one signature.
 pub(crate) struct Ed25519Check {
     key: VerifyingKey,
     signature: Signature,
-    /// Of R, the key and the message so far (RFC 8032, 5.1.7).
+    /// The hash of R, the key and the message so far (RFC 8032, 5.1.7).
     hash: Sha512,
 }
 
 impl Ed25519Check {
-    /// Takes the next part of the message.
+    /// Processes the next part of the message.
     pub(crate) fn update(&mut self, part: &[u8]) {
         self.hash.update(part);
     }
 
-    /// Whether the signature is the key's over the message that was taken.
-    pub(crate) fn fits(self) -> bool {
+    /// Returns whether the signature is valid for the message.
+    pub(crate) fn finish(self) -> bool {
         hazmat::raw_verify::<Precomputed>(&self.key, &self.hash.finalize(), &self.signature).is_ok()
     }
 }

@@ -1,10 +1,10 @@
-//! Public keys verify, signers sign (spec 4.2.2): the only crate that names a signature library.
+//! Public keys and signers (spec 4.2.2). Only this crate uses signature libraries.
 //!
-//! [`PublicKey`] is a key as TUF metadata spells it. Which algorithm checks a signature follows from the key
-//! alone, and two keys are equal when their material is, however they were spelled.
+//! A [`PublicKey`] is read from the members of a key in TUF metadata. The key alone determines the signature algorithm.
+//! Two keys are equal if their key material is equal, even if metadata encodes them differently.
 //!
-//! With the feature `sign` there are private keys too ([`PrivateKey`]) and the trait that anything able to sign
-//! implements ([`Signer`]), a hardware token as well. An update client never enables it.
+//! The feature `sign` adds private keys ([`PrivateKey`]) and the trait [`Signer`], which anything that can sign
+//! implements, such as a hardware token. An update client never enables it.
 
 #![no_std]
 

@@ -1,4 +1,4 @@
-//! Tells whether two public keys are the same key in different encodings. Revocation uses it.
+//! Compares public keys independently of their encoding. Revocation uses it to find a key under every scheme.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -8,13 +8,14 @@ use spki::der::pem::Base64Decoder;
 
 use crate::public::PublicKey;
 
-/// What identifies a key, apart from how metadata writes it.
+/// The key material, independent of its representation in metadata.
 ///
-/// Keytype, scheme, encoding (PEM, hexadecimal, base64, DER) and the forms that an encoding leaves open make no difference, so
-/// that the same key is found under a scheme that nothing here can verify. RSA keys are the same when the modulus is:
-/// whoever can sign with one exponent can sign with all. Text that is no known encoding is compared as it is.
+/// Keytype, scheme, encoding (PEM, hexadecimal, base64, DER) and variants within an encoding make no difference. So the
+/// same key is found even under a scheme that this crate cannot verify. RSA keys are equal if their moduli are equal,
+/// because anyone who can sign with one exponent can sign with all of them. Text in an unknown encoding is compared as
+/// it is.
 ///
-/// This is coarser than the equality of [`PublicKey`], by which thresholds are counted, and never used there.
+/// This is coarser than the equality of [`PublicKey`] and never used to count signatures.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyMaterial(Form);
 
@@ -22,16 +23,17 @@ pub struct KeyMaterial(Form);
 enum Form {
     /// The modulus, without leading zeros.
     Rsa(Vec<u8>),
-    /// A point of an elliptic curve, compressed (SEC 1, 2.3.3). The curve does not matter: no two share a point by chance.
+    /// A point of an elliptic curve, compressed (SEC 1, 2.3.3). The curve is not recorded, because two curves do not
+    /// share a key by chance.
     Point(Vec<u8>),
     /// The bytes of a key of another kind, such as ed25519.
     Bytes(Vec<u8>),
-    /// Text that is no known encoding of a key.
+    /// Text that is not in a known encoding.
     Text(String),
 }
 
 impl KeyMaterial {
-    /// The material of a key that metadata writes as `public`, whatever its keytype and scheme.
+    /// Returns the material of a key with the text `public` in metadata, for any keytype and scheme.
     #[must_use]
     pub fn of_text(public: &str) -> Self {
         let text = public.trim();
@@ -63,7 +65,7 @@ impl Form {
         Self::of_point(bytes).unwrap_or_else(|| Self::Bytes(bytes.to_vec()))
     }
 
-    /// SubjectPublicKeyInfo (RFC 5280, 4.1): an algorithm and a bit string, of whatever algorithm.
+    /// Reads a SubjectPublicKeyInfo (RFC 5280, 4.1) with any algorithm: the algorithm and a bit string.
     fn of_info(der: &[u8]) -> Option<Self> {
         let info = whole(SEQUENCE, der)?;
         let (_, rest) = element(SEQUENCE, info)?;
@@ -75,7 +77,7 @@ impl Form {
         Some(Self::of_rsa(key).or_else(|| Self::of_point(key)).unwrap_or_else(|| Self::Bytes(key.to_vec())))
     }
 
-    /// RSAPublicKey (RFC 8017, A.1.1): modulus and exponent.
+    /// Reads an RSAPublicKey (RFC 8017, A.1.1): modulus and exponent.
     fn of_rsa(der: &[u8]) -> Option<Self> {
         let (modulus, rest) = element(INTEGER, whole(SEQUENCE, der)?)?;
         let (_, rest) = element(INTEGER, rest)?;
@@ -83,7 +85,7 @@ impl Form {
         rest.is_empty().then_some(Self::Rsa(modulus.get(first..)?.to_vec()))
     }
 
-    /// A point (SEC 1, 2.3.3) of a curve of 256, 384 or 521 bits. The sign of y is all that compression keeps of it.
+    /// Reads a point (SEC 1, 2.3.3) of a curve of 256, 384 or 521 bits. Compression keeps only the sign of y.
     fn of_point(bytes: &[u8]) -> Option<Self> {
         let (kind, coordinates) = bytes.split_first()?;
         let is_length = |length: usize| matches!(length, 32 | 48 | 66);
@@ -104,12 +106,13 @@ const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
 const SEQUENCE: u8 = 0x30;
 
-/// The content of the one element that `der` is.
+/// Returns the content of `der`, which must be a single element.
 fn whole(tag: u8, der: &[u8]) -> Option<&[u8]> {
     element(tag, der).filter(|(_, rest)| rest.is_empty()).map(|(content, _)| content)
 }
 
-/// The content of the first element, and what follows. Lengths in more bytes than are needed are read too: others do.
+/// Returns the content of the first element and the bytes after it. Lengths with unnecessary bytes are accepted,
+/// because other parsers accept them.
 fn element(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
     let (found, rest) = der.split_first()?;
     let (first, rest) = rest.split_first()?;
@@ -124,7 +127,7 @@ fn element(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
     if *found == tag { rest.split_at_checked(length) } else { None }
 }
 
-/// The content of the first PEM block, whatever its label and its lines.
+/// Decodes the first PEM block, with any label and line length.
 fn pem(text: &str) -> Option<Vec<u8>> {
     let (_, rest) = text.split_once("-----BEGIN ")?;
     let (_, rest) = rest.split_once("-----")?;
@@ -138,20 +141,19 @@ fn hexadecimal(text: &str) -> Option<Vec<u8>> {
     hex::decode(digits).ok().filter(|bytes| !bytes.is_empty())
 }
 
-/// Both alphabets, with padding or without.
+/// Decodes base64 in the standard or the URL-safe alphabet, with or without padding.
 fn base64(text: &str) -> Option<Vec<u8>> {
     let standard = |byte| match byte {
         b'-' => b'+',
         b'_' => b'/',
         other => other,
     };
-    let text: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).map(standard).collect();
-    let mut padded = text.trim_ascii_end().to_vec();
+    let mut padded: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).map(standard).collect();
     while padded.last() == Some(&b'=') {
         padded.pop();
     }
     padded.resize(padded.len().next_multiple_of(4), b'=');
     let mut bytes = Vec::new();
     Base64Decoder::new(&padded).ok()?.decode_to_end(&mut bytes).ok()?;
-    Some(bytes).filter(|bytes| !bytes.is_empty())
+    if bytes.is_empty() { None } else { Some(bytes) }
 }

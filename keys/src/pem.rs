@@ -1,4 +1,4 @@
-//! PEM (RFC 7468) with exactly one block: tolerant about white space, strict about everything else.
+//! PEM (RFC 7468) with exactly one block. White space may vary; everything else is strict.
 
 use alloc::format;
 use alloc::string::String;
@@ -11,13 +11,13 @@ use zeroize::Zeroizing;
 
 use crate::public::KeyError;
 
-/// What stands between the lines, and under which label. The content may be secret.
+/// The label and the content of a PEM block. The content may be secret.
 pub(crate) struct Block<'a> {
     pub(crate) label: &'a str,
     pub(crate) der: Zeroizing<Vec<u8>>,
 }
 
-/// Reads a text that is one PEM block. The error is a message without an end stop.
+/// Decodes a text that consists of one PEM block. The error is a message without a full stop.
 pub(crate) fn decode(text: &str) -> Result<Block<'_>, &'static str> {
     let rest = text.trim_ascii().strip_prefix("-----BEGIN ").ok_or("no PEM block at the start")?;
     let (label, rest) = rest.split_once("-----").ok_or("the first line of the PEM block is broken")?;
@@ -45,7 +45,7 @@ pub(crate) fn decode(text: &str) -> Result<Block<'_>, &'static str> {
     Ok(Block { label, der })
 }
 
-/// The DER of a text that is one `PUBLIC KEY` block.
+/// Decodes a text that consists of one `PUBLIC KEY` block, and returns its DER.
 pub(crate) fn decode_public(text: &str) -> Result<Vec<u8>, KeyError> {
     let mut block = decode(text).map_err(KeyError::invalid)?;
     match block.label {
@@ -57,7 +57,7 @@ pub(crate) fn decode_public(text: &str) -> Result<Vec<u8>, KeyError> {
     }
 }
 
-/// What a `PUBLIC KEY` block holds (RFC 5280, 4.1), and nothing after it.
+/// Parses the content of a `PUBLIC KEY` block (RFC 5280, 4.1). Nothing may follow it.
 pub(crate) fn public_info(der: &[u8]) -> Result<SubjectPublicKeyInfoRef<'_>, KeyError> {
     SubjectPublicKeyInfoRef::from_der(der)
         .map_err(|error| KeyError::Invalid(format!("the PEM block does not hold a public key: {error}")))

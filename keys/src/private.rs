@@ -1,4 +1,4 @@
-//! Private keys in memory: made from randomness or a seed, wiped when dropped, never shown.
+//! Private keys in memory. They are generated or derived from a seed, wiped when dropped, and never displayed.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -14,7 +14,7 @@ use crate::public::Algorithm;
 use crate::sha512::Sha512;
 use crate::{PublicKey, SignError, Signer};
 
-/// What kind of key to make. Written as `ed25519`, `ecdsa-p256` or `ecdsa-p384`.
+/// The kind of a private key. It displays as `ed25519`, `ecdsa-p256` or `ecdsa-p384`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Scheme {
@@ -27,7 +27,7 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    /// All of them, the one to prefer first.
+    /// All schemes. The first one is preferred.
     pub const ALL: [Scheme; 3] = [Scheme::Ed25519, Scheme::EcdsaP256, Scheme::EcdsaP384];
 
     fn name(self) -> &'static str {
@@ -45,7 +45,7 @@ impl fmt::Display for Scheme {
     }
 }
 
-/// The text names no [`Scheme`].
+/// The error for a text that is not the name of a [`Scheme`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be ed25519, ecdsa-p256 or ecdsa-p384")]
 pub struct UnknownScheme;
@@ -58,7 +58,7 @@ impl FromStr for Scheme {
     }
 }
 
-/// A private key in this process's memory. It is wiped when dropped, and `Debug` shows its public key.
+/// A private key in memory. It is wiped when dropped, and `Debug` shows only its public key.
 pub struct PrivateKey {
     pub(crate) secret: Secret,
     public: PublicKey,
@@ -71,9 +71,10 @@ pub(crate) enum Secret {
 }
 
 impl PrivateKey {
-    /// A new key, from the randomness of the operating system.
+    /// Generates a new key from the randomness of the operating system.
     pub fn generate(scheme: Scheme) -> Result<PrivateKey, SignError> {
-        // A draw fails to be a scalar with a chance of 2^-32 at most: more failures mean bad randomness.
+        // Random bytes are not a valid scalar with a probability of at most 2^-32. Repeated failures mean that the
+        // randomness is broken.
         for _ in 0..8 {
             let mut bytes = Zeroizing::new([0; 48]);
             getrandom::fill(bytes.as_mut_slice()).map_err(|_| SignError::Randomness)?;
@@ -84,10 +85,11 @@ impl PrivateKey {
         Err(SignError::Randomness)
     }
 
-    /// The key of this seed, the same one at every call. For tests and simulators; as secret as the seed is.
+    /// Derives a key from a seed. The same seed always gives the same key. For tests and simulators: the key is only as
+    /// secret as the seed.
     ///
-    /// For ed25519 the seed is the private key of RFC 8032. For ecdsa it is hashed, together with the scheme's
-    /// name and a counter, into a scalar.
+    /// For ed25519, the seed is the private key of RFC 8032. For ecdsa, the scalar is a hash of the seed, the name of
+    /// the scheme and a counter.
     pub fn from_seed(scheme: Scheme, seed: &[u8; 32]) -> Result<PrivateKey, SignError> {
         let secret = (0..=u8::MAX).find_map(|counter| {
             let mut bytes = Zeroizing::new([0; 48]);
@@ -111,7 +113,7 @@ impl PrivateKey {
         Ok(PrivateKey { secret, public })
     }
 
-    /// The kind of this key.
+    /// Returns the kind of the key.
     #[must_use]
     pub fn scheme(&self) -> Scheme {
         match &self.secret {
@@ -123,7 +125,7 @@ impl PrivateKey {
 }
 
 impl Secret {
-    /// As many of the bytes as the scheme takes; none if they are not in its range.
+    /// Creates a key from the first bytes, as many as the scheme needs. Returns `None` if they are out of range.
     fn from_bytes(scheme: Scheme, bytes: &[u8; 48]) -> Option<Secret> {
         match scheme {
             Scheme::Ed25519 => bytes.first_chunk().map(|seed| Secret::Ed25519(seed.into())),
@@ -156,7 +158,7 @@ impl Signer for PrivateKey {
         &self.public
     }
 
-    /// Deterministic: ed25519 is by nature, and ecdsa takes its nonces from RFC 6979.
+    /// Signs deterministically. Ed25519 always does, and ecdsa derives its nonces as in RFC 6979.
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
         match &self.secret {
             Secret::Ed25519(key) => {

@@ -1,4 +1,4 @@
-//! Private keys as PEM: PKCS#8 (RFC 5958), plain or encrypted under a pass-phrase (RFC 8018).
+//! Private keys in PEM: PKCS#8 (RFC 5958), plain or encrypted with a pass-phrase (RFC 8018).
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -22,31 +22,32 @@ use crate::{PrivateKey, SignError};
 /// `id-Ed25519` (RFC 8410, 3).
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 
-/// scrypt for new files: 16 MiB, five times over, a few tenths of a second. It is one of OWASP's equivalents of
-/// N = 2^17, p = 1, and the largest N that `openssl` opens: it gives scrypt no more than 32 MiB.
+/// The scrypt parameters of new files: five times 16 MiB, which takes a few tenths of a second. OWASP lists them as
+/// equivalent to N = 2^17, p = 1. This is the largest N that `openssl` can read, because it gives scrypt at most 32
+/// MiB.
 const SCRYPT_LOG_N: u8 = 14;
 const SCRYPT_R: u32 = 8;
 const SCRYPT_P: u32 = 5;
 
-/// The most a file may ask for, so that a damaged one cannot take all memory or time.
+/// The maximum parameters in a file, so that a damaged file cannot use up memory or time.
 const MOST_SCRYPT_BYTES: u64 = 1 << 30;
 const MOST_SCRYPT_P: u16 = 16;
 const MOST_PBKDF2_ROUNDS: u32 = 10_000_000;
 
-/// Why a file is not a private key that can be used here.
+/// Why a private key could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PemError {
     /// The key is encrypted and no pass-phrase was given.
     #[error("the private key needs a pass-phrase")]
     PassPhraseNeeded,
-    /// The pass-phrase does not open the key. A damaged file looks the same.
+    /// The pass-phrase does not decrypt the key. A damaged file causes the same error.
     #[error("wrong pass-phrase, or the file is damaged")]
     WrongPassPhrase,
-    /// A kind of key, file or encryption that is not read here.
+    /// The kind of key, file or encryption is not supported.
     #[error("{0}")]
     Unsupported(String),
-    /// Not a private key in PEM.
+    /// The text is not a private key in PEM.
     #[error("{0}")]
     Malformed(String),
 }
@@ -66,7 +67,7 @@ impl PrivateKey {
             "ENCRYPTED PRIVATE KEY" => {
                 let pass_phrase = pass_phrase.ok_or(PemError::PassPhraseNeeded)?;
                 let der = decrypt(&block.der, pass_phrase)?;
-                // Under a wrong pass-phrase the padding fits once in 256 times; the content never does.
+                // With a wrong pass-phrase, the padding is valid once in 256 times, but the content never is.
                 let info = PrivateKeyInfoRef::from_der(&der).map_err(|_| PemError::WrongPassPhrase)?;
                 read(&info)
             }
@@ -92,7 +93,7 @@ impl PrivateKey {
             .map_err(SignError::failed)
     }
 
-    /// Writes a `PRIVATE KEY` block: PKCS#8 that anyone can read who can read the file.
+    /// Writes a `PRIVATE KEY` block: PKCS#8 without encryption.
     pub fn to_pem(&self) -> Result<Zeroizing<String>, SignError> {
         self.to_der()
             .and_then(|document| Ok(document.to_pem("PRIVATE KEY", LineEnding::LF)?))
@@ -102,8 +103,8 @@ impl PrivateKey {
     fn to_der(&self) -> pkcs8::Result<SecretDocument> {
         match &self.secret {
             Secret::Ed25519(key) => {
-                // RFC 8410, 7: an OCTET STRING in the OCTET STRING. Without the public key: openssl 3.0 reads
-                // version 1 only.
+                // RFC 8410, 7: an OCTET STRING in an OCTET STRING. The public key is left out, because openssl 3.0
+                // reads only version 1.
                 let mut octets = Zeroizing::new(Vec::with_capacity(34));
                 octets.extend([0x04, 0x20]);
                 octets.extend(Zeroizing::new(key.to_bytes()).iter());
@@ -148,7 +149,7 @@ fn read_ed25519(info: &PrivateKeyInfoRef<'_>) -> Result<ed25519_dalek::SigningKe
     };
     let seed: &[u8; 32] = seed.try_into().map_err(malformed)?;
     let key = ed25519_dalek::SigningKey::from_bytes(seed);
-    // Signing with one key's secret and another's public part would give the secret away.
+    // Signing with the secret of one key and the public part of another would reveal the secret.
     if info.public_key.is_some_and(|public| public.as_bytes() != Some(key.verifying_key().as_bytes())) {
         return Err(malformed("the public key in the file does not belong to the private key"));
     }
@@ -177,7 +178,7 @@ fn check_cost(kdf: &pbes2::Kdf) -> Result<(), PemError> {
     let in_range = match kdf {
         pbes2::Kdf::Scrypt(scrypt) => {
             let bytes = scrypt.cost_parameter.saturating_mul(u64::from(scrypt.block_size)).saturating_mul(128);
-            // RFC 7914, 2: a power of two above 1.
+            // RFC 7914, 2: N must be a power of two above 1.
             scrypt.cost_parameter.is_power_of_two()
                 && scrypt.cost_parameter > 1
                 && (1..=MOST_SCRYPT_BYTES).contains(&bytes)

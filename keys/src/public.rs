@@ -1,4 +1,4 @@
-//! A public key as TUF metadata spells it, and the check of one signature with it (spec 4.2.2).
+//! Public keys in TUF metadata, and the verification of a signature (spec 4.2.2).
 
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -12,12 +12,10 @@ use crate::ecdsa::{Curve, EcdsaKey};
 use crate::ed25519::Ed25519Key;
 use crate::rsa::{Padding, RsaKey};
 
-/// A key that can check signatures.
+/// A key that verifies signatures. Clones share the key.
 ///
-/// Equality, order and hash are those of the key's *material*, so that one key spelled twice (another keytype,
-/// another scheme, other white space in its PEM, a compressed point, a point in hexadecimal) is one key where
-/// thresholds are counted.
-/// Clones share the key.
+/// Equality, order and hash use only the key *material*. So when thresholds are counted, a key that is listed twice
+/// counts once, even with another keytype or scheme, other white space in its PEM, or another encoding of its point.
 #[derive(Clone)]
 pub struct PublicKey(Arc<Parts>);
 
@@ -33,19 +31,19 @@ pub(crate) enum Algorithm {
     Rsa(RsaKey),
 }
 
-/// Why a key in metadata cannot be used. Neither makes the metadata around it unusable.
+/// Why a key in metadata cannot be used. The metadata that contains it can still be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// No algorithm is known under these names, or the two do not belong together.
+    /// The keytype or the scheme is unknown, or they do not belong together.
     #[error("no support for keys of keytype {keytype:?} with scheme {scheme:?}")]
     Unsupported {
-        /// The `keytype` as found.
+        /// The `keytype` in the metadata.
         keytype: String,
-        /// The `scheme` as found.
+        /// The `scheme` in the metadata.
         scheme: String,
     },
-    /// The names are known, but `public` is not such a key. The text says what is wrong with it.
+    /// The keytype and the scheme are supported, but `public` is not a valid key. The text says why.
     #[error("{0}")]
     Invalid(String),
 }
@@ -65,7 +63,10 @@ impl PublicKey {
     /// | `ecdsa`, or (legacy) the scheme's name | `ecdsa-sha2-nistp256`, `ecdsa-sha2-nistp384` | PEM, or (legacy) the SEC1 point in hexadecimal |
     /// | `rsa` | `rsassa-pss-sha256`, `-sha384`, `-sha512`, `rsa-pkcs1v15-sha256` | PEM, 2048 to 8192 bits |
     ///
-    /// PEM is one `PUBLIC KEY` block (SubjectPublicKeyInfo) whose algorithm and curve fit the names.
+    /// PEM must be one `PUBLIC KEY` block (SubjectPublicKeyInfo) with the algorithm and curve of the scheme.
+    ///
+    /// # Errors
+    /// [`KeyError`] if the names are not supported or the value is not a valid key.
     pub fn from_tuf(keytype: &str, scheme: &str, public: &str) -> Result<PublicKey, KeyError> {
         let algorithm = match (keytype, scheme) {
             ("ed25519", "ed25519") => Algorithm::Ed25519(Ed25519Key::from_hex(public)?),
@@ -85,16 +86,16 @@ impl PublicKey {
     }
 
     pub(crate) fn new(algorithm: Algorithm) -> Result<PublicKey, KeyError> {
-        let material = match &algorithm {
+        let document = match &algorithm {
             Algorithm::Ed25519(key) => key.material(),
             Algorithm::Ecdsa(key) => key.material(),
             Algorithm::Rsa(key) => key.material(),
         };
-        let material = material.map_err(KeyError::invalid)?.into_vec();
+        let material = document.map_err(KeyError::invalid)?.into_vec();
         Ok(Self(Arc::new(Parts { algorithm, material })))
     }
 
-    /// The standard keytype: `ed25519`, `ecdsa` or `rsa`.
+    /// Returns the standard keytype: `ed25519`, `ecdsa` or `rsa`.
     #[must_use]
     pub fn keytype(&self) -> &'static str {
         match self.algorithm() {
@@ -104,7 +105,7 @@ impl PublicKey {
         }
     }
 
-    /// The scheme, as in the table of [`PublicKey::from_tuf`].
+    /// Returns the scheme, as in the table of [`PublicKey::from_tuf`].
     #[must_use]
     pub fn scheme(&self) -> &'static str {
         match self.algorithm() {
@@ -114,8 +115,8 @@ impl PublicKey {
         }
     }
 
-    /// What is written into `keyval.public`: 64 lower-case hexadecimal digits for ed25519, else a PEM
-    /// `PUBLIC KEY` block with lines of 64 characters and a final line feed.
+    /// Returns the value of `keyval.public`: 64 lower-case hexadecimal digits for ed25519, otherwise a PEM `PUBLIC KEY`
+    /// block with lines of 64 characters and a final line feed.
     #[must_use]
     pub fn public(&self) -> String {
         match self.algorithm() {
@@ -124,15 +125,16 @@ impl PublicKey {
         }
     }
 
-    /// The key itself, whatever its spelling: SubjectPublicKeyInfo in DER (RFC 5280), points uncompressed.
+    /// Returns the key material: the SubjectPublicKeyInfo in DER (RFC 5280), with uncompressed points.
     #[must_use]
     pub fn material(&self) -> &[u8] {
         &self.0.material
     }
 
-    /// Whether `signature` is this key's over `message`. The algorithm follows from the key alone.
+    /// Returns whether `signature` is a valid signature of this key over `message`. The key alone determines the
+    /// algorithm.
     ///
-    /// Signatures are 64 bytes for ed25519, DER (RFC 3279) for ecdsa, and as long as the modulus for rsa.
+    /// A signature has 64 bytes for ed25519, is in DER (RFC 3279) for ecdsa, and is as long as the modulus for rsa.
     #[must_use]
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         let mut checks = SignatureChecks::default();

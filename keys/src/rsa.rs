@@ -1,4 +1,4 @@
-//! RSA (RFC 8017) keys as spec 4.2.2 writes them, for verification only.
+//! RSA keys (RFC 8017, spec 4.2.2), for verification only.
 
 use ::rsa::pkcs1::RsaPublicKeyRef;
 use ::rsa::{BoxedUint, Pkcs1v15Sign, Pss, RsaPublicKey};
@@ -16,9 +16,10 @@ const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.1
 /// `id-RSASSA-PSS` (RFC 8017, appendix A.2.3).
 const RSASSA_PSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10");
 
-/// The specification asks for 2048 at least. Work grows with the square of the size: 8192 is 16 times as slow.
+/// The accepted sizes of the modulus. The specification requires at least 2048 bits. The time grows with the square of
+/// the size, so 8192 bits are 16 times as slow.
 const MODULUS_BITS: core::ops::RangeInclusive<usize> = 2048..=8192;
-/// Work grows with the exponent, too; nearly all keys have 65537.
+/// The maximum size of the exponent. The time also grows with the exponent, and nearly all keys use 65537.
 const EXPONENT_BITS: usize = 33;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -57,16 +58,16 @@ impl RsaKey {
         let der = pem::decode_public(public)?;
         let info = pem::public_info(&der)?;
         check_algorithm(&info)?;
-        let key = info
+        let der = info
             .subject_public_key
             .as_bytes()
             .ok_or_else(|| KeyError::invalid("the rsa key is not a whole number of bytes"))?;
-        let key = RsaPublicKeyRef::from_der(key)
+        let numbers = RsaPublicKeyRef::from_der(der)
             .map_err(|error| KeyError::Invalid(alloc::format!("the rsa key is broken: {error}")))?;
-        check_sizes(&key)?;
-        let key =
-            RsaPublicKey::new_with_size_limits(integer(key.modulus)?, integer(key.public_exponent)?, MODULUS_BITS)
-                .map_err(KeyError::invalid)?;
+        check_sizes(&numbers)?;
+        let modulus = integer(numbers.modulus)?;
+        let exponent = integer(numbers.public_exponent)?;
+        let key = RsaPublicKey::new_with_size_limits(modulus, exponent, MODULUS_BITS).map_err(KeyError::invalid)?;
         Ok(Self { padding, key })
     }
 
@@ -86,8 +87,8 @@ impl RsaKey {
         }
     }
 
-    /// Whether the signature fits the message's digest.
-    pub(crate) fn fits(&self, digest: &[u8], signature: &[u8]) -> bool {
+    /// Returns whether the signature is valid for a message with this digest.
+    pub(crate) fn is_valid(&self, digest: &[u8], signature: &[u8]) -> bool {
         let verified = match self.padding {
             Padding::PssSha256 => self.key.verify(pss::<Sha256>(), digest, signature),
             Padding::PssSha384 => self.key.verify(pss::<Sha384>(), digest, signature),
@@ -98,7 +99,8 @@ impl RsaKey {
     }
 }
 
-/// MGF1 with the same hash. Any length of salt is good: the specification names none, and signers differ.
+/// PSS with MGF1 and the same hash. Any salt length is accepted, because the specification requires none and signers
+/// use different ones.
 fn pss<D: sha2::Digest>() -> Pss<D> {
     Pss { salt_len: None, ..Pss::new() }
 }
@@ -106,7 +108,7 @@ fn pss<D: sha2::Digest>() -> Pss<D> {
 fn check_algorithm(info: &SubjectPublicKeyInfoRef<'_>) -> Result<(), KeyError> {
     match (info.algorithm.oid, info.algorithm.parameters) {
         (RSA_ENCRYPTION, Some(parameters)) if parameters == Null.into() => Ok(()),
-        // Its parameters may contradict the scheme, and one modulus would be two keys.
+        // The parameters could contradict the scheme, and the same modulus could be listed as two keys.
         (RSASSA_PSS, _) => Err(KeyError::invalid(
             "the key is marked for RSASSA-PSS only; it must be marked rsaEncryption, the scheme says the rest",
         )),
@@ -116,20 +118,20 @@ fn check_algorithm(info: &SubjectPublicKeyInfoRef<'_>) -> Result<(), KeyError> {
     }
 }
 
-/// Before any arithmetic is done with them.
+/// Checks the sizes before any arithmetic.
 fn check_sizes(key: &RsaPublicKeyRef<'_>) -> Result<(), KeyError> {
-    let bits = bit_length(key.modulus);
-    if !MODULUS_BITS.contains(&bits) {
+    let modulus_bits = bit_length(key.modulus);
+    if !MODULUS_BITS.contains(&modulus_bits) {
         return Err(KeyError::Invalid(alloc::format!(
-            "the rsa modulus has {bits} bits, must have {} to {}",
+            "the rsa modulus has {modulus_bits} bits, must have {} to {}",
             MODULUS_BITS.start(),
             MODULUS_BITS.end()
         )));
     }
-    let bits = bit_length(key.public_exponent);
-    if bits > EXPONENT_BITS {
+    let exponent_bits = bit_length(key.public_exponent);
+    if exponent_bits > EXPONENT_BITS {
         return Err(KeyError::Invalid(alloc::format!(
-            "the rsa exponent has {bits} bits, must have at most {EXPONENT_BITS}"
+            "the rsa exponent has {exponent_bits} bits, must have at most {EXPONENT_BITS}"
         )));
     }
     Ok(())

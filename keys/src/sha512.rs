@@ -1,9 +1,9 @@
-//! SHA-512, which ed25519 takes of whole messages (RFC 8032, 5.1.7): most of the work where a message is large.
+//! SHA-512, with which ed25519 hashes whole messages (RFC 8032, 5.1.7). For large messages this takes most of the time.
 //!
-//! `ed25519-dalek` has a verifier of streams, but it always hashes with `sha2`, at two thirds of the speed of AWS-LC. So
-//! the message is hashed here, and [`Precomputed`] hands the result to the library. It does not depend on the order or
-//! number of the library's calls: it gives the result only for the bytes that RFC 8032 hashes, and hashes all others.
-//! A test records what the library hashes, and fails when that changes.
+//! `ed25519-dalek` has a streaming verifier, but it always uses `sha2`, which has two thirds of the speed of AWS-LC. So
+//! this module hashes the message, and [`Precomputed`] passes the result to the library. `Precomputed` does not depend
+//! on the order or number of the library's calls: it returns the result only for the bytes that RFC 8032 hashes, and
+//! hashes all other input. A test records what the library hashes, and fails if that changes.
 
 use alloc::vec::Vec;
 
@@ -46,15 +46,15 @@ impl FixedOutput for Sha512 {
 #[cfg(feature = "fast-sha512")]
 impl HashMarker for Sha512 {}
 
-/// The digest of R, key and message (RFC 8032, 5.1.7), computed before the library verifies the signature.
+/// The digest of R, the key and the message (RFC 8032, 5.1.7), computed before the library verifies the signature.
 ///
-/// The library hashes R (32 bytes), the key (32 bytes) and, in place of the message, the 64 bytes of that digest. Those
-/// 64 bytes are the result only if exactly these 128 bytes were hashed, in however many parts. Anything else is hashed
-/// by SHA-512 like any message: then no signature verifies, and none can be forged.
+/// The library hashes R (32 bytes), the key (32 bytes) and, in place of the message, the 64 bytes of that digest. If
+/// the input has exactly these 128 bytes, in any number of parts, the result is the last 64 of them. Any other input is
+/// hashed with SHA-512: then no signature is valid, and none can be forged.
 #[derive(Default)]
 pub(crate) struct Precomputed(Vec<u8>);
 
-/// R and the key.
+/// The length of R and the key.
 const PREFIX: usize = 64;
 
 impl OutputSizeUser for Precomputed {
@@ -96,7 +96,9 @@ mod tests {
 
     #[test]
     fn the_digest_is_what_follows_r_and_the_key_in_however_many_parts() {
-        let (r, key, digest) = ([1; 32], [2; 32], [3; 64]);
+        let r = [1; 32];
+        let key = [2; 32];
+        let digest = [3; 64];
         let all = [&r[..], &key, &digest].concat();
         assert_eq!(hashed(&[&r, &key, &digest])[..], digest);
         assert_eq!(hashed(&[&all])[..], digest);
@@ -105,7 +107,9 @@ mod tests {
 
     #[test]
     fn any_other_input_is_hashed() {
-        let (r, key, digest) = ([1; 32], [2; 32], [3; 64]);
+        let r = [1; 32];
+        let key = [2; 32];
+        let digest = [3; 64];
         let inputs: [&[&[u8]]; 5] =
             [&[], &[&digest], &[&r, &key], &[&r, &key, &digest[..63]], &[&[0], &r, &key, &digest]];
         for parts in inputs {
@@ -117,7 +121,7 @@ mod tests {
         static INPUTS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
     }
 
-    /// SHA-512 that keeps what it is given.
+    /// SHA-512 that records its input.
     #[derive(Default)]
     struct Recording(Sha512);
 

@@ -1,36 +1,39 @@
-//! What can sign: a private key in memory, a hardware token, a key service.
+//! The interface of everything that can sign: a private key in memory, a hardware token, a key service.
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::PublicKey;
 
-/// One private key, wherever it is kept.
+/// A private key, which may be stored outside of this process.
 pub trait Signer: Send + Sync {
-    /// The key that verifies what this one signs.
+    /// Returns the public key.
     fn public_key(&self) -> &PublicKey;
 
-    /// Signs `message`, in the form that [`PublicKey::verify`] of [`Signer::public_key`] takes.
+    /// Signs `message`. The signature must have the form that [`PublicKey::verify`] expects.
+    ///
+    /// # Errors
+    /// [`SignError`] if the signer refuses or fails.
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError>;
 }
 
-/// Why a key could not be made, used or written.
+/// Why a key could not be generated, used or written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignError {
-    /// The operating system gave no randomness.
+    /// The operating system provides no randomness.
     #[error("the operating system gives no randomness")]
     Randomness,
-    /// An empty pass-phrase protects nothing.
+    /// The pass-phrase is empty, so it would not protect the key.
     #[error("the pass-phrase is empty")]
     EmptyPassPhrase,
-    /// The signer refused or failed, and says why.
+    /// The signer refused or failed, for this reason.
     #[error("{0}")]
     Failed(String),
 }
 
 impl SignError {
-    /// A failure in the signer's own words.
+    /// Creates a [`SignError::Failed`] with this reason.
     pub fn failed(reason: impl core::fmt::Display) -> Self {
         Self::Failed(alloc::string::ToString::to_string(&reason))
     }

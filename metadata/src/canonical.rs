@@ -1,9 +1,10 @@
-//! Canonical JSON (spec 4.1): one pass from received text to the bytes that signatures cover, for text that is not
-//! canonical already. What is then read is read from those bytes, by `reader`.
+//! Canonical JSON (spec 4.1): converts received text to the bytes that signatures cover, in one pass.
 //!
-//! serde_json reads the text; this file decides. Canonical means: no whitespace, members sorted by code
-//! point, integers only, `"` and `\` the only escapes. Duplicate members, other numbers and deep nesting are
-//! refused. Control characters stand raw in canonical text, which therefore need not be valid JSON.
+//! Only text that is not canonical yet is converted. `reader` then reads values from the canonical bytes.
+//!
+//! serde_json tokenizes the text, and this file decides what is accepted. Canonical text has no whitespace, sorts
+//! members by code point, has only integers, and escapes only `"` and `\`. Duplicate members, other numbers and deep
+//! nesting are refused. Canonical text contains control characters without escapes, so it is not always valid JSON.
 
 use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
@@ -18,18 +19,18 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use crate::reader::{has_escapes, string_length, unescape};
 use crate::{ErrorKind, Location};
 
-/// Deepest nesting of arrays and objects.
+/// The maximum nesting of arrays and objects.
 pub(crate) const DEPTH: u8 = 64;
 
-// What is expected of text, apart from being JSON.
-/// Says what `DEPTH` is.
+// Requirements on the text besides being JSON.
+/// States `DEPTH` in words.
 pub(crate) const NESTING: &str = "at most 64 levels of nesting";
 const MEMBERS: &str = "each member of an object once";
 const INTEGERS: &str = "an integer of at most 64 bits";
 const LENGTH: &str = "less than 4 GiB";
 const ESCAPES: &str = "a valid escape";
 
-/// Members that the specification does not define: preserved, and never acted upon.
+/// Members that the specification does not define. They are preserved and otherwise ignored.
 pub type Unknown = BTreeMap<String, Json>;
 
 /// A JSON value in canonical form.
@@ -37,21 +38,21 @@ pub type Unknown = BTreeMap<String, Json>;
 pub struct Json(String);
 
 impl Json {
-    /// Reads any JSON text that has a canonical form.
+    /// Parses JSON text and converts it to canonical form.
     ///
     /// # Errors
-    /// [`ErrorKind::Malformed`] for text that is no JSON or has no canonical form (floats, duplicate members).
+    /// [`ErrorKind::Malformed`] if the text is not JSON or has no canonical form (floats, duplicate members).
     pub fn parse(text: &str) -> Result<Self, ErrorKind> {
         canonicalize(text).map(Self)
     }
 
-    /// The value as valid JSON text.
+    /// Returns the value as valid JSON text.
     #[must_use]
     pub fn to_text(&self) -> String {
         printable(&self.0).into_owned()
     }
 
-    /// The canonical form. Control characters stand raw in it.
+    /// Returns the canonical form, in which control characters are not escaped.
     #[must_use]
     pub fn canonical(&self) -> &str {
         &self.0
@@ -68,7 +69,7 @@ impl fmt::Debug for Json {
     }
 }
 
-/// The canonical form of one whole JSON document, with nothing before it and nothing after it but whitespace.
+/// Returns the canonical form of a JSON document. Only whitespace may surround the document.
 pub(crate) fn canonicalize(text: &str) -> Result<String, ErrorKind> {
     let mut out = String::with_capacity(text.len());
     let mut document = serde_json::Deserializer::from_str(text);
@@ -77,7 +78,7 @@ pub(crate) fn canonicalize(text: &str) -> Result<String, ErrorKind> {
     Ok(out)
 }
 
-/// How the tokenizer's messages begin, and what it expected.
+/// The beginnings of the tokenizer's messages, each with the description of what the tokenizer expected.
 const MESSAGES: [(&str, &str); 16] = [
     (NESTING, NESTING),
     (MEMBERS, MEMBERS),
@@ -97,11 +98,11 @@ const MESSAGES: [(&str, &str); 16] = [
     ("invalid escape", ESCAPES),
 ];
 
-/// The error about text that the tokenizer does not read, or that has no canonical form.
+/// Returns the error for text that the tokenizer refuses or that has no canonical form.
 #[cold]
 fn not_canonical(text: &str, error: &serde_json::Error) -> ErrorKind {
     let line = error.line();
-    // An empty text ends in column 0.
+    // serde_json reports column 0 for an empty text.
     let column = error.column().max(1);
     let message = error.to_string();
     let expected = MESSAGES.iter().find(|(begin, _)| message.starts_with(begin)).map(|(_, expected)| *expected);
@@ -252,7 +253,7 @@ impl<'de> Visitor<'de> for MemberName<'_> {
     }
 }
 
-/// A member in a text, in bytes: 12 for each, however many there are.
+/// The position of a member in a text, in bytes. It takes 12 bytes, because an object may have millions of members.
 struct Member {
     start: u32,
     name: u32,
@@ -264,13 +265,13 @@ impl Member {
         text.get(self.start as usize..self.end as usize).unwrap_or_default()
     }
 
-    /// Its name, still escaped, after the quote.
+    /// Returns the name without quotes, still escaped.
     fn name<'t>(&self, text: &'t str) -> &'t str {
         text.get(self.start as usize + 1..).and_then(|rest| rest.get(..self.name as usize)).unwrap_or_default()
     }
 }
 
-/// The members that start at `starts`, in canonical order and joined by commas.
+/// Returns the members that start at `starts`, in canonical order and joined by commas.
 fn sort_members(text: &str, starts: &[u32]) -> Result<String, &'static str> {
     let end = u32::try_from(text.len()).map_err(|_| LENGTH)?;
     let ends = starts.iter().skip(1).map(|start| start.saturating_sub(1)).chain([end]);
@@ -297,18 +298,18 @@ fn sort_members(text: &str, starts: &[u32]) -> Result<String, &'static str> {
     Ok(sorted)
 }
 
-/// The name that starts with its quote at `start`, still escaped, without quotes.
+/// Returns the member name whose opening quote is at `start`, without quotes and still escaped.
 fn name_at(text: &str, start: usize) -> &str {
     let rest = text.get(start + 1..).unwrap_or_default();
     rest.get(..string_length(rest.as_bytes())).unwrap_or_default()
 }
 
-/// Orders two escaped names as if they were not: by code point, which in UTF-8 is by byte.
+/// Compares two escaped names by their unescaped code points. In UTF-8, the byte order is the code point order.
 fn compare_names(one: &str, other: &str) -> Ordering {
     if has_escapes(one) || has_escapes(other) { unescape(one).cmp(&unescape(other)) } else { one.cmp(other) }
 }
 
-/// A canonical string: only `"` and `\` are escaped.
+/// Returns a canonical string, in which only `"` and `\` are escaped.
 pub(crate) fn string(value: &str) -> String {
     let mut out = String::with_capacity(value.len() + 2);
     push_string(&mut out, value);
@@ -330,13 +331,13 @@ pub(crate) fn push_string(out: &mut String, value: &str) {
     out.push('"');
 }
 
-/// A canonical array of values that are canonical already.
+/// Returns a canonical array of canonical values.
 pub(crate) fn array(elements: impl IntoIterator<Item = String>) -> String {
     let elements: Vec<String> = elements.into_iter().collect();
     format!("[{}]", elements.join(","))
 }
 
-/// A canonical object of values that are canonical already. Of two members of one name the first counts.
+/// Returns a canonical object of canonical values. `members` take precedence over `unknown` members of the same name.
 pub(crate) fn object<'m>(members: impl IntoIterator<Item = (&'m str, String)>, unknown: &'m Unknown) -> String {
     let mut sorted: BTreeMap<&str, Cow<'_, str>> =
         unknown.iter().map(|(name, value)| (name.as_str(), Cow::Borrowed(value.canonical()))).collect();
@@ -355,7 +356,7 @@ pub(crate) fn object<'m>(members: impl IntoIterator<Item = (&'m str, String)>, u
     out
 }
 
-/// Canonical text as valid JSON: its raw control characters, which stand in strings only, escaped.
+/// Returns canonical text as valid JSON, with control characters escaped. They occur only in strings.
 pub(crate) fn printable(canonical: &str) -> Cow<'_, str> {
     if !canonical.bytes().any(|byte| byte < 0x20) {
         return Cow::Borrowed(canonical);

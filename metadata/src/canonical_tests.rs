@@ -1,4 +1,4 @@
-//! Canonical text, and what has none.
+//! Tests of canonical JSON.
 
 use super::*;
 
@@ -70,13 +70,13 @@ fn f_cj_5_duplicate_members_are_refused() {
 
 #[test]
 fn escaped_names_sort_by_what_they_mean() {
-    // `\` (0x5c) sorts before `a` and after `A`, and `"` (0x22) before both, however they are written.
+    // `\` (0x5c) sorts before `a` and after `A`, and `"` (0x22) before both, even if they are escaped.
     assert_eq!(canonical(r#"{"a":1,"\\":2,"A":3,"\"":4}"#).unwrap(), r#"{"\"":4,"A":3,"\\":2,"a":1}"#);
 }
 
 #[test]
-fn names_sort_without_what_stands_around_them() {
-    // What sorts before the quote that ends a name is part of the name, and one may be empty.
+fn names_sort_without_their_quotes() {
+    // `!` sorts before the closing quote, which is not part of the name. A name may be empty.
     assert_eq!(canonical(r#"{"a!":1,"a":2}"#).unwrap(), r#"{"a":2,"a!":1}"#);
     assert_eq!(canonical(r#"{"":1,"a":2}"#).unwrap(), r#"{"":1,"a":2}"#);
 }
@@ -145,7 +145,7 @@ fn an_error_says_where_the_text_is_wrong_and_what_was_expected() {
 }
 
 #[test]
-fn what_is_canonical_stays_and_prints_as_json() {
+fn canonical_text_is_unchanged_and_prints_as_json() {
     let text = canonical(r#"{"pem":"a\nb","x":[1,"é"]}"#).unwrap();
     let json = printable(&text);
     assert_eq!(json, r#"{"pem":"a\u000ab","x":[1,"é"]}"#);

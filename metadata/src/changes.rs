@@ -1,7 +1,7 @@
-//! What changes between two texts that signatures cover (spec 4.1): every value that is not as it was, by where it stands.
+//! The differences between two signed texts (spec 4.1): every value that changed, with its location.
 //!
-//! Nothing in here knows a member of the formats, so that none can be forgotten. The texts are walked side by side where
-//! they stand, and what is the same in both is passed over as bytes.
+//! This module knows no member of the formats, so it cannot forget one. It walks both texts in parallel without
+//! building a tree, and skips equal values by comparing their bytes.
 
 use alloc::borrow::Cow;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -12,19 +12,21 @@ use core::fmt;
 use crate::ErrorKind;
 use crate::reader::Reader;
 
-/// Where a value stands: the members on the way to it. An element of an array is called by its text or, if it is an object,
-/// by its member `name`; a second one of that name has `#2` added, and any other its number.
+/// The location of a value: the names of the members that lead to it.
+///
+/// An array element that is a string is named by its text, and an object by its member `name`. A second element of the
+/// same name gets the suffix `#2`. All other elements are named by their index.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pointer(Vec<String>);
 
 impl Pointer {
-    /// The members on the way.
+    /// Returns the names of the members that lead to the value.
     #[must_use]
     pub fn segments(&self) -> Vec<&str> {
         self.0.iter().map(String::as_str).collect()
     }
 
-    /// The first `length` members of it.
+    /// Returns the pointer made of the first `length` segments.
     #[must_use]
     pub fn start(&self, length: usize) -> Self {
         Self(self.0.iter().take(length).cloned().collect())
@@ -44,54 +46,55 @@ impl<S: Into<String>> FromIterator<S> for Pointer {
 }
 
 impl fmt::Display for Pointer {
-    /// As RFC 6901 writes it.
+    /// Writes the pointer in the syntax of RFC 6901.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|segment| write!(f, "/{}", segment.replace('~', "~0").replace('/', "~1")))
     }
 }
 
-/// One value that is not as it was. Objects and arrays are told value by value; an empty one is a value.
+/// A changed value. Objects and arrays are reported value by value, except that an empty one counts as a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change<'t> {
-    /// Where it stands.
+    /// The location of the value.
     pub pointer: Pointer,
-    /// What changes.
+    /// The kind of change.
     pub kind: ChangeKind<'t>,
 }
 
-/// What changes at one place.
+/// The kind of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChangeKind<'t> {
-    /// The value, in canonical text; one that comes or goes stands on one side only.
+    /// A value was added, removed or replaced. The texts are canonical.
     Value {
-        /// What it was.
+        /// The old value, or `None` if the value was added.
         before: Option<&'t str>,
-        /// What it becomes.
+        /// The new value, or `None` if the value was removed.
         after: Option<&'t str>,
     },
-    /// The order of an array, whose elements are told by themselves. New elements at its end are no other order.
+    /// The elements of an array were reordered. Changed elements are reported separately, and adding elements at the
+    /// end does not change the order.
     Order,
 }
 
-/// What changes from `before` to `after`, both canonical. Members of the outermost object whose name `is_passed_over` are not
-/// looked at.
+/// Returns the changes from `before` to `after`, both canonical. Members of the outermost object are skipped if
+/// `is_skipped` returns true for their name.
 ///
 /// # Errors
 /// [`ErrorKind::Malformed`] for text that is not canonical.
 pub fn changes<'t>(
     before: Option<&'t str>,
     after: &'t str,
-    is_passed_over: &dyn Fn(&str) -> bool,
+    is_skipped: &dyn Fn(&str) -> bool,
 ) -> Result<Vec<Change<'t>>, ErrorKind> {
-    let mut walk = Walk { changes: Vec::new(), is_passed_over };
+    let mut walk = Walk { changes: Vec::new(), is_skipped };
     walk.values(&Pointer::default(), before, Some(after))?;
     Ok(walk.changes)
 }
 
-/// The members of an object in canonical text, each with the text of its value.
+/// Returns the members of an object in canonical text, each with the text of its value.
 ///
 /// # Errors
-/// [`ErrorKind::Malformed`] for text that is no canonical object.
+/// [`ErrorKind::Malformed`] if the text is not a canonical object.
 pub fn members(object: &str) -> Result<BTreeMap<Cow<'_, str>, &str>, ErrorKind> {
     let mut members = BTreeMap::new();
     Reader::new(object).members(|_, name, value| {
@@ -101,10 +104,10 @@ pub fn members(object: &str) -> Result<BTreeMap<Cow<'_, str>, &str>, ErrorKind> 
     Ok(members)
 }
 
-/// The texts of the elements of an array in canonical text.
+/// Returns the texts of the elements of an array in canonical text.
 ///
 /// # Errors
-/// [`ErrorKind::Malformed`] for text that is no canonical array.
+/// [`ErrorKind::Malformed`] if the text is not a canonical array.
 pub fn elements(array: &str) -> Result<Vec<&str>, ErrorKind> {
     let mut texts = Vec::new();
     Reader::new(array).array(|value| {
@@ -114,16 +117,16 @@ pub fn elements(array: &str) -> Result<Vec<&str>, ErrorKind> {
     Ok(texts)
 }
 
-/// What a string in canonical text says; none where it is no string.
+/// Returns the unescaped content of a string in canonical text, or `None` if the text is not a string.
 #[must_use]
 pub fn string(value: &str) -> Option<Cow<'_, str>> {
     Reader::new(value).string().ok()
 }
 
-/// The value of a member of an object in canonical text.
+/// Returns the value of a member of an object in canonical text.
 ///
 /// # Errors
-/// [`ErrorKind::Malformed`] for text that is no canonical object.
+/// [`ErrorKind::Malformed`] if the text is not a canonical object.
 pub fn member<'t>(object: &'t str, name: &str) -> Result<Option<&'t str>, ErrorKind> {
     let mut found = None;
     Reader::new(object).members(|_, member, value| {
@@ -138,7 +141,7 @@ pub fn member<'t>(object: &'t str, name: &str) -> Result<Option<&'t str>, ErrorK
 
 struct Walk<'t, 'f> {
     changes: Vec<Change<'t>>,
-    is_passed_over: &'f dyn Fn(&str) -> bool,
+    is_skipped: &'f dyn Fn(&str) -> bool,
 }
 
 impl<'t> Walk<'t, '_> {
@@ -149,7 +152,7 @@ impl<'t> Walk<'t, '_> {
         let kind = |text: Option<&str>| text.and_then(|text| text.bytes().next());
         let is_empty = |text: Option<&str>| matches!(text, None | Some("{}" | "[]"));
         match (kind(before), kind(after)) {
-            // An empty one that comes or goes is a value of its own.
+            // An added or removed empty object or array is a value.
             (None, _) | (_, None) if is_empty(before) && is_empty(after) => self.value(at, before, after),
             (Some(b'{') | None, Some(b'{') | None) => self.objects(at, before, after)?,
             (Some(b'[') | None, Some(b'[') | None) => self.arrays(at, before, after)?,
@@ -162,16 +165,17 @@ impl<'t> Walk<'t, '_> {
         self.changes.push(Change { pointer: at.clone(), kind: ChangeKind::Value { before, after } });
     }
 
-    /// Both have their members in order.
+    /// Compares two objects. The members of both are sorted.
     fn objects(&mut self, at: &Pointer, before: Option<&'t str>, after: Option<&'t str>) -> Result<(), ErrorKind> {
-        let (mut old, mut new) = (Members::of(before)?, Members::of(after)?);
+        let mut old = Members::of(before)?;
+        let mut new = Members::of(after)?;
         let is_outermost = at.0.is_empty();
         loop {
             let (name, before, after) = match (old.name.take(), new.name.take()) {
                 (None, None) => return Ok(()),
                 (Some(one), Some(other)) if one == other => {
                     let after = new.value()?;
-                    let is_same = old.pass_same(after)?;
+                    let is_same = old.skip_same(after)?;
                     let before = if is_same { after } else { old.value()? };
                     (one, Some(before), Some(after))
                 }
@@ -185,16 +189,18 @@ impl<'t> Walk<'t, '_> {
                 }
                 (Some(one), None) => (one, Some(old.value()?), None),
             };
-            if before != after && !(is_outermost && (self.is_passed_over)(&name)) {
+            if before != after && !(is_outermost && (self.is_skipped)(&name)) {
                 self.values(&at.with(name), before, after)?;
             }
         }
     }
 
     fn arrays(&mut self, at: &Pointer, before: Option<&'t str>, after: Option<&'t str>) -> Result<(), ErrorKind> {
-        let (old, new) = (named_elements(before)?, named_elements(after)?);
+        let old = named_elements(before)?;
+        let new = named_elements(after)?;
         let by_name = |all: &[(String, &'t str)]| all.iter().cloned().collect::<BTreeMap<String, &'t str>>();
-        let (old_by_name, new_by_name) = (by_name(&old), by_name(&new));
+        let old_by_name = by_name(&old);
+        let new_by_name = by_name(&new);
         for (name, text) in old.iter().filter(|(name, _)| !new_by_name.contains_key(name)) {
             self.values(&at.with(name.as_str()), Some(text), None)?;
         }
@@ -211,10 +217,10 @@ impl<'t> Walk<'t, '_> {
     }
 }
 
-/// The members of an object, one by one; of none where there is no object.
+/// Iterates over the members of an object. Without an object there are no members.
 struct Members<'t> {
     reader: Option<Reader<'t>>,
-    /// Of the member whose value comes next.
+    /// The name of the member whose value comes next.
     name: Option<Cow<'t, str>>,
 }
 
@@ -228,23 +234,23 @@ impl<'t> Members<'t> {
         Ok(members)
     }
 
-    fn next(&mut self, begun: bool) -> Result<(), ErrorKind> {
+    fn next(&mut self, has_previous: bool) -> Result<(), ErrorKind> {
         if let Some(reader) = &mut self.reader {
-            self.name = if reader.goes_on(b'}', begun)? { Some(reader.name()?) } else { None };
+            self.name = if reader.has_next(b'}', has_previous)? { Some(reader.name()?) } else { None };
         }
         Ok(())
     }
 
-    /// The value that comes next; then the member after it.
+    /// Returns the next value and moves to the member after it.
     fn value(&mut self) -> Result<&'t str, ErrorKind> {
         let text = self.reader.as_mut().map_or(Ok(""), Reader::skip)?;
         self.next(true)?;
         Ok(text)
     }
 
-    /// Passes over the value that comes next if it is this one.
-    fn pass_same(&mut self, value: &str) -> Result<bool, ErrorKind> {
-        let is_same = self.reader.as_mut().is_some_and(|reader| reader.pass_same(value));
+    /// Skips the next value if it equals `value`, and returns whether it does.
+    fn skip_same(&mut self, value: &str) -> Result<bool, ErrorKind> {
+        let is_same = self.reader.as_mut().is_some_and(|reader| reader.skip_same(value));
         if is_same {
             self.next(true)?;
         }
@@ -252,7 +258,7 @@ impl<'t> Members<'t> {
     }
 }
 
-/// The elements of an array, each with what it is called.
+/// Returns the elements of an array, each with a unique name.
 fn named_elements(array: Option<&str>) -> Result<Vec<(String, &str)>, ErrorKind> {
     let texts = array.map_or(Ok(Vec::new()), elements)?;
     let mut taken: BTreeSet<String> = BTreeSet::new();
@@ -290,28 +296,28 @@ mod tests {
     use crate::canonical::canonicalize;
 
     /// Each change as `/pointer before>after`.
-    fn told(before: &str, after: &str) -> Vec<String> {
+    fn described(before: &str, after: &str) -> Vec<String> {
         let before = (!before.is_empty()).then(|| canonicalize(before).unwrap());
         let after = canonicalize(after).unwrap();
-        let found = changes(before.as_deref(), &after, &|name| name == "passed over").unwrap();
-        let told = found.iter().map(|change| match change.kind {
+        let found = changes(before.as_deref(), &after, &|name| name == "skipped").unwrap();
+        let lines = found.iter().map(|change| match change.kind {
             ChangeKind::Order => format!("{} order", change.pointer),
             ChangeKind::Value { before, after } => {
                 format!("{} {}>{}", change.pointer, before.unwrap_or_default(), after.unwrap_or_default())
             }
         });
-        told.collect()
+        lines.collect()
     }
 
     #[test]
     fn what_is_the_same_is_no_change() {
         for text in ["{}", "[]", "1", r#"{"a":{"b":[1,{"name":"x"},"y","y"]},"c":null}"#] {
-            assert!(told(text, text).is_empty());
+            assert!(described(text, text).is_empty());
         }
     }
 
     #[test]
-    fn every_value_is_told_where_it_stands() {
+    fn every_change_is_reported_with_its_location() {
         let cases: [(&str, &str, &[&str]); 16] = [
             ("", "{}", &[" >{}"]),
             ("", r#"{"a":{"b":1,"c":[]}}"#, &["/a/b >1", "/a/c >[]"]),
@@ -323,7 +329,7 @@ mod tests {
             (r#"{"a":1}"#, r#"{"a":10}"#, &["/a 1>10"]),
             (r#"{"a":10}"#, r#"{"a":1}"#, &["/a 10>1"]),
             (r#"{"a/b":{"~":1}}"#, r#"{"a/b":{"~":2}}"#, &["/a~1b/~0 1>2"]),
-            (r#"{"passed over":1,"a":{"passed over":1}}"#, r#"{"a":{"passed over":2}}"#, &["/a/passed over 1>2"]),
+            (r#"{"skipped":1,"a":{"skipped":1}}"#, r#"{"a":{"skipped":2}}"#, &["/a/skipped 1>2"]),
             (r#"["a","b","c"]"#, r#"["a","c","d"]"#, &[r#"/b "b">"#, r#"/d >"d""#]),
             (r#"["a","b"]"#, r#"["b","a"]"#, &[" order"]),
             (r#"["a","b"]"#, r#"["x","a","b"]"#, &[r#"/x >"x""#, " order"]),
@@ -331,7 +337,7 @@ mod tests {
             (r#"[{"name":"a","t":1},{"name":"b"}]"#, r#"[{"name":"b"},{"name":"a","t":2}]"#, &["/a/t 1>2", " order"]),
         ];
         for (before, after, expected) in cases {
-            assert_eq!(told(before, after), expected, "{before} {after}");
+            assert_eq!(described(before, after), expected, "{before} {after}");
         }
     }
 
@@ -348,12 +354,12 @@ mod tests {
             (r#"[[1],[2]]"#, r#"[[2],[1]]"#),
             (r#"[1,2]"#, r#"[2,1]"#),
         ] {
-            assert!(!told(before, after).is_empty(), "{before} {after}");
-            assert!(!told(after, before).is_empty(), "{after} {before}");
+            assert!(!described(before, after).is_empty(), "{before} {after}");
+            assert!(!described(after, before).is_empty(), "{after} {before}");
         }
     }
 
-    /// Small texts of many shapes: two that differ have a change, and the changes are the same from both sides.
+    /// Compares many small texts. Different texts have changes in both directions, and equal texts have none.
     #[test]
     fn no_difference_goes_unnoticed() {
         let leaves = ["1", "\"a\"", "\"a\\\"b\"", "{}", "[]", "{\"name\":\"a\"}"];
@@ -368,7 +374,8 @@ mod tests {
         }
         for one in &texts {
             for other in &texts {
-                let (there, back) = (told(one, other), told(other, one));
+                let there = described(one, other);
+                let back = described(other, one);
                 assert_eq!(there.is_empty(), one == other, "{one} {other}");
                 assert_eq!(there.is_empty(), back.is_empty(), "{one} {other}");
             }

@@ -1,6 +1,6 @@
 //! The envelope of every metadata file (spec 4.2.1): `signed`, and the signatures over its canonical form.
 //!
-//! Trust is a type: an [`Envelope`] is not yet trusted, and what it says is not even read; `verify` makes it a
+//! Trust is a type: an [`Envelope`] is not trusted, and its content has not been parsed. `verify` turns it into a
 //! [`Verified`].
 
 use alloc::collections::BTreeSet;
@@ -15,26 +15,29 @@ use crate::canonical;
 use crate::reader::Reader;
 use crate::{Error, ErrorKind, KeyId, KeyRing, Limit, Limits, Location, Role, RoleName, Unknown, Verified};
 
-/// One signature. Whether it is valid, a [`KeyRing`] tells.
+/// A signature. A [`KeyRing`] decides whether it is valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signature {
-    /// The key that is said to have signed.
+    /// The ID of the key that claims to have signed.
     pub keyid: KeyId,
-    /// The signature's bytes; empty where the text was not hexadecimal, which is a signature that is never valid.
+    /// The bytes of the signature. They are empty if the text was not hexadecimal, and then the signature is never
+    /// valid.
     pub sig: Vec<u8>,
     /// Other members, preserved.
     pub unknown: Unknown,
 }
 
 impl Signature {
-    /// A signature by the key that `keyid` names.
+    /// Creates a signature by the key with the ID `keyid`.
     #[must_use]
     pub fn new(keyid: KeyId, sig: Vec<u8>) -> Self {
         Self { keyid, sig, unknown: Unknown::new() }
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {
-        let (mut keyid, mut sig, mut unknown) = (None, None, Unknown::new());
+        let mut keyid = None;
+        let mut sig = None;
+        let mut unknown = Unknown::new();
         reader.object(|name, value| {
             match name {
                 "keyid" => keyid = Some(KeyId::new(value.string()?)),
@@ -55,7 +58,7 @@ impl Signature {
     }
 }
 
-/// The bytes of a file as they were received; clones share them.
+/// The bytes of a file as they were received. Clones share them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Received(Arc<String>);
 
@@ -73,15 +76,15 @@ impl fmt::Debug for Received {
     }
 }
 
-/// A metadata file of which only the envelope was read: nothing in `signed` can be used yet.
+/// A metadata file whose envelope was parsed and whose `signed` member was not.
 #[derive(Clone)]
 pub struct Envelope<R> {
     received: Received,
-    /// The canonical form of the file; what was received, wherever that is canonical already.
+    /// The canonical form of the file. It is the received text itself if that is canonical.
     canonical: Arc<String>,
-    /// Whether it is known to be canonical. Most files are, and that is seen when `signed` is read.
+    /// Whether the text is known to be canonical. Reading `signed` checks this for files that were read as received.
     is_canonical: bool,
-    /// Where `signed` stands in it.
+    /// The range of `signed` in the canonical form.
     signed: Range<usize>,
     signatures: Vec<Signature>,
     unknown: Unknown,
@@ -89,7 +92,7 @@ pub struct Envelope<R> {
 }
 
 impl<R> Envelope<R> {
-    /// Reads the envelope of a file, with at most so many signatures.
+    /// Reads the envelope of a file with at most `most_signatures` signatures.
     pub(crate) fn read(received: Vec<u8>, most_signatures: u32) -> Result<Self, ErrorKind> {
         let received = Arc::new(String::from_utf8(received).map_err(|error| not_utf8(&error))?);
         match Self::read_published(&received, most_signatures)? {
@@ -98,9 +101,10 @@ impl<R> Envelope<R> {
         }
     }
 
-    /// Reads a file as most are published: canonical but for control characters, `signed` at its end.
+    /// Reads a file in the form in which most are published: canonical except for control characters, with `signed`
+    /// last. Returns `None` if the file has another form.
     fn read_published(received: &Arc<String>, most_signatures: u32) -> Result<Option<Self>, ErrorKind> {
-        // Control characters are raw in canonical text and escaped in JSON.
+        // Canonical text does not escape control characters, and JSON must.
         let has_controls = |part: &[u8]| part.iter().fold(false, |any, byte| any | (*byte < 0x20));
         if !received.starts_with(BEFORE)
             || !received.ends_with('}')
@@ -121,11 +125,13 @@ impl<R> Envelope<R> {
         Ok(Some(envelope))
     }
 
-    /// Reads any file, from a canonical copy.
+    /// Reads a file in any form, from a canonical copy.
     fn read_any(received: Arc<String>, most_signatures: u32) -> Result<Self, ErrorKind> {
-        let canonical = canonical::canonicalize(&received)?;
-        let canonical = if canonical == *received { Arc::clone(&received) } else { Arc::new(canonical) };
-        let (mut signatures, mut signed, mut unknown) = (None, None, Unknown::new());
+        let converted = canonical::canonicalize(&received)?;
+        let canonical = if converted == *received { Arc::clone(&received) } else { Arc::new(converted) };
+        let mut signatures = None;
+        let mut signed = None;
+        let mut unknown = Unknown::new();
         let mut reader = Reader::new(&canonical);
         reader.object(|name, value| {
             match name {
@@ -142,20 +148,27 @@ impl<R> Envelope<R> {
         reader.end()?;
         let signed = signed.ok_or_else(|| ErrorKind::missing("signed"))?;
         let signatures = signatures.ok_or_else(|| ErrorKind::missing("signatures"))?;
-        let (received, role) = (Received(received), PhantomData);
-        Ok(Self { received, canonical, is_canonical: true, signed, signatures, unknown, role })
+        Ok(Self {
+            received: Received(received),
+            canonical,
+            is_canonical: true,
+            signed,
+            signatures,
+            unknown,
+            role: PhantomData,
+        })
     }
 
-    /// The same file read from a canonical copy; none where it was read so, or where that changes nothing.
+    /// Reads the same file from a canonical copy. Returns `None` if that was done before or does not change `signed`.
     pub(crate) fn into_canonical(self) -> Result<Option<Self>, ErrorKind> {
         if self.is_canonical {
             return Ok(None);
         }
         let other = Self::read_any(Arc::clone(&self.received.0), self.signatures_limit())?;
-        Ok(Some(other).filter(|other| other.signed() != self.signed()))
+        Ok(if other.signed() == self.signed() { None } else { Some(other) })
     }
 
-    /// However the file is read, it has no more signatures than were allowed.
+    /// Returns the number of signatures as a limit for reading the same file again.
     fn signatures_limit(&self) -> u32 {
         u32::try_from(self.signatures.len()).unwrap_or(u32::MAX)
     }
@@ -164,20 +177,20 @@ impl<R> Envelope<R> {
         &self.received
     }
 
-    /// The signatures as received, each key id once.
+    /// Returns the signatures as received. Each key ID occurs once.
     #[must_use]
     pub fn signatures(&self) -> &[Signature] {
         &self.signatures
     }
 
-    /// The canonical text that signatures cover.
+    /// Returns the canonical text that the signatures cover.
     #[must_use]
     #[expect(clippy::expect_used, reason = "the range was found in this text, which never changes")]
     pub fn signed(&self) -> &str {
         self.canonical.get(self.signed.clone()).expect("a range of the text")
     }
 
-    /// The file with one more signature, which replaces one of the same key id.
+    /// Returns the file with `signature` added. It replaces a signature with the same key ID.
     #[must_use]
     pub fn with_signature(&self, signature: Signature) -> Vec<u8> {
         let mut signatures = self.signatures.clone();
@@ -188,18 +201,18 @@ impl<R> Envelope<R> {
 }
 
 impl<R: Role> Envelope<R> {
-    /// Reads the envelope of a file of the role `role`, with no more signatures than [`Limits::default`] allows.
+    /// Reads the envelope of a file of `role`, with as many signatures as [`Limits::default`] allows.
     ///
     /// # Errors
-    /// [`ErrorKind::Malformed`], [`ErrorKind::DuplicateSignature`] and [`ErrorKind::LimitReached`], about `role`.
+    /// [`ErrorKind::Malformed`], [`ErrorKind::DuplicateSignature`] or [`ErrorKind::LimitReached`].
     pub fn parse(role: &RoleName, received: Vec<u8>) -> Result<Self, Error> {
         let envelope = Self::read(received, Limits::default().signatures);
-        envelope.and_then(Self::settled).map_err(|kind| kind.of(role))
+        envelope.and_then(Self::ensure_canonical).map_err(|kind| kind.of(role))
     }
 
-    /// The same file, once `signed` is known to be canonical. A file that is shown or signed is not always verified before,
-    /// which would find that out.
-    pub(crate) fn settled(self) -> Result<Self, ErrorKind> {
+    /// Ensures that `signed` is canonical. Verification checks this too, but a file may be shown or signed without
+    /// being verified first.
+    pub(crate) fn ensure_canonical(self) -> Result<Self, ErrorKind> {
         let mut reader = Reader::nested_at(&self.canonical, self.signed.start, 1);
         if self.is_canonical || (reader.skip().is_ok() && reader.position() == self.signed.end) {
             return Ok(Self { is_canonical: true, ..self });
@@ -208,24 +221,25 @@ impl<R: Role> Envelope<R> {
         Self::read_any(self.received.0, most_signatures)
     }
 
-    /// Verifies the file against what its delegator says about `role` — and a root also against itself (5.3.4).
+    /// Verifies the file against `ring`, the keys and the threshold that the delegator lists for `role`. A root must
+    /// also satisfy its own keys (5.3.4).
     ///
     /// # Errors
-    /// [`ErrorKind::ThresholdNotMet`] about `role`; then [`ErrorKind::Malformed`], [`ErrorKind::WrongType`] and
-    /// [`ErrorKind::UnsupportedSpecVersion`] about what was signed.
+    /// [`ErrorKind::ThresholdNotMet`] if too few keys have signed. Otherwise [`ErrorKind::Malformed`],
+    /// [`ErrorKind::WrongType`] or [`ErrorKind::UnsupportedSpecVersion`] if the signed content is invalid.
     pub fn verify(self, role: &RoleName, ring: &KeyRing) -> Result<Verified<R>, Error> {
         Verified::of(self, ring).map_err(|kind| kind.of(role))
     }
 
-    /// What the file says, though nobody has vouched for it: for showing to a person who is to sign it.
+    /// Returns the content without verifying any signature, for showing it to a person before they sign it.
     ///
     /// # Errors
-    /// [`ErrorKind::Malformed`], [`ErrorKind::WrongType`] and [`ErrorKind::UnsupportedSpecVersion`], about `role`.
+    /// [`ErrorKind::Malformed`], [`ErrorKind::WrongType`] or [`ErrorKind::UnsupportedSpecVersion`].
     pub fn unverified(&self, role: &RoleName) -> Result<R, Error> {
         self.content().map_err(|kind| kind.of(role))
     }
 
-    /// What `signed` says.
+    /// Parses `signed`.
     pub(crate) fn content(&self) -> Result<R, ErrorKind> {
         let mut reader = Reader::nested_at(&self.canonical, self.signed.start, 1);
         let content = R::read(&mut reader, &self.canonical).map_err(|kind| kind.within("signed"))?;
@@ -245,9 +259,9 @@ fn not_utf8(error: &FromUtf8Error) -> ErrorKind {
     ErrorKind::expected("UTF-8 text").but_found(found).at(Location::of_offset(bytes, offset))
 }
 
-/// The file as it is published: valid JSON without whitespace, `signed` in canonical form.
+/// Returns the file in the form that is published: valid JSON without whitespace, with `signed` in canonical form.
 ///
-/// `signed` must be canonical, as [`Role::write`] makes it.
+/// `signed` must be canonical, as [`Role::write`] returns it.
 #[must_use]
 pub fn assemble(signed: &str, signatures: &[Signature]) -> Vec<u8> {
     write(signed, signatures, &Unknown::new())
@@ -259,11 +273,13 @@ fn write(signed: &str, signatures: &[Signature], unknown: &Unknown) -> Vec<u8> {
     canonical::printable(&file).into_owned().into_bytes()
 }
 
-/// What stands before the signatures of a published file, and between them and what is signed.
+/// The text before the signatures of a published file.
 const BEFORE: &str = "{\"signatures\":";
+/// The text between the signatures and the value of `signed`.
 const BETWEEN: &str = ",\"signed\":";
 
-/// The signatures at the head of a published file, and where `signed` starts; none where the file does not begin so.
+/// Returns the signatures at the beginning of a published file and the position of `signed`, or `None` if the file has
+/// another form.
 pub(crate) fn read_head(text: &str, most_signatures: u32) -> Result<Option<(Vec<Signature>, usize)>, ErrorKind> {
     if !text.starts_with(BEFORE) {
         return Ok(None);
@@ -271,7 +287,7 @@ pub(crate) fn read_head(text: &str, most_signatures: u32) -> Result<Option<(Vec<
     let mut reader = Reader::nested_at(text, BEFORE.len(), 1);
     let signatures = match read_signatures(&mut reader, most_signatures) {
         Ok(signatures) => signatures,
-        // The text is not canonical. `read_any` decides whether it is a metadata file all the same.
+        // The text is not canonical. It may still be a valid metadata file, which `read_any` decides.
         Err(ErrorKind::Malformed { .. }) => return Ok(None),
         Err(kind) => return Err(kind),
     };
@@ -287,7 +303,7 @@ fn read_signatures(reader: &mut Reader<'_>, most: u32) -> Result<Vec<Signature>,
             return Err(ErrorKind::LimitReached { limit: Limit::Signatures, value: most.into() });
         }
         let signature = Signature::read(value)?;
-        // 4.2.1: a key id at most once.
+        // 4.2.1: each key ID at most once.
         if !seen.insert(signature.keyid.clone()) {
             return Err(ErrorKind::DuplicateSignature(signature.keyid));
         }
@@ -305,7 +321,7 @@ mod tests {
     const FILE: &str = r#"{"signatures":[{"keyid":"k","sig":"00"}],"signed":{"_type":"timestamp","expires":"2030-01-01T00:00:00Z","meta":{"snapshot.json":{"version":1}},"spec_version":"1.0","version":7,"x":[-1,{"\"":"\\"}]},"z":"a b"}"#;
 
     fn read(text: &str) -> Result<Envelope<Timestamp>, ErrorKind> {
-        Envelope::read(text.as_bytes().to_vec(), 16).and_then(Envelope::settled)
+        Envelope::read(text.as_bytes().to_vec(), 16).and_then(Envelope::ensure_canonical)
     }
 
     #[test]
@@ -364,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn f_cj_what_is_not_utf_8_is_refused() {
+    fn f_cj_invalid_utf_8_is_refused() {
         for bad in [&b"\xff"[..], b"\xc0\xaf", b"\xed\xa0\x80"] {
             let (before, after) = FILE.split_at(FILE.find("timestamp").unwrap());
             let bytes = [before.as_bytes(), bad, after.as_bytes()].concat();

@@ -1,113 +1,113 @@
-//! Verdicts in the specification's terms: which role, and what is wrong with it.
+//! Errors in the specification's terms: the role, and what is wrong with its metadata.
 
 use alloc::string::{String, ToString as _};
 use core::fmt;
 
 use chrono::{DateTime, Utc};
 
-use crate::name::Printable;
 use crate::reader::string_length;
+use crate::text::Printable;
 use crate::time::format_time;
 use crate::{KeyId, Limit, RoleName, Threshold, Version};
 
-/// A verdict against one role's metadata.
+/// Why the metadata of a role is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {kind}", Quoted(role.as_str()))]
 pub struct Error {
-    /// The role whose file was judged.
+    /// The role whose file is refused.
     pub role: RoleName,
-    /// What is wrong with it.
+    /// What is wrong with the file.
     pub kind: ErrorKind,
 }
 
-/// What is wrong with a file, in the specification's terms.
+/// What is wrong with a metadata file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The file is needed and is not there.
-    #[error("the file is not there")]
+    /// A required file does not exist.
+    #[error("the file is missing")]
     Absent,
-    /// The same key id signs twice (4.2.1).
-    #[error("key id {} occurs more than once among the signatures", Quoted(.0.as_str()))]
+    /// Two signatures have the same key ID (4.2.1).
+    #[error("key id {} has more than one signature", Quoted(.0.as_str()))]
     DuplicateSignature(KeyId),
     /// The metadata has expired: a freeze attack, or a repository that is not maintained (5.3.10, 5.4.4, 5.5.6, 5.6.5).
     #[error("expired at {}; your clock says {}", format_time(expires), format_time(start_time))]
     Expired {
-        /// When it expired.
+        /// When the metadata expired.
         expires: DateTime<Utc>,
         /// The time at which the update started.
         start_time: DateTime<Utc>,
     },
-    /// A hash differs from the one that trusted metadata lists.
-    #[error("{algorithm} is {found}, listed is {expected}")]
+    /// A hash differs from the hash that trusted metadata lists.
+    #[error("{algorithm} is {found}, expected {expected}")]
     HashMismatch {
-        /// Name of the algorithm.
+        /// The name of the algorithm.
         algorithm: &'static str,
-        /// What trusted metadata lists, in hexadecimal.
+        /// The listed hash, in hexadecimal.
         expected: String,
-        /// What was received, in hexadecimal.
+        /// The hash of the received file, in hexadecimal.
         found: String,
     },
-    /// The length differs from the one that trusted metadata lists.
-    #[error("has {found} bytes, listed are {expected}")]
+    /// The length differs from the length that trusted metadata lists.
+    #[error("has {found} bytes, expected {expected}")]
     LengthMismatch {
-        /// What trusted metadata lists, in bytes.
+        /// The listed length, in bytes.
         expected: u64,
-        /// What was received, in bytes.
+        /// The length of the received file, in bytes.
         found: u64,
     },
-    /// A limit of ours was reached.
-    #[error("more than the limit `{limit}` of {value} allows")]
+    /// The metadata exceeds one of the [`Limits`](crate::Limits).
+    #[error("exceeds the limit `{limit}` of {value}")]
     LimitReached {
         /// The limit: a field of [`Limits`](crate::Limits).
         limit: Limit,
-        /// Its value.
+        /// The value of the limit.
         value: u64,
     },
-    /// The file is listed with more bytes than a limit of ours allows; nothing of it was asked for.
-    #[error("listed with {listed} bytes, more than the limit `{limit}` of {value} allows")]
+    /// The listed length of the file exceeds one of the [`Limits`](crate::Limits). The file was not requested.
+    #[error("the listed length of {listed} bytes exceeds the limit `{limit}` of {value}")]
     ListedTooLong {
         /// The length that trusted metadata lists, in bytes.
         listed: u64,
         /// The limit: a field of [`Limits`](crate::Limits).
         limit: Limit,
-        /// Its value.
+        /// The value of the limit.
         value: u64,
     },
-    /// A version that this file lists for another role went down (5.4.3.2, 5.5.5).
+    /// The file lists a lower version of another role than is already trusted (5.4.3.2, 5.5.5).
     #[error("rollback: lists version {found} of {}, but version {trusted} is already trusted", Quoted(listed.as_str()))]
     ListedRollback {
-        /// The role that is listed.
+        /// The listed role.
         listed: RoleName,
         /// The version already trusted.
         trusted: Version,
-        /// The lower version that is now listed.
+        /// The lower version in this file.
         found: Version,
     },
-    /// The bytes are not the metadata they should be.
+    /// The bytes are not valid metadata.
     #[error("malformed: {}expected {expected}{}", Before(at), Instead(found.as_deref()))]
     Malformed {
         /// Where the file is malformed.
         at: Location,
-        /// What should stand there, such as `an object`.
+        /// A description of the expected value, such as `an object`.
         expected: &'static str,
-        /// What stands there, where that is known: a description such as `an array`, or text of the file in backquotes, of
-        /// which at most 100 characters are kept.
+        /// The value that was found, if known: a description such as `an array`, or at most 100 characters of the file
+        /// in backquotes.
         found: Option<String>,
     },
-    /// No supported hash algorithm is listed, so that nothing can be verified.
+    /// No hash of a supported algorithm is listed, so the file cannot be verified.
     #[error("no supported hash is listed for {}", Quoted(.0))]
     NoSupportedHash(String),
-    /// The role is not in the delegator's delegations.
+    /// The delegator does not delegate to the role.
     #[error("not delegated by {}", Quoted(.0.as_str()))]
     NotDelegated(RoleName),
-    /// The snapshot does not list this role (5.5, 5.6).
+    /// The snapshot does not list the role (5.5, 5.6).
     #[error("not listed in the snapshot")]
     NotListed,
-    /// A role that was listed is no longer (5.5.5).
+    /// The snapshot no longer lists a role that an earlier snapshot listed (5.5.5).
     #[error("rollback: no longer lists {}", Quoted(listed.as_str()))]
     Removed {
-        /// The role that has gone.
+        /// The role that is no longer listed.
         listed: RoleName,
     },
     /// The version is lower than the trusted one (5.3.5, 5.4.3.1).
@@ -118,69 +118,69 @@ pub enum ErrorKind {
         /// The lower version that was received.
         found: Version,
     },
-    /// What was kept from earlier updates is damaged beyond use, so that a rollback could not be noticed.
+    /// The state of earlier updates is damaged, so the client could not detect a rollback.
     #[error("the stored copy and the record of trusted versions are both damaged")]
     StateLost,
-    /// A stored file was changed by somebody else while it was in use. What it said before was verified; nothing that it
-    /// says now is believed.
+    /// Another process changed a stored file while it was in use. The new content is not trusted.
     #[error("the stored copy was changed while it was in use")]
     StoredFileChanged,
-    /// Fewer keys than required have signed.
+    /// Fewer keys have signed than the threshold requires.
     #[error("signed by {valid} of the {threshold} keys required")]
     ThresholdNotMet {
-        /// Distinct authorised keys with a valid signature.
+        /// The number of distinct authorised keys with a valid signature.
         valid: u32,
-        /// How many are required.
+        /// The number of required keys.
         threshold: Threshold,
     },
-    /// A key does not stand under its own id, and strictness about that was asked for (4.3).
-    #[error("the key {expected} stands under the id {}", Quoted(found.as_str()))]
+    /// A key is listed under an ID other than its hash (4.3), and
+    /// [`Limits::strict_key_ids`](crate::Limits::strict_key_ids) is on.
+    #[error("key id {} is not the hash of its key, expected {expected}", Quoted(found.as_str()))]
     WrongKeyId {
-        /// The id that the specification gives to the key.
+        /// The ID that the specification computes for the key.
         expected: KeyId,
-        /// The id it stands under.
+        /// The ID under which the key is listed.
         found: KeyId,
     },
-    /// Another major version of the specification (4.3).
+    /// The metadata was written for another major version of the specification (4.3).
     #[error("specification version `{}` is not supported", Quoted(.0))]
     UnsupportedSpecVersion(String),
     /// The member `_type` names another kind of role (4.2.1).
     #[error("type is `{}`, expected `{expected}`", Quoted(found))]
     WrongType {
-        /// The type it should have.
+        /// The expected type.
         expected: &'static str,
-        /// The type it has.
+        /// The type of the file.
         found: String,
     },
-    /// The version is not the one that trusted metadata asks for (5.3.5, 5.5.4, 5.6.4).
+    /// The version differs from the version that trusted metadata requires (5.3.5, 5.5.4, 5.6.4).
     #[error("version is {found}, expected {expected}")]
     WrongVersion {
-        /// The version it should have.
+        /// The required version.
         expected: Version,
-        /// The version it has.
+        /// The version of the file.
         found: Version,
     },
 }
 
 impl ErrorKind {
-    /// The verdict about `role`.
+    /// Returns this kind as an error about `role`.
     pub(crate) fn of(self, role: &RoleName) -> Error {
         Error { role: role.clone(), kind: self }
     }
 
-    /// Malformed at the value that is being read. [`ErrorKind::within`] adds where that is.
+    /// Returns an error about the value that is being read. [`ErrorKind::within`] adds its location.
     #[cold]
     pub(crate) fn expected(expected: &'static str) -> Self {
         Self::Malformed { at: Location::Document, expected, found: None }
     }
 
-    /// Malformed because the object that is being read has no such member.
+    /// Returns the error that the object being read lacks the member `member`.
     #[cold]
     pub(crate) fn missing(member: &str) -> Self {
         Self::expected("a value").but_found("nothing").within(member)
     }
 
-    /// Says where a malformed value stands.
+    /// Sets the location of a malformed value.
     pub(crate) fn at(self, at: Location) -> Self {
         match self {
             Self::Malformed { expected, found, .. } => Self::Malformed { at, expected, found },
@@ -188,7 +188,7 @@ impl ErrorKind {
         }
     }
 
-    /// Adds a description of what stands there.
+    /// Adds a description of the value that was found.
     pub(crate) fn but_found(self, description: impl Into<String>) -> Self {
         match self {
             Self::Malformed { at, expected, .. } => Self::Malformed { at, expected, found: Some(description.into()) },
@@ -196,14 +196,14 @@ impl ErrorKind {
         }
     }
 
-    /// Adds the text that stands there.
+    /// Adds the text that was found.
     pub(crate) fn but_found_text(self, text: &str) -> Self {
         self.but_found(alloc::format!("`{}`", Beginning(text)))
     }
 
-    /// Adds what `rest`, canonical or other JSON text, begins with.
+    /// Adds a description of the value at the beginning of `rest`, which is JSON or canonical text.
     pub(crate) fn but_found_next(self, rest: &str) -> Self {
-        // No more of it is looked at than is kept.
+        // Only the part that is quoted needs to be examined.
         let end = rest.char_indices().nth(QUOTED + 1).map_or(rest.len(), |(at, _)| at);
         let head = rest.get(..end).unwrap_or_default();
         match head.bytes().next() {
@@ -222,7 +222,7 @@ impl ErrorKind {
         }
     }
 
-    /// Adds the name of the member in which a malformed value stands.
+    /// Prepends a member name to the location of a malformed value.
     pub(crate) fn within(self, member: &str) -> Self {
         match self {
             Self::Malformed { at, expected, found } => Self::Malformed { at: at.within(member), expected, found },
@@ -231,16 +231,16 @@ impl ErrorKind {
     }
 }
 
-/// Where in a file something stands.
+/// A location in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Location {
     /// The document as a whole.
     Document,
-    /// A value, by the names of the members on the way to it: `signed.roles.root.threshold`. Elements of arrays have no
-    /// name, and of a long name the first 100 characters are kept.
+    /// A value, as the names of the members that lead to it, such as `signed.roles.root.threshold`. Array elements have
+    /// no name, and long names are cut after 100 characters.
     Member(String),
-    /// A place in text that is not JSON, or that has no canonical form. Both numbers start at 1.
+    /// A position in text that is not JSON or has no canonical form. Both numbers start at 1.
     Text {
         /// The line.
         line: usize,
@@ -250,7 +250,7 @@ pub enum Location {
 }
 
 impl Location {
-    /// The place of the byte at `offset` in `text`.
+    /// Returns the line and column of the byte at `offset` in `text`.
     pub(crate) fn of_offset(text: &[u8], offset: usize) -> Self {
         let before = text.get(..offset).unwrap_or(text);
         let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
@@ -277,7 +277,7 @@ impl fmt::Display for Location {
     }
 }
 
-/// A location before a sentence about it; nothing for the whole document.
+/// Displays a location as the beginning of a message, and the whole document as nothing.
 struct Before<'l>(&'l Location);
 
 impl fmt::Display for Before<'_> {
@@ -289,7 +289,7 @@ impl fmt::Display for Before<'_> {
     }
 }
 
-/// The end of a sentence about what was expected.
+/// Displays what was found, if known, as the end of a message.
 struct Instead<'f>(Option<&'f str>);
 
 impl fmt::Display for Instead<'_> {
@@ -298,10 +298,10 @@ impl fmt::Display for Instead<'_> {
     }
 }
 
-/// Most characters that an error quotes of a file.
+/// The maximum number of characters that an error quotes from a file.
 pub(crate) const QUOTED: usize = 100;
 
-/// The beginning of what a file says, which may be long.
+/// Displays the first [`QUOTED`] characters of a text.
 struct Beginning<'t>(&'t str);
 
 impl fmt::Display for Beginning<'_> {
@@ -313,7 +313,7 @@ impl fmt::Display for Beginning<'_> {
     }
 }
 
-/// The same, in which nothing controls a terminal.
+/// Displays the first [`QUOTED`] characters of a text, with unprintable characters escaped.
 struct Quoted<'t>(&'t str);
 
 impl fmt::Display for Quoted<'_> {
@@ -325,7 +325,7 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-/// The beginning of what a file says, to be kept.
+/// Returns the beginning of a text, long enough for [`Quoted`] to see that the text was cut.
 pub(crate) fn quote(text: &str) -> String {
     text.chars().take(QUOTED + 1).collect()
 }
@@ -350,7 +350,8 @@ mod tests {
 
     #[test]
     fn an_error_keeps_the_first_100_characters_of_a_file() {
-        let (long, kept) = ("é".repeat(1_000_000), "é".repeat(100) + "…");
+        let long = "é".repeat(1_000_000);
+        let kept = "é".repeat(100) + "…";
         let kind = ErrorKind::expected("an object").but_found_text(&long).within(&long).within(&long);
         let at = Location::Member(alloc::format!("{kept}.{kept}"));
         let found = Some(alloc::format!("`{kept}`"));
@@ -362,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_found_is_described_by_its_beginning() {
+    fn a_found_value_is_described_by_its_beginning() {
         let long = alloc::format!("\"{}\"", "x".repeat(200));
         let kept = alloc::format!("`\"{}…`", "x".repeat(99));
         for (rest, expected) in [

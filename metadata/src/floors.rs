@@ -1,5 +1,5 @@
-//! The record of trusted versions: a second memory beside the stored files, so that a damaged file does not open
-//! the way for a rollback (5.4.3, 5.5.5), and so that a rotation of keys is noticed once, whatever crashes (5.3.11).
+//! The record of trusted versions. It is stored beside the metadata files, so a damaged file does not make a rollback
+//! possible (5.4.3, 5.5.5), and a key rotation is handled exactly once, even after a crash (5.3.11).
 
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -13,46 +13,47 @@ use crate::{ErrorKind, RoleName, Root, Snapshot, Timestamp, Verified, Version};
 
 const HEADING: &str = "lastmile trusted versions 1";
 const CHECKSUM: &str = "checksum ";
-/// No line of a record that can be read.
+/// A line that marks a record as damaged. [`Floors::from_text`] refuses a record that contains it.
 const LOST: &str = "what was trusted before is lost";
 
-/// What would end a line, or read as an escape.
+/// The characters that would end a line or start an escape.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 
-/// Versions below which nothing is accepted any more.
+/// The lowest versions that are still accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Floors {
-    /// The record was damaged, and the stored copies have not told yet what stood in it. Until they have, every record
-    /// that is written reads as damaged.
+    /// Whether the record was damaged and has not been rebuilt from the stored copies. Until then, every record that is
+    /// written is marked as damaged.
     pub(crate) lost: bool,
-    /// The root under which the rest was accepted.
+    /// The version of the root under which the other versions were accepted.
     pub(crate) root: Version,
-    /// That root's keys for timestamp and snapshot, as a digest.
+    /// A digest of that root's keys for timestamp and snapshot.
     pub(crate) online_keys: String,
-    /// The timestamp's version, and the snapshot's that it lists.
+    /// The version of the timestamp, and the version of the snapshot that it lists.
     pub(crate) timestamp: Option<(Version, Version)>,
-    /// The snapshot's version, and those that it lists.
+    /// The version of the snapshot, and the versions that it lists.
     pub(crate) snapshot: Option<RoleFloors>,
 }
 
-/// The snapshot's version, and those that it lists for targets roles.
+/// The version of the snapshot, and the versions that it lists for targets roles.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RoleFloors {
     pub(crate) version: Version,
-    /// SHA-256 of the snapshot that says so, in hexadecimal: of a million starts nearly all find the same one.
+    /// The SHA-256 of the snapshot, in hexadecimal. Most updates find the same snapshot and need not compare versions.
     digest: String,
-    /// Lines of the record, `role VERSION NAME`, in the snapshot's order: there may be very many roles.
+    /// The lines `role VERSION NAME` of the record, in the order of the snapshot. They are kept as text, because there
+    /// may be millions of roles.
     lines: String,
 }
 
-/// What a store knows of earlier floors.
+/// The floors that a store has recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoredFloors {
     /// Nothing was ever recorded.
     FirstRun,
-    /// The record is whole.
+    /// The record is intact.
     Known(Floors),
-    /// There is a record, and it is damaged.
+    /// The record is damaged.
     Lost,
 }
 
@@ -65,8 +66,8 @@ impl Floors {
         self.timestamp = Some((timestamp.version, timestamp.snapshot.version));
     }
 
-    /// 5.5.5: no listed version goes down, and none disappears. What this snapshot raises the floors to; none where they
-    /// are its own already.
+    /// Checks that no listed version is lower than before or missing (5.5.5). Returns the floors that `snapshot` sets,
+    /// or `None` if the current floors come from the same snapshot.
     pub(crate) fn check_snapshot(&self, snapshot: &Verified<Snapshot>) -> Result<Option<RoleFloors>, ErrorKind> {
         let digest = digest(snapshot.signed().as_bytes());
         if self.snapshot.as_ref().is_some_and(|floors| floors.digest == digest) {
@@ -83,7 +84,7 @@ impl Floors {
         }
     }
 
-    /// The record as text, with a checksum.
+    /// Returns the record as text, with a checksum.
     #[must_use]
     pub fn to_text(&self) -> String {
         let text = self.head() + self.lines();
@@ -91,7 +92,8 @@ impl Floors {
         text + &checksum
     }
 
-    /// Whether `record`, which was made by [`Floors::to_text`] or read by [`Floors::from_text`], says the same.
+    /// Returns whether `record` contains these floors. `record` must come from [`Floors::to_text`] or have been
+    /// accepted by [`Floors::from_text`].
     #[must_use]
     pub fn is_recorded(&self, record: &str) -> bool {
         let rest = record.strip_prefix(&self.head()).and_then(|rest| rest.strip_prefix(self.lines()));
@@ -116,7 +118,7 @@ impl Floors {
         self.snapshot.as_ref().map_or("", |snapshot| &snapshot.lines)
     }
 
-    /// Reads the record; [`StoredFloors::Lost`] where anything in it is not as it was written, or where it says so.
+    /// Parses a record. Returns [`StoredFloors::Lost`] if the record was changed or is marked as damaged.
     #[must_use]
     pub fn from_text(text: &str) -> StoredFloors {
         Self::read(text).map_or(StoredFloors::Lost, StoredFloors::Known)
@@ -137,8 +139,13 @@ impl Floors {
             return None;
         }
         let (root, online_keys) = lines.next()?.strip_prefix("root ")?.split_once(' ')?;
-        let (root, online_keys) = (version(root)?, online_keys.to_string());
-        let mut floors = Self { lost: false, root, online_keys, timestamp: None, snapshot: None };
+        let mut floors = Self {
+            lost: false,
+            root: version(root)?,
+            online_keys: online_keys.to_string(),
+            timestamp: None,
+            snapshot: None,
+        };
         for line in lines {
             match line.split_once(' ')? {
                 ("timestamp", rest) => {
@@ -147,8 +154,11 @@ impl Floors {
                 }
                 ("snapshot", rest) => {
                     let (number, digest) = rest.split_once(' ')?;
-                    let (digest, lines) = (digest.to_owned(), roles.to_owned());
-                    floors.snapshot = Some(RoleFloors { version: version(number)?, digest, lines });
+                    floors.snapshot = Some(RoleFloors {
+                        version: version(number)?,
+                        digest: digest.to_owned(),
+                        lines: roles.to_owned(),
+                    });
                 }
                 _ => return None,
             }
@@ -158,14 +168,14 @@ impl Floors {
 }
 
 impl RoleFloors {
-    /// The floors that `snapshot`, with this digest, sets.
+    /// Returns the floors that `snapshot` sets. `digest` is the digest of its signed text.
     pub(crate) fn of(snapshot: &Snapshot, digest: String) -> Self {
         let mut lines = String::new();
-        // Snapshots of old list the root too, which has floors of its own.
+        // Old snapshots also list the root, whose version is recorded separately.
         let others = [RoleName::ROOT, RoleName::TIMESTAMP, RoleName::SNAPSHOT];
         let is_targets = |role: &str| others.iter().all(|other| other.as_str() != role);
         for (role, version) in snapshot.versions().filter(|(role, _)| is_targets(role)) {
-            // Writing to a string does not fail.
+            // Writing to a `String` does not fail.
             let _ = write!(lines, "role {version} ");
             lines.extend(utf8_percent_encode(&role, ESCAPED));
             lines.push('\n');
@@ -173,7 +183,7 @@ impl RoleFloors {
         Self { version: snapshot.version, digest, lines }
     }
 
-    /// 5.5.5: no listed version goes down, and none disappears.
+    /// Checks that no listed version is lower than before or missing (5.5.5).
     pub(crate) fn check(&self, new: &Self) -> Result<(), ErrorKind> {
         if new.version < self.version {
             return Err(ErrorKind::Rollback { trusted: self.version, found: new.version });
@@ -181,9 +191,9 @@ impl RoleFloors {
         let mut found = new.lines.lines();
         for line in self.lines.lines() {
             let (trusted, name) = split_role(line).ok_or(ErrorKind::StateLost)?;
-            // Both are in one order: what is passed over is new.
+            // Both are sorted by name, so the skipped lines are new roles.
             match found.find_map(|line| split_role(line).filter(|(_, other)| *other == name)) {
-                // Most of very many.
+                // Most versions have not changed, and equal texts need not be parsed.
                 Some((found, _)) if found == trusted => {}
                 found => check_version(name, trusted, found.map(|(found, _)| found))?,
             }
@@ -192,12 +202,12 @@ impl RoleFloors {
     }
 }
 
-/// The version and the name in a line of the record, as they are written.
+/// Returns the version and the escaped name in a line of the record.
 fn split_role(line: &str) -> Option<(&str, &str)> {
     line.strip_prefix("role ")?.split_once(' ')
 }
 
-/// The version of the role with this escaped name may not be lower than the one that was trusted, nor missing.
+/// Checks that the version of the role with this escaped name is not missing and not lower than the trusted version.
 fn check_version(name: &str, trusted: &str, found: Option<&str>) -> Result<(), ErrorKind> {
     let decoded = percent_decode_str(name).decode_utf8().ok();
     let role = decoded.and_then(|name| RoleName::listed(&name).ok());

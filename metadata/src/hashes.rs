@@ -1,4 +1,4 @@
-//! Hashes of files (spec 4.4, 4.5, 5.7): what is listed, and a verifier that a file streams through.
+//! Hashes of files (spec 4.4, 4.5, 5.7): the listed hashes, and a streaming verifier.
 
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
@@ -10,11 +10,11 @@ use crate::canonical;
 use crate::reader::Reader;
 use crate::{ErrorKind, Json};
 
-/// A hash algorithm that is understood here.
+/// A supported hash algorithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Algorithm {
-    /// SHA-256, which every TUF implementation understands.
+    /// SHA-256, which every TUF implementation supports.
     Sha256,
     /// SHA-384.
     Sha384,
@@ -23,7 +23,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// The name that metadata uses.
+    /// Returns the name that metadata uses.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -33,7 +33,7 @@ impl Algorithm {
         }
     }
 
-    /// Length of a digest, in bytes.
+    /// Returns the length of a digest, in bytes.
     #[must_use]
     pub fn length(self) -> usize {
         match self {
@@ -43,7 +43,7 @@ impl Algorithm {
         }
     }
 
-    /// What a digest looks like in metadata.
+    /// Returns a description of a digest in metadata.
     fn digits(self) -> &'static str {
         match self {
             Self::Sha256 => "64 hexadecimal digits",
@@ -52,21 +52,21 @@ impl Algorithm {
         }
     }
 
-    /// The algorithm of that name, if it is understood here.
+    /// Returns the algorithm with this name, if it is supported.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         [Self::Sha256, Self::Sha384, Self::Sha512].into_iter().find(|algorithm| algorithm.name() == name)
     }
 }
 
-/// The hashes of a file: never empty. Hashes of unknown algorithms are kept and not used.
+/// The hashes of a file. There is at least one. Hashes of unknown algorithms are preserved and not used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hashes {
     known: [Option<Digest>; 3],
     unknown: BTreeMap<String, Json>,
 }
 
-/// A digest without an allocation: a million targets have a million of them.
+/// A digest. It needs no allocation, because a role may list millions of targets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Digest {
     algorithm: Algorithm,
@@ -92,7 +92,7 @@ impl Digest {
 }
 
 impl Hashes {
-    /// The hashes of `bytes`.
+    /// Computes the hashes of `bytes`. Returns `None` if `algorithms` is empty.
     #[must_use]
     pub fn of(bytes: &[u8], algorithms: &[Algorithm]) -> Option<Self> {
         let mut hashing = Hashing::new(algorithms.iter().copied());
@@ -100,7 +100,7 @@ impl Hashes {
         Self::new(hashing.finish())
     }
 
-    /// These digests; none if there are none, or one has not the length of its algorithm.
+    /// Creates hashes from digests. Returns `None` if there are none, or if a digest has the wrong length.
     #[must_use]
     pub fn new(digests: impl IntoIterator<Item = (Algorithm, Vec<u8>)>) -> Option<Self> {
         let mut hashes = Self { known: [None; 3], unknown: BTreeMap::new() };
@@ -110,17 +110,17 @@ impl Hashes {
         hashes.is_usable().then_some(hashes)
     }
 
-    /// The hashes of known algorithms, in bytes.
+    /// Returns the digests of known algorithms.
     pub fn known(&self) -> impl Iterator<Item = (Algorithm, &[u8])> {
         self.known.iter().flatten().map(|digest| (digest.algorithm, digest.bytes()))
     }
 
-    /// What is listed under names of algorithms that nothing here knows.
+    /// Returns the values that are listed under the names of unknown algorithms.
     pub fn unknown(&self) -> impl Iterator<Item = (&str, &Json)> {
         self.unknown.iter().map(|(name, value)| (name.as_str(), value))
     }
 
-    /// The hexadecimal digests by which consistent snapshots name the file (6.2.1), the shortest first.
+    /// Returns the hexadecimal digests that consistent snapshots use as file name prefixes (6.2.1), shortest first.
     pub fn prefixes(&self) -> impl Iterator<Item = String> {
         self.known().map(|(_, digest)| hex::encode(digest))
     }
@@ -134,12 +134,13 @@ impl Hashes {
         Ok(hashes)
     }
 
-    /// Reads over hashes and fails where [`Hashes::read`] would.
+    /// Checks hashes without storing them. Fails exactly when [`Hashes::read`] fails.
     pub(crate) fn check(reader: &mut Reader<'_>) -> Result<(), ErrorKind> {
         Self::members(reader, |_, _, _| {})
     }
 
-    /// Each member: its name, and the digits of a known algorithm or the value of another.
+    /// Calls `member` for each member with its name, and with the digits of a known algorithm or the value of an
+    /// unknown one.
     fn members(
         reader: &mut Reader<'_>,
         mut member: impl FnMut(&str, Option<Algorithm>, &str),
@@ -153,7 +154,7 @@ impl Hashes {
             };
             let start = value.position();
             let digits = value.string()?;
-            // Without an early end it is done many bytes at once.
+            // Without an early exit, the compiler checks many bytes at once.
             let hexadecimal = digits.bytes().fold(true, |all, byte| all & byte.is_ascii_hexdigit());
             if !hexadecimal || digits.len() != 2 * algorithm.length() {
                 return Err(value.expected_at(start, algorithm.digits()));
@@ -169,7 +170,7 @@ impl Hashes {
         canonical::object(known, &self.unknown)
     }
 
-    /// Whether at least one algorithm is known, so that a file can be verified at all.
+    /// Returns whether at least one algorithm is known, so that a file can be verified.
     pub(crate) fn is_usable(&self) -> bool {
         self.known().next().is_some()
     }
@@ -180,36 +181,36 @@ impl Hashes {
         }
     }
 
-    /// A verifier for a file with these hashes; `length` in bytes, if it is listed.
+    /// Returns a verifier for a file with these hashes and the listed `length` in bytes, if any.
     pub(crate) fn verifier(&self, length: Option<u64>) -> HashingVerifier {
         let hashing = Hashing::new(self.known().map(|(algorithm, _)| algorithm));
         HashingVerifier { expected: self.clone(), hashing, length, received: 0 }
     }
 }
 
-/// A file is not what is listed.
+/// Why a file does not match its listed length and hashes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FileError {
-    /// Another number of bytes.
-    #[error("has {found} bytes, listed are {expected}")]
+    /// The length differs from the listed length.
+    #[error("has {found} bytes, expected {expected}")]
     Length {
-        /// What is listed, in bytes.
+        /// The listed length, in bytes.
         expected: u64,
-        /// What was received, in bytes; where it is more than listed, when that was noticed.
+        /// The number of bytes received. If the file is too long, the number of bytes received so far.
         found: u64,
     },
-    /// Another hash.
-    #[error("{algorithm} is {found}, listed is {expected}")]
+    /// A hash differs from the listed hash.
+    #[error("{algorithm} is {found}, expected {expected}")]
     Hash {
-        /// Name of the algorithm.
+        /// The name of the algorithm.
         algorithm: &'static str,
-        /// What is listed, in hexadecimal.
+        /// The listed hash, in hexadecimal.
         expected: String,
-        /// What was received, in hexadecimal.
+        /// The hash of the received file, in hexadecimal.
         found: String,
     },
-    /// Nothing is listed that could be verified.
+    /// No hash of a supported algorithm is listed.
     #[error("no supported hash is listed")]
     NoSupportedHash,
 }
@@ -224,7 +225,7 @@ impl From<FileError> for ErrorKind {
     }
 }
 
-/// Checks a file that streams through it: exact length, and every known hash (5.7.3).
+/// Verifies the exact length and every known hash of a file that is read in parts (5.7.3).
 #[derive(Clone)]
 pub struct HashingVerifier {
     expected: Hashes,
@@ -234,10 +235,10 @@ pub struct HashingVerifier {
 }
 
 impl HashingVerifier {
-    /// Takes the next bytes.
+    /// Processes the next bytes of the file.
     ///
     /// # Errors
-    /// [`FileError::Length`] as soon as there are more than listed.
+    /// [`FileError::Length`] as soon as the file is longer than listed.
     pub fn update(&mut self, bytes: &[u8]) -> Result<(), FileError> {
         self.received = self.received.saturating_add(bytes.len() as u64);
         match self.length {
@@ -249,16 +250,16 @@ impl HashingVerifier {
         }
     }
 
-    /// Bytes taken so far.
+    /// Returns the number of bytes processed so far.
     #[must_use]
     pub fn received(&self) -> u64 {
         self.received
     }
 
-    /// The verdict about the whole file.
+    /// Finishes the verification of the file.
     ///
     /// # Errors
-    /// [`FileError`] when length or a hash differ, or nothing is listed that could be verified.
+    /// [`FileError`] if the length or a hash differs, or if no hash of a supported algorithm is listed.
     pub fn finish(self) -> Result<(), FileError> {
         if !self.expected.is_usable() {
             return Err(FileError::NoSupportedHash);
@@ -279,7 +280,7 @@ impl HashingVerifier {
     }
 }
 
-/// Several digests of the same bytes.
+/// Computes several digests of the same bytes.
 #[derive(Clone)]
 struct Hashing(Vec<Hasher>);
 

@@ -1,4 +1,4 @@
-//! Hashes as they are listed, and files as they stream by.
+//! Tests of listed hashes and of the streaming verifier.
 
 use super::*;
 

@@ -1,5 +1,5 @@
-//! A large object of a signed document, read where it stands: an index into the canonical bytes instead of a
-//! tree, with changes laid over it for writing.
+//! A large object of a signed document: an index into the canonical text instead of a tree, plus the changes that were
+//! made to it.
 
 use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
@@ -12,11 +12,11 @@ use crate::ErrorKind;
 use crate::canonical;
 use crate::reader::Reader;
 
-/// A member of such an object.
+/// The value of a member of an indexed object.
 pub(crate) trait Entry: Sized + Clone {
     /// Reads the value of the member `name`.
     fn read(name: &str, reader: &mut Reader<'_>) -> Result<Self, ErrorKind>;
-    /// Reads over the value and fails where [`Entry::read`] would.
+    /// Checks the value without storing it. Fails exactly when [`Entry::read`] fails.
     fn check(name: &str, reader: &mut Reader<'_>) -> Result<(), ErrorKind>;
     /// Writes the value in canonical form.
     fn write(&self) -> String;
@@ -26,7 +26,7 @@ pub(crate) trait Entry: Sized + Clone {
 #[derive(Clone, Debug)]
 pub(crate) struct Index<E> {
     text: Arc<String>,
-    /// Where each member starts in `text`: 4 bytes a member.
+    /// The position of each member in `text`, at 4 bytes per member.
     starts: Vec<u32>,
     changes: BTreeMap<String, Option<E>>,
 }
@@ -38,7 +38,7 @@ impl<E> Default for Index<E> {
 }
 
 impl<E: Entry> Index<E> {
-    /// Checks each member of the object that `reader`, a reader over `text`, has come to.
+    /// Checks and indexes the object at the position of `reader`, which reads `text`.
     pub(crate) fn read(text: &Arc<String>, reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {
         let mut starts = Vec::new();
         reader.members(|start, name, value| {
@@ -69,13 +69,14 @@ impl<E: Entry> Index<E> {
         self.changes.insert(name.to_string(), Some(entry));
     }
 
-    /// Sets or replaces many members, which come in the order of their names, each once, and writes all out at once:
-    /// each then costs its text and four bytes, however many there are.
+    /// Sets or replaces many members. They must be sorted by name, without duplicates. All members are written to one
+    /// text, so each costs its text and four bytes.
     ///
     /// # Errors
-    /// When the text would be longer than an index can tell: 4 GiB.
+    /// [`ErrorKind::Malformed`] if the text would exceed 4 GiB.
     pub(crate) fn extend_sorted(&mut self, entries: impl Iterator<Item = (String, E)>) -> Result<(), ErrorKind> {
-        let (mut text, mut starts) = (String::from("{"), Vec::new());
+        let mut text = String::from("{");
+        let mut starts = Vec::new();
         let mut push = |name: &str, value: &str| {
             if text.len() > 1 {
                 text.push(',');
@@ -104,7 +105,7 @@ impl<E: Entry> Index<E> {
         Ok(())
     }
 
-    /// Removes a member; whether it was there.
+    /// Removes a member, and returns whether it existed.
     pub(crate) fn remove(&mut self, name: &str) -> bool {
         let was_there = self.contains(name);
         self.changes.insert(name.to_string(), None);
@@ -118,13 +119,13 @@ impl<E: Entry> Index<E> {
         self.starts.len().saturating_add_signed(self.changes.iter().map(differs).sum())
     }
 
-    /// All members in the order of their names, changes included.
+    /// Returns all members in the order of their names, including changes.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (String, E)> + '_ {
         self.merged(|start| self.member(start), Clone::clone).map(|(name, entry)| (name.into_owned(), entry))
     }
 
-    /// Something of each member in the order of their names: what `read` reads of the value, or `changed` takes out of a
-    /// change.
+    /// Returns a part of each member in the order of their names. `read` reads it from an unchanged value, and
+    /// `changed` takes it from a changed one.
     pub(crate) fn each<'a, V>(
         &'a self,
         read: impl Fn(&mut Reader<'_>) -> Result<V, ErrorKind> + 'a,
@@ -142,7 +143,7 @@ impl<E: Entry> Index<E> {
         self.merged(|_| (), |_| ()).map(|(name, ())| name.into_owned())
     }
 
-    /// The whole object in canonical form. What did not change is copied as it stands.
+    /// Returns the object in canonical form. Unchanged members are copied as text.
     pub(crate) fn write(&self) -> String {
         let mut out = String::with_capacity(self.text.len().min(2 + self.starts.len() * 256));
         out.push('{');
@@ -174,12 +175,12 @@ impl<E: Entry> Index<E> {
         out
     }
 
-    /// The members from number `from` to before number `to`, as they stand in the canonical text.
+    /// Returns the canonical text of the members with the numbers `from..to`.
     #[expect(clippy::expect_used, reason = "members start and end where they were read in this text")]
     fn members(&self, from: usize, to: usize) -> &str {
         let start = self.starts.get(from).map_or(0, |start| *start as usize);
         let end = match self.starts.get(to) {
-            // Before it stands a comma.
+            // A comma precedes the next member.
             Some(next) => (*next as usize).saturating_sub(1),
             None => self.starts.last().map_or(0, |last| {
                 // A member ends where its value does.
@@ -189,7 +190,7 @@ impl<E: Entry> Index<E> {
         self.text.get(start..end).expect("a range of the text")
     }
 
-    /// Whether both have the same members, as far as can be told without a look at them: one was cloned from the other.
+    /// Returns whether one was cloned from the other and neither has changed. The members are not compared.
     pub(crate) fn is_clone_of(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.text, &other.text)
             && self.starts == other.starts
@@ -197,7 +198,7 @@ impl<E: Entry> Index<E> {
             && other.changes.is_empty()
     }
 
-    /// Base and changes side by side: both are sorted.
+    /// Merges the indexed members and the changes. Both are sorted by name.
     fn merged<'a, V>(
         &'a self,
         base: impl Fn(u32) -> V + 'a,
@@ -249,7 +250,7 @@ impl<E: Entry> Index<E> {
         reader.name().and_then(|_| reader.skip()).expect("a member that was read before")
     }
 
-    /// The name and the value, as they stand.
+    /// Returns the text of a member: its name and its value.
     #[expect(clippy::expect_used, reason = "each member was read when the index was made, and the text never changes")]
     fn raw_member(&self, start: u32) -> &str {
         let mut reader = self.reader(start);

@@ -1,4 +1,4 @@
-//! Keys as metadata writes them (spec 4.2.2), and the one place where signatures are counted.
+//! Keys in metadata (spec 4.2.2), and the only code that counts signatures.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
@@ -13,19 +13,20 @@ use sha2::{Digest, Sha256};
 use crate::canonical;
 use crate::changes::member;
 use crate::reader::Reader;
+use crate::text::Printable;
 use crate::{ErrorKind, Json, Signature};
 
-/// Names a key within one file: opaque text (TAP 12), by convention the hash of the key.
+/// The ID of a key within one file. It is opaque text (TAP 12), by convention the hash of the key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId(Arc<str>);
 
 impl KeyId {
-    /// Any text is a key id.
+    /// Creates a key ID from any text.
     pub fn new(id: impl Into<Arc<str>>) -> Self {
         Self(id.into())
     }
 
-    /// The id.
+    /// Returns the ID.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -34,25 +35,25 @@ impl KeyId {
 
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.escape_debug())
+        Printable(&self.0).fmt(f)
     }
 }
 
-/// How many distinct keys must sign: at least one.
+/// The number of distinct keys that must sign: at least one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Threshold(NonZeroU32);
 
 impl Threshold {
-    /// One key is enough.
+    /// The threshold of one key.
     pub const ONE: Self = Self(NonZeroU32::MIN);
 
-    /// The threshold, if it is at least one.
+    /// Creates a threshold. Returns `None` for zero.
     #[must_use]
     pub fn new(threshold: u32) -> Option<Self> {
         NonZeroU32::new(threshold).map(Self)
     }
 
-    /// The number.
+    /// Returns the number of keys.
     #[must_use]
     pub fn get(self) -> u32 {
         self.0.get()
@@ -71,9 +72,9 @@ impl fmt::Display for Threshold {
     }
 }
 
-/// A key as metadata writes it, unknown members included.
+/// A key in metadata, including unknown members.
 ///
-/// A key of an unknown type or scheme, or one that is broken, is useless but does no harm: it never counts.
+/// A key with an unknown type or scheme, or with an invalid value, is preserved. Its signatures never count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
     canonical: String,
@@ -81,7 +82,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// The standard way to write `key`.
+    /// Creates the standard representation of `key`.
     #[must_use]
     pub fn from_public(key: &PublicKey) -> Self {
         let none = BTreeMap::new();
@@ -94,25 +95,25 @@ impl Key {
         Self { canonical: canonical::object(members, &none), public: Ok(key.clone()) }
     }
 
-    /// Reads a key in canonical text.
+    /// Parses a key in canonical text.
     ///
     /// # Errors
-    /// [`ErrorKind::Malformed`] for what is no key at all.
+    /// [`ErrorKind::Malformed`] if the text is not a key object.
     pub fn parse(canonical: &str) -> Result<Self, ErrorKind> {
         let mut reader = Reader::new(canonical);
         let key = Self::read(&mut reader)?;
         reader.end().map(|()| key)
     }
 
-    /// The key itself, or why it cannot be used.
+    /// Returns the public key.
     ///
     /// # Errors
-    /// [`KeyError`] for unknown types and schemes and for values that are no such key.
+    /// [`KeyError`] if the type or scheme is unknown, or if the value is not a valid key of that type.
     pub fn public_key(&self) -> Result<&PublicKey, &KeyError> {
         self.public.as_ref()
     }
 
-    /// What makes it this key, whatever its type and scheme: also where it cannot be used here.
+    /// Returns the key material, which does not depend on type and scheme. It is also known for unsupported keys.
     #[must_use]
     pub fn material(&self) -> KeyMaterial {
         if let Ok(key) = &self.public {
@@ -124,19 +125,19 @@ impl Key {
         KeyMaterial::of_text(text.as_deref().unwrap_or(keyval))
     }
 
-    /// The member `keytype`.
+    /// Returns the member `keytype`.
     #[must_use]
     pub fn keytype(&self) -> String {
         self.text("keytype")
     }
 
-    /// The member `scheme`.
+    /// Returns the member `scheme`.
     #[must_use]
     pub fn scheme(&self) -> String {
         self.text("scheme")
     }
 
-    /// The key as metadata writes it, unknown members included.
+    /// Returns the JSON representation, including unknown members.
     #[must_use]
     pub fn to_json(&self) -> Json {
         Json::from_canonical(&self.canonical)
@@ -148,7 +149,7 @@ impl Key {
         Reader::new(value).string().expect("text").into_owned()
     }
 
-    /// The id that the specification gives to this key (4.2.1): SHA-256 of its canonical form, in hexadecimal.
+    /// Computes the key ID according to the specification (4.2.1): the SHA-256 of the canonical form, in hexadecimal.
     #[must_use]
     pub fn keyid(&self) -> KeyId {
         KeyId::new(hex::encode(Sha256::digest(self.canonical.as_bytes())))
@@ -156,13 +157,15 @@ impl Key {
 
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {
         let start = reader.position();
-        let (mut keytype, mut scheme, mut public) = (None, None, None);
+        let mut keytype = None;
+        let mut scheme = None;
+        let mut public = None;
         reader.object(|name, value| {
             match name {
                 "keytype" => keytype = Some(value.string()?),
                 "scheme" => scheme = Some(value.string()?),
                 "keyval" => value.object(|name, value| {
-                    // A value of another shape makes this key useless, not the document.
+                    // A value of another shape makes this key unusable, but not the document.
                     let text = value.skip()?;
                     if name == "public" {
                         public = Reader::new(text).string().ok();
@@ -189,7 +192,7 @@ impl Key {
     }
 }
 
-/// Reads an object of keys by key id.
+/// Reads an object that maps key IDs to keys.
 pub(crate) fn read_keys(reader: &mut Reader<'_>) -> Result<BTreeMap<KeyId, Key>, ErrorKind> {
     let mut keys = BTreeMap::new();
     reader.object(|id, key| {
@@ -203,8 +206,8 @@ pub(crate) fn write_keys(keys: &BTreeMap<KeyId, Key>) -> String {
     canonical::object(keys.iter().map(|(id, key)| (id.as_str(), key.write())), &BTreeMap::new())
 }
 
-/// Reads an array of key ids. An id that stands there twice is one id. Where an id is the one at the same place in `like`,
-/// that one is shared: very many delegations may have the same few.
+/// Reads an array of key IDs. If an ID equals the ID at the same index of `like`, its allocation is shared, because
+/// many delegations may list the same few IDs. Duplicate IDs are kept, and a [`KeyRing`] counts them once.
 pub(crate) fn read_keyids(reader: &mut Reader<'_>, like: &[KeyId]) -> Result<Vec<KeyId>, ErrorKind> {
     let mut keyids = Vec::with_capacity(like.len());
     reader.array(|id| {
@@ -220,7 +223,7 @@ pub(crate) fn write_keyids(keyids: &[KeyId]) -> String {
     canonical::array(keyids.iter().map(|id| canonical::string(id.as_str())))
 }
 
-/// "These keys, this threshold": what a delegator says about a role. Clones share it.
+/// The keys and the threshold that a delegator lists for a role. Clones share them.
 #[derive(Clone, Debug)]
 pub struct KeyRing(Arc<Ring>);
 
@@ -231,11 +234,12 @@ struct Ring {
     fingerprint: Fingerprint,
 }
 
-/// A digest that changes when a ring does: key ids, key material or threshold.
+/// A digest of the key IDs, the key material and the threshold of a ring.
 pub(crate) type Fingerprint = [u8; 32];
 
 impl KeyRing {
-    /// The ring of a role with `keyids` in a file with `keys`. Ids without a usable key are left out.
+    /// Creates the ring of a role that lists `keyids` in a file that lists `keys`. IDs without a usable key are left
+    /// out.
     pub(crate) fn new(keys: &BTreeMap<KeyId, Key>, keyids: &[KeyId], threshold: Threshold) -> Self {
         let usable = |id: &KeyId| Some((id.clone(), keys.get(id)?.public_key().ok()?.clone()));
         let keys: BTreeMap<KeyId, PublicKey> = keyids.iter().filter_map(usable).collect();
@@ -243,19 +247,19 @@ impl KeyRing {
         Self(Arc::new(Ring { keys, threshold, fingerprint }))
     }
 
-    /// How many distinct keys must sign.
+    /// Returns the number of distinct keys that must sign.
     #[must_use]
     pub fn threshold(&self) -> Threshold {
         self.0.threshold
     }
 
-    /// The usable keys of the ring.
+    /// Returns the usable keys of the ring.
     pub fn keys(&self) -> impl Iterator<Item = (&KeyId, &PublicKey)> {
         self.0.keys.iter()
     }
 
-    /// The distinct keys of the ring that have validly signed `signed`, in the order of `signatures`, which must
-    /// not repeat key ids.
+    /// Returns the IDs of the distinct keys of the ring with a valid signature over `signed`, in the order of
+    /// `signatures`. `signatures` must not repeat key IDs.
     #[must_use]
     pub fn signers(&self, signed: &[u8], signatures: &[Signature]) -> Vec<KeyId> {
         let mut check = self.check(signatures);
@@ -263,7 +267,7 @@ impl KeyRing {
         check.signers()
     }
 
-    /// The check of `signatures` over a text that comes in parts.
+    /// Starts to check `signatures` over a text that is given in parts.
     pub(crate) fn check(&self, signatures: &[Signature]) -> RingCheck {
         let mut check =
             RingCheck { threshold: self.0.threshold, keys: Vec::new(), signatures: SignatureChecks::default() };
@@ -276,7 +280,7 @@ impl KeyRing {
         check
     }
 
-    /// A digest that changes when the ring does.
+    /// Returns a digest that identifies the ring.
     pub(crate) fn fingerprint(&self) -> Fingerprint {
         self.0.fingerprint
     }
@@ -294,10 +298,10 @@ fn fingerprint(keys: &BTreeMap<KeyId, PublicKey>, threshold: Threshold) -> Finge
     digest.finalize().into()
 }
 
-/// Whether enough keys of a ring have signed what comes in parts.
+/// Checks whether enough keys of a ring have signed a text that is given in parts.
 pub(crate) struct RingCheck {
     threshold: Threshold,
-    /// Whose signatures are checked, and under which ids.
+    /// The keys whose signatures are checked, in the order of the signatures.
     keys: Vec<(KeyId, PublicKey)>,
     signatures: SignatureChecks,
 }
@@ -307,7 +311,8 @@ impl RingCheck {
         self.signatures.update(part);
     }
 
-    /// Thresholds are counted here and nowhere else: by public key, whatever its ids (5.3.4).
+    /// Returns the distinct signers. Only this function counts signatures, and it counts public keys, not key IDs
+    /// (5.3.4).
     fn signers(self) -> Vec<KeyId> {
         let mut counted: BTreeSet<PublicKey> = BTreeSet::new();
         let valid = self.keys.into_iter().zip(self.signatures.finish()).filter(|(_, is_valid)| *is_valid);
@@ -347,7 +352,7 @@ mod tests {
                 (known.material(), keytype.into(), "of tomorrow".into())
             );
         }
-        // Without a text there is no more to go by than what stands there.
+        // Without a public text, the material is the text of `keyval`.
         let without = ["{}", r#"{"public":1}"#, r#"{"identity":"a"}"#].map(|keyval| with("x", keyval).material());
         assert!(without.iter().all(|material| *material != known.material()) && without[0] != without[1]);
         assert!(Key::parse("{}").is_err());

@@ -1,14 +1,14 @@
-//! What TUF metadata is and when to trust it: the formats (spec 4) and the client workflow (spec 5) as a
-//! pure machine that asks for files and judges them.
+//! The TUF metadata formats (spec 4) and the client workflow (spec 5), as a state machine that requests files and
+//! judges them.
 //!
-//! There are no files, no network, no clock and no private keys in here. Bytes come in, verdicts go out:
+//! This crate uses no files, no network, no clock and no private keys. It takes bytes and returns verdicts:
 //!
 //! ```text
 //! UpdateRoot → UpdateTimestamp → UpdateSnapshot → UpdateTargets → TrustedMetadata → TargetSearch → TargetFile
 //! ```
 //!
-//! Each of these is a [`Stage`]; what a stage trusts it owns, so that judging a snapshot before its
-//! timestamp does not compile.
+//! Each of these is a [`Stage`]. A stage owns the metadata that is trusted so far, so code that judges a snapshot
+//! before its timestamp does not compile.
 #![no_std]
 
 extern crate alloc;
@@ -29,6 +29,7 @@ mod role;
 mod scan;
 mod stored;
 mod succinct;
+mod text;
 mod time;
 mod trusted;
 mod update;
@@ -52,6 +53,7 @@ pub use role::timestamp::Timestamp;
 pub use role::{Header, Role, SPEC_VERSION};
 pub use stored::{Accepted, FileContent, RandomAccess};
 pub use succinct::SuccinctRoles;
+pub use text::is_unprintable;
 pub use time::{format_time, parse_time};
 pub use trusted::{ReusableTargets, TrustedMetadata, VerifiedTargets};
 pub use update::listing::Listing;

@@ -1,43 +1,44 @@
-//! The specification's W, X, Y and Z: how much a client reads and follows before it gives up.
+//! The limits that the specification calls W, X, Y and Z, and others: how much a client reads before it gives up.
 
 use alloc::collections::BTreeMap;
 use core::fmt;
 
 use crate::{Error, ErrorKind, Key, KeyId, RoleName};
 
-/// Limits of one update, in bytes and in counts.
+/// The limits of one update, as numbers of bytes or items.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Most bytes of a root file (W, 5.3.3).
+    /// The maximum length of a root file (W, 5.3.3).
     pub root_length: u64,
-    /// Most bytes of the timestamp file (X, 5.4.1).
+    /// The maximum length of the timestamp file (X, 5.4.1).
     pub timestamp_length: u64,
-    /// Most bytes of a snapshot whose length the timestamp does not list (5.5.1).
+    /// The maximum length of a snapshot whose length the timestamp does not list (5.5.1).
     pub snapshot_length: u64,
-    /// Most bytes of a targets file whose length the snapshot does not list (Z, 5.6.1).
+    /// The maximum length of a targets file whose length the snapshot does not list (Z, 5.6.1).
     pub targets_length: u64,
-    /// Most bytes of a snapshot or targets file whose length is listed: what whoever has stolen the keys of timestamp or
-    /// snapshot can make a client read, and hold while it judges.
+    /// The maximum length of a snapshot or targets file whose length is listed. It bounds how much an attacker who has
+    /// stolen the timestamp or snapshot key can make a client read and hold in memory.
     pub listed_length: u64,
-    /// Most new roots followed in one update (Y, 5.3.3); the next update goes on from there.
+    /// The maximum number of new roots in one update (Y, 5.3.3). The next update continues after them.
     pub root_updates: u32,
-    /// Most delegated roles visited in one search (5.6.7.1).
+    /// The maximum number of delegated roles visited in one search (5.6.7.1).
     pub roles_visited: u32,
-    /// Most delegated roles read to list all targets.
+    /// The maximum number of delegated roles read to list all targets.
     pub roles_listed: u32,
-    /// Most delegations on the way from the top-level targets role to another one.
+    /// The maximum number of delegations between the top-level targets role and another role.
     pub delegation_depth: u32,
-    /// Most signatures in one file, valid or not.
+    /// The maximum number of signatures in one file, valid or not.
     pub signatures: u32,
-    /// Most keys in one file: those of a root, or those of one role's delegations.
+    /// The maximum number of keys in one file: those of a root, or those of the delegations of one role.
     pub keys: u32,
-    /// Whether every key must stand under the id that the specification computes (4.3). Off, because repositories in the
-    /// field do not all keep to it, and nothing is lost by it: ids are looked up in one file, and keys are counted.
+    /// Whether every key must be listed under the ID that the specification computes (4.3). The default is `false`,
+    /// because some existing repositories use other IDs. This is safe: an ID is only looked up within its file, and
+    /// thresholds count keys, not IDs.
     pub strict_key_ids: bool,
 }
 
-/// One of the [`Limits`]: the field that an error is about. It displays as the field's name.
+/// A field of [`Limits`] that an error refers to. It displays as the name of the field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Limit {
@@ -66,7 +67,7 @@ pub enum Limit {
 }
 
 impl Limit {
-    /// The name of the field.
+    /// Returns the name of the field.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -98,7 +99,7 @@ impl Default for Limits {
             timestamp_length: 16_384,
             snapshot_length: 16_000_000,
             targets_length: 64_000_000,
-            // A million targets in one file are about 140 million bytes.
+            // A file with a million targets has about 140 million bytes.
             listed_length: 256_000_000,
             root_updates: 256,
             roles_visited: 32,
@@ -112,18 +113,18 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Judges a length that is listed for `role`, before anything of the file is asked for.
+    /// Checks the listed length of the file of `role` before the file is requested.
     pub(crate) fn check_listed(&self, role: &RoleName, listed: Option<u64>) -> Result<(), Error> {
         match listed {
             Some(listed) if listed > self.listed_length => {
-                let (limit, value) = (Limit::ListedLength, self.listed_length);
-                Err(ErrorKind::ListedTooLong { listed, limit, value }.of(role))
+                let kind = ErrorKind::ListedTooLong { listed, limit: Limit::ListedLength, value: self.listed_length };
+                Err(kind.of(role))
             }
             _ => Ok(()),
         }
     }
 
-    /// Judges how many keys there are in `role`'s file, and their ids, if that is asked for.
+    /// Checks the number of keys in the file of `role`, and their IDs if [`Limits::strict_key_ids`] is on.
     pub(crate) fn check_keys(&self, role: &RoleName, keys: &BTreeMap<KeyId, Key>) -> Result<(), Error> {
         at_most(Limit::Keys, self.keys, keys.len()).map_err(|kind| kind.of(role))?;
         let wrong = |(id, key): &(&KeyId, &Key)| self.strict_key_ids && key.keyid() != **id;
@@ -134,7 +135,7 @@ impl Limits {
     }
 }
 
-/// An error when there are more than the limit called `limit` allows.
+/// Returns an error if `found` exceeds the limit.
 fn at_most(limit: Limit, most: u32, found: usize) -> Result<(), ErrorKind> {
     if found > most as usize {
         return Err(ErrorKind::LimitReached { limit, value: most.into() });
@@ -142,7 +143,7 @@ fn at_most(limit: Limit, most: u32, found: usize) -> Result<(), ErrorKind> {
     Ok(())
 }
 
-/// A limit that is spent step by step.
+/// A limit on the number of steps.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
     limit: Limit,
@@ -155,7 +156,7 @@ impl Budget {
         Self { limit, value, left: value }
     }
 
-    /// An error when there is none left.
+    /// Returns an error if no step is left.
     pub(crate) fn check(&self) -> Result<(), ErrorKind> {
         if self.left == 0 {
             return Err(ErrorKind::LimitReached { limit: self.limit, value: self.value });
@@ -163,12 +164,12 @@ impl Budget {
         Ok(())
     }
 
-    /// How often it can still be spent.
+    /// Returns the number of steps left.
     pub(crate) fn left(&self) -> usize {
         usize::try_from(self.left).unwrap_or(usize::MAX)
     }
 
-    /// Spends one; an error when there is none left.
+    /// Uses one step. Returns an error if no step is left.
     pub(crate) fn spend(&mut self) -> Result<(), ErrorKind> {
         self.check()?;
         self.left -= 1;

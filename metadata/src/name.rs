@@ -1,4 +1,4 @@
-//! Names and versions (spec 3.1.2, 4.5, 6.2): roles, targets, and what they are called in URLs and on disk.
+//! Names of roles and targets, their versions, and their names in URLs and on disk (spec 3.1.2, 4.5, 6.2).
 
 use alloc::borrow::Cow;
 use alloc::format;
@@ -8,9 +8,11 @@ use core::num::NonZeroU64;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// What may stand in a URL segment or a file name as it is: `A–Z a–z 0–9 - . _ ~`.
+use crate::text::Printable;
+
+/// The characters to encode in a URL segment or a file name: all except `A–Z a–z 0–9 - . _ ~`.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// The same, with the `/` of target paths.
+/// Like [`ENCODED`], but keeps the `/` of target paths.
 const ENCODED_IN_PATH: &AsciiSet = &ENCODED.remove(b'/');
 
 /// A metadata version: 1 to 2⁶³−1.
@@ -21,19 +23,19 @@ impl Version {
     /// The first version.
     pub const ONE: Self = Self(NonZeroU64::MIN);
 
-    /// The version, if it is in range.
+    /// Creates a version. Returns `None` if the number is out of range.
     #[must_use]
     pub fn new(version: u64) -> Option<Self> {
         NonZeroU64::new(version).filter(|version| version.get() <= i64::MAX.unsigned_abs()).map(Self)
     }
 
-    /// The number.
+    /// Returns the number.
     #[must_use]
     pub fn get(self) -> u64 {
         self.0.get()
     }
 
-    /// The version after this one; none after the last.
+    /// Returns the next version, or `None` after the last one.
     #[must_use]
     pub fn next(self) -> Option<Self> {
         self.get().checked_add(1).and_then(Self::new)
@@ -46,13 +48,13 @@ impl fmt::Display for Version {
     }
 }
 
-/// A name that cannot be used, and why.
+/// Why a name cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the name `{}` {reason}", name.escape_debug())]
+#[error("the name `{}` {reason}", Printable(name))]
 pub struct NameError {
     /// The name.
     pub name: String,
-    /// Why it cannot be used: a phrase that follows the name.
+    /// The reason, as a phrase that follows the name.
     pub reason: &'static str,
 }
 
@@ -62,7 +64,7 @@ impl NameError {
     }
 }
 
-/// The name of a role: one of the four top-level ones, or a delegated one.
+/// The name of a top-level role or a delegated role.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RoleName(Cow<'static, str>);
 
@@ -75,13 +77,16 @@ impl RoleName {
     pub const SNAPSHOT: Self = Self(Cow::Borrowed("snapshot"));
     /// `targets`
     pub const TARGETS: Self = Self(Cow::Borrowed("targets"));
-    /// The four roles that every root names (4.3).
+    /// The four roles that every root must list (4.3).
     pub const TOP_LEVEL: [Self; 4] = [Self::ROOT, Self::TIMESTAMP, Self::SNAPSHOT, Self::TARGETS];
+    /// The two roles that are signed automatically with every publication, and whose keys are therefore online.
+    pub const ONLINE: [Self; 2] = [Self::SNAPSHOT, Self::TIMESTAMP];
 
-    /// The name of a delegated role: anything but a top-level name, in whatever case.
+    /// Creates the name of a delegated role.
     ///
     /// # Errors
-    /// [`NameError`] for an empty name, and for those of `root`, `timestamp`, `snapshot`, `targets`, `mirrors`.
+    /// [`NameError`] if the name is empty, or if it is `root`, `timestamp`, `snapshot`, `targets` or `mirrors` in any
+    /// case.
     pub fn delegated(name: &str) -> Result<Self, NameError> {
         let reserved = ["root", "timestamp", "snapshot", "targets", "mirrors"];
         if name.is_empty() {
@@ -93,10 +98,10 @@ impl RoleName {
         Ok(Self(Cow::Owned(name.to_string())))
     }
 
-    /// A name as it stands in a list of roles: top-level or delegated.
+    /// Creates the name of a top-level or delegated role.
     ///
     /// # Errors
-    /// [`NameError`] for an empty name.
+    /// [`NameError`] if the name is empty.
     pub fn listed(name: &str) -> Result<Self, NameError> {
         match Self::TOP_LEVEL.into_iter().find(|role| role.as_str() == name) {
             Some(role) => Ok(role),
@@ -105,26 +110,32 @@ impl RoleName {
         }
     }
 
-    /// The name of a bin: its hyphen and its digits make it a name, and none of a top-level role.
+    /// Creates the name of a bin. It contains a hyphen, so it is neither empty nor the name of a top-level role.
     pub(crate) fn bin(name: String) -> Self {
         debug_assert!(name.contains('-'), "{name}");
         Self(Cow::Owned(name))
     }
 
-    /// The name, as metadata writes it.
+    /// Returns the name as written in metadata.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether this is one of the four that every root names.
+    /// Returns whether this is one of the four roles that every root lists.
     #[must_use]
     pub fn is_top_level(&self) -> bool {
         Self::TOP_LEVEL.contains(self)
     }
 
-    /// The role's file below the metadata URL (3.1.2, 6.2.1): `NAME.json` or `VERSION.NAME.json`, where every
-    /// byte of the name outside `A–Z a–z 0–9 - . _ ~` is percent-encoded.
+    /// Returns whether this is one of the [`RoleName::ONLINE`] roles.
+    #[must_use]
+    pub fn is_online(&self) -> bool {
+        Self::ONLINE.contains(self)
+    }
+
+    /// Returns the file name of the role below the metadata URL (3.1.2, 6.2.1): `NAME.json` or `VERSION.NAME.json`.
+    /// Every byte of the name outside `A–Z a–z 0–9 - . _ ~` is percent-encoded.
     #[must_use]
     pub fn file_name(&self, version: Option<Version>) -> String {
         let name = utf8_percent_encode(&self.0, ENCODED);
@@ -137,35 +148,35 @@ impl RoleName {
 
 impl fmt::Display for RoleName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.escape_debug())
+        Printable(&self.0).fmt(f)
     }
 }
 
-/// The path of a target as metadata lists it: compared byte by byte, never normalised.
+/// The path of a target as written in metadata. Paths are compared byte by byte and never normalised.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TargetPath(String);
 
 impl TargetPath {
-    /// Any text but the empty one.
+    /// Creates a path from any text that is not empty.
     ///
     /// # Errors
-    /// [`NameError`] for the empty path.
+    /// [`NameError`] if the path is empty.
     pub fn new(path: impl Into<String>) -> Result<Self, NameError> {
         let path = path.into();
         if path.is_empty() { Err(NameError::new(&path, "is empty")) } else { Ok(Self(path)) }
     }
 
-    /// The path, as metadata writes it.
+    /// Returns the path as written in metadata.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Where the target stands below the targets URL (5.7.3): percent-encoded, with `prefix` and a dot before the
-    /// last segment.
+    /// Returns the path of the target below the targets URL (5.7.3). It is percent-encoded, and `prefix` and a dot are
+    /// inserted before the last segment.
     ///
     /// # Errors
-    /// [`NameError`] for paths that a URL would not keep: empty segments, `.` and `..`.
+    /// [`NameError`] if the path has an empty segment, `.` or `..`, which URL parsers remove.
     pub fn url_path(&self, prefix: Option<&str>) -> Result<String, NameError> {
         if self.0.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
             return Err(NameError::new(&self.0, "has an empty segment, `.` or `..`, which a URL does not keep"));
@@ -184,12 +195,12 @@ impl TargetPath {
         Ok(path)
     }
 
-    /// The path as a relative file path with `/` that means the same file on every platform, and none outside the
-    /// folder it is joined to.
+    /// Returns the path as a relative file path with `/` as separator. It names the same file on every platform, and
+    /// this file is always inside the folder that the path is joined to.
     ///
     /// # Errors
-    /// [`NameError`] for absolute paths, `.`, `..`, empty segments, drives, streams, reserved device names,
-    /// trailing dots and spaces, and control or bidirectional characters.
+    /// [`NameError`] if the path is absolute or contains `.`, `..`, an empty segment, a drive, a stream, a reserved
+    /// device name, a segment that ends in a dot or a space, or a control or bidirectional character.
     pub fn file_path(&self) -> Result<&str, NameError> {
         for segment in self.0.split('/') {
             if let Some(reason) = refusal(segment) {
@@ -206,30 +217,14 @@ impl fmt::Display for TargetPath {
     }
 }
 
-/// Text from a file, in which characters that control a terminal or reorder what is read are escaped.
-pub(crate) struct Printable<'t>(pub(crate) &'t str);
-
-impl fmt::Display for Printable<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for character in self.0.chars() {
-            if is_unprintable(character) {
-                write!(f, "{}", character.escape_unicode())?
-            } else {
-                write!(f, "{character}")?
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Why a path segment is no safe file name, as a phrase that follows the name.
+/// Returns why a path segment is not a safe file name, as a phrase that follows the name.
 fn refusal(segment: &str) -> Option<&'static str> {
     let stem = segment.split('.').next().unwrap_or_default().trim_end();
     match segment {
         "" => Some("is absolute or has an empty segment"),
         "." | ".." => Some("leads out of the folder"),
         _ if segment.len() > 255 => Some("has a segment of more than 255 bytes"),
-        _ if segment.contains(is_unprintable) => Some("holds control or bidirectional characters"),
+        _ if segment.contains(is_refused_in_files) => Some("holds control or bidirectional characters"),
         _ if segment.contains(['\\', ':', '<', '>', '"', '|', '?', '*']) => {
             Some("holds a character that is special on some platform: one of \\ : < > \" | ? *")
         }
@@ -239,7 +234,11 @@ fn refusal(segment: &str) -> Option<&'static str> {
     }
 }
 
-fn is_unprintable(character: char) -> bool {
+/// Returns whether a character is refused in file names: control and bidirectional characters.
+///
+/// This is narrower than [`is_unprintable`](crate::is_unprintable). Spaces and invisible characters occur in real file names
+/// and cannot lead outside of a folder.
+fn is_refused_in_files(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -295,6 +294,9 @@ mod tests {
         }
         assert!(RoleName::delegated("1.root").is_ok());
         assert_eq!(RoleName::listed("root"), Ok(RoleName::ROOT));
+        assert_eq!(RoleName::TOP_LEVEL.map(|role| role.is_online()), [false, true, true, false]);
+        let delegated = RoleName::delegated("a").unwrap();
+        assert!(!delegated.is_online() && !delegated.is_top_level());
         assert!(RoleName::listed("").is_err());
     }
 
@@ -354,12 +356,15 @@ mod tests {
         }
         assert!(TargetPath::new("x".repeat(255)).unwrap().file_path().is_ok());
         assert!(TargetPath::new("x".repeat(256)).unwrap().file_path().is_err());
-        let told = |path: &str| TargetPath::new(path).unwrap().file_path().unwrap_err().to_string();
-        assert!(told("a/..").contains("leads out of the folder"));
+        let error = |path: &str| TargetPath::new(path).unwrap().file_path().unwrap_err().to_string();
+        assert!(error("a/..").contains("leads out of the folder"));
     }
 
     #[test]
     fn names_print_without_control_of_the_terminal() {
-        assert_eq!(TargetPath::new("a\u{1b}[31m\u{202e}é").unwrap().to_string(), "a\\u{1b}[31m\\u{202e}é");
+        let name = "a\u{1b}[31m\u{202e}\u{200b}é";
+        let printed = "a\\u{1b}[31m\\u{202e}\\u{200b}é";
+        assert_eq!(TargetPath::new(name).unwrap().to_string(), printed);
+        assert_eq!(RoleName::delegated(name).unwrap().to_string(), printed);
     }
 }

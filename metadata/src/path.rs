@@ -1,13 +1,15 @@
-//! Which targets a delegation covers (spec 4.5): path patterns and hash prefixes.
+//! Path patterns and hash prefixes, which decide the targets that a delegation covers (spec 4.5).
 //!
-//! The specification says "shell-style wildcards". Here `*` matches any number of characters within one segment,
-//! `?` exactly one character other than `/`, and everything else itself, byte by byte, on every system alike.
+//! The specification says "shell-style wildcards". In this implementation, `*` matches any number of characters within
+//! one segment, and `?` matches exactly one character other than `/`. Every other character matches only itself, on
+//! every platform.
 
 use alloc::string::String;
 use core::fmt;
 
 use sha2::{Digest, Sha256};
 
+use crate::text::Printable;
 use crate::{ErrorKind, TargetPath};
 
 /// A pattern of target paths.
@@ -15,18 +17,19 @@ use crate::{ErrorKind, TargetPath};
 pub struct PathPattern(String);
 
 impl PathPattern {
-    /// Any text is a pattern.
+    /// Creates a pattern from any text.
     pub fn new(pattern: impl Into<String>) -> Self {
         Self(pattern.into())
     }
 
-    /// The pattern, as metadata writes it.
+    /// Returns the pattern as written in metadata.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether the pattern covers the path. Linear in both, without recursion and without backtracking over stars.
+    /// Returns whether the pattern covers the path. The time is linear in both. There is no recursion and no
+    /// backtracking over stars.
     #[must_use]
     pub fn matches(&self, path: &TargetPath) -> bool {
         let mut patterns = self.0.split('/');
@@ -43,12 +46,12 @@ impl PathPattern {
 
 impl fmt::Display for PathPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.escape_debug())
+        Printable(&self.0).fmt(f)
     }
 }
 
-/// Matches one segment in linear time: between its stars a pattern is pieces of fixed length, and the leftmost place of
-/// each piece is as good as any other.
+/// Matches one segment in linear time. The stars divide a pattern into pieces of fixed length, and choosing the
+/// leftmost match of each piece never excludes a match of the whole pattern.
 fn matches_segment(pattern: &str, segment: &str) -> bool {
     let Some((first, rest)) = pattern.split_once('*') else {
         return piece_length(pattern, segment) == Some(segment.len());
@@ -71,7 +74,7 @@ fn matches_segment(pattern: &str, segment: &str) -> bool {
     })
 }
 
-/// How many bytes at the start of `text` the star-less `piece` covers.
+/// Returns the number of bytes at the start of `text` that `piece` matches. `piece` contains no star.
 fn piece_length(piece: &str, text: &str) -> Option<usize> {
     let mut characters = text.chars();
     for expected in piece.chars() {
@@ -83,10 +86,11 @@ fn piece_length(piece: &str, text: &str) -> Option<usize> {
     Some(text.len() - characters.as_str().len())
 }
 
-/// Longest piece with `?` between two stars, in bytes: no file name is longer, and a limit keeps matching linear.
+/// The maximum length of a piece with `?` between two stars, in bytes. File names are not longer, and the limit keeps
+/// the matching time linear.
 const LONGEST_PIECE: usize = 255;
 
-/// What follows the leftmost place of `piece` in `text`.
+/// Returns the text after the leftmost match of `piece` in `text`.
 fn find_piece<'t>(piece: &str, text: &'t str) -> Option<&'t str> {
     if !piece.contains('?') {
         return text.find(piece).and_then(|at| text.get(at + piece.len()..));
@@ -102,17 +106,20 @@ fn find_piece<'t>(piece: &str, text: &'t str) -> Option<&'t str> {
 
 /// The first digits of the SHA-256 of a target path: 1 to 64 lower-case hexadecimal digits.
 ///
-/// There may be very many of them: each is in its place, without an allocation.
+/// It needs no allocation, because a role may list very many prefixes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HashPrefix {
-    /// The hash, cut off after the digits: what follows them is zero, so that this is in the order of the texts.
+    /// The hash, with zeros after the digits. So prefixes have the same order as their texts.
     hash: [u8; 32],
     digits: u8,
 }
 
 impl HashPrefix {
+    /// Parses a prefix.
+    ///
     /// # Errors
-    /// [`ErrorKind::Malformed`] for an empty prefix, more than 64 digits, and anything but `0–9 a–f`.
+    /// [`ErrorKind::Malformed`] if the prefix is empty, has more than 64 digits, or contains other characters than
+    /// `0–9 a–f`.
     pub fn new(prefix: &str) -> Result<Self, ErrorKind> {
         let refused = || ErrorKind::expected("1 to 64 lower-case hexadecimal digits").but_found_text(prefix);
         let digits = u8::try_from(prefix.len()).ok().filter(|digits| *digits > 0).ok_or_else(refused)?;
@@ -128,7 +135,7 @@ impl HashPrefix {
         Ok(Self { hash, digits })
     }
 
-    /// The first digits of `hash`, at most 64.
+    /// Returns the first `digits` digits of `hash`, at most 64.
     pub(crate) fn of(hash: &[u8; 32], digits: u8) -> Self {
         let mut cut = *hash;
         for (byte, at) in cut.iter_mut().zip((0_u8..).step_by(2)) {
@@ -141,23 +148,24 @@ impl HashPrefix {
         Self { hash: cut, digits }
     }
 
-    /// How many digits it has.
+    /// Returns the number of digits.
     #[must_use]
     pub fn digits(&self) -> u8 {
         self.digits
     }
 
-    /// Whether the hash of the path begins with these digits.
+    /// Returns whether the hash of the path begins with these digits.
     #[must_use]
     pub fn matches(&self, path: &TargetPath) -> bool {
         self.begins(&hash_of(path))
     }
 
-    /// Whether the hash of a path begins with these digits.
+    /// Returns whether `hash` begins with these digits.
     pub(crate) fn begins(&self, hash: &[u8; 32]) -> bool {
-        let (whole, half) = (usize::from(self.digits / 2), self.digits % 2 == 1);
-        self.hash.get(..whole) == hash.get(..whole)
-            && (!half || self.hash.get(whole) == hash.get(whole).map(|byte| byte & 0xf0).as_ref())
+        let bytes = usize::from(self.digits / 2);
+        let is_odd = self.digits % 2 == 1;
+        self.hash.get(..bytes) == hash.get(..bytes)
+            && (!is_odd || self.hash.get(bytes) == hash.get(bytes).map(|byte| byte & 0xf0).as_ref())
     }
 }
 
@@ -173,12 +181,12 @@ impl fmt::Debug for HashPrefix {
     }
 }
 
-/// The hash of the path's text, which hashed delegations go by.
+/// Returns the hash of a path, which `path_hash_prefixes` refer to.
 pub(crate) fn hash_of(path: &TargetPath) -> [u8; 32] {
     Sha256::digest(path.as_str().as_bytes()).into()
 }
 
-/// The first 64 bits of the SHA-256 of a path: what chooses its bin (4.5, TAP 15).
+/// Returns the first 64 bits of the SHA-256 of a path, which choose its bin (4.5, TAP 15).
 #[must_use]
 pub fn hash_start(path: &str) -> u64 {
     let digest = Sha256::digest(path.as_bytes());
@@ -274,7 +282,7 @@ mod tests {
         assert!(!matches("e\u{301}", "\u{e9}"));
     }
 
-    /// What the specification says, word by word and without a thought for time.
+    /// A literal implementation of the specification, which may take exponential time.
     fn by_the_word(pattern: &[char], path: &[char]) -> bool {
         match (pattern, path) {
             ([], []) => true,
@@ -288,7 +296,7 @@ mod tests {
         }
     }
 
-    /// All texts of up to `longest` characters.
+    /// Returns all texts of up to `longest` characters.
     fn texts(alphabet: &[char], longest: usize) -> Vec<String> {
         let mut all = alloc::vec![String::new()];
         let mut start = 0;
@@ -348,7 +356,7 @@ mod tests {
             assert_eq!((alloc::format!("{prefix}"), prefix.digits()), (hash[..digits].into(), digits as u8));
             assert_eq!(*prefix, HashPrefix::of(&hash_of(&path), digits as u8));
             assert!(prefix.matches(&path));
-            // The same but for its last digit.
+            // Differs in the last digit only.
             let last = if hash.as_bytes()[digits - 1] == b'0' { "1" } else { "0" };
             let other = HashPrefix::new(&(hash[..digits - 1].to_string() + last)).unwrap();
             assert!(!other.matches(&path) && other != *prefix);

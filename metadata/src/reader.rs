@@ -1,8 +1,9 @@
-//! Reads canonical text value by value (spec 4.1), without a tree: what is read is what was signed.
+//! Reads canonical text value by value (spec 4.1), without building a tree. The values come from the signed bytes.
 //!
-//! Only canonical text is read to its end: members in order, no whitespace, no other escapes than two, integers as they
-//! are written. So a file that can be read here as it was received is canonical, and needs no copy that is. Control
-//! characters are let through, because canonical text has them raw; a file as received must have none.
+//! The reader accepts only canonical text: sorted members, no whitespace, only two escapes, and integers without
+//! leading zeros. So if the reader accepts a file as it was received, the file is canonical and needs no canonical
+//! copy. Control characters are accepted, because canonical text does not escape them. Callers must refuse them in a
+//! received file.
 
 use alloc::borrow::Cow;
 use alloc::string::{String, ToString as _};
@@ -10,7 +11,7 @@ use alloc::string::{String, ToString as _};
 use crate::canonical::{DEPTH, NESTING};
 use crate::{ErrorKind, Json, Unknown};
 
-/// Reads canonical text value by value, without a tree.
+/// Reads canonical text value by value.
 pub struct Reader<'a> {
     text: &'a str,
     at: usize,
@@ -22,49 +23,49 @@ impl<'a> Reader<'a> {
         Self::starting_at(text, 0)
     }
 
-    /// Starts in the middle, where a value is known to stand.
+    /// Starts at the value or member at position `at`.
     pub(crate) fn starting_at(text: &'a str, at: usize) -> Self {
         Self { text, at, depth: DEPTH }
     }
 
-    /// Starts with a value that stands in so many others.
+    /// Starts with a value that is nested in `levels` others.
     pub(crate) fn nested(text: &'a str, levels: u8) -> Self {
         Self::nested_at(text, 0, levels)
     }
 
-    /// Starts in the middle, with a value that stands in so many others.
+    /// Starts at position `at`, with a value that is nested in `levels` others.
     pub(crate) fn nested_at(text: &'a str, at: usize, levels: u8) -> Self {
         Self { text, at, depth: DEPTH.saturating_sub(levels) }
     }
 
-    /// Where the next value or member begins, in bytes.
+    /// Returns the position of the next value or member, in bytes.
     pub(crate) fn position(&self) -> usize {
         self.at
     }
 
-    /// The canonical text from `start` to where the reader is.
+    /// Returns the canonical text from `start` to the current position.
     pub(crate) fn since(&self, start: usize) -> &'a str {
         self.text.get(start..self.at).unwrap_or_default()
     }
 
-    /// Nothing may follow.
+    /// Checks that the text ends here.
     pub(crate) fn end(&self) -> Result<(), ErrorKind> {
         if self.at == self.text.len() { Ok(()) } else { Err(self.expected("the end of the text")) }
     }
 
-    /// The error that something else stands where the reader is.
+    /// Returns the error that the text at the current position is not `expected`.
     #[cold]
     pub(crate) fn expected(&self, expected: &'static str) -> ErrorKind {
         self.expected_at(self.at, expected)
     }
 
-    /// The error that something else stands at `start`.
+    /// Returns the error that the text at `start` is not `expected`.
     #[cold]
     pub(crate) fn expected_at(&self, start: usize, expected: &'static str) -> ErrorKind {
         ErrorKind::expected(expected).but_found_next(self.text.get(start..).unwrap_or_default())
     }
 
-    /// Reads an object; `member` must read or skip each value.
+    /// Reads an object. `member` must read or skip each value.
     pub(crate) fn object(
         &mut self,
         mut member: impl FnMut(&str, &mut Self) -> Result<(), ErrorKind>,
@@ -72,17 +73,17 @@ impl<'a> Reader<'a> {
         self.members(|_, name, value| member(&name, value).map_err(|error| error.within(&name)))
     }
 
-    /// As [`Reader::object`], with where each member starts and without naming the member in errors.
+    /// Like [`Reader::object`], but passes the position of each member and does not add its name to errors.
     pub(crate) fn members(
         &mut self,
         mut member: impl FnMut(usize, Cow<'a, str>, &mut Self) -> Result<(), ErrorKind>,
     ) -> Result<(), ErrorKind> {
         self.enter(b'{', "an object")?;
         let mut previous: Option<Cow<'a, str>> = None;
-        while self.goes_on(b'}', previous.is_some())? {
+        while self.has_next(b'}', previous.is_some())? {
             let start = self.at;
             let name = self.name()?;
-            // By code point, which in UTF-8 is by byte.
+            // Members are sorted by code point. In UTF-8, the byte order is the code point order.
             if previous.is_some_and(|previous| previous >= name) {
                 return Err(ErrorKind::expected("members in order"));
             }
@@ -92,29 +93,29 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Reads an array; `element` must read or skip each value.
+    /// Reads an array. `element` must read or skip each value.
     pub(crate) fn array(
         &mut self,
         mut element: impl FnMut(&mut Self) -> Result<(), ErrorKind>,
     ) -> Result<(), ErrorKind> {
         self.enter(b'[', "an array")?;
-        let mut begun = false;
-        while self.goes_on(b']', begun)? {
+        let mut has_previous = false;
+        while self.has_next(b']', has_previous)? {
             element(self)?;
-            begun = true;
+            has_previous = true;
         }
         Ok(())
     }
 
-    /// The name of a member, up to its value.
+    /// Reads the name of a member and the colon after it.
     pub(crate) fn name(&mut self) -> Result<Cow<'a, str>, ErrorKind> {
         let name = self.string()?;
-        self.pass(b':', "a colon")?;
+        self.read_byte(b':', "a colon")?;
         Ok(name)
     }
 
     pub(crate) fn string(&mut self) -> Result<Cow<'a, str>, ErrorKind> {
-        self.pass(b'"', "a string")?;
+        self.read_byte(b'"', "a string")?;
         let start = self.at;
         let mut has_escapes = false;
         loop {
@@ -135,7 +136,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// An integer from 0 to 2⁶⁴−1.
+    /// Reads an integer from 0 to 2⁶⁴−1.
     pub(crate) fn unsigned(&mut self) -> Result<u64, ErrorKind> {
         let start = self.at;
         let digits = self.integer()?;
@@ -151,7 +152,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Passes over the next value and gives its canonical text.
+    /// Skips the next value and returns its canonical text.
     pub(crate) fn skip(&mut self) -> Result<&'a str, ErrorKind> {
         let start = self.at;
         match self.next() {
@@ -164,14 +165,15 @@ impl<'a> Reader<'a> {
         Ok(self.since(start))
     }
 
-    /// Keeps the next value as a member that the specification does not define.
+    /// Reads the next value into `unknown`, as a member that the specification does not define.
     pub(crate) fn keep(&mut self, name: &str, unknown: &mut Unknown) -> Result<(), ErrorKind> {
         unknown.insert(name.to_string(), Json::from_canonical(self.skip()?));
         Ok(())
     }
 
-    /// Passes over the next value if it is this one, which was read before: that needs no more than a look at its bytes.
-    pub(crate) fn pass_same(&mut self, value: &str) -> bool {
+    /// Skips the next value if its text is `value`, and returns whether it is. `value` must be a complete canonical
+    /// value, so comparing bytes is enough.
+    pub(crate) fn skip_same(&mut self, value: &str) -> bool {
         let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
         let after = rest.strip_prefix(value.as_bytes()).map(<[u8]>::first);
         let is_same = matches!(after, Some(Some(b',' | b'}' | b']')));
@@ -181,21 +183,21 @@ impl<'a> Reader<'a> {
         is_same
     }
 
-    /// The digits of an integer that fits into 64 bits, with its sign.
+    /// Reads an integer that fits into 64 bits, and returns its sign and digits.
     fn integer(&mut self) -> Result<&'a str, ErrorKind> {
         let rest = self.text.get(self.at..).unwrap_or_default();
         let digits = rest.strip_prefix('-').unwrap_or(rest);
         let sign = rest.len() - digits.len();
         let length = sign + digits.bytes().take_while(u8::is_ascii_digit).count();
         let number = rest.get(..length).unwrap_or_default();
-        let fits = match length - sign {
+        let is_in_range = match length - sign {
             // 10¹⁸ is below 2⁶³.
             1..=18 => true,
             _ if sign == 0 => number.parse::<u64>().is_ok(),
             _ => number.parse::<i64>().is_ok(),
         };
         let padded = digits.starts_with('0') && length > 1;
-        if !fits || padded {
+        if !is_in_range || padded {
             return Err(self.expected("an integer"));
         }
         self.at += length;
@@ -209,12 +211,12 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// What comes next.
+    /// Returns the next byte.
     pub(crate) fn next(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    fn pass(&mut self, byte: u8, what: &'static str) -> Result<(), ErrorKind> {
+    fn read_byte(&mut self, byte: u8, what: &'static str) -> Result<(), ErrorKind> {
         if self.next() != Some(byte) {
             return Err(self.expected(what));
         }
@@ -222,32 +224,32 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Passes over the bracket that opens an array or object.
+    /// Reads the bracket that opens an array or object.
     pub(crate) fn enter(&mut self, bracket: u8, what: &'static str) -> Result<(), ErrorKind> {
-        self.pass(bracket, what)?;
+        self.read_byte(bracket, what)?;
         self.depth = self.depth.checked_sub(1).ok_or_else(|| ErrorKind::expected(NESTING))?;
         Ok(())
     }
 
-    /// Whether another member or element follows. Passes over the comma before it, or over the closing bracket.
-    pub(crate) fn goes_on(&mut self, bracket: u8, begun: bool) -> Result<bool, ErrorKind> {
+    /// Returns whether another member or element follows. Reads the comma before it, or the closing bracket.
+    pub(crate) fn has_next(&mut self, bracket: u8, has_previous: bool) -> Result<bool, ErrorKind> {
         match self.next() {
             Some(byte) if byte == bracket => {
                 self.at += 1;
                 self.depth += 1;
                 Ok(false)
             }
-            Some(b',') if begun => {
+            Some(b',') if has_previous => {
                 self.at += 1;
                 Ok(true)
             }
-            Some(_) if !begun => Ok(true),
+            Some(_) if !has_previous => Ok(true),
             _ => Err(self.expected("a comma or the closing bracket")),
         }
     }
 }
 
-/// Bytes up to the closing quote.
+/// Returns the number of bytes before the closing quote.
 pub(crate) fn string_length(bytes: &[u8]) -> usize {
     let mut at = 0;
     while let Some(next) = memchr::memchr2(b'"', b'\\', bytes.get(at..).unwrap_or_default()) {
@@ -310,8 +312,8 @@ mod tests {
     #[test]
     fn integers_are_those_of_64_bits_as_they_are_written() {
         let all = |text: &str| Reader::new(text).integer().is_ok_and(|found| found == text);
-        for fits in ["0", "7", "-7", "999999999999999999", "18446744073709551615", "-9223372036854775808"] {
-            assert!(all(fits), "{fits}");
+        for valid in ["0", "7", "-7", "999999999999999999", "18446744073709551615", "-9223372036854775808"] {
+            assert!(all(valid), "{valid}");
         }
         for wrong in ["", "-", "-0", "00", "07", "-07", "+7", "18446744073709551616", "-9223372036854775809"] {
             assert!(!all(wrong), "{wrong}");

@@ -1,5 +1,6 @@
-//! One pass over the text of a large targets role: it is canonical, what it says is well formed, and where each target
-//! stands. Only the text of one target at a time is held, and all of the role that is no target.
+//! Scans the text of a large targets role in one pass. The scan checks that the text is canonical and well formed, and
+//! records the position of each target. It holds the text of one target at a time, and all of the role except its
+//! targets.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -14,31 +15,31 @@ use crate::reader::Reader;
 use crate::stored::{BLOCK, within};
 use crate::{ErrorKind, Role as _, TargetFile, Targets};
 
-/// What a pass has found.
+/// The result of a scan.
 pub(crate) struct Scanned {
     /// The SHA-256 of each block of the file.
     pub(crate) blocks: Vec<[u8; 32]>,
-    /// Where each target stands in the file.
+    /// The position of each target in the file.
     pub(crate) starts: Vec<u32>,
-    /// Where the last one ends.
+    /// The end of the last target in the file.
     pub(crate) end: u64,
     /// The role without its targets.
     pub(crate) rest: Targets,
 }
 
-/// A pass that is under way.
+/// A scan in progress.
 pub(crate) struct Scan {
     signed: Range<u64>,
-    /// Bytes taken.
+    /// The number of bytes received so far.
     taken: u64,
     block: Sha256,
-    /// Bytes of `signed` that were not read yet, from `read` on in the file.
+    /// The received bytes of `signed` that have not been read, starting at `read` in the file.
     window: Vec<u8>,
     read: u64,
-    /// So much must be there before it is tried again: a value of many parts is not read once for each.
-    enough: usize,
+    /// Do not retry before the window has this many bytes, so that a long value is not read again for every part.
+    retry_at: usize,
     state: ScanState,
-    /// The members of `signed` that were read, the targets taken out.
+    /// The text of `signed` that was read, without the targets.
     rest: String,
     last_path: Option<String>,
     failed: bool,
@@ -52,47 +53,56 @@ struct Found {
     end: u64,
 }
 
-/// Where in `signed` the pass is.
+/// The position of the scan in `signed`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ScanState {
     Start,
-    /// Between its members; whether there was one.
+    /// Between the members of `signed`. The value is whether a member was read.
     Members(bool),
-    /// Between the targets; whether there was one.
+    /// Between the targets. The value is whether a target was read.
     Targets(bool),
     End,
 }
 
 impl Scan {
-    /// A pass over a file in which the role's text has this place.
+    /// Starts a scan of a file in which the role's text has the range `signed`.
     pub(crate) fn new(signed: Range<u64>) -> Self {
-        let read = signed.start;
-        let (block, window, rest, found) = (Sha256::new(), Vec::new(), String::new(), Found::default());
-        let (state, last_path, failed) = (ScanState::Start, None, false);
-        Self { signed, taken: 0, block, window, read, enough: 0, state, rest, last_path, failed, found }
+        Self {
+            read: signed.start,
+            signed,
+            taken: 0,
+            block: Sha256::new(),
+            window: Vec::new(),
+            retry_at: 0,
+            state: ScanState::Start,
+            rest: String::new(),
+            last_path: None,
+            failed: false,
+            found: Found::default(),
+        }
     }
 
-    /// Takes the next part of the file.
+    /// Processes the next part of the file.
     pub(crate) fn update(&mut self, part: &[u8]) {
         if self.failed {
-            // Nothing that follows can mend it.
+            // A refused file stays refused.
             return;
         }
         self.digest(part);
         let signed = within(part, self.taken, &self.signed);
-        // The end of the envelope.
+        // Only the closing bracket of the envelope may follow `signed`.
         let after = within(part, self.taken, &(self.signed.end..u64::MAX));
         self.failed |= !after.is_empty() && after != b"}";
         self.taken += part.len() as u64;
-        // Canonical text has control characters raw, and JSON has none.
+        // Canonical text does not escape control characters, and JSON must.
         self.failed |= signed.iter().fold(false, |any, byte| any | (*byte < 0x20));
         self.window.extend_from_slice(signed);
-        if self.window.len() >= self.enough {
+        if self.window.len() >= self.retry_at {
             self.advance();
         }
     }
 
-    /// What was found, if all of it was in order.
+    /// Returns the result, if the whole file is valid.
     pub(crate) fn finish(mut self) -> Result<Scanned, ErrorKind> {
         self.advance();
         if self.failed || self.state != ScanState::End || !self.window.is_empty() || self.taken != self.signed.end + 1 {
@@ -110,7 +120,7 @@ impl Scan {
         Ok(Scanned { blocks, starts, end, rest })
     }
 
-    /// A digest ends where a block ends.
+    /// Adds `part` to the digests of the blocks.
     fn digest(&mut self, part: &[u8]) {
         let mut part = part;
         let mut taken = self.taken;
@@ -126,10 +136,10 @@ impl Scan {
         }
     }
 
-    /// Reads on as far as the window goes.
+    /// Reads as much of the window as possible.
     fn advance(&mut self) {
         let window = mem::take(&mut self.window);
-        // A character may be cut at the end of a part. What is whole is valid again, and quickly found to be.
+        // A part may end within a character. Validating the rest of the window again is fast.
         let whole = from_utf8(&window).map_or_else(|error| error.valid_up_to(), str::len);
         let text = window.get(..whole).and_then(|whole| from_utf8(whole).ok()).unwrap_or_default();
         let mut at = 0;
@@ -138,13 +148,13 @@ impl Scan {
             self.read += length as u64;
         }
         let left = window.get(at..).unwrap_or_default();
-        self.enough = if at == 0 { left.len() * 2 } else { 0 };
+        self.retry_at = if at == 0 { left.len() * 2 } else { 0 };
         self.window.extend_from_slice(left);
     }
 
-    /// Reads one thing, and gives its length; none where more of the text is needed, or it is not in order.
+    /// Reads one bracket, member or target and returns its length. Returns `None` if the text is incomplete or invalid.
     fn step(&mut self, text: &str) -> Option<usize> {
-        // The envelope, and `signed`; then `targets`.
+        // Members are nested in the envelope and in `signed`, and targets also in `targets`.
         let mut reader = Reader::nested(text, if matches!(self.state, ScanState::Targets(_)) { 3 } else { 2 });
         match self.state {
             ScanState::Start => {
@@ -152,8 +162,8 @@ impl Scan {
                 self.rest.push('{');
                 self.state = ScanState::Members(false);
             }
-            ScanState::Members(begun) => {
-                if !reader.goes_on(b'}', begun).ok()? {
+            ScanState::Members(has_previous) => {
+                if !reader.has_next(b'}', has_previous).ok()? {
                     self.rest.push('}');
                     self.state = ScanState::End;
                     return Some(reader.position());
@@ -164,15 +174,15 @@ impl Scan {
                     reader.enter(b'{', "an object").ok()?;
                 } else {
                     reader.skip().ok()?;
-                    // A number is whole when something follows.
+                    // A number at the end of the window may be incomplete.
                     reader.next()?;
                 }
-                self.rest.push_str(if begun { "," } else { "" });
+                self.rest.push_str(if has_previous { "," } else { "" });
                 self.rest.push_str(reader.since(start));
                 self.state = if is_targets { ScanState::Targets(false) } else { ScanState::Members(true) };
             }
-            ScanState::Targets(begun) => {
-                if !reader.goes_on(b'}', begun).ok()? {
+            ScanState::Targets(has_previous) => {
+                if !reader.has_next(b'}', has_previous).ok()? {
                     self.rest.push('}');
                     self.found.end = self.read;
                     self.state = ScanState::Members(true);
@@ -180,8 +190,10 @@ impl Scan {
                 }
                 let start = self.read + reader.position() as u64;
                 let path = reader.name().ok()?;
-                let in_order = self.last_path.as_deref().is_none_or(|last| last < path.as_ref());
-                TargetFile::check(&path, &mut reader).ok().filter(|()| in_order)?;
+                if self.last_path.as_deref().is_some_and(|last| last >= path.as_ref()) {
+                    return None;
+                }
+                TargetFile::check(&path, &mut reader).ok()?;
                 self.found.starts.push(u32::try_from(start).ok()?);
                 let last_path = self.last_path.get_or_insert_default();
                 last_path.clear();

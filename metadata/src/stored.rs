@@ -1,9 +1,10 @@
-//! Files as they come from a store or a server: small ones whole, and a very large targets role read where it lies.
+//! Files from a store or a server. Small files are held in memory. A very large targets role is read in parts from its
+//! file.
 //!
-//! Such a role is verified like every other, by one pass over all of its bytes at each start, which holds none of them.
-//! The pass notes where each target stands and a digest of each block. A target is then read from the file again and
-//! its blocks are compared with what was verified, so that nobody who changes the file in between is believed. There is
-//! no index on the disk, and so none that could be forged.
+//! Such a role is verified like every other role: each start reads the whole file once, without holding it in memory.
+//! This pass records the position of each target and a digest of each block. A target is later read from the file
+//! again, and its blocks are compared with the recorded digests, so a change of the file in between is detected. There
+//! is no index on disk that an attacker could forge.
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -22,41 +23,42 @@ use crate::scan::Scan;
 use crate::verify::Required;
 use crate::{Delegations, ErrorKind, HashingVerifier, Received, Signature, TargetFile, TargetPath, Targets, Version};
 
-/// Bytes that are digested together, and read together.
+/// The length of a block in bytes. A block is read and digested as a unit.
 pub(crate) const BLOCK: usize = 64 * 1024;
 
-/// Most bytes before `signed`.
+/// The maximum number of bytes before `signed`.
 const LONGEST_HEAD: usize = BLOCK;
 
-/// A file to be judged, from the store or from a server.
+/// The content of a file from the store or from a server.
 #[derive(Clone, Debug)]
 pub enum FileContent {
-    /// Its bytes.
+    /// The bytes of the file.
     Bytes(Vec<u8>),
-    /// A file that is too large to be held, or read more than once, without need.
+    /// A file that is too large to be held in memory.
     File(Arc<dyn RandomAccess>),
 }
 
-/// A file that was accepted, to be kept byte for byte.
+/// An accepted file, to be stored byte for byte.
 #[derive(Clone, Debug)]
 pub enum Accepted {
-    /// Its bytes.
+    /// The bytes of the file.
     Received(Received),
-    /// The file that was given in parts.
+    /// The file that was passed as [`FileContent::File`].
     File(Arc<dyn RandomAccess>),
 }
 
-/// A large file that can be read in parts. It may change while it is read: nothing that it says is believed twice.
+/// A large file that can be read in parts. It may change between two reads, so every part is verified whenever it is
+/// read.
 pub trait RandomAccess: Send + Sync + fmt::Debug {
-    /// Its length in bytes.
+    /// Returns the length in bytes.
     fn length(&self) -> u64;
 
-    /// Reads from `offset` on until `into` is full; false where the file ends before, or cannot be read.
+    /// Fills `into` with the bytes from `offset` on. Returns false if the file is too short or cannot be read.
     #[must_use]
     fn read(&self, offset: u64, into: &mut [u8]) -> bool;
 
-    /// Gives the whole file, from its start to its end, to both; they may run side by side, `other` without waiting for
-    /// the file. False where the file cannot be read.
+    /// Passes the whole file in order to both functions, which may run in parallel. Returns false if the file cannot be
+    /// read.
     #[must_use]
     fn pass(&self, one: &mut (dyn FnMut(&[u8]) + Send), other: &mut (dyn FnMut(&[u8]) + Send)) -> bool {
         let mut block = vec![0; BLOCK];
@@ -76,7 +78,7 @@ pub trait RandomAccess: Send + Sync + fmt::Debug {
 }
 
 impl FileContent {
-    /// The bytes; none where the file cannot be read.
+    /// Returns the bytes, or `None` if the file cannot be read.
     #[must_use]
     pub fn into_bytes(self) -> Option<Vec<u8>> {
         match self {
@@ -89,22 +91,22 @@ impl FileContent {
     }
 }
 
-/// A targets role that a threshold of the right keys has signed, and that is read where it is stored.
+/// A verified targets role that is read from its file.
 #[derive(Clone)]
 pub(crate) struct StoredTargets {
     file: Arc<dyn RandomAccess>,
-    /// The digest of each block of the file, as it was verified.
+    /// The digest of each block of the verified file.
     blocks: Arc<Vec<[u8; 32]>>,
-    /// Where each target stands in the file, in the order of their paths.
+    /// The position of each target in the file, in the order of the paths.
     starts: Arc<Vec<u32>>,
-    /// Where the last one ends.
+    /// The end of the last target in the file.
     end: u64,
     /// The role without its targets.
     rest: Targets,
 }
 
 impl StoredTargets {
-    /// Verifies the file in one pass. Files whose text is not canonical as it stands cannot be read so.
+    /// Verifies the file in one pass. Files that are not canonical as received are refused.
     pub(crate) fn verify(file: &Arc<dyn RandomAccess>, required: &Required<'_>) -> Result<Self, ErrorKind> {
         let mut listed = required.listed_hashes(file.length())?;
         let (signatures, start) = read_file_head(&**file, required.limits.signatures)?;
@@ -113,7 +115,7 @@ impl StoredTargets {
         let mut signers = required.ring.check(&signatures);
         let mut at = 0;
         let mut judge = |part: &[u8]| {
-            // What it says against a part, it says against the whole.
+            // `finish` reports the same error again.
             let _ = listed.as_mut().map(|listed| listed.update(part));
             signers.update(within(part, at, &signed));
             at += part.len() as u64;
@@ -126,8 +128,13 @@ impl StoredTargets {
         // 5.6.3
         signers.finish()?;
         let scanned = scan.finish()?;
-        let (blocks, starts) = (Arc::new(scanned.blocks), Arc::new(scanned.starts));
-        Ok(Self { file: Arc::clone(file), blocks, starts, end: scanned.end, rest: scanned.rest })
+        Ok(Self {
+            file: Arc::clone(file),
+            blocks: Arc::new(scanned.blocks),
+            starts: Arc::new(scanned.starts),
+            end: scanned.end,
+            rest: scanned.rest,
+        })
     }
 
     pub(crate) fn file(&self) -> &Arc<dyn RandomAccess> {
@@ -150,9 +157,10 @@ impl StoredTargets {
         self.starts.len()
     }
 
-    /// What the role itself lists about `path`; an error where the file has changed since it was verified.
+    /// Returns what the role itself lists for `path`. Returns an error if the file has changed since it was verified.
     pub(crate) fn target(&self, path: &TargetPath) -> Result<Option<TargetFile>, ErrorKind> {
-        let (mut low, mut high) = (0, self.starts.len());
+        let mut low = 0;
+        let mut high = self.starts.len();
         while low < high {
             let middle = low.midpoint(high);
             let text = self.member(middle)?;
@@ -167,7 +175,7 @@ impl StoredTargets {
         Ok(None)
     }
 
-    /// The paths of all targets, in their order.
+    /// Returns the paths of all targets in order.
     pub(crate) fn paths(&self) -> impl Iterator<Item = Result<TargetPath, ErrorKind>> + '_ {
         (0..self.starts.len()).map(|at| {
             let text = self.member(at)?;
@@ -176,7 +184,7 @@ impl StoredTargets {
         })
     }
 
-    /// The text of one target, its path before it.
+    /// Returns the text of one target, including its path.
     fn member(&self, at: usize) -> Result<String, ErrorKind> {
         let start = self.starts.get(at).copied().map(u64::from);
         let end = self.starts.get(at + 1).map_or(self.end, |next| u64::from(*next));
@@ -184,7 +192,7 @@ impl StoredTargets {
         String::from_utf8(bytes).map_err(|_| ErrorKind::StoredFileChanged)
     }
 
-    /// These bytes of the file, if they are in blocks that are still what was verified.
+    /// Returns a range of the file. Returns `None` if a block of it differs from the verified file.
     fn read(&self, range: Range<u64>) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
         let mut number = usize::try_from(range.start).ok()? / BLOCK;
@@ -208,7 +216,8 @@ impl fmt::Debug for StoredTargets {
     }
 }
 
-/// The signatures, and where `signed` starts. Whether that is so, the pass shows.
+/// Returns the signatures and the position of `signed`. The result is not trusted until the scan has read the whole
+/// file.
 fn read_file_head(file: &dyn RandomAccess, most_signatures: u32) -> Result<(Vec<Signature>, u64), ErrorKind> {
     let mut head = vec![0; usize::try_from(file.length()).unwrap_or(LONGEST_HEAD).min(LONGEST_HEAD)];
     if !file.read(0, &mut head) {
@@ -221,7 +230,7 @@ fn read_file_head(file: &dyn RandomAccess, most_signatures: u32) -> Result<(Vec<
     Ok((signatures, start as u64))
 }
 
-/// What of `part`, which stands at `offset`, lies in `range`.
+/// Returns the bytes of `part` that belong to `range`. `part` starts at `offset`.
 pub(crate) fn within<'p>(part: &'p [u8], offset: u64, range: &Range<u64>) -> &'p [u8] {
     let place = |at: u64| usize::try_from(at.saturating_sub(offset)).unwrap_or(usize::MAX).min(part.len());
     part.get(place(range.start)..place(range.end)).unwrap_or_default()

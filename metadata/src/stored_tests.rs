@@ -1,4 +1,4 @@
-//! A role in a file: read as from memory, cut anywhere, changed behind the back.
+//! Tests of roles that are read from a file: the same results as from memory, parts of any length, concurrent changes.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -13,7 +13,7 @@ use crate::{
     assemble, parse_time,
 };
 
-/// A file in memory that can be changed behind the reader's back.
+/// A file in memory that a test can change while a role is read from it.
 #[derive(Debug, Default)]
 struct Disk {
     bytes: Vec<AtomicU8>,
@@ -25,7 +25,7 @@ impl Disk {
         Self { bytes: bytes.iter().copied().map(AtomicU8::new).collect(), length: AtomicUsize::new(bytes.len()) }
     }
 
-    /// Puts these bytes, which are no more than there were, in the place of the others.
+    /// Replaces the content by `bytes`, which must not be longer.
     fn replace(&self, bytes: &[u8]) {
         self.bytes.iter().zip(bytes).for_each(|(place, byte)| place.store(*byte, Relaxed));
         self.length.store(bytes.len(), Relaxed);
@@ -38,7 +38,8 @@ impl RandomAccess for Disk {
     }
 
     fn read(&self, offset: u64, into: &mut [u8]) -> bool {
-        let (start, end) = (offset as usize, offset as usize + into.len());
+        let start = offset as usize;
+        let end = offset as usize + into.len();
         let found = self.bytes[..self.length.load(Relaxed)].get(start..end);
         found.is_some_and(|found| {
             into.iter_mut().zip(found).for_each(|(byte, place)| *byte = place.load(Relaxed));
@@ -47,7 +48,7 @@ impl RandomAccess for Disk {
     }
 }
 
-/// Gives parts of this length: with one byte at a time, everything is cut everywhere.
+/// A file that is passed in parts of a given length.
 #[derive(Debug)]
 struct Cut(Disk, usize);
 
@@ -84,7 +85,7 @@ fn ring(scheme: Scheme, threshold: u32) -> KeyRing {
 }
 
 fn path(number: usize) -> TargetPath {
-    // Some that are escaped, some that are not ASCII.
+    // Contains characters that are escaped or not ASCII.
     TargetPath::new(format!("dir/\"é\\{number:05}.bin")).unwrap()
 }
 
@@ -191,7 +192,7 @@ fn what_is_refused_in_memory_is_refused_in_the_file() {
         let in_memory = held(&bytes);
         let in_file = verify(&disk(&bytes));
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        // The file is read from canonical text only: what it accepts, memory accepts; here neither does.
+        // In memory, unsorted members are sorted. A file must be canonical as it is.
         assert!(in_file.is_err(), "{text}");
         assert!(in_memory.is_err() || text.contains("9.bin"), "{text}");
     }
@@ -206,7 +207,7 @@ fn no_changed_byte_is_accepted() {
     for at in 0..bytes.len() {
         let mut changed = bytes.clone();
         changed[at] ^= 1;
-        // A changed member beside `signed` and the valid signature harms nobody; nothing else may pass.
+        // Only a change outside of `signed` and the valid signature may be accepted.
         if let Ok(stored) = verify(&disk(&changed)) {
             assert!(held(&changed).is_ok(), "{at}");
             assert_eq!(stored.target(&path(1)), Ok(role(3).target(&path(1))), "{at}");
@@ -223,7 +224,7 @@ fn thresholds_count_as_in_memory() {
     assert_eq!(verdict, Some(ErrorKind::ThresholdNotMet { valid: 1, threshold }));
     let verdict = verify_with(&file, &listed, &ring(Scheme::EcdsaP256, 1)).err();
     assert_eq!(verdict, Some(ErrorKind::ThresholdNotMet { valid: 0, threshold: Threshold::ONE }));
-    // Two ids of one key are one key.
+    // Two IDs of one key count as one key.
     let key = Key::from_public(signer(Scheme::Ed25519).public_key());
     let ids = [key.keyid(), KeyId::new("again")];
     let keys = ids.iter().map(|id| (id.clone(), key.clone())).collect();
@@ -249,12 +250,12 @@ fn what_is_listed_is_checked() {
 }
 
 #[test]
-fn who_changes_the_file_afterwards_is_not_believed() {
+fn a_change_of_the_file_after_verification_is_detected() {
     let signed = role(1500).write();
     let bytes = file_of(&signed, Scheme::Ed25519);
     let file = disk(&bytes);
     let stored = verify(&file).unwrap();
-    // Another target's listing in the place of one, of the same length and well formed.
+    // A well-formed change of one target that keeps the length of the file.
     let other = file_of(&signed.replace("\"length\":700}", "\"length\":701}"), Scheme::Ed25519);
     assert_eq!(bytes.len(), other.len());
     for changed in [&other[..], &bytes[..bytes.len() / 2], b""] {
@@ -271,7 +272,7 @@ fn f_cj_raw_control_characters_are_refused_however_many_and_spaces_are_not() {
     role.unknown.insert("x".into(), Json::parse("\"a b\"").unwrap());
     for (between, is_read) in [(" ", true), ("\n", false), ("\n\n", false)] {
         let file = file_of(&role.write().replace("a b", &format!("a{between}b")), Scheme::Ed25519);
-        // As it was signed, and not as it is published.
+        // Control characters as in the signed text, not escaped as in a published file.
         let file = String::from_utf8(file).unwrap().replace("\\u000a", "\n");
         assert_eq!(verify(&disk(file.as_bytes())).is_ok(), is_read, "{between:?}");
     }

@@ -1,4 +1,4 @@
-//! Succinct hash bins (TAP 15): 2ⁿ delegated roles of one shape, described in a few bytes.
+//! Succinct hash bins (TAP 15): a short description of 2ⁿ delegated roles with the same keys.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -12,12 +12,12 @@ use crate::{ErrorKind, KeyId, RoleName, TargetPath, Threshold, Unknown};
 
 const BIT_LENGTH: &str = "a number of bits from 1 to 32";
 
-/// Bins by the first bits of the SHA-256 of a target path.
+/// Bins for target paths. The first bits of the SHA-256 of a path choose its bin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SuccinctRoles {
-    /// The ids of the keys of all bins.
+    /// The IDs of the keys of all bins.
     pub keyids: Vec<KeyId>,
-    /// How many distinct ones must sign each bin.
+    /// The number of distinct keys that must sign each bin.
     pub threshold: Threshold,
     /// Other members, preserved.
     pub unknown: Unknown,
@@ -26,7 +26,7 @@ pub struct SuccinctRoles {
 }
 
 impl SuccinctRoles {
-    /// 2 to the power of `bit_length` bins whose names are `name_prefix`, a hyphen and the bin's number.
+    /// Creates 2 to the power of `bit_length` bins. Their names are `name_prefix`, a hyphen and the number of the bin.
     ///
     /// # Errors
     /// [`ErrorKind::Malformed`] unless `bit_length` is 1 to 32.
@@ -44,41 +44,41 @@ impl SuccinctRoles {
         Ok(Self { keyids, threshold, unknown: Unknown::new(), bit_length, name_prefix })
     }
 
-    /// How many bits of the hash choose the bin: 1 to 32.
+    /// Returns the number of bits of the hash that choose the bin: 1 to 32.
     #[must_use]
     pub fn bit_length(&self) -> u32 {
         self.bit_length
     }
 
-    /// What the names of all bins begin with.
+    /// Returns the prefix of the names of all bins.
     #[must_use]
     pub fn name_prefix(&self) -> &str {
         &self.name_prefix
     }
 
-    /// The bin that `path` falls into.
+    /// Returns the bin of `path`.
     #[must_use]
     pub fn role_for(&self, path: &TargetPath) -> RoleName {
         let [a, b, c, d, ..] = hash_of(path);
         self.bin(u32::from_be_bytes([a, b, c, d]) >> (32 - self.bit_length))
     }
 
-    /// The names of all bins, in the order of their numbers.
+    /// Returns the names of all bins, in the order of their numbers.
     pub fn names(&self) -> impl Iterator<Item = RoleName> + '_ {
         (0..=u32::MAX >> (32 - self.bit_length)).map(|number| self.bin(number))
     }
 
-    /// Whether `role` is one of the bins.
+    /// Returns whether `role` is one of the bins.
     #[must_use]
     pub fn contains(&self, role: &RoleName) -> bool {
-        let number = role.as_str().strip_prefix(&self.name_prefix).and_then(|rest| rest.strip_prefix('-'));
-        let number = number.and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        let digits = role.as_str().strip_prefix(&self.name_prefix).and_then(|rest| rest.strip_prefix('-'));
+        let number = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
         number.is_some_and(|number| {
             u64::from(number) < 1 << self.bit_length && self.bin(number).as_str() == role.as_str()
         })
     }
 
-    /// The name of bin `number`: hexadecimal, padded so that all names have one length.
+    /// Returns the name of the bin `number`. The number is hexadecimal and padded, so all names have the same length.
     #[must_use]
     pub fn bin(&self, number: u32) -> RoleName {
         let digits = self.bit_length.div_ceil(4) as usize;
@@ -86,7 +86,10 @@ impl SuccinctRoles {
     }
 
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {
-        let (mut keyids, mut threshold, mut bit_length, mut name_prefix) = (None, None, None, None);
+        let mut keyids = None;
+        let mut threshold = None;
+        let mut bit_length = None;
+        let mut name_prefix = None;
         let mut unknown = Unknown::new();
         reader.object(|name, value| {
             match name {

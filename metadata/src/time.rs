@@ -1,4 +1,4 @@
-//! Date-times (spec 4.2.3): strict when written, RFC 3339 with fractions and offsets when read.
+//! Date-times (spec 4.2.3). The writer is strict; the reader also accepts fractions and offsets (RFC 3339).
 
 use alloc::string::String;
 
@@ -6,12 +6,12 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::ErrorKind;
 
-/// Reads a date-time: `YYYY-MM-DDTHH:MM:SS`, an optional fraction, then `Z` or a numeric offset.
+/// Parses a date-time: `YYYY-MM-DDTHH:MM:SS`, an optional fraction, then `Z` or a numeric offset.
 ///
-/// The specification knows `Z` without a fraction only; early Sigstore roots carry fractions and offsets.
+/// The specification allows only `Z` without a fraction, but early Sigstore roots have fractions and offsets.
 ///
 /// # Errors
-/// [`ErrorKind::Malformed`] for everything else, second 60 and year 0 included.
+/// [`ErrorKind::Malformed`] if the text has another form, the second 60 or the year 0.
 pub fn parse_time(text: &str) -> Result<DateTime<Utc>, ErrorKind> {
     let refused = || ErrorKind::expected("a date-time such as 2030-01-31T00:00:00Z").but_found_text(text);
     if !has_the_shape(text.as_bytes()) || text.starts_with("0000") || text.get(17..19) == Some("60") {
@@ -21,13 +21,13 @@ pub fn parse_time(text: &str) -> Result<DateTime<Utc>, ErrorKind> {
     Ok(time.with_timezone(&Utc))
 }
 
-/// The date-time as the specification writes it: UTC, whole seconds, `Z`.
+/// Formats a date-time as the specification requires: UTC, whole seconds, `Z`.
 #[must_use]
 pub fn format_time(time: &DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// chrono also takes lower-case letters and a space for `T`; the specification does not.
+/// Returns whether the text has the form of a date-time. chrono also accepts lower-case letters, and a space for `T`.
 fn has_the_shape(text: &[u8]) -> bool {
     let matches = |text: &[u8], shape: &[u8]| {
         text.len() == shape.len()

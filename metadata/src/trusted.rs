@@ -1,4 +1,4 @@
-//! All that one update has come to trust: the four top-level roles, and the delegated ones that were needed.
+//! The trusted metadata of one update: the four top-level roles, and the delegated roles that were needed.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -19,101 +19,104 @@ use crate::{
     TargetPath, Targets, Timestamp, Verified, Version,
 };
 
-/// The trusted metadata of one update. It was judged, and what is still to come will be, at one time: its start.
+/// The trusted metadata of one update. All of it, including delegated roles that are loaded later, is judged at the
+/// start time of the update.
 #[derive(Clone, Debug)]
 pub struct TrustedMetadata {
     pub(crate) update: Update,
     pub(crate) timestamp: Verified<Timestamp>,
     pub(crate) snapshot: Verified<Snapshot>,
     pub(crate) targets: VerifiedTargets,
-    /// Delegated roles, each as it is trusted with certain keys. Another delegator may trust other keys.
+    /// Delegated roles, by name and trusted keys. Two delegators may trust different keys for the same role.
     pub(crate) delegated: BTreeMap<TrustedWith, VerifiedTargets>,
-    /// The way from the top-level role on, where very many searches take it.
+    /// A router for the delegations of the top-level targets role, if very many searches are expected.
     pub(crate) router: Option<Arc<Router>>,
 }
 
 impl TrustedMetadata {
-    /// The root.
+    /// Returns the root.
     #[must_use]
     pub fn root(&self) -> &Verified<Root> {
         &self.update.root
     }
 
-    /// The timestamp.
+    /// Returns the timestamp.
     #[must_use]
     pub fn timestamp(&self) -> &Verified<Timestamp> {
         &self.timestamp
     }
 
-    /// The snapshot.
+    /// Returns the snapshot.
     #[must_use]
     pub fn snapshot(&self) -> &Verified<Snapshot> {
         &self.snapshot
     }
 
-    /// The top-level targets role.
+    /// Returns the top-level targets role.
     #[must_use]
     pub fn targets(&self) -> &VerifiedTargets {
         &self.targets
     }
 
-    /// The top-level targets role for later updates in this process; none where it is read where it is stored.
+    /// Returns the top-level targets role for reuse by later updates in this process, or `None` if it is read from a
+    /// file.
     #[must_use]
     pub fn reusable_targets(&self) -> Option<ReusableTargets> {
         let ring = self.update.root.key_ring(&RoleName::TARGETS).ok()?;
         Some(ReusableTargets { targets: Arc::clone(self.targets.held()?), ring: ring.fingerprint() })
     }
 
-    /// The delegated roles that were needed so far; one that is trusted with several sets of keys comes once for each.
+    /// Returns the delegated roles that were needed so far. A role that is trusted with several sets of keys occurs
+    /// once per set.
     pub fn delegated(&self) -> impl Iterator<Item = (&RoleName, &VerifiedTargets)> {
         self.delegated.iter().map(|((role, _), targets)| (role, targets))
     }
 
-    /// A delegated role that was needed so far, as the top-level targets role trusts it.
+    /// Returns a delegated role that was needed so far, verified with the keys that the top-level targets role lists.
     #[must_use]
     pub fn delegated_by_targets(&self, role: &RoleName) -> Option<&VerifiedTargets> {
         let ring = self.targets.delegations()?.key_ring(&RoleName::TARGETS, role).ok()?;
         self.delegated.get(&(role.clone(), ring.fingerprint()))
     }
 
-    /// The time at which everything here was judged (5.1).
+    /// Returns the time at which this metadata was judged (5.1).
     #[must_use]
     pub fn start_time(&self) -> DateTime<Utc> {
         self.update.start_time
     }
 
-    /// Very many searches follow: what each would look for among the delegations of the top-level role is found once for
-    /// all. The searches take the same way and come to the same end.
+    /// Prepares for very many searches by indexing the delegations of the top-level targets role once. The results of
+    /// the searches do not change.
     pub fn expect_many_searches(&mut self) {
         self.router = self.targets.delegations().and_then(Delegations::router_for_searches).map(Arc::new);
     }
 
-    /// Looks for a target (5.6.7): a stage that asks for the delegated roles on the way.
+    /// Starts a search for a target (5.6.7): a stage that requests the delegated roles on the path to it.
     #[must_use]
     pub fn search(&mut self, path: TargetPath) -> TargetSearch<'_> {
         TargetSearch::start(self, path)
     }
 
-    /// Lists all targets that a search would find: a stage that asks for every delegated role.
+    /// Starts to list all targets that a search would find: a stage that requests every delegated role.
     #[must_use]
     pub fn listing(&mut self) -> Listing<'_> {
         Listing::start(self)
     }
 
-    /// The file of a delegated role, to be fetched for [`TrustedMetadata::verify_delegated`] (5.6.1).
+    /// Returns the request for the file of a delegated role, for [`TrustedMetadata::verify_delegated`] (5.6.1).
     ///
     /// # Errors
-    /// [`ErrorKind::NotListed`], or a limit that its listed length exceeds.
+    /// [`ErrorKind::NotListed`], or [`ErrorKind::ListedTooLong`] if the listed length exceeds a limit.
     pub fn delegated_request(&self, role: &RoleName) -> Result<Request, Error> {
         let request = request_targets(&self.update, &self.snapshot, role);
         request.ok_or_else(|| missing_targets(&self.update, &self.snapshot, role))
     }
 
-    /// Judges the file of a delegated role that a delegator trusts with `ring` (5.6.1 to 5.6.6), which is one of its
-    /// [`Delegations::rings`].
+    /// Judges the file of a delegated role (5.6.1 to 5.6.6). `ring` must be one of the [`Delegations::rings`] of a
+    /// delegator.
     ///
     /// # Errors
-    /// The verdict.
+    /// Why the file is refused.
     pub fn verify_delegated(
         &self,
         role: &RoleName,
@@ -123,36 +126,37 @@ impl TrustedMetadata {
         verify_targets(&self.update, &self.snapshot, role, ring, file, None)
     }
 
-    /// The same metadata for those who maintain the repository: expiry is not checked for roles that are loaded from here
-    /// on, and `limits` replace those of the client.
+    /// Returns the same metadata for repository maintenance: roles that are loaded later may have expired, and `limits`
+    /// replace the limits of the client.
     #[must_use]
     pub fn for_maintenance(&self, limits: Limits) -> Self {
         let mut trusted = self.clone();
-        (trusted.update.start_time, trusted.update.limits) = (DateTime::<Utc>::MIN_UTC, limits);
+        trusted.update.start_time = DateTime::<Utc>::MIN_UTC;
+        trusted.update.limits = limits;
         trusted
     }
 
-    /// What the role says in its delegator's eyes; none if it was not needed yet.
+    /// Returns the role, verified with the keys that its delegator lists, or `None` if it was not loaded yet.
     pub(crate) fn role(&self, edge: &Edge) -> Option<&VerifiedTargets> {
         self.delegated.get(&edge.trusted_with())
     }
 
-    /// Judges the file of a delegated role as its delegator says (5.6.1 to 5.6.6).
+    /// Judges the file of a delegated role with the keys that its delegator lists (5.6.1 to 5.6.6).
     pub(crate) fn verify(&self, edge: &Edge, file: FileContent) -> Result<VerifiedTargets, Error> {
-        // The same bytes that are trusted with other keys are read once.
-        let known = self.delegated.range((edge.role.clone(), Fingerprint::default())..).next();
-        let known = known.filter(|((role, _), _)| *role == edge.role).and_then(|(_, targets)| targets.held());
-        verify_targets(&self.update, &self.snapshot, &edge.role, &edge.ring, file, known)
+        // Bytes that are already trusted with other keys need not be parsed again.
+        let next = self.delegated.range((edge.role.clone(), Fingerprint::default())..).next();
+        let same = next.filter(|((role, _), _)| *role == edge.role).and_then(|(_, targets)| targets.held());
+        verify_targets(&self.update, &self.snapshot, &edge.role, &edge.ring, file, same)
     }
 
-    /// Keeps a role that was judged so.
+    /// Adds a role that [`TrustedMetadata::verify`] has accepted.
     pub(crate) fn insert(&mut self, edge: &Edge, role: VerifiedTargets) {
         self.delegated.insert(edge.trusted_with(), role);
     }
 }
 
-/// The top-level targets role as an update came to trust it. A later update of the same process that meets the same bytes
-/// under the same keys need not read and verify them again; all else is judged anew.
+/// The top-level targets role of an update, for reuse by later updates in the same process. A later update need not
+/// parse and verify the same bytes with the same keys again. Everything else is checked again.
 #[derive(Clone, Debug)]
 pub struct ReusableTargets {
     targets: Arc<Verified<Targets>>,
@@ -160,12 +164,12 @@ pub struct ReusableTargets {
 }
 
 impl ReusableTargets {
-    fn is(&self, role: &RoleName, ring: &KeyRing, bytes: &[u8]) -> bool {
+    fn matches(&self, role: &RoleName, ring: &KeyRing, bytes: &[u8]) -> bool {
         *role == RoleName::TARGETS && **self.targets.bytes() == *bytes && self.ring == ring.fingerprint()
     }
 }
 
-/// A targets role that is trusted: held in memory, or read where it is stored.
+/// A trusted targets role, in memory or in a file.
 #[derive(Clone, Debug)]
 pub struct VerifiedTargets(Backing);
 
@@ -176,8 +180,8 @@ enum Backing {
 }
 
 impl VerifiedTargets {
-    /// 5.6.2 and 5.6.3: the file that is listed, signed by the ring. What was verified before in this process, or with
-    /// other keys, is not read again.
+    /// Verifies the file against the listed length and hashes (5.6.2) and the ring (5.6.3). Content that was parsed
+    /// before is reused: `known` by an earlier update, `same` with other keys.
     pub(crate) fn verify(
         known: Option<&ReusableTargets>,
         same: Option<&Arc<Verified<Targets>>>,
@@ -190,9 +194,9 @@ impl VerifiedTargets {
         {
             return Ok(Self(Backing::Stored(Arc::new(targets))));
         }
-        // What cannot be read where it is may still be good.
+        // A file that is not canonical cannot be read in parts, but may still be valid.
         let bytes = file.into_bytes().ok_or_else(|| ErrorKind::StoredFileChanged.of(role))?;
-        if let Some(known) = known.filter(|known| known.is(role, required.ring, &bytes)) {
+        if let Some(known) = known.filter(|known| known.matches(role, required.ring, &bytes)) {
             required.check_listed(&bytes).map_err(|kind| kind.of(role))?;
             return Ok(Self(Backing::Held(Arc::clone(&known.targets))));
         }
@@ -204,7 +208,7 @@ impl VerifiedTargets {
         required.verify(bytes).map(|targets| Self(Backing::Held(Arc::new(targets))))
     }
 
-    /// Its version.
+    /// Returns the version.
     #[must_use]
     pub fn version(&self) -> Version {
         match &self.0 {
@@ -213,7 +217,7 @@ impl VerifiedTargets {
         }
     }
 
-    /// From when on it is not trusted.
+    /// Returns the time from which on the role is not trusted.
     #[must_use]
     pub fn expires(&self) -> DateTime<Utc> {
         match &self.0 {
@@ -222,7 +226,7 @@ impl VerifiedTargets {
         }
     }
 
-    /// Whom it trusts with what.
+    /// Returns the delegations of the role.
     #[must_use]
     pub fn delegations(&self) -> Option<&Delegations> {
         match &self.0 {
@@ -231,10 +235,10 @@ impl VerifiedTargets {
         }
     }
 
-    /// What this role itself lists about `path`. Whether it may is for the search to say.
+    /// Returns what this role itself lists for `path`. Only a search checks whether the role is trusted with `path`.
     ///
     /// # Errors
-    /// [`ErrorKind::StoredFileChanged`].
+    /// [`ErrorKind::StoredFileChanged`] if the role is read from a file that has changed.
     pub fn target(&self, path: &TargetPath) -> Result<Option<TargetFile>, ErrorKind> {
         match &self.0 {
             Backing::Held(targets) => Ok(targets.target(path)),
@@ -242,7 +246,7 @@ impl VerifiedTargets {
         }
     }
 
-    /// The paths of all that this role itself lists, in their order.
+    /// Returns the paths of all targets that this role itself lists, in order.
     pub(crate) fn paths(&self) -> Box<dyn Iterator<Item = Result<TargetPath, ErrorKind>> + '_> {
         match &self.0 {
             Backing::Held(targets) => Box::new(targets.paths().map(Ok)),
@@ -250,7 +254,7 @@ impl VerifiedTargets {
         }
     }
 
-    /// How many targets this role itself lists.
+    /// Returns the number of targets that this role itself lists.
     #[must_use]
     pub fn len(&self) -> usize {
         match &self.0 {
@@ -259,21 +263,21 @@ impl VerifiedTargets {
         }
     }
 
-    /// Whether this role itself lists none.
+    /// Returns whether this role itself lists no targets.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The file as it was received, to be kept.
-    pub(crate) fn kept(&self) -> Accepted {
+    /// Returns the file as it was received, to be stored.
+    pub(crate) fn to_store(&self) -> Accepted {
         match &self.0 {
             Backing::Held(targets) => Accepted::Received(targets.bytes().clone()),
             Backing::Stored(targets) => Accepted::File(Arc::clone(targets.file())),
         }
     }
 
-    /// The file, where it is held in memory and not read in parts.
+    /// Returns the metadata if it is in memory.
     #[must_use]
     pub fn held(&self) -> Option<&Arc<Verified<Targets>>> {
         match &self.0 {
@@ -283,21 +287,22 @@ impl VerifiedTargets {
     }
 }
 
-/// A role, and a digest of the keys that it is trusted with.
+/// The name of a role, and a digest of the keys with which it is trusted.
 pub(crate) type TrustedWith = (RoleName, Fingerprint);
 
-/// One step of a walk over delegations.
+/// A delegation from one role to another, as an edge of the delegation graph.
 #[derive(Clone, Debug)]
 pub(crate) struct Edge {
     delegator: RoleName,
     role: RoleName,
     ring: KeyRing,
-    /// How many delegations lead from the top-level role to here.
+    /// The number of delegations from the top-level targets role to the delegated role.
     pub(crate) depth: u32,
 }
 
 impl Edge {
-    /// The step from `delegator` to `role`, for which `ring` vouches: the one that is `depth` steps from the top.
+    /// Creates the edge from `delegator` to `role`, which is trusted with `ring`. `role` is `depth` delegations below
+    /// the top-level targets role.
     pub(crate) fn new(delegator: &RoleName, role: RoleName, ring: KeyRing, depth: u32) -> Self {
         Self { delegator: delegator.clone(), role, ring, depth }
     }
@@ -310,7 +315,7 @@ impl Edge {
         (self.role.clone(), self.ring.fingerprint())
     }
 
-    /// An error where this is too far from the top.
+    /// Returns an error if the delegated role is too far from the top-level targets role.
     pub(crate) fn check_depth(&self, most: u32) -> Result<(), ErrorKind> {
         if self.depth > most {
             return Err(ErrorKind::LimitReached { limit: Limit::DelegationDepth, value: most.into() });
@@ -318,7 +323,7 @@ impl Edge {
         Ok(())
     }
 
-    /// Who trusts, and who is trusted.
+    /// Returns the delegator and the delegated role.
     pub(crate) fn names(&self) -> (RoleName, RoleName) {
         (self.delegator.clone(), self.role.clone())
     }

@@ -1,7 +1,7 @@
-//! The one way in which a file becomes trusted (spec 4.2.1, 5.3.4, 5.4.2, 5.5.2, 5.5.3, 5.6.2, 5.6.3), in memory and where
-//! it is stored.
+//! Verification of a file (spec 4.2.1, 5.3.4, 5.4.2, 5.5.2, 5.5.3, 5.6.2, 5.6.3). There is no other way to trust a
+//! file.
 //!
-//! The order is: limits, length and hashes as listed, signatures; and only then is anything built from what the file says.
+//! The order is: limits, listed length and hashes, signatures. The signed content is parsed only after that.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -11,16 +11,16 @@ use crate::envelope::Envelope;
 use crate::hashes::HashingVerifier;
 use crate::{Error, ErrorKind, KeyRing, Limits, MetaFile, Received, Role, RoleName, Root, Signature};
 
-/// What is required of a file before it is trusted.
+/// The requirements that a file must meet to be trusted.
 #[derive(Clone, Copy)]
 pub(crate) struct Required<'a> {
-    /// Whose file it is.
+    /// The role of the file.
     pub(crate) role: &'a RoleName,
-    /// Who must have signed it, as its delegator says.
+    /// The keys and the threshold that its delegator lists.
     pub(crate) ring: &'a KeyRing,
-    /// What trusted metadata lists about it; none for root and timestamp, which nothing lists.
+    /// What trusted metadata lists for the file. `None` for root and timestamp, which are not listed.
     pub(crate) listed: Option<&'a MetaFile>,
-    /// How much a client reads.
+    /// The limits of the client.
     pub(crate) limits: &'a Limits,
 }
 
@@ -35,40 +35,41 @@ impl Required<'_> {
         Verified::of(Envelope::read(bytes, self.limits.signatures)?, self.ring)
     }
 
-    /// 5.5.2, 5.6.2: length and hashes of a file in memory.
+    /// Checks the listed length and hashes of a file in memory (5.5.2, 5.6.2).
     pub(crate) fn check_listed(&self, bytes: &[u8]) -> Result<(), ErrorKind> {
         self.listed.map_or(Ok(()), |listed| listed.check(bytes))
     }
 
-    /// 5.5.2, 5.6.2: compares the length of a file with the listed one, and gives the check of the listed hashes.
+    /// Checks the listed length of a file, and returns a verifier for the listed hashes (5.5.2, 5.6.2).
     pub(crate) fn listed_hashes(&self, length: u64) -> Result<Option<HashingVerifier>, ErrorKind> {
         self.listed.map_or(Ok(None), |listed| listed.verifier(length))
     }
 }
 
 impl Verified<Root> {
-    /// A root that its own keys have signed, for whoever trusts it for another reason: it was shipped, or its digest was
-    /// compared.
+    /// Verifies a root with its own keys. Such a root is not authenticated: the caller must trust it for another
+    /// reason, for example because it was shipped with the application.
     ///
     /// # Errors
-    /// As [`Envelope::parse`] and [`Envelope::verify`].
+    /// The same as those of [`Envelope::parse`] and [`Envelope::verify`].
     pub fn of_itself(bytes: Vec<u8>, limits: &Limits) -> Result<Self, Error> {
         let role = &RoleName::ROOT;
-        let file: Envelope<Root> =
-            Envelope::read(bytes, limits.signatures).and_then(Envelope::settled).map_err(|kind| kind.of(role))?;
+        let file: Envelope<Root> = Envelope::read(bytes, limits.signatures)
+            .and_then(Envelope::ensure_canonical)
+            .map_err(|kind| kind.of(role))?;
         let own = file.unverified(role)?.key_ring(role)?;
         file.verify(role, &own)
     }
 }
 
-/// Metadata that a threshold of the right keys has signed. It derefs to what it says.
+/// Metadata with valid signatures by a threshold of the right keys. It derefs to its content.
 pub struct Verified<R> {
     file: Envelope<R>,
     content: R,
 }
 
 impl<R: Role> Verified<R> {
-    /// The file, if `ring` has signed it; a root also must be signed by its own keys (5.3.4).
+    /// Verifies the file with `ring`. A root must also satisfy its own keys (5.3.4).
     pub(crate) fn of(file: Envelope<R>, ring: &KeyRing) -> Result<Self, ErrorKind> {
         let checked = check(&file, ring).and_then(|()| file.content());
         match checked {
@@ -76,7 +77,7 @@ impl<R: Role> Verified<R> {
                 content.own_key_ring()?.map_or(Ok(()), |own| check(&file, &own))?;
                 Ok(Self { file, content })
             }
-            // The file was taken for canonical as it stands. If it is not, the signatures are over other bytes.
+            // The file was assumed to be canonical as received. If it is not, the signatures cover other bytes.
             Err(kind) => match file.into_canonical()? {
                 Some(canonical) => Self::of(canonical, ring),
                 None => Err(kind),
@@ -84,36 +85,36 @@ impl<R: Role> Verified<R> {
         }
     }
 
-    /// The file of `role`, if whoever delegates to it trusts it with `ring`, and it keeps to the `limits`.
+    /// Verifies a file of `role` with `ring`, the keys and the threshold that its delegator lists, and with `limits`.
     ///
     /// # Errors
-    /// As [`Envelope::parse`] and [`Envelope::verify`].
+    /// The same as those of [`Envelope::parse`] and [`Envelope::verify`].
     pub fn of_file(role: &RoleName, bytes: Vec<u8>, ring: &KeyRing, limits: &Limits) -> Result<Self, Error> {
         Required { role, ring, listed: None, limits }.verify(bytes)
     }
 
-    /// The file as it was received, byte for byte.
+    /// Returns the file as it was received, byte for byte.
     #[must_use]
     pub fn bytes(&self) -> &Received {
         self.file.received()
     }
 
-    /// The canonical text that signatures cover.
+    /// Returns the canonical text that the signatures cover.
     #[must_use]
     pub fn signed(&self) -> &str {
         self.file.signed()
     }
 
-    /// The signatures as received; valid ones and others.
+    /// Returns all signatures as received, valid or not.
     #[must_use]
     pub fn signatures(&self) -> &[Signature] {
         self.file.signatures()
     }
 
-    /// Verifies the same file against another ring.
+    /// Verifies the signatures of the file with another ring.
     ///
     /// # Errors
-    /// [`ErrorKind::ThresholdNotMet`] about `role`.
+    /// [`ErrorKind::ThresholdNotMet`].
     pub fn verify(&self, role: &RoleName, ring: &KeyRing) -> Result<(), Error> {
         check(&self.file, ring).map_err(|kind| kind.of(role))
     }

@@ -1,10 +1,6 @@
-//! How much memory hostile metadata costs: a few times its length, whatever it says.
+//! Memory use of hostile metadata: at most a few times its length.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that meets what it does not expect has failed"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -21,14 +17,14 @@ use peak_alloc::PeakAlloc;
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
-/// The tests of this file run one after the other, for all share the allocator.
+/// Makes the tests of this file run one after the other, because they share the allocator.
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Bytes that `work` has allocated at most at once, beside what there was before.
+/// Returns the result of `work`, and the peak number of bytes that it had allocated.
 fn peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
     ALLOCATOR.reset_peak_usage();
     let before = ALLOCATOR.current_usage();
@@ -39,7 +35,7 @@ fn peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
 const MEGABYTE: usize = 1_000_000;
 const EXPIRES: &str = r#""expires":"2030-01-01T00:00:00Z""#;
 
-/// The files of a repository with one key for everything.
+/// The files of a repository in which one key signs for all roles.
 struct Repository {
     key: PrivateKey,
     files: BTreeMap<String, Vec<u8>>,
@@ -64,7 +60,7 @@ impl Repository {
         self.files.insert(file.to_owned(), assemble(signed, &[Signature::new(keyid, sig)]));
     }
 
-    /// Top-level targets with these delegations, and a snapshot that lists these delegated roles.
+    /// Publishes a targets role with `delegations`, and a snapshot that lists the delegated `roles`.
     fn publish(&mut self, delegations: &str, roles: &[String]) {
         self.sign("1.targets.json", &targets(delegations));
         let mut listed: Vec<String> = roles.to_vec();
@@ -94,7 +90,7 @@ impl Repository {
         self.files["1.root.json"].clone()
     }
 
-    /// What a client comes to.
+    /// Runs the update of a client.
     fn update(&mut self) -> Result<TrustedMetadata, Error> {
         let start: DateTime<Utc> = DateTime::UNIX_EPOCH;
         let root = UpdateRoot::start(self.root(), StoredFloors::FirstRun, start, Limits::default())?;
@@ -121,7 +117,7 @@ fn targets(delegations: &str) -> String {
     format!(r#"{{"_type":"targets",{delegations}{EXPIRES},"spec_version":"1.0","targets":{{}},"version":1}}"#)
 }
 
-/// So many keys, and so many delegations that trust all of them, each in another order.
+/// Returns delegations with `keys` keys and `roles` roles that list all of them, each in another order.
 fn delegations(keys: usize, roles: usize, key: &str) -> (String, Vec<String>) {
     let id = |number: usize| format!("{number:03x}");
     let all: Vec<String> = (0..keys).map(|number| format!(r#""{}":{key}"#, id(number))).collect();
@@ -131,7 +127,7 @@ fn delegations(keys: usize, roles: usize, key: &str) -> (String, Vec<String>) {
         let ids: Vec<String> = (0..keys).map(|at| format!("\"{}\"", id((at + number) % keys))).collect();
         let ids = ids.join(",");
         let comma = if number > 0 { "," } else { "" };
-        // A threshold of its own, so that no two rings are the same.
+        // Different thresholds, so that no two rings are equal.
         let threshold = number + 1;
         let _ = write!(
             text,
@@ -175,7 +171,7 @@ fn a_role_that_many_trust_with_other_keys_is_held_once() {
             r#"{{"keys":{{"{id}":{key}}},"roles":[{{"keyids":["{id}"],"name":"{name}","paths":["*"],"terminating":false,"threshold":1}}]}}"#
         )
     };
-    // The same key, under the id that it signs with and under one of each delegator's own.
+    // The same key, under the ID of its signature and under another ID for each delegator.
     let own = repository.keyid();
     for name in &names {
         let two =
@@ -208,7 +204,7 @@ fn a_role_that_many_trust_with_other_keys_is_held_once() {
 }
 
 #[test]
-fn what_nobody_has_signed_costs_a_few_times_its_length() {
+fn unsigned_metadata_costs_a_few_times_its_length() {
     let _alone = alone();
     let long = 16 * MEGABYTE;
     let repeated = |part: &str| part.repeat(long / part.len());
@@ -251,9 +247,9 @@ fn what_nobody_has_signed_costs_a_few_times_its_length() {
         let begin = String::from_utf8_lossy(&file[..100]).into_owned();
         let length = file.len();
         let (error, cost) = peak(|| targets.apply(Some(FileContent::Bytes(file))).unwrap_err());
-        let told = error.to_string();
-        println!("{length} bytes cost {cost} more: {told}");
+        let message = error.to_string();
+        println!("{length} bytes cost {cost} more: {message}");
         assert!(cost < 4 * length, "{begin}: {length} bytes cost {cost} more");
-        assert!(told.len() < 2000, "{} bytes of error", told.len());
+        assert!(message.len() < 2000, "{} bytes of error", message.len());
     }
 }

@@ -319,14 +319,13 @@ impl Draft {
             Some(prior) => Document::prior(role, prior, rings)?,
             None => Document::new(role, content, rings),
         };
-        let is_online = matches!(role.as_str(), "snapshot" | "timestamp");
         let Some(keys) = with.keys else {
             let changes = diff::of_document(with.published, self, &document);
             return Ok((document, changes));
         };
         // Also of what others have signed: whoever publishes it vouches for it with snapshot and timestamp.
         let reviewed = Reviewed::of(with.published, self, &document, with.accepted)?;
-        if with.signs_staged || !self.from_staged || is_online {
+        if with.signs_staged || !self.from_staged || role.is_online() {
             document.sign(keys, with.authority, &reviewed)?;
         }
         Ok((document, reviewed.into_changes()))

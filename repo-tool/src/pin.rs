@@ -116,7 +116,7 @@ impl Authority {
         if start.is_pinned {
             return Self(Scope::Everything);
         }
-        let root = published.root.roles.iter().filter(|(role, _)| !is_online(role));
+        let root = published.root.roles.iter().filter(|(role, _)| !role.is_online());
         let root = root.flat_map(|(_, listed)| &listed.keyids).filter_map(|id| published.root.keys.get(id));
         let delegated = published.read_roles().filter_map(|(_, targets)| targets.delegations.as_ref());
         let delegated = delegated.flat_map(|delegations| delegations.keys.values());
@@ -133,7 +133,7 @@ impl Authority {
     /// [`Error::NotPinned`] when a pinned root is needed for that.
     pub(crate) fn check(&self, role: &RoleName, key: &PublicKey) -> Result<(), Error> {
         match &self.0 {
-            Scope::OnlineRoles { content_keys, .. } if is_online(role) && !content_keys.contains(key) => Ok(()),
+            Scope::OnlineRoles { content_keys, .. } if role.is_online() && !content_keys.contains(key) => Ok(()),
             _ => self.require_pin(),
         }
     }
@@ -222,8 +222,4 @@ pub(crate) fn usable_keys(
         uris.extend(outside.into_iter().filter(|uri| allowed.contains(&uri.path(layout.dir()))));
     }
     Ok(uris)
-}
-
-fn is_online(role: &RoleName) -> bool {
-    matches!(role.as_str(), "snapshot" | "timestamp")
 }

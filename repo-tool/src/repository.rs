@@ -287,7 +287,7 @@ impl Repository {
 
     /// Begins to open the keys that every publication needs, while other work goes on.
     pub fn prefetch_keys(&self, roles: &[RoleName]) {
-        for role in roles.iter().chain(&[RoleName::SNAPSHOT, RoleName::TIMESTAMP]) {
+        for role in roles.iter().chain(&RoleName::ONLINE) {
             if let Ok(ring) = self.published.root.key_ring(role) {
                 let here = ring.keys().map(|(_, key)| key).filter(|key| self.keys.has(key));
                 self.keys.prefetch(here.take(ring.threshold().get() as usize));

@@ -45,9 +45,9 @@ pub(crate) fn run(project: &Path) -> bool {
 
 /// The crates that are published.
 const PUBLISHED: [&str; 7] = [
-    "lastmile-cli-support",
     "lastmile-keys",
     "lastmile-metadata",
+    "lastmile-cli-support",
     "lastmile-client",
     "lastmile-testkit",
     "lastmile-attacks",

@@ -1,6 +1,6 @@
-//! DER by hand, so that broken DER can be written too.
+//! Writes DER by hand, so that tests can also write invalid DER.
 
-/// One value: tag, length in the shortest form, content.
+/// Returns an element: tag, length in the shortest form, content.
 pub(crate) fn value(tag: u8, content: &[u8]) -> Vec<u8> {
     let length = content.len();
     let mut der = vec![tag];
@@ -17,12 +17,12 @@ pub(crate) fn sequence(values: &[Vec<u8>]) -> Vec<u8> {
     value(0x30, &values.concat())
 }
 
-/// An INTEGER, of exactly these bytes.
+/// Returns an INTEGER with exactly these bytes.
 pub(crate) fn raw_integer(bytes: &[u8]) -> Vec<u8> {
     value(0x02, bytes)
 }
 
-/// A positive INTEGER, with a zero before bytes that would read as negative.
+/// Returns a positive INTEGER, with a leading zero if the bytes would be negative.
 pub(crate) fn integer(bytes: &[u8]) -> Vec<u8> {
     match bytes.first() {
         Some(0x80..) => raw_integer(&[&[0], bytes].concat()),
@@ -30,7 +30,7 @@ pub(crate) fn integer(bytes: &[u8]) -> Vec<u8> {
     }
 }
 
-/// A BIT STRING of whole bytes.
+/// Returns a BIT STRING of whole bytes.
 pub(crate) fn bits(content: &[u8]) -> Vec<u8> {
     value(0x03, &[&[0], content].concat())
 }
@@ -45,7 +45,7 @@ pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     encode_string(label, LineEnding::LF, der).unwrap()
 }
 
-/// What stands in a PEM block.
+/// Returns the content of a PEM block.
 pub(crate) fn unpem(pem: &str) -> Vec<u8> {
     spki::der::pem::decode_vec(pem.as_bytes()).unwrap().1
 }

@@ -1,4 +1,4 @@
-//! ECDSA: the curve is the key's, the hash follows from the curve, a signature is strict DER.
+//! Tests of ECDSA: curves, digests, and signatures in strict DER.
 
 use lastmile_keys::{KeyError, PublicKey};
 

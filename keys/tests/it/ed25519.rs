@@ -1,4 +1,4 @@
-//! Ed25519: RFC 8032 held strictly, so that all verifiers agree.
+//! Tests of strict Ed25519 verification (RFC 8032).
 
 use lastmile_keys::{KeyError, PublicKey};
 

@@ -1,6 +1,6 @@
-//! Tests of `lastmile-keys` from outside: signatures of other programs, hostile keys, private keys.
+//! Tests of the public API of `lastmile-keys`: signatures of other programs, hostile keys, private keys.
 
-#![expect(clippy::disallowed_methods, reason = "tests make the files that they need")]
+#![expect(clippy::disallowed_methods, reason = "tests create the files that they need")]
 
 #[cfg(test)]
 mod der;
@@ -25,7 +25,7 @@ mod rsa;
 #[cfg(test)]
 mod vectors;
 
-/// The bytes that a hexadecimal constant stands for.
+/// Decodes a hexadecimal constant.
 #[cfg(test)]
 fn unhex(text: &str) -> Vec<u8> {
     hex::decode(text).unwrap()

@@ -1,4 +1,4 @@
-//! One key in all its spellings, known and unknown schemes alike.
+//! Tests that key material does not depend on the encoding, the keytype or the scheme.
 
 use lastmile_keys::{KeyMaterial, PublicKey};
 
@@ -17,7 +17,7 @@ fn assert_one_material(spellings: &[&str]) {
     }
 }
 
-/// The text in lines of `width` characters, which end in `end`.
+/// Returns the text in lines of `width` characters that end in `end`.
 fn lines_of(text: &str, width: usize, end: &str) -> String {
     let base64 = base64_of(text);
     let lines: Vec<&str> = base64.as_bytes().chunks(width).map(|line| std::str::from_utf8(line).unwrap()).collect();
@@ -52,7 +52,7 @@ fn a_point_is_one_key_compressed_or_not_in_any_case_and_encoding() {
         &P256_POINT.to_uppercase(),
         P256_COMPRESSED,
         P256_COMPRESSED_PEM,
-        // Its curve is given by numbers, and the key is the same.
+        // The curve is given by its parameters, but the key is the same.
         P256_EXPLICIT_PEM,
     ]);
     assert_one_material(&[P384, P384_POINT, P384_COMPRESSED, P384_COMPRESSED_PEM]);
@@ -82,7 +82,7 @@ fn an_rsa_key_is_its_modulus() {
     ]);
     assert_ne!(KeyMaterial::of_text(RSA), KeyMaterial::of_text(RSA_2049));
     assert_ne!(KeyMaterial::of_text(RSA), KeyMaterial::of_text(RSA_4096));
-    // Marked for one padding, it is another modulus here, and no less a modulus.
+    // A key that is marked for one padding. This one has another modulus.
     assert_ne!(KeyMaterial::of_text(RSA_PSS_OID).to_string(), hex::encode(unpem(RSA_PSS_OID)));
 }
 
@@ -129,7 +129,7 @@ fn different_keys_and_what_is_no_key_stay_apart() {
         }
     }
     assert_eq!(KeyMaterial::of_text(" not a key\n"), KeyMaterial::of_text("not a key"));
-    // The same x with the other y is another key.
+    // The point with the same x and the other y is another key.
     let negative = P256_COMPRESSED.replacen("03", "02", 1);
     assert_ne!(KeyMaterial::of_text(&negative), KeyMaterial::of_text(P256));
 }

@@ -1,4 +1,4 @@
-//! PEM in `keyval.public`: one block, however it is laid out, and nothing else.
+//! Tests of PEM in `keyval.public`: one block with any white space, and nothing else.
 
 use lastmile_keys::{KeyError, PublicKey};
 
@@ -16,7 +16,7 @@ fn refused(public: &str) {
     }
 }
 
-/// The base64 of [`P256`] in one piece.
+/// Returns the base64 of [`P256`] in one line.
 fn base64() -> String {
     P256.lines().filter(|line| !line.starts_with('-')).collect()
 }
@@ -95,7 +95,7 @@ fn f_4_2_2_5_other_kinds_of_blocks_are_refused() {
     for public in [CERTIFICATE, RSA_PKCS1, PRIVATE_SEC1, PRIVATE_P256, PRIVATE_RSA, PRIVATE_SCRYPT] {
         refused(public);
     }
-    // Nor are they taken under the label that is wanted.
+    // They are refused under the expected label, too.
     for public in [CERTIFICATE, RSA_PKCS1, PRIVATE_SEC1, PRIVATE_P256, PRIVATE_RSA, PRIVATE_SCRYPT] {
         refused(&pem("PUBLIC KEY", &unpem(public)));
     }

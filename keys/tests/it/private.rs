@@ -1,4 +1,4 @@
-//! Private keys: made, signing, and silent about their secrets.
+//! Tests of private keys: generation, signing, and secrets that are not displayed.
 
 use lastmile_keys::{PrivateKey, PublicKey, Scheme, Signer, UnknownScheme};
 use pkcs8::EncodePrivateKey as _;
@@ -115,7 +115,7 @@ fn debug_shows_no_secret() {
         assert!(shown.contains(&key.public_key().public()), "{shown}");
         assert!(!shown.contains("abab") && !shown.contains("171"), "{shown}");
     }
-    // The secret numbers of ecdsa keys, from where they may be read.
+    // The secret scalars of the ecdsa keys, read from their PKCS#8 files.
     for scheme in [Scheme::EcdsaP256, Scheme::EcdsaP384] {
         let key = PrivateKey::from_seed(scheme, &[0xab; 32]).unwrap();
         let der = crate::der::unpem(&key.to_pem().unwrap());

@@ -1,4 +1,4 @@
-//! Private keys as PEM, read and written together with `openssl` and Python's `cryptography`.
+//! Tests of private keys in PEM, together with `openssl` and Python's `cryptography`.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ const KEYS: [(Scheme, &str, &str, &str); 3] = [
     (Scheme::EcdsaP384, PRIVATE_P384, PRIVATE_P384_ENCRYPTED, PRIVATE_P384_PUBLIC),
 ];
 
-/// Runs `openssl`, which must be there and succeed.
+/// Runs `openssl`, which must be installed and succeed.
 fn openssl(arguments: &[&str], input: &str) -> String {
     let mut program = Command::new("openssl")
         .args(arguments)
@@ -25,7 +25,7 @@ fn openssl(arguments: &[&str], input: &str) -> String {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("the program openssl is there");
+        .expect("openssl is installed");
     program.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     let output = program.wait_with_output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -203,14 +203,14 @@ fn weak_encryption_is_unsupported() {
     unsupported(PRIVATE_PBES1);
 }
 
-/// [`PRIVATE_SCRYPT`] with other numbers.
+/// Returns [`PRIVATE_SCRYPT`] with other parameters.
 fn with_scrypt(n: Vec<u8>, r: Vec<u8>, p: Vec<u8>) -> String {
     let scrypt = value(0x06, &[0x2b, 0x06, 0x01, 0x04, 0x01, 0xda, 0x47, 0x04, 0x0b]);
     let kdf = sequence(&[scrypt, sequence(&[value(0x04, &[7; 16]), n, r, p])]);
     encrypted(kdf)
 }
 
-/// PBKDF2 with HMAC-SHA-256 and so many rounds.
+/// Returns a key that is encrypted with PBKDF2, HMAC-SHA-256 and this number of rounds.
 fn with_rounds(rounds: Vec<u8>) -> String {
     let pbkdf2 = value(0x06, &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x05, 0x0c]);
     let hmac = value(0x06, &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x02, 0x09]);
@@ -231,7 +231,7 @@ fn encrypted(kdf: Vec<u8>) -> String {
 fn a_file_cannot_ask_for_all_memory_or_time() {
     let small = || integer(&[1]);
     let n = |log: usize| integer(&[&[1 << (log % 8)][..], &vec![0; log / 8]].concat());
-    // The files are well made: moderate numbers lead to the question of the pass-phrase.
+    // The files are well formed: with moderate parameters, only the pass-phrase is wrong.
     for good in [with_scrypt(n(4), integer(&[8]), small()), with_rounds(small())] {
         let key = PrivateKey::from_pem(&good, Some(b"x"));
         assert!(matches!(key, Err(PemError::WrongPassPhrase)), "{key:?}");
@@ -287,7 +287,7 @@ fn a_private_key_with_anothers_public_key_is_malformed() {
     der[length - 64..].copy_from_slice(&public[public.len() - 64..]);
     malformed(&pem("PRIVATE KEY", &der));
 
-    // Version 2 of PKCS#8 has the public key beside it (RFC 8410, 10.3).
+    // Version 2 of PKCS#8 also contains the public key (RFC 8410, 10.3).
     let seed = &unpem(PRIVATE_ED25519)[16..];
     let version_2 = |public: &[u8]| {
         let algorithm = sequence(&[value(0x06, &[0x2b, 0x65, 0x70])]);

@@ -1,4 +1,4 @@
-//! Which names belong together, and which keys are one key.
+//! Tests of supported keytypes and schemes, and of the equality of keys.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashSet};
@@ -97,7 +97,8 @@ fn f_4_2_2_7_unknown_names_are_told_apart_from_broken_keys() {
 
 #[test]
 fn a3_an_ecdsa_key_is_one_key_in_every_spelling() {
-    let (scheme, narrow) = ("ecdsa-sha2-nistp256", P256.replace('\n', "\r\n"));
+    let scheme = "ecdsa-sha2-nistp256";
+    let narrow = P256.replace('\n', "\r\n");
     assert_one_key(&[
         ("ecdsa", scheme, P256),
         (scheme, scheme, P256),
@@ -178,7 +179,7 @@ fn no_changed_or_cut_key_text_panics() {
             for with in ["", "A", "f", "\n", "-", "\0", "é"] {
                 let changed = format!("{}{with}{}", &public[..at], &public[at + 1..]);
                 if let Ok(key) = PublicKey::from_tuf(keytype, scheme, &changed) {
-                    // Whatever it is now, it can be used and written.
+                    // If the changed text is accepted, the key can be used and written.
                     assert_eq!(read((key.keytype(), key.scheme(), &key.public())), key);
                 }
             }

@@ -1,4 +1,4 @@
-//! RSA: sizes within bounds, and each scheme takes its own padding and hash only.
+//! Tests of RSA: size limits, and the padding and digest of each scheme.
 
 use lastmile_keys::{KeyError, PublicKey};
 
@@ -25,14 +25,14 @@ fn refused(public: &str) -> String {
     }
 }
 
-/// A key as PEM, from its two numbers as DER.
+/// Returns a key in PEM, made from its two numbers in DER.
 fn spki(modulus: Vec<u8>, exponent: Vec<u8>) -> String {
     let algorithm = sequence(&[RSA_ENCRYPTION.to_vec(), NULL.to_vec()]);
     let key = sequence(&[modulus, exponent]);
     pem("PUBLIC KEY", &sequence(&[algorithm, bits(&key)]))
 }
 
-/// An odd number of so many bits.
+/// Returns an odd number of this many bits.
 fn modulus(bits: usize) -> Vec<u8> {
     let mut bytes = vec![0xa5; bits.div_ceil(8)];
     let top = (bits - 1) % 8;
@@ -185,7 +185,7 @@ fn f_4_2_2_5_the_parameters_of_rsa_encryption_are_null() {
 #[test]
 fn f_4_2_2_5_pkcs1_is_refused() {
     assert!(refused(RSA_PKCS1).contains("RSA PUBLIC KEY"));
-    // Nor is it taken under the other label.
+    // It is refused under the other label, too.
     refused(&pem("PUBLIC KEY", &unpem(RSA_PKCS1)));
 }
 

@@ -1,4 +1,4 @@
-//! Delegations (spec 4.5): whom a targets role trusts with which paths.
+//! Delegations (spec 4.5): the roles that a targets role trusts, and their paths.
 
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
@@ -17,7 +17,7 @@ use crate::{
 /// The delegations of one targets role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delegations {
-    /// The keys of the delegated roles, by the ids that are used in this file.
+    /// The keys of the delegated roles, by their IDs in this file.
     pub keys: BTreeMap<KeyId, Key>,
     /// The delegated roles.
     pub roles: DelegatedRoles,
@@ -25,52 +25,52 @@ pub struct Delegations {
     pub unknown: Unknown,
 }
 
-/// Delegated roles: named one by one, or all of one shape (TAP 15).
+/// The delegated roles of one targets role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DelegatedRoles {
-    /// In the order of their priority, each name once.
+    /// A list in the order of priority. Each name occurs once.
     Listed(Vec<Delegation>),
-    /// Hash bins.
+    /// Succinct hash bins (TAP 15).
     Succinct(SuccinctRoles),
 }
 
-/// What [`RoleName::delegated`] accepts.
+/// Describes the names that [`RoleName::delegated`] accepts.
 const NAME: &str = "a name that is not empty and not that of a top-level role";
 
-/// One delegation.
+/// A delegation to one role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delegation {
-    /// The role that is trusted.
+    /// The delegated role.
     pub name: RoleName,
-    /// The ids of its keys.
+    /// The IDs of its keys.
     pub keyids: Vec<KeyId>,
-    /// How many distinct ones must sign.
+    /// The number of distinct keys that must sign.
     pub threshold: Threshold,
-    /// Whether the search ends with this role and its descendants for paths that it covers.
+    /// Whether a search for a covered path ends after this role and its descendants.
     pub terminating: bool,
-    /// What it is trusted with.
+    /// The paths with which the role is trusted.
     pub paths: Paths,
     /// Other members, preserved.
     pub unknown: Unknown,
 }
 
-/// What a delegated role is trusted with.
+/// The target paths with which a delegated role is trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Paths {
-    /// Targets whose path one of these matches.
+    /// Paths that match one of these patterns.
     Patterns(Vec<PathPattern>),
-    /// Targets whose path's hash begins with one of these.
+    /// Paths whose hash begins with one of these prefixes.
     HashPrefixes(Vec<HashPrefix>),
 }
 
 impl Paths {
-    /// Whether `path` is covered. An empty list covers nothing.
+    /// Returns whether `path` is covered. An empty list covers nothing.
     #[must_use]
     pub fn cover(&self, path: &TargetPath) -> bool {
         self.cover_hashed(path, &hash_of(path))
     }
 
-    /// The same; `hash` is that of the path, computed once for many delegations.
+    /// Like [`Paths::cover`], but takes the hash of the path, so that it is computed once for many delegations.
     pub(super) fn cover_hashed(&self, path: &TargetPath, hash: &[u8; 32]) -> bool {
         match self {
             Self::Patterns(patterns) => patterns.iter().any(|pattern| pattern.matches(path)),
@@ -80,16 +80,16 @@ impl Paths {
 }
 
 impl Delegations {
-    /// No keys and no roles yet.
+    /// Creates delegations without keys and roles.
     #[must_use]
     pub fn new() -> Self {
         Self { keys: BTreeMap::new(), roles: DelegatedRoles::Listed(Vec::new()), unknown: Unknown::new() }
     }
 
-    /// The ring that vouches for the delegated role `role`.
+    /// Returns the keys and the threshold of the delegated role `role`. `delegator` is the role with these delegations.
     ///
     /// # Errors
-    /// [`ErrorKind::NotDelegated`] where no such role is delegated here, by `delegator`.
+    /// [`ErrorKind::NotDelegated`] if there is no delegation to `role`.
     pub fn key_ring(&self, delegator: &RoleName, role: &RoleName) -> Result<KeyRing, Error> {
         let found = match &self.roles {
             DelegatedRoles::Listed(roles) => {
@@ -101,25 +101,27 @@ impl Delegations {
         Ok(self.ring(keyids, threshold))
     }
 
-    /// The roles to visit for `path`, in the order of their priority, each with whether it is terminating.
+    /// Returns the roles to visit for `path` in the order of priority, and whether each is terminating.
     #[must_use]
     pub fn covering(&self, path: &TargetPath) -> Vec<(RoleName, bool)> {
         self.rings_covering(path).map(|(role, _, terminating)| (role, terminating)).collect()
     }
 
-    /// The same, each with the ring that vouches for the role; one by one, because there may be very many.
+    /// Like [`Delegations::covering`], but also returns the key ring of each role. The iterator is lazy, because there
+    /// may be very many roles.
     pub(crate) fn rings_covering(&self, path: &TargetPath) -> impl Iterator<Item = (RoleName, KeyRing, bool)> {
         let hash = hash_of(path);
         let (listed, bins) = self.listed_or_bins();
-        let covering = listed.iter().filter(move |delegation| delegation.paths.cover_hashed(path, &hash));
         let mut rings = Rings::of(self);
-        let covering = covering
+        let covering = listed
+            .iter()
+            .filter(move |delegation| delegation.paths.cover_hashed(path, &hash))
             .map(move |found| (found.name.clone(), rings.ring(&found.keyids, found.threshold), found.terminating));
         // TAP 15: succinct roles do not terminate.
         covering.chain(bins.map(|bins| (bins.role_for(path), self.ring(&bins.keyids, bins.threshold), false)))
     }
 
-    /// The same, found by `router` and not by a look at every delegation.
+    /// Like [`Delegations::rings_covering`], but uses `router` instead of checking every delegation.
     pub(crate) fn rings_by(
         &self,
         router: &Router,
@@ -131,7 +133,7 @@ impl Delegations {
         covering.map(move |found| (found.name.clone(), rings.ring(&found.keyids, found.threshold), found.terminating))
     }
 
-    /// The bin that `path` falls into: the first role that is delegated to by hash and covers it.
+    /// Returns the bin of `path`: the first role that covers it by a hash prefix.
     #[must_use]
     pub fn bin_for(&self, path: &TargetPath) -> Option<RoleName> {
         let hash = hash_of(path);
@@ -144,13 +146,13 @@ impl Delegations {
         }
     }
 
-    /// A router for very many searches; none where a look at each delegation is as quick.
+    /// Returns a router for very many searches, or `None` if checking each delegation is as fast.
     pub(crate) fn router_for_searches(&self) -> Option<Router> {
         let (listed, _) = self.listed_or_bins();
         (listed.len() >= Router::WORTHWHILE).then(|| Router::of(self))
     }
 
-    /// All delegated roles in the order of their priority, each with the ring that vouches for it; one by one.
+    /// Returns all delegated roles in the order of priority, each with its key ring. The iterator is lazy.
     pub fn rings(&self) -> impl Iterator<Item = (RoleName, KeyRing)> {
         let (listed, bins) = self.listed_or_bins();
         let mut rings = Rings::of(self);
@@ -173,7 +175,7 @@ impl Delegations {
         }
     }
 
-    /// The names of all delegated roles, in the order of their priority.
+    /// Returns the names of all delegated roles, in the order of priority.
     #[must_use]
     pub fn names(&self) -> Vec<RoleName> {
         match &self.roles {
@@ -183,7 +185,10 @@ impl Delegations {
     }
 
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {
-        let (mut keys, mut listed, mut succinct, mut unknown) = (None, None, None, Unknown::new());
+        let mut keys = None;
+        let mut listed = None;
+        let mut succinct = None;
+        let mut unknown = Unknown::new();
         reader.object(|name, value| {
             match name {
                 "keys" => keys = Some(read_keys(value)?),
@@ -211,7 +216,8 @@ impl Delegations {
     }
 }
 
-/// Makes key rings. Neighbours that trust the same keys share one: very many delegations may trust the same few.
+/// Creates key rings. Adjacent delegations with the same keys share one ring, because many delegations may have the
+/// same few keys.
 struct Rings<'d> {
     delegations: &'d Delegations,
     last: Option<(&'d [KeyId], KeyRing)>,
@@ -242,10 +248,15 @@ impl Default for Delegations {
 }
 
 impl Delegation {
-    /// `like`: the key ids of the delegation before it.
+    /// Reads a delegation. `like` is the list of key IDs of the delegation before it.
     fn read(reader: &mut Reader<'_>, like: &[KeyId]) -> Result<Self, ErrorKind> {
-        let (mut name, mut keyids, mut threshold, mut terminating) = (None, None, None, false);
-        let (mut patterns, mut prefixes, mut unknown) = (None, None, Unknown::new());
+        let mut name = None;
+        let mut keyids = None;
+        let mut threshold = None;
+        let mut patterns = None;
+        let mut prefixes = None;
+        let mut terminating = false;
+        let mut unknown = Unknown::new();
         reader.object(|member, value| {
             match member {
                 "name" => {
@@ -266,7 +277,7 @@ impl Delegation {
             (Some(patterns), None) => Paths::Patterns(patterns),
             (None, Some(prefixes)) => Paths::HashPrefixes(prefixes),
             (Some(_), Some(_)) => return Err(ErrorKind::expected("one of the members paths and path_hash_prefixes")),
-            // 4.5: nothing was said, so nothing is covered.
+            // 4.5: a delegation without paths covers nothing.
             (None, None) => Paths::Patterns(Vec::new()),
         };
         let name = name.ok_or_else(|| ErrorKind::missing("name"))?;
@@ -303,7 +314,7 @@ fn read_roles(reader: &mut Reader<'_>) -> Result<Vec<Delegation>, ErrorKind> {
         roles.push(Delegation::read(value, like)?);
         Ok(())
     })?;
-    // 4.5: each name once, or its place would be ambiguous. Bins mostly come in order.
+    // 4.5: each name once, because priority is defined by position. The names of bins are usually sorted already.
     let mut names: Vec<&RoleName> = roles.iter().map(|delegation| &delegation.name).collect();
     if !names.is_sorted() {
         names.sort_unstable();

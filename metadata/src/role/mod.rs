@@ -1,4 +1,4 @@
-//! What the four kinds of roles have in common (spec 4.3 to 4.6).
+//! The common parts of the four kinds of roles (spec 4.3 to 4.6).
 
 pub(crate) mod delegations;
 pub(crate) mod root;
@@ -19,22 +19,23 @@ use crate::reader::Reader;
 use crate::time::{format_time, parse_time};
 use crate::{ErrorKind, KeyRing, Unknown, Version};
 
-/// The specification's version that is written into metadata.
+/// The version of the specification that is written into metadata.
 pub const SPEC_VERSION: &str = "1.0.34";
 
-/// A kind of metadata: what stands in `signed`.
+/// A kind of metadata: the content of `signed`.
 pub trait Role: Sized + DerefMut<Target = Header> + sealed::Sealed {
     /// The value of `_type`.
     const TYPE: &'static str;
 
-    /// The canonical form of `signed`.
+    /// Returns the canonical form of `signed`.
     fn write(&self) -> String;
 
-    /// Reads the canonical form of `signed`, to which `reader` has come in `text`.
+    /// Reads the canonical form of `signed` at the position of `reader`, which reads `text`.
     #[doc(hidden)]
     fn read(reader: &mut Reader<'_>, text: &Arc<String>) -> Result<Self, ErrorKind>;
 
-    /// The ring that this metadata must satisfy itself, whoever delegates to it: a root's (5.3.4).
+    /// Returns the key ring that this metadata must satisfy in addition to its delegator's. Only a root has one
+    /// (5.3.4).
     #[doc(hidden)]
     fn own_key_ring(&self) -> Result<Option<KeyRing>, ErrorKind> {
         Ok(None)
@@ -64,13 +65,13 @@ pub struct Header {
 }
 
 impl Header {
-    /// The header of new metadata, for the version of the specification that is implemented here.
+    /// Creates the header of new metadata, with the implemented version of the specification.
     #[must_use]
     pub fn new(version: Version, expires: DateTime<Utc>) -> Self {
         Self { spec_version: SPEC_VERSION.to_string(), version, expires, unknown: Unknown::new() }
     }
 
-    /// The canonical form of a role of the type `R` with this header and the members `own`.
+    /// Returns the canonical form of a role of the type `R` with this header and the members `own`.
     fn write<'m, R: Role>(&'m self, own: impl IntoIterator<Item = (&'m str, String)>) -> String {
         let members = [
             ("_type", canonical::string(R::TYPE)),
@@ -82,7 +83,7 @@ impl Header {
     }
 }
 
-/// Gives each role the fields of its header.
+/// Implements `Deref` to the header for each role.
 macro_rules! has_header {
     ($($role:ty),+) => {$(
         impl Deref for $role {
@@ -103,7 +104,7 @@ macro_rules! has_header {
 
 has_header!(crate::Root, crate::Timestamp, crate::Snapshot, crate::Targets);
 
-/// The header as its members are read.
+/// The members of a header while they are read.
 #[derive(Default)]
 struct HeaderFields {
     spec_version: Option<String>,
@@ -114,7 +115,7 @@ struct HeaderFields {
 }
 
 impl HeaderFields {
-    /// Reads a member that is common to all roles, or unknown.
+    /// Reads a member of the header, or an unknown member.
     fn member<R: Role>(&mut self, name: &str, value: &mut Reader<'_>) -> Result<(), ErrorKind> {
         match name {
             "_type" => {
@@ -156,7 +157,7 @@ fn read_version(reader: &mut Reader<'_>) -> Result<Version, ErrorKind> {
     number.and_then(Version::new).ok_or_else(|| reader.expected_at(start, "a version from 1 to 2^63-1"))
 }
 
-/// TAP 6: the same major version. `1` and `1.0` are in use as well as `1.0.34`.
+/// Returns whether the major version is supported (TAP 6). Repositories use `1`, `1.0` and forms like `1.0.34`.
 fn is_supported(spec_version: &str) -> bool {
     let mut parts = spec_version.split('.');
     let number = |part: &str| !part.is_empty() && part.len() <= 9 && part.bytes().all(|byte| byte.is_ascii_digit());

@@ -11,39 +11,41 @@ use crate::key::{read_keyids, read_keys, write_keyids, write_keys};
 use crate::reader::Reader;
 use crate::{Error, ErrorKind, Key, KeyId, KeyRing, RoleName, Threshold, Unknown};
 
-/// What a root says.
+/// The content of a root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Root {
-    /// What all roles have.
+    /// The common members of all roles.
     pub header: Header,
     /// Whether file names carry versions and hashes (6.2).
     pub consistent_snapshot: bool,
-    /// All keys, by the ids that are used in this file.
+    /// All keys, by their IDs in this file.
     pub keys: BTreeMap<KeyId, Key>,
-    /// Who may sign for which role: `root`, `timestamp`, `snapshot`, `targets`, and whatever else is written there.
+    /// The keys of each role. The four top-level roles are always listed, and other names are preserved.
     pub roles: BTreeMap<RoleName, RoleKeys>,
 }
 
-/// Who may sign for a role.
+/// The keys and the threshold of a role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoleKeys {
-    /// The ids of its keys.
+    /// The IDs of the keys.
     pub keyids: Vec<KeyId>,
-    /// How many distinct ones must sign.
+    /// The number of distinct keys that must sign.
     pub threshold: Threshold,
     /// Other members, preserved.
     pub unknown: Unknown,
 }
 
 impl RoleKeys {
-    /// These keys, this threshold.
+    /// Creates the entry for a role from its keys and its threshold.
     #[must_use]
     pub fn new(keyids: Vec<KeyId>, threshold: Threshold) -> Self {
         Self { keyids, threshold, unknown: Unknown::new() }
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {
-        let (mut keyids, mut threshold, mut unknown) = (None, None, Unknown::new());
+        let mut keyids = None;
+        let mut threshold = None;
+        let mut unknown = Unknown::new();
         reader.object(|name, value| {
             match name {
                 "keyids" => keyids = Some(read_keyids(value, &[])?),
@@ -64,19 +66,20 @@ impl RoleKeys {
 }
 
 impl Root {
-    /// The ring that vouches for `role`.
+    /// Returns the keys and the threshold of `role`.
     ///
     /// # Errors
-    /// [`ErrorKind::NotDelegated`] where this root names no such role.
+    /// [`ErrorKind::NotDelegated`] if this root does not list `role`.
     pub fn key_ring(&self, role: &RoleName) -> Result<KeyRing, Error> {
         let keys = self.roles.get(role).ok_or_else(|| ErrorKind::NotDelegated(RoleName::ROOT).of(role))?;
         Ok(KeyRing::new(&self.keys, &keys.keyids, keys.threshold))
     }
 
-    /// A digest of the rings that vouch for timestamp and snapshot: when it changes, those were rotated (5.3.11).
+    /// Returns a digest of the key rings of the online roles. When it changes, their keys were rotated (5.3.11).
     #[expect(clippy::expect_used, reason = "`Root::read` refuses a root that does not name the four roles")]
     pub(crate) fn online_keys(&self) -> String {
         let ring = |role| self.key_ring(&role).expect("a role that every root names");
+        // Stored records contain this digest, so the order of the roles must not change.
         [RoleName::TIMESTAMP, RoleName::SNAPSHOT].map(|role| hex::encode(ring(role).fingerprint())).concat()
     }
 }
@@ -86,7 +89,9 @@ impl Role for Root {
 
     fn read(reader: &mut Reader<'_>, _: &Arc<String>) -> Result<Self, ErrorKind> {
         let mut header = HeaderFields::default();
-        let (mut consistent_snapshot, mut keys, mut roles) = (false, None, None);
+        let mut keys = None;
+        let mut roles = None;
+        let mut consistent_snapshot = false;
         reader.object(|name, value| {
             match name {
                 "consistent_snapshot" => consistent_snapshot = value.boolean()?,

@@ -1,5 +1,5 @@
-//! Routes very many paths to the delegations that cover them (spec 4.5, TAP 15), without a look at each delegation for each
-//! path. It comes to what [`Delegations::covering`] comes to.
+//! An index of delegations, for finding those that cover a path without checking each one (spec 4.5, TAP 15). The
+//! results are the same as those of [`Delegations::covering`].
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -8,10 +8,10 @@ use super::delegations::{DelegatedRoles, Delegation, Delegations, Paths};
 use crate::path::hash_of;
 use crate::{HashPrefix, RoleName, SuccinctRoles, TargetPath};
 
-/// Most digits of a prefix that the first 64 bits of a hash can be compared with.
+/// The number of hexadecimal digits in the first 64 bits of a hash.
 const DIGITS_OF_START: u8 = 16;
 
-/// The way from a path to the delegations of one role, made once for very many paths.
+/// An index of the delegations of one role, for looking up very many paths.
 #[derive(Clone, Debug)]
 pub struct Router(Shape);
 
@@ -20,20 +20,20 @@ enum Shape {
     Succinct(SuccinctRoles),
     Listed {
         names: Vec<RoleName>,
-        /// The places of the delegations that have a prefix, in the order of their priority.
+        /// The indices of the delegations with each prefix, in the order of priority.
         prefixes: BTreeMap<HashPrefix, Vec<usize>>,
-        /// How many digits the prefixes have.
+        /// The lengths of all prefixes, in digits.
         lengths: BTreeSet<u8>,
-        /// Those that go by patterns: each must be looked at.
+        /// The indices of the delegations with patterns. Each must be checked for every path.
         patterns: Vec<usize>,
     },
 }
 
 impl Router {
-    /// With fewer delegations a look at each is as quick.
+    /// The number of delegations from which on a router is faster than checking each delegation.
     pub(super) const WORTHWHILE: usize = 64;
 
-    /// The router of these delegations.
+    /// Creates a router for `delegations`.
     #[must_use]
     pub fn of(delegations: &Delegations) -> Self {
         let listed = match &delegations.roles {
@@ -41,7 +41,9 @@ impl Router {
             DelegatedRoles::Listed(listed) => listed,
         };
         let names = listed.iter().map(|delegation| delegation.name.clone()).collect();
-        let (mut prefixes, mut lengths, mut patterns) = (BTreeMap::<_, Vec<usize>>::new(), BTreeSet::new(), Vec::new());
+        let mut prefixes: BTreeMap<HashPrefix, Vec<usize>> = BTreeMap::new();
+        let mut lengths = BTreeSet::new();
+        let mut patterns = Vec::new();
         for (at, delegation) in listed.iter().enumerate() {
             match &delegation.paths {
                 Paths::Patterns(_) => patterns.push(at),
@@ -56,7 +58,7 @@ impl Router {
         Self(Shape::Listed { names, prefixes, lengths, patterns })
     }
 
-    /// Whether there are bins, and the [`hash_start`](crate::hash_start) of a path tells which it falls into.
+    /// Returns whether there are bins, and the [`hash_start`](crate::hash_start) of a path is enough to choose one.
     #[must_use]
     pub fn has_bins(&self) -> bool {
         match &self.0 {
@@ -65,8 +67,8 @@ impl Router {
         }
     }
 
-    /// The bin that a path with this [`hash_start`](crate::hash_start) falls into, by its place among the delegations:
-    /// the first role that is delegated to by hash and covers it. Prefixes of more than 16 digits are not looked at.
+    /// Returns the index of the bin of a path with this [`hash_start`](crate::hash_start): the first delegation that
+    /// covers the path by a hash prefix. Prefixes of more than 16 digits are ignored.
     #[must_use]
     pub fn bin(&self, hash_start: u64) -> Option<usize> {
         match &self.0 {
@@ -81,7 +83,7 @@ impl Router {
         }
     }
 
-    /// The name of the role at this place among the delegations.
+    /// Returns the name of the delegated role with this index.
     #[must_use]
     pub fn name(&self, place: usize) -> Option<RoleName> {
         match &self.0 {
@@ -90,7 +92,7 @@ impl Router {
         }
     }
 
-    /// The places of all listed delegations that cover `path`, in the order of their priority.
+    /// Returns the indices of all listed delegations that cover `path`, in the order of priority.
     pub(super) fn covering(&self, listed: &[Delegation], path: &TargetPath) -> BTreeSet<usize> {
         let Shape::Listed { prefixes, lengths, patterns, .. } = &self.0 else { return BTreeSet::new() };
         let hash = hash_of(path);

@@ -1,4 +1,4 @@
-//! The snapshot role (spec 4.4): which versions of all targets roles belong together.
+//! The snapshot role (spec 4.4): the versions of all targets roles that belong together.
 
 use alloc::borrow::Cow;
 use alloc::string::{String, ToString};
@@ -12,37 +12,37 @@ use crate::index::{Entry, Index};
 use crate::reader::Reader;
 use crate::{ErrorKind, Hashes, HashingVerifier, Json, RoleName, Unknown, Version};
 
-/// What is listed about a metadata file (4.4).
+/// The version, length and hashes that are listed for a metadata file (4.4).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetaFile {
-    /// Its version.
+    /// The version of the file.
     pub version: Version,
-    /// Its length in bytes, if listed.
+    /// The length of the file in bytes, if listed.
     pub length: Option<u64>,
-    /// Its hashes, if listed.
+    /// The hashes of the file, if listed.
     pub hashes: Option<Hashes>,
     /// Other members, preserved.
     pub unknown: Unknown,
 }
 
 impl MetaFile {
-    /// A listing of the version alone.
+    /// Creates an entry that lists only a version.
     #[must_use]
     pub fn new(version: Version) -> Self {
         Self { version, length: None, hashes: None, unknown: Unknown::new() }
     }
 
-    /// Checks a file against its listed length and every known listed hash (5.4.2, 5.5.2, 5.6.2); what is not listed is
-    /// not checked.
+    /// Checks a file against the listed length and every listed hash of a known algorithm (5.4.2, 5.5.2, 5.6.2). Length
+    /// and hashes that are not listed are not checked.
     ///
     /// # Errors
-    /// [`ErrorKind::LengthMismatch`] or [`ErrorKind::HashMismatch`].
+    /// [`ErrorKind::LengthMismatch`], [`ErrorKind::HashMismatch`] or [`ErrorKind::NoSupportedHash`].
     pub fn check(&self, bytes: &[u8]) -> Result<(), ErrorKind> {
         let Some(mut verifier) = self.verifier(bytes.len() as u64)? else { return Ok(()) };
         verifier.update(bytes).and_then(|()| verifier.finish()).map_err(ErrorKind::from)
     }
 
-    /// Compares the length of a file with the listed one, and gives the check of the listed hashes.
+    /// Compares the length of a file with the listed length, and returns a verifier for the listed hashes.
     pub(crate) fn verifier(&self, found: u64) -> Result<Option<HashingVerifier>, ErrorKind> {
         match self.length {
             Some(expected) if expected != found => Err(ErrorKind::LengthMismatch { expected, found }),
@@ -68,13 +68,15 @@ impl MetaFile {
     }
 }
 
-/// The version of a listed file, and its length and hashes where they are listed. Other members go to `unknown`.
+/// Reads the version, the length and the hashes of a listed file. Calls `unknown` for other members.
 fn read_members<'t, H>(
     reader: &mut Reader<'t>,
     read_hashes: impl Fn(&mut Reader<'t>) -> Result<H, ErrorKind>,
     mut unknown: impl FnMut(&str, &'t str),
 ) -> Result<(Version, Option<u64>, Option<H>), ErrorKind> {
-    let (mut version, mut length, mut hashes) = (None, None, None);
+    let mut version = None;
+    let mut length = None;
+    let mut hashes = None;
     reader.object(|name, value| {
         match name {
             "version" => version = Some(read_version(value)?),
@@ -101,65 +103,65 @@ impl Entry for MetaFile {
     }
 }
 
-/// What a snapshot says.
+/// The content of a snapshot.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// What all roles have.
+    /// The common members of all roles.
     pub header: Header,
     meta: Index<MetaFile>,
 }
 
 impl Snapshot {
-    /// A snapshot that lists nothing yet.
+    /// Creates a snapshot that lists no files.
     #[must_use]
     pub fn new(version: Version, expires: DateTime<Utc>) -> Self {
         Self { header: Header::new(version, expires), meta: Index::default() }
     }
 
-    /// What is listed about `role`.
+    /// Returns what is listed for `role`.
     #[must_use]
     pub fn meta(&self, role: &RoleName) -> Option<MetaFile> {
         self.meta.find(&role.as_listed())
     }
 
-    /// All roles that are listed, in the order of their names.
+    /// Returns all listed roles, in the order of their file names.
     ///
-    /// Snapshots of old list other files too; what does not end in `.json` is no role.
+    /// Old snapshots also list other files. Only names that end in `.json` belong to roles.
     pub fn roles(&self) -> impl Iterator<Item = (RoleName, MetaFile)> + '_ {
         self.meta.iter().filter_map(|(name, file)| Some((RoleName::from_listed(&name)?, file)))
     }
 
-    /// The versions alone of all roles that are listed, in the order of their names.
+    /// Returns the versions of all listed roles, in the order of their file names.
     pub(crate) fn versions(&self) -> impl Iterator<Item = (Cow<'_, str>, Version)> + '_ {
         let versions = self.meta.each(read_version_alone, |file| file.version);
         versions.filter_map(|(name, version)| Some((role_of(name)?, version)))
     }
 
-    /// How many files are listed.
+    /// Returns the number of listed files.
     #[must_use]
     pub fn len(&self) -> usize {
         self.meta.len()
     }
 
-    /// Whether nothing is listed.
+    /// Returns whether no file is listed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Lists `role`, or lists it anew.
+    /// Lists `role`, or replaces its entry.
     pub fn insert(&mut self, role: &RoleName, file: MetaFile) {
         self.meta.insert(&role.as_listed(), file);
     }
 
-    /// Lists `role` no more. Clients that have seen it listed refuse such a snapshot (5.5.5) until the snapshot's
-    /// keys are rotated. Whether it was listed.
+    /// Removes the entry of `role`, and returns whether it was listed. Clients that know an earlier snapshot with
+    /// `role` refuse the result (5.5.5) until the keys of the snapshot are rotated.
     pub fn remove(&mut self, role: &RoleName) -> bool {
         self.meta.remove(&role.as_listed())
     }
 }
 
-/// The version in what was read once as a [`MetaFile`].
+/// Reads only the version of a value that was read as a [`MetaFile`] before.
 fn read_version_alone(reader: &mut Reader<'_>) -> Result<Version, ErrorKind> {
     let mut version = None;
     reader.members(|_, name, value| {
@@ -173,7 +175,7 @@ fn read_version_alone(reader: &mut Reader<'_>) -> Result<Version, ErrorKind> {
 }
 
 impl RoleName {
-    /// How a snapshot lists this role (4.4): the raw name and `.json`.
+    /// Returns the name under which a snapshot lists this role (4.4): the raw name and `.json`.
     fn as_listed(&self) -> String {
         self.as_str().to_string() + ".json"
     }
@@ -183,13 +185,13 @@ impl RoleName {
     }
 }
 
-/// The name of the role that is listed so; none for what is no role.
+/// Returns the name of the role that is listed as `file`, or `None` if `file` does not belong to a role.
 fn role_of(file: Cow<'_, str>) -> Option<Cow<'_, str>> {
     let role = match file {
         Cow::Borrowed(file) => Cow::Borrowed(file.strip_suffix(".json")?),
         Cow::Owned(file) => Cow::Owned(file.strip_suffix(".json")?.to_string()),
     };
-    Some(role).filter(|role| !role.is_empty())
+    if role.is_empty() { None } else { Some(role) }
 }
 
 impl Role for Snapshot {
@@ -219,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_listed_is_counted_and_can_be_taken_back() {
+    fn listed_roles_are_counted_and_can_be_removed() {
         let mut snapshot = Snapshot::new(Version::ONE, DateTime::UNIX_EPOCH);
         assert!(snapshot.is_empty());
         let roles = ["a", "b", "c"].map(|name| RoleName::delegated(name).unwrap());

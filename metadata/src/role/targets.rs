@@ -1,4 +1,4 @@
-//! The targets roles (spec 4.5): what they vouch for themselves. What they leave to others is in `delegations`.
+//! Targets roles (spec 4.5). Their delegations are in `delegations`.
 
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -11,47 +11,47 @@ use crate::index::{Entry, Index};
 use crate::reader::Reader;
 use crate::{Delegations, ErrorKind, Hashes, HashingVerifier, Json, NameError, TargetPath, Unknown, Version};
 
-/// What is listed about a target file.
+/// The metadata of a target file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetFile {
-    /// Its path.
+    /// The path of the target.
     pub path: TargetPath,
-    /// Its length in bytes.
+    /// The length in bytes.
     pub length: u64,
-    /// Its hashes.
+    /// The hashes.
     pub hashes: Hashes,
-    /// What the application may want to know: an opaque object.
+    /// Data for the application: an opaque object.
     pub custom: Option<Json>,
     /// Other members, preserved.
     pub unknown: Unknown,
 }
 
 impl TargetFile {
-    /// A target with nothing but what is needed.
+    /// Creates a target with only the required members.
     #[must_use]
     pub fn new(path: TargetPath, length: u64, hashes: Hashes) -> Self {
         Self { path, length, hashes, custom: None, unknown: Unknown::new() }
     }
 
-    /// A verifier for the file: exact length and every known hash (5.7.3).
+    /// Returns a verifier for the exact length and every known hash of the file (5.7.3).
     #[must_use]
     pub fn verifier(&self) -> HashingVerifier {
         self.hashes.verifier(Some(self.length))
     }
 
-    /// Where the file stands below the targets URL (5.7.3): with the hash in its name where `consistent` says so.
+    /// Returns the path of the file below the targets URL (5.7.3). With `consistent`, the file name has a hash prefix.
     ///
     /// # Errors
-    /// [`NameError`] for paths that a URL would not keep.
+    /// The same as those of [`TargetPath::url_path`].
     pub fn url_path(&self, consistent: bool) -> Result<String, NameError> {
-        let prefix = self.hashes.prefixes().next();
-        self.path.url_path(prefix.filter(|_| consistent).as_deref())
+        let prefix = if consistent { self.hashes.prefixes().next() } else { None };
+        self.path.url_path(prefix.as_deref())
     }
 }
 
 const PATH: &str = "a target path that is not empty";
 
-/// The parts of a listing as they stand in the text.
+/// The members of a target in the text.
 struct TargetFields<'a, H> {
     length: u64,
     hashes: H,
@@ -64,7 +64,10 @@ impl<'a, H> TargetFields<'a, H> {
         reader: &mut Reader<'a>,
         read_hashes: impl Fn(&mut Reader<'a>) -> Result<H, ErrorKind>,
     ) -> Result<Self, ErrorKind> {
-        let (mut length, mut hashes, mut custom, mut unknown) = (None, None, None, Unknown::new());
+        let mut length = None;
+        let mut hashes = None;
+        let mut custom = None;
+        let mut unknown = Unknown::new();
         reader.object(|name, value| {
             match name {
                 "length" => length = Some(value.unsigned()?),
@@ -111,79 +114,79 @@ impl Entry for TargetFile {
     }
 }
 
-/// What a targets role says, the top-level one or a delegated one.
+/// The content of a targets role, top-level or delegated.
 #[derive(Clone, Debug)]
 pub struct Targets {
-    /// What all roles have.
+    /// The common members of all roles.
     pub header: Header,
-    /// Whom it trusts with what.
+    /// The delegations to other roles.
     pub delegations: Option<Delegations>,
     targets: Index<TargetFile>,
 }
 
 impl Targets {
-    /// A role that vouches for nothing yet.
+    /// Creates a role without targets and delegations.
     #[must_use]
     pub fn new(version: Version, expires: DateTime<Utc>) -> Self {
         Self { header: Header::new(version, expires), delegations: None, targets: Index::default() }
     }
 
-    /// What this role itself lists about `path`. Whether it may is for the search to say.
+    /// Returns what this role itself lists for `path`. Only a search checks whether the role is trusted with `path`.
     #[must_use]
     pub fn target(&self, path: &TargetPath) -> Option<TargetFile> {
         self.targets.find(path.as_str())
     }
 
-    /// All that this role itself lists, in the order of the paths.
+    /// Returns all targets that this role itself lists, in the order of the paths.
     pub fn targets(&self) -> impl Iterator<Item = TargetFile> + '_ {
         self.targets.iter().map(|(_, target)| target)
     }
 
-    /// The paths of all that this role itself lists, in their order.
+    /// Returns the paths of all targets that this role itself lists, in order.
     pub fn paths(&self) -> impl Iterator<Item = TargetPath> + '_ {
         self.targets.names().filter_map(|name| TargetPath::new(name).ok())
     }
 
-    /// How many targets this role itself lists.
+    /// Returns the number of targets that this role itself lists.
     #[must_use]
     pub fn len(&self) -> usize {
         self.targets.len()
     }
 
-    /// Whether this role itself lists none.
+    /// Returns whether this role itself lists no targets.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether this lists what `other` does, as far as can be told without a look at the targets: one was cloned from the
-    /// other. False says nothing.
+    /// Returns whether one role was cloned from the other and the targets of neither have changed since. The targets
+    /// are not compared, so they may be equal even if this returns false.
     #[must_use]
     pub fn is_clone_of(&self, other: &Self) -> bool {
         self.targets.is_clone_of(&other.targets)
     }
 
-    /// Lists a target, or lists it anew.
+    /// Lists a target, or replaces its entry.
     pub fn insert(&mut self, target: TargetFile) {
         let path = target.path.clone();
         self.targets.insert(path.as_str(), target);
     }
 
-    /// Lists many targets, which come in the order of their paths, each once. They are written out at once, so that each
-    /// costs little more than its text.
+    /// Lists many targets, or replaces their entries. They must be sorted by path, without duplicates. All targets are
+    /// written to one text, so each needs little more memory than its text.
     ///
     /// # Errors
-    /// [`ErrorKind::Malformed`] when the role would be longer than 4 GiB.
+    /// [`ErrorKind::Malformed`] if the text would exceed 4 GiB.
     pub fn extend_sorted(&mut self, targets: impl Iterator<Item = TargetFile>) -> Result<(), ErrorKind> {
         self.targets.extend_sorted(targets.map(|target| (String::from(target.path.as_str()), target)))
     }
 
-    /// Lists none of its targets any more.
+    /// Removes all targets.
     pub fn clear(&mut self) {
         self.targets = Index::default();
     }
 
-    /// Lists a target no more; whether it was listed.
+    /// Removes a target, and returns whether it was listed.
     pub fn remove(&mut self, path: &TargetPath) -> bool {
         self.targets.remove(path.as_str())
     }
@@ -194,7 +197,8 @@ impl Role for Targets {
 
     fn read(reader: &mut Reader<'_>, text: &Arc<String>) -> Result<Self, ErrorKind> {
         let mut header = HeaderFields::default();
-        let (mut targets, mut delegations) = (None, None);
+        let mut targets = None;
+        let mut delegations = None;
         reader.object(|name, value| {
             match name {
                 "targets" => targets = Some(Index::read(text, value)?),
@@ -231,8 +235,8 @@ mod tests {
     #[test]
     fn many_targets_at_once_are_the_same_as_one_after_the_other() {
         let names = ["a", "a\"b", "a/b", "ä", "b\\", "z"];
-        let (mut one_by_one, mut at_once) =
-            (Targets::new(Version::ONE, DateTime::UNIX_EPOCH), Targets::new(Version::ONE, DateTime::UNIX_EPOCH));
+        let mut one_by_one = Targets::new(Version::ONE, DateTime::UNIX_EPOCH);
+        let mut at_once = one_by_one.clone();
         for (number, content) in ["x", "other"].iter().enumerate() {
             let mut new: Vec<TargetFile> = names.iter().skip(number * 2).map(|name| target(name, content)).collect();
             new.iter().for_each(|target| one_by_one.insert(target.clone()));
@@ -251,18 +255,19 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_written_between_what_stays() {
+    fn changes_are_written_between_unchanged_members() {
         let names = ["b", "c", "d", "e"];
         let mut base = Targets::new(Version::ONE, DateTime::UNIX_EPOCH);
         base.extend_sorted(names.iter().map(|name| target(name, "x"))).unwrap();
-        // Of the same length everywhere.
+        // All entries have the same length as those of `base`.
         let mut alike = Targets::new(Version::ONE, DateTime::UNIX_EPOCH);
         alike.extend_sorted(names.iter().map(|name| target(name, "y"))).unwrap();
         assert!(!alike.is_clone_of(&base) && base.is_clone_of(&base));
-        // Every way to leave a member as it is, to replace it or to remove it, with and without new ones around.
+        // Every combination of keeping, replacing and removing members, with and without new members between them.
         for way in 0..3_u32.pow(4) {
             for new in [&[][..], &["a"], &["f"], &["a", "bb", "cc", "f"]] {
-                let (mut changed, mut expected) = (base.clone(), Targets::new(Version::ONE, DateTime::UNIX_EPOCH));
+                let mut changed = base.clone();
+                let mut expected = Targets::new(Version::ONE, DateTime::UNIX_EPOCH);
                 for (place, name) in (0_u32..).zip(names) {
                     match way / 3_u32.pow(place) % 3 {
                         0 => expected.insert(target(name, "x")),

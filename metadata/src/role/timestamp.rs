@@ -1,4 +1,4 @@
-//! The timestamp role (spec 4.6): which snapshot is the newest.
+//! The timestamp role (spec 4.6): the newest snapshot.
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -8,10 +8,10 @@ use crate::canonical;
 use crate::reader::Reader;
 use crate::{ErrorKind, MetaFile, Unknown};
 
-/// What a timestamp says.
+/// The content of a timestamp.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timestamp {
-    /// What all roles have.
+    /// The common members of all roles.
     pub header: Header,
     /// The newest snapshot.
     pub snapshot: MetaFile,
@@ -25,7 +25,7 @@ impl Role for Timestamp {
         let mut snapshot = None;
         reader.object(|name, value| match name {
             "meta" => value.object(|name, value| {
-                // 4.6: snapshot.json and nothing else.
+                // 4.6: only snapshot.json may be listed.
                 if name != "snapshot.json" {
                     return Err(ErrorKind::expected("no file but snapshot.json"));
                 }

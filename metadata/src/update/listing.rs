@@ -1,4 +1,4 @@
-//! List what a search would find: every delegated role is read, and every target is searched for.
+//! Lists the targets that a search would find. It reads every delegated role and searches for every target.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -18,19 +18,26 @@ use crate::{
 pub struct Listing<'t> {
     trusted: &'t mut TrustedMetadata,
     to_visit: Vec<Edge>,
-    /// By delegator and name: with the keys as well, a role could delegate to itself with ever new ones.
+    /// The visited delegations, by delegator and role. They are not distinguished by keys, because a role could
+    /// delegate to itself with many different keys.
     visited: BTreeSet<(RoleName, RoleName)>,
     visits: Budget,
     paths: BTreeSet<TargetPath>,
-    /// A role could not be read to its end, or there are too many.
+    /// The error that ended the listing: a role could not be read, or a limit was exceeded.
     failed: Option<Error>,
 }
 
 impl<'t> Listing<'t> {
     pub(crate) fn start(trusted: &'t mut TrustedMetadata) -> Self {
         let visits = Budget::new(Limit::RolesListed, trusted.update.limits.roles_listed.into());
-        let (to_visit, visited, paths) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
-        let mut listing = Self { trusted, to_visit, visited, visits, paths, failed: None };
+        let mut listing = Self {
+            trusted,
+            to_visit: Vec::new(),
+            visited: BTreeSet::new(),
+            visits,
+            paths: BTreeSet::new(),
+            failed: None,
+        };
         let targets = listing.trusted.targets.clone();
         listing.failed = listing.visit(&RoleName::TARGETS, 0, &targets).err();
         listing
@@ -41,23 +48,23 @@ impl<'t> Listing<'t> {
             self.paths.insert(path.map_err(|kind| kind.of(name))?);
         }
         let Some(delegations) = role.delegations() else { return Ok(()) };
-        // Of 2³² bins no more than the snapshot could list and one, which is missing there and ends the listing.
+        // There may be 2³² bins. Take one more than the snapshot lists: a bin that is not listed ends the listing.
         let rings = delegations.rings().take(self.trusted.snapshot.len().saturating_add(1));
         let below = depth.saturating_add(1);
         let edges: Vec<Edge> = rings.map(|(role, ring)| Edge::new(name, role, ring, below)).collect();
         self.to_visit.extend(edges.into_iter().rev());
-        self.pass_over_visited();
+        self.skip_visited();
         self.check_next()
     }
 
-    /// The next role must be neither one too many nor too far from the top.
+    /// Checks the limits for the next role.
     fn check_next(&mut self) -> Result<(), Error> {
         let Some(edge) = self.to_visit.last() else { return Ok(()) };
         let most_depth = self.trusted.update.limits.delegation_depth;
         self.visits.spend().and_then(|()| edge.check_depth(most_depth)).map_err(|kind| kind.of(edge.role()))
     }
 
-    fn pass_over_visited(&mut self) {
+    fn skip_visited(&mut self) {
         while self.to_visit.last().is_some_and(|edge| self.visited.contains(&edge.names())) {
             self.to_visit.pop();
         }
@@ -66,7 +73,7 @@ impl<'t> Listing<'t> {
     fn accept(&mut self, file: FileContent) -> Result<Option<Accepted>, Error> {
         let Some(edge) = self.to_visit.last().cloned() else { return Ok(None) };
         let role = self.trusted.verify(&edge, file)?;
-        let kept = role.kept();
+        let kept = role.to_store();
         self.to_visit.pop();
         self.visited.insert(edge.names());
         self.failed = self.visit(edge.role(), edge.depth, &role).err();
@@ -79,15 +86,20 @@ impl Stage for Listing<'_> {
     type Next = Vec<TargetFile>;
 
     fn request(&self) -> Option<Request> {
-        let edge = self.to_visit.last().filter(|_| self.failed.is_none())?;
+        if self.failed.is_some() {
+            return None;
+        }
+        let edge = self.to_visit.last()?;
         request_targets(&self.trusted.update, &self.trusted.snapshot, edge.role())
     }
 
     fn upcoming(&self, most: usize) -> Vec<Request> {
-        // The next one has its visit already.
-        let edges = self.to_visit.iter().rev().skip(1).filter(|edge| !self.visited.contains(&edge.names()));
-        let edges = edges.take(most.min(self.visits.left()));
-        edges.filter_map(|edge| request_targets(&self.trusted.update, &self.trusted.snapshot, edge.role())).collect()
+        // The visit of the next role has already been counted.
+        let not_visited = self.to_visit.iter().rev().skip(1).filter(|edge| !self.visited.contains(&edge.names()));
+        not_visited
+            .take(most.min(self.visits.left()))
+            .filter_map(|edge| request_targets(&self.trusted.update, &self.trusted.snapshot, edge.role()))
+            .collect()
     }
 
     fn would_recall(&self, request: &Request, stored: FileContent) -> bool {
@@ -111,7 +123,8 @@ impl Stage for Listing<'_> {
         None
     }
 
-    /// All targets that a search finds, in the order of their paths. Those that it would refuse are left out.
+    /// Returns all targets that a search finds, in the order of their paths. Targets that a search would refuse are
+    /// left out.
     fn finish(self) -> Result<Vec<TargetFile>, Error> {
         if let Some(failed) = self.failed {
             return Err(failed);

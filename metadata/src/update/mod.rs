@@ -1,7 +1,7 @@
-//! The client workflow (spec 5): a chain of stages that ask for files and judge them.
+//! The client workflow (spec 5): a chain of stages that request files and judge them.
 //!
-//! What may surprise: metadata that has expired, or that does not match what is listed about it, is still good for
-//! judging its successor — its signatures are valid, so its version is a floor. It is never good for more.
+//! Stored metadata that has expired, or that differs from what is listed for it, is still used to detect a rollback:
+//! its signatures are valid, so no lower version is accepted. It is used for nothing else.
 
 pub(crate) mod listing;
 pub(crate) mod root;
@@ -23,103 +23,109 @@ use crate::{
     Verified, Version,
 };
 
-/// A file that a stage needs.
+/// A request for a file that a stage needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// Whose file.
+    /// The role whose file is needed.
     pub role: RoleName,
-    /// The version that its name begins with, if any.
+    /// The version in the file name, if any.
     pub version: Option<Version>,
-    /// Most bytes to read. A longer file is refused.
+    /// The maximum number of bytes to read. A longer file is refused.
     pub max_length: u64,
-    /// The field of [`Limits`] that says so; none where it is the length that trusted metadata lists.
+    /// The limit that sets `max_length`, or `None` if it is the length that trusted metadata lists.
     pub limit: Option<Limit>,
 }
 
 impl Request {
-    /// The timestamp: never versioned, never listed (5.4.1).
+    /// Returns the request for the timestamp. Its file name has no version, and no metadata lists its length (5.4.1).
     #[must_use]
     pub fn timestamp(limits: &Limits) -> Self {
-        let (max_length, limit) = (limits.timestamp_length, Some(Limit::TimestampLength));
-        Self { role: RoleName::TIMESTAMP, version: None, max_length, limit }
+        Self {
+            role: RoleName::TIMESTAMP,
+            version: None,
+            max_length: limits.timestamp_length,
+            limit: Some(Limit::TimestampLength),
+        }
     }
 
-    /// The file's name below the metadata URL, percent-encoded.
+    /// Returns the percent-encoded name of the file below the metadata URL.
     #[must_use]
     pub fn file_name(&self) -> String {
         self.role.file_name(self.version)
     }
 
-    /// Whether the file may be absent: a newer root only (5.3.3).
+    /// Returns whether the file may be absent. This is true only for a newer root (5.3.3).
     #[must_use]
     pub fn may_be_absent(&self) -> bool {
         self.role == RoleName::ROOT
     }
 }
 
-/// Most bytes of a file and the limit that says so, unless its length is listed.
+/// Returns the maximum number of bytes of a file, and the limit that sets it unless the length is listed.
 fn most_bytes(listed: Option<u64>, limit: Limit, value: u64) -> (u64, Option<Limit>) {
     listed.map_or((value, Some(limit)), |length| (length, None))
 }
 
-/// A step of the workflow. For each [`Request`]: offer what is stored, and if that does not answer, what was fetched.
+/// A stage of the workflow. For each [`Request`], the caller offers the stored copy. If the copy does not satisfy the
+/// request, the caller fetches the file and applies it.
 pub trait Stage {
-    /// What follows.
+    /// The result of the stage, usually the next stage.
     type Next;
 
-    /// The next file that is needed; none: enough.
+    /// Returns the next request, or `None` if the stage needs no more files.
     fn request(&self) -> Option<Request>;
 
-    /// Files that will be needed after that one if all goes well, in their order and at most so many: for whoever can
-    /// ask for several at once. None from a stage that learns of each from the one before it.
+    /// Returns at most `most` requests that will follow the next one unless a file is refused, in order, for callers
+    /// that fetch files in parallel. A stage that knows only the next request returns none.
     fn upcoming(&self, most: usize) -> Vec<Request> {
         let _ = most;
         Vec::new()
     }
 
-    /// Whether a kept copy would answer a request that is upcoming. Nothing comes of it.
+    /// Like [`Stage::recall`] for one of the [`Stage::upcoming`] requests, but does not change the stage.
     fn would_recall(&self, request: &Request, stored: FileContent) -> bool {
         let _ = (request, stored);
         false
     }
 
-    /// Takes the copy kept from last time, and tells whether it answers the request. A copy that does not may still
-    /// be a floor, so offer it always: where the record of trusted versions is damaged, nothing else is trusted
-    /// before it.
+    /// Offers the stored copy, and returns whether it satisfies the request. Always offer the stored copy: even if it
+    /// does not satisfy the request, its version may prevent a rollback. If the record of trusted versions is damaged,
+    /// the stage accepts nothing else before it.
     fn recall(&mut self, stored: FileContent) -> bool;
 
-    /// Judges the file; none means that the server says it is not there, and nothing less definite. Gives what is to
-    /// be kept, if anything is, before anything else is asked for.
+    /// Judges a fetched file. Pass `None` only if the server reports that the file does not exist, not for other
+    /// failures. Returns the file to store, if any. Store it before the next request.
     ///
     /// # Errors
-    /// The verdict. The stage is as it was, so that another mirror's file can be tried.
+    /// Why the file is refused. The stage is unchanged, so a file from another mirror can be tried.
     fn apply(&mut self, fetched: Option<FileContent>) -> Result<Option<Accepted>, Error>;
 
-    /// The record of trusted versions, to be kept whenever it has changed; none from a stage that never changes it.
+    /// Returns the record of trusted versions, or `None` if the stage never changes it. Store the record whenever it
+    /// has changed.
     fn floors(&self) -> Option<&Floors>;
 
-    /// The final checks, then the next stage.
+    /// Performs the final checks and returns the next stage.
     ///
     /// # Errors
-    /// The verdict, [`ErrorKind::Expired`] above all. The update has failed.
+    /// Why the update has failed, for example [`ErrorKind::Expired`].
     fn finish(self) -> Result<Self::Next, Error>
     where
         Self: Sized;
 }
 
-/// What all stages share.
+/// The state that all stages share.
 #[derive(Clone, Debug)]
 pub(crate) struct Update {
     pub(crate) root: Verified<Root>,
     pub(crate) start_time: DateTime<Utc>,
     pub(crate) limits: Limits,
     pub(crate) floors: Floors,
-    /// What was verified before in this process.
+    /// The targets role that an earlier update in this process verified.
     pub(crate) known: Option<ReusableTargets>,
 }
 
 impl Update {
-    /// Verifies a file of a role that the root vouches for (5.4.2, 5.5.3), of which this is listed.
+    /// Verifies a file of a role whose keys the root lists (5.4.2, 5.5.3).
     fn verified<R: Role>(
         &self,
         role: &RoleName,
@@ -130,7 +136,7 @@ impl Update {
         Required { role, ring: &ring, listed, limits: &self.limits }.verify(bytes)
     }
 
-    /// 5.3.10, 5.4.4, 5.5.6, 5.6.5: expires strictly later than the update started.
+    /// Checks that metadata expires after the update started (5.3.10, 5.4.4, 5.5.6, 5.6.5).
     pub(crate) fn check_expiry(&self, role: &RoleName, expires: DateTime<Utc>) -> Result<(), Error> {
         if expires <= self.start_time {
             return Err(ErrorKind::Expired { expires, start_time: self.start_time }.of(role));
@@ -138,7 +144,7 @@ impl Update {
         Ok(())
     }
 
-    /// The version that a file name begins with (6.2.1).
+    /// Returns the version to use in a file name: `version` with consistent snapshots, otherwise `None` (6.2.1).
     pub(crate) fn prefix(&self, version: Version) -> Option<Version> {
         self.root.consistent_snapshot.then_some(version)
     }

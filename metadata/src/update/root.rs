@@ -1,4 +1,4 @@
-//! Update the root role (spec 5.1 to 5.3).
+//! The update of the root role (spec 5.1 to 5.3).
 
 use alloc::vec::Vec;
 
@@ -12,30 +12,30 @@ use crate::{
     Verified,
 };
 
-/// Follows the chain of roots from the shipped one to the newest.
+/// Follows the chain of roots from the shipped root to the newest one.
 #[derive(Clone, Debug)]
 pub struct UpdateRoot {
     update: Update,
     fetches: Budget,
     at_the_newest: bool,
     forgets_stored: bool,
-    /// There was a next root, but neither its copy nor the record of trusted versions can be read.
+    /// The record of trusted versions is damaged, and so is the stored copy of the next root.
     state_lost: bool,
 }
 
 impl UpdateRoot {
-    /// Starts an update from the root that the application was shipped with (5.2). Everything in this update is
-    /// judged at `start_time` (5.1).
+    /// Starts an update from the root that was shipped with the application (5.2). The whole update is judged at
+    /// `start_time` (5.1).
     ///
     /// # Errors
-    /// When the shipped root is malformed or not signed by its own keys.
+    /// An error if the shipped root is malformed or not signed by its own keys.
     pub fn start(
         shipped: Vec<u8>,
         floors: StoredFloors,
         start_time: DateTime<Utc>,
         limits: Limits,
     ) -> Result<Self, Error> {
-        // What was shipped is trusted; that its own keys have signed it shows that it is whole.
+        // The shipped root is trusted as it is. Verifying its own signatures detects a damaged file.
         let root = Verified::of_itself(shipped, &limits)?;
         limits.check_keys(&RoleName::ROOT, &root.keys)?;
         let floors = match floors {
@@ -43,21 +43,21 @@ impl UpdateRoot {
             StoredFloors::FirstRun => Floors::under(&root),
             StoredFloors::Lost => Floors { lost: true, ..Floors::under(&root) },
         };
-        // The application may have been shipped anew, with a root past the one that the record belongs to.
+        // A new release of the application may ship a newer root than the one in the record.
         let forgets_stored = floors.root <= root.version && floors.online_keys != root.online_keys();
         let fetches = Budget::new(Limit::RootUpdates, u64::from(limits.root_updates));
         let update = Update { root, start_time, limits, floors, known: None };
         Ok(Self { update, fetches, at_the_newest: false, forgets_stored, state_lost: false })
     }
 
-    /// Goes on knowing what an earlier update in this process verified.
+    /// Reuses the targets role that an earlier update in this process verified.
     #[must_use]
     pub fn reusing(mut self, known: Option<ReusableTargets>) -> Self {
         self.update.known = known;
         self
     }
 
-    /// The root that is trusted so far.
+    /// Returns the newest root that is trusted so far.
     #[must_use]
     pub fn root(&self) -> &Verified<Root> {
         &self.update.root
@@ -66,20 +66,20 @@ impl UpdateRoot {
     fn accept(&mut self, bytes: Vec<u8>) -> Result<(), Error> {
         let role = &RoleName::ROOT;
         let trusted = &self.update.root;
-        // 5.3.4: signed by the trusted root's keys, and (every root is) by its own.
+        // 5.3.4: signed by the keys of the trusted root and, like every root, by its own keys.
         let next = self.update.verified::<Root>(role, None, bytes)?;
         self.update.limits.check_keys(role, &next.keys)?;
         // 5.3.5: exactly the next version.
         let expected = trusted.version.next();
         if expected != Some(next.version) {
             let trusted = trusted.version;
-            let kind = match expected.filter(|_| next.version > trusted) {
-                Some(expected) => ErrorKind::WrongVersion { expected, found: next.version },
-                None => ErrorKind::Rollback { trusted, found: next.version },
+            let kind = match expected {
+                Some(expected) if next.version > trusted => ErrorKind::WrongVersion { expected, found: next.version },
+                _ => ErrorKind::Rollback { trusted, found: next.version },
             };
             return Err(kind.of(role));
         }
-        // 5.3.11, noticed at each step; steps up to the root that the record belongs to have been noticed before.
+        // 5.3.11: compare the keys at each step. An earlier update has handled the rotations up to the recorded root.
         let is_new = next.version > self.update.floors.root;
         self.forgets_stored |= is_new && next.online_keys() != trusted.online_keys();
         self.update.root = next;
@@ -91,18 +91,24 @@ impl Stage for UpdateRoot {
     type Next = UpdateTimestamp;
 
     fn request(&self) -> Option<Request> {
-        // 5.3.3: one root after the other, W bytes each.
-        let next = self.update.root.version.next().filter(|_| !self.at_the_newest)?;
-        let (max_length, limit) = (self.update.limits.root_length, Some(Limit::RootLength));
-        Some(Request { role: RoleName::ROOT, version: Some(next), max_length, limit })
+        // 5.3.3: one root after the other, at most W bytes each.
+        if self.at_the_newest {
+            return None;
+        }
+        Some(Request {
+            role: RoleName::ROOT,
+            version: Some(self.update.root.version.next()?),
+            max_length: self.update.limits.root_length,
+            limit: Some(Limit::RootLength),
+        })
     }
 
     fn recall(&mut self, stored: FileContent) -> bool {
         let forgets_stored = self.forgets_stored;
         let answers = stored.into_bytes().is_some_and(|bytes| self.accept(bytes).is_ok());
         if self.update.floors.lost {
-            // No record tells which rotations were noticed before. Those of stored roots were: a copy that the newest
-            // of them vouches for is a floor, and one that it does not ends the update.
+            // Without the record, assume that an earlier update has handled the rotations up to the newest stored root.
+            // A stored timestamp or snapshot that this root verifies is a floor. Any other copy ends the update.
             self.forgets_stored = forgets_stored;
             self.state_lost = !answers;
         }
@@ -117,7 +123,7 @@ impl Stage for UpdateRoot {
             self.at_the_newest = true;
             return Ok(None);
         };
-        // 5.3.3: at most Y in one update; the next update goes on from here.
+        // 5.3.3: at most Y roots in one update. The next update continues here.
         if self.fetches.check().is_err() {
             self.at_the_newest = true;
             return Ok(None);
@@ -133,19 +139,21 @@ impl Stage for UpdateRoot {
     }
 
     fn finish(mut self) -> Result<UpdateTimestamp, Error> {
-        let (role, root) = (&RoleName::ROOT, &self.update.root);
+        let role = &RoleName::ROOT;
+        let root = &self.update.root;
         if self.state_lost {
             return Err(ErrorKind::StateLost.of(role));
         }
-        // 5.3.5: not behind a root that was trusted before.
+        // 5.3.5: not older than a root that was trusted before.
         let trusted = self.update.floors.root;
         if root.version < trusted {
             return Err(ErrorKind::Rollback { trusted, found: root.version }.of(role));
         }
-        // 5.3.10: only the last root's expiry counts. The last one that was followed may not be the newest.
+        // 5.3.10: only the newest root must not have expired. If the limit was reached, this root may not be the
+        // newest.
         let behind = self.fetches.check().err().map(|kind| kind.of(role));
         self.update.check_expiry(role, root.expires).map_err(|expired| behind.clone().unwrap_or(expired))?;
-        // 5.3.11: both are forgotten if either was rotated.
+        // 5.3.11: forget timestamp and snapshot if the keys of either were rotated.
         if self.forgets_stored {
             self.update.floors = Floors::under(root);
         }

@@ -1,8 +1,8 @@
-//! Search for a target (spec 5.6.7): pre-order, depth first, in the order of the delegations.
+//! The search for a target (spec 5.6.7): pre-order, depth first, in the order of the delegations.
 //!
-//! What ends the search: the first role that lists the target; a role that is needed and cannot be had or is not
-//! valid; the end of a terminating delegation that covers the path; the limit of visited roles. A role is visited
-//! once, but trusted anew by each delegator that leads to it.
+//! The search ends at the first role that lists the target, at a needed role that is missing or invalid, after a
+//! terminating delegation that covers the path, or at the limit of visited roles. A role is visited once, with the keys
+//! that the first delegator on the search path lists.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -18,16 +18,16 @@ use crate::{
     TrustedMetadata, VerifiedTargets,
 };
 
-/// A target, and the roles that vouch for it.
+/// A target and the delegation chain that leads to it.
 #[derive(Clone, Debug)]
 pub struct Found {
-    /// The roles on the way, from the top-level targets role down to the one that lists the target.
+    /// The delegation chain, from the top-level targets role to the role that lists the target.
     pub chain: Vec<(RoleName, VerifiedTargets)>,
     /// The target.
     pub target: TargetFile,
 }
 
-/// Looks for one target, and asks for the delegated roles on the way.
+/// Searches for one target, and requests the delegated roles that the search visits.
 #[derive(Debug)]
 pub struct TargetSearch<'t> {
     trusted: &'t mut TrustedMetadata,
@@ -44,15 +44,15 @@ enum State {
 impl<'t> TargetSearch<'t> {
     pub(crate) fn start(trusted: &'t mut TrustedMetadata, path: TargetPath) -> Self {
         let mut walk = Walk::start(path, &trusted.update.limits);
-        let state = walk.visit(&RoleName::TARGETS, 0, &trusted.targets, trusted.router.as_deref());
-        let state = state.unwrap_or_else(|| walk.advance(trusted));
+        let end = walk.visit(&RoleName::TARGETS, 0, &trusted.targets, trusted.router.as_deref());
+        let state = end.unwrap_or_else(|| walk.advance(trusted));
         Self { trusted, walk, state }
     }
 
-    /// Takes the file of the role that is needed, and walks on as far as is known.
+    /// Accepts the file of the role that is needed, and continues the search until another file is needed.
     fn accept(&mut self, edge: Edge, file: FileContent) -> Result<Accepted, Error> {
         let role = self.trusted.verify(&edge, file)?;
-        let kept = role.kept();
+        let kept = role.to_store();
         self.trusted.insert(&edge, role);
         self.walk.to_visit.push(edge);
         self.state = self.walk.advance(self.trusted);
@@ -90,17 +90,17 @@ impl Stage for TargetSearch<'_> {
     fn finish(self) -> Result<Option<Found>, Error> {
         match self.state {
             State::Ended(result) => result.map(|found| found.map(|found| *found)),
-            // A role that is needed could not be had: the search ends without a result, never with a later role's.
+            // A needed role is missing. The search ends with an error and does not skip to a later role.
             State::Needs(edge) => Err(missing_targets(&self.trusted.update, &self.trusted.snapshot, edge.role())),
         }
     }
 }
 
-/// The order in which roles are visited, and who has been.
+/// The order in which roles are visited, and the roles visited so far.
 #[derive(Debug)]
 struct Walk {
     path: TargetPath,
-    /// The roles from the top-level one down to the one that was visited last.
+    /// The delegation chain from the top-level targets role to the role that was visited last.
     chain: Vec<(RoleName, VerifiedTargets)>,
     to_visit: Vec<Edge>,
     visited: BTreeSet<RoleName>,
@@ -115,10 +115,10 @@ impl Walk {
         Self { path, chain: Vec::new(), to_visit: Vec::new(), visited, visits, most_depth: limits.delegation_depth }
     }
 
-    /// Visits roles until one is needed that is not there yet, or the search ends.
+    /// Visits roles until a role must be loaded or the search ends.
     fn advance(&mut self, trusted: &TrustedMetadata) -> State {
         while let Some(edge) = self.to_visit.pop() {
-            // 5.6.7.1: never twice.
+            // 5.6.7.1: visit no role twice.
             if self.visited.contains(edge.role()) {
                 continue;
             }
@@ -126,7 +126,7 @@ impl Walk {
                 return State::Ended(Err(kind.of(edge.role())));
             }
             let Some(role) = trusted.role(&edge) else {
-                // 5.6.7.1: not too many.
+                // 5.6.7.1: limit the number of visited roles.
                 return match self.visits.check() {
                     Ok(()) => State::Needs(edge),
                     Err(kind) => State::Ended(Err(kind.of(edge.role()))),
@@ -143,12 +143,12 @@ impl Walk {
         State::Ended(Ok(None))
     }
 
-    /// Looks into one role; if the target is not there, its delegations are next.
+    /// Looks for the target in one role. If the role does not list it, adds the role's delegations to those to visit.
     fn visit(&mut self, name: &RoleName, depth: u32, role: &VerifiedTargets, router: Option<&Router>) -> Option<State> {
-        // Depth first: what was visited last one step above is its delegator.
+        // The search is depth first, so the last visited role one level above is the delegator.
         self.chain.truncate(depth as usize);
         self.chain.push((name.clone(), role.clone()));
-        // 5.6.7.1: the first role that lists it.
+        // 5.6.7.1: the first role that lists the target ends the search.
         match role.target(&self.path) {
             Ok(None) => {}
             Ok(Some(target)) if target.hashes.is_usable() => {
@@ -163,20 +163,25 @@ impl Walk {
         }
         let delegations = role.delegations()?;
         match router {
-            Some(router) => self.go_on(name, depth, delegations.rings_by(router, &self.path.clone())),
-            None => self.go_on(name, depth, delegations.rings_covering(&self.path.clone())),
+            Some(router) => self.push_delegations(name, depth, delegations.rings_by(router, &self.path.clone())),
+            None => self.push_delegations(name, depth, delegations.rings_covering(&self.path.clone())),
         }
         None
     }
 
-    fn go_on(&mut self, name: &RoleName, depth: u32, covering: impl Iterator<Item = (RoleName, KeyRing, bool)>) {
-        // 5.6.7.2: in their order, so the first must be on top of the stack. Of very many no more than can be passed
-        // over or visited and one, which is one too many.
+    fn push_delegations(
+        &mut self,
+        name: &RoleName,
+        depth: u32,
+        covering: impl Iterator<Item = (RoleName, KeyRing, bool)>,
+    ) {
+        // 5.6.7.2: visit delegations in order, so the first must be on top of the stack. Take one more than can be
+        // skipped or visited, so that exceeding the limit is noticed.
         let most = self.visited.len().saturating_add(self.visits.left()).saturating_add(1);
         let mut next = Vec::new();
         for (role, ring, terminating) in covering.take(most) {
             next.push(Edge::new(name, role, ring, depth.saturating_add(1)));
-            // 5.6.7.2.1: after it and its descendants nothing, neither siblings nor those of ancestors.
+            // 5.6.7.2.1: after this role and its descendants, visit neither its siblings nor those of its ancestors.
             if terminating {
                 self.to_visit.clear();
                 break;
@@ -209,8 +214,8 @@ mod tests {
         let limits = Limits { roles_visited: 4, ..Limits::default() };
         let mut walk = Walk::start(TargetPath::new("x").unwrap(), &limits);
         let path = walk.path.clone();
-        walk.go_on(&RoleName::TARGETS, 0, delegating(10_000).rings_covering(&path));
-        // One more than the limit, so that it is reached, and one for the role that was visited already.
+        walk.push_delegations(&RoleName::TARGETS, 0, delegating(10_000).rings_covering(&path));
+        // One more than the limit, and one for the role that was already visited.
         let next: Vec<_> = walk.to_visit.iter().rev().map(|edge| edge.role().as_str()).collect();
         assert_eq!(next, ["role0", "role1", "role2", "role3", "role4", "role5"]);
     }

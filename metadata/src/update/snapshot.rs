@@ -1,4 +1,4 @@
-//! Update the snapshot role (spec 5.5).
+//! The update of the snapshot role (spec 5.5).
 
 use alloc::vec::Vec;
 
@@ -15,7 +15,7 @@ pub struct UpdateSnapshot {
     timestamp: Verified<Timestamp>,
     forgets_stored: bool,
     snapshot: Option<Verified<Snapshot>>,
-    /// Nothing tells how old the listed roles may be.
+    /// The record of trusted versions is damaged, and no stored snapshot was recalled.
     state_lost: bool,
 }
 
@@ -25,7 +25,7 @@ impl UpdateSnapshot {
         Self { update, timestamp, forgets_stored, snapshot: None, state_lost }
     }
 
-    /// The timestamp that is trusted.
+    /// Returns the trusted timestamp.
     #[must_use]
     pub fn timestamp(&self) -> &Verified<Timestamp> {
         &self.timestamp
@@ -35,9 +35,10 @@ impl UpdateSnapshot {
         self.update.verified(&RoleName::SNAPSHOT, listed, bytes)
     }
 
-    /// 5.5.4: whether this is the version that the timestamp lists.
+    /// Checks that the snapshot has the version that the timestamp lists (5.5.4).
     fn check_version(&self, snapshot: &Snapshot) -> Result<(), ErrorKind> {
-        let (expected, found) = (self.timestamp.snapshot.version, snapshot.version);
+        let expected = self.timestamp.snapshot.version;
+        let found = snapshot.version;
         if expected == found { Ok(()) } else { Err(ErrorKind::WrongVersion { expected, found }) }
     }
 }
@@ -46,12 +47,15 @@ impl Stage for UpdateSnapshot {
     type Next = UpdateTargets;
 
     fn request(&self) -> Option<Request> {
+        if self.snapshot.is_some() {
+            return None;
+        }
         // 5.5.1
         let listed = &self.timestamp.snapshot;
         self.update.limits.check_listed(&RoleName::SNAPSHOT, listed.length).ok()?;
         let (max_length, limit) = most_bytes(listed.length, Limit::SnapshotLength, self.update.limits.snapshot_length);
         let version = self.update.prefix(listed.version);
-        Some(Request { role: RoleName::SNAPSHOT, version, max_length, limit }).filter(|_| self.snapshot.is_none())
+        Some(Request { role: RoleName::SNAPSHOT, version, max_length, limit })
     }
 
     fn recall(&mut self, stored: FileContent) -> bool {
@@ -59,15 +63,15 @@ impl Stage for UpdateSnapshot {
             return false;
         }
         let Some(Ok(stored)) = stored.into_bytes().map(|bytes| self.verified(None, bytes)) else { return false };
-        // A copy that was put back is no floor, and does not answer.
+        // A restored older copy neither sets a floor nor satisfies the request.
         let Ok(floors) = self.update.floors.check_snapshot(&stored) else { return false };
         self.update.floors.raise_snapshot(floors);
-        // The timestamp's copy was good, and so is this one: nothing is lost.
+        // The stored timestamp and the stored snapshot are both valid, so the record can be rebuilt.
         self.update.floors.lost = false;
         self.state_lost = false;
         // 5.5.2, 5.5.4
         let answers = self.check_version(&stored).is_ok() && self.timestamp.snapshot.check(stored.bytes()).is_ok();
-        self.snapshot = Some(stored).filter(|_| answers);
+        self.snapshot = if answers { Some(stored) } else { None };
         answers
     }
 
@@ -101,7 +105,7 @@ impl Stage for UpdateSnapshot {
         self.update.limits.check_listed(role, self.timestamp.snapshot.length)?;
         let kind = if self.state_lost { ErrorKind::StateLost } else { ErrorKind::Absent };
         let snapshot = self.snapshot.ok_or_else(|| kind.of(role))?;
-        // 5.5.6: a stored one is not exempt.
+        // 5.5.6: a stored snapshot may have expired since.
         self.update.check_expiry(role, snapshot.expires)?;
         Ok(UpdateTargets::start(self.update, self.timestamp, snapshot))
     }

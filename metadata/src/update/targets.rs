@@ -1,4 +1,4 @@
-//! Update the targets role (spec 5.6.1 to 5.6.6) — and, by the same function, every delegated one.
+//! The update of the targets role (spec 5.6.1 to 5.6.6). Delegated roles are judged by the same function.
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
@@ -24,7 +24,7 @@ impl UpdateTargets {
         Self { update, timestamp, snapshot, targets: None }
     }
 
-    /// The snapshot that is trusted.
+    /// Returns the trusted snapshot.
     #[must_use]
     pub fn snapshot(&self) -> &Verified<Snapshot> {
         &self.snapshot
@@ -40,7 +40,10 @@ impl Stage for UpdateTargets {
     type Next = TrustedMetadata;
 
     fn request(&self) -> Option<Request> {
-        request_targets(&self.update, &self.snapshot, &RoleName::TARGETS).filter(|_| self.targets.is_none())
+        match self.targets {
+            Some(_) => None,
+            None => request_targets(&self.update, &self.snapshot, &RoleName::TARGETS),
+        }
     }
 
     fn recall(&mut self, stored: FileContent) -> bool {
@@ -52,7 +55,7 @@ impl Stage for UpdateTargets {
         let file = fetched.ok_or_else(|| ErrorKind::Absent.of(&RoleName::TARGETS))?;
         // 5.6.6
         let targets = self.targets.insert(self.verified(file)?);
-        Ok(Some(targets.kept()))
+        Ok(Some(targets.to_store()))
     }
 
     fn floors(&self) -> Option<&Floors> {
@@ -67,7 +70,7 @@ impl Stage for UpdateTargets {
     }
 }
 
-/// 5.6.1: the file of a targets role. A role that the snapshot does not list is not asked for.
+/// Returns the request for the file of a targets role (5.6.1), or `None` if the snapshot does not list the role.
 pub(crate) fn request_targets(update: &Update, snapshot: &Snapshot, role: &RoleName) -> Option<Request> {
     let listed = snapshot.meta(role)?;
     update.limits.check_listed(role, listed.length).ok()?;
@@ -75,7 +78,7 @@ pub(crate) fn request_targets(update: &Update, snapshot: &Snapshot, role: &RoleN
     Some(Request { role: role.clone(), version: update.prefix(listed.version), max_length, limit })
 }
 
-/// Why a targets role that is needed is not there.
+/// Returns the reason why a needed targets role is missing.
 pub(crate) fn missing_targets(update: &Update, snapshot: &Snapshot, role: &RoleName) -> Error {
     match snapshot.meta(role) {
         Some(listed) => {
@@ -85,8 +88,8 @@ pub(crate) fn missing_targets(update: &Update, snapshot: &Snapshot, role: &RoleN
     }
 }
 
-/// The one way in which a targets role becomes trusted, the top-level one and the delegated ones alike. `same` is the file
-/// as it was trusted with other keys.
+/// Judges the file of a top-level or delegated targets role. There is no other way to trust one. `same` is the role as
+/// verified with other keys.
 pub(crate) fn verify_targets(
     update: &Update,
     snapshot: &Snapshot,

@@ -1,4 +1,4 @@
-//! What a device remembers from one update to the next: bytes and a record in, verdicts out.
+//! Tests of the state that a client keeps between updates: stored files and the record of trusted versions.
 
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
@@ -26,7 +26,8 @@ fn key(number: u8) -> PrivateKey {
 }
 
 fn signed(role: &impl Role, number: u8) -> Vec<u8> {
-    let (text, key) = (role.write(), key(number));
+    let text = role.write();
+    let key = key(number);
     let keyid = Key::from_public(key.public_key()).keyid();
     assemble(&text, &[Signature::new(keyid, key.sign(text.as_bytes()).unwrap())])
 }
@@ -43,7 +44,7 @@ fn expires() -> DateTime<Utc> {
     time("2030-01-01T00:00:00Z")
 }
 
-/// A root whose timestamp and snapshot have the key `online`.
+/// A root that lists the key `online` for timestamp, snapshot and targets.
 fn root(number: u64, online: u8) -> Vec<u8> {
     let keys = [ROOT_KEY, online].map(|number| Key::from_public(key(number).public_key()));
     let [of_root, of_online] = keys.each_ref().map(|key| RoleKeys::new(vec![key.keyid()], Threshold::ONE));
@@ -72,21 +73,22 @@ fn snapshot(number: u64, targets: u64, online: u8) -> Vec<u8> {
     signed(&snapshot, online)
 }
 
-/// What a device has kept, and how it updates: root, timestamp and snapshot.
-struct Device {
+/// A client with stored files and a record, which updates root, timestamp and snapshot.
+struct TestClient {
     files: BTreeMap<String, Vec<u8>>,
     record: String,
 }
 
-impl Device {
+impl TestClient {
     fn new(files: impl IntoIterator<Item = (&'static str, Vec<u8>)>, record: &str) -> Self {
         let files = files.into_iter().map(|(name, bytes)| (name.to_string(), bytes)).collect();
         Self { files, record: record.to_string() }
     }
 
-    /// As a client does: the record is kept after each stage, whatever became of it.
+    /// Updates like a real client: stores the record after each stage, even if the stage fails.
     fn update(&mut self, repository: &BTreeMap<String, Vec<u8>>) -> Result<(), Error> {
-        let (now, limits) = (time("2026-01-01T00:00:00Z"), Limits::default());
+        let now = time("2026-01-01T00:00:00Z");
+        let limits = Limits::default();
         let start = UpdateRoot::start(root(1, ONLINE_KEY), Floors::from_text(&self.record), now, limits)?;
         let timestamp = self.drive(start, repository)?;
         if timestamp.forgets_stored() {
@@ -129,15 +131,15 @@ fn repository(files: impl IntoIterator<Item = (&'static str, Vec<u8>)>) -> BTree
     files.into_iter().map(|(name, bytes)| (name.to_string(), bytes)).collect()
 }
 
-/// Timestamp and snapshot of version 2, of the first root.
+/// A repository with version 2 of timestamp and snapshot, signed with the keys of the first root.
 fn behind() -> BTreeMap<String, Vec<u8>> {
     repository([("timestamp.json", timestamp(2, 2, ONLINE_KEY)), ("2.snapshot.json", snapshot(2, 2, ONLINE_KEY))])
 }
 
-/// A device that trusts timestamp and snapshot of version 5, and whose record has been damaged.
-fn without_record() -> Device {
+/// A client that trusts version 5 of timestamp and snapshot, and whose record is damaged.
+fn without_record() -> TestClient {
     let files = [("timestamp.json", timestamp(5, 5, ONLINE_KEY)), ("snapshot.json", snapshot(5, 5, ONLINE_KEY))];
-    Device::new(files, "damaged")
+    TestClient::new(files, "damaged")
 }
 
 fn state_lost(role: RoleName) -> Result<(), Error> {
@@ -150,25 +152,25 @@ fn rollback(role: RoleName, trusted: u64, found: u64) -> Result<(), Error> {
 
 #[test]
 fn d3_without_the_record_the_stored_copies_are_the_floors() {
-    let mut device = without_record();
-    assert_eq!(device.update(&behind()), rollback(RoleName::TIMESTAMP, 5, 2));
-    assert_eq!(device.update(&behind()), rollback(RoleName::TIMESTAMP, 5, 2));
+    let mut client = without_record();
+    assert_eq!(client.update(&behind()), rollback(RoleName::TIMESTAMP, 5, 2));
+    assert_eq!(client.update(&behind()), rollback(RoleName::TIMESTAMP, 5, 2));
     let next = [("timestamp.json", timestamp(6, 6, ONLINE_KEY)), ("6.snapshot.json", snapshot(6, 5, ONLINE_KEY))];
-    assert_eq!(device.update(&repository(next)), Ok(()));
-    assert!(matches!(Floors::from_text(&device.record), StoredFloors::Known(_)));
+    assert_eq!(client.update(&repository(next)), Ok(()));
+    assert!(matches!(Floors::from_text(&client.record), StoredFloors::Known(_)));
 }
 
 #[test]
 fn d3_a_record_that_is_lost_with_a_copy_stays_lost_in_later_updates() {
     for (copy, role) in [("timestamp.json", RoleName::TIMESTAMP), ("snapshot.json", RoleName::SNAPSHOT)] {
         for damage in [None, Some(b"damaged".to_vec())] {
-            let mut device = without_record();
-            device.files.remove(copy);
-            device.files.extend(damage.map(|bytes| (copy.to_string(), bytes)));
+            let mut client = without_record();
+            client.files.remove(copy);
+            client.files.extend(damage.map(|bytes| (copy.to_string(), bytes)));
             let next =
                 [("timestamp.json", timestamp(6, 6, ONLINE_KEY)), ("6.snapshot.json", snapshot(6, 1, ONLINE_KEY))];
             for _ in 0..3 {
-                assert_eq!(device.update(&repository(next.clone())), state_lost(role.clone()));
+                assert_eq!(client.update(&repository(next.clone())), state_lost(role.clone()));
             }
         }
     }
@@ -176,47 +178,48 @@ fn d3_a_record_that_is_lost_with_a_copy_stays_lost_in_later_updates() {
 
 #[test]
 fn d3_a_rotation_of_old_does_not_drop_floors_when_the_record_is_lost() {
-    let (rotated, online) = (root(2, 3), 3);
+    let rotated = root(2, 3);
+    let online = 3;
     let files = [
         ("2.root.json", rotated.clone()),
         ("timestamp.json", timestamp(5, 5, online)),
         ("snapshot.json", snapshot(5, 5, online)),
     ];
-    let mut device = Device::new(files, "damaged");
+    let mut client = TestClient::new(files, "damaged");
     let behind = [("timestamp.json", timestamp(2, 2, online)), ("2.snapshot.json", snapshot(2, 2, online))];
-    assert_eq!(device.update(&repository(behind)), rollback(RoleName::TIMESTAMP, 5, 2));
+    assert_eq!(client.update(&repository(behind)), rollback(RoleName::TIMESTAMP, 5, 2));
 }
 
 #[test]
 fn d3_a_rotation_that_is_new_drops_floors_also_when_the_record_is_lost() {
-    let mut device = without_record();
+    let mut client = without_record();
     let next =
         [("2.root.json", root(2, 3)), ("timestamp.json", timestamp(1, 1, 3)), ("1.snapshot.json", snapshot(1, 1, 3))];
-    assert_eq!(device.update(&repository(next)), Ok(()));
+    assert_eq!(client.update(&repository(next)), Ok(()));
 }
 
 #[test]
 fn d3_a_damaged_root_is_not_hidden_when_the_record_is_lost() {
-    let mut device = without_record();
-    device.files.insert("2.root.json".to_string(), b"damaged".to_vec());
-    assert_eq!(device.update(&behind()), state_lost(RoleName::ROOT));
+    let mut client = without_record();
+    client.files.insert("2.root.json".to_string(), b"damaged".to_vec());
+    assert_eq!(client.update(&behind()), state_lost(RoleName::ROOT));
     let found = [
         ("2.root.json", root(2, ONLINE_KEY)),
         ("timestamp.json", timestamp(6, 6, ONLINE_KEY)),
         ("6.snapshot.json", snapshot(6, 6, ONLINE_KEY)),
     ];
-    assert_eq!(device.update(&repository(found)), Ok(()));
+    assert_eq!(client.update(&repository(found)), Ok(()));
 }
 
 #[test]
 fn w_5_4_3_2_a_copy_that_was_put_back_does_not_lower_the_floor_of_the_snapshot() {
-    let mut device = Device::new([], "");
-    device.record = Floors { timestamp: Some((version(5), version(5))), ..first_record() }.to_text();
+    let mut client = TestClient::new([], "");
+    client.record = Floors { timestamp: Some((version(5), version(5))), ..first_record() }.to_text();
     for put_back in [timestamp(5, 3, ONLINE_KEY), timestamp(6, 3, ONLINE_KEY)] {
-        device.files.insert("timestamp.json".to_string(), put_back);
+        client.files.insert("timestamp.json".to_string(), put_back);
         let next = [("timestamp.json", timestamp(7, 4, ONLINE_KEY)), ("4.snapshot.json", snapshot(4, 4, ONLINE_KEY))];
         let kind = ErrorKind::ListedRollback { listed: RoleName::SNAPSHOT, trusted: version(5), found: version(4) };
-        assert_eq!(device.update(&repository(next)), Err(Error { role: RoleName::TIMESTAMP, kind }));
+        assert_eq!(client.update(&repository(next)), Err(Error { role: RoleName::TIMESTAMP, kind }));
     }
 }
 
@@ -225,22 +228,22 @@ fn w_5_5_5_1_a_snapshot_of_the_same_version_raises_the_floors_of_its_roles() {
     let trusted = Envelope::<Snapshot>::parse(&RoleName::SNAPSHOT, snapshot(5, 5, ONLINE_KEY)).unwrap();
     let floors = RoleFloors::of(&trusted.unverified(&RoleName::SNAPSHOT).unwrap(), "of other signed bytes".to_string());
     let record = Floors { timestamp: Some((version(5), version(5))), snapshot: Some(floors), ..first_record() };
-    let mut device = Device::new([], &record.to_text());
+    let mut client = TestClient::new([], &record.to_text());
     let same = [("timestamp.json", timestamp(6, 5, ONLINE_KEY)), ("5.snapshot.json", snapshot(5, 9, ONLINE_KEY))];
-    assert_eq!(device.update(&repository(same)), Ok(()));
+    assert_eq!(client.update(&repository(same)), Ok(()));
     let next = [("timestamp.json", timestamp(7, 6, ONLINE_KEY)), ("6.snapshot.json", snapshot(6, 7, ONLINE_KEY))];
     let kind = ErrorKind::ListedRollback { listed: RoleName::TARGETS, trusted: version(9), found: version(7) };
-    assert_eq!(device.update(&repository(next)), Err(Error { role: RoleName::SNAPSHOT, kind }));
+    assert_eq!(client.update(&repository(next)), Err(Error { role: RoleName::SNAPSHOT, kind }));
 }
 
-/// The record of a device that knows the first root and nothing else.
+/// The record of a client that knows only the first root.
 fn first_record() -> Floors {
     let now = time("2026-01-01T00:00:00Z");
     let start = UpdateRoot::start(root(1, ONLINE_KEY), StoredFloors::FirstRun, now, Limits::default()).unwrap();
     start.floors().unwrap().clone()
 }
 
-/// All four roles, by one who knows what an earlier update verified.
+/// Updates all four roles, and reuses the targets role `known` of an earlier update.
 fn trust(
     known: Option<ReusableTargets>,
     online: u8,
@@ -254,38 +257,40 @@ fn trust(
         ("1.snapshot.json".to_string(), snapshot(1, versions.0, online)),
         (alloc::format!("{}.targets.json", versions.0), targets.to_vec()),
     ]);
-    let mut device = Device::new([], "");
-    let timestamp = device.drive(start, &repository)?;
-    let snapshot = device.drive(timestamp, &repository)?;
-    let targets = device.drive(snapshot, &repository)?;
-    let trusted = device.drive(targets, &repository)?;
+    let mut client = TestClient::new([], "");
+    let timestamp = client.drive(start, &repository)?;
+    let snapshot = client.drive(timestamp, &repository)?;
+    let targets = client.drive(snapshot, &repository)?;
+    let trusted = client.drive(targets, &repository)?;
     assert_eq!(trusted.targets().version(), version(versions.1));
     Ok(trusted)
 }
 
 #[test]
-fn what_was_verified_before_is_known_by_its_bytes_and_by_its_keys() {
+fn targets_are_reused_only_for_the_same_bytes_and_keys() {
     let file = signed(&Targets::new(version(1), expires()), ONLINE_KEY);
     let first = trust(None, ONLINE_KEY, &file, (1, 1)).unwrap();
     assert_eq!((first.targets().len(), first.targets().is_empty()), (0, true));
     let known = || first.reusable_targets();
     let again = trust(known(), ONLINE_KEY, &file, (1, 1)).unwrap();
     assert!(Arc::ptr_eq(first.targets().held().unwrap(), again.targets().held().unwrap()));
-    // Other bytes, other keys and another listing are judged as by one who knows nothing.
+    // Other bytes, other keys and another listed version are judged as without an earlier update.
     let other = signed(&Targets::new(version(2), expires()), ONLINE_KEY);
     let forged = String::from_utf8(file.clone()).unwrap().replace("2030-", "2031-").into_bytes();
     trust(known(), ONLINE_KEY, &other, (2, 2)).unwrap();
     for (online, file, listed) in [(ONLINE_KEY, &forged, 1), (9, &file, 1), (ONLINE_KEY, &file, 2)] {
-        let (judged, expected) = (trust(known(), online, file, (listed, 1)), trust(None, online, file, (listed, 1)));
+        let judged = trust(known(), online, file, (listed, 1));
+        let expected = trust(None, online, file, (listed, 1));
         assert_eq!(judged.map(drop).unwrap_err(), expected.map(drop).unwrap_err());
     }
 }
 
 #[test]
-fn what_one_ring_vouches_for_another_judges_anew() {
+fn a_root_that_one_ring_accepts_may_be_refused_by_another() {
     let now = time("2026-01-01T00:00:00Z");
     let start = UpdateRoot::start(root(1, ONLINE_KEY), StoredFloors::FirstRun, now, Limits::default()).unwrap();
-    let (role, root) = (&RoleName::ROOT, start.root());
+    let role = &RoleName::ROOT;
+    let root = start.root();
     assert_eq!(root.signatures().len(), 1);
     assert_eq!(root.verify(role, &root.key_ring(role).unwrap()), Ok(()));
     let refused = ErrorKind::ThresholdNotMet { valid: 0, threshold: Threshold::ONE }.of(role);
@@ -312,7 +317,7 @@ fn w_5_3_3_where_more_roots_follow_than_one_update_takes_foreign_signatures_are_
     let now = time("2026-01-01T00:00:00Z");
     let start = UpdateRoot::start(root(1, ONLINE_KEY), StoredFloors::FirstRun, now, limits).unwrap();
     let roots = repository([("2.root.json", root(2, ONLINE_KEY)), ("3.root.json", root(3, 9))]);
-    let stage = Device::new([], "").drive(start, &roots).unwrap();
+    let stage = TestClient::new([], "").drive(start, &roots).unwrap();
     let verdict = |file: &[u8]| stage.clone().apply(Some(FileContent::Bytes(file.to_vec()))).unwrap_err();
     let behind = ErrorKind::LimitReached { limit: crate::Limit::RootUpdates, value: 1 }.of(&RoleName::ROOT);
     assert_eq!(verdict(&timestamp(1, 1, 9)), behind);

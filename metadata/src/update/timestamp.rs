@@ -1,4 +1,4 @@
-//! Update the timestamp role (spec 5.4).
+//! The update of the timestamp role (spec 5.4).
 
 use alloc::vec::Vec;
 
@@ -13,9 +13,10 @@ pub struct UpdateTimestamp {
     forgets_stored: bool,
     trusted: Option<Verified<Timestamp>>,
     answered: bool,
-    /// Nothing tells how old a timestamp may be.
+    /// The record of trusted versions is damaged, and no stored timestamp was recalled.
     state_lost: bool,
-    /// Why the root may not be the newest, and may not know the keys of the newest timestamp.
+    /// The error if the update has not followed all roots. The trusted root may then lack the keys of the newest
+    /// timestamp.
     behind: Option<Error>,
 }
 
@@ -25,8 +26,8 @@ impl UpdateTimestamp {
         Self { update, forgets_stored, trusted: None, answered: false, state_lost, behind }
     }
 
-    /// Whether the keys of timestamp or snapshot were rotated (5.3.11): the stored copies of both are to be deleted
-    /// and [`Stage::floors`] kept before anything else happens. Copies offered nevertheless are not used.
+    /// Returns whether the keys of timestamp or snapshot were rotated (5.3.11). If so, delete the stored copies of both
+    /// and store [`Stage::floors`] before anything else. Stored copies that are offered anyway are ignored.
     #[must_use]
     pub fn forgets_stored(&self) -> bool {
         self.forgets_stored
@@ -44,8 +45,11 @@ impl Stage for UpdateTimestamp {
     type Next = UpdateSnapshot;
 
     fn request(&self) -> Option<Request> {
-        // 5.4.1: X bytes.
-        Some(Request::timestamp(&self.update.limits)).filter(|_| !self.answered)
+        if self.answered {
+            return None;
+        }
+        // 5.4.1: at most X bytes.
+        Some(Request::timestamp(&self.update.limits))
     }
 
     fn recall(&mut self, stored: FileContent) -> bool {
@@ -54,13 +58,13 @@ impl Stage for UpdateTimestamp {
         }
         let Some(Ok(stored)) = stored.into_bytes().map(|bytes| self.verified(bytes)) else { return false };
         let floor = self.update.floors.timestamp;
-        // A copy that was put back is no floor.
+        // A restored older copy sets no floor.
         if floor.is_none_or(|(version, snapshot)| version <= stored.version && snapshot <= stored.snapshot.version) {
             self.update.floors.raise_timestamp(&stored);
             self.trusted = Some(stored);
             self.state_lost = false;
         }
-        // However fresh it is, there may be a newer one.
+        // There may always be a newer timestamp.
         false
     }
 
@@ -72,7 +76,7 @@ impl Stage for UpdateTimestamp {
         let new =
             self.verified(fetched.and_then(FileContent::into_bytes).ok_or_else(|| ErrorKind::Absent.of(role))?)?;
         if let Some((trusted, snapshot)) = self.update.floors.timestamp {
-            // 5.4.3.1: never older than the trusted one; of the same version, the trusted one stays.
+            // 5.4.3.1: not older than the trusted timestamp. If the versions are equal, the trusted timestamp is kept.
             if new.version < trusted {
                 return Err(ErrorKind::Rollback { trusted, found: new.version }.of(role));
             }
@@ -80,10 +84,14 @@ impl Stage for UpdateTimestamp {
                 self.answered = true;
                 return Ok(None);
             }
-            // 5.4.3.2: nor may the snapshot that it lists be.
+            // 5.4.3.2: the listed snapshot must not be older either.
             if new.snapshot.version < snapshot {
-                let (trusted, found) = (snapshot, new.snapshot.version);
-                return Err(ErrorKind::ListedRollback { listed: RoleName::SNAPSHOT, trusted, found }.of(role));
+                let kind = ErrorKind::ListedRollback {
+                    listed: RoleName::SNAPSHOT,
+                    trusted: snapshot,
+                    found: new.snapshot.version,
+                };
+                return Err(kind.of(role));
             }
         }
         // 5.4.4
@@ -104,7 +112,7 @@ impl Stage for UpdateTimestamp {
         let role = &RoleName::TIMESTAMP;
         let kind = if self.state_lost { ErrorKind::StateLost } else { ErrorKind::Absent };
         let timestamp = self.trusted.ok_or_else(|| kind.of(role))?;
-        // 5.4.4: the trusted one that stayed may have expired since.
+        // 5.4.4: a trusted timestamp that was kept may have expired since.
         self.update.check_expiry(role, timestamp.expires)?;
         Ok(UpdateSnapshot::start(self.update, timestamp, self.forgets_stored))
     }

@@ -194,10 +194,9 @@ fn lint_delegations(advice: &mut Vec<String>, targets: &Targets, roles_of: &mut 
 }
 
 fn lint_reuse(advice: &mut Vec<String>, key: &PublicKey, roles: &[RoleName]) {
-    let is_online = |role: &&RoleName| matches!(role.as_str(), "timestamp" | "snapshot");
-    let online = roles.iter().find(is_online);
+    let online = roles.iter().find(|role| role.is_online());
     let (key, names) = (short(key), roles.iter().map(RoleName::as_str).collect::<Vec<_>>());
-    if let (Some(online), Some(other)) = (online, roles.iter().find(|role| !is_online(role))) {
+    if let (Some(online), Some(other)) = (online, roles.iter().find(|role| !role.is_online())) {
         advice.push(format!(
             "the key {key} signs for {online}, so it is on a server, and for {other}, which lists targets: give each role its own \
              key"

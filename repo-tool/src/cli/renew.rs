@@ -17,7 +17,7 @@ pub(super) fn renew(context: &Context<'_>, args: &Renew, output: &Output) -> Res
     let (now, config) = (repository.now(), repository.config.clone());
     // The pending change for signatures goes on waiting.
     let mut edit = repository.edit(Draft::default());
-    for role in [RoleName::SNAPSHOT, RoleName::TIMESTAMP].iter().chain(&further) {
+    for role in RoleName::ONLINE.iter().chain(&further) {
         let expires = edit.expires(role)?;
         if args.force || config.role(role).is_due(expires, now) {
             edit.sign_again(role)?;

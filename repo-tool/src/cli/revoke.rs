@@ -151,7 +151,7 @@ fn protect_new_keys(
 ) -> Result<(), Error> {
     let draft = repository.staged()?;
     let roles = repository.edit(draft).roles_trusting(key.clone())?;
-    let is_online = roles.iter().any(|(role, _)| matches!(role.as_str(), "snapshot" | "timestamp"));
+    let is_online = roles.iter().any(|(role, _)| role.is_online());
     let asks = args.generate || (is_online && !args.unencrypted_online_keys);
     let encrypted = asks.then(|| context.invocation.phrases.new_pass_phrase()).transpose()?.map(Protection::PassPhrase);
     replacements.offline = encrypted.clone().filter(|_| args.generate);
@@ -173,7 +173,7 @@ fn replacement(repository: &mut Repository, text: &str) -> Result<Replacement, E
 
 /// Whether snapshot and timestamp can be signed without a pass-phrase, say from cron.
 fn is_unattended(repository: &Repository) -> bool {
-    [RoleName::SNAPSHOT, RoleName::TIMESTAMP].iter().all(|role| {
+    RoleName::ONLINE.iter().all(|role| {
         let ring = repository.published.root.key_ring(role);
         ring.is_ok_and(|ring| ring.keys().any(|(_, key)| repository.keys.is_encrypted(key) == Some(false)))
     })

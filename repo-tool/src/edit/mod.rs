@@ -90,7 +90,7 @@ impl<'a> Edit<'a> {
                 self.root();
             }
             "snapshot" => {
-                self.draft.again.extend([RoleName::SNAPSHOT, RoleName::TIMESTAMP]);
+                self.draft.again.extend(RoleName::ONLINE);
             }
             "timestamp" => {
                 self.draft.again.insert(RoleName::TIMESTAMP);

@@ -59,9 +59,9 @@ pub enum Signing {
 impl Repository {
     /// The versions that were issued before of what `draft` changes.
     fn issued(&self, draft: &Draft) -> Result<Issued, Error> {
-        let online = [RoleName::SNAPSHOT, RoleName::TIMESTAMP];
         let jumps = if self.is_emergency { Jumps::Ignore } else { Jumps::Refuse };
-        let mut issued = Issued::find(&self.layout, &self.published, draft.targets.keys().chain(&online), jumps)?;
+        let mut issued =
+            Issued::find(&self.layout, &self.published, draft.targets.keys().chain(&RoleName::ONLINE), jumps)?;
         self.seen.iter().for_each(|(role, version)| issued.raise(role, *version));
         Ok(issued)
     }

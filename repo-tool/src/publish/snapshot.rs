@@ -146,7 +146,7 @@ fn must_look(published: &Published, draft: &Draft) -> bool {
 
 /// Whether both roots trust the same keys with snapshot and timestamp.
 pub(crate) fn has_same_online_keys(one: &Root, other: &Root) -> bool {
-    [RoleName::SNAPSHOT, RoleName::TIMESTAMP].iter().all(|role| {
+    RoleName::ONLINE.iter().all(|role| {
         let rings = one.key_ring(role).ok().zip(other.key_ring(role).ok());
         rings.is_some_and(|(one, other)| same_ring(&one, &other))
     })
@@ -174,7 +174,7 @@ fn is_signed_by_online_keys(ring: &KeyRing, root: &Root) -> bool {
 /// Whether whoever holds `threshold` of these `keys` also reaches the thresholds of snapshot and timestamp.
 pub(crate) fn need_online_keys<'k>(keys: impl IntoIterator<Item = &'k PublicKey>, threshold: u32, root: &Root) -> bool {
     let keys: BTreeSet<&PublicKey> = keys.into_iter().collect();
-    [RoleName::SNAPSHOT, RoleName::TIMESTAMP].iter().all(|role| {
+    RoleName::ONLINE.iter().all(|role| {
         let Ok(online) = root.key_ring(role) else { return false };
         let online_keys: BTreeSet<&PublicKey> = online.keys().map(|(_, key)| key).collect();
         // The fewest online keys among any `threshold` keys.

@@ -95,12 +95,12 @@ pub fn revoke(
     repository.compare_with_served(&draft_before, &entries)?;
     let mut edit = Edit::new(&mut repository.published, draft_before);
     repository.keys.avoid(key);
-    let recovers_fast_forward = roles.iter().any(|(role, _)| is_online(role));
+    let recovers_fast_forward = roles.iter().any(|(role, _)| role.is_online());
     let mut losses = losses(&mut edit, key, &roles)?;
     if recovers_fast_forward {
         // Whoever took one online key may have driven the versions of both files up. With other keys for both, every
         // client drops what it stored of them, those too that only look at signatures.
-        for role in [RoleName::SNAPSHOT, RoleName::TIMESTAMP] {
+        for role in RoleName::ONLINE {
             let (all, threshold) = edit.trust(&role)?;
             let wanted = u32::try_from(all.len()).map_err(|_| RevokeError::TooManyKeys { role: role.clone() })?;
             // The revoked key may be listed in a spelling that nothing here can use.
@@ -190,10 +190,6 @@ impl Loss<'_> {
     }
 }
 
-fn is_online(role: &RoleName) -> bool {
-    matches!(role.as_str(), "snapshot" | "timestamp")
-}
-
 /// For each role — bins that share their keys once — what goes, and how many keys are left.
 fn losses<'r>(
     edit: &mut Edit<'_>,
@@ -238,7 +234,7 @@ fn give<'r>(
     replacements: &'r Replacements,
 ) -> Result<(), Error> {
     // A key for any role goes to those that need one: never to the online roles beside others.
-    let loses = |role: &RoleName, loss: &Loss<'_>| loss.removed.contains(revoked) && !is_online(role);
+    let loses = |role: &RoleName, loss: &Loss<'_>| loss.removed.contains(revoked) && !role.is_online();
     let is_needed = |role: &RoleName, loss: &Loss<'_>| loses(role, loss) && loss.left.len() < loss.wanted as usize;
     let offline = losses.iter().any(|(role, loss)| loses(role, loss));
     let needed = losses.iter().any(|(role, loss)| is_needed(role, loss));
@@ -293,9 +289,9 @@ fn count_to_make<'p>(
     let mut to_make = BTreeMap::new();
     let mut lacking = Vec::new();
     for (role, loss) in losses {
-        let protection = if is_online(role) { &replacements.online } else { &replacements.offline };
+        let protection = if role.is_online() { &replacements.online } else { &replacements.offline };
         // Where the holders of online keys gave some, as many are enough as must sign.
-        let wanted = if is_online(role) && !loss.added.is_empty() { loss.threshold } else { loss.wanted };
+        let wanted = if role.is_online() && !loss.added.is_empty() { loss.threshold } else { loss.wanted };
         match protection {
             Some(protection) => {
                 let count = (wanted as usize).saturating_sub(loss.have());

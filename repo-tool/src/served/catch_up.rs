@@ -274,7 +274,7 @@ fn move_past(layout: Layout, invocation: &Invocation, lock: Lock, served: &Serve
     let invocation = Invocation { served: ServedState::Ignore, ..invocation.clone() };
     let mut repository = Repository::open_layout(layout, &invocation, Some(lock))?;
     repository.seen = served.versions().collect();
-    let draft = Draft { again: [RoleName::SNAPSHOT, RoleName::TIMESTAMP].into(), ..Draft::default() };
+    let draft = Draft { again: RoleName::ONLINE.into(), ..Draft::default() };
     let plan = repository.plan(draft, Signing::Now)?;
     repository.conclude(&plan, &mut Unobserved).map(drop)
 }
