@@ -1,0 +1,4 @@
+//! What the project's commands share with the benches in `tests/bench`: starting programs, and printing.
+
+pub mod command;
+pub mod say;
