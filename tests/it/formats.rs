@@ -1,11 +1,11 @@
-//! Spec 4.3 to 4.6: what stands in root, snapshot, targets and timestamp.
+//! Spec 4.3 to 4.6: the formats of root, snapshot, targets and timestamp.
 
 use lastmile_metadata::{Error, ErrorKind, Role, RoleName, Snapshot, TargetPath, Targets, Timestamp};
 use lastmile_testkit::{Repository, TestKey};
 use lastmile_tests::{judge, judge_root, judge_targets, malformed, verdict};
 use serde_json::{Value, json};
 
-/// The honest document of `role` after `edit`, signed and judged.
+/// Applies `edit` to the honest document of `role`, signs it and verifies it.
 fn judged<R: Role>(role: &str, edit: impl FnOnce(&mut Value)) -> Result<lastmile_metadata::Verified<R>, Error> {
     let mut repository = Repository::new();
     let mut signed = repository.signed(role).clone();
@@ -17,7 +17,7 @@ fn without<R: Role>(role: &str, member: &str) -> Result<lastmile_metadata::Verif
     judged(role, |signed| drop(signed.as_object_mut().unwrap().remove(member)))
 }
 
-/// One target `a` with `entry` as what is listed about it.
+/// Verifies a targets role that lists `a` with this `entry`.
 fn target(entry: Value) -> Result<lastmile_metadata::Verified<Targets>, Error> {
     judge_targets(|repository| repository.signed("targets")["targets"]["a"] = entry)
 }
@@ -39,7 +39,7 @@ fn refused<T>(result: Result<T, Error>) {
 const SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 #[test]
-fn f_4_3_1_every_member_of_root_is_needed() {
+fn f_4_3_1_every_member_of_root_is_required() {
     for member in ["_type", "spec_version", "version", "expires", "keys", "roles"] {
         refused(judge_root(|root| drop(root.as_object_mut().unwrap().remove(member))));
         refused(judge_root(|root| root[member] = Value::Null));
@@ -109,14 +109,14 @@ fn f_4_3_4_and_a16_versions_are_positive_integers_up_to_the_greatest() {
 }
 
 #[test]
-fn f_4_3_5_expires_is_needed_in_every_role() {
+fn f_4_3_5_expires_is_required_in_every_role() {
     refused(without::<Targets>("targets", "expires"));
     refused(without::<Snapshot>("snapshot", "expires"));
     refused(without::<Timestamp>("timestamp", "expires"));
 }
 
 #[test]
-fn f_4_3_6_the_four_roles_are_needed_and_more_are_tolerated() {
+fn f_4_3_6_the_four_roles_are_required_and_others_are_ignored() {
     for role in ["root", "timestamp", "snapshot", "targets"] {
         refused(judge_root(|root| drop(root["roles"].as_object_mut().unwrap().remove(role))));
     }
@@ -133,7 +133,7 @@ fn f_4_3_9_thresholds_are_positive_integers() {
 }
 
 #[test]
-fn f_4_4_1_what_the_snapshot_lists_are_files_of_roles() {
+fn f_4_4_1_the_snapshot_lists_only_files_of_roles() {
     let found =
         judged::<Snapshot>("snapshot", |snapshot| snapshot["meta"]["a/b.json"] = json!({"version": 7})).unwrap();
     let listed = found.meta(&RoleName::delegated("a/b").unwrap()).unwrap();
@@ -145,7 +145,7 @@ fn f_4_4_1_what_the_snapshot_lists_are_files_of_roles() {
 }
 
 #[test]
-fn f_4_4_2_length_and_hashes_are_optional_each() {
+fn f_4_4_2_length_and_hashes_are_each_optional() {
     for (entry, length, hashes) in [
         (json!({"version": 1}), None, false),
         (json!({"version": 1, "length": 5}), Some(5), false),
@@ -159,7 +159,7 @@ fn f_4_4_2_length_and_hashes_are_optional_each() {
 }
 
 #[test]
-fn f_4_4_5_hashes_have_an_entry_if_they_are_there() {
+fn f_4_4_5_hashes_must_not_be_empty() {
     for bad in [
         json!({}),
         json!([]),
@@ -176,7 +176,7 @@ fn f_4_4_5_hashes_have_an_entry_if_they_are_there() {
 }
 
 #[test]
-fn f_4_4_6_the_snapshot_lists_raw_names() {
+fn f_4_4_6_the_snapshot_lists_names_without_encoding() {
     let raw = ["a%2Fb", "..", "é", "?", "#", "a b"];
     let found = judged::<Snapshot>("snapshot", |snapshot| {
         for (version, name) in (1..).zip(raw) {
@@ -191,7 +191,7 @@ fn f_4_4_6_the_snapshot_lists_raw_names() {
 }
 
 #[test]
-fn a17_snapshots_may_list_roots_and_strangers() {
+fn a17_snapshots_may_list_roots_and_unknown_files() {
     let found = judged::<Snapshot>("snapshot", |snapshot| {
         snapshot["meta"]["root.json"] = json!({"version": 3});
         snapshot["meta"]["mirrors.json"] = json!({"version": 1});

@@ -31,7 +31,7 @@ fn short_run(target: &Target) -> Option<String> {
 
 /// Files `found/TARGET-…`.
 #[test]
-fn what_was_found_once_is_found_no_more() {
+fn inputs_that_once_failed_pass() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("found");
     for entry in fs::read_dir(folder).expect("the folder of finds") {
         let path = entry.expect("an entry").path();
