@@ -4,9 +4,10 @@ use std::path::Path;
 use std::process::Command;
 
 use xtask::command::{Outcome, cargo, run_quietly, status};
+use xtask::setup;
 
 use crate::steps::Steps;
-use crate::{counts, deny, random, setup, style};
+use crate::{counts, deny, random, style};
 
 /// Runs all checks. Returns true if none failed.
 pub(crate) fn run(project: &Path) -> bool {

@@ -4,9 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use xtask::command::{Outcome, cargo, status};
-use xtask::say;
-
-use crate::setup;
+use xtask::{say, setup};
 
 /// Returns the command `cargo deny ARGUMENTS…`, with the program that `setup` found or installed.
 fn cargo_deny(project: &Path, arguments: &[&str]) -> Command {

@@ -10,7 +10,6 @@ mod language;
 mod mutants;
 mod planted_bugs;
 mod random;
-mod setup;
 mod steps;
 mod style;
 
@@ -19,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use xtask::command::{Outcome, cargo, status};
-use xtask::say;
+use xtask::{say, setup};
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
@@ -67,12 +66,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the benches, which are a program of their own in `tests/bench`. Other implementations are installed first.
+/// Runs the benches, which are a separate program in `tests/bench`.
 fn bench(project: &Path, words: &[&str]) -> ExitCode {
-    if !setup::others(project) {
-        say::warn("other TUF implementations are missing, see above");
-        return ExitCode::FAILURE;
-    }
     let mut command = cargo(project, &["run", "--quiet", "--locked", "-p", "lastmile-bench", "--"]);
     match status(command.args(words)) {
         Outcome::Passed => ExitCode::SUCCESS,

