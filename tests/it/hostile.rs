@@ -17,7 +17,7 @@ fn rich() -> Repository {
     repository
 }
 
-fn judged(repository: &Repository, role: &str, signed: &Value) -> Result<(), Error> {
+fn verify(repository: &Repository, role: &str, signed: &Value) -> Result<(), Error> {
     match role {
         "root" => judge::<Root>(repository, role, signed).map(drop),
         "timestamp" => judge::<Timestamp>(repository, role, signed).map(drop),
@@ -62,15 +62,15 @@ fn f_4_3_1_no_value_in_any_member_causes_a_panic() {
     ];
     for role in ["root", "timestamp", "snapshot", "targets"] {
         let honest = repository.signed(role).clone();
-        assert_eq!(judged(&repository, role, &honest), Ok(()));
+        assert_eq!(verify(&repository, role, &honest), Ok(()));
         let mut places = Vec::new();
         pointers(&honest, "", &mut places);
         for place in places {
             for value in &strange {
-                let mut bent = honest.clone();
-                *bent.pointer_mut(&place).unwrap() = value.clone();
+                let mut changed = honest.clone();
+                *changed.pointer_mut(&place).unwrap() = value.clone();
                 // Both results are allowed; only a panic is a failure.
-                drop(judged(&repository, role, &bent));
+                drop(verify(&repository, role, &changed));
             }
         }
     }
@@ -83,9 +83,9 @@ fn f_cj_6_a_changed_byte_is_refused_unless_the_signed_content_stays_the_same() {
         let signed = parse::<R>(honest.clone()).unwrap().signed().as_bytes().to_vec();
         for position in 0..honest.len() {
             for byte in [b' ', b'"', 0xff, honest[position] ^ 1] {
-                let mut bent = honest.clone();
-                bent[position] = byte;
-                if let Ok(accepted) = judge_bytes::<R>(repository, role, bent) {
+                let mut changed = honest.clone();
+                changed[position] = byte;
+                if let Ok(accepted) = judge_bytes::<R>(repository, role, changed) {
                     assert_eq!(accepted.write().into_bytes(), signed, "{role}, byte {position} is now {byte}");
                 }
             }
@@ -129,5 +129,5 @@ fn f_4_2_2_7_many_keys_are_read_quickly() {
         keys.insert(public.clone(), json!({"keytype": "ed25519", "scheme": "ed25519", "keyval": {"public": public}}));
     }
     let signed = repository.signed("targets").clone();
-    assert_eq!(judged(&repository, "targets", &signed), Ok(()));
+    assert_eq!(verify(&repository, "targets", &signed), Ok(()));
 }

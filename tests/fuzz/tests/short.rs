@@ -1,4 +1,4 @@
-//! A short run of every target, on any machine and from the same inputs each time; and whatever was ever found.
+//! A short run of every target with the same inputs each time, and all inputs that once failed.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,7 +15,7 @@ fn a_short_run_of_every_target_finds_nothing() {
     });
 }
 
-/// What was found, if anything.
+/// Returns the message of the panic, if there was one.
 fn short_run(target: &Target) -> Option<String> {
     let seeds = (target.seeds)();
     let mut chance = Chance(u64::from_be_bytes(*b"lastmile"));
@@ -29,7 +29,7 @@ fn short_run(target: &Target) -> Option<String> {
     })
 }
 
-/// Files `found/TARGET-…`.
+/// Returns the files `found/TARGET-…`.
 #[test]
 fn inputs_that_once_failed_pass() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("found");
