@@ -31,14 +31,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "3.6-dependencies",
         &["3.6-dependencies"],
-        "a delegated role lists packages outside of its paths, beside the one that is asked for",
+        "a delegated role lists packages outside of its paths in addition to the requested one",
         "specification 1.5.2, extraneous dependencies",
         extraneous_dependencies,
     ),
     Scenario::new(
         "3.8-names",
         &["3.8-names"],
-        "a package is asked for under another spelling of its name",
+        "a package is requested under another spelling of its name",
         "specification 4.5, wrong software",
         other_spellings,
     ),

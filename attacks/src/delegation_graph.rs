@@ -13,14 +13,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "GHSA-77hh-43cm-v8j6",
         &["GHSA-77hh-43cm-v8j6"],
-        "a role that no bin is called takes the place of a bin",
+        "a role whose name is not that of a bin is served as a bin",
         "GHSA-77hh-43cm-v8j6",
         role_beside_the_bins,
     ),
     Scenario::new(
         "2.1-diamond",
         &["2.1-diamond", "2.2-diamond"],
-        "a role verified for one delegator is offered to another, who trusts other keys",
+        "a role that was verified for one delegator is served for another that lists other keys",
         "issues 2977 and 759 of two implementations",
         diamond,
     ),
@@ -34,7 +34,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "GHSA-j8x2-777p-23fc",
         &["GHSA-j8x2-777p-23fc", "4.6-cycles"],
-        "roles delegate to themselves, to each other in a circle, and by two ways on thirty levels",
+        "roles delegate to themselves, to each other in a cycle, and along two paths on each of thirty levels",
         "GHSA-j8x2-777p-23fc",
         cycles,
     ),
@@ -55,45 +55,45 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "4.6-duplicate-roles",
         &["4.6-duplicate-roles", "4.6-terminating", "4.6-succinct-and-list"],
-        "a role twice in one list; `terminating` that is no boolean; bins beside a list",
+        "a role is listed twice; `terminating` is not a boolean; bins and a list of roles in one document",
         "classes of bad input: delegations",
         bad_delegations,
     ),
     Scenario::new(
         "4.6-missing-role",
         &["4.6-missing-role", "4.6-invalid-role"],
-        "a role is not on the server, or not signed; a later role offers the package",
+        "a role is missing or unsigned; a later role offers the package",
         "specification 5.6.7",
         first_role_fails,
     ),
     Scenario::new(
         "4.6-every-edge",
         &["4.6-every-edge"],
-        "a role two levels down lists what only its own delegation covers",
+        "a role on the second level lists a package that only its own delegation covers",
         "specification 5.6.7",
         every_edge,
     ),
     Scenario::new(
         "4.6-same-keyid",
         &["4.6-same-keyid"],
-        "a delegated role lists another key under the id that its delegator uses",
+        "a delegated role lists another key under a key id of its delegator",
         "classes of bad input: delegations",
         same_keyid,
     ),
     Scenario::new(
         "4.6-top-level-first",
         &["4.6-top-level-first"],
-        "none: what the top level lists is preferred to what a delegated role lists",
+        "none: an entry of the top-level targets wins over one of a delegated role",
         "specification 5.6.7",
         top_level_first,
     ),
-    Scenario::new("4.6-bins", &["4.6-bins"], "none: bins of 1 to 9 bits, found at their own names", "TAP 15", bins),
+    Scenario::new("4.6-bins", &["4.6-bins"], "none: bins of 1 to 9 bits", "TAP 15", bins),
 ];
 
 fn role_beside_the_bins() -> Vec<Case> {
     let mut honest = release(1);
     let bins = honest.delegate_to_bins("targets", 1, "bins");
-    // Succinct roles stand alone in their delegations.
+    // Succinct roles exclude a list of roles.
     honest.signed("targets")["delegations"].as_object_mut().unwrap().remove("roles");
     let bin = lastmile_testkit::bin_of("bins", 1, "team/package");
     honest.add_target(&bin, "team/package", GOOD);
@@ -145,7 +145,7 @@ fn diamond() -> Vec<Case> {
             .sample("not seen")
             .refused("shared", "ThresholdNotMet")
             .advances(&["right", "snapshot", "timestamp"]),
-        // Seen and kept as the left one's, before the right one is asked.
+        // The role is verified and stored for the left delegator before the right one is visited.
         case.followed(thief.network())
             .attacker(thief.network())
             .honest(restored.network())
@@ -199,7 +199,7 @@ fn cycles() -> Vec<Case> {
     let nothing = |honest, sample, advances: &[&str]| {
         Case::against(honest).get("x").sample(sample).refused("x", "NoSuchTarget").advances(advances)
     };
-    // The search stops at its limit, and what it has read until then was in order.
+    // The search stops at its limit. The roles visited before are valid.
     let read: Vec<String> =
         (0..30).map(|level| format!("left-{level:02}")).chain(["right-28".into(), "right-29".into()]).collect();
     let read: Vec<&str> = read.iter().map(String::as_str).collect();
@@ -245,7 +245,7 @@ fn many_roles() -> Vec<Case> {
     let roles: Vec<&str> = names.iter().map(String::as_str).chain(["targets"]).collect();
     chain.publish(&roles);
     wide.publish(&roles);
-    // The search ends at its limit; the roles that were visited were in order.
+    // The search stops at its limit. The roles visited before are valid.
     let visited: Vec<&str> = names.iter().map(String::as_str).take(32).collect();
     let case = |honest, sample| Case::against(honest).get("claimed").sample(sample).advances(&visited);
     vec![
@@ -310,7 +310,7 @@ fn every_edge() -> Vec<Case> {
 fn same_keyid() -> Vec<Case> {
     let honest = release(2);
     let mut thief = honest.fork();
-    // `team` delegates to a role of its own, and lists a stranger's key under the id of its own key.
+    // `team` delegates to another role and lists an unknown key under the id of its own key.
     let own = TestKey::new("team").keyid().to_owned();
     let stranger = TestKey::new("a stranger").with_keyid(&own);
     thief.delegate("team", &Delegation::paths("below", &["team/*"]).keys(std::slice::from_ref(&stranger), 1));

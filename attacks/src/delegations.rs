@@ -10,21 +10,21 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "GHSA-qp9x-wp8f-qgjj",
         &["GHSA-qp9x-wp8f-qgjj"],
-        "a delegation for `Team/*` or `team\\*` offers what belongs to `team/*`",
+        "a role with a delegation for `Team/*` or `team\\*` offers a package in `team/*`",
         "GHSA-qp9x-wp8f-qgjj",
         patterns_that_fold_case,
     ),
     Scenario::new(
         "CVE-2024-47534",
         &["CVE-2024-47534"],
-        "none: of many roles that claim a package, the first in the list decides",
+        "none: many roles list a package, and the first delegation decides",
         "CVE-2024-47534, GHSA-4f8r-qqr9-fq8j",
         the_first_role_decides,
     ),
     Scenario::new(
         "2.2-not-in-snapshot",
         &["2.2-not-in-snapshot", "S-2.3-5", "S-2.4-2"],
-        "a delegated role is missing in the snapshot; a later role offers the package",
+        "a delegated role is missing from the snapshot; a later role offers the package",
         "a defect of an implementation, 2024",
         not_in_snapshot,
     ),
@@ -38,14 +38,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "CVE-2026-6967",
         &["CVE-2026-6967", "3.7-M3"],
-        "a delegated role is expired, is of another release, or is longer than the snapshot says",
+        "a delegated role has expired, belongs to another release, or is longer than listed",
         "CVE-2026-6967, GHSA-4v58-8p28-2rq3",
         delegated_role_unchecked,
     ),
     Scenario::new(
         "2.4-neither-paths-nor-prefixes",
         &["2.4-neither-paths-nor-prefixes", "4.6-paths-and-prefixes"],
-        "a delegation with neither paths nor prefixes, with both, with an odd prefix, or with empty lists",
+        "a delegation with neither paths nor prefixes, with both, with an invalid prefix, or with empty lists",
         "issue 344 of an implementation",
         neither_paths_nor_prefixes,
     ),
@@ -76,7 +76,7 @@ fn patterns_that_fold_case() -> Vec<Case> {
         thief.delegate("targets", &Delegation::paths("team", &["team/*"]));
         thief.add_target("thief", path, EVIL);
         thief.publish(&["thief", "targets"]);
-        // The delegations are the repository's own; only the thief's targets are not.
+        // The delegations are honest; only the targets are the attacker's.
         Case::against(&thief).sample(format!("`{pattern}` and `{path}`")).get(path).refused(path, "NoSuchTarget")
     });
     cases.into()
@@ -99,7 +99,7 @@ fn the_first_role_decides() -> Vec<Case> {
 }
 
 fn not_in_snapshot() -> Vec<Case> {
-    // The first role never was in a snapshot, so that nothing disappears.
+    // The first role was never in a snapshot, so no role disappears from it.
     let mut honest = release(1);
     honest.signed("targets")["delegations"]["roles"] = json!([]);
     honest.delegate("targets", &Delegation::paths("first", &["claimed"]));
@@ -133,7 +133,7 @@ fn delegated_role_unchecked() -> Vec<Case> {
     let mut expired = honest.fork();
     expired.signed("team")["expires"] = json!("2020-01-01T00:00:00Z");
     expired.publish(&["team"]);
-    // Signed by the right key, and listed in no snapshot.
+    // The role is signed by the right key but no snapshot lists it.
     let mut other = honest.fork();
     other.publish(&["team"]);
     let mut unlisted = other.fork();
@@ -173,7 +173,7 @@ fn neither_paths_nor_prefixes() -> Vec<Case> {
     let refused = samples.map(|(sample, members)| {
         let mut thief = honest.fork();
         thief.delegate("targets", &Delegation::with_members("thief", members));
-        // The empty prefix can be read as the beginning of all hashes; nothing else here covers the package.
+        // The empty prefix matches all hashes; no other delegation here covers the package.
         let content = if sample == "an empty prefix" { GOOD } else { EVIL };
         thief.add_target("thief", "claimed", content);
         thief.publish(&["thief", "targets"]);

@@ -24,7 +24,7 @@ use crate::{Action, Case, Expect, GOOD};
 pub const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// The maximum memory of one run, in bytes. It is measured on systems with `/proc`.
 pub const MAX_MEMORY: u64 = 512 << 20;
-/// The client's folder below its temporary directory. It lies so deep that a name with several `..` still ends in the temporary
+/// The client's folder below its temporary directory. It is so deep that a name with several `..` still ends in the temporary
 /// directory, where it is found.
 const HOME: &str = "a/b/c";
 
@@ -153,7 +153,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-fn judged<T>(verdict: Verdict, seen: impl Into<String>) -> Result<T, Failure> {
+fn fail<T>(verdict: Verdict, seen: impl Into<String>) -> Result<T, Failure> {
     Err(Failure::Judged((verdict, seen.into())))
 }
 
@@ -193,7 +193,7 @@ impl<'a> Installation<'a> {
         fs::write(&shipped, &case.shipped)?;
         let init = self.run(&["init".into(), shipped.into()])?;
         if init != Some(0) {
-            return judged(Verdict::NotRecovered, format!("`init` ended with {}", word(init)));
+            return fail(Verdict::NotRecovered, format!("`init` ended with {}", word(init)));
         }
         for network in &case.before {
             if let Some(difference) = self.followed(case, network, "before the attack")? {
@@ -231,14 +231,14 @@ impl<'a> Installation<'a> {
         self.server.honest(network);
         let code = self.act(&case.packages)?;
         if code != Some(0) {
-            return judged(Verdict::NotRecovered, format!("{when} an honest repository: {}", word(code)));
+            return fail(Verdict::NotRecovered, format!("{when} an honest repository: {}", word(code)));
         }
         let state = self.state();
         if !case.packages.is_empty() && !is_good(&state.output) {
-            return judged(Verdict::NotRecovered, format!("{when} a package of an honest repository did not arrive"));
+            return fail(Verdict::NotRecovered, format!("{when} a package of an honest repository did not arrive"));
         }
         match state.trusted.get("timestamp.json").and_then(|bytes| version(bytes)) {
-            Some(found) if found != newest(network) => judged(
+            Some(found) if found != newest(network) => fail(
                 Verdict::NotRecovered,
                 format!("{when} version {found} of the timestamp is trusted, {} is published", newest(network)),
             ),
@@ -253,18 +253,18 @@ impl<'a> Installation<'a> {
             Action::Get(path) => vec![path.clone()],
         };
         let code = self.server.counted(case, || self.act(&wanted));
-        let code = code.or_else(|seen| judged(Verdict::Hung, seen))??;
+        let code = code.or_else(|seen| fail(Verdict::Hung, seen))??;
         let after = self.state();
         let outside = changed(&before.outside, &after.outside);
         if !outside.is_empty() {
-            return judged(Verdict::Accepted, format!("changed outside of its folders: {outside:?}"));
+            return fail(Verdict::Accepted, format!("changed outside of its folders: {outside:?}"));
         }
         let succeeded = code == Some(0);
         if case.expect == Expect::Accepted && succeeded {
-            return legal(case, &before, &after).map_or(Ok(None), |seen| judged(Verdict::Accepted, seen));
+            return legal(case, &before, &after).map_or(Ok(None), |seen| fail(Verdict::Accepted, seen));
         }
         if let Some(harm) = harm(case, before.holdings(), after.holdings(), succeeded) {
-            return judged(Verdict::Accepted, format!("{}: {harm}", word(code)));
+            return fail(Verdict::Accepted, format!("{}: {harm}", word(code)));
         }
         let may: Vec<String> = case.advances.iter().map(|role| file_name(role, None)).collect();
         let mut trusted = changed(&before.trusted, &after.trusted);
@@ -327,11 +327,11 @@ impl<'a> Installation<'a> {
         let mut child = command.spawn()?;
         let code = match wait(&mut child, self.program.time_limit)? {
             Ok(status) => status.code(),
-            Err(seen) => return judged(Verdict::Hung, seen),
+            Err(seen) => return fail(Verdict::Hung, seen),
         };
         match code {
             Some(0 | 1) => Ok(code),
-            other => judged(Verdict::Crashed, format!("ended with {}: {}", word(other), self.last_words())),
+            other => fail(Verdict::Crashed, format!("ended with {}: {}", word(other), self.last_words())),
         }
     }
 

@@ -24,14 +24,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "3.3-F8",
         &["3.3-F8", "3.3-F3"],
-        "the timestamp is never there, or nobody answers",
+        "the timestamp is missing, or the server does not answer",
         "specification 5.4.1, freeze",
         no_timestamp,
     ),
     Scenario::new(
         "3.3-F9",
         &["3.3-F9"],
-        "an expiry in the year 9999 is fine, one in the year 10000 is none",
+        "an expiry in the year 10000 (one in 9999 is legal)",
         "specification 4.2.3",
         far_expiry,
     ),

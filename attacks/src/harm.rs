@@ -161,14 +161,14 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_has_what_it_had_was_not_harmed() {
+    fn a_client_whose_files_are_unchanged_was_not_harmed() {
         let honest = release(2);
         let case = Case::against(&honest).get("package");
         assert_eq!(of(&case, &honest, (&trusted(&honest), &good())), None);
     }
 
     #[test]
-    fn an_odd_file_does_no_harm_and_the_same_file_in_an_attack_does() {
+    fn an_unusual_file_is_harmless_and_in_an_attack_it_is_not() {
         let honest = release(2);
         let mut odd = honest.fork();
         odd.publish(&["targets"]);
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn an_older_file_does_harm_though_it_was_honest_once() {
+    fn an_older_honest_file_does_harm() {
         let old = release(2);
         let mut honest = old.fork();
         honest.publish(&["targets"]);
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_release_of_which_a_part_is_withheld_does_harm() {
+    fn an_incomplete_release_does_harm() {
         let honest = release(2);
         let mut next = honest.fork();
         next.publish(&["targets"]);

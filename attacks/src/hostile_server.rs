@@ -148,7 +148,7 @@ pub(super) fn chunk(body: &[u8]) -> Vec<u8> {
 /// Returns a gzip member of about 3 MB that decodes to more than 500 million zeros.
 pub(super) fn gzip_bomb() -> Vec<u8> {
     let mut bits = Bits::default();
-    // One last block with the fixed codes: a zero, then copies of the 258 bytes that stand one byte back.
+    // One final block with fixed codes: a zero, then copies of 258 bytes at distance one.
     bits.put(1, 1);
     bits.put(1, 2);
     bits.put_code(0x30, 8);
@@ -177,7 +177,7 @@ struct Bits {
 }
 
 impl Bits {
-    /// The lowest bit first, as numbers stand in deflate.
+    /// Writes the lowest bit first, as deflate stores numbers.
     fn put(&mut self, value: u32, count: usize) {
         for bit in 0..count {
             if self.used.is_multiple_of(8) {
@@ -190,7 +190,7 @@ impl Bits {
         }
     }
 
-    /// The highest bit first, as codes stand there.
+    /// Writes the highest bit first, as deflate stores codes.
     fn put_code(&mut self, code: u32, count: usize) {
         for bit in (0..count).rev() {
             self.put(code >> bit & 1, 1);

@@ -1,4 +1,4 @@
-//! Bodies of HTTP that are not what their header says (advisories 4.8).
+//! HTTP bodies that contradict their header (advisories 4.8).
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -13,33 +13,53 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     let scenario =
         |id, attack, cases| Scenario { id, rows: &["4.8"], attack, source: "bad input: bodies of HTTP", cases };
     vec![
-        scenario("4.8-bombs", "a compressed body of some kilobytes becomes gigabytes", bombs),
+        scenario("4.8-bombs", "a compressed body of some kilobytes decompresses to gigabytes", bombs),
         scenario(
             "4.8-codings",
-            "a body is encoded in a way that was not asked for, or is not what its coding says",
+            "a body has an encoding that was not requested, or its content does not match its encoding",
             codings,
         ),
-        scenario("4.8-lengths", "Content-Length is too small, too large, twice, negative, 2^64, no number", lengths),
-        scenario("4.8-chunks", "a chunk is cut off, longer than 2^64, has no number; a length beside chunks", chunks),
-        scenario("4.8-bodies", "the body is empty, a page of HTML, or another one than JSON", bodies),
-        scenario("4.8-statuses", "another status than 200, with the file as its body", statuses),
+        scenario(
+            "4.8-lengths",
+            "Content-Length is too small, too large, duplicated, negative, 2^64, or not a number",
+            lengths,
+        ),
+        scenario(
+            "4.8-chunks",
+            "a chunk is truncated, longer than 2^64, or without a length; Content-Length in addition to chunks",
+            chunks,
+        ),
+        scenario("4.8-bodies", "the body is empty, an HTML page, or something else that is not JSON", bodies),
+        scenario("4.8-statuses", "a status other than 200 with the file as its body", statuses),
         scenario(
             "4.8-retry-after",
-            "the server asks to come back tomorrow, or after more seconds than there are",
+            "the server asks the client to retry tomorrow, or after more seconds than fit into 64 bits",
             retry_after,
         ),
-        scenario("4.8-not-http", "HTTP/0.9, another protocol, a connection that ends or is reset at once", not_http),
-        scenario("4.8-names", "a role's and a target's name hold line ends and what looks like a header", names),
-        scenario("4.8-resume", "a transfer breaks off, and the rest is of another file or from another place", resume),
+        scenario(
+            "4.8-not-http",
+            "HTTP/0.9, another protocol, or a connection that is closed or reset at once",
+            not_http,
+        ),
+        scenario(
+            "4.8-names",
+            "the names of a role and a target contain line ends and text that looks like a header",
+            names,
+        ),
+        scenario(
+            "4.8-resume",
+            "a download is interrupted, and the rest is of another file or from another offset",
+            resume,
+        ),
     ]
 }
 
-/// Where what the status or the header says is tried: it is judged in one place for all files.
+/// The files for which statuses and headers are tested. One function checks them for all files.
 const SOME: [&str; 3] = ["root", "timestamp", "new-package"];
 
 type Act = fn(&mut Connection, &[u8]) -> io::Result<()>;
 
-/// At the timestamp and at a target, `act` leads to this fault.
+/// Creates cases for the timestamp and a target in which `act` leads to this error.
 fn both(new_release: &NewRelease, sample: &str, act: Act, why: &'static str) -> Vec<Case> {
     let served_files = ["timestamp", "new-package"].map(|role| new_release.served(role));
     served_files.iter().map(|served| served.refused_transfer(new_release.case(served, sample, act), why)).collect()
@@ -95,7 +115,7 @@ fn codings() -> Vec<Case> {
     cases
 }
 
-/// The file after a header with this `Content-Length`.
+/// Answers with the file and this `Content-Length`.
 fn of_length(connection: &mut Connection, length: &str, body: &[u8]) -> io::Result<()> {
     write!(connection, "HTTP/1.1 200 OK\r\n{length}\r\nConnection: close\r\n\r\n")?;
     connection.write_all(body)
@@ -157,7 +177,7 @@ fn chunks() -> Vec<Case> {
     ];
     let mut cases: Vec<Case> =
         cases.into_iter().flat_map(|(sample, act)| both(&new_release, sample, act, "Cut")).collect();
-    // Chunks win over a length beside them (RFC 9112, 6.3): what is read is the whole file.
+    // Chunks take precedence over a length (RFC 9112, 6.3), so the whole file is read.
     let timestamp = new_release.served("timestamp");
     cases.push(new_release.case(&timestamp, "with a length", |connection, file| {
         connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n")?;
@@ -213,7 +233,7 @@ fn statuses() -> Vec<Case> {
     for status in ["404 Not Found", "410 Gone"] {
         for served in SOME.map(|role| new_release.served(role)) {
             let case = new_release.case(&served, status, move |connection, file| answer(connection, status, "", file));
-            // That there is no newer root is what an honest server says, too.
+            // An honest server also answers that there is no newer root.
             cases.push(if served.role == "root" { case } else { served.refused_transfer(case, "NotFound") });
         }
     }
@@ -290,7 +310,7 @@ fn resume() -> Vec<Case> {
             if request.header.iter().any(|line| line.to_ascii_lowercase().starts_with("range:")) {
                 return rest(connection, file);
             }
-            // The beginning of the file, and then the connection is gone.
+            // Sends the beginning of the file and closes the connection.
             write!(connection, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", file.len())?;
             connection.write_all(&file[..2])
         });

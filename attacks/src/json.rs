@@ -10,7 +10,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "2.1-duplicate-members",
         &["2.1-duplicate-members"],
-        "a member stands twice: the version signed, and the version read",
+        "a duplicate member: one value is signed, the other is read",
         "issue 372 of an implementation",
         duplicate_members,
     ),
@@ -24,21 +24,21 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "CVE-2026-23991",
         &["CVE-2026-23991"],
-        "JSON that is valid and no metadata, as each role",
+        "valid JSON that is not metadata is served as each role",
         "CVE-2026-23991, GHSA-846p-jg2w-w324",
         json_that_is_no_metadata,
     ),
     Scenario::new(
         "CVE-2026-23991-stored",
         &["CVE-2026-23991"],
-        "none: a stored file is JSON that is no metadata",
+        "none: a stored file is JSON that is not metadata",
         "CVE-2026-23991, GHSA-846p-jg2w-w324",
         stored_json_that_is_no_metadata,
     ),
     Scenario::new(
         "4.1-nesting",
         &["4.1-nesting"],
-        "arrays and objects within each other, 100 to 100,000 levels, in a member that nobody reads",
+        "arrays and objects with 100 to 100,000 levels in an unknown member",
         "classes of bad input: JSON",
         deep_nesting,
     ),
@@ -52,28 +52,28 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "4.1-unread-numbers",
         &["4.1-unread-numbers"],
-        "fractions, exponents and NaN in members that nobody reads",
+        "fractions, exponents and NaN in unknown members",
         "classes of bad input: JSON",
         unread_numbers,
     ),
     Scenario::new(
         "4.1-duplicates",
         &["4.1-duplicates"],
-        "a member twice: in the envelope, among keys, roles, targets, hashes, and escaped",
+        "a duplicate member in the envelope, in keys, roles, targets or hashes, also in escaped form",
         "classes of bad input: JSON",
         duplicates,
     ),
     Scenario::new(
         "4.1-trailing",
         &["4.1-trailing", "4.1-empty", "4.2-byte-order-mark"],
-        "a second document, NUL, garbage or a comment behind the metadata; nothing at all; a byte order mark",
+        "a second document, NUL, garbage or a comment after the metadata; an empty file; a byte order mark",
         "classes of bad input: JSON",
         trailing_data,
     ),
     Scenario::new(
         "4.1-missing",
         &["4.1-missing", "4.1-null", "4.1-lone-types"],
-        "each member of a timestamp and a snapshot taken away, or null, or a list",
+        "each member of a timestamp and a snapshot is missing, null, or a list",
         "classes of bad input: JSON",
         missing_members,
     ),
@@ -87,7 +87,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "4.1-unknown-members",
         &["4.1-unknown-members"],
-        "none: members that nobody knows, and a `spec_version` of a later minor version",
+        "none: unknown members, and a `spec_version` with a later minor version",
         "specification 4.1",
         unknown_members,
     ),
@@ -203,7 +203,7 @@ fn stored_json_that_is_no_metadata() -> Vec<Case> {
     cases.collect()
 }
 
-/// A case for each of `samples`: what `edit` makes of a new timestamp for it.
+/// Creates a case for each of `samples`, with a new timestamp that `edit` has changed.
 fn timestamps(samples: &[&str], why: &'static str, edit: impl Fn(&mut Repository, &str) -> Vec<u8>) -> Vec<Case> {
     let honest = release(2);
     let case = |sample: &&str| {
@@ -217,7 +217,7 @@ fn timestamps(samples: &[&str], why: &'static str, edit: impl Fn(&mut Repository
     samples.iter().map(case).collect()
 }
 
-/// The timestamp with `text` as the value of a member that nobody reads.
+/// Returns a timestamp with `text` as the value of an unknown member.
 fn with_unread(thief: &mut Repository, text: &str) -> Vec<u8> {
     thief.signed("timestamp")["x"] = json!("here");
     thief.write("timestamp");
@@ -228,7 +228,7 @@ fn deep_nesting() -> Vec<Case> {
     let honest = release(2);
     let nested = |open: &str, close: &str, depth: usize| format!("{}1{}", open.repeat(depth), close.repeat(depth));
     let samples = [
-        // The tokenizer would let it pass.
+        // The tokenizer alone accepts it.
         (100, nested("[", "]", 100)),
         (1_000, nested("[", "]", 1_000)),
         (1_500, nested("{\"a\":", "}", 1_500)),
@@ -272,7 +272,7 @@ fn odd_numbers() -> Vec<Case> {
         "[4]",
         &million,
     ];
-    // What has a canonical form can be signed, and is refused all the same.
+    // Values with a canonical form can be signed, but are refused too.
     let has_canonical_form =
         |sample: &str| serde_json::from_str::<serde_json::Value>(sample).is_ok_and(|value| !value.is_f64());
     let cases = timestamps(&samples, "Malformed", |thief, sample| {
@@ -283,7 +283,7 @@ fn odd_numbers() -> Vec<Case> {
         let version = format!("\"version\": {}", thief.version("timestamp"));
         respelled(thief, "timestamp", &version, &format!("\"version\": {sample}"))
     });
-    // Other spellings of the version that is signed; all others change what was signed.
+    // Other spellings of the signed version. All other samples change the signed content.
     let is_signed = |case: &Case| ["4.0", "+4", "4."].contains(&case.sample.as_str());
     cases.into_iter().map(|case| if is_signed(&case) { case.form_only() } else { case }).collect()
 }
@@ -354,7 +354,7 @@ fn missing_members() -> Vec<Case> {
                     None => drop(thief.signed(role).as_object_mut().unwrap().remove(member)),
                     Some(value) => thief.signed(role)[member] = value,
                 }
-                // Its file keeps the name of its version, which it may no longer say.
+                // The file name still contains the version, which may be missing from the file.
                 let signed = thief.signed(role).clone();
                 let bytes = lastmile_testkit::sign(&signed, &thief.signers(role));
                 thief.signed(role)["version"] = json!(version + 1);
@@ -423,7 +423,7 @@ fn bad_text() -> Vec<Case> {
         Case::against(&honest).attacker(thief.network()).sample(sample).refused("timestamp", "Malformed")
     });
     let mut cases: Vec<Case> = bent.into();
-    // Canonical text has control characters as they are, so that the signature fits.
+    // Canonical JSON does not escape control characters, so the signature is valid.
     let mut signed = timestamps(&["what is signed"], "Malformed", |thief, _| {
         thief.signed("timestamp")["x"] = json!("\u{1}");
         let envelope: Value = serde_json::from_slice(&thief.write("timestamp")).unwrap();

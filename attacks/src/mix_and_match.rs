@@ -10,7 +10,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "3.7-M1",
         &["3.7-M1", "3.7-M2"],
-        "targets or a snapshot of the last release under the name of the new one",
+        "targets or a snapshot of the previous release under the name of the new one",
         "specification 1.5.2, mix-and-match",
         mixed_releases,
     ),
@@ -25,7 +25,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "3.7-M7",
         &["3.7-M7", "3.7-M6"],
-        "targets of another version, where neither lengths nor hashes are listed",
+        "targets of another version, in a repository that lists neither lengths nor hashes",
         "specification 5.6.4, mix-and-match",
         versions_alone,
     ),
@@ -34,7 +34,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 fn mixed_releases() -> Vec<Case> {
     let honest = release(3);
     let mut new = honest.fork();
-    // As long as the last release, so that the hash decides.
+    // Has the length of the previous release, so that only the hash differs.
     new.signed("targets")["targets"]["package"]["hashes"]["sha256"] = json!(hash(EVIL));
     new.publish(&["targets"]);
     let mixed = |role: &str, advances: &[&str]| {

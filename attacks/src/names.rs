@@ -17,42 +17,42 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "S-2.3-8",
         &["S-2.3-8"],
-        "a package whose name differs in its Unicode form alone",
+        "a package whose name differs only in its Unicode normal form",
         "our own reading of sources",
         unicode_forms,
     ),
     Scenario::new(
         "CVE-2026-24137",
         &["CVE-2026-24137", "CVE-2021-41149", "CVE-2026-6968"],
-        "a package, signed in earnest, whose name leads out of the folder",
+        "a validly signed package whose name leads out of the folder",
         "CVE-2026-24137, CVE-2021-41149, CVE-2026-6968",
         names_that_lead_out,
     ),
     Scenario::new(
         "S-2.4-3",
         &["S-2.4-3", "4.10-joined-urls"],
-        "a package, signed in earnest, whose name looks like a URL, a query or a fragment",
+        "a validly signed package whose name looks like a URL, a query or a fragment",
         "our own reading of sources",
         names_that_look_like_urls,
     ),
     Scenario::new(
         "4.3-role-names",
         &["4.3-role-names", "CVE-2021-41131", "CVE-2021-41150", "2.4-359", "4.3-case"],
-        "none: delegated roles with names that lead elsewhere on disks and in URLs are kept under encoded names",
+        "none: delegated roles whose names would lead to other paths on disks and in URLs are stored under encoded names",
         "CVE-2021-41131, GHSA-wjw6-2cqr-j4qr, CVE-2021-41150",
         odd_role_names,
     ),
     Scenario::new(
         "4.3-taken-names",
         &["4.3-taken-names"],
-        "a delegated role is called like a role of the top level, or like nothing",
+        "a delegated role has the name of a top-level role, or an empty name",
         "classes of bad input: names",
         taken_names,
     ),
     Scenario::new(
         "4.3-target-names",
         &["4.3-target-names"],
-        "names of targets that no system should write as they are: empty parts, devices, trailing dots",
+        "target names that are unsafe as file names: empty segments, devices, trailing dots",
         "classes of bad input: names",
         odd_target_names,
     ),
@@ -66,21 +66,21 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "4.7-slash",
         &["4.7-slash", "GHSA-qr6c-8mjc-hpp5", "S-2.3-4", "2.4-174"],
-        "a pattern offers what lies a folder deeper, or what it would match as another kind of pattern",
+        "a pattern matches a path one folder deeper, or a path that another kind of pattern would match",
         "GHSA-qr6c-8mjc-hpp5; pull request 174; specification 4.5",
         patterns_that_match_less,
     ),
     Scenario::new(
         "4.7-matching",
         &["4.7-matching"],
-        "none: what patterns do match",
+        "none: paths that patterns match",
         "specification 4.5",
         patterns_that_match,
     ),
     Scenario::new(
         "4.7-linear",
         &["4.7-linear", "S-2.4-4"],
-        "many stars against a long name",
+        "a pattern with many stars and a long name",
         "CVE-2026-26996, GHSA-7r86-cg39-jmmj",
         many_stars,
     ),
@@ -102,7 +102,7 @@ fn unicode_forms() -> Vec<Case> {
     let mut honest = release(1);
     honest.add_target("targets", composed, GOOD);
     honest.publish(&["targets"]);
-    // The signature of the one form, over a file with the other.
+    // The file has one normal form, and the signature covers the other.
     let mut thief = newer(&honest);
     let text = String::from_utf8(thief.written("targets")).unwrap().replace(composed, decomposed);
     republish(&mut thief, "targets", text.into_bytes());
@@ -126,7 +126,7 @@ fn names_that_lead_out() -> Vec<Case> {
         let mut thief = release(2);
         thief.add_target("targets", name, EVIL);
         thief.publish(&["targets"]);
-        // Other clients may rightly keep such a package under an encoded name: see the names of section 4.3.
+        // Other clients may correctly store such a package under an encoded name: see section 4.3.
         Case::against(&thief).get(name).sample(format!("`{name}`")).refused("name", "Name").in_process_only()
     });
     cases.collect()
@@ -203,7 +203,7 @@ fn odd_target_names() -> Vec<Case> {
         let mut honest = release(1);
         honest.add_target("targets", name, EVIL);
         honest.publish(&["targets"]);
-        // Others may keep it under an encoded name.
+        // Other clients may store it under an encoded name.
         Case::against(&honest)
             .get(name)
             .sample(name.escape_debug().to_string())
@@ -246,7 +246,7 @@ fn patterns_that_match_less() -> Vec<Case> {
         ("", "x"),
         ("x?", "x"),
     ];
-    // Other readers of the specification take brackets, braces and double stars for more than themselves.
+    // Other implementations give brackets, braces and double stars a special meaning.
     let is_open = |pattern: &str| pattern.starts_with(['[', '{']) || pattern == "**";
     let cases = samples.map(|(pattern, path)| {
         let content = if is_open(pattern) { GOOD } else { EVIL };

@@ -19,7 +19,7 @@ amount of data read is bounded.
 `lastmile-repo attack-lab -- CLIENT` runs the same attacks against any client that implements the client-under-test protocol
 ([security-teams.md](security-teams.md)).
 
-This page is written by `cargo run -p lastmile-tests --bin lastmile-scenarios -- --page`; a test keeps it true.
+This page is written by `cargo run -p lastmile-tests --bin lastmile-scenarios -- --page`; a test checks that it is up to date.
 
 | id | attack | source | the client's errors |
 |---|---|---|---|

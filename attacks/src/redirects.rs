@@ -12,20 +12,24 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     let scenario =
         |id, attack, cases| Scenario { id, rows: &["4.10"], attack, source: "bad input: URLs and redirects", cases };
     vec![
-        scenario("4.10-schemes", "a redirect to a file, to FTP, to data, to gopher, to what is no URL", schemes),
+        scenario("4.10-schemes", "a redirect to a file, FTP, data or gopher URL, or to an invalid URL", schemes),
         scenario("4.10-credentials", "a redirect to a URL with a user and a password", credentials),
         scenario(
             "4.10-hops",
-            "one redirect more than are followed; a redirect to itself; exactly as many as are followed",
+            "one redirect more than the limit; a redirect to itself; exactly as many as the limit",
             hops,
         ),
-        scenario("4.10-places", "none: a redirect to another host, with a query, relative to the file", locations),
+        scenario("4.10-places", "none: a redirect to another host, with a query, or relative to the file", locations),
         scenario("4.10-file", "a redirect to a file of another role, or of another version", other_files),
-        scenario("4.10-names", "none: targets whose names hold spaces, plus, percent, query and fragment signs", names),
+        scenario(
+            "4.10-names",
+            "none: targets whose names contain spaces, plus, percent, query and fragment characters",
+            names,
+        ),
     ]
 }
 
-/// Where redirects are tried: they are judged in one place for all files.
+/// The files for which redirects are tested. One function checks redirects for all files.
 const SOME: [&str; 3] = ["root", "timestamp", "new-package"];
 
 fn to(location: String) -> impl Fn(&mut Connection, &[u8]) -> io::Result<()> + Send + Sync + 'static {
@@ -39,11 +43,11 @@ fn schemes() -> Vec<Case> {
         for location in ["file:///etc/passwd", "ftp://127.0.0.1/x", "data:application/json,{}", "gopher://127.0.0.1/x"]
         {
             let case = new_release.case(&served, location, to(location.to_owned()));
-            // Where there is no host, nothing is followed.
+            // A redirect without a host is not followed.
             let why = if location.contains("://127") { "Redirect" } else { "Status" };
             cases.push(served.refused_transfer(case, why));
         }
-        // What is no URL leads nowhere: it is an answer without the file.
+        // An invalid URL counts as an answer without the file.
         cases.push(served.refused_transfer(new_release.case(&served, "no URL", to("http://[".to_owned())), "Status"));
         cases.push(served.refused_transfer(
             new_release.case(&served, "nowhere", |connection, _| answer(connection, "301 Moved", "", b"")),
@@ -84,7 +88,7 @@ fn hops() -> Vec<Case> {
     cases
 }
 
-/// So many redirects, and then the file.
+/// A case with this many redirects before the file.
 fn hopping(new_release: &NewRelease, role: &'static str, hops: u32) -> Case {
     let served = new_release.served(role);
     let (network, path) = (new_release.network().fork(), served.path.clone());
@@ -153,7 +157,7 @@ fn other_files() -> Vec<Case> {
 
 fn names() -> Vec<Case> {
     const NAMES: [&str; 5] = ["a b+c.tar", "100%25.tar", "dir/x#y", "dir/ü/名", "dir/a;b=c,d"];
-    // They are no file names on every system.
+    // Not every system allows these file names.
     const ODD: [&str; 2] = ["dir/x?y=1&z", "http:/evil.test/x"];
     let mut honest = release(2);
     for name in NAMES.into_iter().chain(ODD) {

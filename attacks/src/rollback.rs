@@ -6,13 +6,7 @@ use crate::forgery::newer;
 use crate::{Case, Scenario, release};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario::new(
-        "3.2-R3",
-        &["3.2-R3"],
-        "the timestamp before the last one",
-        "specification 5.4.3.1, rollback",
-        last_timestamp,
-    ),
+    Scenario::new("3.2-R3", &["3.2-R3"], "the previous timestamp", "specification 5.4.3.1, rollback", last_timestamp),
     Scenario::new(
         "3.2-R8",
         &["3.2-R8"],
@@ -23,7 +17,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "3.2-R9",
         &["3.2-R9", "3.2-R10"],
-        "an older release, when stored files are damaged or gone",
+        "an older release, after stored files were damaged or deleted",
         "specification 5.4.3, 5.5.5, rollback",
         damaged_floors,
     ),
@@ -47,7 +41,7 @@ fn floors_survive() -> Vec<Case> {
     network.put(&format!("{METADATA}timestamp.json"), old.written("timestamp"));
     let mut after = rotated.fork();
     after.publish(&["team", "targets"]);
-    // The timestamp of the next release, whose snapshot never came: it counts as well.
+    // The timestamp of the next release counts although its snapshot was never received.
     let next = newer(&honest);
     let failed = next.network().fork();
     failed.put(&format!("{METADATA}timestamp.json"), honest.written("timestamp"));
@@ -80,14 +74,14 @@ fn damaged_floors() -> Vec<Case> {
                 Some(text) => std::fs::write(file, text).unwrap(),
             }
         };
-        // The record of versions is our own way to remember them without the file.
+        // Only lastmile records versions separately from the file.
         let case = Case::against(&honest).tamper(change).attacker(old.network()).sample(format!("timestamp {sample}"));
         cases.push(case.in_process_only().refused("timestamp", "Rollback"));
     }
     let gone = |folder: &std::path::Path| std::fs::remove_file(folder.join("snapshot.json")).unwrap();
     let case = Case::against(&honest).tamper(gone).attacker(lower.network()).sample("snapshot gone").in_process_only();
     cases.push(case.refused("snapshot", "ListedRollback").advances(&["timestamp"]));
-    // The timestamp no longer fits the stored snapshot's hash: its versions count all the same.
+    // The timestamp no longer matches the stored snapshot, whose versions still count.
     let case = Case::against(&honest).attacker(lower.network()).sample("another hash");
     cases.push(case.refused("snapshot", "ListedRollback").advances(&["timestamp"]));
     cases

@@ -12,14 +12,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "CVE-2020-15163",
         &["CVE-2020-15163"],
-        "a chain of new roots ends in one that a stranger signed; new roots signed by old or by new keys alone",
+        "the last of several new roots is signed by an unknown key; a new root is signed by the old or by the new keys alone",
         "CVE-2020-15163, GHSA-f8mr-jv2c-v8mg",
         roots_that_do_not_verify,
     ),
     Scenario::new(
         "2.2-hidden-root",
         &["2.2-hidden-root", "3.3-F7", "S-2.3-2"],
-        "the next root is answered with 403, 401, 429, 500, a reset or silence",
+        "the server answers the request for the next root with 403, 401, 429, 500, a reset or silence",
         "a defect of an implementation, 2025; specification 5.3.3",
         hidden_root,
     ),
@@ -40,14 +40,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "S-2.3-11",
         &["S-2.3-11", "3.11-FF6"],
-        "none: versions were driven up, and a root with a new threshold for the same keys brings them down",
+        "none: versions were inflated, and a root with a new threshold for the same keys brings them down",
         "our own reading of sources; specification 5.3.11",
         threshold_as_rotation,
     ),
     Scenario::new(
         "2.4-stored-root",
         &["2.4-stored-root"],
-        "the stored root is replaced by an attacker's, and everything else taken away",
+        "an attacker replaces the stored root and deletes all other stored files",
         "an audit of an implementation; pull requests 171 and 180",
         stored_root_replaced,
     ),
@@ -63,7 +63,7 @@ fn roots_that_do_not_verify() -> Vec<Case> {
         thief.publish(&["root"]);
         thief
     };
-    // The honest repository went the same way and signs the fourth root itself.
+    // The honest repository published the same roots, and signs the fourth one itself.
     let mut after = honest.fork();
     for _ in 0..3 {
         after.publish(&["root"]);
@@ -95,7 +95,7 @@ fn hidden_root() -> Vec<Case> {
         let network = next.network().fork();
         network.fault(&format!("{METADATA}2.root.json"), fault);
         let case = Case::against(&honest).attacker(&network).honest(next.network()).sample(sample);
-        // Who takes this for the end of the chain has what a 404 would have led to, which nobody can tell from the truth.
+        // A client that takes this for the end of the chain is in the same state as after a 404, which is legal.
         case.may_trust(next.network()).refused("2.root.json", why)
     });
     cases.collect()
@@ -132,7 +132,7 @@ fn hidden_chain() -> Vec<Case> {
         honest.publish(&["root"]);
     }
     honest.publish(&["targets", "timestamp"]);
-    // The thief of the first timestamp key serves what was honest then, and a timestamp of any version.
+    // The attacker with the first timestamp key serves the old honest state with new timestamps.
     let mut thief = first.fork();
     thief.signed("timestamp")["version"] = json!(1_000);
     thief.publish(&["timestamp"]);
@@ -164,7 +164,7 @@ fn threshold_as_rotation() -> Vec<Case> {
     let mut mended = honest.fork();
     mended.signed("root")["roles"]["timestamp"]["threshold"] = json!(2);
     mended.publish(&["root", "team", "targets"]);
-    // That another threshold for the same keys is a rotation is our reading.
+    // In lastmile, another threshold for the same keys counts as a rotation.
     vec![
         Case::against(&honest)
             .followed(thief.network())
@@ -196,7 +196,7 @@ fn stored_root_replaced() -> Vec<Case> {
         }
         fs::write(folder.join("root.json"), &root).unwrap();
     };
-    // What the attacker serves is refused by the shipped root; the stored one is mended from the chain.
+    // The shipped root does not accept the attacker's files, and the stored root is restored from the chain.
     let case = Case::against(&honest).tamper(replace).attacker(thief.network()).get("package");
     vec![case.refused("root", "ThresholdNotMet")]
 }

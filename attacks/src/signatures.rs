@@ -24,14 +24,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "CVE-2020-6173",
         &["CVE-2020-6173"],
-        "a root full of junk signatures, by unknown key ids and by known ones",
+        "a root with many invalid signatures, with unknown and known key ids",
         "CVE-2020-6173, GHSA-2828-9vh6-9m6j",
         junk_signatures,
     ),
     Scenario::new(
         "GHSA-3633-5h82-39pq",
         &["GHSA-3633-5h82-39pq", "S-2.3-9", "S-2.4-1"],
-        "one public key stands under two key ids and signs for both",
+        "one public key is listed under two key ids and signs for both",
         "GHSA-3633-5h82-39pq",
         one_key_under_two_ids,
     ),
@@ -52,21 +52,21 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "CVE-2015-9258",
         &["CVE-2015-9258", "4.4-method"],
-        "a signature says how it is to be verified; a key's scheme does not fit its type",
+        "a signature names its own algorithm; the scheme of a key does not match its type",
         "CVE-2015-9258, GHSA-785h-hrf7-gqxc",
         method_in_the_signature,
     ),
     Scenario::new(
         "2.4-envelope-member",
         &["2.4-envelope-member"],
-        "none: a network attacker adds a member beside the signed ones",
+        "none: a network attacker adds a member outside the signed part",
         "audit finding TUF-01-001 of 2018",
         member_in_the_envelope,
     ),
     Scenario::new(
         "4.4-signatures",
         &["4.4-signatures"],
-        "signatures that are empty, no hexadecimal, too long, numbers, under an upper-case key id, or not there",
+        "signatures that are empty, not hexadecimal, too long, numbers, under an upper-case key id, or missing",
         "classes of bad input: signatures",
         bad_signatures,
     ),
@@ -87,14 +87,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "4.4-harmless",
         &["4.4-harmless"],
-        "none: unknown key ids, unknown keys, and upper-case signatures beside enough good ones",
+        "none: unknown key ids, unknown keys and upper-case signatures in addition to enough valid ones",
         "classes of bad input: signatures",
         harmless_signatures,
     ),
     Scenario::new(
         "4.4-not-in-role",
         &["4.4-not-in-role"],
-        "a key that the root lists and does not give to the role signs",
+        "the signing key is listed in the root, but not for this role",
         "classes of bad input: keys",
         key_of_another_role,
     ),
@@ -118,7 +118,7 @@ fn one_key_signs_twice() -> Vec<Case> {
             let twice = with_signatures(&thief.written(role), |signatures| {
                 let mut second = signatures[0].clone();
                 if again {
-                    // The other signature of a pair: the same r, and s negated, is as valid.
+                    // With s negated, an ECDSA signature is still valid.
                     second["sig"] = json!(negated(second["sig"].as_str().unwrap()));
                 }
                 signatures.push(second);
@@ -174,7 +174,7 @@ fn junk_signatures() -> Vec<Case> {
     cases.collect()
 }
 
-/// `one` and `other` are the same key; with `third` two of three must sign `role`, and the thief has one key.
+/// `one` and `other` are the same key. Two of these two and `third` must sign `role`, and the attacker has one key.
 fn counted_twice(sample: &str, role: &str, one: &TestKey, other: &TestKey) -> Case {
     let third = TestKey::new("third");
     let mut honest = release(2);
@@ -284,7 +284,7 @@ fn member_in_the_envelope() -> Vec<Case> {
     vec![Case::against(&honest).attacker(next.network())]
 }
 
-/// A change of the bytes of a signature.
+/// A change to the bytes of a signature.
 type Change = fn(Vec<u8>) -> Vec<u8>;
 
 fn bad_signatures() -> Vec<Case> {

@@ -12,7 +12,7 @@ use lastmile_testkit::Connection;
 use crate::hostile_server::{NewRelease, UNREAD, answer, chunk, endless};
 use crate::{Case, Scenario};
 
-/// Longer than an impatient client waits. Then the whole file comes, so that one that goes on waiting is found out.
+/// Longer than the timeout of the client. Then the server sends the whole file, so that a client without a timeout is detected.
 const LONG: Duration = Duration::from_secs(4);
 
 const SPECIFICATION: &str = "specification 1.5.2 (endless data, slow retrieval)";
@@ -20,28 +20,28 @@ const SPECIFICATION: &str = "specification 1.5.2 (endless data, slow retrieval)"
 pub(super) fn scenarios() -> Vec<Scenario> {
     let scenario = |id, attack, cases| Scenario { id, rows: rows(id), attack, source: SPECIFICATION, cases };
     vec![
-        scenario("3.4-bodies", "each file in turn never ends, with a length, in chunks and without either", bodies),
+        scenario("3.4-bodies", "each file in turn is endless, with a length, in chunks, or with neither", bodies),
         scenario(
             "3.4-limits",
-            "each file in turn is one byte longer than it is listed or may be, and exactly so long",
+            "each file in turn is one byte longer than its limit or its listed length, or exactly as long",
             at_the_limit,
         ),
-        scenario("3.4-error-pages", "the page that says that a file is absent never ends", error_pages),
-        scenario("3.4-redirects", "the body of a redirect never ends", redirects),
+        scenario("3.4-error-pages", "the error page for a missing file is endless", error_pages),
+        scenario("3.4-redirects", "the body of a redirect is endless", redirects),
         scenario(
             "3.4-headers",
             "an endless header, 100,000 short headers, endless trailers and chunk extensions",
             headers,
         ),
-        scenario("3.4-informational", "one answer 103 after the other, and never a last one", informational),
+        scenario("3.4-informational", "an endless series of answers with status 103", informational),
         scenario(
             "3.5-silence",
-            "no byte after the connection is made, after the header, within the body (S1)",
+            "the server falls silent after the connection, after the header, or within the body (S1)",
             silence,
         ),
-        scenario("3.5-drip", "header or body come byte by byte, each in time (S2, S3)", drip),
-        scenario("3.5-open", "the whole file comes, and the connection never ends (S4)", kept_open),
-        scenario("3.5-tls", "a redirect to a server that never says a word of TLS (S5)", silent_tls),
+        scenario("3.5-drip", "the header or the body arrives byte by byte, each before the timeout (S2, S3)", drip),
+        scenario("3.5-open", "the whole file arrives, but the connection stays open (S4)", kept_open),
+        scenario("3.5-tls", "a redirect to a server that never answers the TLS handshake (S5)", silent_tls),
     ]
 }
 
@@ -74,7 +74,7 @@ fn bodies() -> Vec<Case> {
     cases
 }
 
-/// The error that a file is too long: a target is blamed by its name.
+/// Expects the error that a file is too long.
 fn too_long(role: &'static str, file: &str, case: Case) -> Case {
     if role == "new-package" { case.refused(role, "Length") } else { case.refused(file, "TooLong") }
 }
@@ -85,7 +85,7 @@ fn at_the_limit() -> Vec<Case> {
     for served in new_release.served_files() {
         let length = new_release.network().file(&served.path).map_or(0, |file| file.len());
         if served.role == "root" {
-            // Nothing but a limit says how long the next root may be.
+            // No metadata lists the length of the next root, so only the limit applies.
             let limits = || with(|limits| limits.root_length = 10);
             let exactly =
                 new_release.case(&served, "exactly", |connection, _| answer(connection, "200 OK", "", &[b'x'; 10]));
@@ -131,7 +131,7 @@ fn error_pages() -> Vec<Case> {
                 .case(&served, status, move |connection, _| endless(connection, &head, &page))
                 .max_bytes(UNREAD);
             cases.push(match (served.role, status) {
-                // That there is no newer root is what an honest server says, too.
+                // An honest server also answers that there is no newer root.
                 ("root", "404 Not Found") => case,
                 (_, "404 Not Found") => served.refused_transfer(case, "NotFound"),
                 _ => served.refused_transfer(case, "Status"),
@@ -177,12 +177,12 @@ fn headers() -> Vec<Case> {
     cases
 }
 
-/// Memory and time are bounded here, bytes are not: the library that speaks HTTP passes over such answers and tells nobody.
+/// Here memory and time are limited, but the number of bytes is not: the HTTP library skips such answers without reporting them.
 fn informational() -> Vec<Case> {
     let new_release = NewRelease::new();
     let cases = ["timestamp", "new-package"].map(|role| new_release.served(role)).into_iter().map(|served| {
         let hint = b"HTTP/1.1 103 Early Hints\r\nX: y\r\n\r\n";
-        let case = new_release.case(&served, "for ever", |connection, file| {
+        let case = new_release.case(&served, "endless", |connection, file| {
             let started = Instant::now();
             while started.elapsed() < LONG {
                 connection.write_all(&hint.repeat(1_000))?;
@@ -194,7 +194,7 @@ fn informational() -> Vec<Case> {
     cases.collect()
 }
 
-/// With so little retry_policy that a test can wait for its end.
+/// Sets timeouts that are short enough for a test.
 fn impatient(case: Case) -> Case {
     let retry_policy =
         RetryPolicy { retries: 0, deadline: Duration::from_millis(900), slowest: 1_000, ..RetryPolicy::default() };
@@ -230,7 +230,7 @@ fn silence() -> Vec<Case> {
     cases
 }
 
-/// Says nothing, unless the client ends the connection.
+/// Sends nothing until the client closes the connection.
 fn wait_long(connection: &mut Connection) -> io::Result<()> {
     connection.stream().set_read_timeout(Some(LONG))?;
     match connection.wait_for_close() {
@@ -258,7 +258,7 @@ fn drip() -> Vec<Case> {
     cases
 }
 
-/// Writes one byte after the other, each well within the time for a gap.
+/// Writes one byte at a time, each before the timeout for a gap.
 fn dripping(connection: &mut Connection, first: &[u8], part: &[u8]) -> io::Result<()> {
     connection.write_all(first)?;
     let started = Instant::now();
@@ -278,7 +278,7 @@ fn kept_open() -> Vec<Case> {
         new_release.case(&served, "with a length", move |connection, file| {
             let status = if is_root { "404 Not Found" } else { "200 OK" };
             let length = file.len();
-            // Another request over this connection would be met with silence.
+            // Another request on this connection would get no answer.
             write!(connection, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n")?;
             connection.write_all(file)?;
             connection.wait_for_close()

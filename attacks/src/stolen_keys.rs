@@ -1,4 +1,4 @@
-//! Stolen keys, fast-forward and its recovery, and what another repository signed.
+//! Stolen keys, fast-forward attacks and recovery, and metadata of another repository.
 
 use lastmile_testkit::{METADATA, Repository, TestKey, sign};
 use serde_json::json;
@@ -10,90 +10,90 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "3.10-online-keys",
         &["3.10-online-keys"],
-        "a thief has the timestamp key, the snapshot key, or both, and offers a package",
+        "an attacker with the timestamp key, the snapshot key, or both offers a package",
         "specification 1.5.3, key compromise",
         online_keys,
     ),
     Scenario::new(
         "3.10-targets-key",
         &["3.10-targets-key"],
-        "a thief has the targets key and neither or one of the online keys",
+        "an attacker with the targets key, and at most one of the online keys, offers a package",
         "specification 1.5.3, key compromise",
         targets_key,
     ),
     Scenario::new(
         "3.10-delegated-key",
         &["3.10-delegated-key"],
-        "a thief has the key of a delegated role and both online keys, and offers the package of another role",
+        "an attacker with the key of a delegated role and both online keys offers the package of another role",
         "specification 1.5.3, key compromise",
         delegated_key,
     ),
     Scenario::new(
         "3.10-root-key",
         &["3.10-root-key"],
-        "a thief has one root key of the two that must sign",
+        "an attacker with one of two required root keys publishes a root",
         "specification 1.5.3, key compromise",
         one_root_key,
     ),
     Scenario::new(
         "3.10-revoked-keys",
         &["3.10-revoked-keys"],
-        "keys that were replaced go on signing, with higher versions",
+        "replaced keys sign metadata with higher versions",
         "specification 6.1, key compromise",
         revoked_keys,
     ),
     Scenario::new(
         "3.10-revoked-and-stored",
         &["3.10-revoked-and-stored"],
-        "what a stolen key signed is stored, and the key is replaced meanwhile",
+        "the client has stored metadata signed with a stolen key, and the key is then replaced",
         "specification 5.3.11, key compromise",
         revoked_and_stored,
     ),
     Scenario::new(
         "3.11-FF1",
         &["3.11-FF1", "3.11-FF3"],
-        "none: versions were driven up to the greatest, and new online keys bring them down",
+        "none: after versions were inflated to the maximum, new online keys bring them down",
         "specification 5.3.11, fast-forward",
         fast_forward_recovered,
     ),
     Scenario::new(
         "3.11-FF2",
         &["3.11-FF2"],
-        "versions were driven up, and new keys for targets alone do not bring them down",
+        "versions were inflated; new keys for targets alone do not bring them down",
         "specification 5.3.11, fast-forward",
         fast_forward_not_recovered,
     ),
     Scenario::new(
         "3.11-FF5",
         &["3.11-FF5"],
-        "none: versions were driven up; the keys were replaced over several roots, or replaced and put back",
+        "none: versions were inflated; the keys were replaced over several roots, or replaced and restored",
         "specification 5.3.11, fast-forward",
         rotation_over_several_roots,
     ),
     Scenario::new(
         "3.11-FF7",
         &["3.11-FF7"],
-        "a root of the greatest version, one after which there is none, and one out of range",
+        "a root with the greatest version, and one with a version out of range",
         "specification 5.3.5, fast-forward",
         greatest_root,
     ),
     Scenario::new(
         "3.11-FF8",
         &["3.11-FF8"],
-        "somebody without keys serves a root with new online keys, so that stored files be dropped",
+        "an attacker without keys serves a root with new online keys, so that the client deletes stored files",
         "specification 5.3.11, fast-forward",
         unsigned_rotation,
     ),
     Scenario::new(
         "3.12-cut-and-paste",
         &["3.12-cut-and-paste", "GOTUF-CR-23-01"],
-        "metadata of another repository with higher versions, of which one key is the same",
+        "metadata of another repository that shares one key and has higher versions",
         "audit finding GOTUF-CR-23-01",
         another_repository,
     ),
 ];
 
-/// What a thief of the keys of `stolen` publishes; the keys of the other roles are not to be had.
+/// Returns the repository as published by an attacker who has only the keys of the roles in `stolen`.
 fn thief(honest: &Repository, stolen: &[&str], role: &str, path: &str) -> Repository {
     let mut thief = honest.fork();
     for other in ["root", "timestamp", "snapshot", "targets", "team"] {
@@ -179,7 +179,7 @@ fn revoked_keys() -> Vec<Case> {
 
 fn revoked_and_stored() -> Vec<Case> {
     let honest = release(2);
-    // Signed by the stolen key, followed by the client, and then on the network again under a root that does without it.
+    // The client trusts the files signed with the stolen key; then they are served again with a root that no longer lists the key.
     let mut stolen = honest.fork();
     stolen.signed("timestamp")["version"] = json!(500);
     stolen.publish(&["timestamp"]);
@@ -192,7 +192,7 @@ fn revoked_and_stored() -> Vec<Case> {
     vec![case.refused("timestamp", "ThresholdNotMet").advances(&["root", "snapshot", "timestamp"])]
 }
 
-/// A state that a thief of all online keys has driven up in the versions of `driven`.
+/// Returns a repository in which an attacker with all online keys has inflated the versions of `driven`.
 fn driven_up(honest: &Repository, driven: &[&str], version: u64) -> Repository {
     let mut thief = honest.fork();
     for role in ["team", "targets", "snapshot", "timestamp"] {
@@ -267,7 +267,7 @@ fn rotation_over_several_roots() -> Vec<Case> {
             Case::against(&honest).followed(thief.network()).attacker(mended.network()).honest(newer(mended).network());
         case.get("package").sample(sample)
     };
-    // That keys which went and came back count as replaced is our reading; the specification leaves it open.
+    // The specification leaves open whether keys that are removed and restored count as replaced. In lastmile they do.
     vec![case(&slow, "over four roots"), case(&back, "replaced and put back").in_process_only()]
 }
 

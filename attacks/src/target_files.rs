@@ -1,4 +1,4 @@
-//! Attacks on target files: hashes, lengths, and where hashes stand in names.
+//! Attacks on target files: hashes, lengths, and hashes in file names.
 
 use lastmile_testkit::{Delegation, Repository, TARGETS, hash};
 use serde_json::{Value, json};
@@ -10,21 +10,21 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "2.1-hash-prefix",
         &["2.1-hash-prefix"],
-        "none: the hash stands before the last part of a path, not before the first",
+        "none: the hash is before the last segment of a path, not before the first",
         "issue 1576 of an implementation; specification 6.2",
         hash_prefix,
     ),
     Scenario::new(
         "2.2-empty-hashes",
         &["2.2-empty-hashes", "4.9-unknown-hashes", "4.9-hash-of-wrong-length"],
-        "a package with no hashes, with unknown ones only, with an empty or a wrong one",
+        "a package without hashes, with unknown hashes only, or with an empty or a wrong hash",
         "a defect of an implementation, 2026",
         hashes_of_nothing,
     ),
     Scenario::new(
         "S-2.2-1",
         &["S-2.2-1", "4.9-empty-file"],
-        "an empty package is served with ten bytes; prefixes of path hashes are hexadecimal",
+        "an empty package is served with ten bytes; a prefix of path hashes is not hexadecimal",
         "our own reading of sources",
         prefixes_and_empty_files,
     ),
@@ -38,7 +38,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "4.9-sha512",
         &["4.9-sha512"],
-        "none: sha512 alone, and unknown hashes beside a known one",
+        "none: sha512 alone, or unknown hashes in addition to a known one",
         "classes of bad input: files of targets",
         other_hashes,
     ),
@@ -49,7 +49,7 @@ fn hash_prefix() -> Vec<Case> {
     honest.add_target("targets", "a/b/package", GOOD);
     honest.publish(&["targets"]);
     assert!(honest.network().file(&format!("targets/a/b/{}.package", hash(GOOD))).is_some());
-    // The honest runs ask for no path with a folder: a client that is wrong about those is to get as far as this one.
+    // The honest runs request no path with a folder, so that a client that handles those wrongly reaches this attack.
     vec![Case::against(&honest).packages(&["package"]).get("a/b/package")]
 }
 
@@ -68,7 +68,7 @@ fn hashes_of_nothing() -> Vec<Case> {
         thief.publish(&["targets"]);
         thief.put_target("package", EVIL);
         let case = Case::against(&honest).attacker(thief.network()).get("package").sample(sample);
-        // The file itself is in order where its hashes are unknown; the package is not.
+        // A targets file with unknown hashes is valid, but the package cannot be verified.
         let kept: &[&str] = if why == "Malformed" { &[] } else { &["targets"] };
         case.form_only().refused("targets", why).advances(&[before("targets"), kept].concat())
     });

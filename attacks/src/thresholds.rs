@@ -17,7 +17,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "CVE-2026-23992-delegated",
         &["CVE-2026-23992"],
-        "a delegation with such a threshold",
+        "a delegation with such an invalid threshold",
         "CVE-2026-23992, GHSA-fphv-w9fq-2525",
         delegated_thresholds_of_nothing,
     ),
@@ -31,7 +31,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "CVE-2026-6966",
         &["CVE-2026-6966"],
-        "a delegated role with a threshold of two is signed once, by one key twice, and by a stranger",
+        "a delegated role with a threshold of two is signed once, twice by one key, or by an unknown key",
         "CVE-2026-6966, GHSA-8m7c-8m39-rv4x",
         delegated_threshold,
     ),
@@ -43,11 +43,11 @@ fn thresholds_of_nothing() -> Vec<Case> {
     let honest = release(3);
     let mut cases = Vec::new();
     for role in ["root", "timestamp", "snapshot", "targets"] {
-        // The reader is one and the same for all roles.
+        // One parser reads the thresholds of all roles.
         let thresholds = if role == "timestamp" { &THRESHOLDS[..] } else { &THRESHOLDS[..1] };
         for threshold in thresholds {
             let mut thief = honest.fork();
-            // The root keys sign it: stolen, or their owners deceived. What is below goes without signatures.
+            // The root keys sign it because they were stolen or their owners were deceived. The other roles are unsigned.
             thief.signed("root")["roles"][role]["threshold"] = json!("here");
             thief.publish(&["root"]);
             let bytes = signed_so(&thief, "root", "\"here\"", threshold);
@@ -89,7 +89,7 @@ fn threshold_above_keys() -> Vec<Case> {
         let mut mended = thief.fork();
         mended.signed("root")["roles"][role]["threshold"] = json!(1);
         mended.publish(&["root", "team", "targets"]);
-        // Another threshold for timestamp or snapshot is a rotation: the stored ones are forgotten.
+        // Another threshold for timestamp or snapshot counts as a rotation, so the stored files are deleted.
         let advances = ["root", "snapshot", "timestamp"];
         let case = Case::against(&honest).attacker(thief.network()).honest(mended.network()).sample(role);
         case.honest_may_be_refused().refused(role, "ThresholdNotMet").advances(&advances)

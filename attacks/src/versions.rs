@@ -10,56 +10,56 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "2.1-broken-snapshot",
         &["2.1-broken-snapshot"],
-        "a snapshot is broken once, after its timestamp was accepted",
+        "a snapshot is invalid once, after its timestamp was accepted",
         "issue 736 of an implementation",
         broken_snapshot,
     ),
     Scenario::new(
         "2.1-expired-floor",
         &["2.1-expired-floor", "3.2-R7", "2.4-expired-floor"],
-        "an older timestamp that is still fresh, when the stored one has expired",
+        "an older timestamp that has not expired, while the stored one has",
         "issue 1498 of an implementation; specification 5.4.3",
         floor_survives_expiry,
     ),
     Scenario::new(
         "CVE-2022-29173",
         &["CVE-2022-29173"],
-        "an older file of each role in turn, signed long ago",
+        "an older, validly signed file of each role in turn",
         "CVE-2022-29173, GHSA-66x3-6cw3-v5gj",
         older_files,
     ),
     Scenario::new(
         "CVE-2022-29173-poisoned",
         &["CVE-2022-29173"],
-        "a new timestamp is served while the snapshot that it lists is held back",
+        "a new timestamp is served and the snapshot that it lists is withheld",
         "CVE-2022-29173, GHSA-66x3-6cw3-v5gj",
         held_back_snapshot,
     ),
     Scenario::new(
         "CVE-2025-2887",
         &["CVE-2025-2887", "3.2-R5"],
-        "a delegated role falls back, disappears, or comes back lower in a new snapshot",
+        "a new snapshot lists a lower version of a delegated role, omits the role, or lists it again with a lower version",
         "CVE-2025-2887, GHSA-q6r9-r9pw-4cf7",
         delegated_role_falls,
     ),
     Scenario::new(
         "CVE-2025-2888",
         &["CVE-2025-2888", "3.2-R4", "2.4-listed-rollback"],
-        "a timestamp lists a lower snapshot; the honest one of the same version follows",
+        "a timestamp lists a lower snapshot version; the honest timestamp of the same version follows",
         "CVE-2025-2888, GHSA-76g3-38jv-wxh4",
         timestamp_lists_less,
     ),
     Scenario::new(
         "CVE-2015-9259",
         &["CVE-2015-9259", "HSEC-2023-0015", "3.3-F4"],
-        "root, timestamp, snapshot, targets or a delegated role has expired, each alone",
+        "one of root, timestamp, snapshot, targets and a delegated role has expired",
         "CVE-2015-9259, HSEC-2023-0015; specification 5.3.10, 5.4.4, 5.5.6, 5.6.5",
         expired_alone,
     ),
     Scenario::new(
         "2.4-greatest-version",
         &["2.4-greatest-version"],
-        "a timestamp of version 2^31, 2^53 or 2^63-1 is followed; above that it is refused",
+        "a timestamp with version 2^31, 2^53 or 2^63-1, and one above that",
         "audit findings of 2015 and 2018",
         greatest_versions,
     ),
@@ -73,14 +73,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "2.4-same-version",
         &["2.4-same-version", "3.2-R6"],
-        "a file of each role of the same version, with other content and signed by the right keys",
+        "a file of each role with the same version, other content and valid signatures",
         "a paper of 2024; specification 5.3.5, 5.4.3.1, 5.5.2, 5.6.2",
         same_version_other_content,
     ),
     Scenario::new(
         "2.4-same-version-bins",
         &["2.4-same-version-bins"],
-        "a bin of the same version, by hash prefix and succinct, with other content and signed by the right key",
+        "a bin (by hash prefix and succinct) with the same version, other content and a valid signature",
         "a paper of 2024; specification 5.6.2; TAP 15",
         same_version_other_bins,
     ),
@@ -134,7 +134,7 @@ fn older_files() -> Vec<Case> {
     }
     let mut cases =
         vec![Case::against(&honest).attacker(old.network()).sample("timestamp").refused("timestamp", "Rollback")];
-    // A thief of the timestamp key brings back the snapshot, one of both online keys what is below.
+    // An attacker with the timestamp key replays the snapshot; one with both online keys replays the other roles.
     let mut thief = honest.fork();
     thief.signed("timestamp")["meta"]["snapshot.json"] =
         old.fork().signed("timestamp")["meta"]["snapshot.json"].clone();
@@ -188,7 +188,7 @@ fn delegated_role_falls() -> Vec<Case> {
     vec![
         case(&fallen, "from 5 to 4", "ListedRollback"),
         case(&removed, "gone", "Removed"),
-        // Seen as gone by no client, for that is refused; a client that comes later sees it lower.
+        // Clients refuse the snapshot without the role; later they see a lower version.
         case(&newer(&fallen), "gone and back lower", "ListedRollback"),
     ]
 }
@@ -232,7 +232,7 @@ fn greatest_versions() -> Vec<Case> {
         let mut thief = honest.fork();
         thief.signed("timestamp")["version"] = json!(version);
         thief.write("timestamp");
-        // Driven up or not: a rotation brings it down again.
+        // A rotation brings inflated versions down again.
         let mut mended = honest.fork();
         mended.set_keys("timestamp", &[TestKey::new("fresh timestamp")], 1);
         mended.publish(&["root", "team", "targets"]);
@@ -275,7 +275,7 @@ fn same_version_other_content() -> Vec<Case> {
     later("timestamp")(&mut thief);
     thief.write("timestamp");
     cases.push(Case::against(&honest).attacker(thief.network()).sample("timestamp, seen").changes_nothing());
-    // A root is asked for by its version: the same version can only come under the next name.
+    // Roots are requested by version, so the same version can only be served under the next name.
     let mut followed = honest.fork();
     followed.publish(&["root"]);
     let mut thief = followed.fork();
@@ -315,7 +315,7 @@ fn same_version_other_bins() -> Vec<Case> {
     cases
 }
 
-/// The bin of all paths whose hash begins with one of these digits.
+/// A delegation to a bin for all paths whose hash begins with one of these digits.
 fn prefix_bin(honest: &mut Repository, digits: &str) -> String {
     let name = if digits.starts_with('0') { "bin-0" } else { "bin-1" };
     let prefixes: Vec<String> = digits.chars().map(String::from).collect();
@@ -324,8 +324,8 @@ fn prefix_bin(honest: &mut Repository, digits: &str) -> String {
     name.to_owned()
 }
 
-/// The file of `role` after `forge`, under the listed version and name: for new clients, for those who have the honest file,
-/// and in the next release.
+/// Creates cases with the file of `role` after `forge`, under the listed version and name: for new clients, for clients that have
+/// the honest file, and in the next release.
 fn other_content(
     honest: &Repository,
     next: &Repository,

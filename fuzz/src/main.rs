@@ -1,6 +1,6 @@
-//! Any target of `tests/fuzz`, chosen by the variable `FUZZ_TARGET`, under libFuzzer.
+//! Runs a target of `tests/fuzz` under libFuzzer. The variable `FUZZ_TARGET` selects it.
 //!
-//! With `FUZZ_TARGET=list` it names them; with `FUZZ_SEEDS=FOLDER` it puts the target's seeds there.
+//! `FUZZ_TARGET=list` prints the names of the targets; `FUZZ_SEEDS=FOLDER` writes the target's seeds to that folder.
 #![no_main]
 
 use std::sync::OnceLock;

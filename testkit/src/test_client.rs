@@ -18,7 +18,7 @@ use crate::fake_network::{BASE, FakeNetwork, response};
 use crate::outcome::time;
 use crate::repository::{METADATA, Repository, TARGETS, file_name};
 
-/// The folder of the installation below its temporary directory. It lies so deep that a name with several `..` still ends in
+/// The folder of the installation below its temporary directory. It is so deep that a name with several `..` still ends in
 /// the temporary directory, where [`TestClient::files_outside`] finds it.
 const HOME: &str = "a/b/c";
 
@@ -137,7 +137,7 @@ impl TestClient {
         self.updater_with(DirectoryStore::open(self.store_path()).expect("a store that can be opened"))
     }
 
-    fn opened(&self) -> Result<Updater, Error> {
+    fn open_updater(&self) -> Result<Updater, Error> {
         Ok(self.updater_with(DirectoryStore::open(self.store_path())?))
     }
 
@@ -190,7 +190,7 @@ impl TestClient {
     ///
     /// Whatever the client reports.
     pub fn refresh(&self) -> Result<Versions, Error> {
-        let updater = self.opened()?;
+        let updater = self.open_updater()?;
         self.runtime().block_on(updater.refresh_at(self.now)).map(|session| versions(&session))
     }
 
@@ -286,7 +286,7 @@ impl TestClient {
     fn download(&self, path: &str, name: Option<&str>) -> Result<PathBuf, Error> {
         let path = target_path(path);
         self.runtime().block_on(async {
-            let mut session = self.opened()?.refresh_at(self.now).await?;
+            let mut session = self.open_updater()?.refresh_at(self.now).await?;
             let target = session.find(&path).await?.ok_or(Error::NoSuchTarget(path))?;
             match name {
                 Some(name) => session.download(&target, self.output_path().join(name)).await,

@@ -1,4 +1,4 @@
-//! The attacks of `lastmile_attacks`, each played against the library and against a process.
+//! The attacks of `lastmile_attacks`, run against the library and against a client process.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use lastmile_attacks::external::{self, Program, Verdict};
 use lastmile_attacks::{self as scenario, Scenario, in_process};
 
-/// How many samples of each scenario are played against a process here, where time is short; the library meets all of them.
+/// The number of samples of each scenario that run against a process, to save time. All samples run against the library.
 const SAMPLES_OUTSIDE: usize = 4;
 
 fn without_fault(wrong: &[String]) {
@@ -17,7 +17,7 @@ fn without_fault(wrong: &[String]) {
 }
 
 #[test]
-fn the_library_refuses_every_attack_and_recovers_and_the_page_tells_what_it_says() {
+fn the_library_refuses_every_attack_and_recovers_and_the_page_shows_its_errors() {
     let results = in_process::run_all(&scenario::all());
     let wrong = results.iter().filter_map(|(scenario, case, result)| {
         result.as_ref().err().map(|wrong| format!("{} [{}]: {wrong}", scenario.id, case.sample))
@@ -34,7 +34,7 @@ fn the_library_refuses_every_attack_and_recovers_and_the_page_tells_what_it_says
 }
 
 #[test]
-fn a_process_refuses_every_attack_that_can_be_told_from_outside() {
+fn a_client_process_refuses_every_attack_that_runs_externally() {
     let client = Program::new(&[env!("CARGO_BIN_EXE_lastmile-conformance").into()], |name| std::env::var_os(name));
     let taken = Mutex::new(BTreeMap::new());
     let results = scenario::run_cases(0, &scenario::all(), |scenario, case| {
@@ -53,8 +53,8 @@ fn a_process_refuses_every_attack_that_can_be_told_from_outside() {
     without_fault(&wrong.collect::<Vec<_>>());
 }
 
-/// What the attack lab says about `client`: how many attacks came to each verdict about security (withstood, accepted,
-/// crashed, hung, not recovered), and in how many a sample was harmless or the client too strict.
+/// Runs the attack lab on `client`. Returns the number of attacks for each verdict (withstood, accepted, crashed, hung, not
+/// recovered), and the numbers of attacks in which a sample was harmless or the client too strict.
 fn report(attacks: &[&str], client: &[&str]) -> ([u64; 5], [u64; 2]) {
     let mut command = Command::new(crate::cli::program("lastmile-repo"));
     command.args(["attack-lab", "--json", "--seconds", "5"]);
@@ -73,12 +73,12 @@ fn report(attacks: &[&str], client: &[&str]) -> ([u64; 5], [u64; 2]) {
 }
 
 #[test]
-fn the_attack_lab_tells_that_our_own_client_refuses() {
+fn the_attack_lab_reports_that_lastmile_refuses_the_attacks() {
     let client = env!("CARGO_BIN_EXE_lastmile-conformance");
     assert_eq!(report(&["CVE-2026-23991-stored", "3.2-R3"], &[client]), ([2, 0, 0, 0, 0], [0, 0]));
 }
 
-/// Pass-phrases, tokens and proxies of the person who starts the attack lab are not for the client under test.
+/// The client under test must not see pass-phrases, tokens and proxies in the environment of the attack lab.
 #[cfg(unix)]
 #[test]
 fn the_attack_lab_hides_the_environment_from_the_client() {
@@ -98,7 +98,7 @@ fn the_attack_lab_hides_the_environment_from_the_client() {
     assert!(!seen.contains("secret"), "{seen}");
     let names: BTreeSet<&str> = seen.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
     assert!(names.contains("PATH") && names.contains("TZ"), "{names:?}");
-    // What the shell sets itself.
+    // Variables that the shell sets.
     let of_the_shell = ["PWD", "OLDPWD", "SHLVL", "_"];
     let is_expected = |name: &&str| external::VISIBLE_VARIABLES.contains(name) || of_the_shell.contains(name);
     assert!(names.iter().all(is_expected), "{names:?}");
@@ -107,10 +107,10 @@ fn the_attack_lab_hides_the_environment_from_the_client() {
     assert!(help.contains(&external::VISIBLE_VARIABLES.join(" ")), "{help}");
 }
 
-/// Clients that do as ours does, until it refuses something.
+/// Clients that behave like lastmile until it refuses something.
 #[cfg(unix)]
 #[test]
-fn the_attack_lab_tells_each_way_of_failing() {
+fn the_attack_lab_reports_each_kind_of_failure() {
     let ways = [
         ("writes elsewhere", r#""$0" "$@" || { touch "$2/../left"; exit 1; }"#, [0, 1, 0, 0, 0]),
         ("keeps what it refused", r#""$0" "$@" || { echo evil >"$2/timestamp.json"; exit 1; }"#, [0, 1, 0, 0, 0]),
@@ -133,11 +133,11 @@ fn the_attack_lab_tells_each_way_of_failing() {
     }
 }
 
-/// Clients that do as ours does, and whose strictness alone differs.
+/// Clients that behave like lastmile but are more or less strict.
 #[cfg(unix)]
 #[test]
-fn the_attack_lab_tells_strictness_apart_from_security() {
-    // Each with the attack in which it shows.
+fn the_attack_lab_distinguishes_strictness_from_security() {
+    // Each client with the attack that shows the difference.
     let ways = [
         ("says that a refusal is a success", "3.2-R3", r#""$0" "$@"; exit 0"#, [1, 0]),
         ("does not mind what is odd", "4.1-trailing", r#""$0" "$@"; exit 0"#, [1, 0]),
@@ -153,7 +153,7 @@ fn the_attack_lab_tells_strictness_apart_from_security() {
         let client = ["sh", "-c", script, env!("CARGO_BIN_EXE_lastmile-conformance")];
         assert_eq!(report(&[attack], &client), ([1, 0, 0, 0, 0], strictness), "a client that {what}");
     }
-    // What looks like success is an attack if other bytes were installed, or none.
+    // A run that succeeds with other bytes, or with none, counts as a successful attack.
     let evil = r#""$0" "$@" && exit; for word; do test "$last" = --target-dir && printf 'evil package' >"$word/package"
         last=$word; done; exit 0"#;
     let none =
@@ -164,7 +164,7 @@ fn the_attack_lab_tells_strictness_apart_from_security() {
     }
 }
 
-/// The ids of `attack-rows.txt`.
+/// Returns the ids in `attack-rows.txt`.
 fn rows() -> BTreeSet<String> {
     let text = read("attack-rows.txt");
     let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
@@ -175,7 +175,7 @@ fn read(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
 }
 
-/// What `attack-coverage.md` says: the tests of a row, or the reason why there is none.
+/// Parses `attack-coverage.md`: the tests of each row, or the reason why it has none.
 fn elsewhere() -> BTreeMap<String, String> {
     let text = read("attack-coverage.md");
     let lines = text.lines().filter_map(|line| line.strip_prefix("- `")?.split_once("`: "));
@@ -208,7 +208,7 @@ fn names_tests_or_a_reason(row: &str, text: &str, tests: &BTreeSet<String>) {
     }
 }
 
-/// A promise about our repositories is tested on a repository that our tool made.
+/// Promises about our repositories must be tested on repositories that `lastmile-repo` made.
 #[test]
 fn scenarios_about_stolen_keys_are_tested_on_our_own_repositories_too() {
     let (text, tests) = (read("attack-coverage.md"), crate::coverage::tests());
@@ -219,7 +219,7 @@ fn scenarios_about_stolen_keys_are_tested_on_our_own_repositories_too() {
         assert!(all.contains(id), "there is no scenario {id}");
         names_tests_or_a_reason(id, text, &tests);
     }
-    // Stolen keys, fast-forward, keys of several repositories, and files of one version with other content.
+    // Stolen keys, fast-forward, keys of several repositories, and files with the same version but other content.
     let is_about_ours =
         |id: &&&str| ["3.10-", "3.11-", "3.12-", "2.4-same-version"].iter().any(|start| id.starts_with(start));
     let missing: Vec<_> = all.iter().filter(is_about_ours).filter(|id| !listed.contains_key(**id)).collect();

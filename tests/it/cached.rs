@@ -1,5 +1,5 @@
-//! What lies in the cache and was not written there by us, or not by us of today (advisories of local state): it is never
-//! followed, never waited for, never read without end, and never opens the way for a rollback.
+//! A cache with files that the client did not write, or that an older version wrote (advisories of local state). The client never
+//! follows links, waits for pipes, reads without a limit, or accepts a rollback because of them.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use crate::cli::program;
 
-/// Every file of a store that was used.
+/// All files of a used store.
 const FILES: [&str; 8] = [
     "root.json",
     "timestamp.json",
@@ -27,19 +27,19 @@ const FILES: [&str; 8] = [
     "state/lock",
 ];
 
-/// Those of them that every refresh reads as metadata.
+/// The files that every refresh reads as metadata.
 const ROLES: [&str; 3] = ["timestamp.json", "snapshot.json", "targets.json"];
 
-/// What lies there instead.
+/// What replaces a file.
 const KINDS: [&str; 11] =
     ["missing", "empty", "corrupt", "truncated", "huge", "link", "dangling link", "device", "fifo", "socket", "folder"];
 
-/// Says it also where the test passes.
+/// Prints a message even if the test passes.
 fn say(line: &str) {
     std::io::stderr().write_all(format!("cached: {line}\n").as_bytes()).unwrap();
 }
 
-/// Puts something else in the place of a file. False where that cannot be made here.
+/// Replaces a file. Returns false if the replacement cannot be created on this system.
 fn put(kind: &str, path: &Path, outside: &Path) -> bool {
     let whole = fs::read(path).unwrap();
     fs::remove_file(path).unwrap();
@@ -58,7 +58,7 @@ fn put(kind: &str, path: &Path, outside: &Path) -> bool {
             if !Command::new("mknod").arg(path).args(["c", "1", "5"]).output().is_ok_and(|made| made.status.success()) {
                 return false;
             }
-            // Where devices are forbidden, the node is there and cannot be opened.
+            // If devices are forbidden, the node can be created but not opened.
             assert!(fs::symlink_metadata(path).unwrap().file_type().is_char_device());
         }
         "fifo" => assert!(Command::new("mkfifo").arg(path).status().unwrap().success()),
@@ -69,7 +69,7 @@ fn put(kind: &str, path: &Path, outside: &Path) -> bool {
 }
 
 #[test]
-fn d3_whatever_lies_in_the_cache_nothing_older_is_accepted_and_nothing_else_is_touched() {
+fn d3_with_any_content_of_the_cache_nothing_older_is_accepted_and_no_other_file_is_changed() {
     let mut repository = Repository::new();
     let client = TestClient::new(&repository);
     let oldest = repository.fork();
@@ -94,11 +94,11 @@ fn d3_whatever_lies_in_the_cache_nothing_older_is_accepted_and_nothing_else_is_t
                 continue;
             };
             let before = fs::read(&outside).ok();
-            // Somebody who brings back what was long ago.
+            // A server that replays an old state.
             victim.use_network(oldest.network());
             let ended = victim.refresh();
             assert!(ended.is_err(), "{told}: {ended:?}");
-            // The honest server: up to date, or an error that says what is wrong, and again the same.
+            // With the honest server, the client is up to date or reports an error, and does so again.
             let honest = fs::remove_file(&outside).ok().map_or_else(changed, |()| changed()).unwrap();
             match honest.refresh() {
                 Ok(versions) => {
@@ -126,13 +126,13 @@ fn d3_whatever_lies_in_the_cache_nothing_older_is_accepted_and_nothing_else_is_t
         say(&format!("NOT CHECKED: {unchecked} device nodes, which cannot be made here"));
     }
     say(&format!("{} of {all} cases tried; one refresh mends {recovered} of them", all - unchecked));
-    // A folder is not removed for a file, and without its stamp and its lock nobody can tell whose the cache is.
+    // The client does not remove folders, and without its identity and its lock a cache cannot be used.
     let may_stay = |told: &String| ["folder ", "state/stamp.json", "state/lock"].iter().any(|kind| told.contains(kind));
     assert!(kept.iter().all(may_stay), "{kept:?}");
 }
 
 #[test]
-fn g_3_1_a_cache_that_is_older_or_newer_than_the_shipped_root_is_gone_on_with() {
+fn g_3_1_a_cache_that_is_older_or_newer_than_the_shipped_root_is_used() {
     let mut repository = Repository::new();
     let first = TestClient::new(&repository);
     repository.publish(&["root"]);
@@ -152,11 +152,11 @@ fn g_3_1_a_cache_that_is_older_or_newer_than_the_shipped_root_is_gone_on_with() 
         shipped.copy_store_of(cache);
         assert_eq!(shipped.refresh().unwrap()[0], 7);
         shipped.use_network(fifth.network());
-        // The chain of roots is never left behind, whatever a server has.
+        // The client never returns to an older root.
         assert!(shipped.refresh().map_or(true, |versions| versions[0] == newest[0]));
         shipped.use_network(repository.network());
     }
-    // One with other keys is not ours, and is left as it is.
+    // A cache with other keys belongs to another repository and is not changed.
     let mut other = Repository::new();
     other.set_keys("root", &[TestKey::new("other")], 1);
     other.reissue(&["root"]);
@@ -167,7 +167,7 @@ fn g_3_1_a_cache_that_is_older_or_newer_than_the_shipped_root_is_gone_on_with() 
     assert_eq!(foreign.all_stored(), before);
 }
 
-/// A repository on this disk and the environment of a client of it.
+/// A repository on the disk and the environment of a client.
 struct Home(TempDir);
 
 impl Home {
@@ -197,11 +197,11 @@ impl Home {
         command
     }
 
-    /// A script in which `$client` and `$repo` are the programs.
+    /// Runs a script in which `$client` and `$repo` are the programs.
     fn shell(&self, wrapper: &[&str], script: &str) -> Output {
         let (name, arguments) = wrapper.split_first().unwrap();
         let mut command = Command::new(name);
-        // `set -e` overlooks what follows a `!`.
+        // `set -e` ignores commands after `!`.
         let fails = "fails() { if \"$@\"; then echo \"it went well: $*\"; exit 1; fi; }";
         command.args(arguments).args(["-euc", &format!("{fails}\n{script}")]).current_dir(self.0.path());
         command.env("client", program("lastmile")).env("repo", program("lastmile-repo"));
@@ -223,7 +223,7 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned()
 }
 
-/// Whether file systems may be mounted in a name space of their own; says so where they may not.
+/// Whether file systems can be mounted in a separate namespace. Prints a message if not.
 fn mounts(home: &Home) -> bool {
     let tried = home.shell(&["unshare", "-m", "sh"], "mkdir -p try; mount -t tmpfs -o size=64k none try");
     if !tried.status.success() {
@@ -233,9 +233,9 @@ fn mounts(home: &Home) -> bool {
 }
 
 #[test]
-fn a_full_disk_is_told_and_costs_nothing() {
+fn a_full_disk_is_reported_and_nothing_is_lost() {
     let home = Home::new();
-    // A limit on the size of files needs no rights: every write fails, as on a disk that has no room.
+    // A limit on file sizes needs no privileges and makes every write fail, as on a full disk.
     let limited = home.shell(
         &["sh"],
         "trap '' XFSZ; cp -r state before
@@ -269,7 +269,7 @@ fn a_full_disk_is_told_and_costs_nothing() {
 }
 
 #[test]
-fn a_read_only_disk_is_told_and_read() {
+fn a_read_only_disk_is_reported_and_read() {
     let home = Home::new();
     if !mounts(&home) {
         return;
@@ -288,7 +288,7 @@ fn a_read_only_disk_is_told_and_read() {
 }
 
 #[test]
-fn folders_that_go_away_and_links_in_their_place_are_told() {
+fn missing_folders_and_links_in_their_place_are_reported() {
     let home = Home::new();
     let gone = home.shell(
         &["sh"],
@@ -296,7 +296,7 @@ fn folders_that_go_away_and_links_in_their_place_are_told() {
          export LASTMILE_STATE_DIR=$HERE/state; $client refresh --quiet; fails $client get file; echo told",
     );
     assert!(gone.status.success() && text(&gone).contains("told"), "{}", text(&gone));
-    // The cache goes away, or becomes a link: said, and nothing is written there.
+    // The cache is removed or replaced by a link: the client reports it and writes nothing.
     let metadata = home.0.path().join("state/it/metadata");
     let outside = home.0.path().join("outside");
     fs::create_dir(&outside).unwrap();
@@ -310,7 +310,7 @@ fn folders_that_go_away_and_links_in_their_place_are_told() {
 }
 
 #[test]
-fn r_x_2_a_link_in_any_place_that_is_written_to_leads_nowhere() {
+fn r_x_2_no_file_is_written_through_a_link() {
     let home = Home::new();
     let repository = home.0.path().join("packages");
     let outside = home.0.path().join("outside");
@@ -356,7 +356,7 @@ fn r_x_2_a_link_in_any_place_that_is_written_to_leads_nowhere() {
 }
 
 #[test]
-fn a_hard_link_is_never_written_through() {
+fn no_file_is_written_through_a_hard_link() {
     let home = Home::new();
     let precious = home.0.path().join("precious");
     fs::write(&precious, "precious").unwrap();
@@ -383,7 +383,7 @@ fn a_hard_link_is_never_written_through() {
 }
 
 #[test]
-fn without_a_umask_what_is_private_stays_so_and_loose_folders_are_pointed_out() {
+fn without_a_umask_private_files_stay_private_and_open_folders_are_reported() {
     let home = Home::new();
     let made = home.shell(
         &["sh"],

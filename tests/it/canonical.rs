@@ -14,7 +14,7 @@ fn unsigned() -> ErrorKind {
 }
 
 #[test]
-fn f_cj_1_members_are_sorted_and_spaces_go() {
+fn f_cj_1_members_are_sorted_and_spaces_are_removed() {
     assert_eq!(canonical_form(" { \"b\" : [ 1 , true ] ,\n\"a\":\t{} } "), r#"{"a":{},"b":[1,true]}"#);
 }
 
@@ -44,7 +44,7 @@ fn f_cj_2_a_document_with_line_feeds_keeps_its_signature() {
 }
 
 #[test]
-fn f_cj_3_numbers_in_another_spelling_than_integers_are_refused() {
+fn f_cj_3_numbers_that_are_not_plain_integers_are_refused() {
     for number in [
         "1.0",
         "1e0",
@@ -123,7 +123,7 @@ fn f_cj_4_text_that_is_not_utf_8_is_refused() {
 }
 
 #[test]
-fn f_cj_5_a_member_that_occurs_twice_refuses_the_file_wherever_it_stands() {
+fn f_cj_5_a_file_with_a_duplicate_member_at_any_depth_is_refused() {
     let mut repository = Repository::new();
     repository.add_target("targets", "a", b"x");
     repository.signed("targets")["targets"]["a"]["custom"] = json!({"deep": [{"er": 1}]});
@@ -139,12 +139,12 @@ fn f_cj_5_a_member_that_occurs_twice_refuses_the_file_wherever_it_stands() {
 }
 
 #[test]
-fn f_cj_5_a_member_that_occurs_twice_in_two_spellings_refuses_the_file() {
+fn f_cj_5_a_file_with_a_member_in_two_spellings_is_refused() {
     assert!(matches!(Json::parse(r#"{"a":1,"\u0061":1}"#), Err(ErrorKind::Malformed { .. })));
 }
 
 #[test]
-fn f_cj_6_every_member_that_was_received_is_signed() {
+fn f_cj_6_the_signature_covers_every_member() {
     let repository = Repository::new();
     let text = String::from_utf8(repository.written("targets")).unwrap();
     let added = text.replacen("\"version\"", "\"x-new\": {}, \"version\"", 1);
@@ -164,7 +164,7 @@ fn f_cj_6_spelling_and_order_of_what_was_received_do_not_matter() {
 }
 
 #[test]
-fn f_cj_7_what_is_stored_and_hashed_is_what_was_received() {
+fn f_cj_7_files_are_stored_and_hashed_as_received() {
     let mut repository = Repository::new();
     repository.publish(&["targets"]);
     let client = TestClient::new(&repository);
@@ -177,7 +177,7 @@ fn f_cj_7_what_is_stored_and_hashed_is_what_was_received() {
 }
 
 #[test]
-fn f_4_1_2_what_is_signed_is_canonical_json() {
+fn f_4_1_2_the_signature_covers_canonical_json() {
     let repository = Repository::new();
     let key = TestKey::new("targets");
     let mut signed: Value = serde_json::from_slice::<Value>(&repository.written("targets")).unwrap()["signed"].take();
@@ -188,12 +188,12 @@ fn f_4_1_2_what_is_signed_is_canonical_json() {
         judge_bytes::<Targets>(&repository, "targets", bytes).map(drop)
     };
     assert_eq!(over(&canonical::write(&signed)), Ok(()));
-    // The same value as serde_json writes it: an escaped line feed is another message.
+    // serde_json escapes the line feed, which makes it another message.
     assert_eq!(over(&serde_json::to_vec(&signed).unwrap()), Err(verdict("targets", unsigned())));
 }
 
 #[test]
-fn f_4_1_1_a_document_is_one_json_object_and_nothing_after_it() {
+fn f_4_1_1_a_document_is_exactly_one_json_object() {
     let text = String::from_utf8(Repository::new().written("targets")).unwrap();
     assert!(parse::<Targets>(format!(" {text}\n\n").into_bytes()).is_ok());
     for bent in [
@@ -217,7 +217,7 @@ fn f_4_1_1_a_document_is_one_json_object_and_nothing_after_it() {
 }
 
 #[test]
-fn f_4_1_1_deep_nesting_is_refused_without_harm() {
+fn f_4_1_1_deep_nesting_is_refused() {
     for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
         for depth in [100, 10_000, 1_000_000] {
             let unclosed = open.repeat(depth);
@@ -231,7 +231,7 @@ fn f_4_1_1_deep_nesting_is_refused_without_harm() {
 }
 
 #[test]
-fn f_4_1_members_that_nobody_knows_are_kept_and_signed_everywhere() {
+fn f_4_1_unknown_members_are_kept_and_signed() {
     let mut repository = Repository::new();
     repository.add_target("targets", "a", b"x");
     let signed = repository.signed("targets");

@@ -1,9 +1,8 @@
-//! The two programs as people use them: every file in `cmd/` is one situation, with what the programs say in it.
+//! The two programs on the command line: each file in `cmd/` contains commands and their expected output.
 //!
-//! The clock stands at 2030-01-01. Each situation begins in a folder of its own with what [`client_folder`] or
-//! [`repository_folder`] puts there.
-//! `TRYCMD=overwrite cargo test -p lastmile-tests --test it cli::` writes what the programs say now into `cmd/`, where
-//! `[..]` then goes back in the place of what is another at each run: keys and ages.
+//! The programs see the date 2030-01-01. Each file runs in a new folder that [`client_folder`] or [`repository_folder`] prepares.
+//! `TRYCMD=overwrite cargo test -p lastmile-tests --test it cli::` writes the current output into `cmd/`. Then replace what differs
+//! from run to run, such as keys and ages, by `[..]` again.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,7 +17,7 @@ use trycmd::TestCases;
 
 const METADATA: &str = "metadata/timestamp.json";
 
-/// The folder of the test binary's own profile, where cargo puts the programs too.
+/// Returns the folder of the test binary's profile, which also contains the programs.
 pub(crate) fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let path = test.parent().and_then(Path::parent).unwrap().join(name);
@@ -30,7 +29,7 @@ pub(crate) fn program(name: &str) -> PathBuf {
     path
 }
 
-/// What has to be preloaded for a faked clock.
+/// Returns the library to preload for a faked clock.
 fn faketime() -> &'static str {
     static PRELOAD: OnceLock<String> = OnceLock::new();
     PRELOAD.get_or_init(|| {
@@ -57,7 +56,7 @@ fn environment(proxy: Option<&Server>) -> Vec<(&'static str, String)> {
     variables
 }
 
-/// Runs all situations in `cmd/KIND`, each in a copy of `prepared`.
+/// Runs all files in `cmd/KIND`, each in a copy of `prepared`.
 fn run(kind: &str, prepared: &Path, proxy: Option<&Server>) {
     let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("cmd").join(kind);
     let folder = tempfile::tempdir().unwrap();
@@ -88,7 +87,7 @@ fn run(kind: &str, prepared: &Path, proxy: Option<&Server>) {
             fs::copy(folder.path().join(case.file_name().unwrap()), case).unwrap();
         }
     }
-    // What TestCases has to say, it says by panicking; dropping it would only run it again.
+    // `TestCases` reports by panicking. Dropping it would run the cases again.
     drop(tests);
     if let Err(said) = overwritten {
         std::panic::resume_unwind(said);
@@ -107,7 +106,7 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-/// Version 3 of a repository with three packages, one of them delegated.
+/// Returns version 3 of a repository with three packages, one of them in a delegated role.
 fn packages() -> Repository {
     let mut repository = Repository::new();
     repository.delegate("targets", &Delegation::paths("team", &["team/*"]));
@@ -119,42 +118,42 @@ fn packages() -> Repository {
     repository
 }
 
-/// A repository after `bend`.
-fn bent(bend: impl FnOnce(&mut Repository)) -> FakeNetwork {
+/// Returns the network of a repository after `change`.
+fn changed(change: impl FnOnce(&mut Repository)) -> FakeNetwork {
     let mut repository = packages();
-    bend(&mut repository);
+    change(&mut repository);
     repository.network().clone()
 }
 
-/// Where each kind of trouble is at home. Every host is used by one situation only.
+/// The hosts with faulty repositories. Only one file uses each host.
 fn hosts() -> BTreeMap<String, FakeNetwork> {
     let honest = packages();
     let hosts = [
         ("repository.test", honest.network().clone()),
         (
             "frozen.test",
-            bent(|repository| {
+            changed(|repository| {
                 repository.signed("timestamp")["expires"] = json!("2029-12-31T00:00:00Z");
                 repository.publish(&["timestamp"]);
             }),
         ),
         (
             "forged.test",
-            bent(|repository| {
+            changed(|repository| {
                 repository.set_signers("timestamp", &[TestKey::new("stranger")]);
                 repository.publish(&["timestamp"]);
             }),
         ),
         ("rollback.test", {
-            let newer = bent(|repository| repository.publish(&["timestamp"]));
-            // One honest answer, then the older timestamp.
+            let newer = changed(|repository| repository.publish(&["timestamp"]));
+            // The first answer is honest; then the server replays the older timestamp.
             newer.fault_times(METADATA, NetworkFault::Body(newer.file(METADATA).unwrap()), 1);
             newer.put(METADATA, honest.written("timestamp"));
             newer
         }),
         (
             "mixed.test",
-            bent(|repository| {
+            changed(|repository| {
                 let old = repository.written("targets");
                 repository.add_target("targets", "new.txt", b"new");
                 repository.publish(&["targets"]);
@@ -163,23 +162,23 @@ fn hosts() -> BTreeMap<String, FakeNetwork> {
         ),
         (
             "tampered.test",
-            bent(|repository| {
+            changed(|repository| {
                 repository.network().put(&format!("targets/{}.tool-1.0.tar", hash(b"tool 1.0")), b"evil 1.0".to_vec());
             }),
         ),
-        ("broken.test", bent(|repository| repository.network().fault(METADATA, NetworkFault::Status(500)))),
+        ("broken.test", changed(|repository| repository.network().fault(METADATA, NetworkFault::Status(500)))),
         (
             "forbidden.test",
-            bent(|repository| repository.network().fault("metadata/2.root.json", NetworkFault::Status(403))),
+            changed(|repository| repository.network().fault("metadata/2.root.json", NetworkFault::Status(403))),
         ),
-        ("endless.test", bent(|repository| repository.network().fault(METADATA, NetworkFault::Endless))),
-        ("html.test", bent(|repository| repository.network().put(METADATA, b"<html>Please log in".to_vec()))),
+        ("endless.test", changed(|repository| repository.network().fault(METADATA, NetworkFault::Endless))),
+        ("html.test", changed(|repository| repository.network().put(METADATA, b"<html>Please log in".to_vec()))),
         ("nowhere.test", FakeNetwork::new()),
     ];
     hosts.into_iter().map(|(host, network)| (host.to_owned(), network)).collect()
 }
 
-/// What lies in the folder in which a situation begins.
+/// The files in the folder in which a file of `cmd/client` runs.
 fn client_folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let first = packages().network().file("metadata/1.root.json").unwrap();
@@ -191,12 +190,12 @@ fn client_folder() -> TempDir {
 }
 
 #[test]
-fn the_client_says_what_it_should() {
+fn the_output_of_the_client_is_as_expected() {
     let server = Server::proxy(hosts());
     run("client", client_folder().path(), Some(&server));
 }
 
-/// A folder with the repositories `packages` and `split`, made at the faked time, and something to add to them.
+/// Returns a folder with the repositories `packages` and `split`, made at the faked time, and files to add.
 fn repository_folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, content) in [("dist/linux/tool.tar", "for linux"), ("dist/tool.zip", "for all"), ("größe.txt", "wide")]
@@ -218,18 +217,18 @@ fn repository_folder() -> TempDir {
         let output = init.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
-    // The targets key of `split` is elsewhere.
+    // The targets key of `split` is not on this machine.
     fs::rename(folder.path().join("split/keys/targets-1.pem"), folder.path().join("targets.pem")).unwrap();
     folder
 }
 
 #[test]
-fn the_repository_tool_says_what_it_should() {
+fn the_output_of_the_repository_tool_is_as_expected() {
     run("repository", repository_folder().path(), None);
 }
 
 #[test]
-fn standard_output_carries_data_only() {
+fn only_data_is_written_to_standard_output() {
     let server = Server::proxy(hosts());
     let folder = client_folder();
     let lastmile = |arguments: &[&str]| {
@@ -241,7 +240,7 @@ fn standard_output_carries_data_only() {
     };
     let trusted = "http://repository.test/metadata/";
     assert_eq!(lastmile(&["trust", "add", "example", "--root", "root.json", "--metadata-url", trusted]).0, Some(0));
-    // Prose, progress and errors are on the other stream.
+    // Messages, progress and errors go to standard error.
     let (code, stdout, stderr) = lastmile(&["get", "tool-1.0.tar", "--output", "out"]);
     assert_eq!((code, stdout.as_str()), (Some(0), "out/tool-1.0.tar\n"), "{stderr}");
     let (code, stdout, stderr) = lastmile(&["get", "no-such-thing"]);
@@ -250,7 +249,7 @@ fn standard_output_carries_data_only() {
     let (code, stdout, stderr) = lastmile(&["refresh", "--verbose"]);
     assert_eq!((code, stdout.lines().count()), (Some(0), 4));
     assert!(stderr.contains("http://repository.test/metadata/timestamp.json"));
-    // With --json it is one document, whatever happens.
+    // With --json the output is always one document.
     for (arguments, expected) in [
         (&["refresh"][..], 0),
         (&["list"], 0),

@@ -1,4 +1,4 @@
-//! `lastmile-conformance` as a process against a small HTTP/1.0 server: the protocol of the community's suite.
+//! Runs `lastmile-conformance` as a process against an HTTP server, with the protocol of the community's conformance suite.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,12 +9,12 @@ use lastmile_testkit::{Delegation, NetworkFault, Repository, Server, TestKey, ha
 use serde_json::json;
 use tempfile::TempDir;
 
-/// A client installation as the suite sees it.
+/// A client installation with the folders that the suite uses.
 struct Client {
     folder: TempDir,
     repository: Repository,
     server: Server,
-    /// What stands between the server's address and `metadata/`.
+    /// The path between the server's address and `metadata/`.
     prefix: &'static str,
 }
 
@@ -27,7 +27,7 @@ impl Client {
         client
     }
 
-    /// The same after a successful `init` with the first root.
+    /// Creates an installation and runs `init` with the first root.
     fn ready(repository: Repository) -> Client {
         let client = Client::new(repository);
         let root = client.repository.network().file("metadata/1.root.json").unwrap();
@@ -70,7 +70,7 @@ impl Client {
         code(command.arg("download"))
     }
 
-    /// What lies directly in the metadata folder and ends in `.json`.
+    /// Returns the `.json` files directly in the metadata folder.
     fn trusted(&self) -> BTreeMap<String, Vec<u8>> {
         let names = files(&self.path("metadata")).into_iter().filter(|(name, _)| name.ends_with(".json"));
         names.collect()
@@ -111,7 +111,7 @@ fn init_trusts_the_root_and_makes_no_request() {
 }
 
 #[test]
-fn init_refuses_what_is_no_trustworthy_root() {
+fn init_refuses_an_invalid_root() {
     let mut repository = Repository::new();
     repository.set_signers("root", &[TestKey::new("root-1")]);
     let too_few = repository.write("root");
@@ -176,7 +176,7 @@ fn a_failure_is_exit_code_1_and_a_later_refresh_succeeds() {
 }
 
 #[test]
-fn nothing_but_0_and_1_is_ever_the_exit_code() {
+fn the_exit_code_is_always_0_or_1() {
     let client = Client::ready(Repository::new());
     let mut bad: Vec<Vec<&str>> = vec![
         vec![],
@@ -239,7 +239,7 @@ fn download_stops_at_the_first_failure() {
 }
 
 #[test]
-fn download_overwrites_what_changed_with_a_fresh_time() {
+fn download_overwrites_a_changed_target_and_updates_its_time() {
     let mut client = Client::ready(Repository::new());
     client.repository.add_target("targets", "a", b"old");
     client.repository.publish(&["targets"]);
@@ -291,7 +291,7 @@ fn percent_encoded_characters_of_the_urls_stay_as_they_are() {
 }
 
 #[test]
-fn time_may_be_faked_under_the_program() {
+fn the_program_follows_a_faked_clock() {
     let mut repository = Repository::new();
     repository.signed("timestamp")["expires"] = json!("2035-01-01T00:00:00Z");
     repository.publish(&["timestamp"]);
@@ -310,7 +310,7 @@ fn time_may_be_faked_under_the_program() {
 }
 
 #[test]
-fn what_was_trusted_is_verified_again_under_the_shipped_root() {
+fn stored_metadata_is_verified_again_from_the_shipped_root() {
     let mut client = Client::ready(Repository::new());
     assert_eq!(client.refresh(), 0);
     client.repository.set_keys("root", &["new-1", "new-2"].map(TestKey::new), 2);
@@ -324,7 +324,7 @@ fn what_was_trusted_is_verified_again_under_the_shipped_root() {
 }
 
 #[test]
-fn every_target_has_a_name_of_its_own_however_long_or_odd_it_is() {
+fn every_target_gets_a_unique_file_name() {
     let long = "é".repeat(100);
     let longer = "é".repeat(101);
     let mut repository = Repository::new();
@@ -341,7 +341,7 @@ fn every_target_has_a_name_of_its_own_however_long_or_odd_it_is() {
 }
 
 #[test]
-fn an_interrupted_update_is_finished_by_the_next_run() {
+fn the_next_run_finishes_an_interrupted_update() {
     let mut client = Client::ready(Repository::new());
     assert_eq!(client.refresh(), 0);
     client.repository.publish(&["root", "targets"]);
@@ -356,7 +356,7 @@ fn an_interrupted_update_is_finished_by_the_next_run() {
 }
 
 #[test]
-fn a_fast_forward_is_recovered_from_by_new_keys() {
+fn new_keys_recover_from_a_fast_forward_attack() {
     let mut client = Client::ready(Repository::new());
     let mut thief = client.repository.fork();
     thief.signed("timestamp")["version"] = json!(9_999);

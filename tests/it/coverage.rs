@@ -1,10 +1,10 @@
-//! Every requirement of `spec-rows.txt` has a test that carries its id, or a line in `COVERAGE.md`.
+//! Checks that every requirement in `spec-rows.txt` has a test with its id in the name, or a line in `COVERAGE.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A requirement: its id, and how a test's name spells it.
+/// A requirement: its id, and the slug for names of tests.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Row {
     id: String,
@@ -29,13 +29,13 @@ fn rows() -> Vec<Row> {
 fn row(words: &[&str]) -> Row {
     let id = words[0].to_owned();
     let given = words[1].strip_prefix('[').and_then(|slug| slug.strip_suffix(']'));
-    // A row that stands for several steps is spelled by the first.
+    // The slug of a row with several steps is that of the first.
     let first = id.split('–').next().unwrap().replace("W-5.3.7-8", "W-5.3.7");
     let slug = given.map_or_else(|| first.to_lowercase().replace(['.', '-'], "_"), str::to_owned);
     Row { id, slug }
 }
 
-/// The slugs that the name of a test carries: at its beginning, and after each `_and_`.
+/// Returns the slugs in the name of a test: at its start, and after each `_and_`.
 fn carried<'a>(test: &str, slugs: &BTreeSet<&'a str>) -> Vec<&'a str> {
     let claims = test.split("_and_");
     let longest = |claim: &str| {
@@ -45,13 +45,13 @@ fn carried<'a>(test: &str, slugs: &BTreeSet<&'a str>) -> Vec<&'a str> {
     claims.filter_map(longest).collect()
 }
 
-/// The names of all functions under `#[test]` or `#[tokio::test]` in the workspace.
+/// Returns the names of all functions with `#[test]` or `#[tokio::test]` in the workspace.
 pub(crate) fn tests() -> BTreeSet<String> {
     let folders = ["keys", "metadata", "client", "repo-tool", "tests"];
     folders.iter().flat_map(|folder| tests_below(&project().join(folder))).collect()
 }
 
-/// The names of the tests in the files below `folder`.
+/// Adds the names of the tests in the files below `folder`.
 pub(crate) fn tests_below(folder: &Path) -> BTreeSet<String> {
     let mut tests = BTreeSet::new();
     for file in sources(folder) {
@@ -83,7 +83,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// What `COVERAGE.md` says about each id: lines of the form `- ID: why`.
+/// Parses `COVERAGE.md`: lines of the form `- ID: reason`.
 fn excused() -> BTreeMap<String, String> {
     let text = read(project().join("tests/COVERAGE.md"));
     let lines = text.lines().filter_map(|line| line.strip_prefix("- ")?.split_once(": "));
@@ -122,7 +122,7 @@ fn every_reason_is_for_a_requirement_that_has_no_test() {
 }
 
 #[test]
-fn the_requirements_are_all_there_and_no_two_share_a_spelling() {
+fn no_two_requirements_have_the_same_slug() {
     let rows = rows();
     let of = |start: &str| rows.iter().filter(|row| row.id.starts_with(start)).count();
     let counts = ["G-", "F-", "W-", "R-", "A", "D", "TAP-"].map(of);

@@ -1,4 +1,4 @@
-//! A crash at any write leaves a store from which the next update goes on, and which has forgotten nothing.
+//! After a crash at any write, the next update continues and no floor is lost.
 
 use std::io;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use lastmile_metadata::ErrorKind;
 use lastmile_testkit::{FakeNetwork, Repository, TestClient, TestKey, Versions, refused};
 use serde_json::json;
 
-/// Lets so many changes through and then none, as when the power goes.
+/// A store that fails after a number of changes, as after a power failure.
 #[derive(Clone)]
 struct Crashing {
     store: MemoryStore,
@@ -51,8 +51,8 @@ impl Store for Crashing {
     }
 }
 
-/// Refreshes a store that `prepare` has made, with a crash after 0, 1, 2 … changes, until one run gets through. After
-/// each crash the next refresh reaches `expected`, and then `older` is refused.
+/// Refreshes a store that `prepare` makes, with a crash after 0, 1, 2 … changes, until a run succeeds. After each crash the next
+/// refresh must reach `expected`, and then `older` must be refused.
 fn survives(
     client: &TestClient,
     prepare: impl Fn() -> MemoryStore,
@@ -118,7 +118,7 @@ fn a4_a_crash_at_any_write_of_a_recovery_from_fast_forward_is_harmless() {
     }
     repository.publish(&["root", "targets"]);
     repository.publish(&["root"]);
-    // What the recovered keys signed first must not come back.
+    // The first metadata signed by the new keys must not be accepted again.
     let older = repository.fork();
     repository.publish(&["targets"]);
     let prepare = || {

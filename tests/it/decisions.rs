@@ -1,4 +1,4 @@
-//! What lastmile decided where the specification leaves it open (A and D), as far as no other module has it.
+//! Decisions of lastmile where the specification leaves a choice (rows A and D), unless another module tests them.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ use serde_json::json;
 
 const TIMESTAMP: &str = "metadata/timestamp.json";
 
-/// A repository with one target at version 2 of everything below the root, and a client that has seen all of it.
+/// Returns a repository with one target and version 2 of all roles except the root, and a client that is up to date.
 fn warm() -> (Repository, TestClient) {
     let mut repository = Repository::new();
     repository.delegate("targets", &Delegation::paths("a", &["a/*"]));
@@ -24,7 +24,7 @@ fn warm() -> (Repository, TestClient) {
     (repository, client)
 }
 
-/// A rollback of `repository` in which everything below the root begins anew.
+/// Returns a rollback of `repository`: all roles except the root begin with version 1 again.
 fn younger(repository: &Repository) -> Repository {
     let mut old = Repository::on_network(lastmile_testkit::FakeNetwork::new(), true);
     assert_eq!(old.version("timestamp"), 1);
@@ -33,7 +33,7 @@ fn younger(repository: &Repository) -> Repository {
 }
 
 #[test]
-fn a22_each_update_has_its_own_start_and_judges_everything_again() {
+fn a22_each_update_has_its_own_start_time_and_verifies_everything_again() {
     let mut repository = Repository::new();
     repository.signed("targets")["expires"] = json!("2030-01-02T00:00:00Z");
     repository.publish(&["targets"]);
@@ -48,7 +48,7 @@ fn a22_each_update_has_its_own_start_and_judges_everything_again() {
 }
 
 #[test]
-fn a23_offline_everything_is_verified_again_and_nothing_asked_for_or_written() {
+fn a23_offline_everything_is_verified_again_without_requests_or_writes() {
     let (repository, client) = warm();
     let before = client.all_stored();
     assert_eq!(client.offline().unwrap(), [1, 2, 2, 2]);
@@ -57,7 +57,7 @@ fn a23_offline_everything_is_verified_again_and_nothing_asked_for_or_written() {
 }
 
 #[test]
-fn a23_offline_what_was_altered_in_the_store_is_not_trusted() {
+fn a23_offline_altered_files_in_the_store_are_not_trusted() {
     for role in ["timestamp", "snapshot", "targets"] {
         let (_, client) = warm();
         let mut bytes = client.stored(role).unwrap();
@@ -69,7 +69,7 @@ fn a23_offline_what_was_altered_in_the_store_is_not_trusted() {
 }
 
 #[test]
-fn a23_offline_what_has_expired_is_not_trusted() {
+fn a23_offline_expired_metadata_is_not_trusted() {
     let (_, mut client) = warm();
     client.now = time("2041-01-01T00:00:00Z");
     let expired = ErrorKind::Expired { expires: time("2040-01-01T00:00:00Z"), start_time: client.now };
@@ -77,14 +77,14 @@ fn a23_offline_what_has_expired_is_not_trusted() {
 }
 
 #[test]
-fn d5_offline_a_device_that_has_never_refreshed_trusts_nothing() {
+fn d5_offline_a_client_that_has_never_refreshed_trusts_nothing() {
     let repository = Repository::new();
     assert_eq!(refused(TestClient::new(&repository).offline()), verdict("timestamp", ErrorKind::Absent));
     assert_eq!(repository.network().requests(), [""; 0]);
 }
 
 #[test]
-fn d5_offline_the_stored_chain_of_roots_is_walked_from_the_shipped_one() {
+fn d5_offline_the_stored_chain_of_roots_is_verified_from_the_shipped_root() {
     let mut repository = Repository::new();
     let client = TestClient::new(&repository);
     repository.set_keys("root", &["new-1", "new-2"].map(TestKey::new), 2);
@@ -97,7 +97,7 @@ fn d5_offline_the_stored_chain_of_roots_is_walked_from_the_shipped_one() {
 }
 
 #[test]
-fn d3_a_damaged_file_counts_as_absent_and_its_version_does_not() {
+fn d3_a_damaged_file_counts_as_absent_but_its_version_is_remembered() {
     for role in ["timestamp", "snapshot"] {
         for damage in [b"".as_slice(), b"{", b"\xff\xff", b"{\"signed\": {}, \"signatures\": []}"] {
             let (repository, client) = warm();
@@ -132,7 +132,7 @@ fn d3_a_missing_file_counts_as_damaged() {
 }
 
 #[test]
-fn d3_a_damaged_record_is_made_again_from_the_files() {
+fn d3_a_damaged_record_is_rebuilt_from_the_files() {
     let (repository, client) = warm();
     for damage in [b"".as_slice(), b"nonsense", b"\xff"] {
         client.put_stored("state/floors", damage);
@@ -144,7 +144,7 @@ fn d3_a_damaged_record_is_made_again_from_the_files() {
 }
 
 #[test]
-fn d3_where_file_and_record_are_damaged_nothing_is_accepted() {
+fn d3_if_file_and_record_are_damaged_nothing_is_accepted() {
     for damage in [Some(b"nonsense".as_slice()), None] {
         let (repository, client) = warm();
         client.put_stored("state/floors", b"nonsense");
@@ -160,7 +160,7 @@ fn d3_where_file_and_record_are_damaged_nothing_is_accepted() {
 }
 
 #[test]
-fn d3_a_damaged_record_lowers_nothing_though_keys_were_rotated_long_ago() {
+fn d3_a_damaged_record_lowers_no_floor_even_if_keys_were_rotated_long_ago() {
     let mut repository = Repository::new();
     let client = TestClient::new(&repository);
     for role in ["timestamp", "snapshot"] {
@@ -188,7 +188,7 @@ fn d3_a_damaged_record_lowers_nothing_though_keys_were_rotated_long_ago() {
 }
 
 #[test]
-fn d3_a_record_that_was_edited_is_damaged() {
+fn d3_an_edited_record_counts_as_damaged() {
     let (repository, client) = warm();
     let record = fs::read_to_string(client.store_path().join("state/floors")).unwrap();
     let lowered = record.replace("timestamp 2 2", "timestamp 1 1");
@@ -220,7 +220,7 @@ fn d3_a_damaged_root_in_the_history_is_fetched_again() {
 }
 
 #[test]
-fn d4_a_clock_that_steps_back_is_told_and_neither_blocks_nor_lowers_anything() {
+fn d4_a_clock_that_steps_back_is_reported_and_neither_blocks_updates_nor_lowers_floors() {
     let (repository, mut client) = warm();
     let before = client.now;
     client.now = time("2029-06-01T00:00:00Z");
@@ -255,7 +255,7 @@ fn d6_a_newer_root_that_one_mirror_hides_comes_from_another() {
     let asked = hiding.network().requests();
     let roots = asked.iter().filter(|path| path.ends_with("root.json"));
     assert_eq!(roots.collect::<Vec<_>>(), ["metadata/2.root.json"], "who hid one root is not asked first for the next");
-    // Nobody has to be believed about that: a root that is not signed as it must be changes nothing.
+    // This needs no trust in the server: a root without valid signatures changes nothing.
     let mut lying = repository.fork();
     lying.signed("root")["version"] = json!(4);
     lying.set_signers("root", &[TestKey::new("stranger")]);
@@ -268,7 +268,7 @@ fn d6_a_newer_root_that_one_mirror_hides_comes_from_another() {
 }
 
 #[test]
-fn d6_a_mirror_that_fails_or_lies_is_passed_over_and_costs_one_attempt() {
+fn d6_a_mirror_that_fails_or_lies_is_skipped_after_one_attempt() {
     let stranger = {
         let mut lying = Repository::new();
         lying.set_signers("timestamp", &[TestKey::new("stranger")]);
@@ -294,7 +294,7 @@ fn d6_a_mirror_that_fails_or_lies_is_passed_over_and_costs_one_attempt() {
 }
 
 #[test]
-fn d6_a_mirror_that_is_behind_neither_lowers_anything_nor_blocks() {
+fn d6_an_outdated_mirror_neither_lowers_floors_nor_blocks_updates() {
     let (repository, client) = warm();
     let behind = younger(&repository);
     let mut ahead = repository.fork();
@@ -324,7 +324,7 @@ fn d6_the_error_lists_each_mirror_with_its_reason() {
 }
 
 #[test]
-fn d6_a_target_that_one_mirror_bends_comes_from_the_next() {
+fn d6_a_target_that_one_mirror_alters_is_fetched_from_the_next() {
     let mut repository = Repository::new();
     repository.add_target("targets", "a", b"good");
     repository.publish(&["targets"]);
@@ -369,7 +369,7 @@ fn g_3_1_a_store_belongs_to_one_repository() {
 }
 
 #[test]
-fn g_3_1_two_repositories_with_two_stores_do_not_meet() {
+fn g_3_1_two_repositories_with_separate_stores_do_not_affect_each_other() {
     let mut one = Repository::new();
     one.add_target("targets", "a", b"one");
     one.publish(&["targets"]);
@@ -407,7 +407,7 @@ fn g_1_5_3_a_hostile_server_is_bounded_in_bytes_over_plain_http() {
 }
 
 #[test]
-fn g_1_5_4_report_every_way_of_not_updating_is_an_error() {
+fn g_1_5_4_report_every_failure_to_update_is_an_error() {
     for fault in [NetworkFault::Status(404), NetworkFault::Status(500), NetworkFault::Timeout, NetworkFault::Reset] {
         let (repository, client) = warm();
         repository.network().fault(TIMESTAMP, fault.clone());

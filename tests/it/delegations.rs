@@ -5,7 +5,7 @@ use lastmile_testkit::{Delegation, Repository, bin_of, hash};
 use lastmile_tests::{judge_targets, malformed};
 use serde_json::{Value, json};
 
-/// Targets with one honest delegation to `a` for everything, after `edit` of the delegations.
+/// Verifies targets with one honest delegation of all paths to `a`, after `edit` of the delegations.
 fn delegations(edit: impl FnOnce(&mut Value)) -> Result<Verified<Targets>, Error> {
     judge_targets(|repository| {
         repository.delegate("targets", &Delegation::paths("a", &["*"]));
@@ -13,7 +13,7 @@ fn delegations(edit: impl FnOnce(&mut Value)) -> Result<Verified<Targets>, Error
     })
 }
 
-/// The same with `value` as a member of the one delegation.
+/// Verifies such targets with `value` as a member of the delegation.
 fn delegation(member: &str, value: Value) -> Result<Verified<Targets>, Error> {
     delegations(|delegations| delegations["roles"][0][member] = value)
 }
@@ -31,7 +31,7 @@ fn f_4_5_5_a_role_name_occurs_once_among_the_delegations() {
 }
 
 #[test]
-fn f_4_5_6_delegations_are_an_array_and_keep_their_order() {
+fn f_4_5_6_delegations_are_an_ordered_array() {
     malformed(delegations(|delegations| delegations["roles"] = json!({"a": {}})));
     let targets = judge_targets(|repository| {
         for name in ["z", "a", "m"] {
@@ -69,7 +69,7 @@ fn f_4_5_8_terminating_is_a_boolean_and_absent_means_false() {
 }
 
 #[test]
-fn f_4_5_9_paths_and_hash_prefixes_exclude_each_other() {
+fn f_4_5_9_paths_and_hash_prefixes_are_mutually_exclusive() {
     malformed(delegation("path_hash_prefixes", json!(["00"])));
     for bad in [json!("*"), json!({}), json!([1]), json!(null)] {
         malformed(delegation("paths", bad));
@@ -88,7 +88,7 @@ fn f_4_5_10_hash_prefixes_are_lower_case_hexadecimal_digests_of_the_path() {
 }
 
 #[test]
-fn f_4_5_10_hash_prefixes_that_are_none_refuse_the_file() {
+fn f_4_5_10_an_invalid_hash_prefix_makes_the_file_invalid() {
     for bad in ["", "A0", "0g", &"0".repeat(65), "*", " 0"] {
         malformed(judge_targets(|repository| {
             repository.delegate("targets", &Delegation::hash_prefixes("a", &["00", bad]));
@@ -140,7 +140,7 @@ fn f_4_5_13_case_and_normal_form_count() {
 }
 
 #[test]
-fn d1_brackets_braces_double_stars_and_backslashes_are_themselves() {
+fn d1_brackets_braces_double_stars_and_backslashes_match_literally() {
     for (pattern, not) in [
         ("[ab]", "a"),
         ("[!a]", "b"),
@@ -173,14 +173,14 @@ fn f_4_5_15_the_examples_of_the_specification() {
 
 #[test]
 fn f_4_5_12_a_hostile_pattern_costs_no_more_than_its_length_times_the_path() {
-    // A matcher that backtracks over every star would not come back from this.
+    // A matcher that backtracks at every star would practically never finish.
     let pattern = "*a".repeat(5_000) + "b";
     assert!(!matches(&pattern, &"a".repeat(10_000)));
     assert!(!matches(&("*?".repeat(2_000) + "b"), &"a".repeat(4_000)));
 }
 
 #[test]
-fn f_4_5_16_what_is_delegated_needs_its_members() {
+fn f_4_5_16_every_member_of_a_delegation_is_required() {
     for member in ["name", "keyids"] {
         malformed(delegations(|delegations| drop(delegations["roles"][0].as_object_mut().unwrap().remove(member))));
         malformed(delegation(member, json!(1)));
@@ -191,7 +191,7 @@ fn f_4_5_16_what_is_delegated_needs_its_members() {
 }
 
 #[test]
-fn a13_a_delegated_role_does_not_take_a_top_level_name() {
+fn a13_a_delegated_role_may_not_have_a_top_level_name() {
     for name in ["root", "timestamp", "snapshot", "targets", "mirrors", "Root", "TARGETS", ""] {
         malformed(delegation("name", json!(name)));
     }
@@ -201,7 +201,7 @@ fn a13_a_delegated_role_does_not_take_a_top_level_name() {
 }
 
 #[test]
-fn tap_15_each_path_falls_into_the_bin_of_its_first_bits() {
+fn tap_15_the_first_bits_of_the_hash_select_the_bin() {
     for bit_length in [1, 4, 5, 8, 14, 16, 32] {
         let bins = succinct(json!(bit_length), "bin").unwrap();
         let Some(DelegatedRoles::Succinct(bins)) = bins.delegations.as_ref().map(|delegations| &delegations.roles)
@@ -234,14 +234,14 @@ fn tap_15_bit_lengths_from_1_to_32() {
 }
 
 #[test]
-fn tap_15_succinct_roles_and_a_list_of_roles_exclude_each_other() {
+fn tap_15_succinct_roles_and_a_list_of_roles_are_mutually_exclusive() {
     malformed(delegations(|delegations| {
         delegations["succinct_roles"] = json!({"keyids": ["k"], "threshold": 1, "bit_length": 4, "name_prefix": "bin"});
     }));
 }
 
 #[test]
-fn tap_15_every_member_of_succinct_roles_is_needed() {
+fn tap_15_every_member_of_succinct_roles_is_required() {
     for member in ["keyids", "threshold", "bit_length", "name_prefix"] {
         malformed(judge_targets(|repository| {
             repository.delegate_to_bins("targets", 1, "bin");

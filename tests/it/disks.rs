@@ -1,5 +1,5 @@
-//! At every call by which the client changes a disk the machine dies, or the disk refuses. Afterwards an honest server
-//! brings the client up to date, a hostile one brings it back to nothing older, and nothing is left lying about.
+//! Faults at every call with which the client changes a disk: a crash or an error. Afterwards an honest server brings the client up
+//! to date, a malicious one cannot roll it back, and no temporary files are left.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -11,23 +11,23 @@ use lastmile_metadata::ErrorKind;
 use lastmile_testkit::{Repository, TestClient, TestKey, Versions, refused};
 use serde_json::{Value, json};
 
-/// One run of the client, again and again, each time with another fault.
+/// A run of the client that is repeated, each time with another fault.
 struct Scene<'a> {
-    /// How the documentation calls it.
+    /// The name in the documentation.
     name: &'a str,
-    /// A client just before the run.
+    /// A client before the run.
     before: TestClient,
     run: &'a dyn Fn(&TestClient) -> Result<(), ClientError>,
     /// The newest state, and its versions.
     newest: &'a Repository,
     expected: Versions,
-    /// Older states of the same repository, each with its version of the timestamp.
+    /// Older states of the repository, each with its timestamp version.
     older: Vec<Repository>,
-    /// Asserted after each fault, before anything else happens.
+    /// A check after each fault.
     inspect: &'a dyn Fn(&TestClient),
 }
 
-/// The faults that make a difference at a call.
+/// The faults to inject at a call.
 fn faults(call: Syscall) -> Vec<Fault> {
     let mut faults = vec![Fault::Die];
     if call == Syscall::Write {
@@ -53,7 +53,7 @@ fn timestamp_version(client: &TestClient) -> u64 {
 }
 
 impl Scene<'_> {
-    /// Every fault at every call. Tells how many there were.
+    /// Injects every fault at every call, and prints their number.
     fn play(&self) {
         let clean = self.before.copy();
         let watched = arm(&home(&clean), usize::MAX, Fault::Die);
@@ -82,13 +82,13 @@ impl Scene<'_> {
             (Err(ClientError::Local(error)), Fault::Once(number) | Fault::FromNowOn(number)) => {
                 assert_eq!(error.error.raw_os_error(), Some(number), "{told}: {error:?}");
             }
-            // All was done that was asked for, or it was cleaning that failed.
+            // The run succeeded, or only the cleanup failed.
             (Ok(()) | Err(ClientError::Local(_)), _) => {}
             (Err(error), _) => panic!("{told}: {error:?}"),
         }
         (self.inspect)(&client);
         match fault {
-            // The number of an error makes no other state, and neither do the errors that follow.
+            // Different error codes lead to the same state, and later errors do too.
             Fault::Once(number) if number != Fault::ERRORS[0] => (self.run)(&client).unwrap(),
             Fault::FromNowOn(_) => (self.run)(&client).unwrap(),
             _ => self.check(&client, told),
@@ -96,10 +96,10 @@ impl Scene<'_> {
         assert_eq!(names(&client), names(clean), "{told}");
     }
 
-    /// Goes on with what the client has now.
+    /// Continues with the current state of the client.
     fn check(&self, client: &TestClient, told: &str) {
         let reached = timestamp_version(client);
-        // A thief's versions are not the repository's.
+        // An attacker's versions are not those of the repository.
         let is_older = |older: &&Repository| older.version("timestamp") < reached && reached < 1_000_000;
         for older in self.older.iter().filter(is_older) {
             let victim = client.copy();
@@ -116,13 +116,13 @@ impl Scene<'_> {
     }
 }
 
-/// Everything that there is afterwards, by name.
+/// Returns all files by name.
 fn names(client: &TestClient) -> Vec<String> {
     let stored = client.all_stored().into_keys().map(|name| format!("store/{name}"));
     stored.chain(client.output().into_iter().map(|name| format!("output/{name}"))).collect()
 }
 
-/// Says it also where the test passes, and that the documentation says it too.
+/// Prints the number even if the test passes, and checks that the documentation contains it.
 fn tell(name: &str, calls: usize, runs: usize) {
     let line = format!("| {name} | {calls} | {runs} |");
     std::io::stderr().write_all(format!("crash matrix: {line}\n").as_bytes()).unwrap();

@@ -1,4 +1,4 @@
-//! Spec 5.7: fetching a target.
+//! Spec 5.7: downloads of targets.
 
 use lastmile_client::{Error as ClientError, FetchError, Refusal};
 use lastmile_metadata::FileError;
@@ -12,7 +12,7 @@ fn repository(path: &str, content: &[u8]) -> Repository {
     repository
 }
 
-/// How the bytes of a target differ from what is listed.
+/// How the bytes of a target differ from the listed ones.
 fn refused_bytes<T: std::fmt::Debug>(result: Result<T, ClientError>) -> FileError {
     match result {
         Err(ClientError::Refused(error)) => match error.refusal {
@@ -30,7 +30,7 @@ fn location(path: &str, content: &[u8]) -> String {
 }
 
 #[test]
-fn w_5_7_2_a_target_that_nobody_lists_is_an_error_of_its_own() {
+fn w_5_7_2_a_target_that_no_role_lists_has_its_own_error() {
     let repository = repository("a", b"a");
     let client = TestClient::new(&repository);
     assert!(matches!(client.get("b"), Err(ClientError::NoSuchTarget(path)) if path.as_str() == "b"));
@@ -38,7 +38,7 @@ fn w_5_7_2_a_target_that_nobody_lists_is_an_error_of_its_own() {
 }
 
 #[test]
-fn w_5_7_3_1_a_target_has_its_length_and_its_hashes() {
+fn w_5_7_3_1_a_target_must_match_its_length_and_hashes() {
     let repository = repository("a", b"content");
     let client = TestClient::new(&repository);
     assert_eq!(client.get("a").unwrap(), b"content");
@@ -61,7 +61,7 @@ fn w_5_7_3_1_other_bytes_are_refused_and_leave_nothing_behind() {
 }
 
 #[test]
-fn w_5_7_3_1_a_target_of_the_right_length_and_another_content_names_both_hashes() {
+fn w_5_7_3_1_the_error_for_wrong_content_names_both_hashes() {
     let repository = repository("a", b"content");
     repository.network().put(&location("a", b"content"), b"CONTENT".to_vec());
     let mismatch = FileError::Hash { algorithm: "sha256", expected: hash(b"content"), found: hash(b"CONTENT") };
@@ -80,7 +80,7 @@ fn w_5_7_3_1_every_known_hash_has_to_match() {
 }
 
 #[test]
-fn w_5_7_3_1_an_endless_target_ends_at_its_length() {
+fn w_5_7_3_1_an_endless_target_is_read_only_up_to_its_length() {
     let repository = repository("a", b"content");
     repository.network().fault(&location("a", b"content"), NetworkFault::Endless);
     let client = TestClient::new(&repository);
@@ -89,12 +89,12 @@ fn w_5_7_3_1_an_endless_target_ends_at_its_length() {
 }
 
 #[test]
-fn w_5_7_3_1_an_empty_target_is_a_target() {
+fn w_5_7_3_1_an_empty_target_is_legal() {
     assert_eq!(TestClient::new(&repository("a", b"")).get("a").unwrap(), b"");
 }
 
 #[test]
-fn w_5_7_3_2_the_hash_stands_in_the_last_segment_of_the_name() {
+fn w_5_7_3_2_the_hash_is_in_the_last_segment_of_the_name() {
     let repository = repository("dir/sub/a.txt", b"content");
     TestClient::new(&repository).get("dir/sub/a.txt").unwrap();
     let asked = repository.network().requests();
@@ -111,7 +111,7 @@ fn w_5_7_3_2_without_consistent_snapshots_there_is_no_hash_in_the_name() {
 }
 
 #[test]
-fn g_3_1_1_a_setting_leaves_the_hash_out_of_target_names() {
+fn g_3_1_1_a_setting_removes_the_hash_from_target_names() {
     let repository = repository("dir/a.txt", b"content");
     repository.network().put("targets/dir/a.txt", b"content".to_vec());
     let mut client = TestClient::new(&repository);
@@ -129,7 +129,7 @@ fn w_5_7_3_3_the_target_is_stored_under_its_own_name() {
 }
 
 #[test]
-fn w_5_7_3_3_a_file_that_is_there_with_the_right_content_is_not_fetched_again() {
+fn w_5_7_3_3_an_existing_file_with_the_right_content_is_not_fetched_again() {
     let repository = repository("a", b"content");
     let client = TestClient::new(&repository);
     client.get("a").unwrap();
@@ -150,7 +150,7 @@ fn w_5_7_3_3_a_file_that_was_altered_is_fetched_again() {
 }
 
 #[test]
-fn g_2_1_a_file_keeps_its_old_content_until_every_check_of_the_new_one_has_passed() {
+fn g_2_1_a_file_is_replaced_only_after_the_new_one_passes_every_check() {
     let mut repository = repository("a", b"old");
     let client = TestClient::new(&repository);
     client.get("a").unwrap();
@@ -171,7 +171,7 @@ fn g_2_1_a_file_keeps_its_old_content_until_every_check_of_the_new_one_has_passe
 }
 
 #[test]
-fn w_5_7_3_1_a_transfer_that_breaks_off_is_resumed_and_the_whole_is_verified() {
+fn w_5_7_3_1_an_interrupted_download_is_resumed_and_the_whole_file_is_verified() {
     let content: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
     let repository = repository("big", &content);
     repository.network().fault_times(&location("big", &content), NetworkFault::Truncated(12_345), 2);
@@ -181,7 +181,7 @@ fn w_5_7_3_1_a_transfer_that_breaks_off_is_resumed_and_the_whole_is_verified() {
 }
 
 #[test]
-fn w_5_7_3_1_a_target_that_cannot_be_fetched_is_the_roads_fault() {
+fn w_5_7_3_1_a_target_that_cannot_be_fetched_is_a_network_error() {
     let repository = repository("a", b"content");
     repository.network().remove(&location("a", b"content"));
     assert_eq!(network_error(TestClient::new(&repository).get("a")), FetchError::NotFound);
@@ -246,7 +246,7 @@ fn repository_without_hashes(path: &str) -> Repository {
 }
 
 #[test]
-fn d8_targets_go_below_the_output_folder_and_never_through_a_link_out_of_it() {
+fn d8_targets_are_written_below_the_output_folder_and_never_through_a_link() {
     let repository = repository("dir/a", b"content");
     let client = TestClient::new(&repository);
     let elsewhere = tempfile::tempdir().unwrap();

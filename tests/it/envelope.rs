@@ -1,4 +1,4 @@
-//! Spec 4.2.1: the envelope, its signatures, and what a threshold counts.
+//! Spec 4.2.1: the envelope, its signatures, and how they count towards a threshold.
 
 use lastmile_metadata::{Error, ErrorKind, KeyId, RoleName, Root, Snapshot, Targets, Threshold, Timestamp};
 use lastmile_testkit::{Repository, TestKey, sign};
@@ -9,7 +9,7 @@ fn unmet(valid: u32, threshold: u32) -> ErrorKind {
     ErrorKind::ThresholdNotMet { valid, threshold: Threshold::new(threshold).unwrap() }
 }
 
-/// The honest targets file after `edit` of its envelope, judged with two of `keys` required.
+/// Applies `edit` to the envelope of the honest targets file, and verifies it with two of `keys` required.
 fn two_of(keys: &[TestKey], signers: &[TestKey], edit: impl FnOnce(&mut Value)) -> Result<(), Error> {
     let mut repository = Repository::new();
     repository.set_keys("targets", keys, 2);
@@ -25,7 +25,7 @@ fn keys() -> [TestKey; 3] {
 }
 
 #[test]
-fn f_4_2_1_1_both_members_of_the_envelope_are_needed() {
+fn f_4_2_1_1_both_members_of_the_envelope_are_required() {
     let [a, b, c] = keys();
     let without = two_of(&[a.clone(), b.clone(), c.clone()], &[a.clone(), b.clone()], |envelope| {
         envelope.as_object_mut().unwrap().remove("signed");
@@ -59,7 +59,7 @@ fn f_4_2_1_1_the_type_is_there_and_spelled_exactly() {
 }
 
 #[test]
-fn f_4_2_1_3_a_key_id_that_signs_twice_refuses_the_file() {
+fn f_4_2_1_3_a_file_with_two_signatures_of_one_key_id_is_refused() {
     let [a, b, c] = keys();
     let doubled = DuplicateOf(&a).verdict();
     let found = two_of(&[a.clone(), b.clone(), c.clone()], &[a.clone(), b.clone(), a.clone()], |_| ());
@@ -67,7 +67,7 @@ fn f_4_2_1_3_a_key_id_that_signs_twice_refuses_the_file() {
 }
 
 #[test]
-fn a1_a_key_id_that_signs_twice_refuses_the_file_even_if_one_of_the_two_is_garbage_or_unknown() {
+fn a1_a_file_with_two_signatures_of_one_key_id_is_refused_even_if_one_is_invalid_or_unknown() {
     let [a, b, c] = keys();
     for doubled in [&a, &c] {
         let found = two_of(&[a.clone(), b.clone()], &[a.clone(), b.clone()], |envelope| {
@@ -87,7 +87,7 @@ impl DuplicateOf<'_> {
 }
 
 #[test]
-fn f_4_2_1_5_a_signature_that_is_no_hexadecimal_is_invalid_and_harms_nobody() {
+fn f_4_2_1_5_a_signature_that_is_not_hexadecimal_is_ignored() {
     let [a, b, c] = keys();
     for sig in ["", "0", "zz", "é", " 00", "0x00", &"00".repeat(500_000)] {
         let all = two_of(&keys(), &keys(), |envelope| envelope["signatures"][2]["sig"] = json!(sig));
@@ -151,7 +151,7 @@ fn tap_12_key_ids_are_names_and_keys_are_counted() {
 }
 
 #[test]
-fn w_5_3_4_2_unknown_and_wrong_signatures_beside_enough_good_ones_do_no_harm() {
+fn w_5_3_4_2_unknown_and_invalid_signatures_do_not_affect_valid_ones() {
     let stranger = TestKey::new("stranger");
     let found = two_of(&keys(), &keys(), |envelope| {
         envelope["signatures"][0]["sig"] = json!("00".repeat(64));
@@ -161,7 +161,7 @@ fn w_5_3_4_2_unknown_and_wrong_signatures_beside_enough_good_ones_do_no_harm() {
 }
 
 #[test]
-fn w_5_3_4_2_no_signature_at_all_is_no_signature() {
+fn w_5_3_4_2_an_empty_list_of_signatures_is_refused() {
     assert_eq!(two_of(&keys(), &[], |_| ()), Err(verdict("targets", unmet(0, 2))));
 }
 
@@ -175,7 +175,7 @@ fn f_4_2_1_2_a_key_id_in_another_case_is_another_key_id() {
 }
 
 #[test]
-fn f_4_2_2_6_members_of_a_signature_choose_nothing() {
+fn f_4_2_2_6_other_members_of_a_signature_are_ignored() {
     let found = two_of(&keys(), &keys()[..2], |envelope| {
         for signature in envelope["signatures"].as_array_mut().unwrap() {
             signature["method"] = json!("none");
@@ -187,7 +187,7 @@ fn f_4_2_2_6_members_of_a_signature_choose_nothing() {
 }
 
 #[test]
-fn a21_members_beside_signed_and_signatures_change_nothing() {
+fn a21_other_members_of_the_envelope_are_ignored() {
     let found = two_of(&keys(), &keys()[..2], |envelope| {
         envelope["abc"] = json!("xyz");
         envelope["version"] = json!(99);
@@ -197,7 +197,7 @@ fn a21_members_beside_signed_and_signatures_change_nothing() {
 }
 
 #[test]
-fn a14_a_key_id_without_a_key_does_not_count_and_does_not_harm() {
+fn a14_a_key_id_without_a_key_is_ignored() {
     let found = judge_root(|root| {
         root["roles"]["root"]["keyids"].as_array_mut().unwrap().push(json!("of no key"));
     });
@@ -205,7 +205,7 @@ fn a14_a_key_id_without_a_key_does_not_count_and_does_not_harm() {
 }
 
 #[test]
-fn f_4_3_10_a_key_id_listed_twice_does_not_count_twice() {
+fn f_4_3_10_a_key_id_that_is_listed_twice_counts_once() {
     let found = judge_root(|root| {
         let keyid = root["roles"]["root"]["keyids"][0].clone();
         root["roles"]["root"] = json!({"keyids": [keyid, keyid], "threshold": 2});

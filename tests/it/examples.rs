@@ -1,5 +1,4 @@
-//! The examples of the library crates. Those of the client run against a server on loopback with a repository that
-//! `lastmile-repo` made.
+//! The examples of the library crates. The examples of the client run against a server with a repository made by `lastmile-repo`.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -40,7 +39,7 @@ impl Setup {
         command.env("NO_PROXY", "*").args(arguments).output().unwrap()
     }
 
-    /// Serves the same with other bytes in place of every target.
+    /// Serves the repository with other bytes for every target.
     fn tamper(&mut self) {
         let (honest, tampered) = (self.made.served(), FakeNetwork::new());
         for (path, bytes) in honest.files() {
@@ -60,7 +59,7 @@ fn is_there(path: &Path) -> bool {
 }
 
 #[test]
-fn fetch_one_file_fetches_it_and_refuses_another() {
+fn fetch_one_file_fetches_a_target_and_refuses_a_wrong_one() {
     let mut setup = Setup::new();
     let output = setup.run("fetch_one_file", &["state", "team/package", "file"]);
     assert_eq!(printed(&output), (true, "file\n", ""));
@@ -78,7 +77,7 @@ fn fetch_one_file_fetches_it_and_refuses_another() {
 }
 
 #[test]
-fn self_check_says_whether_a_file_is_the_published_one_also_without_a_network() {
+fn self_check_reports_whether_a_file_is_the_published_one_even_without_a_network() {
     let mut setup = Setup::new();
     let check = |setup: &Setup| {
         let output = setup.run("self_check", &["state", "package", "app"]);
@@ -123,7 +122,7 @@ fn blocking_fetches_several_files_and_reports_progress() {
 }
 
 #[test]
-fn own_signer_signs_with_a_key_that_another_thread_keeps() {
+fn own_signer_signs_with_a_key_in_another_thread() {
     let signed = |message: &str| Command::new(program("examples/own_signer")).arg(message).output().unwrap();
     let output = signed("signed text");
     let (success, data, message) = printed(&output);
@@ -162,7 +161,7 @@ fn a_program_makes_a_repository_and_publishes_into_it() {
 }
 
 #[test]
-fn custom_signer_signs_the_timestamp_and_no_key_file_does() {
+fn custom_signer_signs_the_timestamp_without_a_key_file() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("app-1"), "content").unwrap();
     let mut command = Command::new(program("examples/custom_signer"));

@@ -1,12 +1,12 @@
-//! Spec 4.3 to 4.6: what stands in root, snapshot, targets and timestamp.
+//! Spec 4.3 to 4.6: the formats of root, snapshot, targets and timestamp.
 
 use lastmile_metadata::{Error, ErrorKind, Role, RoleName, Snapshot, TargetPath, Targets, Timestamp};
 use lastmile_testkit::{Repository, TestKey};
 use lastmile_tests::{judge, judge_root, judge_targets, malformed, verdict};
 use serde_json::{Value, json};
 
-/// The honest document of `role` after `edit`, signed and judged.
-fn judged<R: Role>(role: &str, edit: impl FnOnce(&mut Value)) -> Result<lastmile_metadata::Verified<R>, Error> {
+/// Applies `edit` to the honest document of `role`, signs it and verifies it.
+fn verified<R: Role>(role: &str, edit: impl FnOnce(&mut Value)) -> Result<lastmile_metadata::Verified<R>, Error> {
     let mut repository = Repository::new();
     let mut signed = repository.signed(role).clone();
     edit(&mut signed);
@@ -14,10 +14,10 @@ fn judged<R: Role>(role: &str, edit: impl FnOnce(&mut Value)) -> Result<lastmile
 }
 
 fn without<R: Role>(role: &str, member: &str) -> Result<lastmile_metadata::Verified<R>, Error> {
-    judged(role, |signed| drop(signed.as_object_mut().unwrap().remove(member)))
+    verified(role, |signed| drop(signed.as_object_mut().unwrap().remove(member)))
 }
 
-/// One target `a` with `entry` as what is listed about it.
+/// Verifies a targets role that lists `a` with this `entry`.
 fn target(entry: Value) -> Result<lastmile_metadata::Verified<Targets>, Error> {
     judge_targets(|repository| repository.signed("targets")["targets"]["a"] = entry)
 }
@@ -39,7 +39,7 @@ fn refused<T>(result: Result<T, Error>) {
 const SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 #[test]
-fn f_4_3_1_every_member_of_root_is_needed() {
+fn f_4_3_1_every_member_of_root_is_required() {
     for member in ["_type", "spec_version", "version", "expires", "keys", "roles"] {
         refused(judge_root(|root| drop(root.as_object_mut().unwrap().remove(member))));
         refused(judge_root(|root| root[member] = Value::Null));
@@ -75,7 +75,7 @@ fn f_4_3_2_and_a19_versions_of_the_specification() {
         json!(null),
         json!(" 1.0"),
     ] {
-        refused(judged::<Targets>("targets", |targets| {
+        refused(verified::<Targets>("targets", |targets| {
             targets["spec_version"] = if bad.is_f64() { json!("1.0.0.0.0") } else { bad }
         }));
     }
@@ -83,7 +83,7 @@ fn f_4_3_2_and_a19_versions_of_the_specification() {
 
 #[test]
 fn a19_another_major_version_is_named() {
-    let found = judged::<Snapshot>("snapshot", |snapshot| snapshot["spec_version"] = json!("2.0.0")).map(drop);
+    let found = verified::<Snapshot>("snapshot", |snapshot| snapshot["spec_version"] = json!("2.0.0")).map(drop);
     assert_eq!(found, Err(verdict("snapshot", ErrorKind::UnsupportedSpecVersion("2.0.0".into()))));
 }
 
@@ -99,7 +99,7 @@ fn f_4_3_3_consistent_snapshot_is_a_boolean_or_absent() {
 
 #[test]
 fn f_4_3_4_and_a16_versions_are_positive_integers_up_to_the_greatest() {
-    let read = |version: Value| judged::<Targets>("targets", |targets| targets["version"] = version);
+    let read = |version: Value| verified::<Targets>("targets", |targets| targets["version"] = version);
     for good in [1, 1 << 32, 9_007_199_254_740_993, i64::MAX.unsigned_abs()] {
         assert_eq!(read(json!(good)).unwrap().version.get(), good);
     }
@@ -109,14 +109,14 @@ fn f_4_3_4_and_a16_versions_are_positive_integers_up_to_the_greatest() {
 }
 
 #[test]
-fn f_4_3_5_expires_is_needed_in_every_role() {
+fn f_4_3_5_expires_is_required_in_every_role() {
     refused(without::<Targets>("targets", "expires"));
     refused(without::<Snapshot>("snapshot", "expires"));
     refused(without::<Timestamp>("timestamp", "expires"));
 }
 
 #[test]
-fn f_4_3_6_the_four_roles_are_needed_and_more_are_tolerated() {
+fn f_4_3_6_the_four_roles_are_required_and_others_are_ignored() {
     for role in ["root", "timestamp", "snapshot", "targets"] {
         refused(judge_root(|root| drop(root["roles"].as_object_mut().unwrap().remove(role))));
     }
@@ -133,33 +133,33 @@ fn f_4_3_9_thresholds_are_positive_integers() {
 }
 
 #[test]
-fn f_4_4_1_what_the_snapshot_lists_are_files_of_roles() {
+fn f_4_4_1_the_snapshot_lists_only_files_of_roles() {
     let found =
-        judged::<Snapshot>("snapshot", |snapshot| snapshot["meta"]["a/b.json"] = json!({"version": 7})).unwrap();
+        verified::<Snapshot>("snapshot", |snapshot| snapshot["meta"]["a/b.json"] = json!({"version": 7})).unwrap();
     let listed = found.meta(&RoleName::delegated("a/b").unwrap()).unwrap();
     assert_eq!((listed.version.get(), listed.length, listed.hashes), (7, None, None));
     for bad in [json!({}), json!({"version": 0}), json!({"version": "1"}), json!(null), json!([]), json!(1)] {
-        malformed(judged::<Snapshot>("snapshot", |snapshot| snapshot["meta"]["a.json"] = bad));
+        malformed(verified::<Snapshot>("snapshot", |snapshot| snapshot["meta"]["a.json"] = bad));
     }
     refused(without::<Snapshot>("snapshot", "meta"));
 }
 
 #[test]
-fn f_4_4_2_length_and_hashes_are_optional_each() {
+fn f_4_4_2_length_and_hashes_are_each_optional() {
     for (entry, length, hashes) in [
         (json!({"version": 1}), None, false),
         (json!({"version": 1, "length": 5}), Some(5), false),
         (json!({"version": 1, "length": 0}), Some(0), false),
         (json!({"version": 1, "hashes": {"sha256": SHA256}}), None, true),
     ] {
-        let snapshot = judged::<Snapshot>("snapshot", |snapshot| snapshot["meta"]["a.json"] = entry).unwrap();
+        let snapshot = verified::<Snapshot>("snapshot", |snapshot| snapshot["meta"]["a.json"] = entry).unwrap();
         let listed = snapshot.meta(&RoleName::delegated("a").unwrap()).unwrap();
         assert_eq!((listed.length, listed.hashes.is_some()), (length, hashes));
     }
 }
 
 #[test]
-fn f_4_4_5_hashes_have_an_entry_if_they_are_there() {
+fn f_4_4_5_hashes_must_not_be_empty() {
     for bad in [
         json!({}),
         json!([]),
@@ -169,16 +169,16 @@ fn f_4_4_5_hashes_have_an_entry_if_they_are_there() {
         json!({"sha256": 1}),
         json!({"sha256": &SHA256[1..]}),
     ] {
-        refused(judged::<Snapshot>("snapshot", |snapshot| {
+        refused(verified::<Snapshot>("snapshot", |snapshot| {
             snapshot["meta"]["a.json"] = json!({"version": 1, "hashes": bad})
         }));
     }
 }
 
 #[test]
-fn f_4_4_6_the_snapshot_lists_raw_names() {
+fn f_4_4_6_the_snapshot_lists_names_without_encoding() {
     let raw = ["a%2Fb", "..", "é", "?", "#", "a b"];
-    let found = judged::<Snapshot>("snapshot", |snapshot| {
+    let found = verified::<Snapshot>("snapshot", |snapshot| {
         for (version, name) in (1..).zip(raw) {
             snapshot["meta"][format!("{name}.json")] = json!({"version": version});
         }
@@ -191,8 +191,8 @@ fn f_4_4_6_the_snapshot_lists_raw_names() {
 }
 
 #[test]
-fn a17_snapshots_may_list_roots_and_strangers() {
-    let found = judged::<Snapshot>("snapshot", |snapshot| {
+fn a17_snapshots_may_list_roots_and_unknown_files() {
+    let found = verified::<Snapshot>("snapshot", |snapshot| {
         snapshot["meta"]["root.json"] = json!({"version": 3});
         snapshot["meta"]["mirrors.json"] = json!({"version": 1});
     });
@@ -201,9 +201,9 @@ fn a17_snapshots_may_list_roots_and_strangers() {
 
 #[test]
 fn f_4_5_1_targets_may_be_empty_but_not_missing() {
-    assert_eq!(judged::<Targets>("targets", |targets| targets["targets"] = json!({})).unwrap().len(), 0);
+    assert_eq!(verified::<Targets>("targets", |targets| targets["targets"] = json!({})).unwrap().len(), 0);
     refused(without::<Targets>("targets", "targets"));
-    refused(judged::<Targets>("targets", |targets| targets["targets"] = json!([])));
+    refused(verified::<Targets>("targets", |targets| targets["targets"] = json!([])));
 }
 
 #[test]
@@ -254,11 +254,11 @@ fn f_4_5_4_custom_is_an_object_for_the_program() {
 
 #[test]
 fn f_4_6_1_the_timestamp_lists_the_snapshot_and_nothing_else() {
-    let judged = |edit: fn(&mut Value)| judged::<Timestamp>("timestamp", edit);
-    malformed(judged(|timestamp| timestamp["meta"]["targets.json"] = json!({"version": 1})));
-    malformed(judged(|timestamp| timestamp["meta"] = json!({})));
-    malformed(judged(|timestamp| timestamp["meta"] = json!({"targets.json": {"version": 1}})));
-    malformed(judged(|timestamp| timestamp["meta"]["snapshot.json"] = json!({})));
+    let verified = |edit: fn(&mut Value)| verified::<Timestamp>("timestamp", edit);
+    malformed(verified(|timestamp| timestamp["meta"]["targets.json"] = json!({"version": 1})));
+    malformed(verified(|timestamp| timestamp["meta"] = json!({})));
+    malformed(verified(|timestamp| timestamp["meta"] = json!({"targets.json": {"version": 1}})));
+    malformed(verified(|timestamp| timestamp["meta"]["snapshot.json"] = json!({})));
     refused(without::<Timestamp>("timestamp", "meta"));
 }
 

@@ -1,5 +1,5 @@
-//! Spec 1 to 3: the attacks that TUF exists for, each against a client that has seen version 10 or so of everything,
-//! and what each stolen key can and cannot do.
+//! Spec 1 to 3: the attacks that TUF prevents, each against a client that trusts about version 10 of all roles, and what each
+//! stolen key can and cannot do.
 
 use lastmile_client::{Error as ClientError, Refusal};
 use lastmile_metadata::{ErrorKind, FileError, Threshold};
@@ -10,7 +10,7 @@ use serde_json::json;
 const GOOD: &[u8] = b"good package";
 const EVIL: &[u8] = b"evil package";
 
-/// A repository some releases old, with a delegated role, and a client that has all of it.
+/// Returns a repository with several releases and a delegated role, and a client that is up to date.
 fn warm() -> (Repository, TestClient) {
     let mut repository = Repository::new();
     repository.delegate("targets", &Delegation::paths("team", &["team/*"]));
@@ -26,8 +26,8 @@ fn warm() -> (Repository, TestClient) {
     (repository, client)
 }
 
-/// What a thief of the keys that sign `roles` publishes: `role` with an evil package, and whatever else can be signed.
-/// Everything else keeps its last honest signature.
+/// Returns the repository as published by an attacker with the keys of `roles`: `role` lists a malicious package. Other roles keep
+/// their last honest signatures.
 fn stolen(honest: &Repository, roles: &[&str], role: &str, path: &str) -> Repository {
     let mut thief = honest.fork();
     for other in ["root", "timestamp", "snapshot", "targets", "team"] {
@@ -96,13 +96,13 @@ fn g_2_1_1_2_fewer_root_keys_than_the_threshold_change_nothing() {
 }
 
 #[test]
-fn g_2_1_1_3_a_root_key_below_the_threshold_is_rotated_away() {
+fn g_2_1_1_3_one_stolen_root_key_below_the_threshold_can_be_replaced() {
     let (mut honest, client) = warm();
     let kept = ["root-2", "root-3"].map(TestKey::new);
     honest.set_keys("root", &[&kept[..], &[TestKey::new("root-4")]].concat(), 2);
     honest.publish(&["root"]);
     assert_eq!(client.refresh().unwrap()[0], 2);
-    // The lost key and one that was stolen later: one valid signature of the two that are needed.
+    // A revoked key and a stolen one: only one of the two required signatures is valid.
     let mut thief = honest.fork();
     thief.bump("root");
     let signed = thief.signed("root").clone();
@@ -113,14 +113,14 @@ fn g_2_1_1_3_a_root_key_below_the_threshold_is_rotated_away() {
 }
 
 #[test]
-fn g_2_1_1_3_with_a_threshold_of_root_keys_stolen_a_root_shipped_anew_is_the_way_out() {
+fn g_2_1_1_3_after_a_threshold_of_root_keys_is_stolen_a_newly_shipped_root_recovers() {
     let (mut honest, client) = warm();
     honest.set_keys("root", &["fresh-1", "fresh-2", "fresh-3"].map(TestKey::new), 2);
     honest.set_keys("timestamp", &[TestKey::new("fresh timestamp")], 1);
     honest.publish(&["root", "timestamp"]);
     let renewed = TestClient::with_root(honest.written("root"), honest.network());
     renewed.refresh().unwrap();
-    // Whatever the thief of the old keys signs now is refused there.
+    // That client refuses everything signed with the old keys.
     let mut thief = honest.fork();
     thief.set_signers("root", &["root-1", "root-2", "root-3"].map(TestKey::new));
     thief.publish(&["root"]);
@@ -142,7 +142,7 @@ fn g_2_1_arbitrary_software_is_never_delivered() {
 }
 
 #[test]
-fn g_2_1_another_valid_package_is_the_wrong_package() {
+fn g_2_1_a_valid_package_under_the_name_of_another_is_refused() {
     let mut repository = Repository::new();
     repository.add_target("targets", "a", b"package a");
     repository.add_target("targets", "b", b"package b");
@@ -171,7 +171,7 @@ fn g_1_5_4_report_a_freeze_ends_with_the_timestamp() {
 
 #[test]
 fn g_1_5_4_taps_compressed_metadata_is_not_metadata() {
-    // TAP 10. A gzip header in front of nothing: it is never decoded, so it is no JSON.
+    // TAP 10. The file is never decompressed, so a gzip header is invalid JSON.
     let repository = Repository::new();
     repository.network().put("metadata/timestamp.json", b"\x1f\x8b\x08\x00\x00\x00\x00\x00".to_vec());
     assert!(matches!(refused(TestClient::new(&repository).refresh()).kind, ErrorKind::Malformed { .. }));
@@ -179,7 +179,7 @@ fn g_1_5_4_taps_compressed_metadata_is_not_metadata() {
 }
 
 #[test]
-fn g_1_5_4_taps_the_formats_are_written_down() {
+fn g_1_5_4_taps_the_formats_are_documented() {
     // TAP 11.
     let pouf = std::fs::read_to_string(format!("{}/../docs/pouf.md", env!("CARGO_MANIFEST_DIR"))).unwrap();
     for part in ["## Protocol", "## Operations", "## Usage", "## Formats"] {
@@ -205,8 +205,8 @@ fn w_5_6_2_a_mix_of_two_releases_is_refused() {
 }
 
 #[test]
-fn g_3_1_metadata_of_another_repository_is_not_ours() {
-    // Cut and paste: the other repository shares our timestamp key and nothing else.
+fn g_3_1_metadata_of_another_repository_is_refused() {
+    // The other repository has the same timestamp key, and different keys for all other roles.
     let (_, client) = warm();
     let mut other = Repository::new();
     for role in ["snapshot", "targets"] {

@@ -1,12 +1,12 @@
-//! The commands of the documents, run one after another as a reader would type them.
+//! Runs the commands in the documents, one after another, as a reader would.
 //!
-//! Each document gets a folder and a home directory of its own. Every block marked as `console` is run: the lines after `$`
-//! are commands, and what follows a command is its output, standard error included. A line `…` in a document stands for any
-//! number of lines, `…` within a line for any text; digests, dates and ages are not compared. A command whose output the
-//! document leaves out must only succeed, and one that fails must be followed by `$ echo $?`.
+//! Each document gets its own folder and home directory. Every block marked as `console` is run: lines after `$` are commands, and
+//! the lines after a command are its output, including standard error. A line `…` in a document matches any number of lines, `…`
+//! within a line any text. Digests, dates and ages are not compared. A command without output in the document must only succeed;
+//! one that fails must be followed by `$ echo $?`.
 //!
-//! Two comments that readers do not see belong to the block that follows: `<!-- before: COMMANDS -->` prepares what the reader
-//! is assumed to have, and `<!-- not run: REASON -->` leaves a block out.
+//! Two hidden comments apply to the block after them: `<!-- before: COMMANDS -->` prepares what the reader is assumed to have, and
+//! `<!-- not run: REASON -->` skips the block.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -16,16 +16,16 @@ use std::process::Command;
 
 use crate::cli::program;
 
-/// The port that documents show for a server on this machine; each run takes a free one instead.
+/// The port of the server in the documents. Each run replaces it by a free one.
 const SHOWN_PORT: &str = "8931";
 
-/// A command of a document, with the output that the document shows for it.
+/// A command in a document, and the output that the document shows.
 #[derive(Debug, PartialEq)]
 struct Step {
     line: usize,
     command: String,
     shown: Vec<String>,
-    /// Whether the document shows it, or a comment prepares something.
+    /// Whether the document shows the command. Commands in comments are not shown.
     is_shown: bool,
 }
 
@@ -33,7 +33,7 @@ fn hidden<'t>(line: &'t str, kind: &str) -> Option<&'t str> {
     line.strip_prefix("<!-- ")?.strip_prefix(kind)?.strip_suffix(" -->")
 }
 
-/// The commands of a document in their order.
+/// Returns the commands of a document in order.
 fn steps(text: &str) -> Vec<Step> {
     let (mut steps, mut is_skipped, mut is_inside, mut goes_on): (Vec<Step>, _, _, _) =
         (Vec::new(), false, false, false);
@@ -64,15 +64,15 @@ fn steps(text: &str) -> Vec<Step> {
     steps
 }
 
-/// What stands between the outputs of two commands.
+/// The separator between the outputs of two commands.
 const MARK: &str = "\u{1}";
 
-/// A script for bash that runs `steps` in one shell, with each command's exit status after its output.
+/// Returns a bash script that runs `steps` in one shell and prints the exit status of each command after its output.
 fn script(steps: &[Step]) -> String {
     let mut script = "trap 'kill $(jobs -p) 2>/dev/null' EXIT\nexec 2>&1\n".to_owned();
     for step in steps {
         match step.command.starts_with("lastmile-repo serve") {
-            // It serves until the document ends.
+            // The server runs until the end of the document.
             true => {
                 let command = &step.command;
                 let wait =
@@ -86,7 +86,7 @@ fn script(steps: &[Step]) -> String {
     script + "true\n"
 }
 
-/// The line with what differs from run to run replaced: digests and key ids, dates and times, numbers of days and seconds.
+/// Replaces what differs from run to run: digests, key ids, dates, times, and numbers of days and seconds.
 fn normalized(line: &str) -> String {
     let is_hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
     let mut words: Vec<String> = Vec::new();
@@ -117,7 +117,7 @@ fn normalized(line: &str) -> String {
     words.join(" ")
 }
 
-/// Whether a line fits what is shown of it: `…` stands for any text.
+/// Whether a line matches the documented line, in which `…` matches any text.
 fn fits(shown: &str, line: &str) -> bool {
     match shown.split_once('…') {
         None => shown == line,
@@ -127,7 +127,7 @@ fn fits(shown: &str, line: &str) -> bool {
     }
 }
 
-/// Whether the lines fit what is shown of them: a line `…` stands for any number of lines.
+/// Whether the lines match the documented lines, in which a line `…` matches any number of lines.
 fn all_fit(shown: &[String], lines: &[String]) -> bool {
     match (shown.split_first(), lines.split_first()) {
         (None, None) => true,
@@ -137,7 +137,7 @@ fn all_fit(shown: &[String], lines: &[String]) -> bool {
     }
 }
 
-/// Runs the commands of `document` and compares what they print.
+/// Runs the commands of `document` and compares their output.
 fn run(document: &str) {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(document)).unwrap();
     let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port().to_string();
@@ -194,7 +194,7 @@ fn the_commands_of_the_guide_for_security_teams_do_what_it_shows() {
 }
 
 #[test]
-fn output_is_compared_line_by_line_with_gaps_where_the_document_leaves_something_out() {
+fn output_is_compared_by_lines_and_omissions_match_anything() {
     let lines = |text: &str| text.lines().map(normalized).collect::<Vec<_>>();
     let printed = lines("root: version 1\n  + key 144e1ec6d7cc442d\nexpires in 364 days, 2027-11-22 12:57\ndone");
     for shown in [
@@ -212,7 +212,7 @@ fn output_is_compared_line_by_line_with_gaps_where_the_document_leaves_something
 }
 
 #[test]
-fn comments_prepare_and_leave_out_and_commands_go_on_over_lines() {
+fn comments_prepare_or_skip_commands_and_commands_may_span_lines() {
     let text = "<!-- before: touch a -->\n```console\n$ cat \\\n  a\nnothing\n```\n<!-- not run: a reason -->\n```console\n$ b\n```\n\n```console\n$ c\n```\n";
     let found: Vec<_> =
         steps(text).into_iter().map(|step| (step.line, step.command, step.shown, step.is_shown)).collect();

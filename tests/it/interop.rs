@@ -1,4 +1,4 @@
-//! Both ways against the other implementations: PyPI `tuf`, npm `tuf-js` and the `tough` crate.
+//! Interoperability in both directions with other implementations: `tuf` from PyPI, `tuf-js` from npm and the crate `tough`.
 //!
 //! `cargo xtask setup` installs the first two below `target/interop`.
 

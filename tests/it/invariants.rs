@@ -1,4 +1,4 @@
-//! The invariants of ARCHITECTURE.md that sources and manifests can show, beside those that `cargo xtask test` looks at.
+//! Checks invariants of ARCHITECTURE.md in sources and manifests. `cargo xtask test` checks others.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// The sources of `package` without its tests, by path, and without comments.
+/// Returns the sources of `package` by path, without tests and comments.
 fn code(package: &str) -> Vec<(String, String)> {
     let mut files = Vec::new();
     let mut folders = vec![project().join(package).join("src")];
@@ -30,7 +30,7 @@ fn code(package: &str) -> Vec<(String, String)> {
     files
 }
 
-/// The files of `package` that contain `text`, as often as they do.
+/// Returns the files of `package` that contain `text`, once for each occurrence.
 fn places(package: &str, text: &str) -> Vec<String> {
     let count = |(path, code): (String, String)| vec![path; code.matches(text).count()];
     code(package).into_iter().flat_map(count).collect()
@@ -40,20 +40,20 @@ fn manifest(package: &str) -> String {
     fs::read_to_string(project().join(package).join("Cargo.toml")).unwrap()
 }
 
-/// Without std there is no file, no network and no clock; clippy's list has the clock of chrono.
+/// Without std there are no files, no network and no clock. Clippy forbids the clock of chrono.
 #[test]
-fn keys_and_metadata_reach_no_file_no_network_and_no_clock() {
+fn keys_and_metadata_use_no_files_no_network_and_no_clock() {
     for package in ["keys", "metadata"] {
         assert_eq!(places(package, "#![no_std]").len(), 1, "{package}");
     }
 }
 
 #[test]
-fn keys_alone_names_signature_libraries() {
+fn only_keys_depends_on_signature_libraries() {
     for package in ["metadata", "client", "repo-tool", "xtask"] {
         for library in ["ed25519", "p256", "p384", "rsa", "ring", "aws-lc", "ecdsa"] {
             let manifest = manifest(package);
-            // Features of the client are named after the providers of TLS that they enable.
+            // Features of the client are named after the TLS providers that they enable.
             let sections = manifest.split("\n[").filter(|section| !section.starts_with("features]"));
             let named = sections.flat_map(str::lines).any(|line| {
                 let name = line.split(['.', '=', ' ']).next().unwrap_or_default();
@@ -65,7 +65,7 @@ fn keys_alone_names_signature_libraries() {
 }
 
 #[test]
-fn the_client_compiles_no_private_keys() {
+fn the_client_contains_no_private_keys() {
     for package in ["metadata", "client"] {
         let manifest = manifest(package);
         let shipped = manifest.split("[dev-dependencies]").next().unwrap();
@@ -76,7 +76,7 @@ fn the_client_compiles_no_private_keys() {
 
 #[test]
 fn verified_metadata_is_made_in_one_place() {
-    // Its fields are private to that file; nothing else can make one.
+    // Its fields are private, so no other file can construct one.
     let made = places("metadata", "pub struct Verified<R>");
     assert_eq!(made.len(), 1, "{made:?}");
     assert!(made[0].ends_with("verify.rs"));
@@ -107,7 +107,7 @@ fn one_loop_fetches_metadata() {
     assert_eq!(places("repo-tool", "stage.request()"), [""; 0]);
 }
 
-/// A journal of the repository tool has an `apply` of its own.
+/// The journal of the repository tool has another function `apply`.
 #[test]
 fn one_module_lets_a_stage_judge() {
     let judged: Vec<_> =
@@ -117,15 +117,14 @@ fn one_module_lets_a_stage_judge() {
 }
 
 #[test]
-fn metadata_alone_is_decoded() {
+fn only_metadata_is_decompressed() {
     let ends = |places: Vec<String>, name: &str| places.len() == 1 && places[0].ends_with(name);
     assert!(ends(places("client", "decoded(coding, "), "http.rs"));
     assert!(ends(places("client", "= fetch.fetch_metadata("), "attempt.rs"));
     assert!(ends(places("client", "= fetch_metadata("), "driver.rs"));
 }
 
-/// The calls that change a disk are in clippy's list. A lint sees no flags: those with which `open` changes one are looked
-/// for here.
+/// Clippy forbids calls that change a disk, but does not see flags. This finds the flags with which `open` changes a disk.
 #[test]
 fn one_file_changes_the_disk() {
     let flags = ["APPEND", "CREATE", "EXCL", "RDWR", "TMPFILE", "TRUNC", "WRONLY"];
@@ -134,7 +133,7 @@ fn one_file_changes_the_disk() {
         assert!(places.iter().all(|path| path.ends_with("client/src/disk.rs")), "{flag}: {places:?}");
     }
     assert!(!places("client", "OFlags::CREATE").is_empty());
-    // Each of its functions that changes something asks first.
+    // Each function that changes something injects faults first.
     let disk = code("client").into_iter().find(|(path, _)| path.ends_with("src/disk.rs")).unwrap().1;
     for call in [
         "MakeFolder",

@@ -1,6 +1,6 @@
-//! The programs as processes that are killed at random moments, beside neighbours and clients that poll all the while.
+//! Kills the programs at random moments while other processes use the same repository and store.
 //!
-//! The random numbers begin at seeds that are printed; the moments themselves are the machine's.
+//! The seeds of the random numbers are printed. The moments still depend on the machine.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -18,16 +18,16 @@ use tempfile::TempDir;
 
 use crate::cli::program;
 
-/// A repository on this disk, its server, and a client's folder.
+/// A repository on the disk, its server, and the folder of a client.
 struct World {
     folder: TempDir,
     server: Child,
     base: String,
-    /// Every file with its version or its hash in its name that was ever seen, by its hash.
+    /// All files seen so far whose names contain a version or a hash, with the hashes of their content.
     seen: BTreeMap<String, String>,
 }
 
-/// Ends the server, too, where a test fails.
+/// Stops the server even if a test fails.
 impl Drop for World {
     fn drop(&mut self) {
         drop(self.server.kill());
@@ -63,7 +63,7 @@ impl World {
         self.folder.path().join(name)
     }
 
-    /// `lastmile-repo`, not started yet.
+    /// Returns a command of `lastmile-repo`.
     fn repo_command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program("lastmile-repo"));
         command.current_dir(self.folder.path()).env("LASTMILE_REPO_CONFIG", "config.toml");
@@ -72,7 +72,7 @@ impl World {
         command
     }
 
-    /// `lastmile`, not started yet.
+    /// Returns a command of `lastmile`.
     fn client_command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program("lastmile"));
         command.current_dir(self.folder.path()).env("LASTMILE_STATE_DIR", "state").args(arguments);
@@ -88,7 +88,7 @@ impl World {
         succeed(self.client_command(arguments));
     }
 
-    /// The command that publishes a file of this name, whose content is the name.
+    /// Returns the command that publishes a file with this name as its content.
     fn release_command(&self, name: &str) -> Command {
         let path = self.path(name);
         std::fs::write(&path, name).unwrap();
@@ -99,7 +99,7 @@ impl World {
         succeed(self.release_command(name));
     }
 
-    /// Files whose names promise their bytes are what they were.
+    /// Checks that files with a version or a hash in their names have not changed.
     fn check_names(&mut self) {
         for folder in ["metadata", "targets"] {
             for entry in std::fs::read_dir(self.path("packages").join(folder)).unwrap().map(Result::unwrap) {
@@ -113,7 +113,7 @@ impl World {
         }
     }
 
-    /// A client of its own, which asks the server.
+    /// Lets a client with its own store update from the server.
     fn new_client(&self) -> TestClient {
         let root = std::fs::read(self.path("packages/metadata/1.root.json")).unwrap();
         let mut client = TestClient::with_root(root, Repository::new().network());
@@ -123,12 +123,12 @@ impl World {
         client
     }
 
-    /// The client's floor.
+    /// Returns the client's record of floors.
     fn stored_version(&self) -> u64 {
         version(&self.path("state/it/metadata/timestamp.json"))
     }
 
-    /// Everything verifies, every release that was said to be published is there, and nothing is left lying about.
+    /// Checks that everything verifies, that every release reported as published exists, and that no temporary files are left.
     fn check(&mut self, published: &[String]) {
         self.release("last");
         self.repo(&["verify"]);
@@ -140,7 +140,7 @@ impl World {
         for folder in [".publishing", ".queue"] {
             let left =
                 std::fs::read_dir(self.path("packages").join(folder)).unwrap().map(|entry| entry.unwrap().path());
-            // Who was killed before it could lock its request leaves a folder for an hour.
+            // A process that is killed before it locks its request leaves a folder, which is removed after an hour.
             let left: Vec<_> = left.filter(|path| folder != ".queue" || path.join("owner").exists()).collect();
             assert!(left.is_empty(), "{left:?}");
         }
@@ -158,7 +158,7 @@ fn succeed(mut command: Command) {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Random enough.
+/// A pseudorandom number generator (xorshift).
 struct Dice(u64);
 
 impl Dice {
@@ -173,12 +173,12 @@ impl Dice {
     }
 }
 
-/// Also where the test passes.
+/// Prints a message even if the test passes.
 fn say(line: &str) {
     std::io::stderr().write_all(format!("killed: {line}\n").as_bytes()).unwrap();
 }
 
-/// Lets the process run for a random part of `at_most`, then kills it. Whether it had ended well before.
+/// Lets the process run for a random part of `at_most`, then kills it. Returns whether it had succeeded before.
 fn kill_within(mut command: Command, at_most: Duration, dice: &mut Dice) -> bool {
     let mut child = command.stderr(Stdio::null()).spawn().unwrap();
     sleep(Duration::from_micros(dice.below(u64::try_from(at_most.as_micros()).unwrap().max(1))));
@@ -186,7 +186,7 @@ fn kill_within(mut command: Command, at_most: Duration, dice: &mut Dice) -> bool
     child.wait().unwrap().success()
 }
 
-/// How long the command takes at least.
+/// Measures the shortest time that the command takes.
 fn quickest(command: impl Fn() -> Command) -> Duration {
     let time = |_| {
         let start = Instant::now();
@@ -204,7 +204,7 @@ fn names_in(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn w_5_0_a_client_that_is_killed_at_any_moment_loses_no_floor() {
+fn w_5_0_a_client_killed_at_any_moment_keeps_its_floors() {
     let world = World::new();
     let mut dice = Dice::new(11);
     let get = ["get", "always", "--output", "out"];
@@ -233,7 +233,7 @@ fn w_5_0_a_client_that_is_killed_at_any_moment_loses_no_floor() {
     world.client(&get);
     assert_eq!(names_in(&world.path("out")), ["always"], "nothing else lies there");
     assert!(names_in(&world.path("state/it/metadata")).iter().all(|name| !name.ends_with(".part")));
-    // Who then comes with an old state is refused.
+    // Then an old state is refused.
     std::fs::rename(world.path("packages"), world.path("newest")).unwrap();
     std::fs::rename(&old, world.path("packages")).unwrap();
     let refused = world.client_command(&["refresh"]).output().unwrap();
@@ -252,8 +252,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Polls until `done`, as a new client and as one that was here before. `retries`: how often a poll may fail and be
-/// repeated at once.
+/// Polls until `done`, as a new client and as a returning one. A poll may fail and be repeated at once up to `retries` times.
 fn poll(world: &World, done: &AtomicBool, polls: &AtomicUsize, lenient: &AtomicBool) {
     let warm = world.new_client();
     while !done.load(Ordering::Relaxed) {
@@ -269,14 +268,14 @@ fn poll(world: &World, done: &AtomicBool, polls: &AtomicUsize, lenient: &AtomicB
     }
 }
 
-/// Releases and renewals that are killed, and the most of them.
+/// The number of releases and renewals to kill, and its maximum.
 const ROUNDS: usize = 16;
 const MOST_ROUNDS: usize = 200;
-/// How often clients have to have polled by then.
+/// The minimum number of polls by clients in that time.
 const POLLS: usize = 10;
 
 #[test]
-fn r_x_1_a_publisher_that_is_killed_at_any_moment_is_never_seen_torn() {
+fn r_x_1_clients_see_a_consistent_repository_when_a_publisher_is_killed() {
     let mut world = World::new();
     let mut dice = Dice::new(12);
     let (done, lenient, polls) = (AtomicBool::new(false), AtomicBool::new(false), AtomicUsize::new(0));
@@ -287,7 +286,7 @@ fn r_x_1_a_publisher_that_is_killed_at_any_moment_is_never_seen_torn() {
         let poller = scope.spawn(|| poll(polled, &done, &polls, &lenient));
         let work = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let at_most = quickest(|| polled.repo_command(&["renew", "--force", "timestamp"])) * 3 / 2;
-            // On a quick machine more of them, so that somebody polls meanwhile.
+            // On a fast machine more releases are needed, so that clients poll between them.
             let goes_on = |round: &usize| *round < ROUNDS || polls.load(Ordering::Relaxed) < POLLS;
             for round in (0..MOST_ROUNDS).take_while(goes_on) {
                 rounds += 1;
@@ -306,7 +305,7 @@ fn r_x_1_a_publisher_that_is_killed_at_any_moment_is_never_seen_torn() {
                 let rotate = polled.repo_command(&["rotate", "timestamp", "--add", &name]);
                 killed[2] += usize::from(!kill_within(rotate, at_most, &mut dice));
             }
-            // Whoever was in the middle of an update when a key was thrown out tries again: the tool says so.
+            // The tool warns that an update during a revocation can fail and must be repeated.
             lenient.store(true, Ordering::Relaxed);
             for _ in 0..3 {
                 let key = format!("timestamp-{}", newest_key(&polled.path("packages/repo.toml")));
@@ -326,7 +325,7 @@ fn r_x_1_a_publisher_that_is_killed_at_any_moment_is_never_seen_torn() {
     world.check(&published);
 }
 
-/// The number of the newest timestamp key that the policy names.
+/// Returns the number of the newest timestamp key in `repo.toml`.
 fn newest_key(policy: &Path) -> u32 {
     let text = std::fs::read_to_string(policy).unwrap();
     let numbers = text.split("keys/timestamp-").skip(1).filter_map(|rest| rest.split('.').next()?.parse().ok());
@@ -334,7 +333,7 @@ fn newest_key(policy: &Path) -> u32 {
 }
 
 #[test]
-fn neighbours_that_are_killed_at_random_take_nobody_along() {
+fn killed_processes_do_not_affect_the_others() {
     let mut world = World::new();
     let mut dice = Dice::new(13);
     let mut published = vec!["always".to_owned()];

@@ -1,4 +1,4 @@
-//! Every limit: what is exactly at it passes, one more is refused, and the error names the limit and its value.
+//! Tests of every limit: the exact limit is accepted, one more is refused, and the error names the limit and its value.
 
 use lastmile_client::{Error as ClientError, Refusal};
 use lastmile_metadata::{ErrorKind, Limit, Limits};
@@ -6,7 +6,7 @@ use lastmile_testkit::{Delegation, Repository, TestClient, TestKey, refused, tim
 use lastmile_tests::verdict;
 use serde_json::{Value, json};
 
-/// Three roots, a role `a` and below it `b` in which there is `x`; without lengths, unless they are to be listed.
+/// Returns a repository with three roots, a role `a`, and below it a role `b` that lists `x`. Lengths are listed on request.
 fn repository(lists_lengths: bool) -> Repository {
     let mut repository = Repository::new();
     repository.lists_hashes = lists_lengths;
@@ -20,14 +20,14 @@ fn repository(lists_lengths: bool) -> Repository {
 
 type Field<T> = fn(&mut Limits) -> &mut T;
 
-/// A new client with this limit.
+/// Returns a new client with this limit.
 fn with<T>(repository: &Repository, field: Field<T>, value: T) -> TestClient {
     let mut client = TestClient::new(repository);
     *field(&mut client.limits) = value;
     client
 }
 
-/// What `repository` says about the length of a file that is one byte longer than `field` allows.
+/// Checks the refusal of a file that is one byte longer than `field` allows.
 fn too_long_by_one(repository: &Repository, length: usize, field: Field<u64>) -> (String, u64, Option<Limit>) {
     let length = length as u64;
     assert!(with(repository, field, length).find("x").unwrap().is_some(), "exactly at the limit");
@@ -63,7 +63,7 @@ fn bytes_of_a_file_whose_length_is_listed() {
     for role in ["snapshot", "targets", "a"] {
         let mut repository = repository(true);
         if role == "snapshot" {
-            // The longest file of all, so that no other one is refused before it.
+            // Makes this file the longest, so that no other file is refused first.
             repository.signed("snapshot")["more"] = json!("x".repeat(10_000));
         } else {
             repository.signed(role)["more"] = json!("x".repeat(10_000));
@@ -84,7 +84,7 @@ fn bytes_of_a_file_whose_length_is_listed() {
 }
 
 #[test]
-fn a_stored_copy_is_no_way_round_the_limit_of_listed_lengths() {
+fn a_stored_copy_does_not_bypass_the_limit_of_listed_lengths() {
     let repository = repository(true);
     let mut client = TestClient::new(&repository);
     client.refresh().unwrap();
@@ -131,16 +131,16 @@ fn new_roots_of_one_update() {
 }
 
 #[test]
-fn a_root_that_is_old_because_of_the_limit_is_not_called_anything_else() {
+fn the_error_for_a_root_that_is_old_because_of_the_limit_says_so() {
     let limit = |value| verdict("root", ErrorKind::LimitReached { limit: Limit::RootUpdates, value });
-    // The key of the timestamp was replaced by a root that is too far away.
+    // A root beyond the limit replaces the timestamp key.
     let mut repository = repository(true);
     repository.set_keys("timestamp", &[TestKey::new("another")], 1);
     repository.publish(&["root", "timestamp"]);
     let client = with(&repository, |limits| &mut limits.root_updates, 2);
     assert_eq!(refused(client.refresh()), limit(2));
     assert_eq!(client.refresh().unwrap()[0], 4, "the next update goes on from there");
-    // The last root that is followed has expired.
+    // The last root within the limit has expired.
     let mut repository = Repository::new();
     repository.signed("root")["expires"] = json!("2029-01-01T00:00:00Z");
     repository.publish(&["root"]);
@@ -154,7 +154,7 @@ fn a_root_that_is_old_because_of_the_limit_is_not_called_anything_else() {
 
 #[test]
 fn nesting_of_json() {
-    // `signed`, `deep` and what is in it are in the file and in each other.
+    // The file, `signed` and `deep` add three levels.
     let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!([inner]));
     let asked = |levels| {
         let mut repository = Repository::new();

@@ -1,7 +1,7 @@
-//! Repositories made by `lastmile-repo` itself, and thieves who hold some of their private keys.
+//! Repositories made by `lastmile-repo`, and attackers with some of their private keys.
 //!
-//! The simulator shows what clients do with repositories of others. What the project promises about its own repositories
-//! is tested here, on files that the real tool wrote.
+//! The simulator tests clients with any repository. Promises about the project's own repositories are tested here, on files written
+//! by the real tool.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -18,13 +18,13 @@ use lastmile_testkit::{FakeNetwork, METADATA, TARGETS, TestClient, canonical, fi
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// A repository in a temporary folder, changed by command lines alone.
+/// A repository in a temporary folder, changed only with commands of `lastmile-repo`.
 pub(crate) struct Made {
     folder: TempDir,
 }
 
 impl Made {
-    /// A repository with `package`, listed by the top-level targets role.
+    /// Creates a repository with `package`, listed by the top-level targets role.
     pub(crate) fn new() -> Made {
         let made = Made { folder: tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap() };
         fs::write(made.folder.path().join("phrase"), "correct horse battery staple").unwrap();
@@ -33,7 +33,7 @@ impl Made {
         made
     }
 
-    /// The same with a role `team` that lists `team/package`.
+    /// Creates such a repository with a role `team` that lists `team/package`.
     pub(crate) fn with_team() -> Made {
         let made = Made::new();
         made.new_key("team-1");
@@ -42,7 +42,7 @@ impl Made {
         made
     }
 
-    /// The same with two bins that hold `package`, to be signed by all of `keys`.
+    /// Creates such a repository with two bins, one of which lists `package`. All of `keys` must sign a bin.
     pub(crate) fn with_bins(kind: &[&str], keys: &[&str]) -> Made {
         let made = Made::new();
         for key in keys.iter().filter(|key| !made.dir().join(format!("keys/{key}.pem")).exists()) {
@@ -81,12 +81,12 @@ impl Made {
         self.run(&[&["add", file.to_str().unwrap(), "--name", name], options].concat());
     }
 
-    /// Makes a key that signs for no role yet.
+    /// Creates a key that no role lists yet.
     pub(crate) fn new_key(&self, name: &str) {
         self.run(&["key", "generate", name, "--unencrypted"]);
     }
 
-    /// Revokes a key, of which another one takes the place.
+    /// Revokes a key and replaces it by another.
     pub(crate) fn revoke(&self, role: &str, key: &str, successor: &str) {
         self.new_key(successor);
         self.run(&["rotate", role, "--add", successor]);
@@ -98,7 +98,7 @@ impl Made {
         self.run(&["revoke", &format!("file:keys/{key}.pem"), "--unencrypted-online-keys"]);
     }
 
-    /// What a web server shows of the repository at present.
+    /// Returns the current files of the repository as a network.
     pub(crate) fn served(&self) -> FakeNetwork {
         let network = FakeNetwork::new();
         for (folder, base) in [("metadata", METADATA), ("targets", TARGETS)] {
@@ -109,7 +109,7 @@ impl Made {
         network
     }
 
-    /// A client that has seen nothing but the first root.
+    /// Returns a client that trusts only the first root.
     pub(crate) fn new_client(&self) -> TestClient {
         let served = self.served();
         let first = served.file(&format!("{METADATA}1.root.json")).unwrap();
@@ -118,7 +118,7 @@ impl Made {
         client
     }
 
-    /// A client that has installed `packages` at the present release.
+    /// Returns a client that has installed the current release of `packages`.
     pub(crate) fn client(&self, packages: &[&str]) -> TestClient {
         let client = self.new_client();
         for package in packages {
@@ -127,7 +127,7 @@ impl Made {
         client
     }
 
-    /// Somebody who has exactly these private keys, and answers for the repository.
+    /// Returns an attacker with exactly these private keys.
     pub(crate) fn thief(&self, stolen: &[&str]) -> Thief {
         let key = |name: &&str| {
             let pem = fs::read_to_string(self.dir().join("keys").join(format!("{name}.pem"))).unwrap();
@@ -136,13 +136,13 @@ impl Made {
         Thief { network: self.served(), keys: stolen.iter().map(key).collect() }
     }
 
-    /// The bin that `package` is in.
+    /// Returns the name of the bin of `package`.
     pub(crate) fn bin_of(&self, path: &str) -> String {
         lastmile_testkit::bin_of("bin", 1, path)
     }
 }
 
-/// All files below `folder`, by their path in it.
+/// Returns all files below `folder` by path.
 fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut all = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
@@ -156,21 +156,21 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     all
 }
 
-/// Owns the network, and signs with the keys that he has; with no others.
+/// An attacker who controls the network and has some private keys.
 pub(crate) struct Thief {
-    /// What he serves.
+    /// The files that the attacker serves.
     pub(crate) network: FakeNetwork,
     keys: Vec<PrivateKey>,
 }
 
 impl Thief {
-    /// The `signed` member of the newest file of `role` that he serves.
+    /// Returns the `signed` member of the newest served file of `role`.
     pub(crate) fn newest(&self, role: &str) -> Value {
         let bytes = self.network.file(&self.path(role, None)).unwrap();
         serde_json::from_slice::<Value>(&bytes).unwrap()["signed"].take()
     }
 
-    /// Where the file of `role` is: of this version, or the newest one.
+    /// Returns the path of `role` in this version, or in the newest one.
     pub(crate) fn path(&self, role: &str, version: Option<u64>) -> String {
         let version = match (role, version) {
             ("timestamp", _) => None,
@@ -186,7 +186,7 @@ impl Thief {
         self.network.file(&format!("{METADATA}{version}.root.json")).is_some()
     }
 
-    /// Makes a key of his own; its key id, and the key as metadata lists it.
+    /// Creates a key for the attacker. Returns its key id and its key object.
     pub(crate) fn own_key(&mut self) -> (String, Value) {
         let key = PrivateKey::generate(Scheme::Ed25519).unwrap();
         let public = key.public_key();
@@ -198,11 +198,11 @@ impl Thief {
         (keyid, object)
     }
 
-    /// Signs as `role` with those of his keys that are trusted for it; if none is, with the first one.
+    /// Signs as `role` with the attacker's keys that are listed for it, or with the first key if none is.
     pub(crate) fn sign(&self, role: &str, signed: &Value) -> Vec<u8> {
         let text = canonical::write(signed);
         let trusted = self.trusted_for(role);
-        // A new root needs the keys that it names itself, too.
+        // A new root also needs signatures of the keys that it lists itself.
         let is_trusted = |key: &&PrivateKey| role == "root" || trusted.contains(&keyid(key));
         let mut keys: Vec<&PrivateKey> = self.keys.iter().filter(is_trusted).collect();
         if keys.is_empty() {
@@ -213,7 +213,7 @@ impl Thief {
         canonical::write(&json!({"signatures": signatures, "signed": signed}))
     }
 
-    /// The ids of the keys that root, or the top-level targets role, names for `role`.
+    /// Returns the ids of the keys that the root or the top-level targets role lists for `role`.
     fn trusted_for(&self, role: &str) -> Vec<String> {
         let texts = |keyids: &Value| serde_json::from_value::<Vec<String>>(keyids.clone()).unwrap_or_default();
         let named = texts(&self.newest("root")["roles"][role]["keyids"]);
@@ -226,14 +226,14 @@ impl Thief {
         texts(&delegation.unwrap_or_else(|| delegations["succinct_roles"].clone())["keyids"])
     }
 
-    /// Serves another file of `role` under the version and name of the newest one.
+    /// Serves another file of `role` under the name and version of the newest one.
     pub(crate) fn replace(&self, role: &str, edit: impl FnOnce(&mut Value)) {
         let mut signed = self.newest(role);
         edit(&mut signed);
         self.network.put(&self.path(role, None), self.sign(role, &signed));
     }
 
-    /// Releases a new version of `role`, in a new snapshot and a new timestamp as far as it needs them.
+    /// Publishes a new version of `role`, with a new snapshot and timestamp if needed.
     pub(crate) fn release(&self, role: &str, edit: impl FnOnce(&mut Value)) {
         let entry = self.write_next(role, edit);
         match role {
@@ -246,12 +246,12 @@ impl Thief {
         }
     }
 
-    /// Lists the file of `listed` in the next version of `role`; what is to be listed of that.
+    /// Lists `listed` in the next version of `role`. Returns the entry for that version.
     fn list(&self, role: &str, listed: &str, entry: Value) -> Value {
         self.write_next(role, |signed| signed["meta"][format!("{listed}.json")] = entry)
     }
 
-    /// Serves the next version of `role`; what is to be listed of it.
+    /// Serves the next version of `role` and returns the entry for it.
     fn write_next(&self, role: &str, edit: impl FnOnce(&mut Value)) -> Value {
         let mut signed = self.newest(role);
         signed["version"] = json!(signed["version"].as_u64().unwrap() + 1);
@@ -262,7 +262,7 @@ impl Thief {
         json!({"version": version, "length": bytes.len(), "hashes": {"sha256": hash(&bytes)}})
     }
 
-    /// Lists evil content for `path`, as long as what is listed there already.
+    /// Lists malicious content of the same length for `path`.
     pub(crate) fn list_evil(&self, targets: &mut Value, path: &str) {
         let length = targets["targets"][path]["length"].as_u64().map_or(EVIL.len(), |length| length as usize);
         let evil: Vec<u8> = EVIL.iter().chain([b'!'].iter().cycle()).take(length).copied().collect();
@@ -279,17 +279,17 @@ fn keyid(key: &PrivateKey) -> String {
     Key::from_public(key.public_key()).keyid().to_string()
 }
 
-/// A time so many days from now, as metadata writes it.
+/// Returns the time this many days from now, as text for metadata.
 pub(crate) fn in_days(days: i64) -> Value {
     json!(lastmile_metadata::format_time(&later(days)))
 }
 
-/// The time so many days from now.
+/// Returns the time this many days from now.
 pub(crate) fn later(days: i64) -> DateTime<Utc> {
     Utc::now() + TimeDelta::days(days)
 }
 
-/// Why a client refused: the role or file that it blames, and the name of the fault.
+/// Returns why a client refused: the role or file, and the name of the error.
 pub(crate) fn refusal<T: std::fmt::Debug>(result: &Result<T, Error>) -> String {
     let fault = |kind: String| kind.split(|c: char| !c.is_alphanumeric()).next().unwrap().to_owned();
     match result {

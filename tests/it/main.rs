@@ -1,5 +1,5 @@
-//! The tests across crates, one module for each part of the specification; a test's name begins with the id of the
-//! requirement it tests (`spec-rows.txt`).
+//! Tests across crates, one module for each part of the specification. The name of a test begins with the id of its requirement
+//! in `spec-rows.txt`.
 
 #![expect(
     clippy::unwrap_used,

@@ -11,7 +11,7 @@ use serde_json::json;
 const ROOT_2: &str = "metadata/2.root.json";
 const ROOT_3: &str = "metadata/3.root.json";
 
-/// The requests of a first update from version 1 of everything.
+/// The requests of a first update from version 1 of all roles.
 const FIRST: [&str; 4] = [ROOT_2, "metadata/timestamp.json", "metadata/1.snapshot.json", "metadata/1.targets.json"];
 
 fn unmet(valid: u32, threshold: u32) -> ErrorKind {
@@ -25,21 +25,21 @@ fn limits(edit: impl FnOnce(&mut Limits)) -> Limits {
 }
 
 #[test]
-fn w_5_1_an_update_is_judged_at_the_time_at_which_it_started() {
+fn w_5_1_an_update_is_judged_at_its_start_time() {
     let mut repository = Repository::new();
     repository.signed("timestamp")["expires"] = json!("2030-01-01T00:00:01Z");
     repository.publish(&["timestamp"]);
     let mut client = TestClient::new(&repository);
     client.now = time("2030-01-01T00:00:00Z");
     assert_eq!(client.refresh().unwrap(), [1, 2, 1, 1]);
-    // The same update one second later would be refused: only its start counts.
+    // An update that starts one second later is refused: only the start counts.
     client.now = time("2030-01-01T00:00:01Z");
     let expired = ErrorKind::Expired { expires: client.now, start_time: client.now };
     assert_eq!(refused(client.refresh()), verdict("timestamp", expired));
 }
 
 #[test]
-fn a2_key_ids_that_are_not_those_of_their_keys_are_refused_where_that_is_asked_for() {
+fn a2_key_ids_that_do_not_match_their_keys_are_refused_on_request() {
     let mut repository = Repository::new();
     let mut client = TestClient::new(&repository);
     let misnamed = TestKey::new("k").with_keyid("misnamed");
@@ -54,7 +54,7 @@ fn a2_key_ids_that_are_not_those_of_their_keys_are_refused_where_that_is_asked_f
 }
 
 #[test]
-fn w_5_2_1_an_expired_shipped_root_is_a_start() {
+fn w_5_2_1_an_expired_shipped_root_is_accepted() {
     let mut repository = Repository::new();
     repository.signed("root")["expires"] = json!("2020-01-01T00:00:00Z");
     repository.reissue(&["root"]);
@@ -65,7 +65,7 @@ fn w_5_2_1_an_expired_shipped_root_is_a_start() {
 }
 
 #[test]
-fn w_5_2_2_a_shipped_root_that_is_not_signed_to_its_threshold_makes_no_request() {
+fn w_5_2_2_a_shipped_root_below_its_threshold_is_refused_without_a_request() {
     let mut repository = Repository::new();
     let signed = repository.signed("root").clone();
     let client = TestClient::with_root(sign(&signed, &[TestKey::new("root-1")]), repository.network());
@@ -74,7 +74,7 @@ fn w_5_2_2_a_shipped_root_that_is_not_signed_to_its_threshold_makes_no_request()
 }
 
 #[test]
-fn w_5_2_2_a_shipped_root_that_is_no_root_makes_no_request() {
+fn w_5_2_2_an_invalid_shipped_root_is_refused_without_a_request() {
     let repository = Repository::new();
     for bytes in [b"".to_vec(), b"{}".to_vec(), b"not json".to_vec()] {
         malformed::<()>(Err(refused(TestClient::with_root(bytes, repository.network()).refresh())));
@@ -91,7 +91,7 @@ fn g_2_1_1_1_trust_begins_with_the_shipped_root_whatever_the_store_says() {
     ours.set_keys("root", &["our-1", "our-2"].map(TestKey::new), 2);
     ours.reissue(&["root"]);
     let client = TestClient::new(&ours);
-    // Somebody has put another repository's root into the store of a client that ships ours.
+    // An attacker has put the root of another repository into the store.
     let other = TestClient::new(&theirs);
     other.refresh().unwrap();
     client.copy_store_of(&other);
@@ -113,7 +113,7 @@ fn g_1_5_5_trust_comes_from_the_shipped_root_alone() {
 }
 
 #[test]
-fn w_5_2_3_a_root_once_trusted_is_a_floor_even_when_a_mirror_hides_it() {
+fn w_5_2_3_a_trusted_root_is_kept_even_if_a_mirror_hides_it() {
     let mut repository = Repository::new();
     let client = TestClient::new(&repository);
     repository.set_keys("timestamp", &[TestKey::new("new timestamp")], 1);
@@ -127,7 +127,7 @@ fn w_5_2_3_a_root_once_trusted_is_a_floor_even_when_a_mirror_hides_it() {
     assert_eq!(client.refresh().unwrap()[0], 2);
     assert_eq!(hidden.network().requests(), [ROOT_3, "metadata/timestamp.json"]);
 
-    // What the replaced key signs is refused, though the shipped root still names that key.
+    // Signatures of the replaced key are refused although the shipped root lists that key.
     let mut stolen = hidden.fork();
     stolen.set_signers("timestamp", &[TestKey::new("timestamp")]);
     stolen.publish(&["timestamp"]);
@@ -136,7 +136,7 @@ fn w_5_2_3_a_root_once_trusted_is_a_floor_even_when_a_mirror_hides_it() {
 }
 
 #[test]
-fn w_5_3_1_every_root_in_between_is_fetched() {
+fn w_5_3_1_every_intermediate_root_is_fetched() {
     let mut repository = Repository::new();
     let client = TestClient::new(&repository);
     for _ in 2..=4 {
@@ -171,7 +171,7 @@ fn w_5_3_3_1_a_root_of_exactly_the_limit_is_read_and_one_byte_more_is_not() {
 }
 
 #[test]
-fn w_5_3_3_1_an_endless_root_ends_at_the_limit() {
+fn w_5_3_3_1_an_endless_root_is_read_only_up_to_the_limit() {
     let repository = Repository::new();
     repository.network().fault(ROOT_2, NetworkFault::Endless);
     let client = TestClient::new(&repository);
@@ -203,7 +203,7 @@ fn w_5_3_3_2_only_not_found_ends_the_chain() {
 }
 
 #[test]
-fn d2_status_403_means_absent_where_the_repository_is_set_so() {
+fn d2_status_403_means_not_found_if_configured() {
     let repository = Repository::new();
     repository.network().fault(ROOT_2, NetworkFault::Status(403));
     let server = Server::start(repository.network());
@@ -216,7 +216,7 @@ fn d2_status_403_means_absent_where_the_repository_is_set_so() {
 }
 
 #[test]
-fn w_5_3_3_3_at_most_so_many_roots_in_one_update_and_the_next_goes_on() {
+fn w_5_3_3_3_an_update_follows_a_limited_number_of_roots_and_the_next_one_continues() {
     let mut repository = Repository::new();
     let mut client = TestClient::new(&repository);
     client.limits = limits(|limits| limits.root_updates = 2);
@@ -266,7 +266,7 @@ fn w_5_3_4_2_one_root_key_signing_under_two_ids_counts_once() {
 }
 
 #[test]
-fn w_5_3_4_3_a_refused_root_leaves_the_trusted_one_and_no_trace() {
+fn w_5_3_4_3_a_refused_root_is_not_stored_and_the_trusted_one_stays() {
     let mut repository = Repository::new();
     let client = TestClient::new(&repository);
     client.refresh().unwrap();
@@ -297,7 +297,7 @@ fn w_5_3_5_the_next_root_is_exactly_one_higher() {
 }
 
 #[test]
-fn w_5_3_5_the_greatest_version_has_no_next_one() {
+fn w_5_3_5_no_root_follows_the_greatest_version() {
     let mut repository = Repository::new();
     repository.signed("root")["version"] = json!(i64::MAX);
     let shipped = repository.write("root");
@@ -307,7 +307,7 @@ fn w_5_3_5_the_greatest_version_has_no_next_one() {
 }
 
 #[test]
-fn w_5_3_6_expired_roots_in_between_are_fine() {
+fn w_5_3_6_intermediate_roots_may_be_expired() {
     let mut repository = Repository::new();
     let client = TestClient::new(&repository);
     for expires in ["2020-01-01T00:00:00Z", "2021-01-01T00:00:00Z", "2040-01-01T00:00:00Z"] {
@@ -355,7 +355,7 @@ fn w_5_3_10_the_last_root_must_expire_after_the_start() {
     }
 }
 
-/// A client that has trusted a timestamp and a snapshot with versions that only a thief would choose.
+/// Returns a client that trusts a timestamp and a snapshot with versions that an attacker has inflated.
 fn fast_forwarded() -> (Repository, TestClient) {
     let mut repository = Repository::new();
     let client = TestClient::new(&repository);
@@ -372,7 +372,7 @@ fn fast_forwarded() -> (Repository, TestClient) {
 }
 
 #[test]
-fn w_5_3_11_new_keys_for_timestamp_or_snapshot_drop_both_files() {
+fn w_5_3_11_new_timestamp_or_snapshot_keys_delete_both_files() {
     for roles in [&["timestamp"][..], &["snapshot"], &["timestamp", "snapshot"]] {
         let (mut repository, client) = fast_forwarded();
         for role in roles {
@@ -386,7 +386,7 @@ fn w_5_3_11_new_keys_for_timestamp_or_snapshot_drop_both_files() {
 }
 
 #[test]
-fn w_5_3_11_new_keys_for_other_roles_drop_nothing() {
+fn w_5_3_11_new_keys_for_other_roles_delete_nothing() {
     for role in ["root", "targets"] {
         let (mut repository, client) = fast_forwarded();
         repository.set_keys(role, &["one", "two"].map(TestKey::new), 2);
@@ -396,7 +396,7 @@ fn w_5_3_11_new_keys_for_other_roles_drop_nothing() {
 }
 
 #[test]
-fn w_5_3_11_a_root_that_is_refused_drops_nothing() {
+fn w_5_3_11_a_refused_root_deletes_nothing() {
     let (mut repository, client) = fast_forwarded();
     let before = client.files();
     repository.set_keys("timestamp", &[TestKey::new("intruder")], 1);
@@ -415,7 +415,7 @@ fn a4_a_new_threshold_counts_as_rotated() {
 }
 
 #[test]
-fn a4_keys_that_went_and_came_back_within_one_update_count_as_rotated() {
+fn a4_keys_that_are_removed_and_restored_within_one_update_count_as_rotated() {
     let (mut repository, client) = fast_forwarded();
     repository.set_keys("timestamp", &[TestKey::new("between")], 1);
     repository.publish(&["root"]);
@@ -425,7 +425,7 @@ fn a4_keys_that_went_and_came_back_within_one_update_count_as_rotated() {
 }
 
 #[test]
-fn a4_an_update_that_broke_off_after_the_root_still_drops_both_files() {
+fn a4_an_update_interrupted_after_the_root_still_deletes_both_files() {
     let (mut repository, client) = fast_forwarded();
     repository.set_keys("timestamp", &[TestKey::new("recovered")], 1);
     repository.publish(&["root", "timestamp"]);
@@ -438,7 +438,7 @@ fn a4_an_update_that_broke_off_after_the_root_still_drops_both_files() {
 }
 
 #[test]
-fn w_5_3_12_the_last_root_chooses_whether_names_carry_versions() {
+fn w_5_3_12_the_last_root_decides_whether_names_contain_versions() {
     let mut repository = Repository::new();
     let client = TestClient::new(&repository);
     client.refresh().unwrap();
@@ -456,7 +456,7 @@ fn w_5_3_12_the_last_root_chooses_whether_names_carry_versions() {
 }
 
 #[test]
-fn w_5_0_whatever_fails_the_client_can_update_later() {
+fn w_5_0_after_any_failure_the_client_can_update_later() {
     let mut repository = Repository::new();
     let client = TestClient::new(&repository);
     client.refresh().unwrap();
@@ -480,7 +480,7 @@ fn w_5_0_whatever_fails_the_client_can_update_later() {
             repository.network().fault(path, fault.clone());
             let found = client.refresh();
             let honest = match &fault {
-                // The next root is allowed to be absent; and one fault is no fault.
+                // The next root may be missing, and not every fault makes a difference.
                 NetworkFault::Status(404) => path == ROOT_2,
                 NetworkFault::Body(body) => Some(body) == repository.network().file(path).as_ref(),
                 _ => false,

@@ -8,7 +8,7 @@ use lastmile_testkit::{
 use lastmile_tests::{role, verdict};
 use serde_json::json;
 
-/// A repository whose delegations `build` makes; every role then has version 1 or more.
+/// Returns a repository with the delegations that `build` creates.
 fn repository(build: impl FnOnce(&mut Repository)) -> Repository {
     let mut repository = Repository::new();
     build(&mut repository);
@@ -19,7 +19,7 @@ fn repository(build: impl FnOnce(&mut Repository)) -> Repository {
     repository
 }
 
-/// The content that a search for `path` leads to, and the roles that were asked for on the way.
+/// Searches for `path`. Returns the content that was found, and the requested roles.
 fn walk(repository: &Repository, path: &str) -> (Result<Option<String>, ClientError>, Vec<String>) {
     let found = TestClient::new(repository).find(path).map(|target| target.map(|target| target.length.to_string()));
     let asked = repository.network().requests();
@@ -49,7 +49,7 @@ fn w_5_6_7_0_the_search_is_pre_order_and_depth_first() {
 }
 
 #[test]
-fn w_5_6_7_0_and_a10_a_role_that_is_missing_ends_the_search() {
+fn w_5_6_7_0_and_a10_a_missing_role_ends_the_search() {
     for fault in [NetworkFault::Status(404), NetworkFault::Status(500), NetworkFault::Reset] {
         let repository = two_siblings();
         repository.network().fault("metadata/1.a.json", fault.clone());
@@ -59,7 +59,7 @@ fn w_5_6_7_0_and_a10_a_role_that_is_missing_ends_the_search() {
     }
 }
 
-/// `a` and `b` may both vouch for everything; only `b` lists `x`.
+/// Both `a` and `b` may list all paths; only `b` lists `x`.
 fn two_siblings() -> Repository {
     repository(|repository| {
         repository.delegate("targets", &Delegation::paths("a", &["*"]));
@@ -69,7 +69,7 @@ fn two_siblings() -> Repository {
 }
 
 #[test]
-fn w_5_6_7_0_and_a10_a_role_that_is_wrong_ends_the_search() {
+fn w_5_6_7_0_and_a10_an_invalid_role_ends_the_search() {
     let mut repository = two_siblings();
     repository.set_signers("a", &[TestKey::new("stranger")]);
     repository.publish(&["a"]);
@@ -79,7 +79,7 @@ fn w_5_6_7_0_and_a10_a_role_that_is_wrong_ends_the_search() {
 }
 
 #[test]
-fn w_5_6_7_0_and_a10_a_role_that_the_snapshot_does_not_list_ends_the_search_unasked() {
+fn w_5_6_7_0_and_a10_a_role_that_the_snapshot_does_not_list_ends_the_search_without_a_request() {
     let mut repository = two_siblings();
     repository.signed("snapshot")["meta"].as_object_mut().unwrap().remove("a.json");
     repository.publish(&["snapshot"]);
@@ -100,7 +100,7 @@ fn w_5_6_7_1_a_no_role_is_visited_twice() {
 
 #[test]
 fn a8_a_role_seen_through_one_delegator_is_verified_again_for_another() {
-    // Both delegate to `shared`; `b` trusts another key, which has not signed.
+    // Both delegate to `shared`; `b` lists another key, which has not signed.
     let repository = diamond(|repository| {
         let other = Delegation::paths("shared", &["b/*"]).keys(&[TestKey::new("other")], 1);
         repository.delegate("b", &other);
@@ -113,7 +113,7 @@ fn a8_a_role_seen_through_one_delegator_is_verified_again_for_another() {
     assert_eq!(refused(found.into_iter().nth(1).unwrap()), unmet);
 }
 
-/// `a` and `b` have their own paths and both delegate to `shared`, `a` with the key of that name.
+/// `a` and `b` have different paths and both delegate to `shared`, `a` with the key of that name.
 fn diamond(build: impl FnOnce(&mut Repository)) -> Repository {
     repository(|repository| {
         repository.delegate("targets", &Delegation::paths("a", &["a/*"]));
@@ -134,8 +134,8 @@ fn a8_a_role_is_trusted_through_each_of_two_delegators_with_the_same_key() {
 }
 
 #[test]
-fn a8_what_is_below_a_role_is_trusted_for_one_chain_only() {
-    // `shared` is signed by one key for `a` and by another for `b`; each has its own idea of who `below` is.
+fn a8_a_delegated_role_is_trusted_for_one_chain_of_delegations_only() {
+    // `a` and `b` list different keys for `shared`, and each version of `shared` lists other keys for `below`.
     let honest = repository(|repository| {
         repository.lists_hashes = false;
         for name in ["a", "b"] {
@@ -147,7 +147,7 @@ fn a8_what_is_below_a_role_is_trusted_for_one_chain_only() {
         repository.set_signers("shared", &[TestKey::new("b")]);
         repository.add_target("below", "b/x", b"honest");
     });
-    // The thief has the key that `a` trusts, and a mirror that answers the first question with the thief's files.
+    // The attacker has the key that `a` lists, and a mirror that answers the first request with the attacker's files.
     let mut thief = honest.fork();
     let thiefs = TestKey::new("thief");
     thief.signed("shared")["delegations"] = json!(null);
@@ -170,7 +170,7 @@ fn a8_what_is_below_a_role_is_trusted_for_one_chain_only() {
 }
 
 #[test]
-fn w_5_6_7_1_b_and_a9_too_many_roles_are_an_error_of_their_own() {
+fn w_5_6_7_1_b_and_a9_too_many_roles_have_their_own_error() {
     let repository = repository(|repository| {
         for number in 0..33 {
             repository.delegate("targets", &Delegation::paths(&format!("role-{number}"), &["*"]));
@@ -198,7 +198,7 @@ fn w_5_6_7_1_b_a_long_chain_ends_at_the_limit() {
 }
 
 #[test]
-fn w_5_6_7_1_a_a_role_that_delegates_to_itself_with_ever_new_keys_is_not_followed_for_ever() {
+fn w_5_6_7_1_a_a_role_that_delegates_to_itself_with_new_keys_is_not_followed_endlessly() {
     let mut repository = repository(|repository| repository.delegate("targets", &Delegation::paths("a", &["*"])));
     repository.lists_hashes = false;
     repository.publish(&["a", "targets"]);
@@ -233,7 +233,7 @@ fn w_5_6_7_1_c_the_first_role_that_lists_the_target_wins() {
 }
 
 #[test]
-fn w_5_6_7_2_delegations_are_visited_in_their_order_if_they_match() {
+fn w_5_6_7_2_matching_delegations_are_visited_in_order() {
     for order in [["z", "m", "a"], ["a", "z", "m"], ["m", "a", "z"]] {
         let repository = repository(|repository| {
             repository.delegate("targets", &Delegation::paths("no", &["elsewhere/*"]));
@@ -246,7 +246,7 @@ fn w_5_6_7_2_delegations_are_visited_in_their_order_if_they_match() {
 }
 
 #[test]
-fn w_5_6_7_2_1_and_a7_a_terminating_role_is_searched_and_then_nothing_else() {
+fn w_5_6_7_2_1_and_a7_a_terminating_role_is_searched_last() {
     let repository = repository(|repository| {
         repository.delegate("targets", &Delegation::paths("a", &["*"]));
         repository.delegate("a", &Delegation::paths("end", &["*"]).terminating());
@@ -276,12 +276,12 @@ fn w_5_6_7_2_1_a_terminating_delegation_that_does_not_match_ends_nothing() {
 }
 
 #[test]
-fn w_5_6_7_2_2_after_a_role_that_does_not_terminate_the_next_one_is_visited() {
+fn w_5_6_7_2_2_after_a_non_terminating_role_the_next_one_is_visited() {
     assert_eq!(found(&two_siblings(), "x"), (some(6), vec!["a".to_owned(), "b".to_owned()]));
 }
 
 #[test]
-fn f_4_5_11_a_target_lies_in_the_paths_of_every_role_above_it() {
+fn f_4_5_11_a_target_must_match_the_paths_of_every_delegation_above_it() {
     let repository = repository(|repository| {
         repository.delegate("targets", &Delegation::paths("a", &["a/*"]));
         repository.delegate("a", &Delegation::paths("below", &["*", "*/*"]));
@@ -295,7 +295,7 @@ fn f_4_5_11_a_target_lies_in_the_paths_of_every_role_above_it() {
 }
 
 #[test]
-fn g_2_1_2_a_delegation_ends_when_its_entry_goes() {
+fn g_2_1_2_a_delegation_ends_when_its_entry_is_removed() {
     let mut repository = two_siblings();
     let client = TestClient::new(&repository);
     assert!(client.find("x").unwrap().is_some());
@@ -305,7 +305,7 @@ fn g_2_1_2_a_delegation_ends_when_its_entry_goes() {
 }
 
 #[test]
-fn g_2_1_2_what_a_role_lists_outside_its_paths_is_in_no_answer() {
+fn g_2_1_2_targets_outside_the_paths_of_a_role_are_never_found() {
     let repository = repository(|repository| {
         repository.delegate("targets", &Delegation::paths("a", &["a/*"]));
         for path in ["a/mine", "b/theirs", "top", "a/deep/er"] {
@@ -320,7 +320,7 @@ fn g_2_1_2_what_a_role_lists_outside_its_paths_is_in_no_answer() {
 }
 
 #[test]
-fn g_3_1_2_1_delegated_metadata_lies_flat_whatever_its_depth() {
+fn g_3_1_2_1_delegated_metadata_of_any_depth_is_in_one_folder() {
     let mut repository = repository(|repository| {
         repository.delegate("targets", &Delegation::paths("a", &["*"]));
         repository.delegate("a", &Delegation::paths("b", &["*"]));
@@ -328,7 +328,7 @@ fn g_3_1_2_1_delegated_metadata_lies_flat_whatever_its_depth() {
     let client = TestClient::new(&repository);
     client.find("x").unwrap();
     assert_eq!(repository.network().requests()[4..], ["metadata/1.a.json", "metadata/1.b.json"]);
-    // Only the direct delegator's keys authorise: neither the top-level targets key nor the root's.
+    // Only keys listed by the direct delegator count, not those of the top-level targets or the root.
     repository.set_signers("b", &["targets", "root-1", "root-2"].map(TestKey::new));
     repository.publish(&["b"]);
     assert!(matches!(refused(client.find("x")).kind, ErrorKind::ThresholdNotMet { valid: 0, .. }));
@@ -336,7 +336,7 @@ fn g_3_1_2_1_delegated_metadata_lies_flat_whatever_its_depth() {
 
 #[test]
 fn f_4_3_8_a_key_id_is_looked_up_in_the_delegator_only() {
-    // The delegated role repeats its delegator's key id with a key of its own.
+    // The delegated role uses a key id of its delegator for a key of its own.
     let repository = repository(|repository| {
         let honest = TestKey::new("honest").with_keyid("k");
         repository.delegate("targets", &Delegation::paths("a", &["*"]).keys(&[honest], 1));
@@ -373,7 +373,7 @@ fn a11_role_names_are_percent_encoded_in_urls_and_on_disk() {
 }
 
 #[test]
-fn f_4_5_10_hash_prefixes_choose_the_role() {
+fn f_4_5_10_hash_prefixes_select_the_role() {
     let digest = hash(b"x");
     let other = if digest.starts_with('0') { "1" } else { "0" };
     let repository = repository(|repository| {
@@ -396,7 +396,7 @@ fn f_4_5_9_empty_lists_match_nothing() {
 }
 
 #[test]
-fn tap_15_a_search_asks_for_one_bin() {
+fn tap_15_a_search_fetches_one_bin() {
     let mut repository = Repository::new();
     let names = repository.delegate_to_bins("targets", 4, "bin");
     let bin = bin_of("bin", 4, "dir/é.txt");
@@ -429,7 +429,7 @@ fn tap_15_a_missing_bin_ends_the_search() {
 }
 
 #[test]
-fn tap_15_bins_that_nobody_could_list_are_refused_at_once() {
+fn tap_15_too_many_bins_are_refused_at_once() {
     let mut repository = Repository::new();
     repository.delegate_to_bins("targets", 1, "bin");
     repository.signed("targets")["delegations"]["succinct_roles"]["bit_length"] = json!(32);
@@ -439,7 +439,7 @@ fn tap_15_bins_that_nobody_could_list_are_refused_at_once() {
 
 #[test]
 fn a20_succinct_roles_do_not_terminate() {
-    // The bins of `a` find nothing; the search goes on with `b`, a sibling of their delegator.
+    // The target is not in the bins of `a`, so the search continues with `b`, a sibling of `a`.
     let mut repository = Repository::new();
     repository.delegate("targets", &Delegation::paths("a", &["*"]));
     repository.delegate("targets", &Delegation::paths("b", &["*"]));
@@ -463,7 +463,7 @@ fn w_5_1_delegated_roles_are_judged_at_the_start_of_the_update() {
 }
 
 #[test]
-fn f_4_5_6_an_endless_delegated_role_ends_at_its_length() {
+fn f_4_5_6_an_endless_delegated_role_is_read_only_up_to_its_length() {
     let repository = two_siblings();
     repository.network().fault("metadata/1.a.json", NetworkFault::Endless);
     let max_length = repository.written("a").len() as u64;
@@ -472,11 +472,11 @@ fn f_4_5_6_an_endless_delegated_role_ends_at_its_length() {
 }
 
 #[test]
-fn what_is_kept_of_one_role_is_not_taken_for_another_that_is_upcoming() {
+fn the_stored_file_of_one_role_is_not_used_for_another() {
     let mut repository = repository(|repository| {
         ["a", "b", "c"].iter().for_each(|name| repository.delegate("targets", &Delegation::paths(name, &["*"])));
     });
-    // All have the same keys, and the second another version.
+    // All have the same keys; the second has another version.
     repository.publish(&["b"]);
     let client = TestClient::new(&repository);
     let session = blocking::Updater::new(client.updater()).unwrap().refresh_at(client.now).unwrap();

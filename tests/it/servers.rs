@@ -1,4 +1,4 @@
-//! The settings of docs/serving.md, taken from the page and run by nginx, Caddy and an S3 server.
+//! Tests the settings in docs/serving.md with nginx, Caddy and an S3 server. They are read from the page.
 //!
 //! `cargo xtask setup` installs the servers.
 
@@ -13,20 +13,20 @@ mod wire;
 use site::{Site, TARGETS, replaced};
 use wire::{encoded, get};
 
-/// How the names of the files of each role end; one has to be encoded in a URL.
+/// The ends of the names of metadata files. One needs encoding in a URL.
 const METADATA: [&str; 5] = [".root.json", ".targets.json", ".snapshot.json", ".team ö+.json", "timestamp.json"];
 
-/// What no answer may ever hold.
+/// A text that no answer may contain.
 const SECRET: &str = "PRIVATE KEY";
 
-/// What a server owes whoever fetches, and whoever has private keys beside what is served.
+/// Checks the answers of a server, and that it serves no private keys.
 fn is_served_as_the_page_says(site: &mut Site, port: u16, codings: &[(&str, &str)]) {
     site.trust("first", &format!("http://127.0.0.1:{port}/"));
     site.fetch_all("first");
     metadata_comes_as_it_is_accepted(site, port, codings);
     targets_come_as_they_are(site, port);
     nothing_else_is_served(site, port);
-    // Known at once to whoever was here before, and to whoever was not.
+    // Old and new clients see the release at once.
     site.release(&[("docs/news.txt", b"There is news.".as_slice())]);
     site.fetch_all("first");
     metadata_comes_as_it_is_accepted(site, port, codings);
@@ -34,7 +34,7 @@ fn is_served_as_the_page_says(site: &mut Site, port: u16, codings: &[(&str, &str
     site.fetch_all("second");
 }
 
-/// `codings`: what is accepted, and the ending of the copy that is sent for it.
+/// Checks metadata. `codings` are the accepted encodings and the extensions of the copies that are sent.
 fn metadata_comes_as_it_is_accepted(site: &Site, port: u16, codings: &[(&str, &str)]) {
     for ending in METADATA {
         let path = site.file("metadata", ending);
@@ -47,7 +47,7 @@ fn metadata_comes_as_it_is_accepted(site: &Site, port: u16, codings: &[(&str, &s
             assert_eq!(plain.header("cache-control"), caches, "{path}");
             assert!(plain.body == site.bytes(&path), "{path} is another file");
         }
-        // The first root was published before anybody asked for copies.
+        // The first root was published before compression was enabled.
         for (accepted, coding) in codings.iter().filter(|_| ending != ".root.json") {
             let encoded = get(port, &url, &[&format!("Accept-Encoding: {accepted}")]);
             let (name, copy) = if *coding == "gzip" { ("gzip", "gz") } else { ("zstd", "zst") };
@@ -60,7 +60,7 @@ fn metadata_comes_as_it_is_accepted(site: &Site, port: u16, codings: &[(&str, &s
     }
 }
 
-/// This target comes from this path as it was published, whatever else would be accepted.
+/// Checks that the server sends this target unchanged, whatever encodings the client accepts.
 fn comes_whole(site: &Site, port: u16, path: &str, target: &str) {
     let whole = get(port, path, &["Accept-Encoding: gzip, zstd"]);
     assert_eq!((whole.status, whole.header("content-encoding")), (200, ""), "{path}");
@@ -68,7 +68,7 @@ fn comes_whole(site: &Site, port: u16, path: &str, target: &str) {
     assert!(whole.body == site.content(target), "{path} is another file");
 }
 
-/// Without hashes in their names, one target lies where a compressed copy of another one would.
+/// Without hashes in target names, one target has the name of the compressed copy of another.
 fn no_target_is_taken_for_a_copy_of_another(site: &Site, port: u16) {
     TARGETS.iter().for_each(|target| comes_whole(site, port, &encoded(&format!("targets/{target}")), target));
 }
@@ -85,7 +85,7 @@ fn targets_come_as_they_are(site: &Site, port: u16) {
     }
 }
 
-/// The root of the server is the repository's folder itself, with its private keys.
+/// The root of the server is the folder of the repository, which contains private keys.
 fn nothing_else_is_served(site: &Site, port: u16) {
     let key = "keys/root-1.pem";
     assert!(String::from_utf8(site.bytes(key)).unwrap().contains(SECRET));
@@ -120,7 +120,7 @@ fn nothing_else_is_served(site: &Site, port: u16) {
     }
 }
 
-/// The commands under *Check* on the page find what they should.
+/// Runs the commands under *Check* on the page.
 fn the_checks_of_the_page_pass(site: &Site, url: &str) {
     let block = site::page("console").into_iter().find(|block| block.contains("curl")).unwrap();
     std::fs::copy(site.path("packages/metadata/1.root.json"), site.path("1.root.json")).unwrap();

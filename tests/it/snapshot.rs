@@ -8,7 +8,7 @@ use lastmile_testkit::{
 use lastmile_tests::{role, verdict, version};
 use serde_json::json;
 
-/// A repository at version 2 of everything below the root, with the delegated role `a`, and a client that has seen it.
+/// Returns a repository with the delegated role `a` and version 2 of all roles except the root, and a client that is up to date.
 fn warm() -> (Repository, TestClient) {
     let mut repository = Repository::new();
     repository.delegate("targets", &Delegation::paths("a", &["a/*"]));
@@ -19,7 +19,7 @@ fn warm() -> (Repository, TestClient) {
     (repository, client)
 }
 
-/// Publishes a new snapshot and timestamp without touching what the snapshot lists.
+/// Publishes a new snapshot and timestamp. The snapshot lists the same files.
 fn publish_snapshot(repository: &mut Repository) {
     repository.publish(&["snapshot"]);
 }
@@ -131,7 +131,7 @@ fn w_5_5_4_the_snapshot_has_the_version_that_the_timestamp_lists() {
 }
 
 #[test]
-fn w_5_5_5_1_no_listed_version_falls() {
+fn w_5_5_5_1_no_listed_version_may_decrease() {
     for listed in ["targets", "a"] {
         let (mut repository, client) = warm();
         repository.publish(&["a", "targets"]);
@@ -147,7 +147,7 @@ fn w_5_5_5_1_no_listed_version_falls() {
 }
 
 #[test]
-fn w_5_5_5_1_a_role_that_this_device_never_fetched_does_not_fall_either() {
+fn w_5_5_5_1_the_version_of_a_role_that_was_never_fetched_may_not_decrease_either() {
     let (mut repository, client) = warm();
     repository.publish(&["a"]);
     client.refresh().unwrap();
@@ -158,7 +158,7 @@ fn w_5_5_5_1_a_role_that_this_device_never_fetched_does_not_fall_either() {
 }
 
 #[test]
-fn w_5_5_5_2_no_listed_file_disappears() {
+fn w_5_5_5_2_no_listed_file_may_disappear() {
     for listed in ["targets", "a"] {
         let (mut repository, client) = warm();
         repository.signed("snapshot")["meta"].as_object_mut().unwrap().remove(&format!("{listed}.json"));
@@ -194,7 +194,7 @@ fn w_5_5_5_3_a_snapshot_that_the_timestamp_has_superseded_still_counts() {
     let (mut repository, client) = warm();
     publish_snapshot(&mut repository);
     repository.network().fault("metadata/3.snapshot.json", NetworkFault::Status(500));
-    // The new timestamp is stored, and names another snapshot than the stored one.
+    // The new timestamp is stored and lists another snapshot than the stored one.
     assert_eq!(network_error(client.refresh()), FetchError::Status(500));
     repository.signed("snapshot")["meta"].as_object_mut().unwrap().remove("a.json");
     publish_snapshot(&mut repository);
@@ -220,7 +220,7 @@ fn w_5_5_6_the_snapshot_expires_after_the_start() {
 }
 
 #[test]
-fn w_5_5_6_a_stored_snapshot_that_has_expired_meanwhile_is_no_success() {
+fn w_5_5_6_a_stored_snapshot_that_has_expired_since_is_an_error() {
     let mut repository = Repository::new();
     repository.signed("snapshot")["expires"] = json!("2030-01-02T00:00:00Z");
     publish_snapshot(&mut repository);
@@ -242,7 +242,7 @@ fn w_5_5_7_the_snapshot_is_stored_without_version_before_the_targets_are_asked_f
 }
 
 #[test]
-fn a17_roots_in_old_snapshots_are_no_targets_roles_and_may_fall_or_go() {
+fn a17_versions_of_roots_in_old_snapshots_may_decrease_or_disappear() {
     let (mut repository, client) = warm();
     for listed in [Some(5), Some(4), None] {
         let meta = repository.signed("snapshot")["meta"].as_object_mut().unwrap();

@@ -1,4 +1,4 @@
-//! TAP 12 (key ids are names within one file) through the whole workflow; TAP 15 is in `search` and `delegations`.
+//! TAP 12 in the whole workflow: key ids are valid within one file. TAP 15 is tested in `search` and `delegations`.
 
 use lastmile_metadata::{ErrorKind, Threshold};
 use lastmile_testkit::{Delegation, Repository, TestClient, TestKey, refused};

@@ -5,7 +5,7 @@ use lastmile_testkit::{Delegation, NetworkFault, Repository, TestClient, TestKey
 use lastmile_tests::{verdict, version};
 use serde_json::json;
 
-/// A repository whose delegated role `a` lists `a/x`, before any client has seen it.
+/// Returns a repository whose delegated role `a` lists `a/x`.
 fn repository() -> Repository {
     let mut repository = Repository::new();
     repository.delegate("targets", &Delegation::paths("a", &["a/*"]));
@@ -14,13 +14,13 @@ fn repository() -> Repository {
     repository
 }
 
-/// Every check is made of the top-level role and of a delegated one: `judge(role)` for both.
+/// Runs a check for the top-level role and for a delegated one.
 fn both(mut check: impl FnMut(&str)) {
     check("targets");
     check("a");
 }
 
-/// Has the role fetched: a refresh for the top-level one, a search for the delegated one.
+/// Fetches the role: with a refresh for the top-level role, with a search for the delegated one.
 fn reach(client: &TestClient, role: &str) -> Result<(), lastmile_client::Error> {
     if role == "targets" { client.refresh().map(drop) } else { client.find("a/x").map(drop) }
 }
@@ -63,7 +63,7 @@ fn w_5_6_1_and_f_4_4_3_without_a_listed_length_there_is_a_limit() {
     });
 }
 
-/// Where `role` is published in its present version.
+/// Returns the path of the current version of `role`.
 fn path(repository: &Repository, role: &str) -> String {
     format!("metadata/{}.{role}.json", repository.version(role))
 }
@@ -151,7 +151,7 @@ fn w_5_6_5_the_role_expires_after_the_start() {
 }
 
 #[test]
-fn w_5_6_5_a_stored_role_that_has_expired_meanwhile_is_no_success() {
+fn w_5_6_5_a_stored_role_that_has_expired_since_is_an_error() {
     both(|role| {
         let mut repository = repository();
         repository.signed(role)["expires"] = json!("2030-01-02T00:00:00Z");
@@ -165,7 +165,7 @@ fn w_5_6_5_a_stored_role_that_has_expired_meanwhile_is_no_success() {
 }
 
 #[test]
-fn f_4_5_16_a_delegated_role_is_validated_as_the_top_one_is() {
+fn f_4_5_16_a_delegated_role_is_validated_like_the_top_level_role() {
     both(|role| {
         let mut repository = repository();
         repository.signed(role)["_type"] = json!("snapshot");
@@ -194,7 +194,7 @@ fn w_5_6_6_the_roles_are_stored_as_received_and_not_fetched_again() {
 }
 
 #[test]
-fn w_5_6_6_only_what_changed_is_fetched() {
+fn w_5_6_6_only_changed_roles_are_fetched() {
     let mut repository = repository();
     let client = TestClient::new(&repository);
     client.find("a/x").unwrap();
@@ -206,11 +206,11 @@ fn w_5_6_6_only_what_changed_is_fetched() {
 }
 
 #[test]
-fn w_5_6_6_a_stored_role_that_the_snapshot_no_longer_means_is_fetched_again() {
+fn w_5_6_6_a_stored_role_that_differs_from_the_snapshot_is_fetched_again() {
     let mut repository = repository();
     let client = TestClient::new(&repository);
     client.find("a/x").unwrap();
-    // The same version with other bytes, pinned by a hash in a new snapshot.
+    // The same version with other bytes, listed with a hash in a new snapshot.
     repository.add_target("a", "a/y", b"more");
     repository.write("a");
     repository.list_in_snapshot("a");
@@ -221,7 +221,7 @@ fn w_5_6_6_a_stored_role_that_the_snapshot_no_longer_means_is_fetched_again() {
 }
 
 #[test]
-fn f_4_4_4_without_hashes_the_version_alone_says_which_bytes_are_meant() {
+fn f_4_4_4_without_hashes_the_version_alone_identifies_a_file() {
     let mut repository = repository();
     repository.lists_hashes = false;
     repository.publish(&["a", "targets"]);

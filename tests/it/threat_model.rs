@@ -1,6 +1,6 @@
-//! The threat model as tests: each row of the tables in `docs/threat-model.md`, on repositories that `lastmile-repo` made.
+//! Tests for each row of the tables in `docs/threat-model.md`, on repositories made by `lastmile-repo`.
 //!
-//! The name of a test begins with the id of its row. A row without a test fails, and so does a test without a row.
+//! The name of a test begins with the id of its row. Every row has a test and every test a row.
 
 mod attacks;
 mod bins;
@@ -10,7 +10,7 @@ mod stolen;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// The rows of `docs/threat-model.md` by id: the first cell of each line of a table.
+/// Returns the ids of the rows in `docs/threat-model.md`, from the first cell of each table line.
 fn rows() -> BTreeSet<String> {
     let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/threat-model.md")).unwrap();
     let tables = page.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next());

@@ -1,4 +1,4 @@
-//! Spec 4.2.3: date-times in documents; and a clock that is wrong.
+//! Spec 4.2.3: date-times in documents. Also tests of a wrong clock.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ fn f_4_2_3_1_the_specified_form_is_read() {
 }
 
 #[test]
-fn f_4_2_3_1_what_is_no_date_time_refuses_the_document() {
+fn f_4_2_3_1_an_invalid_date_time_makes_the_document_invalid() {
     for bad in [
         json!("2030-02-28T23:59:59"),
         json!("2030-02-30T00:00:00Z"),
@@ -41,7 +41,7 @@ fn f_4_2_3_1_what_is_no_date_time_refuses_the_document() {
 }
 
 #[test]
-fn d7_fractions_and_numeric_offsets_are_read_as_the_moment_they_name() {
+fn d7_fractions_and_numeric_offsets_are_read() {
     for (written, moment) in [
         ("2021-12-18T13:28:12.99008-06:00", "2021-12-18T19:28:12Z"),
         ("2030-01-01T02:00:00+02:00", "2030-01-01T00:00:00Z"),
@@ -53,11 +53,11 @@ fn d7_fractions_and_numeric_offsets_are_read_as_the_moment_they_name() {
 }
 
 #[test]
-fn d7_what_we_write_has_neither_fraction_nor_offset() {
+fn d7_written_date_times_have_neither_fraction_nor_offset() {
     assert_eq!(format_time(&parse_time("2030-01-01T02:00:00.5+02:00").unwrap()), "2030-01-01T00:00:00Z");
 }
 
-/// A server that says that it is 2 January 2030.
+/// Starts a server whose `Date` header is 2 January 2030.
 fn server_of_2030(repository: &Repository) -> Server {
     let network = repository.network().clone();
     Server::responding(Arc::new(move |request, wire| {
@@ -73,7 +73,7 @@ fn server_of_2030(repository: &Repository) -> Server {
 }
 
 #[test]
-fn a_clock_that_is_ahead_is_named_with_all_that_is_known_about_the_time() {
+fn the_error_for_a_fast_clock_contains_all_known_times() {
     let repository = Repository::new();
     let server = server_of_2030(&repository);
     let mut client = TestClient::new(&repository);
@@ -95,7 +95,7 @@ fn a_clock_that_is_ahead_is_named_with_all_that_is_known_about_the_time() {
         ),
         "{told}"
     );
-    // Put right, it goes on where it was.
+    // With the right time, the client continues.
     client.now = good;
     assert_eq!(client.refresh().unwrap(), [1, 1, 1, 1]);
     assert_eq!(client.events(), [Event::ClockSteppedBack { now: good, before: ahead }]);
@@ -103,7 +103,7 @@ fn a_clock_that_is_ahead_is_named_with_all_that_is_known_about_the_time() {
 }
 
 #[test]
-fn a_clock_that_is_behind_is_told_even_though_everything_looks_fresh() {
+fn a_slow_clock_is_reported_even_if_all_metadata_looks_valid() {
     let repository = Repository::new();
     let server = server_of_2030(&repository);
     let mut client = TestClient::new(&repository);
@@ -116,7 +116,7 @@ fn a_clock_that_is_behind_is_told_even_though_everything_looks_fresh() {
 }
 
 #[test]
-fn what_a_server_says_about_the_time_decides_nothing() {
+fn the_date_header_of_a_server_decides_nothing() {
     let mut repository = Repository::new();
     repository.signed("timestamp")["expires"] = json!("2029-01-01T00:00:00Z");
     repository.publish(&["timestamp"]);
@@ -124,7 +124,7 @@ fn what_a_server_says_about_the_time_decides_nothing() {
     let mut client = TestClient::new(&repository);
     let settings = HttpSettings { proxy: ProxyChoice::Direct, ..HttpSettings::default() };
     client.http = Some((server.url(), settings));
-    // By the server's clock it has expired, and by ours it has not: ours counts, and the other way round.
+    // The metadata has expired by the server's clock but not by the client's, or the reverse: the client's clock counts.
     client.now = time("2028-12-31T00:00:00Z");
     assert_eq!(client.refresh().unwrap(), [1, 2, 1, 1]);
     client.now = time("2029-01-01T00:00:00Z");
@@ -132,7 +132,7 @@ fn what_a_server_says_about_the_time_decides_nothing() {
 }
 
 #[test]
-fn offline_what_has_expired_is_told_with_the_time_of_the_last_refresh() {
+fn offline_the_error_for_expired_metadata_contains_the_time_of_the_last_refresh() {
     let repository = Repository::new();
     let mut client = TestClient::new(&repository);
     client.refresh().unwrap();

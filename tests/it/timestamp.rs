@@ -10,7 +10,7 @@ use serde_json::json;
 
 const TIMESTAMP: &str = "metadata/timestamp.json";
 
-/// A repository at version 2 of timestamp, snapshot and targets, and a client that has seen it.
+/// Returns a repository with version 2 of timestamp, snapshot and targets, and a client that is up to date.
 fn warm() -> (Repository, TestClient) {
     let mut repository = Repository::new();
     repository.publish(&["targets"]);
@@ -43,7 +43,7 @@ fn w_5_4_1_a_timestamp_of_exactly_the_limit_is_read_and_one_byte_more_is_not() {
 }
 
 #[test]
-fn f_4_6_2_an_endless_timestamp_ends_at_a_small_limit() {
+fn f_4_6_2_an_endless_timestamp_is_read_only_up_to_a_small_limit() {
     let repository = Repository::new();
     repository.network().fault(TIMESTAMP, NetworkFault::Endless);
     let max_length = Limits::default().timestamp_length;
@@ -83,12 +83,12 @@ fn w_5_4_2_the_timestamp_is_signed_by_the_roots_timestamp_keys() {
 }
 
 #[test]
-fn w_5_4_2_another_roles_file_is_no_timestamp() {
+fn w_5_4_2_the_file_of_another_role_is_not_a_timestamp() {
     let (repository, client) = warm();
     repository.network().put(TIMESTAMP, repository.written("snapshot"));
     let unmet = ErrorKind::ThresholdNotMet { valid: 0, threshold: Threshold::ONE };
     assert_eq!(refused(client.refresh()), verdict("timestamp", unmet));
-    // One key for both roles signs no file of the one as that of the other.
+    // Even with one key for both roles, a snapshot is not accepted as a timestamp.
     let (mut repository, client) = warm();
     repository.set_keys("snapshot", &[TestKey::new("timestamp")], 1);
     repository.publish(&["root", "snapshot"]);
@@ -112,7 +112,7 @@ fn w_5_4_3_1_a_lower_version_is_a_rollback() {
 }
 
 #[test]
-fn w_5_4_3_1_the_floor_outlives_the_expiry_of_the_trusted_timestamp() {
+fn w_5_4_3_1_the_floor_remains_after_the_trusted_timestamp_expires() {
     let mut repository = Repository::new();
     let old = repository.fork();
     repository.signed("timestamp")["expires"] = json!("2030-01-02T00:00:00Z");
@@ -126,7 +126,7 @@ fn w_5_4_3_1_the_floor_outlives_the_expiry_of_the_trusted_timestamp() {
 }
 
 #[test]
-fn w_5_4_3_1_and_a6_the_same_version_is_no_news_and_no_error() {
+fn w_5_4_3_1_and_a6_the_same_version_is_neither_an_update_nor_an_error() {
     let (repository, client) = warm();
     let before = client.files();
     assert_eq!(client.refresh().unwrap(), [1, 2, 2, 2]);
@@ -149,7 +149,7 @@ fn a6_the_same_version_with_other_content_is_neither_stored_nor_followed() {
 }
 
 #[test]
-fn a6_an_update_that_broke_off_is_finished_with_the_trusted_timestamp() {
+fn a6_an_interrupted_update_is_finished_with_the_trusted_timestamp() {
     let (mut repository, client) = warm();
     repository.publish(&["targets"]);
     repository.network().fault("metadata/3.snapshot.json", NetworkFault::Status(500));
@@ -164,7 +164,7 @@ fn a6_an_update_that_broke_off_is_finished_with_the_trusted_timestamp() {
 }
 
 #[test]
-fn w_5_4_3_2_the_listed_snapshot_version_does_not_fall() {
+fn w_5_4_3_2_the_listed_snapshot_version_may_not_decrease() {
     let (mut repository, client) = warm();
     let before = client.files();
     repository.signed("timestamp")["meta"]["snapshot.json"]["version"] = json!(1);
@@ -195,7 +195,7 @@ fn w_5_4_4_the_timestamp_expires_after_the_start() {
 }
 
 #[test]
-fn w_5_4_4_and_g_1_5_4_report_a_trusted_timestamp_that_has_expired_is_no_silent_success() {
+fn w_5_4_4_and_g_1_5_4_report_an_expired_trusted_timestamp_is_an_error() {
     let mut repository = Repository::new();
     repository.signed("timestamp")["expires"] = json!("2030-01-02T00:00:00Z");
     repository.publish(&["timestamp"]);
@@ -229,7 +229,7 @@ fn w_5_4_5_the_timestamp_is_stored_as_received_before_the_snapshot_is_asked_for(
 }
 
 #[test]
-fn a5_a_stored_timestamp_of_a_replaced_key_does_not_count() {
+fn a5_a_stored_timestamp_signed_by_a_replaced_key_is_ignored() {
     let (mut repository, client) = warm();
     repository.set_keys("timestamp", &[TestKey::new("other")], 1);
     repository.publish(&["root", "timestamp"]);
@@ -252,7 +252,7 @@ fn a16_the_greatest_timestamp_version_is_read_and_never_wraps() {
 }
 
 #[test]
-fn a18_length_and_hashes_of_the_snapshot_are_checked_each_for_itself() {
+fn a18_length_and_hashes_of_the_snapshot_are_checked_separately() {
     for (member, value) in [("length", json!(1)), ("hashes", json!({"sha256": hash(b"other")}))] {
         let mut repository = Repository::new();
         repository.lists_hashes = false;

@@ -1,4 +1,4 @@
-//! Bytes in, verdict out: one document judged by the keys of a repository's root, without any workflow.
+//! Verifies single documents with the keys in the root of a repository, without the workflow.
 
 use lastmile_metadata::{
     Envelope, Error, ErrorKind, KeyRing, Limits, Role, RoleName, Root, Targets, Verified, Version,
@@ -6,11 +6,11 @@ use lastmile_metadata::{
 use lastmile_testkit::{Repository, TestKey, sign};
 use serde_json::{Value, json};
 
-/// The role called `name`, of the top level or delegated.
+/// Returns the name of a top-level or delegated role.
 ///
 /// # Panics
 ///
-/// When no role may be called that.
+/// If no role may have this name.
 #[must_use]
 pub fn role(name: &str) -> RoleName {
     match name {
@@ -22,27 +22,27 @@ pub fn role(name: &str) -> RoleName {
     }
 }
 
-/// Version `number`.
+/// Returns the version `number`.
 ///
 /// # Panics
 ///
-/// When `number` is no version.
+/// If `number` is not a valid version.
 #[must_use]
 pub fn version(number: u64) -> Version {
     Version::new(number).expect("a version")
 }
 
-/// The verdict `kind` about the role called `name`.
+/// Returns the error `kind` about the role `name`.
 #[must_use]
 pub fn verdict(name: &str, kind: ErrorKind) -> Error {
     Error { role: role(name), kind }
 }
 
-/// What `result` says about text that is malformed: where, what was expected, what was found.
+/// Returns the details of an error about malformed text: its location, and what was expected and found.
 ///
 /// # Panics
 ///
-/// When it is accepted, or refused for another reason.
+/// If the text is accepted, or refused for another reason.
 pub fn malformed<T>(result: Result<T, Error>) -> String {
     match result {
         Err(Error { kind: kind @ ErrorKind::Malformed { .. }, .. }) => kind.to_string(),
@@ -55,45 +55,45 @@ pub fn malformed<T>(result: Result<T, Error>) -> String {
 ///
 /// # Errors
 ///
-/// The verdict under test.
+/// The result to test.
 pub fn parse<R: Role>(bytes: Vec<u8>) -> Result<Envelope<R>, Error> {
     Envelope::parse(&role(R::TYPE), bytes)
 }
 
-/// The keys and threshold that the root of `repository` gives the role called `name`.
+/// Returns the keys and the threshold of the role `name` in the root of `repository`.
 ///
 /// # Panics
 ///
-/// When the root as it was written last is not usable.
+/// If the last written root is invalid.
 #[must_use]
 pub fn ring(repository: &Repository, name: &str) -> KeyRing {
     let root = parse::<Root>(repository.written("root")).expect("a root");
     root.unverified(&RoleName::ROOT).expect("a root").key_ring(&role(name)).expect("a role of the root")
 }
 
-/// Signs `signed` with the keys that sign `name` in `repository` and has the result judged.
+/// Signs `signed` with the keys of the role `name` in `repository` and verifies the result.
 ///
 /// # Errors
 ///
-/// The verdict under test.
+/// The result to test.
 pub fn judge<R: Role>(repository: &Repository, name: &str, signed: &Value) -> Result<Verified<R>, Error> {
     judge_bytes(repository, name, sign(signed, &repository.signers(name)))
 }
 
-/// Has `bytes` judged as the role called `name`.
+/// Verifies `bytes` as the role `name`.
 ///
 /// # Errors
 ///
-/// The verdict under test.
+/// The result to test.
 pub fn judge_bytes<R: Role>(repository: &Repository, name: &str, bytes: Vec<u8>) -> Result<Verified<R>, Error> {
     Envelope::<R>::parse(&role(name), bytes)?.verify(&role(name), &ring(repository, name))
 }
 
-/// A root document with one key for every role, signed by it, after `edit`.
+/// Applies `edit` to a root with one key for all roles, signs it and verifies it.
 ///
 /// # Errors
 ///
-/// The verdict under test.
+/// The result to test.
 pub fn judge_root(edit: impl FnOnce(&mut Value)) -> Result<Verified<Root>, Error> {
     let mut repository = Repository::new();
     repository.set_keys("root", &[TestKey::new("root-1")], 1);
@@ -103,11 +103,11 @@ pub fn judge_root(edit: impl FnOnce(&mut Value)) -> Result<Verified<Root>, Error
     Verified::of_itself(sign(&signed, &[TestKey::new("root-1")]), &Limits::default())
 }
 
-/// The top-level targets document of an honest repository after `edit`, signed and judged.
+/// Applies `edit` to the top-level targets document of an honest repository, signs it and verifies it.
 ///
 /// # Errors
 ///
-/// The verdict under test.
+/// The result to test.
 pub fn judge_targets(edit: impl FnOnce(&mut Repository)) -> Result<Verified<Targets>, Error> {
     let mut repository = Repository::new();
     edit(&mut repository);

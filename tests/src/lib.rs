@@ -1,4 +1,4 @@
-//! What the tests in `it/` share: documents of the simulated repository, judged without a client.
+//! Functions for the tests in `it/`: verifying documents of the simulated repository without a client.
 
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "code for tests panics where a test misuses it")]
 

@@ -1,12 +1,15 @@
-//! `cargo xtask test`: every check of the project, in the order in which a person wants to hear of
-//! a mistake.
+//! `cargo xtask test`: every check of the project. Quick checks come first.
 
-use crate::steps::{Outcome, Steps, cargo, run_quietly, status};
-use crate::{counts, deny, random, setup, style};
 use std::path::Path;
 use std::process::Command;
 
-/// Runs all checks; true when none failed.
+use xtask::command::{Outcome, cargo, run_quietly, status};
+use xtask::setup;
+
+use crate::steps::Steps;
+use crate::{counts, deny, random, style};
+
+/// Runs all checks. Returns true if none failed.
 pub(crate) fn run(project: &Path) -> bool {
     let mut steps = Steps::new();
     steps.run("setup", || {
@@ -16,14 +19,14 @@ pub(crate) fn run(project: &Path) -> bool {
     steps.run("style", || style::run(project));
     let clippy = ["clippy", "--locked", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
     steps.command("clippy", &mut cargo(project, &clippy));
-    // Alone, so that no other crate of the workspace lends its features.
+    // Each crate alone, so that cargo does not enable features that other crates of the workspace ask for.
     let lean = ["clippy", "--locked", "--no-default-features", "-p", "lastmile-keys", "-p", "lastmile-metadata"];
     steps.command("keys, metadata without features", cargo(project, &lean).args(["--", "-D", "warnings"]));
     let lean = ["clippy", "--locked", "--no-default-features", "-p", "lastmile-client"];
     steps.command("client without features", cargo(project, &lean).args(["--", "-D", "warnings"]));
     steps.run("client with ring", || client_with_ring(project));
-    // Tests start the programs and the examples themselves. Built beside the tests they have the same dependencies with
-    // the same features; built before them, a quarter of all would be built twice.
+    // Tests start the programs and the examples. One build with the tests uses the same features for the dependencies; separate
+    // builds would compile a quarter of them twice.
     let programs = ["build", "--locked", "--workspace", "--all-features", "--bins", "--examples", "--tests"];
     steps.command("programs and tests", &mut cargo(project, &programs));
     steps.tests("tests", &mut test(project, &["--lib", "--bins", "--tests", "--", "--skip", "interop::"]));
@@ -54,16 +57,16 @@ const PUBLISHED: [&str; 7] = [
     "lastmile-repo-tool",
 ];
 
-/// What every published crate has beside its sources.
+/// The files that every published crate contains in addition to its sources.
 const PACKAGED_FILES: [&str; 4] = ["Cargo.toml", "LICENSE-APACHE", "LICENSE-MIT", "README.md"];
 
-/// Packages what is published. cargo refuses a dependency without a version, and a manifest that is not complete. That the
-/// packages can be built from what is in them is verified before a release, by `cargo package` without `--no-verify`.
+/// Packages the published crates. cargo refuses a dependency without a version and an incomplete manifest. Whether a package builds
+/// from its own files is checked before a release, with `cargo package` without `--no-verify`.
 fn package(project: &Path) -> Outcome {
     let mut missing = Vec::new();
     for name in PUBLISHED {
         let listed = match run_quietly(&mut cargo(project, &["package", "--list", "--allow-dirty", "-p", name])) {
-            Ok(said) => said.stdout,
+            Ok(output) => output.stdout,
             Err(error) => return Outcome::Failed(error),
         };
         let lacks = |file: &&&str| !listed.lines().any(|line| line == **file);
@@ -77,7 +80,7 @@ fn package(project: &Path) -> Outcome {
     status(&mut command)
 }
 
-/// An application that chooses ring builds no AWS-LC. This resolves the dependencies and compiles nothing.
+/// Checks that an application with the feature `ring` does not build AWS-LC. This resolves dependencies without compiling them.
 fn client_with_ring(project: &Path) -> Outcome {
     let arguments = ["tree", "--locked", "-p", "lastmile-client", "--no-default-features", "--features", "http,ring"];
     let mut tree = cargo(project, &arguments);

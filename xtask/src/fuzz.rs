@@ -1,30 +1,31 @@
-//! `cargo xtask fuzz`: long runs of the targets of `tests/fuzz` under libFuzzer, by the stable compiler.
+//! `cargo xtask fuzz`: long runs of the targets in `tests/fuzz` under libFuzzer, with the stable compiler.
 //!
-//! The folder `fuzz/` is laid out as cargo-fuzz wants it, and can be used with it. Nothing of it is needed here: the flags
-//! that ask the compiler for coverage are stable, and libFuzzer comes with the crate that links it. It needs a C++ compiler.
+//! The folder `fuzz/` also works with cargo-fuzz, which is not needed here: the compiler flags for coverage are stable, and the
+//! crate `libfuzzer-sys` contains libFuzzer. Building it needs a C++ compiler.
 
-use crate::say;
-use crate::steps::{Outcome, cargo, run_quietly, status};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// Coverage for libFuzzer, without a sanitizer: there is no unsafe code to sanitize.
+use xtask::command::{Outcome, cargo, run_quietly, status};
+use xtask::say;
+
+/// Coverage for libFuzzer. There is no unsafe code, so no sanitizer is used.
 const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares -Cdebug-assertions -Ccodegen-units=1";
 const FOLDER: &str = "fuzz";
 
-/// What to fuzz, and for how long.
+/// The arguments of `cargo xtask fuzz`.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Wanted {
+pub(crate) struct Arguments {
     seconds: u32,
-    /// None: all.
+    /// All targets if empty.
     targets: Vec<String>,
 }
 
-impl Wanted {
-    /// Reads `[--seconds N] [TARGET…]`; none where that is not what the words say.
+impl Arguments {
+    /// Parses `[--seconds N] [TARGET…]`. Returns `None` if the arguments have another form.
     pub(crate) fn parse(words: &[&str]) -> Option<Self> {
         let (seconds, targets) = match words {
             ["--seconds", number, targets @ ..] => (number.parse().ok()?, targets),
@@ -36,17 +37,17 @@ impl Wanted {
     }
 }
 
-/// Fuzzes one target after the other; true when nothing was found.
-pub(crate) fn run(project: &Path, wanted: &Wanted) -> bool {
-    let result = build(project).and_then(|program| all(project, &program, wanted));
+/// Fuzzes one target after the other. Returns true if no input made a target fail.
+pub(crate) fn run(project: &Path, arguments: &Arguments) -> bool {
+    let result = build(project).and_then(|program| all(project, &program, arguments));
     result.map_err(say::warn).unwrap_or(false)
 }
 
-/// Builds the one program that fuzzes any target.
+/// Builds the fuzzer, which contains all targets, and returns its path.
 fn build(project: &Path) -> Result<String, String> {
     let host = run_quietly(Command::new("rustc").args(["--print", "host-tuple"]))?;
     let host = host.stdout.trim().to_owned();
-    // A target triple, so that build scripts are built without these flags.
+    // With `--target`, cargo does not use these flags for build scripts.
     let mut build = cargo(&project.join(FOLDER), &["build", "--release", "--bin", "fuzz", "--target", &host]);
     match status(build.env("RUSTFLAGS", FLAGS).env_remove("CARGO_TARGET_DIR")) {
         Outcome::Failed(why) => Err(format!("the fuzzer could not be built: {why}")),
@@ -54,7 +55,7 @@ fn build(project: &Path) -> Result<String, String> {
     }
 }
 
-fn all(project: &Path, program: &str, wanted: &Wanted) -> Result<bool, String> {
+fn all(project: &Path, program: &str, arguments: &Arguments) -> Result<bool, String> {
     let folder = project.join(FOLDER);
     let fuzzer = |target: &str| {
         let mut fuzzer = Command::new(folder.join(program));
@@ -63,10 +64,10 @@ fn all(project: &Path, program: &str, wanted: &Wanted) -> Result<bool, String> {
     };
     let known = run_quietly(&mut fuzzer("list"))?.stdout;
     let known: Vec<String> = known.lines().map(str::to_owned).collect();
-    if let Some(unknown) = wanted.targets.iter().find(|target| !known.contains(target)) {
-        return Err(format!("there is no target {unknown}; there are {}", known.join(", ")));
+    if let Some(unknown) = arguments.targets.iter().find(|target| !known.contains(target)) {
+        return Err(format!("there is no target {unknown}; the targets are {}", known.join(", ")));
     }
-    let targets = if wanted.targets.is_empty() { &known } else { &wanted.targets };
+    let targets = if arguments.targets.is_empty() { &known } else { &arguments.targets };
     let mut nothing_found = true;
     for target in targets {
         say::line(format!("\n== {target}"));
@@ -74,7 +75,7 @@ fn all(project: &Path, program: &str, wanted: &Wanted) -> Result<bool, String> {
         fs::create_dir_all(folder.join(&corpus)).map_err(|error| format!("{corpus}: {error}"))?;
         run_quietly(fuzzer(target).env("FUZZ_SEEDS", &corpus))?;
         let mut fuzzer = fuzzer(target);
-        fuzzer.arg(&corpus).arg(format!("-max_total_time={}", wanted.seconds));
+        fuzzer.arg(&corpus).arg(format!("-max_total_time={}", arguments.seconds));
         fuzzer.args(["-max_len=16384", "-timeout=25", "-rss_limit_mb=2048", "-print_final_stats=1"]);
         fuzzer.arg(format!("-artifact_prefix=../tests/fuzz/found/{target}-"));
         if let Outcome::Failed(why) = status(&mut fuzzer) {
@@ -87,18 +88,18 @@ fn all(project: &Path, program: &str, wanted: &Wanted) -> Result<bool, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::Wanted;
+    use super::Arguments;
 
     #[test]
-    fn seconds_come_first_and_targets_are_words() {
+    fn parses_seconds_and_targets() {
         let wanted = |seconds, targets: &[&str]| {
-            Some(Wanted { seconds, targets: targets.iter().map(|&target| target.to_owned()).collect() })
+            Some(Arguments { seconds, targets: targets.iter().map(|&target| target.to_owned()).collect() })
         };
-        assert_eq!(Wanted::parse(&[]), wanted(600, &[]));
-        assert_eq!(Wanted::parse(&["--seconds", "9", "root"]), wanted(9, &["root"]));
-        assert_eq!(Wanted::parse(&["root", "keys"]), wanted(600, &["root", "keys"]));
+        assert_eq!(Arguments::parse(&[]), wanted(600, &[]));
+        assert_eq!(Arguments::parse(&["--seconds", "9", "root"]), wanted(9, &["root"]));
+        assert_eq!(Arguments::parse(&["root", "keys"]), wanted(600, &["root", "keys"]));
         for wrong in [&["--seconds"][..], &["--seconds", "x"], &["--long"], &["root", "--seconds"]] {
-            assert_eq!(Wanted::parse(wrong), None, "{wrong:?}");
+            assert_eq!(Arguments::parse(wrong), None, "{wrong:?}");
         }
     }
 }

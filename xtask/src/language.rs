@@ -1,90 +1,130 @@
-//! Names and phrases that do not return: words that only this project used where the field has a term of its own.
+//! Names and phrases that readers did not understand and that must not come back.
 //!
-//! `CONTRIBUTING.md` says how we write. This list cannot judge a sentence; it only keeps the words that readers stumbled over.
+//! `CONTRIBUTING.md` describes the style. These lists cannot judge a sentence.
 
 use std::path::Path;
 
 use crate::style::{shown, text};
 
-/// What is declared under none of these names: a type, a trait, a module, a constant or a function.
+/// Names that no module, type, trait, constant or function may have.
 const NAMES: &[&str] = &[
     "Ahead",
     "Arrival",
     "Asked",
+    "Attempts",
+    "Computed",
     "Goal",
     "Hopeless",
     "KnownTargets",
     "MachineError",
+    "Notify",
     "Opened",
+    "Paper",
     "Patience",
+    "Play",
+    "ReadParts",
     "Road",
     "RoadError",
     "Sink",
     "Stamp",
+    "StartAnew",
+    "Taken",
     "Tidied",
+    "Traced",
+    "Visit",
     "ahead",
     "doubt",
+    "filled",
     "forgive",
+    "ingest",
     "judged",
+    "knowing",
+    "looked_at",
+    "meet",
     "opened",
     "opening",
     "overtake",
     "paper",
+    "play",
     "road",
+    "settle",
     "sink",
     "spread",
     "stamp",
     "unforeseen",
 ];
 
-/// Phrases that occur neither in code nor in documents, in lower case; as they would be written within one line.
+/// Phrases in lower case that no line of code or documentation may contain, as whole words.
 const PHRASES: &[&str] = &[
     "a key serves",
     "at hand",
+    "before the attacks that",
     "by a way that",
+    "carried apart",
+    "carry keys apart",
     "change that waits",
     "come to nothing",
     "for ever",
     "is no key",
     "keys apart",
+    "of which is known",
     "on the road",
-    "on their way",
     "on the way to that",
+    "on their way",
     "sit elsewhere",
-    "somebody on the",
     "sits elsewhere",
+    "somebody on the",
+    "take in a key",
     "that there are",
+    "those that targets had",
     "throw out",
     "thrown out",
     "throws out",
+    "told from outside",
     "vouch",
+    "vouched",
+    "vouches",
+    "vouching",
     "what may pass",
     "what waits",
 ];
 
-/// Where a declaration begins.
+/// The keywords that precede the name in a declaration.
 const KEYWORDS: &[&str] = &["const", "enum", "fn", "mod", "static", "struct", "trait", "type"];
 
-/// The words and names in `file` that are on the lists, each with its line.
+/// Finds the names and phrases in `file` that are on the lists.
 pub(crate) fn check(project: &Path, file: &Path, broken: &mut Vec<String>) {
     let name = file.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
     let is_code = file.extension().is_some_and(|ending| ending == "rs");
     if is_code && NAMES.contains(&name) {
-        broken.push(format!("{}: `{name}` is a name that only this project used", shown(project, file)));
+        broken.push(format!("{}: rename the file; `{name}` is not allowed", shown(project, file)));
     }
     for (number, line) in text(file).lines().enumerate() {
-        let place = || format!("{}:{}", shown(project, file), number + 1);
+        let location = || format!("{}:{}", shown(project, file), number + 1);
         if let Some(name) = declared(line).filter(|name| is_code && NAMES.contains(name)) {
-            broken.push(format!("{}: `{name}` is a name that only this project used", place()));
+            broken.push(format!("{}: rename it; `{name}` is not allowed", location()));
         }
-        let line = line.to_lowercase();
-        for phrase in PHRASES.iter().filter(|phrase| line.contains(*phrase)) {
-            broken.push(format!("{}: say it otherwise than `{phrase}`", place()));
+        for phrase in phrases(line) {
+            broken.push(format!("{}: reword it; `{phrase}` is not allowed", location()));
         }
     }
 }
 
-/// The name that a line of Rust declares.
+/// Returns the listed phrases in a line. A phrase matches whole words: "for ever" does not match "for every".
+fn phrases(line: &str) -> Vec<&'static str> {
+    let line = line.to_lowercase();
+    let is_letter = |letter: Option<char>| letter.is_some_and(char::is_alphanumeric);
+    let contains = |phrase: &str| {
+        let mut starts = line.match_indices(phrase).map(|(start, _)| line.split_at(start));
+        starts.any(|(before, rest)| {
+            let after = rest.get(phrase.len()..).unwrap_or_default();
+            !is_letter(before.chars().next_back()) && !is_letter(after.chars().next())
+        })
+    };
+    PHRASES.iter().copied().filter(|phrase| contains(phrase)).collect()
+}
+
+/// Returns the name that a line of Rust declares.
 fn declared(line: &str) -> Option<&str> {
     let mut words = line.split_whitespace().skip_while(|word| word.starts_with("pub") || *word == "async");
     words.next().filter(|word| KEYWORDS.contains(word))?;
@@ -93,7 +133,15 @@ fn declared(line: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::declared;
+    use super::{declared, phrases};
+
+    #[test]
+    fn a_phrase_matches_whole_words_only() {
+        assert_eq!(phrases("It stays for ever."), ["for ever"]);
+        assert_eq!(phrases("For Ever"), ["for ever"]);
+        assert!(phrases("one for every role, a voucher, a scaffold for everything").is_empty());
+        assert_eq!(phrases("one for every role, and for ever"), ["for ever"]);
+    }
 
     #[test]
     fn finds_the_name_that_a_line_declares() {

@@ -1,8 +1,7 @@
-//! The project's own commands: `cargo xtask setup`, `cargo xtask test`, `cargo xtask bench`.
+//! The project's own commands, such as `cargo xtask test`.
 //!
-//! Only the standard library is used, so that the first command in a fresh clone starts at once.
+//! They use only the standard library, so that they build quickly in a new clone.
 
-mod bench;
 mod checks;
 mod counts;
 mod deny;
@@ -11,8 +10,6 @@ mod language;
 mod mutants;
 mod planted_bugs;
 mod random;
-mod say;
-mod setup;
 mod steps;
 mod style;
 
@@ -20,28 +17,31 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use xtask::command::{Outcome, cargo, status};
+use xtask::{say, setup};
+
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
-  setup          installs what the tests need, or says what is missing
-  test           setup, then every check of the project; this is what CI runs
+  setup          install what the tests need, or report what is missing
+  test           run setup and every check of the project, as CI does
   bench [--peers] [--quick] [NAME…]
-                 measures; with --peers beside other TUF implementations, too. All of it, with --peers and
-                 without --quick, is written to docs/performance.md
-                 (names: flat, bins, scale, road, download, publish, requests, loops)
+                measure lastmile, and with --peers other TUF implementations too; with --peers, without --quick
+                 and without names, write docs/performance.md
+                 (names: flat, bins, scale, network, download, publish, requests, loops)
   bench --curves [--quick]
-                 measures how costs grow with the number of targets, and writes docs/curves.md
-  random         plays 100,000 histories of a random adversary against the client
+                measure how costs grow with the number of targets, and write docs/curves.md
+  random         run 100,000 histories of a random adversary against the client
   fuzz [--seconds N] [TARGET…]
-                 fuzzes the targets, or all, for N seconds each (600); corpora are kept in fuzz/corpus
+                fuzz these targets, or all, for N seconds each [default: 600]; corpora are kept in fuzz/corpus
   mutants [--one-by-one] [FILE…]
-                 changes the code that decides trust, in these files or in all, and says which changes no test
-                 notices; all changes are built at once, or else by cargo-mutants one by one, for a day and more
+                change the code that decides trust, in these files or in all, and list the changes that no test
+                 detects; with --one-by-one, build each change separately, which takes more than a day for all files
   planted-bugs [NAME…]
-                 plants one bug after the other in a copy of the sources, and expects the scenarios that
-                 tests/planted-bugs/NAME.patch names to fail there
-  bench --record counts the instructions of the inner loops anew and records them
-                 (tests/perf/instructions.txt, with which `test` compares them)";
+                apply each patch in tests/planted-bugs to a copy of the sources, and check that the scenarios named in
+                 the patch fail there
+  bench --record count the instructions of the inner loops and record them in tests/perf/instructions.txt, with which
+                 `test` compares them";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -54,12 +54,10 @@ fn main() -> ExitCode {
         ["mutants", files @ ..] => exit(mutants::run(&project, files)),
         ["planted-bugs", names @ ..] => exit(planted_bugs::run(&project, names)),
         ["fuzz", words @ ..] => {
-            fuzz::Wanted::parse(words).map_or_else(wrong_usage, |wanted| exit(fuzz::run(&project, &wanted)))
+            fuzz::Arguments::parse(words).map_or_else(wrong_usage, |arguments| exit(fuzz::run(&project, &arguments)))
         }
         ["bench", "--record"] => exit(counts::record(&project)),
-        ["bench", words @ ..] => {
-            bench::Wanted::parse(words).map_or_else(wrong_usage, |wanted| exit(bench::run(&project, &wanted)))
-        }
+        ["bench", words @ ..] => bench(&project, words),
         ["help" | "--help" | "-h"] => {
             say::line(USAGE);
             ExitCode::SUCCESS
@@ -68,17 +66,26 @@ fn main() -> ExitCode {
     }
 }
 
+/// Runs the benches, which are a separate program in `tests/bench`.
+fn bench(project: &Path, words: &[&str]) -> ExitCode {
+    let mut command = cargo(project, &["run", "--quiet", "--locked", "-p", "lastmile-bench", "--"]);
+    match status(command.args(words)) {
+        Outcome::Passed => ExitCode::SUCCESS,
+        Outcome::Failed(_) | Outcome::NotChecked(_) => ExitCode::FAILURE,
+    }
+}
+
 fn wrong_usage() -> ExitCode {
     say::warn(USAGE);
     ExitCode::from(2)
 }
 
-fn exit(all_well: bool) -> ExitCode {
-    if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+fn exit(succeeded: bool) -> ExitCode {
+    if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// The workspace folder: the parent of this crate's own.
+/// Returns the folder of the workspace, which contains the folder of this crate.
 fn project_folder() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().unwrap_or(here).to_path_buf()
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().unwrap_or(package).to_path_buf()
 }

@@ -1,18 +1,19 @@
-//! `cargo xtask mutants [--one-by-one] [FILE…]`: whether the tests notice when the code is changed.
+//! `cargo xtask mutants [--one-by-one] [FILE…]`: mutation testing of the code that decides trust.
 //!
-//! cargo-mutants says what there is to change; what it leaves out stands in `.cargo/mutants.toml`, with the reason in
-//! `tests/MUTANTS.md`. It would take a day and more, so all changes are built at once (`tests/mutants/at_once.py`).
+//! cargo-mutants lists the mutants; `.cargo/mutants.toml` excludes some, for the reasons in `tests/MUTANTS.md`. Building each
+//! mutant separately takes more than a day, so `tests/mutants/at_once.py` builds all of them at once.
 
-use crate::say;
-use crate::setup::{quiet, tree_sitter};
-use crate::steps::{Outcome, cargo, status};
 use std::path::Path;
 use std::process::Command;
 
-/// The version that `.cargo/mutants.toml` is written for.
+use xtask::command::{Outcome, cargo, status};
+use xtask::say;
+use xtask::setup::{quiet, tree_sitter};
+
+/// The version of cargo-mutants for which `.cargo/mutants.toml` was written.
 const CARGO_MUTANTS: &str = "27.1.0";
 
-/// Looks for mutants that survive, in these files or in all; true when there is none.
+/// Searches for mutants that survive, in these files or in all. Returns true if there are none.
 pub(crate) fn run(project: &Path, words: &[&str]) -> bool {
     if !is_installed(project) {
         return false;
@@ -24,7 +25,7 @@ pub(crate) fn run(project: &Path, words: &[&str]) -> bool {
     };
     match status(&mut command) {
         Outcome::Failed(why) | Outcome::NotChecked(why) => {
-            say::warn(format!("{why}; what no test notices is named above"));
+            say::warn(format!("{why}; the surviving mutants are listed above"));
             false
         }
         Outcome::Passed => true,
@@ -35,7 +36,7 @@ fn is_installed(project: &Path) -> bool {
     if quiet("cargo", &["mutants", "--version"]) {
         return true;
     }
-    say::line(format!("installing cargo-mutants {CARGO_MUTANTS}; that takes some minutes"));
+    say::line(format!("installing cargo-mutants {CARGO_MUTANTS}; this takes some minutes"));
     let mut install = cargo(project, &["install", "--locked", "--version", CARGO_MUTANTS, "cargo-mutants"]);
     let outcome = status(install.env_remove("CARGO_TARGET_DIR"));
     if let Outcome::Failed(why) | Outcome::NotChecked(why) = outcome {
@@ -62,23 +63,27 @@ fn one_by_one(project: &Path, files: &[&str]) -> Command {
 
 #[cfg(test)]
 mod tests {
-    /// What `.cargo/mutants.toml` leaves out of single files, without what a pattern escapes.
-    fn left_out() -> Vec<String> {
+    /// Returns the mutants of single files that `.cargo/mutants.toml` excludes, without backslashes.
+    fn excluded() -> Vec<String> {
         let lines = include_str!("../../.cargo/mutants.toml").lines();
         let patterns = lines.filter_map(|line| line.trim().strip_prefix('\'')?.strip_suffix("$',"));
         patterns.map(|pattern| pattern.replace('\\', "")).collect()
     }
 
     #[test]
-    fn no_mutant_is_left_out_without_a_reason() {
+    fn every_excluded_mutant_has_a_reason() {
         let rows = include_str!("../../tests/MUTANTS.md").lines().filter_map(|line| {
             let (file, rest) = line.strip_prefix("| `")?.split_once("` | `")?;
             let (change, reason) = rest.split_once("` | ")?;
-            // An apostrophe would end the pattern's own text.
+            // A pattern stands between apostrophes, so it cannot contain one.
             (reason.len() > 2).then(|| format!("{file}.*{change}").replace('\\', "").replace('\'', "."))
         });
         let rows: Vec<_> = rows.collect();
         assert!(!rows.is_empty());
-        assert_eq!(rows, left_out(), "tests/MUTANTS.md and .cargo/mutants.toml, in one order");
+        assert_eq!(
+            rows,
+            excluded(),
+            "tests/MUTANTS.md and .cargo/mutants.toml must list the same mutants in the same order"
+        );
     }
 }

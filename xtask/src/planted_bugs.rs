@@ -1,19 +1,20 @@
-//! `cargo xtask planted-bugs`: shows that the attacks detect bugs. Each patch in `tests/planted-bugs/` plants a bug in a copy of
-//! the sources; the scenarios that it names must then fail there.
+//! `cargo xtask planted-bugs`: checks that the attacks detect bugs. Each patch in `tests/planted-bugs/` plants a bug in a copy of
+//! the sources; then the scenarios that the patch names must fail.
 
-use crate::say;
-use crate::steps::cargo;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+use xtask::command::cargo;
+use xtask::say;
+
 /// The folders that are copied, in addition to the files of the workspace itself.
 const FOLDERS: [&str; 9] =
     ["cli-support", "keys", "metadata", "client", "repo-tool", "testkit", "attacks", "tests", "xtask"];
 
-/// A patch, and the scenarios that fail with it.
+/// A patch, and the scenarios that must fail with it.
 struct PlantedBug {
     name: String,
     file: PathBuf,
@@ -41,7 +42,8 @@ pub(crate) fn run(project: &Path, wanted: &[&str]) -> bool {
 fn is_detected(scratch: &Path, bug: &PlantedBug) -> bool {
     let started = Instant::now();
     let missed = missed(scratch, bug);
-    let (all, seconds) = (bug.breaks.len(), started.elapsed().as_secs_f64());
+    let all = bug.breaks.len();
+    let seconds = started.elapsed().as_secs_f64();
     let said = match &missed {
         Ok(missed) if missed.is_empty() => format!("{all:2} scenarios fail  {seconds:6.1} s"),
         Ok(missed) => format!("NOT DETECTED by {}", missed.join(", ")),
@@ -63,27 +65,27 @@ fn planted_bugs(project: &Path, wanted: &[&str]) -> io::Result<Vec<PlantedBug>> 
         }
     }
     bugs.sort_by(|one, other| one.name.cmp(&other.name));
-    if bugs.is_empty() { Err(io::Error::other("there is no such patch in tests/planted-bugs")) } else { Ok(bugs) }
+    if bugs.is_empty() { Err(io::Error::other("no such patch in tests/planted-bugs")) } else { Ok(bugs) }
 }
 
-/// The scenarios that go on passing although the patch is applied.
+/// Returns the scenarios that pass although the patch is applied.
 fn missed(scratch: &Path, bug: &PlantedBug) -> io::Result<Vec<String>> {
     apply(scratch, bug, &[])?;
     let scenarios = ["run", "--locked", "--quiet", "-p", "lastmile-tests", "--bin", "lastmile-scenarios", "--"];
     let mut command = cargo(scratch, &scenarios);
-    // Built in a folder of its own: in the project's, cargo would mistake what was patched for the project's own.
+    // The copy has its own target folder; in the project's, cargo would confuse the patched crates with the unpatched ones.
     command.args(&bug.breaks).env_remove("CARGO_TARGET_DIR");
-    let output = command.output();
+    let result = command.output();
     apply(scratch, bug, &["--reverse"])?;
-    let output = output?;
+    let output = result?;
     let said = String::from_utf8_lossy(&output.stdout);
     if said.trim().is_empty() {
-        return Err(io::Error::other(format!("cannot be tried: {}", String::from_utf8_lossy(&output.stderr))));
+        return Err(io::Error::other(format!("cannot be run: {}", String::from_utf8_lossy(&output.stderr))));
     }
     Ok(bug.breaks.iter().filter(|id| !is_noticed(id, &said)).cloned().collect())
 }
 
-/// Whether the scenario fails in a sample, and not because honest repositories are refused before there is an attack.
+/// Whether a sample of the scenario fails during or after the attack. A failure before the attack shows nothing.
 fn is_noticed(id: &str, said: &str) -> bool {
     let sample = format!("{id} [");
     let mut wrong =
@@ -93,14 +95,14 @@ fn is_noticed(id: &str, said: &str) -> bool {
 
 fn apply(scratch: &Path, bug: &PlantedBug, more: &[&str]) -> io::Result<()> {
     let mut command = Command::new("git");
-    // The copy lies within the project's own checkout, which it is no part of.
+    // The copy is inside the project's checkout; with this setting git does not find that repository.
     command.args(["apply"]).args(more).arg(&bug.file).current_dir(scratch);
     command.env("GIT_CEILING_DIRECTORIES", scratch.parent().unwrap_or(scratch));
     let status = command.status()?;
     if status.success() { Ok(()) } else { Err(io::Error::other(format!("{} does not apply", bug.file.display()))) }
 }
 
-/// Copies the sources, leaving alone what is there and the same, so that nothing is built twice.
+/// Copies the sources. Files that are already equal are not written, so that cargo does not rebuild them.
 fn copy(project: &Path, scratch: &Path) -> io::Result<()> {
     for name in ["Cargo.toml", "Cargo.lock", "clippy.toml"] {
         copy_file(&project.join(name), &scratch.join(name))?;
@@ -111,11 +113,12 @@ fn copy(project: &Path, scratch: &Path) -> io::Result<()> {
 fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
     for entry in fs::read_dir(from)? {
         let entry = entry?;
-        let (source, goal) = (entry.path(), to.join(entry.file_name()));
+        let source = entry.path();
+        let copy = to.join(entry.file_name());
         if entry.file_type()?.is_file() {
-            copy_file(&source, &goal)?;
+            copy_file(&source, &copy)?;
         } else if entry.file_type()?.is_dir() && !["target", "node_modules"].iter().any(|name| source.ends_with(name)) {
-            copy_folder(&source, &goal)?;
+            copy_folder(&source, &copy)?;
         }
     }
     Ok(())
@@ -135,7 +138,7 @@ mod tests {
     use super::is_noticed;
 
     #[test]
-    fn what_fails_before_the_attack_shows_nothing() {
+    fn a_failure_before_the_attack_is_not_a_detection() {
         let said =
             "a [x]: WRONG: before the attack: no\na [y]: refused\nb [x]: WRONG: accepted\nab [x]: WRONG: accepted\n";
         assert!(!is_noticed("a", said));

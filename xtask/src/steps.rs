@@ -1,19 +1,11 @@
-//! Runs named steps one after another, times them, and sums them up. A failed step stops no other.
+//! Runs named steps one after another and prints a summary. All steps run, even if one fails.
 
-use crate::say;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How a step ended.
-pub(crate) enum Outcome {
-    Passed,
-    /// With what went wrong, in a few words.
-    Failed(String),
-    /// The check needs something that this machine cannot reach. Never silent, never a pass.
-    NotChecked(String),
-}
+use xtask::command::{Outcome, cannot_run, status};
+use xtask::say;
 
 /// The steps run so far.
 pub(crate) struct Steps {
@@ -22,7 +14,7 @@ pub(crate) struct Steps {
     tests: Tally,
 }
 
-/// Tests counted from the closing lines of `cargo test`.
+/// The numbers of tests, from the last lines of `cargo test`.
 #[derive(Default)]
 struct Tally {
     passed: usize,
@@ -43,12 +35,12 @@ impl Steps {
         self.done.push((name.to_owned(), started.elapsed(), outcome));
     }
 
-    /// Runs a program; its exit code is the outcome.
+    /// Runs a program as a step. The step passes if the exit code is 0.
     pub(crate) fn command(&mut self, name: &str, command: &mut Command) {
         self.run(name, || status(command));
     }
 
-    /// Runs `cargo test` and counts what it says. A run without any test is a failure.
+    /// Runs `cargo test` and counts the tests. The step fails if no test ran.
     pub(crate) fn tests(&mut self, name: &str, command: &mut Command) {
         let mut tally = Tally::default();
         self.run(name, || match counted(command, &mut tally) {
@@ -63,13 +55,13 @@ impl Steps {
         self.tests.ignored += tally.ignored;
     }
 
-    /// Prints the table, and the line of counts last. True when nothing failed.
+    /// Prints the summary, with the number of tests in the last line. Returns true if nothing failed.
     pub(crate) fn summary(self) -> bool {
         say::line("\n== summary");
         let width = self.done.iter().map(|(name, ..)| name.len()).max().unwrap_or(0);
         let mut failed_steps = 0;
         for (name, time, outcome) in &self.done {
-            let word = match outcome {
+            let result = match outcome {
                 Outcome::Passed => "passed".to_owned(),
                 Outcome::Failed(why) => {
                     failed_steps += 1;
@@ -77,56 +69,18 @@ impl Steps {
                 }
                 Outcome::NotChecked(why) => format!("NOT CHECKED: {why}"),
             };
-            say::line(format!("  {name:width$}  {:>7.1} s  {word}", time.as_secs_f64()));
+            say::line(format!("  {name:width$}  {:>7.1} s  {result}", time.as_secs_f64()));
         }
         let total = self.started.elapsed().as_secs_f64();
-        say::line(format!("  {:width$}  {total:>7.1} s  {} steps, {failed_steps} failed", "in all", self.done.len()));
-        // A step that failed without a failing test (a lint, say) must not look like success.
+        say::line(format!("  {:width$}  {total:>7.1} s  {} steps, {failed_steps} failed", "total", self.done.len()));
+        // Some steps, such as clippy, fail without a failing test.
         let failed = self.tests.failed.max(failed_steps);
         say::line(format!("\n{} passed, {failed} failed", self.tests.passed));
         failed == 0
     }
 }
 
-/// Runs `command` to its end with its output shown.
-pub(crate) fn status(command: &mut Command) -> Outcome {
-    match command.stdin(Stdio::null()).status() {
-        Ok(status) if status.success() => Outcome::Passed,
-        Ok(status) => Outcome::Failed(status.to_string()),
-        Err(error) => Outcome::Failed(cannot_run(command, &error)),
-    }
-}
-
-/// What a program said.
-pub(crate) struct Said {
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-}
-
-/// Runs a program that must succeed; what it says is shown only when it does not.
-pub(crate) fn run_quietly(command: &mut Command) -> Result<Said, String> {
-    let output = command.stdin(Stdio::null()).output().map_err(|error| cannot_run(command, &error))?;
-    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    let said = Said { stdout: text(&output.stdout), stderr: text(&output.stderr) };
-    if output.status.success() {
-        Ok(said)
-    } else {
-        Err(format!("{} failed: {}", command.get_program().to_string_lossy(), said.stderr))
-    }
-}
-
-/// `cargo ARGUMENTS…` in the workspace. The cargo that started us, so that toolchains do not mix.
-pub(crate) fn cargo(project: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(arguments).current_dir(project);
-    command
-}
-
-fn cannot_run(command: &Command, error: &std::io::Error) -> String {
-    format!("{} could not be run: {error}", command.get_program().to_string_lossy())
-}
-
-/// Passes standard output on line by line, and counts on the way.
+/// Prints the standard output of `cargo test` and counts the tests. Returns whether the program succeeded.
 fn counted(command: &mut Command, tally: &mut Tally) -> Result<bool, String> {
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(|error| cannot_run(command, &error))?;
@@ -165,7 +119,7 @@ mod tests {
     use super::Tally;
 
     #[test]
-    fn the_closing_line_of_cargo_test_is_counted() {
+    fn the_last_line_of_cargo_test_is_counted() {
         let mut tally = Tally::default();
         tally.count(
             "test result: FAILED. 12 passed; 2 failed; 1 ignored; 0 measured; 3 filtered out; finished in 0.01s",

@@ -1,19 +1,21 @@
-//! Rules of style that no lint checks, read from the sources.
+//! Rules of style that no lint checks.
 
-use crate::language;
-use crate::say;
-use crate::steps::Outcome;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// More lines than this and a file is to be divided.
+use xtask::command::Outcome;
+use xtask::say;
+
+use crate::language;
+
+/// The maximum number of lines of a source file.
 const LONGEST_FILE: usize = 500;
 
-/// Checks all; every violation is printed.
+/// Checks all rules and prints every violation.
 pub(crate) fn run(project: &Path) -> Outcome {
     let mut broken = Vec::new();
     for name in ["keys", "metadata"] {
-        no_way_back_to_std(project, name, &mut broken);
+        no_std_in_no_std_crates(project, name, &mut broken);
     }
     for name in ["cli-support", "keys", "metadata", "client", "repo-tool", "testkit", "attacks", "tests", "xtask"] {
         for file in sources(&project.join(name)) {
@@ -26,17 +28,17 @@ pub(crate) fn run(project: &Path) -> Outcome {
     for line in &broken {
         say::line(format!("  {line}"));
     }
-    if broken.is_empty() { Outcome::Passed } else { Outcome::Failed(format!("{} broken", broken.len())) }
+    if broken.is_empty() { Outcome::Passed } else { Outcome::Failed(format!("{} violations", broken.len())) }
 }
 
-/// `#![no_std]` crates may bring std back for their tests only.
-fn no_way_back_to_std(project: &Path, name: &str, broken: &mut Vec<String>) {
+/// Checks that `#![no_std]` crates use std in their tests only.
+fn no_std_in_no_std_crates(project: &Path, name: &str, broken: &mut Vec<String>) {
     for file in sources(&project.join(name).join("src")) {
         let mut before = "";
         let source = text(&file);
         for line in source.lines() {
             if line.trim().starts_with("extern crate std") && before.trim() != "#[cfg(test)]" {
-                broken.push(format!("{}: brings std back", shown(project, &file)));
+                broken.push(format!("{}: uses std outside tests", shown(project, &file)));
             }
             before = line;
         }
@@ -49,19 +51,19 @@ fn short_file_without_allow(project: &Path, file: &Path, broken: &mut Vec<String
     if lines > LONGEST_FILE {
         broken.push(format!("{}: {lines} lines, more than {LONGEST_FILE}", shown(project, file)));
     }
-    // Written apart, or this very line would be found.
+    // In two parts, so that this line is not a violation itself.
     let forbidden = ["#[", "allow("].concat();
     if source.lines().any(|line| line.trim_start().starts_with(&forbidden)) {
-        broken.push(format!("{}: switches a lint off with allow; expect says more", shown(project, file)));
+        broken.push(format!("{}: use `expect` with a reason instead of `allow`", shown(project, file)));
     }
 }
 
-/// Every Rust source below `folder`, in a fixed order.
+/// Returns the Rust sources below `folder`, sorted.
 fn sources(folder: &Path) -> Vec<PathBuf> {
     files(folder, "rs")
 }
 
-/// Every file below `folder` with this ending, in a fixed order; what is built is left out.
+/// Returns the files below `folder` with this extension, sorted. Folders with build output are left out.
 fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_path_buf()];

@@ -18,7 +18,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
 
 pub(crate) fn root(input: &[u8]) {
     document::<Root>(&RoleName::ROOT, input);
-    // What is shipped is verified by its own keys.
+    // A shipped root is verified with its own keys.
     if let Ok(envelope) = Envelope::<Root>::parse(&RoleName::ROOT, input.to_vec()) {
         let Ok(root) = envelope.unverified(&RoleName::ROOT) else { return };
         let rings = RoleName::TOP_LEVEL.map(|role| root.key_ring(&role));
@@ -48,7 +48,7 @@ pub(crate) fn targets(input: &[u8]) {
     }
 }
 
-/// What is accepted is signed in its canonical form, and is the same document when it is read again.
+/// Checks that an accepted document is equal after it is written in canonical form and read again.
 fn document<R: Role>(role: &RoleName, input: &[u8]) {
     let Ok(envelope) = Envelope::<R>::parse(role, input.to_vec()) else { return };
     let signed = envelope.signed();
@@ -64,19 +64,19 @@ fn document<R: Role>(role: &RoleName, input: &[u8]) {
     assert!(again.signatures().len() <= envelope.signatures().len() + 1);
 }
 
-/// Canonical JSON has control characters as they are, which JSON has not.
+/// Escapes control characters, which canonical JSON contains unescaped and JSON does not allow.
 fn is_json(canonical: &str) -> bool {
     !canonical.bytes().any(|byte| byte < 0x20)
 }
 
-/// Beside a canonicaliser that shares nothing with ours.
+/// Compares with an independent implementation of canonical JSON.
 pub(crate) fn canonical(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let value: Result<Value, _> = serde_json::from_str(text);
     if let Ok(ours) = Json::parse(text) {
         let canonical = ours.canonical();
         let other = value.as_ref().expect("what we read is JSON");
-        // The other reads what does not fit 64 bits as a float.
+        // serde_json reads integers that do not fit into 64 bits as floats.
         if let Some(other) = written(other) {
             assert_eq!(canonical, other, "both write the same");
         }
@@ -87,7 +87,7 @@ pub(crate) fn canonical(input: &[u8]) {
         && is_json(&canonical)
         && depth(&canonical) < 32
     {
-        // Refused for a member that stands there twice, perhaps. Without it there is no reason.
+        // A duplicate member is a reason for a refusal. Without duplicates the document must be accepted.
         assert_eq!(Json::parse(&canonical).expect("nothing is wrong with it").canonical(), canonical);
     }
 }
@@ -127,7 +127,7 @@ pub(crate) fn key_seeds() -> Vec<Vec<u8>> {
     seeds
 }
 
-/// A kind, a signature after its length, and the text of a public key.
+/// Each input is a key type, the length of a signature, the signature, and the text of a public key.
 pub(crate) fn keys(input: &[u8]) {
     const KINDS: [(&str, &str); 8] = [
         ("ed25519", "ed25519"),

@@ -1,4 +1,4 @@
-//! Whatever a server sends, byte for byte, over loopback to the client's own connection.
+//! Arbitrary bytes as the answer of a server, sent to the client over loopback.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::time::timeout;
 
-/// The most that is to be read.
+/// The maximum length of a file.
 const LIMIT: u64 = 4_096;
 
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
@@ -27,13 +27,13 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     seeds.map(|seed| seed.chars().map(|byte| u8::try_from(u32::from(byte)).unwrap()).collect()).to_vec()
 }
 
-/// It ends, soon, with at most as many bytes as are allowed or with an error.
+/// Checks that a request ends soon, with an error or with no more bytes than allowed.
 pub(crate) fn http(input: &[u8]) {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        // A proxy, so that nobody is sent elsewhere: whatever the address, we answer.
+        // As a proxy, the server also answers after redirects to other hosts.
         let proxy = ProxyChoice::Url(format!("http://{address}"));
         let (connect_timeout, gap_timeout) = (Duration::from_secs(2), Duration::from_secs(2));
         let settings = HttpSettings { proxy, connect_timeout, gap_timeout, ..HttpSettings::default() };
@@ -63,13 +63,13 @@ fn judge(answer: Result<Vec<u8>, FetchError>) {
     }
 }
 
-/// Sends the input to whoever asks, and hangs up.
+/// Answers every request with the input and closes the connection.
 async fn serve(listener: &TcpListener, input: &[u8]) {
     loop {
         let Ok((mut stream, _)) = listener.accept().await else { continue };
         let mut request = Vec::new();
         while !request.ends_with(b"\r\n\r\n") && stream.read_buf(&mut request).await.is_ok_and(|read| read > 0) {}
-        // Whether anybody listens to the end is not for the server to say.
+        // The client may close the connection early.
         let _ = stream.write_all(input).await;
         let _ = stream.shutdown().await;
     }

@@ -1,13 +1,13 @@
-//! What is fuzzed: one function for each kind of input that strangers can send. `cargo xtask fuzz` runs them under
-//! libFuzzer for long; the tests of this crate run them for a short time on any machine.
+//! Fuzz targets: one function for each kind of untrusted input. `cargo xtask fuzz` runs them under libFuzzer; the tests of this crate
+//! run them for a short time.
 //!
-//! A function panics when something is wrong; whatever else it does is fine.
+//! A target panics if it finds a bug.
 
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
-    reason = "a target stops where something is wrong"
+    reason = "a target panics if it finds a bug"
 )]
 
 mod documents;
@@ -19,20 +19,20 @@ mod workflow;
 
 pub use lastmile_random::adversary::Chance;
 
-/// A kind of input.
+/// A fuzz target.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
-    /// Its name, and that of its corpus.
+    /// The name of the target and of its corpus.
     pub name: &'static str,
-    /// Judges one input.
+    /// Runs one input.
     pub run: fn(&[u8]),
-    /// Good inputs to begin with.
+    /// Returns valid inputs to start from.
     pub seeds: fn() -> Vec<Vec<u8>>,
-    /// How many inputs are made from them in the short run.
+    /// The number of inputs in the short run.
     pub short: u64,
 }
 
-/// All of them.
+/// All targets.
 pub const TARGETS: &[Target] = &[
     Target { name: "root", run: documents::root, seeds: documents::seeds, short: 1_500 },
     Target { name: "timestamp", run: documents::timestamp, seeds: documents::seeds, short: 1_500 },
@@ -49,13 +49,13 @@ pub const TARGETS: &[Target] = &[
     Target { name: "http", run: http::http, seeds: http::seeds, short: 150 },
 ];
 
-/// The target of this name.
+/// Returns the target with this name.
 #[must_use]
 pub fn target(name: &str) -> Option<&'static Target> {
     TARGETS.iter().find(|target| target.name == name)
 }
 
-/// An input made from seeds by chance: bytes changed, left out, repeated, and exchanged between two of them.
+/// Returns a random input made from seeds: bytes are changed, removed, repeated, or replaced by those of another seed.
 #[must_use]
 pub fn mutated(seeds: &[Vec<u8>], chance: &mut Chance) -> Vec<u8> {
     const WORDS: [&str; 16] = [

@@ -16,7 +16,7 @@ pub(crate) fn pattern_seeds() -> Vec<Vec<u8>> {
     seeds.map(|seed| seed.as_bytes().to_vec()).to_vec()
 }
 
-/// A pattern, a zero byte and a path: beside a matcher that tries everything.
+/// Each input is a pattern, a zero byte and a path. Compares with a matcher that tries every possibility.
 pub(crate) fn patterns(input: &[u8]) {
     let Some((pattern, path)) = two(input) else { return };
     let Ok(target) = TargetPath::new(path) else { return };
@@ -55,7 +55,7 @@ pub(crate) fn name_seeds() -> Vec<Vec<u8>> {
     seeds.map(|seed| seed.as_bytes().to_vec()).to_vec()
 }
 
-/// Two names: what they are called in URLs is told apart, and leads nowhere else.
+/// Checks that two names have different URLs and that neither leads to another folder.
 pub(crate) fn names(input: &[u8]) {
     let Some((one, other)) = two(input) else { return };
     if let (Ok(role), Ok(second)) = (RoleName::delegated(one), RoleName::delegated(other)) {
@@ -64,7 +64,7 @@ pub(crate) fn names(input: &[u8]) {
             assert!(is_plain(&file), "{file}");
             assert_eq!(file == second.file_name(version), one == other, "{one:?} and {other:?}");
         }
-        // A version in front of a name is no part of another's.
+        // A name with a version must differ from another name.
         if second.as_str().bytes().all(|byte| !byte.is_ascii_digit()) {
             assert_ne!(role.file_name(Version::new(12)), second.file_name(None));
         }
@@ -86,13 +86,13 @@ pub(crate) fn names(input: &[u8]) {
     }
 }
 
-/// One component of a URL, of characters that no server and no disk takes for anything else.
+/// Checks that a text is one component of a URL and has no character with a special meaning for servers or disks.
 fn is_plain(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%".contains(&byte);
     !name.is_empty() && name != "." && name != ".." && name.bytes().all(is_plain)
 }
 
-/// The two texts around the first zero byte.
+/// Returns the texts before and after the first zero byte.
 fn two(input: &[u8]) -> Option<(&str, &str)> {
     std::str::from_utf8(input).ok()?.split_once('\0')
 }

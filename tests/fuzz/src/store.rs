@@ -1,4 +1,4 @@
-//! Whatever lies in a store: an honest update brings it up to date, or says what is wrong.
+//! A store with arbitrary content: an honest update brings the client up to date or reports an error.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ fn files() -> [StoredFile; 7] {
     ]
 }
 
-/// What an honest update leaves.
+/// Returns the store after an honest update.
 fn good() -> MemoryStore {
     let (shipped, published) = published(KIND);
     let store = MemoryStore::default();
@@ -33,7 +33,7 @@ fn good() -> MemoryStore {
     store
 }
 
-/// A number of a file, then what it is to hold; one after the other, each after two bytes of length.
+/// Each input is a sequence of files: the number of the file, two bytes of length, and the content.
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let store = good();
     let kept = files().map(|file| store.read(&file, u64::MAX).unwrap());
@@ -60,14 +60,17 @@ pub(crate) fn store(mut input: &[u8]) {
     }
     match refresh(&shipped, &published, store.clone()) {
         Ok(trusted) => {
-            assert_eq!(signed(&trusted), signed(&newest(&published)), "one run, and all is up to date");
-            assert_eq!(refresh(&shipped, &published, store).expect("and stays so"), trusted);
+            assert_eq!(signed(&trusted), signed(&newest(&published)), "one run brings the client up to date");
+            assert_eq!(refresh(&shipped, &published, store).expect("a second run succeeds"), trusted);
         }
-        // Lost state, floors beyond what there is, a stamp of another format: said, and said again.
+        // Examples are lost state, floors above the published versions, and an identity in another format. The error must persist.
         Err(Error::Refused(_) | Error::State(_) | Error::Local(_)) => {
-            assert!(refresh(&shipped, &published, store).is_err(), "a failed update mends nothing in secret");
+            assert!(
+                refresh(&shipped, &published, store).is_err(),
+                "a failed update must not repair the store without reporting it"
+            );
         }
-        Err(other) => panic!("nothing is wrong with the road, and there is {other}"),
+        Err(other) => panic!("the network works, but the error is {other}"),
     }
 }
 
@@ -75,7 +78,7 @@ fn newest(published: &BTreeMap<String, Bytes>) -> Vec<Vec<u8>> {
     FILES.iter().map(|name| published[*name].to_vec()).collect()
 }
 
-/// What was signed. A stored copy of the same version stays, whoever's signatures beyond the threshold it has.
+/// Returns the signed content. A stored copy with the same version is kept, even if it has other additional signatures.
 fn signed(files: &[Vec<u8>]) -> Vec<Value> {
     let signed = |file: &Vec<u8>| serde_json::from_slice::<Value>(file).expect("JSON")["signed"].take();
     files.iter().map(signed).collect()

@@ -1,4 +1,4 @@
-//! Metadata that is signed as it should be and says anything at all: the update past the signatures.
+//! Validly signed metadata with arbitrary content, to test the workflow behind the signature checks.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use tokio::runtime::{Builder, Runtime};
 
 const KIND: u32 = 1 << 27;
 
-/// The newest of each top-level role in the simplest repository.
+/// The newest files of the top-level roles in the simplest repository.
 pub(crate) const FILES: [&str; 4] = ["1.root.json", "timestamp.json", "1.snapshot.json", "1.targets.json"];
 
-/// Which role, and what it says.
+/// Each input is the number of a role and its signed document.
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let (_, published) = published(KIND);
     let signed = |(number, name): (usize, &&str)| {
@@ -28,7 +28,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     FILES.iter().enumerate().map(signed).collect()
 }
 
-/// The repository of the input: one of its documents says what the input says, and is signed.
+/// Returns a repository in which the document of one role comes from the input and is validly signed.
 fn repository(input: &[u8]) -> Option<(Bytes, BTreeMap<String, Bytes>)> {
     let (number, text) = input.split_first()?;
     let text = std::str::from_utf8(text).ok()?;
@@ -43,7 +43,7 @@ fn repository(input: &[u8]) -> Option<(Bytes, BTreeMap<String, Bytes>)> {
     Some((shipped, published))
 }
 
-/// Everything is found, or there is an error; what is trusted is kept as it was received, and is trusted again.
+/// Checks that trusted files are stored as received and are trusted again.
 pub(crate) fn workflow(input: &[u8]) {
     let Some((shipped, published)) = repository(input) else { return };
     let store = MemoryStore::default();
@@ -54,7 +54,7 @@ pub(crate) fn workflow(input: &[u8]) {
     assert_eq!(refresh(&shipped, &published, store).expect("what is trusted is trusted again"), trusted);
 }
 
-/// A role that is read where it is stored says the same as one that is held in memory.
+/// Checks that a role that is read from its stored file gives the same results as one in memory.
 pub(crate) fn stored(input: &[u8]) {
     let Some((shipped, published)) = repository(input) else { return };
     let held = MemoryStore::default();

@@ -1,4 +1,4 @@
-//! A short run of every target, on any machine and from the same inputs each time; and whatever was ever found.
+//! A short run of every target with the same inputs each time, and all inputs that once failed.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,7 +15,7 @@ fn a_short_run_of_every_target_finds_nothing() {
     });
 }
 
-/// What was found, if anything.
+/// Returns the message of the panic, if there was one.
 fn short_run(target: &Target) -> Option<String> {
     let seeds = (target.seeds)();
     let mut chance = Chance(u64::from_be_bytes(*b"lastmile"));
@@ -29,9 +29,9 @@ fn short_run(target: &Target) -> Option<String> {
     })
 }
 
-/// Files `found/TARGET-…`.
+/// Returns the files `found/TARGET-…`.
 #[test]
-fn what_was_found_once_is_found_no_more() {
+fn inputs_that_once_failed_pass() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("found");
     for entry in fs::read_dir(folder).expect("the folder of finds") {
         let path = entry.expect("an entry").path();

@@ -1,4 +1,4 @@
-//! Our client fetches from repositories that python-tuf made, honest ones and lying ones.
+//! lastmile-client fetches from honest and malicious repositories made by python-tuf.
 
 use lastmile_client::metadata::{ErrorKind, RoleName, Threshold, Version};
 use lastmile_testkit::{FakeNetwork, Server};
@@ -21,11 +21,11 @@ async fn fetches_all(scenario: &str) {
     let mut listed = client.list().await;
     listed.sort();
     assert_eq!(listed, names);
-    // Once more, from what is stored: the next root and the timestamp are asked for, and nothing else.
+    // With stored metadata, the client requests only the next root and the timestamp.
     drop(network.requests());
     client.fetch(&[]).await.unwrap();
     let mut asked = network.requests();
-    // Both at once: whichever comes first.
+    // The requests are concurrent, so their order is not fixed.
     asked.sort();
     assert_eq!(asked, ["metadata/2.root.json", "metadata/timestamp.json"]);
 }
@@ -46,7 +46,7 @@ async fn indented_and_with_unknown_members_everywhere() {
 }
 
 #[tokio::test]
-async fn five_kinds_of_keys_all_of_which_must_sign() {
+async fn five_kinds_of_keys_that_must_all_sign() {
     fetches_all("algorithms").await;
 }
 
@@ -61,18 +61,18 @@ async fn tap_15_succinct_bins() {
 }
 
 #[tokio::test]
-async fn delegations_of_two_levels() {
+async fn two_levels_of_delegations() {
     fetches_all("delegations").await;
 }
 
 #[tokio::test]
-async fn delegations_end_where_they_end() {
+async fn delegations_find_only_delegated_paths() {
     let foreign = Foreign::make("delegations");
     let network = FakeNetwork::new();
     foreign.publish(1, &network);
     let server = Server::start(&network);
     let client = TestClient::new(&foreign.root(), &server.url());
-    // Outside the delegated paths; behind a terminating delegation; listed by nobody.
+    // One is outside the delegated paths, one is behind a terminating delegation, and no role lists the third.
     let fetched = client.fetch(&["other/stolen", "closed/window", "other/none"]).await.unwrap();
     assert_eq!(fetched.targets, [None, None, None]);
 }
@@ -95,7 +95,7 @@ fn version(number: u64) -> Version {
     Version::new(number).unwrap()
 }
 
-/// A client has seen state 1 of the lying repository; then it is shown `lie`.
+/// Lets a client trust state 1 of the malicious repository, then serves `lie`.
 async fn shown(lie: u32) -> (RoleName, ErrorKind) {
     let foreign = Foreign::make("attacker");
     let network = FakeNetwork::new();
@@ -107,7 +107,7 @@ async fn shown(lie: u32) -> (RoleName, ErrorKind) {
     foreign.publish(lie, &network);
     let verdict = refusal(client.fetch(&["plain.txt"]).await);
     assert_eq!(refusal(client.fetch(&["plain.txt"]).await), verdict, "the second time as the first");
-    // A lie that was signed may have raised a floor; the next honest state is above it.
+    // A signed lie may have raised a floor; the next honest state is above it.
     foreign.publish(9, &network);
     assert_eq!(client.fetch(&["plain.txt"]).await.unwrap().versions, [1, 7, 7, 7]);
     verdict
@@ -146,7 +146,7 @@ async fn frozen_targets_are_refused() {
 }
 
 #[tokio::test]
-async fn a_targets_file_that_the_snapshot_does_not_fix_is_refused() {
+async fn a_targets_file_that_the_snapshot_does_not_list_is_refused() {
     let (role, kind) = shown(7).await;
     assert_eq!(role, RoleName::TARGETS);
     assert!(matches!(kind, ErrorKind::HashMismatch { .. }), "{kind}");

@@ -1,4 +1,4 @@
-//! Our client fetches from a repository that tough's editor made.
+//! lastmile-client fetches from a repository made by tough's editor.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use super::ours::{Fetched, TestClient};
 use super::programs::files_below;
 use super::tough::Made;
 
-/// Puts the files of a repository on a network, as a web server would offer them.
+/// Puts the files of a repository on a network.
 fn publish(made: &Made, network: &FakeNetwork) {
     for top in ["metadata", "targets"] {
         for file in files_below(&made.folder().join(top)) {

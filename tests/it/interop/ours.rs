@@ -1,17 +1,17 @@
-//! Our client, over HTTP, with a memory from one update to the next.
+//! lastmile-client over HTTP, with a store in memory.
 
 use chrono::{DateTime, Utc};
 use lastmile_client::metadata::{ErrorKind, RoleName, TargetPath};
 use lastmile_client::{Error, MemoryStore, Refusal, RefusedError, Session, Updater};
 
-/// One client, whose clock stands still.
+/// A client with a fixed clock.
 pub(crate) struct TestClient {
     updater: Updater,
     now: DateTime<Utc>,
     downloads: tempfile::TempDir,
 }
 
-/// What a client trusts after an update, and what each target that it asked for holds.
+/// The trusted versions after an update, and the content of each requested target.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Fetched {
     pub(crate) versions: [u64; 4],
@@ -19,7 +19,7 @@ pub(crate) struct Fetched {
 }
 
 impl TestClient {
-    /// A new client, shipped with `root`, that updates from `base`.
+    /// Creates a client that is shipped with `root` and updates from `base`.
     pub(crate) fn new(root: &[u8], base: &str) -> Self {
         let updater = Updater::builder(root)
             .mirror(format!("{base}metadata/"), format!("{base}targets/"))
@@ -29,7 +29,7 @@ impl TestClient {
         Self { updater, now: Utc::now(), downloads: tempfile::tempdir().unwrap() }
     }
 
-    /// Updates and downloads.
+    /// Updates and downloads targets.
     pub(crate) async fn fetch(&self, names: &[&str]) -> Result<Fetched, Error> {
         let mut session = self.updater.refresh_at(self.now).await?;
         let mut targets = Vec::new();
@@ -46,7 +46,7 @@ impl TestClient {
         Ok(Fetched { versions: versions.map(|version| version.get()), targets })
     }
 
-    /// The paths that the repository vouches for.
+    /// Returns the paths of all targets.
     pub(crate) async fn list(&self) -> Vec<String> {
         let mut session = self.updater.refresh_at(self.now).await.unwrap();
         session.list().await.unwrap().into_iter().map(|target| target.path.as_str().to_owned()).collect()
@@ -62,7 +62,7 @@ impl TestClient {
     }
 }
 
-/// The verdict for which an update was refused.
+/// Returns the reason for which an update was refused.
 pub(crate) fn refusal(result: Result<Fetched, Error>) -> (RoleName, ErrorKind) {
     match result {
         Err(Error::Refused(RefusedError { refusal: Refusal::Metadata(error), .. })) => (error.role, error.kind),

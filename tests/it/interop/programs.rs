@@ -1,4 +1,4 @@
-//! The programs of other projects: python-tuf making repositories, python-tuf and tuf-js fetching from them.
+//! Programs of other projects: python-tuf makes repositories, and the clients of python-tuf and tuf-js fetch from them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,28 +10,28 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// What a URL path holds as it is.
+/// The characters that are not percent-encoded in a URL path.
 const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
-/// A file of the project, by its path from the workspace's folder.
+/// Returns the path of a file of the project, given relative to the workspace.
 fn project(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
-/// A file that `cargo xtask setup` installs.
+/// Returns the path of a file that `cargo xtask setup` installs.
 fn installed(path: &str) -> PathBuf {
     let path = project("target/interop").join(path);
     assert!(path.exists(), "{} is not there: run `cargo xtask setup` once", path.display());
     path
 }
 
-/// Repositories made by python-tuf, state by state.
+/// The states of a repository made by python-tuf.
 pub(crate) struct Foreign {
     folder: TempDir,
 }
 
 impl Foreign {
-    /// Has python-tuf make the repositories of a scenario in `tests/interop/make_with_python_tuf.py`.
+    /// Runs python-tuf to make the repositories of a scenario in `tests/interop/make_with_python_tuf.py`.
     pub(crate) fn make(scenario: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let made = Command::new(installed("venv/bin/python"))
@@ -44,12 +44,12 @@ impl Foreign {
         Self { folder }
     }
 
-    /// The root that a client is shipped with.
+    /// Returns the root that the client is shipped with.
     pub(crate) fn root(&self) -> Vec<u8> {
         fs::read(self.folder.path().join("root.json")).unwrap()
     }
 
-    /// Puts the files of one state on `network`, in the place of what was there.
+    /// Replaces the files on `network` by those of one state.
     pub(crate) fn publish(&self, state: u32, network: &FakeNetwork) {
         for path in network.files().into_keys() {
             network.remove(&path);
@@ -58,21 +58,21 @@ impl Foreign {
         for top in ["metadata", "targets"] {
             for file in files_below(&folder.join(top)) {
                 let bytes = fs::read(folder.join(top).join(&file)).unwrap();
-                // Metadata files have their encoded names on the disk already.
+                // The names of metadata files on the disk are already encoded.
                 let name = if top == "targets" { utf8_percent_encode(&file, IN_PATH).to_string() } else { file };
                 network.put(&format!("{top}/{name}"), bytes);
             }
         }
     }
 
-    /// What each target of one state holds.
+    /// Returns the content of each target in one state.
     pub(crate) fn contents(&self, state: u32) -> BTreeMap<String, String> {
         let text = fs::read(self.folder.path().join(state.to_string()).join("contents.json")).unwrap();
         serde_json::from_slice(&text).unwrap()
     }
 }
 
-/// The files below `folder`, with `/` between the segments.
+/// Returns the paths of the files below `folder`, with `/` as separator.
 pub(crate) fn files_below(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten() {
@@ -95,18 +95,18 @@ pub(crate) struct Client {
     root: PathBuf,
 }
 
-/// What a client said.
+/// The result of a client.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Answer {
-    /// The versions of root, timestamp, snapshot and targets that are now trusted, and what each target that was
-    /// asked for holds; none where the client found no such target.
+    /// The trusted versions of root, timestamp, snapshot and targets, and the content of each requested target, or `None` if the
+    /// client did not find it.
     Fetched([u64; 4], Vec<Option<Vec<u8>>>),
-    /// The name of the client's error, and its message.
+    /// The name and the message of the client's error.
     Refused(String, String),
 }
 
 impl Client {
-    /// python-tuf's client, shipped with `root`.
+    /// Creates an installation of python-tuf's client, shipped with `root`.
     pub(crate) fn python_tuf(root: &[u8]) -> Self {
         Self::new(root, || {
             let mut command = Command::new(installed("venv/bin/python"));
@@ -115,7 +115,7 @@ impl Client {
         })
     }
 
-    /// tuf-js, shipped with `root`.
+    /// Creates an installation of tuf-js, shipped with `root`.
     pub(crate) fn tuf_js(root: &[u8]) -> Self {
         Self::new(root, || {
             let mut command = Command::new("node");
@@ -132,7 +132,7 @@ impl Client {
         Self { command, folder, root: shipped }
     }
 
-    /// Refreshes and downloads.
+    /// Refreshes and downloads targets.
     pub(crate) fn fetch(&self, base: &str, names: &[&str]) -> Answer {
         let (state, output) = (self.folder.path().join("state"), self.folder.path().join("output"));
         if output.exists() {

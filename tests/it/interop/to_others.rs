@@ -1,4 +1,4 @@
-//! The clients of other projects fetch from repositories that `lastmile-repo` made.
+//! Clients of other projects fetch from repositories made by `lastmile-repo`.
 
 use std::ffi::OsString;
 use std::fs;
@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 use super::programs::{Answer, Client};
 use super::tough;
 
-/// Names that a maintainer may give: sub-folders, spaces, letters of other languages, signs of URLs.
+/// Target names with folders, spaces, non-ASCII letters and characters with a meaning in URLs.
 const NAMES: [(&str, &str); 5] = [
     ("plain.txt", "one line\n"),
     ("sub/folder/with space.txt", "two\nlines\n"),
@@ -22,10 +22,10 @@ const NAMES: [(&str, &str); 5] = [
     ("empty", ""),
 ];
 
-/// A maintainer with a repository, which is served all the while.
+/// A maintainer with a repository, which a server serves during the test.
 struct Maintainer {
     folder: TempDir,
-    /// Where the server runs. The commands block, as they do for a person.
+    /// The runtime of the server. The commands block.
     runtime: Runtime,
     url: String,
 }
@@ -34,7 +34,7 @@ impl Maintainer {
     fn new(options: &[&str]) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let maintainer = Self { folder: tempfile::tempdir().unwrap(), runtime, url: String::new() };
-        // The keys that `revoke` makes are encrypted.
+        // `revoke` encrypts the keys that it makes.
         fs::write(maintainer.folder.path().join("phrase"), "only for tests").unwrap();
         maintainer.run(&[&["init", "--unencrypted-keys"], options].concat());
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -52,7 +52,7 @@ impl Maintainer {
         fs::read(self.repository().join("metadata/1.root.json")).unwrap()
     }
 
-    /// `lastmile-repo --repository … ARGUMENTS…`
+    /// Runs `lastmile-repo --repository … ARGUMENTS…`.
     fn run(&self, arguments: &[&str]) {
         let fixed =
             ["lastmile-repo".into(), "--quiet".into(), "--repository".into(), self.repository().into_os_string()];
@@ -62,7 +62,7 @@ impl Maintainer {
         assert_eq!(cli::run(all, World::system()), ExitStatus::Done, "lastmile-repo {}", arguments.join(" "));
     }
 
-    /// Publishes files below `under`.
+    /// Publishes files below the path `under`.
     fn add(&self, files: &[(&str, &str)], options: &[&str]) {
         let new = tempfile::tempdir().unwrap();
         for (name, content) in files {
@@ -73,7 +73,7 @@ impl Maintainer {
         self.run(&[&["add", &path_of(new.path())], options].concat());
     }
 
-    /// Makes a key and returns its URI.
+    /// Creates a key and returns its URI.
     fn key(&self, name: &str) -> String {
         self.run(&["key", "generate", name, "--unencrypted"]);
         format!("file:keys/{name}.pem")
@@ -84,13 +84,13 @@ fn path_of(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// What a client must say that finds these files, and not those names.
+/// Returns the expected output of a client for existing `files` and missing names.
 fn holding(versions: [u64; 4], files: &[(&str, &str)], absent: usize) -> Answer {
     let found = files.iter().map(|(_, content)| Some(content.as_bytes().to_vec()));
     Answer::Fetched(versions, found.chain(std::iter::repeat_n(None, absent)).collect())
 }
 
-/// Has each client fetch `files`, and look for names that are not there to be found.
+/// Lets each client fetch `files` and search for names that do not exist.
 fn all_fetch(clients: &[Client], maintainer: &Maintainer, versions: [u64; 4], files: &[(&str, &str)], absent: &[&str]) {
     let names: Vec<&str> = files.iter().map(|(name, _)| *name).chain(absent.iter().copied()).collect();
     for client in clients {
@@ -98,7 +98,7 @@ fn all_fetch(clients: &[Client], maintainer: &Maintainer, versions: [u64; 4], fi
     }
 }
 
-/// Has tough load everything and read `files`.
+/// Lets tough load everything and read `files`.
 fn tough_reads(maintainer: &Maintainer, files: &[(&str, &str)], absent: &[&str]) {
     maintainer.runtime.block_on(async {
         let repository = tough::load(&maintainer.repository(), &maintainer.root()).await.unwrap();
@@ -163,7 +163,7 @@ fn delegations() {
     let clients = clients(&maintainer);
     all_fetch(&clients, &maintainer, [1, 6, 6, 3], &files, &["libs/none", "libs/partner/none"]);
     tough_reads(&maintainer, &files, &["libs/none"]);
-    // A release by the team changes neither root nor the top-level targets.
+    // A release by the team changes neither the root nor the top-level targets.
     maintainer.add(&[("ä.tar.gz", "by the team, again")], &["--under", "libs", "--role", "team ü+"]);
     let files = [("top.txt", "top"), ("libs/ä.tar.gz", "by the team, again")];
     all_fetch(&clients, &maintainer, [1, 7, 7, 3], &files, &[]);
@@ -181,7 +181,7 @@ fn tap_15_succinct_bins() {
     all_fetch(&clients, &maintainer, [1, 3, 3, 3], &NAMES, &["none"]);
     maintainer.add(&[("sub/later.txt", "later")], &[]);
     all_fetch(&clients, &maintainer, [1, 4, 4, 3], &[("sub/later.txt", "later")], &["none"]);
-    // tough does not know TAP 15, and says so at once.
+    // tough does not support TAP 15 and reports an error.
     let refused = maintainer.runtime.block_on(tough::load(&maintainer.repository(), &maintainer.root()));
     assert!(matches!(refused, Err(::tough::error::Error::ParseMetadata { .. })));
 }

@@ -17,10 +17,10 @@ use tough::schema::{KeyHolder, PathPattern, PathSet, RoleKeys, RoleType, Root};
 use tough::{Repository, RepositoryLoader, TargetName, Transport, TransportError, TransportErrorKind, TransportStream};
 use url::Url;
 
-/// The folder of a repository, offered as a web server would.
+/// A transport for tough that reads the folder of a repository.
 ///
-/// tough asks for the target `a/b` as `HASH.a/b`, where 5.7.3 puts the hash before the last segment. The file is taken
-/// from where the specification has it, so that all the rest can be compared.
+/// tough requests the target `a/b` as `HASH.a/b`, although 5.7.3 puts the hash before the last segment. The transport reads the
+/// file from the specified path, so that everything else can be compared.
 #[derive(Clone, Debug)]
 struct Folder(PathBuf);
 
@@ -34,7 +34,7 @@ impl Transport for Folder {
     }
 }
 
-/// `targets/HASH.a/b` as `targets/a/HASH.b`.
+/// Turns `targets/HASH.a/b` into `targets/a/HASH.b`.
 fn as_specified(path: &str) -> String {
     let moved = path.strip_prefix("targets/").and_then(|target| {
         let (hash, name) = target.split_once('.').filter(|(hash, _)| hash.len() == 64 && !hash.contains('/'))?;
@@ -44,14 +44,14 @@ fn as_specified(path: &str) -> String {
     moved.unwrap_or_else(|| path.to_owned())
 }
 
-/// Loads the repository in `folder`, with everything in it, from a client that was shipped with `root`.
+/// Loads the whole repository in `folder` with a client that is shipped with `root`.
 pub(crate) async fn load(folder: &Path, root: &[u8]) -> Result<Repository, tough::error::Error> {
     let url = |name: &str| Url::parse(&format!("file:///{name}/")).unwrap();
     let loader = RepositoryLoader::new(&root, url("metadata"), url("targets"));
     loader.transport(Folder(folder.to_owned())).load().await
 }
 
-/// What the target holds; none when there is no such target.
+/// Returns the content of a target, or `None` if it does not exist.
 pub(crate) async fn read(repository: &Repository, name: &str) -> Option<Vec<u8>> {
     let name = TargetName::new(name).unwrap();
     let parts: Vec<_> = repository.read_target(&name).await.unwrap()?.try_collect().await.unwrap();
@@ -66,7 +66,7 @@ pub(crate) struct Made {
 }
 
 impl Made {
-    /// One key of each kind that tough signs with, in every role.
+    /// Creates a repository in which every role has one key of each type that tough supports.
     pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let keys = vec![
@@ -80,7 +80,7 @@ impl Made {
         made
     }
 
-    /// The folder with `metadata` and `targets`.
+    /// Returns the folder with `metadata` and `targets`.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -94,7 +94,7 @@ impl Made {
         self.keys.iter().map(source).collect()
     }
 
-    /// Writes a root version in which `threshold` of the keys must sign each role.
+    /// Writes a new root in which every role has this threshold.
     pub(crate) async fn sign_root(&self, version: u64, threshold: u64) {
         let sources = self.sources();
         let mut keys = HashMap::new();
@@ -124,7 +124,7 @@ impl Made {
         std::fs::write(metadata.join(format!("{version}.root.json")), signed.buffer()).unwrap();
     }
 
-    /// Publishes the next version of everything: files at the top, and below a delegated role.
+    /// Publishes the next version of all roles, with targets in the top-level role and in a delegated one.
     pub(crate) async fn publish(&mut self, root_version: u64, targets: &[(&str, &str)], delegated: &[(&str, &str)]) {
         self.version += 1;
         let version = NonZeroU64::new(self.version).unwrap();
@@ -153,7 +153,7 @@ impl Made {
         signed.write(self.folder().join("metadata")).await.unwrap();
     }
 
-    /// Adds a target and puts its file where a client with consistent snapshots looks.
+    /// Adds a target and writes its file under its name for consistent snapshots.
     async fn add(&self, editor: &mut RepositoryEditor, name: &str, content: &str) {
         let file = self.folder().join("new/file");
         std::fs::write(&file, content).unwrap();
@@ -167,7 +167,7 @@ impl Made {
     }
 }
 
-/// A new private key by openssl, in the form that tough reads: PKCS#8.
+/// Creates a private key with openssl in the form that tough reads, PKCS#8.
 fn key(folder: &Path, algorithm: &str, options: &[&str], form: &str) -> PathBuf {
     let (made, path) = (folder.join(format!("{algorithm}.pem")), folder.join(algorithm));
     openssl(&[&["genpkey", "-algorithm", algorithm, "-out", &made.to_string_lossy()], options].concat());
@@ -182,7 +182,7 @@ fn openssl(arguments: &[&str]) {
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
 }
 
-/// A month from now, in whatever type tough wants it.
+/// Returns the time a month from now, in the type that tough needs.
 fn expiry<T: FromStr<Err: Debug>>() -> T {
     let expiry = chrono::Utc::now() + chrono::TimeDelta::days(30);
     expiry.format("%Y-%m-%dT%H:%M:%SZ").to_string().parse().unwrap()

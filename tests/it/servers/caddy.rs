@@ -1,4 +1,4 @@
-//! Caddy with the settings of the page.
+//! Caddy with the settings in docs/serving.md.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,14 +9,14 @@ use super::site::{Site, replaced, succeed};
 use super::tls::certified;
 use super::{is_served_as_the_page_says, no_target_is_taken_for_a_copy_of_another, the_checks_of_the_page_pass, wire};
 
-/// A Caddy that runs until this is dropped.
+/// A Caddy that runs until it is dropped.
 struct Caddy {
     said: PathBuf,
     _running: Running,
 }
 
 impl Caddy {
-    /// The line of the log, in JSON, that has all of this in it, once it is there.
+    /// Waits for the line of the JSON log that contains all these texts.
     fn logged(&self, wanted: &[&str]) {
         let is_there = |line: &&str| wanted.iter().all(|part| line.contains(part));
         let found = eventually(|| text(&self.said).lines().find(is_there).map(drop));
@@ -24,14 +24,14 @@ impl Caddy {
     }
 }
 
-/// Starts the page's site at `address` and a free port, with `first` at its beginning.
+/// Starts the page's site at `address` on a free port, with `first` at its beginning.
 fn serve(site: &Site, address: &str, first: &str) -> (Caddy, u16) {
     let rooted = site.settings("caddyfile");
     let home = site.path("caddy");
     fs::create_dir(&home).unwrap();
     let command = |[port]: [u16; 1]| {
         let head = format!("{address}:{port} {{\nbind 127.0.0.1\nlog\n{first}");
-        // Without the port over which it takes orders, and without another one for people who come without TLS.
+        // Without the admin port and without the redirect from HTTP.
         let around = "{\nadmin off\nauto_https disable_redirects\n}\n";
         let text = format!("{around}{}", replaced(&rooted, "packages.example {", &head));
         fs::write(home.join("Caddyfile"), text).unwrap();
@@ -52,7 +52,7 @@ fn plain(site: &Site) -> (Caddy, u16) {
 }
 
 #[test]
-fn caddy_serves_as_the_page_says() {
+fn caddy_serves_a_repository_with_the_documented_settings() {
     let mut site = Site::new(&[]);
     let (_caddy, port) = plain(&site);
     let codings = [("gzip", "gzip"), ("zstd", "zstd"), ("gzip, zstd", "zstd"), ("zstd, gzip", "zstd")];
@@ -60,9 +60,9 @@ fn caddy_serves_as_the_page_says() {
     the_checks_of_the_page_pass(&site, &format!("http://127.0.0.1:{port}/"));
 }
 
-/// A file of a few hashes and signatures cannot be compressed much, and by some encoders not at all.
+/// A small file of hashes and signatures compresses little, and with some encoders not at all.
 #[test]
-fn a_small_repository_whose_copies_are_longer_comes_from_caddy() {
+fn caddy_serves_a_small_repository_whose_compressed_copies_are_longer() {
     let mut site = Site::empty(&[]);
     site.release(&[("tool", b"a tool".as_slice())]);
     let snapshot = site.file("metadata", ".snapshot.json");
@@ -73,7 +73,7 @@ fn a_small_repository_whose_copies_are_longer_comes_from_caddy() {
 }
 
 #[test]
-fn a_download_from_caddy_goes_on_where_the_road_broke() {
+fn an_interrupted_download_from_caddy_is_resumed() {
     let site = Site::new(&[]);
     let (caddy, port) = plain(&site);
     let road = wire::road_that_breaks(port, 400_000);
@@ -95,7 +95,7 @@ fn caddy_serves_over_tls() {
 }
 
 #[test]
-fn caddy_takes_no_target_for_a_copy_of_another() {
+fn caddy_does_not_serve_a_target_as_the_compressed_copy_of_another() {
     let site = Site::new(&["--no-hash-prefix"]);
     let (_caddy, port) = plain(&site);
     no_target_is_taken_for_a_copy_of_another(&site, port);

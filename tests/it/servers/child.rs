@@ -1,4 +1,4 @@
-//! Servers of others as child processes: started on a free port of the loopback, ended by their own process id.
+//! Servers as child processes on free ports of the loopback interface.
 
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -7,12 +7,12 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How long a server may take to start, and a line to get into its log.
+/// The time limit for the start of a server and for a line in its log.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How often another port is tried, where somebody took the first meanwhile.
+/// The number of attempts with another port, if another process takes the first one.
 const PORTS: usize = 5;
 
-/// A server that runs until this is dropped.
+/// A server that runs until it is dropped.
 pub(super) struct Running {
     child: Child,
 }
@@ -24,12 +24,12 @@ impl Drop for Running {
     }
 }
 
-/// A port that was free a moment ago.
+/// Returns a port that was free a moment ago.
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Starts what `command` makes for `N` free ports, until `is_ready`; what it says goes to the file `said`.
+/// Starts the command for `N` free ports and waits until `is_ready`. The output goes to the file `said`.
 pub(super) fn start<const N: usize>(
     said: &Path,
     command: impl Fn([u16; N]) -> Command,
@@ -44,7 +44,7 @@ pub(super) fn start<const N: usize>(
     panic!("the server does not start: {}", text(said));
 }
 
-/// None where it ended instead of serving.
+/// Waits until the server is ready. Returns `None` if it ends instead.
 fn started(said: &Path, mut command: Command, is_ready: &impl Fn() -> bool) -> Option<Running> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = File::create(said).unwrap();
@@ -61,7 +61,7 @@ fn started(said: &Path, mut command: Command, is_ready: &impl Fn() -> bool) -> O
     }
 }
 
-/// What `look` finds, as soon as it finds something; none after a minute.
+/// Calls `look` until it returns something. Returns `None` after a minute.
 pub(super) fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -73,7 +73,7 @@ pub(super) fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
     }
 }
 
-/// A file that may not be there yet.
+/// Reads a file that may not exist yet.
 pub(super) fn text(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }

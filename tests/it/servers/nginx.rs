@@ -1,4 +1,4 @@
-//! nginx with the settings of the page.
+//! nginx with the settings in docs/serving.md.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,11 +8,11 @@ use super::child::{Running, eventually, start, text};
 use super::site::{Site, replaced};
 use super::{is_served_as_the_page_says, no_target_is_taken_for_a_copy_of_another, the_checks_of_the_page_pass, wire};
 
-/// Where else than on the path systems have it that keep it for administrators.
+/// The path of nginx on systems that have it in a folder for administrators.
 const PLACE: &str = "/usr/sbin/nginx";
 
-/// The settings around those of the page: what is usual and would do harm if the page did not see to it, and what keeps
-/// nginx in a folder of its own. One process, without a change of user, which ends as a whole.
+/// The settings around those of the page: common ones that would do harm if the page did not override them, and those that keep
+/// nginx in one folder and one process.
 const AROUND: &str = r#"
 daemon off;
 master_process off;
@@ -36,14 +36,14 @@ SERVERS
 }
 "#;
 
-/// An nginx that runs until this is dropped.
+/// An nginx that runs until it is dropped.
 pub(super) struct Nginx {
     folder: PathBuf,
     _running: Running,
 }
 
 impl Nginx {
-    /// Starts `servers`, made for free ports.
+    /// Starts nginx with `servers` on free ports.
     pub(super) fn start<const N: usize>(folder: &Path, servers: impl Fn([u16; N]) -> String) -> (Nginx, [u16; N]) {
         fs::create_dir(folder).unwrap();
         let command = |ports| {
@@ -52,25 +52,25 @@ impl Nginx {
             command.arg("-p").arg(folder).args(["-e", "stderr", "-c", "nginx.conf"]);
             command
         };
-        // It writes its process id when it has its ports.
+        // nginx writes its process id after it has bound its ports.
         let is_ready = || !text(&folder.join("nginx.pid")).is_empty();
         let (running, ports) = start(&folder.join("said"), command, is_ready);
         (Nginx { folder: folder.to_owned(), _running: running }, ports)
     }
 
-    /// What was asked for until now, a line each.
+    /// Returns the access log, with one line for each request.
     pub(super) fn requests(&self) -> String {
         text(&self.folder.join("access.log"))
     }
 
-    /// The line of the log with this in it, once it is there.
+    /// Waits for the line of the log that contains this text.
     pub(super) fn logged(&self, wanted: &str) -> String {
         let found = eventually(|| self.requests().lines().find(|line| line.contains(wanted)).map(str::to_owned));
         found.unwrap_or_else(|| panic!("{wanted} is not in the log: {}", self.requests()))
     }
 }
 
-/// The page's server with `listen` and what else stands at its beginning, for the repository of `site`.
+/// Returns the page's server block for the repository of `site`, with `first` at its beginning.
 pub(super) fn server(site: &Site, first: &str) -> String {
     replaced(&site.settings("nginx"), "server {", &format!("server {{\n{first}"))
 }
@@ -82,7 +82,7 @@ fn plain(site: &Site) -> (Nginx, u16) {
 }
 
 #[test]
-fn nginx_serves_as_the_page_says() {
+fn nginx_serves_a_repository_with_the_documented_settings() {
     let mut site = Site::new(&[]);
     let (_nginx, port) = plain(&site);
     let codings = [("gzip", "gzip"), ("gzip, zstd", "gzip"), ("zstd, gzip;q=0.5", "gzip")];
@@ -91,7 +91,7 @@ fn nginx_serves_as_the_page_says() {
 }
 
 #[test]
-fn a_download_from_nginx_goes_on_where_the_road_broke() {
+fn an_interrupted_download_from_nginx_is_resumed() {
     let site = Site::new(&[]);
     let (nginx, port) = plain(&site);
     let road = wire::road_that_breaks(port, 400_000);
@@ -102,7 +102,7 @@ fn a_download_from_nginx_goes_on_where_the_road_broke() {
 }
 
 #[test]
-fn nginx_takes_no_target_for_a_copy_of_another() {
+fn nginx_does_not_serve_a_target_as_the_compressed_copy_of_another() {
     let site = Site::new(&["--no-hash-prefix"]);
     let (_nginx, port) = plain(&site);
     no_target_is_taken_for_a_copy_of_another(&site, port);

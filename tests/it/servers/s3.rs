@@ -1,4 +1,4 @@
-//! The commands of the page for S3, run by the AWS command line against a server that speaks S3.
+//! The commands for S3 in docs/serving.md, run with the AWS command line against a local S3 server.
 //!
 //! `cargo xtask setup` installs both below `target/interop/s3-venv`.
 
@@ -10,13 +10,13 @@ use super::child::{Running, start, text};
 use super::site::{Site, TARGETS, page, succeed};
 use super::wire::{encoded, get};
 
-/// Who may read: everybody, and also what is not there.
+/// The bucket policy: everyone may read and list.
 const POLICY: &str = r#"{"Version": "2012-10-17", "Statement": [
     {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::packages/*"},
     {"Effect": "Allow", "Principal": "*", "Action": "s3:ListBucket", "Resource": "arn:aws:s3:::packages"}
 ]}"#;
 
-/// A file of the programs that Python packages brought.
+/// Returns the path of a program in the virtual environment.
 fn installed(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/interop/s3-venv/bin").join(name);
     assert!(path.exists(), "{} is not there: run `cargo xtask setup` once", path.display());
@@ -34,7 +34,7 @@ impl Bucket {
         let said = site.path("s3-said");
         let command = |[]: [u16; 0]| {
             let mut command = Command::new(installed("python"));
-            // It takes a free port itself, and says which.
+            // The server chooses a free port and prints it.
             command.args(["-u", "-m", "moto.server", "--host", "127.0.0.1", "--port", "0"]);
             command.current_dir(site.path("")).env("MOTO_ACCOUNT_ID", "123456789012");
             command
@@ -42,19 +42,19 @@ impl Bucket {
         let (running, []) = start(&said, command, || announced(&said).is_some());
         let bucket = Bucket { _running: running, port: announced(&said).unwrap() };
         std::fs::write(site.path("policy.json"), POLICY).unwrap();
-        // By hand: each start of the AWS command line takes the better part of a second.
+        // Without the AWS command line, whose start takes most of a second.
         bucket.run(site, "curl -fsS -X PUT $AWS_ENDPOINT_URL/packages");
         bucket.run(site, "curl -fsS -T ../policy.json $AWS_ENDPOINT_URL/packages?policy");
         bucket
     }
 
-    /// Runs command lines as they stand on the page, in the repository's folder.
+    /// Runs command lines of the page in the folder of the repository.
     fn run(&self, site: &Site, lines: &str) {
         let mut command = site.shell(lines);
         let path = std::env::var("PATH").unwrap_or_default();
         let programs = installed("aws").parent().unwrap().to_str().unwrap().to_owned();
         command.current_dir(site.path("packages")).env("PATH", format!("{programs}:{path}"));
-        // Nothing of what the machine's user has set up is looked at.
+        // The settings of the user are ignored.
         command.env("AWS_CONFIG_FILE", "/dev/null").env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
         command.env("AWS_ACCESS_KEY_ID", "it").env("AWS_SECRET_ACCESS_KEY", "it").env_remove("AWS_PROFILE");
         command.env("AWS_DEFAULT_REGION", "us-east-1").env("AWS_EC2_METADATA_DISABLED", "true");
@@ -66,11 +66,11 @@ impl Bucket {
         format!("http://127.0.0.1:{}/packages/", self.port)
     }
 
-    /// Each metadata file is there: its coding, its type, how long caches keep it, and its bytes as they are stored.
+    /// Checks the encoding, the type, the cache lifetime and the stored bytes of each metadata file.
     fn metadata(&self, site: &Site) -> Vec<(String, String, Vec<u8>)> {
         let answers = METADATA.map(|ending| {
             let path = site.file("metadata", ending);
-            // It is no matter to S3 what is accepted.
+            // S3 ignores the accepted encodings.
             let answer = get(self.port, &encoded(&format!("packages/{path}")), &["Accept-Encoding: gzip, zstd"]);
             assert_eq!((answer.status, answer.header("content-type")), (200, "application/json"), "{path}");
             let caches = if ending == "timestamp.json" { "max-age=60" } else { "" };
@@ -84,21 +84,21 @@ impl Bucket {
     }
 }
 
-/// The port that the server says it has.
+/// Returns the port that the server prints.
 fn announced(said: &Path) -> Option<u16> {
     let text = text(said);
     let (_, rest) = text.split_once("Running on http://127.0.0.1:")?;
     rest.split_once('\n')?.0.trim().parse().ok()
 }
 
-/// The commands of the page that copy to S3: of a block, the lines after the prompt, and what goes on below them.
+/// Returns the commands of the page that copy to S3: the lines after the prompt in a block, and their continuation lines.
 fn commands(mark: &str) -> String {
     let block = page("console").into_iter().find(|block| block.contains("s3://packages") && block.contains(mark));
     let block = block.unwrap_or_else(|| panic!("no block of the page copies to S3 with {mark}"));
     block.lines().map(|line| line.strip_prefix("$ ").unwrap_or(line)).collect::<Vec<_>>().join("\n")
 }
 
-/// Targets have no coding, and can be asked for from any byte on.
+/// Checks that targets have no encoding and that ranges can be requested.
 fn targets_are_whole(site: &Site, bucket: &Bucket) {
     for target in TARGETS {
         let path = encoded(&format!("packages/{}", site.target(target)));
@@ -108,7 +108,7 @@ fn targets_are_whole(site: &Site, bucket: &Bucket) {
     }
 }
 
-/// Copies twice, with a release between, as the block of the page with `mark` says.
+/// Copies twice with the commands of the block that contains `mark`, with a release in between.
 fn copied(mark: &str, check: impl Fn(&Site, &Bucket)) {
     let mut site = Site::new(&[]);
     let bucket = Bucket::new(&site);
@@ -130,7 +130,7 @@ fn copied(mark: &str, check: impl Fn(&Site, &Bucket)) {
 }
 
 #[test]
-fn s3_serves_metadata_that_was_copied_plain() {
+fn s3_serves_uncompressed_metadata() {
     copied("s3 sync metadata", |site, bucket| {
         for (path, coding, body) in bucket.metadata(site) {
             assert!(coding.is_empty() && body == site.bytes(&path), "{path} is another file");
@@ -139,7 +139,7 @@ fn s3_serves_metadata_that_was_copied_plain() {
 }
 
 #[test]
-fn s3_serves_metadata_that_was_copied_compressed_for_everybody() {
+fn s3_serves_compressed_metadata() {
     copied("--content-encoding gzip", |site, bucket| {
         for (path, coding, body) in bucket.metadata(site) {
             assert_eq!(coding, "gzip", "{path}");

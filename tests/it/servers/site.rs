@@ -1,4 +1,4 @@
-//! A repository that `lastmile-repo` made, clients of it, and the page that says how it is served.
+//! A repository made by `lastmile-repo`, its clients, and the page docs/serving.md.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,23 +9,23 @@ use tempfile::TempDir;
 
 use crate::cli::program;
 
-/// What is published at first: text that compresses well, what its maker compressed, a page, and a name that has to be
-/// encoded in a URL.
+/// The targets that are published first: text that compresses well, a compressed file, a web page, and a name that needs encoding
+/// in a URL.
 pub(super) const TARGETS: [&str; 5] =
     ["docs/notes.txt", "docs/notes.txt.gz", "index.html", "tool", "team/größe 1+1.txt"];
 
-/// A role whose file has a name that has to be encoded in a URL.
+/// A role whose file name needs encoding in a URL.
 const ROLE: &str = "team ö+";
 
-/// A repository in the folder `packages`, and the client's state and downloads beside it.
+/// A repository in the folder `packages`, next to the state and the downloads of clients.
 pub(super) struct Site {
     folder: TempDir,
-    /// What each target holds.
+    /// The content of each target.
     contents: BTreeMap<String, Vec<u8>>,
 }
 
 impl Site {
-    /// A repository with compressed metadata and without targets; `init` are further arguments of `lastmile-repo init`.
+    /// Creates a repository with compressed metadata and without targets. `init` are additional arguments of `lastmile-repo init`.
     pub(super) fn empty(init: &[&str]) -> Site {
         let site = Site { folder: tempfile::tempdir().unwrap(), contents: BTreeMap::new() };
         fs::create_dir(site.path("packages")).unwrap();
@@ -37,7 +37,7 @@ impl Site {
         site
     }
 
-    /// Such a repository with [`TARGETS`].
+    /// Creates such a repository with [`TARGETS`].
     pub(super) fn new(init: &[&str]) -> Site {
         let mut site = Site::empty(init);
         let notes = "All is well, and all will be well.\n".repeat(40_000);
@@ -53,7 +53,7 @@ impl Site {
         site
     }
 
-    /// A path in the site's folder.
+    /// Returns a path in the site's folder.
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -80,12 +80,12 @@ impl Site {
         self.repo(&[&["add", dist.path().to_str().unwrap()], arguments].concat());
     }
 
-    /// What a target holds.
+    /// Returns the content of a target.
     pub(super) fn content(&self, target: &str) -> &[u8] {
         &self.contents[target]
     }
 
-    /// A file of `metadata/` or `targets/` whose name ends so; the newest, where names begin with a version.
+    /// Returns the newest file of `metadata/` or `targets/` whose name ends with this text.
     pub(super) fn file(&self, folder: &str, ending: &str) -> String {
         let entries = fs::read_dir(self.path("packages").join(folder)).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -93,19 +93,19 @@ impl Site {
         format!("{folder}/{}", found.unwrap_or_else(|| panic!("no file of {folder} ends in {ending}")))
     }
 
-    /// The file of one of [`TARGETS`] in a repository with hashes in the names.
+    /// Returns the file of one of [`TARGETS`] in a repository with hashes in file names.
     pub(super) fn target(&self, target: &str) -> String {
         let path = format!("targets/{target}");
         let (folder, name) = path.rsplit_once('/').unwrap();
         self.file(folder, &format!(".{name}"))
     }
 
-    /// What lies at a path of the repository.
+    /// Reads a file of the repository.
     pub(super) fn bytes(&self, path: &str) -> Vec<u8> {
         fs::read(self.path("packages").join(path)).unwrap()
     }
 
-    /// `lastmile`, with a state of its own for each `client`, and nothing from the environment about networks.
+    /// Returns a command of `lastmile` with a separate state for each `client` and without proxy variables.
     pub(super) fn client(&self, client: &str) -> Command {
         let mut command = direct(Command::new(program("lastmile")));
         command.current_dir(self.folder.path()).env("LASTMILE_STATE_DIR", format!("state-{client}"));
@@ -113,14 +113,14 @@ impl Site {
         command
     }
 
-    /// The one block of the page that is marked as `language`, for this repository.
+    /// Returns the only block of the page that is marked as `language`, adapted to this repository.
     pub(super) fn settings(&self, language: &str) -> String {
         let blocks = page(language);
         assert_eq!(blocks.len(), 1, "the page has one block of {language}");
         replaced(&blocks[0], "/srv/packages", self.path("packages").to_str().unwrap())
     }
 
-    /// A command line of the page, in the site's folder, with our programs.
+    /// Returns a command line of the page, to run in the site's folder with the built programs.
     pub(super) fn shell(&self, line: &str) -> Command {
         let programs = program("lastmile-repo").parent().unwrap().to_str().unwrap().to_owned();
         let path = std::env::var("PATH").unwrap_or_default();
@@ -130,27 +130,27 @@ impl Site {
         command
     }
 
-    /// Has `client` trust the repository at this URL, which ends in `/`.
+    /// Lets `client` trust the repository at this URL, which ends in `/`.
     pub(super) fn trust(&self, client: &str, url: &str) {
         let mut command = self.client(client);
         command.args(["trust", "add", "it", "--root", "packages/metadata/1.root.json"]);
         succeed(command.arg("--metadata-url").arg(format!("{url}metadata/")));
     }
 
-    /// `lastmile get` of everything that was published, not started yet.
+    /// Returns the command `lastmile get` for all published targets.
     pub(super) fn get_all(&self, client: &str) -> Command {
         let mut command = self.client(client);
         command.arg("get").args(self.contents.keys()).arg("--output").arg(format!("downloads-{client}"));
         command
     }
 
-    /// Has `client` fetch everything, and looks whether it has.
+    /// Lets `client` fetch all targets and checks them.
     pub(super) fn fetch_all(&self, client: &str) {
         succeed(&mut self.get_all(client));
         self.check_all(client);
     }
 
-    /// Everything is there as it was published.
+    /// Checks that all targets have been downloaded.
     pub(super) fn check_all(&self, client: &str) {
         for (name, content) in &self.contents {
             let found = fs::read(self.path(&format!("downloads-{client}")).join(name)).unwrap();
@@ -159,7 +159,7 @@ impl Site {
     }
 }
 
-/// The command without a proxy, whatever the environment says.
+/// Removes proxy variables from the environment of a command.
 fn direct(mut command: Command) -> Command {
     for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
         command.env_remove(name).env_remove(name.to_uppercase());
@@ -167,19 +167,19 @@ fn direct(mut command: Command) -> Command {
     command
 }
 
-/// Runs a command that must end well.
+/// Runs a command that must succeed.
 pub(super) fn succeed(command: &mut Command) -> Output {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     output
 }
 
-/// Begins as what gzip makes begins: a server looks no further, if it looks into files at all.
+/// Content that begins like a gzip file, in case a server inspects files.
 fn like_gzip(content: &[u8]) -> Vec<u8> {
     [&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255], content].concat()
 }
 
-/// The blocks of docs/serving.md that are marked as `language`, in the order of the page.
+/// Returns the blocks of docs/serving.md that are marked as `language`, in order.
 pub(super) fn page(language: &str) -> Vec<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/serving.md");
     let text = fs::read_to_string(path).unwrap();
@@ -188,7 +188,7 @@ pub(super) fn page(language: &str) -> Vec<String> {
     wanted.map(str::to_owned).collect()
 }
 
-/// `text`, in which `from` must be, with `to` in its place.
+/// Replaces `from`, which must occur in `text`, by `to`.
 pub(super) fn replaced(text: &str, from: &str, to: &str) -> String {
     assert!(text.contains(from), "the page no longer has `{from}`: {text}");
     text.replace(from, to)

@@ -1,4 +1,4 @@
-//! The client over https, with nginx at the other end: whom it trusts, where it lets itself be sent, and HTTP/2.
+//! The client over HTTPS with nginx: trusted authorities, redirects, and HTTP/2.
 
 use std::fs;
 use std::process::Command;
@@ -10,10 +10,10 @@ use rustls::crypto::{aws_lc_rs, ring};
 use super::nginx::{Nginx, server};
 use super::site::{Site, succeed};
 
-/// What the client says of a certificate that it does not believe.
+/// The client's error for a certificate that it does not trust.
 const NOT_SECURE: &str = "no secure connection: invalid peer certificate: ";
 
-/// A site whose server has a certificate for `localhost`, by an authority that nobody else knows.
+/// A site with a certificate for `localhost` from a test authority.
 pub(super) fn certified() -> Site {
     let site = Site::new(&[]);
     let own = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
@@ -30,7 +30,7 @@ pub(super) fn certified() -> Site {
     site
 }
 
-/// The page's server with TLS at `port`, and what else is to stand in it.
+/// Returns the page's server block with TLS at `port` and additional settings.
 fn over_tls(site: &Site, port: u16, listen: &str, first: &str) -> String {
     let path = |name| site.path(name).display().to_string();
     let (certificate, key) = (path("localhost.pem"), path("localhost.key"));
@@ -39,7 +39,7 @@ fn over_tls(site: &Site, port: u16, listen: &str, first: &str) -> String {
     server(site, &format!("{tls}{first}"))
 }
 
-/// Over HTTP/2 where the client can.
+/// Enables HTTP/2.
 fn secure(site: &Site) -> (Nginx, u16) {
     let (nginx, [port]) = Nginx::start(&site.path("nginx"), |[port]| over_tls(site, port, "ssl http2", ""));
     (nginx, port)
@@ -49,7 +49,7 @@ fn trust(site: &Site, scheme: &str, port: u16) {
     site.trust("it", &format!("{scheme}://localhost:{port}/"));
 }
 
-/// `lastmile get` of everything, for whom the authorities in `bundle` are the system's.
+/// Returns `lastmile get` of all targets, with the authorities in `bundle` as those of the system.
 fn with_authorities(site: &Site, bundle: &str) -> Command {
     let none = site.path("no-authorities");
     fs::create_dir_all(&none).unwrap();
@@ -58,7 +58,7 @@ fn with_authorities(site: &Site, bundle: &str) -> Command {
     command
 }
 
-/// What `command` says when it gives up as one does where the road is to blame.
+/// Runs a command that must fail with a network error, and returns its standard error.
 fn refusal(mut command: Command) -> String {
     let output = command.args(["--retries", "0"]).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
@@ -67,7 +67,7 @@ fn refusal(mut command: Command) -> String {
 }
 
 #[test]
-fn an_authority_of_the_system_is_trusted_and_http_2_is_spoken() {
+fn the_system_authorities_are_trusted_and_http_2_is_used() {
     let site = certified();
     let (nginx, port) = secure(&site);
     trust(&site, "https", port);
@@ -78,7 +78,7 @@ fn an_authority_of_the_system_is_trusted_and_http_2_is_spoken() {
 }
 
 #[test]
-fn a_server_that_knows_http_1_only_is_spoken_to_so() {
+fn http_1_is_used_with_a_server_without_http_2() {
     let site = certified();
     let (nginx, [port]) = Nginx::start(&site.path("nginx"), |[port]| over_tls(&site, port, "ssl", ""));
     trust(&site, "https", port);
@@ -88,7 +88,7 @@ fn a_server_that_knows_http_1_only_is_spoken_to_so() {
 }
 
 #[test]
-fn an_authority_that_is_named_is_trusted() {
+fn a_configured_authority_is_trusted() {
     let site = certified();
     let (_nginx, port) = secure(&site);
     trust(&site, "https", port);
@@ -97,7 +97,7 @@ fn an_authority_that_is_named_is_trusted() {
 }
 
 #[test]
-fn a_server_for_which_nobody_vouches_is_refused() {
+fn a_certificate_of_an_unknown_authority_is_refused() {
     let site = certified();
     let (nginx, port) = secure(&site);
     trust(&site, "https", port);
@@ -111,7 +111,7 @@ fn a_server_for_which_nobody_vouches_is_refused() {
 }
 
 #[test]
-fn a_server_of_another_name_is_refused() {
+fn a_certificate_for_another_name_is_refused() {
     let site = certified();
     let (nginx, port) = secure(&site);
     site.trust("it", &format!("https://127.0.0.1:{port}/"));
@@ -147,7 +147,7 @@ fn both_providers_of_cryptography_accept_the_right_server_and_refuse_the_wrong_o
 fn the_provider_that_the_application_passes_is_used() {
     let site = certified();
     let (_nginx, port) = secure(&site);
-    // nginx has a key on P-256; a provider that verifies no signature of such a key cannot talk to it.
+    // nginx has a P-256 key, so a connection succeeds only if the provider verifies such signatures.
     let mut provider = ring::default_provider();
     provider.signature_verification_algorithms.mapping = &[];
     let refused = fetch_with(&site, port, "authority.pem", provider);
@@ -155,7 +155,7 @@ fn the_provider_that_the_application_passes_is_used() {
 }
 
 #[test]
-fn without_any_authority_https_is_refused_and_the_next_step_is_told() {
+fn without_any_authority_https_is_refused_and_the_hint_names_the_next_step() {
     let site = certified();
     let (nginx, port) = secure(&site);
     trust(&site, "https", port);
@@ -167,7 +167,7 @@ fn without_any_authority_https_is_refused_and_the_next_step_is_told() {
 }
 
 #[test]
-fn without_any_authority_http_goes_on_working() {
+fn without_any_authority_http_still_works() {
     let site = Site::new(&[]);
     let servers = |[port]: [u16; 1]| server(&site, &format!("listen 127.0.0.1:{port};"));
     let (_nginx, [port]) = Nginx::start(&site.path("nginx"), servers);
@@ -176,7 +176,7 @@ fn without_any_authority_http_goes_on_working() {
     site.check_all("it");
 }
 
-/// Two servers: the first sends everybody to the second, by `scheme`.
+/// Starts two servers. The first redirects to the second, with `scheme`.
 fn sent_on(site: &Site, first: &str, second: &str, scheme: &str) -> (Nginx, u16) {
     let servers = |[from, to]: [u16; 2]| {
         let away = format!("return 301 {scheme}://localhost:{to}$request_uri;\n");
@@ -187,7 +187,7 @@ fn sent_on(site: &Site, first: &str, second: &str, scheme: &str) -> (Nginx, u16)
 }
 
 #[test]
-fn who_is_sent_from_http_to_https_goes_there() {
+fn a_redirect_from_http_to_https_is_followed() {
     let site = certified();
     let (nginx, port) = sent_on(&site, "", "ssl http2", "https");
     trust(&site, "http", port);
@@ -198,7 +198,7 @@ fn who_is_sent_from_http_to_https_goes_there() {
 }
 
 #[test]
-fn who_is_sent_from_https_to_http_does_not_go_there() {
+fn a_redirect_from_https_to_http_is_refused() {
     let site = certified();
     let (nginx, port) = sent_on(&site, "ssl http2", "", "http");
     trust(&site, "https", port);

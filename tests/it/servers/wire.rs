@@ -1,4 +1,4 @@
-//! Requests byte by byte, so that a test sees what a server really sends, and a road that breaks once.
+//! Raw HTTP requests, which show exactly what a server sends, and a proxy that breaks a connection once.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// What a URL path holds as it is.
+/// The characters that are not percent-encoded in a URL path.
 const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
-/// After that a server that says nothing fails the test.
+/// The time limit for an answer.
 const PATIENCE: Option<Duration> = Some(Duration::from_secs(30));
 
-/// What a server said.
+/// The answer of a server.
 #[derive(Debug)]
 pub(super) struct Reply {
     pub(super) status: u16,
@@ -25,18 +25,18 @@ pub(super) struct Reply {
 }
 
 impl Reply {
-    /// A header, by its name in small letters; empty where it is absent.
+    /// Returns a header by its lower-case name, or an empty text if it is missing.
     pub(super) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
     }
 }
 
-/// The path of a file below a server's root, as it is asked for.
+/// Returns the percent-encoded path of a file.
 pub(super) fn encoded(file: &str) -> String {
     format!("/{}", utf8_percent_encode(file, IN_PATH))
 }
 
-/// Asks for a path as it is written, with these lines of headers.
+/// Requests a path without changing it, with these header lines.
 pub(super) fn get(port: u16, path: &str, headers: &[&str]) -> Reply {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(PATIENCE).unwrap();
@@ -65,7 +65,7 @@ fn reply(answer: &[u8]) -> Reply {
     reply
 }
 
-/// What comes in chunks (RFC 9112, 7.1).
+/// Decodes the chunked transfer coding (RFC 9112, 7.1).
 fn joined(mut chunks: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     loop {
@@ -80,12 +80,12 @@ fn joined(mut chunks: &[u8]) -> Vec<u8> {
     }
 }
 
-/// A road to `port` on a port of its own, which breaks after `bytes` of a connection's answers, until it broke once.
+/// Starts a proxy to `port` that breaks the first connection on which more than `bytes` are sent back.
 pub(super) fn road_that_breaks(port: u16, bytes: u64) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let own = listener.local_addr().unwrap().port();
     let has_broken = Arc::new(AtomicBool::new(false));
-    // It ends with the test's process; nobody waits for it.
+    // The thread ends with the process of the test.
     thread::spawn(move || {
         while let Ok((client, _)) = listener.accept() {
             let server = TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -98,7 +98,7 @@ pub(super) fn road_that_breaks(port: u16, bytes: u64) -> u16 {
     own
 }
 
-/// Carries answers back until one side ends, or until the road breaks.
+/// Forwards answers until one side closes the connection or the proxy breaks it.
 fn carry(server: TcpStream, mut client: TcpStream, bytes: u64, has_broken: &AtomicBool) {
     let limit = if has_broken.load(Ordering::SeqCst) { u64::MAX } else { bytes };
     let carried = io::copy(&mut server.take(limit), &mut client).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! Attacks by whoever controls the network or the server, against repositories that the tool made.
+//! Attacks by a network attacker or a malicious server on repositories made by `lastmile-repo`.
 
 use lastmile_attacks::{EVIL, GOOD};
 use lastmile_testkit::{FakeNetwork, METADATA, NetworkFault, TARGETS, TestClient, hash};
@@ -7,10 +7,10 @@ use serde_json::json;
 use crate::made::{Made, later, refusal};
 
 const NEWER: &[u8] = b"newer package";
-/// As long as the good package.
+/// A malicious package with the length of the good one.
 const OTHER: &[u8] = b"fine package";
 
-/// A repository with two roots and a delegated role, and the files that a new client asks for to get `team/package`.
+/// A repository with two roots and a delegated role, and the files that a new client requests for `team/package`.
 fn asked_for() -> (Made, FakeNetwork, Vec<String>) {
     let made = Made::with_team();
     made.run(&["renew", "root", "--force"]);
@@ -23,7 +23,7 @@ fn asked_for() -> (Made, FakeNetwork, Vec<String>) {
     (made, network, asked)
 }
 
-/// A new client meets `change` of each file in turn, gets no package, and gets it from the honest server afterwards.
+/// Applies `change` to each file in turn. A new client gets no package, and afterwards gets it from the honest server.
 fn each_file(change: impl Fn(&FakeNetwork, &str)) -> Vec<String> {
     let (made, honest, asked) = asked_for();
     let mut refusals = Vec::new();
@@ -81,14 +81,14 @@ fn n3_a_freeze_ends_when_the_timestamp_expires_after_a_week() {
 }
 
 #[test]
-fn n4_versions_that_were_driven_up_are_forgotten_when_the_online_keys_are_replaced() {
+fn n4_inflated_versions_are_forgotten_when_the_online_keys_are_replaced() {
     let made = Made::new();
     let seen = made.client(&["package"]);
     let thief = made.thief(&["timestamp-1", "snapshot-1"]);
     thief.release("snapshot", |snapshot| snapshot["version"] = json!(i64::MAX));
     seen.use_network(&thief.network);
     assert_eq!(seen.get("package").unwrap(), GOOD);
-    // The first release after that has the same version of the timestamp, and tells the client nothing new.
+    // The next release has the same timestamp version, so the client does not see it.
     made.add("package", NEWER, &[]);
     seen.use_network(&made.served());
     assert_eq!(seen.get("package").unwrap(), GOOD);
@@ -118,14 +118,14 @@ fn n5_files_of_different_releases_are_refused() {
 }
 
 #[test]
-fn n6_endless_files_are_cut() {
+fn n6_endless_files_are_read_only_up_to_a_limit() {
     let refusals = each_file(|network, path| network.fault(path, NetworkFault::Endless));
     let is_cut = |why: &String| why.ends_with("TooLong") || why.ends_with("Length");
     assert!(refusals.iter().all(is_cut), "{refusals:?}");
 }
 
 #[test]
-fn n7_slow_files_are_given_up() {
+fn n7_slow_downloads_are_aborted() {
     let refusals = each_file(|network, path| network.fault(path, NetworkFault::Timeout));
     assert!(refusals.iter().all(|why| why == "network: Timeout"), "{refusals:?}");
 }
@@ -144,7 +144,7 @@ fn n8_another_genuine_package_is_refused_under_this_name() {
 }
 
 #[test]
-fn n9_no_dependency_is_fetched_that_was_not_asked_for() {
+fn n9_only_requested_targets_are_fetched() {
     let made = Made::new();
     made.add("dependency", EVIL, &[]);
     made.add("package", NEWER, &["--custom", "depends=dependency"]);
@@ -157,7 +157,7 @@ fn n9_no_dependency_is_fetched_that_was_not_asked_for() {
 }
 
 #[test]
-fn n10_a_mirror_that_lies_keeps_nobody_from_the_next_one() {
+fn n10_after_a_lying_mirror_the_client_uses_the_next_one() {
     let (_, honest, asked) = asked_for();
     let first = honest.file(&format!("{METADATA}1.root.json")).unwrap();
     for path in asked {
@@ -171,7 +171,7 @@ fn n10_a_mirror_that_lies_keeps_nobody_from_the_next_one() {
 }
 
 #[test]
-fn n11_a_hidden_root_changes_nothing_for_those_who_have_it_or_another_mirror() {
+fn n11_a_hidden_root_has_no_effect_on_clients_that_have_it_or_use_another_mirror() {
     let made = Made::new();
     let (old, unaware) = (made.served(), made.client(&["package"]));
     made.revoke("targets", "targets-1", "targets-2");
@@ -191,7 +191,7 @@ fn n11_a_hidden_root_changes_nothing_for_those_who_have_it_or_another_mirror() {
 }
 
 #[test]
-fn n12_a_length_beyond_the_limit_is_refused_before_the_file_is_asked_for() {
+fn n12_a_length_above_the_limit_is_refused_without_a_request() {
     let made = Made::new();
     for (stolen, role, below) in
         [(&["timestamp-1"][..], "timestamp", "snapshot"), (&["timestamp-1", "snapshot-1"], "snapshot", "targets")]

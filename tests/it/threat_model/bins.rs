@@ -1,4 +1,4 @@
-//! Stolen keys of bins: those whose hashes the snapshot lists, and the two kinds that it lists by version alone.
+//! Stolen keys of bins: bins whose hashes the snapshot lists, and two kinds of bins that it lists without hashes.
 
 use lastmile_attacks::{EVIL, GOOD};
 use lastmile_testkit::{METADATA, file_name, hash};
@@ -11,9 +11,9 @@ const NEWER: &[u8] = b"newer package";
 const KINDS: [&[&str]; 2] = [&[], &["--prefixes"]];
 const BOTH: [&str; 2] = ["snapshot-1", "timestamp-1"];
 
-/// Gives all bins these further keys.
+/// Adds keys to all bins.
 fn add_keys(made: &Made, kind: &[&str], keys: &[&str]) {
-    // One entry stands for all succinct bins.
+    // One entry describes all succinct bins.
     let bins = if kind.is_empty() { &["bin-0"][..] } else { &["bin-0", "bin-1"] };
     for key in keys {
         made.new_key(key);
@@ -85,12 +85,12 @@ fn k7_revoking_one_online_key_replaces_both_and_the_bins_are_listed_with_hashes(
 }
 
 #[test]
-fn k8_both_online_keys_that_bins_need_sign_the_packages_of_the_bins_alone() {
+fn k8_both_online_keys_that_bins_need_sign_only_the_packages_of_the_bins() {
     for kind in KINDS {
         let made = Made::with_bins(kind, &BOTH);
         let bin = made.bin_of("package");
         let seen = made.client(&["package"]);
-        // Under the published version, for those who do not have this version of the bin.
+        // Under the published version, for clients that do not have this version of the bin.
         let thief = made.thief(&BOTH);
         thief.replace(&bin, |signed| thief.list_evil(signed, "package"));
         let new = made.new_client();
@@ -98,7 +98,7 @@ fn k8_both_online_keys_that_bins_need_sign_the_packages_of_the_bins_alone() {
         assert_eq!(new.get("package").unwrap(), EVIL);
         seen.use_network(&thief.network);
         assert_eq!(seen.get("package").unwrap(), GOOD);
-        // In a release of his own, for everybody.
+        // In a forged release, for all clients.
         let thief = made.thief(&BOTH);
         thief.release(&bin, |signed| {
             signed["version"] = json!(1_000);
@@ -108,7 +108,7 @@ fn k8_both_online_keys_that_bins_need_sign_the_packages_of_the_bins_alone() {
             client.use_network(&thief.network);
             assert_eq!(client.get("package").unwrap(), EVIL);
         }
-        // What other keys sign for is out of reach.
+        // Packages of other roles are safe.
         let thief = made.thief(&BOTH);
         thief.release("targets", |targets| thief.list_evil(targets, "package"));
         let other = made.new_client();
@@ -129,7 +129,7 @@ fn k8_both_online_keys_that_bins_need_sign_the_packages_of_the_bins_alone() {
     }
 }
 
-/// Writes snapshot and timestamp as an earlier version of the tool did: without hashes of targets roles.
+/// Writes snapshot and timestamp as an earlier version of lastmile-repo did, without hashes of targets roles.
 fn list_by_version_alone(made: &Made) {
     let thief = made.thief(&BOTH);
     thief.replace("snapshot", |snapshot| {
@@ -151,7 +151,7 @@ fn list_by_version_alone(made: &Made) {
 }
 
 #[test]
-fn k9_the_key_of_very_many_bins_of_an_earlier_version_replaces_packages_until_the_bins_are_made_anew() {
+fn k9_the_key_of_many_bins_of_an_earlier_version_replaces_packages_until_the_bins_are_recreated() {
     let made = Made::new();
     made.new_key("bins-1");
     made.run(&["bins", "--bit-length", "14", "--key", "bins-1"]);
@@ -170,7 +170,7 @@ fn k9_the_key_of_very_many_bins_of_an_earlier_version_replaces_packages_until_th
     assert_eq!(new.get("package").unwrap(), EVIL);
     seen.use_network(&thief.network);
     assert_eq!(seen.get("package").unwrap(), GOOD, "this version of the bin is stored already");
-    // The key alone still makes no release.
+    // The key alone cannot make a release.
     let thief = made.thief(&["bins-1"]);
     thief.release(&bin, |signed| thief.list_evil(signed, "package"));
     seen.use_network(&thief.network);

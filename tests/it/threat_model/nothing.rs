@@ -1,4 +1,4 @@
-//! Keys that give nothing to a thief who has no others: the snapshot lists the hash of each file that they could replace.
+//! Keys that are useless to an attacker without other keys: the snapshot lists the hash of each file that they could replace.
 
 use lastmile_attacks::GOOD;
 use lastmile_testkit::METADATA;
@@ -8,20 +8,20 @@ use crate::made::{Made, Thief, in_days, refusal};
 
 const NEWER: &[u8] = b"newer package";
 
-/// What somebody tries who has only the keys `stolen`, which sign for `role`.
+/// The attempts of an attacker who has only the keys `stolen`, which sign for `role`.
 pub(super) struct Attempt<'a> {
     pub(super) stolen: &'a [&'a str],
     pub(super) role: &'a str,
-    /// A package that is listed by this role or below it, with the options that add it.
+    /// A package that is listed by this role or a role below it, and the options that add it.
     pub(super) package: &'a str,
     pub(super) options: &'a [&'a str],
-    /// Why clients refuse another file of the same version, and a release of his own.
+    /// Why clients refuse another file of the same version, and a forged release.
     pub(super) refusals: [&'a str; 2],
 }
 
 impl Attempt<'_> {
-    /// Has it tried with `forge`, which changes what the role signs: under the published version, in a release of his
-    /// own, and in the place of the next honest release.
+    /// Runs the attempts with `forge`, which changes the document: under the published version, in a forged release, and instead of
+    /// the next honest release.
     pub(super) fn fails(&self, made: &Made, forge: impl Fn(&Thief, &mut Value)) {
         let [in_place, own_release] = self.refusals.map(|why| why.replace("ROLE", self.role));
         let seen = made.client(&[self.package]);
@@ -33,7 +33,7 @@ impl Attempt<'_> {
         new.use_network(&thief.network);
         assert_eq!(refusal(&new.get(self.package)), in_place, "{:?}", self.stolen);
         assert_eq!(new.output(), [""; 0]);
-        // Who has been here has the file already.
+        // A returning client has the file already.
         let stored = seen.files();
         seen.use_network(&thief.network);
         assert_eq!(seen.get(self.package).unwrap(), GOOD);
@@ -61,13 +61,13 @@ impl Attempt<'_> {
         }
     }
 
-    /// The same, where the role itself lists the package.
+    /// Runs the attempts for a role that lists the package itself.
     pub(super) fn never_installs(&self, made: &Made) {
         self.fails(made, |thief, signed| thief.list_evil(signed, self.package));
     }
 }
 
-/// Another file of the same version is not the one that is listed, and a timestamp of his own is not signed.
+/// The snapshot does not list another file of the same version, and the attacker cannot sign a timestamp.
 const ALONE: [&str; 2] = ["ROLE: HashMismatch", "timestamp: ThresholdNotMet"];
 
 #[test]
@@ -78,7 +78,7 @@ fn k2_the_snapshot_key_gives_nothing_and_is_revoked() {
     attempt.fails(&made, |_, snapshot| snapshot["expires"] = in_days(99));
     let seen = made.client(&["package"]);
     made.revoke_online("snapshot-1");
-    // Not even a timestamp key lets the old snapshot key sign again.
+    // Even with a timestamp key, the old snapshot key is of no use.
     let thief = made.thief(&["snapshot-1", "timestamp-2"]);
     thief.release("snapshot", |_| {});
     seen.use_network(&thief.network);
@@ -146,7 +146,7 @@ fn k12_fewer_root_keys_than_must_sign_give_nothing_and_are_rotated_out() {
         client.use_network(&thief.network);
         assert_eq!(refusal(&client.get("package")), "root: ThresholdNotMet");
     }
-    // The root of the same version with other content is none that comes next.
+    // A root with the same version is not the next root.
     let thief = made.thief(&["root-1"]);
     let mut signed = thief.newest("root");
     signed["expires"] = in_days(3_650);

@@ -30,7 +30,7 @@ fn k1_the_timestamp_key_withholds_releases_until_the_snapshot_expires() {
 }
 
 #[test]
-fn k1_the_timestamp_key_takes_new_clients_back_and_no_others() {
+fn k1_the_timestamp_key_gives_an_old_release_to_new_clients_only() {
     let made = Made::new();
     let older = made.thief(&[]);
     made.add("package", NEWER, &[]);
@@ -55,7 +55,7 @@ fn k1_the_timestamp_key_changes_no_package() {
         client.use_network(&thief.network);
         assert_eq!(refusal(&client.get("package")), "snapshot: ThresholdNotMet");
     }
-    // Another timestamp of the same version is not even kept.
+    // Another timestamp with the same version is not stored.
     let thief = made.thief(&["timestamp-1"]);
     thief.replace("timestamp", |timestamp| timestamp["expires"] = in_days(3_650));
     let stored = seen.stored("timestamp");
@@ -103,7 +103,7 @@ fn k3_timestamp_and_snapshot_withhold_releases_until_targets_expires() {
 }
 
 #[test]
-fn k3_timestamp_and_snapshot_combine_releases_as_far_as_no_version_goes_down() {
+fn k3_timestamp_and_snapshot_combine_releases_without_lowering_a_version() {
     let made = Made::with_team();
     let first = made.thief(&[]);
     let seen_first = made.client(&["package", "team/package"]);
@@ -132,7 +132,7 @@ fn k3_timestamp_and_snapshot_sign_no_package_and_their_versions_are_forgotten_on
             client.use_network(&thief.network);
             assert_eq!(refusal(&client.get(package)), format!("{role}: ThresholdNotMet"));
         }
-        // Nor under the version that is published.
+        // The same holds under the published version.
         let thief = made.thief(&ONLINE);
         thief.replace(role, |signed| thief.list_evil(signed, package));
         let new = made.new_client();
@@ -157,13 +157,13 @@ fn k3_timestamp_and_snapshot_sign_no_package_and_their_versions_are_forgotten_on
 }
 
 #[test]
-fn k5_a_delegated_role_with_both_online_keys_signs_packages_within_its_paths_alone() {
+fn k5_a_delegated_role_with_both_online_keys_signs_only_packages_within_its_paths() {
     let made = Made::with_team();
     made.add("team/of-targets", GOOD, &[]);
     let seen = made.client(&["package", "team/package"]);
     let thief = made.thief(&["team-1", ONLINE[0], ONLINE[1]]);
     thief.release("team", |team| {
-        // Above what honest releases reach for a while.
+        // A version that honest releases do not reach soon.
         team["version"] = json!(1_000);
         for path in ["team/package", "team/of-targets", "package", "elsewhere"] {
             thief.list_evil(team, path);
@@ -215,7 +215,7 @@ fn k11_targets_with_both_online_keys_signs_any_package_until_all_are_revoked() {
 }
 
 #[test]
-fn k13_a_threshold_of_root_keys_takes_the_repository_and_a_new_root_must_be_shipped() {
+fn k13_a_threshold_of_root_keys_controls_the_repository_and_a_new_root_must_be_shipped() {
     let made = Made::new();
     let seen = made.client(&["package"]);
     let mut thief = made.thief(&["root-1", "root-2"]);
@@ -234,14 +234,14 @@ fn k13_a_threshold_of_root_keys_takes_the_repository_and_a_new_root_must_be_ship
         client.use_network(&thief.network);
         assert_eq!(client.get("package").unwrap(), EVIL);
     }
-    // What the maintainers publish does not remove him.
+    // Releases by the maintainers do not remove the attacker.
     made.new_key("root-4");
     made.new_key("root-5");
     made.run(&["rotate", "root", "--add", "root-4", "--add", "root-5", "--remove", "root-1", "--remove", "root-2"]);
     made.add("package", NEWER, &[]);
     seen.use_network(&made.served());
     assert_eq!(refusal(&seen.get("package")), "timestamp: ThresholdNotMet");
-    // A client that has the new root before him, from wherever, is safe.
+    // A client that gets the new root before the attack is safe.
     let second = made.served().file(&format!("{METADATA}2.root.json")).unwrap();
     let mut shipped = lastmile_testkit::TestClient::with_root(second, &made.served());
     shipped.now = later(0);
@@ -269,7 +269,7 @@ fn k13_a_root_of_the_same_version_with_other_content_is_refused_whoever_signs_it
     thief.network.put(&format!("{METADATA}3.root.json"), other.clone());
     seen.use_network(&thief.network);
     assert_eq!(refusal(&seen.get("package")), "root: Rollback");
-    // In the place of the one that the client has, it is never asked for.
+    // The client never requests the root that it has.
     let thief = made.thief(&[]);
     thief.network.put(&format!("{METADATA}2.root.json"), other);
     let stored = seen.stored("root");

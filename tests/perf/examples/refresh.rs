@@ -1,5 +1,5 @@
-//! A program that runs for long and refreshes now and then: `refresh METADATA_URL TARGETS_URL ROOT STATE` refreshes
-//! twice over one connection, and prints how many seconds the second time took.
+//! A long-running program that refreshes repeatedly: `refresh METADATA_URL TARGETS_URL ROOT STATE` refreshes twice over one connection
+//! and prints the seconds that the second refresh took.
 
 use std::error::Error;
 use std::io::{self, Write as _};

@@ -1,24 +1,24 @@
-//! Metadata written by plain formatting, so that no change elsewhere changes what is measured.
+//! Inputs written with plain formatting, so that changes of other code do not change the inputs.
 
 use std::fmt::Write as _;
 
 use lastmile_keys::{PrivateKey, Scheme, Signer as _};
 use lastmile_metadata::{Envelope, KeyRing, RoleName, Root};
 
-/// Why an input could not be made.
+/// The reason why an input could not be made.
 pub(crate) type Failed = Box<dyn std::error::Error>;
 
 const TARGETS: usize = 10_000;
 const BINS: usize = 16_384;
 
-/// A role's file as it would be received, and the ring that vouches for it.
+/// The file of a role as it is received, and the ring of keys that must sign it.
 pub(crate) struct Signed {
     pub(crate) file: Vec<u8>,
     pub(crate) ring: KeyRing,
 }
 
 impl Signed {
-    /// Signs canonical text.
+    /// Signs canonical JSON.
     pub(crate) fn new(signed: &str) -> Result<Signed, Failed> {
         let key = PrivateKey::from_seed(Scheme::Ed25519, &[7; 32])?;
         let ring = root(&key.public_key().public())?.unverified(&RoleName::ROOT)?.key_ring(&RoleName::TARGETS)?;
@@ -31,7 +31,7 @@ impl Signed {
     }
 }
 
-/// A root with one key for everything. Nobody signs it: it is only looked at.
+/// A root with one key for all roles. It is parsed but not verified, so it has no signatures.
 fn root(public: &str) -> Result<Envelope<Root>, Failed> {
     let role = r#"{"keyids":["one"],"threshold":1}"#;
     let text = format!(
@@ -40,10 +40,10 @@ fn root(public: &str) -> Result<Envelope<Root>, Failed> {
     Ok(Envelope::parse(&RoleName::ROOT, text.into_bytes())?)
 }
 
-/// A role of ten thousand targets, canonical.
+/// A role with 10,000 targets in canonical form.
 pub(crate) fn targets() -> String {
     let listed = (0..TARGETS).map(|number| {
-        // Any digits will do for a hash, but not the same ones everywhere.
+        // The hashes are arbitrary but different.
         let digits = format!("{:016x}", (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)).repeat(4);
         format!(r#""{}":{{"hashes":{{"sha256":"{digits}"}},"length":{number}}}"#, target_name(number))
     });
@@ -57,7 +57,7 @@ pub(crate) fn target_name(number: usize) -> String {
     format!("project-{number:06}/1.0.0.tar.gz")
 }
 
-/// A snapshot of 16,384 bins, canonical.
+/// A snapshot with 16,384 bins in canonical form.
 pub(crate) fn snapshot() -> String {
     let bins = (0..BINS).map(|bin| format!(r#""bin-{bin:04x}.json":{{"version":1}},"#)).collect::<String>();
     format!(
@@ -65,7 +65,7 @@ pub(crate) fn snapshot() -> String {
     )
 }
 
-/// The same with spaces and line ends where people like them.
+/// Adds spaces and line ends, as in indented JSON.
 pub(crate) fn indented(text: &str) -> String {
     text.replace("\":", "\": ").replace(",\"", ",\n  \"")
 }

@@ -1,7 +1,7 @@
-//! The inner loops, one by one: `cargo xtask test` counts their instructions, `cargo xtask bench` times them.
+//! The inner loops. `cargo xtask test` counts their instructions; `cargo xtask bench` measures their times.
 //!
-//! `loops --list` names them, and `loops NAME` runs one once, for callgrind. `loops` times all, and writes a line for
-//! each: its name, what it does and the median in nanoseconds, apart by tabs. Input is always the same.
+//! `loops --list` prints their names, and `loops NAME` runs one of them once, for callgrind. `loops` times all and prints a line for
+//! each: its name, its description and the median in nanoseconds, separated by tabs. The input is always the same.
 
 mod inputs;
 
@@ -16,7 +16,7 @@ use lastmile_metadata::{
     Envelope, Json, Limits, PathPattern, RoleName, Snapshot, SuccinctRoles, TargetPath, Targets, Threshold, Verified,
 };
 
-/// A loop with its input made; false when it did not do its work.
+/// A loop with its input. It returns false if it did not do its work.
 type Ready = Box<dyn Fn() -> bool>;
 
 struct Loop {
@@ -65,15 +65,15 @@ fn run_once(each: &Loop) -> Result<(), Failed> {
     if counted(&ready) { Ok(()) } else { Err(format!("{} fails", each.name).into()) }
 }
 
-/// callgrind counts what happens below this function, and nothing else: `cargo xtask` knows its name.
+/// callgrind counts only instructions inside this function. `cargo xtask` passes its name to callgrind.
 #[inline(never)]
 fn counted(ready: &Ready) -> bool {
     ready()
 }
 
-/// Enough samples that the middle one stands still.
+/// The number of samples, which gives a stable median.
 const SAMPLES: usize = 31;
-/// Far more than the clock needs.
+/// The minimum time of a sample. It is much longer than the resolution of the clock.
 const SAMPLE: Duration = Duration::from_millis(10);
 
 fn time(each: &Loop) -> Result<(), Failed> {

@@ -1,10 +1,10 @@
-//! What chance finds: a random adversary against the client.
+//! Random tests of the client against an adversary.
 
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
-    reason = "a mistake in the play must stop it where it is made"
+    reason = "a mistake in a test must stop it at once"
 )]
 
 pub mod adversary;

@@ -1,23 +1,23 @@
-//! 100,000 random histories, where the client is built with optimisation; a sample of them elsewhere.
+//! Runs 100,000 random histories if the client is optimised, and a few otherwise.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 
 use lastmile_random::adversary::History;
 
-/// As many as are promised; few where nothing is optimised.
+/// The number of histories. Unoptimised code is too slow for many.
 const HISTORIES: u64 = if cfg!(debug_assertions) { 200 } else { 100_000 };
 
 #[test]
-fn random_histories_end_as_the_reference_says() {
+fn in_random_histories_the_client_behaves_like_the_model() {
     let threads = thread::available_parallelism().map_or(2, |number| number.get() as u64);
     let set = |name, default| std::env::var(name).map_or(default, |number| number.parse().unwrap());
     let (first, histories): (u64, u64) = (set("FIRST_HISTORY", 0), set("HISTORIES", HISTORIES));
-    // The first that fails; nobody need look beyond it.
+    // The first history that fails. Later ones are not run.
     let failing = AtomicU64::new(u64::MAX);
     let search = |thread| {
         for seed in (first + thread..first + histories).step_by(threads as usize) {
-            if seed < failing.load(Relaxed) && History::of(seed).play().is_err() {
+            if seed < failing.load(Relaxed) && History::of(seed).run().is_err() {
                 failing.fetch_min(seed, Relaxed);
             }
         }
@@ -33,15 +33,15 @@ fn random_histories_end_as_the_reference_says() {
     let failing = failing.into_inner();
     if failing < u64::MAX {
         let shrunk = History::of(failing).shrunk();
-        panic!("history {failing} fails: {}\nto be kept in regressions.txt:\n{shrunk}", shrunk.play().unwrap_err());
+        panic!("history {failing} fails: {}\nadd this line to regressions.txt:\n{shrunk}", shrunk.run().unwrap_err());
     }
 }
 
 #[test]
-fn histories_that_once_failed_end_as_the_reference_says() {
+fn in_histories_that_once_failed_the_client_behaves_like_the_model() {
     for line in include_str!("../regressions.txt").lines().filter(|line| !line.starts_with('#')) {
         let history: History = line.parse().unwrap();
         assert_eq!(history.to_string(), line);
-        history.play().unwrap_or_else(|problem| panic!("{line}\n{problem}"));
+        history.run().unwrap_or_else(|problem| panic!("{line}\n{problem}"));
     }
 }

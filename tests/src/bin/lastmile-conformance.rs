@@ -1,4 +1,4 @@
-//! The client under test of the TUF community's conformance suite: its protocol, spoken with `lastmile-client`.
+//! The client under test for the TUF community's conformance suite: its protocol, implemented with `lastmile-client`.
 //!
 //! ```text
 //! lastmile-conformance --metadata-dir M init ROOT
@@ -6,9 +6,8 @@
 //! lastmile-conformance --metadata-dir M --metadata-url U --target-name N … --target-dir T --target-base-url B download
 //! ```
 //!
-//! `M/ROLE.json` are the roles that are trusted, as received, with the role's name percent-encoded; what the client
-//! keeps for itself lies in folders of `M`. A target goes to one file directly in `T`, its whole path percent-encoded.
-//! The exit code is 0 or 1 and nothing else, whatever happens.
+//! `M/ROLE.json` are the trusted roles as received, with percent-encoded role names. The client's own state is in folders of `M`. A
+//! target is written to one file directly in `T`, with its whole path percent-encoded. The exit code is always 0 or 1.
 
 use std::error::Error;
 use std::fs;
@@ -31,19 +30,19 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 /// The client under test of the TUF conformance suite.
 #[derive(Parser)]
 struct Arguments {
-    /// Where trusted metadata is kept.
+    /// Folder for trusted metadata
     #[arg(long, value_name = "DIR")]
     metadata_dir: PathBuf,
-    /// Where the repository's metadata is, with a final `/`.
+    /// URL of the repository's metadata, ending in `/`
     #[arg(long, value_name = "URL")]
     metadata_url: Option<String>,
-    /// A target to download; may be repeated.
+    /// Target to download; may be repeated
     #[arg(long, value_name = "PATH", allow_hyphen_values = true)]
     target_name: Vec<String>,
-    /// Where downloaded targets go.
+    /// Folder for downloaded targets
     #[arg(long, value_name = "DIR")]
     target_dir: Option<PathBuf>,
-    /// Where the repository's targets are, with a final `/`.
+    /// URL of the repository's targets, ending in `/`
     #[arg(long, value_name = "URL")]
     target_base_url: Option<String>,
     #[command(subcommand)]
@@ -52,14 +51,14 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Trusts a root from now on; makes no request.
+    /// Trust a root, without a request
     Init {
-        /// The root metadata.
+        /// Root metadata file
         root: PathBuf,
     },
-    /// Updates the trusted metadata.
+    /// Update the trusted metadata
     Refresh,
-    /// Refreshes, then downloads each target in the order of the options.
+    /// Refresh, then download each target in the order of the options
     Download,
 }
 
@@ -67,12 +66,12 @@ fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Help is no failure; everything else is one, and not clap's exit code 2.
+            // `--help` succeeds. Errors have exit code 1 instead of clap's 2.
             drop(error.print());
             return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         }
     };
-    // A panic has printed its message already.
+    // A panic has already printed its message.
     let outcome = panic::catch_unwind(|| run(&arguments));
     match outcome {
         Ok(Ok(())) => ExitCode::SUCCESS,
@@ -92,12 +91,12 @@ fn complain(error: &dyn Error) {
         lines.push(format!("caused by: {error}"));
         cause = error.source();
     }
-    // Nobody may be listening, which is no reason to fail otherwise.
+    // A closed standard error does not change the exit code.
     drop(writeln!(stderr, "{}", lines.join("\n")));
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    // The one clock of a run, read through libc.
+    // The clock is read once, through libc, so that a faked clock works.
     let now = Utc::now();
     match &arguments.command {
         Command::Init { root } => {
@@ -108,14 +107,14 @@ fn run(arguments: &Arguments) -> Result<()> {
         }
         Command::Refresh => {
             let metadata_url = needed(arguments.metadata_url.as_ref(), "--metadata-url")?;
-            opened(arguments, metadata_url, metadata_url)?.refresh_at(now)?;
+            open(arguments, metadata_url, metadata_url)?.refresh_at(now)?;
             Ok(())
         }
         Command::Download => {
             let metadata_url = needed(arguments.metadata_url.as_ref(), "--metadata-url")?;
             let targets_url = needed(arguments.target_base_url.as_ref(), "--target-base-url")?;
             let target_dir = needed(arguments.target_dir.as_ref(), "--target-dir")?;
-            let mut session = opened(arguments, metadata_url, targets_url)?.refresh_at(now)?;
+            let mut session = open(arguments, metadata_url, targets_url)?.refresh_at(now)?;
             for name in &arguments.target_name {
                 let path = TargetPath::new(name)?;
                 let no_such_target = || lastmile_client::Error::NoSuchTarget(path.clone());
@@ -131,7 +130,7 @@ fn needed<'a, T: ?Sized>(value: Option<&'a T>, option: &str) -> Result<&'a T> {
     value.ok_or_else(|| format!("{option} is needed before this command").into())
 }
 
-fn opened(arguments: &Arguments, metadata_url: &str, targets_url: &str) -> Result<blocking::Updater> {
+fn open(arguments: &Arguments, metadata_url: &str, targets_url: &str) -> Result<blocking::Updater> {
     let root = fs::read(shipped_root(&arguments.metadata_dir))?;
     updater(&arguments.metadata_dir, root, metadata_url, targets_url)
 }
@@ -142,19 +141,19 @@ fn updater(store: &Path, shipped: Vec<u8>, metadata_url: &str, targets_url: &str
         .mirror(metadata_url, targets_url)
         .store(DirectoryStore::open(store)?)
         .fetch(FetchByScheme::new(HttpFetch::new(&settings)?))
-        // The suite counts requests, and looks at their order.
+        // The suite checks the number and the order of requests.
         .retry_policy(RetryPolicy { retries: 0, ..RetryPolicy::default() })
         .sequential(true)
         .build()?;
     Ok(blocking::Updater::new(updater)?)
 }
 
-/// The root that `init` was given, apart from the trusted roles and from the store's own folder.
+/// Returns the path of the root passed to `init`. It is separate from the trusted roles and the store.
 fn shipped_root(store: &Path) -> PathBuf {
     store.join("shipped").join("root.json")
 }
 
-/// Keeps `root` for later runs, whole or not at all.
+/// Stores `root` for later runs, atomically.
 fn keep_shipped_root(store: &Path, root: &[u8]) -> Result<()> {
     let goal = shipped_root(store);
     let folder = goal.parent().ok_or("a file has a folder")?;
@@ -165,11 +164,10 @@ fn keep_shipped_root(store: &Path, root: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// What stays as it is in the name of a downloaded file.
+/// The characters that are not percent-encoded in the name of a downloaded file.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// One name per target: its whole path percent-encoded. Where that is no name for a file, a name that no
-/// percent-encoding has.
+/// Returns the file name of a target: its whole path, percent-encoded. If that is not usable, a name that no percent-encoding has.
 fn file_name(target: &str) -> String {
     let name = utf8_percent_encode(target, UNRESERVED).to_string();
     if name.len() > 255 {

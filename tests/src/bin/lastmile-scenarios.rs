@@ -1,7 +1,6 @@
-//! Plays scenarios against the library: `lastmile-scenarios [ID…]`, all of them when none is named.
+//! Runs scenarios against the library: `lastmile-scenarios [ID…]`, or all of them without an id.
 //!
-//! One line each, with what the client says. The exit code is 1 when one is not as it must be. `--page` prints
-//! `docs/attacks.md` instead.
+//! Prints a line for each case with the client's error. The exit code is 1 if a case fails. `--page` prints `docs/attacks.md` instead.
 
 #![expect(clippy::print_stdout, reason = "what it prints is its result")]
 

@@ -1,12 +1,12 @@
-//! Histories: made by chance from a number, written as a line of text, and shrunk to what matters.
+//! Histories: random sequences of steps. A history is generated from a number, written as a line of text, and shrunk if it fails.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
 
-use super::play::play;
+use super::simulation::simulate;
 
-/// What one step does. Which role, which key or how many, is for its number to say.
+/// The action of a step. The number of the step selects the role, the key or the amount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
     Publish,
@@ -28,7 +28,7 @@ pub(crate) enum Act {
     Run,
 }
 
-/// All acts by name, and how often each comes up.
+/// All actions with their names and relative frequencies.
 const ACTS: [(Act, &str, u64); 17] = [
     (Act::Publish, "publish", 10),
     (Act::Renew, "renew", 4),
@@ -49,14 +49,14 @@ const ACTS: [(Act, &str, u64); 17] = [
     (Act::Run, "run", 28),
 ];
 
-/// One step.
+/// A step of a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Step {
     pub(crate) act: Act,
     pub(crate) by: u32,
 }
 
-/// A repository of some kind, and what happens to it. As text: `KIND; ACT NUMBER; ACT NUMBER; …`
+/// A kind of repository and a sequence of steps. As text: `KIND; ACT NUMBER; ACT NUMBER; …`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct History {
     pub(crate) kind: u32,
@@ -64,11 +64,11 @@ pub struct History {
 }
 
 impl History {
-    /// The history that belongs to this number.
+    /// Generates the history for this seed.
     #[must_use]
     pub fn of(seed: u64) -> Self {
         let mut chance = Chance(seed);
-        // Few kinds of repository, so that they are made once.
+        // There are few kinds of repositories, so that they can be cached.
         let kind = Chance(chance.draw() % 512).draw() as u32 & 0x0fff_ffff | (chance.draw() as u32 & 0x7000_0000);
         let length = match chance.draw() % 16 {
             0..=10 => 2 + chance.draw() % 8,
@@ -79,23 +79,23 @@ impl History {
         Self { kind, steps }
     }
 
-    /// Plays it to its end.
+    /// Runs the history.
     ///
     /// # Errors
-    /// What the client did, and what the reference says it should have done.
-    pub fn play(&self) -> Result<(), String> {
-        catch_unwind(AssertUnwindSafe(|| play(self))).unwrap_or_else(|panic| {
+    /// The first difference between the client and the model.
+    pub fn run(&self) -> Result<(), String> {
+        catch_unwind(AssertUnwindSafe(|| simulate(self))).unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
             Err(format!("panics: {}", text.unwrap_or_default()))
         })
     }
 
-    /// A history that fails as well, with nothing in it that could be left out.
+    /// Returns a shorter history that also fails and from which no step can be removed.
     #[must_use]
     pub fn shrunk(self) -> Self {
         let mut best = self;
-        let fails = |history: &Self| history.play().is_err();
+        let fails = |history: &Self| history.run().is_err();
         let mut size = best.steps.len().div_ceil(2);
         while size > 0 {
             let mut at = 0;
@@ -116,7 +116,7 @@ impl History {
             best = simple;
         }
         for at in 0..best.steps.len() {
-            // The smallest number that does.
+            // The smallest number with which the history still fails.
             for by in (0..8).chain([best.steps[at].by & 0xff, best.steps[at].by & 0xffff]) {
                 simple = best.clone();
                 simple.steps[at].by = by;
@@ -172,12 +172,12 @@ impl FromStr for History {
     }
 }
 
-/// SplitMix64: chance that is the same everywhere.
+/// SplitMix64, a pseudorandom generator that gives the same numbers on every machine.
 #[derive(Clone, Debug)]
 pub struct Chance(pub u64);
 
 impl Chance {
-    /// The next number.
+    /// Returns the next number.
     pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;

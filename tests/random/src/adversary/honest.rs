@@ -1,32 +1,32 @@
-//! The honest repository: publishes, renews, delegates, and rotates its keys, as spec 6 says.
+//! The honest repository: it publishes, renews, delegates and rotates keys (spec 6).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::paper::{Delegation, Draft, Key, Listed, PARTS, Paper, Part, Ring, Says, hash};
+use super::ledger::{Body, Delegation, Document, Draft, Key, Listed, ROLES, Ring, Role, hash};
 
-/// Days for which root, timestamp, snapshot, targets and delegated roles are valid.
+/// The lifetimes of root, timestamp, snapshot, targets and the delegated roles, in days.
 const VALID: [i32; 6] = [365, 7, 30, 90, 90, 90];
 
-/// What the repository says now, and all that it ever published.
+/// The current documents of the repository, and all files it has published.
 #[derive(Clone)]
 pub(crate) struct Honest {
-    /// Of root, timestamp, snapshot, targets, A, and B as A's way leads to it.
+    /// The keys of root, timestamp, snapshot, targets, A, and of B as A delegates to it.
     pub(crate) rings: [Ring; 6],
-    /// Where B is delegated to on a second way: by the top-level role, and with which keys.
+    /// The keys of B in a second delegation, by the top-level targets role, if there is one.
     second: Option<Ring>,
     /// Whether the delegation to A is terminating.
     terminating: bool,
-    contents: BTreeMap<Part, u64>,
-    pub(crate) now: BTreeMap<Part, Arc<Paper>>,
-    pub(crate) files: BTreeMap<String, Arc<Paper>>,
+    contents: BTreeMap<Role, u64>,
+    pub(crate) now: BTreeMap<Role, Arc<Document>>,
+    pub(crate) files: BTreeMap<String, Arc<Document>>,
     lists_hashes: bool,
     next_key: Key,
     day: i32,
 }
 
 impl Honest {
-    /// A repository whose features are chosen by the bits of `kind`.
+    /// Creates a repository. The bits of `kind` select its features.
     pub(crate) fn new(kind: u32) -> Self {
         let mut next_key = 1;
         let mut ring = |bits: u32| {
@@ -49,47 +49,47 @@ impl Honest {
             next_key,
             day: 0,
         };
-        honest.publish(&PARTS, &BTreeSet::new());
+        honest.publish(&ROLES, &BTreeSet::new());
         honest
     }
 
-    /// The days pass.
+    /// Sets the current day.
     pub(crate) fn at(&mut self, day: i32) -> &mut Self {
         self.day = day;
         self
     }
 
-    /// The version of a role; 0 before it was ever published.
-    pub(crate) fn version(&self, part: Part) -> u64 {
-        self.now.get(&part).map_or(0, |paper| paper.version)
+    /// Returns the version of a role, which is 0 before the role is first published.
+    pub(crate) fn version(&self, role: Role) -> u64 {
+        self.now.get(&role).map_or(0, |document| document.version)
     }
 
-    /// Publishes new versions of `parts` and of those that list them; the root is signed by `outgoing` as well.
-    pub(crate) fn publish(&mut self, parts: &[Part], outgoing: &BTreeSet<Key>) {
-        for part in [Part::Root, Part::B, Part::A, Part::Targets] {
-            if parts.contains(&part) {
-                *self.contents.entry(part).or_insert(0) += 1;
-                self.put(part, self.says(part), outgoing);
+    /// Publishes new versions of `roles` and of the roles that list them. The keys in `outgoing` also sign.
+    pub(crate) fn publish(&mut self, roles: &[Role], outgoing: &BTreeSet<Key>) {
+        for role in [Role::Root, Role::B, Role::A, Role::Targets] {
+            if roles.contains(&role) {
+                *self.contents.entry(role).or_insert(0) += 1;
+                self.put(role, self.body(role), outgoing);
             }
         }
-        if parts.iter().any(|part| *part != Part::Timestamp) {
-            self.put(Part::Snapshot, self.says(Part::Snapshot), &BTreeSet::new());
+        if roles.iter().any(|role| *role != Role::Timestamp) {
+            self.put(Role::Snapshot, self.body(Role::Snapshot), &BTreeSet::new());
         }
-        self.put(Part::Timestamp, self.says(Part::Timestamp), &BTreeSet::new());
+        self.put(Role::Timestamp, self.body(Role::Timestamp), &BTreeSet::new());
     }
 
-    /// Renews all that expires within a few days, and the timestamp.
+    /// Renews the timestamp and every role that expires within 5 days.
     pub(crate) fn renew(&mut self) {
         let soon = self.day + 5;
-        let due: Vec<_> = PARTS.into_iter().filter(|part| self.now[part].expires <= soon).collect();
+        let due: Vec<_> = ROLES.into_iter().filter(|role| self.now[role].expires <= soon).collect();
         self.publish(&due, &BTreeSet::new());
     }
 
-    /// Replaces some keys of a role by new ones: all that are in `lost`, or else the oldest.
-    pub(crate) fn rotate(&mut self, parts: &[Part], lost: &BTreeSet<Key>, threshold: Option<usize>) {
-        let outgoing = self.rings[Part::Root as usize].keys.clone();
-        for part in parts {
-            let ring = &mut self.rings[*part as usize];
+    /// Replaces keys of the roles by new ones: those in `lost`, or the oldest key if there are none and the threshold stays.
+    pub(crate) fn rotate(&mut self, roles: &[Role], lost: &BTreeSet<Key>, threshold: Option<usize>) {
+        let outgoing = self.rings[Role::Root as usize].keys.clone();
+        for role in roles {
+            let ring = &mut self.rings[*role as usize];
             let mut leaving: BTreeSet<Key> = ring.keys.intersection(lost).copied().collect();
             if leaving.is_empty() && threshold.is_none() {
                 leaving.extend(ring.keys.first());
@@ -103,14 +103,14 @@ impl Honest {
         if let Some(second) = self.second.as_mut().filter(|second| !second.keys.is_disjoint(lost)) {
             second.keys = BTreeSet::from([take(&mut self.next_key)]);
         }
-        let of_root = parts.iter().any(|part| *part <= Part::Targets);
-        // A delegator says who may sign, and what is signed by other keys is signed anew.
-        let root = if of_root { Some(Part::Root) } else { None };
-        let all: Vec<Part> = root.into_iter().chain([Part::Targets, Part::A, Part::B]).collect();
+        let of_root = roles.iter().any(|role| *role <= Role::Targets);
+        // Delegating roles list the new keys, and the roles with new keys are signed with them.
+        let root = if of_root { Some(Role::Root) } else { None };
+        let all: Vec<Role> = root.into_iter().chain([Role::Targets, Role::A, Role::B]).collect();
         self.publish(&all, &outgoing);
     }
 
-    /// B is delegated to on a second way, or no more; or the delegation to A becomes terminating, or not.
+    /// Adds or removes the second delegation to B, or changes whether the delegation to A is terminating.
     pub(crate) fn redelegate(&mut self, by: u32) {
         if by & 1 == 0 {
             self.terminating = !self.terminating;
@@ -118,63 +118,63 @@ impl Honest {
             let key = take(&mut self.next_key);
             self.second = Some(Ring { keys: BTreeSet::from([key]), threshold: 1, aliased: by & 2 == 0 });
         }
-        self.publish(&[Part::Targets, Part::A, Part::B], &BTreeSet::new());
+        self.publish(&[Role::Targets, Role::A, Role::B], &BTreeSet::new());
     }
 
-    /// Keys that sign something now.
+    /// Returns the keys of all roles.
     pub(crate) fn keys(&self) -> BTreeSet<Key> {
         self.rings.iter().chain(&self.second).flat_map(|ring| ring.keys.iter().copied()).collect()
     }
 
-    pub(crate) fn says(&self, part: Part) -> Says {
-        let listed = |paper: &Arc<Paper>| Listed {
-            version: paper.version,
-            digest: self.lists_hashes.then(|| hash(&paper.bytes)),
+    pub(crate) fn body(&self, role: Role) -> Body {
+        let listed = |document: &Arc<Document>| Listed {
+            version: document.version,
+            digest: self.lists_hashes.then(|| hash(&document.bytes)),
         };
-        let content = self.contents.get(&part).copied().unwrap_or(0);
-        let ring = |part: Part| self.rings[part as usize].clone();
-        match part {
-            Part::Root => Says::Root([Part::Root, Part::Timestamp, Part::Snapshot, Part::Targets].map(ring)),
-            Part::Timestamp => Says::Timestamp(listed(&self.now[&Part::Snapshot])),
-            Part::Snapshot => {
-                let roles = [Part::Targets, Part::A, Part::B];
-                Says::Snapshot(roles.into_iter().map(|part| (part, listed(&self.now[&part]))).collect())
+        let content = self.contents.get(&role).copied().unwrap_or(0);
+        let ring = |role: Role| self.rings[role as usize].clone();
+        match role {
+            Role::Root => Body::Root([Role::Root, Role::Timestamp, Role::Snapshot, Role::Targets].map(ring)),
+            Role::Timestamp => Body::Timestamp(listed(&self.now[&Role::Snapshot])),
+            Role::Snapshot => {
+                let roles = [Role::Targets, Role::A, Role::B];
+                Body::Snapshot(roles.into_iter().map(|role| (role, listed(&self.now[&role]))).collect())
             }
-            Part::Targets => {
+            Role::Targets => {
                 let mut delegations = vec![Delegation {
-                    to: Part::A,
-                    ring: ring(Part::A),
+                    to: Role::A,
+                    ring: ring(Role::A),
                     folder: Some("a"),
                     terminating: self.terminating,
                 }];
                 let second = self.second.clone();
                 delegations.extend(second.map(|ring| Delegation {
-                    to: Part::B,
+                    to: Role::B,
                     ring,
                     folder: None,
                     terminating: false,
                 }));
-                Says::Targets(BTreeMap::from([("x", content)]), delegations)
+                Body::Targets(BTreeMap::from([("x", content)]), delegations)
             }
-            Part::A => {
-                let to_b = Delegation { to: Part::B, ring: ring(Part::B), folder: None, terminating: false };
-                Says::Targets(BTreeMap::from([("a/1", content)]), vec![to_b])
+            Role::A => {
+                let to_b = Delegation { to: Role::B, ring: ring(Role::B), folder: None, terminating: false };
+                Body::Targets(BTreeMap::from([("a/1", content)]), vec![to_b])
             }
-            Part::B => Says::Targets(BTreeMap::from([("a/2", content), ("b/1", content)]), Vec::new()),
+            Role::B => Body::Targets(BTreeMap::from([("a/2", content), ("b/1", content)]), Vec::new()),
         }
     }
 
-    fn put(&mut self, part: Part, says: Says, outgoing: &BTreeSet<Key>) {
-        let version = self.version(part) + 1;
-        let draft = Draft { part, version, expires: self.day + VALID[part as usize], says };
-        let ring = &self.rings[part as usize];
+    fn put(&mut self, role: Role, body: Body, outgoing: &BTreeSet<Key>) {
+        let version = self.version(role) + 1;
+        let draft = Draft { role, version, expires: self.day + VALID[role as usize], body };
+        let ring = &self.rings[role as usize];
         let mut signers: BTreeSet<Key> = ring.keys.union(outgoing).copied().collect();
-        if part == Part::B {
+        if role == Role::B {
             signers.extend(self.second.iter().flat_map(|second| &second.keys));
         }
-        let paper = draft.sign(&signers, &BTreeSet::new(), ring.aliased);
-        self.files.insert(part.file(version), Arc::clone(&paper));
-        self.now.insert(part, paper);
+        let document = draft.sign(&signers, &BTreeSet::new(), ring.aliased);
+        self.files.insert(role.file(version), Arc::clone(&document));
+        self.now.insert(role, document);
     }
 }
 

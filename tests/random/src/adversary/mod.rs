@@ -1,23 +1,22 @@
-//! A random adversary: client, honest repository and thief go through long histories, beside a reference that says what
-//! may be trusted.
+//! A random adversary: long histories of a client, an honest repository and an attacker, compared with a model of the client.
 //!
-//! Whatever happens — keys of each role stolen below and at their threshold, files withheld, replayed and mixed, keys
-//! rotated and revoked, clocks moved, crashes — the real client does exactly what the reference says, and besides:
+//! In a history, keys of each role are stolen (a threshold or fewer), files are withheld, replayed and mixed, keys are rotated and
+//! revoked, clocks are wrong, and the client crashes. The client must do exactly what the model does. Also:
 //!
-//! * a threshold of the right keys vouched for everything that is trusted, and it has not expired;
-//! * no trusted version ever sinks, unless timestamp or snapshot were given new keys (spec 5.3.11);
-//! * what is kept is never worse after an error or a crash;
-//! * when the network is honest and what was stolen is replaced, one run brings the client up to date.
+//! * everything that the client trusts is signed by a threshold of the right keys and has not expired;
+//! * no trusted version decreases, unless timestamp or snapshot got new keys (spec 5.3.11);
+//! * an error or a crash never makes the client's state worse;
+//! * once the network is honest and the stolen keys are replaced, one run brings the client up to date.
 
 mod attacks;
 mod fixture;
 mod history;
 mod honest;
+mod ledger;
 mod model;
-mod paper;
-mod play;
+mod simulation;
 mod stage;
 
 pub use fixture::{published, resigned};
 pub use history::{Chance, History};
-pub use paper::day;
+pub use ledger::day;

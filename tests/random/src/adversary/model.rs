@@ -1,75 +1,75 @@
-//! The reference: what a client may trust, said a second time in terms of who made which document. No bytes are read
-//! here, no signature is verified, and nothing is shared with the client.
+//! A model of the client: the workflow of the specification on documents whose content and signers are known. It reads no bytes,
+//! verifies no signatures and shares no code with the client.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::paper::{Delegation, Listed, Paper, Part, Ring, Says};
+use super::ledger::{Body, Delegation, Document, Listed, Ring, Role};
 
-/// What the servers would answer in one update: by mirror, then by name.
-pub(crate) type Served = Vec<BTreeMap<String, Arc<Paper>>>;
+/// The files that the servers offer during one update, by mirror and by name.
+pub(crate) type Served = Vec<BTreeMap<String, Arc<Document>>>;
 
-/// The lowest that may still be accepted.
+/// The lowest versions that the client still accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Marks {
-    /// The root under which the rest was accepted.
+pub(crate) struct Floors {
+    /// The version of the root under which the others were accepted.
     pub(crate) root: u64,
     pub(crate) timestamp: Option<(u64, u64)>,
-    pub(crate) snapshot: Option<(u64, BTreeMap<Part, u64>)>,
+    pub(crate) snapshot: Option<(u64, BTreeMap<Role, u64>)>,
 }
 
-/// All that a client keeps.
+/// The state that a client stores.
 #[derive(Clone, Debug)]
-pub(crate) struct Kept {
-    /// From the shipped root on.
-    pub(crate) roots: Vec<Arc<Paper>>,
-    pub(crate) files: BTreeMap<Part, Arc<Paper>>,
-    pub(crate) marks: Marks,
+pub(crate) struct ClientState {
+    /// All roots, beginning with the shipped one.
+    pub(crate) roots: Vec<Arc<Document>>,
+    pub(crate) files: BTreeMap<Role, Arc<Document>>,
+    pub(crate) floors: Floors,
 }
 
-/// What one update comes to trust.
+/// The documents that an update trusts.
 #[derive(Debug)]
 pub(crate) struct Trusted {
-    pub(crate) root: Arc<Paper>,
-    pub(crate) timestamp: Arc<Paper>,
-    pub(crate) snapshot: Arc<Paper>,
-    pub(crate) targets: Arc<Paper>,
-    /// Delegated roles: who trusts whom with which keys.
-    pub(crate) delegated: BTreeMap<(Part, Part, Ring), Arc<Paper>>,
+    pub(crate) root: Arc<Document>,
+    pub(crate) timestamp: Arc<Document>,
+    pub(crate) snapshot: Arc<Document>,
+    pub(crate) targets: Arc<Document>,
+    /// Delegated roles by delegator, role and keys.
+    pub(crate) delegated: BTreeMap<(Role, Role, Ring), Arc<Document>>,
 }
 
-/// The role whose file is refused.
+/// The role whose file was refused.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Refused(pub(crate) Part);
+pub(crate) struct Refused(pub(crate) Role);
 
-/// One update: who asks whom on which day.
+/// One update: the mirrors and the day.
 pub(crate) struct Update<'s> {
     served: &'s Served,
     day: i32,
-    /// Mirrors that sent something wrong are asked last.
+    /// Mirrors that sent a wrong file. They are asked last.
     failed: BTreeSet<usize>,
 }
 
-impl Kept {
-    /// A client that was just installed.
-    pub(crate) fn new(shipped: Arc<Paper>) -> Self {
-        let marks = Marks { root: shipped.version, timestamp: None, snapshot: None };
-        Self { roots: vec![shipped], files: BTreeMap::new(), marks }
+impl ClientState {
+    /// The state of a client that was just installed.
+    pub(crate) fn new(shipped: Arc<Document>) -> Self {
+        let floors = Floors { root: shipped.version, timestamp: None, snapshot: None };
+        Self { roots: vec![shipped], files: BTreeMap::new(), floors }
     }
 
-    pub(crate) fn root(&self) -> &Arc<Paper> {
+    pub(crate) fn root(&self) -> &Arc<Document> {
         &self.roots[self.roots.len() - 1]
     }
 
-    fn ring(&self, part: Part) -> &Ring {
-        let Says::Root(rings) = &self.root().says else { panic!("a root is a root") };
-        &rings[part as usize]
+    fn ring(&self, role: Role) -> &Ring {
+        let Body::Root(rings) = &self.root().body else { panic!("a root is a root") };
+        &rings[role as usize]
     }
 
-    /// Whether timestamp or snapshot got other keys at any step after the root of version `since`.
+    /// Whether any root after version `since` changed the keys of timestamp or snapshot.
     pub(crate) fn rotated_since(&self, since: u64) -> bool {
-        let online = |root: &Arc<Paper>| match &root.says {
-            Says::Root([_, timestamp, snapshot, _]) => (timestamp.clone(), snapshot.clone()),
+        let online = |root: &Arc<Document>| match &root.body {
+            Body::Root([_, timestamp, snapshot, _]) => (timestamp.clone(), snapshot.clone()),
             _ => panic!("a root is a root"),
         };
         self.roots.windows(2).any(|step| step[1].version > since && online(&step[0]) != online(&step[1]))
@@ -81,24 +81,24 @@ impl<'s> Update<'s> {
         Self { served, day, failed: BTreeSet::new() }
     }
 
-    /// 5.3 to 5.6.6, and what is kept in any case.
-    pub(crate) fn run(&mut self, kept: &mut Kept) -> Result<Trusted, Refused> {
-        self.root(kept)?;
-        let timestamp = self.timestamp(kept)?;
-        let snapshot = self.snapshot(kept, &timestamp)?;
-        let ring = kept.ring(Part::Targets).clone();
-        let targets = self.targets(kept, &snapshot, Part::Targets, &ring)?;
-        Ok(Trusted { root: Arc::clone(kept.root()), timestamp, snapshot, targets, delegated: BTreeMap::new() })
+    /// Runs the workflow from 5.3 to 5.6.6. Files that pass their checks stay in `state` even if a later one is refused.
+    pub(crate) fn run(&mut self, state: &mut ClientState) -> Result<Trusted, Refused> {
+        self.root(state)?;
+        let timestamp = self.timestamp(state)?;
+        let snapshot = self.snapshot(state, &timestamp)?;
+        let ring = state.ring(Role::Targets).clone();
+        let targets = self.targets(state, &snapshot, Role::Targets, &ring)?;
+        Ok(Trusted { root: Arc::clone(state.root()), timestamp, snapshot, targets, delegated: BTreeMap::new() })
     }
 
-    /// Those that have failed come last.
+    /// Returns the mirrors in the order in which they are asked.
     fn in_order(&self) -> impl Iterator<Item = usize> + use<> {
         let (bad, good): (Vec<_>, Vec<_>) = (0..self.served.len()).partition(|mirror| self.failed.contains(mirror));
         good.into_iter().chain(bad)
     }
 
-    /// Asks the mirrors in turn for a file until `judge` accepts it.
-    fn ask<T>(&mut self, name: &str, mut judge: impl FnMut(&Arc<Paper>) -> Option<T>) -> Option<T> {
+    /// Asks the mirrors in turn for a file until `judge` accepts one.
+    fn ask<T>(&mut self, name: &str, mut judge: impl FnMut(&Arc<Document>) -> Option<T>) -> Option<T> {
         for mirror in self.in_order() {
             if let Some(answer) = self.served[mirror].get(name).and_then(&mut judge) {
                 return Some(answer);
@@ -108,38 +108,38 @@ impl<'s> Update<'s> {
         None
     }
 
-    fn root(&mut self, kept: &mut Kept) -> Result<(), Refused> {
+    fn root(&mut self, state: &mut ClientState) -> Result<(), Refused> {
         loop {
-            let version = kept.root().version + 1;
-            let ring = kept.ring(Part::Root).clone();
-            let is_next = |paper: &&Arc<Paper>| {
-                let Says::Root([own, ..]) = &paper.says else { return false };
-                paper.version == version && ring.vouches_for(paper) && own.vouches_for(paper)
+            let version = state.root().version + 1;
+            let ring = state.ring(Role::Root).clone();
+            let is_next = |document: &&Arc<Document>| {
+                let Body::Root([own, ..]) = &document.body else { return false };
+                document.version == version && ring.has_signed(document) && own.has_signed(document)
             };
-            match self.next_root(&Part::Root.file(version), is_next).ok_or(Refused(Part::Root))? {
+            match self.next_root(&Role::Root.file(version), is_next).ok_or(Refused(Role::Root))? {
                 None => break,
-                Some(next) => kept.roots.push(next),
+                Some(next) => state.roots.push(next),
             }
         }
-        if kept.root().expires <= self.day {
-            return Err(Refused(Part::Root));
+        if state.root().expires <= self.day {
+            return Err(Refused(Role::Root));
         }
         // 5.3.11
-        if kept.rotated_since(kept.marks.root) {
-            kept.files.remove(&Part::Timestamp);
-            kept.files.remove(&Part::Snapshot);
-            (kept.marks.timestamp, kept.marks.snapshot) = (None, None);
+        if state.rotated_since(state.floors.root) {
+            state.files.remove(&Role::Timestamp);
+            state.files.remove(&Role::Snapshot);
+            (state.floors.timestamp, state.floors.snapshot) = (None, None);
         }
-        kept.marks.root = kept.root().version;
+        state.floors.root = state.root().version;
         Ok(())
     }
 
-    /// The next root, if there is one; that it is absent is an answer, about which the other mirrors are asked as well.
-    fn next_root(&mut self, name: &str, is_next: impl Fn(&&Arc<Paper>) -> bool) -> Option<Option<Arc<Paper>>> {
+    /// Returns the next root, or `Some(None)` if there is none. If a mirror does not have it, the other mirrors are asked too.
+    fn next_root(&mut self, name: &str, is_next: impl Fn(&&Arc<Document>) -> bool) -> Option<Option<Arc<Document>>> {
         let served = self.served;
-        let said = |paper: Option<&Arc<Paper>>| match paper {
+        let said = |document: Option<&Arc<Document>>| match document {
             None => Some(None),
-            Some(paper) => Some(paper).filter(&is_next).map(|paper| Some(Arc::clone(paper))),
+            Some(document) => Some(document).filter(&is_next).map(|document| Some(Arc::clone(document))),
         };
         let mut first = None;
         for mirror in self.in_order() {
@@ -168,120 +168,133 @@ impl<'s> Update<'s> {
         Some(None)
     }
 
-    fn timestamp(&mut self, kept: &mut Kept) -> Result<Arc<Paper>, Refused> {
-        let ring = kept.ring(Part::Timestamp).clone();
-        let listed = |paper: &Paper| match &paper.says {
-            Says::Timestamp(listed) if paper.part == Part::Timestamp && ring.vouches_for(paper) => Some(listed.version),
+    fn timestamp(&mut self, state: &mut ClientState) -> Result<Arc<Document>, Refused> {
+        let ring = state.ring(Role::Timestamp).clone();
+        let listed = |document: &Document| match &document.body {
+            Body::Timestamp(listed) if document.role == Role::Timestamp && ring.has_signed(document) => {
+                Some(listed.version)
+            }
             _ => None,
         };
-        // A crash may have left a file that is newer than the marks.
-        let stored = kept.files.get(&Part::Timestamp).cloned();
+        // After a crash the stored file can be newer than the floors.
+        let stored = state.files.get(&Role::Timestamp).cloned();
         if let Some((stored, snapshot)) = stored.as_ref().and_then(|stored| Some((stored, listed(stored)?))) {
-            kept.marks.timestamp = Some((stored.version, snapshot));
+            state.floors.timestamp = Some((stored.version, snapshot));
         }
-        let (marks, day) = (kept.marks.timestamp, self.day);
-        let judge = |paper: &Arc<Paper>| {
-            let snapshot = listed(paper)?;
-            if let Some((version, _)) = marks
-                && paper.version == version
+        let (floors, day) = (state.floors.timestamp, self.day);
+        let judge = |document: &Arc<Document>| {
+            let snapshot = listed(document)?;
+            if let Some((version, _)) = floors
+                && document.version == version
                 && let Some(stored) = &stored
             {
                 return Some(Arc::clone(stored));
             }
-            let is_old = marks.is_some_and(|(version, listed)| paper.version < version || snapshot < listed);
-            (!is_old && paper.expires > day).then(|| Arc::clone(paper))
+            let is_old = floors.is_some_and(|(version, listed)| document.version < version || snapshot < listed);
+            (!is_old && document.expires > day).then(|| Arc::clone(document))
         };
-        let new = self.ask("timestamp.json", judge).ok_or(Refused(Part::Timestamp))?;
-        kept.marks.timestamp = listed(&new).map(|snapshot| (new.version, snapshot));
-        kept.files.insert(Part::Timestamp, Arc::clone(&new));
-        if new.expires <= day { Err(Refused(Part::Timestamp)) } else { Ok(new) }
+        let new = self.ask("timestamp.json", judge).ok_or(Refused(Role::Timestamp))?;
+        state.floors.timestamp = listed(&new).map(|snapshot| (new.version, snapshot));
+        state.files.insert(Role::Timestamp, Arc::clone(&new));
+        if new.expires <= day { Err(Refused(Role::Timestamp)) } else { Ok(new) }
     }
 
-    fn snapshot(&mut self, kept: &mut Kept, timestamp: &Paper) -> Result<Arc<Paper>, Refused> {
-        let Says::Timestamp(listed) = &timestamp.says else { return Err(Refused(Part::Snapshot)) };
-        let ring = kept.ring(Part::Snapshot).clone();
-        let versions = |paper: &Paper| match &paper.says {
-            Says::Snapshot(roles) if ring.vouches_for(paper) => {
-                Some(roles.iter().map(|(part, listed)| (*part, listed.version)).collect::<BTreeMap<_, _>>())
+    fn snapshot(&mut self, state: &mut ClientState, timestamp: &Document) -> Result<Arc<Document>, Refused> {
+        let Body::Timestamp(listed) = &timestamp.body else { return Err(Refused(Role::Snapshot)) };
+        let ring = state.ring(Role::Snapshot).clone();
+        let versions = |document: &Document| match &document.body {
+            Body::Snapshot(roles) if ring.has_signed(document) => {
+                Some(roles.iter().map(|(role, listed)| (*role, listed.version)).collect::<BTreeMap<_, _>>())
             }
             _ => None,
         };
-        let is_listed = |paper: &Paper| paper.version == listed.version && listed.matches(paper);
-        let stored = kept.files.get(&Part::Snapshot).cloned();
+        let is_listed = |document: &Document| document.version == listed.version && listed.matches(document);
+        let stored = state.files.get(&Role::Snapshot).cloned();
         if let Some((stored, roles)) = stored.as_ref().and_then(|stored| Some((stored, versions(stored)?))) {
-            kept.marks.snapshot = Some((stored.version, roles));
+            state.floors.snapshot = Some((stored.version, roles));
         }
-        let (marks, day) = (kept.marks.snapshot.clone(), self.day);
+        let (floors, day) = (state.floors.snapshot.clone(), self.day);
         let new = match stored.filter(|stored| versions(stored).is_some() && is_listed(stored)) {
             Some(stored) => stored,
             None => {
-                let judge = |paper: &Arc<Paper>| {
-                    let roles = versions(paper).filter(|_| is_listed(paper) && paper.expires > day)?;
-                    let sinks = |(version, before): &(u64, BTreeMap<Part, u64>)| {
-                        let role_sinks = |(part, before): (&Part, &u64)| roles.get(part).is_none_or(|now| now < before);
-                        paper.version < *version || before.iter().any(role_sinks)
+                let judge = |document: &Arc<Document>| {
+                    let roles = versions(document).filter(|_| is_listed(document) && document.expires > day)?;
+                    let sinks = |(version, before): &(u64, BTreeMap<Role, u64>)| {
+                        let role_sinks = |(role, before): (&Role, &u64)| roles.get(role).is_none_or(|now| now < before);
+                        document.version < *version || before.iter().any(role_sinks)
                     };
-                    (!marks.as_ref().is_some_and(sinks)).then(|| Arc::clone(paper))
+                    (!floors.as_ref().is_some_and(sinks)).then(|| Arc::clone(document))
                 };
-                self.ask(&Part::Snapshot.file(listed.version), judge).ok_or(Refused(Part::Snapshot))?
+                self.ask(&Role::Snapshot.file(listed.version), judge).ok_or(Refused(Role::Snapshot))?
             }
         };
-        kept.marks.snapshot = versions(&new).map(|roles| (new.version, roles));
-        kept.files.insert(Part::Snapshot, Arc::clone(&new));
-        if new.expires <= day { Err(Refused(Part::Snapshot)) } else { Ok(new) }
+        state.floors.snapshot = versions(&new).map(|roles| (new.version, roles));
+        state.files.insert(Role::Snapshot, Arc::clone(&new));
+        if new.expires <= day { Err(Refused(Role::Snapshot)) } else { Ok(new) }
     }
 
-    fn targets(&mut self, kept: &mut Kept, snapshot: &Paper, part: Part, ring: &Ring) -> Result<Arc<Paper>, Refused> {
-        let Says::Snapshot(roles) = &snapshot.says else { return Err(Refused(part)) };
-        let listed: &Listed = roles.get(&part).ok_or(Refused(part))?;
+    fn targets(
+        &mut self,
+        state: &mut ClientState,
+        snapshot: &Document,
+        role: Role,
+        ring: &Ring,
+    ) -> Result<Arc<Document>, Refused> {
+        let Body::Snapshot(roles) = &snapshot.body else { return Err(Refused(role)) };
+        let listed: &Listed = roles.get(&role).ok_or(Refused(role))?;
         let day = self.day;
-        let is_good = |paper: &Arc<Paper>| {
-            let is_targets = matches!(paper.says, Says::Targets(..));
+        let is_good = |document: &Arc<Document>| {
+            let is_targets = matches!(document.body, Body::Targets(..));
             is_targets
-                && paper.version == listed.version
-                && listed.matches(paper)
-                && ring.vouches_for(paper)
-                && paper.expires > day
+                && document.version == listed.version
+                && listed.matches(document)
+                && ring.has_signed(document)
+                && document.expires > day
         };
-        if let Some(stored) = kept.files.get(&part).filter(|stored| is_good(stored)) {
+        if let Some(stored) = state.files.get(&role).filter(|stored| is_good(stored)) {
             return Ok(Arc::clone(stored));
         }
-        let judge = |paper: &Arc<Paper>| is_good(paper).then(|| Arc::clone(paper));
-        let new = self.ask(&part.file(listed.version), judge).ok_or(Refused(part))?;
-        kept.files.insert(part, Arc::clone(&new));
+        let judge = |document: &Arc<Document>| is_good(document).then(|| Arc::clone(document));
+        let new = self.ask(&role.file(listed.version), judge).ok_or(Refused(role))?;
+        state.files.insert(role, Arc::clone(&new));
         Ok(new)
     }
 
-    /// 5.6.7: the length of the target at `path`, which stands for its content.
-    pub(crate) fn find(&mut self, kept: &mut Kept, trusted: &mut Trusted, path: &str) -> Result<Option<u64>, Refused> {
-        let targets = Arc::clone(&trusted.targets);
-        self.search(kept, trusted, path, &targets, &mut BTreeSet::new()).map(|(found, _)| found)
-    }
-
-    /// What is found from `role` on, and whether the search is over in any case.
-    fn search(
+    /// 5.6.7: returns the length of the target at `path`. The length represents the content.
+    pub(crate) fn find(
         &mut self,
-        kept: &mut Kept,
+        state: &mut ClientState,
         trusted: &mut Trusted,
         path: &str,
-        role: &Paper,
-        visited: &mut BTreeSet<Part>,
+    ) -> Result<Option<u64>, Refused> {
+        let targets = Arc::clone(&trusted.targets);
+        self.search(state, trusted, path, &targets, &mut BTreeSet::new()).map(|(found, _)| found)
+    }
+
+    /// Searches from `document` on. Returns what was found, and whether the search ends.
+    fn search(
+        &mut self,
+        state: &mut ClientState,
+        trusted: &mut Trusted,
+        path: &str,
+        document: &Document,
+        visited: &mut BTreeSet<Role>,
     ) -> Result<(Option<u64>, bool), Refused> {
-        let Says::Targets(targets, delegations) = &role.says else { return Err(Refused(role.part)) };
-        visited.insert(role.part);
+        let Body::Targets(targets, delegations) = &document.body else { return Err(Refused(document.role)) };
+        visited.insert(document.role);
         if let Some(length) = targets.get(path) {
             return Ok((Some(*length), true));
         }
         for Delegation { to, ring, terminating, .. } in delegations.iter().filter(|delegation| delegation.covers(path))
         {
             if !visited.contains(to) {
-                let edge = (role.part, *to, ring.clone());
+                let edge = (document.role, *to, ring.clone());
                 let next = match trusted.delegated.get(&edge) {
                     Some(next) => Arc::clone(next),
-                    None => self.targets(kept, &trusted.snapshot, *to, ring)?,
+                    None => self.targets(state, &trusted.snapshot, *to, ring)?,
                 };
                 trusted.delegated.insert(edge, Arc::clone(&next));
-                let (found, over) = self.search(kept, trusted, path, &next, visited)?;
+                let (found, over) = self.search(state, trusted, path, &next, visited)?;
                 if over {
                     return Ok((found, true));
                 }

@@ -1,4 +1,4 @@
-//! Where the real client meets the play: a network in memory, and a store that may die while something is written.
+//! The real client, with a network in memory and a store that can crash during a write.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,30 +11,31 @@ use lastmile_client::{
     StoreLock, StoredFile, Updater,
 };
 
-use super::model::{Kept, Marks, Served};
-use super::paper::{PARTS, Paper, Part};
+use super::ledger::{Document, ROLES, Role};
+use super::model::{ClientState, Floors, Served};
 
 /// The real client with its network and its store.
 pub(crate) struct Client {
     pub(crate) updater: Updater,
     pub(crate) network: Network,
-    pub(crate) store: DyingStore,
+    pub(crate) store: CrashingStore,
 }
 
 impl Client {
     pub(crate) fn new(shipped: &Bytes, mirrors: usize, sequential: bool) -> Self {
-        let (network, store) = (Network::default(), DyingStore::default());
+        let (network, store) = (Network::default(), CrashingStore::default());
         let mut builder = Updater::builder(shipped.to_vec());
         for mirror in 0..mirrors {
             builder = builder.mirror(format!("{mirror}/"), "targets/");
         }
         let retry_policy = RetryPolicy { retries: 0, ..RetryPolicy::default() };
-        let builder = builder.fetch(network.clone()).store(store.clone()).retry_policy(retry_policy).event_sink(Deaf);
+        let builder =
+            builder.fetch(network.clone()).store(store.clone()).retry_policy(retry_policy).event_sink(IgnoreEvents);
         Self { updater: builder.sequential(sequential).build().unwrap(), network, store }
     }
 }
 
-/// Answers with what is served at the moment.
+/// A network in memory.
 #[derive(Clone, Default)]
 pub(crate) struct Network(Arc<Mutex<Served>>);
 
@@ -48,93 +49,94 @@ impl Fetch for Network {
     fn fetch(&self, url: &str, _offset: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
         let (mirror, name) = url.split_once('/').unwrap();
         let mirror: usize = mirror.parse().unwrap();
-        let found = self.0.lock().unwrap()[mirror].get(name).map(|paper| paper.bytes.clone());
+        let found = self.0.lock().unwrap()[mirror].get(name).map(|document| document.bytes.clone());
         Box::pin(async move {
-            // What is asked for ahead gets its turn.
+            // Lets prefetched requests run too.
             tokio::task::yield_now().await;
             found.map(Response::whole).ok_or(FetchError::NotFound)
         })
     }
 }
 
-/// A store that dies at a chosen write, as a machine does: nothing is written after that.
+/// A store that crashes at a chosen write. Nothing is written after that.
 #[derive(Clone, Default)]
-pub(crate) struct DyingStore {
+pub(crate) struct CrashingStore {
     inner: MemoryStore,
-    /// How many writes are left, and whether one was refused.
-    life: Arc<Mutex<(Option<u32>, bool)>>,
+    /// The number of writes until the crash, and whether it has happened.
+    crash: Arc<Mutex<(Option<u32>, bool)>>,
 }
 
-impl DyingStore {
-    /// After so many writes it dies; without a number it lives.
-    pub(crate) fn dies_after(&self, writes: Option<u32>) {
-        *self.life.lock().unwrap() = (writes, false);
+impl CrashingStore {
+    /// Lets the store crash after this many writes, or never.
+    pub(crate) fn crash_after(&self, writes: Option<u32>) {
+        *self.crash.lock().unwrap() = (writes, false);
     }
 
-    pub(crate) fn has_died(&self) -> bool {
-        self.life.lock().unwrap().1
+    pub(crate) fn has_crashed(&self) -> bool {
+        self.crash.lock().unwrap().1
     }
 
-    fn spend(&self) -> Result<(), LocalError> {
-        let mut life = self.life.lock().unwrap();
-        match &mut life.0 {
+    fn count_write(&self) -> Result<(), LocalError> {
+        let mut crash = self.crash.lock().unwrap();
+        match &mut crash.0 {
             None => return Ok(()),
-            Some(0) => life.1 = true,
+            Some(0) => crash.1 = true,
             Some(left) => {
                 *left -= 1;
                 return Ok(());
             }
         }
-        Err(LocalError::new("write to", "the store of the play", io::Error::other("died")))
+        Err(LocalError::new("write to", "the simulated store", io::Error::other("crashed")))
     }
 
-    /// The bytes of a file.
+    /// Returns the bytes of a file.
     pub(crate) fn bytes(&self, file: &StoredFile) -> Option<Vec<u8>> {
         self.inner.read(file, u64::MAX).unwrap()
     }
 
-    /// What is kept, in the model's terms: `known` tells documents by their bytes.
-    pub(crate) fn kept(&self, shipped: &Arc<Paper>, known: &BTreeMap<Bytes, Arc<Paper>>) -> Kept {
+    /// Returns the stored state in the model's terms. `known` contains every document by its bytes.
+    pub(crate) fn state(&self, shipped: &Arc<Document>, known: &BTreeMap<Bytes, Arc<Document>>) -> ClientState {
         let find = |file: StoredFile| {
-            let paper = |bytes: Vec<u8>| known.get(&Bytes::from(bytes)).expect("nothing is kept that nobody made");
-            self.bytes(&file).map(paper).cloned()
+            let document =
+                |bytes: Vec<u8>| known.get(&Bytes::from(bytes)).expect("the client stores known documents only");
+            self.bytes(&file).map(document).cloned()
         };
-        let mut kept = Kept::new(Arc::clone(shipped));
-        while let Some(next) = find(StoredFile::Root(Version::new(kept.root().version + 1).unwrap())) {
-            kept.roots.push(next);
+        let mut state = ClientState::new(Arc::clone(shipped));
+        while let Some(next) = find(StoredFile::Root(Version::new(state.root().version + 1).unwrap())) {
+            state.roots.push(next);
         }
-        for part in PARTS.into_iter().filter(|part| *part != Part::Root) {
-            kept.files.extend(find(StoredFile::Role(part.role())).map(|paper| (part, paper)));
+        for role in ROLES.into_iter().filter(|role| *role != Role::Root) {
+            state.files.extend(find(StoredFile::Role(role.role_name())).map(|document| (role, document)));
         }
         if let Some(record) = self.bytes(&StoredFile::Floors) {
-            kept.marks = read_marks(&String::from_utf8(record).unwrap());
+            state.floors = read_floors(&String::from_utf8(record).unwrap());
         }
-        kept
+        state
     }
 }
 
-/// The record of trusted versions, read as it is documented.
-fn read_marks(record: &str) -> Marks {
-    let mut marks = Marks { root: 0, timestamp: None, snapshot: None };
+/// Parses the record of floors according to its documented format.
+fn read_floors(record: &str) -> Floors {
+    let mut floors = Floors { root: 0, timestamp: None, snapshot: None };
     for line in record.lines() {
         let words: Vec<&str> = line.split(' ').collect();
         let number = |at: usize| words[at].parse::<u64>().unwrap();
         match words[0] {
-            "root" => marks.root = number(1),
-            "timestamp" => marks.timestamp = Some((number(1), number(2))),
-            "snapshot" => marks.snapshot = Some((number(1), BTreeMap::new())),
+            "root" => floors.root = number(1),
+            "timestamp" => floors.timestamp = Some((number(1), number(2))),
+            "snapshot" => floors.snapshot = Some((number(1), BTreeMap::new())),
             "role" => {
-                let part = PARTS.into_iter().find(|part| part.name() == words[2]).unwrap();
-                marks.snapshot.as_mut().unwrap().1.insert(part, number(1));
+                let role = ROLES.into_iter().find(|role| role.name() == words[2]).unwrap();
+                floors.snapshot.as_mut().unwrap().1.insert(role, number(1));
             }
             "lastmile" | "checksum" => {}
-            other => panic!("a record of trusted versions with {other}"),
+            other => panic!("unknown line `{other}` in the record of floors"),
         }
     }
-    marks
+    floors
 }
 
-impl Store for DyingStore {
+impl Store for CrashingStore {
     fn read(&self, file: &StoredFile, max_length: u64) -> Result<Option<Vec<u8>>, LocalError> {
         self.inner.read(file, max_length)
     }
@@ -144,12 +146,12 @@ impl Store for DyingStore {
     }
 
     fn write(&self, file: &StoredFile, bytes: &[u8]) -> Result<(), LocalError> {
-        self.spend()?;
+        self.count_write()?;
         self.inner.write(file, bytes)
     }
 
     fn remove(&self, file: &StoredFile) -> Result<(), LocalError> {
-        self.spend()?;
+        self.count_write()?;
         self.inner.remove(file)
     }
 
@@ -162,13 +164,13 @@ impl Store for DyingStore {
     }
 }
 
-struct Deaf;
+struct IgnoreEvents;
 
-impl EventSink for Deaf {
+impl EventSink for IgnoreEvents {
     fn handle(&self, _event: &Event) {}
 }
 
-/// The documents that a session trusts: root, timestamp, snapshot, targets.
+/// Returns the files that a session trusts: root, timestamp, snapshot, targets.
 pub(crate) fn trusted(session: &Session) -> [Vec<u8>; 4] {
     let trusted = session.trusted();
     [

@@ -1,11 +1,11 @@
-//! A row of the table: the same work by several programs, measured in turns, and the bar that ours has to clear.
+//! A row of the table: the same work by several programs, measured in turns, and the bar that lastmile must meet.
 
-use super::process::Used;
+use crate::process::Used;
 
-/// Ours, wherever programs are named.
+/// The name of our program.
 pub(crate) const OURS: &str = "lastmile";
 
-/// What is counted in a row.
+/// The unit of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unit {
     Seconds,
@@ -13,19 +13,19 @@ pub(crate) enum Unit {
     Publications,
 }
 
-/// One program and what it took in each turn.
+/// The measurements of one program.
 #[derive(Clone, Debug)]
 pub(crate) struct Series {
     pub(crate) program: &'static str,
     values: Vec<f64>,
-    /// Largest of all turns, in bytes; zero where it is not measured.
+    /// The largest memory of all turns, in bytes; zero if it is not measured.
     memory: f64,
-    /// Why there is no figure.
+    /// Why the program failed, if it did.
     failed: Option<String>,
 }
 
 impl Series {
-    /// One figure, without turns.
+    /// A single measurement.
     pub(crate) fn once(program: &'static str, value: Result<f64, String>) -> Self {
         let (values, failed) = match value {
             Ok(value) => (vec![value], None),
@@ -34,14 +34,14 @@ impl Series {
         Self { program, values, memory: 0.0, failed }
     }
 
-    /// The median; none where the program could not do the work.
+    /// Returns the median, or `None` if the program failed.
     pub(crate) fn median(&self) -> Option<f64> {
         let mut sorted = self.values.clone();
         sorted.sort_by(f64::total_cmp);
         sorted.get(sorted.len() / 2).copied().filter(|_| self.failed.is_none())
     }
 
-    /// What stands in the table.
+    /// Returns the text for the table.
     pub(crate) fn text(&self, unit: Unit) -> String {
         match (&self.failed, self.median()) {
             (Some(why), _) => why.clone(),
@@ -55,15 +55,15 @@ impl Series {
     }
 }
 
-/// One of the programs that do the work of a row.
+/// A program that does the work of a row.
 pub(crate) struct Contestant<'a> {
     pub(crate) program: &'static str,
-    /// An odd number. Slow ones get fewer than quick ones.
+    /// An odd number; smaller for slow programs.
     pub(crate) rounds: usize,
     pub(crate) turn: Box<dyn FnMut() -> Result<Used, String> + 'a>,
 }
 
-/// Lets each do the work in turns: what disturbs the machine for a while disturbs all. Whoever fails does not try again.
+/// Measures the programs in turns, so that a disturbance of the machine affects all of them. A program that fails gets no more turns.
 pub(crate) fn in_turns(mut contestants: Vec<Contestant<'_>>) -> Vec<Series> {
     contestants.retain(|contestant| contestant.rounds > 0);
     let rounds = contestants.iter().map(|contestant| contestant.rounds).max().unwrap_or(0);
@@ -91,29 +91,29 @@ pub(crate) fn in_turns(mut contestants: Vec<Contestant<'_>>) -> Vec<Series> {
     all.into_iter().map(|(series, _)| series).collect()
 }
 
-/// What is asked of ours.
+/// What lastmile must reach.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bar {
-    /// For people.
+    /// The text in the table.
     pub(crate) text: &'static str,
-    /// At least so many times better than each of these.
+    /// The minimum ratios to other programs.
     pub(crate) ratios: &'static [(&'static str, f64)],
-    /// Most of the row's unit.
+    /// The maximum value.
     pub(crate) most: Option<f64>,
-    /// Most bytes of memory.
+    /// The maximum memory, in bytes.
     pub(crate) memory: Option<f64>,
 }
 
-/// The row as it will stand in the table.
+/// A row of the table.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) cells: String,
-    /// None where it could not be judged.
+    /// Whether the bar is met; `None` if that is unknown.
     pub(crate) kept: Option<bool>,
 }
 
 impl Row {
-    /// `series` begins with ours; `also` is what the bar asks besides, found to be so or not.
+    /// The first of `series` is lastmile. `also` is a further condition of the bar: its text, and whether it is met.
     pub(crate) fn new(work: &str, bar: &Bar, unit: Unit, series: &[Series], also: Option<(String, bool)>) -> Self {
         let Some((ours, peers)) = series.split_first() else {
             return Self::not_measured(work, bar, "nothing ran");
@@ -126,7 +126,7 @@ impl Row {
             peers.iter().filter_map(|peer| Some(format!("{} {}", number(ratio(peer)?), peer.program))).collect();
         let cleared = |(program, least): &(&str, f64)| {
             let peer = peers.iter().find(|peer| peer.program == *program)?;
-            // A peer that cannot do the work in time has lost by more than can be said; one that was not run has not.
+            // A peer that exceeds the time limit is slower than any ratio asks for. Nothing is known of a peer that did not run.
             let is_late = || peer.failed.as_ref().filter(|why| why.contains("not in")).map(|_| true);
             ratio(peer).map(|ratio| ratio >= *least).or_else(is_late)
         };
@@ -177,7 +177,7 @@ fn megabytes(bytes: f64) -> String {
     }
 }
 
-/// Two digits that matter.
+/// Formats a ratio.
 fn number(ratio: f64) -> String {
     if ratio < 10.0 { format!("{ratio:.2}×") } else { format!("{ratio:.0}×") }
 }
@@ -185,7 +185,7 @@ fn number(ratio: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Bar, Contestant, OURS, Row, Series, Unit, in_turns};
-    use crate::bench::process::Used;
+    use crate::process::Used;
 
     const BAR: Bar = Bar { text: "10× python-tuf", ratios: &[("python-tuf", 10.0)], most: None, memory: Some(5e6) };
 
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_fails_says_so_and_is_not_judged() {
+    fn a_row_is_not_judged_if_a_peer_fails() {
         let series = in_turns(vec![taking(OURS, vec![1.0, 2.0, 1.0]), taking("python-tuf", vec![])]);
         let row = Row::new("work", &BAR, Unit::Seconds, &series, None);
         assert_eq!(row.kept, None);
@@ -217,14 +217,14 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_late_has_lost() {
+    fn a_peer_that_exceeds_its_time_limit_is_slower() {
         let late = Series::once("python-tuf", Err("not in 120 s".into()));
         let row = Row::new("work", &BAR, Unit::Bytes, &[Series::once(OURS, Ok(2000.0)), late], None);
         assert_eq!(row.kept, Some(true));
     }
 
     #[test]
-    fn what_could_not_be_measured_is_told() {
+    fn the_row_says_why_nothing_was_measured() {
         let series = [Series::once(OURS, Err("no such command".into()))];
         let row = Row::new("work", &BAR, Unit::Seconds, &series, None);
         assert_eq!(row.cells, "work | 10× python-tuf | not measured: no such command | | | **not measured**");

@@ -1,8 +1,8 @@
 //! The clients that are compared, each with its own folder of state and output.
 
-use super::process::{self, PATIENCE, Used};
-use super::row::{Contestant, OURS};
-use super::{Place, server::Server};
+use crate::process::{self, TIME_LIMIT, Used};
+use crate::row::{Contestant, OURS};
+use crate::{Setup, server::Server};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,26 +12,26 @@ pub(crate) const PYTHON_TUF: &str = "python-tuf";
 pub(crate) const TUF_JS: &str = "tuf-js";
 pub(crate) const TOUGH: &str = "tough";
 
-/// Clients who visit one repository.
-pub(crate) struct Visit<'a> {
-    place: &'a Place,
+/// The clients of one repository.
+pub(crate) struct Clients<'a> {
+    setup: &'a Setup,
     repository: PathBuf,
     url: String,
     scratch: PathBuf,
 }
 
-impl<'a> Visit<'a> {
-    /// `url` leads to what `repository` holds; `scratch` is the visitors' own.
-    pub(crate) fn new(place: &'a Place, repository: &Path, url: &str, scratch: &str) -> Self {
-        let scratch = place.scratch.join(scratch);
-        Self { place, repository: repository.to_path_buf(), url: url.to_owned(), scratch }
+impl<'a> Clients<'a> {
+    /// `url` serves the folder `repository`. The clients keep their state below the folder `scratch`.
+    pub(crate) fn new(setup: &'a Setup, repository: &Path, url: &str, scratch: &str) -> Self {
+        let scratch = setup.scratch.join(scratch);
+        Self { setup, repository: repository.to_path_buf(), url: url.to_owned(), scratch }
     }
 
     fn folder(&self, program: &str) -> PathBuf {
         self.scratch.join(program)
     }
 
-    /// A client that was never here, but for the root it is shipped with.
+    /// Resets the client to the state after its installation, with only the root that it is shipped with.
     pub(crate) fn forget(&self, program: &str) -> Result<(), String> {
         let folder = self.folder(program);
         let _ = fs::remove_dir_all(&folder);
@@ -40,7 +40,7 @@ impl<'a> Visit<'a> {
             let (metadata, targets, root) = (self.metadata(), self.targets(), self.root());
             let add = ["--state-dir", "state", "trust", "add", "bench", "--root", &root];
             let from = ["--metadata-url", &metadata, "--targets-url", &targets];
-            process::run(&self.place.client, &[&add[..], &from].concat(), &folder)?;
+            process::run(&self.setup.client, &[&add[..], &from].concat(), &folder)?;
         }
         Ok(())
     }
@@ -57,34 +57,34 @@ impl<'a> Visit<'a> {
         self.repository.join("metadata/1.root.json").display().to_string()
     }
 
-    /// `program` with the arguments that all take: where metadata and targets are, the root, and where to keep state.
+    /// Returns the command `program` with the common arguments: the URLs of metadata and targets, the root, and the state folder.
     fn start(&self, program: &str) -> Command {
-        let (place, folder) = (self.place, self.folder(program));
-        let scripts = place.project.join("tests/perf");
+        let (setup, folder) = (self.setup, self.folder(program));
+        let scripts = setup.project.join("tests/perf");
         let mut command;
         match program {
             PYTHON_TUF => {
-                command = process::command(&place.python, &folder);
+                command = process::command(&setup.python, &folder);
                 command.arg(scripts.join("python_tuf.py"));
             }
             TUF_JS => {
                 command = process::command(Path::new("node"), &folder);
                 command.arg(scripts.join("tuf_js.cjs"));
-                command.env("NODE_MODULES", place.project.join("target/interop/node/node_modules"));
+                command.env("NODE_MODULES", setup.project.join("target/interop/node/node_modules"));
             }
             TOUGH => {
-                command = process::command(&place.tough, &folder);
+                command = process::command(&setup.tough, &folder);
                 command.args(["metadata", "targets"].map(|part| self.repository.join(part)));
                 command.args([&self.root(), "state"]);
                 return command;
             }
-            _ => command = process::command(&place.refresh, &folder),
+            _ => command = process::command(&setup.refresh, &folder),
         }
         command.args([&self.metadata(), &self.targets(), &self.root(), "state"]);
         command
     }
 
-    /// `program` fetching `names`, or only the metadata if there are none.
+    /// Returns the command with which `program` fetches `names`, or only the metadata if there are none.
     pub(crate) fn get(&self, program: &str, names: &[String]) -> Command {
         if program == OURS {
             return self.ours(names);
@@ -95,8 +95,8 @@ impl<'a> Visit<'a> {
     }
 
     fn ours(&self, names: &[String]) -> Command {
-        let mut command = process::command(&self.place.client, &self.folder(OURS));
-        // Larger files than it reads by default.
+        let mut command = process::command(&self.setup.client, &self.folder(OURS));
+        // The files are larger than the default limit.
         command.args(["--quiet", "--state-dir", "state", "--limit", "targets_length=4000000000"]);
         if names.is_empty() {
             command.arg("refresh");
@@ -106,7 +106,7 @@ impl<'a> Visit<'a> {
         command
     }
 
-    /// `program` refreshing twice over one connection, and saying how long the second time took.
+    /// Lets `program` refresh twice over one connection, and returns the seconds that the second refresh took.
     pub(crate) fn refresh_again(&self, program: &str) -> Result<f64, String> {
         self.forget(program)?;
         let said = self.start(program).output().map_err(|error| format!("{program}: {error}"))?;
@@ -114,47 +114,47 @@ impl<'a> Visit<'a> {
         out.trim().parse().map_err(|_| format!("{program} failed: {}", err.lines().last().unwrap_or_default()))
     }
 
-    /// Runs and measures.
+    /// Runs a command and measures it.
     pub(crate) fn measure(&self, command: &Command, limit: Duration) -> Result<Used, String> {
-        process::measure(&self.place.python, command, limit)
+        process::measure(&self.setup.python, command, limit)
     }
 
-    /// A contestant who gets `names` for the first time in each turn.
+    /// A contestant that gets `names` for the first time in each turn.
     pub(crate) fn first(&'a self, program: &'static str, rounds: usize, names: &'a [String]) -> Contestant<'a> {
         self.contestant(program, rounds, move || {
             self.forget(program)?;
-            self.measure(&self.get(program, names), PATIENCE)
+            self.measure(&self.get(program, names), TIME_LIMIT)
         })
     }
 
-    /// One who may be unable to, and is not waited for as long as others.
+    /// Like [`Clients::first`], but with a shorter time limit, for a program that may be unable to do it.
     pub(crate) fn tries(&'a self, program: &'static str, names: &'a [String]) -> Contestant<'a> {
         self.contestant(program, 1, move || {
             self.forget(program)?;
-            self.measure(&self.get(program, names), self.place.sizes.slow)
+            self.measure(&self.get(program, names), self.setup.sizes.slow)
         })
     }
 
-    /// A contestant who got `names` before.
+    /// A contestant that got `names` before.
     pub(crate) fn second(&'a self, program: &'static str, rounds: usize, names: &'a [String]) -> Contestant<'a> {
-        self.contestant(program, rounds, move || self.measure(&self.get(program, names), PATIENCE))
+        self.contestant(program, rounds, move || self.measure(&self.get(program, names), TIME_LIMIT))
     }
 
-    /// Does `turn` in so many rounds, or never if peers are not asked for.
+    /// A contestant that does `turn` in this many rounds. Other implementations get no round without `--peers`.
     pub(crate) fn contestant(
         &self,
         program: &'static str,
         rounds: usize,
         turn: impl FnMut() -> Result<Used, String> + 'a,
     ) -> Contestant<'a> {
-        let rounds = if program == OURS || self.place.peers { rounds } else { 0 };
+        let rounds = if program == OURS || self.setup.peers { rounds } else { 0 };
         Contestant { program, rounds, turn: Box::new(turn) }
     }
 
-    /// How many bytes `program` was sent while it refreshed.
+    /// Returns the number of bytes that the server sends while `program` refreshes.
     pub(crate) fn bytes_of_refresh(&self, program: &'static str, server: &Server) -> Result<f64, String> {
-        server.asked();
-        self.measure(&self.get(program, &[]), PATIENCE)?;
-        Ok(server.asked().bytes as f64)
+        server.take_log();
+        self.measure(&self.get(program, &[]), TIME_LIMIT)?;
+        Ok(server.take_log().bytes as f64)
     }
 }

@@ -1,4 +1,4 @@
-//! A static file server on loopback, as quick as the system allows, that remembers what it was asked.
+//! A static file server on loopback that records the requests.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
@@ -8,19 +8,19 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-/// Serves one folder until the program ends.
+/// A server for one folder. It runs until the program ends.
 pub(crate) struct Server {
     pub(crate) url: String,
     pub(crate) address: SocketAddrV4,
-    asked: Arc<Mutex<Asked>>,
+    log: Arc<Mutex<Log>>,
 }
 
-/// What clients asked for, and what they got.
+/// The requests and the bytes sent.
 #[derive(Debug, Default)]
-pub(crate) struct Asked {
+pub(crate) struct Log {
     /// The paths, in the order of the requests.
     pub(crate) paths: Vec<String>,
-    /// Bytes sent, heads of answers included.
+    /// The number of bytes sent, including headers.
     pub(crate) bytes: u64,
 }
 
@@ -29,7 +29,7 @@ impl Server {
         Self::listen(folder, false).map_err(|error| format!("no server on loopback: {error}"))
     }
 
-    /// A server that compresses metadata for whoever accepts that, as web servers can.
+    /// Starts a server that compresses metadata for clients that accept it, as web servers can.
     pub(crate) fn compressing(folder: &Path) -> Result<Self, String> {
         Self::listen(folder, true).map_err(|error| format!("no server on loopback: {error}"))
     }
@@ -37,25 +37,27 @@ impl Server {
     fn listen(folder: &Path, compresses: bool) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, listener.local_addr()?.port());
-        let asked = Arc::new(Mutex::new(Asked::default()));
-        let (folder, log) = (folder.to_path_buf(), Arc::clone(&asked));
+        let log = Arc::new(Mutex::new(Log::default()));
+        let folder = folder.to_path_buf();
+        let shared_log = Arc::clone(&log);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (folder, log) = (folder.clone(), Arc::clone(&log));
-                // A connection that breaks is the client's affair.
+                let folder = folder.clone();
+                let log = Arc::clone(&shared_log);
+                // The client reports a broken connection.
                 thread::spawn(move || serve(&stream, &folder, compresses, &log));
             }
         });
-        Ok(Self { url: format!("http://{address}/"), address, asked })
+        Ok(Self { url: format!("http://{address}/"), address, log })
     }
 
-    /// What was asked for since the last time this was called.
-    pub(crate) fn asked(&self) -> Asked {
-        std::mem::take(&mut *self.asked.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Returns the requests since the last call, and forgets them.
+    pub(crate) fn take_log(&self) -> Log {
+        std::mem::take(&mut *self.log.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-fn serve(stream: &TcpStream, folder: &Path, compresses: bool, log: &Mutex<Asked>) -> io::Result<()> {
+fn serve(stream: &TcpStream, folder: &Path, compresses: bool, log: &Mutex<Log>) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut reader = BufReader::new(stream);
     loop {
@@ -93,22 +95,22 @@ enum Body {
     Bytes(Vec<u8>),
 }
 
-/// Content encodings and the endings of files that are in them: web servers call that precompressed.
+/// Content encodings and the extensions of precompressed files.
 const ENCODINGS: [(&str, &str); 2] = [("zstd", "zst"), ("gzip", "gz")];
 
 impl Answer {
     fn find(path: &Path, accepted: &str, compresses: bool) -> Self {
-        let lying_there = |(encoding, ending): &(&str, &str)| {
+        let precompressed = |(encoding, ending): &(&str, &str)| {
             let mut name = path.as_os_str().to_owned();
             name.push(format!(".{ending}"));
             accepted.contains(encoding).then(|| Self::file(Path::new(&name), encoding)).flatten()
         };
-        let made_now = || {
+        let compressed_now = || {
             (compresses && path.extension().is_some_and(|ending| ending == "json") && accepted.contains("gzip"))
                 .then(|| Self::gzip(path))
                 .flatten()
         };
-        let encoded = ENCODINGS.iter().find_map(lying_there).or_else(made_now);
+        let encoded = ENCODINGS.iter().find_map(precompressed).or_else(compressed_now);
         encoded.or_else(|| Self::file(path, "")).unwrap_or_else(|| Self {
             head: "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned(),
             length: 0,
@@ -143,7 +145,7 @@ fn head(length: u64, encoding: &str) -> String {
     format!("HTTP/1.1 200 OK\r\n{encoding}Content-Length: {length}\r\n\r\n")
 }
 
-/// Benches serve plain names only.
+/// Returns the file for a request. The benches use plain names only.
 fn file_of(folder: &Path, path: &str) -> PathBuf {
     path.split('/').filter(|segment| *segment != "..").fold(folder.to_path_buf(), |path, segment| path.join(segment))
 }

@@ -1,29 +1,29 @@
-//! Runs a program and says how long it took and how much memory it held.
+//! Runs a program and measures its time and its memory.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// What a program took.
+/// The time and the memory that a program used.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Used {
     pub(crate) seconds: f64,
-    /// Largest resident set, in bytes; of the largest process where there were several.
+    /// The largest resident set of any of its processes, in bytes.
     pub(crate) memory: f64,
 }
 
 impl Used {
-    /// Of two programs, one after the other.
+    /// Adds a program that ran after this one.
     pub(crate) fn and(self, next: Self) -> Self {
         Self { seconds: self.seconds + next.seconds, memory: self.memory.max(next.memory) }
     }
 }
 
-/// No program of the benches is given longer.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+/// The time limit for a program.
+pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(120);
 
-/// Python's standard library knows the resident set of a child that has ended; Rust's does not. It takes about ten
-/// megabytes itself, below which it cannot tell. Time is taken around the program alone.
+/// Python's standard library reports the resident set of a child that has ended; Rust's does not. Python itself uses about ten
+/// megabytes, so smaller values cannot be measured. Only the program is timed.
 const MEASURE: &str = "\
 import resource, signal, subprocess, sys, time
 def late(*_): child.kill(); sys.exit('not in ' + sys.argv[1] + ' s')
@@ -36,7 +36,7 @@ seconds = time.perf_counter() - start
 if code: sys.exit('it ended with ' + str(code))
 print(seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)";
 
-/// A program of the benches, in a folder, with what all of them are told by the environment.
+/// Returns the command for a program in a folder, with the environment variables that all benches use.
 pub(crate) fn command(program: &Path, folder: &Path) -> Command {
     let mut command = Command::new(program);
     command
@@ -48,7 +48,7 @@ pub(crate) fn command(program: &Path, folder: &Path) -> Command {
     command
 }
 
-/// Runs `program`, which must succeed. Output is shown only when it does not.
+/// Runs `program` and returns its standard output. If it fails, the error contains its standard error.
 pub(crate) fn run(program: &Path, arguments: &[&str], folder: &Path) -> Result<String, String> {
     let said =
         command(program, folder).args(arguments).output().map_err(|error| format!("{}: {error}", program.display()))?;
@@ -58,7 +58,7 @@ pub(crate) fn run(program: &Path, arguments: &[&str], folder: &Path) -> Result<S
     Ok(String::from_utf8_lossy(&said.stdout).into_owned())
 }
 
-/// As [`run`], and measured by `python`. A program that is not ready in time is ended.
+/// Like [`run`], but measured by `python`. A program that exceeds the time limit is killed.
 pub(crate) fn measure(python: &Path, measured: &Command, limit: Duration) -> Result<Used, String> {
     let mut command = Command::new(python);
     command.args(["-I", "-S", "-c", MEASURE, &limit.as_secs().to_string()]);
@@ -71,7 +71,7 @@ pub(crate) fn measure(python: &Path, measured: &Command, limit: Duration) -> Res
     let text = String::from_utf8_lossy(&said.stderr);
     let last = text.lines().last().unwrap_or_default();
     if !said.status.success() {
-        // Before the measurer's last word the program had its own.
+        // The line before the last is the last one that the program wrote.
         let before = text.lines().rev().nth(1).filter(|_| last.starts_with("it ended with"));
         return Err(before.unwrap_or(last).to_owned());
     }
@@ -101,13 +101,13 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_says_what_the_program_said() {
+    fn a_failure_contains_the_last_line_of_the_program() {
         let said = measure(Path::new("python3"), &shell("echo one >&2; echo two >&2; exit 3"), Duration::from_secs(10));
         assert_eq!(said.unwrap_err(), "two");
     }
 
     #[test]
-    fn a_program_that_takes_too_long_is_ended() {
+    fn a_program_that_takes_too_long_is_killed() {
         let said = measure(Path::new("python3"), &shell("exec sleep 30"), Duration::from_secs(1));
         assert_eq!(said.unwrap_err(), "not in 1 s");
     }

@@ -1,6 +1,6 @@
-//! Curves with logarithmic axes, as SVG: light enough to read, and to keep beside the text.
+//! Plots with logarithmic axes, as SVG.
 //!
-//! `plotters` would be the only dependency of `xtask`, which has none so that it builds at once on a fresh machine.
+//! The benches have no dependencies, so that they build quickly on a new machine; this replaces the crate `plotters`.
 
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -9,13 +9,13 @@ use std::ops::Range;
 #[derive(Clone, Debug)]
 pub(crate) struct Curve {
     pub(crate) name: String,
-    /// By rising x; all above zero.
+    /// In ascending order of x; all values are greater than zero.
     pub(crate) points: Vec<(f64, f64)>,
 }
 
 impl Curve {
-    /// The exponent by which y grows with x: the slope of the least-squares line through the logarithms of the three
-    /// points furthest right, where what does not grow with x hides least. None for fewer than two points.
+    /// Returns the exponent by which y grows with x: the slope of the least-squares line through the logarithms of the three
+    /// rightmost points, where constant costs matter least. Returns `None` if there are fewer than two points.
     pub(crate) fn exponent(&self) -> Option<f64> {
         let last = self.points.len().saturating_sub(3);
         let logs: Vec<(f64, f64)> = self.points.iter().skip(last).map(|(x, y)| (x.ln(), y.ln())).collect();
@@ -27,39 +27,39 @@ impl Curve {
         (logs.len() > 1).then(|| across / along)
     }
 
-    /// The same with two digits, and without the sign of what is nothing.
+    /// Returns the exponent with two decimals. Adding 0.0 turns −0 into 0.
     pub(crate) fn shown_exponent(&self) -> Option<String> {
         let rounded = (self.exponent()? * 100.0).round() / 100.0;
         Some(format!("{:.2}", rounded + 0.0))
     }
 }
 
-/// Can be told apart by most people, on white and on black.
+/// Most people can distinguish these colours, on white and on black.
 const COLOURS: [&str; 6] = ["#0072b2", "#56b4e9", "#d55e00", "#e69f00", "#009e73", "#cc79a7"];
 
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 420.0;
-/// Where the curves are; around it stand numbers and names.
+/// The area of the curves, inside the margins for numbers and names.
 const ACROSS: Range<f64> = 70.0..520.0;
 const DOWN: Range<f64> = 50.0..360.0;
 
-/// Which decades an axis shows.
+/// An axis: its decades and its position in the plot.
 struct Axis {
     decades: Range<i32>,
-    place: Range<f64>,
+    position: Range<f64>,
 }
 
 impl Axis {
-    fn new(values: impl Iterator<Item = f64> + Clone, place: Range<f64>) -> Self {
+    fn new(values: impl Iterator<Item = f64> + Clone, position: Range<f64>) -> Self {
         let least = values.clone().fold(f64::INFINITY, f64::min).log10().floor();
         let most = values.fold(0.0, f64::max).log10().ceil();
-        Self { decades: whole(least)..whole(most).max(whole(least) + 1), place }
+        Self { decades: whole(least)..whole(most).max(whole(least) + 1), position }
     }
 
     fn at(&self, value: f64) -> f64 {
         let (start, end) = (f64::from(self.decades.start), f64::from(self.decades.end));
         let part = (value.log10() - start) / (end - start);
-        self.place.start + part * (self.place.end - self.place.start)
+        self.position.start + part * (self.position.end - self.position.start)
     }
 
     fn ticks(&self) -> impl Iterator<Item = f64> {
@@ -72,7 +72,7 @@ fn whole(decade: f64) -> i32 {
     decade as i32
 }
 
-/// The plot; `tick` writes a value of the y axis. Curves without points are left out.
+/// Returns the plot. `tick` formats a value of the y axis. Curves without points are left out.
 pub(crate) fn svg(title: &str, curves: &[Curve], tick: fn(f64) -> String) -> String {
     let points = || curves.iter().flat_map(|curve| curve.points.iter());
     let across = Axis::new(points().map(|point| point.0), ACROSS);
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn every_point_is_drawn_inside() {
+    fn every_point_is_drawn_inside_the_plot() {
         let svg = svg("title", &[curve(1.0), curve(0.0)], |value| format!("{value} s"));
         assert_eq!(svg.matches("<circle").count(), 2 * (4 + 1));
         assert!(svg.contains("10⁶") && svg.contains("n^1.00") && !svg.contains("NaN"));

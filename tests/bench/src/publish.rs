@@ -1,49 +1,49 @@
-//! A new repository of many small files, beside tuftool.
+//! A new repository with many small files, compared with tuftool.
 
-use super::Place;
-use super::large::thousands;
-use super::process::{self, PATIENCE, Used};
-use super::report::Report;
-use super::row::{Bar, Contestant, OURS, Row, Unit, in_turns};
-use crate::say;
-use crate::steps::{Outcome, cargo, status};
+use crate::Setup;
+use crate::large::thousands;
+use crate::process::{self, TIME_LIMIT, Used};
+use crate::report::Report;
+use crate::row::{Bar, Contestant, OURS, Row, Unit, in_turns};
 use std::fs;
 use std::path::{Path, PathBuf};
+use xtask::command::{Outcome, cargo, status};
+use xtask::say;
 
 const TUFTOOL: &str = "0.17.0";
 const NAME: &str = "tuftool create";
 const BAR: Bar = Bar { text: "10× `tuftool create`", ratios: &[(NAME, 10.0)], most: None, memory: None };
 
-/// Ours makes keys, signs, copies, reads the result with the client and syncs. Theirs has its keys and root already. The
-/// keys of both are not encrypted.
-pub(crate) fn run(place: &Place, report: &mut Report) -> Result<(), String> {
-    let folder = place.scratch.join("publish");
+/// lastmile-repo makes keys, signs, copies, reads the result with the client and syncs. tuftool has its keys and root already.
+/// The keys of both are not encrypted.
+pub(crate) fn run(setup: &Setup, report: &mut Report) -> Result<(), String> {
+    let folder = setup.scratch.join("publish");
     let files = folder.join("files");
     fs::create_dir_all(&files).map_err(|error| error.to_string())?;
-    for number in 0..place.sizes.files {
+    for number in 0..setup.sizes.files {
         let content = format!("{number:08}").repeat(128);
         fs::write(files.join(format!("file-{number:05}.txt")), content).map_err(|error| error.to_string())?;
     }
-    let mut contestants = vec![Contestant { program: OURS, rounds: 3, turn: Box::new(|| ours(place, &folder)) }];
-    if place.peers {
-        let tuftool = tuftool(&place.project)?;
+    let mut contestants = vec![Contestant { program: OURS, rounds: 3, turn: Box::new(|| ours(setup, &folder)) }];
+    if setup.peers {
+        let tuftool = tuftool(&setup.project)?;
         theirs_prepare(&tuftool, &folder)?;
         let turn = Box::new({
             let folder = folder.clone();
-            move || theirs(place, &tuftool, &folder)
+            move || theirs(setup, &tuftool, &folder)
         });
         contestants.push(Contestant { program: NAME, rounds: 3, turn });
     }
-    let work = format!("`init` + `add` of {} files of 1 KiB, durable", thousands(place.sizes.files));
+    let work = format!("`init` + `add` of {} files of 1 KiB, durable", thousands(setup.sizes.files));
     report.row(&Row::new(&work, &BAR, Unit::Seconds, &in_turns(contestants), None));
     let _ = fs::remove_dir_all(&folder);
     Ok(())
 }
 
-fn ours(place: &Place, folder: &Path) -> Result<Used, String> {
+fn ours(setup: &Setup, folder: &Path) -> Result<Used, String> {
     let _ = fs::remove_dir_all(folder.join("repository"));
-    let init = place.measure_repo_tool(&["init", "repository", "--unencrypted-keys"], folder)?;
-    let add = place.measure_repo_tool(&["--repository", "repository", "add", "files"], folder)?;
+    let init = setup.measure_repo_tool(&["init", "repository", "--unencrypted-keys"], folder)?;
+    let add = setup.measure_repo_tool(&["--repository", "repository", "add", "files"], folder)?;
     Ok(init.and(add))
 }
 
@@ -62,22 +62,22 @@ fn theirs_prepare(tuftool: &Path, folder: &Path) -> Result<(), String> {
     root(&["sign", "root.json", "--key", "key"])
 }
 
-fn theirs(place: &Place, tuftool: &Path, folder: &Path) -> Result<Used, String> {
+fn theirs(setup: &Setup, tuftool: &Path, folder: &Path) -> Result<Used, String> {
     let _ = fs::remove_dir_all(folder.join("theirs"));
     let mut command = process::command(tuftool, folder);
     command.args(["create", "--root", "root.json", "--key", "key", "--add-targets", "files", "--outdir", "theirs"]);
     for role in ["targets", "snapshot", "timestamp"] {
         command.args([&format!("--{role}-version"), "1", &format!("--{role}-expires"), "in 7 days"]);
     }
-    process::measure(&place.python, &command, PATIENCE)
+    process::measure(&setup.python, &command, TIME_LIMIT)
 }
 
-/// tuftool, installed below target/ if need be.
+/// Returns the path of tuftool. Installs it below target/ if it is not there.
 fn tuftool(project: &Path) -> Result<PathBuf, String> {
     let root = project.join("target/bench-tools");
     let program = root.join("bin/tuftool");
     if !program.exists() {
-        say::line(format!("installing tuftool {TUFTOOL}; that takes some minutes"));
+        say::line(format!("installing tuftool {TUFTOOL}; this takes some minutes"));
         let mut install = cargo(project, &["install", "--locked", "--version", TUFTOOL, "tuftool"]);
         if let Outcome::Failed(why) = status(install.arg("--root").arg(&root)) {
             return Err(format!("tuftool could not be installed: {why}"));

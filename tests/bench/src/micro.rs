@@ -1,18 +1,21 @@
-//! The inner loops of `tests/perf`, timed.
+//! Times of the inner loops in `tests/perf`.
 
-use super::Place;
-use super::report::Report;
-use crate::counts;
-use crate::steps::run_quietly;
+use crate::Setup;
+use crate::report::Report;
 use std::process::Command;
+use xtask::command::{Outcome, cargo, run_quietly, status};
 
-/// Times them and lists the medians.
-pub(crate) fn run(place: &Place, report: &mut Report) -> Result<(), String> {
-    let program = counts::build(&place.project)?;
+/// Measures the loops and lists the medians.
+pub(crate) fn run(setup: &Setup, report: &mut Report) -> Result<(), String> {
+    let build = ["build", "--release", "--locked", "-p", "lastmile-perf", "--bin", "loops"];
+    if let Outcome::Failed(why) = status(&mut cargo(&setup.project, &build)) {
+        return Err(format!("the loops could not be built: {why}"));
+    }
+    let program = setup.project.join("target/release/loops");
     let times = run_quietly(&mut Command::new(program))?.stdout;
     report.part(
         "Inner loops",
-        "Medians of 31 samples. Their instructions are counted by `cargo xtask test`, and may not grow unnoticed \
+        "Medians of 31 samples. `cargo xtask test` counts their instructions and reports if they grow \
          (`tests/perf/instructions.txt`).",
     );
     report.line("| | median |");
@@ -39,7 +42,7 @@ mod tests {
     use super::time;
 
     #[test]
-    fn a_time_has_the_unit_that_fits() {
+    fn a_time_is_shown_in_a_suitable_unit() {
         assert_eq!(time(12_345), "12.3 µs");
         assert_eq!(time(999), "999 ns");
         assert_eq!(time(20_988_678), "20.9 ms");

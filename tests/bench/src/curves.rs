@@ -1,52 +1,52 @@
 //! How costs grow with the number of targets: docs/curves.md and its plots.
 
-use super::clients::{PYTHON_TUF, TOUGH, TUF_JS, Visit};
-use super::data::{Made, names};
-use super::large::thousands;
-use super::plot::{Curve, svg};
-use super::row::{OURS, Unit, in_turns};
-use super::{Place, server::Server};
-use crate::say;
+use crate::clients::{Clients, PYTHON_TUF, TOUGH, TUF_JS};
+use crate::generated::{Generated, names};
+use crate::large::thousands;
+use crate::plot::{Curve, svg};
+use crate::row::{OURS, Unit, in_turns};
+use crate::{Setup, server::Server};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use xtask::say;
 
-/// What is measured: name of the plot's file, title, unit.
+/// The plots: file name, title and unit.
 const PLOTS: [(&str, &str, Unit); 3] = [
     ("curve-first-get", "First get", Unit::Seconds),
     ("curve-second-get", "Second get", Unit::Seconds),
     ("curve-bytes", "Bytes of a first get", Unit::Bytes),
 ];
 
-/// A repository of one size, and who visits it how often.
+/// A repository of one size, and its clients with their numbers of rounds.
 struct Step {
-    made: Made,
-    visitors: Vec<(&'static str, usize)>,
+    made: Generated,
+    clients: Vec<(&'static str, usize)>,
 }
 
-/// By plot and by the name of the curve.
+/// The points of each curve, by the number of the plot and the name of the curve.
 type Curves = BTreeMap<(usize, String), Vec<(f64, f64)>>;
 
-/// Measures all sizes; the page is written unless they are the small ones.
-pub(crate) fn run(place: &Place, quick: bool) -> Result<(), String> {
+/// Measures all sizes. Writes the page unless `quick` is set.
+pub(crate) fn run(setup: &Setup, quick: bool) -> Result<(), String> {
     let mut curves = Curves::new();
     for step in steps(quick) {
-        measure(place, &step, &mut curves)?;
+        measure(setup, &step, &mut curves)?;
     }
     let page = page(&curves);
     say::line(&page);
     for (number, (name, title, unit)) in PLOTS.into_iter().enumerate() {
         let plot = svg(title, &drawn(&curves, number), if unit == Unit::Seconds { seconds } else { bytes });
-        let folder = if quick { place.scratch.clone() } else { place.project.join("docs") };
+        let folder = if quick { setup.scratch.clone() } else { setup.project.join("docs") };
         std::fs::write(folder.join(format!("{name}.svg")), plot).map_err(|error| error.to_string())?;
     }
     if !quick {
-        std::fs::write(place.project.join("docs/curves.md"), page).map_err(|error| error.to_string())?;
+        std::fs::write(setup.project.join("docs/curves.md"), page).map_err(|error| error.to_string())?;
         say::line("written: docs/curves.md and its plots");
     }
     Ok(())
 }
 
-/// Peers stop where they would take minutes, or all of the memory.
+/// Other implementations are left out where they would take minutes or use all memory.
 fn steps(quick: bool) -> Vec<Step> {
     let largest = if quick { 4 } else { 7 };
     let mut steps = Vec::new();
@@ -60,35 +60,35 @@ fn steps(quick: bool) -> Vec<Step> {
         if decade < 5 {
             flat.push((TUF_JS, 1));
         }
-        steps.push(Step { made: Made::flat(targets, "ed25519"), visitors: flat });
+        steps.push(Step { made: Generated::flat(targets, "ed25519"), clients: flat });
         let bits = if quick { 8 } else { 14 };
-        steps.push(Step { made: Made::bins(targets, bits, "prefix"), visitors: vec![(OURS, 3), (PYTHON_TUF, 3)] });
+        steps.push(Step { made: Generated::bins(targets, bits, "prefix"), clients: vec![(OURS, 3), (PYTHON_TUF, 3)] });
     }
     steps
 }
 
-fn measure(place: &Place, step: &Step, curves: &mut Curves) -> Result<(), String> {
-    let Made { targets, form, .. } = step.made;
+fn measure(setup: &Setup, step: &Step, curves: &mut Curves) -> Result<(), String> {
+    let Generated { targets, form, .. } = step.made;
     let what = if form == "flat" { "flat" } else { "bins" };
     say::line(format!("{} targets, {what}", thousands(targets)));
-    let folder = step.made.folder(place)?;
+    let folder = step.made.folder(setup)?;
     let server = Server::start(&folder)?;
-    let visit = Visit::new(place, &folder, &server.url, &format!("curves-{form}-{targets}"));
+    let clients = Clients::new(setup, &folder, &server.url, &format!("curves-{form}-{targets}"));
     let names = names(&folder)?.into_iter().take(1).collect::<Vec<_>>();
     let mut add = |plot: usize, program: &str, value: Option<f64>| {
         let points = curves.entry((plot, format!("{program}, {what}"))).or_default();
         points.extend(value.map(|value| (targets as f64, value)));
     };
-    for (program, _) in step.visitors.iter().filter(|(program, _)| [OURS, PYTHON_TUF].contains(program)) {
-        server.asked();
-        let first = in_turns(vec![visit.first(program, 1, &names)]);
-        let bytes = server.asked().bytes as f64;
-        add(2, program, first.first().and_then(super::row::Series::median).map(|_| bytes));
+    for (program, _) in step.clients.iter().filter(|(program, _)| [OURS, PYTHON_TUF].contains(program)) {
+        server.take_log();
+        let first = in_turns(vec![clients.first(program, 1, &names)]);
+        let bytes = server.take_log().bytes as f64;
+        add(2, program, first.first().and_then(crate::row::Series::median).map(|_| bytes));
     }
-    let first = step.visitors.iter().map(|(program, rounds)| visit.first(program, *rounds, &names));
+    let first = step.clients.iter().map(|(program, rounds)| clients.first(program, *rounds, &names));
     let first = in_turns(first.collect());
-    let able = step.visitors.iter().zip(&first).filter(|(_, first)| first.median().is_some());
-    let second = in_turns(able.map(|((program, rounds), _)| visit.second(program, *rounds, &names)).collect());
+    let able = step.clients.iter().zip(&first).filter(|(_, first)| first.median().is_some());
+    let second = in_turns(able.map(|((program, rounds), _)| clients.second(program, *rounds, &names)).collect());
     for (plot, all) in [first, second].iter().enumerate() {
         for series in all {
             say::line(format!("  {}: {}", series.program, series.text(Unit::Seconds)));

@@ -1,34 +1,34 @@
-//! Large repositories made by python-tuf, kept below `target/bench-data` from one run to the next.
+//! Large repositories that python-tuf generates. They are kept in `target/bench-data` for later runs.
 
-use super::{Place, process};
-use crate::say;
+use crate::{Setup, process};
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use xtask::say;
 
 const SCRIPT: &str = "tests/perf/make.py";
 
-/// A repository that `tests/perf/make.py` makes.
+/// The parameters of a repository that `tests/perf/make.py` generates.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Made {
+pub(crate) struct Generated {
     pub(crate) targets: usize,
-    /// How many of the targets' files are there.
+    /// The number of targets whose files exist.
     pub(crate) real: usize,
-    /// `ed25519` or `ecdsa`.
+    /// The key type: `ed25519` or `ecdsa`.
     pub(crate) key: &'static str,
-    /// Bits of the hash that choose the bin; 0 is a flat list.
+    /// The number of bits of the hash that select the bin; 0 means a flat list.
     pub(crate) bits: u32,
-    /// How bins are written: `prefix` or `succinct`.
+    /// The form of the delegations to bins: `prefix` or `succinct`.
     pub(crate) form: &'static str,
 }
 
-/// Ten million targets take some minutes.
+/// The time limit for generating a repository. Ten million targets take some minutes.
 const LONGEST: Duration = Duration::from_secs(900);
 
-/// Bytes of each target.
+/// The length of each target, in bytes.
 const LENGTH: usize = 10_240;
 
-impl Made {
+impl Generated {
     pub(crate) fn flat(targets: usize, key: &'static str) -> Self {
         Self { targets, real: 5, key, bits: 0, form: "flat" }
     }
@@ -37,13 +37,13 @@ impl Made {
         Self { targets, real: 5, key: "ed25519", bits, form }
     }
 
-    /// Its folder with `metadata/`, `targets/` and `names`, made now unless it is there. All of it is in its first state.
-    pub(crate) fn folder(&self, place: &Place) -> Result<PathBuf, String> {
+    /// Returns the folder with `metadata/`, `targets/` and `names`, in its first state. Generates it if it does not exist.
+    pub(crate) fn folder(&self, setup: &Setup) -> Result<PathBuf, String> {
         let Self { targets, real, key, bits, form } = self;
-        let kept = place.project.join("target/bench-data");
+        let kept = setup.project.join("target/bench-data");
         let folder = kept.join(format!("{form}-{targets}-{bits}-{key}-{real}"));
         let stamp = folder.join("made-by");
-        let script = place.project.join(SCRIPT);
+        let script = setup.project.join(SCRIPT);
         let wanted = fs::read_to_string(&script).map_err(|error| format!("{SCRIPT}: {error}"))?;
         if fs::read_to_string(&stamp).is_ok_and(|made_by| made_by == wanted) {
             if *bits > 0 {
@@ -58,21 +58,21 @@ impl Made {
         let [targets, real, length, bits] = [*targets, *real, LENGTH, *bits as usize].map(|number| number.to_string());
         let arguments =
             [&script.to_string_lossy(), &folder.to_string_lossy(), &*targets, &real, &length, key, &bits, form];
-        process::measure(&place.python, process::command(&place.python, &kept).args(arguments), LONGEST)?;
+        process::measure(&setup.python, process::command(&setup.python, &kept).args(arguments), LONGEST)?;
         fs::write(&stamp, wanted).map_err(|error| error.to_string())?;
         say::line(format!("made in {:.0} s", started.elapsed().as_secs_f64()));
         Ok(folder)
     }
 }
 
-/// Puts a repository of bins into its first or second state.
+/// Puts a repository with bins into its first or second state.
 pub(crate) fn state(folder: &std::path::Path, number: u32) -> Result<(), String> {
     let metadata = folder.join("metadata");
     let copied = fs::copy(metadata.join(format!("timestamp.{number}.json")), metadata.join("timestamp.json"));
     copied.map(drop).map_err(|error| format!("{}: {error}", metadata.display()))
 }
 
-/// The targets whose files are there.
+/// Returns the targets whose files exist.
 pub(crate) fn names(folder: &std::path::Path) -> Result<Vec<String>, String> {
     let text = fs::read_to_string(folder.join("names")).map_err(|error| error.to_string())?;
     Ok(text.lines().map(str::to_owned).collect())

@@ -1,10 +1,10 @@
-//! A large target over loopback, beside curl and openssl doing no more than fetching and hashing.
+//! A large target over loopback, compared with curl and openssl, which only fetch and hash it.
 
-use super::clients::Visit;
-use super::process::{self, PATIENCE};
-use super::report::Report;
-use super::row::{Bar, OURS, Row, Unit, in_turns};
-use super::{Place, server::Server};
+use crate::clients::Clients;
+use crate::process::{self, TIME_LIMIT};
+use crate::report::Report;
+use crate::row::{Bar, OURS, Row, Unit, in_turns};
+use crate::{Setup, server::Server};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -13,32 +13,32 @@ const CURL: &str = "curl + openssl";
 const BAR: Bar =
     Bar { text: "0.9 of curl + openssl sha256, under 48 MB", ratios: &[(CURL, 0.9)], most: None, memory: Some(48e6) };
 
-/// Ours refreshes, fetches, verifies, writes to the disk and syncs; the other writes nothing.
-pub(crate) fn run(place: &Place, report: &mut Report) -> Result<(), String> {
-    let folder = place.scratch.join("download");
+/// lastmile refreshes, fetches, verifies, writes to the disk and syncs. The other writes nothing.
+pub(crate) fn run(setup: &Setup, report: &mut Report) -> Result<(), String> {
+    let folder = setup.scratch.join("download");
     let new = folder.join("new");
     fs::create_dir_all(&new).map_err(|error| error.to_string())?;
-    large_file(&new.join("large.bin"), place.sizes.mebibytes).map_err(|error| error.to_string())?;
-    place.repository(&folder, "new")?;
+    large_file(&new.join("large.bin"), setup.sizes.mebibytes).map_err(|error| error.to_string())?;
+    setup.repository(&folder, "new")?;
     let repository = folder.join("repository");
     let server = Server::start(&repository)?;
-    let visit = Visit::new(place, &repository, &server.url, "download/visit");
+    let clients = Clients::new(setup, &repository, &server.url, "download/visit");
     let names = ["large.bin".to_owned()];
     let pipe = format!("curl --silent --fail {}targets/{} | openssl dgst -sha256", server.url, served_name(&folder)?);
     let series = in_turns(vec![
-        visit.first(OURS, 5, &names),
-        visit.contestant(CURL, 5, || {
+        clients.first(OURS, 5, &names),
+        clients.contestant(CURL, 5, || {
             let mut shell = process::command(Path::new("/bin/sh"), &folder);
-            visit.measure(shell.args(["-c", &pipe]), PATIENCE)
+            clients.measure(shell.args(["-c", &pipe]), TIME_LIMIT)
         }),
     ]);
-    let work = format!("target of {} MiB on loopback", place.sizes.mebibytes);
+    let work = format!("target of {} MiB on loopback", setup.sizes.mebibytes);
     report.row(&Row::new(&work, &BAR, Unit::Seconds, &series, None));
     let _ = fs::remove_dir_all(&folder);
     Ok(())
 }
 
-/// Random enough that nothing could compress it, and made in a second.
+/// Writes a file that does not compress. Its blocks are equal, so that it is written quickly.
 fn large_file(path: &Path, mebibytes: usize) -> std::io::Result<()> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut block = Vec::with_capacity(1 << 20);
@@ -52,7 +52,7 @@ fn large_file(path: &Path, mebibytes: usize) -> std::io::Result<()> {
     (0..mebibytes).try_for_each(|_| file.write_all(&block))
 }
 
-/// The name that the tool gave the published file.
+/// Returns the name of the published file, which begins with its hash.
 fn served_name(folder: &Path) -> Result<String, String> {
     let entries = fs::read_dir(folder.join("repository/targets")).map_err(|error| error.to_string())?;
     let mut names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());

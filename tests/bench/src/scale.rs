@@ -1,11 +1,11 @@
-//! A repository of ours with a million targets: filling it, and what each change of it costs.
+//! A repository of lastmile-repo with a million targets: creating it, and the cost of each change.
 
-use super::data::{self, Made};
-use super::large::{gets_from_bins, returning, thousands};
-use super::process::{self, PATIENCE, Used};
-use super::report::Report;
-use super::row::{Bar, Contestant, OURS, Row, Series, Unit, in_turns};
-use super::{Place, server::Server};
+use crate::generated::{self, Generated};
+use crate::large::{gets_from_bins, returning, thousands};
+use crate::process::{self, TIME_LIMIT, Used};
+use crate::report::Report;
+use crate::row::{Bar, Contestant, OURS, Row, Series, Unit, in_turns};
+use crate::{Setup, server::Server};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
@@ -20,26 +20,26 @@ const SIGN_ALL: Bar = Bar { text: "under 5 s", ratios: &[], most: Some(5.0), mem
 const PUBLISHERS: Bar =
     Bar { text: "at most 10 publications; all visible", ratios: &[], most: Some(10.0), memory: None };
 
-/// The repository and what is published in it, below one folder.
+/// A folder with the repository and the files to publish.
 struct Scale<'a> {
-    place: &'a Place,
+    setup: &'a Setup,
     folder: PathBuf,
-    /// How many releases were made.
+    /// The number of releases so far.
     releases: usize,
 }
 
-pub(crate) fn run(place: &Place, report: &mut Report) -> Result<(), String> {
-    let made = Made::bins(place.sizes.targets, place.sizes.bits, "prefix").folder(place)?;
-    returning(place, report, &made, "prefix bins of python-tuf", || data::state(&made, 2))?;
-    data::state(&made, 1)?;
+pub(crate) fn run(setup: &Setup, report: &mut Report) -> Result<(), String> {
+    let made = Generated::bins(setup.sizes.targets, setup.sizes.bits, "prefix").folder(setup)?;
+    returning(setup, report, &made, "prefix bins of python-tuf", || generated::state(&made, 2))?;
+    generated::state(&made, 1)?;
 
-    let mut scale = Scale { place, folder: place.scratch.join("scale"), releases: 0 };
+    let mut scale = Scale { setup, folder: setup.scratch.join("scale"), releases: 0 };
     fs::create_dir_all(scale.folder.join("new")).map_err(|error| error.to_string())?;
-    fs::write(scale.folder.join("list"), list(place.sizes.targets)).map_err(|error| error.to_string())?;
+    fs::write(scale.folder.join("list"), list(setup.sizes.targets)).map_err(|error| error.to_string())?;
     let work = format!(
         "import of {} listed targets into {} bins, signed and published",
-        thousands(place.sizes.targets),
-        thousands(1 << place.sizes.bits)
+        thousands(setup.sizes.targets),
+        thousands(1 << setup.sizes.bits)
     );
     scale.row(report, &work, &IMPORT, 3, Scale::import);
     scale.row(report, "one release into that repository", &RELEASE, 11, Scale::release);
@@ -47,13 +47,13 @@ pub(crate) fn run(place: &Place, report: &mut Report) -> Result<(), String> {
     scale.row(report, "all bins signed anew", &SIGN_ALL, 3, |scale| scale.tool(&["renew", "--force", "bin-*"]));
     let first = scale.newest();
     let repository = scale.repository();
-    gets_from_bins(place, report, &repository, "succinct bins, ours", &[first])?;
+    gets_from_bins(setup, report, &repository, "succinct bins, ours", &[first])?;
     let publishers = scale.publishers();
     let also = publishers.as_ref().ok().map(|(_, seconds)| (format!("all visible; {seconds:.1} s in all"), true));
-    let work = format!("{} publishers at once, one release each", place.sizes.publishers);
+    let work = format!("{} publishers at once, one release each", setup.sizes.publishers);
     let series = [Series::once(OURS, publishers.map(|(publications, _)| publications))];
     report.row(&Row::new(&work, &PUBLISHERS, Unit::Publications, &series, also));
-    returning(place, report, &repository, "succinct bins of ours", || scale.compressed_release())?;
+    returning(setup, report, &repository, "succinct bins of ours", || scale.compressed_release())?;
     let _ = fs::remove_dir_all(&scale.folder);
     Ok(())
 }
@@ -79,7 +79,7 @@ impl Scale<'_> {
             }),
         };
         let series = in_turns(vec![contestant]);
-        // The timestamp is written in the place of the last one.
+        // The new timestamp replaces the old one, so it is not counted as a new file.
         let also = written.filter(|_| bar.text == RELEASE.text).map(|new| (format!("{} files", new + 1), new == 2));
         report.row(&Row::new(work, bar, Unit::Seconds, &series, also));
     }
@@ -88,7 +88,7 @@ impl Scale<'_> {
         self.folder.join("repository")
     }
 
-    /// How many files a client may ask for, without those that are the same in compressed form.
+    /// Returns the number of metadata files, without their compressed copies.
     fn metadata_files(&self) -> isize {
         let entries = fs::read_dir(self.repository().join("metadata")).into_iter().flatten().flatten();
         let names = entries.map(|entry| entry.file_name());
@@ -96,14 +96,14 @@ impl Scale<'_> {
     }
 
     fn tool(&self, arguments: &[&str]) -> Result<Used, String> {
-        self.place.measure_repo_tool(&[&["--quiet", "--repository", "repository"], arguments].concat(), &self.folder)
+        self.setup.measure_repo_tool(&[&["--quiet", "--repository", "repository"], arguments].concat(), &self.folder)
     }
 
     /// Keys are not encrypted: deriving a key from a pass-phrase is slow on purpose.
     fn import(&mut self) -> Result<Used, String> {
         let _ = fs::remove_dir_all(self.repository());
-        let bits = self.place.sizes.bits.to_string();
-        let init = self.place.measure_repo_tool(&["init", "repository", "--unencrypted-keys"], &self.folder)?;
+        let bits = self.setup.sizes.bits.to_string();
+        let init = self.setup.measure_repo_tool(&["init", "repository", "--unencrypted-keys"], &self.folder)?;
         let bins = self.tool(&["bins", "--bit-length", &bits])?;
         Ok(init.and(bins).and(self.tool(&["add", "--from-list", "list"])?))
     }
@@ -115,7 +115,7 @@ impl Scale<'_> {
         self.tool(&["add", &format!("new/{name}")])
     }
 
-    /// A release whose metadata is published compressed as well, as the policy can ask for.
+    /// Makes a release whose metadata is also published in compressed form, as `repo.toml` can request.
     fn compressed_release(&mut self) -> Result<(), String> {
         let policy = self.repository().join("repo.toml");
         let text = fs::read_to_string(&policy).map_err(|error| error.to_string())?;
@@ -123,7 +123,7 @@ impl Scale<'_> {
         self.release().map(drop)
     }
 
-    /// The name of the release that was made last.
+    /// Returns the name of the latest release.
     fn newest(&self) -> String {
         format!("release-{}.tar.gz", self.releases)
     }
@@ -132,10 +132,10 @@ impl Scale<'_> {
         fs::write(self.folder.join("new").join(name), name.repeat(512)).map_err(|error| error.to_string())
     }
 
-    /// How many publications it took, and how many seconds.
+    /// Returns the number of publications and the seconds that they took.
     fn publishers(&self) -> Result<(f64, f64), String> {
         let names: Vec<_> =
-            (0..self.place.sizes.publishers).map(|number| format!("published-{number}.tar.gz")).collect();
+            (0..self.setup.sizes.publishers).map(|number| format!("published-{number}.tar.gz")).collect();
         names.iter().try_for_each(|name| self.write_release(name))?;
         let before = self.timestamp_version()?;
         let started = Instant::now();
@@ -149,19 +149,19 @@ impl Scale<'_> {
         outcome?;
         let publications = self.timestamp_version()? - before;
         let server = Server::start(&self.repository())?;
-        let visit = super::clients::Visit::new(self.place, &self.repository(), &server.url, "scale/visible");
-        visit.forget(OURS)?;
-        visit.measure(&visit.get(OURS, &names), PATIENCE)?;
+        let clients = crate::clients::Clients::new(self.setup, &self.repository(), &server.url, "scale/visible");
+        clients.forget(OURS)?;
+        clients.measure(&clients.get(OURS, &names), TIME_LIMIT)?;
         Ok((publications as f64, seconds))
     }
 
     fn publisher(&self, name: &str) -> Result<Child, String> {
-        let mut add = process::command(&self.place.repo_tool, &self.folder);
+        let mut add = process::command(&self.setup.repo_tool, &self.folder);
         add.args(["--quiet", "--repository", "repository", "add", &format!("new/{name}")]);
         add.stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(|error| error.to_string())
     }
 
-    /// The version stands last in the canonical form.
+    /// Returns the version of the timestamp, which is the last member in canonical form.
     fn timestamp_version(&self) -> Result<u64, String> {
         let text =
             fs::read_to_string(self.repository().join("metadata/timestamp.json")).map_err(|error| error.to_string())?;
@@ -169,7 +169,7 @@ impl Scale<'_> {
         digits
             .trim_end_matches(['}', '\n'])
             .parse()
-            .map_err(|_| "the timestamp's version does not stand last".to_owned())
+            .map_err(|_| "the timestamp does not end with its version".to_owned())
     }
 }
 
@@ -178,13 +178,13 @@ fn finish(publisher: &mut Child, started: Instant) -> Result<(), String> {
         match publisher.try_wait().map_err(|error| error.to_string())? {
             Some(status) if status.success() => return Ok(()),
             Some(status) => return Err(format!("a publisher ended with {status}")),
-            None if started.elapsed() > PATIENCE => return Err("not all in 120 s".to_owned()),
+            None if started.elapsed() > TIME_LIMIT => return Err("not all in 120 s".to_owned()),
             None => std::thread::sleep(std::time::Duration::from_millis(2)),
         }
     }
 }
 
-/// `SHA256  LENGTH  PATH`, a line for each target. Nobody looks at the files, so any digits will do.
+/// Returns one line `SHA256  LENGTH  PATH` for each target. The files are not read, so the digits are arbitrary.
 fn list(targets: usize) -> String {
     let mut text = String::new();
     for number in 0..targets as u64 {

@@ -1,4 +1,5 @@
-//! Documents and keys: what each says and who signed it is known here from their making, and never read from their bytes.
+//! The ledger of all documents and keys. The content and the signers of a document are recorded when it is made and never read
+//! from its bytes, so that the model does not depend on a parser.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -11,12 +12,12 @@ use lastmile_client::metadata::{RoleName, format_time, parse_time};
 use lastmile_keys::{PrivateKey, Scheme, Signer as _};
 use sha2::{Digest, Sha256};
 
-/// A key pair; the number is its seed.
+/// A key pair, given by its seed.
 pub(crate) type Key = u16;
 
-/// The roles of the play: the four of the top level, and two that are delegated to.
+/// The roles: the four top-level roles, and two delegated ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Part {
+pub(crate) enum Role {
     Root,
     Timestamp,
     Snapshot,
@@ -25,38 +26,39 @@ pub(crate) enum Part {
     B,
 }
 
-pub(crate) const PARTS: [Part; 6] = [Part::Root, Part::Timestamp, Part::Snapshot, Part::Targets, Part::A, Part::B];
+pub(crate) const ROLES: [Role; 6] = [Role::Root, Role::Timestamp, Role::Snapshot, Role::Targets, Role::A, Role::B];
 
-impl Part {
+impl Role {
     pub(crate) fn name(self) -> &'static str {
         ["root", "timestamp", "snapshot", "targets", "a", "b"][self as usize]
     }
 
-    pub(crate) fn role(self) -> RoleName {
+    pub(crate) fn role_name(self) -> RoleName {
         RoleName::listed(self.name()).unwrap()
     }
 
-    /// The name of its file, which has a version unless it is the timestamp's.
+    /// Returns the name of the role's file. All files but the timestamp have a version in their names.
     pub(crate) fn file(self, version: u64) -> String {
         match self {
-            Part::Timestamp => "timestamp.json".into(),
+            Role::Timestamp => "timestamp.json".into(),
             _ => format!("{version}.{}.json", self.name()),
         }
     }
 }
 
-/// These keys, this threshold.
+/// The keys of a role and its threshold.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ring {
     pub(crate) keys: BTreeSet<Key>,
     pub(crate) threshold: usize,
-    /// Each key stands there under two ids. It is one key nevertheless.
+    /// Whether each key is listed under two key ids. It still counts as one key.
     pub(crate) aliased: bool,
 }
 
 impl Ring {
-    pub(crate) fn vouches_for(&self, paper: &Paper) -> bool {
-        self.keys.intersection(&paper.signers).count() >= self.threshold
+    /// Whether a threshold of the keys signed `document`.
+    pub(crate) fn has_signed(&self, document: &Document) -> bool {
+        self.keys.intersection(&document.signers).count() >= self.threshold
     }
 
     fn ids(&self) -> Vec<String> {
@@ -64,12 +66,12 @@ impl Ring {
     }
 }
 
-/// One delegation.
+/// A delegation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Delegation {
-    pub(crate) to: Part,
+    pub(crate) to: Role,
     pub(crate) ring: Ring,
-    /// `FOLDER/*`; without a folder everything.
+    /// The delegated paths are `FOLDER/*`, or all if there is no folder.
     pub(crate) folder: Option<&'static str>,
     pub(crate) terminating: bool,
 }
@@ -80,19 +82,19 @@ impl Delegation {
     }
 }
 
-/// What a document says beside its version and expiry.
+/// The content of a document without its version and expiry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Says {
-    /// The rings of root, timestamp, snapshot and targets.
+pub(crate) enum Body {
+    /// The keys of root, timestamp, snapshot and targets.
     Root([Ring; 4]),
     Timestamp(Listed),
-    Snapshot(BTreeMap<Part, Listed>),
-    /// Lengths of targets by path, which stand for their content.
+    Snapshot(BTreeMap<Role, Listed>),
+    /// The lengths of targets by path. The length represents the content.
     Targets(BTreeMap<&'static str, u64>, Vec<Delegation>),
     Nothing,
 }
 
-/// What is listed about a file: its version, and perhaps its digest.
+/// An entry about a file: its version, and sometimes its digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Listed {
     pub(crate) version: u64,
@@ -100,43 +102,43 @@ pub(crate) struct Listed {
 }
 
 impl Listed {
-    pub(crate) fn matches(&self, paper: &Paper) -> bool {
-        self.digest.as_ref().is_none_or(|digest| *digest == hash(&paper.bytes))
+    pub(crate) fn matches(&self, document: &Document) -> bool {
+        self.digest.as_ref().is_none_or(|digest| *digest == hash(&document.bytes))
     }
 }
 
-/// A document that somebody made.
+/// A document and its signers.
 #[derive(PartialEq, Eq)]
-pub(crate) struct Paper {
-    pub(crate) part: Part,
+pub(crate) struct Document {
+    pub(crate) role: Role,
     pub(crate) version: u64,
-    /// In days since the play began.
+    /// In days since the start of the history.
     pub(crate) expires: i32,
-    pub(crate) says: Says,
-    /// Whose signatures are valid.
+    pub(crate) body: Body,
+    /// The keys with valid signatures.
     pub(crate) signers: BTreeSet<Key>,
     pub(crate) bytes: Bytes,
 }
 
-impl fmt::Debug for Paper {
+impl fmt::Debug for Document {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Paper { part, version, expires, says, signers, .. } = self;
-        write!(f, "{} {version} until day {expires} by {signers:?}: {says:?}", part.name())
+        let Document { role, version, expires, body, signers, .. } = self;
+        write!(f, "{} {version} until day {expires} by {signers:?}: {body:?}", role.name())
     }
 }
 
-/// Before it is signed.
+/// A document before it is signed.
 #[derive(Clone, Debug)]
 pub(crate) struct Draft {
-    pub(crate) part: Part,
+    pub(crate) role: Role,
     pub(crate) version: u64,
     pub(crate) expires: i32,
-    pub(crate) says: Says,
+    pub(crate) body: Body,
 }
 
 impl Draft {
-    /// Signed by `signers`, each under both of its ids if `aliased`; signatures that are said to be by `claimed` are not valid.
-    pub(crate) fn sign(self, signers: &BTreeSet<Key>, claimed: &BTreeSet<Key>, aliased: bool) -> Arc<Paper> {
+    /// Signs with `signers`, under both key ids if `aliased`. Adds invalid signatures for the keys in `claimed`.
+    pub(crate) fn sign(self, signers: &BTreeSet<Key>, claimed: &BTreeSet<Key>, aliased: bool) -> Arc<Document> {
         let signed = self.text();
         let mut signatures = Vec::new();
         for key in signers {
@@ -151,37 +153,37 @@ impl Draft {
         let signatures = signatures.iter().map(|(id, sig)| format!(r#"{{"keyid":"{id}","sig":"{sig}"}}"#));
         let signatures = signatures.collect::<Vec<_>>().join(",");
         let bytes = Bytes::from(format!(r#"{{"signatures":[{signatures}],"signed":{signed}}}"#));
-        let Draft { part, version, expires, says } = self;
-        Arc::new(Paper { part, version, expires, says, signers: signers.clone(), bytes })
+        let Draft { role, version, expires, body } = self;
+        Arc::new(Document { role, version, expires, body, signers: signers.clone(), bytes })
     }
 
-    /// Canonical JSON.
+    /// Returns the document as canonical JSON.
     fn text(&self) -> String {
         let expires = format_time(&day(self.expires));
         let end = format!(r#""spec_version":"1.0","version":{}"#, self.version);
-        match &self.says {
-            Says::Root(rings) => {
-                let parts = [Part::Root, Part::Snapshot, Part::Targets, Part::Timestamp];
-                let roles = parts.map(|part| {
-                    let Ring { threshold, .. } = &rings[part as usize];
-                    let ids = quoted(&rings[part as usize].ids());
-                    format!(r#""{}":{{"keyids":[{ids}],"threshold":{threshold}}}"#, part.name())
+        match &self.body {
+            Body::Root(rings) => {
+                let listed = [Role::Root, Role::Snapshot, Role::Targets, Role::Timestamp];
+                let members = listed.map(|role| {
+                    let Ring { threshold, .. } = &rings[role as usize];
+                    let ids = quoted(&rings[role as usize].ids());
+                    format!(r#""{}":{{"keyids":[{ids}],"threshold":{threshold}}}"#, role.name())
                 });
                 let keys = key_objects(rings.iter());
-                let roles = roles.join(",");
+                let roles = members.join(",");
                 format!(
                     r#"{{"_type":"root","consistent_snapshot":true,"expires":"{expires}","keys":{{{keys}}},"roles":{{{roles}}},{end}}}"#
                 )
             }
-            Says::Timestamp(listed) => {
+            Body::Timestamp(listed) => {
                 let meta = meta(&BTreeMap::from([("snapshot", listed)]));
                 format!(r#"{{"_type":"timestamp","expires":"{expires}","meta":{{{meta}}},{end}}}"#)
             }
-            Says::Snapshot(listed) => {
-                let meta = meta(&listed.iter().map(|(part, listed)| (part.name(), listed)).collect());
+            Body::Snapshot(listed) => {
+                let meta = meta(&listed.iter().map(|(role, listed)| (role.name(), listed)).collect());
                 format!(r#"{{"_type":"snapshot","expires":"{expires}","meta":{{{meta}}},{end}}}"#)
             }
-            Says::Targets(targets, delegations) => {
+            Body::Targets(targets, delegations) => {
                 let target = |(path, length): (&&str, &u64)| {
                     format!(r#""{path}":{{"hashes":{{"sha256":"{length:064x}"}},"length":{length}}}"#)
                 };
@@ -192,7 +194,7 @@ impl Draft {
                     self.version
                 )
             }
-            Says::Nothing => "{".into(),
+            Body::Nothing => "{".into(),
         }
     }
 }
@@ -250,7 +252,7 @@ fn quoted(ids: &[String]) -> String {
     ids.iter().map(|id| format!("\"{id}\"")).collect::<Vec<_>>().join(",")
 }
 
-/// A file that says `signed`, with valid signatures of its canonical form.
+/// Returns a metadata file with the document `signed` and valid signatures of its canonical form.
 pub(crate) fn file(signed: &str, canonical: &str, signers: &BTreeSet<Key>) -> Bytes {
     let sign = |key: &Key| {
         let sig = hex::encode(signature(*key, canonical.as_bytes()));
@@ -260,25 +262,25 @@ pub(crate) fn file(signed: &str, canonical: &str, signers: &BTreeSet<Key>) -> By
     Bytes::from(format!(r#"{{"signatures":[{signatures}],"signed":{signed}}}"#))
 }
 
-/// SHA-256 in hexadecimal.
+/// Returns the SHA-256 in hexadecimal.
 pub(crate) fn hash(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
-/// The time so many days after the beginning.
+/// Returns the time this many days after the start of a history.
 #[must_use]
 pub fn day(number: i32) -> DateTime<Utc> {
-    let beginning = parse_time("2030-01-01T00:00:00Z").unwrap();
+    let start = parse_time("2030-01-01T00:00:00Z").unwrap();
     let days = Days::new(u64::from(number.unsigned_abs()));
-    if number < 0 { beginning - days } else { beginning + days }
+    if number < 0 { start - days } else { start + days }
 }
 
-/// Whose signature of which digest.
+/// Signatures by key and by digest of the message.
 type Signatures = HashMap<(Key, [u8; 32]), Vec<u8>>;
 
 thread_local! {
     static PAIRS: RefCell<HashMap<Key, PrivateKey>> = RefCell::default();
-    /// Most histories begin alike.
+    /// A cache: most histories begin in the same way.
     static SIGNATURES: RefCell<Signatures> = RefCell::default();
 }
 

@@ -1,0 +1,249 @@
+//! `cargo xtask bench`: measures lastmile and other TUF implementations side by side, and writes docs/performance.md.
+
+mod clients;
+mod curves;
+mod download;
+mod generated;
+mod large;
+mod micro;
+mod network;
+mod plot;
+mod process;
+mod proxy;
+mod publish;
+mod report;
+mod requests;
+mod row;
+mod scale;
+mod server;
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use process::{TIME_LIMIT, Used};
+use report::Report;
+use xtask::command::{Outcome, cargo, status};
+use xtask::{say, setup};
+
+const USAGE: &str = "\
+usage: cargo xtask bench [--peers] [--quick] [NAME…]
+       cargo xtask bench --curves [--quick]
+
+names: flat, bins, scale, network, download, publish, requests, loops";
+
+/// Measures something and adds its rows and sections to the report. The error says why it cannot be measured.
+type Bench = fn(&Setup, &mut Report) -> Result<(), String>;
+
+const BENCHES: [(&str, Bench); 8] = [
+    ("flat", large::flat),
+    ("bins", large::bins),
+    ("scale", scale::run),
+    ("network", network::run),
+    ("download", download::run),
+    ("publish", publish::run),
+    ("requests", requests::run),
+    ("loops", micro::run),
+];
+
+/// The arguments of the command line.
+struct Arguments<'a> {
+    /// Whether to measure other implementations too.
+    peers: bool,
+    /// Whether to measure only how costs grow with the number of targets.
+    curves: bool,
+    sizes: Sizes,
+    /// The benches to run; all if empty.
+    names: Vec<&'a str>,
+}
+
+/// The sizes of repositories and files.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Sizes {
+    targets: usize,
+    /// The number of bits of the hash that select the bin.
+    bits: u32,
+    /// The number of small targets that are fetched over a slow network.
+    small_files: usize,
+    /// The number of small targets that are published.
+    files: usize,
+    /// The size of the large target.
+    mebibytes: usize,
+    publishers: usize,
+    /// The time limit for a program that will probably not meet it.
+    slow: Duration,
+}
+
+const FULL: Sizes = Sizes {
+    targets: 1_000_000,
+    bits: 14,
+    small_files: 1_000,
+    files: 10_000,
+    mebibytes: 1024,
+    publishers: 100,
+    slow: Duration::from_secs(15),
+};
+/// Sizes for testing the benches themselves.
+const QUICK: Sizes = Sizes {
+    targets: 10_000,
+    bits: 8,
+    small_files: 50,
+    files: 500,
+    mebibytes: 64,
+    publishers: 10,
+    slow: Duration::from_secs(5),
+};
+
+impl<'a> Arguments<'a> {
+    /// Parses the arguments. Returns `None` if one is unknown.
+    fn parse(words: &[&'a str]) -> Option<Self> {
+        let mut arguments = Self { peers: false, curves: false, sizes: FULL, names: Vec::new() };
+        for word in words {
+            match *word {
+                "--peers" => arguments.peers = true,
+                "--curves" => arguments.curves = true,
+                "--quick" => arguments.sizes = QUICK,
+                name if BENCHES.iter().any(|(known, _)| *known == name) => arguments.names.push(name),
+                _ => return None,
+            }
+        }
+        Some(arguments)
+    }
+
+    /// Whether all benches run. Only then is docs/performance.md written: otherwise the page would lose rows.
+    fn is_full(&self) -> bool {
+        self.peers && self.sizes == FULL && self.names.is_empty()
+    }
+}
+
+/// The folders of the benches and the programs that they measure.
+struct Setup {
+    project: PathBuf,
+    /// A new folder for each run of the benches, which is removed after it.
+    scratch: PathBuf,
+    peers: bool,
+    sizes: Sizes,
+    client: PathBuf,
+    repo_tool: PathBuf,
+    /// Programs that use the libraries lastmile-client and tough.
+    refresh: PathBuf,
+    tough: PathBuf,
+    /// A Python with python-tuf. It also measures time and memory.
+    python: PathBuf,
+    /// The system's load average before the benches started.
+    load_before: f64,
+}
+
+fn main() -> ExitCode {
+    let words: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let Some(arguments) = Arguments::parse(&words) else {
+        say::warn(USAGE);
+        return ExitCode::from(2);
+    };
+    match run(&arguments) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            say::warn(error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the benches. Returns true if each was measured and met its bar.
+fn run(arguments: &Arguments<'_>) -> Result<bool, String> {
+    let setup = Setup::prepare(arguments)?;
+    let result = if arguments.curves {
+        curves::run(&setup, arguments.sizes == QUICK).map(|()| true)
+    } else {
+        rows(&setup, arguments)
+    };
+    // It is below target/, so that a folder that cannot be removed does no harm.
+    let _ = fs::remove_dir_all(&setup.scratch);
+    result
+}
+
+fn rows(setup: &Setup, arguments: &Arguments<'_>) -> Result<bool, String> {
+    let mut report = Report::new(setup.load_before);
+    let started = Instant::now();
+    let mut all_measured = true;
+    for (name, bench) in BENCHES {
+        if arguments.names.is_empty() || arguments.names.contains(&name) {
+            say::line(format!("\n== {name}"));
+            let bench_started = Instant::now();
+            if let Err(error) = bench(setup, &mut report) {
+                report.line(&format!("\n{name} could not be measured: {error}"));
+                all_measured = false;
+            }
+            say::line(format!("({:.0} s)", bench_started.elapsed().as_secs_f64()));
+        }
+    }
+    say::line(format!("\n{}\ntotal: {:.0} s", report.table(), started.elapsed().as_secs_f64()));
+    if arguments.is_full() {
+        let page = setup.project.join("docs/performance.md");
+        fs::write(&page, report.page()).map_err(|error| format!("{}: {error}", page.display()))?;
+        say::line(format!("written: {}", page.display()));
+    }
+    Ok(all_measured && report.all_kept())
+}
+
+impl Setup {
+    fn prepare(arguments: &Arguments<'_>) -> Result<Self, String> {
+        // Read before the programs are built, because the build itself is a load.
+        let load_before = load();
+        let project = project_folder();
+        if !setup::others(&project) {
+            return Err("other TUF implementations are missing, see above".into());
+        }
+        // Two builds, so that cargo does not unify the features of the examples with those of the programs.
+        let programs =
+            ["build", "--release", "--locked", "-p", "lastmile-client", "-p", "lastmile-repo-tool", "--bins"];
+        let examples = ["build", "--release", "--locked", "-p", "lastmile-perf", "--examples"];
+        for build in [programs.as_slice(), &examples] {
+            if let Outcome::Failed(why) = status(&mut cargo(&project, build)) {
+                return Err(format!("the release build failed: {why}"));
+            }
+        }
+        // One folder for each process, so that two runs do not remove each other's files.
+        let scratch = project.join(format!("target/bench/{}", std::process::id()));
+        fs::create_dir_all(&scratch).map_err(|error| format!("{}: {error}", scratch.display()))?;
+        let release = project.join("target/release");
+        Ok(Self {
+            scratch,
+            peers: arguments.peers || arguments.curves,
+            sizes: arguments.sizes,
+            client: release.join("lastmile"),
+            repo_tool: release.join("lastmile-repo"),
+            refresh: release.join("examples/refresh"),
+            tough: release.join("examples/tough"),
+            python: project.join("target/interop/venv/bin/python"),
+            project,
+            load_before,
+        })
+    }
+
+    /// Creates the repository `FOLDER/repository` and publishes `FOLDER/FILES` in it.
+    fn repository(&self, folder: &Path, files: &str) -> Result<(), String> {
+        process::run(&self.repo_tool, &["init", "repository"], folder)?;
+        process::run(&self.repo_tool, &["--repository", "repository", "add", files], folder).map(drop)
+    }
+
+    fn measure_repo_tool(&self, arguments: &[&str], folder: &Path) -> Result<Used, String> {
+        process::measure(&self.python, process::command(&self.repo_tool, folder).args(arguments), TIME_LIMIT)
+    }
+}
+
+/// Returns the path of the workspace.
+fn project_folder() -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.ancestors().nth(2).unwrap_or(package).to_path_buf()
+}
+
+/// Returns the system's load average of the last minute.
+fn load() -> f64 {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or_default()
+}

@@ -1,0 +1,94 @@
+//! The page docs/performance.md: a table, then one section for each subject.
+
+use crate::row::Row;
+use std::fmt::Write as _;
+use xtask::say;
+
+const HEAD: &str = "| work | bar | lastmile | beside it | times as good | |\n|---|---|---|---|---|---|";
+
+/// How the rows were measured.
+const HOW: &str = "
+## How
+
+* `get` is measured from the start of the process to its end, over HTTP on loopback. Before the first `get` only the root is
+  there; before the second, everything the first one fetched. python-tuf and tuf-js are called as in their own examples
+  (`tests/perf/`). tough reads the repository from the disk, which is faster than HTTP.
+* Unless a row says that the repository is ours, python-tuf generated it (`tests/perf/make.py`).
+* tuf-js and tough get a short time limit where they take minutes: for each target that it reads, tuf-js copies everything it
+  has read before; tough loads every bin.
+* Bytes are those that the server sent, including headers. It compresses metadata for clients that accept it: with gzip, as any
+  web server can; for our own repository, as `publish` compressed it.
+* The slow network is a proxy on loopback that delays bytes by half a round trip in each direction. Opening a connection takes
+  one round trip more. The measured refresh is the second one in the same process.
+* `lastmile get` of the large target verifies, writes to the disk and syncs; curl and openssl write nothing.
+* `lastmile-repo init` and `add` make keys, sign, copy every file, read the result with the client, and sync. `tuftool create`
+  has its keys and root already; it signs and copies. The keys are never encrypted, because deriving a key from a pass-phrase is
+  slow by design.
+";
+
+/// The content of the page so far.
+pub(crate) struct Report {
+    table: String,
+    parts: String,
+    /// The number of rows that did not meet their bar or could not be measured.
+    broken: usize,
+    /// The system's load average before the benches started.
+    load_before: f64,
+}
+
+impl Report {
+    pub(crate) fn new(load_before: f64) -> Self {
+        Self { table: String::new(), parts: String::new(), broken: 0, load_before }
+    }
+
+    /// Adds a row to the table and prints it.
+    pub(crate) fn row(&mut self, row: &Row) {
+        self.broken += usize::from(row.kept != Some(true));
+        say::line(&row.cells);
+        let _ = writeln!(self.table, "| {} |", row.cells);
+    }
+
+    /// Begins a section.
+    pub(crate) fn part(&mut self, title: &str, introduction: &str) {
+        let _ = writeln!(self.parts, "\n## {title}\n\n{introduction}\n");
+    }
+
+    /// Adds a line to the section and prints it.
+    pub(crate) fn line(&mut self, text: &str) {
+        say::line(text);
+        let _ = writeln!(self.parts, "{text}");
+    }
+
+    pub(crate) fn all_kept(&self) -> bool {
+        self.broken == 0
+    }
+
+    /// Returns the table with all rows so far.
+    pub(crate) fn table(&self) -> String {
+        format!("{HEAD}\n{}", self.table)
+    }
+
+    /// Returns the page, which also describes the machine.
+    pub(crate) fn page(&self) -> String {
+        let cores = std::thread::available_parallelism().map_or(0, usize::from);
+        let kilobytes = std::fs::read_to_string("/proc/meminfo")
+            .ok()
+            .and_then(|text| text.lines().next().and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()));
+        let memory = kilobytes.map_or(String::new(), |kilobytes| format!(" and {} GiB of memory", kilobytes >> 20));
+        let busy = if self.load_before > 0.5 {
+            let load = self.load_before;
+            format!(" The machine was busy with other work (load {load:.1}): without it, everything here is faster.")
+        } else {
+            String::new()
+        };
+        format!(
+            "# Performance\n\n\
+             Written by `cargo xtask bench --peers`: release builds, on a machine with {cores} cores{memory}. All \
+             numbers come from one run, in which the programs took turns. Times are medians; memory is the largest of all \
+             turns (values below 11 MB cannot be measured). Measure again on your own machine before you quote a number.{busy} \
+             Plots of how costs grow are in [curves.md](curves.md).\n\n## Side by side\n\n{}{}{HOW}",
+            self.table(),
+            self.parts
+        )
+    }
+}

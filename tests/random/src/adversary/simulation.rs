@@ -1,0 +1,334 @@
+//! Runs one history with the real client and compares the client with the model.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use lastmile_client::metadata::TargetPath;
+use tokio::runtime::{Builder, Runtime};
+
+use super::attacks::{Attacker, Overlay};
+use super::history::{Act, History, Step};
+use super::honest::Honest;
+use super::ledger::{Body, Document, Key, ROLES, Ring, Role, day};
+use super::model::{ClientState, Served, Trusted, Update};
+use super::stage::{Client, trusted};
+
+const PATHS: [&str; 4] = ["x", "a/1", "a/2", "b/1"];
+
+/// The honest repository, the attacker and the client.
+pub(crate) struct Simulation {
+    honest: Honest,
+    attacker: Attacker,
+    /// What each mirror serves instead of honest files.
+    overlays: Vec<Overlay>,
+    /// Every document by its bytes.
+    known: BTreeMap<Bytes, Arc<Document>>,
+    client: Client,
+    /// The state that the client must have, according to the model.
+    state: ClientState,
+    /// The version of the root in the last successful update, and the versions that were trusted then.
+    seen: Option<(u64, Versions)>,
+    day: i32,
+    skew: i32,
+    /// The number of writes after which the next run crashes.
+    crash_after: Option<u32>,
+}
+
+/// The versions of the timestamp, the snapshot, and the roles in the snapshot.
+type Versions = BTreeMap<Role, u64>;
+
+thread_local! {
+    static RUNTIME: Runtime = Builder::new_current_thread().enable_time().build().unwrap();
+    /// A cache: most histories begin with one of a few repositories.
+    static REPOSITORIES: RefCell<BTreeMap<u32, Honest>> = RefCell::default();
+}
+
+/// Runs a history.
+///
+/// # Errors
+/// The first difference between the client and the model.
+pub(crate) fn simulate(history: &History) -> Result<(), String> {
+    let honest = REPOSITORIES.with_borrow_mut(|known| {
+        if known.len() > 2_000 {
+            known.clear();
+        }
+        known.entry(history.kind & 0x0fff_ffff).or_insert_with_key(|kind| Honest::new(*kind)).clone()
+    });
+    let mirrors = if history.kind >> 28 & 3 == 0 { 2 } else { 1 };
+    let shipped = Arc::clone(&honest.now[&Role::Root]);
+    let mut simulation = Simulation {
+        attacker: Attacker::default(),
+        overlays: vec![Overlay::new(); mirrors],
+        known: BTreeMap::new(),
+        client: Client::new(&shipped.bytes, mirrors, history.kind >> 30 & 1 == 0),
+        state: ClientState::new(shipped),
+        seen: None,
+        day: 0,
+        skew: 0,
+        crash_after: None,
+        honest,
+    };
+    simulation.record_documents();
+    for (number, step) in history.steps.iter().enumerate() {
+        simulation.step(*step).map_err(|problem| format!("step {number}, {step}: {problem}"))?;
+    }
+    simulation.recover().map_err(|problem| format!("at the end: {problem}"))
+}
+
+impl Simulation {
+    fn step(&mut self, Step { act, by }: Step) -> Result<(), String> {
+        self.honest.at(self.day);
+        let pick = |roles: &[Role]| roles[by as usize % roles.len()];
+        match act {
+            Act::Publish => self.honest.publish(&[pick(&ROLES)], &BTreeSet::new()),
+            Act::Renew => self.honest.renew(),
+            Act::Rotate => self.honest.rotate(&[pick(&ROLES)], &BTreeSet::new(), None),
+            Act::Revoke => self.honest.rotate(&[pick(&ROLES)], self.attacker.keys(), None),
+            Act::Threshold => {
+                self.honest.rotate(&[pick(&ROLES)], &BTreeSet::new(), Some(by as usize / 8 % 3 + 1));
+            }
+            Act::Redelegate => self.honest.redelegate(by),
+            Act::Steal => {
+                // Steals one key of a role, or all of them.
+                let ring = &self.honest.rings[pick(&ROLES) as usize];
+                let most = if by >> 8 & 3 == 0 { 1 } else { ring.keys.len() };
+                self.attacker.steal(ring.keys.iter().take(most).copied());
+            }
+            Act::Attack => self.attacker.attack(&self.honest, &mut self.overlays, self.day, by),
+            Act::Forge => self.attacker.forge_one(&self.honest, &mut self.overlays, self.day, by),
+            Act::Replay => {
+                let old: Vec<_> = self.known.values().collect();
+                Attacker::replay(&self.honest, &mut self.overlays, &old, by);
+            }
+            Act::Withhold => Attacker::withhold(&self.honest, &mut self.overlays, by),
+            Act::Garble => Attacker::garble(&self.honest, &mut self.overlays, by),
+            Act::Heal => self.overlays.iter_mut().for_each(Overlay::clear),
+            Act::Wait => self.day += by as i32 % 12,
+            Act::Skew => self.skew = by as i32 % 120 - 60,
+            Act::Die => self.crash_after = Some(by % 10),
+            Act::Run => {
+                self.run(&[PATHS[by as usize % PATHS.len()]])?;
+            }
+        }
+        self.record_documents();
+        Ok(())
+    }
+
+    /// Records every document by its bytes.
+    fn record_documents(&mut self) {
+        let made = self.honest.now.values().cloned();
+        let forged = self.overlays.iter().flat_map(|overlay| overlay.values().flatten().cloned());
+        for document in made.chain(forged) {
+            self.known.entry(document.bytes.clone()).or_insert(document);
+        }
+    }
+
+    fn served(&self) -> Served {
+        let served = |overlay: &Overlay| {
+            let mut files = self.honest.files.clone();
+            for (name, shown) in overlay {
+                match shown {
+                    Some(document) => files.insert(name.clone(), Arc::clone(document)),
+                    None => files.remove(name),
+                };
+            }
+            files
+        };
+        self.overlays.iter().map(served).collect()
+    }
+
+    /// Runs the client and the model: a refresh, and a search for targets. Returns whether both succeeded.
+    fn run(&mut self, paths: &[&str]) -> Result<bool, String> {
+        let (served, now) = (self.served(), self.day + self.skew);
+        let before = self.state.clone();
+        let mut update = Update::new(&served, now);
+        let mut expected = update.run(&mut self.state);
+        let expected_found: Vec<_> = match &mut expected {
+            Ok(trusted) => paths.iter().map(|path| update.find(&mut self.state, trusted, path)).collect(),
+            Err(_) => Vec::new(),
+        };
+
+        self.client.network.serve(served.clone());
+        self.client.store.crash_after(self.crash_after.take());
+        let updater = &self.client.updater;
+        let (session, found) = RUNTIME.with(|runtime| {
+            runtime.block_on(async {
+                let mut session = updater.refresh_at(day(now)).await;
+                let mut found = Vec::new();
+                if let Ok(session) = &mut session {
+                    for path in paths {
+                        found.push(session.find(&TargetPath::new(*path).unwrap()).await);
+                    }
+                }
+                (session.as_ref().map(trusted).map_err(|error| format!("{error:?}")), found)
+            })
+        });
+        let crashed = self.client.store.has_crashed();
+        self.client.store.crash_after(None);
+        let shipped = Arc::clone(&self.state.roots[0]);
+        let actual = self.client.store.state(&shipped, &self.known);
+
+        if let Ok(documents) = &session {
+            self.check_trusted(documents, &actual)?;
+        }
+        if crashed {
+            check_after_crash(&before, &actual, &self.state)?;
+            self.state = actual;
+            return Ok(false);
+        }
+        check_state(&self.state, &actual)?;
+        match (&expected, &session) {
+            (Ok(expected), Ok(session)) => check_session(expected, session)?,
+            (Err(_), Err(_)) => {}
+            (expected, session) => {
+                let names = session.as_ref().map(|_| "everything");
+                return Err(format!("expected {expected:?}, and the client trusts {names:?}"));
+            }
+        }
+        let found: Vec<_> =
+            found.into_iter().map(|found| found.map(|found| found.map(|target| target.length))).collect();
+        for ((path, expected), found) in paths.iter().zip(&expected_found).zip(&found) {
+            if found.as_ref().ok() != expected.as_ref().ok() {
+                return Err(format!("for {path}: expected {expected:?}, and the client found {found:?}"));
+            }
+        }
+        Ok(expected.is_ok() && expected_found.iter().all(Result::is_ok))
+    }
+
+    /// Checks what must hold independently of the model: a threshold of the right keys signed everything that is trusted, and no
+    /// version decreased unless timestamp or snapshot got new keys.
+    fn check_trusted(&mut self, documents: &[Vec<u8>; 4], state: &ClientState) -> Result<(), String> {
+        for pair in state.roots.windows(2) {
+            let [before, after] = [&pair[0], &pair[1]];
+            if !ring(before, Role::Root).has_signed(after) || !ring(after, Role::Root).has_signed(after) {
+                return Err(format!("root version {} is not signed by a threshold", after.version));
+            }
+        }
+        let root = state.root();
+        let mut versions = Versions::new();
+        for (role, bytes) in [Role::Root, Role::Timestamp, Role::Snapshot, Role::Targets].into_iter().zip(documents) {
+            let document = self.known.get(&bytes[..]).ok_or("trusts an unknown document")?;
+            if document.role != role || !ring(root, role).has_signed(document) {
+                return Err(format!("trusts {document:?} as {}, without a threshold of signatures", role.name()));
+            }
+            if document.expires <= self.day + self.skew {
+                return Err(format!("trusts {}, which has expired", role.name()));
+            }
+            if let Body::Snapshot(listed) = &document.body {
+                versions.extend(listed.iter().map(|(role, listed)| (*role, listed.version)));
+            }
+            if role != Role::Root {
+                versions.insert(role, document.version);
+            }
+        }
+        if let Some((since, before)) = &self.seen
+            && !state.rotated_since(*since)
+            && let Some((role, before)) =
+                before.iter().find(|(role, before)| versions.get(role).is_none_or(|now| now < before))
+        {
+            return Err(format!("{} was trusted at version {before}, and now at {versions:?}", role.name()));
+        }
+        self.seen = Some((root.version, versions));
+        Ok(())
+    }
+
+    /// Checks that one run brings the client up to date after the network is honest again, the repository has replaced the stolen
+    /// keys, and the clock is right.
+    fn recover(&mut self) -> Result<(), String> {
+        self.overlays.iter_mut().for_each(Overlay::clear);
+        self.skew = 0;
+        self.crash_after = None;
+        let lost: BTreeSet<Key> = self.attacker.keys().intersection(&self.honest.keys()).copied().collect();
+        self.honest.at(self.day);
+        if !lost.is_empty() {
+            let is_lost = |role: &Role| !self.honest.rings[*role as usize].keys.is_disjoint(&lost);
+            let roles: Vec<_> = ROLES.into_iter().filter(is_lost).collect();
+            self.honest.rotate(&roles, &lost, None);
+        }
+        self.record_documents();
+        self.honest.renew();
+        self.record_documents();
+        // A client that trusts a root made with a threshold of stolen root keys cannot recover.
+        let is_lost = self.state.roots.iter().any(|root| {
+            self.honest.files.get(&Role::Root.file(root.version)).is_none_or(|honest| honest.bytes != root.bytes)
+        });
+        let all_well = self.run(&PATHS)?;
+        if is_lost {
+            return Ok(());
+        }
+        let latest = |role: &Role| self.state.files.get(role).map(|document| &document.bytes);
+        let behind = ROLES.into_iter().filter(|role| *role != Role::Root && *role != Role::B);
+        let behind: Vec<_> = behind.filter(|role| latest(role) != Some(&self.honest.now[role].bytes)).collect();
+        if !all_well || !behind.is_empty() {
+            return Err(format!("one honest run does not bring the client up to date; outdated roles: {behind:?}"));
+        }
+        Ok(())
+    }
+}
+
+fn ring(root: &Document, role: Role) -> Ring {
+    match &root.body {
+        Body::Root(rings) => rings[role as usize].clone(),
+        _ => panic!("a root is a root"),
+    }
+}
+
+fn check_session(expected: &Trusted, session: &[Vec<u8>; 4]) -> Result<(), String> {
+    let Trusted { root, timestamp, snapshot, targets, .. } = expected;
+    for (expected, bytes) in [root, timestamp, snapshot, targets].into_iter().zip(session) {
+        if expected.bytes != *bytes {
+            return Err(format!("trusts another {} than expected: {expected:?}", expected.role.name()));
+        }
+    }
+    Ok(())
+}
+
+fn check_state(expected: &ClientState, found: &ClientState) -> Result<(), String> {
+    let versions = |state: &ClientState| state.roots.iter().map(|root| root.bytes.clone()).collect::<Vec<_>>();
+    if versions(expected) != versions(found) {
+        return Err(format!(
+            "the client has roots up to version {}, expected {}",
+            found.root().version,
+            expected.root().version
+        ));
+    }
+    for role in ROLES {
+        let bytes = |state: &ClientState| state.files.get(&role).map(|document| document.bytes.clone());
+        if bytes(expected) != bytes(found) {
+            let [expected, found] = [expected, found].map(|state| state.files.get(&role));
+            return Err(format!("the client has {found:?}, expected {expected:?}"));
+        }
+    }
+    if expected.floors != found.floors {
+        return Err(format!("the client has the floors {:?}, expected {:?}", found.floors, expected.floors));
+    }
+    Ok(())
+}
+
+/// Checks that after a crash each file is the old one or the new one, or is missing if keys were rotated.
+fn check_after_crash(before: &ClientState, found: &ClientState, after: &ClientState) -> Result<(), String> {
+    let bytes = |state: &ClientState| state.roots.iter().map(|root| root.bytes.clone()).collect::<Vec<_>>();
+    let (before_roots, found_roots, after_roots) = (bytes(before), bytes(found), bytes(after));
+    if !found_roots.starts_with(&before_roots) || !after_roots.starts_with(&found_roots) {
+        return Err(format!("after a crash the client has roots up to version {}", found.root().version));
+    }
+    let forgets = found.rotated_since(before.floors.root);
+    for role in [Role::Timestamp, Role::Snapshot, Role::Targets] {
+        let [before, found, after] =
+            [before, found, after].map(|state| state.files.get(&role).map(|document| &document.bytes));
+        let gone = found.is_none() && forgets && role != Role::Targets;
+        if found != before && found != after && !gone {
+            return Err(format!("after a crash the client has another {}", role.name()));
+        }
+    }
+    let (old, now, new) = (&before.floors, &found.floors, &after.floors);
+    let timestamp = now.timestamp == old.timestamp || now.timestamp == new.timestamp;
+    let snapshot = now.snapshot == old.snapshot || now.snapshot == new.snapshot;
+    let gone = forgets && (timestamp || now.timestamp.is_none()) && (snapshot || now.snapshot.is_none());
+    if !(timestamp && snapshot || gone) {
+        return Err(format!("after a crash the floors are {now:?}, neither {old:?} nor {new:?}"));
+    }
+    Ok(())
+}

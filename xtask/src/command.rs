@@ -1,0 +1,63 @@
+//! Programs that a command starts, and how they end.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// The result of a step or of a program.
+pub enum Outcome {
+    /// All is well.
+    Passed,
+    /// It failed, for this reason.
+    Failed(String),
+    /// The check needs something that this machine cannot reach. This is reported and does not count as passed.
+    NotChecked(String),
+}
+
+/// Runs `command` and shows its output.
+#[must_use]
+pub fn status(command: &mut Command) -> Outcome {
+    match command.stdin(Stdio::null()).status() {
+        Ok(status) if status.success() => Outcome::Passed,
+        Ok(status) => Outcome::Failed(status.to_string()),
+        Err(error) => Outcome::Failed(cannot_run(command, &error)),
+    }
+}
+
+/// The output of a program.
+pub struct Output {
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+/// Runs a program without showing its output.
+///
+/// # Errors
+///
+/// If the program cannot be started or does not succeed; then the error contains its standard error.
+pub fn run_quietly(command: &mut Command) -> Result<Output, String> {
+    let output = command.stdin(Stdio::null()).output().map_err(|error| cannot_run(command, &error))?;
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    let said = Output { stdout: text(&output.stdout), stderr: text(&output.stderr) };
+    if output.status.success() {
+        Ok(said)
+    } else {
+        Err(format!("{} failed: {}", command.get_program().to_string_lossy(), said.stderr))
+    }
+}
+
+/// Returns the command `cargo ARGUMENTS…` in the workspace. It uses the cargo that started this program, so that all commands
+/// use one toolchain.
+#[must_use]
+pub fn cargo(project: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments).current_dir(project);
+    command
+}
+
+/// The message for a program that cannot be started.
+#[must_use]
+pub fn cannot_run(command: &Command, error: &std::io::Error) -> String {
+    format!("{} could not be run: {error}", command.get_program().to_string_lossy())
+}

@@ -1,0 +1,5 @@
+//! What the project's commands share with the benches in `tests/bench`: setup, starting programs, and printing.
+
+pub mod command;
+pub mod say;
+pub mod setup;
