@@ -36,7 +36,7 @@ pub(crate) struct Scan {
     /// The received bytes of `signed` that have not been read, starting at `read` in the file.
     window: Vec<u8>,
     read: u64,
-    /// Do not retry before the window has this many bytes, so that a long value is not read again for every part.
+    /// Do not retry before the window has this many bytes, so that a long value is not read again with each part.
     retry_at: usize,
     state: ScanState,
     /// The text of `signed` that was read, without the targets.

@@ -24,7 +24,7 @@ enum Shape {
         prefixes: BTreeMap<HashPrefix, Vec<usize>>,
         /// The lengths of all prefixes, in digits.
         lengths: BTreeSet<u8>,
-        /// The indices of the delegations with patterns. Each must be checked for every path.
+        /// The indices of the delegations with patterns. Each path is compared with all of them.
         patterns: Vec<usize>,
     },
 }

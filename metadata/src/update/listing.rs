@@ -1,4 +1,4 @@
-//! Lists the targets that a search would find. It reads every delegated role and searches for every target.
+//! Lists the targets that a search would find. It reads each delegated role and searches for each target.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
