@@ -13,7 +13,7 @@ use lastmile_attacks::{self as scenario, Scenario, in_process};
 const SAMPLES_OUTSIDE: usize = 4;
 
 fn without_fault(wrong: &[String]) {
-    assert!(wrong.is_empty(), "{} plays are not as they must be:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(wrong.is_empty(), "{} cases fail:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[test]
@@ -187,10 +187,13 @@ fn every_row_has_a_scenario_a_test_or_a_reason() {
     let (rows, reasons, tests) = (rows(), reasons(), crate::coverage::tests());
     let covered: BTreeSet<&str> = scenario::all().iter().flat_map(|scenario| scenario.rows).copied().collect();
     for row in &rows {
-        assert!(covered.contains(row.as_str()) || reasons.contains_key(row), "{row} is covered by nothing");
+        assert!(
+            covered.contains(row.as_str()) || reasons.contains_key(row),
+            "{row} has no scenario, no test and no reason"
+        );
     }
     for row in covered.iter().copied().chain(reasons.keys().map(String::as_str)) {
-        assert!(rows.contains(row), "{row} is no row of attack-rows.txt");
+        assert!(rows.contains(row), "{row} is not in attack-rows.txt");
     }
     for (row, text) in &reasons {
         names_tests_or_a_reason(row, text, &tests);
