@@ -68,20 +68,20 @@ fn other_bytes() -> Vec<Case> {
 fn other_metadata() -> Vec<Case> {
     let honest = release(3);
     let forged = |signers: &[TestKey], role: &str| {
-        let mut thief = honest.fork();
-        thief.set_signers(role, signers);
-        thief.add_target(role, "team/package", EVIL);
-        thief.publish(&[role]);
-        thief
+        let mut attacker = honest.fork();
+        attacker.set_signers(role, signers);
+        attacker.add_target(role, "team/package", EVIL);
+        attacker.publish(&[role]);
+        attacker
     };
     let kept = {
-        let mut thief = forged(&[TestKey::new("targets")], "targets");
+        let mut attacker = forged(&[TestKey::new("targets")], "targets");
         let old: serde_json::Value = serde_json::from_slice(&honest.written("targets")).unwrap();
-        let bytes = with_signatures(&thief.written("targets"), |signatures| {
+        let bytes = with_signatures(&attacker.written("targets"), |signatures| {
             *signatures = old["signatures"].as_array().unwrap().clone();
         });
-        crate::forgery::republish(&mut thief, "targets", bytes);
-        thief
+        crate::forgery::republish(&mut attacker, "targets", bytes);
+        attacker
     };
     let cases = [
         ("unsigned", forged(&[], "targets")),
@@ -90,8 +90,8 @@ fn other_metadata() -> Vec<Case> {
         ("by one root key", forged(&[TestKey::new("root-1")], "targets")),
         ("with the signatures of the last release", kept),
     ];
-    let cases = cases.map(|(sample, thief)| {
-        let case = Case::against(&honest).attacker(thief.network()).get("team/package").sample(sample);
+    let cases = cases.map(|(sample, attacker)| {
+        let case = Case::against(&honest).attacker(attacker.network()).get("team/package").sample(sample);
         case.refused("targets", "ThresholdNotMet").advances(&["snapshot", "timestamp"])
     });
     cases.into()
@@ -116,11 +116,11 @@ fn another_role() -> Vec<Case> {
 
 fn extraneous_dependencies() -> Vec<Case> {
     let honest = release(3);
-    let mut thief = honest.fork();
-    thief.add_target("team", "dependency", EVIL);
-    thief.signed("team")["targets"]["team/package"]["custom"] = json!({"depends": ["dependency"]});
-    thief.publish(&["team"]);
-    let case = Case::against(&honest).attacker(thief.network()).honest(newer(&thief).network());
+    let mut attacker = honest.fork();
+    attacker.add_target("team", "dependency", EVIL);
+    attacker.signed("team")["targets"]["team/package"]["custom"] = json!({"depends": ["dependency"]});
+    attacker.publish(&["team"]);
+    let case = Case::against(&honest).attacker(attacker.network()).honest(newer(&attacker).network());
     vec![
         case.clone()
             .get("dependency")

@@ -102,14 +102,14 @@ fn role_beside_the_bins() -> Vec<Case> {
     let case = Case::against(&honest).honest_may_be_refused();
     ["other-0", "bins-2", "bins-00", "bins"]
         .map(|name| {
-            let mut thief = honest.fork();
-            thief.delegate("targets", &Delegation::paths(name, &["*"]).keys(&[TestKey::new("bins")], 1));
-            thief.signed("targets")["delegations"].as_object_mut().unwrap().remove("roles");
-            thief.add_target(name, "team/other", EVIL);
-            thief.publish(&[name]);
+            let mut attacker = honest.fork();
+            attacker.delegate("targets", &Delegation::paths(name, &["*"]).keys(&[TestKey::new("bins")], 1));
+            attacker.signed("targets")["delegations"].as_object_mut().unwrap().remove("roles");
+            attacker.add_target(name, "team/other", EVIL);
+            attacker.publish(&[name]);
             case.clone()
-                .attacker(thief.network())
-                .honest(newer(&thief).network())
+                .attacker(attacker.network())
+                .honest(newer(&attacker).network())
                 .sample(name)
                 .get("team/other")
                 .refused("team/other", "NoSuchTarget")
@@ -130,24 +130,24 @@ fn diamond() -> Vec<Case> {
     honest.add_target("shared", "left/package", GOOD);
     honest.add_target("shared", "right/package", GOOD);
     honest.publish(&["left", "right", "shared", "targets"]);
-    let mut thief = honest.fork();
-    thief.set_signers("shared", &both[..1]);
-    thief.add_target("shared", "right/other", EVIL);
-    thief.publish(&["shared"]);
-    let mut restored = thief.fork();
+    let mut attacker = honest.fork();
+    attacker.set_signers("shared", &both[..1]);
+    attacker.add_target("shared", "right/other", EVIL);
+    attacker.publish(&["shared"]);
+    let mut restored = attacker.fork();
     restored.set_signers("shared", &both);
     restored.publish(&["shared"]);
     let case = Case::against(&honest).packages(&["left/package", "package"]).get("right/other");
     vec![
         case.clone()
-            .attacker(thief.network())
+            .attacker(attacker.network())
             .honest(restored.network())
             .sample("not seen")
             .refused("shared", "ThresholdNotMet")
             .advances(&["right", "snapshot", "timestamp"]),
         // The role is verified and stored for the left delegator before the right one is visited.
-        case.followed(thief.network())
-            .attacker(thief.network())
+        case.followed(attacker.network())
+            .attacker(attacker.network())
             .honest(restored.network())
             .sample("seen")
             .refused("shared", "ThresholdNotMet")
@@ -158,14 +158,14 @@ fn diamond() -> Vec<Case> {
 fn bit_lengths() -> Vec<Case> {
     let honest = release(3);
     let cases = ["0", "-1", "33", "64", "2147483648"].map(|bits| {
-        let mut thief = honest.fork();
-        thief.signed("targets")["delegations"] = json!({"keys": {}});
-        thief.delegate_to_bins("targets", 1, "bin");
-        thief.signed("targets")["delegations"]["succinct_roles"]["bit_length"] = json!("here");
-        thief.publish(&["targets"]);
-        let bytes = signed_so(&thief, "targets", "\"here\"", bits);
-        republish(&mut thief, "targets", bytes);
-        let case = Case::against(&honest).attacker(thief.network()).get("team/package").sample(bits);
+        let mut attacker = honest.fork();
+        attacker.signed("targets")["delegations"] = json!({"keys": {}});
+        attacker.delegate_to_bins("targets", 1, "bin");
+        attacker.signed("targets")["delegations"]["succinct_roles"]["bit_length"] = json!("here");
+        attacker.publish(&["targets"]);
+        let bytes = signed_so(&attacker, "targets", "\"here\"", bits);
+        republish(&mut attacker, "targets", bytes);
+        let case = Case::against(&honest).attacker(attacker.network()).get("team/package").sample(bits);
         case.refused("targets", "Malformed").advances(before("targets"))
     });
     cases.into()
@@ -268,10 +268,10 @@ fn bad_delegations() -> Vec<Case> {
         }),
     ];
     let cases = samples.map(|(sample, edit)| {
-        let mut thief = honest.fork();
-        edit(&mut thief.signed("targets")["delegations"]);
-        thief.publish(&["targets"]);
-        let case = Case::against(&honest).attacker(thief.network()).get("team/package").sample(sample);
+        let mut attacker = honest.fork();
+        edit(&mut attacker.signed("targets")["delegations"]);
+        attacker.publish(&["targets"]);
+        let case = Case::against(&honest).attacker(attacker.network()).get("team/package").sample(sample);
         case.form_only().refused("targets", "Malformed").advances(before("targets"))
     });
     cases.into()
@@ -309,16 +309,16 @@ fn every_edge() -> Vec<Case> {
 
 fn same_keyid() -> Vec<Case> {
     let honest = release(2);
-    let mut thief = honest.fork();
+    let mut attacker = honest.fork();
     // `team` delegates to another role and lists an unknown key under the id of its own key.
     let own = TestKey::new("team").keyid().to_owned();
     let stranger = TestKey::new("a stranger").with_keyid(&own);
-    thief.delegate("team", &Delegation::paths("below", &["team/*"]).keys(std::slice::from_ref(&stranger), 1));
-    thief.publish(&["below", "team"]);
-    let mut forged = thief.fork();
+    attacker.delegate("team", &Delegation::paths("below", &["team/*"]).keys(std::slice::from_ref(&stranger), 1));
+    attacker.publish(&["below", "team"]);
+    let mut forged = attacker.fork();
     forged.set_signers("team", &[stranger]);
     forged.publish(&["team"]);
-    let case = Case::against(&thief).attacker(forged.network()).get("team/package");
+    let case = Case::against(&attacker).attacker(forged.network()).get("team/package");
     vec![case.refused("team", "ThresholdNotMet").advances(before("team"))]
 }
 

@@ -70,14 +70,14 @@ fn patterns_that_fold_case() -> Vec<Case> {
     let samples =
         [("Team/*", "team/other"), ("TEAM/*", "team/other"), ("team\\*", "team/other"), ("team/*", "team\\other")];
     let cases = samples.map(|(pattern, path)| {
-        let mut thief = honest.fork();
-        thief.signed("targets")["delegations"]["roles"] = json!([]);
-        thief.delegate("targets", &Delegation::paths("thief", &[pattern]));
-        thief.delegate("targets", &Delegation::paths("team", &["team/*"]));
-        thief.add_target("thief", path, EVIL);
-        thief.publish(&["thief", "targets"]);
+        let mut attacker = honest.fork();
+        attacker.signed("targets")["delegations"]["roles"] = json!([]);
+        attacker.delegate("targets", &Delegation::paths("thief", &[pattern]));
+        attacker.delegate("targets", &Delegation::paths("team", &["team/*"]));
+        attacker.add_target("thief", path, EVIL);
+        attacker.publish(&["thief", "targets"]);
         // The delegations are honest; only the targets are the attacker's.
-        Case::against(&thief).sample(format!("`{pattern}` and `{path}`")).get(path).refused(path, "NoSuchTarget")
+        Case::against(&attacker).sample(format!("`{pattern}` and `{path}`")).get(path).refused(path, "NoSuchTarget")
     });
     cases.into()
 }
@@ -149,8 +149,8 @@ fn delegated_role_unchecked() -> Vec<Case> {
     let bent = sign(&signed, &[TestKey::new("team")]);
     assert_eq!(bent.len(), listed);
     same_length.network().put(&path, bent);
-    let case = |thief: &Repository, sample| {
-        let case = Case::against(&honest).attacker(thief.network()).get("team/package").sample(sample);
+    let case = |attacker: &Repository, sample| {
+        let case = Case::against(&honest).attacker(attacker.network()).get("team/package").sample(sample);
         case.advances(before("team"))
     };
     let file = path.trim_start_matches(METADATA).to_owned();
@@ -171,17 +171,17 @@ fn neither_paths_nor_prefixes() -> Vec<Case> {
         ("upper case", json!({"path_hash_prefixes": ["AB"]})),
     ];
     let refused = samples.map(|(sample, members)| {
-        let mut thief = honest.fork();
-        thief.delegate("targets", &Delegation::with_members("thief", members));
+        let mut attacker = honest.fork();
+        attacker.delegate("targets", &Delegation::with_members("thief", members));
         // The empty prefix matches all hashes; no other delegation here covers the package.
         let content = if sample == "an empty prefix" { GOOD } else { EVIL };
-        thief.add_target("thief", "claimed", content);
-        thief.publish(&["thief", "targets"]);
-        let mut mended = thief.fork();
-        mended.signed("targets")["delegations"]["roles"].as_array_mut().unwrap().pop();
-        mended.publish(&["team", "targets"]);
+        attacker.add_target("thief", "claimed", content);
+        attacker.publish(&["thief", "targets"]);
+        let mut fixed = attacker.fork();
+        fixed.signed("targets")["delegations"]["roles"].as_array_mut().unwrap().pop();
+        fixed.publish(&["team", "targets"]);
         let case =
-            Case::against(&honest).attacker(thief.network()).honest(mended.network()).get("claimed").sample(sample);
+            Case::against(&honest).attacker(attacker.network()).honest(fixed.network()).get("claimed").sample(sample);
         case.form_only().refused("targets", "Malformed").advances(&["snapshot", "timestamp"])
     });
     let empty = [
@@ -190,11 +190,15 @@ fn neither_paths_nor_prefixes() -> Vec<Case> {
         ("no prefixes", json!({"path_hash_prefixes": []})),
     ];
     let empty = empty.map(|(sample, members)| {
-        let mut thief = honest.fork();
-        thief.delegate("targets", &Delegation::with_members("thief", members));
-        thief.add_target("thief", "claimed", EVIL);
-        thief.publish(&["thief", "targets"]);
-        Case::against(&thief).get("claimed").sample(sample).honest_may_be_refused().refused("claimed", "NoSuchTarget")
+        let mut attacker = honest.fork();
+        attacker.delegate("targets", &Delegation::with_members("thief", members));
+        attacker.add_target("thief", "claimed", EVIL);
+        attacker.publish(&["thief", "targets"]);
+        Case::against(&attacker)
+            .get("claimed")
+            .sample(sample)
+            .honest_may_be_refused()
+            .refused("claimed", "NoSuchTarget")
     });
     refused.into_iter().chain(empty).collect()
 }
@@ -218,12 +222,14 @@ fn unsigned_delegated() -> Vec<Case> {
         ("the snapshot's key", vec![TestKey::new("snapshot")]),
     ];
     let cases = samples.map(|(sample, signers)| {
-        let mut thief = honest.fork();
-        thief.set_signers("team", &signers);
-        thief.add_target("team", "team/package", EVIL);
-        thief.publish(&["team"]);
-        let case =
-            Case::against(&honest).attacker(thief.network()).get("team/package").sample(format!("signed by {sample}"));
+        let mut attacker = honest.fork();
+        attacker.set_signers("team", &signers);
+        attacker.add_target("team", "team/package", EVIL);
+        attacker.publish(&["team"]);
+        let case = Case::against(&honest)
+            .attacker(attacker.network())
+            .get("team/package")
+            .sample(format!("signed by {sample}"));
         case.refused("team", "ThresholdNotMet").advances(&["snapshot", "timestamp"])
     });
     cases.into()

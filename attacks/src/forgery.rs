@@ -61,15 +61,15 @@ pub(super) fn two_of_two(role: &str) -> Repository {
 }
 
 /// Publishes `bytes` as the file of `role`, and updates what snapshot and timestamp say about it.
-pub(super) fn republish(thief: &mut Repository, role: &str, bytes: Vec<u8>) {
-    thief.put_metadata(role, bytes);
+pub(super) fn republish(attacker: &mut Repository, role: &str, bytes: Vec<u8>) {
+    attacker.put_metadata(role, bytes);
     if !["root", "snapshot", "timestamp"].contains(&role) {
-        thief.list_in_snapshot(role);
-        thief.write("snapshot");
+        attacker.list_in_snapshot(role);
+        attacker.write("snapshot");
     }
     if !["root", "timestamp"].contains(&role) {
-        thief.list_in_timestamp();
-        thief.write("timestamp");
+        attacker.list_in_timestamp();
+        attacker.write("timestamp");
     }
 }
 
@@ -106,10 +106,10 @@ pub(super) fn newer(repository: &Repository) -> Repository {
 /// Creates a case with a new timestamp whose signatures were changed by `edit`.
 pub(super) fn forged(sample: &str, edit: impl FnOnce(&mut Vec<Value>)) -> Case {
     let honest = release(2);
-    let mut thief = newer(&honest);
-    let bytes = with_signatures(&thief.written("timestamp"), edit);
-    thief.put_metadata("timestamp", bytes);
-    Case::against(&honest).attacker(thief.network()).sample(sample).refused("timestamp", "ThresholdNotMet")
+    let mut attacker = newer(&honest);
+    let bytes = with_signatures(&attacker.written("timestamp"), edit);
+    attacker.put_metadata("timestamp", bytes);
+    Case::against(&honest).attacker(attacker.network()).sample(sample).refused("timestamp", "ThresholdNotMet")
 }
 
 /// Creates a case in which a role with the path pattern `pattern` lists the target `path`.

@@ -84,10 +84,10 @@ fn far_expiry() -> Vec<Case> {
     let honest = release(3);
     let cases = [("9999-12-31T23:59:59Z", true), ("10000-01-01T00:00:00Z", false), ("+10000-01-01T00:00:00Z", false)];
     let cases = cases.map(|(expires, is_fine)| {
-        let mut thief = honest.fork();
-        thief.signed("timestamp")["expires"] = json!(expires);
-        thief.publish(&["timestamp"]);
-        let case = Case::against(&honest).attacker(thief.network()).sample(expires);
+        let mut attacker = honest.fork();
+        attacker.signed("timestamp")["expires"] = json!(expires);
+        attacker.publish(&["timestamp"]);
+        let case = Case::against(&honest).attacker(attacker.network()).sample(expires);
         if is_fine { case } else { case.form_only().refused("timestamp", "Malformed") }
     });
     cases.into()

@@ -129,17 +129,17 @@ fn duplicate_members() -> Vec<Case> {
         [r#""version": 9, "version": 4"#, r#""version": 4, "version": 9"#, r#""version": 4, "v\u0065rsion": 9"#];
     let mut cases = Vec::new();
     for (role, sample) in roles.into_iter().zip(samples) {
-        let mut thief = honest.fork();
-        thief.publish(&["targets"]);
-        let text = String::from_utf8(thief.written(role)).unwrap();
-        let current = format!("\"version\": {}", thief.version(role));
+        let mut attacker = honest.fork();
+        attacker.publish(&["targets"]);
+        let text = String::from_utf8(attacker.written(role)).unwrap();
+        let current = format!("\"version\": {}", attacker.version(role));
         let at = text.rfind(&current).unwrap();
         let spelled = sample.replace(old, &current);
         let bytes = [&text[..at], &spelled, &text[at + current.len()..]].concat().into_bytes();
-        republish(&mut thief, role, bytes);
+        republish(&mut attacker, role, bytes);
         cases.push(
             Case::against(&honest)
-                .attacker(thief.network())
+                .attacker(attacker.network())
                 .sample(role)
                 .form_only()
                 .refused(role, "Malformed")
@@ -151,14 +151,14 @@ fn duplicate_members() -> Vec<Case> {
 
 fn long_integer() -> Vec<Case> {
     let honest = release(3);
-    let mut thief = honest.fork();
-    thief.publish(&["timestamp"]);
-    let text = String::from_utf8(thief.written("timestamp")).unwrap();
-    let current = format!("\"version\": {}", thief.version("timestamp"));
+    let mut attacker = honest.fork();
+    attacker.publish(&["timestamp"]);
+    let text = String::from_utf8(attacker.written("timestamp")).unwrap();
+    let current = format!("\"version\": {}", attacker.version("timestamp"));
     let at = text.rfind(&current).unwrap();
     let long = format!("\"version\": 1{}", "0".repeat(15_000));
-    thief.put_metadata("timestamp", [&text[..at], &long, &text[at + current.len()..]].concat().into_bytes());
-    vec![Case::against(&honest).attacker(thief.network()).refused("timestamp", "Malformed")]
+    attacker.put_metadata("timestamp", [&text[..at], &long, &text[at + current.len()..]].concat().into_bytes());
+    vec![Case::against(&honest).attacker(attacker.network()).refused("timestamp", "Malformed")]
 }
 
 fn json_that_is_no_metadata() -> Vec<Case> {
@@ -167,21 +167,21 @@ fn json_that_is_no_metadata() -> Vec<Case> {
     for role in ["root", "timestamp", "snapshot", "targets", "team"] {
         for sample in samples {
             let honest = release(3);
-            let mut thief = honest.fork();
-            thief.publish(&[role]);
-            republish(&mut thief, role, sample.into());
-            let case = Case::against(&honest).attacker(thief.network()).sample(format!("{role}: {sample}"));
+            let mut attacker = honest.fork();
+            attacker.publish(&[role]);
+            republish(&mut attacker, role, sample.into());
+            let case = Case::against(&honest).attacker(attacker.network()).sample(format!("{role}: {sample}"));
             let case = if role == "team" { case.get("team/package") } else { case };
             let reason = if sample == UNSIGNED { "ThresholdNotMet" } else { "Malformed" };
             cases.push(case.refused(role, reason).advances(before(role)));
         }
         let honest = release(3);
-        let mut thief = honest.fork();
-        thief.publish(&[role]);
+        let mut attacker = honest.fork();
+        attacker.publish(&[role]);
         let text = format!("\"_type\":\"{}\"", if role == "team" { "targets" } else { role });
-        let bytes = signed_so(&thief, role, &text, "\"_type\":5");
-        republish(&mut thief, role, bytes);
-        let case = Case::against(&honest).attacker(thief.network()).sample(format!("{role}: signed, of type 5"));
+        let bytes = signed_so(&attacker, role, &text, "\"_type\":5");
+        republish(&mut attacker, role, bytes);
+        let case = Case::against(&honest).attacker(attacker.network()).sample(format!("{role}: signed, of type 5"));
         let case = if role == "team" { case.get("team/package") } else { case };
         cases.push(case.refused(role, "Malformed").advances(before(role)));
     }
@@ -207,21 +207,21 @@ fn stored_json_that_is_no_metadata() -> Vec<Case> {
 fn timestamps(samples: &[&str], why: &'static str, edit: impl Fn(&mut Repository, &str) -> Vec<u8>) -> Vec<Case> {
     let honest = release(2);
     let case = |sample: &&str| {
-        let mut thief = honest.fork();
-        thief.publish(&["timestamp"]);
-        let bytes = edit(&mut thief, sample);
-        thief.put_metadata("timestamp", bytes);
+        let mut attacker = honest.fork();
+        attacker.publish(&["timestamp"]);
+        let bytes = edit(&mut attacker, sample);
+        attacker.put_metadata("timestamp", bytes);
         let sample: String = sample.chars().take(30).collect();
-        Case::against(&honest).attacker(thief.network()).sample(sample).refused("timestamp", why)
+        Case::against(&honest).attacker(attacker.network()).sample(sample).refused("timestamp", why)
     };
     samples.iter().map(case).collect()
 }
 
 /// Returns a timestamp with `text` as the value of an unknown member.
-fn with_unread(thief: &mut Repository, text: &str) -> Vec<u8> {
-    thief.signed("timestamp")["x"] = json!("here");
-    thief.write("timestamp");
-    respelled(thief, "timestamp", "\"here\"", text)
+fn with_unread(attacker: &mut Repository, text: &str) -> Vec<u8> {
+    attacker.signed("timestamp")["x"] = json!("here");
+    attacker.write("timestamp");
+    respelled(attacker, "timestamp", "\"here\"", text)
 }
 
 fn deep_nesting() -> Vec<Case> {
@@ -236,12 +236,12 @@ fn deep_nesting() -> Vec<Case> {
         (50_000, nested("{\"a\":[", "]}", 50_000)),
     ];
     let cases = samples.map(|(depth, text)| {
-        let mut thief = honest.fork();
-        thief.signed("targets")["x"] = json!("here");
-        thief.publish(&["targets"]);
-        let bytes = respelled(&thief, "targets", "\"here\"", &text);
-        republish(&mut thief, "targets", bytes);
-        let case = Case::against(&honest).attacker(thief.network()).sample(format!("{depth} levels"));
+        let mut attacker = honest.fork();
+        attacker.signed("targets")["x"] = json!("here");
+        attacker.publish(&["targets"]);
+        let bytes = respelled(&attacker, "targets", "\"here\"", &text);
+        republish(&mut attacker, "targets", bytes);
+        let case = Case::against(&honest).attacker(attacker.network()).sample(format!("{depth} levels"));
         case.refused("targets", "Malformed").advances(before("targets"))
     });
     cases.into()
@@ -275,13 +275,13 @@ fn odd_numbers() -> Vec<Case> {
     // Values with a canonical form can be signed, but are refused too.
     let has_canonical_form =
         |sample: &str| serde_json::from_str::<serde_json::Value>(sample).is_ok_and(|value| !value.is_f64());
-    let cases = timestamps(&samples, "Malformed", |thief, sample| {
+    let cases = timestamps(&samples, "Malformed", |attacker, sample| {
         if has_canonical_form(sample) {
-            let version = format!("\"version\":{}", thief.version("timestamp"));
-            return signed_so(thief, "timestamp", &version, &format!("\"version\":{sample}"));
+            let version = format!("\"version\":{}", attacker.version("timestamp"));
+            return signed_so(attacker, "timestamp", &version, &format!("\"version\":{sample}"));
         }
-        let version = format!("\"version\": {}", thief.version("timestamp"));
-        respelled(thief, "timestamp", &version, &format!("\"version\": {sample}"))
+        let version = format!("\"version\": {}", attacker.version("timestamp"));
+        respelled(attacker, "timestamp", &version, &format!("\"version\": {sample}"))
     });
     // Other spellings of the signed version. All other samples change the signed content.
     let is_signed = |case: &Case| ["4.0", "+4", "4."].contains(&case.sample.as_str());
@@ -314,11 +314,11 @@ fn duplicates() -> Vec<Case> {
         ),
     ];
     let cases = samples.map(|(role, sample, old, new)| {
-        let mut thief = honest.fork();
-        thief.publish(&["targets"]);
-        let bytes = respelled(&thief, role, old, new);
-        republish(&mut thief, role, bytes);
-        let case = Case::against(&honest).attacker(thief.network()).sample(sample);
+        let mut attacker = honest.fork();
+        attacker.publish(&["targets"]);
+        let bytes = respelled(&attacker, role, old, new);
+        republish(&mut attacker, role, bytes);
+        let case = Case::against(&honest).attacker(attacker.network()).sample(sample);
         case.form_only().refused(role, "Malformed").advances(before(role))
     });
     cases.into()
@@ -326,11 +326,11 @@ fn duplicates() -> Vec<Case> {
 
 fn trailing_data() -> Vec<Case> {
     let behind = ["{}", "\0", "x", "// comment", ",", "\u{feff}"];
-    let mut cases = timestamps(&behind, "Malformed", |thief, sample| {
-        [thief.written("timestamp"), sample.as_bytes().to_vec()].concat()
+    let mut cases = timestamps(&behind, "Malformed", |attacker, sample| {
+        [attacker.written("timestamp"), sample.as_bytes().to_vec()].concat()
     });
-    cases.extend(timestamps(&["\u{feff}"], "Malformed", |thief, sample| {
-        [sample.as_bytes().to_vec(), thief.written("timestamp")].concat()
+    cases.extend(timestamps(&["\u{feff}"], "Malformed", |attacker, sample| {
+        [sample.as_bytes().to_vec(), attacker.written("timestamp")].concat()
     }));
     cases = cases.into_iter().map(Case::form_only).collect();
     cases.extend(timestamps(&["", " ", "\n\n", "\"\"", "1"], "Malformed", |_, sample| sample.as_bytes().to_vec()));
@@ -343,24 +343,24 @@ fn missing_members() -> Vec<Case> {
     for role in ["timestamp", "snapshot"] {
         for member in ["_type", "spec_version", "version", "expires", "meta"] {
             for (sample, value) in [("missing", None), ("null", Some(json!(null))), ("a list", Some(json!([])))] {
-                let mut thief = honest.fork();
+                let mut attacker = honest.fork();
                 let whole = role == "timestamp" || sample == "missing";
                 if !whole {
                     continue;
                 }
-                let version = thief.version(role);
-                thief.publish(&[role]);
+                let version = attacker.version(role);
+                attacker.publish(&[role]);
                 match value {
-                    None => drop(thief.signed(role).as_object_mut().unwrap().remove(member)),
-                    Some(value) => thief.signed(role)[member] = value,
+                    None => drop(attacker.signed(role).as_object_mut().unwrap().remove(member)),
+                    Some(value) => attacker.signed(role)[member] = value,
                 }
                 // The file name still contains the version, which may be missing from the file.
-                let signed = thief.signed(role).clone();
-                let bytes = lastmile_testkit::sign(&signed, &thief.signers(role));
-                thief.signed(role)["version"] = json!(version + 1);
-                republish(&mut thief, role, bytes);
+                let signed = attacker.signed(role).clone();
+                let bytes = lastmile_testkit::sign(&signed, &attacker.signers(role));
+                attacker.signed(role)["version"] = json!(version + 1);
+                republish(&mut attacker, role, bytes);
                 let case =
-                    Case::against(&honest).attacker(thief.network()).sample(format!("{role}: {member} {sample}"));
+                    Case::against(&honest).attacker(attacker.network()).sample(format!("{role}: {member} {sample}"));
                 cases.push(case.form_only().refused(role, "Malformed").advances(before(role)));
             }
         }
@@ -370,9 +370,9 @@ fn missing_members() -> Vec<Case> {
 
 fn types_and_versions() -> Vec<Case> {
     let edit = |member: &'static str| {
-        move |thief: &mut Repository, sample: &str| {
-            thief.signed("timestamp")[member] = json!(sample);
-            thief.write("timestamp")
+        move |attacker: &mut Repository, sample: &str| {
+            attacker.signed("timestamp")[member] = json!(sample);
+            attacker.write("timestamp")
         }
     };
     let mut cases = timestamps(&["root", "Timestamp", "timestamp ", ""], "WrongType", edit("_type"));
@@ -413,24 +413,24 @@ fn bad_text() -> Vec<Case> {
     ];
     let honest = release(2);
     let bent = samples.map(|(sample, bytes)| {
-        let mut thief = honest.fork();
-        thief.signed("timestamp")["x"] = json!("here");
-        thief.publish(&["timestamp"]);
-        let text = thief.written("timestamp");
+        let mut attacker = honest.fork();
+        attacker.signed("timestamp")["x"] = json!("here");
+        attacker.publish(&["timestamp"]);
+        let text = attacker.written("timestamp");
         let at = text.windows(4).position(|window| window == b"here").unwrap();
         let file = [&text[..at], bytes, &text[at + 4..]].concat();
-        thief.put_metadata("timestamp", file);
-        Case::against(&honest).attacker(thief.network()).sample(sample).refused("timestamp", "Malformed")
+        attacker.put_metadata("timestamp", file);
+        Case::against(&honest).attacker(attacker.network()).sample(sample).refused("timestamp", "Malformed")
     });
     let mut cases: Vec<Case> = bent.into();
     // Canonical JSON does not escape control characters, so the signature is valid.
-    let mut signed = timestamps(&["what is signed"], "Malformed", |thief, _| {
-        thief.signed("timestamp")["x"] = json!("\u{1}");
-        let envelope: Value = serde_json::from_slice(&thief.write("timestamp")).unwrap();
+    let mut signed = timestamps(&["what is signed"], "Malformed", |attacker, _| {
+        attacker.signed("timestamp")["x"] = json!("\u{1}");
+        let envelope: Value = serde_json::from_slice(&attacker.write("timestamp")).unwrap();
         canonical::write(&envelope)
     });
-    signed.extend(timestamps(&["UTF-16"], "Malformed", |thief, _| {
-        let text = String::from_utf8(thief.written("timestamp")).unwrap();
+    signed.extend(timestamps(&["UTF-16"], "Malformed", |attacker, _| {
+        let text = String::from_utf8(attacker.written("timestamp")).unwrap();
         text.encode_utf16().flat_map(u16::to_le_bytes).collect()
     }));
     cases.extend(signed.into_iter().map(Case::form_only));
@@ -452,9 +452,9 @@ fn bad_dates() -> Vec<Case> {
         "",
         "2208988800",
     ];
-    let cases = timestamps(&samples, "Malformed", |thief, sample| {
-        thief.signed("timestamp")["expires"] = json!(sample);
-        thief.write("timestamp")
+    let cases = timestamps(&samples, "Malformed", |attacker, sample| {
+        attacker.signed("timestamp")["expires"] = json!(sample);
+        attacker.write("timestamp")
     });
     cases.into_iter().map(Case::form_only).collect()
 }

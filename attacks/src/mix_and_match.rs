@@ -70,17 +70,17 @@ fn changed_on_the_way() -> Vec<Case> {
 
 fn no_targets_listed() -> Vec<Case> {
     let honest = release(3);
-    let mut thief = honest.fork();
-    thief.signed("snapshot")["meta"].as_object_mut().unwrap().remove("targets.json");
-    thief.publish(&["snapshot"]);
+    let mut attacker = honest.fork();
+    attacker.signed("snapshot")["meta"].as_object_mut().unwrap().remove("targets.json");
+    attacker.publish(&["snapshot"]);
     vec![
         Case::against(&honest)
-            .attacker(thief.network())
+            .attacker(attacker.network())
             .sample("no longer")
             .refused("snapshot", "Removed")
             .advances(&["timestamp"]),
         Case::new_client(&honest)
-            .attacker(thief.network())
+            .attacker(attacker.network())
             .sample("never")
             .refused("targets", "NotListed")
             .advances(&["root", "snapshot", "timestamp"]),

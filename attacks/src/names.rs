@@ -103,9 +103,9 @@ fn unicode_forms() -> Vec<Case> {
     honest.add_target("targets", composed, GOOD);
     honest.publish(&["targets"]);
     // The file has one normal form, and the signature covers the other.
-    let mut thief = newer(&honest);
-    let text = String::from_utf8(thief.written("targets")).unwrap().replace(composed, decomposed);
-    republish(&mut thief, "targets", text.into_bytes());
+    let mut attacker = newer(&honest);
+    let text = String::from_utf8(attacker.written("targets")).unwrap().replace(composed, decomposed);
+    republish(&mut attacker, "targets", text.into_bytes());
     vec![
         Case::against(&honest).get(composed).sample("asked for as listed"),
         Case::against(&honest)
@@ -113,7 +113,7 @@ fn unicode_forms() -> Vec<Case> {
             .sample("asked for in the other form")
             .refused(decomposed, "NoSuchTarget"),
         Case::against(&honest)
-            .attacker(thief.network())
+            .attacker(attacker.network())
             .sample("signed in the other form")
             .refused("targets", "ThresholdNotMet")
             .advances(before("targets")),
@@ -123,11 +123,11 @@ fn unicode_forms() -> Vec<Case> {
 fn names_that_lead_out() -> Vec<Case> {
     let refused = ["../x", "../../../x", "a/../../x", "/tmp/x", "a/..", "..", "a/./x", "."];
     let cases = refused.into_iter().map(|name| {
-        let mut thief = release(2);
-        thief.add_target("targets", name, EVIL);
-        thief.publish(&["targets"]);
+        let mut attacker = release(2);
+        attacker.add_target("targets", name, EVIL);
+        attacker.publish(&["targets"]);
         // Other clients may correctly store such a package under an encoded name: see section 4.3.
-        Case::against(&thief).get(name).sample(format!("`{name}`")).refused("name", "Name").in_process_only()
+        Case::against(&attacker).get(name).sample(format!("`{name}`")).refused("name", "Name").in_process_only()
     });
     cases.collect()
 }
@@ -187,11 +187,11 @@ fn odd_role_names() -> Vec<Case> {
 fn taken_names() -> Vec<Case> {
     let honest = release(2);
     let cases = ["root", "timestamp", "snapshot", "targets", ""].map(|name| {
-        let mut thief = honest.fork();
-        thief.delegate("targets", &Delegation::paths("thief", &["odd/*"]));
-        thief.signed("targets")["delegations"]["roles"][1]["name"] = json!(name);
-        thief.publish(&["targets"]);
-        let case = Case::against(&honest).attacker(thief.network()).get("odd/package").sample(format!("`{name}`"));
+        let mut attacker = honest.fork();
+        attacker.delegate("targets", &Delegation::paths("thief", &["odd/*"]));
+        attacker.signed("targets")["delegations"]["roles"][1]["name"] = json!(name);
+        attacker.publish(&["targets"]);
+        let case = Case::against(&honest).attacker(attacker.network()).get("odd/package").sample(format!("`{name}`"));
         case.form_only().refused("targets", "Malformed").advances(before("targets"))
     });
     cases.into()

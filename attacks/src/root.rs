@@ -56,12 +56,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 fn roots_that_do_not_verify() -> Vec<Case> {
     let honest = release(3);
     let chain = {
-        let mut thief = honest.fork();
-        thief.publish(&["root"]);
-        thief.publish(&["root"]);
-        thief.set_signers("root", &[stranger()]);
-        thief.publish(&["root"]);
-        thief
+        let mut attacker = honest.fork();
+        attacker.publish(&["root"]);
+        attacker.publish(&["root"]);
+        attacker.set_signers("root", &[stranger()]);
+        attacker.publish(&["root"]);
+        attacker
     };
     // The honest repository published the same roots, and signs the fourth one itself.
     let mut after = honest.fork();
@@ -75,12 +75,14 @@ fn roots_that_do_not_verify() -> Vec<Case> {
     let new_keys = ["new-1", "new-2", "new-3"].map(TestKey::new);
     let old_keys = ["root-1", "root-2", "root-3"].map(TestKey::new);
     for (sample, keys) in [("by the old keys alone", &old_keys), ("by the new keys alone", &new_keys)] {
-        let mut thief = honest.fork();
-        thief.set_keys("root", &new_keys, 2);
-        thief.bump("root");
-        let signed = thief.signed("root").clone();
-        thief.put_metadata("root", sign(&signed, keys));
-        cases.push(Case::against(&honest).attacker(thief.network()).sample(sample).refused("root", "ThresholdNotMet"));
+        let mut attacker = honest.fork();
+        attacker.set_keys("root", &new_keys, 2);
+        attacker.bump("root");
+        let signed = attacker.signed("root").clone();
+        attacker.put_metadata("root", sign(&signed, keys));
+        cases.push(
+            Case::against(&honest).attacker(attacker.network()).sample(sample).refused("root", "ThresholdNotMet"),
+        );
     }
     cases
 }
@@ -133,9 +135,9 @@ fn hidden_chain() -> Vec<Case> {
     }
     honest.publish(&["targets", "timestamp"]);
     // The attacker with the first timestamp key serves the old honest state with new timestamps.
-    let mut thief = first.fork();
-    thief.signed("timestamp")["version"] = json!(1_000);
-    thief.publish(&["timestamp"]);
+    let mut attacker = first.fork();
+    attacker.signed("timestamp")["version"] = json!(1_000);
+    attacker.publish(&["timestamp"]);
     let mut mixed = honest.fork();
     mixed.set_signers("timestamp", &[TestKey::new("timestamp")]);
     mixed.signed("timestamp")["version"] = json!(1_000);
@@ -146,7 +148,7 @@ fn hidden_chain() -> Vec<Case> {
     }
     vec![
         Case::against(&honest)
-            .attacker(thief.network())
+            .attacker(attacker.network())
             .sample("the old state")
             .refused("timestamp", "ThresholdNotMet"),
         Case::against(&honest).attacker(&network).sample("the new state").refused("timestamp", "ThresholdNotMet"),
@@ -158,18 +160,18 @@ fn threshold_as_rotation() -> Vec<Case> {
     let mut honest = release(2);
     honest.set_keys("timestamp", &keys, 1);
     honest.publish(&["root", "timestamp"]);
-    let mut thief = honest.fork();
-    thief.signed("timestamp")["version"] = json!(1_000);
-    thief.publish(&["timestamp"]);
-    let mut mended = honest.fork();
-    mended.signed("root")["roles"]["timestamp"]["threshold"] = json!(2);
-    mended.publish(&["root", "team", "targets"]);
+    let mut attacker = honest.fork();
+    attacker.signed("timestamp")["version"] = json!(1_000);
+    attacker.publish(&["timestamp"]);
+    let mut fixed = honest.fork();
+    fixed.signed("root")["roles"]["timestamp"]["threshold"] = json!(2);
+    fixed.publish(&["root", "team", "targets"]);
     // In lastmile, another threshold for the same keys counts as a rotation.
     vec![
         Case::against(&honest)
-            .followed(thief.network())
-            .attacker(mended.network())
-            .honest(newer(&mended).network())
+            .followed(attacker.network())
+            .attacker(fixed.network())
+            .honest(newer(&fixed).network())
             .get("package")
             .in_process_only(),
     ]
@@ -177,19 +179,19 @@ fn threshold_as_rotation() -> Vec<Case> {
 
 fn stored_root_replaced() -> Vec<Case> {
     let honest = release(3);
-    let mut thief = Repository::new();
+    let mut attacker = Repository::new();
     for role in ["root", "timestamp", "snapshot", "targets"] {
         let keys = ["thief-1", "thief-2"].map(TestKey::new);
-        thief.set_keys(role, &keys, 2);
+        attacker.set_keys(role, &keys, 2);
     }
-    thief.bump("root");
-    let signed = thief.signed("root").clone();
-    thief.put_metadata("root", sign(&signed, &["thief-1", "thief-2"].map(TestKey::new)));
-    thief.add_target("targets", "package", EVIL);
+    attacker.bump("root");
+    let signed = attacker.signed("root").clone();
+    attacker.put_metadata("root", sign(&signed, &["thief-1", "thief-2"].map(TestKey::new)));
+    attacker.add_target("targets", "package", EVIL);
     for _ in 0..9 {
-        thief.publish(&["targets"]);
+        attacker.publish(&["targets"]);
     }
-    let root = thief.written("root");
+    let root = attacker.written("root");
     let replace = move |folder: &std::path::Path| {
         for name in ["timestamp", "snapshot", "targets", "team"] {
             drop(fs::remove_file(folder.join(format!("{name}.json"))));
@@ -197,6 +199,6 @@ fn stored_root_replaced() -> Vec<Case> {
         fs::write(folder.join("root.json"), &root).unwrap();
     };
     // The shipped root does not accept the attacker's files, and the stored root is restored from the chain.
-    let case = Case::against(&honest).tamper(replace).attacker(thief.network()).get("package");
+    let case = Case::against(&honest).tamper(replace).attacker(attacker.network()).get("package");
     vec![case.refused("root", "ThresholdNotMet")]
 }

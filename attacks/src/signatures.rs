@@ -112,10 +112,10 @@ fn one_key_signs_twice() -> Vec<Case> {
     for role in ["timestamp", "snapshot", "targets", "team"] {
         let honest = two_of_two(role);
         for (sample, again) in [("a copy", false), ("another signature", true)] {
-            let mut thief = honest.fork();
-            thief.set_signers(role, &[TestKey::p256(&format!("{role}-1"))]);
-            thief.publish(&[role]);
-            let twice = with_signatures(&thief.written(role), |signatures| {
+            let mut attacker = honest.fork();
+            attacker.set_signers(role, &[TestKey::p256(&format!("{role}-1"))]);
+            attacker.publish(&[role]);
+            let twice = with_signatures(&attacker.written(role), |signatures| {
                 let mut second = signatures[0].clone();
                 if again {
                     // With s negated, an ECDSA signature is still valid.
@@ -123,8 +123,8 @@ fn one_key_signs_twice() -> Vec<Case> {
                 }
                 signatures.push(second);
             });
-            republish(&mut thief, role, twice);
-            let case = Case::against(&honest).attacker(thief.network()).sample(format!("{role}, {sample}"));
+            republish(&mut attacker, role, twice);
+            let case = Case::against(&honest).attacker(attacker.network()).sample(format!("{role}, {sample}"));
             let case = if role == "team" { case.get("team/package") } else { case };
             cases.push(case.refused(role, "DuplicateSignature").advances(before(role)));
         }
@@ -135,10 +135,10 @@ fn one_key_signs_twice() -> Vec<Case> {
 fn new_root_key_signs_twice() -> Vec<Case> {
     let honest = release(3);
     let new_keys = ["new-1", "new-2"].map(TestKey::p256);
-    let mut thief = honest.fork();
-    thief.set_keys("root", &new_keys, 2);
-    thief.bump("root");
-    let signed = thief.signed("root").clone();
+    let mut attacker = honest.fork();
+    attacker.set_keys("root", &new_keys, 2);
+    attacker.bump("root");
+    let signed = attacker.signed("root").clone();
     let old = ["root-1", "root-2"].map(TestKey::new);
     let file = sign(&signed, &[&old[..], &new_keys[..1]].concat());
     let twice = with_signatures(&file, |signatures| {
@@ -146,8 +146,8 @@ fn new_root_key_signs_twice() -> Vec<Case> {
         second["sig"] = json!(negated(second["sig"].as_str().unwrap()));
         signatures.push(second);
     });
-    thief.put_metadata("root", twice);
-    vec![Case::against(&honest).attacker(thief.network()).refused("root", "DuplicateSignature")]
+    attacker.put_metadata("root", twice);
+    vec![Case::against(&honest).attacker(attacker.network()).refused("root", "DuplicateSignature")]
 }
 
 fn junk_signatures() -> Vec<Case> {
@@ -164,12 +164,12 @@ fn junk_signatures() -> Vec<Case> {
         ),
     ];
     let cases = samples.into_iter().map(|(sample, signatures, why)| {
-        let mut thief = honest.fork();
-        thief.set_signers("root", &[stranger()]);
-        thief.publish(&["root"]);
-        let file = with_signatures(&thief.written("root"), |list| *list = signatures);
-        thief.put_metadata("root", file);
-        Case::against(&honest).attacker(thief.network()).sample(sample).refused("root", why)
+        let mut attacker = honest.fork();
+        attacker.set_signers("root", &[stranger()]);
+        attacker.publish(&["root"]);
+        let file = with_signatures(&attacker.written("root"), |list| *list = signatures);
+        attacker.put_metadata("root", file);
+        Case::against(&honest).attacker(attacker.network()).sample(sample).refused("root", why)
     });
     cases.collect()
 }
@@ -181,10 +181,10 @@ fn counted_twice(sample: &str, role: &str, one: &TestKey, other: &TestKey) -> Ca
     with_keys(&mut honest, role, &[one.clone(), other.clone(), third.clone()], 2);
     honest.set_signers(role, &[one.clone(), third]);
     honest.publish(&[role]);
-    let mut thief = honest.fork();
-    thief.set_signers(role, &[one.clone(), other.clone()]);
-    thief.publish(&[role]);
-    let case = Case::against(&honest).attacker(thief.network()).sample(format!("{role}: {sample}"));
+    let mut attacker = honest.fork();
+    attacker.set_signers(role, &[one.clone(), other.clone()]);
+    attacker.publish(&[role]);
+    let case = Case::against(&honest).attacker(attacker.network()).sample(format!("{role}: {sample}"));
     let case = if role == "team" { case.get("team/package") } else { case };
     case.refused(role, "ThresholdNotMet").advances(before(role))
 }
@@ -229,15 +229,17 @@ fn keys_of_wrong_length() -> Vec<Case> {
         let key = TestKey::new("snapshot").with_object(|object| {
             object["keyval"]["public"] = json!("ab".repeat(64)[..digits]);
         });
-        let mut thief = honest.fork();
-        thief.set_keys("snapshot", &[key], 1);
-        thief.publish(&["root"]);
-        thief.publish(&["snapshot"]);
-        let mut mended = thief.fork();
-        mended.set_keys("snapshot", &[TestKey::new("snapshot")], 1);
-        mended.publish(&["root", "team", "targets"]);
-        let case =
-            Case::against(&honest).attacker(thief.network()).honest(mended.network()).sample(format!("{sample} bytes"));
+        let mut attacker = honest.fork();
+        attacker.set_keys("snapshot", &[key], 1);
+        attacker.publish(&["root"]);
+        attacker.publish(&["snapshot"]);
+        let mut fixed = attacker.fork();
+        fixed.set_keys("snapshot", &[TestKey::new("snapshot")], 1);
+        fixed.publish(&["root", "team", "targets"]);
+        let case = Case::against(&honest)
+            .attacker(attacker.network())
+            .honest(fixed.network())
+            .sample(format!("{sample} bytes"));
         case.honest_may_be_refused().refused("snapshot", "ThresholdNotMet").advances(&["root", "snapshot", "timestamp"])
     });
     cases.into()
@@ -247,13 +249,13 @@ fn method_in_the_signature() -> Vec<Case> {
     let honest = release(3);
     let mut cases = Vec::new();
     for (name, value) in [("method", "rsapss"), ("scheme", "ed25519"), ("keytype", "rsa")] {
-        let mut thief = newer(&honest);
-        let bytes = with_signatures(&thief.written("timestamp"), |signatures| {
+        let mut attacker = newer(&honest);
+        let bytes = with_signatures(&attacker.written("timestamp"), |signatures| {
             signatures[0][name] = json!(value);
             signatures[0]["sig"] = json!("00".repeat(64));
         });
-        thief.put_metadata("timestamp", bytes);
-        let case = Case::against(&honest).attacker(thief.network()).sample(format!("`{name}` in a signature"));
+        attacker.put_metadata("timestamp", bytes);
+        let case = Case::against(&honest).attacker(attacker.network()).sample(format!("`{name}` in a signature"));
         cases.push(case.refused("timestamp", "ThresholdNotMet"));
     }
     for (keytype, scheme) in [("ed25519", "rsassa-pss-sha256"), ("rsa", "ed25519"), ("ecdsa", "ed25519")] {
@@ -261,13 +263,13 @@ fn method_in_the_signature() -> Vec<Case> {
             object["keytype"] = json!(keytype);
             object["scheme"] = json!(scheme);
         });
-        let mut thief = honest.fork();
-        thief.set_keys("snapshot", &[key], 1);
-        thief.publish(&["root", "snapshot"]);
-        let mut mended = thief.fork();
-        mended.set_keys("snapshot", &[TestKey::new("snapshot")], 1);
-        mended.publish(&["root", "team", "targets"]);
-        let case = Case::against(&honest).attacker(thief.network()).honest(mended.network());
+        let mut attacker = honest.fork();
+        attacker.set_keys("snapshot", &[key], 1);
+        attacker.publish(&["root", "snapshot"]);
+        let mut fixed = attacker.fork();
+        fixed.set_keys("snapshot", &[TestKey::new("snapshot")], 1);
+        fixed.publish(&["root", "team", "targets"]);
+        let case = Case::against(&honest).attacker(attacker.network()).honest(fixed.network());
         let case = case.sample(format!("a key of type {keytype} with the scheme {scheme}"));
         let case = case.honest_may_be_refused().refused("snapshot", "ThresholdNotMet");
         cases.push(case.advances(&["root", "snapshot", "timestamp"]));
@@ -350,12 +352,12 @@ fn bad_ecdsa() -> Vec<Case> {
     honest.set_keys("timestamp", &[key], 1);
     honest.publish(&["root", "timestamp"]);
     let cases = samples.map(|(sample, edit)| {
-        let mut thief = newer(&honest);
-        let bytes = with_signatures(&thief.written("timestamp"), |signatures| {
+        let mut attacker = newer(&honest);
+        let bytes = with_signatures(&attacker.written("timestamp"), |signatures| {
             signatures[0]["sig"] = json!(hex::encode(edit(bytes_of(&signatures[0]))));
         });
-        thief.put_metadata("timestamp", bytes);
-        let case = Case::against(&honest).attacker(thief.network()).sample(sample);
+        attacker.put_metadata("timestamp", bytes);
+        let case = Case::against(&honest).attacker(attacker.network()).sample(sample);
         let case = if sample == "trailing bytes" { case.form_only() } else { case };
         case.refused("timestamp", "ThresholdNotMet")
     });
@@ -388,10 +390,10 @@ fn harmless_signatures() -> Vec<Case> {
 fn key_of_another_role() -> Vec<Case> {
     let honest = release(2);
     let cases = ["snapshot", "targets", "root-1"].map(|key| {
-        let mut thief = honest.fork();
-        thief.set_signers("timestamp", &[TestKey::new(key)]);
-        thief.publish(&["timestamp"]);
-        Case::against(&honest).attacker(thief.network()).sample(key).refused("timestamp", "ThresholdNotMet")
+        let mut attacker = honest.fork();
+        attacker.set_signers("timestamp", &[TestKey::new(key)]);
+        attacker.publish(&["timestamp"]);
+        Case::against(&honest).attacker(attacker.network()).sample(key).refused("timestamp", "ThresholdNotMet")
     });
     cases.into()
 }

@@ -94,16 +94,16 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 ];
 
 /// Returns the repository as published by an attacker who has only the keys of the roles in `stolen`.
-fn thief(honest: &Repository, stolen: &[&str], role: &str, path: &str) -> Repository {
-    let mut thief = honest.fork();
+fn attacker(honest: &Repository, stolen: &[&str], role: &str, path: &str) -> Repository {
+    let mut attacker = honest.fork();
     for other in ["root", "timestamp", "snapshot", "targets", "team"] {
         if !stolen.contains(&other) {
-            thief.set_signers(other, &[stranger()]);
+            attacker.set_signers(other, &[stranger()]);
         }
     }
-    thief.add_target(role, path, EVIL);
-    thief.publish(&[role]);
-    thief
+    attacker.add_target(role, path, EVIL);
+    attacker.publish(&[role]);
+    attacker
 }
 
 fn online_keys() -> Vec<Case> {
@@ -114,8 +114,8 @@ fn online_keys() -> Vec<Case> {
         (&["timestamp", "snapshot"], "targets", &["snapshot", "timestamp"]),
     ];
     let cases = samples.map(|(stolen, refusing, advances)| {
-        let thief = thief(&honest, stolen, "targets", "package");
-        let case = Case::against(&honest).attacker(thief.network()).get("package").sample(stolen.join(" and "));
+        let attacker = attacker(&honest, stolen, "targets", "package");
+        let case = Case::against(&honest).attacker(attacker.network()).get("package").sample(stolen.join(" and "));
         case.refused(refusing, "ThresholdNotMet").advances(advances)
     });
     cases.into()
@@ -129,8 +129,8 @@ fn targets_key() -> Vec<Case> {
         (&["targets", "timestamp"], "snapshot", &["timestamp"]),
     ];
     let cases = samples.map(|(stolen, refusing, advances)| {
-        let thief = thief(&honest, stolen, "targets", "package");
-        let case = Case::against(&honest).attacker(thief.network()).get("package").sample(stolen.join(" and "));
+        let attacker = attacker(&honest, stolen, "targets", "package");
+        let case = Case::against(&honest).attacker(attacker.network()).get("package").sample(stolen.join(" and "));
         case.refused(refusing, "ThresholdNotMet").advances(advances)
     });
     cases.into()
@@ -138,20 +138,20 @@ fn targets_key() -> Vec<Case> {
 
 fn delegated_key() -> Vec<Case> {
     let honest = release(3);
-    let thief = thief(&honest, &["team", "timestamp", "snapshot"], "team", "other");
-    let case = Case::against(&honest).attacker(thief.network()).get("other").refused("other", "NoSuchTarget");
+    let attacker = attacker(&honest, &["team", "timestamp", "snapshot"], "team", "other");
+    let case = Case::against(&honest).attacker(attacker.network()).get("other").refused("other", "NoSuchTarget");
     vec![case.advances(&["snapshot", "timestamp"])]
 }
 
 fn one_root_key() -> Vec<Case> {
     let honest = release(3);
-    let mut thief = honest.fork();
-    thief.set_keys("root", &[stranger()], 1);
-    thief.set_keys("timestamp", &[stranger()], 1);
-    thief.bump("root");
-    let signed = thief.signed("root").clone();
-    thief.put_metadata("root", sign(&signed, &[TestKey::new("root-1"), stranger()]));
-    vec![Case::against(&honest).attacker(thief.network()).refused("root", "ThresholdNotMet")]
+    let mut attacker = honest.fork();
+    attacker.set_keys("root", &[stranger()], 1);
+    attacker.set_keys("timestamp", &[stranger()], 1);
+    attacker.bump("root");
+    let signed = attacker.signed("root").clone();
+    attacker.put_metadata("root", sign(&signed, &[TestKey::new("root-1"), stranger()]));
+    vec![Case::against(&honest).attacker(attacker.network()).refused("root", "ThresholdNotMet")]
 }
 
 fn revoked_keys() -> Vec<Case> {
@@ -160,19 +160,19 @@ fn revoked_keys() -> Vec<Case> {
         let mut honest = release(2);
         honest.set_keys(role, &[TestKey::new("fresh")], 1);
         honest.publish(&["root", "team", "targets"]);
-        let mut thief = honest.fork();
-        thief.set_signers(role, &[TestKey::new(role)]);
-        thief.publish(&[role]);
-        thief.publish(&[role]);
-        let case = Case::against(&honest).attacker(thief.network()).sample(role);
+        let mut attacker = honest.fork();
+        attacker.set_signers(role, &[TestKey::new(role)]);
+        attacker.publish(&[role]);
+        attacker.publish(&[role]);
+        let case = Case::against(&honest).attacker(attacker.network()).sample(role);
         cases.push(case.refused(role, "ThresholdNotMet").advances(crate::forgery::before(role)));
     }
     let mut honest = release(2);
     crate::forgery::with_keys(&mut honest, "team", &[TestKey::new("fresh")], 1);
-    let mut thief = honest.fork();
-    thief.set_signers("team", &[TestKey::new("team")]);
-    thief.publish(&["team"]);
-    let case = Case::against(&honest).attacker(thief.network()).sample("team").get("team/package");
+    let mut attacker = honest.fork();
+    attacker.set_signers("team", &[TestKey::new("team")]);
+    attacker.publish(&["team"]);
+    let case = Case::against(&honest).attacker(attacker.network()).sample("team").get("team/package");
     cases.push(case.refused("team", "ThresholdNotMet").advances(&["snapshot", "timestamp"]));
     cases
 }
@@ -193,17 +193,17 @@ fn revoked_and_stored() -> Vec<Case> {
 }
 
 /// Returns a repository in which an attacker with all online keys has inflated the versions of `driven`.
-fn driven_up(honest: &Repository, driven: &[&str], version: u64) -> Repository {
-    let mut thief = honest.fork();
+fn inflated(honest: &Repository, driven: &[&str], version: u64) -> Repository {
+    let mut attacker = honest.fork();
     for role in ["team", "targets", "snapshot", "timestamp"] {
         if driven.contains(&role) {
-            thief.signed(role)["version"] = json!(version);
+            attacker.signed(role)["version"] = json!(version);
         } else {
-            thief.bump(role);
+            attacker.bump(role);
         }
     }
-    thief.reissue(&["team", "targets"]);
-    thief
+    attacker.reissue(&["team", "targets"]);
+    attacker
 }
 
 const GREATEST: u64 = i64::MAX as u64;
@@ -216,16 +216,16 @@ fn fast_forward_recovered() -> Vec<Case> {
         ("everything", &["timestamp", "snapshot", "targets", "team"], &["snapshot"]),
     ];
     let cases = samples.map(|(sample, driven, replaced)| {
-        let thief = driven_up(&honest, driven, GREATEST);
-        let mut mended = honest.fork();
+        let attacker = inflated(&honest, driven, GREATEST);
+        let mut fixed = honest.fork();
         for role in replaced {
-            mended.set_keys(role, &[TestKey::new("fresh")], 1);
+            fixed.set_keys(role, &[TestKey::new("fresh")], 1);
         }
-        mended.publish(&["root", "team", "targets"]);
+        fixed.publish(&["root", "team", "targets"]);
         let case = Case::against(&honest)
-            .followed(thief.network())
-            .attacker(mended.network())
-            .honest(newer(&mended).network());
+            .followed(attacker.network())
+            .attacker(fixed.network())
+            .honest(newer(&fixed).network());
         case.get("team/package").sample(sample)
     });
     cases.into()
@@ -233,22 +233,22 @@ fn fast_forward_recovered() -> Vec<Case> {
 
 fn fast_forward_not_recovered() -> Vec<Case> {
     let honest = release(2);
-    let thief = driven_up(&honest, &["targets"], 1_000);
+    let attacker = inflated(&honest, &["targets"], 1_000);
     let mut rotated = honest.fork();
     rotated.set_keys("targets", &[TestKey::new("fresh targets")], 1);
     for _ in 0..3 {
         rotated.publish(&["root", "team", "targets"]);
     }
-    let mut mended = rotated.fork();
-    mended.set_keys("snapshot", &[TestKey::new("fresh snapshot")], 1);
-    mended.publish(&["root", "team", "targets"]);
-    let case = Case::against(&honest).followed(thief.network()).attacker(rotated.network()).honest(mended.network());
+    let mut fixed = rotated.fork();
+    fixed.set_keys("snapshot", &[TestKey::new("fresh snapshot")], 1);
+    fixed.publish(&["root", "team", "targets"]);
+    let case = Case::against(&honest).followed(attacker.network()).attacker(rotated.network()).honest(fixed.network());
     vec![case.refused("snapshot", "ListedRollback").advances(&["root", "timestamp"])]
 }
 
 fn rotation_over_several_roots() -> Vec<Case> {
     let honest = release(2);
-    let thief = driven_up(&honest, &["timestamp", "snapshot"], 1_000);
+    let attacker = inflated(&honest, &["timestamp", "snapshot"], 1_000);
     let mut slow = honest.fork();
     for name in ["between", "fresh"] {
         slow.set_keys("timestamp", &[TestKey::new(name)], 1);
@@ -262,9 +262,11 @@ fn rotation_over_several_roots() -> Vec<Case> {
     back.set_keys("timestamp", &[TestKey::new("timestamp")], 1);
     back.publish(&["root"]);
     back.publish(&["team", "targets"]);
-    let case = |mended: &Repository, sample| {
-        let case =
-            Case::against(&honest).followed(thief.network()).attacker(mended.network()).honest(newer(mended).network());
+    let case = |fixed: &Repository, sample| {
+        let case = Case::against(&honest)
+            .followed(attacker.network())
+            .attacker(fixed.network())
+            .honest(newer(fixed).network());
         case.get("package").sample(sample)
     };
     // The specification leaves open whether keys that are removed and restored count as replaced. In lastmile they do.
@@ -274,11 +276,11 @@ fn rotation_over_several_roots() -> Vec<Case> {
 fn greatest_root() -> Vec<Case> {
     let honest = release(2);
     let root = |version: u64| {
-        let mut thief = honest.fork();
-        thief.signed("root")["version"] = json!(version);
-        let signed = thief.signed("root").clone();
+        let mut attacker = honest.fork();
+        attacker.signed("root")["version"] = json!(version);
+        let signed = attacker.signed("root").clone();
         let bytes = sign(&signed, &["root-1", "root-2"].map(TestKey::new));
-        let network = thief.network().fork();
+        let network = attacker.network().fork();
         network.put(&format!("{METADATA}2.root.json"), bytes.clone());
         (network, bytes)
     };

@@ -63,11 +63,11 @@ fn hashes_of_nothing() -> Vec<Case> {
         ("no hexadecimal", json!({"sha256": "z".repeat(64)}), "Malformed"),
     ];
     let cases = samples.map(|(sample, hashes, why)| {
-        let mut thief = honest.fork();
-        thief.signed("targets")["targets"]["package"] = json!({"length": EVIL.len(), "hashes": hashes});
-        thief.publish(&["targets"]);
-        thief.put_target("package", EVIL);
-        let case = Case::against(&honest).attacker(thief.network()).get("package").sample(sample);
+        let mut attacker = honest.fork();
+        attacker.signed("targets")["targets"]["package"] = json!({"length": EVIL.len(), "hashes": hashes});
+        attacker.publish(&["targets"]);
+        attacker.put_target("package", EVIL);
+        let case = Case::against(&honest).attacker(attacker.network()).get("package").sample(sample);
         // A targets file with unknown hashes is valid, but the package cannot be verified.
         let kept: &[&str] = if why == "Malformed" { &[] } else { &["targets"] };
         case.form_only().refused("targets", why).advances(&[before("targets"), kept].concat())

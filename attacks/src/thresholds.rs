@@ -46,17 +46,17 @@ fn thresholds_of_nothing() -> Vec<Case> {
         // One parser reads the thresholds of all roles.
         let thresholds = if role == "timestamp" { &THRESHOLDS[..] } else { &THRESHOLDS[..1] };
         for threshold in thresholds {
-            let mut thief = honest.fork();
+            let mut attacker = honest.fork();
             // The root keys sign it because they were stolen or their owners were deceived. The other roles are unsigned.
-            thief.signed("root")["roles"][role]["threshold"] = json!("here");
-            thief.publish(&["root"]);
-            let bytes = signed_so(&thief, "root", "\"here\"", threshold);
-            thief.put_metadata("root", bytes);
+            attacker.signed("root")["roles"][role]["threshold"] = json!("here");
+            attacker.publish(&["root"]);
+            let bytes = signed_so(&attacker, "root", "\"here\"", threshold);
+            attacker.put_metadata("root", bytes);
             if role != "root" {
-                thief.set_signers(role, &[]);
-                thief.publish(&[role]);
+                attacker.set_signers(role, &[]);
+                attacker.publish(&[role]);
             }
-            let case = Case::against(&honest).attacker(thief.network()).sample(format!("{role}: {threshold}"));
+            let case = Case::against(&honest).attacker(attacker.network()).sample(format!("{role}: {threshold}"));
             cases.push(case.refused("root", "Malformed"));
         }
     }
@@ -66,14 +66,14 @@ fn thresholds_of_nothing() -> Vec<Case> {
 fn delegated_thresholds_of_nothing() -> Vec<Case> {
     let honest = release(3);
     let cases = THRESHOLDS.map(|threshold| {
-        let mut thief = honest.fork();
-        thief.set_signers("team", &[]);
-        thief.publish(&["team"]);
-        thief.signed("targets")["delegations"]["roles"][0]["threshold"] = json!("here");
-        thief.publish(&["targets"]);
-        let bytes = signed_so(&thief, "targets", "\"here\"", threshold);
-        republish(&mut thief, "targets", bytes);
-        let case = Case::against(&honest).attacker(thief.network()).get("team/package").sample(threshold);
+        let mut attacker = honest.fork();
+        attacker.set_signers("team", &[]);
+        attacker.publish(&["team"]);
+        attacker.signed("targets")["delegations"]["roles"][0]["threshold"] = json!("here");
+        attacker.publish(&["targets"]);
+        let bytes = signed_so(&attacker, "targets", "\"here\"", threshold);
+        republish(&mut attacker, "targets", bytes);
+        let case = Case::against(&honest).attacker(attacker.network()).get("team/package").sample(threshold);
         case.refused("targets", "Malformed").advances(before("targets"))
     });
     cases.into()
@@ -82,16 +82,16 @@ fn delegated_thresholds_of_nothing() -> Vec<Case> {
 fn threshold_above_keys() -> Vec<Case> {
     let honest = release(3);
     let cases = ["timestamp", "snapshot", "targets"].map(|role| {
-        let mut thief = honest.fork();
-        thief.signed("root")["roles"][role]["threshold"] = json!(2);
-        thief.publish(&["root"]);
-        thief.publish(&[role]);
-        let mut mended = thief.fork();
-        mended.signed("root")["roles"][role]["threshold"] = json!(1);
-        mended.publish(&["root", "team", "targets"]);
+        let mut attacker = honest.fork();
+        attacker.signed("root")["roles"][role]["threshold"] = json!(2);
+        attacker.publish(&["root"]);
+        attacker.publish(&[role]);
+        let mut fixed = attacker.fork();
+        fixed.signed("root")["roles"][role]["threshold"] = json!(1);
+        fixed.publish(&["root", "team", "targets"]);
         // Another threshold for timestamp or snapshot counts as a rotation, so the stored files are deleted.
         let advances = ["root", "snapshot", "timestamp"];
-        let case = Case::against(&honest).attacker(thief.network()).honest(mended.network()).sample(role);
+        let case = Case::against(&honest).attacker(attacker.network()).honest(fixed.network()).sample(role);
         case.honest_may_be_refused().refused(role, "ThresholdNotMet").advances(&advances)
     });
     cases.into()
@@ -107,11 +107,11 @@ fn delegated_threshold() -> Vec<Case> {
         ("nobody", vec![]),
     ];
     let cases = samples.map(|(sample, signers)| {
-        let mut thief = honest.fork();
-        thief.set_signers("team", &signers);
-        thief.add_target("team", "team/other", EVIL);
-        thief.publish(&["team"]);
-        let case = Case::against(&honest).attacker(thief.network()).get("team/other").sample(sample);
+        let mut attacker = honest.fork();
+        attacker.set_signers("team", &signers);
+        attacker.add_target("team", "team/other", EVIL);
+        attacker.publish(&["team"]);
+        let case = Case::against(&honest).attacker(attacker.network()).get("team/other").sample(sample);
         case.refused("team", "ThresholdNotMet").advances(before("team"))
     });
     cases.into()

@@ -135,19 +135,20 @@ fn older_files() -> Vec<Case> {
     let mut cases =
         vec![Case::against(&honest).attacker(old.network()).sample("timestamp").refused("timestamp", "Rollback")];
     // An attacker with the timestamp key replays the snapshot; one with both online keys replays the other roles.
-    let mut thief = honest.fork();
-    thief.signed("timestamp")["meta"]["snapshot.json"] =
+    let mut attacker = honest.fork();
+    attacker.signed("timestamp")["meta"]["snapshot.json"] =
         old.fork().signed("timestamp")["meta"]["snapshot.json"].clone();
-    thief.publish(&["timestamp"]);
+    attacker.publish(&["timestamp"]);
     cases.push(
-        Case::against(&honest).attacker(thief.network()).sample("snapshot").refused("timestamp", "ListedRollback"),
+        Case::against(&honest).attacker(attacker.network()).sample("snapshot").refused("timestamp", "ListedRollback"),
     );
     for role in ["targets", "team"] {
-        let mut thief = honest.fork();
+        let mut attacker = honest.fork();
         let name = format!("{role}.json");
-        thief.signed("snapshot")["meta"][&name] = old.fork().signed("snapshot")["meta"][&name].clone();
-        thief.publish(&["snapshot"]);
-        let case = Case::against(&honest).attacker(thief.network()).sample(role).refused("snapshot", "ListedRollback");
+        attacker.signed("snapshot")["meta"][&name] = old.fork().signed("snapshot")["meta"][&name].clone();
+        attacker.publish(&["snapshot"]);
+        let case =
+            Case::against(&honest).attacker(attacker.network()).sample(role).refused("snapshot", "ListedRollback");
         cases.push(case.advances(&["timestamp"]));
     }
     cases
@@ -178,9 +179,9 @@ fn delegated_role_falls() -> Vec<Case> {
     let mut removed = honest.fork();
     removed.signed("snapshot")["meta"].as_object_mut().unwrap().remove("team.json");
     removed.publish(&["snapshot"]);
-    let case = |thief: &Repository, sample, why| {
+    let case = |attacker: &Repository, sample, why| {
         Case::against(&honest)
-            .attacker(thief.network())
+            .attacker(attacker.network())
             .sample(sample)
             .refused("snapshot", why)
             .advances(&["timestamp"])
@@ -195,10 +196,10 @@ fn delegated_role_falls() -> Vec<Case> {
 
 fn timestamp_lists_less() -> Vec<Case> {
     let honest = release(5);
-    let mut thief = honest.fork();
-    thief.signed("timestamp")["meta"]["snapshot.json"]["version"] = json!(3);
-    thief.publish(&["timestamp"]);
-    let case = Case::against(&honest).attacker(thief.network()).honest(newer(&honest).network());
+    let mut attacker = honest.fork();
+    attacker.signed("timestamp")["meta"]["snapshot.json"]["version"] = json!(3);
+    attacker.publish(&["timestamp"]);
+    let case = Case::against(&honest).attacker(attacker.network()).honest(newer(&honest).network());
     vec![case.refused("timestamp", "ListedRollback")]
 }
 
@@ -229,15 +230,15 @@ fn greatest_versions() -> Vec<Case> {
     let versions =
         [(1_u64 << 31, true), ((1 << 53) + 1, true), ((1 << 63) - 1, true), (1 << 63, false), (u64::MAX, false)];
     let cases = versions.map(|(version, is_fine)| {
-        let mut thief = honest.fork();
-        thief.signed("timestamp")["version"] = json!(version);
-        thief.write("timestamp");
+        let mut attacker = honest.fork();
+        attacker.signed("timestamp")["version"] = json!(version);
+        attacker.write("timestamp");
         // A rotation brings inflated versions down again.
-        let mut mended = honest.fork();
-        mended.set_keys("timestamp", &[TestKey::new("fresh timestamp")], 1);
-        mended.publish(&["root", "team", "targets"]);
+        let mut fixed = honest.fork();
+        fixed.set_keys("timestamp", &[TestKey::new("fresh timestamp")], 1);
+        fixed.publish(&["root", "team", "targets"]);
         let case =
-            Case::against(&honest).attacker(thief.network()).honest(mended.network()).sample(version.to_string());
+            Case::against(&honest).attacker(attacker.network()).honest(fixed.network()).sample(version.to_string());
         if is_fine { case } else { case.form_only().refused("timestamp", "Malformed") }
     });
     cases.into()
@@ -265,23 +266,23 @@ fn same_version_other_content() -> Vec<Case> {
     next.publish(&["team", "targets"]);
     let mut cases = Vec::new();
     for (role, package) in [("targets", "package"), ("team", "team/package")] {
-        cases.extend(other_content(&honest, &next, role, package, |thief| thief.add_target(role, package, EVIL)));
+        cases.extend(other_content(&honest, &next, role, package, |attacker| attacker.add_target(role, package, EVIL)));
     }
     let later = |role: &'static str| {
-        move |thief: &mut Repository| thief.signed(role)["expires"] = json!("2041-01-01T00:00:00Z")
+        move |attacker: &mut Repository| attacker.signed(role)["expires"] = json!("2041-01-01T00:00:00Z")
     };
     cases.extend(other_content(&honest, &next, "snapshot", "package", later("snapshot")));
-    let mut thief = honest.fork();
-    later("timestamp")(&mut thief);
-    thief.write("timestamp");
-    cases.push(Case::against(&honest).attacker(thief.network()).sample("timestamp, seen").changes_nothing());
+    let mut attacker = honest.fork();
+    later("timestamp")(&mut attacker);
+    attacker.write("timestamp");
+    cases.push(Case::against(&honest).attacker(attacker.network()).sample("timestamp, seen").changes_nothing());
     // Roots are requested by version, so the same version can only be served under the next name.
     let mut followed = honest.fork();
     followed.publish(&["root"]);
-    let mut thief = followed.fork();
-    later("root")(&mut thief);
-    let other = thief.write("root");
-    cases.push(Case::against(&followed).attacker(thief.network()).sample("root, seen").changes_nothing());
+    let mut attacker = followed.fork();
+    later("root")(&mut attacker);
+    let other = attacker.write("root");
+    cases.push(Case::against(&followed).attacker(attacker.network()).sample("root, seen").changes_nothing());
     let network = followed.network().fork();
     network.put(&format!("{METADATA}3.root.json"), other);
     let case = Case::against(&followed).attacker(&network).sample("root, under the next name");
@@ -304,7 +305,7 @@ fn same_version_other_bins() -> Vec<Case> {
         honest.publish(&roles);
         let mut next = honest.fork();
         next.publish(&roles);
-        let evil = |thief: &mut Repository| thief.add_target(&bin, "binned", EVIL);
+        let evil = |attacker: &mut Repository| attacker.add_target(&bin, "binned", EVIL);
         let all = other_content(&honest, &next, &bin, "binned", evil);
         cases.extend(all.into_iter().map(|case| {
             let sample = format!("{kind}: {}", case.sample);
@@ -334,10 +335,10 @@ fn other_content(
     forge: impl Fn(&mut Repository),
 ) -> Vec<Case> {
     let forged = |honest: &Repository| {
-        let mut thief = honest.fork();
-        forge(&mut thief);
-        thief.write(role);
-        thief
+        let mut attacker = honest.fork();
+        forge(&mut attacker);
+        attacker.write(role);
+        attacker
     };
     let below: &[&str] = if ["snapshot", "targets"].contains(&role) { &[] } else { &["targets"] };
     let advances = [before(role), below].concat();

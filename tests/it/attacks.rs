@@ -13,7 +13,7 @@ use lastmile_attacks::{self as scenario, Scenario, in_process};
 const SAMPLES_OUTSIDE: usize = 4;
 
 fn without_fault(wrong: &[String]) {
-    assert!(wrong.is_empty(), "{} plays are not as they must be:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(wrong.is_empty(), "{} cases fail:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn read(name: &str) -> String {
 }
 
 /// Parses `attack-coverage.md`: the tests of each row, or the reason why it has none.
-fn elsewhere() -> BTreeMap<String, String> {
+fn reasons() -> BTreeMap<String, String> {
     let text = read("attack-coverage.md");
     let lines = text.lines().filter_map(|line| line.strip_prefix("- `")?.split_once("`: "));
     lines.map(|(id, text)| (id.to_owned(), text.to_owned())).collect()
@@ -184,15 +184,18 @@ fn elsewhere() -> BTreeMap<String, String> {
 
 #[test]
 fn every_row_has_a_scenario_a_test_or_a_reason() {
-    let (rows, elsewhere, tests) = (rows(), elsewhere(), crate::coverage::tests());
+    let (rows, reasons, tests) = (rows(), reasons(), crate::coverage::tests());
     let covered: BTreeSet<&str> = scenario::all().iter().flat_map(|scenario| scenario.rows).copied().collect();
     for row in &rows {
-        assert!(covered.contains(row.as_str()) || elsewhere.contains_key(row), "{row} is covered by nothing");
+        assert!(
+            covered.contains(row.as_str()) || reasons.contains_key(row),
+            "{row} has no scenario, no test and no reason"
+        );
     }
-    for row in covered.iter().copied().chain(elsewhere.keys().map(String::as_str)) {
-        assert!(rows.contains(row), "{row} is no row of attack-rows.txt");
+    for row in covered.iter().copied().chain(reasons.keys().map(String::as_str)) {
+        assert!(rows.contains(row), "{row} is not in attack-rows.txt");
     }
-    for (row, text) in &elsewhere {
+    for (row, text) in &reasons {
         names_tests_or_a_reason(row, text, &tests);
     }
 }

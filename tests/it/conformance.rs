@@ -358,11 +358,11 @@ fn the_next_run_finishes_an_interrupted_update() {
 #[test]
 fn new_keys_recover_from_a_fast_forward_attack() {
     let mut client = Client::ready(Repository::new());
-    let mut thief = client.repository.fork();
-    thief.signed("timestamp")["version"] = json!(9_999);
-    thief.publish(&["timestamp"]);
+    let mut attacker = client.repository.fork();
+    attacker.signed("timestamp")["version"] = json!(9_999);
+    attacker.publish(&["timestamp"]);
     let honest = client.repository.network().file("metadata/timestamp.json").unwrap();
-    client.repository.network().put("metadata/timestamp.json", thief.written("timestamp"));
+    client.repository.network().put("metadata/timestamp.json", attacker.written("timestamp"));
     assert_eq!(client.refresh(), 0);
     client.repository.network().put("metadata/timestamp.json", honest);
     assert_eq!(client.refresh(), 1);

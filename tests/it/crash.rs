@@ -109,10 +109,10 @@ fn w_5_0_a_crash_at_any_write_of_the_first_update_is_harmless() {
 fn a4_a_crash_at_any_write_of_a_recovery_from_fast_forward_is_harmless() {
     let mut repository = Repository::new();
     let client = TestClient::new(&repository);
-    let mut thief = repository.fork();
-    thief.signed("timestamp")["version"] = json!(1_000_000);
-    thief.signed("snapshot")["version"] = json!(1_000_000);
-    thief.publish(&["snapshot"]);
+    let mut attacker = repository.fork();
+    attacker.signed("timestamp")["version"] = json!(1_000_000);
+    attacker.signed("snapshot")["version"] = json!(1_000_000);
+    attacker.publish(&["snapshot"]);
     for role in ["timestamp", "snapshot"] {
         repository.set_keys(role, &[TestKey::new("recovered")], 1);
     }
@@ -123,7 +123,7 @@ fn a4_a_crash_at_any_write_of_a_recovery_from_fast_forward_is_harmless() {
     repository.publish(&["targets"]);
     let prepare = || {
         let store = MemoryStore::default();
-        client.use_network(thief.network());
+        client.use_network(attacker.network());
         assert_eq!(client.refresh_with(store.clone()).unwrap()[1], 1_000_001);
         store
     };

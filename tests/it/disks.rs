@@ -54,7 +54,7 @@ fn timestamp_version(client: &TestClient) -> u64 {
 
 impl Scene<'_> {
     /// Injects every fault at every call, and prints their number.
-    fn play(&self) {
+    fn inject_every_fault(&self) {
         let clean = self.before.copy();
         let watched = arm(&home(&clean), usize::MAX, Fault::Die);
         (self.run)(&clean).unwrap();
@@ -153,7 +153,7 @@ fn w_5_0_an_update_survives_every_fault_of_the_disk() {
     let older = vec![oldest, middle, last];
     let expected = [3, 4, 4, 4];
     Scene { name: "client: update", before, run: &refreshed, newest: &repository, expected, older, inspect: &nothing }
-        .play();
+        .inject_every_fault();
 }
 
 #[test]
@@ -164,18 +164,19 @@ fn w_5_0_the_first_update_survives_every_fault_of_the_disk() {
     repository.publish(&["root", "targets"]);
     let expected = [2, 2, 2, 2];
     let name = "client: first update";
-    Scene { name, before, run: &refreshed, newest: &repository, expected, older, inspect: &nothing }.play();
+    Scene { name, before, run: &refreshed, newest: &repository, expected, older, inspect: &nothing }
+        .inject_every_fault();
 }
 
 #[test]
 fn a4_a_recovery_from_fast_forward_survives_every_fault_of_the_disk() {
     let mut repository = Repository::new();
     let before = TestClient::new(&repository);
-    let mut thief = repository.fork();
-    thief.signed("timestamp")["version"] = json!(1_000_000);
-    thief.signed("snapshot")["version"] = json!(1_000_000);
-    thief.publish(&["snapshot"]);
-    before.use_network(thief.network());
+    let mut attacker = repository.fork();
+    attacker.signed("timestamp")["version"] = json!(1_000_000);
+    attacker.signed("snapshot")["version"] = json!(1_000_000);
+    attacker.publish(&["snapshot"]);
+    before.use_network(attacker.network());
     assert_eq!(before.refresh().unwrap()[1], 1_000_001);
     for role in ["timestamp", "snapshot"] {
         repository.set_keys(role, &[TestKey::new("recovered")], 1);
@@ -190,7 +191,7 @@ fn a4_a_recovery_from_fast_forward_survives_every_fault_of_the_disk() {
         refreshed(client)
     };
     let (expected, name) = ([3, 3, 3, 3], "client: recovery from fast-forward");
-    Scene { name, before, run: &run, newest: &repository, expected, older, inspect: &nothing }.play();
+    Scene { name, before, run: &run, newest: &repository, expected, older, inspect: &nothing }.inject_every_fault();
 }
 
 #[test]
@@ -214,5 +215,5 @@ fn w_5_7_a_download_survives_every_fault_of_the_disk() {
         }
     };
     let (expected, name) = ([1, 3, 3, 3], "client: download");
-    Scene { name, before, run: &run, newest: &repository, expected, older, inspect: &inspect }.play();
+    Scene { name, before, run: &run, newest: &repository, expected, older, inspect: &inspect }.inject_every_fault();
 }

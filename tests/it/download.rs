@@ -249,8 +249,8 @@ fn repository_without_hashes(path: &str) -> Repository {
 fn d8_targets_are_written_below_the_output_folder_and_never_through_a_link() {
     let repository = repository("dir/a", b"content");
     let client = TestClient::new(&repository);
-    let elsewhere = tempfile::tempdir().unwrap();
-    std::os::unix::fs::symlink(elsewhere.path(), client.output_path().join("dir")).unwrap();
+    let outside = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(outside.path(), client.output_path().join("dir")).unwrap();
     assert!(matches!(client.get("dir/a"), Err(ClientError::Local(_))));
-    assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
 }

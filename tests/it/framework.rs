@@ -29,15 +29,15 @@ fn warm() -> (Repository, TestClient) {
 /// Returns the repository as published by an attacker with the keys of `roles`: `role` lists a malicious package. Other roles keep
 /// their last honest signatures.
 fn stolen(honest: &Repository, roles: &[&str], role: &str, path: &str) -> Repository {
-    let mut thief = honest.fork();
+    let mut attacker = honest.fork();
     for other in ["root", "timestamp", "snapshot", "targets", "team"] {
         if !roles.contains(&other) {
-            thief.set_signers(other, &[TestKey::new("not stolen")]);
+            attacker.set_signers(other, &[TestKey::new("not stolen")]);
         }
     }
-    thief.add_target(role, path, EVIL);
-    thief.publish(&[role]);
-    thief
+    attacker.add_target(role, path, EVIL);
+    attacker.publish(&[role]);
+    attacker
 }
 
 fn unsigned(role: &str) -> lastmile_metadata::Error {
@@ -48,8 +48,8 @@ fn unsigned(role: &str) -> lastmile_metadata::Error {
 fn g_1_5_2_online_keys_alone_never_install_anything() {
     for path in ["package", "new package"] {
         let (honest, client) = warm();
-        let thief = stolen(&honest, &["timestamp", "snapshot"], "targets", path);
-        client.use_network(thief.network());
+        let attacker = stolen(&honest, &["timestamp", "snapshot"], "targets", path);
+        client.use_network(attacker.network());
         assert_eq!(refused(client.get(path)), unsigned("targets"));
         assert_eq!(client.read_output("package"), GOOD);
     }
@@ -59,8 +59,8 @@ fn g_1_5_2_online_keys_alone_never_install_anything() {
 fn g_1_5_2_the_targets_key_alone_installs_nothing() {
     for also in [&[][..], &["timestamp"], &["snapshot"]] {
         let (honest, client) = warm();
-        let thief = stolen(&honest, &[&["targets"], also].concat(), "targets", "package");
-        client.use_network(thief.network());
+        let attacker = stolen(&honest, &[&["targets"], also].concat(), "targets", "package");
+        client.use_network(attacker.network());
         let refusing = if also.contains(&"timestamp") { "snapshot" } else { "timestamp" };
         assert_eq!(refused(client.get("package")), unsigned(refusing));
     }
@@ -70,26 +70,26 @@ fn g_1_5_2_the_targets_key_alone_installs_nothing() {
 fn g_2_1_2_a_stolen_delegated_key_reaches_its_own_paths_only() {
     let (honest, client) = warm();
     let online = ["team", "timestamp", "snapshot"];
-    let thief = stolen(&honest, &online, "team", "package");
-    client.use_network(thief.network());
+    let attacker = stolen(&honest, &online, "team", "package");
+    client.use_network(attacker.network());
     assert_eq!(client.get("package").unwrap(), GOOD);
     assert!(matches!(client.get("other"), Err(ClientError::NoSuchTarget(_))));
-    let thief = stolen(&thief, &online, "team", "team/package");
-    client.use_network(thief.network());
+    let attacker = stolen(&attacker, &online, "team", "team/package");
+    client.use_network(attacker.network());
     assert_eq!(client.get("team/package").unwrap(), EVIL, "what the delegation allows, and no test can forbid");
 }
 
 #[test]
 fn g_2_1_1_2_fewer_root_keys_than_the_threshold_change_nothing() {
     let (honest, client) = warm();
-    let mut thief = honest.fork();
-    thief.set_keys("root", &[TestKey::new("thief")], 1);
-    thief.set_signers("root", &[TestKey::new("root-1"), TestKey::new("thief")]);
-    thief.bump("root");
-    let signed = thief.signed("root").clone();
-    thief.put_metadata("root", sign(&signed, &[TestKey::new("root-1"), TestKey::new("thief")]));
+    let mut attacker = honest.fork();
+    attacker.set_keys("root", &[TestKey::new("attacker")], 1);
+    attacker.set_signers("root", &[TestKey::new("root-1"), TestKey::new("attacker")]);
+    attacker.bump("root");
+    let signed = attacker.signed("root").clone();
+    attacker.put_metadata("root", sign(&signed, &[TestKey::new("root-1"), TestKey::new("attacker")]));
     let before = client.files();
-    client.use_network(thief.network());
+    client.use_network(attacker.network());
     let unmet = ErrorKind::ThresholdNotMet { valid: 1, threshold: Threshold::new(2).unwrap() };
     assert_eq!(refused(client.refresh()), verdict("root", unmet));
     assert_eq!(client.files(), before);
@@ -103,11 +103,11 @@ fn g_2_1_1_3_one_stolen_root_key_below_the_threshold_can_be_replaced() {
     honest.publish(&["root"]);
     assert_eq!(client.refresh().unwrap()[0], 2);
     // A revoked key and a stolen one: only one of the two required signatures is valid.
-    let mut thief = honest.fork();
-    thief.bump("root");
-    let signed = thief.signed("root").clone();
-    thief.put_metadata("root", sign(&signed, &["root-1", "root-2"].map(TestKey::new)));
-    client.use_network(thief.network());
+    let mut attacker = honest.fork();
+    attacker.bump("root");
+    let signed = attacker.signed("root").clone();
+    attacker.put_metadata("root", sign(&signed, &["root-1", "root-2"].map(TestKey::new)));
+    client.use_network(attacker.network());
     let unmet = ErrorKind::ThresholdNotMet { valid: 1, threshold: Threshold::new(2).unwrap() };
     assert_eq!(refused(client.refresh()), verdict("root", unmet));
 }
@@ -121,10 +121,10 @@ fn g_2_1_1_3_after_a_threshold_of_root_keys_is_stolen_a_newly_shipped_root_recov
     let renewed = TestClient::with_root(honest.written("root"), honest.network());
     renewed.refresh().unwrap();
     // That client refuses everything signed with the old keys.
-    let mut thief = honest.fork();
-    thief.set_signers("root", &["root-1", "root-2", "root-3"].map(TestKey::new));
-    thief.publish(&["root"]);
-    renewed.use_network(thief.network());
+    let mut attacker = honest.fork();
+    attacker.set_signers("root", &["root-1", "root-2", "root-3"].map(TestKey::new));
+    attacker.publish(&["root"]);
+    renewed.use_network(attacker.network());
     assert!(matches!(refused(renewed.refresh()).kind, ErrorKind::ThresholdNotMet { valid: 0, .. }));
     assert!(client.refresh().is_ok());
 }

@@ -110,9 +110,9 @@ fn one_loop_fetches_metadata() {
 /// The journal of the repository tool has another function `apply`.
 #[test]
 fn one_module_lets_a_stage_judge() {
-    let judged: Vec<_> =
+    let callers: Vec<_> =
         [".apply(", "Stage::apply", "::apply)"].iter().flat_map(|call| places("client", call)).collect();
-    assert!(!judged.is_empty() && judged.iter().all(|path| path.ends_with("client/src/driver.rs")), "{judged:?}");
+    assert!(!callers.is_empty() && callers.iter().all(|path| path.ends_with("client/src/driver.rs")), "{callers:?}");
     assert_eq!(places("repo-tool", "stage.apply("), [""; 0]);
 }
 

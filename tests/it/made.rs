@@ -128,12 +128,12 @@ impl Made {
     }
 
     /// Returns an attacker with exactly these private keys.
-    pub(crate) fn thief(&self, stolen: &[&str]) -> Thief {
+    pub(crate) fn attacker(&self, stolen: &[&str]) -> Attacker {
         let key = |name: &&str| {
             let pem = fs::read_to_string(self.dir().join("keys").join(format!("{name}.pem"))).unwrap();
             PrivateKey::from_pem(&pem, None).unwrap()
         };
-        Thief { network: self.served(), keys: stolen.iter().map(key).collect() }
+        Attacker { network: self.served(), keys: stolen.iter().map(key).collect() }
     }
 
     /// Returns the name of the bin of `package`.
@@ -157,13 +157,13 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// An attacker who controls the network and has some private keys.
-pub(crate) struct Thief {
+pub(crate) struct Attacker {
     /// The files that the attacker serves.
     pub(crate) network: FakeNetwork,
     keys: Vec<PrivateKey>,
 }
 
-impl Thief {
+impl Attacker {
     /// Returns the `signed` member of the newest served file of `role`.
     pub(crate) fn newest(&self, role: &str) -> Value {
         let bytes = self.network.file(&self.path(role, None)).unwrap();
@@ -263,7 +263,7 @@ impl Thief {
     }
 
     /// Lists malicious content of the same length for `path`.
-    pub(crate) fn list_evil(&self, targets: &mut Value, path: &str) {
+    pub(crate) fn list_malicious(&self, targets: &mut Value, path: &str) {
         let length = targets["targets"][path]["length"].as_u64().map_or(EVIL.len(), |length| length as usize);
         let evil: Vec<u8> = EVIL.iter().chain([b'!'].iter().cycle()).take(length).copied().collect();
         let entry = &mut targets["targets"][path];

@@ -359,11 +359,11 @@ fn w_5_3_10_the_last_root_must_expire_after_the_start() {
 fn fast_forwarded() -> (Repository, TestClient) {
     let mut repository = Repository::new();
     let client = TestClient::new(&repository);
-    let mut thief = repository.fork();
-    thief.signed("timestamp")["version"] = json!(1_000_000);
-    thief.signed("snapshot")["version"] = json!(1_000_000);
-    thief.publish(&["snapshot"]);
-    client.use_network(thief.network());
+    let mut attacker = repository.fork();
+    attacker.signed("timestamp")["version"] = json!(1_000_000);
+    attacker.signed("snapshot")["version"] = json!(1_000_000);
+    attacker.publish(&["snapshot"]);
+    client.use_network(attacker.network());
     assert_eq!(client.refresh().unwrap(), [1, 1_000_001, 1_000_001, 1]);
     client.use_network(repository.network());
     repository.publish(&["targets"]);

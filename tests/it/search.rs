@@ -148,15 +148,15 @@ fn a8_a_delegated_role_is_trusted_for_one_chain_of_delegations_only() {
         repository.add_target("below", "b/x", b"honest");
     });
     // The attacker has the key that `a` lists, and a mirror that answers the first request with the attacker's files.
-    let mut thief = honest.fork();
-    let thiefs = TestKey::new("thief");
-    thief.signed("shared")["delegations"] = json!(null);
-    thief.signed("shared").as_object_mut().unwrap().remove("delegations");
-    thief.delegate("shared", &Delegation::paths("below", &["*/*"]).keys(&[thiefs], 1));
-    thief.set_signers("shared", &[TestKey::new("a")]);
-    thief.add_target("below", "b/x", b"not so honest");
-    let shared = thief.write("shared");
-    let below = thief.write("below");
+    let mut attacker = honest.fork();
+    let attackers_key = TestKey::new("attacker");
+    attacker.signed("shared")["delegations"] = json!(null);
+    attacker.signed("shared").as_object_mut().unwrap().remove("delegations");
+    attacker.delegate("shared", &Delegation::paths("below", &["*/*"]).keys(&[attackers_key], 1));
+    attacker.set_signers("shared", &[TestKey::new("a")]);
+    attacker.add_target("below", "b/x", b"not so honest");
+    let shared = attacker.write("shared");
+    let below = attacker.write("below");
     for (path, bytes) in [("metadata/1.shared.json", shared), ("metadata/1.below.json", below)] {
         honest.network().fault_times(path, NetworkFault::Body(bytes), 1);
     }
@@ -205,12 +205,12 @@ fn w_5_6_7_1_a_a_role_that_delegates_to_itself_with_new_keys_is_not_followed_end
     let path = format!("metadata/{}.a.json", repository.version("a"));
     let honest = repository.fork();
     let answers = (0..100).map(|number| {
-        let mut thief = honest.fork();
-        thief.set_signers("a", &[TestKey::new(&if number == 0 { "a".into() } else { format!("a {number}") })]);
+        let mut attacker = honest.fork();
+        attacker.set_signers("a", &[TestKey::new(&if number == 0 { "a".into() } else { format!("a {number}") })]);
         let next = Delegation::paths("a", &["*"]).keys(&[TestKey::new(&format!("a {}", number + 1))], 1);
-        let signers = thief.signers("a");
-        thief.delegate("a", &next);
-        sign(thief.signed("a"), &signers)
+        let signers = attacker.signers("a");
+        attacker.delegate("a", &next);
+        sign(attacker.signed("a"), &signers)
     });
     repository.network().queue(&path, answers);
     drop(TestClient::new(&repository).list());

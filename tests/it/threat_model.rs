@@ -4,8 +4,8 @@
 
 mod attacks;
 mod bins;
-mod nothing;
 mod stolen;
+mod useless_keys;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -45,7 +45,6 @@ const NAMES: &[&str] = &[
     "opening",
     "overtake",
     "paper",
-    "play",
     "road",
     "settle",
     "sink",

@@ -34,9 +34,9 @@ usage: cargo xtask COMMAND
   random         run 100,000 histories of a random adversary against the client
   fuzz [--seconds N] [TARGET…]
                 fuzz these targets, or all, for N seconds each [default: 600]; corpora are kept in fuzz/corpus
-  mutants [--one-by-one] [FILE…]
-                change the code that decides trust, in these files or in all, and list the changes that no test
-                 detects; with --one-by-one, build each change separately, which takes more than a day for all files
+  mutants [FILE…]
+                 change the code that decides trust, in these files or in all, and list the changes that no test
+                 detects
   planted-bugs [NAME…]
                 apply each patch in tests/planted-bugs to a copy of the sources, and check that the scenarios named in
                  the patch fail there

@@ -1,4 +1,4 @@
-//! `cargo xtask mutants [--one-by-one] [FILE…]`: mutation testing of the code that decides trust.
+//! `cargo xtask mutants [FILE…]`: mutation testing of the code that decides trust.
 //!
 //! cargo-mutants lists the mutants; `.cargo/mutants.toml` excludes some, for the reasons in `tests/MUTANTS.md`. Building each
 //! mutant separately takes more than a day, so `tests/mutants/at_once.py` builds all of them at once.
@@ -14,16 +14,11 @@ use xtask::setup::{quiet, tree_sitter};
 const CARGO_MUTANTS: &str = "27.1.0";
 
 /// Searches for mutants that survive, in these files or in all. Returns true if there are none.
-pub(crate) fn run(project: &Path, words: &[&str]) -> bool {
-    if !is_installed(project) {
+pub(crate) fn run(project: &Path, files: &[&str]) -> bool {
+    if !is_installed(project) || !tree_sitter(project) {
         return false;
     }
-    let mut command = match words {
-        ["--one-by-one", files @ ..] => one_by_one(project, files),
-        files if tree_sitter(project) => at_once(project, files),
-        _ => return false,
-    };
-    match status(&mut command) {
+    match status(&mut at_once(project, files)) {
         Outcome::Failed(why) | Outcome::NotChecked(why) => {
             say::warn(format!("{why}; the surviving mutants are listed above"));
             false
@@ -50,14 +45,6 @@ fn at_once(project: &Path, files: &[&str]) -> Command {
     let mut command = Command::new(project.join("target/mutants/venv/bin/python"));
     command.current_dir(project).env_remove("CARGO_TARGET_DIR").env_remove("RUSTFLAGS");
     command.args(["-u", "tests/mutants/at_once.py", ".", "target/mutants/copy"]).args(files);
-    command
-}
-
-fn one_by_one(project: &Path, files: &[&str]) -> Command {
-    let mut command = cargo(project, &["mutants", "--output", "target"]);
-    for file in files {
-        command.args(["--file", file]);
-    }
     command
 }
 

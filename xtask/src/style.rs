@@ -22,7 +22,10 @@ pub(crate) fn run(project: &Path) -> Outcome {
             short_file_without_allow(project, &file, &mut broken);
         }
     }
-    for file in ["rs", "md", "toml"].iter().flat_map(|ending| files(project, ending)) {
+    // The lists themselves contain every name and phrase.
+    let lists = project.join("xtask/src/language.rs");
+    let texts = ["rs", "md", "toml"].iter().flat_map(|extension| files(project, extension));
+    for file in texts.filter(|file| *file != lists) {
         language::check(project, &file, &mut broken);
     }
     for line in &broken {

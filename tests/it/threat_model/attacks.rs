@@ -84,9 +84,9 @@ fn n3_a_freeze_ends_when_the_timestamp_expires_after_a_week() {
 fn n4_inflated_versions_are_forgotten_when_the_online_keys_are_replaced() {
     let made = Made::new();
     let seen = made.client(&["package"]);
-    let thief = made.thief(&["timestamp-1", "snapshot-1"]);
-    thief.release("snapshot", |snapshot| snapshot["version"] = json!(i64::MAX));
-    seen.use_network(&thief.network);
+    let attacker = made.attacker(&["timestamp-1", "snapshot-1"]);
+    attacker.release("snapshot", |snapshot| snapshot["version"] = json!(i64::MAX));
+    seen.use_network(&attacker.network);
     assert_eq!(seen.get("package").unwrap(), GOOD);
     // The next release has the same timestamp version, so the client does not see it.
     made.add("package", NEWER, &[]);
@@ -103,11 +103,11 @@ fn n4_inflated_versions_are_forgotten_when_the_online_keys_are_replaced() {
 #[test]
 fn n5_files_of_different_releases_are_refused() {
     let made = Made::with_team();
-    let (old, seen) = (made.thief(&[]), made.client(&["team/package"]));
+    let (old, seen) = (made.attacker(&[]), made.client(&["team/package"]));
     made.add("team/package", NEWER, &["--role", "team"]);
     made.add("package", NEWER, &[]);
     for role in ["snapshot", "targets", "team"] {
-        let mixed = made.thief(&[]);
+        let mixed = made.attacker(&[]);
         mixed.network.put(&mixed.path(role, None), old.network.file(&old.path(role, None)).unwrap());
         for client in [made.new_client(), seen.copy()] {
             client.use_network(&mixed.network);
@@ -196,14 +196,14 @@ fn n12_a_length_above_the_limit_is_refused_without_a_request() {
     for (stolen, role, below) in
         [(&["timestamp-1"][..], "timestamp", "snapshot"), (&["timestamp-1", "snapshot-1"], "snapshot", "targets")]
     {
-        let thief = made.thief(stolen);
-        thief.release(role, |signed| signed["meta"][format!("{below}.json")]["length"] = json!(1_u64 << 40));
-        let path = thief.path(below, None);
+        let attacker = made.attacker(stolen);
+        attacker.release(role, |signed| signed["meta"][format!("{below}.json")]["length"] = json!(1_u64 << 40));
+        let path = attacker.path(below, None);
         for client in [made.new_client(), made.client(&["package"])] {
-            client.use_network(&thief.network);
-            thief.network.forget_requests();
+            client.use_network(&attacker.network);
+            attacker.network.forget_requests();
             assert_eq!(refusal(&client.get("package")), format!("{below}: ListedTooLong"));
-            assert!(!thief.network.requests().contains(&path));
+            assert!(!attacker.network.requests().contains(&path));
         }
     }
 }

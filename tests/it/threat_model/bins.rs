@@ -4,7 +4,7 @@ use lastmile_attacks::{EVIL, GOOD};
 use lastmile_testkit::{METADATA, file_name, hash};
 use serde_json::{Value, json};
 
-use super::nothing::Attempt;
+use super::useless_keys::Attempt;
 use crate::made::{Made, refusal};
 
 const NEWER: &[u8] = b"newer package";
@@ -40,9 +40,9 @@ fn k6_the_key_of_bins_gives_nothing_and_is_revoked() {
         let seen = made.client(&["package"]);
         add_keys(&made, kind, &["bins-2"]);
         made.run(&["revoke", "file:keys/bins-1.pem"]);
-        let thief = made.thief(&["bins-1", BOTH[0], BOTH[1]]);
-        thief.release(&bin, |signed| thief.list_evil(signed, "package"));
-        seen.use_network(&thief.network);
+        let attacker = made.attacker(&["bins-1", BOTH[0], BOTH[1]]);
+        attacker.release(&bin, |signed| attacker.list_malicious(signed, "package"));
+        seen.use_network(&attacker.network);
         assert_eq!(refusal(&seen.get("package")), format!("{bin}: ThresholdNotMet"));
     }
 }
@@ -75,7 +75,7 @@ fn k7_revoking_one_online_key_replaces_both_and_the_bins_are_listed_with_hashes(
     for kind in KINDS {
         let made = Made::with_bins(kind, &BOTH);
         let bin = made.bin_of("package");
-        let entry = |made: &Made| made.thief(&[]).newest("snapshot")["meta"][file_name(&bin, None)].take();
+        let entry = |made: &Made| made.attacker(&[]).newest("snapshot")["meta"][file_name(&bin, None)].take();
         assert_eq!(entry(&made)["hashes"], Value::Null);
         add_keys(&made, kind, &["bins-1"]);
         made.revoke_online("timestamp-1");
@@ -91,28 +91,28 @@ fn k8_both_online_keys_that_bins_need_sign_only_the_packages_of_the_bins() {
         let bin = made.bin_of("package");
         let seen = made.client(&["package"]);
         // Under the published version, for clients that do not have this version of the bin.
-        let thief = made.thief(&BOTH);
-        thief.replace(&bin, |signed| thief.list_evil(signed, "package"));
+        let attacker = made.attacker(&BOTH);
+        attacker.replace(&bin, |signed| attacker.list_malicious(signed, "package"));
         let new = made.new_client();
-        new.use_network(&thief.network);
+        new.use_network(&attacker.network);
         assert_eq!(new.get("package").unwrap(), EVIL);
-        seen.use_network(&thief.network);
+        seen.use_network(&attacker.network);
         assert_eq!(seen.get("package").unwrap(), GOOD);
         // In a forged release, for all clients.
-        let thief = made.thief(&BOTH);
-        thief.release(&bin, |signed| {
+        let attacker = made.attacker(&BOTH);
+        attacker.release(&bin, |signed| {
             signed["version"] = json!(1_000);
-            thief.list_evil(signed, "package");
+            attacker.list_malicious(signed, "package");
         });
         for client in [&made.new_client(), &seen] {
-            client.use_network(&thief.network);
+            client.use_network(&attacker.network);
             assert_eq!(client.get("package").unwrap(), EVIL);
         }
         // Packages of other roles are safe.
-        let thief = made.thief(&BOTH);
-        thief.release("targets", |targets| thief.list_evil(targets, "package"));
+        let attacker = made.attacker(&BOTH);
+        attacker.release("targets", |targets| attacker.list_malicious(targets, "package"));
         let other = made.new_client();
-        other.use_network(&thief.network);
+        other.use_network(&attacker.network);
         assert_eq!(refusal(&other.get("package")), "targets: ThresholdNotMet");
 
         add_keys(&made, kind, &["bins-1", "bins-2"]);
@@ -122,31 +122,31 @@ fn k8_both_online_keys_that_bins_need_sign_only_the_packages_of_the_bins() {
             client.use_network(&made.served());
             assert_eq!(client.get("package").unwrap(), GOOD);
         }
-        let thief = made.thief(&[BOTH[0], BOTH[1], "snapshot-2", "timestamp-2"]);
-        thief.release(&bin, |signed| thief.list_evil(signed, "package"));
-        seen.use_network(&thief.network);
+        let attacker = made.attacker(&[BOTH[0], BOTH[1], "snapshot-2", "timestamp-2"]);
+        attacker.release(&bin, |signed| attacker.list_malicious(signed, "package"));
+        seen.use_network(&attacker.network);
         assert_eq!(refusal(&seen.get("package")), format!("{bin}: ThresholdNotMet"));
     }
 }
 
 /// Writes snapshot and timestamp as an earlier version of lastmile-repo did, without hashes of targets roles.
 fn list_by_version_alone(made: &Made) {
-    let thief = made.thief(&BOTH);
-    thief.replace("snapshot", |snapshot| {
+    let attacker = made.attacker(&BOTH);
+    attacker.replace("snapshot", |snapshot| {
         for entry in snapshot["meta"].as_object_mut().unwrap().values_mut() {
             *entry = json!({"version": entry["version"]});
         }
     });
-    let path = thief.path("snapshot", None);
-    let bytes = thief.network.file(&path).unwrap();
-    thief.replace("timestamp", |timestamp| {
+    let path = attacker.path("snapshot", None);
+    let bytes = attacker.network.file(&path).unwrap();
+    attacker.replace("timestamp", |timestamp| {
         let entry = &mut timestamp["meta"]["snapshot.json"];
         entry["length"] = json!(bytes.len());
         entry["hashes"]["sha256"] = json!(hash(&bytes));
     });
-    for path in [path, thief.path("timestamp", None)] {
+    for path in [path, attacker.path("timestamp", None)] {
         let name = path.trim_start_matches(METADATA);
-        std::fs::write(made.dir().join("metadata").join(name), thief.network.file(&path).unwrap()).unwrap();
+        std::fs::write(made.dir().join("metadata").join(name), attacker.network.file(&path).unwrap()).unwrap();
     }
 }
 
@@ -160,20 +160,20 @@ fn k9_the_key_of_many_bins_of_an_earlier_version_replaces_packages_until_the_bin
     let seen = made.client(&["package"]);
     let bin = lastmile_testkit::bin_of("bin", 14, "package");
     let forge = || {
-        let thief = made.thief(&["bins-1"]);
-        thief.replace(&bin, |signed| thief.list_evil(signed, "package"));
-        thief
+        let attacker = made.attacker(&["bins-1"]);
+        attacker.replace(&bin, |signed| attacker.list_malicious(signed, "package"));
+        attacker
     };
-    let thief = forge();
+    let attacker = forge();
     let new = made.new_client();
-    new.use_network(&thief.network);
+    new.use_network(&attacker.network);
     assert_eq!(new.get("package").unwrap(), EVIL);
-    seen.use_network(&thief.network);
+    seen.use_network(&attacker.network);
     assert_eq!(seen.get("package").unwrap(), GOOD, "this version of the bin is stored already");
     // The key alone cannot make a release.
-    let thief = made.thief(&["bins-1"]);
-    thief.release(&bin, |signed| thief.list_evil(signed, "package"));
-    seen.use_network(&thief.network);
+    let attacker = made.attacker(&["bins-1"]);
+    attacker.release(&bin, |signed| attacker.list_malicious(signed, "package"));
+    seen.use_network(&attacker.network);
     assert_eq!(refusal(&seen.get("package")), "timestamp: ThresholdNotMet");
 
     made.run(&["bins", "--bit-length", "1", "--key", "bins-1"]);

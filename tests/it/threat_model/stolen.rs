@@ -14,11 +14,11 @@ const ONLINE: [&str; 2] = ["timestamp-1", "snapshot-1"];
 fn k1_the_timestamp_key_withholds_releases_until_the_snapshot_expires() {
     let made = Made::new();
     let mut seen = made.client(&["package"]);
-    let thief = made.thief(&["timestamp-1"]);
-    thief.release("timestamp", |timestamp| timestamp["expires"] = in_days(3_650));
+    let attacker = made.attacker(&["timestamp-1"]);
+    attacker.release("timestamp", |timestamp| timestamp["expires"] = in_days(3_650));
     made.add("package", NEWER, &[]);
     for mut client in [seen.copy(), made.new_client()] {
-        client.use_network(&thief.network);
+        client.use_network(&attacker.network);
         client.now = later(20);
         assert_eq!(client.get("package").unwrap(), GOOD);
         client.now = later(22);
@@ -32,16 +32,16 @@ fn k1_the_timestamp_key_withholds_releases_until_the_snapshot_expires() {
 #[test]
 fn k1_the_timestamp_key_gives_an_old_release_to_new_clients_only() {
     let made = Made::new();
-    let older = made.thief(&[]);
+    let older = made.attacker(&[]);
     made.add("package", NEWER, &[]);
     let seen = made.client(&["package"]);
-    let thief = made.thief(&["timestamp-1"]);
+    let attacker = made.attacker(&["timestamp-1"]);
     let listed = older.newest("timestamp")["meta"]["snapshot.json"].take();
-    thief.release("timestamp", |timestamp| timestamp["meta"]["snapshot.json"] = listed);
+    attacker.release("timestamp", |timestamp| timestamp["meta"]["snapshot.json"] = listed);
     let new = made.new_client();
-    new.use_network(&thief.network);
+    new.use_network(&attacker.network);
     assert_eq!(new.get("package").unwrap(), GOOD);
-    seen.use_network(&thief.network);
+    seen.use_network(&attacker.network);
     assert_eq!(refusal(&seen.get("package")), "timestamp: ListedRollback");
 }
 
@@ -49,17 +49,17 @@ fn k1_the_timestamp_key_gives_an_old_release_to_new_clients_only() {
 fn k1_the_timestamp_key_changes_no_package() {
     let made = Made::new();
     let seen = made.client(&["package"]);
-    let thief = made.thief(&["timestamp-1"]);
-    thief.release("targets", |targets| thief.list_evil(targets, "package"));
+    let attacker = made.attacker(&["timestamp-1"]);
+    attacker.release("targets", |targets| attacker.list_malicious(targets, "package"));
     for client in [&made.new_client(), &seen.copy()] {
-        client.use_network(&thief.network);
+        client.use_network(&attacker.network);
         assert_eq!(refusal(&client.get("package")), "snapshot: ThresholdNotMet");
     }
     // Another timestamp with the same version is not stored.
-    let thief = made.thief(&["timestamp-1"]);
-    thief.replace("timestamp", |timestamp| timestamp["expires"] = in_days(3_650));
+    let attacker = made.attacker(&["timestamp-1"]);
+    attacker.replace("timestamp", |timestamp| timestamp["expires"] = in_days(3_650));
     let stored = seen.stored("timestamp");
-    seen.use_network(&thief.network);
+    seen.use_network(&attacker.network);
     assert_eq!(seen.get("package").unwrap(), GOOD);
     assert_eq!(seen.stored("timestamp"), stored);
 }
@@ -68,9 +68,9 @@ fn k1_the_timestamp_key_changes_no_package() {
 fn k1_revoking_the_timestamp_key_makes_clients_forget_its_versions() {
     let made = Made::new();
     let seen = made.client(&["package"]);
-    let thief = made.thief(&["timestamp-1"]);
-    thief.release("timestamp", |timestamp| timestamp["version"] = json!(GREATEST));
-    seen.use_network(&thief.network);
+    let attacker = made.attacker(&["timestamp-1"]);
+    attacker.release("timestamp", |timestamp| timestamp["version"] = json!(GREATEST));
+    seen.use_network(&attacker.network);
     assert_eq!(seen.get("package").unwrap(), GOOD);
     made.add("package", NEWER, &[]);
     seen.use_network(&made.served());
@@ -79,10 +79,10 @@ fn k1_revoking_the_timestamp_key_makes_clients_forget_its_versions() {
     made.revoke_online("timestamp-1");
     seen.use_network(&made.served());
     assert_eq!(seen.get("package").unwrap(), NEWER);
-    let thief = made.thief(&["timestamp-1"]);
-    thief.release("timestamp", |timestamp| timestamp["version"] = json!(GREATEST));
+    let attacker = made.attacker(&["timestamp-1"]);
+    attacker.release("timestamp", |timestamp| timestamp["version"] = json!(GREATEST));
     for client in [&seen, &made.new_client()] {
-        client.use_network(&thief.network);
+        client.use_network(&attacker.network);
         assert_eq!(refusal(&client.get("package")), "timestamp: ThresholdNotMet");
     }
 }
@@ -91,11 +91,11 @@ fn k1_revoking_the_timestamp_key_makes_clients_forget_its_versions() {
 fn k3_timestamp_and_snapshot_withhold_releases_until_targets_expires() {
     let made = Made::new();
     let mut seen = made.client(&["package"]);
-    let thief = made.thief(&ONLINE);
-    thief.release("snapshot", |snapshot| snapshot["expires"] = in_days(3_650));
-    thief.release("timestamp", |timestamp| timestamp["expires"] = in_days(3_650));
+    let attacker = made.attacker(&ONLINE);
+    attacker.release("snapshot", |snapshot| snapshot["expires"] = in_days(3_650));
+    attacker.release("timestamp", |timestamp| timestamp["expires"] = in_days(3_650));
     made.add("package", NEWER, &[]);
-    seen.use_network(&thief.network);
+    seen.use_network(&attacker.network);
     seen.now = later(179);
     assert_eq!(seen.get("package").unwrap(), GOOD);
     seen.now = later(181);
@@ -105,19 +105,19 @@ fn k3_timestamp_and_snapshot_withhold_releases_until_targets_expires() {
 #[test]
 fn k3_timestamp_and_snapshot_combine_releases_without_lowering_a_version() {
     let made = Made::with_team();
-    let first = made.thief(&[]);
+    let first = made.attacker(&[]);
     let seen_first = made.client(&["package", "team/package"]);
     made.add("team/package", NEWER, &["--role", "team"]);
     let seen_second = made.client(&["package", "team/package"]);
     made.add("package", NEWER, &[]);
-    let thief = made.thief(&ONLINE);
+    let attacker = made.attacker(&ONLINE);
     let old = first.newest("snapshot")["meta"]["team.json"].take();
-    thief.release("snapshot", |snapshot| snapshot["meta"]["team.json"] = old);
+    attacker.release("snapshot", |snapshot| snapshot["meta"]["team.json"] = old);
     for client in [&seen_first, &made.new_client()] {
-        client.use_network(&thief.network);
+        client.use_network(&attacker.network);
         assert_eq!((client.get("package").unwrap(), client.get("team/package").unwrap()), (NEWER.into(), GOOD.into()));
     }
-    seen_second.use_network(&thief.network);
+    seen_second.use_network(&attacker.network);
     assert_eq!(refusal(&seen_second.get("package")), "snapshot: ListedRollback");
 }
 
@@ -126,23 +126,23 @@ fn k3_timestamp_and_snapshot_sign_no_package_and_their_versions_are_forgotten_on
     let made = Made::with_team();
     let seen = made.client(&["package", "team/package"]);
     for (role, package) in [("targets", "package"), ("team", "team/package")] {
-        let thief = made.thief(&ONLINE);
-        thief.release(role, |signed| thief.list_evil(signed, package));
+        let attacker = made.attacker(&ONLINE);
+        attacker.release(role, |signed| attacker.list_malicious(signed, package));
         for client in [&made.new_client(), &seen.copy()] {
-            client.use_network(&thief.network);
+            client.use_network(&attacker.network);
             assert_eq!(refusal(&client.get(package)), format!("{role}: ThresholdNotMet"));
         }
         // The same holds under the published version.
-        let thief = made.thief(&ONLINE);
-        thief.replace(role, |signed| thief.list_evil(signed, package));
+        let attacker = made.attacker(&ONLINE);
+        attacker.replace(role, |signed| attacker.list_malicious(signed, package));
         let new = made.new_client();
-        new.use_network(&thief.network);
+        new.use_network(&attacker.network);
         assert_eq!(refusal(&new.get(package)), format!("{role}: HashMismatch"));
     }
-    let thief = made.thief(&ONLINE);
-    thief.release("snapshot", |snapshot| snapshot["version"] = json!(GREATEST));
-    thief.release("timestamp", |timestamp| timestamp["version"] = json!(GREATEST));
-    seen.use_network(&thief.network);
+    let attacker = made.attacker(&ONLINE);
+    attacker.release("snapshot", |snapshot| snapshot["version"] = json!(GREATEST));
+    attacker.release("timestamp", |timestamp| timestamp["version"] = json!(GREATEST));
+    seen.use_network(&attacker.network);
     assert_eq!(seen.get("package").unwrap(), GOOD);
     made.add("package", NEWER, &[]);
     seen.use_network(&made.served());
@@ -150,9 +150,9 @@ fn k3_timestamp_and_snapshot_sign_no_package_and_their_versions_are_forgotten_on
     made.revoke_online("snapshot-1");
     seen.use_network(&made.served());
     assert_eq!(seen.get("package").unwrap(), NEWER);
-    let thief = made.thief(&ONLINE);
-    thief.release("snapshot", |_| {});
-    seen.use_network(&thief.network);
+    let attacker = made.attacker(&ONLINE);
+    attacker.release("snapshot", |_| {});
+    seen.use_network(&attacker.network);
     assert_eq!(refusal(&seen.get("package")), "timestamp: ThresholdNotMet");
 }
 
@@ -161,16 +161,16 @@ fn k5_a_delegated_role_with_both_online_keys_signs_only_packages_within_its_path
     let made = Made::with_team();
     made.add("team/of-targets", GOOD, &[]);
     let seen = made.client(&["package", "team/package"]);
-    let thief = made.thief(&["team-1", ONLINE[0], ONLINE[1]]);
-    thief.release("team", |team| {
+    let attacker = made.attacker(&["team-1", ONLINE[0], ONLINE[1]]);
+    attacker.release("team", |team| {
         // A version that honest releases do not reach soon.
         team["version"] = json!(1_000);
         for path in ["team/package", "team/of-targets", "package", "elsewhere"] {
-            thief.list_evil(team, path);
+            attacker.list_malicious(team, path);
         }
     });
     for client in [&made.new_client(), &seen] {
-        client.use_network(&thief.network);
+        client.use_network(&attacker.network);
         assert_eq!(client.get("team/package").unwrap(), EVIL);
         assert_eq!(client.get("team/of-targets").unwrap(), GOOD, "targets comes before team");
         assert_eq!(client.get("package").unwrap(), GOOD);
@@ -180,9 +180,9 @@ fn k5_a_delegated_role_with_both_online_keys_signs_only_packages_within_its_path
     made.revoke_online("timestamp-1");
     seen.use_network(&made.served());
     assert_eq!(seen.get("team/package").unwrap(), GOOD);
-    let thief = made.thief(&["team-1", "timestamp-2", "snapshot-2"]);
-    thief.release("team", |team| thief.list_evil(team, "team/package"));
-    seen.use_network(&thief.network);
+    let attacker = made.attacker(&["team-1", "timestamp-2", "snapshot-2"]);
+    attacker.release("team", |team| attacker.list_malicious(team, "team/package"));
+    seen.use_network(&attacker.network);
     assert_eq!(refusal(&seen.get("team/package")), "team: ThresholdNotMet");
 }
 
@@ -190,14 +190,14 @@ fn k5_a_delegated_role_with_both_online_keys_signs_only_packages_within_its_path
 fn k11_targets_with_both_online_keys_signs_any_package_until_all_are_revoked() {
     let made = Made::new();
     let seen = made.client(&["package"]);
-    let thief = made.thief(&["targets-1", ONLINE[0], ONLINE[1]]);
-    thief.release("targets", |targets| {
+    let attacker = made.attacker(&["targets-1", ONLINE[0], ONLINE[1]]);
+    attacker.release("targets", |targets| {
         targets["version"] = json!(1_000);
-        thief.list_evil(targets, "package");
-        thief.list_evil(targets, "anything");
+        attacker.list_malicious(targets, "package");
+        attacker.list_malicious(targets, "anything");
     });
     for client in [&made.new_client(), &seen] {
-        client.use_network(&thief.network);
+        client.use_network(&attacker.network);
         assert_eq!(client.get("package").unwrap(), EVIL);
         assert_eq!(client.get("anything").unwrap(), EVIL);
     }
@@ -206,10 +206,10 @@ fn k11_targets_with_both_online_keys_signs_any_package_until_all_are_revoked() {
     seen.use_network(&made.served());
     assert_eq!(seen.get("package").unwrap(), GOOD);
     assert_eq!(refusal(&seen.get("anything")), "anything: NoSuchTarget");
-    let thief = made.thief(&["targets-1", ONLINE[0], ONLINE[1]]);
-    thief.release("targets", |targets| thief.list_evil(targets, "package"));
+    let attacker = made.attacker(&["targets-1", ONLINE[0], ONLINE[1]]);
+    attacker.release("targets", |targets| attacker.list_malicious(targets, "package"));
     for client in [&made.new_client(), &seen] {
-        client.use_network(&thief.network);
+        client.use_network(&attacker.network);
         assert_eq!(refusal(&client.get("package")), "timestamp: ThresholdNotMet");
     }
 }
@@ -218,20 +218,20 @@ fn k11_targets_with_both_online_keys_signs_any_package_until_all_are_revoked() {
 fn k13_a_threshold_of_root_keys_controls_the_repository_and_a_new_root_must_be_shipped() {
     let made = Made::new();
     let seen = made.client(&["package"]);
-    let mut thief = made.thief(&["root-1", "root-2"]);
-    let (keyid, key) = thief.own_key();
-    let take_over = |thief: &crate::made::Thief| {
-        thief.release("root", |root| {
+    let mut attacker = made.attacker(&["root-1", "root-2"]);
+    let (keyid, key) = attacker.own_key();
+    let take_over = |attacker: &crate::made::Attacker| {
+        attacker.release("root", |root| {
             root["keys"][&keyid] = key.clone();
             for role in ["root", "timestamp", "snapshot", "targets"] {
                 root["roles"][role] = json!({"keyids": [keyid], "threshold": 1});
             }
         });
     };
-    take_over(&thief);
-    thief.release("targets", |targets| thief.list_evil(targets, "package"));
+    take_over(&attacker);
+    attacker.release("targets", |targets| attacker.list_malicious(targets, "package"));
     for client in [&made.new_client(), &seen] {
-        client.use_network(&thief.network);
+        client.use_network(&attacker.network);
         assert_eq!(client.get("package").unwrap(), EVIL);
     }
     // Releases by the maintainers do not remove the attacker.
@@ -248,10 +248,10 @@ fn k13_a_threshold_of_root_keys_controls_the_repository_and_a_new_root_must_be_s
     assert_eq!(shipped.get("package").unwrap(), NEWER);
     let early = made.client(&["package"]);
     for client in [&shipped, &early] {
-        let mut thief = made.thief(&["root-1", "root-2"]);
-        thief.own_key();
-        take_over(&thief);
-        client.use_network(&thief.network);
+        let mut attacker = made.attacker(&["root-1", "root-2"]);
+        attacker.own_key();
+        take_over(&attacker);
+        client.use_network(&attacker.network);
         assert_eq!(refusal(&client.get("package")), "root: ThresholdNotMet");
     }
 }
@@ -261,19 +261,19 @@ fn k13_a_root_of_the_same_version_with_other_content_is_refused_whoever_signs_it
     let made = Made::new();
     made.run(&["renew", "root", "--force"]);
     let seen = made.client(&["package"]);
-    let thief = made.thief(&["root-1", "root-2", "root-3"]);
-    let mut signed = thief.newest("root");
+    let attacker = made.attacker(&["root-1", "root-2", "root-3"]);
+    let mut signed = attacker.newest("root");
     signed["expires"] = in_days(3_650);
     assert_eq!(signed["version"], json!(2));
-    let other = thief.sign("root", &signed);
-    thief.network.put(&format!("{METADATA}3.root.json"), other.clone());
-    seen.use_network(&thief.network);
+    let other = attacker.sign("root", &signed);
+    attacker.network.put(&format!("{METADATA}3.root.json"), other.clone());
+    seen.use_network(&attacker.network);
     assert_eq!(refusal(&seen.get("package")), "root: Rollback");
     // The client never requests the root that it has.
-    let thief = made.thief(&[]);
-    thief.network.put(&format!("{METADATA}2.root.json"), other);
+    let attacker = made.attacker(&[]);
+    attacker.network.put(&format!("{METADATA}2.root.json"), other);
     let stored = seen.stored("root");
-    seen.use_network(&thief.network);
+    seen.use_network(&attacker.network);
     assert_eq!(seen.get("package").unwrap(), GOOD);
     assert_eq!(seen.stored("root"), stored);
 }

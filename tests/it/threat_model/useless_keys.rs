@@ -4,7 +4,7 @@ use lastmile_attacks::GOOD;
 use lastmile_testkit::METADATA;
 use serde_json::{Value, json};
 
-use crate::made::{Made, Thief, in_days, refusal};
+use crate::made::{Attacker, Made, in_days, refusal};
 
 const NEWER: &[u8] = b"newer package";
 
@@ -22,37 +22,37 @@ pub(super) struct Attempt<'a> {
 impl Attempt<'_> {
     /// Runs the attempts with `forge`, which changes the document: under the published version, in a forged release, and instead of
     /// the next honest release.
-    pub(super) fn fails(&self, made: &Made, forge: impl Fn(&Thief, &mut Value)) {
+    pub(super) fn fails(&self, made: &Made, forge: impl Fn(&Attacker, &mut Value)) {
         let [in_place, own_release] = self.refusals.map(|why| why.replace("ROLE", self.role));
         let seen = made.client(&[self.package]);
-        let replace = |thief: &Thief| thief.replace(self.role, |signed| forge(thief, signed));
+        let replace = |attacker: &Attacker| attacker.replace(self.role, |signed| forge(attacker, signed));
 
-        let thief = made.thief(self.stolen);
-        replace(&thief);
+        let attacker = made.attacker(self.stolen);
+        replace(&attacker);
         let new = made.new_client();
-        new.use_network(&thief.network);
+        new.use_network(&attacker.network);
         assert_eq!(refusal(&new.get(self.package)), in_place, "{:?}", self.stolen);
         assert_eq!(new.output(), [""; 0]);
         // A returning client has the file already.
         let stored = seen.files();
-        seen.use_network(&thief.network);
+        seen.use_network(&attacker.network);
         assert_eq!(seen.get(self.package).unwrap(), GOOD);
         assert_eq!(seen.files(), stored);
 
-        let thief = made.thief(self.stolen);
-        thief.release(self.role, |signed| forge(&thief, signed));
+        let attacker = made.attacker(self.stolen);
+        attacker.release(self.role, |signed| forge(&attacker, signed));
         for client in [made.new_client(), seen.copy()] {
-            client.use_network(&thief.network);
+            client.use_network(&attacker.network);
             assert_eq!(refusal(&client.get(self.package)), own_release, "{:?}", self.stolen);
             assert_ne!(client.output().first().map(|name| client.read_output(name)), Some(NEWER.to_vec()));
         }
 
         made.add(self.package, NEWER, self.options);
-        let thief = made.thief(self.stolen);
-        replace(&thief);
+        let attacker = made.attacker(self.stolen);
+        replace(&attacker);
         for client in [new, seen, made.new_client()] {
             let before: Vec<Vec<u8>> = client.output().iter().map(|name| client.read_output(name)).collect();
-            client.use_network(&thief.network);
+            client.use_network(&attacker.network);
             assert_eq!(refusal(&client.get(self.package)), in_place, "{:?}", self.stolen);
             let after: Vec<Vec<u8>> = client.output().iter().map(|name| client.read_output(name)).collect();
             assert_eq!(before, after);
@@ -63,7 +63,7 @@ impl Attempt<'_> {
 
     /// Runs the attempts for a role that lists the package itself.
     pub(super) fn never_installs(&self, made: &Made) {
-        self.fails(made, |thief, signed| thief.list_evil(signed, self.package));
+        self.fails(made, |attacker, signed| attacker.list_malicious(signed, self.package));
     }
 }
 
@@ -79,9 +79,9 @@ fn k2_the_snapshot_key_gives_nothing_and_is_revoked() {
     let seen = made.client(&["package"]);
     made.revoke_online("snapshot-1");
     // Even with a timestamp key, the old snapshot key is of no use.
-    let thief = made.thief(&["snapshot-1", "timestamp-2"]);
-    thief.release("snapshot", |_| {});
-    seen.use_network(&thief.network);
+    let attacker = made.attacker(&["snapshot-1", "timestamp-2"]);
+    attacker.release("snapshot", |_| {});
+    seen.use_network(&attacker.network);
     assert_eq!(refusal(&seen.get("package")), "snapshot: ThresholdNotMet");
 }
 
@@ -99,9 +99,9 @@ fn k4_the_key_of_a_delegated_role_gives_nothing_and_is_revoked_without_a_new_roo
     let seen = made.client(&["team/package"]);
     made.revoke("team", "team-1", "team-2");
     assert!(made.served().file(&format!("{METADATA}2.root.json")).is_none());
-    let thief = made.thief(&["team-1", "timestamp-1", "snapshot-1"]);
-    thief.release("team", |team| thief.list_evil(team, "team/package"));
-    seen.use_network(&thief.network);
+    let attacker = made.attacker(&["team-1", "timestamp-1", "snapshot-1"]);
+    attacker.release("team", |team| attacker.list_malicious(team, "team/package"));
+    seen.use_network(&attacker.network);
     assert_eq!(refusal(&seen.get("team/package")), "team: ThresholdNotMet");
 }
 
@@ -120,46 +120,46 @@ fn k10_the_targets_key_gives_nothing_without_both_online_keys_and_is_revoked() {
     let made = Made::new();
     let seen = made.client(&["package"]);
     made.revoke("targets", "targets-1", "targets-2");
-    let thief = made.thief(&["targets-1", "timestamp-1", "snapshot-1"]);
-    thief.release("targets", |targets| thief.list_evil(targets, "package"));
-    seen.use_network(&thief.network);
+    let attacker = made.attacker(&["targets-1", "timestamp-1", "snapshot-1"]);
+    attacker.release("targets", |targets| attacker.list_malicious(targets, "package"));
+    seen.use_network(&attacker.network);
     assert_eq!(refusal(&seen.get("package")), "targets: ThresholdNotMet");
 }
 
 #[test]
 fn k12_fewer_root_keys_than_must_sign_give_nothing_and_are_rotated_out() {
     let made = Made::new();
-    let name_own_keys = |thief: &mut Thief| {
-        let (keyid, key) = thief.own_key();
-        thief.release("root", |root| {
+    let name_own_keys = |attacker: &mut Attacker| {
+        let (keyid, key) = attacker.own_key();
+        attacker.release("root", |root| {
             root["keys"][&keyid] = key;
             for role in ["root", "timestamp", "snapshot", "targets"] {
                 root["roles"][role] = json!({"keyids": [keyid], "threshold": 1});
             }
         });
-        thief.release("targets", |targets| thief.list_evil(targets, "package"));
+        attacker.release("targets", |targets| attacker.list_malicious(targets, "package"));
     };
-    let mut thief = made.thief(&["root-1"]);
-    name_own_keys(&mut thief);
+    let mut attacker = made.attacker(&["root-1"]);
+    name_own_keys(&mut attacker);
     let seen = made.client(&["package"]);
     for client in [&made.new_client(), &seen] {
-        client.use_network(&thief.network);
+        client.use_network(&attacker.network);
         assert_eq!(refusal(&client.get("package")), "root: ThresholdNotMet");
     }
     // A root with the same version is not the next root.
-    let thief = made.thief(&["root-1"]);
-    let mut signed = thief.newest("root");
+    let attacker = made.attacker(&["root-1"]);
+    let mut signed = attacker.newest("root");
     signed["expires"] = in_days(3_650);
-    thief.network.put(&format!("{METADATA}2.root.json"), thief.sign("root", &signed));
-    seen.use_network(&thief.network);
+    attacker.network.put(&format!("{METADATA}2.root.json"), attacker.sign("root", &signed));
+    seen.use_network(&attacker.network);
     assert!(refusal(&seen.get("package")).starts_with("root: "));
 
     made.new_key("root-4");
     made.run(&["rotate", "root", "--add", "root-4", "--remove", "root-1"]);
     seen.use_network(&made.served());
     assert_eq!(seen.get("package").unwrap(), GOOD);
-    let mut thief = made.thief(&["root-1", "root-2"]);
-    name_own_keys(&mut thief);
-    seen.use_network(&thief.network);
+    let mut attacker = made.attacker(&["root-1", "root-2"]);
+    name_own_keys(&mut attacker);
+    seen.use_network(&attacker.network);
     assert_eq!(refusal(&seen.get("package")), "root: ThresholdNotMet");
 }
