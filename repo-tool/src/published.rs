@@ -1,5 +1,5 @@
-//! What a repository publishes now, read as a client reads it — but at the epoch, when nothing has expired yet,
-//! so that an expired repository can be renewed. Delegated roles are read when they are asked for.
+//! The published state of a repository, verified as a client would. The verification time is the epoch, so that an expired
+//! repository can be renewed. Delegated roles are read on demand.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -19,7 +19,7 @@ use crate::edit::Edit;
 use crate::files::layout::{self, Layout};
 use crate::{Error, NotFound, check, names, parallel};
 
-/// Published metadata, as the judge of all clients trusts it: this module reads the files, and decides nothing.
+/// The published metadata, verified by the same code as in all clients: this module only reads the files.
 #[derive(Clone, Debug)]
 pub struct Published {
     /// The newest root.
@@ -38,17 +38,18 @@ pub struct Published {
 /// A targets role that has been read.
 #[derive(Clone, Debug)]
 struct Role {
-    /// Shared: a role that delegates to very many is large.
+    /// Shared, because a role with many delegations is large.
     targets: Arc<Verified<Targets>>,
-    /// Who delegates to it; none for the top-level role.
+    /// The role that delegates to it; none for the top-level role.
     delegator: Option<RoleName>,
 }
 
-/// A role, who delegates to it, and whom that delegator trusts; nobody delegates to the top-level one.
+/// A role, its delegator, and the ring by which the delegator trusts the role; the top-level role has no delegator.
 type Edge = (RoleName, Option<(RoleName, KeyRing)>);
 
 impl Published {
-    /// What a client that was shipped with this root has come to trust, which stored it in `memory`.
+    /// Creates the published state from what a client trusts that was shipped with the root `shipped` and stored its files in
+    /// `memory`.
     pub(crate) fn new(
         layout: &Layout,
         trusted: &TrustedMetadata,
@@ -68,27 +69,27 @@ impl Published {
         })
     }
 
-    /// Where it is published.
+    /// Returns the paths of the repository.
     pub(crate) fn layout(&self) -> &Layout {
         &self.layout
     }
 
-    /// What the client stored that has come here: to go on as one that trusts what is published, fork it.
+    /// Returns the store of the client that verified the published state. Fork it to get a client that trusts this state.
     pub(crate) fn memory(&self) -> &MemoryStore {
         &self.memory
     }
 
-    /// The root with which the client was shipped that has come here.
+    /// Returns the root that the verifying client was shipped with.
     pub(crate) fn shipped(&self) -> &[u8] {
         &self.shipped
     }
 
-    /// The top-level targets, for clients of the same process.
+    /// Returns the top-level targets, for other clients in the same process.
     pub(crate) fn reusable_targets(&self) -> Option<ReusableTargets> {
         self.trusted.reusable_targets()
     }
 
-    /// The version of a targets role that clients are told of; none when it was never published.
+    /// Returns the published version of a role; `None` if it was never published.
     #[must_use]
     pub fn version(&self, role: &RoleName) -> Option<Version> {
         match role.as_str() {
@@ -99,21 +100,21 @@ impl Published {
         }
     }
 
-    /// The top-level targets role.
+    /// Returns the top-level targets role.
     ///
     /// # Errors
-    /// Never in a repository that was opened.
+    /// None in a repository that was opened.
     pub fn targets(&self) -> Result<&Verified<Targets>, Error> {
         self.read_already(&RoleName::TARGETS).map(|targets| &**targets)
     }
 
-    /// A role that was read before.
+    /// Returns a role that was read before.
     fn read_already(&self, role: &RoleName) -> Result<&Arc<Verified<Targets>>, Error> {
         let found = self.roles.get(role).map(|role| &role.targets);
         found.ok_or_else(|| NotFound::Role { role: role.clone() }.into())
     }
 
-    /// Reads the role that `delegator`, which says so in `view`, delegates to.
+    /// Reads the role `role`, to which `delegator` delegates in its content `view`.
     pub fn read_delegated(&mut self, delegator: &RoleName, view: &Targets, role: &RoleName) -> Result<(), Error> {
         let ring = view
             .delegations
@@ -125,8 +126,7 @@ impl Published {
         Ok(())
     }
 
-    /// Reads those of `roles` that were published and are not read yet; all of them are delegated to by `delegator`,
-    /// as published.
+    /// Reads the `roles` that are published and not read yet. The published `delegator` delegates to all of them.
     ///
     /// # Errors
     /// When one of them does not verify.
@@ -150,10 +150,10 @@ impl Published {
         Ok(())
     }
 
-    /// A role that is delegated to at any depth, with its delegator.
+    /// Returns a targets role at any depth of delegation, and reads it if necessary.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when nobody delegates to it; [`Error::Untrusted`] when a file on the way does not verify.
+    /// [`Error::NotFound`] when no role delegates to it; [`Error::Untrusted`] when a file on the way does not verify.
     pub fn role(&mut self, role: &RoleName) -> Result<&Verified<Targets>, Error> {
         if !self.roles.contains_key(role) {
             let delegator = self.find_delegator(role)?;
@@ -163,13 +163,13 @@ impl Published {
         self.read_already(role).map(|targets| &**targets)
     }
 
-    /// A role, if it has been read.
+    /// Returns a role that has been read.
     #[must_use]
     pub fn known(&self, role: &RoleName) -> Option<&Targets> {
         self.roles.get(role).map(|role| &**role.targets)
     }
 
-    /// The canonical text of a role that has been read, which its signatures cover.
+    /// Returns the canonical text of a role that has been read, which its signatures cover.
     #[must_use]
     pub fn signed_text(&self, role: &RoleName) -> Option<&str> {
         Some(match role.as_str() {
@@ -180,7 +180,7 @@ impl Published {
         })
     }
 
-    /// The same of root, snapshot and timestamp and of every targets role that has been read.
+    /// Returns the canonical texts of root, timestamp, snapshot and every targets role that has been read.
     pub(crate) fn signed_texts(&self) -> impl Iterator<Item = (&RoleName, &str)> {
         let top_level = [
             (&RoleName::ROOT, self.root.signed()),
@@ -190,28 +190,28 @@ impl Published {
         top_level.into_iter().chain(self.roles.iter().map(|(role, known)| (role, known.targets.signed())))
     }
 
-    /// The file of a targets role that has been read.
+    /// Returns the file of a targets role that has been read.
     pub(crate) fn file(&self, role: &RoleName) -> Option<&[u8]> {
         self.roles.get(role).map(|role| &**role.targets.bytes())
     }
 
-    /// How many bytes the file of a targets role that has been read has.
+    /// Returns the length in bytes of the file of a targets role that has been read.
     pub(crate) fn length(&self, role: &RoleName) -> Option<usize> {
         self.roles.get(role).map(|role| role.targets.bytes().len())
     }
 
-    /// The targets roles that have been read.
+    /// Returns the targets roles that have been read.
     pub fn read_roles(&self) -> impl Iterator<Item = (&RoleName, &Targets)> {
         self.roles.iter().map(|(name, role)| (name, &**role.targets))
     }
 
-    /// Who delegates to a role that was read; none for the top-level ones.
+    /// Returns the delegator of a role that was read; `None` for top-level roles.
     #[must_use]
     pub fn delegator(&self, role: &RoleName) -> Option<&RoleName> {
         self.roles.get(role)?.delegator.as_ref()
     }
 
-    /// What clients find under `path`, with the roles that list it; reads only the roles on the way.
+    /// Searches for `path` as clients do, and reads only the roles on the way.
     ///
     /// # Errors
     /// [`Error::Untrusted`] when a file on the way does not verify.
@@ -233,15 +233,15 @@ impl Published {
         Ok(found)
     }
 
-    /// Reads every role that is delegated to, at any depth. Returns their names, delegators first, with the
-    /// delegator of each edge: a role with two delegators comes twice.
+    /// Reads every delegated role, at any depth. Returns each role with its delegator, delegators first. A role with two
+    /// delegators is returned twice.
     pub fn read_all(&mut self) -> Result<Vec<(RoleName, Option<RoleName>)>, Error> {
         let edges = self.read_edges()?.into_iter();
         let named = edges.map(|(role, delegation)| (role, delegation.map(|(delegator, _)| delegator)));
         Ok(named.collect())
     }
 
-    /// The same, each with the ring by which the delegator trusts the role.
+    /// Like [`Published::read_all`], with the ring by which each delegator trusts the role.
     fn read_edges(&mut self) -> Result<Vec<Edge>, Error> {
         let mut order = vec![(RoleName::TARGETS, None)];
         let mut seen = BTreeSet::from([RoleName::TARGETS]);
@@ -264,18 +264,18 @@ impl Published {
         Ok(order)
     }
 
-    /// Every role that lists `key`, however it is written, with its delegator; none for the roles of the root. Reads all
+    /// Returns every role that lists `key`, in any spelling, with its delegator; `None` for the roles of the root. Reads all
     /// roles.
     pub fn roles_trusting(&mut self, key: impl Into<KeyMaterial>) -> Result<Vec<(RoleName, Option<RoleName>)>, Error> {
         Edit::new(self, Draft::default()).roles_trusting(key)
     }
 
-    /// The roles that a person means: one, or with a `*` at the end all delegated ones that begin so.
+    /// Returns the role with this name or, if the name ends in `*`, all delegated roles with that prefix.
     pub fn named(&mut self, name: &str) -> Result<Vec<RoleName>, Error> {
         Ok(self.edges_named(name)?.into_iter().map(|(role, _)| role).collect())
     }
 
-    /// The same, for a change of keys: of succinct bins, which have theirs in common, the first.
+    /// Like [`Published::named`], for a change of keys: succinct bins share their keys, so only the first bin is returned.
     pub fn expand(&mut self, name: &str) -> Result<Vec<RoleName>, Error> {
         let mut succinct = BTreeSet::new();
         let mut fitting = Vec::new();
@@ -301,15 +301,15 @@ impl Published {
         }
     }
 
-    /// Whether a version's file is there, published or left over: its number cannot be used again.
+    /// Returns whether the file of this version exists, published or left over. Its version number cannot be used again.
     #[must_use]
     pub fn is_taken(&self, role: &RoleName, version: Version) -> bool {
         let path = self.layout.metadata().join(names::metadata_file(role, Some(version)));
-        // What cannot be looked at may be there.
+        // If the file cannot be examined, it may exist.
         path.symlink_metadata().map_or_else(|error| error.kind() != io::ErrorKind::NotFound, |_| true)
     }
 
-    /// The versions of all roots that were ever published here, in order.
+    /// Returns the versions of all root files in the folder, in order.
     #[must_use]
     pub fn root_versions(&self) -> Vec<Version> {
         let mut versions = Vec::new();
@@ -323,7 +323,7 @@ impl Published {
         versions
     }
 
-    /// The oldest root that is here, which clients may have been shipped with.
+    /// Returns the version of the oldest root in the folder, with which clients may have been shipped.
     #[must_use]
     pub(crate) fn oldest_root(&self) -> Version {
         let all = std::iter::successors(Some(Version::ONE), |version| version.next());
@@ -338,11 +338,11 @@ impl Published {
                 DelegatedRoles::Succinct(bins) => bins.contains(role),
             })
         };
-        // Bins are many, and mostly the top-level role's.
+        // There may be many bins, and most belong to the top-level role.
         if self.known(&RoleName::TARGETS).is_some_and(delegates) {
             return Ok(RoleName::TARGETS);
         }
-        // Most are delegated to by a role that was read already, and then nothing needs to be read.
+        // If a role that was read already delegates to it, no file needs to be read.
         if let Some((name, _)) = self.roles.iter().find(|(_, known)| delegates(&known.targets)) {
             return Ok(name.clone());
         }
@@ -366,22 +366,22 @@ impl Published {
         Err(NotFound::Delegation { role: role.clone() }.into())
     }
 
-    /// 5.6: a file that was put into the folder is not believed because it lies there.
+    /// Reads and verifies a role (5.6): a file in the folder is not trusted because of its place.
     fn verify(&self, role: &RoleName, ring: &KeyRing) -> Result<Arc<Verified<Targets>>, Error> {
         let file = read(&self.layout.metadata(), &self.trusted.delegated_request(role)?)?;
         held(role, &self.trusted.verify_delegated(role, ring, FileContent::Bytes(file))?)
     }
 }
 
-/// The file that clients would ask for.
+/// Reads the file that clients would request.
 fn read(metadata: &Path, request: &Request) -> Result<Vec<u8>, Error> {
-    // Servers decode what clients write in URLs.
+    // Servers decode the names that clients encode in URLs.
     let path = metadata.join(names::metadata_file(&request.role, request.version));
     let file = layout::read_small(&path, request.max_length)?;
     file.ok_or_else(|| error(&request.role, ErrorKind::Absent).into())
 }
 
-/// A role that was given in memory is held there.
+/// Returns the content of a role whose file was given in memory and so is held in memory.
 fn held(role: &RoleName, targets: &VerifiedTargets) -> Result<Arc<Verified<Targets>>, Error> {
     targets.held().cloned().ok_or_else(|| error(role, ErrorKind::Absent).into())
 }

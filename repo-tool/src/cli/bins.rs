@@ -25,7 +25,7 @@ pub(super) fn bins(context: &Context<'_>, args: &Bins, output: &Output) -> Resul
     let draft = repository.staged()?;
     let mut keys = resolve_all(&mut repository, &args.key)?;
     let mut edit = repository.edit(draft);
-    // Bins that are made anew keep their keys.
+    // If the role has bins already, the new ones keep their keys.
     let signs = edit.bins(&role)?.map_or_else(|| role.clone(), |old| old.first());
     let (of_role, threshold) = edit.trust(&signs)?;
     if keys.is_empty() {
@@ -60,7 +60,7 @@ pub(super) fn bins(context: &Context<'_>, args: &Bins, output: &Output) -> Resul
     conclude(context, &mut repository, draft, output)
 }
 
-/// How many bins the role should have, and why; nothing is changed.
+/// Recommends the number of bins, with an explanation. Changes nothing.
 fn propose(context: &Context<'_>, role: &RoleName, args: &Bins, output: &Output) -> Result<ExitStatus, Error> {
     let mut repository = Repository::open(&context.global.repository, &context.invocation)?;
     let keys = resolve_all(&mut repository, &args.key)?;

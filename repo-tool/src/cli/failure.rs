@@ -1,4 +1,4 @@
-//! What an error of the library means for the command: its exit status, its kind and the hint.
+//! Maps errors of the library to failures of the command: exit status, kind and hint.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ impl From<StdoutError> for Error {
 
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
-        // What says nothing more than the exit status has no kind of its own.
+        // An error has a kind of its own only if the exit status does not identify it.
         let (status, kind) = match error {
             Error::Usage(_) | Error::InvalidInput(_) | Error::Request { fault: Fault::Usage, .. } => {
                 (ExitStatus::Usage, None)
@@ -45,7 +45,7 @@ impl From<&Error> for Failure {
             | Error::Served(_)
             | Error::Version(_) => (ExitStatus::Failed, None),
         };
-        // Some list files, one a line.
+        // Some messages list files, one per line.
         let mut failure = Failure::with_lines(status, &error.to_string());
         if let Some(kind) = kind {
             failure = failure.with_kind(kind);

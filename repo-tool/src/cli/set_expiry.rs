@@ -10,7 +10,7 @@ pub(super) fn set_expiry(context: &Context<'_>, args: &SetExpiry, output: &Outpu
     let role = names::role(&args.role)?;
     let mut repository = context.open(output)?;
     let draft = repository.staged()?;
-    // A slip of the pen would change nothing, and nobody would notice.
+    // Check that the role exists: an entry for a misspelled name would have no effect.
     match args.role.ends_with('*') {
         true => repository.published.expand(&args.role).map(drop)?,
         false => repository.edit(draft).trust(&role).map(drop)?,

@@ -15,7 +15,7 @@ pub(super) fn verify(context: &Context<'_>, args: &Verify, output: &Output) -> R
             let root = match &context.global.root {
                 Some(path) => layout::read_if_there(path)?.ok_or_else(|| NotFound::File { path: path.clone() })?,
                 None => check::oldest_root(&context.layout()).map_err(|_| {
-                    Error::Usage("give the root that clients of that URL start from with --root FILE".into())
+                    Error::Usage("give the root with which clients of that URL start: --root FILE".into())
                 })?,
             };
             let bar = output.bar("fetching", usize::MAX);
@@ -30,7 +30,7 @@ pub(super) fn verify(context: &Context<'_>, args: &Verify, output: &Output) -> R
             let dir = place.map_or(context.global.repository.as_path(), Path::new);
             let layout = context.invocation.layout(dir);
             let root = verify::first_root(&layout, &context.invocation)?;
-            // A folder that is only served has no configuration.
+            // A served copy has no configuration.
             let hash_prefixed = match Config::read(&layout) {
                 Ok(config) => config.hash_prefixed_targets,
                 Err(Error::NotFound(_)) => true,
@@ -46,7 +46,7 @@ pub(super) fn verify(context: &Context<'_>, args: &Verify, output: &Output) -> R
         }
     };
     if args.elsewhere {
-        found.served_elsewhere();
+        found.allow_absent_files();
     }
     output.data_text(&found.json(), &text(&found))?;
     for note in &found.notes {

@@ -1,4 +1,4 @@
-//! Publishing what several publishers ask for, under one snapshot and one timestamp ([`crate::publish::queue`]).
+//! Publishes the requests of several processes together, with one snapshot and one timestamp ([`crate::publish::queue`]).
 
 use lastmile_client::disk;
 use lastmile_metadata::RoleName;
@@ -10,34 +10,34 @@ use crate::publish::queue::{self, Answer, Change, Claimed, Fault, Queue, Request
 use crate::publish::transaction::{self, Observer};
 use crate::{Error, Invocation, NotFound, Outcome, Plan, Repository, Signing, names, parallel};
 
-/// Who has published a request, and with which result.
+/// The process that published a request, with the result.
 pub enum Shared {
     /// This process.
     ByUs(Box<OwnResult>),
-    /// Another one, which published it together with others.
+    /// Another process, together with its own request.
     ByOther(Answer),
 }
 
-/// The result of a request that was published here.
+/// The result of a request that this process published.
 pub struct OwnResult {
-    /// The repository afterwards, which others may be changing already.
+    /// The repository after publication. Other processes may already be changing it.
     pub repository: Repository,
-    /// What was published, or staged.
+    /// The plan that was published or staged.
     pub plan: Plan,
-    /// Which of both.
+    /// Whether it was published or staged.
     pub outcome: Outcome,
 }
 
-/// Publishes a request, with those of all others that wait by then; or waits until another process has done so.
+/// Publishes a request together with all waiting requests, or waits until another process has published it.
 ///
 /// # Errors
-/// What speaks against this request. Those of others are told what speaks against theirs.
+/// The error of this request. Errors of other requests are reported to their owners.
 pub fn publish(request: &Request, invocation: &Invocation, observer: &mut dyn Observer) -> Result<Shared, Error> {
     let lock = match request.wait(invocation.lock_wait.at_most, invocation.lock_wait.on_wait.as_ref())? {
         Turn::Mine(lock) => lock,
         Turn::Answered(answer) => return Ok(Shared::ByOther(answer)),
     };
-    // Whoever had the lock may have died in the middle of publishing this very request.
+    // The previous holder of the lock may have died while publishing this request.
     transaction::recover(request.layout(), &lock)?;
     if let Some(answer) = request.answer()? {
         return Ok(Shared::ByOther(answer));
@@ -57,7 +57,7 @@ impl Repository {
     ) -> Result<(Plan, Outcome), Error> {
         let mine = request.claimed();
         let staged = self.staged()?;
-        // The pending change for signatures is joined by one change after the other.
+        // Requests are added to a pending change one at a time.
         let is_alone = staged.from_staged;
         let draft = self.with_change(staged, &mine)?;
         let others =
@@ -67,7 +67,7 @@ impl Repository {
         }
         match self.publish_together(draft, &others, observer) {
             Ok(Some(done)) => return Ok(done),
-            // Not all can be signed here: each is staged by its own publisher.
+            // Keys are missing: each publisher stages its own request.
             Ok(None) => self.give_back(&others)?,
             Err(error) => match Fault::of(&error) {
                 Some(_) => return self.publish_one_by_one(&mine, &others, observer),
@@ -82,7 +82,7 @@ impl Repository {
         self.finish(draft, observer)
     }
 
-    /// None when signatures are missing.
+    /// Publishes the draft with the requests of others. Returns `None` if signatures are missing.
     fn publish_together(
         &mut self,
         mut draft: Draft,
@@ -106,7 +106,7 @@ impl Repository {
         Ok(Some((plan, outcome)))
     }
 
-    /// Something speaks against one of them: who is to blame shows itself when each is published alone.
+    /// Publishes each request alone after an error, to find the request that caused it.
     fn publish_one_by_one(
         &mut self,
         mine: &Claimed,
@@ -145,8 +145,8 @@ impl Repository {
         Ok((plan, outcome))
     }
 
-    /// The draft with what a request asks for. Its files are taken into `.publishing/`, so that the publication does not
-    /// depend on the request any more, and compared there with what the request says of them.
+    /// Adds the change of a request to the draft. The request's files are moved into `.publishing/`, so that the publication no
+    /// longer depends on the request, and compared there with the request's entries.
     fn with_change(&mut self, draft: Draft, request: &Claimed) -> Result<Draft, Error> {
         let Change { role, added, removed } = &request.change;
         let mut incoming = Vec::new();
@@ -159,7 +159,7 @@ impl Repository {
                 let new = format!("{}-{name}", request.name);
                 let target = taken_in.target.clone();
                 match request.is_hashed {
-                    // This process wrote it itself into a folder of ours.
+                    // This process wrote and hashed the file in a folder of this user.
                     true => disk::link_or_copy(from.place(name), to.place(&new))
                         .map_err(|error| Error::file("copy", &taken_in.file, error))?,
                     false => drop(take_target(&from, name, &to, &new, &target)?),
@@ -178,7 +178,7 @@ impl Repository {
         Ok(draft)
     }
 
-    /// Tells the owner of a request what speaks against it; what is not the request's fault, its owner will meet.
+    /// Reports an error to the owner of a request. If the request did not cause the error, gives the request back.
     fn refuse(&self, request: &Claimed, error: &Error) -> Result<(), Error> {
         match Fault::of(error) {
             Some((fault, text)) => queue::answer(&self.layout, &request.name, &Answer::Refused(fault, text)),

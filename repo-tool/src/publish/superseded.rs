@@ -1,5 +1,5 @@
-//! `superseded/`: copies of the files of this folder that an adoption replaces by those of the server, so that nothing is
-//! lost. Metadata lies there under its own name, target files below `targets/`. Where a name is taken, `~` is added.
+//! `superseded/`: copies of local files that an adoption replaces with files from the server, so that nothing is lost.
+//! Metadata files keep their names, target files are below `targets/`. If a name is taken, `~` is added.
 
 use std::path::Path;
 
@@ -10,13 +10,13 @@ use crate::files::folder::Folder;
 use crate::files::layout::Layout;
 use crate::{Error, PublicationError};
 
-/// Whether a copy of a metadata file with this name and content was set aside.
+/// Returns whether there is a copy of a metadata file with this name and content.
 pub(crate) fn has(layout: &Layout, name: &str, content: &FileDigest) -> Result<bool, Error> {
     let Some(folder) = layout.open_superseded()? else { return Ok(false) };
     find(&folder, name, content).map(|(_, is_there)| is_there)
 }
 
-/// The name of the copy with this content, and true; or the first free name, and false.
+/// Returns the name of the copy with this content and true, or the first free name and false.
 fn find(folder: &Folder, name: &str, content: &FileDigest) -> Result<(String, bool), Error> {
     let mut name = name.to_string();
     while let Some(found) = FileDigest::read(folder, &name, |_| {})? {
@@ -28,8 +28,8 @@ fn find(folder: &Folder, name: &str, content: &FileDigest) -> Result<(String, bo
     Ok((name, false))
 }
 
-/// Keeps a durable copy of the file `name` of the folder `from` in `superseded/`, or `under` a folder there. The file
-/// stays where it is. A copy that an interrupted run made is used again.
+/// Copies the file `name` of the folder `from` durably to `superseded/`, or to the folder `under` in it. The original is not
+/// moved. A copy from an interrupted run is reused.
 pub(crate) fn keep(layout: &Layout, from: &Folder, name: &str, under: &Path) -> Result<(), Error> {
     let Some(content) = FileDigest::read(from, name, |_| {})? else { return Ok(()) };
     let superseded = layout.make_superseded()?;
@@ -45,7 +45,7 @@ pub(crate) fn keep(layout: &Layout, from: &Folder, name: &str, under: &Path) -> 
     if FileDigest::read(&folder, &copy, |_| {})? != Some(content) {
         return Err(PublicationError::ChangedWhileCopied { from: from.path_of(name), to: path }.into());
     }
-    // The names that lead to the copy.
+    // Sync every folder on the path of the copy.
     let mut folder = layout.open()?;
     folder.sync()?;
     for part in Path::new("superseded").join(under).components() {

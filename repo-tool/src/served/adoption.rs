@@ -1,4 +1,4 @@
-//! Adopting the files of the server, as one publication that happens wholly or not at all.
+//! Adopts the files of the server in one atomic publication.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,7 +23,7 @@ use crate::served::Served;
 use crate::served::catch_up::CaughtUp;
 use crate::{Error, ServedError, names};
 
-/// Adopts only the roots that the server has and this folder lacks.
+/// Adopts only the newer roots of the server.
 pub(crate) fn adopt_roots(layout: &Layout, lock: &Lock, ours: &Published, served: &Served) -> Result<(), Error> {
     let roots = newer_roots(ours, served)?;
     if roots.is_empty() {
@@ -40,7 +40,7 @@ pub(crate) fn adopt_roots(layout: &Layout, lock: &Lock, ours: &Published, served
     publication.prepare()?.commit(&checked)
 }
 
-/// The roots that the server has and this folder lacks, by name.
+/// Returns the newer roots of the server, by name.
 fn newer_roots(ours: &Published, served: &Served) -> Result<Vec<(String, Vec<u8>)>, Error> {
     let mut roots = Vec::new();
     let mut next = ours.root.version.next();
@@ -52,7 +52,7 @@ fn newer_roots(ours: &Published, served: &Served) -> Result<Vec<(String, Vec<u8>
     Ok(roots)
 }
 
-/// A client of the folder with these files over it must come to the end.
+/// Checks that a client accepts the folder together with these files.
 fn check_files(layout: &Layout, files: BTreeMap<String, Bytes>) -> Result<Checked, Error> {
     let limits = check::reading_limits();
     let memory = MemoryStore::default();
@@ -63,7 +63,7 @@ fn check_files(layout: &Layout, files: BTreeMap<String, Bytes>) -> Result<Checke
     Ok(Checked { published: Published::new(layout, session.trusted(), oldest, memory)? })
 }
 
-/// Takes the server's files over.
+/// An adoption of the server's files.
 pub(crate) struct Adoption<'a> {
     pub(crate) layout: &'a Layout,
     pub(crate) lock: &'a Lock,
@@ -117,8 +117,8 @@ impl Adoption<'_> {
         publication.prepare()?.commit(&checked)
     }
 
-    /// Fetches the target files that this folder lacks, and notes which targets are no longer listed. A name with a hash
-    /// says what the file holds; a file with a plain name is compared with what is listed.
+    /// Fetches the target files that this folder lacks, and records the targets that are no longer listed. A hash in a name
+    /// identifies the content; a file with a plain name is compared with its entry.
     fn fetch_targets(&mut self, prefixed: bool, caught_up: &mut CaughtUp) -> Result<Vec<NewFile>, Error> {
         let listed = self.served.session.list().map_err(from_client)?;
         let overlay = Overlay::published(self.layout);
@@ -152,7 +152,7 @@ impl Adoption<'_> {
                     let copies = intake::link_copies(&incoming, &folder, prefixed)?.into_iter();
                     fetched.extend(copies.map(|(from, to)| NewFile { from, to, content: content.clone() }));
                 }
-                // A disk that is full says nothing about the server.
+                // A local failure, such as a full disk, is not a fault of the server.
                 Err(ClientError::Local(failed)) => {
                     return Err(Error::file(failed.operation, &failed.path, failed.error));
                 }

@@ -1,4 +1,4 @@
-//! Releases of several publishers at once: published together, each once, whoever dies when.
+//! Requests of several publishers: published together, each exactly once, even if a process dies.
 
 use std::io;
 
@@ -29,14 +29,14 @@ fn is_visible(world: &World, name: &str) -> bool {
     world.fetch(&format!("a/{name}")).unwrap().is_some_and(|content| content == name.as_bytes())
 }
 
-/// How many publications there have been after the first.
+/// Returns the number of publications after the first.
 fn publications(world: &World) -> u64 {
     let version = world.metadata("timestamp.json").pointer("/signed/version").and_then(Value::as_u64);
     version.unwrap() - 1
 }
 
 #[test]
-fn all_who_wait_are_published_together() {
+fn all_waiting_requests_are_published_together() {
     let world = World::new();
     let requests: Vec<_> = ["1", "2", "3", "4"].map(|name| enter(&world, None, name)).into();
     let first = publish(&world, &requests[2]).unwrap();
@@ -53,12 +53,12 @@ fn all_who_wait_are_published_together() {
 }
 
 #[test]
-fn a_request_that_is_refused_takes_no_other_one_down() {
+fn a_refused_request_does_not_stop_the_others() {
     let world = World::new();
     let (key, uri) = world.key("b-1");
     world.change_with(&[uri], &mut Unobserved, |edit| delegate(edit, "b", "b/*", &key)).unwrap();
     let good = enter(&world, None, "1");
-    // One that cannot be edited in, and one that only a client refuses: no delegation leads to it.
+    // One request that cannot be edited in, and one that only a client refuses, because no delegation leads to it.
     let absent = TargetPath::new("absent").unwrap();
     let absent = Request::enter_removal(&world.layout(), None, vec![absent]).unwrap();
     let hidden = enter(&world, Some("b"), "2");
@@ -77,7 +77,7 @@ fn a_request_that_is_refused_takes_no_other_one_down() {
 }
 
 #[test]
-fn a_request_that_waits_for_too_long_or_for_nobody_is_not_published() {
+fn a_timed_out_or_abandoned_request_is_not_published() {
     let world = World::new();
     let lock = world.layout().lock().unwrap();
     let late = enter(&world, None, "1");
@@ -90,7 +90,7 @@ fn a_request_that_waits_for_too_long_or_for_nobody_is_not_published() {
 }
 
 #[test]
-fn where_signatures_are_missing_each_stages_its_own() {
+fn without_keys_each_publisher_stages_its_own_request() {
     let world = World::new();
     std::fs::remove_file(world.layout().keys().join("targets-1.pem")).unwrap();
     let (one, other) = (enter(&world, None, "1"), enter(&world, None, "2"));
@@ -102,7 +102,7 @@ fn where_signatures_are_missing_each_stages_its_own() {
     assert!(names.len() == 2 && names[0].ends_with(".1") | names[1].ends_with(".1"), "{names:?}");
 }
 
-/// Ends the publication at the n-th moment, as a crash would.
+/// Stops the publication at the n-th event, as a crash would.
 struct CrashAt(usize);
 
 impl Observer for CrashAt {
@@ -113,7 +113,7 @@ impl Observer for CrashAt {
 }
 
 #[test]
-fn when_the_one_who_publishes_dies_the_others_are_published_once() {
+fn when_the_publisher_dies_the_other_requests_are_published_once() {
     let base = World::new();
     base.add("old", "1");
     for moment in 0.. {
@@ -124,7 +124,7 @@ fn when_the_one_who_publishes_dies_the_others_are_published_once() {
             publish(&world, request).unwrap();
         }
         assert!(is_visible(&world, "2") && is_visible(&world, "3"), "moment {moment}");
-        // The first publication happened wholly, or the second one did all that was left.
+        // Either the first publication succeeded, or the second one finished the work.
         assert_eq!(publications(&world), 2, "moment {moment}");
         let verified = verify::directory(&world.dir(), world.now, true, &|_, _| {}).unwrap();
         assert!(verified.is_good(), "moment {moment}: {verified:?}");

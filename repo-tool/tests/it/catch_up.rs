@@ -1,4 +1,4 @@
-//! `catch-up --adopt`: what it takes over, what it refuses, and what an interruption leaves.
+//! `catch-up --adopt`: adopted files, refusals, and the state after an interruption.
 
 use std::fs;
 use std::path::Path;
@@ -18,8 +18,8 @@ use crate::disks::{check_error, faults, is_leftover, tell};
 use crate::served::{digest, reaches_clients_of, run, serve, url, version};
 use crate::world::World;
 
-/// A repository with the target `old`, and two copies of it that were published from independently: one added `b`, and
-/// the other one, which is served, added `a`.
+/// Creates a repository with the target `old` and two copies that published independently: one added `b`, and the other one,
+/// which is served, added `a`.
 fn fork() -> (World, World) {
     let world = World::new();
     world.add("old", "1");
@@ -61,7 +61,7 @@ fn interrupt(base: &World, server: &World, own: &[u8], (number, fault): (usize, 
     drop(armed);
     check_error(&ended.map(drop), fault, told);
     if !is_interrupted(&world.layout()) {
-        // Either nothing was adopted, or everything.
+        // Either nothing or everything was adopted.
         assert_eq!(world.fetch("old").unwrap().unwrap(), b"1", "{told}");
         let found = ["a", "b"].map(|name| world.fetch(name).unwrap().is_some());
         assert!(matches!(found, [true, false] | [false, true]), "{told}: {found:?}");
@@ -160,14 +160,14 @@ fn a_role_that_the_server_undelegated_does_not_stop_an_adoption() {
     copy.add("b", "2");
     assert!(reaches_clients_of(&world, &copy, "b"));
     assert_eq!(run(&copy, &copy, Foreign::Refuse).unwrap().resolution, Resolution::Nothing);
-    // The role can be made again, above the version that the server had.
+    // The role can be added again, with a version above that of the server.
     copy.change(|edit| delegate(edit, "team", "*", &key)).unwrap();
     assert!(copy.files("metadata").contains(&"3.team.json".to_string()), "{:?}", copy.files("metadata"));
     assert!(reaches_clients_of(&world, &copy, "a"));
 }
 
 #[test]
-fn bins_that_the_server_made_anew_do_not_stop_an_adoption() {
+fn bins_that_the_server_replaced_do_not_stop_an_adoption() {
     let world = World::new();
     world.add("a", "1");
     let copy = world.copy();
@@ -186,7 +186,7 @@ fn bins_that_the_server_made_anew_do_not_stop_an_adoption() {
 }
 
 #[test]
-fn a_new_root_is_adopted_only_when_told_or_pinned() {
+fn a_new_root_is_adopted_only_if_given_or_pinned() {
     let world = World::new();
     let copy = world.copy();
     let root = copy.layout().metadata().join("2.root.json");
@@ -239,13 +239,13 @@ fn another_root_of_the_same_version_is_never_adopted() {
     assert_eq!(fs::read(copy.layout().metadata().join("2.root.json")).unwrap(), before);
 }
 
-/// The file of a target without a hash before its name.
+/// Reads the file of a target without a hash prefix.
 fn plain(world: &World, name: &str) -> Vec<u8> {
     fs::read(world.layout().targets().join(Path::new(name))).unwrap()
 }
 
 #[test]
-fn a_target_without_hash_prefix_is_replaced_where_the_server_has_another_one() {
+fn a_target_without_hash_prefix_is_replaced_if_the_server_has_another_one() {
     for consistent in [true, false] {
         let mut new = NewRepository::new(Protection::None);
         (new.consistent_snapshot, new.hash_prefixed_targets) = (consistent, false);

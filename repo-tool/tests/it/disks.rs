@@ -1,5 +1,5 @@
-//! At every call by which a command changes the disk the machine dies, or the disk refuses. Clients come to a whole state
-//! all the while, the next command finishes what was begun or does without it, and nothing is left lying about.
+//! Injects a crash and disk errors at every disk call of a command. Clients always reach a valid state, the next command
+//! finishes or discards the interrupted change, and no files are left over.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -23,7 +23,7 @@ use crate::world::World;
 
 type Run<'a> = &'a dyn Fn(&World) -> Result<(), Error>;
 
-/// The faults that make a difference at a call. `all`: every error number at every call; else they take turns.
+/// Returns the faults to inject at a call. With `all`, every error number at every call; otherwise they alternate.
 pub(crate) fn faults(call: Syscall, number: usize, all: bool) -> Vec<Fault> {
     let mut faults = vec![Fault::Die];
     if call == Syscall::Write {
@@ -42,7 +42,7 @@ pub(crate) fn faults(call: Syscall, number: usize, all: bool) -> Vec<Fault> {
     faults
 }
 
-/// Plays every fault at every call of `run`, each on a copy of `base`. Says how many there were.
+/// Injects every fault at every call of `run`, each on a copy of `base`, and prints their number.
 fn play(name: &str, base: &World, all: bool, run: Run<'_>) {
     let clean = base.copy();
     let watched = arm(&clean.dir(), usize::MAX, Fault::Die);
@@ -73,18 +73,18 @@ fn play_fault(base: &World, run: Run<'_>, number: usize, fault: Fault, told: &st
     if ended.is_ok() && !world.layout().staged().exists() {
         assert!(timestamp_version(&world) > version, "{told}: said to be published");
     }
-    // Whoever was here before, and whoever is new, comes to a whole state, be it the old one or the new one.
+    // Existing and new clients reach a valid state, the old or the new one.
     for store in [&warm, &MemoryStore::default()] {
         let found = world.fetch_with(store, "old");
         assert_eq!(found.unwrap().as_deref(), Some(b"1".as_slice()), "{told}");
     }
     make_old(&world.layout().queue());
-    // The next change finishes what was begun, and goes on.
+    // The next change finishes the interrupted one first.
     let next = world.try_add("next", "3", &mut Unobserved).unwrap_or_else(|error| panic!("{told}: {error}"));
     let waits = !matches!(next, Outcome::Published { .. });
     let is_key_here = world.layout().keys().join("targets-1.pem").exists();
     if waits && is_key_here {
-        world.publish_what_waits();
+        world.publish_pending();
     }
     if !waits || is_key_here {
         assert_eq!(world.fetch_with(&warm, "next").unwrap().unwrap(), b"3", "{told}");
@@ -95,7 +95,7 @@ fn play_fault(base: &World, run: Run<'_>, number: usize, fault: Fault, told: &st
     assert_eq!(left, [""; 0], "{told}");
 }
 
-/// What a process left that died before it could lock its request goes after an hour.
+/// Makes abandoned folders old: a folder that a dead process left unlocked is removed after an hour.
 fn make_old(queue: &Path) {
     for entry in std::fs::read_dir(queue).into_iter().flatten().map(Result::unwrap) {
         let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(7200);
@@ -108,7 +108,7 @@ pub(crate) fn check_error(ended: &Result<(), Error>, fault: Fault, told: &str) {
         (Err(Error::File { error, .. }), Fault::Once(number) | Fault::FromNowOn(number)) => {
             assert_eq!(error.raw_os_error(), Some(number), "{told}: {error:?}");
         }
-        // All was done that was asked for, or it was cleaning that failed.
+        // Either the whole change was made, or only the cleanup failed.
         (Ok(()) | Err(Error::File { .. }), _) => {}
         (Err(error), _) => panic!("{told}: {error:?}"),
     }
@@ -122,7 +122,7 @@ pub(crate) fn timestamp_version(world: &World) -> u64 {
     world.metadata("timestamp.json").pointer("/signed/version").and_then(serde_json::Value::as_u64).unwrap()
 }
 
-/// Says it also where the test passes, and that the documentation says it too.
+/// Prints the number even if the test passes, and checks that the documentation has it.
 pub(crate) fn tell(name: &str, calls: usize, runs: usize) {
     let line = format!("| {name} | {calls} | {runs} |");
     std::io::stderr().write_all(format!("crash matrix: {line}\n").as_bytes()).unwrap();
@@ -137,7 +137,7 @@ fn with_old() -> World {
     base
 }
 
-/// As the command `add` does, through the queue.
+/// Adds a file through the queue, as the command `add` does.
 fn add(world: &World) -> Result<(), Error> {
     let file = world.folder.path().join("file-new");
     std::fs::write(&file, "2").unwrap();
@@ -244,7 +244,7 @@ fn init_survives_every_fault_of_the_disk() {
             assert!(armed.has_struck(), "{told}: not met");
             drop(armed);
             check_error(&ended, fault, &told);
-            // Nothing was made, or all of it: the same command says which.
+            // Either nothing or everything was created: repeating the command shows which.
             match init(&world) {
                 Ok(()) => {}
                 Err(Error::Path(PathError::RepositoryExists { .. } | PathError::RepositoryFinished { .. })) => {}

@@ -1,4 +1,4 @@
-//! Spec 6.2 and 6.3: what is written, under which names, in which order.
+//! Spec 6.2 and 6.3: the published files, their names and their order.
 
 use std::io;
 
@@ -13,7 +13,7 @@ use lastmile_repo_tool::{
 
 use crate::world::{World, is_published};
 
-/// Writes down the moves of a publication.
+/// Records the moves of a publication.
 #[derive(Default)]
 struct Moves(Vec<String>);
 
