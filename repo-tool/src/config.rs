@@ -12,6 +12,7 @@ use lastmile_metadata::{Algorithm, RoleName};
 use serde::Deserialize;
 use toml_edit::{DocumentMut, Item, Table, Value, value};
 
+use crate::edit::intake::TargetNames;
 use crate::files::layout::{self, Layout};
 use crate::publish::compress::Coding;
 use crate::{ConfigError, Error, InvalidKeyUri, NotFound};
@@ -135,20 +136,20 @@ pub struct Config {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct ConfigFile {
     consistent_snapshot: bool,
     hash_prefixed_targets: bool,
     hashes: Vec<String>,
     #[serde(default)]
     compress: Vec<String>,
-    roles: BTreeMap<String, FileRole>,
+    roles: BTreeMap<String, ConfigFileRole>,
     #[serde(default)]
-    delegations: BTreeMap<String, FileRole>,
+    delegations: BTreeMap<String, ConfigFileRole>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct FileRole {
+struct ConfigFileRole {
     threshold: u32,
     expires_days: u32,
     renew_days: u32,
@@ -202,7 +203,7 @@ impl Config {
         let wrong = |reason: ConfigError| Error::Config { path: path.to_path_buf(), reason };
         let toml = |text: String| wrong(ConfigError::Toml { text });
         let document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| toml(error.to_string()))?;
-        let file: File =
+        let file: ConfigFile =
             toml_edit::de::from_document(document.clone()).map_err(|error| toml(error.to_string().trim().into()))?;
         let mut roles = BTreeMap::new();
         for (name, role) in file.roles.into_iter().chain(file.delegations) {
@@ -238,6 +239,15 @@ impl Config {
             roles,
             document,
         })
+    }
+
+    /// Returns the form of the names of target files. Only repositories with consistent snapshots have hash prefixes.
+    #[must_use]
+    pub fn target_names(&self, consistent_snapshot: bool) -> TargetNames {
+        match self.hash_prefixed_targets && consistent_snapshot {
+            true => TargetNames::HashPrefixed,
+            false => TargetNames::Plain,
+        }
     }
 
     /// Returns the text to write.
@@ -355,7 +365,7 @@ fn is_top_level(name: &str) -> bool {
     ["root", "targets", "snapshot", "timestamp"].contains(&name)
 }
 
-fn read_role(name: &str, role: &FileRole) -> Result<RoleConfig, ConfigError> {
+fn read_role(name: &str, role: &ConfigFileRole) -> Result<RoleConfig, ConfigError> {
     if role.threshold == 0 || role.expires_days == 0 {
         return Err(ConfigError::Zero { role: name.to_string() });
     }

@@ -28,40 +28,40 @@ const FEW: usize = 8;
 
 /// A new target file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewFile {
+pub(crate) struct NewTargetFile {
     /// Its current path: absolute, inside the repository.
-    pub from: PathBuf,
+    pub(crate) from: PathBuf,
     /// Its final path, relative to `targets/`.
-    pub to: PathBuf,
+    pub(crate) to: PathBuf,
     /// Its length and hash, if known.
-    pub content: Option<FileDigest>,
+    pub(crate) content: Option<FileDigest>,
 }
 
 /// A change of a repository that is not signed yet.
 #[derive(Clone, Debug, Default)]
 pub struct Draft {
     /// The new root, if it changes.
-    pub root: Option<Root>,
+    pub(crate) root: Option<Root>,
     /// The targets roles that change, the top-level one and delegated ones.
-    pub targets: BTreeMap<RoleName, Targets>,
+    pub(crate) targets: BTreeMap<RoleName, Targets>,
     /// The delegators of each delegated role that changes.
-    pub delegators: BTreeMap<RoleName, BTreeSet<RoleName>>,
+    pub(crate) delegators: BTreeMap<RoleName, BTreeSet<RoleName>>,
     /// Timestamp and snapshot, if they are signed again although nothing that they list changes.
-    pub again: BTreeSet<RoleName>,
+    pub(crate) again: BTreeSet<RoleName>,
     /// New target files.
-    pub files: Vec<NewFile>,
+    pub(crate) files: Vec<NewTargetFile>,
     /// Targets that were added, changed or removed. The simulated clients search for them.
-    pub touched: BTreeSet<TargetPath>,
+    pub(crate) touched: BTreeSet<TargetPath>,
     /// Roles that received more targets than `touched` can name. The simulated clients must find each new target of these roles.
-    pub bulk_filled: BTreeSet<RoleName>,
+    pub(crate) bulk_filled: BTreeSet<RoleName>,
     /// Partly signed documents of the pending change that have not been edited since.
-    pub prior: BTreeMap<RoleName, Prior>,
+    pub(crate) prior: BTreeMap<RoleName, Prior>,
     /// Whether this draft continues the pending change in `staged/`.
-    pub from_staged: bool,
+    pub(crate) from_staged: bool,
     /// The configuration, if it changes.
-    pub config: Option<Config>,
+    pub(crate) config: Option<Config>,
     /// The requests of other publishers that are published with this draft.
-    pub served: Vec<String>,
+    pub(crate) requests: Vec<String>,
 }
 
 /// The documents of a draft, signed as far as the available keys allow.
@@ -80,6 +80,47 @@ pub struct Completed {
 }
 
 impl Draft {
+    /// Returns a draft that signs the timestamp again.
+    #[must_use]
+    pub fn renew_timestamp() -> Self {
+        Self { again: [RoleName::TIMESTAMP].into(), ..Self::default() }
+    }
+
+    /// Returns a draft that signs snapshot and timestamp again.
+    #[must_use]
+    pub fn renew_online_roles() -> Self {
+        Self { again: [RoleName::SNAPSHOT, RoleName::TIMESTAMP].into(), ..Self::default() }
+    }
+
+    /// Publishes this configuration with the change.
+    pub fn set_config(&mut self, config: Config) {
+        self.config = Some(config);
+    }
+
+    /// Returns the new configuration, if it changes.
+    #[must_use]
+    pub fn config(&self) -> Option<&Config> {
+        self.config.as_ref()
+    }
+
+    /// Returns whether this draft continues the pending change.
+    #[must_use]
+    pub fn continues_pending(&self) -> bool {
+        self.from_staged
+    }
+
+    /// Returns the targets that were added, changed or removed one by one.
+    #[must_use]
+    pub fn touched(&self) -> &BTreeSet<TargetPath> {
+        &self.touched
+    }
+
+    /// Returns the names of the requests of other publishers that are published with this draft.
+    #[must_use]
+    pub fn requests(&self) -> &[String] {
+        &self.requests
+    }
+
     /// Returns whether the names of metadata files contain versions (6.2), according to the new root or else the published one.
     ///
     /// # Errors

@@ -29,7 +29,7 @@ pub struct Published {
     /// The snapshot.
     pub snapshot: Verified<Snapshot>,
     trusted: TrustedMetadata,
-    roles: BTreeMap<RoleName, Role>,
+    roles: BTreeMap<RoleName, KnownRole>,
     layout: Layout,
     shipped: Arc<[u8]>,
     memory: MemoryStore,
@@ -37,7 +37,7 @@ pub struct Published {
 
 /// A targets role that has been read.
 #[derive(Clone, Debug)]
-struct Role {
+struct KnownRole {
     /// Shared, because a role with many delegations is large.
     targets: Arc<Verified<Targets>>,
     /// The role that delegates to it; none for the top-level role.
@@ -45,7 +45,7 @@ struct Role {
 }
 
 /// A role, its delegator, and the ring by which the delegator trusts the role; the top-level role has no delegator.
-type Edge = (RoleName, Option<(RoleName, KeyRing)>);
+type DelegationEdge = (RoleName, Option<(RoleName, KeyRing)>);
 
 impl Published {
     /// Creates the published state from what a client trusts that was shipped with the root `shipped` and stored its files in
@@ -56,7 +56,7 @@ impl Published {
         shipped: Vec<u8>,
         memory: MemoryStore,
     ) -> Result<Self, Error> {
-        let top = Role { targets: held(&RoleName::TARGETS, trusted.targets())?, delegator: None };
+        let top = KnownRole { targets: held(&RoleName::TARGETS, trusted.targets())?, delegator: None };
         Ok(Self {
             root: trusted.root().clone(),
             timestamp: trusted.timestamp().clone(),
@@ -122,7 +122,7 @@ impl Published {
             .ok_or_else(|| error(role, ErrorKind::NotDelegated(delegator.clone())))
             .and_then(|delegations| delegations.key_ring(delegator, role))?;
         let targets = self.verify(role, &ring)?;
-        self.roles.insert(role.clone(), Role { targets, delegator: Some(delegator.clone()) });
+        self.roles.insert(role.clone(), KnownRole { targets, delegator: Some(delegator.clone()) });
         Ok(())
     }
 
@@ -145,7 +145,7 @@ impl Published {
         };
         let read = parallel::try_map(&rings, |(role, ring)| self.verify(role, ring))?;
         for ((role, _), targets) in rings.into_iter().zip(read) {
-            self.roles.insert(role, Role { targets, delegator: Some(delegator.clone()) });
+            self.roles.insert(role, KnownRole { targets, delegator: Some(delegator.clone()) });
         }
         Ok(())
     }
@@ -225,7 +225,7 @@ impl Published {
         let mut delegator: Option<&RoleName> = None;
         for (role, targets) in found.iter().flat_map(|found| &found.chain) {
             if !self.roles.contains_key(role) {
-                let read = Role { targets: held(role, targets)?, delegator: delegator.cloned() };
+                let read = KnownRole { targets: held(role, targets)?, delegator: delegator.cloned() };
                 self.roles.insert(role.clone(), read);
             }
             delegator = Some(role);
@@ -242,7 +242,7 @@ impl Published {
     }
 
     /// Like [`Published::read_all`], with the ring by which each delegator trusts the role.
-    fn read_edges(&mut self) -> Result<Vec<Edge>, Error> {
+    fn read_edges(&mut self) -> Result<Vec<DelegationEdge>, Error> {
         let mut order = vec![(RoleName::TARGETS, None)];
         let mut seen = BTreeSet::from([RoleName::TARGETS]);
         let mut waiting = VecDeque::from([RoleName::TARGETS]);
@@ -252,7 +252,7 @@ impl Published {
             let unread: Vec<_> = rings.iter().filter(|(child, _)| !self.roles.contains_key(child)).collect();
             let read = parallel::try_map(&unread, |(child, ring)| self.verify(child, ring))?;
             for ((child, _), targets) in unread.into_iter().zip(read) {
-                self.roles.insert(child.clone(), Role { targets, delegator: Some(delegator.clone()) });
+                self.roles.insert(child.clone(), KnownRole { targets, delegator: Some(delegator.clone()) });
             }
             for (child, ring) in rings {
                 if seen.insert(child.clone()) {

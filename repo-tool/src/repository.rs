@@ -10,10 +10,9 @@ use lastmile_metadata::{Json, RoleName, Version};
 
 use crate::check;
 use crate::config::{Config, KeyUri};
-use crate::draft::{Draft, NewFile};
+use crate::draft::{Draft, NewTargetFile};
 use crate::edit::Edit;
-use crate::edit::intake;
-use crate::edit::intake::{Incoming, Source};
+use crate::edit::intake::{self, Incoming, Source, TargetNames};
 use crate::files::digest::FileDigest;
 use crate::files::layout::{Layout, Lock};
 use crate::files::own_files::OwnFiles;
@@ -238,13 +237,12 @@ impl Repository {
 
     /// Lists files that are in `.publishing/` already.
     pub(crate) fn list_files(&mut self, draft: Draft, role: &RoleName, incoming: &[Incoming]) -> Result<Draft, Error> {
-        let hash_prefixed = self.config.hash_prefixed_targets && self.published.root.consistent_snapshot;
         let mut files = Vec::new();
         let folder = self.layout.open_publishing()?;
         for incoming in incoming {
             let content = FileDigest::listed(&incoming.target);
-            let copies = intake::link_copies(incoming, &folder, hash_prefixed)?.into_iter();
-            files.extend(copies.map(|(from, to)| NewFile { from, to, content: content.clone() }));
+            let copies = intake::link_copies(incoming, &folder, self.target_names())?.into_iter();
+            files.extend(copies.map(|(from, to)| NewTargetFile { from, to, content: content.clone() }));
         }
         let mut draft = self.list_targets(draft, role, incoming)?;
         // A new file replaces a pending file with the same name.
@@ -263,6 +261,11 @@ impl Repository {
             edit.add_target(role, target)?;
         }
         edit.finish()
+    }
+
+    /// Returns the form of the names of published target files.
+    pub(crate) fn target_names(&self) -> TargetNames {
+        self.config.target_names(self.published.root.consistent_snapshot)
     }
 
     /// Removes copied files that will not be published.

@@ -242,7 +242,7 @@ fn a_list_is_read_from_standard_input_and_its_files_may_be_on_another_server() {
     let listed = std::fs::read_to_string(folder.path().join("metadata/2.targets.json")).unwrap();
     assert!(listed.contains("a/b"), "{listed}");
     assert_eq!(run(&folder, &["verify"]), ExitStatus::Refused as i32);
-    assert!(said(&folder, &["verify", "--elsewhere"]).contains("1 target files are not here"));
+    assert!(said(&folder, &["verify", "--elsewhere"]).contains("1 target files are not in this folder"));
     // An existing file is still checked.
     std::fs::create_dir(folder.path().join("targets/a")).unwrap();
     std::fs::write(folder.path().join(format!("targets/a/{}.b", "0".repeat(64))), "bad").unwrap();
@@ -416,8 +416,8 @@ fn a_planted_key_is_refused_with_its_name_and_removed_by_its_id() {
     assert!(said(&folder, &[&["publish"], &accept[..]].concat()).contains(&format!("rotate targets --remove {id}")));
 
     let shown = |args: &[&str]| String::from_utf8(output(&folder, args).stdout).unwrap();
-    assert!(shown(&["key", "list"]).contains(&format!("{id} cannot be used here")));
-    assert!(shown(&["status"]).contains(&format!("{id} cannot be used here")));
+    assert!(shown(&["key", "list"]).contains(&format!("{id} cannot be used by lastmile")));
+    assert!(shown(&["status"]).contains(&format!("{id} cannot be used by lastmile")));
     said(&folder, &["rotate", "targets", "--remove", &id[..6]]);
     let root = std::fs::read_to_string(folder.path().join("metadata/3.root.json")).unwrap();
     assert!(!root.contains(&id), "{root}");

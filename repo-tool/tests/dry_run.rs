@@ -163,5 +163,5 @@ fn a_named_key_is_read_from_its_private_key_file() {
     .unwrap();
     let id = shown["keyid"].as_str().unwrap().get(..8).unwrap().to_string();
     let refused = output(&packages, &["rotate", "timestamp", "--add", &id]);
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("give the file of its public key"), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("give its public key file"), "{refused:?}");
 }

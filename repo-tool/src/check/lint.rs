@@ -126,7 +126,9 @@ pub fn root_keys_together(root: &Root, layout: &Layout, keys: &KeyStore) -> Opti
 
 fn lint_ring(advice: &mut Vec<String>, role: &RoleName, ring: &KeyRing, config: &Config, keys: &KeyStore) {
     let (count, threshold) = (ring.keys().count(), ring.threshold().get());
-    if *role == RoleName::ROOT && count <= threshold as usize {
+    if *role == RoleName::ROOT && count == 1 {
+        advice.push("root has only 1 key: if it is lost, no new root can ever be signed. Add a second key".to_string());
+    } else if *role == RoleName::ROOT && count <= threshold as usize {
         advice.push(format!(
             "root needs signatures from all of its {count} keys: if one is lost, no new root can ever be signed. Add a key, or \
             lower the threshold"

@@ -13,7 +13,7 @@ use crate::edit::bulk::TargetSource as _;
 use crate::edit::intake::{self, Hidden, Source};
 use crate::edit::list::List;
 use crate::files::own_files::{self, OwnFiles};
-use crate::publish::queue::Request;
+use crate::publish::queue::PublishRequest;
 use crate::{Error, PathError, names};
 
 /// `add`
@@ -74,7 +74,7 @@ pub(super) fn add(context: &Context<'_>, args: &Add, output: &Output) -> Result<
     let bar = output.bar("copying", sources.len());
     let progress = |done| bar.set_position(done as u64);
     if !context.global.dry_run {
-        let request = Request::enter(&layout, &config, Some(role), &sources, custom.as_ref(), &progress)?;
+        let request = PublishRequest::enter(&layout, &config, Some(role), &sources, custom.as_ref(), &progress)?;
         bar.finish_and_clear();
         return publish(context, &request, output);
     }

@@ -56,7 +56,7 @@ pub(super) fn bins(context: &Context<'_>, args: &Bins, output: &Output) -> Resul
         role_config.keys.clear();
     }
     set_keys(&mut repository, &mut config, &entry, role_config, &keys)?;
-    draft.config = Some(config);
+    draft.set_config(config);
     conclude(context, &mut repository, draft, output)
 }
 

@@ -6,7 +6,7 @@ use super::args::CatchUp;
 use super::{Context, ExitStatus, Output};
 use crate::files::layout::Layout;
 use crate::report::diff;
-use crate::served::catch_up::{Foreign, Resolution, catch_up as run};
+use crate::served::catch_up::{Foreign, Mode, Resolution, catch_up as run};
 use crate::user::RootDigest;
 use crate::{Error, check};
 
@@ -20,7 +20,8 @@ pub(super) fn catch_up(context: &Context<'_>, args: &CatchUp, output: &Output) -
         )
     })?;
     let foreign = if args.adopt { Foreign::Adopt } else { Foreign::Refuse };
-    let done = run(dir, invocation, &url, foreign, dry_run)?;
+    let mode = if dry_run { Mode::Preview } else { Mode::Apply };
+    let done = run(dir, invocation, &url, foreign, mode)?;
     if !dry_run && args.metadata_url.is_some() {
         invocation.user.set_metadata_url(digest, &url)?;
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use lastmile_cli_support::{ExitStatus, Failure, StdoutError};
 
 use crate::Error;
-use crate::publish::queue::Fault;
+use crate::publish::queue::RefusalKind;
 
 impl From<StdoutError> for Error {
     fn from(StdoutError(error): StdoutError) -> Self {
@@ -17,15 +17,15 @@ impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
         // An error has a kind of its own only if the exit status does not identify it.
         let (status, kind) = match error {
-            Error::Usage(_) | Error::InvalidInput(_) | Error::Request { fault: Fault::Usage, .. } => {
+            Error::Usage(_) | Error::InvalidInput(_) | Error::Request { kind: RefusalKind::Usage, .. } => {
                 (ExitStatus::Usage, None)
             }
-            Error::Absent(_) | Error::NotFound(_) | Error::Request { fault: Fault::NotFound, .. } => {
+            Error::Absent(_) | Error::NotFound(_) | Error::Request { kind: RefusalKind::NotFound, .. } => {
                 (ExitStatus::NoSuchName, None)
             }
             Error::Network(_) => (ExitStatus::Network, None),
             Error::Untrusted(_) => (ExitStatus::Refused, None),
-            Error::Draft(_) | Error::Request { fault: Fault::Draft, .. } => (ExitStatus::Refused, Some("draft")),
+            Error::Draft(_) | Error::Request { kind: RefusalKind::Draft, .. } => (ExitStatus::Refused, Some("draft")),
             Error::NotPinned { .. } => (ExitStatus::Refused, Some("not-pinned")),
             Error::Private { .. } => (ExitStatus::Refused, Some("private")),
             Error::Busy { .. } => (ExitStatus::Failed, Some("busy")),
@@ -40,7 +40,7 @@ impl From<&Error> for Failure {
             | Error::Pending(_)
             | Error::Pin(_)
             | Error::Publication(_)
-            | Error::Request { fault: Fault::Refused, .. }
+            | Error::Request { kind: RefusalKind::Refused, .. }
             | Error::Revoke(_)
             | Error::Served(_)
             | Error::Version(_) => (ExitStatus::Failed, None),

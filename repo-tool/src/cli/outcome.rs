@@ -10,7 +10,7 @@ use super::{Context, ExitStatus, Output};
 use crate::check::lint;
 use crate::draft::Draft;
 use crate::publish::batch::{self, Shared};
-use crate::publish::queue::{Answer, Request};
+use crate::publish::queue::{Answer, PublishRequest};
 use crate::publish::transaction::Unobserved;
 use crate::report::diff;
 use crate::{Error, Outcome, Plan, Repository, Signing};
@@ -56,8 +56,8 @@ pub(super) fn report(
     if plan.draft.from_staged && matches!(outcome, Outcome::Staged(_)) {
         output.note("To sign the pending change, run `lastmile-repo sign`, which shows it first.");
     }
-    if !plan.draft.served.is_empty() {
-        output.note(&format!("Published together with {} requests of other processes.", plan.draft.served.len()));
+    if !plan.draft.requests.is_empty() {
+        output.note(&format!("Published together with {} requests of other processes.", plan.draft.requests.len()));
     }
     if !matches!(outcome, Outcome::Nothing) {
         for advice in lint::lint(&repository.published, &repository.config, &repository.keys) {
@@ -72,7 +72,7 @@ fn outcome_json(changes: &Value, dry_run: bool, outcome: &str) -> Value {
 }
 
 /// Publishes a request, alone or together with those of other processes.
-pub(super) fn publish(context: &Context<'_>, request: &Request, output: &Output) -> Result<ExitStatus, Error> {
+pub(super) fn publish(context: &Context<'_>, request: &PublishRequest, output: &Output) -> Result<ExitStatus, Error> {
     match batch::publish(request, &context.invocation, &mut Unobserved)? {
         Shared::ByUs(done) => report(&done.repository, &done.plan, &done.outcome, output),
         Shared::ByOther(Answer::Published { changes, text }) => {

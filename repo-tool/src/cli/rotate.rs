@@ -45,6 +45,6 @@ pub(super) fn rotate(context: &Context<'_>, args: &Rotate, output: &Output) -> R
     let gone: Vec<_> = unused.into_iter().flat_map(|key| repository.keys.confirmed_uris_of(key)).collect();
     role_config.keys.retain(|uri| !gone.contains(&uri.to_string().as_str()));
     set_keys(&mut repository, &mut config, &entry, role_config, &added)?;
-    draft.config = Some(config);
+    draft.set_config(config);
     conclude(context, &mut repository, draft, output)
 }

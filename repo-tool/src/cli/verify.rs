@@ -5,6 +5,7 @@ use std::path::Path;
 use super::args::Verify;
 use super::{Context, ExitStatus, Output};
 use crate::config::Config;
+use crate::edit::intake::TargetNames;
 use crate::files::layout;
 use crate::report::verify::{self, Verification};
 use crate::{Error, NotFound, check};
@@ -31,13 +32,13 @@ pub(super) fn verify(context: &Context<'_>, args: &Verify, output: &Output) -> R
             let layout = context.invocation.layout(dir);
             let root = verify::first_root(&layout, &context.invocation)?;
             // A served copy has no configuration.
-            let hash_prefixed = match Config::read(&layout) {
-                Ok(config) => config.hash_prefixed_targets,
-                Err(Error::NotFound(_)) => true,
+            let names = match Config::read(&layout) {
+                Ok(config) => config.target_names(true),
+                Err(Error::NotFound(_)) => TargetNames::HashPrefixed,
                 Err(error) => return Err(error),
             };
             let bar = output.bar("reading", usize::MAX);
-            let found = verify::directory_from(&layout, root, context.invocation.now, hash_prefixed, &|done, of| {
+            let found = verify::directory_from(&layout, root, context.invocation.now, names, &|done, of| {
                 bar.set_length(of as u64);
                 bar.set_position(done as u64);
             })?;

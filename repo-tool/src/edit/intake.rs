@@ -16,7 +16,8 @@ use crate::files::folder::Folder;
 use crate::files::key_material::Scanner;
 use crate::files::layout;
 use crate::files::own_files::{self, OwnFiles, Unpublishable, is_hidden};
-use crate::{EditError, Error, InvalidInput, PathError, names, parallel};
+use crate::names::of_file;
+use crate::{EditError, Error, InvalidInput, PathError, parallel};
 
 /// Bytes copied at once.
 const PART: usize = 256 * 1024;
@@ -47,6 +48,15 @@ impl Source {
     }
 }
 
+/// The names of published target files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetNames {
+    /// Their target paths.
+    Plain,
+    /// Their target paths with each listed hash before the file name (spec 6.2.1).
+    HashPrefixed,
+}
+
 /// The treatment of a file that contains a private key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PrivateKeys {
@@ -65,7 +75,7 @@ pub enum Hidden {
 
 /// The files below a path.
 #[derive(Clone, Debug, Default)]
-pub struct Found {
+pub struct FoundFiles {
     /// The files.
     pub sources: Vec<Source>,
     /// The number of hidden files and folders that were skipped.
@@ -87,8 +97,8 @@ pub struct Incoming {
 /// # Errors
 /// [`Error::Path`] for links, FIFOs, devices and names that are not UTF-8; [`Error::Edit`] for names that are not safe on
 /// every platform.
-pub fn find(path: &Path, under: Option<&str>, hidden: Hidden) -> Result<Found, Error> {
-    let mut found = Found::default();
+pub fn find(path: &Path, under: Option<&str>, hidden: Hidden) -> Result<FoundFiles, Error> {
+    let mut found = FoundFiles::default();
     let mut skipped = 0;
     let is_wanted = |entry: &walkdir::DirEntry| {
         let is_skipped = hidden == Hidden::Skip && entry.depth() > 0 && is_hidden(entry.file_name());
@@ -139,9 +149,9 @@ pub fn target_path(name: &str) -> Result<TargetPath, Error> {
 }
 
 /// Returns the paths of a target file below `targets/`: one for each hash, or its plain path.
-pub fn places(target: &TargetFile, hash_prefixed: bool) -> Vec<PathBuf> {
+pub fn places(target: &TargetFile, names: TargetNames) -> Vec<PathBuf> {
     let path = target.path.as_str();
-    if !hash_prefixed {
+    if names == TargetNames::Plain {
         return vec![PathBuf::from(path)];
     }
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
@@ -293,16 +303,16 @@ pub fn check_length_of_name(path: &TargetPath, hashes: &Hashes) -> Result<(), Er
 pub(crate) fn link_copies(
     incoming: &Incoming,
     folder: &Folder,
-    hash_prefixed: bool,
+    names: TargetNames,
 ) -> Result<Vec<(PathBuf, PathBuf)>, Error> {
     let mut copies = Vec::new();
-    for (number, place) in places(&incoming.target, hash_prefixed).into_iter().enumerate() {
+    for (number, place) in places(&incoming.target, names).into_iter().enumerate() {
         if number == 0 {
             copies.push((incoming.file.clone(), place));
             continue;
         }
         let copy = incoming.file.with_extension(number.to_string());
-        let (from, to) = (names::of_file(&incoming.file)?, names::of_file(&copy)?);
+        let (from, to) = (of_file(&incoming.file)?, of_file(&copy)?);
         let linked = disk::link_or_copy(folder.place(from), folder.place(to));
         linked.map_err(|error| Error::file("copy", &incoming.file, error))?;
         copies.push((copy, place));

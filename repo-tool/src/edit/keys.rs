@@ -10,13 +10,13 @@ use super::{Edit, drop_unused, unknown};
 use crate::{EditError, Error, InvalidInput, trusting};
 
 /// The keys, key ids and threshold of a role, for a change.
-pub(super) struct Entry<'e> {
+pub(super) struct RoleKeysMut<'e> {
     keys: &'e mut BTreeMap<KeyId, Key>,
     keyids: &'e mut Vec<KeyId>,
     threshold: &'e mut Threshold,
 }
 
-impl Entry<'_> {
+impl RoleKeysMut<'_> {
     /// Returns the distinct usable keys.
     fn publics(&self) -> BTreeSet<&PublicKey> {
         self.keyids.iter().filter_map(|id| self.keys.get(id)?.public_key().ok()).collect()
@@ -198,7 +198,7 @@ impl Edit<'_> {
     pub(super) fn change(
         &mut self,
         roles: &[RoleName],
-        change: impl Fn(&RoleName, &mut Entry<'_>) -> Result<(), Error>,
+        change: impl Fn(&RoleName, &mut RoleKeysMut<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let (top_level, delegated): (Vec<&RoleName>, Vec<&RoleName>) =
             roles.iter().partition(|role| role.is_top_level() || self.root_view().roles.contains_key(role));
@@ -206,7 +206,7 @@ impl Edit<'_> {
             let root = self.root();
             let keys = root.roles.get_mut(role).ok_or_else(|| unknown(role))?;
             let (keyids, threshold) = (&mut keys.keyids, &mut keys.threshold);
-            change(role, &mut Entry { keys: &mut root.keys, keyids, threshold })?;
+            change(role, &mut RoleKeysMut { keys: &mut root.keys, keyids, threshold })?;
             let used: BTreeSet<KeyId> = root.roles.values().flat_map(|keys| keys.keyids.clone()).collect();
             drop_unused(&mut root.keys, &used);
         }
@@ -244,20 +244,20 @@ impl Edit<'_> {
 fn change_delegated(
     delegations: &mut Delegations,
     roles: &BTreeSet<RoleName>,
-    change: &impl Fn(&RoleName, &mut Entry<'_>) -> Result<(), Error>,
+    change: &impl Fn(&RoleName, &mut RoleKeysMut<'_>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let keys = &mut delegations.keys;
     let used: BTreeSet<KeyId> = match &mut delegations.roles {
         DelegatedRoles::Listed(listed) => {
             for found in listed.iter_mut().filter(|found| roles.contains(&found.name)) {
                 let (keyids, threshold) = (&mut found.keyids, &mut found.threshold);
-                change(&found.name, &mut Entry { keys: &mut *keys, keyids, threshold })?;
+                change(&found.name, &mut RoleKeysMut { keys: &mut *keys, keyids, threshold })?;
             }
             listed.iter().flat_map(|delegation| delegation.keyids.iter().cloned()).collect()
         }
         DelegatedRoles::Succinct(bins) => {
             if let Some(role) = roles.first() {
-                change(role, &mut Entry { keys, keyids: &mut bins.keyids, threshold: &mut bins.threshold })?;
+                change(role, &mut RoleKeysMut { keys, keyids: &mut bins.keyids, threshold: &mut bins.threshold })?;
             }
             bins.keyids.iter().cloned().collect()
         }

@@ -25,11 +25,11 @@ const PART: usize = 1 << 20;
 #[derive(Debug)]
 pub struct List {
     text: String,
-    entries: Vec<Entry>,
+    entries: Vec<LineEntry>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct LineEntry {
     /// The offset of the line in bytes.
     start: u64,
     /// The first bytes of the hash of the path.
@@ -43,7 +43,7 @@ struct Entry {
 /// A line in JSON. Unknown members are refused, because they may be typos.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Line {
+struct JsonLine {
     path: String,
     length: u64,
     hashes: BTreeMap<String, String>,
@@ -132,7 +132,7 @@ fn parts_of(text: &str) -> Vec<(usize, Range<usize>)> {
     parts
 }
 
-fn read_part(text: &str, first_line: usize, part: Range<usize>) -> Result<Vec<Entry>, Error> {
+fn read_part(text: &str, first_line: usize, part: Range<usize>) -> Result<Vec<LineEntry>, Error> {
     let mut entries = Vec::new();
     let mut start = part.start;
     for (number, whole) in text.get(part).unwrap_or_default().split_inclusive('\n').enumerate() {
@@ -141,7 +141,7 @@ fn read_part(text: &str, first_line: usize, part: Range<usize>) -> Result<Vec<En
         if !line.is_empty() && !line.starts_with('#') {
             let too_long = |_| refused(number, "has too high a number or too many bytes");
             let target = target_of(line).map_err(|reason| refused(number, &reason))?;
-            entries.push(Entry {
+            entries.push(LineEntry {
                 start: start as u64,
                 hash: hash_start(target.path.as_str()),
                 line: u32::try_from(number).map_err(too_long)?,
@@ -161,7 +161,7 @@ fn refused(line: usize, reason: &str) -> Error {
 /// Parses a line. An error is a phrase that follows the line number.
 fn target_of(line: &str) -> Result<TargetFile, String> {
     let (path, length, hashes, custom) = if line.starts_with('{') {
-        let Line { path, length, hashes, custom } =
+        let JsonLine { path, length, hashes, custom } =
             serde_json::from_str(line).map_err(|error| format!("is not a valid entry: {error}"))?;
         let hashes = hashes.iter().map(|(name, digest)| digest_of(name, digest)).collect::<Result<Vec<_>, _>>()?;
         let custom = custom.map(|object| Json::parse(&serde_json::Value::Object(object).to_string()));

@@ -21,7 +21,7 @@ use std::time::Duration;
 use lastmile_metadata::RoleName;
 
 use crate::files::own_files::Unpublishable;
-use crate::publish::queue::Fault;
+use crate::publish::queue::RefusalKind;
 use crate::report::diff::Unusual;
 
 pub use absent::NotFound;
@@ -130,10 +130,10 @@ pub enum Error {
     #[error(transparent)]
     Publication(#[from] PublicationError),
     /// Another process refused to publish a request of this process.
-    #[error("{}{text}", prefix(*.fault))]
+    #[error("{}{text}", prefix(*.kind))]
     Request {
         /// The kind of error.
-        fault: Fault,
+        kind: RefusalKind,
         /// Its text.
         text: String,
     },
@@ -200,7 +200,7 @@ impl Error {
         }
         let hint = match self {
             Self::Busy { .. } => Some("wait until it has finished; the lock ends with the process"),
-            Self::Draft(_) | Self::Request { fault: Fault::Draft, .. } => {
+            Self::Draft(_) | Self::Request { kind: RefusalKind::Draft, .. } => {
                 Some("a client would refuse the new metadata; run `lastmile-repo status` to see what is published now")
             }
             Self::MissingKeys { .. } => {
@@ -217,7 +217,7 @@ impl Error {
             }
             #[cfg(feature = "cli")]
             Self::Usage(_) => Some(HELP),
-            Self::InvalidInput(_) | Self::Request { fault: Fault::Usage, .. } => Some(HELP),
+            Self::InvalidInput(_) | Self::Request { kind: RefusalKind::Usage, .. } => Some(HELP),
             #[cfg(feature = "cli")]
             Self::Absent(_) | Self::Failed(_) => None,
             Self::Edit(_)
@@ -230,7 +230,7 @@ impl Error {
             | Self::Pending(_)
             | Self::Pin(_)
             | Self::Publication(_)
-            | Self::Request { fault: Fault::NotFound | Fault::Refused, .. }
+            | Self::Request { kind: RefusalKind::NotFound | RefusalKind::Refused, .. }
             | Self::Revoke(_)
             | Self::Served(_)
             | Self::Version(_) => None,
@@ -241,10 +241,10 @@ impl Error {
 
 const HELP: &str = "add `--help` to the command for examples";
 
-fn prefix(fault: Fault) -> &'static str {
-    match fault {
-        Fault::Draft => "not published: ",
-        Fault::NotFound | Fault::Refused | Fault::Usage => "",
+fn prefix(kind: RefusalKind) -> &'static str {
+    match kind {
+        RefusalKind::Draft => "not published: ",
+        RefusalKind::NotFound | RefusalKind::Refused | RefusalKind::Usage => "",
     }
 }
 
@@ -282,25 +282,25 @@ mod tests {
     use super::*;
 
     /// One error of a request for each kind.
-    fn of_requests() -> [(Fault, Error); 4] {
+    fn of_requests() -> [(RefusalKind, Error); 4] {
         let path = TargetPath::new("a").unwrap();
         [
-            (Fault::Draft, DraftError::NotSigned { role: RoleName::TARGETS }.into()),
-            (Fault::NotFound, NotFound::Target { path: path.clone() }.into()),
-            (Fault::Refused, EditError::NamedTwice { path }.into()),
-            (Fault::Usage, InvalidInput::Threshold.into()),
+            (RefusalKind::Draft, DraftError::NotSigned { role: RoleName::TARGETS }.into()),
+            (RefusalKind::NotFound, NotFound::Target { path: path.clone() }.into()),
+            (RefusalKind::Refused, EditError::NamedTwice { path }.into()),
+            (RefusalKind::Usage, InvalidInput::Threshold.into()),
         ]
     }
 
     #[test]
     fn a_refusal_by_another_process_has_the_same_message_and_hint() {
         for (expected, error) in of_requests() {
-            let (fault, text) = Fault::of(&error).unwrap();
+            let (fault, text) = RefusalKind::of(&error).unwrap();
             let again = fault.error(text);
             assert_eq!(fault, expected);
             assert_eq!((again.to_string(), again.hint()), (error.to_string(), error.hint()), "{error:?}");
             // It may be passed on again.
-            let (fault, text) = Fault::of(&again).unwrap();
+            let (fault, text) = RefusalKind::of(&again).unwrap();
             assert_eq!((fault, fault.error(text).to_string()), (expected, error.to_string()));
         }
     }
@@ -325,7 +325,7 @@ mod tests {
             Error::key("file:a.pem", KeyReason::Missing),
             Error::MissingKeys { roles: vec![RoleName::ROOT] },
         ];
-        assert!(machine.iter().all(|error| Fault::of(error).is_none()), "{machine:?}");
+        assert!(machine.iter().all(|error| RefusalKind::of(error).is_none()), "{machine:?}");
     }
 
     /// Every error that contains another one.

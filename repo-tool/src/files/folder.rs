@@ -28,9 +28,9 @@ pub(crate) struct Folder {
 }
 
 /// The properties of a directory entry.
-pub(crate) struct Found(Stat);
+pub(crate) struct EntryInfo(Stat);
 
-impl Found {
+impl EntryInfo {
     pub(crate) fn is_folder(&self) -> bool {
         self.kind() == FileType::Directory
     }
@@ -182,9 +182,9 @@ impl Folder {
     }
 
     /// Returns the properties of the entry `name`, which may be in a subfolder. Links are not followed.
-    pub(crate) fn look(&self, name: impl AsRef<Path>) -> Result<Option<Found>, Error> {
+    pub(crate) fn look(&self, name: impl AsRef<Path>) -> Result<Option<EntryInfo>, Error> {
         match fs::statat(&self.handle, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(found) => Ok(Some(Found(found))),
+            Ok(found) => Ok(Some(EntryInfo(found))),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(error) => Err(Error::file("look at", &self.path_of(name), error.into())),
         }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use lastmile_client::disk::{self, NewFile};
 use rustix::fs::OFlags;
 
-use crate::files::folder::{Folder, Found, read_at_most, user};
+use crate::files::folder::{EntryInfo, Folder, read_at_most, user};
 use crate::user::UserConfig;
 use crate::{Error, PathError, names};
 
@@ -194,7 +194,7 @@ impl Layout {
             if !user.is_some_and(|user| user.is_empty() || user.parse::<u32>().is_ok()) {
                 continue;
             }
-            let Some(folder) = dir.look(&name)?.filter(Found::is_folder) else { continue };
+            let Some(folder) = dir.look(&name)?.filter(EntryInfo::is_folder) else { continue };
             if dir.look(Path::new(&name).join(JOURNAL))?.is_some() {
                 interrupted.push(Interrupted { folder: self.dir.join(&name), name, owner: folder.owner() });
             }

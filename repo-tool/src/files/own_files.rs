@@ -39,12 +39,12 @@ pub struct OwnFiles {
 }
 
 /// The start of a new file, long enough to compare it with the private keys.
-pub(crate) struct Content<'o> {
+pub(crate) struct CopyCheck<'o> {
     own: &'o OwnFiles,
     bytes: Zeroizing<Vec<u8>>,
 }
 
-impl Content<'_> {
+impl CopyCheck<'_> {
     /// Adds the next bytes of the file.
     pub(crate) fn update(&mut self, bytes: &[u8]) {
         // One byte more than the longest key proves that the file is not a copy.
@@ -154,8 +154,8 @@ impl OwnFiles {
     }
 
     /// Starts the comparison of a new file with the private keys.
-    pub(crate) fn content(&self) -> Content<'_> {
-        Content { own: self, bytes: Zeroizing::default() }
+    pub(crate) fn content(&self) -> CopyCheck<'_> {
+        CopyCheck { own: self, bytes: Zeroizing::default() }
     }
 
     fn add_file(&mut self, found: &Metadata, what: &str) {

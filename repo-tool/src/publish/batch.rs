@@ -6,7 +6,7 @@ use lastmile_metadata::RoleName;
 use crate::draft::Draft;
 use crate::edit::intake::Incoming;
 use crate::files::digest::take_target;
-use crate::publish::queue::{self, Answer, Change, Claimed, Fault, Queue, Request, Turn};
+use crate::publish::queue::{self, Answer, Change, Claimed, PublishRequest, Queue, RefusalKind, Turn};
 use crate::publish::transaction::{self, Observer};
 use crate::{Error, Invocation, NotFound, Outcome, Plan, Repository, Signing, names, parallel};
 
@@ -32,7 +32,11 @@ pub struct OwnResult {
 ///
 /// # Errors
 /// The error of this request. Errors of other requests are reported to their owners.
-pub fn publish(request: &Request, invocation: &Invocation, observer: &mut dyn Observer) -> Result<Shared, Error> {
+pub fn publish(
+    request: &PublishRequest,
+    invocation: &Invocation,
+    observer: &mut dyn Observer,
+) -> Result<Shared, Error> {
     let lock = match request.wait(invocation.lock_wait.at_most, invocation.lock_wait.on_wait.as_ref())? {
         Turn::Mine(lock) => lock,
         Turn::Answered(answer) => return Ok(Shared::ByOther(answer)),
@@ -52,7 +56,7 @@ pub fn publish(request: &Request, invocation: &Invocation, observer: &mut dyn Ob
 impl Repository {
     fn publish_with_others(
         &mut self,
-        request: &Request,
+        request: &PublishRequest,
         observer: &mut dyn Observer,
     ) -> Result<(Plan, Outcome), Error> {
         let mine = request.claimed();
@@ -69,7 +73,7 @@ impl Repository {
             Ok(Some(done)) => return Ok(done),
             // Keys are missing: each publisher stages its own request.
             Ok(None) => self.give_back(&others)?,
-            Err(error) => match Fault::of(&error) {
+            Err(error) => match RefusalKind::of(&error) {
                 Some(_) => return self.publish_one_by_one(&mine, &others, observer),
                 None => {
                     self.give_back(&others)?;
@@ -93,7 +97,7 @@ impl Repository {
             match self.with_change(draft.clone(), other) {
                 Ok(changed) => {
                     draft = changed;
-                    draft.served.push(other.name.clone());
+                    draft.requests.push(other.name.clone());
                 }
                 Err(error) => self.refuse(other, &error)?,
             }
@@ -123,13 +127,13 @@ impl Repository {
             self.forget_incoming()?;
             let draft = self.with_change(Draft::default(), other);
             let published = draft.and_then(|mut draft| {
-                draft.served.push(other.name.clone());
+                draft.requests.push(other.name.clone());
                 self.publish_together(draft, &[], observer)
             });
             match published {
                 Ok(Some(_)) => {}
                 Ok(None) => self.give_back(std::slice::from_ref(other))?,
-                Err(error) if Fault::of(&error).is_some() => self.refuse(other, &error)?,
+                Err(error) if RefusalKind::of(&error).is_some() => self.refuse(other, &error)?,
                 Err(_) => {
                     self.give_back(others.get(number..).unwrap_or_default())?;
                     break;
@@ -180,7 +184,7 @@ impl Repository {
 
     /// Reports an error to the owner of a request. If the request did not cause the error, gives the request back.
     fn refuse(&self, request: &Claimed, error: &Error) -> Result<(), Error> {
-        match Fault::of(error) {
+        match RefusalKind::of(error) {
             Some((fault, text)) => queue::answer(&self.layout, &request.name, &Answer::Refused(fault, text)),
             None => self.give_back(std::slice::from_ref(request)),
         }

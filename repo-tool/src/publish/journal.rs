@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::edit::intake;
 use crate::files::digest::FileDigest;
-use crate::files::folder::{Folder, Found};
+use crate::files::folder::{EntryInfo, Folder};
 use crate::files::layout::{JOURNAL, Layout, STAGED, Sharing};
 use crate::publish::compress::Coding;
 use crate::publish::queue::{self, Answer};
@@ -370,7 +370,7 @@ impl Step {
 
     fn apply_from(&self, layout: &Layout, source: &Folder, goal: &Folder) -> Result<(), Error> {
         let (from, to) = (self.source_name(), self.name());
-        if !source.look(from)?.as_ref().is_some_and(Found::is_file) {
+        if !source.look(from)?.as_ref().is_some_and(EntryInfo::is_file) {
             return self.check_moved(goal);
         }
         if self.existing == Existing::SetAside
@@ -389,7 +389,7 @@ impl Step {
 
     /// Checks that a file that is not at its source is at its destination, moved before a crash.
     fn check_moved(&self, goal: &Folder) -> Result<(), Error> {
-        match goal.look(self.name())?.as_ref().is_some_and(Found::is_file) {
+        match goal.look(self.name())?.as_ref().is_some_and(EntryInfo::is_file) {
             true => Ok(()),
             false => Err(Error::file("publish", &goal.path_of(self.name()), io::ErrorKind::NotFound.into())),
         }

@@ -80,8 +80,7 @@ impl Repository {
     /// When an available key cannot be opened; [`Error::Pending`] when a pending file does not match its entry in the draft.
     pub fn plan(&mut self, mut draft: Draft, signing: Signing) -> Result<Plan, Error> {
         if draft.from_staged {
-            let hash_prefixed = self.config.hash_prefixed_targets && self.published.root.consistent_snapshot;
-            draft.files = staged::listed_files(&self.layout, &draft, hash_prefixed)?;
+            draft.files = staged::listed_files(&self.layout, &draft, self.target_names())?;
         }
         let entries = snapshot::entries_to_complete(&mut self.published, &draft)?;
         if !entries.is_empty() && draft.again.contains(&RoleName::TIMESTAMP) && self.can_sign(&RoleName::SNAPSHOT) {

@@ -87,7 +87,7 @@ impl Publication<'_> {
             let record = Content::Bytes(plan.completed.record.clone());
             publication.add(FileKind::Config, RECORD.into(), record, Existing::Replaced);
         }
-        let served = &plan.draft.served;
+        let served = &plan.draft.requests;
         if !served.is_empty() {
             let (changes, text) = (diff::json(&plan.diff), diff::text(&plan.diff));
             publication.answer_requests(served, Answer::Published { changes, text });

@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use crate::config::Config;
 use crate::edit::intake::{self, Incoming, Source};
-use crate::files::folder::{Folder, Found};
+use crate::files::folder::{EntryInfo, Folder};
 use crate::files::layout::{Layout, Lock};
 use crate::files::own_files::OwnFiles;
 use crate::{EditError, Error, InvalidInput, names};
@@ -64,12 +64,12 @@ pub enum Answer {
         text: String,
     },
     /// It was refused: the kind of error, and its text.
-    Refused(Fault, String),
+    Refused(RefusalKind, String),
 }
 
 /// The kind of an error that a request itself caused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Fault {
+pub enum RefusalKind {
     /// A client would refuse it, as in [`Error::Draft`].
     Draft,
     /// Something does not exist, as in [`Error::NotFound`].
@@ -80,7 +80,7 @@ pub enum Fault {
     Usage,
 }
 
-impl Fault {
+impl RefusalKind {
     /// Classifies an error. Returns `None` for errors that the request did not cause.
     pub(crate) fn of(error: &Error) -> Option<(Self, String)> {
         match error {
@@ -97,7 +97,7 @@ impl Fault {
             | Error::Revoke(_)
             | Error::Served(_)
             | Error::Version(_) => Some((Self::Refused, error.to_string())),
-            Error::Request { fault, text } => Some((*fault, text.clone())),
+            Error::Request { kind, text } => Some((*kind, text.clone())),
             #[cfg(feature = "cli")]
             Error::Usage(text) => Some((Self::Usage, text.clone())),
             #[cfg(feature = "cli")]
@@ -119,13 +119,13 @@ impl Fault {
     /// Recreates the error.
     #[must_use]
     pub fn error(self, text: String) -> Error {
-        Error::Request { fault: self, text }
+        Error::Request { kind: self, text }
     }
 }
 
 /// The stored form of a request. Added targets are stored as unsigned targets metadata.
 #[derive(Serialize, Deserialize)]
-struct Stored {
+struct StoredRequest {
     role: Option<String>,
     added: String,
     removed: Vec<String>,
@@ -133,7 +133,7 @@ struct Stored {
 
 /// A request of this process. Dropping it withdraws it, unless another process is publishing it.
 #[derive(Debug)]
-pub struct Request {
+pub struct PublishRequest {
     layout: Layout,
     queue: Folder,
     name: String,
@@ -141,7 +141,7 @@ pub struct Request {
     _owner: File,
 }
 
-impl Request {
+impl PublishRequest {
     /// Copies `sources` and adds a request to the queue. `progress` counts whole files.
     ///
     /// # Errors
@@ -258,7 +258,7 @@ impl Request {
     }
 }
 
-impl Drop for Request {
+impl Drop for PublishRequest {
     fn drop(&mut self) {
         // An answered request is no longer in use.
         if !self.withdraw() && self.answer().is_ok_and(|answer| answer.is_some()) {
@@ -307,7 +307,7 @@ impl Queue {
     }
 
     /// Claims all waiting requests except `mine`, after no new ones appear.
-    pub(crate) fn claim_others(&self, mine: &Request) -> Result<Vec<Claimed>, Error> {
+    pub(crate) fn claim_others(&self, mine: &PublishRequest) -> Result<Vec<Claimed>, Error> {
         self.gather()?;
         let mut all = Vec::new();
         for name in self.entries()? {
@@ -358,7 +358,7 @@ impl Queue {
     fn entries(&self) -> Result<Vec<String>, Error> {
         let mut found = Vec::new();
         for name in self.folder.names()?.into_iter().filter_map(|name| name.into_string().ok()) {
-            if let Some(folder) = self.folder.look(&name)?.filter(Found::is_folder) {
+            if let Some(folder) = self.folder.look(&name)?.filter(EntryInfo::is_folder) {
                 found.push((folder.modified(), name));
             }
         }
@@ -455,7 +455,7 @@ fn write_request(folder: &Folder, change: &Change) -> Result<(), Error> {
     let role = change.role.as_ref().map(|role| role.as_str().to_string());
     let removed = change.removed.iter().map(|path| path.as_str().to_string()).collect();
     let path = folder.path_of(REQUEST);
-    let text = serde_json::to_vec(&Stored { role, added, removed })
+    let text = serde_json::to_vec(&StoredRequest { role, added, removed })
         .map_err(|error| Error::file("write", &path, error.into()))?;
     if text.len() as u64 > LONGEST {
         return Err(EditError::TooManyFiles.into());
@@ -467,7 +467,8 @@ fn read_request(folder: &Folder) -> Result<Change, Error> {
     let path = folder.path_of(TAKEN);
     let bytes = folder.read(TAKEN, LONGEST)?;
     let bytes = bytes.ok_or_else(|| Error::file("read", &path, io::ErrorKind::NotFound.into()))?;
-    let stored: Stored = serde_json::from_slice(&bytes).map_err(|error| Error::file("read", &path, error.into()))?;
+    let stored: StoredRequest =
+        serde_json::from_slice(&bytes).map_err(|error| Error::file("read", &path, error.into()))?;
     let added = Envelope::<Targets>::parse(&RoleName::TARGETS, stored.added.into_bytes())?;
     let added = added.unverified(&RoleName::TARGETS)?;
     // The files were copied in the order of their paths.

@@ -10,9 +10,9 @@ use lastmile_client::disk;
 use lastmile_metadata::{Envelope, Role, RoleName, Root, TargetFile, Targets};
 
 use crate::document::Prior;
-use crate::draft::{Completed, Draft, NewFile};
+use crate::draft::{Completed, Draft, NewTargetFile};
 use crate::edit::Edit;
-use crate::edit::intake;
+use crate::edit::intake::{self, TargetNames};
 use crate::files::digest::FileDigest;
 use crate::files::folder::Folder;
 use crate::files::layout::{self, Layout, STAGED};
@@ -79,15 +79,15 @@ pub(crate) fn read(layout: &Layout, published: &mut Published) -> Result<Draft, 
 
 /// Returns the pending files that the draft lists, after comparing their contents with their entries. They may have been
 /// changed, and some may have been removed from the change.
-pub(crate) fn listed_files(layout: &Layout, draft: &Draft, hash_prefixed: bool) -> Result<Vec<NewFile>, Error> {
-    let waiting: BTreeMap<&Path, &NewFile> = draft.files.iter().map(|file| (file.to.as_path(), file)).collect();
+pub(crate) fn listed_files(layout: &Layout, draft: &Draft, names: TargetNames) -> Result<Vec<NewTargetFile>, Error> {
+    let waiting: BTreeMap<&Path, &NewTargetFile> = draft.files.iter().map(|file| (file.to.as_path(), file)).collect();
     let mut listed = Vec::new();
     let targets = draft.targets.iter().flat_map(|(role, targets)| targets.targets().map(move |target| (role, target)));
     for (role, target) in targets {
         if !draft.touched.contains(&target.path) && !draft.bulk_filled.contains(role) {
             continue;
         }
-        for place in intake::places(&target, hash_prefixed) {
+        for place in intake::places(&target, names) {
             let Some(file) = waiting.get(place.as_path()) else { continue };
             let mut file = (*file).clone();
             // A new file was hashed while it was copied.
@@ -200,7 +200,7 @@ fn parse<R: Role>(role: &RoleName, bytes: Vec<u8>) -> Result<(R, lastmile_metada
     Ok((content, version, prior))
 }
 
-fn files(layout: &Layout) -> Result<Vec<NewFile>, Error> {
+fn files(layout: &Layout) -> Result<Vec<NewTargetFile>, Error> {
     let mut files = Vec::new();
     if let Some(folder) = layout.open_staged()?.map_or(Ok(None), |staged| staged.enter(TARGETS))? {
         find_files(&folder, Path::new(""), &mut files)?;
@@ -209,12 +209,12 @@ fn files(layout: &Layout) -> Result<Vec<NewFile>, Error> {
 }
 
 /// Finds the regular files below `folder`; `relative` is its path in `staged/targets/`.
-fn find_files(folder: &Folder, relative: &Path, files: &mut Vec<NewFile>) -> Result<(), Error> {
+fn find_files(folder: &Folder, relative: &Path, files: &mut Vec<NewTargetFile>) -> Result<(), Error> {
     for name in folder.names()? {
         let Some(found) = folder.look(&name)? else { continue };
         let to = relative.join(&name);
         if found.is_file() {
-            files.push(NewFile { from: folder.path_of(&name), to, content: None });
+            files.push(NewTargetFile { from: folder.path_of(&name), to, content: None });
         } else if found.is_folder() && to.components().count() < DEEPEST {
             folder.enter(&name)?.map_or(Ok(()), |below| find_files(&below, &to, files))?;
         }

@@ -26,7 +26,7 @@ use lastmile_client::disk;
 
 use crate::check::Checked;
 use crate::document::Document;
-use crate::draft::NewFile;
+use crate::draft::NewTargetFile;
 use crate::files::digest::{FileDigest, take};
 use crate::files::folder::user;
 use crate::files::layout::{Interrupted, JOURNAL, Layout, Lock};
@@ -122,7 +122,7 @@ impl<'a> Transaction<'a> {
 
     /// Adds a target file. A file outside `.publishing/`, which other users may be able to change, is copied or linked into it
     /// and must still have the expected content.
-    pub(crate) fn add_target(&mut self, file: &NewFile, existing: Existing) -> Result<(), Error> {
+    pub(crate) fn add_target(&mut self, file: &NewTargetFile, existing: Existing) -> Result<(), Error> {
         let (to, from) = (Path::new("targets").join(&file.to), file.from.as_path());
         let name = names::of_file(from)?;
         if from.parent() == Some(self.folders.working.path()) {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::check::overlay::Overlay;
 use crate::check::{self, MANY_ROOTS, chain, client, from_client, is_alike};
-use crate::edit::intake;
+use crate::edit::intake::{self, TargetNames};
 use crate::files::layout::{self, Interrupted, LONGEST_METADATA, Layout};
 use crate::pin::Start;
 use crate::publish::compress::Coding;
@@ -71,20 +71,20 @@ impl Verification {
     }
 }
 
-/// Checks the repository in `dir` from its oldest root, which is not authenticated. `hash_prefixed` is whether its target
-/// files have hash prefixes.
+/// Checks the repository in `dir` from its oldest root, which is not authenticated. `names` is the
+/// form of the names of its target files.
 ///
 /// # Errors
 /// When there is no repository, or a file cannot be read. Problems of the repository are in the result.
 pub fn directory(
     dir: &Path,
     now: DateTime<Utc>,
-    hash_prefixed: bool,
+    names: TargetNames,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Verification, Error> {
     let layout = Layout::new(dir);
     let oldest = check::oldest_root(&layout)?;
-    directory_from(&layout, oldest, now, hash_prefixed, progress)
+    directory_from(&layout, oldest, now, names, progress)
 }
 
 /// Returns the root from which the repository is checked for this user: the given one, or else the oldest.
@@ -115,7 +115,7 @@ pub fn directory_from(
     layout: &Layout,
     oldest: Vec<u8>,
     now: DateTime<Utc>,
-    hash_prefixed: bool,
+    names: TargetNames,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Verification, Error> {
     let make =
@@ -134,10 +134,10 @@ pub fn directory_from(
         Err(error) => return Err(error),
     };
     found.targets = targets.len();
-    let hash_prefixed = hash_prefixed && session.trusted().root().consistent_snapshot;
+    let names = if session.trusted().root().consistent_snapshot { names } else { TargetNames::Plain };
     let done = AtomicUsize::new(0);
     let checked = parallel::try_map(&targets, |target| {
-        let result = check_target(layout, target, hash_prefixed);
+        let result = check_target(layout, target, names);
         progress(done.fetch_add(1, Ordering::Relaxed) + 1, targets.len());
         result
     })?;
@@ -148,7 +148,7 @@ pub fn directory_from(
     }
     found.notes.extend(layout.interrupted()?.iter().map(Interrupted::advice));
     check_copies(&mut found, layout)?;
-    note_strangers(&mut found, layout, &targets, hash_prefixed);
+    note_strangers(&mut found, layout, &targets, names);
     note_hidden(&mut found, layout, &targets);
     Ok(found)
 }
@@ -289,9 +289,9 @@ struct CheckedTarget {
 }
 
 /// Reads every copy of a target's file.
-fn check_target(layout: &Layout, target: &TargetFile, hash_prefixed: bool) -> Result<CheckedTarget, Error> {
+fn check_target(layout: &Layout, target: &TargetFile, names: TargetNames) -> Result<CheckedTarget, Error> {
     let mut found = CheckedTarget::default();
-    for place in intake::places(target, hash_prefixed) {
+    for place in intake::places(target, names) {
         let mut verifier = target.verifier();
         let path = layout.targets().join(&place);
         let read = intake::read_parts(&path, |part| {
@@ -338,8 +338,8 @@ fn check_copies(found: &mut Verification, layout: &Layout) -> Result<(), Error> 
 }
 
 /// Counts the files that no role lists, such as those of older releases.
-fn note_strangers(found: &mut Verification, layout: &Layout, targets: &[TargetFile], hash_prefixed: bool) {
-    let listed: BTreeSet<PathBuf> = targets.iter().flat_map(|target| intake::places(target, hash_prefixed)).collect();
+fn note_strangers(found: &mut Verification, layout: &Layout, targets: &[TargetFile], names: TargetNames) {
+    let listed: BTreeSet<PathBuf> = targets.iter().flat_map(|target| intake::places(target, names)).collect();
     let folder = layout.targets();
     let files =
         walkdir::WalkDir::new(&folder).into_iter().filter_map(Result::ok).filter(|entry| !entry.file_type().is_dir());

@@ -159,7 +159,7 @@ pub fn revoke(
         return Err(RevokeError::StillTrusted { role: role.clone(), delegator }.into());
     }
     let mut draft = edit.finish()?;
-    draft.config = Some(config);
+    draft.set_config(config);
     Ok(Revocation { draft, roles, made, counts, recovers_fast_forward })
 }
 

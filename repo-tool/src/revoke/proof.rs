@@ -142,7 +142,7 @@ pub fn is_refuted(rows: &[ProofRow]) -> bool {
 /// Formats the proof for a person: every client with its scenarios.
 #[must_use]
 pub fn table(rows: &[ProofRow]) -> String {
-    let mut text = String::from("Proof with a client of every published root:\n");
+    let mut text = String::from("Proof: a client of every published root\n");
     for row in rows {
         for (number, (scene, verdict)) in row.scenes.iter().enumerate() {
             let client = match (number, row.until > row.root) {

@@ -11,8 +11,8 @@ use lastmile_metadata::{Limits, RoleName, TargetFile};
 use crate::check::overlay::Overlay;
 use crate::check::{self, Checked, from_client};
 use crate::config::Config;
-use crate::draft::NewFile;
-use crate::edit::intake;
+use crate::draft::NewTargetFile;
+use crate::edit::intake::{self, TargetNames};
 use crate::files::digest::{FileDigest, is_target};
 use crate::files::layout::{Layout, Lock};
 use crate::publish::journal::{Existing, FileKind};
@@ -75,7 +75,8 @@ impl Adoption<'_> {
     /// Adopts the files of these roles, which all verified, with the snapshot and timestamp that list them.
     pub(crate) fn run(&mut self, foreign: &[RoleName], caught_up: &mut CaughtUp) -> Result<(), Error> {
         let consistent = self.served.trusted().root().consistent_snapshot;
-        let prefixed = consistent && Config::read(self.layout)?.hash_prefixed_targets;
+        let target_names = Config::read(self.layout)?.target_names(consistent);
+        let replaced = if target_names == TargetNames::HashPrefixed { Existing::Same } else { Existing::Replaced };
         let mut files: Vec<(FileKind, String, Vec<u8>)> = Vec::new();
         for (name, bytes) in newer_roots(self.ours, self.served)? {
             files.push((FileKind::Root, name, bytes));
@@ -98,12 +99,12 @@ impl Adoption<'_> {
         }
         let overlay = files.iter().map(|(_, name, bytes)| (name.clone(), Bytes::from(bytes.clone())));
         let checked = check_files(self.layout, overlay.collect())?;
-        let targets = if foreign.is_empty() { Vec::new() } else { self.fetch_targets(prefixed, caught_up)? };
-        self.set_aside(&files, if prefixed { &[] } else { &targets })?;
+        let targets = if foreign.is_empty() { Vec::new() } else { self.fetch_targets(target_names, caught_up)? };
+        self.set_aside(&files, if replaced == Existing::Same { &[] } else { &targets })?;
         let mut observer = Unobserved;
         let mut publication = Transaction::begin(self.layout, self.lock, &mut observer as &mut dyn Observer)?;
         for file in &targets {
-            publication.add_target(file, if prefixed { Existing::Same } else { Existing::Replaced })?;
+            publication.add_target(file, replaced)?;
         }
         files.sort_by_key(|(rank, ..)| *rank);
         for (rank, name, bytes) in files {
@@ -119,7 +120,11 @@ impl Adoption<'_> {
 
     /// Fetches the target files that this folder lacks, and records the targets that are no longer listed. A hash in a name
     /// identifies the content; a file with a plain name is compared with its entry.
-    fn fetch_targets(&mut self, prefixed: bool, caught_up: &mut CaughtUp) -> Result<Vec<NewFile>, Error> {
+    fn fetch_targets(
+        &mut self,
+        target_names: TargetNames,
+        caught_up: &mut CaughtUp,
+    ) -> Result<Vec<NewTargetFile>, Error> {
         let listed = self.served.session.list().map_err(from_client)?;
         let overlay = Overlay::published(self.layout);
         let client =
@@ -131,14 +136,14 @@ impl Adoption<'_> {
         caught_up.dropped = gone.map(|target| target.path.to_string()).collect();
         let folder = self.layout.open_publishing()?;
         let here = self.layout.open()?.enter("targets")?;
-        let is_here = |target: &TargetFile, place: &Path| match (&here, prefixed) {
+        let is_here = |target: &TargetFile, place: &Path| match (&here, target_names) {
             (None, _) => Ok(false),
-            (Some(here), true) => Ok(here.look(place)?.is_some()),
-            (Some(here), false) => is_target(here, place, target),
+            (Some(here), TargetNames::HashPrefixed) => Ok(here.look(place)?.is_some()),
+            (Some(here), TargetNames::Plain) => is_target(here, place, target),
         };
         let mut fetched = Vec::new();
         for (number, target) in listed.iter().enumerate() {
-            let places = intake::places(target, prefixed);
+            let places = intake::places(target, target_names);
             let places_here =
                 places.iter().map(|place| is_here(target, place)).collect::<Result<Vec<bool>, Error>>()?;
             if places_here.iter().all(|is_here| *is_here) {
@@ -149,8 +154,8 @@ impl Adoption<'_> {
                 Ok(_) => {
                     let incoming = intake::Incoming { target: target.clone(), file };
                     let content = FileDigest::listed(target);
-                    let copies = intake::link_copies(&incoming, &folder, prefixed)?.into_iter();
-                    fetched.extend(copies.map(|(from, to)| NewFile { from, to, content: content.clone() }));
+                    let copies = intake::link_copies(&incoming, &folder, target_names)?.into_iter();
+                    fetched.extend(copies.map(|(from, to)| NewTargetFile { from, to, content: content.clone() }));
                 }
                 // A local failure, such as a full disk, is not a fault of the server.
                 Err(ClientError::Local(failed)) => {
@@ -164,7 +169,7 @@ impl Adoption<'_> {
 
     /// Copies the files that the adoption replaces to `superseded/`. They stay in place until the journal is written, so an
     /// interruption loses nothing.
-    fn set_aside(&self, files: &[(FileKind, String, Vec<u8>)], targets: &[NewFile]) -> Result<(), Error> {
+    fn set_aside(&self, files: &[(FileKind, String, Vec<u8>)], targets: &[NewTargetFile]) -> Result<(), Error> {
         let dir = self.layout.open()?;
         if let Some(metadata) = dir.enter("metadata")? {
             for (_, name, bytes) in

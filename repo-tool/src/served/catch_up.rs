@@ -35,6 +35,15 @@ pub enum Foreign {
     Adopt,
 }
 
+/// Whether [`catch_up`] changes the folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Resolve the difference.
+    Apply,
+    /// Only report the resolution that would apply.
+    Preview,
+}
+
 /// How the difference was resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resolution {
@@ -79,17 +88,17 @@ pub fn catch_up(
     invocation: &Invocation,
     metadata_url: &str,
     foreign: Foreign,
-    dry_run: bool,
+    mode: Mode,
 ) -> Result<CaughtUp, Error> {
     let layout = invocation.layout(dir);
     let config = Config::read(&layout)?;
     let lock = layout.lock_within(invocation.lock_wait.at_most, invocation.lock_wait.on_wait.as_ref())?;
-    if !dry_run {
+    if mode == Mode::Apply {
         transaction::recover(&layout, &lock)?;
     }
     let oldest = check::oldest_root(&layout)?;
     let digest = RootDigest::of(&oldest);
-    let mut served = Served::fetch_with(metadata_url, oldest.clone(), config.hash_prefixed_targets)?;
+    let mut served = Served::fetch_with(metadata_url, oldest.clone(), config.target_names(true))?;
     let trusted_root = check_pin(&layout, invocation, digest, &oldest, &served)?;
     let ours = check::open(&layout, oldest)?;
     check_root(&ours, &served)?;
@@ -110,7 +119,7 @@ pub fn catch_up(
         _ => Resolution::Adopted,
     };
     let mut caught_up = CaughtUp { resolution, diff, dropped: Vec::new(), missing: Vec::new() };
-    if dry_run || resolution == Resolution::Nothing {
+    if mode == Mode::Preview || resolution == Resolution::Nothing {
         return Ok(caught_up);
     }
     match resolution {
@@ -274,7 +283,7 @@ fn move_past(layout: Layout, invocation: &Invocation, lock: Lock, served: &Serve
     let invocation = Invocation { served: ServedState::Ignore, ..invocation.clone() };
     let mut repository = Repository::open_layout(layout, &invocation, Some(lock))?;
     repository.seen = served.versions().collect();
-    let draft = Draft { again: [RoleName::SNAPSHOT, RoleName::TIMESTAMP].into(), ..Draft::default() };
+    let draft = Draft::renew_online_roles();
     let plan = repository.plan(draft, Signing::Now)?;
     repository.conclude(&plan, &mut Unobserved).map(drop)
 }

@@ -18,6 +18,7 @@ use lastmile_metadata::{Limits, MetaFile, RoleName, TrustedMetadata, Version};
 
 use crate::check::from_client;
 use crate::draft::Draft;
+use crate::edit::intake::TargetNames;
 use crate::invocation::ServedState;
 use crate::publish::snapshot::{has_same_online_keys, is_complete, list_with_hash};
 use crate::publish::versions::LARGEST_JUMP;
@@ -37,11 +38,11 @@ pub(crate) struct Served {
 impl Served {
     /// Refreshes a client that was shipped with `root`, at the epoch, when nothing has expired.
     pub(crate) fn fetch(metadata_url: &str, root: Vec<u8>) -> Result<Self, Error> {
-        Self::fetch_with(metadata_url, root, true)
+        Self::fetch_with(metadata_url, root, TargetNames::HashPrefixed)
     }
 
-    /// Like [`Served::fetch`], for downloading targets too. `hash_prefixed` is whether their files have hash prefixes.
-    pub(crate) fn fetch_with(metadata_url: &str, root: Vec<u8>, hash_prefixed: bool) -> Result<Self, Error> {
+    /// Like [`Served::fetch`], for downloading targets too. `names` is the form of the names of their files.
+    pub(crate) fn fetch_with(metadata_url: &str, root: Vec<u8>, names: TargetNames) -> Result<Self, Error> {
         let memory = MemoryStore::default();
         let targets_url = match metadata_url.trim_end_matches('/').strip_suffix("metadata") {
             Some(base) => format!("{base}targets/"),
@@ -53,7 +54,7 @@ impl Served {
             .fetch(connect()?)
             .store(memory.clone())
             .limits(limits)
-            .hash_prefixed_targets(hash_prefixed)
+            .hash_prefixed_targets(names == TargetNames::HashPrefixed)
             .build()
             .map_err(|error| NetworkError::Setup(error.into()))?;
         let client = blocking::Updater::new(updater).map_err(|error| NetworkError::Client(error.into()))?;

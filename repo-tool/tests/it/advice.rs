@@ -71,9 +71,9 @@ fn r_x_3_every_repository_gets_keys_of_its_own() {
 #[test]
 fn r_x_4_and_g_2_1_1_3_root_has_a_key_to_spare() {
     let world = World::new();
-    assert!(!advice(&world).contains("needs all of its"));
+    assert!(!advice(&world).contains("signatures from all of its"));
     world.change(|edit| edit.set_threshold(&RoleName::ROOT, 3).unwrap()).unwrap();
-    assert!(advice(&world).contains("root needs all of its 3 keys"));
+    assert!(advice(&world).contains("root needs signatures from all of its 3 keys"));
 }
 
 #[test]

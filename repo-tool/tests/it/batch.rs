@@ -4,7 +4,8 @@ use std::io;
 
 use lastmile_metadata::{RoleName, TargetPath};
 use lastmile_repo_tool::internal::batch::{self, Shared};
-use lastmile_repo_tool::internal::queue::{Answer, Fault, Request};
+use lastmile_repo_tool::internal::intake::TargetNames;
+use lastmile_repo_tool::internal::queue::{Answer, PublishRequest, RefusalKind};
 use lastmile_repo_tool::internal::verify;
 use lastmile_repo_tool::{Config, Error, Observer, PublishEvent, Source, Unobserved, target_path};
 use serde_json::Value;
@@ -12,16 +13,16 @@ use serde_json::Value;
 use crate::delegations::delegate;
 use crate::world::{World, is_published};
 
-fn enter(world: &World, role: Option<&str>, name: &str) -> Request {
+fn enter(world: &World, role: Option<&str>, name: &str) -> PublishRequest {
     let file = world.folder.path().join(format!("file-{name}"));
     std::fs::write(&file, name).unwrap();
     let config = Config::read(&world.layout()).unwrap();
     let sources = [Source::new(file, target_path(&format!("a/{name}")).unwrap())];
     let role = role.map(|role| RoleName::listed(role).unwrap());
-    Request::enter(&world.layout(), &config, role, &sources, None, &|_| {}).unwrap()
+    PublishRequest::enter(&world.layout(), &config, role, &sources, None, &|_| {}).unwrap()
 }
 
-fn publish(world: &World, request: &Request) -> Result<Shared, Error> {
+fn publish(world: &World, request: &PublishRequest) -> Result<Shared, Error> {
     batch::publish(request, &world.invocation(), &mut Unobserved)
 }
 
@@ -40,7 +41,9 @@ fn all_waiting_requests_are_published_together() {
     let world = World::new();
     let requests: Vec<_> = ["1", "2", "3", "4"].map(|name| enter(&world, None, name)).into();
     let first = publish(&world, &requests[2]).unwrap();
-    assert!(matches!(first, Shared::ByUs(done) if is_published(&done.outcome) && done.plan.draft.served.len() == 3));
+    assert!(
+        matches!(first, Shared::ByUs(done) if is_published(&done.outcome) && done.plan.draft.requests().len() == 3)
+    );
     for (number, request) in requests.iter().enumerate().filter(|(number, _)| *number != 2) {
         let answer = publish(&world, request).unwrap();
         let Shared::ByOther(Answer::Published { text, .. }) = answer else { panic!("{number}") };
@@ -60,18 +63,18 @@ fn a_refused_request_does_not_stop_the_others() {
     let good = enter(&world, None, "1");
     // One request that cannot be edited in, and one that only a client refuses, because no delegation leads to it.
     let absent = TargetPath::new("absent").unwrap();
-    let absent = Request::enter_removal(&world.layout(), None, vec![absent]).unwrap();
+    let absent = PublishRequest::enter_removal(&world.layout(), None, vec![absent]).unwrap();
     let hidden = enter(&world, Some("b"), "2");
     let other = enter(&world, None, "3");
     let done = publish(&world, &good).unwrap();
     assert!(matches!(done, Shared::ByUs(done) if is_published(&done.outcome)));
-    let of = |request: &Request| match publish(&world, request).unwrap() {
+    let of = |request: &PublishRequest| match publish(&world, request).unwrap() {
         Shared::ByOther(Answer::Refused(fault, text)) => Err(fault.error(text)),
         Shared::ByOther(Answer::Published { .. }) => Ok(()),
         Shared::ByUs(_) => panic!("it was answered already"),
     };
-    assert!(matches!(of(&absent), Err(Error::Request { fault: Fault::NotFound, .. })));
-    assert!(matches!(of(&hidden), Err(Error::Request { fault: Fault::Draft, .. })));
+    assert!(matches!(of(&absent), Err(Error::Request { kind: RefusalKind::NotFound, .. })));
+    assert!(matches!(of(&hidden), Err(Error::Request { kind: RefusalKind::Draft, .. })));
     of(&other).unwrap();
     assert!(is_visible(&world, "1") && is_visible(&world, "3") && world.fetch("a/2").unwrap().is_none());
 }
@@ -96,7 +99,7 @@ fn without_keys_each_publisher_stages_its_own_request() {
     let (one, other) = (enter(&world, None, "1"), enter(&world, None, "2"));
     for request in [&one, &other] {
         let Shared::ByUs(done) = publish(&world, request).unwrap() else { panic!("nobody else can have staged it") };
-        assert!(!is_published(&done.outcome) && done.plan.draft.served.is_empty());
+        assert!(!is_published(&done.outcome) && done.plan.draft.requests().is_empty());
     }
     let names = world.files("staged/targets/a");
     assert!(names.len() == 2 && names[0].ends_with(".1") | names[1].ends_with(".1"), "{names:?}");
@@ -126,7 +129,7 @@ fn when_the_publisher_dies_the_other_requests_are_published_once() {
         assert!(is_visible(&world, "2") && is_visible(&world, "3"), "moment {moment}");
         // Either the first publication succeeded, or the second one finished the work.
         assert_eq!(publications(&world), 2, "moment {moment}");
-        let verified = verify::directory(&world.dir(), world.now, true, &|_, _| {}).unwrap();
+        let verified = verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap();
         assert!(verified.is_good(), "moment {moment}: {verified:?}");
         if !died {
             assert!(moment >= 10, "{moment}");

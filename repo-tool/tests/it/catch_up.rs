@@ -6,8 +6,9 @@ use std::path::Path;
 use lastmile_client::disk::Syscall;
 use lastmile_client::faults::{Fault, arm};
 use lastmile_metadata::{RoleName, Version};
-use lastmile_repo_tool::internal::catch_up::{Foreign, Resolution, catch_up};
+use lastmile_repo_tool::internal::catch_up::{Foreign, Mode, Resolution, catch_up};
 use lastmile_repo_tool::internal::diff;
+use lastmile_repo_tool::internal::intake::TargetNames;
 use lastmile_repo_tool::internal::transaction::is_interrupted;
 use lastmile_repo_tool::internal::verify;
 use lastmile_repo_tool::{GivenRoot, Invocation, NewBins, NewRepository, Protection, RootDigest, Trust, Unobserved};
@@ -75,7 +76,7 @@ fn interrupt(base: &World, server: &World, own: &[u8], (number, fault): (usize, 
     serve(&world, server);
     world.try_add("next", "3", &mut Unobserved).unwrap_or_else(|error| panic!("{told}: {error}"));
     assert!(reaches_clients_of(server, &world, "next"), "{told}");
-    let verified = verify::directory(&world.dir(), world.now, true, &|_, _| {}).unwrap();
+    let verified = verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap();
     assert!(verified.is_good(), "{told}: {verified:?}");
     let left: Vec<String> = world.files("").into_iter().filter(|name| is_leftover(name)).collect();
     assert_eq!(left, [""; 0], "{told}");
@@ -193,7 +194,7 @@ fn a_new_root_is_adopted_only_if_given_or_pinned() {
     let pin = |world: &World| world.invocation().user.pinned_root(digest(world)).unwrap().unwrap().version;
     world.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap()).unwrap();
     let refused = run(&copy, &world, Foreign::Refuse).unwrap_err().to_string();
-    assert!(refused.contains("version 1 here, 2 on the server") && refused.contains("--adopt"), "{refused}");
+    assert!(refused.contains("version 1 in this folder, 2 on the server") && refused.contains("--adopt"), "{refused}");
     assert!(!root.exists() && pin(&copy) == Version::ONE);
     assert_eq!(version(&copy, "timestamp"), 1);
     // A root that the user gives by its digest is trusted.
@@ -201,7 +202,7 @@ fn a_new_root_is_adopted_only_if_given_or_pinned() {
     let given = GivenRoot { digest: RootDigest::of(&given), remember: false };
     let other = copy.copy();
     let invocation = Invocation { given_root: Some(given), ..other.invocation() };
-    catch_up(&other.dir(), &invocation, &url(&world), Foreign::Refuse, false).unwrap();
+    catch_up(&other.dir(), &invocation, &url(&world), Foreign::Refuse, Mode::Apply).unwrap();
     assert!(other.layout().metadata().join("2.root.json").exists());
     let done = run(&copy, &world, Foreign::Adopt).unwrap();
     assert_eq!(done.resolution, Resolution::Adopted);
@@ -261,7 +262,7 @@ fn a_target_without_hash_prefix_is_replaced_if_the_server_has_another_one() {
         assert_eq!(plain(&copy, "same"), b"1");
         assert_eq!(fs::read(copy.dir().join("superseded/targets/a")).unwrap(), b"here");
         assert!(!copy.dir().join("superseded/targets/same").exists());
-        let verified = verify::directory(&copy.dir(), copy.now, false, &|_, _| {}).unwrap();
+        let verified = verify::directory(&copy.dir(), copy.now, TargetNames::Plain, &|_, _| {}).unwrap();
         assert!(verified.is_good(), "{verified:?}");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use lastmile_repo_tool::internal::intake::TargetNames;
 use lastmile_repo_tool::internal::verify;
 use lastmile_repo_tool::{Config, ConfigError, Error, Observer, PublishEvent, Unobserved};
 
@@ -24,7 +25,7 @@ fn copies(world: &World) -> Vec<String> {
 
 /// Returns the problems of the files as a server would send them.
 fn problems(world: &World) -> Vec<String> {
-    verify::directory(&world.dir(), world.now, true, &|_, _| {}).unwrap().problems
+    verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap().problems
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::io;
 
 use lastmile_client::MemoryStore;
 use lastmile_metadata::RoleName;
+use lastmile_repo_tool::internal::intake::TargetNames;
 use lastmile_repo_tool::internal::verify;
 use lastmile_repo_tool::{Error, Observer, PathError, PublishEvent, Repository, Signing, Unobserved};
 
@@ -41,7 +42,7 @@ fn crash_everywhere(base: &World, change: impl Fn(&World, &mut dyn Observer) -> 
             world.publish_pending();
         }
         assert_eq!(world.fetch_with(&warm, "next").unwrap().unwrap(), b"3", "moment {moment}");
-        let verified = verify::directory(&world.dir(), world.now, true, &|_, _| {}).unwrap();
+        let verified = verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap();
         assert!(verified.is_good(), "moment {moment}: {verified:?}");
         if published {
             return moment;

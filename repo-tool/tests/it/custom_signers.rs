@@ -7,7 +7,7 @@ use lastmile_keys::{KeyMaterial, PrivateKey, PublicKey, Scheme, SignError, Signe
 use lastmile_metadata::RoleName;
 use lastmile_repo_tool::internal::batch::{self, Shared};
 use lastmile_repo_tool::internal::proof::{Before, Verdict, prove};
-use lastmile_repo_tool::internal::queue::Request;
+use lastmile_repo_tool::internal::queue::PublishRequest;
 use lastmile_repo_tool::internal::revoke::revoke;
 use lastmile_repo_tool::internal::status::Status;
 use lastmile_repo_tool::{
@@ -67,7 +67,7 @@ fn setting_with(world: &World, token: &Arc<Token>) -> Invocation {
 
 fn renew(world: &World, invocation: &Invocation) -> Result<Outcome, Error> {
     let mut repository = Repository::open_for_change(&world.dir(), invocation)?;
-    let draft = Draft { again: [RoleName::TIMESTAMP].into(), ..Draft::default() };
+    let draft = Draft::renew_timestamp();
     let plan = repository.plan(draft, Signing::Now)?;
     repository.conclude(&plan, &mut Unobserved)
 }
@@ -117,7 +117,7 @@ fn a_token_signs_for_requests_of_the_queue_too() {
     std::fs::write(&file, "1").unwrap();
     let config = Config::read(&world.layout()).unwrap();
     let sources = [Source::new(file, target_path("a").unwrap())];
-    let request = Request::enter(&world.layout(), &config, None, &sources, None, &|_| {}).unwrap();
+    let request = PublishRequest::enter(&world.layout(), &config, None, &sources, None, &|_| {}).unwrap();
     let shared = batch::publish(&request, &setting_with(&world, &token), &mut Unobserved).unwrap();
     assert!(matches!(shared, Shared::ByUs(done) if is_published(&done.outcome)));
     assert_eq!(world.fetch("a").unwrap().unwrap(), b"1");
@@ -222,7 +222,7 @@ fn root_keys_on_tokens_cause_no_warning() {
     let repository = Repository::open(&world.dir(), &invocation).unwrap();
     let advice = lastmile_repo_tool::internal::lint::lint(&repository.published, &repository.config, &repository.keys);
     assert!(advice.iter().all(|line| !line.contains("root keys are on this machine")), "{advice:?}");
-    assert!(advice.iter().any(|line| line.contains("root needs all of its 2 keys")), "{advice:?}");
+    assert!(advice.iter().any(|line| line.contains("root needs signatures from all of its 2 keys")), "{advice:?}");
 }
 
 #[test]

@@ -10,7 +10,8 @@ use lastmile_client::disk::Syscall;
 use lastmile_client::faults::{Fault, arm};
 use lastmile_metadata::RoleName;
 use lastmile_repo_tool::internal::batch::{self, Shared};
-use lastmile_repo_tool::internal::queue::Request;
+use lastmile_repo_tool::internal::intake::TargetNames;
+use lastmile_repo_tool::internal::queue::PublishRequest;
 use lastmile_repo_tool::internal::revoke::revoke;
 use lastmile_repo_tool::internal::verify;
 use lastmile_repo_tool::{
@@ -89,7 +90,7 @@ fn play_fault(base: &World, run: Run<'_>, number: usize, fault: Fault, told: &st
     if !waits || is_key_here {
         assert_eq!(world.fetch_with(&warm, "next").unwrap().unwrap(), b"3", "{told}");
     }
-    let verified = verify::directory(&world.dir(), world.now, true, &|_, _| {}).unwrap();
+    let verified = verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap();
     assert!(verified.is_good(), "{told}: {verified:?}");
     let left: Vec<String> = world.files("").into_iter().filter(|name| is_leftover(name)).collect();
     assert_eq!(left, [""; 0], "{told}");
@@ -142,7 +143,8 @@ fn add(world: &World) -> Result<(), Error> {
     let file = world.folder.path().join("file-new");
     std::fs::write(&file, "2").unwrap();
     let sources = [Source::new(file, target_path("new").unwrap())];
-    let request = Request::enter(&world.layout(), &Config::read(&world.layout())?, None, &sources, None, &|_| {})?;
+    let request =
+        PublishRequest::enter(&world.layout(), &Config::read(&world.layout())?, None, &sources, None, &|_| {})?;
     match batch::publish(&request, &world.invocation(), &mut Unobserved)? {
         Shared::ByUs(_) => Ok(()),
         Shared::ByOther(_) => panic!("there is nobody else"),

@@ -43,7 +43,7 @@ fn a_root_that_other_clients_refuse_is_neither_signed_nor_published() {
         (
             "an id without a key",
             |signed| keyids(signed, "targets").push("ab".repeat(32).into()),
-            &["names no key", "go-tuf"],
+            &["but no key has it", "go-tuf"],
         ),
         (
             "a key of a kind that stops python-tuf",
@@ -57,12 +57,12 @@ fn a_root_that_other_clients_refuse_is_neither_signed_nor_published() {
                 key["keyval"] = json!({});
                 list_in_root(signed, "targets", &(crate::planted_members::id_of(&key), key));
             },
-            &["no text `public`", "python-tuf"],
+            &["no string `public`", "python-tuf"],
         ),
         (
             "a broken key",
             |signed| list_in_root(signed, "targets", &key("ed25519", "ed25519", "zz")),
-            &["is no ed25519 key", "go-tuf"],
+            &["is not a valid ed25519 key", "go-tuf"],
         ),
         (
             "an id that is not the hash",
@@ -77,12 +77,12 @@ fn a_root_that_other_clients_refuse_is_neither_signed_nor_published() {
         (
             "a threshold that cannot be reached",
             |signed| signed["roles"]["targets"]["threshold"] = 2.into(),
-            &["threshold of 2 and 1 keys"],
+            &["threshold of 2 but only 1 usable keys"],
         ),
         (
             "no keys",
             |signed| signed["roles"]["snapshot"]["keyids"] = json!([]),
-            &["snapshot has a threshold of 1 and 0 keys"],
+            &["snapshot has a threshold of 1 but only 0 usable keys"],
         ),
         ("a short spec_version", |signed| signed["spec_version"] = "1".into(), &["spec_version", "tuf-js"]),
         (
@@ -112,7 +112,7 @@ fn a_delegation_that_other_clients_refuse_is_neither_signed_nor_published() {
             &["`terminating`", "tough"],
         ),
         ("no paths", |role| drop(role.as_object_mut().unwrap().remove("paths")), &["`paths`", "python-tuf"]),
-        ("no keys", |role| role["keyids"] = json!([]), &["team has a threshold of 1 and 0 keys"]),
+        ("no keys", |role| role["keyids"] = json!([]), &["team has a threshold of 1 but only 0 usable keys"]),
         (
             "an id twice",
             |role| {

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use lastmile_metadata::RoleName;
+use lastmile_repo_tool::internal::intake::TargetNames;
 use lastmile_repo_tool::internal::server::{Answered, Server};
 use lastmile_repo_tool::internal::verify;
 use tokio::runtime::Runtime;
@@ -153,5 +154,5 @@ fn g_1_5_3_a_repository_is_checked_over_plain_http() {
     std::fs::write(file, "Content").unwrap();
     let found = verify::url(&base, root, world.now, &|_, _| {}).unwrap();
     assert_eq!(found.problems.len(), 1, "{found:?}");
-    assert!(!verify::directory(&world.dir(), world.now, true, &|_, _| {}).unwrap().is_good());
+    assert!(!verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap().is_good());
 }

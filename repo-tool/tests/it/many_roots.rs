@@ -2,6 +2,7 @@
 
 use lastmile_client::MemoryStore;
 use lastmile_metadata::{RoleName, Root, Version};
+use lastmile_repo_tool::internal::intake::TargetNames;
 use lastmile_repo_tool::internal::lint::lint;
 use lastmile_repo_tool::internal::proof::is_refuted;
 use lastmile_repo_tool::internal::verify;
@@ -59,12 +60,12 @@ fn a_revocation_after_many_roots_is_proved() {
 #[test]
 fn a_repository_with_many_roots_is_verified() {
     let world = with_roots(300);
-    let found = verify::directory(&world.dir(), world.now, true, &|_, _| {}).unwrap();
+    let found = verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap();
     assert!(found.is_good(), "{:?}", found.problems);
     assert_eq!(found.roots.len(), 300);
     // A damaged root is still reported.
     let path = world.layout().metadata().join("280.root.json");
     let damaged = std::fs::read_to_string(&path).unwrap().replace("2031", "2032");
     std::fs::write(path, damaged).unwrap();
-    assert!(!verify::directory(&world.dir(), world.now, true, &|_, _| {}).unwrap().is_good());
+    assert!(!verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap().is_good());
 }

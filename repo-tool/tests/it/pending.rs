@@ -133,7 +133,7 @@ fn a_pending_change_is_not_overwritten() {
     assert!(matches!(renew_targets(), Err(Error::Pending(PendingError::InTheWay))), "it would be published past it");
     let mut repository = world.open();
     let draft = repository.staged().unwrap();
-    assert_eq!(draft.touched.len(), 1);
+    assert_eq!(draft.touched().len(), 1);
     let plan = repository.plan(draft, Signing::All).unwrap();
     assert!(is_published(&repository.conclude(&plan, &mut Unobserved).unwrap()));
     drop(repository);

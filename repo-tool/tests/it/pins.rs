@@ -33,7 +33,7 @@ fn add(world: &World, invocation: &Invocation) -> Result<(), Error> {
 
 fn renew(world: &World, invocation: &Invocation) -> Result<(), Error> {
     let mut repository = Repository::open_for_change(&world.dir(), invocation)?;
-    let draft = Draft { again: [RoleName::SNAPSHOT, RoleName::TIMESTAMP].into(), ..Draft::default() };
+    let draft = Draft::renew_online_roles();
     let plan = repository.plan(draft, Signing::Now)?;
     repository.conclude(&plan, &mut Unobserved).map(drop)
 }
@@ -266,7 +266,7 @@ fn a_publication_succeeds_even_if_the_configuration_cannot_be_written() {
     let user = UserConfig::at(Path::new("/proc/nowhere/config.toml"));
     let invocation = Invocation { user, given_root: given, ..world.invocation() };
     let mut repository = Repository::open_for_change(&world.dir(), &invocation).unwrap();
-    let draft = Draft { again: [RoleName::SNAPSHOT, RoleName::TIMESTAMP].into(), ..Draft::default() };
+    let draft = Draft::renew_online_roles();
     let plan = repository.plan(draft, Signing::Now).unwrap();
     assert!(is_published(&repository.conclude(&plan, &mut Unobserved).unwrap()));
     assert!(repository.warnings.iter().any(|warning| warning.contains("/proc/nowhere")), "{:?}", repository.warnings);

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use lastmile_repo_tool::internal::batch::{self, Shared};
-use lastmile_repo_tool::internal::queue::{Answer, Request};
+use lastmile_repo_tool::internal::intake::TargetNames;
+use lastmile_repo_tool::internal::queue::{Answer, PublishRequest};
 use lastmile_repo_tool::internal::verify;
 use lastmile_repo_tool::{Config, Error, Invocation, Repository, Sharing, Source, Unobserved, target_path};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -343,12 +344,12 @@ fn a_pending_file_of_another_user_is_copied_and_not_linked() {
     assert_eq!(world.fetch("a").unwrap().unwrap(), b"1");
 }
 
-fn enter(world: &World, name: &str) -> Request {
+fn enter(world: &World, name: &str) -> PublishRequest {
     let file = world.folder.path().join(format!("file-{name}"));
     fs::write(&file, name).unwrap();
     let config = Config::read(&world.layout()).unwrap();
     let sources = [Source::new(file, target_path(name).unwrap())];
-    Request::enter(&world.layout(), &config, None, &sources, None, &|_| {}).unwrap()
+    PublishRequest::enter(&world.layout(), &config, None, &sources, None, &|_| {}).unwrap()
 }
 
 #[test]
@@ -377,7 +378,7 @@ fn a_request_is_published_only_with_the_files_that_it_lists() {
         if matches!(lie, "bytes" | "length") {
             assert!(matches!(theirs.answer().unwrap(), Some(Answer::Refused(..))), "{lie}");
         }
-        let verified = verify::directory(&world.dir(), world.now, true, &|_, _| {}).unwrap();
+        let verified = verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap();
         assert!(verified.is_good(), "{lie}: {verified:?}");
     }
 }
@@ -427,7 +428,7 @@ fn each_user_of_a_group_has_folders_of_their_own_and_finishes_their_own_publicat
         fs::write(&file, content).unwrap();
         let layout = in_group(&world).layout(&world.dir());
         let sources = [Source::new(file, target_path("a").unwrap())];
-        let request = Request::enter(&layout, &Config::read(&layout)?, None, &sources, None, &|_| {})?;
+        let request = PublishRequest::enter(&layout, &Config::read(&layout)?, None, &sources, None, &|_| {})?;
         batch::publish(&request, &in_group(&world), &mut Unobserved).map(drop)
     };
     add("1").unwrap();
@@ -442,7 +443,7 @@ fn each_user_of_a_group_has_folders_of_their_own_and_finishes_their_own_publicat
     fs::write(other.join("journal.json"), journal(&[]).to_string()).unwrap();
     if chown(&other, Some(STRANGER), None).is_ok() {
         let reason = refusal(add("2"));
-        assert!(reason.contains("user 65534 finishes it with `lastmile-repo renew`"), "{reason}");
+        assert!(reason.contains("user 65534 must run `lastmile-repo renew`"), "{reason}");
         assert!(reason.contains(".publishing-65534"), "{reason}");
         assert!(other.join("journal.json").exists());
         let opened = Repository::open(&world.dir(), &world.invocation());
@@ -475,7 +476,7 @@ fn the_pending_change_of_a_shared_repository_is_open_to_the_group() {
     let staged = world.layout().staged();
     // As if another member of the group had created it.
     if chown(&staged, Some(STRANGER), None).is_ok() {
-        assert!(Repository::open_for_change(&world.dir(), &invocation).unwrap().staged().unwrap().from_staged);
+        assert!(Repository::open_for_change(&world.dir(), &invocation).unwrap().staged().unwrap().continues_pending());
         refusal(Repository::open_for_change(&world.dir(), &world.invocation()));
         chown(&staged, Some(STRANGER), Some(STRANGER)).unwrap();
         refusal(Repository::open_for_change(&world.dir(), &invocation));

@@ -62,7 +62,7 @@ fn a_key_is_removed_from_the_config_only_after_it_was_opened() {
     fs::remove_file(other).unwrap();
     repository = world.open();
     let revocation = revoke(&mut repository, &revoked, &generated(&Protection::None)).unwrap();
-    let text = revocation.draft.config.as_ref().unwrap().text();
+    let text = revocation.draft.config().unwrap().text();
     assert!(!text.contains("timestamp-1.pem"), "{text}");
 }
 

@@ -8,7 +8,7 @@ use lastmile_metadata::RoleName;
 use lastmile_repo_tool::internal::git_ignore;
 use lastmile_repo_tool::internal::intake::{self, Hidden};
 use lastmile_repo_tool::internal::own_files::OwnFiles;
-use lastmile_repo_tool::internal::queue::Request;
+use lastmile_repo_tool::internal::queue::PublishRequest;
 use lastmile_repo_tool::{Config, Draft, Error, NewRepository, Protection, Source, Unobserved, target_path};
 
 use crate::world::World;
@@ -40,7 +40,7 @@ fn sequence(parts: &[&[u8]]) -> Vec<u8> {
 
 /// Tries to publish one file directly and through the queue. Both must give the same result.
 fn publish(world: &World, source: &Source) -> Result<(), Error> {
-    let queued = Request::enter(
+    let queued = PublishRequest::enter(
         &world.layout(),
         &Config::read(&world.layout()).unwrap(),
         None,

@@ -6,6 +6,7 @@ use std::path::Path;
 use lastmile_metadata::{RoleName, TargetPath};
 use lastmile_repo_tool::{Draft, NewBins, Signing, Trust, Unobserved};
 
+use lastmile_repo_tool::internal::intake::TargetNames;
 use lastmile_repo_tool::internal::verify;
 
 use crate::world::{World, is_published};
@@ -98,7 +99,7 @@ fn all_bins_are_signed_again_in_one_publication() {
         let mut expected: Vec<String> = bins.iter().map(|bin| format!("2.{bin}.json")).collect();
         expected.extend(["4.snapshot.json".to_string(), "timestamp.json".to_string()]);
         assert_eq!(written(&metadata, &contents(&world, "metadata")), expected, "{succinct}");
-        let verified = verify::directory(&world.dir(), world.now, true, &|_, _| {}).unwrap();
+        let verified = verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap();
         assert!(verified.is_good() && verified.targets == 1, "{succinct}: {verified:?}");
     }
 }

@@ -55,9 +55,9 @@ fn r_6_1_6_clients_recover_from_a_fast_forward_attack() {
     let rows = revoke_and_prove(&world, &world.public("timestamp-1"));
     assert_eq!(rows.len(), 3);
     assert!(!is_refuted(&rows), "{rows:?}");
-    assert_eq!(scenes(&rows[0]), ["arrives", "after a fast-forward attack", "forged timestamp"]);
+    assert_eq!(scenes(&rows[0]), ["new state", "after a fast-forward attack", "forged timestamp"]);
     let Verdict::Good(said) = &rows[0].scenes[1].1 else { panic!() };
-    assert!(said.starts_with("came back from timestamp 1000002"), "{said}");
+    assert!(said.starts_with("recovers from timestamp 1000002"), "{said}");
     // Both online keys are replaced.
     for role in ["timestamp", "snapshot"] {
         let keyids = |file: &str| world.metadata(file)["signed"]["roles"][role]["keyids"].clone();
@@ -110,7 +110,7 @@ fn a_key_is_revoked_at_every_depth() {
     drop(repository);
     let rows = revoke_and_prove(&world, &shared);
     assert!(!is_refuted(&rows), "{rows:?}");
-    assert_eq!(scenes(&rows[0]), ["arrives", "forged b", "forged c"]);
+    assert_eq!(scenes(&rows[0]), ["new state", "forged b", "forged c"]);
     assert!(!world.files("metadata").contains(&"2.root.json".to_string()), "no new root is needed");
     assert_eq!(world.fetch("x/b").unwrap().unwrap(), b"b");
     assert_eq!(world.fetch("x/c").unwrap().unwrap(), b"c");

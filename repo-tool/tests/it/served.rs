@@ -4,7 +4,7 @@ use std::fs;
 
 use lastmile_client::MemoryStore;
 use lastmile_metadata::{RoleName, Timestamp, Version};
-use lastmile_repo_tool::internal::catch_up::{CaughtUp, Foreign, Resolution, catch_up};
+use lastmile_repo_tool::internal::catch_up::{CaughtUp, Foreign, Mode, Resolution, catch_up};
 use lastmile_repo_tool::internal::diff;
 use lastmile_repo_tool::internal::proof::is_refuted;
 use lastmile_repo_tool::{Draft, Error, Invocation, NetworkError, RootDigest, ServedState, Signing, Unobserved};
@@ -39,7 +39,7 @@ pub(crate) fn version(world: &World, role: &str) -> u64 {
 }
 
 pub(crate) fn run(world: &World, server: &World, foreign: Foreign) -> Result<CaughtUp, Error> {
-    catch_up(&world.dir(), &world.invocation(), &url(server), foreign, false)
+    catch_up(&world.dir(), &world.invocation(), &url(server), foreign, Mode::Apply)
 }
 
 /// Returns whether a client that has the state of `server` finds `name` in `world`.
@@ -185,7 +185,7 @@ fn a_lost_root_is_restored_from_the_server() {
     let invocation = Invocation { user: world.invocation().user, ..restored.invocation() };
     let refused = restored.add_as(&invocation, "a", "1").unwrap_err().to_string();
     assert!(refused.contains("2.root.json is missing"), "{refused}");
-    let done = catch_up(&restored.dir(), &invocation, &url(&world), Foreign::Refuse, false).unwrap();
+    let done = catch_up(&restored.dir(), &invocation, &url(&world), Foreign::Refuse, Mode::Apply).unwrap();
     assert_eq!(done.resolution, Resolution::Adopted);
     restored.add_as(&invocation, "a", "1").unwrap();
     assert!(reaches_clients_of(&world, &restored, "a"));
@@ -196,7 +196,7 @@ fn nothing_is_adopted_from_a_repository_that_is_not_pinned() {
     let (world, other) = (World::new(), World::new());
     assert!(run(&world, &other, Foreign::Adopt).is_err());
     let invocation = Invocation { user: other.invocation().user, ..world.invocation() };
-    let refused = catch_up(&world.dir(), &invocation, &url(&world), Foreign::Adopt, false);
+    let refused = catch_up(&world.dir(), &invocation, &url(&world), Foreign::Adopt, Mode::Apply);
     assert!(matches!(&refused, Err(Error::NotPinned { .. })), "{refused:?}");
 }
 
@@ -248,7 +248,7 @@ fn a_failed_comparison_is_repeated() {
     world.invocation().user.set_metadata_url(digest(&world), "file:///nowhere/metadata/").unwrap();
     let mut repository = world.open();
     for _ in 0..2 {
-        let draft = Draft { again: [RoleName::TIMESTAMP].into(), ..Draft::default() };
+        let draft = Draft::renew_timestamp();
         assert!(matches!(repository.plan(draft, Signing::Now), Err(Error::Network(_))));
     }
 }

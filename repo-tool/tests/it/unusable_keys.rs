@@ -61,7 +61,7 @@ fn an_unusable_key_of_a_delegation_is_removed_by_its_id() {
         signed["delegations"]["roles"][0]["keyids"].as_array_mut().unwrap().push(id.as_str().into());
     });
     let shown = world.shown();
-    assert!(shown.contains("+ team key that nothing here can use") && shown.contains("rsa-pkcs1v15-sha512"), "{shown}");
+    assert!(shown.contains("+ team key that lastmile cannot use") && shown.contains("rsa-pkcs1v15-sha512"), "{shown}");
     assert!(world.sign(&[]).is_err());
     world.sign(&[&id]).unwrap();
     world.publish(&[&id]).unwrap();

@@ -137,7 +137,7 @@ impl World {
         let mut draft = edit.finish()?;
         let mut config = repository.config.clone();
         config.edit_roles(|_, role| role.keys.extend(keys.iter().cloned()));
-        draft.config = Some(config);
+        draft.set_config(config);
         let plan = repository.plan(draft, Signing::Now)?;
         repository.conclude(&plan, observer)
     }
@@ -153,7 +153,7 @@ impl World {
     /// Signs timestamp and snapshot again.
     pub(crate) fn renew(&self) -> Result<Outcome, Error> {
         let mut repository = Repository::open_for_change(&self.dir(), &self.invocation())?;
-        let draft = Draft { again: [RoleName::SNAPSHOT, RoleName::TIMESTAMP].into(), ..Draft::default() };
+        let draft = Draft::renew_online_roles();
         let plan = repository.plan(draft, Signing::Now)?;
         repository.conclude(&plan, &mut Unobserved)
     }
