@@ -191,6 +191,7 @@ impl Published {
     }
 
     /// Returns the file of a targets role that has been read.
+    #[cfg(feature = "http")]
     pub(crate) fn file(&self, role: &RoleName) -> Option<&[u8]> {
         self.roles.get(role).map(|role| &**role.targets.bytes())
     }

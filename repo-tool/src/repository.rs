@@ -44,6 +44,7 @@ pub struct Repository {
     /// Versions on the server that this folder lacks and must not issue again.
     pub(crate) seen: BTreeMap<RoleName, Version>,
     /// Whether the folder was compared with the server.
+    #[cfg(feature = "http")]
     pub(crate) is_compared: bool,
     /// Whether a key is being revoked: nothing that an attacker publishes may stop that.
     pub(crate) is_emergency: bool,
@@ -119,6 +120,7 @@ impl Repository {
             digest,
             authority,
             seen,
+            #[cfg(feature = "http")]
             is_compared: false,
             is_emergency: false,
             named_keys: Vec::new(),

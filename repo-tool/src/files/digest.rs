@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::path::Path;
 
 use lastmile_client::disk;
 use lastmile_metadata::{Hashes, TargetFile};
@@ -10,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::files::folder::{Folder, is_ours};
-use crate::{Error, PublicationError, names};
+use crate::{Error, PublicationError};
 
 /// Bytes read at once.
 const PART: usize = 256 * 1024;
@@ -69,23 +68,6 @@ impl FileDigest {
     pub(crate) fn shown(&self) -> String {
         format!("{} bytes with SHA-256 {}", self.length, self.sha256.get(..16).unwrap_or(&self.sha256))
     }
-}
-
-/// Returns whether the file at the relative path `name` matches the entry of `target`.
-pub(crate) fn is_target(folder: &Folder, name: &Path, target: &TargetFile) -> Result<bool, Error> {
-    let read = |error| Error::file("read", &folder.path_of(name), error);
-    let Some(parent) = folder.find(name.parent().unwrap_or(Path::new("")))? else { return Ok(false) };
-    let file = match parent.open_file(names::of_file(name)?) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        file => file.map_err(read)?,
-    };
-    if file.metadata().map_err(read)?.len() != target.length {
-        return Ok(false);
-    }
-    let mut verifier = target.verifier();
-    let mut is_listed = true;
-    FileDigest::of_file(file, |bytes| is_listed = is_listed && verifier.update(bytes).is_ok()).map_err(read)?;
-    Ok(is_listed && verifier.finish().is_ok())
 }
 
 fn sha256(hashes: &Hashes) -> Option<String> {

@@ -167,6 +167,7 @@ impl Layout {
 
     /// Opens the folder for files that an adoption replaces, creates it if it is missing, and checks that it belongs to this
     /// user or the group.
+    #[cfg(feature = "http")]
     pub(crate) fn make_superseded(&self) -> Result<Folder, Error> {
         let folder = self.open()?.enter_or_make(SUPERSEDED, 0o700, self.sharing)?;
         self.check_staged(&folder).map(|()| folder)

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use lastmile_client::{Error as ClientError, MemoryStore, StoredFile};
+use lastmile_client::{Error as ClientError, MemoryStore, StoredFile, disk};
 use lastmile_metadata::{Limits, RoleName, TargetFile};
 
 use crate::check::overlay::Overlay;
@@ -13,7 +13,8 @@ use crate::check::{self, Checked, from_client};
 use crate::config::Config;
 use crate::draft::NewTargetFile;
 use crate::edit::intake::{self, TargetNames};
-use crate::files::digest::{FileDigest, is_target};
+use crate::files::digest::FileDigest;
+use crate::files::folder::Folder;
 use crate::files::layout::{Layout, Lock};
 use crate::publish::journal::{Existing, FileKind};
 use crate::publish::superseded;
@@ -21,7 +22,7 @@ use crate::publish::transaction::{Content, Observer, Transaction, Unobserved};
 use crate::published::Published;
 use crate::served::Served;
 use crate::served::catch_up::CaughtUp;
-use crate::{Error, ServedError, names};
+use crate::{Error, PublicationError, ServedError, names};
 
 /// Adopts only the newer roots of the server.
 pub(crate) fn adopt_roots(layout: &Layout, lock: &Lock, ours: &Published, served: &Served) -> Result<(), Error> {
@@ -176,7 +177,7 @@ impl Adoption<'_> {
                 files.iter().filter(|(rank, ..)| !matches!(rank, FileKind::Root | FileKind::Timestamp))
             {
                 if metadata.read(name, u64::MAX)?.is_some_and(|there| there != *bytes) {
-                    superseded::keep(self.layout, &metadata, name, Path::new(""))?;
+                    keep(self.layout, &metadata, name, Path::new(""))?;
                 }
             }
         }
@@ -186,9 +187,48 @@ impl Adoption<'_> {
                 continue;
             };
             if let Some(folder) = dir.find(parent)? {
-                superseded::keep(self.layout, &folder, name, parent)?;
+                keep(self.layout, &folder, name, parent)?;
             }
         }
         Ok(())
     }
+}
+
+/// Returns whether the file at the relative path `name` matches the entry of `target`.
+fn is_target(folder: &Folder, name: &Path, target: &TargetFile) -> Result<bool, Error> {
+    let Some(parent) = folder.find(name.parent().unwrap_or(Path::new("")))? else { return Ok(false) };
+    let mut verifier = target.verifier();
+    let mut is_listed = true;
+    let found = FileDigest::read(&parent, names::of_file(name)?, |bytes| {
+        is_listed = is_listed && verifier.update(bytes).is_ok();
+    })?;
+    Ok(found.is_some() && is_listed && verifier.finish().is_ok())
+}
+
+/// Copies the file `name` of the folder `from` durably to `superseded/`, or to the folder `under` in it. The original is not
+/// moved. A copy from an interrupted run is reused.
+fn keep(layout: &Layout, from: &Folder, name: &str, under: &Path) -> Result<(), Error> {
+    let Some(content) = FileDigest::read(from, name, |_| {})? else { return Ok(()) };
+    let superseded = layout.make_superseded()?;
+    let folder = superseded.descend(under, 0o700, layout.sharing())?;
+    let (copy, is_there) = superseded::find(&folder, name, &content)?;
+    if !is_there {
+        let copied = disk::link_or_copy(from.place(name), folder.place(&copy));
+        copied.map_err(|error| Error::file("copy", &from.path_of(name), error))?;
+    }
+    let path = folder.path_of(&copy);
+    let synced = folder.open_file(&copy).and_then(|file| disk::sync(&file, &path));
+    synced.map_err(|error| Error::file("sync", &path, error))?;
+    if FileDigest::read(&folder, &copy, |_| {})? != Some(content) {
+        return Err(PublicationError::ChangedWhileCopied { from: from.path_of(name), to: path }.into());
+    }
+    // Sync every folder on the path of the copy.
+    let mut folder = layout.open()?;
+    folder.sync()?;
+    for part in Path::new("superseded").join(under).components() {
+        let Some(next) = folder.enter(part)? else { break };
+        next.sync()?;
+        folder = next;
+    }
+    Ok(())
 }
