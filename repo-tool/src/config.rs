@@ -244,10 +244,7 @@ impl Config {
     /// Returns the form of the names of target files. Only repositories with consistent snapshots have hash prefixes.
     #[must_use]
     pub fn target_names(&self, consistent_snapshot: bool) -> TargetNames {
-        match self.hash_prefixed_targets && consistent_snapshot {
-            true => TargetNames::HashPrefixed,
-            false => TargetNames::Plain,
-        }
+        if self.hash_prefixed_targets && consistent_snapshot { TargetNames::HashPrefixed } else { TargetNames::Plain }
     }
 
     /// Returns the text to write.

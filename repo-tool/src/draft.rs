@@ -206,8 +206,8 @@ impl Draft {
         if with.keys.is_none() || completed.incomplete().next().is_none() {
             self.complete_online(&mut completed, with)?;
         }
-        let consistent = self.root.as_ref().or(with.published.map(|published| &*published.root));
-        let consistent = consistent.is_none_or(|root| root.consistent_snapshot);
+        let root = self.root.as_ref().or(with.published.map(|published| &*published.root));
+        let consistent = root.is_none_or(|root| root.consistent_snapshot);
         // The names of the other files contain their versions.
         let unversioned =
             completed.documents.iter().filter(|document| !consistent || document.role == RoleName::TIMESTAMP);
@@ -298,10 +298,11 @@ impl Draft {
             let new_root = self.root.as_ref().or(old_root);
             rings.required.extend(new_root.map(|root| root.key_ring(role)).transpose()?);
             let old_ring = old_root.filter(|_| self.root.is_some()).map(|root| root.key_ring(role)).transpose()?;
-            match *role == RoleName::ROOT {
+            if *role == RoleName::ROOT {
                 // 5.3.4: the old keys and the new ones.
-                true => rings.required.extend(old_ring),
-                false => rings.wanted = old_ring,
+                rings.required.extend(old_ring);
+            } else {
+                rings.wanted = old_ring;
             }
             return Ok(rings);
         }
@@ -328,7 +329,7 @@ impl Draft {
         for (delegations, delegator) in delegators.into_iter().filter_map(|name| self.delegations_of(name, with)) {
             for (role, ring) in delegations.rings() {
                 let delegates = self.delegators.get(&role).is_some_and(|all| all.contains(delegator));
-                if let Some(rings) = found.get_mut(&role).filter(|_| delegates) {
+                if delegates && let Some(rings) = found.get_mut(&role) {
                     rings.required.push(ring);
                 }
             }

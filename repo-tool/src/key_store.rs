@@ -230,9 +230,10 @@ impl KeyStore {
             return Ok(None);
         };
         let private = file.private(self.phrases.as_ref())?;
-        match private.public_key() == public {
-            true => Ok(Some(private)),
-            false => Err(Error::key(&file.name, KeyReason::Replaced)),
+        if private.public_key() == public {
+            Ok(Some(private))
+        } else {
+            Err(Error::key(&file.name, KeyReason::Replaced))
         }
     }
 
@@ -290,12 +291,15 @@ impl KeyFile {
             return Ok(Arc::clone(private));
         }
         let private = Arc::new(open_private_key(&self.path, &self.name, phrases)?);
-        let beside = self.path.with_extension("pub");
-        if let Ok(other) = read_public_key(&beside)
+        let public_file = self.path.with_extension("pub");
+        if let Ok(other) = read_public_key(&public_file)
             && other != *private.public_key()
         {
             let (other, private) = (shortened(&other), shortened(private.public_key()));
-            return Err(Error::key(&self.name, KeyReason::OtherPublicKey { path: beside, beside: other, private }));
+            return Err(Error::key(
+                &self.name,
+                KeyReason::OtherPublicKey { path: public_file, beside: other, private },
+            ));
         }
         *opened = Some(Arc::clone(&private));
         Ok(private)
@@ -365,10 +369,7 @@ pub fn check_name(name: &str) -> Result<(), Error> {
         && !name.starts_with(['.', '-'])
         && !name.contains(['/', '\\'])
         && !name.chars().any(char::is_control);
-    match is_plain {
-        true => Ok(()),
-        false => Err(InvalidInput::KeyFileName { name: name.to_string() }.into()),
-    }
+    if is_plain { Ok(()) } else { Err(InvalidInput::KeyFileName { name: name.to_string() }.into()) }
 }
 
 /// Returns the start of the names of the key files of `role`. A role name may be any text that a delegator chooses: unsafe
@@ -378,10 +379,7 @@ pub fn file_stem(role: &str) -> String {
     let mut stem = String::new();
     for byte in role.bytes() {
         let is_safe = byte.is_ascii_alphanumeric() || byte == b'_' || (matches!(byte, b'.' | b'-') && !stem.is_empty());
-        match is_safe {
-            true => stem.push(char::from(byte)),
-            false => stem.push_str(&format!("%{byte:02X}")),
-        }
+        if is_safe { stem.push(char::from(byte)) } else { stem.push_str(&format!("%{byte:02X}")) }
     }
     if stem.len() > LONGEST_STEM {
         let hash = hex::encode(Sha256::digest(role));
@@ -396,8 +394,8 @@ pub fn free_name(folder: &Path, role: &str, config: &Config) -> String {
     let named: BTreeSet<PathBuf> =
         config.key_uris().iter().filter_map(|KeyUri::File(path)| Some(PathBuf::from(path.file_stem()?))).collect();
     let taken = |name: &String| {
-        let lies_there = |end: &str| folder.join(format!("{name}.{end}")).symlink_metadata().is_ok();
-        lies_there("pem") || lies_there("pub") || named.contains(Path::new(name))
+        let exists = |end: &str| folder.join(format!("{name}.{end}")).symlink_metadata().is_ok();
+        exists("pem") || exists("pub") || named.contains(Path::new(name))
     };
     let stem = file_stem(role);
     #[expect(clippy::expect_used, reason = "no folder has a file for each of 2^64 numbers")]

@@ -41,9 +41,10 @@ impl Signer for NamedSigner {
     /// without this check, a wrong signature would count until the file is checked before publication.
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
         let signature = self.signer.sign(message)?;
-        match self.public.verify(message, &signature) {
-            true => Ok(signature),
-            false => Err(SignError::failed("the public key of the signer does not verify its signature")),
+        if self.public.verify(message, &signature) {
+            Ok(signature)
+        } else {
+            Err(SignError::failed("the public key of the signer does not verify its signature"))
         }
     }
 }

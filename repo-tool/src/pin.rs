@@ -200,9 +200,10 @@ impl Repository {
     /// # Errors
     /// When the user's configuration cannot be written.
     pub fn allow_key(&self, uri: &KeyUri) -> Result<(), Error> {
-        match uri.is_below(self.layout.dir()) {
-            true => Ok(()),
-            false => self.invocation.user.allow_key(self.digest, &uri.path(self.layout.dir())),
+        if uri.is_below(self.layout.dir()) {
+            Ok(())
+        } else {
+            self.invocation.user.allow_key(self.digest, &uri.path(self.layout.dir()))
         }
     }
 }

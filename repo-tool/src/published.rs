@@ -296,10 +296,7 @@ impl Published {
         };
         let mut edges = self.read_all()?;
         edges.retain(|(role, delegator)| delegator.is_some() && role.as_str().starts_with(start));
-        match edges.is_empty() {
-            true => Err(NotFound::RolesBeginningWith { start: start.to_string() }.into()),
-            false => Ok(edges),
-        }
+        if edges.is_empty() { Err(NotFound::RolesBeginningWith { start: start.to_string() }.into()) } else { Ok(edges) }
     }
 
     /// Returns whether the file of this version exists, published or left over. Its version number cannot be used again.

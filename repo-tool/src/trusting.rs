@@ -38,7 +38,7 @@ impl fmt::Display for Odd {
                 let reason = key.public_key().err().map(ToString::to_string).unwrap_or_default();
                 write!(f, "{id} cannot be used by lastmile, but other clients may honor it: {}", printable(&reason))
             }
-            OddKind::Dangling => write!(f, "{id} names no key"),
+            OddKind::Dangling => write!(f, "{id} has no key"),
             OddKind::Twice => write!(f, "{id} is listed more than once"),
         }
     }

@@ -219,9 +219,9 @@ fn a_pending_revocation_is_proved_when_it_is_published() {
     assert_eq!(run(&folder, &["revoke", "timestamp-1"]), ExitStatus::Failed as i32);
     std::fs::rename(&elsewhere, &root).unwrap();
     said(&folder, &["sign", "--yes"]);
-    let told = said(&folder, &["publish"]);
-    assert!(told.contains("No role trusts the key") && told.contains("forged timestamp"), "{told}");
-    assert!(!told.contains("NO "), "{told}");
+    let stderr = said(&folder, &["publish"]);
+    assert!(stderr.contains("No role trusts the key") && stderr.contains("forged timestamp"), "{stderr}");
+    assert!(!stderr.contains("NO "), "{stderr}");
 }
 
 #[test]
@@ -356,12 +356,12 @@ fn revoke_generates_no_key_for_another_holder_by_default() {
     assert_eq!(output.status.code(), Some(ExitStatus::Failed as i32), "{output:?}");
     let reason = String::from_utf8(output.stderr).unwrap();
     assert!(reason.contains("--replace-with FILE.pub") && reason.contains("--generate"), "{reason}");
-    let told = said(&folder, &["revoke", "root-3"]);
-    assert!(told.contains("root has 2 keys left, and 2 must sign: if one is lost"), "{told}");
-    assert!(told.contains("2 of 2 root keys are on this machine, and 2 can sign a new root"), "{told}");
+    let stderr = said(&folder, &["revoke", "root-3"]);
+    assert!(stderr.contains("root has 2 keys left, and 2 must sign: if one is lost"), "{stderr}");
+    assert!(stderr.contains("2 of 2 root keys are on this machine, and 2 can sign a new root"), "{stderr}");
     assert_eq!(keys(), before);
-    let told = said(&folder, &["revoke", "targets-1", "--generate"]);
-    assert!(told.contains("1 of 1 targets keys is now on this machine, and 1 must sign"), "{told}");
+    let stderr = said(&folder, &["revoke", "targets-1", "--generate"]);
+    assert!(stderr.contains("1 of 1 targets keys is now on this machine, and 1 must sign"), "{stderr}");
     // A colleague generates a key and sends its public key.
     let colleague = tempfile::tempdir().unwrap();
     let args = ["key", "generate", "root-9", "--unencrypted", "--folder", colleague.path().to_str().unwrap()];
@@ -432,10 +432,10 @@ fn an_unusable_key_is_revoked_by_the_start_of_its_id() {
     said(&folder, &["sign", "--yes", "--accept", &id]);
     said(&folder, &["publish", "--accept", &id]);
     assert_eq!(run(&folder, &["revoke", "ffff0000ffff"]), ExitStatus::NoSuchName as i32);
-    let told = said(&folder, &["revoke", &id[..6]]);
+    let stderr = said(&folder, &["revoke", &id[..6]]);
     assert!(
-        told.contains("targets (listed by root)") && told.contains("cannot test what the key could forge"),
-        "{told}"
+        stderr.contains("targets (listed by root)") && stderr.contains("cannot test what the key could forge"),
+        "{stderr}"
     );
     let root = std::fs::read_to_string(folder.path().join("metadata/3.root.json")).unwrap();
     assert!(!root.contains(&id), "{root}");

@@ -99,7 +99,7 @@ pub fn root_keys_together(root: &Root, layout: &Layout, keys: &KeyStore) -> Opti
     for path in std::fs::read_dir(layout.keys()).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())) {
         // Without a `.pub` file, identifying the key might ask for its pass-phrase.
         let is_private = path.extension().is_some_and(|end| end == "pem") && path.with_extension("pub").exists();
-        if let Some(name) = path.file_name().filter(|_| is_private) {
+        if is_private && let Some(name) = path.file_name() {
             keys.add(layout.dir(), &KeyUri::File(Path::new("keys").join(name)));
         }
     }
@@ -155,7 +155,7 @@ fn lint_ring(advice: &mut Vec<String>, role: &RoleName, ring: &KeyRing, config: 
 fn version_only_bins(bins: &Bins) -> String {
     let (prefix, bits, most) = (printable(&bins.name_prefix), bins.bit_length, MOST_BITS_WITH_HASHES);
     format!(
-        "the snapshot lists the 2^{bits} bins {prefix}-* by version only: whoever steals a key of the bins can replace \
+        "the snapshot lists the 2^{bits} bins {prefix}-* by version only: a thief of a key of the bins can replace \
          their content without a new snapshot. `lastmile-repo bins --bit-length {most}` makes bins that are listed with \
          their hash"
     )

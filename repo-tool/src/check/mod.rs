@@ -304,9 +304,10 @@ pub(crate) fn check_found(
     listed: &[(&RoleName, TargetFile)],
     found: Option<&TargetFile>,
 ) -> Result<(), Error> {
-    let Some((role, _)) = listed.first().filter(|_| listed.iter().all(|(_, target)| found != Some(target))) else {
+    if listed.iter().any(|(_, target)| found == Some(target)) {
         return Ok(());
-    };
+    }
+    let Some((role, _)) = listed.first() else { return Ok(()) };
     let reason = match found {
         Some(_) => NotFoundReason::Shadowed,
         None => NotFoundReason::NotCovered,

@@ -68,11 +68,10 @@ fn propose(context: &Context<'_>, role: &RoleName, args: &Bins, output: &Output)
     let mut edit = repository.edit(Draft::default());
     let signs = edit.bins(role)?.map_or_else(|| role.clone(), |bins| bins.first());
     let (of_role, threshold) = edit.trust(&signs)?;
-    let trust = match keys.is_empty() {
-        true => Trust { keys: of_role, threshold: args.threshold.unwrap_or(threshold) },
-        false => {
-            Trust { keys: keys.into_iter().map(|key| key.public).collect(), threshold: args.threshold.unwrap_or(1) }
-        }
+    let trust = if keys.is_empty() {
+        Trust { keys: of_role, threshold: args.threshold.unwrap_or(threshold) }
+    } else {
+        Trust { keys: keys.into_iter().map(|key| key.public).collect(), threshold: args.threshold.unwrap_or(1) }
     };
     let by_version = snapshot::need_online_keys(&trust.keys, trust.threshold, &root);
     let load = Workload::of(&mut edit, role, !args.prefixes, by_version)?;

@@ -27,9 +27,10 @@ pub(super) fn init(context: &Context<'_>, args: &Init, output: &Output) -> Resul
         }
         return plan(args, dir, &context.invocation.layout(dir), output);
     }
-    let keys = match args.unencrypted_keys {
-        true => Protection::None,
-        false => Protection::PassPhrase(context.invocation.phrases.new_pass_phrase()?),
+    let keys = if args.unencrypted_keys {
+        Protection::None
+    } else {
+        Protection::PassPhrase(context.invocation.phrases.new_pass_phrase()?)
     };
     let mut new = new_repository(args, keys);
     if args.unencrypted_online_keys {

@@ -63,9 +63,10 @@ fn named(repository: &Repository, name: &str) -> Result<Named, Error> {
     if path.is_file() {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        return match path.extension().is_some_and(|extension| extension == "pem") {
-            true => Ok(Named::Private(key_uri(layout, folder, &stem)?)),
-            false => Ok(Named::Public(read_public_key(path)?)),
+        return if path.extension().is_some_and(|extension| extension == "pem") {
+            Ok(Named::Private(key_uri(layout, folder, &stem)?))
+        } else {
+            Ok(Named::Public(read_public_key(path)?))
         };
     }
     match layout.keys().join(format!("{name}.pem")).is_file() {
@@ -252,9 +253,10 @@ fn write(
     own_files::refuse_served(&context.layout(), folder)?;
     let file: PathBuf = folder.join(format!("{name}.pem"));
     if !context.global.dry_run {
-        let protection = match unencrypted {
-            true => Protection::None,
-            false => Protection::PassPhrase(context.invocation.phrases.new_pass_phrase()?),
+        let protection = if unencrypted {
+            Protection::None
+        } else {
+            Protection::PassPhrase(context.invocation.phrases.new_pass_phrase()?)
         };
         key_store::write(folder, name, key, &protection)?;
         if unencrypted {

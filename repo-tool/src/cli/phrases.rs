@@ -67,7 +67,9 @@ impl PassPhrases for Phrases {
         }
         // Ask one question at a time, even if several keys are opened in parallel.
         let mut typed = self.typed.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(phrase) = typed.as_ref().filter(|_| attempt == 0) {
+        if attempt == 0
+            && let Some(phrase) = typed.as_ref()
+        {
             return Ok(phrase.clone());
         }
         if attempt > ATTEMPTS {

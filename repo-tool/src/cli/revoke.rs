@@ -154,7 +154,7 @@ fn protect_new_keys(
     let is_online = roles.iter().any(|(role, _)| matches!(role.as_str(), "snapshot" | "timestamp"));
     let asks = args.generate || (is_online && !args.unencrypted_online_keys);
     let encrypted = asks.then(|| context.invocation.phrases.new_pass_phrase()).transpose()?.map(Protection::PassPhrase);
-    replacements.offline = encrypted.clone().filter(|_| args.generate);
+    replacements.offline = if args.generate { encrypted.clone() } else { None };
     if is_online {
         replacements.online = if args.unencrypted_online_keys { Some(Protection::None) } else { encrypted };
     }
@@ -193,9 +193,10 @@ fn show_dry_run(
     let plan = repository.plan(revocation.draft, Signing::Never)?;
     let report = json!({ "key": key.name, "roles": roles, "changes": diff::json(&plan.diff), "dry_run": true });
     output.data_text(&report, &diff::text(&plan.diff))?;
-    output.note(match has_examples {
-        true => "Nothing was changed (--dry-run). The new keys are examples; the command itself generates others.",
-        false => "Nothing was changed (--dry-run).",
+    output.note(if has_examples {
+        "Nothing was changed (--dry-run). The new keys are examples; the command itself generates others."
+    } else {
+        "Nothing was changed (--dry-run)."
     });
     Ok(ExitStatus::Done)
 }

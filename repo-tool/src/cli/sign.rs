@@ -18,9 +18,10 @@ use crate::{Error, Outcome, Repository, Signing, names};
 
 pub(super) fn sign(context: &Context<'_>, args: &Sign, output: &Output) -> Result<ExitStatus, Error> {
     let wanted: BTreeSet<RoleName> = args.roles.iter().map(|role| names::role(role)).collect::<Result<_, _>>()?;
-    let mut repository = match context.global.dry_run {
-        true => context.open(output)?,
-        false => Repository::open_for_signing(&context.global.repository, &context.invocation)?,
+    let mut repository = if context.global.dry_run {
+        context.open(output)?
+    } else {
+        Repository::open_for_signing(&context.global.repository, &context.invocation)?
     };
     if !staged::is_staged(&repository.layout) {
         return Err(Error::Absent("there is no pending change to sign".into()));
@@ -52,9 +53,10 @@ pub(super) fn sign(context: &Context<'_>, args: &Sign, output: &Output) -> Resul
     let draft = repository.staged()?;
     let missing: Vec<Document> =
         repository.staged_documents(&draft)?.into_iter().filter(|document| !document.missing().is_empty()).collect();
-    match missing.is_empty() {
-        true => output.note("The pending change has all signatures. Run `lastmile-repo publish` to publish it."),
-        false => note_outcome(&repository, &Outcome::Staged(missing), output),
+    if missing.is_empty() {
+        output.note("The pending change has all signatures. Run `lastmile-repo publish` to publish it.")
+    } else {
+        note_outcome(&repository, &Outcome::Staged(missing), output)
     }
     Ok(ExitStatus::Done)
 }

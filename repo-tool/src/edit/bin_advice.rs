@@ -138,7 +138,7 @@ impl Workload {
             cost.first.saturating_add(cost.returning)
         };
         let is_small = self.targets.saturating_mul(self.bytes_per_target) <= SMALL;
-        let bit_length = (1..=self.most_bits()).min_by_key(sum).filter(|_| !is_small);
+        let bit_length = if is_small { None } else { (1..=self.most_bits()).min_by_key(sum) };
         Proposal { bit_length, cost: self.cost(bit_length), flat }
     }
 }

@@ -121,9 +121,12 @@ impl Edit<'_> {
 /// # Errors
 /// [`Error::Edit`] for a pattern that matches no path.
 pub fn patterns(texts: &[String]) -> Result<Paths, Error> {
-    let pattern = |text: &String| match text.starts_with('/') || text.is_empty() {
-        true => Err(EditError::UselessPattern { pattern: text.clone() }),
-        false => Ok(PathPattern::new(text)),
+    let pattern = |text: &String| {
+        if text.starts_with('/') || text.is_empty() {
+            Err(EditError::UselessPattern { pattern: text.clone() })
+        } else {
+            Ok(PathPattern::new(text))
+        }
     };
     Ok(Paths::Patterns(texts.iter().map(pattern).collect::<Result<_, _>>()?))
 }

@@ -122,11 +122,9 @@ fn source(entry: &walkdir::DirEntry, path: &Path, under: Option<&str>) -> Result
     let (file, kind) = (entry.path(), entry.file_type());
     if !kind.is_file() {
         let path = file.to_path_buf();
-        return Err(match kind.is_symlink() {
-            true => PathError::PublishesLink { path },
-            false => PathError::PublishesSpecial { path },
-        }
-        .into());
+        let refused =
+            if kind.is_symlink() { PathError::PublishesLink { path } } else { PathError::PublishesSpecial { path } };
+        return Err(refused.into());
     }
     let relative = match file.strip_prefix(path) {
         Ok(relative) if entry.depth() > 0 => relative,

@@ -20,9 +20,10 @@ impl Edit<'_> {
         };
         let (of_root, delegated): (Vec<&RoleName>, Vec<&RoleName>) =
             roles.iter().partition(|role| self.root_view().roles.contains_key(role));
-        let mut found = match of_root.is_empty() {
-            true => Vec::new(),
-            false => wanted(odd_in_root(self.root_view()), &of_root.into_iter().cloned().collect()),
+        let mut found = if of_root.is_empty() {
+            Vec::new()
+        } else {
+            wanted(odd_in_root(self.root_view()), &of_root.into_iter().cloned().collect())
         };
         for (delegator, roles) in self.by_delegator(&delegated)? {
             let delegations = self.view(&delegator)?.delegations.as_ref().ok_or_else(|| unknown(&delegator))?;

@@ -25,7 +25,10 @@ pub(crate) fn private_key(head: &[u8], length: u64) -> Option<&'static str> {
     if let Some(content) = head.strip_prefix(b"\x30\x80") {
         return is_pkcs12(content).then_some("a PKCS#12 key store");
     }
-    let (header, declared) = header(head).filter(|_| head.first() == Some(&SEQUENCE))?;
+    if head.first() != Some(&SEQUENCE) {
+        return None;
+    }
+    let (header, declared) = header(head)?;
     // The length of a DER file matches its header.
     if header as u64 + declared != length {
         return None;

@@ -316,12 +316,13 @@ impl Interrupted {
     #[must_use]
     pub fn advice(&self) -> String {
         let (folder, owner) = (self.folder.display(), self.owner);
-        match owner == user() {
-            true => "a publication was interrupted; run `lastmile-repo renew` to finish it".to_string(),
-            false => format!(
+        if owner == user() {
+            "a publication was interrupted; run `lastmile-repo renew` to finish it".to_string()
+        } else {
+            format!(
                 "a publication of user {owner} was interrupted: user {owner} must run `lastmile-repo renew` to finish it; if that \
                 user no longer exists, remove {folder} and run `lastmile-repo verify`"
-            ),
+            )
         }
     }
 }

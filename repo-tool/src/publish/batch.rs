@@ -162,11 +162,12 @@ impl Repository {
                 let name = names::of_file(&taken_in.file)?;
                 let new = format!("{}-{name}", request.name);
                 let target = taken_in.target.clone();
-                match request.is_hashed {
+                if request.is_hashed {
                     // This process wrote and hashed the file in a folder of this user.
-                    true => disk::link_or_copy(from.place(name), to.place(&new))
-                        .map_err(|error| Error::file("copy", &taken_in.file, error))?,
-                    false => drop(take_target(&from, name, &to, &new, &target)?),
+                    disk::link_or_copy(from.place(name), to.place(&new))
+                        .map_err(|error| Error::file("copy", &taken_in.file, error))?;
+                } else {
+                    take_target(&from, name, &to, &new, &target)?;
                 }
                 Ok(Incoming { target, file: to.path_of(new) })
             })?;

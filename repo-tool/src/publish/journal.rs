@@ -101,9 +101,10 @@ pub(crate) struct Folders<'a> {
 impl Folders<'_> {
     /// Opens a folder of the repository, and creates it if it is missing.
     pub(crate) fn make(&self, relative: &Path) -> Result<Folder, Error> {
-        match relative == Path::new("keys") {
-            true => self.dir.enter_or_make(relative, 0o700, Sharing::Private),
-            false => self.dir.descend(relative, 0o777, self.layout.sharing()),
+        if relative == Path::new("keys") {
+            self.dir.enter_or_make(relative, 0o700, Sharing::Private)
+        } else {
+            self.dir.descend(relative, 0o777, self.layout.sharing())
         }
     }
 }
@@ -214,11 +215,12 @@ impl Step {
         match folder.look(name)? {
             None => return Ok(()),
             Some(found) if !found.is_file() => {
-                return Err(match found.is_folder() {
-                    true => PublicationError::FolderInTheWay { path },
-                    false => PublicationError::SpecialInTheWay { path },
-                }
-                .into());
+                let in_the_way = if found.is_folder() {
+                    PublicationError::FolderInTheWay { path }
+                } else {
+                    PublicationError::SpecialInTheWay { path }
+                };
+                return Err(in_the_way.into());
             }
             Some(_) if !self.keeps_existing() => return Ok(()),
             Some(_) => {}
@@ -236,9 +238,10 @@ impl Step {
     fn check_content(&self, folders: &Folders<'_>) -> Result<(), Error> {
         // Create no folder before all steps are checked.
         let goal = folders.dir.find(self.parent())?;
-        let source = match self.is_from_staged() {
-            true => self.staged_folder(folders)?.map_or(Ok(None), |folder| self.read(&folder, self.source_name()))?,
-            false => self.read(&folders.working, self.source_name())?,
+        let source = if self.is_from_staged() {
+            self.staged_folder(folders)?.map_or(Ok(None), |folder| self.read(&folder, self.source_name()))?
+        } else {
+            self.read(&folders.working, self.source_name())?
         };
         let found = match &source {
             Some(found) => {
@@ -359,12 +362,13 @@ impl Journal {
 
 impl Step {
     fn apply(&self, folders: &Folders<'_>, goal: &Folder) -> Result<(), Error> {
-        match self.is_from_staged() {
-            true => match self.staged_folder(folders)? {
+        if self.is_from_staged() {
+            match self.staged_folder(folders)? {
                 Some(source) => self.apply_from(folders.layout, &source, goal),
                 None => self.check_moved(goal),
-            },
-            false => self.apply_from(folders.layout, &folders.working, goal),
+            }
+        } else {
+            self.apply_from(folders.layout, &folders.working, goal)
         }
     }
 
@@ -389,9 +393,10 @@ impl Step {
 
     /// Checks that a file that is not at its source is at its destination, moved before a crash.
     fn check_moved(&self, goal: &Folder) -> Result<(), Error> {
-        match goal.look(self.name())?.as_ref().is_some_and(EntryInfo::is_file) {
-            true => Ok(()),
-            false => Err(Error::file("publish", &goal.path_of(self.name()), io::ErrorKind::NotFound.into())),
+        if goal.look(self.name())?.as_ref().is_some_and(EntryInfo::is_file) {
+            Ok(())
+        } else {
+            Err(Error::file("publish", &goal.path_of(self.name()), io::ErrorKind::NotFound.into()))
         }
     }
 }

@@ -146,9 +146,6 @@ impl RootPlace {
         if [RoleName::TIMESTAMP, RoleName::SNAPSHOT, RoleName::TARGETS].iter().all(holds) {
             return Self::First;
         }
-        match plan.completed.documents.iter().all(Document::holds_before) {
-            true => Self::Last,
-            false => Self::BeforeTimestamp,
-        }
+        if plan.completed.documents.iter().all(Document::holds_before) { Self::Last } else { Self::BeforeTimestamp }
     }
 }

@@ -63,9 +63,10 @@ pub(crate) fn read(layout: &Layout, published: &mut Published) -> Result<Draft, 
             }
         };
         let before = published.version(&role);
-        let is_next = match role == RoleName::ROOT {
-            true => published.root.version.next() == Some(version),
-            false => before.is_none_or(|before| version > before) && !published.is_taken(&role, version),
+        let is_next = if role == RoleName::ROOT {
+            published.root.version.next() == Some(version)
+        } else {
+            before.is_none_or(|before| version > before) && !published.is_taken(&role, version)
         };
         if !is_next {
             return Err(PendingError::Outdated { role, version }.into());

@@ -183,9 +183,10 @@ fn check_pin(
 /// Refuses another root of the same version: clients that have one of the two keep it.
 fn check_root(ours: &Published, served: &Served) -> Result<(), Error> {
     let (here, there) = (&ours.root, served.trusted().root());
-    match here.version == there.version && here.bytes() != there.bytes() {
-        true => Err(ServedError::OtherRoot { version: there.version }.into()),
-        false => Ok(()),
+    if here.version == there.version && here.bytes() != there.bytes() {
+        Err(ServedError::OtherRoot { version: there.version }.into())
+    } else {
+        Ok(())
     }
 }
 
@@ -217,7 +218,7 @@ fn compare(layout: &Layout, ours: &Published, served: &mut Served, trusted_root:
         }
         is_ahead |= here.is_some_and(|here| here.version > theirs.version);
         // The file is still in the folder if this folder published that version.
-        let version = Some(theirs.version).filter(|_| consistent);
+        let version = consistent.then_some(theirs.version);
         let file = layout.metadata().join(names::metadata_file(&role, version));
         match layout::read_small(&file, LONGEST_METADATA)? {
             Some(bytes) if is_complete(&theirs) && theirs.check(&bytes).is_ok() => {}
@@ -250,9 +251,10 @@ fn difference(ours: &Published, served: &Served, foreign: &[RoleName]) -> Result
         documents.push(document(&RoleName::ROOT, theirs.root())?);
     }
     for role in foreign {
-        let held = match *role == RoleName::TARGETS {
-            true => theirs.targets().held(),
-            false => theirs.delegated().find(|(name, _)| *name == role).and_then(|(_, targets)| targets.held()),
+        let held = if *role == RoleName::TARGETS {
+            theirs.targets().held()
+        } else {
+            theirs.delegated().find(|(name, _)| *name == role).and_then(|(_, targets)| targets.held())
         };
         if let Some(held) = held {
             draft.targets.insert(role.clone(), (***held).clone());

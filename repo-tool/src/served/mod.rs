@@ -107,7 +107,7 @@ impl Served {
         let served = |role: &RoleName| self.trusted().snapshot().meta(role).map(|listed| listed.version);
         let entries = entries.into_iter().filter(|(role, entry)| served(role) == Some(entry.version));
         let wanted = entries.map(|(role, entry)| {
-            let url = url_of(&self.metadata_url, &role.file_name(Some(entry.version).filter(|_| consistent)));
+            let url = url_of(&self.metadata_url, &role.file_name(consistent.then_some(entry.version)));
             (role, entry, url)
         });
         let fetch = connect()?;
@@ -190,11 +190,12 @@ impl Repository {
             if is_driven_up {
                 return Err(ServedError::DrivenUp { role, served: theirs, published: ours }.into());
             }
-            return Err(match theirs == ours {
-                true => ServedError::OtherFile { role, version: ours },
-                false => ServedError::Newer { role, served: theirs, published: ours },
-            }
-            .into());
+            let difference = if theirs == ours {
+                ServedError::OtherFile { role, version: ours }
+            } else {
+                ServedError::Newer { role, served: theirs, published: ours }
+            };
+            return Err(difference.into());
         }
         if let Some(role) = served.differing(self.first_listed(draft, entries))?.first() {
             return Err(ServedError::Differs { role: role.clone() }.into());

@@ -51,12 +51,10 @@ impl Reviewed {
         gate::admit(published, document)?;
         let changes = diff::of_document(published, draft, document);
         let unnamed: Vec<&diff::Unusual> = changes.unusual.iter().filter(|unusual| !accepted.names(unusual)).collect();
-        match unnamed.is_empty() {
-            true => Ok(Self { document: document.identity(), changes }),
-            false => Err(Error::NotAccepted {
-                role: document.role.clone(),
-                unaccepted: unnamed.into_iter().cloned().collect(),
-            }),
+        if unnamed.is_empty() {
+            Ok(Self { document: document.identity(), changes })
+        } else {
+            Err(Error::NotAccepted { role: document.role.clone(), unaccepted: unnamed.into_iter().cloned().collect() })
         }
     }
 

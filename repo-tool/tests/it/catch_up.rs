@@ -51,35 +51,35 @@ fn an_interrupted_adoption_loses_nothing_and_can_be_repeated() {
     assert!(
         calls.iter().any(|(call, path)| *call == Syscall::Link && path.starts_with(clean.dir().join("superseded")))
     );
-    tell("repository: catch-up --adopt", calls.len(), runs);
+    print_count("repository: catch-up --adopt", calls.len(), runs);
 }
 
-fn interrupt(base: &World, server: &World, own: &[u8], (number, fault): (usize, Fault), told: &str) {
+fn interrupt(base: &World, server: &World, own: &[u8], (number, fault): (usize, Fault), case: &str) {
     let world = base.copy();
     let armed = arm(&world.dir(), number, fault);
     let ended = run(&world, server, Foreign::Adopt);
-    assert!(armed.has_struck(), "{told}: not met");
+    assert!(armed.has_struck(), "{case}: not met");
     drop(armed);
-    check_error(&ended.map(drop), fault, told);
+    check_error(&ended.map(drop), fault, case);
     if !is_interrupted(&world.layout()) {
         // Either nothing or everything was adopted.
-        assert_eq!(world.fetch("old").unwrap().unwrap(), b"1", "{told}");
+        assert_eq!(world.fetch("old").unwrap().unwrap(), b"1", "{case}");
         let found = ["a", "b"].map(|name| world.fetch(name).unwrap().is_some());
-        assert!(matches!(found, [true, false] | [false, true]), "{told}: {found:?}");
+        assert!(matches!(found, [true, false] | [false, true]), "{case}: {found:?}");
     }
-    let again = run(&world, server, Foreign::Adopt).unwrap_or_else(|error| panic!("{told}: {error}"));
-    assert!(matches!(again.resolution, Resolution::Adopted | Resolution::Nothing), "{told}");
-    assert_eq!(world.fetch("a").unwrap().unwrap(), b"1", "{told}");
+    let again = run(&world, server, Foreign::Adopt).unwrap_or_else(|error| panic!("{case}: {error}"));
+    assert!(matches!(again.resolution, Resolution::Adopted | Resolution::Nothing), "{case}");
+    assert_eq!(world.fetch("a").unwrap().unwrap(), b"1", "{case}");
     let kept = world.files("superseded").into_iter().filter(|name| name.starts_with("3.targets.json"));
     let is_kept = kept.map(|name| fs::read(world.dir().join("superseded").join(name)).unwrap()).any(|kept| kept == own);
-    assert!(is_kept, "{told}: the file of this folder is lost");
+    assert!(is_kept, "{case}: the file of this folder is lost");
     serve(&world, server);
-    world.try_add("next", "3", &mut Unobserved).unwrap_or_else(|error| panic!("{told}: {error}"));
-    assert!(reaches_clients_of(server, &world, "next"), "{told}");
+    world.try_add("next", "3", &mut Unobserved).unwrap_or_else(|error| panic!("{case}: {error}"));
+    assert!(reaches_clients_of(server, &world, "next"), "{case}");
     let verified = verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap();
-    assert!(verified.is_good(), "{told}: {verified:?}");
+    assert!(verified.is_good(), "{case}: {verified:?}");
     let left: Vec<String> = world.files("").into_iter().filter(|name| is_leftover(name)).collect();
-    assert_eq!(left, [""; 0], "{told}");
+    assert_eq!(left, [""; 0], "{case}");
 }
 
 #[test]

@@ -58,42 +58,42 @@ fn play(name: &str, base: &World, all: bool, run: Run<'_>) {
             runs += 1;
         }
     }
-    tell(name, calls.len(), runs);
+    print_count(name, calls.len(), runs);
 }
 
-fn play_fault(base: &World, run: Run<'_>, number: usize, fault: Fault, told: &str) {
+fn play_fault(base: &World, run: Run<'_>, number: usize, fault: Fault, case: &str) {
     let world = base.copy();
     let warm = MemoryStore::default();
     world.fetch_with(&warm, "old").unwrap();
     let version = timestamp_version(&world);
     let armed = arm(&world.dir(), number, fault);
     let ended = run(&world);
-    assert!(armed.has_struck(), "{told}: not met");
+    assert!(armed.has_struck(), "{case}: not met");
     drop(armed);
-    check_error(&ended, fault, told);
+    check_error(&ended, fault, case);
     if ended.is_ok() && !world.layout().staged().exists() {
-        assert!(timestamp_version(&world) > version, "{told}: said to be published");
+        assert!(timestamp_version(&world) > version, "{case}: said to be published");
     }
     // Existing and new clients reach a valid state, the old or the new one.
     for store in [&warm, &MemoryStore::default()] {
         let found = world.fetch_with(store, "old");
-        assert_eq!(found.unwrap().as_deref(), Some(b"1".as_slice()), "{told}");
+        assert_eq!(found.unwrap().as_deref(), Some(b"1".as_slice()), "{case}");
     }
     make_old(&world.layout().queue());
     // The next change finishes the interrupted one first.
-    let next = world.try_add("next", "3", &mut Unobserved).unwrap_or_else(|error| panic!("{told}: {error}"));
+    let next = world.try_add("next", "3", &mut Unobserved).unwrap_or_else(|error| panic!("{case}: {error}"));
     let waits = !matches!(next, Outcome::Published { .. });
     let is_key_here = world.layout().keys().join("targets-1.pem").exists();
     if waits && is_key_here {
         world.publish_pending();
     }
     if !waits || is_key_here {
-        assert_eq!(world.fetch_with(&warm, "next").unwrap().unwrap(), b"3", "{told}");
+        assert_eq!(world.fetch_with(&warm, "next").unwrap().unwrap(), b"3", "{case}");
     }
     let verified = verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap();
-    assert!(verified.is_good(), "{told}: {verified:?}");
+    assert!(verified.is_good(), "{case}: {verified:?}");
     let left: Vec<String> = world.files("").into_iter().filter(|name| is_leftover(name)).collect();
-    assert_eq!(left, [""; 0], "{told}");
+    assert_eq!(left, [""; 0], "{case}");
 }
 
 /// Makes abandoned folders old: a folder that a dead process left unlocked is removed after an hour.
@@ -104,14 +104,14 @@ fn make_old(queue: &Path) {
     }
 }
 
-pub(crate) fn check_error(ended: &Result<(), Error>, fault: Fault, told: &str) {
+pub(crate) fn check_error(ended: &Result<(), Error>, fault: Fault, case: &str) {
     match (ended, fault) {
         (Err(Error::File { error, .. }), Fault::Once(number) | Fault::FromNowOn(number)) => {
-            assert_eq!(error.raw_os_error(), Some(number), "{told}: {error:?}");
+            assert_eq!(error.raw_os_error(), Some(number), "{case}: {error:?}");
         }
         // Either the whole change was made, or only the cleanup failed.
         (Ok(()) | Err(Error::File { .. }), _) => {}
-        (Err(error), _) => panic!("{told}: {error:?}"),
+        (Err(error), _) => panic!("{case}: {error:?}"),
     }
 }
 
@@ -124,7 +124,7 @@ pub(crate) fn timestamp_version(world: &World) -> u64 {
 }
 
 /// Prints the number even if the test passes, and checks that the documentation has it.
-pub(crate) fn tell(name: &str, calls: usize, runs: usize) {
+pub(crate) fn print_count(name: &str, calls: usize, runs: usize) {
     let line = format!("| {name} | {calls} | {runs} |");
     std::io::stderr().write_all(format!("crash matrix: {line}\n").as_bytes()).unwrap();
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/crashes.md");
@@ -239,25 +239,25 @@ fn init_survives_every_fault_of_the_disk() {
     let mut runs = 0;
     for (number, (call, path)) in calls.iter().enumerate() {
         for fault in faults(*call, number, false) {
-            let told = format!("{fault:?} at call {number}, {call:?} {}", path.display());
+            let case = format!("{fault:?} at call {number}, {call:?} {}", path.display());
             let world = empty();
             let armed = arm(&world.dir(), number, fault);
             let ended = init(&world);
-            assert!(armed.has_struck(), "{told}: not met");
+            assert!(armed.has_struck(), "{case}: not met");
             drop(armed);
-            check_error(&ended, fault, &told);
+            check_error(&ended, fault, &case);
             // Either nothing or everything was created: repeating the command shows which.
             match init(&world) {
                 Ok(()) => {}
                 Err(Error::Path(PathError::RepositoryExists { .. } | PathError::RepositoryFinished { .. })) => {}
-                Err(error) => panic!("{told}: {error}"),
+                Err(error) => panic!("{case}: {error}"),
             }
-            world.try_add("next", "3", &mut Unobserved).unwrap_or_else(|error| panic!("{told}: {error}"));
-            assert_eq!(world.fetch("next").unwrap().unwrap(), b"3", "{told}");
+            world.try_add("next", "3", &mut Unobserved).unwrap_or_else(|error| panic!("{case}: {error}"));
+            assert_eq!(world.fetch("next").unwrap().unwrap(), b"3", "{case}");
             let left: Vec<String> = world.files("").into_iter().filter(|name| is_leftover(name)).collect();
-            assert_eq!(left, [""; 0], "{told}");
+            assert_eq!(left, [""; 0], "{case}");
             runs += 1;
         }
     }
-    tell("repository: init", calls.len(), runs);
+    print_count("repository: init", calls.len(), runs);
 }

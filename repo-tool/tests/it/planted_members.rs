@@ -124,7 +124,7 @@ impl World {
 }
 
 /// Returns the option that the refusal recommends.
-pub(crate) fn told_to_accept(refused: &Error) -> Vec<String> {
+pub(crate) fn names_to_accept(refused: &Error) -> Vec<String> {
     let text = refused.to_string();
     text.split("--accept '").skip(1).map(|rest| rest.split('\'').next().unwrap().to_string()).collect()
 }

@@ -7,7 +7,7 @@ use lastmile_repo_tool::{Draft, Error, Signing, Unobserved};
 use serde_json::{Value, json};
 
 use crate::delegations::delegate;
-use crate::planted_members::{foreign_key, id_of, list_in_root, told_to_accept};
+use crate::planted_members::{foreign_key, id_of, list_in_root, names_to_accept};
 use crate::world::{World, is_published};
 
 #[test]
@@ -78,7 +78,7 @@ fn an_unusable_key_is_shown_in_full_and_signed_only_if_accepted() {
         assert!(shown.contains(part), "{part}: {shown}");
     }
     let refused = world.sign(&[]).unwrap_err();
-    let named = told_to_accept(&refused);
+    let named = names_to_accept(&refused);
     assert_eq!(named, [format!("root:/keys/{id}"), format!("root:/roles/targets/keyids/{id}")], "{refused}");
     assert!(world.metadata("1.root.json")["signed"]["keys"][&id].is_null());
     assert!(world.sign(&[&named[0]]).is_err(), "both places are to be named");
@@ -104,7 +104,7 @@ fn an_existing_key_that_is_newly_listed_must_be_accepted_again() {
     world.publish(&[&planted.0]).unwrap();
     world.plant(&RoleName::ROOT, |signed| list_in_root(signed, "timestamp", &planted));
     let refused = world.sign(&[]).unwrap_err();
-    assert_eq!(told_to_accept(&refused), [format!("root:/roles/timestamp/keyids/{}", planted.0)]);
+    assert_eq!(names_to_accept(&refused), [format!("root:/roles/timestamp/keyids/{}", planted.0)]);
 }
 
 /// Collects the pointers of all objects below a value.
@@ -155,7 +155,7 @@ fn an_unknown_member_is_shown_and_refused_at_every_place() {
             let error = world.sign(&[]).unwrap_err();
             // If a key id no longer is the hash of its key, tough refuses the file, and accepting the member has no effect.
             if !matches!(error, Error::Draft(_)) {
-                let named = told_to_accept(&error);
+                let named = names_to_accept(&error);
                 let named: Vec<&str> = named.iter().map(String::as_str).collect();
                 assert!(!named.is_empty(), "{role} {place}: {error}");
                 world.sign(&named).unwrap();
@@ -172,7 +172,7 @@ fn every_value_that_changes_has_a_line() {
     for (role, file) in [(RoleName::ROOT, "1.root.json"), (RoleName::TARGETS, "3.targets.json")] {
         let text = world.metadata(file)["signed"].to_string();
         let values = [json!("x"), json!(7), json!(true), json!([]), json!({}), json!(["a", "a"]), json!(null)];
-        let mut told = 0;
+        let mut count = 0;
         for pointer in all_pointers(&serde_json::from_str(&text).unwrap(), "") {
             if matches!(pointer.as_str(), "/version" | "/expires" | "/_type") {
                 continue;
@@ -186,10 +186,10 @@ fn every_value_that_changes_has_a_line() {
                 let found = plan.diff.iter().find(|found| found.role == role.as_str()).unwrap();
                 let same = serde_json::from_str::<Value>(&text).unwrap().pointer(&pointer) == Some(value);
                 assert_eq!(found.lines.is_empty(), same, "{role} {pointer} = {value}: {found:?}");
-                told += 1;
+                count += 1;
             }
         }
-        assert!(told > 10, "{told}");
+        assert!(count > 10, "{count}");
     }
 }
 
@@ -218,7 +218,7 @@ fn every_hash_is_shown_in_full_and_an_unknown_one_must_be_accepted() {
     for hash in [format!("sha256 {}", "1".repeat(64)), format!("sha512 {}", "2".repeat(128)), "3".repeat(64)] {
         assert!(shown.contains(&hash), "{shown}");
     }
-    assert_eq!(told_to_accept(&world.sign(&[]).unwrap_err()), ["targets:/targets/a/hashes/sha999"]);
+    assert_eq!(names_to_accept(&world.sign(&[]).unwrap_err()), ["targets:/targets/a/hashes/sha999"]);
     world.sign(&["sha999"]).unwrap();
 }
 

@@ -137,7 +137,7 @@ impl Attacker {
         let signed = metadata.write();
         let sig = key.sign(signed.as_bytes()).map_err(|error| Error::key(role, error))?;
         let signature = Signature::new(Key::from_public(key.public_key()).keyid(), sig);
-        let version = Some(metadata.version).filter(|_| *role != RoleName::TIMESTAMP);
+        let version = (*role != RoleName::TIMESTAMP).then_some(metadata.version);
         replace(&self.metadata().join(role.file_name(version)), &assemble(&signed, &[signature]))
     }
 }

@@ -120,8 +120,8 @@ fn tampered(runner: &mut Runner, packages: &[Package]) -> Result<(), Error> {
     let Some(package) = packages.first() else { return Ok(()) };
     tampered.flip_a_bit(&package.file)?;
     runner.serve(tampered.folder())?;
-    runner.client(&["get", "--output", "elsewhere", &package.file], ExitStatus::Refused, "sha256")?;
-    let nothing = !runner.path("elsewhere").join(&package.file).exists();
+    runner.client(&["get", "--output", "tampered-download", &package.file], ExitStatus::Refused, "sha256")?;
+    let nothing = !runner.path("tampered-download").join(&package.file).exists();
     runner.check(nothing, "no byte of it is under its name on the disk");
     Ok(())
 }

@@ -108,9 +108,10 @@ impl Runner {
             .map_err(|error| Error::file("run", &program, error))?;
         self.quote(&output.stdout);
         self.quote(&output.stderr);
-        match output.status.success() {
-            true => Ok(()),
-            false => Err(Error::Failed(format!("the maintainer's command failed: {}", output.status))),
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(Error::Failed(format!("the maintainer's command failed: {}", output.status)))
         }
     }
 
@@ -139,7 +140,7 @@ impl Runner {
 
     /// Resolves paths in the demo's folder, because the client's commands run in this process.
     fn in_folder(&self, argument: &str) -> std::ffi::OsString {
-        let is_path = ["packages/", "downloads", "elsewhere"].iter().any(|start| argument.starts_with(start));
+        let is_path = ["packages/", "downloads", "tampered-download"].iter().any(|start| argument.starts_with(start));
         if is_path { self.path(argument).into_os_string() } else { argument.into() }
     }
 

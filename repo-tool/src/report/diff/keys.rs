@@ -91,9 +91,10 @@ fn described_key(id: &KeyId, key: &Key) -> String {
     match key.public_key() {
         Ok(public) => {
             let computed = keyid_of(public);
-            match id.as_str() == computed {
-                true => format!("key {} {computed}", public.keytype()),
-                false => format!("key {} {computed}, listed as {}", public.keytype(), id.as_str()),
+            if id.as_str() == computed {
+                format!("key {} {computed}", public.keytype())
+            } else {
+                format!("key {} {computed}, listed as {}", public.keytype(), id.as_str())
             }
         }
         Err(error) => {

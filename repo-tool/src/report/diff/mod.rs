@@ -134,7 +134,7 @@ pub(crate) fn diff(published: Option<&Published>, draft: &Draft, completed: &mut
     for document in completed.all() {
         let known = changes.remove(&document.role);
         let mut found = known.unwrap_or_else(|| explained(published, draft, document, counts));
-        if let Some(after) = draft.targets.get(&document.role).filter(|_| counts) {
+        if counts && let Some(after) = draft.targets.get(&document.role) {
             let before = published.and_then(|published| published.known(&document.role));
             found.many.get_or_insert_default().count(before, after);
         }
