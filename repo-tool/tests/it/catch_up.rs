@@ -15,7 +15,7 @@ use lastmile_repo_tool::{GivenRoot, Invocation, NewBins, NewRepository, Protecti
 use sha2::{Digest as _, Sha256};
 
 use crate::delegations::delegate;
-use crate::disks::{check_error, faults, is_leftover, tell};
+use crate::disks::{check_error, faults, is_leftover, print_count};
 use crate::served::{digest, reaches_clients_of, run, serve, url, version};
 use crate::world::World;
 
