@@ -1,15 +1,15 @@
-//! Makes a repository whose timestamp is signed by a key that is in no file, and publishes a file into it.
+//! Creates a repository whose timestamp key is not in a file, and publishes a file.
 //!
 //! ```console
 //! $ cargo run --example custom_signer -- packages config.toml app-1.2.tar.gz
 //! the token signed 2 files; app-1.2.tar.gz is published
 //! ```
 //!
-//! `packages` is the folder of the repository, and `config.toml` the configuration of the user. `Token` stands for a hardware
-//! token, a key service or an agent: implement `Signer` for whatever holds your key. The trait has no other demands.
+//! `packages` is the folder of the repository, and `config.toml` the configuration of the user. `Token` represents a hardware
+//! token, a key service or an agent: implement `Signer` for the device that has your key.
 
 #![expect(clippy::disallowed_methods, reason = "an example is a program")]
-#![expect(clippy::print_stdout, reason = "an example talks to a person")]
+#![expect(clippy::print_stdout, reason = "an example prints its result")]
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use lastmile_repo_tool::{
     Invocation, NamedSigner, NewRepository, Outcome, Protection, Repository, Signing, Source, Unobserved, UserConfig,
 };
 
-/// In place of a token: a key that is never written to a disk, and a count of what it signed.
+/// A replacement for a real token: a key in memory, and the number of its signatures.
 struct Token {
     key: PrivateKey,
     signed: AtomicUsize,
@@ -34,7 +34,7 @@ impl Signer for Token {
     }
 
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
-        // A real one would send the message to the device, and return `SignError::failed(reason)` where that fails.
+        // A real token would send the message to the device, and return `SignError::failed(reason)` on failure.
         self.signed.fetch_add(1, Ordering::Relaxed);
         self.key.sign(message)
     }
@@ -48,7 +48,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let token = Arc::new(Token { key: PrivateKey::generate(Scheme::EcdsaP256)?, signed: AtomicUsize::new(0) });
     let signer = NamedSigner::new("token:timestamp", token.clone());
 
-    // The signer goes with the invocation: nothing in the repository's folder can name it.
+    // The invocation has the signer, because files in the repository's folder cannot name it.
     let mut invocation = Invocation::new(Utc::now(), UserConfig::at(Path::new(config)));
     invocation.signers.push(signer.clone());
 

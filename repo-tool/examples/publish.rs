@@ -1,15 +1,15 @@
-//! Makes a repository, if there is none, and publishes files from a program.
+//! Creates a repository if there is none, and publishes files.
 //!
 //! ```console
 //! $ cargo run --example publish -- packages config.toml app-1.2.tar.gz manual.pdf
 //! root 1, timestamp 2: app-1.2.tar.gz manual.pdf
 //! ```
 //!
-//! `packages` is the folder of the repository, and `config.toml` the configuration of the user, which remembers the root:
-//! keep it outside the folder. A real repository encrypts its keys and keeps those of root offline.
+//! `packages` is the folder of the repository. `config.toml` is the configuration of the user, which stores the pinned root:
+//! keep it outside the folder. For a real repository, encrypt the keys and keep the root keys offline.
 
 #![expect(clippy::disallowed_methods, reason = "an example is a program")]
-#![expect(clippy::print_stdout, reason = "an example talks to a person")]
+#![expect(clippy::print_stdout, reason = "an example prints its result")]
 
 use std::path::Path;
 
@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         NewRepository::new(Protection::None).create(folder, &invocation, &mut Unobserved)?;
     }
 
-    // What is published is read and verified as a client would, and nobody else changes it meanwhile.
+    // Reads and verifies the published files as a client would, and locks the repository.
     let mut repository = Repository::open_for_change(folder, &invocation)?;
     let mut sources = Vec::new();
     for file in files {

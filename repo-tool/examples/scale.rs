@@ -1,10 +1,9 @@
 //! Measures what clients fetch, for docs/scale.md: `cargo run --release -p lastmile-repo-tool --example scale`.
 //!
-//! It makes real metadata, signed and never published, for 10⁴ to 10⁷ targets (or for as many as the arguments say) in one
-//! file and in bins, and adds up the files that a client fetches: as they are, and as `gzip -9` and `zstd -19` compress
-//! them (the programs of these names, if they are here). How far the formula that proposes the number of bins is off is
-//! shown beside. A single file of more than 10⁶ targets is not made, but computed by the formula. All metadata is held in
-//! memory, more than once: 1.75 GB for 10⁷ targets.
+//! It makes signed metadata for 10⁴ to 10⁷ targets (or the numbers in the arguments), in one file and in bins, and adds up
+//! the files that a client fetches: uncompressed, and compressed with the programs `gzip -9` and `zstd -19`, if they are
+//! installed. It also shows the error of the formula that recommends the number of bins. For more than 10⁶ targets in a
+//! single file, it only computes the formula. All metadata is in memory, more than once: 1.75 GB for 10⁷ targets.
 
 #![expect(clippy::disallowed_methods, reason = "examples are not shipped")]
 
@@ -23,9 +22,9 @@ use sha2::{Digest as _, Sha256};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// Targets that a new client looks for.
+/// The number of targets that a new client looks for.
 const LOOKED_FOR: usize = 10;
-/// More targets than this are not put into one file.
+/// The maximum number of targets that are put into one file.
 const LARGEST_FILE: usize = 1_000_000;
 const SHAPES: [Option<u8>; 6] = [None, Some(8), Some(10), Some(12), Some(14), Some(16)];
 
@@ -64,13 +63,13 @@ fn load(targets: u64, by_version: bool) -> Workload {
     Workload { targets, bytes_per_target: 175, succinct: true, by_version }
 }
 
-/// Bytes as they are, with gzip and with zstd.
+/// Bytes uncompressed, with gzip and with zstd.
 struct Sizes {
     first: [usize; 3],
     returning: [usize; 3],
 }
 
-/// Metadata of so many targets, signed and never published.
+/// Makes signed metadata of this number of targets, without publishing it.
 fn make(targets: usize, shape: Option<u8>) -> Result<Plan> {
     let folder = tempfile::tempdir()?;
     let dir = folder.path().join("repository");
@@ -102,12 +101,12 @@ fn measure(plan: &Plan, by_version: bool) -> Result<Sizes> {
         .collect();
     let looked_for = bins.iter().take(LOOKED_FOR);
     let first = sum([&timestamp, &snapshot, &top].into_iter().chain(looked_for))?;
-    // Without bins the released target is in the top-level role.
+    // Without bins, the new target is in the top-level role.
     let changed = bins.first().unwrap_or(&top);
     Ok(Sizes { first, returning: sum([&timestamp, &snapshot, changed].into_iter())? })
 }
 
-/// What is added up is what one after the other fetches.
+/// Adds up the sizes of files.
 fn sum<'a>(files: impl Iterator<Item = &'a Vec<u8>>) -> Result<[usize; 3]> {
     let mut all = [0; 3];
     for file in files {
@@ -138,8 +137,8 @@ fn file(plan: &Plan, role: &str) -> Result<Vec<u8>> {
     Ok(document.ok_or("a role is missing")?.file().to_vec())
 }
 
-/// The snapshot as it is after years: every bin has another version, which compresses less well. Bins are listed by
-/// version alone, or with length and hash.
+/// Makes the snapshot of an old repository, whose bins have different versions and compress less well. Bins are listed by
+/// version only, or with length and hash.
 fn lived_in(plan: &Plan, by_version: bool) -> Result<Vec<u8>> {
     let document = plan.completed.documents.iter().find(|document| document.role == RoleName::SNAPSHOT);
     let document = document.ok_or("the snapshot is missing")?;
@@ -160,7 +159,7 @@ fn lived_in(plan: &Plan, by_version: bool) -> Result<Vec<u8>> {
     Ok(assemble(&snapshot.write(), document.signatures()))
 }
 
-/// Names as package registries have them.
+/// Makes a list with names like those of package registries.
 fn list(targets: usize) -> String {
     let line = |number: usize| {
         let name = format!("packages/{:03}/some-package-{number}-1.{}.0-py3-none-any.whl", number % 1000, number % 10);

@@ -1,6 +1,6 @@
 //! The configuration of a repository, `repo.toml`: lifetimes, thresholds, hashes and key files. Everything else is computed.
 //!
-//! The file is edited in place, so that comments, order and spelling of what a person wrote stay.
+//! The file is edited in place, so that comments, order and spelling are preserved.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,20 +12,21 @@ use lastmile_metadata::{Algorithm, RoleName};
 use serde::Deserialize;
 use toml_edit::{DocumentMut, Item, Table, Value, value};
 
+use crate::edit::intake::TargetNames;
 use crate::files::layout::{self, Layout};
 use crate::publish::compress::Coding;
 use crate::{ConfigError, Error, InvalidKeyUri, NotFound};
 
-/// Where a private key is.
+/// The location of a private key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum KeyUri {
-    /// `file:PATH`: a PKCS#8 PEM file; a relative path starts at the repository's folder.
+    /// `file:PATH`: a PKCS#8 PEM file. A relative path is relative to the repository's folder.
     File(PathBuf),
 }
 
 impl KeyUri {
-    /// The path of a key file, made absolute with the repository's folder.
+    /// Returns the path of the key file; a relative path is joined to the repository's folder.
     #[must_use]
     pub fn path(&self, repository: &Path) -> PathBuf {
         match self {
@@ -33,14 +34,14 @@ impl KeyUri {
         }
     }
 
-    /// Whether the key lies below the repository's folder, links included.
+    /// Returns whether the key is below the repository's folder. Symbolic links are resolved.
     #[must_use]
     pub fn is_below(&self, repository: &Path) -> bool {
         let path = self.path(repository);
         let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
         match (folder, repository.canonicalize()) {
             (Some(folder), Ok(repository)) => folder.starts_with(repository),
-            // What is not there cannot be used; it counts as what its name says.
+            // A missing file cannot be used as a key, so the path alone decides.
             _ => path.starts_with(repository) && path.components().all(|part| part != Component::ParentDir),
         }
     }
@@ -72,10 +73,10 @@ pub struct RoleConfig {
     pub threshold: u32,
     /// Days from signing to expiry; at least 1.
     pub expires_days: u32,
-    /// Renewal is due when at most this many days are left; less than `expires_days`. 0 stands for a third of the time
-    /// from signing to expiry: renewal must come before expiry.
+    /// Renewal is due when at most this many days are left; less than `expires_days`. 0 means a third of the time from
+    /// signing to expiry.
     pub renew_days: u32,
-    /// Where this role's private keys are. Keys on other machines are not listed.
+    /// The locations of this role's private keys. Keys on other machines are not listed.
     pub keys: Vec<KeyUri>,
 }
 
@@ -92,7 +93,7 @@ impl RoleConfig {
         Self { threshold, expires_days, renew_days, keys: Vec::new() }
     }
 
-    /// Sets the days to expiry, and brings the renewal period below them if need be: to a third.
+    /// Sets the days to expiry. If the renewal period is not shorter, it becomes a third of the days to expiry.
     pub fn set_expires_days(&mut self, days: u32) {
         self.expires_days = days.max(1);
         if self.renew_days >= self.expires_days {
@@ -100,14 +101,14 @@ impl RoleConfig {
         }
     }
 
-    /// When metadata signed `now` expires: whole seconds, as spec 4.2.3 has them.
+    /// Returns when metadata signed `now` expires, in whole seconds (spec 4.2.3).
     #[must_use]
     pub fn expiry(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         let now = now.with_nanosecond(0).unwrap_or(now);
         now.checked_add_signed(TimeDelta::days(self.expires_days.into())).unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
 
-    /// Whether metadata that expires then is due for renewal.
+    /// Returns whether metadata that expires at `expires` is due for renewal.
     #[must_use]
     pub fn is_due(&self, expires: DateTime<Utc>, now: DateTime<Utc>) -> bool {
         let left = match self.renew_days {
@@ -118,16 +119,16 @@ impl RoleConfig {
     }
 }
 
-/// The configuration of a repository, with the text it was read from.
+/// The configuration of a repository, with its source text.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Metadata files carry their version in their name (spec 6.2).
     pub consistent_snapshot: bool,
-    /// Target files carry their hash in their name (spec 6.2.1); off, a name can be published only once.
+    /// Target files carry their hash in their name (spec 6.2.1). Without it, each name can be published only once.
     pub hash_prefixed_targets: bool,
-    /// Hashes listed for each target, never empty. Each makes one more name for the file.
+    /// Hash algorithms listed for each target, never empty. With hash-prefixed names, the file has one name for each.
     pub hashes: Vec<Algorithm>,
-    /// Metadata is published in these codings as well.
+    /// Content codings in which metadata is published in addition to the plain file.
     pub compress: Vec<Coding>,
     roles: BTreeMap<String, RoleConfig>,
     document: DocumentMut,
@@ -135,20 +136,20 @@ pub struct Config {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct ConfigFile {
     consistent_snapshot: bool,
     hash_prefixed_targets: bool,
     hashes: Vec<String>,
     #[serde(default)]
     compress: Vec<String>,
-    roles: BTreeMap<String, FileRole>,
+    roles: BTreeMap<String, ConfigFileRole>,
     #[serde(default)]
-    delegations: BTreeMap<String, FileRole>,
+    delegations: BTreeMap<String, ConfigFileRole>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct FileRole {
+struct ConfigFileRole {
     threshold: u32,
     expires_days: u32,
     renew_days: u32,
@@ -164,7 +165,7 @@ const HEAD: &str = "\
 ";
 
 impl Config {
-    /// The configuration of a new repository.
+    /// Creates the configuration of a new repository.
     pub fn new(consistent_snapshot: bool, hash_prefixed_targets: bool) -> Self {
         let mut document = DocumentMut::new();
         document.decor_mut().set_prefix(HEAD);
@@ -202,7 +203,7 @@ impl Config {
         let wrong = |reason: ConfigError| Error::Config { path: path.to_path_buf(), reason };
         let toml = |text: String| wrong(ConfigError::Toml { text });
         let document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| toml(error.to_string()))?;
-        let file: File =
+        let file: ConfigFile =
             toml_edit::de::from_document(document.clone()).map_err(|error| toml(error.to_string().trim().into()))?;
         let mut roles = BTreeMap::new();
         for (name, role) in file.roles.into_iter().chain(file.delegations) {
@@ -240,13 +241,19 @@ impl Config {
         })
     }
 
+    /// Returns the form of the names of target files. Only repositories with consistent snapshots have hash prefixes.
+    #[must_use]
+    pub fn target_names(&self, consistent_snapshot: bool) -> TargetNames {
+        if self.hash_prefixed_targets && consistent_snapshot { TargetNames::HashPrefixed } else { TargetNames::Plain }
+    }
+
     /// Returns the text to write.
     #[must_use]
     pub fn text(&self) -> String {
         self.document.to_string()
     }
 
-    /// What is decided for `role`: its own entry, one that ends in `*` and fits, or the defaults.
+    /// Returns the configuration of `role`: its own entry, the longest matching entry that ends in `*`, or the defaults.
     #[must_use]
     pub fn role(&self, role: &RoleName) -> RoleConfig {
         let name = role.as_str();
@@ -261,14 +268,14 @@ impl Config {
             .unwrap_or_else(|| RoleConfig::default_for(role))
     }
 
-    /// All key URIs, each once.
+    /// Returns all key URIs, each once.
     #[must_use]
     pub fn key_uris(&self) -> Vec<KeyUri> {
         let all: std::collections::BTreeSet<_> = self.roles.values().flat_map(|role| &role.keys).cloned().collect();
         all.into_iter().collect()
     }
 
-    /// Writes what is decided for the role `name`, or for several when it ends in `*`.
+    /// Writes the entry for the role `name`, or for all roles with a prefix if `name` ends in `*`.
     pub fn set_role(&mut self, name: &str, role: RoleConfig) {
         let section = if is_top_level(name) { "roles" } else { "delegations" };
         let table = self.document.entry(section).or_insert_with(|| {
@@ -296,7 +303,7 @@ impl Config {
         self.roles.remove(name);
     }
 
-    /// Changes every entry of a role by `change`.
+    /// Applies `change` to every role entry.
     pub fn edit_roles(&mut self, change: impl Fn(&str, &mut RoleConfig)) {
         for (name, before) in self.roles.clone() {
             let mut after = before.clone();
@@ -307,7 +314,7 @@ impl Config {
         }
     }
 
-    /// The same configuration with the key URIs that `other` has besides, and with its further roles.
+    /// Returns this configuration with the additional key URIs and roles of `other`.
     #[must_use]
     pub fn with_keys_of(mut self, other: &Self) -> Self {
         for (name, role) in &other.roles {
@@ -323,12 +330,12 @@ impl Config {
         self
     }
 
-    /// The names of all entries: roles, and beginnings of role names with a `*`.
+    /// Returns the names of all entries: role names, and prefixes of role names followed by `*`.
     pub fn entries(&self) -> impl Iterator<Item = &str> {
         self.roles.keys().map(String::as_str)
     }
 
-    /// The name of the entry that decides for `role`: its own, or the one with a `*`.
+    /// Returns the name of the entry that applies to `role`: its own, or the longest matching one with a `*`.
     #[must_use]
     pub fn entry_name(&self, role: &RoleName) -> Option<&str> {
         let name = role.as_str();
@@ -340,7 +347,7 @@ impl Config {
     }
 }
 
-/// Replaces a value, keeping the comment behind it.
+/// Replaces a value and keeps the comment after it.
 fn put(table: &mut dyn toml_edit::TableLike, key: &str, mut new: Value) {
     if let Some(old) = table.get(key).and_then(Item::as_value) {
         if old.to_string().trim() == new.to_string().trim() {
@@ -355,7 +362,7 @@ fn is_top_level(name: &str) -> bool {
     ["root", "targets", "snapshot", "timestamp"].contains(&name)
 }
 
-fn read_role(name: &str, role: &FileRole) -> Result<RoleConfig, ConfigError> {
+fn read_role(name: &str, role: &ConfigFileRole) -> Result<RoleConfig, ConfigError> {
     if role.threshold == 0 || role.expires_days == 0 {
         return Err(ConfigError::Zero { role: name.to_string() });
     }
@@ -394,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn a_written_configuration_is_read_back_unchanged() {
         let written = sample();
         let read = Config::parse(&written.text(), Path::new("repo.toml")).unwrap();
         assert_eq!(read.roles, written.roles);
@@ -402,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_person_wrote_stays() {
+    fn comments_and_order_are_preserved() {
         let text = sample().text().replace("expires_days = 365", "expires_days = 365 # the board meets yearly");
         let mut config = Config::parse(&text, Path::new("repo.toml")).unwrap();
         let mut root = config.role(&RoleName::ROOT);
@@ -419,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn renewal_is_due_before_expiry_however_short_the_time() {
+    fn renewal_is_due_before_expiry_for_any_lifetime() {
         let now = DateTime::<Utc>::UNIX_EPOCH;
         for days in 1..=9 {
             let mut role = RoleConfig::default_for(&RoleName::TIMESTAMP);
@@ -431,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_decides_for_all_its_bins() {
+    fn an_entry_with_a_star_applies_to_all_its_bins() {
         let mut config = sample();
         let bins = RoleConfig { threshold: 1, expires_days: 9, renew_days: 3, keys: Vec::new() };
         config.set_role("bin-*", bins.clone());

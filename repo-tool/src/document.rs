@@ -1,4 +1,4 @@
-//! One metadata file in the making: what is to be signed, by whom, and who has.
+//! A metadata file that is being signed: its text, the keys that must sign, and the signatures so far.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use lastmile_client::text::printable;
 use lastmile_keys::PublicKey;
 use lastmile_metadata::{
     Envelope, KeyId, KeyRing, Role, RoleName, Root, Signature, Snapshot, Targets, Timestamp, Version, assemble,
@@ -18,25 +19,25 @@ use crate::pin::Authority;
 use crate::sign::review::Reviewed;
 use crate::{DraftError, Error, PublicationError};
 
-/// A document of a pending change, exactly as it is to be signed.
+/// The signed text of a document of a pending change, with its signatures.
 #[derive(Clone, Debug)]
 pub struct Prior {
-    /// The canonical bytes that were signed.
+    /// The canonical bytes that the signatures cover.
     pub signed: String,
     /// The signatures so far.
     pub signatures: Vec<Signature>,
 }
 
-/// Who must sign, and who should.
+/// The key rings that must sign a document, and the one that should.
 #[derive(Clone, Debug, Default)]
 pub struct Rings {
-    /// Every one of these must be satisfied.
+    /// Rings that must all reach their threshold.
     pub required: Vec<KeyRing>,
-    /// The ring before a rotation: satisfied, the file holds for clients in the middle of an update too.
+    /// The ring before a rotation. If it reaches its threshold too, clients in the middle of an update accept the file.
     pub wanted: Option<KeyRing>,
 }
 
-/// What a ring lacks.
+/// The signatures that a ring lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
     /// How many more keys must sign.
@@ -45,39 +46,59 @@ pub struct Missing {
     pub candidates: Vec<KeyId>,
 }
 
-impl fmt::Display for Missing {
-    /// Ids are whatever a file says, and are escaped here.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let candidates: Vec<String> = self.candidates.iter().map(KeyId::to_string).collect();
-        write!(f, "{} more of {}", self.count, candidates.join(", "))
+impl Missing {
+    /// Describes the missing signatures. Shows the first 8 digits of each key id, and the name of the key if `name_of` knows
+    /// one.
+    #[must_use]
+    pub fn describe(&self, name_of: impl Fn(&KeyId) -> Option<String>) -> String {
+        let described = |id: &KeyId| {
+            let start: String = id.as_str().chars().take(8).collect();
+            // A key id may be any text: `Display` escapes it.
+            let start = KeyId::new(start);
+            name_of(id).map_or_else(|| start.to_string(), |name| format!("{} ({start})", printable(&name)))
+        };
+        let signatures = if self.count == 1 { "signature" } else { "signatures" };
+        let joint = if self.candidates.len() <= self.count as usize { " and " } else { " or " };
+        let keys: Vec<String> = self.candidates.iter().map(described).collect();
+        let keys = match keys.split_last() {
+            Some((last, others)) if !others.is_empty() => format!("{}{joint}{last}", others.join(", ")),
+            _ => keys.concat(),
+        };
+        format!("{} more {signatures}, from {keys}", self.count)
     }
 }
 
-/// A metadata file in the making.
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.describe(|_| None))
+    }
+}
+
+/// A metadata file that is being signed.
 #[derive(Clone, Debug)]
 pub struct Document {
     /// Its role.
     pub role: RoleName,
     /// Its version.
     pub version: Version,
-    /// From when on it is not trusted.
+    /// When it expires.
     pub expires: DateTime<Utc>,
-    /// Tells this text from every other one of this process; what is signed never changes.
+    /// Identifies this text within the process. The signed text never changes.
     identity: u64,
     signatures: Vec<Signature>,
     signed: String,
-    /// The file with these signatures, once it was asked for.
+    /// The assembled file, computed on first use.
     file: OnceLock<Bytes>,
-    /// The faults of the text, once they were asked for.
+    /// The faults of the text, computed on first use.
     faults: OnceLock<BTreeSet<String>>,
     rings: Rings,
-    /// Whose signatures are valid, and under which ids. Verifying is slow and bins are many, so what an available signer has
-    /// just made is taken for valid here; before it is published, [`crate::check`] verifies it as clients do.
+    /// The keys with valid signatures, each with its id. Verification is slow and there may be many bins, so new signatures of
+    /// available signers count as valid here; [`crate::check`] verifies them as clients do before publication.
     signers: BTreeSet<(KeyId, PublicKey)>,
 }
 
 impl Document {
-    /// A document that nobody has signed.
+    /// Creates an unsigned document.
     pub fn new<R: Role>(role: &RoleName, content: &R, rings: Rings) -> Self {
         Self {
             role: role.clone(),
@@ -93,15 +114,15 @@ impl Document {
         }
     }
 
-    /// A document that some have signed already. Of its signatures it keeps those that are valid for a key of `rings`,
-    /// each as `keyid` and `sig` alone.
+    /// Creates a document from a partly signed text. Keeps only signatures that are valid for a key of `rings`, each with
+    /// `keyid` and `sig` alone.
     ///
     /// # Errors
-    /// When its bytes are no metadata of this role.
+    /// When the bytes are not metadata of this role.
     pub fn prior(role: &RoleName, prior: &Prior, rings: Rings) -> Result<Self, Error> {
         let (version, expires) = header(role, assemble(&prior.signed, &prior.signatures))?;
         let signed = prior.signed.clone();
-        // Anybody who can write to `staged/` can add to the list, which no review shows: only what counts is kept.
+        // Anyone who can write to `staged/` can add signatures, and no review shows them: only valid ones are kept.
         let mut signatures: Vec<Signature> = Vec::new();
         let mut signers = BTreeSet::new();
         for signature in &prior.signatures {
@@ -129,12 +150,12 @@ impl Document {
         })
     }
 
-    /// Tells the text of this document from every other one; clones share it.
+    /// Returns a number that identifies the text of this document. Clones share it.
     pub(crate) fn identity(&self) -> u64 {
         self.identity
     }
 
-    /// The file as it is published.
+    /// Returns the file as it is published.
     #[must_use]
     pub fn file(&self) -> Bytes {
         self.file.get_or_init(|| assemble(&self.signed, &self.signatures).into()).clone()
@@ -152,16 +173,16 @@ impl Document {
         &self.signed
     }
 
-    /// What other clients refuse in the text: see [`gate::faults`].
+    /// Returns the faults for which other clients refuse the text: see [`gate::faults`].
     pub(crate) fn faults(&self) -> &BTreeSet<String> {
         self.faults.get_or_init(|| gate::faults(&self.role, &self.signed))
     }
 
-    /// Signs with the available keys, with as many as each ring asks for and no more, what was reviewed.
+    /// Signs the reviewed document with the available keys, up to the threshold of each ring.
     ///
     /// # Errors
-    /// When a key on this machine cannot be opened; [`Error::NotPinned`] when it must not sign this role;
-    /// [`Error::Publication`] when another document was reviewed.
+    /// When a key on this machine cannot be opened; [`Error::NotPinned`] when it must not sign for this role;
+    /// [`Error::Publication`] when `reviewed` is about another document.
     pub fn sign(&mut self, keys: &KeyStore, authority: &Authority, reviewed: &Reviewed) -> Result<(), Error> {
         if !reviewed.is_of(self) {
             return Err(PublicationError::NotReviewed { role: self.role.clone(), version: self.version }.into());
@@ -189,61 +210,61 @@ impl Document {
         Ok(())
     }
 
-    /// Puts a signature in, in place of the one under the same id. 4.2.1: one signature for each key id.
+    /// Adds a signature, replacing one with the same key id. 4.2.1: one signature for each key id.
     pub(crate) fn put(&mut self, id: &KeyId, sig: Vec<u8>) {
         self.signatures.retain(|signature| signature.keyid != *id);
         self.signatures.push(Signature::new(id.clone(), sig));
         self.file.take();
     }
 
-    /// What is lacking before it may be published; nothing if it is empty.
+    /// Returns the signatures that are missing for publication; empty if there are enough.
     #[must_use]
     pub fn missing(&self) -> Vec<Missing> {
         let lacking = self.rings.required.iter().map(|ring| (ring, self.lacking(ring)));
         let missing = lacking.filter(|(_, count)| *count > 0);
         let mut missing: Vec<_> =
             missing.map(|(ring, count)| Missing { count, candidates: self.candidates(ring) }).collect();
-        // The old root keys and the new ones are mostly the same.
+        // The old and the new root keys are usually the same.
         missing.dedup();
         missing
     }
 
-    /// How many keys of `ring` have yet to sign.
+    /// Returns how many more keys of `ring` must sign.
     fn lacking(&self, ring: &KeyRing) -> u32 {
         let signed: BTreeSet<&PublicKey> = self.signed_in(ring).collect();
         let signed = signed.len();
         ring.threshold().get().saturating_sub(u32::try_from(signed).unwrap_or(u32::MAX))
     }
 
-    /// Whether `key` of `ring` has validly signed, under whatever id.
+    /// Returns whether `key` of `ring` has a valid signature, under any id.
     fn is_signed_by(&self, ring: &KeyRing, key: &PublicKey) -> bool {
         self.signed_in(ring).any(|signer| signer == key)
     }
 
-    /// The keys of `ring` that have validly signed.
+    /// Returns the keys of `ring` that have valid signatures.
     fn signed_in<'s>(&'s self, ring: &'s KeyRing) -> impl Iterator<Item = &'s PublicKey> {
         let signs =
             |id: &KeyId, key: &PublicKey| self.signers.iter().any(|(other, signer)| other == id && signer == key);
         ring.keys().filter(move |(id, key)| signs(id, key)).map(|(_, key)| key)
     }
 
-    /// Verifies the signatures, also those that were just made.
+    /// Verifies all signatures, including new ones.
     ///
     /// # Errors
-    /// [`Error::Draft`] where they do not suffice.
+    /// [`Error::Draft`] when they do not reach the threshold.
     pub(crate) fn verify(&self) -> Result<(), Error> {
         let prior = Prior { signed: self.signed.clone(), signatures: self.signatures.clone() };
         let missing = Self::prior(&self.role, &prior, self.rings.clone())?.missing();
         if missing.is_empty() { Ok(()) } else { Err(DraftError::NotSigned { role: self.role.clone() }.into()) }
     }
 
-    /// Whether clients that know only the root before the change trust it too.
+    /// Returns whether clients that know only the root before the change also trust the document.
     #[must_use]
     pub fn holds_before(&self) -> bool {
         self.rings.wanted.as_ref().is_none_or(|ring| self.lacking(ring) == 0)
     }
 
-    /// Who may sign for it.
+    /// Returns the rings that sign for it.
     #[must_use]
     pub fn rings(&self) -> &Rings {
         &self.rings
@@ -260,7 +281,7 @@ fn next_identity() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Version and expiry of a file of any role, which nobody need have signed.
+/// Returns the version and expiry of a file of any role, without verifying signatures.
 fn header(role: &RoleName, file: Vec<u8>) -> Result<(Version, DateTime<Utc>), Error> {
     fn of<R: Role>(role: &RoleName, file: Vec<u8>) -> Result<(Version, DateTime<Utc>), Error> {
         let content = Envelope::<R>::parse(role, file)?.unverified(role)?;
@@ -278,9 +299,26 @@ fn header(role: &RoleName, file: Vec<u8>) -> Result<(Version, DateTime<Utc>), Er
 mod tests {
     use super::*;
 
+    fn missing(count: u32, ids: &[&str]) -> Missing {
+        Missing { count, candidates: ids.iter().map(|id| KeyId::new(*id)).collect() }
+    }
+
     #[test]
     fn an_id_cannot_control_the_terminal() {
-        let missing = Missing { count: 1, candidates: vec![KeyId::new("\u{1b}[2J"), KeyId::new("ab")] };
-        assert_eq!(missing.to_string(), "1 more of \\u{1b}[2J, ab");
+        assert_eq!(missing(1, &["\u{1b}[2J", "ab"]).to_string(), "1 more signature, from \\u{1b}[2J or ab");
+    }
+
+    #[test]
+    fn missing_signatures_name_the_keys_that_can_sign() {
+        let name = |id: &KeyId| (id.as_str() == "474c206a00").then(|| "office-token".to_string());
+        assert_eq!(
+            missing(1, &["474c206a00", "d9c6e05200"]).describe(name),
+            "1 more signature, from office-token (474c206a) or d9c6e052"
+        );
+        assert_eq!(
+            missing(2, &["474c206a00", "ab"]).describe(name),
+            "2 more signatures, from office-token (474c206a) and ab"
+        );
+        assert_eq!(missing(1, &["a", "b", "c"]).describe(name), "1 more signature, from a, b or c");
     }
 }

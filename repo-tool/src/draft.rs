@@ -1,7 +1,7 @@
-//! A change before it is published: spec 6.3, in which versions and dates are computed and never typed.
+//! A change before publication (spec 6.3). Versions and dates are computed, never typed.
 //!
-//! First come the edits (`edit/`), pure changes of what is published. [`Draft::complete`] then makes documents of them
-//! and signs what it can.
+//! Edits (`edit/`) change the content of roles without signing. [`Draft::complete`] then makes documents of the changed
+//! roles and signs them with the available keys.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -23,67 +23,108 @@ use crate::report::diff::{self, RoleDiff};
 use crate::sign::review::{Accepted, Reviewed};
 use crate::{DraftError, Error, NotFound, VersionError, names, parallel};
 
-/// Of fewer roles than this each is looked up by itself.
+/// Up to this many roles, each is looked up individually.
 const FEW: usize = 8;
 
-/// A file on its way to `targets/`.
+/// A new target file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewFile {
-    /// Where it is now: inside the repository, absolute.
-    pub from: PathBuf,
-    /// Where it goes, below `targets/`.
-    pub to: PathBuf,
-    /// What it holds, where that is known.
-    pub content: Option<FileDigest>,
+pub(crate) struct NewTargetFile {
+    /// Its current path: absolute, inside the repository.
+    pub(crate) from: PathBuf,
+    /// Its final path, relative to `targets/`.
+    pub(crate) to: PathBuf,
+    /// Its length and hash, if known.
+    pub(crate) content: Option<FileDigest>,
 }
 
-/// What is to change.
+/// A change of a repository that is not signed yet.
 #[derive(Clone, Debug, Default)]
 pub struct Draft {
     /// The new root, if it changes.
-    pub root: Option<Root>,
+    pub(crate) root: Option<Root>,
     /// The targets roles that change, the top-level one and delegated ones.
-    pub targets: BTreeMap<RoleName, Targets>,
-    /// Who delegates to each delegated role that changes.
-    pub delegators: BTreeMap<RoleName, BTreeSet<RoleName>>,
-    /// Timestamp and snapshot to be signed again though nothing they list changes.
-    pub again: BTreeSet<RoleName>,
+    pub(crate) targets: BTreeMap<RoleName, Targets>,
+    /// The delegators of each delegated role that changes.
+    pub(crate) delegators: BTreeMap<RoleName, BTreeSet<RoleName>>,
+    /// Timestamp and snapshot, if they are signed again although nothing that they list changes.
+    pub(crate) again: BTreeSet<RoleName>,
     /// New target files.
-    pub files: Vec<NewFile>,
-    /// Targets that a client must find afterwards, or no longer find.
-    pub touched: BTreeSet<TargetPath>,
-    /// Roles of which all that they list newly must be found: they were filled with more targets than one can name.
-    pub bulk_filled: BTreeSet<RoleName>,
-    /// Documents that were signed in part before and have not been edited since.
-    pub prior: BTreeMap<RoleName, Prior>,
-    /// Whether this began with the pending change in `staged/`.
-    pub from_staged: bool,
+    pub(crate) files: Vec<NewTargetFile>,
+    /// Targets that were added, changed or removed. The simulated clients search for them.
+    pub(crate) touched: BTreeSet<TargetPath>,
+    /// Roles that received more targets than `touched` can name. The simulated clients must find each new target of these roles.
+    pub(crate) bulk_filled: BTreeSet<RoleName>,
+    /// Partly signed documents of the pending change that have not been edited since.
+    pub(crate) prior: BTreeMap<RoleName, Prior>,
+    /// Whether this draft continues the pending change in `staged/`.
+    pub(crate) from_staged: bool,
     /// The configuration, if it changes.
-    pub config: Option<Config>,
-    /// The requests of other publishers that are published with this.
-    pub served: Vec<String>,
+    pub(crate) config: Option<Config>,
+    /// The requests of other publishers that are published with this draft.
+    pub(crate) requests: Vec<String>,
 }
 
 /// The documents of a draft, signed as far as the available keys allow.
 #[derive(Debug)]
 pub struct Completed {
-    /// In the order of publication, but for the root.
+    /// All documents except the root, in the order of publication.
     pub documents: Vec<Document>,
     /// The root, if it changes.
     pub root: Option<Document>,
-    /// What each document changes.
+    /// The changes of each document.
     pub(crate) changes: BTreeMap<RoleName, RoleDiff>,
-    /// Entries of unchanged roles that the snapshot completes with length and hash.
+    /// Snapshot entries of unchanged roles that gain a length and a hash.
     pub entries: BTreeMap<RoleName, MetaFile>,
-    /// The record of issued versions once this is published.
+    /// The record of issued versions to publish.
     pub(crate) record: Vec<u8>,
 }
 
 impl Draft {
-    /// Whether the names of metadata files carry versions (6.2): as the new root says, or else the published one.
+    /// Returns a draft that signs the timestamp again.
+    #[must_use]
+    pub fn renew_timestamp() -> Self {
+        Self { again: [RoleName::TIMESTAMP].into(), ..Self::default() }
+    }
+
+    /// Returns a draft that signs snapshot and timestamp again.
+    #[must_use]
+    pub fn renew_online_roles() -> Self {
+        Self { again: [RoleName::SNAPSHOT, RoleName::TIMESTAMP].into(), ..Self::default() }
+    }
+
+    /// Publishes this configuration with the change.
+    pub fn set_config(&mut self, config: Config) {
+        self.config = Some(config);
+    }
+
+    /// Returns the new configuration, if it changes.
+    #[must_use]
+    pub fn config(&self) -> Option<&Config> {
+        self.config.as_ref()
+    }
+
+    /// Returns whether this draft continues the pending change.
+    #[must_use]
+    pub fn continues_pending(&self) -> bool {
+        self.from_staged
+    }
+
+    /// Returns the targets that were added, changed or removed one by one.
+    #[must_use]
+    pub fn touched(&self) -> &BTreeSet<TargetPath> {
+        &self.touched
+    }
+
+    /// Returns the names of the requests of other publishers that are published with this draft.
+    #[must_use]
+    pub fn requests(&self) -> &[String] {
+        &self.requests
+    }
+
+    /// Returns whether the names of metadata files contain versions (6.2), according to the new root or else the published one.
     ///
     /// # Errors
-    /// [`Error::Draft`] when there is neither.
+    /// [`Error::Draft`] when there is no root.
     pub(crate) fn is_consistent(&self, published: Option<&Published>) -> Result<bool, Error> {
         let root = self.root.as_ref().or(published.map(|published| &*published.root));
         root.map(|root| root.consistent_snapshot).ok_or_else(|| DraftError::NoRoot.into())
@@ -96,54 +137,55 @@ impl Completed {
         self.documents.push(document);
     }
 
-    /// All documents.
+    /// Returns all documents.
     pub fn all(&self) -> impl Iterator<Item = &Document> {
         self.root.iter().chain(&self.documents)
     }
 
-    /// Those that lack signatures.
+    /// Returns the documents that lack signatures.
     pub fn incomplete(&self) -> impl Iterator<Item = &Document> {
         self.all().filter(|document| !document.missing().is_empty())
     }
 }
 
-/// What completing a draft needs to know.
+/// The inputs for completing a draft.
 pub struct Completion<'a> {
-    /// What is published; none in a new repository.
+    /// The published metadata; none in a new repository.
     pub published: Option<&'a Published>,
     /// The configuration.
     pub config: &'a Config,
-    /// The available keys; none to see what would change without signing it.
+    /// The available keys; none to compute the changes without signing.
     pub keys: Option<&'a KeyStore>,
     /// The versions that were issued before.
     pub issued: &'a Issued,
-    /// What the keys may sign.
+    /// Decides which roles the keys may sign for.
     pub authority: &'a Authority,
-    /// Entries of unchanged roles that the next snapshot must complete: [`crate::publish::snapshot`].
+    /// Entries of unchanged roles that the next snapshot must replace: [`crate::publish::snapshot`].
     pub entries: BTreeMap<RoleName, MetaFile>,
-    /// Whether they sign the pending change in `staged/` as well: only where a person has seen it, for others can write there.
+    /// Whether the keys also sign the pending change. Only after a person has reviewed it: others can write to `staged/`.
     pub signs_staged: bool,
-    /// What the person has named that nothing here knows.
+    /// Unknown members and keys that the user accepts.
     pub accepted: &'a Accepted,
     /// The time of signing.
     pub now: DateTime<Utc>,
 }
 
 impl Draft {
-    /// Whether nothing changes.
+    /// Returns whether no role changes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.root.is_none() && self.targets.is_empty() && self.again.is_empty()
     }
 
-    /// Spec 6.3: root if it changes, the targets roles, then — when these are signed — snapshot and timestamp.
+    /// Makes and signs the documents (spec 6.3): the root if it changes, the targets roles, and, once these have all
+    /// signatures, snapshot and timestamp.
     ///
     /// # Errors
     /// When an available key cannot be opened, or versions are exhausted.
     pub fn complete(&self, with: &Completion<'_>) -> Result<Completed, Error> {
         let root = self.root.as_ref().map(|root| self.complete_root(root, with)).transpose()?;
         let (root, root_changes) = root.unzip();
-        // Delegated roles, which may be very many, are published before the one that all begin with.
+        // Delegated roles are published before the top-level role, which leads to them.
         let delegated = self.delegated_rings(with)?;
         let completed_roles = parallel::try_map(&delegated, |(role, rings)| {
             let targets = self.targets.get(role).ok_or_else(|| unknown(role))?;
@@ -164,11 +206,12 @@ impl Draft {
         if with.keys.is_none() || completed.incomplete().next().is_none() {
             self.complete_online(&mut completed, with)?;
         }
-        let consistent = self.root.as_ref().or(with.published.map(|published| &*published.root));
-        let consistent = consistent.is_none_or(|root| root.consistent_snapshot);
-        // The names of the other files tell their versions.
-        let untold = completed.documents.iter().filter(|document| !consistent || document.role == RoleName::TIMESTAMP);
-        completed.record = with.issued.record(untold.map(|document| (document.role.clone(), document.version)));
+        let root = self.root.as_ref().or(with.published.map(|published| &*published.root));
+        let consistent = root.is_none_or(|root| root.consistent_snapshot);
+        // The names of the other files contain their versions.
+        let unversioned =
+            completed.documents.iter().filter(|document| !consistent || document.role == RoleName::TIMESTAMP);
+        completed.record = with.issued.record(unversioned.map(|document| (document.role.clone(), document.version)));
         Ok(completed)
     }
 
@@ -201,7 +244,7 @@ impl Draft {
         self.signed(role, &targets, rings, with)
     }
 
-    /// 6.3.2 and 6.3.3: what lists the changed roles.
+    /// Makes and signs the snapshot and the timestamp (6.3.2, 6.3.3).
     fn complete_online(&self, completed: &mut Completed, with: &Completion<'_>) -> Result<(), Error> {
         let (snapshot_role, timestamp_role) = (RoleName::SNAPSHOT, RoleName::TIMESTAMP);
         let changed = !completed.documents.is_empty();
@@ -247,7 +290,7 @@ impl Draft {
         Ok(())
     }
 
-    /// Who must sign `role` so that it holds when the draft is published.
+    /// Returns the key rings that must sign `role` for clients to accept it after publication.
     pub fn rings(&self, role: &RoleName, with: &Completion<'_>) -> Result<Rings, Error> {
         let old_root = with.published.map(|published| &*published.root);
         let mut rings = Rings::default();
@@ -255,10 +298,11 @@ impl Draft {
             let new_root = self.root.as_ref().or(old_root);
             rings.required.extend(new_root.map(|root| root.key_ring(role)).transpose()?);
             let old_ring = old_root.filter(|_| self.root.is_some()).map(|root| root.key_ring(role)).transpose()?;
-            match *role == RoleName::ROOT {
+            if *role == RoleName::ROOT {
                 // 5.3.4: the old keys and the new ones.
-                true => rings.required.extend(old_ring),
-                false => rings.wanted = old_ring,
+                rings.required.extend(old_ring);
+            } else {
+                rings.wanted = old_ring;
             }
             return Ok(rings);
         }
@@ -285,7 +329,7 @@ impl Draft {
         for (delegations, delegator) in delegators.into_iter().filter_map(|name| self.delegations_of(name, with)) {
             for (role, ring) in delegations.rings() {
                 let delegates = self.delegators.get(&role).is_some_and(|all| all.contains(delegator));
-                if let Some(rings) = found.get_mut(&role).filter(|_| delegates) {
+                if delegates && let Some(rings) = found.get_mut(&role) {
                     rings.required.push(ring);
                 }
             }
@@ -296,7 +340,7 @@ impl Draft {
         }
     }
 
-    /// Whom `delegator` will trust, with its name.
+    /// Returns the delegations of `delegator` after the change, with its name.
     fn delegations_of<'d>(
         &'d self,
         delegator: &'d RoleName,
@@ -307,7 +351,7 @@ impl Draft {
         view.and_then(|view| view.delegations.as_ref()).map(|delegations| (delegations, delegator))
     }
 
-    /// The document, with the signatures it had and those that the available keys can add, and what it changes.
+    /// Returns the document with its earlier signatures and those of the available keys, and its changes.
     fn signed<R: Role>(
         &self,
         role: &RoleName,
@@ -323,7 +367,7 @@ impl Draft {
             let changes = diff::of_document(with.published, self, &document);
             return Ok((document, changes));
         };
-        // Also of what others have signed: whoever publishes it vouches for it with snapshot and timestamp.
+        // Documents that others have signed are reviewed too: publishing lists them in a signed snapshot and timestamp.
         let reviewed = Reviewed::of(with.published, self, &document, with.accepted)?;
         if with.signs_staged || !self.from_staged || role.is_online() {
             document.sign(keys, with.authority, &reviewed)?;
@@ -336,12 +380,12 @@ fn unknown(role: &RoleName) -> Error {
     NotFound::DelegationInDraft { role: role.clone() }.into()
 }
 
-/// F-4.4-4: the first version that was never issued.
+/// Returns the first version that was never issued (F-4.4-4).
 fn free_version(role: &RoleName, with: &Completion<'_>) -> Result<Version, Error> {
     with.issued.next(role, with.published.and_then(|published| published.version(role)))
 }
 
-/// Where a document goes, below `metadata/`.
+/// Returns the file name of a document below `metadata/`.
 pub(crate) fn file_name(document: &Document, consistent: bool) -> String {
     let versioned = document.role == RoleName::ROOT || (consistent && document.role != RoleName::TIMESTAMP);
     names::metadata_file(&document.role, versioned.then_some(document.version))

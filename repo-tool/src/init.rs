@@ -1,4 +1,4 @@
-//! A new repository: keys, configuration, and the first version of every role.
+//! Creates a repository: keys, configuration, and the first version of every role.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -39,12 +39,12 @@ pub struct NewRepository {
     pub expiry_days: BTreeMap<String, u32>,
     /// Folder for the private keys; `keys/` of the repository if none.
     pub keys: Option<PathBuf>,
-    /// How the root and targets keys are written.
+    /// How the private root and targets keys are protected on disk.
     pub offline_keys: Protection,
-    /// How the snapshot and timestamp keys are written.
+    /// How the private snapshot and timestamp keys are protected on disk.
     pub online_keys: Protection,
-    /// Signers for top-level roles, such as hardware tokens and key services. No key file is made for a role that has some.
-    /// Later commands need them too: see [`Invocation::signers`].
+    /// Signers for top-level roles, such as hardware tokens and key services. No key file is generated for a role with signers.
+    /// Later runs need them too: see [`Invocation::signers`].
     pub signers: BTreeMap<RoleName, Vec<NamedSigner>>,
 }
 
@@ -65,7 +65,7 @@ impl NewRepository {
         }
     }
 
-    /// The configuration of `role`, without its keys.
+    /// Returns the configuration of `role`, without its keys.
     #[must_use]
     pub fn role(&self, role: &RoleName) -> RoleConfig {
         let mut config = RoleConfig::default_for(role);
@@ -87,8 +87,8 @@ impl NewRepository {
     /// Creates the repository in `dir`, which must not contain one.
     ///
     /// # Errors
-    /// [`Error::Path`] when something is there already; [`Error::InvalidInput`] or [`Error::Edit`] when the signers do not
-    /// suffice for a role; else what the machine says.
+    /// [`Error::Path`] when a repository exists already; [`Error::InvalidInput`] or [`Error::Edit`] when a role has too few
+    /// signers; [`Error::File`] when the disk fails.
     pub fn create(&self, dir: &Path, invocation: &Invocation, observer: &mut dyn Observer) -> Result<Plan, Error> {
         self.check_signers()?;
         let layout = invocation.layout(dir);
@@ -106,7 +106,7 @@ impl NewRepository {
         for folder in ["metadata", "targets"] {
             layout.open()?.enter_or_make(folder, 0o777, layout.sharing())?;
         }
-        // Checked again now that both folders exist: one may be a link into the other.
+        // Both folders exist now, and one may be a link into the other: check again.
         own_files::refuse_served(&layout, &folder)?;
         layout::create_private_folder(&folder)?;
         git_ignore::write(&layout, &folder)?;
@@ -138,7 +138,7 @@ impl NewRepository {
             config: &config,
             key_files: &key_files,
         };
-        // Before anything is published: a repository that is there is pinned, whatever is interrupted.
+        // Pin before publishing, so that an interruption never leaves an unpinned repository.
         if let Some(root) = &plan.completed.root {
             let digest = RootDigest::of(&root.file());
             invocation.user.pin(digest, PinnedRoot { version: root.version, digest })?;
@@ -151,7 +151,7 @@ impl NewRepository {
         Ok(plan)
     }
 
-    /// Refuses signers of delegated roles, and roles that have fewer signers than must sign.
+    /// Refuses signers for delegated roles, and fewer signers for a role than its threshold.
     fn check_signers(&self) -> Result<(), Error> {
         for (role, signers) in &self.signers {
             if !role.is_top_level() {
@@ -166,7 +166,8 @@ impl NewRepository {
         Ok(())
     }
 
-    /// Keys in the repository are written to `.publishing/`, and get their place with the rest: a crash leaves none.
+    /// Generates the keys and the first root. Key files inside the repository are written to `.publishing/` and moved with the
+    /// other files, so that a crash leaves none behind.
     fn keys_and_root(
         &self,
         layout: &Layout,
@@ -190,7 +191,7 @@ impl NewRepository {
             .collect();
         let publishing = layout.publishing();
         let written_to = if self.keys.is_some() { &folder } else { &publishing };
-        // Encrypting one takes a third of a second.
+        // Encrypting one key takes a third of a second.
         let keys = parallel::try_map(&wanted, |(role, name)| {
             let key = PrivateKey::generate(self.scheme).map_err(|error| Error::key(name, error))?;
             let online = matches!(role.as_str(), "snapshot" | "timestamp");
@@ -229,10 +230,10 @@ impl NewRepository {
     }
 }
 
-/// How the configuration names the key `name` in `folder`: relative inside the repository, absolute elsewhere.
+/// Returns the URI of the key `name` in `folder` for `repo.toml`: relative inside the repository, absolute outside.
 ///
 /// # Errors
-/// When `folder` is not there.
+/// When `folder` does not exist.
 pub(crate) fn key_uri(layout: &Layout, folder: &Path, name: &str) -> Result<KeyUri, Error> {
     let file = folder.join(format!("{name}.pem"));
     if let Ok(relative) = file.strip_prefix(layout.dir()) {

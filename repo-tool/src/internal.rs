@@ -1,4 +1,4 @@
-//! No stability: for this project's own program and tests. Everything here may change or go in any release.
+//! Items for this project's own program and tests. They have no stability promise: any release may change or remove them.
 
 /// Re-exports the public items of a private module.
 macro_rules! expose {

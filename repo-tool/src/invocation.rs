@@ -1,4 +1,4 @@
-//! What a run of a command or program has: the time, the user, the keys, and how to treat other processes.
+//! The context of one run of a command or program: the time, the user, the keys, and the treatment of other processes.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,12 +13,12 @@ use crate::pin::GivenRoot;
 use crate::sign::review::Accepted;
 use crate::user::UserConfig;
 
-/// What a run of a command or program has: the time, the user, the keys, and how to treat other processes.
+/// The context of one run of a command or program: the time, the user, the keys, and the treatment of other processes.
 #[derive(Clone)]
 pub struct Invocation {
-    /// The current time. All of a run happens at this time.
+    /// The current time. The whole run uses this time.
     pub now: DateTime<Utc>,
-    /// Where pass-phrases come from.
+    /// The source of pass-phrases.
     pub phrases: Arc<dyn PassPhrases>,
     /// How long to wait for another process that is changing the same repository.
     pub lock_wait: LockWait,
@@ -30,12 +30,12 @@ pub struct Invocation {
     pub served: ServedState,
     /// Unknown members and keys that the user accepts to sign.
     pub accepted: Accepted,
-    /// Private key files outside the repository's folder that `repo.toml` may name in this run, beside those of the user's
-    /// configuration.
+    /// Private key files outside the repository's folder that `repo.toml` may name in this run, in addition to those of the
+    /// user's configuration.
     pub allowed_keys: Vec<PathBuf>,
-    /// Signers that are not key files. Handing one over authorizes its use in every repository that is opened.
+    /// Signers that are not key files. Each may sign in every repository that this run opens.
     pub signers: Vec<NamedSigner>,
-    /// Which other users may change the repository.
+    /// The other users who may change the repository.
     pub sharing: Sharing,
 }
 
@@ -58,7 +58,7 @@ impl Invocation {
         }
     }
 
-    /// Returns where the files of the repository in `dir` are, for this user.
+    /// Returns the paths of the repository in `dir` for this user.
     #[must_use]
     pub fn layout(&self, dir: &Path) -> Layout {
         Layout::new(dir).shared(self.sharing).of_user(self.user.clone())
@@ -78,14 +78,14 @@ pub enum ServedState {
 /// How long to wait for the lock of another process.
 #[derive(Clone)]
 pub struct LockWait {
-    /// The longest time to wait; with zero, [`crate::Error::Busy`] is returned at once.
+    /// The longest time to wait. With zero, a held lock is an [`crate::Error::Busy`] at once.
     pub at_most: Duration,
-    /// Called once, when waiting begins.
+    /// Called once when waiting begins.
     pub on_wait: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl LockWait {
-    /// Does not wait.
+    /// Returns the setting that does not wait.
     #[must_use]
     pub fn none() -> Self {
         Self { at_most: Duration::ZERO, on_wait: Arc::new(|| {}) }

@@ -1,9 +1,9 @@
-//! The keys that can sign here: private keys in PEM files, read when they are needed, each once, and signers that the program
-//! hands over.
+//! The keys that can sign on this machine: private keys in PEM files, each read once when needed, and signers that the
+//! program provides.
 //!
-//! Beside `root-1.pem` lies `root-1.pub`, the public key as metadata writes it. It tells which file holds
-//! which key without a pass-phrase, and it is what a maintainer hands to others. It is a hint: anybody may have put it
-//! there. Nothing is signed, written, rotated or revoked before the private key was opened and compared with it.
+//! The file `root-1.pub` next to `root-1.pem` has the public key in the format of metadata. It identifies the key without a
+//! pass-phrase, and a maintainer gives it to others. It is only a hint, because anyone may have written it: before anything
+//! is signed, written, rotated or revoked, the private key is opened and compared with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -21,29 +21,29 @@ use crate::files::layout;
 use crate::named_signer::NamedSigner;
 use crate::{Error, InvalidInput, KeyReason, PathError};
 
-/// The longest file of a key that is read.
+/// The maximum length of a key file, in bytes.
 const LONGEST: u64 = 1 << 20;
-/// The longest name of a key, without the ending of its file.
+/// The maximum length of a key's name, without the extension of its file.
 const LONGEST_NAME: usize = 240;
-/// The longest part of such a name that comes from a role.
+/// The maximum length of the part of a key's name that comes from a role name.
 const LONGEST_STEM: usize = 200;
 
 /// A source of pass-phrases: a prompt, a file, the environment. Never the command line.
 pub trait PassPhrases: Send + Sync {
-    /// The pass-phrase of the key file `key`; `attempt` counts from 0, and grows when one was wrong.
+    /// Returns the pass-phrase of the key file `key`. `attempt` starts at 0 and counts wrong pass-phrases.
     ///
     /// # Errors
-    /// When there is no pass-phrase, or no other one.
+    /// When there is no pass-phrase, or no further one.
     fn pass_phrase(&self, key: &str, attempt: u32) -> Result<Zeroizing<Vec<u8>>, Error>;
 
-    /// The pass-phrase under which new keys are to be encrypted.
+    /// Returns the pass-phrase for encrypting new keys.
     ///
     /// # Errors
     /// When there is none.
     fn new_pass_phrase(&self) -> Result<Zeroizing<Vec<u8>>, Error>;
 }
 
-/// No pass-phrases: only keys that are not encrypted can be used.
+/// A source without pass-phrases: only unencrypted keys can be used.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoPassPhrases;
 
@@ -65,10 +65,10 @@ struct KeyFile {
     private: Mutex<Option<Arc<PrivateKey>>>,
 }
 
-/// The keys that can sign here: the private key files that `repo.toml` names and the user allows, files that a person adds,
-/// and signers that the program hands over.
+/// The keys that can sign on this machine: private key files that `repo.toml` names and the user allows, files that the
+/// user names, and signers that the program provides.
 ///
-/// A signer has a name and no URI. Where both a signer and a file have the same key, the signer signs.
+/// A signer has a name and no URI. If a signer and a file have the same key, the signer signs.
 #[derive(Clone)]
 pub struct KeyStore {
     files: Vec<Arc<KeyFile>>,
@@ -78,7 +78,7 @@ pub struct KeyStore {
 }
 
 impl KeyStore {
-    /// The keys at `uris`; nothing is read yet.
+    /// Creates a store of the keys at `uris`. Reads no file yet.
     pub fn new(repository: &Path, uris: impl IntoIterator<Item = KeyUri>, phrases: Arc<dyn PassPhrases>) -> Self {
         let mut store = Self { files: Vec::new(), signers: Vec::new(), avoided: Vec::new(), phrases };
         for uri in uris {
@@ -87,7 +87,7 @@ impl KeyStore {
         store
     }
 
-    /// Adds one more key.
+    /// Adds a key file.
     pub fn add(&mut self, repository: &Path, uri: &KeyUri) {
         let path = uri.path(repository);
         if self.files.iter().all(|file| file.path != path) {
@@ -96,7 +96,7 @@ impl KeyStore {
         }
     }
 
-    /// Adds a key that is open already, so that its file need not be opened again.
+    /// Adds a key file whose private key is open already.
     pub fn add_open(&mut self, repository: &Path, uri: &KeyUri, key: PrivateKey) {
         let (path, public) = (uri.path(repository), OnceLock::from(key.public_key().clone()));
         self.files.retain(|file| file.path != path);
@@ -104,11 +104,11 @@ impl KeyStore {
         self.files.push(Arc::new(KeyFile { name: uri.to_string(), path, public, private }));
     }
 
-    /// Adds a signer that is not a key file, such as a hardware token, a key service or an agent. `name` stands for it in
-    /// messages. An earlier signer of the same key is replaced.
+    /// Adds a signer that is not a key file, such as a hardware token, a key service or an agent. Messages show `name`. The
+    /// signer replaces an earlier signer of the same key.
     ///
-    /// The signer is added to this store alone. [`Invocation::signers`](crate::Invocation::signers) adds it to every repository
-    /// that is opened, also while catching up or publishing for others.
+    /// This adds the signer to this store only. [`Invocation::signers`](crate::Invocation::signers) adds it to every repository
+    /// that the run opens, including while it catches up or publishes for others.
     pub fn add_signer(&mut self, name: impl Into<String>, signer: Arc<dyn Signer>) {
         self.add_named(NamedSigner::new(name, signer));
     }
@@ -118,45 +118,45 @@ impl KeyStore {
         self.signers.push(signer);
     }
 
-    /// Whether the key file at `uri` may be used.
+    /// Returns whether the key file at `uri` may be used.
     #[must_use]
     pub fn contains(&self, uri: &KeyUri) -> bool {
         let name = uri.to_string();
         self.files.iter().any(|file| file.name == name)
     }
 
-    /// Signs with `public` only where the others do not suffice: it is being revoked.
+    /// Uses `key` only if the other keys do not reach a threshold, because it is being revoked.
     pub fn avoid(&mut self, key: &KeyMaterial) {
         self.avoided.push(key.clone());
     }
 
-    /// Whether others are to be preferred to `public`.
+    /// Returns whether other keys are preferred to `public`.
     #[must_use]
     pub fn is_avoided(&self, public: &PublicKey) -> bool {
         self.avoided.contains(&public.into())
     }
 
-    /// Whether something here can sign with `public`. For a key file this is a hint, told without a pass-phrase.
+    /// Returns whether this store can sign with `public`. For a key file this is a hint that needs no pass-phrase.
     #[must_use]
     pub fn has(&self, public: &PublicKey) -> bool {
         self.signer_of(public).is_some() || self.file_of(public).is_some()
     }
 
-    /// The URI of the private key file of `public` on this machine: a hint, told without a pass-phrase. None for a key that
-    /// only a signer has, because that key is in no file.
+    /// Returns the URI of the private key file of `public` on this machine, as a hint that needs no pass-phrase. `None` for a
+    /// key that only a signer has.
     #[must_use]
     pub fn uri_of(&self, public: &PublicKey) -> Option<&str> {
         self.file_of(public).map(|file| file.name.as_str())
     }
 
-    /// What signs with `public`, for messages: the name of the signer, or the URI of the key file as a hint.
+    /// Returns the name of the signer of `public`, or else the URI of its key file as a hint. For messages.
     #[must_use]
     pub fn name_of(&self, public: &PublicKey) -> Option<&str> {
         self.signer_of(public).map(NamedSigner::name).or_else(|| self.uri_of(public))
     }
 
-    /// The URIs of the private key files that were opened and are `public`. Files that cannot be opened are not among them,
-    /// nor are signers: `repo.toml` lists neither.
+    /// Opens private key files and returns the URIs of those that have the key `public`. Files that cannot be opened and
+    /// signers are left out.
     #[must_use]
     pub fn confirmed_uris_of(&self, public: &PublicKey) -> Vec<&str> {
         let phrases = self.phrases.as_ref();
@@ -165,10 +165,10 @@ impl KeyStore {
         confirmed.map(|file| file.name.as_str()).collect()
     }
 
-    /// Opens the private key at `uri`, which a person named, and goes on with it. Returns its public key.
+    /// Opens the private key at `uri`, which a user named, and keeps it. Returns its public key.
     ///
     /// # Errors
-    /// When it cannot be opened, or another public key lies beside it.
+    /// When it cannot be opened, or the `.pub` file next to it has another key.
     pub fn open(&mut self, repository: &Path, uri: &KeyUri) -> Result<PublicKey, Error> {
         self.add(repository, uri);
         let path = uri.path(repository);
@@ -181,7 +181,7 @@ impl KeyStore {
         Ok(public)
     }
 
-    /// The key files at these URIs, without the signers: no URI names one.
+    /// Returns a store with only the key files at these URIs, without signers, which have no URI.
     #[must_use]
     pub fn restricted_to(&self, repository: &Path, uris: &[KeyUri]) -> Self {
         let paths: BTreeSet<PathBuf> = uris.iter().map(|uri| uri.path(repository)).collect();
@@ -190,26 +190,26 @@ impl KeyStore {
         Self { files, signers: Vec::new(), avoided, phrases: Arc::clone(&self.phrases) }
     }
 
-    /// Whether the private key file of `public` is encrypted; none when there is no such file here.
+    /// Returns whether the private key file of `public` is encrypted; `None` if there is no such file on this machine.
     #[must_use]
     pub fn is_encrypted(&self, public: &PublicKey) -> Option<bool> {
         let pem = layout::read_small(&self.file_of(public)?.path, LONGEST).ok()??;
         Some(String::from_utf8_lossy(&pem).contains("ENCRYPTED PRIVATE KEY"))
     }
 
-    /// Begins to read the files of these keys, each in its own thread: opening an encrypted one takes a third of a second.
-    /// Signers need no file.
+    /// Starts to open the files of these keys, each in its own thread, because opening an encrypted key takes a third of a
+    /// second. Keys of signers are skipped.
     pub fn prefetch<'k>(&self, keys: impl IntoIterator<Item = &'k PublicKey>) {
         let keys = keys.into_iter().filter(|key| self.signer_of(key).is_none());
         for file in keys.filter_map(|key| self.file_of(key)) {
             let (file, phrases) = (Arc::clone(file), Arc::clone(&self.phrases));
-            // An error shows itself when the key is used.
+            // An error is reported when the key is used.
             thread::spawn(move || file.private(phrases.as_ref()).map(|_| ()));
         }
     }
 
-    /// Returns what signs with `public`: the signer that the program handed over, or else the private key file. None when
-    /// neither is here.
+    /// Returns the signer for `public`: the one that the program provided, or else the private key file. `None` if there is
+    /// neither.
     ///
     /// # Errors
     /// [`Error::Key`] when the file cannot be opened.
@@ -220,8 +220,8 @@ impl KeyStore {
         }
     }
 
-    /// Returns the private key file of `public`, and never a signer: a proof forges files, which no token or key service is
-    /// to sign.
+    /// Returns the private key file of `public`, never a provided signer: a proof forges files, and no token or key service
+    /// should sign those.
     ///
     /// # Errors
     /// As [`KeyStore::signer`].
@@ -230,14 +230,15 @@ impl KeyStore {
             return Ok(None);
         };
         let private = file.private(self.phrases.as_ref())?;
-        match private.public_key() == public {
-            true => Ok(Some(private)),
-            false => Err(Error::key(&file.name, KeyReason::Replaced)),
+        if private.public_key() == public {
+            Ok(Some(private))
+        } else {
+            Err(Error::key(&file.name, KeyReason::Replaced))
         }
     }
 
-    /// The public keys of all signers and key files that can tell them, each with its name or URI. Files give hints, as in
-    /// [`KeyStore::has`]. The URI of a file stands before the name of a signer.
+    /// Returns the known public keys of all signers and key files, each with its name or URI. For files these are hints, as in
+    /// [`KeyStore::has`]. If a key has both, the URI of the file is returned.
     #[must_use]
     pub fn publics(&self) -> BTreeMap<PublicKey, String> {
         let signers = self.signers.iter().map(|signer| (signer.public_key().clone(), signer.name().to_string()));
@@ -246,7 +247,7 @@ impl KeyStore {
         publics
     }
 
-    /// The public keys of the key files that can tell them, each with its URI: hints.
+    /// Returns the known public keys of the key files, each with its URI, as hints.
     pub(crate) fn file_publics(&self) -> impl Iterator<Item = (PublicKey, String)> {
         self.files.iter().filter_map(|file| Some((file.public(self.phrases.as_ref())?, file.name.clone())))
     }
@@ -257,7 +258,7 @@ impl KeyStore {
 
     fn file_of(&self, public: &PublicKey) -> Option<&Arc<KeyFile>> {
         let mut fitting = self.files.iter().filter(|file| file.public(self.phrases.as_ref()).as_ref() == Some(public));
-        // A public key may stay behind when its private part is carried elsewhere.
+        // The public key file may remain after its private key was moved to another machine.
         fitting.find(|file| file.is_here())
     }
 }
@@ -267,7 +268,7 @@ impl KeyFile {
         self.path.symlink_metadata().is_ok() || self.private.lock().is_ok_and(|open| open.is_some())
     }
 
-    /// By opening the private key where that needs no pass-phrase; else the file beside it gives a hint.
+    /// Returns the public key: of the private key if that needs no pass-phrase, else of the `.pub` file as a hint.
     fn public(&self, phrases: &dyn PassPhrases) -> Option<PublicKey> {
         if let Some(public) = self.public.get() {
             return Some(public.clone());
@@ -282,20 +283,23 @@ impl KeyFile {
         Some(self.public.get_or_init(|| public).clone())
     }
 
-    /// The private key. Another public key beside it is an error: somebody was told the wrong one, or is to be.
+    /// Opens the private key. A `.pub` file with another key is an error, because others may have received that wrong key.
     fn private(&self, phrases: &dyn PassPhrases) -> Result<Arc<PrivateKey>, Error> {
-        // Whoever comes second waits for the first instead of doing the same work.
+        // Holding the lock makes other threads wait instead of opening the key twice.
         let mut opened = self.private.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(private) = opened.as_ref() {
             return Ok(Arc::clone(private));
         }
         let private = Arc::new(open_private_key(&self.path, &self.name, phrases)?);
-        let beside = self.path.with_extension("pub");
-        if let Ok(other) = read_public_key(&beside)
+        let public_file = self.path.with_extension("pub");
+        if let Ok(other) = read_public_key(&public_file)
             && other != *private.public_key()
         {
             let (other, private) = (shortened(&other), shortened(private.public_key()));
-            return Err(Error::key(&self.name, KeyReason::OtherPublicKey { path: beside, beside: other, private }));
+            return Err(Error::key(
+                &self.name,
+                KeyReason::OtherPublicKey { path: public_file, beside: other, private },
+            ));
         }
         *opened = Some(Arc::clone(&private));
         Ok(private)
@@ -320,18 +324,18 @@ pub fn open_private_key(path: &Path, name: &str, phrases: &dyn PassPhrases) -> R
     Err(Error::key(name, PemError::WrongPassPhrase))
 }
 
-/// How a new private key is written to disk.
+/// How a new private key is protected on disk.
 #[derive(Clone)]
 pub enum Protection {
-    /// Encrypted under a pass-phrase.
+    /// Encrypted with a pass-phrase.
     PassPhrase(Zeroizing<Vec<u8>>),
-    /// Unencrypted: anyone who reads the file has the key.
+    /// Unencrypted: anyone who can read the file has the key.
     None,
-    /// Not written: the key is a placeholder in a dry run.
+    /// Not written: the key is an example in a dry run.
     NotWritten,
 }
 
-/// Writes `NAME.pem` (0600) and `NAME.pub` into `folder` (0700), and nowhere else. Nothing is ever replaced.
+/// Writes `NAME.pem` (0600) and `NAME.pub` into `folder` (0700). Never replaces a file.
 pub fn write(folder: &Path, name: &str, key: &PrivateKey, protection: &Protection) -> Result<PublicKey, Error> {
     check_name(name)?;
     let pem = match protection {
@@ -343,7 +347,7 @@ pub fn write(folder: &Path, name: &str, key: &PrivateKey, protection: &Protectio
     let folder = Folder::open_real(folder)?;
     let pem = pem.map_err(|error| Error::key(name, error))?;
     let public_name = format!("{name}.pub");
-    // The public part of a key that was carried elsewhere stays behind: a new key must not lie beside it.
+    // The `.pub` file of a key that was moved to another machine may remain: a new private key must not get its name.
     if folder.look(&public_name)?.is_some() {
         let there = folder.path_of(&public_name);
         return Err(PathError::KeyExists { path: there }.into());
@@ -355,33 +359,27 @@ pub fn write(folder: &Path, name: &str, key: &PrivateKey, protection: &Protectio
     Ok(public)
 }
 
-/// Refuses names that are no plain file names.
+/// Refuses names that are not plain file names.
 ///
 /// # Errors
-/// [`Error::InvalidInput`] says why.
+/// [`Error::InvalidInput`] for such a name.
 pub fn check_name(name: &str) -> Result<(), Error> {
     let is_plain = !name.is_empty()
         && name.len() <= LONGEST_NAME
         && !name.starts_with(['.', '-'])
         && !name.contains(['/', '\\'])
         && !name.chars().any(char::is_control);
-    match is_plain {
-        true => Ok(()),
-        false => Err(InvalidInput::KeyFileName { name: name.to_string() }.into()),
-    }
+    if is_plain { Ok(()) } else { Err(InvalidInput::KeyFileName { name: name.to_string() }.into()) }
 }
 
-/// How the names of the key files of `role` begin. Role names may be any text, and come from whoever delegates: what is
-/// not safe in a file name everywhere is percent-encoded, and what is too long is cut and gets a hash of the whole.
+/// Returns the start of the names of the key files of `role`. A role name may be any text that a delegator chooses: unsafe
+/// bytes are percent-encoded, and a long name is cut and gets a hash of the whole name.
 #[must_use]
 pub fn file_stem(role: &str) -> String {
     let mut stem = String::new();
     for byte in role.bytes() {
         let is_safe = byte.is_ascii_alphanumeric() || byte == b'_' || (matches!(byte, b'.' | b'-') && !stem.is_empty());
-        match is_safe {
-            true => stem.push(char::from(byte)),
-            false => stem.push_str(&format!("%{byte:02X}")),
-        }
+        if is_safe { stem.push(char::from(byte)) } else { stem.push_str(&format!("%{byte:02X}")) }
     }
     if stem.len() > LONGEST_STEM {
         let hash = hex::encode(Sha256::digest(role));
@@ -390,21 +388,21 @@ pub fn file_stem(role: &str) -> String {
     stem
 }
 
-/// The first of `ROLE-1`, `ROLE-2` … that is free in `folder`, and that names no key of `configuration`, which may lie elsewhere.
+/// Returns the first of `ROLE-1`, `ROLE-2` … that no file in `folder` and no key in `config` has.
 #[must_use]
 pub fn free_name(folder: &Path, role: &str, config: &Config) -> String {
     let named: BTreeSet<PathBuf> =
         config.key_uris().iter().filter_map(|KeyUri::File(path)| Some(PathBuf::from(path.file_stem()?))).collect();
     let taken = |name: &String| {
-        let lies_there = |end: &str| folder.join(format!("{name}.{end}")).symlink_metadata().is_ok();
-        lies_there("pem") || lies_there("pub") || named.contains(Path::new(name))
+        let exists = |end: &str| folder.join(format!("{name}.{end}")).symlink_metadata().is_ok();
+        exists("pem") || exists("pub") || named.contains(Path::new(name))
     };
     let stem = file_stem(role);
     #[expect(clippy::expect_used, reason = "no folder has a file for each of 2^64 numbers")]
     (1_u64..).map(|number| format!("{stem}-{number}")).find(|name| !taken(name)).expect("one of 2^64 names is free")
 }
 
-/// The public key as metadata writes it, on one line.
+/// Returns the public key in the format of metadata, on one line.
 #[must_use]
 pub fn public_key_text(key: &PublicKey) -> String {
     let object = json!({
@@ -413,7 +411,7 @@ pub fn public_key_text(key: &PublicKey) -> String {
     format!("{object}\n")
 }
 
-/// Reads a public key: as metadata writes it (`.pub`), or a PEM `PUBLIC KEY` of ECDSA or RSA.
+/// Reads a public key file: JSON in the format of metadata (`.pub`), or a PEM `PUBLIC KEY` of ECDSA or RSA.
 pub fn read_public_key(path: &Path) -> Result<PublicKey, Error> {
     let name = path.display();
     let bytes = layout::read_small(path, LONGEST)?;
@@ -437,7 +435,7 @@ fn parse_public_key(text: &str) -> Result<PublicKey, KeyReason> {
     }
 }
 
-/// The id under which metadata lists the key: SHA-256 of its canonical form.
+/// Returns the key id: the SHA-256 of the canonical form of the key.
 #[must_use]
 pub fn keyid_of(key: &PublicKey) -> String {
     Key::from_public(key).keyid().as_str().to_string()
@@ -458,7 +456,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_name_of_no_role_leads_out_of_the_folder_of_keys() {
+    fn no_role_name_makes_a_path_outside_the_key_folder() {
         let long = "é".repeat(300);
         let names =
             ["../metadata/x", "a/b", "..", ".", ".x", "-x", "", "\\", "a\0b", "\n", "é", "%2F", "a b", "~", &long];

@@ -1,9 +1,9 @@
-//! Makes, changes, signs and publishes TUF repositories (spec 6), and checks its own work by being a client.
+//! Makes, changes, signs and publishes TUF repositories (spec 6), and checks each publication with simulated clients.
 //!
-//! A repository is a folder of standard TUF files and one configuration file, `repo.toml`. Every change goes the same way:
-//! [`Repository::open_for_change`] reads what is published as a client would, an [`Edit`] changes a draft, and
-//! [`Repository::conclude`] publishes it after two simulated clients have accepted it, or stages it as a pending change until
-//! all keys have signed.
+//! A repository is a folder of standard TUF files and one configuration file, `repo.toml`. Every change takes three steps:
+//! [`Repository::open_for_change`] reads and verifies the published files as a client would, an [`Edit`] changes a draft,
+//! and [`Repository::conclude`] publishes the draft after two simulated clients have accepted it. If signatures are missing,
+//! `conclude` stages the draft as a pending change.
 
 #![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests make the files that they need"))]
 

@@ -1,15 +1,15 @@
-//! A signer that the program hands over: a key in a hardware token, a key service or an agent.
+//! A signer that the program provides: a key in a hardware token, a key service or an agent.
 
 use std::fmt;
 use std::sync::Arc;
 
 use lastmile_keys::{PublicKey, SignError, Signer};
 
-/// A signer that the program hands over, with a name for messages.
+/// A signer that the program provides, with a name for messages.
 ///
-/// A repository's folder cannot name such a signer, and no pass-phrase opens it. Handing it over is what authorizes its use,
-/// so the list of allowed key files does not apply to it. Everything else does: it signs only for roles that trust its
-/// public key, and root, targets and delegated roles only under a pinned root.
+/// A repository's folder cannot name such a signer, and no pass-phrase opens it. The program authorizes its use by providing
+/// it, so the list of allowed key files does not apply. All other checks apply: the signer signs only for roles that trust
+/// its public key, and for root, targets and delegated roles only if the root is pinned.
 #[derive(Clone)]
 pub struct NamedSigner {
     name: String,
@@ -18,13 +18,13 @@ pub struct NamedSigner {
 }
 
 impl NamedSigner {
-    /// A signer under a name such as `hsm:timestamp`, which messages and `status` show.
+    /// Creates a signer with a name such as `hsm:timestamp`, which messages and `status` show.
     pub fn new(name: impl Into<String>, signer: Arc<dyn Signer>) -> Self {
         let public = signer.public_key().clone();
         Self { name: name.into(), public, signer }
     }
 
-    /// The name that messages show.
+    /// Returns the name that messages show.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -32,18 +32,19 @@ impl NamedSigner {
 }
 
 impl Signer for NamedSigner {
-    /// The public key that the signer had when it was handed over.
+    /// Returns the public key that the signer had when this value was created.
     fn public_key(&self) -> &PublicKey {
         &self.public
     }
 
-    /// Signs, and verifies the signature. The signer is outside this library, and a token may hold another key than expected:
-    /// without the check, a wrong signature would count as one until the file is published.
+    /// Signs and verifies the signature. The signer is outside this library, and a token may have another key than expected:
+    /// without this check, a wrong signature would count until the file is checked before publication.
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
         let signature = self.signer.sign(message)?;
-        match self.public.verify(message, &signature) {
-            true => Ok(signature),
-            false => Err(SignError::failed("the signer made a signature that its public key does not verify")),
+        if self.public.verify(message, &signature) {
+            Ok(signature)
+        } else {
+            Err(SignError::failed("the public key of the signer does not verify its signature"))
         }
     }
 }

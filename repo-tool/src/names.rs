@@ -1,4 +1,5 @@
-//! Names that this tool writes: stricter than those it reads, since every server and file system must bear them.
+//! Rules for names that this tool writes. They are stricter than those for reading: every server and file system must accept
+//! the names.
 
 use std::path::Path;
 
@@ -6,8 +7,8 @@ use lastmile_metadata::{RoleName, TargetPath, Version};
 
 use crate::{EditError, Error, InvalidInput, PathError, RoleNameError};
 
-/// The name of a metadata file on disk. A web server decodes what a client asks for, so that names stand there as they
-/// are, but for those which would then be paths.
+/// Returns the name of a metadata file on disk. A web server decodes the path of a request, so names are not
+/// percent-encoded on disk, except for those that would otherwise be paths.
 #[must_use]
 pub fn metadata_file(role: &RoleName, version: Option<Version>) -> String {
     let name = role.as_str();
@@ -20,10 +21,10 @@ pub fn metadata_file(role: &RoleName, version: Option<Version>) -> String {
     }
 }
 
-/// The name of a role to be delegated to: a file name on every platform.
+/// Checks the name of a new delegated role, which must be a valid file name on every platform.
 ///
 /// # Errors
-/// [`Error::Edit`] for reserved names, `/`, and whatever some platform does not bear.
+/// [`Error::Edit`] for reserved names, `/`, and names that some platform does not allow.
 pub fn new_role(name: &str) -> Result<RoleName, Error> {
     checked_role(name).map_err(|error| EditError::from(error).into())
 }
@@ -34,14 +35,14 @@ fn checked_role(name: &str) -> Result<RoleName, RoleNameError> {
     if name.contains(['/', '%']) || name.starts_with('.') || name.len() > 200 {
         return Err(RoleNameError::NoFileName { role });
     }
-    // Without consistent snapshots, `7.root` would lie where root version 7 is to lie.
+    // Without consistent snapshots, the file of the role `7.root` would have the name of root version 7.
     if name.split_once('.').is_some_and(|(start, _)| start.bytes().all(|byte| byte.is_ascii_digit())) {
         return Err(RoleNameError::LooksVersioned { role });
     }
     Ok(role)
 }
 
-/// The name of a role that is there.
+/// Parses the name of an existing role.
 ///
 /// # Errors
 /// [`Error::InvalidInput`] for the empty name.
@@ -49,10 +50,10 @@ pub fn role(name: &str) -> Result<RoleName, Error> {
     Ok(RoleName::listed(name).map_err(InvalidInput::from)?)
 }
 
-/// The name of the file at `path`, in its folder.
+/// Returns the file name of `path`.
 ///
 /// # Errors
-/// [`Error::Path`] for a path that ends in no name, or in one that is not UTF-8: this tool makes neither.
+/// [`Error::Path`] for a path without a file name, or with one that is not UTF-8. This tool makes neither.
 pub(crate) fn of_file(path: &Path) -> Result<&str, Error> {
     let name = path.file_name().and_then(|name| name.to_str());
     name.ok_or_else(|| PathError::ForeignName { path: path.to_path_buf() }.into())

@@ -1,27 +1,26 @@
-//! The same work on many files, on all cores, by rayon.
+//! Runs the same function on many items, on all cores, with rayon.
 //!
-//! The work of one item must not wait for another item: while rayon waits for work inside work, its threads take on other
-//! items.
+//! The function must not wait for another item: while nested work waits, rayon's threads start other items.
 
 use rayon::prelude::*;
 
 use crate::Error;
 
-/// Calls `work` for every item. After an error no further item is begun, and one of the errors is returned.
+/// Calls `work` for every item. After an error, no further item is started, and one of the errors is returned.
 pub(crate) fn try_for_each<T: Sync>(items: &[T], work: impl Fn(&T) -> Result<(), Error> + Sync) -> Result<(), Error> {
     try_map(items, work).map(drop)
 }
 
-/// Maps every item, in order. After an error no further item is begun, and one of the errors is returned.
+/// Maps every item and keeps the order. After an error, no further item is started, and one of the errors is returned.
 pub(crate) fn try_map<T: Sync, R: Send>(
     items: &[T],
     work: impl Fn(&T) -> Result<R, Error> + Sync,
 ) -> Result<Vec<R>, Error> {
-    // Threads take longer to start than most work on one file.
+    // For one item, threads cost more than they save.
     if items.len() < 2 {
         return items.iter().map(work).collect();
     }
-    // One item may take much longer than another, so that each is handed out by itself.
+    // Items may take very different times, so each is scheduled individually.
     items.par_iter().with_max_len(1).map(&work).collect()
 }
 
@@ -33,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn results_stand_in_the_order_of_the_items() {
+    fn results_keep_the_order_of_the_items() {
         let items: Vec<usize> = (0..1000).collect();
         assert_eq!(
             try_map(&items, |item| Ok(item * 2)).unwrap(),

@@ -1,9 +1,9 @@
-//! Which root the user trusts, and what may be signed on its word.
+//! The root that the user trusts, and the roles that may be signed for it.
 //!
-//! A repository's folder proves nothing about itself: a forged one has a root of its own, under which everything
-//! verifies. So a key of root, targets, delegated roles or bins signs only where the published state was verified from a
-//! root that this user has pinned. Snapshots and timestamps alone may be signed without a pin, by keys that sign nothing
-//! else: they can name no package.
+//! A repository's folder cannot authenticate itself: a forged folder has a root of its own, with which all its files verify.
+//! So keys sign for root, targets, delegated roles and bins only if the published state was verified from a root that this
+//! user has pinned. Without a pin, only snapshots and timestamps may be signed, and only by keys that sign for no other
+//! role: these roles cannot list packages.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use crate::published::Published;
 use crate::user::{PinnedRoot, RootDigest, UserConfig};
 use crate::{Error, Invocation, PinError, Repository, check};
 
-/// A root that was given for this run: how a repository is used for the first time, or where nothing can be remembered.
+/// A root that the user gives for this run, to use a repository for the first time or without a stored configuration.
 #[derive(Clone, Debug)]
 pub struct GivenRoot {
     /// The digest of the root.
@@ -28,7 +28,7 @@ pub struct GivenRoot {
 }
 
 impl GivenRoot {
-    /// The root in this file.
+    /// Reads the root from a file.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -38,19 +38,19 @@ impl GivenRoot {
     }
 }
 
-/// Where the verification of a repository starts.
+/// The root from which a repository is verified.
 #[derive(Debug)]
 pub(crate) struct Start {
-    /// The digest of the oldest root in the folder, under which the user's configuration knows the repository.
+    /// The digest of the oldest root in the folder. It identifies the repository in the user's configuration.
     pub(crate) repository: RootDigest,
-    /// The root file from which everything is verified.
+    /// The root file from which verification starts.
     pub(crate) root: Vec<u8>,
-    /// Whether the user trusts it.
+    /// Whether the user trusts this root.
     pub(crate) is_pinned: bool,
 }
 
 impl Start {
-    /// The pinned root, or the one that was given; else the oldest in the folder, which proves nothing.
+    /// Returns the pinned root, or the one that was given; else the oldest in the folder, which is not trusted.
     ///
     /// # Errors
     /// [`Error::Pin`] when the folder does not have the root that the user trusts.
@@ -68,7 +68,7 @@ impl Start {
             let is_pinned = given.is_some();
             return Ok(Self { repository, root: given.unwrap_or(oldest), is_pinned });
         };
-        // A pin moves along the verified chain only, whatever root is given.
+        // A pin moves only along the verified chain, even if another root is given.
         let path = root_file(layout, version);
         match layout::read_if_there(&path)? {
             Some(root) if RootDigest::of(&root) == digest => Ok(Self { repository, root, is_pinned: true }),
@@ -82,7 +82,7 @@ fn root_file(layout: &Layout, version: Version) -> PathBuf {
     layout.metadata().join(format!("{version}.root.json"))
 }
 
-/// The root in the folder that has this digest.
+/// Returns the root in the folder with this digest.
 fn find_root(layout: &Layout, digest: RootDigest) -> Result<Vec<u8>, Error> {
     for version in check::root_versions(layout)? {
         let path = root_file(layout, version);
@@ -93,25 +93,25 @@ fn find_root(layout: &Layout, digest: RootDigest) -> Result<Vec<u8>, Error> {
     Err(PinError::GivenRootMissing { folder: layout.metadata(), digest }.into())
 }
 
-/// What may be signed.
+/// The roles that keys may sign for in a repository.
 #[derive(Clone, Debug)]
 pub struct Authority(Scope);
 
 #[derive(Clone, Debug)]
 enum Scope {
-    /// Everything: the published state was verified from a root that the user trusts.
+    /// All roles: the published state was verified from a root that the user trusts.
     Everything,
-    /// Snapshots and timestamps, by keys that sign nothing else.
+    /// Snapshots and timestamps, by keys that sign for no other role.
     OnlineRoles { content_keys: Arc<BTreeSet<PublicKey>>, folder: PathBuf, digest: RootDigest },
 }
 
 impl Authority {
-    /// For a repository that is being made here, with keys made here.
+    /// Returns the authority for a repository that this process is creating.
     pub(crate) fn of_new_repository() -> Self {
         Self(Scope::Everything)
     }
 
-    /// What `published`, verified from `start`, allows.
+    /// Returns the authority for `published`, which was verified from `start`.
     pub(crate) fn of(start: &Start, published: &Published, layout: &Layout) -> Self {
         if start.is_pinned {
             return Self(Scope::Everything);
@@ -120,17 +120,17 @@ impl Authority {
         let root = root.flat_map(|(_, listed)| &listed.keyids).filter_map(|id| published.root.keys.get(id));
         let delegated = published.read_roles().filter_map(|(_, targets)| targets.delegations.as_ref());
         let delegated = delegated.flat_map(|delegations| delegations.keys.values());
-        // What is no usable key cannot sign.
+        // Unusable keys cannot sign.
         let usable = root.chain(delegated).filter_map(|key| key.public_key().ok().cloned());
         let content_keys = Arc::new(usable.collect());
         let (folder, digest) = (layout.dir().to_path_buf(), start.repository);
         Self(Scope::OnlineRoles { content_keys, folder, digest })
     }
 
-    /// Whether `key` may sign a file of `role`.
+    /// Checks that `key` may sign for `role`.
     ///
     /// # Errors
-    /// [`Error::NotPinned`] when a pinned root is needed for that.
+    /// [`Error::NotPinned`] when that requires a pinned root.
     pub(crate) fn check(&self, role: &RoleName, key: &PublicKey) -> Result<(), Error> {
         match &self.0 {
             Scope::OnlineRoles { content_keys, .. } if role.is_online() && !content_keys.contains(key) => Ok(()),
@@ -138,10 +138,10 @@ impl Authority {
         }
     }
 
-    /// Refuses what is not verified from a pinned root.
+    /// Checks that the repository was verified from a pinned root.
     ///
     /// # Errors
-    /// [`Error::NotPinned`]
+    /// [`Error::NotPinned`] when it was not.
     pub(crate) fn require_pin(&self) -> Result<(), Error> {
         match &self.0 {
             Scope::Everything => Ok(()),
@@ -151,7 +151,7 @@ impl Authority {
         }
     }
 
-    /// Whether everything may be signed.
+    /// Returns whether keys may sign for all roles.
     #[must_use]
     pub fn is_pinned(&self) -> bool {
         matches!(self.0, Scope::Everything)
@@ -159,7 +159,7 @@ impl Authority {
 }
 
 impl Repository {
-    /// What may be signed.
+    /// Returns the roles that keys may sign for.
     #[must_use]
     pub fn authority(&self) -> &Authority {
         &self.authority
@@ -180,8 +180,8 @@ impl Repository {
         self.invocation.user.set_repository_in(self.layout.dir(), self.digest)
     }
 
-    /// Pins the newest root, and allows the keys that the user named. What was published stays published where that
-    /// cannot be written down: it is a warning then.
+    /// Pins the newest root and allows the keys that the user named. A failure is only a warning, because the publication has
+    /// already succeeded.
     pub(crate) fn remember(&mut self) {
         let named = std::mem::take(&mut self.named_keys);
         let remembered = self.move_pin().and_then(|()| named.iter().try_for_each(|uri| self.allow_key(uri)));
@@ -190,24 +190,26 @@ impl Repository {
         }
     }
 
-    /// Allows the use of a private key that the user named once the change that lists it is published or staged.
+    /// Allows the use of a private key that the user named, after the change that lists it is published or staged.
     pub fn allow_later(&mut self, uri: &KeyUri) {
         self.named_keys.push(uri.clone());
     }
 
-    /// Allows the use of a private key that the user named and that lies outside the repository's folder.
+    /// Allows the use of a private key file outside the repository's folder that the user named.
     ///
     /// # Errors
     /// When the user's configuration cannot be written.
     pub fn allow_key(&self, uri: &KeyUri) -> Result<(), Error> {
-        match uri.is_below(self.layout.dir()) {
-            true => Ok(()),
-            false => self.invocation.user.allow_key(self.digest, &uri.path(self.layout.dir())),
+        if uri.is_below(self.layout.dir()) {
+            Ok(())
+        } else {
+            self.invocation.user.allow_key(self.digest, &uri.path(self.layout.dir()))
         }
     }
 }
 
-/// The keys that the configuration names, but for those outside the repository's folder that the user has not allowed.
+/// Returns the keys that the configuration names, without those outside the repository's folder that the user has not
+/// allowed.
 pub(crate) fn usable_keys(
     layout: &Layout,
     config: &Config,

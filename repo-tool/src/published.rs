@@ -1,5 +1,5 @@
-//! What a repository publishes now, read as a client reads it — but at the epoch, when nothing has expired yet,
-//! so that an expired repository can be renewed. Delegated roles are read when they are asked for.
+//! The published state of a repository, verified as a client would. The verification time is the epoch, so that an expired
+//! repository can be renewed. Delegated roles are read on demand.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -19,7 +19,7 @@ use crate::edit::Edit;
 use crate::files::layout::{self, Layout};
 use crate::{Error, NotFound, check, names, parallel};
 
-/// Published metadata, as the judge of all clients trusts it: this module reads the files, and decides nothing.
+/// The published metadata, verified by the same code as in all clients: this module only reads the files.
 #[derive(Clone, Debug)]
 pub struct Published {
     /// The newest root.
@@ -29,7 +29,7 @@ pub struct Published {
     /// The snapshot.
     pub snapshot: Verified<Snapshot>,
     trusted: TrustedMetadata,
-    roles: BTreeMap<RoleName, Role>,
+    roles: BTreeMap<RoleName, KnownRole>,
     layout: Layout,
     shipped: Arc<[u8]>,
     memory: MemoryStore,
@@ -37,25 +37,26 @@ pub struct Published {
 
 /// A targets role that has been read.
 #[derive(Clone, Debug)]
-struct Role {
-    /// Shared: a role that delegates to very many is large.
+struct KnownRole {
+    /// Shared, because a role with many delegations is large.
     targets: Arc<Verified<Targets>>,
-    /// Who delegates to it; none for the top-level role.
+    /// The role that delegates to it; none for the top-level role.
     delegator: Option<RoleName>,
 }
 
-/// A role, who delegates to it, and whom that delegator trusts; nobody delegates to the top-level one.
-type Edge = (RoleName, Option<(RoleName, KeyRing)>);
+/// A role, its delegator, and the ring by which the delegator trusts the role; the top-level role has no delegator.
+type DelegationEdge = (RoleName, Option<(RoleName, KeyRing)>);
 
 impl Published {
-    /// What a client that was shipped with this root has come to trust, which stored it in `memory`.
+    /// Creates the published state from what a client trusts that was shipped with the root `shipped` and stored its files in
+    /// `memory`.
     pub(crate) fn new(
         layout: &Layout,
         trusted: &TrustedMetadata,
         shipped: Vec<u8>,
         memory: MemoryStore,
     ) -> Result<Self, Error> {
-        let top = Role { targets: held(&RoleName::TARGETS, trusted.targets())?, delegator: None };
+        let top = KnownRole { targets: held(&RoleName::TARGETS, trusted.targets())?, delegator: None };
         Ok(Self {
             root: trusted.root().clone(),
             timestamp: trusted.timestamp().clone(),
@@ -68,27 +69,27 @@ impl Published {
         })
     }
 
-    /// Where it is published.
+    /// Returns the paths of the repository.
     pub(crate) fn layout(&self) -> &Layout {
         &self.layout
     }
 
-    /// What the client stored that has come here: to go on as one that trusts what is published, fork it.
+    /// Returns the store of the client that verified the published state. Fork it to get a client that trusts this state.
     pub(crate) fn memory(&self) -> &MemoryStore {
         &self.memory
     }
 
-    /// The root with which the client was shipped that has come here.
+    /// Returns the root that the verifying client was shipped with.
     pub(crate) fn shipped(&self) -> &[u8] {
         &self.shipped
     }
 
-    /// The top-level targets, for clients of the same process.
+    /// Returns the top-level targets, for other clients in the same process.
     pub(crate) fn reusable_targets(&self) -> Option<ReusableTargets> {
         self.trusted.reusable_targets()
     }
 
-    /// The version of a targets role that clients are told of; none when it was never published.
+    /// Returns the published version of a role; `None` if it was never published.
     #[must_use]
     pub fn version(&self, role: &RoleName) -> Option<Version> {
         match role.as_str() {
@@ -99,21 +100,21 @@ impl Published {
         }
     }
 
-    /// The top-level targets role.
+    /// Returns the top-level targets role.
     ///
     /// # Errors
-    /// Never in a repository that was opened.
+    /// None in a repository that was opened.
     pub fn targets(&self) -> Result<&Verified<Targets>, Error> {
         self.read_already(&RoleName::TARGETS).map(|targets| &**targets)
     }
 
-    /// A role that was read before.
+    /// Returns a role that was read before.
     fn read_already(&self, role: &RoleName) -> Result<&Arc<Verified<Targets>>, Error> {
         let found = self.roles.get(role).map(|role| &role.targets);
         found.ok_or_else(|| NotFound::Role { role: role.clone() }.into())
     }
 
-    /// Reads the role that `delegator`, which says so in `view`, delegates to.
+    /// Reads the role `role`, to which `delegator` delegates in its content `view`.
     pub fn read_delegated(&mut self, delegator: &RoleName, view: &Targets, role: &RoleName) -> Result<(), Error> {
         let ring = view
             .delegations
@@ -121,12 +122,11 @@ impl Published {
             .ok_or_else(|| error(role, ErrorKind::NotDelegated(delegator.clone())))
             .and_then(|delegations| delegations.key_ring(delegator, role))?;
         let targets = self.verify(role, &ring)?;
-        self.roles.insert(role.clone(), Role { targets, delegator: Some(delegator.clone()) });
+        self.roles.insert(role.clone(), KnownRole { targets, delegator: Some(delegator.clone()) });
         Ok(())
     }
 
-    /// Reads those of `roles` that were published and are not read yet; all of them are delegated to by `delegator`,
-    /// as published.
+    /// Reads the `roles` that are published and not read yet. The published `delegator` delegates to all of them.
     ///
     /// # Errors
     /// When one of them does not verify.
@@ -145,15 +145,15 @@ impl Published {
         };
         let read = parallel::try_map(&rings, |(role, ring)| self.verify(role, ring))?;
         for ((role, _), targets) in rings.into_iter().zip(read) {
-            self.roles.insert(role, Role { targets, delegator: Some(delegator.clone()) });
+            self.roles.insert(role, KnownRole { targets, delegator: Some(delegator.clone()) });
         }
         Ok(())
     }
 
-    /// A role that is delegated to at any depth, with its delegator.
+    /// Returns a targets role at any depth of delegation, and reads it if necessary.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when nobody delegates to it; [`Error::Untrusted`] when a file on the way does not verify.
+    /// [`Error::NotFound`] when no role delegates to it; [`Error::Untrusted`] when a file on the way does not verify.
     pub fn role(&mut self, role: &RoleName) -> Result<&Verified<Targets>, Error> {
         if !self.roles.contains_key(role) {
             let delegator = self.find_delegator(role)?;
@@ -163,13 +163,13 @@ impl Published {
         self.read_already(role).map(|targets| &**targets)
     }
 
-    /// A role, if it has been read.
+    /// Returns a role that has been read.
     #[must_use]
     pub fn known(&self, role: &RoleName) -> Option<&Targets> {
         self.roles.get(role).map(|role| &**role.targets)
     }
 
-    /// The canonical text of a role that has been read, which its signatures cover.
+    /// Returns the canonical text of a role that has been read, which its signatures cover.
     #[must_use]
     pub fn signed_text(&self, role: &RoleName) -> Option<&str> {
         Some(match role.as_str() {
@@ -180,7 +180,7 @@ impl Published {
         })
     }
 
-    /// The same of root, snapshot and timestamp and of every targets role that has been read.
+    /// Returns the canonical texts of root, timestamp, snapshot and every targets role that has been read.
     pub(crate) fn signed_texts(&self) -> impl Iterator<Item = (&RoleName, &str)> {
         let top_level = [
             (&RoleName::ROOT, self.root.signed()),
@@ -190,28 +190,29 @@ impl Published {
         top_level.into_iter().chain(self.roles.iter().map(|(role, known)| (role, known.targets.signed())))
     }
 
-    /// The file of a targets role that has been read.
+    /// Returns the file of a targets role that has been read.
+    #[cfg(feature = "http")]
     pub(crate) fn file(&self, role: &RoleName) -> Option<&[u8]> {
         self.roles.get(role).map(|role| &**role.targets.bytes())
     }
 
-    /// How many bytes the file of a targets role that has been read has.
+    /// Returns the length in bytes of the file of a targets role that has been read.
     pub(crate) fn length(&self, role: &RoleName) -> Option<usize> {
         self.roles.get(role).map(|role| role.targets.bytes().len())
     }
 
-    /// The targets roles that have been read.
+    /// Returns the targets roles that have been read.
     pub fn read_roles(&self) -> impl Iterator<Item = (&RoleName, &Targets)> {
         self.roles.iter().map(|(name, role)| (name, &**role.targets))
     }
 
-    /// Who delegates to a role that was read; none for the top-level ones.
+    /// Returns the delegator of a role that was read; `None` for top-level roles.
     #[must_use]
     pub fn delegator(&self, role: &RoleName) -> Option<&RoleName> {
         self.roles.get(role)?.delegator.as_ref()
     }
 
-    /// What clients find under `path`, with the roles that list it; reads only the roles on the way.
+    /// Searches for `path` as clients do, and reads only the roles on the way.
     ///
     /// # Errors
     /// [`Error::Untrusted`] when a file on the way does not verify.
@@ -225,7 +226,7 @@ impl Published {
         let mut delegator: Option<&RoleName> = None;
         for (role, targets) in found.iter().flat_map(|found| &found.chain) {
             if !self.roles.contains_key(role) {
-                let read = Role { targets: held(role, targets)?, delegator: delegator.cloned() };
+                let read = KnownRole { targets: held(role, targets)?, delegator: delegator.cloned() };
                 self.roles.insert(role.clone(), read);
             }
             delegator = Some(role);
@@ -233,16 +234,16 @@ impl Published {
         Ok(found)
     }
 
-    /// Reads every role that is delegated to, at any depth. Returns their names, delegators first, with the
-    /// delegator of each edge: a role with two delegators comes twice.
+    /// Reads every delegated role, at any depth. Returns each role with its delegator, delegators first. A role with two
+    /// delegators is returned twice.
     pub fn read_all(&mut self) -> Result<Vec<(RoleName, Option<RoleName>)>, Error> {
         let edges = self.read_edges()?.into_iter();
         let named = edges.map(|(role, delegation)| (role, delegation.map(|(delegator, _)| delegator)));
         Ok(named.collect())
     }
 
-    /// The same, each with the ring by which the delegator trusts the role.
-    fn read_edges(&mut self) -> Result<Vec<Edge>, Error> {
+    /// Like [`Published::read_all`], with the ring by which each delegator trusts the role.
+    fn read_edges(&mut self) -> Result<Vec<DelegationEdge>, Error> {
         let mut order = vec![(RoleName::TARGETS, None)];
         let mut seen = BTreeSet::from([RoleName::TARGETS]);
         let mut waiting = VecDeque::from([RoleName::TARGETS]);
@@ -252,7 +253,7 @@ impl Published {
             let unread: Vec<_> = rings.iter().filter(|(child, _)| !self.roles.contains_key(child)).collect();
             let read = parallel::try_map(&unread, |(child, ring)| self.verify(child, ring))?;
             for ((child, _), targets) in unread.into_iter().zip(read) {
-                self.roles.insert(child.clone(), Role { targets, delegator: Some(delegator.clone()) });
+                self.roles.insert(child.clone(), KnownRole { targets, delegator: Some(delegator.clone()) });
             }
             for (child, ring) in rings {
                 if seen.insert(child.clone()) {
@@ -264,18 +265,18 @@ impl Published {
         Ok(order)
     }
 
-    /// Every role that lists `key`, however it is written, with its delegator; none for the roles of the root. Reads all
+    /// Returns every role that lists `key`, in any spelling, with its delegator; `None` for the roles of the root. Reads all
     /// roles.
     pub fn roles_trusting(&mut self, key: impl Into<KeyMaterial>) -> Result<Vec<(RoleName, Option<RoleName>)>, Error> {
         Edit::new(self, Draft::default()).roles_trusting(key)
     }
 
-    /// The roles that a person means: one, or with a `*` at the end all delegated ones that begin so.
+    /// Returns the role with this name or, if the name ends in `*`, all delegated roles with that prefix.
     pub fn named(&mut self, name: &str) -> Result<Vec<RoleName>, Error> {
         Ok(self.edges_named(name)?.into_iter().map(|(role, _)| role).collect())
     }
 
-    /// The same, for a change of keys: of succinct bins, which have theirs in common, the first.
+    /// Like [`Published::named`], for a change of keys: succinct bins share their keys, so only the first bin is returned.
     pub fn expand(&mut self, name: &str) -> Result<Vec<RoleName>, Error> {
         let mut succinct = BTreeSet::new();
         let mut fitting = Vec::new();
@@ -295,21 +296,18 @@ impl Published {
         };
         let mut edges = self.read_all()?;
         edges.retain(|(role, delegator)| delegator.is_some() && role.as_str().starts_with(start));
-        match edges.is_empty() {
-            true => Err(NotFound::RolesBeginningWith { start: start.to_string() }.into()),
-            false => Ok(edges),
-        }
+        if edges.is_empty() { Err(NotFound::RolesBeginningWith { start: start.to_string() }.into()) } else { Ok(edges) }
     }
 
-    /// Whether a version's file is there, published or left over: its number cannot be used again.
+    /// Returns whether the file of this version exists, published or left over. Its version number cannot be used again.
     #[must_use]
     pub fn is_taken(&self, role: &RoleName, version: Version) -> bool {
         let path = self.layout.metadata().join(names::metadata_file(role, Some(version)));
-        // What cannot be looked at may be there.
+        // If the file cannot be examined, it may exist.
         path.symlink_metadata().map_or_else(|error| error.kind() != io::ErrorKind::NotFound, |_| true)
     }
 
-    /// The versions of all roots that were ever published here, in order.
+    /// Returns the versions of all root files in the folder, in order.
     #[must_use]
     pub fn root_versions(&self) -> Vec<Version> {
         let mut versions = Vec::new();
@@ -323,7 +321,7 @@ impl Published {
         versions
     }
 
-    /// The oldest root that is here, which clients may have been shipped with.
+    /// Returns the version of the oldest root in the folder, with which clients may have been shipped.
     #[must_use]
     pub(crate) fn oldest_root(&self) -> Version {
         let all = std::iter::successors(Some(Version::ONE), |version| version.next());
@@ -338,11 +336,11 @@ impl Published {
                 DelegatedRoles::Succinct(bins) => bins.contains(role),
             })
         };
-        // Bins are many, and mostly the top-level role's.
+        // There may be many bins, and most belong to the top-level role.
         if self.known(&RoleName::TARGETS).is_some_and(delegates) {
             return Ok(RoleName::TARGETS);
         }
-        // Most are delegated to by a role that was read already, and then nothing needs to be read.
+        // If a role that was read already delegates to it, no file needs to be read.
         if let Some((name, _)) = self.roles.iter().find(|(_, known)| delegates(&known.targets)) {
             return Ok(name.clone());
         }
@@ -366,22 +364,22 @@ impl Published {
         Err(NotFound::Delegation { role: role.clone() }.into())
     }
 
-    /// 5.6: a file that was put into the folder is not believed because it lies there.
+    /// Reads and verifies a role (5.6): a file in the folder is not trusted because of its place.
     fn verify(&self, role: &RoleName, ring: &KeyRing) -> Result<Arc<Verified<Targets>>, Error> {
         let file = read(&self.layout.metadata(), &self.trusted.delegated_request(role)?)?;
         held(role, &self.trusted.verify_delegated(role, ring, FileContent::Bytes(file))?)
     }
 }
 
-/// The file that clients would ask for.
+/// Reads the file that clients would request.
 fn read(metadata: &Path, request: &Request) -> Result<Vec<u8>, Error> {
-    // Servers decode what clients write in URLs.
+    // Servers decode the names that clients encode in URLs.
     let path = metadata.join(names::metadata_file(&request.role, request.version));
     let file = layout::read_small(&path, request.max_length)?;
     file.ok_or_else(|| error(&request.role, ErrorKind::Absent).into())
 }
 
-/// A role that was given in memory is held there.
+/// Returns the content of a role whose file was given in memory and so is held in memory.
 fn held(role: &RoleName, targets: &VerifiedTargets) -> Result<Arc<Verified<Targets>>, Error> {
     targets.held().cloned().ok_or_else(|| error(role, ErrorKind::Absent).into())
 }

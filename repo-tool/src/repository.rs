@@ -1,4 +1,4 @@
-//! A repository on disk: verified as a client would when it is opened, and changed under its lock.
+//! A repository on disk. Opening it verifies it as a client would; changing it requires its lock.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -10,10 +10,9 @@ use lastmile_metadata::{Json, RoleName, Version};
 
 use crate::check;
 use crate::config::{Config, KeyUri};
-use crate::draft::{Draft, NewFile};
+use crate::draft::{Draft, NewTargetFile};
 use crate::edit::Edit;
-use crate::edit::intake;
-use crate::edit::intake::{Incoming, Source};
+use crate::edit::intake::{self, Incoming, Source, TargetNames};
 use crate::files::digest::FileDigest;
 use crate::files::layout::{Layout, Lock};
 use crate::files::own_files::OwnFiles;
@@ -26,29 +25,30 @@ use crate::published::Published;
 use crate::user::RootDigest;
 use crate::{Error, PublicationError, names};
 
-/// From so many targets on, all are listed at once instead of one after the other.
+/// From this number of targets on, all are listed at once instead of one by one.
 const MANY: usize = 1000;
 
-/// A repository, verified as a client would when it was opened.
+/// A repository that was verified as a client would when it was opened.
 pub struct Repository {
-    /// Where its files are.
+    /// Its paths.
     pub layout: Layout,
     /// Its configuration.
     pub config: Config,
     /// The available keys.
     pub keys: KeyStore,
-    /// What it publishes.
+    /// Its published state.
     pub published: Published,
-    /// The digest of the oldest root, under which the user's configuration knows this repository.
+    /// The digest of the oldest root. It identifies the repository in the user's configuration.
     pub digest: RootDigest,
     pub(crate) authority: Authority,
-    /// Versions that the server has, where they count although this folder lacks them.
+    /// Versions on the server that this folder lacks and must not issue again.
     pub(crate) seen: BTreeMap<RoleName, Version>,
-    /// Whether this was compared with what is served.
+    /// Whether the folder was compared with the server.
+    #[cfg(feature = "http")]
     pub(crate) is_compared: bool,
-    /// Whether a key is being revoked: nothing that somebody else publishes may stop that.
+    /// Whether a key is being revoked: nothing that an attacker publishes may stop that.
     pub(crate) is_emergency: bool,
-    /// Private keys that the user named for the change in the making.
+    /// Private keys that the user named for the current change.
     pub(crate) named_keys: Vec<KeyUri>,
     /// Warnings for the user.
     pub warnings: Vec<String>,
@@ -60,12 +60,12 @@ impl Repository {
     /// Opens a repository for reading.
     ///
     /// # Errors
-    /// When there is none, or a published file does not verify.
+    /// When there is no repository, or a published file does not verify.
     pub fn open(dir: &Path, invocation: &Invocation) -> Result<Self, Error> {
         Self::open_layout(invocation.layout(dir), invocation, None)
     }
 
-    /// Opens a repository for a change: takes the lock, and finishes a publication that was interrupted.
+    /// Opens a repository for a change: takes the lock and finishes an interrupted publication.
     ///
     /// # Errors
     /// [`Error::Busy`] when another process holds the lock for too long; otherwise as [`Repository::open`].
@@ -81,7 +81,7 @@ impl Repository {
     /// Opens a repository for signing the pending change: takes the lock, and changes nothing.
     ///
     /// # Errors
-    /// [`Error::Publication`] when a publication was interrupted; else as [`Repository::open_for_change`].
+    /// [`Error::Publication`] when a publication was interrupted; otherwise as [`Repository::open_for_change`].
     pub fn open_for_signing(dir: &Path, invocation: &Invocation) -> Result<Self, Error> {
         let layout = invocation.layout(dir);
         Config::read(&layout)?;
@@ -107,7 +107,7 @@ impl Repository {
             _ => error,
         })?;
         if !start.is_pinned {
-            // Keys that sign content below other delegated roles sign no timestamp without a pin either.
+            // Keys of nested delegated roles must not sign timestamps without a pin either, so read all roles.
             published.read_all()?;
         }
         let authority = Authority::of(&start, &published, &layout);
@@ -120,6 +120,7 @@ impl Repository {
             digest,
             authority,
             seen,
+            #[cfg(feature = "http")]
             is_compared: false,
             is_emergency: false,
             named_keys: Vec::new(),
@@ -139,19 +140,19 @@ impl Repository {
         self.invocation.now
     }
 
-    /// Returns where pass-phrases come from.
+    /// Returns the source of pass-phrases.
     #[must_use]
     pub fn phrases(&self) -> &dyn PassPhrases {
         self.invocation.phrases.as_ref()
     }
 
-    /// Returns where pass-phrases come from, for keeping.
+    /// Returns the source of pass-phrases, shared.
     #[must_use]
     pub fn pass_phrases(&self) -> Arc<dyn PassPhrases> {
         Arc::clone(&self.invocation.phrases)
     }
 
-    /// The configuration without the keys that no role trusts any more once `draft` is published.
+    /// Returns the configuration without the keys that no role trusts after `draft` is published.
     ///
     /// # Errors
     /// When published metadata does not verify.
@@ -163,7 +164,7 @@ impl Repository {
         for entry in self.config.entries() {
             match Edit::new(&mut self.published, draft.clone()).trust(&names::role(entry)?) {
                 Ok((keys, _)) => drop(trusted.insert(entry.to_string(), keys)),
-                // An entry that stands for many roles, or for one that is not made yet, is left alone.
+                // An entry for many roles, or for a role that does not exist yet, is not changed.
                 Err(Error::NotFound(_)) => {}
                 Err(error) => return Err(error),
             }
@@ -171,7 +172,7 @@ impl Repository {
         config.edit_roles(|entry, role| {
             if let Some(keys) = trusted.get(entry) {
                 role.keys.retain(|uri| match publics.get(&uri.to_string()) {
-                    // The public key beside it is a hint, so that the private one is opened before it is forgotten.
+                    // The `.pub` file is only a hint: open the private key before removing its URI.
                     Some(public) if !keys.contains(public) => {
                         !self.keys.confirmed_uris_of(public).contains(&uri.to_string().as_str())
                     }
@@ -199,7 +200,8 @@ impl Repository {
     /// with the number of files so far.
     ///
     /// # Errors
-    /// [`Error::Private`] for files that must stay private; when a file cannot be read, or there is no such role.
+    /// [`Error::Private`] for files that must stay private; [`Error::NotFound`] when there is no such role; [`Error::File`] when
+    /// a file cannot be read.
     pub fn add_files(
         &mut self,
         draft: Draft,
@@ -216,8 +218,8 @@ impl Repository {
         self.list_files(draft, role, &incoming)
     }
 
-    /// Lists files in `role` as [`Repository::add_files`] would, to see what changes. They stay where they are, and the
-    /// draft cannot be published.
+    /// Lists files in `role` as [`Repository::add_files`] would, without copying them. The draft shows the changes and cannot
+    /// be published.
     ///
     /// # Errors
     /// When a file cannot be read, or there is no such role.
@@ -235,18 +237,17 @@ impl Repository {
         self.list_targets(draft, role, &incoming)
     }
 
-    /// Lists files that lie in `.publishing/` already.
+    /// Lists files that are in `.publishing/` already.
     pub(crate) fn list_files(&mut self, draft: Draft, role: &RoleName, incoming: &[Incoming]) -> Result<Draft, Error> {
-        let hash_prefixed = self.config.hash_prefixed_targets && self.published.root.consistent_snapshot;
         let mut files = Vec::new();
         let folder = self.layout.open_publishing()?;
         for incoming in incoming {
             let content = FileDigest::listed(&incoming.target);
-            let copies = intake::link_copies(incoming, &folder, hash_prefixed)?.into_iter();
-            files.extend(copies.map(|(from, to)| NewFile { from, to, content: content.clone() }));
+            let copies = intake::link_copies(incoming, &folder, self.target_names())?.into_iter();
+            files.extend(copies.map(|(from, to)| NewTargetFile { from, to, content: content.clone() }));
         }
         let mut draft = self.list_targets(draft, role, incoming)?;
-        // A file that waits already under the same name gives way.
+        // A new file replaces a pending file with the same name.
         let new: BTreeSet<&Path> = files.iter().map(|file| file.to.as_path()).collect();
         draft.files.retain(|waiting| !new.contains(waiting.to.as_path()));
         draft.files.extend(files);
@@ -256,36 +257,43 @@ impl Repository {
     fn list_targets(&mut self, draft: Draft, role: &RoleName, incoming: &[Incoming]) -> Result<Draft, Error> {
         let mut edit = Edit::new(&mut self.published, draft);
         let targets: Vec<_> = incoming.iter().map(|incoming| incoming.target.clone()).collect();
-        // Where all are listed already, the files are published once more, and the date is another one.
+        // If `fill` changes nothing, list each target again, so that its file is published and its role signed again.
         let at_once = targets.len() >= MANY && edit.fill(role, &targets, &|_| {})? > 0;
-        for target in targets.into_iter().filter(|_| !at_once) {
-            edit.add_target(role, target)?;
+        if !at_once {
+            for target in targets {
+                edit.add_target(role, target)?;
+            }
         }
         edit.finish()
     }
 
-    /// Removes the copied files that are not going to be published.
+    /// Returns the form of the names of published target files.
+    pub(crate) fn target_names(&self) -> TargetNames {
+        self.config.target_names(self.published.root.consistent_snapshot)
+    }
+
+    /// Removes copied files that will not be published.
     ///
     /// # Errors
-    /// What the machine says.
+    /// [`Error::File`] when the disk fails.
     pub fn forget_incoming(&self) -> Result<(), Error> {
         self.lock.as_ref().map_or(Ok(()), |lock| transaction::recover(&self.layout, lock).map(drop))
     }
 
-    /// The lock, where it was opened for changing it.
+    /// Returns the lock.
     ///
     /// # Errors
-    /// [`Error::Publication`] where it was not.
+    /// [`Error::Publication`] when the repository was opened for reading.
     pub(crate) fn lock(&self) -> Result<&Lock, Error> {
         self.lock.as_ref().ok_or_else(|| PublicationError::ReadOnly.into())
     }
 
-    /// Lets others change the repository.
+    /// Releases the lock, so that other processes can change the repository.
     pub(crate) fn unlock(&mut self) {
         self.lock = None;
     }
 
-    /// Begins to open the keys that every publication needs, while other work goes on.
+    /// Starts to open the keys of these roles and those that every publication needs, in the background.
     pub fn prefetch_keys(&self, roles: &[RoleName]) {
         for role in roles.iter().chain(&RoleName::ONLINE) {
             if let Ok(ring) = self.published.root.key_ring(role) {
@@ -298,21 +306,19 @@ impl Repository {
 
 #[cfg(not(feature = "http"))]
 impl Repository {
-    /// What is served cannot be looked at without the feature `http`.
+    /// Without the feature `http`, the server cannot be compared.
     ///
     /// # Errors
-    /// [`Error::Served`] where it was to be compared.
+    /// [`Error::Served`] when the user's configuration requires a comparison.
     pub(crate) fn compare_with_served(
         &mut self,
         _: &Draft,
         _: &BTreeMap<RoleName, lastmile_metadata::MetaFile>,
     ) -> Result<(), Error> {
-        match self
-            .invocation
-            .user
-            .metadata_url(self.digest)?
-            .filter(|_| self.invocation.served == crate::ServedState::Compare)
-        {
+        if self.invocation.served == crate::ServedState::Ignore {
+            return Ok(());
+        }
+        match self.invocation.user.metadata_url(self.digest)? {
             None => Ok(()),
             Some(url) => Err(crate::ServedError::Unsupported { url }.into()),
         }

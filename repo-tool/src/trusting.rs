@@ -1,7 +1,7 @@
-//! Which roles list a key, in whatever way it is written, and what roles list that is no key to be used here.
+//! Finds the roles that list a key, in any spelling, and the listed key ids that do not stand for one usable key.
 //!
-//! Lastmile counts neither keys of unknown kinds nor broken ones. Other clients may, so that they are looked for, shown
-//! and removed like all others.
+//! Lastmile ignores keys of unknown types and invalid keys. Other clients may honour them, so this tool finds, shows and
+//! removes them like all other keys.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -10,21 +10,21 @@ use lastmile_client::text::printable;
 use lastmile_keys::KeyMaterial;
 use lastmile_metadata::{DelegatedRoles, Delegations, Key, KeyId, RoleName, Root};
 
-/// An id in the list of a role that does not stand for one key to be used here.
+/// A key id in the list of a role that does not stand for one usable key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Odd {
     /// The id.
     pub id: KeyId,
-    /// What is the matter with it.
+    /// What is wrong with it.
     pub kind: OddKind,
 }
 
-/// What is the matter with an id.
+/// What is wrong with a key id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OddKind {
-    /// Its key is of an unknown kind, or broken. Other clients may honour it.
+    /// Its key has an unknown type or is invalid. Other clients may honour it.
     Unusable(Box<Key>),
-    /// No key stands under it.
+    /// No key has this id.
     Dangling,
     /// It is listed more than once.
     Twice,
@@ -36,15 +36,15 @@ impl fmt::Display for Odd {
         match &self.kind {
             OddKind::Unusable(key) => {
                 let reason = key.public_key().err().map(ToString::to_string).unwrap_or_default();
-                write!(f, "{id} cannot be used here, and other clients may honour it: {}", printable(&reason))
+                write!(f, "{id} cannot be used by lastmile, but other clients may honor it: {}", printable(&reason))
             }
-            OddKind::Dangling => write!(f, "{id} names no key"),
+            OddKind::Dangling => write!(f, "{id} has no key"),
             OddKind::Twice => write!(f, "{id} is listed more than once"),
         }
     }
 }
 
-/// The odd ids among `keyids`, each once.
+/// Returns the odd ids among `keyids`, each once.
 pub(crate) fn odd_ids(keys: &BTreeMap<KeyId, Key>, keyids: &[KeyId]) -> Vec<Odd> {
     let mut counts: BTreeMap<&KeyId, usize> = BTreeMap::new();
     keyids.iter().for_each(|id| *counts.entry(id).or_default() += 1);
@@ -56,7 +56,7 @@ pub(crate) fn odd_ids(keys: &BTreeMap<KeyId, Key>, keyids: &[KeyId]) -> Vec<Odd>
     counts.into_iter().filter_map(|(id, count)| Some(Odd { id: id.clone(), kind: kind(id, count)? })).collect()
 }
 
-/// The odd ids of each role of a root.
+/// Returns the odd ids of each role of a root.
 pub(crate) fn odd_in_root(root: &Root) -> Vec<(RoleName, Odd)> {
     let odd = root
         .roles
@@ -65,7 +65,7 @@ pub(crate) fn odd_in_root(root: &Root) -> Vec<(RoleName, Odd)> {
     odd.collect()
 }
 
-/// The odd ids of each delegated role; of succinct bins, which have one list, those of the first.
+/// Returns the odd ids of each delegated role. Succinct bins share one list, so only the first bin is returned.
 pub(crate) fn odd_in_delegations(delegations: &Delegations) -> Vec<(RoleName, Odd)> {
     let of_role = |name: &RoleName, keyids: &[KeyId]| -> Vec<(RoleName, Odd)> {
         odd_ids(&delegations.keys, keyids).into_iter().map(|odd| (name.clone(), odd)).collect()
@@ -76,7 +76,7 @@ pub(crate) fn odd_in_delegations(delegations: &Delegations) -> Vec<(RoleName, Od
     }
 }
 
-/// The roles of a root that list this key.
+/// Returns the roles of a root that list this key.
 pub(crate) fn roles_of_root(root: &Root, material: &KeyMaterial) -> Vec<RoleName> {
     let ids = ids_of(&root.keys, material);
     let listing = root.roles.iter().filter(|(_, role)| role.keyids.iter().any(|id| ids.contains(id)));
@@ -86,7 +86,7 @@ pub(crate) fn roles_of_root(root: &Root, material: &KeyMaterial) -> Vec<RoleName
     known.chain(others).cloned().collect()
 }
 
-/// The delegated roles that list this key.
+/// Returns the delegated roles that list this key.
 pub(crate) fn delegated_roles(delegations: &Delegations, material: &KeyMaterial) -> BTreeSet<RoleName> {
     let ids = ids_of(&delegations.keys, material);
     let lists = |keyids: &[KeyId]| !ids.is_empty() && keyids.iter().any(|id| ids.contains(id));
@@ -99,7 +99,7 @@ pub(crate) fn delegated_roles(delegations: &Delegations, material: &KeyMaterial)
     }
 }
 
-/// The ids under which this key stands.
+/// Returns the ids of this key.
 fn ids_of(keys: &BTreeMap<KeyId, Key>, material: &KeyMaterial) -> BTreeSet<KeyId> {
     keys.iter().filter(|(_, key)| key.material() == *material).map(|(id, _)| id.clone()).collect()
 }

@@ -1,8 +1,7 @@
-//! The configuration of the person who runs the tool. It lies outside every repository, because a repository's folder is
-//! data: whoever can write there must not choose which root is trusted, which private keys are used, or which server is
-//! asked.
+//! The configuration of the user who runs the tool. It is outside every repository, because a repository's folder is data:
+//! someone who can write there must not choose the trusted root, the private keys or the server.
 //!
-//! One file, edited in place so that comments stay:
+//! It is one file, edited in place so that comments are preserved:
 //!
 //! ```toml
 //! [repositories.9f86d081…]                   # SHA-256 of the repository's oldest root, 1.root.json
@@ -11,7 +10,7 @@
 //! keys = ["/media/usb/root-1.pem"]           # private keys outside the repository's folder
 //!
 //! [folders."/srv/packages"]
-//! repository = "9f86d081…"                  # what it holds; another repository there is refused
+//! repository = "9f86d081…"                  # the repository in this folder; another one is refused
 //! shared-with-group = "release"              # other members of this group publish here too
 //! ```
 
@@ -34,8 +33,9 @@ use crate::{ConfigError, Error, InvalidDigest, PathError};
 /// The longest configuration file that is read, in bytes.
 const LONGEST: u64 = 1 << 20;
 
-/// How long to wait for another command that changes the file, and between two looks.
+/// How long to wait for another command that changes the file.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// The pause between two attempts to lock the file.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// SHA-256 of a root file.
@@ -43,7 +43,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 pub struct RootDigest([u8; 32]);
 
 impl RootDigest {
-    /// The digest of a root file's bytes.
+    /// Computes the digest of a root file.
     #[must_use]
     pub fn of(root: &[u8]) -> Self {
         Self(Sha256::digest(root).into())
@@ -59,7 +59,7 @@ impl std::fmt::Display for RootDigest {
 impl std::str::FromStr for RootDigest {
     type Err = InvalidDigest;
 
-    /// 64 hexadecimal digits, with or without `sha256:` before them.
+    /// Parses 64 hexadecimal digits, with or without the prefix `sha256:`.
     fn from_str(text: &str) -> Result<Self, InvalidDigest> {
         let digits = text.strip_prefix("sha256:").unwrap_or(text);
         let mut digest = [0; 32];
@@ -77,14 +77,14 @@ pub struct PinnedRoot {
     pub digest: RootDigest,
 }
 
-/// Where the configuration of this user is.
+/// The configuration file of the user.
 #[derive(Clone, Debug)]
 pub struct UserConfig {
     file: Option<PathBuf>,
 }
 
 impl UserConfig {
-    /// The configuration in this file, which need not exist.
+    /// Returns the configuration in this file, which need not exist.
     #[must_use]
     pub fn at(file: &Path) -> Self {
         Self { file: Some(file.to_path_buf()) }
@@ -96,13 +96,13 @@ impl UserConfig {
         Self { file: None }
     }
 
-    /// The file, for messages.
+    /// Returns the path of the file, for messages.
     #[must_use]
     pub fn file(&self) -> Option<&Path> {
         self.file.as_deref()
     }
 
-    /// The pinned root of the repository whose oldest root has this digest.
+    /// Returns the pinned root of the repository whose oldest root has this digest.
     ///
     /// # Errors
     /// When the file cannot be read, is not the user's own, or is not valid.
@@ -137,7 +137,7 @@ impl UserConfig {
         })
     }
 
-    /// The digest of the oldest root of the repository that `folder` held when its root was pinned.
+    /// Returns the digest of the oldest root of the repository that was in `folder` when its root was pinned.
     ///
     /// # Errors
     /// As [`UserConfig::pinned_root`].
@@ -150,7 +150,7 @@ impl UserConfig {
         digest.map(Some).ok_or_else(|| self.invalid(ConfigError::Repository))
     }
 
-    /// Remembers which repository `folder` holds.
+    /// Stores which repository is in `folder`.
     ///
     /// # Errors
     /// When the file cannot be read or written.
@@ -164,7 +164,7 @@ impl UserConfig {
         })
     }
 
-    /// Finds out whether the file can be written.
+    /// Checks that the file can be written.
     ///
     /// # Errors
     /// When it cannot.
@@ -175,7 +175,7 @@ impl UserConfig {
         }
     }
 
-    /// Where the repository's metadata is served, if the user said so.
+    /// Returns the URL of the served metadata, if it is configured.
     ///
     /// # Errors
     /// As [`UserConfig::pinned_root`].
@@ -187,7 +187,7 @@ impl UserConfig {
         Ok(Some(url.to_string()))
     }
 
-    /// Remembers where the repository's metadata is served.
+    /// Stores the URL of the served metadata.
     ///
     /// # Errors
     /// When the file cannot be read or written.
@@ -197,7 +197,7 @@ impl UserConfig {
         })
     }
 
-    /// The private keys outside the repository's folder that may be used for it.
+    /// Returns the private key files outside the repository's folder that may be used for it.
     ///
     /// # Errors
     /// As [`UserConfig::pinned_root`].
@@ -229,7 +229,7 @@ impl UserConfig {
         })
     }
 
-    /// The group with which the user shares the repository in `folder`, as a name or a number.
+    /// Returns the group with which the user shares the repository in `folder`, as a name or a number.
     ///
     /// # Errors
     /// As [`UserConfig::pinned_root`].
@@ -245,7 +245,7 @@ impl UserConfig {
         }
     }
 
-    /// Who changes the repository in `folder` besides this user.
+    /// Returns the other users who may change the repository in `folder`.
     ///
     /// # Errors
     /// As [`UserConfig::shared_with_group`]; [`Error::Config`] when there is no such group.
@@ -292,7 +292,7 @@ impl UserConfig {
     }
 }
 
-/// The folder of the configuration file, made where it is missing.
+/// Returns the folder of the configuration file, and creates it if it is missing.
 fn folder_of(path: &Path) -> Result<&Path, Error> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     disk::make_folders(folder, 0o700).map_err(|error| Error::file("create", folder, error))?;
@@ -309,7 +309,7 @@ fn folder_entry<'d>(document: &'d DocumentMut, folder: &Path) -> Option<&'d dyn 
     entry.as_table_like()
 }
 
-/// The number of a group that this machine knows by name.
+/// Returns the number of the group with this name on this machine.
 fn group_number(name: &str) -> Option<u32> {
     let groups = std::fs::read_to_string("/etc/group").ok()?;
     let mut fields = groups.lines().map(|line| line.split(':'));
@@ -320,7 +320,7 @@ fn entry(document: &DocumentMut, repository: RootDigest) -> Option<&dyn toml_edi
     document.get("repositories")?.as_table_like()?.get(&repository.to_string())?.as_table_like()
 }
 
-/// Waits for other commands of this user that change the configuration.
+/// Locks the configuration, waiting for other commands of this user.
 fn lock(folder: &Path) -> Result<File, Error> {
     let path = folder.join(".lastmile-repo.lock");
     let failed = |error| Error::file("lock", &path, error);
@@ -335,7 +335,7 @@ fn lock(folder: &Path) -> Result<File, Error> {
     Ok(file)
 }
 
-/// Reads a file that this user or root owns and nobody else can write. Links are followed: the user names the file.
+/// Reads a file that this user or root owns and nobody else can write. Links are followed, because the user named the file.
 fn read_own(path: &Path) -> Result<Option<String>, Error> {
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {

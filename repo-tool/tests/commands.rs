@@ -1,6 +1,6 @@
-//! The command `lastmile-repo` as a process of its own: what it leaves in the configuration, and what it says.
+//! Tests of `lastmile-repo` as a separate process: its changes of the configuration and its output.
 //!
-//! These are apart from the tests of the library: a process that is started there would hold their locks for a moment.
+//! They are separate from the library's tests, because a started process would briefly inherit their locks.
 
 #![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect has failed")]
 #![expect(clippy::disallowed_methods, reason = "tests make the files that they need")]
@@ -14,7 +14,7 @@ use lastmile_repo_tool::internal::cli::ExitStatus;
 use lastmile_repo_tool::internal::layout::Layout;
 use tempfile::TempDir;
 
-/// The command, as a user whose configuration lies beside the repository of the test.
+/// Returns the command, for a user whose configuration is next to the test's repository.
 fn program(folder: &TempDir) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lastmile-repo"));
     command.env("LASTMILE_REPO_CONFIG", folder.path().join(".user/config.toml"));
@@ -26,12 +26,12 @@ fn output(folder: &TempDir, args: &[&str]) -> Output {
     command.env("LASTMILE_PASS_PHRASE", "pass").arg("-C").arg(folder.path()).args(args).output().unwrap()
 }
 
-/// Its exit code.
+/// Runs the command and returns its exit code.
 fn run(folder: &TempDir, args: &[&str]) -> i32 {
     output(folder, args).status.code().unwrap()
 }
 
-/// What the command says on standard error; it must succeed.
+/// Runs the command, which must succeed, and returns its standard error.
 fn said(folder: &TempDir, args: &[&str]) -> String {
     let output = output(folder, args);
     assert!(output.status.success(), "{args:?}: {output:?}");
@@ -52,7 +52,7 @@ fn keys_of(folder: &TempDir, entry: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_config_never_forgets_a_key_that_other_bins_trust() {
+fn the_config_keeps_a_key_that_other_bins_trust() {
     let folder = repository();
     for name in ["old", "new"] {
         assert_eq!(run(&folder, &["key", "generate", name, "--unencrypted"]), ExitStatus::Done as i32);
@@ -65,7 +65,7 @@ fn the_config_never_forgets_a_key_that_other_bins_trust() {
 }
 
 #[test]
-fn the_expiry_of_a_role_that_is_not_there_cannot_be_set() {
+fn the_expiry_of_a_missing_role_cannot_be_set() {
     let folder = repository();
     let before = std::fs::read(folder.path().join("repo.toml")).unwrap();
     assert_eq!(run(&folder, &["set-expiry", "timestmp", "3"]), ExitStatus::NoSuchName as i32);
@@ -76,7 +76,7 @@ fn the_expiry_of_a_role_that_is_not_there_cannot_be_set() {
 }
 
 #[test]
-fn the_config_never_forgets_a_role_that_goes_on_being_trusted() {
+fn the_config_keeps_a_role_that_is_still_trusted() {
     let folder = repository();
     for name in ["team", "bins"] {
         assert_eq!(run(&folder, &["key", "generate", name, "--unencrypted"]), ExitStatus::Done as i32);
@@ -86,7 +86,7 @@ fn the_config_never_forgets_a_role_that_goes_on_being_trusted() {
     assert_eq!(run(&folder, &bins), ExitStatus::Done as i32);
     assert_eq!(keys_of(&folder, "team-*"), ["file:keys/bins.pem"]);
 
-    // Taken back in a change that waits, and then not.
+    // Undelegated in a pending change that is then discarded.
     let targets = folder.path().join("keys/targets-1.pem");
     let elsewhere = folder.path().join("elsewhere.pem");
     std::fs::rename(&targets, &elsewhere).unwrap();
@@ -94,14 +94,14 @@ fn the_config_never_forgets_a_role_that_goes_on_being_trusted() {
     assert_eq!(run(&folder, &["discard"]), ExitStatus::Done as i32);
     assert_eq!(keys_of(&folder, "team"), ["file:keys/team.pem"]);
 
-    // The bins of another role have a name that begins alike.
+    // The bins of another role have the same prefix.
     std::fs::rename(&elsewhere, &targets).unwrap();
     assert_eq!(run(&folder, &["undelegate", "team"]), ExitStatus::Done as i32);
     assert_eq!(keys_of(&folder, "team-*"), ["file:keys/bins.pem"]);
 }
 
 #[test]
-fn who_changes_what_waits_is_told_that_signatures_are_void() {
+fn extending_the_pending_change_notes_that_signatures_are_void() {
     let folder = repository();
     let file = folder.path().join("file");
     std::fs::write(&file, "1").unwrap();
@@ -116,7 +116,7 @@ fn who_changes_what_waits_is_told_that_signatures_are_void() {
 }
 
 #[test]
-fn who_revokes_a_key_that_cron_used_is_told_that_cron_cannot_use_the_new_one() {
+fn revoking_an_unencrypted_online_key_warns_that_the_new_one_is_encrypted() {
     let folder = repository();
     let revoke = |key: &str, further: &[&str]| said(&folder, &[&["revoke", key], further].concat());
     assert!(!revoke("timestamp-1", &["--unencrypted-online-keys"]).contains("needs the pass-phrase"));
@@ -124,11 +124,11 @@ fn who_revokes_a_key_that_cron_used_is_told_that_cron_cannot_use_the_new_one() {
 }
 
 #[test]
-fn releases_of_many_processes_are_one_publication_and_one_that_is_killed_takes_no_other_along() {
+fn releases_of_many_processes_are_published_together_even_if_one_is_killed() {
     let folder = repository();
     let layout = Layout::new(folder.path());
     let files = tempfile::tempdir().unwrap();
-    // Nobody can begin before all are there.
+    // Hold the lock until all processes have started.
     let lock = layout.lock().unwrap();
     let mut publishers: Vec<_> = (0..12)
         .map(|number| {
@@ -170,7 +170,7 @@ fn releases_of_many_processes_are_one_publication_and_one_that_is_killed_takes_n
     assert_eq!(waiting(), 0);
 }
 
-/// A change that somebody else has put into `staged/`: a file that the maintainer never saw.
+/// Plants a pending change in `staged/` that the maintainer has not seen.
 fn plant(folder: &TempDir) {
     let (targets, elsewhere) = (folder.path().join("keys/targets-1.pem"), folder.path().join("elsewhere.pem"));
     std::fs::rename(&targets, &elsewhere).unwrap();
@@ -181,7 +181,7 @@ fn plant(folder: &TempDir) {
 }
 
 #[test]
-fn r_x_1_what_waits_is_signed_by_the_command_that_shows_it_alone() {
+fn r_x_1_only_the_command_that_shows_the_pending_change_signs_it() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let file = file.path().to_str().unwrap();
     let commands: [&[&str]; 6] = [
@@ -202,7 +202,7 @@ fn r_x_1_what_waits_is_signed_by_the_command_that_shows_it_alone() {
         let published = folder.path().join("metadata/2.targets.json");
         assert!(!published.exists(), "{command:?} published: {output:?}");
         assert!(!folder.path().join("metadata/2.root.json").exists(), "{command:?}: {output:?}");
-        // Whoever has seen it may sign it.
+        // After reviewing the change, the maintainer may sign it.
         run(&folder, &["sign", "--yes"]);
         assert_eq!(run(&folder, &["publish"]), ExitStatus::Done as i32, "{command:?}: {output:?}");
         assert_eq!(run(&folder, &["verify"]), ExitStatus::Done as i32);
@@ -210,7 +210,7 @@ fn r_x_1_what_waits_is_signed_by_the_command_that_shows_it_alone() {
 }
 
 #[test]
-fn a_revocation_that_waited_is_proved_when_it_is_published() {
+fn a_pending_revocation_is_proved_when_it_is_published() {
     let folder = repository();
     let (root, elsewhere) = (folder.path().join("keys/root-1.pem"), folder.path().join("elsewhere.pem"));
     let other = folder.path().join("keys/root-2.pem");
@@ -219,13 +219,13 @@ fn a_revocation_that_waited_is_proved_when_it_is_published() {
     assert_eq!(run(&folder, &["revoke", "timestamp-1"]), ExitStatus::Failed as i32);
     std::fs::rename(&elsewhere, &root).unwrap();
     said(&folder, &["sign", "--yes"]);
-    let told = said(&folder, &["publish"]);
-    assert!(told.contains("No role trusts the key") && told.contains("forged timestamp"), "{told}");
-    assert!(!told.contains("NO "), "{told}");
+    let stderr = said(&folder, &["publish"]);
+    assert!(stderr.contains("No role trusts the key") && stderr.contains("forged timestamp"), "{stderr}");
+    assert!(!stderr.contains("NO "), "{stderr}");
 }
 
 #[test]
-fn a_list_is_read_from_standard_input_and_what_is_elsewhere_is_no_problem_for_those_who_say_so() {
+fn a_list_is_read_from_standard_input_and_its_files_may_be_on_another_server() {
     let folder = repository();
     let mut add = program(&folder)
         .arg("-C")
@@ -242,15 +242,15 @@ fn a_list_is_read_from_standard_input_and_what_is_elsewhere_is_no_problem_for_th
     let listed = std::fs::read_to_string(folder.path().join("metadata/2.targets.json")).unwrap();
     assert!(listed.contains("a/b"), "{listed}");
     assert_eq!(run(&folder, &["verify"]), ExitStatus::Refused as i32);
-    assert!(said(&folder, &["verify", "--elsewhere"]).contains("1 target files are not here"));
-    // A file that is here is still checked.
+    assert!(said(&folder, &["verify", "--elsewhere"]).contains("1 target files are not in this folder"));
+    // An existing file is still checked.
     std::fs::create_dir(folder.path().join("targets/a")).unwrap();
     std::fs::write(folder.path().join(format!("targets/a/{}.b", "0".repeat(64))), "bad").unwrap();
     assert_eq!(run(&folder, &["verify", "--elsewhere"]), ExitStatus::Refused as i32);
 }
 
 #[test]
-fn a_repository_of_others_is_used_once_its_root_is_named() {
+fn a_foreign_repository_is_used_once_its_root_is_given() {
     let folder = repository();
     let (file, root) = (folder.path().join("file"), folder.path().join("metadata/1.root.json"));
     std::fs::write(&file, "1").unwrap();
@@ -267,7 +267,7 @@ fn a_repository_of_others_is_used_once_its_root_is_named() {
     assert_eq!(refused.status.code(), Some(ExitStatus::Refused as i32));
     assert!(said.contains("its root is not pinned") && said.contains("--root-sha256 "), "{said}");
     let digest = said.split("--root-sha256 ").nth(1).unwrap().get(..64).unwrap().to_string();
-    // A job's environment is remembered nowhere; a command line is.
+    // The root in a job's environment is not stored; the one on the command line is.
     assert!(as_user("a.toml", Some(&digest), &[]).status.success());
     assert!(!folder.path().join("a.toml").exists());
     assert!(as_user("b.toml", None, &["--root-sha256", &digest]).status.success());
@@ -294,7 +294,7 @@ fn a_key_outside_the_folder_is_named_on_the_command_line_or_allowed_first() {
     let file = folder.path().join("file");
     std::fs::write(&file, "1").unwrap();
     said(&folder, &["add", file.to_str().unwrap(), "--name", "a"]);
-    // Another user has not named it.
+    // Another user has not allowed the key.
     let root = folder.path().join("metadata/1.root.json");
     let other = |args: &[&str]| {
         let mut command = program(&folder);
@@ -328,7 +328,7 @@ fn private_keys_and_the_repository_itself_are_never_published() {
     let above = folder.path().join("metadata/..");
     let paths = [inside, above.to_str().unwrap(), key.to_str().unwrap(), copy.to_str().unwrap()];
     for path in paths.into_iter().chain(["keys", ".", "..", "keys/.."]) {
-        // As somebody who has gone into the repository.
+        // With the repository as the current folder.
         let output = program(&folder).current_dir(folder.path()).args(["add", path]).output().unwrap();
         assert_eq!(output.status.code(), Some(ExitStatus::Refused as i32), "{path}: {output:?}");
         let said = String::from_utf8(output.stderr).unwrap();
@@ -337,7 +337,7 @@ fn private_keys_and_the_repository_itself_are_never_published() {
     }
     let allowed = ["add", copy.to_str().unwrap(), "--allow-private-key-material"];
     assert_eq!(run(&folder, &[&allowed[..2], &["--dry-run"]].concat()), ExitStatus::Refused as i32);
-    // The repository's own keys stay private whatever a person allows; one of a test may be published.
+    // The repository's own keys are always refused; a test key may be published.
     assert_eq!(run(&folder, &allowed), ExitStatus::Refused as i32);
     std::fs::copy(repository().path().join("keys/root-1.pem"), &copy).unwrap();
     assert_eq!(run(&folder, &allowed[..2]), ExitStatus::Refused as i32);
@@ -348,7 +348,7 @@ fn private_keys_and_the_repository_itself_are_never_published() {
 }
 
 #[test]
-fn revoke_makes_no_key_for_another_holder_unless_it_is_told_to() {
+fn revoke_generates_no_key_for_another_holder_by_default() {
     let folder = repository();
     let keys = || std::fs::read_dir(folder.path().join("keys")).unwrap().count();
     let before = keys();
@@ -356,24 +356,24 @@ fn revoke_makes_no_key_for_another_holder_unless_it_is_told_to() {
     assert_eq!(output.status.code(), Some(ExitStatus::Failed as i32), "{output:?}");
     let reason = String::from_utf8(output.stderr).unwrap();
     assert!(reason.contains("--replace-with FILE.pub") && reason.contains("--generate"), "{reason}");
-    let told = said(&folder, &["revoke", "root-3"]);
-    assert!(told.contains("root has 2 keys left, and 2 must sign: if one is lost"), "{told}");
-    assert!(told.contains("2 of 2 root keys are on this machine, and 2 can sign a new root"), "{told}");
+    let stderr = said(&folder, &["revoke", "root-3"]);
+    assert!(stderr.contains("root has 2 keys left, and 2 must sign: if one is lost"), "{stderr}");
+    assert!(stderr.contains("2 of 2 root keys are on this machine, and 2 can sign a new root"), "{stderr}");
     assert_eq!(keys(), before);
-    let told = said(&folder, &["revoke", "targets-1", "--generate"]);
-    assert!(told.contains("1 of 1 targets keys is now on this machine, and 1 must sign"), "{told}");
-    // A colleague makes a key, and hands over its public part.
+    let stderr = said(&folder, &["revoke", "targets-1", "--generate"]);
+    assert!(stderr.contains("1 of 1 targets keys is now on this machine, and 1 must sign"), "{stderr}");
+    // A colleague generates a key and sends its public key.
     let colleague = tempfile::tempdir().unwrap();
     let args = ["key", "generate", "root-9", "--unencrypted", "--folder", colleague.path().to_str().unwrap()];
     assert_eq!(run(&folder, &args), ExitStatus::Done as i32);
     let public = colleague.path().join("root-9.pub");
     said(&folder, &["rotate", "root", "--add", public.to_str().unwrap()]);
-    // A key that the role trusts already takes no other one's place.
+    // A key that the role already trusts is not a replacement.
     let with = format!("root={}", public.display());
     assert_eq!(run(&folder, &["revoke", "root-1", "--replace-with", &with]), ExitStatus::Failed as i32);
     assert_eq!(run(&folder, &["verify"]), ExitStatus::Done as i32);
 }
-/// Lists a key that python-tuf uses and lastmile does not for the targets, in a root that waits: whoever can write in
+/// Plants a key that python-tuf can use and lastmile cannot for the targets role of a pending root, as anyone who can write to
 /// `staged/` could. Returns its id.
 fn plant_key(folder: &TempDir) -> String {
     let (keys, elsewhere) = (folder.path().join("keys"), folder.path().join("elsewhere"));
@@ -399,7 +399,7 @@ fn plant_key(folder: &TempDir) -> String {
 }
 
 #[test]
-fn a_planted_key_is_refused_with_what_to_type_and_removed_again_by_its_id() {
+fn a_planted_key_is_refused_with_its_name_and_removed_by_its_id() {
     let folder = repository();
     let id = plant_key(&folder);
     let refused = output(&folder, &["sign", "--yes"]);
@@ -416,8 +416,8 @@ fn a_planted_key_is_refused_with_what_to_type_and_removed_again_by_its_id() {
     assert!(said(&folder, &[&["publish"], &accept[..]].concat()).contains(&format!("rotate targets --remove {id}")));
 
     let shown = |args: &[&str]| String::from_utf8(output(&folder, args).stdout).unwrap();
-    assert!(shown(&["key", "list"]).contains(&format!("{id} cannot be used here")));
-    assert!(shown(&["status"]).contains(&format!("{id} cannot be used here")));
+    assert!(shown(&["key", "list"]).contains(&format!("{id} cannot be used by lastmile")));
+    assert!(shown(&["status"]).contains(&format!("{id} cannot be used by lastmile")));
     said(&folder, &["rotate", "targets", "--remove", &id[..6]]);
     let root = std::fs::read_to_string(folder.path().join("metadata/3.root.json")).unwrap();
     assert!(!root.contains(&id), "{root}");
@@ -426,23 +426,23 @@ fn a_planted_key_is_refused_with_what_to_type_and_removed_again_by_its_id() {
 }
 
 #[test]
-fn a_key_that_cannot_be_used_is_revoked_by_the_beginning_of_its_id() {
+fn an_unusable_key_is_revoked_by_the_start_of_its_id() {
     let folder = repository();
     let id = plant_key(&folder);
     said(&folder, &["sign", "--yes", "--accept", &id]);
     said(&folder, &["publish", "--accept", &id]);
     assert_eq!(run(&folder, &["revoke", "ffff0000ffff"]), ExitStatus::NoSuchName as i32);
-    let told = said(&folder, &["revoke", &id[..6]]);
+    let stderr = said(&folder, &["revoke", &id[..6]]);
     assert!(
-        told.contains("targets (listed by root)") && told.contains("cannot test what the key could forge"),
-        "{told}"
+        stderr.contains("targets (listed by root)") && stderr.contains("cannot test what the key could forge"),
+        "{stderr}"
     );
     let root = std::fs::read_to_string(folder.path().join("metadata/3.root.json")).unwrap();
     assert!(!root.contains(&id), "{root}");
 }
 
 #[test]
-fn what_is_named_for_nothing_changes_nothing() {
+fn a_name_that_matches_nothing_changes_nothing() {
     let folder = repository();
     assert_eq!(run(&folder, &["renew", "--force", "--accept", "targets:/x"]), ExitStatus::Done as i32);
 }

@@ -1,4 +1,4 @@
-//! Commands that announce no change make none: `--dry-run`, `status`, `verify`, and `sign` but for its signature.
+//! `--dry-run`, `status` and `verify` change nothing, and `sign` adds only its signature.
 
 #![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect has failed")]
 #![expect(clippy::disallowed_methods, reason = "tests make the files that they need")]
@@ -22,7 +22,7 @@ fn done(folder: &Path, args: &[&str]) -> String {
     text
 }
 
-/// Everything below a folder: folders, and files with their bytes.
+/// Returns everything below a folder: folders, and files with their contents.
 fn contents(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     let mut all = BTreeMap::new();
     let mut folders = vec![folder.to_path_buf()];
@@ -49,7 +49,7 @@ fn repository() -> (TempDir, PathBuf) {
     (folder, packages)
 }
 
-/// Leaves what a publication leaves that was cut short: with its journal, or before it.
+/// Creates the files of an interrupted publication, with or without its journal.
 fn cut_short(packages: &Path, has_journal: bool) {
     let publishing = packages.join(".publishing");
     std::fs::copy(packages.join("metadata/timestamp.json"), publishing.join("new-0")).unwrap();
@@ -64,7 +64,7 @@ fn cut_short(packages: &Path, has_journal: bool) {
 }
 
 #[test]
-fn what_announces_no_change_recovers_removes_and_writes_nothing() {
+fn commands_that_announce_no_change_change_nothing() {
     let (folder, packages) = repository();
     let file = folder.path().join("file");
     let file = file.to_str().unwrap();
@@ -103,7 +103,7 @@ fn what_announces_no_change_recovers_removes_and_writes_nothing() {
 }
 
 #[test]
-fn sign_writes_the_signature_that_it_announces_and_nothing_else() {
+fn sign_writes_only_the_signature_that_it_announces() {
     let (folder, packages) = repository();
     let file = folder.path().join("file");
     let (targets, elsewhere) = (packages.join("keys/targets-1.pem"), folder.path().join("targets-1.pem"));
@@ -130,7 +130,7 @@ fn sign_writes_the_signature_that_it_announces_and_nothing_else() {
 }
 
 #[test]
-fn a_key_that_a_person_names_is_not_the_one_that_somebody_put_beside_it() {
+fn a_named_key_is_read_from_its_private_key_file() {
     let (_folder, packages) = repository();
     done(&packages, &["key", "generate", "stranger", "--unencrypted"]);
     std::fs::copy(packages.join("keys/stranger.pub"), packages.join("keys/new.pub")).unwrap();
@@ -153,7 +153,7 @@ fn a_key_that_a_person_names_is_not_the_one_that_somebody_put_beside_it() {
         all.into_iter().filter(|(path, _)| path.starts_with(packages.join("metadata"))).collect()
     };
     assert!(metadata(contents(&packages)) == metadata(before));
-    // Known by its id alone, from a file that anybody can write.
+    // The key is known only by its id from an untrusted file.
     std::fs::remove_file(packages.join("keys/stranger.pem")).unwrap();
     std::fs::remove_file(packages.join("keys/new.pub")).unwrap();
     let shown: serde_json::Value = serde_json::from_str(&done(
@@ -163,5 +163,5 @@ fn a_key_that_a_person_names_is_not_the_one_that_somebody_put_beside_it() {
     .unwrap();
     let id = shown["keyid"].as_str().unwrap().get(..8).unwrap().to_string();
     let refused = output(&packages, &["rotate", "timestamp", "--add", &id]);
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("give the file of its public key"), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("give its public key file"), "{refused:?}");
 }

@@ -1,6 +1,7 @@
-//! Being a client of very many targets at once. The client fetches and judges every role that was filled, and finds one
-//! target in each. Where bins stand alone in the top-level role, no search can end elsewhere than in the bin of a path:
-//! the other targets are then looked up in what the client trusts, and whatever is not there is searched for.
+//! Checks that clients find the targets of a bulk change. A client fetches and verifies every role with new targets, and
+//! searches for one target of each. If the top-level role delegates only to bins, every search for a path ends in its bin:
+//! the other targets are then looked up in the metadata that the client trusts. Only targets that are not found there are
+//! searched for.
 
 use lastmile_client::blocking;
 use lastmile_metadata::{DelegatedRoles, Paths, RoleName, Router, TargetFile, VerifiedTargets, hash_start};
@@ -8,11 +9,11 @@ use lastmile_metadata::{DelegatedRoles, Paths, RoleName, Router, TargetFile, Ver
 use crate::check::{Arrive, Check, VisitedRoles, check_found, refused};
 use crate::{Error, parallel};
 
-/// So many roles are looked into by one client, which keeps them all.
+/// The number of roles for each client, which keeps them all in memory.
 const ROLES: usize = 1024;
 
 impl Check<'_> {
-    /// What the roles of `draft.bulk_filled` list newly must be found.
+    /// Checks that clients find the new targets of the roles in `draft.bulk_filled`.
     pub(crate) fn find_filled(&self, arrive: &Arrive<'_>, reached: &VisitedRoles) -> Result<(), Error> {
         let bulk_filled: Vec<&RoleName> = self.draft.bulk_filled.iter().collect();
         let parts: Vec<&[&RoleName]> = bulk_filled.chunks(ROLES).collect();
@@ -52,16 +53,16 @@ fn find(role: &RoleName, target: &TargetFile, session: &mut blocking::Session) -
     check_found(&target.path, &[(role, target.clone())], found.as_ref())
 }
 
-/// A role as a client trusts it, and how that client came to it.
+/// A role that a client trusts, and how the client reached it.
 struct RoleView<'s> {
     top: &'s VerifiedTargets,
     role: &'s VerifiedTargets,
-    /// The bins, and which of them the role is; none for the top-level role, where every search begins.
+    /// The bins, and the number of the role among them; none for the top-level role, where every search starts.
     bin: Option<(&'s Router, usize)>,
 }
 
 impl<'s> RoleView<'s> {
-    /// None where a search might end elsewhere.
+    /// Returns `None` if a search might end in another role.
     fn of(
         session: &'s blocking::Session,
         role: &RoleName,
@@ -88,7 +89,7 @@ impl<'s> RoleView<'s> {
     }
 }
 
-/// The bins of the top-level role, if it delegates to nothing else.
+/// Returns the bins of the top-level role, if it has no other delegations.
 fn bins_alone(top: &VerifiedTargets) -> Option<Router> {
     let delegations = top.delegations()?;
     let alone = match &delegations.roles {

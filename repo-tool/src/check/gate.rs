@@ -1,9 +1,9 @@
-//! What other clients refuse for good: no such fault of form is signed or published, if it is a new one.
+//! Format faults that other clients refuse permanently. A document with a new fault is neither signed nor published.
 //!
-//! A root that python-tuf cannot read stops every python-tuf client for ever: the next root does not help, for it comes
-//! after this one. Lastmile reads more than others do, so that being a client of a draft ([`crate::check`]) does not show
-//! it. What is published with such a fault already stays publishable, or nobody could repair it; it is a warning. So is a file
-//! that is longer than others read unless they are told to: that is for their users to decide.
+//! A root that python-tuf cannot read stops every python-tuf client permanently, because clients must read it before the
+//! next root. Lastmile accepts more than other clients, so its simulated clients ([`crate::check`]) do not detect such a
+//! fault. A fault that is published already is only a warning, so that the repository can be repaired. A file that exceeds
+//! the default limits of other clients is also a warning, because their users can raise the limits.
 //!
 //! The rules are those of python-tuf 7, go-tuf 2, tuf-js 4 and tough 0.24.
 
@@ -21,7 +21,7 @@ use crate::document::Document;
 use crate::published::Published;
 use crate::{DraftError, Error};
 
-/// The pairs of keytype and scheme that python-tuf reads; a file with a key of another pair is refused as a whole.
+/// The pairs of keytype and scheme that python-tuf reads. It refuses a whole file that has a key of another pair.
 const KEYS: [(&str, &str); 16] = [
     ("ecdsa", "ecdsa-sha2-nistp256"),
     ("ecdsa", "ecdsa-sha2-nistp384"),
@@ -41,16 +41,16 @@ const KEYS: [(&str, &str); 16] = [
     ("rsa", "rsa-pkcs1v15-sha512"),
 ];
 
-/// The clients that are alike in what they read at most.
+/// Clients with the same default limits.
 const PYTHON_AND_OTHERS: &str = "python-tuf, go-tuf and tuf-js";
 
-/// How many delegated roles those visit in one search.
+/// The number of delegated roles that these clients visit in one search.
 const VISITED: usize = 32;
 
-/// Refuses a document with a fault that the published one does not have.
+/// Refuses a document with a fault that the published version does not have.
 ///
 /// # Errors
-/// [`Error::Draft`] with each fault, and who refuses it.
+/// [`Error::Draft`] with each fault and the clients that refuse it.
 pub(crate) fn admit(published: Option<&Published>, document: &Document) -> Result<(), Error> {
     let role = &document.role;
     let after = document.faults();
@@ -65,17 +65,17 @@ pub(crate) fn admit(published: Option<&Published>, document: &Document) -> Resul
     Err(DraftError::Faults { role: role.clone(), version: document.version, faults: new }.into())
 }
 
-/// The same of the file as it is about to be published, signatures included.
+/// Like [`admit`], for the file to publish, including its signatures.
 ///
 /// # Errors
 /// As [`admit`].
 pub(crate) fn admit_file(published: Option<&Published>, document: &Document) -> Result<(), Error> {
     admit(published, document)?;
-    // An id that is listed with a fault has passed with its delegator, or is published already.
+    // The check of the delegator reports faults of listed ids.
     let rings = document.rings();
     let listed: BTreeSet<&str> =
         rings.required.iter().chain(&rings.wanted).flat_map(|ring| ring.keys().map(|(id, _)| id.as_str())).collect();
-    // What is signed has been looked at, and may be long.
+    // The signed text was checked above and may be long.
     let faults = file_faults(&assemble("{}", document.signatures()), &|id| listed.contains(id));
     if faults.is_empty() {
         return Ok(());
@@ -84,11 +84,11 @@ pub(crate) fn admit_file(published: Option<&Published>, document: &Document) -> 
     Err(DraftError::FileFaults { role: document.role.clone(), version: document.version, faults }.into())
 }
 
-/// The faults of a whole file outside of what is signed.
+/// Returns the faults of a file outside the signed text.
 fn file_faults(file: &[u8], is_listed: &dyn Fn(&str) -> bool) -> BTreeSet<String> {
     let mut faults = Faults::default();
     let found = match std::str::from_utf8(file) {
-        // Files with characters that could harm a terminal write them in escapes, which canonical text does not have.
+        // Files escape characters that could harm a terminal; canonical text has no escapes.
         Ok(file) if members(file).is_ok() => faults.file(file, is_listed),
         Ok(file) => Json::parse(file).and_then(|file| faults.file(file.canonical(), is_listed)),
         Err(_) => Err(ErrorKind::Malformed { at: Location::Document, expected: "UTF-8 text", found: None }),
@@ -99,7 +99,8 @@ fn file_faults(file: &[u8], is_listed: &dyn Fn(&str) -> bool) -> BTreeSet<String
     faults.0
 }
 
-/// What others refuse, or do not read in full, of what is published: the root and every role that was read.
+/// Returns warnings about published metadata that other clients refuse or do not read in full: the root and every role that
+/// was read.
 pub(crate) fn advice(published: &Published) -> Vec<String> {
     let mut advice = Vec::new();
     for (role, text) in published.signed_texts() {
@@ -118,7 +119,7 @@ pub(crate) fn advice(published: &Published) -> Vec<String> {
     advice
 }
 
-/// A length that is listed is read as a whole; where it is not, each client has a limit of its own.
+/// Returns a warning if a file exceeds the limits of other clients. The limits apply only if no length is listed.
 fn length_advice(published: &Published, role: &RoleName) -> Option<String> {
     let (length, limits): (_, [(u64, &str); 2]) = match role.as_str() {
         "root" => (published.root.bytes().len(), [(512_000, PYTHON_AND_OTHERS), (1 << 20, "tough")]),
@@ -131,11 +132,11 @@ fn length_advice(published: &Published, role: &RoleName) -> Option<String> {
         _ => (published.length(role)?, [(5_000_000, PYTHON_AND_OTHERS), (10 << 20, "tough")]),
     };
     let exceeded = limits.iter().filter(|(limit, _)| length as u64 > *limit);
-    let told: Vec<String> = exceeded.map(|(limit, who)| format!("{who} read at most {limit}")).collect();
-    (!told.is_empty()).then(|| format!("{role} is {length} bytes long; by default, {}", told.join(", ")))
+    let exceeded: Vec<String> = exceeded.map(|(limit, who)| format!("{who} read at most {limit}")).collect();
+    (!exceeded.is_empty()).then(|| format!("{role} is {length} bytes long; by default, {}", exceeded.join(", ")))
 }
 
-/// How many of the delegated roles are visited for one path at most, as far as the patterns show it.
+/// Estimates from the patterns how many delegated roles a search for one path visits at most.
 fn most_visited(delegations: &Delegations) -> usize {
     let patterns: Vec<&str> = match &delegations.roles {
         DelegatedRoles::Listed(roles) if roles.len() > VISITED => {
@@ -156,7 +157,7 @@ fn most_visited(delegations: &Delegations) -> usize {
     visited.max().unwrap_or(0)
 }
 
-/// The faults of a signed text, each with who refuses it.
+/// Returns the faults of a signed text, each with the clients that refuse it.
 pub(crate) fn faults(role: &RoleName, signed: &str) -> BTreeSet<String> {
     let mut faults = Faults::default();
     if let Err(error) = faults.find(role, signed) {
@@ -224,7 +225,9 @@ impl Faults {
         let keys = self.keys(member(signed, "keys")?.unwrap_or("{}"))?;
         for (name, role) in members(member(signed, "roles")?.unwrap_or("{}"))? {
             if !RoleName::TOP_LEVEL.iter().any(|known| known.as_str() == name) {
-                self.add(&format!("the role `{name}` is none of the four of a root: python-tuf and tough refuse it"));
+                self.add(&format!(
+                    "the root has the role `{name}`, which is not a top-level role: python-tuf and tough refuse it"
+                ));
             }
             self.ring(&name, role, &keys)?;
         }
@@ -254,7 +257,7 @@ impl Faults {
         Ok(())
     }
 
-    /// The keys by their ids, each with whether it can be used here.
+    /// Checks the keys and returns them by id; an error for a key that lastmile cannot use.
     fn keys<'t>(&mut self, keys: &'t str) -> Result<BTreeMap<Cow<'t, str>, Result<Key, ErrorKind>>, ErrorKind> {
         let mut found = BTreeMap::new();
         for (id, key) in members(keys)? {
@@ -270,9 +273,9 @@ impl Faults {
             }
             let keyval = members(member(key, "keyval")?.unwrap_or("{}")).unwrap_or_default();
             if keyval.get("public").is_none_or(|public| string(public).is_none()) {
-                self.add(&format!("the key {id} has no text `public`: python-tuf refuses it"));
+                self.add(&format!("the key {id} has no string `public`: python-tuf refuses it"));
             } else if keyval.values().any(|value| string(value).is_none()) {
-                self.add(&format!("the keyval of the key {id} has a member that is no text: tuf-js refuses it"));
+                self.add(&format!("the keyval of the key {id} has a member that is not a string: tuf-js refuses it"));
             }
             found.insert(id, Key::parse(key));
         }
@@ -293,7 +296,7 @@ impl Faults {
                 self.add(&format!("{name} lists the key id {id} twice: python-tuf and tuf-js refuse that"));
             }
             match keys.get(&id) {
-                None => self.add(&format!("{name} lists the key id {id}, which names no key: go-tuf refuses that")),
+                None => self.add(&format!("{name} lists the key id {id}, but no key has it: go-tuf refuses that")),
                 Some(Ok(key)) => match key.public_key() {
                     Ok(public) => drop(usable.insert(public)),
                     Err(error) => self.broken(name, &id, key, error),
@@ -305,27 +308,29 @@ impl Faults {
         let count = usable.len();
         if !threshold.parse().is_ok_and(|threshold: usize| threshold <= count) {
             self.add(&format!(
-                "{name} has a threshold of {threshold} and {count} keys that can be used: nobody can sign for it"
+                "{name} has a threshold of {threshold} but only {count} usable keys: nobody can sign for it"
             ));
         }
         Ok(())
     }
 
-    /// Of a keytype and scheme that are known, a value that is no such key.
+    /// Reports a key with a known keytype and scheme whose value is not valid.
     fn broken(&mut self, name: &str, id: &str, key: &Key, error: &lastmile_keys::KeyError) {
         if matches!(error, lastmile_keys::KeyError::Invalid(_)) {
             let keytype = key.keytype();
-            self.add(&format!("the key {id} of {name} is no {keytype} key ({error}): go-tuf refuses {name} with it"));
+            self.add(&format!(
+                "the key {id} of {name} is not a valid {keytype} key ({error}): go-tuf refuses {name} with it"
+            ));
         }
     }
 }
 
-/// What a string says; nothing where there is none, which the reader of the role has refused.
+/// Returns the content of a JSON string; empty for other values, which the parser of the role refuses.
 fn text(value: Option<&str>) -> Cow<'_, str> {
     value.and_then(string).unwrap_or_default()
 }
 
-/// Whether all are lower-case hexadecimal digits.
+/// Returns whether all characters are lower-case hexadecimal digits.
 fn is_hex(text: &str) -> bool {
     text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
 }
@@ -340,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_threshold_that_is_no_number_of_keys_is_a_fault() {
+    fn a_threshold_that_the_usable_keys_cannot_reach_is_a_fault() {
         let root = |threshold: &str| {
             let role = format!(r#"{{"keyids":[],"threshold":{threshold}}}"#);
             format!(
@@ -368,9 +373,9 @@ mod tests {
             (format!(r#"[{{"keyid":"{id}","sig":"ab"}},{{"keyid":"{id}","sig":"cd"}}]"#), "two signatures"),
             (r#"{}"#.into(), "cannot be read"),
         ];
-        for (signatures, told) in cases {
+        for (signatures, expected) in cases {
             let found = faults_of(&signatures);
-            assert!(found.iter().any(|fault| fault.contains(told)), "{signatures}: {found:?}");
+            assert!(found.iter().any(|fault| fault.contains(expected)), "{signatures}: {found:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a repository may do and should not: advice for the maintainer, each with the reason.
+//! Warnings for the maintainer about a valid repository, each with its reason.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -18,10 +18,10 @@ use crate::publish::snapshot::{MOST_BITS_WITH_HASHES, VersionOnly, VersionOnlyBi
 use crate::published::Published;
 use crate::trusting::{odd_in_delegations, odd_in_root};
 
-/// Of very many delegated roles with one key no more are named.
+/// The maximum number of items that a warning names.
 const NAMED: usize = 8;
 
-/// Looks at the root and at every role that was read.
+/// Returns warnings about the root and every role that was read.
 #[must_use]
 pub fn lint(published: &Published, config: &Config, keys: &KeyStore) -> Vec<String> {
     let mut advice = Vec::new();
@@ -33,7 +33,7 @@ pub fn lint(published: &Published, config: &Config, keys: &KeyStore) -> Vec<Stri
             roles_of.entry(key.clone()).or_default().push(role.clone());
         }
     }
-    // A14: an id that names no usable key counts for nothing here.
+    // A14: lastmile ignores an id without a usable key.
     let delegations = published.read_roles().filter_map(|(_, targets)| targets.delegations.as_ref());
     let odd = odd_in_root(&published.root).into_iter().chain(delegations.flat_map(odd_in_delegations));
     for (role, odd) in odd.take(NAMED) {
@@ -52,7 +52,7 @@ pub fn lint(published: &Published, config: &Config, keys: &KeyStore) -> Vec<Stri
     for uri in config.key_uris().iter().filter(|uri| !keys.contains(uri)) {
         advice.push(format!(
             "repo.toml names the key {} outside the repository's folder, and you have not allowed its use: \
-             `lastmile-repo key allow` does, or `--allow-key` for one command, if you trust whoever wrote that",
+             if you trust the person who added it, run `lastmile-repo key allow`, or use `--allow-key` for one command",
             printable(&uri.to_string())
         ));
     }
@@ -63,12 +63,12 @@ pub fn lint(published: &Published, config: &Config, keys: &KeyStore) -> Vec<Stri
     advice
 }
 
-/// Roots that one refresh of most clients follows: ours, python-tuf, go-tuf and tuf-js.
+/// The number of roots that most clients follow in one refresh: lastmile, python-tuf, go-tuf and tuf-js.
 const ROOTS_AT_ONCE: u64 = 256;
-/// Roots past the shipped one that tough follows. It never follows more.
+/// The number of roots after the shipped one that tough follows; it refuses more.
 const ROOTS_OF_TOUGH: u64 = 1024;
 
-/// Whether clients that were shipped with the oldest root have too many roots to follow.
+/// Returns a warning if clients that were shipped with the oldest root must follow too many roots.
 fn long_chain(published: &Published) -> Option<String> {
     let oldest = published.oldest_root();
     let count = published.root.version.get().saturating_sub(oldest.get());
@@ -90,16 +90,16 @@ fn long_chain(published: &Published) -> Option<String> {
     })
 }
 
-/// Whether the root keys on this machine suffice to sign a new root: whoever takes this machine then owns the
-/// repository. Keys in `keys/` that no role lists yet count as well.
+/// Returns a warning if the root keys on this machine reach the root threshold: a thief of this machine could then sign a
+/// new root. Keys in `keys/` that no role lists yet count too.
 #[must_use]
 pub fn root_keys_together(root: &Root, layout: &Layout, keys: &KeyStore) -> Option<String> {
     let ring = root.key_ring(&RoleName::ROOT).ok()?;
     let mut keys = keys.clone();
     for path in std::fs::read_dir(layout.keys()).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())) {
-        // Without its public part beside it, a key might ask for its pass-phrase.
+        // Without a `.pub` file, identifying the key might ask for its pass-phrase.
         let is_private = path.extension().is_some_and(|end| end == "pem") && path.with_extension("pub").exists();
-        if let Some(name) = path.file_name().filter(|_| is_private) {
+        if is_private && let Some(name) = path.file_name() {
             keys.add(layout.dir(), &KeyUri::File(Path::new("keys").join(name)));
         }
     }
@@ -126,10 +126,12 @@ pub fn root_keys_together(root: &Root, layout: &Layout, keys: &KeyStore) -> Opti
 
 fn lint_ring(advice: &mut Vec<String>, role: &RoleName, ring: &KeyRing, config: &Config, keys: &KeyStore) {
     let (count, threshold) = (ring.keys().count(), ring.threshold().get());
-    if *role == RoleName::ROOT && count <= threshold as usize {
+    if *role == RoleName::ROOT && count == 1 {
+        advice.push("root has only 1 key: if it is lost, no new root can ever be signed. Add a second key".to_string());
+    } else if *role == RoleName::ROOT && count <= threshold as usize {
         advice.push(format!(
-            "root needs all of its {count} keys: if one is lost, no new root can ever be signed; add a key, or lower the \
-             threshold"
+            "root needs signatures from all of its {count} keys: if one is lost, no new root can ever be signed. Add a key, or \
+            lower the threshold"
         ));
     }
     let wanted = config.role(role).threshold;
@@ -149,11 +151,11 @@ fn lint_ring(advice: &mut Vec<String>, role: &RoleName, ring: &KeyRing, config: 
     }
 }
 
-/// The standing warning about bins whose content the snapshot does not fix.
+/// Returns the warning about bins that the snapshot lists without their hash.
 fn version_only_bins(bins: &Bins) -> String {
     let (prefix, bits, most) = (printable(&bins.name_prefix), bins.bit_length, MOST_BITS_WITH_HASHES);
     format!(
-        "the snapshot lists the 2^{bits} bins {prefix}-* by version only: whoever steals a key of the bins can replace \
+        "the snapshot lists the 2^{bits} bins {prefix}-* by version only: a thief of a key of the bins can replace \
          their content without a new snapshot. `lastmile-repo bins --bit-length {most}` makes bins that are listed with \
          their hash"
     )
@@ -161,7 +163,7 @@ fn version_only_bins(bins: &Bins) -> String {
 
 fn lint_delegations(advice: &mut Vec<String>, targets: &Targets, roles_of: &mut BTreeMap<PublicKey, Vec<RoleName>>) {
     let Some(delegations) = &targets.delegations else { return };
-    // Bins are many, and have their keys in common.
+    // There may be many bins, and they share their keys.
     let mut by_id: BTreeMap<&KeyId, Vec<RoleName>> = BTreeMap::new();
     match &delegations.roles {
         DelegatedRoles::Succinct(bins) => {

@@ -1,4 +1,4 @@
-//! Being a client of what is about to be published: nothing goes out that a client would refuse.
+//! Checks a draft with simulated clients before publication: nothing that a client would refuse is published.
 
 mod bulk;
 pub(crate) mod gate;
@@ -25,12 +25,12 @@ use crate::files::layout::{self, Layout};
 use crate::published::Published;
 use crate::{DraftError, Error, NetworkError, NotFound, NotFoundReason, PublicationError, parallel};
 
-/// From so many changed targets on, listing all is quicker than finding each.
+/// From this number of changed targets on, listing all targets is faster than searching for each.
 const MANY: usize = 1000;
-/// Only a server that makes up roots without an end makes a client refresh so often.
+/// The maximum number of refreshes; only a server with an endless chain of roots requires more.
 const MOST_REFRESHES: u64 = 4096;
 
-/// A client of a repository in memory or on this disk, without a network.
+/// Creates a client of a repository in memory or on this disk, without a network.
 pub(crate) fn client(
     shipped_root: Vec<u8>,
     overlay: Overlay,
@@ -49,8 +49,8 @@ pub(crate) fn client(
     blocking::Updater::new(updater).map_err(from_client)
 }
 
-/// Refreshes as often as a client does that follows at most so many roots at once: each refresh goes on from the roots
-/// that the one before stored. A long chain of roots keeps nobody from the newest state.
+/// Refreshes until the client reaches the newest state. A client follows a limited number of roots in one refresh, and the
+/// next refresh continues from the stored roots.
 pub(crate) fn refresh(client: &blocking::Updater, now: DateTime<Utc>) -> Result<blocking::Session, ClientError> {
     let at_once = u64::from(Limits::default().root_updates);
     let mut before = None;
@@ -58,7 +58,7 @@ pub(crate) fn refresh(client: &blocking::Updater, now: DateTime<Utc>) -> Result<
         match client.refresh_at(now) {
             Ok(session) => {
                 let reached = session.trusted().root().version;
-                // Whoever was stopped by the limit has come further than that.
+                // A client that the limit stopped would have a higher root version.
                 if reached.get() <= at_once * round || before == Some(reached) {
                     return Ok(session);
                 }
@@ -71,23 +71,23 @@ pub(crate) fn refresh(client: &blocking::Updater, now: DateTime<Utc>) -> Result<
     client.refresh_at(now)
 }
 
-/// From so many roots on, those with the same keys as the root before them are not played each.
+/// From this number of roots on, roots with the same keys as their predecessor are not tested separately.
 pub(crate) const MANY_ROOTS: u64 = 64;
 
-/// Whether clients that were shipped with `next` do nothing that those shipped with the root before it do not do as
-/// well: these follow the same chain, one step longer.
+/// Returns whether both roots have the same keys and roles. Clients shipped with `before` then take the same steps as those
+/// shipped with `next`, so testing the former is enough.
 pub(crate) fn is_alike(before: &Root, next: &Root) -> bool {
     (&before.keys, &before.roles, before.consistent_snapshot) == (&next.keys, &next.roles, next.consistent_snapshot)
 }
 
-/// Whether a client has followed as many roots as it does at once, and is not at the newest.
+/// Returns whether a client stopped at its limit of roots for one refresh.
 fn is_behind(error: &ClientError) -> bool {
     let ClientError::Refused(refused) = error else { return false };
     let Refusal::Metadata(verdict) = &refused.refusal else { return false };
     verdict.role == RoleName::ROOT && matches!(verdict.kind, ErrorKind::LimitReached { limit: Limit::RootUpdates, .. })
 }
 
-/// The limits for reading a repository of our own.
+/// Returns the limits for reading the user's own repository.
 pub(crate) fn reading_limits() -> Limits {
     let mut limits = Limits::default();
     (limits.snapshot_length, limits.targets_length, limits.listed_length) =
@@ -97,13 +97,14 @@ pub(crate) fn reading_limits() -> Limits {
     limits
 }
 
-/// Reads what is published as a client at the epoch that was shipped with `root` would: nothing has expired then.
+/// Reads and verifies the published state as a client that was shipped with `root` would at the epoch, when nothing has
+/// expired.
 pub(crate) fn open(layout: &Layout, root: Vec<u8>) -> Result<Published, Error> {
     let limits = reading_limits();
     let memory = MemoryStore::default();
     let client = client(root.clone(), Overlay::published(layout), memory.clone(), limits, None)?;
     let session = client.refresh_at(DateTime::<Utc>::UNIX_EPOCH).map_err(|error| match error {
-        // There is no network on the way to this disk.
+        // The overlay uses no network: a file is missing or unreadable.
         ClientError::Network(_) => {
             PublicationError::Incomplete { folder: layout.metadata(), error: error.into() }.into()
         }
@@ -112,7 +113,7 @@ pub(crate) fn open(layout: &Layout, root: Vec<u8>) -> Result<Published, Error> {
     Published::new(layout, session.trusted(), root, memory)
 }
 
-/// The oldest root that is there: `1.root.json`, unless the repository came here later.
+/// Reads the oldest root in the folder: usually `1.root.json`.
 pub(crate) fn oldest_root(layout: &Layout) -> Result<Vec<u8>, Error> {
     let first = layout.metadata().join("1.root.json");
     if let Some(bytes) = layout::read_if_there(&first)? {
@@ -124,7 +125,7 @@ pub(crate) fn oldest_root(layout: &Layout) -> Result<Vec<u8>, Error> {
     Ok(layout::read_if_there(&path)?.ok_or(NotFound::File { path })?)
 }
 
-/// The versions of all root files in the folder, in no order.
+/// Returns the versions of all root files in the folder, unordered.
 pub(crate) fn root_versions(layout: &Layout) -> Result<Vec<Version>, Error> {
     let folder = layout.metadata();
     let entries = std::fs::read_dir(&folder).map_err(|error| match error.kind() {
@@ -142,7 +143,7 @@ pub(crate) fn root_versions(layout: &Layout) -> Result<Vec<Version>, Error> {
     Ok(versions)
 }
 
-/// What is to be checked, and when.
+/// A draft to check with simulated clients, and the time of the check.
 pub(crate) struct Check<'a> {
     pub(crate) layout: &'a Layout,
     pub(crate) published: Option<&'a Published>,
@@ -151,15 +152,15 @@ pub(crate) struct Check<'a> {
     pub(crate) now: DateTime<Utc>,
 }
 
-/// Proof that clients accept a draft: no publication is made without it.
+/// Proof that simulated clients accept a draft. Every publication requires it.
 pub(crate) struct Checked {
-    /// What will be published then.
+    /// The published state after publication.
     pub(crate) published: Published,
 }
 
 impl Check<'_> {
-    /// A new client, and one that trusts what is published now, must both arrive at the draft and find what was added.
-    /// Other work goes on `beside` them.
+    /// Runs a new client and one that trusts the published state. Both must reach the draft and find the added targets.
+    /// Meanwhile, this thread runs `beside`.
     pub(crate) fn run<T>(&self, beside: impl FnOnce() -> T) -> (Result<Checked, Error>, T) {
         thread::scope(|scope| {
             let checking = scope.spawn(|| self.run_both());
@@ -184,7 +185,7 @@ impl Check<'_> {
         let make = |memory| make_from(&shipped, memory);
         thread::scope(|scope| {
             let warm = self.published.map(|published| {
-                // Where what is published has expired meanwhile, clients are where they were before that.
+                // If the published state has expired, clients have the state from before its expiry.
                 scope.spawn(|| self.arrive(&make_from(published.shipped(), published.memory().fork())?).map(drop))
             });
             let memory = MemoryStore::default();
@@ -217,7 +218,7 @@ impl Check<'_> {
         Ok(session)
     }
 
-    /// What was added must be found; what was removed may be listed by another role.
+    /// Checks that clients find every added target. A removed target may still be listed by another role.
     fn find_touched(&self, session: &mut blocking::Session) -> Result<(), Error> {
         let touched = &self.draft.touched;
         if touched.is_empty() {
@@ -242,7 +243,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Roles that change in other ways: that they are signed again must stop no search that leads to them.
+    /// Checks with a search in each other changed role that clients accept it.
     fn reach_others(&self, arrive: &Arrive<'_>, reached: &VisitedRoles) -> Result<(), Error> {
         let Draft { targets, touched, bulk_filled, .. } = self.draft;
         let is_found = |role: &RoleName, targets: &Targets| {
@@ -261,8 +262,8 @@ impl Check<'_> {
         })
     }
 
-    /// Roles that list nothing, or nothing that they have priority for: no search came to them. And those that several
-    /// rings vouch for: a search came to them through one.
+    /// Verifies the roles that no search visited, because they list nothing or other roles have priority for all their targets.
+    /// Also verifies roles with several rings, because a search verifies only one of them.
     fn verify_others(&self, reached: &VisitedRoles) -> Result<(), Error> {
         let reached = reached.roles();
         let is_other = |document: &&Document| {
@@ -275,10 +276,10 @@ impl Check<'_> {
     }
 }
 
-/// Makes a client that has come to the draft.
+/// Creates a client that has reached the draft.
 pub(crate) type Arrive<'a> = dyn Fn() -> Result<blocking::Session, Error> + Sync + 'a;
 
-/// The delegated roles that clients have come to and verified.
+/// The delegated roles that clients have visited and verified.
 #[derive(Default)]
 pub(crate) struct VisitedRoles(Mutex<BTreeSet<RoleName>>);
 
@@ -292,20 +293,21 @@ impl VisitedRoles {
     }
 }
 
-/// What a client says against a draft.
+/// Converts a client's refusal of a draft.
 pub(crate) fn refused(error: ClientError) -> Error {
     DraftError::Client(error.into()).into()
 }
 
-/// One of those that list it must be the one that clients find.
+/// Checks that clients find the target that one of the listing roles lists.
 pub(crate) fn check_found(
     path: &TargetPath,
     listed: &[(&RoleName, TargetFile)],
     found: Option<&TargetFile>,
 ) -> Result<(), Error> {
-    let Some((role, _)) = listed.first().filter(|_| listed.iter().all(|(_, target)| found != Some(target))) else {
+    if listed.iter().any(|(_, target)| found == Some(target)) {
         return Ok(());
-    };
+    }
+    let Some((role, _)) = listed.first() else { return Ok(()) };
     let reason = match found {
         Some(_) => NotFoundReason::Shadowed,
         None => NotFoundReason::NotCovered,
@@ -313,7 +315,7 @@ pub(crate) fn check_found(
     Err(DraftError::TargetNotFound { path: path.clone(), role: (*role).clone(), reason }.into())
 }
 
-/// The documents by the names that clients ask for.
+/// Returns the documents by the names that clients request.
 pub(crate) fn files(completed: &Completed, consistent: bool) -> BTreeMap<String, Bytes> {
     let named = completed.all().map(|document| {
         let versioned = document.role == RoleName::ROOT || (consistent && document.role != RoleName::TIMESTAMP);
@@ -332,7 +334,7 @@ fn version_of(session: &blocking::Session, role: &RoleName) -> Version {
     }
 }
 
-/// A client's error in our terms.
+/// Converts an error of a client.
 pub(crate) fn from_client(error: ClientError) -> Error {
     match error {
         ClientError::Refused(refused) => match refused.refusal {
@@ -345,7 +347,7 @@ pub(crate) fn from_client(error: ClientError) -> Error {
     }
 }
 
-/// An error and its causes on one line.
+/// Returns an error and its causes on one line.
 pub(crate) fn chain(error: &dyn StdError) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

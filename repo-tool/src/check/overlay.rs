@@ -1,4 +1,4 @@
-//! A repository as it would be after publication: the draft's files over those that are published.
+//! A repository as it would be after publication: the draft's files in addition to the published ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -11,12 +11,12 @@ use percent_encoding::percent_decode_str;
 
 use crate::files::layout::{self, LONGEST_METADATA, Layout};
 
-/// The base under which [`Overlay`] answers for metadata.
+/// The base URL of metadata in an [`Overlay`].
 pub const METADATA_URL: &str = "repository:metadata/";
-/// The base under which [`Overlay`] answers for targets.
+/// The base URL of targets in an [`Overlay`].
 pub const TARGETS_URL: &str = "repository:targets/";
 
-/// Answers a client from memory where it can, and from a repository's folder otherwise.
+/// A fetcher that serves files from memory, and all others from a repository's folder.
 #[derive(Clone, Debug)]
 pub struct Overlay {
     layout: Layout,
@@ -25,20 +25,20 @@ pub struct Overlay {
 }
 
 impl Overlay {
-    /// What is published.
+    /// Serves the published files only.
     #[must_use]
     pub fn published(layout: &Layout) -> Self {
         Self { layout: layout.clone(), files: Arc::default(), hidden: Arc::default() }
     }
 
-    /// These metadata files, by the name a client asks for, over what is published.
+    /// Serves these metadata files, by requested name, and all others from the published ones.
     #[must_use]
     pub fn new(layout: &Layout, files: BTreeMap<String, impl Into<Bytes>>) -> Self {
         let files = files.into_iter().map(|(name, bytes)| (name, bytes.into())).collect();
         Self { files: Arc::new(files), ..Self::published(layout) }
     }
 
-    /// The same without some metadata files.
+    /// Hides some metadata files of the folder.
     #[must_use]
     pub fn without(mut self, files: impl IntoIterator<Item = String>) -> Self {
         self.hidden = Arc::new(files.into_iter().collect());
@@ -69,7 +69,7 @@ impl Fetch for Overlay {
     }
 }
 
-/// Reads a file as a web server would find it: each segment decoded, unless it would then be several.
+/// Reads a file as a web server would: decodes each segment of the path, unless it would become several segments.
 fn read_below(base: PathBuf, url_path: &str) -> Result<Vec<u8>, FetchError> {
     let mut path = base;
     for segment in url_path.split('/') {

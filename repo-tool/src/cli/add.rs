@@ -9,18 +9,18 @@ use lastmile_metadata::RoleName;
 use super::outcome::{conclude, publish};
 use super::{Context, ExitStatus, Output};
 use crate::config::Config;
-use crate::edit::bulk::Listings as _;
+use crate::edit::bulk::TargetSource as _;
 use crate::edit::intake::{self, Hidden, Source};
 use crate::edit::list::List;
 use crate::files::own_files::{self, OwnFiles};
-use crate::publish::queue::Request;
+use crate::publish::queue::PublishRequest;
 use crate::{Error, PathError, names};
 
 /// `add`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Target paths are relative to the folder that you name: `add dist` publishes dist/linux/x.tar.gz as linux/x.tar.gz.
-Files that several processes add at once are published together, under one snapshot and one timestamp.
+Target paths are relative to the given folder: `add dist` publishes dist/linux/x.tar.gz as linux/x.tar.gz.
+Files that several processes add at the same time are published together, with one snapshot and one timestamp.
 Hidden files in folders are skipped. Private keys and the repository's own files are refused (exit code 5).
 
 A list has one target per line, in either form:
@@ -45,7 +45,7 @@ pub(crate) struct Add {
     /// The role that lists the targets [default: targets, or the bin for the path]
     #[arg(long, value_name = "ROLE")]
     pub(super) role: Option<String>,
-    /// Target path of the file, if you give only one.
+    /// Target path of the file, if only one file is given.
     #[arg(long, value_name = "NAME", conflicts_with = "under")]
     pub(super) name: Option<String>,
     /// Folder to prepend to each target path.
@@ -74,7 +74,7 @@ pub(super) fn add(context: &Context<'_>, args: &Add, output: &Output) -> Result<
     let bar = output.bar("copying", sources.len());
     let progress = |done| bar.set_position(done as u64);
     if !context.global.dry_run {
-        let request = Request::enter(&layout, &config, Some(role), &sources, custom.as_ref(), &progress)?;
+        let request = PublishRequest::enter(&layout, &config, Some(role), &sources, custom.as_ref(), &progress)?;
         bar.finish_and_clear();
         return publish(context, &request, output);
     }
@@ -85,7 +85,7 @@ pub(super) fn add(context: &Context<'_>, args: &Add, output: &Output) -> Result<
     conclude(context, &mut repository, draft, output)
 }
 
-/// Lists what a file says, whose bytes are elsewhere.
+/// Adds targets from a list. Their files are on another server.
 fn add_list(context: &Context<'_>, role: &RoleName, list: &Path, output: &Output) -> Result<ExitStatus, Error> {
     let length = list.metadata().map_or(0, |found| usize::try_from(found.len()).unwrap_or(usize::MAX));
     let bar = output.bar("reading", length);
@@ -115,7 +115,7 @@ fn add_list(context: &Context<'_>, role: &RoleName, list: &Path, output: &Output
     conclude(context, &mut repository, draft, output)
 }
 
-/// All files that are named, each with its target path; no path twice.
+/// Returns all files that the user names, with their target paths. Refuses duplicate paths.
 fn sources(args: &Add, own: &OwnFiles, output: &Output) -> Result<Vec<Source>, Error> {
     let (mut sources, mut hidden, mut refused) = (Vec::new(), 0, Vec::new());
     let with_hidden = if args.include_hidden { Hidden::Include } else { Hidden::Skip };
@@ -144,11 +144,16 @@ fn sources(args: &Add, own: &OwnFiles, output: &Output) -> Result<Vec<Source>, E
     if let Some(name) = &args.name {
         match sources.as_mut_slice() {
             [only] => only.name = intake::target_path(name)?,
-            _ => return Err(Error::Usage(format!("--name names one file, and here are {}", sources.len()))),
+            _ => {
+                return Err(Error::Usage(format!(
+                    "--name requires exactly one file, but {} were found",
+                    sources.len()
+                )));
+            }
         }
     }
     if sources.is_empty() {
-        return Err(Error::Absent("there are no files in what you name".into()));
+        return Err(Error::Absent("there are no files to add in the given paths".into()));
     }
     sources.sort_by(|one, other| one.name.cmp(&other.name));
     let twice = sources.windows(2).find_map(|pair| match pair {

@@ -45,11 +45,11 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// What every command understands.
+/// The options of every command.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// The repository's folder [env: LASTMILE_REPOSITORY=]
-    // The environment is a value, which `clap` cannot be given: `parsed` makes it the default.
+    // clap reads only the process's environment, but this program gets it as a value: `parsed` sets the default.
     #[arg(long, short = 'C', global = true, value_name = "DIR", default_value = ".")]
     pub(crate) repository: PathBuf,
     /// Show what would change without changing anything.
@@ -74,7 +74,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "DIGEST", conflicts_with = "root")]
     pub(crate) root_sha256: Option<RootDigest>,
     /// Allow this command to use a private key file outside the repository's folder that repo.toml names.
-    /// LASTMILE_REPO_ALLOWED_KEYS lists such files like PATH; `key allow` allows one for good
+    /// LASTMILE_REPO_ALLOWED_KEYS lists such files, separated like PATH; `key allow` allows a file permanently
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) allow_key: Vec<PathBuf>,
     /// Publish without comparing with the server at the metadata-url of your configuration
@@ -146,8 +146,8 @@ pub(crate) enum Command {
 /// `init`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Generates three root keys, of which two must sign, so that you can lose one. Generates one key each for targets, snapshot and
-timestamp. All keys are encrypted with your pass-phrase. Afterwards store each root key in a different place.
+Generates three root keys; two of them must sign, so you can lose one. Generates one key each for targets, snapshot and
+timestamp. Encrypts all keys with your pass-phrase. Afterwards, store each root key in a different place.
 
 Examples:
   lastmile-repo init packages
@@ -157,7 +157,7 @@ Examples:
 pub(crate) struct Init {
     /// Folder for the repository, created if it does not exist [default: the folder of --repository]
     pub(crate) dir: Option<PathBuf>,
-    /// How many keys of a role must sign; root gets one key more than that.
+    /// How many keys of a role must sign; root gets one additional key.
     #[arg(long, value_name = "ROLE=N", value_parser = role_number)]
     pub(crate) threshold: Vec<(String, u32)>,
     /// Days after which a role's metadata expires.
@@ -231,7 +231,7 @@ pub(crate) enum KeyCommand {
 /// `delegate`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-`*` matches anything within one folder, `?` matches one character. No other character is special.
+`*` matches any characters except `/`, and `?` matches one character. No other character is special.
 
 Examples:
   lastmile-repo key generate plugins-1
@@ -266,7 +266,7 @@ pub(crate) struct Delegate {
 pub(crate) struct Undelegate {
     /// The delegated role.
     pub(crate) name: String,
-    /// The role that delegates to it; by default the tool finds it.
+    /// The role that delegates to it [default: the first one that is found]
     #[arg(long, value_name = "ROLE")]
     pub(crate) from: Option<String>,
 }
@@ -306,9 +306,9 @@ pub(crate) struct Bins {
 #[command(after_help = "\
 Examples:
   lastmile-repo renew               # timestamp and snapshot, when they are due
-  lastmile-repo renew root targets  # these too; needs their keys
+  lastmile-repo renew root targets  # root and targets too; needs their keys
   lastmile-repo renew 'bin-*'       # all roles whose names start with bin-
-  lastmile-repo renew --force       # even if not due yet")]
+  lastmile-repo renew --force       # even if they are not due")]
 pub(crate) struct Renew {
     /// More roles to renew when due. A `*` at the end matches all delegated roles with that prefix.
     pub(crate) roles: Vec<String>,
@@ -363,7 +363,7 @@ pub(crate) struct SetExpiry {
 /// `sign`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Shows every change before you sign, and asks.
+Shows every change and asks for confirmation before signing.
 
 Examples:
   lastmile-repo sign --key /media/usb/root-2.pem
@@ -409,7 +409,7 @@ pub(crate) struct CatchUp {
 /// `status`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exit code 0: nothing to do. 7: a role is due or expired, or a change is pending. Others: as for every command.
+Exit code 0: nothing to do. 7: a role is due or expired, or a change is pending. Other codes: as for every command.
 
 Example: lastmile-repo status || mail -s 'repository needs you' me")]
 pub(crate) struct Status {}
@@ -471,7 +471,7 @@ pub(crate) struct Man {
     pub(crate) folder: PathBuf,
 }
 
-/// Parses `ROLE=NUMBER` for a top-level role.
+/// Parses `ROLE=NUMBER`, where ROLE is a top-level role.
 fn role_number(text: &str) -> Result<(String, u32), String> {
     let (role, number) = text.split_once('=').ok_or("must be of the form ROLE=NUMBER")?;
     let number = number.parse().ok().filter(|number| *number > 0).ok_or("the number must be at least 1")?;

@@ -59,14 +59,14 @@ pub(crate) struct AttackLab {
     pub(crate) client: Vec<OsString>,
 }
 
-/// The result of one attack for each sample.
-struct Line {
+/// The results of an attack, one for each sample.
+struct AttackResult {
     scenario: Scenario,
     samples: Vec<(String, Verdict, String)>,
 }
 
-impl Line {
-    /// The worst verdict of a sample in which the attack succeeded, or none if the client withstood all samples.
+impl AttackResult {
+    /// Returns the worst verdict of the samples in which the attack succeeded, or `None` if the client withstood all of them.
     fn failure(&self) -> Option<Verdict> {
         self.samples.iter().map(|(_, verdict, _)| *verdict).filter(|verdict| !verdict.is_safe()).max()
     }
@@ -80,7 +80,7 @@ impl Line {
     }
 }
 
-/// What the report says of an attack that failed in all samples.
+/// The label of an attack that failed in all samples.
 const WITHSTOOD: &str = "withstood";
 
 pub(super) fn attack(context: &Context<'_>, args: &AttackLab, output: &Output) -> Result<ExitStatus, Error> {
@@ -93,48 +93,46 @@ pub(super) fn attack(context: &Context<'_>, args: &AttackLab, output: &Output) -
         bar.set_position(number as u64);
         case.runs_externally().then(|| external::run(case, &program))
     };
-    let mut lines: Vec<Line> = Vec::new();
+    let mut results: Vec<AttackResult> = Vec::new();
     for (scenario, case, result) in lastmile_attacks::run_cases(args.jobs, &chosen, work) {
         let Some(result) = result else { continue };
         let (verdict, seen) = result.map_err(|error| Error::file("start", file, error))?;
-        match lines.last_mut().filter(|line| line.scenario.id == scenario.id) {
+        match results.last_mut().filter(|line| line.scenario.id == scenario.id) {
             Some(line) => line.samples.push((case.sample, verdict, seen)),
-            None => lines.push(Line { scenario, samples: vec![(case.sample, verdict, seen)] }),
+            None => results.push(AttackResult { scenario, samples: vec![(case.sample, verdict, seen)] }),
         }
     }
     bar.finish_and_clear();
-    if lines.is_empty() {
+    if results.is_empty() {
         return Err(Error::Absent("none of these attacks can be run against a program".to_owned()));
     }
-    output.data_text(&document(&lines), &table(&lines))?;
-    Ok(if lines.iter().all(|line| line.failure().is_none()) { ExitStatus::Done } else { ExitStatus::Findings })
+    output.data_text(&document(&results), &table(&results))?;
+    Ok(if results.iter().all(|line| line.failure().is_none()) { ExitStatus::Done } else { ExitStatus::Findings })
 }
 
 fn chosen(only: &[String]) -> Result<Vec<Scenario>, Error> {
     let all = lastmile_attacks::all();
     if let Some(unknown) = only.iter().find(|id| all.iter().all(|scenario| scenario.id != id.as_str())) {
-        return Err(Error::Absent(format!(
-            "there is no attack `{unknown}`; without `--only`, all attacks are run and named"
-        )));
+        return Err(Error::Absent(format!("there is no attack `{unknown}`; run without `--only` to list all attacks")));
     }
     Ok(all.into_iter().filter(|scenario| only.is_empty() || only.iter().any(|id| id == scenario.id)).collect())
 }
 
-/// The number of attacks for each result, in the order of the report.
-fn security(lines: &[Line]) -> Vec<(String, usize)> {
-    let count = |wanted| lines.iter().filter(|line| line.failure() == wanted).count();
+/// Returns the number of attacks for each result, in the order of the report.
+fn security(results: &[AttackResult]) -> Vec<(String, usize)> {
+    let count = |wanted| results.iter().filter(|line| line.failure() == wanted).count();
     let failures = Verdict::UNSAFE.map(|verdict| (verdict.to_string(), count(Some(verdict))));
     [(WITHSTOOD.to_owned(), count(None))].into_iter().chain(failures).collect()
 }
 
-/// The number of attacks with a sample in which the client's strictness differs from what is expected.
-fn strictness(lines: &[Line]) -> Vec<(String, usize)> {
-    let count = |verdict| lines.iter().filter(|line| line.has(verdict)).count();
+/// Returns the number of attacks with a sample in which the client is more or less strict than expected.
+fn strictness(results: &[AttackResult]) -> Vec<(String, usize)> {
+    let count = |verdict| results.iter().filter(|line| line.has(verdict)).count();
     Verdict::STRICTNESS.map(|verdict| (verdict.to_string(), count(verdict))).into()
 }
 
-fn document(lines: &[Line]) -> serde_json::Value {
-    let attacks = lines.iter().map(|line| {
+fn document(results: &[AttackResult]) -> serde_json::Value {
+    let attacks = results.iter().map(|line| {
         let samples = line
             .samples
             .iter()
@@ -149,17 +147,17 @@ fn document(lines: &[Line]) -> serde_json::Value {
         })
     });
     let totals = |counted: Vec<(String, usize)>| counted.into_iter().collect::<BTreeMap<_, _>>();
-    let is_secure = lines.iter().all(|line| line.failure().is_none());
+    let is_secure = results.iter().all(|line| line.failure().is_none());
     json!({
         "attacks": attacks.collect::<Vec<_>>(),
-        "security": { "passed": is_secure, "totals": totals(security(lines)) },
-        "strictness": { "totals": totals(strictness(lines)) },
+        "security": { "passed": is_secure, "totals": totals(security(results)) },
+        "strictness": { "totals": totals(strictness(results)) },
     })
 }
 
-fn table(lines: &[Line]) -> String {
-    let width = lines.iter().map(|line| line.scenario.id.len()).max().unwrap_or(0);
-    let row = |label: &str, line: &Line, samples: Vec<&(String, Verdict, String)>| {
+fn table(results: &[AttackResult]) -> String {
+    let width = results.iter().map(|line| line.scenario.id.len()).max().unwrap_or(0);
+    let row = |label: &str, line: &AttackResult, samples: Vec<&(String, Verdict, String)>| {
         let mut text = format!("{label:13}  {:width$}  {}\n", line.scenario.id, line.scenario.attack);
         for (sample, verdict, seen) in samples {
             let (sample, seen) = (printable(sample), printable(seen));
@@ -168,12 +166,12 @@ fn table(lines: &[Line]) -> String {
         text
     };
     let mut text = "Security: did an attacker reach anything?\n\n".to_owned();
-    for line in lines {
+    for line in results {
         let label = line.failure().map_or_else(|| WITHSTOOD.to_owned(), |verdict| verdict.to_string());
         text.push_str(&row(&label, line, line.samples_with(|verdict| !verdict.is_safe())));
     }
-    let differing: Vec<&Line> =
-        lines.iter().filter(|line| Verdict::STRICTNESS.iter().any(|verdict| line.has(*verdict))).collect();
+    let differing: Vec<&AttackResult> =
+        results.iter().filter(|line| Verdict::STRICTNESS.iter().any(|verdict| line.has(*verdict))).collect();
     if !differing.is_empty() {
         text.push_str("\nStrictness: where was the client more or less strict than expected, without harm?\n\n");
     }
@@ -185,5 +183,5 @@ fn table(lines: &[Line]) -> String {
     let counted = |totals: Vec<(String, usize)>| {
         totals.into_iter().map(|(word, count)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")
     };
-    format!("{text}\nsecurity: {}\nstrictness: {}\n", counted(security(lines)), counted(strictness(lines)))
+    format!("{text}\nsecurity: {}\nstrictness: {}\n", counted(security(results)), counted(strictness(results)))
 }

@@ -25,7 +25,7 @@ pub(super) fn bins(context: &Context<'_>, args: &Bins, output: &Output) -> Resul
     let draft = repository.staged()?;
     let mut keys = resolve_all(&mut repository, &args.key)?;
     let mut edit = repository.edit(draft);
-    // Bins that are made anew keep their keys.
+    // If the role has bins already, the new ones keep their keys.
     let signs = edit.bins(&role)?.map_or_else(|| role.clone(), |old| old.first());
     let (of_role, threshold) = edit.trust(&signs)?;
     if keys.is_empty() {
@@ -56,11 +56,11 @@ pub(super) fn bins(context: &Context<'_>, args: &Bins, output: &Output) -> Resul
         role_config.keys.clear();
     }
     set_keys(&mut repository, &mut config, &entry, role_config, &keys)?;
-    draft.config = Some(config);
+    draft.set_config(config);
     conclude(context, &mut repository, draft, output)
 }
 
-/// How many bins the role should have, and why; nothing is changed.
+/// Recommends the number of bins, with an explanation. Changes nothing.
 fn propose(context: &Context<'_>, role: &RoleName, args: &Bins, output: &Output) -> Result<ExitStatus, Error> {
     let mut repository = Repository::open(&context.global.repository, &context.invocation)?;
     let keys = resolve_all(&mut repository, &args.key)?;
@@ -68,11 +68,10 @@ fn propose(context: &Context<'_>, role: &RoleName, args: &Bins, output: &Output)
     let mut edit = repository.edit(Draft::default());
     let signs = edit.bins(role)?.map_or_else(|| role.clone(), |bins| bins.first());
     let (of_role, threshold) = edit.trust(&signs)?;
-    let trust = match keys.is_empty() {
-        true => Trust { keys: of_role, threshold: args.threshold.unwrap_or(threshold) },
-        false => {
-            Trust { keys: keys.into_iter().map(|key| key.public).collect(), threshold: args.threshold.unwrap_or(1) }
-        }
+    let trust = if keys.is_empty() {
+        Trust { keys: of_role, threshold: args.threshold.unwrap_or(threshold) }
+    } else {
+        Trust { keys: keys.into_iter().map(|key| key.public).collect(), threshold: args.threshold.unwrap_or(1) }
     };
     let by_version = snapshot::need_online_keys(&trust.keys, trust.threshold, &root);
     let load = Workload::of(&mut edit, role, !args.prefixes, by_version)?;

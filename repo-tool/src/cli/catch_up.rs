@@ -1,4 +1,4 @@
-//! `catch-up`
+//! `catch-up`: bring a restored or copied folder in line with the server.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use super::args::CatchUp;
 use super::{Context, ExitStatus, Output};
 use crate::files::layout::Layout;
 use crate::report::diff;
-use crate::served::catch_up::{Foreign, Resolution, catch_up as run};
+use crate::served::catch_up::{Foreign, Mode, Resolution, catch_up as run};
 use crate::user::RootDigest;
 use crate::{Error, check};
 
@@ -15,10 +15,13 @@ pub(super) fn catch_up(context: &Context<'_>, args: &CatchUp, output: &Output) -
     let digest = RootDigest::of(&check::oldest_root(&Layout::new(dir))?);
     let remembered = invocation.user.metadata_url(digest)?;
     let url = args.metadata_url.clone().or(remembered).ok_or_else(|| {
-        Error::Usage("--metadata-url URL must say where this repository is served; it is remembered then".into())
+        Error::Usage(
+            "give the URL of the served metadata with --metadata-url URL; it is stored in your configuration".into(),
+        )
     })?;
     let foreign = if args.adopt { Foreign::Adopt } else { Foreign::Refuse };
-    let done = run(dir, invocation, &url, foreign, dry_run)?;
+    let mode = if dry_run { Mode::Preview } else { Mode::Apply };
+    let done = run(dir, invocation, &url, foreign, mode)?;
     if !dry_run && args.metadata_url.is_some() {
         invocation.user.set_metadata_url(digest, &url)?;
     }
@@ -33,16 +36,18 @@ pub(super) fn catch_up(context: &Context<'_>, args: &CatchUp, output: &Output) -
     });
     output.data_text(&json, &diff::text(&done.diff))?;
     output.note(match (done.resolution, dry_run) {
-        (Resolution::Nothing, _) => "This folder has everything that the server has.",
+        (Resolution::Nothing, _) => "This folder is not behind the server.",
         (_, true) => "Nothing was changed (--dry-run).",
         (Resolution::Adopted, false) => "Adopted the files of the server.",
-        (Resolution::MovedPast, false) => "Published the content of this folder above the versions of the server.",
+        (Resolution::MovedPast, false) => {
+            "Published the content of this folder with versions above those of the server."
+        }
     });
     for name in &done.dropped {
-        output.warning(&format!("this folder listed another `{name}`: add it again if it is to be published"));
+        output.warning(&format!("this folder listed another `{name}`: add it again to publish it"));
     }
     for missing in &done.missing {
-        output.warning(&format!("the file of a target could not be fetched: {missing}"));
+        output.warning(&format!("cannot fetch the file of a target: {missing}"));
     }
     Ok(ExitStatus::Done)
 }

@@ -23,6 +23,6 @@ pub(super) fn delegate(context: &Context<'_>, args: &Delegate, output: &Output) 
     let mut config = repository.config.clone();
     let role = RoleConfig { threshold: args.threshold, ..RoleConfig::default_for(&name) };
     set_keys(&mut repository, &mut config, name.as_str(), role, &keys)?;
-    draft.config = Some(config);
+    draft.set_config(config);
     conclude(context, &mut repository, draft, output)
 }

@@ -1,11 +1,11 @@
-//! What an error of the library means for the command: its exit status, its kind and the hint.
+//! Maps errors of the library to failures of the command: exit status, kind and hint.
 
 use std::path::Path;
 
 use lastmile_cli_support::{ExitStatus, Failure, StdoutError};
 
 use crate::Error;
-use crate::publish::queue::Fault;
+use crate::publish::queue::RefusalKind;
 
 impl From<StdoutError> for Error {
     fn from(StdoutError(error): StdoutError) -> Self {
@@ -15,17 +15,17 @@ impl From<StdoutError> for Error {
 
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
-        // What says nothing more than the exit status has no kind of its own.
+        // An error has a kind of its own only if the exit status does not identify it.
         let (status, kind) = match error {
-            Error::Usage(_) | Error::InvalidInput(_) | Error::Request { fault: Fault::Usage, .. } => {
+            Error::Usage(_) | Error::InvalidInput(_) | Error::Request { kind: RefusalKind::Usage, .. } => {
                 (ExitStatus::Usage, None)
             }
-            Error::Absent(_) | Error::NotFound(_) | Error::Request { fault: Fault::NotFound, .. } => {
+            Error::Absent(_) | Error::NotFound(_) | Error::Request { kind: RefusalKind::NotFound, .. } => {
                 (ExitStatus::NoSuchName, None)
             }
             Error::Network(_) => (ExitStatus::Network, None),
             Error::Untrusted(_) => (ExitStatus::Refused, None),
-            Error::Draft(_) | Error::Request { fault: Fault::Draft, .. } => (ExitStatus::Refused, Some("draft")),
+            Error::Draft(_) | Error::Request { kind: RefusalKind::Draft, .. } => (ExitStatus::Refused, Some("draft")),
             Error::NotPinned { .. } => (ExitStatus::Refused, Some("not-pinned")),
             Error::Private { .. } => (ExitStatus::Refused, Some("private")),
             Error::Busy { .. } => (ExitStatus::Failed, Some("busy")),
@@ -40,12 +40,12 @@ impl From<&Error> for Failure {
             | Error::Pending(_)
             | Error::Pin(_)
             | Error::Publication(_)
-            | Error::Request { fault: Fault::Refused, .. }
+            | Error::Request { kind: RefusalKind::Refused, .. }
             | Error::Revoke(_)
             | Error::Served(_)
             | Error::Version(_) => (ExitStatus::Failed, None),
         };
-        // Some list files, one a line.
+        // Some messages list files, one per line.
         let mut failure = Failure::with_lines(status, &error.to_string());
         if let Some(kind) = kind {
             failure = failure.with_kind(kind);

@@ -21,15 +21,16 @@ use crate::{Error, Repository};
 pub(super) fn init(context: &Context<'_>, args: &Init, output: &Output) -> Result<ExitStatus, Error> {
     let dir = args.dir.as_deref().unwrap_or(&context.global.repository);
     if context.global.dry_run {
-        // What finishes the other commands begins with the configuration, which comes last here.
+        // The recovery of other commands reads the configuration, which `init` writes last, so check here.
         if dir.is_dir() && transaction::is_interrupted(&context.invocation.layout(dir)) {
             output.warning("an earlier command was interrupted here; run `lastmile-repo init` to finish it");
         }
         return plan(args, dir, &context.invocation.layout(dir), output);
     }
-    let keys = match args.unencrypted_keys {
-        true => Protection::None,
-        false => Protection::PassPhrase(context.invocation.phrases.new_pass_phrase()?),
+    let keys = if args.unencrypted_keys {
+        Protection::None
+    } else {
+        Protection::PassPhrase(context.invocation.phrases.new_pass_phrase()?)
     };
     let mut new = new_repository(args, keys);
     if args.unencrypted_online_keys {

@@ -1,4 +1,4 @@
-//! `key …`, and the ways in which a person names a key.
+//! `key …`, and the lookup of keys that a user names.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,14 +20,14 @@ use crate::key_store::{self, NoPassPhrases, Protection, keyid_of, open_private_k
 use crate::trusting::{Odd, OddKind};
 use crate::{Error, Repository};
 
-/// A key that a person named.
+/// A key that the user named.
 pub(super) struct Resolved {
     pub(super) public: PublicKey,
-    /// Where its private part is, if it is here.
+    /// The URI of its private key, if it is on this machine.
     pub(super) uri: Option<KeyUri>,
 }
 
-/// All of them, each once.
+/// Looks up all keys. Refuses duplicates.
 pub(super) fn resolve_all(repository: &mut Repository, names: &[String]) -> Result<Vec<Resolved>, Error> {
     let mut all: Vec<Resolved> = Vec::new();
     for name in names {
@@ -40,17 +40,17 @@ pub(super) fn resolve_all(repository: &mut Repository, names: &[String]) -> Resu
     Ok(all)
 }
 
-/// What a person says of a key.
+/// How the user named a key.
 enum Named {
-    /// Its private part: by a URI, a file, or a name in the folder of keys.
+    /// By its private key: a URI, a file, or a name in the key folder.
     Private(KeyUri),
-    /// A file with its public part.
+    /// By a public key file.
     Public(PublicKey),
-    /// Something else: the beginning of its id.
+    /// By the first digits of its id.
     Id,
 }
 
-/// A URI, a private or public key file, the name of a key in the repository's folder, or the beginning of a key id.
+/// Parses a URI, a private or public key file, the name of a key in the repository's key folder, or the start of a key id.
 fn named(repository: &Repository, name: &str) -> Result<Named, Error> {
     let layout = &repository.layout;
     if let Ok(uri) = name.parse::<KeyUri>() {
@@ -63,9 +63,10 @@ fn named(repository: &Repository, name: &str) -> Result<Named, Error> {
     if path.is_file() {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        return match path.extension().is_some_and(|extension| extension == "pem") {
-            true => Ok(Named::Private(key_uri(layout, folder, &stem)?)),
-            false => Ok(Named::Public(read_public_key(path)?)),
+        return if path.extension().is_some_and(|extension| extension == "pem") {
+            Ok(Named::Private(key_uri(layout, folder, &stem)?))
+        } else {
+            Ok(Named::Public(read_public_key(path)?))
         };
     }
     match layout.keys().join(format!("{name}.pem")).is_file() {
@@ -74,16 +75,16 @@ fn named(repository: &Repository, name: &str) -> Result<Named, Error> {
     }
 }
 
-/// What a person wants to be rid of.
+/// A key or key id to remove.
 pub(super) enum Removal {
-    /// A key that can be used here, and all other ways to write it.
+    /// A usable key, in all its spellings.
     Key(PublicKey),
-    /// An id in the lists of roles that does not stand for one such key.
+    /// A listed key id that does not stand for one usable key.
     Odd(Odd),
 }
 
 impl Removal {
-    /// The key, however it is written; none for an id that names no key, or one that is only listed too often.
+    /// Returns the key material; `None` for an id without a key, or one that is only listed more than once.
     pub(super) fn material(&self) -> Option<KeyMaterial> {
         match self {
             Self::Key(public) => Some(KeyMaterial::from(public)),
@@ -93,12 +94,12 @@ impl Removal {
     }
 }
 
-/// The same names as for [`resolve_public`], and the beginnings of those ids among `odd` that stand for no key to be used here.
+/// Like [`resolve_public`], and also accepts the start of an id in `odd`.
 pub(super) fn resolve_removal(repository: &mut Repository, odd: Vec<Odd>, name: &str) -> Result<Removal, Error> {
     let mut fitting: Vec<Odd> = odd.into_iter().filter(|odd| odd.id.as_str().starts_with(name)).collect();
     fitting.sort_by(|one, other| one.id.cmp(&other.id));
     fitting.dedup_by(|one, other| one.id == other.id);
-    // An id may be short: then all of it must be given.
+    // A short id must be given in full.
     fitting.retain(|odd| name.len() >= 4 || odd.id.as_str() == name);
     if fitting.is_empty() {
         return resolve_public(repository, name).map(Removal::Key);
@@ -107,13 +108,13 @@ pub(super) fn resolve_removal(repository: &mut Repository, odd: Vec<Odd>, name: 
     let others = known(repository)?.into_keys().map(|key| keyid_of(&key));
     let is_ambiguous = |id: &str| id.starts_with(name) && fitting.iter().all(|odd| odd.id.as_str() != id);
     if exact.is_none() && (fitting.len() > 1 || others.into_iter().any(|id| is_ambiguous(&id))) {
-        return Err(Error::Usage(format!("`{name}` is the beginning of several key ids; give more of it")));
+        return Err(Error::Usage(format!("several key IDs start with `{name}`; give more digits")));
     }
     Ok(Removal::Odd(fitting.swap_remove(exact.unwrap_or(0))))
 }
 
-/// A key that is to sign, or to be trusted. Its private part is opened where it is here: what lies beside it is not
-/// believed.
+/// Looks up a key to sign with or to trust. Opens its private key if it is on this machine, and does not trust the `.pub`
+/// file.
 pub(super) fn resolve(repository: &mut Repository, name: &str) -> Result<Resolved, Error> {
     match named(repository, name)? {
         Named::Private(uri) => {
@@ -126,8 +127,7 @@ pub(super) fn resolve(repository: &mut Repository, name: &str) -> Result<Resolve
             let uri = repository.keys.confirmed_uris_of(&public).first().and_then(|uri| uri.parse().ok());
             if uri.is_none() && roles.is_empty() {
                 return Err(Error::Failed(format!(
-                    "no role lists the key `{name}`, and its private key could not be opened here: give the file of its \
-                     public key"
+                    "no role lists the key `{name}`, and its private key could not be opened: give its public key file"
                 )));
             }
             Ok(Resolved { public, uri })
@@ -135,8 +135,8 @@ pub(super) fn resolve(repository: &mut Repository, name: &str) -> Result<Resolve
     }
 }
 
-/// A key that roles are to trust no more. Its private part is opened where a person names that; an id is looked up.
-/// Where no role lists the key, nothing comes of it.
+/// Looks up a key to remove. Opens its private key only if the user named that. Unlike [`resolve`], accepts an id of any known
+/// key.
 pub(super) fn resolve_public(repository: &mut Repository, name: &str) -> Result<PublicKey, Error> {
     match named(repository, name)? {
         Named::Id => Ok(by_id(repository, name)?.0),
@@ -144,10 +144,10 @@ pub(super) fn resolve_public(repository: &mut Repository, name: &str) -> Result<
     }
 }
 
-/// A key that is to be shown.
+/// A key to show.
 struct Shown {
     public: PublicKey,
-    /// The file that says so, where the private key beside it was not opened: anybody may have put it there.
+    /// The unverified public key file, if the private key was not opened.
     according_to: Option<PathBuf>,
 }
 
@@ -157,7 +157,7 @@ impl From<PublicKey> for Shown {
     }
 }
 
-/// A key that is to be shown: a private one is opened where that needs no pass-phrase.
+/// Looks up a key to show. Opens a private key only if that needs no pass-phrase.
 fn look_up(repository: &mut Repository, name: &str) -> Result<Shown, Error> {
     match named(repository, name)? {
         Named::Private(uri) => {
@@ -168,7 +168,7 @@ fn look_up(repository: &mut Repository, name: &str) -> Result<Shown, Error> {
             let is_open = open_private_key(&path, name, &NoPassPhrases).is_ok();
             match read_public_key(&beside) {
                 Ok(public) if !is_open => Ok(Shown { public, according_to: Some(beside) }),
-                // Opening it refuses another public key beside it.
+                // Opening the private key refuses a `.pub` file with another key.
                 _ => resolve_public(repository, name).map(Shown::from),
             }
         }
@@ -177,23 +177,21 @@ fn look_up(repository: &mut Repository, name: &str) -> Result<Shown, Error> {
     }
 }
 
-/// The key whose id begins so, and the roles that list it in signed metadata.
+/// Returns the key whose id starts with `start`, and the roles that list it in signed metadata.
 fn by_id(repository: &mut Repository, start: &str) -> Result<(PublicKey, Vec<String>), Error> {
     let known = known(repository)?.into_iter();
     let mut fitting: Vec<(PublicKey, Vec<String>)> =
         known.filter(|(key, _)| start.len() >= 4 && keyid_of(key).starts_with(start)).collect();
     match (fitting.pop(), fitting.is_empty()) {
         (Some(found), true) => Ok(found),
-        (Some(_), false) => {
-            Err(Error::Usage(format!("`{start}` is the beginning of several key ids; give more of it")))
-        }
+        (Some(_), false) => Err(Error::Usage(format!("several key IDs start with `{start}`; give more digits"))),
         (None, _) => Err(Error::Absent(format!(
-            "`{start}` is no key: neither a URI, a key file, nor (at least four digits of) the id of a key that is known here"
+            "no key matches `{start}`; give a key file, a URI such as file:keys/root-1.pem, or at least 4 digits of a key ID"
         ))),
     }
 }
 
-/// Every key that some role trusts or whose private part is here, with its roles.
+/// Returns every key that a role trusts or that is on this machine, with its roles.
 fn known(repository: &mut Repository) -> Result<BTreeMap<PublicKey, Vec<String>>, Error> {
     let mut keys: BTreeMap<PublicKey, Vec<String>> = BTreeMap::new();
     for role in RoleName::TOP_LEVEL {
@@ -255,13 +253,14 @@ fn write(
     own_files::refuse_served(&context.layout(), folder)?;
     let file: PathBuf = folder.join(format!("{name}.pem"));
     if !context.global.dry_run {
-        let protection = match unencrypted {
-            true => Protection::None,
-            false => Protection::PassPhrase(context.invocation.phrases.new_pass_phrase()?),
+        let protection = if unencrypted {
+            Protection::None
+        } else {
+            Protection::PassPhrase(context.invocation.phrases.new_pass_phrase()?)
         };
         key_store::write(folder, name, key, &protection)?;
         if unencrypted {
-            output.warning("the key is not encrypted: whoever reads the file can sign with it");
+            output.warning("the key is not encrypted: anyone who can read the file can sign with it");
         }
     }
     if let Some(advice) = root_keys_together(context, key.public_key()) {
@@ -284,7 +283,8 @@ fn allow(context: &Context<'_>, file: &Path, output: &Output) -> Result<ExitStat
     Ok(ExitStatus::Done)
 }
 
-/// Whether this root key makes those on this machine suffice. The repository may be elsewhere, or not made yet.
+/// Returns a warning if this is a root key and the root keys on this machine reach the threshold. Returns `None` if there is no
+/// repository.
 fn root_keys_together(context: &Context<'_>, new: &PublicKey) -> Option<String> {
     let repository = Repository::open(&context.global.repository, &context.invocation).ok()?;
     let root = &repository.published.root;
@@ -356,7 +356,7 @@ fn described(repository: &Repository, key: &PublicKey, roles: &[String]) -> (Val
     let place = match (uri, repository.keys.is_encrypted(key)) {
         (Some(uri), Some(false)) => format!("{uri}, unencrypted"),
         (Some(uri), Some(true)) => uri.to_string(),
-        (Some(uri), None) => format!("{uri}, which is not there"),
+        (Some(uri), None) => format!("{uri}, which does not exist"),
         (None, _) => "not on this machine".to_string(),
     };
     let serves = if roles.is_empty() { "no role".to_string() } else { shortened(roles) };
@@ -371,7 +371,7 @@ fn shortened(roles: &[String]) -> String {
     }
 }
 
-/// Writes where the keys of a role are, as far as they are here.
+/// Adds the URIs of the keys on this machine to the configuration of a role.
 pub(super) fn set_keys(
     repository: &mut Repository,
     config: &mut Config,

@@ -8,11 +8,12 @@ mod bins;
 mod catch_up;
 mod completions;
 mod delegate;
-#[expect(clippy::disallowed_methods, reason = "the demo plays an attacker in a folder of its own")]
+#[expect(clippy::disallowed_methods, reason = "the demo simulates an attacker in a temporary folder")]
 mod demo;
 mod discard;
 mod failure;
 mod init;
+mod key_names;
 mod keys;
 mod outcome;
 mod phrases;
@@ -50,14 +51,15 @@ use crate::{Error, Invocation, LockWait, Repository, ServedState};
 use args::{Cli, Command, Global};
 use phrases::Phrases;
 
-/// The folder of the repository.
+/// The environment variable with the folder of the repository.
 const REPOSITORY_VARIABLE: &str = "LASTMILE_REPOSITORY";
-/// The file with the user's configuration.
+/// The environment variable with the path of the user's configuration.
 const CONFIG_VARIABLE: &str = "LASTMILE_REPO_CONFIG";
-/// The SHA-256 of the root to trust, for jobs that keep no files.
+/// The environment variable with the SHA-256 of the root to trust, for jobs without a stored configuration.
 const ROOT_VARIABLE: &str = "LASTMILE_REPO_ROOT_SHA256";
 
-/// Private keys outside the repository's folder that may be used, for jobs that keep no files.
+/// The environment variable with allowed private key files outside the repository's folder, for jobs without a stored
+/// configuration.
 const KEYS_VARIABLE: &str = "LASTMILE_REPO_ALLOWED_KEYS";
 
 /// Runs one command line.
@@ -72,7 +74,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, mut world: World) -> ExitSt
     dispatch(&cli, world, &output).unwrap_or_else(|error| output.failure(&Failure::from(&error)))
 }
 
-/// The command line, where the environment may name the repository.
+/// Parses the command line. The environment may set the default repository.
 fn parsed(args: &[OsString], world: &World) -> Result<Cli, clap::Error> {
     let mut command = Cli::command();
     if let Some(repository) = world.variable(REPOSITORY_VARIABLE) {
@@ -117,18 +119,18 @@ fn dispatch(cli: &Cli, world: World, output: &Output) -> Result<ExitStatus, Erro
     }
 }
 
-/// What every command is given.
+/// The context of a command.
 struct Context<'a> {
     global: &'a Global,
     invocation: Invocation,
     stdin: Mutex<Box<dyn BufRead + Send>>,
-    /// Whether a person can be asked.
+    /// Whether the user can be asked.
     stdin_is_terminal: bool,
     env: Environment,
 }
 
 impl<'a> Context<'a> {
-    /// `dir` is the folder of the repository.
+    /// Creates the context; `dir` is the folder of the repository.
     fn new(global: &'a Global, dir: &Path, mut world: World, output: &Output) -> Result<Self, Error> {
         let phrases = Arc::new(Phrases::new(global.pass_phrase_file.clone(), &mut world));
         let user = user(global, &world);
@@ -154,25 +156,25 @@ impl<'a> Context<'a> {
 }
 
 impl Context<'_> {
-    /// Where the files of the repository are that the command line names.
+    /// Returns the paths of the repository that the command line names.
     fn layout(&self) -> Layout {
         self.invocation.layout(&self.global.repository)
     }
 
-    /// Opens the repository for a change. With `--dry-run` it is opened for reading: nothing is finished, removed or
-    /// written, and a publication that was interrupted is reported.
+    /// Opens the repository for a change. With `--dry-run`, opens it for reading, changes nothing, and reports interrupted
+    /// publications.
     fn open(&self, output: &Output) -> Result<Repository, Error> {
         let dir = &self.global.repository;
         if !self.global.dry_run {
             return Repository::open_for_change(dir, &self.invocation);
         }
         let repository = Repository::open(dir, &self.invocation)?;
-        self.tell_of_interrupted(output)?;
+        self.warn_of_interrupted(output)?;
         Ok(repository)
     }
 
-    /// Says whether a publication was interrupted, and what finishes it.
-    fn tell_of_interrupted(&self, output: &Output) -> Result<(), Error> {
+    /// Warns of interrupted publications.
+    fn warn_of_interrupted(&self, output: &Output) -> Result<(), Error> {
         for interrupted in transaction::interrupted(&self.layout())? {
             output.warning(&interrupted.advice());
         }
@@ -180,14 +182,14 @@ impl Context<'_> {
     }
 }
 
-/// The configuration of the user: the file that was named, or the platform's place for it.
+/// Returns the configuration of the user: the given file, or the platform's default.
 fn user(global: &Global, world: &World) -> UserConfig {
     let default = || Some(world.base_dir("XDG_CONFIG_HOME", ".config")?.join("lastmile-repo").join("config.toml"));
     let variable = || world.variable(CONFIG_VARIABLE).map(PathBuf::from);
     global.config.clone().or_else(variable).or_else(default).map_or_else(UserConfig::none, |file| UserConfig::at(&file))
 }
 
-/// The root that the command line or the environment says is to be trusted.
+/// Returns the root to trust from the command line or the environment.
 fn given_root(global: &Global, world: &World) -> Result<Option<GivenRoot>, Error> {
     if let Some(file) = &global.root {
         return GivenRoot::read(file).map(Some);
@@ -200,7 +202,7 @@ fn given_root(global: &Global, world: &World) -> Result<Option<GivenRoot>, Error
     Ok(Some(GivenRoot { digest, remember: false }))
 }
 
-/// The private key files that the command line or the environment allows.
+/// Returns the private key files that the command line or the environment allows.
 fn allowed_keys(global: &Global, world: &World) -> Result<Vec<PathBuf>, Error> {
     let variable = world.variable(KEYS_VARIABLE).unwrap_or_default();
     let listed = std::env::split_paths(&variable).filter(|file| !file.as_os_str().is_empty());
@@ -208,14 +210,14 @@ fn allowed_keys(global: &Global, world: &World) -> Result<Vec<PathBuf>, Error> {
     global.allow_key.iter().cloned().chain(listed).map(absolute).collect()
 }
 
-/// Waits for other processes as long as the command line says, and tells that once.
+/// Returns the lock settings of the command line, with a note when waiting begins.
 fn lock_wait(global: &Global, output: &Output) -> LockWait {
     let (output, folder) = (output.clone(), global.repository.clone());
     let on_wait = move || output.note(&format!("Waiting for another process that is changing {} …", folder.display()));
     LockWait { at_most: Duration::from_secs(global.wait), on_wait: Arc::new(on_wait) }
 }
 
-/// The clock, or `SOURCE_DATE_EPOCH` (seconds since 1970), so that the same input makes the same bytes.
+/// Returns the current time, or `SOURCE_DATE_EPOCH` (seconds since 1970) for reproducible output.
 fn now(world: &World, output: &Output) -> Result<DateTime<Utc>, Error> {
     let Some(text) = (world.env)("SOURCE_DATE_EPOCH") else {
         return Ok((world.now)());

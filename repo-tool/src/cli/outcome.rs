@@ -1,20 +1,21 @@
-//! How the commands that change a repository end: they publish, stage or show the change, and say what happened.
+//! The last step of commands that change a repository: publishes, stages or shows the change, and reports the result.
 
 use lastmile_client::text::printable;
 use lastmile_metadata::RoleName;
 use serde_json::{Value, json};
 
+use super::key_names::KeyNames;
 use super::progress::Publishing;
 use super::{Context, ExitStatus, Output};
 use crate::check::lint;
 use crate::draft::Draft;
 use crate::publish::batch::{self, Shared};
-use crate::publish::queue::{Answer, Request};
+use crate::publish::queue::{Answer, PublishRequest};
 use crate::publish::transaction::Unobserved;
 use crate::report::diff;
 use crate::{Error, Outcome, Plan, Repository, Signing};
 
-/// Shows what changes, and publishes or stages it — or only shows it.
+/// Shows the change and publishes or stages it; only shows it in a dry run.
 pub(super) fn conclude(
     context: &Context<'_>,
     repository: &mut Repository,
@@ -36,27 +37,27 @@ pub(super) fn conclude(
     report(repository, &plan, &outcome, output)
 }
 
-/// Says what was published or staged.
+/// Reports the change that was published or staged.
 pub(super) fn report(
     repository: &Repository,
     plan: &Plan,
     outcome: &Outcome,
     output: &Output,
 ) -> Result<ExitStatus, Error> {
-    tell_of_staged(&plan.draft, output);
+    note_void_signatures(&plan.draft, output);
     repository.warnings.iter().for_each(|warning| output.warning(warning));
-    let said = match &outcome {
+    let name = match &outcome {
         Outcome::Nothing => "nothing",
         Outcome::Published { .. } => "published",
         Outcome::Staged(_) => "staged",
     };
-    output.data_text(&outcome_json(&diff::json(&plan.diff), false, said), &diff::text(&plan.diff))?;
-    say(outcome, output);
+    output.data_text(&outcome_json(&diff::json(&plan.diff), false, name), &diff::text(&plan.diff))?;
+    note_outcome(repository, outcome, output);
     if plan.draft.from_staged && matches!(outcome, Outcome::Staged(_)) {
-        output.note("The pending change is signed only with `lastmile-repo sign`, which shows it first.");
+        output.note("To sign the pending change, run `lastmile-repo sign`, which shows it first.");
     }
-    if !plan.draft.served.is_empty() {
-        output.note(&format!("Published together with {} requests of other processes.", plan.draft.served.len()));
+    if !plan.draft.requests.is_empty() {
+        output.note(&format!("Published together with {} requests of other processes.", plan.draft.requests.len()));
     }
     if !matches!(outcome, Outcome::Nothing) {
         for advice in lint::lint(&repository.published, &repository.config, &repository.keys) {
@@ -74,8 +75,8 @@ fn outcome_json(changes: &Value, dry_run: bool, outcome: &str) -> Value {
     json!({ "changes": changes, "dry_run": dry_run, "outcome": outcome })
 }
 
-/// Publishes a request, by itself or together with those of other processes.
-pub(super) fn publish(context: &Context<'_>, request: &Request, output: &Output) -> Result<ExitStatus, Error> {
+/// Publishes a request, alone or together with those of other processes.
+pub(super) fn publish(context: &Context<'_>, request: &PublishRequest, output: &Output) -> Result<ExitStatus, Error> {
     match batch::publish(request, &context.invocation, &mut Unobserved)? {
         Shared::ByUs(done) => report(&done.repository, &done.plan, &done.outcome, output),
         Shared::ByOther(Answer::Published { changes, text }) => {
@@ -87,8 +88,8 @@ pub(super) fn publish(context: &Context<'_>, request: &Request, output: &Output)
     }
 }
 
-/// Whoever changes the pending change should know that others may have signed it, and that it goes on with this change.
-pub(super) fn tell_of_staged(draft: &Draft, output: &Output) {
+/// Notes that the change was added to the pending change, and which earlier signatures are void.
+pub(super) fn note_void_signatures(draft: &Draft, output: &Output) {
     let root = draft.root.iter().map(|_| &RoleName::ROOT);
     let edited: Vec<&str> = root
         .chain(draft.targets.keys())
@@ -103,20 +104,22 @@ pub(super) fn tell_of_staged(draft: &Draft, output: &Output) {
     }
 }
 
-/// What has become of a draft, for a person.
-pub(super) fn say(outcome: &Outcome, output: &Output) {
+/// Notes the outcome of a change for a person.
+pub(super) fn note_outcome(repository: &Repository, outcome: &Outcome, output: &Output) {
     match outcome {
         Outcome::Nothing => output.note("Nothing to change."),
         Outcome::Published { seamless: true } => output.note("Published."),
         Outcome::Published { seamless: false } => output.note(
-            "Published. The old keys were not available to sign as well: a client in the middle of an update may fail once, \
-             and succeeds when it tries again.",
+            "Published. The old keys were not available to sign too: a client in the middle of an update may fail once, and \
+            succeeds when it tries again.",
         ),
         Outcome::Staged(documents) => {
             output.note("Nothing has been published. These signatures are missing:");
+            let names = KeyNames::of(repository);
             for document in documents {
                 for missing in document.missing() {
-                    output.note(&format!("  {}: {missing}", document.role));
+                    let needed = missing.describe(|id| names.get(id));
+                    output.note(&format!("  {} version {} needs {needed}", document.role, document.version));
                 }
             }
             output.note("Each key holder runs `lastmile-repo sign --key FILE`. Then run `lastmile-repo publish`.");

@@ -1,4 +1,4 @@
-//! Pass-phrases: from a file, the environment or a prompt, never from the command line.
+//! Gets pass-phrases from a file, the environment or a prompt, never from the command line.
 
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use crate::Error;
 use crate::files::layout;
 use crate::key_store::PassPhrases;
 
-/// How often a person may mistype.
+/// The number of additional attempts after a wrong pass-phrase.
 const ATTEMPTS: u32 = 3;
 const VARIABLE: &str = "LASTMILE_PASS_PHRASE";
 
@@ -19,27 +19,27 @@ type Phrase = Zeroizing<Vec<u8>>;
 
 pub(super) struct Phrases {
     file: Option<PathBuf>,
-    /// What the environment says.
+    /// The pass-phrase from the environment.
     variable: Option<Phrase>,
-    /// Asks a person, if there is one.
+    /// The prompt, if there is a terminal.
     ask: Option<AskSecret>,
-    /// What was typed last: most keys of a person have one pass-phrase.
+    /// The pass-phrase that was typed last, because most keys of a person have the same one.
     typed: Mutex<Option<Phrase>>,
 }
 
 impl Phrases {
-    /// Takes the means of `world` to ask a person.
+    /// Creates the source and takes the prompt of `world`.
     pub(super) fn new(file: Option<PathBuf>, world: &mut World) -> Self {
         let variable = (world.env)(VARIABLE).map(|phrase| Zeroizing::new(phrase.into_vec()));
         let ask = world.stdin_is_terminal.then(|| world.take_ask_secret());
         Self { file, variable, ask, typed: Mutex::new(None) }
     }
 
-    /// A pass-phrase that needs no person.
+    /// Returns the pass-phrase of the file or the environment.
     fn given(&self) -> Result<Option<Phrase>, Error> {
         if let Some(path) = &self.file {
             let bytes = layout::read_if_there(path)?
-                .ok_or_else(|| Error::Absent(format!("the pass-phrase file {} is not there", path.display())))?;
+                .ok_or_else(|| Error::Absent(format!("the pass-phrase file {} does not exist", path.display())))?;
             let bytes = Zeroizing::new(bytes);
             let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
             return Ok(Some(Zeroizing::new(line.strip_suffix(b"\r").unwrap_or(line).to_vec())));
@@ -50,8 +50,7 @@ impl Phrases {
     fn prompt(&self, question: &str) -> Result<Phrase, Error> {
         let Some(ask) = &self.ask else {
             return Err(Error::Usage(format!(
-                "{question}: no terminal to ask; use --pass-phrase-file FILE or the environment variable \
-                 {VARIABLE}"
+                "{question}: there is no terminal; use --pass-phrase-file FILE or the environment variable {VARIABLE}"
             )));
         };
         let typed = ask(&format!("{question}: "));
@@ -66,9 +65,11 @@ impl PassPhrases for Phrases {
         if let Some(phrase) = self.given()? {
             return if attempt == 0 { Ok(phrase) } else { Err(wrong()) };
         }
-        // One question at a time, also when several keys are opened at once.
+        // Ask one question at a time, even if several keys are opened in parallel.
         let mut typed = self.typed.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(phrase) = typed.as_ref().filter(|_| attempt == 0) {
+        if attempt == 0
+            && let Some(phrase) = typed.as_ref()
+        {
             return Ok(phrase.clone());
         }
         if attempt > ATTEMPTS {
@@ -84,7 +85,7 @@ impl PassPhrases for Phrases {
             Some(phrase) => phrase,
             None => {
                 let phrase = self.prompt("Pass-phrase for the new keys")?;
-                if self.prompt("The same again")? != phrase {
+                if self.prompt("Repeat the pass-phrase")? != phrase {
                     return Err(Error::Usage("the two pass-phrases differ".into()));
                 }
                 *self.typed.lock().unwrap_or_else(PoisonError::into_inner) = Some(phrase.clone());
@@ -93,7 +94,7 @@ impl PassPhrases for Phrases {
         };
         if phrase.is_empty() {
             return Err(Error::Usage(
-                "an empty pass-phrase protects nothing; --help shows how to leave keys unencrypted on purpose".into(),
+                "the pass-phrase is empty; to leave keys unencrypted, see the options in --help".into(),
             ));
         }
         Ok(phrase)

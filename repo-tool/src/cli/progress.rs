@@ -1,4 +1,4 @@
-//! The progress of a publication, as the library reports it.
+//! The progress bar of a publication.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use lastmile_cli_support::Output;
 
 use crate::publish::transaction::{Observer, PublishEvent};
 
-/// The bar of a publication under way: each file is written and moved, while clients check the whole.
+/// A progress bar that counts written and moved files.
 pub(super) struct Publishing(ProgressBar);
 
 impl Publishing {

@@ -20,21 +20,21 @@ pub(super) fn publish(context: &Context<'_>, output: &Output) -> Result<ExitStat
     }
     let mut draft = repository.staged()?;
     draft.config = Some(repository.config_without_unused_keys(&draft)?);
-    let thrown_out = remember_thrown_out(&mut repository, &draft)?;
-    // Nothing that somebody else publishes stops a revocation.
-    repository.is_emergency = !thrown_out.is_empty();
+    let revoked = revoked_keys(&mut repository, &draft)?;
+    // Nothing that an attacker publishes may stop a revocation.
+    repository.is_emergency = !revoked.is_empty();
     let exit = conclude(context, &mut repository, draft, output)?;
     if context.global.dry_run {
         return Ok(exit);
     }
-    // A script must not mistake a pending change for a published one.
+    // A script must not treat a pending change as published.
     if staged::is_staged(&repository.layout) {
         return Ok(ExitStatus::Pending);
     }
     let mut exit = exit;
-    for (key, before) in thrown_out {
+    for (key, before) in revoked {
         let rows = prove(&mut repository, &key, &before)?;
-        output.note(&format!("No role trusts the key {} any more.\n{}", short(&key), table(&rows)));
+        output.note(&format!("No role trusts the key {} anymore.\n{}", short(&key), table(&rows)));
         if is_refuted(&rows) {
             output.warning("the proof failed: see the lines marked NO");
             exit = ExitStatus::Refused;
@@ -43,8 +43,8 @@ pub(super) fn publish(context: &Context<'_>, output: &Output) -> Result<ExitStat
     Ok(exit)
 }
 
-/// The keys that nobody trusts any more once `draft` is published, with what there is to prove that with then.
-fn remember_thrown_out(repository: &mut Repository, draft: &Draft) -> Result<Vec<(PublicKey, Before)>, Error> {
+/// Returns the keys that no role trusts after `draft` is published, with the state before for the proof.
+fn revoked_keys(repository: &mut Repository, draft: &Draft) -> Result<Vec<(PublicKey, Before)>, Error> {
     let publics = |keys: &BTreeMap<KeyId, Key>| -> BTreeSet<PublicKey> {
         keys.values().filter_map(|key| key.public_key().ok().cloned()).collect()
     };
@@ -61,12 +61,12 @@ fn remember_thrown_out(repository: &mut Repository, draft: &Draft) -> Result<Vec
         let after = targets.delegations.as_ref().map_or_else(BTreeSet::new, |after| publics(&after.keys));
         gone.extend(before.into_iter().flat_map(|before| publics(&before.keys)).filter(|key| !after.contains(key)));
     }
-    let mut thrown_out = Vec::new();
+    let mut revoked = Vec::new();
     for key in gone {
         if repository.edit(draft.clone()).roles_trusting(&key)?.is_empty() {
             let roles = repository.published.roles_trusting(&key)?;
-            thrown_out.push((key, Before::remember(repository, &roles)?));
+            revoked.push((key, Before::remember(repository, &roles)?));
         }
     }
-    Ok(thrown_out)
+    Ok(revoked)
 }

@@ -6,7 +6,7 @@ use lastmile_metadata::TargetPath;
 use super::outcome::{conclude, publish};
 use super::{Context, ExitStatus, Output};
 use crate::config::Config;
-use crate::publish::queue::Request;
+use crate::publish::queue::PublishRequest;
 use crate::{Error, names};
 
 /// `remove`
@@ -31,7 +31,7 @@ pub(super) fn remove(context: &Context<'_>, args: &Remove, output: &Output) -> R
     if !context.global.dry_run {
         let layout = context.layout();
         Config::read(&layout)?;
-        return publish(context, &Request::enter_removal(&layout, role, paths)?, output);
+        return publish(context, &PublishRequest::enter_removal(&layout, role, paths)?, output);
     }
     let mut repository = context.open(output)?;
     let draft = repository.staged()?;

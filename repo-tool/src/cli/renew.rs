@@ -15,7 +15,7 @@ pub(super) fn renew(context: &Context<'_>, args: &Renew, output: &Output) -> Res
         further.extend(repository.published.named(name)?);
     }
     let (now, config) = (repository.now(), repository.config.clone());
-    // The pending change for signatures goes on waiting.
+    // The pending change is not part of this draft and stays pending.
     let mut edit = repository.edit(Draft::default());
     for role in RoleName::ONLINE.iter().chain(&further) {
         let expires = edit.expires(role)?;

@@ -1,4 +1,4 @@
-//! `revoke`: the change, and the proof that it holds.
+//! `revoke`: revoke a lost or stolen key, and prove that clients refuse it.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use lastmile_metadata::RoleName;
 use serde_json::{Value, json};
 
 use super::keys::{Removal, Resolved, resolve, resolve_removal};
-use super::outcome::{say, tell_of_staged};
+use super::outcome::{note_outcome, note_void_signatures};
 use super::{Context, ExitStatus, Output};
 use crate::check::lint;
 use crate::edit::keys::short;
@@ -21,7 +21,7 @@ use crate::revoke::{KeyCount, Replacement, Replacements, Revocation, revoke as r
 use crate::trusting::OddKind;
 use crate::{Error, Outcome, Repository, Signing};
 
-/// So many of the roles that a key served are named: bins are many.
+/// The maximum number of roles that are reported individually, because there may be many bins.
 const NAMED: usize = 20;
 
 /// `revoke`
@@ -53,17 +53,17 @@ pub(crate) struct Revoke {
     pub(super) unencrypted_online_keys: bool,
 }
 
-/// The key that is revoked.
+/// The key to revoke.
 struct Target {
-    /// What finds it in every spelling.
+    /// The key material, which identifies the key in every spelling.
     material: KeyMaterial,
-    /// None where it cannot be used here.
+    /// The public key, if lastmile can use it.
     public: Option<PublicKey>,
-    /// What it is called in messages.
+    /// The name of the key in messages.
     name: String,
 }
 
-/// The key that a person names, by the id of one that cannot be used here too.
+/// Looks up the key to revoke, including unusable keys by id.
 fn target(repository: &mut Repository, name: &str) -> Result<Target, Error> {
     let draft = repository.staged()?;
     let odd = repository.edit(draft).all_odd_ids()?.into_iter().map(|(_, odd)| odd);
@@ -88,14 +88,14 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &Output) -> R
     if context.global.dry_run {
         replacements.online = Some(Protection::NotWritten);
         replacements.offline = args.generate.then_some(Protection::NotWritten);
-        return look(&mut repository, &key, &replacements, output);
+        return show_dry_run(&mut repository, &key, &replacements, output);
     }
     let roles = repository.published.roles_trusting(key.material.clone())?;
     protect_new_keys(context, args, &mut repository, &key.material, &mut replacements)?;
     let before = Before::remember(&mut repository, &roles)?;
     let was_unattended = is_unattended(&repository);
     let revocation = revoke_key(&mut repository, key.material.clone(), &replacements)?;
-    tell(&revocation, &key.name, output);
+    report_revocation(&revocation, &key.name, output);
     let encrypts_online = matches!(replacements.online, Some(Protection::PassPhrase(_)));
     if was_unattended && revocation.recovers_fast_forward && encrypts_online {
         output.warning(
@@ -104,12 +104,12 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &Output) -> R
         );
     }
     let plan = repository.plan(revocation.draft, Signing::Now)?;
-    tell_of_staged(&plan.draft, output);
+    note_void_signatures(&plan.draft, output);
     repository.warnings.iter().for_each(|warning| output.warning(warning));
     let outcome = repository.conclude(&plan, &mut Unobserved)?;
     let text = diff::text(&plan.diff);
     let report = |proof: Value| json!({ "key": key.name, "changes": diff::json(&plan.diff), "proof": proof });
-    say(&outcome, output);
+    note_outcome(&repository, &outcome, output);
     let root = plan.draft.root.as_ref().unwrap_or(&repository.published.root);
     if let Some(advice) = lint::root_keys_together(root, &repository.layout, &repository.keys) {
         output.warning(&advice);
@@ -141,7 +141,7 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &Output) -> R
     Ok(ExitStatus::Done)
 }
 
-/// Asks for the pass-phrase of new keys where some may be made.
+/// Asks for the pass-phrase of new keys, if any may be generated.
 fn protect_new_keys(
     context: &Context<'_>,
     args: &Revoke,
@@ -154,14 +154,14 @@ fn protect_new_keys(
     let is_online = roles.iter().any(|(role, _)| role.is_online());
     let asks = args.generate || (is_online && !args.unencrypted_online_keys);
     let encrypted = asks.then(|| context.invocation.phrases.new_pass_phrase()).transpose()?.map(Protection::PassPhrase);
-    replacements.offline = encrypted.clone().filter(|_| args.generate);
+    replacements.offline = if args.generate { encrypted.clone() } else { None };
     if is_online {
         replacements.online = if args.unencrypted_online_keys { Some(Protection::None) } else { encrypted };
     }
     Ok(())
 }
 
-/// `KEY`, or `ROLE=KEY`.
+/// Parses `KEY` or `ROLE=KEY`.
 fn replacement(repository: &mut Repository, text: &str) -> Result<Replacement, Error> {
     let (role, name) = match text.split_once('=') {
         Some((role, name)) if !Path::new(text).exists() => (Some(role.to_string()), name),
@@ -171,7 +171,7 @@ fn replacement(repository: &mut Repository, text: &str) -> Result<Replacement, E
     Ok(Replacement { role, key: public, uri })
 }
 
-/// Whether snapshot and timestamp can be signed without a pass-phrase, say from cron.
+/// Returns whether snapshot and timestamp can be signed without a pass-phrase, for example by cron.
 fn is_unattended(repository: &Repository) -> bool {
     RoleName::ONLINE.iter().all(|role| {
         let ring = repository.published.root.key_ring(role);
@@ -179,28 +179,29 @@ fn is_unattended(repository: &Repository) -> bool {
     })
 }
 
-/// What would change. The new keys that are shown are made up, and forgotten.
-fn look(
+/// Shows the change. The new keys are examples that are not written.
+fn show_dry_run(
     repository: &mut Repository,
     key: &Target,
     replacements: &Replacements,
     output: &Output,
 ) -> Result<ExitStatus, Error> {
     let revocation = revoke_key(repository, key.material.clone(), replacements)?;
-    tell(&revocation, &key.name, output);
+    report_revocation(&revocation, &key.name, output);
     let roles: Vec<&str> = revocation.roles.iter().map(|(role, _)| role.as_str()).collect();
     let (roles, has_examples) = (json!(roles), !revocation.made.is_empty());
     let plan = repository.plan(revocation.draft, Signing::Never)?;
     let report = json!({ "key": key.name, "roles": roles, "changes": diff::json(&plan.diff), "dry_run": true });
     output.data_text(&report, &diff::text(&plan.diff))?;
-    output.note(match has_examples {
-        true => "Nothing was changed (--dry-run). The new keys are examples; the command itself generates others.",
-        false => "Nothing was changed (--dry-run).",
+    output.note(if has_examples {
+        "Nothing was changed (--dry-run). The new keys are examples; the command itself generates others."
+    } else {
+        "Nothing was changed (--dry-run)."
     });
     Ok(ExitStatus::Done)
 }
 
-fn tell(revocation: &Revocation, key: &str, output: &Output) {
+fn report_revocation(revocation: &Revocation, key: &str, output: &Output) {
     for (role, delegator) in revocation.roles.iter().take(NAMED) {
         let by = delegator.as_ref().map_or("root".to_string(), ToString::to_string);
         output.note(&format!("The key {key} signed for {role} (listed by {by})."));
@@ -212,7 +213,10 @@ fn tell(revocation: &Revocation, key: &str, output: &Output) {
         output.note(&format!("New key for {role}: {uri}."));
     }
     for count in revocation.counts.iter().take(NAMED) {
-        tell_count(count, revocation.made.iter().any(|(role, _)| *role == count.role), output);
+        if revocation.made.iter().any(|(role, _)| *role == count.role) {
+            note_keys_here(count, output);
+        }
+        note_fewer_keys(count, output);
     }
     if revocation.recovers_fast_forward {
         output.note(
@@ -222,21 +226,23 @@ fn tell(revocation: &Revocation, key: &str, output: &Output) {
     }
 }
 
-/// How many keys a role has now, where that is worth knowing.
-fn tell_count(count: &KeyCount, is_made_here: bool, output: &Output) {
-    let KeyCount { role, keys, here, threshold, is_fewer } = count;
-    let must_sign = if *threshold == 1 { "1 must sign".to_string() } else { format!("{threshold} must sign") };
-    if is_made_here {
-        let verb = if *here == 1 { "is" } else { "are" };
-        output.note(&format!("{here} of {keys} {role} keys {verb} now on this machine, and {must_sign}."));
-    }
+/// Notes how many keys of a role are on this machine, after keys were generated here.
+fn note_keys_here(count: &KeyCount, output: &Output) {
+    let KeyCount { role, keys, here, threshold, .. } = count;
+    let verb = if *here == 1 { "is" } else { "are" };
+    output.note(&format!("{here} of {keys} {role} keys {verb} now on this machine, and {threshold} must sign."));
+}
+
+/// Notes that a role has fewer keys than before, and warns if it has no spare key.
+fn note_fewer_keys(count: &KeyCount, output: &Output) {
+    let KeyCount { role, keys, threshold, is_fewer, .. } = count;
     if *is_fewer && *keys <= *threshold as usize {
         output.warning(&format!(
-            "{role} has {keys} keys left, and {must_sign}: if one is lost, nobody can sign for the role. Run \
+            "{role} has {keys} keys left, and {threshold} must sign: if one is lost, nobody can sign for the role. Run \
              `lastmile-repo rotate {role} --add KEY.pub` to add a key"
         ));
     } else if *is_fewer {
-        output.note(&format!("{role} has {keys} keys left, and {must_sign}."));
+        output.note(&format!("{role} has {keys} keys left, and {threshold} must sign."));
     }
 }
 

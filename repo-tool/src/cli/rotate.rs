@@ -31,7 +31,7 @@ pub(super) fn rotate(context: &Context<'_>, args: &Rotate, output: &Output) -> R
     edit.rotate_all(&roles, &publics(&added), &removed)?;
     let mut unused = Vec::new();
     for key in &removed {
-        // Roles with one entry, such as bins, have their keys in common: the others may go on trusting it.
+        // Roles with the same entry, such as bins, share their keys: other roles may still trust this one.
         let shared = entry.ends_with('*') && {
             let trusting = edit.roles_trusting(key)?;
             trusting.iter().any(|(role, _)| config.entry_name(role) == Some(entry.as_str()))
@@ -45,6 +45,6 @@ pub(super) fn rotate(context: &Context<'_>, args: &Rotate, output: &Output) -> R
     let gone: Vec<_> = unused.into_iter().flat_map(|key| repository.keys.confirmed_uris_of(key)).collect();
     role_config.keys.retain(|uri| !gone.contains(&uri.to_string().as_str()));
     set_keys(&mut repository, &mut config, &entry, role_config, &added)?;
-    draft.config = Some(config);
+    draft.set_config(config);
     conclude(context, &mut repository, draft, output)
 }

@@ -1,4 +1,4 @@
-//! `serve`: a static server, for trying things.
+//! `serve`: serve metadata/ and targets/ over HTTP, for testing.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -14,7 +14,7 @@ pub(super) fn serve(context: &Context<'_>, args: &Serve, output: &Output) -> Res
     let dir = context.global.repository.as_path();
     Repository::open(dir, &context.invocation)?;
     if !args.address.is_loopback() {
-        output.warning("others can reach this server; it is made for trying things, not for the internet");
+        output.warning("other machines can reach this server; it is for testing, not for the internet");
     }
     let address = SocketAddr::new(args.address, args.port);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -28,7 +28,7 @@ pub(super) fn serve(context: &Context<'_>, args: &Serve, output: &Output) -> Res
         let (metadata, targets) = (format!("http://{at}/metadata/"), format!("http://{at}/targets/"));
         let text = format!("metadata: {metadata}\ntargets:  {targets}");
         output.data_text(&json!({ "metadata_url": metadata, "targets_url": targets }), &text)?;
-        output.note("Ctrl-C ends it.");
+        output.note("Press Ctrl-C to stop.");
         let log = move |answered: crate::served::server::Answered| log.note(&answered.to_string());
         let stop = async {
             let _ = tokio::signal::ctrl_c().await;

@@ -10,10 +10,11 @@ pub(super) fn set_expiry(context: &Context<'_>, args: &SetExpiry, output: &Outpu
     let role = names::role(&args.role)?;
     let mut repository = context.open(output)?;
     let draft = repository.staged()?;
-    // A slip of the pen would change nothing, and nobody would notice.
-    match args.role.ends_with('*') {
-        true => repository.published.expand(&args.role).map(drop)?,
-        false => repository.edit(draft).trust(&role).map(drop)?,
+    // Check that the role exists: an entry for a misspelled name would have no effect.
+    if args.role.ends_with('*') {
+        repository.published.expand(&args.role).map(drop)?
+    } else {
+        repository.edit(draft).trust(&role).map(drop)?
     }
     let mut config = repository.config.clone();
     let entry = config.entry_name(&role).unwrap_or(role.as_str()).to_string();

@@ -17,6 +17,6 @@ pub(super) fn set_threshold(context: &Context<'_>, args: &SetThreshold, output: 
     let mut config = repository.config.clone();
     let entry = config.entry_name(&role).unwrap_or(role.as_str()).to_string();
     config.set_role(&entry, RoleConfig { threshold: args.threshold, ..config.role(&role) });
-    draft.config = Some(config);
+    draft.set_config(config);
     conclude(context, &mut repository, draft, output)
 }

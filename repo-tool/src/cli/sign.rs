@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::args::Sign;
 use super::keys::resolve_all;
-use super::outcome::say;
+use super::outcome::note_outcome;
 use super::{Context, ExitStatus, Output};
 use crate::check::lint;
 use crate::document::Document;
@@ -18,9 +18,10 @@ use crate::{Error, Outcome, Repository, Signing, names};
 
 pub(super) fn sign(context: &Context<'_>, args: &Sign, output: &Output) -> Result<ExitStatus, Error> {
     let wanted: BTreeSet<RoleName> = args.roles.iter().map(|role| names::role(role)).collect::<Result<_, _>>()?;
-    let mut repository = match context.global.dry_run {
-        true => context.open(output)?,
-        false => Repository::open_for_signing(&context.global.repository, &context.invocation)?,
+    let mut repository = if context.global.dry_run {
+        context.open(output)?
+    } else {
+        Repository::open_for_signing(&context.global.repository, &context.invocation)?
     };
     if !staged::is_staged(&repository.layout) {
         return Err(Error::Absent("there is no pending change to sign".into()));
@@ -40,7 +41,7 @@ pub(super) fn sign(context: &Context<'_>, args: &Sign, output: &Output) -> Resul
     let signed = repository.sign_staged(&plan.draft, &keys, &wanted)?;
     if signed.is_empty() {
         return Err(Error::Failed(
-            "these keys cannot add a signature: they have signed already, or the roles do not trust them".into(),
+            "these keys cannot add a signature: they have already signed, or the roles do not trust them".into(),
         ));
     }
     for (role, by) in &signed {
@@ -52,14 +53,15 @@ pub(super) fn sign(context: &Context<'_>, args: &Sign, output: &Output) -> Resul
     let draft = repository.staged()?;
     let missing: Vec<Document> =
         repository.staged_documents(&draft)?.into_iter().filter(|document| !document.missing().is_empty()).collect();
-    match missing.is_empty() {
-        true => output.note("The pending change has all signatures. Run `lastmile-repo publish` to publish it."),
-        false => say(&Outcome::Staged(missing), output),
+    if missing.is_empty() {
+        output.note("The pending change has all signatures. Run `lastmile-repo publish` to publish it.")
+    } else {
+        note_outcome(&repository, &Outcome::Staged(missing), output)
     }
     Ok(ExitStatus::Done)
 }
 
-/// The keys to sign with: those that are named, else those of the configuration.
+/// Returns the keys to sign with: the given ones, or else those of the configuration.
 fn signing_keys(repository: &mut Repository, named: &[String]) -> Result<KeyStore, Error> {
     if named.is_empty() {
         return Ok(repository.keys.clone());

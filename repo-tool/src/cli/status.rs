@@ -2,6 +2,7 @@
 
 use lastmile_client::text::printable;
 
+use super::key_names::KeyNames;
 use super::{Context, ExitStatus, Output};
 use crate::publish::transaction;
 use crate::report::status::{RoleStatus, Status};
@@ -14,16 +15,17 @@ pub(super) fn status(context: &Context<'_>, output: &Output) -> Result<ExitStatu
     for role in &status.roles {
         text += &line(role, &repository);
     }
-    for waiting in &status.waiting {
-        text += &format!("pending: {} version {}", waiting.role, waiting.version);
-        match waiting.missing.is_empty() {
-            true => text += ", has all signatures; run `lastmile-repo publish`\n",
-            false => {
-                for missing in &waiting.missing {
-                    text += &format!(", {missing}");
-                }
-                text += "\n";
-            }
+    let names = KeyNames::of(&repository);
+    for document in &status.pending {
+        let (role, version) = (&document.role, document.version);
+        if document.missing.is_empty() {
+            text += &format!("pending: {role} version {version} has all signatures; run `lastmile-repo publish`\n");
+            continue;
+        }
+        for missing in &document.missing {
+            let needed = missing.describe(|id| names.get(id));
+            text +=
+                &format!("pending: {role} version {version} needs {needed}. They run: lastmile-repo sign --key FILE\n");
         }
     }
     for interrupted in transaction::interrupted(&repository.layout)? {

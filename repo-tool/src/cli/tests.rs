@@ -1,4 +1,4 @@
-//! The command as a function: all that it knows of the world is what it is given.
+//! Tests of the command as a function that gets its whole environment as a value.
 
 use chrono::TimeDelta;
 use lastmile_cli_support::Captured;
@@ -7,12 +7,12 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// A folder for a repository, and the world of its maintainer.
+/// A folder for a repository, and the environment of its maintainer.
 struct Home {
     folder: TempDir,
     now: DateTime<Utc>,
     input: &'static str,
-    /// What a person types when asked for a pass-phrase.
+    /// The answer to the prompt for a pass-phrase.
     phrase: Option<&'static str>,
 }
 
@@ -52,7 +52,7 @@ fn json(ran: &Ran) -> Value {
 }
 
 #[test]
-fn the_clock_the_environment_and_the_home_directory_are_those_of_the_world() {
+fn the_clock_the_environment_and_the_home_directory_come_from_the_world() {
     let mut home = Home::new();
     assert_eq!(home.run(&["init", "--unencrypted-keys", "--quiet"]).status, ExitStatus::Done);
     assert!(home.folder.path().join("home/.config/lastmile-repo/config.toml").exists());
@@ -67,7 +67,7 @@ fn pass_phrases_and_lists_come_from_the_world() {
     let mut home = Home::new();
     let ran = home.run(&["init"]);
     assert_eq!(ran.status, ExitStatus::Usage);
-    assert!(ran.stderr.contains("no terminal to ask"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("there is no terminal"), "{}", ran.stderr);
     home.phrase = Some("typed");
     assert_eq!(home.run(&["init"]).status, ExitStatus::Done);
     home.input = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08  4  listed.tar\n";
@@ -80,7 +80,7 @@ fn pass_phrases_and_lists_come_from_the_world() {
 }
 
 #[test]
-fn errors_are_json_too_and_once() {
+fn an_error_is_printed_once_as_json() {
     let home = Home::new();
     let ran = home.run(&["status", "--json"]);
     let error = &json(&ran)["error"];

@@ -20,6 +20,6 @@ pub(super) fn undelegate(context: &Context<'_>, args: &Undelegate, output: &Outp
     if !has_bins {
         config.remove_role(&format!("{bins}*"));
     }
-    draft.config = Some(config);
+    draft.set_config(config);
     conclude(context, &mut repository, draft, output)
 }

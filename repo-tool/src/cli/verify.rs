@@ -5,6 +5,7 @@ use std::path::Path;
 use super::args::Verify;
 use super::{Context, ExitStatus, Output};
 use crate::config::Config;
+use crate::edit::intake::TargetNames;
 use crate::files::layout;
 use crate::report::verify::{self, Verification};
 use crate::{Error, NotFound, check};
@@ -15,7 +16,7 @@ pub(super) fn verify(context: &Context<'_>, args: &Verify, output: &Output) -> R
             let root = match &context.global.root {
                 Some(path) => layout::read_if_there(path)?.ok_or_else(|| NotFound::File { path: path.clone() })?,
                 None => check::oldest_root(&context.layout()).map_err(|_| {
-                    Error::Usage("give the root that clients of that URL start from with --root FILE".into())
+                    Error::Usage("give the root with which clients of that URL start: --root FILE".into())
                 })?,
             };
             let bar = output.bar("fetching", usize::MAX);
@@ -30,14 +31,14 @@ pub(super) fn verify(context: &Context<'_>, args: &Verify, output: &Output) -> R
             let dir = place.map_or(context.global.repository.as_path(), Path::new);
             let layout = context.invocation.layout(dir);
             let root = verify::first_root(&layout, &context.invocation)?;
-            // A folder that is only served has no configuration.
-            let hash_prefixed = match Config::read(&layout) {
-                Ok(config) => config.hash_prefixed_targets,
-                Err(Error::NotFound(_)) => true,
+            // A served copy has no configuration.
+            let names = match Config::read(&layout) {
+                Ok(config) => config.target_names(true),
+                Err(Error::NotFound(_)) => TargetNames::HashPrefixed,
                 Err(error) => return Err(error),
             };
             let bar = output.bar("reading", usize::MAX);
-            let found = verify::directory_from(&layout, root, context.invocation.now, hash_prefixed, &|done, of| {
+            let found = verify::directory_from(&layout, root, context.invocation.now, names, &|done, of| {
                 bar.set_length(of as u64);
                 bar.set_position(done as u64);
             })?;
@@ -46,7 +47,7 @@ pub(super) fn verify(context: &Context<'_>, args: &Verify, output: &Output) -> R
         }
     };
     if args.elsewhere {
-        found.served_elsewhere();
+        found.allow_absent_files();
     }
     output.data_text(&found.json(), &text(&found))?;
     for note in &found.notes {

@@ -1,8 +1,8 @@
-//! How many bins a repository should have: what clients pay for few bins, and for many.
+//! Recommends the number of bins from the bytes that clients fetch.
 //!
-//! A client that looks for one target fetches the timestamp, the snapshot, which lists every bin, and one bin. More bins
-//! are smaller, and make the snapshot larger: by 132 bytes each with length and hash, by 31 where the version suffices
-//! ([`crate::publish::snapshot`]). docs/scale.md has the formula and measurements.
+//! A client that looks for one target fetches the timestamp, the snapshot, which lists every bin, and one bin. With more
+//! bins, each is smaller and the snapshot is larger: by 132 bytes for each bin with length and hash, by 31 for each bin that
+//! is listed by version ([`crate::publish::snapshot`]). docs/scale.md has the formula and measurements.
 
 use chrono::{DateTime, Utc};
 use lastmile_metadata::{Role as _, RoleName, Targets, Version};
@@ -11,56 +11,56 @@ use crate::Error;
 use crate::edit::Edit;
 use crate::edit::bins::Bins;
 
-/// So many targets are measured, and stand for all.
+/// The number of targets that are measured as a sample.
 const MEASURED: usize = 1000;
-/// Targets that a client is thought to look for when it comes for the first time: one package and what it needs.
+/// The assumed number of targets that a new client fetches: one package and its dependencies.
 const FIRST: u64 = 10;
-/// Bytes of a bin's entry in the snapshot that lists its version alone: `"bin-0000.json":{"version":1},` and one more
-/// digit of the version.
+/// Bytes of a bin's snapshot entry with its version only: `"bin-0000.json":{"version":1},` and one more digit of the
+/// version.
 const VERSION_ENTRY: u64 = 31;
-/// Bytes of an entry that lists length and SHA-256 as well.
+/// Bytes of a snapshot entry with version, length and SHA-256.
 const HASH_ENTRY: u64 = 132;
-/// Bytes of a bin's delegation in the targets role, where bins are no succinct ones.
+/// Bytes of a bin's delegation in the targets role, if bins are not succinct.
 const DELEGATION: u64 = 190;
-/// Bytes of a role that lists nothing: header and one signature.
+/// Bytes of an empty role: header and one signature.
 const EMPTY: u64 = 380;
-/// Up to so many bytes of targets, bins save next to nothing.
+/// Up to this many bytes of targets, bins save almost nothing.
 const SMALL: u64 = 100_000;
-/// What the targets of a role, and of its bins, cost in metadata.
+/// The size of the targets of a role and of its bins, in metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Workload {
-    /// How many targets.
+    /// The number of targets.
     pub targets: u64,
-    /// Bytes of one of them in its role, on average.
+    /// The average number of bytes of a target in its role.
     pub bytes_per_target: u64,
     /// Whether the bins are succinct (TAP 15).
     pub succinct: bool,
-    /// Whether the snapshot lists the bins by version alone.
+    /// Whether the snapshot lists the bins by version only.
     pub by_version: bool,
 }
 
 /// Bytes of metadata that clients fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cost {
-    /// By a new client that looks for ten targets.
+    /// Bytes for a new client that looks for ten targets.
     pub first: u64,
-    /// By a client that comes back after a release, for the target that was released.
+    /// Bytes for a client that fetches one new target after a release.
     pub returning: u64,
 }
 
-/// How many bins to make.
+/// A recommended number of bins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Proposal {
-    /// 2 to the power of this many; none where bins save nothing.
+    /// The number of bins is 2 to this power; none if bins save nothing.
     pub bit_length: Option<u8>,
-    /// What clients pay then.
+    /// The cost for clients with these bins.
     pub cost: Cost,
-    /// What they pay without bins.
+    /// The cost for clients without bins.
     pub flat: Cost,
 }
 
 impl Workload {
-    /// What `role`, and the bins that it has, list now.
+    /// Measures the targets that `role` and its bins list now.
     ///
     /// # Errors
     /// [`Error::NotFound`] when there is no such role; when a bin does not verify.
@@ -80,8 +80,8 @@ impl Workload {
         Ok(Self { targets: targets as u64, bytes_per_target: bytes_per_target as u64, succinct, by_version })
     }
 
-    /// What clients pay with 2 to the power of `bit_length` bins, or without bins. Timestamp and root, which are the
-    /// same in every case, are left out.
+    /// Returns the cost for clients with 2 to the power of `bit_length` bins, or without bins. Timestamp and root are left out,
+    /// because they are the same in every case.
     #[must_use]
     pub fn cost(&self, bit_length: Option<u8>) -> Cost {
         let all = self.targets.saturating_mul(self.bytes_per_target);
@@ -96,29 +96,29 @@ impl Workload {
         Cost { first: snapshot + top + bin * FIRST.min(bins), returning: snapshot + bin }
     }
 
-    /// Bytes of the snapshot with 2 to the power of `bits` bins.
+    /// Returns the length in bytes of the snapshot with 2 to the power of `bits` bins.
     #[must_use]
     pub fn snapshot_length(&self, bits: u8) -> u64 {
         let entry = if self.by_version { VERSION_ENTRY } else { HASH_ENTRY };
         EMPTY + HASH_ENTRY + entry * (1_u64 << bits.min(32))
     }
 
-    /// What speaks against 2 to the power of `bits` bins, if anything does.
+    /// Returns a warning if 2 to the power of `bits` bins are too many.
     #[must_use]
     pub fn warning(&self, bits: u8) -> Option<String> {
         let most = self.most_bits();
         (bits > most).then(|| {
             format!(
-                "2^{bits} bins make a snapshot of {}, which every client fetches after a release; at most 2^{most} are \
-                 proposed",
+                "2^{bits} bins make a snapshot of {}, which every client fetches after each release; the recommended maximum \
+                is 2^{most}",
                 size(self.snapshot_length(bits))
             )
         })
     }
 
-    /// The most bits that are proposed, so that other clients accept the result without being configured: python-tuf reads
-    /// snapshots of at most 2,000,000 bytes and targets roles of at most 5,000,000; tough, which reads no succinct
-    /// bins, reads snapshots of at most 1 MiB.
+    /// Returns the maximum number of bits that other clients accept with their default limits: python-tuf reads snapshots of at
+    /// most 2,000,000 bytes and targets roles of at most 5,000,000; tough, which does not support succinct bins, reads
+    /// snapshots of at most 1 MiB.
     #[must_use]
     pub fn most_bits(&self) -> u8 {
         match (self.by_version, self.succinct) {
@@ -129,7 +129,7 @@ impl Workload {
         }
     }
 
-    /// The number of bins with which a first visit and a return together are cheapest.
+    /// Returns the number of bins with the lowest total cost of a first visit and a later one.
     #[must_use]
     pub fn proposal(&self) -> Proposal {
         let flat = self.cost(None);
@@ -138,13 +138,13 @@ impl Workload {
             cost.first.saturating_add(cost.returning)
         };
         let is_small = self.targets.saturating_mul(self.bytes_per_target) <= SMALL;
-        let bit_length = (1..=self.most_bits()).min_by_key(sum).filter(|_| !is_small);
+        let bit_length = if is_small { None } else { (1..=self.most_bits()).min_by_key(sum) };
         Proposal { bit_length, cost: self.cost(bit_length), flat }
     }
 }
 
 impl Proposal {
-    /// The reason, for a person: three lines.
+    /// Explains the recommendation for a person, in three lines.
     #[must_use]
     pub fn text(&self, load: &Workload) -> String {
         let (targets, flat) = (load.targets, size(self.flat.first));
@@ -159,9 +159,9 @@ impl Proposal {
             format!("2^{bits}: {} and {}", size(cost.first), size(cost.returning))
         };
         format!(
-            "2^{bits} bins for {targets} targets: a new client that looks for {FIRST} of them fetches {first} of metadata, one \
-             that comes back after a release {returning}; without bins both fetch {flat}.\nFewer bins are larger, and more \
-             make the snapshot larger ({}; {}).\n{}",
+            "2^{bits} bins for {targets} targets: a new client that looks for {FIRST} of them fetches {first} of metadata, and a \
+            returning client after a release fetches {returning}; without bins both fetch {flat}.\nWith fewer bins, each bin is \
+            larger; with more, the snapshot is larger ({}; {}).\n{}",
             step(bits.saturating_sub(1).max(1)),
             step(bits + 1),
             Self::entries_text(load)
@@ -170,12 +170,12 @@ impl Proposal {
 }
 
 impl Proposal {
-    /// What the entries of the bins in the snapshot cost, and the alternative.
+    /// Explains the size of the bins' snapshot entries and the alternative.
     fn entries_text(load: &Workload) -> String {
         if load.by_version {
             return format!(
-                "The snapshot lists these bins by version alone, {VERSION_ENTRY} bytes each: whoever can sign a bin can sign \
-                 snapshot and timestamp too."
+                "The snapshot lists these bins by version only, {VERSION_ENTRY} bytes each, because the keys that sign a bin can \
+                also sign snapshot and timestamp."
             );
         }
         let other = Workload { by_version: true, ..*load };
@@ -183,14 +183,14 @@ impl Proposal {
         let bits = proposal.bit_length.unwrap_or(1);
         let (first, returning) = (size(proposal.cost.first), size(proposal.cost.returning));
         format!(
-            "The snapshot lists each bin with its hash, {HASH_ENTRY} bytes each, so that a stolen key of the bins alone changes \
-             nothing. Bins that need the keys of snapshot and timestamp (`--key snapshot-1 timestamp-1 --threshold 2`) are \
-             listed by version: 2^{bits} of them cost {first} and {returning}."
+            "The snapshot lists each bin with its hash, {HASH_ENTRY} bytes each, so a thief of the bins' key alone cannot replace \
+            their content. Bins that need the keys of snapshot and timestamp (`--key snapshot-1 timestamp-1 --threshold 2`) \
+            are listed by version: with 2^{bits} bins, clients fetch {first} and {returning}."
         )
     }
 }
 
-/// Bytes for a person.
+/// Formats a number of bytes for a person.
 fn size(bytes: u64) -> String {
     match bytes {
         0..1_000 => format!("{bytes} bytes"),
@@ -215,7 +215,7 @@ mod tests {
         let by_version = |digits| Workload { by_version: true, ..load(10_u64.pow(digits)) };
         let bits: Vec<_> = (2..=8).map(|digits| by_version(digits).proposal().bit_length.unwrap_or_default()).collect();
         assert_eq!(bits, [0, 7, 9, 11, 12, 14, 15]);
-        // What nobody could read is not proposed.
+        // The maximum for clients limits the recommendation.
         let prefixes = Workload { succinct: false, ..load(u64::MAX / 1_000_000) };
         assert_eq!(prefixes.proposal().bit_length, Some(12));
     }
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_is_three_lines() {
+    fn the_explanation_has_three_lines() {
         let text = load(1_000_000).proposal().text(&load(1_000_000));
         assert_eq!(text.lines().count(), 3, "{text}");
         assert!(text.contains("without bins both fetch 170.0 MB"), "{text}");

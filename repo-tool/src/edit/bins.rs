@@ -1,4 +1,4 @@
-//! Hash bins (spec 4.5, TAP 15): made from what a role lists, made anew in another number, and dissolved.
+//! Hash bins (spec 4.5, TAP 15): distributes a role's targets into bins, changes the number of bins, and removes bins.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,33 +9,33 @@ use super::delegations::Trust;
 use super::{Edit, drop_unused};
 use crate::{EditError, Error};
 
-/// Bins to be made.
+/// The settings of new bins.
 #[derive(Clone, Debug)]
 pub struct NewBins {
-    /// 2 to the power of this many bins.
+    /// The number of bins is 2 to this power.
     pub bit_length: u8,
-    /// What their names begin with.
+    /// The prefix of their names.
     pub name_prefix: String,
-    /// Who signs for them.
+    /// The keys that sign for them.
     pub trust: Trust,
-    /// Written as one line (TAP 15), or as a delegation for each.
+    /// Whether they are written as succinct roles (TAP 15); otherwise each bin is a delegation by hash prefix.
     pub succinct: bool,
 }
 
-/// The bins that a role has.
+/// The bins of a role.
 #[derive(Clone, Debug)]
 pub struct Bins {
-    /// 2 to the power of this many bins.
+    /// The number of bins is 2 to this power.
     pub bit_length: u32,
-    /// What their names begin with.
+    /// The prefix of their names.
     pub name_prefix: String,
-    /// Written as one line (TAP 15), or as a delegation for each.
+    /// Whether they are written as succinct roles (TAP 15); otherwise each bin is a delegation by hash prefix.
     pub succinct: bool,
     shape: SuccinctRoles,
 }
 
 impl Bins {
-    /// The whole set of bins of a role, if there is one: with one kind of name, and one ring for all.
+    /// Recognizes a complete set of bins with one name prefix, one key list and one threshold.
     #[must_use]
     pub fn of(delegations: &Delegations) -> Option<Self> {
         match &delegations.roles {
@@ -50,7 +50,7 @@ impl Bins {
                 let (name_prefix, _) = first.name.as_str().rsplit_once('-')?;
                 let bit_length = bins.len().checked_ilog2().filter(|bits| bins.len() == 1 << bits)?;
                 let shape = SuccinctRoles::new(first.keyids.clone(), first.threshold, bit_length, name_prefix).ok()?;
-                // A delegation by hash prefix that somebody made for another purpose is no bin.
+                // Other delegations by hash prefix are not bins.
                 let is_bin = |(number, (found, name)): (usize, (&&Delegation, RoleName))| {
                     let shared = found.keyids == first.keyids && found.threshold == first.threshold;
                     let plain = !found.terminating && found.unknown.is_empty();
@@ -64,25 +64,25 @@ impl Bins {
         }
     }
 
-    /// Their names.
+    /// Returns their names.
     pub fn names(&self) -> impl Iterator<Item = RoleName> + '_ {
         self.shape.names()
     }
 
-    /// Whether `role` is one of them.
+    /// Returns whether `role` is one of them.
     #[must_use]
     pub fn contains(&self, role: &RoleName) -> bool {
         self.shape.contains(role)
     }
 
-    /// Whether both are the same number of bins, of the same names and kind.
+    /// Returns whether both sets have the same number, names and format.
     #[must_use]
     pub(crate) fn is_the_same_set_as(&self, other: &Self) -> bool {
         let shape = |bins: &Self| (bins.bit_length, bins.succinct, bins.name_prefix.clone());
         shape(self) == shape(other)
     }
 
-    /// The first of them, which stands for all: they have their keys in common.
+    /// Returns the first bin, which represents all of them because they share their keys.
     #[must_use]
     pub fn first(&self) -> RoleName {
         self.shape.bin(0)
@@ -90,7 +90,7 @@ impl Bins {
 }
 
 impl Edit<'_> {
-    /// The bins that `role` has, as they would become.
+    /// Returns the bins of `role` after the change.
     ///
     /// # Errors
     /// [`Error::NotFound`] when there is no such role.
@@ -98,7 +98,7 @@ impl Edit<'_> {
         Ok(self.view(role)?.delegations.as_ref().and_then(Bins::of))
     }
 
-    /// How many targets `role` and the bins that it has list together.
+    /// Returns the number of targets that `role` and its bins list.
     ///
     /// # Errors
     /// [`Error::NotFound`] when there is no such role; when a bin does not verify.
@@ -112,10 +112,10 @@ impl Edit<'_> {
         Ok(count)
     }
 
-    /// Spreads the targets of `role`, and of the bins that it has, over new bins. `progress` counts targets.
+    /// Distributes the targets of `role` and of its bins into new bins. `progress` counts targets.
     ///
     /// # Errors
-    /// [`Error::Edit`] when it delegates already in a way that bins cannot stand beside.
+    /// [`Error::Edit`] when the role has delegations that cannot coexist with bins.
     pub fn make_bins(
         &mut self,
         role: &RoleName,
@@ -164,7 +164,7 @@ impl Edit<'_> {
         self.fill(role, &moving, progress).map(drop)
     }
 
-    /// A role of that name would lose its targets.
+    /// Refuses bin names that another role has, because that role would lose its targets.
     fn check_names(&mut self, role: &RoleName, bins: &SuccinctRoles, old: Option<&Bins>) -> Result<(), Error> {
         let is_old =
             |name: &RoleName, delegator: &RoleName| delegator == role && old.is_some_and(|old| old.contains(name));
@@ -176,7 +176,7 @@ impl Edit<'_> {
         Ok(())
     }
 
-    /// Takes bins and their delegations out of a role, and their targets along.
+    /// Removes bins and their delegations from a role, and collects their targets.
     fn take_bins(&mut self, role: &RoleName, bins: &Bins, moving: &mut Moving) -> Result<(), Error> {
         let names: Vec<RoleName> = bins.names().collect();
         self.published.read_children(role, &names)?;
@@ -208,13 +208,13 @@ impl Edit<'_> {
         Ok(())
     }
 
-    /// The succinct bins of `role` that `name` means.
+    /// Returns the succinct bins of `role`, if `name` is one of them or their prefix.
     pub(super) fn succinct_bins(&mut self, role: &RoleName, name: &RoleName) -> Result<Option<Bins>, Error> {
         let bins = self.bins(role)?.filter(|bins| bins.succinct);
         Ok(bins.filter(|bins| bins.contains(name) || bins.name_prefix == name.as_str()))
     }
 
-    /// Takes bins back; what they list moves back into the role.
+    /// Removes bins, and moves their targets back into the role.
     pub(super) fn dissolve(&mut self, role: &RoleName, bins: &Bins) -> Result<(), Error> {
         let mut moving = Moving::default();
         moving.take(self.view(role)?);
@@ -223,7 +223,7 @@ impl Edit<'_> {
     }
 }
 
-/// The hash prefixes of bin `number`: all hexadecimal beginnings whose first bits are that number.
+/// Returns the hash prefixes of bin `number`: all hexadecimal prefixes whose first bits are that number.
 fn prefixes_of(number: usize, bit_length: u32) -> Result<Vec<HashPrefix>, Error> {
     let digits = bit_length.div_ceil(4) as usize;
     let free_bits = digits * 4 - bit_length as usize;

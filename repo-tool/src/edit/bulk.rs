@@ -1,5 +1,4 @@
-//! Very many targets at once: each to the bin that it falls into, which is computed, and every bin made once, on all
-//! cores.
+//! Adds many targets at once: computes the bin of each target, then writes every bin once, on all cores.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,42 +8,42 @@ use lastmile_metadata::{RoleName, Router, TargetFile, TargetPath, Targets, hash_
 use super::Edit;
 use crate::{EditError, Error, NotFound, parallel};
 
-/// Very many targets, by number. They are made when they are needed, for as trees they would fill the memory.
-pub trait Listings: Sync {
-    /// How many there are.
+/// A numbered source of many targets. Targets are parsed on demand, to save memory.
+pub trait TargetSource: Sync {
+    /// Returns the number of targets.
     fn len(&self) -> usize;
 
-    /// Whether there are none.
+    /// Returns whether there are no targets.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The [`hash_start`] of the path of one of them.
+    /// Returns the [`hash_start`] of the path of a target.
     fn hash_start(&self, number: usize) -> u64;
 
-    /// The path of one of them.
+    /// Returns the path of a target.
     ///
     /// # Errors
-    /// When it cannot be read any more.
+    /// When it can no longer be read.
     fn path(&self, number: usize) -> Result<TargetPath, Error> {
         self.target(number).map(|target| target.path)
     }
 
-    /// One of them.
+    /// Returns a target.
     ///
     /// # Errors
-    /// When it cannot be read any more.
+    /// When it can no longer be read.
     fn target(&self, number: usize) -> Result<TargetFile, Error>;
 
-    /// What follows when two of them say different things of one path; without an error, the first one counts.
+    /// Called for two different targets with the same path. If it returns `Ok`, the first one counts.
     ///
     /// # Errors
-    /// [`Error::Edit`] when that must not be.
+    /// [`Error::Edit`] if the source must not have such targets.
     fn clash(&self, one: usize, other: usize) -> Result<(), Error>;
 }
 
-/// Targets that are there already.
-impl Listings for Vec<TargetFile> {
+/// Targets in memory.
+impl TargetSource for Vec<TargetFile> {
     fn len(&self) -> usize {
         self.as_slice().len()
     }
@@ -63,16 +62,16 @@ impl Listings for Vec<TargetFile> {
     }
 }
 
-/// The targets of roles on their way to others, in the order of their priority.
+/// The targets of roles that move to other roles, in the order of their priority.
 #[derive(Default)]
 pub(super) struct Moving {
     roles: Vec<Targets>,
-    /// Role, and path.
+    /// The number of the role, and the path.
     paths: Vec<(u32, TargetPath)>,
 }
 
 impl Moving {
-    /// Takes the targets of a role along.
+    /// Adds the targets of a role.
     pub(super) fn take(&mut self, role: &Targets) {
         #[expect(clippy::expect_used, reason = "no memory holds 2^32 roles")]
         let number = u32::try_from(self.roles.len()).expect("fewer than 2^32 roles");
@@ -81,7 +80,7 @@ impl Moving {
     }
 }
 
-impl Listings for Moving {
+impl TargetSource for Moving {
     fn len(&self) -> usize {
         self.paths.len()
     }
@@ -99,34 +98,34 @@ impl Listings for Moving {
         self.paths.get(number).map(|(_, path)| path.clone()).ok_or_else(lost)
     }
 
-    /// The role with the higher priority was asked first, and is what clients have found so far.
+    /// Keeps the target of the role with the higher priority, which clients have found so far.
     fn clash(&self, _: usize, _: usize) -> Result<(), Error> {
         Ok(())
     }
 }
 
-/// A role, and the numbers of the targets that it is to list.
+/// A role, and the numbers of its new targets.
 type Share = (RoleName, Vec<u32>);
 
 impl Edit<'_> {
-    /// Lists all of `listings` in `role`, or in the bins that it leads to. Returns how many of them are new or other
-    /// than before. `progress` counts targets. Roles in which nothing changes stay as they are.
+    /// Lists all targets of `source` in `role`, or in its bins. Returns how many of them are new or changed. `progress` counts
+    /// targets. Roles without changes are not signed again.
     ///
     /// # Errors
-    /// When there is no such role, what is on the way does not verify, or the targets contradict each other.
+    /// When there is no such role, a role on the way does not verify, or the targets contradict each other.
     pub fn fill(
         &mut self,
         role: &RoleName,
-        listings: &dyn Listings,
+        source: &dyn TargetSource,
         progress: &(dyn Fn(usize) + Sync),
     ) -> Result<usize, Error> {
         let mut shares = Vec::new();
-        for (role, numbers) in self.shares(role, listings)? {
+        for (role, numbers) in self.shares(role, source)? {
             shares.push((role.clone(), self.view(&role)?.clone(), numbers));
         }
         let done = AtomicUsize::new(0);
         let bulk_filled = parallel::try_map(&shares, |(_, before, numbers)| {
-            let bulk_filled = bulk_filled(before, numbers, listings)?;
+            let bulk_filled = bulk_filled(before, numbers, source)?;
             progress(done.fetch_add(numbers.len(), Ordering::Relaxed) + numbers.len());
             Ok(bulk_filled)
         })?;
@@ -141,9 +140,9 @@ impl Edit<'_> {
         Ok(changed)
     }
 
-    /// Follows bins from `role` on, for all at once: which role is to list which of them.
-    fn shares(&mut self, role: &RoleName, listings: &dyn Listings) -> Result<Vec<Share>, Error> {
-        let count = u32::try_from(listings.len()).map_err(|_| EditError::TooManyTargets)?;
+    /// Follows bins from `role`, and returns which role will list which targets.
+    fn shares(&mut self, role: &RoleName, source: &dyn TargetSource) -> Result<Vec<Share>, Error> {
+        let count = u32::try_from(source.len()).map_err(|_| EditError::TooManyTargets)?;
         let mut waiting = VecDeque::from([(role.clone(), (0..count).collect::<Vec<u32>>())]);
         let mut shares = Vec::new();
         while let Some((role, numbers)) = waiting.pop_front() {
@@ -152,7 +151,7 @@ impl Edit<'_> {
                 shares.push((role, numbers));
                 continue;
             };
-            let (own, children) = distribute(&router, numbers, listings);
+            let (own, children) = distribute(&router, numbers, source);
             let is_new = |name: &&RoleName| !self.draft.targets.contains_key(*name);
             let names: Vec<RoleName> = children.iter().map(|(name, _)| name).filter(is_new).cloned().collect();
             self.published.read_children(&role, &names)?;
@@ -163,12 +162,12 @@ impl Edit<'_> {
     }
 }
 
-/// What falls into no bin, and what falls into which.
-fn distribute(router: &Router, numbers: Vec<u32>, listings: &dyn Listings) -> (Vec<u32>, Vec<Share>) {
+/// Returns the targets that belong to no bin, and the targets of each bin.
+fn distribute(router: &Router, numbers: Vec<u32>, source: &dyn TargetSource) -> (Vec<u32>, Vec<Share>) {
     let mut of_bins: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
     let mut own = Vec::new();
     for number in numbers {
-        match router.bin(listings.hash_start(number as usize)) {
+        match router.bin(source.hash_start(number as usize)) {
             Some(bin) => of_bins.entry(bin).or_default().push(number),
             None => own.push(number),
         }
@@ -177,16 +176,20 @@ fn distribute(router: &Router, numbers: Vec<u32>, listings: &dyn Listings) -> (V
     (own, children.collect())
 }
 
-/// The role with these targets, and how many of them are new to it; none when it lists all of them already.
-fn bulk_filled(before: &Targets, numbers: &[u32], listings: &dyn Listings) -> Result<Option<(Targets, usize)>, Error> {
+/// Returns the role with these targets, and the number of new or changed ones; `None` if nothing changes.
+fn bulk_filled(
+    before: &Targets,
+    numbers: &[u32],
+    source: &dyn TargetSource,
+) -> Result<Option<(Targets, usize)>, Error> {
     let mut named = Vec::with_capacity(numbers.len());
     for number in numbers {
-        named.push((listings.path(*number as usize)?, *number));
+        named.push((source.path(*number as usize)?, *number));
     }
     named.sort_unstable();
     let (mut changed, mut failed) = (0, None);
     let targets = named.chunk_by(|one, other| one.0 == other.0).map_while(|same| {
-        let target = one_of(same, listings).map_err(|error| failed = Some(error)).ok()?;
+        let target = one_of(same, source).map_err(|error| failed = Some(error)).ok()?;
         changed += usize::from(before.target(&target.path).as_ref() != Some(&target));
         Some(target)
     });
@@ -199,13 +202,13 @@ fn bulk_filled(before: &Targets, numbers: &[u32], listings: &dyn Listings) -> Re
     Ok((changed > 0).then_some((after, changed)))
 }
 
-/// What all of these, which have one path, say.
-fn one_of(same: &[(TargetPath, u32)], listings: &dyn Listings) -> Result<TargetFile, Error> {
+/// Returns the target for entries with the same path.
+fn one_of(same: &[(TargetPath, u32)], source: &dyn TargetSource) -> Result<TargetFile, Error> {
     let [(_, first), others @ ..] = same else { return Err(lost()) };
-    let target = listings.target(*first as usize)?;
+    let target = source.target(*first as usize)?;
     for (_, other) in others {
-        if listings.target(*other as usize)? != target {
-            listings.clash(*first as usize, *other as usize)?;
+        if source.target(*other as usize)? != target {
+            source.clash(*first as usize, *other as usize)?;
         }
     }
     Ok(target)

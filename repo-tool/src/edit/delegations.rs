@@ -1,4 +1,4 @@
-//! Whom a role trusts with which paths (spec 4.5): delegations.
+//! Adds and removes delegations (spec 4.5).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use lastmile_metadata::{DelegatedRoles, Delegation, HashPrefix, Key, KeyId, Path
 use super::{Edit, drop_unused};
 use crate::{EditError, Error, NotFound};
 
-/// Who is trusted: keys, and how many of them must sign.
+/// Keys and a threshold.
 #[derive(Clone, Debug)]
 pub struct Trust {
     /// The keys.
@@ -18,7 +18,7 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// The threshold, if the keys can reach it.
+    /// Returns the threshold, if the keys can reach it.
     pub(crate) fn threshold(&self) -> Result<Threshold, Error> {
         let distinct: BTreeSet<_> = self.keys.iter().collect();
         Threshold::new(self.threshold)
@@ -31,25 +31,25 @@ impl Trust {
     }
 }
 
-/// A delegation to be made.
+/// The settings of a new delegation.
 #[derive(Clone, Debug)]
 pub struct NewDelegation {
     /// Name of the role.
     pub name: RoleName,
-    /// What it is trusted with.
+    /// The paths that the role may list.
     pub paths: Paths,
-    /// Who signs for it.
+    /// The keys that sign for the role.
     pub trust: Trust,
-    /// Whether the search ends with it.
+    /// Whether a search stops at this role.
     pub terminating: bool,
 }
 
 impl Edit<'_> {
-    /// Makes a new, empty role to which `from` delegates.
+    /// Adds a new, empty role to which `from` delegates.
     ///
     /// # Errors
-    /// [`Error::Edit`] when it is there already, or can never reach its threshold; [`Error::Untrusted`] when a file that
-    /// shows whether it is there does not verify.
+    /// [`Error::Edit`] when the role exists already, or its keys cannot reach the threshold; [`Error::Untrusted`] when a file
+    /// that may delegate to it does not verify.
     pub fn delegate(&mut self, from: &RoleName, new: NewDelegation) -> Result<(), Error> {
         let threshold = new.trust.threshold()?;
         match self.delegator(&new.name) {
@@ -79,12 +79,12 @@ impl Edit<'_> {
         Ok(())
     }
 
-    /// Takes a delegation back. What the role lists is then trusted no more; its file and its version stay known to
-    /// clients, which would take it for a rollback if it went. Succinct bins, named by one of them or by what their
-    /// names begin with, go together, and what they list moves back into the role.
+    /// Removes a delegation. Clients no longer trust the role's targets. The snapshot still lists its version, because clients
+    /// would treat its removal as a rollback. Succinct bins, named by one bin or by their prefix, are removed together, and
+    /// their targets move back into the role. Returns the delegator.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when nobody, or not `from`, delegates to it.
+    /// [`Error::NotFound`] when no role, or not `from`, delegates to it.
     pub fn undelegate(&mut self, from: Option<&RoleName>, name: &RoleName) -> Result<RoleName, Error> {
         let from = match from {
             Some(from) => from.clone(),
@@ -116,22 +116,25 @@ impl Edit<'_> {
     }
 }
 
-/// Reads patterns, which should start with no `/` (4.5): targets never do.
+/// Parses path patterns. A pattern must not start with `/`, because target paths never do (4.5).
 ///
 /// # Errors
-/// [`Error::Edit`] for a pattern that can match nothing.
+/// [`Error::Edit`] for a pattern that matches no path.
 pub fn patterns(texts: &[String]) -> Result<Paths, Error> {
-    let pattern = |text: &String| match text.starts_with('/') || text.is_empty() {
-        true => Err(EditError::UselessPattern { pattern: text.clone() }),
-        false => Ok(PathPattern::new(text)),
+    let pattern = |text: &String| {
+        if text.starts_with('/') || text.is_empty() {
+            Err(EditError::UselessPattern { pattern: text.clone() })
+        } else {
+            Ok(PathPattern::new(text))
+        }
     };
     Ok(Paths::Patterns(texts.iter().map(pattern).collect::<Result<_, _>>()?))
 }
 
-/// Reads hash prefixes.
+/// Parses hash prefixes.
 ///
 /// # Errors
-/// [`Error::Edit`] for what is not 1 to 64 lower-case hexadecimal digits.
+/// [`Error::Edit`] for a text that is not 1 to 64 lower-case hexadecimal digits.
 pub fn hash_prefixes(texts: &[String]) -> Result<Paths, Error> {
     let prefix = |text: &String| HashPrefix::new(text).map_err(|_| EditError::HashPrefix { text: text.clone() });
     Ok(Paths::HashPrefixes(texts.iter().map(prefix).collect::<Result<_, _>>()?))

@@ -1,5 +1,5 @@
-//! Taking target files in: what is hashed is what was copied, whatever happens to the source meanwhile. Nothing gets
-//! past [`copy`] that must stay private.
+//! Copies new target files into the repository. The copied bytes are hashed, so a later change of the source has no effect.
+//! [`copy`] refuses files that must stay private.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,17 +16,18 @@ use crate::files::folder::Folder;
 use crate::files::key_material::Scanner;
 use crate::files::layout;
 use crate::files::own_files::{self, OwnFiles, Unpublishable, is_hidden};
-use crate::{EditError, Error, InvalidInput, PathError, names, parallel};
+use crate::names::of_file;
+use crate::{EditError, Error, InvalidInput, PathError, parallel};
 
 /// Bytes copied at once.
 const PART: usize = 256 * 1024;
-/// Longest file name that common file systems take, in bytes.
+/// The maximum length of a file name on common file systems, in bytes.
 const LONGEST_NAME: usize = 255;
 
-/// A file to be published, and the name it is to get.
+/// A file to publish, with its target path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
-    /// Where it is.
+    /// The path of the file.
     pub file: PathBuf,
     /// Its target path.
     pub name: TargetPath,
@@ -34,62 +35,70 @@ pub struct Source {
 }
 
 impl Source {
-    /// A file that is refused if there is a private key in it.
+    /// Creates a source that is refused if the file contains a private key.
     #[must_use]
     pub fn new(file: PathBuf, name: TargetPath) -> Self {
         Self { file, name, private_keys: PrivateKeys::Refuse }
     }
 
-    /// The same file, to be published though there may be a private key in it, such as one of a test. The repository's
-    /// own keys are refused all the same.
+    /// Allows the file to contain private keys, such as test keys. The repository's own keys are still refused.
     #[must_use]
     pub fn allow_private_keys(self) -> Self {
         Self { private_keys: PrivateKeys::Allow, ..self }
     }
 }
 
-/// What becomes of a file with a private key in it.
+/// The names of published target files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetNames {
+    /// Their target paths.
+    Plain,
+    /// Their target paths with each listed hash before the file name (spec 6.2.1).
+    HashPrefixed,
+}
+
+/// The treatment of a file that contains a private key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PrivateKeys {
     Refuse,
     Allow,
 }
 
-/// What [`find`] does with hidden files and folders, whose names begin with a dot.
+/// The treatment of hidden files and folders, whose names start with a dot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hidden {
-    /// Passes them over.
+    /// Skip them.
     Skip,
-    /// Publishes them.
+    /// Publish them.
     Include,
 }
 
-/// What was found below a path.
+/// The files below a path.
 #[derive(Clone, Debug, Default)]
-pub struct Found {
+pub struct FoundFiles {
     /// The files.
     pub sources: Vec<Source>,
-    /// How many hidden files and folders were passed over.
+    /// The number of hidden files and folders that were skipped.
     pub hidden: usize,
 }
 
-/// A file that was taken in.
+/// A copied file.
 #[derive(Clone, Debug)]
 pub struct Incoming {
-    /// What metadata will say of it.
+    /// Its entry for metadata.
     pub target: TargetFile,
-    /// The copy.
+    /// The path of the copy.
     pub file: PathBuf,
 }
 
-/// Finds the files below `path`, or `path` itself when it is a file. Names keep their folders, starting below
-/// `path`; `under` is put before them. A path that is named itself is never passed over as hidden.
+/// Finds the files below `path`, or `path` itself if it is a file. Target paths are relative to `path` and get the prefix
+/// `under`. `path` itself is never skipped as hidden.
 ///
 /// # Errors
-/// [`Error::Path`] for links, FIFOs, devices and names that are not text; [`Error::Edit`] for names that are not safe on
+/// [`Error::Path`] for links, FIFOs, devices and names that are not UTF-8; [`Error::Edit`] for names that are not safe on
 /// every platform.
-pub fn find(path: &Path, under: Option<&str>, hidden: Hidden) -> Result<Found, Error> {
-    let mut found = Found::default();
+pub fn find(path: &Path, under: Option<&str>, hidden: Hidden) -> Result<FoundFiles, Error> {
+    let mut found = FoundFiles::default();
     let mut skipped = 0;
     let is_wanted = |entry: &walkdir::DirEntry| {
         let is_skipped = hidden == Hidden::Skip && entry.depth() > 0 && is_hidden(entry.file_name());
@@ -113,11 +122,9 @@ fn source(entry: &walkdir::DirEntry, path: &Path, under: Option<&str>) -> Result
     let (file, kind) = (entry.path(), entry.file_type());
     if !kind.is_file() {
         let path = file.to_path_buf();
-        return Err(match kind.is_symlink() {
-            true => PathError::PublishesLink { path },
-            false => PathError::PublishesSpecial { path },
-        }
-        .into());
+        let refused =
+            if kind.is_symlink() { PathError::PublishesLink { path } } else { PathError::PublishesSpecial { path } };
+        return Err(refused.into());
     }
     let relative = match file.strip_prefix(path) {
         Ok(relative) if entry.depth() > 0 => relative,
@@ -131,7 +138,7 @@ fn source(entry: &walkdir::DirEntry, path: &Path, under: Option<&str>) -> Result
     Ok(Source::new(file.to_path_buf(), target_path(&name)?))
 }
 
-/// A target path that is published only if it is safe everywhere.
+/// Parses a target path that is safe on every platform and in URLs.
 pub fn target_path(name: &str) -> Result<TargetPath, Error> {
     let path = TargetPath::new(name).map_err(EditError::UnsafeName)?;
     path.file_path().map_err(EditError::UnsafeName)?;
@@ -139,21 +146,21 @@ pub fn target_path(name: &str) -> Result<TargetPath, Error> {
     Ok(path)
 }
 
-/// Where a target file lies below `targets/`, once for each hash, or once under its own name.
-pub fn places(target: &TargetFile, hash_prefixed: bool) -> Vec<PathBuf> {
+/// Returns the paths of a target file below `targets/`: one for each hash, or its plain path.
+pub fn places(target: &TargetFile, names: TargetNames) -> Vec<PathBuf> {
     let path = target.path.as_str();
-    if !hash_prefixed {
+    if names == TargetNames::Plain {
         return vec![PathBuf::from(path)];
     }
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
     target.hashes.prefixes().map(|hash| Path::new(folder).join(format!("{hash}.{name}"))).collect()
 }
 
-/// Copies and hashes on all cores into `into`, which must be empty. `progress` counts whole files.
+/// Copies files into the empty folder `into` and hashes them, on all cores. `progress` counts whole files.
 ///
 /// # Errors
-/// [`Error::Private`], which names all files that must stay private: those of `own`, and those with a private key in
-/// them. No copy is left then.
+/// [`Error::Private`] with all files that must stay private: those of `own`, and those that contain a private key. All copies
+/// are removed then.
 pub fn copy(
     sources: &[Source],
     into: &Path,
@@ -164,7 +171,7 @@ pub fn copy(
     copy_into(sources, &Folder::open(into)?, algorithms, own, progress)
 }
 
-/// The same into an open folder.
+/// Like [`copy`], into an open folder.
 pub(crate) fn copy_into(
     sources: &[Source],
     into: &Folder,
@@ -187,7 +194,7 @@ pub(crate) fn copy_into(
     copied
 }
 
-/// What metadata would say of these files, which stay where they are.
+/// Hashes files without copying them.
 pub(crate) fn measure(
     sources: &[Source],
     algorithms: &[Algorithm],
@@ -200,7 +207,7 @@ pub(crate) fn measure(
     })
 }
 
-/// What comes of each source; all that must stay private are named at once.
+/// Processes each source. One error names all files that must stay private.
 fn each(
     sources: &[Source],
     own: &OwnFiles,
@@ -231,12 +238,12 @@ fn each(
     Ok(incoming)
 }
 
-/// What the copy of the file with this number is called.
+/// Returns the name of the copy of the file with this number.
 pub(crate) fn name(number: usize) -> String {
     format!("in-{number}")
 }
 
-/// Hashes a file while `write` gets all of its bytes; or says why the file must stay private.
+/// Hashes a file and passes its bytes to `write`, or returns why the file must stay private.
 fn hash(
     source: &Source,
     algorithms: &[Algorithm],
@@ -247,7 +254,7 @@ fn hash(
     let refused = |reason: String| Ok(Err(Unpublishable { path: source.file.clone(), reason }));
     let mut from = layout::open_regular(&source.file).map_err(read)?;
     let found = from.metadata().map_err(read)?;
-    // Once more, of the file that was opened: its name may mean another one by now.
+    // Check the opened file again: another file may have its name by now.
     if let Some(reason) = own.reason_of(&found) {
         return refused(reason.to_string());
     }
@@ -256,7 +263,7 @@ fn hash(
     let mut content = own.content();
     let mut digests: Vec<Digests> = algorithms.iter().filter_map(|algorithm| Digests::new(*algorithm)).collect();
     let mut length = 0_u64;
-    // One byte more than expected, so that a small file is read in one go.
+    // One byte more than expected, so that a small file needs a single read.
     let mut part = vec![0; usize::try_from(listed).map_or(PART, |listed| (listed + 1).min(PART))];
     loop {
         let count = from.read(&mut part).map_err(read)?;
@@ -280,7 +287,7 @@ fn hash(
     Ok(Ok(TargetFile::new(source.name.clone(), length, hashes)))
 }
 
-/// Refuses a name that is too long for a file system once a hash stands before it.
+/// Refuses a file name that is too long for a file system with the hash prefix.
 pub fn check_length_of_name(path: &TargetPath, hashes: &Hashes) -> Result<(), Error> {
     let longest = hashes.known().map(|(_, digest)| 2 * digest.len()).max().unwrap_or_default();
     let name = path.as_str().rsplit('/').next().unwrap_or_default();
@@ -290,20 +297,20 @@ pub fn check_length_of_name(path: &TargetPath, hashes: &Hashes) -> Result<(), Er
     Ok(())
 }
 
-/// Gives the copy in `folder` further names, one for each further place, and says which file goes where.
+/// Links the copy in `folder` under one more name for each additional path, and returns each source with its final path.
 pub(crate) fn link_copies(
     incoming: &Incoming,
     folder: &Folder,
-    hash_prefixed: bool,
+    names: TargetNames,
 ) -> Result<Vec<(PathBuf, PathBuf)>, Error> {
     let mut copies = Vec::new();
-    for (number, place) in places(&incoming.target, hash_prefixed).into_iter().enumerate() {
+    for (number, place) in places(&incoming.target, names).into_iter().enumerate() {
         if number == 0 {
             copies.push((incoming.file.clone(), place));
             continue;
         }
         let copy = incoming.file.with_extension(number.to_string());
-        let (from, to) = (names::of_file(&incoming.file)?, names::of_file(&copy)?);
+        let (from, to) = (of_file(&incoming.file)?, of_file(&copy)?);
         let linked = disk::link_or_copy(folder.place(from), folder.place(to));
         linked.map_err(|error| Error::file("copy", &incoming.file, error))?;
         copies.push((copy, place));
@@ -311,8 +318,8 @@ pub(crate) fn link_copies(
     Ok(copies)
 }
 
-/// Parses `KEY=VALUE` pairs into the `custom` object of a target. Values are text, unless they are JSON already
-/// (numbers, objects and so on; fractions are not allowed in canonical JSON).
+/// Parses `KEY=VALUE` pairs into the `custom` object of a target. A value that is valid JSON is used as JSON (canonical JSON
+/// does not allow fractions), any other value as a string.
 pub fn custom(pairs: &[String]) -> Result<Option<Json>, Error> {
     if pairs.is_empty() {
         return Ok(None);
@@ -365,7 +372,7 @@ impl Digests {
     }
 }
 
-/// Reads a published file part by part until `each` has seen enough. None when it is not there.
+/// Reads a file part by part until `each` returns false. Returns `None` if the file does not exist.
 pub(crate) fn read_parts(path: &Path, mut each: impl FnMut(&[u8]) -> bool) -> Result<Option<()>, Error> {
     let mut file: File = match layout::open_regular(path) {
         Ok(file) => file,

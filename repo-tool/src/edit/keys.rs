@@ -1,4 +1,5 @@
-//! Which keys a role trusts (spec 6.1): top-level roles in a new root, delegated ones in their delegator.
+//! Changes the keys and thresholds of roles (spec 6.1): of top-level roles in a new root, of delegated roles in their
+//! delegator.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -8,15 +9,15 @@ use lastmile_metadata::{DelegatedRoles, Delegations, Key, KeyId, KeyRing, RoleNa
 use super::{Edit, drop_unused, unknown};
 use crate::{EditError, Error, InvalidInput, trusting};
 
-/// Where a role's keys are written, for a change.
-pub(super) struct Entry<'e> {
+/// The keys, key ids and threshold of a role, for a change.
+pub(super) struct RoleKeysMut<'e> {
     keys: &'e mut BTreeMap<KeyId, Key>,
     keyids: &'e mut Vec<KeyId>,
     threshold: &'e mut Threshold,
 }
 
-impl Entry<'_> {
-    /// The distinct keys that can be used, whatever ids they are listed under.
+impl RoleKeysMut<'_> {
+    /// Returns the distinct usable keys.
     fn publics(&self) -> BTreeSet<&PublicKey> {
         self.keyids.iter().filter_map(|id| self.keys.get(id)?.public_key().ok()).collect()
     }
@@ -35,13 +36,13 @@ impl Entry<'_> {
             self.keyids.push(key.keyid());
             self.keys.insert(key.keyid(), key);
         }
-        // By material: whatever id the key is listed under, and however it is written.
+        // Compare the key material, so that every spelling and id of the key is removed.
         let gone = |id: &KeyId| self.keys.get(id).is_some_and(|key| remove.contains(&key.material()));
         self.keyids.retain(|id| !gone(id));
         self.check_reachable(role)
     }
 
-    /// Takes ids out; of one that stands for a key and is listed more than once, all but the first.
+    /// Removes ids. Of an id that has a usable key and is listed more than once, removes all entries but the first.
     pub(super) fn remove_ids(&mut self, role: &RoleName, ids: &[KeyId]) -> Result<(), Error> {
         let mut seen = BTreeSet::new();
         let keys = &*self.keys;
@@ -60,7 +61,7 @@ impl Entry<'_> {
 }
 
 impl Edit<'_> {
-    /// The keys of `role` and its threshold, as they would become. Keys of unknown kinds are left out.
+    /// Returns the usable keys of `role` and its threshold after the change.
     ///
     /// # Errors
     /// [`Error::NotFound`] when there is no such role.
@@ -78,13 +79,13 @@ impl Edit<'_> {
         Ok((keys, ring.threshold().get()))
     }
 
-    /// Every delegated role, at any depth, as they would become: delegators first, each with its delegator. A role with
-    /// two delegators comes twice. Reads all roles.
+    /// Returns every delegated role after the change, at any depth, with its delegator, delegators first. A role with two
+    /// delegators is returned twice. Reads all roles.
     ///
     /// # Errors
     /// When a file on the way does not verify.
     pub fn delegated_roles(&mut self) -> Result<Vec<(RoleName, RoleName)>, Error> {
-        // Read from above, so that each is found at once below.
+        // Read all roles from the top, so that `view` finds each without a search.
         self.published().read_all()?;
         let mut edges = Vec::new();
         let (mut waiting, mut seen) = (VecDeque::from([RoleName::TARGETS]), BTreeSet::new());
@@ -99,8 +100,8 @@ impl Edit<'_> {
         Ok(edges)
     }
 
-    /// Every role that would list `key`, however it is written, with its delegator; none for the roles of the root. Reads all
-    /// roles.
+    /// Returns every role that lists `key` after the change, in any spelling, with its delegator; `None` for the roles of the
+    /// root. Reads all roles.
     ///
     /// # Errors
     /// When a file on the way does not verify.
@@ -122,12 +123,12 @@ impl Edit<'_> {
         Ok(found)
     }
 
-    /// Every delegated role with its delegator, and the ring by which that one trusts it. Reads all roles.
+    /// Returns every delegated role with its delegator and its ring. Reads all roles.
     ///
     /// # Errors
     /// When a file on the way does not verify.
     pub fn delegated_rings(&mut self) -> Result<Vec<(RoleName, RoleName, KeyRing)>, Error> {
-        // Each delegator once, in the order in which they are found.
+        // Each delegator once, in the order of discovery.
         let mut delegators: Vec<RoleName> = Vec::new();
         let mut seen = BTreeSet::new();
         for (_, delegator) in self.delegated_roles()? {
@@ -143,7 +144,7 @@ impl Edit<'_> {
         Ok(found)
     }
 
-    /// Adds and removes keys of `role`. Succinct bins have their keys in common.
+    /// Adds and removes keys of `role`. Succinct bins share their keys.
     ///
     /// # Errors
     /// As [`Edit::rotate_all`].
@@ -151,16 +152,17 @@ impl Edit<'_> {
         self.rotate_all(std::slice::from_ref(role), add, remove)
     }
 
-    /// The same for many roles, of which one stands for all succinct bins.
+    /// Adds and removes keys of many roles. One succinct bin represents all of them.
     ///
     /// # Errors
-    /// [`Error::Edit`] when a key is there already, or is not, or too few are left for the threshold.
+    /// [`Error::Edit`] when a role already trusts an added key, does not trust a removed one, or keeps too few keys for its
+    /// threshold.
     pub fn rotate_all(&mut self, roles: &[RoleName], add: &[PublicKey], remove: &[PublicKey]) -> Result<(), Error> {
         let remove: Vec<KeyMaterial> = remove.iter().map(KeyMaterial::from).collect();
         self.rotate_material(roles, add, &remove)
     }
 
-    /// The same, where what goes need not be a key that can be used here.
+    /// Like [`Edit::rotate_all`], but can also remove keys that lastmile cannot use.
     ///
     /// # Errors
     /// As [`Edit::rotate_all`].
@@ -181,10 +183,10 @@ impl Edit<'_> {
         self.set_threshold_of_all(std::slice::from_ref(role), threshold)
     }
 
-    /// The same for many roles, of which one stands for all succinct bins.
+    /// Changes the threshold of many roles. One succinct bin represents all of them.
     ///
     /// # Errors
-    /// [`Error::Edit`] when one has fewer keys.
+    /// [`Error::Edit`] when a role has fewer keys.
     pub fn set_threshold_of_all(&mut self, roles: &[RoleName], threshold: u32) -> Result<(), Error> {
         let new = Threshold::new(threshold).ok_or(InvalidInput::Threshold)?;
         self.change(roles, |role, entry| {
@@ -196,7 +198,7 @@ impl Edit<'_> {
     pub(super) fn change(
         &mut self,
         roles: &[RoleName],
-        change: impl Fn(&RoleName, &mut Entry<'_>) -> Result<(), Error>,
+        change: impl Fn(&RoleName, &mut RoleKeysMut<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let (top_level, delegated): (Vec<&RoleName>, Vec<&RoleName>) =
             roles.iter().partition(|role| role.is_top_level() || self.root_view().roles.contains_key(role));
@@ -204,7 +206,7 @@ impl Edit<'_> {
             let root = self.root();
             let keys = root.roles.get_mut(role).ok_or_else(|| unknown(role))?;
             let (keyids, threshold) = (&mut keys.keyids, &mut keys.threshold);
-            change(role, &mut Entry { keys: &mut root.keys, keyids, threshold })?;
+            change(role, &mut RoleKeysMut { keys: &mut root.keys, keyids, threshold })?;
             let used: BTreeSet<KeyId> = root.roles.values().flat_map(|keys| keys.keyids.clone()).collect();
             drop_unused(&mut root.keys, &used);
         }
@@ -215,7 +217,7 @@ impl Edit<'_> {
         Ok(())
     }
 
-    /// Who delegates to each of these roles. Many are looked up all at once.
+    /// Groups these roles by delegator. Several roles are looked up together.
     pub(super) fn by_delegator(
         &mut self,
         roles: &[&RoleName],
@@ -229,7 +231,7 @@ impl Edit<'_> {
         let mut wanted: BTreeSet<&RoleName> = roles.iter().copied().collect();
         if !wanted.is_empty() {
             for (role, delegator) in self.delegated_roles()? {
-                // The first one that delegates to it, as for one role.
+                // As for a single role, the first delegator counts.
                 if wanted.remove(&role) {
                     found.entry(delegator).or_default().insert(role);
                 }
@@ -242,20 +244,20 @@ impl Edit<'_> {
 fn change_delegated(
     delegations: &mut Delegations,
     roles: &BTreeSet<RoleName>,
-    change: &impl Fn(&RoleName, &mut Entry<'_>) -> Result<(), Error>,
+    change: &impl Fn(&RoleName, &mut RoleKeysMut<'_>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let keys = &mut delegations.keys;
     let used: BTreeSet<KeyId> = match &mut delegations.roles {
         DelegatedRoles::Listed(listed) => {
             for found in listed.iter_mut().filter(|found| roles.contains(&found.name)) {
                 let (keyids, threshold) = (&mut found.keyids, &mut found.threshold);
-                change(&found.name, &mut Entry { keys: &mut *keys, keyids, threshold })?;
+                change(&found.name, &mut RoleKeysMut { keys: &mut *keys, keyids, threshold })?;
             }
             listed.iter().flat_map(|delegation| delegation.keyids.iter().cloned()).collect()
         }
         DelegatedRoles::Succinct(bins) => {
             if let Some(role) = roles.first() {
-                change(role, &mut Entry { keys, keyids: &mut bins.keyids, threshold: &mut bins.threshold })?;
+                change(role, &mut RoleKeysMut { keys, keyids: &mut bins.keyids, threshold: &mut bins.threshold })?;
             }
             bins.keyids.iter().cloned().collect()
         }
@@ -264,13 +266,13 @@ fn change_delegated(
     Ok(())
 }
 
-/// The beginning of what makes a key this key, for messages about keys that have no id of their own here.
+/// Returns the start of the key material, for messages about keys without an id.
 #[must_use]
 pub(crate) fn short_material(key: &KeyMaterial) -> String {
     key.to_string().chars().take(16).collect()
 }
 
-/// The beginning of a key's id, for messages.
+/// Returns the first 8 digits of a key's id, for messages.
 #[must_use]
 pub(crate) fn short(key: &PublicKey) -> String {
     crate::key_store::keyid_of(key).chars().take(8).collect()

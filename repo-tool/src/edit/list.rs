@@ -1,8 +1,8 @@
-//! Lists of targets whose bytes live elsewhere (`add --from-list`): one a line, read by all cores, and kept as text.
+//! Lists of targets whose files are on another server (`add --from-list`). They are parsed on all cores and kept as text.
 //!
-//! A line is either a JSON object — `{"path": "a/b", "length": 3, "hashes": {"sha256": "…"}, "custom": {…}}`, `custom`
-//! may be left out — or `SHA256  LENGTH  PATH`, apart by spaces or tabs, where the path is all that is left of the line.
-//! The first character decides. Empty lines, and those that begin with `#`, are passed over.
+//! Each line is either a JSON object, `{"path": "a/b", "length": 3, "hashes": {"sha256": "…"}, "custom": {…}}`, where
+//! `custom` is optional, or `SHA256  LENGTH  PATH`, separated by spaces or tabs, where the path is the rest of the line. The
+//! first character determines the form. Empty lines and lines that start with `#` are skipped.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -13,37 +13,37 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use lastmile_metadata::{Algorithm, Hashes, Json, TargetFile, hash_start};
 use serde::Deserialize;
 
-use crate::edit::bulk::Listings;
+use crate::edit::bulk::TargetSource;
 use crate::edit::intake;
 use crate::files::layout;
 use crate::{EditError, Error, parallel};
 
-/// Bytes of the list that one core reads at once.
+/// Bytes of the list that one core parses at once.
 const PART: usize = 1 << 20;
 
-/// Targets that were listed in a file, checked. A target costs its line and 24 bytes.
+/// A checked list of targets. Each target takes the memory of its line and 24 bytes.
 #[derive(Debug)]
 pub struct List {
     text: String,
-    entries: Vec<Entry>,
+    entries: Vec<LineEntry>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Entry {
-    /// Where its line begins, in bytes.
+struct LineEntry {
+    /// The offset of the line in bytes.
     start: u64,
-    /// Beginning of the hash of its path.
+    /// The first bytes of the hash of the path.
     hash: u64,
-    /// Its number, from 1 on.
+    /// The number of the line, from 1.
     line: u32,
-    /// Length of the line in bytes.
+    /// The length of the line in bytes.
     length: u32,
 }
 
-/// A line in JSON. What nobody here knows is refused: it may be a slip of the pen.
+/// A line in JSON. Unknown members are refused, because they may be typos.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Line {
+struct JsonLine {
     path: String,
     length: u64,
     hashes: BTreeMap<String, String>,
@@ -54,7 +54,7 @@ impl List {
     /// Reads the list in `file`. `progress` counts bytes.
     ///
     /// # Errors
-    /// [`Error::Edit`] with the number of the first line that cannot be taken.
+    /// [`Error::Edit`] with the number of the first invalid line.
     pub fn read(file: &Path, progress: &(dyn Fn(usize) + Sync)) -> Result<Self, Error> {
         let read = |error| Error::file("read", file, error);
         let mut text = Vec::new();
@@ -79,7 +79,7 @@ impl List {
             let entries = read_part(&text, *first_line, part.clone());
             let before = done.fetch_add(part.len(), Ordering::Relaxed);
             progress(before + part.len());
-            // Of several bad lines the first is named, whoever comes to one first.
+            // Errors are returned as values here, so that the first invalid line is reported, not the one that a thread finds first.
             Ok(entries)
         })?;
         let mut entries = Vec::new();
@@ -97,7 +97,7 @@ impl List {
     }
 }
 
-impl Listings for List {
+impl TargetSource for List {
     fn len(&self) -> usize {
         self.entries.len()
     }
@@ -118,7 +118,7 @@ impl Listings for List {
     }
 }
 
-/// Pieces of whole lines, each with the number of its first line.
+/// Splits the text into pieces of whole lines, each with the number of its first line.
 fn parts_of(text: &str) -> Vec<(usize, Range<usize>)> {
     let (mut parts, mut line, mut start) = (Vec::new(), 1, 0);
     while start < text.len() {
@@ -132,16 +132,16 @@ fn parts_of(text: &str) -> Vec<(usize, Range<usize>)> {
     parts
 }
 
-fn read_part(text: &str, first_line: usize, part: Range<usize>) -> Result<Vec<Entry>, Error> {
+fn read_part(text: &str, first_line: usize, part: Range<usize>) -> Result<Vec<LineEntry>, Error> {
     let mut entries = Vec::new();
     let mut start = part.start;
     for (number, whole) in text.get(part).unwrap_or_default().split_inclusive('\n').enumerate() {
         let line = whole.trim_end_matches('\n').trim_end_matches('\r');
         let number = first_line + number;
         if !line.is_empty() && !line.starts_with('#') {
-            let too_long = |_| refused(number, "is too far down, or too long");
+            let too_long = |_| refused(number, "has too high a number or too many bytes");
             let target = target_of(line).map_err(|reason| refused(number, &reason))?;
-            entries.push(Entry {
+            entries.push(LineEntry {
                 start: start as u64,
                 hash: hash_start(target.path.as_str()),
                 line: u32::try_from(number).map_err(too_long)?,
@@ -158,11 +158,11 @@ fn refused(line: usize, reason: &str) -> Error {
     EditError::Line { line, reason: reason.to_string() }.into()
 }
 
-/// What a line says, or why it cannot be taken: a phrase that follows its number.
+/// Parses a line. An error is a phrase that follows the line number.
 fn target_of(line: &str) -> Result<TargetFile, String> {
     let (path, length, hashes, custom) = if line.starts_with('{') {
-        let Line { path, length, hashes, custom } =
-            serde_json::from_str(line).map_err(|error| format!("is not as it should be: {error}"))?;
+        let JsonLine { path, length, hashes, custom } =
+            serde_json::from_str(line).map_err(|error| format!("is not a valid entry: {error}"))?;
         let hashes = hashes.iter().map(|(name, digest)| digest_of(name, digest)).collect::<Result<Vec<_>, _>>()?;
         let custom = custom.map(|object| Json::parse(&serde_json::Value::Object(object).to_string()));
         (
@@ -174,7 +174,8 @@ fn target_of(line: &str) -> Result<TargetFile, String> {
     } else {
         let (digest, rest) = word(line).ok_or("is neither a JSON object nor `SHA256  LENGTH  PATH`")?;
         let (length, path) = word(rest).ok_or("has no path")?;
-        let length = length.parse().map_err(|_| format!("has the length `{length}`, which is no number of bytes"))?;
+        let length =
+            length.parse().map_err(|_| format!("has the length `{length}`, which is not a number of bytes"))?;
         (path.to_string(), length, vec![digest_of("sha256", digest)?], None)
     };
     let path = intake::target_path(&path).map_err(|error| format!("is refused: {error}"))?;
@@ -185,7 +186,7 @@ fn target_of(line: &str) -> Result<TargetFile, String> {
     Ok(target)
 }
 
-/// The first word, and what comes after the blanks that follow it.
+/// Splits off the first word and the blanks after it.
 fn word(text: &str) -> Option<(&str, &str)> {
     let (word, rest) = text.split_once([' ', '\t'])?;
     let rest = rest.trim_start_matches([' ', '\t']);
@@ -193,7 +194,7 @@ fn word(text: &str) -> Option<(&str, &str)> {
 }
 
 fn digest_of(name: &str, digest: &str) -> Result<(Algorithm, Vec<u8>), String> {
-    let algorithm = Algorithm::named(name).ok_or_else(|| format!("has the hash `{name}`, which is unknown here"))?;
+    let algorithm = Algorithm::named(name).ok_or_else(|| format!("has the unknown hash `{name}`"))?;
     let bytes = hex::decode(digest).ok().filter(|bytes| bytes.len() == algorithm.length());
     bytes.map(|bytes| (algorithm, bytes)).ok_or_else(|| {
         let digits = 2 * algorithm.length();
@@ -216,9 +217,9 @@ mod tests {
     }
 
     #[test]
-    fn both_forms_say_the_same() {
+    fn both_forms_are_equivalent() {
         let text = format!(
-            "# from the old place\n{ZEROS}  12  a/b c\r\n\n{{\"length\": 12, \"path\": \"a/b c\", \"hashes\": {{\"sha256\": \"{ZEROS}\"}}}}"
+            "# from the old server\n{ZEROS}  12  a/b c\r\n\n{{\"length\": 12, \"path\": \"a/b c\", \"hashes\": {{\"sha256\": \"{ZEROS}\"}}}}"
         );
         let list = parse(&text).unwrap();
         assert_eq!(list.len(), 2);
@@ -228,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_line_is_named() {
+    fn an_invalid_line_is_reported_by_number() {
         let good = format!("{ZEROS} 1 a\n");
         for (bad, said) in [
             ("x", "line 2 of the list is neither"),
@@ -239,10 +240,10 @@ mod tests {
             (&format!("{ZEROS} 1 ../a"), "line 2 of the list is refused"),
             (&format!("{ZEROS} 1 CON"), "line 2 of the list is refused"),
             (&format!("{ZEROS} 1 {}", "x".repeat(250)), "line 2 of the list is refused"),
-            (r#"{"path": "a", "length": 1}"#, "line 2 of the list is not as it should be: missing field `hashes`"),
+            (r#"{"path": "a", "length": 1}"#, "line 2 of the list is not a valid entry: missing field `hashes`"),
             (r#"{"path": "a", "length": 1, "hashes": {}}"#, "line 2 of the list lists no hash"),
-            (r#"{"path": "a", "length": 1, "hashes": {"md5": "00"}}"#, "line 2 of the list has the hash `md5`"),
-            (r#"{"path": "a", "length": 1, "hash": {}}"#, "line 2 of the list is not as it should be: unknown field"),
+            (r#"{"path": "a", "length": 1, "hashes": {"md5": "00"}}"#, "line 2 of the list has the unknown hash `md5`"),
+            (r#"{"path": "a", "length": 1, "hash": {}}"#, "line 2 of the list is not a valid entry: unknown field"),
         ] {
             let said_of = reason(&format!("{good}{bad}\n"));
             assert!(said_of.starts_with(said), "{said_of}");
@@ -257,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_counted_over_the_parts() {
+    fn line_numbers_continue_across_parts() {
         let mut text = String::new();
         let mut lines = 0;
         while text.len() < 3 * PART {

@@ -1,4 +1,4 @@
-//! Pure edits of what is published: nothing is signed, dated or written here.
+//! Edits of the published content. This module does not sign, set dates or write files.
 
 pub(crate) mod bin_advice;
 pub(crate) mod bins;
@@ -19,44 +19,44 @@ use crate::draft::Draft;
 use crate::published::Published;
 use crate::{Error, NotFound};
 
-/// A draft being edited, over what is published.
+/// An editor for a draft on top of the published state.
 pub struct Edit<'a> {
     published: &'a mut Published,
     draft: Draft,
 }
 
 impl<'a> Edit<'a> {
-    /// Goes on editing `draft`, which may be empty.
+    /// Continues editing `draft`, which may be empty.
     pub fn new(published: &'a mut Published, draft: Draft) -> Self {
         Self { published, draft }
     }
 
-    /// What is published.
+    /// Returns the published state.
     pub fn published(&mut self) -> &mut Published {
         self.published
     }
 
-    /// The draft so far.
+    /// Returns the draft so far.
     pub fn draft(&mut self) -> &mut Draft {
         &mut self.draft
     }
 
-    /// The root as it would become, to be changed.
+    /// Returns the root after the change, for editing.
     pub fn root(&mut self) -> &mut Root {
         self.draft.prior.remove(&RoleName::ROOT);
         self.draft.root.get_or_insert_with(|| (*self.published.root).clone())
     }
 
-    /// The root as it would become.
+    /// Returns the root after the change.
     #[must_use]
     pub fn root_view(&self) -> &Root {
         self.draft.root.as_ref().unwrap_or(&self.published.root)
     }
 
-    /// A targets role as it would become.
+    /// Returns a targets role after the change.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when nobody delegates to it.
+    /// [`Error::NotFound`] when no role delegates to it.
     pub fn view(&mut self, role: &RoleName) -> Result<&Targets, Error> {
         if self.draft.targets.contains_key(role) {
             return self.draft.targets.get(role).ok_or_else(|| unknown(role));
@@ -64,10 +64,10 @@ impl<'a> Edit<'a> {
         Ok(self.published.role(role)?)
     }
 
-    /// A targets role as it would become, to be changed.
+    /// Returns a targets role after the change, for editing.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when nobody delegates to it.
+    /// [`Error::NotFound`] when no role delegates to it.
     pub fn targets(&mut self, role: &RoleName) -> Result<&mut Targets, Error> {
         if !self.draft.targets.contains_key(role) {
             let targets = (**self.published.role(role)?).clone();
@@ -80,7 +80,7 @@ impl<'a> Edit<'a> {
         self.draft.targets.get_mut(role).ok_or_else(|| unknown(role))
     }
 
-    /// Signs a role again, though nothing in it changes: a new version, a new expiry.
+    /// Signs a role again without changing its content: it gets a new version and a new expiry.
     ///
     /// # Errors
     /// [`Error::NotFound`] when there is no such role.
@@ -102,7 +102,7 @@ impl<'a> Edit<'a> {
         Ok(())
     }
 
-    /// When a role expires, as published.
+    /// Returns when the published role expires.
     ///
     /// # Errors
     /// [`Error::NotFound`] when there is no such role.
@@ -115,7 +115,7 @@ impl<'a> Edit<'a> {
         })
     }
 
-    /// A role that nobody delegated to before, empty.
+    /// Adds an empty role to which no role delegated before.
     pub fn new_role(&mut self, role: &RoleName, delegator: &RoleName) -> &mut Targets {
         self.draft.prior.remove(role);
         self.draft.delegators.insert(role.clone(), [delegator.clone()].into());
@@ -125,12 +125,12 @@ impl<'a> Edit<'a> {
         entry
     }
 
-    /// The delegator of a role, in the draft or as published.
+    /// Returns the delegator of a role, in the draft or as published.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when nobody delegates to it.
+    /// [`Error::NotFound`] when no role delegates to it.
     pub fn delegator(&mut self, role: &RoleName) -> Result<RoleName, Error> {
-        // Bins are many, and have one delegator.
+        // There may be many bins, and they have one delegator.
         if delegates(self.view(&RoleName::TARGETS)?, role) {
             return Ok(RoleName::TARGETS);
         }
@@ -140,14 +140,15 @@ impl<'a> Edit<'a> {
         }
         self.published.role(role)?;
         let delegator = self.published.delegator(role).cloned().ok_or_else(|| unknown(role))?;
-        // It may have been taken back in this very draft.
+        // This draft may have removed the delegation.
         match self.draft.targets.get(&delegator) {
             Some(edited) if !delegates(edited, role) => Err(unknown(role)),
             _ => Ok(delegator),
         }
     }
 
-    /// Ends the editing: roles whose keys changed so that their published file no longer holds are signed again.
+    /// Finishes the edit and returns the draft. Roles whose published signatures are no longer valid, because their keys
+    /// changed, will be signed again.
     ///
     /// # Errors
     /// When published metadata does not verify.
@@ -160,12 +161,12 @@ impl<'a> Edit<'a> {
         Ok(self.draft)
     }
 
-    /// The draft as it is, without looking at what follows from it.
+    /// Returns the draft without marking other roles to be signed again.
     pub(crate) fn into_draft(self) -> Draft {
         self.draft
     }
 
-    /// Marks what no longer holds under the draft's root to be signed again.
+    /// Marks the top-level roles that are no longer valid under the draft's root to be signed again.
     ///
     /// # Errors
     /// When published metadata does not verify.
@@ -216,9 +217,9 @@ impl<'a> Edit<'a> {
     }
 }
 
-/// The delegated roles whose ring is another one than before.
+/// Returns the delegated roles whose ring changed.
 fn changed_children(before: Option<&Delegations>, after: &Delegations, delegator: &RoleName) -> Vec<RoleName> {
-    // Looked up once for all: there may be very many.
+    // Collected once, because there may be many.
     let listed: BTreeMap<RoleName, KeyRing> = match before.map(|before| &before.roles) {
         Some(DelegatedRoles::Listed(_)) => before.into_iter().flat_map(Delegations::rings).collect(),
         _ => BTreeMap::new(),
@@ -231,7 +232,7 @@ fn changed_children(before: Option<&Delegations>, after: &Delegations, delegator
         _ => listed.get(child).is_none_or(|before| !same_ring(before, ring)),
     };
     let mut rings = after.rings().peekable();
-    // All succinct bins have one ring.
+    // All succinct bins share one ring.
     let is_one_ring = matches!(&after.roles, DelegatedRoles::Succinct(_));
     if is_one_ring && rings.peek().is_some_and(|(bin, ring)| !changed(bin, ring)) {
         return Vec::new();
@@ -239,12 +240,12 @@ fn changed_children(before: Option<&Delegations>, after: &Delegations, delegator
     rings.filter(|(child, ring)| changed(child, ring)).map(|(child, _)| child).collect()
 }
 
-/// Whether both have the same keys, under the same ids, and the same threshold.
+/// Returns whether both rings have the same keys, under the same ids, and the same threshold.
 pub(crate) fn same_ring(one: &KeyRing, other: &KeyRing) -> bool {
     one.threshold() == other.threshold() && one.keys().eq(other.keys())
 }
 
-/// Whether `targets` delegates to `role`.
+/// Returns whether `targets` delegates to `role`.
 pub(crate) fn delegates(targets: &Targets, role: &RoleName) -> bool {
     targets.delegations.as_ref().is_some_and(|delegations| match &delegations.roles {
         DelegatedRoles::Listed(roles) => roles.iter().any(|delegation| delegation.name == *role),
@@ -252,7 +253,7 @@ pub(crate) fn delegates(targets: &Targets, role: &RoleName) -> bool {
     })
 }
 
-/// Drops the keys that no id refers to.
+/// Removes the keys that no role lists.
 fn drop_unused<V>(keys: &mut BTreeMap<KeyId, V>, used: &BTreeSet<KeyId>) {
     keys.retain(|id, _| used.contains(id));
 }

@@ -1,4 +1,4 @@
-//! Removing what a role lists that is no key to be used here.
+//! Finds and removes listed key ids that do not stand for one usable key.
 
 use std::collections::BTreeSet;
 
@@ -9,8 +9,8 @@ use crate::Error;
 use crate::trusting::{Odd, odd_ids, odd_in_delegations, odd_in_root};
 
 impl Edit<'_> {
-    /// The ids in the lists of these roles, as they would become, that do not stand for one key to be used here. Each
-    /// delegator is read once, however many of its roles are asked for.
+    /// Returns the ids that these roles list after the change and that do not stand for one usable key. Reads each delegator
+    /// only once.
     ///
     /// # Errors
     /// [`Error::NotFound`] when there is no such role.
@@ -20,13 +20,14 @@ impl Edit<'_> {
         };
         let (of_root, delegated): (Vec<&RoleName>, Vec<&RoleName>) =
             roles.iter().partition(|role| self.root_view().roles.contains_key(role));
-        let mut found = match of_root.is_empty() {
-            true => Vec::new(),
-            false => wanted(odd_in_root(self.root_view()), &of_root.into_iter().cloned().collect()),
+        let mut found = if of_root.is_empty() {
+            Vec::new()
+        } else {
+            wanted(odd_in_root(self.root_view()), &of_root.into_iter().cloned().collect())
         };
         for (delegator, roles) in self.by_delegator(&delegated)? {
             let delegations = self.view(&delegator)?.delegations.as_ref().ok_or_else(|| unknown(&delegator))?;
-            // All succinct bins have the list of the first.
+            // Succinct bins share one list.
             found.extend(match &delegations.roles {
                 DelegatedRoles::Succinct(bins) => odd_ids(&delegations.keys, &bins.keyids),
                 DelegatedRoles::Listed(_) => wanted(odd_in_delegations(delegations), &roles),
@@ -35,8 +36,8 @@ impl Edit<'_> {
         Ok(found)
     }
 
-    /// Takes odd ids out of the lists of these roles: of one that is listed more than once and stands for a key, all but
-    /// the first.
+    /// Removes odd ids from the lists of these roles. Of an id that has a usable key and is listed more than once, removes all
+    /// entries but the first.
     ///
     /// # Errors
     /// [`Error::Edit`] when too few keys are left for the threshold.
@@ -44,7 +45,7 @@ impl Edit<'_> {
         self.change(roles, |role, entry| entry.remove_ids(role, ids))
     }
 
-    /// Every odd id, with the role that lists it, as they would become. Reads all roles.
+    /// Returns every odd id after the change, with the role that lists it. Reads all roles.
     ///
     /// # Errors
     /// When a file on the way does not verify.

@@ -1,4 +1,4 @@
-//! Which targets a role lists (spec 6.3.1).
+//! Adds and removes targets of a role (spec 6.3.1).
 
 use lastmile_metadata::{RoleName, TargetFile, TargetPath};
 
@@ -6,10 +6,10 @@ use super::Edit;
 use crate::{Error, NotFound};
 
 impl Edit<'_> {
-    /// Lists `target` in `role`, or in the bin that `role` leads it to. Returns where.
+    /// Lists `target` in `role`, or in its bin for that path. Returns the role that lists it.
     ///
     /// # Errors
-    /// When there is no such role, or what is on the way does not verify.
+    /// When there is no such role, or a role on the way does not verify.
     pub fn add_target(&mut self, role: &RoleName, target: TargetFile) -> Result<RoleName, Error> {
         let role = self.bin_for(role, &target.path)?;
         self.draft().touched.insert(target.path.clone());
@@ -17,7 +17,7 @@ impl Edit<'_> {
         Ok(role)
     }
 
-    /// Lists `path` no more: in `role` or its bin, or wherever clients find it.
+    /// Removes `path` from `role` or its bin, or from the role in which clients find it. Returns that role.
     ///
     /// # Errors
     /// [`Error::NotFound`] when it is not listed there.
@@ -36,7 +36,7 @@ impl Edit<'_> {
         Ok(holder)
     }
 
-    /// The role that lists `path`, the draft's changes included.
+    /// Returns the role that lists `path`, including changes of the draft.
     fn holder(&mut self, path: &TargetPath) -> Result<Option<RoleName>, Error> {
         let in_draft = self.draft.targets.iter().find(|(_, targets)| targets.target(path).is_some());
         match in_draft {
@@ -47,7 +47,7 @@ impl Edit<'_> {
         }
     }
 
-    /// Follows bins from `role` on to the one that `path` falls into.
+    /// Follows bins from `role` to the one for `path`.
     fn bin_for(&mut self, role: &RoleName, path: &TargetPath) -> Result<RoleName, Error> {
         let mut role = role.clone();
         while let Some(bin) = self.view(&role)?.delegations.as_ref().and_then(|delegations| delegations.bin_for(path)) {

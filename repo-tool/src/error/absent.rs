@@ -1,10 +1,10 @@
-//! Names that are asked for and are not there.
+//! Errors about roles, targets, keys and files that do not exist.
 
 use std::path::PathBuf;
 
 use lastmile_metadata::{RoleName, TargetPath};
 
-/// What is not there.
+/// Something that was requested does not exist.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotFound {
@@ -14,7 +14,7 @@ pub enum NotFound {
         /// The role.
         role: RoleName,
     },
-    /// A change contains a role to which nobody delegates.
+    /// A change contains a role to which no role delegates.
     #[error("no role delegates to {role}, which the change contains")]
     DelegationInDraft {
         /// The role.
@@ -25,7 +25,7 @@ pub enum NotFound {
     DelegationFrom {
         /// The role that should delegate.
         from: RoleName,
-        /// The role to which it should.
+        /// The role to which it should delegate.
         role: RoleName,
     },
     /// There is no such role.
@@ -34,16 +34,16 @@ pub enum NotFound {
         /// Its name.
         role: RoleName,
     },
-    /// No delegated role has a name that begins so.
+    /// No delegated role has a name with this prefix.
     #[error("no delegated role has a name that starts with `{start}`")]
     RolesBeginningWith {
-        /// The beginning.
+        /// The prefix.
         start: String,
     },
     /// No role trusts this key.
     #[error("no role trusts the key {key}")]
     TrustedKey {
-        /// The beginning of the key, for messages.
+        /// The start of the key, for messages.
         key: String,
     },
     /// No role lists this target.
@@ -52,7 +52,7 @@ pub enum NotFound {
         /// Its path.
         path: TargetPath,
     },
-    /// Targets that are distributed into bins were not given: a fault of this program.
+    /// A target is missing after distribution into bins: a bug in this program.
     #[error("internal error: a target is missing after distribution into bins")]
     DistributedTarget,
     /// The folder has no metadata.
@@ -67,25 +67,25 @@ pub enum NotFound {
         /// The folder.
         folder: PathBuf,
     },
-    /// A file of the repository.
+    /// A file of the repository does not exist.
     #[error("{} does not exist", path.display())]
     File {
         /// Its path.
         path: PathBuf,
     },
-    /// A file of the repository that was there before.
+    /// A file of the repository no longer exists.
     #[error("{} no longer exists", path.display())]
     RemovedFile {
         /// Its path.
         path: PathBuf,
     },
-    /// A target file of the pending change.
+    /// A target file of the pending change does not exist.
     #[error("staged/targets/{} does not exist", path.display())]
     StagedTarget {
         /// Its path below `staged/targets/`.
         path: PathBuf,
     },
-    /// A request of another process.
+    /// A request of another process no longer exists.
     #[error("the request {name} no longer exists")]
     Request {
         /// The name of its folder.

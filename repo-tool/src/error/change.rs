@@ -1,9 +1,9 @@
-//! Changes that cannot be made, and input that is not what it must be.
+//! Errors about changes that cannot be made and about invalid input.
 
 use lastmile_metadata::{ErrorKind, NameError, RoleName, TargetPath, Version};
 use std::path::PathBuf;
 
-/// Input that a caller must correct before anything can be done with it.
+/// Invalid input.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidInput {
@@ -34,19 +34,19 @@ pub enum InvalidInput {
     /// New keys are to be encrypted, and this program has no pass-phrase.
     #[error("no pass-phrase was given for new keys")]
     NoPassPhrase,
-    /// A pair of a custom member.
+    /// A custom member is not of the form `KEY=VALUE`.
     #[error("`{pair}` is not of the form KEY=VALUE")]
     CustomPair {
         /// The text.
         pair: String,
     },
-    /// A custom member that is given twice.
+    /// A custom member is given twice.
     #[error("`{key}` is given twice")]
     CustomTwice {
         /// Its name.
         key: String,
     },
-    /// Custom members that metadata cannot hold.
+    /// Custom members are not valid in metadata.
     #[error("--custom: {0}")]
     Custom(ErrorKind),
 }
@@ -60,7 +60,7 @@ pub enum EditError {
     KeyTrusted {
         /// The role.
         role: RoleName,
-        /// The beginning of the key's id.
+        /// The start of the key's id.
         key: String,
     },
     /// The role does not trust the key.
@@ -68,7 +68,7 @@ pub enum EditError {
     KeyNotTrusted {
         /// The role.
         role: RoleName,
-        /// The beginning of the key, for messages.
+        /// The start of the key, for messages.
         key: String,
     },
     /// The role would have fewer keys than must sign.
@@ -89,7 +89,7 @@ pub enum EditError {
         /// How many keys there are.
         keys: usize,
     },
-    /// A role delegates to that one already.
+    /// A role already delegates to the new role.
     #[error("{delegator} already delegates to {role}")]
     Delegated {
         /// The role that delegates.
@@ -97,18 +97,18 @@ pub enum EditError {
         /// The role to which it delegates.
         role: RoleName,
     },
-    /// Beside succinct bins there can be no delegation.
+    /// A role with succinct bins cannot have other delegations.
     #[error("{role} delegates to succinct bins, so it cannot have other delegations")]
     SuccinctOnly {
         /// The role that delegates.
         role: RoleName,
     },
-    /// The names of two roles differ in case only.
+    /// The names of two roles differ only in case.
     #[error("`{role}` and `{other}` would be the same file on case-insensitive file systems")]
     SameFileName {
         /// The new role.
         role: RoleName,
-        /// The role that is there.
+        /// The existing role.
         other: RoleName,
     },
     /// A pattern that no target path matches.
@@ -117,7 +117,7 @@ pub enum EditError {
         /// The pattern.
         pattern: String,
     },
-    /// A text is not the beginning of a hash.
+    /// A text is not a hash prefix.
     #[error("`{text}` is not 1 to 64 digits of 0-9 and a-f")]
     HashPrefix {
         /// The text.
@@ -129,7 +129,7 @@ pub enum EditError {
     /// A name cannot be published safely.
     #[error(transparent)]
     UnsafeName(NameError),
-    /// With a hash in front, the name of the target is too long for a file system.
+    /// With the hash prefix, the name of the target is too long for a file system.
     #[error("`{path}`: the file name with the hash prefix is too long")]
     NameTooLong {
         /// The target.
@@ -140,7 +140,7 @@ pub enum EditError {
     SameBins {
         /// The role.
         role: RoleName,
-        /// How many bits of the hash tell the bins apart.
+        /// The number of bins is 2 to this power.
         bit_length: u32,
     },
     /// The role has bins of another kind.
@@ -149,7 +149,7 @@ pub enum EditError {
         /// The role.
         role: RoleName,
     },
-    /// The bins cannot stand beside the delegations of the role.
+    /// The role has delegations that cannot coexist with the bins.
     #[error(
         "{role} already has delegations; a role with succinct bins cannot have others (use --prefixes, or --role to put the \
          bins below another role)"
@@ -166,35 +166,35 @@ pub enum EditError {
         /// The name.
         role: RoleName,
     },
-    /// A bin delegates itself.
+    /// A bin has delegations.
     #[error("the bin {role} has delegations: remove them first")]
     BinDelegates {
         /// The bin.
         role: RoleName,
     },
-    /// Metadata cannot say this.
+    /// The value is not valid in metadata.
     #[error(transparent)]
     Metadata(ErrorKind),
-    /// A target is given twice.
+    /// A target is given twice with different contents.
     #[error("`{path}` is given twice, with different contents")]
     DifferentTargets {
         /// The target.
         path: TargetPath,
     },
-    /// Two lines of a list are about one target.
+    /// Two lines of a list contradict each other.
     #[error("lines {first} and {second} of the list contradict each other on `{path}`")]
     DifferentLines {
-        /// The number of one line, from 1 on.
+        /// The number of one line, from 1.
         first: usize,
         /// The number of the other line.
         second: usize,
         /// The target.
         path: TargetPath,
     },
-    /// A line of a list cannot be taken.
+    /// A line of a list is not valid.
     #[error("line {line} of the list {reason}")]
     Line {
-        /// Its number, from 1 on.
+        /// Its number, from 1.
         line: usize,
         /// What is wrong with it, as a phrase that follows the number.
         reason: String,
@@ -227,7 +227,7 @@ impl From<RoleNameError> for EditError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RoleNameError {
-    /// It names no delegated role, or no file.
+    /// It is not a valid name of a delegated role or of a file.
     #[error(transparent)]
     Name(#[from] NameError),
     /// It is not a file name on every platform.
@@ -236,7 +236,7 @@ pub enum RoleNameError {
         /// The name.
         role: RoleName,
     },
-    /// It would be taken for another role's file with its version.
+    /// Its file could be confused with a version of another role's file.
     #[error("`{role}` looks like a file name with a version in front")]
     LooksVersioned {
         /// The name.
@@ -244,11 +244,11 @@ pub enum RoleNameError {
     },
 }
 
-/// Why the pending change cannot be used, or stands in the way.
+/// Why the pending change cannot be used, or prevents another change.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PendingError {
-    /// A new change would replace the pending one.
+    /// A new change would overwrite the pending one.
     #[error(
         "another change is pending and would be lost: run `lastmile-repo publish` or `lastmile-repo discard` first"
     )]
@@ -264,7 +264,7 @@ pub enum PendingError {
         /// Its version in the pending change.
         version: Version,
     },
-    /// A target file differs from what the change lists.
+    /// A target file differs from its entry in the pending change.
     #[error(
         "{} is not the file that the pending change lists as `{target}`: {error}; restore the file, or run \
          `lastmile-repo discard`",
@@ -290,7 +290,7 @@ pub enum VersionError {
         /// The role.
         role: RoleName,
     },
-    /// No number is left for a role that an attacker would sign.
+    /// The version numbers are exhausted for a forged file in a proof.
     #[error("version numbers are exhausted")]
     ExhaustedForProof,
     /// The highest version that was found is far above the published one.

@@ -1,4 +1,4 @@
-//! Configuration files that do not say what they should.
+//! Errors in configuration files.
 
 use crate::user::RootDigest;
 
@@ -56,25 +56,25 @@ pub enum ConfigError {
         /// Its name.
         name: String,
     },
-    /// A compression is unknown.
+    /// A content coding is unknown.
     #[error("coding `{name}` is not one of gzip, zstd")]
     Coding {
         /// Its name.
         name: String,
     },
-    /// A compression is listed twice.
+    /// A content coding is listed twice.
     #[error("`compress` lists `{name}` twice")]
     CodingTwice {
         /// Its name.
         name: String,
     },
-    /// The user's configuration has a pinned root that cannot be read.
+    /// The user's configuration has a pinned root that is not valid.
     #[error("[repositories.{repository}] pinned-root must have a version and the sha256 of that root")]
     PinnedRoot {
-        /// The oldest root of the repository.
+        /// The digest of the oldest root of the repository.
         repository: RootDigest,
     },
-    /// The user's configuration has a folder with a repository that cannot be read.
+    /// The user's configuration has a folder whose repository is not a valid digest.
     #[error("repository must be the sha256 of a root")]
     Repository,
     /// The user's configuration has a metadata URL that is not a string.
@@ -92,7 +92,7 @@ pub enum ConfigError {
         /// Its name.
         group: String,
     },
-    /// The user's configuration has something else in place of tables.
+    /// A section of the user's configuration is not a table of tables.
     #[error("[{section}] must be a table of tables")]
     NoTable {
         /// The name of the section.

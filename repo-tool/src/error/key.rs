@@ -1,4 +1,4 @@
-//! Keys that cannot be used, and revocations that cannot be made.
+//! Errors about keys and revocations.
 
 use std::path::PathBuf;
 
@@ -18,39 +18,38 @@ pub enum KeyReason {
     /// A public key file is not UTF-8.
     #[error("is not text")]
     NotText,
-    /// A pass-phrase is needed, and this program has none.
+    /// A pass-phrase is required but was not given.
     #[error("is encrypted, and no pass-phrase was given")]
     NoPassPhrase,
     /// The key file changed between two reads.
     #[error("was replaced while it was being used")]
     Replaced,
-    /// The public key file beside the private one holds another key.
+    /// The public key file next to the private one has another key.
     #[error(
-        "{} next to it holds another public key, {beside}, but the private key is {private}: find out who put it there, and \
-         remove it",
+        "{} next to it has another public key, {beside}, but the private key is {private}: find out who wrote it, and remove it",
         path.display()
     )]
     OtherPublicKey {
         /// The public key file.
         path: PathBuf,
-        /// The beginning of the id of the key in it.
+        /// The start of the id of the key in it.
         beside: String,
-        /// The beginning of the id of the private key.
+        /// The start of the id of the private key.
         private: String,
     },
     /// The file is not a private key, or cannot be decrypted.
     #[error(transparent)]
     Pem(#[from] PemError),
-    /// The key could not be made, used or written.
+    /// The key could not be generated, used or encoded.
     #[error(transparent)]
     Sign(#[from] SignError),
     /// The public key is not valid.
     #[error(transparent)]
     Public(#[from] KeyError),
-    /// A PEM file holds a public key of another kind.
+    /// A PEM file has a public key of an unsupported type.
     #[error("is not an ECDSA or RSA key; for Ed25519, give the .pub file")]
     UnsupportedPem,
-    /// The file is no public key.
+    /// The file is not a public key.
     #[error("is neither a public key in JSON nor in PEM")]
     NoPublicKey,
     /// A public key in JSON lacks a member.
@@ -68,33 +67,33 @@ pub enum RevokeError {
         /// The beginning of the key, for messages.
         key: String,
     },
-    /// Another role delegates with the key as well.
+    /// A role would still trust the key, because another role also delegates with it.
     #[error(
         "{role} would still trust the key, because {delegator} delegates to it as well: remove one of the delegations with \
          `lastmile-repo undelegate {role} --from {delegator}`, then revoke again"
     )]
     StillTrusted {
-        /// The role that would go on trusting the key.
+        /// The role that would still trust the key.
         role: RoleName,
-        /// The role that delegates to it as well.
+        /// The role that also delegates to it.
         delegator: RoleName,
     },
     /// The replacement is the revoked key.
     #[error("the replacement {key} is the revoked key: give another one")]
     ReplacementIsRevoked {
-        /// The beginning of the replacement's id.
+        /// The start of the replacement's id.
         key: String,
     },
     /// The roles trust the replacement already.
     #[error("the roles that lose a key already trust the replacement {key}")]
     ReplacementIsTrusted {
-        /// The beginning of the replacement's id.
+        /// The start of the replacement's id.
         key: String,
     },
     /// A replacement was given for roles that lose no key.
     #[error("{role} loses no key: use `lastmile-repo rotate {role} --add` to add one")]
     LosesNoKey {
-        /// The role, or the beginning of role names and `*`, as it was given.
+        /// The role, or a prefix of role names and `*`, as it was given.
         role: String,
     },
     /// A role has more keys than can be counted.
@@ -126,7 +125,7 @@ pub struct LackingKeys {
     pub threshold: u32,
 }
 
-/// No more roles than these are named in an error.
+/// The maximum number of roles that an error names.
 const NAMED: usize = 8;
 
 fn lacking(roles: &[LackingKeys]) -> String {

@@ -1,8 +1,8 @@
-//! What can go wrong for a maintainer, by subject, each with a hint of what to do next. Every sentence is written here; what a
-//! program may want to know is in fields.
+//! The errors of this crate, by subject, with hints for the user. All messages are written in this module; data for programs
+//! is in fields.
 //!
-//! `Display` prints the whole sentence, with the causes. So no error is the `source()` of another: a program that prints the
-//! chain would print it twice. Where an error contains another one, that is a public field.
+//! `Display` prints the message with its causes. Therefore no error is the `source()` of another: a program that prints the
+//! chain would print the cause twice. A contained error is a public field.
 
 mod absent;
 mod change;
@@ -21,7 +21,7 @@ use std::time::Duration;
 use lastmile_metadata::RoleName;
 
 use crate::files::own_files::Unpublishable;
-use crate::publish::queue::Fault;
+use crate::publish::queue::RefusalKind;
 use crate::report::diff::Unusual;
 
 pub use absent::NotFound;
@@ -32,7 +32,7 @@ pub use path::PathError;
 pub use publish::{DraftError, NotFoundReason, PublicationError};
 pub use served::{NetworkError, PinError, ServedError};
 
-/// Why a command did not do what was asked. Nothing was published, unless the text says so.
+/// An error of the repository tool. Nothing was published, unless the message says so.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -44,23 +44,23 @@ pub enum Error {
         /// How long this process waited for the lock.
         waited: Duration,
     },
-    /// The client refused the draft, so that it was not published.
+    /// A simulated client refused the draft, so it was not published.
     #[error("not published: {0}")]
     Draft(DraftError),
-    /// Roles or targets cannot be changed in this way.
+    /// A change of roles or targets cannot be made.
     #[error(transparent)]
     Edit(#[from] EditError),
-    /// A file of this machine could not be read or written.
+    /// A file on this machine could not be read or written.
     #[error("cannot {action} {}: {error}", path.display())]
     File {
-        /// What was tried: a verb.
+        /// The operation: a verb.
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         error: io::Error,
     },
-    /// Input is not what it must be.
+    /// Input is not valid.
     #[error(transparent)]
     InvalidInput(#[from] InvalidInput),
     /// A key cannot be used.
@@ -71,16 +71,16 @@ pub enum Error {
         /// What is wrong with it.
         reason: KeyReason,
     },
-    /// Keys that must sign are not here.
+    /// Keys that must sign are not on this machine.
     #[error("the {} key is not on this machine", .roles.iter().map(RoleName::as_str).collect::<Vec<_>>().join(" and the "))]
     MissingKeys {
         /// The roles that lack signatures.
         roles: Vec<RoleName>,
     },
-    /// The road to a repository elsewhere failed.
+    /// A network operation failed.
     #[error(transparent)]
     Network(#[from] NetworkError),
-    /// A document has members or keys that nobody has accepted.
+    /// A document has unknown members or keys that the user has not accepted.
     #[error(
         "not signed: {role} contains members or keys unknown to lastmile-repo, which other clients may honor:\n{}\nto sign \
          them, add: {}",
@@ -92,27 +92,27 @@ pub enum Error {
         /// The members and keys.
         unaccepted: Vec<Unusual>,
     },
-    /// A name that is asked for is not there.
+    /// Something that was requested does not exist.
     #[error(transparent)]
     NotFound(#[from] NotFound),
-    /// A key would sign for a repository whose root the user has not pinned.
+    /// A signature was refused because the user has not pinned the repository's root.
     #[error("nothing is signed for {}: its root is not pinned", folder.display())]
     NotPinned {
         /// The repository's folder.
         folder: PathBuf,
-        /// The SHA-256 of the oldest root there.
+        /// The SHA-256 of the oldest root in the folder.
         digest: String,
     },
-    /// A file or folder is not what it must be.
+    /// A file or folder has the wrong type, owner, mode or name.
     #[error(transparent)]
     Path(#[from] PathError),
-    /// The pending change cannot be used, or stands in the way.
+    /// The pending change cannot be used, or prevents another change.
     #[error(transparent)]
     Pending(#[from] PendingError),
     /// The roots in the folder are not those that the user trusts.
     #[error(transparent)]
     Pin(#[from] PinError),
-    /// `repo.toml` or the user's configuration does not say what it should.
+    /// `repo.toml` or the user's configuration is not valid.
     #[error("{}: {reason}", path.display())]
     Config {
         /// The configuration file.
@@ -120,20 +120,20 @@ pub enum Error {
         /// What is wrong, and where.
         reason: ConfigError,
     },
-    /// Files that were to be published must stay private.
+    /// Files to publish must stay private.
     #[error("{}", private(.files))]
     Private {
-        /// All of them, each with what was found.
+        /// All of them, each with the reason.
         files: Vec<Unpublishable>,
     },
     /// A publication could not be made or finished.
     #[error(transparent)]
     Publication(#[from] PublicationError),
-    /// Another process was to publish for this one, and found that it cannot be published.
-    #[error("{}{text}", prefix(*.fault))]
+    /// Another process refused to publish a request of this process.
+    #[error("{}{text}", prefix(*.kind))]
     Request {
         /// The kind of error.
-        fault: Fault,
+        kind: RefusalKind,
         /// Its text.
         text: String,
     },
@@ -149,15 +149,15 @@ pub enum Error {
     /// No version number can be issued.
     #[error(transparent)]
     Version(#[from] VersionError),
-    /// The command line does not make sense.
+    /// The command line is not valid.
     #[cfg(feature = "cli")]
     #[error("{0}")]
     Usage(String),
-    /// What the command line names is not there.
+    /// Something that the command line names does not exist.
     #[cfg(feature = "cli")]
     #[error("{0}")]
     Absent(String),
-    /// A command was refused or failed for a reason of its own.
+    /// A command failed for another reason.
     #[cfg(feature = "cli")]
     #[error("{0}")]
     Failed(String),
@@ -177,17 +177,17 @@ impl From<lastmile_metadata::Error> for Error {
 }
 
 impl Error {
-    /// An error of this machine, with the file it concerns.
+    /// Creates an error of a file operation.
     pub fn file(action: &'static str, path: &Path, error: io::Error) -> Self {
         Self::File { action, path: path.to_path_buf(), error }
     }
 
-    /// A key that cannot be used.
+    /// Creates an error of a key.
     pub fn key(key: impl Display, reason: impl Into<KeyReason>) -> Self {
         Self::Key { key: key.to_string(), reason: reason.into() }
     }
 
-    /// What the person at the terminal can do next, if that is known.
+    /// Returns a hint on what to do next, if there is one.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         if let Self::NotPinned { digest, .. } = self {
@@ -200,7 +200,7 @@ impl Error {
         }
         let hint = match self {
             Self::Busy { .. } => Some("wait until it has finished; the lock ends with the process"),
-            Self::Draft(_) | Self::Request { fault: Fault::Draft, .. } => {
+            Self::Draft(_) | Self::Request { kind: RefusalKind::Draft, .. } => {
                 Some("a client would refuse the new metadata; run `lastmile-repo status` to see what is published now")
             }
             Self::MissingKeys { .. } => {
@@ -217,7 +217,7 @@ impl Error {
             }
             #[cfg(feature = "cli")]
             Self::Usage(_) => Some(HELP),
-            Self::InvalidInput(_) | Self::Request { fault: Fault::Usage, .. } => Some(HELP),
+            Self::InvalidInput(_) | Self::Request { kind: RefusalKind::Usage, .. } => Some(HELP),
             #[cfg(feature = "cli")]
             Self::Absent(_) | Self::Failed(_) => None,
             Self::Edit(_)
@@ -230,7 +230,7 @@ impl Error {
             | Self::Pending(_)
             | Self::Pin(_)
             | Self::Publication(_)
-            | Self::Request { fault: Fault::NotFound | Fault::Refused, .. }
+            | Self::Request { kind: RefusalKind::NotFound | RefusalKind::Refused, .. }
             | Self::Revoke(_)
             | Self::Served(_)
             | Self::Version(_) => None,
@@ -241,10 +241,10 @@ impl Error {
 
 const HELP: &str = "add `--help` to the command for examples";
 
-fn prefix(fault: Fault) -> &'static str {
-    match fault {
-        Fault::Draft => "not published: ",
-        Fault::NotFound | Fault::Refused | Fault::Usage => "",
+fn prefix(kind: RefusalKind) -> &'static str {
+    match kind {
+        RefusalKind::Draft => "not published: ",
+        RefusalKind::NotFound | RefusalKind::Refused | RefusalKind::Usage => "",
     }
 }
 
@@ -258,7 +258,7 @@ fn options(unaccepted: &[Unusual]) -> String {
     options.into_iter().collect::<Vec<_>>().join(" ")
 }
 
-/// Of very many files no more are named in an error.
+/// The maximum number of files that an error names.
 const NAMED: usize = 50;
 
 fn private(files: &[Unpublishable]) -> String {
@@ -281,33 +281,33 @@ mod tests {
 
     use super::*;
 
-    /// Errors that a request is to blame for, one for each kind.
-    fn of_requests() -> [(Fault, Error); 4] {
+    /// One error of a request for each kind.
+    fn of_requests() -> [(RefusalKind, Error); 4] {
         let path = TargetPath::new("a").unwrap();
         [
-            (Fault::Draft, DraftError::NotSigned { role: RoleName::TARGETS }.into()),
-            (Fault::NotFound, NotFound::Target { path: path.clone() }.into()),
-            (Fault::Refused, EditError::NamedTwice { path }.into()),
-            (Fault::Usage, InvalidInput::Threshold.into()),
+            (RefusalKind::Draft, DraftError::NotSigned { role: RoleName::TARGETS }.into()),
+            (RefusalKind::NotFound, NotFound::Target { path: path.clone() }.into()),
+            (RefusalKind::Refused, EditError::NamedTwice { path }.into()),
+            (RefusalKind::Usage, InvalidInput::Threshold.into()),
         ]
     }
 
     #[test]
-    fn an_error_that_another_process_found_reads_like_one_of_this_process() {
+    fn a_refusal_by_another_process_has_the_same_message_and_hint() {
         for (expected, error) in of_requests() {
-            let (fault, text) = Fault::of(&error).unwrap();
+            let (fault, text) = RefusalKind::of(&error).unwrap();
             let again = fault.error(text);
             assert_eq!(fault, expected);
             assert_eq!((again.to_string(), again.hint()), (error.to_string(), error.hint()), "{error:?}");
-            // It may be handed on once more.
-            let (fault, text) = Fault::of(&again).unwrap();
+            // It may be passed on again.
+            let (fault, text) = RefusalKind::of(&again).unwrap();
             assert_eq!((fault, fault.error(text).to_string()), (expected, error.to_string()));
         }
     }
 
     #[cfg(feature = "cli")]
     #[test]
-    fn an_error_that_another_process_found_ends_with_the_same_exit_code() {
+    fn a_refusal_by_another_process_has_the_same_exit_code() {
         use lastmile_cli_support::{ExitStatus, Failure};
 
         let expected = [ExitStatus::Refused, ExitStatus::NoSuchName, ExitStatus::Failed, ExitStatus::Usage];
@@ -318,14 +318,14 @@ mod tests {
     }
 
     #[test]
-    fn an_error_of_this_machine_is_not_blamed_on_a_request() {
+    fn a_local_error_is_not_a_refusal_of_a_request() {
         let machine = [
             Error::Busy { folder: PathBuf::new(), waited: Duration::ZERO },
             Error::file("read", Path::new("a"), io::ErrorKind::NotFound.into()),
             Error::key("file:a.pem", KeyReason::Missing),
             Error::MissingKeys { roles: vec![RoleName::ROOT] },
         ];
-        assert!(machine.iter().all(|error| Fault::of(error).is_none()), "{machine:?}");
+        assert!(machine.iter().all(|error| RefusalKind::of(error).is_none()), "{machine:?}");
     }
 
     /// Every error that contains another one.
@@ -368,30 +368,30 @@ mod tests {
     }
 
     #[test]
-    fn no_cause_is_told_twice() {
+    fn no_cause_is_printed_twice() {
         for error in nested() {
-            let mut told = error.to_string();
+            let mut printed = error.to_string();
             let mut cause = std::error::Error::source(&error);
             while let Some(error) = cause {
                 let text = error.to_string();
-                assert!(!told.contains(&text), "`{text}` is told twice: {told}");
-                told = format!("{told}: {text}");
+                assert!(!printed.contains(&text), "`{text}` is printed twice: {printed}");
+                printed = format!("{printed}: {text}");
                 cause = error.source();
             }
         }
     }
 
     #[test]
-    fn the_whole_cause_is_told() {
+    fn every_cause_is_printed() {
         let texts: Vec<String> = nested().iter().map(ToString::to_string).collect();
         for (cause, times) in [("the disk is gone", 5), ("connection reset", 1), ("not listed", 8)] {
-            let told = texts.iter().filter(|text| text.contains(cause)).count();
-            assert!(told >= times, "{cause}: {texts:#?}");
+            let count = texts.iter().filter(|text| text.contains(cause)).count();
+            assert!(count >= times, "{cause}: {texts:#?}");
         }
     }
 
     #[test]
-    fn a_refusal_by_clients_holds_the_verdict() {
+    fn a_refusal_by_clients_contains_the_verdict() {
         use lastmile_client::{Error as ClientError, Refusal};
         use lastmile_metadata::ErrorKind;
 

@@ -1,30 +1,30 @@
-//! Files and folders that are not what they must be.
+//! Errors about files and folders with the wrong type, owner, mode or name.
 
 use std::path::PathBuf;
 
-/// What is wrong with a file or folder.
+/// Why a file or folder is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PathError {
-    /// A name that leads elsewhere cannot name a folder.
+    /// A name is not a single path component.
     #[error("{} is not a valid folder name", path.display())]
     NoFolderName {
         /// The path with that name.
         path: PathBuf,
     },
-    /// Something else lies where a working folder must be.
+    /// A working folder is not a folder.
     #[error("{} is not a folder (links are not followed); check what it is, and remove it", path.display())]
     NoWorkingFolder {
         /// The path.
         path: PathBuf,
     },
-    /// Something else lies where a folder must be.
+    /// The path is not a folder.
     #[error("{} is not a folder (links are not followed)", path.display())]
     NoFolder {
         /// The path.
         path: PathBuf,
     },
-    /// Something else lies where a file of the tool must be.
+    /// A file of the tool is not a regular file.
     #[error("{} is not a regular file (links are not followed); check what it is, and remove it", path.display())]
     NoRegularFile {
         /// The path.
@@ -36,24 +36,24 @@ pub enum PathError {
         /// The path.
         path: PathBuf,
     },
-    /// A file does not lie in the repository.
+    /// A file is outside the repository.
     #[error("{} is not in the repository", path.display())]
     Outside {
         /// The file.
         path: PathBuf,
     },
-    /// A path does not end in a name that this tool gives.
+    /// A path does not end in a name that this tool uses.
     #[error("{} is not the name of a file of this tool", path.display())]
     ForeignName {
         /// The path.
         path: PathBuf,
     },
-    /// A file is longer than what is read of it.
+    /// A file is longer than the limit for such files.
     #[error("{} has more than {most} bytes, the limit for such a file", path.display())]
     TooLong {
         /// The file.
         path: PathBuf,
-        /// The most bytes.
+        /// The limit in bytes.
         most: u64,
     },
     /// A working folder belongs to another user.
@@ -122,7 +122,7 @@ pub enum PathError {
         /// Its permissions.
         mode: u32,
     },
-    /// The user's configuration is not a file that only the user can write.
+    /// The user's configuration must be a file that only the user can write.
     #[error(
         "{} decides which repositories you trust, so it must be a regular file that you own and nobody else can write: run \
          `chmod 600` on it, or remove it and pin your repositories again",
@@ -132,13 +132,13 @@ pub enum PathError {
         /// The configuration file.
         path: PathBuf,
     },
-    /// A path must be text to be written into the configuration.
+    /// A path must be UTF-8 for the configuration.
     #[error("{} is not UTF-8", path.display())]
     NotUtf8 {
         /// The path.
         path: PathBuf,
     },
-    /// A file cannot become a target, because its name is no text.
+    /// A file cannot become a target, because its name is not UTF-8.
     #[error("{} has a name that is not UTF-8", path.display())]
     NameNotUtf8 {
         /// The file.
@@ -150,28 +150,28 @@ pub enum PathError {
         /// The link.
         path: PathBuf,
     },
-    /// A FIFO, a device or the like cannot become a target.
+    /// A FIFO or device cannot become a target.
     #[error("{} is not a regular file; only regular files can be published", path.display())]
     PublishesSpecial {
         /// The file.
         path: PathBuf,
     },
-    /// A repository cannot be created where one is.
+    /// The folder already contains a repository.
     #[error("{} already exists; create the repository in another folder", path.display())]
     RepositoryExists {
-        /// What is there already.
+        /// The existing file.
         path: PathBuf,
     },
-    /// Creating the repository was interrupted, and has been finished now.
+    /// An interrupted creation of the repository was finished.
     #[error("{} already exists: an earlier command was interrupted, and this command finished its work", path.display())]
     RepositoryFinished {
         /// The repository's folder.
         path: PathBuf,
     },
-    /// A key file never replaces another one.
+    /// A key file exists already and is never replaced.
     #[error("{} already exists, and keys are never replaced: choose another name", path.display())]
     KeyExists {
-        /// The key file that is there already.
+        /// The existing key file.
         path: PathBuf,
     },
     /// Private keys would be written to a folder that is served.

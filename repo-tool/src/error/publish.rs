@@ -1,4 +1,4 @@
-//! Publications: what clients would refuse, what lies in the way, and what was interrupted.
+//! Errors about publications: refusals by clients, conflicting files, and interruptions.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use crate::check::chain;
 use crate::files::digest::FileDigest;
 use crate::files::layout::Interrupted;
 
-/// Why a client would refuse what was to be published.
+/// Why a client would refuse a draft.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DraftError {
@@ -19,24 +19,24 @@ pub enum DraftError {
     /// A simulated client refused bytes or a name.
     #[error(transparent)]
     Refused(Box<Refusal>),
-    /// A client would have another version of the role.
+    /// A client would reach another version of the role.
     #[error("a client would see {role} version {found}, expected {expected}")]
     OtherVersion {
         /// The role.
         role: RoleName,
-        /// The version that a client would have.
+        /// The version that a client would reach.
         found: Version,
-        /// The version that was to be published.
+        /// The version of the draft.
         expected: Version,
     },
-    /// A search would not lead to the target.
+    /// A search would not find the target.
     #[error("clients would never find `{path}` in {role}: {reason}")]
     TargetNotFound {
         /// The target.
         path: TargetPath,
         /// A role that lists it.
         role: RoleName,
-        /// Why not.
+        /// The reason.
         reason: NotFoundReason,
     },
     /// The signatures of a role do not reach its threshold.
@@ -45,26 +45,26 @@ pub enum DraftError {
         /// The role.
         role: RoleName,
     },
-    /// There is no root, neither published nor in the change.
+    /// Neither the published state nor the draft has a root.
     #[error("there is no root")]
     NoRoot,
-    /// The metadata has faults of form for which other clients refuse it.
+    /// The metadata has format faults for which other clients refuse it.
     #[error(
-        "{role} version {version}{}:{}\nfix the change, or drop it with `lastmile-repo discard`",
-        for_good(role), listed(.faults)
+        "other clients would refuse {role} version {version}{}:{}\nfix the change, or discard it with `lastmile-repo discard`",
+        every_later_root(role), listed(.faults)
     )]
     Faults {
         /// The role.
         role: RoleName,
         /// Its version.
         version: Version,
-        /// Each fault, and who refuses it.
+        /// Each fault, with the clients that refuse it.
         faults: Vec<String>,
     },
-    /// The file around the metadata has faults of form for which other clients refuse it.
+    /// The signatures or members of the file have format faults for which other clients refuse it.
     #[error(
-        "other clients cannot read the file of {role} version {version}:{}\nsign it again, or drop it with \
-         `lastmile-repo discard`",
+        "other clients cannot read the file of {role} version {version}:{}\nsign it again, or discard it with \
+        `lastmile-repo discard`",
         listed(.faults)
     )]
     FileFaults {
@@ -72,13 +72,13 @@ pub enum DraftError {
         role: RoleName,
         /// Its version.
         version: Version,
-        /// Each fault, and who refuses it.
+        /// Each fault, with the clients that refuse it.
         faults: Vec<String>,
     },
 }
 
 impl DraftError {
-    /// The verdict of the simulated client, where it judged metadata.
+    /// Returns the verdict of the simulated client on metadata, if there is one.
     #[must_use]
     pub fn verdict(&self) -> Option<&lastmile_metadata::Error> {
         match self {
@@ -88,21 +88,21 @@ impl DraftError {
     }
 }
 
-/// Why a search does not lead to a target.
+/// Why a search does not find a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotFoundReason {
-    /// Another role lists it first.
+    /// A role with a higher priority lists a target with the same path.
     #[error("another role with a higher priority lists a target with that path")]
     Shadowed,
-    /// The patterns on the way exclude it.
+    /// The delegations on the way do not cover the path.
     #[error("the delegations that lead to that role do not cover this path")]
     NotCovered,
 }
 
-/// The next root comes after this one: a client that cannot read this one never gets there.
-fn for_good(role: &RoleName) -> &'static str {
-    if *role == RoleName::ROOT { ", and they would refuse every later root with it" } else { "" }
+/// Clients must read each root before the next, so a root that they refuse is permanent.
+fn every_later_root(role: &RoleName) -> &'static str {
+    if *role == RoleName::ROOT { " and every later root" } else { "" }
 }
 
 fn listed(faults: &[String]) -> String {
@@ -116,7 +116,7 @@ pub enum PublicationError {
     /// A publication of this or another user was interrupted.
     #[error("{}", .0.advice())]
     Interrupted(Interrupted),
-    /// What is published cannot be read, because publications were interrupted.
+    /// The published state cannot be read, because publications were interrupted.
     #[error("{} ({error})", advice(.interrupted))]
     Unreadable {
         /// The interrupted publications.
@@ -136,51 +136,51 @@ pub enum PublicationError {
         /// What is wrong with it.
         reason: String,
     },
-    /// More files than a journal can name.
+    /// The publication has more files than a journal can list.
     #[error("too many files for one publication: publish them in several parts")]
     TooManyFiles,
-    /// A folder lies where a file is to be published.
+    /// A folder has the name of a file to publish.
     #[error("cannot publish {}: it is a folder", path.display())]
     FolderInTheWay {
         /// The folder.
         path: PathBuf,
     },
-    /// A link, a FIFO or the like lies where a file is to be published.
+    /// A link, FIFO or device has the name of a file to publish.
     #[error("cannot publish {}: it is not a regular file", path.display())]
     SpecialInTheWay {
-        /// What lies there.
+        /// Its path.
         path: PathBuf,
     },
-    /// Another file is published under that name.
+    /// A file with that name and other content is published.
     #[error("{} exists with other content; a published file with that name never changes", path.display())]
     OtherBytes {
         /// The published file.
         path: PathBuf,
     },
-    /// A file that is to be moved is neither where it was nor where it goes.
+    /// A file to move is neither at its source nor at its destination.
     #[error("neither {} nor {} exists", from.display(), to.display())]
     Lost {
-        /// Where it was.
+        /// Its source.
         from: PathBuf,
-        /// Where it goes.
+        /// Its destination.
         to: PathBuf,
     },
-    /// A file is not the one that the journal names.
+    /// A file does not have the content that the journal lists.
     #[error("the file for {} has {}, expected {}", to.display(), found.shown(), expected.shown())]
     WrongContent {
-        /// Where it goes.
+        /// Its destination.
         to: PathBuf,
-        /// What it holds.
+        /// Its content.
         found: FileDigest,
-        /// What the journal says.
+        /// The content in the journal.
         expected: FileDigest,
     },
-    /// A file does not have the hash that is part of its name.
+    /// A file does not have the hash in its name.
     #[error("{} is not the file that {} names", path.display(), to.display())]
     WrongName {
         /// The file.
         path: PathBuf,
-        /// Where it goes.
+        /// Its destination.
         to: PathBuf,
     },
     /// A file does not have its listed length.
@@ -193,7 +193,7 @@ pub enum PublicationError {
         /// The listed length in bytes.
         expected: u64,
     },
-    /// A file is not the target as which it is listed.
+    /// A file does not match its target entry.
     #[error("{} is not the file listed as `{target}`: {error}", path.display())]
     WrongTarget {
         /// The file.
@@ -209,7 +209,7 @@ pub enum PublicationError {
         /// The file.
         path: PathBuf,
     },
-    /// A file changed while a copy of it was being kept.
+    /// A file changed while it was being copied.
     #[error(
         "{} changed while it was being copied to {}: find out what changes it, and repeat the command",
         from.display(), to.display()
@@ -220,18 +220,18 @@ pub enum PublicationError {
         /// The copy.
         to: PathBuf,
     },
-    /// A file that is published is missing.
+    /// A published file is missing.
     #[error("the published repository in {} is incomplete: {}; restore the file from a backup", folder.display(), chain(.error))]
     Incomplete {
         /// The folder of the metadata.
         folder: PathBuf,
-        /// What a client says.
+        /// The error of a client.
         error: Box<ClientError>,
     },
-    /// A client could not be set up, or failed on this machine.
+    /// A client could not be created, or failed on this machine.
     #[error("{}", chain(.0))]
     Client(Box<ClientError>),
-    /// A document would be signed that is not the reviewed one.
+    /// A document was to be signed without review.
     #[error("{role} version {version} was not reviewed")]
     NotReviewed {
         /// The role.

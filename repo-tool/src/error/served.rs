@@ -1,4 +1,4 @@
-//! What a server has, and the roots that a user trusts.
+//! Errors about the served repository and about pinned roots.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,11 +10,11 @@ use lastmile_metadata::{RoleName, Version};
 use crate::check::chain;
 use crate::user::RootDigest;
 
-/// Why a server could not be asked.
+/// Why a network operation failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NetworkError {
-    /// What is served cannot be compared with what is published.
+    /// The server could not be compared with the folder.
     #[error(
         "cannot compare with the server (use `--skip-served-check` to publish without comparing, for example before the first \
          upload): {0}"
@@ -23,7 +23,7 @@ pub enum NetworkError {
     /// A client failed.
     #[error("{}", chain(.0))]
     Client(Box<ClientError>),
-    /// A client cannot be set up.
+    /// A client could not be created.
     #[error("{}", chain(.0))]
     Setup(Box<ClientError>),
     /// A file could not be fetched.
@@ -37,24 +37,24 @@ pub enum NetworkError {
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// The error of the operating system.
         error: io::Error,
     },
 }
 
-/// What differs between a server and the repository's folder.
+/// A difference between the server and the repository's folder.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServedError {
-    /// What is served does not verify.
+    /// The served repository does not verify.
     #[error("the repository at {url} does not verify: {error}")]
     Unverified {
         /// The metadata URL.
         url: String,
-        /// Why not.
+        /// The reason.
         error: Box<crate::Error>,
     },
-    /// A file that was fetched cannot be read again.
+    /// A fetched file cannot be read from the store.
     #[error("{}", chain(.0))]
     Memory(LocalError),
     /// The server has a newer version of a role.
@@ -70,7 +70,7 @@ pub enum ServedError {
         /// The version in the folder.
         published: Version,
     },
-    /// The server has another file under the same version of a top-level role.
+    /// The server has another file of the same version of a top-level role.
     #[error(
         "the server and this folder have different files of {role} version {version}: another copy published that version, or \
          this folder was restored from a backup. Run `lastmile-repo catch-up` to see and resolve the difference"
@@ -78,10 +78,10 @@ pub enum ServedError {
     OtherFile {
         /// The role.
         role: RoleName,
-        /// The version of both.
+        /// The version of both files.
         version: Version,
     },
-    /// The server has a version so high that no publication made it.
+    /// The server has a version that is too high to result from publications.
     #[error(
         "the server has {role} version {served}, but this folder has version {published}: each publication raises a version by \
          one, so an attacker signs with the key of {role}. Run `lastmile-repo revoke`"
@@ -94,7 +94,7 @@ pub enum ServedError {
         /// The version in the folder.
         published: Version,
     },
-    /// The same, found while catching up.
+    /// While catching up, the server has a version that is too high to result from publications.
     #[error(
         "the server has {role} version {served}, {lead} above this folder: your publications cannot have caused that jump, so a \
          key was stolen. Run `lastmile-repo revoke`"
@@ -107,7 +107,7 @@ pub enum ServedError {
         /// How far it is above the version in the folder.
         lead: u64,
     },
-    /// The server and the folder have different files under the same version of a role.
+    /// The server and the folder have different files of the same version of a role.
     #[error(
         "the server and this folder have different files of {role} with the same version: one of them was changed. Run \
          `lastmile-repo catch-up` to see the difference, and `lastmile-repo revoke` for the key that signed the wrong file"
@@ -123,7 +123,7 @@ pub enum ServedError {
          `lastmile-repo revoke`"
     )]
     Foreign {
-        /// What it is, one line for each change.
+        /// The changes, one per line.
         changes: String,
     },
     /// The server has an older root.
@@ -137,14 +137,14 @@ pub enum ServedError {
         /// The version in the folder.
         published: Version,
     },
-    /// The server has another root under the same version.
+    /// The server has another root of the same version.
     #[error(
         "the server has another root version {version} than this folder, and nothing was adopted: two copies of the \
          repository each made that root, or a root key was stolen. If the root on the server is yours, restore \
          metadata/{version}.root.json from the copy that was published; if not, `lastmile-repo revoke` the key"
     )]
     OtherRoot {
-        /// The version of both.
+        /// The version of both files.
         version: Version,
     },
     /// The pinned root is neither on the server nor in the folder.
@@ -178,11 +178,11 @@ pub enum ServedError {
     },
 }
 
-/// Why the roots in a folder are not those that the user trusts.
+/// Why the user does not trust the roots in a folder.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PinError {
-    /// The folder holds another repository than before.
+    /// The folder contains another repository than before.
     #[error(
         "{} contained the repository with the root {pinned} when you pinned it, but now contains another one, with the root \
          {found}; nothing is signed for it. If you put it there, give its root with `--root-sha256`",
@@ -193,10 +193,10 @@ pub enum PinError {
         folder: PathBuf,
         /// The oldest root of the repository that was pinned.
         pinned: RootDigest,
-        /// The oldest root that is there now.
+        /// The oldest root in the folder now.
         found: RootDigest,
     },
-    /// A root file is not the pinned one.
+    /// A root file is not the pinned root.
     #[error(
         "{} is not the root that you pinned (SHA-256 {digest}): the folder was changed; nothing is signed for it",
         path.display()
@@ -219,7 +219,7 @@ pub enum PinError {
         /// The pinned version.
         version: Version,
     },
-    /// No root in the folder is the one that was given.
+    /// The given root is not in the folder.
     #[error(
         "no root in {} has the given SHA-256 {digest}: this is another repository, or it was changed",
         folder.display()
@@ -230,7 +230,7 @@ pub enum PinError {
         /// The root that was given.
         digest: RootDigest,
     },
-    /// No root in the chain of the folder is the one that was given.
+    /// The given root is not in the root chain of the folder.
     #[error("no root in {} has the SHA-256 {digest}", folder.display())]
     NotInChain {
         /// The folder of the metadata.

@@ -1,6 +1,6 @@
-//! Tells private keys in DER from other files by their structure (RFC 5208, 5915, 5958, 7292, 8017).
+//! Recognizes private keys in DER by their structure (RFC 5208, 5915, 5958, 7292, 8017).
 
-/// Longest key file in DER. PKCS#12 files carry certificates too, and may be longer.
+/// The maximum length of a key in DER. PKCS#12 files also contain certificates and may be longer.
 const LONGEST_KEY: u64 = 64 * 1024;
 
 const INTEGER: u8 = 0x02;
@@ -13,20 +13,23 @@ const BY_PASS_PHRASE: [&[u8]; 2] = [b"\x2a\x86\x48\x86\xf7\x0d\x01\x05", b"\x2a\
 /// 1.2.840.113549.1.7: the content of PKCS#12 files.
 const PKCS7: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x07";
 
-/// One element: its tag and its content, as far as it is in the head of the file.
+/// An element: its tag, and its content as far as the head of the file contains it.
 struct Element<'a> {
     tag: u8,
     content: &'a [u8],
 }
 
-/// Which private key a file is that begins with `head` and has `length` bytes.
+/// Recognizes a private key from the `head` of a file and its `length` in bytes.
 pub(crate) fn private_key(head: &[u8], length: u64) -> Option<&'static str> {
-    // BER of unknown length, as some tools write PKCS#12.
+    // Some tools write PKCS#12 in BER with indefinite length.
     if let Some(content) = head.strip_prefix(b"\x30\x80") {
         return is_pkcs12(content).then_some("a PKCS#12 key store");
     }
-    let (header, declared) = header(head).filter(|_| head.first() == Some(&SEQUENCE))?;
-    // A file that is longer or shorter is no DER.
+    if head.first() != Some(&SEQUENCE) {
+        return None;
+    }
+    let (header, declared) = header(head)?;
+    // The length of a DER file matches its header.
     if header as u64 + declared != length {
         return None;
     }
@@ -55,7 +58,7 @@ pub(crate) fn private_key(head: &[u8], length: u64) -> Option<&'static str> {
     }
 }
 
-/// Version 3, and then the content's type.
+/// Checks for version 3, followed by the content type.
 fn is_pkcs12(content: &[u8]) -> bool {
     let Some(content) = content.strip_prefix(&[INTEGER, 1, 3]) else { return false };
     let inner = match content {
@@ -66,7 +69,7 @@ fn is_pkcs12(content: &[u8]) -> bool {
     matches!(inner, [OBJECT_ID, 9, id @ ..] if id.starts_with(PKCS7))
 }
 
-/// Whether a sequence begins with an object identifier, and with one of these if there are any.
+/// Returns whether a sequence starts with an object identifier that has one of the prefixes, or any if there are none.
 fn begins_with_id(sequence: Option<&Element<'_>>, prefixes: &[&[u8]]) -> bool {
     let first = sequence.and_then(|sequence| elements(sequence.content).into_iter().next());
     first.is_some_and(|id| {
@@ -74,7 +77,7 @@ fn begins_with_id(sequence: Option<&Element<'_>>, prefixes: &[&[u8]]) -> bool {
     })
 }
 
-/// The elements of a sequence. What is no element ends it with the tag 0.
+/// Returns the elements of a sequence. An invalid element ends the list with the tag 0.
 fn elements(mut content: &[u8]) -> Vec<Element<'_>> {
     let mut elements = Vec::new();
     while let (Some(tag), true) = (content.first(), elements.len() < 16) {
@@ -92,7 +95,7 @@ fn elements(mut content: &[u8]) -> Vec<Element<'_>> {
     elements
 }
 
-/// How long the tag and the length are, and the length that they say.
+/// Returns the length of the header (tag and length), and the length of the content.
 fn header(bytes: &[u8]) -> Option<(usize, u64)> {
     let first = *bytes.get(1)?;
     if first < 0x80 {

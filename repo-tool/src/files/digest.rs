@@ -1,8 +1,7 @@
-//! What a file holds, and taking a file over so that nobody else can change it any more.
+//! Length and hash of a file, and moving a file into a folder where no other user can change it.
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::path::Path;
 
 use lastmile_client::disk;
 use lastmile_metadata::{Hashes, TargetFile};
@@ -10,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::files::folder::{Folder, is_ours};
-use crate::{Error, PublicationError, names};
+use crate::{Error, PublicationError};
 
 /// Bytes read at once.
 const PART: usize = 256 * 1024;
@@ -23,18 +22,18 @@ pub struct FileDigest {
 }
 
 impl FileDigest {
-    /// Of these bytes.
+    /// Computes the digest of these bytes.
     pub(crate) fn of(bytes: &[u8]) -> Self {
         Self { length: bytes.len() as u64, sha256: hex::encode(Sha256::digest(bytes)) }
     }
 
-    /// Of a target, where its metadata lists SHA-256.
+    /// Returns the digest of a target, if its metadata lists SHA-256.
     pub(crate) fn listed(target: &TargetFile) -> Option<Self> {
         let sha256 = sha256(&target.hashes)?;
         Some(Self { length: target.length, sha256 })
     }
 
-    /// Of the file `name`; `each` sees all of its bytes. None if there is no such file.
+    /// Computes the digest of the file `name` and passes all bytes to `each`. Returns `None` if there is no such file.
     pub(crate) fn read(folder: &Folder, name: &str, each: impl FnMut(&[u8])) -> Result<Option<Self>, Error> {
         let path = folder.path_of(name);
         match folder.open_file(name).and_then(|file| Self::of_file(file, each)) {
@@ -47,7 +46,7 @@ impl FileDigest {
     fn of_file(mut file: File, mut each: impl FnMut(&[u8])) -> io::Result<Self> {
         let listed = file.metadata()?.len();
         let (mut hasher, mut length) = (Sha256::new(), 0_u64);
-        // One byte more than expected, so that a small file is read in one go.
+        // One byte more than expected, so that a small file needs a single read.
         let mut part = vec![0; usize::try_from(listed).map_or(PART, |listed| listed.saturating_add(1).min(PART))];
         loop {
             let count = file.read(&mut part)?;
@@ -60,40 +59,23 @@ impl FileDigest {
         }
     }
 
-    /// How many bytes.
+    /// Returns the length in bytes.
     pub(crate) fn length(&self) -> u64 {
         self.length
     }
 
-    /// For messages.
+    /// Formats the digest for messages.
     pub(crate) fn shown(&self) -> String {
         format!("{} bytes with SHA-256 {}", self.length, self.sha256.get(..16).unwrap_or(&self.sha256))
     }
-}
-
-/// Whether the file `name`, which may lead through folders, is what is listed for `target`.
-pub(crate) fn is_target(folder: &Folder, name: &Path, target: &TargetFile) -> Result<bool, Error> {
-    let read = |error| Error::file("read", &folder.path_of(name), error);
-    let Some(parent) = folder.find(name.parent().unwrap_or(Path::new("")))? else { return Ok(false) };
-    let file = match parent.open_file(names::of_file(name)?) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        file => file.map_err(read)?,
-    };
-    if file.metadata().map_err(read)?.len() != target.length {
-        return Ok(false);
-    }
-    let mut verifier = target.verifier();
-    let mut is_listed = true;
-    FileDigest::of_file(file, |bytes| is_listed = is_listed && verifier.update(bytes).is_ok()).map_err(read)?;
-    Ok(is_listed && verifier.finish().is_ok())
 }
 
 fn sha256(hashes: &Hashes) -> Option<String> {
     hashes.known().find(|(algorithm, _)| algorithm.name() == "sha256").map(|(_, digest)| hex::encode(digest))
 }
 
-/// Takes the file `name`, of `length` bytes, into the folder `to`, which is ours: what lies there afterwards nobody else
-/// can change. What it holds is for the caller to check, there.
+/// Copies or links the file `name` of `length` bytes into the folder `to`, which belongs to this user, so that no other user
+/// can change the result. The caller must check the content there.
 pub(crate) fn take(from: &Folder, name: &str, to: &Folder, new: &str, length: u64) -> Result<(), Error> {
     let at = from.path_of(name);
     let read = |error| Error::file("read", &at, error);
@@ -108,7 +90,7 @@ pub(crate) fn take(from: &Folder, name: &str, to: &Folder, new: &str, length: u6
         if to.open_file(new).is_ok_and(|taken| is_ours(&taken)) {
             return Ok(());
         }
-        // Somebody put another one there in this moment.
+        // Someone replaced the file between the check and the link.
         disk::remove(to.place(new)).map_err(failed)?;
     }
     let mut copy = to.create(new, 0o644)?;
@@ -123,7 +105,7 @@ pub(crate) fn take(from: &Folder, name: &str, to: &Folder, new: &str, length: u6
     }
 }
 
-/// Takes a target's file over, and refuses one that is not what `target` says.
+/// Like [`take`], and refuses a file that does not match `target`.
 pub(crate) fn take_target(
     from: &Folder,
     name: &str,

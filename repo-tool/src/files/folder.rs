@@ -1,4 +1,4 @@
-//! Open folders, below which nothing is reached through a link, and whose owner is known.
+//! Open folders. Names below them are never resolved through links, and their owners can be checked.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -17,20 +17,20 @@ use crate::files::layout::Sharing;
 use crate::{Error, PathError};
 
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::RDONLY).union(OFlags::CLOEXEC);
-/// Permission to write for the group and for all others.
+/// Write permission for the group and for all other users.
 const OTHERS_WRITE: u32 = 0o022;
 
-/// An open folder. Whatever becomes of its path, the names below it are looked up in this folder.
+/// An open folder. Names are looked up in this folder, even if its path is renamed or replaced.
 #[derive(Debug)]
 pub(crate) struct Folder {
     handle: OwnedFd,
     path: PathBuf,
 }
 
-/// What lies under a name.
-pub(crate) struct Found(Stat);
+/// The properties of a directory entry.
+pub(crate) struct EntryInfo(Stat);
 
-impl Found {
+impl EntryInfo {
     pub(crate) fn is_folder(&self) -> bool {
         self.kind() == FileType::Directory
     }
@@ -39,12 +39,12 @@ impl Found {
         self.kind() == FileType::RegularFile
     }
 
-    /// The user to whom it belongs.
+    /// Returns the user who owns it.
     pub(crate) fn owner(&self) -> u32 {
         self.0.st_uid
     }
 
-    /// When it was last changed, in seconds and nanoseconds since 1970.
+    /// Returns the time of the last change, in seconds and nanoseconds since 1970.
     pub(crate) fn modified(&self) -> (i64, i64) {
         (self.0.st_mtime, i64::try_from(self.0.st_mtime_nsec).unwrap_or_default())
     }
@@ -55,24 +55,24 @@ impl Found {
 }
 
 impl Folder {
-    /// Opens the folder at `path`. Links on the way to it are followed: a person named it.
+    /// Opens the folder at `path`. Links are followed, because the user named the path.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let handle = fs::open(path, DIRECTORY, Mode::empty());
         let handle = handle.map_err(|error| Error::file("open", path, error.into()))?;
         Ok(Self { handle, path: path.to_path_buf() })
     }
 
-    /// Opens the folder at `path`, which is no link itself.
+    /// Opens the folder at `path`, which must not be a link itself.
     pub(crate) fn open_real(path: &Path) -> Result<Self, Error> {
         let handle = fs::open(path, DIRECTORY | OFlags::NOFOLLOW, Mode::empty());
         let handle = handle.map_err(|error| Error::file("open", path, error.into()))?;
         Ok(Self { handle, path: path.to_path_buf() })
     }
 
-    /// The folder `name` in this one, if there is one.
+    /// Opens the subfolder `name`, if it exists.
     ///
     /// # Errors
-    /// [`Error::Path`] where something else has that name, a link to a folder included.
+    /// [`Error::Path`] when the entry is not a folder; a link to a folder is refused too.
     pub(crate) fn enter(&self, name: impl AsRef<Path>) -> Result<Option<Self>, Error> {
         let name = name.as_ref();
         let path = self.path_of(name);
@@ -87,8 +87,8 @@ impl Folder {
         }
     }
 
-    /// The folder `name` in this one, made where it is missing. In a shared repository a folder that is made here
-    /// belongs to the group, which gets the permissions that `mode` gives the owner.
+    /// Opens the subfolder `name`, and creates it if it is missing. In a shared repository, a new folder belongs to the group,
+    /// which gets the permissions that `mode` gives the owner.
     pub(crate) fn enter_or_make(&self, name: impl AsRef<Path>, mode: u32, sharing: Sharing) -> Result<Self, Error> {
         let name = name.as_ref();
         if let Some(folder) = self.enter(name)? {
@@ -110,7 +110,7 @@ impl Folder {
         Ok(folder)
     }
 
-    /// The folder at the end of `relative`, with all on the way made where they are missing.
+    /// Opens the folder at `relative`, and creates missing folders on the way.
     pub(crate) fn descend(&self, relative: &Path, mode: u32, sharing: Sharing) -> Result<Self, Error> {
         let mut folder = self.again()?;
         for part in relative.components() {
@@ -122,7 +122,7 @@ impl Folder {
         Ok(folder)
     }
 
-    /// The folder at the end of `relative`, if there is one.
+    /// Opens the folder at `relative`, if it exists.
     pub(crate) fn find(&self, relative: &Path) -> Result<Option<Self>, Error> {
         let mut folder = self.again()?;
         for part in relative.components() {
@@ -134,13 +134,13 @@ impl Folder {
         Ok(Some(folder))
     }
 
-    /// The same folder once more.
+    /// Returns another handle of this folder.
     pub(crate) fn again(&self) -> Result<Self, Error> {
         let handle = self.handle.try_clone().map_err(|error| Error::file("open", &self.path, error))?;
         Ok(Self { handle, path: self.path.clone() })
     }
 
-    /// Refuses a working folder that belongs to somebody else, or that others can write to.
+    /// Refuses a working folder that another user owns, or that other users can write to.
     pub(crate) fn check_ours(&self) -> Result<(), Error> {
         let found = self.stat()?;
         let (path, user, owner) = (self.path.clone(), user(), found.st_uid);
@@ -153,7 +153,7 @@ impl Folder {
         }
     }
 
-    /// Refuses a folder that neither is ours nor belongs to the group, or that all users can write to.
+    /// Refuses a folder that belongs neither to this user nor to the group, or that all users can write to.
     pub(crate) fn check_shared(&self, group: u32) -> Result<(), Error> {
         let found = self.stat()?;
         let path = self.path.clone();
@@ -167,7 +167,7 @@ impl Folder {
         }
     }
 
-    /// How long ago it was last changed; none where that is in the future.
+    /// Returns the time since the last change; `None` if the change is in the future.
     #[expect(
         clippy::disallowed_methods,
         reason = "the age of a request decides whether it is abandoned, and nothing about trust"
@@ -181,10 +181,10 @@ impl Folder {
         fs::fstat(&self.handle).map_err(|error| Error::file("look at", &self.path, error.into()))
     }
 
-    /// What lies under `name`, which may lead through a folder; a link is looked at itself.
-    pub(crate) fn look(&self, name: impl AsRef<Path>) -> Result<Option<Found>, Error> {
+    /// Returns the properties of the entry `name`, which may be in a subfolder. Links are not followed.
+    pub(crate) fn look(&self, name: impl AsRef<Path>) -> Result<Option<EntryInfo>, Error> {
         match fs::statat(&self.handle, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(found) => Ok(Some(Found(found))),
+            Ok(found) => Ok(Some(EntryInfo(found))),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(error) => Err(Error::file("look at", &self.path_of(name), error.into())),
         }
@@ -195,13 +195,14 @@ impl Folder {
         // Without NONBLOCK, opening a FIFO would wait for a writer.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = File::from(fs::openat(&self.handle, name.as_ref(), flags, Mode::empty())?);
-        match file.metadata()?.is_file() {
-            true => Ok(file),
-            false => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),
+        if file.metadata()?.is_file() {
+            Ok(file)
+        } else {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
         }
     }
 
-    /// Reads a regular file of at most `most` bytes; none if there is none.
+    /// Reads a regular file of at most `most` bytes. Returns `None` if it does not exist.
     pub(crate) fn read(&self, name: impl AsRef<Path>, most: u64) -> Result<Option<Vec<u8>>, Error> {
         let path = self.path_of(&name);
         match self.open_file(name) {
@@ -211,20 +212,20 @@ impl Folder {
         }
     }
 
-    /// Makes a file that must not be there.
+    /// Creates a file that must not exist.
     pub(crate) fn create(&self, name: impl AsRef<Path>, mode: u32) -> Result<NewFile, Error> {
         let name = name.as_ref();
         disk::create(self.place(name), mode).map_err(|error| Error::file("create", &self.path_of(name), error))
     }
 
-    /// Writes a file that must not be there; it is not synced.
+    /// Writes a file that must not exist, without syncing it.
     pub(crate) fn write_new(&self, name: impl AsRef<Path>, bytes: &[u8], mode: u32) -> Result<(), Error> {
         let name = name.as_ref();
         let written = self.create(name, mode)?.write_all(bytes);
         written.map_err(|error| Error::file("write", &self.path_of(name), error))
     }
 
-    /// The names of all that lies in it, sorted.
+    /// Returns the names of all entries, sorted.
     pub(crate) fn names(&self) -> Result<Vec<OsString>, Error> {
         let failed = |error: Errno| Error::file("list", &self.path, error.into());
         let mut names = Vec::new();
@@ -238,7 +239,7 @@ impl Folder {
         Ok(names)
     }
 
-    /// Removes all that lies in it; links are removed and not followed.
+    /// Removes all entries. Links are removed, not followed.
     pub(crate) fn clear(&self) -> Result<(), Error> {
         for name in self.names()? {
             let removed = disk::remove_all(self.place(&name));
@@ -247,36 +248,36 @@ impl Folder {
         Ok(())
     }
 
-    /// Makes the names in it durable.
+    /// Syncs the folder, so that its entries are durable.
     pub(crate) fn sync(&self) -> Result<(), Error> {
         disk::sync_folder(&self.handle, &self.path).map_err(|error| Error::file("sync", &self.path, error))
     }
 
-    /// Flushes the whole file system that it is on; false where the system cannot.
+    /// Syncs the whole file system of this folder. Returns false if the operating system cannot.
     #[cfg(target_os = "linux")]
     pub(crate) fn sync_file_system(&self) -> Result<bool, Error> {
         let synced = disk::sync_file_system(&self.handle, &self.path);
         synced.map(|()| true).map_err(|error| Error::file("sync", &self.path, error))
     }
 
-    /// Flushes the whole file system that it is on; false where the system cannot.
+    /// Syncs the whole file system of this folder. Returns false if the operating system cannot.
     #[cfg(not(target_os = "linux"))]
     #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "as on Linux, where it is used")]
     pub(crate) fn sync_file_system(&self) -> Result<bool, Error> {
         Ok(false)
     }
 
-    /// The name in this folder, for the calls that change the disk.
+    /// Returns an entry of this folder, for calls that change the disk.
     pub(crate) fn place<'a>(&'a self, name: &'a (impl AsRef<Path> + ?Sized)) -> Place<'a> {
         Place::below(&self.handle, &self.path, name)
     }
 
-    /// Where `name` is, for messages.
+    /// Returns the path of `name`, for messages.
     pub(crate) fn path_of(&self, name: impl AsRef<Path>) -> PathBuf {
         self.path.join(name)
     }
 
-    /// Where the folder was when it was opened.
+    /// Returns the path of the folder when it was opened.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -289,7 +290,7 @@ pub(crate) fn read_at_most(file: File, path: &Path, most: u64) -> Result<Vec<u8>
     let mut bytes = Vec::new();
     if length <= most {
         bytes.reserve_exact(usize::try_from(length).unwrap_or_default().saturating_add(1));
-        // One byte more than allowed shows a file that grows.
+        // One byte more than allowed detects a growing file.
         file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(read)?;
         if bytes.len() as u64 <= most {
             return Ok(bytes);
@@ -298,17 +299,17 @@ pub(crate) fn read_at_most(file: File, path: &Path, most: u64) -> Result<Vec<u8>
     Err(PathError::TooLong { path: path.to_path_buf(), most }.into())
 }
 
-/// Whether nobody but this user can change what is in the file.
+/// Returns whether only this user can change the content of the file.
 pub(crate) fn is_ours(file: &File) -> bool {
     file.metadata().is_ok_and(|found| found.uid() == user() && found.mode() & OTHERS_WRITE == 0)
 }
 
-/// The user as whom this process reads and writes.
+/// Returns the effective user of this process.
 pub(crate) fn user() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// Whether a name is one component, and leads nowhere else.
+/// Returns whether a name is a single normal path component.
 fn is_plain(name: &Path) -> bool {
     let mut parts = name.components();
     matches!((parts.next(), parts.next()), (Some(Component::Normal(part)), None) if part == name.as_os_str())

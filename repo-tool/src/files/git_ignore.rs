@@ -1,4 +1,4 @@
-//! The `.gitignore` of a new repository: private keys and working files are never committed by accident.
+//! The `.gitignore` of a new repository. It prevents accidental commits of private keys and working files.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ fn path(layout: &Layout) -> PathBuf {
     layout.dir().join(".gitignore")
 }
 
-/// The patterns for a repository whose private keys are in `keys`.
+/// Returns the patterns for a repository whose private keys are in `keys`.
 fn patterns(layout: &Layout, keys: &Path) -> Result<Vec<String>, Error> {
     let mut patterns: Vec<String> = ["/keys/", "/.publishing*", "/.queue*", "/.lock"].map(ToString::to_string).into();
     let canonical = |path: &Path| path.canonicalize().map_err(|error| Error::file("find", path, error));
@@ -23,7 +23,7 @@ fn patterns(layout: &Layout, keys: &Path) -> Result<Vec<String>, Error> {
     Ok(patterns)
 }
 
-/// Writes the file, unless one is there.
+/// Writes the file, unless one exists.
 pub(crate) fn write(layout: &Layout, keys: &Path) -> Result<(), Error> {
     let path = path(layout);
     if path.symlink_metadata().is_ok() {
@@ -33,7 +33,7 @@ pub(crate) fn write(layout: &Layout, keys: &Path) -> Result<(), Error> {
     layout.replace(&path, text.as_bytes(), 0o644)
 }
 
-/// The patterns that the `.gitignore` of the repository lacks.
+/// Returns the patterns that the `.gitignore` of the repository lacks.
 ///
 /// # Errors
 /// When the file cannot be read.

@@ -1,7 +1,7 @@
-//! Finds private keys in files that are about to be published, whatever tool wrote them.
+//! Finds private keys in files to publish, in the formats of all common tools.
 //!
-//! Text forms are found anywhere in a file of any size; binary forms by the structure of the whole file. Archives are
-//! not opened, so a test key in a compressed one raises no alarm.
+//! Text formats are found anywhere in a file of any size; binary formats by the structure of the whole file. Archives are
+//! not opened, so keys in compressed archives are not found.
 
 use std::sync::LazyLock;
 
@@ -9,27 +9,27 @@ use memchr::memmem::{Finder, find, rfind};
 
 use crate::files::der;
 
-/// Bytes before and after a match that decide whether it is a key.
+/// Bytes before and after a match that are examined to decide whether it is a key.
 const CONTEXT: usize = 8 * 1024;
 /// Bytes that are scanned at once.
 const PART: usize = 256 * 1024;
-/// Bytes that are scanned again with the next part, so that every match is seen with its whole context once.
+/// Bytes that are scanned again with the next part, so that every match is examined once with its whole context.
 const OVERLAP: usize = 2 * CONTEXT;
-/// Bytes from which the form of the whole file is told. Private keys in binary forms are shorter.
+/// Bytes that determine the format of the whole file. Private keys in binary formats are shorter.
 const HEAD: usize = 64 * 1024;
-/// The shortest run of base64 that counts as a key where no line break precedes it, as in source code.
+/// The minimum length of base64 text that counts as a key without a preceding line break, as in source code.
 const SHORTEST_RUN: usize = 16;
 /// A secret key of minisign or signify has more characters than this, a public key or a signature fewer.
 const MINISIGN_SECRET: usize = 120;
 
-/// What a search looks for in every part of a file.
+// The texts to search for in every part of a file.
 static PEM: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("PRIVATE KEY"));
 static PEM_UTF16: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("P\0R\0I\0V\0A\0T\0E\0 \0K\0E\0Y"));
 static TUF: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"private\""));
 static JWK: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"kty\""));
 static AGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("AGE-SECRET-KEY-"));
 
-/// Looks at a file part by part.
+/// Scans a file part by part.
 #[derive(Default)]
 pub(crate) struct Scanner {
     head: Vec<u8>,
@@ -39,7 +39,7 @@ pub(crate) struct Scanner {
 }
 
 impl Scanner {
-    /// Looks at the next bytes of the file.
+    /// Scans the next bytes of the file.
     pub(crate) fn update(&mut self, bytes: &[u8]) {
         self.length += bytes.len() as u64;
         if self.found.is_some() {
@@ -54,14 +54,14 @@ impl Scanner {
         }
     }
 
-    /// Returns which private key is in the file, in words.
+    /// Returns a description of the private key in the file, if there is one.
     pub(crate) fn finish(self) -> Option<String> {
         let whole_file = || whole_file_form(&self.head, self.length).map(ToString::to_string);
         self.found.clone().or_else(|| text_form(&self.window, true)).or_else(whole_file)
     }
 }
 
-/// The forms that stand anywhere in a text.
+/// Finds the formats that can be anywhere in a text.
 fn text_form(window: &[u8], is_end: bool) -> Option<String> {
     if let Some(label) = PEM.find_iter(window).find_map(|at| pem_label(window, at, is_end)) {
         return Some(format!("a private key in PEM (BEGIN {label})"));
@@ -78,7 +78,7 @@ fn text_form(window: &[u8], is_end: bool) -> Option<String> {
     AGE.find_iter(window).any(|at| is_age_key(window, at)).then(|| "an age secret key (AGE-SECRET-KEY-)".into())
 }
 
-/// The label of a PEM header around the words at `at`, if a key follows it: programs hold such headers too.
+/// Returns the label of the PEM header around `at` if a key follows it. Programs contain such headers without a key.
 fn pem_label(window: &[u8], at: usize, is_end: bool) -> Option<String> {
     let before = window.get(at.saturating_sub(64)..at)?;
     let begin = rfind(before, b"BEGIN ")?;
@@ -103,12 +103,12 @@ fn is_followed_by_key(body: &[u8], is_end: bool) -> bool {
     let (space, text) = body.split_at(start);
     let is_next_line = space.contains(&b'\n') || space.contains(&b'\r');
     match text.first() {
-        // A header without anything behind it.
+        // Nothing follows the header.
         None => return is_end,
         Some(byte) if is_next_line && is_base64(*byte) => return true,
         Some(_) => {}
     }
-    // In a string of a program or of JSON, in a comment, or all on one line.
+    // The key may be in a string of a program or of JSON, in a comment, or on one line.
     let mut rest = text;
     loop {
         rest = match rest {
@@ -131,7 +131,7 @@ fn is_pem_in_utf16(window: &[u8], at: usize) -> bool {
     PEM.find_iter(&narrow).any(|at| pem_label(&narrow, at, true).is_some())
 }
 
-/// `"private": "…"` near `"keyval"` or `"keytype"`.
+/// Checks for `"private": "…"` near `"keyval"` or `"keytype"`.
 fn is_tuf_key(window: &[u8], at: usize) -> bool {
     let around = window.get(at.saturating_sub(CONTEXT)..(at + CONTEXT).min(window.len())).unwrap_or_default();
     let value = window.get(at + "\"private\"".len()..).and_then(string_value);
@@ -139,7 +139,7 @@ fn is_tuf_key(window: &[u8], at: usize) -> bool {
         && (find(around, b"\"keyval\"").is_some() || find(around, b"\"keytype\"").is_some())
 }
 
-/// `"kty"` and `"d": "…"` in one object.
+/// Checks for `"kty"` and `"d": "…"` in one object.
 fn is_private_jwk(window: &[u8], at: usize) -> bool {
     let before = window.get(at.saturating_sub(CONTEXT)..at).unwrap_or_default();
     let after = window.get(at..(at + CONTEXT).min(window.len())).unwrap_or_default();
@@ -154,7 +154,7 @@ fn is_private_jwk(window: &[u8], at: usize) -> bool {
     is_secret(before.get(start..).unwrap_or_default()) || is_secret(after.get(..end).unwrap_or_default())
 }
 
-/// What stands in the JSON string that follows the name of a member.
+/// Returns the JSON string after the name of a member.
 fn string_value(after_name: &[u8]) -> Option<&[u8]> {
     after_name.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start().strip_prefix(b"\"")
 }
@@ -166,7 +166,7 @@ fn is_age_key(window: &[u8], at: usize) -> bool {
     after.first() == Some(&b'1') && after.iter().take(9).filter(is_bech32).count() == 9
 }
 
-/// The forms that a whole file has.
+/// Recognizes the formats that apply to a whole file.
 fn whole_file_form(head: &[u8], length: u64) -> Option<&'static str> {
     const MAGIC: [(&[u8], &str); 7] = [
         (b"\xfe\xed\xfe\xed\0\0\0", "a Java key store (JKS)"),
@@ -193,7 +193,7 @@ fn whole_file_form(head: &[u8], length: u64) -> Option<&'static str> {
     der::private_key(head, length).or_else(|| is_openpgp(head).then_some("a secret key of OpenPGP"))
 }
 
-/// A comment, and below it a secret key in base64, which begins with `Ed`.
+/// Checks for a comment and, on the next line, a base64 secret key that starts with `Ed`.
 fn is_minisign(text: &[u8]) -> bool {
     let mut lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
     while let Some(comment) = lines.next() {
@@ -208,14 +208,14 @@ fn is_minisign(text: &[u8]) -> bool {
     false
 }
 
-/// `SALT@@@@ITERATIONS@@@@HMAC@@@@IV@@@@CIPHERTEXT`, in hexadecimal digits.
+/// Checks for `SALT@@@@ITERATIONS@@@@HMAC@@@@IV@@@@CIPHERTEXT` in hexadecimal digits.
 fn is_encrypted_by_securesystemslib(text: &[u8]) -> bool {
     let Some(text) = std::str::from_utf8(text).ok().filter(|text| text.contains("@@@@")) else { return false };
     let parts: Vec<&str> = text.trim_end().split("@@@@").collect();
     parts.len() == 5 && parts.iter().all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-/// A secret key packet (RFC 9580, 5.5.3): its tag, its length, version 4 or 6, a date, a known algorithm.
+/// Checks for a secret key packet (RFC 9580, 5.5.3): tag, length, version 4 or 6, a date and a known algorithm.
 fn is_openpgp(head: &[u8]) -> bool {
     let packet = match head {
         [0x94, _, packet @ ..] | [0x95, _, _, packet @ ..] | [0xc5, 0..=191, packet @ ..] => packet,

@@ -1,4 +1,4 @@
-//! Where the files of a repository are, and the lock under which they change.
+//! The paths of a repository's files, and the lock for changing them.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
@@ -10,27 +10,27 @@ use std::time::{Duration, Instant};
 use lastmile_client::disk::{self, NewFile};
 use rustix::fs::OFlags;
 
-use crate::files::folder::{Folder, Found, read_at_most, user};
+use crate::files::folder::{EntryInfo, Folder, read_at_most, user};
 use crate::user::UserConfig;
 use crate::{Error, PathError, names};
 
-/// How often a held lock is tried again.
+/// The pause between two attempts to take a held lock.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 const LOCK: &str = ".lock";
 const PUBLISHING: &str = ".publishing";
 /// The name of the folder with the pending change.
 pub(crate) const STAGED: &str = "staged";
-/// Where copies of files lie that an adoption replaced.
+/// The folder with copies of files that an adoption replaced.
 const SUPERSEDED: &str = "superseded";
 
-/// Who changes a repository.
+/// The users who change a repository.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Sharing {
-    /// One user. Working folders of anybody else are refused.
+    /// One user. Working folders of other users are refused.
     #[default]
     Private,
-    /// The members of a group, by its number. Each of them declares this, and has working folders of their own.
+    /// The members of a group, by its number. Each member sets this and has their own working folders.
     Group(u32),
 }
 
@@ -43,84 +43,84 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The repository in `dir`, which one user without a configuration changes.
+    /// Returns the layout of the repository in `dir` for a single user without a configuration.
     #[must_use]
     pub fn new(dir: &Path) -> Self {
         Self { dir: dir.to_path_buf(), sharing: Sharing::Private, user: UserConfig::none() }
     }
 
-    /// The same repository, changed by the user with this configuration.
+    /// Sets the configuration of the user who changes the repository.
     #[must_use]
     pub(crate) fn of_user(self, user: UserConfig) -> Self {
         Self { user, ..self }
     }
 
-    /// The configuration of the user who changes it.
+    /// Returns the configuration of the user who changes the repository.
     pub(crate) fn user(&self) -> &UserConfig {
         &self.user
     }
 
-    /// The same repository, changed by whom `sharing` says.
+    /// Sets the users who change the repository.
     #[must_use]
     pub fn shared(self, sharing: Sharing) -> Self {
         Self { sharing, ..self }
     }
 
-    /// Who changes it.
+    /// Returns the users who change the repository.
     #[must_use]
     pub fn sharing(&self) -> Sharing {
         self.sharing
     }
 
-    /// The repository's folder.
+    /// Returns the repository's folder.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// The configuration, `repo.toml`.
+    /// Returns the path of the configuration, `repo.toml`.
     #[must_use]
     pub fn config(&self) -> PathBuf {
         self.dir.join("repo.toml")
     }
 
-    /// Published metadata.
+    /// Returns the folder of the published metadata.
     #[must_use]
     pub fn metadata(&self) -> PathBuf {
         self.dir.join("metadata")
     }
 
-    /// Published target files.
+    /// Returns the folder of the published target files.
     #[must_use]
     pub fn targets(&self) -> PathBuf {
         self.dir.join("targets")
     }
 
-    /// Private keys, unless they live elsewhere.
+    /// Returns the default folder of private keys.
     #[must_use]
     pub fn keys(&self) -> PathBuf {
         self.dir.join("keys")
     }
 
-    /// Changes that lack signatures.
+    /// Returns the folder of the pending change.
     #[must_use]
     pub fn staged(&self) -> PathBuf {
         self.dir.join("staged")
     }
 
-    /// Files on their way to publication, and the journal of a publication under way: this user's.
+    /// Returns this user's folder for new files and the journal of the current publication.
     #[must_use]
     pub fn publishing(&self) -> PathBuf {
         self.dir.join(self.own(PUBLISHING))
     }
 
-    /// Releases that wait to be published together: this user's.
+    /// Returns this user's folder for requests that will be published together.
     #[must_use]
     pub fn queue(&self) -> PathBuf {
         self.dir.join(self.own(".queue"))
     }
 
-    /// The name of a working folder: where several users work, each has their own.
+    /// Returns the name of a working folder. In a shared repository, each user has their own.
     fn own(&self, name: &str) -> String {
         match self.sharing {
             Sharing::Private => name.to_string(),
@@ -128,50 +128,52 @@ impl Layout {
         }
     }
 
-    /// The repository's folder, open.
+    /// Opens the repository's folder.
     pub(crate) fn open(&self) -> Result<Folder, Error> {
         Folder::open(&self.dir)
     }
 
-    /// [`Layout::publishing`], made where it is missing, and ours.
+    /// Opens [`Layout::publishing`], creates it if it is missing, and checks that it belongs to this user.
     pub(crate) fn open_publishing(&self) -> Result<Folder, Error> {
-        // Others of a group must be able to see that there is a journal in it.
+        // Other members of the group must be able to see whether it has a journal.
         let mode = if self.sharing == Sharing::Private { 0o700 } else { 0o711 };
         let folder = self.open()?.enter_or_make(self.own(PUBLISHING), mode, Sharing::Private)?;
         folder.check_ours().map(|()| folder)
     }
 
-    /// [`Layout::queue`], made where it is missing, and ours.
+    /// Opens [`Layout::queue`], creates it if it is missing, and checks that it belongs to this user.
     pub(crate) fn make_queue(&self) -> Result<Folder, Error> {
         let folder = self.open()?.enter_or_make(self.own(".queue"), 0o700, Sharing::Private)?;
         folder.check_ours().map(|()| folder)
     }
 
-    /// [`Layout::queue`], if it is there; then it is ours.
+    /// Opens [`Layout::queue`] if it exists, and checks that it belongs to this user.
     pub(crate) fn open_queue(&self) -> Result<Option<Folder>, Error> {
         let folder = self.open()?.enter(self.own(".queue"))?;
         folder.as_ref().map_or(Ok(()), Folder::check_ours).map(|()| folder)
     }
 
-    /// [`Layout::staged`], made where it is missing; then it is ours or the group's.
+    /// Opens [`Layout::staged`], creates it if it is missing, and checks that it belongs to this user or the group.
     pub(crate) fn make_staged(&self) -> Result<Folder, Error> {
         let folder = self.open()?.enter_or_make(STAGED, 0o700, self.sharing)?;
         self.check_staged(&folder).map(|()| folder)
     }
 
-    /// [`Layout::staged`], if it is there; then it is ours or the group's.
+    /// Opens [`Layout::staged`] if it exists, and checks that it belongs to this user or the group.
     pub(crate) fn open_staged(&self) -> Result<Option<Folder>, Error> {
         let folder = self.open()?.enter(STAGED)?;
         folder.as_ref().map_or(Ok(()), |folder| self.check_staged(folder)).map(|()| folder)
     }
 
-    /// The folder for files that an adoption replaces, made where it is missing; then it is ours or the group's.
+    /// Opens the folder for files that an adoption replaces, creates it if it is missing, and checks that it belongs to this
+    /// user or the group.
+    #[cfg(feature = "http")]
     pub(crate) fn make_superseded(&self) -> Result<Folder, Error> {
         let folder = self.open()?.enter_or_make(SUPERSEDED, 0o700, self.sharing)?;
         self.check_staged(&folder).map(|()| folder)
     }
 
-    /// The folder of [`Layout::make_superseded`], if it is there; then it is ours or the group's.
+    /// Opens the folder of [`Layout::make_superseded`] if it exists, and checks that it belongs to this user or the group.
     pub(crate) fn open_superseded(&self) -> Result<Option<Folder>, Error> {
         let folder = self.open()?.enter(SUPERSEDED)?;
         folder.as_ref().map_or(Ok(()), |folder| self.check_staged(folder)).map(|()| folder)
@@ -184,8 +186,7 @@ impl Layout {
         }
     }
 
-    /// The names of all folders of publications that are there, with the user to whom each belongs, and whether a
-    /// publication was interrupted there.
+    /// Returns the interrupted publications of all users: their working folders contain a journal.
     pub(crate) fn interrupted(&self) -> Result<Vec<Interrupted>, Error> {
         let dir = self.open()?;
         let mut interrupted = Vec::new();
@@ -194,7 +195,7 @@ impl Layout {
             if !user.is_some_and(|user| user.is_empty() || user.parse::<u32>().is_ok()) {
                 continue;
             }
-            let Some(folder) = dir.look(&name)?.filter(Found::is_folder) else { continue };
+            let Some(folder) = dir.look(&name)?.filter(EntryInfo::is_folder) else { continue };
             if dir.look(Path::new(&name).join(JOURNAL))?.is_some() {
                 interrupted.push(Interrupted { folder: self.dir.join(&name), name, owner: folder.owner() });
             }
@@ -202,7 +203,7 @@ impl Layout {
         Ok(interrupted)
     }
 
-    /// Whether an entry of the repository's folder belongs to the tool, and is never taken for a file to publish.
+    /// Returns whether an entry of the repository's folder belongs to the tool and must never be published.
     #[must_use]
     pub fn is_own(name: &OsStr) -> bool {
         let name = name.to_string_lossy();
@@ -212,13 +213,13 @@ impl Layout {
                 .contains(&name.as_ref())
     }
 
-    /// Replaces a file of the repository as a whole: a new one in `.publishing/`, synced, then renamed. Only under the
-    /// lock: what is left there by a crash, the next one who has it clears away.
+    /// Replaces a file of the repository atomically: writes a new file in `.publishing/`, syncs and renames it. Requires the
+    /// lock, whose next holder removes files that a crash left.
     pub(crate) fn replace(&self, path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
         self.replace_from(&self.open_publishing()?, path, bytes, mode)
     }
 
-    /// The same with the new file made in `folder`.
+    /// Like [`Layout::replace`], with the new file in `folder`.
     pub(crate) fn replace_from(&self, folder: &Folder, path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
         let relative = path.strip_prefix(&self.dir).map_err(|_| PathError::Outside { path: path.to_path_buf() })?;
         let goal = self.open()?.find(relative.parent().unwrap_or(Path::new("")))?;
@@ -242,7 +243,7 @@ impl Layout {
         goal.sync()
     }
 
-    /// Takes the exclusive lock; it goes away with the value or the process.
+    /// Takes the exclusive lock. Dropping the value, or the end of the process, releases it.
     pub fn lock(&self) -> Result<Lock, Error> {
         let (dir, path) = (self.open()?, self.dir.join(LOCK));
         let file = disk::lock_file(dir.place(LOCK)).map_err(|error| match dir.look(LOCK) {
@@ -269,25 +270,26 @@ impl Layout {
         }
     }
 
-    /// The same, waiting while another process has it; `told` is called when waiting begins.
-    pub fn lock_within(&self, at_most: Duration, told: &dyn Fn()) -> Result<Lock, Error> {
+    /// Takes the exclusive lock, and waits while another process has it. Calls `on_wait` once when waiting begins.
+    pub fn lock_within(&self, at_most: Duration, on_wait: &dyn Fn()) -> Result<Lock, Error> {
         let start = Instant::now();
-        let mut is_told = false;
+        let mut has_waited = false;
         loop {
             match self.lock() {
                 Err(Error::Busy { .. }) if start.elapsed() < at_most => {}
                 Err(Error::Busy { folder, .. }) => return Err(Error::Busy { folder, waited: start.elapsed() }),
                 answer => return answer,
             }
-            if !std::mem::replace(&mut is_told, true) {
-                told();
+            if !has_waited {
+                has_waited = true;
+                on_wait();
             }
             std::thread::sleep(LOCK_PAUSE);
         }
     }
 }
 
-/// Proof that this process alone changes the repository.
+/// Proof that no other process changes the repository.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
@@ -295,31 +297,32 @@ pub struct Lock {
 
 /// The name of the journal of a publication.
 pub(crate) const JOURNAL: &str = "journal.json";
-/// How the names of files begin that are to replace others.
+/// The prefix of the names of new files that will replace others.
 pub(crate) const REPLACES: &str = "replaces-";
 
-/// A publication that was interrupted.
+/// An interrupted publication.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interrupted {
     /// Its working folder.
     pub folder: PathBuf,
     /// The name of that folder in the repository.
     pub(crate) name: String,
-    /// The user whose publication it is.
+    /// The user who started the publication.
     pub owner: u32,
 }
 
 impl Interrupted {
-    /// What happened, and who has to run what.
+    /// Returns a message about the interruption and the command that finishes the publication.
     #[must_use]
     pub fn advice(&self) -> String {
         let (folder, owner) = (self.folder.display(), self.owner);
-        match owner == user() {
-            true => "a publication was interrupted; run `lastmile-repo renew` to finish it".to_string(),
-            false => format!(
-                "a publication of user {owner} was cut short: user {owner} finishes it with `lastmile-repo renew`; if that \
-                 user is gone, remove {folder} and run `lastmile-repo verify`"
-            ),
+        if owner == user() {
+            "a publication was interrupted; run `lastmile-repo renew` to finish it".to_string()
+        } else {
+            format!(
+                "a publication of user {owner} was interrupted: user {owner} must run `lastmile-repo renew` to finish it; if that \
+                user no longer exists, remove {folder} and run `lastmile-repo verify`"
+            )
         }
     }
 }
@@ -332,19 +335,18 @@ fn locked_by(path: &Path, owner: u32) -> Error {
     PathError::WrongLockOwner { path: path.to_path_buf(), owner, user: user() }.into()
 }
 
-/// Most bytes of a root file, and of what people write by hand.
+/// The maximum number of bytes of a root file and of hand-written files.
 const SMALL: u64 = 16 << 20;
 
-/// Reads a regular file of at most 16 MiB, never through a link. `None` when there is none.
+/// Reads a regular file of at most 16 MiB, never through a link. Returns `None` if it does not exist.
 pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     read_small(path, SMALL)
 }
 
-/// Most bytes of a metadata file. Roles that were published before a limit was known must still be readable, to be made
-/// smaller.
+/// The maximum number of bytes of a metadata file. It is high, so that an oversized published role can be read and fixed.
 pub(crate) const LONGEST_METADATA: u64 = 1 << 32;
 
-/// Reads a regular file that has at most `most` bytes, never through a link. `None` when there is none.
+/// Reads a regular file of at most `most` bytes, never through a link. Returns `None` if it does not exist.
 pub(crate) fn read_small(path: &Path, most: u64) -> Result<Option<Vec<u8>>, Error> {
     open_if_there(path)?.map(|file| read_at_most(file, path, most)).transpose()
 }
@@ -368,24 +370,24 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Creates a file that must not exist, readable by its owner only until it is published.
+/// Creates a file that must not exist.
 pub fn create_new(path: &Path, mode: u32) -> Result<NewFile, Error> {
     disk::create(path, mode).map_err(|error| Error::file("create", path, error))
 }
 
-/// Writes a file that must not exist; it is not synced.
+/// Writes a file that must not exist, without syncing it.
 pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
     create_new(path, mode)?.write_all(bytes).map_err(|error| Error::file("write", path, error))
 }
 
-/// Makes the names in a folder durable.
+/// Syncs a folder, so that its entries are durable.
 pub fn sync_folder(folder: &Path) -> Result<(), Error> {
     File::open(folder)
         .and_then(|file| disk::sync_folder(file, folder))
         .map_err(|error| Error::file("sync", folder, error))
 }
 
-/// Creates `folder` for its owner only.
+/// Creates `folder` with access for its owner only.
 pub fn create_private_folder(folder: &Path) -> Result<(), Error> {
     match disk::make_folder(folder, 0o700) {
         Ok(()) => Ok(()),
@@ -411,7 +413,7 @@ pub fn create_folders(base: &Path, relative: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Refuses what is not a folder itself: a link to one would lead writes elsewhere.
+/// Refuses a path that is not a folder. A link to a folder would redirect writes.
 pub fn real_folder(folder: &Path) -> Result<(), Error> {
     let kind = fs::symlink_metadata(folder).map_err(|error| Error::file("look at", folder, error))?;
     if kind.is_dir() {

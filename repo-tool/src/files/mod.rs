@@ -1,4 +1,4 @@
-//! The files of a repository: where they are, who owns them, what is in them, and which of them stay private.
+//! The files of a repository: their paths, owners and contents, and the files that must stay private.
 
 mod der;
 pub(crate) mod digest;

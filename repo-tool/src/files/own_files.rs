@@ -1,5 +1,4 @@
-//! Files that must never be published: the repository's own, under whatever path or link somebody names them, and
-//! private keys (`key_material.rs`).
+//! Refuses to publish the repository's own files, under any path or link, and private keys (`key_material.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -18,59 +17,59 @@ use crate::files::layout::{self, Layout};
 use crate::user::RootDigest;
 use crate::{Error, PathError, check, parallel};
 
-/// The longest file of a private key, in bytes.
+/// The maximum length of a private key file, in bytes.
 const LONGEST_KEY: u64 = 1 << 20;
 
-/// Device and inode: the same file or folder under every name.
+/// Device and inode, which identify a file or folder under every name.
 type FileId = (u64, u64);
 
-/// What belongs to a repository itself.
+/// The files and folders that belong to a repository itself.
 pub struct OwnFiles {
     dir: FileId,
-    /// The folder of the repository and all above it.
+    /// The folder of the repository and all its ancestors.
     above: BTreeSet<FileId>,
-    /// The folders in which only the tool writes.
+    /// The folders of the tool.
     folders: BTreeSet<FileId>,
-    /// Single files, and what they are: hard links to them are refused too.
+    /// The repository's own files, with the reason for refusing each. Hard links to them are refused too.
     files: BTreeMap<FileId, String>,
-    /// What each private key file holds, by its SHA-256: copies are refused too.
+    /// The SHA-256 of each private key file, with the reason for refusing it. Copies are refused too.
     contents: BTreeMap<[u8; 32], String>,
-    /// The length of the longest of them.
+    /// The length of the longest private key file.
     longest: usize,
 }
 
-/// The beginning of a file that is taken in, as far as it can be a copy of a private key.
-pub(crate) struct Content<'o> {
+/// The start of a new file, long enough to compare it with the private keys.
+pub(crate) struct CopyCheck<'o> {
     own: &'o OwnFiles,
     bytes: Zeroizing<Vec<u8>>,
 }
 
-impl Content<'_> {
-    /// Takes the next bytes of the file.
+impl CopyCheck<'_> {
+    /// Adds the next bytes of the file.
     pub(crate) fn update(&mut self, bytes: &[u8]) {
-        // One byte more than the longest key shows that the file is none of them.
+        // One byte more than the longest key proves that the file is not a copy.
         let missing = (self.own.longest + 1).saturating_sub(self.bytes.len()).min(bytes.len());
         self.bytes.extend_from_slice(bytes.get(..missing).unwrap_or_default());
     }
 
-    /// Why the file is not published.
+    /// Returns why the file must not be published.
     pub(crate) fn reason(&self) -> Option<&str> {
         let is_short = self.bytes.len() <= self.own.longest;
         is_short.then(|| self.own.contents.get(&sha256(&self.bytes))).flatten().map(String::as_str)
     }
 }
 
-/// A file or folder that is not published, and why.
+/// A file or folder that must not be published, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Unpublishable {
-    /// The path, as somebody named it.
+    /// The path, as the user named it.
     pub path: PathBuf,
-    /// What it is, or what is in it.
+    /// The reason.
     pub reason: String,
 }
 
 impl OwnFiles {
-    /// What belongs to the repository in `layout`, with the private keys that its configuration and that of the user name.
+    /// Collects the files of the repository in `layout`, including private keys that its configuration or the user's names.
     ///
     /// # Errors
     /// When the repository's folder or the user's configuration cannot be read.
@@ -106,7 +105,7 @@ impl OwnFiles {
             if let Some(found) = found.filter(Metadata::is_file) {
                 let what = format!("keys/{}", entry.file_name().to_string_lossy());
                 own.add_file(&found, &what);
-                // Public keys and other files beside the private ones are no secret.
+                // Public keys and other files in the folder are not secret.
                 own.add_content(entry.path(), &what, |bytes| {
                     let mut scanner = Scanner::default();
                     scanner.update(bytes);
@@ -127,15 +126,15 @@ impl OwnFiles {
             if let Some(found) = found {
                 let what = format!("the private key {name}");
                 own.add_file(&found, &what);
-                // Whatever is in it: somebody said that it is a private key.
+                // Protect it whatever its format is, because the configuration says that it is a private key.
                 own.add_content(&path, &what, |bytes| !bytes.is_empty())?;
             }
         }
         Ok(own)
     }
 
-    /// Remembers what a private key file holds. A file that this user cannot read, this user cannot copy; no private key
-    /// is longer than [`LONGEST_KEY`].
+    /// Stores the hash of a private key file. Unreadable files are skipped, because this user cannot publish copies of them;
+    /// so are files longer than [`LONGEST_KEY`].
     fn add_content(&mut self, path: &Path, what: &str, is_private: impl Fn(&[u8]) -> bool) -> Result<(), Error> {
         let read = || {
             let Some(file) = readable(path.canonicalize().and_then(|path| layout::open_regular(&path)))? else {
@@ -154,24 +153,24 @@ impl OwnFiles {
         Ok(())
     }
 
-    /// For comparing the content of a file that is taken in.
-    pub(crate) fn content(&self) -> Content<'_> {
-        Content { own: self, bytes: Zeroizing::default() }
+    /// Starts the comparison of a new file with the private keys.
+    pub(crate) fn content(&self) -> CopyCheck<'_> {
+        CopyCheck { own: self, bytes: Zeroizing::default() }
     }
 
     fn add_file(&mut self, found: &Metadata, what: &str) {
         self.files.insert(id(found), format!("is {what} of this repository"));
     }
 
-    /// Why a folder that somebody names is not published as a whole.
+    /// Returns why a folder that the user names must not be published as a whole.
     ///
     /// # Errors
     /// When the folder cannot be read.
     pub fn refuse_folder(&self, path: &Path) -> Result<Option<Unpublishable>, Error> {
         let looked_at = |error| Error::file("look at", path, error);
         let folder = path.canonicalize().map_err(looked_at)?;
-        let reason = match self.place_of(&folder) {
-            Place::Own => "belongs to this repository itself",
+        let reason = match self.kind_of(&folder) {
+            FolderKind::Tool => "belongs to this repository itself",
             _ if self.above.contains(&id(&folder.metadata().map_err(looked_at)?)) => {
                 "contains this repository's own folders (metadata, targets, keys and others); name the files or folders \
                  to publish"
@@ -181,7 +180,7 @@ impl OwnFiles {
         Ok(Some(Unpublishable { path: path.to_path_buf(), reason: reason.into() }))
     }
 
-    /// Which of `files` belong to the repository.
+    /// Returns the `files` that belong to the repository.
     ///
     /// # Errors
     /// When one of them cannot be read.
@@ -194,15 +193,15 @@ impl OwnFiles {
         let parents: Vec<PathBuf> = parents.into_iter().collect();
         let places = parallel::try_map(&parents, |parent| {
             let folder = parent.canonicalize().map_err(|error| Error::file("look at", parent, error))?;
-            Ok(self.place_of(&folder))
+            Ok(self.kind_of(&folder))
         })?;
-        let places: BTreeMap<PathBuf, Place> = parents.into_iter().zip(places).collect();
+        let places: BTreeMap<PathBuf, FolderKind> = parents.into_iter().zip(places).collect();
         let refused = parallel::try_map(files, |path| {
             let found = path.symlink_metadata().map_err(|error| Error::file("read", path, error))?;
             let is_entry = |name| Layout::is_own(name);
             let is_own = match places.get(&parent(path)) {
-                Some(Place::Own) => true,
-                Some(Place::Repository) => path.file_name().is_some_and(is_entry),
+                Some(FolderKind::Tool) => true,
+                Some(FolderKind::Repository) => path.file_name().is_some_and(is_entry),
                 _ => false,
             };
             let by_place = || is_own.then(|| "belongs to this repository itself".to_string());
@@ -212,42 +211,42 @@ impl OwnFiles {
         Ok(refused.into_iter().flatten().collect())
     }
 
-    /// Why a single file is not published, whatever its name.
+    /// Returns why a file must not be published, whatever its name is.
     pub(crate) fn reason_of(&self, file: &Metadata) -> Option<&str> {
         self.files.get(&id(file)).map(String::as_str)
     }
 
-    /// Where a folder lies. `folder` is canonical; every folder above it is compared by identity.
-    fn place_of(&self, folder: &Path) -> Place {
+    /// Classifies a canonical folder. All its ancestors are compared by identity.
+    fn kind_of(&self, folder: &Path) -> FolderKind {
         let ids: Vec<Option<FileId>> = folder.ancestors().map(id_of).collect();
         if ids.iter().flatten().any(|id| self.folders.contains(id)) {
-            return Place::Own;
+            return FolderKind::Tool;
         }
-        // A folder of the tool that appeared just now.
+        // A folder of the tool may have been created since `folders` was collected.
         let inner = folder.ancestors().zip(ids.iter().skip(1));
         let is_new = |(inner, outer): (&Path, &Option<FileId>)| {
             *outer == Some(self.dir) && inner.file_name().is_some_and(Layout::is_own)
         };
         match ids.first() {
-            _ if inner.into_iter().any(is_new) => Place::Own,
-            Some(Some(id)) if *id == self.dir => Place::Repository,
-            _ => Place::Elsewhere,
+            _ if inner.into_iter().any(is_new) => FolderKind::Tool,
+            Some(Some(id)) if *id == self.dir => FolderKind::Repository,
+            _ => FolderKind::Other,
         }
     }
 }
 
-/// Where a folder lies.
+/// How a folder relates to the repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    /// In a folder of the tool.
-    Own,
+enum FolderKind {
+    /// It is a folder of the tool, or below one.
+    Tool,
     /// It is the repository's folder.
     Repository,
-    /// Anywhere else.
-    Elsewhere,
+    /// It is any other folder.
+    Other,
 }
 
-/// One error that names all of them.
+/// Returns one error that names all files, if there are any.
 pub fn refuse(mut files: Vec<Unpublishable>) -> Result<(), Error> {
     if files.is_empty() {
         return Ok(());
@@ -257,10 +256,10 @@ pub fn refuse(mut files: Vec<Unpublishable>) -> Result<(), Error> {
     Err(Error::Private { files })
 }
 
-/// Refuses a folder for private keys that lies where everybody can fetch it.
+/// Refuses a folder for private keys that is served.
 ///
 /// # Errors
-/// [`Error::Path`] when it is `metadata/` or `targets/` or lies below; [`Error::File`] when it cannot be found out.
+/// [`Error::Path`] when it is `metadata/`, `targets/` or a folder below; [`Error::File`] when its path cannot be resolved.
 pub(crate) fn refuse_served(layout: &Layout, folder: &Path) -> Result<(), Error> {
     let place = resolved(folder)?;
     for served in [layout.metadata(), layout.targets()] {
@@ -271,7 +270,7 @@ pub(crate) fn refuse_served(layout: &Layout, folder: &Path) -> Result<(), Error>
     Ok(())
 }
 
-/// Where `path` leads, links included, though its end need not be there yet.
+/// Resolves links in `path`. The last components need not exist.
 fn resolved(path: &Path) -> Result<PathBuf, Error> {
     let absolute = std::path::absolute(path).map_err(|error| Error::file("find", path, error))?;
     let mut found = PathBuf::new();
@@ -297,7 +296,7 @@ fn id(found: &Metadata) -> FileId {
     (found.dev(), found.ino())
 }
 
-/// `found`, or none where nothing is there, or nothing that this user may read.
+/// Converts an error to `None` if the file does not exist or this user may not read it.
 fn readable<T>(found: io::Result<T>) -> io::Result<Option<T>> {
     use io::ErrorKind::{InvalidInput, NotADirectory, NotFound, PermissionDenied};
     let is_link_loop = |error: &io::Error| error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
@@ -313,7 +312,7 @@ fn id_of(path: &Path) -> Option<FileId> {
     fs::metadata(path).ok().as_ref().map(id)
 }
 
-/// Whether a file or folder is hidden, as Unix has it.
+/// Returns whether a file or folder is hidden on Unix.
 pub(crate) fn is_hidden(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".")
 }

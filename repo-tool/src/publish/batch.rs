@@ -1,4 +1,4 @@
-//! Publishing what several publishers ask for, under one snapshot and one timestamp ([`crate::publish::queue`]).
+//! Publishes the requests of several processes together, with one snapshot and one timestamp ([`crate::publish::queue`]).
 
 use lastmile_client::disk;
 use lastmile_metadata::RoleName;
@@ -6,38 +6,42 @@ use lastmile_metadata::RoleName;
 use crate::draft::Draft;
 use crate::edit::intake::Incoming;
 use crate::files::digest::take_target;
-use crate::publish::queue::{self, Answer, Change, Claimed, Fault, Queue, Request, Turn};
+use crate::publish::queue::{self, Answer, Change, Claimed, PublishRequest, Queue, RefusalKind, Turn};
 use crate::publish::transaction::{self, Observer};
 use crate::{Error, Invocation, NotFound, Outcome, Plan, Repository, Signing, names, parallel};
 
-/// Who has published a request, and with which result.
+/// The process that published a request, with the result.
 pub enum Shared {
     /// This process.
     ByUs(Box<OwnResult>),
-    /// Another one, which published it together with others.
+    /// Another process, together with its own request.
     ByOther(Answer),
 }
 
-/// The result of a request that was published here.
+/// The result of a request that this process published.
 pub struct OwnResult {
-    /// The repository afterwards, which others may be changing already.
+    /// The repository after publication. Other processes may already be changing it.
     pub repository: Repository,
-    /// What was published, or staged.
+    /// The plan that was published or staged.
     pub plan: Plan,
-    /// Which of both.
+    /// Whether it was published or staged.
     pub outcome: Outcome,
 }
 
-/// Publishes a request, with those of all others that wait by then; or waits until another process has done so.
+/// Publishes a request together with all waiting requests, or waits until another process has published it.
 ///
 /// # Errors
-/// What speaks against this request. Those of others are told what speaks against theirs.
-pub fn publish(request: &Request, invocation: &Invocation, observer: &mut dyn Observer) -> Result<Shared, Error> {
+/// The error of this request. Errors of other requests are reported to their owners.
+pub fn publish(
+    request: &PublishRequest,
+    invocation: &Invocation,
+    observer: &mut dyn Observer,
+) -> Result<Shared, Error> {
     let lock = match request.wait(invocation.lock_wait.at_most, invocation.lock_wait.on_wait.as_ref())? {
         Turn::Mine(lock) => lock,
         Turn::Answered(answer) => return Ok(Shared::ByOther(answer)),
     };
-    // Whoever had the lock may have died in the middle of publishing this very request.
+    // The previous holder of the lock may have died while publishing this request.
     transaction::recover(request.layout(), &lock)?;
     if let Some(answer) = request.answer()? {
         return Ok(Shared::ByOther(answer));
@@ -52,12 +56,12 @@ pub fn publish(request: &Request, invocation: &Invocation, observer: &mut dyn Ob
 impl Repository {
     fn publish_with_others(
         &mut self,
-        request: &Request,
+        request: &PublishRequest,
         observer: &mut dyn Observer,
     ) -> Result<(Plan, Outcome), Error> {
         let mine = request.claimed();
         let staged = self.staged()?;
-        // The pending change for signatures is joined by one change after the other.
+        // Requests are added to a pending change one at a time.
         let is_alone = staged.from_staged;
         let draft = self.with_change(staged, &mine)?;
         let others =
@@ -67,9 +71,9 @@ impl Repository {
         }
         match self.publish_together(draft, &others, observer) {
             Ok(Some(done)) => return Ok(done),
-            // Not all can be signed here: each is staged by its own publisher.
+            // Keys are missing: each publisher stages its own request.
             Ok(None) => self.give_back(&others)?,
-            Err(error) => match Fault::of(&error) {
+            Err(error) => match RefusalKind::of(&error) {
                 Some(_) => return self.publish_one_by_one(&mine, &others, observer),
                 None => {
                     self.give_back(&others)?;
@@ -82,7 +86,7 @@ impl Repository {
         self.finish(draft, observer)
     }
 
-    /// None when signatures are missing.
+    /// Publishes the draft with the requests of others. Returns `None` if signatures are missing.
     fn publish_together(
         &mut self,
         mut draft: Draft,
@@ -93,7 +97,7 @@ impl Repository {
             match self.with_change(draft.clone(), other) {
                 Ok(changed) => {
                     draft = changed;
-                    draft.served.push(other.name.clone());
+                    draft.requests.push(other.name.clone());
                 }
                 Err(error) => self.refuse(other, &error)?,
             }
@@ -106,7 +110,7 @@ impl Repository {
         Ok(Some((plan, outcome)))
     }
 
-    /// Something speaks against one of them: who is to blame shows itself when each is published alone.
+    /// Publishes each request alone after an error, to find the request that caused it.
     fn publish_one_by_one(
         &mut self,
         mine: &Claimed,
@@ -123,13 +127,13 @@ impl Repository {
             self.forget_incoming()?;
             let draft = self.with_change(Draft::default(), other);
             let published = draft.and_then(|mut draft| {
-                draft.served.push(other.name.clone());
+                draft.requests.push(other.name.clone());
                 self.publish_together(draft, &[], observer)
             });
             match published {
                 Ok(Some(_)) => {}
                 Ok(None) => self.give_back(std::slice::from_ref(other))?,
-                Err(error) if Fault::of(&error).is_some() => self.refuse(other, &error)?,
+                Err(error) if RefusalKind::of(&error).is_some() => self.refuse(other, &error)?,
                 Err(_) => {
                     self.give_back(others.get(number..).unwrap_or_default())?;
                     break;
@@ -145,8 +149,8 @@ impl Repository {
         Ok((plan, outcome))
     }
 
-    /// The draft with what a request asks for. Its files are taken into `.publishing/`, so that the publication does not
-    /// depend on the request any more, and compared there with what the request says of them.
+    /// Adds the change of a request to the draft. The request's files are moved into `.publishing/`, so that the publication no
+    /// longer depends on the request, and compared there with the request's entries.
     fn with_change(&mut self, draft: Draft, request: &Claimed) -> Result<Draft, Error> {
         let Change { role, added, removed } = &request.change;
         let mut incoming = Vec::new();
@@ -158,11 +162,12 @@ impl Repository {
                 let name = names::of_file(&taken_in.file)?;
                 let new = format!("{}-{name}", request.name);
                 let target = taken_in.target.clone();
-                match request.is_hashed {
-                    // This process wrote it itself into a folder of ours.
-                    true => disk::link_or_copy(from.place(name), to.place(&new))
-                        .map_err(|error| Error::file("copy", &taken_in.file, error))?,
-                    false => drop(take_target(&from, name, &to, &new, &target)?),
+                if request.is_hashed {
+                    // This process wrote and hashed the file in a folder of this user.
+                    disk::link_or_copy(from.place(name), to.place(&new))
+                        .map_err(|error| Error::file("copy", &taken_in.file, error))?;
+                } else {
+                    take_target(&from, name, &to, &new, &target)?;
                 }
                 Ok(Incoming { target, file: to.path_of(new) })
             })?;
@@ -178,9 +183,9 @@ impl Repository {
         Ok(draft)
     }
 
-    /// Tells the owner of a request what speaks against it; what is not the request's fault, its owner will meet.
+    /// Reports an error to the owner of a request. If the request did not cause the error, gives the request back.
     fn refuse(&self, request: &Claimed, error: &Error) -> Result<(), Error> {
-        match Fault::of(error) {
+        match RefusalKind::of(error) {
             Some((fault, text)) => queue::answer(&self.layout, &request.name, &Answer::Refused(fault, text)),
             None => self.give_back(std::slice::from_ref(request)),
         }

@@ -1,7 +1,7 @@
-//! Metadata that lies beside itself compressed, for servers that send it so (`Content-Encoding`) to whoever accepts that.
+//! Compressed copies of metadata files, for servers that send them with `Content-Encoding`.
 //!
-//! The plain file is the truth: what clients trust is listed, hashed and signed as it is there. A compressed copy says
-//! the same or is not there; [`crate::publish::transaction`] sees to that.
+//! The plain file is authoritative: lengths, hashes and signatures refer to it. [`crate::publish::transaction`] ensures that
+//! a compressed copy matches the plain file or does not exist.
 
 use std::ffi::OsString;
 use std::io::{self, Read as _, Write as _};
@@ -16,17 +16,17 @@ use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 /// A way to compress metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Coding {
-    /// RFC 1952.
+    /// gzip (RFC 1952).
     Gzip,
-    /// RFC 8878.
+    /// Zstandard (RFC 8878).
     Zstd,
 }
 
 impl Coding {
-    /// All of them, the better ones first.
+    /// All codings, the best compression first.
     pub const ALL: [Self; 2] = [Self::Zstd, Self::Gzip];
 
-    /// In the configuration, and in HTTP (RFC 9110, 8.4.1).
+    /// Returns the name in `repo.toml` and in HTTP (RFC 9110, 8.4.1).
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -35,13 +35,13 @@ impl Coding {
         }
     }
 
-    /// The coding of that name.
+    /// Returns the coding with this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|coding| coding.name() == name)
     }
 
-    /// What follows the name of the plain file, after a dot.
+    /// Returns the file extension, without the dot.
     #[must_use]
     pub fn ending(self) -> &'static str {
         match self {
@@ -50,7 +50,7 @@ impl Coding {
         }
     }
 
-    /// Where the copy of a file lies that is compressed so.
+    /// Returns the path of the compressed copy of a file.
     #[must_use]
     pub fn beside(self, plain: &Path) -> PathBuf {
         let mut name = OsString::from(plain);
@@ -59,7 +59,7 @@ impl Coding {
         name.into()
     }
 
-    /// These bytes, compressed.
+    /// Compresses bytes.
     pub(crate) fn encode(self, bytes: &[u8]) -> io::Result<Vec<u8>> {
         match self {
             Self::Gzip => {
@@ -71,7 +71,7 @@ impl Coding {
         }
     }
 
-    /// Whether `compressed` decodes to exactly `plain`; no more of it is decoded than that.
+    /// Returns whether `compressed` decodes to exactly `plain`. Decodes at most one byte more than that.
     pub(crate) fn is_copy(self, compressed: &[u8], plain: &[u8]) -> bool {
         let (mut decoded, most) = (Vec::new(), plain.len() as u64 + 1);
         let read = match self {
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_compressed_decodes_to_the_same_and_to_nothing_else() {
+    fn compressed_bytes_decode_only_to_the_original() {
         let text = br#"{"bin-0000.json":{"version":1},"bin-0001.json":{"version":1}}"#.repeat(2000);
         for plain in [&b""[..], b"{}", &text] {
             for coding in Coding::ALL {

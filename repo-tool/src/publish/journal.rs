@@ -1,5 +1,5 @@
-//! The journal of a publication: which file goes where, and what it holds. It lies in a folder, so it is
-//! parsed as untrusted input: it can name only what a publication consists of, and every file is checked before it is moved.
+//! The journal of a publication: the source, destination and content of each file. Other users may be able to write it, so it
+//! is untrusted input: it can name only the files of a publication, and every file is checked before it is moved.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::edit::intake;
 use crate::files::digest::FileDigest;
-use crate::files::folder::{Folder, Found};
+use crate::files::folder::{EntryInfo, Folder};
 use crate::files::layout::{JOURNAL, Layout, STAGED, Sharing};
 use crate::publish::compress::Coding;
 use crate::publish::queue::{self, Answer};
@@ -21,15 +21,15 @@ use crate::publish::transaction::{Observer, PublishEvent};
 use crate::publish::versions::RECORD;
 use crate::{Error, PublicationError, names, parallel};
 
-/// The longest journal that is written and read: about a million files.
+/// The maximum length of a journal, in bytes: about a million files.
 const LONGEST: u64 = 256 << 20;
-/// From this many folders on, one flush of the whole file system is quicker than one for each folder.
+/// From this number of folders on, one sync of the whole file system is faster than one for each folder.
 pub(crate) const SYNC_TOGETHER: usize = 64;
 
-/// What a file is, in the order in which files are published.
+/// The kind of a file, in the order of publication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum FileKind {
-    /// A private key of a new repository, or its public part.
+    /// A private or public key file of a new repository.
     Key,
     /// A root version.
     Root,
@@ -44,75 +44,77 @@ pub(crate) enum FileKind {
     /// Timestamp metadata.
     Timestamp,
     /// The configuration, and the record of issued versions.
-    // The name in journals of every version.
+    // Journals of all versions use this name.
     #[serde(rename = "Policy")]
     Config,
 }
 
-/// What may happen to a file that is already there.
+/// The treatment of an existing file at the destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Existing {
-    /// It must have the same bytes: its name promises them.
+    /// It must have the same content, because its name identifies it.
     Same,
-    /// It is replaced as a whole.
+    /// It is replaced.
     Replaced,
-    /// An adoption replaces it, and only while a copy of it lies in `superseded/`.
+    /// An adoption replaces it, but only if a copy of it is in `superseded/`.
     SetAside,
 }
 
-/// One move: paths are relative to the repository.
+/// One move of a file. Paths are relative to the repository.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Step {
     pub(crate) rank: FileKind,
     pub(crate) from: PathBuf,
     pub(crate) to: PathBuf,
     pub(crate) existing: Existing,
-    /// Whether this is a compressed copy, which follows its plain file.
+    /// Whether this is a compressed copy, which is moved after its plain file.
     #[serde(default)]
     pub(crate) is_copy: bool,
-    /// What the file holds. Version 0.1.0 wrote journals without it.
+    /// The content of the file. Journals of version 0.1.0 lack it.
     #[serde(default)]
     pub(crate) content: Option<FileDigest>,
 }
 
-/// What is left to be done once the journal is written.
+/// The remaining work after the journal is written.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Journal {
     pub(crate) steps: Vec<Step>,
-    /// Whether the pending change in `staged/` is what is published here.
+    /// Whether this publishes the pending change in `staged/`.
     pub(crate) clears_staged: bool,
-    /// The requests in `.queue/` that are published here, and what their owners are told then.
+    /// The requests in `.queue/` that this publishes.
     #[serde(default)]
     pub(crate) served: Vec<String>,
+    /// The answer to these requests.
     #[serde(default)]
     pub(crate) answer: Option<Answer>,
 }
 
-/// The folders that a publication moves files between.
+/// The folders of a publication.
 pub(crate) struct Folders<'a> {
     pub(crate) layout: &'a Layout,
-    /// The repository's.
+    /// The repository's folder.
     pub(crate) dir: Folder,
-    /// The one with the journal and the new files, which is ours.
+    /// The folder with the journal and the new files, which belongs to this user.
     pub(crate) working: Folder,
 }
 
 impl Folders<'_> {
-    /// The folder of this name in the repository, made where it is missing.
+    /// Opens a folder of the repository, and creates it if it is missing.
     pub(crate) fn make(&self, relative: &Path) -> Result<Folder, Error> {
-        match relative == Path::new("keys") {
-            true => self.dir.enter_or_make(relative, 0o700, Sharing::Private),
-            false => self.dir.descend(relative, 0o777, self.layout.sharing()),
+        if relative == Path::new("keys") {
+            self.dir.enter_or_make(relative, 0o700, Sharing::Private)
+        } else {
+            self.dir.descend(relative, 0o777, self.layout.sharing())
         }
     }
 }
 
 impl Step {
-    /// Whether clients see the move at once: they ask for the next root without being told of it, and for names without
-    /// a version.
+    /// Returns whether clients can see the file as soon as it is moved: clients request the next root and unversioned names
+    /// before other files list them.
     fn shows_at_once(&self) -> bool {
         match self.rank {
-            // It says what the plain file says already.
+            // A copy has the same content as the plain file.
             _ if self.is_copy => false,
             FileKind::Root => true,
             FileKind::Key | FileKind::TargetFile | FileKind::Config => false,
@@ -120,24 +122,24 @@ impl Step {
         }
     }
 
-    /// Whether compressed copies may lie beside it.
+    /// Returns whether the file may have compressed copies.
     fn has_copies(&self) -> bool {
         !self.is_copy && !matches!(self.rank, FileKind::Key | FileKind::TargetFile | FileKind::Config)
     }
 
-    /// Whether the names are such as a publication has. `working` is the name of the folder with the journal.
+    /// Returns whether a publication can have such a step. `working` is the name of the folder with the journal.
     fn is_known(&self, working: &str) -> bool {
         let (Some(from), Some(to)) = (parts(&self.from), parts(&self.to)) else { return false };
         let comes_from_here = match from.as_slice() {
             [folder, name] if *folder == working => self.is_source(name),
-            // Version 0.1.0 moved target files that waited for signatures from where they waited.
+            // Version 0.1.0 moved target files of the pending change directly from `staged/`.
             ["staged", "targets", path @ ..] => self.rank == FileKind::TargetFile && !path.is_empty(),
             _ => false,
         };
         comes_from_here && self.is_goal(&from, &to)
     }
 
-    /// Names of new files in the working folder.
+    /// Returns whether a new file in the working folder can have this name.
     fn is_source(&self, name: &str) -> bool {
         match self.rank {
             FileKind::Key => is_key_file(name),
@@ -162,7 +164,7 @@ impl Step {
         }
     }
 
-    /// What its name promises never changes, whatever the journal says.
+    /// Returns whether an existing file must not change. If its name identifies its content, the journal cannot override this.
     fn keeps_existing(&self) -> bool {
         let name = self.name();
         let by_name = match self.rank {
@@ -174,50 +176,51 @@ impl Step {
         by_name || self.existing != Existing::Replaced
     }
 
-    /// Whether an existing file may be replaced if a copy of it lies in `superseded/`. Roots are never replaced: clients
-    /// follow their chain.
+    /// Returns whether an existing file may be replaced if a copy of it is in `superseded/`. Roots are never replaced, because
+    /// clients follow their chain.
     fn may_replace_set_aside(&self) -> bool {
         let is_adopted = matches!(self.rank, FileKind::Delegated | FileKind::Targets | FileKind::Snapshot);
         self.existing == Existing::SetAside && is_adopted && !self.is_copy
     }
 
-    /// The name of the new file.
+    /// Returns the name of the new file at its source.
     fn source_name(&self) -> &str {
         self.from.file_name().and_then(|name| name.to_str()).unwrap_or_default()
     }
 
-    /// Whether it waits for signatures in `staged/`, as version 0.1.0 had it.
-    fn waits(&self) -> bool {
+    /// Returns whether the source is in `staged/`, as in journals of version 0.1.0.
+    fn is_from_staged(&self) -> bool {
         self.from.starts_with(STAGED)
     }
 
-    /// The folder in `staged/` in which it waits.
-    fn waiting_in(&self, folders: &Folders<'_>) -> Result<Option<Folder>, Error> {
+    /// Opens the source folder in `staged/`.
+    fn staged_folder(&self, folders: &Folders<'_>) -> Result<Option<Folder>, Error> {
         folders.dir.find(self.from.parent().unwrap_or(Path::new("")))
     }
 
-    /// The name that it is to have in its folder.
+    /// Returns the name of the file at its destination.
     pub(crate) fn name(&self) -> &str {
         self.to.file_name().and_then(|name| name.to_str()).unwrap_or_default()
     }
 
-    /// The folder in which it is to lie.
+    /// Returns the destination folder.
     pub(crate) fn parent(&self) -> &Path {
         self.to.parent().unwrap_or(Path::new(""))
     }
 
-    /// Refuses to move to a place where something else lies: a folder, a link, or a file that must stay as it is.
+    /// Refuses a destination that is a folder, a link, or a file that must not change.
     pub(crate) fn check_goal(&self, layout: &Layout, folder: &Folder, content: &FileDigest) -> Result<(), Error> {
         let name = self.name();
         let path = folder.path_of(name);
         match folder.look(name)? {
             None => return Ok(()),
             Some(found) if !found.is_file() => {
-                return Err(match found.is_folder() {
-                    true => PublicationError::FolderInTheWay { path },
-                    false => PublicationError::SpecialInTheWay { path },
-                }
-                .into());
+                let in_the_way = if found.is_folder() {
+                    PublicationError::FolderInTheWay { path }
+                } else {
+                    PublicationError::SpecialInTheWay { path }
+                };
+                return Err(in_the_way.into());
             }
             Some(_) if !self.keeps_existing() => return Ok(()),
             Some(_) => {}
@@ -230,14 +233,15 @@ impl Step {
         }
     }
 
-    /// Before a publication is finished that was interrupted: the file is what the journal says, where it was or where it
-    /// goes.
+    /// Checks, before finishing an interrupted publication, that the file at the source or the destination has the content in
+    /// the journal.
     fn check_content(&self, folders: &Folders<'_>) -> Result<(), Error> {
-        // Nothing is made before all is checked.
+        // Create no folder before all steps are checked.
         let goal = folders.dir.find(self.parent())?;
-        let source = match self.waits() {
-            true => self.waiting_in(folders)?.map_or(Ok(None), |folder| self.read(&folder, self.source_name()))?,
-            false => self.read(&folders.working, self.source_name())?,
+        let source = if self.is_from_staged() {
+            self.staged_folder(folders)?.map_or(Ok(None), |folder| self.read(&folder, self.source_name()))?
+        } else {
+            self.read(&folders.working, self.source_name())?
         };
         let found = match &source {
             Some(found) => {
@@ -257,7 +261,7 @@ impl Step {
         }
     }
 
-    /// What a file holds. Without a record in the journal, the name of a target file may say what it must be.
+    /// Reads the digest of a file. If the journal lacks it, the hash in the name of a target file is checked instead.
     fn read(&self, folder: &Folder, name: &str) -> Result<Option<FileDigest>, Error> {
         let promised =
             promised_hash(self.name()).filter(|_| self.rank == FileKind::TargetFile && self.content.is_none());
@@ -273,7 +277,7 @@ impl Step {
 }
 
 impl Journal {
-    /// The bytes of the journal.
+    /// Returns the bytes of the journal.
     pub(crate) fn bytes(&self, folders: &Folders<'_>) -> Result<Vec<u8>, Error> {
         let path = folders.working.path();
         let bytes = serde_json::to_vec(self).map_err(|error| Error::file("write", path, error.into()))?;
@@ -283,7 +287,7 @@ impl Journal {
         }
     }
 
-    /// Finishes the publication whose journal lies in the working folder, after checking every name and every file.
+    /// Finishes the publication of the journal in the working folder, after checking every name and every file.
     pub(crate) fn finish(folders: &Folders<'_>) -> Result<(), Error> {
         let path = folders.working.path_of(JOURNAL);
         let Some(bytes) = folders.working.read(JOURNAL, LONGEST)? else { return Ok(()) };
@@ -294,7 +298,7 @@ impl Journal {
         journal.check_names(folders).map_err(|reason| unusable(&reason))?;
         let checked = parallel::try_for_each(&journal.steps, |step| step.check_content(folders));
         checked.map_err(|error| match error {
-            // What somebody put there; errors of the machine stay what they are.
+            // Unexpected files make the journal unusable; other errors are passed on.
             Error::Path(_) | Error::Publication(_) => unusable(&error),
             error => error,
         })?;
@@ -314,24 +318,24 @@ impl Journal {
             }
         }
         match self.served.iter().find(|name| !queue::is_request_name(name)) {
-            Some(name) => Err(format!("`{}` is no request", name.escape_debug())),
+            Some(name) => Err(format!("`{}` is not the name of a request", name.escape_debug())),
             None => Ok(()),
         }
     }
 
-    /// The moves, in order. Safe to repeat: what was moved before is no longer at its source.
+    /// Makes the moves in order. Can be repeated: a moved file is no longer at its source.
     pub(crate) fn apply(&self, folders: &Folders<'_>, observer: &mut dyn Observer) -> Result<(), Error> {
         let layout = folders.layout;
-        let told = |error| Error::file("publish", layout.dir(), error);
+        let failed = |error| Error::file("publish", layout.dir(), error);
         let mut moved_to = BTreeSet::new();
         let mut last: Option<(&Path, Folder)> = None;
         for group in self.steps.chunk_by(|one, next| one.rank == next.rank) {
             if group.iter().any(Step::shows_at_once) {
-                // These refer to what came before.
+                // These files refer to the files moved before, which must be durable first.
                 sync_folders(folders, std::mem::take(&mut moved_to))?;
             }
             for step in group {
-                observer.before(PublishEvent::Move(&step.to)).map_err(told)?;
+                observer.before(PublishEvent::Move(&step.to)).map_err(failed)?;
                 let parent = step.parent();
                 let goal = match last.take().filter(|(folder, _)| *folder == parent) {
                     Some((_, goal)) => goal,
@@ -343,7 +347,7 @@ impl Journal {
             }
         }
         sync_folders(folders, moved_to)?;
-        observer.before(PublishEvent::Finish).map_err(told)?;
+        observer.before(PublishEvent::Finish).map_err(failed)?;
         if self.clears_staged {
             staged::clear(layout)?;
         }
@@ -358,27 +362,28 @@ impl Journal {
 
 impl Step {
     fn apply(&self, folders: &Folders<'_>, goal: &Folder) -> Result<(), Error> {
-        match self.waits() {
-            true => match self.waiting_in(folders)? {
+        if self.is_from_staged() {
+            match self.staged_folder(folders)? {
                 Some(source) => self.apply_from(folders.layout, &source, goal),
                 None => self.check_moved(goal),
-            },
-            false => self.apply_from(folders.layout, &folders.working, goal),
+            }
+        } else {
+            self.apply_from(folders.layout, &folders.working, goal)
         }
     }
 
     fn apply_from(&self, layout: &Layout, source: &Folder, goal: &Folder) -> Result<(), Error> {
         let (from, to) = (self.source_name(), self.name());
-        if !source.look(from)?.as_ref().is_some_and(Found::is_file) {
+        if !source.look(from)?.as_ref().is_some_and(EntryInfo::is_file) {
             return self.check_moved(goal);
         }
         if self.existing == Existing::SetAside
             && let Some(content) = FileDigest::read(source, from, |_| {})?
         {
-            // The copy of the file that is replaced must exist at this moment.
+            // Check again that the replaced file has a copy.
             self.check_goal(layout, goal, &content)?;
         }
-        // Not when it was moved before a crash: then the copies may be its own.
+        // A file that was moved before a crash does not reach this line: its copies may be up to date.
         if self.has_copies() {
             remove_copies(goal, Path::new(to))?;
         }
@@ -386,16 +391,17 @@ impl Step {
         renamed.map_err(|error| Error::file("publish", &goal.path_of(to), error))
     }
 
-    /// What is not where it was must have been moved before a crash.
+    /// Checks that a file that is not at its source is at its destination, moved before a crash.
     fn check_moved(&self, goal: &Folder) -> Result<(), Error> {
-        match goal.look(self.name())?.as_ref().is_some_and(Found::is_file) {
-            true => Ok(()),
-            false => Err(Error::file("publish", &goal.path_of(self.name()), io::ErrorKind::NotFound.into())),
+        if goal.look(self.name())?.as_ref().is_some_and(EntryInfo::is_file) {
+            Ok(())
+        } else {
+            Err(Error::file("publish", &goal.path_of(self.name()), io::ErrorKind::NotFound.into()))
         }
     }
 }
 
-/// Removes the compressed copies of a file that is about to be replaced. What lies beside a new name is nobody's copy.
+/// Removes the compressed copies of a file before it is replaced.
 fn remove_copies(folder: &Folder, plain: &Path) -> Result<(), Error> {
     for copy in Coding::ALL.map(|coding| coding.beside(plain)) {
         match disk::remove(folder.place(&copy)) {
@@ -408,7 +414,7 @@ fn remove_copies(folder: &Folder, plain: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes the names in these folders of the repository durable.
+/// Syncs these folders of the repository.
 fn sync_folders(folders: &Folders<'_>, names: BTreeSet<&Path>) -> Result<(), Error> {
     if names.len() >= SYNC_TOGETHER && folders.dir.sync_file_system()? {
         return Ok(());
@@ -417,7 +423,7 @@ fn sync_folders(folders: &Folders<'_>, names: BTreeSet<&Path>) -> Result<(), Err
     parallel::try_for_each(&names, |name| folders.dir.find(name)?.map_or(Ok(()), |folder| folder.sync()))
 }
 
-/// The components of a path that leads downwards only.
+/// Returns the components of a path, if all are normal.
 fn parts(path: &Path) -> Option<Vec<&str>> {
     let part = |part| match part {
         Component::Normal(name) => name.to_str().filter(|name| !name.contains('\0')),
@@ -430,15 +436,15 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.len() <= 20 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// `ROLE-N.pem` and `ROLE-N.pub`, as a new repository has them.
+/// Returns whether a new repository can have this key file: `ROLE-N.pem` or `ROLE-N.pub`.
 fn is_key_file(name: &str) -> bool {
     let stem = name.strip_suffix(".pem").or_else(|| name.strip_suffix(".pub"));
     stem.and_then(|stem| stem.split_once('-'))
         .is_some_and(|(role, number)| ["root", "targets", "snapshot", "timestamp"].contains(&role) && is_number(number))
 }
 
-/// `in-N`, with a further number where it is one more name of that file, and with the name of a request before it where
-/// it came with one; `staged-N`.
+/// Returns whether a new target file can have this name: `in-N`, `in-N.M` for additional names of a file, both with the
+/// prefix `REQUEST-` if a request contained the file, and `staged-N`.
 fn is_target_source(name: &str) -> bool {
     let is_incoming = |name: &str| {
         name.strip_prefix("in-").is_some_and(|rest| match rest.split_once('.') {
@@ -451,7 +457,7 @@ fn is_target_source(name: &str) -> bool {
     is_incoming(name) || is_request || name.strip_prefix("staged-").is_some_and(is_number)
 }
 
-/// `[VERSION.]NAME` of the metadata of such a role, without its ending.
+/// Returns whether metadata of this kind can have the name `[VERSION.]NAME`, without its extension.
 fn is_role_file(rank: FileKind, name: &str) -> bool {
     let unversioned = match name.split_once('.') {
         Some((version, rest)) if is_number(version) => rest,
@@ -469,7 +475,7 @@ fn is_role_file(rank: FileKind, name: &str) -> bool {
     }
 }
 
-/// The hash with which the name of a target file begins.
+/// Returns the hash prefix in the name of a target file.
 fn promised_hash(name: &str) -> Option<(Algorithm, &str)> {
     let (digest, _) = name.split_once('.')?;
     let algorithm = match digest.len() {

@@ -1,4 +1,4 @@
-//! Publishes a plan (spec 6.3): issues versions, writes the files, keeps the journal, and serves the requests that wait.
+//! Publishes a plan (spec 6.3): issues versions, writes files, keeps a journal, and answers waiting requests.
 
 pub(crate) mod batch;
 pub(crate) mod compress;

@@ -1,4 +1,4 @@
-//! A plan: a draft that is ready to be published or staged, and what becomes of it.
+//! Plans: drafts with their documents, ready to be published or staged.
 
 use std::collections::BTreeSet;
 
@@ -21,11 +21,11 @@ use crate::{Error, PendingError};
 /// A draft that is ready to be published or staged.
 #[derive(Debug)]
 pub struct Plan {
-    /// What changes.
+    /// The draft.
     pub draft: Draft,
     /// The documents.
     pub completed: Completed,
-    /// What the documents change, line by line.
+    /// The changes of the documents, line by line.
     pub diff: Vec<RoleDiff>,
 }
 
@@ -36,7 +36,7 @@ pub enum Outcome {
     Nothing,
     /// The draft was published.
     Published {
-        /// Whether clients in the middle of an update cannot have failed: the old keys signed every rotated role as well.
+        /// Whether no client in the middle of an update can fail, because the old keys also signed every rotated role.
         seamless: bool,
     },
     /// The draft is pending: these documents lack signatures.
@@ -46,18 +46,18 @@ pub enum Outcome {
 /// Which documents of a plan are signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signing {
-    /// New documents, with the available keys. Of a draft that continues the pending change only snapshot and timestamp are
-    /// signed: anyone who can write to `staged/` would get a signature otherwise. [`Repository::sign_staged`] signs the
-    /// rest once a person has seen it.
+    /// Signs new documents with the available keys. If the draft continues the pending change, signs only snapshot and
+    /// timestamp: otherwise anyone who can write to `staged/` would get a signature. [`Repository::sign_staged`] signs the
+    /// other roles after a person has reviewed them.
     Now,
-    /// All documents, with the available keys; those of the pending change too.
+    /// Signs all documents with the available keys, including those of the pending change.
     All,
-    /// None: the plan only shows what would change.
+    /// Signs nothing: the plan only shows the changes.
     Never,
 }
 
 impl Repository {
-    /// The versions that were issued before of what `draft` changes.
+    /// Returns the issued versions of the roles that `draft` changes.
     fn issued(&self, draft: &Draft) -> Result<Issued, Error> {
         let jumps = if self.is_emergency { Jumps::Ignore } else { Jumps::Refuse };
         let mut issued =
@@ -66,7 +66,7 @@ impl Repository {
         Ok(issued)
     }
 
-    /// Whether enough private keys of a top-level role are on this machine.
+    /// Returns whether the private keys on this machine reach the threshold of a top-level role.
     fn can_sign(&self, role: &RoleName) -> bool {
         self.published.root.key_ring(role).is_ok_and(|ring| {
             let here: BTreeSet<&PublicKey> = ring.keys().map(|(_, key)| key).filter(|key| self.keys.has(key)).collect();
@@ -74,14 +74,13 @@ impl Repository {
         })
     }
 
-    /// Completes a draft. Without signing, the plan only shows what would change.
+    /// Completes a draft into a plan.
     ///
     /// # Errors
-    /// When an available key cannot be opened; [`Error::Pending`] when a file that waits is not what the draft lists.
+    /// When an available key cannot be opened; [`Error::Pending`] when a pending file does not match its entry in the draft.
     pub fn plan(&mut self, mut draft: Draft, signing: Signing) -> Result<Plan, Error> {
         if draft.from_staged {
-            let hash_prefixed = self.config.hash_prefixed_targets && self.published.root.consistent_snapshot;
-            draft.files = staged::listed_files(&self.layout, &draft, hash_prefixed)?;
+            draft.files = staged::listed_files(&self.layout, &draft, self.target_names())?;
         }
         let entries = snapshot::entries_to_complete(&mut self.published, &draft)?;
         if !entries.is_empty() && draft.again.contains(&RoleName::TIMESTAMP) && self.can_sign(&RoleName::SNAPSHOT) {
@@ -103,11 +102,11 @@ impl Repository {
         Ok(Plan { draft, completed, diff })
     }
 
-    /// Publishes the plan when it has all signatures, and stages it otherwise. Afterwards the repository is as if it had
-    /// been opened anew.
+    /// Publishes the plan if it has all signatures, and stages it otherwise. Afterwards this value has the state of a newly
+    /// opened repository.
     ///
     /// # Errors
-    /// [`Error::Draft`] when a client would refuse it; nothing is published then.
+    /// [`Error::Draft`] when a client would refuse the draft; nothing is published then.
     pub fn conclude(&mut self, plan: &Plan, observer: &mut dyn Observer) -> Result<Outcome, Error> {
         self.lock()?;
         if plan.draft.is_empty() {
@@ -133,7 +132,7 @@ impl Repository {
         Ok(Outcome::Published { seamless })
     }
 
-    /// A change that did not begin with the pending change would take its place, or make it outdated.
+    /// Refuses a change that does not continue the pending change, because it would overwrite or outdate it.
     fn spare_staged(&self, draft: &Draft) -> Result<(), Error> {
         let only_online = draft.root.is_none() && draft.targets.is_empty();
         if draft.from_staged || only_online || !staged::is_staged(&self.layout) {
@@ -148,7 +147,7 @@ impl Repository {
             return Err(Error::MissingKeys { roles });
         }
         if let Some(config) = &plan.draft.config {
-            // Keys that go are needed until it is published: a new root is signed by the old keys as well.
+            // Keep removed keys until publication: the old keys must also sign a new root.
             let config = config.clone().with_keys_of(&self.config);
             self.layout.replace(&self.layout.config(), config.text().as_bytes(), 0o644)?;
             self.adopt_config(Some(config))?;
@@ -158,7 +157,7 @@ impl Repository {
         Ok(Outcome::Staged(incomplete))
     }
 
-    /// Goes on with the configuration that was written, if one was, and with the keys that it names.
+    /// Uses the configuration that was written, if there is one, and the keys that it names.
     fn adopt_config(&mut self, config: Option<Config>) -> Result<(), Error> {
         if let Some(config) = config {
             for uri in usable_keys(&self.layout, &config, &self.invocation, self.digest)? {

@@ -1,4 +1,4 @@
-//! Which files a plan puts where, and in which order (spec 6.3).
+//! The files of a plan, with their destinations and their order (spec 6.3).
 
 use std::path::Path;
 
@@ -20,22 +20,22 @@ use crate::publish::versions::RECORD;
 use crate::published::Published;
 use crate::report::diff;
 
-/// What is to be published, and where.
+/// A plan that is being published.
 pub(crate) struct Publication<'a> {
     pub(crate) layout: &'a Layout,
     pub(crate) lock: &'a Lock,
-    /// What is published now; none in a new repository.
+    /// The published state; none in a new repository.
     pub(crate) published: Option<&'a Published>,
     pub(crate) plan: &'a Plan,
-    /// The configuration under which it is published.
+    /// The configuration to publish with.
     pub(crate) config: &'a Config,
-    /// Files of keys that lie in `.publishing/` and belong to `keys/`.
+    /// Key files in `.publishing/` that move to `keys/`.
     pub(crate) key_files: &'a [String],
 }
 
 impl Publication<'_> {
-    /// Writes the files of the plan while clients check it, and puts them in their places once they have accepted it.
-    /// Returns what is published then, and whether no client in the middle of an update can fail.
+    /// Writes the files of the plan while simulated clients check it, and moves the files to their final paths after the clients
+    /// have accepted it. Returns the new published state, and whether no client in the middle of an update can fail.
     pub(crate) fn publish(&self, now: DateTime<Utc>, observer: &mut dyn Observer) -> Result<(Published, bool), Error> {
         let Self { layout, published, plan, .. } = *self;
         let (draft, completed) = (&plan.draft, &plan.completed);
@@ -64,7 +64,7 @@ impl Publication<'_> {
             root(&mut publication);
         }
         for file in &plan.draft.files {
-            // 3.1.1, 6.2.1: what a consistent name means never changes, with a hash in it or without.
+            // 3.1.1, 6.2.1: with consistent snapshots, the file of a name never changes, with or without a hash prefix.
             let existing = if consistent { Existing::Same } else { Existing::Replaced };
             publication.add_target(file, existing)?;
         }
@@ -87,10 +87,10 @@ impl Publication<'_> {
             let record = Content::Bytes(plan.completed.record.clone());
             publication.add(FileKind::Config, RECORD.into(), record, Existing::Replaced);
         }
-        let served = &plan.draft.served;
+        let served = &plan.draft.requests;
         if !served.is_empty() {
             let (changes, text) = (diff::json(&plan.diff), diff::text(&plan.diff));
-            publication.serve(served, Answer::Published { changes, text });
+            publication.answer_requests(served, Answer::Published { changes, text });
         }
         if plan.draft.from_staged {
             publication.clear_staged();
@@ -120,14 +120,14 @@ fn add<'a>(
     publication.add_document(rank, &to, document, existing, codings);
 }
 
-/// When the new root is published, so that clients in the middle of an update do not fail.
+/// The position of the new root in the order of publication, chosen so that clients in the middle of an update do not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RootPlace {
-    /// First of all: what is published holds under the new root as well.
+    /// First: the published files are also valid under the new root.
     First,
-    /// After the timestamp: the new files hold under the old root as well.
+    /// After the timestamp: the new files are also valid under the old root.
     Last,
-    /// Neither: as close to the timestamp as can be.
+    /// Just before the timestamp, because neither case applies.
     BeforeTimestamp,
 }
 
@@ -146,9 +146,6 @@ impl RootPlace {
         if [RoleName::TIMESTAMP, RoleName::SNAPSHOT, RoleName::TARGETS].iter().all(holds) {
             return Self::First;
         }
-        match plan.completed.documents.iter().all(Document::holds_before) {
-            true => Self::Last,
-            false => Self::BeforeTimestamp,
-        }
+        if plan.completed.documents.iter().all(Document::holds_before) { Self::Last } else { Self::BeforeTimestamp }
     }
 }

@@ -1,12 +1,13 @@
-//! Releases of several publishers at once: each takes its files in by itself and puts a request into `.queue/`, and
-//! whoever has the lock publishes all requests that wait, under one snapshot and one timestamp.
+//! A queue for several processes that publish at the same time. Each process copies its files into a request in `.queue/`.
+//! The process that has the lock publishes all waiting requests with one snapshot and one timestamp.
 //!
-//! A request lives as long as its publisher, who holds a lock on it: what nobody waits for any more is dropped, so that
-//! an interrupted command publishes nothing later. The files of a request are linked into the publication, whose journal
-//! lists the requests that it serves: each is published once, whichever process dies when.
+//! A request ends with its process, which holds a lock on it: an interrupted command publishes nothing later. The files of a
+//! request are linked into the publication, whose journal lists the published requests. So each request is published exactly
+//! once, even if a process dies.
 //!
-//! The folder of a request holds `owner` (locked), the files, and one of these: `request.json`, until it is published or
-//! withdrawn; `taken.json`, while a publisher is at it and it cannot be withdrawn; beside it at last `answer.json`.
+//! The folder of a request contains `owner` (locked), the files, and one of two files: `request.json` until the request is
+//! published or withdrawn, or `taken.json` while another process publishes it and it cannot be withdrawn. That process then
+//! adds `answer.json`.
 
 use std::fs::File;
 use std::io;
@@ -20,19 +21,19 @@ use serde_json::Value;
 
 use crate::config::Config;
 use crate::edit::intake::{self, Incoming, Source};
-use crate::files::folder::{Folder, Found};
+use crate::files::folder::{EntryInfo, Folder};
 use crate::files::layout::{Layout, Lock};
 use crate::files::own_files::OwnFiles;
 use crate::{EditError, Error, InvalidInput, names};
 
-/// How often one who waits looks again.
+/// The pause between two checks while waiting.
 const PAUSE: Duration = Duration::from_millis(10);
-/// Whoever is about to publish waits this long for others that are on their way, while there are ever more of them.
+/// How long a publisher waits for more requests, as long as new ones appear.
 const GATHERING: Duration = Duration::from_millis(100);
-/// Folders without an owner, left by a process that ended in a bad moment, go after this time.
+/// Folders without an owner, left by a crash, are removed after this time.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
-/// The longest request, and the longest answer, that is written and read: about a million files.
+/// The maximum length of a request or an answer, in bytes: about a million files.
 const LONGEST: u64 = 256 << 20;
 
 const OWNER: &str = "owner";
@@ -41,49 +42,49 @@ const TAKEN: &str = "taken.json";
 const ANSWER: &str = "answer.json";
 const NEW_ANSWER: &str = "answer.new";
 
-/// What a publisher wants.
+/// The change that a request asks for.
 #[derive(Clone, Debug)]
 pub struct Change {
-    /// The role that lists what is added, or in which is looked for what is removed.
+    /// The role to change; if none, `targets` for added files, and the role that lists the target for removed ones.
     pub role: Option<RoleName>,
-    /// Files to be listed, which lie in the request's folder.
+    /// Files to add, which are in the request's folder.
     pub added: Vec<Incoming>,
-    /// Targets to be listed no more.
+    /// Targets to remove.
     pub removed: Vec<TargetPath>,
 }
 
-/// What has become of a request that another process published.
+/// The result of a request that another process published or refused.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Answer {
     /// The draft was published.
     Published {
-        /// What changed, as [`crate::report::diff::json`] tells it, the requests of others included.
+        /// All changes, including those of other requests, in the format of [`crate::report::diff::json`].
         changes: Value,
-        /// The same for a person.
+        /// The changes for a person.
         text: String,
     },
-    /// It cannot be published: the kind of error, and its text.
-    Refused(Fault, String),
+    /// It was refused: the kind of error, and its text.
+    Refused(RefusalKind, String),
 }
 
-/// Errors that a request itself is to blame for.
+/// The kind of an error that a request itself caused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Fault {
+pub enum RefusalKind {
     /// A client would refuse it, as in [`Error::Draft`].
     Draft,
-    /// Something is not there, as in [`Error::NotFound`].
+    /// Something does not exist, as in [`Error::NotFound`].
     NotFound,
-    /// Any other error about what was asked for.
+    /// Any other error that the request caused.
     Refused,
-    /// The input is not what it must be, as in [`Error::InvalidInput`].
+    /// The input is not valid, as in [`Error::InvalidInput`].
     Usage,
 }
 
-impl Fault {
-    /// None for errors that the process or the machine is to blame for.
+impl RefusalKind {
+    /// Classifies an error. Returns `None` for errors that the request did not cause.
     pub(crate) fn of(error: &Error) -> Option<(Self, String)> {
         match error {
-            // Without the words before it, which the owner's own error has.
+            // Without the prefix, which the error of the owner adds.
             Error::Draft(error) => Some((Self::Draft, error.to_string())),
             Error::NotFound(error) => Some((Self::NotFound, error.to_string())),
             Error::InvalidInput(error) => Some((Self::Usage, error.to_string())),
@@ -96,7 +97,7 @@ impl Fault {
             | Error::Revoke(_)
             | Error::Served(_)
             | Error::Version(_) => Some((Self::Refused, error.to_string())),
-            Error::Request { fault, text } => Some((*fault, text.clone())),
+            Error::Request { kind, text } => Some((*kind, text.clone())),
             #[cfg(feature = "cli")]
             Error::Usage(text) => Some((Self::Usage, text.clone())),
             #[cfg(feature = "cli")]
@@ -115,24 +116,24 @@ impl Fault {
         }
     }
 
-    /// The error again.
+    /// Recreates the error.
     #[must_use]
     pub fn error(self, text: String) -> Error {
-        Error::Request { fault: self, text }
+        Error::Request { kind: self, text }
     }
 }
 
-/// A request as it is stored. Targets are written as metadata writes them, in a role that nobody signs.
+/// The stored form of a request. Added targets are stored as unsigned targets metadata.
 #[derive(Serialize, Deserialize)]
-struct Stored {
+struct StoredRequest {
     role: Option<String>,
     added: String,
     removed: Vec<String>,
 }
 
-/// A request of this process. It is withdrawn when it is dropped, unless somebody else is at it.
+/// A request of this process. Dropping it withdraws it, unless another process is publishing it.
 #[derive(Debug)]
-pub struct Request {
+pub struct PublishRequest {
     layout: Layout,
     queue: Folder,
     name: String,
@@ -140,11 +141,11 @@ pub struct Request {
     _owner: File,
 }
 
-impl Request {
-    /// Takes `sources` in, and puts the request beside those of others. `progress` counts whole files.
+impl PublishRequest {
+    /// Copies `sources` and adds a request to the queue. `progress` counts whole files.
     ///
     /// # Errors
-    /// [`Error::Private`] for files that must stay private; when a file cannot be read, or the machine fails.
+    /// [`Error::Private`] for files that must stay private; [`Error::File`] when a file cannot be read or the disk fails.
     pub fn enter(
         layout: &Layout,
         config: &Config,
@@ -166,10 +167,10 @@ impl Request {
         Self::put(layout, &folder, owner, Change { role, added, removed: Vec::new() })
     }
 
-    /// Asks that targets be listed no more.
+    /// Adds a request to the queue that removes targets.
     ///
     /// # Errors
-    /// When the machine fails.
+    /// [`Error::File`] when the disk fails.
     pub fn enter_removal(layout: &Layout, role: Option<RoleName>, removed: Vec<TargetPath>) -> Result<Self, Error> {
         let (folder, owner) = new_folder(layout)?;
         Self::put(layout, &folder, owner, Change { role, added: Vec::new(), removed })
@@ -188,12 +189,12 @@ impl Request {
         Ok(Self { layout: layout.clone(), queue, name, change, _owner: owner })
     }
 
-    /// What is asked for, by name.
+    /// Returns the request in the form of a claimed one.
     pub(crate) fn claimed(&self) -> Claimed {
         Claimed { name: self.name.clone(), change: self.change.clone(), is_hashed: true }
     }
 
-    /// Where the repository is.
+    /// Returns the paths of the repository.
     pub(crate) fn layout(&self) -> &Layout {
         &self.layout
     }
@@ -202,7 +203,7 @@ impl Request {
         self.queue.enter(&self.name).ok().flatten()
     }
 
-    /// What has become of it, if another process was at it.
+    /// Returns the answer of another process, if there is one.
     ///
     /// # Errors
     /// When the answer cannot be read.
@@ -213,7 +214,7 @@ impl Request {
         answer.map(Some).map_err(|error| Error::file("read", &folder.path_of(ANSWER), error.into()))
     }
 
-    /// Takes the request back; false when somebody is at it, whose answer must be waited for.
+    /// Withdraws the request. Returns false if another process is publishing it; its answer must be awaited.
     fn withdraw(&self) -> bool {
         let withdrawn = self
             .folder()
@@ -228,13 +229,14 @@ impl Request {
         let _ = disk::remove_all(self.queue.place(&self.name));
     }
 
-    /// Waits until the request was answered, or the lock is free to answer it here.
+    /// Waits until another process has answered the request, or this process gets the lock. Calls `on_wait` once when waiting
+    /// begins.
     ///
     /// # Errors
-    /// [`Error::Busy`] after `at_most`, when it is withdrawn.
-    pub fn wait(&self, at_most: Duration, told: &dyn Fn()) -> Result<Turn, Error> {
+    /// [`Error::Busy`] after `at_most`; the request is withdrawn then.
+    pub fn wait(&self, at_most: Duration, on_wait: &dyn Fn()) -> Result<Turn, Error> {
         let start = Instant::now();
-        let mut is_told = false;
+        let mut has_waited = false;
         loop {
             if let Some(answer) = self.answer()? {
                 return Ok(Turn::Answered(answer));
@@ -247,33 +249,34 @@ impl Request {
             if start.elapsed() >= at_most && self.withdraw() {
                 return Err(Error::Busy { folder: self.layout.dir().to_path_buf(), waited: start.elapsed() });
             }
-            if !std::mem::replace(&mut is_told, true) {
-                told();
+            if !has_waited {
+                has_waited = true;
+                on_wait();
             }
             std::thread::sleep(PAUSE);
         }
     }
 }
 
-impl Drop for Request {
+impl Drop for PublishRequest {
     fn drop(&mut self) {
-        // Once it is answered, nobody is at it any more.
+        // An answered request is no longer in use.
         if !self.withdraw() && self.answer().is_ok_and(|answer| answer.is_some()) {
             self.remove();
         }
     }
 }
 
-/// How waiting ended.
+/// The result of waiting.
 #[derive(Debug)]
 pub enum Turn {
-    /// Another process has answered.
+    /// Another process answered the request.
     Answered(Answer),
-    /// The lock is here.
+    /// This process got the lock.
     Mine(Lock),
 }
 
-/// A request that is being published here.
+/// A request that this process publishes.
 #[derive(Clone, Debug)]
 pub(crate) struct Claimed {
     pub(crate) name: String,
@@ -282,7 +285,7 @@ pub(crate) struct Claimed {
     pub(crate) is_hashed: bool,
 }
 
-/// The requests of other publishers of this user. The lock proves that nobody else takes any.
+/// The requests of this user's processes. The lock proves that no other process claims any.
 pub(crate) struct Queue {
     folder: Folder,
 }
@@ -292,19 +295,19 @@ impl Queue {
         Ok(Self { folder: layout.make_queue()? })
     }
 
-    /// The folder of a request, if it is there.
+    /// Opens the folder of a request, if it exists.
     pub(crate) fn request(&self, name: &str) -> Result<Option<Folder>, Error> {
         self.folder.enter(name)
     }
 
-    /// Whether the request of that name was answered.
+    /// Returns whether the request with this name was answered.
     pub(crate) fn is_answered(&self, name: &str) -> Result<bool, Error> {
         let folder = self.folder.enter(name)?;
         folder.map_or(Ok(false), |folder| folder.look(ANSWER).map(|found| found.is_some()))
     }
 
-    /// Takes what others than `mine` ask for and wait for, once no more of them come.
-    pub(crate) fn claim_others(&self, mine: &Request) -> Result<Vec<Claimed>, Error> {
+    /// Claims all waiting requests except `mine`, after no new ones appear.
+    pub(crate) fn claim_others(&self, mine: &PublishRequest) -> Result<Vec<Claimed>, Error> {
         self.gather()?;
         let mut all = Vec::new();
         for name in self.entries()? {
@@ -315,17 +318,17 @@ impl Queue {
             if folder.look(ANSWER)?.is_some() {
                 continue;
             }
-            // What another publisher had taken who died is there already.
+            // A publisher that died may have claimed the request before.
             let moved = disk::rename(folder.place(REQUEST), folder.place(TAKEN));
             if moved.is_ok() || folder.look(TAKEN)?.is_some() {
-                // Who withdraws in this moment is not served.
+                // A request that was withdrawn at this moment is skipped.
                 all.extend(read_request(&folder).ok().map(|change| Claimed { name, change, is_hashed: false }));
             }
         }
         Ok(all)
     }
 
-    /// Gives requests back that are not published here.
+    /// Releases claimed requests that this process does not publish.
     pub(crate) fn give_back(&self, taken: &[Claimed]) {
         for request in taken {
             if let Ok(Some(folder)) = self.folder.enter(&request.name) {
@@ -334,11 +337,11 @@ impl Queue {
         }
     }
 
-    /// Waits for those who are on their way, if there are any.
+    /// Waits for requests that are being written, if there are any.
     fn gather(&self) -> Result<(), Error> {
         let start = Instant::now();
         let mut before = self.entries()?.len();
-        // This publisher's own request is one of them.
+        // One of the entries is this process's own request.
         while before > 1 && start.elapsed() < GATHERING {
             std::thread::sleep(PAUSE);
             let entries = self.entries()?;
@@ -351,11 +354,11 @@ impl Queue {
         Ok(())
     }
 
-    /// The folders of all requests, the oldest first.
+    /// Returns the names of all request folders, the oldest first.
     fn entries(&self) -> Result<Vec<String>, Error> {
         let mut found = Vec::new();
         for name in self.folder.names()?.into_iter().filter_map(|name| name.into_string().ok()) {
-            if let Some(folder) = self.folder.look(&name)?.filter(Found::is_folder) {
+            if let Some(folder) = self.folder.look(&name)?.filter(EntryInfo::is_folder) {
                 found.push((folder.modified(), name));
             }
         }
@@ -364,12 +367,12 @@ impl Queue {
     }
 }
 
-/// Tells the owner of a request what has become of it. An owner who has gone needs no answer.
+/// Writes the answer to a request. If its owner has ended, no answer is needed.
 pub(crate) fn answer(layout: &Layout, name: &str, answer: &Answer) -> Result<(), Error> {
     let Some(folder) = layout.open_queue()?.map_or(Ok(None), |queue| queue.enter(name))? else { return Ok(()) };
     let place = folder.path_of(ANSWER);
     let bytes = serde_json::to_vec(answer).map_err(|error| Error::file("write", &place, error.into()))?;
-    // Left by one who died here.
+    // A process that died may have left this file.
     let _ = disk::remove(folder.place(NEW_ANSWER));
     let written = disk::create(folder.place(NEW_ANSWER), 0o600).and_then(|mut file| file.write_all(&bytes));
     match written.and_then(|()| disk::rename(folder.place(NEW_ANSWER), folder.place(ANSWER))) {
@@ -378,15 +381,15 @@ pub(crate) fn answer(layout: &Layout, name: &str, answer: &Answer) -> Result<(),
     }
 }
 
-/// Whether a request may have this name, as [`new_folder`] makes them.
+/// Returns whether a request can have this name; [`new_folder`] generates the names.
 pub(crate) fn is_request_name(name: &str) -> bool {
     (1..=32).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// What the name of a folder begins with as long as the request is not whole.
+/// The prefix of the folder's name while the request is incomplete.
 const NEW: &str = ".new-";
 
-/// The folder of a request that is not whole yet; under this name it goes away with the value.
+/// The folder of an incomplete request. Dropping it removes the folder, unless it was renamed.
 struct NewFolder {
     queue: Folder,
     folder: Folder,
@@ -407,7 +410,7 @@ fn new_folder(layout: &Layout) -> Result<(NewFolder, File), Error> {
     let name = names::of_file(&path)?.to_string();
     let folder = queue.enter(&name)?.ok_or_else(|| Error::file("open", &path, io::ErrorKind::NotFound.into()))?;
     let folder = NewFolder { queue, folder, name };
-    // Locked before it has its name, so that it is never seen without its lock.
+    // Lock the file before it gets its name, so that no process sees it unlocked.
     let (new, place) = (folder.folder.path_of("owner.new"), folder.folder.path_of(OWNER));
     let owner = folder.folder.create("owner.new", 0o600)?.into_file();
     disk::try_lock(&owner, &new).map_err(|error| Error::file("lock", &new, error))?;
@@ -416,11 +419,11 @@ fn new_folder(layout: &Layout) -> Result<(NewFolder, File), Error> {
     Ok((folder, owner))
 }
 
-/// Drops the requests that nobody waits for any more. Only under the lock.
+/// Removes the requests of processes that have ended. Requires the lock.
 pub(crate) fn drop_abandoned(layout: &Layout) -> Result<(), Error> {
     let Some(queue) = layout.open_queue()? else { return Ok(()) };
     for name in queue.names()?.into_iter().filter_map(|name| name.into_string().ok()) {
-        // Whatever has another name is no request, and not for us to remove.
+        // An entry with another name is not a request and is not removed.
         if !is_request_name(name.strip_prefix(NEW).unwrap_or(&name))
             || !queue.look(&name)?.is_some_and(|found| found.is_folder())
         {
@@ -435,7 +438,7 @@ pub(crate) fn drop_abandoned(layout: &Layout) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether the publisher whose request this is has ended.
+/// Returns whether the process of a request has ended.
 fn is_abandoned(folder: &Folder) -> Result<bool, Error> {
     match folder.open_file(OWNER) {
         Ok(owner) => Ok(disk::try_lock(&owner, folder.path()).is_ok_and(|locked| locked)),
@@ -452,7 +455,7 @@ fn write_request(folder: &Folder, change: &Change) -> Result<(), Error> {
     let role = change.role.as_ref().map(|role| role.as_str().to_string());
     let removed = change.removed.iter().map(|path| path.as_str().to_string()).collect();
     let path = folder.path_of(REQUEST);
-    let text = serde_json::to_vec(&Stored { role, added, removed })
+    let text = serde_json::to_vec(&StoredRequest { role, added, removed })
         .map_err(|error| Error::file("write", &path, error.into()))?;
     if text.len() as u64 > LONGEST {
         return Err(EditError::TooManyFiles.into());
@@ -464,10 +467,11 @@ fn read_request(folder: &Folder) -> Result<Change, Error> {
     let path = folder.path_of(TAKEN);
     let bytes = folder.read(TAKEN, LONGEST)?;
     let bytes = bytes.ok_or_else(|| Error::file("read", &path, io::ErrorKind::NotFound.into()))?;
-    let stored: Stored = serde_json::from_slice(&bytes).map_err(|error| Error::file("read", &path, error.into()))?;
+    let stored: StoredRequest =
+        serde_json::from_slice(&bytes).map_err(|error| Error::file("read", &path, error.into()))?;
     let added = Envelope::<Targets>::parse(&RoleName::TARGETS, stored.added.into_bytes())?;
     let added = added.unverified(&RoleName::TARGETS)?;
-    // In the order of the paths, as they were taken in.
+    // The files were copied in the order of their paths.
     let added = added.targets().enumerate();
     let added = added
         .map(|(number, target): (usize, TargetFile)| Incoming { target, file: folder.path_of(intake::name(number)) });

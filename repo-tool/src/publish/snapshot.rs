@@ -1,11 +1,11 @@
-//! What the snapshot lists about each targets role (spec 4.4): version, length and SHA-256.
+//! The snapshot's entry for each targets role (spec 4.4): version, length and SHA-256.
 //!
-//! The hash ties a role's content to the snapshot. Without it, whoever holds the keys of a role could replace its file
-//! by another one of the same version, and clients would accept it under an honest snapshot and timestamp.
+//! The hash binds a role's content to the snapshot. Without it, a holder of the role's keys could replace its file with
+//! another one of the same version, and clients would accept it with the honest snapshot and timestamp.
 //!
-//! Two kinds of bins are listed by version alone: bins that nobody can sign without also reaching the thresholds of
-//! snapshot and timestamp, where a hash would add nothing; and sets of more than 2^13 bins that an earlier version of
-//! this tool made, whose snapshot would grow beyond what other clients accept.
+//! Two kinds of bins are listed by version only: bins whose signers always reach the thresholds of snapshot and timestamp
+//! too, for which a hash adds no security; and sets of more than 2^13 bins from an earlier version of this tool, because
+//! their snapshot would exceed the limits of other clients.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,11 +21,11 @@ use crate::edit::bins::Bins;
 use crate::edit::same_ring;
 use crate::published::Published;
 
-/// The most bits of bins whose hashes are listed although they were made without. 2^14 entries with hashes are 2.16 MB,
-/// and python-tuf accepts 2,000,000 bytes unless it is configured otherwise.
+/// The maximum bit length of existing bins whose entries gain hashes. 2^14 entries with hashes are 2.16 MB, and python-tuf
+/// accepts 2,000,000 bytes by default.
 pub(crate) const MOST_BITS_WITH_HASHES: u32 = 13;
 
-/// Lists a file of this version with its length and SHA-256.
+/// Returns an entry with version, length and SHA-256.
 pub(crate) fn list_with_hash(version: Version, bytes: &[u8]) -> MetaFile {
     let mut file = MetaFile::new(version);
     file.length = Some(bytes.len() as u64);
@@ -33,21 +33,21 @@ pub(crate) fn list_with_hash(version: Version, bytes: &[u8]) -> MetaFile {
     file
 }
 
-/// Why bins are listed by their version alone.
+/// Why bins are listed by version only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum VersionOnly {
-    /// Whoever can sign the bins can sign snapshot and timestamp as well.
+    /// The signers of the bins can also sign snapshot and timestamp.
     SignedByOnlineKeys,
     /// An earlier version of this tool made too many of them.
     TooMany,
 }
 
-/// The sets of bins that the snapshot lists by version alone.
+/// The sets of bins that the snapshot lists by version only.
 #[derive(Debug, Default)]
 pub(crate) struct VersionOnlyBins(Vec<(Bins, VersionOnly)>);
 
 impl VersionOnlyBins {
-    /// Looks at every role that has been read or is in the draft.
+    /// Examines every role that has been read or is in the draft.
     pub(crate) fn of(published: Option<&Published>, draft: &Draft) -> Self {
         let Some(root) = draft.root.as_ref().or(published.map(|published| &*published.root)) else {
             return Self::default();
@@ -71,7 +71,7 @@ impl VersionOnlyBins {
         Self(sets.collect())
     }
 
-    /// The sets, with the reason for each.
+    /// Returns the sets, with the reason for each.
     pub(crate) fn sets(&self) -> impl Iterator<Item = (&Bins, VersionOnly)> {
         self.0.iter().map(|(bins, why)| (bins, *why))
     }
@@ -80,11 +80,11 @@ impl VersionOnlyBins {
         self.0.iter().any(|(bins, _)| bins.contains(role))
     }
 
-    /// What the snapshot lists about a document that is published with it.
+    /// Returns the snapshot's entry for a document that is published with it.
     pub(crate) fn entry(&self, document: &Document, root: &Root) -> MetaFile {
         let set = self.0.iter().find(|(bins, _)| bins.contains(&document.role));
         let by_version = set.is_some_and(|(_, why)| match why {
-            // A bin may have further delegators, with other keys.
+            // A bin may have other delegators, with other keys.
             VersionOnly::SignedByOnlineKeys => {
                 document.rings().required.iter().all(|ring| is_signed_by_online_keys(ring, root))
             }
@@ -94,13 +94,13 @@ impl VersionOnlyBins {
     }
 }
 
-/// Whether length and a hash are listed.
+/// Returns whether an entry has a length and a hash.
 pub(crate) fn is_complete(listed: &MetaFile) -> bool {
     listed.length.is_some() && listed.hashes.as_ref().is_some_and(|hashes| hashes.known().next().is_some())
 }
 
-/// The entries of unchanged roles that must be replaced because they lack length or hash: all of them at the first
-/// publication after an upgrade, and those of bins that online keys alone no longer sign. Reads every role then.
+/// Returns new entries for unchanged roles whose entries lack length or hash: for all roles at the first publication after
+/// an upgrade, and for bins that are no longer signed by online keys only. Reads every role in these cases.
 ///
 /// # Errors
 /// When a published role does not verify.
@@ -124,8 +124,8 @@ pub(crate) fn entries_to_complete(
     Ok(entries)
 }
 
-/// Every snapshot of this tool lists the hash of the top-level targets, and of all else that needs one. What needs one
-/// changes with the keys of snapshot, timestamp and bins.
+/// Returns whether entries may have to be completed: after an upgrade, when the entry of the top-level targets lacks a
+/// hash, or when the keys of snapshot, timestamp or bins change.
 fn must_look(published: &Published, draft: &Draft) -> bool {
     let is_upgrade = published.snapshot.meta(&RoleName::TARGETS).is_some_and(|listed| !is_complete(&listed));
     let online_keys_change = draft.root.as_ref().is_some_and(|root| !has_same_online_keys(&published.root, root));
@@ -144,7 +144,7 @@ fn must_look(published: &Published, draft: &Draft) -> bool {
     is_upgrade || online_keys_change || bins_keys_change()
 }
 
-/// Whether both roots trust the same keys with snapshot and timestamp.
+/// Returns whether both roots have the same keys for snapshot and timestamp.
 pub(crate) fn has_same_online_keys(one: &Root, other: &Root) -> bool {
     RoleName::ONLINE.iter().all(|role| {
         let rings = one.key_ring(role).ok().zip(other.key_ring(role).ok());
@@ -156,7 +156,7 @@ fn bins_of(view: &Targets) -> Option<Bins> {
     view.delegations.as_ref().and_then(Bins::of)
 }
 
-/// The first role that is delegated to by hash, without looking at all others.
+/// Returns the first role that is delegated to by hash.
 fn first_bin(delegations: &Delegations) -> Option<RoleName> {
     match &delegations.roles {
         DelegatedRoles::Succinct(bins) => Some(bins.bin(0)),
@@ -166,12 +166,12 @@ fn first_bin(delegations: &Delegations) -> Option<RoleName> {
     }
 }
 
-/// Whether whoever signs for `ring` can sign snapshot and timestamp as well.
+/// Returns whether the signers of `ring` can also sign snapshot and timestamp.
 fn is_signed_by_online_keys(ring: &KeyRing, root: &Root) -> bool {
     need_online_keys(ring.keys().map(|(_, key)| key), ring.threshold().get(), root)
 }
 
-/// Whether whoever holds `threshold` of these `keys` also reaches the thresholds of snapshot and timestamp.
+/// Returns whether any `threshold` of these `keys` also reach the thresholds of snapshot and timestamp.
 pub(crate) fn need_online_keys<'k>(keys: impl IntoIterator<Item = &'k PublicKey>, threshold: u32, root: &Root) -> bool {
     let keys: BTreeSet<&PublicKey> = keys.into_iter().collect();
     RoleName::ONLINE.iter().all(|role| {

@@ -1,6 +1,6 @@
-//! Changes that lack signatures: `staged/` holds the documents with the signatures they have, and the target files.
+//! The pending change: `staged/` contains its partly signed documents and its target files.
 //!
-//! Nothing in here is served, and nothing in here is trusted: what `publish` takes from it is verified like any draft.
+//! The folder is neither served nor trusted: `publish` verifies its files like any other draft.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -10,37 +10,37 @@ use lastmile_client::disk;
 use lastmile_metadata::{Envelope, Role, RoleName, Root, TargetFile, Targets};
 
 use crate::document::Prior;
-use crate::draft::{Completed, Draft, NewFile};
+use crate::draft::{Completed, Draft, NewTargetFile};
 use crate::edit::Edit;
-use crate::edit::intake;
+use crate::edit::intake::{self, TargetNames};
 use crate::files::digest::FileDigest;
 use crate::files::folder::Folder;
 use crate::files::layout::{self, Layout, STAGED};
 use crate::published::Published;
 use crate::{Error, NotFound, PendingError, names};
 
-/// The folder of the target files that wait.
+/// The folder of the pending target files.
 const TARGETS: &str = "targets";
-/// Folders deeper than this hold no target files: each level is an open file.
+/// The maximum depth of folders with target files: each level takes an open file.
 const DEEPEST: usize = 200;
-/// The longest document that is read, as of published ones.
+/// The maximum length of a document, in bytes.
 const LONGEST: u64 = 1 << 32;
 
-/// Whether a change waits.
+/// Returns whether there is a pending change.
 #[must_use]
 pub(crate) fn is_staged(layout: &Layout) -> bool {
     match layout.open_staged() {
         Ok(Some(folder)) => folder.names().map_or(true, |names| !names.is_empty()),
         Ok(None) => false,
-        // Whoever reads it says what is wrong.
+        // Reading the change reports the error.
         Err(_) => true,
     }
 }
 
-/// Reads the change that waits; an empty draft when there is none.
+/// Reads the pending change; returns an empty draft if there is none.
 ///
 /// # Errors
-/// When it was made from another state than the published one, or is no metadata.
+/// When it is outdated, or a file is not metadata.
 pub(crate) fn read(layout: &Layout, published: &mut Published) -> Result<Draft, Error> {
     let mut draft = Draft::default();
     let folder = layout.open_staged()?;
@@ -54,7 +54,7 @@ pub(crate) fn read(layout: &Layout, published: &mut Published) -> Result<Draft, 
                 draft.root = Some(root);
                 (version, prior)
             }
-            // Made anew when it is published.
+            // Snapshot and timestamp are created at publication.
             "snapshot" | "timestamp" => continue,
             _ => {
                 let (targets, version, prior) = parse::<Targets>(&role, bytes)?;
@@ -63,9 +63,10 @@ pub(crate) fn read(layout: &Layout, published: &mut Published) -> Result<Draft, 
             }
         };
         let before = published.version(&role);
-        let is_next = match role == RoleName::ROOT {
-            true => published.root.version.next() == Some(version),
-            false => before.is_none_or(|before| version > before) && !published.is_taken(&role, version),
+        let is_next = if role == RoleName::ROOT {
+            published.root.version.next() == Some(version)
+        } else {
+            before.is_none_or(|before| version > before) && !published.is_taken(&role, version)
         };
         if !is_next {
             return Err(PendingError::Outdated { role, version }.into());
@@ -77,20 +78,20 @@ pub(crate) fn read(layout: &Layout, published: &mut Published) -> Result<Draft, 
     complete_delegators(published, draft)
 }
 
-/// Of the draft's files those that it lists, each with the content that it lists: they may have lain there for long,
-/// and some may have been removed from the change again.
-pub(crate) fn listed_files(layout: &Layout, draft: &Draft, hash_prefixed: bool) -> Result<Vec<NewFile>, Error> {
-    let waiting: BTreeMap<&Path, &NewFile> = draft.files.iter().map(|file| (file.to.as_path(), file)).collect();
+/// Returns the pending files that the draft lists, after comparing their contents with their entries. They may have been
+/// changed, and some may have been removed from the change.
+pub(crate) fn listed_files(layout: &Layout, draft: &Draft, names: TargetNames) -> Result<Vec<NewTargetFile>, Error> {
+    let waiting: BTreeMap<&Path, &NewTargetFile> = draft.files.iter().map(|file| (file.to.as_path(), file)).collect();
     let mut listed = Vec::new();
     let targets = draft.targets.iter().flat_map(|(role, targets)| targets.targets().map(move |target| (role, target)));
     for (role, target) in targets {
         if !draft.touched.contains(&target.path) && !draft.bulk_filled.contains(role) {
             continue;
         }
-        for place in intake::places(&target, hash_prefixed) {
+        for place in intake::places(&target, names) {
             let Some(file) = waiting.get(place.as_path()) else { continue };
             let mut file = (*file).clone();
-            // What was just taken in was hashed while it was copied.
+            // A new file was hashed while it was copied.
             if file.from.starts_with(layout.staged()) {
                 file.content = Some(check_content(layout, &target, &file.to)?);
             }
@@ -100,7 +101,8 @@ pub(crate) fn listed_files(layout: &Layout, draft: &Draft, hash_prefixed: bool) 
     Ok(listed)
 }
 
-/// What is published is compared with the result once more, where nobody else can change it.
+/// Checks that a pending file matches its target entry. The publication compares it again, where no other user can change
+/// it.
 fn check_content(layout: &Layout, target: &TargetFile, place: &Path) -> Result<FileDigest, Error> {
     let relative = Path::new(TARGETS).join(place.parent().unwrap_or(Path::new("")));
     let missing = || NotFound::StagedTarget { path: place.to_path_buf() };
@@ -121,10 +123,10 @@ fn check_content(layout: &Layout, target: &TargetFile, place: &Path) -> Result<F
     Ok(digest.ok_or_else(missing)?)
 }
 
-/// Writes the draft's documents in place of the earlier pending change.
+/// Writes the draft's documents and replaces the earlier pending change.
 pub(crate) fn write(layout: &Layout, draft: &Draft, completed: &Completed) -> Result<(), Error> {
     let folder = layout.make_staged()?;
-    // Files first: a document that waits is never without them.
+    // Write files first, so that a pending document is never without them.
     let targets = layout.staged().join(TARGETS);
     let working = layout.open_publishing()?;
     for file in &draft.files {
@@ -154,10 +156,10 @@ pub(crate) fn write(layout: &Layout, draft: &Draft, completed: &Completed) -> Re
     folder.sync()
 }
 
-/// Replaces one document that waits by itself with one more signature. Nothing else in the repository changes.
+/// Replaces a pending document after adding a signature. Nothing else in the repository changes.
 pub(crate) fn write_document(layout: &Layout, role: &RoleName, file: &[u8]) -> Result<(), Error> {
     let folder = layout.make_staged()?;
-    // Of one who signed before and died.
+    // A signing process that died may have left these files.
     for name in folder.names()? {
         if name.to_str().is_some_and(|name| name.starts_with(layout::REPLACES)) {
             disk::remove(folder.place(&name)).map_err(|error| Error::file("remove", &folder.path_of(&name), error))?;
@@ -166,7 +168,7 @@ pub(crate) fn write_document(layout: &Layout, role: &RoleName, file: &[u8]) -> R
     layout.replace_from(&folder, &layout.staged().join(names::metadata_file(role, None)), file, 0o644)
 }
 
-/// Drops the change that waits.
+/// Removes the pending change.
 pub(crate) fn clear(layout: &Layout) -> Result<(), Error> {
     if layout.open_staged()?.is_none() {
         return Ok(());
@@ -179,7 +181,7 @@ pub(crate) fn clear(layout: &Layout) -> Result<(), Error> {
     }
 }
 
-/// The documents that wait, by role.
+/// Returns the paths of the pending documents, by role.
 pub(crate) fn documents(layout: &Layout) -> Result<Vec<(RoleName, PathBuf)>, Error> {
     let Some(folder) = layout.open_staged()? else { return Ok(Vec::new()) };
     let named = folder.names()?.into_iter().filter_map(|name| {
@@ -199,7 +201,7 @@ fn parse<R: Role>(role: &RoleName, bytes: Vec<u8>) -> Result<(R, lastmile_metada
     Ok((content, version, prior))
 }
 
-fn files(layout: &Layout) -> Result<Vec<NewFile>, Error> {
+fn files(layout: &Layout) -> Result<Vec<NewTargetFile>, Error> {
     let mut files = Vec::new();
     if let Some(folder) = layout.open_staged()?.map_or(Ok(None), |staged| staged.enter(TARGETS))? {
         find_files(&folder, Path::new(""), &mut files)?;
@@ -207,13 +209,13 @@ fn files(layout: &Layout) -> Result<Vec<NewFile>, Error> {
     Ok(files)
 }
 
-/// The regular files below `folder`; `relative` is its path in `staged/targets/`.
-fn find_files(folder: &Folder, relative: &Path, files: &mut Vec<NewFile>) -> Result<(), Error> {
+/// Finds the regular files below `folder`; `relative` is its path in `staged/targets/`.
+fn find_files(folder: &Folder, relative: &Path, files: &mut Vec<NewTargetFile>) -> Result<(), Error> {
     for name in folder.names()? {
         let Some(found) = folder.look(&name)? else { continue };
         let to = relative.join(&name);
         if found.is_file() {
-            files.push(NewFile { from: folder.path_of(&name), to, content: None });
+            files.push(NewTargetFile { from: folder.path_of(&name), to, content: None });
         } else if found.is_folder() && to.components().count() < DEEPEST {
             folder.enter(&name)?.map_or(Ok(()), |below| find_files(&below, &to, files))?;
         }
@@ -221,7 +223,7 @@ fn find_files(folder: &Folder, relative: &Path, files: &mut Vec<NewFile>) -> Res
     Ok(())
 }
 
-/// Who delegates to the pending roles, and which targets change.
+/// Adds the delegators of the pending roles and the changed targets to the draft.
 fn complete_delegators(published: &mut Published, draft: Draft) -> Result<Draft, Error> {
     let roles: Vec<RoleName> = draft.targets.keys().filter(|role| !role.is_top_level()).cloned().collect();
     let mut edit = Edit::new(published, draft);
@@ -232,7 +234,7 @@ fn complete_delegators(published: &mut Published, draft: Draft) -> Result<Draft,
     let all: Vec<RoleName> = edit.draft().targets.keys().cloned().collect();
     for role in all {
         let after = edit.view(&role)?.clone();
-        // A role that is new has nothing published.
+        // A new role has no published version.
         let before = match edit.published().role(&role) {
             Ok(before) => Some((**before).clone()),
             Err(Error::NotFound(_)) => None,
@@ -244,7 +246,7 @@ fn complete_delegators(published: &mut Published, draft: Draft) -> Result<Draft,
         let changed: Vec<_> = changed.map(|target| target.path).collect();
         edit.draft().touched.extend(changed);
     }
-    // Snapshot and timestamp are not staged: a root that waits may leave those that are published without trust.
+    // Snapshot and timestamp are not staged, and a pending root may invalidate the published ones.
     edit.settle_top_level()?;
     Ok(edit.into_draft())
 }

@@ -1,23 +1,23 @@
-//! Publishing: spec 6.3's order, as one change that happens wholly or not at all.
+//! Publishes files in the order of spec 6.3, as one atomic and durable change.
 //!
-//! Everything new is first written and synced in `.publishing/`, where nobody looks, while clients check it. Then a
-//! journal that lists every move is put beside it: from here on the publication counts as made. Then the files are
-//! renamed to their places, in order: root, target files, delegated roles, targets, snapshot, and
-//! `timestamp.json` last, so that a client which polls all the while finds everything that it is told of.
+//! All new files are first written and synced in `.publishing/`, which is not served, while simulated clients check them.
+//! Then a journal that lists every move is written: this is the point of no return. Then the files are renamed to their final
+//! paths in order: root, target files, delegated roles, targets, snapshot, and `timestamp.json` last. A client that polls
+//! during the publication therefore finds every file that another file lists.
 //!
-//! A crash before the journal leaves the old state. A crash after it leaves a state that every client
-//! accepts, old or new, and the next command finishes the moves ([`recover`]). The power may fail as well: what a
-//! client can be told of is made durable before what tells of it. A file with its version in its name shows itself to
-//! nobody until `timestamp.json` does, so that mostly one sync of the folders is enough, just before that.
+//! A crash before the journal leaves the old state. A crash after it leaves a state that every client accepts, and the next
+//! command finishes the moves ([`recover`]). The order also holds after a power failure: a file is durable before another
+//! file that refers to it becomes visible. A versioned file is not visible to clients before `timestamp.json`, so usually one
+//! sync of the folders just before the timestamp is enough.
 //!
-//! Metadata may be published compressed as well, in files beside the plain one. A server sends either to the same name,
-//! so the two must never disagree: a client that sees the new `timestamp.json` compressed and then the old one plain takes
-//! that for a rollback. So the plain file is the truth. The copies of the old one are removed before it is replaced, and
-//! those of the new one come after it; in between, and after a crash there, a server finds the plain file alone.
+//! Metadata may also be published in compressed copies. A server may send either file for the same name, so the two must
+//! never differ: a client that sees the new `timestamp.json` compressed and then the old one uncompressed would report a
+//! rollback. Therefore the compressed copies of the old file are removed before the plain file is replaced, and the new copies
+//! are added afterwards. In between, and after a crash, a server finds only the plain file.
 //!
-//! A file that carries its version in its name is never replaced by other bytes. Such a leftover, say from
-//! a folder restored from a copy, makes its version number unusable: drafts skip it, and a publication that
-//! would overwrite it is refused.
+//! A file with its version in its name is never replaced by different content. A leftover of that kind, for example in a
+//! restored folder, makes its version number unusable: drafts skip the number, and a publication that would overwrite the file
+//! is refused.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ use lastmile_client::disk;
 
 use crate::check::Checked;
 use crate::document::Document;
-use crate::draft::NewFile;
+use crate::draft::NewTargetFile;
 use crate::files::digest::{FileDigest, take};
 use crate::files::folder::user;
 use crate::files::layout::{Interrupted, JOURNAL, Layout, Lock};
@@ -35,7 +35,7 @@ use crate::publish::journal::{Existing, FileKind, Folders, Journal, SYNC_TOGETHE
 use crate::publish::queue::{self, Answer};
 use crate::{Error, PathError, PublicationError, names, parallel};
 
-/// The journal before it counts.
+/// The name of the journal before it takes effect.
 const NEW_JOURNAL: &str = "journal.new";
 
 /// Events of a publication, reported to an [`Observer`] just before they happen.
@@ -70,7 +70,7 @@ impl Observer for Unobserved {
     }
 }
 
-/// A publication being put together.
+/// A publication that is being prepared.
 #[must_use]
 pub(crate) struct Transaction<'a> {
     folders: Folders<'a>,
@@ -80,30 +80,30 @@ pub(crate) struct Transaction<'a> {
     writes: Vec<(usize, Content<'a>)>,
 }
 
-/// What is in a new file.
+/// The content of a new file.
 pub(crate) enum Content<'a> {
     /// A metadata file.
     Document(&'a Document),
-    /// The same, compressed.
+    /// A compressed metadata file.
     Compressed(&'a Document, Coding),
     /// These bytes.
     Bytes(Vec<u8>),
 }
 
 impl<'a> Transaction<'a> {
-    /// Begins one. The lock proves that nobody else does; a publication interrupted is finished first.
+    /// Begins a publication. The lock proves that no other process does. Interrupted publications must be finished first.
     pub(crate) fn begin(layout: &'a Layout, _lock: &Lock, observer: &'a mut dyn Observer) -> Result<Self, Error> {
         let folders = Folders { layout, dir: layout.open()?, working: layout.open_publishing()? };
         Ok(Self { folders, observer, journal: Journal::default(), writes: Vec::new() })
     }
 
-    /// The pending change in `staged/` is published with this, and waits no longer afterwards.
+    /// Removes the pending change in `staged/` when this is published.
     pub(crate) fn clear_staged(&mut self) {
         self.journal.clears_staged = true;
     }
 
-    /// These requests of others are published with this, and their owners are told `answer`.
-    pub(crate) fn serve(&mut self, requests: &[String], answer: Answer) {
+    /// Sends `answer` to the owners of these requests when this is published.
+    pub(crate) fn answer_requests(&mut self, requests: &[String], answer: Answer) {
         self.journal.served.extend_from_slice(requests);
         self.journal.answer = Some(answer);
     }
@@ -115,14 +115,14 @@ impl<'a> Transaction<'a> {
         self.add_step(rank, &format!("new-{number}"), to, existing, None);
     }
 
-    /// Adds a file of a key, which lies in `.publishing/`.
+    /// Adds a key file from `.publishing/`.
     pub(crate) fn add_key(&mut self, name: &str) {
         self.add_step(FileKind::Key, name, Path::new("keys").join(name), Existing::Same, None);
     }
 
-    /// Adds a target file. One that lies anywhere but in `.publishing/`, where others may be able to change it, is taken
-    /// over, and must be what it was when it was compared with what is listed.
-    pub(crate) fn add_target(&mut self, file: &NewFile, existing: Existing) -> Result<(), Error> {
+    /// Adds a target file. A file outside `.publishing/`, which other users may be able to change, is copied or linked into it
+    /// and must still have the expected content.
+    pub(crate) fn add_target(&mut self, file: &NewTargetFile, existing: Existing) -> Result<(), Error> {
         let (to, from) = (Path::new("targets").join(&file.to), file.from.as_path());
         let name = names::of_file(from)?;
         if from.parent() == Some(self.folders.working.path()) {
@@ -164,19 +164,19 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// Makes durable what is to be published; nothing is published yet.
+    /// Writes and syncs all files. Publishes nothing yet.
     pub(crate) fn prepare(mut self) -> Result<Prepared<'a>, Error> {
         self.write()?;
         self.read_rest()?;
         self.check_places()?;
         let journal = self.journal.bytes(&self.folders)?;
-        self.tell(PublishEvent::Sync)?;
+        self.notify(PublishEvent::Sync)?;
         self.folders.working.write_new(NEW_JOURNAL, &journal, 0o600)?;
         self.sync()?;
         Ok(Prepared(self))
     }
 
-    fn tell(&mut self, event: PublishEvent<'_>) -> Result<(), Error> {
+    fn notify(&mut self, event: PublishEvent<'_>) -> Result<(), Error> {
         self.observer.before(event).map_err(|error| Error::file("publish", self.folders.layout.dir(), error))
     }
 
@@ -184,7 +184,7 @@ impl<'a> Transaction<'a> {
         let writes = std::mem::take(&mut self.writes);
         for (number, _) in &writes {
             let path = self.folders.working.path_of(format!("new-{number}"));
-            self.tell(PublishEvent::Write(&path))?;
+            self.notify(PublishEvent::Write(&path))?;
         }
         let working = &self.folders.working;
         let written = parallel::try_map(&writes, |(number, content)| {
@@ -205,7 +205,7 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
-    /// Files of which it is not known yet what they hold.
+    /// Computes the digests of files that lack one.
     fn read_rest(&mut self) -> Result<(), Error> {
         let mut unread: Vec<&mut Step> = self.journal.steps.iter_mut().filter(|step| step.content.is_none()).collect();
         let working = &self.folders.working;
@@ -219,7 +219,7 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
-    /// Nothing may stop the moves once they have begun, so look at all places before.
+    /// Checks all destinations, because the moves must not fail after they have begun.
     fn check_places(&self) -> Result<(), Error> {
         for group in self.journal.steps.chunk_by(|one, next| one.parent() == next.parent()) {
             let Some(first) = group.first() else { continue };
@@ -248,15 +248,15 @@ impl<'a> Transaction<'a> {
     }
 }
 
-/// A publication of which everything is written and durable but that it is to happen.
+/// A publication whose files are written and synced, but whose journal does not take effect yet.
 #[must_use]
 pub(crate) struct Prepared<'a>(Transaction<'a>);
 
 impl Prepared<'_> {
-    /// Publishes: after success every file is in its place and durable. What is checked must be what was prepared.
+    /// Publishes: afterwards every file is at its final path and durable. `_checked` must be about the prepared draft.
     pub(crate) fn commit(mut self, _checked: &Checked) -> Result<(), Error> {
         let Self(publication) = &mut self;
-        publication.tell(PublishEvent::Journal)?;
+        publication.notify(PublishEvent::Journal)?;
         let working = &publication.folders.working;
         let renamed = disk::rename(working.place(NEW_JOURNAL), working.place(JOURNAL));
         renamed.map_err(|error| Error::file("write", &working.path_of(JOURNAL), error))?;
@@ -265,12 +265,12 @@ impl Prepared<'_> {
     }
 }
 
-/// Makes `.publishing/` ready and empty, after finishing a publication of this user that was interrupted. True if one was.
-/// Drops the requests that nobody waits for any more.
+/// Finishes this user's interrupted publications, empties `.publishing/`, and removes the requests of ended processes. Returns
+/// whether a publication was finished.
 ///
 /// # Errors
-/// [`Error::Path`] where a working folder is not this user's; [`Error::Publication`] where another user's publication was
-/// interrupted, or what lies there is no publication.
+/// [`Error::Path`] when another user owns a working folder; [`Error::Publication`] when another user's publication was
+/// interrupted, or the journal is not valid.
 pub fn recover(layout: &Layout, _lock: &Lock) -> Result<bool, Error> {
     let working = layout.open_publishing()?;
     layout.open_queue()?;
@@ -291,7 +291,7 @@ pub fn recover(layout: &Layout, _lock: &Lock) -> Result<bool, Error> {
     Ok(!interrupted.is_empty())
 }
 
-/// The publications that were interrupted after their journals were written: one at most, where nobody interferes.
+/// Returns the publications that were interrupted after their journals were written. Normally there is at most one.
 ///
 /// # Errors
 /// When the repository's folder cannot be read.
@@ -299,7 +299,7 @@ pub fn interrupted(layout: &Layout) -> Result<Vec<Interrupted>, Error> {
     layout.interrupted()
 }
 
-/// Whether a publication was interrupted after its journal was written.
+/// Returns whether a publication was interrupted after its journal was written.
 #[must_use]
 pub fn is_interrupted(layout: &Layout) -> bool {
     layout.interrupted().is_ok_and(|found| !found.is_empty())

@@ -1,8 +1,8 @@
-//! Which versions were issued: a version is never issued twice (spec 6.3), also after a restored or copied folder.
+//! Issued versions. A version is never issued twice (spec 6.3), even after a folder was restored or copied: clients that have
+//! seen the higher version would silently keep it.
 //!
-//! What counts is the highest version of a role that can be found: in the published metadata, in the names of the files in
-//! `metadata/`, and in `.issued.json`, which remembers the versions that no file name tells. Clients that have seen the
-//! higher version would silently keep it.
+//! The next version follows the highest one of a role in the published metadata, in the file names in `metadata/`, and in
+//! `.issued.json`, which records the versions that are not in file names.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -15,19 +15,19 @@ use crate::files::layout::{self, Layout};
 use crate::published::Published;
 use crate::{Error, VersionError, names};
 
-/// The name of the record, below the repository's folder.
+/// The name of the record in the repository's folder.
 pub(crate) const RECORD: &str = ".issued.json";
-/// The longest record that is read, in bytes.
+/// The maximum length of the record, in bytes.
 const LONGEST: u64 = 64 << 20;
-/// A version further above the published one than this was not reached by publishing.
+/// Publishing never raises a version by more than this above the published one.
 pub(crate) const LARGEST_JUMP: u64 = 1000;
 
-/// What to do about versions that no publication reached.
+/// The treatment of versions that are too high to result from publications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Jumps {
-    /// Publish nothing until a person has looked at them.
+    /// Refuse to publish until a person has investigated.
     Refuse,
-    /// Pass them over: a planted file must not stop a revocation.
+    /// Ignore them: a planted file must not stop a revocation.
     Ignore,
 }
 
@@ -39,7 +39,7 @@ pub struct Issued {
 }
 
 impl Issued {
-    /// Looks for the highest versions of these `roles`.
+    /// Finds the highest versions of these `roles`.
     ///
     /// # Errors
     /// When the folder cannot be read, or the record is not valid.
@@ -78,16 +78,16 @@ impl Issued {
         Ok(issued)
     }
 
-    /// Takes into account that `version` of `role` was issued.
+    /// Records that `version` of `role` was issued.
     pub(crate) fn raise(&mut self, role: &RoleName, version: Version) {
         let highest = self.highest.entry(role.clone()).or_insert(version);
         *highest = version.max(*highest);
     }
 
-    /// The first version of `role` that was never issued.
+    /// Returns the first version of `role` that was never issued.
     ///
     /// # Errors
-    /// [`Error::Version`] when it is far above the published one, or no number is left.
+    /// [`Error::Version`] when it is far above the published one, or the numbers are exhausted.
     pub(crate) fn next(&self, role: &RoleName, published: Option<Version>) -> Result<Version, Error> {
         let Some(highest) = self.highest.get(role) else { return Ok(Version::ONE) };
         let above = highest.get() - published.map_or(0, Version::get);
@@ -97,7 +97,7 @@ impl Issued {
         highest.next().ok_or_else(|| VersionError::Exhausted { role: role.clone() }.into())
     }
 
-    /// The record to be kept once these versions are published.
+    /// Returns the record with these versions added.
     pub(crate) fn record(&self, issued: impl IntoIterator<Item = (RoleName, Version)>) -> Vec<u8> {
         let mut record = self.record.clone();
         record.extend(issued);
@@ -107,7 +107,7 @@ impl Issued {
     }
 }
 
-/// Reads the record. What is no version is refused: a role without its entry could get a version a second time.
+/// Reads the record. An invalid entry is refused, because ignoring it could issue a version twice.
 fn read_record(layout: &Layout) -> Result<BTreeMap<RoleName, Version>, Error> {
     let path: PathBuf = layout.dir().join(RECORD);
     let Some(bytes) = layout::read_small(&path, LONGEST)? else { return Ok(BTreeMap::new()) };

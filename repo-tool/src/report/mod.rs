@@ -1,4 +1,4 @@
-//! Reports for people and programs: what a change contains, how a repository stands, and whether every file is right.
+//! Reports for people and programs: the changes of a draft, the status of a repository, and the check of all its files.
 
 pub(crate) mod diff;
 pub(crate) mod status;

@@ -1,4 +1,4 @@
-//! How a repository stands: versions, expiry, who can sign, what is due, the pending change.
+//! The status of a repository: versions, expiry dates, keys, roles that are due, and the pending change.
 
 use chrono::{DateTime, Utc};
 use lastmile_metadata::{DelegatedRoles, KeyRing, RoleName, Version};
@@ -12,57 +12,57 @@ use crate::publish::transaction;
 use crate::trusting::{Odd, odd_ids, odd_in_root};
 use crate::{Error, NotFound, Repository};
 
-/// One role.
+/// The status of a role.
 #[derive(Clone, Debug)]
 pub struct RoleStatus {
-    /// Its name; for bins with keys in common one entry, `PREFIX-*`.
+    /// Its name; `PREFIX-*` for bins that share their keys.
     pub name: String,
-    /// Its version; of bins the highest.
+    /// Its version; for bins the highest.
     pub version: Version,
-    /// When it expires; of bins the first to expire.
+    /// When it expires; for bins the earliest expiry.
     pub expires: DateTime<Utc>,
     /// How many keys must sign.
     pub threshold: u32,
     /// Its keys.
     pub keys: Vec<KeyStatus>,
-    /// What it lists besides that is no key to be used here.
+    /// Listed key ids that do not stand for one usable key.
     pub odd: Vec<Odd>,
-    /// Whether its renewal is due by the configuration.
+    /// Whether its renewal is due according to the configuration.
     pub due: bool,
     /// Whether it has expired.
     pub expired: bool,
 }
 
-/// One key of a role.
+/// The status of a key of a role.
 #[derive(Clone, Debug)]
 pub struct KeyStatus {
     /// Its id.
     pub id: String,
-    /// Its kind.
+    /// Its key type.
     pub keytype: &'static str,
-    /// The URI of its private key file, or the name of its signer, if it is here.
+    /// The URI of its private key file or the name of its signer, if it is on this machine.
     pub uri: Option<String>,
 }
 
-/// One document that waits.
+/// A document of the pending change.
 #[derive(Clone, Debug)]
-pub struct Waiting {
+pub struct PendingDocument {
     /// Its role.
     pub role: RoleName,
     /// Its version.
     pub version: Version,
-    /// What is lacking; nothing when it can be published.
+    /// The missing signatures; empty when it can be published.
     pub missing: Vec<Missing>,
 }
 
-/// The whole.
+/// The status of a repository.
 #[derive(Clone, Debug)]
 pub struct Status {
     /// All roles, the top-level ones first.
     pub roles: Vec<RoleStatus>,
-    /// Documents that wait for signatures.
-    pub waiting: Vec<Waiting>,
-    /// Advice.
+    /// The documents of the pending change.
+    pub pending: Vec<PendingDocument>,
+    /// Warnings for the maintainer.
     pub advice: Vec<String>,
     /// Whether a publication was interrupted: the next change finishes it.
     pub interrupted: bool,
@@ -71,7 +71,7 @@ pub struct Status {
 }
 
 impl Status {
-    /// Reads every role and says how it stands.
+    /// Reads every role and determines its status.
     ///
     /// # Errors
     /// When published metadata does not verify.
@@ -97,16 +97,16 @@ impl Status {
         let advice = lint(&repository.published, &repository.config, &repository.keys);
         let interrupted = transaction::is_interrupted(&repository.layout);
         let pinned = repository.authority().is_pinned();
-        Ok(Self { roles, waiting: waiting(repository)?, advice, interrupted, pinned })
+        Ok(Self { roles, pending: pending(repository)?, advice, interrupted, pinned })
     }
 
-    /// Whether somebody has to do something.
+    /// Returns whether the maintainer must act.
     #[must_use]
     pub fn needs_attention(&self) -> bool {
-        self.interrupted || !self.waiting.is_empty() || self.roles.iter().any(|role| role.due || role.expired)
+        self.interrupted || !self.pending.is_empty() || self.roles.iter().any(|role| role.due || role.expired)
     }
 
-    /// The same for programs.
+    /// Returns the status as JSON.
     #[must_use]
     pub fn json(&self) -> Value {
         let key = |key: &KeyStatus| json!({ "keyid": key.id, "keytype": key.keytype, "uri": key.uri });
@@ -117,18 +117,18 @@ impl Status {
                 "due": role.due, "expired": role.expired, "unusable": role.odd.iter().map(Odd::to_string).collect::<Vec<_>>(),
             })
         };
-        let waiting = |waiting: &Waiting| {
-            let missing = waiting.missing.iter().map(|missing| {
+        let pending = |document: &PendingDocument| {
+            let missing = document.missing.iter().map(|missing| {
                 let candidates: Vec<_> = missing.candidates.iter().map(lastmile_metadata::KeyId::as_str).collect();
                 json!({ "count": missing.count, "candidates": candidates })
             });
             json!({
-                "role": waiting.role.as_str(), "version": waiting.version.get(), "missing": missing.collect::<Vec<_>>(),
+                "role": document.role.as_str(), "version": document.version.get(), "missing": missing.collect::<Vec<_>>(),
             })
         };
         json!({
             "roles": self.roles.iter().map(role).collect::<Vec<_>>(),
-            "waiting": self.waiting.iter().map(waiting).collect::<Vec<_>>(),
+            "waiting": self.pending.iter().map(pending).collect::<Vec<_>>(),
             "advice": self.advice, "interrupted": self.interrupted, "pinned": self.pinned, "needs_attention": self.needs_attention(),
         })
     }
@@ -191,15 +191,15 @@ fn role_status(
     }
 }
 
-/// The documents that wait, with what they lack.
-pub fn waiting(repository: &mut Repository) -> Result<Vec<Waiting>, Error> {
+/// Returns the documents of the pending change, with their missing signatures.
+pub fn pending(repository: &mut Repository) -> Result<Vec<PendingDocument>, Error> {
     if !staged::is_staged(&repository.layout) {
         return Ok(Vec::new());
     }
     let draft = repository.staged()?;
     let documents = repository.staged_documents(&draft)?.into_iter().map(|document| {
         let missing = document.missing();
-        Waiting { role: document.role, version: document.version, missing }
+        PendingDocument { role: document.role, version: document.version, missing }
     });
     Ok(documents.collect())
 }

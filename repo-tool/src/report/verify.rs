@@ -1,4 +1,4 @@
-//! A full check of a repository: as a new client, as a client of every root version, and every byte of every target.
+//! A full check of a repository: by a client of every root version, and of every byte of every target.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -11,53 +11,53 @@ use serde_json::{Value, json};
 
 use crate::check::overlay::Overlay;
 use crate::check::{self, MANY_ROOTS, chain, client, from_client, is_alike};
-use crate::edit::intake;
+use crate::edit::intake::{self, TargetNames};
 use crate::files::layout::{self, Interrupted, LONGEST_METADATA, Layout};
 use crate::pin::Start;
 use crate::publish::compress::Coding;
 use crate::user::RootDigest;
 use crate::{Error, Invocation, PinError, parallel};
 
-/// What was found.
+/// The result of the check.
 #[derive(Clone, Debug, Default)]
 pub struct Verification {
-    /// Each root version that a client may have been shipped with, and why such a client fails, if it does.
+    /// Each root version that a client may have been shipped with, and the error of such a client, if there is one.
     pub roots: Vec<(Version, Option<String>)>,
     /// Version and expiry of each top-level role.
     pub versions: Vec<(RoleName, Version, DateTime<Utc>)>,
-    /// How many targets there are.
+    /// The number of targets.
     pub targets: usize,
-    /// How many bytes of target files were read.
+    /// The number of bytes of target files that were read.
     pub bytes: u64,
-    /// Everything that is wrong.
+    /// All problems, except absent target files.
     pub problems: Vec<String>,
-    /// Target files that are listed and not here: wrong as well, unless [`Verification::served_elsewhere`] is so.
+    /// Listed target files that are missing. They are problems too, unless [`Verification::allow_absent_files`] was called.
     pub absent: Vec<String>,
-    /// What is odd, but does no harm.
+    /// Remarks that are not problems.
     pub notes: Vec<String>,
 }
 
 impl Verification {
-    /// Whether all is well.
+    /// Returns whether the repository has no problem.
     #[must_use]
     pub fn is_good(&self) -> bool {
         self.problems.is_empty() && self.absent.is_empty() && self.roots.iter().all(|(_, failure)| failure.is_none())
     }
 
-    /// Target files that are not here are served elsewhere: that is no problem then, and they were not checked.
-    pub fn served_elsewhere(&mut self) {
+    /// Accepts missing target files, because another server has them.
+    pub fn allow_absent_files(&mut self) {
         let count = std::mem::take(&mut self.absent).len();
         if count > 0 {
-            self.notes.push(format!("{count} target files are not here, and were not checked"));
+            self.notes.push(format!("{count} target files are not in this folder and were not checked"));
         }
     }
 
-    /// Everything that is wrong, target files that are not here included.
+    /// Returns all problems, including absent target files.
     pub fn all_problems(&self) -> impl Iterator<Item = &String> {
         self.problems.iter().chain(&self.absent)
     }
 
-    /// The same for programs.
+    /// Returns the result as JSON.
     #[must_use]
     pub fn json(&self) -> Value {
         let roots = self.roots.iter().map(|(version, failure)| json!({ "root": version.get(), "failure": failure }));
@@ -71,23 +71,23 @@ impl Verification {
     }
 }
 
-/// Checks the repository in `dir` from its oldest root, which proves nothing by itself. `hash_prefixed` says how its
-/// target files are named.
+/// Checks the repository in `dir` from its oldest root, which is not authenticated. `names` is the
+/// form of the names of its target files.
 ///
 /// # Errors
-/// When there is none, or a file cannot be read. What is wrong with it is in the result.
+/// When there is no repository, or a file cannot be read. Problems of the repository are in the result.
 pub fn directory(
     dir: &Path,
     now: DateTime<Utc>,
-    hash_prefixed: bool,
+    names: TargetNames,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Verification, Error> {
     let layout = Layout::new(dir);
     let oldest = check::oldest_root(&layout)?;
-    directory_from(&layout, oldest, now, hash_prefixed, progress)
+    directory_from(&layout, oldest, now, names, progress)
 }
 
-/// Returns the root from which the repository is checked for this user: the one that was given, else the oldest.
+/// Returns the root from which the repository is checked for this user: the given one, or else the oldest.
 ///
 /// # Errors
 /// [`Error::Pin`] when the folder does not have the root that the user pinned, or the one that was given.
@@ -107,7 +107,7 @@ pub fn first_root(layout: &Layout, invocation: &Invocation) -> Result<Vec<u8>, E
     Err(PinError::NotInChain { folder: layout.metadata(), digest: given.digest }.into())
 }
 
-/// Checks the repository in `layout` as clients that were shipped with the root `oldest`, or with any later one.
+/// Checks the repository in `layout` as clients do that were shipped with the root `oldest` or a later one.
 ///
 /// # Errors
 /// As [`directory`].
@@ -115,7 +115,7 @@ pub fn directory_from(
     layout: &Layout,
     oldest: Vec<u8>,
     now: DateTime<Utc>,
-    hash_prefixed: bool,
+    names: TargetNames,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Verification, Error> {
     let make =
@@ -126,7 +126,7 @@ pub fn directory_from(
     let (session, targets) = match clients(&mut found, oldest, now, make, read) {
         Ok(Some(arrived)) => arrived,
         Ok(None) => return Ok(found),
-        // There is no network on the way to this disk.
+        // The overlay uses no network: a file is missing or unreadable.
         Err(Error::Network(error)) => {
             found.problems.push(error.to_string());
             return Ok(found);
@@ -134,10 +134,10 @@ pub fn directory_from(
         Err(error) => return Err(error),
     };
     found.targets = targets.len();
-    let hash_prefixed = hash_prefixed && session.trusted().root().consistent_snapshot;
+    let names = if session.trusted().root().consistent_snapshot { names } else { TargetNames::Plain };
     let done = AtomicUsize::new(0);
     let checked = parallel::try_map(&targets, |target| {
-        let result = check_target(layout, target, hash_prefixed);
+        let result = check_target(layout, target, names);
         progress(done.fetch_add(1, Ordering::Relaxed) + 1, targets.len());
         result
     })?;
@@ -148,15 +148,15 @@ pub fn directory_from(
     }
     found.notes.extend(layout.interrupted()?.iter().map(Interrupted::advice));
     check_copies(&mut found, layout)?;
-    note_strangers(&mut found, layout, &targets, hash_prefixed);
+    note_strangers(&mut found, layout, &targets, names);
     note_hidden(&mut found, layout, &targets);
     Ok(found)
 }
 
-/// Checks the repository at a URL, over the network. `root` is what a client was shipped with.
+/// Checks the repository at a URL, over the network. `root` is the root that clients were shipped with.
 ///
 /// # Errors
-/// When the road fails. What is wrong with the repository is in the result.
+/// When the network fails. Problems of the repository are in the result.
 #[cfg(feature = "http")]
 #[expect(clippy::disallowed_methods, reason = "targets are fetched into a temporary folder and removed again")]
 pub fn url(
@@ -168,7 +168,7 @@ pub fn url(
     use crate::NetworkError;
     use lastmile_client::{Fetch as _, FetchByScheme, FetchError, HttpFetch, HttpSettings, Updater, url_of};
 
-    // One for each client: pooled connections live in the runtime that made them.
+    // One fetcher for each client: pooled connections belong to the runtime that opened them.
     let connect = || {
         Ok::<_, Error>(FetchByScheme::new(
             HttpFetch::new(&HttpSettings::default()).map_err(|error| NetworkError::Setup(error.into()))?,
@@ -215,7 +215,7 @@ pub fn url(
     Ok(found)
 }
 
-/// Plays a client of every root version; the oldest one's session and all targets, if it got that far.
+/// Runs a client of every root version. Returns the session of the oldest one and all targets, unless it failed.
 fn clients(
     found: &mut Verification,
     oldest: Vec<u8>,
@@ -252,7 +252,7 @@ fn clients(
             Some(shipped) => {
                 let root = Envelope::<Root>::parse(&RoleName::ROOT, shipped.clone())?.unverified(&RoleName::ROOT)?;
                 let is_played = found.roots.last().is_some_and(|(_, failure)| failure.is_none());
-                // The client before it went through the same steps.
+                // The previous client took the same steps.
                 let stands_for = many && is_played && is_alike(&before, &root);
                 before = root;
                 if stands_for { None } else { failure_of(&make(shipped)?, now, (last, timestamp)) }
@@ -270,17 +270,17 @@ fn clients(
     }
 }
 
-/// Why a client does not come to this root and timestamp, or a newer one; none if it does.
+/// Returns why a client does not reach this root and timestamp, or a newer timestamp.
 fn failure_of(client: &blocking::Updater, now: DateTime<Utc>, (root, timestamp): (Version, Version)) -> Option<String> {
     match check::refresh(client, now) {
-        Ok(session) if session.trusted().root().version != root => Some("does not come to the newest root".into()),
-        Ok(session) if session.trusted().timestamp().version < timestamp => Some("comes to an older state".into()),
+        Ok(session) if session.trusted().root().version != root => Some("does not reach the newest root".into()),
+        Ok(session) if session.trusted().timestamp().version < timestamp => Some("reaches an older state".into()),
         Ok(_) => None,
         Err(error) => Some(chain(&error)),
     }
 }
 
-/// What was found out about one target.
+/// The result of the check of one target.
 #[derive(Default)]
 struct CheckedTarget {
     bytes: u64,
@@ -289,9 +289,9 @@ struct CheckedTarget {
 }
 
 /// Reads every copy of a target's file.
-fn check_target(layout: &Layout, target: &TargetFile, hash_prefixed: bool) -> Result<CheckedTarget, Error> {
+fn check_target(layout: &Layout, target: &TargetFile, names: TargetNames) -> Result<CheckedTarget, Error> {
     let mut found = CheckedTarget::default();
-    for place in intake::places(target, hash_prefixed) {
+    for place in intake::places(target, names) {
         let mut verifier = target.verifier();
         let path = layout.targets().join(&place);
         let read = intake::read_parts(&path, |part| {
@@ -300,7 +300,7 @@ fn check_target(layout: &Layout, target: &TargetFile, hash_prefixed: bool) -> Re
         })?;
         let name = place.display();
         match read.map(|()| verifier.finish()) {
-            None => found.absent.push(format!("targets/{name}: the file is not there")),
+            None => found.absent.push(format!("targets/{name}: the file does not exist")),
             Some(Err(error)) => found.problems.push(format!("targets/{name}: {error}")),
             Some(Ok(())) => {}
         }
@@ -308,7 +308,7 @@ fn check_target(layout: &Layout, target: &TargetFile, hash_prefixed: bool) -> Re
     Ok(found)
 }
 
-/// A server sends a compressed copy in the place of the metadata beside it.
+/// Checks that each compressed copy of metadata matches the plain file.
 fn check_copies(found: &mut Verification, layout: &Layout) -> Result<(), Error> {
     let folder = layout.metadata();
     let entries = std::fs::read_dir(&folder).map_err(|error| Error::file("list", &folder, error))?;
@@ -337,9 +337,9 @@ fn check_copies(found: &mut Verification, layout: &Layout) -> Result<(), Error> 
     Ok(())
 }
 
-/// Files that nobody lists: older releases, or somebody else's.
-fn note_strangers(found: &mut Verification, layout: &Layout, targets: &[TargetFile], hash_prefixed: bool) {
-    let listed: BTreeSet<PathBuf> = targets.iter().flat_map(|target| intake::places(target, hash_prefixed)).collect();
+/// Counts the files that no role lists, such as those of older releases.
+fn note_strangers(found: &mut Verification, layout: &Layout, targets: &[TargetFile], names: TargetNames) {
+    let listed: BTreeSet<PathBuf> = targets.iter().flat_map(|target| intake::places(target, names)).collect();
     let folder = layout.targets();
     let files =
         walkdir::WalkDir::new(&folder).into_iter().filter_map(Result::ok).filter(|entry| !entry.file_type().is_dir());
@@ -348,11 +348,11 @@ fn note_strangers(found: &mut Verification, layout: &Layout, targets: &[TargetFi
     if strangers > 0 {
         found
             .notes
-            .push(format!("{strangers} files in targets/ are listed by no role now (older releases stay there)"));
+            .push(format!("no role lists {strangers} of the files in targets/ (files of older releases are kept)"));
     }
 }
 
-/// Targets that a role lists and no client finds.
+/// Notes targets that a role lists but clients do not find, because another role has priority.
 fn note_hidden(found: &mut Verification, layout: &Layout, targets: &[TargetFile]) {
     let first: BTreeMap<_, _> = targets.iter().map(|target| (&target.path, target)).collect();
     let read = || {
@@ -370,7 +370,10 @@ fn note_hidden(found: &mut Verification, layout: &Layout, targets: &[TargetFile]
             if first.get(&target.path) != Some(&&target) {
                 hidden += 1;
                 if hidden <= 5 {
-                    found.notes.push(format!("{} in {role} is not what clients find under that name", target.path));
+                    found.notes.push(format!(
+                        "clients do not find {} of {role}, because another role lists that path",
+                        target.path
+                    ));
                 }
             }
         }

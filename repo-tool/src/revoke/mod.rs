@@ -1,4 +1,4 @@
-//! Revokes a lost or stolen key (spec 6.1, 5.3.11): everywhere, at any depth of delegation.
+//! Revokes a lost or stolen key (spec 6.1, 5.3.11) in every role, at any depth of delegation.
 
 pub(crate) mod proof;
 
@@ -16,52 +16,53 @@ use crate::key_store::{self, Protection};
 use crate::publish::snapshot;
 use crate::{Error, LackingKeys, NotFound, Repository, RevokeError};
 
-/// What a revocation changes.
+/// The changes of a revocation.
 #[derive(Debug)]
 pub struct Revocation {
-    /// The draft to be published.
+    /// The draft to publish.
     pub draft: Draft,
-    /// Each role that trusted the key, a waiting change included, with its delegator; none for the top-level ones.
+    /// Each role that trusts the key, in the published state or the pending change, with its delegator; none for top-level
+    /// roles.
     pub roles: Vec<(RoleName, Option<RoleName>)>,
-    /// Keys that were made here, by the role (for bins: the first of them) that got them.
+    /// Generated keys, with the role that gets them (for bins: the first bin).
     pub made: Vec<(RoleName, KeyUri)>,
-    /// How many keys the roles have that lost one, and how many of them are here.
+    /// The numbers of keys of the roles that lose one.
     pub counts: Vec<KeyCount>,
-    /// Whether timestamp and snapshot got new keys, so that clients drop what they stored of them.
+    /// Whether timestamp and snapshot get new keys, so that clients delete the stored versions of these roles.
     pub recovers_fast_forward: bool,
 }
 
-/// What takes the place of the revoked key.
+/// The replacements for the revoked key.
 #[derive(Clone, Default)]
 pub struct Replacements {
-    /// Public keys that the holders made, and handed over.
+    /// Public keys that the key holders generated and sent.
     pub given: Vec<Replacement>,
-    /// How new snapshot and timestamp keys are written. None: no such keys are made here.
+    /// The protection of new snapshot and timestamp keys; none to generate no such keys.
     pub online: Option<Protection>,
-    /// How new keys of other roles are written. None: no such keys are made here, where they would put the keys of
-    /// several holders on one disk.
+    /// The protection of new keys of other roles; none to generate no such keys, because the keys of several holders should not
+    /// be on one disk.
     pub offline: Option<Protection>,
 }
 
-/// A key that its holder made.
+/// A replacement key that its holder generated.
 #[derive(Clone)]
 pub struct Replacement {
-    /// The role that gets it, or the beginning of role names and a `*`; none for each role that needs one.
+    /// The role that gets it, or a prefix of role names and a `*`; none for every role that needs a key.
     pub role: Option<String>,
     /// The key.
     pub key: PublicKey,
-    /// Where its private part is, if it is here.
+    /// The URI of its private key, if it is on this machine.
     pub uri: Option<KeyUri>,
 }
 
-/// How many keys a role has after a revocation.
+/// The number of keys of a role after a revocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyCount {
     /// The role.
     pub role: RoleName,
-    /// Its keys.
+    /// The number of its keys.
     pub keys: usize,
-    /// Those whose private part is on this machine.
+    /// The number of its keys on this machine.
     pub here: usize,
     /// How many must sign.
     pub threshold: u32,
@@ -69,19 +70,19 @@ pub struct KeyCount {
     pub is_fewer: bool,
 }
 
-/// Makes the draft that revokes `key`, in what is published and in the pending change. Keys that are made here are
-/// written at once; they can do nothing until it is published.
+/// Makes the draft that revokes `key` in the published state and in the pending change. New keys are written immediately; no
+/// role trusts them before publication.
 ///
 /// # Errors
-/// [`Error::NotFound`] when no role trusts the key; [`Error::Revoke`] when one would go on trusting it, or would have
-/// fewer keys than must sign: nothing is written then.
+/// [`Error::NotFound`] when no role trusts the key; [`Error::Revoke`] when a role would still trust it, or would have fewer
+/// keys than its threshold. Nothing is written then.
 pub fn revoke(
     repository: &mut Repository,
     key: impl Into<KeyMaterial>,
     replacements: &Replacements,
 ) -> Result<Revocation, Error> {
     let key = &key.into();
-    // Before a key is written.
+    // Check the pin before writing a key.
     repository.authority().require_pin()?;
     repository.is_emergency = true;
     let draft = repository.staged()?;
@@ -98,12 +99,12 @@ pub fn revoke(
     let recovers_fast_forward = roles.iter().any(|(role, _)| role.is_online());
     let mut losses = losses(&mut edit, key, &roles)?;
     if recovers_fast_forward {
-        // Whoever took one online key may have driven the versions of both files up. With other keys for both, every
-        // client drops what it stored of them, those too that only look at signatures.
+        // A thief of one online key may have inflated the versions of both files. With new keys for both roles, every
+        // client deletes its stored files of both, including clients that only check signatures.
         for role in RoleName::ONLINE {
             let (all, threshold) = edit.trust(&role)?;
             let wanted = u32::try_from(all.len()).map_err(|_| RevokeError::TooManyKeys { role: role.clone() })?;
-            // The revoked key may be listed in a spelling that nothing here can use.
+            // The revoked key may also be listed in an unusable spelling.
             let revoked = losses.remove(&role).map(|loss| loss.removed).unwrap_or_default();
             let loss = Loss {
                 left: BTreeSet::new(),
@@ -145,7 +146,7 @@ pub fn revoke(
     let counts = counts(repository, &losses, &rotations);
     forget(repository, &mut config, &rotations);
     let mut edit = repository.edit(draft);
-    // Bins are many, and have the same change.
+    // There may be many bins, all with the same change.
     let mut alike: BTreeMap<(Vec<PublicKey>, Vec<KeyMaterial>), Vec<RoleName>> = BTreeMap::new();
     for (role, added, removed) in rotations {
         alike.entry((added, removed)).or_default().push(role);
@@ -158,11 +159,11 @@ pub fn revoke(
         return Err(RevokeError::StillTrusted { role: role.clone(), delegator }.into());
     }
     let mut draft = edit.finish()?;
-    draft.config = Some(config);
+    draft.set_config(config);
     Ok(Revocation { draft, roles, made, counts, recovers_fast_forward })
 }
 
-/// Why there is nothing to revoke.
+/// Returns the error for a key that no role trusts.
 fn not_trusted(repository: &mut Repository, key: &KeyMaterial) -> Error {
     match repository.published.roles_trusting(key.clone()) {
         Ok(roles) if !roles.is_empty() => RevokeError::Pending { key: short_material(key) }.into(),
@@ -170,12 +171,12 @@ fn not_trusted(repository: &mut Repository, key: &KeyMaterial) -> Error {
     }
 }
 
-/// What a role loses, and what it gets from the holders.
+/// The keys that a role loses and gains.
 struct Loss<'r> {
     left: BTreeSet<PublicKey>,
     removed: BTreeSet<KeyMaterial>,
     threshold: u32,
-    /// The keys that it should have.
+    /// The number of keys that it should have.
     wanted: u32,
     added: Vec<&'r Replacement>,
 }
@@ -190,7 +191,7 @@ impl Loss<'_> {
     }
 }
 
-/// For each role — bins that share their keys once — what goes, and how many keys are left.
+/// Returns the loss of each role. Succinct bins share their keys, so only one of them is returned.
 fn losses<'r>(
     edit: &mut Edit<'_>,
     key: &KeyMaterial,
@@ -217,9 +218,9 @@ fn losses<'r>(
         };
         let all = left.len();
         left.retain(|other| KeyMaterial::from(other) != *key);
-        // Root should have one key more than must sign: the next one may get lost.
+        // Root should have a spare key in case another one is lost.
         let wanted = threshold + u32::from(*role == RoleName::ROOT);
-        // A key that nothing here can use was no signer either.
+        // An unusable key could not sign, so it needs no replacement.
         let wanted = if left.len() < all { wanted } else { 0 };
         let loss = Loss { left, removed: [key.clone()].into(), threshold, wanted, added: Vec::new() };
         losses.entry(role.clone()).or_insert(loss);
@@ -227,13 +228,13 @@ fn losses<'r>(
     Ok(losses)
 }
 
-/// Gives the holders' keys to the roles for which they are meant.
+/// Assigns the given keys to their roles.
 fn give<'r>(
     losses: &mut BTreeMap<RoleName, Loss<'r>>,
     revoked: &KeyMaterial,
     replacements: &'r Replacements,
 ) -> Result<(), Error> {
-    // A key for any role goes to those that need one: never to the online roles beside others.
+    // A key without a role goes to the roles that need one, but not to both offline and online roles.
     let loses = |role: &RoleName, loss: &Loss<'_>| loss.removed.contains(revoked) && !role.is_online();
     let is_needed = |role: &RoleName, loss: &Loss<'_>| loses(role, loss) && loss.left.len() < loss.wanted as usize;
     let offline = losses.iter().any(|(role, loss)| loses(role, loss));
@@ -278,10 +279,10 @@ fn give<'r>(
     Ok(())
 }
 
-/// How many keys are to be made here for each role, and how they are written.
+/// Returns the number of keys to generate for each role, and their protection.
 ///
 /// # Errors
-/// [`Error::Revoke`] when a role has too few keys, and none may be made here.
+/// [`Error::Revoke`] when a role has too few keys and none may be generated.
 fn count_to_make<'p>(
     losses: &BTreeMap<RoleName, Loss<'_>>,
     replacements: &'p Replacements,
@@ -290,7 +291,7 @@ fn count_to_make<'p>(
     let mut lacking = Vec::new();
     for (role, loss) in losses {
         let protection = if role.is_online() { &replacements.online } else { &replacements.offline };
-        // Where the holders of online keys gave some, as many are enough as must sign.
+        // If keys were given for an online role, generate only enough to reach the threshold.
         let wanted = if role.is_online() && !loss.added.is_empty() { loss.threshold } else { loss.wanted };
         match protection {
             Some(protection) => {
@@ -309,7 +310,7 @@ fn count_to_make<'p>(
     Err(RevokeError::TooFewKeys { roles: lacking }.into())
 }
 
-/// How many keys each of these roles has then.
+/// Returns the number of keys of each of these roles after the revocation.
 fn counts(
     repository: &Repository,
     losses: &BTreeMap<RoleName, Loss<'_>>,
@@ -342,7 +343,7 @@ fn new_key(
     Ok((public, uri))
 }
 
-/// Lists where a private key of `role` is.
+/// Adds the URI of a private key of `role` to the configuration.
 fn list_key(config: &mut Config, role: &RoleName, entry: &str, uri: &KeyUri) {
     let mut role_config = config.role(role);
     if !role_config.keys.contains(uri) {
@@ -351,7 +352,7 @@ fn list_key(config: &mut Config, role: &RoleName, entry: &str, uri: &KeyUri) {
     }
 }
 
-/// Takes the keys that go out of the configuration.
+/// Removes the URIs of revoked keys from the configuration.
 fn forget(repository: &Repository, config: &mut Config, rotations: &[(RoleName, Vec<PublicKey>, Vec<KeyMaterial>)]) {
     let publics = repository.keys.publics();
     for (role, _, removed) in rotations {

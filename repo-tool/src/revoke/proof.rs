@@ -1,8 +1,8 @@
-//! The proof of a revocation: a client of every root version that was ever published arrives at the new state, and
-//! refuses what the revoked key signs. Of very many roots that differ in version and date only, one is played.
+//! The proof of a revocation: a client of every published root version reaches the new state and refuses files that the
+//! revoked key signs. Among many roots with the same keys, only one is tested.
 //!
-//! The forgeries are the strongest there can be: everything around a forged file is signed by the right keys, and the
-//! file itself by the revoked key together with all but one of the keys that the threshold asks for.
+//! The forgeries are as strong as possible: all other files are signed by the correct keys, and the forged file by the revoked
+//! key together with as many available keys as the threshold requires.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,45 +23,45 @@ use crate::published::Published;
 use crate::sign::review::{Accepted, Reviewed};
 use crate::{Error, NotFound, Repository, VersionError};
 
-/// So many roles that are alike are looked into for one that lists something.
-const SEEN_OF_FAMILY: usize = 64;
-/// How far an attacker drives versions up.
-const DRIVEN_UP: u64 = 1_000_000;
+/// The maximum number of similar roles that are searched for one that lists targets.
+const SEARCHED_OF_FAMILY: usize = 64;
+/// By how much the simulated attacker inflates versions.
+const INFLATED_BY: u64 = 1_000_000;
 
-/// What one simulated client did in one scene.
+/// The result of one simulated client in one scenario.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// What it must do.
+    /// The client behaved as required.
     Good(String),
-    /// Something else: the revocation is not proven.
+    /// The client did not behave as required: the revocation is not proven.
     Bad(String),
-    /// The scene could not be played, and why.
+    /// The scenario could not be tested, for this reason.
     NotTried(String),
 }
 
-/// A client that was shipped with one root version.
+/// The results of a client that was shipped with one root version.
 #[derive(Clone, Debug)]
 pub struct ProofRow {
     /// The version of the root it starts from.
     pub root: Version,
-    /// The last of the roots with the same keys that follow that one: clients shipped with these take the same steps,
-    /// and are not played where there are very many.
+    /// The last of the following roots with the same keys. If there are many roots, clients shipped with these are not tested,
+    /// because they take the same steps.
     pub until: Version,
-    /// Each scene by its name.
+    /// Each scenario, by its name.
     pub scenes: Vec<(String, Verdict)>,
 }
 
-/// What was published before the revocation, for the clients that had seen it.
+/// The published state before the revocation, for clients that have seen it.
 pub struct Before {
     published: Published,
     roles: Vec<(RoleName, Option<RoleName>)>,
-    /// Under which ids the key stood, and in which ring, by role.
+    /// The ring of each role.
     rings: BTreeMap<RoleName, KeyRing>,
     files: BTreeMap<String, Vec<u8>>,
 }
 
 impl Before {
-    /// Remembers what is published now. `roles` are those that trust the key.
+    /// Saves the current published state. `roles` are the roles that trust the key.
     ///
     /// # Errors
     /// When published metadata cannot be read.
@@ -78,14 +78,14 @@ impl Before {
     }
 }
 
-/// Plays all scenes against what is published now.
+/// Tests all scenarios with the current published state.
 ///
 /// # Errors
 /// When published metadata cannot be read. A revoked key that cannot be opened is a [`Verdict::NotTried`].
 pub fn prove(repository: &mut Repository, key: &PublicKey, before: &Before) -> Result<Vec<ProofRow>, Error> {
     let (signer, not_tried) = match repository.keys.file_signer(key) {
         Ok(Some(signer)) => (Some(signer), String::new()),
-        Ok(None) => (None, "the revoked private key is not here".to_string()),
+        Ok(None) => (None, "the revoked private key is not on this machine".to_string()),
         Err(error) => (None, format!("the revoked private key cannot be opened: {error}")),
     };
     let forgeries = match &signer {
@@ -94,13 +94,15 @@ pub fn prove(repository: &mut Repository, key: &PublicKey, before: &Before) -> R
     };
     let mut rows = Vec::new();
     for (root, until, shipped) in shipped_roots(repository)? {
-        let stage = Stage { repository, shipped, before, now: repository.now() };
-        let mut scenes = vec![("arrives".to_string(), stage.arrives(&MemoryStore::default())?)];
+        let client_of_root = ProofClient { repository, shipped, before, now: repository.now() };
+        let mut scenes = vec![("new state".to_string(), client_of_root.reaches_published(&MemoryStore::default())?)];
         match &signer {
             Some(signer) => {
-                scenes.extend(stage.recovers(signer)?.map(|verdict| ("after a fast-forward attack".into(), verdict)));
+                scenes.extend(
+                    client_of_root.recovers(signer)?.map(|verdict| ("after a fast-forward attack".into(), verdict)),
+                );
                 for forgery in &forgeries {
-                    scenes.push((format!("forged {}", forgery.role), stage.refuses(forgery)?));
+                    scenes.push((format!("forged {}", forgery.role), client_of_root.refuses(forgery)?));
                 }
             }
             None => scenes.push(("forged files".into(), Verdict::NotTried(not_tried.clone()))),
@@ -110,8 +112,8 @@ pub fn prove(repository: &mut Repository, key: &PublicKey, before: &Before) -> R
     Ok(rows)
 }
 
-/// The roots with which clients are played: all, or of very many the first of those that follow each other with the same
-/// keys. With each the last one that it stands for.
+/// Returns the roots to test clients with, each with the last root that it represents. If there are many roots, the first one
+/// of a series with the same keys represents the series.
 fn shipped_roots(repository: &Repository) -> Result<Vec<(Version, Version, Vec<u8>)>, Error> {
     let versions = repository.published.root_versions();
     let many = versions.len() as u64 > MANY_ROOTS;
@@ -131,16 +133,16 @@ fn shipped_roots(repository: &Repository) -> Result<Vec<(Version, Version, Vec<u
     Ok(roots)
 }
 
-/// Whether a client did something else than it must.
+/// Returns whether a client did not behave as required.
 #[must_use]
 pub fn is_refuted(rows: &[ProofRow]) -> bool {
     rows.iter().flat_map(|row| &row.scenes).any(|(_, verdict)| matches!(verdict, Verdict::Bad(_)))
 }
 
-/// For a person: every client, and below it every scene.
+/// Formats the proof for a person: every client with its scenarios.
 #[must_use]
 pub fn table(rows: &[ProofRow]) -> String {
-    let mut text = String::from("Proof: a client of every root that was ever published\n");
+    let mut text = String::from("Proof: a client of every published root\n");
     for row in rows {
         for (number, (scene, verdict)) in row.scenes.iter().enumerate() {
             let client = match (number, row.until > row.root) {
@@ -159,32 +161,32 @@ pub fn table(rows: &[ProofRow]) -> String {
     text
 }
 
-/// Files that put a forged one before a client.
+/// A forged file, with the other files that lead a client to it.
 struct Forgery {
     role: RoleName,
-    /// A target that the forged role lists.
+    /// A target that the forged role lists, to search for.
     lists: Option<TargetPath>,
     files: BTreeMap<String, Vec<u8>>,
 }
 
 type Refreshed = Result<lastmile_client::blocking::Session, ClientError>;
 
-/// One client's stage.
-struct Stage<'a> {
+/// A client that was shipped with one root.
+struct ProofClient<'a> {
     repository: &'a Repository,
     shipped: Vec<u8>,
     before: &'a Before,
     now: DateTime<Utc>,
 }
 
-impl Stage<'_> {
+impl ProofClient<'_> {
     fn refresh(&self, overlay: Overlay, store: &MemoryStore) -> Result<Refreshed, Error> {
         let client = client(self.shipped.clone(), overlay, store.clone(), Limits::default(), None)?;
         Ok(refresh(&client, self.now))
     }
 
-    /// With the files of now, the client must come to exactly what is published.
-    fn arrives(&self, store: &MemoryStore) -> Result<Verdict, Error> {
+    /// Checks that the client reaches exactly the published state.
+    fn reaches_published(&self, store: &MemoryStore) -> Result<Verdict, Error> {
         Ok(match self.refresh(Overlay::published(&self.repository.layout), store)? {
             Ok(session) => {
                 let (trusted, published) = (session.trusted(), &self.repository.published);
@@ -197,18 +199,18 @@ impl Stage<'_> {
         })
     }
 
-    /// A client that believed a timestamp of the stolen key, far ahead of ours, must come back. None when the key did
-    /// not sign timestamps alone.
+    /// Checks that a client recovers that accepted a timestamp of the stolen key with an inflated version. Returns `None` if the
+    /// key alone cannot sign timestamps.
     fn recovers(&self, signer: &Arc<dyn Signer>) -> Result<Option<Verdict>, Error> {
         let role = RoleName::TIMESTAMP;
         let Some(ring) = self.before.rings.get(&role).filter(|ring| ring.threshold().get() == 1) else {
             return Ok(None);
         };
-        let mut driven = (*self.before.published.timestamp).clone();
-        let version = driven.version.get().saturating_add(DRIVEN_UP);
-        driven.version = Version::new(version).unwrap_or(driven.version);
-        driven.expires = self.now + chrono::TimeDelta::days(3650);
-        let forged = sign_forged(&role, &driven, signer, ring, None)?;
+        let mut inflated = (*self.before.published.timestamp).clone();
+        let version = inflated.version.get().saturating_add(INFLATED_BY);
+        inflated.version = Version::new(version).unwrap_or(inflated.version);
+        inflated.expires = self.now + chrono::TimeDelta::days(3650);
+        let forged = sign_forged(&role, &inflated, signer, ring, None)?;
         let mut files = self.before.files.clone();
         files.insert(role.file_name(None), forged);
         // The attacker hides the new root.
@@ -216,34 +218,36 @@ impl Stage<'_> {
             .filter_map(|version| Some(RoleName::ROOT.file_name(Some(Version::new(version)?))));
         let attacked = Overlay::new(&self.repository.layout, files).without(newer);
         let store = MemoryStore::default();
-        let believed = match self.refresh(attacked, &store)? {
-            Ok(session) => session.trusted().timestamp().version == driven.version,
-            // Shipped with the new root, it never believed the stolen key.
+        let accepted = match self.refresh(attacked, &store)? {
+            Ok(session) => session.trusted().timestamp().version == inflated.version,
+            // A client that was shipped with the new root never accepts the stolen key.
             Err(_) => false,
         };
-        let verdict = match self.arrives(&store)? {
-            Verdict::Good(text) if believed => Verdict::Good(format!("came back from timestamp {version} to {text}")),
-            Verdict::Good(text) => Verdict::Good(format!("was never misled, {text}")),
+        let verdict = match self.reaches_published(&store)? {
+            Verdict::Good(text) if accepted => {
+                Verdict::Good(format!("recovers from timestamp {version}, reaches {text}"))
+            }
+            Verdict::Good(text) => Verdict::Good(format!("refuses the inflated versions, reaches {text}")),
             other => other,
         };
         Ok(Some(verdict))
     }
 
-    /// The client has come to what is published now, and is then offered the forgery.
+    /// Checks that a client that has reached the published state refuses the forgery.
     fn refuses(&self, forgery: &Forgery) -> Result<Verdict, Error> {
         let store = MemoryStore::default();
-        if let Verdict::Bad(reason) = self.arrives(&store)? {
+        if let Verdict::Bad(reason) = self.reaches_published(&store)? {
             return Ok(Verdict::Bad(reason));
         }
         let overlay = Overlay::new(&self.repository.layout, forgery.files.clone());
         let answer = self.refresh(overlay, &store)?.and_then(|mut session| match &forgery.lists {
             _ if forgery.role.is_top_level() => Ok(()),
-            // Another role may be asked before this one.
+            // The search may end in another role, so list all targets too.
             Some(path) => session.find(path).and_then(|_| session.list().map(drop)),
             None => session.list().map(drop),
         });
         Ok(match answer {
-            Ok(()) => Verdict::Bad("believed it".into()),
+            Ok(()) => Verdict::Bad("accepted it".into()),
             Err(ClientError::Refused(error)) => match &error.refusal {
                 Refusal::Metadata(verdict)
                     if verdict.role == forgery.role && matches!(verdict.kind, ErrorKind::ThresholdNotMet { .. }) =>
@@ -257,9 +261,9 @@ impl Stage<'_> {
     }
 }
 
-/// A forgery for each role that trusted the key.
+/// Makes a forgery for each role that trusted the key.
 fn forge_all(repository: &mut Repository, signer: &Arc<dyn Signer>, before: &Before) -> Result<Vec<Forgery>, Error> {
-    // One of many bins stands for all: they have one ring.
+    // One of many bins represents all, because they share one ring.
     let mut families: Vec<Vec<&RoleName>> = Vec::new();
     let mut places = BTreeMap::new();
     for (role, delegator) in &before.roles {
@@ -273,8 +277,8 @@ fn forge_all(repository: &mut Repository, signer: &Arc<dyn Signer>, before: &Bef
     let mut forgeries = Vec::new();
     for roles in families {
         let mut chosen = None;
-        // Better one that lists something: who looks for that comes to it at once.
-        for role in roles.into_iter().take(SEEN_OF_FAMILY) {
+        // Prefer a role that lists targets: a search for a target reaches it directly.
+        for role in roles.into_iter().take(SEARCHED_OF_FAMILY) {
             let is_full = !role.is_top_level() && !repository.published.role(role)?.is_empty();
             if chosen.is_none() || is_full {
                 chosen = Some(role);
@@ -358,7 +362,7 @@ fn list_in_timestamp(
     Ok(())
 }
 
-/// Signed by the keys that the published root names.
+/// Signs a file with the keys that the published root lists.
 fn sign_right<R: Role>(role: &RoleName, content: &R, repository: &Repository) -> Result<Vec<u8>, Error> {
     let required = vec![repository.published.root.key_ring(role)?];
     let mut document = Document::new(role, content, Rings { required, wanted: None });
@@ -368,7 +372,7 @@ fn sign_right<R: Role>(role: &RoleName, content: &R, repository: &Repository) ->
     Ok(document.file().into())
 }
 
-/// Signed by the revoked key and, where the threshold asks for more, by others of its ring that are here, but one.
+/// Signs a file with the revoked key and, if the threshold requires more, with other available keys of its ring.
 fn sign_forged<R: Role>(
     role: &RoleName,
     content: &R,
@@ -399,7 +403,7 @@ fn sign_forged<R: Role>(
     Ok(document.file().into())
 }
 
-/// The ring of each of these roles. Bins are many, so that each delegator is gone through once.
+/// Returns the ring of each of these roles. Goes through each delegator only once, because there may be many bins.
 fn rings_of(
     published: &Published,
     roles: &[(RoleName, Option<RoleName>)],

@@ -1,19 +1,20 @@
-//! Adopting the files of the server, as one publication that happens wholly or not at all.
+//! Adopts the files of the server in one atomic publication.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use lastmile_client::{Error as ClientError, MemoryStore, StoredFile};
+use lastmile_client::{Error as ClientError, MemoryStore, StoredFile, disk};
 use lastmile_metadata::{Limits, RoleName, TargetFile};
 
 use crate::check::overlay::Overlay;
 use crate::check::{self, Checked, from_client};
 use crate::config::Config;
-use crate::draft::NewFile;
-use crate::edit::intake;
-use crate::files::digest::{FileDigest, is_target};
+use crate::draft::NewTargetFile;
+use crate::edit::intake::{self, TargetNames};
+use crate::files::digest::FileDigest;
+use crate::files::folder::Folder;
 use crate::files::layout::{Layout, Lock};
 use crate::publish::journal::{Existing, FileKind};
 use crate::publish::superseded;
@@ -21,9 +22,9 @@ use crate::publish::transaction::{Content, Observer, Transaction, Unobserved};
 use crate::published::Published;
 use crate::served::Served;
 use crate::served::catch_up::CaughtUp;
-use crate::{Error, ServedError, names};
+use crate::{Error, PublicationError, ServedError, names};
 
-/// Adopts only the roots that the server has and this folder lacks.
+/// Adopts only the newer roots of the server.
 pub(crate) fn adopt_roots(layout: &Layout, lock: &Lock, ours: &Published, served: &Served) -> Result<(), Error> {
     let roots = newer_roots(ours, served)?;
     if roots.is_empty() {
@@ -40,7 +41,7 @@ pub(crate) fn adopt_roots(layout: &Layout, lock: &Lock, ours: &Published, served
     publication.prepare()?.commit(&checked)
 }
 
-/// The roots that the server has and this folder lacks, by name.
+/// Returns the newer roots of the server, by name.
 fn newer_roots(ours: &Published, served: &Served) -> Result<Vec<(String, Vec<u8>)>, Error> {
     let mut roots = Vec::new();
     let mut next = ours.root.version.next();
@@ -52,7 +53,7 @@ fn newer_roots(ours: &Published, served: &Served) -> Result<Vec<(String, Vec<u8>
     Ok(roots)
 }
 
-/// A client of the folder with these files over it must come to the end.
+/// Checks that a client accepts the folder together with these files.
 fn check_files(layout: &Layout, files: BTreeMap<String, Bytes>) -> Result<Checked, Error> {
     let limits = check::reading_limits();
     let memory = MemoryStore::default();
@@ -63,7 +64,7 @@ fn check_files(layout: &Layout, files: BTreeMap<String, Bytes>) -> Result<Checke
     Ok(Checked { published: Published::new(layout, session.trusted(), oldest, memory)? })
 }
 
-/// Takes the server's files over.
+/// An adoption of the server's files.
 pub(crate) struct Adoption<'a> {
     pub(crate) layout: &'a Layout,
     pub(crate) lock: &'a Lock,
@@ -75,7 +76,8 @@ impl Adoption<'_> {
     /// Adopts the files of these roles, which all verified, with the snapshot and timestamp that list them.
     pub(crate) fn run(&mut self, foreign: &[RoleName], caught_up: &mut CaughtUp) -> Result<(), Error> {
         let consistent = self.served.trusted().root().consistent_snapshot;
-        let prefixed = consistent && Config::read(self.layout)?.hash_prefixed_targets;
+        let target_names = Config::read(self.layout)?.target_names(consistent);
+        let replaced = if target_names == TargetNames::HashPrefixed { Existing::Same } else { Existing::Replaced };
         let mut files: Vec<(FileKind, String, Vec<u8>)> = Vec::new();
         for (name, bytes) in newer_roots(self.ours, self.served)? {
             files.push((FileKind::Root, name, bytes));
@@ -98,12 +100,12 @@ impl Adoption<'_> {
         }
         let overlay = files.iter().map(|(_, name, bytes)| (name.clone(), Bytes::from(bytes.clone())));
         let checked = check_files(self.layout, overlay.collect())?;
-        let targets = if foreign.is_empty() { Vec::new() } else { self.fetch_targets(prefixed, caught_up)? };
-        self.set_aside(&files, if prefixed { &[] } else { &targets })?;
+        let targets = if foreign.is_empty() { Vec::new() } else { self.fetch_targets(target_names, caught_up)? };
+        self.set_aside(&files, if replaced == Existing::Same { &[] } else { &targets })?;
         let mut observer = Unobserved;
         let mut publication = Transaction::begin(self.layout, self.lock, &mut observer as &mut dyn Observer)?;
         for file in &targets {
-            publication.add_target(file, if prefixed { Existing::Same } else { Existing::Replaced })?;
+            publication.add_target(file, replaced)?;
         }
         files.sort_by_key(|(rank, ..)| *rank);
         for (rank, name, bytes) in files {
@@ -117,9 +119,13 @@ impl Adoption<'_> {
         publication.prepare()?.commit(&checked)
     }
 
-    /// Fetches the target files that this folder lacks, and notes which targets are no longer listed. A name with a hash
-    /// says what the file holds; a file with a plain name is compared with what is listed.
-    fn fetch_targets(&mut self, prefixed: bool, caught_up: &mut CaughtUp) -> Result<Vec<NewFile>, Error> {
+    /// Fetches the target files that this folder lacks, and records the targets that are no longer listed. A hash in a name
+    /// identifies the content; a file with a plain name is compared with its entry.
+    fn fetch_targets(
+        &mut self,
+        target_names: TargetNames,
+        caught_up: &mut CaughtUp,
+    ) -> Result<Vec<NewTargetFile>, Error> {
         let listed = self.served.session.list().map_err(from_client)?;
         let overlay = Overlay::published(self.layout);
         let client =
@@ -131,14 +137,14 @@ impl Adoption<'_> {
         caught_up.dropped = gone.map(|target| target.path.to_string()).collect();
         let folder = self.layout.open_publishing()?;
         let here = self.layout.open()?.enter("targets")?;
-        let is_here = |target: &TargetFile, place: &Path| match (&here, prefixed) {
+        let is_here = |target: &TargetFile, place: &Path| match (&here, target_names) {
             (None, _) => Ok(false),
-            (Some(here), true) => Ok(here.look(place)?.is_some()),
-            (Some(here), false) => is_target(here, place, target),
+            (Some(here), TargetNames::HashPrefixed) => Ok(here.look(place)?.is_some()),
+            (Some(here), TargetNames::Plain) => is_target(here, place, target),
         };
         let mut fetched = Vec::new();
         for (number, target) in listed.iter().enumerate() {
-            let places = intake::places(target, prefixed);
+            let places = intake::places(target, target_names);
             let places_here =
                 places.iter().map(|place| is_here(target, place)).collect::<Result<Vec<bool>, Error>>()?;
             if places_here.iter().all(|is_here| *is_here) {
@@ -149,10 +155,10 @@ impl Adoption<'_> {
                 Ok(_) => {
                     let incoming = intake::Incoming { target: target.clone(), file };
                     let content = FileDigest::listed(target);
-                    let copies = intake::link_copies(&incoming, &folder, prefixed)?.into_iter();
-                    fetched.extend(copies.map(|(from, to)| NewFile { from, to, content: content.clone() }));
+                    let copies = intake::link_copies(&incoming, &folder, target_names)?.into_iter();
+                    fetched.extend(copies.map(|(from, to)| NewTargetFile { from, to, content: content.clone() }));
                 }
-                // A disk that is full says nothing about the server.
+                // A local failure, such as a full disk, is not a fault of the server.
                 Err(ClientError::Local(failed)) => {
                     return Err(Error::file(failed.operation, &failed.path, failed.error));
                 }
@@ -164,14 +170,14 @@ impl Adoption<'_> {
 
     /// Copies the files that the adoption replaces to `superseded/`. They stay in place until the journal is written, so an
     /// interruption loses nothing.
-    fn set_aside(&self, files: &[(FileKind, String, Vec<u8>)], targets: &[NewFile]) -> Result<(), Error> {
+    fn set_aside(&self, files: &[(FileKind, String, Vec<u8>)], targets: &[NewTargetFile]) -> Result<(), Error> {
         let dir = self.layout.open()?;
         if let Some(metadata) = dir.enter("metadata")? {
             for (_, name, bytes) in
                 files.iter().filter(|(rank, ..)| !matches!(rank, FileKind::Root | FileKind::Timestamp))
             {
                 if metadata.read(name, u64::MAX)?.is_some_and(|there| there != *bytes) {
-                    superseded::keep(self.layout, &metadata, name, Path::new(""))?;
+                    keep(self.layout, &metadata, name, Path::new(""))?;
                 }
             }
         }
@@ -181,9 +187,48 @@ impl Adoption<'_> {
                 continue;
             };
             if let Some(folder) = dir.find(parent)? {
-                superseded::keep(self.layout, &folder, name, parent)?;
+                keep(self.layout, &folder, name, parent)?;
             }
         }
         Ok(())
     }
+}
+
+/// Returns whether the file at the relative path `name` matches the entry of `target`.
+fn is_target(folder: &Folder, name: &Path, target: &TargetFile) -> Result<bool, Error> {
+    let Some(parent) = folder.find(name.parent().unwrap_or(Path::new("")))? else { return Ok(false) };
+    let mut verifier = target.verifier();
+    let mut is_listed = true;
+    let found = FileDigest::read(&parent, names::of_file(name)?, |bytes| {
+        is_listed = is_listed && verifier.update(bytes).is_ok();
+    })?;
+    Ok(found.is_some() && is_listed && verifier.finish().is_ok())
+}
+
+/// Copies the file `name` of the folder `from` durably to `superseded/`, or to the folder `under` in it. The original is not
+/// moved. A copy from an interrupted run is reused.
+fn keep(layout: &Layout, from: &Folder, name: &str, under: &Path) -> Result<(), Error> {
+    let Some(content) = FileDigest::read(from, name, |_| {})? else { return Ok(()) };
+    let superseded = layout.make_superseded()?;
+    let folder = superseded.descend(under, 0o700, layout.sharing())?;
+    let (copy, is_there) = superseded::find(&folder, name, &content)?;
+    if !is_there {
+        let copied = disk::link_or_copy(from.place(name), folder.place(&copy));
+        copied.map_err(|error| Error::file("copy", &from.path_of(name), error))?;
+    }
+    let path = folder.path_of(&copy);
+    let synced = folder.open_file(&copy).and_then(|file| disk::sync(&file, &path));
+    synced.map_err(|error| Error::file("sync", &path, error))?;
+    if FileDigest::read(&folder, &copy, |_| {})? != Some(content) {
+        return Err(PublicationError::ChangedWhileCopied { from: from.path_of(name), to: path }.into());
+    }
+    // Sync every folder on the path of the copy.
+    let mut folder = layout.open()?;
+    folder.sync()?;
+    for part in Path::new("superseded").join(under).components() {
+        let Some(next) = folder.enter(part)? else { break };
+        next.sync()?;
+        folder = next;
+    }
+    Ok(())
 }

@@ -1,8 +1,8 @@
-//! Bringing a folder that was set back, or a second copy of it, in line with what the server has.
+//! Synchronizes a restored folder, or a second copy, with the server.
 //!
-//! Everything from the server is verified from the pinned root. What the folder knows already is adopted or passed over
-//! at once; what it does not know was published elsewhere with this repository's keys, and is adopted only when the user
-//! says that it is theirs.
+//! All files from the server are verified from the pinned root. Files that this folder published are adopted or superseded
+//! without asking. Foreign files were published from another copy with this repository's keys, and are adopted only if the
+//! user says that they are theirs.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -26,70 +26,79 @@ use crate::served::adoption::{self, Adoption};
 use crate::user::{PinnedRoot, RootDigest};
 use crate::{Error, Invocation, Repository, ServedError, Signing, names};
 
-/// What to do with content that this folder does not know.
+/// The treatment of content that was not published from this folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Foreign {
     /// Refuse to adopt it.
     Refuse,
-    /// Take it over: the user recognizes it.
+    /// Adopt it, because the user recognizes it.
     Adopt,
 }
 
-/// What was done.
+/// Whether [`catch_up`] changes the folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Resolve the difference.
+    Apply,
+    /// Only report the resolution that would apply.
+    Preview,
+}
+
+/// How the difference was resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resolution {
     /// The folder has everything that the server has.
     Nothing,
-    /// The server's files were taken over.
+    /// The server's files were adopted.
     Adopted,
-    /// The folder's content was published again, above every version that the server has.
+    /// The folder's content was signed again with versions above those of the server.
     MovedPast,
 }
 
 /// The result of catching up.
 #[derive(Debug)]
 pub struct CaughtUp {
-    /// What was done, or in a dry run would be.
+    /// The resolution, or in a preview the resolution that would apply.
     pub resolution: Resolution,
-    /// How the server differs from the folder.
+    /// The differences between the server and the folder.
     pub diff: Vec<RoleDiff>,
-    /// Targets that were listed in this folder and are not any more.
+    /// Targets of this folder that are no longer listed.
     pub dropped: Vec<String>,
-    /// Targets whose files could not be fetched, with the reason.
+    /// Target files that could not be fetched, with the reason.
     pub missing: Vec<String>,
 }
 
-/// How the server relates to the folder.
+/// The comparison of the server with the folder.
 struct Comparison {
-    /// Targets roles whose served file this folder never had.
+    /// Targets roles whose served file was not published from this folder.
     foreign: Vec<RoleName>,
-    /// Whether the server has a root that this folder never had and that the user's pin does not cover.
+    /// Whether the server has a newer root that neither the folder nor the user's pin covers.
     is_root_foreign: bool,
-    /// Whether the folder has published something that the server lacks.
+    /// Whether the folder has newer content than the server.
     is_ahead: bool,
 }
 
-/// Compares the folder in `dir` with what is served at `metadata_url`, and brings it in line.
+/// Compares the folder in `dir` with the metadata at `metadata_url`, and resolves the difference.
 ///
 /// # Errors
-/// [`Error::NotPinned`] without a pinned root; [`Error::Served`] when the server has content that this folder does not
-/// know and `foreign` refuses it, or versions that no publication reached.
+/// [`Error::NotPinned`] without a pinned root; [`Error::Served`] when the server has foreign content and `foreign` refuses
+/// it, or versions that are too high to result from publications.
 pub fn catch_up(
     dir: &Path,
     invocation: &Invocation,
     metadata_url: &str,
     foreign: Foreign,
-    dry_run: bool,
+    mode: Mode,
 ) -> Result<CaughtUp, Error> {
     let layout = invocation.layout(dir);
     let config = Config::read(&layout)?;
     let lock = layout.lock_within(invocation.lock_wait.at_most, invocation.lock_wait.on_wait.as_ref())?;
-    if !dry_run {
+    if mode == Mode::Apply {
         transaction::recover(&layout, &lock)?;
     }
     let oldest = check::oldest_root(&layout)?;
     let digest = RootDigest::of(&oldest);
-    let mut served = Served::fetch_with(metadata_url, oldest.clone(), config.hash_prefixed_targets)?;
+    let mut served = Served::fetch_with(metadata_url, oldest.clone(), config.target_names(true))?;
     let trusted_root = check_pin(&layout, invocation, digest, &oldest, &served)?;
     let ours = check::open(&layout, oldest)?;
     check_root(&ours, &served)?;
@@ -110,7 +119,7 @@ pub fn catch_up(
         _ => Resolution::Adopted,
     };
     let mut caught_up = CaughtUp { resolution, diff, dropped: Vec::new(), missing: Vec::new() };
-    if dry_run || resolution == Resolution::Nothing {
+    if mode == Mode::Preview || resolution == Resolution::Nothing {
         return Ok(caught_up);
     }
     match resolution {
@@ -128,8 +137,8 @@ pub fn catch_up(
     Ok(caught_up)
 }
 
-/// The chain of the server must lead through the root that the user trusts. Returns the newest version in that chain that
-/// the user trusts: it and the roots that lead to it are not foreign.
+/// Checks that the server's root chain contains the root that the user trusts. Returns the newest version that the user
+/// trusts: it and the roots before it are not foreign.
 fn check_pin(
     layout: &Layout,
     invocation: &Invocation,
@@ -171,16 +180,17 @@ fn check_pin(
     Ok(trusted)
 }
 
-/// A root is never replaced by another one of the same version: clients that have either one keep it.
+/// Refuses another root of the same version: clients that have one of the two keep it.
 fn check_root(ours: &Published, served: &Served) -> Result<(), Error> {
     let (here, there) = (&ours.root, served.trusted().root());
-    match here.version == there.version && here.bytes() != there.bytes() {
-        true => Err(ServedError::OtherRoot { version: there.version }.into()),
-        false => Ok(()),
+    if here.version == there.version && here.bytes() != there.bytes() {
+        Err(ServedError::OtherRoot { version: there.version }.into())
+    } else {
+        Ok(())
     }
 }
 
-/// A role that is far ahead was driven up by somebody.
+/// Refuses a version that is too high to result from publications.
 fn check_lead(ours: &Published, served: &Served) -> Result<(), Error> {
     for (role, theirs) in served.versions() {
         let here = ours.version(&role).map_or(0, Version::get);
@@ -192,9 +202,9 @@ fn check_lead(ours: &Published, served: &Served) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether the server has a version that this folder lacks, or another file under the same version.
+/// Returns whether the server has a newer version of a role, or another file of the same version.
 fn is_behind(ours: &Published, served: &Served) -> bool {
-    served.beside(ours).iter().any(|(_, theirs, ours, is_same)| theirs > ours || (theirs == ours && !is_same))
+    served.versions_of_both(ours).iter().any(|(_, theirs, ours, is_same)| theirs > ours || (theirs == ours && !is_same))
 }
 
 fn compare(layout: &Layout, ours: &Published, served: &mut Served, trusted_root: Version) -> Result<Comparison, Error> {
@@ -207,8 +217,8 @@ fn compare(layout: &Layout, ours: &Published, served: &mut Served, trusted_root:
             continue;
         }
         is_ahead |= here.is_some_and(|here| here.version > theirs.version);
-        // A version that this folder published before is still there.
-        let version = Some(theirs.version).filter(|_| consistent);
+        // The file is still in the folder if this folder published that version.
+        let version = consistent.then_some(theirs.version);
         let file = layout.metadata().join(names::metadata_file(&role, version));
         match layout::read_small(&file, LONGEST_METADATA)? {
             Some(bytes) if is_complete(&theirs) && theirs.check(&bytes).is_ok() => {}
@@ -221,7 +231,7 @@ fn compare(layout: &Layout, ours: &Published, served: &mut Served, trusted_root:
     foreign.extend(served.differing(unlisted)?);
     is_ahead |= ours.snapshot.roles().any(|(role, _)| served.trusted().snapshot().meta(&role).is_none());
     if !foreign.is_empty() {
-        // Reads every role that a client can reach, so that each can be shown and adopted.
+        // Read every role that a client can reach, so that each can be shown and adopted.
         served.session.list().map_err(from_client)?;
         // The snapshot also lists roles whose delegation was removed, so that clients see no rollback. No client reads
         // them, and nothing says which keys would verify them.
@@ -231,7 +241,7 @@ fn compare(layout: &Layout, ours: &Published, served: &mut Served, trusted_root:
     Ok(Comparison { foreign, is_root_foreign, is_ahead })
 }
 
-/// What the server has instead of what this folder has, for a person.
+/// Describes the differences between the server and the folder for a person.
 fn difference(ours: &Published, served: &Served, foreign: &[RoleName]) -> Result<Vec<RoleDiff>, Error> {
     let theirs = served.trusted();
     let mut draft = Draft::default();
@@ -241,9 +251,10 @@ fn difference(ours: &Published, served: &Served, foreign: &[RoleName]) -> Result
         documents.push(document(&RoleName::ROOT, theirs.root())?);
     }
     for role in foreign {
-        let held = match *role == RoleName::TARGETS {
-            true => theirs.targets().held(),
-            false => theirs.delegated().find(|(name, _)| *name == role).and_then(|(_, targets)| targets.held()),
+        let held = if *role == RoleName::TARGETS {
+            theirs.targets().held()
+        } else {
+            theirs.delegated().find(|(name, _)| *name == role).and_then(|(_, targets)| targets.held())
         };
         if let Some(held) = held {
             draft.targets.insert(role.clone(), (***held).clone());
@@ -252,15 +263,15 @@ fn difference(ours: &Published, served: &Served, foreign: &[RoleName]) -> Result
     }
     documents.push(document(&RoleName::SNAPSHOT, theirs.snapshot())?);
     documents.push(document(&RoleName::TIMESTAMP, theirs.timestamp())?);
-    let told = documents.iter().map(|document| {
+    let diffs = documents.iter().map(|document| {
         let version = document.version;
         let title = match ours.version(&document.role) {
-            Some(ours) => format!("version {ours} here, {version} on the server"),
-            None => format!("version {version} on the server, not here"),
+            Some(ours) => format!("version {ours} in this folder, {version} on the server"),
+            None => format!("version {version} on the server, not in this folder"),
         };
         RoleDiff { title, ..diff::of_document(Some(ours), &draft, document) }
     });
-    Ok(told.collect())
+    Ok(diffs.collect())
 }
 
 fn document<R: Role>(role: &RoleName, verified: &Verified<R>) -> Result<Document, Error> {
@@ -269,12 +280,12 @@ fn document<R: Role>(role: &RoleName, verified: &Verified<R>) -> Result<Document
     Document::prior(role, &prior, Rings::default())
 }
 
-/// Publishes the folder's content again, above what the server has.
+/// Publishes the folder's content again, with versions above those of the server.
 fn move_past(layout: Layout, invocation: &Invocation, lock: Lock, served: &Served) -> Result<(), Error> {
     let invocation = Invocation { served: ServedState::Ignore, ..invocation.clone() };
     let mut repository = Repository::open_layout(layout, &invocation, Some(lock))?;
     repository.seen = served.versions().collect();
-    let draft = Draft { again: RoleName::ONLINE.into(), ..Draft::default() };
+    let draft = Draft::renew_online_roles();
     let plan = repository.plan(draft, Signing::Now)?;
     repository.conclude(&plan, &mut Unobserved).map(drop)
 }

@@ -1,6 +1,5 @@
-//! What the server has, where the user's configuration says where that is. It is compared before anything is published:
-//! a folder that was set back, or a second copy of it, would otherwise issue versions that clients have seen already,
-//! with another content.
+//! Compares the folder with the server at the configured metadata URL before each publication. Otherwise a restored folder or
+//! a second copy could issue versions that clients have already seen with other content.
 
 mod adoption;
 pub(crate) mod catch_up;
@@ -19,17 +18,17 @@ use lastmile_metadata::{Limits, MetaFile, RoleName, TrustedMetadata, Version};
 
 use crate::check::from_client;
 use crate::draft::Draft;
+use crate::edit::intake::TargetNames;
 use crate::invocation::ServedState;
 use crate::publish::snapshot::{has_same_online_keys, is_complete, list_with_hash};
 use crate::publish::versions::LARGEST_JUMP;
 use crate::published::Published;
 use crate::{Error, NetworkError, Repository, ServedError, check};
 
-/// What to do where the server does not answer.
-/// So many files are asked for at once.
+/// The maximum number of simultaneous requests.
 const AT_ONCE: usize = 16;
 
-/// What a client of the server has come to trust.
+/// The state that a client of the server trusts.
 pub(crate) struct Served {
     pub(crate) session: blocking::Session,
     memory: MemoryStore,
@@ -37,13 +36,13 @@ pub(crate) struct Served {
 }
 
 impl Served {
-    /// Refreshes a client that was shipped with `root`, at a time when nothing has expired.
+    /// Refreshes a client that was shipped with `root`, at the epoch, when nothing has expired.
     pub(crate) fn fetch(metadata_url: &str, root: Vec<u8>) -> Result<Self, Error> {
-        Self::fetch_with(metadata_url, root, true)
+        Self::fetch_with(metadata_url, root, TargetNames::HashPrefixed)
     }
 
-    /// The same, to download targets as well: `hash_prefixed` says how their files are named.
-    pub(crate) fn fetch_with(metadata_url: &str, root: Vec<u8>, hash_prefixed: bool) -> Result<Self, Error> {
+    /// Like [`Served::fetch`], for downloading targets too. `names` is the form of the names of their files.
+    pub(crate) fn fetch_with(metadata_url: &str, root: Vec<u8>, names: TargetNames) -> Result<Self, Error> {
         let memory = MemoryStore::default();
         let targets_url = match metadata_url.trim_end_matches('/').strip_suffix("metadata") {
             Some(base) => format!("{base}targets/"),
@@ -55,7 +54,7 @@ impl Served {
             .fetch(connect()?)
             .store(memory.clone())
             .limits(limits)
-            .hash_prefixed_targets(hash_prefixed)
+            .hash_prefixed_targets(names == TargetNames::HashPrefixed)
             .build()
             .map_err(|error| NetworkError::Setup(error.into()))?;
         let client = blocking::Updater::new(updater).map_err(|error| NetworkError::Client(error.into()))?;
@@ -70,8 +69,8 @@ impl Served {
         self.session.trusted()
     }
 
-    /// The versions of the roles that change most, there and here, and whether both files are the same.
-    pub(crate) fn beside(&self, ours: &Published) -> [(RoleName, Version, Version, bool); 3] {
+    /// Returns the versions of root, timestamp and snapshot on the server and in the folder, and whether both files are equal.
+    pub(crate) fn versions_of_both(&self, ours: &Published) -> [(RoleName, Version, Version, bool); 3] {
         let theirs = self.trusted();
         let (root, timestamp, snapshot) = (theirs.root(), theirs.timestamp(), theirs.snapshot());
         [
@@ -86,7 +85,7 @@ impl Served {
         ]
     }
 
-    /// The versions of the top-level roles and of all that the snapshot lists.
+    /// Returns the versions of the top-level roles and of all roles that the snapshot lists.
     pub(crate) fn versions(&self) -> impl Iterator<Item = (RoleName, Version)> {
         let trusted = self.trusted();
         let top = [
@@ -97,18 +96,18 @@ impl Served {
         top.into_iter().chain(trusted.snapshot().roles().map(|(role, listed)| (role, listed.version)))
     }
 
-    /// A file that the client has accepted.
+    /// Returns a file that the client has accepted.
     pub(crate) fn file(&self, file: &StoredFile) -> Result<Option<Vec<u8>>, Error> {
         self.memory.read(file, u64::MAX).map_err(|error| ServedError::Memory(error).into())
     }
 
-    /// Of these entries those whose file on the server is another one. A version that the server lacks is passed over.
+    /// Returns the roles of the entries that do not match the file on the server. Versions that the server lacks are skipped.
     pub(crate) fn differing(&self, entries: Vec<(RoleName, MetaFile)>) -> Result<Vec<RoleName>, Error> {
         let consistent = self.trusted().root().consistent_snapshot;
         let served = |role: &RoleName| self.trusted().snapshot().meta(role).map(|listed| listed.version);
         let entries = entries.into_iter().filter(|(role, entry)| served(role) == Some(entry.version));
         let wanted = entries.map(|(role, entry)| {
-            let url = url_of(&self.metadata_url, &role.file_name(Some(entry.version).filter(|_| consistent)));
+            let url = url_of(&self.metadata_url, &role.file_name(consistent.then_some(entry.version)));
             (role, entry, url)
         });
         let fetch = connect()?;
@@ -146,14 +145,14 @@ fn unreached(error: FetchError) -> Error {
 }
 
 impl Repository {
-    /// Refuses to go on where the server has something newer than this folder, or something else under the same version.
-    /// `entries` are about to be listed with the hash of the file in this folder for the first time.
+    /// Refuses to continue if the server has a newer version than this folder, or another file of the same version. `entries` are
+    /// snapshot entries that will list the hash of the file in this folder for the first time.
     ///
-    /// While a key is revoked, which may be needed because somebody else publishes with it, only a newer root on the
-    /// server is refused: the versions there are passed, and a server that cannot be reached is a warning.
+    /// During a revocation, only a newer root on the server is refused, because a thief may be publishing with the key: new
+    /// versions are issued above those of the server, and an unreachable server is only a warning.
     ///
     /// # Errors
-    /// [`Error::Served`] as said; [`Error::Network`] when the server cannot be reached.
+    /// [`Error::Served`] for a difference; [`Error::Network`] when the server cannot be reached.
     pub(crate) fn compare_with_served(
         &mut self,
         draft: &Draft,
@@ -171,10 +170,10 @@ impl Repository {
             }
             served => served?,
         };
-        // What the newest root no longer trusts is void.
+        // Clients with the newest root ignore files signed with removed online keys.
         let is_void = served.trusted().root().version < self.published.root.version
             && !has_same_online_keys(served.trusted().root(), &self.published.root);
-        for (role, theirs, ours, is_same) in served.beside(&self.published) {
+        for (role, theirs, ours, is_same) in served.versions_of_both(&self.published) {
             if is_void || (theirs <= ours && (theirs < ours || is_same)) {
                 continue;
             }
@@ -191,11 +190,12 @@ impl Repository {
             if is_driven_up {
                 return Err(ServedError::DrivenUp { role, served: theirs, published: ours }.into());
             }
-            return Err(match theirs == ours {
-                true => ServedError::OtherFile { role, version: ours },
-                false => ServedError::Newer { role, served: theirs, published: ours },
-            }
-            .into());
+            let difference = if theirs == ours {
+                ServedError::OtherFile { role, version: ours }
+            } else {
+                ServedError::Newer { role, served: theirs, published: ours }
+            };
+            return Err(difference.into());
         }
         if let Some(role) = served.differing(self.first_listed(draft, entries))?.first() {
             return Err(ServedError::Differs { role: role.clone() }.into());
@@ -203,7 +203,7 @@ impl Repository {
         if self.is_emergency {
             let versions = served.versions().filter(|(role, theirs)| {
                 let ours = self.published.version(role).map_or(0, Version::get);
-                // Further ahead is an attack, from which clients recover when the online keys are replaced (5.3.11).
+                // Higher versions are an attack, from which clients recover when the online keys are replaced (5.3.11).
                 theirs.get().saturating_sub(ours) <= LARGEST_JUMP
             });
             self.seen.extend(versions);
@@ -212,8 +212,7 @@ impl Repository {
         Ok(())
     }
 
-    /// The published files that are about to be listed with a hash, or to be changed, though no snapshot has fixed their
-    /// content yet.
+    /// Returns the published files whose hash no snapshot lists yet and that will be listed with a hash or changed.
     fn first_listed(&self, draft: &Draft, entries: &BTreeMap<RoleName, MetaFile>) -> Vec<(RoleName, MetaFile)> {
         let changed = draft.targets.keys().filter_map(|role| {
             let listed = self.published.snapshot.meta(role).filter(|listed| !is_complete(listed))?;

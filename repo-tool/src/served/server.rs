@@ -1,7 +1,7 @@
-//! A static server for trying things: `metadata/` and `targets/` of one repository, and nothing else. Where metadata
-//! lies there compressed as well, it is sent so to whoever accepts that.
+//! A static file server for testing. It serves only `metadata/` and `targets/` of one repository. If there are compressed
+//! copies of metadata, it sends them to clients that accept their encoding.
 //!
-//! `tower_http::services::ServeDir` does not fit: it opens files by path and follows links, and has no way to refuse them.
+//! `tower_http::services::ServeDir` is not suitable: it opens files by path, and cannot be configured to refuse links.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -38,24 +38,24 @@ use crate::publish::compress::Coding;
 
 /// Bytes read at once.
 const PART: usize = 256 * 1024;
-/// A client has this long to send the headers of a request.
+/// The time limit for a client to send the headers of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Answers that are on their way when the server stops have this long to finish.
+/// The time limit for finishing responses when the server stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 type Body = StreamBody<BoxStream<'static, io::Result<Frame<Bytes>>>>;
 
-/// One request that was answered.
+/// An answered request.
 #[derive(Clone, Debug)]
 pub struct Answered {
-    /// The path that was asked for, as it came.
+    /// The requested path, not decoded.
     pub path: String,
     /// The HTTP status.
     pub status: u16,
 }
 
 impl fmt::Display for Answered {
-    /// A line for a log. What a terminal would act on is escaped: clients choose the path.
+    /// Formats a log line. Control characters are escaped, because clients choose the path.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.status, printable(&self.path))
     }
@@ -69,10 +69,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds `address`; port 0 takes a free one. `folder` is a repository.
+    /// Binds `address` to serve the repository in `folder`. Port 0 chooses a free port.
     ///
     /// # Errors
-    /// When the address is taken or not ours.
+    /// When the address is in use or not available.
     pub async fn bind(folder: &Path, address: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         Ok(Self { listener, folder: folder.into(), header_timeout: HEADER_TIMEOUT })
@@ -85,20 +85,20 @@ impl Server {
         self
     }
 
-    /// Where it listens.
+    /// Returns the address that the server listens on.
     ///
     /// # Errors
-    /// When the system does not say.
+    /// When the operating system does not report it.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Answers until it is dropped.
+    /// Serves requests until the future is dropped.
     pub async fn run(self, answered: impl Fn(Answered) + Clone + Send + 'static) {
         self.run_until(std::future::pending(), answered).await;
     }
 
-    /// Answers until `stop` is ready, then finishes the answers that are on their way, within 5 seconds.
+    /// Serves requests until `stop` is ready, then finishes responses for at most 5 seconds.
     pub async fn run_until(self, stop: impl Future<Output = ()>, answered: impl Fn(Answered) + Clone + Send + 'static) {
         let mut stop = pin!(stop);
         let connections = GracefulShutdown::new();
@@ -122,7 +122,7 @@ impl Server {
                     Ok::<_, Infallible>(response)
                 }
             });
-            // A connection that breaks concerns nobody else.
+            // An error of one connection does not affect the others.
             tokio::spawn(connections.watch(builder.serve_connection(TokioIo::new(connection), service)));
         }
         drop(self.listener);
@@ -141,9 +141,9 @@ async fn answer(folder: &Path, request: &Request<Incoming>) -> Response<Body> {
     };
     let headers = request.headers();
     let range = headers.get(RANGE).and_then(|range| range.to_str().ok());
-    // Targets are never compressed: their lengths and hashes are listed as they are.
+    // Only metadata has compressed copies.
     let varies = path.starts_with(folder.join("metadata"));
-    // A part is one of the file as it is.
+    // Ranges refer to the plain file.
     let codings = if varies && range.is_none() { accepted(headers) } else { Vec::new() };
     let opened = tokio::task::spawn_blocking(move || open_best(&path, &codings));
     let mut response = match opened.await {
@@ -163,7 +163,7 @@ async fn answer(folder: &Path, request: &Request<Incoming>) -> Response<Body> {
     response
 }
 
-/// The file in the first of these codings in which it is there, or as it is; with its length in bytes.
+/// Opens the file in the first of these codings that exists, or else the plain file. Returns its length in bytes too.
 fn open_best(path: &Path, codings: &[Coding]) -> io::Result<(std::fs::File, u64, Option<Coding>)> {
     let open = |path: &Path| {
         let file = open_regular(path)?;
@@ -178,12 +178,12 @@ fn open_best(path: &Path, codings: &[Coding]) -> io::Result<(std::fs::File, u64,
     open(path).map(|(file, length)| (file, length, None))
 }
 
-/// The codings that a client accepts, in the order of its preference (RFC 9110, 12.5.3).
+/// Returns the codings that a client accepts, in the order of its preference (RFC 9110, 12.5.3).
 fn accepted(headers: &HeaderMap) -> Vec<Coding> {
     let values = headers.get_all(ACCEPT_ENCODING).into_iter().filter_map(|value| value.to_str().ok());
     let said: Vec<(String, u16)> = values.flat_map(|value| value.split(',')).map(said_of).collect();
     let quality = |name: &str| said.iter().find(|(said, _)| said == name).map(|(_, quality)| *quality);
-    // Whoever names the file as it is, and nothing that is better, gets it as it is.
+    // A client that prefers `identity` to a coding gets the plain file.
     let as_it_is = quality("identity").unwrap_or(0);
     let wished = |coding: &Coding| quality(coding.name()).or_else(|| quality("*")).unwrap_or(0);
     let mut codings: Vec<Coding> =
@@ -192,7 +192,7 @@ fn accepted(headers: &HeaderMap) -> Vec<Coding> {
     codings
 }
 
-/// One coding of such a header and how much it is wanted, in thousandths; not at all, where that cannot be understood.
+/// Parses one coding of the header and its weight in thousandths; an invalid weight is 0.
 fn said_of(part: &str) -> (String, u16) {
     let mut parameters = part.split(';').map(str::trim);
     let name = parameters.next().unwrap_or_default().to_ascii_lowercase();
@@ -208,7 +208,7 @@ fn said_of(part: &str) -> (String, u16) {
 }
 
 fn is_absent(error: &io::Error) -> bool {
-    // A link is refused as a loop by O_NOFOLLOW.
+    // With O_NOFOLLOW, opening a link fails with ELOOP.
     let is_link = error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
     is_link
         || matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput | io::ErrorKind::NotADirectory)
@@ -216,9 +216,9 @@ fn is_absent(error: &io::Error) -> bool {
 
 async fn send(mut file: File, length: u64, range: Option<&str>, head: bool) -> Response<Body> {
     let part = match range.map(|range| parse_range(range, length)) {
-        None | Some(Asked::Whole) => None,
-        Some(Asked::Part(first, last)) => Some((first, last)),
-        Some(Asked::Beyond) => {
+        None | Some(ByteRange::Whole) => None,
+        Some(ByteRange::Part(first, last)) => Some((first, last)),
+        Some(ByteRange::Beyond) => {
             let mut response = empty(StatusCode::RANGE_NOT_SATISFIABLE);
             insert(&mut response, CONTENT_RANGE, &format!("bytes */{length}"));
             return response;
@@ -265,7 +265,7 @@ fn insert(response: &mut Response<Body>, name: hyper::header::HeaderName, value:
     }
 }
 
-/// The file that a request means: below `metadata/` or `targets/`, through real folders only.
+/// Returns the path of the requested file: below `metadata/` or `targets/`, and not through links.
 fn path_of(folder: &Path, url_path: &str) -> Option<PathBuf> {
     let mut segments = url_path.strip_prefix('/')?.split('/');
     let top = segments.next().filter(|top| ["metadata", "targets"].contains(top))?;
@@ -284,22 +284,22 @@ fn path_of(folder: &Path, url_path: &str) -> Option<PathBuf> {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Asked {
+enum ByteRange {
     Whole,
     /// First and last byte, both included.
     Part(u64, u64),
     Beyond,
 }
 
-/// One range of bytes; what is not understood is answered with the whole file (RFC 9110, 14.2).
-fn parse_range(range: &str, length: u64) -> Asked {
+/// Parses a single range of bytes. Other ranges are answered with the whole file (RFC 9110, 14.2).
+fn parse_range(range: &str, length: u64) -> ByteRange {
     let parts = range.strip_prefix("bytes=").and_then(|range| range.split_once('-'));
     let (first, last) = match parts.map(|(first, last)| (first.parse::<u64>(), last, last.parse::<u64>())) {
         Some((Ok(first), "", _)) => (first, u64::MAX),
         Some((Ok(first), _, Ok(last))) if last >= first => (first, last),
-        _ => return Asked::Whole,
+        _ => return ByteRange::Whole,
     };
-    if first >= length { Asked::Beyond } else { Asked::Part(first, last.min(length - 1)) }
+    if first >= length { ByteRange::Beyond } else { ByteRange::Part(first, last.min(length - 1)) }
 }
 
 #[cfg(test)]
@@ -308,17 +308,17 @@ mod tests {
 
     #[test]
     fn ranges() {
-        assert_eq!(parse_range("bytes=3-", 10), Asked::Part(3, 9));
-        assert_eq!(parse_range("bytes=3-4", 10), Asked::Part(3, 4));
-        assert_eq!(parse_range("bytes=3-99", 10), Asked::Part(3, 9));
-        assert_eq!(parse_range("bytes=10-", 10), Asked::Beyond);
-        assert_eq!(parse_range("bytes=-3", 10), Asked::Whole);
-        assert_eq!(parse_range("bytes=1-2,4-5", 10), Asked::Whole);
-        assert_eq!(parse_range("lines=1-2", 10), Asked::Whole);
+        assert_eq!(parse_range("bytes=3-", 10), ByteRange::Part(3, 9));
+        assert_eq!(parse_range("bytes=3-4", 10), ByteRange::Part(3, 4));
+        assert_eq!(parse_range("bytes=3-99", 10), ByteRange::Part(3, 9));
+        assert_eq!(parse_range("bytes=10-", 10), ByteRange::Beyond);
+        assert_eq!(parse_range("bytes=-3", 10), ByteRange::Whole);
+        assert_eq!(parse_range("bytes=1-2,4-5", 10), ByteRange::Whole);
+        assert_eq!(parse_range("lines=1-2", 10), ByteRange::Whole);
     }
 
     #[test]
-    fn what_is_accepted_is_sent_compressed() {
+    fn accepted_codings_are_sorted_by_preference() {
         let names = |values: &[&'static str]| -> Vec<&str> {
             let mut headers = HeaderMap::new();
             for value in values {
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sibling_is_opened_only_in_a_coding_that_is_accepted() {
+    fn a_compressed_copy_is_opened_only_in_an_accepted_coding() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("1.root.json");
         std::fs::write(&path, "{}").unwrap();

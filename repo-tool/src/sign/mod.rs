@@ -1,4 +1,4 @@
-//! Signing a pending change: each document is reviewed, and all of them before the first is signed.
+//! Signs the pending change. All its documents are reviewed before the first one is signed.
 
 pub(crate) mod review;
 
@@ -15,10 +15,10 @@ use crate::sign::review::Reviewed;
 use crate::{Error, Repository};
 
 impl Repository {
-    /// The documents of the pending change.
+    /// Returns the documents of the pending change.
     ///
     /// # Errors
-    /// When one of them is no metadata.
+    /// When a document is not valid metadata.
     pub fn staged_documents(&self, draft: &Draft) -> Result<Vec<Document>, Error> {
         let (published, config) = (Some(&self.published), &self.config);
         let completion = Completion {
@@ -40,11 +40,11 @@ impl Repository {
         documents.collect()
     }
 
-    /// Reviews the pending change: the roles that are `wanted`, or all if that is empty.
+    /// Reviews the pending change: the `wanted` roles, or all roles if `wanted` is empty.
     ///
     /// # Errors
-    /// [`Error::NotAccepted`] when one of them says what nobody has accepted; [`Error::Draft`] when it could never be
-    /// published.
+    /// [`Error::NotAccepted`] when a role has unknown members or keys that the user has not accepted; [`Error::Draft`] when it
+    /// has a fault that prevents publication.
     pub fn review_staged(
         &self,
         draft: &Draft,
@@ -56,11 +56,12 @@ impl Repository {
         wanted.map(|document| Reviewed::of(published, draft, &document, accepted).map(|it| (document, it))).collect()
     }
 
-    /// Signs the pending change with `keys`: the roles that are `wanted`, or all if that is empty. Returns which key ids signed
-    /// what; a key that has signed already signs nothing again.
+    /// Signs the pending change with `keys`: the `wanted` roles, or all roles if `wanted` is empty. Returns the key ids of the new
+    /// signatures by role. A key that has already signed does not sign again.
     ///
     /// # Errors
-    /// When a key cannot be opened; [`Error::NotAccepted`] when one of them says what nobody has accepted.
+    /// When a key cannot be opened; [`Error::NotAccepted`] when a role has unknown members or keys that the user has not
+    /// accepted.
     pub fn sign_staged(
         &self,
         draft: &Draft,
@@ -68,7 +69,7 @@ impl Repository {
         wanted: &BTreeSet<RoleName>,
     ) -> Result<Vec<(RoleName, Vec<String>)>, Error> {
         let mut all = Vec::new();
-        // All are reviewed before one is signed.
+        // Review all documents before signing the first.
         for (mut document, reviewed) in self.review_staged(draft, wanted)? {
             let before = document.signatures().to_vec();
             document.sign(keys, &self.authority, &reviewed)?;

@@ -1,7 +1,7 @@
-//! What is about to be signed, looked at first: a signature is made with a [`Reviewed`], and nothing else makes one.
+//! Reviews a document before it is signed. Signing requires a [`Reviewed`], which only this module creates.
 //!
-//! Members and keys that nothing here knows are signed only if a person has named them (`--accept`), for whoever can write in
-//! `staged/` can put them there, and other clients may honour them. What was published with them before needs no naming.
+//! Unknown members and keys are signed only if a person has accepted them by name (`--accept`): anyone who can write to
+//! `staged/` can add them, and other clients may honor them. Unknown members that are already published need no acceptance.
 
 use std::collections::BTreeSet;
 
@@ -13,12 +13,12 @@ use crate::published::Published;
 use crate::report::diff;
 use crate::report::diff::RoleDiff;
 
-/// The members and keys that a person has named, as [`diff::Unusual::is_called`] knows them.
+/// The unknown members and keys that a person accepts, by the names of [`diff::Unusual::is_called`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accepted(BTreeSet<String>);
 
 impl Accepted {
-    /// These, and no others.
+    /// Accepts these names only.
     #[must_use]
     pub fn new(names: impl IntoIterator<Item = String>) -> Self {
         Self(names.into_iter().collect())
@@ -29,7 +29,8 @@ impl Accepted {
     }
 }
 
-/// Proof that all that a document says was told, accepted where that is needed, and has no new fault of form.
+/// Proof that a document was reviewed: its changes were described, its unknown members and keys accepted, and it has no new
+/// format fault.
 #[derive(Debug)]
 pub struct Reviewed {
     document: u64,
@@ -37,10 +38,10 @@ pub struct Reviewed {
 }
 
 impl Reviewed {
-    /// Reviews the text that `document` has signed, as `draft` changes it.
+    /// Reviews the signed text of `document`, a document of `draft`.
     ///
     /// # Errors
-    /// [`Error::NotAccepted`] with what there is to name; [`Error::Draft`] when it could never be published.
+    /// [`Error::NotAccepted`] with the names to accept; [`Error::Draft`] when it has a fault that prevents publication.
     pub(crate) fn of(
         published: Option<&Published>,
         draft: &Draft,
@@ -50,21 +51,19 @@ impl Reviewed {
         gate::admit(published, document)?;
         let changes = diff::of_document(published, draft, document);
         let unnamed: Vec<&diff::Unusual> = changes.unusual.iter().filter(|unusual| !accepted.names(unusual)).collect();
-        match unnamed.is_empty() {
-            true => Ok(Self { document: document.identity(), changes }),
-            false => Err(Error::NotAccepted {
-                role: document.role.clone(),
-                unaccepted: unnamed.into_iter().cloned().collect(),
-            }),
+        if unnamed.is_empty() {
+            Ok(Self { document: document.identity(), changes })
+        } else {
+            Err(Error::NotAccepted { role: document.role.clone(), unaccepted: unnamed.into_iter().cloned().collect() })
         }
     }
 
-    /// What the document changes.
+    /// Returns the changes of the document.
     pub(crate) fn into_changes(self) -> RoleDiff {
         self.changes
     }
 
-    /// Whether this is about that document.
+    /// Returns whether this is the review of `document`.
     pub(crate) fn is_of(&self, document: &Document) -> bool {
         self.document == document.identity()
     }

@@ -1,4 +1,4 @@
-//! What a maintainer is told, though nothing fails.
+//! Warnings for maintainers.
 
 use lastmile_metadata::{PathPattern, Paths, RoleName};
 use lastmile_repo_tool::internal::lint::lint;
@@ -15,7 +15,7 @@ fn advice(world: &World) -> String {
 }
 
 #[test]
-fn r_6_1_1_and_g_2_1_1_2_unencrypted_keys_of_trust_are_pointed_out() {
+fn r_6_1_1_and_g_2_1_1_2_unencrypted_root_and_targets_keys_are_a_warning() {
     let world = World::new();
     let advice = advice(&world);
     assert!(advice.contains("the root key") && advice.contains("is on this machine and unencrypted"), "{advice}");
@@ -32,7 +32,7 @@ fn move_away(world: &World, key: &str) {
 }
 
 #[test]
-fn root_keys_that_suffice_together_on_one_machine_are_pointed_out_with_numbers() {
+fn root_keys_that_reach_the_threshold_on_one_machine_are_a_warning() {
     let world = World::new();
     let said = advice(&world);
     assert!(said.contains("3 of 3 root keys are on this machine, and 2 can sign a new root: move all but 1"), "{said}");
@@ -42,14 +42,14 @@ fn root_keys_that_suffice_together_on_one_machine_are_pointed_out_with_numbers()
     assert!(said.contains("2 of 3 root keys are on this machine, and 2 can sign a new root"), "{said}");
     move_away(&world, "root-2");
     assert!(!advice(&world).contains("can sign a new root"), "they are apart");
-    // One that no configuration names comes back.
+    // A key file that the configuration does not name is on this machine again.
     std::fs::write(world.layout().keys().join("spare.pem"), "a key").unwrap();
     std::fs::copy(world.layout().keys().join("root-1.pub"), world.layout().keys().join("spare.pub")).unwrap();
     assert!(advice(&world).contains("2 of 3 root keys are on this machine"));
 }
 
 #[test]
-fn g_1_5_2_an_online_key_on_a_role_that_vouches_for_contents_is_pointed_out() {
+fn g_1_5_2_an_online_key_that_signs_for_targets_is_a_warning() {
     let world = World::new();
     let online = world.public("timestamp-1");
     world.change(|edit| delegate(edit, "nightly", "nightly/*", &online)).unwrap();
@@ -71,13 +71,13 @@ fn r_x_3_every_repository_gets_keys_of_its_own() {
 #[test]
 fn r_x_4_and_g_2_1_1_3_root_has_a_key_to_spare() {
     let world = World::new();
-    assert!(!advice(&world).contains("needs all of its"));
+    assert!(!advice(&world).contains("signatures from all of its"));
     world.change(|edit| edit.set_threshold(&RoleName::ROOT, 3).unwrap()).unwrap();
-    assert!(advice(&world).contains("root needs all of its 3 keys"));
+    assert!(advice(&world).contains("root needs signatures from all of its 3 keys"));
 }
 
 #[test]
-fn f_4_5_14_a_pattern_with_a_leading_slash_is_pointed_out() {
+fn f_4_5_14_a_pattern_with_a_leading_slash_is_a_warning() {
     let world = World::new();
     let (key, uri) = world.key("a-1");
     world
@@ -95,7 +95,7 @@ fn f_4_5_14_a_pattern_with_a_leading_slash_is_pointed_out() {
 }
 
 #[test]
-fn status_says_what_is_due_and_what_has_expired() {
+fn status_shows_due_and_expired_roles() {
     let mut world = World::new();
     assert!(!Status::of(&mut world.open()).unwrap().needs_attention());
     world.days_pass(3);

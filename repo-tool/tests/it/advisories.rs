@@ -1,4 +1,4 @@
-//! What the published advisories demand of a repository tool, as far as no other module here shows it.
+//! Requirements from published advisories that no other module tests.
 
 use lastmile_metadata::RoleName;
 use lastmile_repo_tool::internal::diff;
@@ -15,9 +15,9 @@ fn content(world: &World, name: &str) -> String {
 }
 
 #[test]
-fn names_that_differ_by_case_or_by_unicode_form_stay_apart() {
+fn names_that_differ_in_case_or_unicode_form_are_different_targets() {
     let world = World::new();
-    // One letter, and a letter with a mark beside it.
+    // One composed letter, and a letter with a combining mark.
     let names = ["Read.me", "read.me", "caf\u{e9}", "cafe\u{301}"];
     names.iter().for_each(|name| drop(world.add(name, name)));
     names.iter().for_each(|name| assert_eq!(content(&world, name), *name));
@@ -40,7 +40,7 @@ fn names_that_differ_by_case_or_by_unicode_form_stay_apart() {
 }
 
 #[test]
-fn a_name_that_looks_like_another_one_with_its_hash_takes_no_other_ones_place() {
+fn a_name_with_the_hash_prefix_of_another_file_does_not_replace_it() {
     let like = format!("{}.a", hex::encode(Sha256::digest("1")));
     for prefixed in [true, false] {
         let mut new = NewRepository::new(Protection::None);
@@ -75,7 +75,7 @@ fn nothing_is_signed_over_metadata_that_does_not_verify() {
 }
 
 #[test]
-fn a_waiting_change_by_a_hostile_hand_is_shown_whole_and_harms_no_terminal() {
+fn a_planted_pending_change_is_shown_completely_and_without_control_characters() {
     let world = World::new();
     let (key, pem) = {
         let path = world.layout().keys().join("targets-1.pem");

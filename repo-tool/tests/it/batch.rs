@@ -1,10 +1,11 @@
-//! Releases of several publishers at once: published together, each once, whoever dies when.
+//! Requests of several publishers: published together, each exactly once, even if a process dies.
 
 use std::io;
 
 use lastmile_metadata::{RoleName, TargetPath};
 use lastmile_repo_tool::internal::batch::{self, Shared};
-use lastmile_repo_tool::internal::queue::{Answer, Fault, Request};
+use lastmile_repo_tool::internal::intake::TargetNames;
+use lastmile_repo_tool::internal::queue::{Answer, PublishRequest, RefusalKind};
 use lastmile_repo_tool::internal::verify;
 use lastmile_repo_tool::{Config, Error, Observer, PublishEvent, Source, Unobserved, target_path};
 use serde_json::Value;
@@ -12,16 +13,16 @@ use serde_json::Value;
 use crate::delegations::delegate;
 use crate::world::{World, is_published};
 
-fn enter(world: &World, role: Option<&str>, name: &str) -> Request {
+fn enter(world: &World, role: Option<&str>, name: &str) -> PublishRequest {
     let file = world.folder.path().join(format!("file-{name}"));
     std::fs::write(&file, name).unwrap();
     let config = Config::read(&world.layout()).unwrap();
     let sources = [Source::new(file, target_path(&format!("a/{name}")).unwrap())];
     let role = role.map(|role| RoleName::listed(role).unwrap());
-    Request::enter(&world.layout(), &config, role, &sources, None, &|_| {}).unwrap()
+    PublishRequest::enter(&world.layout(), &config, role, &sources, None, &|_| {}).unwrap()
 }
 
-fn publish(world: &World, request: &Request) -> Result<Shared, Error> {
+fn publish(world: &World, request: &PublishRequest) -> Result<Shared, Error> {
     batch::publish(request, &world.invocation(), &mut Unobserved)
 }
 
@@ -29,18 +30,20 @@ fn is_visible(world: &World, name: &str) -> bool {
     world.fetch(&format!("a/{name}")).unwrap().is_some_and(|content| content == name.as_bytes())
 }
 
-/// How many publications there have been after the first.
+/// Returns the number of publications after the first.
 fn publications(world: &World) -> u64 {
     let version = world.metadata("timestamp.json").pointer("/signed/version").and_then(Value::as_u64);
     version.unwrap() - 1
 }
 
 #[test]
-fn all_who_wait_are_published_together() {
+fn all_waiting_requests_are_published_together() {
     let world = World::new();
     let requests: Vec<_> = ["1", "2", "3", "4"].map(|name| enter(&world, None, name)).into();
     let first = publish(&world, &requests[2]).unwrap();
-    assert!(matches!(first, Shared::ByUs(done) if is_published(&done.outcome) && done.plan.draft.served.len() == 3));
+    assert!(
+        matches!(first, Shared::ByUs(done) if is_published(&done.outcome) && done.plan.draft.requests().len() == 3)
+    );
     for (number, request) in requests.iter().enumerate().filter(|(number, _)| *number != 2) {
         let answer = publish(&world, request).unwrap();
         let Shared::ByOther(Answer::Published { text, .. }) = answer else { panic!("{number}") };
@@ -53,31 +56,31 @@ fn all_who_wait_are_published_together() {
 }
 
 #[test]
-fn a_request_that_is_refused_takes_no_other_one_down() {
+fn a_refused_request_does_not_stop_the_others() {
     let world = World::new();
     let (key, uri) = world.key("b-1");
     world.change_with(&[uri], &mut Unobserved, |edit| delegate(edit, "b", "b/*", &key)).unwrap();
     let good = enter(&world, None, "1");
-    // One that cannot be edited in, and one that only a client refuses: no delegation leads to it.
+    // One request that cannot be edited in, and one that only a client refuses, because no delegation leads to it.
     let absent = TargetPath::new("absent").unwrap();
-    let absent = Request::enter_removal(&world.layout(), None, vec![absent]).unwrap();
+    let absent = PublishRequest::enter_removal(&world.layout(), None, vec![absent]).unwrap();
     let hidden = enter(&world, Some("b"), "2");
     let other = enter(&world, None, "3");
     let done = publish(&world, &good).unwrap();
     assert!(matches!(done, Shared::ByUs(done) if is_published(&done.outcome)));
-    let of = |request: &Request| match publish(&world, request).unwrap() {
+    let of = |request: &PublishRequest| match publish(&world, request).unwrap() {
         Shared::ByOther(Answer::Refused(fault, text)) => Err(fault.error(text)),
         Shared::ByOther(Answer::Published { .. }) => Ok(()),
         Shared::ByUs(_) => panic!("it was answered already"),
     };
-    assert!(matches!(of(&absent), Err(Error::Request { fault: Fault::NotFound, .. })));
-    assert!(matches!(of(&hidden), Err(Error::Request { fault: Fault::Draft, .. })));
+    assert!(matches!(of(&absent), Err(Error::Request { kind: RefusalKind::NotFound, .. })));
+    assert!(matches!(of(&hidden), Err(Error::Request { kind: RefusalKind::Draft, .. })));
     of(&other).unwrap();
     assert!(is_visible(&world, "1") && is_visible(&world, "3") && world.fetch("a/2").unwrap().is_none());
 }
 
 #[test]
-fn a_request_that_waits_for_too_long_or_for_nobody_is_not_published() {
+fn a_timed_out_or_abandoned_request_is_not_published() {
     let world = World::new();
     let lock = world.layout().lock().unwrap();
     let late = enter(&world, None, "1");
@@ -90,19 +93,19 @@ fn a_request_that_waits_for_too_long_or_for_nobody_is_not_published() {
 }
 
 #[test]
-fn where_signatures_are_missing_each_stages_its_own() {
+fn without_keys_each_publisher_stages_its_own_request() {
     let world = World::new();
     std::fs::remove_file(world.layout().keys().join("targets-1.pem")).unwrap();
     let (one, other) = (enter(&world, None, "1"), enter(&world, None, "2"));
     for request in [&one, &other] {
         let Shared::ByUs(done) = publish(&world, request).unwrap() else { panic!("nobody else can have staged it") };
-        assert!(!is_published(&done.outcome) && done.plan.draft.served.is_empty());
+        assert!(!is_published(&done.outcome) && done.plan.draft.requests().is_empty());
     }
     let names = world.files("staged/targets/a");
     assert!(names.len() == 2 && names[0].ends_with(".1") | names[1].ends_with(".1"), "{names:?}");
 }
 
-/// Ends the publication at the n-th moment, as a crash would.
+/// Stops the publication at the n-th event, as a crash would.
 struct CrashAt(usize);
 
 impl Observer for CrashAt {
@@ -113,7 +116,7 @@ impl Observer for CrashAt {
 }
 
 #[test]
-fn when_the_one_who_publishes_dies_the_others_are_published_once() {
+fn when_the_publisher_dies_the_other_requests_are_published_once() {
     let base = World::new();
     base.add("old", "1");
     for moment in 0.. {
@@ -124,9 +127,9 @@ fn when_the_one_who_publishes_dies_the_others_are_published_once() {
             publish(&world, request).unwrap();
         }
         assert!(is_visible(&world, "2") && is_visible(&world, "3"), "moment {moment}");
-        // The first publication happened wholly, or the second one did all that was left.
+        // Either the first publication succeeded, or the second one finished the work.
         assert_eq!(publications(&world), 2, "moment {moment}");
-        let verified = verify::directory(&world.dir(), world.now, true, &|_, _| {}).unwrap();
+        let verified = verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap();
         assert!(verified.is_good(), "moment {moment}: {verified:?}");
         if !died {
             assert!(moment >= 10, "{moment}");

@@ -1,8 +1,8 @@
-//! Very many targets at once: lists, and bins made anew.
+//! Bulk changes: lists of targets, and replaced bins.
 
 use lastmile_client::{MemoryStore, blocking};
 use lastmile_metadata::{RoleName, TargetPath};
-use lastmile_repo_tool::internal::bulk::Listings as _;
+use lastmile_repo_tool::internal::bulk::TargetSource as _;
 use lastmile_repo_tool::internal::intake::{Hidden, find};
 use lastmile_repo_tool::internal::list::List;
 use lastmile_repo_tool::{Draft, DraftError, EditError, Error, NewBins, Signing, Trust, Unobserved};
@@ -43,7 +43,7 @@ fn length(session: &mut blocking::Session, name: &str) -> Option<u64> {
 }
 
 #[test]
-fn what_a_list_names_is_found_though_its_bytes_are_elsewhere() {
+fn targets_of_a_list_are_found_without_their_files() {
     for shape in [None, Some(true), Some(false)] {
         let world = World::new();
         if let Some(succinct) = shape {
@@ -58,14 +58,14 @@ fn what_a_list_names_is_found_though_its_bytes_are_elsewhere() {
 }
 
 #[test]
-fn bins_in_which_a_list_changes_nothing_stay_as_they_are() {
+fn bins_without_changes_are_not_signed_again() {
     let world = World::new();
     make_bins(&world, 4, true);
     fill(&world, &RoleName::TARGETS, &list("one", names(300))).unwrap();
     let before = world.files("metadata");
     assert_eq!(fill(&world, &RoleName::TARGETS, &list("one", names(300))).unwrap(), 0);
     assert_eq!(world.files("metadata"), before);
-    // One name with another content is one bin and the snapshot; the other targets of that bin stay.
+    // One changed target changes one bin and the snapshot; the other targets of that bin are kept.
     assert_eq!(fill(&world, &RoleName::TARGETS, &list("other", names(1))).unwrap(), 1);
     assert_eq!(world.files("metadata").len(), before.len() + 2);
     let mut session = world.client(1, &MemoryStore::default()).refresh_at(world.now).unwrap();
@@ -74,7 +74,7 @@ fn bins_in_which_a_list_changes_nothing_stay_as_they_are() {
 }
 
 #[test]
-fn a_name_may_be_listed_twice_with_one_content_only() {
+fn a_name_may_be_listed_twice_only_with_the_same_content() {
     let world = World::new();
     let digest = hex::encode(Sha256::digest("x"));
     let parse = |text: String| List::parse(text.into_bytes(), &|_| {}).unwrap();
@@ -122,9 +122,9 @@ fn bins_below_bins_are_filled_too() {
     assert!(repository.published.role(&bin).unwrap().is_empty());
 }
 
-/// Clients of three moments — before, in the middle, after — find everything, whatever number of bins comes after which.
+/// Clients from before, during and after the change find everything, for every sequence of numbers of bins.
 #[test]
-fn bins_are_made_anew_while_clients_go_on() {
+fn bins_are_replaced_while_clients_update() {
     let shapes = [None, Some((3, true)), Some((6, true)), Some((5, false)), Some((2, false)), Some((4, true))];
     for (number, pair) in shapes.windows(2).enumerate() {
         let world = World::new();
@@ -137,7 +137,7 @@ fn bins_are_made_anew_while_clients_go_on() {
         assert_eq!(length(&mut old, "folder-0/package 0"), Some(3));
         let Some((bits, succinct)) = pair[1] else { continue };
         make_bins(&world, bits, succinct);
-        // In the middle of an update: the old timestamp was read, the bins were not.
+        // In the middle of an update: the client has read the old timestamp but not the bins.
         assert!(names(200).all(|name| length(&mut old, &name) == Some(3)), "{number}: in the middle");
         let mut returning = world.client(1, &store).refresh_at(world.now).unwrap();
         assert!(names(200).all(|name| length(&mut returning, &name) == Some(3)), "{number}: returning");
@@ -149,7 +149,7 @@ fn bins_are_made_anew_while_clients_go_on() {
 }
 
 #[test]
-fn bins_are_not_made_anew_where_others_would_be_lost() {
+fn bins_that_would_replace_other_roles_are_refused() {
     let world = World::new();
     make_bins(&world, 2, true);
     let key = world.public("targets-1");
@@ -197,7 +197,7 @@ fn a_key_of_all_bins_is_replaced_in_all_at_once() {
 }
 
 #[test]
-fn many_files_at_once_are_listed_like_one_after_the_other() {
+fn many_files_are_listed_like_single_files() {
     let world = World::new();
     make_bins(&world, 3, false);
     let folder = world.folder.path().join("many");
@@ -215,7 +215,7 @@ fn many_files_at_once_are_listed_like_one_after_the_other() {
     assert!(is_published(&add()));
     assert_eq!(world.files("targets").len(), 1200);
     assert_eq!(world.fetch("file-1100").unwrap().unwrap(), b"1100");
-    // The same again changes nothing but the date; a file that got lost is there again.
+    // Adding the same files again changes only the expiry, and restores a lost file.
     let lost = world.layout().targets().join(&world.files("targets")[7]);
     std::fs::remove_file(&lost).unwrap();
     assert!(is_published(&add()));

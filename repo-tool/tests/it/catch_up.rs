@@ -1,4 +1,4 @@
-//! `catch-up --adopt`: what it takes over, what it refuses, and what an interruption leaves.
+//! `catch-up --adopt`: adopted files, refusals, and the state after an interruption.
 
 use std::fs;
 use std::path::Path;
@@ -6,20 +6,21 @@ use std::path::Path;
 use lastmile_client::disk::Syscall;
 use lastmile_client::faults::{Fault, arm};
 use lastmile_metadata::{RoleName, Version};
-use lastmile_repo_tool::internal::catch_up::{Foreign, Resolution, catch_up};
+use lastmile_repo_tool::internal::catch_up::{Foreign, Mode, Resolution, catch_up};
 use lastmile_repo_tool::internal::diff;
+use lastmile_repo_tool::internal::intake::TargetNames;
 use lastmile_repo_tool::internal::transaction::is_interrupted;
 use lastmile_repo_tool::internal::verify;
 use lastmile_repo_tool::{GivenRoot, Invocation, NewBins, NewRepository, Protection, RootDigest, Trust, Unobserved};
 use sha2::{Digest as _, Sha256};
 
 use crate::delegations::delegate;
-use crate::disks::{check_error, faults, is_leftover, tell};
+use crate::disks::{check_error, faults, is_leftover, print_count};
 use crate::served::{digest, reaches_clients_of, run, serve, url, version};
 use crate::world::World;
 
-/// A repository with the target `old`, and two copies of it that were published from independently: one added `b`, and
-/// the other one, which is served, added `a`.
+/// Creates a repository with the target `old` and two copies that published independently: one added `b`, and the other one,
+/// which is served, added `a`.
 fn fork() -> (World, World) {
     let world = World::new();
     world.add("old", "1");
@@ -50,35 +51,35 @@ fn an_interrupted_adoption_loses_nothing_and_can_be_repeated() {
     assert!(
         calls.iter().any(|(call, path)| *call == Syscall::Link && path.starts_with(clean.dir().join("superseded")))
     );
-    tell("repository: catch-up --adopt", calls.len(), runs);
+    print_count("repository: catch-up --adopt", calls.len(), runs);
 }
 
-fn interrupt(base: &World, server: &World, own: &[u8], (number, fault): (usize, Fault), told: &str) {
+fn interrupt(base: &World, server: &World, own: &[u8], (number, fault): (usize, Fault), case: &str) {
     let world = base.copy();
     let armed = arm(&world.dir(), number, fault);
     let ended = run(&world, server, Foreign::Adopt);
-    assert!(armed.has_struck(), "{told}: not met");
+    assert!(armed.has_struck(), "{case}: not met");
     drop(armed);
-    check_error(&ended.map(drop), fault, told);
+    check_error(&ended.map(drop), fault, case);
     if !is_interrupted(&world.layout()) {
-        // Either nothing was adopted, or everything.
-        assert_eq!(world.fetch("old").unwrap().unwrap(), b"1", "{told}");
+        // Either nothing or everything was adopted.
+        assert_eq!(world.fetch("old").unwrap().unwrap(), b"1", "{case}");
         let found = ["a", "b"].map(|name| world.fetch(name).unwrap().is_some());
-        assert!(matches!(found, [true, false] | [false, true]), "{told}: {found:?}");
+        assert!(matches!(found, [true, false] | [false, true]), "{case}: {found:?}");
     }
-    let again = run(&world, server, Foreign::Adopt).unwrap_or_else(|error| panic!("{told}: {error}"));
-    assert!(matches!(again.resolution, Resolution::Adopted | Resolution::Nothing), "{told}");
-    assert_eq!(world.fetch("a").unwrap().unwrap(), b"1", "{told}");
+    let again = run(&world, server, Foreign::Adopt).unwrap_or_else(|error| panic!("{case}: {error}"));
+    assert!(matches!(again.resolution, Resolution::Adopted | Resolution::Nothing), "{case}");
+    assert_eq!(world.fetch("a").unwrap().unwrap(), b"1", "{case}");
     let kept = world.files("superseded").into_iter().filter(|name| name.starts_with("3.targets.json"));
     let is_kept = kept.map(|name| fs::read(world.dir().join("superseded").join(name)).unwrap()).any(|kept| kept == own);
-    assert!(is_kept, "{told}: the file of this folder is lost");
+    assert!(is_kept, "{case}: the file of this folder is lost");
     serve(&world, server);
-    world.try_add("next", "3", &mut Unobserved).unwrap_or_else(|error| panic!("{told}: {error}"));
-    assert!(reaches_clients_of(server, &world, "next"), "{told}");
-    let verified = verify::directory(&world.dir(), world.now, true, &|_, _| {}).unwrap();
-    assert!(verified.is_good(), "{told}: {verified:?}");
+    world.try_add("next", "3", &mut Unobserved).unwrap_or_else(|error| panic!("{case}: {error}"));
+    assert!(reaches_clients_of(server, &world, "next"), "{case}");
+    let verified = verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap();
+    assert!(verified.is_good(), "{case}: {verified:?}");
     let left: Vec<String> = world.files("").into_iter().filter(|name| is_leftover(name)).collect();
-    assert_eq!(left, [""; 0], "{told}");
+    assert_eq!(left, [""; 0], "{case}");
 }
 
 #[test]
@@ -160,14 +161,14 @@ fn a_role_that_the_server_undelegated_does_not_stop_an_adoption() {
     copy.add("b", "2");
     assert!(reaches_clients_of(&world, &copy, "b"));
     assert_eq!(run(&copy, &copy, Foreign::Refuse).unwrap().resolution, Resolution::Nothing);
-    // The role can be made again, above the version that the server had.
+    // The role can be added again, with a version above that of the server.
     copy.change(|edit| delegate(edit, "team", "*", &key)).unwrap();
     assert!(copy.files("metadata").contains(&"3.team.json".to_string()), "{:?}", copy.files("metadata"));
     assert!(reaches_clients_of(&world, &copy, "a"));
 }
 
 #[test]
-fn bins_that_the_server_made_anew_do_not_stop_an_adoption() {
+fn bins_that_the_server_replaced_do_not_stop_an_adoption() {
     let world = World::new();
     world.add("a", "1");
     let copy = world.copy();
@@ -186,14 +187,14 @@ fn bins_that_the_server_made_anew_do_not_stop_an_adoption() {
 }
 
 #[test]
-fn a_new_root_is_adopted_only_when_told_or_pinned() {
+fn a_new_root_is_adopted_only_if_given_or_pinned() {
     let world = World::new();
     let copy = world.copy();
     let root = copy.layout().metadata().join("2.root.json");
     let pin = |world: &World| world.invocation().user.pinned_root(digest(world)).unwrap().unwrap().version;
     world.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap()).unwrap();
     let refused = run(&copy, &world, Foreign::Refuse).unwrap_err().to_string();
-    assert!(refused.contains("version 1 here, 2 on the server") && refused.contains("--adopt"), "{refused}");
+    assert!(refused.contains("version 1 in this folder, 2 on the server") && refused.contains("--adopt"), "{refused}");
     assert!(!root.exists() && pin(&copy) == Version::ONE);
     assert_eq!(version(&copy, "timestamp"), 1);
     // A root that the user gives by its digest is trusted.
@@ -201,7 +202,7 @@ fn a_new_root_is_adopted_only_when_told_or_pinned() {
     let given = GivenRoot { digest: RootDigest::of(&given), remember: false };
     let other = copy.copy();
     let invocation = Invocation { given_root: Some(given), ..other.invocation() };
-    catch_up(&other.dir(), &invocation, &url(&world), Foreign::Refuse, false).unwrap();
+    catch_up(&other.dir(), &invocation, &url(&world), Foreign::Refuse, Mode::Apply).unwrap();
     assert!(other.layout().metadata().join("2.root.json").exists());
     let done = run(&copy, &world, Foreign::Adopt).unwrap();
     assert_eq!(done.resolution, Resolution::Adopted);
@@ -239,13 +240,13 @@ fn another_root_of_the_same_version_is_never_adopted() {
     assert_eq!(fs::read(copy.layout().metadata().join("2.root.json")).unwrap(), before);
 }
 
-/// The file of a target without a hash before its name.
+/// Reads the file of a target without a hash prefix.
 fn plain(world: &World, name: &str) -> Vec<u8> {
     fs::read(world.layout().targets().join(Path::new(name))).unwrap()
 }
 
 #[test]
-fn a_target_without_hash_prefix_is_replaced_where_the_server_has_another_one() {
+fn a_target_without_hash_prefix_is_replaced_if_the_server_has_another_one() {
     for consistent in [true, false] {
         let mut new = NewRepository::new(Protection::None);
         (new.consistent_snapshot, new.hash_prefixed_targets) = (consistent, false);
@@ -261,7 +262,7 @@ fn a_target_without_hash_prefix_is_replaced_where_the_server_has_another_one() {
         assert_eq!(plain(&copy, "same"), b"1");
         assert_eq!(fs::read(copy.dir().join("superseded/targets/a")).unwrap(), b"here");
         assert!(!copy.dir().join("superseded/targets/same").exists());
-        let verified = verify::directory(&copy.dir(), copy.now, false, &|_, _| {}).unwrap();
+        let verified = verify::directory(&copy.dir(), copy.now, TargetNames::Plain, &|_, _| {}).unwrap();
         assert!(verified.is_good(), "{verified:?}");
     }
 }

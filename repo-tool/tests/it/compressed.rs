@@ -1,7 +1,8 @@
-//! Metadata that lies beside itself compressed never disagrees with the plain file.
+//! Compressed copies of metadata always match the plain files.
 
 use std::io;
 
+use lastmile_repo_tool::internal::intake::TargetNames;
 use lastmile_repo_tool::internal::verify;
 use lastmile_repo_tool::{Config, ConfigError, Error, Observer, PublishEvent, Unobserved};
 
@@ -22,9 +23,9 @@ fn copies(world: &World) -> Vec<String> {
     world.files("metadata").into_iter().filter(|name| !name.ends_with(".json")).collect()
 }
 
-/// What is wrong with the files as they lie there, looked at as a server would send them.
+/// Returns the problems of the files as a server would send them.
 fn problems(world: &World) -> Vec<String> {
-    verify::directory(&world.dir(), world.now, true, &|_, _| {}).unwrap().problems
+    verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap().problems
 }
 
 #[test]
@@ -36,7 +37,7 @@ fn every_metadata_file_is_published_in_the_codings_of_the_config() {
         ["2.snapshot", "2.targets", "timestamp"].map(|name| [format!("{name}.json.gz"), format!("{name}.json.zst")]);
     assert_eq!(copies(&world), expected.concat());
     assert_eq!(problems(&world), [""; 0]);
-    // A copy of another file, as a crash without a journal would leave it.
+    // A copy of another file, as a crash before the journal would leave it.
     let folder = world.layout().metadata();
     std::fs::copy(folder.join("2.targets.json.gz"), folder.join("timestamp.json.gz")).unwrap();
     assert_eq!(problems(&world), ["metadata/timestamp.json.gz: is not a compressed copy of timestamp.json"]);
@@ -45,7 +46,7 @@ fn every_metadata_file_is_published_in_the_codings_of_the_config() {
 }
 
 #[test]
-fn no_copy_of_an_older_file_stays_behind() {
+fn copies_of_older_files_are_removed() {
     let world = World::new();
     set_codings(&world, r#"["gzip"]"#);
     world.add("a", "1");
@@ -56,7 +57,7 @@ fn no_copy_of_an_older_file_stays_behind() {
 }
 
 #[test]
-fn a_coding_that_is_not_known_is_refused_by_name() {
+fn an_unknown_coding_is_refused_by_name() {
     let world = World::new();
     let (unknown, twice) =
         (ConfigError::Coding { name: "brotli".into() }, ConfigError::CodingTwice { name: "gzip".into() });
@@ -67,7 +68,7 @@ fn a_coding_that_is_not_known_is_refused_by_name() {
     }
 }
 
-/// Ends the publication at the n-th moment, as a crash would.
+/// Stops the publication at the n-th event, as a crash would.
 struct CrashAt(usize);
 
 impl Observer for CrashAt {
@@ -78,7 +79,7 @@ impl Observer for CrashAt {
 }
 
 #[test]
-fn a_crash_at_any_write_leaves_no_copy_that_disagrees() {
+fn a_crash_at_any_write_leaves_no_copy_that_differs() {
     let base = World::new();
     set_codings(&base, r#"["zstd", "gzip"]"#);
     base.add("old", "1");

@@ -1,15 +1,16 @@
-//! A crash at any write leaves the old state or the new one, and the next command goes on from there.
+//! A crash at any write leaves the old or the new state, and the next command continues from there.
 
 use std::io;
 
 use lastmile_client::MemoryStore;
 use lastmile_metadata::RoleName;
+use lastmile_repo_tool::internal::intake::TargetNames;
 use lastmile_repo_tool::internal::verify;
 use lastmile_repo_tool::{Error, Observer, PathError, PublishEvent, Repository, Signing, Unobserved};
 
 use crate::world::{World, is_published};
 
-/// Ends the publication at the n-th moment, as a crash would.
+/// Stops the publication at the n-th event, as a crash would.
 struct CrashAt(usize);
 
 impl Observer for CrashAt {
@@ -24,24 +25,24 @@ impl Observer for CrashAt {
     }
 }
 
-/// Crashes at every moment of a change, one after the other. Returns how many there were.
+/// Crashes at every event of a change in turn. Returns the number of events.
 fn crash_everywhere(base: &World, change: impl Fn(&World, &mut dyn Observer) -> Result<bool, Error>) -> usize {
     for moment in 0.. {
         let world = base.copy();
         let warm = MemoryStore::default();
         world.fetch_with(&warm, "old").unwrap();
         let published = change(&world, &mut CrashAt(moment)).unwrap_or(false);
-        // Whoever was here before, and whoever is new, comes to a whole state, be it the old one or the new one.
+        // Existing and new clients reach a valid state, the old or the new one.
         for store in [warm.clone(), MemoryStore::default()] {
             let found = world.fetch_with(&store, "old");
             assert_eq!(found.unwrap().as_deref(), Some(b"1".as_slice()), "moment {moment}");
         }
-        // The next change finishes what was begun, and goes on.
+        // The next change finishes the interrupted publication first.
         if !is_published(&world.add("next", "3")) {
-            world.publish_what_waits();
+            world.publish_pending();
         }
         assert_eq!(world.fetch_with(&warm, "next").unwrap().unwrap(), b"3", "moment {moment}");
-        let verified = verify::directory(&world.dir(), world.now, true, &|_, _| {}).unwrap();
+        let verified = verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap();
         assert!(verified.is_good(), "moment {moment}: {verified:?}");
         if published {
             return moment;
@@ -51,7 +52,7 @@ fn crash_everywhere(base: &World, change: impl Fn(&World, &mut dyn Observer) -> 
 }
 
 #[test]
-fn a_crash_at_any_write_of_a_release_leaves_a_whole_state() {
+fn a_crash_at_any_write_of_a_release_leaves_a_valid_state() {
     let base = World::new();
     base.add("old", "1");
     let moments = crash_everywhere(&base, |world, observer| {
@@ -61,7 +62,7 @@ fn a_crash_at_any_write_of_a_release_leaves_a_whole_state() {
 }
 
 #[test]
-fn a_crash_at_any_write_of_a_key_rotation_leaves_a_whole_state() {
+fn a_crash_at_any_write_of_a_key_rotation_leaves_a_valid_state() {
     let base = World::new();
     base.add("old", "1");
     let (key, uri) = base.key("timestamp-2");
@@ -76,7 +77,7 @@ fn a_crash_at_any_write_of_a_key_rotation_leaves_a_whole_state() {
 }
 
 #[test]
-fn a_crash_at_any_write_of_a_change_that_waited_leaves_a_whole_state() {
+fn a_crash_at_any_write_of_a_pending_change_leaves_a_valid_state() {
     let base = World::new();
     base.add("old", "1");
     let key = base.layout().keys().join("targets-1.pem");
@@ -95,7 +96,7 @@ fn a_crash_at_any_write_of_a_change_that_waited_leaves_a_whole_state() {
 #[test]
 fn f_4_4_4_a_version_is_never_issued_twice() {
     let world = World::new();
-    // Say, from a copy of another time: nobody was told of it.
+    // A file from another copy, which no published file lists.
     let leftover = world.layout().metadata().join("2.targets.json");
     std::fs::write(&leftover, "something else").unwrap();
     world.add("a", "1");
@@ -106,7 +107,7 @@ fn f_4_4_4_a_version_is_never_issued_twice() {
 }
 
 #[test]
-fn two_publishers_at_once_take_turns_or_are_told() {
+fn two_publishers_take_turns_or_get_an_error() {
     let world = World::new();
     let held = world.open();
     let second = Repository::open_for_change(&world.dir(), &world.invocation());
@@ -153,7 +154,7 @@ fn r_x_2_nothing_is_written_through_a_link() {
     let refused = world.try_add("sub/a", "1", &mut Unobserved);
     assert!(matches!(refused, Err(Error::Path(PathError::NoWorkingFolder { .. }))), "{refused:?}");
     assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
-    // A link in the place of a file is replaced, and what it leads to is left alone.
+    // A link in place of a file is replaced, and its destination is not changed.
     let precious = outside.join("precious");
     std::fs::write(&precious, "precious").unwrap();
     let timestamp = world.layout().metadata().join("timestamp.json");

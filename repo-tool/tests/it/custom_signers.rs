@@ -1,4 +1,4 @@
-//! Keys that are in no file: the program hands over what signs with them.
+//! Signers that are not key files.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,7 +7,7 @@ use lastmile_keys::{KeyMaterial, PrivateKey, PublicKey, Scheme, SignError, Signe
 use lastmile_metadata::RoleName;
 use lastmile_repo_tool::internal::batch::{self, Shared};
 use lastmile_repo_tool::internal::proof::{Before, Verdict, prove};
-use lastmile_repo_tool::internal::queue::Request;
+use lastmile_repo_tool::internal::queue::PublishRequest;
 use lastmile_repo_tool::internal::revoke::revoke;
 use lastmile_repo_tool::internal::status::Status;
 use lastmile_repo_tool::{
@@ -18,7 +18,7 @@ use lastmile_repo_tool::{
 use crate::revocation::generated;
 use crate::world::{World, is_published};
 
-/// A token that counts what it signs, and that may be broken.
+/// A token that counts its signatures and can be broken.
 struct Token {
     key: PrivateKey,
     signed: AtomicUsize,
@@ -54,7 +54,7 @@ fn named(token: &Arc<Token>) -> NamedSigner {
     NamedSigner::new("token:1", Arc::clone(token) as Arc<dyn Signer>)
 }
 
-/// A repository of which `role` has a token for a key.
+/// Creates a repository in which the key of `role` is on a token.
 fn world_with(role: &RoleName, token: &Arc<Token>) -> World {
     let mut new = NewRepository::new(Protection::None);
     new.signers.insert(role.clone(), vec![named(token)]);
@@ -67,7 +67,7 @@ fn setting_with(world: &World, token: &Arc<Token>) -> Invocation {
 
 fn renew(world: &World, invocation: &Invocation) -> Result<Outcome, Error> {
     let mut repository = Repository::open_for_change(&world.dir(), invocation)?;
-    let draft = Draft { again: [RoleName::TIMESTAMP].into(), ..Draft::default() };
+    let draft = Draft::renew_timestamp();
     let plan = repository.plan(draft, Signing::Now)?;
     repository.conclude(&plan, &mut Unobserved)
 }
@@ -82,7 +82,7 @@ fn a_token_signs_the_timestamp_and_its_key_is_in_no_file() {
     assert!(keys.iter().all(|name| !name.starts_with("timestamp")), "{keys:?}");
     assert!(Config::read(&world.layout()).unwrap().role(&RoleName::TIMESTAMP).keys.is_empty());
 
-    // Without the token nothing is published.
+    // Without the token, nothing is published.
     let refused = renew(&world, &world.invocation()).unwrap_err();
     assert!(matches!(&refused, Error::MissingKeys { roles } if *roles == [RoleName::TIMESTAMP]), "{refused}");
 
@@ -117,14 +117,14 @@ fn a_token_signs_for_requests_of_the_queue_too() {
     std::fs::write(&file, "1").unwrap();
     let config = Config::read(&world.layout()).unwrap();
     let sources = [Source::new(file, target_path("a").unwrap())];
-    let request = Request::enter(&world.layout(), &config, None, &sources, None, &|_| {}).unwrap();
+    let request = PublishRequest::enter(&world.layout(), &config, None, &sources, None, &|_| {}).unwrap();
     let shared = batch::publish(&request, &setting_with(&world, &token), &mut Unobserved).unwrap();
     assert!(matches!(shared, Shared::ByUs(done) if is_published(&done.outcome)));
     assert_eq!(world.fetch("a").unwrap().unwrap(), b"1");
 }
 
 #[test]
-fn the_key_store_says_of_a_token_that_it_signs_and_is_no_file() {
+fn the_key_store_treats_a_token_as_a_signer_and_not_as_a_file() {
     let (token, dir) = (Token::new(), std::path::Path::new("/nowhere"));
     let public = token.public_key();
     let mut keys = KeyStore::new(dir, [], Arc::new(NoPassPhrases));
@@ -135,7 +135,7 @@ fn the_key_store_says_of_a_token_that_it_signs_and_is_no_file() {
     assert_eq!(keys.confirmed_uris_of(public), [""; 0]);
     assert_eq!(keys.is_encrypted(public), None);
     assert_eq!(keys.publics().into_iter().collect::<Vec<_>>(), [(public.clone(), "file:keys/x.pem".to_string())]);
-    // A name that looks like a URI makes no file usable.
+    // A name that looks like a URI does not make a file usable.
     let uri = "file:keys/x.pem".parse().unwrap();
     assert!(!keys.contains(&uri));
     assert!(!keys.restricted_to(dir, &[uri]).has(public));
@@ -145,7 +145,7 @@ fn the_key_store_says_of_a_token_that_it_signs_and_is_no_file() {
     keys.avoid(&KeyMaterial::from(public));
     assert!(keys.is_avoided(public));
 
-    // A second signer of the same key takes the place of the first.
+    // A second signer of the same key replaces the first.
     keys.add_signer("b", token.clone());
     assert_eq!((keys.name_of(public), keys.publics().len()), (Some("b"), 1));
     assert!(public.verify(b"m", &keys.signer(public).unwrap().unwrap().sign(b"m").unwrap()));
@@ -161,7 +161,7 @@ fn a_token_signs_in_place_of_the_file_of_the_same_key() {
     let (repository, public) =
         (Repository::open(&world.dir(), &setting_with(&world, &token)).unwrap(), token.public_key());
     assert_eq!(repository.keys.name_of(public), Some("token:1"));
-    // The file is there all the same, and `repo.toml` names it.
+    // The file still exists, and `repo.toml` names it.
     assert_eq!(repository.keys.confirmed_uris_of(public), ["file:keys/timestamp-1.pem"]);
     assert_eq!(repository.keys.is_encrypted(public), Some(false));
 }
@@ -192,7 +192,7 @@ fn a_token_signs_content_only_under_a_pinned_root() {
 }
 
 #[test]
-fn a_proof_asks_no_token_to_forge_files() {
+fn a_proof_never_signs_forgeries_with_a_token() {
     let token = Token::new();
     let world = world_with(&RoleName::TIMESTAMP, &token);
     let mut repository = Repository::open_for_change(&world.dir(), &setting_with(&world, &token)).unwrap();
@@ -212,7 +212,7 @@ fn a_proof_asks_no_token_to_forge_files() {
 }
 
 #[test]
-fn root_keys_on_tokens_do_not_lie_together_on_this_machine() {
+fn root_keys_on_tokens_cause_no_warning() {
     let tokens = [Token::new(), Token::new()];
     let mut new = NewRepository::new(Protection::None);
     let signers = tokens.iter().map(named).collect::<Vec<_>>();
@@ -222,16 +222,16 @@ fn root_keys_on_tokens_do_not_lie_together_on_this_machine() {
     let repository = Repository::open(&world.dir(), &invocation).unwrap();
     let advice = lastmile_repo_tool::internal::lint::lint(&repository.published, &repository.config, &repository.keys);
     assert!(advice.iter().all(|line| !line.contains("root keys are on this machine")), "{advice:?}");
-    assert!(advice.iter().any(|line| line.contains("root needs all of its 2 keys")), "{advice:?}");
+    assert!(advice.iter().any(|line| line.contains("root needs signatures from all of its 2 keys")), "{advice:?}");
 }
 
 #[test]
-fn a_new_repository_refuses_signers_that_do_not_suffice_and_makes_nothing() {
+fn a_new_repository_refuses_too_few_signers_and_creates_nothing() {
     let token = Token::new();
     let world = World::new();
     let dir = world.folder.path().join("other");
     let mut new = NewRepository::new(Protection::None);
-    // The same key twice is one key, and root needs two.
+    // The same key twice counts as one key, but root needs two.
     new.signers.insert(RoleName::ROOT, vec![named(&token), named(&token)]);
     let refused = new.create(&dir, &world.invocation(), &mut Unobserved).unwrap_err();
     assert!(matches!(refused, Error::Edit(EditError::UnreachableThreshold { threshold: 2, keys: 1 })), "{refused}");

@@ -57,7 +57,7 @@ fn a_target_outside_the_delegated_paths_is_not_published() {
 }
 
 #[test]
-fn g_2_1_2_a_delegation_that_is_taken_back_gives_no_trust() {
+fn g_2_1_2_a_removed_delegation_gives_no_trust() {
     let world = World::new();
     let (key, uri) = world.key("a-1");
     world.change_with(&[uri], &mut Unobserved, |edit| delegate(edit, "a", "a/*", &key)).unwrap();
@@ -65,7 +65,7 @@ fn g_2_1_2_a_delegation_that_is_taken_back_gives_no_trust() {
     world.add_to(&role, "a/x", "1", &mut Unobserved).unwrap();
     world.change(|edit| drop(edit.undelegate(None, &role).unwrap())).unwrap();
     assert_eq!(world.fetch("a/x").unwrap(), None);
-    // Delegated again, it goes on where it was: clients have seen its versions.
+    // If the role is delegated again, its versions continue, because clients have seen the earlier ones.
     world.change(|edit| delegate(edit, "a", "a/*", &key)).unwrap();
     assert_eq!(world.fetch("a/x").unwrap(), None);
     let snapshot = world.metadata("5.snapshot.json");
@@ -73,7 +73,7 @@ fn g_2_1_2_a_delegation_that_is_taken_back_gives_no_trust() {
 }
 
 #[test]
-fn tap_15_bins_take_over_what_the_role_listed() {
+fn tap_15_targets_of_the_role_move_into_the_bins() {
     for succinct in [true, false] {
         let world = World::new();
         for number in 0..20 {
@@ -93,7 +93,7 @@ fn tap_15_bins_take_over_what_the_role_listed() {
 }
 
 #[test]
-fn bins_that_are_taken_back_give_their_targets_back() {
+fn removed_bins_return_their_targets_to_the_role() {
     let world = World::new();
     for number in 0..5 {
         world.add(&format!("file-{number}"), &number.to_string());
@@ -106,7 +106,7 @@ fn bins_that_are_taken_back_give_their_targets_back() {
 }
 
 #[test]
-fn bins_never_take_the_place_of_other_roles() {
+fn bins_never_replace_other_roles() {
     let world = World::new();
     let (a, b) = (RoleName::delegated("a").unwrap(), RoleName::delegated("b").unwrap());
     let key = world.public("targets-1");
@@ -130,7 +130,7 @@ fn bins_never_take_the_place_of_other_roles() {
 }
 
 #[test]
-fn a_star_means_all_bins() {
+fn a_star_selects_all_bins() {
     for (succinct, count) in [(true, 1), (false, 8)] {
         let world = World::new();
         world.change(|edit| edit.make_bins(&RoleName::TARGETS, &bins(&world, succinct), &|_| {}).unwrap()).unwrap();
@@ -175,7 +175,7 @@ fn a_threshold_that_the_keys_cannot_reach_is_refused() {
 }
 
 #[test]
-fn a_role_is_never_named_like_a_version_of_another_file() {
+fn a_role_name_that_looks_like_a_versioned_file_is_refused() {
     for name in ["2.root", "17.targets", "1.x"] {
         assert!(
             matches!(
@@ -191,7 +191,7 @@ fn a_role_is_never_named_like_a_version_of_another_file() {
 }
 
 #[test]
-fn what_is_found_comes_with_the_roles_that_vouch_for_it() {
+fn a_found_target_comes_with_the_roles_that_list_it() {
     let world = World::new();
     let (key, uri) = world.key("a-1");
     let role = |name| RoleName::delegated(name).unwrap();

@@ -1,5 +1,5 @@
-//! At every call by which a command changes the disk the machine dies, or the disk refuses. Clients come to a whole state
-//! all the while, the next command finishes what was begun or does without it, and nothing is left lying about.
+//! Injects a crash and disk errors at every disk call of a command. Clients always reach a valid state, the next command
+//! finishes or discards the interrupted change, and no files are left over.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -10,7 +10,8 @@ use lastmile_client::disk::Syscall;
 use lastmile_client::faults::{Fault, arm};
 use lastmile_metadata::RoleName;
 use lastmile_repo_tool::internal::batch::{self, Shared};
-use lastmile_repo_tool::internal::queue::Request;
+use lastmile_repo_tool::internal::intake::TargetNames;
+use lastmile_repo_tool::internal::queue::PublishRequest;
 use lastmile_repo_tool::internal::revoke::revoke;
 use lastmile_repo_tool::internal::verify;
 use lastmile_repo_tool::{
@@ -23,7 +24,7 @@ use crate::world::World;
 
 type Run<'a> = &'a dyn Fn(&World) -> Result<(), Error>;
 
-/// The faults that make a difference at a call. `all`: every error number at every call; else they take turns.
+/// Returns the faults to inject at a call. With `all`, every error number at every call; otherwise they alternate.
 pub(crate) fn faults(call: Syscall, number: usize, all: bool) -> Vec<Fault> {
     let mut faults = vec![Fault::Die];
     if call == Syscall::Write {
@@ -42,7 +43,7 @@ pub(crate) fn faults(call: Syscall, number: usize, all: bool) -> Vec<Fault> {
     faults
 }
 
-/// Plays every fault at every call of `run`, each on a copy of `base`. Says how many there were.
+/// Injects every fault at every call of `run`, each on a copy of `base`, and prints their number.
 fn play(name: &str, base: &World, all: bool, run: Run<'_>) {
     let clean = base.copy();
     let watched = arm(&clean.dir(), usize::MAX, Fault::Die);
@@ -57,45 +58,45 @@ fn play(name: &str, base: &World, all: bool, run: Run<'_>) {
             runs += 1;
         }
     }
-    tell(name, calls.len(), runs);
+    print_count(name, calls.len(), runs);
 }
 
-fn play_fault(base: &World, run: Run<'_>, number: usize, fault: Fault, told: &str) {
+fn play_fault(base: &World, run: Run<'_>, number: usize, fault: Fault, case: &str) {
     let world = base.copy();
     let warm = MemoryStore::default();
     world.fetch_with(&warm, "old").unwrap();
     let version = timestamp_version(&world);
     let armed = arm(&world.dir(), number, fault);
     let ended = run(&world);
-    assert!(armed.has_struck(), "{told}: not met");
+    assert!(armed.has_struck(), "{case}: not met");
     drop(armed);
-    check_error(&ended, fault, told);
+    check_error(&ended, fault, case);
     if ended.is_ok() && !world.layout().staged().exists() {
-        assert!(timestamp_version(&world) > version, "{told}: said to be published");
+        assert!(timestamp_version(&world) > version, "{case}: said to be published");
     }
-    // Whoever was here before, and whoever is new, comes to a whole state, be it the old one or the new one.
+    // Existing and new clients reach a valid state, the old or the new one.
     for store in [&warm, &MemoryStore::default()] {
         let found = world.fetch_with(store, "old");
-        assert_eq!(found.unwrap().as_deref(), Some(b"1".as_slice()), "{told}");
+        assert_eq!(found.unwrap().as_deref(), Some(b"1".as_slice()), "{case}");
     }
     make_old(&world.layout().queue());
-    // The next change finishes what was begun, and goes on.
-    let next = world.try_add("next", "3", &mut Unobserved).unwrap_or_else(|error| panic!("{told}: {error}"));
+    // The next change finishes the interrupted one first.
+    let next = world.try_add("next", "3", &mut Unobserved).unwrap_or_else(|error| panic!("{case}: {error}"));
     let waits = !matches!(next, Outcome::Published { .. });
     let is_key_here = world.layout().keys().join("targets-1.pem").exists();
     if waits && is_key_here {
-        world.publish_what_waits();
+        world.publish_pending();
     }
     if !waits || is_key_here {
-        assert_eq!(world.fetch_with(&warm, "next").unwrap().unwrap(), b"3", "{told}");
+        assert_eq!(world.fetch_with(&warm, "next").unwrap().unwrap(), b"3", "{case}");
     }
-    let verified = verify::directory(&world.dir(), world.now, true, &|_, _| {}).unwrap();
-    assert!(verified.is_good(), "{told}: {verified:?}");
+    let verified = verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap();
+    assert!(verified.is_good(), "{case}: {verified:?}");
     let left: Vec<String> = world.files("").into_iter().filter(|name| is_leftover(name)).collect();
-    assert_eq!(left, [""; 0], "{told}");
+    assert_eq!(left, [""; 0], "{case}");
 }
 
-/// What a process left that died before it could lock its request goes after an hour.
+/// Makes abandoned folders old: a folder that a dead process left unlocked is removed after an hour.
 fn make_old(queue: &Path) {
     for entry in std::fs::read_dir(queue).into_iter().flatten().map(Result::unwrap) {
         let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(7200);
@@ -103,14 +104,14 @@ fn make_old(queue: &Path) {
     }
 }
 
-pub(crate) fn check_error(ended: &Result<(), Error>, fault: Fault, told: &str) {
+pub(crate) fn check_error(ended: &Result<(), Error>, fault: Fault, case: &str) {
     match (ended, fault) {
         (Err(Error::File { error, .. }), Fault::Once(number) | Fault::FromNowOn(number)) => {
-            assert_eq!(error.raw_os_error(), Some(number), "{told}: {error:?}");
+            assert_eq!(error.raw_os_error(), Some(number), "{case}: {error:?}");
         }
-        // All was done that was asked for, or it was cleaning that failed.
+        // Either the whole change was made, or only the cleanup failed.
         (Ok(()) | Err(Error::File { .. }), _) => {}
-        (Err(error), _) => panic!("{told}: {error:?}"),
+        (Err(error), _) => panic!("{case}: {error:?}"),
     }
 }
 
@@ -122,8 +123,8 @@ pub(crate) fn timestamp_version(world: &World) -> u64 {
     world.metadata("timestamp.json").pointer("/signed/version").and_then(serde_json::Value::as_u64).unwrap()
 }
 
-/// Says it also where the test passes, and that the documentation says it too.
-pub(crate) fn tell(name: &str, calls: usize, runs: usize) {
+/// Prints the number even if the test passes, and checks that the documentation has it.
+pub(crate) fn print_count(name: &str, calls: usize, runs: usize) {
     let line = format!("| {name} | {calls} | {runs} |");
     std::io::stderr().write_all(format!("crash matrix: {line}\n").as_bytes()).unwrap();
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/crashes.md");
@@ -137,12 +138,13 @@ fn with_old() -> World {
     base
 }
 
-/// As the command `add` does, through the queue.
+/// Adds a file through the queue, as the command `add` does.
 fn add(world: &World) -> Result<(), Error> {
     let file = world.folder.path().join("file-new");
     std::fs::write(&file, "2").unwrap();
     let sources = [Source::new(file, target_path("new").unwrap())];
-    let request = Request::enter(&world.layout(), &Config::read(&world.layout())?, None, &sources, None, &|_| {})?;
+    let request =
+        PublishRequest::enter(&world.layout(), &Config::read(&world.layout())?, None, &sources, None, &|_| {})?;
     match batch::publish(&request, &world.invocation(), &mut Unobserved)? {
         Shared::ByUs(_) => Ok(()),
         Shared::ByOther(_) => panic!("there is nobody else"),
@@ -237,25 +239,25 @@ fn init_survives_every_fault_of_the_disk() {
     let mut runs = 0;
     for (number, (call, path)) in calls.iter().enumerate() {
         for fault in faults(*call, number, false) {
-            let told = format!("{fault:?} at call {number}, {call:?} {}", path.display());
+            let case = format!("{fault:?} at call {number}, {call:?} {}", path.display());
             let world = empty();
             let armed = arm(&world.dir(), number, fault);
             let ended = init(&world);
-            assert!(armed.has_struck(), "{told}: not met");
+            assert!(armed.has_struck(), "{case}: not met");
             drop(armed);
-            check_error(&ended, fault, &told);
-            // Nothing was made, or all of it: the same command says which.
+            check_error(&ended, fault, &case);
+            // Either nothing or everything was created: repeating the command shows which.
             match init(&world) {
                 Ok(()) => {}
                 Err(Error::Path(PathError::RepositoryExists { .. } | PathError::RepositoryFinished { .. })) => {}
-                Err(error) => panic!("{told}: {error}"),
+                Err(error) => panic!("{case}: {error}"),
             }
-            world.try_add("next", "3", &mut Unobserved).unwrap_or_else(|error| panic!("{told}: {error}"));
-            assert_eq!(world.fetch("next").unwrap().unwrap(), b"3", "{told}");
+            world.try_add("next", "3", &mut Unobserved).unwrap_or_else(|error| panic!("{case}: {error}"));
+            assert_eq!(world.fetch("next").unwrap().unwrap(), b"3", "{case}");
             let left: Vec<String> = world.files("").into_iter().filter(|name| is_leftover(name)).collect();
-            assert_eq!(left, [""; 0], "{told}");
+            assert_eq!(left, [""; 0], "{case}");
             runs += 1;
         }
     }
-    tell("repository: init", calls.len(), runs);
+    print_count("repository: init", calls.len(), runs);
 }

@@ -1,5 +1,4 @@
-//! Repositories that version 0.1 of the tool made go on working: published ones, one with a pending change, and one whose
-//! publication was cut short.
+//! Repositories of version 0.1 still work: published ones, one with a pending change, and one with an interrupted publication.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -12,7 +11,7 @@ use lastmile_repo_tool::{GivenRoot, Invocation, KeyUri, Repository, Unobserved};
 use crate::snapshot::listed;
 use crate::world::{World, folder};
 
-/// A copy of a fixture, whose root the user has pinned.
+/// Copies a fixture, and pins its root.
 fn open(name: &str) -> World {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/version-0.1").join(name);
     let world = World { folder: folder(), now: "2030-01-02T12:00:00Z".parse().unwrap() };
@@ -38,7 +37,7 @@ fn open(name: &str) -> World {
 }
 
 #[test]
-fn what_was_published_is_changed_and_listed_whole() {
+fn a_published_repository_is_changed_and_its_entries_completed() {
     for (name, target) in [("flat", "x"), ("delegated", "team/x"), ("bins", "x")] {
         let world = open(name);
         let store = MemoryStore::default();
@@ -61,12 +60,12 @@ fn a_pending_change_is_signed_and_published() {
     let signed = repository.sign_staged(&draft, &keys, &[].into()).unwrap();
     assert_eq!(signed.len(), 1);
     drop(repository);
-    world.publish_what_waits();
+    world.publish_pending();
     assert_eq!(world.fetch("waiting").unwrap().unwrap(), b"waiting");
 }
 
 #[test]
-fn a_publication_that_was_cut_short_is_finished() {
+fn an_interrupted_publication_is_finished() {
     let world = open("interrupted");
     assert_eq!(world.fetch("cut-short").unwrap().unwrap(), b"cut-short");
     world.add_to(&RoleName::TARGETS, "new", "2", &mut Unobserved).unwrap();

@@ -1,9 +1,9 @@
-//! Spec 6.2 and 6.3: what is written, under which names, in which order.
+//! Spec 6.2 and 6.3: the published files, their names and their order.
 
 use std::io;
 
 use lastmile_metadata::{Algorithm, RoleName, TargetPath};
-use lastmile_repo_tool::internal::intake::{self, Hidden};
+use lastmile_repo_tool::internal::intake::{self, Hidden, TargetNames};
 use lastmile_repo_tool::internal::own_files::OwnFiles;
 use lastmile_repo_tool::internal::verify;
 use lastmile_repo_tool::{
@@ -13,7 +13,7 @@ use lastmile_repo_tool::{
 
 use crate::world::{World, is_published};
 
-/// Writes down the moves of a publication.
+/// Records the moves of a publication.
 #[derive(Default)]
 struct Moves(Vec<String>);
 
@@ -210,7 +210,7 @@ fn a_missing_file_is_no_network_failure() {
     let opened = Repository::open(&world.dir(), &world.invocation()).err();
     let Some(error @ Error::Publication(PublicationError::Incomplete { .. })) = opened else { panic!("{opened:?}") };
     assert!(error.to_string().contains("1.snapshot.json"), "{error}");
-    let found = verify::directory(&world.dir(), world.now, true, &|_, _| {}).unwrap();
+    let found = verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap();
     assert!(!found.is_good());
     assert!(found.problems.iter().any(|problem| problem.contains("1.snapshot.json")), "{:?}", found.problems);
 }

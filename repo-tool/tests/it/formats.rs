@@ -1,4 +1,4 @@
-//! What is written is strict: spec 4.
+//! Spec 4: the tool writes strictly conforming files.
 
 use lastmile_metadata::RoleName;
 use lastmile_repo_tool::internal::names;
@@ -11,7 +11,7 @@ use crate::world::World;
 fn f_4_2_1_2_key_ids_are_written_as_the_hash_of_the_key() {
     let root = World::new().metadata("1.root.json");
     for (id, key) in root["signed"]["keys"].as_object().unwrap() {
-        // These keys hold nothing that canonical JSON would write otherwise than serde_json does.
+        // For these keys, serde_json writes canonical JSON.
         assert_eq!(*id, hex::encode(Sha256::digest(key.to_string())));
     }
 }
@@ -29,7 +29,7 @@ fn f_4_3_3_a_root_says_whether_snapshots_are_consistent() {
 }
 
 #[test]
-fn f_4_6_2_the_timestamp_stays_tiny() {
+fn f_4_6_2_the_timestamp_is_small() {
     let world = World::new();
     for number in 0..5 {
         world.add(&format!("file-{number}"), "1");
@@ -60,7 +60,7 @@ fn the_same_input_at_the_same_time_makes_the_same_bytes() {
 }
 
 #[test]
-fn a13_new_roles_get_names_that_every_server_and_file_system_bears() {
+fn a13_new_role_names_are_valid_on_every_server_and_file_system() {
     for name in ["", "root", "Targets", "a/b", "../a", ".hidden", "a%2Fb", "con", "a\nb", "a:b", "mirrors", "1.root"] {
         assert!(names::new_role(name).is_err(), "{name:?}");
     }

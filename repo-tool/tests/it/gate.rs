@@ -1,4 +1,4 @@
-//! What other clients refuse for good is neither signed nor published; what is published already can be repaired.
+//! Files that other clients refuse permanently are neither signed nor published; published faults can be repaired.
 
 use lastmile_metadata::{Algorithm, Hashes, KeyId, RoleName, TargetFile, TargetPath};
 use lastmile_repo_tool::internal::lint;
@@ -10,7 +10,7 @@ use crate::planted_members::{foreign_key, key, keyids, list_in_root};
 use crate::snapshot::list_versions_only;
 use crate::world::{World, is_published};
 
-/// How a root is altered, and what the refusal must say.
+/// A change of a root, and the expected texts of the refusal.
 type Case = (&'static str, fn(&mut Value), &'static [&'static str]);
 
 fn first_id(signed: &mut Value, role: &str) -> String {
@@ -18,7 +18,7 @@ fn first_id(signed: &mut Value, role: &str) -> String {
 }
 
 fn refused(world: &World, what: &str, expected: &[&str]) {
-    // No name helps.
+    // Accepting it by name has no effect.
     let everything = ["x", "mirrors", "terminating", "keys", "roles", "ab", "zz"];
     let error = world.sign(&everything).unwrap_err();
     assert!(matches!(error, Error::Draft(_)), "{what}: {error:?}");
@@ -30,7 +30,7 @@ fn refused(world: &World, what: &str, expected: &[&str]) {
 }
 
 #[test]
-fn a_root_that_others_refuse_for_ever_is_not_signed_and_not_published() {
+fn a_root_that_other_clients_refuse_is_neither_signed_nor_published() {
     let cases: [Case; 12] = [
         (
             "an id twice",
@@ -43,7 +43,7 @@ fn a_root_that_others_refuse_for_ever_is_not_signed_and_not_published() {
         (
             "an id without a key",
             |signed| keyids(signed, "targets").push("ab".repeat(32).into()),
-            &["names no key", "go-tuf"],
+            &["but no key has it", "go-tuf"],
         ),
         (
             "a key of a kind that stops python-tuf",
@@ -57,12 +57,12 @@ fn a_root_that_others_refuse_for_ever_is_not_signed_and_not_published() {
                 key["keyval"] = json!({});
                 list_in_root(signed, "targets", &(crate::planted_members::id_of(&key), key));
             },
-            &["no text `public`", "python-tuf"],
+            &["no string `public`", "python-tuf"],
         ),
         (
             "a broken key",
             |signed| list_in_root(signed, "targets", &key("ed25519", "ed25519", "zz")),
-            &["is no ed25519 key", "go-tuf"],
+            &["is not a valid ed25519 key", "go-tuf"],
         ),
         (
             "an id that is not the hash",
@@ -77,12 +77,12 @@ fn a_root_that_others_refuse_for_ever_is_not_signed_and_not_published() {
         (
             "a threshold that cannot be reached",
             |signed| signed["roles"]["targets"]["threshold"] = 2.into(),
-            &["threshold of 2 and 1 keys"],
+            &["threshold of 2 but only 1 usable keys"],
         ),
         (
             "no keys",
             |signed| signed["roles"]["snapshot"]["keyids"] = json!([]),
-            &["snapshot has a threshold of 1 and 0 keys"],
+            &["snapshot has a threshold of 1 but only 0 usable keys"],
         ),
         ("a short spec_version", |signed| signed["spec_version"] = "1".into(), &["spec_version", "tuf-js"]),
         (
@@ -104,7 +104,7 @@ fn a_root_that_others_refuse_for_ever_is_not_signed_and_not_published() {
 }
 
 #[test]
-fn a_delegation_that_others_refuse_is_not_signed_and_not_published() {
+fn a_delegation_that_other_clients_refuse_is_neither_signed_nor_published() {
     let cases: [Case; 4] = [
         (
             "no terminating",
@@ -112,7 +112,7 @@ fn a_delegation_that_others_refuse_is_not_signed_and_not_published() {
             &["`terminating`", "tough"],
         ),
         ("no paths", |role| drop(role.as_object_mut().unwrap().remove("paths")), &["`paths`", "python-tuf"]),
-        ("no keys", |role| role["keyids"] = json!([]), &["team has a threshold of 1 and 0 keys"]),
+        ("no keys", |role| role["keyids"] = json!([]), &["team has a threshold of 1 but only 0 usable keys"]),
         (
             "an id twice",
             |role| {
@@ -131,7 +131,7 @@ fn a_delegation_that_others_refuse_is_not_signed_and_not_published() {
     }
 }
 
-/// A repository that has been published with an id listed twice, by another tool.
+/// Creates a repository that another tool published with a key id listed twice.
 fn with_a_fault() -> (World, KeyId) {
     let world = World::new();
     let mut twice = String::new();
@@ -143,11 +143,11 @@ fn with_a_fault() -> (World, KeyId) {
 }
 
 #[test]
-fn what_is_published_with_a_fault_goes_on_with_a_warning_and_can_be_repaired() {
+fn a_published_fault_is_a_warning_and_can_be_repaired() {
     let (world, twice) = with_a_fault();
     assert!(is_published(&world.renew().unwrap()));
     assert!(is_published(&world.add("a", "1")));
-    // A root that does not touch it.
+    // A new root without a change of that place.
     let renewed = world.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap()).unwrap();
     assert!(is_published(&renewed));
     let warned = |world: &World| {
@@ -166,7 +166,7 @@ fn what_is_published_with_a_fault_goes_on_with_a_warning_and_can_be_repaired() {
 }
 
 #[test]
-fn a_second_fault_beside_a_published_one_is_refused() {
+fn a_new_fault_is_refused_despite_a_published_one() {
     let (world, _) = with_a_fault();
     world.plant(&RoleName::ROOT, |signed| {
         let id = first_id(signed, "snapshot");
@@ -176,7 +176,7 @@ fn a_second_fault_beside_a_published_one_is_refused() {
 }
 
 #[test]
-fn what_is_longer_than_others_read_is_a_warning_with_numbers() {
+fn a_file_above_the_limits_of_other_clients_is_a_warning() {
     let world = World::new();
     let hashes = Hashes::of(b"1", &[Algorithm::Sha256]).unwrap();
     let target = |number| {
@@ -195,7 +195,7 @@ fn what_is_longer_than_others_read_is_a_warning_with_numbers() {
         lint::lint(&repository.published, &repository.config, &repository.keys)
     };
     drop(repository);
-    // A file is read in full where its length is listed.
+    // Clients read a file in full if its length is listed.
     assert!(!advice(&world).iter().any(|line| line.starts_with("targets has")), "{:?}", advice(&world));
     list_versions_only(&world);
     let advice = advice(&world);
@@ -206,7 +206,7 @@ fn what_is_longer_than_others_read_is_a_warning_with_numbers() {
 }
 
 #[test]
-fn more_delegations_for_one_path_than_others_visit_are_a_warning_with_numbers() {
+fn too_many_delegations_for_one_path_are_a_warning() {
     let world = World::new();
     let key = world.public("targets-1");
     let advice = |world: &World| {

@@ -1,10 +1,11 @@
-//! The server for trying things, and the check of a repository at a URL.
+//! The test server, and the check of a repository at a URL.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use lastmile_metadata::RoleName;
+use lastmile_repo_tool::internal::intake::TargetNames;
 use lastmile_repo_tool::internal::server::{Answered, Server};
 use lastmile_repo_tool::internal::verify;
 use tokio::runtime::Runtime;
@@ -23,7 +24,7 @@ fn serve_with(world: &World, set: impl FnOnce(Server) -> Server) -> (Runtime, So
     (runtime, address)
 }
 
-/// A request as it stands, so that no client tidies it up.
+/// Sends a raw request, which no HTTP client normalizes.
 fn ask(address: SocketAddr, request: &str) -> String {
     let mut connection = TcpStream::connect(address).unwrap();
     connection.write_all(format!("{request}\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).unwrap();
@@ -57,7 +58,7 @@ fn only_metadata_and_targets_are_served() {
 }
 
 #[test]
-fn metadata_is_sent_compressed_to_whoever_accepts_that() {
+fn metadata_is_sent_compressed_to_clients_that_accept_it() {
     let world = World::new();
     world.add("a", "content");
     let beside = world.layout().metadata().join("timestamp.json.gz");
@@ -105,12 +106,12 @@ fn a_client_that_sends_its_headers_slowly_is_disconnected() {
         }
     }
     assert!(start.elapsed() >= limit, "{:?}", start.elapsed());
-    // Nobody else is disconnected.
+    // Other clients are not disconnected.
     assert!(ask(address, "GET /metadata/timestamp.json HTTP/1.1").starts_with("HTTP/1.1 200"));
 }
 
 #[test]
-fn an_answer_that_is_on_its_way_is_finished_when_the_server_stops() {
+fn a_response_is_finished_when_the_server_stops() {
     let world = World::new();
     let length = 32 << 20;
     std::fs::write(world.layout().targets().join("large"), vec![b'x'; length]).unwrap();
@@ -132,7 +133,7 @@ fn an_answer_that_is_on_its_way_is_finished_when_the_server_stops() {
 }
 
 #[test]
-fn a_path_that_a_client_asks_for_cannot_control_the_terminal_of_the_log() {
+fn a_requested_path_cannot_control_the_terminal() {
     let line = Answered { path: "/targets/\u{1b}[2J\u{9b}31m\u{202e}\r\nx".into(), status: 404 }.to_string();
     assert_eq!(line, "404 /targets/\\u{1b}[2J\\u{9b}31m\\u{202e}\\u{d}\\u{a}x");
 }
@@ -148,10 +149,10 @@ fn g_1_5_3_a_repository_is_checked_over_plain_http() {
     let found = verify::url(&base, root.clone(), world.now, &|_, _| {}).unwrap();
     assert!(found.is_good(), "{found:?}");
     assert_eq!((found.targets, found.bytes, found.roots.len()), (1, 7, 2));
-    // One byte of the target, and nothing else.
+    // Change one byte of the target.
     let file = world.layout().targets().join(&world.files("targets")[0]);
     std::fs::write(file, "Content").unwrap();
     let found = verify::url(&base, root, world.now, &|_, _| {}).unwrap();
     assert_eq!(found.problems.len(), 1, "{found:?}");
-    assert!(!verify::directory(&world.dir(), world.now, true, &|_, _| {}).unwrap().is_good());
+    assert!(!verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap().is_good());
 }

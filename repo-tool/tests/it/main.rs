@@ -1,6 +1,6 @@
 //! The repository tool as a library: spec 6 and the checklist's rows for it.
 //!
-//! Test names begin with the row that they show. Keys are unencrypted here: scrypt is slow on purpose.
+//! Test names start with the row that they test. Keys are unencrypted here, because scrypt is slow on purpose.
 
 #![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect has failed")]
 #![expect(clippy::disallowed_methods, reason = "tests make the files that they need")]
@@ -16,12 +16,12 @@ mod custom_signers;
 mod delegations;
 mod disks;
 mod earlier;
-mod elsewhere;
 mod files;
 mod formats;
 mod gate;
 mod http;
 mod many_roots;
+mod pending;
 mod pins;
 mod planted;
 mod planted_keys;

@@ -1,7 +1,8 @@
-//! More roots than a client follows in one refresh: nothing keeps a maintainer from publishing the next one.
+//! Repositories with more roots than a client follows in one refresh.
 
 use lastmile_client::MemoryStore;
 use lastmile_metadata::{RoleName, Root, Version};
+use lastmile_repo_tool::internal::intake::TargetNames;
 use lastmile_repo_tool::internal::lint::lint;
 use lastmile_repo_tool::internal::proof::is_refuted;
 use lastmile_repo_tool::internal::verify;
@@ -11,7 +12,7 @@ use crate::revocation::revoke_and_prove;
 use crate::snapshot::{forge_with, read};
 use crate::world::{World, is_published};
 
-/// A repository whose newest root has this version.
+/// Creates a repository whose newest root has this version.
 fn with_roots(count: u64) -> World {
     let mut new = NewRepository::new(Protection::None);
     new.thresholds.insert("root".into(), 1);
@@ -24,7 +25,7 @@ fn with_roots(count: u64) -> World {
     world
 }
 
-/// Refreshes until a client has come to the newest root, or as often as that; says how often.
+/// Returns how many refreshes a client needs to reach the newest root.
 fn refreshes(world: &World, newest: u64) -> usize {
     let client = world.client(1, &MemoryStore::default());
     (1..9)
@@ -33,7 +34,7 @@ fn refreshes(world: &World, newest: u64) -> usize {
 }
 
 #[test]
-fn a_root_past_those_that_a_client_follows_at_once_is_published() {
+fn a_root_beyond_the_limit_of_one_refresh_is_published() {
     let world = with_roots(257);
     let renewed = world.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap()).unwrap();
     assert!(is_published(&renewed), "{renewed:?}");
@@ -46,25 +47,25 @@ fn a_root_past_those_that_a_client_follows_at_once_is_published() {
 }
 
 #[test]
-fn a_key_is_revoked_after_very_many_roots_and_that_is_proved() {
+fn a_revocation_after_many_roots_is_proved() {
     let world = with_roots(257);
     let rows = revoke_and_prove(&world, &world.public("timestamp-1"));
     assert!(!is_refuted(&rows), "{rows:?}");
-    // Roots with the same keys stand for each other.
+    // One root represents all roots with the same keys.
     let played: Vec<_> = rows.iter().map(|row| (row.root.get(), row.until.get())).collect();
     assert_eq!(played, [(1, 257), (258, 258)]);
     assert_eq!(refreshes(&world, 258), 2);
 }
 
 #[test]
-fn a_repository_with_very_many_roots_is_verified() {
+fn a_repository_with_many_roots_is_verified() {
     let world = with_roots(300);
-    let found = verify::directory(&world.dir(), world.now, true, &|_, _| {}).unwrap();
+    let found = verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap();
     assert!(found.is_good(), "{:?}", found.problems);
     assert_eq!(found.roots.len(), 300);
-    // One that was damaged is still noticed.
+    // A damaged root is still reported.
     let path = world.layout().metadata().join("280.root.json");
     let damaged = std::fs::read_to_string(&path).unwrap().replace("2031", "2032");
     std::fs::write(path, damaged).unwrap();
-    assert!(!verify::directory(&world.dir(), world.now, true, &|_, _| {}).unwrap().is_good());
+    assert!(!verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap().is_good());
 }

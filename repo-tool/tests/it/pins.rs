@@ -1,4 +1,4 @@
-//! A repository's folder proves nothing about itself: keys sign content only where the user has pinned the root.
+//! Pinned roots: keys sign content only if the user has pinned the root, because a folder cannot authenticate itself.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -12,7 +12,7 @@ use lastmile_repo_tool::{
 
 use crate::world::{World, is_published};
 
-/// The setting of somebody who uses the repository for the first time.
+/// Returns the invocation of a user who uses the repository for the first time.
 fn stranger(world: &World, name: &str) -> Invocation {
     Invocation { user: UserConfig::at(&world.folder.path().join(name)), ..world.invocation() }
 }
@@ -21,7 +21,7 @@ fn digest(world: &World, version: u64) -> RootDigest {
     RootDigest::of(&fs::read(world.layout().metadata().join(format!("{version}.root.json"))).unwrap())
 }
 
-/// Publishes a file as the user of `setting`.
+/// Publishes a file as the user of `invocation`.
 fn add(world: &World, invocation: &Invocation) -> Result<(), Error> {
     let mut repository = Repository::open_for_change(&world.dir(), invocation)?;
     let mut edit = repository.edit(Draft::default());
@@ -33,12 +33,12 @@ fn add(world: &World, invocation: &Invocation) -> Result<(), Error> {
 
 fn renew(world: &World, invocation: &Invocation) -> Result<(), Error> {
     let mut repository = Repository::open_for_change(&world.dir(), invocation)?;
-    let draft = Draft { again: [RoleName::SNAPSHOT, RoleName::TIMESTAMP].into(), ..Draft::default() };
+    let draft = Draft::renew_online_roles();
     let plan = repository.plan(draft, Signing::Now)?;
     repository.conclude(&plan, &mut Unobserved).map(drop)
 }
 
-/// A repository of somebody else that lists the targets key of `victim` as its own, with the path of its private half.
+/// Creates an attacker's repository that lists the targets key of `victim` and the path of its private key.
 fn forged_for(victim: &World) -> World {
     let forged = World::new();
     let public = victim.public("targets-1");
@@ -55,7 +55,7 @@ fn a_forged_folder_gets_no_signature_of_a_targets_key() {
     let victim = World::new();
     let forged = forged_for(&victim);
     let before = forged.files("metadata");
-    // The victim runs a plain `add` there, with the configuration in which the true repository is pinned.
+    // The victim runs `add` there, with the configuration in which the real repository is pinned.
     let invocation = Invocation { user: victim.invocation().user, ..forged.invocation() };
     fs::copy(victim.layout().keys().join("targets-1.pem"), forged.layout().keys().join("targets-1.pem")).unwrap();
     fs::copy(victim.layout().keys().join("targets-1.pub"), forged.layout().keys().join("targets-1.pub")).unwrap();
@@ -67,7 +67,7 @@ fn a_forged_folder_gets_no_signature_of_a_targets_key() {
 }
 
 #[test]
-fn a_signer_without_a_pin_signs_no_waiting_change() {
+fn a_signer_without_a_pin_does_not_sign_the_pending_change() {
     let world = World::new();
     let key = world.layout().keys().join("targets-1.pem");
     let away = world.folder.path().join("targets-1.pem");
@@ -81,7 +81,7 @@ fn a_signer_without_a_pin_signs_no_waiting_change() {
     let keys = repository.keys.clone();
     let refused = repository.sign_staged(&draft, &keys, &[].into());
     assert!(matches!(&refused, Err(Error::NotPinned { .. })), "{refused:?}");
-    // With the digest of a root that the owners gave him, he does, then and later.
+    // With the digest of a root from the owners, the user signs, now and later.
     let given = Some(GivenRoot { digest: digest(&world, 1), remember: true });
     let mut repository =
         Repository::open(&world.dir(), &Invocation { given_root: given, ..invocation.clone() }).unwrap();
@@ -122,14 +122,14 @@ fn snapshots_and_timestamps_need_no_pin_unless_their_keys_sign_content() {
 }
 
 #[test]
-fn a_folder_that_was_set_back_or_changed_is_noticed() {
+fn a_rolled_back_or_changed_folder_is_refused() {
     let world = World::new();
     let old = world.copy();
     world.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap()).unwrap();
-    // The user has seen root 2; the copy has root 1 only.
+    // The user has pinned root 2; the copy has only root 1.
     let refused = add(&old, &Invocation { user: world.invocation().user, ..old.invocation() }).unwrap_err();
     assert!(refused.to_string().contains("2.root.json is missing"), "{refused}");
-    // The copy goes its own way, with another root 2.
+    // The copy publishes another root 2.
     let mut later = old;
     later.days_pass(1);
     later.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap()).unwrap();
@@ -141,7 +141,7 @@ fn a_folder_that_was_set_back_or_changed_is_noticed() {
 fn a_pin_moves_along_the_verified_chain_only() {
     let world = World::new();
     let stolen = World::new();
-    // Root 2, signed by nobody whom root 1 names.
+    // A root 2 without a signature of root 1's keys.
     let mut root = (*world.open().published.root).clone();
     root.version = Version::new(2).unwrap();
     let key = Key::from_public(&stolen.public("root-1"));
@@ -153,7 +153,7 @@ fn a_pin_moves_along_the_verified_chain_only() {
     let refused = add(&world, &world.invocation());
     assert!(matches!(&refused, Err(Error::Untrusted(_))), "{refused:?}");
     assert_eq!(fs::read_to_string(world.user_config()).unwrap(), before);
-    // An honest one moves it, and an older root that is given does not bring it back.
+    // An honest root moves the pin, and giving an older root does not move it back.
     fs::remove_file(world.layout().metadata().join("2.root.json")).unwrap();
     world.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap()).unwrap();
     let pinned = |world: &World| world.invocation().user.pinned_root(digest(world, 1)).unwrap().unwrap();
@@ -164,7 +164,7 @@ fn a_pin_moves_along_the_verified_chain_only() {
 }
 
 #[test]
-fn keys_outside_the_folder_are_used_only_where_the_user_says_so() {
+fn keys_outside_the_folder_are_used_only_if_the_user_allows_them() {
     let world = World::new();
     let away = world.folder.path().canonicalize().unwrap().join("away.pem");
     fs::rename(world.layout().keys().join("targets-1.pem"), &away).unwrap();
@@ -186,7 +186,7 @@ fn keys_outside_the_folder_are_used_only_where_the_user_says_so() {
 }
 
 #[test]
-fn a_folder_of_keys_that_is_a_link_leads_outside() {
+fn a_key_folder_behind_a_link_counts_as_outside() {
     let world = World::new();
     let away = world.folder.path().join("away");
     fs::rename(world.layout().keys(), &away).unwrap();
@@ -196,7 +196,7 @@ fn a_folder_of_keys_that_is_a_link_leads_outside() {
 }
 
 #[test]
-fn a_configuration_that_others_can_write_decides_nothing() {
+fn a_configuration_that_others_can_write_is_refused() {
     let world = World::new();
     let file = world.user_config();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
@@ -211,7 +211,7 @@ fn a_configuration_that_others_can_write_decides_nothing() {
 }
 
 #[test]
-fn comments_in_the_configuration_stay() {
+fn comments_in_the_configuration_are_preserved() {
     let world = World::new();
     let text = format!("# my repositories\n{}", fs::read_to_string(world.user_config()).unwrap());
     fs::write(world.user_config(), &text).unwrap();
@@ -237,7 +237,7 @@ fn another_repository_in_the_folder_of_a_pinned_one_gets_no_signature() {
     }
     let refused = renew(&world, &world.invocation()).unwrap_err().to_string();
     assert!(refused.contains("now contains another one"), "{refused}");
-    // Whoever put it there on purpose names its root.
+    // A user who replaced the repository on purpose gives its root.
     let given = Some(GivenRoot { digest: digest(&forged, 1), remember: true });
     Repository::open(&world.dir(), &Invocation { given_root: given, ..world.invocation() }).unwrap();
 }
@@ -260,13 +260,13 @@ fn a_key_that_signs_for_a_nested_role_signs_no_timestamp_without_a_pin() {
 }
 
 #[test]
-fn what_was_published_is_no_failure_where_the_configuration_cannot_be_written() {
+fn a_publication_succeeds_even_if_the_configuration_cannot_be_written() {
     let world = World::new();
     let given = Some(GivenRoot { digest: digest(&world, 1), remember: true });
     let user = UserConfig::at(Path::new("/proc/nowhere/config.toml"));
     let invocation = Invocation { user, given_root: given, ..world.invocation() };
     let mut repository = Repository::open_for_change(&world.dir(), &invocation).unwrap();
-    let draft = Draft { again: [RoleName::SNAPSHOT, RoleName::TIMESTAMP].into(), ..Draft::default() };
+    let draft = Draft::renew_online_roles();
     let plan = repository.plan(draft, Signing::Now).unwrap();
     assert!(is_published(&repository.conclude(&plan, &mut Unobserved).unwrap()));
     assert!(repository.warnings.iter().any(|warning| warning.contains("/proc/nowhere")), "{:?}", repository.warnings);

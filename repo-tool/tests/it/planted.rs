@@ -1,4 +1,4 @@
-//! Lies in the folder of a repository: whatever is not signed metadata there is input from a stranger.
+//! Planted files in a repository's folder: everything except signed metadata is untrusted input.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use lastmile_repo_tool::internal::batch::{self, Shared};
-use lastmile_repo_tool::internal::queue::{Answer, Request};
+use lastmile_repo_tool::internal::intake::TargetNames;
+use lastmile_repo_tool::internal::queue::{Answer, PublishRequest};
 use lastmile_repo_tool::internal::verify;
 use lastmile_repo_tool::{Config, Error, Invocation, Repository, Sharing, Source, Unobserved, target_path};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -15,10 +16,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::world::{World, is_published};
 
-/// Nobody on most systems, and never the user who runs the tests.
+/// The user `nobody` on most systems, and never the user who runs the tests.
 const STRANGER: u32 = 65534;
 
-/// What can lie where a file or a folder is expected.
+/// Kinds of entries in place of an expected file or folder.
 const KINDS: [&str; 4] = ["link", "fifo", "socket", "file"];
 
 fn plant(kind: &str, at: &Path, precious: &Path) {
@@ -31,7 +32,7 @@ fn plant(kind: &str, at: &Path, precious: &Path) {
     }
 }
 
-/// A folder outside the repository, with old files and folders.
+/// Creates a folder outside the repository, with old files and folders.
 fn precious(world: &World) -> PathBuf {
     let folder = world.folder.path().join("precious");
     fs::create_dir_all(folder.join("old")).unwrap();
@@ -63,7 +64,7 @@ fn hash(bytes: impl AsRef<[u8]>) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
-/// Puts a journal where the one of a publication lies that was cut short.
+/// Writes a journal as an interrupted publication would.
 fn plant_journal(world: &World, journal: &Value) {
     fs::write(world.layout().publishing().join("journal.json"), journal.to_string()).unwrap();
 }
@@ -82,7 +83,7 @@ fn snapshot(world: &World) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn a_working_folder_that_is_none_is_refused_and_nothing_is_removed_where_it_leads() {
+fn an_entry_in_place_of_a_working_folder_is_refused_and_not_followed() {
     for place in [".queue", ".publishing", "staged", "metadata", "targets"] {
         for kind in KINDS {
             let world = World::new();
@@ -101,7 +102,7 @@ fn a_working_folder_that_is_none_is_refused_and_nothing_is_removed_where_it_lead
 }
 
 #[test]
-fn requests_are_dropped_in_the_queue_alone() {
+fn only_requests_are_removed_from_the_queue() {
     let world = World::new();
     let precious = precious(&world);
     let queue = world.layout().queue();
@@ -122,7 +123,7 @@ fn a_working_folder_of_another_user_or_that_others_can_write_is_refused() {
         let reason = refusal(world.try_add("a", "1", &mut Unobserved));
         assert!(reason.contains("is writable by other users") && reason.contains("chmod go-w"), "{reason}");
         fs::set_permissions(&at, fs::Permissions::from_mode(0o700)).unwrap();
-        // Only root can give a folder away.
+        // Only root can change the owner of a folder.
         if chown(&at, Some(STRANGER), None).is_ok() {
             let reason = refusal(world.try_add("a", "1", &mut Unobserved));
             assert!(reason.contains("belongs to user 65534"), "{reason}");
@@ -133,7 +134,7 @@ fn a_working_folder_of_another_user_or_that_others_can_write_is_refused() {
 }
 
 #[test]
-fn a_journal_moves_nothing_but_what_a_publication_consists_of() {
+fn a_journal_moves_only_files_of_a_publication() {
     let world = World::new();
     let precious = precious(&world);
     let file = precious.join("file").display().to_string();
@@ -178,7 +179,7 @@ fn a_journal_moves_nothing_but_what_a_publication_consists_of() {
 }
 
 #[test]
-fn a_journal_replaces_nothing_that_is_named_by_its_version_or_hash() {
+fn a_journal_never_replaces_files_named_by_version_or_hash() {
     let world = World::new();
     world.add("a", "1");
     let hashed = format!("targets/{}.a", hash("1"));
@@ -198,7 +199,7 @@ fn a_journal_replaces_nothing_that_is_named_by_its_version_or_hash() {
 }
 
 #[test]
-fn what_a_journal_names_is_a_regular_file_with_the_bytes_that_were_recorded() {
+fn a_journal_moves_only_regular_files_with_the_recorded_content() {
     let world = World::new();
     let precious = precious(&world);
     let to = "metadata/timestamp.json";
@@ -207,7 +208,7 @@ fn what_a_journal_names_is_a_regular_file_with_the_bytes_that_were_recorded() {
     for kind in KINDS {
         plant(kind, &source, &precious.join("file"));
         let mut lie = step("Timestamp", ".publishing/new-0", to);
-        // Without a record in the journal a regular file is taken, as version 0.1.0 did.
+        // Without a digest in the journal, any regular file is accepted, as in version 0.1.0.
         if kind == "file" {
             lie["content"] = json!({ "length": 1, "sha256": hash("y") });
         }
@@ -216,7 +217,7 @@ fn what_a_journal_names_is_a_regular_file_with_the_bytes_that_were_recorded() {
         assert_eq!(fs::read(world.dir().join(to)).unwrap(), before, "{kind}");
         fs::remove_file(&source).unwrap();
     }
-    // Said to be moved already, and something else lies there.
+    // The journal implies that the file was moved already, but the destination has other content.
     let mut lie = step("Timestamp", ".publishing/new-0", to);
     lie["content"] = json!({ "length": 1, "sha256": hash("y") });
     plant_journal(&world, &journal(&[lie]));
@@ -225,7 +226,7 @@ fn what_a_journal_names_is_a_regular_file_with_the_bytes_that_were_recorded() {
 }
 
 #[test]
-fn folders_on_the_way_to_a_goal_are_not_links() {
+fn links_on_the_way_to_a_destination_are_refused() {
     let world = World::new();
     let precious = precious(&world);
     symlink(&precious, world.layout().targets().join("sub")).unwrap();
@@ -242,7 +243,7 @@ fn folders_on_the_way_to_a_goal_are_not_links() {
 fn a_huge_journal_is_not_read() {
     let world = World::new();
     let file = fs::File::create(world.layout().publishing().join("journal.json")).unwrap();
-    // It takes no room on the disk.
+    // The file is sparse.
     file.set_len(1 << 40).unwrap();
     assert!(refusal(world.try_add("a", "1", &mut Unobserved)).contains("the limit for such a file"));
 }
@@ -271,7 +272,7 @@ fn a_journal_of_version_0_1_0_is_finished() {
         assert_eq!(fs::read(world.dir().join(folder).join(&name)).unwrap(), b"2", "{folder}");
     }
     assert!(!world.layout().staged().exists());
-    // The name promises a hash.
+    // The name contains a hash.
     fs::write(world.layout().publishing().join("in-0"), "other").unwrap();
     plant_journal(&world, &journal(&[step("TargetFile", ".publishing/in-0", &format!("targets/{}.d", hash("4")))]));
     assert!(refusal(world.try_add("e", "5", &mut Unobserved)).contains("is not the file that"));
@@ -279,7 +280,7 @@ fn a_journal_of_version_0_1_0_is_finished() {
 }
 
 #[test]
-fn waiting_target_files_are_published_from_our_own_folder_however_many_there_are() {
+fn pending_target_files_are_published_from_the_users_own_folder() {
     for count in [1, 70] {
         for lie in ["folder", "file", "fifo"] {
             let world = World::new();
@@ -312,7 +313,7 @@ fn waiting_target_files_are_published_from_our_own_folder_however_many_there_are
                 let plan = repository.plan(draft, lastmile_repo_tool::Signing::All)?;
                 repository.conclude(&plan, &mut Unobserved)
             };
-            // A link among the files is passed over like any stranger: it is no file that waits.
+            // A link among the files is skipped: it is not a pending file.
             let published = publish();
             assert!(away.exists() || lie == "fifo", "{lie}: the file that the link leads to stays where it is");
             let found = world.layout().targets().join("sub").join(&name);
@@ -325,7 +326,7 @@ fn waiting_target_files_are_published_from_our_own_folder_however_many_there_are
 }
 
 #[test]
-fn a_waiting_file_that_another_user_owns_is_copied_and_not_linked() {
+fn a_pending_file_of_another_user_is_copied_and_not_linked() {
     let world = World::new();
     let key = world.layout().keys().join("targets-1.pem");
     let pem = fs::read(&key).unwrap();
@@ -334,21 +335,21 @@ fn a_waiting_file_that_another_user_owns_is_copied_and_not_linked() {
     fs::write(&key, pem).unwrap();
     let name = format!("{}.a", hash("1"));
     let waiting = world.layout().staged().join("targets").join(&name);
-    // Whoever may write to it could change it after it was checked.
+    // A user with write access could change the file after the check.
     fs::set_permissions(&waiting, fs::Permissions::from_mode(0o666)).unwrap();
     let inode = fs::metadata(&waiting).unwrap().ino();
-    world.publish_what_waits();
+    world.publish_pending();
     let published = fs::metadata(world.layout().targets().join(&name)).unwrap();
     assert!(published.ino() != inode && published.mode() & 0o022 == 0, "{published:?}");
     assert_eq!(world.fetch("a").unwrap().unwrap(), b"1");
 }
 
-fn enter(world: &World, name: &str) -> Request {
+fn enter(world: &World, name: &str) -> PublishRequest {
     let file = world.folder.path().join(format!("file-{name}"));
     fs::write(&file, name).unwrap();
     let config = Config::read(&world.layout()).unwrap();
     let sources = [Source::new(file, target_path(name).unwrap())];
-    Request::enter(&world.layout(), &config, None, &sources, None, &|_| {}).unwrap()
+    PublishRequest::enter(&world.layout(), &config, None, &sources, None, &|_| {}).unwrap()
 }
 
 #[test]
@@ -377,7 +378,7 @@ fn a_request_is_published_only_with_the_files_that_it_lists() {
         if matches!(lie, "bytes" | "length") {
             assert!(matches!(theirs.answer().unwrap(), Some(Answer::Refused(..))), "{lie}");
         }
-        let verified = verify::directory(&world.dir(), world.now, true, &|_, _| {}).unwrap();
+        let verified = verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap();
         assert!(verified.is_good(), "{lie}: {verified:?}");
     }
 }
@@ -395,7 +396,7 @@ fn a_file_that_is_named_by_its_hash_is_never_replaced() {
 }
 
 #[test]
-fn the_lock_is_a_regular_file_of_ours() {
+fn the_lock_is_a_regular_file_of_this_user() {
     for kind in ["link", "fifo", "socket"] {
         let world = World::new();
         let lock = world.dir().join(".lock");
@@ -413,7 +414,7 @@ fn the_lock_is_a_regular_file_of_ours() {
     }
 }
 
-/// As one user of a group sees it.
+/// Returns the invocation of a member of a group.
 fn in_group(world: &World) -> Invocation {
     Invocation { sharing: Sharing::Group(rustix::process::getegid().as_raw()), ..world.invocation() }
 }
@@ -427,7 +428,7 @@ fn each_user_of_a_group_has_folders_of_their_own_and_finishes_their_own_publicat
         fs::write(&file, content).unwrap();
         let layout = in_group(&world).layout(&world.dir());
         let sources = [Source::new(file, target_path("a").unwrap())];
-        let request = Request::enter(&layout, &Config::read(&layout)?, None, &sources, None, &|_| {})?;
+        let request = PublishRequest::enter(&layout, &Config::read(&layout)?, None, &sources, None, &|_| {})?;
         batch::publish(&request, &in_group(&world), &mut Unobserved).map(drop)
     };
     add("1").unwrap();
@@ -436,13 +437,13 @@ fn each_user_of_a_group_has_folders_of_their_own_and_finishes_their_own_publicat
     );
     let lock = fs::metadata(world.dir().join(".lock")).unwrap();
     assert_eq!(lock.mode() & 0o777, 0o660);
-    // What another user began is theirs to finish.
+    // Only the user who started a publication can finish it.
     let other = world.dir().join(".publishing-65534");
     fs::create_dir(&other).unwrap();
     fs::write(other.join("journal.json"), journal(&[]).to_string()).unwrap();
     if chown(&other, Some(STRANGER), None).is_ok() {
         let reason = refusal(add("2"));
-        assert!(reason.contains("user 65534 finishes it with `lastmile-repo renew`"), "{reason}");
+        assert!(reason.contains("user 65534 must run `lastmile-repo renew`"), "{reason}");
         assert!(reason.contains(".publishing-65534"), "{reason}");
         assert!(other.join("journal.json").exists());
         let opened = Repository::open(&world.dir(), &world.invocation());
@@ -454,7 +455,7 @@ fn each_user_of_a_group_has_folders_of_their_own_and_finishes_their_own_publicat
 }
 
 #[test]
-fn what_waits_in_a_shared_repository_is_open_to_the_group() {
+fn the_pending_change_of_a_shared_repository_is_open_to_the_group() {
     let world = World::new();
     let invocation = in_group(&world);
     fs::remove_file(world.layout().keys().join("targets-1.pem")).unwrap();
@@ -473,9 +474,9 @@ fn what_waits_in_a_shared_repository_is_open_to_the_group() {
         assert_eq!(mode & 0o077, 0o070, "{folder}: {mode:o}");
     }
     let staged = world.layout().staged();
-    // As another user of the group would have made it.
+    // As if another member of the group had created it.
     if chown(&staged, Some(STRANGER), None).is_ok() {
-        assert!(Repository::open_for_change(&world.dir(), &invocation).unwrap().staged().unwrap().from_staged);
+        assert!(Repository::open_for_change(&world.dir(), &invocation).unwrap().staged().unwrap().continues_pending());
         refusal(Repository::open_for_change(&world.dir(), &world.invocation()));
         chown(&staged, Some(STRANGER), Some(STRANGER)).unwrap();
         refusal(Repository::open_for_change(&world.dir(), &invocation));

@@ -1,4 +1,4 @@
-//! Lies about keys: a public key beside a private one is a hint, and the name of a role is no path.
+//! Planted public key files, which are only hints, and role names that look like paths.
 
 use std::fs;
 
@@ -13,7 +13,7 @@ use lastmile_repo_tool::{
 use crate::revocation::generated;
 use crate::world::{World, is_published};
 
-/// Puts the public key of a stranger beside the key `name`.
+/// Replaces the public key file of the key `name` with a stranger's key.
 fn plant(world: &World, name: &str) -> lastmile_keys::PublicKey {
     let stranger = PrivateKey::generate(Scheme::Ed25519).unwrap().public_key().clone();
     fs::write(world.layout().keys().join(format!("{name}.pub")), public_key_text(&stranger)).unwrap();
@@ -21,7 +21,7 @@ fn plant(world: &World, name: &str) -> lastmile_keys::PublicKey {
 }
 
 #[test]
-fn a_public_key_that_differs_is_an_error_of_whoever_uses_the_private_one() {
+fn a_different_public_key_file_is_an_error_when_the_key_is_used() {
     let world = World::new();
     let (key, uri) = world.key("new");
     let stranger = plant(&world, "new");
@@ -30,7 +30,7 @@ fn a_public_key_that_differs_is_an_error_of_whoever_uses_the_private_one() {
     let Err(Error::Key { reason, .. }) = opened else { panic!("{opened:?}") };
     let reason = reason.to_string();
     assert!(reason.contains("new.pub") && reason.contains("remove it"), "{reason}");
-    // What the file holds can be told without the one beside it, as long as it is not encrypted.
+    // An unencrypted key file identifies its key without the `.pub` file.
     assert!(repository.keys.has(&key) && !repository.keys.has(&stranger));
     assert!(repository.keys.signer(&key).is_err());
     drop(repository);
@@ -39,7 +39,7 @@ fn a_public_key_that_differs_is_an_error_of_whoever_uses_the_private_one() {
 }
 
 #[test]
-fn a_lie_beside_a_key_that_signs_stops_the_change_and_says_so() {
+fn a_planted_public_key_file_stops_the_change() {
     let world = World::new();
     plant(&world, "timestamp-1");
     let added = world.try_add("a", "1", &mut Unobserved).err();
@@ -50,10 +50,10 @@ fn a_lie_beside_a_key_that_signs_stops_the_change_and_says_so() {
 }
 
 #[test]
-fn the_config_forgets_a_key_only_after_its_private_part_was_opened() {
+fn a_key_is_removed_from_the_config_only_after_it_was_opened() {
     let world = World::new();
     let revoked = world.public("timestamp-1");
-    // Says that the other key is the one that is revoked.
+    // The planted file claims that the other key is the revoked one.
     let other = world.layout().keys().join("snapshot-1.pub");
     fs::write(&other, public_key_text(&revoked)).unwrap();
     let mut repository = world.open();
@@ -62,12 +62,12 @@ fn the_config_forgets_a_key_only_after_its_private_part_was_opened() {
     fs::remove_file(other).unwrap();
     repository = world.open();
     let revocation = revoke(&mut repository, &revoked, &generated(&Protection::None)).unwrap();
-    let text = revocation.draft.config.as_ref().unwrap().text();
+    let text = revocation.draft.config().unwrap().text();
     assert!(!text.contains("timestamp-1.pem"), "{text}");
 }
 
 #[test]
-fn the_keys_of_a_role_lie_in_the_folder_of_keys_whatever_its_name_is() {
+fn key_files_stay_in_the_key_folder_for_every_role_name() {
     for name in ["../metadata/x", "a/b", "..", "/tmp/x", ".hidden", "a\\b"] {
         let world = World::new();
         let (key, uri) = world.key("team");

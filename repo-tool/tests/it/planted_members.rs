@@ -1,5 +1,5 @@
-//! Changes by a hostile hand: what waits in `staged/` is altered before those who sign see it, and what is published is
-//! replaced by what older tools may have published.
+//! Manipulated files: `staged/` is changed before signers see it, and published files are replaced as older tools may have
+//! published them.
 
 use lastmile_keys::PrivateKey;
 use lastmile_metadata::{Json, Key, RoleName, Signature, Version, assemble};
@@ -22,13 +22,13 @@ fJn1BLXr8c9YYBRKRKw65TzmwUphBzpqFWW1vMQJ7mQcnzoZtzwKwsdOGZXQVPda\n\
 YwIDAQAB\n\
 -----END PUBLIC KEY-----\n";
 
-/// A key as metadata writes it, with the id that the specification gives to it.
+/// Returns a key in the format of metadata, with its specified id.
 pub(crate) fn key(keytype: &str, scheme: &str, public: &str) -> (String, Value) {
     let key = json!({ "keytype": keytype, "scheme": scheme, "keyval": { "public": public } });
     (id_of(&key), key)
 }
 
-/// One that python-tuf uses, and lastmile does not.
+/// Returns a key that python-tuf can use and lastmile cannot.
 pub(crate) fn foreign_key() -> (String, Value) {
     key("rsa", "rsa-pkcs1v15-sha512", RSA)
 }
@@ -37,24 +37,24 @@ pub(crate) fn id_of(key: &Value) -> String {
     hex::encode(Sha256::digest(Json::parse(&key.to_string()).unwrap().canonical()))
 }
 
-/// The ids that a role of a root lists.
+/// Returns the key ids that a role of a root lists.
 pub(crate) fn keyids<'s>(signed: &'s mut Value, role: &str) -> &'s mut Vec<Value> {
     signed.pointer_mut(&format!("/roles/{role}/keyids")).unwrap().as_array_mut().unwrap()
 }
 
-/// Lists a key in a role of a root.
+/// Adds a key to a role of a root.
 pub(crate) fn list_in_root(signed: &mut Value, role: &str, (id, key): &(String, Value)) {
     signed.get_mut("keys").unwrap().as_object_mut().unwrap().insert(id.clone(), key.clone());
     keyids(signed, role).push(id.as_str().into());
 }
 
 impl World {
-    /// Stages `role` anew, as if its keys were elsewhere, and alters what of the pending file is signed.
+    /// Stages `role` without its keys, and manipulates the signed part of the pending file.
     pub(crate) fn plant(&self, role: &RoleName, alter: impl FnOnce(&mut Value)) {
         self.plant_in_file(role, |staged| alter(staged.get_mut("signed").unwrap()));
     }
 
-    /// The same, and alters any part of the pending file.
+    /// Stages `role` without its keys, and manipulates the pending file.
     fn plant_in_file(&self, role: &RoleName, alter: impl FnOnce(&mut Value)) {
         let keys = self.layout().keys();
         let elsewhere = self.folder.path().join("elsewhere");
@@ -73,14 +73,14 @@ impl World {
         Invocation { accepted, ..self.invocation() }
     }
 
-    /// What a signer sees.
+    /// Returns the text that a signer sees.
     pub(crate) fn shown(&self) -> String {
         let mut repository = self.open();
         let draft = repository.staged().unwrap();
         diff::full_text(&repository.plan(draft, Signing::Never).unwrap().diff)
     }
 
-    /// Signs what waits as `sign` does.
+    /// Signs the pending change as `sign` does.
     pub(crate) fn sign(&self, accepted: &[&str]) -> Result<(), Error> {
         let mut repository = Repository::open_for_change(&self.dir(), &self.accepting(accepted))?;
         let draft = repository.staged()?;
@@ -88,7 +88,7 @@ impl World {
         repository.sign_staged(&draft, &keys, &[].into()).map(drop)
     }
 
-    /// Publishes what waits as `publish` does.
+    /// Publishes the pending change as `publish` does.
     pub(crate) fn publish(&self, accepted: &[&str]) -> Result<Outcome, Error> {
         let mut repository = Repository::open_for_change(&self.dir(), &self.accepting(accepted))?;
         let draft = repository.staged()?;
@@ -96,7 +96,7 @@ impl World {
         repository.conclude(&plan, &mut Unobserved)
     }
 
-    /// Alters a published file of which no other file says a hash, and signs it as whoever had these keys could.
+    /// Manipulates a published file whose hash no other file lists, and signs it with these keys.
     pub(crate) fn republish(&self, file: &str, keys: &[&str], alter: impl FnOnce(&mut Value)) {
         let path = self.layout().metadata().join(file);
         let mut published: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
@@ -115,7 +115,7 @@ impl World {
         let bytes = assemble(signed.canonical(), &signatures);
         std::fs::write(path, &bytes).unwrap();
         if file == "1.root.json" {
-            // The owners pin it, whoever made it.
+            // The owners pin the manipulated root.
             let digest = RootDigest::of(&bytes);
             self.invocation().user.pin(digest, PinnedRoot { version: Version::ONE, digest }).unwrap();
             self.invocation().user.set_repository_in(&self.dir(), digest).unwrap();
@@ -123,13 +123,13 @@ impl World {
     }
 }
 
-/// What the refusal tells a person to type.
-pub(crate) fn told_to_accept(refused: &Error) -> Vec<String> {
+/// Returns the option that the refusal recommends.
+pub(crate) fn names_to_accept(refused: &Error) -> Vec<String> {
     let text = refused.to_string();
     text.split("--accept '").skip(1).map(|rest| rest.split('\'').next().unwrap().to_string()).collect()
 }
 
-/// The three kinds of signatures that tough cannot read, or that nobody who signs is shown.
+/// Three kinds of junk signatures that tough cannot read or that no review shows.
 fn junk() -> [Value; 3] {
     [
         json!({ "keyid": "not hex", "sig": "AB" }),
@@ -144,12 +144,12 @@ fn only_valid_signatures_are_published() {
     world.plant_in_file(&RoleName::ROOT, |staged| {
         let signatures = staged["signatures"].as_array_mut().unwrap();
         signatures.extend(junk());
-        // A key of the role, but no signature of it.
+        // The id of a key of the role, but not a valid signature.
         let id = staged["signed"]["roles"]["root"]["keyids"][0].clone();
         staged["signatures"].as_array_mut().unwrap().push(json!({ "keyid": id, "sig": "ab", "x": 1 }));
     });
     world.sign(&[]).unwrap();
-    // And once more after the review.
+    // Manipulate the file again after the review.
     let path = world.layout().staged().join("root.json");
     let mut staged: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     let signatures = staged["signatures"].as_array_mut().unwrap();

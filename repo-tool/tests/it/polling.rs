@@ -1,4 +1,4 @@
-//! A client that polls all the while never fails.
+//! A client that polls during publications never fails.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -9,7 +9,7 @@ use lastmile_repo_tool::{Outcome, Unobserved};
 use crate::world::World;
 
 #[test]
-fn a_client_that_polls_all_the_while_never_fails() {
+fn a_polling_client_never_fails() {
     let world = World::new();
     world.add("always", "here");
     let (done, polls) = (AtomicBool::new(false), AtomicUsize::new(0));
@@ -38,7 +38,7 @@ fn a_client_that_polls_all_the_while_never_fails() {
     assert!(polls.load(Ordering::Relaxed) > 10, "{polls:?}");
 }
 
-/// Releases, renewals, and every kind of key rotation.
+/// Publishes releases, renewals, and every kind of key rotation.
 fn publish_all_sorts(world: &World) {
     let rotate = |role: RoleName, number: u32| {
         let (key, uri) = world.key(&format!("{role}-{number}"));

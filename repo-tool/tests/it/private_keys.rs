@@ -8,7 +8,7 @@ use lastmile_metadata::RoleName;
 use lastmile_repo_tool::internal::git_ignore;
 use lastmile_repo_tool::internal::intake::{self, Hidden};
 use lastmile_repo_tool::internal::own_files::OwnFiles;
-use lastmile_repo_tool::internal::queue::Request;
+use lastmile_repo_tool::internal::queue::PublishRequest;
 use lastmile_repo_tool::{Config, Draft, Error, NewRepository, Protection, Source, Unobserved, target_path};
 
 use crate::world::World;
@@ -17,7 +17,7 @@ fn pem() -> String {
     PrivateKey::generate(Scheme::Ed25519).unwrap().to_pem().unwrap().to_string()
 }
 
-/// The bytes behind the armour.
+/// Returns the DER bytes of a PEM text.
 fn der(pem: &str) -> Vec<u8> {
     let body: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
     let mut bits = 0_u32;
@@ -38,9 +38,9 @@ fn sequence(parts: &[&[u8]]) -> Vec<u8> {
     [&[0x30, 0x82][..], &length, &content].concat()
 }
 
-/// Tries to publish one file, both ways: at once and through the queue. Both must agree.
+/// Tries to publish one file directly and through the queue. Both must give the same result.
 fn publish(world: &World, source: &Source) -> Result<(), Error> {
-    let queued = Request::enter(
+    let queued = PublishRequest::enter(
         &world.layout(),
         &Config::read(&world.layout()).unwrap(),
         None,
@@ -63,7 +63,7 @@ fn outside(world: &World, name: &str, content: &[u8]) -> PathBuf {
     path
 }
 
-/// The reason for which a file is refused; none when it is published.
+/// Returns why a file is refused; `None` if it is published.
 fn refused(world: &World, path: &Path) -> Option<String> {
     match publish(world, &Source::new(path.to_path_buf(), target_path("name").unwrap())) {
         Ok(()) => None,
@@ -78,7 +78,7 @@ fn refused(world: &World, path: &Path) -> Option<String> {
     }
 }
 
-/// Files with private keys in them, and a part of what is said of each.
+/// Files that contain private keys, with a part of each expected reason.
 fn private_files() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let pem = pem();
     let key = PrivateKey::generate(Scheme::Ed25519).unwrap();
@@ -146,7 +146,7 @@ fn private_keys_in_every_usual_form_are_refused() {
 }
 
 #[test]
-fn files_that_only_speak_of_keys_are_published() {
+fn files_that_only_mention_keys_are_published() {
     let world = World::new();
     let public = world.layout().keys().join("root-1.pub");
     let public = fs::read(public).unwrap();
@@ -176,7 +176,7 @@ fn files_that_only_speak_of_keys_are_published() {
 }
 
 #[test]
-fn a_file_of_the_repository_is_refused_whatever_it_is_called() {
+fn a_file_of_the_repository_is_refused_under_any_name() {
     let world = World::new();
     world.add("a", "1");
     let dir = world.dir();
@@ -212,13 +212,13 @@ fn a_file_of_the_repository_is_refused_whatever_it_is_called() {
 }
 
 #[test]
-fn key_files_that_the_configuration_names_are_refused_wherever_they_are() {
+fn key_files_that_the_configuration_names_are_refused_in_any_folder() {
     let keys = tempfile::tempdir().unwrap();
     let mut new = NewRepository::new(Protection::None);
     new.keys = Some(keys.path().join("vault"));
     let world = World::with(&new);
     let key = keys.path().join("vault/root-1.pem");
-    // Not even a form that nobody knows.
+    // Even with an unknown format.
     fs::write(&key, "an unknown form").unwrap();
     let own = Source::new(key, target_path("name").unwrap()).allow_private_keys();
     let error = publish(&world, &own).unwrap_err();
@@ -261,7 +261,7 @@ fn all_bad_files_are_named_at_once_and_nothing_is_published() {
 }
 
 #[test]
-fn hidden_files_are_passed_over_unless_they_are_named() {
+fn hidden_files_are_skipped_unless_they_are_named() {
     let world = World::new();
     for name in ["dist/app", "dist/.env", "dist/.git/config", "dist/.git/HEAD", "dist/sub/.hidden"] {
         outside(&world, name, b"content");
@@ -285,7 +285,7 @@ fn git_ignores_keys_and_working_files_of_a_new_repository() {
     assert!(["/keys/", "/.publishing*", "/.queue*", "/.lock"].iter().all(|line| text.contains(line)), "{text}");
     assert_eq!(git_ignore::missing(&world.layout(), &world.layout().keys()).unwrap(), [""; 0]);
 
-    // One that is there is left alone.
+    // An existing file is not changed.
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join(".gitignore"), "/keys/\n").unwrap();
     let mut new = NewRepository::new(Protection::None);
@@ -297,7 +297,7 @@ fn git_ignores_keys_and_working_files_of_a_new_repository() {
     assert_eq!(missing, ["/.publishing*", "/.queue*", "/.lock", "/secret/"]);
 }
 
-/// Copies of private keys that belong to the repository are refused whatever a person allows.
+/// Copies of the repository's private keys are refused even if the user allows private keys.
 #[test]
 fn copies_of_own_private_keys_are_refused() {
     let new = NewRepository::new(Protection::PassPhrase(b"three blind mice".to_vec().into()));
@@ -325,7 +325,7 @@ fn copies_of_own_private_keys_are_refused() {
         matches!(&error, Error::Private { files } if files.iter().all(|file| file.reason.contains("is the private key /"))),
         "{error}"
     );
-    // A public key is no secret, and neither is a key of a test.
+    // Public keys and test keys are not secret.
     let public = outside(&world, "public", &fs::read(keys.join("root-1.pub")).unwrap());
     assert_eq!(refused(&world, &public), None);
     let test = Source::new(outside(&world, "test.pem", pem().as_bytes()), target_path("name").unwrap());
@@ -333,7 +333,7 @@ fn copies_of_own_private_keys_are_refused() {
 }
 
 #[test]
-fn a_new_repository_does_not_get_its_keys_where_they_are_served() {
+fn a_new_repository_refuses_a_served_key_folder() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("repository");
     let invocation = World::new().invocation();
@@ -351,7 +351,7 @@ fn a_new_repository_does_not_get_its_keys_where_they_are_served() {
 }
 
 #[test]
-fn without_knowing_which_keys_the_user_names_nothing_is_published() {
+fn an_unreadable_user_configuration_stops_the_publication() {
     let world = World::new();
     let config = world.open().config;
     let root = world.layout().metadata().join("1.root.json");

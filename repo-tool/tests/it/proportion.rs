@@ -1,4 +1,4 @@
-//! A change costs what it changes: of very many bins those are read and written that it touches.
+//! The cost of a change is proportional to its size: it reads and writes only the bins that it changes.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,6 +6,7 @@ use std::path::Path;
 use lastmile_metadata::{RoleName, TargetPath};
 use lastmile_repo_tool::{Draft, NewBins, Signing, Trust, Unobserved};
 
+use lastmile_repo_tool::internal::intake::TargetNames;
 use lastmile_repo_tool::internal::verify;
 
 use crate::world::{World, is_published};
@@ -18,13 +19,13 @@ fn make_bins(world: &World, succinct: bool) {
     world.change(|edit| edit.make_bins(&RoleName::TARGETS, &new, &|_| {}).unwrap()).unwrap();
 }
 
-/// Makes every file that the change has no business with unreadable as metadata. Returns how many there were.
+/// Overwrites every file that the change must not read with invalid metadata. Returns their number.
 fn spoil_bins_but(world: &World, spared: &[String]) -> usize {
     let bins = world.files("metadata").into_iter().filter(|name| name.contains(".bin-") && !spared.contains(name));
     bins.map(|name| std::fs::write(world.layout().metadata().join(name), "not metadata").unwrap()).count()
 }
 
-/// The files of a folder with their contents.
+/// Returns the files of a folder with their contents.
 fn contents(world: &World, folder: &str) -> BTreeMap<String, Vec<u8>> {
     let read = |name: String| {
         let bytes = std::fs::read(world.dir().join(folder).join(&name)).unwrap();
@@ -33,7 +34,7 @@ fn contents(world: &World, folder: &str) -> BTreeMap<String, Vec<u8>> {
     world.files(folder).into_iter().map(read).collect()
 }
 
-/// The names of those that are new or another.
+/// Returns the names of new and changed files.
 fn written(before: &BTreeMap<String, Vec<u8>>, after: &BTreeMap<String, Vec<u8>>) -> Vec<String> {
     after.iter().filter(|(name, bytes)| before.get(*name) != Some(bytes)).map(|(name, _)| name.clone()).collect()
 }
@@ -48,7 +49,7 @@ fn bin_of(world: &World, name: &str) -> RoleName {
 }
 
 #[test]
-fn a_release_reads_and_writes_its_bin_alone() {
+fn a_release_reads_and_writes_only_its_bin() {
     for succinct in [false, true] {
         let world = World::new();
         world.add("old", "1");
@@ -57,7 +58,7 @@ fn a_release_reads_and_writes_its_bin_alone() {
         let spared = format!("1.{bin}.json");
         assert_eq!(spoil_bins_but(&world, std::slice::from_ref(&spared)), (1 << BITS) - 1, "{succinct}");
         let (metadata, targets) = (contents(&world, "metadata"), contents(&world, "targets"));
-        // Another content under the same name falls into the same bin.
+        // A target with the same name is in the same bin.
         assert!(is_published(&world.add("old", "2")), "{succinct}");
         let expected = [format!("2.{bin}.json"), "4.snapshot.json".to_string(), "timestamp.json".to_string()];
         assert_eq!(written(&metadata, &contents(&world, "metadata")), expected, "{succinct}");
@@ -81,7 +82,7 @@ fn a_renewal_reads_no_bin_and_writes_two_files() {
 }
 
 #[test]
-fn all_bins_are_signed_anew_in_one_publication() {
+fn all_bins_are_signed_again_in_one_publication() {
     for succinct in [false, true] {
         let world = World::new();
         world.add("old", "1");
@@ -98,7 +99,7 @@ fn all_bins_are_signed_anew_in_one_publication() {
         let mut expected: Vec<String> = bins.iter().map(|bin| format!("2.{bin}.json")).collect();
         expected.extend(["4.snapshot.json".to_string(), "timestamp.json".to_string()]);
         assert_eq!(written(&metadata, &contents(&world, "metadata")), expected, "{succinct}");
-        let verified = verify::directory(&world.dir(), world.now, true, &|_, _| {}).unwrap();
+        let verified = verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap();
         assert!(verified.is_good() && verified.targets == 1, "{succinct}: {verified:?}");
     }
 }

@@ -11,12 +11,12 @@ use lastmile_repo_tool::{Error, KeyUri, Outcome, PathError, Protection, RevokeEr
 use crate::delegations::{delegate, delegate_from};
 use crate::world::{World, is_published};
 
-/// New keys for all roles, made on this machine.
+/// Generates new keys for all roles on this machine.
 pub(crate) fn generated(protection: &Protection) -> Replacements {
     Replacements { given: Vec::new(), online: Some(protection.clone()), offline: Some(protection.clone()) }
 }
 
-/// Public keys of holders elsewhere, and new keys for online roles alone.
+/// Uses public keys of other holders, and generates new keys only for online roles.
 fn from_holders(given: &[(Option<&str>, &PublicKey)]) -> Replacements {
     let given = given.iter().map(|(role, key)| Replacement {
         role: role.map(ToString::to_string),
@@ -48,17 +48,17 @@ fn scenes(row: &ProofRow) -> Vec<&str> {
 }
 
 #[test]
-fn r_6_1_6_after_a_fast_forward_attack_clients_come_back() {
+fn r_6_1_6_clients_recover_from_a_fast_forward_attack() {
     let world = World::new();
     world.add("a", "1");
     world.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap()).unwrap();
     let rows = revoke_and_prove(&world, &world.public("timestamp-1"));
     assert_eq!(rows.len(), 3);
     assert!(!is_refuted(&rows), "{rows:?}");
-    assert_eq!(scenes(&rows[0]), ["arrives", "after a fast-forward attack", "forged timestamp"]);
+    assert_eq!(scenes(&rows[0]), ["new state", "after a fast-forward attack", "forged timestamp"]);
     let Verdict::Good(said) = &rows[0].scenes[1].1 else { panic!() };
-    assert!(said.starts_with("came back from timestamp 1000002"), "{said}");
-    // Both online keys are others now.
+    assert!(said.starts_with("recovers from timestamp 1000002"), "{said}");
+    // Both online keys are replaced.
     for role in ["timestamp", "snapshot"] {
         let keyids = |file: &str| world.metadata(file)["signed"]["roles"][role]["keyids"].clone();
         assert_ne!(keyids("2.root.json"), keyids("3.root.json"), "{role}");
@@ -82,7 +82,7 @@ fn every_kind_of_role_can_lose_a_key() {
 }
 
 #[test]
-fn a_root_that_loses_a_key_gets_a_spare_one_again_on_request() {
+fn a_root_that_loses_a_key_gets_a_spare_key_on_request() {
     let world = World::new();
     revoke_and_prove(&world, &world.public("root-2"));
     let root = &world.metadata("2.root.json")["signed"]["roles"]["root"];
@@ -110,14 +110,14 @@ fn a_key_is_revoked_at_every_depth() {
     drop(repository);
     let rows = revoke_and_prove(&world, &shared);
     assert!(!is_refuted(&rows), "{rows:?}");
-    assert_eq!(scenes(&rows[0]), ["arrives", "forged b", "forged c"]);
+    assert_eq!(scenes(&rows[0]), ["new state", "forged b", "forged c"]);
     assert!(!world.files("metadata").contains(&"2.root.json".to_string()), "no new root is needed");
     assert_eq!(world.fetch("x/b").unwrap().unwrap(), b"b");
     assert_eq!(world.fetch("x/c").unwrap().unwrap(), b"c");
 }
 
 #[test]
-fn a_key_is_revoked_in_what_waits_too() {
+fn a_key_is_revoked_in_the_pending_change_too() {
     let world = World::new();
     let (shared, uri) = world.key("shared");
     world.change_with(&[uri], &mut Unobserved, |edit| delegate(edit, "a", "a/*", &shared)).unwrap();
@@ -134,7 +134,7 @@ fn a_key_is_revoked_in_what_waits_too() {
         repository.conclude(&plan, &mut Unobserved)
     };
     assert!(matches!(revoke_again(), Ok(Outcome::Staged(_))));
-    // Once is enough, and what is missing is said.
+    // A second revocation is refused with the reason.
     let again = revoke_again();
     assert!(matches!(&again, Err(Error::Revoke(RevokeError::Pending { .. }))), "{again:?}");
 
@@ -147,7 +147,7 @@ fn a_key_is_revoked_in_what_waits_too() {
 }
 
 #[test]
-fn without_its_private_part_the_proof_says_so() {
+fn the_proof_reports_a_missing_private_key() {
     let world = World::new();
     let key = world.public("targets-1");
     let (spare, uri) = world.key("targets-2");
@@ -158,7 +158,7 @@ fn without_its_private_part_the_proof_says_so() {
 }
 
 #[test]
-fn a_new_key_never_gets_the_name_of_one_that_was_carried_elsewhere() {
+fn a_new_key_never_gets_the_name_of_a_key_on_another_machine() {
     for leftover in [true, false] {
         let world = World::new();
         let key = world.public("root-1");
@@ -174,7 +174,7 @@ fn a_new_key_never_gets_the_name_of_one_that_was_carried_elsewhere() {
 }
 
 #[test]
-fn a_key_is_never_written_beside_the_public_part_of_another() {
+fn a_key_is_never_written_next_to_another_public_key_file() {
     let world = World::new();
     std::fs::remove_file(world.layout().keys().join("root-1.pem")).unwrap();
     let key = PrivateKey::from_seed(Scheme::Ed25519, &[7; 32]).unwrap();
@@ -184,7 +184,7 @@ fn a_key_is_never_written_beside_the_public_part_of_another() {
 }
 
 #[test]
-fn a_revocation_that_is_only_looked_at_writes_nothing() {
+fn a_dry_run_of_a_revocation_writes_nothing() {
     let world = World::new();
     let (files, keys) = (world.files("metadata"), world.files("keys"));
     let mut repository = world.open();
@@ -197,7 +197,7 @@ fn a_revocation_that_is_only_looked_at_writes_nothing() {
 }
 
 #[test]
-fn a_key_that_nobody_trusts_cannot_be_revoked() {
+fn an_untrusted_key_cannot_be_revoked() {
     let world = World::new();
     let (key, _) = world.key("stranger");
     let mut repository = world.open();
@@ -216,7 +216,7 @@ fn keyids(world: &World, file: &str, role: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_revocation_never_gathers_the_keys_of_several_holders_on_one_disk() {
+fn a_revocation_never_generates_keys_of_several_holders_on_one_disk() {
     let world = World::new();
     let key_of_a_colleague = world.public("root-2");
     let before = world.files("keys");
@@ -230,7 +230,7 @@ fn a_revocation_never_gathers_the_keys_of_several_holders_on_one_disk() {
 }
 
 #[test]
-fn a_holder_hands_over_the_public_key_that_takes_the_place_of_the_revoked_one() {
+fn a_key_holder_sends_the_public_key_that_replaces_the_revoked_one() {
     let world = World::new();
     let before = world.files("keys");
     let new = seeded(9);
@@ -244,7 +244,7 @@ fn a_holder_hands_over_the_public_key_that_takes_the_place_of_the_revoked_one() 
 }
 
 #[test]
-fn without_a_replacement_a_role_that_nobody_could_sign_is_refused_before_anything_is_written() {
+fn a_revocation_that_leaves_too_few_keys_is_refused_before_writing() {
     let world = World::new();
     let (targets, other) = (world.public("targets-1"), seeded(3));
     let (team, uri) = world.key("team");
@@ -262,7 +262,7 @@ fn without_a_replacement_a_role_that_nobody_could_sign_is_refused_before_anythin
     assert!(refused(&team, &from_holders(&[(None, &team)])).contains("is the revoked key"));
     assert!(refused(&team, &from_holders(&[(Some("root"), &other)])).contains("root loses no key"));
     assert_eq!(state(), before, "nothing was written");
-    // Where the holder of the new key is elsewhere, its signature is waited for.
+    // If the new key is not on this machine, the change is pending until it signs.
     let mut repository = world.open();
     let revocation = revoke(&mut repository, &targets, &from_holders(&[(Some("targets"), &other)])).unwrap();
     let plan = repository.plan(revocation.draft, Signing::Now).unwrap();
@@ -298,7 +298,7 @@ fn roles_of_different_holders_get_their_own_replacements() {
 }
 
 #[test]
-fn a_key_for_any_role_never_goes_to_the_online_roles_beside_another() {
+fn a_key_for_any_role_never_goes_to_offline_and_online_roles() {
     let world = World::new();
     let timestamp = world.public("timestamp-1");
     world.change(|edit| edit.rotate(&RoleName::TARGETS, std::slice::from_ref(&timestamp), &[]).unwrap()).unwrap();
@@ -316,7 +316,7 @@ fn role(name: &str) -> RoleName {
 }
 
 #[test]
-fn a_revoked_key_that_cannot_be_opened_is_not_said_to_be_missing() {
+fn a_revoked_key_that_cannot_be_opened_is_not_reported_as_missing() {
     let world = World::new();
     let key = world.public("targets-1");
     let (spare, uri) = world.key("targets-2");

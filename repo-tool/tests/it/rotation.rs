@@ -1,4 +1,4 @@
-//! Keys and thresholds change: spec 6.1.
+//! Changes of keys and thresholds: spec 6.1.
 
 use lastmile_client::MemoryStore;
 use lastmile_metadata::RoleName;
@@ -31,7 +31,7 @@ fn r_6_1_3_a_new_root_is_signed_by_the_old_keys_and_the_new_ones() {
             edit.set_threshold(&RoleName::ROOT, 3).unwrap();
         })
         .unwrap();
-    // Two of the first version's three, and three of the second one's four.
+    // Two of the three keys of the first version, and three of the four keys of the second.
     let signers: Vec<String> = world.metadata("2.root.json")["signatures"]
         .as_array()
         .unwrap()
@@ -60,7 +60,7 @@ fn r_6_1_3_without_enough_old_keys_no_root_is_published() {
 }
 
 #[test]
-fn r_6_1_4_every_root_version_stays() {
+fn r_6_1_4_every_root_version_is_kept() {
     let world = World::new();
     let first = std::fs::read(world.layout().metadata().join("1.root.json")).unwrap();
     for _ in 0..3 {
@@ -72,7 +72,7 @@ fn r_6_1_4_every_root_version_stays() {
 }
 
 #[test]
-fn r_6_2_1_6_a_client_of_any_root_arrives() {
+fn r_6_2_1_6_a_client_of_any_root_reaches_the_newest_state() {
     let world = World::new();
     for number in 2..5 {
         let (key, uri) = world.key(&format!("timestamp-{number}"));
@@ -88,7 +88,7 @@ fn r_6_2_1_6_a_client_of_any_root_arrives() {
 }
 
 #[test]
-fn r_6_1_5_a_delegated_key_is_replaced_in_its_delegator_alone() {
+fn r_6_1_5_a_delegated_key_is_replaced_only_in_its_delegator() {
     let world = World::new();
     let (old, old_uri) = world.key("team-1");
     let (new, new_uri) = world.key("team-2");
@@ -128,7 +128,7 @@ fn an_expired_repository_can_be_renewed() {
 #[test]
 fn r_x_1_nothing_expired_is_published() {
     let mut world = World::new();
-    // The targets role has expired: a new timestamp alone would mend nothing.
+    // The targets role has expired: a new timestamp alone does not fix that.
     world.days_pass(200);
     assert!(matches!(world.renew(), Err(Error::Draft(_))));
     assert_eq!(world.metadata("timestamp.json")["signed"]["version"], 1);

@@ -4,7 +4,7 @@ use std::fs;
 
 use lastmile_client::MemoryStore;
 use lastmile_metadata::{RoleName, Timestamp, Version};
-use lastmile_repo_tool::internal::catch_up::{CaughtUp, Foreign, Resolution, catch_up};
+use lastmile_repo_tool::internal::catch_up::{CaughtUp, Foreign, Mode, Resolution, catch_up};
 use lastmile_repo_tool::internal::diff;
 use lastmile_repo_tool::internal::proof::is_refuted;
 use lastmile_repo_tool::{Draft, Error, Invocation, NetworkError, RootDigest, ServedState, Signing, Unobserved};
@@ -21,7 +21,7 @@ pub(crate) fn url(server: &World) -> String {
     format!("file://{}/", server.layout().metadata().canonicalize().unwrap().display())
 }
 
-/// Makes `world` know where it is served.
+/// Configures the metadata URL of `world`.
 pub(crate) fn serve(world: &World, server: &World) {
     world.invocation().user.set_metadata_url(digest(world), &url(server)).unwrap();
 }
@@ -39,10 +39,10 @@ pub(crate) fn version(world: &World, role: &str) -> u64 {
 }
 
 pub(crate) fn run(world: &World, server: &World, foreign: Foreign) -> Result<CaughtUp, Error> {
-    catch_up(&world.dir(), &world.invocation(), &url(server), foreign, false)
+    catch_up(&world.dir(), &world.invocation(), &url(server), foreign, Mode::Apply)
 }
 
-/// Whether a client that has seen what `server` has gets `name` from `world` next.
+/// Returns whether a client that has the state of `server` finds `name` in `world`.
 pub(crate) fn reaches_clients_of(server: &World, world: &World, name: &str) -> bool {
     let store = MemoryStore::default();
     server.client(1, &store).refresh_at(server.now).unwrap();
@@ -79,7 +79,7 @@ fn the_highest_version_on_the_disk_counts() {
 }
 
 #[test]
-fn a_folder_that_was_set_back_publishes_nothing_until_it_has_caught_up() {
+fn a_restored_folder_publishes_nothing_until_it_has_caught_up() {
     let world = World::new();
     world.add("a", "1");
     let restored = world.copy();
@@ -88,7 +88,7 @@ fn a_folder_that_was_set_back_publishes_nothing_until_it_has_caught_up() {
     serve(&restored, &world);
     let refused = restored.try_add("c", "3", &mut Unobserved).unwrap_err().to_string();
     assert!(refused.contains("catch-up"), "{refused}");
-    // The release that the restored folder lacks is shown, and adopted by whoever recognizes it.
+    // The release that the restored folder lacks is shown, and adopted only on request.
     let refused = run(&restored, &world, Foreign::Refuse).unwrap_err().to_string();
     assert!(refused.contains("+ b (1 bytes") && refused.contains("--adopt"), "{refused}");
     let done = run(&restored, &world, Foreign::Adopt).unwrap();
@@ -117,18 +117,18 @@ fn new_online_signatures_are_adopted_at_once() {
 }
 
 #[test]
-fn the_second_of_two_copies_that_publish_is_told_and_loses_nothing() {
+fn the_second_of_two_publishing_copies_gets_an_error_and_loses_nothing() {
     let world = World::new();
     let copy = world.copy();
     let server = world.copy();
     [&world, &copy].iter().for_each(|one| serve(one, &server));
     world.add("a", "1");
-    // What was published there is what is served now.
+    // The state of that copy is served now.
     let served = world.copy();
     serve(&copy, &served);
     let refused = copy.try_add("b", "2", &mut Unobserved).unwrap_err().to_string();
     assert!(refused.contains("the server has timestamp version 2"), "{refused}");
-    // Without a comparison, it issues the same versions.
+    // Without the comparison, it issues the same versions.
     let invocation = Invocation { served: ServedState::Ignore, ..copy.invocation() };
     copy.add_as(&invocation, "b", "2").unwrap();
     let done = run(&copy, &served, Foreign::Adopt).unwrap();
@@ -155,7 +155,7 @@ fn a_folder_with_more_content_moves_past_the_versions_of_the_server() {
 }
 
 #[test]
-fn versions_that_no_publication_reached_point_to_a_stolen_key() {
+fn versions_that_no_publication_can_reach_are_refused() {
     let world = World::new();
     let server = world.copy();
     let mut timestamp: Timestamp = read(&server, &RoleName::TIMESTAMP, "timestamp.json");
@@ -167,7 +167,7 @@ fn versions_that_no_publication_reached_point_to_a_stolen_key() {
 }
 
 #[test]
-fn a_server_that_cannot_be_reached_stops_a_publication_unless_told() {
+fn an_unreachable_server_stops_a_publication_by_default() {
     let world = World::new();
     world.invocation().user.set_metadata_url(digest(&world), "file:///nowhere/metadata/").unwrap();
     let refused = world.try_add("a", "1", &mut Unobserved);
@@ -178,14 +178,14 @@ fn a_server_that_cannot_be_reached_stops_a_publication_unless_told() {
 }
 
 #[test]
-fn a_root_that_was_lost_comes_back_from_the_server() {
+fn a_lost_root_is_restored_from_the_server() {
     let world = World::new();
     let restored = world.copy();
     world.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap()).unwrap();
     let invocation = Invocation { user: world.invocation().user, ..restored.invocation() };
     let refused = restored.add_as(&invocation, "a", "1").unwrap_err().to_string();
     assert!(refused.contains("2.root.json is missing"), "{refused}");
-    let done = catch_up(&restored.dir(), &invocation, &url(&world), Foreign::Refuse, false).unwrap();
+    let done = catch_up(&restored.dir(), &invocation, &url(&world), Foreign::Refuse, Mode::Apply).unwrap();
     assert_eq!(done.resolution, Resolution::Adopted);
     restored.add_as(&invocation, "a", "1").unwrap();
     assert!(reaches_clients_of(&world, &restored, "a"));
@@ -196,7 +196,7 @@ fn nothing_is_adopted_from_a_repository_that_is_not_pinned() {
     let (world, other) = (World::new(), World::new());
     assert!(run(&world, &other, Foreign::Adopt).is_err());
     let invocation = Invocation { user: other.invocation().user, ..world.invocation() };
-    let refused = catch_up(&world.dir(), &invocation, &url(&world), Foreign::Adopt, false);
+    let refused = catch_up(&world.dir(), &invocation, &url(&world), Foreign::Adopt, Mode::Apply);
     assert!(matches!(&refused, Err(Error::NotPinned { .. })), "{refused:?}");
 }
 
@@ -207,7 +207,7 @@ fn the_first_publication_after_an_upgrade_lists_only_what_the_server_has_too() {
     list_versions_only(&world);
     let server = world.copy();
     serve(&world, &server);
-    // Only this folder was changed, by somebody with the targets key.
+    // Only this folder was changed, with the targets key.
     replace_content(&world, &RoleName::TARGETS, "2.targets.json");
     let refused = world.renew().unwrap_err().to_string();
     assert!(refused.contains("different files of targets"), "{refused}");
@@ -216,7 +216,7 @@ fn the_first_publication_after_an_upgrade_lists_only_what_the_server_has_too() {
 }
 
 #[test]
-fn a_revocation_passes_what_a_thief_publishes() {
+fn a_revocation_issues_versions_above_those_of_a_thief() {
     let world = World::new();
     world.add("a", "1");
     let server = world.copy();
@@ -233,7 +233,7 @@ fn a_revocation_passes_what_a_thief_publishes() {
 }
 
 #[test]
-fn a_server_that_cannot_be_reached_stops_no_revocation() {
+fn an_unreachable_server_does_not_stop_a_revocation() {
     let world = World::new();
     world.invocation().user.set_metadata_url(digest(&world), "file:///nowhere/metadata/").unwrap();
     let renewed = world.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap());
@@ -243,18 +243,18 @@ fn a_server_that_cannot_be_reached_stops_no_revocation() {
 }
 
 #[test]
-fn a_comparison_that_failed_is_made_again() {
+fn a_failed_comparison_is_repeated() {
     let world = World::new();
     world.invocation().user.set_metadata_url(digest(&world), "file:///nowhere/metadata/").unwrap();
     let mut repository = world.open();
     for _ in 0..2 {
-        let draft = Draft { again: [RoleName::TIMESTAMP].into(), ..Draft::default() };
+        let draft = Draft::renew_timestamp();
         assert!(matches!(repository.plan(draft, Signing::Now), Err(Error::Network(_))));
     }
 }
 
 #[test]
-fn versions_that_were_driven_up_lead_to_revoke_and_nothing_leads_back() {
+fn inflated_versions_are_refused_until_the_key_is_revoked() {
     let world = World::new();
     let server = world.copy();
     let mut timestamp: Timestamp = read(&server, &RoleName::TIMESTAMP, "timestamp.json");
@@ -265,7 +265,7 @@ fn versions_that_were_driven_up_lead_to_revoke_and_nothing_leads_back() {
     assert!(refused.contains("Run `lastmile-repo revoke`") && !refused.contains("catch-up"), "{refused}");
     let rows = revoke_and_prove(&world, &world.public("timestamp-1"));
     assert!(!is_refuted(&rows), "{rows:?}");
-    // What the server has is void now, whoever uploads when.
+    // The files on the server are void now.
     world.add("a", "1");
     assert!(reaches_clients_of(&server, &world, "a"));
 }
@@ -281,7 +281,7 @@ fn two_copies_do_not_make_two_roots_of_one_version() {
 }
 
 #[test]
-fn a_planted_version_stops_no_revocation() {
+fn a_planted_version_does_not_stop_a_revocation() {
     let world = World::new();
     for version in [5000_u64, u64::MAX / 2] {
         fs::write(world.layout().metadata().join(format!("{version}.snapshot.json")), "planted").unwrap();

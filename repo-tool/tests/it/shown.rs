@@ -1,4 +1,4 @@
-//! What a signer is shown: everything that the signature will cover.
+//! A signer sees everything that the signature covers.
 
 use lastmile_metadata::{DelegatedRoles, RoleName};
 use lastmile_repo_tool::internal::diff;
@@ -7,7 +7,7 @@ use lastmile_repo_tool::{Draft, Error, Signing, Unobserved};
 use serde_json::{Value, json};
 
 use crate::delegations::delegate;
-use crate::planted_members::{foreign_key, id_of, list_in_root, told_to_accept};
+use crate::planted_members::{foreign_key, id_of, list_in_root, names_to_accept};
 use crate::world::{World, is_published};
 
 #[test]
@@ -55,7 +55,7 @@ fn f_4_5_6_another_order_of_delegations_is_shown() {
 }
 
 #[test]
-fn who_signs_is_shown_every_line() {
+fn a_signer_sees_every_line() {
     let world = World::new();
     std::fs::remove_file(world.layout().keys().join("targets-1.pem")).unwrap();
     for number in 10..40 {
@@ -69,17 +69,16 @@ fn who_signs_is_shown_every_line() {
 }
 
 #[test]
-fn a_key_that_other_clients_use_is_shown_whole_and_signed_only_if_it_is_named() {
+fn an_unusable_key_is_shown_in_full_and_signed_only_if_accepted() {
     let world = World::new();
     let (id, key) = foreign_key();
     world.plant(&RoleName::ROOT, |signed| list_in_root(signed, "targets", &(id.clone(), key.clone())));
     let shown = world.shown();
-    for part in ["+ targets key that nothing here can use", "rsa-pkcs1v15-sha512", "MIIBIjANBgkqhkiG9w0BAQEFAAOC", &id]
-    {
+    for part in ["+ targets key that lastmile cannot use", "rsa-pkcs1v15-sha512", "MIIBIjANBgkqhkiG9w0BAQEFAAOC", &id] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
     let refused = world.sign(&[]).unwrap_err();
-    let named = told_to_accept(&refused);
+    let named = names_to_accept(&refused);
     assert_eq!(named, [format!("root:/keys/{id}"), format!("root:/roles/targets/keyids/{id}")], "{refused}");
     assert!(world.metadata("1.root.json")["signed"]["keys"][&id].is_null());
     assert!(world.sign(&[&named[0]]).is_err(), "both places are to be named");
@@ -87,17 +86,17 @@ fn a_key_that_other_clients_use_is_shown_whole_and_signed_only_if_it_is_named() 
     let staged = std::fs::read_to_string(world.layout().staged().join("root.json")).unwrap();
     assert!(staged.contains("\"signatures\":[]"), "{staged}");
     world.sign(&[&id]).unwrap();
-    // Others have signed it: whoever publishes it must know as well.
+    // Others have signed it: the publisher must accept it too.
     assert!(matches!(world.publish(&[]), Err(Error::NotAccepted { .. })));
     assert!(is_published(&world.publish(&[&named[0], &named[1]]).unwrap()));
-    // From now on it is what was there before.
+    // After publication it needs no acceptance.
     world.plant(&RoleName::ROOT, |_| {});
     world.sign(&[]).unwrap();
     assert!(is_published(&world.publish(&[]).unwrap()));
 }
 
 #[test]
-fn a_key_that_was_there_and_is_listed_anew_is_named_again() {
+fn an_existing_key_that_is_newly_listed_must_be_accepted_again() {
     let world = World::new();
     let planted = foreign_key();
     world.plant(&RoleName::ROOT, |signed| list_in_root(signed, "targets", &planted));
@@ -105,10 +104,10 @@ fn a_key_that_was_there_and_is_listed_anew_is_named_again() {
     world.publish(&[&planted.0]).unwrap();
     world.plant(&RoleName::ROOT, |signed| list_in_root(signed, "timestamp", &planted));
     let refused = world.sign(&[]).unwrap_err();
-    assert_eq!(told_to_accept(&refused), [format!("root:/roles/timestamp/keyids/{}", planted.0)]);
+    assert_eq!(names_to_accept(&refused), [format!("root:/roles/timestamp/keyids/{}", planted.0)]);
 }
 
-/// Every object below, by the members on the way to it.
+/// Collects the pointers of all objects below a value.
 fn objects(value: &Value, at: &str, found: &mut Vec<String>) {
     match value {
         Value::Object(members) => {
@@ -126,7 +125,7 @@ fn objects(value: &Value, at: &str, found: &mut Vec<String>) {
     }
 }
 
-/// A repository whose files have members of every kind.
+/// Creates a repository whose files have members of every kind.
 fn rich() -> World {
     let world = World::new();
     let (key, uri) = world.key("team");
@@ -136,7 +135,7 @@ fn rich() -> World {
 }
 
 #[test]
-fn a_member_that_nobody_knows_is_shown_and_refused_wherever_it_stands() {
+fn an_unknown_member_is_shown_and_refused_at_every_place() {
     let world = rich();
     for (role, file) in [(RoleName::ROOT, "1.root.json"), (RoleName::TARGETS, "3.targets.json")] {
         let mut places = Vec::new();
@@ -147,16 +146,16 @@ fn a_member_that_nobody_knows_is_shown_and_refused_wherever_it_stands() {
             let world = world.copy();
             world.plant(&role, |signed| signed.pointer_mut(&place).unwrap()["planted"] = json!("\u{202e}evil"));
             let mut repository = world.open();
-            // Among keys, roles and targets it is a broken one.
+            // Among keys, roles and targets, an unknown member is an invalid entry.
             let Ok(draft) = repository.staged() else { continue };
             let plan = repository.plan(draft, Signing::Never).unwrap();
             drop(repository);
             let shown = diff::full_text(&plan.diff);
             assert!(shown.contains("planted") && shown.contains("\\u{202e}evil"), "{role} {place}: {shown}");
             let error = world.sign(&[]).unwrap_err();
-            // Where an id is the hash of the key, no name helps: tough refuses the file.
+            // If a key id no longer is the hash of its key, tough refuses the file, and accepting the member has no effect.
             if !matches!(error, Error::Draft(_)) {
-                let named = told_to_accept(&error);
+                let named = names_to_accept(&error);
                 let named: Vec<&str> = named.iter().map(String::as_str).collect();
                 assert!(!named.is_empty(), "{role} {place}: {error}");
                 world.sign(&named).unwrap();
@@ -173,7 +172,7 @@ fn every_value_that_changes_has_a_line() {
     for (role, file) in [(RoleName::ROOT, "1.root.json"), (RoleName::TARGETS, "3.targets.json")] {
         let text = world.metadata(file)["signed"].to_string();
         let values = [json!("x"), json!(7), json!(true), json!([]), json!({}), json!(["a", "a"]), json!(null)];
-        let mut told = 0;
+        let mut count = 0;
         for pointer in all_pointers(&serde_json::from_str(&text).unwrap(), "") {
             if matches!(pointer.as_str(), "/version" | "/expires" | "/_type") {
                 continue;
@@ -187,10 +186,10 @@ fn every_value_that_changes_has_a_line() {
                 let found = plan.diff.iter().find(|found| found.role == role.as_str()).unwrap();
                 let same = serde_json::from_str::<Value>(&text).unwrap().pointer(&pointer) == Some(value);
                 assert_eq!(found.lines.is_empty(), same, "{role} {pointer} = {value}: {found:?}");
-                told += 1;
+                count += 1;
             }
         }
-        assert!(told > 10, "{told}");
+        assert!(count > 10, "{count}");
     }
 }
 
@@ -208,7 +207,7 @@ fn all_pointers(value: &Value, at: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_hash_is_shown_in_full_and_one_of_an_unknown_kind_is_to_be_named() {
+fn every_hash_is_shown_in_full_and_an_unknown_one_must_be_accepted() {
     let world = World::new();
     world.plant(&RoleName::TARGETS, |signed| {
         signed["targets"]["a"] = json!({
@@ -219,12 +218,12 @@ fn every_hash_is_shown_in_full_and_one_of_an_unknown_kind_is_to_be_named() {
     for hash in [format!("sha256 {}", "1".repeat(64)), format!("sha512 {}", "2".repeat(128)), "3".repeat(64)] {
         assert!(shown.contains(&hash), "{shown}");
     }
-    assert_eq!(told_to_accept(&world.sign(&[]).unwrap_err()), ["targets:/targets/a/hashes/sha999"]);
+    assert_eq!(names_to_accept(&world.sign(&[]).unwrap_err()), ["targets:/targets/a/hashes/sha999"]);
     world.sign(&["sha999"]).unwrap();
 }
 
 #[test]
-fn a_target_that_becomes_another_one_is_shown_as_it_was_too() {
+fn a_changed_target_is_shown_with_its_old_value() {
     let world = World::new();
     world.add("a", "1");
     world.plant(&RoleName::TARGETS, |signed| {
@@ -259,7 +258,7 @@ fn another_spelling_under_a_known_id_and_a_key_that_no_role_lists_are_shown() {
 }
 
 #[test]
-fn a_delegation_that_comes_before_the_others_is_shown_in_its_place() {
+fn a_delegation_added_before_others_is_shown_at_its_position() {
     let world = rich();
     world.plant(&RoleName::TARGETS, |signed| {
         let mut first = signed["delegations"]["roles"][0].clone();
@@ -276,7 +275,7 @@ fn a_delegation_that_comes_before_the_others_is_shown_in_its_place() {
 }
 
 #[test]
-fn whoever_signs_is_told_what_snapshot_and_timestamp_list() {
+fn a_signer_sees_the_entries_of_snapshot_and_timestamp() {
     let world = World::new();
     world.plant(&RoleName::TARGETS, |_| {});
     let shown = world.shown();

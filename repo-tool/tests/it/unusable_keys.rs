@@ -1,4 +1,4 @@
-//! Keys that nothing here can use, and other clients may: found, removed and revoked like all others.
+//! Keys that lastmile cannot use but other clients may: found, removed and revoked like all others.
 
 use lastmile_keys::PublicKey;
 use lastmile_metadata::{KeyId, RoleName};
@@ -14,7 +14,7 @@ use crate::planted_members::{RSA, foreign_key, key, list_in_root};
 use crate::revocation::generated;
 use crate::world::{World, is_published};
 
-/// A repository whose root lists such a key for `role`.
+/// Creates a repository whose root lists an unusable key for `role`.
 fn with_foreign_key(role: &str) -> (World, String) {
     let world = World::new();
     let planted = foreign_key();
@@ -32,7 +32,7 @@ fn revoke_material(world: &World, key: &PublicKey) -> Result<Outcome, Error> {
 }
 
 #[test]
-fn an_unusable_key_is_told_of_and_removed_by_its_id() {
+fn an_unusable_key_is_reported_and_removed_by_its_id() {
     let (world, id) = with_foreign_key("targets");
     let mut repository = world.open();
     let status = Status::of(&mut repository).unwrap();
@@ -61,7 +61,7 @@ fn an_unusable_key_of_a_delegation_is_removed_by_its_id() {
         signed["delegations"]["roles"][0]["keyids"].as_array_mut().unwrap().push(id.as_str().into());
     });
     let shown = world.shown();
-    assert!(shown.contains("+ team key that nothing here can use") && shown.contains("rsa-pkcs1v15-sha512"), "{shown}");
+    assert!(shown.contains("+ team key that lastmile cannot use") && shown.contains("rsa-pkcs1v15-sha512"), "{shown}");
     assert!(world.sign(&[]).is_err());
     world.sign(&[&id]).unwrap();
     world.publish(&[&id]).unwrap();
@@ -77,7 +77,7 @@ fn an_unusable_key_of_a_delegation_is_removed_by_its_id() {
 }
 
 #[test]
-fn an_id_that_names_no_key_is_removed() {
+fn an_id_without_a_key_is_removed() {
     let world = World::new();
     let dangling = "ab".repeat(32);
     world.republish("1.root.json", &["root-1", "root-2"], |signed| {
@@ -93,17 +93,17 @@ fn an_id_that_names_no_key_is_removed() {
 }
 
 #[test]
-fn too_few_keys_are_never_left() {
+fn a_removal_never_leaves_too_few_keys() {
     let world = World::new();
     let id = KeyId::new(lastmile_repo_tool::internal::key_store::keyid_of(&world.public("targets-1")));
     let mut repository = world.open();
     let mut edit = repository.edit(Default::default());
-    // It stands for a key that can be used, and is listed once.
+    // The id has a usable key and is listed once.
     edit.remove_ids(&[RoleName::TARGETS], &[id]).unwrap();
     assert_eq!(edit.trust(&RoleName::TARGETS).unwrap().0.len(), 1);
 }
 
-/// The root's keys that have this modulus, in whatever spelling.
+/// Returns the number of the root's keys with this modulus, in any spelling.
 fn with_modulus(root: &Value) -> usize {
     let in_lines = "MIIBCgKCAQEAjgFzRbnUK".to_string();
     let keys = root.pointer("/signed/keys").unwrap().as_object().unwrap().values();
@@ -112,7 +112,7 @@ fn with_modulus(root: &Value) -> usize {
 }
 
 #[test]
-fn a_revocation_leaves_the_key_in_no_spelling() {
+fn a_revocation_removes_every_spelling_of_the_key() {
     let world = World::new();
     let rsa = PublicKey::from_tuf("rsa", "rsassa-pss-sha256", RSA).unwrap();
     world.change(|edit| edit.rotate(&RoleName::TARGETS, std::slice::from_ref(&rsa), &[]).unwrap()).unwrap();
@@ -149,7 +149,7 @@ fn an_ed25519_key_is_revoked_under_a_scheme_that_python_tuf_alone_knows() {
     let public = world.public("targets-1");
     let (spare, uri) = world.key("targets-2");
     world.change_with(&[uri], &mut Unobserved, |edit| edit.rotate(&RoleName::TARGETS, &[spare], &[]).unwrap()).unwrap();
-    // Its bytes under another type.
+    // The same key bytes with another key type.
     let planted = key("ml-dsa", "ml-dsa-65/1", &public.public().to_uppercase());
     world.plant(&RoleName::ROOT, |signed| list_in_root(signed, "snapshot", &planted));
     world.sign(&[&planted.0]).unwrap();

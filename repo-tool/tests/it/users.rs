@@ -1,4 +1,4 @@
-//! Two users of this machine who publish into one repository, and a job that keeps no files.
+//! Two users of this machine who share a repository, and a job without a stored configuration.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use lastmile_repo_tool::RootDigest;
 use tempfile::TempDir;
 
-/// A folder that every user may enter, with the program in it.
+/// A folder that every user may enter, with the program.
 struct Place {
     folder: TempDir,
 }
@@ -44,7 +44,7 @@ impl Place {
         command
     }
 
-    /// A folder that belongs to this user.
+    /// Creates a folder that belongs to this user.
     fn home(&self, user: User) -> PathBuf {
         let home = self.path(&format!("home-{}", user.id));
         if !home.exists() {
@@ -64,7 +64,7 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Gives the files below `folder` to the group.
+/// Changes the group of the files below `folder`.
 fn share(folder: &Path, group: u32) {
     chown(folder, None, Some(group)).unwrap();
     fs::set_permissions(folder, fs::Permissions::from_mode(0o2770)).unwrap();
@@ -96,7 +96,7 @@ fn two_users_of_a_group_publish_into_one_repository() {
         place.run(user, &[&["add", name], arguments].concat())
     };
 
-    // Neither a group that nobody has declared nor a root that Bob has not compared.
+    // Without a configured group, or without a pinned root, Bob is refused.
     let refused = publish(BOB, "b-1", &[]);
     assert!(!refused.status.success(), "{}", text(&refused));
     let digest = RootDigest::of(&fs::read(repository.join("metadata/1.root.json")).unwrap());
@@ -124,13 +124,13 @@ fn two_users_of_a_group_publish_into_one_repository() {
     let verified = place.run(BOB, &["verify"]);
     assert!(verified.status.success(), "{}", text(&verified));
 
-    // Who is not of the group reads nothing and changes nothing.
+    // A user outside the group can neither read nor change the repository.
     let refused = publish(STRANGER, "s-1", &["--root-sha256", &digest.to_string()]);
     assert!(!refused.status.success(), "{}", text(&refused));
 }
 
 #[test]
-fn a_key_elsewhere_is_allowed_for_one_command() {
+fn a_key_outside_the_folder_is_allowed_for_one_command() {
     let place = Place::new();
     let home = place.folder.path();
     let run = |command: &mut Command, args: &[&str]| command.args(args).output().unwrap();

@@ -1,4 +1,4 @@
-//! A repository in a temporary folder, and clients of it.
+//! A repository in a temporary folder, and its clients.
 
 use std::path::{Path, PathBuf};
 
@@ -33,7 +33,7 @@ impl World {
         world
     }
 
-    /// The same repository in another folder.
+    /// Copies the repository to another folder.
     pub(crate) fn copy(&self) -> Self {
         let copy = Self { folder: folder(), now: self.now };
         std::fs::copy(self.user_config(), copy.user_config()).unwrap();
@@ -42,7 +42,7 @@ impl World {
             let to = copy.dir().join(entry.path().strip_prefix(self.dir()).unwrap());
             if entry.file_type().is_dir() {
                 std::fs::create_dir_all(&to).unwrap();
-                // Whatever the umask is: working folders must not be writable by others.
+                // Independent of the umask: working folders must not be writable by others.
                 std::fs::set_permissions(to, entry.metadata().unwrap().permissions()).unwrap();
             } else {
                 std::fs::copy(entry.path(), to).unwrap();
@@ -55,7 +55,7 @@ impl World {
         self.folder.path().join("repository")
     }
 
-    /// The configuration of the user who publishes here.
+    /// Returns the configuration of the publishing user.
     pub(crate) fn user_config(&self) -> PathBuf {
         self.folder.path().join("config.toml")
     }
@@ -94,7 +94,7 @@ impl World {
         self.publish_file(&self.invocation(), role, (name, content), observer)
     }
 
-    /// Publishes a file as the user of this setting.
+    /// Publishes a file as the user of this invocation.
     pub(crate) fn add_as(&self, invocation: &Invocation, name: &str, content: &str) -> Result<Outcome, Error> {
         self.publish_file(invocation, &RoleName::TARGETS, (name, content), &mut Unobserved)
     }
@@ -120,7 +120,7 @@ impl World {
         self.change_with(&[], &mut Unobserved, change)
     }
 
-    /// Edits with further keys at hand.
+    /// Makes and concludes a change with additional keys.
     pub(crate) fn change_with(
         &self,
         keys: &[KeyUri],
@@ -137,13 +137,13 @@ impl World {
         let mut draft = edit.finish()?;
         let mut config = repository.config.clone();
         config.edit_roles(|_, role| role.keys.extend(keys.iter().cloned()));
-        draft.config = Some(config);
+        draft.set_config(config);
         let plan = repository.plan(draft, Signing::Now)?;
         repository.conclude(&plan, observer)
     }
 
-    /// Signs what waits, and publishes it.
-    pub(crate) fn publish_what_waits(&self) {
+    /// Signs and publishes the pending change.
+    pub(crate) fn publish_pending(&self) {
         let mut repository = self.open();
         let draft = repository.staged().unwrap();
         let plan = repository.plan(draft, Signing::All).unwrap();
@@ -153,19 +153,19 @@ impl World {
     /// Signs timestamp and snapshot again.
     pub(crate) fn renew(&self) -> Result<Outcome, Error> {
         let mut repository = Repository::open_for_change(&self.dir(), &self.invocation())?;
-        let draft = Draft { again: [RoleName::SNAPSHOT, RoleName::TIMESTAMP].into(), ..Draft::default() };
+        let draft = Draft::renew_online_roles();
         let plan = repository.plan(draft, Signing::Now)?;
         repository.conclude(&plan, &mut Unobserved)
     }
 
-    /// A new key in the repository's folder.
+    /// Generates a key in the repository's key folder.
     pub(crate) fn key(&self, name: &str) -> (PublicKey, KeyUri) {
         let key = PrivateKey::generate(Scheme::Ed25519).unwrap();
         key_store::write(&self.layout().keys(), name, &key, &Protection::None).unwrap();
         (key.public_key().clone(), KeyUri::File(Path::new("keys").join(format!("{name}.pem"))))
     }
 
-    /// The key that lies in the repository's folder under this name.
+    /// Reads the public key with this name from the repository's key folder.
     pub(crate) fn public(&self, name: &str) -> PublicKey {
         key_store::read_public_key(&self.layout().keys().join(format!("{name}.pub"))).unwrap()
     }
@@ -175,7 +175,7 @@ impl World {
         serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
     }
 
-    /// The files below a folder of the repository, sorted.
+    /// Returns the files below a folder of the repository, sorted.
     pub(crate) fn files(&self, folder: &str) -> Vec<String> {
         let folder = self.dir().join(folder);
         let files = walkdir::WalkDir::new(&folder).into_iter().map(Result::unwrap);
@@ -186,7 +186,7 @@ impl World {
         names
     }
 
-    /// A client that was shipped with root `version`.
+    /// Creates a client that was shipped with root `version`.
     pub(crate) fn client(&self, version: u64, store: &MemoryStore) -> blocking::Updater {
         let root = std::fs::read(self.layout().metadata().join(format!("{version}.root.json"))).unwrap();
         let updater = Updater::builder(root)
@@ -198,12 +198,12 @@ impl World {
         blocking::Updater::new(updater).unwrap()
     }
 
-    /// What a new client finds under `name`: the content, if anything.
+    /// Downloads the target `name` with a new client; returns `None` if it is not listed.
     pub(crate) fn fetch(&self, name: &str) -> Result<Option<Vec<u8>>, ClientError> {
         self.fetch_with(&MemoryStore::default(), name)
     }
 
-    /// The same by a client that has been here before.
+    /// Like [`World::fetch`], with a client that has used `store` before.
     pub(crate) fn fetch_with(&self, store: &MemoryStore, name: &str) -> Result<Option<Vec<u8>>, ClientError> {
         let mut session = self.client(1, store).refresh_at(self.now)?;
         let Some(target) = session.find(&TargetPath::new(name).unwrap())? else {
@@ -215,12 +215,12 @@ impl World {
     }
 }
 
-/// A folder in memory, where there is such a thing: to sync a file costs nothing there.
+/// Creates a temporary folder, in memory if possible, where syncing is fast.
 pub(crate) fn folder() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
-/// Whether a draft was published.
+/// Returns whether a draft was published.
 pub(crate) fn is_published(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Published { .. })
 }

@@ -1,5 +1,4 @@
-//! Whoever controls the server: a copy of the repository, changed as an attacker would — and, once stolen, signed with
-//! keys that are not his.
+//! An attacker who controls the server: a modified copy of the repository, which can be signed with stolen keys.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,10 +11,10 @@ use lastmile_metadata::{
 };
 
 use super::copy_folder;
-use super::stage::Stage;
+use super::runner::Runner;
 use crate::Error;
 
-/// How far versions are driven up.
+/// By how much versions are inflated.
 const FAR: u64 = 1_000_000;
 
 pub(super) struct Attacker {
@@ -30,19 +29,19 @@ struct Stolen {
 }
 
 impl Attacker {
-    /// Copies what the maintainer publishes now.
-    pub(super) fn copy(stage: &Stage, name: &str) -> Result<Self, Error> {
-        let folder = stage.path(&name.replace(' ', "-"));
+    /// Copies the published files of the maintainer.
+    pub(super) fn copy(runner: &Runner, name: &str) -> Result<Self, Error> {
+        let folder = runner.path(&name.replace(' ', "-"));
         for part in ["metadata", "targets"] {
-            copy_folder(&stage.path("packages").join(part), &folder.join(part))?;
+            copy_folder(&runner.path("packages").join(part), &folder.join(part))?;
         }
         Ok(Self { folder, stolen: None })
     }
 
-    pub(super) fn with_stolen_keys(self, stage: &Stage) -> Result<Self, Error> {
-        let phrase = read(&stage.path("pass-phrase"))?;
+    pub(super) fn with_stolen_keys(self, runner: &Runner) -> Result<Self, Error> {
+        let phrase = read(&runner.path("pass-phrase"))?;
         let steal = |name: &str| {
-            let pem = String::from_utf8(read(&stage.path("packages/keys").join(name))?).unwrap_or_default();
+            let pem = String::from_utf8(read(&runner.path("packages/keys").join(name))?).unwrap_or_default();
             PrivateKey::from_pem(&pem, Some(phrase.trim_ascii())).map_err(|error| Error::key(name, error))
         };
         let stolen = Stolen { snapshot: steal("snapshot-1.pem")?, timestamp: steal("timestamp-1.pem")? };
@@ -53,7 +52,7 @@ impl Attacker {
         &self.folder
     }
 
-    /// Puts another state's snapshot in the place of this one's.
+    /// Replaces the snapshot with that of another state.
     pub(super) fn put_snapshot_of(&self, other: &Self) -> Result<(), Error> {
         let old: Timestamp = other.read_metadata(&RoleName::TIMESTAMP, None)?;
         let new: Timestamp = self.read_metadata(&RoleName::TIMESTAMP, None)?;
@@ -62,7 +61,7 @@ impl Attacker {
         replace(&self.metadata().join(name(&new)), &bytes)
     }
 
-    /// Changes one bit of a package, wherever it stands.
+    /// Changes one bit of a package.
     pub(super) fn flip_a_bit(&self, package: &str) -> Result<(), Error> {
         let folder = self.folder.join("targets");
         let entries = fs::read_dir(&folder).map_err(|error| Error::file("read", &folder, error))?;
@@ -78,7 +77,7 @@ impl Attacker {
         Ok(())
     }
 
-    /// Lists a package in targets, which the stolen keys may not sign, and in the files that they may.
+    /// Lists a package in targets, which the stolen keys cannot sign for, and updates snapshot and timestamp.
     pub(super) fn forge_package(&self) -> Result<(), Error> {
         let Some(keys) = &self.stolen else { return Ok(()) };
         let (timestamp, snapshot) = self.read_online()?;
@@ -93,8 +92,8 @@ impl Attacker {
         self.write_online(timestamp, snapshot, targets.version, 2 * FAR)
     }
 
-    /// Signs versions far ahead of the maintainer's.
-    pub(super) fn drive_versions_up(&self) -> Result<(), Error> {
+    /// Signs a snapshot and a timestamp with inflated versions.
+    pub(super) fn inflate_versions(&self) -> Result<(), Error> {
         let (timestamp, snapshot) = self.read_online()?;
         let listed = snapshot.meta(&RoleName::TARGETS).map_or(Version::ONE, |file| file.version);
         self.write_online(timestamp, snapshot, listed, FAR)
@@ -138,7 +137,7 @@ impl Attacker {
         let signed = metadata.write();
         let sig = key.sign(signed.as_bytes()).map_err(|error| Error::key(role, error))?;
         let signature = Signature::new(Key::from_public(key.public_key()).keyid(), sig);
-        let version = Some(metadata.version).filter(|_| *role != RoleName::TIMESTAMP);
+        let version = (*role != RoleName::TIMESTAMP).then_some(metadata.version);
         replace(&self.metadata().join(role.file_name(version)), &assemble(&signed, &[signature]))
     }
 }
@@ -151,7 +150,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
     fs::read(path).map_err(|error| Error::file("read", path, error))
 }
 
-/// Writes a new file in the place of another: the other may be linked to the maintainer's.
+/// Replaces a file with a new one, because the old one may be a hard link to the maintainer's.
 fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     if path.exists() {
         fs::remove_file(path).map_err(|error| Error::file("remove", path, error))?;

@@ -1,11 +1,11 @@
-//! `demo`: a maintainer, a client and an attacker play with the real packages that this program was built from.
+//! `demo`: shows a maintainer, a client and an attacker with the real packages that this program was built from.
 //!
-//! Every scene runs the real commands over HTTP on loopback and knows how it must end. The commands of the maintainer are
-//! processes of their own; the client's run in this one, so that its clock can be set.
+//! Every scene runs the real commands over HTTP on loopback and checks their results. The maintainer's commands are separate
+//! processes; the client's commands run in this process, so that its clock can be set.
 
 mod attacker;
 mod packages;
-mod stage;
+mod runner;
 
 use std::path::Path;
 
@@ -14,145 +14,147 @@ use super::{Context, ExitStatus, Output};
 use crate::Error;
 use attacker::Attacker;
 use packages::Package;
-use stage::Stage;
+use runner::Runner;
 
-/// How many packages are held back for the update.
+/// The number of packages that are published later, as the update.
 const HELD_BACK: usize = 3;
 
 pub(super) fn demo(context: &Context<'_>, args: &Demo, output: &Output) -> Result<ExitStatus, Error> {
     let packages = packages::of_this_build(&context.env)?;
-    let mut stage = Stage::build(context.invocation.now, args.keep, output)?;
-    stage.say(&format!(
-        "lastmile with the {} packages that it was built from. It plays in {} and on 127.0.0.1.",
+    let mut runner = Runner::build(context.invocation.now, args.keep, output)?;
+    runner.say(&format!(
+        "This demo publishes the {} packages that lastmile was built from, in {} and on 127.0.0.1.",
         packages.len(),
-        stage.folder().display()
+        runner.folder().display()
     ));
     let (held_back, first) = packages.split_at(HELD_BACK.min(packages.len()));
-    publish(&mut stage, first)?;
-    fetch(&mut stage, first)?;
-    let before = Attacker::copy(&stage, "before the update")?;
-    update(&mut stage, held_back)?;
-    rollback(&mut stage, &before)?;
-    freeze(&mut stage)?;
-    mix_and_match(&mut stage, &before)?;
-    tampered(&mut stage, held_back)?;
-    stolen_key(&mut stage)?;
-    let failed = stage.failed();
+    publish(&mut runner, first)?;
+    fetch(&mut runner, first)?;
+    let before = Attacker::copy(&runner, "before the update")?;
+    update(&mut runner, held_back)?;
+    rollback(&mut runner, &before)?;
+    freeze(&mut runner)?;
+    mix_and_match(&mut runner, &before)?;
+    tampered(&mut runner, held_back)?;
+    stolen_key(&mut runner)?;
+    let failed = runner.failed();
     let verdict = match failed {
-        0 => "Every scene ended as it must.".to_string(),
-        1 => "1 thing did not end as it must: see FAILED above.".to_string(),
-        _ => format!("{failed} things did not end as they must: see FAILED above."),
+        0 => "All checks passed.".to_string(),
+        1 => "1 check failed: see FAILED above.".to_string(),
+        _ => format!("{failed} checks failed: see FAILED above."),
     };
-    stage.say(&format!("\n{verdict}"));
-    stage.clear()?;
+    runner.say(&format!("\n{verdict}"));
+    runner.clear()?;
     Ok(if failed == 0 { ExitStatus::Done } else { ExitStatus::Failed })
 }
 
-fn publish(stage: &mut Stage, packages: &[Package]) -> Result<(), Error> {
-    stage.scene("A maintainer makes a repository and publishes");
-    stage.maintainer(&["init", "packages"])?;
-    packages::link(packages, &stage.path("release-1"))?;
-    stage.maintainer(&["-C", "packages", "add", "release-1"])?;
-    stage.serve(&stage.path("packages"))
+fn publish(runner: &mut Runner, packages: &[Package]) -> Result<(), Error> {
+    runner.scene("A maintainer creates a repository and publishes packages");
+    runner.maintainer(&["init", "packages"])?;
+    packages::link(packages, &runner.path("release-1"))?;
+    runner.maintainer(&["-C", "packages", "add", "release-1"])?;
+    runner.serve(&runner.path("packages"))
 }
 
-fn fetch(stage: &mut Stage, packages: &[Package]) -> Result<(), Error> {
-    stage.scene("A client that was shipped with root version 1 fetches all of it");
-    let (metadata, targets) = stage.addresses();
+fn fetch(runner: &mut Runner, packages: &[Package]) -> Result<(), Error> {
+    runner.scene("A client that was shipped with root version 1 downloads all packages");
+    let (metadata, targets) = runner.addresses();
     let root = "packages/metadata/1.root.json";
     let trust = ["trust", "add", "demo", "--root", root, "--metadata-url", &metadata, "--targets-url", &targets];
-    stage.client(&trust, ExitStatus::Done, "")?;
-    get(stage, packages)
+    runner.client(&trust, ExitStatus::Done, "")?;
+    get(runner, packages)
 }
 
-fn get(stage: &mut Stage, packages: &[Package]) -> Result<(), Error> {
+fn get(runner: &mut Runner, packages: &[Package]) -> Result<(), Error> {
     let names = packages.iter().map(|package| package.file.as_str());
     let get: Vec<&str> = ["get", "--output", "downloads"].into_iter().chain(names).collect();
-    stage.client(&get, ExitStatus::Done, "")?;
-    let same = packages.iter().filter(|package| package.is_at(&stage.path("downloads"))).count();
-    let claim = format!("{same} of {} files are what Cargo.lock says", packages.len());
-    stage.check(same == packages.len(), &claim);
+    runner.client(&get, ExitStatus::Done, "")?;
+    let same = packages.iter().filter(|package| package.is_at(&runner.path("downloads"))).count();
+    let claim = format!("{same} of {} files match Cargo.lock", packages.len());
+    runner.check(same == packages.len(), &claim);
     Ok(())
 }
 
-fn update(stage: &mut Stage, packages: &[Package]) -> Result<(), Error> {
-    stage.scene("An update is published, and arrives");
-    packages::link(packages, &stage.path("release-2"))?;
-    stage.maintainer(&["-C", "packages", "add", "release-2"])?;
-    get(stage, packages)?;
-    stage.forget_requests();
-    stage.client(&["refresh"], ExitStatus::Done, "")?;
-    let requests = stage.requests();
-    let claim = format!("with nothing new, a refresh asks for {} files: {}", requests.len(), requests.join(", "));
-    stage.check(requests.len() == 2, &claim);
+fn update(runner: &mut Runner, packages: &[Package]) -> Result<(), Error> {
+    runner.scene("The maintainer publishes an update, and the client downloads it");
+    packages::link(packages, &runner.path("release-2"))?;
+    runner.maintainer(&["-C", "packages", "add", "release-2"])?;
+    get(runner, packages)?;
+    runner.forget_requests();
+    runner.client(&["refresh"], ExitStatus::Done, "")?;
+    let requests = runner.requests();
+    let claim = format!("without a new release, a refresh requests {} files: {}", requests.len(), requests.join(", "));
+    runner.check(requests.len() == 2, &claim);
     Ok(())
 }
 
-fn rollback(stage: &mut Stage, before: &Attacker) -> Result<(), Error> {
-    stage.scene("Rollback: an attacker serves the repository as it was before the update");
-    stage.serve(before.folder())?;
-    stage.client(&["refresh"], ExitStatus::Refused, "rollback")
+fn rollback(runner: &mut Runner, before: &Attacker) -> Result<(), Error> {
+    runner.scene("Rollback: an attacker serves the repository from before the update");
+    runner.serve(before.folder())?;
+    runner.client(&["refresh"], ExitStatus::Refused, "rollback")
 }
 
-fn freeze(stage: &mut Stage) -> Result<(), Error> {
-    stage.scene("Freeze: an attacker goes on serving what is the newest today, so that no update is ever seen");
-    stage.serve(&stage.path("packages"))?;
-    stage.a_client_in(30)?;
-    stage.client(&["refresh"], ExitStatus::Refused, "expired")?;
-    stage.the_client_of_today();
+fn freeze(runner: &mut Runner) -> Result<(), Error> {
+    runner.scene("Freeze: an attacker keeps serving today's files, so that the client never sees an update");
+    runner.serve(&runner.path("packages"))?;
+    runner.use_client_after(30)?;
+    runner.client(&["refresh"], ExitStatus::Refused, "expired")?;
+    runner.use_original_client();
     Ok(())
 }
 
-fn mix_and_match(stage: &mut Stage, before: &Attacker) -> Result<(), Error> {
-    stage.scene("Mix and match: the new timestamp with the old snapshot and its old packages");
-    let mixed = Attacker::copy(stage, "mixed")?;
+fn mix_and_match(runner: &mut Runner, before: &Attacker) -> Result<(), Error> {
+    runner.scene("Mix and match: an attacker serves the new timestamp with the old snapshot and packages");
+    let mixed = Attacker::copy(runner, "mixed")?;
     mixed.put_snapshot_of(before)?;
-    stage.serve(mixed.folder())?;
-    stage.a_new_client()?;
-    stage.client(&["refresh"], ExitStatus::Refused, "snapshot")?;
-    stage.the_client_of_today();
+    runner.serve(mixed.folder())?;
+    runner.use_new_client()?;
+    runner.client(&["refresh"], ExitStatus::Refused, "snapshot")?;
+    runner.use_original_client();
     Ok(())
 }
 
-fn tampered(stage: &mut Stage, packages: &[Package]) -> Result<(), Error> {
-    stage.scene("Tampering: one bit of a package is another");
-    let tampered = Attacker::copy(stage, "tampered")?;
+fn tampered(runner: &mut Runner, packages: &[Package]) -> Result<(), Error> {
+    runner.scene("Tampering: an attacker changes one bit of a package");
+    let tampered = Attacker::copy(runner, "tampered")?;
     let Some(package) = packages.first() else { return Ok(()) };
     tampered.flip_a_bit(&package.file)?;
-    stage.serve(tampered.folder())?;
-    stage.client(&["get", "--output", "elsewhere", &package.file], ExitStatus::Refused, "sha256")?;
-    let nothing = !stage.path("elsewhere").join(&package.file).exists();
-    stage.check(nothing, "nothing of it is on the disk");
+    runner.serve(tampered.folder())?;
+    runner.client(&["get", "--output", "tampered-download", &package.file], ExitStatus::Refused, "sha256")?;
+    let nothing = !runner.path("tampered-download").join(&package.file).exists();
+    runner.check(nothing, "no byte of it is under its name on the disk");
     Ok(())
 }
 
-fn stolen_key(stage: &mut Stage) -> Result<(), Error> {
-    stage.scene("Theft: an attacker has taken the keys of snapshot and timestamp");
-    stage.say("The thief drives their versions up. That, these keys can do: the client will refuse honest updates.");
-    let thief = Attacker::copy(stage, "driven up")?.with_stolen_keys(stage)?;
-    thief.drive_versions_up()?;
-    stage.serve(thief.folder())?;
-    stage.client(&["refresh"], ExitStatus::Done, "")?;
-    stage.serve(&stage.path("packages"))?;
-    stage.client(&["refresh"], ExitStatus::Refused, "rollback")?;
-    stage.say("What they cannot do is to vouch for another package:");
-    let thief = Attacker::copy(stage, "forged package")?.with_stolen_keys(stage)?;
+fn stolen_key(runner: &mut Runner) -> Result<(), Error> {
+    runner.scene("Theft: an attacker has stolen the snapshot and timestamp keys");
+    runner.say(
+        "The thief inflates the versions. These keys suffice for that, so the client then refuses honest updates.",
+    );
+    let thief = Attacker::copy(runner, "inflated versions")?.with_stolen_keys(runner)?;
+    thief.inflate_versions()?;
+    runner.serve(thief.folder())?;
+    runner.client(&["refresh"], ExitStatus::Done, "")?;
+    runner.serve(&runner.path("packages"))?;
+    runner.client(&["refresh"], ExitStatus::Refused, "rollback")?;
+    runner.say("The stolen keys cannot sign for another package:");
+    let thief = Attacker::copy(runner, "forged package")?.with_stolen_keys(runner)?;
     thief.forge_package()?;
-    stage.serve(thief.folder())?;
-    stage.client(&["refresh"], ExitStatus::Refused, "targets: signed by 0 of the 1 keys")?;
+    runner.serve(thief.folder())?;
+    runner.client(&["refresh"], ExitStatus::Refused, "targets: signed by 0 of the 1 keys")?;
 
-    stage.scene("Three in the morning: the key is revoked");
-    stage.maintainer(&["-C", "packages", "revoke", "file:keys/timestamp-1.pem"])?;
-    stage.say("The client that was misled comes back, and the thief's keys are worth nothing any more:");
-    stage.serve(&stage.path("packages"))?;
-    stage.client(&["refresh"], ExitStatus::Done, "")?;
-    let late = Attacker::copy(stage, "too late")?.with_stolen_keys(stage)?;
-    late.drive_versions_up()?;
-    stage.serve(late.folder())?;
-    stage.client(&["refresh"], ExitStatus::Refused, "0 of the 1 keys")
+    runner.scene("Recovery: the maintainer revokes the key");
+    runner.maintainer(&["-C", "packages", "revoke", "file:keys/timestamp-1.pem"])?;
+    runner.say("The misled client recovers, and refuses files that the stolen keys sign:");
+    runner.serve(&runner.path("packages"))?;
+    runner.client(&["refresh"], ExitStatus::Done, "")?;
+    let late = Attacker::copy(runner, "too late")?.with_stolen_keys(runner)?;
+    late.inflate_versions()?;
+    runner.serve(late.folder())?;
+    runner.client(&["refresh"], ExitStatus::Refused, "0 of the 1 keys")
 }
 
-/// Copies a folder as hard links where that works: nobody writes into files here, they are replaced.
+/// Copies a folder, with hard links if possible. The demo replaces files and never writes into them.
 fn copy_folder(from: &Path, to: &Path) -> Result<(), Error> {
     for entry in walkdir::WalkDir::new(from) {
         let entry = entry.map_err(|error| Error::file("read", from, error.into()))?;

@@ -1,4 +1,4 @@
-//! The packages that cargo downloaded to build this program: real input, with hashes that somebody else computed.
+//! The packages that cargo downloaded to build this program: real input with independently computed hashes.
 
 use std::path::{Path, PathBuf};
 
@@ -8,25 +8,25 @@ use toml_edit::DocumentMut;
 
 use crate::Error;
 
-/// The packages of this very build.
+/// The lock file of this build.
 const LOCK_FILE: &str = include_str!("../../../../Cargo.lock");
 
-/// One of them.
+/// A package of this build.
 pub(super) struct Package {
-    /// `NAME-VERSION.crate`
+    /// Its file name, `NAME-VERSION.crate`.
     pub(super) file: String,
     path: PathBuf,
     sha256: String,
 }
 
 impl Package {
-    /// Whether `folder` holds this package, byte for byte as Cargo.lock says.
+    /// Returns whether the file in `folder` has the checksum in Cargo.lock.
     pub(super) fn is_at(&self, folder: &Path) -> bool {
         std::fs::read(folder.join(&self.file)).is_ok_and(|bytes| hex::encode(Sha256::digest(bytes)) == self.sha256)
     }
 }
 
-/// All packages of Cargo.lock that cargo keeps on this machine.
+/// Returns the packages of Cargo.lock that are in cargo's cache.
 pub(super) fn of_this_build(env: &Environment) -> Result<Vec<Package>, Error> {
     let caches = caches(env);
     let lock: DocumentMut =
@@ -43,13 +43,13 @@ pub(super) fn of_this_build(env: &Environment) -> Result<Vec<Package>, Error> {
         .collect();
     if packages.len() < 10 {
         return Err(Error::Absent(
-            "cargo keeps no packages of this build on this machine: run `cargo demo` in the project's folder".into(),
+            "cargo's cache has no packages of this build: run `cargo demo` in the project's folder".into(),
         ));
     }
     Ok(packages)
 }
 
-/// Where cargo keeps what it downloaded.
+/// Returns the folders of cargo's download cache.
 fn caches(env: &Environment) -> Vec<PathBuf> {
     let home = env("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(PathBuf::from(env("HOME")?).join(".cargo")));
@@ -57,7 +57,7 @@ fn caches(env: &Environment) -> Vec<PathBuf> {
     folders.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect()
 }
 
-/// Puts packages into a folder.
+/// Links packages into a folder.
 pub(super) fn link(packages: &[Package], folder: &Path) -> Result<(), Error> {
     std::fs::create_dir_all(folder).map_err(|error| Error::file("create", folder, error))?;
     packages.iter().try_for_each(|package| super::link_or_copy(&package.path, &folder.join(&package.file)))

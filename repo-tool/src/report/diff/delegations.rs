@@ -1,4 +1,4 @@
-//! Whom a role trusts with what (spec 4.5), in words.
+//! Describes the delegations of a role (spec 4.5).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,11 +6,11 @@ use lastmile_metadata::{DelegatedRoles, Delegation, Delegations, Paths, RoleName
 
 use super::Sign;
 use super::explain::Explanation;
-use super::keys::{KeysBefore, Listing, ring_lines};
+use super::keys::{KeysBefore, RoleKeyList, ring_lines};
 use crate::edit::bins::Bins;
 
-/// Tells what changes in the delegations of a role; `keys` are the ids of the keys that change.
-pub(super) fn tell(told: &mut Explanation, before: Option<&Targets>, after: &Targets, keys: &BTreeSet<&str>) {
+/// Describes the changes of a role's delegations. `keys` are the ids of the changed keys.
+pub(super) fn explain(explanation: &mut Explanation, before: Option<&Targets>, after: &Targets, keys: &BTreeSet<&str>) {
     let none = Delegations::new();
     let before = before.and_then(|before| before.delegations.as_ref()).unwrap_or(&none);
     let after = after.delegations.as_ref().unwrap_or(&none);
@@ -18,29 +18,29 @@ pub(super) fn tell(told: &mut Explanation, before: Option<&Targets>, after: &Tar
     let by_name = |all: &[(String, String)]| all.iter().cloned().collect::<BTreeMap<String, String>>();
     let (old_by_name, new_by_name) = (by_name(&old), by_name(&new));
     for (name, _) in old.iter().filter(|(name, _)| !new_by_name.contains_key(name)) {
-        told.lines.push(Sign::Removed, &format!("delegation to {name}"));
+        explanation.lines.push(Sign::Removed, &format!("delegation to {name}"));
     }
     for (name, description) in &new {
-        told.lines.compare(old_by_name.get(name).cloned(), Some(description.clone()));
+        explanation.lines.compare(old_by_name.get(name).cloned(), Some(description.clone()));
     }
-    // 4.5: the order is the priority. What comes last of all changes nothing for the others.
+    // 4.5: the order is the priority. A delegation added at the end does not change the priority of the others.
     let names = |all: &[(String, String)]| all.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
     let kept: Vec<String> = names(&old).into_iter().filter(|name| new_by_name.contains_key(name)).collect();
     let added = names(&new).into_iter().filter(|name| !old_by_name.contains_key(name));
     if names(&new) != kept.iter().cloned().chain(added).collect::<Vec<_>>() {
         let order = |names: &[String]| Some(format!("delegations in the order {}", names.join(", ")));
-        told.lines.compare(order(&kept), order(&names(&new)));
+        explanation.lines.compare(order(&kept), order(&names(&new)));
     }
-    let (old, new) = (Listing::of_delegations(before), Listing::of_delegations(after));
-    // Of a delegation that is taken back, the keys go without saying.
-    let names: BTreeSet<&str> = new.iter().map(Listing::name).collect();
-    let kept = Listing::of_delegations(before).into_iter().filter(|old| names.contains(old.name()));
-    let kept: Vec<Listing<'_>> = kept.collect();
-    ring_lines(&mut told.lines, &kept, &new, &|_| true);
-    told.keys(&["delegations"], KeysBefore { keys: Some(&before.keys), rings: &old }, &after.keys, &new, keys);
+    let (old, new) = (RoleKeyList::of_delegations(before), RoleKeyList::of_delegations(after));
+    // The keys of a removed delegation need no lines of their own.
+    let names: BTreeSet<&str> = new.iter().map(RoleKeyList::name).collect();
+    let kept = RoleKeyList::of_delegations(before).into_iter().filter(|old| names.contains(old.name()));
+    let kept: Vec<RoleKeyList<'_>> = kept.collect();
+    ring_lines(&mut explanation.lines, &kept, &new, &|_| true);
+    explanation.keys(&["delegations"], KeysBefore { keys: Some(&before.keys), rings: &old }, &after.keys, &new, keys);
 }
 
-/// Each delegation in words, by name; whole sets of bins by what their names begin with.
+/// Returns a description of each delegation, by name. A set of bins is one entry, by its prefix.
 fn described(delegations: &Delegations) -> Vec<(String, String)> {
     let bins = Bins::of(delegations);
     let mut all: Vec<(String, String)> = match &delegations.roles {
@@ -70,7 +70,7 @@ fn described_delegation(delegation: &Delegation) -> (String, String) {
     (name, description)
 }
 
-/// A pattern, in quotes where it could be taken for two or for a hash prefix.
+/// Returns a pattern, in quotes if it could be mistaken for two patterns or for a hash prefix.
 fn shown(pattern: &str) -> String {
     let is_plain = !pattern.is_empty() && !pattern.starts_with('#') && !pattern.contains([' ', '"', ',']);
     if is_plain { pattern.to_string() } else { format!("{pattern:?}") }

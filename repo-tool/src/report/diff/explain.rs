@@ -1,6 +1,5 @@
-//! Every change of a signed text, told. This is the closed list of what is explained: a place that no arm of
-//! [`Explanation::tell`] names is unexplained, and a signer must name it. So is every member that a later version of the
-//! formats brings, until an arm for it is written here, with its line.
+//! Describes every change of a signed text. [`Explanation::explain_change`] is the complete list of explained places: any
+//! other change is unexplained, and a signer must accept it by name. This includes members of later versions of the formats.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,16 +7,16 @@ use lastmile_client::text::printable;
 use lastmile_metadata::changes::{Change, ChangeKind, Pointer, changes};
 use lastmile_metadata::{Algorithm, RoleName, TargetFile, TargetPath, Targets};
 
-use super::keys::{KeysBefore, Listing, key_lines, ring_lines};
+use super::keys::{KeysBefore, RoleKeyList, key_lines, ring_lines};
 use super::{RoleDiff, Sign, Unusual, delegations};
 use crate::document::Document;
 use crate::draft::Draft;
 use crate::published::Published;
 
-/// From so many on, the files that a snapshot lists in a new version are counted.
+/// The maximum number of files with new versions that are described individually; more are counted.
 const FILES: usize = 20;
 
-/// The lines about one document, in the making.
+/// The description of a document's changes.
 pub(super) struct Explanation {
     role: RoleName,
     pub(super) lines: Lines,
@@ -25,7 +24,7 @@ pub(super) struct Explanation {
     unusual: Vec<Unusual>,
 }
 
-/// Lines, each made harmless for a terminal.
+/// Lines whose control characters are escaped.
 #[derive(Default)]
 pub(super) struct Lines(Vec<(Sign, String)>);
 
@@ -34,7 +33,7 @@ impl Lines {
         self.0.push((sign, printable(line)));
     }
 
-    /// What comes, goes or becomes something else; nothing where it stays.
+    /// Adds a line if the value is added, removed or changed.
     pub(super) fn compare(&mut self, before: Option<String>, after: Option<String>) {
         match (before, after) {
             (None, Some(after)) => self.push(Sign::Added, &after),
@@ -47,19 +46,19 @@ impl Lines {
     }
 }
 
-/// What is gathered on the way through the changes, for lines about whole targets, keys and delegations.
+/// Changed targets, files, keys and roles, collected for lines that describe each as a whole.
 #[derive(Default)]
 struct Touched<'c> {
     targets: BTreeSet<&'c str>,
     files: BTreeSet<&'c str>,
-    /// Ids of keys of the root, or of the keys of delegations.
+    /// Ids of changed keys of the root or of the delegations.
     keys: BTreeSet<&'c str>,
     /// Roles of the root whose keys or threshold change.
     roles: BTreeSet<&'c str>,
     delegations: bool,
 }
 
-/// Tells all changes of the text that `document` has signed.
+/// Describes all changes of the signed text of `document`.
 pub(super) fn explain(
     published: Option<&Published>,
     draft: &Draft,
@@ -69,30 +68,30 @@ pub(super) fn explain(
 ) -> RoleDiff {
     let role = &document.role;
     let before = published.and_then(|published| published.signed_text(role));
-    let mut told =
+    let mut explanation =
         Explanation { role: role.clone(), lines: Lines::default(), routine: Lines::default(), unusual: Vec::new() };
     let is_passed_over = |member: &str| counts && member == "targets";
     match changes(before, document.signed(), &is_passed_over) {
-        Ok(changes) => told.tell_all(published, draft, &changes, before.is_none()),
-        Err(error) => told.unusual_line(Sign::Changed, &Pointer::default(), &format!("unexplained: {error}")),
+        Ok(changes) => explanation.explain_all(published, draft, &changes, before.is_none()),
+        Err(error) => explanation.unusual_line(Sign::Changed, &Pointer::default(), &format!("unexplained: {error}")),
     }
-    let Explanation { lines, routine, mut unusual, .. } = told;
+    let Explanation { lines, routine, mut unusual, .. } = explanation;
     unusual.dedup_by(|one, other| one.pointer == other.pointer);
     RoleDiff { role: role.to_string(), title, lines: lines.0, routine: routine.0, many: None, unusual }
 }
 
 impl Explanation {
-    fn tell_all(&mut self, published: Option<&Published>, draft: &Draft, changes: &[Change<'_>], is_new: bool) {
+    fn explain_all(&mut self, published: Option<&Published>, draft: &Draft, changes: &[Change<'_>], is_new: bool) {
         let mut touched = Touched::default();
         for change in changes {
-            self.tell(change, &mut touched, is_new);
+            self.explain_change(change, &mut touched, is_new);
         }
         match self.role.as_str() {
             "root" => {
                 let before = published.map(|published| &*published.root);
                 if let Some(after) = &draft.root {
-                    let listings = |root| Listing::of_root(root);
-                    let (old, new) = (before.map(listings).unwrap_or_default(), Listing::of_root(after));
+                    let listings = |root| RoleKeyList::of_root(root);
+                    let (old, new) = (before.map(listings).unwrap_or_default(), RoleKeyList::of_root(after));
                     ring_lines(&mut self.lines, &old, &new, &|name| touched.roles.contains(name));
                     let keys = before.map(|before| &before.keys);
                     self.keys(&[], KeysBefore { keys, rings: &old }, &after.keys, &new, &touched.keys);
@@ -104,23 +103,23 @@ impl Explanation {
                 if let Some(after) = draft.targets.get(&self.role) {
                     self.targets(before, after, &touched.targets);
                     if touched.delegations {
-                        delegations::tell(self, before, after, &touched.keys);
+                        delegations::explain(self, before, after, &touched.keys);
                     }
                 }
             }
         }
     }
 
-    /// Tells one change, or takes note of what it belongs to.
-    fn tell<'c>(&mut self, change: &'c Change<'_>, touched: &mut Touched<'c>, is_new: bool) {
+    /// Describes one change, or adds it to `touched`.
+    fn explain_change<'c>(&mut self, change: &'c Change<'_>, touched: &mut Touched<'c>, is_new: bool) {
         let segments = change.pointer.segments();
         let is_order = change.kind == ChangeKind::Order;
         let role = if self.role.is_top_level() { self.role.as_str() } else { "targets" }.to_string();
         match (role.as_str(), segments.as_slice(), is_order) {
-            // The title.
+            // The title shows these.
             (_, ["version" | "expires"], false) => {}
             (_, ["_type" | "spec_version"], false) if is_new => {}
-            // Nothing is listed yet.
+            // A new role lists no targets yet.
             ("targets", ["targets"], false) if is_new => {}
             (_, ["spec_version"], false) | ("root", ["consistent_snapshot"], false) => self.value(change),
             ("root", ["keys"], false) | ("root", ["roles", _, "keyids"], false) => self.value(change),
@@ -154,7 +153,7 @@ impl Explanation {
                 self.delegation(change, rest, is_order, touched);
             }
             ("snapshot" | "timestamp", ["meta"], false) if is_new => {}
-            // Length and hash are of the signed file, which is not there yet when a signer looks.
+            // Length and hash depend on the signed file, which does not exist yet when a signer reviews the change.
             ("snapshot" | "timestamp", ["meta", file, "version" | "length"], false)
             | ("snapshot" | "timestamp", ["meta", file, "hashes", "sha256" | "sha384" | "sha512"], false) => {
                 touched.files.insert(own(change, file));
@@ -167,7 +166,7 @@ impl Explanation {
         }
     }
 
-    /// Below `delegations`: what [`delegations::tell`] puts into words, and what nothing here knows.
+    /// Handles changes below `delegations`: known members, which [`delegations::explain`] describes, and unknown ones.
     fn delegation<'c>(&mut self, change: &'c Change<'_>, rest: &[&str], is_order: bool, touched: &mut Touched<'c>) {
         match (rest, is_order) {
             (["keys" | "roles"], false) | (["roles", _, "keyids" | "paths" | "path_hash_prefixes"], false) => {
@@ -195,7 +194,7 @@ impl Explanation {
         }
     }
 
-    /// A value that its name and its text explain.
+    /// Describes a value by its name and its text.
     fn value(&mut self, change: &Change<'_>) {
         let name = change.pointer.segments().join(".");
         let (before, after) = values(change);
@@ -203,10 +202,10 @@ impl Explanation {
     }
 
     fn order(&mut self, change: &Change<'_>) {
-        self.lines.push(Sign::Changed, &format!("{} are in another order", change.pointer.segments().join(".")));
+        self.lines.push(Sign::Changed, &format!("the order of {} changes", change.pointer.segments().join(".")));
     }
 
-    /// A member that nothing here knows; its name is the `depth`th one on the way to it.
+    /// Describes an unknown member. The pointer to the member has `depth` segments.
     fn unknown(&mut self, change: &Change<'_>, depth: usize) {
         let (before, after) = values(change);
         let line = |value: &str| format!("unknown member: {} = {value}", change.pointer);
@@ -236,19 +235,19 @@ impl Explanation {
         self.unusual(pointer, line);
     }
 
-    /// What a signer must name.
+    /// Adds a place that a signer must accept by name.
     pub(super) fn unusual(&mut self, pointer: &Pointer, line: &str) {
         let (role, pointer) = (self.role.clone(), pointer.clone());
         self.unusual.push(Unusual { role, pointer, line: printable(line) });
     }
 
-    /// The keys of a root or of delegations, which stand `below` these members.
+    /// Describes the changed keys of a root or of delegations, which are `below` these members.
     pub(super) fn keys(
         &mut self,
         below: &[&str],
         before: KeysBefore<'_>,
         after: &std::collections::BTreeMap<lastmile_metadata::KeyId, lastmile_metadata::Key>,
-        rings: &[Listing<'_>],
+        rings: &[RoleKeyList<'_>],
         touched: &BTreeSet<&str>,
     ) {
         for (segments, line) in key_lines(&mut self.lines, before, after, rings, touched) {
@@ -268,7 +267,7 @@ impl Explanation {
                     let line = format!("{name} {} (was: {})", described(&new), described(&old));
                     self.lines.push(Sign::Changed, &line);
                 }
-                // The readers of both texts have refused what is no target. If one did not, the signer must name it.
+                // The parsers of both texts refuse invalid targets. If one did not, the signer must accept it by name.
                 (None, None) => {
                     let pointer = ["targets", name].map(ToString::to_string).into_iter().collect();
                     self.unusual(&pointer, &format!("unexplained: {name} is not a target"));
@@ -277,7 +276,7 @@ impl Explanation {
         }
     }
 
-    /// What a snapshot or timestamp lists in other versions: mostly what follows from the other changes.
+    /// Describes the changed entries of a snapshot or timestamp. Most of them follow from other changes.
     fn files(&mut self, changes: &[Change<'_>], touched: &BTreeSet<&str>) {
         let versions: BTreeMap<String, _> = changes
             .iter()
@@ -291,7 +290,7 @@ impl Explanation {
         }
         for file in touched {
             match versions.get(*file).copied() {
-                // Clients take that for a rollback (5.5.5).
+                // Clients treat a removed entry as a rollback (5.5.5).
                 Some((_, None)) => self.lines.push(Sign::Removed, &format!("no longer lists {file}")),
                 _ if touched.len() > FILES => {}
                 Some((before, after)) => {
@@ -304,7 +303,7 @@ impl Explanation {
     }
 }
 
-/// The same text, borrowed from the change.
+/// Returns the segment with the lifetime of the change.
 fn own<'c>(change: &'c Change<'_>, segment: &str) -> &'c str {
     change.pointer.segments().into_iter().find(|own| *own == segment).unwrap_or_default()
 }
@@ -316,13 +315,13 @@ pub(super) fn values<'t>(change: &Change<'t>) -> (Option<&'t str>, Option<&'t st
     }
 }
 
-/// Text stands without its quotes where there is nothing to confuse.
+/// Formats a value; a string without special characters is shown without quotes.
 fn plain(name: &str, value: &str) -> String {
     let inner = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
     format!("{name} {}", inner.filter(|inner| !inner.contains(['"', '\\', ' '])).unwrap_or(value))
 }
 
-/// The members of a role of this type that the specification defines.
+/// Returns whether the specification defines this member for the role type.
 fn is_defined(role: &str, member: &str) -> bool {
     let own: &[&str] = match role {
         "root" => &["consistent_snapshot", "keys", "roles"],
@@ -332,7 +331,7 @@ fn is_defined(role: &str, member: &str) -> bool {
     ["_type", "spec_version", "version", "expires"].contains(&member) || own.contains(&member)
 }
 
-/// What is vouched for besides the name: the content by its hashes, and all else that clients are told.
+/// Describes all signed data of a target except its name: length, hashes, custom data and unknown members.
 fn described(target: &TargetFile) -> String {
     let known =
         target.hashes.known().map(|(algorithm, digest)| format!("{} {}", algorithm.name(), hex::encode(digest)));

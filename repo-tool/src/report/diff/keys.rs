@@ -1,4 +1,4 @@
-//! The keys of a root or of delegations, and who lists them: those that cannot be used too.
+//! Describes the keys of a root or of delegations, including unusable ones, and the roles that list them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,17 +9,17 @@ use super::explain::Lines;
 use crate::edit::bins::Bins;
 use crate::key_store::keyid_of;
 
-/// Who may sign for a role, as its delegator writes it.
-pub(super) struct Listing<'m> {
+/// The keys and threshold of a role, as its delegator lists them.
+pub(super) struct RoleKeyList<'m> {
     name: String,
-    /// Where the ids stand, below the root's or the delegations' members.
+    /// The path of the ids in the root or in the delegations.
     place: Vec<String>,
     keys: &'m BTreeMap<KeyId, Key>,
     keyids: &'m [KeyId],
     threshold: Threshold,
 }
 
-impl<'m> Listing<'m> {
+impl<'m> RoleKeyList<'m> {
     pub(super) fn of_root(root: &'m Root) -> Vec<Self> {
         let listing = |(name, role): (&lastmile_metadata::RoleName, &'m lastmile_metadata::RoleKeys)| Self {
             name: name.as_str().to_string(),
@@ -31,7 +31,7 @@ impl<'m> Listing<'m> {
         root.roles.iter().map(listing).collect()
     }
 
-    /// Of each delegated role; of bins, which have one in common, that of the first.
+    /// Returns the list of each delegated role. Bins share one list, so only the first bin is returned.
     pub(super) fn of_delegations(delegations: &'m Delegations) -> Vec<Self> {
         let bins = Bins::of(delegations);
         let keys = &delegations.keys;
@@ -45,9 +45,9 @@ impl<'m> Listing<'m> {
             }],
             DelegatedRoles::Listed(roles) => {
                 let first = bins.as_ref().map(Bins::first);
-                let is_told =
+                let is_listed =
                     |name| first.as_ref() == Some(name) || bins.as_ref().is_none_or(|bins| !bins.contains(name));
-                let told = roles.iter().filter(|role| is_told(&role.name));
+                let listed = roles.iter().filter(|role| is_listed(&role.name));
                 let listing = |role: &'m lastmile_metadata::Delegation| Self {
                     name: role.name.as_str().to_string(),
                     place: ["roles", role.name.as_str(), "keyids"].map(ToString::to_string).to_vec(),
@@ -55,29 +55,29 @@ impl<'m> Listing<'m> {
                     keyids: &role.keyids,
                     threshold: role.threshold,
                 };
-                told.map(listing).collect()
+                listed.map(listing).collect()
             }
         }
     }
 
-    /// The role, or the first of the bins.
+    /// Returns the name of the role, or of the first bin.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Each id once, with how often it is listed.
+    /// Returns each id once, with the number of its entries.
     fn ids(&self) -> BTreeMap<&'m KeyId, usize> {
         let mut ids = BTreeMap::new();
         self.keyids.iter().for_each(|id| *ids.entry(id).or_default() += 1);
         ids
     }
 
-    /// Each key in words.
+    /// Describes each key.
     fn described(&self) -> BTreeSet<String> {
         let described = |(id, count): (&KeyId, usize)| {
             let key = match self.keys.get(id) {
                 Some(key) => described_key(id, key),
-                None => format!("key id {} that names no key", id.as_str()),
+                None => format!("key id {} without a key", id.as_str()),
             };
             let times = if count > 1 { format!(", listed {count} times") } else { String::new() };
             format!("{} {key}{times}", self.name)
@@ -86,66 +86,67 @@ impl<'m> Listing<'m> {
     }
 }
 
-/// Ids are whatever the file says: what identifies a key for a signer is computed.
+/// Describes a key by its computed id. The id in the file may be arbitrary and is shown too if it differs.
 fn described_key(id: &KeyId, key: &Key) -> String {
     match key.public_key() {
         Ok(public) => {
             let computed = keyid_of(public);
-            match id.as_str() == computed {
-                true => format!("key {} {computed}", public.keytype()),
-                false => format!("key {} {computed}, listed as {}", public.keytype(), id.as_str()),
+            if id.as_str() == computed {
+                format!("key {} {computed}", public.keytype())
+            } else {
+                format!("key {} {computed}, listed as {}", public.keytype(), id.as_str())
             }
         }
         Err(error) => {
-            format!("key that nothing here can use ({error}): {}, listed as {}", key.to_json().to_text(), id.as_str())
+            format!("key that lastmile cannot use ({error}): {}, listed as {}", key.to_json().to_text(), id.as_str())
         }
     }
 }
 
-/// Who is trusted, and how many must sign, for those roles that are touched.
+/// Describes the changed keys and thresholds of the touched roles.
 pub(super) fn ring_lines(
     lines: &mut Lines,
-    before: &[Listing<'_>],
-    after: &[Listing<'_>],
+    before: &[RoleKeyList<'_>],
+    after: &[RoleKeyList<'_>],
     is_touched: &dyn Fn(&str) -> bool,
 ) {
-    let by_name = |all| -> BTreeMap<String, &Listing<'_>> {
-        let all: &[Listing<'_>] = all;
+    let by_name = |all| -> BTreeMap<String, &RoleKeyList<'_>> {
+        let all: &[RoleKeyList<'_>] = all;
         all.iter().map(|listing| (listing.name.clone(), listing)).collect()
     };
     let (old_by_name, new_by_name) = (by_name(before), by_name(after));
     let names: BTreeSet<&String> = old_by_name.keys().chain(new_by_name.keys()).collect();
     for name in names {
         let (old, new) = (old_by_name.get(name), new_by_name.get(name));
-        let keys = |listing: Option<&&Listing<'_>>| listing.map(|listing| listing.described()).unwrap_or_default();
+        let keys = |listing: Option<&&RoleKeyList<'_>>| listing.map(|listing| listing.described()).unwrap_or_default();
         let (old_keys, new_keys) = (keys(old), keys(new));
         if old_keys == new_keys && !is_touched(name) {
             continue;
         }
         old_keys.difference(&new_keys).for_each(|key| lines.push(Sign::Removed, key));
         new_keys.difference(&old_keys).for_each(|key| lines.push(Sign::Added, key));
-        let threshold = |listing: &&Listing<'_>| format!("{name} threshold {}", listing.threshold);
+        let threshold = |listing: &&RoleKeyList<'_>| format!("{name} threshold {}", listing.threshold);
         lines.compare(old.map(threshold), new.map(threshold));
     }
 }
 
-/// What the keys were before.
+/// The keys and lists before the change.
 #[derive(Clone, Copy)]
 pub(super) struct KeysBefore<'k> {
     pub(super) keys: Option<&'k BTreeMap<KeyId, Key>>,
-    pub(super) rings: &'k [Listing<'k>],
+    pub(super) rings: &'k [RoleKeyList<'k>],
 }
 
-/// Tells what the lines about roles do not: keys that no role lists, and keys that are written otherwise. Returns where keys
-/// and ids come or change that nothing here can use, each with its line.
+/// Describes the key changes that the lines about roles do not show: unlisted keys and keys in another spelling. Returns the
+/// places of added or changed unusable keys and odd ids, each with its line.
 pub(super) fn key_lines(
     lines: &mut Lines,
     before: KeysBefore<'_>,
     after: &BTreeMap<KeyId, Key>,
-    rings: &[Listing<'_>],
+    rings: &[RoleKeyList<'_>],
     touched: &BTreeSet<&str>,
 ) -> Vec<(Vec<String>, String)> {
-    let lists = |rings: &[Listing<'_>], id: &KeyId| rings.iter().any(|ring| ring.keyids.contains(id));
+    let lists = |rings: &[RoleKeyList<'_>], id: &KeyId| rings.iter().any(|ring| ring.keyids.contains(id));
     let mut unusual = Vec::new();
     for text in touched {
         let id = KeyId::new(*text);
@@ -167,16 +168,15 @@ pub(super) fn key_lines(
             unusual.push((vec!["keys".to_string(), (*text).to_string()], described_key(&id, key)));
         }
     }
-    // A key that was there may be listed anew. Of two lists in one place the first counts.
-    let old_by_place: BTreeMap<&[String], &Listing<'_>> =
+    // Compare each list with the one at the same place before; a role may newly list an existing key.
+    let old_by_place: BTreeMap<&[String], &RoleKeyList<'_>> =
         before.rings.iter().rev().map(|old| (old.place.as_slice(), old)).collect();
     for ring in rings {
         let old = old_by_place.get(ring.place.as_slice()).map(|old| old.ids()).unwrap_or_default();
         for (id, count) in ring.ids() {
             let is_usable = ring.keys.get(id).is_some_and(|key| key.public_key().is_ok());
             if old.get(id).copied().unwrap_or(0) < count && (!is_usable || count > 1) {
-                let what =
-                    ring.keys.get(id).map_or_else(|| "an id that names no key".into(), |key| described_key(id, key));
+                let what = ring.keys.get(id).map_or_else(|| "an id without a key".into(), |key| described_key(id, key));
                 let place = ring.place.iter().cloned().chain([id.as_str().to_string()]).collect();
                 let times = if count > 1 { format!(", listed {count} times") } else { String::new() };
                 unusual.push((place, format!("{} trusts {what}{times}", ring.name)));

@@ -1,4 +1,4 @@
-//! What a draft changes, for a person to read before anything is signed: every member of the signed texts.
+//! Describes every change of the signed texts of a draft, for review before signing.
 
 mod delegations;
 mod explain;
@@ -15,19 +15,19 @@ use crate::document::Document;
 use crate::draft::{Completed, Draft};
 use crate::published::Published;
 
-/// Lists of more entries than this are cut for people; JSON has all.
+/// The maximum number of lines per role for people; JSON has all.
 const SHOWN: usize = 20;
-/// Of more roles or targets that come at once than these, the changes are counted.
-const TOLD: usize = 1000;
+/// The maximum number of roles or targets of a bulk change that are described individually; more are counted.
+const DESCRIBED: usize = 1000;
 
-/// How one line changes something.
+/// The kind of change of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sign {
-    /// It comes.
+    /// Something is added.
     Added,
-    /// It goes.
+    /// Something is removed.
     Removed,
-    /// It becomes something else.
+    /// Something is changed.
     Changed,
 }
 
@@ -41,42 +41,42 @@ impl Sign {
     }
 }
 
-/// The changes of one role, or of very many that are alike.
+/// The changes of one role, or of many similar roles.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoleDiff {
-    /// The role; of many, what their names begin with and a `*`.
+    /// The role, or the prefix of many roles and a `*`.
     pub role: String,
-    /// `new`, `version 3 → 4`, and when it expires.
+    /// The versions and the expiry, such as `version 3 → 4, expires 2030-01-31`.
     pub title: String,
-    /// What changes in it.
+    /// The changes.
     pub lines: Vec<(Sign, String)>,
-    /// What follows from the other changes, as it does in every snapshot and timestamp: for those who sign.
+    /// Changes of snapshot and timestamp that follow from the other changes. Only signers see them.
     pub routine: Vec<(Sign, String)>,
-    /// What changes in many roles, counted instead of told.
+    /// The numbers of changes in many roles, if they are counted.
     pub many: Option<Many>,
-    /// What nobody signs unless it is named: members and keys that nothing here knows. They have lines as well.
+    /// Unknown members and keys, which are signed only if the user accepts them by name. They have lines too.
     pub unusual: Vec<Unusual>,
 }
 
-/// A member or key that a signer must name to sign it.
+/// An unknown member or key, which a signer must accept by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unusual {
-    /// The role in whose text it stands.
+    /// The role that contains it.
     pub role: RoleName,
-    /// Where it stands.
+    /// Its place in the signed text.
     pub pointer: Pointer,
     /// Its line.
     pub line: String,
 }
 
 impl Unusual {
-    /// What a person types to name it: no two places are typed alike, and nothing in it controls a terminal or a shell.
+    /// Returns its name for `--accept`: unique, and safe to print and to paste into a shell.
     #[must_use]
     pub fn typed(&self) -> String {
         typed(&format!("{}:{}", self.role.as_str(), self.pointer))
     }
 
-    /// Whether `name` means this one: the whole, without the role, or its last member alone.
+    /// Returns whether `name` is its full name, its name without the role, or its last segment.
     #[must_use]
     pub fn is_called(&self, name: &str) -> bool {
         let last = self.pointer.segments().last().map(|last| typed(last));
@@ -84,21 +84,22 @@ impl Unusual {
     }
 }
 
-/// With every character escaped that could be taken for another one, or for the end of a quoted argument.
+/// Escapes every character that could be mistaken for another one or end a quoted argument.
 fn typed(text: &str) -> String {
     printable(&text.replace('\\', "\\u{5c}").replace('\'', "\\u{27}"))
 }
 
-/// What changes in the signed text of one document.
+/// Describes the changes of the signed text of one document.
 pub(crate) fn of_document(published: Option<&Published>, draft: &Draft, document: &Document) -> RoleDiff {
     explained(published, draft, document, counts(draft))
 }
 
-/// Whether targets are counted instead of told.
+/// Returns whether target changes are counted instead of described.
 fn counts(draft: &Draft) -> bool {
-    // It is asked for each document, of which there may be very many.
-    draft.bulk_filled.len() > TOLD
-        || draft.bulk_filled.iter().filter_map(|role| draft.targets.get(role)).map(Targets::len).sum::<usize>() > TOLD
+    // This is called for each document, so check the cheap condition first.
+    draft.bulk_filled.len() > DESCRIBED
+        || draft.bulk_filled.iter().filter_map(|role| draft.targets.get(role)).map(Targets::len).sum::<usize>()
+            > DESCRIBED
 }
 
 fn explained(published: Option<&Published>, draft: &Draft, document: &Document, counts: bool) -> RoleDiff {
@@ -111,30 +112,29 @@ fn explained(published: Option<&Published>, draft: &Draft, document: &Document, 
     explain::explain(published, draft, document, counts && draft.targets.contains_key(&document.role), title)
 }
 
-/// Changes that are too many to be told.
+/// The numbers of changes in many roles.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Many {
-    /// In so many roles.
+    /// The number of roles.
     pub roles: usize,
-    /// Targets that come.
+    /// The number of added targets.
     pub added: usize,
-    /// Targets that become others.
+    /// The number of changed targets.
     pub changed: usize,
-    /// Targets that go.
+    /// The number of removed targets.
     pub removed: usize,
 }
 
-/// Compares the draft with what is published. Of roles that were filled with very many targets at once, and of those
-/// made with them, the changes are counted.
+/// Compares the draft with the published state. The target changes of a bulk change are counted.
 pub(crate) fn diff(published: Option<&Published>, draft: &Draft, completed: &mut Completed) -> Vec<RoleDiff> {
     let counts = counts(draft);
     let mut families: BTreeMap<String, RoleDiff> = BTreeMap::new();
-    let mut told = Vec::new();
+    let mut single = Vec::new();
     let mut changes = std::mem::take(&mut completed.changes);
     for document in completed.all() {
         let known = changes.remove(&document.role);
         let mut found = known.unwrap_or_else(|| explained(published, draft, document, counts));
-        if let Some(after) = draft.targets.get(&document.role).filter(|_| counts) {
+        if counts && let Some(after) = draft.targets.get(&document.role) {
             let before = published.and_then(|published| published.known(&document.role));
             found.many.get_or_insert_default().count(before, after);
         }
@@ -142,10 +142,10 @@ pub(crate) fn diff(published: Option<&Published>, draft: &Draft, completed: &mut
             found.lines.extend(completed.entries.iter().map(completed_entry));
         }
         if found.many.is_none() || document.role.is_top_level() {
-            told.push(found);
+            single.push(found);
             continue;
         }
-        // What is more than targets is told of each.
+        // Changes other than targets are described for each role.
         let name = |(sign, line): (Sign, String)| (sign, format!("{}: {line}", printable(document.role.as_str())));
         found.lines = found.lines.into_iter().map(name).collect();
         let family = family_of(&document.role.to_string());
@@ -156,7 +156,7 @@ pub(crate) fn diff(published: Option<&Published>, draft: &Draft, completed: &mut
         let title = format!("{} roles", family.many.unwrap_or_default().roles);
         RoleDiff { title, ..family }
     });
-    families.chain(told).collect()
+    families.chain(single).collect()
 }
 
 impl RoleDiff {
@@ -176,7 +176,7 @@ impl RoleDiff {
     }
 }
 
-/// Roles that are told of together: bins.
+/// Returns the prefix for roles that are described together, such as bins.
 fn family_of(role: &str) -> String {
     role.rsplit_once('-').map_or_else(|| role.to_string(), |(start, _)| format!("{start}-*"))
 }
@@ -208,13 +208,13 @@ impl Many {
     }
 }
 
-/// The comparison for people, long lists cut. Names of targets and roles are printed without control characters.
+/// Formats the changes for people and cuts long lists. Control characters in names are escaped.
 #[must_use]
 pub fn text(diffs: &[RoleDiff]) -> String {
     text_of(diffs, SHOWN, false)
 }
 
-/// The comparison for people who are about to sign: every line of it.
+/// Formats all changes for people who are about to sign.
 #[must_use]
 pub fn full_text(diffs: &[RoleDiff]) -> String {
     text_of(diffs, usize::MAX, true)
@@ -245,38 +245,38 @@ fn text_of(diffs: &[RoleDiff], shown: usize, with_routine: bool) -> String {
     text
 }
 
-/// Whether both are about new roles of one family that say nothing more.
+/// Returns whether both describe new roles of the same family without further lines.
 fn is_alike(one: &RoleDiff, other: &RoleDiff) -> bool {
     let is_empty = |diff: &RoleDiff| diff.many.is_none() && diff.lines.is_empty() && diff.routine.is_empty();
     is_empty(one) && is_empty(other) && one.title == other.title && family_of(&one.role) == family_of(&other.role)
 }
 
-/// The comparison for programs.
+/// Formats the changes as JSON.
 #[must_use]
 pub fn json(diffs: &[RoleDiff]) -> Value {
     let all = |diff: &RoleDiff, wanted: Sign| -> Vec<String> {
         diff.lines.iter().filter(|(sign, _)| *sign == wanted).map(|(_, line)| line.clone()).collect()
     };
     let role = |diff: &RoleDiff| {
-        let mut told = json!({
+        let mut object = json!({
             "role": diff.role, "change": diff.title, "added": all(diff, Sign::Added),
             "removed": all(diff, Sign::Removed), "changed": all(diff, Sign::Changed),
         });
-        if let Some(told) = told.as_object_mut().filter(|_| !diff.unusual.is_empty()) {
+        if let (false, Some(members)) = (diff.unusual.is_empty(), object.as_object_mut()) {
             let unusual: Vec<String> = diff.unusual.iter().map(Unusual::typed).collect();
-            told.insert("unusual".to_string(), unusual.into());
+            members.insert("unusual".to_string(), unusual.into());
         }
-        if let (Some(many), Some(told)) = (diff.many, told.as_object_mut()) {
+        if let (Some(many), Some(members)) = (diff.many, object.as_object_mut()) {
             let counted = [("roles", many.roles), ("targets_added", many.added), ("targets_changed", many.changed)];
             let counted = counted.into_iter().chain([("targets_removed", many.removed)]);
-            told.extend(counted.map(|(name, count)| (name.to_string(), count.into())));
+            members.extend(counted.map(|(name, count)| (name.to_string(), count.into())));
         }
-        told
+        object
     };
     diffs.iter().map(role).collect()
 }
 
-/// An entry of the snapshot that listed a version alone before.
+/// Describes a snapshot entry that gains a length and a hash.
 fn completed_entry((role, listed): (&RoleName, &MetaFile)) -> (Sign, String) {
     let length = listed.length.unwrap_or_default();
     let hashes: Vec<String> = listed.hashes.iter().flat_map(Hashes::prefixes).collect();
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_typed_names_one_place_and_nothing_in_it_is_hidden() {
+    fn a_name_for_accept_is_unique_and_hides_nothing() {
         let cases = [
             (&["a"][..], "root:/a"),
             (&["a", "b"], "root:/a/b"),
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_called_by_all_of_it_or_by_its_last_member() {
+    fn a_place_is_accepted_by_its_full_name_or_its_last_segment() {
         let place = unusual(&["keys", "abcd"]);
         for (name, expected) in [
             ("root:/keys/abcd", true),
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn long_lists_are_cut_for_people_and_never_for_those_who_sign() {
+    fn long_lists_are_cut_except_for_signers() {
         let lines = (0..30).map(|number| (Sign::Added, number.to_string())).collect();
         let routine = vec![(Sign::Changed, "routine".to_string())];
         let diff = RoleDiff { lines, routine, ..RoleDiff::new("a\u{202e}".into(), "new".into()) };

@@ -1,12 +1,12 @@
-//! Keys that sit elsewhere: a change waits in `staged/` for their signatures.
+//! Pending changes: keys that must sign are not on this machine.
 
 use lastmile_metadata::{RoleName, TargetPath};
-use lastmile_repo_tool::internal::status::{Status, waiting};
+use lastmile_repo_tool::internal::status::{Status, pending};
 use lastmile_repo_tool::{Error, Outcome, PendingError, Signing, Unobserved};
 
 use crate::world::{World, is_published};
 
-/// Takes keys away; [`give_back`] gives them back.
+/// Removes private keys; [`give_back`] restores them.
 fn take_away(world: &World, names: &[&str]) -> Vec<(std::path::PathBuf, Vec<u8>)> {
     let path = |name: &&str| world.layout().keys().join(format!("{name}.pem"));
     let taken: Vec<_> = names.iter().map(path).map(|path| (path.clone(), std::fs::read(path).unwrap())).collect();
@@ -23,7 +23,7 @@ fn give_back(taken: Vec<(std::path::PathBuf, Vec<u8>)>) {
 }
 
 #[test]
-fn a_change_waits_until_all_have_signed() {
+fn a_change_is_pending_until_it_has_all_signatures() {
     let world = World::new();
     let taken = take_away(&world, &["targets-1"]);
     let outcome = world.add("a", "1");
@@ -33,15 +33,15 @@ fn a_change_waits_until_all_have_signed() {
     let mut repository = world.open();
     let status = Status::of(&mut repository).unwrap();
     assert!(status.needs_attention());
-    assert_eq!(status.waiting[0].missing[0].count, 1);
+    assert_eq!(status.pending[0].missing[0].count, 1);
     drop(repository);
 
-    // More can be added to it, and other things are published meanwhile.
+    // More targets can be added to the pending change, and renewals are published meanwhile.
     assert!(matches!(world.add("b", "2"), Outcome::Staged(_)));
     assert!(is_published(&world.renew().unwrap()));
 
     give_back(taken);
-    world.publish_what_waits();
+    world.publish_pending();
     assert_eq!(world.fetch("a").unwrap().unwrap(), b"1");
     assert_eq!(world.fetch("b").unwrap().unwrap(), b"2");
     assert!(!world.layout().staged().exists());
@@ -57,7 +57,7 @@ fn f_4_2_1_4_a_key_signs_once() {
     };
     assert!(matches!(world.change_with(&[uri], &mut Unobserved, rotate).unwrap(), Outcome::Staged(_)));
     let mut repository = world.open();
-    // The one root key that is here signed already; signing again adds nothing.
+    // The only root key on this machine has already signed; signing again adds nothing.
     let draft = repository.staged().unwrap();
     assert_eq!(repository.sign_staged(&draft, &repository.keys, &[].into()).unwrap(), []);
     for _ in 0..2 {
@@ -67,13 +67,13 @@ fn f_4_2_1_4_a_key_signs_once() {
         assert!(matches!(repository.conclude(&plan, &mut Unobserved).unwrap(), Outcome::Staged(_)));
     }
     assert_eq!(
-        waiting(&mut repository).unwrap().iter().find(|waiting| waiting.role == RoleName::ROOT).unwrap().missing[0]
+        pending(&mut repository).unwrap().iter().find(|document| document.role == RoleName::ROOT).unwrap().missing[0]
             .count,
         1
     );
     drop(repository);
     give_back(taken);
-    world.publish_what_waits();
+    world.publish_pending();
     let signatures = world.metadata("2.root.json")["signatures"].as_array().unwrap().clone();
     let mut ids: Vec<&str> = signatures.iter().map(|signature| signature["keyid"].as_str().unwrap()).collect();
     ids.sort_unstable();
@@ -83,22 +83,22 @@ fn f_4_2_1_4_a_key_signs_once() {
 }
 
 #[test]
-fn where_the_online_keys_are_elsewhere_a_release_waits_for_them() {
+fn without_the_online_keys_a_release_is_pending() {
     let world = World::new();
     let taken = take_away(&world, &["snapshot-1", "timestamp-1"]);
     assert!(matches!(world.add("a", "1"), Outcome::Staged(_)));
-    assert!(matches!(world.renew(), Err(Error::MissingKeys { .. })), "there is nothing to wait with");
+    assert!(matches!(world.renew(), Err(Error::MissingKeys { .. })), "a renewal is never pending");
     give_back(taken);
     let _offline = take_away(&world, &["targets-1"]);
     let mut repository = world.open();
-    assert!(waiting(&mut repository).unwrap()[0].missing.is_empty());
+    assert!(pending(&mut repository).unwrap()[0].missing.is_empty());
     drop(repository);
-    world.publish_what_waits();
+    world.publish_pending();
     assert_eq!(world.fetch("a").unwrap().unwrap(), b"1");
 }
 
 #[test]
-fn r_6_1_2_online_keys_are_replaced_though_the_root_keys_are_elsewhere() {
+fn r_6_1_2_online_keys_are_replaced_without_root_keys_on_this_machine() {
     let world = World::new();
     let taken = take_away(&world, &["root-1", "root-2", "root-3"]);
     let (key, uri) = world.key("timestamp-2");
@@ -108,18 +108,18 @@ fn r_6_1_2_online_keys_are_replaced_though_the_root_keys_are_elsewhere() {
     };
     assert!(matches!(world.change_with(&[uri], &mut Unobserved, rotate).unwrap(), Outcome::Staged(_)));
     give_back(taken);
-    // What waits is the root; the timestamp that it asks for is signed when it is published.
-    world.publish_what_waits();
+    // Only the root is pending; the new timestamp is signed when the root is published.
+    world.publish_pending();
     assert_eq!(world.metadata("timestamp.json")["signed"]["version"], 2);
     assert_eq!(world.fetch("a").unwrap(), None);
 }
 
 #[test]
-fn a_waiting_change_is_not_lost_to_another_one() {
+fn a_pending_change_is_not_overwritten() {
     let world = World::new();
     let taken = take_away(&world, &["targets-1"]);
     world.add("a", "1");
-    // As `renew targets` does: it begins with what is published, not with what waits.
+    // Like `renew targets`, which starts with the published state and not with the pending change.
     let renew_targets = || {
         let mut repository = world.open();
         let mut edit = repository.edit(lastmile_repo_tool::Draft::default());
@@ -133,7 +133,7 @@ fn a_waiting_change_is_not_lost_to_another_one() {
     assert!(matches!(renew_targets(), Err(Error::Pending(PendingError::InTheWay))), "it would be published past it");
     let mut repository = world.open();
     let draft = repository.staged().unwrap();
-    assert_eq!(draft.touched.len(), 1);
+    assert_eq!(draft.touched().len(), 1);
     let plan = repository.plan(draft, Signing::All).unwrap();
     assert!(is_published(&repository.conclude(&plan, &mut Unobserved).unwrap()));
     drop(repository);
@@ -141,20 +141,20 @@ fn a_waiting_change_is_not_lost_to_another_one() {
 }
 
 #[test]
-fn a_waiting_change_that_is_changed_and_published_waits_no_longer() {
+fn an_extended_pending_change_is_published() {
     let world = World::new();
     let taken = take_away(&world, &["targets-1"]);
     world.add("a", "1");
     give_back(taken);
-    assert!(matches!(world.add("b", "2"), Outcome::Staged(_)), "what waited is signed by those who have seen it");
-    world.publish_what_waits();
+    assert!(matches!(world.add("b", "2"), Outcome::Staged(_)), "the pending change is not signed without review");
+    world.publish_pending();
     assert!(!world.layout().staged().exists());
     assert_eq!(world.fetch("a").unwrap().unwrap(), b"1");
     assert!(is_published(&world.add("c", "3")));
 }
 
 #[test]
-fn a_file_that_waits_is_published_only_if_it_is_what_is_listed() {
+fn a_pending_file_is_published_only_if_it_matches_its_entry() {
     let world = World::new();
     let taken = take_away(&world, &["targets-1"]);
     world.add("a", "1");
@@ -174,11 +174,11 @@ fn a_file_that_waits_is_published_only_if_it_is_what_is_listed() {
     std::fs::write(&of_a, "1").unwrap();
     assert!(is_published(&publish().unwrap()));
     assert_eq!(world.fetch("a").unwrap().unwrap(), b"1");
-    assert_eq!(world.files("targets").len(), 1, "what was removed again is not served");
+    assert_eq!(world.files("targets").len(), 1, "a target that was removed from the pending change is not served");
 }
 
 #[test]
-fn a_waiting_change_that_was_overtaken_is_refused() {
+fn an_outdated_pending_change_is_refused() {
     let world = World::new();
     let taken = take_away(&world, &["targets-1"]);
     world.add("a", "1");
@@ -192,7 +192,7 @@ fn a_waiting_change_that_was_overtaken_is_refused() {
 }
 
 #[test]
-fn r_x_1_a_waiting_change_that_was_tampered_with_lacks_signatures() {
+fn r_x_1_a_tampered_pending_change_lacks_signatures() {
     let world = World::new();
     let taken = take_away(&world, &["root-1", "root-2", "root-3"]);
     world.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap()).unwrap();
@@ -203,7 +203,7 @@ fn r_x_1_a_waiting_change_that_was_tampered_with_lacks_signatures() {
     let plan = repository.plan(draft, Signing::All).unwrap();
     let mut signed = plan.completed.root.as_ref().unwrap().file().to_vec();
     drop(repository);
-    // The signatures are good, but for another text: one digit of the expiry.
+    // The signatures are for another text, which differs in one digit of the expiry.
     let at = signed.windows(10).position(|window| window.starts_with(b"\"expires\":")).unwrap() + 14;
     signed[at] = if signed[at] == b'1' { b'2' } else { b'1' };
     std::fs::write(&path, &signed).unwrap();

@@ -1,4 +1,4 @@
-//! What `lastmile-repo` shows of keys and folders as a process of its own, and which folders it refuses.
+//! Tests of `lastmile-repo` as a separate process: shown keys, and verified and refused folders.
 
 #![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect has failed")]
 #![expect(clippy::disallowed_methods, reason = "tests make the files that they need")]
@@ -9,14 +9,14 @@ use std::process::{Command, Output};
 use lastmile_repo_tool::internal::cli::ExitStatus;
 use tempfile::TempDir;
 
-/// Runs the command as a user whose configuration lies beside the repository of the test.
+/// Runs the command as a user whose configuration is next to the test's repository.
 fn output(folder: &TempDir, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lastmile-repo"));
     command.env("LASTMILE_REPO_CONFIG", folder.path().join(".user/config.toml"));
     command.env("LASTMILE_PASS_PHRASE", "pass").arg("-C").arg(folder.path()).args(args).output().unwrap()
 }
 
-/// Its exit code.
+/// Runs the command and returns its exit code.
 fn run(folder: &TempDir, args: &[&str]) -> i32 {
     output(folder, args).status.code().unwrap()
 }
@@ -43,12 +43,12 @@ fn verify_refuses_a_folder_without_the_pinned_root() {
     };
     assert_eq!(clients(&second), [2]);
     assert_eq!(clients(&first), [1, 2]);
-    // A root of another repository.
+    // Give a root of another repository.
     let other = repository();
     let foreign = other.path().join("metadata/1.root.json");
     let refused = output(&folder, &["verify", dir, "--root", foreign.to_str().unwrap()]);
     assert_eq!((refused.status.code().unwrap(), refused.stdout.len()), (ExitStatus::Failed as i32, 0), "{refused:?}");
-    // The folder is set back, as by somebody who has the old keys.
+    // Roll the folder back, as someone with the old keys could.
     std::fs::remove_file(&second).unwrap();
     let refused = output(&folder, &["verify", dir]);
     assert_eq!(refused.status.code(), output(&folder, &["status"]).status.code(), "{refused:?}");
@@ -88,7 +88,7 @@ fn a_key_is_not_shown_as_verified_by_the_file_beside_it() {
     let (text, json) = shown(bob.to_str().unwrap());
     assert!(!text.contains("not verified"), "{text}");
     assert_eq!((json["verified"].as_bool(), json["according_to"].is_null()), (Some(true), true));
-    // Where the private key can be opened, another public key beside it is refused.
+    // If the private key can be opened, a `.pub` file with another key is refused.
     std::fs::copy(keys.join("alice.pub"), keys.join("bob.pub")).unwrap();
     let refused = output(&folder, &["key", "show", bob.to_str().unwrap()]);
     assert!(!refused.status.success(), "{refused:?}");

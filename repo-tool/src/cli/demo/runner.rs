@@ -1,4 +1,4 @@
-//! Where the demo plays: a temporary folder, a server on loopback, the maintainer's and the client's commands.
+//! The environment of the demo: a temporary folder, a server on loopback, and the commands of the maintainer and the client.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -15,15 +15,15 @@ use tokio::task::JoinHandle;
 use crate::served::server::Server;
 use crate::{Error, NetworkError};
 
-/// Longest output of a command that is shown whole.
+/// The maximum number of output lines that are shown in full.
 const LINES: usize = 26;
-/// How many lines of a longer one are shown: from its beginning, and from its end.
+/// The number of first and last lines that are shown of a longer output.
 const FIRST: usize = 6;
 const LAST: usize = 3;
-/// Most arguments that are shown.
+/// The maximum number of arguments that are shown.
 const ARGUMENTS: usize = 10;
 
-pub(super) struct Stage {
+pub(super) struct Runner {
     output: Output,
     folder: Option<TempDir>,
     keep: bool,
@@ -39,7 +39,7 @@ pub(super) struct Stage {
     failed: u32,
 }
 
-impl Stage {
+impl Runner {
     pub(super) fn build(today: DateTime<Utc>, keep: bool, output: &Output) -> Result<Self, Error> {
         let failed = |error| Error::file("create a folder in", &std::env::temp_dir(), error);
         let folder = tempfile::Builder::new().prefix("lastmile-demo-").tempdir().map_err(failed)?;
@@ -72,13 +72,13 @@ impl Stage {
         self.path.join(name)
     }
 
-    /// How many things did not end as they must.
+    /// Returns the number of failed checks.
     pub(super) fn failed(&self) -> u32 {
         self.failed
     }
 
     pub(super) fn say(&self, text: &str) {
-        // Whoever reads may stop reading: the play goes on, for the exit code.
+        // If the reader closes the output, the demo continues, for the exit code.
         let _ = self.output.raw(format!("{text}\n").as_bytes());
     }
 
@@ -92,7 +92,7 @@ impl Stage {
         self.say(&format!("  {} {claim}", if holds { "ok:" } else { "FAILED:" }));
     }
 
-    /// Runs a command of the maintainer, which must succeed.
+    /// Runs a command of the maintainer. An error if it fails.
     pub(super) fn maintainer(&mut self, arguments: &[&str]) -> Result<(), Error> {
         self.show("lastmile-repo", arguments);
         let program =
@@ -108,16 +108,17 @@ impl Stage {
             .map_err(|error| Error::file("run", &program, error))?;
         self.quote(&output.stdout);
         self.quote(&output.stderr);
-        match output.status.success() {
-            true => Ok(()),
-            false => Err(Error::Failed(format!("the maintainer's command failed: {}", output.status))),
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(Error::Failed(format!("the maintainer's command failed: {}", output.status)))
         }
     }
 
-    /// Runs a command of the client, which must end with `expected` and say `word`.
+    /// Runs a command of the client, and checks that it exits with `expected` and prints `word`.
     pub(super) fn client(&mut self, arguments: &[&str], expected: ExitStatus, word: &str) -> Result<(), Error> {
         self.show("lastmile", arguments);
-        // Both streams, in the order in which it was written.
+        // Both streams, in the order of writing.
         let said = Captured::default();
         let world =
             World { stdout: Box::new(said.clone()), stderr: Box::new(said.clone()), ..World::isolated(self.now) };
@@ -137,14 +138,14 @@ impl Stage {
         Ok(())
     }
 
-    /// The client's commands run in this process: what they call a file lies in the demo's folder.
+    /// Resolves paths in the demo's folder, because the client's commands run in this process.
     fn in_folder(&self, argument: &str) -> std::ffi::OsString {
-        let is_path = ["packages/", "downloads", "elsewhere"].iter().any(|start| argument.starts_with(start));
+        let is_path = ["packages/", "downloads", "tampered-download"].iter().any(|start| argument.starts_with(start));
         if is_path { self.path(argument).into_os_string() } else { argument.into() }
     }
 
-    /// Another client, shipped with the first root.
-    pub(super) fn a_new_client(&mut self) -> Result<(), Error> {
+    /// Switches to a new client that was shipped with the first root.
+    pub(super) fn use_new_client(&mut self) -> Result<(), Error> {
         self.client = "new-client";
         let (metadata, targets) = self.addresses();
         let root = "packages/metadata/1.root.json";
@@ -152,8 +153,8 @@ impl Stage {
         self.client(&trust, ExitStatus::Done, "")
     }
 
-    /// The client as it will be in some days, if nothing happens until then.
-    pub(super) fn a_client_in(&mut self, days: i64) -> Result<(), Error> {
+    /// Switches to a copy of the client after some days without an update.
+    pub(super) fn use_client_after(&mut self, days: i64) -> Result<(), Error> {
         super::copy_folder(&self.path(self.client), &self.path("client-later"))?;
         self.client = "client-later";
         self.now = self.today + TimeDelta::days(days);
@@ -161,16 +162,17 @@ impl Stage {
         Ok(())
     }
 
-    pub(super) fn the_client_of_today(&mut self) {
+    /// Switches back to the original client and the current time.
+    pub(super) fn use_original_client(&mut self) {
         self.client = "client";
         self.now = self.today;
     }
 
-    /// Serves `folder` from now on, always at one address.
+    /// Serves `folder` from now on, always at the same address.
     pub(super) fn serve(&mut self, folder: &Path) -> Result<(), Error> {
         if let Some(server) = self.server.take() {
             server.abort();
-            // It has been cancelled, which is no failure.
+            // The result is a cancellation, which is not an error.
             drop(self.runtime.block_on(server));
         }
         let requests = Arc::clone(&self.requests);
@@ -192,7 +194,7 @@ impl Stage {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// The file names asked for since they were forgotten.
+    /// Returns the file names that were requested since `forget_requests`.
     pub(super) fn requests(&self) -> Vec<String> {
         let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         requests.iter().map(|path| path.rsplit('/').next().unwrap_or_default().to_string()).collect()
@@ -206,7 +208,7 @@ impl Stage {
         self.say(&format!("  $ {program} {shown}"));
     }
 
-    /// Shows what a command said, without the part of paths that is the same everywhere.
+    /// Shows the output of a command, with paths relative to the demo's folder.
     fn quote(&self, said: &[u8]) {
         let said = String::from_utf8_lossy(said).replace(&format!("{}/", self.path.display()), "");
         let lines: Vec<&str> = said.lines().collect();

@@ -1,0 +1,42 @@
+//! Names of keys for messages: of signers, private key files and public key files that are on this machine.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use lastmile_metadata::KeyId;
+
+use crate::Repository;
+use crate::key_store::{keyid_of, read_public_key};
+
+/// The names of known keys, by key id. They are hints: anyone may have written a public key file.
+pub(super) struct KeyNames(BTreeMap<String, String>);
+
+impl KeyNames {
+    /// Collects the names of the public key files in the key folder, and of all keys that can sign on this machine.
+    pub(super) fn of(repository: &Repository) -> Self {
+        let mut names = BTreeMap::new();
+        for entry in std::fs::read_dir(repository.layout.keys()).into_iter().flatten().filter_map(Result::ok) {
+            let path = entry.path();
+            if path.extension().is_some_and(|extension| extension == "pub")
+                && let Ok(public) = read_public_key(&path)
+            {
+                names.insert(keyid_of(&public), stem(&path));
+            }
+        }
+        for (public, name) in repository.keys.publics() {
+            let name = name.strip_prefix("file:").map_or_else(|| name.clone(), |path| stem(Path::new(path)));
+            names.insert(keyid_of(&public), name);
+        }
+        Self(names)
+    }
+
+    /// Returns the name of a key, if it is known.
+    pub(super) fn get(&self, id: &KeyId) -> Option<String> {
+        self.0.get(id.as_str()).cloned()
+    }
+}
+
+/// Returns the file name of a key without its extension.
+fn stem(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
