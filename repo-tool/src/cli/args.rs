@@ -409,7 +409,7 @@ pub(crate) struct CatchUp {
 /// `status`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exit code 0: nothing to do. 7: a role is due or expired, or a change is pending. Other codes: as for every command.
+Exit code 0: nothing to do. 7: a role is due or expired, or a change is pending. Other codes: as for all commands.
 
 Example: lastmile-repo status || mail -s 'repository needs you' me")]
 pub(crate) struct Status {}

@@ -47,7 +47,7 @@ pub struct Replacements {
 /// A replacement key that its holder generated.
 #[derive(Clone)]
 pub struct Replacement {
-    /// The role that gets it, or a prefix of role names and a `*`; none for every role that needs a key.
+    /// The role that gets it, or a prefix of role names and a `*`; none for each role that needs one.
     pub role: Option<String>,
     /// The key.
     pub key: PublicKey,
