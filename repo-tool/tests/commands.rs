@@ -33,8 +33,13 @@ fn run(folder: &TempDir, args: &[&str]) -> i32 {
 
 /// Runs the command, which must succeed, and returns its standard error.
 fn said(folder: &TempDir, args: &[&str]) -> String {
+    said_with(folder, args, ExitStatus::Done)
+}
+
+/// Runs the command, which must end with this status, and returns its standard error.
+fn said_with(folder: &TempDir, args: &[&str], status: ExitStatus) -> String {
     let output = output(folder, args);
-    assert!(output.status.success(), "{args:?}: {output:?}");
+    assert_eq!(output.status.code(), Some(status as i32), "{args:?}: {output:?}");
     String::from_utf8(output.stderr).unwrap()
 }
 
@@ -90,7 +95,7 @@ fn the_config_keeps_a_role_that_is_still_trusted() {
     let targets = folder.path().join("keys/targets-1.pem");
     let elsewhere = folder.path().join("elsewhere.pem");
     std::fs::rename(&targets, &elsewhere).unwrap();
-    assert_eq!(run(&folder, &["undelegate", "team"]), ExitStatus::Done as i32);
+    assert_eq!(run(&folder, &["undelegate", "team"]), ExitStatus::Pending as i32);
     assert_eq!(run(&folder, &["discard"]), ExitStatus::Done as i32);
     assert_eq!(keys_of(&folder, "team"), ["file:keys/team.pem"]);
 
@@ -108,9 +113,10 @@ fn extending_the_pending_change_notes_that_signatures_are_void() {
     let file = file.to_str().unwrap();
     let (targets, elsewhere) = (folder.path().join("keys/targets-1.pem"), folder.path().join("elsewhere.pem"));
     std::fs::rename(targets, &elsewhere).unwrap();
-    assert!(!said(&folder, &["add", file, "--name", "a"]).contains("no longer count"));
+    let add = |name: &str| said_with(&folder, &["add", file, "--name", name], ExitStatus::Pending);
+    assert!(!add("a").contains("no longer count"));
     said(&folder, &["sign", "--yes", "--key", elsewhere.to_str().unwrap()]);
-    assert!(said(&folder, &["add", file, "--name", "b"]).contains("Earlier signatures on targets no longer count."));
+    assert!(add("b").contains("Earlier signatures on targets no longer count."));
     said(&folder, &["sign", "--yes", "--key", elsewhere.to_str().unwrap()]);
     assert!(!said(&folder, &["publish"]).contains("no longer count"));
 }
@@ -216,7 +222,7 @@ fn a_pending_revocation_is_proved_when_it_is_published() {
     let other = folder.path().join("keys/root-2.pem");
     std::fs::rename(&root, &elsewhere).unwrap();
     std::fs::rename(&other, folder.path().join("other.pem")).unwrap();
-    assert_eq!(run(&folder, &["revoke", "timestamp-1"]), ExitStatus::Failed as i32);
+    assert_eq!(run(&folder, &["revoke", "timestamp-1"]), ExitStatus::Pending as i32);
     std::fs::rename(&elsewhere, &root).unwrap();
     said(&folder, &["sign", "--yes"]);
     let stderr = said(&folder, &["publish"]);

@@ -108,7 +108,8 @@ fn sign_writes_only_the_signature_that_it_announces() {
     let file = folder.path().join("file");
     let (targets, elsewhere) = (packages.join("keys/targets-1.pem"), folder.path().join("targets-1.pem"));
     std::fs::rename(targets, &elsewhere).unwrap();
-    done(&packages, &["add", file.to_str().unwrap()]);
+    let added = output(&packages, &["add", file.to_str().unwrap()]);
+    assert_eq!(added.status.code(), Some(ExitStatus::Pending as i32), "{added:?}");
     let sign = ["sign", "--yes", "--key", elsewhere.to_str().unwrap()];
     cut_short(&packages, true);
     let before = contents(&packages);

@@ -66,7 +66,7 @@ fn report(attacks: &[&str], client: &[&str]) -> ([u64; 5], [u64; 2]) {
     let unsafe_ones = Verdict::UNSAFE.map(|verdict| count("security", &verdict.to_string()));
     let is_secure = unsafe_ones == [0; 4];
     assert_eq!(report["security"]["passed"], serde_json::json!(is_secure));
-    assert_eq!(output.status.code(), Some(if is_secure { 0 } else { 1 }), "strictness decides nothing");
+    assert_eq!(output.status.code(), Some(if is_secure { 0 } else { 7 }), "strictness decides nothing");
     let [accepted, crashed, hung, not_recovered] = unsafe_ones;
     let strictness = Verdict::STRICTNESS.map(|verdict| count("strictness", &verdict.to_string()));
     ([count("security", "withstood"), accepted, crashed, hung, not_recovered], strictness)

@@ -25,7 +25,7 @@ impl Destination {
         let mut folder = Folder::make(folder_path, PUBLIC)?;
         let mut segments: Vec<&str> = path.split('/').collect();
         let name = segments.pop().unwrap_or_default().to_owned();
-        not_reserved(&name, &folder_path.join(&*path))?;
+        not_reserved(&name, &folder_path.join(path))?;
         for segment in segments {
             folder = folder.enter_or_make(segment, PUBLIC)?;
         }
