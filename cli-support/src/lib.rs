@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 #[cfg(feature = "program")]
+mod descriptors;
+#[cfg(feature = "program")]
 mod exit_status;
 #[cfg(feature = "program")]
 mod failure;
@@ -14,6 +16,8 @@ mod usage;
 #[cfg(feature = "program")]
 mod world;
 
+#[cfg(feature = "program")]
+pub use descriptors::spare_descriptors;
 #[cfg(feature = "program")]
 pub use exit_status::ExitStatus;
 #[cfg(feature = "program")]

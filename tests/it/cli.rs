@@ -269,3 +269,20 @@ fn only_data_is_written_to_standard_output() {
         assert!(document.is_object(), "{arguments:?}");
     }
 }
+
+#[test]
+fn a_process_that_may_open_few_files_ends_with_an_error() {
+    let folder = client_folder();
+    let (home, state) = (folder.path().join("home"), folder.path().join("state"));
+    for (name, arguments) in [("lastmile", "status"), ("lastmile", "refresh"), ("lastmile-repo", "verify")] {
+        for most in 4..20 {
+            let mut bash = Command::new("bash");
+            bash.args(["-c", "ulimit -n $1; exec \"$2\" $3", "bash", &most.to_string()]);
+            bash.arg(program(name)).arg(arguments).current_dir(folder.path());
+            let output = bash.env("HOME", &home).env("LASTMILE_STATE_DIR", &state).output().unwrap();
+            let message = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(!message.contains("panicked"), "{name} {arguments}, {most} files: {message}");
+            assert!(matches!(output.status.code(), Some(1..=5)), "{name} {arguments}, {most} files: {output:?}");
+        }
+    }
+}

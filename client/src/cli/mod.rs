@@ -22,7 +22,7 @@ use std::sync::Mutex;
 use chrono::{DateTime, Utc};
 use clap::Parser;
 pub use lastmile_cli_support::{ExitStatus, World};
-use lastmile_cli_support::{Failure, Output, OutputOptions};
+use lastmile_cli_support::{Failure, Output, OutputOptions, spare_descriptors};
 
 use args::{Arguments, Command};
 
@@ -59,10 +59,12 @@ impl App<'_> {
             Command::Man { command } => return self.manual(&command),
             _ => {}
         }
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
+        let cannot_start = |error: std::io::Error| {
+            Failure::failed(format!("cannot start: {error}"))
+                .with_hint("allow more open files, for example with `ulimit -n 256`")
+        };
+        spare_descriptors().map_err(cannot_start)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot_start)?;
         runtime.block_on(async {
             tokio::select! {
                 ended = self.command(command) => ended,

@@ -39,7 +39,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clap::{CommandFactory as _, FromArgMatches as _};
-use lastmile_cli_support::{Environment, Failure, Output, OutputOptions};
+use lastmile_cli_support::{Environment, Failure, Output, OutputOptions, spare_descriptors};
 pub use lastmile_cli_support::{ExitStatus, World};
 
 use crate::files::layout::Layout;
@@ -71,6 +71,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>, mut world: World) -> ExitSt
     };
     let options = OutputOptions { json: cli.global.json, quiet: cli.global.quiet, no_progress: false };
     let output = Output::new(&mut world, options);
+    if let Err(error) = spare_descriptors() {
+        let failure = Failure::failed(format!("cannot start: {error}"));
+        return output.failure(&failure.with_hint("allow more open files, for example with `ulimit -n 256`"));
+    }
     dispatch(&cli, world, &output).unwrap_or_else(|error| output.failure(&Failure::from(&error)))
 }
 
