@@ -41,6 +41,7 @@ PATHS = {
 # Fields that the rest of a structure may give as well.
 FIELDS = {
     "lost": "lost: !ON",
+    "is_canonical": "is_canonical: !ON || self.is_canonical",
     "floors": "floors: if ON { None } else { floors }",
     "floors_lost": "floors_lost: if ON { false } else { floors_lost }",
     "unknown": "unknown: if ON { Unknown::new() } else { unknown }",
