@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io;
 
+use crate::Failure;
+
 /// What the asynchronous runtime opens when it starts: an event queue, a way to wake it, and a socket pair for signals.
 const NEEDED: usize = 8;
 
@@ -10,8 +12,11 @@ const NEEDED: usize = 8;
 ///
 /// # Errors
 ///
-/// What the system reports, usually "too many open files".
-pub fn spare_descriptors() -> io::Result<()> {
+/// What the system reports, usually "too many open files", with a hint.
+pub fn spare_descriptors() -> Result<(), Failure> {
     let opened: io::Result<Vec<File>> = (0..NEEDED).map(|_| File::open("/dev/null")).collect();
-    opened.map(drop)
+    opened.map(drop).map_err(|error| {
+        Failure::failed(format!("cannot start: {error}"))
+            .with_hint("allow more open files, for example with `ulimit -n 256`")
+    })
 }

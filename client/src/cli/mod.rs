@@ -59,12 +59,11 @@ impl App<'_> {
             Command::Man { command } => return self.manual(&command),
             _ => {}
         }
-        let cannot_start = |error: std::io::Error| {
-            Failure::failed(format!("cannot start: {error}"))
-                .with_hint("allow more open files, for example with `ulimit -n 256`")
-        };
-        spare_descriptors().map_err(cannot_start)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot_start)?;
+        spare_descriptors()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
         runtime.block_on(async {
             tokio::select! {
                 ended = self.command(command) => ended,

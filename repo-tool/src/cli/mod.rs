@@ -71,9 +71,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>, mut world: World) -> ExitSt
     };
     let options = OutputOptions { json: cli.global.json, quiet: cli.global.quiet, no_progress: false };
     let output = Output::new(&mut world, options);
-    if let Err(error) = spare_descriptors() {
-        let failure = Failure::failed(format!("cannot start: {error}"));
-        return output.failure(&failure.with_hint("allow more open files, for example with `ulimit -n 256`"));
+    if let Err(failure) = spare_descriptors() {
+        return output.failure(&failure);
     }
     dispatch(&cli, world, &output).unwrap_or_else(|error| output.failure(&Failure::from(&error)))
 }
