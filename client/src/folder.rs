@@ -10,10 +10,11 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use lastmile_fs::Place;
+use lastmile_fs::disk::{self, NewFile};
 use lastmile_metadata::RandomAccess;
 use rustix::fs::{self, Mode, OFlags};
 
-use crate::disk::{self, NewFile, Place};
 use crate::error::{LocalError, cut_short};
 
 /// The prefix and the suffix of temporary file names.
@@ -396,12 +397,11 @@ mod tests {
         }
     }
 
-    #[cfg(feature = "faults")]
     #[test]
     fn a_file_is_durable_before_it_has_its_name_and_its_name_afterwards() {
-        use crate::disk::Syscall::{Create, Remove, Rename, Sync, SyncFolder, Write};
+        use lastmile_fs::Syscall::{Create, Remove, Rename, Sync, SyncFolder, Write};
         let (dir, folder) = folder();
-        let armed = crate::faults::arm(dir.path(), usize::MAX, crate::faults::Fault::Die);
+        let armed = lastmile_fs::faults::arm(dir.path(), usize::MAX, lastmile_fs::faults::Fault::Die);
         folder.write("x", b"1", PRIVATE).unwrap();
         folder.remove("x").unwrap();
         let calls: Vec<_> = armed.calls().into_iter().map(|(call, _)| call).collect();

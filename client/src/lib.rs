@@ -13,16 +13,10 @@ mod builder;
 #[doc(hidden)]
 pub mod cli;
 mod clock;
-// Shared with the repository tool.
-#[doc(hidden)]
-pub mod disk;
 mod download;
 mod driver;
 mod error;
 mod event;
-#[cfg(feature = "faults")]
-#[doc(hidden)]
-pub mod faults;
 mod folder;
 mod net;
 mod session;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use lastmile_client::disk;
+use lastmile_fs::disk;
 use lastmile_keys::{PrivateKey, Scheme, Signer as _};
 use lastmile_metadata::{Header, Key, KeyId, RoleKeys, RoleName, Root, Targets, Threshold, Version};
 

@@ -20,7 +20,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use lastmile_client::disk;
+use lastmile_fs::disk;
 use lastmile_metadata::Version;
 use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};

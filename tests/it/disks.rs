@@ -5,8 +5,8 @@ use std::io::Write as _;
 use std::path::Path;
 
 use lastmile_client::Error as ClientError;
-use lastmile_client::disk::Syscall;
-use lastmile_client::faults::{Fault, arm};
+use lastmile_fs::Syscall;
+use lastmile_fs::faults::{Fault, arm};
 use lastmile_metadata::ErrorKind;
 use lastmile_testkit::{Repository, TestClient, TestKey, Versions, refused};
 use serde_json::{Value, json};

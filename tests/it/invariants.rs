@@ -129,12 +129,12 @@ fn only_metadata_is_decompressed() {
 fn one_file_changes_the_disk() {
     let flags = ["APPEND", "CREATE", "EXCL", "RDWR", "TMPFILE", "TRUNC", "WRONLY"];
     for flag in flags.map(|flag| format!("OFlags::{flag}")) {
-        let places = [places("client", &flag), places("repo-tool", &flag)].concat();
-        assert!(places.iter().all(|path| path.ends_with("client/src/disk.rs")), "{flag}: {places:?}");
+        let places = [places("client", &flag), places("repo-tool", &flag), places("fs", &flag)].concat();
+        assert!(places.iter().all(|path| path.ends_with("fs/src/disk.rs")), "{flag}: {places:?}");
     }
-    assert!(!places("client", "OFlags::CREATE").is_empty());
+    assert!(!places("fs", "OFlags::CREATE").is_empty());
     // Each function that changes something injects faults first.
-    let disk = code("client").into_iter().find(|(path, _)| path.ends_with("src/disk.rs")).unwrap().1;
+    let disk = code("fs").into_iter().find(|(path, _)| path.ends_with("src/disk.rs")).unwrap().1;
     for call in [
         "MakeFolder",
         "Create",

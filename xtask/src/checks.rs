@@ -47,7 +47,8 @@ pub(crate) fn run(project: &Path) -> bool {
 }
 
 /// The crates that are published.
-const PUBLISHED: [&str; 7] = [
+const PUBLISHED: [&str; 8] = [
+    "lastmile-fs",
     "lastmile-keys",
     "lastmile-metadata",
     "lastmile-cli-support",

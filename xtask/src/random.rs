@@ -16,7 +16,7 @@ use xtask::say;
 /// The folder of that workspace.
 const WORKSPACE: &str = "target/random";
 /// The folders of the project that it links to.
-const MEMBERS: [&str; 4] = ["cli-support", "metadata", "client", "tests"];
+const MEMBERS: [&str; 5] = ["cli-support", "fs", "metadata", "client", "tests"];
 
 /// Runs the histories. Returns true if the client behaves as expected in all of them.
 pub(crate) fn run(project: &Path) -> bool {
@@ -51,7 +51,7 @@ fn workspace(project: &Path) -> io::Result<()> {
         .lines()
         .map(|line| match line.split(' ').next() {
             Some("members") => {
-                r#"members = ["cli-support", "metadata", "client", "tests/random", "tests/random/toy-keys"]"#
+                r#"members = ["cli-support", "fs", "metadata", "client", "tests/random", "tests/random/toy-keys"]"#
             }
             Some("exclude") => "",
             Some("lastmile-keys") => r#"lastmile-keys = { path = "tests/random/toy-keys" }"#,

@@ -17,7 +17,8 @@ pub(crate) fn run(project: &Path) -> Outcome {
     for name in ["keys", "metadata"] {
         no_std_in_no_std_crates(project, name, &mut broken);
     }
-    for name in ["cli-support", "keys", "metadata", "client", "repo-tool", "testkit", "attacks", "tests", "xtask"] {
+    for name in ["cli-support", "fs", "keys", "metadata", "client", "repo-tool", "testkit", "attacks", "tests", "xtask"]
+    {
         for file in sources(&project.join(name)) {
             short_file_without_allow(project, &file, &mut broken);
         }

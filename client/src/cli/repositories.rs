@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use lastmile_metadata::TargetPath;
 use serde::{Deserialize, Serialize};
 
-use crate::disk;
 use crate::error::LocalError;
 use crate::folder::{Folder, PRIVATE};
 use crate::net::mirrors::Mirror;
 use crate::store::directory::DirectoryStore;
+use lastmile_fs::disk;
 
 const SHIPPED_ROOT: &str = "shipped-root.json";
 const SETTINGS: &str = "settings.json";

@@ -17,7 +17,7 @@ pub(super) fn completions(
 
 pub(super) fn man(command: clap::Command, args: &Man) -> Result<ExitStatus, Error> {
     let folder = &args.folder;
-    lastmile_client::disk::make_folders(folder, 0o777).map_err(|error| Error::file("create", folder, error))?;
+    lastmile_fs::disk::make_folders(folder, 0o777).map_err(|error| Error::file("create", folder, error))?;
     clap_mangen::generate_to(command, folder).map_err(|error| Error::file("write manual pages into", folder, error))?;
     Ok(ExitStatus::Done)
 }

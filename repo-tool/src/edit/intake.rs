@@ -7,7 +7,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use lastmile_client::disk;
+use lastmile_fs::disk;
 use lastmile_metadata::{Algorithm, Hashes, Json, TargetFile, TargetPath};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use walkdir::WalkDir;

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 
-use lastmile_client::disk;
+use lastmile_fs::disk;
 use lastmile_metadata::{Hashes, TargetFile};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};

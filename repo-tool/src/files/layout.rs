@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use lastmile_client::disk::{self, NewFile};
+use lastmile_fs::disk::{self, NewFile};
 use rustix::fs::OFlags;
 
 use crate::files::folder::{EntryInfo, Folder, read_at_most, user};

@@ -1,6 +1,6 @@
 //! Publishes the requests of several processes together, with one snapshot and one timestamp ([`crate::publish::queue`]).
 
-use lastmile_client::disk;
+use lastmile_fs::disk;
 use lastmile_metadata::RoleName;
 
 use crate::draft::Draft;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use lastmile_client::disk;
+use lastmile_fs::disk;
 use lastmile_metadata::Algorithm;
 use serde::{Deserialize, Serialize};
 

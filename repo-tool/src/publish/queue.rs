@@ -14,7 +14,7 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use lastmile_client::disk;
+use lastmile_fs::disk;
 use lastmile_metadata::{Envelope, Json, Role as _, RoleName, TargetFile, TargetPath, Targets, Version, assemble};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

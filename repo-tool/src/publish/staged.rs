@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use lastmile_client::disk;
+use lastmile_fs::disk;
 use lastmile_metadata::{Envelope, Role, RoleName, Root, TargetFile, Targets};
 
 use crate::document::Prior;

@@ -22,7 +22,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use lastmile_client::disk;
+use lastmile_fs::disk;
 
 use crate::check::Checked;
 use crate::document::Document;

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use lastmile_client::{Error as ClientError, MemoryStore, StoredFile, disk};
+use lastmile_client::{Error as ClientError, MemoryStore, StoredFile};
+use lastmile_fs::disk;
 use lastmile_metadata::{Limits, RoleName, TargetFile};
 
 use crate::check::overlay::Overlay;

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use lastmile_client::disk::Syscall;
-use lastmile_client::faults::{Fault, arm};
+use lastmile_fs::Syscall;
+use lastmile_fs::faults::{Fault, arm};
 use lastmile_metadata::{RoleName, Version};
 use lastmile_repo_tool::internal::catch_up::{Foreign, Mode, Resolution, catch_up};
 use lastmile_repo_tool::internal::diff;

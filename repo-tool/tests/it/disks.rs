@@ -6,8 +6,8 @@ use std::path::Path;
 
 use crate::revocation::generated;
 use lastmile_client::MemoryStore;
-use lastmile_client::disk::Syscall;
-use lastmile_client::faults::{Fault, arm};
+use lastmile_fs::Syscall;
+use lastmile_fs::faults::{Fault, arm};
 use lastmile_metadata::RoleName;
 use lastmile_repo_tool::internal::batch::{self, Shared};
 use lastmile_repo_tool::internal::intake::TargetNames;

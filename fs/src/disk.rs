@@ -1,5 +1,4 @@
-//! Every system call that changes a disk, with one function for each. The client and the repository tool change disks
-//! only through this module.
+//! Every system call that changes a disk, with one function for each.
 //!
 //! With the feature `faults`, tests can make the machine crash or the disk fail before any of these calls. Without it,
 //! each function is the system call and nothing more.
@@ -9,81 +8,22 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read as _, Seek, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{self, AtFlags, CWD, FileType, FlockOperation, Mode, OFlags};
+use rustix::fs::{self, AtFlags, FileType, FlockOperation, Mode, OFlags};
 
 #[cfg(feature = "faults")]
 use crate::faults::{self, inject_fault};
-
-/// A kind of system call that changes a disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Syscall {
-    /// Creates a folder.
-    MakeFolder,
-    /// Creates a file.
-    Create,
-    /// Appends bytes to a file.
-    Write,
-    /// Truncates a file.
-    Empty,
-    /// Makes the bytes of a file durable.
-    Sync,
-    /// Makes the names in a folder durable.
-    SyncFolder,
-    /// Makes a whole file system durable.
-    SyncAll,
-    /// Renames a file or folder.
-    Rename,
-    /// Adds a name to a file.
-    Link,
-    /// Removes a file.
-    Remove,
-    /// Removes a folder.
-    RemoveFolder,
-    /// Takes a lock.
-    Lock,
-    /// Gives a file or folder to a group.
-    Share,
-}
+use crate::{Place, Syscall};
 
 #[cfg(not(feature = "faults"))]
 #[inline]
 #[expect(clippy::unnecessary_wraps, reason = "with the feature `faults` it may fail")]
 fn inject_fault(_: Syscall, _: Place<'_>) -> io::Result<()> {
     Ok(())
-}
-
-/// A name in an open folder, or a path.
-#[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
-    folder: BorrowedFd<'a>,
-    of: &'a Path,
-    name: &'a Path,
-}
-
-impl<'a> Place<'a> {
-    /// Refers to `name` in the open `folder`. The path `of` of that folder is for messages only.
-    #[must_use]
-    pub fn below(folder: &'a OwnedFd, of: &'a Path, name: &'a (impl AsRef<Path> + ?Sized)) -> Place<'a> {
-        Place { folder: folder.as_fd(), of, name: name.as_ref() }
-    }
-
-    /// Returns the path, for messages.
-    #[must_use]
-    pub fn path(&self) -> PathBuf {
-        self.of.join(self.name)
-    }
-}
-
-impl<'a, P: AsRef<Path> + ?Sized> From<&'a P> for Place<'a> {
-    fn from(path: &'a P) -> Place<'a> {
-        Place { folder: CWD, of: Path::new(""), name: path.as_ref() }
-    }
 }
 
 /// A new file, open for reading and writing.
@@ -181,12 +121,12 @@ pub fn create<'a>(place: impl Into<Place<'a>>, mode: u32) -> io::Result<NewFile>
     let place = place.into();
     inject_fault(Syscall::Create, place)?;
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = fs::openat(place.folder, place.name, flags, Mode::from_raw_mode(mode))?;
+    let file = fs::openat(place.folder(), place.name(), flags, Mode::from_raw_mode(mode))?;
     Ok(NewFile { file: File::from(file), path: place.path() })
 }
 
 /// The number of random letters and digits in a unique name.
-pub(crate) const UNIQUE_LENGTH: usize = 12;
+pub const UNIQUE_LENGTH: usize = 12;
 
 /// Creates a file or folder with a random name: calls `make` until a name is free.
 ///
@@ -214,7 +154,7 @@ pub fn create_unique<T>(
 pub fn make_folder<'a>(place: impl Into<Place<'a>>, mode: u32) -> io::Result<()> {
     let place = place.into();
     inject_fault(Syscall::MakeFolder, place)?;
-    Ok(fs::mkdirat(place.folder, place.name, Mode::from_raw_mode(mode))?)
+    Ok(fs::mkdirat(place.folder(), place.name(), Mode::from_raw_mode(mode))?)
 }
 
 /// Creates a folder and its parents if they do not exist.
@@ -281,7 +221,7 @@ pub fn sync_file_system(folder: impl AsFd, path: &Path) -> io::Result<()> {
 pub fn rename<'a, 'b>(from: impl Into<Place<'a>>, to: impl Into<Place<'b>>) -> io::Result<()> {
     let (from, to) = (from.into(), to.into());
     inject_fault(Syscall::Rename, to)?;
-    Ok(fs::renameat(from.folder, from.name, to.folder, to.name)?)
+    Ok(fs::renameat(from.folder(), from.name(), to.folder(), to.name())?)
 }
 
 /// Adds a name to a regular file, or copies it if the file system has no hard links.
@@ -293,12 +233,12 @@ pub fn rename<'a, 'b>(from: impl Into<Place<'a>>, to: impl Into<Place<'b>>) -> i
 pub fn link_or_copy<'a, 'b>(from: impl Into<Place<'a>>, to: impl Into<Place<'b>>) -> io::Result<()> {
     let (from, to) = (from.into(), to.into());
     inject_fault(Syscall::Link, to)?;
-    if fs::linkat(from.folder, from.name, to.folder, to.name, AtFlags::empty()).is_ok() {
+    if fs::linkat(from.folder(), from.name(), to.folder(), to.name(), AtFlags::empty()).is_ok() {
         return Ok(());
     }
     // Without NONBLOCK, opening a FIFO would wait for a writer.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let read = File::from(fs::openat(from.folder, from.name, flags, Mode::empty())?);
+    let read = File::from(fs::openat(from.folder(), from.name(), flags, Mode::empty())?);
     let found = read.metadata()?;
     if !found.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
@@ -314,7 +254,7 @@ pub fn link_or_copy<'a, 'b>(from: impl Into<Place<'a>>, to: impl Into<Place<'b>>
 pub fn remove<'a>(place: impl Into<Place<'a>>) -> io::Result<()> {
     let place = place.into();
     inject_fault(Syscall::Remove, place)?;
-    Ok(fs::unlinkat(place.folder, place.name, AtFlags::empty())?)
+    Ok(fs::unlinkat(place.folder(), place.name(), AtFlags::empty())?)
 }
 
 /// Removes a folder and its content. Links are removed, not followed.
@@ -327,12 +267,12 @@ pub fn remove_all<'a>(place: impl Into<Place<'a>>) -> io::Result<()> {
 }
 
 fn remove_tree(place: Place<'_>) -> io::Result<()> {
-    let found = fs::statat(place.folder, place.name, AtFlags::SYMLINK_NOFOLLOW)?;
+    let found = fs::statat(place.folder(), place.name(), AtFlags::SYMLINK_NOFOLLOW)?;
     if FileType::from_raw_mode(found.st_mode) != FileType::Directory {
         return remove(place);
     }
     let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let folder = fs::openat(place.folder, place.name, flags, Mode::empty())?;
+    let folder = fs::openat(place.folder(), place.name(), flags, Mode::empty())?;
     let path = place.path();
     for entry in fs::Dir::read_from(&folder)? {
         let entry = entry?;
@@ -346,7 +286,7 @@ fn remove_tree(place: Place<'_>) -> io::Result<()> {
         }
     }
     inject_fault(Syscall::RemoveFolder, place)?;
-    Ok(fs::unlinkat(place.folder, place.name, AtFlags::REMOVEDIR)?)
+    Ok(fs::unlinkat(place.folder(), place.name(), AtFlags::REMOVEDIR)?)
 }
 
 /// Opens a lock file. Creates it if it does not exist.
@@ -358,7 +298,7 @@ pub fn lock_file<'a>(place: impl Into<Place<'a>>) -> io::Result<File> {
     let place = place.into();
     inject_fault(Syscall::Create, place)?;
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    Ok(File::from(fs::openat(place.folder, place.name, flags, Mode::from_raw_mode(0o600))?))
+    Ok(File::from(fs::openat(place.folder(), place.name(), flags, Mode::from_raw_mode(0o600))?))
 }
 
 /// Gives an open file or folder to a group, with this mode whatever the umask is.

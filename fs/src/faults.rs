@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 
-use crate::disk::{Place, Syscall};
+use crate::{Place, Syscall};
 
 /// What happens at a system call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,11 @@
+#![doc = include_str!("../README.md")]
+
+#[cfg(not(unix))]
+compile_error!("lastmile-fs needs a Unix system: it opens files without following links");
+
+pub mod disk;
+#[cfg(feature = "faults")]
+pub mod faults;
+mod place;
+
+pub use place::{Place, Syscall};

@@ -1,0 +1,76 @@
+//! What a system call changes, and where.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::CWD;
+
+/// A kind of system call that changes a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Syscall {
+    /// Creates a folder.
+    MakeFolder,
+    /// Creates a file.
+    Create,
+    /// Appends bytes to a file.
+    Write,
+    /// Truncates a file.
+    Empty,
+    /// Makes the bytes of a file durable.
+    Sync,
+    /// Makes the names in a folder durable.
+    SyncFolder,
+    /// Makes a whole file system durable.
+    SyncAll,
+    /// Renames a file or folder.
+    Rename,
+    /// Adds a name to a file.
+    Link,
+    /// Removes a file.
+    Remove,
+    /// Removes a folder.
+    RemoveFolder,
+    /// Takes a lock.
+    Lock,
+    /// Gives a file or folder to a group.
+    Share,
+}
+
+/// A name in an open folder, or a path.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    folder: BorrowedFd<'a>,
+    of: &'a Path,
+    name: &'a Path,
+}
+
+impl<'a> Place<'a> {
+    /// Refers to `name` in the open `folder`. The path `of` of that folder is for messages only.
+    #[must_use]
+    pub fn below(folder: &'a OwnedFd, of: &'a Path, name: &'a (impl AsRef<Path> + ?Sized)) -> Place<'a> {
+        Place { folder: folder.as_fd(), of, name: name.as_ref() }
+    }
+
+    /// Returns the open folder in which the name is looked up.
+    pub(crate) fn folder(&self) -> BorrowedFd<'a> {
+        self.folder
+    }
+
+    /// Returns the name, or the whole path.
+    pub(crate) fn name(&self) -> &'a Path {
+        self.name
+    }
+
+    /// Returns the path, for messages.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.of.join(self.name)
+    }
+}
+
+impl<'a, P: AsRef<Path> + ?Sized> From<&'a P> for Place<'a> {
+    fn from(path: &'a P) -> Place<'a> {
+        Place { folder: CWD, of: Path::new(""), name: path.as_ref() }
+    }
+}
