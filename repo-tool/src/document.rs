@@ -13,6 +13,7 @@ use lastmile_metadata::{
     Envelope, KeyId, KeyRing, Role, RoleName, Root, Signature, Snapshot, Targets, Timestamp, Version, assemble,
 };
 
+use crate::check::finding::Finding;
 use crate::check::gate;
 use crate::key_store::KeyStore;
 use crate::pin::Authority;
@@ -90,7 +91,7 @@ pub struct Document {
     /// The assembled file, computed on first use.
     file: OnceLock<Bytes>,
     /// The faults of the text, computed on first use.
-    faults: OnceLock<BTreeSet<String>>,
+    faults: OnceLock<BTreeSet<Finding>>,
     rings: Rings,
     /// The keys with valid signatures, each with its id. Verification is slow and there may be many bins, so new signatures of
     /// available signers count as valid here; [`crate::check`] verifies them as clients do before publication.
@@ -174,7 +175,7 @@ impl Document {
     }
 
     /// Returns the faults for which other clients refuse the text: see [`gate::faults`].
-    pub(crate) fn faults(&self) -> &BTreeSet<String> {
+    pub(crate) fn faults(&self) -> &BTreeSet<Finding> {
         self.faults.get_or_init(|| gate::faults(&self.role, &self.signed))
     }
 

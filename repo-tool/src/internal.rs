@@ -18,6 +18,7 @@ expose! {
     #[cfg(feature = "cli")]
     cli = cli;
     diff = report::diff;
+    finding = check::finding;
     git_ignore = files::git_ignore;
     intake = edit::intake;
     key_store = key_store;
@@ -27,6 +28,7 @@ expose! {
     names = names;
     overlay = check::overlay;
     own_files = files::own_files;
+    practice = check::practice;
     proof = revoke::proof;
     queue = publish::queue;
     revoke = revoke;

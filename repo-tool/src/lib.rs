@@ -36,6 +36,7 @@ mod sign;
 mod trusting;
 mod user;
 
+pub use check::finding::{Finding, Rule, Severity};
 pub use config::{Config, KeyUri, RoleConfig};
 pub use document::{Document, Missing};
 pub use draft::{Completed, Draft};

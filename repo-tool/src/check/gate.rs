@@ -17,6 +17,7 @@ use lastmile_metadata::{
 };
 use sha2::{Digest as _, Sha256};
 
+use crate::check::finding::{Finding, Rule};
 use crate::document::Document;
 use crate::published::Published;
 use crate::{DraftError, Error};
@@ -58,7 +59,7 @@ pub(crate) fn admit(published: Option<&Published>, document: &Document) -> Resul
         return Ok(());
     }
     let before = published.and_then(|published| published.signed_text(role)).map(|text| faults(role, text));
-    let new: Vec<String> = after.difference(&before.unwrap_or_default()).cloned().collect();
+    let new: Vec<Finding> = after.difference(&before.unwrap_or_default()).cloned().collect();
     if new.is_empty() {
         return Ok(());
     }
@@ -85,7 +86,7 @@ pub(crate) fn admit_file(published: Option<&Published>, document: &Document) -> 
 }
 
 /// Returns the faults of a file outside the signed text.
-fn file_faults(file: &[u8], is_listed: &dyn Fn(&str) -> bool) -> BTreeSet<String> {
+fn file_faults(file: &[u8], is_listed: &dyn Fn(&str) -> bool) -> BTreeSet<Finding> {
     let mut faults = Faults::default();
     let found = match std::str::from_utf8(file) {
         // Files escape characters that could harm a terminal; canonical text has no escapes.
@@ -94,33 +95,37 @@ fn file_faults(file: &[u8], is_listed: &dyn Fn(&str) -> bool) -> BTreeSet<String
         Err(_) => Err(ErrorKind::Malformed { at: Location::Document, expected: "UTF-8 text", found: None }),
     };
     if let Err(error) = found {
-        faults.add(&format!("it cannot be read: {error}"));
+        faults.add(Rule::UnreadableForOthers, format!("it cannot be read: {error}"));
     }
     faults.0
 }
 
-/// Returns warnings about published metadata that other clients refuse or do not read in full: the root and every role that
+/// Returns findings about published metadata that other clients refuse or do not read in full: the root and every role that
 /// was read.
-pub(crate) fn advice(published: &Published) -> Vec<String> {
-    let mut advice = Vec::new();
+pub(crate) fn findings(published: &Published) -> Vec<Finding> {
+    let mut found = Vec::new();
     for (role, text) in published.signed_texts() {
-        advice.extend(faults(role, text).into_iter().map(|fault| format!("{role} as published: {fault}")));
-        advice.extend(length_advice(published, role));
+        let faults = faults(role, text).into_iter();
+        found.extend(
+            faults.map(|fault| Finding::about(fault.rule, role, format!("{role} as published: {}", fault.text))),
+        );
+        found.extend(length_finding(published, role));
     }
     for (role, targets) in published.read_roles() {
         let most = targets.delegations.as_ref().map_or(0, most_visited);
         if most > VISITED {
-            advice.push(format!(
+            let text = format!(
                 "a search may visit {most} roles that {role} delegates to; {PYTHON_AND_OTHERS} visit {VISITED} by default: \
                  let delegations cover fewer paths in common, or make some terminating"
-            ));
+            );
+            found.push(Finding::about(Rule::ManyRolesForOthers, role, text));
         }
     }
-    advice
+    found
 }
 
-/// Returns a warning if a file exceeds the limits of other clients. The limits apply only if no length is listed.
-fn length_advice(published: &Published, role: &RoleName) -> Option<String> {
+/// Returns a finding if a file exceeds the limits of other clients. The limits apply only if no length is listed.
+fn length_finding(published: &Published, role: &RoleName) -> Option<Finding> {
     let (length, limits): (_, [(u64, &str); 2]) = match role.as_str() {
         "root" => (published.root.bytes().len(), [(512_000, PYTHON_AND_OTHERS), (1 << 20, "tough")]),
         "timestamp" => (published.timestamp.bytes().len(), [(16_384, PYTHON_AND_OTHERS), (1 << 20, "tough")]),
@@ -133,7 +138,11 @@ fn length_advice(published: &Published, role: &RoleName) -> Option<String> {
     };
     let exceeded = limits.iter().filter(|(limit, _)| length as u64 > *limit);
     let exceeded: Vec<String> = exceeded.map(|(limit, who)| format!("{who} read at most {limit}")).collect();
-    (!exceeded.is_empty()).then(|| format!("{role} is {length} bytes long; by default, {}", exceeded.join(", ")))
+    if exceeded.is_empty() {
+        return None;
+    }
+    let text = format!("{role} is {length} bytes long; by default, {}", exceeded.join(", "));
+    Some(Finding::about(Rule::LongForOthers, role, text))
 }
 
 /// Estimates from the patterns how many delegated roles a search for one path visits at most.
@@ -158,42 +167,51 @@ fn most_visited(delegations: &Delegations) -> usize {
 }
 
 /// Returns the faults of a signed text, each with the clients that refuse it.
-pub(crate) fn faults(role: &RoleName, signed: &str) -> BTreeSet<String> {
+pub(crate) fn faults(role: &RoleName, signed: &str) -> BTreeSet<Finding> {
     let mut faults = Faults::default();
     if let Err(error) = faults.find(role, signed) {
-        faults.add(&format!("it cannot be read: {error}"));
+        faults.add(Rule::UnreadableForOthers, format!("it cannot be read: {error}"));
     }
     faults.0
 }
 
 #[derive(Default)]
-struct Faults(BTreeSet<String>);
+struct Faults(BTreeSet<Finding>);
 
 impl Faults {
-    fn add(&mut self, fault: &str) {
-        self.0.insert(printable(fault));
+    fn add(&mut self, rule: Rule, fault: impl AsRef<str>) {
+        self.0.insert(Finding::new(rule, printable(fault.as_ref())));
     }
 
     fn file(&mut self, file: &str, is_listed: &dyn Fn(&str) -> bool) -> Result<(), ErrorKind> {
         let found = members(file)?;
         if !found.keys().map(|name| &**name).eq(["signatures", "signed"]) {
-            self.add("its members must be exactly `signatures` and `signed`");
+            self.add(Rule::UnreadableForOthers, "its members must be exactly `signatures` and `signed`");
         }
         let mut seen = BTreeSet::new();
         for signature in elements(found.get("signatures").copied().unwrap_or_default())? {
             let found = members(signature)?;
             let (id, sig) = (text(found.get("keyid").copied()), text(found.get("sig").copied()));
             if !found.keys().map(|name| &**name).eq(["keyid", "sig"]) {
-                self.add(&format!("the members of the signature of key id `{id}` must be exactly `keyid` and `sig`"));
+                self.add(
+                    Rule::SignatureForm,
+                    format!("the members of the signature of key id `{id}` must be exactly `keyid` and `sig`"),
+                );
             }
             if !(is_listed(&id) || (id.len() == 64 && is_hex(&id))) {
-                self.add(&format!("the key id `{id}` of a signature is not 64 hexadecimal digits: tough refuses it"));
+                self.add(
+                    Rule::SignatureForm,
+                    format!("the key id `{id}` of a signature is not 64 hexadecimal digits: tough refuses it"),
+                );
             }
             if sig.is_empty() || sig.len() % 2 != 0 || !is_hex(&sig) {
-                self.add(&format!("the signature of the key id `{id}` is not hexadecimal"));
+                self.add(Rule::SignatureForm, format!("the signature of the key id `{id}` is not hexadecimal"));
             }
             if !seen.insert(id.clone()) {
-                self.add(&format!("the key id `{id}` has two signatures: python-tuf and tough refuse that"));
+                self.add(
+                    Rule::SignatureForm,
+                    format!("the key id `{id}` has two signatures: python-tuf and tough refuse that"),
+                );
             }
         }
         Ok(())
@@ -203,13 +221,16 @@ impl Faults {
         let found = members(signed)?;
         let spec_version = text(found.get("spec_version").copied());
         if !matches!(spec_version.split('.').count(), 2 | 3) {
-            self.add(&format!(
+            self.add(Rule::SpecVersionForm, format!(
                 "spec_version `{spec_version}` must be two or three numbers: python-tuf and tuf-js refuse anything else"
             ));
         }
         let expires = text(found.get("expires").copied());
         if expires.len() != "2030-01-31T00:00:00Z".len() || !expires.ends_with('Z') {
-            self.add(&format!("expires `{expires}` is not in whole seconds and UTC: python-tuf refuses it"));
+            self.add(
+                Rule::ExpiryForm,
+                format!("expires `{expires}` is not in whole seconds and UTC: python-tuf refuses it"),
+            );
         }
         match role.as_str() {
             "root" => self.root(signed),
@@ -220,14 +241,17 @@ impl Faults {
 
     fn root(&mut self, signed: &str) -> Result<(), ErrorKind> {
         if member(signed, "consistent_snapshot")?.is_none() {
-            self.add("there is no consistent_snapshot: tough and tuf-js refuse that");
+            self.add(Rule::NoConsistentSnapshot, "there is no consistent_snapshot: tough and tuf-js refuse that");
         }
         let keys = self.keys(member(signed, "keys")?.unwrap_or("{}"))?;
         for (name, role) in members(member(signed, "roles")?.unwrap_or("{}"))? {
             if !RoleName::TOP_LEVEL.iter().any(|known| known.as_str() == name) {
-                self.add(&format!(
-                    "the root has the role `{name}`, which is not a top-level role: python-tuf and tough refuse it"
-                ));
+                self.add(
+                    Rule::UnknownRootRole,
+                    format!(
+                        "the root has the role `{name}`, which is not a top-level role: python-tuf and tough refuse it"
+                    ),
+                );
             }
             self.ring(&name, role, &keys)?;
         }
@@ -243,12 +267,13 @@ impl Faults {
             let found = members(delegation)?;
             let name = text(found.get("name").copied());
             if !found.contains_key("terminating") {
-                self.add(&format!(
-                    "the delegation to {name} has no `terminating`: python-tuf, tough and tuf-js refuse it"
-                ));
+                self.add(
+                    Rule::DelegationForm,
+                    format!("the delegation to {name} has no `terminating`: python-tuf, tough and tuf-js refuse it"),
+                );
             }
             if found.contains_key("paths") == found.contains_key("path_hash_prefixes") {
-                self.add(&format!(
+                self.add(Rule::DelegationForm, format!(
                     "the delegation to {name} must have exactly one of `paths` and `path_hash_prefixes`: python-tuf and tough refuse anything else"
                 ));
             }
@@ -263,19 +288,26 @@ impl Faults {
         for (id, key) in members(keys)? {
             let computed = hex::encode(Sha256::digest(key.as_bytes()));
             if !id.eq_ignore_ascii_case(&computed) {
-                self.add(&format!("the key id {id} is not the hash of its key, {computed}: tough refuses it"));
+                self.add(
+                    Rule::KeyIdNotHash,
+                    format!("the key id {id} is not the hash of its key, {computed}: tough refuses it"),
+                );
             }
             let (keytype, scheme) = (text(member(key, "keytype")?), text(member(key, "scheme")?));
             if !KEYS.contains(&(&*keytype, &*scheme)) {
-                self.add(&format!(
-                    "the key {id} is of keytype `{keytype}` with scheme `{scheme}`: python-tuf refuses it"
-                ));
+                self.add(
+                    Rule::UnknownKeyType,
+                    format!("the key {id} is of keytype `{keytype}` with scheme `{scheme}`: python-tuf refuses it"),
+                );
             }
             let keyval = members(member(key, "keyval")?.unwrap_or("{}")).unwrap_or_default();
             if keyval.get("public").is_none_or(|public| string(public).is_none()) {
-                self.add(&format!("the key {id} has no string `public`: python-tuf refuses it"));
+                self.add(Rule::KeyForm, format!("the key {id} has no string `public`: python-tuf refuses it"));
             } else if keyval.values().any(|value| string(value).is_none()) {
-                self.add(&format!("the keyval of the key {id} has a member that is not a string: tuf-js refuses it"));
+                self.add(
+                    Rule::KeyForm,
+                    format!("the keyval of the key {id} has a member that is not a string: tuf-js refuses it"),
+                );
             }
             found.insert(id, Key::parse(key));
         }
@@ -293,10 +325,16 @@ impl Faults {
         for id in elements(member(role, "keyids")?.unwrap_or("[]"))? {
             let id = text(Some(id));
             if !seen.insert(id.clone()) {
-                self.add(&format!("{name} lists the key id {id} twice: python-tuf and tuf-js refuse that"));
+                self.add(
+                    Rule::KeyIdList,
+                    format!("{name} lists the key id {id} twice: python-tuf and tuf-js refuse that"),
+                );
             }
             match keys.get(&id) {
-                None => self.add(&format!("{name} lists the key id {id}, but no key has it: go-tuf refuses that")),
+                None => self.add(
+                    Rule::KeyIdList,
+                    format!("{name} lists the key id {id}, but no key has it: go-tuf refuses that"),
+                ),
                 Some(Ok(key)) => match key.public_key() {
                     Ok(public) => drop(usable.insert(public)),
                     Err(error) => self.broken(name, &id, key, error),
@@ -307,9 +345,10 @@ impl Faults {
         let threshold = member(role, "threshold")?.unwrap_or_default();
         let count = usable.len();
         if !threshold.parse().is_ok_and(|threshold: usize| threshold <= count) {
-            self.add(&format!(
-                "{name} has a threshold of {threshold} but only {count} usable keys: nobody can sign for it"
-            ));
+            self.add(
+                Rule::UnreachableThreshold,
+                format!("{name} has a threshold of {threshold} but only {count} usable keys: nobody can sign for it"),
+            );
         }
         Ok(())
     }
@@ -318,9 +357,10 @@ impl Faults {
     fn broken(&mut self, name: &str, id: &str, key: &Key, error: &lastmile_keys::KeyError) {
         if matches!(error, lastmile_keys::KeyError::Invalid(_)) {
             let keytype = key.keytype();
-            self.add(&format!(
-                "the key {id} of {name} is not a valid {keytype} key ({error}): go-tuf refuses {name} with it"
-            ));
+            self.add(
+                Rule::KeyForm,
+                format!("the key {id} of {name} is not a valid {keytype} key ({error}): go-tuf refuses {name} with it"),
+            );
         }
     }
 }
@@ -341,7 +381,7 @@ mod tests {
 
     fn faults_of(signatures: &str) -> Vec<String> {
         let file = format!(r#"{{"signatures":{signatures},"signed":{{}}}}"#);
-        file_faults(file.as_bytes(), &|id| id == "listed").into_iter().collect()
+        file_faults(file.as_bytes(), &|id| id == "listed").into_iter().map(|fault| fault.text).collect()
     }
 
     #[test]
@@ -355,7 +395,7 @@ mod tests {
         assert!(faults(&RoleName::ROOT, &root("0")).is_empty());
         for threshold in ["1", "-1", "\"1\""] {
             let found = faults(&RoleName::ROOT, &root(threshold));
-            assert!(found.iter().any(|fault| fault.contains("nobody can sign")), "{threshold}: {found:?}");
+            assert!(found.iter().any(|fault| fault.rule == Rule::UnreachableThreshold), "{threshold}: {found:?}");
         }
     }
 

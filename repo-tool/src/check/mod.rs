@@ -1,9 +1,11 @@
 //! Checks a draft with simulated clients before publication: nothing that a client would refuse is published.
 
 mod bulk;
+pub(crate) mod finding;
 pub(crate) mod gate;
 pub(crate) mod lint;
 pub(crate) mod overlay;
+pub(crate) mod practice;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as StdError;

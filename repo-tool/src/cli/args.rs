@@ -431,6 +431,9 @@ pub(crate) struct Verify {
     /// Accept missing target files, because another server has them (`add --from-list`); check the others.
     #[arg(long)]
     pub(crate) elsewhere: bool,
+    /// Exit with status 7 if there are warnings.
+    #[arg(long)]
+    pub(crate) strict: bool,
 }
 
 /// `serve`

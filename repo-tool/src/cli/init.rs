@@ -6,7 +6,7 @@ use lastmile_metadata::RoleName;
 use serde_json::json;
 
 use super::args::Init;
-use super::{Context, ExitStatus, Output};
+use super::{Context, ExitStatus, Output, findings};
 use crate::check::lint;
 use crate::files::git_ignore;
 use crate::files::layout::Layout;
@@ -43,9 +43,8 @@ pub(super) fn init(context: &Context<'_>, args: &Init, output: &Output) -> Resul
     if let Some(url) = &args.metadata_url {
         context.invocation.user.set_metadata_url(repository.digest, url)?;
     }
-    for advice in lint::lint(&repository.published, &repository.config, &repository.keys) {
-        output.warning(&advice);
-    }
+    let found = lint::lint(&repository.published, &repository.config, &repository.keys, repository.now());
+    findings::print_warnings(&found, output);
     let layout = &repository.layout;
     let keys = new.keys.clone().unwrap_or_else(|| layout.keys());
     output.note(&format!("Created a repository in {}. Serve metadata/ and targets/, and nothing else.", dir.display()));

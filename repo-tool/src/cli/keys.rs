@@ -9,7 +9,8 @@ use lastmile_metadata::RoleName;
 use serde_json::{Value, json};
 
 use super::args::KeyCommand;
-use super::{Context, ExitStatus, Output};
+use super::{Context, ExitStatus, Output, findings};
+use crate::check::finding::Finding;
 use crate::check::lint;
 use crate::config::{Config, KeyUri, RoleConfig};
 use crate::draft::Draft;
@@ -263,9 +264,7 @@ fn write(
             output.warning("the key is not encrypted: anyone who can read the file can sign with it");
         }
     }
-    if let Some(advice) = root_keys_together(context, key.public_key()) {
-        output.warning(&advice);
-    }
+    findings::print_warnings(&root_keys_together(context, key.public_key()), output);
     let (id, public) = (keyid_of(key.public_key()), file.with_extension("pub"));
     let json = json!({ "keyid": id, "private": file.display().to_string(), "public": public.display().to_string() });
     output.data_text(&json, &format!("{id}\n  private: {}\n  public:  {}", file.display(), public.display()))?;
@@ -283,9 +282,9 @@ fn allow(context: &Context<'_>, file: &Path, output: &Output) -> Result<ExitStat
     Ok(ExitStatus::Done)
 }
 
-/// Returns a warning if this is a root key and the root keys on this machine reach the threshold. Returns `None` if there is no
+/// Returns a finding if this is a root key and the root keys on this machine reach the threshold. Returns `None` if there is no
 /// repository.
-fn root_keys_together(context: &Context<'_>, new: &PublicKey) -> Option<String> {
+fn root_keys_together(context: &Context<'_>, new: &PublicKey) -> Option<Finding> {
     let repository = Repository::open(&context.global.repository, &context.invocation).ok()?;
     let root = &repository.published.root;
     let is_root_key = root.key_ring(&RoleName::ROOT).ok()?.keys().any(|(_, key)| key == new);

@@ -12,6 +12,7 @@ mod delegate;
 mod demo;
 mod discard;
 mod failure;
+mod findings;
 mod init;
 mod key_names;
 mod keys;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::key_names::KeyNames;
 use super::progress::Publishing;
-use super::{Context, ExitStatus, Output};
+use super::{Context, ExitStatus, Output, findings};
 use crate::check::lint;
 use crate::draft::Draft;
 use crate::publish::batch::{self, Shared};
@@ -60,9 +60,8 @@ pub(super) fn report(
         output.note(&format!("Published together with {} requests of other processes.", plan.draft.requests.len()));
     }
     if !matches!(outcome, Outcome::Nothing) {
-        for advice in lint::lint(&repository.published, &repository.config, &repository.keys) {
-            output.warning(&advice);
-        }
+        let found = lint::lint(&repository.published, &repository.config, &repository.keys, repository.now());
+        findings::print_warnings(&found, output);
     }
     Ok(match outcome {
         Outcome::Nothing | Outcome::Published { .. } => ExitStatus::Done,

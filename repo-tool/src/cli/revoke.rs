@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::keys::{Removal, Resolved, resolve, resolve_removal};
 use super::outcome::{note_outcome, note_void_signatures};
-use super::{Context, ExitStatus, Output};
+use super::{Context, ExitStatus, Output, findings};
 use crate::check::lint;
 use crate::edit::keys::short;
 use crate::key_store::Protection;
@@ -111,9 +111,7 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &Output) -> R
     let report = |proof: Value| json!({ "key": key.name, "changes": diff::json(&plan.diff), "proof": proof });
     note_outcome(&repository, &outcome, output);
     let root = plan.draft.root.as_ref().unwrap_or(&repository.published.root);
-    if let Some(advice) = lint::root_keys_together(root, &repository.layout, &repository.keys) {
-        output.warning(&advice);
-    }
+    findings::print_warnings(&lint::root_keys_together(root, &repository.layout, &repository.keys), output);
     if matches!(outcome, Outcome::Staged(_)) {
         output.data_text(&report(Value::Null), &text)?;
         output.note(&format!(

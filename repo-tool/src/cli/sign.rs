@@ -8,7 +8,7 @@ use serde_json::json;
 use super::args::Sign;
 use super::keys::resolve_all;
 use super::outcome::note_outcome;
-use super::{Context, ExitStatus, Output};
+use super::{Context, ExitStatus, Output, findings};
 use crate::check::lint;
 use crate::document::Document;
 use crate::key_store::KeyStore;
@@ -47,9 +47,8 @@ pub(super) fn sign(context: &Context<'_>, args: &Sign, output: &Output) -> Resul
     for (role, by) in &signed {
         output.note(&format!("Signed {role} with {}.", by.join(", ")));
     }
-    if let Some(advice) = lint::root_keys_together(&repository.published.root, &repository.layout, &repository.keys) {
-        output.warning(&advice);
-    }
+    let together = lint::root_keys_together(&repository.published.root, &repository.layout, &repository.keys);
+    findings::print_warnings(&together, output);
     let draft = repository.staged()?;
     let missing: Vec<Document> =
         repository.staged_documents(&draft)?.into_iter().filter(|document| !document.missing().is_empty()).collect();

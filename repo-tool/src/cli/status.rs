@@ -3,7 +3,7 @@
 use lastmile_client::text::printable;
 
 use super::key_names::KeyNames;
-use super::{Context, ExitStatus, Output};
+use super::{Context, ExitStatus, Output, findings};
 use crate::publish::transaction;
 use crate::report::status::{RoleStatus, Status};
 use crate::{Error, Repository};
@@ -39,9 +39,7 @@ pub(super) fn status(context: &Context<'_>, output: &Output) -> Result<ExitStatu
             repository.digest
         ));
     }
-    for advice in &status.advice {
-        output.warning(advice);
-    }
+    findings::print_warnings(&status.findings, output);
     Ok(if status.needs_attention() { ExitStatus::Findings } else { ExitStatus::Done })
 }
 

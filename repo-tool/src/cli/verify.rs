@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::args::Verify;
-use super::{Context, ExitStatus, Output};
+use super::{Context, ExitStatus, Output, findings};
+use crate::check::finding::Severity;
 use crate::config::Config;
 use crate::edit::intake::TargetNames;
 use crate::files::layout;
@@ -50,10 +51,12 @@ pub(super) fn verify(context: &Context<'_>, args: &Verify, output: &Output) -> R
         found.allow_absent_files();
     }
     output.data_text(&found.json(), &text(&found))?;
-    for note in &found.notes {
-        output.note(&format!("note: {note}"));
-    }
-    Ok(if found.is_good() { ExitStatus::Done } else { ExitStatus::Refused })
+    findings::print(&found.findings, output);
+    Ok(match found.most_severe() {
+        Some(Severity::Problem) => ExitStatus::Refused,
+        Some(Severity::Warning) if args.strict => ExitStatus::Findings,
+        _ => ExitStatus::Done,
+    })
 }
 
 fn text(found: &Verification) -> String {
@@ -61,13 +64,10 @@ fn text(found: &Verification) -> String {
     for (role, version, expires) in &found.versions {
         text += &format!("{role:<10} version {version}, expires {}\n", expires.format("%Y-%m-%d %H:%M"));
     }
-    for (version, failure) in &found.roots {
-        match failure {
-            None => text += &format!("ok  a client shipped with root {version} reaches the newest state\n"),
-            Some(failure) => text += &format!("BAD a client shipped with root {version} fails: {failure}\n"),
-        }
+    for (version, _) in found.roots.iter().filter(|(_, failure)| failure.is_none()) {
+        text += &format!("ok  a client shipped with root {version} reaches the newest state\n");
     }
-    for problem in found.all_problems() {
+    for problem in found.problems() {
         text += &format!("BAD {problem}\n");
     }
     if found.is_good() {

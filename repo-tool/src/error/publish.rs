@@ -6,6 +6,7 @@ use lastmile_client::{Error as ClientError, Refusal};
 use lastmile_metadata::{FileError, RoleName, TargetPath, Version};
 
 use crate::check::chain;
+use crate::check::finding::Finding;
 use crate::files::digest::FileDigest;
 use crate::files::layout::Interrupted;
 
@@ -59,7 +60,7 @@ pub enum DraftError {
         /// Its version.
         version: Version,
         /// Each fault, with the clients that refuse it.
-        faults: Vec<String>,
+        faults: Vec<Finding>,
     },
     /// The signatures or members of the file have format faults for which other clients refuse it.
     #[error(
@@ -73,7 +74,7 @@ pub enum DraftError {
         /// Its version.
         version: Version,
         /// Each fault, with the clients that refuse it.
-        faults: Vec<String>,
+        faults: Vec<Finding>,
     },
 }
 
@@ -105,7 +106,7 @@ fn every_later_root(role: &RoleName) -> &'static str {
     if *role == RoleName::ROOT { " and every later root" } else { "" }
 }
 
-fn listed(faults: &[String]) -> String {
+fn listed(faults: &[Finding]) -> String {
     faults.iter().map(|fault| format!("\n  {fault}")).collect()
 }
 

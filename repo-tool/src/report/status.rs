@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use lastmile_metadata::{DelegatedRoles, KeyRing, RoleName, Version};
 use serde_json::{Value, json};
 
+use crate::check::finding::Finding;
 use crate::check::lint::lint;
 use crate::config::Config;
 use crate::document::Missing;
@@ -62,8 +63,8 @@ pub struct Status {
     pub roles: Vec<RoleStatus>,
     /// The documents of the pending change.
     pub pending: Vec<PendingDocument>,
-    /// Warnings for the maintainer.
-    pub advice: Vec<String>,
+    /// What the maintainer should know.
+    pub findings: Vec<Finding>,
     /// Whether a publication was interrupted: the next change finishes it.
     pub interrupted: bool,
     /// Whether everything was verified from a root that the user has pinned.
@@ -94,10 +95,10 @@ impl Status {
             }
         }
         roles.extend(bins.map(|(_, status)| status));
-        let advice = lint(&repository.published, &repository.config, &repository.keys);
+        let findings = lint(&repository.published, &repository.config, &repository.keys, repository.now());
         let interrupted = transaction::is_interrupted(&repository.layout);
         let pinned = repository.authority().is_pinned();
-        Ok(Self { roles, pending: pending(repository)?, advice, interrupted, pinned })
+        Ok(Self { roles, pending: pending(repository)?, findings, interrupted, pinned })
     }
 
     /// Returns whether the maintainer must act.
@@ -129,7 +130,7 @@ impl Status {
         json!({
             "roles": self.roles.iter().map(role).collect::<Vec<_>>(),
             "waiting": self.pending.iter().map(pending).collect::<Vec<_>>(),
-            "advice": self.advice, "interrupted": self.interrupted, "pinned": self.pinned, "needs_attention": self.needs_attention(),
+            "findings": self.findings.iter().map(Finding::json).collect::<Vec<_>>(), "interrupted": self.interrupted, "pinned": self.pinned, "needs_attention": self.needs_attention(),
         })
     }
 }

@@ -9,12 +9,15 @@ use lastmile_client::{Error as ClientError, MemoryStore, blocking};
 use lastmile_metadata::{Envelope, Limits, RoleName, Root, TargetFile, Version, format_time};
 use serde_json::{Value, json};
 
+use crate::check::finding::{Finding, Rule, Severity};
 use crate::check::overlay::Overlay;
-use crate::check::{self, MANY_ROOTS, chain, client, from_client, is_alike};
+use crate::check::practice::{self, Subject};
+use crate::check::{self, MANY_ROOTS, chain, client, from_client, is_alike, lint};
 use crate::edit::intake::{self, TargetNames};
-use crate::files::layout::{self, Interrupted, LONGEST_METADATA, Layout};
+use crate::files::layout::{self, LONGEST_METADATA, Layout};
 use crate::pin::Start;
 use crate::publish::compress::Coding;
+use crate::published::Published;
 use crate::user::RootDigest;
 use crate::{Error, Invocation, PinError, parallel};
 
@@ -29,32 +32,50 @@ pub struct Verification {
     pub targets: usize,
     /// The number of bytes of target files that were read.
     pub bytes: u64,
-    /// All problems, except absent target files.
-    pub problems: Vec<String>,
-    /// Listed target files that are missing. They are problems too, unless [`Verification::allow_absent_files`] was called.
-    pub absent: Vec<String>,
-    /// Remarks that are not problems.
-    pub notes: Vec<String>,
+    /// What was found. Missing target files are problems, unless [`Verification::allow_absent_files`] was called.
+    pub findings: Vec<Finding>,
 }
 
 impl Verification {
     /// Returns whether the repository has no problem.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        self.problems.is_empty() && self.absent.is_empty() && self.roots.iter().all(|(_, failure)| failure.is_none())
+        self.most_severe() != Some(Severity::Problem)
+    }
+
+    /// Returns the highest severity of all findings.
+    #[must_use]
+    pub fn most_severe(&self) -> Option<Severity> {
+        self.findings.iter().map(Finding::severity).max()
     }
 
     /// Accepts missing target files, because another server has them.
     pub fn allow_absent_files(&mut self) {
-        let count = std::mem::take(&mut self.absent).len();
+        let before = self.findings.len();
+        self.findings.retain(|finding| finding.rule != Rule::MissingTargetFile);
+        let count = before - self.findings.len();
         if count > 0 {
-            self.notes.push(format!("{count} target files are not in this folder and were not checked"));
+            let text = format!("{count} target files are not in this folder and were not checked");
+            self.findings.push(Finding::new(Rule::UncheckedTargetFiles, text));
         }
     }
 
-    /// Returns all problems, including absent target files.
-    pub fn all_problems(&self) -> impl Iterator<Item = &String> {
-        self.problems.iter().chain(&self.absent)
+    /// Returns what makes clients fail.
+    pub fn problems(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.severity() == Severity::Problem)
+    }
+
+    fn add(&mut self, rule: Rule, text: impl Into<String>) {
+        self.findings.push(Finding::new(rule, text));
+    }
+
+    /// Records whether a client that was shipped with this root reaches the newest state.
+    fn add_client(&mut self, shipped: Version, failure: Option<String>) {
+        if let Some(failure) = &failure {
+            let text = format!("a client shipped with root {shipped} fails: {failure}");
+            self.findings.push(Finding::about(Rule::ClientFails, &RoleName::ROOT, text));
+        }
+        self.roots.push((shipped, failure));
     }
 
     /// Returns the result as JSON.
@@ -66,7 +87,7 @@ impl Verification {
         });
         json!({
             "good": self.is_good(), "clients": roots.collect::<Vec<_>>(), "roles": versions.collect::<Vec<_>>(),
-            "targets": self.targets, "bytes": self.bytes, "problems": self.all_problems().collect::<Vec<_>>(), "notes": self.notes,
+            "targets": self.targets, "bytes": self.bytes, "findings": self.findings.iter().map(Finding::json).collect::<Vec<_>>(),
         })
     }
 }
@@ -128,7 +149,7 @@ pub fn directory_from(
         Ok(None) => return Ok(found),
         // The overlay uses no network: a file is missing or unreadable.
         Err(Error::Network(error)) => {
-            found.problems.push(error.to_string());
+            found.add(Rule::UnreadableFile, error.to_string());
             return Ok(found);
         }
         Err(error) => return Err(error),
@@ -143,13 +164,21 @@ pub fn directory_from(
     })?;
     for checked in checked {
         found.bytes += checked.bytes;
-        found.problems.extend(checked.problems);
-        found.absent.extend(checked.absent);
+        found.findings.extend(checked.findings);
     }
-    found.notes.extend(layout.interrupted()?.iter().map(Interrupted::advice));
+    for interrupted in layout.interrupted()? {
+        found.add(Rule::InterruptedPublication, interrupted.advice());
+    }
     check_copies(&mut found, layout)?;
-    note_strangers(&mut found, layout, &targets, names);
-    note_hidden(&mut found, layout, &targets);
+    count_unlisted(&mut found, layout, &targets, names);
+    found.findings.extend(practice::target_names(targets.iter().map(|target| &target.path)));
+    match read_published(layout) {
+        Ok(published) => {
+            find_hidden(&mut found, &published, &targets);
+            found.findings.extend(lint::of_published(&published, now));
+        }
+        Err(error) => found.add(Rule::UnreadableFile, error.to_string()),
+    }
     Ok(found)
 }
 
@@ -207,11 +236,13 @@ pub fn url(
         let to = folder.path().join("target");
         match session.download(target, &to) {
             Ok(_) => found.bytes += target.length,
-            Err(error) => found.problems.push(format!("target {}: {}", target.path, chain(&error))),
+            Err(error) => found.add(Rule::WrongTargetFile, format!("target {}: {}", target.path, chain(&error))),
         }
         let _ = std::fs::remove_file(&to);
         progress(number + 1, targets.len());
     }
+    found.findings.extend(practice::target_names(targets.iter().map(|target| &target.path)));
+    found.findings.extend(Subject::trusted(session.trusted()).findings(now));
     Ok(found)
 }
 
@@ -230,11 +261,11 @@ fn clients(
         Ok(session) => session,
         Err(error @ ClientError::Network(_)) => return Err(from_client(error)),
         Err(error) => {
-            found.roots.push((first, Some(chain(&error))));
+            found.add_client(first, Some(chain(&error)));
             return Ok(None);
         }
     };
-    found.roots.push((first, None));
+    found.add_client(first, None);
     let trusted = session.trusted();
     found.versions = vec![
         (RoleName::ROOT, trusted.root().version, trusted.root().expires),
@@ -258,13 +289,13 @@ fn clients(
                 if stands_for { None } else { failure_of(&make(shipped)?, now, (last, timestamp)) }
             }
         };
-        found.roots.push((version, failure));
+        found.add_client(version, failure);
         next = version.next();
     }
     match session.list() {
         Ok(targets) => Ok(Some((session, targets))),
         Err(error) => {
-            found.problems.push(chain(&error));
+            found.add(Rule::UnreadableFile, chain(&error));
             Ok(None)
         }
     }
@@ -284,8 +315,7 @@ fn failure_of(client: &blocking::Updater, now: DateTime<Utc>, (root, timestamp):
 #[derive(Default)]
 struct CheckedTarget {
     bytes: u64,
-    problems: Vec<String>,
-    absent: Vec<String>,
+    findings: Vec<Finding>,
 }
 
 /// Reads every copy of a target's file.
@@ -299,11 +329,12 @@ fn check_target(layout: &Layout, target: &TargetFile, names: TargetNames) -> Res
             verifier.update(part).is_ok()
         })?;
         let name = place.display();
-        match read.map(|()| verifier.finish()) {
-            None => found.absent.push(format!("targets/{name}: the file does not exist")),
-            Some(Err(error)) => found.problems.push(format!("targets/{name}: {error}")),
-            Some(Ok(())) => {}
-        }
+        let (rule, text) = match read.map(|()| verifier.finish()) {
+            None => (Rule::MissingTargetFile, format!("targets/{name}: the file does not exist")),
+            Some(Err(error)) => (Rule::WrongTargetFile, format!("targets/{name}: {error}")),
+            Some(Ok(())) => continue,
+        };
+        found.findings.push(Finding::new(rule, text));
     }
     Ok(found)
 }
@@ -325,60 +356,47 @@ fn check_copies(found: &mut Verification, layout: &Layout) -> Result<(), Error> 
         })
         .collect();
     copies.sort();
-    let problems = parallel::try_map(&copies, |(name, plain, coding)| {
+    let wrong = parallel::try_map(&copies, |(name, plain, coding)| {
         let read = |name: &str| layout::read_small(&folder.join(name), LONGEST_METADATA);
         let is_good = match (read(name)?, read(plain)?) {
             (Some(copy), Some(plain)) => coding.is_copy(&copy, &plain),
             _ => false,
         };
-        Ok((!is_good).then(|| format!("metadata/{name}: is not a compressed copy of {plain}")))
+        let text = || format!("metadata/{name}: is not a compressed copy of {plain}");
+        Ok((!is_good).then(|| Finding::new(Rule::WrongCopy, text())))
     })?;
-    found.problems.extend(problems.into_iter().flatten());
+    found.findings.extend(wrong.into_iter().flatten());
     Ok(())
 }
 
 /// Counts the files that no role lists, such as those of older releases.
-fn note_strangers(found: &mut Verification, layout: &Layout, targets: &[TargetFile], names: TargetNames) {
+fn count_unlisted(found: &mut Verification, layout: &Layout, targets: &[TargetFile], names: TargetNames) {
     let listed: BTreeSet<PathBuf> = targets.iter().flat_map(|target| intake::places(target, names)).collect();
     let folder = layout.targets();
     let files =
         walkdir::WalkDir::new(&folder).into_iter().filter_map(Result::ok).filter(|entry| !entry.file_type().is_dir());
-    let strangers =
+    let count =
         files.filter(|entry| entry.path().strip_prefix(&folder).is_ok_and(|path| !listed.contains(path))).count();
-    if strangers > 0 {
-        found
-            .notes
-            .push(format!("no role lists {strangers} of the files in targets/ (files of older releases are kept)"));
+    if count > 0 {
+        let text = format!("no role lists {count} of the files in targets/ (files of older releases are kept)");
+        found.add(Rule::UnlistedFiles, text);
     }
 }
 
-/// Notes targets that a role lists but clients do not find, because another role has priority.
-fn note_hidden(found: &mut Verification, layout: &Layout, targets: &[TargetFile]) {
+/// Reads all published roles.
+fn read_published(layout: &Layout) -> Result<Published, Error> {
+    let mut published = check::open(layout, check::oldest_root(layout)?)?;
+    published.read_all()?;
+    Ok(published)
+}
+
+/// Finds targets that a role lists but clients do not find, because another role has priority.
+fn find_hidden(found: &mut Verification, published: &Published, targets: &[TargetFile]) {
     let first: BTreeMap<_, _> = targets.iter().map(|target| (&target.path, target)).collect();
-    let read = || {
-        let mut published = check::open(layout, check::oldest_root(layout)?)?;
-        published.read_all()?;
-        Ok::<_, Error>(published)
-    };
-    let published = match read() {
-        Ok(published) => published,
-        Err(error) => return found.problems.push(error.to_string()),
-    };
-    let mut hidden = 0;
     for (role, targets) in published.read_roles() {
-        for target in targets.targets() {
-            if first.get(&target.path) != Some(&&target) {
-                hidden += 1;
-                if hidden <= 5 {
-                    found.notes.push(format!(
-                        "clients do not find {} of {role}, because another role lists that path",
-                        target.path
-                    ));
-                }
-            }
+        for target in targets.targets().filter(|target| first.get(&target.path) != Some(&target)) {
+            let text = format!("clients do not find {} of {role}, because another role lists that path", target.path);
+            found.findings.push(Finding::about(Rule::HiddenTarget, role, text));
         }
-    }
-    if hidden > 5 {
-        found.notes.push(format!("… and {} more such targets", hidden - 5));
     }
 }

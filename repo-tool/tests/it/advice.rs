@@ -1,7 +1,6 @@
 //! Warnings for maintainers.
 
 use lastmile_metadata::{PathPattern, Paths, RoleName};
-use lastmile_repo_tool::internal::lint::lint;
 use lastmile_repo_tool::internal::status::Status;
 use lastmile_repo_tool::{NewDelegation, NewRepository, Protection, Trust, Unobserved};
 
@@ -11,7 +10,7 @@ use crate::world::World;
 fn advice(world: &World) -> String {
     let mut repository = world.open();
     repository.published.read_all().unwrap();
-    lint(&repository.published, &repository.config, &repository.keys).join("\n")
+    world.warnings(&repository).join("\n")
 }
 
 #[test]

@@ -25,7 +25,8 @@ fn copies(world: &World) -> Vec<String> {
 
 /// Returns the problems of the files as a server would send them.
 fn problems(world: &World) -> Vec<String> {
-    verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap().problems
+    let found = verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap();
+    found.problems().map(|problem| problem.text.clone()).collect()
 }
 
 #[test]

@@ -220,7 +220,7 @@ fn root_keys_on_tokens_cause_no_warning() {
     let world = World::with(&new);
     let invocation = Invocation { signers, ..world.invocation() };
     let repository = Repository::open(&world.dir(), &invocation).unwrap();
-    let advice = lastmile_repo_tool::internal::lint::lint(&repository.published, &repository.config, &repository.keys);
+    let advice = world.warnings(&repository);
     assert!(advice.iter().all(|line| !line.contains("root keys are on this machine")), "{advice:?}");
     assert!(advice.iter().any(|line| line.contains("root needs signatures from all of its 2 keys")), "{advice:?}");
 }

@@ -212,7 +212,7 @@ fn a_missing_file_is_no_network_failure() {
     assert!(error.to_string().contains("1.snapshot.json"), "{error}");
     let found = verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap();
     assert!(!found.is_good());
-    assert!(found.problems.iter().any(|problem| problem.contains("1.snapshot.json")), "{:?}", found.problems);
+    assert!(found.problems().any(|problem| problem.text.contains("1.snapshot.json")), "{found:?}");
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! Files that other clients refuse permanently are neither signed nor published; published faults can be repaired.
 
 use lastmile_metadata::{Algorithm, Hashes, KeyId, RoleName, TargetFile, TargetPath};
-use lastmile_repo_tool::internal::lint;
 use lastmile_repo_tool::{Error, Repository, Signing};
 use serde_json::{Value, json};
 
@@ -152,7 +151,7 @@ fn a_published_fault_is_a_warning_and_can_be_repaired() {
     assert!(is_published(&renewed));
     let warned = |world: &World| {
         let repository = world.open();
-        let advice = lint::lint(&repository.published, &repository.config, &repository.keys);
+        let advice = world.warnings(&repository);
         advice.into_iter().filter(|line| line.contains("twice") || line.contains("more than once")).count()
     };
     assert_eq!(warned(&world), 2);
@@ -192,7 +191,7 @@ fn a_file_above_the_limits_of_other_clients_is_a_warning() {
     assert!(is_published(&outcome));
     let advice = |world: &World| {
         let repository = Repository::open(&world.dir(), &world.invocation()).unwrap();
-        lint::lint(&repository.published, &repository.config, &repository.keys)
+        world.warnings(&repository)
     };
     drop(repository);
     // Clients read a file in full if its length is listed.
@@ -211,7 +210,7 @@ fn too_many_delegations_for_one_path_are_a_warning() {
     let key = world.public("targets-1");
     let advice = |world: &World| {
         let repository = world.open();
-        let advice = lint::lint(&repository.published, &repository.config, &repository.keys);
+        let advice = world.warnings(&repository);
         advice.into_iter().filter(|line| line.contains("visit")).collect::<Vec<_>>()
     };
     world

@@ -153,6 +153,6 @@ fn g_1_5_3_a_repository_is_checked_over_plain_http() {
     let file = world.layout().targets().join(&world.files("targets")[0]);
     std::fs::write(file, "Content").unwrap();
     let found = verify::url(&base, root, world.now, &|_, _| {}).unwrap();
-    assert_eq!(found.problems.len(), 1, "{found:?}");
+    assert_eq!(found.problems().count(), 1, "{found:?}");
     assert!(!verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap().is_good());
 }

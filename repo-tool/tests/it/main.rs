@@ -17,6 +17,7 @@ mod delegations;
 mod disks;
 mod earlier;
 mod files;
+mod findings;
 mod formats;
 mod gate;
 mod http;

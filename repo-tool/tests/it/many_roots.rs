@@ -3,7 +3,6 @@
 use lastmile_client::MemoryStore;
 use lastmile_metadata::{RoleName, Root, Version};
 use lastmile_repo_tool::internal::intake::TargetNames;
-use lastmile_repo_tool::internal::lint::lint;
 use lastmile_repo_tool::internal::proof::is_refuted;
 use lastmile_repo_tool::internal::verify;
 use lastmile_repo_tool::{NewRepository, Protection};
@@ -41,7 +40,7 @@ fn a_root_beyond_the_limit_of_one_refresh_is_published() {
     assert_eq!(refreshes(&world, 258), 2);
     assert!(is_published(&world.add("a", "1")), "releases go on");
     let repository = world.open();
-    let advice = lint(&repository.published, &repository.config, &repository.keys).join("\n");
+    let advice = world.warnings(&repository).join("\n");
     assert!(advice.contains("must follow 257 roots and needs 2 refreshes"), "{advice}");
     assert!(advice.contains("ship metadata/258.root.json"), "{advice}");
 }
@@ -61,7 +60,7 @@ fn a_revocation_after_many_roots_is_proved() {
 fn a_repository_with_many_roots_is_verified() {
     let world = with_roots(300);
     let found = verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap();
-    assert!(found.is_good(), "{:?}", found.problems);
+    assert!(found.is_good(), "{:?}", found.findings);
     assert_eq!(found.roots.len(), 300);
     // A damaged root is still reported.
     let path = world.layout().metadata().join("280.root.json");

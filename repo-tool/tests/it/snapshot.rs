@@ -8,7 +8,6 @@ use lastmile_metadata::{
 };
 use lastmile_repo_tool::internal::diff;
 use lastmile_repo_tool::internal::key_store::{keyid_of, open_private_key};
-use lastmile_repo_tool::internal::lint::lint;
 use lastmile_repo_tool::{Draft, Error, NewBins, NoPassPhrases, Signing, Trust, Unobserved};
 use serde_json::Value;
 
@@ -200,7 +199,7 @@ fn many_bins_of_an_earlier_version_stay_listed_by_version_under_a_standing_warni
     let advice = |world: &World| {
         let mut repository = world.open();
         repository.published.role(&RoleName::TARGETS).unwrap();
-        lint(&repository.published, &repository.config, &repository.keys).join("\n")
+        world.warnings(&repository).join("\n")
     };
     // New bins of that size are listed with their hashes.
     assert!(listed(&world).iter().all(|(_, is_whole)| *is_whole));

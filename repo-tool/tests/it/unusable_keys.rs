@@ -2,7 +2,6 @@
 
 use lastmile_keys::PublicKey;
 use lastmile_metadata::{KeyId, RoleName};
-use lastmile_repo_tool::internal::lint;
 use lastmile_repo_tool::internal::revoke::revoke;
 use lastmile_repo_tool::internal::status::Status;
 use lastmile_repo_tool::internal::trusting::OddKind;
@@ -38,7 +37,10 @@ fn an_unusable_key_is_reported_and_removed_by_its_id() {
     let status = Status::of(&mut repository).unwrap();
     let targets = status.roles.iter().find(|role| role.name == "targets").unwrap();
     assert!(matches!(&*targets.odd, [odd] if odd.id.as_str() == id && matches!(odd.kind, OddKind::Unusable(_))));
-    assert!(status.advice.iter().any(|line| line.contains(&id) && line.contains("--remove")), "{:?}", status.advice);
+    assert!(
+        status.findings.iter().any(|finding| finding.text.contains(&id) && finding.text.contains("--remove")),
+        "{status:?}"
+    );
     assert_eq!(status.json()["roles"][3]["unusable"].as_array().unwrap().len(), 1);
     drop(repository);
     let removed = world.change(|edit| edit.remove_ids(&[RoleName::TARGETS], &[KeyId::new(&*id)]).unwrap()).unwrap();
@@ -46,7 +48,7 @@ fn an_unusable_key_is_reported_and_removed_by_its_id() {
     let root = &world.metadata("3.root.json")["signed"];
     assert!(root["keys"][&id].is_null() && root["roles"]["targets"]["keyids"].as_array().unwrap().len() == 1);
     let repository = world.open();
-    let advice = lint::lint(&repository.published, &repository.config, &repository.keys);
+    let advice = world.warnings(&repository);
     assert!(!advice.iter().any(|line| line.contains(&id)), "{advice:?}");
 }
 

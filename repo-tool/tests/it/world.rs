@@ -8,10 +8,11 @@ use lastmile_keys::{PrivateKey, PublicKey, Scheme, Signer as _};
 use lastmile_metadata::{RoleName, TargetPath};
 use lastmile_repo_tool::internal::key_store::{self};
 use lastmile_repo_tool::internal::layout::Layout;
+use lastmile_repo_tool::internal::lint::lint;
 use lastmile_repo_tool::internal::overlay::{METADATA_URL, Overlay, TARGETS_URL};
 use lastmile_repo_tool::{
-    Draft, Edit, Error, Invocation, KeyUri, NewRepository, Observer, Outcome, Protection, Repository, Signing, Source,
-    Unobserved, UserConfig, target_path,
+    Draft, Edit, Error, Invocation, KeyUri, NewRepository, Observer, Outcome, Protection, Repository, Severity,
+    Signing, Source, Unobserved, UserConfig, target_path,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -74,6 +75,16 @@ impl World {
 
     pub(crate) fn open(&self) -> Repository {
         Repository::open_for_change(&self.dir(), &self.invocation()).unwrap()
+    }
+
+    /// Returns the warnings about an open repository.
+    pub(crate) fn warnings(&self, repository: &Repository) -> Vec<String> {
+        let found = lint(&repository.published, &repository.config, &repository.keys, self.now);
+        found
+            .into_iter()
+            .filter(|finding| finding.severity() == Severity::Warning)
+            .map(|finding| finding.text)
+            .collect()
     }
 
     pub(crate) fn add(&self, name: &str, content: &str) -> Outcome {

@@ -1,0 +1,229 @@
+//! Findings about any published repository, whoever made it: shared keys, low thresholds, long expiry, dangerous names.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use lastmile_keys::PublicKey;
+use lastmile_metadata::{
+    DelegatedRoles, Delegations, KeyId, Paths, RoleName, Root, TargetPath, Threshold, TrustedMetadata,
+};
+
+use crate::check::finding::{Finding, Rule};
+use crate::edit::intake;
+use crate::edit::keys::short;
+use crate::published::Published;
+use crate::trusting::{odd_in_delegations, odd_in_root};
+
+/// The maximum number of roles or keys that a finding names.
+pub(crate) const NAMED: usize = 8;
+
+/// The verified metadata of a repository, from its folder or its URL.
+pub(crate) struct Subject<'a> {
+    root: &'a Root,
+    expiries: Vec<(&'a RoleName, DateTime<Utc>)>,
+    delegations: Vec<(&'a RoleName, &'a Delegations)>,
+}
+
+impl<'a> Subject<'a> {
+    /// Returns the root and every role that was read.
+    pub(crate) fn published(published: &'a Published) -> Self {
+        let mut expiries = top_level(&published.root, published.timestamp.expires, published.snapshot.expires);
+        expiries.extend(published.read_roles().map(|(role, targets)| (role, targets.expires)));
+        let delegations =
+            published.read_roles().filter_map(|(role, targets)| Some((role, targets.delegations.as_ref()?)));
+        Self { root: &published.root, expiries, delegations: delegations.collect() }
+    }
+
+    /// Returns what a client trusts.
+    pub(crate) fn trusted(trusted: &'a TrustedMetadata) -> Self {
+        let roles: Vec<_> = [(&RoleName::TARGETS, trusted.targets())].into_iter().chain(trusted.delegated()).collect();
+        let mut expiries = top_level(trusted.root(), trusted.timestamp().expires, trusted.snapshot().expires);
+        expiries.extend(roles.iter().map(|(role, targets)| (*role, targets.expires())));
+        let delegations = roles.into_iter().filter_map(|(role, targets)| Some((role, targets.delegations()?)));
+        Self { root: trusted.root(), expiries, delegations: delegations.collect() }
+    }
+
+    /// Returns what the metadata alone shows.
+    pub(crate) fn findings(&self, now: DateTime<Utc>) -> Vec<Finding> {
+        let mut found = Vec::new();
+        self.unusable_ids(&mut found);
+        self.thresholds(&mut found);
+        self.shared_keys(&mut found);
+        self.patterns(&mut found);
+        self.long_expiry(now, &mut found);
+        found
+    }
+
+    /// Lastmile ignores an id without a usable key (A14). Other clients may not.
+    fn unusable_ids(&self, found: &mut Vec<Finding>) {
+        let delegated = self.delegations.iter().flat_map(|(_, delegations)| odd_in_delegations(delegations));
+        for (role, odd) in odd_in_root(self.root).into_iter().chain(delegated) {
+            let text = format!("{role} lists the key id {odd}; `rotate {role} --remove {}` removes it", odd.id);
+            found.push(Finding::about(Rule::UnusableKeyId, &role, text));
+        }
+    }
+
+    fn thresholds(&self, found: &mut Vec<Finding>) {
+        let threshold_of = |role: &RoleName| self.root.key_ring(role).map(|ring| ring.threshold());
+        if threshold_of(&RoleName::ROOT) == Ok(Threshold::ONE) {
+            let text = "one key is enough to sign a new root: a thief of that key can replace every other key";
+            found.push(Finding::about(Rule::RootThresholdOfOne, &RoleName::ROOT, text));
+        }
+        let mut roles = Vec::new();
+        if threshold_of(&RoleName::TARGETS) == Ok(Threshold::ONE) {
+            roles.push(RoleName::TARGETS.to_string());
+        }
+        for (_, delegations) in &self.delegations {
+            match &delegations.roles {
+                DelegatedRoles::Succinct(bins) if bins.threshold == Threshold::ONE => {
+                    roles.push(format!("{}-*", bins.name_prefix()));
+                }
+                DelegatedRoles::Succinct(_) => {}
+                DelegatedRoles::Listed(listed) => {
+                    let single = listed.iter().filter(|role| role.threshold == Threshold::ONE);
+                    roles.extend(single.map(|role| role.name.to_string()));
+                }
+            }
+        }
+        if !roles.is_empty() {
+            let text = format!("one key is enough to sign for {}", some_of(&roles));
+            found.push(Finding::new(Rule::ThresholdOfOne, text));
+        }
+    }
+
+    fn shared_keys(&self, found: &mut Vec<Finding>) {
+        let mut roles_of: BTreeMap<PublicKey, BTreeSet<RoleName>> = BTreeMap::new();
+        for role in RoleName::TOP_LEVEL {
+            let Ok(ring) = self.root.key_ring(&role) else { continue };
+            for (_, key) in ring.keys() {
+                roles_of.entry(key.clone()).or_default().insert(role.clone());
+            }
+        }
+        for (_, delegations) in &self.delegations {
+            for (id, names) in delegated_roles_by_key(delegations) {
+                if let Some(key) = delegations.keys.get(id).and_then(|key| key.public_key().ok()) {
+                    roles_of.entry(key.clone()).or_default().extend(names);
+                }
+            }
+        }
+        found.extend(roles_of.iter().filter_map(|(key, roles)| shared_key(key, roles)));
+    }
+
+    fn patterns(&self, found: &mut Vec<Finding>) {
+        for (_, delegations) in &self.delegations {
+            let DelegatedRoles::Listed(listed) = &delegations.roles else { continue };
+            for delegation in listed {
+                let Paths::Patterns(patterns) = &delegation.paths else { continue };
+                for pattern in patterns.iter().filter(|pattern| pattern.as_str().starts_with('/')) {
+                    let text = format!(
+                        "the delegation to {} has the pattern `{pattern}`, which matches nothing",
+                        delegation.name
+                    );
+                    found.push(Finding::about(Rule::PatternWithoutMatch, &delegation.name, text));
+                }
+            }
+        }
+    }
+
+    fn long_expiry(&self, now: DateTime<Utc>, found: &mut Vec<Finding>) {
+        for (role, expires) in &self.expiries {
+            let most = longest_expiry(role);
+            let left = *expires - now;
+            if left > most {
+                let text = format!(
+                    "{role} expires in {} days, and {} are the most that are usual: until then, an attacker can show clients \
+                     the old version of {role} and hide newer ones",
+                    left.num_days(),
+                    most.num_days()
+                );
+                found.push(Finding::about(Rule::LongExpiry, role, text));
+            }
+        }
+    }
+}
+
+/// Returns the top-level roles except targets, with their expiry.
+fn top_level(root: &Root, timestamp: DateTime<Utc>, snapshot: DateTime<Utc>) -> Vec<(&RoleName, DateTime<Utc>)> {
+    vec![(&RoleName::ROOT, root.expires), (&RoleName::TIMESTAMP, timestamp), (&RoleName::SNAPSHOT, snapshot)]
+}
+
+/// Returns the longest usual time to expiry. Online roles are signed by machines, so they can expire soon.
+fn longest_expiry(role: &RoleName) -> TimeDelta {
+    TimeDelta::days(match role.as_str() {
+        "timestamp" => 31,
+        "snapshot" => 92,
+        _ => 731,
+    })
+}
+
+/// Returns up to eight roles that each key id signs for. Bins share their keys, so only the first bin is returned.
+fn delegated_roles_by_key(delegations: &Delegations) -> BTreeMap<&KeyId, Vec<RoleName>> {
+    let mut by_id: BTreeMap<&KeyId, Vec<RoleName>> = BTreeMap::new();
+    match &delegations.roles {
+        DelegatedRoles::Succinct(bins) => {
+            by_id.extend(bins.keyids.iter().map(|id| (id, vec![bins.bin(0)])));
+        }
+        DelegatedRoles::Listed(listed) => {
+            for role in listed {
+                for id in &role.keyids {
+                    let names = by_id.entry(id).or_default();
+                    if names.len() < NAMED {
+                        names.push(role.name.clone());
+                    }
+                }
+            }
+        }
+    }
+    by_id
+}
+
+fn shared_key(key: &PublicKey, roles: &BTreeSet<RoleName>) -> Option<Finding> {
+    if roles.len() < 2 {
+        return None;
+    }
+    let key = short(key);
+    let names: Vec<String> = roles.iter().map(ToString::to_string).collect();
+    if roles.contains(&RoleName::ROOT) {
+        let text = format!("the key {key} signs for {}: a root key should sign for root only", names.join(" and "));
+        return Some(Finding::about(Rule::SharedRootKey, &RoleName::ROOT, text));
+    }
+    let online = roles.iter().find(|role| role.is_online());
+    let offline = roles.iter().find(|role| !role.is_online());
+    if let (Some(online), Some(offline)) = (online, offline) {
+        let text = format!(
+            "the key {key} signs for {online}, so it is on a server, and for {offline}, which lists targets: give each role its \
+             own key"
+        );
+        return Some(Finding::about(Rule::OnlineKeyForTargets, offline, text));
+    }
+    Some(Finding::new(Rule::SharedKey, format!("the key {key} signs for {}", some_of(&names))))
+}
+
+/// Returns findings about the names of targets.
+#[must_use]
+pub fn target_names<'a>(paths: impl IntoIterator<Item = &'a TargetPath>) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let mut by_lower_case: HashMap<String, &TargetPath> = HashMap::new();
+    for path in paths {
+        if let Err(reason) = intake::target_path(path.as_str()) {
+            found.push(Finding::new(Rule::DangerousTargetName, format!("dangerous target name: {reason}")));
+        }
+        match by_lower_case.insert(path.as_str().to_lowercase(), path) {
+            Some(other) if other != path => {
+                let text = format!("{other} and {path} are one file where upper and lower case are not told apart");
+                found.push(Finding::new(Rule::NamesDifferByCase, text));
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Joins up to eight names and counts the others.
+fn some_of(names: &[String]) -> String {
+    let shown = names.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().checked_sub(NAMED) {
+        Some(more) if more > 0 => format!("{shown} and {more} more roles"),
+        _ => shown,
+    }
+}
