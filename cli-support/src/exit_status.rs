@@ -21,9 +21,34 @@ pub enum ExitStatus {
     Refused = 5,
     /// The change was accepted but is not public yet: signatures are missing.
     Pending = 6,
-    /// The command worked and found something that needs attention: a role is due or expires soon, a change is pending, or a
-    /// client did not withstand an attack.
+    /// The command worked and found something that needs attention: a role is overdue or has expired, a change is pending,
+    /// `verify --strict` has warnings, or a client did not withstand an attack.
     Findings = 7,
+}
+
+/// The answer of `status --monitor`, which is a plug-in of a monitoring system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MonitorState {
+    /// Nothing needs attention.
+    Ok,
+    /// Something needs attention soon.
+    Warning,
+    /// Clients fail now, or soon.
+    Critical,
+    /// The state could not be determined.
+    Unknown,
+}
+
+/// The statuses with the numbers that monitoring systems expect of plug-ins: 0, 1, 2 and 3. They do not have their usual meaning.
+impl From<MonitorState> for ExitStatus {
+    fn from(state: MonitorState) -> Self {
+        match state {
+            MonitorState::Ok => Self::Done,
+            MonitorState::Warning => Self::Failed,
+            MonitorState::Critical => Self::Usage,
+            MonitorState::Unknown => Self::NoSuchName,
+        }
+    }
 }
 
 impl ExitStatus {
@@ -63,5 +88,7 @@ mod tests {
         use ExitStatus::{Done, Failed, Findings, Network, NoSuchName, Pending, Refused, Usage};
         let statuses = [Done, Failed, Usage, NoSuchName, Network, Refused, Pending, Findings];
         assert_eq!(statuses.map(ExitStatus::code), [0, 1, 2, 3, 4, 5, 6, 7]);
+        let answers = [MonitorState::Ok, MonitorState::Warning, MonitorState::Critical, MonitorState::Unknown];
+        assert_eq!(answers.map(|state| ExitStatus::from(state).code()), [0, 1, 2, 3]);
     }
 }

@@ -19,7 +19,7 @@ mod world;
 #[cfg(feature = "program")]
 pub use descriptors::spare_descriptors;
 #[cfg(feature = "program")]
-pub use exit_status::ExitStatus;
+pub use exit_status::{ExitStatus, MonitorState};
 #[cfg(feature = "program")]
 pub use failure::Failure;
 #[cfg(feature = "program")]

@@ -254,7 +254,7 @@ async fn a_store_of_a_newer_format_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn preparing_asks_for_nothing_and_is_no_first_run_lost() {
+async fn preparing_sends_no_request_and_does_not_count_as_a_lost_first_refresh() {
     let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
     let updater = updater(&repository, dir.path());
     updater.prepare_at(now()).await.unwrap();
@@ -263,6 +263,7 @@ async fn preparing_asks_for_nothing_and_is_no_first_run_lost() {
     assert_eq!(version(&updater).await, Ok(1));
     let unsigned = Updater::builder(&b"{}"[..]).build().unwrap();
     assert!(matches!(unsigned.prepare_at(now()).await, Err(Error::Refused(_))));
+    assert!(matches!(unsigned.prepare().await, Err(Error::Refused(_))));
 }
 
 #[tokio::test]

@@ -111,11 +111,58 @@ impl RoleConfig {
     /// Returns whether metadata that expires at `expires` is due for renewal.
     #[must_use]
     pub fn is_due(&self, expires: DateTime<Utc>, now: DateTime<Utc>) -> bool {
-        let left = match self.renew_days {
+        self.renewal(expires, now) >= Renewal::Due
+    }
+
+    /// Returns how urgent the renewal of metadata is that expires at `expires`.
+    #[must_use]
+    pub fn renewal(&self, expires: DateTime<Utc>, now: DateTime<Utc>) -> Renewal {
+        let period = match self.renew_days {
             0 => TimeDelta::days(self.expires_days.into()) / 3,
             days => TimeDelta::days(days.into()),
         };
-        expires - now <= left
+        let left = expires - now;
+        if left <= TimeDelta::zero() {
+            Renewal::Expired
+        } else if left <= period / 4 {
+            Renewal::Urgent
+        } else if left <= period / 2 {
+            Renewal::Overdue
+        } else if left <= period {
+            Renewal::Due
+        } else {
+            Renewal::Later
+        }
+    }
+}
+
+/// How urgent the renewal of a role is. The renewal period starts `renew_days` before the role expires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Renewal {
+    /// The renewal period has not started.
+    Later,
+    /// The renewal period has started: the next `renew` signs the role.
+    Due,
+    /// Half of the renewal period has passed without a renewal.
+    Overdue,
+    /// Three quarters of the renewal period have passed without a renewal.
+    Urgent,
+    /// The role has expired, so clients refuse it.
+    Expired,
+}
+
+impl Renewal {
+    /// Returns the name in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Later => "later",
+            Self::Due => "due",
+            Self::Overdue => "overdue",
+            Self::Urgent => "urgent",
+            Self::Expired => "expired",
+        }
     }
 }
 
@@ -434,6 +481,7 @@ mod tests {
             let expires = role.expiry(now);
             assert!(!role.is_due(expires, now), "{days}");
             assert!(role.is_due(expires, expires - TimeDelta::hours(8)), "{days}");
+            assert_eq!(role.renewal(expires, expires), Renewal::Expired);
         }
     }
 

@@ -37,7 +37,7 @@ mod trusting;
 mod user;
 
 pub use check::finding::{Finding, Rule, Severity};
-pub use config::{Config, KeyUri, RoleConfig};
+pub use config::{Config, KeyUri, Renewal, RoleConfig};
 pub use document::{Document, Missing};
 pub use draft::{Completed, Draft};
 pub use edit::Edit;

@@ -212,6 +212,20 @@ impl Published {
         self.roles.get(role)?.delegator.as_ref()
     }
 
+    /// Returns the keys and the threshold of a role, by the root or by the delegator through which the role was read.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for a delegated role that was not read.
+    pub fn key_ring(&self, role: &RoleName) -> Result<KeyRing, Error> {
+        if role.is_top_level() {
+            return Ok(self.root.key_ring(role)?);
+        }
+        let missing = || NotFound::Role { role: role.clone() };
+        let delegator = self.delegator(role).ok_or_else(missing)?;
+        let delegations = self.known(delegator).and_then(|targets| targets.delegations.as_ref()).ok_or_else(missing)?;
+        Ok(delegations.key_ring(delegator, role)?)
+    }
+
     /// Searches for `path` as clients do, and reads only the roles on the way.
     ///
     /// # Errors

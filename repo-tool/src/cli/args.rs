@@ -36,7 +36,7 @@ Exit codes:
   4  the network or a server failed
   5  refused as untrusted
   6  accepted, but not public yet: signatures are missing
-  7  status: something is due, expired or pending; attack-lab: an attack succeeded"
+  7  status: something is overdue, expired or pending; verify --strict: warnings; attack-lab: an attack succeeded"
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -409,10 +409,17 @@ pub(crate) struct CatchUp {
 /// `status`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exit code 0: nothing to do. 7: a role is due or expired, or a change is pending. Other codes: as for all commands.
+Exit status 0: nothing to do, or a role is due and the next `renew` signs it. 7: half of the time for a renewal has passed, a
+role has expired, or a change is pending. Other statuses: as for all commands.
+
+With --monitor: 0 OK, 1 warning, 2 critical (a role has expired, or a quarter of the time for its renewal is left), 3 unknown.
 
 Example: lastmile-repo status || mail -s 'repository needs you' me")]
-pub(crate) struct Status {}
+pub(crate) struct Status {
+    /// Print one line and exit as monitoring systems expect: 0, 1, 2 or 3.
+    #[arg(long)]
+    pub(crate) monitor: bool,
+}
 
 /// `verify`
 #[derive(Debug, Args)]

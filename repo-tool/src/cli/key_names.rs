@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use lastmile_client::text::printable;
 use lastmile_metadata::KeyId;
 
 use crate::Repository;
@@ -28,6 +29,12 @@ impl KeyNames {
             names.insert(keyid_of(&public), name);
         }
         Self(names)
+    }
+
+    /// Returns the name of a key, or the first 8 digits of its id.
+    pub(super) fn shown(&self, id: &KeyId) -> String {
+        let start = KeyId::new(id.as_str().chars().take(8).collect::<String>());
+        self.get(id).map_or_else(|| start.to_string(), |name| printable(&name))
     }
 
     /// Returns the name of a key, if it is known.

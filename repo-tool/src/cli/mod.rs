@@ -75,7 +75,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>, mut world: World) -> ExitSt
     if let Err(failure) = spare_descriptors() {
         return output.failure(&failure);
     }
-    dispatch(&cli, world, &output).unwrap_or_else(|error| output.failure(&Failure::from(&error)))
+    dispatch(&cli, world, &output).unwrap_or_else(|error| match &cli.command {
+        Command::Status(args) if args.monitor => status::unknown(&error, &output),
+        _ => output.failure(&Failure::from(&error)),
+    })
 }
 
 /// Parses the command line. The environment may set the default repository.
@@ -113,7 +116,7 @@ fn dispatch(cli: &Cli, world: World, output: &Output) -> Result<ExitStatus, Erro
         Command::Publish(_) => publish::publish(&context, output),
         Command::Discard => discard::discard(&context, output),
         Command::CatchUp(args) => catch_up::catch_up(&context, args, output),
-        Command::Status(_) => status::status(&context, output),
+        Command::Status(args) => status::status(&context, args, output),
         Command::Verify(args) => verify::verify(&context, args, output),
         Command::Serve(args) => serve::serve(&context, args, output),
         #[cfg(feature = "attack-lab")]

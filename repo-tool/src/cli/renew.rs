@@ -1,12 +1,19 @@
 //! `renew`: sign again the roles that are due.
 
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
 use lastmile_metadata::RoleName;
 
 use super::args::Renew;
+use super::key_names::KeyNames;
 use super::outcome::conclude;
 use super::{Context, ExitStatus, Output};
-use crate::Error;
 use crate::draft::Draft;
+use crate::{Error, Renewal, Repository};
+
+/// The most delegated roles that are read only to report when they expire.
+const MOST_READ: usize = 100;
 
 pub(super) fn renew(context: &Context<'_>, args: &Renew, output: &Output) -> Result<ExitStatus, Error> {
     let mut repository = context.open(output)?;
@@ -17,12 +24,79 @@ pub(super) fn renew(context: &Context<'_>, args: &Renew, output: &Output) -> Res
     let (now, config) = (repository.now(), repository.config.clone());
     // The pending change is not part of this draft and stays pending.
     let mut edit = repository.edit(Draft::default());
+    let mut renewed = BTreeSet::new();
     for role in RoleName::ONLINE.iter().chain(&further) {
         let expires = edit.expires(role)?;
         if args.force || config.role(role).is_due(expires, now) {
             edit.sign_again(role)?;
+            renewed.insert(role.clone());
         }
     }
     let draft = edit.finish()?;
-    conclude(context, &mut repository, draft, output)
+    let left = not_renewed(&mut repository, &renewed)?;
+    let status = conclude(context, &mut repository, draft, output)?;
+    report(&repository, &left, output)?;
+    Ok(status)
+}
+
+/// A role that was not renewed.
+struct NotRenewed {
+    role: RoleName,
+    expires: DateTime<Utc>,
+    renewal: Renewal,
+}
+
+/// Returns the roles that are not renewed. Of very many delegated roles, only those that were read.
+fn not_renewed(repository: &mut Repository, renewed: &BTreeSet<RoleName>) -> Result<Vec<NotRenewed>, Error> {
+    if repository.published.snapshot.len() <= MOST_READ {
+        repository.published.read_all()?;
+    }
+    let published = &repository.published;
+    let mut roles = vec![
+        (&RoleName::ROOT, published.root.expires),
+        (&RoleName::SNAPSHOT, published.snapshot.expires),
+        (&RoleName::TIMESTAMP, published.timestamp.expires),
+    ];
+    roles.extend(published.read_roles().map(|(role, targets)| (role, targets.expires)));
+    let left = roles.into_iter().filter(|(role, _)| !renewed.contains(role)).map(|(role, expires)| NotRenewed {
+        role: role.clone(),
+        expires,
+        renewal: repository.config.role(role).renewal(expires, repository.now()),
+    });
+    Ok(left.collect())
+}
+
+/// Says which roles were not renewed, when they expire, and for those that are due, who can renew them.
+fn report(repository: &Repository, left: &[NotRenewed], output: &Output) -> Result<(), Error> {
+    let names = KeyNames::of(repository);
+    let mut later = Vec::new();
+    for NotRenewed { role, expires, renewal } in left {
+        let expires = expires.format("%Y-%m-%d %H:%M UTC");
+        if *renewal == Renewal::Later {
+            later.push(format!("{role} ({expires})"));
+            continue;
+        }
+        let ring = repository.published.key_ring(role)?;
+        let here = ring.keys().filter(|(_, key)| repository.keys.name_of(key).is_some()).count();
+        let who = if here >= ring.threshold().get() as usize {
+            format!("run `lastmile-repo renew {role}`")
+        } else {
+            let keys: Vec<String> = ring.keys().map(|(id, _)| names.shown(id)).collect();
+            format!(
+                "{} of these keys must sign: {}; run `lastmile-repo renew {role}`",
+                ring.threshold(),
+                keys.join(", ")
+            )
+        };
+        let verb = if *renewal == Renewal::Expired { "expired" } else { "expires" };
+        output.warning(&format!("{role} was not renewed and {verb} {expires}: {who}"));
+    }
+    if !later.is_empty() {
+        const SHOWN: usize = 8;
+        let more = later.len().saturating_sub(SHOWN);
+        later.truncate(SHOWN);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        output.note(&format!("Not due, with their expiry: {}{more}.", later.join(", ")));
+    }
+    Ok(())
 }

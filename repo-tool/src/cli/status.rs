@@ -1,16 +1,23 @@
 //! `status`: show versions, expiry dates, keys, and the roles that are due.
 
+use lastmile_cli_support::MonitorState;
 use lastmile_client::text::printable;
+use serde_json::json;
 
+use super::args::Status as StatusArgs;
 use super::key_names::KeyNames;
 use super::{Context, ExitStatus, Output, findings};
+use crate::check::chain;
 use crate::publish::transaction;
 use crate::report::status::{RoleStatus, Status};
-use crate::{Error, Repository};
+use crate::{Error, Renewal, Repository};
 
-pub(super) fn status(context: &Context<'_>, output: &Output) -> Result<ExitStatus, Error> {
+pub(super) fn status(context: &Context<'_>, args: &StatusArgs, output: &Output) -> Result<ExitStatus, Error> {
     let mut repository = Repository::open(&context.global.repository, &context.invocation)?;
     let status = Status::of(&mut repository)?;
+    if args.monitor {
+        return monitor(&status, output);
+    }
     let mut text = String::new();
     for role in &status.roles {
         text += &line(role, &repository);
@@ -40,21 +47,83 @@ pub(super) fn status(context: &Context<'_>, output: &Output) -> Result<ExitStatu
         ));
     }
     findings::print_warnings(&status.findings, output);
+    let due = status.roles.iter().filter(|role| role.renewal == Renewal::Due);
+    let due: Vec<String> = due.map(|role| printable(&role.name)).collect();
+    if !due.is_empty() {
+        output.note(&format!("Due for renewal: {}. `lastmile-repo renew` signs what is due.", due.join(", ")));
+    }
     Ok(if status.needs_attention() { ExitStatus::Findings } else { ExitStatus::Done })
+}
+
+/// Answers a monitoring system with one line and its exit codes.
+fn monitor(status: &Status, output: &Output) -> Result<ExitStatus, Error> {
+    let urgent = status.most_urgent().unwrap_or(Renewal::Later);
+    let state = if urgent >= Renewal::Urgent {
+        MonitorState::Critical
+    } else if status.needs_attention() {
+        MonitorState::Warning
+    } else {
+        MonitorState::Ok
+    };
+    let mut reasons = Vec::new();
+    for role in status.roles.iter().filter(|role| role.renewal >= Renewal::Overdue) {
+        let expires = role.expires.format("%Y-%m-%d %H:%M UTC");
+        let verb = if role.renewal == Renewal::Expired { "expired" } else { "was not renewed and expires" };
+        reasons.push(format!("{} {verb} {expires}", printable(&role.name)));
+    }
+    let pending: Vec<String> = status.pending.iter().map(|document| document.role.to_string()).collect();
+    if !pending.is_empty() {
+        reasons.push(format!("a change is pending ({})", pending.join(", ")));
+    }
+    if status.interrupted {
+        reasons.push("a publication was interrupted".to_string());
+    }
+    if reasons.is_empty()
+        && let Some(first) = status.roles.iter().min_by_key(|role| role.expires)
+    {
+        let expires = first.expires.format("%Y-%m-%d %H:%M UTC");
+        reasons.push(format!("{} is the first role to expire, {expires}", printable(&first.name)));
+    }
+    output.data_text(&json!({ "state": name(state), "reasons": reasons }), &answer(state, &reasons.join("; ")))?;
+    Ok(state.into())
+}
+
+/// Answers a monitoring system that the status could not be determined.
+pub(super) fn unknown(error: &Error, output: &Output) -> ExitStatus {
+    let reason = printable(&chain(error));
+    let state = MonitorState::Unknown;
+    let json = json!({ "state": name(state), "reasons": [reason] });
+    // Where nothing can be written, the exit status still tells.
+    let _ = output.data_text(&json, &answer(state, &reason));
+    state.into()
+}
+
+fn answer(state: MonitorState, reasons: &str) -> String {
+    format!("{}: {}\n", name(state), reasons.replace('\n', " "))
+}
+
+fn name(state: MonitorState) -> &'static str {
+    match state {
+        MonitorState::Ok => "OK",
+        MonitorState::Warning => "WARNING",
+        MonitorState::Critical => "CRITICAL",
+        MonitorState::Unknown => "UNKNOWN",
+    }
 }
 
 fn line(role: &RoleStatus, repository: &Repository) -> String {
     let days = (role.expires - repository.now()).num_days();
-    let state = match (role.expired, role.due) {
-        (true, _) => "EXPIRED".to_string(),
-        (false, true) => format!("due, expires in {days} days"),
-        (false, false) => format!("expires in {days} days"),
+    let state = match role.renewal {
+        Renewal::Expired => "EXPIRED".to_string(),
+        Renewal::Overdue | Renewal::Urgent => format!("OVERDUE, expires in {days} days"),
+        Renewal::Due => format!("due, expires in {days} days"),
+        Renewal::Later => format!("expires in {days} days"),
     };
     let mut text = format!(
         "{:<12} version {:<5} {state}, {} ({} of {} keys)\n",
         printable(&role.name),
         role.version,
-        role.expires.format("%Y-%m-%d %H:%M"),
+        role.expires.format("%Y-%m-%d %H:%M UTC"),
         role.threshold,
         role.keys.len()
     );

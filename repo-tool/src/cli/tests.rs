@@ -1,7 +1,7 @@
 //! Tests of the command as a function that gets its whole environment as a value.
 
 use chrono::TimeDelta;
-use lastmile_cli_support::Captured;
+use lastmile_cli_support::{Captured, MonitorState};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -90,4 +90,80 @@ fn an_error_is_printed_once_as_json() {
     let ran = home.run(&["add", "--json"]);
     assert_eq!((ran.status, &json(&ran)["error"]["kind"]), (ExitStatus::Usage, &Value::from("usage")));
     assert_eq!(home.run(&["status"]).stdout, "");
+}
+
+#[test]
+fn a_monitor_gets_one_line_and_its_exit_codes() {
+    let mut home = Home::new();
+    let unknown = home.run(&["status", "--monitor"]);
+    assert_eq!(unknown.status, MonitorState::Unknown.into());
+    assert!(unknown.stdout.starts_with("UNKNOWN: ") && unknown.stdout.lines().count() == 1, "{}", unknown.stdout);
+    home.run(&["init", "--unencrypted-keys", "--quiet"]);
+    // The timestamp expires after 7 days; its renewal period is the last 5.
+    for (days, state, expected) in [
+        (0, MonitorState::Ok, "OK: timestamp is the first role to expire, 2030-03-24 17:46 UTC"),
+        (3, MonitorState::Ok, "OK: timestamp is the first role to expire"),
+        (2, MonitorState::Warning, "WARNING: timestamp was not renewed and expires 2030-03-24 17:46 UTC"),
+        (1, MonitorState::Critical, "CRITICAL: timestamp was not renewed and expires"),
+        (1, MonitorState::Critical, "CRITICAL: timestamp expired 2030-03-24 17:46 UTC"),
+    ] {
+        home.now += TimeDelta::days(days);
+        let ran = home.run(&["status", "--monitor"]);
+        assert_eq!(ran.status, state.into(), "{}", ran.stdout);
+        assert!(ran.stdout.starts_with(expected) && ran.stdout.lines().count() == 1, "{}", ran.stdout);
+    }
+    let ran = home.run(&["status", "--monitor", "--json"]);
+    assert_eq!(json(&ran)["state"], "CRITICAL");
+}
+
+#[test]
+fn status_tells_a_role_that_is_due_from_one_that_is_overdue() {
+    let mut home = Home::new();
+    home.run(&["init", "--unencrypted-keys", "--quiet"]);
+    home.now += TimeDelta::days(3);
+    let due = home.run(&["status"]);
+    assert_eq!(due.status, ExitStatus::Done);
+    assert!(due.stderr.contains("Due for renewal: timestamp."), "{}", due.stderr);
+    home.now += TimeDelta::days(2);
+    let overdue = home.run(&["status"]);
+    assert_eq!(overdue.status, ExitStatus::Findings);
+    assert!(overdue.stdout.contains("OVERDUE, expires in 2 days, 2030-03-24 17:46 UTC"), "{}", overdue.stdout);
+}
+
+#[test]
+fn renew_says_what_it_did_not_renew_and_who_can() {
+    let mut home = Home::new();
+    home.run(&["init", "--unencrypted-keys", "--quiet"]);
+    let ran = home.run(&["renew", "--force"]);
+    assert!(
+        ran.stderr.contains("Not due, with their expiry: root (2031-03-17 17:46 UTC), targets ("),
+        "{}",
+        ran.stderr
+    );
+    home.now += TimeDelta::days(160);
+    let here = home.run(&["renew", "--force"]).stderr;
+    let expected = "targets was not renewed and expires 2030-09-13 17:46 UTC: run `lastmile-repo renew targets`";
+    assert!(here.contains(expected), "{here}");
+    std::fs::remove_file(home.folder.path().join("repository/keys/targets-1.pem")).unwrap();
+    let elsewhere = home.run(&["renew", "--force"]).stderr;
+    assert!(
+        elsewhere.contains("UTC: 1 of these keys must sign: targets-1; run `lastmile-repo renew targets`"),
+        "{elsewhere}"
+    );
+}
+
+#[test]
+fn strict_verification_fails_on_warnings() {
+    let home = Home::new();
+    home.run(&["init", "--unencrypted-keys", "--quiet"]);
+    assert_eq!(home.run(&["verify", "--strict"]).status, ExitStatus::Done);
+    home.run(&["set-threshold", "root", "1", "--quiet"]);
+    let lenient = home.run(&["verify", "--json"]);
+    assert_eq!(lenient.status, ExitStatus::Done);
+    let found = json(&lenient)["findings"].as_array().unwrap().clone();
+    let finding = found.iter().find(|finding| finding["rule"] == "root-threshold-of-one").unwrap();
+    assert_eq!((&finding["severity"], &finding["role"]), (&Value::from("warning"), &Value::from("root")));
+    let strict = home.run(&["verify", "--strict"]);
+    assert_eq!(strict.status, ExitStatus::Findings);
+    assert!(strict.stderr.contains("warning: one key is enough to sign a new root"), "{}", strict.stderr);
 }

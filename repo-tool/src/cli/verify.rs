@@ -62,7 +62,7 @@ pub(super) fn verify(context: &Context<'_>, args: &Verify, output: &Output) -> R
 fn text(found: &Verification) -> String {
     let mut text = String::new();
     for (role, version, expires) in &found.versions {
-        text += &format!("{role:<10} version {version}, expires {}\n", expires.format("%Y-%m-%d %H:%M"));
+        text += &format!("{role:<10} version {version}, expires {}\n", expires.format("%Y-%m-%d %H:%M UTC"));
     }
     for (version, _) in found.roots.iter().filter(|(_, failure)| failure.is_none()) {
         text += &format!("ok  a client shipped with root {version} reaches the newest state\n");

@@ -11,7 +11,7 @@ use crate::document::Missing;
 use crate::publish::staged;
 use crate::publish::transaction;
 use crate::trusting::{Odd, odd_ids, odd_in_root};
-use crate::{Error, NotFound, Repository};
+use crate::{Error, NotFound, Renewal, Repository};
 
 /// The status of a role.
 #[derive(Clone, Debug)]
@@ -28,10 +28,8 @@ pub struct RoleStatus {
     pub keys: Vec<KeyStatus>,
     /// Listed key ids that do not stand for one usable key.
     pub odd: Vec<Odd>,
-    /// Whether its renewal is due according to the configuration.
-    pub due: bool,
-    /// Whether it has expired.
-    pub expired: bool,
+    /// How urgent its renewal is according to the configuration; for bins the most urgent.
+    pub renewal: Renewal,
 }
 
 /// The status of a key of a role.
@@ -89,7 +87,7 @@ impl Status {
                 Some((of, all)) if *of == delegator && all.name == status.name => {
                     all.version = all.version.max(status.version);
                     all.expires = all.expires.min(status.expires);
-                    (all.due, all.expired) = (all.due | status.due, all.expired | status.expired);
+                    all.renewal = all.renewal.max(status.renewal);
                 }
                 _ => roles.extend(bins.replace((delegator, status)).map(|(_, status)| status)),
             }
@@ -101,10 +99,16 @@ impl Status {
         Ok(Self { roles, pending: pending(repository)?, findings, interrupted, pinned })
     }
 
-    /// Returns whether the maintainer must act.
+    /// Returns whether the maintainer must act. A role that is due needs no attention: the next `renew` signs it.
     #[must_use]
     pub fn needs_attention(&self) -> bool {
-        self.interrupted || !self.pending.is_empty() || self.roles.iter().any(|role| role.due || role.expired)
+        self.interrupted || !self.pending.is_empty() || self.most_urgent() >= Some(Renewal::Overdue)
+    }
+
+    /// Returns how urgent the most urgent renewal is.
+    #[must_use]
+    pub fn most_urgent(&self) -> Option<Renewal> {
+        self.roles.iter().map(|role| role.renewal).max()
     }
 
     /// Returns the status as JSON.
@@ -115,7 +119,8 @@ impl Status {
             json!({
                 "role": role.name, "version": role.version.get(), "expires": lastmile_metadata::format_time(&role.expires),
                 "threshold": role.threshold, "keys": role.keys.iter().map(key).collect::<Vec<_>>(),
-                "due": role.due, "expired": role.expired, "unusable": role.odd.iter().map(Odd::to_string).collect::<Vec<_>>(),
+                "due": role.renewal >= Renewal::Due, "expired": role.renewal == Renewal::Expired, "renewal": role.renewal.name(),
+                "unusable": role.odd.iter().map(Odd::to_string).collect::<Vec<_>>(),
             })
         };
         let pending = |document: &PendingDocument| {
@@ -187,8 +192,7 @@ fn role_status(
         threshold: ring.threshold().get(),
         keys: keys.collect(),
         odd: Vec::new(),
-        due: config.role(name).is_due(expires, now),
-        expired: expires <= now,
+        renewal: config.role(name).renewal(expires, now),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use lastmile_metadata::{PathPattern, Paths, RoleName};
 use lastmile_repo_tool::internal::status::Status;
-use lastmile_repo_tool::{NewDelegation, NewRepository, Protection, Trust, Unobserved};
+use lastmile_repo_tool::{NewDelegation, NewRepository, Protection, Renewal, Trust, Unobserved};
 
 use crate::delegations::delegate;
 use crate::world::World;
@@ -93,16 +93,26 @@ fn f_4_5_14_a_pattern_with_a_leading_slash_is_a_warning() {
     assert!(advice(&world).contains("`/a/*`, which matches nothing"));
 }
 
+fn renewals(status: &Status) -> Vec<(&str, Renewal)> {
+    let roles = status.roles.iter().filter(|role| role.renewal != Renewal::Later);
+    roles.map(|role| (role.name.as_str(), role.renewal)).collect()
+}
+
 #[test]
 fn status_shows_due_and_expired_roles() {
     let mut world = World::new();
     assert!(!Status::of(&mut world.open()).unwrap().needs_attention());
     world.days_pass(3);
     let status = Status::of(&mut world.open()).unwrap();
-    let due: Vec<&str> = status.roles.iter().filter(|role| role.due).map(|role| role.name.as_str()).collect();
-    assert_eq!(due, ["timestamp"]);
-    world.days_pass(5);
+    assert_eq!(renewals(&status), [("timestamp", Renewal::Due)]);
+    assert!(!status.needs_attention(), "the next `renew` signs it");
+    for (renewal, days) in [(Renewal::Overdue, 2), (Renewal::Urgent, 1)] {
+        world.days_pass(days);
+        let status = Status::of(&mut world.open()).unwrap();
+        assert_eq!(renewals(&status), [("timestamp", renewal)]);
+        assert!(status.needs_attention());
+    }
+    world.days_pass(2);
     let status = Status::of(&mut world.open()).unwrap();
-    let expired: Vec<&str> = status.roles.iter().filter(|role| role.expired).map(|role| role.name.as_str()).collect();
-    assert_eq!(expired, ["timestamp"]);
+    assert_eq!(renewals(&status), [("timestamp", Renewal::Expired), ("snapshot", Renewal::Due)]);
 }
