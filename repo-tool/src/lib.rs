@@ -37,6 +37,7 @@ mod trusting;
 mod user;
 
 pub use check::finding::{Finding, Rule, Severity};
+pub use check::folder_state::{Damage, DamagedFile};
 pub use config::{Config, KeyUri, Renewal, RoleConfig};
 pub use document::{Document, Missing};
 pub use draft::{Completed, Draft};

@@ -14,6 +14,7 @@ use lastmile_metadata::{
     VerifiedTargets, Version,
 };
 
+use crate::check::folder_state;
 use crate::draft::Draft;
 use crate::edit::Edit;
 use crate::files::layout::{self, Layout};
@@ -380,8 +381,11 @@ impl Published {
 
     /// Reads and verifies a role (5.6): a file in the folder is not trusted because of its place.
     fn verify(&self, role: &RoleName, ring: &KeyRing) -> Result<Arc<Verified<Targets>>, Error> {
-        let file = read(&self.layout.metadata(), &self.trusted.delegated_request(role)?)?;
-        held(role, &self.trusted.verify_delegated(role, ring, FileContent::Bytes(file))?)
+        let verify = || {
+            let file = read(&self.layout.metadata(), &self.trusted.delegated_request(role)?)?;
+            held(role, &self.trusted.verify_delegated(role, ring, FileContent::Bytes(file))?)
+        };
+        verify().map_err(|error| folder_state::explain(&self.layout, error))
     }
 }
 

@@ -79,6 +79,8 @@ rules! {
     ClientFails "client-fails" Problem;
     /// A file that the repository needs cannot be read.
     UnreadableFile "unreadable-file" Problem;
+    /// A metadata file is missing or was changed after it was written.
+    DamagedMetadata "damaged-metadata" Problem;
     /// A target file does not have the length and the hashes that its role lists.
     WrongTargetFile "wrong-target-file" Problem;
     /// A target file that a role lists does not exist.

@@ -2,6 +2,7 @@
 
 mod bulk;
 pub(crate) mod finding;
+pub(crate) mod folder_state;
 pub(crate) mod gate;
 pub(crate) mod lint;
 pub(crate) mod overlay;
@@ -17,7 +18,8 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use lastmile_client::{Error as ClientError, MemoryStore, Refusal, Updater, blocking};
 use lastmile_metadata::{
-    ErrorKind, Limit, Limits, ReusableTargets, RoleName, Root, TargetFile, TargetPath, Targets, Version,
+    ErrorKind, Limit, Limits, ReusableTargets, RoleName, Root, TargetFile, TargetPath, Targets, TrustedMetadata,
+    VerifiedTargets, Version,
 };
 
 use crate::check::overlay::{METADATA_URL, Overlay, TARGETS_URL};
@@ -105,13 +107,8 @@ pub(crate) fn open(layout: &Layout, root: Vec<u8>) -> Result<Published, Error> {
     let limits = reading_limits();
     let memory = MemoryStore::default();
     let client = client(root.clone(), Overlay::published(layout), memory.clone(), limits, None)?;
-    let session = client.refresh_at(DateTime::<Utc>::UNIX_EPOCH).map_err(|error| match error {
-        // The overlay uses no network: a file is missing or unreadable.
-        ClientError::Network(_) => {
-            PublicationError::Incomplete { folder: layout.metadata(), error: error.into() }.into()
-        }
-        other => from_client(other),
-    })?;
+    let session = client.refresh_at(DateTime::<Utc>::UNIX_EPOCH);
+    let session = session.map_err(|error| folder_state::explain(layout, from_client(error)))?;
     Published::new(layout, session.trusted(), root, memory)
 }
 
@@ -236,11 +233,14 @@ impl Check<'_> {
         if listed.len() > MANY {
             let all = session.list().map_err(refused)?;
             let all: BTreeMap<&TargetPath, &TargetFile> = all.iter().map(|target| (&target.path, target)).collect();
-            return listed.iter().try_for_each(|(path, listed)| check_found(path, listed, all.get(path).copied()));
+            let trusted = session.trusted();
+            return listed
+                .iter()
+                .try_for_each(|(path, listed)| check_found(path, listed, all.get(path).copied(), trusted));
         }
         for (path, listed) in &listed {
             let found = session.find(path).map_err(refused)?;
-            check_found(path, listed, found.as_ref())?;
+            check_found(path, listed, found.as_ref(), session.trusted())?;
         }
         Ok(())
     }
@@ -305,16 +305,41 @@ pub(crate) fn check_found(
     path: &TargetPath,
     listed: &[(&RoleName, TargetFile)],
     found: Option<&TargetFile>,
+    trusted: &TrustedMetadata,
 ) -> Result<(), Error> {
     if listed.iter().any(|(_, target)| found == Some(target)) {
         return Ok(());
     }
     let Some((role, _)) = listed.first() else { return Ok(()) };
-    let reason = match found {
-        Some(_) => NotFoundReason::Shadowed,
-        None => NotFoundReason::NotCovered,
-    };
+    let roles: BTreeMap<&RoleName, &VerifiedTargets> =
+        trusted.delegated().chain([(&RoleName::TARGETS, trusted.targets())]).collect();
+    let hidden = hidden_by(&roles, &RoleName::TARGETS, path, &mut BTreeSet::new());
+    let reason = hidden.unwrap_or(NotFoundReason::NotCovered);
     Err(DraftError::TargetNotFound { path: path.clone(), role: (*role).clone(), reason }.into())
+}
+
+/// Explains why a search does not find what a role lists: follows the roles that the search has visited, in the same order.
+fn hidden_by(
+    roles: &BTreeMap<&RoleName, &VerifiedTargets>,
+    role: &RoleName,
+    path: &TargetPath,
+    visited: &mut BTreeSet<RoleName>,
+) -> Option<NotFoundReason> {
+    let targets = roles.get(role).filter(|_| visited.insert(role.clone()))?;
+    if matches!(targets.target(path), Ok(Some(_))) {
+        return Some(NotFoundReason::Shadowed { by: role.clone() });
+    }
+    for (child, is_terminating) in
+        targets.delegations().map(|delegations| delegations.covering(path)).unwrap_or_default()
+    {
+        if let Some(reason) = hidden_by(roles, &child, path, visited) {
+            return Some(reason);
+        }
+        if is_terminating {
+            return Some(NotFoundReason::Terminated { by: child });
+        }
+    }
+    None
 }
 
 /// Returns the documents by the names that clients request.

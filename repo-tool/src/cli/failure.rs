@@ -4,8 +4,8 @@ use std::path::Path;
 
 use lastmile_cli_support::{ExitStatus, Failure, StdoutError};
 
-use crate::Error;
 use crate::publish::queue::RefusalKind;
+use crate::{Error, PublicationError};
 
 impl From<StdoutError> for Error {
     fn from(StdoutError(error): StdoutError) -> Self {
@@ -25,6 +25,7 @@ impl From<&Error> for Failure {
             }
             Error::Network(_) => (ExitStatus::Network, None),
             Error::Untrusted(_) => (ExitStatus::Refused, None),
+            Error::Publication(PublicationError::Damaged { .. }) => (ExitStatus::Refused, Some("damaged")),
             Error::Draft(_) | Error::Request { kind: RefusalKind::Draft, .. } => (ExitStatus::Refused, Some("draft")),
             Error::NotPinned { .. } => (ExitStatus::Refused, Some("not-pinned")),
             Error::Private { .. } => (ExitStatus::Refused, Some("private")),

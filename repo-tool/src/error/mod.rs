@@ -206,6 +206,10 @@ impl Error {
             Self::MissingKeys { .. } => {
                 Some("run the command on the machine that has the keys, or sign with `lastmile-repo sign --key FILE`")
             }
+            Self::Publication(PublicationError::Damaged { .. }) => Some(
+                "finish the copy, or restore these files from a backup or from the server; with Git, `* -text` in .gitattributes \
+                 keeps line ends as they are",
+            ),
             Self::Network(_) => Some("check the address, and whether the server responds"),
             Self::Config { .. } => Some("docs/maintainers.md describes the format of repo.toml"),
             Self::Private { .. } => Some(
@@ -359,7 +363,8 @@ mod tests {
             NetworkError::Runtime(io()).into(),
             NetworkError::Listen { address: ([127, 0, 0, 1], 1).into(), error: io() }.into(),
             PublicationError::Unreadable { interrupted: Vec::new(), error: Box::new(verdict().into()) }.into(),
-            PublicationError::Incomplete { folder: "a".into(), error: client() }.into(),
+            PublicationError::Damaged { folder: "a".into(), files: Vec::new(), error: Box::new(verdict().into()) }
+                .into(),
             PublicationError::Client(Box::new(ClientError::Local(local()))).into(),
             ServedError::Unverified { url: "a".into(), error: Box::new(verdict().into()) }.into(),
             ServedError::Memory(local()).into(),

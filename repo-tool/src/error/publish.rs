@@ -1,5 +1,6 @@
 //! Errors about publications: refusals by clients, conflicting files, and interruptions.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use lastmile_client::{Error as ClientError, Refusal};
@@ -7,6 +8,7 @@ use lastmile_metadata::{FileError, RoleName, TargetPath, Version};
 
 use crate::check::chain;
 use crate::check::finding::Finding;
+use crate::check::folder_state::DamagedFile;
 use crate::files::digest::FileDigest;
 use crate::files::layout::Interrupted;
 
@@ -52,7 +54,7 @@ pub enum DraftError {
     /// The metadata has format faults for which other clients refuse it.
     #[error(
         "other clients would refuse {role} version {version}{}:{}\nfix the change, or discard it with `lastmile-repo discard`",
-        every_later_root(role), listed(.faults)
+        every_later_root(role), lines(.faults)
     )]
     Faults {
         /// The role.
@@ -66,7 +68,7 @@ pub enum DraftError {
     #[error(
         "other clients cannot read the file of {role} version {version}:{}\nsign it again, or discard it with \
         `lastmile-repo discard`",
-        listed(.faults)
+        lines(.faults)
     )]
     FileFaults {
         /// The role.
@@ -90,12 +92,21 @@ impl DraftError {
 }
 
 /// Why a search does not find a target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotFoundReason {
     /// A role with a higher priority lists a target with the same path.
-    #[error("another role with a higher priority lists a target with that path")]
-    Shadowed,
+    #[error("it is hidden by {by}, which has a higher priority and lists a target with that path")]
+    Shadowed {
+        /// That role.
+        by: RoleName,
+    },
+    /// A terminating role with a higher priority covers the path, and clients search no further.
+    #[error("it is hidden by {by}, which is terminating and covers that path: clients search no further")]
+    Terminated {
+        /// That role.
+        by: RoleName,
+    },
     /// The delegations on the way do not cover the path.
     #[error("the delegations that lead to that role do not cover this path")]
     NotCovered,
@@ -106,8 +117,9 @@ fn every_later_root(role: &RoleName) -> &'static str {
     if *role == RoleName::ROOT { " and every later root" } else { "" }
 }
 
-fn listed(faults: &[Finding]) -> String {
-    faults.iter().map(|fault| format!("\n  {fault}")).collect()
+/// Returns one line for each item, after the message.
+fn lines(items: &[impl fmt::Display]) -> String {
+    items.iter().map(|item| format!("\n  {item}")).collect()
 }
 
 /// Why a publication could not be made or finished.
@@ -221,13 +233,18 @@ pub enum PublicationError {
         /// The copy.
         to: PathBuf,
     },
-    /// A published file is missing.
-    #[error("the published repository in {} is incomplete: {}; restore the file from a backup", folder.display(), chain(.error))]
-    Incomplete {
+    /// Published files are missing or were changed after they were written.
+    #[error(
+        "the files in {} do not belong together: the repository is being copied or updated, or was damaged:{}\nclients fail with: {error}",
+        folder.display(), lines(.files)
+    )]
+    Damaged {
         /// The folder of the metadata.
         folder: PathBuf,
-        /// The error of a client.
-        error: Box<ClientError>,
+        /// The files that are missing or were changed.
+        files: Vec<DamagedFile>,
+        /// Why clients refuse the repository.
+        error: Box<crate::Error>,
     },
     /// A client could not be created, or failed on this machine.
     #[error("{}", chain(.0))]

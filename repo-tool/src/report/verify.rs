@@ -10,6 +10,7 @@ use lastmile_metadata::{Envelope, Limits, RoleName, Root, TargetFile, Version, f
 use serde_json::{Value, json};
 
 use crate::check::finding::{Finding, Rule, Severity};
+use crate::check::folder_state;
 use crate::check::overlay::Overlay;
 use crate::check::practice::{self, Subject};
 use crate::check::{self, MANY_ROOTS, chain, client, from_client, is_alike, lint};
@@ -146,10 +147,14 @@ pub fn directory_from(
     let mut found = Verification::default();
     let (session, targets) = match clients(&mut found, oldest, now, make, read) {
         Ok(Some(arrived)) => arrived,
-        Ok(None) => return Ok(found),
+        Ok(None) => {
+            add_damaged(&mut found, layout);
+            return Ok(found);
+        }
         // The overlay uses no network: a file is missing or unreadable.
         Err(Error::Network(error)) => {
             found.add(Rule::UnreadableFile, error.to_string());
+            add_damaged(&mut found, layout);
             return Ok(found);
         }
         Err(error) => return Err(error),
@@ -367,6 +372,12 @@ fn check_copies(found: &mut Verification, layout: &Layout) -> Result<(), Error> 
     })?;
     found.findings.extend(wrong.into_iter().flatten());
     Ok(())
+}
+
+/// Adds every metadata file that is missing or was changed.
+fn add_damaged(found: &mut Verification, layout: &Layout) {
+    let damaged = folder_state::damaged_files(layout);
+    found.findings.extend(damaged.iter().map(|file| Finding::new(Rule::DamagedMetadata, file.to_string())));
 }
 
 /// Counts the files that no role lists, such as those of older releases.

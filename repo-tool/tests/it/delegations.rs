@@ -1,10 +1,11 @@
 //! Delegations and bins: spec 4.5, TAP 15.
 
 use lastmile_keys::PublicKey;
-use lastmile_metadata::{PathPattern, Paths, RoleName, TargetPath};
+use lastmile_metadata::{Algorithm, Hashes, PathPattern, Paths, RoleName, TargetFile, TargetPath};
 use lastmile_repo_tool::internal::names;
 use lastmile_repo_tool::{
-    Draft, Edit, EditError, Error, NewBins, NewDelegation, Outcome, RoleNameError, Trust, Unobserved,
+    Draft, DraftError, Edit, EditError, Error, NewBins, NewDelegation, NotFoundReason, Outcome, PublicationError,
+    RoleNameError, Trust, Unobserved,
 };
 
 use crate::world::World;
@@ -224,7 +225,7 @@ fn a_pending_change_of_a_role_whose_published_file_is_broken_is_refused() {
     let text = std::fs::read_to_string(&published).unwrap();
     std::fs::write(published, text.replace("2030", "2031")).unwrap();
     let error = world.open().staged().err();
-    assert!(matches!(error, Some(Error::Untrusted(_))), "{error:?}");
+    assert!(matches!(error, Some(Error::Publication(PublicationError::Damaged { .. }))), "{error:?}");
 }
 
 #[test]
@@ -244,5 +245,26 @@ fn no_role_is_delegated_to_while_a_published_file_that_may_delegate_to_it_is_bro
         terminating: false,
     };
     let error = edit.delegate(&RoleName::TARGETS, new).err();
-    assert!(matches!(error, Some(Error::Untrusted(_))), "{error:?}");
+    assert!(matches!(error, Some(Error::Publication(PublicationError::Damaged { .. }))), "{error:?}");
+}
+
+#[test]
+fn a_target_that_a_terminating_role_hides_is_refused_with_the_name_of_that_role() {
+    let world = World::new();
+    let key = world.public("targets-1");
+    let new = NewDelegation {
+        name: RoleName::delegated("first").unwrap(),
+        paths: Paths::Patterns(vec![PathPattern::new("shared/*")]),
+        trust: Trust { keys: vec![key.clone()], threshold: 1 },
+        terminating: true,
+    };
+    world.change(|edit| edit.delegate(&RoleName::TARGETS, new).unwrap()).unwrap();
+    world.change(|edit| delegate(edit, "second", "shared/*", &key)).unwrap();
+    let hashes = Hashes::of(b"content", &[Algorithm::Sha256]).unwrap();
+    let target = TargetFile::new(TargetPath::new("shared/x").unwrap(), 7, hashes);
+    let second = RoleName::delegated("second").unwrap();
+    let error = world.change(|edit| drop(edit.add_target(&second, target).unwrap())).unwrap_err();
+    let Error::Draft(DraftError::TargetNotFound { reason, .. }) = error else { panic!("{error:?}") };
+    assert_eq!(reason, NotFoundReason::Terminated { by: RoleName::delegated("first").unwrap() });
+    assert!(reason.to_string().contains("hidden by first"), "{reason}");
 }

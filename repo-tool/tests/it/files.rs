@@ -7,10 +7,11 @@ use lastmile_repo_tool::internal::intake::{self, Hidden, TargetNames};
 use lastmile_repo_tool::internal::own_files::OwnFiles;
 use lastmile_repo_tool::internal::verify;
 use lastmile_repo_tool::{
-    Error, InvalidInput, NewRepository, Observer, PathError, Protection, PublicationError, PublishEvent, Repository,
-    Unobserved,
+    Damage, DamagedFile, Error, InvalidInput, NewRepository, Observer, PathError, Protection, PublicationError,
+    PublishEvent, Repository, Rule, Unobserved,
 };
 
+use crate::delegations::delegate;
 use crate::world::{World, is_published};
 
 /// Records the moves of a publication.
@@ -203,13 +204,50 @@ fn what_is_hashed_is_what_was_copied() {
     verifier.finish().unwrap();
 }
 
+fn damaged(name: &str, damage: Damage) -> DamagedFile {
+    DamagedFile { name: name.to_string(), damage }
+}
+
+#[test]
+fn all_files_that_were_changed_or_are_missing_are_named() {
+    let world = World::new();
+    let key = world.public("targets-1");
+    world
+        .change(|edit| ["a", "b", "c"].iter().for_each(|name| delegate(edit, name, &format!("{name}/*"), &key)))
+        .unwrap();
+    let metadata = world.layout().metadata();
+    std::fs::write(metadata.join("1.b.json"), "{}").unwrap();
+    std::fs::remove_file(metadata.join("1.c.json")).unwrap();
+    let error = world.open().published.read_all().unwrap_err();
+    let text = error.to_string();
+    let Error::Publication(PublicationError::Damaged { files, .. }) = error else { panic!("{error:?}") };
+    let expected = [damaged("1.b.json", Damage::Changed), damaged("1.c.json", Damage::Missing)];
+    assert_eq!(files, expected);
+    assert!(text.contains("missing: 1.c.json"), "{text}");
+    assert!(text.contains("is being copied or updated, or was damaged"), "{text}");
+}
+
+#[test]
+fn a_copy_that_began_with_the_timestamp_is_named_as_such() {
+    let world = World::new();
+    world.add("a", "content");
+    for name in ["2.snapshot.json", "2.targets.json"] {
+        std::fs::remove_file(world.layout().metadata().join(name)).unwrap();
+    }
+    let opened = Repository::open(&world.dir(), &world.invocation()).err();
+    let Some(Error::Publication(PublicationError::Damaged { files, .. })) = opened else { panic!("{opened:?}") };
+    assert_eq!(files, [damaged("2.snapshot.json", Damage::Missing)]);
+    let found = verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap();
+    assert!(found.problems().any(|problem| problem.rule == Rule::DamagedMetadata), "{found:?}");
+}
+
 #[test]
 fn a_missing_file_is_no_network_failure() {
     let world = World::new();
     std::fs::remove_file(world.layout().metadata().join("1.snapshot.json")).unwrap();
     let opened = Repository::open(&world.dir(), &world.invocation()).err();
-    let Some(error @ Error::Publication(PublicationError::Incomplete { .. })) = opened else { panic!("{opened:?}") };
-    assert!(error.to_string().contains("1.snapshot.json"), "{error}");
+    let Some(Error::Publication(PublicationError::Damaged { files, .. })) = opened else { panic!("{opened:?}") };
+    assert_eq!(files, [damaged("1.snapshot.json", Damage::Missing)]);
     let found = verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap();
     assert!(!found.is_good());
     assert!(found.problems().any(|problem| problem.text.contains("1.snapshot.json")), "{found:?}");

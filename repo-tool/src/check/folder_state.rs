@@ -1,0 +1,179 @@
+//! Explains why the metadata files of a folder do not verify: which are missing, and which were changed after they were written.
+//!
+//! This only explains an error. Nothing that it reads is trusted.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use lastmile_metadata::{Envelope, ErrorKind, MetaFile, RoleName, Root, Snapshot, Timestamp, Version};
+
+use crate::check;
+use crate::files::layout::{self, LONGEST_METADATA, Layout};
+use crate::{Error, PublicationError, names};
+
+/// A metadata file that does not match the others.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DamagedFile {
+    /// Its name in `metadata/`.
+    pub name: String,
+    /// What is wrong with it.
+    pub damage: Damage,
+}
+
+/// What is wrong with a metadata file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Damage {
+    /// It does not exist.
+    Missing,
+    /// Its line ends were changed to those of Windows, for example by Git.
+    LineEnds,
+    /// It does not have the length and the hashes that are listed, or is not a metadata file.
+    Changed,
+}
+
+impl fmt::Display for DamagedFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.damage {
+            Damage::Missing => "missing",
+            Damage::LineEnds => "changed on disk (line ends are now CRLF)",
+            Damage::Changed => "changed on disk",
+        };
+        write!(f, "{what}: {}", self.name)
+    }
+}
+
+/// Adds to an error which files are missing or were changed, if that may be its cause.
+pub(crate) fn explain(layout: &Layout, error: Error) -> Error {
+    let may_be_damaged = match &error {
+        Error::Untrusted(error) => !matches!(error.kind, ErrorKind::NotDelegated(_) | ErrorKind::LimitReached { .. }),
+        Error::Network(_) => true,
+        _ => false,
+    };
+    if !may_be_damaged {
+        return error;
+    }
+    let files = damaged_files(layout);
+    if files.is_empty() {
+        return error;
+    }
+    PublicationError::Damaged { folder: layout.metadata(), files, error: error.into() }.into()
+}
+
+/// Returns the files that do not match the newest root, the timestamp and the snapshot in the folder.
+pub(crate) fn damaged_files(layout: &Layout) -> Vec<DamagedFile> {
+    let mut state = FolderState { layout, consistent: true, damaged: Vec::new() };
+    state.compare();
+    state.damaged
+}
+
+struct FolderState<'a> {
+    layout: &'a Layout,
+    consistent: bool,
+    damaged: Vec<DamagedFile>,
+}
+
+impl FolderState<'_> {
+    /// Follows the metadata from root to the targets roles, as far as it can be read.
+    fn compare(&mut self) {
+        let Some(root) = self.compare_roots() else { return };
+        self.consistent = root.consistent_snapshot;
+        let name = RoleName::TIMESTAMP.file_name(None);
+        let Some(timestamp) = self.read(&name, None) else { return };
+        let Some(timestamp) = content::<Timestamp>(&RoleName::TIMESTAMP, timestamp) else {
+            return self.add(name, Damage::Changed);
+        };
+        let name = self.name(&RoleName::SNAPSHOT, timestamp.snapshot.version);
+        let Some(snapshot) = self.read(&name, Some(&timestamp.snapshot)) else { return };
+        let Some(snapshot) = content::<Snapshot>(&RoleName::SNAPSHOT, snapshot) else { return };
+        for (role, listed) in snapshot.roles() {
+            self.read(&self.name(&role, listed.version), Some(&listed));
+        }
+    }
+
+    /// Finds gaps between the versions of the roots. Returns the newest root.
+    fn compare_roots(&mut self) -> Option<Root> {
+        let versions: BTreeSet<Version> = check::root_versions(self.layout).ok()?.into_iter().collect();
+        let (oldest, newest) = (versions.first()?, versions.last()?);
+        let mut next = oldest.next();
+        while let Some(version) = next.filter(|version| version < newest) {
+            if !versions.contains(&version) {
+                self.add(RoleName::ROOT.file_name(Some(version)), Damage::Missing);
+            }
+            next = version.next();
+        }
+        let name = RoleName::ROOT.file_name(Some(*newest));
+        let root = content::<Root>(&RoleName::ROOT, self.read(&name, None)?);
+        if root.is_none() {
+            self.add(name, Damage::Changed);
+        }
+        root
+    }
+
+    /// Reads a file and compares it with what is listed. Returns `None` if it is damaged.
+    fn read(&mut self, name: &str, listed: Option<&MetaFile>) -> Option<Vec<u8>> {
+        let path = self.layout.metadata().join(name);
+        let Ok(bytes) = layout::read_small(&path, LONGEST_METADATA) else {
+            self.add(name.to_string(), Damage::Changed);
+            return None;
+        };
+        let Some(bytes) = bytes else {
+            self.add(name.to_string(), Damage::Missing);
+            return None;
+        };
+        let Some(listed) = listed.filter(|listed| listed.check(&bytes).is_err()) else { return Some(bytes) };
+        let has_line_ends = listed.check(&without_carriage_returns(&bytes)).is_ok();
+        self.add(name.to_string(), if has_line_ends { Damage::LineEnds } else { Damage::Changed });
+        None
+    }
+
+    fn name(&self, role: &RoleName, version: Version) -> String {
+        names::metadata_file(role, self.consistent.then_some(version))
+    }
+
+    fn add(&mut self, name: String, damage: Damage) {
+        self.damaged.push(DamagedFile { name, damage });
+    }
+}
+
+/// Parses a file without verifying it.
+fn content<R: lastmile_metadata::Role>(role: &RoleName, bytes: Vec<u8>) -> Option<R> {
+    Envelope::<R>::parse(role, bytes).ok()?.unverified(role).ok()
+}
+
+/// Replaces the line ends of Windows.
+fn without_carriage_returns(bytes: &[u8]) -> Vec<u8> {
+    let next = bytes.iter().skip(1).map(Some).chain([None]);
+    bytes.iter().zip(next).filter(|pair| *pair != (&b'\r', Some(&b'\n'))).map(|(byte, _)| *byte).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use lastmile_metadata::{Algorithm, Hashes};
+
+    use super::*;
+
+    #[test]
+    fn changed_line_ends_are_told_from_other_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout::new(folder.path());
+        std::fs::create_dir(layout.metadata()).unwrap();
+        let mut listed = MetaFile::new(Version::ONE);
+        listed.hashes = Hashes::of(b"{\n\r\n}\n", &[Algorithm::Sha256]);
+        for (content, damage) in
+            [("{\n\r\n}\n", None), ("{\n}\n", Some(Damage::Changed)), ("{}", Some(Damage::Changed))]
+        {
+            assert_eq!(damage_of(&layout, content, &listed), damage, "{content:?}");
+        }
+        listed.hashes = Hashes::of(b"{\n}\n", &[Algorithm::Sha256]);
+        assert_eq!(damage_of(&layout, "{\r\n}\r\n", &listed), Some(Damage::LineEnds));
+        assert_eq!(damage_of(&layout, "{\r\n}\r", &listed), Some(Damage::Changed));
+    }
+
+    fn damage_of(layout: &Layout, content: &str, listed: &MetaFile) -> Option<Damage> {
+        std::fs::write(layout.metadata().join("1.a.json"), content).unwrap();
+        let mut state = FolderState { layout, consistent: true, damaged: Vec::new() };
+        state.read("1.a.json", Some(listed));
+        state.damaged.first().map(|file| file.damage)
+    }
+}
