@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn every_change_is_reported_with_its_location() {
-        let cases: [(&str, &str, &[&str]); 16] = [
+        let cases: [(&str, &str, &[&str]); 17] = [
             ("", "{}", &[" >{}"]),
             ("", r#"{"a":{"b":1,"c":[]}}"#, &["/a/b >1", "/a/c >[]"]),
             (r#"{"a":1,"b":2}"#, r#"{"b":3,"c":4}"#, &["/a 1>", "/b 2>3", "/c >4"]),
@@ -335,6 +335,7 @@ mod tests {
             (r#"["a","b"]"#, r#"["x","a","b"]"#, &[r#"/x >"x""#, " order"]),
             (r#"["a"]"#, r#"["a","a"]"#, &[r#"/a#2 >"a""#]),
             (r#"[{"name":"a","t":1},{"name":"b"}]"#, r#"[{"name":"b"},{"name":"a","t":2}]"#, &["/a/t 1>2", " order"]),
+            (r#"[{"name":1,"t":1}]"#, r#"[{"name":1,"t":2}]"#, &["/0/t 1>2"]),
         ];
         for (before, after, expected) in cases {
             assert_eq!(described(before, after), expected, "{before} {after}");

@@ -315,6 +315,8 @@ fn read_signatures(reader: &mut Reader<'_>, most: u32) -> Result<Vec<Signature>,
 
 #[cfg(test)]
 mod tests {
+    use alloc::format;
+
     use super::*;
     use crate::Timestamp;
 
@@ -368,6 +370,9 @@ mod tests {
     fn f_cj_raw_control_characters_are_refused_however_many() {
         for controls in ["\n", "\n\n", "\t\u{1}\n", "\u{1f}\u{1f}"] {
             assert!(matches!(read(&FILE.replace("a b", controls)), Err(ErrorKind::Malformed { .. })), "{controls:?}");
+            // In a file in the form that is published, where only the control characters are wrong.
+            let published = FILE.replace(",\"z\":\"a b\"", "").replace("_type\":\"", &format!("_type\":\"{controls}"));
+            assert!(matches!(read(&published), Err(ErrorKind::Malformed { .. })), "{published:?}");
         }
     }
 
