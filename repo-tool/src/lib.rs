@@ -46,9 +46,9 @@ pub use edit::bins::{Bins, NewBins};
 pub use edit::delegations::{NewDelegation, Trust, hash_prefixes, patterns};
 pub use edit::intake::{Source, target_path};
 pub use error::{
-    ConfigError, DraftError, EditError, Error, InvalidDigest, InvalidInput, InvalidKeyUri, KeyReason, LackingKeys,
-    NetworkError, NotFound, NotFoundReason, PathError, PendingError, PinError, PublicationError, RevokeError,
-    RoleNameError, ServedError, VersionError,
+    ConfigError, DraftError, EditError, Error, InvalidDigest, InvalidInput, InvalidKeyUri, JournalFault, KeyReason,
+    LackingKeys, NetworkError, NotFound, NotFoundReason, PathError, PendingError, PinError, PublicationError,
+    RecordFault, RevokeError, RoleNameError, ServedError, VersionError,
 };
 pub use files::layout::Sharing;
 pub use init::NewRepository;

@@ -1,5 +1,6 @@
 //! Errors about changes that cannot be made and about invalid input.
 
+use lastmile_client::text::printable;
 use lastmile_metadata::{ErrorKind, NameError, RoleName, TargetPath, Version};
 use std::path::PathBuf;
 
@@ -311,7 +312,7 @@ pub enum VersionError {
     },
     /// The record of issued versions cannot be read.
     #[error(
-        "{} is not a valid record of issued versions: {reason}; restore it from a backup, or remove it if you know that no \
+        "{} is not a valid record of issued versions: {fault}; restore it from a backup, or remove it if you know that no \
          version above the published ones was issued",
         path.display()
     )]
@@ -319,6 +320,31 @@ pub enum VersionError {
         /// The record.
         path: PathBuf,
         /// What is wrong with it.
-        reason: String,
+        fault: RecordFault,
+    },
+}
+
+/// What is wrong with a record of issued versions.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordFault {
+    /// It is not a JSON object. Contains the message of the parser.
+    #[error("{}", printable(.0))]
+    Json(String),
+    /// It has an entry for a name that no role can have.
+    #[error("`{}`: {error}", printable(.name))]
+    Role {
+        /// The name.
+        name: String,
+        /// Why no role can have it.
+        error: NameError,
+    },
+    /// An entry is not a version.
+    #[error("the entry of {role} is {}, expected a whole number from 1 on", printable(.found))]
+    Version {
+        /// The role.
+        role: RoleName,
+        /// The JSON text of the entry.
+        found: String,
     },
 }

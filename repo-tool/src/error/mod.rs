@@ -25,11 +25,11 @@ use crate::publish::queue::RefusalKind;
 use crate::report::diff::Unusual;
 
 pub use absent::NotFound;
-pub use change::{EditError, InvalidInput, PendingError, RoleNameError, VersionError};
+pub use change::{EditError, InvalidInput, PendingError, RecordFault, RoleNameError, VersionError};
 pub use config::{ConfigError, InvalidDigest, InvalidKeyUri};
 pub use key::{KeyReason, LackingKeys, RevokeError};
 pub use path::PathError;
-pub use publish::{DraftError, NotFoundReason, PublicationError};
+pub use publish::{DraftError, JournalFault, NotFoundReason, PublicationError};
 pub use served::{NetworkError, PinError, ServedError};
 
 /// An error of the repository tool. Nothing was published, unless the message says so.

@@ -122,6 +122,40 @@ fn lines(items: &[impl fmt::Display]) -> String {
     items.iter().map(|item| format!("\n  {item}")).collect()
 }
 
+/// What is wrong with the journal of a publication.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JournalFault {
+    /// It is not the JSON of a journal.
+    #[error("{0}")]
+    Json(serde_json::Error),
+    /// It moves a file as no publication does.
+    #[error("no publication moves {} to {} as {kind}", from.display(), to.display())]
+    UnknownMove {
+        /// The source, in the repository's folder.
+        from: PathBuf,
+        /// The destination, in the repository's folder.
+        to: PathBuf,
+        /// The kind of file that the journal names.
+        kind: String,
+    },
+    /// It moves two files to one place.
+    #[error("two files go to {}", to.display())]
+    TwoFiles {
+        /// The destination, in the repository's folder.
+        to: PathBuf,
+    },
+    /// It answers a request whose name is not valid.
+    #[error("`{}` is not the name of a request", name.escape_debug())]
+    RequestName {
+        /// The name.
+        name: String,
+    },
+    /// A file that it moves is not the one that was to be published.
+    #[error("{0}")]
+    File(Box<crate::Error>),
+}
+
 /// Why a publication could not be made or finished.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -139,7 +173,7 @@ pub enum PublicationError {
     },
     /// An interrupted publication cannot be finished.
     #[error(
-        "the interrupted publication cannot be finished: {reason}; if you did not start it, or want to abandon it, remove {} \
+        "the interrupted publication cannot be finished: {fault}; if you did not start it, or want to abandon it, remove {} \
          and run `lastmile-repo verify`",
         journal.display()
     )]
@@ -147,7 +181,7 @@ pub enum PublicationError {
         /// Its journal.
         journal: PathBuf,
         /// What is wrong with it.
-        reason: String,
+        fault: JournalFault,
     },
     /// The publication has more files than a journal can list.
     #[error("too many files for one publication: publish them in several parts")]

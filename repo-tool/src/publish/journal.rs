@@ -19,7 +19,7 @@ use crate::publish::staged;
 use crate::publish::superseded;
 use crate::publish::transaction::{Observer, PublishEvent};
 use crate::publish::versions::RECORD;
-use crate::{Error, PublicationError, names, parallel};
+use crate::{Error, JournalFault, PublicationError, names, parallel};
 
 /// The maximum length of a journal, in bytes: about a million files.
 const LONGEST: u64 = 256 << 20;
@@ -291,34 +291,32 @@ impl Journal {
     pub(crate) fn finish(folders: &Folders<'_>) -> Result<(), Error> {
         let path = folders.working.path_of(JOURNAL);
         let Some(bytes) = folders.working.read(JOURNAL, LONGEST)? else { return Ok(()) };
-        let unusable = |reason: &dyn std::fmt::Display| {
-            Error::from(PublicationError::Unfinishable { journal: path.clone(), reason: reason.to_string() })
-        };
-        let journal: Self = serde_json::from_slice(&bytes).map_err(|error| unusable(&error))?;
-        journal.check_names(folders).map_err(|reason| unusable(&reason))?;
+        let unusable = |fault| Error::from(PublicationError::Unfinishable { journal: path.clone(), fault });
+        let journal: Self = serde_json::from_slice(&bytes).map_err(|error| unusable(JournalFault::Json(error)))?;
+        journal.check_names(folders).map_err(unusable)?;
         let checked = parallel::try_for_each(&journal.steps, |step| step.check_content(folders));
         checked.map_err(|error| match error {
             // Unexpected files make the journal unusable; other errors are passed on.
-            Error::Path(_) | Error::Publication(_) => unusable(&error),
+            Error::Path(_) | Error::Publication(_) => unusable(JournalFault::File(error.into())),
             error => error,
         })?;
         journal.apply(folders, &mut crate::publish::transaction::Unobserved)
     }
 
-    fn check_names(&self, folders: &Folders<'_>) -> Result<(), String> {
-        let working = names::of_file(folders.working.path()).map_err(|error| error.to_string())?;
+    fn check_names(&self, folders: &Folders<'_>) -> Result<(), JournalFault> {
+        let working = names::of_file(folders.working.path()).map_err(|error| JournalFault::File(error.into()))?;
         let mut goals = BTreeSet::new();
         for step in &self.steps {
             if !step.is_known(working) {
-                let (from, to) = (step.from.display(), step.to.display());
-                return Err(format!("no publication moves {from} to {to} as {:?}", step.rank));
+                let kind = format!("{:?}", step.rank);
+                return Err(JournalFault::UnknownMove { from: step.from.clone(), to: step.to.clone(), kind });
             }
             if !goals.insert(&step.to) {
-                return Err(format!("two files go to {}", step.to.display()));
+                return Err(JournalFault::TwoFiles { to: step.to.clone() });
             }
         }
         match self.served.iter().find(|name| !queue::is_request_name(name)) {
-            Some(name) => Err(format!("`{}` is not the name of a request", name.escape_debug())),
+            Some(name) => Err(JournalFault::RequestName { name: name.clone() }),
             None => Ok(()),
         }
     }

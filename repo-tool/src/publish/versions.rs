@@ -7,13 +7,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
-use lastmile_client::text::printable;
 use lastmile_metadata::{RoleName, Version};
 use serde_json::{Map, Value};
 
 use crate::files::layout::{self, Layout};
 use crate::published::Published;
-use crate::{Error, VersionError, names};
+use crate::{Error, RecordFault, VersionError, names};
 
 /// The name of the record in the repository's folder.
 pub(crate) const RECORD: &str = ".issued.json";
@@ -111,13 +110,18 @@ impl Issued {
 fn read_record(layout: &Layout) -> Result<BTreeMap<RoleName, Version>, Error> {
     let path: PathBuf = layout.dir().join(RECORD);
     let Some(bytes) = layout::read_small(&path, LONGEST)? else { return Ok(BTreeMap::new()) };
-    let invalid = |reason: String| Error::from(VersionError::Record { path: path.clone(), reason: printable(&reason) });
-    let record: Map<String, Value> = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
+    entries(&bytes).map_err(|fault| VersionError::Record { path, fault }.into())
+}
+
+fn entries(record: &[u8]) -> Result<BTreeMap<RoleName, Version>, RecordFault> {
+    let record: Map<String, Value> =
+        serde_json::from_slice(record).map_err(|error| RecordFault::Json(error.to_string()))?;
     let entries = record.into_iter().map(|(name, value)| {
-        let role = RoleName::listed(&name).map_err(|error| invalid(format!("`{name}`: {error}")))?;
-        let version = value.as_u64().and_then(Version::new);
-        let expected = || invalid(format!("the entry of {name} is {value}, expected a whole number from 1 on"));
-        Ok((role, version.ok_or_else(expected)?))
+        let role = RoleName::listed(&name).map_err(|error| RecordFault::Role { name, error })?;
+        match value.as_u64().and_then(Version::new) {
+            Some(version) => Ok((role, version)),
+            None => Err(RecordFault::Version { role, found: value.to_string() }),
+        }
     });
     entries.collect()
 }
