@@ -255,7 +255,9 @@ impl Repository {
     }
 
     fn list_targets(&mut self, draft: Draft, role: &RoleName, incoming: &[Incoming]) -> Result<Draft, Error> {
+        let (folder, names) = (self.layout.targets(), self.target_names());
         let mut edit = Edit::new(&mut self.published, draft);
+        edit.refuse_clashes(&incoming.iter().map(|incoming| &incoming.target.path).collect(), &folder, names)?;
         let targets: Vec<_> = incoming.iter().map(|incoming| incoming.target.clone()).collect();
         // If `fill` changes nothing, list each target again, so that its file is published and its role signed again.
         let at_once = targets.len() >= MANY && edit.fill(role, &targets, &|_| {})? > 0;

@@ -10,11 +10,11 @@ use super::outcome::{conclude, publish};
 use super::{Context, ExitStatus, Output};
 use crate::config::Config;
 use crate::edit::bulk::TargetSource as _;
-use crate::edit::intake::{self, Hidden, Source};
+use crate::edit::intake::{self, FoundFiles, Hidden, Source};
 use crate::edit::list::List;
 use crate::files::own_files::{self, OwnFiles};
 use crate::publish::queue::PublishRequest;
-use crate::{Error, PathError, names};
+use crate::{Error, names};
 
 /// `add`
 #[derive(Debug, Args)]
@@ -117,24 +117,16 @@ fn add_list(context: &Context<'_>, role: &RoleName, list: &Path, output: &Output
 
 /// Returns all files that the user names, with their target paths. Refuses duplicate paths.
 fn sources(args: &Add, own: &OwnFiles, output: &Output) -> Result<Vec<Source>, Error> {
-    let (mut sources, mut hidden, mut refused) = (Vec::new(), 0, Vec::new());
+    let mut refused = Vec::new();
     let with_hidden = if args.include_hidden { Hidden::Include } else { Hidden::Skip };
     for path in &args.paths {
         let kind = path.symlink_metadata().map_err(|error| Error::file("read", path, error))?;
-        if kind.is_symlink() {
-            return Err(PathError::PublishesLink { path: path.clone() }.into());
+        if kind.is_dir() {
+            refused.extend(own.refuse_folder(path)?);
         }
-        if kind.is_dir()
-            && let Some(folder) = own.refuse_folder(path)?
-        {
-            refused.push(folder);
-            continue;
-        }
-        let found = intake::find(path, args.under.as_deref(), with_hidden)?;
-        sources.extend(found.sources);
-        hidden += found.hidden;
     }
     own_files::refuse(refused)?;
+    let FoundFiles { mut sources, hidden } = intake::find(&args.paths, args.under.as_deref(), with_hidden)?;
     if hidden > 0 {
         output.note(&format!("Skipped {hidden} hidden files or folders; --include-hidden publishes them too."));
     }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use lastmile_metadata::{RoleName, Router, TargetFile, TargetPath, Targets, hash_start};
 
 use super::Edit;
+use super::clashes::refuse_clashes_in;
 use crate::{EditError, Error, NotFound, parallel};
 
 /// A numbered source of many targets. Targets are parsed on demand, to save memory.
@@ -187,6 +188,7 @@ fn bulk_filled(
         named.push((source.path(*number as usize)?, *number));
     }
     named.sort_unstable();
+    refuse_clashes_in(before, &named)?;
     let (mut changed, mut failed) = (0, None);
     let targets = named.chunk_by(|one, other| one.0 == other.0).map_while(|same| {
         let target = one_of(same, source).map_err(|error| failed = Some(error)).ok()?;

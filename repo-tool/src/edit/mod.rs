@@ -3,6 +3,7 @@
 pub(crate) mod bin_advice;
 pub(crate) mod bins;
 pub(crate) mod bulk;
+mod clashes;
 pub(crate) mod delegations;
 pub(crate) mod intake;
 pub(crate) mod keys;

@@ -37,7 +37,7 @@ impl Edit<'_> {
     }
 
     /// Returns the role that lists `path`, including changes of the draft.
-    fn holder(&mut self, path: &TargetPath) -> Result<Option<RoleName>, Error> {
+    pub(super) fn holder(&mut self, path: &TargetPath) -> Result<Option<RoleName>, Error> {
         let in_draft = self.draft.targets.iter().find(|(_, targets)| targets.target(path).is_some());
         match in_draft {
             Some((role, _)) => Ok(Some(role.clone())),

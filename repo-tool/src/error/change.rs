@@ -129,6 +129,12 @@ pub enum EditError {
     /// A name cannot be published safely.
     #[error(transparent)]
     UnsafeName(NameError),
+    /// A target path would be both a file and a folder.
+    #[error("{}", file_and_folder(.clashes))]
+    FileAndFolder {
+        /// All of these paths, each with a path below it.
+        clashes: Vec<(TargetPath, TargetPath)>,
+    },
     /// With the hash prefix, the name of the target is too long for a file system.
     #[error("`{path}`: the file name with the hash prefix is too long")]
     NameTooLong {
@@ -214,6 +220,22 @@ pub enum EditError {
     /// `repo.toml` chooses no algorithm.
     #[error("no hash algorithm is chosen")]
     NoHash,
+}
+
+/// The maximum number of clashes that an error names.
+const NAMED: usize = 50;
+
+fn file_and_folder(clashes: &[(TargetPath, TargetPath)]) -> String {
+    let named = clashes
+        .iter()
+        .take(NAMED)
+        .map(|(file, below)| format!("\n  `{file}` would be a file, and also the folder of `{below}`"));
+    let mut text = String::from("nothing was published, because clients could not store these targets in one folder:");
+    text.extend(named);
+    if let Some(more) = clashes.len().checked_sub(NAMED).filter(|more| *more > 0) {
+        text += &format!("\n  … and {more} more");
+    }
+    text
 }
 
 // Not `#[from]`, which makes the inner error the source as well.

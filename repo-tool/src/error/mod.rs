@@ -262,10 +262,15 @@ fn options(unaccepted: &[Unusual]) -> String {
 const NAMED: usize = 50;
 
 fn private(files: &[Unpublishable]) -> String {
-    let mut text = match files.len() {
+    let text = match files.len() {
         1 => String::from("nothing was published, because this file must stay private:"),
         count => format!("nothing was published, because {count} files must stay private:"),
     };
+    listed(text, files)
+}
+
+/// Appends the files and their reasons to the text, one per line.
+fn listed(mut text: String, files: &[Unpublishable]) -> String {
     for Unpublishable { path, reason } in files.iter().take(NAMED) {
         text += &format!("\n  {}: {reason}", path.display());
     }

@@ -207,7 +207,7 @@ fn many_files_are_listed_like_single_files() {
     }
     let add = || {
         let mut repository = world.open();
-        let sources = find(&folder, None, Hidden::Skip).unwrap().sources;
+        let sources = find(&[&folder], None, Hidden::Skip).unwrap().sources;
         let draft = repository.add_files(Draft::default(), &RoleName::TARGETS, &sources, None, &|_| {}).unwrap();
         let plan = repository.plan(draft, Signing::Now).unwrap();
         repository.conclude(&plan, &mut Unobserved).unwrap()

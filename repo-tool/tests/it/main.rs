@@ -21,6 +21,7 @@ mod formats;
 mod gate;
 mod http;
 mod many_roots;
+mod names;
 mod pending;
 mod pins;
 mod planted;

@@ -268,13 +268,13 @@ fn hidden_files_are_skipped_unless_they_are_named() {
     }
     let dist = world.folder.path().join("dist");
     let names = |hidden| -> (Vec<String>, usize) {
-        let found = intake::find(&dist, None, hidden).unwrap();
+        let found = intake::find(&[&dist], None, hidden).unwrap();
         (found.sources.iter().map(|source| source.name.to_string()).collect(), found.hidden)
     };
     assert_eq!(names(Hidden::Skip), (vec!["app".to_string()], 3));
     let all = [".env", ".git/HEAD", ".git/config", "app", "sub/.hidden"].map(ToString::to_string);
     assert_eq!(names(Hidden::Include), (all.to_vec(), 0));
-    let named = intake::find(&dist.join(".env"), None, Hidden::Skip).unwrap();
+    let named = intake::find(&[dist.join(".env")], None, Hidden::Skip).unwrap();
     assert_eq!((named.sources.len(), named.hidden), (1, 0));
 }
 
