@@ -40,6 +40,7 @@ pub use config::{Config, KeyUri, RoleConfig};
 pub use document::{Document, Missing};
 pub use draft::{Completed, Draft};
 pub use edit::Edit;
+pub use edit::add::{AddOptions, Custom};
 pub use edit::bins::{Bins, NewBins};
 pub use edit::delegations::{NewDelegation, Trust, hash_prefixes, patterns};
 pub use edit::intake::{Source, target_path};

@@ -9,6 +9,7 @@ use lastmile_metadata::RoleName;
 use super::outcome::{conclude, publish};
 use super::{Context, ExitStatus, Output};
 use crate::config::Config;
+use crate::edit::add::{AddOptions, Custom};
 use crate::edit::bulk::TargetSource as _;
 use crate::edit::intake::{self, FoundFiles, Hidden, Source};
 use crate::edit::list::List;
@@ -26,11 +27,11 @@ Hidden files in folders are skipped. Private keys and the repository's own files
 A list has one target per line, in either form:
   {\"path\": \"linux/x.tar.gz\", \"length\": 5, \"hashes\": {\"sha256\": \"…\"}, \"custom\": {…}}
   SHA256  LENGTH  PATH
-`custom` is optional. Empty lines and lines that start with # are skipped.
+Without `custom`, a target that is listed already keeps its custom data. Empty lines and lines that start with # are skipped.
 
 Examples:
   lastmile-repo add dist
-  lastmile-repo add app-1.2.tar.gz --custom channel=stable
+  lastmile-repo add app-1.2.tar.gz --custom channel=stable --custom 'sizes:=[1, 2]'
   lastmile-repo add build/out.bin --name app/1.2/app.bin
   lastmile-repo add plugins --under plugins --role plugins-team
   lastmile-repo add --from-list packages.txt")]
@@ -40,7 +41,7 @@ pub(crate) struct Add {
     pub(super) paths: Vec<PathBuf>,
     /// Read paths, lengths and hashes from a list (`-` for standard input). Another server has the files; they are not
     /// read.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["paths", "name", "under", "custom"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["paths", "name", "under", "custom", "no_custom"])]
     pub(super) from_list: Option<PathBuf>,
     /// The role that lists the targets [default: targets, or the bin for the path]
     #[arg(long, value_name = "ROLE")]
@@ -51,9 +52,13 @@ pub(crate) struct Add {
     /// Folder to prepend to each target path.
     #[arg(long, value_name = "FOLDER")]
     pub(super) under: Option<String>,
-    /// Custom data that clients receive with the target.
-    #[arg(long, value_name = "KEY=VALUE")]
+    /// Custom data that clients receive with the target: KEY=TEXT, or KEY:=JSON for any other value. Without this option, a
+    /// target that is listed already keeps its custom data.
+    #[arg(long, value_name = "KEY=TEXT")]
     pub(super) custom: Vec<String>,
+    /// Remove the custom data of targets that are listed already.
+    #[arg(long, conflicts_with = "custom")]
+    pub(super) no_custom: bool,
     /// Publish hidden files and folders (.NAME), too.
     #[arg(long)]
     pub(super) include_hidden: bool,
@@ -67,20 +72,21 @@ pub(super) fn add(context: &Context<'_>, args: &Add, output: &Output) -> Result<
     if let Some(list) = &args.from_list {
         return add_list(context, &role, list, output);
     }
-    let custom = intake::custom(&args.custom)?;
+    let custom = if args.no_custom { Custom::Remove } else { Custom::parse(&args.custom)? };
+    let options = AddOptions::default().with_custom(custom);
     let layout = context.layout();
     let config = Config::read(&layout)?;
     let sources = sources(args, &OwnFiles::of(&layout, &config)?, output)?;
     let bar = output.bar("copying", sources.len());
     let progress = |done| bar.set_position(done as u64);
     if !context.global.dry_run {
-        let request = PublishRequest::enter(&layout, &config, Some(role), &sources, custom.as_ref(), &progress)?;
+        let request = PublishRequest::enter(&layout, &config, Some(role), &sources, &options, &progress)?;
         bar.finish_and_clear();
         return publish(context, &request, output);
     }
     let mut repository = context.open(output)?;
     let draft = repository.staged()?;
-    let draft = repository.preview_files(draft, &role, &sources, custom.as_ref(), &progress)?;
+    let draft = repository.preview_files(draft, &role, &sources, &options, &progress)?;
     bar.finish_and_clear();
     conclude(context, &mut repository, draft, output)
 }

@@ -36,6 +36,9 @@ pub trait TargetSource: Sync {
     /// When it can no longer be read.
     fn target(&self, number: usize) -> Result<TargetFile, Error>;
 
+    /// Returns whether a target without custom data keeps the custom data that is listed for its path.
+    fn keeps_custom(&self) -> bool;
+
     /// Called for two different targets with the same path. If it returns `Ok`, the first one counts.
     ///
     /// # Errors
@@ -55,6 +58,10 @@ impl TargetSource for Vec<TargetFile> {
 
     fn target(&self, number: usize) -> Result<TargetFile, Error> {
         self.get(number).cloned().ok_or_else(lost)
+    }
+
+    fn keeps_custom(&self) -> bool {
+        false
     }
 
     fn clash(&self, one: usize, _: usize) -> Result<(), Error> {
@@ -99,6 +106,10 @@ impl TargetSource for Moving {
         self.paths.get(number).map(|(_, path)| path.clone()).ok_or_else(lost)
     }
 
+    fn keeps_custom(&self) -> bool {
+        false
+    }
+
     /// Keeps the target of the role with the higher priority, which clients have found so far.
     fn clash(&self, _: usize, _: usize) -> Result<(), Error> {
         Ok(())
@@ -139,6 +150,14 @@ impl Edit<'_> {
             self.draft.bulk_filled.insert(role);
         }
         Ok(changed)
+    }
+
+    /// Reads the roles that will list the targets of `source`, on all cores.
+    ///
+    /// # Errors
+    /// As [`Edit::fill`].
+    pub(super) fn read_roles_for(&mut self, role: &RoleName, source: &dyn TargetSource) -> Result<(), Error> {
+        self.shares(role, source).map(drop)
     }
 
     /// Follows bins from `role`, and returns which role will list which targets.
@@ -191,8 +210,12 @@ fn bulk_filled(
     refuse_clashes_in(before, &named)?;
     let (mut changed, mut failed) = (0, None);
     let targets = named.chunk_by(|one, other| one.0 == other.0).map_while(|same| {
-        let target = one_of(same, source).map_err(|error| failed = Some(error)).ok()?;
-        changed += usize::from(before.target(&target.path).as_ref() != Some(&target));
+        let mut target = one_of(same, source).map_err(|error| failed = Some(error)).ok()?;
+        let old = before.target(&target.path);
+        if target.custom.is_none() && source.keeps_custom() {
+            target.custom = old.as_ref().and_then(|old| old.custom.clone());
+        }
+        changed += usize::from(old.as_ref() != Some(&target));
         Some(target)
     });
     let mut after = before.clone();

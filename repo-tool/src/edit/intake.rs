@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lastmile_client::disk;
-use lastmile_metadata::{Algorithm, Hashes, Json, TargetFile, TargetPath};
+use lastmile_metadata::{Algorithm, Hashes, TargetFile, TargetPath};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use walkdir::WalkDir;
 
@@ -17,7 +17,7 @@ use crate::files::key_material::Scanner;
 use crate::files::layout;
 use crate::files::own_files::{self, OwnFiles, Unpublishable, is_hidden};
 use crate::names::of_file;
-use crate::{EditError, Error, InvalidInput, PathError, parallel};
+use crate::{EditError, Error, PathError, parallel};
 
 /// Bytes copied at once.
 const PART: usize = 256 * 1024;
@@ -321,27 +321,6 @@ pub(crate) fn link_copies(
         copies.push((copy, place));
     }
     Ok(copies)
-}
-
-/// Parses `KEY=VALUE` pairs into the `custom` object of a target. A value that is valid JSON is used as JSON (canonical JSON
-/// does not allow fractions), any other value as a string.
-pub fn custom(pairs: &[String]) -> Result<Option<Json>, Error> {
-    if pairs.is_empty() {
-        return Ok(None);
-    }
-    let mut object = serde_json::Map::new();
-    for pair in pairs {
-        let (key, text) = pair
-            .split_once('=')
-            .filter(|(key, _)| !key.is_empty())
-            .ok_or_else(|| InvalidInput::CustomPair { pair: pair.clone() })?;
-        let value = serde_json::from_str(text).unwrap_or_else(|_| serde_json::Value::from(text));
-        if object.insert(key.to_string(), value).is_some() {
-            return Err(InvalidInput::CustomTwice { key: key.to_string() }.into());
-        }
-    }
-    let text = serde_json::Value::Object(object).to_string();
-    Ok(Some(Json::parse(&text).map_err(InvalidInput::Custom)?))
 }
 
 pub(crate) enum Digests {

@@ -1,5 +1,6 @@
 //! Edits of the published content. This module does not sign, set dates or write files.
 
+pub(crate) mod add;
 pub(crate) mod bin_advice;
 pub(crate) mod bins;
 pub(crate) mod bulk;

@@ -48,7 +48,7 @@ impl Edit<'_> {
     }
 
     /// Follows bins from `role` to the one for `path`.
-    fn bin_for(&mut self, role: &RoleName, path: &TargetPath) -> Result<RoleName, Error> {
+    pub(super) fn bin_for(&mut self, role: &RoleName, path: &TargetPath) -> Result<RoleName, Error> {
         let mut role = role.clone();
         while let Some(bin) = self.view(&role)?.delegations.as_ref().and_then(|delegations| delegations.bin_for(path)) {
             role = bin;

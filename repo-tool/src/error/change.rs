@@ -34,8 +34,8 @@ pub enum InvalidInput {
     /// New keys are to be encrypted, and this program has no pass-phrase.
     #[error("no pass-phrase was given for new keys")]
     NoPassPhrase,
-    /// A custom member is not of the form `KEY=VALUE`.
-    #[error("`{pair}` is not of the form KEY=VALUE")]
+    /// A custom member is not of the form `KEY=TEXT` or `KEY:=JSON`.
+    #[error("`{pair}` is not of the form KEY=TEXT or KEY:=JSON")]
     CustomPair {
         /// The text.
         pair: String,
@@ -46,9 +46,14 @@ pub enum InvalidInput {
         /// Its name.
         key: String,
     },
-    /// Custom members are not valid in metadata.
-    #[error("--custom: {0}")]
-    Custom(ErrorKind),
+    /// A custom member is not valid in metadata.
+    #[error("--custom {key}: {error}; numbers with a fraction cannot be signed, and KEY=TEXT stores any text")]
+    Custom {
+        /// Its name.
+        key: String,
+        /// What is wrong with its value.
+        error: ErrorKind,
+    },
 }
 
 /// Why a change of roles or targets cannot be made.

@@ -15,11 +15,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use lastmile_client::disk;
-use lastmile_metadata::{Envelope, Json, Role as _, RoleName, TargetFile, TargetPath, Targets, Version, assemble};
+use lastmile_metadata::{Envelope, Role as _, RoleName, TargetFile, TargetPath, Targets, Version, assemble};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::config::Config;
+use crate::edit::add::{AddOptions, Custom};
 use crate::edit::intake::{self, Incoming, Source};
 use crate::files::folder::{EntryInfo, Folder};
 use crate::files::layout::{Layout, Lock};
@@ -49,6 +50,8 @@ pub struct Change {
     pub role: Option<RoleName>,
     /// Files to add, which are in the request's folder.
     pub added: Vec<Incoming>,
+    /// How the added files are listed.
+    pub options: AddOptions,
     /// Targets to remove.
     pub removed: Vec<TargetPath>,
 }
@@ -129,6 +132,9 @@ struct StoredRequest {
     role: Option<String>,
     added: String,
     removed: Vec<String>,
+    /// Whether added targets that are listed already lose their custom data. New custom data is stored with the targets.
+    #[serde(default)]
+    removes_custom: bool,
 }
 
 /// A request of this process. Dropping it withdraws it, unless another process is publishing it.
@@ -151,7 +157,7 @@ impl PublishRequest {
         config: &Config,
         role: Option<RoleName>,
         sources: &[Source],
-        custom: Option<&Json>,
+        options: &AddOptions,
         progress: &(dyn Fn(usize) + Sync),
     ) -> Result<Self, Error> {
         let mut sources = sources.to_vec();
@@ -163,8 +169,10 @@ impl PublishRequest {
         let (folder, owner) = new_folder(layout)?;
         let own = OwnFiles::of(layout, config)?;
         let mut added = intake::copy_into(&sources, &folder.folder, &config.hashes, &own, progress)?;
-        added.iter_mut().for_each(|incoming| incoming.target.custom = custom.cloned());
-        Self::put(layout, &folder, owner, Change { role, added, removed: Vec::new() })
+        if let Custom::Replace(custom) = &options.custom {
+            added.iter_mut().for_each(|incoming| incoming.target.custom = Some(custom.clone()));
+        }
+        Self::put(layout, &folder, owner, Change { role, added, options: options.clone(), removed: Vec::new() })
     }
 
     /// Adds a request to the queue that removes targets.
@@ -173,7 +181,7 @@ impl PublishRequest {
     /// [`Error::File`] when the disk fails.
     pub fn enter_removal(layout: &Layout, role: Option<RoleName>, removed: Vec<TargetPath>) -> Result<Self, Error> {
         let (folder, owner) = new_folder(layout)?;
-        Self::put(layout, &folder, owner, Change { role, added: Vec::new(), removed })
+        Self::put(layout, &folder, owner, Change { role, added: Vec::new(), options: AddOptions::default(), removed })
     }
 
     fn put(layout: &Layout, folder: &NewFolder, owner: File, mut change: Change) -> Result<Self, Error> {
@@ -455,7 +463,8 @@ fn write_request(folder: &Folder, change: &Change) -> Result<(), Error> {
     let role = change.role.as_ref().map(|role| role.as_str().to_string());
     let removed = change.removed.iter().map(|path| path.as_str().to_string()).collect();
     let path = folder.path_of(REQUEST);
-    let text = serde_json::to_vec(&StoredRequest { role, added, removed })
+    let removes_custom = change.options.custom == Custom::Remove;
+    let text = serde_json::to_vec(&StoredRequest { role, added, removed, removes_custom })
         .map_err(|error| Error::file("write", &path, error.into()))?;
     if text.len() as u64 > LONGEST {
         return Err(EditError::TooManyFiles.into());
@@ -479,6 +488,7 @@ fn read_request(folder: &Folder) -> Result<Change, Error> {
     Ok(Change {
         role: stored.role.as_deref().map(names::role).transpose()?,
         added: added.collect(),
+        options: AddOptions::default().with_custom(if stored.removes_custom { Custom::Remove } else { Custom::Keep }),
         removed: removed.collect::<Result<_, Error>>()?,
     })
 }

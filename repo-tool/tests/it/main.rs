@@ -12,6 +12,7 @@ mod bulk;
 mod catch_up;
 mod compressed;
 mod crash;
+mod custom_data;
 mod custom_signers;
 mod delegations;
 mod disks;

@@ -3,7 +3,7 @@
 use lastmile_metadata::{RoleName, TargetPath};
 use lastmile_repo_tool::internal::intake::Source;
 use lastmile_repo_tool::internal::list::List;
-use lastmile_repo_tool::{Draft, EditError, Error, NewRepository, Protection, Unobserved, target_path};
+use lastmile_repo_tool::{AddOptions, Draft, EditError, Error, NewRepository, Protection, Unobserved, target_path};
 
 use crate::world::World;
 
@@ -66,7 +66,7 @@ fn all_clashes_of_one_command_are_named() {
     let sources = names.map(|name| Source::new(file.clone(), target_path(name).unwrap()));
     let mut repository = world.open();
     let draft = repository.staged().unwrap();
-    let refused = repository.add_files(draft, &RoleName::TARGETS, &sources, None, &|_| {});
+    let refused = repository.add_files(draft, &RoleName::TARGETS, &sources, &AddOptions::default(), &|_| {});
     let expected = [pair("a", "a/b"), pair("c/d", "c/d/e"), pair("old", "old/new")].concat();
     assert_eq!(clashes(refused), expected);
 }

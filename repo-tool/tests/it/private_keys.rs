@@ -9,7 +9,9 @@ use lastmile_repo_tool::internal::git_ignore;
 use lastmile_repo_tool::internal::intake::{self, Hidden};
 use lastmile_repo_tool::internal::own_files::OwnFiles;
 use lastmile_repo_tool::internal::queue::PublishRequest;
-use lastmile_repo_tool::{Config, Draft, Error, NewRepository, Protection, Source, Unobserved, target_path};
+use lastmile_repo_tool::{
+    AddOptions, Config, Draft, Error, NewRepository, Protection, Source, Unobserved, target_path,
+};
 
 use crate::world::World;
 
@@ -45,11 +47,17 @@ fn publish(world: &World, source: &Source) -> Result<(), Error> {
         &Config::read(&world.layout()).unwrap(),
         None,
         std::slice::from_ref(source),
-        None,
+        &AddOptions::default(),
         &|_| {},
     );
     let mut repository = world.open();
-    let added = repository.add_files(Draft::default(), &RoleName::TARGETS, std::slice::from_ref(source), None, &|_| {});
+    let added = repository.add_files(
+        Draft::default(),
+        &RoleName::TARGETS,
+        std::slice::from_ref(source),
+        &AddOptions::default(),
+        &|_| {},
+    );
     assert_eq!(queued.is_ok(), added.is_ok(), "{added:?}");
     assert_eq!(queued.err().map(|error| error.to_string()), added.as_ref().err().map(ToString::to_string));
     drop(repository);
@@ -253,7 +261,9 @@ fn all_bad_files_are_named_at_once_and_nothing_is_published() {
         source(world.dir().join("repo.toml"), "three"),
     ];
     let mut repository = world.open();
-    let refused = repository.add_files(Draft::default(), &RoleName::TARGETS, &sources, None, &|_| {}).unwrap_err();
+    let refused = repository
+        .add_files(Draft::default(), &RoleName::TARGETS, &sources, &AddOptions::default(), &|_| {})
+        .unwrap_err();
     let text = refused.to_string();
     assert!(["3 files", "one.pem", "two.pem", "repo.toml"].iter().all(|part| text.contains(part)), "{text}");
     assert_eq!((world.files("metadata"), world.files("targets")), before);

@@ -10,8 +10,8 @@ use lastmile_repo_tool::internal::key_store::{self};
 use lastmile_repo_tool::internal::layout::Layout;
 use lastmile_repo_tool::internal::overlay::{METADATA_URL, Overlay, TARGETS_URL};
 use lastmile_repo_tool::{
-    Draft, Edit, Error, Invocation, KeyUri, NewRepository, Observer, Outcome, Protection, Repository, Signing, Source,
-    Unobserved, UserConfig, target_path,
+    AddOptions, Draft, Edit, Error, Invocation, KeyUri, NewRepository, Observer, Outcome, Protection, Repository,
+    Signing, Source, Unobserved, UserConfig, target_path,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -111,7 +111,7 @@ impl World {
         let mut repository = Repository::open_for_change(&self.dir(), invocation)?;
         let draft = repository.staged()?;
         let sources = [Source::new(file, target_path(name)?)];
-        let draft = repository.add_files(draft, role, &sources, None, &|_| {})?;
+        let draft = repository.add_files(draft, role, &sources, &AddOptions::default(), &|_| {})?;
         let plan = repository.plan(draft, Signing::Now)?;
         repository.conclude(&plan, observer)
     }
