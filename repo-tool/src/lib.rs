@@ -42,8 +42,9 @@ pub use draft::{Completed, Draft};
 pub use edit::Edit;
 pub use edit::add::{AddOptions, Custom};
 pub use edit::bins::{Bins, NewBins};
-pub use edit::delegations::{NewDelegation, Trust, hash_prefixes, patterns};
+pub use edit::delegations::{NewDelegation, Trust, hash_prefixes};
 pub use edit::intake::{Source, target_path};
+pub use edit::path_patterns::{pattern_warnings, patterns};
 pub use error::{
     ConfigError, DraftError, EditError, Error, InvalidDigest, InvalidInput, InvalidKeyUri, KeyReason, LackingKeys,
     NetworkError, NotFound, NotFoundReason, PathError, PendingError, PinError, PublicationError, RevokeError,

@@ -12,6 +12,7 @@ use crate::config::{Config, KeyUri};
 use crate::draft::Draft;
 use crate::edit::bins::Bins;
 use crate::edit::keys::short;
+use crate::edit::path_patterns::is_useless;
 use crate::files::layout::Layout;
 use crate::key_store::KeyStore;
 use crate::publish::snapshot::{MOST_BITS_WITH_HASHES, VersionOnly, VersionOnlyBins};
@@ -186,7 +187,7 @@ fn lint_delegations(advice: &mut Vec<String>, targets: &Targets, roles_of: &mut 
     let DelegatedRoles::Listed(listed) = &delegations.roles else { return };
     for delegation in listed {
         let Paths::Patterns(patterns) = &delegation.paths else { continue };
-        for pattern in patterns.iter().filter(|pattern| pattern.as_str().starts_with('/')) {
+        for pattern in patterns.iter().filter(|pattern| is_useless(pattern)) {
             advice.push(format!(
                 "the delegation to {} has the pattern `{pattern}`, which matches nothing",
                 delegation.name

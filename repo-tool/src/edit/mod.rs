@@ -10,6 +10,7 @@ pub(crate) mod intake;
 pub(crate) mod keys;
 pub(crate) mod list;
 pub(crate) mod odd;
+pub(crate) mod path_patterns;
 mod targets;
 
 use std::collections::{BTreeMap, BTreeSet};

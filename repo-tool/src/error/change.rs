@@ -1,6 +1,6 @@
 //! Errors about changes that cannot be made and about invalid input.
 
-use lastmile_metadata::{ErrorKind, NameError, RoleName, TargetPath, Version};
+use lastmile_metadata::{ErrorKind, NameError, PathPattern, RoleName, TargetPath, Version};
 use std::path::PathBuf;
 
 /// Invalid input.
@@ -117,10 +117,13 @@ pub enum EditError {
         other: RoleName,
     },
     /// A pattern that no target path matches.
-    #[error("the pattern `{pattern}` matches nothing: target paths never start with `/`")]
+    #[error(
+        "the pattern `{pattern}` matches nothing: no target path starts or ends with `/`, or has an empty segment, `.`, `..` or \
+         a character or name that some platform reserves"
+    )]
     UselessPattern {
         /// The pattern.
-        pattern: String,
+        pattern: PathPattern,
     },
     /// A text is not a hash prefix.
     #[error("`{text}` is not 1 to 64 digits of 0-9 and a-f")]
