@@ -9,7 +9,7 @@ use lastmile_metadata::RoleName;
 use super::outcome::{conclude, publish};
 use super::{Context, ExitStatus, Output};
 use crate::config::Config;
-use crate::edit::add::{AddOptions, Custom};
+use crate::edit::add::{AddOptions, Custom, DelegatedPaths};
 use crate::edit::bulk::TargetSource as _;
 use crate::edit::intake::{self, FoundFiles, Hidden, Source};
 use crate::edit::list::List;
@@ -59,6 +59,9 @@ pub(crate) struct Add {
     /// Remove the custom data of targets that are listed already.
     #[arg(long, conflicts_with = "custom")]
     pub(super) no_custom: bool,
+    /// List targets in the role even if it delegates their paths to another role, whose targets they hide from clients.
+    #[arg(long)]
+    pub(super) hide_delegated: bool,
     /// Publish hidden files and folders (.NAME), too.
     #[arg(long)]
     pub(super) include_hidden: bool,
@@ -70,10 +73,10 @@ pub(crate) struct Add {
 pub(super) fn add(context: &Context<'_>, args: &Add, output: &Output) -> Result<ExitStatus, Error> {
     let role = args.role.as_deref().map_or(Ok(RoleName::TARGETS), names::role)?;
     if let Some(list) = &args.from_list {
-        return add_list(context, &role, list, output);
+        return add_list(context, &role, (list, delegated_paths(args)), output);
     }
     let custom = if args.no_custom { Custom::Remove } else { Custom::parse(&args.custom)? };
-    let options = AddOptions::default().with_custom(custom);
+    let options = AddOptions { custom, delegated: delegated_paths(args) };
     let layout = context.layout();
     let config = Config::read(&layout)?;
     let sources = sources(args, &OwnFiles::of(&layout, &config)?, output)?;
@@ -91,8 +94,17 @@ pub(super) fn add(context: &Context<'_>, args: &Add, output: &Output) -> Result<
     conclude(context, &mut repository, draft, output)
 }
 
+fn delegated_paths(args: &Add) -> DelegatedPaths {
+    if args.hide_delegated { DelegatedPaths::Hide } else { DelegatedPaths::Refuse }
+}
+
 /// Adds targets from a list. Their files are on another server.
-fn add_list(context: &Context<'_>, role: &RoleName, list: &Path, output: &Output) -> Result<ExitStatus, Error> {
+fn add_list(
+    context: &Context<'_>,
+    role: &RoleName,
+    (list, delegated): (&Path, DelegatedPaths),
+    output: &Output,
+) -> Result<ExitStatus, Error> {
     let length = list.metadata().map_or(0, |found| usize::try_from(found.len()).unwrap_or(usize::MAX));
     let bar = output.bar("reading", length);
     let progress = |done| bar.set_position(done as u64);
@@ -103,6 +115,7 @@ fn add_list(context: &Context<'_>, role: &RoleName, list: &Path, output: &Output
     } else {
         List::read(list, &progress)?
     };
+    let list = list.with_delegated(delegated);
     bar.finish_and_clear();
     if list.is_empty() {
         return Err(Error::Absent("there are no targets in the list".into()));

@@ -1,9 +1,10 @@
 //! Lists new target files in a role, with their custom data.
 
-use lastmile_metadata::{Json, RoleName, TargetFile};
+use lastmile_metadata::{Json, RoleName, TargetFile, TargetPath, Targets};
 
 use super::Edit;
-use crate::{Error, InvalidInput};
+use crate::error::Hidden;
+use crate::{EditError, Error, InvalidInput};
 
 /// From this number of targets on, all are listed at once instead of one by one.
 const MANY: usize = 1000;
@@ -14,6 +15,19 @@ const MANY: usize = 1000;
 pub struct AddOptions {
     /// Their custom data.
     pub custom: Custom,
+    /// The treatment of targets whose paths the role delegates.
+    pub delegated: DelegatedPaths,
+}
+
+/// The treatment of new targets whose paths their role delegates to another role. Clients take the target of the delegator, so
+/// it hides the one of the delegated role.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DelegatedPaths {
+    /// Refuse them.
+    #[default]
+    Refuse,
+    /// List them.
+    Hide,
 }
 
 impl AddOptions {
@@ -21,6 +35,12 @@ impl AddOptions {
     #[must_use]
     pub fn with_custom(self, custom: Custom) -> Self {
         Self { custom, ..self }
+    }
+
+    /// Lists also files whose paths the role delegates to another role.
+    #[must_use]
+    pub fn hide_delegated(self) -> Self {
+        Self { delegated: DelegatedPaths::Hide, ..self }
     }
 }
 
@@ -97,10 +117,16 @@ impl Edit<'_> {
         if are_many {
             self.read_roles_for(role, &targets)?;
         }
+        let mut hidden = Vec::new();
         for target in &mut targets {
             let holder = self.bin_for(role, &target.path)?;
-            options.custom.set(target, self.view(&holder)?.target(&target.path));
+            let view = self.view(&holder)?;
+            if options.delegated == DelegatedPaths::Refuse {
+                hidden.extend(hidden_by(&holder, view, &target.path));
+            }
+            options.custom.set(target, view.target(&target.path));
         }
+        refuse_hiding(hidden)?;
         // If `fill` changes nothing, list each target again, so that its file is published and its role signed again.
         if are_many && self.fill(role, &targets, &|_| {})? > 0 {
             return Ok(());
@@ -110,6 +136,17 @@ impl Edit<'_> {
         }
         Ok(())
     }
+}
+
+/// Returns the delegation that covers `path`, if `role` has one.
+pub(super) fn hidden_by(role: &RoleName, view: &Targets, path: &TargetPath) -> Option<Hidden> {
+    let covering = view.delegations.as_ref()?.covering(path).into_iter().next()?;
+    Some(Hidden { path: path.clone(), role: role.clone(), delegated: covering.0 })
+}
+
+/// Refuses targets that would hide those of delegated roles.
+pub(super) fn refuse_hiding(hidden: Vec<Hidden>) -> Result<(), Error> {
+    if hidden.is_empty() { Ok(()) } else { Err(EditError::HidesDelegated { hidden }.into()) }
 }
 
 #[cfg(test)]

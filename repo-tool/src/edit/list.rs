@@ -14,6 +14,7 @@ use lastmile_metadata::{Algorithm, Hashes, Json, TargetFile, hash_start};
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use crate::edit::add::DelegatedPaths;
 use crate::edit::bulk::TargetSource;
 use crate::edit::intake;
 use crate::files::layout;
@@ -27,6 +28,7 @@ const PART: usize = 1 << 20;
 pub struct List {
     text: String,
     entries: Vec<LineEntry>,
+    delegated: DelegatedPaths,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -116,7 +118,13 @@ impl List {
         for part in read {
             entries.append(&mut part?);
         }
-        Ok(Self { text, entries })
+        Ok(Self { text, entries, delegated: DelegatedPaths::Refuse })
+    }
+
+    /// Sets the treatment of targets whose paths their role delegates.
+    #[must_use]
+    pub fn with_delegated(self, delegated: DelegatedPaths) -> Self {
+        Self { delegated, ..self }
     }
 
     fn line(&self, number: usize) -> (usize, &str) {
@@ -143,6 +151,10 @@ impl TargetSource for List {
 
     fn keeps_custom(&self) -> bool {
         true
+    }
+
+    fn delegated_paths(&self) -> DelegatedPaths {
+        self.delegated
     }
 
     fn clash(&self, one: usize, other: usize) -> Result<(), Error> {

@@ -143,6 +143,12 @@ pub enum EditError {
         /// All of these paths, each with a path below it.
         clashes: Vec<(TargetPath, TargetPath)>,
     },
+    /// A role delegates the paths of new targets to other roles, whose targets they would hide.
+    #[error("{}", hides(.hidden))]
+    HidesDelegated {
+        /// All of these targets.
+        hidden: Vec<Hidden>,
+    },
     /// With the hash prefix, the name of the target is too long for a file system.
     #[error("`{path}`: the file name with the hash prefix is too long")]
     NameTooLong {
@@ -230,7 +236,30 @@ pub enum EditError {
     NoHash,
 }
 
-/// The maximum number of clashes that an error names.
+/// A target that would hide the one of a delegated role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hidden {
+    /// The path of the target.
+    pub path: TargetPath,
+    /// The role that would list the target.
+    pub role: RoleName,
+    /// The role to which it delegates the path.
+    pub delegated: RoleName,
+}
+
+fn hides(hidden: &[Hidden]) -> String {
+    let mut text =
+        String::from("nothing was published, because these targets would hide those of delegated roles from clients:");
+    for Hidden { path, role, delegated } in hidden.iter().take(NAMED) {
+        text += &format!("\n  `{path}`: {role} delegates this path to {delegated}");
+    }
+    if let Some(more) = hidden.len().checked_sub(NAMED).filter(|more| *more > 0) {
+        text += &format!("\n  … and {more} more");
+    }
+    text
+}
+
+/// The maximum number of targets that an error names.
 const NAMED: usize = 50;
 
 fn file_and_folder(clashes: &[(TargetPath, TargetPath)]) -> String {

@@ -25,7 +25,7 @@ use crate::publish::queue::RefusalKind;
 use crate::report::diff::Unusual;
 
 pub use absent::NotFound;
-pub use change::{EditError, InvalidInput, PendingError, RoleNameError, VersionError};
+pub use change::{EditError, Hidden, InvalidInput, PendingError, RoleNameError, VersionError};
 pub use config::{ConfigError, InvalidDigest, InvalidKeyUri};
 pub use key::{KeyReason, LackingKeys, RevokeError};
 pub use path::PathError;
@@ -202,6 +202,9 @@ impl Error {
             Self::Busy { .. } => Some("wait until it has finished; the lock ends with the process"),
             Self::Draft(_) | Self::Request { kind: RefusalKind::Draft, .. } => {
                 Some("a client would refuse the new metadata; run `lastmile-repo status` to see what is published now")
+            }
+            Self::Edit(EditError::HidesDelegated { .. }) => {
+                Some("add the files to the delegated role with `--role`, or add them here with `--hide-delegated`")
             }
             Self::MissingKeys { .. } => {
                 Some("run the command on the machine that has the keys, or sign with `lastmile-repo sign --key FILE`")

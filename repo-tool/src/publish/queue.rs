@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::config::Config;
-use crate::edit::add::{AddOptions, Custom};
+use crate::edit::add::{AddOptions, Custom, DelegatedPaths};
 use crate::edit::intake::{self, Incoming, Source};
 use crate::files::folder::{EntryInfo, Folder};
 use crate::files::layout::{Layout, Lock};
@@ -135,6 +135,9 @@ struct StoredRequest {
     /// Whether added targets that are listed already lose their custom data. New custom data is stored with the targets.
     #[serde(default)]
     removes_custom: bool,
+    /// Whether added targets may hide those of delegated roles.
+    #[serde(default)]
+    hides_delegated: bool,
 }
 
 /// A request of this process. Dropping it withdraws it, unless another process is publishing it.
@@ -464,7 +467,8 @@ fn write_request(folder: &Folder, change: &Change) -> Result<(), Error> {
     let removed = change.removed.iter().map(|path| path.as_str().to_string()).collect();
     let path = folder.path_of(REQUEST);
     let removes_custom = change.options.custom == Custom::Remove;
-    let text = serde_json::to_vec(&StoredRequest { role, added, removed, removes_custom })
+    let hides_delegated = change.options.delegated == DelegatedPaths::Hide;
+    let text = serde_json::to_vec(&StoredRequest { role, added, removed, removes_custom, hides_delegated })
         .map_err(|error| Error::file("write", &path, error.into()))?;
     if text.len() as u64 > LONGEST {
         return Err(EditError::TooManyFiles.into());
@@ -485,10 +489,17 @@ fn read_request(folder: &Folder) -> Result<Change, Error> {
     let added = added
         .map(|(number, target): (usize, TargetFile)| Incoming { target, file: folder.path_of(intake::name(number)) });
     let removed = stored.removed.iter().map(|path| Ok(TargetPath::new(path.as_str()).map_err(InvalidInput::from)?));
+    let mut options = AddOptions::default();
+    if stored.removes_custom {
+        options.custom = Custom::Remove;
+    }
+    if stored.hides_delegated {
+        options.delegated = DelegatedPaths::Hide;
+    }
     Ok(Change {
         role: stored.role.as_deref().map(names::role).transpose()?,
         added: added.collect(),
-        options: AddOptions::default().with_custom(if stored.removes_custom { Custom::Remove } else { Custom::Keep }),
+        options,
         removed: removed.collect::<Result<_, Error>>()?,
     })
 }

@@ -1,9 +1,13 @@
 //! Target paths that cannot be in one folder of a client.
 
 use lastmile_metadata::{RoleName, TargetPath};
-use lastmile_repo_tool::internal::intake::Source;
+use lastmile_repo_tool::internal::batch;
 use lastmile_repo_tool::internal::list::List;
-use lastmile_repo_tool::{AddOptions, Draft, EditError, Error, NewRepository, Protection, Unobserved, target_path};
+use lastmile_repo_tool::internal::queue::PublishRequest;
+use lastmile_repo_tool::{
+    AddOptions, Config, DelegatedPaths, Draft, EditError, Error, NewRepository, Protection, Signing, Source,
+    Unobserved, target_path,
+};
 
 use crate::world::World;
 
@@ -81,4 +85,54 @@ fn a_list_of_targets_that_clash_is_refused() {
     let mut repository = world.open();
     let refused = repository.edit(Draft::default()).fill(&RoleName::TARGETS, &list, &|_| {});
     assert_eq!(clashes(refused), [pair("new", "new/a"), pair("old", "old/b")].concat());
+}
+
+/// Returns each refused path with the role to which it is delegated.
+fn hidden(refused: Result<impl std::fmt::Debug, Error>) -> Vec<(String, String)> {
+    match refused {
+        Err(Error::Edit(EditError::HidesDelegated { hidden })) => {
+            hidden.into_iter().map(|hidden| (hidden.path.to_string(), hidden.delegated.to_string())).collect()
+        }
+        other => panic!("not refused as hiding another target: {other:?}"),
+    }
+}
+
+#[test]
+fn a_target_whose_path_is_delegated_is_refused_unless_it_may_hide_the_delegated_one() {
+    let world = World::new();
+    let (key, uri) = world.key("team-1");
+    let delegate = |edit: &mut lastmile_repo_tool::Edit<'_>| {
+        crate::delegations::delegate(edit, "team", "team/*", &key);
+    };
+    world.change_with(&[uri], &mut Unobserved, delegate).unwrap();
+    let team = RoleName::delegated("team").unwrap();
+    world.add_to(&team, "team/app", "delegated", &mut Unobserved).unwrap();
+    assert_eq!(hidden(world.try_add("team/app", "1", &mut Unobserved)), pair("team/app", "team"));
+
+    let file = world.folder.path().join("file");
+    let sources = ["team/new", "app", "team/app"].map(|name| Source::new(file.clone(), target_path(name).unwrap()));
+    let add = |options: &AddOptions| {
+        let mut repository = world.open();
+        let draft = repository.staged().unwrap();
+        let draft = repository.add_files(draft, &RoleName::TARGETS, &sources, options, &|_| {})?;
+        let plan = repository.plan(draft, Signing::Now).unwrap();
+        repository.conclude(&plan, &mut Unobserved)
+    };
+    let both = [pair("team/new", "team"), pair("team/app", "team")].concat();
+    assert_eq!(hidden(add(&AddOptions::default())), both);
+    assert_eq!(world.fetch("team/app").unwrap().unwrap(), b"delegated");
+
+    let line = |path: &str| format!("{}  1  {path}\n", "0".repeat(64));
+    let list = || List::parse([line("a"), line("team/b")].concat().into_bytes(), &|_| {}).unwrap();
+    let fill = |list: &List| world.open().edit(Draft::default()).fill(&RoleName::TARGETS, list, &|_| {});
+    assert_eq!(hidden(fill(&list())), pair("team/b", "team"));
+    assert_eq!(fill(&list().with_delegated(DelegatedPaths::Hide)).unwrap(), 2);
+
+    let config = Config::read(&world.layout()).unwrap();
+    let options = AddOptions::default().hide_delegated();
+    for (options, is_published) in [(&AddOptions::default(), false), (&options, true)] {
+        let request = PublishRequest::enter(&world.layout(), &config, None, &sources, options, &|_| {}).unwrap();
+        assert_eq!(batch::publish(&request, &world.invocation(), &mut Unobserved).is_ok(), is_published);
+    }
+    assert_eq!(world.fetch("team/app").unwrap().unwrap(), b"1");
 }
