@@ -235,12 +235,19 @@ impl NewRepository {
 /// # Errors
 /// When `folder` does not exist.
 pub(crate) fn key_uri(layout: &Layout, folder: &Path, name: &str) -> Result<KeyUri, Error> {
-    let file = folder.join(format!("{name}.pem"));
+    key_file_uri(layout, &folder.join(format!("{name}.pem")))
+}
+
+/// Returns the URI of a private key file, as [`key_uri`] does.
+///
+/// # Errors
+/// When the file does not exist.
+pub(crate) fn key_file_uri(layout: &Layout, file: &Path) -> Result<KeyUri, Error> {
     if let Ok(relative) = file.strip_prefix(layout.dir()) {
         return Ok(KeyUri::File(relative.to_path_buf()));
     }
     let absolute = |path: &Path| path.canonicalize().map_err(|error| Error::file("find", path, error));
-    let (file, dir) = (absolute(&file)?, absolute(layout.dir())?);
+    let (file, dir) = (absolute(file)?, absolute(layout.dir())?);
     Ok(KeyUri::File(file.strip_prefix(&dir).map(Path::to_path_buf).unwrap_or(file)))
 }
 

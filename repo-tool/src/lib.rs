@@ -20,6 +20,7 @@ mod init;
 #[doc(hidden)]
 pub mod internal;
 mod invocation;
+mod key_formats;
 mod key_store;
 mod named_signer;
 mod names;

@@ -215,7 +215,8 @@ pub(crate) enum KeyCommand {
         /// A key ID or its first digits, a URI such as file:keys/root-1.pem, or a file.
         key: String,
     },
-    /// Import a private key from another tool (PKCS#8 PEM) and encrypt it.
+    /// Import a private key from another tool (PKCS#8 PEM) and encrypt it. For other formats, prints the command that
+    /// converts them.
     Import {
         /// The key file.
         file: PathBuf,

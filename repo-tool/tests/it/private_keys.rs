@@ -3,14 +3,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lastmile_keys::{PrivateKey, Scheme};
+use lastmile_keys::{PrivateKey, Scheme, Signer as _};
 use lastmile_metadata::RoleName;
 use lastmile_repo_tool::internal::git_ignore;
 use lastmile_repo_tool::internal::intake::{self, Hidden};
+use lastmile_repo_tool::internal::key_store;
 use lastmile_repo_tool::internal::own_files::OwnFiles;
 use lastmile_repo_tool::internal::queue::PublishRequest;
 use lastmile_repo_tool::{
-    AddOptions, Config, Draft, Error, NewRepository, Protection, Source, Unobserved, target_path,
+    AddOptions, Config, Draft, Error, NewRepository, NoPassPhrases, Protection, Source, Unobserved, target_path,
 };
 
 use crate::world::World;
@@ -370,4 +371,29 @@ fn an_unreadable_user_configuration_stops_the_publication() {
     fs::create_dir(&root).unwrap();
     let error = OwnFiles::of(&world.layout(), &config).err();
     assert!(matches!(&error, Some(Error::File { path, .. }) if *path == root), "{error:?}");
+}
+
+#[test]
+fn a_key_file_is_judged_by_its_content_and_not_by_the_ending_of_its_name() {
+    let world = World::new();
+    let read = |name: &str, content: &str| {
+        let file = world.folder.path().join(name);
+        fs::write(&file, content).unwrap();
+        key_store::read_public_key(&file)
+    };
+    let key = PrivateKey::generate(Scheme::EcdsaP256).unwrap();
+    let public = key.public_key();
+    let json = key_store::public_key_text(public);
+    let securesystemslib = json.replace(r#""public""#, r#""private": "", "public""#);
+    for (name, content) in [("a.pem", public.public()), ("b.txt", json), ("c", securesystemslib)] {
+        assert_eq!(read(name, &content).unwrap(), *public, "{name}");
+    }
+    let ssh = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINdamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1Ea me@here\n";
+    assert_eq!(read("d.pem", ssh).unwrap().keytype(), "ed25519");
+    let refused = read("e.pub", &key.to_pem().unwrap()).unwrap_err().to_string();
+    assert!(refused.contains("this is a private key; only the public key belongs here"), "{refused}");
+    let foreign = world.folder.path().join("f.pub");
+    fs::write(&foreign, "-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----\n").unwrap();
+    let refused = key_store::open_private_key(&foreign, "f.pub", &NoPassPhrases).unwrap_err().to_string();
+    assert!(refused.contains("openssl pkcs8 -topk8 -in ") && refused.contains("f.pkcs8.pem"), "{refused}");
 }
