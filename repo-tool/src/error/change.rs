@@ -25,6 +25,16 @@ pub enum InvalidInput {
         /// The role.
         role: RoleName,
     },
+    /// A number for one role of a new repository is out of range.
+    #[error("the {what} of {} must be from 1 to {most}", role.escape_debug())]
+    OutOfRange {
+        /// What the number is.
+        what: &'static str,
+        /// The role.
+        role: String,
+        /// The highest number.
+        most: u32,
+    },
     /// A new repository has signers for a role that it does not have.
     #[error("`{role}` is not a top-level role, and a new repository has no other roles")]
     NotTopLevel {

@@ -11,7 +11,8 @@ use lastmile_repo_tool::internal::key_store;
 use lastmile_repo_tool::internal::own_files::OwnFiles;
 use lastmile_repo_tool::internal::queue::PublishRequest;
 use lastmile_repo_tool::{
-    AddOptions, Config, Draft, Error, NewRepository, NoPassPhrases, Protection, Source, Unobserved, target_path,
+    AddOptions, Config, Draft, Error, InvalidInput, NewRepository, NoPassPhrases, Observer, Protection, PublishEvent,
+    Source, Unobserved, target_path,
 };
 
 use crate::world::World;
@@ -396,4 +397,48 @@ fn a_key_file_is_judged_by_its_content_and_not_by_the_ending_of_its_name() {
     fs::write(&foreign, "-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----\n").unwrap();
     let refused = key_store::open_private_key(&foreign, "f.pub", &NoPassPhrases).unwrap_err().to_string();
     assert!(refused.contains("openssl pkcs8 -topk8 -in ") && refused.contains("f.pkcs8.pem"), "{refused}");
+}
+
+/// Stops a publication before its journal, as a full disk would.
+struct Stopped;
+
+impl Observer for Stopped {
+    fn before(&mut self, event: PublishEvent<'_>) -> std::io::Result<()> {
+        if event == PublishEvent::Sync { Err(std::io::Error::other("the disk is full")) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn a_failed_command_leaves_no_private_key_and_no_unpublished_file_in_the_working_folders() {
+    let world = World::new();
+    let left = |dir: &Path| -> Vec<String> {
+        let entries =
+            [".publishing", ".queue"].iter().flat_map(|name| fs::read_dir(dir.join(name)).into_iter().flatten());
+        entries.map(|entry| entry.unwrap().path().display().to_string()).collect()
+    };
+    let other = world.folder.path().join("other");
+    let refused = NewRepository::new(Protection::None).create(&other, &world.invocation(), &mut Stopped);
+    assert!(refused.is_err() && left(&other).is_empty(), "{:?}", left(&other));
+    // Nothing is in the way of the second attempt.
+    NewRepository::new(Protection::None).create(&other, &world.invocation(), &mut Unobserved).unwrap();
+
+    assert!(world.try_add("a", "secret", &mut Stopped).is_err());
+    assert_eq!(left(&world.dir()), [""; 0]);
+    world.add("a", "1");
+    assert!(world.try_add("a/b", "secret", &mut Unobserved).is_err());
+    assert_eq!(left(&world.dir()), [""; 0]);
+}
+
+#[test]
+fn numbers_out_of_range_are_refused_before_anything_is_written() {
+    let world = World::new();
+    let dir = world.folder.path().join("other");
+    for (threshold, days) in [(1, 0), (1, 36_501), (1, 3_000_000), (0, 1), (101, 1), (u32::MAX, 1)] {
+        let mut new = NewRepository::new(Protection::None);
+        new.thresholds.insert("timestamp".into(), threshold);
+        new.expiry_days.insert("timestamp".into(), days);
+        let refused = new.create(&dir, &world.invocation(), &mut Unobserved);
+        assert!(matches!(refused, Err(Error::InvalidInput(InvalidInput::OutOfRange { .. }))), "{refused:?}");
+        assert!(!dir.exists());
+    }
 }
