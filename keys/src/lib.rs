@@ -24,6 +24,8 @@ mod private;
 #[cfg(feature = "sign")]
 mod private_pem;
 #[cfg(feature = "sign")]
+mod public_text;
+#[cfg(feature = "sign")]
 mod sign;
 
 pub use check::SignatureChecks;

@@ -19,7 +19,8 @@ use chrono::Utc;
 use lastmile_keys::{PrivateKey, PublicKey, Scheme, SignError, Signer};
 use lastmile_metadata::{RoleName, TargetPath};
 use lastmile_repo_tool::{
-    Invocation, NamedSigner, NewRepository, Outcome, Protection, Repository, Signing, Source, Unobserved, UserConfig,
+    AddOptions, Invocation, NamedSigner, NewRepository, Outcome, Protection, Repository, Signing, Source, Unobserved,
+    UserConfig,
 };
 
 /// A replacement for a real token: a key in memory, and the number of its signatures.
@@ -62,7 +63,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let name = Path::new(file).file_name().ok_or("not a file")?.to_string_lossy();
     let source = Source::new(file.into(), TargetPath::new(name)?);
     let draft = repository.staged()?;
-    let draft = repository.add_files(draft, &RoleName::TARGETS, &[source], None, &|_| {})?;
+    let draft = repository.add_files(draft, &RoleName::TARGETS, &[source], &AddOptions::default(), &|_| {})?;
     let plan = repository.plan(draft, Signing::Now)?;
     match repository.conclude(&plan, &mut Unobserved)? {
         Outcome::Published { .. } => {

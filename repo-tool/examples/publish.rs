@@ -16,7 +16,7 @@ use std::path::Path;
 use chrono::Utc;
 use lastmile_metadata::{RoleName, TargetPath};
 use lastmile_repo_tool::{
-    Invocation, NewRepository, Outcome, Protection, Repository, Signing, Source, Unobserved, UserConfig,
+    AddOptions, Invocation, NewRepository, Outcome, Protection, Repository, Signing, Source, Unobserved, UserConfig,
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         sources.push(Source::new(file.into(), TargetPath::new(name)?));
     }
     let draft = repository.staged()?;
-    let draft = repository.add_files(draft, &RoleName::TARGETS, &sources, None, &|_| {})?;
+    let draft = repository.add_files(draft, &RoleName::TARGETS, &sources, &AddOptions::default(), &|_| {})?;
     let plan = repository.plan(draft, Signing::Now)?;
     match repository.conclude(&plan, &mut Unobserved)? {
         Outcome::Published { .. } => {

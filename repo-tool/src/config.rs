@@ -66,6 +66,13 @@ impl FromStr for KeyUri {
     }
 }
 
+/// 9999-12-31T23:59:59Z in seconds since 1970.
+pub(crate) const LAST_SECOND: i64 = 253_402_300_799;
+/// The maximum number of days from signing to expiry in a new repository and on the command line.
+pub(crate) const MOST_DAYS: u32 = 36_500;
+/// The maximum threshold of a role in a new repository. One key is generated for each.
+pub(crate) const MOST_KEYS: u32 = 100;
+
 /// The configuration of one role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoleConfig {
@@ -101,11 +108,14 @@ impl RoleConfig {
         }
     }
 
-    /// Returns when metadata signed `now` expires, in whole seconds (spec 4.2.3).
+    /// Returns when metadata signed `now` expires, in whole seconds (spec 4.2.3) and at most at the end of the year 9999, which is
+    /// the last one that the format can express.
     #[must_use]
     pub fn expiry(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         let now = now.with_nanosecond(0).unwrap_or(now);
-        now.checked_add_signed(TimeDelta::days(self.expires_days.into())).unwrap_or(DateTime::<Utc>::MAX_UTC)
+        let expires = now.checked_add_signed(TimeDelta::days(self.expires_days.into()));
+        let last = DateTime::from_timestamp(LAST_SECOND, 0).unwrap_or(DateTime::<Utc>::MAX_UTC);
+        expires.map_or(last, |expires| expires.min(last))
     }
 
     /// Returns whether metadata that expires at `expires` is due for renewal.
@@ -482,6 +492,16 @@ mod tests {
             assert!(!role.is_due(expires, now), "{days}");
             assert!(role.is_due(expires, expires - TimeDelta::hours(8)), "{days}");
             assert_eq!(role.renewal(expires, expires), Renewal::Expired);
+        }
+    }
+
+    #[test]
+    fn no_lifetime_ends_after_the_year_9999() {
+        let mut role = RoleConfig::default_for(&RoleName::TIMESTAMP);
+        for days in [3_000_000, u32::MAX] {
+            role.set_expires_days(days);
+            let expires = role.expiry(DateTime::<Utc>::UNIX_EPOCH);
+            assert_eq!(lastmile_metadata::format_time(&expires), "9999-12-31T23:59:59Z");
         }
     }
 

@@ -8,7 +8,7 @@ use lastmile_fs::disk;
 use lastmile_keys::{PrivateKey, Scheme, Signer as _};
 use lastmile_metadata::{Header, Key, KeyId, RoleKeys, RoleName, Root, Targets, Threshold, Version};
 
-use crate::config::{Config, KeyUri, RoleConfig};
+use crate::config::{Config, KeyUri, MOST_DAYS, MOST_KEYS, RoleConfig};
 use crate::draft::{Completion, Draft};
 use crate::files::git_ignore;
 use crate::files::layout::{self, Layout};
@@ -90,6 +90,7 @@ impl NewRepository {
     /// [`Error::Path`] when a repository exists already; [`Error::InvalidInput`] or [`Error::Edit`] when a role has too few
     /// signers; [`Error::File`] when the disk fails.
     pub fn create(&self, dir: &Path, invocation: &Invocation, observer: &mut dyn Observer) -> Result<Plan, Error> {
+        self.check_numbers()?;
         self.check_signers()?;
         let layout = invocation.layout(dir);
         if !transaction::is_interrupted(&layout) {
@@ -149,6 +150,18 @@ impl NewRepository {
         }
         publication.publish(invocation.now, observer)?;
         Ok(plan)
+    }
+
+    /// Refuses thresholds and lifetimes out of range, before anything is written.
+    fn check_numbers(&self) -> Result<(), Error> {
+        for (numbers, most, what) in
+            [(&self.thresholds, MOST_KEYS, "threshold"), (&self.expiry_days, MOST_DAYS, "expiry")]
+        {
+            if let Some((role, _)) = numbers.iter().find(|(_, number)| !(1..=most).contains(*number)) {
+                return Err(InvalidInput::OutOfRange { what, role: role.clone(), most }.into());
+            }
+        }
+        Ok(())
     }
 
     /// Refuses signers for delegated roles, and fewer signers for a role than its threshold.
@@ -235,12 +248,19 @@ impl NewRepository {
 /// # Errors
 /// When `folder` does not exist.
 pub(crate) fn key_uri(layout: &Layout, folder: &Path, name: &str) -> Result<KeyUri, Error> {
-    let file = folder.join(format!("{name}.pem"));
+    key_file_uri(layout, &folder.join(format!("{name}.pem")))
+}
+
+/// Returns the URI of a private key file, as [`key_uri`] does.
+///
+/// # Errors
+/// When the file does not exist.
+pub(crate) fn key_file_uri(layout: &Layout, file: &Path) -> Result<KeyUri, Error> {
     if let Ok(relative) = file.strip_prefix(layout.dir()) {
         return Ok(KeyUri::File(relative.to_path_buf()));
     }
     let absolute = |path: &Path| path.canonicalize().map_err(|error| Error::file("find", path, error));
-    let (file, dir) = (absolute(&file)?, absolute(layout.dir())?);
+    let (file, dir) = (absolute(file)?, absolute(layout.dir())?);
     Ok(KeyUri::File(file.strip_prefix(&dir).map(Path::to_path_buf).unwrap_or(file)))
 }
 

@@ -19,7 +19,7 @@ use crate::config::{Config, KeyUri};
 use crate::files::folder::Folder;
 use crate::files::layout;
 use crate::named_signer::NamedSigner;
-use crate::{Error, InvalidInput, KeyReason, PathError};
+use crate::{Error, InvalidInput, KeyReason, PathError, key_formats};
 
 /// The maximum length of a key file, in bytes.
 const LONGEST: u64 = 1 << 20;
@@ -309,14 +309,18 @@ impl KeyFile {
 /// Reads a private key file, asking for its pass-phrase if it is encrypted.
 pub fn open_private_key(path: &Path, name: &str, phrases: &dyn PassPhrases) -> Result<PrivateKey, Error> {
     let bytes = layout::read_small(path, LONGEST)?.ok_or_else(|| Error::key(name, KeyReason::Missing))?;
-    let pem = Zeroizing::new(String::from_utf8(bytes).map_err(|_| Error::key(name, KeyReason::NotPem))?);
-    match PrivateKey::from_pem(&pem, None) {
+    let bytes = Zeroizing::new(bytes);
+    if let Some(reason) = key_formats::foreign(&bytes, path) {
+        return Err(Error::key(name, reason));
+    }
+    let pem = std::str::from_utf8(&bytes).map_err(|_| Error::key(name, KeyReason::NotPem))?;
+    match PrivateKey::from_pem(pem, None) {
         Err(PemError::PassPhraseNeeded) => {}
         other => return other.map_err(|error| Error::key(name, error)),
     }
     for attempt in 0.. {
         let phrase = phrases.pass_phrase(name, attempt)?;
-        match PrivateKey::from_pem(&pem, Some(&phrase)) {
+        match PrivateKey::from_pem(pem, Some(&phrase)) {
             Err(PemError::WrongPassPhrase) => {}
             other => return other.map_err(|error| Error::key(name, error)),
         }
@@ -411,7 +415,8 @@ pub fn public_key_text(key: &PublicKey) -> String {
     format!("{object}\n")
 }
 
-/// Reads a public key file: JSON in the format of metadata (`.pub`), or a PEM `PUBLIC KEY` of ECDSA or RSA.
+/// Reads a public key file. Its content determines the format: JSON in the format of metadata and of securesystemslib, PEM, a
+/// certificate in PEM, or a line of OpenSSH.
 pub fn read_public_key(path: &Path) -> Result<PublicKey, Error> {
     let name = path.display();
     let bytes = layout::read_small(path, LONGEST)?;
@@ -420,13 +425,17 @@ pub fn read_public_key(path: &Path) -> Result<PublicKey, Error> {
     parse_public_key(&text).map_err(|reason| Error::key(name.to_string(), reason))
 }
 
+/// Returns whether the content of a file is a private key in PEM, whatever its name is.
+pub(crate) fn is_private_key(path: &Path) -> Result<bool, Error> {
+    let bytes = Zeroizing::new(layout::read_small(path, LONGEST)?.unwrap_or_default());
+    Ok(String::from_utf8_lossy(&bytes).contains("PRIVATE KEY-----"))
+}
+
 fn parse_public_key(text: &str) -> Result<PublicKey, KeyReason> {
-    if text.trim_start().starts_with("-----BEGIN PUBLIC KEY") {
-        let known = [("ecdsa", "ecdsa-sha2-nistp256"), ("ecdsa", "ecdsa-sha2-nistp384"), ("rsa", "rsassa-pss-sha256")];
-        let mut keys = known.iter().filter_map(|(keytype, scheme)| PublicKey::from_tuf(keytype, scheme, text).ok());
-        return keys.next().ok_or(KeyReason::UnsupportedPem);
+    if !text.trim_start().starts_with('{') {
+        return Ok(PublicKey::from_text(text)?);
     }
-    let object: Value = serde_json::from_str(text).map_err(|_| KeyReason::NoPublicKey)?;
+    let object: Value = serde_json::from_str(text).map_err(|_| KeyReason::NoJson)?;
     let member = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(ToString::to_string);
     let public = object.get("keyval").and_then(|keyval| member(keyval, "public"));
     match (member(&object, "keytype"), member(&object, "scheme"), public) {

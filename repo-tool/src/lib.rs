@@ -20,6 +20,7 @@ mod init;
 #[doc(hidden)]
 pub mod internal;
 mod invocation;
+mod key_formats;
 mod key_store;
 mod named_signer;
 mod names;
@@ -42,13 +43,15 @@ pub use config::{Config, KeyUri, Renewal, RoleConfig};
 pub use document::{Document, Missing};
 pub use draft::{Completed, Draft};
 pub use edit::Edit;
+pub use edit::add::{AddOptions, Custom, DelegatedPaths};
 pub use edit::bins::{Bins, NewBins};
-pub use edit::delegations::{NewDelegation, Trust, hash_prefixes, patterns};
+pub use edit::delegations::{NewDelegation, Trust, hash_prefixes};
 pub use edit::intake::{Source, target_path};
+pub use edit::path_patterns::{pattern_warnings, patterns};
 pub use error::{
-    ConfigError, DraftError, EditError, Error, InvalidDigest, InvalidInput, InvalidKeyUri, JournalFault, KeyReason,
-    LackingKeys, NetworkError, NotFound, NotFoundReason, PathError, PendingError, PinError, PublicationError,
-    RecordFault, RevokeError, RoleNameError, ServedError, VersionError,
+    ConfigError, DraftError, EditError, Error, Hidden, InvalidDigest, InvalidInput, InvalidKeyUri, JournalFault,
+    KeyReason, LackingKeys, NetworkError, NotFound, NotFoundReason, PathError, PendingError, PinError,
+    PublicationError, RecordFault, RevokeError, RoleNameError, ServedError, VersionError,
 };
 pub use files::layout::Sharing;
 pub use init::NewRepository;

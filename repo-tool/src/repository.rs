@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use lastmile_keys::PublicKey;
-use lastmile_metadata::{Json, RoleName, Version};
+use lastmile_metadata::{RoleName, Version};
 
 use crate::check;
 use crate::config::{Config, KeyUri};
 use crate::draft::{Draft, NewTargetFile};
 use crate::edit::Edit;
+use crate::edit::add::AddOptions;
 use crate::edit::intake::{self, Incoming, Source, TargetNames};
 use crate::files::digest::FileDigest;
 use crate::files::layout::{Layout, Lock};
@@ -24,9 +25,6 @@ use crate::publish::transaction;
 use crate::published::Published;
 use crate::user::RootDigest;
 use crate::{Error, PublicationError, names};
-
-/// From this number of targets on, all are listed at once instead of one by one.
-const MANY: usize = 1000;
 
 /// A repository that was verified as a client would when it was opened.
 pub struct Repository {
@@ -207,15 +205,14 @@ impl Repository {
         draft: Draft,
         role: &RoleName,
         sources: &[Source],
-        custom: Option<&Json>,
+        options: &AddOptions,
         progress: &(dyn Fn(usize) + Sync),
     ) -> Result<Draft, Error> {
         self.lock()?;
         let own = OwnFiles::of(&self.layout, &self.config)?;
         let into = self.layout.open_publishing()?;
-        let mut incoming = intake::copy_into(sources, &into, &self.config.hashes, &own, progress)?;
-        incoming.iter_mut().for_each(|incoming| incoming.target.custom = custom.cloned());
-        self.list_files(draft, role, &incoming)
+        let incoming = intake::copy_into(sources, &into, &self.config.hashes, &own, progress)?;
+        self.list_files(draft, role, &incoming, options)
     }
 
     /// Lists files in `role` as [`Repository::add_files`] would, without copying them. The draft shows the changes and cannot
@@ -228,17 +225,22 @@ impl Repository {
         draft: Draft,
         role: &RoleName,
         sources: &[Source],
-        custom: Option<&Json>,
+        options: &AddOptions,
         progress: &(dyn Fn(usize) + Sync),
     ) -> Result<Draft, Error> {
         let own = OwnFiles::of(&self.layout, &self.config)?;
-        let mut incoming = intake::measure(sources, &self.config.hashes, &own, progress)?;
-        incoming.iter_mut().for_each(|incoming| incoming.target.custom = custom.cloned());
-        self.list_targets(draft, role, &incoming)
+        let incoming = intake::measure(sources, &self.config.hashes, &own, progress)?;
+        self.list_targets(draft, role, &incoming, options)
     }
 
     /// Lists files that are in `.publishing/` already.
-    pub(crate) fn list_files(&mut self, draft: Draft, role: &RoleName, incoming: &[Incoming]) -> Result<Draft, Error> {
+    pub(crate) fn list_files(
+        &mut self,
+        draft: Draft,
+        role: &RoleName,
+        incoming: &[Incoming],
+        options: &AddOptions,
+    ) -> Result<Draft, Error> {
         let mut files = Vec::new();
         let folder = self.layout.open_publishing()?;
         for incoming in incoming {
@@ -246,7 +248,7 @@ impl Repository {
             let copies = intake::link_copies(incoming, &folder, self.target_names())?.into_iter();
             files.extend(copies.map(|(from, to)| NewTargetFile { from, to, content: content.clone() }));
         }
-        let mut draft = self.list_targets(draft, role, incoming)?;
+        let mut draft = self.list_targets(draft, role, incoming, options)?;
         // A new file replaces a pending file with the same name.
         let new: BTreeSet<&Path> = files.iter().map(|file| file.to.as_path()).collect();
         draft.files.retain(|waiting| !new.contains(waiting.to.as_path()));
@@ -254,16 +256,17 @@ impl Repository {
         Ok(draft)
     }
 
-    fn list_targets(&mut self, draft: Draft, role: &RoleName, incoming: &[Incoming]) -> Result<Draft, Error> {
+    fn list_targets(
+        &mut self,
+        draft: Draft,
+        role: &RoleName,
+        incoming: &[Incoming],
+        options: &AddOptions,
+    ) -> Result<Draft, Error> {
+        let (folder, names) = (self.layout.targets(), self.target_names());
         let mut edit = Edit::new(&mut self.published, draft);
-        let targets: Vec<_> = incoming.iter().map(|incoming| incoming.target.clone()).collect();
-        // If `fill` changes nothing, list each target again, so that its file is published and its role signed again.
-        let at_once = targets.len() >= MANY && edit.fill(role, &targets, &|_| {})? > 0;
-        if !at_once {
-            for target in targets {
-                edit.add_target(role, target)?;
-            }
-        }
+        edit.refuse_clashes(&incoming.iter().map(|incoming| &incoming.target.path).collect(), &folder, names)?;
+        edit.list(role, incoming.iter().map(|incoming| incoming.target.clone()).collect(), options)?;
         edit.finish()
     }
 

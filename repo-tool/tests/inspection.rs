@@ -106,3 +106,15 @@ fn no_key_is_generated_where_it_is_served() {
         assert!(!served.join("new.pem").exists());
     }
 }
+
+#[test]
+fn a_public_key_in_a_file_that_ends_in_pem_can_be_added_to_a_role() {
+    let folder = repository();
+    let public = folder.path().join("alice.pem");
+    let line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINdamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1Ea alice@laptop\n";
+    std::fs::write(&public, line).unwrap();
+    let added = output(&folder, &["rotate", "root", "--add", public.to_str().unwrap()]);
+    assert!(added.status.success(), "{added:?}");
+    let root = std::fs::read_to_string(folder.path().join("metadata/2.root.json")).unwrap();
+    assert!(root.contains("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"), "{root}");
+}

@@ -21,6 +21,9 @@ mod private_pem;
 #[cfg(test)]
 mod public;
 #[cfg(test)]
+#[cfg(feature = "sign")]
+mod public_text;
+#[cfg(test)]
 mod rsa;
 #[cfg(test)]
 mod vectors;

@@ -11,6 +11,7 @@ use lastmile_metadata::{
 use crate::check::finding::{Finding, Rule};
 use crate::edit::intake;
 use crate::edit::keys::short;
+use crate::edit::path_patterns::is_useless;
 use crate::published::Published;
 use crate::trusting::{odd_in_delegations, odd_in_root};
 
@@ -114,7 +115,7 @@ impl<'a> Subject<'a> {
             let DelegatedRoles::Listed(listed) = &delegations.roles else { continue };
             for delegation in listed {
                 let Paths::Patterns(patterns) = &delegation.paths else { continue };
-                for pattern in patterns.iter().filter(|pattern| pattern.as_str().starts_with('/')) {
+                for pattern in patterns.iter().filter(|pattern| is_useless(pattern)) {
                     let text = format!(
                         "the delegation to {} has the pattern `{pattern}`, which matches nothing",
                         delegation.name

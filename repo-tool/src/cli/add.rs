@@ -9,12 +9,13 @@ use lastmile_metadata::RoleName;
 use super::outcome::{conclude, publish};
 use super::{Context, ExitStatus, Output};
 use crate::config::Config;
+use crate::edit::add::{AddOptions, Custom, DelegatedPaths};
 use crate::edit::bulk::TargetSource as _;
-use crate::edit::intake::{self, Hidden, Source};
+use crate::edit::intake::{self, FoundFiles, Hidden, Source};
 use crate::edit::list::List;
 use crate::files::own_files::{self, OwnFiles};
 use crate::publish::queue::PublishRequest;
-use crate::{Error, PathError, names};
+use crate::{Error, names};
 
 /// `add`
 #[derive(Debug, Args)]
@@ -26,11 +27,11 @@ Hidden files in folders are skipped. Private keys and the repository's own files
 A list has one target per line, in either form:
   {\"path\": \"linux/x.tar.gz\", \"length\": 5, \"hashes\": {\"sha256\": \"…\"}, \"custom\": {…}}
   SHA256  LENGTH  PATH
-`custom` is optional. Empty lines and lines that start with # are skipped.
+Without `custom`, a target that is listed already keeps its custom data. Empty lines and lines that start with # are skipped.
 
 Examples:
   lastmile-repo add dist
-  lastmile-repo add app-1.2.tar.gz --custom channel=stable
+  lastmile-repo add app-1.2.tar.gz --custom channel=stable --custom 'sizes:=[1, 2]'
   lastmile-repo add build/out.bin --name app/1.2/app.bin
   lastmile-repo add plugins --under plugins --role plugins-team
   lastmile-repo add --from-list packages.txt")]
@@ -40,7 +41,7 @@ pub(crate) struct Add {
     pub(super) paths: Vec<PathBuf>,
     /// Read paths, lengths and hashes from a list (`-` for standard input). Another server has the files; they are not
     /// read.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["paths", "name", "under", "custom"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["paths", "name", "under", "custom", "no_custom"])]
     pub(super) from_list: Option<PathBuf>,
     /// The role that lists the targets [default: targets, or the bin for the path]
     #[arg(long, value_name = "ROLE")]
@@ -51,9 +52,16 @@ pub(crate) struct Add {
     /// Folder to prepend to each target path.
     #[arg(long, value_name = "FOLDER")]
     pub(super) under: Option<String>,
-    /// Custom data that clients receive with the target.
-    #[arg(long, value_name = "KEY=VALUE")]
+    /// Custom data that clients receive with the target: KEY=TEXT, or KEY:=JSON for any other value. Without this option, a
+    /// target that is listed already keeps its custom data.
+    #[arg(long, value_name = "KEY=TEXT")]
     pub(super) custom: Vec<String>,
+    /// Remove the custom data of targets that are listed already.
+    #[arg(long, conflicts_with = "custom")]
+    pub(super) no_custom: bool,
+    /// List targets in the role even if it delegates their paths to another role, whose targets they hide from clients.
+    #[arg(long)]
+    pub(super) hide_delegated: bool,
     /// Publish hidden files and folders (.NAME), too.
     #[arg(long)]
     pub(super) include_hidden: bool,
@@ -65,28 +73,38 @@ pub(crate) struct Add {
 pub(super) fn add(context: &Context<'_>, args: &Add, output: &Output) -> Result<ExitStatus, Error> {
     let role = args.role.as_deref().map_or(Ok(RoleName::TARGETS), names::role)?;
     if let Some(list) = &args.from_list {
-        return add_list(context, &role, list, output);
+        return add_list(context, &role, (list, delegated_paths(args)), output);
     }
-    let custom = intake::custom(&args.custom)?;
+    let custom = if args.no_custom { Custom::Remove } else { Custom::parse(&args.custom)? };
+    let options = AddOptions { custom, delegated: delegated_paths(args) };
     let layout = context.layout();
     let config = Config::read(&layout)?;
     let sources = sources(args, &OwnFiles::of(&layout, &config)?, output)?;
     let bar = output.bar("copying", sources.len());
     let progress = |done| bar.set_position(done as u64);
     if !context.global.dry_run {
-        let request = PublishRequest::enter(&layout, &config, Some(role), &sources, custom.as_ref(), &progress)?;
+        let request = PublishRequest::enter(&layout, &config, Some(role), &sources, &options, &progress)?;
         bar.finish_and_clear();
         return publish(context, &request, output);
     }
     let mut repository = context.open(output)?;
     let draft = repository.staged()?;
-    let draft = repository.preview_files(draft, &role, &sources, custom.as_ref(), &progress)?;
+    let draft = repository.preview_files(draft, &role, &sources, &options, &progress)?;
     bar.finish_and_clear();
     conclude(context, &mut repository, draft, output)
 }
 
+fn delegated_paths(args: &Add) -> DelegatedPaths {
+    if args.hide_delegated { DelegatedPaths::Hide } else { DelegatedPaths::Refuse }
+}
+
 /// Adds targets from a list. Their files are on another server.
-fn add_list(context: &Context<'_>, role: &RoleName, list: &Path, output: &Output) -> Result<ExitStatus, Error> {
+fn add_list(
+    context: &Context<'_>,
+    role: &RoleName,
+    (list, delegated): (&Path, DelegatedPaths),
+    output: &Output,
+) -> Result<ExitStatus, Error> {
     let length = list.metadata().map_or(0, |found| usize::try_from(found.len()).unwrap_or(usize::MAX));
     let bar = output.bar("reading", length);
     let progress = |done| bar.set_position(done as u64);
@@ -97,6 +115,7 @@ fn add_list(context: &Context<'_>, role: &RoleName, list: &Path, output: &Output
     } else {
         List::read(list, &progress)?
     };
+    let list = list.with_delegated(delegated);
     bar.finish_and_clear();
     if list.is_empty() {
         return Err(Error::Absent("there are no targets in the list".into()));
@@ -117,24 +136,16 @@ fn add_list(context: &Context<'_>, role: &RoleName, list: &Path, output: &Output
 
 /// Returns all files that the user names, with their target paths. Refuses duplicate paths.
 fn sources(args: &Add, own: &OwnFiles, output: &Output) -> Result<Vec<Source>, Error> {
-    let (mut sources, mut hidden, mut refused) = (Vec::new(), 0, Vec::new());
+    let mut refused = Vec::new();
     let with_hidden = if args.include_hidden { Hidden::Include } else { Hidden::Skip };
     for path in &args.paths {
         let kind = path.symlink_metadata().map_err(|error| Error::file("read", path, error))?;
-        if kind.is_symlink() {
-            return Err(PathError::PublishesLink { path: path.clone() }.into());
+        if kind.is_dir() {
+            refused.extend(own.refuse_folder(path)?);
         }
-        if kind.is_dir()
-            && let Some(folder) = own.refuse_folder(path)?
-        {
-            refused.push(folder);
-            continue;
-        }
-        let found = intake::find(path, args.under.as_deref(), with_hidden)?;
-        sources.extend(found.sources);
-        hidden += found.hidden;
     }
     own_files::refuse(refused)?;
+    let FoundFiles { mut sources, hidden } = intake::find(&args.paths, args.under.as_deref(), with_hidden)?;
     if hidden > 0 {
         output.note(&format!("Skipped {hidden} hidden files or folders; --include-hidden publishes them too."));
     }

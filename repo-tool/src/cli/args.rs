@@ -9,6 +9,7 @@ use lastmile_keys::Scheme;
 use super::add::Add;
 use super::remove::Remove;
 use super::revoke::Revoke;
+use crate::config::{MOST_DAYS, MOST_KEYS};
 use crate::user::RootDigest;
 
 /// Make, change, sign and publish TUF repositories.
@@ -157,11 +158,11 @@ Examples:
 pub(crate) struct Init {
     /// Folder for the repository, created if it does not exist [default: the folder of --repository]
     pub(crate) dir: Option<PathBuf>,
-    /// How many keys of a role must sign; root gets one additional key.
-    #[arg(long, value_name = "ROLE=N", value_parser = role_number)]
+    /// How many keys of a role must sign, 1 to 100; root gets one additional key.
+    #[arg(long, value_name = "ROLE=N", value_parser = |text: &str| role_number(text, MOST_KEYS))]
     pub(crate) threshold: Vec<(String, u32)>,
-    /// Days after which a role's metadata expires.
-    #[arg(long, value_name = "ROLE=DAYS", value_parser = role_number)]
+    /// Days after which a role's metadata expires, 1 to 36500.
+    #[arg(long, value_name = "ROLE=DAYS", value_parser = |text: &str| role_number(text, MOST_DAYS))]
     pub(crate) expiry: Vec<(String, u32)>,
     /// Signature scheme of the keys.
     #[arg(long, default_value = "ed25519", value_name = "SCHEME")]
@@ -215,7 +216,8 @@ pub(crate) enum KeyCommand {
         /// A key ID or its first digits, a URI such as file:keys/root-1.pem, or a file.
         key: String,
     },
-    /// Import a private key from another tool (PKCS#8 PEM) and encrypt it.
+    /// Import a private key from another tool (PKCS#8 PEM) and encrypt it. For other formats, prints the command that
+    /// converts them.
     Import {
         /// The key file.
         file: PathBuf,
@@ -356,7 +358,7 @@ pub(crate) struct SetExpiry {
     /// The role.
     pub(crate) role: String,
     /// Days from signing to expiry, 1 to 36500.
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_DAYS)))]
     pub(crate) days: u32,
 }
 
@@ -481,10 +483,11 @@ pub(crate) struct Man {
     pub(crate) folder: PathBuf,
 }
 
-/// Parses `ROLE=NUMBER`, where ROLE is a top-level role.
-fn role_number(text: &str) -> Result<(String, u32), String> {
+/// Parses `ROLE=NUMBER`, where ROLE is a top-level role and NUMBER is from 1 to `most`.
+fn role_number(text: &str, most: u32) -> Result<(String, u32), String> {
     let (role, number) = text.split_once('=').ok_or("must be of the form ROLE=NUMBER")?;
-    let number = number.parse().ok().filter(|number| *number > 0).ok_or("the number must be at least 1")?;
+    let number = number.parse().ok().filter(|number| (1..=most).contains(number));
+    let number = number.ok_or_else(|| format!("the number must be from 1 to {most}"))?;
     let is_called = |known: &TopLevel| known.to_possible_value().is_some_and(|known| known.matches(role, false));
     if !TopLevel::value_variants().iter().any(is_called) {
         return Err("the role must be root, targets, snapshot or timestamp".into());

@@ -5,7 +5,8 @@ use super::keys::{resolve_all, set_keys};
 use super::outcome::conclude;
 use super::{Context, ExitStatus, Output};
 use crate::config::RoleConfig;
-use crate::edit::delegations::{NewDelegation, Trust, hash_prefixes, patterns};
+use crate::edit::delegations::{NewDelegation, Trust, hash_prefixes};
+use crate::edit::path_patterns::{pattern_warnings, patterns};
 use crate::{Error, names};
 
 pub(super) fn delegate(context: &Context<'_>, args: &Delegate, output: &Output) -> Result<ExitStatus, Error> {
@@ -13,6 +14,7 @@ pub(super) fn delegate(context: &Context<'_>, args: &Delegate, output: &Output) 
     let from = names::role(&args.from)?;
     let paths =
         if args.hash_prefixes.is_empty() { patterns(&args.paths)? } else { hash_prefixes(&args.hash_prefixes)? };
+    pattern_warnings(&paths).iter().for_each(|warning| output.warning(warning));
     let mut repository = context.open(output)?;
     let keys = resolve_all(&mut repository, &args.key)?;
     let draft = repository.staged()?;

@@ -16,8 +16,8 @@ use crate::config::{Config, KeyUri, RoleConfig};
 use crate::draft::Draft;
 use crate::files::layout::{self, Layout};
 use crate::files::own_files;
-use crate::init::key_uri;
-use crate::key_store::{self, NoPassPhrases, Protection, keyid_of, open_private_key, read_public_key};
+use crate::init::{key_file_uri, key_uri};
+use crate::key_store::{self, NoPassPhrases, Protection, is_private_key, keyid_of, open_private_key, read_public_key};
 use crate::trusting::{Odd, OddKind};
 use crate::{Error, Repository};
 
@@ -58,17 +58,11 @@ fn named(repository: &Repository, name: &str) -> Result<Named, Error> {
         return Ok(Named::Private(uri));
     }
     let path = Path::new(name);
-    if path.extension().is_some_and(|extension| extension == "pub") && path.exists() {
-        return Ok(Named::Public(read_public_key(path)?));
-    }
     if path.is_file() {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        return if path.extension().is_some_and(|extension| extension == "pem") {
-            Ok(Named::Private(key_uri(layout, folder, &stem)?))
-        } else {
-            Ok(Named::Public(read_public_key(path)?))
-        };
+        if !is_private_key(path)? {
+            return Ok(Named::Public(read_public_key(path)?));
+        }
+        return Ok(Named::Private(key_file_uri(layout, path)?));
     }
     match layout.keys().join(format!("{name}.pem")).is_file() {
         true => Ok(Named::Private(key_uri(layout, &layout.keys(), name)?)),

@@ -43,6 +43,7 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use lastmile_cli_support::{Environment, Failure, Output, OutputOptions, spare_descriptors};
 pub use lastmile_cli_support::{ExitStatus, World};
 
+use crate::config::LAST_SECOND;
 use crate::files::layout::Layout;
 use crate::pin::GivenRoot;
 use crate::publish::transaction;
@@ -230,8 +231,11 @@ fn now(world: &World, output: &Output) -> Result<DateTime<Utc>, Error> {
         return Ok((world.now)());
     };
     let seconds = text.to_str().and_then(|text| text.parse::<i64>().ok());
+    let seconds = seconds.filter(|seconds| (0..=LAST_SECOND).contains(seconds));
     let time = seconds.and_then(|seconds| DateTime::from_timestamp(seconds, 0));
-    let time = time.ok_or_else(|| Error::Usage("SOURCE_DATE_EPOCH must be a number of seconds since 1970".into()))?;
+    let time = time.ok_or_else(|| {
+        Error::Usage("SOURCE_DATE_EPOCH must be a number of seconds since 1970, before the year 10000".into())
+    })?;
     output.note(&format!("SOURCE_DATE_EPOCH is set: using the time {}", lastmile_metadata::format_time(&time)));
     Ok(time)
 }

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use lastmile_metadata::{RoleName, Router, TargetFile, TargetPath, Targets, hash_start};
 
 use super::Edit;
+use super::add::{DelegatedPaths, hidden_by, refuse_hiding};
+use super::clashes::refuse_clashes_in;
 use crate::{EditError, Error, NotFound, parallel};
 
 /// A numbered source of many targets. Targets are parsed on demand, to save memory.
@@ -35,6 +37,12 @@ pub trait TargetSource: Sync {
     /// When it can no longer be read.
     fn target(&self, number: usize) -> Result<TargetFile, Error>;
 
+    /// Returns whether a target without custom data keeps the custom data that is listed for its path.
+    fn keeps_custom(&self) -> bool;
+
+    /// Returns the treatment of targets whose paths their role delegates.
+    fn delegated_paths(&self) -> DelegatedPaths;
+
     /// Called for two different targets with the same path. If it returns `Ok`, the first one counts.
     ///
     /// # Errors
@@ -54,6 +62,14 @@ impl TargetSource for Vec<TargetFile> {
 
     fn target(&self, number: usize) -> Result<TargetFile, Error> {
         self.get(number).cloned().ok_or_else(lost)
+    }
+
+    fn keeps_custom(&self) -> bool {
+        false
+    }
+
+    fn delegated_paths(&self) -> DelegatedPaths {
+        DelegatedPaths::Hide
     }
 
     fn clash(&self, one: usize, _: usize) -> Result<(), Error> {
@@ -98,6 +114,14 @@ impl TargetSource for Moving {
         self.paths.get(number).map(|(_, path)| path.clone()).ok_or_else(lost)
     }
 
+    fn keeps_custom(&self) -> bool {
+        false
+    }
+
+    fn delegated_paths(&self) -> DelegatedPaths {
+        DelegatedPaths::Hide
+    }
+
     /// Keeps the target of the role with the higher priority, which clients have found so far.
     fn clash(&self, _: usize, _: usize) -> Result<(), Error> {
         Ok(())
@@ -124,8 +148,8 @@ impl Edit<'_> {
             shares.push((role.clone(), self.view(&role)?.clone(), numbers));
         }
         let done = AtomicUsize::new(0);
-        let bulk_filled = parallel::try_map(&shares, |(_, before, numbers)| {
-            let bulk_filled = bulk_filled(before, numbers, source)?;
+        let bulk_filled = parallel::try_map(&shares, |(role, before, numbers)| {
+            let bulk_filled = bulk_filled(role, before, numbers, source)?;
             progress(done.fetch_add(numbers.len(), Ordering::Relaxed) + numbers.len());
             Ok(bulk_filled)
         })?;
@@ -138,6 +162,14 @@ impl Edit<'_> {
             self.draft.bulk_filled.insert(role);
         }
         Ok(changed)
+    }
+
+    /// Reads the roles that will list the targets of `source`, on all cores.
+    ///
+    /// # Errors
+    /// As [`Edit::fill`].
+    pub(super) fn read_roles_for(&mut self, role: &RoleName, source: &dyn TargetSource) -> Result<(), Error> {
+        self.shares(role, source).map(drop)
     }
 
     /// Follows bins from `role`, and returns which role will list which targets.
@@ -178,6 +210,7 @@ fn distribute(router: &Router, numbers: Vec<u32>, source: &dyn TargetSource) -> 
 
 /// Returns the role with these targets, and the number of new or changed ones; `None` if nothing changes.
 fn bulk_filled(
+    role: &RoleName,
     before: &Targets,
     numbers: &[u32],
     source: &dyn TargetSource,
@@ -187,10 +220,18 @@ fn bulk_filled(
         named.push((source.path(*number as usize)?, *number));
     }
     named.sort_unstable();
+    refuse_clashes_in(before, &named)?;
+    if before.delegations.is_some() && source.delegated_paths() == DelegatedPaths::Refuse {
+        refuse_hiding(named.iter().filter_map(|(path, _)| hidden_by(role, before, path)).collect())?;
+    }
     let (mut changed, mut failed) = (0, None);
     let targets = named.chunk_by(|one, other| one.0 == other.0).map_while(|same| {
-        let target = one_of(same, source).map_err(|error| failed = Some(error)).ok()?;
-        changed += usize::from(before.target(&target.path).as_ref() != Some(&target));
+        let mut target = one_of(same, source).map_err(|error| failed = Some(error)).ok()?;
+        let old = before.target(&target.path);
+        if target.custom.is_none() && source.keeps_custom() {
+            target.custom = old.as_ref().and_then(|old| old.custom.clone());
+        }
+        changed += usize::from(old.as_ref() != Some(&target));
         Some(target)
     });
     let mut after = before.clone();

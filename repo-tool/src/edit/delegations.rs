@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lastmile_keys::PublicKey;
-use lastmile_metadata::{DelegatedRoles, Delegation, HashPrefix, Key, KeyId, PathPattern, Paths, RoleName, Threshold};
+use lastmile_metadata::{DelegatedRoles, Delegation, HashPrefix, Key, KeyId, Paths, RoleName, Threshold};
 
+use super::path_patterns::refuse_useless;
 use super::{Edit, drop_unused};
 use crate::{EditError, Error, NotFound};
 
@@ -48,10 +49,11 @@ impl Edit<'_> {
     /// Adds a new, empty role to which `from` delegates.
     ///
     /// # Errors
-    /// [`Error::Edit`] when the role exists already, or its keys cannot reach the threshold; [`Error::Untrusted`] when a file
+    /// [`Error::Edit`] when the role exists already, its keys cannot reach the threshold, or a pattern matches nothing; [`Error::Untrusted`] when a file
     /// that may delegate to it does not verify.
     pub fn delegate(&mut self, from: &RoleName, new: NewDelegation) -> Result<(), Error> {
         let threshold = new.trust.threshold()?;
+        refuse_useless(&new.paths)?;
         match self.delegator(&new.name) {
             Ok(delegator) => return Err(EditError::Delegated { delegator, role: new.name }.into()),
             Err(Error::NotFound(_)) => {}
@@ -116,21 +118,6 @@ impl Edit<'_> {
     }
 }
 
-/// Parses path patterns. A pattern must not start with `/`, because target paths never do (4.5).
-///
-/// # Errors
-/// [`Error::Edit`] for a pattern that matches no path.
-pub fn patterns(texts: &[String]) -> Result<Paths, Error> {
-    let pattern = |text: &String| {
-        if text.starts_with('/') || text.is_empty() {
-            Err(EditError::UselessPattern { pattern: text.clone() })
-        } else {
-            Ok(PathPattern::new(text))
-        }
-    };
-    Ok(Paths::Patterns(texts.iter().map(pattern).collect::<Result<_, _>>()?))
-}
-
 /// Parses hash prefixes.
 ///
 /// # Errors
@@ -138,15 +125,4 @@ pub fn patterns(texts: &[String]) -> Result<Paths, Error> {
 pub fn hash_prefixes(texts: &[String]) -> Result<Paths, Error> {
     let prefix = |text: &String| HashPrefix::new(text).map_err(|_| EditError::HashPrefix { text: text.clone() });
     Ok(Paths::HashPrefixes(texts.iter().map(prefix).collect::<Result<_, _>>()?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn f_4_5_14_a_pattern_with_a_leading_slash_is_refused() {
-        assert!(patterns(&["/x/*".into()]).is_err());
-        assert!(patterns(&["x/*".into()]).is_ok());
-    }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lastmile_fs::disk;
-use lastmile_metadata::{Algorithm, Hashes, Json, TargetFile, TargetPath};
+use lastmile_metadata::{Algorithm, Hashes, TargetFile, TargetPath};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use walkdir::WalkDir;
 
@@ -17,7 +17,7 @@ use crate::files::key_material::Scanner;
 use crate::files::layout;
 use crate::files::own_files::{self, OwnFiles, Unpublishable, is_hidden};
 use crate::names::of_file;
-use crate::{EditError, Error, InvalidInput, PathError, parallel};
+use crate::{EditError, Error, PathError, parallel};
 
 /// Bytes copied at once.
 const PART: usize = 256 * 1024;
@@ -91,51 +91,56 @@ pub struct Incoming {
     pub file: PathBuf,
 }
 
-/// Finds the files below `path`, or `path` itself if it is a file. Target paths are relative to `path` and get the prefix
-/// `under`. `path` itself is never skipped as hidden.
+/// Finds the files below each of `paths`, or the path itself if it is a file. Target paths are relative to the path and get
+/// the prefix `under`. The paths themselves are never skipped as hidden.
 ///
 /// # Errors
-/// [`Error::Path`] for links, FIFOs, devices and names that are not UTF-8; [`Error::Edit`] for names that are not safe on
-/// every platform.
-pub fn find(path: &Path, under: Option<&str>, hidden: Hidden) -> Result<FoundFiles, Error> {
+/// [`PathError::Unpublishable`] with all links, FIFOs, devices and names that are not UTF-8 or not safe on every platform.
+pub fn find<P: AsRef<Path>>(paths: &[P], under: Option<&str>, hidden: Hidden) -> Result<FoundFiles, Error> {
     let mut found = FoundFiles::default();
-    let mut skipped = 0;
-    let is_wanted = |entry: &walkdir::DirEntry| {
-        let is_skipped = hidden == Hidden::Skip && entry.depth() > 0 && is_hidden(entry.file_name());
-        skipped += usize::from(is_skipped);
-        !is_skipped
-    };
-    for entry in WalkDir::new(path).sort_by_file_name().into_iter().filter_entry(is_wanted) {
-        let entry = entry.map_err(|error| {
-            let at = error.path().unwrap_or(path).to_path_buf();
-            Error::File { action: "read", path: at, error: error.into() }
-        })?;
-        if !entry.file_type().is_dir() {
-            found.sources.push(source(&entry, path, under)?);
+    let mut refused = Vec::new();
+    for path in paths.iter().map(AsRef::as_ref) {
+        let is_wanted = |entry: &walkdir::DirEntry| {
+            let is_skipped = hidden == Hidden::Skip && entry.depth() > 0 && is_hidden(entry.file_name());
+            found.hidden += usize::from(is_skipped);
+            !is_skipped
+        };
+        let entries = WalkDir::new(path).follow_root_links(false).sort_by_file_name();
+        for entry in entries.into_iter().filter_entry(is_wanted) {
+            let entry = entry.map_err(|error| {
+                let at = error.path().unwrap_or(path).to_path_buf();
+                Error::File { action: "read", path: at, error: error.into() }
+            })?;
+            if entry.file_type().is_dir() {
+                continue;
+            }
+            match source(&entry, path, under) {
+                Ok(source) => found.sources.push(source),
+                Err(reason) => refused.push(Unpublishable { path: entry.into_path(), reason }),
+            }
         }
     }
-    found.hidden = skipped;
-    Ok(found)
+    if refused.is_empty() { Ok(found) } else { Err(PathError::Unpublishable { files: refused }.into()) }
 }
 
-fn source(entry: &walkdir::DirEntry, path: &Path, under: Option<&str>) -> Result<Source, Error> {
+/// Returns the source for an entry, or why it cannot be published.
+fn source(entry: &walkdir::DirEntry, path: &Path, under: Option<&str>) -> Result<Source, String> {
     let (file, kind) = (entry.path(), entry.file_type());
     if !kind.is_file() {
-        let path = file.to_path_buf();
-        let refused =
-            if kind.is_symlink() { PathError::PublishesLink { path } } else { PathError::PublishesSpecial { path } };
-        return Err(refused.into());
+        let kind = if kind.is_symlink() { "a link" } else { "not a regular file" };
+        return Err(format!("is {kind}; only regular files can be published"));
     }
     let relative = match file.strip_prefix(path) {
         Ok(relative) if entry.depth() > 0 => relative,
         _ => Path::new(entry.file_name()),
     };
-    let name = relative.to_str().ok_or_else(|| PathError::NameNotUtf8 { path: file.to_path_buf() })?;
+    let name = relative.to_str().ok_or("has a name that is not UTF-8")?;
     let name = match under {
         Some(folder) => format!("{}/{name}", folder.trim_end_matches('/')),
         None => name.to_string(),
     };
-    Ok(Source::new(file.to_path_buf(), target_path(&name)?))
+    let name = target_path(&name).map_err(|error| error.to_string())?;
+    Ok(Source::new(file.to_path_buf(), name))
 }
 
 /// Parses a target path that is safe on every platform and in URLs.
@@ -316,27 +321,6 @@ pub(crate) fn link_copies(
         copies.push((copy, place));
     }
     Ok(copies)
-}
-
-/// Parses `KEY=VALUE` pairs into the `custom` object of a target. A value that is valid JSON is used as JSON (canonical JSON
-/// does not allow fractions), any other value as a string.
-pub fn custom(pairs: &[String]) -> Result<Option<Json>, Error> {
-    if pairs.is_empty() {
-        return Ok(None);
-    }
-    let mut object = serde_json::Map::new();
-    for pair in pairs {
-        let (key, text) = pair
-            .split_once('=')
-            .filter(|(key, _)| !key.is_empty())
-            .ok_or_else(|| InvalidInput::CustomPair { pair: pair.clone() })?;
-        let value = serde_json::from_str(text).unwrap_or_else(|_| serde_json::Value::from(text));
-        if object.insert(key.to_string(), value).is_some() {
-            return Err(InvalidInput::CustomTwice { key: key.to_string() }.into());
-        }
-    }
-    let text = serde_json::Value::Object(object).to_string();
-    Ok(Some(Json::parse(&text).map_err(InvalidInput::Custom)?))
 }
 
 pub(crate) enum Digests {

@@ -4,15 +4,17 @@
 //! `custom` is optional, or `SHA256  LENGTH  PATH`, separated by spaces or tabs, where the path is the rest of the line. The
 //! first character determines the form. Empty lines and lines that start with `#` are skipped.
 
-use std::collections::BTreeMap;
+use std::fmt;
 use std::io::Read as _;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lastmile_metadata::{Algorithm, Hashes, Json, TargetFile, hash_start};
-use serde::Deserialize;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
+use crate::edit::add::DelegatedPaths;
 use crate::edit::bulk::TargetSource;
 use crate::edit::intake;
 use crate::files::layout;
@@ -26,6 +28,7 @@ const PART: usize = 1 << 20;
 pub struct List {
     text: String,
     entries: Vec<LineEntry>,
+    delegated: DelegatedPaths,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -46,8 +49,37 @@ struct LineEntry {
 struct JsonLine {
     path: String,
     length: u64,
-    hashes: BTreeMap<String, String>,
+    hashes: HashMembers,
     custom: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+/// The members of `hashes`. A map would silently keep the last of two equal members.
+struct HashMembers(Vec<(String, String)>);
+
+impl<'de> Deserialize<'de> for HashMembers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = HashMembers;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of hashes")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<HashMembers, A::Error> {
+                let mut members: Vec<(String, String)> = Vec::new();
+                while let Some(member) = map.next_entry::<String, String>()? {
+                    if members.iter().any(|(name, _)| *name == member.0) {
+                        return Err(Error::custom(format_args!("duplicate hash `{}`", member.0)));
+                    }
+                    members.push(member);
+                }
+                Ok(HashMembers(members))
+            }
+        }
+        use serde::de::Error;
+        deserializer.deserialize_map(Members)
+    }
 }
 
 impl List {
@@ -86,7 +118,13 @@ impl List {
         for part in read {
             entries.append(&mut part?);
         }
-        Ok(Self { text, entries })
+        Ok(Self { text, entries, delegated: DelegatedPaths::Refuse })
+    }
+
+    /// Sets the treatment of targets whose paths their role delegates.
+    #[must_use]
+    pub fn with_delegated(self, delegated: DelegatedPaths) -> Self {
+        Self { delegated, ..self }
     }
 
     fn line(&self, number: usize) -> (usize, &str) {
@@ -109,6 +147,14 @@ impl TargetSource for List {
     fn target(&self, number: usize) -> Result<TargetFile, Error> {
         let (number, line) = self.line(number);
         target_of(line).map_err(|reason| refused(number, &reason))
+    }
+
+    fn keeps_custom(&self) -> bool {
+        true
+    }
+
+    fn delegated_paths(&self) -> DelegatedPaths {
+        self.delegated
     }
 
     fn clash(&self, one: usize, other: usize) -> Result<(), Error> {
@@ -163,14 +209,14 @@ fn target_of(line: &str) -> Result<TargetFile, String> {
     let (path, length, hashes, custom) = if line.starts_with('{') {
         let JsonLine { path, length, hashes, custom } =
             serde_json::from_str(line).map_err(|error| format!("is not a valid entry: {error}"))?;
-        let hashes = hashes.iter().map(|(name, digest)| digest_of(name, digest)).collect::<Result<Vec<_>, _>>()?;
+        let hashes = hashes.0.iter().map(|(name, digest)| digest_of(name, digest)).collect::<Result<Vec<_>, _>>()?;
         let custom = custom.map(|object| Json::parse(&serde_json::Value::Object(object).to_string()));
-        (
-            path,
-            length,
-            hashes,
-            custom.transpose().map_err(|error| format!("has a `custom` that cannot be signed: {error}"))?,
-        )
+        let custom = custom.transpose().map_err(|error| format!("has a `custom` that cannot be signed: {error}"))?;
+        if custom.is_some() {
+            // The map has silently kept the last of two equal members.
+            Json::parse(line).map_err(|error| format!("is not a valid entry: {error}"))?;
+        }
+        (path, length, hashes, custom)
     } else {
         let (digest, rest) = word(line).ok_or("is neither a JSON object nor `SHA256  LENGTH  PATH`")?;
         let (length, path) = word(rest).ok_or("has no path")?;
@@ -243,6 +289,16 @@ mod tests {
             (r#"{"path": "a", "length": 1}"#, "line 2 of the list is not a valid entry: missing field `hashes`"),
             (r#"{"path": "a", "length": 1, "hashes": {}}"#, "line 2 of the list lists no hash"),
             (r#"{"path": "a", "length": 1, "hashes": {"md5": "00"}}"#, "line 2 of the list has the unknown hash `md5`"),
+            (
+                r#"{"path": "a", "length": 1, "hashes": {"sha256": "00", "sha256": "01"}}"#,
+                "line 2 of the list is not a valid entry: duplicate hash",
+            ),
+            (
+                &format!(
+                    r#"{{"path": "a", "length": 1, "hashes": {{"sha256": "{ZEROS}"}}, "custom": {{"a": {{"x": 1, "x": 2}}}}}}"#
+                ),
+                "line 2 of the list is not a valid entry",
+            ),
             (r#"{"path": "a", "length": 1, "hash": {}}"#, "line 2 of the list is not a valid entry: unknown field"),
         ] {
             let said_of = reason(&format!("{good}{bad}\n"));

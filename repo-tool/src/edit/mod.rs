@@ -1,13 +1,16 @@
 //! Edits of the published content. This module does not sign, set dates or write files.
 
+pub(crate) mod add;
 pub(crate) mod bin_advice;
 pub(crate) mod bins;
 pub(crate) mod bulk;
+mod clashes;
 pub(crate) mod delegations;
 pub(crate) mod intake;
 pub(crate) mod keys;
 pub(crate) mod list;
 pub(crate) mod odd;
+pub(crate) mod path_patterns;
 mod targets;
 
 use std::collections::{BTreeMap, BTreeSet};

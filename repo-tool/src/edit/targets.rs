@@ -37,7 +37,7 @@ impl Edit<'_> {
     }
 
     /// Returns the role that lists `path`, including changes of the draft.
-    fn holder(&mut self, path: &TargetPath) -> Result<Option<RoleName>, Error> {
+    pub(super) fn holder(&mut self, path: &TargetPath) -> Result<Option<RoleName>, Error> {
         let in_draft = self.draft.targets.iter().find(|(_, targets)| targets.target(path).is_some());
         match in_draft {
             Some((role, _)) => Ok(Some(role.clone())),
@@ -48,7 +48,7 @@ impl Edit<'_> {
     }
 
     /// Follows bins from `role` to the one for `path`.
-    fn bin_for(&mut self, role: &RoleName, path: &TargetPath) -> Result<RoleName, Error> {
+    pub(super) fn bin_for(&mut self, role: &RoleName, path: &TargetPath) -> Result<RoleName, Error> {
         let mut role = role.clone();
         while let Some(bin) = self.view(&role)?.delegations.as_ref().and_then(|delegations| delegations.bin_for(path)) {
             role = bin;

@@ -1,7 +1,7 @@
 //! Errors about changes that cannot be made and about invalid input.
 
 use lastmile_client::text::printable;
-use lastmile_metadata::{ErrorKind, NameError, RoleName, TargetPath, Version};
+use lastmile_metadata::{ErrorKind, NameError, PathPattern, RoleName, TargetPath, Version};
 use std::path::PathBuf;
 
 /// Invalid input.
@@ -26,6 +26,16 @@ pub enum InvalidInput {
         /// The role.
         role: RoleName,
     },
+    /// A number for one role of a new repository is out of range.
+    #[error("the {what} of {} must be from 1 to {most}", role.escape_debug())]
+    OutOfRange {
+        /// What the number is.
+        what: &'static str,
+        /// The role.
+        role: String,
+        /// The highest number.
+        most: u32,
+    },
     /// A new repository has signers for a role that it does not have.
     #[error("`{role}` is not a top-level role, and a new repository has no other roles")]
     NotTopLevel {
@@ -35,8 +45,8 @@ pub enum InvalidInput {
     /// New keys are to be encrypted, and this program has no pass-phrase.
     #[error("no pass-phrase was given for new keys")]
     NoPassPhrase,
-    /// A custom member is not of the form `KEY=VALUE`.
-    #[error("`{pair}` is not of the form KEY=VALUE")]
+    /// A custom member is not of the form `KEY=TEXT` or `KEY:=JSON`.
+    #[error("`{pair}` is not of the form KEY=TEXT or KEY:=JSON")]
     CustomPair {
         /// The text.
         pair: String,
@@ -47,9 +57,14 @@ pub enum InvalidInput {
         /// Its name.
         key: String,
     },
-    /// Custom members are not valid in metadata.
-    #[error("--custom: {0}")]
-    Custom(ErrorKind),
+    /// A custom member is not valid in metadata.
+    #[error("--custom {key}: {error}; numbers with a fraction cannot be signed, and KEY=TEXT stores any text")]
+    Custom {
+        /// Its name.
+        key: String,
+        /// What is wrong with its value.
+        error: ErrorKind,
+    },
 }
 
 /// Why a change of roles or targets cannot be made.
@@ -113,10 +128,13 @@ pub enum EditError {
         other: RoleName,
     },
     /// A pattern that no target path matches.
-    #[error("the pattern `{pattern}` matches nothing: target paths never start with `/`")]
+    #[error(
+        "the pattern `{pattern}` matches nothing: no target path starts or ends with `/`, or has an empty segment, `.`, `..` or \
+         a character or name that some platform reserves"
+    )]
     UselessPattern {
         /// The pattern.
-        pattern: String,
+        pattern: PathPattern,
     },
     /// A text is not a hash prefix.
     #[error("`{text}` is not 1 to 64 digits of 0-9 and a-f")]
@@ -130,6 +148,18 @@ pub enum EditError {
     /// A name cannot be published safely.
     #[error(transparent)]
     UnsafeName(NameError),
+    /// A target path would be both a file and a folder.
+    #[error("{}", file_and_folder(.clashes))]
+    FileAndFolder {
+        /// All of these paths, each with a path below it.
+        clashes: Vec<(TargetPath, TargetPath)>,
+    },
+    /// A role delegates the paths of new targets to other roles, whose targets they would hide.
+    #[error("{}", hides(.hidden))]
+    HidesDelegated {
+        /// All of these targets.
+        hidden: Vec<Hidden>,
+    },
     /// With the hash prefix, the name of the target is too long for a file system.
     #[error("`{path}`: the file name with the hash prefix is too long")]
     NameTooLong {
@@ -215,6 +245,45 @@ pub enum EditError {
     /// `repo.toml` chooses no algorithm.
     #[error("no hash algorithm is chosen")]
     NoHash,
+}
+
+/// A target that would hide the one of a delegated role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hidden {
+    /// The path of the target.
+    pub path: TargetPath,
+    /// The role that would list the target.
+    pub role: RoleName,
+    /// The role to which it delegates the path.
+    pub delegated: RoleName,
+}
+
+fn hides(hidden: &[Hidden]) -> String {
+    let mut text =
+        String::from("nothing was published, because these targets would hide those of delegated roles from clients:");
+    for Hidden { path, role, delegated } in hidden.iter().take(NAMED) {
+        text += &format!("\n  `{path}`: {role} delegates this path to {delegated}");
+    }
+    if let Some(more) = hidden.len().checked_sub(NAMED).filter(|more| *more > 0) {
+        text += &format!("\n  … and {more} more");
+    }
+    text
+}
+
+/// The maximum number of targets that an error names.
+const NAMED: usize = 50;
+
+fn file_and_folder(clashes: &[(TargetPath, TargetPath)]) -> String {
+    let named = clashes
+        .iter()
+        .take(NAMED)
+        .map(|(file, below)| format!("\n  `{file}` would be a file, and also the folder of `{below}`"));
+    let mut text = String::from("nothing was published, because clients could not store these targets in one folder:");
+    text.extend(named);
+    if let Some(more) = clashes.len().checked_sub(NAMED).filter(|more| *more > 0) {
+        text += &format!("\n  … and {more} more");
+    }
+    text
 }
 
 // Not `#[from]`, which makes the inner error the source as well.

@@ -46,12 +46,17 @@ pub enum KeyReason {
     /// The public key is not valid.
     #[error(transparent)]
     Public(#[from] KeyError),
-    /// A PEM file has a public key of an unsupported type.
-    #[error("is not an ECDSA or RSA key; for Ed25519, give the .pub file")]
-    UnsupportedPem,
-    /// The file is not a public key.
-    #[error("is neither a public key in JSON nor in PEM")]
-    NoPublicKey,
+    /// The private key file has the format of another tool.
+    #[error("is {format}; {advice}")]
+    OtherFormat {
+        /// The format.
+        format: &'static str,
+        /// How to convert it.
+        advice: String,
+    },
+    /// The file starts like JSON and is not JSON.
+    #[error("is not valid JSON")]
+    NoJson,
     /// A public key in JSON lacks a member.
     #[error("lacks keytype, scheme or keyval.public")]
     IncompletePublicKey,

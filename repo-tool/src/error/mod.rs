@@ -25,7 +25,7 @@ use crate::publish::queue::RefusalKind;
 use crate::report::diff::Unusual;
 
 pub use absent::NotFound;
-pub use change::{EditError, InvalidInput, PendingError, RecordFault, RoleNameError, VersionError};
+pub use change::{EditError, Hidden, InvalidInput, PendingError, RecordFault, RoleNameError, VersionError};
 pub use config::{ConfigError, InvalidDigest, InvalidKeyUri};
 pub use key::{KeyReason, LackingKeys, RevokeError};
 pub use path::PathError;
@@ -203,6 +203,9 @@ impl Error {
             Self::Draft(_) | Self::Request { kind: RefusalKind::Draft, .. } => {
                 Some("a client would refuse the new metadata; run `lastmile-repo status` to see what is published now")
             }
+            Self::Edit(EditError::HidesDelegated { .. }) => {
+                Some("add the files to the delegated role with `--role`, or add them here with `--hide-delegated`")
+            }
             Self::MissingKeys { .. } => {
                 Some("run the command on the machine that has the keys, or sign with `lastmile-repo sign --key FILE`")
             }
@@ -266,10 +269,15 @@ fn options(unaccepted: &[Unusual]) -> String {
 const NAMED: usize = 50;
 
 fn private(files: &[Unpublishable]) -> String {
-    let mut text = match files.len() {
+    let text = match files.len() {
         1 => String::from("nothing was published, because this file must stay private:"),
         count => format!("nothing was published, because {count} files must stay private:"),
     };
+    listed(text, files)
+}
+
+/// Appends the files and their reasons to the text, one per line.
+fn listed(mut text: String, files: &[Unpublishable]) -> String {
     for Unpublishable { path, reason } in files.iter().take(NAMED) {
         text += &format!("\n  {}: {reason}", path.display());
     }

@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use super::listed;
+use crate::files::own_files::Unpublishable;
+
 /// Why a file or folder is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -138,23 +141,11 @@ pub enum PathError {
         /// The path.
         path: PathBuf,
     },
-    /// A file cannot become a target, because its name is not UTF-8.
-    #[error("{} has a name that is not UTF-8", path.display())]
-    NameNotUtf8 {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A link cannot become a target.
-    #[error("{} is a link; only regular files can be published", path.display())]
-    PublishesLink {
-        /// The link.
-        path: PathBuf,
-    },
-    /// A FIFO or device cannot become a target.
-    #[error("{} is not a regular file; only regular files can be published", path.display())]
-    PublishesSpecial {
-        /// The file.
-        path: PathBuf,
+    /// Files cannot become targets, because of their names or because they are not regular files.
+    #[error("{}", unpublishable(.files))]
+    Unpublishable {
+        /// All of them, each with the reason.
+        files: Vec<Unpublishable>,
     },
     /// The folder already contains a repository.
     #[error("{} already exists; create the repository in another folder", path.display())]
@@ -185,4 +176,12 @@ pub enum PathError {
         /// The folder that is served.
         served: PathBuf,
     },
+}
+
+fn unpublishable(files: &[Unpublishable]) -> String {
+    let text = match files.len() {
+        1 => String::from("nothing was published, because this file cannot be a target:"),
+        count => format!("nothing was published, because {count} files cannot be targets:"),
+    };
+    listed(text, files)
 }

@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Component, Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use lastmile_fs::disk::{self, NewFile};
@@ -264,7 +265,7 @@ impl Layout {
             _ => return Err(locked_by(&path, found.uid())),
         }
         match disk::try_lock(&file, &path) {
-            Ok(true) => Ok(Lock { _file: file }),
+            Ok(true) => Ok(Lock { _file: file, working: OnceLock::new() }),
             Ok(false) => Err(Error::Busy { folder: self.dir.clone(), waited: Duration::ZERO }),
             Err(error) => Err(Error::file("lock", &path, error)),
         }
@@ -289,10 +290,31 @@ impl Layout {
     }
 }
 
-/// Proof that no other process changes the repository.
+/// Proof that no other process changes the repository. If the holder prepares a publication and fails, dropping the lock
+/// removes the files that it prepared, such as private keys and unpublished targets.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
+    working: OnceLock<Folder>,
+}
+
+impl Lock {
+    /// Empties this working folder when the lock is released, unless it has a journal then.
+    pub(crate) fn clear_on_release(&self, working: Folder) {
+        // All calls are about the same folder.
+        let _ = self.working.set(working);
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if let Some(working) = self.working.get()
+            && working.look(JOURNAL).is_ok_and(|journal| journal.is_none())
+        {
+            // The next command clears the folder as well.
+            let _ = working.clear();
+        }
+    }
 }
 
 /// The name of the journal of a publication.

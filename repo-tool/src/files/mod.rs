@@ -1,6 +1,6 @@
 //! The files of a repository: their paths, owners and contents, and the files that must stay private.
 
-mod der;
+pub(crate) mod der;
 pub(crate) mod digest;
 pub(crate) mod folder;
 pub(crate) mod git_ignore;

@@ -152,7 +152,7 @@ impl Repository {
     /// Adds the change of a request to the draft. The request's files are moved into `.publishing/`, so that the publication no
     /// longer depends on the request, and compared there with the request's entries.
     fn with_change(&mut self, draft: Draft, request: &Claimed) -> Result<Draft, Error> {
-        let Change { role, added, removed } = &request.change;
+        let Change { role, added, options, removed } = &request.change;
         let mut incoming = Vec::new();
         if !added.is_empty() {
             let gone = || NotFound::Request { name: request.name.clone() };
@@ -172,7 +172,7 @@ impl Repository {
                 Ok(Incoming { target, file: to.path_of(new) })
             })?;
         }
-        let mut draft = self.list_files(draft, role.as_ref().unwrap_or(&RoleName::TARGETS), &incoming)?;
+        let mut draft = self.list_files(draft, role.as_ref().unwrap_or(&RoleName::TARGETS), &incoming, options)?;
         if !removed.is_empty() {
             let mut edit = self.edit(draft);
             for path in removed {

@@ -15,11 +15,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use lastmile_fs::disk;
-use lastmile_metadata::{Envelope, Json, Role as _, RoleName, TargetFile, TargetPath, Targets, Version, assemble};
+use lastmile_metadata::{Envelope, Role as _, RoleName, TargetFile, TargetPath, Targets, Version, assemble};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::config::Config;
+use crate::edit::add::{AddOptions, Custom, DelegatedPaths};
 use crate::edit::intake::{self, Incoming, Source};
 use crate::files::folder::{EntryInfo, Folder};
 use crate::files::layout::{Layout, Lock};
@@ -49,6 +50,8 @@ pub struct Change {
     pub role: Option<RoleName>,
     /// Files to add, which are in the request's folder.
     pub added: Vec<Incoming>,
+    /// How the added files are listed.
+    pub options: AddOptions,
     /// Targets to remove.
     pub removed: Vec<TargetPath>,
 }
@@ -129,6 +132,12 @@ struct StoredRequest {
     role: Option<String>,
     added: String,
     removed: Vec<String>,
+    /// Whether added targets that are listed already lose their custom data. New custom data is stored with the targets.
+    #[serde(default)]
+    removes_custom: bool,
+    /// Whether added targets may hide those of delegated roles.
+    #[serde(default)]
+    hides_delegated: bool,
 }
 
 /// A request of this process. Dropping it withdraws it, unless another process is publishing it.
@@ -151,7 +160,7 @@ impl PublishRequest {
         config: &Config,
         role: Option<RoleName>,
         sources: &[Source],
-        custom: Option<&Json>,
+        options: &AddOptions,
         progress: &(dyn Fn(usize) + Sync),
     ) -> Result<Self, Error> {
         let mut sources = sources.to_vec();
@@ -163,8 +172,10 @@ impl PublishRequest {
         let (folder, owner) = new_folder(layout)?;
         let own = OwnFiles::of(layout, config)?;
         let mut added = intake::copy_into(&sources, &folder.folder, &config.hashes, &own, progress)?;
-        added.iter_mut().for_each(|incoming| incoming.target.custom = custom.cloned());
-        Self::put(layout, &folder, owner, Change { role, added, removed: Vec::new() })
+        if let Custom::Replace(custom) = &options.custom {
+            added.iter_mut().for_each(|incoming| incoming.target.custom = Some(custom.clone()));
+        }
+        Self::put(layout, &folder, owner, Change { role, added, options: options.clone(), removed: Vec::new() })
     }
 
     /// Adds a request to the queue that removes targets.
@@ -173,7 +184,7 @@ impl PublishRequest {
     /// [`Error::File`] when the disk fails.
     pub fn enter_removal(layout: &Layout, role: Option<RoleName>, removed: Vec<TargetPath>) -> Result<Self, Error> {
         let (folder, owner) = new_folder(layout)?;
-        Self::put(layout, &folder, owner, Change { role, added: Vec::new(), removed })
+        Self::put(layout, &folder, owner, Change { role, added: Vec::new(), options: AddOptions::default(), removed })
     }
 
     fn put(layout: &Layout, folder: &NewFolder, owner: File, mut change: Change) -> Result<Self, Error> {
@@ -455,7 +466,9 @@ fn write_request(folder: &Folder, change: &Change) -> Result<(), Error> {
     let role = change.role.as_ref().map(|role| role.as_str().to_string());
     let removed = change.removed.iter().map(|path| path.as_str().to_string()).collect();
     let path = folder.path_of(REQUEST);
-    let text = serde_json::to_vec(&StoredRequest { role, added, removed })
+    let removes_custom = change.options.custom == Custom::Remove;
+    let hides_delegated = change.options.delegated == DelegatedPaths::Hide;
+    let text = serde_json::to_vec(&StoredRequest { role, added, removed, removes_custom, hides_delegated })
         .map_err(|error| Error::file("write", &path, error.into()))?;
     if text.len() as u64 > LONGEST {
         return Err(EditError::TooManyFiles.into());
@@ -476,9 +489,17 @@ fn read_request(folder: &Folder) -> Result<Change, Error> {
     let added = added
         .map(|(number, target): (usize, TargetFile)| Incoming { target, file: folder.path_of(intake::name(number)) });
     let removed = stored.removed.iter().map(|path| Ok(TargetPath::new(path.as_str()).map_err(InvalidInput::from)?));
+    let mut options = AddOptions::default();
+    if stored.removes_custom {
+        options.custom = Custom::Remove;
+    }
+    if stored.hides_delegated {
+        options.delegated = DelegatedPaths::Hide;
+    }
     Ok(Change {
         role: stored.role.as_deref().map(names::role).transpose()?,
         added: added.collect(),
+        options,
         removed: removed.collect::<Result<_, Error>>()?,
     })
 }

@@ -271,7 +271,7 @@ impl Prepared<'_> {
 /// # Errors
 /// [`Error::Path`] when another user owns a working folder; [`Error::Publication`] when another user's publication was
 /// interrupted, or the journal is not valid.
-pub fn recover(layout: &Layout, _lock: &Lock) -> Result<bool, Error> {
+pub fn recover(layout: &Layout, lock: &Lock) -> Result<bool, Error> {
     let working = layout.open_publishing()?;
     layout.open_queue()?;
     layout.open_staged()?;
@@ -287,6 +287,7 @@ pub fn recover(layout: &Layout, _lock: &Lock) -> Result<bool, Error> {
         }
     }
     working.clear()?;
+    lock.clear_on_release(working);
     queue::drop_abandoned(layout)?;
     Ok(!interrupted.is_empty())
 }

@@ -1,6 +1,6 @@
 //! Warnings for maintainers.
 
-use lastmile_metadata::{PathPattern, Paths, RoleName};
+use lastmile_metadata::{DelegatedRoles, PathPattern, Paths, RoleName};
 use lastmile_repo_tool::internal::status::Status;
 use lastmile_repo_tool::{NewDelegation, NewRepository, Protection, Renewal, Trust, Unobserved};
 
@@ -83,11 +83,15 @@ fn f_4_5_14_a_pattern_with_a_leading_slash_is_a_warning() {
         .change_with(&[uri], &mut Unobserved, |edit| {
             let new = NewDelegation {
                 name: RoleName::delegated("a").unwrap(),
-                paths: Paths::Patterns(vec![PathPattern::new("/a/*")]),
+                paths: Paths::Patterns(vec![PathPattern::new("a/*")]),
                 trust: Trust { keys: vec![key], threshold: 1 },
                 terminating: false,
             };
             edit.delegate(&RoleName::TARGETS, new).unwrap();
+            // Other tools write such patterns.
+            let delegations = edit.targets(&RoleName::TARGETS).unwrap().delegations.as_mut().unwrap();
+            let DelegatedRoles::Listed(roles) = &mut delegations.roles else { panic!("there are no bins") };
+            roles[0].paths = Paths::Patterns(vec![PathPattern::new("/a/*")]);
         })
         .unwrap();
     assert!(advice(&world).contains("`/a/*`, which matches nothing"));

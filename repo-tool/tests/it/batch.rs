@@ -7,7 +7,7 @@ use lastmile_repo_tool::internal::batch::{self, Shared};
 use lastmile_repo_tool::internal::intake::TargetNames;
 use lastmile_repo_tool::internal::queue::{Answer, PublishRequest, RefusalKind};
 use lastmile_repo_tool::internal::verify;
-use lastmile_repo_tool::{Config, Error, Observer, PublishEvent, Source, Unobserved, target_path};
+use lastmile_repo_tool::{AddOptions, Config, Error, Observer, PublishEvent, Source, Unobserved, target_path};
 use serde_json::Value;
 
 use crate::delegations::delegate;
@@ -19,7 +19,7 @@ fn enter(world: &World, role: Option<&str>, name: &str) -> PublishRequest {
     let config = Config::read(&world.layout()).unwrap();
     let sources = [Source::new(file, target_path(&format!("a/{name}")).unwrap())];
     let role = role.map(|role| RoleName::listed(role).unwrap());
-    PublishRequest::enter(&world.layout(), &config, role, &sources, None, &|_| {}).unwrap()
+    PublishRequest::enter(&world.layout(), &config, role, &sources, &AddOptions::default(), &|_| {}).unwrap()
 }
 
 fn publish(world: &World, request: &PublishRequest) -> Result<Shared, Error> {

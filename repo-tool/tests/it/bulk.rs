@@ -5,7 +5,7 @@ use lastmile_metadata::{RoleName, TargetPath};
 use lastmile_repo_tool::internal::bulk::TargetSource as _;
 use lastmile_repo_tool::internal::intake::{Hidden, find};
 use lastmile_repo_tool::internal::list::List;
-use lastmile_repo_tool::{Draft, DraftError, EditError, Error, NewBins, Signing, Trust, Unobserved};
+use lastmile_repo_tool::{AddOptions, Draft, DraftError, EditError, Error, NewBins, Signing, Trust, Unobserved};
 use sha2::{Digest as _, Sha256};
 
 use crate::delegations::{delegate, delegate_from};
@@ -207,8 +207,10 @@ fn many_files_are_listed_like_single_files() {
     }
     let add = || {
         let mut repository = world.open();
-        let sources = find(&folder, None, Hidden::Skip).unwrap().sources;
-        let draft = repository.add_files(Draft::default(), &RoleName::TARGETS, &sources, None, &|_| {}).unwrap();
+        let sources = find(&[&folder], None, Hidden::Skip).unwrap().sources;
+        let draft = repository
+            .add_files(Draft::default(), &RoleName::TARGETS, &sources, &AddOptions::default(), &|_| {})
+            .unwrap();
         let plan = repository.plan(draft, Signing::Now).unwrap();
         repository.conclude(&plan, &mut Unobserved).unwrap()
     };

@@ -6,7 +6,7 @@ use lastmile_client::MemoryStore;
 use lastmile_metadata::RoleName;
 use lastmile_repo_tool::internal::intake::TargetNames;
 use lastmile_repo_tool::internal::verify;
-use lastmile_repo_tool::{Error, Observer, PathError, PublishEvent, Repository, Signing, Unobserved};
+use lastmile_repo_tool::{AddOptions, Error, Observer, PathError, PublishEvent, Repository, Signing, Unobserved};
 
 use crate::world::{World, is_published};
 
@@ -129,7 +129,9 @@ fn two_publishers_take_turns_or_get_an_error() {
                     let name = lastmile_repo_tool::target_path(&format!("file-{number}")).unwrap();
                     let sources = [lastmile_repo_tool::internal::intake::Source::new(file, name)];
                     let draft = lastmile_repo_tool::Draft::default();
-                    let draft = repository.add_files(draft, &RoleName::TARGETS, &sources, None, &|_| {}).unwrap();
+                    let draft = repository
+                        .add_files(draft, &RoleName::TARGETS, &sources, &AddOptions::default(), &|_| {})
+                        .unwrap();
                     let plan = repository.plan(draft, Signing::Now).unwrap();
                     return is_published(&repository.conclude(&plan, &mut Unobserved).unwrap());
                 }

@@ -11,8 +11,9 @@ use lastmile_repo_tool::internal::queue::PublishRequest;
 use lastmile_repo_tool::internal::revoke::revoke;
 use lastmile_repo_tool::internal::status::Status;
 use lastmile_repo_tool::{
-    Config, Draft, EditError, Error, InvalidInput, Invocation, KeyReason, KeyStore, NamedSigner, NewRepository,
-    NoPassPhrases, Outcome, Protection, Repository, Signing, Source, Unobserved, UserConfig, target_path,
+    AddOptions, Config, Draft, EditError, Error, InvalidInput, Invocation, KeyReason, KeyStore, NamedSigner,
+    NewRepository, NoPassPhrases, Outcome, Protection, Repository, Signing, Source, Unobserved, UserConfig,
+    target_path,
 };
 
 use crate::revocation::generated;
@@ -117,7 +118,8 @@ fn a_token_signs_for_requests_of_the_queue_too() {
     std::fs::write(&file, "1").unwrap();
     let config = Config::read(&world.layout()).unwrap();
     let sources = [Source::new(file, target_path("a").unwrap())];
-    let request = PublishRequest::enter(&world.layout(), &config, None, &sources, None, &|_| {}).unwrap();
+    let request =
+        PublishRequest::enter(&world.layout(), &config, None, &sources, &AddOptions::default(), &|_| {}).unwrap();
     let shared = batch::publish(&request, &setting_with(&world, &token), &mut Unobserved).unwrap();
     assert!(matches!(shared, Shared::ByUs(done) if is_published(&done.outcome)));
     assert_eq!(world.fetch("a").unwrap().unwrap(), b"1");

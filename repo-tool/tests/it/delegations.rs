@@ -29,6 +29,11 @@ fn bins(world: &World, succinct: bool) -> NewBins {
     NewBins { bit_length: 3, name_prefix: "bin".into(), trust, succinct }
 }
 
+/// Distributes the targets of the top-level role into 8 succinct bins.
+pub(crate) fn make_bins(world: &World) {
+    world.change(|edit| edit.make_bins(&RoleName::TARGETS, &bins(world, true), &|_| {}).unwrap()).unwrap();
+}
+
 #[test]
 fn f_4_4_1_the_snapshot_lists_every_delegated_role() {
     let world = World::new();

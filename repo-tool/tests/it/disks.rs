@@ -15,8 +15,8 @@ use lastmile_repo_tool::internal::queue::PublishRequest;
 use lastmile_repo_tool::internal::revoke::revoke;
 use lastmile_repo_tool::internal::verify;
 use lastmile_repo_tool::{
-    Config, Error, NewBins, NewRepository, Outcome, PathError, Protection, Signing, Source, Trust, Unobserved,
-    target_path,
+    AddOptions, Config, Error, NewBins, NewRepository, Outcome, PathError, Protection, Signing, Source, Trust,
+    Unobserved, target_path,
 };
 
 use crate::compressed::set_codings;
@@ -143,8 +143,14 @@ fn add(world: &World) -> Result<(), Error> {
     let file = world.folder.path().join("file-new");
     std::fs::write(&file, "2").unwrap();
     let sources = [Source::new(file, target_path("new").unwrap())];
-    let request =
-        PublishRequest::enter(&world.layout(), &Config::read(&world.layout())?, None, &sources, None, &|_| {})?;
+    let request = PublishRequest::enter(
+        &world.layout(),
+        &Config::read(&world.layout())?,
+        None,
+        &sources,
+        &AddOptions::default(),
+        &|_| {},
+    )?;
     match batch::publish(&request, &world.invocation(), &mut Unobserved)? {
         Shared::ByUs(_) => Ok(()),
         Shared::ByOther(_) => panic!("there is nobody else"),

@@ -165,10 +165,6 @@ fn links_fifos_and_unsafe_names_are_not_taken_in() {
     let path = |name: &str| folder.path().join(name);
     std::fs::create_dir(path("links")).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", path("links/out")).unwrap();
-    assert!(matches!(
-        intake::find(&path("links"), None, Hidden::Skip),
-        Err(Error::Path(PathError::PublishesLink { .. }))
-    ));
     std::fs::create_dir(path("fifos")).unwrap();
     rustix::fs::mknodat(
         rustix::fs::CWD,
@@ -178,10 +174,21 @@ fn links_fifos_and_unsafe_names_are_not_taken_in() {
         0,
     )
     .unwrap();
-    assert!(matches!(
-        intake::find(&path("fifos"), None, Hidden::Skip),
-        Err(Error::Path(PathError::PublishesSpecial { .. }))
-    ));
+    std::fs::write(path("fifos/a:b"), "").unwrap();
+    std::fs::write(path("fifos/c"), "").unwrap();
+    let paths = [path("links"), path("fifos")];
+    let Err(Error::Path(PathError::Unpublishable { files })) = intake::find(&paths, None, Hidden::Skip) else {
+        panic!("these files cannot be published");
+    };
+    let refused: Vec<_> = files.iter().map(|file| (file.path.clone(), file.reason.split(&[';', ':']).next())).collect();
+    assert_eq!(
+        refused,
+        [
+            (path("links/out"), Some("is a link")),
+            (path("fifos/a:b"), Some("the name `a")),
+            (path("fifos/pipe"), Some("is not a regular file"))
+        ]
+    );
     for name in ["../x", "/x", "a//b", "CON", "a\nb", "a\\b", ""] {
         assert!(intake::target_path(name).is_err(), "{name:?}");
     }
@@ -192,7 +199,7 @@ fn what_is_hashed_is_what_was_copied() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "content").unwrap();
-    let sources = intake::find(&file, Some("sub/"), Hidden::Skip).unwrap().sources;
+    let sources = intake::find(&[&file], Some("sub/"), Hidden::Skip).unwrap().sources;
     assert_eq!(sources[0].name.as_str(), "sub/file");
     let world = World::new();
     let own = OwnFiles::of(&world.layout(), &world.open().config).unwrap();

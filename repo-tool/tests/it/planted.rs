@@ -9,7 +9,7 @@ use lastmile_repo_tool::internal::batch::{self, Shared};
 use lastmile_repo_tool::internal::intake::TargetNames;
 use lastmile_repo_tool::internal::queue::{Answer, PublishRequest};
 use lastmile_repo_tool::internal::verify;
-use lastmile_repo_tool::{Config, Error, Invocation, Repository, Sharing, Source, Unobserved, target_path};
+use lastmile_repo_tool::{AddOptions, Config, Error, Invocation, Repository, Sharing, Source, Unobserved, target_path};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -349,7 +349,7 @@ fn enter(world: &World, name: &str) -> PublishRequest {
     fs::write(&file, name).unwrap();
     let config = Config::read(&world.layout()).unwrap();
     let sources = [Source::new(file, target_path(name).unwrap())];
-    PublishRequest::enter(&world.layout(), &config, None, &sources, None, &|_| {}).unwrap()
+    PublishRequest::enter(&world.layout(), &config, None, &sources, &AddOptions::default(), &|_| {}).unwrap()
 }
 
 #[test]
@@ -428,7 +428,8 @@ fn each_user_of_a_group_has_folders_of_their_own_and_finishes_their_own_publicat
         fs::write(&file, content).unwrap();
         let layout = in_group(&world).layout(&world.dir());
         let sources = [Source::new(file, target_path("a").unwrap())];
-        let request = PublishRequest::enter(&layout, &Config::read(&layout)?, None, &sources, None, &|_| {})?;
+        let request =
+            PublishRequest::enter(&layout, &Config::read(&layout)?, None, &sources, &AddOptions::default(), &|_| {})?;
         batch::publish(&request, &in_group(&world), &mut Unobserved).map(drop)
     };
     add("1").unwrap();
@@ -465,7 +466,7 @@ fn the_pending_change_of_a_shared_repository_is_open_to_the_group() {
     let sources = [Source::new(file, target_path("sub/a").unwrap())];
     let draft = repository.staged().unwrap();
     let role = lastmile_metadata::RoleName::TARGETS;
-    let draft = repository.add_files(draft, &role, &sources, None, &|_| {}).unwrap();
+    let draft = repository.add_files(draft, &role, &sources, &AddOptions::default(), &|_| {}).unwrap();
     let plan = repository.plan(draft, lastmile_repo_tool::Signing::Now).unwrap();
     repository.conclude(&plan, &mut Unobserved).unwrap();
     drop(repository);

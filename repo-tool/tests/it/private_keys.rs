@@ -3,13 +3,17 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lastmile_keys::{PrivateKey, Scheme};
+use lastmile_keys::{PrivateKey, Scheme, Signer as _};
 use lastmile_metadata::RoleName;
 use lastmile_repo_tool::internal::git_ignore;
 use lastmile_repo_tool::internal::intake::{self, Hidden};
+use lastmile_repo_tool::internal::key_store;
 use lastmile_repo_tool::internal::own_files::OwnFiles;
 use lastmile_repo_tool::internal::queue::PublishRequest;
-use lastmile_repo_tool::{Config, Draft, Error, NewRepository, Protection, Source, Unobserved, target_path};
+use lastmile_repo_tool::{
+    AddOptions, Config, Draft, Error, InvalidInput, NewRepository, NoPassPhrases, Observer, Protection, PublishEvent,
+    Source, Unobserved, target_path,
+};
 
 use crate::world::World;
 
@@ -45,11 +49,17 @@ fn publish(world: &World, source: &Source) -> Result<(), Error> {
         &Config::read(&world.layout()).unwrap(),
         None,
         std::slice::from_ref(source),
-        None,
+        &AddOptions::default(),
         &|_| {},
     );
     let mut repository = world.open();
-    let added = repository.add_files(Draft::default(), &RoleName::TARGETS, std::slice::from_ref(source), None, &|_| {});
+    let added = repository.add_files(
+        Draft::default(),
+        &RoleName::TARGETS,
+        std::slice::from_ref(source),
+        &AddOptions::default(),
+        &|_| {},
+    );
     assert_eq!(queued.is_ok(), added.is_ok(), "{added:?}");
     assert_eq!(queued.err().map(|error| error.to_string()), added.as_ref().err().map(ToString::to_string));
     drop(repository);
@@ -253,7 +263,9 @@ fn all_bad_files_are_named_at_once_and_nothing_is_published() {
         source(world.dir().join("repo.toml"), "three"),
     ];
     let mut repository = world.open();
-    let refused = repository.add_files(Draft::default(), &RoleName::TARGETS, &sources, None, &|_| {}).unwrap_err();
+    let refused = repository
+        .add_files(Draft::default(), &RoleName::TARGETS, &sources, &AddOptions::default(), &|_| {})
+        .unwrap_err();
     let text = refused.to_string();
     assert!(["3 files", "one.pem", "two.pem", "repo.toml"].iter().all(|part| text.contains(part)), "{text}");
     assert_eq!((world.files("metadata"), world.files("targets")), before);
@@ -268,13 +280,13 @@ fn hidden_files_are_skipped_unless_they_are_named() {
     }
     let dist = world.folder.path().join("dist");
     let names = |hidden| -> (Vec<String>, usize) {
-        let found = intake::find(&dist, None, hidden).unwrap();
+        let found = intake::find(&[&dist], None, hidden).unwrap();
         (found.sources.iter().map(|source| source.name.to_string()).collect(), found.hidden)
     };
     assert_eq!(names(Hidden::Skip), (vec!["app".to_string()], 3));
     let all = [".env", ".git/HEAD", ".git/config", "app", "sub/.hidden"].map(ToString::to_string);
     assert_eq!(names(Hidden::Include), (all.to_vec(), 0));
-    let named = intake::find(&dist.join(".env"), None, Hidden::Skip).unwrap();
+    let named = intake::find(&[dist.join(".env")], None, Hidden::Skip).unwrap();
     assert_eq!((named.sources.len(), named.hidden), (1, 0));
 }
 
@@ -360,4 +372,73 @@ fn an_unreadable_user_configuration_stops_the_publication() {
     fs::create_dir(&root).unwrap();
     let error = OwnFiles::of(&world.layout(), &config).err();
     assert!(matches!(&error, Some(Error::File { path, .. }) if *path == root), "{error:?}");
+}
+
+#[test]
+fn a_key_file_is_judged_by_its_content_and_not_by_the_ending_of_its_name() {
+    let world = World::new();
+    let read = |name: &str, content: &str| {
+        let file = world.folder.path().join(name);
+        fs::write(&file, content).unwrap();
+        key_store::read_public_key(&file)
+    };
+    let key = PrivateKey::generate(Scheme::EcdsaP256).unwrap();
+    let public = key.public_key();
+    let json = key_store::public_key_text(public);
+    let securesystemslib = json.replace(r#""public""#, r#""private": "", "public""#);
+    for (name, content) in [("a.pem", public.public()), ("b.txt", json), ("c", securesystemslib)] {
+        assert_eq!(read(name, &content).unwrap(), *public, "{name}");
+    }
+    let ssh = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINdamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1Ea me@here\n";
+    assert_eq!(read("d.pem", ssh).unwrap().keytype(), "ed25519");
+    let refused = read("e.pub", &key.to_pem().unwrap()).unwrap_err().to_string();
+    assert!(refused.contains("this is a private key; only the public key belongs here"), "{refused}");
+    let foreign = world.folder.path().join("f.pub");
+    fs::write(&foreign, "-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----\n").unwrap();
+    let refused = key_store::open_private_key(&foreign, "f.pub", &NoPassPhrases).unwrap_err().to_string();
+    assert!(refused.contains("openssl pkcs8 -topk8 -in ") && refused.contains("f.pkcs8.pem"), "{refused}");
+}
+
+/// Stops a publication before its journal, as a full disk would.
+struct Stopped;
+
+impl Observer for Stopped {
+    fn before(&mut self, event: PublishEvent<'_>) -> std::io::Result<()> {
+        if event == PublishEvent::Sync { Err(std::io::Error::other("the disk is full")) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn a_failed_command_leaves_no_private_key_and_no_unpublished_file_in_the_working_folders() {
+    let world = World::new();
+    let left = |dir: &Path| -> Vec<String> {
+        let entries =
+            [".publishing", ".queue"].iter().flat_map(|name| fs::read_dir(dir.join(name)).into_iter().flatten());
+        entries.map(|entry| entry.unwrap().path().display().to_string()).collect()
+    };
+    let other = world.folder.path().join("other");
+    let refused = NewRepository::new(Protection::None).create(&other, &world.invocation(), &mut Stopped);
+    assert!(refused.is_err() && left(&other).is_empty(), "{:?}", left(&other));
+    // Nothing is in the way of the second attempt.
+    NewRepository::new(Protection::None).create(&other, &world.invocation(), &mut Unobserved).unwrap();
+
+    assert!(world.try_add("a", "secret", &mut Stopped).is_err());
+    assert_eq!(left(&world.dir()), [""; 0]);
+    world.add("a", "1");
+    assert!(world.try_add("a/b", "secret", &mut Unobserved).is_err());
+    assert_eq!(left(&world.dir()), [""; 0]);
+}
+
+#[test]
+fn numbers_out_of_range_are_refused_before_anything_is_written() {
+    let world = World::new();
+    let dir = world.folder.path().join("other");
+    for (threshold, days) in [(1, 0), (1, 36_501), (1, 3_000_000), (0, 1), (101, 1), (u32::MAX, 1)] {
+        let mut new = NewRepository::new(Protection::None);
+        new.thresholds.insert("timestamp".into(), threshold);
+        new.expiry_days.insert("timestamp".into(), days);
+        let refused = new.create(&dir, &world.invocation(), &mut Unobserved);
+        assert!(matches!(refused, Err(Error::InvalidInput(InvalidInput::OutOfRange { .. }))), "{refused:?}");
+        assert!(!dir.exists());
+    }
 }

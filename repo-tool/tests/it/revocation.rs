@@ -99,7 +99,7 @@ fn a_key_is_revoked_at_every_depth() {
         .change_with(&[shared_uri, other_uri], &mut Unobserved, |edit| {
             delegate(edit, "a", "*/*", &other);
             delegate_from(edit, &a, "b", "*/*", &shared);
-            delegate_from(edit, &b, "c", "*/*", &shared);
+            delegate_from(edit, &b, "c", "*/c", &shared);
         })
         .unwrap();
     world.add_to(&b, "x/b", "b", &mut Unobserved).unwrap();

@@ -11,8 +11,8 @@ use lastmile_repo_tool::internal::layout::Layout;
 use lastmile_repo_tool::internal::lint::lint;
 use lastmile_repo_tool::internal::overlay::{METADATA_URL, Overlay, TARGETS_URL};
 use lastmile_repo_tool::{
-    Draft, Edit, Error, Invocation, KeyUri, NewRepository, Observer, Outcome, Protection, Repository, Severity,
-    Signing, Source, Unobserved, UserConfig, target_path,
+    AddOptions, Draft, Edit, Error, Invocation, KeyUri, NewRepository, Observer, Outcome, Protection, Repository,
+    Severity, Signing, Source, Unobserved, UserConfig, target_path,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -122,7 +122,7 @@ impl World {
         let mut repository = Repository::open_for_change(&self.dir(), invocation)?;
         let draft = repository.staged()?;
         let sources = [Source::new(file, target_path(name)?)];
-        let draft = repository.add_files(draft, role, &sources, None, &|_| {})?;
+        let draft = repository.add_files(draft, role, &sources, &AddOptions::default(), &|_| {})?;
         let plan = repository.plan(draft, Signing::Now)?;
         repository.conclude(&plan, observer)
     }

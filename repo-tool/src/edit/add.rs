@@ -1,0 +1,198 @@
+//! Lists new target files in a role, with their custom data.
+
+use lastmile_metadata::{Json, RoleName, TargetFile, TargetPath, Targets};
+
+use super::Edit;
+use crate::error::Hidden;
+use crate::{EditError, Error, InvalidInput};
+
+/// From this number of targets on, all are listed at once instead of one by one.
+const MANY: usize = 1000;
+
+/// How new target files are listed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AddOptions {
+    /// Their custom data.
+    pub custom: Custom,
+    /// The treatment of targets whose paths the role delegates.
+    pub delegated: DelegatedPaths,
+}
+
+/// The treatment of new targets whose paths their role delegates to another role. Clients take the target of the delegator, so
+/// it hides the one of the delegated role.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DelegatedPaths {
+    /// Refuse them.
+    #[default]
+    Refuse,
+    /// List them.
+    Hide,
+}
+
+impl AddOptions {
+    /// Lists the files with this custom data.
+    #[must_use]
+    pub fn with_custom(self, custom: Custom) -> Self {
+        Self { custom, ..self }
+    }
+
+    /// Lists also files whose paths the role delegates to another role.
+    #[must_use]
+    pub fn hide_delegated(self) -> Self {
+        Self { delegated: DelegatedPaths::Hide, ..self }
+    }
+}
+
+/// The custom data of new target files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Custom {
+    /// A target that is listed already keeps its custom data. New targets have none.
+    #[default]
+    Keep,
+    /// All targets get this object.
+    Replace(Json),
+    /// No target has custom data.
+    Remove,
+}
+
+impl Custom {
+    /// Parses members of the form `KEY=TEXT` or `KEY:=JSON`. Without any, returns [`Custom::Keep`].
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] for a member in another form, a value that has no canonical form, or a member that is given twice.
+    pub fn parse(members: &[String]) -> Result<Self, Error> {
+        if members.is_empty() {
+            return Ok(Self::Keep);
+        }
+        let mut parsed = Vec::new();
+        for text in members {
+            let pair = text.split_once('=').filter(|(key, _)| !matches!(*key, "" | ":"));
+            let (key, value) = pair.ok_or_else(|| InvalidInput::CustomPair { pair: text.clone() })?;
+            let member = match key.strip_suffix(':') {
+                Some(key) => (key, value.to_string()),
+                None => (key, serde_json::Value::from(value).to_string()),
+            };
+            if parsed.iter().any(|(other, _)| *other == member.0) {
+                return Err(InvalidInput::CustomTwice { key: member.0.to_string() }.into());
+            }
+            // Parsed alone first, so that a value cannot end the object.
+            Json::parse(&member.1).map_err(|error| InvalidInput::Custom { key: member.0.to_string(), error })?;
+            parsed.push(member);
+        }
+        let members = parsed.iter().map(|(key, value)| format!("{}:{value}", serde_json::Value::from(*key)));
+        let object = format!("{{{}}}", members.collect::<Vec<_>>().join(","));
+        let whole = |error| InvalidInput::Custom { key: members_of(&parsed), error };
+        Ok(Self::Replace(Json::parse(&object).map_err(whole)?))
+    }
+
+    /// Sets the custom data of a new target that replaces `before`.
+    fn set(&self, target: &mut TargetFile, before: Option<TargetFile>) {
+        match self {
+            // A request of another process contains its custom data already.
+            Self::Keep if target.custom.is_none() => target.custom = before.and_then(|before| before.custom),
+            Self::Keep => {}
+            Self::Replace(custom) => target.custom = Some(custom.clone()),
+            Self::Remove => target.custom = None,
+        }
+    }
+}
+
+fn members_of(parsed: &[(&str, String)]) -> String {
+    parsed.iter().map(|(key, _)| *key).collect::<Vec<_>>().join(", ")
+}
+
+impl Edit<'_> {
+    /// Lists new target files in `role`, or in its bins.
+    ///
+    /// # Errors
+    /// When there is no such role, or a role on the way does not verify.
+    pub(crate) fn list(
+        &mut self,
+        role: &RoleName,
+        mut targets: Vec<TargetFile>,
+        options: &AddOptions,
+    ) -> Result<(), Error> {
+        let are_many = targets.len() >= MANY;
+        if are_many {
+            self.read_roles_for(role, &targets)?;
+        }
+        let mut hidden = Vec::new();
+        for target in &mut targets {
+            let holder = self.bin_for(role, &target.path)?;
+            let view = self.view(&holder)?;
+            if options.delegated == DelegatedPaths::Refuse {
+                hidden.extend(hidden_by(&holder, view, &target.path));
+            }
+            options.custom.set(target, view.target(&target.path));
+        }
+        refuse_hiding(hidden)?;
+        // If `fill` changes nothing, list each target again, so that its file is published and its role signed again.
+        if are_many && self.fill(role, &targets, &|_| {})? > 0 {
+            return Ok(());
+        }
+        for target in targets {
+            self.add_target(role, target)?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns the delegation that covers `path`, if `role` has one.
+pub(super) fn hidden_by(role: &RoleName, view: &Targets, path: &TargetPath) -> Option<Hidden> {
+    let covering = view.delegations.as_ref()?.covering(path).into_iter().next()?;
+    Some(Hidden { path: path.clone(), role: role.clone(), delegated: covering.0 })
+}
+
+/// Refuses targets that would hide those of delegated roles.
+pub(super) fn refuse_hiding(hidden: Vec<Hidden>) -> Result<(), Error> {
+    if hidden.is_empty() { Ok(()) } else { Err(EditError::HidesDelegated { hidden }.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(members: &[&str]) -> Result<String, String> {
+        let members: Vec<String> = members.iter().map(ToString::to_string).collect();
+        match Custom::parse(&members) {
+            Ok(Custom::Replace(json)) => Ok(json.to_text()),
+            Ok(other) => Ok(format!("{other:?}")),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn custom_members_are_text_unless_given_as_json() {
+        let cases: [(&[&str], &str); 7] = [
+            (&[], "Keep"),
+            (&["version=1.10"], r#"{"version":"1.10"}"#),
+            (&["b=true", "a=1", "c=a=b"], r#"{"a":"1","b":"true","c":"a=b"}"#),
+            (&["on:=true", "n:=12", "none:=null"], r#"{"n":12,"none":null,"on":true}"#),
+            (&[r#"deps:={"b": ["x"], "a": 1}"#], r#"{"deps":{"a":1,"b":["x"]}}"#),
+            (&["empty="], r#"{"empty":""}"#),
+            (&["url=https://a/b:=c"], r#"{"url":"https://a/b:=c"}"#),
+        ];
+        for (members, expected) in cases {
+            assert_eq!(parse(members).as_deref(), Ok(expected), "{members:?}");
+        }
+    }
+
+    #[test]
+    fn custom_members_that_cannot_be_signed_are_refused() {
+        let cases: [(&[&str], &str); 8] = [
+            (&["a"], "`a` is not of the form KEY=TEXT or KEY:=JSON"),
+            (&["=a"], "`=a` is not of the form"),
+            (&[":=1"], "`:=1` is not of the form"),
+            (&["a=1", "a:=2"], "`a` is given twice"),
+            (&["a:=1.10"], "--custom a: "),
+            (&["a:=1,\"b\":2"], "--custom a: "),
+            (&["a:=x"], "--custom a: "),
+            (&[r#"a:={"x": 1, "x": 2}"#], "--custom a: "),
+        ];
+        for (members, expected) in cases {
+            let refused = parse(members).unwrap_err();
+            assert!(refused.starts_with(expected), "{members:?}: {refused}");
+        }
+    }
+}

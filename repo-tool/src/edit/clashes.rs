@@ -1,0 +1,118 @@
+//! Finds target paths that cannot be in one folder: `x` and `x/y` would need a file and a folder with the same name, both on
+//! clients and, without hash prefixes, on the server.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use lastmile_metadata::{TargetPath, Targets};
+use walkdir::WalkDir;
+
+use super::Edit;
+use crate::edit::intake::TargetNames;
+use crate::{EditError, Error};
+
+impl Edit<'_> {
+    /// Refuses new targets that clash with each other or with listed ones. `folder` is the repository's `targets/`, which shows
+    /// cheaply whether there are targets below a path.
+    ///
+    /// # Errors
+    /// [`EditError::FileAndFolder`] with all clashes.
+    pub(crate) fn refuse_clashes(
+        &mut self,
+        new: &BTreeSet<&TargetPath>,
+        folder: &Path,
+        names: TargetNames,
+    ) -> Result<(), Error> {
+        let mut clashes = BTreeSet::new();
+        let mut checked = BTreeSet::new();
+        for path in new {
+            for above in above(path) {
+                let is_new = new.contains(&above);
+                if is_new || (checked.insert(above.clone()) && self.is_taken(&above, folder, names)?) {
+                    clashes.insert((above, (*path).clone()));
+                }
+            }
+            if let Some(below) = self.below(path, folder, names)? {
+                clashes.insert(((*path).clone(), below));
+            }
+        }
+        if clashes.is_empty() {
+            return Ok(());
+        }
+        Err(EditError::FileAndFolder { clashes: clashes.into_iter().collect() }.into())
+    }
+
+    /// Returns whether clients find `path` after the change, or its place is taken by the file of a removed target.
+    fn is_taken(&mut self, path: &TargetPath, folder: &Path, names: TargetNames) -> Result<bool, Error> {
+        Ok(names == TargetNames::Plain && folder.join(path.as_str()).is_file() || self.lists(path)?)
+    }
+
+    /// Returns whether clients find `path` after the change.
+    fn lists(&mut self, path: &TargetPath) -> Result<bool, Error> {
+        match self.holder(path)? {
+            Some(role) => Ok(self.view(&role)?.target(path).is_some()),
+            None => Ok(false),
+        }
+    }
+
+    /// Returns a target below `path`, as if `path` were a folder.
+    fn below(&mut self, path: &TargetPath, folder: &Path, names: TargetNames) -> Result<Option<TargetPath>, Error> {
+        let start = format!("{path}/", path = path.as_str());
+        let touched = self.draft.touched.iter().filter(|touched| touched.as_str().starts_with(&start));
+        for touched in touched.cloned().collect::<Vec<_>>() {
+            if self.lists(&touched)? {
+                return Ok(Some(touched));
+            }
+        }
+        // Removed targets leave their files behind. A hash prefix keeps those apart from new ones.
+        for entry in WalkDir::new(folder.join(path.as_str())).min_depth(1).into_iter().filter_map(Result::ok) {
+            let relative = entry.path().strip_prefix(folder).ok().and_then(Path::to_str);
+            let name = relative.and_then(|relative| without_prefix(relative, names));
+            if let Some(listed) = name.and_then(|name| TargetPath::new(name).ok())
+                && entry.file_type().is_file()
+                && (names == TargetNames::Plain || self.lists(&listed)?)
+            {
+                return Ok(Some(listed));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Refuses new targets of one role, sorted by path, that clash with each other or with the targets that the role lists above
+/// them. Other roles are not read, because there may be many.
+///
+/// # Errors
+/// [`EditError::FileAndFolder`] with all clashes.
+pub(super) fn refuse_clashes_in(role: &Targets, new: &[(TargetPath, u32)]) -> Result<(), Error> {
+    let mut clashes = Vec::new();
+    let mut folder = "";
+    for (path, _) in new {
+        // Most targets are in the same folder as their predecessor.
+        let Some((parent, _)) = path.as_str().rsplit_once('/').filter(|(parent, _)| *parent != folder) else {
+            continue;
+        };
+        folder = parent;
+        for above in above(path) {
+            if new.binary_search_by(|(other, _)| other.cmp(&above)).is_ok() || role.target(&above).is_some() {
+                clashes.push((above, path.clone()));
+            }
+        }
+    }
+    if clashes.is_empty() { Ok(()) } else { Err(EditError::FileAndFolder { clashes }.into()) }
+}
+
+/// Returns the folders of a target path, as target paths.
+fn above(path: &TargetPath) -> impl Iterator<Item = TargetPath> {
+    let text = path.as_str();
+    text.match_indices('/').filter_map(|(at, _)| TargetPath::new(text.get(..at)?).ok())
+}
+
+/// Returns the target path of a published file.
+fn without_prefix(file: &str, names: TargetNames) -> Option<String> {
+    if names == TargetNames::Plain {
+        return Some(file.to_string());
+    }
+    let (folder, name) = file.rsplit_once('/')?;
+    Some(format!("{folder}/{}", name.split_once('.')?.1))
+}

@@ -1,0 +1,131 @@
+//! Checks the path patterns of new delegations (spec 4.5). `*` and `?` are special, and neither matches `/`. Shells and Git
+//! have more special characters, which match only themselves here.
+
+use lastmile_metadata::{PathPattern, Paths};
+
+use crate::edit::intake::target_path;
+use crate::{EditError, Error};
+
+/// Parses path patterns.
+///
+/// # Errors
+/// [`Error::Edit`] for a pattern that no usable target path matches, such as `/foo/*`, `./foo/*` or `foo//bar`.
+pub fn patterns(texts: &[String]) -> Result<Paths, Error> {
+    let paths = Paths::Patterns(texts.iter().map(PathPattern::new).collect());
+    refuse_useless(&paths)?;
+    Ok(paths)
+}
+
+/// Refuses patterns that match nothing.
+pub(super) fn refuse_useless(paths: &Paths) -> Result<(), Error> {
+    match patterns_of(paths).iter().find(|pattern| is_useless(pattern)) {
+        Some(pattern) => Err(EditError::UselessPattern { pattern: (*pattern).clone() }.into()),
+        None => Ok(()),
+    }
+}
+
+/// Returns whether no usable target path matches the pattern.
+pub(crate) fn is_useless(pattern: &PathPattern) -> bool {
+    example(pattern).is_none()
+}
+
+/// Returns warnings about patterns that probably mean something else, each with a path that the pattern matches.
+#[must_use]
+pub fn pattern_warnings(paths: &Paths) -> Vec<String> {
+    patterns_of(paths).iter().filter_map(warning).collect()
+}
+
+fn patterns_of(paths: &Paths) -> &[PathPattern] {
+    match paths {
+        Paths::Patterns(patterns) => patterns,
+        _ => &[],
+    }
+}
+
+fn warning(pattern: &PathPattern) -> Option<String> {
+    let text = pattern.as_str();
+    let example = example(pattern)?;
+    let only = |what: &str| {
+        format!(
+            "the pattern `{pattern}` matches only paths with {what}, such as `{example}`; give each pattern separately"
+        )
+    };
+    let (mut rest, mut has_set) = (text, false);
+    while let Some((_, after)) = rest.split_once('[') {
+        has_set |= after.contains(']');
+        rest = after;
+    }
+    if text.contains("**") {
+        let deeper = format!("{example}/x");
+        return Some(format!(
+            "the pattern `{pattern}` matches paths such as `{example}`, but not `{deeper}`: `*` does not match `/`; add one \
+             pattern for each depth of folders"
+        ));
+    }
+    if has_set {
+        return Some(only("these brackets"));
+    }
+    if text.split_once('{').is_some_and(|(_, after)| after.contains('}')) {
+        return Some(only("these braces"));
+    }
+    if text.starts_with('!') {
+        return Some(format!(
+            "the pattern `{pattern}` matches only paths with this `!`, such as `{example}`: a pattern cannot exclude paths"
+        ));
+    }
+    None
+}
+
+/// Returns a usable target path that the pattern matches, if there is one.
+fn example(pattern: &PathPattern) -> Option<String> {
+    let segments = pattern.as_str().split('/').map(|segment| {
+        // An empty text for each star avoids names that are too long, and a letter those that are reserved.
+        let texts = ["", "x"].map(|star| segment.replace("**", "*").replace('*', star).replace('?', "x"));
+        texts.into_iter().rev().find(|text| target_path(text).is_ok())
+    });
+    let path = segments.collect::<Option<Vec<String>>>()?.join("/");
+    let path = target_path(&path).ok().filter(|path| pattern.matches(path))?;
+    Some(path.as_str().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Result<Paths, Error> {
+        patterns(&[text.to_string()])
+    }
+
+    #[test]
+    fn f_4_5_14_a_pattern_that_no_target_path_matches_is_refused() {
+        for useless in [
+            "", "/x/*", "./foo/*", "foo//bar", "foo/", "*/", "../x", "a/../b", "a/./*", "a\\*", "C:/*", "con", "x.",
+            "*.", "a\n*", "//*",
+        ] {
+            assert!(matches!(parsed(useless), Err(Error::Edit(EditError::UselessPattern { .. }))), "{useless:?}");
+        }
+        for useful in
+            ["x/*", "*", "?", ".*", "..?", "con*", "com?", "*.tar.gz", "a/*/b-?.zip", "[a]", "{a,b}", "**", "ä b"]
+        {
+            assert!(parsed(useful).is_ok(), "{useful:?}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_probably_means_something_else_is_explained() {
+        let cases = [
+            ("**", "such as `x`, but not `x/x`"),
+            ("a/**/b*", "such as `a/x/bx`, but not `a/x/bx/x`"),
+            ("a/{b,c}/*", "with these braces, such as `a/{b,c}/x`"),
+            ("a/[a-z]*", "with these brackets, such as `a/[a-z]x`"),
+            ("!a/*", "such as `!a/x`: a pattern cannot exclude"),
+        ];
+        for (text, expected) in cases {
+            let warnings = pattern_warnings(&parsed(text).unwrap());
+            assert!(matches!(warnings.as_slice(), [one] if one.contains(expected)), "{text}: {warnings:?}");
+        }
+        for usual in ["*", "a/*", "a/*/*-?.zip", "a}{", "a][b", "a!"] {
+            assert_eq!(pattern_warnings(&parsed(usual).unwrap()), [""; 0], "{usual}");
+        }
+    }
+}
