@@ -193,9 +193,12 @@ impl Folder {
     /// Takes the advisory lock of the file `name`, which is created if it does not exist. Returns `None` if another
     /// process holds it. The lock ends when the file is dropped, also by a crash.
     pub(crate) fn try_lock(&self, name: &str) -> Result<Option<File>, LocalError> {
-        let file = disk::lock_file(self.place(name)).map_err(|error| self.failed("open the lock file", name, error))?;
-        let is_locked = disk::try_lock(&file, &self.path_of(name)).map_err(|error| self.failed("lock", name, error))?;
-        Ok(is_locked.then_some(file))
+        disk::try_lock_at(self.place(name), disk::lock_file).map_err(|error| self.failed("lock", name, error))
+    }
+
+    /// Like [`try_lock`](Folder::try_lock), but creates nothing: a missing file is an error.
+    pub(crate) fn try_existing_lock(&self, name: &str) -> Result<Option<File>, LocalError> {
+        disk::try_lock_at(self.place(name), disk::existing_lock_file).map_err(|error| self.failed("lock", name, error))
     }
 
     /// Whether other users than the owner can write to this directory.
@@ -371,6 +374,37 @@ mod tests {
         assert!(folder.try_lock("lock").unwrap().is_none());
         drop(held);
         assert!(folder.try_lock("lock").unwrap().is_some());
+    }
+
+    #[test]
+    fn b15_the_lock_of_a_file_that_is_replaced_between_opening_and_locking_is_not_taken() {
+        let (_dir, folder) = folder();
+        let (path, opened) = (folder.path_of("lock"), std::cell::Cell::new(0));
+        let replacing = |place: Place<'_>| {
+            let file = disk::lock_file(place)?;
+            opened.set(opened.get() + 1);
+            match opened.get() {
+                1 => std::fs::remove_file(&path)?,
+                2 => {
+                    std::fs::remove_file(&path)?;
+                    std::fs::write(&path, b"")?;
+                }
+                _ => {}
+            }
+            Ok(file)
+        };
+        let lock = disk::try_lock_at(folder.place("lock"), replacing).unwrap();
+        assert!(lock.is_some() && folder.try_lock("lock").unwrap().is_none());
+        assert_eq!(opened.get(), 3);
+        // A file that is replaced every time.
+        let always = |place: Place<'_>| {
+            let file = disk::lock_file(place)?;
+            std::fs::remove_file(&path)?;
+            Ok(file)
+        };
+        drop(lock);
+        assert!(disk::try_lock_at(folder.place("lock"), always).unwrap().is_none());
+        assert!(folder.try_existing_lock("lock").is_err(), "nothing is created");
     }
 
     #[test]

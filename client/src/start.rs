@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::store::StoredFile;
 use crate::store::identity::StoreIdentity;
+use crate::store::shared::LockedStore;
 use crate::update_context::UpdateContext;
 
 /// The greatest length of the record of floors, which grows with the number of roles.
@@ -23,9 +24,13 @@ pub(crate) struct Start {
 
 impl Start {
     /// Reads what is needed to start an update at `now`. Changes nothing.
-    pub(crate) fn read(context: &UpdateContext, shipped: &[u8], now: DateTime<Utc>) -> Result<Start, Error> {
-        let store = context.store.as_ref();
-        let identity = StoreIdentity::read(store)?;
+    pub(crate) fn read(
+        context: &UpdateContext,
+        store: &LockedStore<'_>,
+        shipped: &[u8],
+        now: DateTime<Utc>,
+    ) -> Result<Start, Error> {
+        let identity = StoreIdentity::read(&**store)?;
         let (stored, floors) = match store.read(&StoredFile::Floors, LONGEST_FLOORS) {
             Ok(Some(bytes)) => {
                 let text = String::from_utf8(bytes).unwrap_or_default();
@@ -35,14 +40,14 @@ impl Start {
                 }
             }
             // If the record is missing although the store was used before, it is lost.
-            Ok(None) if identity.is_some() || is_used(context, shipped)? => (StoredFloors::Lost, None),
+            Ok(None) if identity.is_some() || is_used(context, store, shipped)? => (StoredFloors::Lost, None),
             Ok(None) => (StoredFloors::FirstRun, None),
             Err(error) if error.is_unusable_content() => (StoredFloors::Lost, None),
             Err(error) => return Err(error.into()),
         };
         let floors_lost = stored == StoredFloors::Lost;
         let stage = UpdateRoot::start(shipped.to_vec(), stored, now, context.limits.clone())?;
-        let identity = StoreIdentity::check_belongs(identity, store, shipped, context.limits.root_length)?;
+        let identity = StoreIdentity::check_belongs(identity, &**store, shipped, context.limits.root_length)?;
         Ok(Start { stage, floors, floors_lost, identity })
     }
 
@@ -51,27 +56,32 @@ impl Start {
         self.identity.refreshed
     }
 
+    /// Returns the identity of the store.
+    pub(crate) fn identity(&self) -> &StoreIdentity {
+        &self.identity
+    }
+
     /// Initializes the store. The floors are written before the identity, so that a store with an identity always has
     /// floors.
     pub(crate) fn initialize(
-        &self,
+        &mut self,
         context: &UpdateContext,
+        store: &LockedStore<'_>,
         shipped: &[u8],
         refreshed: Option<DateTime<Utc>>,
     ) -> Result<(), Error> {
-        let store = context.store.as_ref();
         let is_first = self.floors.is_none() && !self.floors_lost;
         if let Some(floors) = self.stage.floors().filter(|_| is_first) {
             store.write(&StoredFile::Floors, floors.to_text().as_bytes())?;
         }
-        let mut identity = self.identity.clone();
+        self.identity.starts = self.identity.starts.wrapping_add(1);
         if let Some(now) = refreshed {
-            if let Some(before) = identity.refreshed.filter(|before| *before > now) {
+            if let Some(before) = self.identity.refreshed.filter(|before| *before > now) {
                 context.events.handle(&Event::ClockSteppedBack { now, before });
             }
-            identity.refreshed = Some(now);
+            self.identity.refreshed = Some(now);
         }
-        identity.write(store)?;
+        self.identity.write(store)?;
         let root = StoredFile::Role(RoleName::ROOT);
         if matches!(store.read(&root, context.limits.root_length), Ok(None)) {
             store.write(&root, shipped)?;
@@ -81,10 +91,10 @@ impl Start {
 }
 
 /// Whether the store has any role besides the shipped root.
-fn is_used(context: &UpdateContext, shipped: &[u8]) -> Result<bool, Error> {
+fn is_used(context: &UpdateContext, store: &LockedStore<'_>, shipped: &[u8]) -> Result<bool, Error> {
     for role in RoleName::TOP_LEVEL {
         let longest = context.longest(&role);
-        match context.store.read(&StoredFile::Role(role.clone()), longest) {
+        match store.read(&StoredFile::Role(role.clone()), longest) {
             Ok(None) => {}
             Ok(Some(bytes)) if role == RoleName::ROOT && bytes == shipped => {}
             Err(error) if !error.is_unusable_content() => return Err(error.into()),

@@ -11,6 +11,7 @@ use crate::error::{Refusal, RefusedError};
 use crate::event::{Event, EventSink};
 use crate::net::fetch::FetchError;
 use crate::net::retry::RetryPolicy;
+use crate::store::LockKind;
 use crate::store::directory::DirectoryStore;
 use crate::test_repository::{TestRepository, now, root};
 
@@ -304,7 +305,7 @@ async fn a_held_lock_is_waited_for_and_told_once() {
     let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
     let noted = Noted::default();
     let other = DirectoryStore::open(dir.path()).unwrap();
-    let held = crate::store::Store::try_lock(&other).unwrap();
+    let held = crate::store::Store::try_lock(&other, LockKind::Refresh).unwrap();
     let store = DirectoryStore::open(dir.path()).unwrap();
     let builder = repository.updater().store(store).event_sink(noted.clone());
     let updater = builder.lock_wait(std::time::Duration::from_secs(3)).build().unwrap();

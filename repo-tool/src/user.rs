@@ -324,15 +324,16 @@ fn entry(document: &DocumentMut, repository: RootDigest) -> Option<&dyn toml_edi
 fn lock(folder: &Path) -> Result<File, Error> {
     let path = folder.join(".lastmile-repo.lock");
     let failed = |error| Error::file("lock", &path, error);
-    let file = disk::lock_file(&path).map_err(failed)?;
     let start = Instant::now();
-    while !disk::try_lock(&file, &path).map_err(failed)? {
+    loop {
+        if let Some(file) = disk::try_lock_at(&path, disk::lock_file).map_err(failed)? {
+            return Ok(file);
+        }
         if start.elapsed() > LONGEST_WAIT {
             return Err(failed(io::ErrorKind::TimedOut.into()));
         }
         std::thread::sleep(PAUSE);
     }
-    Ok(file)
 }
 
 /// Reads a file that this user or root owns and nobody else can write. Links are followed, because the user named the file.

@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use lastmile_client::disk::{self, NewFile};
+use lastmile_client::disk::{self, Locking, NewFile};
 use rustix::fs::OFlags;
 
 use crate::files::folder::{EntryInfo, Folder, read_at_most, user};
@@ -16,6 +16,8 @@ use crate::{Error, PathError, names};
 
 /// The pause between two attempts to take a held lock.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
+/// The number of times that the lock file is opened anew because another process has removed it.
+const MOST_OPENS: usize = 16;
 const LOCK: &str = ".lock";
 const PUBLISHING: &str = ".publishing";
 /// The name of the folder with the pending change.
@@ -246,28 +248,37 @@ impl Layout {
     /// Takes the exclusive lock. Dropping the value, or the end of the process, releases it.
     pub fn lock(&self) -> Result<Lock, Error> {
         let (dir, path) = (self.open()?, self.dir.join(LOCK));
+        for _ in 0..MOST_OPENS {
+            let file = self.open_lock(&dir, &path)?;
+            match disk::try_lock_named(&file, dir.place(LOCK)).map_err(|error| Error::file("lock", &path, error))? {
+                Locking::Taken => return Ok(Lock { _file: file }),
+                Locking::Busy => break,
+                // Another process has removed the file meanwhile. Its lock protects nothing.
+                Locking::Replaced => {}
+            }
+        }
+        Err(Error::Busy { folder: self.dir.clone(), waited: Duration::ZERO })
+    }
+
+    fn open_lock(&self, dir: &Folder, path: &Path) -> Result<File, Error> {
         let file = disk::lock_file(dir.place(LOCK)).map_err(|error| match dir.look(LOCK) {
-            Ok(Some(found)) if found.is_file() && found.owner() != user() => locked_by(&path, found.owner()),
-            Ok(Some(found)) if !found.is_file() => not_a_lock(&path),
-            _ => Error::file("open", &path, error),
+            Ok(Some(found)) if found.is_file() && found.owner() != user() => locked_by(path, found.owner()),
+            Ok(Some(found)) if !found.is_file() => not_a_lock(path),
+            _ => Error::file("open", path, error),
         })?;
-        let found = file.metadata().map_err(|error| Error::file("look at", &path, error))?;
+        let found = file.metadata().map_err(|error| Error::file("look at", path, error))?;
         if !found.is_file() {
-            return Err(not_a_lock(&path));
+            return Err(not_a_lock(path));
         }
         match self.sharing {
             Sharing::Private if found.uid() == user() => {}
             Sharing::Group(group) if found.gid() == group && found.mode() & 0o060 == 0o060 => {}
             Sharing::Group(group) if found.uid() == user() => {
-                disk::share(&file, &path, group, 0o660).map_err(|error| Error::file("share", &path, error))?;
+                disk::share(&file, path, group, 0o660).map_err(|error| Error::file("share", path, error))?;
             }
-            _ => return Err(locked_by(&path, found.uid())),
+            _ => return Err(locked_by(path, found.uid())),
         }
-        match disk::try_lock(&file, &path) {
-            Ok(true) => Ok(Lock { _file: file }),
-            Ok(false) => Err(Error::Busy { folder: self.dir.clone(), waited: Duration::ZERO }),
-            Err(error) => Err(Error::file("lock", &path, error)),
-        }
+        Ok(file)
     }
 
     /// Takes the exclusive lock, and waits while another process has it. Calls `on_wait` once when waiting begins.
