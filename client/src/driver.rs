@@ -21,7 +21,7 @@ use crate::store::pending::PendingChanges;
 use crate::store::shared::LockedStore;
 use crate::update_context::UpdateContext;
 
-/// How long to wait for the other mirrors after one says that a file does not exist.
+/// How long to wait for the other mirrors after one says that there is no newer root, or sends a timestamp.
 const SECOND_OPINIONS: Duration = Duration::from_secs(3);
 
 /// The number of upcoming files of one stage that are considered for prefetching.
@@ -206,7 +206,13 @@ impl<'a> Driver<'a> {
                 answer = self.ask(stage, request, &url, None).await?;
             }
             match answer {
-                Ok(None) if request.may_be_absent() => return Ok(self.found_elsewhere(stage, request, &mirror).await),
+                // Each mirror is asked whether there is a newer root or timestamp.
+                Ok(None) if request.may_be_absent() => {
+                    return Ok(self.newest_elsewhere(stage, request, mirror, None).await);
+                }
+                Ok(kept) if request.role == RoleName::TIMESTAMP => {
+                    return Ok(self.newest_elsewhere(stage, request, mirror, kept).await);
+                }
                 Ok(kept) => return Ok(kept),
                 Err(reason) => failures.push(MirrorFailure { url, reason }),
             }
@@ -218,37 +224,72 @@ impl<'a> Driver<'a> {
         Err(all_failed(format!("`{}`", request.file_name()), failures))
     }
 
-    /// The mirror `first` says that the file does not exist. It may be out of date, or hide the file. The other mirrors
-    /// were asked at the same time, once, and get a little longer to answer.
-    async fn found_elsewhere<S: Stage + Send>(
+    /// Lets the stage judge the answers of the other mirrors, because the mirror `first` may be out of date, or hide a
+    /// newer file: it says that there is no newer root, or sent the timestamp `kept`. The newest valid file counts. The
+    /// others were asked at the same time, once, and get a little longer to answer.
+    async fn newest_elsewhere<S: Stage + Send>(
         &mut self,
         stage: &mut S,
         request: &Request,
-        first: &MirrorHandle<'_>,
+        first: MirrorHandle<'_>,
+        kept: Option<Accepted>,
     ) -> Option<Accepted> {
         let context = self.context;
         let last = Instant::now() + SECOND_OPINIONS;
-        for mirror in context.mirrors.in_order().filter(|mirror| !mirror.is(first) && !mirror.has_failed()) {
-            let url = mirror.metadata(&request.file_name());
-            let prefetched = self.prefetch.take(&url, request.max_length).map(|(prefetched, _)| prefetched);
-            let attempt =
-                prefetched.unwrap_or_else(|| attempt(&*context.fetch, url.clone(), request.max_length, u64::MAX));
-            let whole = self.prefetch.poll_beside(async { attempt.await?.finish().await });
-            let Ok(Ok(bytes)) = timeout_at(last, whole).await else { continue };
-            match stage.apply(Some(FileContent::Bytes(bytes))) {
+        let (mut newest, mut its_mirror) = (kept, first);
+        let others: Vec<_> =
+            context.mirrors.in_order().filter(|mirror| !mirror.is(&its_mirror) && !mirror.has_failed()).collect();
+        for mirror in others {
+            match self.second_opinion(stage, request, &mirror, last).await {
                 Ok(Some(kept)) => {
-                    first.failed();
-                    return Some(kept);
+                    // Ask the mirror that has the newer file first from now on.
+                    its_mirror.failed();
+                    self.prefetch.forget(&its_mirror.metadata(""));
+                    (newest, its_mirror) = (Some(kept), mirror);
+                    if request.may_be_absent() {
+                        // There may be an even newer root, for which all are asked.
+                        break;
+                    }
                 }
                 Ok(None) => {}
-                Err(verdict) => {
-                    let reason = MirrorReason::Refused(verdict.into());
-                    context.report_failure(Some(&MirrorFailure { url, reason }));
+                Err(reason) => {
+                    let url = mirror.metadata(&request.file_name());
+                    context.report_failure(reason.map(|reason| MirrorFailure { url, reason }).as_ref());
                     mirror.failed();
                 }
             }
         }
-        None
+        newest
+    }
+
+    /// Lets the stage judge the answer of another mirror; `None` if it has none. The error has no reason if the mirror
+    /// is only behind, or too slow, which is not worth a warning at every refresh.
+    async fn second_opinion<S: Stage + Send>(
+        &mut self,
+        stage: &mut S,
+        request: &Request,
+        mirror: &MirrorHandle<'_>,
+        last: Instant,
+    ) -> Result<Option<Accepted>, Option<MirrorReason>> {
+        let context = self.context;
+        let url = mirror.metadata(&request.file_name());
+        let anew = || attempt(&*context.fetch, url.clone(), request.max_length, u64::MAX);
+        let (mut prefetched, mut is_stale) = self.prefetch.take(&url, request.max_length).unzip();
+        loop {
+            let attempt = prefetched.take().unwrap_or_else(anew);
+            let whole = self.prefetch.poll_beside(async { attempt.await?.finish().await });
+            let bytes = match timeout_at(last, whole).await {
+                Ok(Ok(bytes)) => bytes,
+                Ok(Err(_)) => return Ok(None),
+                Err(_) => return Err(None),
+            };
+            match stage.apply(Some(FileContent::Bytes(bytes))) {
+                Ok(kept) => return Ok(kept),
+                Err(_) if is_stale.take() == Some(true) => {}
+                Err(verdict) if is_rollback(&verdict.kind) => return Err(None),
+                Err(verdict) => return Err(Some(Refusal::from(verdict).into())),
+            }
+        }
     }
 
     /// Fetches the file from one mirror, and lets the stage verify it.
@@ -286,6 +327,12 @@ impl<'a> Driver<'a> {
         if let Some(mirror) = self.context.mirrors.in_order().next() {
             self.queue_from(&mirror, request);
         }
+    }
+
+    /// Prefetches this file from all mirrors.
+    pub(crate) fn queue_from_all(&mut self, request: &Request) {
+        let context = self.context;
+        context.mirrors.in_order().for_each(|mirror| self.queue_from(&mirror, request));
     }
 
     fn queue_from(&mut self, mirror: &MirrorHandle<'_>, request: &Request) {
@@ -400,6 +447,10 @@ fn offer_stored<S: Stage>(
     let Some(request) = stage.request() else { return Ok(Offered::Nothing) };
     let is_enough = stored(&request)?.is_some_and(|stored| stage.recall(stored));
     Ok(if is_enough { Offered::Recalled } else { Offered::NotEnough(request) })
+}
+
+fn is_rollback(kind: &ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Rollback { .. } | ErrorKind::ListedRollback { .. })
 }
 
 /// Applies a stored file that does not suffice, to get the reason.

@@ -103,7 +103,12 @@ impl Updater {
     ///
     /// As [`offline`](Updater::offline).
     pub async fn offline_at(&self, time: DateTime<Utc>) -> Result<Session, Error> {
-        let (trusted, before) = self.context.store.exclusively(|store| self.verify_stored(store, time)).await?;
+        let work = |store: &LockedStore<'_>| {
+            let start = Start::read(&self.context, store, &self.shipped_root, time)?;
+            let before = start.last_refresh();
+            Ok((self.verify_stored(store, start.stage), before))
+        };
+        let (trusted, before) = self.context.store.exclusively(work).await?;
         warn_if_clock_wrong(&self.context, time, before, trusted.as_ref().err());
         Ok(Session::new(Arc::clone(&self.context), trusted?, Source::Store))
     }
@@ -135,7 +140,7 @@ impl Updater {
 
     async fn drive_all(&self, driver: &mut Driver<'_>, stage: UpdateRoot) -> Result<TrustedMetadata, Error> {
         // The timestamp is needed in any case and has no version in its name, so it is prefetched with the next root.
-        driver.queue(&Request::timestamp(&self.context.limits));
+        driver.queue_from_all(&Request::timestamp(&self.context.limits));
         let timestamp = driver.drive::<UpdateRoot>(stage.reusing(self.known.clone())).await?;
         if timestamp.forgets_stored() {
             // 5.3.11: the floors are written last, and record that the rest is done.
@@ -153,21 +158,12 @@ impl Updater {
         Ok(trusted)
     }
 
-    /// Verifies the stored roles, while no other process changes them. Also returns the time of the last refresh.
-    fn verify_stored(
-        &self,
-        store: &LockedStore<'_>,
-        time: DateTime<Utc>,
-    ) -> Result<(Result<TrustedMetadata, Error>, Option<DateTime<Utc>>), Error> {
-        let start = Start::read(&self.context, store, &self.shipped_root, time)?;
-        let before = start.last_refresh();
-        let drive = |stage: UpdateRoot| {
-            let timestamp = drive_stored(&self.context, store, stage.reusing(self.known.clone()))?;
-            let snapshot = drive_stored(&self.context, store, timestamp)?;
-            let targets = drive_stored(&self.context, store, snapshot)?;
-            drive_stored(&self.context, store, targets)
-        };
-        Ok((drive(start.stage), before))
+    /// Verifies the stored roles, while no other process changes them.
+    fn verify_stored(&self, store: &LockedStore<'_>, stage: UpdateRoot) -> Result<TrustedMetadata, Error> {
+        let timestamp = drive_stored(&self.context, store, stage.reusing(self.known.clone()))?;
+        let snapshot = drive_stored(&self.context, store, timestamp)?;
+        let targets = drive_stored(&self.context, store, snapshot)?;
+        drive_stored(&self.context, store, targets)
     }
 }
 

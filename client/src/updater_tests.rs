@@ -413,7 +413,7 @@ impl crate::net::fetch::Fetch for Late {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d6_a_newer_root_elsewhere_is_waited_for_but_not_long_and_a_timestamp_is_asked_of_one_mirror() {
+async fn d6_a_newer_root_or_timestamp_elsewhere_is_waited_for_but_not_long() {
     for (late, trusted) in [(2, 2), (4, 1)] {
         let repository = TestRepository::new();
         repository.answer("http://b/2.root.json", Ok(root(2, "root", "online")));
@@ -430,5 +430,21 @@ async fn d6_a_newer_root_elsewhere_is_waited_for_but_not_long_and_a_timestamp_is
     updater.refresh_at(now()).await.unwrap();
     let mut asked = repository.take_requests();
     asked.sort();
-    assert_eq!(asked, ["a/2.root.json", "a/timestamp.json", "b/2.root.json"].map(|name| format!("http://{name}")));
+    let all = ["a/2.root.json", "a/timestamp.json", "b/2.root.json", "b/timestamp.json"];
+    assert_eq!(asked, all.map(|name| format!("http://{name}")));
+    for (late, trusted) in [(2, 2), (4, 1)] {
+        let (repository, newer) = (TestRepository::new(), TestRepository::new());
+        newer.publish(2, "online");
+        repository.put("2.snapshot.json", &newer.file("2.snapshot.json"));
+        repository.put("2.targets.json", &newer.file("2.targets.json"));
+        repository.answer("http://b/timestamp.json", Ok(newer.file("timestamp.json")));
+        let late = Late(repository.clone(), std::time::Duration::from_secs(late));
+        let builder = Updater::builder(root(1, "root", "online")).fetch(late).mirror("http://a/", "");
+        let updater = builder.mirror("http://b/", "").build().unwrap();
+        let before = tokio::time::Instant::now();
+        let session = updater.refresh_at(now()).await.unwrap();
+        assert_eq!(session.trusted().timestamp().version.get(), trusted);
+        // A mirror that is too late for the root is not waited for a second time.
+        assert!(before.elapsed() <= std::time::Duration::from_secs(4 + 4), "{:?}", before.elapsed());
+    }
 }

@@ -82,7 +82,7 @@ impl<'a> PendingChanges<'a> {
         if changes.is_empty() {
             return Ok(true);
         }
-        store.exclusively(|locked| Ok(write_all(locked, ours, take(changes))?)).await
+        store.exclusively(|locked| Ok(write_all(locked, ours, &take(changes))?)).await
     }
 }
 
@@ -92,12 +92,12 @@ impl Drop for PendingChanges<'_> {
         let changes = take(&mut self.changes);
         if !changes.is_empty() {
             // If this fails, the next refresh fetches the files again.
-            self.store.exclusively_if_free(|locked| drop(write_all(locked, &self.ours, changes)));
+            self.store.exclusively_if_free(|locked| drop(write_all(locked, &self.ours, &changes)));
         }
     }
 }
 
-fn write_all(locked: &LockedStore<'_>, ours: &StoreIdentity, changes: Vec<Change>) -> Result<bool, LocalError> {
+fn write_all(locked: &LockedStore<'_>, ours: &StoreIdentity, changes: &[Change]) -> Result<bool, LocalError> {
     if StoreIdentity::read(&**locked)?.as_ref() != Some(ours) {
         return Ok(false);
     }

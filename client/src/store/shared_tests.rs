@@ -91,12 +91,14 @@ async fn b2_a_cancelled_refresh_keeps_what_it_has_accepted() {
     assert!(matches!(error.verdict().unwrap().kind, ErrorKind::Rollback { .. }), "{error:?}");
 }
 
+type Work = Box<dyn FnOnce() + Send>;
+
 /// Does something when a file is requested for the first time.
 #[derive(Clone)]
 struct Meanwhile {
     repository: TestRepository,
     file: &'static str,
-    work: Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>,
+    work: Arc<Mutex<Option<Work>>>,
 }
 
 impl Fetch for Meanwhile {
@@ -132,7 +134,7 @@ async fn b2_a_refresh_starts_again_if_another_program_has_changed_the_store_mean
     updater(newer.clone(), newer_dir.path()).refresh_at(now()).await.unwrap();
     repository.publish(2, "online");
     let (from, to) = (newer_dir.path().to_owned(), dir.path().to_owned());
-    let work: Box<dyn FnOnce() + Send> = Box::new(move || {
+    let work: Work = Box::new(move || {
         copy(&from, &to);
         let stamp = std::fs::read_to_string(to.join("state/stamp.json")).unwrap();
         std::fs::write(to.join("state/stamp.json"), stamp.replace(",\"starts\":1", "")).unwrap();

@@ -26,7 +26,14 @@ struct Group {
     /// The delegations with a pattern that is this text and has no wildcard.
     exact: Vec<usize>,
     /// The patterns with wildcards, by the literal text at their end, read backwards.
-    by_end: Prefixes<Vec<(PathPattern, Vec<usize>)>>,
+    by_end: Prefixes<Vec<Pattern>>,
+}
+
+/// A pattern with wildcards, and the delegations that list it.
+#[derive(Clone, Debug)]
+struct Pattern {
+    pattern: PathPattern,
+    delegations: Vec<usize>,
 }
 
 impl PatternIndex {
@@ -64,7 +71,7 @@ impl PatternIndex {
             }
             for (_, patterns) in group.by_end.of_text(&backwards) {
                 steps.spend()?;
-                for (pattern, delegations) in patterns {
+                for Pattern { pattern, delegations } in patterns {
                     steps.spend_many(1 + (pattern.as_str().len().min(text.len()) + text.len()) / BYTES_PER_STEP)?;
                     if pattern.matches(path) {
                         found(delegations);
@@ -80,7 +87,7 @@ impl Group {
     /// Makes a group of sorted patterns.
     fn of(sorted: &[(&str, &PathPattern, usize)]) -> Self {
         let mut group = Self::default();
-        let mut by_end: Vec<(Vec<u8>, PathPattern, Vec<usize>)> = Vec::new();
+        let mut by_end: Vec<(Vec<u8>, Pattern)> = Vec::new();
         for same in sorted.chunk_by(|one, other| one.1 == other.1) {
             let Some((start, pattern, _)) = same.first() else { continue };
             let mut delegations: Vec<usize> = same.iter().map(|(_, _, delegation)| *delegation).collect();
@@ -88,15 +95,16 @@ impl Group {
             if start.len() == pattern.as_str().len() {
                 group.exact = delegations;
             } else {
-                by_end.push((literal_end(pattern.as_str()).bytes().rev().collect(), (*pattern).clone(), delegations));
+                let end = literal_end(pattern.as_str()).bytes().rev().collect();
+                by_end.push((end, Pattern { pattern: (*pattern).clone(), delegations }));
             }
         }
-        by_end.sort_unstable();
-        let mut ends: Vec<(Vec<u8>, Vec<(PathPattern, Vec<usize>)>)> = Vec::new();
-        for (end, pattern, delegations) in by_end {
+        by_end.sort_by(|one, other| one.0.cmp(&other.0));
+        let mut ends: Vec<(Vec<u8>, Vec<Pattern>)> = Vec::new();
+        for (end, pattern) in by_end {
             match ends.last_mut() {
-                Some((last, patterns)) if *last == end => patterns.push((pattern, delegations)),
-                _ => ends.push((end, alloc::vec![(pattern, delegations)])),
+                Some((last, patterns)) if *last == end => patterns.push(pattern),
+                _ => ends.push((end, alloc::vec![pattern])),
             }
         }
         group.by_end = Prefixes::of(ends);
