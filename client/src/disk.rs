@@ -19,6 +19,10 @@ use rustix::fs::{self, AtFlags, CWD, FileType, FlockOperation, Mode, OFlags};
 #[cfg(feature = "faults")]
 use crate::faults::{self, inject_fault};
 
+mod owner;
+
+pub use owner::{lock_file_of_owner, make_folder_of_owner, replace};
+
 /// A kind of system call that changes a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -47,7 +51,7 @@ pub enum Syscall {
     RemoveFolder,
     /// Takes a lock.
     Lock,
-    /// Gives a file or folder to a group.
+    /// Gives a file or folder to another user or group.
     Share,
 }
 
@@ -356,8 +360,17 @@ fn remove_tree(place: Place<'_>) -> io::Result<()> {
 /// What the system reports. A link is not followed.
 pub fn lock_file(place: Place<'_>) -> io::Result<File> {
     inject_fault(Syscall::Create, place)?;
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    open_lock(place, OFlags::CREATE)
+}
+
+fn open_lock(place: Place<'_>, create: OFlags) -> io::Result<File> {
+    let flags = create | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     Ok(File::from(fs::openat(place.folder, place.name, flags, Mode::from_raw_mode(0o600))?))
+}
+
+/// Creates a lock file that must not exist.
+fn new_lock(place: Place<'_>) -> io::Result<File> {
+    open_lock(place, OFlags::CREATE | OFlags::EXCL)
 }
 
 /// Opens a lock file that exists, for reading only.

@@ -40,19 +40,35 @@ impl Folder {
     /// Opens the directory at `path`. Links in `path` are followed, because the caller chose it.
     pub(crate) fn open(path: &Path) -> Result<Folder, LocalError> {
         let handle = fs::open(path, DIRECTORY, Mode::empty())
-            .map_err(|error| LocalError::new("open the directory", path, error))?;
+            .map_err(|error| LocalError::new("open the directory", path, error).naming_the_owner())?;
         Ok(Folder { handle, path: path.to_owned() })
     }
 
     /// Opens the directory at `path`. Creates it and its parents if they do not exist.
     pub(crate) fn make(path: &Path, mode: u32) -> Result<Folder, LocalError> {
-        disk::make_folders(path, passable(mode)).map_err(|error| LocalError::new("make the directory", path, error))?;
+        let failed = |error| LocalError::new("make the directory", path, error).naming_the_owner();
+        if mode == PRIVATE {
+            let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+            let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
+            for folder in missing.into_iter().rev() {
+                // Another process may create it first.
+                match disk::make_folder_of_owner(folder, passable(mode)) {
+                    Err(error) if !folder.is_dir() => return Err(failed(error)),
+                    _ => {}
+                }
+            }
+        }
+        disk::make_folders(path, passable(mode)).map_err(failed)?;
         Folder::open(path)
     }
 
     /// Opens the directory `name` in this one. Creates it if it does not exist.
     pub(crate) fn enter_or_make(&self, name: &str, mode: u32) -> Result<Folder, LocalError> {
-        match disk::make_folder(self.place(name), passable(mode)) {
+        let made = match mode {
+            PRIVATE => disk::make_folder_of_owner(self.place(name), passable(mode)),
+            _ => disk::make_folder(self.place(name), passable(mode)),
+        };
+        match made {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(self.failed("make the directory", name, error)),
@@ -117,7 +133,7 @@ impl Folder {
     pub(crate) fn write(&self, name: &str, bytes: &[u8], mode: u32) -> Result<(), LocalError> {
         let mut temporary = self.temporary(mode)?;
         temporary.file.write_all(bytes).map_err(|error| self.failed("write", name, error))?;
-        temporary.finish(self, name)
+        temporary.replace(self, name)
     }
 
     /// Like [`write`](Folder::write), for a file that is read in parts.
@@ -132,7 +148,7 @@ impl Folder {
             temporary.file.write_all(&part).map_err(|error| self.failed("write", name, error))?;
             written += part.len() as u64;
         }
-        temporary.finish(self, name)
+        temporary.replace(self, name)
     }
 
     /// Creates a temporary file with a random name. It is removed unless it is finished.
@@ -193,7 +209,7 @@ impl Folder {
     /// Takes the advisory lock of the file `name`, which is created if it does not exist. Returns `None` if another
     /// process holds it. The lock ends when the file is dropped, also by a crash.
     pub(crate) fn try_lock(&self, name: &str) -> Result<Option<File>, LocalError> {
-        disk::try_lock_at(self.place(name), disk::lock_file).map_err(|error| self.failed("lock", name, error))
+        disk::try_lock_at(self.place(name), disk::lock_file_of_owner).map_err(|error| self.failed("lock", name, error))
     }
 
     /// Like [`try_lock`](Folder::try_lock), but creates nothing: a missing file is an error.
@@ -216,7 +232,7 @@ impl Folder {
     }
 
     fn failed(&self, operation: &'static str, name: &str, error: impl Into<io::Error>) -> LocalError {
-        LocalError::new(operation, self.path_of(name), error)
+        LocalError::new(operation, self.path_of(name), error).naming_the_owner()
     }
 }
 
@@ -261,6 +277,14 @@ impl Temporary {
         LocalError::new(operation, &self.path, error)
     }
 
+    /// Like [`finish`](Temporary::finish), but if root runs this program, the file keeps the owner and the group of the
+    /// file that it replaces, or gets those of the directory. Not for a target: only this user may change what was
+    /// verified.
+    fn replace(self, folder: &Folder, name: &str) -> Result<(), LocalError> {
+        self.file.keep_owner(folder.place(name)).map_err(|error| folder.failed("keep the owner of", name, error))?;
+        self.finish(folder, name)
+    }
+
     /// Renames the file to `name` in the directory in which it was created, durably.
     pub(crate) fn finish(mut self, folder: &Folder, name: &str) -> Result<(), LocalError> {
         self.file.sync().map_err(|error| folder.failed("sync", name, error))?;
@@ -279,6 +303,10 @@ impl Drop for Temporary {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "folder_tests.rs"]
+mod lock_and_owner_tests;
 
 #[cfg(test)]
 mod tests {
@@ -374,37 +402,6 @@ mod tests {
         assert!(folder.try_lock("lock").unwrap().is_none());
         drop(held);
         assert!(folder.try_lock("lock").unwrap().is_some());
-    }
-
-    #[test]
-    fn b15_the_lock_of_a_file_that_is_replaced_between_opening_and_locking_is_not_taken() {
-        let (_dir, folder) = folder();
-        let (path, opened) = (folder.path_of("lock"), std::cell::Cell::new(0));
-        let replacing = |place: Place<'_>| {
-            let file = disk::lock_file(place)?;
-            opened.set(opened.get() + 1);
-            match opened.get() {
-                1 => std::fs::remove_file(&path)?,
-                2 => {
-                    std::fs::remove_file(&path)?;
-                    std::fs::write(&path, b"")?;
-                }
-                _ => {}
-            }
-            Ok(file)
-        };
-        let lock = disk::try_lock_at(folder.place("lock"), replacing).unwrap();
-        assert!(lock.is_some() && folder.try_lock("lock").unwrap().is_none());
-        assert_eq!(opened.get(), 3);
-        // A file that is replaced every time.
-        let always = |place: Place<'_>| {
-            let file = disk::lock_file(place)?;
-            std::fs::remove_file(&path)?;
-            Ok(file)
-        };
-        drop(lock);
-        assert!(disk::try_lock_at(folder.place("lock"), always).unwrap().is_none());
-        assert!(folder.try_existing_lock("lock").is_err(), "nothing is created");
     }
 
     #[test]

@@ -71,7 +71,8 @@ impl DirectoryStore {
     /// What the system reports.
     pub fn open_read_only(path: impl AsRef<Path>) -> Result<DirectoryStore, LocalError> {
         let path = path.as_ref().to_owned();
-        let is_there = path.try_exists().map_err(|error| LocalError::new("open", &path, error))?;
+        let failed = |error| LocalError::new("open", &path, error).naming_the_owner();
+        let is_there = path.try_exists().map_err(failed)?;
         let roles = if is_there { Some(Folder::open(&path)?) } else { None };
         let state = match &roles {
             Some(roles) => roles.enter(STATE)?,

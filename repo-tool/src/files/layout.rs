@@ -236,7 +236,9 @@ impl Layout {
             .map_err(|error| Error::file("write", path, error))
             .and_then(|()| file.sync().map_err(|error| Error::file("sync", path, error)))
             .and_then(|()| {
-                disk::rename(folder.place(new), goal.place(name)).map_err(|error| Error::file("replace", path, error))
+                let kept = file.keep_owner(goal.place(name));
+                let renamed = kept.and_then(|()| disk::rename(folder.place(new), goal.place(name)));
+                renamed.map_err(|error| Error::file("replace", path, error))
             });
         if replaced.is_err() {
             let _ = disk::remove(folder.place(new));
@@ -261,7 +263,11 @@ impl Layout {
     }
 
     fn open_lock(&self, dir: &Folder, path: &Path) -> Result<File, Error> {
-        let file = disk::lock_file(dir.place(LOCK)).map_err(|error| match dir.look(LOCK) {
+        let open = match self.sharing {
+            Sharing::Private => disk::lock_file_of_owner,
+            Sharing::Group(_) => disk::lock_file,
+        };
+        let file = open(dir.place(LOCK)).map_err(|error| match dir.look(LOCK) {
             Ok(Some(found)) if found.is_file() && found.owner() != user() => locked_by(path, found.owner()),
             Ok(Some(found)) if !found.is_file() => not_a_lock(path),
             _ => Error::file("open", path, error),
