@@ -1,6 +1,6 @@
 //! The start of an update: reads from the store to which repository it belongs and which versions were trusted.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use lastmile_metadata::{Floors, RoleName, Stage, StoredFloors, UpdateRoot};
 
 use crate::error::Error;
@@ -13,6 +13,10 @@ use crate::update_context::UpdateContext;
 /// The greatest length of the record of floors, which grows with the number of roles.
 pub(crate) const LONGEST_FLOORS: u64 = 64 * 1024 * 1024;
 
+/// How far the clock may be behind the time of the last refresh without a warning. A refresh reads the clock before it
+/// waits for other processes that use the same store.
+const CLOCK_TOLERANCE: TimeDelta = TimeDelta::hours(1);
+
 /// All that is needed to start an update.
 pub(crate) struct Start {
     pub(crate) stage: UpdateRoot,
@@ -20,6 +24,7 @@ pub(crate) struct Start {
     pub(crate) floors: Option<String>,
     pub(crate) floors_lost: bool,
     identity: StoreIdentity,
+    last_refresh: Option<DateTime<Utc>>,
 }
 
 impl Start {
@@ -48,12 +53,13 @@ impl Start {
         let floors_lost = stored == StoredFloors::Lost;
         let stage = UpdateRoot::start(shipped.to_vec(), stored, now, context.limits.clone())?;
         let identity = StoreIdentity::check_belongs(identity, &**store, shipped, context.limits.root_length)?;
-        Ok(Start { stage, floors, floors_lost, identity })
+        let last_refresh = identity.refreshed;
+        Ok(Start { stage, floors, floors_lost, identity, last_refresh })
     }
 
-    /// Returns the time of the last refresh, by the clock of this machine.
+    /// Returns the time of the last refresh before this one, by the clock of this machine.
     pub(crate) fn last_refresh(&self) -> Option<DateTime<Utc>> {
-        self.identity.refreshed
+        self.last_refresh
     }
 
     /// Returns the identity of the store.
@@ -76,10 +82,16 @@ impl Start {
         }
         self.identity.starts = self.identity.starts.wrapping_add(1);
         if let Some(now) = refreshed {
-            if let Some(before) = self.identity.refreshed.filter(|before| *before > now) {
-                context.events.handle(&Event::ClockSteppedBack { now, before });
+            match self.identity.refreshed {
+                // Another process may have read the clock later and have refreshed first.
+                Some(before) if before > now && before - now <= CLOCK_TOLERANCE => {}
+                before => {
+                    if let Some(before) = before.filter(|before| *before > now) {
+                        context.events.handle(&Event::ClockSteppedBack { now, before });
+                    }
+                    self.identity.refreshed = Some(now);
+                }
             }
-            self.identity.refreshed = Some(now);
         }
         self.identity.write(store)?;
         let root = StoredFile::Role(RoleName::ROOT);

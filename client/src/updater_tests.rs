@@ -300,6 +300,24 @@ async fn d4_a_clock_that_steps_back_is_told_and_blocks_nothing() {
     assert_eq!(*noted.0.lock().unwrap(), [Event::ClockSteppedBack { now: earlier, before: now() }]);
 }
 
+#[tokio::test]
+async fn c6_a_process_that_waited_for_another_one_has_no_clock_that_steps_back() {
+    let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
+    let noted = Noted::default();
+    let store = DirectoryStore::open(dir.path()).unwrap();
+    let updater = repository.updater().store(store).event_sink(noted.clone()).build().unwrap();
+    updater.refresh_at(now()).await.unwrap();
+    // Each of these has read its clock a little before the one that refreshed first.
+    for seconds in [1, 300, 3_600] {
+        updater.refresh_at(now() - TimeDelta::seconds(seconds)).await.unwrap();
+    }
+    assert!(noted.0.lock().unwrap().is_empty());
+    // Small steps back do not add up without a warning.
+    let earlier = now() - TimeDelta::seconds(3_601);
+    updater.refresh_at(earlier).await.unwrap();
+    assert_eq!(*noted.0.lock().unwrap(), [Event::ClockSteppedBack { now: earlier, before: now() }]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_held_lock_is_waited_for_and_told_once() {
     let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
