@@ -62,7 +62,7 @@ impl Repository {
                 r#"{{"_type":"root","consistent_snapshot":true,{EXPIRES},"keys":{{"{id}":{key}}},"roles":{{{roles}}},"spec_version":"1.0","version":1}}"#
             ),
         );
-        self.files["1.root.json"].clone()
+        self.files.get("1.root.json").unwrap().clone()
     }
 
     /// Runs the update of a client.

@@ -5,7 +5,7 @@ use lastmile_repo_tool::{ClockCheck, Draft, Error, Invocation, PublicationError,
 
 use crate::world::{World, is_published};
 
-fn is_behind<T>(result: Result<T, Error>) -> bool {
+fn is_behind<T>(result: &Result<T, Error>) -> bool {
     matches!(result, Err(Error::Publication(PublicationError::ClockBehind { .. })))
 }
 
@@ -17,14 +17,14 @@ fn c6_a_clock_far_behind_what_is_signed_publishes_nothing() {
     for (hours, is_refused) in [(0, false), (23, false), (25, true), (24 * 400, true)] {
         let mut world = world.copy();
         world.now = right - TimeDelta::hours(hours);
-        assert_eq!(is_behind(world.add_as(&world.invocation(), "b", "2")), is_refused, "{hours} hours");
+        assert_eq!(is_behind(&world.add_as(&world.invocation(), "b", "2")), is_refused, "{hours} hours");
         assert_eq!(world.files("metadata") == before, is_refused, "{hours} hours");
-        assert_eq!(is_behind(world.renew()), is_refused, "{hours} hours");
+        assert_eq!(is_behind(&world.renew()), is_refused, "{hours} hours");
     }
     world.now = right - TimeDelta::days(30);
     // A dry run answers the same.
     let mut repository = world.open();
-    assert!(is_behind(repository.plan(Draft::renew_online_roles(), Signing::Never).map(drop)));
+    assert!(is_behind(&repository.plan(Draft::renew_online_roles(), Signing::Never).map(drop)));
     drop(repository);
     let error = world.add_as(&world.invocation(), "b", "2").unwrap_err().to_string();
     assert!(error.contains("this machine's clock reads 20") && error.contains("--skip-clock-check"), "{error}");
