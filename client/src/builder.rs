@@ -14,6 +14,7 @@ use crate::net::retry::RetryPolicy;
 use crate::net::scheme::FetchByScheme;
 use crate::store::Store;
 use crate::store::memory::MemoryStore;
+use crate::store::shared::SharedStore;
 use crate::update_context::UpdateContext;
 use crate::updater::Updater;
 
@@ -93,7 +94,8 @@ impl UpdaterBuilder {
         UpdaterBuilder { events: Arc::new(sink), ..self }
     }
 
-    /// Sets how long to wait for another process that uses the same store. The default is five minutes.
+    /// Sets how long to wait for another process that refreshes the same store, or that is writing to it. The default is
+    /// five minutes. Only a refresh waits for a refresh: work on the stored metadata alone does not.
     pub fn lock_wait(self, lock_wait: Duration) -> UpdaterBuilder {
         UpdaterBuilder { lock_wait, ..self }
     }
@@ -130,12 +132,11 @@ impl UpdaterBuilder {
         };
         let context = UpdateContext {
             mirrors: Mirrors::new(self.mirrors),
-            store: self.store,
+            store: SharedStore::new(self.store, Arc::clone(&self.events), self.lock_wait),
             fetch,
             limits: self.limits,
             retry_policy: self.retry_policy,
             events: self.events,
-            lock_wait: self.lock_wait,
             hash_prefixes: self.hash_prefixes,
             sequential: self.sequential,
             cleaned_dirs: CleanedDirs::default(),

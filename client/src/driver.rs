@@ -4,20 +4,24 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use lastmile_metadata::{Accepted, ErrorKind, FileContent, Floors, Request, RoleName, Stage};
+use lastmile_metadata::{
+    Accepted, ErrorKind, FileContent, Floors, Received, Request, RoleName, Stage, TrustedMetadata,
+};
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 
 use crate::error::{Error, LocalError, MirrorFailure, MirrorReason, Refusal, all_failed};
-use crate::event::Event;
 use crate::net::attempt::{Attempt, attempt, fetch_metadata};
 use crate::net::fetch::FetchError;
 use crate::net::mirrors::MirrorHandle;
 use crate::net::prefetch::Prefetch;
 use crate::start::LONGEST_FLOORS;
 use crate::store::StoredFile;
+use crate::store::pending::PendingChanges;
+use crate::store::shared::LockedStore;
 use crate::update_context::UpdateContext;
 
-/// How long to wait for the other mirrors after one says that a file does not exist.
+/// How long to wait for the other mirrors after one says that there is no newer root, or sends a timestamp.
 const SECOND_OPINIONS: Duration = Duration::from_secs(3);
 
 /// The number of upcoming files of one stage that are considered for prefetching.
@@ -28,16 +32,25 @@ const MAX_CONSIDERED: usize = 64;
 pub(crate) enum Source {
     /// The store, then the mirrors. Accepted files are stored.
     MirrorsAndStore,
-    /// The mirrors alone. Nothing is stored, because another process has refreshed the store since.
-    MirrorsOnly,
     /// The store alone. Nothing is stored.
     Store,
+}
+
+/// When the driver writes to the store.
+enum Writing<'a> {
+    /// Never.
+    Never,
+    /// All of a refresh together, at its end.
+    Together(PendingChanges<'a>),
+    /// Each delegated role at once, as long as the stored timestamp is this one.
+    Beside(Received),
 }
 
 /// Drives stages.
 pub(crate) struct Driver<'a> {
     context: &'a UpdateContext,
     source: Source,
+    writing: Writing<'a>,
     /// The record of floors as it was last stored.
     floors: Option<String>,
     /// The stored record of floors is damaged. Until all floors are known again, no new record may hide that.
@@ -49,19 +62,45 @@ pub(crate) struct Driver<'a> {
 }
 
 impl<'a> Driver<'a> {
-    pub(crate) fn new(context: &'a UpdateContext, source: Source) -> Driver<'a> {
+    fn new(context: &'a UpdateContext, source: Source, writing: Writing<'a>) -> Driver<'a> {
         let (prefetch, considered) = (Prefetch::new(&*context.fetch), BTreeSet::new());
-        Driver { context, source, floors: None, floors_lost: false, prefetch, considered }
+        Driver { context, source, writing, floors: None, floors_lost: false, prefetch, considered }
     }
 
-    /// Makes a driver that knows the stored record of floors, or that it is lost.
-    pub(crate) fn resuming(
+    /// Makes a driver for a refresh, which knows the stored record of floors, or that it is lost.
+    pub(crate) fn of_refresh(
         context: &'a UpdateContext,
-        source: Source,
+        changes: PendingChanges<'a>,
         floors: Option<String>,
         floors_lost: bool,
     ) -> Driver<'a> {
-        Driver { floors, floors_lost, ..Driver::new(context, source) }
+        let driver = Driver::new(context, Source::MirrorsAndStore, Writing::Together(changes));
+        Driver { floors, floors_lost, ..driver }
+    }
+
+    /// Makes a driver for the delegated roles of a session.
+    pub(crate) fn of_session(context: &'a UpdateContext, source: Source, trusted: &TrustedMetadata) -> Driver<'a> {
+        let writing = match source {
+            Source::MirrorsAndStore => Writing::Beside(trusted.timestamp().bytes().clone()),
+            Source::Store => Writing::Never,
+        };
+        Driver::new(context, source, writing)
+    }
+
+    /// Writes the changes of a refresh. Returns false, and writes nothing, if another process has changed the store.
+    pub(crate) async fn commit(self) -> Result<bool, Error> {
+        match self.writing {
+            Writing::Together(changes) => changes.commit().await,
+            Writing::Never | Writing::Beside(_) => Ok(true),
+        }
+    }
+
+    /// Removes the stored timestamp and snapshot (5.3.11).
+    pub(crate) fn forget(&mut self) {
+        if let Writing::Together(changes) = &mut self.writing {
+            changes.remove(StoredFile::Role(RoleName::TIMESTAMP));
+            changes.remove(StoredFile::Role(RoleName::SNAPSHOT));
+        }
     }
 
     /// Allows a lost record to be written again, because the next stage knows all floors.
@@ -80,12 +119,18 @@ impl<'a> Driver<'a> {
 
     /// The one loop of the client: offers the stage each file that it requests, from the store if the stored copy
     /// suffices and otherwise from the mirrors, and stores what the stage accepts.
-    async fn feed<S: Stage + Send>(&mut self, stage: &mut S) -> Result<(), Error> {
-        while let Some(request) = self.recall(stage)? {
-            self.queue_upcoming(stage, &request);
-            self.answer(stage, &request).await?;
+    pub(crate) async fn feed<S: Stage + Send>(&mut self, stage: &mut S) -> Result<(), Error> {
+        loop {
+            match offer_stored(stage, |request| self.stored(request))? {
+                Offered::Nothing => return Ok(()),
+                // Many roles may be stored. The caller can be cancelled between two of them.
+                Offered::Recalled => yield_now().await,
+                Offered::NotEnough(request) => {
+                    self.queue_upcoming(stage, &request);
+                    self.answer(stage, &request).await?;
+                }
+            }
         }
-        Ok(())
     }
 
     /// Prefetches the files that the stage will need after this one, unless a stored copy suffices. This changes only
@@ -103,8 +148,8 @@ impl<'a> Driver<'a> {
     }
 
     fn is_stored<S: Stage>(&self, stage: &S, request: &Request) -> bool {
-        let (file, longest) = self.stored_file(request);
-        match self.context.store.open(&file, longest) {
+        let (file, longest) = self.context.stored_file(request);
+        match self.open(&file, longest) {
             Ok(Some(stored)) => stage.would_recall(request, stored),
             Ok(None) => false,
             // The error is reported when the stage needs the file.
@@ -114,24 +159,22 @@ impl<'a> Driver<'a> {
 
     /// Offers stored copies until one does not suffice, and returns the request for that file.
     pub(crate) fn recall<S: Stage>(&self, stage: &mut S) -> Result<Option<Request>, Error> {
-        while let Some(request) = stage.request() {
-            if !self.stored(&request)?.is_some_and(|stored| stage.recall(stored)) {
-                return Ok(Some(request));
+        loop {
+            match offer_stored(stage, |request| self.stored(request))? {
+                Offered::Nothing => return Ok(None),
+                Offered::Recalled => {}
+                Offered::NotEnough(request) => return Ok(Some(request)),
             }
         }
-        Ok(None)
     }
 
     /// Answers a request for which no stored copy suffices, and stores the file.
     pub(crate) async fn answer<S: Stage + Send>(&mut self, stage: &mut S, request: &Request) -> Result<(), Error> {
         if self.source == Source::Store {
-            // Applied once more to get the reason why it does not suffice.
-            let again = if request.may_be_absent() { None } else { self.stored(request)? };
-            stage.apply(again)?;
-            return Ok(());
+            return refuse_stored(stage, request, |request| self.stored(request));
         }
         if let Some(kept) = self.fetch_and_apply(stage, request).await? {
-            self.keep(request, &kept)?;
+            self.keep(request, kept).await?;
             if request.role == RoleName::ROOT {
                 // Files that were requested earlier may be signed by keys that this root replaces.
                 self.prefetch.mark_stale();
@@ -163,7 +206,13 @@ impl<'a> Driver<'a> {
                 answer = self.ask(stage, request, &url, None).await?;
             }
             match answer {
-                Ok(None) if request.may_be_absent() => return Ok(self.found_elsewhere(stage, request, &mirror).await),
+                // Each mirror is asked whether there is a newer root or timestamp.
+                Ok(None) if request.may_be_absent() => {
+                    return Ok(self.newest_elsewhere(stage, request, mirror, None).await);
+                }
+                Ok(kept) if request.role == RoleName::TIMESTAMP => {
+                    return Ok(self.newest_elsewhere(stage, request, mirror, kept).await);
+                }
                 Ok(kept) => return Ok(kept),
                 Err(reason) => failures.push(MirrorFailure { url, reason }),
             }
@@ -175,37 +224,72 @@ impl<'a> Driver<'a> {
         Err(all_failed(format!("`{}`", request.file_name()), failures))
     }
 
-    /// The mirror `first` says that the file does not exist. It may be out of date, or hide the file. The other mirrors
-    /// were asked at the same time, once, and get a little longer to answer.
-    async fn found_elsewhere<S: Stage + Send>(
+    /// Lets the stage judge the answers of the other mirrors, because the mirror `first` may be out of date, or hide a
+    /// newer file: it says that there is no newer root, or sent the timestamp `kept`. The newest valid file counts. The
+    /// others were asked at the same time, once, and get a little longer to answer.
+    async fn newest_elsewhere<S: Stage + Send>(
         &mut self,
         stage: &mut S,
         request: &Request,
-        first: &MirrorHandle<'_>,
+        first: MirrorHandle<'_>,
+        kept: Option<Accepted>,
     ) -> Option<Accepted> {
         let context = self.context;
         let last = Instant::now() + SECOND_OPINIONS;
-        for mirror in context.mirrors.in_order().filter(|mirror| !mirror.is(first) && !mirror.has_failed()) {
-            let url = mirror.metadata(&request.file_name());
-            let prefetched = self.prefetch.take(&url, request.max_length).map(|(prefetched, _)| prefetched);
-            let attempt =
-                prefetched.unwrap_or_else(|| attempt(&*context.fetch, url.clone(), request.max_length, u64::MAX));
-            let whole = self.prefetch.poll_beside(async { attempt.await?.finish().await });
-            let Ok(Ok(bytes)) = timeout_at(last, whole).await else { continue };
-            match stage.apply(Some(FileContent::Bytes(bytes))) {
+        let (mut newest, mut its_mirror) = (kept, first);
+        let others: Vec<_> =
+            context.mirrors.in_order().filter(|mirror| !mirror.is(&its_mirror) && !mirror.has_failed()).collect();
+        for mirror in others {
+            match self.second_opinion(stage, request, &mirror, last).await {
                 Ok(Some(kept)) => {
-                    first.failed();
-                    return Some(kept);
+                    // Ask the mirror that has the newer file first from now on.
+                    its_mirror.failed();
+                    self.prefetch.forget(&its_mirror.metadata(""));
+                    (newest, its_mirror) = (Some(kept), mirror);
+                    if request.may_be_absent() {
+                        // There may be an even newer root, for which all are asked.
+                        break;
+                    }
                 }
                 Ok(None) => {}
-                Err(verdict) => {
-                    let reason = MirrorReason::Refused(verdict.into());
-                    context.report_failure(Some(&MirrorFailure { url, reason }));
+                Err(reason) => {
+                    let url = mirror.metadata(&request.file_name());
+                    context.report_failure(reason.map(|reason| MirrorFailure { url, reason }).as_ref());
                     mirror.failed();
                 }
             }
         }
-        None
+        newest
+    }
+
+    /// Lets the stage judge the answer of another mirror; `None` if it has none. The error has no reason if the mirror
+    /// is only behind, or too slow, which is not worth a warning at every refresh.
+    async fn second_opinion<S: Stage + Send>(
+        &mut self,
+        stage: &mut S,
+        request: &Request,
+        mirror: &MirrorHandle<'_>,
+        last: Instant,
+    ) -> Result<Option<Accepted>, Option<MirrorReason>> {
+        let context = self.context;
+        let url = mirror.metadata(&request.file_name());
+        let anew = || attempt(&*context.fetch, url.clone(), request.max_length, u64::MAX);
+        let (mut prefetched, mut is_stale) = self.prefetch.take(&url, request.max_length).unzip();
+        loop {
+            let attempt = prefetched.take().unwrap_or_else(anew);
+            let whole = self.prefetch.poll_beside(async { attempt.await?.finish().await });
+            let bytes = match timeout_at(last, whole).await {
+                Ok(Ok(bytes)) => bytes,
+                Ok(Err(_)) => return Ok(None),
+                Err(_) => return Err(None),
+            };
+            match stage.apply(Some(FileContent::Bytes(bytes))) {
+                Ok(kept) => return Ok(kept),
+                Err(_) if is_stale.take() == Some(true) => {}
+                Err(verdict) if is_rollback(&verdict.kind) => return Err(None),
+                Err(verdict) => return Err(Some(Refusal::from(verdict).into())),
+            }
+        }
     }
 
     /// Fetches the file from one mirror, and lets the stage verify it.
@@ -245,53 +329,64 @@ impl<'a> Driver<'a> {
         }
     }
 
+    /// Prefetches this file from all mirrors.
+    pub(crate) fn queue_from_all(&mut self, request: &Request) {
+        let context = self.context;
+        context.mirrors.in_order().for_each(|mirror| self.queue_from(&mirror, request));
+    }
+
     fn queue_from(&mut self, mirror: &MirrorHandle<'_>, request: &Request) {
         if !self.context.sequential {
             self.prefetch.queue(mirror.metadata(&request.file_name()), request.max_length);
         }
     }
 
-    /// Returns the stored copy for a request. One that is not a file that the store writes counts as empty, and is
-    /// refused as damaged.
-    fn stored(&self, request: &Request) -> Result<Option<FileContent>, LocalError> {
-        if self.source == Source::MirrorsOnly {
-            return Ok(None);
-        }
-        let (file, longest) = self.stored_file(request);
-        match self.context.store.open(&file, longest) {
-            Err(error) if error.is_unusable_content() => {
-                let reason = format!("{error}: {}", error.error);
-                self.context.events.handle(&Event::UnusableFile { reason });
-                Ok(Some(FileContent::Bytes(Vec::new())))
-            }
-            answer => answer,
+    fn open(&self, file: &StoredFile, max_length: u64) -> Result<Option<FileContent>, LocalError> {
+        match &self.writing {
+            Writing::Together(changes) => changes.open(file, max_length),
+            Writing::Never | Writing::Beside(_) => self.context.store.open(file, max_length),
         }
     }
 
-    /// Returns the stored file for a request, and its greatest length.
-    fn stored_file(&self, request: &Request) -> (StoredFile, u64) {
-        let file = match request.version {
-            Some(version) if request.role == RoleName::ROOT => StoredFile::Root(version),
-            _ => StoredFile::Role(request.role.clone()),
-        };
-        (file, self.context.longest(&request.role).max(request.max_length))
+    fn stored(&self, request: &Request) -> Result<Option<FileContent>, LocalError> {
+        self.context.stored(request, |file, longest| self.open(file, longest))
     }
 
     /// Stores a file that a stage has accepted, as received.
-    fn keep(&self, request: &Request, kept: &Accepted) -> Result<(), LocalError> {
-        if self.source != Source::MirrorsAndStore {
-            return Ok(());
+    async fn keep(&mut self, request: &Request, kept: Accepted) -> Result<(), Error> {
+        let role = StoredFile::Role(request.role.clone());
+        match &mut self.writing {
+            Writing::Never => Ok(()),
+            Writing::Together(changes) => {
+                let root = request.version.filter(|_| request.role == RoleName::ROOT).map(StoredFile::Root);
+                changes.keep(root.into_iter().chain([role]).collect(), kept);
+                Ok(())
+            }
+            Writing::Beside(timestamp) => {
+                let longest = self.context.longest(&RoleName::TIMESTAMP);
+                let timestamp = &*timestamp;
+                let work = |store: &LockedStore<'_>| {
+                    // If another process has refreshed the store since, the stored roles are newer than those that this
+                    // session trusts. The timestamp, on which all others depend, shows this.
+                    let stored = match store.read(&StoredFile::Role(RoleName::TIMESTAMP), longest) {
+                        Err(error) if error.is_unusable_content() => None,
+                        stored => stored?,
+                    };
+                    if stored.is_some_and(|stored| stored == **timestamp) {
+                        Ok(store.keep(&role, &kept)?)
+                    } else {
+                        Ok(())
+                    }
+                };
+                self.context.store.exclusively(work).await
+            }
         }
-        if let Some(version) = request.version.filter(|_| request.role == RoleName::ROOT) {
-            self.context.store.keep(&StoredFile::Root(version), kept)?;
-        }
-        self.context.store.keep(&StoredFile::Role(request.role.clone()), kept)
     }
 
     /// Stores the record of floors if it has changed.
     pub(crate) fn keep_floors(&mut self, floors: Option<&Floors>) -> Result<(), LocalError> {
-        let keeps = !self.floors_lost && self.source == Source::MirrorsAndStore;
-        let Some(floors) = floors.filter(|_| keeps) else { return Ok(()) };
+        let Writing::Together(changes) = &mut self.writing else { return Ok(()) };
+        let Some(floors) = floors.filter(|_| !self.floors_lost) else { return Ok(()) };
         if self.floors.as_ref().is_some_and(|record| floors.is_recorded(record)) {
             return Ok(());
         }
@@ -300,20 +395,71 @@ impl<'a> Driver<'a> {
             let problem = format!("it would be longer than {LONGEST_FLOORS} bytes and could not be read again");
             return Err(LocalError::invalid("write", "the record of trusted versions", problem));
         }
-        self.context.store.write(&StoredFile::Floors, text.as_bytes())?;
+        changes.write(StoredFile::Floors, text.clone().into_bytes());
         self.floors = Some(text);
         Ok(())
     }
 
     /// Stores the trusted root under its unversioned name, also if it came from the history or was shipped with a new
     /// version of the program.
-    pub(crate) fn keep_root(&self, bytes: &[u8]) -> Result<(), LocalError> {
-        let file = StoredFile::Role(RoleName::ROOT);
-        let longest = self.context.longest(&RoleName::ROOT);
-        let is_kept = self.context.store.read(&file, longest).ok().flatten().as_deref() == Some(bytes);
-        if is_kept || self.source != Source::MirrorsAndStore {
-            return Ok(());
+    pub(crate) fn keep_root(&mut self, bytes: &Received) {
+        let (file, longest) = (StoredFile::Role(RoleName::ROOT), self.context.longest(&RoleName::ROOT));
+        let stored = self.open(&file, longest).ok().flatten().and_then(FileContent::into_bytes);
+        if let Writing::Together(changes) = &mut self.writing
+            && stored.is_none_or(|stored| stored != **bytes)
+        {
+            changes.keep(vec![file], Accepted::Received(bytes.clone()));
         }
-        self.context.store.write(&file, bytes)
     }
+}
+
+/// Drives a stage to its end with the files in the store, without a request and without changing anything (decision D5).
+pub(crate) fn drive_stored<S: Stage>(
+    context: &UpdateContext,
+    store: &LockedStore<'_>,
+    mut stage: S,
+) -> Result<S::Next, Error> {
+    let stored = |request: &Request| context.stored(request, |file, longest| store.open(file, longest));
+    loop {
+        match offer_stored(&mut stage, stored)? {
+            Offered::Nothing => return Ok(stage.finish()?),
+            Offered::Recalled => {}
+            Offered::NotEnough(request) => refuse_stored(&mut stage, &request, stored)?,
+        }
+    }
+}
+
+/// What came of offering a stored copy to a stage.
+enum Offered {
+    /// The stage requests nothing more.
+    Nothing,
+    /// The stored copy satisfies the request.
+    Recalled,
+    /// There is no stored copy, or it does not satisfy this request.
+    NotEnough(Request),
+}
+
+/// Offers a stage the stored copy of the file that it requests.
+fn offer_stored<S: Stage>(
+    stage: &mut S,
+    stored: impl FnOnce(&Request) -> Result<Option<FileContent>, LocalError>,
+) -> Result<Offered, LocalError> {
+    let Some(request) = stage.request() else { return Ok(Offered::Nothing) };
+    let is_enough = stored(&request)?.is_some_and(|stored| stage.recall(stored));
+    Ok(if is_enough { Offered::Recalled } else { Offered::NotEnough(request) })
+}
+
+fn is_rollback(kind: &ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Rollback { .. } | ErrorKind::ListedRollback { .. })
+}
+
+/// Applies a stored file that does not suffice, to get the reason.
+fn refuse_stored<S: Stage>(
+    stage: &mut S,
+    request: &Request,
+    stored: impl Fn(&Request) -> Result<Option<FileContent>, LocalError>,
+) -> Result<(), Error> {
+    let again = if request.may_be_absent() { None } else { stored(request)? };
+    stage.apply(again)?;
+    Ok(())
 }

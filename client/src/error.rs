@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use lastmile_metadata::{ErrorKind, FileError, Limit, NameError, TargetPath};
@@ -243,6 +244,29 @@ impl LocalError {
     pub(crate) fn invalid(operation: &'static str, path: impl AsRef<Path>, problem: impl Into<String>) -> LocalError {
         let error = io::Error::new(io::ErrorKind::InvalidData, problem.into());
         LocalError::new(operation, path, error)
+    }
+
+    /// Adds a hint that names the owner of the file, if this user may not access it and there is no other hint.
+    pub(crate) fn naming_the_owner(self) -> LocalError {
+        if self.error.kind() != io::ErrorKind::PermissionDenied || self.hint.is_some() {
+            return self;
+        }
+        // A file in a directory that this user may not enter cannot be examined. Then the directory says whose it is.
+        let mut closed = None;
+        for path in self.path.ancestors() {
+            if let Ok(found) = path.symlink_metadata() {
+                let access = found.mode() & 0o7777;
+                closed = Some(format!("`{}` belongs to user {} (mode {access:o})", path.display(), found.uid()));
+                break;
+            }
+        }
+        let user = rustix::process::geteuid().as_raw();
+        match closed {
+            Some(owner) => self.with_hint(format!(
+                "{owner}, and this is user {user}: run the command as the owner, or use another path"
+            )),
+            None => self,
+        }
     }
 
     pub(crate) fn with_hint(self, hint: impl Into<String>) -> LocalError {

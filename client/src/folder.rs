@@ -41,19 +41,35 @@ impl Folder {
     /// Opens the directory at `path`. Links in `path` are followed, because the caller chose it.
     pub(crate) fn open(path: &Path) -> Result<Folder, LocalError> {
         let handle = fs::open(path, DIRECTORY, Mode::empty())
-            .map_err(|error| LocalError::new("open the directory", path, error))?;
+            .map_err(|error| LocalError::new("open the directory", path, error).naming_the_owner())?;
         Ok(Folder { handle, path: path.to_owned() })
     }
 
     /// Opens the directory at `path`. Creates it and its parents if they do not exist.
     pub(crate) fn make(path: &Path, mode: u32) -> Result<Folder, LocalError> {
-        disk::make_folders(path, passable(mode)).map_err(|error| LocalError::new("make the directory", path, error))?;
+        let failed = |error| LocalError::new("make the directory", path, error).naming_the_owner();
+        if mode == PRIVATE {
+            let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+            let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
+            for folder in missing.into_iter().rev() {
+                // Another process may create it first.
+                match disk::make_folder_of_owner(folder, passable(mode)) {
+                    Err(error) if !folder.is_dir() => return Err(failed(error)),
+                    _ => {}
+                }
+            }
+        }
+        disk::make_folders(path, passable(mode)).map_err(failed)?;
         Folder::open(path)
     }
 
     /// Opens the directory `name` in this one. Creates it if it does not exist.
     pub(crate) fn enter_or_make(&self, name: &str, mode: u32) -> Result<Folder, LocalError> {
-        match disk::make_folder(self.place(name), passable(mode)) {
+        let made = match mode {
+            PRIVATE => disk::make_folder_of_owner(self.place(name), passable(mode)),
+            _ => disk::make_folder(self.place(name), passable(mode)),
+        };
+        match made {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(self.failed("make the directory", name, error)),
@@ -118,7 +134,7 @@ impl Folder {
     pub(crate) fn write(&self, name: &str, bytes: &[u8], mode: u32) -> Result<(), LocalError> {
         let mut temporary = self.temporary(mode)?;
         temporary.file.write_all(bytes).map_err(|error| self.failed("write", name, error))?;
-        temporary.finish(self, name)
+        temporary.replace(self, name)
     }
 
     /// Like [`write`](Folder::write), for a file that is read in parts.
@@ -133,7 +149,7 @@ impl Folder {
             temporary.file.write_all(&part).map_err(|error| self.failed("write", name, error))?;
             written += part.len() as u64;
         }
-        temporary.finish(self, name)
+        temporary.replace(self, name)
     }
 
     /// Creates a temporary file with a random name. It is removed unless it is finished.
@@ -194,9 +210,12 @@ impl Folder {
     /// Takes the advisory lock of the file `name`, which is created if it does not exist. Returns `None` if another
     /// process holds it. The lock ends when the file is dropped, also by a crash.
     pub(crate) fn try_lock(&self, name: &str) -> Result<Option<File>, LocalError> {
-        let file = disk::lock_file(self.place(name)).map_err(|error| self.failed("open the lock file", name, error))?;
-        let is_locked = disk::try_lock(&file, &self.path_of(name)).map_err(|error| self.failed("lock", name, error))?;
-        Ok(is_locked.then_some(file))
+        disk::try_lock_at(self.place(name), disk::lock_file_of_owner).map_err(|error| self.failed("lock", name, error))
+    }
+
+    /// Like [`try_lock`](Folder::try_lock), but creates nothing: a missing file is an error.
+    pub(crate) fn try_existing_lock(&self, name: &str) -> Result<Option<File>, LocalError> {
+        disk::try_lock_at(self.place(name), disk::existing_lock_file).map_err(|error| self.failed("lock", name, error))
     }
 
     /// Whether other users than the owner can write to this directory.
@@ -214,7 +233,7 @@ impl Folder {
     }
 
     fn failed(&self, operation: &'static str, name: &str, error: impl Into<io::Error>) -> LocalError {
-        LocalError::new(operation, self.path_of(name), error)
+        LocalError::new(operation, self.path_of(name), error).naming_the_owner()
     }
 }
 
@@ -259,6 +278,14 @@ impl Temporary {
         LocalError::new(operation, &self.path, error)
     }
 
+    /// Like [`finish`](Temporary::finish), but if root runs this program, the file keeps the owner and the group of the
+    /// file that it replaces, or gets those of the directory. Not for a target: only this user may change what was
+    /// verified.
+    fn replace(self, folder: &Folder, name: &str) -> Result<(), LocalError> {
+        self.file.keep_owner(folder.place(name)).map_err(|error| folder.failed("keep the owner of", name, error))?;
+        self.finish(folder, name)
+    }
+
     /// Renames the file to `name` in the directory in which it was created, durably.
     pub(crate) fn finish(mut self, folder: &Folder, name: &str) -> Result<(), LocalError> {
         self.file.sync().map_err(|error| folder.failed("sync", name, error))?;
@@ -277,6 +304,10 @@ impl Drop for Temporary {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "folder_tests.rs"]
+mod lock_and_owner_tests;
 
 #[cfg(test)]
 mod tests {

@@ -54,5 +54,5 @@ pub use rustls::crypto::CryptoProvider;
 pub use session::Session;
 pub use store::directory::DirectoryStore;
 pub use store::memory::MemoryStore;
-pub use store::{Store, StoreLock, StoredFile};
+pub use store::{LockKind, Store, StoreLock, StoredFile};
 pub use updater::Updater;

@@ -5,22 +5,25 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
-use lastmile_metadata::{RoleName, Stage, TargetFile, TargetPath, TrustedMetadata};
+use lastmile_metadata::{Stage, TargetFile, TargetPath, TrustedMetadata};
+use tokio::task::yield_now;
 
 use crate::download::{Destination, download, read};
 use crate::driver::{Driver, Source};
-use crate::error::{Error, LocalError};
+use crate::error::Error;
 use crate::event::Progress;
-use crate::store::StoredFile;
 use crate::update_context::UpdateContext;
+
+/// The number of targets that a list searches for before it can be cancelled.
+const SEARCHES_AT_ONCE: usize = 256;
 
 /// The trusted metadata of one update cycle. Everything is verified at the time at which the cycle started, so a
 /// program that runs for a long time refreshes to get a new session.
 ///
 /// # Cancellation
 ///
-/// Every future of a session can be dropped at any time. What was trusted before stays trusted, the lock of the store
-/// is released, and a target appears under its final name only if all of it was verified.
+/// Every future of a session can be dropped at any time. What was trusted before stays trusted, and a target appears
+/// under its final name only if all of it was verified.
 pub struct Session {
     context: Arc<UpdateContext>,
     trusted: TrustedMetadata,
@@ -71,27 +74,31 @@ impl Session {
     ///
     /// As [`find`](Session::find), for the first path that fails.
     pub async fn find_all(&mut self, paths: &[TargetPath]) -> Result<Vec<Option<TargetFile>>, Error> {
-        let _lock = self.context.lock().await?;
-        let source = source_now(&self.context, self.source, &self.trusted)?;
-        search_all(&mut Driver::new(&self.context, source), &mut self.trusted, paths).await
+        let mut driver = Driver::of_session(&self.context, self.source, &self.trusted);
+        search_all(&mut driver, &mut self.trusted, paths).await
     }
 
-    /// Returns every target that [`find`](Session::find) would find, sorted by path. Fetches all delegated roles.
+    /// Returns every target that [`find`](Session::find) would find, sorted by path. Fetches all delegated roles. The
+    /// time is in proportion to the length of the metadata, and bounded by `Limits::list_steps`.
     ///
     /// # Errors
     ///
     /// As [`find`](Session::find).
     pub async fn list(&mut self) -> Result<Vec<TargetFile>, Error> {
-        self.drive(TrustedMetadata::listing).await
+        let mut driver = Driver::of_session(&self.context, self.source, &self.trusted);
+        let mut listing = self.trusted.listing();
+        driver.feed(&mut listing).await?;
+        while listing.search_some(SEARCHES_AT_ONCE) {
+            yield_now().await;
+        }
+        Ok(listing.finish()?)
     }
 
     async fn drive<'a, S: Stage + Send>(
         &'a mut self,
         stage: impl FnOnce(&'a mut TrustedMetadata) -> S,
     ) -> Result<S::Next, Error> {
-        let _lock = self.context.lock().await?;
-        let source = source_now(&self.context, self.source, &self.trusted)?;
-        let mut driver = Driver::new(&self.context, source);
+        let mut driver = Driver::of_session(&self.context, self.source, &self.trusted);
         driver.drive(stage(&mut self.trusted)).await
     }
 
@@ -245,21 +252,6 @@ async fn search_all(
         }
     }
     found.into_iter().collect()
-}
-
-/// Returns where delegated roles come from now. If another process has refreshed the store since, the stored roles are
-/// newer than those that this session trusts, and must not be overwritten. The stored timestamp, on which all others
-/// depend, shows this.
-fn source_now(context: &UpdateContext, source: Source, trusted: &TrustedMetadata) -> Result<Source, LocalError> {
-    if source != Source::MirrorsAndStore {
-        return Ok(source);
-    }
-    let kept = match context.store.read(&StoredFile::Role(RoleName::TIMESTAMP), context.longest(&RoleName::TIMESTAMP)) {
-        Err(error) if error.is_unusable_content() => None,
-        kept => kept?,
-    };
-    let is_ours = kept.is_some_and(|kept| kept == **trusted.timestamp().bytes());
-    Ok(if is_ours { Source::MirrorsAndStore } else { Source::MirrorsOnly })
 }
 
 #[cfg(test)]

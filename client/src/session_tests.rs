@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use futures_util::FutureExt as _;
 use lastmile_metadata::{Algorithm, Hashes};
 use serde_json::{Value, json};
 
@@ -9,6 +10,7 @@ use super::*;
 use crate::error::RefusedError;
 use crate::net::http::{HttpFetch, HttpSettings, ProxyChoice};
 use crate::store::memory::MemoryStore;
+use crate::store::{LockKind, Store as _};
 use crate::test_repository::{DELAY, FarAway, TestRepository, expires, key_object, keyid, now, root, sign};
 use crate::test_server::Server;
 use crate::updater::Updater;
@@ -221,6 +223,26 @@ async fn d5_offline_several_searches_ask_for_nothing() {
     let error = session.find_all(&paths(0..4)).await.unwrap_err();
     assert!(matches!(error, Error::State(_)), "{error:?}");
     assert_eq!(far_away.repository.take_requests(), [""; 0]);
+}
+
+#[tokio::test]
+async fn b1_a_list_of_what_is_stored_can_be_cancelled_between_roles_and_holds_no_lock() {
+    let (far_away, store) = (binned(), MemoryStore::default());
+    session(&far_away, &store, false).await.list().await.unwrap();
+    let builder = Updater::builder(root(1, "root", "online")).fetch(far_away).store(store.clone());
+    let mut session = builder.mirror("http://a/", "").build().unwrap().offline_at(now()).await.unwrap();
+    let mut list = Box::pin(session.list());
+    let mut polls = 0;
+    let listed = loop {
+        if let Some(listed) = (&mut list).now_or_never() {
+            break listed.unwrap();
+        }
+        assert!(store.try_lock(LockKind::Files).unwrap().is_some());
+        polls += 1;
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(listed.len(), BINS);
+    assert!(polls > BINS, "{polls}");
 }
 
 #[tokio::test]

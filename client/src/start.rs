@@ -1,16 +1,21 @@
 //! The start of an update: reads from the store to which repository it belongs and which versions were trusted.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use lastmile_metadata::{Floors, RoleName, Stage, StoredFloors, UpdateRoot};
 
 use crate::error::Error;
 use crate::event::Event;
 use crate::store::StoredFile;
 use crate::store::identity::StoreIdentity;
+use crate::store::shared::LockedStore;
 use crate::update_context::UpdateContext;
 
 /// The greatest length of the record of floors, which grows with the number of roles.
 pub(crate) const LONGEST_FLOORS: u64 = 64 * 1024 * 1024;
+
+/// How far the clock may be behind the time of the last refresh without a warning. A refresh reads the clock before it
+/// waits for other processes that use the same store.
+const CLOCK_TOLERANCE: TimeDelta = TimeDelta::hours(1);
 
 /// All that is needed to start an update.
 pub(crate) struct Start {
@@ -19,13 +24,18 @@ pub(crate) struct Start {
     pub(crate) floors: Option<String>,
     pub(crate) floors_lost: bool,
     identity: StoreIdentity,
+    last_refresh: Option<DateTime<Utc>>,
 }
 
 impl Start {
     /// Reads what is needed to start an update at `now`. Changes nothing.
-    pub(crate) fn read(context: &UpdateContext, shipped: &[u8], now: DateTime<Utc>) -> Result<Start, Error> {
-        let store = context.store.as_ref();
-        let identity = StoreIdentity::read(store)?;
+    pub(crate) fn read(
+        context: &UpdateContext,
+        store: &LockedStore<'_>,
+        shipped: &[u8],
+        now: DateTime<Utc>,
+    ) -> Result<Start, Error> {
+        let identity = StoreIdentity::read(&**store)?;
         let (stored, floors) = match store.read(&StoredFile::Floors, LONGEST_FLOORS) {
             Ok(Some(bytes)) => {
                 let text = String::from_utf8(bytes).unwrap_or_default();
@@ -35,43 +45,55 @@ impl Start {
                 }
             }
             // If the record is missing although the store was used before, it is lost.
-            Ok(None) if identity.is_some() || is_used(context, shipped)? => (StoredFloors::Lost, None),
+            Ok(None) if identity.is_some() || is_used(context, store, shipped)? => (StoredFloors::Lost, None),
             Ok(None) => (StoredFloors::FirstRun, None),
             Err(error) if error.is_unusable_content() => (StoredFloors::Lost, None),
             Err(error) => return Err(error.into()),
         };
         let floors_lost = stored == StoredFloors::Lost;
         let stage = UpdateRoot::start(shipped.to_vec(), stored, now, context.limits.clone())?;
-        let identity = StoreIdentity::check_belongs(identity, store, shipped, context.limits.root_length)?;
-        Ok(Start { stage, floors, floors_lost, identity })
+        let identity = StoreIdentity::check_belongs(identity, &**store, shipped, context.limits.root_length)?;
+        let last_refresh = identity.refreshed;
+        Ok(Start { stage, floors, floors_lost, identity, last_refresh })
     }
 
-    /// Returns the time of the last refresh, by the clock of this machine.
+    /// Returns the time of the last refresh before this one, by the clock of this machine.
     pub(crate) fn last_refresh(&self) -> Option<DateTime<Utc>> {
-        self.identity.refreshed
+        self.last_refresh
+    }
+
+    /// Returns the identity of the store.
+    pub(crate) fn identity(&self) -> &StoreIdentity {
+        &self.identity
     }
 
     /// Initializes the store. The floors are written before the identity, so that a store with an identity always has
     /// floors.
     pub(crate) fn initialize(
-        &self,
+        &mut self,
         context: &UpdateContext,
+        store: &LockedStore<'_>,
         shipped: &[u8],
         refreshed: Option<DateTime<Utc>>,
     ) -> Result<(), Error> {
-        let store = context.store.as_ref();
         let is_first = self.floors.is_none() && !self.floors_lost;
         if let Some(floors) = self.stage.floors().filter(|_| is_first) {
             store.write(&StoredFile::Floors, floors.to_text().as_bytes())?;
         }
-        let mut identity = self.identity.clone();
+        self.identity.starts = self.identity.starts.wrapping_add(1);
         if let Some(now) = refreshed {
-            if let Some(before) = identity.refreshed.filter(|before| *before > now) {
-                context.events.handle(&Event::ClockSteppedBack { now, before });
+            match self.identity.refreshed {
+                // Another process may have read the clock later and have refreshed first.
+                Some(before) if before > now && before - now <= CLOCK_TOLERANCE => {}
+                before => {
+                    if let Some(before) = before.filter(|before| *before > now) {
+                        context.events.handle(&Event::ClockSteppedBack { now, before });
+                    }
+                    self.identity.refreshed = Some(now);
+                }
             }
-            identity.refreshed = Some(now);
         }
-        identity.write(store)?;
+        self.identity.write(store)?;
         let root = StoredFile::Role(RoleName::ROOT);
         if matches!(store.read(&root, context.limits.root_length), Ok(None)) {
             store.write(&root, shipped)?;
@@ -81,10 +103,10 @@ impl Start {
 }
 
 /// Whether the store has any role besides the shipped root.
-fn is_used(context: &UpdateContext, shipped: &[u8]) -> Result<bool, Error> {
+fn is_used(context: &UpdateContext, store: &LockedStore<'_>, shipped: &[u8]) -> Result<bool, Error> {
     for role in RoleName::TOP_LEVEL {
         let longest = context.longest(&role);
-        match context.store.read(&StoredFile::Role(role.clone()), longest) {
+        match store.read(&StoredFile::Role(role.clone()), longest) {
             Ok(None) => {}
             Ok(Some(bytes)) if role == RoleName::ROOT && bytes == shipped => {}
             Err(error) if !error.is_unusable_content() => return Err(error.into()),

@@ -8,7 +8,7 @@ use lastmile_metadata::{ErrorKind, TargetPath, Version};
 use super::*;
 use crate::error::LocalError;
 use crate::store::memory::MemoryStore;
-use crate::store::{Store, StoreLock};
+use crate::store::{LockKind, Store, StoreLock};
 use crate::test_repository::{TestRepository, now};
 use crate::updater::Updater;
 
@@ -35,8 +35,8 @@ impl Store for Sick {
         self.store.remove(file)
     }
 
-    fn try_lock(&self) -> Result<Option<StoreLock>, LocalError> {
-        self.store.try_lock()
+    fn try_lock(&self, kind: LockKind) -> Result<Option<StoreLock>, LocalError> {
+        self.store.try_lock(kind)
     }
 
     fn description(&self) -> String {

@@ -1,29 +1,25 @@
 //! What all parts of an update share: the mirrors, the store, the network, the limits and the retry policy.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use lastmile_metadata::{Limits, RoleName};
+use lastmile_metadata::{FileContent, Limits, Request, RoleName};
 
-use crate::error::{Error, LocalError, MirrorFailure};
+use crate::error::{LocalError, MirrorFailure};
 use crate::event::{Event, EventSink};
 use crate::folder::CleanedDirs;
 use crate::net::fetch::Fetch;
 use crate::net::mirrors::Mirrors;
 use crate::net::retry::RetryPolicy;
-use crate::store::{Store, StoreLock};
-
-/// The pause between two attempts to take a lock that another process holds.
-const LOCK_PAUSE: Duration = Duration::from_millis(50);
+use crate::store::StoredFile;
+use crate::store::shared::SharedStore;
 
 pub(crate) struct UpdateContext {
     pub(crate) mirrors: Mirrors,
-    pub(crate) store: Box<dyn Store>,
+    pub(crate) store: SharedStore,
     pub(crate) fetch: Box<dyn Fetch>,
     pub(crate) limits: Limits,
     pub(crate) retry_policy: RetryPolicy,
     pub(crate) events: Arc<dyn EventSink>,
-    pub(crate) lock_wait: Duration,
     pub(crate) hash_prefixes: bool,
     /// Whether metadata is fetched one file after the other.
     pub(crate) sequential: bool,
@@ -41,32 +37,38 @@ impl UpdateContext {
         }
     }
 
+    /// Returns the stored file for a request, and its greatest length.
+    pub(crate) fn stored_file(&self, request: &Request) -> (StoredFile, u64) {
+        let file = match request.version {
+            Some(version) if request.role == RoleName::ROOT => StoredFile::Root(version),
+            _ => StoredFile::Role(request.role.clone()),
+        };
+        (file, self.longest(&request.role).max(request.max_length))
+    }
+
+    /// Returns the stored copy for a request, which `open` opens. One that is not a file that the store writes counts as
+    /// empty, and is refused as damaged.
+    pub(crate) fn stored(
+        &self,
+        request: &Request,
+        open: impl FnOnce(&StoredFile, u64) -> Result<Option<FileContent>, LocalError>,
+    ) -> Result<Option<FileContent>, LocalError> {
+        let (file, longest) = self.stored_file(request);
+        match open(&file, longest) {
+            Err(error) if error.is_unusable_content() => {
+                let reason = format!("{error}: {}", error.error);
+                self.events.handle(&Event::UnusableFile { reason });
+                Ok(Some(FileContent::Bytes(Vec::new())))
+            }
+            answer => answer,
+        }
+    }
+
     /// Reports that the next mirror is tried because of this failure, if there is one.
     pub(crate) fn report_failure(&self, failure: Option<&MirrorFailure>) {
         if let Some(MirrorFailure { url, reason }) = failure {
             let (url, reason) = (url.clone(), reason.to_string());
             self.events.handle(&Event::MirrorFailed { url, reason });
-        }
-    }
-
-    /// Takes the lock of the store. Reports once that it waits.
-    pub(crate) async fn lock(&self) -> Result<StoreLock, Error> {
-        let mut waited = Duration::ZERO;
-        loop {
-            if let Some(lock) = self.store.try_lock()? {
-                return Ok(lock);
-            }
-            if waited.is_zero() {
-                self.events.handle(&Event::Waiting { store: self.store.description() });
-            }
-            if waited >= self.lock_wait {
-                let error = std::io::Error::from(std::io::ErrorKind::ResourceBusy);
-                return Err(LocalError::new("lock", self.store.description(), error)
-                    .with_hint("another process is using it; end that process, or wait longer")
-                    .into());
-            }
-            tokio::time::sleep(LOCK_PAUSE).await;
-            waited += LOCK_PAUSE;
         }
     }
 }

@@ -3,15 +3,19 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use lastmile_metadata::{Request, ReusableTargets, RoleName, Stage, UpdateRoot};
+use lastmile_metadata::{Request, ReusableTargets, Stage, TrustedMetadata, UpdateRoot};
 
 use crate::clock::{now, warn_if_clock_wrong};
-use crate::driver::{Driver, Source};
-use crate::error::Error;
+use crate::driver::{Driver, Source, drive_stored};
+use crate::error::{Error, LocalError};
 use crate::session::Session;
 use crate::start::Start;
-use crate::store::StoredFile;
+use crate::store::pending::PendingChanges;
+use crate::store::shared::LockedStore;
 use crate::update_context::UpdateContext;
+
+/// The number of times that a refresh starts again because another process has changed the store meanwhile.
+const MOST_STARTS: u32 = 3;
 
 /// Updates the trusted metadata of one repository.
 ///
@@ -40,10 +44,8 @@ impl Updater {
     ///
     /// As [`prepare`](Updater::prepare).
     pub async fn prepare_at(&self, time: DateTime<Utc>) -> Result<(), Error> {
-        let _lock = self.context.lock().await?;
-        let start = Start::read(&self.context, &self.shipped_root, time)?;
-        start.initialize(&self.context, &self.shipped_root, None)?;
-        Ok(())
+        let _refresh = self.context.store.lock_for_refresh().await?;
+        self.start(time, None).await.map(drop)
     }
 
     /// Runs one update cycle (spec 5.1 to 5.6). All metadata is verified at one time: the time of this machine's clock
@@ -55,8 +57,8 @@ impl Updater {
     ///
     /// # Cancellation
     ///
-    /// The future can be dropped at any time. The lock of the store is then released, every file that became trusted
-    /// stays stored, and the next refresh continues from there.
+    /// The future can be dropped at any time. Every file that became trusted is then stored, unless another process
+    /// keeps the store locked, and the next refresh continues from there.
     pub async fn refresh(&self) -> Result<Session, Error> {
         self.refresh_at(now()).await
     }
@@ -70,11 +72,18 @@ impl Updater {
     ///
     /// As [`refresh`](Updater::refresh).
     pub async fn refresh_at(&self, time: DateTime<Utc>) -> Result<Session, Error> {
-        let _lock = self.context.lock().await?;
-        self.context.mirrors.reset();
-        let start = Start::read(&self.context, &self.shipped_root, time)?;
-        start.initialize(&self.context, &self.shipped_root, Some(time))?;
-        self.session_at(time, Source::MirrorsAndStore, start).await
+        let _refresh = self.context.store.lock_for_refresh().await?;
+        for _ in 0..MOST_STARTS {
+            self.context.mirrors.reset();
+            let start = self.start(time, Some(time)).await?;
+            if let Some(session) = self.refresh_from(start, time).await? {
+                return Ok(session);
+            }
+        }
+        let error = std::io::Error::from(std::io::ErrorKind::ResourceBusy);
+        Err(LocalError::new("refresh", self.context.store.description(), error)
+            .with_hint("other processes keep changing it; end them, and refresh again")
+            .into())
     }
 
     /// Verifies the stored metadata again, from the shipped root on, without a request and without changing the store
@@ -94,28 +103,48 @@ impl Updater {
     ///
     /// As [`offline`](Updater::offline).
     pub async fn offline_at(&self, time: DateTime<Utc>) -> Result<Session, Error> {
-        let _lock = self.context.lock().await?;
-        let start = Start::read(&self.context, &self.shipped_root, time)?;
-        self.session_at(time, Source::Store, start).await
+        let work = |store: &LockedStore<'_>| {
+            let start = Start::read(&self.context, store, &self.shipped_root, time)?;
+            let before = start.last_refresh();
+            Ok((self.verify_stored(store, start.stage), before))
+        };
+        let (trusted, before) = self.context.store.exclusively(work).await?;
+        warn_if_clock_wrong(&self.context, time, before, trusted.as_ref().err());
+        Ok(Session::new(Arc::clone(&self.context), trusted?, Source::Store))
     }
 
-    async fn session_at(&self, now: DateTime<Utc>, source: Source, start: Start) -> Result<Session, Error> {
+    /// Reads and initializes the store.
+    async fn start(&self, time: DateTime<Utc>, refreshed: Option<DateTime<Utc>>) -> Result<Start, Error> {
+        let work = |store: &LockedStore<'_>| {
+            let mut start = Start::read(&self.context, store, &self.shipped_root, time)?;
+            start.initialize(&self.context, store, &self.shipped_root, refreshed)?;
+            Ok(start)
+        };
+        self.context.store.exclusively(work).await
+    }
+
+    /// Refreshes, and writes what became trusted. Returns `None`, and writes nothing, if another process has changed the
+    /// store meanwhile, such as an earlier version of this program, which knows only one lock.
+    async fn refresh_from(&self, start: Start, now: DateTime<Utc>) -> Result<Option<Session>, Error> {
         let before = start.last_refresh();
-        let session = self.drive_all(source, start).await;
-        warn_if_clock_wrong(&self.context, now, before, session.as_ref().err());
-        session
+        let changes = PendingChanges::new(&self.context.store, start.identity().clone());
+        let Start { stage, floors, floors_lost, .. } = start;
+        let mut driver = Driver::of_refresh(&self.context, changes, floors, floors_lost);
+        let trusted = self.drive_all(&mut driver, stage).await;
+        // Also after an error: what became trusted before the error stays trusted.
+        let is_written = driver.commit().await?;
+        warn_if_clock_wrong(&self.context, now, before, trusted.as_ref().err());
+        let session = Session::new(Arc::clone(&self.context), trusted?, Source::MirrorsAndStore);
+        Ok(is_written.then_some(session))
     }
 
-    async fn drive_all(&self, source: Source, start: Start) -> Result<Session, Error> {
-        let Start { stage, floors, floors_lost, .. } = start;
-        let mut driver = Driver::resuming(&self.context, source, floors, floors_lost);
+    async fn drive_all(&self, driver: &mut Driver<'_>, stage: UpdateRoot) -> Result<TrustedMetadata, Error> {
         // The timestamp is needed in any case and has no version in its name, so it is prefetched with the next root.
-        driver.queue(&Request::timestamp(&self.context.limits));
+        driver.queue_from_all(&Request::timestamp(&self.context.limits));
         let timestamp = driver.drive::<UpdateRoot>(stage.reusing(self.known.clone())).await?;
-        if timestamp.forgets_stored() && source != Source::Store {
+        if timestamp.forgets_stored() {
             // 5.3.11: the floors are written last, and record that the rest is done.
-            self.context.store.remove(&StoredFile::Role(RoleName::TIMESTAMP))?;
-            self.context.store.remove(&StoredFile::Role(RoleName::SNAPSHOT))?;
+            driver.forget();
             driver.complete_floors();
         }
         driver.keep_floors(timestamp.floors())?;
@@ -125,8 +154,16 @@ impl Updater {
         driver.complete_floors();
         driver.keep_floors(targets.floors())?;
         let trusted = driver.drive(targets).await?;
-        driver.keep_root(trusted.root().bytes())?;
-        Ok(Session::new(Arc::clone(&self.context), trusted, source))
+        driver.keep_root(trusted.root().bytes());
+        Ok(trusted)
+    }
+
+    /// Verifies the stored roles, while no other process changes them.
+    fn verify_stored(&self, store: &LockedStore<'_>, stage: UpdateRoot) -> Result<TrustedMetadata, Error> {
+        let timestamp = drive_stored(&self.context, store, stage.reusing(self.known.clone()))?;
+        let snapshot = drive_stored(&self.context, store, timestamp)?;
+        let targets = drive_stored(&self.context, store, snapshot)?;
+        drive_stored(&self.context, store, targets)
     }
 }
 

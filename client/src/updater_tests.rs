@@ -11,6 +11,7 @@ use crate::error::{Refusal, RefusedError};
 use crate::event::{Event, EventSink};
 use crate::net::fetch::FetchError;
 use crate::net::retry::RetryPolicy;
+use crate::store::LockKind;
 use crate::store::directory::DirectoryStore;
 use crate::test_repository::{TestRepository, now, root};
 
@@ -300,12 +301,30 @@ async fn d4_a_clock_that_steps_back_is_told_and_blocks_nothing() {
     assert_eq!(*noted.0.lock().unwrap(), [Event::ClockSteppedBack { now: earlier, before: now() }]);
 }
 
+#[tokio::test]
+async fn c6_a_process_that_waited_for_another_one_has_no_clock_that_steps_back() {
+    let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
+    let noted = Noted::default();
+    let store = DirectoryStore::open(dir.path()).unwrap();
+    let updater = repository.updater().store(store).event_sink(noted.clone()).build().unwrap();
+    updater.refresh_at(now()).await.unwrap();
+    // Each of these has read its clock a little before the one that refreshed first.
+    for seconds in [1, 300, 3_600] {
+        updater.refresh_at(now() - TimeDelta::seconds(seconds)).await.unwrap();
+    }
+    assert!(noted.0.lock().unwrap().is_empty());
+    // Small steps back do not add up without a warning.
+    let earlier = now() - TimeDelta::seconds(3_601);
+    updater.refresh_at(earlier).await.unwrap();
+    assert_eq!(*noted.0.lock().unwrap(), [Event::ClockSteppedBack { now: earlier, before: now() }]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_held_lock_is_waited_for_and_told_once() {
     let (repository, dir) = (TestRepository::new(), tempfile::tempdir().unwrap());
     let noted = Noted::default();
     let other = DirectoryStore::open(dir.path()).unwrap();
-    let held = crate::store::Store::try_lock(&other).unwrap();
+    let held = crate::store::Store::try_lock(&other, LockKind::Refresh).unwrap();
     let store = DirectoryStore::open(dir.path()).unwrap();
     let builder = repository.updater().store(store).event_sink(noted.clone());
     let updater = builder.lock_wait(std::time::Duration::from_secs(3)).build().unwrap();
@@ -413,7 +432,7 @@ impl crate::net::fetch::Fetch for Late {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d6_a_newer_root_elsewhere_is_waited_for_but_not_long_and_a_timestamp_is_asked_of_one_mirror() {
+async fn d6_a_newer_root_or_timestamp_elsewhere_is_waited_for_but_not_long() {
     for (late, trusted) in [(2, 2), (4, 1)] {
         let repository = TestRepository::new();
         repository.answer("http://b/2.root.json", Ok(root(2, "root", "online")));
@@ -430,5 +449,21 @@ async fn d6_a_newer_root_elsewhere_is_waited_for_but_not_long_and_a_timestamp_is
     updater.refresh_at(now()).await.unwrap();
     let mut asked = repository.take_requests();
     asked.sort();
-    assert_eq!(asked, ["a/2.root.json", "a/timestamp.json", "b/2.root.json"].map(|name| format!("http://{name}")));
+    let all = ["a/2.root.json", "a/timestamp.json", "b/2.root.json", "b/timestamp.json"];
+    assert_eq!(asked, all.map(|name| format!("http://{name}")));
+    for (late, trusted) in [(2, 2), (4, 1)] {
+        let (repository, newer) = (TestRepository::new(), TestRepository::new());
+        newer.publish(2, "online");
+        repository.put("2.snapshot.json", &newer.file("2.snapshot.json"));
+        repository.put("2.targets.json", &newer.file("2.targets.json"));
+        repository.answer("http://b/timestamp.json", Ok(newer.file("timestamp.json")));
+        let late = Late(repository.clone(), std::time::Duration::from_secs(late));
+        let builder = Updater::builder(root(1, "root", "online")).fetch(late).mirror("http://a/", "");
+        let updater = builder.mirror("http://b/", "").build().unwrap();
+        let before = tokio::time::Instant::now();
+        let session = updater.refresh_at(now()).await.unwrap();
+        assert_eq!(session.trusted().timestamp().version.get(), trusted);
+        // A mirror that is too late for the root is not waited for a second time.
+        assert!(before.elapsed() <= std::time::Duration::from_secs(4 + 4), "{:?}", before.elapsed());
+    }
 }

@@ -19,6 +19,10 @@ use rustix::fs::{self, AtFlags, FileType, FlockOperation, Mode, OFlags};
 use crate::faults::{self, inject_fault};
 use crate::{Place, Syscall};
 
+mod owner;
+
+pub use owner::{lock_file_of_owner, make_folder_of_owner, replace};
+
 #[cfg(not(feature = "faults"))]
 #[inline]
 #[expect(clippy::unnecessary_wraps, reason = "with the feature `faults` it may fail")]
@@ -294,11 +298,87 @@ fn remove_tree(place: Place<'_>) -> io::Result<()> {
 /// # Errors
 ///
 /// What the system reports. A link is not followed.
-pub fn lock_file<'a>(place: impl Into<Place<'a>>) -> io::Result<File> {
-    let place = place.into();
+pub fn lock_file(place: Place<'_>) -> io::Result<File> {
     inject_fault(Syscall::Create, place)?;
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    open_lock(place, OFlags::CREATE)
+}
+
+fn open_lock(place: Place<'_>, create: OFlags) -> io::Result<File> {
+    let flags = create | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     Ok(File::from(fs::openat(place.folder(), place.name(), flags, Mode::from_raw_mode(0o600))?))
+}
+
+/// Creates a lock file that must not exist.
+fn new_lock(place: Place<'_>) -> io::Result<File> {
+    open_lock(place, OFlags::CREATE | OFlags::EXCL)
+}
+
+/// Opens a lock file that exists, for reading only.
+///
+/// # Errors
+///
+/// What the system reports. A link is not followed.
+pub fn existing_lock_file(place: Place<'_>) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(File::from(fs::openat(place.folder(), place.name(), flags, Mode::empty())?))
+}
+
+/// The number of times that a lock file is opened anew because another process has removed it.
+const MOST_OPENS: usize = 16;
+
+/// Takes the exclusive lock of the file that `open` opens at `place`. Returns `None` if another process holds it. If the
+/// file was removed or replaced meanwhile, its lock protects nothing, so it is opened anew.
+///
+/// # Errors
+///
+/// What the system reports.
+pub fn try_lock_at<'a>(
+    place: impl Into<Place<'a>>,
+    open: impl Fn(Place<'a>) -> io::Result<File>,
+) -> io::Result<Option<File>> {
+    let place = place.into();
+    for _ in 0..MOST_OPENS {
+        let file = open(place)?;
+        match try_lock_named(&file, place)? {
+            Locking::Taken => return Ok(Some(file)),
+            Locking::Busy => return Ok(None),
+            Locking::Replaced => {}
+        }
+    }
+    Ok(None)
+}
+
+/// What came of the attempt to take the lock of a file with a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Locking {
+    /// The lock is held until the file is closed.
+    Taken,
+    /// Another process, or another part of this one, holds it.
+    Busy,
+    /// The name refers to another file by now, or to none, so the lock of this one protects nothing.
+    Replaced,
+}
+
+/// Takes the exclusive lock of an open file, and looks whether `place` still refers to it.
+///
+/// # Errors
+///
+/// What the system reports.
+pub fn try_lock_named<'a>(file: &File, place: impl Into<Place<'a>>) -> io::Result<Locking> {
+    let place = place.into();
+    if !try_lock(file, &place.path())? {
+        return Ok(Locking::Busy);
+    }
+    Ok(if is_at(file, place)? { Locking::Taken } else { Locking::Replaced })
+}
+
+fn is_at(file: &File, place: Place<'_>) -> io::Result<bool> {
+    let open = fs::fstat(file)?;
+    match fs::statat(place.folder(), place.name(), AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(there) => Ok((there.st_dev, there.st_ino) == (open.st_dev, open.st_ino)),
+        Err(rustix::io::Errno::NOENT) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Gives an open file or folder to a group, with this mode whatever the umask is.

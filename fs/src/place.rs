@@ -33,7 +33,7 @@ pub enum Syscall {
     RemoveFolder,
     /// Takes a lock.
     Lock,
-    /// Gives a file or folder to a group.
+    /// Gives a file or folder to another user or group.
     Share,
 }
 

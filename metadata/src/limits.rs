@@ -26,6 +26,10 @@ pub struct Limits {
     pub roles_visited: u32,
     /// The maximum number of delegated roles read to list all targets.
     pub roles_listed: u32,
+    /// The maximum number of steps to list all targets. A step is a target that a role lists, a delegation that a role
+    /// lists, a role that is visited in the search for a target, a path that is compared with a pattern, or 256 bytes of
+    /// a role that is judged for another delegation.
+    pub list_steps: u64,
     /// The maximum number of delegations between the top-level targets role and another role.
     pub delegation_depth: u32,
     /// The maximum number of signatures in one file, valid or not.
@@ -58,6 +62,8 @@ pub enum Limit {
     RolesVisited,
     /// [`Limits::roles_listed`].
     RolesListed,
+    /// [`Limits::list_steps`].
+    ListSteps,
     /// [`Limits::delegation_depth`].
     DelegationDepth,
     /// [`Limits::signatures`].
@@ -79,6 +85,7 @@ impl Limit {
             Self::RootUpdates => "root_updates",
             Self::RolesVisited => "roles_visited",
             Self::RolesListed => "roles_listed",
+            Self::ListSteps => "list_steps",
             Self::DelegationDepth => "delegation_depth",
             Self::Signatures => "signatures",
             Self::Keys => "keys",
@@ -104,6 +111,8 @@ impl Default for Limits {
             root_updates: 256,
             roles_visited: 32,
             roles_listed: 100_000,
+            // About ten for each of a million targets in bins, and several seconds at most.
+            list_steps: 50_000_000,
             delegation_depth: 32,
             signatures: 1_024,
             keys: 65_536,
@@ -171,8 +180,16 @@ impl Budget {
 
     /// Uses one step. Returns an error if no step is left.
     pub(crate) fn spend(&mut self) -> Result<(), ErrorKind> {
-        self.check()?;
-        self.left -= 1;
+        self.spend_many(1)
+    }
+
+    /// Uses several steps at once. If there are fewer, uses those and returns an error.
+    pub(crate) fn spend_many(&mut self, steps: usize) -> Result<(), ErrorKind> {
+        let Some(left) = self.left.checked_sub(steps as u64) else {
+            self.left = 0;
+            return Err(ErrorKind::LimitReached { limit: self.limit, value: self.value });
+        };
+        self.left = left;
         Ok(())
     }
 }

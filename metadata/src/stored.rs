@@ -78,6 +78,15 @@ pub trait RandomAccess: Send + Sync + fmt::Debug {
 }
 
 impl FileContent {
+    /// Returns the length in bytes.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::File(file) => file.length(),
+        }
+    }
+
     /// Returns the bytes, or `None` if the file cannot be read.
     #[must_use]
     pub fn into_bytes(self) -> Option<Vec<u8>> {

@@ -29,11 +29,20 @@ pub struct TrustedMetadata {
     pub(crate) targets: VerifiedTargets,
     /// Delegated roles, by name and trusted keys. Two delegators may trust different keys for the same role.
     pub(crate) delegated: BTreeMap<TrustedWith, VerifiedTargets>,
-    /// A router for the delegations of the top-level targets role, if very many searches are expected.
-    pub(crate) router: Option<Arc<Router>>,
+    /// Routers for the delegations of the roles, if very many searches are expected.
+    routers: Option<BTreeMap<TrustedWith, Arc<Router>>>,
 }
 
 impl TrustedMetadata {
+    pub(crate) fn new(
+        update: Update,
+        timestamp: Verified<Timestamp>,
+        snapshot: Verified<Snapshot>,
+        targets: VerifiedTargets,
+    ) -> Self {
+        Self { update, timestamp, snapshot, targets, delegated: BTreeMap::new(), routers: None }
+    }
+
     /// Returns the root.
     #[must_use]
     pub fn root(&self) -> &Verified<Root> {
@@ -85,10 +94,26 @@ impl TrustedMetadata {
         self.update.start_time
     }
 
-    /// Prepares for very many searches by indexing the delegations of the top-level targets role once. The results of
-    /// the searches do not change.
+    /// Prepares for very many searches by indexing the delegations of each role once. The results of the searches do
+    /// not change.
     pub fn expect_many_searches(&mut self) {
-        self.router = self.targets.delegations().and_then(Delegations::router_for_searches).map(Arc::new);
+        if self.routers.is_some() {
+            return;
+        }
+        let top = (top_level(), &self.targets);
+        let roles = self.delegated.iter().map(|(with, role)| (with.clone(), role));
+        let routers = [top].into_iter().chain(roles).filter_map(|(with, role)| Some((with, router_of(role)?)));
+        self.routers = Some(routers.collect());
+    }
+
+    /// Returns the router for the delegations of the top-level targets role, if there is one.
+    pub(crate) fn top_level_router(&self) -> Option<&Router> {
+        self.routers.as_ref()?.get(&top_level()).map(|router| &**router)
+    }
+
+    /// Returns the router for the delegations of a delegated role, if there is one.
+    pub(crate) fn router(&self, edge: &Edge) -> Option<&Router> {
+        self.routers.as_ref()?.get(&edge.trusted_with()).map(|router| &**router)
     }
 
     /// Starts a search for a target (5.6.7): a stage that requests the delegated roles on the path to it.
@@ -151,8 +176,20 @@ impl TrustedMetadata {
 
     /// Adds a role that [`TrustedMetadata::verify`] has accepted.
     pub(crate) fn insert(&mut self, edge: &Edge, role: VerifiedTargets) {
+        if let (Some(routers), Some(router)) = (&mut self.routers, router_of(&role)) {
+            routers.insert(edge.trusted_with(), router);
+        }
         self.delegated.insert(edge.trusted_with(), role);
     }
+}
+
+/// Refers to the top-level targets role among the delegated roles, none of which has its name.
+fn top_level() -> TrustedWith {
+    (RoleName::TARGETS, Fingerprint::default())
+}
+
+fn router_of(role: &VerifiedTargets) -> Option<Arc<Router>> {
+    role.delegations().map(|delegations| Arc::new(Router::of(delegations)))
 }
 
 /// The top-level targets role of an update, for reuse by later updates in the same process. A later update need not

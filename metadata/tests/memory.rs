@@ -1,18 +1,16 @@
 //! Memory use of hostile metadata: at most a few times its length.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::BTreeMap;
+mod repository;
+
 use std::fmt::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
-use lastmile_keys::{PrivateKey, Scheme, Signer as _};
-use lastmile_metadata::{
-    Error, ErrorKind, FileContent, Key, Limits, Signature, Stage, StoredFloors, TargetPath, TrustedMetadata,
-    UpdateRoot, assemble,
-};
+use lastmile_metadata::{Error, ErrorKind, FileContent, Limits, Stage as _, StoredFloors, TargetPath, UpdateRoot};
 use peak_alloc::PeakAlloc;
+use repository::{Repository, targets};
 
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
@@ -33,90 +31,6 @@ fn peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
 }
 
 const MEGABYTE: usize = 1_000_000;
-const EXPIRES: &str = r#""expires":"2030-01-01T00:00:00Z""#;
-
-/// The files of a repository in which one key signs for all roles.
-struct Repository {
-    key: PrivateKey,
-    files: BTreeMap<String, Vec<u8>>,
-}
-
-impl Repository {
-    fn new() -> Self {
-        Self { key: PrivateKey::from_seed(Scheme::Ed25519, &[7; 32]).unwrap(), files: BTreeMap::new() }
-    }
-
-    fn keyid(&self) -> String {
-        Key::from_public(self.key.public_key()).keyid().as_str().to_owned()
-    }
-
-    fn key_text(&self) -> String {
-        Key::from_public(self.key.public_key()).to_json().to_text()
-    }
-
-    fn sign(&mut self, file: &str, signed: &str) {
-        let sig = self.key.sign(signed.as_bytes()).unwrap();
-        let keyid = Key::from_public(self.key.public_key()).keyid();
-        self.files.insert(file.to_owned(), assemble(signed, &[Signature::new(keyid, sig)]));
-    }
-
-    /// Publishes a targets role with `delegations`, and a snapshot that lists the delegated `roles`.
-    fn publish(&mut self, delegations: &str, roles: &[String]) {
-        self.sign("1.targets.json", &targets(delegations));
-        let mut listed: Vec<String> = roles.to_vec();
-        listed.push("targets".to_owned());
-        listed.sort();
-        let meta: Vec<String> = listed.iter().map(|role| format!(r#""{role}.json":{{"version":1}}"#)).collect();
-        let meta = meta.join(",");
-        self.sign(
-            "1.snapshot.json",
-            &format!(r#"{{"_type":"snapshot",{EXPIRES},"meta":{{{meta}}},"spec_version":"1.0","version":1}}"#),
-        );
-        let timestamp = r#""meta":{"snapshot.json":{"version":1}},"spec_version":"1.0","version":1}"#;
-        self.sign("timestamp.json", &format!(r#"{{"_type":"timestamp",{EXPIRES},{timestamp}"#));
-    }
-
-    fn root(&mut self) -> Vec<u8> {
-        let id = self.keyid();
-        let role = |name: &str| format!(r#""{name}":{{"keyids":["{id}"],"threshold":1}}"#);
-        let roles = ["root", "snapshot", "targets", "timestamp"].map(role).join(",");
-        let key = self.key_text();
-        self.sign(
-            "1.root.json",
-            &format!(
-                r#"{{"_type":"root","consistent_snapshot":true,{EXPIRES},"keys":{{"{id}":{key}}},"roles":{{{roles}}},"spec_version":"1.0","version":1}}"#
-            ),
-        );
-        self.files["1.root.json"].clone()
-    }
-
-    /// Runs the update of a client.
-    fn update(&mut self) -> Result<TrustedMetadata, Error> {
-        let start: DateTime<Utc> = DateTime::UNIX_EPOCH;
-        let root = UpdateRoot::start(self.root(), StoredFloors::FirstRun, start, Limits::default())?;
-        let timestamp = self.drive(root)?;
-        let snapshot = self.drive(timestamp)?;
-        let targets = self.drive(snapshot)?;
-        self.drive(targets)
-    }
-
-    fn drive<S: Stage>(&self, mut stage: S) -> Result<S::Next, Error> {
-        while let Some(request) = stage.request() {
-            let file = self.files.get(&request.file_name()).cloned();
-            if file.is_none() && !request.may_be_absent() {
-                break;
-            }
-            stage.apply(file.map(FileContent::Bytes))?;
-        }
-        stage.finish()
-    }
-}
-
-fn targets(delegations: &str) -> String {
-    let delegations = if delegations.is_empty() { String::new() } else { format!(r#""delegations":{delegations},"#) };
-    format!(r#"{{"_type":"targets",{delegations}{EXPIRES},"spec_version":"1.0","targets":{{}},"version":1}}"#)
-}
-
 /// Returns delegations with `keys` keys and `roles` roles that list all of them, each in another order.
 fn delegations(keys: usize, roles: usize, key: &str) -> (String, Vec<String>) {
     let id = |number: usize| format!("{number:03x}");
@@ -147,7 +61,7 @@ fn very_many_delegations_with_very_many_keys_cost_little() {
         repository.publish(&delegations, &names);
         let length = repository.files["1.targets.json"].len();
         let (outcome, listed) = peak(|| {
-            let mut trusted = repository.update().expect("valid metadata");
+            let mut trusted = repository.update(Limits::default()).expect("valid metadata");
             let path = TargetPath::new("x").unwrap();
             let searched = repository.drive(trusted.search(path)).map(drop);
             (searched, repository.drive(trusted.listing()).map(drop))
@@ -195,7 +109,7 @@ fn a_role_that_many_trust_with_other_keys_is_held_once() {
     listed.push("shared".to_owned());
     repository.publish(&top, &listed);
     let (found, cost) = peak(|| {
-        let mut trusted = repository.update().expect("valid metadata");
+        let mut trusted = repository.update(Limits::default()).expect("valid metadata");
         repository.drive(trusted.listing()).expect("all roles are there").len()
     });
     assert_eq!(found, 0);

@@ -28,6 +28,8 @@ pub struct Invocation {
     pub given_root: Option<GivenRoot>,
     /// Whether to compare with the server before publishing.
     pub served: ServedState,
+    /// Whether to compare this machine's clock with the published metadata before signing.
+    pub clock: ClockCheck,
     /// Unknown members and keys that the user accepts to sign.
     pub accepted: Accepted,
     /// Private key files outside the repository's folder that `repo.toml` may name in this run, in addition to those of the
@@ -51,6 +53,7 @@ impl Invocation {
             user,
             given_root: None,
             served: ServedState::Compare,
+            clock: ClockCheck::Compare,
             accepted: Accepted::default(),
             allowed_keys: Vec::new(),
             signers: Vec::new(),
@@ -72,6 +75,16 @@ pub enum ServedState {
     #[default]
     Compare,
     /// Publish without asking the server.
+    Ignore,
+}
+
+/// Whether to compare this machine's clock with the published metadata before signing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClockCheck {
+    /// Compare, and refuse to sign if the clock is more than a day behind the time when the metadata was signed.
+    #[default]
+    Compare,
+    /// Trust the clock. This is for repositories that were signed by a clock that was ahead.
     Ignore,
 }
 

@@ -55,7 +55,7 @@ pub use error::{
 };
 pub use files::layout::Sharing;
 pub use init::NewRepository;
-pub use invocation::{Invocation, LockWait, ServedState};
+pub use invocation::{ClockCheck, Invocation, LockWait, ServedState};
 pub use key_store::{KeyStore, NoPassPhrases, PassPhrases, Protection};
 pub use named_signer::NamedSigner;
 pub use pin::GivenRoot;

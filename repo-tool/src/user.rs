@@ -279,7 +279,7 @@ impl UserConfig {
         let (mut file, new) = disk::create_unique(folder, ".config-", "", create)
             .map_err(|error| Error::file("create a file in", folder, error))?;
         let written = file.write_all(document.to_string().as_bytes()).and_then(|()| file.sync());
-        let replaced = written.and_then(|()| disk::rename(&new, path));
+        let replaced = written.and_then(|()| file.keep_owner(path)).and_then(|()| disk::rename(&new, path));
         if let Err(error) = replaced {
             let _ = disk::remove(&new);
             return Err(Error::file("write", path, error));
@@ -324,15 +324,16 @@ fn entry(document: &DocumentMut, repository: RootDigest) -> Option<&dyn toml_edi
 fn lock(folder: &Path) -> Result<File, Error> {
     let path = folder.join(".lastmile-repo.lock");
     let failed = |error| Error::file("lock", &path, error);
-    let file = disk::lock_file(&path).map_err(failed)?;
     let start = Instant::now();
-    while !disk::try_lock(&file, &path).map_err(failed)? {
+    loop {
+        if let Some(file) = disk::try_lock_at(&path, disk::lock_file_of_owner).map_err(failed)? {
+            return Ok(file);
+        }
         if start.elapsed() > LONGEST_WAIT {
             return Err(failed(io::ErrorKind::TimedOut.into()));
         }
         std::thread::sleep(PAUSE);
     }
-    Ok(file)
 }
 
 /// Reads a file that this user or root owns and nobody else can write. Links are followed, because the user named the file.

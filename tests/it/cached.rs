@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use crate::cli::program;
 
 /// All files of a used store.
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "root.json",
     "timestamp.json",
     "snapshot.json",
@@ -25,6 +25,7 @@ const FILES: [&str; 8] = [
     "state/floors",
     "state/stamp.json",
     "state/lock",
+    "state/refresh.lock",
 ];
 
 /// The files that every refresh reads as metadata.
@@ -86,7 +87,9 @@ fn d3_with_any_content_of_the_cache_nothing_older_is_accepted_and_no_other_file_
             let outside = folder.path().join("outside");
             let changed = || {
                 let changed = client.copy();
-                fs::write(changed.store_path().join("state/lock"), b"").unwrap();
+                for lock in ["state/lock", "state/refresh.lock"] {
+                    fs::write(changed.store_path().join(lock), b"").unwrap();
+                }
                 put(kind, &changed.store_path().join(name), &outside).then_some(changed)
             };
             let Some(victim) = changed() else {
@@ -126,8 +129,10 @@ fn d3_with_any_content_of_the_cache_nothing_older_is_accepted_and_no_other_file_
         say(&format!("NOT CHECKED: {unchecked} device nodes, which cannot be made here"));
     }
     say(&format!("{} of {all} cases tried; one refresh mends {recovered} of them", all - unchecked));
-    // The client does not remove folders, and without its identity and its lock a cache cannot be used.
-    let may_stay = |told: &String| ["folder ", "state/stamp.json", "state/lock"].iter().any(|kind| told.contains(kind));
+    // The client does not remove folders, and without its identity and its locks a cache cannot be used.
+    let may_stay = |told: &String| {
+        ["folder ", "state/stamp.json", "state/lock", "state/refresh.lock"].iter().any(|kind| told.contains(kind))
+    };
     assert!(kept.iter().all(may_stay), "{kept:?}");
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use lastmile_client::{Error as ClientError, LocalError, MemoryStore, Store, StoreLock, StoredFile};
+use lastmile_client::{Error as ClientError, LocalError, LockKind, MemoryStore, Store, StoreLock, StoredFile};
 use lastmile_metadata::ErrorKind;
 use lastmile_testkit::{FakeNetwork, Repository, TestClient, TestKey, Versions, refused};
 use serde_json::json;
@@ -42,8 +42,8 @@ impl Store for Crashing {
         self.store.remove(file)
     }
 
-    fn try_lock(&self) -> Result<Option<StoreLock>, LocalError> {
-        self.store.try_lock()
+    fn try_lock(&self, kind: LockKind) -> Result<Option<StoreLock>, LocalError> {
+        self.store.try_lock(kind)
     }
 
     fn description(&self) -> String {

@@ -239,7 +239,8 @@ fn f_4_7_2_and_d6_mirrors_are_asked_in_their_order() {
     client.use_mirrors(&[first.network(), second.network()]);
     client.refresh().unwrap();
     assert_eq!(first.network().requests().len(), 4);
-    assert_eq!(second.network().requests(), ["metadata/2.root.json"], "whether there is a newer root, each is asked");
+    let asked = ["metadata/2.root.json", TIMESTAMP];
+    assert_eq!(second.network().requests(), asked, "whether there is a newer root or timestamp, each is asked");
 }
 
 #[test]
@@ -265,6 +266,36 @@ fn d6_a_newer_root_that_one_mirror_hides_comes_from_another() {
     silent.network().fault("metadata/4.root.json", NetworkFault::Timeout);
     client.use_mirrors(&[repository.network(), lying.network(), silent.network()]);
     assert_eq!(client.refresh().unwrap()[0], 3);
+}
+
+#[test]
+fn d6_a_newer_timestamp_that_one_mirror_hides_comes_from_another() {
+    let (repository, client) = warm();
+    // The state that the client has.
+    let frozen = repository.fork();
+    let mut ahead = repository.fork();
+    ahead.publish(&["targets"]);
+    let mut far_ahead = ahead.fork();
+    far_ahead.publish(&["targets"]);
+    client.use_mirrors(&[frozen.network(), ahead.network()]);
+    assert_eq!(client.copy().refresh().unwrap(), [1, 3, 3, 3]);
+    let rest = |network: &lastmile_testkit::FakeNetwork| {
+        network.requests().iter().filter(|path| !path.ends_with("root.json")).count()
+    };
+    assert_eq!((rest(frozen.network()), rest(ahead.network())), (1, 3), "the rest comes from the mirror that has it");
+    for order in [[&frozen, &ahead, &far_ahead], [&far_ahead, &ahead, &frozen], [&ahead, &far_ahead, &frozen]] {
+        let client = client.copy();
+        client.use_mirrors(&order.map(|mirror| mirror.network()));
+        assert_eq!(client.refresh().unwrap(), [1, 4, 4, 4]);
+        assert!(client.events().is_empty(), "a mirror that is behind is not worth a warning");
+    }
+    // This needs no trust in the other mirrors: what is not valid does not count, and is reported.
+    let mut lying = far_ahead.fork();
+    lying.set_signers("timestamp", &[TestKey::new("stranger")]);
+    lying.publish(&["timestamp"]);
+    client.use_mirrors(&[frozen.network(), lying.network()]);
+    assert_eq!(client.refresh().unwrap(), [1, 2, 2, 2]);
+    assert!(matches!(client.events().as_slice(), [Event::MirrorFailed { .. }]));
 }
 
 #[test]

@@ -31,6 +31,7 @@ mod keys;
 mod killed;
 mod limits;
 mod made;
+mod owners;
 mod root;
 mod search;
 mod servers;

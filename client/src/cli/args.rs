@@ -95,7 +95,7 @@ pub(super) struct Network {
 
     /// Set a limit on what is read and followed, in bytes or as a count; can be repeated. Names:
     /// root_length, timestamp_length, snapshot_length, targets_length, listed_length, root_updates,
-    /// roles_visited, roles_listed, delegation_depth, signatures, keys, redirects
+    /// roles_visited, roles_listed, list_steps, delegation_depth, signatures, keys, redirects
     #[arg(long = "limit", global = true, hide_short_help = true, value_name = "NAME=VALUE", value_parser = limit)]
     pub(super) limits: Vec<Limit>,
 }
@@ -160,7 +160,7 @@ impl Set {
 }
 
 /// Every limit by its name; `docs/clients.md` explains them.
-pub(super) const LIMITS: [(&str, Set); 12] = [
+pub(super) const LIMITS: [(&str, Set); 13] = [
     ("root_length", Set::Bytes(|limits| &mut limits.root_length)),
     ("timestamp_length", Set::Bytes(|limits| &mut limits.timestamp_length)),
     ("snapshot_length", Set::Bytes(|limits| &mut limits.snapshot_length)),
@@ -169,6 +169,7 @@ pub(super) const LIMITS: [(&str, Set); 12] = [
     ("root_updates", Set::Count(|all| &mut all.metadata.root_updates)),
     ("roles_visited", Set::Count(|all| &mut all.metadata.roles_visited)),
     ("roles_listed", Set::Count(|all| &mut all.metadata.roles_listed)),
+    ("list_steps", Set::Bytes(|limits| &mut limits.list_steps)),
     ("delegation_depth", Set::Count(|all| &mut all.metadata.delegation_depth)),
     ("signatures", Set::Count(|all| &mut all.metadata.signatures)),
     ("keys", Set::Count(|all| &mut all.metadata.keys)),

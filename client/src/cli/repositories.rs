@@ -143,9 +143,10 @@ impl Repositories {
         let Some(all) = self.folder()? else { return Ok(names) };
         for name in all.names()? {
             let name = name.to_str().and_then(RepositoryName::new);
-            // A folder without settings is incomplete: adding or removing the repository was interrupted.
+            // A folder without settings is incomplete: adding or removing the repository was interrupted. One that
+            // cannot be read is another user's, and must not count as missing.
             if let Some(name) = name
-                && self.path.join(name.as_str()).join(SETTINGS).is_file()
+                && is_file(&self.path.join(name.as_str()).join(SETTINGS))?
             {
                 names.push(name);
             }
@@ -219,7 +220,8 @@ impl Repositories {
 
     /// Opens the directory, if it exists. If that cannot be determined, it is an error.
     fn folder(&self) -> Result<Option<Folder>, LocalError> {
-        let is_there = self.path.try_exists().map_err(|error| LocalError::new("open", &self.path, error))?;
+        let failed = |error| LocalError::new("open", &self.path, error).naming_the_owner();
+        let is_there = self.path.try_exists().map_err(failed)?;
         if is_there { Folder::open(&self.path).map(Some) } else { Ok(None) }
     }
 
@@ -235,6 +237,16 @@ impl Repositories {
             remove_all(&self.path.join(name.as_str()))?;
         }
         Ok(())
+    }
+}
+
+/// Whether there is a file. If that cannot be determined, it is an error.
+fn is_file(path: &Path) -> Result<bool, LocalError> {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    match path.metadata() {
+        Ok(found) => Ok(found.is_file()),
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory) => Ok(false),
+        Err(error) => Err(LocalError::new("read", path, error).naming_the_owner()),
     }
 }
 

@@ -16,7 +16,7 @@ impl App<'_> {
         let repository = self.repository()?;
         let mut session = self.reader(&repository)?.offline_at(self.now).await?;
         let target = session.find(&path).await?.ok_or(Error::NoSuchTarget(path))?;
-        if let Err(error) = check(file, &target)? {
+        if let Err(error) = check(file, &target).await? {
             let refusal = Refusal::Target { path: target.path, error };
             let failure = Failure::from(Error::from(RefusedError::from(refusal)));
             return Err(failure.with_hint(format!("`{}` is another file or was changed", file.display())));
@@ -33,7 +33,7 @@ impl App<'_> {
 }
 
 /// Checks the length and hashes of a file, which is opened once.
-fn check(path: &Path, target: &TargetFile) -> Result<Result<(), FileError>, LocalError> {
+async fn check(path: &Path, target: &TargetFile) -> Result<Result<(), FileError>, LocalError> {
     let failed = |error| LocalError::new("read", path, error);
     let mut file = std::fs::File::open(path).map_err(failed)?;
     let mut verifier = target.verifier();
@@ -46,6 +46,8 @@ fn check(path: &Path, target: &TargetFile) -> Result<Result<(), FileError>, Loca
                 if let Err(error) = verifier.update(bytes) {
                     return Ok(Err(error));
                 }
+                // The command can be interrupted here.
+                tokio::task::yield_now().await;
             }
         }
     }

@@ -15,6 +15,7 @@ use crate::net::http::{HttpFetch, HttpSettings, ProxyChoice};
 use crate::net::mirrors::{Mirror, Mirrors};
 use crate::net::retry::RetryPolicy;
 use crate::store::memory::MemoryStore;
+use crate::store::shared::SharedStore;
 use crate::test_server::{Act, Server, offset, ok, partial, send, status};
 
 fn target(path: &str, content: &[u8]) -> TargetFile {
@@ -28,12 +29,11 @@ fn context(servers: &[&Server]) -> UpdateContext {
         HttpSettings { proxy: ProxyChoice::Direct, gap_timeout: Duration::from_secs(2), ..HttpSettings::default() };
     UpdateContext {
         mirrors: Mirrors::new(servers.iter().map(mirror).collect()),
-        store: Box::new(MemoryStore::default()),
+        store: SharedStore::new(Box::new(MemoryStore::default()), Arc::new(TracingSink), Duration::ZERO),
         fetch: Box::new(HttpFetch::new(&settings).unwrap()),
         limits: Limits::default(),
         retry_policy: RetryPolicy { first_pause: Duration::from_millis(2), ..RetryPolicy::default() },
         events: Arc::new(TracingSink),
-        lock_wait: Duration::ZERO,
         hash_prefixes: true,
         sequential: true,
         cleaned_dirs: CleanedDirs::default(),

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use lastmile_metadata::{Accepted, FileContent, RoleName};
@@ -11,7 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::error::LocalError;
 use crate::folder::{Folder, PRIVATE};
 use crate::store::large::{LargeBytes, LargeFile};
-use crate::store::{Store, StoreLock, StoredFile};
+use crate::store::{LockKind, Store, StoreLock, StoredFile};
 
 /// The name of the private folder.
 const STATE: &str = "state";
@@ -32,6 +33,8 @@ pub struct DirectoryStore {
     path: PathBuf,
     access: Access,
     large_from: u64,
+    /// Whether this process has removed what earlier ones abandoned.
+    is_cleaned: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -57,7 +60,7 @@ impl DirectoryStore {
         let path = path.as_ref().to_owned();
         let roles = Folder::make(&path, PRIVATE)?;
         let state = roles.enter_or_make(STATE, PRIVATE)?;
-        Ok(DirectoryStore { path, access: Access::ReadWrite { roles, state }, large_from: LARGE })
+        Ok(DirectoryStore::with_access(path, Access::ReadWrite { roles, state }))
     }
 
     /// Opens the store in `path` for reading. Nothing is written or created, even if it does not exist, so that this
@@ -68,13 +71,18 @@ impl DirectoryStore {
     /// What the system reports.
     pub fn open_read_only(path: impl AsRef<Path>) -> Result<DirectoryStore, LocalError> {
         let path = path.as_ref().to_owned();
-        let is_there = path.try_exists().map_err(|error| LocalError::new("open", &path, error))?;
+        let failed = |error| LocalError::new("open", &path, error).naming_the_owner();
+        let is_there = path.try_exists().map_err(failed)?;
         let roles = if is_there { Some(Folder::open(&path)?) } else { None };
         let state = match &roles {
             Some(roles) => roles.enter(STATE)?,
             None => None,
         };
-        Ok(DirectoryStore { path, access: Access::ReadOnly { roles, state }, large_from: LARGE })
+        Ok(DirectoryStore::with_access(path, Access::ReadOnly { roles, state }))
+    }
+
+    fn with_access(path: PathBuf, access: Access) -> DirectoryStore {
+        DirectoryStore { path, access, large_from: LARGE, is_cleaned: AtomicBool::new(false) }
     }
 
     /// Sets the length in bytes from which a role is read in parts instead of being held in memory. Verifying such a
@@ -170,16 +178,22 @@ impl Store for DirectoryStore {
         self.writable_for(file)?.remove(&name_of(file))
     }
 
-    fn try_lock(&self) -> Result<Option<StoreLock>, LocalError> {
+    fn try_lock(&self, kind: LockKind) -> Result<Option<StoreLock>, LocalError> {
+        let name = match kind {
+            LockKind::Files => "lock",
+            LockKind::Refresh => "refresh.lock",
+        };
         match &self.access {
             Access::ReadWrite { roles, state } => {
-                let Some(lock) = state.try_lock("lock")? else { return Ok(None) };
-                roles.remove_leftovers()?;
-                state.remove_leftovers()?;
+                let Some(lock) = state.try_lock(name)? else { return Ok(None) };
+                if kind == LockKind::Files && !self.is_cleaned.swap(true, Ordering::Relaxed) {
+                    roles.remove_leftovers()?;
+                    state.remove_leftovers()?;
+                }
                 Ok(Some(Box::new(lock)))
             }
-            // Where no lock file can be opened, no other process can be writing under its protection either.
-            Access::ReadOnly { state, .. } => match state.as_ref().map(|state| state.try_lock("lock")) {
+            // If there is no lock file that can be opened, no other process can be writing under its protection either.
+            Access::ReadOnly { state, .. } => match state.as_ref().map(|state| state.try_existing_lock(name)) {
                 Some(Ok(None)) => Ok(None),
                 Some(Ok(Some(lock))) => Ok(Some(Box::new(lock))),
                 None | Some(Err(_)) => Ok(Some(Box::new(()))),
@@ -279,7 +293,7 @@ mod tests {
         let store = DirectoryStore::open(dir.path()).unwrap();
         let leftover = dir.path().join(".lastmile-0123456789ab.part");
         std::fs::write(&leftover, b"half").unwrap();
-        drop(store.try_lock().unwrap());
+        drop(store.try_lock(LockKind::Files).unwrap());
         assert!(!leftover.exists());
     }
 
@@ -287,12 +301,13 @@ mod tests {
     fn a_second_opener_waits_for_the_lock() {
         let dir = tempfile::tempdir().unwrap();
         let store = DirectoryStore::open(dir.path()).unwrap();
-        let held = store.try_lock().unwrap();
+        let held = store.try_lock(LockKind::Files).unwrap();
         assert!(held.is_some());
         let other = DirectoryStore::open(dir.path()).unwrap();
-        assert!(other.try_lock().unwrap().is_none());
+        assert!(other.try_lock(LockKind::Files).unwrap().is_none());
         let reader = DirectoryStore::open_read_only(dir.path()).unwrap();
-        assert!(reader.try_lock().unwrap().is_none());
+        assert!(reader.try_lock(LockKind::Files).unwrap().is_none());
+        assert!(other.try_lock(LockKind::Refresh).unwrap().is_some());
     }
 
     #[test]
@@ -300,7 +315,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let missing = dir.path().join("missing");
         let store = DirectoryStore::open_read_only(&missing).unwrap();
-        assert!(store.try_lock().unwrap().is_some());
+        assert!(store.try_lock(LockKind::Files).unwrap().is_some());
         assert_eq!(store.read(&role("root"), 9).unwrap(), None);
         assert!(store.write(&role("root"), b"{}").is_err());
         assert!(store.remove(&role("root")).is_err());

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, LocalError};
+use crate::store::shared::LockedStore;
 use crate::store::{Store, StoredFile};
 
 /// The format that this version writes. A store of another format is refused; it is neither converted nor deleted.
@@ -23,6 +24,10 @@ pub(crate) struct StoreIdentity {
     shipped_roots: Vec<String>,
     /// The time of the last refresh, by the clock of this machine.
     pub(crate) refreshed: Option<DateTime<Utc>>,
+    /// The number of refreshes that were started, by which a refresh notices that another one has changed the store.
+    /// Earlier versions of the program write none.
+    #[serde(default)]
+    pub(crate) starts: u64,
 }
 
 #[derive(Deserialize)]
@@ -60,7 +65,7 @@ impl StoreIdentity {
     ) -> Result<StoreIdentity, Error> {
         let id = hex::encode(Sha256::digest(shipped));
         let Some(mut identity) = existing else {
-            return Ok(StoreIdentity { format: FORMAT, shipped_roots: vec![id], refreshed: None });
+            return Ok(StoreIdentity { format: FORMAT, shipped_roots: vec![id], refreshed: None, starts: 0 });
         };
         if identity.shipped_roots.contains(&id) {
             return Ok(identity);
@@ -77,7 +82,7 @@ impl StoreIdentity {
         Ok(identity)
     }
 
-    pub(crate) fn write(&self, store: &dyn Store) -> Result<(), LocalError> {
+    pub(crate) fn write(&self, store: &LockedStore<'_>) -> Result<(), LocalError> {
         let bytes = serde_json::to_vec(self)
             .map_err(|error| LocalError::invalid("write the identity of", store.description(), error.to_string()))?;
         store.write(&StoredFile::Identity, &bytes)
@@ -118,7 +123,8 @@ mod tests {
         let (newest, history) =
             (StoredFile::Role(RoleName::ROOT), |number| StoredFile::Root(Version::new(number).unwrap()));
         let shipped = root(4, "ours", "online");
-        let known = StoreIdentity { format: FORMAT, shipped_roots: vec!["another".to_owned()], refreshed: None };
+        let known =
+            StoreIdentity { format: FORMAT, shipped_roots: vec!["another".to_owned()], refreshed: None, starts: 0 };
         for (file, version, key, belongs) in [
             (newest.clone(), 9, "ours", true),
             (history(3), 3, "ours", true),

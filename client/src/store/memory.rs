@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::LocalError;
-use crate::store::{Store, StoreLock, StoredFile};
+use crate::store::{LockKind, Store, StoreLock, StoredFile};
 
 /// A store in memory. Clones share its content.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore {
     files: Arc<Mutex<Files>>,
-    locked: Arc<AtomicBool>,
+    is_locked: Arc<AtomicBool>,
+    is_refreshed: Arc<AtomicBool>,
 }
 
 /// Forks share the files that neither has changed.
@@ -23,7 +24,7 @@ impl MemoryStore {
     #[must_use]
     pub fn fork(&self) -> Self {
         let files = self.with_files(|files| files.clone());
-        Self { files: Arc::new(Mutex::new(files)), locked: Arc::default() }
+        Self { files: Arc::new(Mutex::new(files)), is_locked: Arc::default(), is_refreshed: Arc::default() }
     }
 
     fn with_files<T>(&self, work: impl FnOnce(&mut Files) -> T) -> T {
@@ -46,11 +47,15 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn try_lock(&self) -> Result<Option<StoreLock>, LocalError> {
-        if self.locked.swap(true, Ordering::AcqRel) {
+    fn try_lock(&self, kind: LockKind) -> Result<Option<StoreLock>, LocalError> {
+        let is_held = match kind {
+            LockKind::Files => &self.is_locked,
+            LockKind::Refresh => &self.is_refreshed,
+        };
+        if is_held.swap(true, Ordering::AcqRel) {
             return Ok(None);
         }
-        Ok(Some(Box::new(Unlock(Arc::clone(&self.locked)))))
+        Ok(Some(Box::new(Unlock(Arc::clone(is_held)))))
     }
 
     fn description(&self) -> String {
@@ -78,19 +83,22 @@ mod tests {
         assert_eq!(other.read(&StoredFile::Floors, 9).unwrap().unwrap(), b"1");
         other.remove(&StoredFile::Floors).unwrap();
         assert_eq!(store.read(&StoredFile::Floors, 9).unwrap(), None);
-        let held = store.try_lock().unwrap();
-        assert!(held.is_some() && other.try_lock().unwrap().is_none());
-        drop(held);
-        assert!(other.try_lock().unwrap().is_some());
+        for (kind, independent) in [(LockKind::Files, LockKind::Refresh), (LockKind::Refresh, LockKind::Files)] {
+            let held = store.try_lock(kind).unwrap();
+            assert!(held.is_some() && other.try_lock(kind).unwrap().is_none());
+            assert!(other.try_lock(independent).unwrap().is_some());
+            drop(held);
+            assert!(other.try_lock(kind).unwrap().is_some());
+        }
     }
 
     #[test]
     fn a_fork_of_a_memory_store_goes_its_own_way() {
         let store = MemoryStore::default();
         store.write(&StoredFile::Floors, b"1").unwrap();
-        let _held = store.try_lock().unwrap();
+        let _held = store.try_lock(LockKind::Files).unwrap();
         let fork = store.fork();
-        assert!(fork.try_lock().unwrap().is_some());
+        assert!(fork.try_lock(LockKind::Files).unwrap().is_some());
         assert_eq!(fork.read(&StoredFile::Floors, 9).unwrap().unwrap(), b"1");
         fork.write(&StoredFile::Floors, b"2").unwrap();
         assert_eq!(store.read(&StoredFile::Floors, 9).unwrap().unwrap(), b"1");

@@ -4,6 +4,8 @@ pub(crate) mod directory;
 pub(crate) mod identity;
 mod large;
 pub(crate) mod memory;
+pub(crate) mod pending;
+pub(crate) mod shared;
 
 use std::sync::Arc;
 
@@ -25,13 +27,24 @@ pub enum StoredFile {
     Identity,
 }
 
-/// Holds a store's lock until it is dropped.
+/// Holds one of a store's locks until it is dropped.
 pub type StoreLock = Box<dyn Send + Sync>;
+
+/// A lock of a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockKind {
+    /// Held while files are written, and while several files are read that must match. The client never holds it while
+    /// it waits for the network.
+    Files,
+    /// Held by the one process that refreshes the store, also while it waits for the network. It keeps nobody from
+    /// reading.
+    Refresh,
+}
 
 /// Stores the trusted metadata of one repository.
 ///
 /// Writes are atomic and durable: after a crash, a file has its old or its new content. The client writes only while it
-/// holds the lock, and only what has passed every check.
+/// holds [`LockKind::Files`], and only what has passed every check.
 pub trait Store: Send + Sync + 'static {
     /// Reads a file; `None` if it does not exist.
     ///
@@ -85,12 +98,12 @@ pub trait Store: Send + Sync + 'static {
     /// What the system reports.
     fn remove(&self, file: &StoredFile) -> Result<(), LocalError>;
 
-    /// Takes the lock; `None` if another process or thread holds it.
+    /// Takes one of the two locks, which are independent of each other; `None` if another process or thread holds it.
     ///
     /// # Errors
     ///
     /// What the system reports.
-    fn try_lock(&self) -> Result<Option<StoreLock>, LocalError>;
+    fn try_lock(&self, kind: LockKind) -> Result<Option<StoreLock>, LocalError>;
 
     /// Returns the name of this store for messages.
     fn description(&self) -> String;

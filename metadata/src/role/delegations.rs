@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use super::router::Router;
 use crate::canonical;
 use crate::key::{read_keyids, read_keys, write_keyids, write_keys};
+use crate::limits::Budget;
 use crate::path::hash_of;
 use crate::reader::Reader;
 use crate::{
@@ -33,6 +34,9 @@ pub enum DelegatedRoles {
     /// Succinct hash bins (TAP 15).
     Succinct(SuccinctRoles),
 }
+
+/// The number of keys that are put into a ring in one step of a budget.
+const KEYS_PER_STEP: usize = 4;
 
 /// Describes the names that [`RoleName::delegated`] accepts.
 const NAME: &str = "a name that is not empty and not that of a top-level role";
@@ -121,16 +125,27 @@ impl Delegations {
         covering.chain(bins.map(|bins| (bins.role_for(path), self.ring(&bins.keyids, bins.threshold), false)))
     }
 
-    /// Like [`Delegations::rings_covering`], but uses `router` instead of checking every delegation.
+    /// Like [`Delegations::rings_covering`], but returns at most `most` roles, and uses `router` instead of checking
+    /// every delegation.
     pub(crate) fn rings_by(
         &self,
         router: &Router,
         path: &TargetPath,
-    ) -> impl Iterator<Item = (RoleName, KeyRing, bool)> {
-        let (listed, _) = self.listed_or_bins();
-        let covering = router.covering(listed, path).into_iter().filter_map(|at| listed.get(at));
+        most: usize,
+        steps: &mut Budget,
+    ) -> Result<Vec<(RoleName, KeyRing, bool)>, ErrorKind> {
+        let (listed, bins) = self.listed_or_bins();
         let mut rings = Rings::of(self);
-        covering.map(move |found| (found.name.clone(), rings.ring(&found.keyids, found.threshold), found.terminating))
+        let mut covering = Vec::new();
+        for found in router.covering(path, most, steps)?.into_iter().filter_map(|at| listed.get(at)) {
+            steps.spend_many(1 + found.keyids.len() / KEYS_PER_STEP)?;
+            covering.push((found.name.clone(), rings.ring(&found.keyids, found.threshold), found.terminating));
+        }
+        if let Some(bins) = bins {
+            steps.spend_many(1 + bins.keyids.len() / KEYS_PER_STEP)?;
+            covering.push((bins.role_for(path), self.ring(&bins.keyids, bins.threshold), false));
+        }
+        Ok(covering)
     }
 
     /// Returns the bin of `path`: the first role that covers it by a hash prefix.
@@ -144,12 +159,6 @@ impl Delegations {
                 roles.iter().find(|role| is_bin(&role.paths)).map(|role| role.name.clone())
             }
         }
-    }
-
-    /// Returns a router for very many searches, or `None` if checking each delegation is as fast.
-    pub(crate) fn router_for_searches(&self) -> Option<Router> {
-        let (listed, _) = self.listed_or_bins();
-        (listed.len() >= Router::WORTHWHILE).then(|| Router::of(self))
     }
 
     /// Returns all delegated roles in the order of priority, each with its key ring. The iterator is lazy.
@@ -370,14 +379,26 @@ mod tests {
     }
 
     #[test]
-    fn searches_use_a_router_for_very_many_listed_roles_and_never_for_bins() {
-        let routes = |roles| Delegations { roles, ..Delegations::new() }.router_for_searches().is_some();
-        for (count, expected) in [(0, false), (Router::WORTHWHILE - 1, false), (Router::WORTHWHILE, true)] {
-            let listed = (0..count).map(|number| nothing(&number.to_string())).collect();
-            assert_eq!(routes(DelegatedRoles::Listed(listed)), expected, "{count}");
+    fn f_4_5_7_a_router_finds_as_many_roles_as_are_wanted_in_the_order_of_priority() {
+        let patterns = |all: &[&str]| Paths::Patterns(all.iter().copied().map(PathPattern::new).collect());
+        let listed = alloc::vec![
+            delegation("a", patterns(&["x/*", "x/y", "*/y"]), "k"),
+            delegation("b", patterns(&["y"]), "k"),
+            delegation("c", patterns(&["?/?"]), "k"),
+            delegation("d", patterns(&["x/y"]), "k"),
+        ];
+        let delegations = Delegations { roles: DelegatedRoles::Listed(listed), ..Delegations::new() };
+        let (router, path) = (Router::of(&delegations), TargetPath::new("x/y").unwrap());
+        for (most, expected) in
+            [(0, &[][..]), (1, &["a"]), (2, &["a", "c"]), (3, &["a", "c", "d"]), (9, &["a", "c", "d"])]
+        {
+            let found = delegations.rings_by(&router, &path, most, &mut unlimited()).unwrap();
+            assert_eq!(found.iter().map(|(role, ..)| role.as_str()).collect::<Vec<_>>(), expected, "{most}");
         }
-        let bins = SuccinctRoles::new(Vec::new(), Threshold::ONE, 8, "bin").unwrap();
-        assert!(!routes(DelegatedRoles::Succinct(bins)));
+    }
+
+    fn unlimited() -> Budget {
+        Budget::new(crate::Limit::ListSteps, u64::MAX)
     }
 
     #[test]
@@ -413,13 +434,10 @@ mod tests {
             let router = Router::of(&delegations);
             let by_hash = router.bin(hash_start(path.as_str())).and_then(|bin| router.name(bin));
             assert_eq!(by_hash, delegations.bin_for(&path));
-            if let DelegatedRoles::Listed(_) = &delegations.roles {
-                let along = delegations.rings_by(&router, &path);
-                let along: Vec<_> = along.map(|(role, ring, end)| (role, ring.fingerprint(), end)).collect();
-                let by_looking =
-                    delegations.rings_covering(&path).map(|(role, ring, end)| (role, ring.fingerprint(), end));
-                assert_eq!(along, by_looking.collect::<Vec<_>>());
-            }
+            let along = delegations.rings_by(&router, &path, 9, &mut unlimited()).unwrap().into_iter();
+            let along: Vec<_> = along.map(|(role, ring, end)| (role, ring.fingerprint(), end)).collect();
+            let by_looking = delegations.rings_covering(&path).map(|(role, ring, end)| (role, ring.fingerprint(), end));
+            assert_eq!(along, by_looking.collect::<Vec<_>>());
             assert_eq!(delegations.rings().map(|(role, _)| role).collect::<Vec<_>>(), delegations.names());
         }
     }

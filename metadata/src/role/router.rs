@@ -1,12 +1,15 @@
 //! An index of delegations, for finding those that cover a path without checking each one (spec 4.5, TAP 15). The
 //! results are the same as those of [`Delegations::covering`].
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 
-use super::delegations::{DelegatedRoles, Delegation, Delegations, Paths};
+use super::delegations::{DelegatedRoles, Delegations, Paths};
+use super::patterns::PatternIndex;
+use crate::limits::Budget;
 use crate::path::hash_of;
-use crate::{HashPrefix, RoleName, SuccinctRoles, TargetPath};
+use crate::{ErrorKind, HashPrefix, PathPattern, RoleName, SuccinctRoles, TargetPath};
 
 /// The number of hexadecimal digits in the first 64 bits of a hash.
 const DIGITS_OF_START: u8 = 16;
@@ -24,15 +27,11 @@ enum Shape {
         prefixes: BTreeMap<HashPrefix, Vec<usize>>,
         /// The lengths of all prefixes, in digits.
         lengths: BTreeSet<u8>,
-        /// The indices of the delegations with patterns. Each path is compared with all of them.
-        patterns: Vec<usize>,
+        patterns: PatternIndex,
     },
 }
 
 impl Router {
-    /// The number of delegations from which on a router is faster than checking each delegation.
-    pub(super) const WORTHWHILE: usize = 64;
-
     /// Creates a router for `delegations`.
     #[must_use]
     pub fn of(delegations: &Delegations) -> Self {
@@ -43,10 +42,10 @@ impl Router {
         let names = listed.iter().map(|delegation| delegation.name.clone()).collect();
         let mut prefixes: BTreeMap<HashPrefix, Vec<usize>> = BTreeMap::new();
         let mut lengths = BTreeSet::new();
-        let mut patterns = Vec::new();
+        let mut patterns: Vec<(&PathPattern, usize)> = Vec::new();
         for (at, delegation) in listed.iter().enumerate() {
             match &delegation.paths {
-                Paths::Patterns(_) => patterns.push(at),
+                Paths::Patterns(all) => patterns.extend(all.iter().map(|pattern| (pattern, at))),
                 Paths::HashPrefixes(all) => {
                     for prefix in all {
                         lengths.insert(prefix.digits());
@@ -55,6 +54,7 @@ impl Router {
                 }
             }
         }
+        let patterns = PatternIndex::of(patterns.into_iter());
         Self(Shape::Listed { names, prefixes, lengths, patterns })
     }
 
@@ -92,13 +92,35 @@ impl Router {
         }
     }
 
-    /// Returns the indices of all listed delegations that cover `path`, in the order of priority.
-    pub(super) fn covering(&self, listed: &[Delegation], path: &TargetPath) -> BTreeSet<usize> {
-        let Shape::Listed { prefixes, lengths, patterns, .. } = &self.0 else { return BTreeSet::new() };
-        let hash = hash_of(path);
-        let by_hash = lengths.iter().filter_map(|digits| prefixes.get(&HashPrefix::of(&hash, *digits)));
-        let by_pattern =
-            patterns.iter().filter(|at| listed.get(**at).is_some_and(|found| found.paths.cover_hashed(path, &hash)));
-        by_hash.flatten().chain(by_pattern).copied().collect()
+    /// Returns the indices of the first `most` listed delegations that cover `path`, in the order of priority.
+    pub(super) fn covering(&self, path: &TargetPath, most: usize, steps: &mut Budget) -> Result<Vec<usize>, ErrorKind> {
+        let Shape::Listed { prefixes, lengths, patterns, .. } = &self.0 else { return Ok(Vec::new()) };
+        // Each list is in ascending order.
+        let mut lists: Vec<&[usize]> = Vec::new();
+        patterns.matching(path, steps, |delegations| lists.push(delegations))?;
+        if !lengths.is_empty() {
+            let hash = hash_of(path);
+            lists.extend(
+                lengths.iter().filter_map(|digits| prefixes.get(&HashPrefix::of(&hash, *digits))).map(Vec::as_slice),
+            );
+        }
+        let mut next: BinaryHeap<Reverse<(usize, usize, usize)>> = BinaryHeap::new();
+        let first =
+            lists.iter().enumerate().filter_map(|(list, delegations)| Some(Reverse((*delegations.first()?, list, 1))));
+        next.extend(first);
+        let mut covering = Vec::new();
+        while let Some(Reverse((delegation, list, following))) = next.pop() {
+            steps.spend()?;
+            if covering.last() != Some(&delegation) {
+                if covering.len() == most {
+                    break;
+                }
+                covering.push(delegation);
+            }
+            if let Some(delegation) = lists.get(list).and_then(|delegations| delegations.get(following)) {
+                next.push(Reverse((*delegation, list, following + 1)));
+            }
+        }
+        Ok(covering)
     }
 }

@@ -13,7 +13,14 @@ use crate::{
     VerifiedTargets,
 };
 
+/// The number of bytes of a role that are judged in one step.
+const BYTES_PER_STEP: u64 = 256;
+
 /// Lists all targets.
+///
+/// When no more roles are requested, every target is searched for. That takes time in proportion to the length of the
+/// metadata, and no more than [`Limits::list_steps`](crate::Limits::list_steps). A caller that can be cancelled uses
+/// [`Listing::search_some`].
 #[derive(Debug)]
 pub struct Listing<'t> {
     trusted: &'t mut TrustedMetadata,
@@ -22,7 +29,10 @@ pub struct Listing<'t> {
     /// delegate to itself with many different keys.
     visited: BTreeSet<(RoleName, RoleName)>,
     visits: Budget,
+    steps: Budget,
+    /// The paths for which nothing was searched yet.
     paths: BTreeSet<TargetPath>,
+    found: Vec<TargetFile>,
     /// The error that ended the listing: a role could not be read, or a limit was exceeded.
     failed: Option<Error>,
 }
@@ -30,12 +40,16 @@ pub struct Listing<'t> {
 impl<'t> Listing<'t> {
     pub(crate) fn start(trusted: &'t mut TrustedMetadata) -> Self {
         let visits = Budget::new(Limit::RolesListed, trusted.update.limits.roles_listed.into());
+        let steps = Budget::new(Limit::ListSteps, trusted.update.limits.list_steps);
+        trusted.expect_many_searches();
         let mut listing = Self {
             trusted,
             to_visit: Vec::new(),
             visited: BTreeSet::new(),
             visits,
+            steps,
             paths: BTreeSet::new(),
+            found: Vec::new(),
             failed: None,
         };
         let targets = listing.trusted.targets.clone();
@@ -43,7 +57,27 @@ impl<'t> Listing<'t> {
         listing
     }
 
+    /// Searches for at most `most` of the targets, if no more roles are requested. Returns whether there are others.
+    pub fn search_some(&mut self, most: usize) -> bool {
+        for _ in 0..most {
+            if self.failed.is_some() || !self.to_visit.is_empty() {
+                return false;
+            }
+            let Some(path) = self.paths.pop_first() else { return false };
+            match TargetSearch::find_loaded(self.trusted, path, &mut self.steps) {
+                Ok(found) => self.found.extend(found.map(|found| found.target)),
+                Err(error) if matches!(error.kind, ErrorKind::LimitReached { limit: Limit::ListSteps, .. }) => {
+                    self.failed = Some(error);
+                }
+                // A search would refuse this target, so it is left out.
+                Err(_) => {}
+            }
+        }
+        !self.paths.is_empty()
+    }
+
     fn visit(&mut self, name: &RoleName, depth: u32, role: &VerifiedTargets) -> Result<(), Error> {
+        self.steps.spend_many(role.len()).map_err(|kind| kind.of(name))?;
         for path in role.paths() {
             self.paths.insert(path.map_err(|kind| kind.of(name))?);
         }
@@ -52,6 +86,7 @@ impl<'t> Listing<'t> {
         let rings = delegations.rings().take(self.trusted.snapshot.len().saturating_add(1));
         let below = depth.saturating_add(1);
         let edges: Vec<Edge> = rings.map(|(role, ring)| Edge::new(name, role, ring, below)).collect();
+        self.steps.spend_many(edges.len()).map_err(|kind| kind.of(name))?;
         self.to_visit.extend(edges.into_iter().rev());
         self.skip_visited();
         self.check_next()
@@ -72,6 +107,9 @@ impl<'t> Listing<'t> {
 
     fn accept(&mut self, file: FileContent) -> Result<Option<Accepted>, Error> {
         let Some(edge) = self.to_visit.last().cloned() else { return Ok(None) };
+        // Several roles may delegate to the same large one, which is judged for each of them.
+        let steps = usize::try_from(file.length() / BYTES_PER_STEP).unwrap_or(usize::MAX);
+        self.steps.spend_many(steps).map_err(|kind| kind.of(edge.role()))?;
         let role = self.trusted.verify(&edge, file)?;
         let kept = role.to_store();
         self.to_visit.pop();
@@ -125,17 +163,14 @@ impl Stage for Listing<'_> {
 
     /// Returns all targets that a search finds, in the order of their paths. Targets that a search would refuse are
     /// left out.
-    fn finish(self) -> Result<Vec<TargetFile>, Error> {
+    fn finish(mut self) -> Result<Vec<TargetFile>, Error> {
+        while self.search_some(usize::MAX) {}
         if let Some(failed) = self.failed {
             return Err(failed);
         }
         if let Some(edge) = self.to_visit.last() {
             return Err(missing_targets(&self.trusted.update, &self.trusted.snapshot, edge.role()));
         }
-        let Self { trusted, paths, .. } = self;
-        trusted.expect_many_searches();
-        let search = |path| TargetSearch::start(trusted, path).finish().ok().flatten().map(|found| found.target);
-        let found = paths.into_iter().filter_map(search);
-        Ok(found.collect())
+        Ok(self.found)
     }
 }

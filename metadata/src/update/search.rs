@@ -43,10 +43,26 @@ enum State {
 
 impl<'t> TargetSearch<'t> {
     pub(crate) fn start(trusted: &'t mut TrustedMetadata, path: TargetPath) -> Self {
-        let mut walk = Walk::start(path, &trusted.update.limits);
-        let end = walk.visit(&RoleName::TARGETS, 0, &trusted.targets, trusted.router.as_deref());
+        Self::start_within(Budget::new(Limit::ListSteps, u64::MAX), trusted, path)
+    }
+
+    /// Starts a search that takes no more than these steps.
+    fn start_within(steps: Budget, trusted: &'t mut TrustedMetadata, path: TargetPath) -> Self {
+        let mut walk = Walk::start(path, steps, &trusted.update.limits);
+        let end = walk.visit(&RoleName::TARGETS, 0, &trusted.targets, trusted.top_level_router());
         let state = end.unwrap_or_else(|| walk.advance(trusted));
         Self { trusted, walk, state }
+    }
+
+    /// Searches for a target in the roles that were loaded. Uses some of `steps`.
+    pub(crate) fn find_loaded(
+        trusted: &'t mut TrustedMetadata,
+        path: TargetPath,
+        steps: &mut Budget,
+    ) -> Result<Option<Found>, Error> {
+        let search = Self::start_within(steps.clone(), trusted, path);
+        *steps = search.walk.steps.clone();
+        search.finish()
     }
 
     /// Accepts the file of the role that is needed, and continues the search until another file is needed.
@@ -105,14 +121,17 @@ struct Walk {
     to_visit: Vec<Edge>,
     visited: BTreeSet<RoleName>,
     visits: Budget,
+    /// The steps of a list that are left for this search.
+    steps: Budget,
     most_depth: u32,
 }
 
 impl Walk {
-    fn start(path: TargetPath, limits: &Limits) -> Self {
+    fn start(path: TargetPath, steps: Budget, limits: &Limits) -> Self {
         let visits = Budget::new(Limit::RolesVisited, limits.roles_visited.into());
         let visited = BTreeSet::from([RoleName::TARGETS]);
-        Self { path, chain: Vec::new(), to_visit: Vec::new(), visited, visits, most_depth: limits.delegation_depth }
+        let most_depth = limits.delegation_depth;
+        Self { path, chain: Vec::new(), to_visit: Vec::new(), visited, visits, steps, most_depth }
     }
 
     /// Visits roles until a role must be loaded or the search ends.
@@ -136,7 +155,7 @@ impl Walk {
                 return State::Ended(Err(kind.of(edge.role())));
             }
             self.visited.insert(edge.role().clone());
-            if let Some(end) = self.visit(edge.role(), edge.depth, role, None) {
+            if let Some(end) = self.visit(edge.role(), edge.depth, role, trusted.router(&edge)) {
                 return end;
             }
         }
@@ -145,6 +164,9 @@ impl Walk {
 
     /// Looks for the target in one role. If the role does not list it, adds the role's delegations to those to visit.
     fn visit(&mut self, name: &RoleName, depth: u32, role: &VerifiedTargets, router: Option<&Router>) -> Option<State> {
+        if let Err(kind) = self.steps.spend() {
+            return Some(State::Ended(Err(kind.of(name))));
+        }
         // The search is depth first, so the last visited role one level above is the delegator.
         self.chain.truncate(depth as usize);
         self.chain.push((name.clone(), role.clone()));
@@ -162,24 +184,28 @@ impl Walk {
             Err(kind) => return Some(State::Ended(Err(kind.of(name)))),
         }
         let delegations = role.delegations()?;
-        match router {
-            Some(router) => self.push_delegations(name, depth, delegations.rings_by(router, &self.path.clone())),
-            None => self.push_delegations(name, depth, delegations.rings_covering(&self.path.clone())),
+        let most = self.most_delegations();
+        let covering = match router {
+            Some(router) => delegations.rings_by(router, &self.path, most, &mut self.steps),
+            None => Ok(delegations.rings_covering(&self.path).take(most).collect()),
+        };
+        match covering {
+            Ok(covering) => self.push_delegations(name, depth, covering),
+            Err(kind) => return Some(State::Ended(Err(kind.of(name)))),
         }
         None
     }
 
-    fn push_delegations(
-        &mut self,
-        name: &RoleName,
-        depth: u32,
-        covering: impl Iterator<Item = (RoleName, KeyRing, bool)>,
-    ) {
-        // 5.6.7.2: visit delegations in order, so the first must be on top of the stack. Take one more than can be
-        // skipped or visited, so that exceeding the limit is noticed.
-        let most = self.visited.len().saturating_add(self.visits.left()).saturating_add(1);
+    /// Returns the number of delegations of one role to consider: one more than can be skipped or visited, so that
+    /// exceeding the limit is noticed.
+    fn most_delegations(&self) -> usize {
+        self.visited.len().saturating_add(self.visits.left()).saturating_add(1)
+    }
+
+    fn push_delegations(&mut self, name: &RoleName, depth: u32, covering: Vec<(RoleName, KeyRing, bool)>) {
+        // 5.6.7.2: visit delegations in order, so the first must be on top of the stack.
         let mut next = Vec::new();
-        for (role, ring, terminating) in covering.take(most) {
+        for (role, ring, terminating) in covering {
             next.push(Edge::new(name, role, ring, depth.saturating_add(1)));
             // 5.6.7.2.1: after this role and its descendants, visit neither its siblings nor those of its ancestors.
             if terminating {
@@ -212,9 +238,10 @@ mod tests {
     #[test]
     fn w_5_6_7_1_b_of_very_many_delegations_no_more_are_kept_than_can_be_visited() {
         let limits = Limits { roles_visited: 4, ..Limits::default() };
-        let mut walk = Walk::start(TargetPath::new("x").unwrap(), &limits);
-        let path = walk.path.clone();
-        walk.push_delegations(&RoleName::TARGETS, 0, delegating(10_000).rings_covering(&path));
+        let steps = Budget::new(Limit::ListSteps, u64::MAX);
+        let mut walk = Walk::start(TargetPath::new("x").unwrap(), steps, &limits);
+        let covering = delegating(10_000).rings_covering(&walk.path).take(walk.most_delegations()).collect();
+        walk.push_delegations(&RoleName::TARGETS, 0, covering);
         // One more than the limit, and one for the role that was already visited.
         let next: Vec<_> = walk.to_visit.iter().rev().map(|edge| edge.role().as_str()).collect();
         assert_eq!(next, ["role0", "role1", "role2", "role3", "role4", "role5"]);

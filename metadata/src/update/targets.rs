@@ -1,6 +1,5 @@
 //! The update of the targets role (spec 5.6.1 to 5.6.6). Delegated roles are judged by the same function.
 
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
 use super::{Request, Stage, Update, most_bytes};
@@ -66,7 +65,7 @@ impl Stage for UpdateTargets {
         let missing = || missing_targets(&self.update, &self.snapshot, &RoleName::TARGETS);
         let targets = self.targets.ok_or_else(missing)?;
         let Self { update, timestamp, snapshot, .. } = self;
-        Ok(TrustedMetadata { update, timestamp, snapshot, targets, delegated: BTreeMap::new(), router: None })
+        Ok(TrustedMetadata::new(update, timestamp, snapshot, targets))
     }
 }
 

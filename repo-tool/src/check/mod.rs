@@ -96,6 +96,7 @@ pub(crate) fn reading_limits() -> Limits {
     let mut limits = Limits::default();
     (limits.snapshot_length, limits.targets_length, limits.listed_length) =
         (1 << 30, layout::LONGEST_METADATA, layout::LONGEST_METADATA);
+    limits.list_steps = u64::MAX;
     (limits.root_updates, limits.roles_visited, limits.roles_listed) = (u32::MAX, u32::MAX, u32::MAX);
     (limits.delegation_depth, limits.signatures, limits.keys) = (u32::MAX, u32::MAX, u32::MAX);
     limits

@@ -81,6 +81,9 @@ pub(crate) struct Global {
     /// Publish without comparing with the server at the metadata-url of your configuration
     #[arg(long, global = true)]
     pub(crate) skip_served_check: bool,
+    /// Sign although this machine's clock is far behind the dates of the published metadata
+    #[arg(long, global = true)]
+    pub(crate) skip_clock_check: bool,
     /// How long to wait for another process that is changing the repository; 0 means not at all.
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) wait: u64,

@@ -49,7 +49,7 @@ use crate::pin::GivenRoot;
 use crate::publish::transaction;
 use crate::sign::review::Accepted;
 use crate::user::UserConfig;
-use crate::{Error, Invocation, LockWait, Repository, ServedState};
+use crate::{ClockCheck, Error, Invocation, LockWait, Repository, ServedState};
 use args::{Cli, Command, Global};
 use phrases::Phrases;
 
@@ -148,6 +148,7 @@ impl<'a> Context<'a> {
             lock_wait: lock_wait(global, output),
             given_root: given_root(global, &world)?,
             served: if global.skip_served_check { ServedState::Ignore } else { ServedState::Compare },
+            clock: if global.skip_clock_check { ClockCheck::Ignore } else { ClockCheck::Compare },
             accepted: Accepted::new(global.accept.iter().cloned()),
             allowed_keys: allowed_keys(global, &world)?,
             signers: Vec::new(),

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use chrono::{DateTime, Utc};
 use lastmile_client::{Error as ClientError, Refusal};
-use lastmile_metadata::{FileError, RoleName, TargetPath, Version};
+use lastmile_metadata::{FileError, RoleName, TargetPath, Version, format_time};
 
 use crate::check::chain;
 use crate::check::finding::Finding;
@@ -290,6 +291,18 @@ pub enum PublicationError {
         role: RoleName,
         /// Its version.
         version: Version,
+    },
+    /// The clock of this machine is far behind.
+    #[error(
+        "this machine's clock reads {}, but the published metadata was signed after {}: what it signs now would expire \
+         too early\ncorrect the clock; if it is right, repeat the command with `--skip-clock-check`",
+        format_time(.now), format_time(.signed)
+    )]
+    ClockBehind {
+        /// The time of the clock.
+        now: DateTime<Utc>,
+        /// A time before which the published metadata was not signed, by its dates and lifetimes.
+        signed: DateTime<Utc>,
     },
     /// A change needs the lock of the repository.
     #[error("the repository was opened for reading")]

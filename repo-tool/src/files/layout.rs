@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use lastmile_fs::disk::{self, NewFile};
+use lastmile_fs::disk::{self, Locking, NewFile};
 use rustix::fs::OFlags;
 
 use crate::files::folder::{EntryInfo, Folder, read_at_most, user};
@@ -17,6 +17,8 @@ use crate::{Error, PathError, names};
 
 /// The pause between two attempts to take a held lock.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
+/// The number of times that the lock file is opened anew because another process has removed it.
+const MOST_OPENS: usize = 16;
 const LOCK: &str = ".lock";
 const PUBLISHING: &str = ".publishing";
 /// The name of the folder with the pending change.
@@ -235,7 +237,9 @@ impl Layout {
             .map_err(|error| Error::file("write", path, error))
             .and_then(|()| file.sync().map_err(|error| Error::file("sync", path, error)))
             .and_then(|()| {
-                disk::rename(folder.place(new), goal.place(name)).map_err(|error| Error::file("replace", path, error))
+                let kept = file.keep_owner(goal.place(name));
+                let renamed = kept.and_then(|()| disk::rename(folder.place(new), goal.place(name)));
+                renamed.map_err(|error| Error::file("replace", path, error))
             });
         if replaced.is_err() {
             let _ = disk::remove(folder.place(new));
@@ -247,28 +251,41 @@ impl Layout {
     /// Takes the exclusive lock. Dropping the value, or the end of the process, releases it.
     pub fn lock(&self) -> Result<Lock, Error> {
         let (dir, path) = (self.open()?, self.dir.join(LOCK));
-        let file = disk::lock_file(dir.place(LOCK)).map_err(|error| match dir.look(LOCK) {
-            Ok(Some(found)) if found.is_file() && found.owner() != user() => locked_by(&path, found.owner()),
-            Ok(Some(found)) if !found.is_file() => not_a_lock(&path),
-            _ => Error::file("open", &path, error),
+        for _ in 0..MOST_OPENS {
+            let file = self.open_lock(&dir, &path)?;
+            match disk::try_lock_named(&file, dir.place(LOCK)).map_err(|error| Error::file("lock", &path, error))? {
+                Locking::Taken => return Ok(Lock { _file: file, working: OnceLock::new() }),
+                Locking::Busy => break,
+                // Another process has removed the file meanwhile. Its lock protects nothing.
+                Locking::Replaced => {}
+            }
+        }
+        Err(Error::Busy { folder: self.dir.clone(), waited: Duration::ZERO })
+    }
+
+    fn open_lock(&self, dir: &Folder, path: &Path) -> Result<File, Error> {
+        let open = match self.sharing {
+            Sharing::Private => disk::lock_file_of_owner,
+            Sharing::Group(_) => disk::lock_file,
+        };
+        let file = open(dir.place(LOCK)).map_err(|error| match dir.look(LOCK) {
+            Ok(Some(found)) if found.is_file() && found.owner() != user() => locked_by(path, found.owner()),
+            Ok(Some(found)) if !found.is_file() => not_a_lock(path),
+            _ => Error::file("open", path, error),
         })?;
-        let found = file.metadata().map_err(|error| Error::file("look at", &path, error))?;
+        let found = file.metadata().map_err(|error| Error::file("look at", path, error))?;
         if !found.is_file() {
-            return Err(not_a_lock(&path));
+            return Err(not_a_lock(path));
         }
         match self.sharing {
             Sharing::Private if found.uid() == user() => {}
             Sharing::Group(group) if found.gid() == group && found.mode() & 0o060 == 0o060 => {}
             Sharing::Group(group) if found.uid() == user() => {
-                disk::share(&file, &path, group, 0o660).map_err(|error| Error::file("share", &path, error))?;
+                disk::share(&file, path, group, 0o660).map_err(|error| Error::file("share", path, error))?;
             }
-            _ => return Err(locked_by(&path, found.uid())),
+            _ => return Err(locked_by(path, found.uid())),
         }
-        match disk::try_lock(&file, &path) {
-            Ok(true) => Ok(Lock { _file: file, working: OnceLock::new() }),
-            Ok(false) => Err(Error::Busy { folder: self.dir.clone(), waited: Duration::ZERO }),
-            Err(error) => Err(Error::file("lock", &path, error)),
-        }
+        Ok(file)
     }
 
     /// Takes the exclusive lock, and waits while another process has it. Calls `on_wait` once when waiting begins.

@@ -385,7 +385,7 @@ impl Step {
         if self.has_copies() {
             remove_copies(goal, Path::new(to))?;
         }
-        let renamed = disk::rename(source.place(from), goal.place(to));
+        let renamed = disk::replace(source.place(from), goal.place(to));
         renamed.map_err(|error| Error::file("publish", &goal.path_of(to), error))
     }
 

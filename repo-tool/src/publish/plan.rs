@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use lastmile_keys::PublicKey;
 use lastmile_metadata::RoleName;
 
@@ -16,7 +17,10 @@ use crate::publish::transaction::Observer;
 use crate::publish::versions::{Issued, Jumps};
 use crate::report::diff::{self, RoleDiff};
 use crate::repository::Repository;
-use crate::{Error, PendingError};
+use crate::{ClockCheck, Error, PendingError, PublicationError};
+
+/// How far the clock of this machine may be behind the clocks of others who sign.
+const CLOCK_TOLERANCE: TimeDelta = TimeDelta::days(1);
 
 /// A draft that is ready to be published or staged.
 #[derive(Debug)]
@@ -74,10 +78,30 @@ impl Repository {
         })
     }
 
+    /// Refuses a clock that is far behind the time when the published metadata was signed: what it signs would expire
+    /// before what clients have, and may have expired when it is published.
+    fn check_clock(&self) -> Result<(), Error> {
+        if self.is_emergency || self.invocation.clock == ClockCheck::Ignore {
+            return Ok(());
+        }
+        let now = self.invocation.now;
+        // The dates show the time of the signature, unless the lifetime has been shortened since. So both roles count.
+        let signed = |role: &RoleName, expires: DateTime<Utc>| {
+            let lifetime = TimeDelta::days(self.config.role(role).expires_days.into());
+            expires.checked_sub_signed(lifetime).unwrap_or(DateTime::<Utc>::MIN_UTC)
+        };
+        let timestamp = signed(&RoleName::TIMESTAMP, self.published.timestamp.expires);
+        let earliest = timestamp.min(signed(&RoleName::SNAPSHOT, self.published.snapshot.expires));
+        if earliest.signed_duration_since(now) > CLOCK_TOLERANCE {
+            return Err(PublicationError::ClockBehind { now, signed: earliest }.into());
+        }
+        Ok(())
+    }
+
     /// Completes a draft into a plan.
     ///
     /// # Errors
-    /// When an available key cannot be opened; [`Error::Pending`] when a pending file does not match its entry in the draft.
+    /// [`PublicationError::ClockBehind`]; when an available key cannot be opened; [`Error::Pending`] when a pending file does not match its entry in the draft.
     pub fn plan(&mut self, mut draft: Draft, signing: Signing) -> Result<Plan, Error> {
         if draft.from_staged {
             draft.files = staged::listed_files(&self.layout, &draft, self.target_names())?;
@@ -85,6 +109,10 @@ impl Repository {
         let entries = snapshot::entries_to_complete(&mut self.published, &draft)?;
         if !entries.is_empty() && draft.again.contains(&RoleName::TIMESTAMP) && self.can_sign(&RoleName::SNAPSHOT) {
             draft.again.insert(RoleName::SNAPSHOT);
+        }
+        // Not when a pending change is only shown: its dates are fixed.
+        if !draft.is_empty() && (signing != Signing::Never || !draft.from_staged) {
+            self.check_clock()?;
         }
         if signing != Signing::Never && !draft.is_empty() {
             self.compare_with_served(&draft, &entries)?;

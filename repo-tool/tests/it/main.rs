@@ -10,6 +10,7 @@ mod advisories;
 mod batch;
 mod bulk;
 mod catch_up;
+mod clock;
 mod compressed;
 mod crash;
 mod custom_data;

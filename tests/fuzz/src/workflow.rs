@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use lastmile_client::metadata::{FileContent, Json, RandomAccess, RoleName, TargetPath};
 use lastmile_client::{
-    BoxFuture, Error, Fetch, FetchError, LocalError, MemoryStore, Response, RetryPolicy, Session, Store, StoreLock,
-    StoredFile, Updater,
+    BoxFuture, Error, Fetch, FetchError, LocalError, LockKind, MemoryStore, Response, RetryPolicy, Session, Store,
+    StoreLock, StoredFile, Updater,
 };
 use lastmile_random::adversary::{day, published, resigned};
 use tokio::runtime::{Builder, Runtime};
@@ -160,8 +160,8 @@ impl Store for LargeStore {
         self.0.remove(file)
     }
 
-    fn try_lock(&self) -> Result<Option<StoreLock>, LocalError> {
-        self.0.try_lock()
+    fn try_lock(&self, kind: LockKind) -> Result<Option<StoreLock>, LocalError> {
+        self.0.try_lock(kind)
     }
 
     fn description(&self) -> String {

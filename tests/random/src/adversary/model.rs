@@ -182,18 +182,34 @@ impl<'s> Update<'s> {
             state.floors.timestamp = Some((stored.version, snapshot));
         }
         let (floors, day) = (state.floors.timestamp, self.day);
-        let judge = |document: &Arc<Document>| {
+        let judge = |floors: Option<(u64, u64)>, stored: Option<&Arc<Document>>, document: &Arc<Document>| {
             let snapshot = listed(document)?;
             if let Some((version, _)) = floors
                 && document.version == version
-                && let Some(stored) = &stored
+                && let Some(stored) = stored
             {
                 return Some(Arc::clone(stored));
             }
             let is_old = floors.is_some_and(|(version, listed)| document.version < version || snapshot < listed);
             (!is_old && document.expires > day).then(|| Arc::clone(document))
         };
-        let new = self.ask("timestamp.json", judge).ok_or(Refused(Role::Timestamp))?;
+        let first = self.ask("timestamp.json", |document| judge(floors, stored.as_ref(), document));
+        let mut new = first.ok_or(Refused(Role::Timestamp))?;
+        // The newest timestamp of all mirrors counts. The first mirror in order is the one that has answered.
+        let mirrors: Vec<_> = self.in_order().filter(|mirror| !self.failed.contains(mirror)).collect();
+        let (mut its_mirror, others) = (mirrors.first().copied(), mirrors.get(1..).unwrap_or_default());
+        for mirror in others {
+            let floors = listed(&new).map(|snapshot| (new.version, snapshot));
+            let Some(offered) = self.served[*mirror].get("timestamp.json") else { continue };
+            match judge(floors, Some(&new), offered) {
+                Some(newer) if newer.version > new.version => {
+                    self.failed.extend(its_mirror);
+                    (new, its_mirror) = (newer, Some(*mirror));
+                }
+                Some(_) => {}
+                None => drop(self.failed.insert(*mirror)),
+            }
+        }
         state.floors.timestamp = listed(&new).map(|snapshot| (new.version, snapshot));
         state.files.insert(Role::Timestamp, Arc::clone(&new));
         if new.expires <= day { Err(Refused(Role::Timestamp)) } else { Ok(new) }

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use lastmile_client::metadata::{FileContent, Version};
 use lastmile_client::{
-    BoxFuture, Event, EventSink, Fetch, FetchError, LocalError, MemoryStore, Response, RetryPolicy, Session, Store,
-    StoreLock, StoredFile, Updater,
+    BoxFuture, Event, EventSink, Fetch, FetchError, LocalError, LockKind, MemoryStore, Response, RetryPolicy, Session,
+    Store, StoreLock, StoredFile, Updater,
 };
 
 use super::ledger::{Document, ROLES, Role};
@@ -155,8 +155,8 @@ impl Store for CrashingStore {
         self.inner.remove(file)
     }
 
-    fn try_lock(&self) -> Result<Option<StoreLock>, LocalError> {
-        self.inner.try_lock()
+    fn try_lock(&self, kind: LockKind) -> Result<Option<StoreLock>, LocalError> {
+        self.inner.try_lock(kind)
     }
 
     fn description(&self) -> String {

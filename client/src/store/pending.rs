@@ -1,0 +1,106 @@
+//! The changes of one refresh. They are written together when the refresh ends, so that whoever reads the store sees
+//! the state before or the state after it.
+
+use std::mem::take;
+
+use lastmile_metadata::{Accepted, FileContent};
+
+use crate::error::{Error, LocalError};
+use crate::store::StoredFile;
+use crate::store::identity::StoreIdentity;
+use crate::store::shared::{LockedStore, SharedStore};
+
+/// The changes of one refresh that are not written yet. Reading sees them.
+pub(crate) struct PendingChanges<'a> {
+    store: &'a SharedStore,
+    /// The identity that this refresh has written. Every refresh writes another one.
+    ours: StoreIdentity,
+    changes: Vec<Change>,
+}
+
+/// A change of the store. The changes are written in their order, so that a crash between two of them is harmless.
+enum Change {
+    Keep(Vec<StoredFile>, Accepted),
+    Write(StoredFile, Vec<u8>),
+    Remove(StoredFile),
+}
+
+impl Change {
+    /// Returns the content of `file` after this change, or `None` if this change is not about it.
+    fn content_of(&self, file: &StoredFile) -> Option<Option<FileContent>> {
+        match self {
+            Change::Keep(files, kept) if files.contains(file) => Some(Some(match kept {
+                Accepted::Received(bytes) => FileContent::Bytes(bytes.to_vec()),
+                Accepted::File(parts) => FileContent::File(parts.clone()),
+            })),
+            Change::Write(written, bytes) if written == file => Some(Some(FileContent::Bytes(bytes.clone()))),
+            Change::Remove(removed) if removed == file => Some(None),
+            _ => None,
+        }
+    }
+
+    fn write_to(&self, store: &LockedStore<'_>) -> Result<(), LocalError> {
+        match self {
+            Change::Keep(files, kept) => files.iter().try_for_each(|file| store.keep(file, kept)),
+            Change::Write(file, bytes) => store.write(file, bytes),
+            Change::Remove(file) => store.remove(file),
+        }
+    }
+}
+
+impl<'a> PendingChanges<'a> {
+    /// Makes an empty list of changes for the refresh that has written the identity `ours`.
+    pub(crate) fn new(store: &'a SharedStore, ours: StoreIdentity) -> PendingChanges<'a> {
+        PendingChanges { store, ours, changes: Vec::new() }
+    }
+
+    /// Reads a file as it will be after the changes.
+    pub(crate) fn open(&self, file: &StoredFile, max_length: u64) -> Result<Option<FileContent>, LocalError> {
+        match self.changes.iter().rev().find_map(|change| change.content_of(file)) {
+            Some(content) => Ok(content),
+            None => self.store.open(file, max_length),
+        }
+    }
+
+    /// Stores a file that was accepted, under each of these names.
+    pub(crate) fn keep(&mut self, files: Vec<StoredFile>, kept: Accepted) {
+        self.changes.push(Change::Keep(files, kept));
+    }
+
+    pub(crate) fn write(&mut self, file: StoredFile, bytes: Vec<u8>) {
+        self.changes.push(Change::Write(file, bytes));
+    }
+
+    pub(crate) fn remove(&mut self, file: StoredFile) {
+        self.changes.push(Change::Remove(file));
+    }
+
+    /// Writes the changes. Returns false, and writes nothing, if another process has refreshed or reset the store since
+    /// this refresh started.
+    pub(crate) async fn commit(mut self) -> Result<bool, Error> {
+        let PendingChanges { store, ours, changes } = &mut self;
+        if changes.is_empty() {
+            return Ok(true);
+        }
+        store.exclusively(|locked| Ok(write_all(locked, ours, &take(changes))?)).await
+    }
+}
+
+/// A refresh that was cancelled keeps what it has accepted.
+impl Drop for PendingChanges<'_> {
+    fn drop(&mut self) {
+        let changes = take(&mut self.changes);
+        if !changes.is_empty() {
+            // If this fails, the next refresh fetches the files again.
+            self.store.exclusively_if_free(|locked| drop(write_all(locked, &self.ours, &changes)));
+        }
+    }
+}
+
+fn write_all(locked: &LockedStore<'_>, ours: &StoreIdentity, changes: &[Change]) -> Result<bool, LocalError> {
+    if StoreIdentity::read(&**locked)?.as_ref() != Some(ours) {
+        return Ok(false);
+    }
+    changes.iter().try_for_each(|change| change.write_to(locked))?;
+    Ok(true)
+}

@@ -1,0 +1,141 @@
+//! A store that several processes use. Its lock is held only while files are read or written, never across the network:
+//! what needs the lock is a closure, which cannot wait for anything.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use lastmile_metadata::{Accepted, FileContent};
+
+use crate::error::{Error, LocalError};
+use crate::event::{Event, EventSink};
+use crate::store::{LockKind, Store, StoreLock, StoredFile};
+
+/// The pause between two attempts to take a lock that another process holds.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// How long the lock of the files is waited for before this is reported. Usually it is held for milliseconds.
+const REPORT_FILES_AFTER: Duration = Duration::from_millis(500);
+
+/// The number of attempts to take the lock where waiting would block the thread.
+const BLOCKING_ATTEMPTS: u32 = 10;
+
+/// A store, whose files change only under its lock.
+pub(crate) struct SharedStore {
+    store: Box<dyn Store>,
+    events: Arc<dyn EventSink>,
+    lock_wait: Duration,
+}
+
+/// Holds the lock for refreshing until it is dropped.
+pub(crate) struct RefreshLock {
+    _lock: StoreLock,
+}
+
+/// A store whose files no other process changes now.
+pub(crate) struct LockedStore<'a>(&'a dyn Store);
+
+impl SharedStore {
+    pub(crate) fn new(store: Box<dyn Store>, events: Arc<dyn EventSink>, lock_wait: Duration) -> SharedStore {
+        SharedStore { store, events, lock_wait }
+    }
+
+    /// Runs `work` while no other process changes the files. `work` cannot be a future, so the lock is never held while
+    /// something is waited for.
+    pub(crate) async fn exclusively<T>(
+        &self,
+        work: impl FnOnce(&LockedStore<'_>) -> Result<T, Error> + Send,
+    ) -> Result<T, Error> {
+        let _lock = self.lock(LockKind::Files).await?;
+        work(&LockedStore(&*self.store))
+    }
+
+    /// Like [`exclusively`](SharedStore::exclusively), for a destructor. Blocks, but not for long. Does nothing if
+    /// another process keeps the lock.
+    pub(crate) fn exclusively_if_free(&self, work: impl FnOnce(&LockedStore<'_>)) {
+        for _ in 0..BLOCKING_ATTEMPTS {
+            match self.store.try_lock(LockKind::Files) {
+                Ok(Some(_lock)) => return work(&LockedStore(&*self.store)),
+                Ok(None) => thread::sleep(PAUSE),
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Takes the lock that makes this process the only one that refreshes the store. It may be held across the network,
+    /// because it keeps nobody from reading the store.
+    pub(crate) async fn lock_for_refresh(&self) -> Result<RefreshLock, Error> {
+        Ok(RefreshLock { _lock: self.lock(LockKind::Refresh).await? })
+    }
+
+    /// Takes a lock. Reports once that it waits.
+    async fn lock(&self, kind: LockKind) -> Result<StoreLock, Error> {
+        let (mut waited, mut is_reported) = (Duration::ZERO, false);
+        let report_after = match kind {
+            LockKind::Files => REPORT_FILES_AFTER,
+            LockKind::Refresh => Duration::ZERO,
+        };
+        loop {
+            if let Some(lock) = self.store.try_lock(kind)? {
+                return Ok(lock);
+            }
+            if !is_reported && waited >= report_after {
+                self.events.handle(&Event::Waiting { store: self.description() });
+                is_reported = true;
+            }
+            if waited >= self.lock_wait {
+                let error = std::io::Error::from(std::io::ErrorKind::ResourceBusy);
+                return Err(LocalError::new("lock", self.description(), error)
+                    .with_hint("another process is using it; end that process, or wait longer")
+                    .into());
+            }
+            tokio::time::sleep(PAUSE).await;
+            waited += PAUSE;
+        }
+    }
+
+    /// Opens one file, without a lock: each file is replaced as a whole. Files that must match are opened
+    /// [`exclusively`](SharedStore::exclusively).
+    pub(crate) fn open(&self, file: &StoredFile, max_length: u64) -> Result<Option<FileContent>, LocalError> {
+        self.store.open(file, max_length)
+    }
+
+    /// See [`Store::hold`].
+    pub(crate) fn hold(&self, bytes: Vec<u8>) -> FileContent {
+        self.store.hold(bytes)
+    }
+
+    pub(crate) fn description(&self) -> String {
+        self.store.description()
+    }
+}
+
+impl LockedStore<'_> {
+    /// Replaces the file with these bytes.
+    pub(crate) fn write(&self, file: &StoredFile, bytes: &[u8]) -> Result<(), LocalError> {
+        self.0.write(file, bytes)
+    }
+
+    /// Replaces the file with a file that was accepted.
+    pub(crate) fn keep(&self, file: &StoredFile, kept: &Accepted) -> Result<(), LocalError> {
+        self.0.keep(file, kept)
+    }
+
+    /// Removes the file if it exists.
+    pub(crate) fn remove(&self, file: &StoredFile) -> Result<(), LocalError> {
+        self.0.remove(file)
+    }
+}
+
+impl Deref for LockedStore<'_> {
+    type Target = dyn Store;
+
+    fn deref(&self) -> &Self::Target {
+        self.0
+    }
+}
+
+#[cfg(test)]
+#[path = "shared_tests.rs"]
+mod tests;

@@ -1,0 +1,114 @@
+//! The owners of files: what root replaces or creates among another user's files stays that user's.
+//!
+//! That user may replace any name in a folder at any time, by a link to a file of root too. So only open files and
+//! folders that this process has just created are given away, never names.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat};
+
+use super::{NewFile, inject_fault, lock_file, make_folder, new_lock, rename};
+use crate::{Place, Syscall};
+
+impl NewFile {
+    /// If root runs this program, gives this file to the owner and the group of the file that it will replace, or of the
+    /// folder if it is new, so that root does not lock out the user whose files these are.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports.
+    pub fn keep_owner<'a>(&self, to: impl Into<Place<'a>>) -> io::Result<()> {
+        give_like_replaced(&self.file, to.into())
+    }
+}
+
+/// Renames a file of this user's own folder like [`rename`], and keeps the owner as [`NewFile::keep_owner`] does.
+///
+/// # Errors
+///
+/// What the system reports.
+pub fn replace<'a, 'b>(from: impl Into<Place<'a>>, to: impl Into<Place<'b>>) -> io::Result<()> {
+    let (from, to) = (from.into(), to.into());
+    if is_root() {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        if let Ok(file) = fs::openat(from.folder(), from.name(), flags, Mode::empty()) {
+            give_like_replaced(&file, to)?;
+        }
+    }
+    rename(from, to)
+}
+
+/// Like [`lock_file`]. If root creates the file, it belongs to the owner and the group of the folder.
+///
+/// # Errors
+///
+/// As [`lock_file`].
+pub fn lock_file_of_owner(place: Place<'_>) -> io::Result<File> {
+    if is_root()
+        && let Ok(new) = new_lock(place)
+    {
+        give(&new, place, folder_of(place))?;
+    }
+    lock_file(place)
+}
+
+/// Like [`make_folder`]. If root creates the folder, it belongs to the owner and the group of the folder that it is in.
+///
+/// # Errors
+///
+/// As [`make_folder`].
+pub fn make_folder_of_owner<'a>(place: impl Into<Place<'a>>, mode: u32) -> io::Result<()> {
+    let place = place.into();
+    make_folder(place, mode)?;
+    if is_root() {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let folder = fs::openat(place.folder(), place.name(), flags, Mode::empty())?;
+        let is_empty = |name: &[u8]| matches!(name, b"." | b"..");
+        // A folder with content is not the one that was created.
+        if fs::Dir::read_from(&folder)?.all(|entry| entry.is_ok_and(|entry| is_empty(entry.file_name().to_bytes()))) {
+            give(&folder, place, folder_of(place))?;
+        }
+    }
+    Ok(())
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+fn give_like_replaced(file: impl AsFd, to: Place<'_>) -> io::Result<()> {
+    if !is_root() {
+        return Ok(());
+    }
+    let replaced = fs::statat(to.folder(), to.name(), AtFlags::SYMLINK_NOFOLLOW).ok();
+    let replaced = replaced.filter(|found| FileType::from_raw_mode(found.st_mode) == FileType::RegularFile);
+    give(file, to, replaced.or_else(|| folder_of(to)))
+}
+
+fn folder_of(place: Place<'_>) -> Option<Stat> {
+    let parent = place.name().parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::statat(place.folder(), parent, AtFlags::empty()).ok()
+}
+
+/// Gives a file or folder of root to the owner and the group of `like`.
+fn give(file: impl AsFd, place: Place<'_>, like: Option<Stat>) -> io::Result<()> {
+    let found = fs::fstat(&file)?;
+    let Some(like) = like.filter(|like| (like.st_uid, like.st_gid) != (found.st_uid, found.st_gid)) else {
+        return Ok(());
+    };
+    // A second name of a file may be one that another user has made, to be given a file of root.
+    let is_alone = found.st_nlink == 1 || FileType::from_raw_mode(found.st_mode) == FileType::Directory;
+    if found.st_uid != 0 || !is_alone {
+        return Ok(());
+    }
+    inject_fault(Syscall::Share, place)?;
+    let (owner, group) = (fs::Uid::from_raw(like.st_uid), fs::Gid::from_raw(like.st_gid));
+    match fs::fchown(&file, Some(owner), Some(group)) {
+        // Some file systems let nobody do this, not even root. The file then stays with root.
+        Err(rustix::io::Errno::PERM | rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::INVAL) => Ok(()),
+        given => Ok(given?),
+    }
+}

@@ -1,0 +1,50 @@
+//! Publishing with a clock that is far behind.
+
+use chrono::TimeDelta;
+use lastmile_repo_tool::{ClockCheck, Draft, Error, Invocation, PublicationError, Signing};
+
+use crate::world::{World, is_published};
+
+fn is_behind<T>(result: &Result<T, Error>) -> bool {
+    matches!(result, Err(Error::Publication(PublicationError::ClockBehind { .. })))
+}
+
+#[test]
+fn c6_a_clock_far_behind_what_is_signed_publishes_nothing() {
+    let mut world = World::new();
+    world.add("a", "1");
+    let (right, before) = (world.now, world.files("metadata"));
+    for (hours, is_refused) in [(0, false), (23, false), (25, true), (24 * 400, true)] {
+        let mut world = world.copy();
+        world.now = right - TimeDelta::hours(hours);
+        assert_eq!(is_behind(&world.add_as(&world.invocation(), "b", "2")), is_refused, "{hours} hours");
+        assert_eq!(world.files("metadata") == before, is_refused, "{hours} hours");
+        assert_eq!(is_behind(&world.renew()), is_refused, "{hours} hours");
+    }
+    world.now = right - TimeDelta::days(30);
+    // A dry run answers the same.
+    let mut repository = world.open();
+    assert!(is_behind(&repository.plan(Draft::renew_online_roles(), Signing::Never).map(drop)));
+    drop(repository);
+    let error = world.add_as(&world.invocation(), "b", "2").unwrap_err().to_string();
+    assert!(error.contains("this machine's clock reads 20") && error.contains("--skip-clock-check"), "{error}");
+    // The way out, if the clock was ahead when the repository was signed.
+    let trusting = Invocation { clock: ClockCheck::Ignore, ..world.invocation() };
+    assert!(is_published(&world.add_as(&trusting, "b", "2").unwrap()));
+    // From then on the dates are those of this clock.
+    assert!(is_published(&world.add("c", "3")));
+}
+
+#[test]
+fn c6_a_shorter_lifetime_of_one_role_is_no_clock_that_is_behind() {
+    let world = World::new();
+    world.add("a", "1");
+    let mut config = world.open().config.clone();
+    config.edit_roles(|name, role| {
+        if name == "snapshot" {
+            role.set_expires_days(2);
+        }
+    });
+    std::fs::write(world.layout().config(), config.text()).unwrap();
+    assert!(is_published(&world.add("b", "2")));
+}

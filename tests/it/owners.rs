@@ -1,0 +1,69 @@
+//! The files of one user, used by another one.
+
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use lastmile_testkit::{Repository, Server};
+
+use crate::cli::program;
+
+/// A user and a group that have no files.
+const USER: u32 = 65_534;
+
+fn run(state: &Path, user: u32, args: &[&str]) -> Output {
+    let mut command = Command::new(program("lastmile"));
+    command.arg("--state-dir").arg(state).args(args).uid(user).gid(user).env_clear();
+    command.output().unwrap()
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn c7_another_users_store_is_named_and_root_leaves_it_to_its_user() {
+    let folder = tempfile::tempdir().unwrap();
+    if chown(folder.path(), Some(USER), Some(USER)).is_err() {
+        eprintln!("owners: NOT CHECKED: this needs root");
+        return;
+    }
+    let mut repository = Repository::new();
+    let root = folder.path().join("root.json");
+    std::fs::write(&root, repository.written("root")).unwrap();
+    set_mode(&root, 0o644);
+    let server = Server::start(repository.network());
+    let state = folder.path().join("state");
+    let url = format!("{}metadata/", server.url());
+    let add = ["trust", "add", "it", "--root", root.to_str().unwrap(), "--metadata-url", &url];
+    let added = run(&state, USER, &add);
+    assert!(added.status.success(), "{added:?}");
+    assert!(run(&state, USER, &["refresh"]).status.success());
+    repository.publish(&["root", "targets"]);
+    // Root refreshes, and the user goes on.
+    let refreshed = run(&state, 0, &["refresh"]);
+    assert!(refreshed.status.success(), "{refreshed:?}");
+    let (mut open, mut files) = (vec![state.clone()], 0);
+    while let Some(path) = open.pop() {
+        let found = path.symlink_metadata().unwrap();
+        assert_eq!((found.uid(), found.gid()), (USER, USER), "{}", path.display());
+        if found.is_dir() {
+            open.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        }
+        files += 1;
+    }
+    assert!(files > 8, "{files}");
+    assert!(run(&state, USER, &["refresh"]).status.success());
+    // A third user cannot read it, and is told whose it is.
+    set_mode(folder.path(), 0o755);
+    for closed in [&state, &state.join("it")] {
+        let told = run(&state, USER - 1, &["status"]);
+        let stderr = String::from_utf8(told.stderr).unwrap();
+        assert_eq!(told.status.code(), Some(1), "{stderr}");
+        assert!(!stderr.contains("no repository is trusted"), "{stderr}");
+        let owner = format!("`{}` belongs to user {USER} (mode 700), and this is user {}", closed.display(), USER - 1);
+        assert!(stderr.contains(&owner), "{stderr}");
+        set_mode(closed, 0o755);
+    }
+}
