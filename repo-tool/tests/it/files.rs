@@ -288,7 +288,7 @@ fn a_threshold_of_zero_makes_no_repository() {
     let world = World::new();
     let error = new.create(&folder.path().join("new"), &world.invocation(), &mut Unobserved).err();
     assert!(
-        matches!(&error, Some(Error::InvalidInput(InvalidInput::ThresholdOf { role })) if *role == RoleName::TARGETS),
+        matches!(&error, Some(Error::InvalidInput(InvalidInput::OutOfRange { what: "threshold", .. }))),
         "{error:?}"
     );
 }

@@ -103,7 +103,6 @@ pub(crate) fn replace_content(world: &World, role: &RoleName, file: &str) {
 #[test]
 fn every_targets_role_is_listed_with_length_and_hash() {
     for (world, role, _) in one_of_each_kind() {
-        world.add("y", "other");
         world.renew().unwrap();
         let listed = listed(&world);
         assert!(listed.iter().all(|(_, is_whole)| *is_whole), "{role}: {listed:?}");
