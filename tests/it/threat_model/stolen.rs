@@ -159,7 +159,7 @@ fn k3_timestamp_and_snapshot_sign_no_package_and_their_versions_are_forgotten_on
 #[test]
 fn k5_a_delegated_role_with_both_online_keys_signs_only_packages_within_its_paths() {
     let made = Made::with_team();
-    made.add("team/of-targets", GOOD, &[]);
+    made.add("team/of-targets", GOOD, &["--hide-delegated"]);
     let seen = made.client(&["package", "team/package"]);
     let attacker = made.attacker(&["team-1", ONLINE[0], ONLINE[1]]);
     attacker.release("team", |team| {
