@@ -15,6 +15,7 @@ use toml_edit::{DocumentMut, Item, Table, Value, value};
 use crate::edit::intake::TargetNames;
 use crate::files::layout::{self, Layout};
 use crate::publish::compress::Coding;
+use crate::renewal::Renewal;
 use crate::{ConfigError, Error, InvalidKeyUri, NotFound};
 
 /// The location of a private key.
@@ -142,36 +143,6 @@ impl RoleConfig {
             Renewal::Due
         } else {
             Renewal::Later
-        }
-    }
-}
-
-/// How urgent the renewal of a role is. The renewal period starts `renew_days` before the role expires.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Renewal {
-    /// The renewal period has not started.
-    Later,
-    /// The renewal period has started: the next `renew` signs the role.
-    Due,
-    /// Half of the renewal period has passed without a renewal.
-    Overdue,
-    /// Three quarters of the renewal period have passed without a renewal.
-    Urgent,
-    /// The role has expired, so clients refuse it.
-    Expired,
-}
-
-impl Renewal {
-    /// Returns the name in JSON.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Later => "later",
-            Self::Due => "due",
-            Self::Overdue => "overdue",
-            Self::Urgent => "urgent",
-            Self::Expired => "expired",
         }
     }
 }

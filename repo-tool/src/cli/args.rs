@@ -131,7 +131,7 @@ pub(crate) enum Command {
     /// Bring a restored or copied folder in line with the server.
     CatchUp(CatchUp),
     /// Show versions, expiry dates, keys, and the roles that are due.
-    Status(Status),
+    Status(super::status::Args),
     /// Check a repository as new and older clients would.
     Verify(Verify),
     /// Serve metadata/ and targets/ over HTTP, for testing.
@@ -409,21 +409,6 @@ pub(crate) struct CatchUp {
     /// Adopt content that was published from another copy
     #[arg(long)]
     pub(crate) adopt: bool,
-}
-
-/// `status`
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Exit status 0: nothing to do, or a role is due and the next `renew` signs it. 7: half of the time for a renewal has passed, a
-role has expired, or a change is pending. Other statuses: as for all commands.
-
-With --monitor: 0 OK, 1 warning, 2 critical (a role has expired, or a quarter of the time for its renewal is left), 3 unknown.
-
-Example: lastmile-repo status || mail -s 'repository needs you' me")]
-pub(crate) struct Status {
-    /// Print one line and exit as monitoring systems expect: 0, 1, 2 or 3.
-    #[arg(long)]
-    pub(crate) monitor: bool,
 }
 
 /// `verify`

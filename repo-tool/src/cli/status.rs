@@ -4,7 +4,6 @@ use lastmile_cli_support::MonitorState;
 use lastmile_client::text::printable;
 use serde_json::json;
 
-use super::args::Status as StatusArgs;
 use super::key_names::KeyNames;
 use super::{Context, ExitStatus, Output, findings};
 use crate::check::chain;
@@ -12,7 +11,22 @@ use crate::publish::transaction;
 use crate::report::status::{RoleStatus, Status};
 use crate::{Error, Renewal, Repository};
 
-pub(super) fn status(context: &Context<'_>, args: &StatusArgs, output: &Output) -> Result<ExitStatus, Error> {
+/// The options of `status`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Exit status 0: nothing to do, or a role is due and the next `renew` signs it. 7: half of the time for a renewal has passed, a
+role has expired, or a change is pending. Other statuses: as for all commands.
+
+With --monitor: 0 OK, 1 warning, 2 critical (a role has expired, or a quarter of the time for its renewal is left), 3 unknown.
+
+Example: lastmile-repo status || mail -s 'repository needs you' me")]
+pub(crate) struct Args {
+    /// Print one line and exit as monitoring systems expect: 0, 1, 2 or 3.
+    #[arg(long)]
+    pub(crate) monitor: bool,
+}
+
+pub(super) fn status(context: &Context<'_>, args: &Args, output: &Output) -> Result<ExitStatus, Error> {
     let mut repository = Repository::open(&context.global.repository, &context.invocation)?;
     let status = Status::of(&mut repository)?;
     if args.monitor {

@@ -5,9 +5,8 @@
 //! request are linked into the publication, whose journal lists the published requests. So each request is published exactly
 //! once, even if a process dies.
 //!
-//! The folder of a request contains `owner` (locked), the files, and one of two files: `request.json` until the request is
-//! published or withdrawn, or `taken.json` while another process publishes it and it cannot be withdrawn. That process then
-//! adds `answer.json`.
+//! The folder of a request contains `owner` (locked), the files, and `request.json`, which is called `taken.json` while
+//! another process publishes the request and it cannot be withdrawn. That process then adds `answer.json`.
 
 use std::fs::File;
 use std::io;
@@ -15,7 +14,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use lastmile_fs::disk;
-use lastmile_metadata::{Envelope, Role as _, RoleName, TargetFile, TargetPath, Targets, Version, assemble};
+use lastmile_metadata::{Envelope, Role as _, RoleName, TargetPath, Targets, Version, assemble};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -42,7 +41,6 @@ const REQUEST: &str = "request.json";
 const TAKEN: &str = "taken.json";
 const ANSWER: &str = "answer.json";
 const NEW_ANSWER: &str = "answer.new";
-
 /// The change that a request asks for.
 #[derive(Clone, Debug)]
 pub struct Change {
@@ -478,16 +476,13 @@ fn write_request(folder: &Folder, change: &Change) -> Result<(), Error> {
 
 fn read_request(folder: &Folder) -> Result<Change, Error> {
     let path = folder.path_of(TAKEN);
-    let bytes = folder.read(TAKEN, LONGEST)?;
-    let bytes = bytes.ok_or_else(|| Error::file("read", &path, io::ErrorKind::NotFound.into()))?;
-    let stored: StoredRequest =
-        serde_json::from_slice(&bytes).map_err(|error| Error::file("read", &path, error.into()))?;
+    let failed = |error: io::Error| Error::file("read", &path, error);
+    let bytes = folder.read(TAKEN, LONGEST)?.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+    let stored: StoredRequest = serde_json::from_slice(&bytes).map_err(|error| failed(error.into()))?;
     let added = Envelope::<Targets>::parse(&RoleName::TARGETS, stored.added.into_bytes())?;
     let added = added.unverified(&RoleName::TARGETS)?;
     // The files were copied in the order of their paths.
-    let added = added.targets().enumerate();
-    let added = added
-        .map(|(number, target): (usize, TargetFile)| Incoming { target, file: folder.path_of(intake::name(number)) });
+    let incoming = |(number, target)| Incoming { target, file: folder.path_of(intake::name(number)) };
     let removed = stored.removed.iter().map(|path| Ok(TargetPath::new(path.as_str()).map_err(InvalidInput::from)?));
     let mut options = AddOptions::default();
     if stored.removes_custom {
@@ -498,7 +493,7 @@ fn read_request(folder: &Folder) -> Result<Change, Error> {
     }
     Ok(Change {
         role: stored.role.as_deref().map(names::role).transpose()?,
-        added: added.collect(),
+        added: added.targets().enumerate().map(incoming).collect(),
         options,
         removed: removed.collect::<Result<_, Error>>()?,
     })

@@ -1,0 +1,31 @@
+//! How urgent the renewal of a role is.
+
+/// How urgent the renewal of a role is. The renewal period starts `renew_days` before the role expires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Renewal {
+    /// The renewal period has not started.
+    Later,
+    /// The renewal period has started: the next `renew` signs the role.
+    Due,
+    /// Half of the renewal period has passed without a renewal.
+    Overdue,
+    /// Three quarters of the renewal period have passed without a renewal.
+    Urgent,
+    /// The role has expired, so clients refuse it.
+    Expired,
+}
+
+impl Renewal {
+    /// Returns the name in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Later => "later",
+            Self::Due => "due",
+            Self::Overdue => "overdue",
+            Self::Urgent => "urgent",
+            Self::Expired => "expired",
+        }
+    }
+}
